@@ -1,0 +1,189 @@
+"""What a cell is: its equations, and the names in them. Not for running one over a sequence.
+
+A cell is written as a plain function of named pre-activations and states, in ordinary torch
+operations, and marked with `@cell`. Everything else (layers, both directions, ragged batches,
+streaming, gates by name, gradients) is derived from that one definition.
+"""
+
+import inspect
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from torch import Tensor
+
+from unrolled.errors import OptionError
+
+__all__ = ["Cell", "cell"]
+
+Values = dict[str, Tensor]
+
+
+class Terms:
+    """The pre-activations that a cell's equations read as attributes: `x.f`, `u.f`."""
+
+    def __init__(self, owner: str, terms: Mapping[str, Any]) -> None:
+        self.__dict__.update(terms)
+        self._owner = owner
+
+    def __getattr__(self, name: str) -> Any:
+        declared = " ".join(key for key in self.__dict__ if key != "_owner")
+        raise AttributeError(f"{self._owner}: no gate '{name}'; declared: {declared or 'none'}")
+
+
+@dataclass(frozen=True, eq=False, repr=False)
+class Cell:
+    """A recurrent cell: the function that holds its equations, and the names that it uses.
+
+    Made by the decorator `cell`, which says what each name means. A cell is a constant: copying
+    it gives the same cell, and it pickles by reference to the module that defines it.
+    """
+
+    equations: Callable[..., Values]
+    gates: tuple[str, ...]
+    recurrent: tuple[str, ...]
+    applied: tuple[str, ...]
+    states: tuple[str, ...]
+    parameters: Mapping[str, float]
+    arguments: tuple[str, ...]
+
+    @property
+    def name(self) -> str:
+        """The name of the function that holds the equations."""
+        return self.equations.__name__
+
+    def __call__(
+        self,
+        x: Mapping[str, Tensor],
+        u: Mapping[str, Tensor | Callable[[Tensor], Tensor]],
+        states: Mapping[str, Tensor],
+        parameters: Mapping[str, Tensor],
+    ) -> Values:
+        """Return every value of one step by its name: the new states and all that is recorded.
+
+        Args:
+            x: The input's part of each gate, W_x x_t + b_x, (B, H) each.
+            u: The recurrent part of each gate, W_h h_{t-1} + b_h, (B, H) each; for a gate of
+                `applied` the function v -> W v + b instead.
+            states: The states before the step, (B, H) each.
+            parameters: The per-unit vectors, (H,) each.
+        """
+        named = {
+            "x": Terms(f"cell {self.name}: x", x),
+            "u": Terms(f"cell {self.name}: u", u),
+            **states,
+            **parameters,
+        }
+        values = self.equations(**{argument: named[argument] for argument in self.arguments})
+        missing = [state for state in self.states if state not in values]
+        if missing:
+            raise OptionError(
+                f"cell {self.name}: the new state {missing[0]} is missing from {sorted(values)}",
+                f"return a dict with {', '.join(self.states)} and what else is worth seeing",
+            )
+        return values
+
+    def __repr__(self) -> str:
+        return f"<cell {self.name}: gates {' '.join(self.gates)}, states {' '.join(self.states)}>"
+
+    def __reduce__(self) -> str:
+        return self.equations.__qualname__
+
+    @property
+    def __module__(self) -> str:  # type: ignore[override]  # where pickle looks for the cell
+        return self.equations.__module__
+
+
+def cell(
+    *, gates: str, states: str = "h", recurrent: str | None = None, applied: str = ""
+) -> Callable[[Callable[..., Values]], Cell]:
+    """Mark a function as the equations of a recurrent cell.
+
+    The function's arguments are found by their names:
+
+    * `x`: the input's part of every gate, `x.f` = W_xf x_t + b_xf, (B, H);
+    * `u`: the recurrent part of every gate, `u.f` = W_hf h_{t-1} + b_hf, (B, H);
+    * the name of a state: its value before the step, (B, H);
+    * after a `*`, any other name with a number as default: a vector with one learned weight a
+      unit, (H,), that starts at that number (peepholes, a learned constant).
+
+    It returns a dict of all new states, and of whatever else is worth seeing, by name.
+
+    Args:
+        gates: The names of the gates, separated by blanks, in the order of their rows in the
+            input weights, (G * H, I). A candidate counts as a gate.
+        states: The names of the states; the first is the output.
+        recurrent: The gates with a recurrent part, in the order of their rows in the recurrent
+            weights; all of them unless given. `""` for a cell without a recurrent product.
+        applied: The last ones of `recurrent` whose product is not with h_{t-1} but with a vector
+            that the equations compute: there `u.n` is a function, `u.n(v)` = W_hn v + b_hn.
+
+    Raises:
+        OptionError: a name is declared twice, unknown, or has no meaning in the function.
+
+    Example:
+        >>> from torch import sigmoid, tanh
+        >>> @cell(gates="f g")
+        ... def leaky(x, u, h, *, slope=1.0):
+        ...     f = sigmoid(x.f + u.f)
+        ...     g = tanh(slope * (x.g + u.g))
+        ...     return dict(h=f * h + (1 - f) * g, f=f, g=g)
+        >>> leaky
+        <cell leaky: gates f g, states h>
+    """
+    gate_names, state_names, applied_names = gates.split(), states.split(), applied.split()
+    recurrent_names = gate_names if recurrent is None else recurrent.split()
+
+    def declare(equations: Callable[..., Values]) -> Cell:
+        where = f"cell {equations.__name__}"
+        for what, names in (("gate", gate_names), ("recurrent gate", recurrent_names)):
+            _check_names(where, what, names)
+        _check_names(where, "state", state_names, taken={"x", "u"})
+        if not state_names or not gate_names:
+            raise OptionError(f"{where}: needs at least one gate and one state", "name them")
+        if unknown := set(recurrent_names) - set(gate_names):
+            raise OptionError(f"{where}: recurrent gate {min(unknown)} is not a gate", "name it")
+        if applied_names and recurrent_names[-len(applied_names) :] != applied_names:
+            raise OptionError(f"{where}: applied must be the last of recurrent", "reorder them")
+        arguments, parameters = _read_signature(where, equations, state_names)
+        if ("u" in arguments) != bool(recurrent_names):
+            raise OptionError(
+                f"{where}: takes {'' if 'u' in arguments else 'no '}u, but has "
+                f"{len(recurrent_names)} recurrent gates",
+                'recurrent="" declares a cell without a recurrent product',
+            )
+        return Cell(
+            equations,
+            tuple(gate_names),
+            tuple(recurrent_names),
+            tuple(applied_names),
+            tuple(state_names),
+            parameters,
+            arguments,
+        )
+
+    return declare
+
+
+def _check_names(where: str, what: str, names: list[str], taken: set[str] | None = None) -> None:
+    for position, name in enumerate(names):
+        if not name.isidentifier() or name in names[:position] or name in (taken or ()):
+            raise OptionError(f"{where}: {what} '{name}' is no name, or taken", "choose another")
+
+
+def _read_signature(
+    where: str, equations: Callable[..., Values], states: list[str]
+) -> tuple[tuple[str, ...], dict[str, float]]:
+    parameters: dict[str, float] = {}
+    arguments = inspect.signature(equations).parameters
+    for name, argument in arguments.items():
+        if name in ("x", "u", *states):
+            continue
+        keyword = argument.kind is argument.KEYWORD_ONLY
+        if not keyword or not isinstance(argument.default, int | float):
+            raise OptionError(
+                f"{where}: argument '{name}' is neither x, u nor a state ({' '.join(states)})",
+                f"a weight vector is written after a *, with its first value: *, {name}=0.0",
+            )
+        parameters[name] = float(argument.default)
+    return tuple(arguments), parameters

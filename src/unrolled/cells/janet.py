@@ -1,0 +1,25 @@
+"""JANET, "just another network": an LSTM with nothing but its forget gate.
+
+Source: J. van der Westhuizen and J. Lasenby (2018), "The unreasonable effectiveness of the
+forget gate", arXiv 1804.04849, equations 7-8. beta = 1 is the paper's: the input enters by a
+gate that is a little more closed than the forget gate is open.
+
+Gates in the order of the weights' rows: f (forget), g (candidate). f keeps the old state.
+The only state is h, which the paper calls c.
+"""
+
+from torch import Tensor, sigmoid, tanh
+
+from unrolled.cells.cell import Terms, cell
+
+BETA = 1.0
+
+
+@cell(gates="f g")
+def janet(x: Terms, u: Terms, h: Tensor) -> dict[str, Tensor]:
+    """h_t = s(f) * h_{t-1} + (1 - s(f - beta)) * g, with g = tanh(x.g + u.g)."""
+    a = x.f + u.f
+    f = sigmoid(a)
+    g = tanh(x.g + u.g)
+    h = f * h + (1 - sigmoid(a - BETA)) * g
+    return dict(h=h, f=f, g=g)

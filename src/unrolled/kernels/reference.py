@@ -1,0 +1,147 @@
+"""The reference: a cell run over a sequence by a plain loop in torch.
+
+Any cell, any floating type, any device, differentiable as often as wanted. It defines what every
+faster path must compute; it is not itself fast.
+"""
+
+from collections.abc import Callable, Sequence
+from itertools import accumulate
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+from torch.nn.functional import linear
+
+from unrolled.cells import Cell
+
+__all__ = ["Weights", "run"]
+
+_Step = Callable[[int, tuple[Tensor, ...]], tuple[Tensor, ...]]
+
+
+class Weights(NamedTuple):
+    """The weights of one layer in one direction, in torch.nn's layout.
+
+    weight_ih: (G * H, I); weight_hh: (R * H, P), R the number of recurrent gates; bias_ih:
+    (G * H,); bias_hh: (R * H,); weight_hr: (P, H), the projection of LSTMs with `proj_size`;
+    parameters: the cell's per-unit vectors, (H,) each, in the cell's order. P = H without a
+    projection.
+    """
+
+    weight_ih: Tensor
+    weight_hh: Tensor | None
+    bias_ih: Tensor | None
+    bias_hh: Tensor | None
+    weight_hr: Tensor | None
+    parameters: tuple[Tensor, ...]
+
+
+def run(
+    cell: Cell,
+    x: Tensor,
+    batch_sizes: Sequence[int],
+    weights: Weights,
+    states: tuple[Tensor, ...],
+    *,
+    reverse: bool = False,
+) -> tuple[Tensor, tuple[Tensor, ...]]:
+    """Run `cell` over a batch whose rows are sorted by length, longest first.
+
+    Args:
+        cell: The equations.
+        x: The input, (N, I): all rows of the first step, then all rows that reach the second
+            step, and so on, as in a PackedSequence.
+        batch_sizes: The number of rows at each step, T of them, never growing; their sum is N.
+        weights: The weights of this layer and direction.
+        states: The states before the first step, (B, P) for the output state and (B, H) for the
+            others; B may exceed `batch_sizes[0]`, the rest being rows of length zero.
+        reverse: Read each row from its own end to its beginning.
+
+    Returns:
+        The output (N, P), in the order of `x`, and the states at the end of each row.
+    """
+    gates = linear(x, weights.weight_ih, weights.bias_ih).chunk(len(cell.gates), dim=-1)
+    starts = [0, *accumulate(batch_sizes)]
+    recurrent = _recurrent_terms(cell, weights)
+    parameters = dict(zip(cell.parameters, weights.parameters, strict=True))
+
+    def step(t: int, before: tuple[Tensor, ...]) -> tuple[Tensor, ...]:
+        at_t = dict(zip(cell.gates, (g[starts[t] : starts[t + 1]] for g in gates), strict=True))
+        named = dict(zip(cell.states, before, strict=True))
+        values = cell(at_t, recurrent(before[0]), named, parameters)
+        output, *others = (values[state] for state in cell.states)
+        if weights.weight_hr is not None:
+            output = linear(output, weights.weight_hr)
+        return (output, *others)
+
+    scan = _scan_backwards if reverse else _scan_forwards
+    outputs, states = scan(step, batch_sizes, states)
+    if not outputs:  # all rows have length zero: nothing, but with a graph, so that it trains
+        outputs = [gates[0] if weights.weight_hr is None else linear(gates[0], weights.weight_hr)]
+    return torch.cat(outputs), states
+
+
+def _scan_forwards(
+    step: _Step, batch_sizes: Sequence[int], states: tuple[Tensor, ...]
+) -> tuple[list[Tensor], tuple[Tensor, ...]]:
+    """Run every step from the first to the last; rows leave as they end, the shortest first."""
+    outputs, ended = [], []
+    for t, rows in enumerate(batch_sizes):
+        if rows < len(states[0]):
+            ended.append([state[rows:] for state in states])
+            states = tuple(state[:rows] for state in states)
+        states = step(t, states)
+        outputs.append(states[0])
+    if ended:
+        parts = zip(states, *reversed(ended), strict=True)
+        states = tuple(torch.cat(part) for part in parts)
+    return outputs, states
+
+
+def _scan_backwards(
+    step: _Step, batch_sizes: Sequence[int], initial: tuple[Tensor, ...]
+) -> tuple[list[Tensor], tuple[Tensor, ...]]:
+    """Run every step from the last to the first; rows join at their own end, the longest first."""
+    outputs = []
+    states = tuple(state[:0] for state in initial)
+    for t in reversed(range(len(batch_sizes))):
+        states = _join(states, initial, batch_sizes[t])
+        states = step(t, states)
+        outputs.append(states[0])
+    return outputs[::-1], _join(states, initial, len(initial[0]))
+
+
+def _join(states: tuple[Tensor, ...], initial: tuple[Tensor, ...], rows: int) -> tuple[Tensor, ...]:
+    """Return `states` grown to `rows` rows by the initial states of the rows that join."""
+    present = len(states[0])
+    if rows == present:
+        return states
+    return tuple(
+        torch.cat([state, first[present:rows]])
+        for state, first in zip(states, initial, strict=True)
+    )
+
+
+def _recurrent_terms(
+    cell: Cell, weights: Weights
+) -> Callable[[Tensor], dict[str, Tensor | Callable[[Tensor], Tensor]]]:
+    """Return the function h_{t-1} -> the recurrent terms of all gates, by name."""
+    if weights.weight_hh is None:
+        return lambda _: {}
+    hidden_size = len(weights.weight_hh) // len(cell.recurrent)
+    direct = cell.recurrent[: len(cell.recurrent) - len(cell.applied)]
+    sizes = [hidden_size * len(direct), *(hidden_size for _ in cell.applied)]
+    matrices = torch.split(weights.weight_hh, sizes)
+    biases = [None] * len(sizes) if weights.bias_hh is None else torch.split(weights.bias_hh, sizes)
+    products = {
+        name: lambda v, w=w, b=b: linear(v, w, b)
+        for name, w, b in zip(cell.applied, matrices[1:], biases[1:], strict=True)
+    }
+
+    def terms(h: Tensor) -> dict[str, Tensor | Callable[[Tensor], Tensor]]:
+        if not direct:
+            return {**products}
+        u = linear(h, matrices[0], biases[0]).chunk(len(direct), dim=-1)
+        return {**dict(zip(direct, u, strict=True)), **products}
+
+    return terms

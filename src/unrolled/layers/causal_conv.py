@@ -1,0 +1,182 @@
+"""Causal convolutions with a state, and what the layers made of them have in common.
+
+A causal convolution of kernel size k and dilation d sees the input of now and the k - 1 inputs
+that lie d, 2d, ... steps back:
+
+    y[t] = b + sum over j of W[j] x[t - (k - 1 - j) d]
+
+Its state is its last `span` = (k - 1) d inputs, zeros at the start. With k = 3 and d = 2:
+
+    past     input (T = 5)
+    x x x x  x x x x x       the window that is convolved
+    W   W    W               makes y[0]
+             W   W   W       makes y[T-1]
+               x x x x       the new past
+
+The networks themselves are in tcn.py and in models/baselines.py.
+"""
+
+from abc import ABC, abstractmethod
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor, nn
+
+from unrolled.errors import ShapeError, check_shape
+from unrolled.layers.lengths import check_lengths, valid_steps
+from unrolled.layers.state import State, state_tensors
+from unrolled.layers.stream import Stream
+
+__all__ = ["FiniteMemoryLayer", "causal_conv", "span"]
+
+
+def span(convolution: nn.Conv1d) -> int:
+    """Return how many past inputs `convolution` needs: (kernel size - 1) * dilation."""
+    return (convolution.kernel_size[0] - 1) * convolution.dilation[0]
+
+
+def causal_conv(
+    convolution: nn.Conv1d, x: Tensor, past: Tensor, lengths: Tensor | None
+) -> tuple[Tensor, Tensor]:
+    """Convolve `x` and the inputs before it; return the result and the past of what comes next.
+
+    Args:
+        convolution: An unpadded convolution of stride 1, with its dilation.
+        x: (B, I, T), features before time as `nn.Conv1d` has them.
+        past: (span, B, I), the inputs before `x`.
+        lengths: (B,), the steps of each row that count; all of them if None.
+
+    Returns:
+        (B, H, T), and the last `span` inputs before each row's end, (span, B, I).
+    """
+    window = torch.cat([past.permute(1, 2, 0), x], dim=2)
+    if lengths is None:
+        kept = window[:, :, x.shape[2] :]
+    else:
+        # In the window, the inputs before step `length` start at `length`: the past comes first.
+        steps = lengths[:, None] + torch.arange(len(past), device=x.device)  # (B, span)
+        kept = window.gather(2, steps[:, None, :].expand(-1, x.shape[1], -1))
+    # A copy, so that the state does not keep the whole window alive.
+    new_past = kept.permute(2, 0, 1).clone(memory_format=torch.contiguous_format)
+    return convolution(window), new_past
+
+
+class FiniteMemoryLayer(nn.Module, ABC):
+    """A layer whose output at t depends on the inputs of the last `receptive_field` steps only.
+
+    It holds the calling convention: layouts, checks, ragged batches, the state. A network derives
+    from it and says in `_run` how it computes.
+
+    Args:
+        input_size: I, features of each input step.
+        output_size: H, features of each output step.
+        memory: (span, channels) of each convolution's past inputs, in the order of the state.
+        batch_first: Whether input and output are (B, T, ...) instead of (T, B, ...).
+    """
+
+    def __init__(
+        self,
+        input_size: int,
+        output_size: int,
+        memory: Sequence[tuple[int, int]],
+        batch_first: bool,
+    ) -> None:
+        super().__init__()
+        self.input_size = input_size
+        self.output_size = output_size
+        self.batch_first = batch_first
+        self._memory = tuple(memory)
+
+    @abstractmethod
+    def _run(
+        self, x: Tensor, past: tuple[Tensor, ...], lengths: Tensor | None
+    ) -> tuple[Tensor, tuple[Tensor, ...]]:
+        """Return the output, (T, B, H), and the new past for `x`, (T, B, I)."""
+
+    @property
+    def receptive_field(self) -> int:
+        """How many steps an output sees: its own and those before it."""
+        return 1 + sum(steps for steps, _ in self._memory)
+
+    def initial_state(self, batch_size: int) -> tuple[Tensor, ...]:
+        """Return the state at the start of a sequence, which is all zeros."""
+        like = next(self.parameters())
+        return tuple(like.new_zeros(steps, batch_size, size) for steps, size in self._memory)
+
+    def stream(self, batch_size: int = 1) -> Stream:
+        """Return a `Stream` that reads `batch_size` sequences piece by piece."""
+        return Stream(self, batch_size)
+
+    def forward(
+        self,
+        input: Tensor,
+        hx: State | None = None,
+        *,
+        lengths: Tensor | Sequence[int] | None = None,
+    ) -> tuple[Tensor, tuple[Tensor, ...]]:
+        """Run the layer over a batch of sequences.
+
+        Args:
+            input: (T, B, I), or (B, T, I) if `batch_first`; (T, I) for a sequence without a batch.
+            hx: The state that an earlier call returned, to go on from there.
+            lengths: (B,), how many steps of each row count, zero allowed. What lies past the end
+                of a row is not read: its output is zero and its state is the one at its end.
+
+        Returns:
+            The output, laid out as the input with H features, and the state: for each convolution
+            its last inputs, (span, B, channels), or (span, channels) without a batch.
+
+        Raises:
+            ShapeError: Input, state or lengths do not fit the layer or one another.
+        """
+        batched = self._check_input(input)
+        x = input if batched else input.unsqueeze(1)
+        if batched and self.batch_first:
+            x = x.transpose(0, 1)
+        num_steps, batch_size = x.shape[:2]
+        past = self._check_state(hx, batch_size, batched)
+
+        if lengths is None:
+            output, state = self._run(x, past, None)
+        else:
+            lengths = lengths if batched else torch.as_tensor(lengths).reshape(-1)
+            lengths = check_lengths(type(self).__name__, lengths, num_steps, batch_size, x.device)
+            padding = ~valid_steps(lengths, num_steps).unsqueeze(2)  # (T, B, 1)
+            output, state = self._run(x.masked_fill(padding, 0.0), past, lengths)
+            output = output.masked_fill(padding, 0.0)
+
+        if not batched:
+            return output.squeeze(1), tuple(part.squeeze(1) for part in state)
+        return output.transpose(0, 1) if self.batch_first else output, state
+
+    def _check_input(self, input: Tensor) -> bool:
+        """Return whether `input` has a batch dimension."""
+        where, size = type(self).__name__, self.input_size
+        batched = input.dim() == 3
+        num_steps = input.shape[1 if batched and self.batch_first else 0] if input.dim() else 0
+        if input.dim() not in (2, 3) or input.shape[-1] != size or not num_steps:
+            layout = f"(B, T, {size})" if self.batch_first else f"(T, B, {size})"
+            raise ShapeError(
+                f"{where}: input must be {layout} or (T, {size}), got {tuple(input.shape)}",
+                f"T at least 1; batch_first is {self.batch_first}",
+            )
+        dtype = next(self.parameters()).dtype
+        if input.dtype != dtype and not torch.is_autocast_enabled(input.device.type):
+            raise ShapeError(
+                f"{where}: input is {input.dtype}, the weights are {dtype}",
+                f"convert one of them: input.to({dtype}) or layer.to({input.dtype})",
+            )
+        return batched
+
+    def _check_state(self, hx: State | None, batch_size: int, batched: bool) -> tuple[Tensor, ...]:
+        """Return the past inputs of each convolution, (span, B, channels) each."""
+        if hx is None:
+            return self.initial_state(batch_size)
+        where, count, past = type(self).__name__, len(self._memory), state_tensors(hx)
+        hint = "pass None for zeros, or select the rows of the batch"
+        if len(past) != count:
+            raise ShapeError(f"{where}: the state must hold {count} tensors, got {len(past)}", hint)
+        for index, (part, (steps, size)) in enumerate(zip(past, self._memory, strict=True)):
+            shape = (steps, batch_size, size) if batched else (steps, size)
+            check_shape(where, f"state[{index}]", part, shape, hint)
+        return past if batched else tuple(part.unsqueeze(1) for part in past)

@@ -1,0 +1,104 @@
+"""Batches whose rows end at different steps: how `lengths=` becomes rows without padding.
+
+Not for splitting or sorting data sets; that is the readers' business.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from unrolled.errors import ShapeError
+
+__all__ = ["Packing", "check_lengths", "pack_even", "pack_lengths", "valid_steps"]
+
+
+def check_lengths(
+    where: str,
+    lengths: Tensor | Sequence[int],
+    num_steps: int,
+    batch_size: int,
+    device: torch.device,
+) -> Tensor:
+    """Return `lengths` as an int64 tensor (B,) on `device`.
+
+    Raises:
+        ShapeError: not (B,), not whole numbers, or a length outside 0..num_steps.
+    """
+    lengths = torch.as_tensor(lengths)
+    if lengths.dtype == torch.bool or lengths.is_floating_point() or lengths.is_complex():
+        raise ShapeError(f"{where}: lengths must be whole numbers, got {lengths.dtype}")
+    if lengths.shape != (batch_size,):
+        raise ShapeError(
+            f"{where}: lengths must be ({batch_size},), got {tuple(lengths.shape)}",
+            "one length for each row of the batch",
+        )
+    if batch_size and not 0 <= lengths.min() <= lengths.max() <= num_steps:
+        raise ShapeError(
+            f"{where}: lengths must lie in 0..{num_steps}, "
+            f"got {int(lengths.min())}..{int(lengths.max())}",
+            "a row cannot be longer than the input",
+        )
+    return lengths.to(device, torch.int64)
+
+
+def valid_steps(lengths: Tensor, num_steps: int) -> Tensor:
+    """Return which steps lie before each row's end, (T, B) boolean."""
+    return torch.arange(num_steps, device=lengths.device)[:, None] < lengths
+
+
+@dataclass(frozen=True)
+class Packing:
+    """How a padded batch (T, B, ...) is laid out without padding, (N, ...).
+
+    batch_sizes: the number of rows at each step, never growing; their sum is N.
+    num_steps, batch_size: T and B of the padded batch.
+    order: the rows of the batch, longest first, (B,); None where they are in order already.
+    index: for each packed row its place in the padded batch, flattened to (T * B,); None where
+    nothing is padded.
+    """
+
+    batch_sizes: tuple[int, ...]
+    num_steps: int
+    batch_size: int
+    order: Tensor | None = None
+    index: Tensor | None = None
+
+    def pack(self, padded: Tensor) -> Tensor:
+        """Return the rows of `padded` (T, B, F) that are not padding, (N, F)."""
+        rows = padded.reshape(self.num_steps * self.batch_size, padded.shape[-1])
+        return rows if self.index is None else rows.index_select(0, self.index)
+
+    def unpack(self, packed: Tensor) -> Tensor:
+        """Return `packed` (N, F) as (T, B, F), zero where a row has ended."""
+        if self.index is not None:
+            rows = packed.new_zeros(self.num_steps * self.batch_size, packed.shape[-1])
+            packed = rows.index_copy(0, self.index, packed)
+        return packed.view(self.num_steps, self.batch_size, packed.shape[-1])
+
+    def sort(self, state: Tensor) -> Tensor:
+        """Return `state` (..., B, H) with the longest row first."""
+        return state if self.order is None else state.index_select(-2, self.order)
+
+    def unsort(self, state: Tensor) -> Tensor:
+        """Undo `sort`."""
+        return state if self.order is None else state.index_select(-2, self.order.argsort())
+
+
+def pack_even(num_steps: int, batch_size: int) -> Packing:
+    """Return the layout of a batch without padding."""
+    return Packing((batch_size,) * num_steps, num_steps, batch_size)
+
+
+def pack_lengths(lengths: Tensor, num_steps: int) -> Packing:
+    """Return the layout of a batch whose rows have `lengths`, checked, (B,)."""
+    batch_size = len(lengths)
+    if bool((lengths == num_steps).all()):
+        return pack_even(num_steps, batch_size)
+    sorted_lengths, order = lengths.sort(descending=True, stable=True)
+    valid = valid_steps(sorted_lengths, num_steps)
+    batch_sizes = valid.sum(1)
+    step, row = valid.nonzero(as_tuple=True)
+    reached = tuple(size for size in batch_sizes.tolist() if size)
+    return Packing(reached, num_steps, batch_size, order, step * batch_size + order[row])

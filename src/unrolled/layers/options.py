@@ -1,0 +1,20 @@
+"""Checks of the constructor arguments that layers and models share. Not for shapes of tensors."""
+
+from collections.abc import Mapping
+
+from unrolled.errors import OptionError
+
+__all__ = ["check_dropout", "check_sizes"]
+
+
+def check_sizes(where: str, sizes: Mapping[str, int]) -> None:
+    """Raise `OptionError` unless each of `sizes`, given by name, is at least 1."""
+    for name, size in sizes.items():
+        if size < 1:
+            raise OptionError(f"{where}: {name} must be at least 1, got {size}")
+
+
+def check_dropout(where: str, dropout: float) -> None:
+    """Raise `OptionError` unless `dropout` is a probability."""
+    if not 0 <= dropout <= 1:
+        raise OptionError(f"{where}: dropout must be a probability in [0, 1], got {dropout}")

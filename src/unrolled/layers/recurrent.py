@@ -1,0 +1,380 @@
+"""Recurrent layers over any cell: stacking, two directions, ragged batches, states.
+
+The manners are those of torch.nn.RNN, LSTM and GRU: names and layout of the weights, what a call
+takes and returns. The drop-in classes are in `drop_in.py`; the loop over time is in `kernels`.
+"""
+
+import abc
+import math
+import warnings
+from collections import namedtuple
+from collections.abc import Sequence
+from functools import lru_cache
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.nn.utils.rnn import PackedSequence
+
+from unrolled.cells import Cell
+from unrolled.errors import OptionError, ShapeError, check_shape
+from unrolled.kernels import Weights, recurrence
+from unrolled.layers.lengths import Packing, check_lengths, pack_even, pack_lengths
+from unrolled.layers.options import check_dropout, check_sizes
+from unrolled.layers.state import State, map_state, state_tensors
+from unrolled.layers.stream import Stream
+
+__all__ = ["Recurrent", "RecurrentLayer"]
+
+
+class RecurrentLayer(nn.Module, abc.ABC):
+    """What all recurrent layers share. Abstract: use `Recurrent`, `RNN`, `LSTM`, `GRU`, `JANET`.
+
+    Attributes:
+        cell: The equations.
+        output_size: The width of the output: H (or `proj_size`), twice that when bidirectional.
+        suffixes: The endings of the weights' names, one for each layer and direction.
+    """
+
+    @abc.abstractmethod
+    def __init__(
+        self,
+        cell: Cell,
+        input_size: int,
+        hidden_size: int,
+        num_layers: int = 1,
+        bias: bool = True,
+        batch_first: bool = False,
+        dropout: float = 0.0,
+        bidirectional: bool = False,
+        proj_size: int = 0,
+        device: torch.device | str | None = None,
+        dtype: torch.dtype | None = None,
+    ) -> None:
+        super().__init__()
+        self.cell = cell
+        self.input_size = input_size
+        self.hidden_size = hidden_size
+        self.num_layers = num_layers
+        self.bias = bias
+        self.batch_first = batch_first
+        self.bidirectional = bool(bidirectional)
+        self.proj_size = proj_size
+        _check_options(self, dropout)
+        self.dropout = float(dropout)
+        directions = ("", "_reverse") if bidirectional else ("",)
+        self.output_size = (proj_size or hidden_size) * len(directions)
+        self.suffixes = tuple(f"l{k}{d}" for k in range(num_layers) for d in directions)
+        for index, suffix in enumerate(self.suffixes):
+            width = input_size if index < len(directions) else self.output_size
+            for name, shape in self._weight_shapes(width).items():
+                weight = nn.Parameter(torch.empty(shape, device=device, dtype=dtype))
+                self.register_parameter(f"{name}_{suffix}", weight)
+        self.reset_parameters()
+
+    def _weight_shapes(self, width: int) -> dict[str, tuple[int, ...]]:
+        """Return the weights of one layer and direction that reads `width` features, in order."""
+        gate_rows = len(self.cell.gates) * self.hidden_size
+        recurrent_rows = len(self.cell.recurrent) * self.hidden_size
+        shapes: dict[str, tuple[int, ...]] = {"weight_ih": (gate_rows, width)}
+        if recurrent_rows:
+            shapes["weight_hh"] = (recurrent_rows, self.proj_size or self.hidden_size)
+        if self.bias:
+            shapes["bias_ih"] = (gate_rows,)
+            if recurrent_rows:
+                shapes["bias_hh"] = (recurrent_rows,)
+        if self.proj_size:
+            shapes["weight_hr"] = (self.proj_size, self.hidden_size)
+        return shapes | {name: (self.hidden_size,) for name in self.cell.parameters}
+
+    @torch.no_grad()
+    def reset_parameters(self) -> None:
+        """Draw all weights from U(-1/sqrt(H), 1/sqrt(H)); the cell's vectors start as it says."""
+        bound = 1.0 / math.sqrt(self.hidden_size)
+        for name, weight in self.named_parameters():
+            start = self.cell.parameters.get(name.rpartition("_l")[0])
+            if start is None:
+                nn.init.uniform_(weight, -bound, bound)
+            else:
+                nn.init.constant_(weight, start)
+
+    def flatten_parameters(self) -> None:
+        """Do nothing: here for code that calls it on torch's layers."""
+
+    @property
+    def all_weights(self) -> list[list[nn.Parameter]]:
+        """The weights of each layer and direction."""
+        names = self._weight_shapes(0)
+        return [[getattr(self, f"{name}_{suffix}") for name in names] for suffix in self.suffixes]
+
+    def initial_state(self, batch_size: int) -> State:
+        """Return the state that `hx=None` stands for: zeros, (L * directions, B, H) each."""
+        like = getattr(self, f"weight_ih_{self.suffixes[0]}")
+        return self._as_state([like.new_zeros(s) for s in self._state_shapes(batch_size)])
+
+    def stream(self, batch_size: int = 1) -> Stream:
+        """Return a `Stream` that reads `batch_size` sequences piece by piece."""
+        return Stream(self, batch_size)
+
+    def forward(
+        self,
+        input: Tensor | PackedSequence,
+        hx: Any = None,
+        *,
+        lengths: Tensor | Sequence[int] | None = None,
+    ) -> tuple[Any, Any]:
+        """Read a batch of sequences.
+
+        Args:
+            input: (T, B, I), or (B, T, I) with `batch_first`, or unbatched (T, I), or a
+                PackedSequence.
+            hx: The state before the first step: a tensor (L * directions, B, H), or a tuple of
+                such for a cell of several states; without B for unbatched input. None: zeros.
+            lengths: The number of steps of each row, (B,), 0..T in any order. What lies past a
+                row's end is not read; its output is zero and its state the one at its end.
+
+        Returns:
+            The output (T, B, H * directions), laid out as the input, and the state at the end of
+            each row, laid out as `hx`: a tensor, or a named tuple for a cell of several states.
+
+        Raises:
+            ShapeError: a wrong shape, number of dimensions or dtype, or impossible lengths.
+        """
+        where = type(self).__name__
+        if isinstance(input, PackedSequence):
+            if lengths is not None:
+                raise ShapeError(f"{where}: a PackedSequence has its own lengths", "drop lengths=")
+            sizes = tuple(input.batch_sizes.tolist())
+            packing = Packing(sizes, len(sizes), sizes[0], input.sorted_indices)
+            x, batched = input.data, True
+            self._check_input(x, 2)
+        else:
+            x, batched = self._batch_of(input)
+            num_steps, batch_size = x.shape[:2]
+            packing = pack_even(num_steps, batch_size)
+            if lengths is not None:
+                lengths = lengths if batched else torch.as_tensor(lengths).reshape(1)
+                checked = check_lengths(where, lengths, num_steps, batch_size, x.device)
+                packing = pack_lengths(checked, num_steps)
+            x = packing.pack(x)
+        states = self._states_of(hx, packing.batch_size, batched)
+        x, states = self._run(x, packing, tuple(packing.sort(state) for state in states))
+        state = self._as_state([packing.unsort(s) for s in states])
+        if isinstance(input, PackedSequence):
+            return input._replace(data=x), state
+        output = packing.unpack(x)
+        if not batched:
+            return output.squeeze(1), map_state(lambda s: s.squeeze(1), state)
+        return output.transpose(0, 1) if self.batch_first else output, state
+
+    def _run(
+        self, x: Tensor, packing: Packing, states: tuple[Tensor, ...]
+    ) -> tuple[Tensor, tuple[Tensor, ...]]:
+        """Run all layers and directions over packed rows (N, I); states are (L * D, B, H)."""
+        directions = 1 + self.bidirectional
+        ends = []
+        for layer in range(self.num_layers):
+            outputs = []
+            for direction in range(directions):
+                index = layer * directions + direction
+                output, end = recurrence(
+                    self.cell,
+                    x,
+                    packing.batch_sizes,
+                    self._weights(self.suffixes[index]),
+                    tuple(state[index] for state in states),
+                    reverse=direction == 1,
+                )
+                outputs.append(output)
+                ends.append(end)
+            x = torch.cat(outputs, dim=-1) if directions == 2 else outputs[0]
+            if self.dropout and layer < self.num_layers - 1:
+                x = nn.functional.dropout(x, self.dropout, self.training)
+        return x, tuple(torch.stack(parts) for parts in zip(*ends, strict=True))
+
+    def _weights(self, suffix: str) -> Weights:
+        def weight(name: str) -> Any:
+            return getattr(self, f"{name}_{suffix}", None)
+
+        return Weights(
+            weight("weight_ih"),
+            weight("weight_hh"),
+            weight("bias_ih"),
+            weight("bias_hh"),
+            weight("weight_hr"),
+            tuple(weight(name) for name in self.cell.parameters),
+        )
+
+    def _batch_of(self, input: Tensor) -> tuple[Tensor, bool]:
+        """Return `input` as (T, B, I), and whether it had a batch dim."""
+        if input.dim() not in (2, 3):
+            raise ShapeError(
+                f"{type(self).__name__}: input must be 2-D (T, I) or 3-D, got {input.dim()}-D"
+            )
+        self._check_input(input, input.dim())
+        if input.dim() == 2:
+            x, batched = input.unsqueeze(1), False
+        else:
+            x, batched = (input.transpose(0, 1) if self.batch_first else input), True
+        if not x.shape[0]:
+            raise ShapeError(f"{type(self).__name__}: input must have at least one step, got none")
+        return x, batched
+
+    def _check_input(self, x: Tensor, num_dims: int) -> None:
+        where = type(self).__name__
+        dtype = getattr(self, f"weight_ih_{self.suffixes[0]}").dtype
+        if x.dtype != dtype and not torch.is_autocast_enabled(x.device.type):
+            raise ShapeError(
+                f"{where}: input is {x.dtype}, the weights are {dtype}",
+                f"convert one of them: input.to({dtype}) or layer.to({x.dtype})",
+            )
+        if x.dim() != num_dims or x.shape[-1] != self.input_size:
+            raise ShapeError(
+                f"{where}: input must have {self.input_size} features in its last dim, "
+                f"got {tuple(x.shape)}"
+            )
+
+    def _state_shapes(self, batch_size: int) -> list[tuple[int, int, int]]:
+        widths = [self.hidden_size] * len(self.cell.states)
+        widths[0] = self.proj_size or self.hidden_size
+        return [(len(self.suffixes), batch_size, width) for width in widths]
+
+    def _states_of(self, hx: Any, batch_size: int, batched: bool) -> tuple[Tensor, ...]:
+        """Return `hx`, checked, as a tuple of (L * D, B, H)."""
+        if hx is None:
+            return state_tensors(self.initial_state(batch_size))
+        where, names = type(self).__name__, self.cell.states
+        states = (hx,) if isinstance(hx, Tensor) else tuple(hx)
+        if len(states) != len(names):
+            raise ShapeError(
+                f"{where}: hx must hold {len(names)} states ({', '.join(names)}), got {len(states)}"
+            )
+        for name, state, shape in zip(names, states, self._state_shapes(batch_size), strict=True):
+            expected = shape if batched else (shape[0], shape[2])
+            hint = "pass None for zeros, or select the rows of the batch"
+            check_shape(where, f"state {name}", state, expected, hint)
+        return states if batched else tuple(state.unsqueeze(1) for state in states)
+
+    def _as_state(self, tensors: Sequence[Tensor]) -> State:
+        """Return the one tensor itself, or several as the cell's named tuple."""
+        if len(tensors) == 1:
+            return tensors[0]
+        state: State = _state_type(self.cell.states)._make(tensors)
+        return state
+
+    def extra_repr(self) -> str:
+        """Return the sizes, and every option that is not the default."""
+        options: dict[str, object] = {"proj_size": 0, "num_layers": 1, "nonlinearity": "tanh"}
+        options |= {"bias": True, "batch_first": False, "dropout": 0.0, "bidirectional": False}
+        options |= {"reset": "after"}
+        values = {name: getattr(self, name, default) for name, default in options.items()}
+        shown = [f"{name}={v!r}" for name, v in values.items() if v != options[name]]
+        return ", ".join([str(self.input_size), str(self.hidden_size), *shown])
+
+
+class Recurrent(RecurrentLayer):
+    """A recurrent layer over any cell, a user's own included.
+
+    Args:
+        cell: The equations, a function marked with `unrolled.cell`.
+        input_size: I, at least 1.
+        hidden_size: H, at least 1.
+        num_layers: How many layers, each reading the output of the one before.
+        bias: Whether the gates have biases.
+        batch_first: Whether input and output are (B, T, ...) rather than (T, B, ...).
+        dropout: The probability with which each output of a layer but the last is dropped.
+        bidirectional: Whether a second set of weights reads backwards, its output appended.
+        device: Where the weights live.
+        dtype: Their type.
+
+    Attributes:
+        weight_ih_l0: W_x, (G * H, I), gates in the cell's order; `_l1` ... and `_reverse` follow.
+        weight_hh_l0: W_h, (R * H, H), of the gates with a recurrent part.
+        bias_ih_l0: b_x, (G * H,).
+        bias_hh_l0: b_h, (R * H,).
+
+    Raises:
+        OptionError: a size below 1, or dropout outside [0, 1].
+
+    Example:
+        >>> import torch, unrolled
+        >>> @unrolled.cell(gates="z n", recurrent="")
+        ... def min_gru(x, h):
+        ...     z = torch.sigmoid(x.z)
+        ...     return dict(h=(1 - z) * h + z * x.n, z=z)
+        >>> layer = unrolled.Recurrent(min_gru, input_size=3, hidden_size=4)
+        >>> output, state = layer(torch.zeros(5, 2, 3))
+        >>> output.shape, state.shape
+        (torch.Size([5, 2, 4]), torch.Size([1, 2, 4]))
+    """
+
+    def __init__(
+        self,
+        cell: Cell,
+        input_size: int,
+        hidden_size: int,
+        num_layers: int = 1,
+        bias: bool = True,
+        batch_first: bool = False,
+        dropout: float = 0.0,
+        bidirectional: bool = False,
+        device: torch.device | str | None = None,
+        dtype: torch.dtype | None = None,
+    ) -> None:
+        if not isinstance(cell, Cell):
+            raise OptionError(
+                f"Recurrent: cell must be a cell, got {type(cell).__name__}",
+                "mark the function that holds the equations with @unrolled.cell(gates=...)",
+            )
+        super().__init__(
+            cell,
+            input_size,
+            hidden_size,
+            num_layers,
+            bias,
+            batch_first,
+            dropout,
+            bidirectional,
+            device=device,
+            dtype=dtype,
+        )
+
+    def extra_repr(self) -> str:
+        """Return the cell's name and what every layer shows."""
+        return f"{self.cell.name}, {super().extra_repr()}"
+
+
+def _check_options(layer: RecurrentLayer, dropout: Any) -> None:
+    where = type(layer).__name__
+    for name in ("input_size", "hidden_size"):
+        if not isinstance(size := getattr(layer, name), int):
+            raise TypeError(f"{where}: {name} must be an int, got {type(size).__name__}")
+    for name in ("bias", "batch_first"):
+        if not isinstance(flag := getattr(layer, name), bool):
+            raise TypeError(f"{where}: {name} must be a bool, got {type(flag).__name__}")
+    if not isinstance(dropout, int | float) or isinstance(dropout, bool):
+        raise OptionError(f"{where}: dropout must be a number, got {dropout!r}")
+    check_dropout(where, dropout)
+    names = ("input_size", "hidden_size", "num_layers")
+    check_sizes(where, {name: getattr(layer, name) for name in names})
+    if not 0 <= layer.proj_size < layer.hidden_size:
+        raise OptionError(
+            f"{where}: proj_size must lie in 0..{layer.hidden_size - 1}, got {layer.proj_size}"
+        )
+    if dropout and layer.num_layers == 1:
+        warnings.warn(
+            f"{where}: dropout={dropout} has no effect with num_layers=1: it acts between layers",
+            stacklevel=4,
+        )
+
+
+@lru_cache
+def _state_type(states: tuple[str, ...]) -> Any:
+    """Return the named tuple of a cell's states; equal names give the same type."""
+    make_named_tuple: Any = namedtuple  # whose fields are known only now
+    rebuild = {"__reduce__": lambda self: (_rebuild_state, (states, tuple(self)))}
+    return type("State", (make_named_tuple("State", states),), {"__slots__": (), **rebuild})
+
+
+def _rebuild_state(states: tuple[str, ...], tensors: tuple[Tensor, ...]) -> Any:
+    return _state_type(states)._make(tensors)

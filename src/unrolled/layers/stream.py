@@ -1,0 +1,92 @@
+"""Streaming: a layer that is given its sequence piece by piece and remembers where it is."""
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor
+
+from unrolled.errors import OptionError, ShapeError
+from unrolled.layers.state import SequenceLayer, State, map_state
+
+__all__ = ["Stream"]
+
+
+class Stream:
+    """A layer in the middle of `batch_size` sequences; made by `layer.stream(batch_size)`.
+
+    However a sequence is cut into pieces, the outputs are those of the whole. No gradients are
+    kept.
+
+    Args:
+        layer: A recurrent or convolutional layer that reads forwards, in evaluation mode if it
+            has dropout.
+        batch_size: The number of sequences, B.
+
+    Attributes:
+        state: The layer's state after what was pushed so far.
+
+    Raises:
+        OptionError: the layer reads backwards too, or would drop units at random.
+
+    Example:
+        >>> import torch, unrolled
+        >>> layer = unrolled.GRU(3, 4)
+        >>> stream = layer.stream(batch_size=2)
+        >>> stream.push(torch.zeros(5, 2, 3)).shape
+        torch.Size([5, 2, 4])
+        >>> stream.step(torch.zeros(2, 3)).shape
+        torch.Size([2, 4])
+    """
+
+    def __init__(self, layer: SequenceLayer, batch_size: int) -> None:
+        where = f"{type(layer).__name__}.stream"
+        if getattr(layer, "bidirectional", False):
+            raise OptionError(
+                f"{where}: a bidirectional layer needs the end of the sequence first",
+                "use bidirectional=False to stream",
+            )
+        if layer.training and getattr(layer, "dropout", None):
+            raise OptionError(f"{where}: the layer is in training mode", "call layer.eval() first")
+        if batch_size < 1:
+            raise OptionError(f"{where}: batch_size must be at least 1, got {batch_size}")
+        self._layer = layer
+        self.batch_size = batch_size
+        self.state: State = self._layer.initial_state(batch_size)
+
+    @torch.no_grad()
+    def push(self, chunk: Tensor) -> Tensor:
+        """Read the next steps, (T, B, I) or (B, T, I) as the layer's; return their outputs."""
+        output, self.state = self._layer(chunk, self.state)
+        return output
+
+    def step(self, x: Tensor) -> Tensor:
+        """Read one step, (B, I); return its output, (B, H)."""
+        if x.dim() != 2:
+            raise ShapeError(
+                f"{type(self._layer).__name__}.stream: a step must be 2-D (B, I), got {x.dim()}-D",
+                "push() takes chunks of several steps",
+            )
+        time_dim = 1 if self._layer.batch_first else 0
+        return self.push(x.unsqueeze(time_dim)).squeeze(time_dim)
+
+    def reset(self, rows: Tensor | Sequence[int] | None = None) -> None:
+        """Start `rows` anew (indices, or a boolean mask, (B,)), or all rows."""
+        if rows is None:
+            self.state = self._layer.initial_state(self.batch_size)
+            return
+        restart = torch.zeros(self.batch_size, dtype=torch.bool)
+        index = torch.as_tensor(rows).cpu()
+        if index.numel():
+            try:
+                restart[index] = True
+            except IndexError as error:
+                raise ShapeError(
+                    f"{type(self._layer).__name__}.stream: cannot reset rows {rows} "
+                    f"of a batch of {self.batch_size}: {error}",
+                    "give row numbers, or a boolean mask of the batch",
+                ) from None
+
+        def zero(part: Tensor) -> Tensor:
+            return part.masked_fill(restart.to(part.device)[:, None], 0.0)
+
+        self.state = map_state(zero, self.state)

@@ -1,0 +1,158 @@
+"""The temporal convolutional network: causal, dilated, residual. The layer `TCN` and its block.
+
+Source: S. Bai, J. Z. Kolter and V. Koltun (2018), "An empirical evaluation of generic convolutional
+and recurrent networks for sequence modeling", arXiv:1803.01271, section 3 and figure 1.
+"""
+
+import torch
+from torch import Tensor, nn
+from torch.nn.utils.parametrizations import weight_norm
+
+from unrolled.layers.causal_conv import FiniteMemoryLayer, causal_conv, span
+from unrolled.layers.options import check_dropout, check_sizes
+
+__all__ = ["TCN"]
+
+
+class TCN(FiniteMemoryLayer):
+    """A temporal convolutional network: a stack of residual blocks of two causal convolutions.
+
+    Block l = 0 ... L - 1 has dilation 2^l and turns x, the output of the block before it, into
+
+        a = dropout(relu(conv1(x)))
+        b = dropout(relu(conv2(a)))
+        y = relu(b + r),    r = x, or a 1x1 convolution of x if the number of channels changes
+
+    with weight-normalised convolutions of kernel size k, whose weights start with standard
+    deviation 0.01. An output sees its own input and the 2 (k - 1) (2^L - 1) before it. The state
+    is those of each convolution's past inputs that are still needed, (span, B, C) with
+    span = (k - 1) 2^l, and goes from call to call as that of a recurrent layer does.
+
+    Args:
+        input_size: I, features of each input step.
+        hidden_size: H, channels of every block and features of each output step.
+        num_layers: L, residual blocks.
+        kernel_size: k, taps of each convolution, at least 1.
+        dropout: Probability that a value after a convolution is zeroed in training.
+        batch_first: Whether input and output are (B, T, ...) instead of (T, B, ...).
+        device: Where the parameters are.
+        dtype: The parameters' floating point type.
+
+    Raises:
+        OptionError: A size below 1, or a dropout that is no probability.
+
+    Example:
+        >>> tcn = TCN(input_size=2, hidden_size=16, num_layers=3, kernel_size=3)
+        >>> tcn.receptive_field
+        29
+        >>> output, state = tcn(torch.zeros(10, 4, 2))
+        >>> output.shape
+        torch.Size([10, 4, 16])
+        >>> later, state = tcn(torch.zeros(5, 4, 2), state)
+    """
+
+    def __init__(
+        self,
+        input_size: int,
+        hidden_size: int,
+        num_layers: int = 1,
+        kernel_size: int = 2,
+        dropout: float = 0.0,
+        batch_first: bool = False,
+        device: torch.device | str | None = None,
+        dtype: torch.dtype | None = None,
+    ) -> None:
+        sizes = {
+            "input_size": input_size,
+            "hidden_size": hidden_size,
+            "num_layers": num_layers,
+            "kernel_size": kernel_size,
+        }
+        check_sizes("TCN", sizes)
+        check_dropout("TCN", dropout)
+        blocks = [
+            ResidualBlock(
+                hidden_size if level else input_size,
+                hidden_size,
+                kernel_size,
+                2**level,
+                dropout,
+                device,
+                dtype,
+            )
+            for level in range(num_layers)
+        ]
+        super().__init__(
+            input_size,
+            hidden_size,
+            memory=[
+                (span(convolution), convolution.in_channels)
+                for block in blocks
+                for convolution in (block.conv1, block.conv2)
+            ],
+            batch_first=batch_first,
+        )
+        self.num_layers = num_layers
+        self.kernel_size = kernel_size
+        self.dropout = dropout
+        self.blocks = nn.ModuleList(blocks)
+
+    def extra_repr(self) -> str:
+        """Return the constructor's arguments."""
+        return (
+            f"{self.input_size}, {self.output_size}, num_layers={self.num_layers}, "
+            f"kernel_size={self.kernel_size}, dropout={self.dropout}, "
+            f"batch_first={self.batch_first}"
+        )
+
+    def _run(
+        self, x: Tensor, past: tuple[Tensor, ...], lengths: Tensor | None
+    ) -> tuple[Tensor, tuple[Tensor, ...]]:
+        x = x.permute(1, 2, 0)  # (B, C, T), as convolutions have it
+        state: tuple[Tensor, ...] = ()
+        for level, block in enumerate(self.blocks):
+            x, block_state = block(x, past[2 * level : 2 * level + 2], lengths)
+            state += block_state
+        return x.permute(2, 0, 1), state
+
+
+class ResidualBlock(nn.Module):
+    """Two weight-normalised causal convolutions, and a path around them. The equations: `TCN`."""
+
+    def __init__(
+        self,
+        input_size: int,
+        hidden_size: int,
+        kernel_size: int,
+        dilation: int,
+        dropout: float,
+        device: torch.device | str | None,
+        dtype: torch.dtype | None,
+    ) -> None:
+        super().__init__()
+
+        def convolution(channels: int, kernel_size: int, dilation: int = 1) -> nn.Conv1d:
+            conv = nn.Conv1d(
+                channels, hidden_size, kernel_size, dilation=dilation, device=device, dtype=dtype
+            )
+            # As in the official code, whose weight norm then overwrites it: here it takes effect.
+            nn.init.normal_(conv.weight, std=0.01)
+            return conv
+
+        self.conv1 = convolution(input_size, kernel_size, dilation)
+        self.conv2 = convolution(hidden_size, kernel_size, dilation)
+        weight_norm(self.conv1)
+        weight_norm(self.conv2)
+        self.dropout = nn.Dropout(dropout)
+        same = input_size == hidden_size
+        self.shortcut = nn.Identity() if same else convolution(input_size, kernel_size=1)
+
+    def forward(
+        self, x: Tensor, past: tuple[Tensor, Tensor], lengths: Tensor | None
+    ) -> tuple[Tensor, tuple[Tensor, Tensor]]:
+        """Return the output, (B, H, T), and the new past of both convolutions."""
+        a, past1 = causal_conv(self.conv1, x, past[0], lengths)
+        a = self.dropout(a.relu())
+        b, past2 = causal_conv(self.conv2, a, past[1], lengths)
+        b = self.dropout(b.relu())
+        return (b + self.shortcut(x)).relu(), (past1, past2)

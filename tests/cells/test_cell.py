@@ -1,0 +1,101 @@
+"""Declaring a cell: what a definition may say, and what is refused at once."""
+
+import copy
+import pickle
+
+import pytest
+import torch
+
+import unrolled
+from unrolled import cells
+
+
+@unrolled.cell(gates="a b", states="h m", recurrent="b")
+def own(x, u, h, m, *, scale=2.0):
+    """A cell with everything: two states, one recurrent gate of two, a weight vector."""
+    m = m + x.a
+    return dict(h=torch.tanh(scale * (x.b + u.b) + m + 0 * h), m=m)
+
+
+def test_a_cell_says_what_it_is():
+    assert (own.name, own.gates, own.states) == ("own", ("a", "b"), ("h", "m"))
+    assert own.recurrent == ("b",)
+    assert own.parameters == {"scale": 2.0}
+    assert repr(own) == "<cell own: gates a b, states h m>"
+
+
+@pytest.mark.parametrize("cell", [own, cells.lstm], ids=repr)
+def test_a_cell_is_a_constant(cell):
+    assert copy.deepcopy(cell) is cell
+    assert pickle.loads(pickle.dumps(cell)) is cell
+
+
+def test_a_layer_has_the_weights_that_its_cell_names():
+    layer = unrolled.Recurrent(own, 3, 4, num_layers=2, bidirectional=True)
+    shapes = {name: tuple(w.shape) for name, w in layer.named_parameters()}
+    assert {name: shape for name, shape in shapes.items() if name.endswith("l1_reverse")} == {
+        "weight_ih_l1_reverse": (8, 8),
+        "weight_hh_l1_reverse": (4, 4),
+        "bias_ih_l1_reverse": (8,),
+        "bias_hh_l1_reverse": (4,),
+        "scale_l1_reverse": (4,),
+    }
+    assert torch.equal(layer.scale_l0, torch.full((4,), 2.0))
+    assert "own, 3, 4" in repr(layer)
+
+
+def test_every_weight_of_an_own_cell_gets_a_gradient():
+    layer = unrolled.Recurrent(own, 3, 4, num_layers=2, bidirectional=True)
+    output, state = layer(torch.randn(5, 2, 3), lengths=[5, 3])
+    (output.sum() + state.m.sum()).backward()
+    assert all(w.grad is not None and w.grad.abs().sum() > 0 for w in layer.parameters())
+
+
+def test_without_bias_and_without_recurrent_product_there_is_one_matrix():
+    @unrolled.cell(gates="z n", recurrent="")
+    def leak(x, h):
+        z = torch.sigmoid(x.z)
+        return dict(h=z * h + (1 - z) * x.n)
+
+    layer = unrolled.Recurrent(leak, 3, 4, bias=False)
+    assert [name for name, _ in layer.named_parameters()] == ["weight_ih_l0"]
+
+
+def declare(equations=None, **names):
+    def default(x, u, h):
+        return dict(h=x.a + u.a + h)
+
+    return unrolled.cell(**{"gates": "a"} | names)(equations or default)
+
+
+@pytest.mark.parametrize(
+    ("names", "message"),
+    [
+        ({"gates": "a a"}, "gate 'a'"),
+        ({"gates": "a 1b"}, "gate '1b'"),
+        ({"gates": ""}, "at least one gate"),
+        ({"states": "h x"}, "state 'x'"),
+        ({"recurrent": "b"}, "recurrent gate b is not a gate"),
+        ({"recurrent": ""}, "takes u, but has 0"),
+        ({"gates": "a b", "applied": "a"}, "last of recurrent"),
+    ],
+)
+def test_impossible_names_are_refused_where_the_cell_is_declared(names, message):
+    with pytest.raises(unrolled.UnrolledError, match=message):
+        declare(**names)
+
+
+def test_impossible_arguments_are_refused_where_the_cell_is_declared():
+    with pytest.raises(unrolled.UnrolledError, match="argument 'c' is neither x, u nor a state"):
+        declare(lambda x, u, c: {})
+    with pytest.raises(unrolled.UnrolledError, match="takes no u, but has 1"):
+        declare(lambda x, h: {})
+
+
+def test_mistakes_in_the_equations_are_told_by_name():
+    with pytest.raises(unrolled.UnrolledError, match="new state h is missing"):
+        unrolled.Recurrent(declare(lambda x, u: {"c": x.a}), 2, 3)(torch.zeros(1, 1, 2))
+    with pytest.raises(AttributeError, match="no gate 'q'; declared: a"):
+        unrolled.Recurrent(declare(lambda x, u: {"h": x.q}), 2, 3)(torch.zeros(1, 1, 2))
+    with pytest.raises(unrolled.UnrolledError, match="mark the function"):
+        unrolled.Recurrent(lambda x, u: {}, 2, 3)

@@ -1,0 +1,42 @@
+"""What a stream refuses. That it gives the whole's numbers is in tests/properties."""
+
+import pytest
+import torch
+
+import unrolled
+from unrolled.errors import ShapeError
+
+
+def test_a_bidirectional_layer_cannot_stream():
+    with pytest.raises(unrolled.UnrolledError, match="needs the end of the sequence"):
+        unrolled.GRU(2, 3, bidirectional=True).stream(1)
+
+
+def test_a_layer_that_would_drop_units_cannot_stream():
+    layer = unrolled.LSTM(2, 3, num_layers=2, dropout=0.5)
+    with pytest.raises(unrolled.UnrolledError, match="training mode"):
+        layer.stream(1)
+    layer.eval().stream(1)
+
+
+def test_impossible_batches_steps_and_rows_are_refused():
+    layer = unrolled.LSTM(2, 3)
+    with pytest.raises(unrolled.UnrolledError, match="batch_size must be at least 1"):
+        layer.stream(0)
+    stream = layer.stream(2)
+    with pytest.raises(ShapeError, match="a step must be 2-D"):
+        stream.step(torch.zeros(1, 2, 2))
+    with pytest.raises(ShapeError, match="state h must be"):
+        stream.push(torch.zeros(5, 3, 2))
+    for rows in ([2], torch.tensor([True, False, True])):
+        with pytest.raises(ShapeError, match="cannot reset rows"):
+            stream.reset(rows)
+
+
+def test_the_state_can_be_kept_and_put_back():
+    stream = unrolled.GRU(2, 3).stream(1)
+    stream.push(torch.randn(4, 1, 2))
+    kept, x = stream.state, torch.randn(3, 1, 2)
+    expected = stream.push(x)
+    stream.state = kept
+    assert torch.equal(stream.push(x), expected)
