@@ -1,6 +1,7 @@
 """The temporal convolutional network against its definition, and what a sequence layer promises."""
 
 import copy
+import math
 
 import numpy as np
 import pytest
@@ -103,15 +104,16 @@ def test_number_of_parameters_is_that_of_the_official_code(sizes, output_size, e
     assert sum(parameter.numel() for parameter in model.parameters()) == expected
 
 
-def test_initial_weights_have_standard_deviation_one_hundredth():
+def test_initial_weights_are_those_that_the_official_code_starts_from():
     torch.manual_seed(0)
     tcn = TCN(40, 60, num_layers=2, kernel_size=5)
-    convolutions = [module for module in tcn.modules() if isinstance(module, nn.Conv1d)]
-    assert len(convolutions) == 5  # two in each block and the first block's shortcut
-    for convolution in convolutions:
-        weight = convolution.weight.detach()
-        assert abs(weight.mean()) < 5e-4
-        assert weight.std().item() == pytest.approx(0.01, rel=0.05)
+    assert tcn.blocks[0].shortcut.weight.std().item() == pytest.approx(0.01, rel=0.05)
+    for block in tcn.blocks:
+        for convolution in (block.conv1, block.conv2):
+            bound = 1 / math.sqrt(convolution.in_channels * 5)  # torch's U(-bound, bound)
+            weight = convolution.weight.detach()
+            assert weight.abs().max() <= bound
+            assert weight.std().item() == pytest.approx(bound / math.sqrt(3), rel=0.05)
 
 
 def test_gradients_are_those_of_finite_differences():

@@ -153,7 +153,7 @@ class RecurrentLayer(nn.Module, abc.ABC):
             num_steps, batch_size = x.shape[:2]
             packing = pack_even(num_steps, batch_size)
             if lengths is not None:
-                lengths = lengths if batched else torch.as_tensor(lengths).reshape(1)
+                lengths = lengths if batched else torch.as_tensor(lengths).reshape(-1)
                 checked = check_lengths(where, lengths, num_steps, batch_size, x.device)
                 packing = pack_lengths(checked, num_steps)
             x = packing.pack(x)

@@ -23,10 +23,12 @@ class TCN(FiniteMemoryLayer):
         b = dropout(relu(conv2(a)))
         y = relu(b + r),    r = x, or a 1x1 convolution of x if the number of channels changes
 
-    with weight-normalised convolutions of kernel size k, whose weights start with standard
-    deviation 0.01. An output sees its own input and the 2 (k - 1) (2^L - 1) before it. The state
-    is those of each convolution's past inputs that are still needed, (span, B, C) with
-    span = (k - 1) 2^l, and goes from call to call as that of a recurrent layer does.
+    with weight-normalised convolutions of kernel size k. An output sees its own input and the
+    2 (k - 1) (2^L - 1) before it. The state is those of each convolution's past inputs that are
+    still needed, (span, B, C) with span = (k - 1) 2^l, and goes from call to call as that of a
+    recurrent layer does. Initial weights: torch's for the dilated convolutions, which is what the
+    official code starts from (its N(0, 0.01) is overwritten by the weight normalisation);
+    N(0, 0.01) for the 1x1 convolution.
 
     Args:
         input_size: I, features of each input step.
@@ -132,20 +134,19 @@ class ResidualBlock(nn.Module):
         super().__init__()
 
         def convolution(channels: int, kernel_size: int, dilation: int = 1) -> nn.Conv1d:
-            conv = nn.Conv1d(
+            return nn.Conv1d(
                 channels, hidden_size, kernel_size, dilation=dilation, device=device, dtype=dtype
             )
-            # As in the official code, whose weight norm then overwrites it: here it takes effect.
-            nn.init.normal_(conv.weight, std=0.01)
-            return conv
 
         self.conv1 = convolution(input_size, kernel_size, dilation)
         self.conv2 = convolution(hidden_size, kernel_size, dilation)
         weight_norm(self.conv1)
         weight_norm(self.conv2)
         self.dropout = nn.Dropout(dropout)
-        same = input_size == hidden_size
-        self.shortcut = nn.Identity() if same else convolution(input_size, kernel_size=1)
+        self.shortcut: nn.Module = nn.Identity()
+        if input_size != hidden_size:
+            self.shortcut = convolution(input_size, kernel_size=1)
+            nn.init.normal_(self.shortcut.weight, std=0.01)
 
     def forward(
         self, x: Tensor, past: tuple[Tensor, Tensor], lengths: Tensor | None
