@@ -1,0 +1,41 @@
+# Everything runs from .venv, which `make install` makes. A fresh machine needs python3 and make;
+# a C compiler is used where there is one.
+PYTHON ?= python3
+BIN := .venv/bin
+STAMP := .venv/installed
+
+# The text files to train on; without them, the Python files of the standard library.
+TEXT ?=
+
+.PHONY: install run test lint types pytest format clean
+
+install: $(STAMP)
+
+$(STAMP): pyproject.toml constraints.txt
+	$(PYTHON) -m venv .venv
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable '.[dev]'
+	touch $@
+
+run: $(STAMP)
+	$(BIN)/unrolled train lm $(or $(TEXT),--standard-library) --minutes 1.5
+
+test: lint types pytest
+
+lint: $(STAMP)
+	$(BIN)/ruff check
+	$(BIN)/ruff format --check
+
+types: $(STAMP)
+	$(BIN)/mypy
+
+pytest: $(STAMP)
+	$(BIN)/pytest -n 2
+
+format: $(STAMP)
+	$(BIN)/ruff check --fix
+	$(BIN)/ruff format
+
+# Everything that can be made again. Runs are not: they stay.
+clean:
+	rm -rf .venv .mypy_cache .pytest_cache .ruff_cache .hypothesis build dist
+	find src tests examples benchmarks -type d -name __pycache__ -exec rm -rf {} +

@@ -1,0 +1,342 @@
+"""Text to token numbers and back: characters, bytes, or byte-pair encoding (BPE).
+
+All three are lossless: `decode(encode(text)) == text`. Reading text from files is not done here.
+"""
+
+import codecs
+import json
+from abc import ABC, abstractmethod
+from collections.abc import Sequence
+from pathlib import Path
+from types import ModuleType
+from typing import Any, ClassVar, Self
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from unrolled.data.files import write_atomically
+from unrolled.errors import OptionError, RunError, VocabularyError
+
+__all__ = [
+    "BPEVocabulary",
+    "ByteVocabulary",
+    "CharVocabulary",
+    "Decoder",
+    "Vocabulary",
+    "load_vocabulary",
+    "save_vocabulary",
+]
+
+
+class Decoder:
+    """The text of tokens that come one at a time, none of it before it is certain.
+
+    A token may end inside a character, whose bytes are withheld until it is complete. The pieces in
+    order are the text that `Vocabulary.decode` gives.
+
+    Args:
+        tokens: The bytes of each token in UTF-8.
+
+    Example:
+        >>> decoder = ByteVocabulary().decoder()
+        >>> [decoder.push(id) for id in "né".encode()], decoder.finish()
+        (['n', '', 'é'], '')
+    """
+
+    def __init__(self, tokens: Sequence[bytes]) -> None:
+        self._tokens = tokens
+        self._decoder = codecs.getincrementaldecoder("utf-8")("replace")
+
+    def push(self, id: int) -> str:
+        """Return the text that token `id` completes, which may be none."""
+        return self._decoder.decode(self._tokens[id])
+
+    def finish(self) -> str:
+        """Return what is left if the text ends here: U+FFFD for an incomplete character."""
+        return self._decoder.decode(b"", final=True)
+
+
+class Vocabulary(ABC):
+    """The tokens that text is made of, numbered from 0. Each stands for a few bytes of UTF-8.
+
+    Args:
+        tokens: The bytes of each token, which may begin or end inside a character.
+    """
+
+    kind: ClassVar[str]
+    """The name of the class on the command line and in a run's folder."""
+
+    def __init__(self, tokens: Sequence[bytes]) -> None:
+        self._tokens = tokens
+
+    def __len__(self) -> int:
+        return len(self._tokens)
+
+    @abstractmethod
+    def encode(self, text: str) -> Tensor:
+        """Return the tokens of `text`, (N,) int64.
+
+        Raises:
+            VocabularyError: `text` has characters that these tokens cannot write.
+        """
+
+    def decode(self, ids: Tensor | Sequence[int]) -> str:
+        """Return the text of the tokens `ids`; bytes that are no UTF-8 become U+FFFD."""
+        numbers = ids.tolist() if isinstance(ids, Tensor) else ids
+        return b"".join(self._tokens[id] for id in numbers).decode(errors="replace")
+
+    def symbols(self, id: int) -> str:
+        r"""Return the text of token `id` alone; bytes that are no UTF-8 are shown as `\xNN`."""
+        return self._tokens[id].decode(errors="backslashreplace")
+
+    def decoder(self) -> Decoder:
+        """Return a decoder that takes the tokens of one text, one after the other."""
+        return Decoder(self._tokens)
+
+    @abstractmethod
+    def to_dict(self) -> dict[str, Any]:
+        """Return what `from_dict` rebuilds the vocabulary from, in types that JSON has."""
+
+    @classmethod
+    @abstractmethod
+    def from_dict(cls, content: dict[str, Any]) -> Self:
+        """Return the vocabulary that `to_dict` described."""
+
+
+class CharVocabulary(Vocabulary):
+    """The characters (code points) of a text, in the order of Unicode.
+
+    Args:
+        symbols: The characters, in strictly rising order.
+
+    Raises:
+        VocabularyError: The characters are not in order, or one is half a surrogate pair.
+
+    Example:
+        >>> vocabulary = CharVocabulary.from_text("hello")
+        >>> [vocabulary.symbols(id) for id in range(len(vocabulary))]
+        ['e', 'h', 'l', 'o']
+        >>> vocabulary.encode("hole")
+        tensor([1, 3, 2, 0])
+    """
+
+    kind = "char"
+
+    def __init__(self, symbols: Sequence[str]) -> None:
+        super().__init__([_utf8(symbol) for symbol in symbols])
+        self._code_points = np.array([ord(symbol) for symbol in symbols], dtype=np.uint32)
+        if not (self._code_points[:-1] < self._code_points[1:]).all():
+            raise VocabularyError("the characters of a vocabulary must be different and in order")
+
+    @classmethod
+    def from_text(cls, text: str) -> Self:
+        """Return the vocabulary of the characters that occur in `text`."""
+        return cls(sorted(set(text)))
+
+    def encode(self, text: str) -> Tensor:
+        """Return the number of each character, (N,) int64.
+
+        Raises:
+            VocabularyError: `text` has characters that the vocabulary lacks; it names them.
+        """
+        code_points = np.frombuffer(text.encode("utf-32-le", "surrogatepass"), dtype="<u4")
+        ids = np.searchsorted(self._code_points, code_points)
+        known = np.isin(code_points, self._code_points)
+        if not known.all():
+            raise self._lacking({chr(code_point) for code_point in code_points[~known]})
+        return torch.from_numpy(ids.astype(np.int64, copy=False))
+
+    def _lacking(self, characters: set[str]) -> VocabularyError:
+        shown = ", ".join(f"{c!r} (U+{ord(c):04X})" for c in sorted(characters)[:5])
+        more = f" and {len(characters) - 5} more" if len(characters) > 5 else ""
+        return VocabularyError(
+            f"the vocabulary of {len(self)} characters lacks {shown}{more}",
+            "leave them out, or train with tokens that write any text: byte or bpe",
+        )
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return the characters."""
+        return {"kind": self.kind, "symbols": [self.symbols(id) for id in range(len(self))]}
+
+    @classmethod
+    def from_dict(cls, content: dict[str, Any]) -> Self:
+        """Return the vocabulary that `to_dict` described."""
+        return cls(content["symbols"])
+
+
+class ByteVocabulary(Vocabulary):
+    r"""The 256 bytes, with which UTF-8 writes any text.
+
+    Example:
+        >>> vocabulary = ByteVocabulary()
+        >>> vocabulary.encode("né")
+        tensor([110, 195, 169])
+        >>> print(vocabulary.symbols(110), vocabulary.symbols(195))
+        n \xc3
+    """
+
+    kind = "byte"
+
+    def __init__(self) -> None:
+        super().__init__([bytes([value]) for value in range(256)])
+
+    def encode(self, text: str) -> Tensor:
+        """Return the bytes of `text` in UTF-8, (N,) int64.
+
+        Raises:
+            VocabularyError: `text` has half a surrogate pair, which UTF-8 cannot write.
+        """
+        return torch.from_numpy(np.frombuffer(_utf8(text), dtype=np.uint8).astype(np.int64))
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return the kind, which says it all."""
+        return {"kind": self.kind}
+
+    @classmethod
+    def from_dict(cls, content: dict[str, Any]) -> Self:  # noqa: ARG003  # there is but one
+        """Return the vocabulary."""
+        return cls()
+
+
+class BPEVocabulary(Vocabulary):
+    """Frequent strings of bytes, found in a text by merging the most frequent pair again and again.
+
+    Each single byte is a token too, so any text can be written. Each line is encoded by itself.
+
+    Args:
+        tokenizer: A byte-level tokenizer of the library `tokenizers`, as its JSON.
+
+    Raises:
+        OptionError: `tokenizers` is not installed.
+
+    Source:
+        Sennrich, Haddow, Birch (2016), section 3.2; on bytes: Radford et al. (2019), section 2.2.
+
+    Example:
+        >>> vocabulary = BPEVocabulary.train("low lower lowest", size=258)  # 256 bytes, 2 merges
+        >>> [vocabulary.symbols(int(id)) for id in vocabulary.encode("slow")]
+        ['s', 'low']
+    """
+
+    kind = "bpe"
+
+    def __init__(self, tokenizer: str) -> None:
+        library = _tokenizers()
+        self._tokenizer = library.Tokenizer.from_str(tokenizer)
+        byte_of = _bytes_of_characters(library.pre_tokenizers.ByteLevel.alphabet())
+        names = map(self._tokenizer.id_to_token, range(self._tokenizer.get_vocab_size()))
+        super().__init__([bytes(byte_of[character] for character in name) for name in names])
+
+    @classmethod
+    def train(cls, text: str, size: int) -> Self:
+        """Return a vocabulary for texts like `text`.
+
+        Args:
+            text: Where to look for frequent strings.
+            size: Tokens, at least 256: the bytes. There are fewer where `text` has too few pairs.
+
+        Raises:
+            OptionError: `size` is below 256, or `tokenizers` is not installed.
+            VocabularyError: `text` has half a surrogate pair, which UTF-8 cannot write.
+        """
+        if size < 256:
+            raise OptionError(
+                f"a BPE vocabulary must have at least 256 tokens, got {size}",
+                "256 are the single bytes, those beyond are found in the text",
+            )
+        library = _tokenizers()
+        byte_level = library.pre_tokenizers.ByteLevel
+        tokenizer = library.Tokenizer(library.models.BPE())
+        tokenizer.pre_tokenizer = byte_level(add_prefix_space=False)
+        trainer = library.trainers.BpeTrainer(
+            vocab_size=size, initial_alphabet=byte_level.alphabet(), show_progress=False
+        )
+        tokenizer.train_from_iterator(_lines(text), trainer)
+        return cls(tokenizer.to_str())
+
+    def encode(self, text: str) -> Tensor:
+        """Return the tokens of `text`, (N,) int64.
+
+        Raises:
+            VocabularyError: `text` has half a surrogate pair, which UTF-8 cannot write.
+        """
+        lines = self._tokenizer.encode_batch_fast(_lines(text))
+        ids = np.array([id for line in lines for id in line.ids], dtype=np.int64)
+        return torch.from_numpy(ids)
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return the tokenizer, as the library describes it."""
+        return {"kind": self.kind, "tokenizer": json.loads(self._tokenizer.to_str())}
+
+    @classmethod
+    def from_dict(cls, content: dict[str, Any]) -> Self:
+        """Return the vocabulary that `to_dict` described."""
+        return cls(json.dumps(content["tokenizer"]))
+
+
+_KINDS: dict[str, type[Vocabulary]] = {
+    kind.kind: kind for kind in (CharVocabulary, ByteVocabulary, BPEVocabulary)
+}
+
+
+def save_vocabulary(vocabulary: Vocabulary, path: Path) -> None:
+    """Write `vocabulary` to a JSON file, whole or not at all."""
+    with write_atomically(path) as file:
+        file.write(json.dumps(vocabulary.to_dict(), indent=1).encode())
+
+
+def load_vocabulary(path: Path) -> Vocabulary:
+    """Return the vocabulary that `save_vocabulary` wrote.
+
+    Raises:
+        RunError: The file is missing or damaged.
+        OptionError: It is a BPE vocabulary, and `tokenizers` is not installed.
+    """
+    try:
+        content = json.loads(path.read_bytes())
+        return _KINDS[content["kind"]].from_dict(content)
+    except OSError as error:
+        raise RunError(f"{path}: cannot be read: {error.strerror}", "is this a run?") from None
+    except OptionError:
+        raise
+    except Exception as error:  # tokenizers raises nothing narrower
+        raise RunError(f"{path}: not a vocabulary: {error!r}", "train again") from None
+
+
+def _utf8(text: str) -> bytes:
+    try:
+        return text.encode()
+    except UnicodeEncodeError as error:
+        raise VocabularyError(
+            f"character {error.start} is half a surrogate pair (U+{ord(text[error.start]):04X})",
+            "that is no text: it comes from bytes that were not decoded as what they are",
+        ) from None
+
+
+def _lines(text: str) -> list[str]:
+    """Return the lines of `text` with their ends: what the library's threads share out."""
+    _utf8(text)  # the library would say "must be str"
+    return text.splitlines(keepends=True)
+
+
+def _bytes_of_characters(alphabet: Sequence[str]) -> dict[str, int]:
+    """Return the byte that each character of byte-level BPE stands for.
+
+    The printable characters of Latin-1 stand for their own byte. Those from U+0100 on stand for the
+    other bytes, in order.
+    """
+    own = {character: ord(character) for character in alphabet if ord(character) < 256}
+    others = [byte for byte in range(256) if byte not in own.values()]
+    return own | {chr(256 + index): byte for index, byte in enumerate(others)}
+
+
+def _tokenizers() -> ModuleType:
+    try:
+        import tokenizers
+    except ImportError:
+        raise OptionError(
+            "byte-pair encoding needs the library tokenizers",
+            'pip install "unrolled[bpe]", or take the tokens char or byte',
+        ) from None
+    return tokenizers

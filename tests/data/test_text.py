@@ -1,0 +1,112 @@
+from pathlib import Path
+
+import pytest
+
+from unrolled.data import python_library_text, read_text
+from unrolled.errors import DataError, OptionError
+
+
+@pytest.fixture
+def path(tmp_path: Path) -> Path:
+    return tmp_path / "book.txt"
+
+
+def test_text_is_kept_to_the_character(path):
+    text = "line\r\nold Mac\rtab\t\x0c end  \n\n\u2028é𝄞 no last line end"
+    path.write_bytes(text.encode())
+    assert read_text([path]) == text
+
+
+def test_files_are_joined_in_the_order_given(tmp_path):
+    first, second = tmp_path / "z", tmp_path / "a"
+    first.write_text("one")
+    second.write_text("two")
+    assert read_text([first, second]) == "onetwo"
+
+
+@pytest.mark.parametrize("encoding", ["utf-8", "utf-16-le", "utf-16"])
+def test_a_byte_order_mark_is_no_text(path, encoding):
+    path.write_bytes("\ufeffcafé \ufeff".encode(encoding))
+    assert read_text([path, path], encoding) == "café \ufeffcafé \ufeff"
+
+
+def test_other_encodings_are_read_when_asked_for(path):
+    path.write_bytes("café".encode("latin-1"))
+    assert read_text([path], "latin-1") == "café"
+
+
+@pytest.mark.parametrize("content", [b"", "\ufeff".encode()], ids=["nothing", "only a mark"])
+def test_an_empty_file_is_named(path, content):
+    path.write_bytes(content)
+    with pytest.raises(DataError, match=r"book\.txt: the file is empty"):
+        read_text([path])
+
+
+def test_one_bad_file_among_many_is_named(path, tmp_path):
+    path.write_text("good")
+    with pytest.raises(DataError, match=r"missing\.txt: no such file"):
+        read_text([path, tmp_path / "missing.txt", path])
+
+
+def test_a_folder_is_named(tmp_path):
+    with pytest.raises(DataError, match=f"{tmp_path.name}: is a folder"):
+        read_text([tmp_path])
+
+
+def test_no_files_at_all_is_an_error():
+    with pytest.raises(DataError, match="list of files is empty"):
+        read_text([])
+
+
+def test_an_unreadable_file_is_named_with_the_reason(path, monkeypatch):
+    def refused(self):
+        raise PermissionError(13, "Permission denied")
+
+    monkeypatch.setattr(Path, "read_bytes", refused)
+    with pytest.raises(DataError, match=r"book\.txt: cannot be read: Permission denied"):
+        read_text([path])
+
+
+@pytest.mark.parametrize(
+    ("content", "encoding", "offset"),
+    [
+        ("é".encode() + b"ab\xff", "utf-8", 4),
+        (b"\xef\xbb\xbfab\xff", "utf-8", 5),  # the mark counts: the offset is into the file
+        (b"abc\xc3", "utf-8", 3),
+        ("é".encode() + b"a\0b", "utf-8", 3),
+        (b"\x89PNG\r\n\x1a\n\0", "utf-8", 0),
+        (b"\x89PNG\r\n\x1a\n\0", "latin-1", 8),
+    ],
+)
+def test_binary_files_are_named_with_the_offset_of_the_first_bad_byte(
+    path, content, encoding, offset
+):
+    path.write_bytes(content)
+    with pytest.raises(DataError, match=rf"book\.txt: .*{encoding}.* byte {offset} "):
+        read_text([path], encoding)
+
+
+@pytest.mark.parametrize("encoding", ["utf8000", "hex"])
+def test_an_unknown_encoding_is_named(path, encoding):
+    path.write_text("text")
+    with pytest.raises(OptionError, match=f"unknown encoding '{encoding}'"):
+        read_text([path], encoding)
+
+
+@pytest.mark.parametrize("fault", ["missing", "empty", "binary"])
+def test_messages_are_one_line(path, fault):
+    if fault != "missing":
+        path.write_bytes(b"" if fault == "empty" else b"\0\n")
+    with pytest.raises(DataError) as caught:
+        read_text([path])
+    assert "\n" not in str(caught.value)
+    assert caught.value.hint
+
+
+def test_the_standard_library_is_text_to_train_on():
+    files = python_library_text()
+    assert files == sorted(files) == python_library_text()
+    text = read_text(files)
+    assert text.isascii()
+    assert len(text) > 1_000_000
+    assert "def " in text
