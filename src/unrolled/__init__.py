@@ -1,8 +1,18 @@
-"""Recurrent sequence models on PyTorch: write a cell as its equations, train it, stream it."""
+"""Recurrent sequence models on PyTorch: write a cell as its equations, train it, stream it.
 
-from unrolled.cells import Cell, cell
-from unrolled.errors import UnrolledError
-from unrolled.layers import GRU, JANET, LSTM, RNN, TCN, Recurrent, Stream, initialize
+The names below are loaded when they are first used, so that `unrolled --help` need not wait for
+torch.
+"""
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from unrolled.cells import Cell, cell
+    from unrolled.errors import UnrolledError
+    from unrolled.generation import generate
+    from unrolled.layers import GRU, JANET, LSTM, RNN, TCN, Recurrent, Stream, initialize
+    from unrolled.models import LanguageModel, LanguageModelConfig
 
 __all__ = [
     "GRU",
@@ -11,9 +21,31 @@ __all__ = [
     "RNN",
     "TCN",
     "Cell",
+    "LanguageModel",
+    "LanguageModelConfig",
     "Recurrent",
     "Stream",
     "UnrolledError",
     "cell",
+    "generate",
     "initialize",
 ]
+
+_HOMES = {
+    "unrolled.cells": ("Cell", "cell"),
+    "unrolled.errors": ("UnrolledError",),
+    "unrolled.generation": ("generate",),
+    "unrolled.layers": ("GRU", "JANET", "LSTM", "RNN", "TCN", "Recurrent", "Stream", "initialize"),
+    "unrolled.models": ("LanguageModel", "LanguageModelConfig"),
+}
+
+
+def __getattr__(name: str) -> Any:
+    for module, names in _HOMES.items():
+        if name in names:
+            return getattr(import_module(module), name)
+    raise AttributeError(f"module 'unrolled' has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    return __all__
