@@ -1,0 +1,102 @@
+"""`unrolled doctor`: what this machine offers, what is missing, and how to get it."""
+
+import os
+import platform
+import shutil
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+
+import typer
+
+__all__ = ["EXTRAS", "doctor"]
+
+# The extras of this package: what each installs, and what for.
+EXTRAS = {
+    "bpe": ("tokenizers", "train lm --tokens bpe"),
+    "tensorboard": ("tensorboard", "curves of a training in TensorBoard"),
+}
+
+
+def doctor() -> None:
+    """Show what this machine offers and lacks.
+
+    Versions, processor, compiler, extras, and how each cell is run.
+    """
+    sections = {
+        "versions": _versions(),
+        "machine": _machine(),
+        "compiler": _compiler(),
+        "extras": _extras(),
+        "cells": _cells(),
+    }
+    for title, lines in sections.items():
+        typer.echo(title)
+        for name, value in lines.items():
+            typer.echo(f"  {name:<18}{value}")
+
+
+def _versions() -> dict[str, str]:
+    packages = ("unrolled", "torch", "numpy", "safetensors", "typer", "rich")
+    return {"python": platform.python_version()} | {name: version(name) for name in packages}
+
+
+def _machine() -> dict[str, str]:
+    import torch
+
+    device = torch.cuda.get_device_name() if torch.cuda.is_available() else "none"
+    variable = os.environ.get("OMP_NUM_THREADS", "not set")
+    return {
+        "system": f"{platform.system()} {platform.release()}",
+        "processor": _processor(),
+        "vector extensions": torch.backends.cpu.get_cpu_capability(),
+        "cores": f"{_available_cores()} available to this process of {os.cpu_count()}",
+        "threads": f"{torch.get_num_threads()} used by torch (OMP_NUM_THREADS {variable})",
+        "CUDA device": device,
+    }
+
+
+def _processor() -> str:
+    cpuinfo = Path("/proc/cpuinfo")  # Linux alone; platform.processor() is empty there
+    if cpuinfo.exists():
+        for line in cpuinfo.read_text().splitlines():
+            if line.startswith("model name"):
+                return f"{line.partition(':')[2].strip()} ({platform.machine()})"
+    return f"{platform.processor() or 'unknown'} ({platform.machine()})"
+
+
+def _available_cores() -> int:
+    if hasattr(os, "sched_getaffinity"):  # not on macOS and Windows
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
+
+
+def _compiler() -> dict[str, str]:
+    for name in ("cc", "gcc", "clang"):
+        if path := shutil.which(name):
+            return {name: path}
+    return {"missing": "install gcc or clang; everything works without, by slower paths"}
+
+
+def _extras() -> dict[str, str]:
+    lines = {}
+    for extra, (package, purpose) in EXTRAS.items():
+        try:
+            found = version(package)
+        except PackageNotFoundError:
+            found = f'missing: pip install "unrolled[{extra}]"'
+        lines[package] = f"{found}  ({purpose})"
+    return lines
+
+
+def _cells() -> dict[str, str]:
+    """Return how each cell is run on this machine's CPU."""
+    from unrolled import cells
+    from unrolled.kernels import choose_path
+
+    words = {"torch": "torch's own kernel", "reference": "a loop over time in torch"}
+    lines = {}
+    for cell in (getattr(cells, name) for name in cells.__all__):
+        if isinstance(cell, cells.Cell):
+            even, ragged = (words[choose_path(cell, even=even)] for even in (True, False))
+            lines[cell.name] = even if even == ragged else f"{even}; ragged batches: {ragged}"
+    return lines

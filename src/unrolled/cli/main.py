@@ -1,0 +1,94 @@
+"""The command `unrolled`: its subcommands, and how it ends when something goes wrong.
+
+    0    done
+    1    something the user can put right, in one line and a hint
+    2    a command that does not exist or lacks something, in one line and a hint
+    130  interrupted (143: terminated)
+
+A traceback is a defect of ours. Each subcommand is a file of its own beside this one.
+"""
+
+import os
+import sys
+from collections.abc import Sequence
+from importlib.metadata import version
+from typing import Annotated, NoReturn
+
+import typer
+
+from unrolled.cli.doctor import doctor
+from unrolled.cli.evaluate import evaluate
+from unrolled.cli.generate import generate
+from unrolled.cli.resume import resume
+from unrolled.cli.train import train_lm
+
+__all__ = ["app", "main"]
+
+_HELP_OPTIONS = {"help_option_names": ["-h", "--help"]}
+
+app = typer.Typer(
+    name="unrolled",
+    help="Recurrent sequence models: train them, use them, look at what they do.",
+    add_completion=False,
+    context_settings=_HELP_OPTIONS,
+    pretty_exceptions_enable=False,
+)
+train_app = typer.Typer(help="Train a model on your data.")
+train_app.command("lm")(train_lm)
+app.add_typer(train_app, name="train")
+app.command()(generate)
+app.command()(evaluate)
+app.command()(resume)
+app.command()(doctor)
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Run the command line and exit.
+
+    Args:
+        arguments: What to run instead of the process's own arguments.
+
+    Raises:
+        SystemExit: Always, with the exit code.
+    """
+    arguments = list(sys.argv[1:] if arguments is None else arguments)
+    try:
+        sys.exit(app(arguments or ["--help"], prog_name="unrolled", standalone_mode=False))
+    except typer.TyperException as error:
+        context = getattr(error, "ctx", None)
+        command = context.command_path if context else "unrolled"
+        _fail(error.format_message(), f"{command} --help", error.exit_code)
+    except Exception as error:
+        from unrolled.errors import UnrolledError  # here, because it brings torch
+
+        if not isinstance(error, UnrolledError):
+            raise
+        _fail(error.message, error.hint, 1)
+
+
+def _fail(message: str, hint: str, exit_code: int) -> NoReturn:
+    """Print at most two lines, once on each machine, and exit."""
+    from unrolled.cli.progress import make_console
+
+    console = make_console(quiet=os.environ.get("LOCAL_RANK", "0") != "0")  # set by torchrun
+    console.print("unrolled: error:", style="bold red", end=" ")
+    console.print(message)
+    if hint:
+        console.print("hint:", style="bold", end=" ")
+        console.print(hint)
+    sys.exit(exit_code)
+
+
+def _print_version(wanted: bool) -> None:
+    if wanted:
+        typer.echo(f"unrolled {version('unrolled')}")
+        raise typer.Exit
+
+
+@app.callback()
+def _root(
+    show_version: Annotated[
+        bool,
+        typer.Option("--version", callback=_print_version, is_eager=True, help="Show the version."),
+    ] = False,
+) -> None: ...

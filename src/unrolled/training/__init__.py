@@ -1,0 +1,36 @@
+"""Training: from an objective and a model to a run's folder, exactly resumable."""
+
+from unrolled.training.distributed import Processes, initialize_distributed
+from unrolled.training.evaluation import LanguageModelMetrics, evaluate_language_model
+from unrolled.training.language_model import (
+    TextOptions,
+    evaluate_text,
+    load_language_model,
+    prepare_language_model,
+    resume_language_model,
+)
+from unrolled.training.options import TrainingOptions
+from unrolled.training.reporter import NullReporter, Reporter
+from unrolled.training.run import Run
+from unrolled.training.tbptt import TruncatedBPTT
+from unrolled.training.trainer import Objective, Trainer, TrainingResult
+
+__all__ = [
+    "LanguageModelMetrics",
+    "NullReporter",
+    "Objective",
+    "Processes",
+    "Reporter",
+    "Run",
+    "TextOptions",
+    "Trainer",
+    "TrainingOptions",
+    "TrainingResult",
+    "TruncatedBPTT",
+    "evaluate_language_model",
+    "evaluate_text",
+    "initialize_distributed",
+    "load_language_model",
+    "prepare_language_model",
+    "resume_language_model",
+]

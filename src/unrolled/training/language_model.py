@@ -1,0 +1,303 @@
+"""Training a language model on text files, from the files to a run's folder and back.
+
+Here the parts are put together: text, vocabulary, columns, model, trainer. A new run and a resumed
+one are built by the same code from the same config.json.
+
+    trainer = prepare_language_model([Path("book.txt")], Path("runs/book"), training=options)
+    result = trainer.fit()
+    model, vocabulary, config = load_language_model(Path("runs/book"))
+"""
+
+import hashlib
+import math
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any, cast
+
+import torch
+from torch import Tensor, nn
+
+from unrolled.data.columns import Columns
+from unrolled.data.text import read_text
+from unrolled.data.vocabulary import (
+    BPEVocabulary,
+    ByteVocabulary,
+    CharVocabulary,
+    Vocabulary,
+    load_vocabulary,
+    save_vocabulary,
+)
+from unrolled.errors import DataError, OptionError, RunError
+from unrolled.models.language_model import LanguageModel, LanguageModelConfig
+from unrolled.training.checkpoint import load_weights
+from unrolled.training.distributed import ALONE, Processes
+from unrolled.training.evaluation import LanguageModelMetrics, evaluate_language_model
+from unrolled.training.options import TrainingOptions, require
+from unrolled.training.run import Run, writing
+from unrolled.training.tbptt import TruncatedBPTT
+from unrolled.training.trainer import Trainer
+
+__all__ = [
+    "LanguageModelObjective",
+    "TextOptions",
+    "evaluate_text",
+    "load_language_model",
+    "prepare_language_model",
+    "resume_language_model",
+]
+
+TASK = "lm"
+
+
+@dataclass(frozen=True, kw_only=True)
+class TextOptions:
+    """How a language model reads its text.
+
+    Args:
+        tokens: "char", "byte" or "bpe".
+        bpe_size: Tokens of a BPE vocabulary, for "bpe" only; 1024 if None.
+        encoding: Of the files.
+        held_out_fraction: The end of the text that is not learned from, in (0, 1).
+        num_columns: B, columns read side by side in each process: the rows of a batch.
+        k1: Steps forward: newly predicted by each update.
+        k2: Steps backward: those the gradient goes through; `k1` if None.
+    """
+
+    tokens: str = "char"
+    bpe_size: int | None = None
+    encoding: str = "utf-8"
+    held_out_fraction: float = 0.1
+    num_columns: int = 32
+    k1: int = 128
+    k2: int | None = None
+
+    def __post_init__(self) -> None:
+        kinds = ("char", "byte", "bpe")
+        require(self.tokens in kinds, "tokens", f"one of {', '.join(kinds)}", repr(self.tokens))
+        if self.bpe_size is not None and self.tokens != "bpe":
+            raise OptionError(f"bpe_size is for bpe, but the tokens are {self.tokens}")
+        fraction = self.held_out_fraction
+        require(0 < fraction < 1, "held_out_fraction", "a part of the text, in (0, 1)", fraction)
+        require(self.num_columns >= 1, "num_columns", "at least 1", self.num_columns)
+        require(self.k1 >= 1, "k1 (steps forward)", "at least 1", self.k1)
+        require(
+            self.k2 is None or self.k2 >= self.k1,
+            "k2 (steps backward)",
+            f"at least k1 (steps forward), {self.k1}",
+            self.k2,
+        )
+
+
+class LanguageModelObjective:
+    """The next token of a text, by truncated backpropagation through time.
+
+    Args:
+        windows: The walk through the training part.
+        characters_per_token: Of the training part.
+        held_out: The tokens of the held-out part, at least 2.
+        held_out_characters: Those that `held_out[1:]` stand for.
+    """
+
+    def __init__(
+        self,
+        windows: TruncatedBPTT,
+        characters_per_token: float,
+        held_out: Tensor,
+        held_out_characters: int,
+    ) -> None:
+        self.windows = windows
+        self.characters_per_token = characters_per_token
+        self.held_out = held_out
+        self.held_out_characters = held_out_characters
+
+    @property
+    def updates_per_epoch(self) -> int:
+        """Windows in one walk through the columns."""
+        return self.windows.updates_per_epoch
+
+    def next_loss(self, model: nn.Module) -> tuple[Tensor, int]:
+        """Return the sum of the losses of the next window, in nats, and of how many tokens."""
+        return self.windows.next_window(model)
+
+    def train_metrics(self, loss: float) -> dict[str, float]:
+        """Return the loss in bits per character."""
+        return {"bits_per_character": loss / math.log(2) / self.characters_per_token}
+
+    def evaluate(self, model: nn.Module) -> dict[str, float]:
+        """Return the metrics on the held-out part; "loss" is in nats per token."""
+        language_model = cast("LanguageModel", model)
+        metrics = evaluate_language_model(language_model, self.held_out, self.held_out_characters)
+        return {
+            "loss": metrics.nats_per_token,
+            "bits_per_character": metrics.bits_per_character,
+            "perplexity_per_token": metrics.perplexity_per_token,
+        }
+
+    def state_dict(self) -> dict[str, Any]:
+        """Return the place in the text and the carried state."""
+        return self.windows.state_dict()
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Go to the place that `state_dict` described."""
+        self.windows.load_state_dict(state)
+
+
+def prepare_language_model(
+    files: Sequence[Path],
+    run_path: Path,
+    *,
+    training: TrainingOptions,
+    text: TextOptions | None = None,
+    processes: Processes = ALONE,
+    **model: Any,
+) -> Trainer:
+    """Make a run's folder and return the trainer that fills it: `trainer.fit()`.
+
+    Everything about options and data is checked before the folder is made. This seeds torch's
+    global random generator.
+
+    Args:
+        files: Text, joined in this order.
+        run_path: The run's folder; it must not exist, or be empty.
+        training: How long and how fast.
+        text: How the text is read.
+        processes: Those of `initialize_distributed()`; every process makes this call.
+        model: Arguments of `LanguageModelConfig`, but for the size of the vocabulary.
+
+    Raises:
+        DataError: A file cannot be read, or the text is too short for its columns.
+        OptionError: An option is out of range.
+        RunError: The folder is in the way or cannot be made.
+    """
+    text = text or TextOptions()
+    LanguageModelConfig(vocabulary_size=1, **model)  # a wrong option is told before a long read
+    processes.from_first(lambda: Run.check_vacant(run_path))
+    content = read_text(files, text.encoding)
+    vocabulary = processes.from_first(lambda: _make_vocabulary(content, text))
+    config = {
+        "task": TASK,
+        "model": asdict(LanguageModelConfig(vocabulary_size=len(vocabulary), **model)),
+        "data": {"files": [_fingerprint(path) for path in files], **asdict(text)},
+        "training": asdict(training),
+    }
+    run = Run(run_path)
+    trainer = _assemble(run, config, content, vocabulary, processes)
+
+    def create() -> None:
+        Run.create(run_path)
+        with writing(run.vocabulary_path):
+            save_vocabulary(vocabulary, run.vocabulary_path)
+        run.save_config(config)  # last: from here on it is a run, and can be resumed
+
+    processes.from_first(create)
+    return trainer
+
+
+def resume_language_model(run_path: Path, processes: Processes = ALONE) -> Trainer:
+    """Return the trainer of a run where it stopped: `trainer.fit()` goes on.
+
+    Until then, nothing may draw from the global random generators, which are those of the run.
+
+    Raises:
+        DataError: A file of the training text is gone.
+        RunError: There is no such run, it is damaged, or a file of its text has changed.
+    """
+    run = _open(run_path)
+    text = TextOptions(**_without(run.config["data"], "files"))
+    files = [Path(file["path"]) for file in run.config["data"]["files"]]
+    content = read_text(files, text.encoding)
+    for path, recorded in zip(files, run.config["data"]["files"], strict=True):
+        if _fingerprint(path) != recorded:
+            message = f"{path}: has changed since the run began"
+            raise RunError(message, f"put back the file that {run_path} was trained on, or retrain")
+    vocabulary = load_vocabulary(run.vocabulary_path)
+    trainer = _assemble(run, run.config, content, vocabulary, processes)
+    trainer.restore()
+    return trainer
+
+
+def load_language_model(run_path: Path) -> tuple[LanguageModel, Vocabulary, dict[str, Any]]:
+    """Return the best model of a run in eval mode, its vocabulary, and its config.json.
+
+    Raises:
+        RunError: There is no such run, it is damaged, or has not been evaluated yet.
+    """
+    run = _open(run_path)
+    vocabulary = load_vocabulary(run.vocabulary_path)
+    model = LanguageModel(LanguageModelConfig(**run.config["model"]))
+    load_weights(run.weights_path, model)
+    return model.eval(), vocabulary, run.config
+
+
+def evaluate_text(model: LanguageModel, vocabulary: Vocabulary, text: str) -> LanguageModelMetrics:
+    """Return how well `model` predicts `text`: every token after the first.
+
+    Raises:
+        DataError: The text is shorter than two tokens.
+        VocabularyError: The text has characters that the vocabulary lacks.
+    """
+    tokens = _encode(vocabulary, text)
+    return evaluate_language_model(model, tokens, _characters_after_first(vocabulary, text, tokens))
+
+
+def _assemble(
+    run: Run, config: dict[str, Any], content: str, vocabulary: Vocabulary, processes: Processes
+) -> Trainer:
+    text = TextOptions(**_without(config["data"], "files"))
+    training = TrainingOptions(**config["training"])
+    torch.manual_seed(training.seed + processes.rank)  # weights are the first's, dropout each's own
+    cut = _cut(content, text)
+    tokens, held_out = (_encode(vocabulary, part) for part in (content[:cut], content[cut:]))
+    columns = Columns(tokens, text.num_columns * processes.world_size, min_steps=text.k1)
+    objective = LanguageModelObjective(
+        TruncatedBPTT(columns, text.k1, text.k2 or text.k1, processes),
+        characters_per_token=cut / len(tokens),
+        held_out=held_out,
+        held_out_characters=_characters_after_first(vocabulary, content[cut:], held_out),
+    )
+    model = LanguageModel(LanguageModelConfig(**config["model"]))
+    return Trainer(model, objective, run, training, processes)
+
+
+def _make_vocabulary(content: str, text: TextOptions) -> Vocabulary:
+    if text.tokens == "char":
+        return CharVocabulary.from_text(content)
+    if text.tokens == "byte":
+        return ByteVocabulary()
+    return BPEVocabulary.train(content[: _cut(content, text)], text.bpe_size or 1024)
+
+
+def _cut(content: str, text: TextOptions) -> int:
+    """Return where the held-out part begins, in characters."""
+    return int(len(content) * (1 - text.held_out_fraction))
+
+
+def _encode(vocabulary: Vocabulary, text: str) -> Tensor:
+    tokens = vocabulary.encode(text)
+    if len(tokens) < 2:
+        message = f"the text is too short to predict: {len(tokens)} tokens, at least 2 are needed"
+        raise DataError(message, "give more text")
+    return tokens
+
+
+def _characters_after_first(vocabulary: Vocabulary, text: str, tokens: Tensor) -> int:
+    """Return how many characters end in `tokens[1:]`."""
+    return len(text) - len(vocabulary.decoder().push(int(tokens[0])))
+
+
+def _fingerprint(path: Path) -> dict[str, Any]:
+    with path.open("rb") as file:
+        digest = hashlib.file_digest(file, "sha256").hexdigest()
+    return {"path": str(path.resolve()), "bytes": path.stat().st_size, "sha256": digest}
+
+
+def _open(run_path: Path) -> Run:
+    run = Run.open(run_path)
+    if run.config["task"] != TASK:
+        raise RunError(f"{run_path}: not a language model, its task is {run.config['task']!r}")
+    return run
+
+
+def _without(options: dict[str, Any], name: str) -> dict[str, Any]:
+    return {key: value for key, value in options.items() if key != name}

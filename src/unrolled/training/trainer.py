@@ -1,0 +1,348 @@
+"""The training loop, for every task: updates, evaluations, the log, checkpoints, the end.
+
+What is learned from what is the objective's part (a language model's is in `language_model.py`),
+when what is due the schedule's.
+"""
+
+import math
+import time
+from dataclasses import asdict, dataclass
+from typing import Any, Protocol
+
+import torch
+from torch import Tensor, nn
+
+from unrolled.errors import DivergedError, RunError
+from unrolled.training.checkpoint import (
+    load_checkpoint,
+    random_state,
+    restore_random_state,
+    save_checkpoint,
+    save_weights,
+)
+from unrolled.training.distributed import ALONE, Processes
+from unrolled.training.metrics_log import MetricsLog
+from unrolled.training.options import TrainingOptions
+from unrolled.training.reporter import NullReporter, Reporter
+from unrolled.training.run import Run
+from unrolled.training.schedule import Progress, Schedule
+
+__all__ = ["Objective", "Trainer", "TrainingResult"]
+
+
+class Objective(Protocol):
+    """What a model is trained for: where the loss of each update comes from."""
+
+    @property
+    def updates_per_epoch(self) -> int:
+        """Updates in one pass over the training data."""
+        ...
+
+    def next_loss(self, model: nn.Module) -> tuple[Tensor, int]:
+        """Return the sum of the losses (nats) of this process's next batch, and of how many."""
+        ...
+
+    def train_metrics(self, loss: float) -> dict[str, float]:
+        """Return what else the log is to say of a mean training loss."""
+        ...
+
+    def evaluate(self, model: nn.Module) -> dict[str, float]:
+        """Return metrics on held-out data; "loss", a mean in nats, says which model is best."""
+        ...
+
+    def state_dict(self) -> dict[str, Any]:
+        """Return the place in the data, in plain tensors and numbers."""
+        ...
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Go to the place that `state_dict` described."""
+        ...
+
+
+@dataclass(frozen=True)
+class TrainingResult:
+    """How a training ended.
+
+    Args:
+        reason: "finished", "out of patience" (the held-out loss no longer improved), or
+            "interrupted" (by `Trainer.request_stop`; it can be resumed).
+        update: Updates made.
+        epoch: Passes over the training data.
+        best_loss: Least held-out loss, in nats: that of the weights that were kept.
+        elapsed_seconds: Of training and evaluation, all sessions together.
+    """
+
+    reason: str
+    update: int
+    epoch: float
+    best_loss: float
+    elapsed_seconds: float
+
+
+class Trainer:
+    """Trains a model for an objective and keeps a run's folder.
+
+    AdamW (Loshchilov & Hutter 2019), the gradient clipped by its norm, warm-up and cosine, early
+    stopping. A run that was killed at any moment goes on from its last checkpoint as if nothing had
+    happened: in one process, with `epochs`, on the same machine and number of threads, it ends with
+    the same bits.
+
+    Args:
+        model: Trained in place.
+        objective: What for.
+        run: A folder with its config.json written.
+        options: How long and how fast.
+        processes: With several, the model's gradients are averaged over them.
+
+    Attributes:
+        progress: How far the run has come.
+    """
+
+    def __init__(
+        self,
+        model: nn.Module,
+        objective: Objective,
+        run: Run,
+        options: TrainingOptions,
+        processes: Processes = ALONE,
+    ) -> None:
+        self.model = model
+        self.objective = objective
+        self.run = run
+        self.options = options
+        self.processes = processes
+        self.progress = Progress()
+        self.schedule = Schedule(options, objective.updates_per_epoch)
+        self.optimizer = _adamw(model, options)
+        self._parallel_model = model
+        self._log: MetricsLog | None = None  # in the first process, while it trains
+        self._log_length = 0
+        self._stop_requested = False
+
+    @property
+    def finished(self) -> bool:
+        """Whether the run has come to its end, so that `fit` has nothing left to do."""
+        return self.schedule.ended(self.progress)
+
+    def request_stop(self) -> None:
+        """Have `fit` return after the update it is at, with a checkpoint. For signal handlers."""
+        self._stop_requested = True
+
+    def fit(self, reporter: Reporter | None = None) -> TrainingResult:
+        """Train until the end, or until a stop is requested; from the start or where it stopped.
+
+        Args:
+            reporter: Is told how it goes; None is silent.
+
+        Raises:
+            DivergedError: A loss or a gradient is not finite. The last checkpoint and the best
+                weights are kept.
+            RunError: The run's folder cannot be written.
+        """
+        if reporter is None or not self.processes.is_first:
+            reporter = NullReporter()
+        if self.finished:
+            reporter.on_message(f"{self.run.path} is finished: there is nothing left to train")
+            return self._result(interrupted=False)
+        self.model.train()
+        self._parallel_model = self.processes.parallel(self.model)
+        self.processes.from_first(lambda: self._open_log(reporter))
+        self._started = time.monotonic() - self.progress.elapsed_seconds
+        try:
+            interrupted = self._train(reporter)
+        finally:
+            self._parallel_model = self.model
+            self._stop_requested = False
+            if self._log is not None:
+                self._log.close()
+        return self._result(interrupted)
+
+    def restore(self) -> None:
+        """Go to where the run's last checkpoint was made; to the start if it was killed before.
+
+        Raises:
+            RunError: The checkpoint is missing or damaged, or another number of processes made it.
+        """
+        self.processes.from_first(self.run.remove_leftovers)
+        if not self.run.checkpoint_path.exists() and not self.run.weights_path.exists():
+            return
+        checkpoint = load_checkpoint(self.run.checkpoint_path)
+        made_by, world_size = len(checkpoint["processes"]), self.processes.world_size
+        if made_by != world_size:
+            message = f"{self.run.path}: trained by {made_by} process(es), resumed by {world_size}"
+            hint = f"torchrun --nproc-per-node {made_by}" if made_by > 1 else "without torchrun"
+            raise RunError(message, f"resume {hint}")
+        self.model.load_state_dict(checkpoint["model"])
+        self.optimizer.load_state_dict(checkpoint["optimizer"])
+        self.progress = Progress(**checkpoint["progress"])
+        self._log_length = checkpoint["log_length"]
+        mine = checkpoint["processes"][self.processes.rank]
+        self.objective.load_state_dict(mine["objective"])
+        if self.progress.best_update == self.progress.update:
+            self._save_best()  # the process may have been killed just before it did
+        restore_random_state(mine["random"])
+
+    def _train(self, reporter: Reporter) -> bool:
+        """Run the loop; return whether it was interrupted."""
+        if self.progress.update == 0:
+            self._save()
+        interrupted = False
+        while not interrupted:
+            if self.schedule.evaluation_due(self.progress):
+                self._evaluate(reporter)
+            if self.finished:
+                break
+            interrupted = self._update(reporter)
+            if self.schedule.checkpoint_due(self.progress):
+                self._save()
+        self._save()
+        return interrupted
+
+    def _update(self, reporter: Reporter) -> bool:
+        """Make one update; return whether any process was asked to stop."""
+        progress, processes = self.progress, self.processes
+        loss_sum, local_count = self.objective.next_loss(self._parallel_model)
+        seconds = time.monotonic() - self._started if processes.is_first else 0.0
+        loss, count, stop, elapsed = processes.sum(
+            loss_sum.item(), local_count, self._stop_requested, seconds
+        )
+        self._require_finite("loss", loss, progress.update + 1)
+        progress.training_seconds += elapsed - progress.elapsed_seconds
+        progress.elapsed_seconds = elapsed
+
+        learning_rate = self.schedule.learning_rate(progress)
+        for group in self.optimizer.param_groups:
+            group["lr"] = learning_rate
+        self.optimizer.zero_grad()
+        # the processes' gradients are averaged: this makes it that of the mean over all tokens
+        mean = loss_sum * (processes.world_size / count)
+        mean.backward()  # type: ignore[no-untyped-call]
+        clip_norm = math.inf if self.options.clip_norm is None else self.options.clip_norm
+        gradient_norm = nn.utils.clip_grad_norm_(self.model.parameters(), clip_norm).item()
+        self._require_finite("gradient norm", gradient_norm, progress.update + 1)
+        self.optimizer.step()
+
+        progress.update += 1
+        progress.last_loss = loss / count
+        progress.loss_sum += loss
+        progress.count += int(count)
+        if self.schedule.log_due(progress):
+            self._write_log(reporter, gradient_norm, learning_rate)
+        return stop > 0
+
+    def _write_log(self, reporter: Reporter, gradient_norm: float, learning_rate: float) -> None:
+        progress = self.progress
+        loss = progress.loss_sum / progress.count
+        metrics = {
+            "update": progress.update,
+            "epoch": self._epoch,
+            "done": self.schedule.done(progress),
+            "loss": loss,
+            **self.objective.train_metrics(loss),
+            "gradient_norm": gradient_norm,
+            "learning_rate": learning_rate,
+            "elapsed_seconds": progress.elapsed_seconds,
+            "tokens_per_second": progress.count / max(progress.training_seconds, 1e-9),
+        }
+        progress.loss_sum, progress.count, progress.training_seconds = 0.0, 0, 0.0
+        if self._log is not None:
+            self._log.write("train", metrics)
+        reporter.on_log(metrics)
+
+    def _evaluate(self, reporter: Reporter) -> None:
+        """Measure on held-out data; keep the weights if they are the best so far."""
+        progress = self.progress
+        measured, elapsed = self.processes.from_first(self._measure)
+        self._require_finite("held-out loss", measured["loss"], progress.update)
+        progress.evaluation_seconds = elapsed - progress.elapsed_seconds
+        progress.elapsed_seconds = progress.evaluated_seconds = elapsed
+        progress.evaluated_update = progress.update
+        improved = measured["loss"] < progress.best_loss
+        if improved:
+            progress.best_loss, progress.best_update = measured["loss"], progress.update
+            progress.evaluations_without_improvement = 0
+        else:
+            progress.evaluations_without_improvement += 1
+        metrics = {"update": progress.update, "epoch": self._epoch, **measured}
+        metrics["elapsed_seconds"] = elapsed
+        if self._log is not None:
+            self._log.write("held_out", metrics)
+        if improved:
+            self._save()  # first, so that the kept weights are never ahead of the checkpoint
+            self._save_best()
+        reporter.on_evaluation(metrics, improved)
+
+    def _measure(self) -> tuple[dict[str, float], float]:
+        metrics = self.objective.evaluate(self.model)
+        return metrics, time.monotonic() - self._started
+
+    def _require_finite(self, name: str, value: float, update: int) -> None:
+        """Raise `DivergedError` unless `value` is finite. Nothing has been changed by it yet."""
+        if math.isfinite(value):
+            return
+        options = self.options
+        raise DivergedError(
+            f"training diverged at update {update}: the {name} is {value} "
+            f"(last finite loss: {self.progress.last_loss:.4g} nats); "
+            f"{self.run.path} keeps its last checkpoint and its best weights",
+            f"try a lower learning rate, it was {options.learning_rate:g}, "
+            f"or a smaller clip norm, it was {options.clip_norm}",
+        )
+
+    def _save(self) -> None:
+        """Write last.ckpt: all that the rest of the run depends on."""
+        self.progress.checkpoint_seconds = self.progress.elapsed_seconds
+        mine = {"objective": self.objective.state_dict(), "random": random_state()}
+        processes = self.processes.gather(mine)
+
+        def save() -> None:
+            assert self._log is not None
+            self._log_length = self._log.sync()
+            content = {
+                "model": self.model.state_dict(),
+                "optimizer": self.optimizer.state_dict(),
+                "progress": asdict(self.progress),
+                "log_length": self._log_length,
+                "processes": processes,
+            }
+            save_checkpoint(self.run.checkpoint_path, content)
+
+        self.processes.from_first(save)
+
+    def _save_best(self) -> None:
+        self.processes.from_first(lambda: save_weights(self.run.weights_path, self.model))
+
+    def _open_log(self, reporter: Reporter) -> None:
+        self._log = MetricsLog(self.run, self._log_length, self.progress.update)
+        if not self._log.has_events:
+            extra = 'pip install "unrolled[tensorboard]"'
+            reporter.on_message(
+                f"TensorBoard is not installed ({extra}); all metrics are in {self._log.path}"
+            )
+
+    @property
+    def _epoch(self) -> float:
+        return self.progress.update / self.schedule.updates_per_epoch
+
+    def _result(self, interrupted: bool) -> TrainingResult:
+        reason = "finished"
+        if interrupted:
+            reason = "interrupted"
+        elif self.schedule.out_of_patience(self.progress):
+            reason = "out of patience"
+        progress = self.progress
+        return TrainingResult(
+            reason, progress.update, self._epoch, progress.best_loss, progress.elapsed_seconds
+        )
+
+
+def _adamw(model: nn.Module, options: TrainingOptions) -> torch.optim.AdamW:
+    """Return AdamW with weight decay on matrices alone: biases and gains have nothing to forget."""
+    parameters = [parameter for parameter in model.parameters() if parameter.requires_grad]
+    matrices = [parameter for parameter in parameters if parameter.dim() >= 2]
+    vectors = [parameter for parameter in parameters if parameter.dim() < 2]
+    groups = [
+        {"params": matrices, "weight_decay": options.weight_decay},
+        {"params": vectors, "weight_decay": 0.0},
+    ]
+    return torch.optim.AdamW(groups, lr=options.learning_rate, betas=(0.9, 0.99))

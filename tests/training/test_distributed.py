@@ -1,0 +1,67 @@
+import importlib.util
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+
+from unrolled.errors import RunError
+from unrolled.training.distributed import ALONE, initialize_distributed
+from unrolled.training.language_model import resume_language_model
+
+WORKER = Path(__file__).with_name("distributed_worker.py")
+NOT_COMPARED = {"kind", "elapsed_seconds", "tokens_per_second"}
+
+
+def metrics(run_path: Path) -> list[dict]:
+    lines = (run_path / "metrics.jsonl").read_text().splitlines()
+    return [{k: v for k, v in json.loads(line).items() if k not in NOT_COMPARED} for line in lines]
+
+
+@pytest.fixture
+def by_two(tmp_path, text_file) -> Path:
+    """A folder of runs that two processes trained together."""
+    command = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node=2"]
+    finished = subprocess.run(
+        [*command, str(WORKER), str(text_file), str(tmp_path)], capture_output=True, text=True
+    )
+    assert finished.returncode == 0, finished.stderr
+    return tmp_path
+
+
+@pytest.fixture
+def double_precision(one_thread):
+    torch.set_default_dtype(torch.float64)
+    yield
+    torch.set_default_dtype(torch.float32)
+
+
+def test_two_processes_train_as_one_with_twice_the_columns(by_two, text_file, double_precision):
+    spec = importlib.util.spec_from_file_location("worker", WORKER)
+    worker = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(worker)
+    worker.prepare(text_file, by_two / "alone", ALONE).fit()
+    one, two = metrics(by_two / "alone"), metrics(by_two / "whole")
+    assert [line["update"] for line in one] == [line["update"] for line in two]
+    for line_of_one, line_of_two in zip(one, two, strict=True):
+        assert line_of_two == pytest.approx(line_of_one, rel=1e-9)
+
+    # stopped by the second process alone, and resumed
+    stopped, whole = by_two / "stopped", by_two / "whole"
+    assert metrics(stopped) == two
+    weights = "weights.safetensors"
+    assert (stopped / weights).read_bytes() == (whole / weights).read_bytes()
+
+    with pytest.raises(RunError, match=r"trained by 2 process.*torchrun --nproc-per-node 2"):
+        resume_language_model(stopped)
+
+
+def test_without_torchrun_a_process_is_alone(monkeypatch):
+    monkeypatch.delenv("WORLD_SIZE", raising=False)
+    with initialize_distributed() as processes:
+        assert processes == ALONE
+        assert processes.sum(1.5, 2) == [1.5, 2]
+        assert processes.gather("mine") == ["mine"]
+        assert processes.from_first(lambda: 7) == 7

@@ -1,0 +1,60 @@
+import json
+
+import pytest
+
+from unrolled.errors import RunError
+from unrolled.training.run import FORMAT, Run
+
+
+def test_a_run_is_found_again_with_its_config(tmp_path):
+    Run.create(tmp_path / "runs" / "one").save_config({"task": "lm", "data": "é"})
+    config = Run.open(tmp_path / "runs" / "one").config
+    assert (config["format"], config["task"], config["data"]) == (FORMAT, "lm", "é")
+    assert config["unrolled"]
+
+
+def test_an_empty_folder_may_become_a_run(tmp_path):
+    Run.create(tmp_path)
+
+
+def test_an_existing_run_is_not_overwritten(tmp_path):
+    Run.create(tmp_path / "run").save_config({})
+    with pytest.raises(RunError, match=r"there is a run already .*unrolled resume"):
+        Run.create(tmp_path / "run")
+
+
+def test_somebody_elses_files_are_not_overwritten(tmp_path):
+    (tmp_path / "thesis.doc").write_text("")
+    with pytest.raises(RunError, match=r"not empty .*another --run"):
+        Run.create(tmp_path)
+
+
+def test_a_file_in_the_way_is_named(tmp_path):
+    (tmp_path / "run").write_text("")
+    with pytest.raises(RunError, match="run: is a file, not a folder"):
+        Run.create(tmp_path / "run")
+    with pytest.raises(RunError, match="cannot be written: Not a directory"):
+        Run.create(tmp_path / "run" / "inside")
+
+
+def test_a_missing_folder_is_named(tmp_path):
+    with pytest.raises(RunError, match="nowhere: no such folder"):
+        Run.open(tmp_path / "nowhere")
+
+
+def test_a_folder_that_is_no_run_is_named(tmp_path):
+    with pytest.raises(RunError, match=r"not a run, it has no config\.json"):
+        Run.open(tmp_path)
+
+
+def test_a_run_of_another_format_names_the_version_that_made_it(tmp_path):
+    (tmp_path / "config.json").write_text(json.dumps({"format": 99, "unrolled": "7.0"}))
+    with pytest.raises(RunError, match=rf"format 99, expected {FORMAT} .*unrolled 7\.0"):
+        Run.open(tmp_path)
+
+
+@pytest.mark.parametrize("content", [b"", b'{"format": 1', b"\xff", b"[]"])
+def test_a_damaged_config_is_named(tmp_path, content):
+    (tmp_path / "config.json").write_bytes(content)
+    with pytest.raises(RunError, match=r"config\.json"):
+        Run.open(tmp_path)

@@ -1,0 +1,337 @@
+import json
+import math
+from types import SimpleNamespace
+
+import pytest
+import safetensors.torch
+import torch
+from torch import nn
+
+from unrolled.errors import DivergedError, RunError
+from unrolled.training import trainer as trainer_module
+from unrolled.training.checkpoint import load_checkpoint
+from unrolled.training.options import TrainingOptions
+from unrolled.training.run import Run
+from unrolled.training.trainer import Trainer
+
+
+class Line:
+    """Learns y = 3 x from 4 noisy examples an update. The held-out losses may be dictated."""
+
+    updates_per_epoch = 10
+
+    def __init__(self, held_out=None, spoil=None):
+        self.held_out = held_out
+        self.spoil = spoil or {}
+        self.update = 0
+
+    def next_loss(self, model):
+        self.update += 1
+        x = torch.linspace(-1, 1, 4)[:, None] + self.update % 3
+        y = 3 * x + 0.1 * torch.randn(4, 1)
+        loss = (model(x) - y).square().sum()
+        return self.spoil.get(self.update, lambda loss: loss)(loss), 4
+
+    def train_metrics(self, loss):
+        return {"root_mean_square": math.sqrt(loss)}
+
+    def evaluate(self, model):
+        if self.held_out is not None:
+            return {"loss": self.held_out[self.update]}
+        x = torch.linspace(-1, 1, 9)[:, None]
+        with torch.no_grad():
+            return {"loss": (model(x) - 3 * x).square().mean().item()}
+
+    def state_dict(self):
+        return {"update": self.update}
+
+    def load_state_dict(self, state):
+        self.update = state["update"]
+
+
+class Recorder:
+    """Keeps what it is told; after an update it asks for a stop, which comes with the next."""
+
+    def __init__(self, stop_at=None, trainer=None):
+        self.logs, self.evaluations, self.messages = [], [], []
+        self.stop_at = stop_at
+        self.trainer = trainer
+
+    def on_log(self, metrics):
+        self.logs.append(dict(metrics))
+        if metrics["update"] == self.stop_at:
+            self.trainer.request_stop()
+
+    def on_evaluation(self, metrics, improved):
+        self.evaluations.append((metrics["update"], metrics["loss"], improved))
+
+    def on_message(self, message):
+        self.messages.append(message)
+
+
+def make_trainer(run: Run, objective=None, **options) -> Trainer:
+    torch.manual_seed(0)
+    model = nn.Sequential(nn.Linear(1, 8), nn.Dropout(0.1), nn.Linear(8, 1))
+    defaults = {"epochs": 2, "learning_rate": 0.05, "log_every": 1}
+    return Trainer(model, objective or Line(), run, TrainingOptions(**(defaults | options)))
+
+
+def lines(run: Run, *but: str) -> list[dict]:
+    records = [json.loads(line) for line in run.metrics_path.read_text().splitlines()]
+    return [{k: v for k, v in record.items() if k not in but} for record in records]
+
+
+TIMES = ("elapsed_seconds", "tokens_per_second")
+
+
+@pytest.fixture
+def run(tmp_path) -> Run:
+    return Run.create(tmp_path / "run")
+
+
+def test_it_learns(run):
+    reporter = Recorder()
+    result = make_trainer(run, epochs=20).fit(reporter)
+    assert (result.reason, result.update, result.epoch) == ("finished", 200, 20)
+    first, last = reporter.evaluations[0], reporter.evaluations[-1]
+    assert last[1] < 0.05 * first[1]
+    assert result.best_loss == min(loss for _, loss, _ in reporter.evaluations)
+
+
+def test_metrics_are_one_json_object_a_line(run):
+    make_trainer(run, epochs=0.4, evaluate_every=2).fit()
+    records = lines(run)
+    assert [(record["kind"], record["update"]) for record in records] == [
+        ("held_out", 0),
+        ("train", 1),
+        ("train", 2),
+        ("held_out", 2),
+        ("train", 3),
+        ("train", 4),
+        ("held_out", 4),
+    ]
+    train = records[2]
+    assert train["epoch"] == 0.2
+    assert train["done"] == 0.5
+    assert train["root_mean_square"] == math.sqrt(train["loss"])
+    assert train["gradient_norm"] > 0
+    assert train["learning_rate"] > 0
+    assert set(TIMES) < train.keys()
+
+
+def test_a_log_line_is_the_mean_since_the_line_before(tmp_path):
+    each, every_third = Run.create(tmp_path / "1"), Run.create(tmp_path / "3")
+    make_trainer(each, epochs=0.6).fit()
+    make_trainer(every_third, epochs=0.6, log_every=3).fit()
+    losses = [record["loss"] for record in lines(each) if record["kind"] == "train"]
+    means = [record["loss"] for record in lines(every_third) if record["kind"] == "train"]
+    assert means == pytest.approx([sum(losses[:3]) / 3, sum(losses[3:]) / 3])
+
+
+def test_the_best_weights_are_kept(run):
+    held_out = [9, 9, 5, 9, 7, 9, 6]
+    trainer = make_trainer(run, Line(held_out), epochs=0.6, evaluate_every=2)
+    seen = {}
+
+    class Copies(Recorder):
+        def on_evaluation(self, metrics, improved):
+            super().on_evaluation(metrics, improved)
+            seen[metrics["update"]] = {k: v.clone() for k, v in trainer.model.state_dict().items()}
+
+    reporter = Copies()
+    result = trainer.fit(reporter)
+    assert reporter.evaluations == [(0, 9, True), (2, 5, True), (4, 7, False), (6, 6, False)]
+    assert result.best_loss == 5
+    kept = safetensors.torch.load_file(run.weights_path)
+    assert all(torch.equal(kept[name], seen[2][name]) for name in kept)
+    assert not torch.equal(seen[2]["0.weight"], seen[4]["0.weight"])
+
+
+def test_training_ends_when_it_runs_out_of_patience(run):
+    losses = [5.0, 4.0, 4.5, 3.0, 3.0, 3.5, 1.0]  # by update
+    trainer = make_trainer(run, Line(losses), epochs=10, evaluate_every=1, patience=2)
+    result = trainer.fit()
+    assert (result.reason, result.update, result.best_loss) == ("out of patience", 5, 3.0)
+
+
+def test_a_stopped_run_goes_on_as_if_it_had_not_stopped(tmp_path):
+    whole, stopped = Run.create(tmp_path / "whole"), Run.create(tmp_path / "stopped")
+    make_trainer(whole, evaluate_every=3).fit()
+
+    trainer = make_trainer(stopped, evaluate_every=3)
+    result = trainer.fit(Recorder(stop_at=6, trainer=trainer))
+    assert (result.reason, result.update) == ("interrupted", 7)
+    trainer = make_trainer(stopped, evaluate_every=3)
+    trainer.restore()
+    result = trainer.fit(Recorder(stop_at=11, trainer=trainer))
+    assert (result.reason, result.update) == ("interrupted", 12)
+    assert trainer.fit().reason == "finished"  # the same trainer may go on, too
+
+    assert lines(stopped, *TIMES) == lines(whole, *TIMES)
+    assert stopped.weights_path.read_bytes() == whole.weights_path.read_bytes()
+    one, two = load_checkpoint(stopped.checkpoint_path), load_checkpoint(whole.checkpoint_path)
+    assert all(map(torch.equal, one["model"].values(), two["model"].values()))
+
+
+def test_metrics_after_the_checkpoint_are_dropped_and_made_again(tmp_path):
+    whole, killed = Run.create(tmp_path / "whole"), Run.create(tmp_path / "killed")
+    make_trainer(whole).fit()
+    trainer = make_trainer(killed)
+    trainer.fit(Recorder(stop_at=5, trainer=trainer))
+    with killed.metrics_path.open("a") as file:
+        file.write('{"kind": "train", "update": 6, "loss": 1.0}\n{"kind": "tr')
+    trainer = make_trainer(killed)
+    trainer.restore()
+    trainer.fit()
+    assert lines(killed, *TIMES) == lines(whole, *TIMES)
+
+
+def test_metrics_shorter_than_at_the_checkpoint_are_refused(run):
+    trainer = make_trainer(run)
+    trainer.fit(Recorder(stop_at=5, trainer=trainer))
+    run.metrics_path.write_bytes(run.metrics_path.read_bytes()[:-1])
+    trainer = make_trainer(run)
+    trainer.restore()
+    with pytest.raises(RunError, match=r"metrics\.jsonl: shorter than at the last checkpoint"):
+        trainer.fit()
+
+
+def test_best_weights_that_a_killed_process_could_not_write_are_written(run):
+    trainer = make_trainer(run, epochs=0.1, evaluate_every=1)
+    trainer.fit()
+    best = run.weights_path.read_bytes()
+    run.weights_path.write_bytes(b"those of the best before")
+    leftover = run.path / ".weights.safetensors.123"
+    leftover.write_bytes(b"half")
+    make_trainer(run, epochs=0.1, evaluate_every=1).restore()
+    assert run.weights_path.read_bytes() == best
+    assert not leftover.exists()
+
+
+def test_a_run_without_checkpoint_starts_from_the_beginning_but_keeps_weights_it_finds(run):
+    make_trainer(run).restore()
+    run.weights_path.write_bytes(b"of a long training")
+    with pytest.raises(RunError, match=r"last\.ckpt: no such file"):
+        make_trainer(run).restore()
+
+
+def test_a_finished_run_is_left_alone(run):
+    make_trainer(run).fit()
+    before = run.metrics_path.read_bytes()
+    trainer, reporter = make_trainer(run), Recorder()
+    trainer.restore()
+    assert trainer.finished
+    assert trainer.fit(reporter).reason == "finished"
+    assert "is finished" in reporter.messages[0]
+    assert run.metrics_path.read_bytes() == before
+
+
+@pytest.mark.parametrize(
+    ("spoil", "what"),
+    [
+        (lambda loss: loss * math.nan, "loss is nan"),
+        (lambda loss: loss * math.inf, "loss is inf"),
+        (lambda loss: loss + (loss - loss.detach()).sqrt(), "gradient norm is"),  # slope 1 / 0
+    ],
+)
+def test_divergence_stops_before_the_weights_are_touched(run, spoil, what):
+    trainer = make_trainer(run, Line(spoil={7: spoil}), evaluate_every=3)
+    weights = {}
+
+    class Copies(Recorder):
+        def on_log(self, metrics):
+            weights[metrics["update"]] = trainer.model[0].weight.clone()
+
+    with pytest.raises(DivergedError, match=f"update 7: the {what}") as error:
+        trainer.fit(Copies())
+    assert "last finite loss: " in error.value.message
+    assert error.value.hint == (
+        "try a lower learning rate, it was 0.05, or a smaller clip norm, it was 1.0"
+    )
+    assert torch.equal(trainer.model[0].weight, weights[6])
+    assert load_checkpoint(run.checkpoint_path)["progress"]["update"] <= 6
+    assert safetensors.torch.load_file(run.weights_path)
+    assert [record["update"] for record in lines(run) if record["kind"] == "train"] == [
+        *range(1, 7)
+    ]
+
+
+def test_a_held_out_loss_that_is_not_finite_stops_training(run):
+    trainer = make_trainer(run, Line([1.0, math.nan]), evaluate_every=1)
+    with pytest.raises(DivergedError, match="update 1: the held-out loss is nan"):
+        trainer.fit()
+    assert load_checkpoint(run.checkpoint_path)["progress"]["best_loss"] == 1.0
+
+
+@pytest.mark.parametrize("clip_norm", [None, 0.01])
+def test_the_gradient_is_clipped_by_its_norm(run, clip_norm):
+    trainer, reporter = make_trainer(run, clip_norm=clip_norm, epochs=0.1), Recorder()
+    trainer.fit(reporter)
+    norm = torch.cat([p.grad.flatten() for p in trainer.model.parameters()]).norm().item()
+    logged = reporter.logs[0]["gradient_norm"]
+    assert logged > 1
+    assert norm == pytest.approx(logged if clip_norm is None else clip_norm, rel=1e-3)
+
+
+def test_weight_decay_is_for_matrices(run):
+    trainer = make_trainer(run, weight_decay=0.3)
+    decay = {p: g["weight_decay"] for g in trainer.optimizer.param_groups for p in g["params"]}
+    assert {parameter.dim(): decay[parameter] for parameter in trainer.model.parameters()} == {
+        2: 0.3,
+        1: 0.0,
+    }
+
+
+def test_a_run_of_minutes_ends_with_its_evaluation_within_them(run, monkeypatch):
+    now = iter(range(10**6))
+    clock = SimpleNamespace(monotonic=lambda: next(now))  # a second between two looks at it
+    monkeypatch.setattr(trainer_module, "time", clock)
+    reporter = Recorder()
+    result = make_trainer(run, epochs=None, minutes=1).fit(reporter)
+    assert result.reason == "finished"
+    assert 58 <= result.elapsed_seconds <= 61
+    assert reporter.evaluations[-1][0] == result.update
+    updates = [update for update, _, _ in reporter.evaluations]
+    assert updates == [0, 9, 18, 27, 36, 45, result.update]  # 1 second in 10
+    rates = [log["learning_rate"] for log in reporter.logs]
+    assert rates[-1] < 0.01 * max(rates)
+
+
+def test_checkpoints_are_made_while_training(run, monkeypatch):
+    now = iter(range(10**6))
+    monkeypatch.setattr(trainer_module, "time", SimpleNamespace(monotonic=lambda: next(now)))
+    updates = []
+
+    class Watch(Recorder):
+        def on_log(self, _):
+            updates.append(load_checkpoint(run.checkpoint_path)["progress"]["update"])
+
+    held_out = [0] * 21
+    make_trainer(run, Line(held_out), evaluate_every=100, checkpoint_every_seconds=4).fit(Watch())
+    assert updates == sorted(updates)
+    assert {4, 8, 12, 16} <= set(updates)
+
+
+def test_tensorboard_is_told_once_how_to_install_if_it_is_missing(run):
+    reporter = Recorder()
+    make_trainer(run).fit(reporter)
+    assert len(reporter.messages) == 1
+    assert "unrolled[tensorboard]" in reporter.messages[0]
+    assert not run.tensorboard_path.exists()
+
+
+def test_tensorboard_hides_what_is_made_again(run, monkeypatch):
+    monkeypatch.undo()  # the fixture that hides TensorBoard
+    accumulators = pytest.importorskip("tensorboard.backend.event_processing.event_accumulator")
+    trainer = make_trainer(run, epochs=1, evaluate_every=100)
+    trainer.fit(Recorder(stop_at=6, trainer=trainer))
+    stopped_at_6 = run.checkpoint_path.read_bytes()
+    trainer.fit(Recorder(stop_at=8, trainer=trainer))
+    run.checkpoint_path.write_bytes(stopped_at_6)  # as if killed before the next checkpoint
+    trainer = make_trainer(run, epochs=1, evaluate_every=100)
+    trainer.restore()
+    trainer.fit()
+    events = accumulators.EventAccumulator(str(run.tensorboard_path)).Reload()
+    assert [event.step for event in events.Scalars("train/loss")] == list(range(1, 11))
+    expected = [record["loss"] for record in lines(run) if record["kind"] == "train"]
+    assert [event.value for event in events.Scalars("train/loss")] == pytest.approx(expected)
