@@ -14,6 +14,17 @@ settings.register_profile("unrolled", settings.default, deadline=None)
 settings.load_profile("unrolled")
 
 
+@pytest.fixture(scope="session", autouse=True)
+def cache_of_its_own(tmp_path_factory: pytest.TempPathFactory) -> None:
+    """The kernels that tests compile: not in the user's cache, shared by the workers of a run."""
+    shared = tmp_path_factory.getbasetemp()
+    if "PYTEST_XDIST_WORKER" in os.environ:
+        shared = shared.parent
+    folder = shared / "kernels"
+    folder.mkdir(mode=0o700, exist_ok=True)
+    os.environ["UNROLLED_CACHE"] = str(folder)
+
+
 @pytest.fixture(autouse=True)
 def fixed_seed() -> None:
     torch.manual_seed(0)

@@ -1,6 +1,7 @@
 import inspect
 import json
 import math
+import os
 import re
 import signal
 import subprocess
@@ -193,10 +194,16 @@ def test_doctor_names_versions_extras_and_cells(unrolled):
 
 def test_doctor_says_how_to_install_what_is_missing(unrolled, monkeypatch):
     monkeypatch.setitem(EXTRAS, "bpe", ("no-such-package", "nothing"))
-    monkeypatch.setenv("PATH", "")
-    out = unrolled("doctor").out
-    assert 'missing: pip install "unrolled[bpe]"' in out
-    assert "install gcc or clang" in out
+    assert 'missing: pip install "unrolled[bpe]"' in unrolled("doctor").out
+
+
+def test_doctor_says_what_is_slower_without_a_compiler(tmp_path):
+    environment = os.environ | {"PATH": "", "CC": "", "UNROLLED_CACHE": str(tmp_path)}
+    command = [sys.executable, "-W", "error", "-m", "unrolled", "doctor"]
+    result = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
+    assert (result.returncode, result.stderr) == (0, "")
+    assert "missing: install gcc or clang" in result.stdout
+    assert "cells run without compiled kernels" in result.stdout
 
 
 def test_doctor_knows_all_extras():

@@ -32,7 +32,7 @@ def by_two(tmp_path, text_file) -> Path:
 
 
 @pytest.fixture
-def double_precision(one_thread):
+def double_precision():
     torch.set_default_dtype(torch.float64)
     yield
     torch.set_default_dtype(torch.float32)

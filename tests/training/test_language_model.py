@@ -129,6 +129,13 @@ def test_a_run_of_another_task_is_refused(tmp_path, text_file):
         load_language_model(tmp_path / "run")
 
 
+def test_an_option_that_is_none_is_named(tmp_path, text_file):
+    run = train([text_file], tmp_path / "run").run
+    run.save_config({**run.config, "training": {"epochs": 1, "learning_rat": 1}})
+    with pytest.raises(RunError, match=r"config\.json: not what .* wrote: .*learning_rat"):
+        resume_language_model(tmp_path / "run")
+
+
 def test_text_that_cannot_be_scored_is_refused(tmp_path, text_file):
     train([text_file], tmp_path / "run").fit()
     model, vocabulary, _ = load_language_model(tmp_path / "run")

@@ -30,12 +30,13 @@ class Elman(nn.Module):
 
     def forward(self, tokens, state=None):
         h = torch.zeros(len(tokens), H, dtype=torch.float64) if state is None else state[0]
-        outputs = []
+        steps = []
         for token in tokens.T:
             self.steps_read += 1
             h = self.step(token, h)
-            outputs.append(h @ self.w_y)
-        return torch.stack(outputs, 1), h[None]
+            steps.append(h)
+        hidden = torch.stack(steps, 1)  # (B, T, H)
+        return hidden @ self.w_y, hidden[None, :, -1]  # the state is a view
 
 
 def columns_of(num_tokens: int, num_columns: int) -> Columns:

@@ -244,7 +244,7 @@ def test_divergence_stops_before_the_weights_are_touched(run, spoil, what):
 
     with pytest.raises(DivergedError, match=f"update 7: the {what}") as error:
         trainer.fit(Copies())
-    assert "last finite loss: " in error.value.message
+    assert "after a loss of " in error.value.message
     assert error.value.hint == (
         "try a lower learning rate, it was 0.05, or a smaller clip norm, it was 1.0"
     )

@@ -34,6 +34,6 @@ def trainer_of(text_path: Path, run_path: Path) -> Trainer:
 
 if __name__ == "__main__":
     sys.modules["torch.utils.tensorboard"] = None  # slow to import
-    torch.set_num_threads(1)
+    torch.set_num_threads(1)  # as in tests/conftest.py: the same sums
     print("ready", flush=True)  # noqa: T201
     trainer_of(Path(sys.argv[1]), Path(sys.argv[2])).fit()

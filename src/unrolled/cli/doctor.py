@@ -2,7 +2,6 @@
 
 import os
 import platform
-import shutil
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
@@ -12,6 +11,7 @@ __all__ = ["EXTRAS", "doctor"]
 
 # The extras of this package: what each installs, and what for.
 EXTRAS = {
+    "compiler": ("ziglang", "a C compiler for the cells' kernels, where the system has none"),
     "bpe": ("tokenizers", "train lm --tokens bpe"),
     "tensorboard": ("tensorboard", "curves of a training in TensorBoard"),
 }
@@ -71,10 +71,18 @@ def _available_cores() -> int:
 
 
 def _compiler() -> dict[str, str]:
-    for name in ("cc", "gcc", "clang"):
-        if path := shutil.which(name):
-            return {name: path}
-    return {"missing": "install gcc or clang; everything works without, by slower paths"}
+    from unrolled.kernels import KernelError
+    from unrolled.kernels.build import cache_folder, entries
+    from unrolled.kernels.compiler import find_compiler
+
+    try:
+        compiler = find_compiler()
+        found = compiler.version() if compiler else "missing: install gcc or clang"
+    except KernelError as error:
+        found = str(error)
+    folder = cache_folder()
+    kept = f"{folder.path} ({len(entries())} kernels)"
+    return {"compiler": found, "cache": f"{kept}; {folder.problem}" if folder.problem else kept}
 
 
 def _extras() -> dict[str, str]:
@@ -91,12 +99,16 @@ def _extras() -> dict[str, str]:
 def _cells() -> dict[str, str]:
     """Return how each cell is run on this machine's CPU."""
     from unrolled import cells
-    from unrolled.kernels import choose_path
+    from unrolled.kernels.dispatch import kernel_or_reason
+    from unrolled.kernels.vendor import CELLS
 
-    words = {"torch": "torch's own kernel", "reference": "a loop over time in torch"}
     lines = {}
     for cell in (getattr(cells, name) for name in cells.__all__):
         if isinstance(cell, cells.Cell):
-            even, ragged = (words[choose_path(cell, even=even)] for even in (True, False))
-            lines[cell.name] = even if even == ragged else f"{even}; ragged batches: {ragged}"
+            found = kernel_or_reason(cell)
+            words = "compiled from its equations (float32); else "
+            if isinstance(found, str):
+                words = f"{found}; "
+            rest = "torch's own kernel, ragged batches: the loop" if cell in CELLS else "the loop"
+            lines[cell.name] = words + rest
     return lines

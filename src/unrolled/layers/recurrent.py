@@ -157,7 +157,7 @@ class RecurrentLayer(nn.Module, abc.ABC):
                 checked = check_lengths(where, lengths, num_steps, batch_size, x.device)
                 packing = pack_lengths(checked, num_steps)
             x = packing.pack(x)
-        states = self._states_of(hx, packing.batch_size, batched)
+        states = self._states_of(hx, packing.batch_size, batched, like=x)
         x, states = self._run(x, packing, tuple(packing.sort(state) for state in states))
         state = self._as_state([packing.unsort(s) for s in states])
         if isinstance(input, PackedSequence):
@@ -239,7 +239,9 @@ class RecurrentLayer(nn.Module, abc.ABC):
         widths[0] = self.proj_size or self.hidden_size
         return [(len(self.suffixes), batch_size, width) for width in widths]
 
-    def _states_of(self, hx: Any, batch_size: int, batched: bool) -> tuple[Tensor, ...]:
+    def _states_of(
+        self, hx: Any, batch_size: int, batched: bool, like: Tensor
+    ) -> tuple[Tensor, ...]:
         """Return `hx`, checked, as a tuple of (L * D, B, H)."""
         if hx is None:
             return state_tensors(self.initial_state(batch_size))
@@ -253,6 +255,11 @@ class RecurrentLayer(nn.Module, abc.ABC):
             expected = shape if batched else (shape[0], shape[2])
             hint = "pass None for zeros, or select the rows of the batch"
             check_shape(where, f"state {name}", state, expected, hint)
+            if state.dtype != like.dtype or state.device != like.device:
+                raise ShapeError(
+                    f"{where}: state {name} must be {like.dtype} on {like.device} as the input, "
+                    f"got {state.dtype} on {state.device}"
+                )
         return states if batched else tuple(state.unsqueeze(1) for state in states)
 
     def _as_state(self, tensors: Sequence[Tensor]) -> State:

@@ -9,14 +9,16 @@ from unrolled.training.language_model import (
     prepare_language_model,
     resume_language_model,
 )
+from unrolled.training.objective import LanguageModelObjective, Objective
 from unrolled.training.options import TrainingOptions
 from unrolled.training.reporter import NullReporter, Reporter
 from unrolled.training.run import Run
 from unrolled.training.tbptt import TruncatedBPTT
-from unrolled.training.trainer import Objective, Trainer, TrainingResult
+from unrolled.training.trainer import Trainer, TrainingResult
 
 __all__ = [
     "LanguageModelMetrics",
+    "LanguageModelObjective",
     "NullReporter",
     "Objective",
     "Processes",

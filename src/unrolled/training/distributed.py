@@ -98,7 +98,7 @@ def initialize_distributed() -> Iterator[Processes]:
     try:
         yield Processes(dist.get_rank(), world_size)
     finally:
-        # A DistributedDataParallel in a reference cycle would keep the group, and gloo's threads with
-        # it, until the interpreter is gone; they abort the process then.
+        # A DistributedDataParallel in a reference cycle would keep the group until the interpreter
+        # is gone, and with it gloo's threads, which then abort the process.
         gc.collect()
         dist.destroy_process_group()

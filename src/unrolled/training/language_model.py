@@ -9,14 +9,13 @@ one are built by the same code from the same config.json.
 """
 
 import hashlib
-import math
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from typing import Any, cast
+from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from unrolled.data.columns import Columns
 from unrolled.data.text import read_text
@@ -33,13 +32,13 @@ from unrolled.models.language_model import LanguageModel, LanguageModelConfig
 from unrolled.training.checkpoint import load_weights
 from unrolled.training.distributed import ALONE, Processes
 from unrolled.training.evaluation import LanguageModelMetrics, evaluate_language_model
+from unrolled.training.objective import LanguageModelObjective
 from unrolled.training.options import TrainingOptions, require
 from unrolled.training.run import Run, writing
 from unrolled.training.tbptt import TruncatedBPTT
 from unrolled.training.trainer import Trainer
 
 __all__ = [
-    "LanguageModelObjective",
     "TextOptions",
     "evaluate_text",
     "load_language_model",
@@ -89,58 +88,38 @@ class TextOptions:
         )
 
 
-class LanguageModelObjective:
-    """The next token of a text, by truncated backpropagation through time.
+@dataclass(frozen=True)
+class _Setup:
+    """What config.json says: all that a run is built from, but for the text itself."""
 
-    Args:
-        windows: The walk through the training part.
-        characters_per_token: Of the training part.
-        held_out: The tokens of the held-out part, at least 2.
-        held_out_characters: Those that `held_out[1:]` stand for.
-    """
+    model: LanguageModelConfig
+    text: TextOptions
+    training: TrainingOptions
+    files: list[dict[str, Any]]
 
-    def __init__(
-        self,
-        windows: TruncatedBPTT,
-        characters_per_token: float,
-        held_out: Tensor,
-        held_out_characters: int,
-    ) -> None:
-        self.windows = windows
-        self.characters_per_token = characters_per_token
-        self.held_out = held_out
-        self.held_out_characters = held_out_characters
-
-    @property
-    def updates_per_epoch(self) -> int:
-        """Windows in one walk through the columns."""
-        return self.windows.updates_per_epoch
-
-    def next_loss(self, model: nn.Module) -> tuple[Tensor, int]:
-        """Return the sum of the losses of the next window, in nats, and of how many tokens."""
-        return self.windows.next_window(model)
-
-    def train_metrics(self, loss: float) -> dict[str, float]:
-        """Return the loss in bits per character."""
-        return {"bits_per_character": loss / math.log(2) / self.characters_per_token}
-
-    def evaluate(self, model: nn.Module) -> dict[str, float]:
-        """Return the metrics on the held-out part; "loss" is in nats per token."""
-        language_model = cast("LanguageModel", model)
-        metrics = evaluate_language_model(language_model, self.held_out, self.held_out_characters)
+    def config(self) -> dict[str, Any]:
         return {
-            "loss": metrics.nats_per_token,
-            "bits_per_character": metrics.bits_per_character,
-            "perplexity_per_token": metrics.perplexity_per_token,
+            "task": TASK,
+            "model": asdict(self.model),
+            "data": {"files": self.files, **asdict(self.text)},
+            "training": asdict(self.training),
         }
 
-    def state_dict(self) -> dict[str, Any]:
-        """Return the place in the text and the carried state."""
-        return self.windows.state_dict()
-
-    def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Go to the place that `state_dict` described."""
-        self.windows.load_state_dict(state)
+    @classmethod
+    def of(cls, run: Run) -> "_Setup":
+        task = run.config.get("task")
+        if task != TASK:
+            raise RunError(f"{run.path}: not a language model, its task is {task!r}")
+        try:
+            data = dict(run.config["data"])
+            return cls(
+                files=data.pop("files"),
+                text=TextOptions(**data),
+                model=LanguageModelConfig(**run.config["model"]),
+                training=TrainingOptions(**run.config["training"]),
+            )
+        except (KeyError, TypeError) as error:  # a name that is missing, or one too many
+            raise RunError(f"{run.config_path}: not what `unrolled` wrote: {error}") from error
 
 
 def prepare_language_model(
@@ -171,24 +150,24 @@ def prepare_language_model(
         RunError: The folder is in the way or cannot be made.
     """
     text = text or TextOptions()
-    LanguageModelConfig(vocabulary_size=1, **model)  # a wrong option is told before a long read
+    config = LanguageModelConfig(vocabulary_size=1, **model)  # refuses before a long read
     processes.from_first(lambda: Run.check_vacant(run_path))
     content = read_text(files, text.encoding)
     vocabulary = processes.from_first(lambda: _make_vocabulary(content, text))
-    config = {
-        "task": TASK,
-        "model": asdict(LanguageModelConfig(vocabulary_size=len(vocabulary), **model)),
-        "data": {"files": [_fingerprint(path) for path in files], **asdict(text)},
-        "training": asdict(training),
-    }
+    setup = _Setup(
+        model=replace(config, vocabulary_size=len(vocabulary)),
+        text=text,
+        training=training,
+        files=[_fingerprint(path) for path in files],
+    )
     run = Run(run_path)
-    trainer = _assemble(run, config, content, vocabulary, processes)
+    trainer = _assemble(run, setup, content, vocabulary, processes)
 
     def create() -> None:
         Run.create(run_path)
         with writing(run.vocabulary_path):
             save_vocabulary(vocabulary, run.vocabulary_path)
-        run.save_config(config)  # last: from here on it is a run, and can be resumed
+        run.save_config(setup.config())  # last: from here on it is a run, and can be resumed
 
     processes.from_first(create)
     return trainer
@@ -203,16 +182,16 @@ def resume_language_model(run_path: Path, processes: Processes = ALONE) -> Train
         DataError: A file of the training text is gone.
         RunError: There is no such run, it is damaged, or a file of its text has changed.
     """
-    run = _open(run_path)
-    text = TextOptions(**_without(run.config["data"], "files"))
-    files = [Path(file["path"]) for file in run.config["data"]["files"]]
-    content = read_text(files, text.encoding)
-    for path, recorded in zip(files, run.config["data"]["files"], strict=True):
-        if _fingerprint(path) != recorded:
+    run = Run.open(run_path)
+    setup = _Setup.of(run)
+    files = [Path(file["path"]) for file in setup.files]
+    content = read_text(files, setup.text.encoding)
+    for path, recorded in zip(files, setup.files, strict=True):
+        if _fingerprint(path)["sha256"] != recorded["sha256"]:
             message = f"{path}: has changed since the run began"
             raise RunError(message, f"put back the file that {run_path} was trained on, or retrain")
     vocabulary = load_vocabulary(run.vocabulary_path)
-    trainer = _assemble(run, run.config, content, vocabulary, processes)
+    trainer = _assemble(run, setup, content, vocabulary, processes)
     trainer.restore()
     return trainer
 
@@ -223,9 +202,9 @@ def load_language_model(run_path: Path) -> tuple[LanguageModel, Vocabulary, dict
     Raises:
         RunError: There is no such run, it is damaged, or has not been evaluated yet.
     """
-    run = _open(run_path)
+    run = Run.open(run_path)
+    model = LanguageModel(_Setup.of(run).model)
     vocabulary = load_vocabulary(run.vocabulary_path)
-    model = LanguageModel(LanguageModelConfig(**run.config["model"]))
     load_weights(run.weights_path, model)
     return model.eval(), vocabulary, run.config
 
@@ -242,10 +221,9 @@ def evaluate_text(model: LanguageModel, vocabulary: Vocabulary, text: str) -> La
 
 
 def _assemble(
-    run: Run, config: dict[str, Any], content: str, vocabulary: Vocabulary, processes: Processes
+    run: Run, setup: _Setup, content: str, vocabulary: Vocabulary, processes: Processes
 ) -> Trainer:
-    text = TextOptions(**_without(config["data"], "files"))
-    training = TrainingOptions(**config["training"])
+    text, training = setup.text, setup.training
     torch.manual_seed(training.seed + processes.rank)  # weights are the first's, dropout each's own
     cut = _cut(content, text)
     tokens, held_out = (_encode(vocabulary, part) for part in (content[:cut], content[cut:]))
@@ -256,8 +234,7 @@ def _assemble(
         held_out=held_out,
         held_out_characters=_characters_after_first(vocabulary, content[cut:], held_out),
     )
-    model = LanguageModel(LanguageModelConfig(**config["model"]))
-    return Trainer(model, objective, run, training, processes)
+    return Trainer(LanguageModel(setup.model), objective, run, training, processes)
 
 
 def _make_vocabulary(content: str, text: TextOptions) -> Vocabulary:
@@ -290,14 +267,3 @@ def _fingerprint(path: Path) -> dict[str, Any]:
     with path.open("rb") as file:
         digest = hashlib.file_digest(file, "sha256").hexdigest()
     return {"path": str(path.resolve()), "bytes": path.stat().st_size, "sha256": digest}
-
-
-def _open(run_path: Path) -> Run:
-    run = Run.open(run_path)
-    if run.config["task"] != TASK:
-        raise RunError(f"{run_path}: not a language model, its task is {run.config['task']!r}")
-    return run
-
-
-def _without(options: dict[str, Any], name: str) -> dict[str, Any]:
-    return {key: value for key, value in options.items() if key != name}

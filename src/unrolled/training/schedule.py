@@ -29,8 +29,8 @@ class Progress:
     loss_sum: float = 0.0
     count: int = 0
     training_seconds: float = 0.0
-    # of the last update
-    last_loss: float = math.nan
+    # the last update's loss; when the last checkpoint was made
+    last_loss: float | None = None
     checkpoint_seconds: float = 0.0
 
 

@@ -1,16 +1,14 @@
 """The training loop, for every task: updates, evaluations, the log, checkpoints, the end.
 
-What is learned from what is the objective's part (a language model's is in `language_model.py`),
-when what is due the schedule's.
+What is learned from what is the objective's part, when what is due the schedule's.
 """
 
 import math
 import time
 from dataclasses import asdict, dataclass
-from typing import Any, Protocol
 
 import torch
-from torch import Tensor, nn
+from torch import nn
 
 from unrolled.errors import DivergedError, RunError
 from unrolled.training.checkpoint import (
@@ -22,41 +20,13 @@ from unrolled.training.checkpoint import (
 )
 from unrolled.training.distributed import ALONE, Processes
 from unrolled.training.metrics_log import MetricsLog
+from unrolled.training.objective import Objective
 from unrolled.training.options import TrainingOptions
 from unrolled.training.reporter import NullReporter, Reporter
 from unrolled.training.run import Run
 from unrolled.training.schedule import Progress, Schedule
 
-__all__ = ["Objective", "Trainer", "TrainingResult"]
-
-
-class Objective(Protocol):
-    """What a model is trained for: where the loss of each update comes from."""
-
-    @property
-    def updates_per_epoch(self) -> int:
-        """Updates in one pass over the training data."""
-        ...
-
-    def next_loss(self, model: nn.Module) -> tuple[Tensor, int]:
-        """Return the sum of the losses (nats) of this process's next batch, and of how many."""
-        ...
-
-    def train_metrics(self, loss: float) -> dict[str, float]:
-        """Return what else the log is to say of a mean training loss."""
-        ...
-
-    def evaluate(self, model: nn.Module) -> dict[str, float]:
-        """Return metrics on held-out data; "loss", a mean in nats, says which model is best."""
-        ...
-
-    def state_dict(self) -> dict[str, Any]:
-        """Return the place in the data, in plain tensors and numbers."""
-        ...
-
-    def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Go to the place that `state_dict` described."""
-        ...
+__all__ = ["Trainer", "TrainingResult"]
 
 
 @dataclass(frozen=True)
@@ -116,7 +86,8 @@ class Trainer:
         self.optimizer = _adamw(model, options)
         self._parallel_model = model
         self._log: MetricsLog | None = None  # in the first process, while it trains
-        self._log_length = 0
+        self._log_length = 0  # bytes of metrics.jsonl that are kept when it is opened
+        self._started = 0.0  # by the clock, sessions before this one included
         self._stop_requested = False
 
     @property
@@ -125,7 +96,10 @@ class Trainer:
         return self.schedule.ended(self.progress)
 
     def request_stop(self) -> None:
-        """Have `fit` return after the update it is at, with a checkpoint. For signal handlers."""
+        """Have `fit` save a checkpoint and return, after this update or the next.
+
+        For signal handlers; with several processes, one request stops them all.
+        """
         self._stop_requested = True
 
     def fit(self, reporter: Reporter | None = None) -> TrainingResult:
@@ -145,15 +119,16 @@ class Trainer:
             reporter.on_message(f"{self.run.path} is finished: there is nothing left to train")
             return self._result(interrupted=False)
         self.model.train()
-        self._parallel_model = self.processes.parallel(self.model)
         self.processes.from_first(lambda: self._open_log(reporter))
         self._started = time.monotonic() - self.progress.elapsed_seconds
         try:
+            self._parallel_model = self.processes.parallel(self.model)
             interrupted = self._train(reporter)
         finally:
             self._parallel_model = self.model
             self._stop_requested = False
             if self._log is not None:
+                self._log_length = self._log.sync()
                 self._log.close()
         return self._result(interrupted)
 
@@ -280,10 +255,10 @@ class Trainer:
         """Raise `DivergedError` unless `value` is finite. Nothing has been changed by it yet."""
         if math.isfinite(value):
             return
-        options = self.options
+        options, last = self.options, self.progress.last_loss
+        before = "" if last is None else f", after a loss of {last:.4g} nats"
         raise DivergedError(
-            f"training diverged at update {update}: the {name} is {value} "
-            f"(last finite loss: {self.progress.last_loss:.4g} nats); "
+            f"training diverged at update {update}: the {name} is {value}{before}; "
             f"{self.run.path} keeps its last checkpoint and its best weights",
             f"try a lower learning rate, it was {options.learning_rate:g}, "
             f"or a smaller clip norm, it was {options.clip_norm}",
@@ -297,12 +272,11 @@ class Trainer:
 
         def save() -> None:
             assert self._log is not None
-            self._log_length = self._log.sync()
             content = {
                 "model": self.model.state_dict(),
                 "optimizer": self.optimizer.state_dict(),
                 "progress": asdict(self.progress),
-                "log_length": self._log_length,
+                "log_length": self._log.sync(),
                 "processes": processes,
             }
             save_checkpoint(self.run.checkpoint_path, content)

@@ -1,0 +1,98 @@
+"""What a model is trained for: where the loss of each update comes from, and what is held out.
+
+The trainer knows tasks by the protocol alone. Not here: the layout of the data, or the loop.
+"""
+
+import math
+from typing import Any, Protocol, cast
+
+from torch import Tensor, nn
+
+from unrolled.models.language_model import LanguageModel
+from unrolled.training.evaluation import evaluate_language_model
+from unrolled.training.tbptt import TruncatedBPTT
+
+__all__ = ["LanguageModelObjective", "Objective"]
+
+
+class Objective(Protocol):
+    """What a `Trainer` asks of a task. Each process has its own, with its share of the data."""
+
+    @property
+    def updates_per_epoch(self) -> int:
+        """Updates in one pass over the training data."""
+        ...
+
+    def next_loss(self, model: nn.Module) -> tuple[Tensor, int]:
+        """Return the sum of the losses of the next batch, in nats, and of how many (tokens)."""
+        ...
+
+    def train_metrics(self, loss: float) -> dict[str, float]:
+        """Return what else the log is to say of a mean training loss."""
+        ...
+
+    def evaluate(self, model: nn.Module) -> dict[str, float]:
+        """Return metrics on held-out data; "loss", a mean in nats, decides which model is best."""
+        ...
+
+    def state_dict(self) -> dict[str, Any]:
+        """Return the place in the data, in plain tensors and numbers."""
+        ...
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Go to the place that `state_dict` described."""
+        ...
+
+
+class LanguageModelObjective:
+    """The next token of a text, by truncated backpropagation through time.
+
+    Args:
+        windows: The walk through the training part.
+        characters_per_token: Of the training part.
+        held_out: The tokens of the held-out part, at least 2.
+        held_out_characters: Those that `held_out[1:]` stand for.
+    """
+
+    def __init__(
+        self,
+        windows: TruncatedBPTT,
+        characters_per_token: float,
+        held_out: Tensor,
+        held_out_characters: int,
+    ) -> None:
+        self.windows = windows
+        self.characters_per_token = characters_per_token
+        self.held_out = held_out
+        self.held_out_characters = held_out_characters
+
+    @property
+    def updates_per_epoch(self) -> int:
+        """Windows in one walk through the columns."""
+        return self.windows.updates_per_epoch
+
+    def next_loss(self, model: nn.Module) -> tuple[Tensor, int]:
+        """Return the sum of the losses of the next window, in nats, and of how many tokens."""
+        return self.windows.next_window(model)
+
+    def train_metrics(self, loss: float) -> dict[str, float]:
+        """Return the loss in bits per character."""
+        return {"bits_per_character": loss / math.log(2) / self.characters_per_token}
+
+    def evaluate(self, model: nn.Module) -> dict[str, float]:
+        """Return the metrics on the held-out part; "loss" is in nats per token."""
+        language_model = cast("LanguageModel", model)
+        metrics = evaluate_language_model(language_model, self.held_out, self.held_out_characters)
+        return {
+            "loss": metrics.nats_per_token,
+            "bits_per_character": metrics.bits_per_character,
+            "perplexity_per_token": metrics.perplexity_per_token,
+        }
+
+    def state_dict(self) -> dict[str, Any]:
+        """Return the place in the text and the carried state."""
+        return self.windows.state_dict()
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Go to the place that `state_dict` described."""
+        self.windows.load_state_dict(state)
