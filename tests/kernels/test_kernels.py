@@ -1,0 +1,281 @@
+"""Compiled kernels against the reference loop, and the promise that a row's bits are its own."""
+
+import importlib.util
+import shutil
+import warnings
+from pathlib import Path
+
+import pytest
+import torch
+from hypothesis import Phase, given, settings
+from hypothesis import strategies as st
+
+import unrolled
+from unrolled.kernels import choose_path, using_path
+from unrolled.kernels.dispatch import kernel_of
+from unrolled.layers.state import map_state, state_tensors
+
+pytestmark = pytest.mark.skipif(
+    not any(map(shutil.which, ("cc", "gcc", "clang"))), reason="no C compiler on the PATH"
+)
+EXAMPLES = Path(__file__).parents[2] / "examples"
+
+
+def cell_of(example):
+    spec = importlib.util.spec_from_file_location(example, EXAMPLES / f"{example}.py")
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return getattr(module, example)
+
+
+@unrolled.cell(gates="a b c", states="h m", recurrent="c b")
+def crowded(x, u, h, m, *, scale=0.5, shift=-0.2):
+    """Two states, gates of every kind, weight vectors, and many operations."""
+    f = torch.nn.functional
+    a = torch.where(x.a > 0, x.a, f.elu(x.a)) + f.softplus(u.b * scale)
+    b = torch.minimum(x.b, h + shift).abs() + f.hardsigmoid(x.c) * f.gelu(u.c)
+    m = torch.tanh(a) * 0.5 + m.clamp(-1, 1) / (1.5 + b * b)
+    h = f.silu(m) * torch.sin(x.b) + torch.sqrt(1 + m**2) - f.hardtanh(h) * torch.exp(-b)
+    return dict(h=torch.tanh(h), m=m, a=a)
+
+
+PEEPHOLE, MIN_GRU = cell_of("peephole_lstm"), cell_of("min_gru")
+CELLS = {
+    "rnn tanh": lambda *size, **k: unrolled.RNN(*size, **k),
+    "rnn relu": lambda *size, **k: unrolled.RNN(*size, nonlinearity="relu", **k),
+    "lstm": lambda *size, **k: unrolled.LSTM(*size, **k),
+    "gru": lambda *size, **k: unrolled.GRU(*size, **k),
+    "janet": lambda *size, **k: unrolled.JANET(*size, **k),
+    "peephole": lambda *size, **k: unrolled.Recurrent(PEEPHOLE, *size, **k),
+    "min gru": lambda *size, **k: unrolled.Recurrent(MIN_GRU, *size, **k),
+    "crowded": lambda *size, **k: unrolled.Recurrent(crowded, *size, **k),
+}
+every_cell = pytest.mark.parametrize("make", CELLS.values(), ids=list(CELLS))
+
+
+@st.composite
+def problems(draw):
+    """Return sizes (T, B, I, H), lengths and a generator's seed; tails and single rows included."""
+    num_steps, num_rows = draw(st.integers(1, 9)), draw(st.integers(1, 15))
+    lengths = draw(st.lists(st.integers(0, num_steps), min_size=num_rows, max_size=num_rows))
+    sizes = draw(st.sampled_from([1, 2, 7, 16, 17, 32, 37, 64, 70]))
+    input_size = draw(st.sampled_from([1, 3, 16, 33]))
+    return num_steps, num_rows, input_size, sizes, lengths, draw(st.integers(0, 2**31))
+
+
+def build(make, problem, **options):
+    _, _, input_size, hidden_size, _, seed = problem
+    torch.manual_seed(seed)
+    layer = make(input_size, hidden_size, **options)
+    with torch.no_grad():
+        for name, weight in layer.named_parameters():
+            if not name.startswith(("weight", "bias")):
+                weight.uniform_(-0.5, 0.5)
+    return layer
+
+
+def inputs_of(layer, problem):
+    num_steps, num_rows, input_size, *_ = problem
+    x = torch.randn(num_steps, num_rows, input_size)
+    return x, map_state(lambda part: torch.randn_like(part) / 2, layer.initial_state(num_rows))
+
+
+def everything(layer, x, start, lengths, path):
+    """Return outputs, states, and the gradients by input, initial states and all weights."""
+    x = x.clone().requires_grad_()
+    start = map_state(lambda part: part.clone().requires_grad_(), start)
+    with using_path(path):
+        output, end = layer(x, start, lengths=lengths)
+    results = (output, *state_tensors(end))
+    generator = torch.Generator().manual_seed(1)
+    total = sum(
+        (result * torch.randn(result.shape, generator=generator).to(result)).sum()
+        for result in results
+    )
+    sources = [x, *state_tensors(start), *layer.parameters()]
+    gradients = torch.autograd.grad(total, sources, materialize_grads=True)
+    return [*results, *gradients]
+
+
+def relative_error(got, expected):
+    scale = expected.norm().item()
+    return (got.double() - expected).norm().item() / (scale if scale > 1e-6 else 1.0)
+
+
+@every_cell
+@settings(max_examples=40)
+@given(problems(), st.booleans(), st.sampled_from([1, 2]), st.booleans())
+def test_values_and_gradients_equal_the_reference_in_float64(
+    make, problem, bidirectional, num_layers, bias
+):
+    options = {"bidirectional": bidirectional, "num_layers": num_layers, "bias": bias}
+    layer = build(make, problem, **options)
+    x, start = inputs_of(layer, problem)
+    lengths = problem[4]
+    got = everything(layer, x, start, lengths, "kernel")
+    double = map_state(lambda part: part.double(), start)
+    expected = everything(layer.double(), x.double(), double, lengths, "reference")
+    for a, b in zip(got, expected, strict=True):
+        assert relative_error(a, b) <= 1e-5
+
+
+def same_bits(a, b):
+    return all(torch.equal(p, q) for p, q in zip(state_tensors(a), state_tensors(b), strict=True))
+
+
+@every_cell
+@settings(max_examples=30)
+@given(problems(), st.booleans())
+def test_a_rows_bits_do_not_depend_on_the_batch_or_its_padding(make, problem, backwards):
+    layer = build(make, problem, bidirectional=backwards)
+    x, start = inputs_of(layer, problem)
+    lengths = problem[4]
+    with torch.no_grad(), using_path("kernel"):
+        output, end = layer(x, start, lengths=lengths)
+        for row, length in enumerate(lengths):
+            if length:
+                here = slice(row, row + 1)
+                one = map_state(lambda part, here=here: part[:, here], start)
+                alone, alone_end = layer(x[:length, here], one)
+                assert torch.equal(output[:length, here], alone)
+                assert same_bits(map_state(lambda part, here=here: part[:, here], end), alone_end)
+
+
+@every_cell
+@settings(max_examples=30)
+@given(problems(), st.data())
+def test_bits_do_not_depend_on_cuts_threads_or_gradients(make, problem, data):
+    layer = build(make, problem, num_layers=2)
+    x, start = inputs_of(layer, problem)
+    cut = data.draw(st.integers(0, len(x) - 1))
+    before = torch.get_num_threads()
+    with using_path("kernel"):
+        with_gradients = layer(x, start)
+        with torch.no_grad():
+            whole = layer(x, start)
+            assert torch.equal(with_gradients[0], whole[0])
+            assert same_bits(with_gradients[1], whole[1])
+            torch.set_num_threads(2)
+            try:
+                threaded = layer(x, start)
+            finally:
+                torch.set_num_threads(before)
+            assert torch.equal(threaded[0], whole[0])
+            assert same_bits(threaded[1], whole[1])
+            pieces, state = [], start
+            for piece in (x[:cut], x[cut:]):
+                if len(piece):
+                    output, state = layer(piece, state)
+                    pieces.append(output)
+            assert torch.equal(torch.cat(pieces), whole[0])
+            assert same_bits(state, whole[1])
+
+
+@st.composite
+def equations(draw):
+    """Return the text of random equations of one state over two gates."""
+    leaves = ["x.a", "u.a", "x.b", "u.b", "h", "(w + 0 * h)", "(0.7 + 0 * h)"]
+
+    def expression(depth):
+        if depth == 0:
+            return draw(st.sampled_from(leaves))
+        form = draw(
+            st.sampled_from(
+                [
+                    "({} + {})",
+                    "({} - {})",
+                    "({} * {})",
+                    "torch.sigmoid({})",
+                    "torch.tanh({})",
+                    "torch.relu({} + 0.3)",
+                    "f.softplus({})",
+                    "f.elu({})",
+                    "f.gelu({})",
+                    "f.silu({})",
+                    "torch.cos({})",
+                    "torch.log1p({} ** 2)",
+                    "torch.maximum({}, {} + 0 * h)",
+                    "torch.where(h > x.a, {}, {})",
+                    "({} / (2 + torch.sin({})))",
+                    "torch.exp(-({}).abs())",
+                ]
+            )
+        )
+        return form.format(*(expression(depth - 1) for _ in range(form.count("{}"))))
+
+    return f"torch.tanh({expression(3)} + 0.1 * (h + x.a + u.b))"
+
+
+@settings(max_examples=6, phases=[Phase.generate])  # each compiles a kernel
+@given(equations(), st.integers(0, 2**31))
+def test_cells_of_random_equations_equal_the_reference(text, seed):
+    code = compile(text, "equations", "eval")
+
+    @unrolled.cell(gates="a b")
+    def random_cell(x, u, h, *, w=0.4):
+        names = {"x": x, "u": u, "h": h, "w": w, "torch": torch, "f": torch.nn.functional}
+        value = eval(code, names)
+        return dict(h=value + 0 * h)
+
+    def make(*sizes, **options):
+        return unrolled.Recurrent(random_cell, *sizes, **options)
+
+    problem = (5, 4, 3, 19, [5, 2, 0, 4], seed)
+    layer = build(make, problem)
+    x, start = inputs_of(layer, problem)
+    got = everything(layer, x, start, problem[4], "kernel")
+    loop = everything(layer, x, start, problem[4], "reference")
+    double = map_state(lambda part: part.double(), start)
+    expected = everything(layer.double(), x.double(), double, problem[4], "reference")
+    for a, f32, b in zip(got, loop, expected, strict=True):
+        assert relative_error(a, b) <= max(1e-5, 4 * relative_error(f32, b)), text
+
+
+@pytest.mark.parametrize("name", ["lstm", "gru", "janet"])
+def test_a_kernel_is_what_a_layer_runs_by_itself(name):
+    layer = CELLS[name](3, 8)
+    assert choose_path(layer.cell) == "kernel"
+    assert choose_path(layer.cell, dtype=torch.float64) != "kernel"
+    x = torch.randn(4, 2, 3)
+    with using_path("kernel"):
+        expected, _ = layer(x)
+    assert torch.equal(layer(x)[0], expected)
+
+
+def test_the_backward_pass_can_be_repeated():
+    layer = unrolled.LSTM(3, 8)
+    x = torch.randn(4, 2, 3, requires_grad=True)
+    total = layer(x)[0].sum()
+    (first,) = torch.autograd.grad(total, x, retain_graph=True)
+    (second,) = torch.autograd.grad(total, x)
+    assert torch.equal(first, second)
+
+
+def test_what_no_kernel_can_do_runs_on_the_reference_with_one_warning():
+    @unrolled.cell(gates="a")
+    def averaging(x, u, h):
+        a = torch.tanh(x.a + u.a)
+        return dict(h=a - a.mean(-1, keepdim=True) + 0 * h)
+
+    layer = unrolled.Recurrent(averaging, 3, 4)
+    x = torch.randn(5, 2, 3)
+    with pytest.warns(UserWarning, match=r"mean.*reference loop, which is slower"):
+        output, _ = layer(x)
+    assert output.mean(-1).abs().max() < 1e-6
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        layer(x)
+
+
+def test_values_that_are_not_float32_take_another_path():
+    layer = unrolled.GRU(3, 4)
+    x = torch.randn(5, 2, 3)
+    assert layer.double()(x.double())[0].dtype == torch.float64
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        assert layer.float()(x)[0].shape == (5, 2, 4)
+
+
+def test_the_source_names_the_cell_its_equations_and_gates():
+    source = kernel_of(unrolled.LSTM(1, 1).cell).source
+    for text in ("Kernel of the cell lstm", "c_t = f * c_{t-1} + i * g", "f_t = vsigmoid(a_f)"):
+        assert text in source
