@@ -113,10 +113,12 @@ def test_values_and_gradients_equal_the_reference_in_float64(
     x, start = inputs_of(layer, problem)
     lengths = problem[4]
     got = everything(layer, x, start, lengths, "kernel")
+    loop = everything(layer, x, start, lengths, "reference")
     double = map_state(lambda part: part.double(), start)
     expected = everything(layer.double(), x.double(), double, lengths, "reference")
-    for a, b in zip(got, expected, strict=True):
-        assert relative_error(a, b) <= 1e-5
+    for a, f32, b in zip(got, loop, expected, strict=True):
+        # a sum that cancels is no better known in float32, whoever computes it
+        assert relative_error(a, b) <= max(1e-5, 4 * relative_error(f32, b))
 
 
 def same_bits(a, b):

@@ -122,6 +122,7 @@ def emit(traced: Traced) -> Emitted:
         _forward(traced, names, saved),
         _backward(traced, names, saved, again),
         _runtime("sequence.h"),
+        _runtime("gradient.h"),
     ]
     return Emitted("\n".join(parts), slots, direct)
 

@@ -56,6 +56,18 @@ class _Product(ctypes.Structure):
     ]
 
 
+class _Gradient(ctypes.Structure):
+    """`Gradient` of runtime/gradient.h."""
+
+    _fields_ = [
+        *((name, _integer) for name in ("depth", "rows", "columns", "num_parts", "a_stride")),
+        ("out_stride", _integer),
+        *((name, _pointer) for name in ("a", "b", "b_first", "b_index")),
+        ("num_first", _integer),
+        *((name, _pointer) for name in ("out", "scratch")),
+    ]
+
+
 @lru_cache
 def _parallel_for() -> int:
     """Return the address of torch's own thread pool, a part of its stable ABI."""
@@ -72,7 +84,7 @@ class _Rows:
     batch_sizes: Tensor
     starts: Tensor
     parts: Tensor
-    before: Tensor | None  # for ragged rows: which of (initial states, outputs) comes before each
+    before: Tensor  # which of (initial states, outputs) comes before each packed row
     last: Tensor | None  # for ragged rows: the packed row where each row of the batch ends
     num_rows: int
     num_begun: int
@@ -96,13 +108,13 @@ def _lay_out(batch_sizes: tuple[int, ...], reverse: bool, num_threads: int) -> _
     num_parts = max(min(num_threads, begun), -(-begun // _MOST_ROWS_OF_A_PART))
     shares = torch.arange(num_parts + 1) * work[-1] / num_parts
     parts = torch.searchsorted(work, shares.ceil().long())
-    before = last = None
+    step, row = (torch.arange(begun) < sizes[:, None]).nonzero(as_tuple=True)
+    other = step + 1 if reverse else step - 1
+    inside = (other < lengths[row]) if reverse else (other >= 0)
+    known = begun + starts[other.clamp(0, len(batch_sizes) - 1)] + row
+    before = torch.where(inside, known, row)
+    last = None
     if batch_sizes[-1] != begun:
-        step, row = (torch.arange(begun) < sizes[:, None]).nonzero(as_tuple=True)
-        other = step + 1 if reverse else step - 1
-        inside = (other < lengths[row]) if reverse else (other >= 0)
-        known = begun + starts[other.clamp(0, len(batch_sizes) - 1)] + row
-        before = torch.where(inside, known, row)
         ends = torch.zeros_like(lengths) if reverse else lengths - 1
         last = starts[ends] + torch.arange(begun)
     return _Rows(sizes, starts, parts, before, last, int(work[-1]), begun)
@@ -281,7 +293,7 @@ class Kernel:
             _pointer(_parallel_for()), ctypes.byref(call), _integer(rows.num_parts)
         )
         d_weights, d_vectors = self._weight_gradients(
-            gates, x, histories[0], states[0], rows, reverse, weights
+            gates, x, histories[0], states[0], rows, weights
         )
         d_x = self._input_gradient(gates, weights, x) if needs_d_x else None
         return d_x, d_states, d_weights, d_vectors
@@ -331,7 +343,7 @@ class Kernel:
 
     def _pack_gates(self, weight: Tensor, hidden_size: int) -> Tensor:
         block_rows = torch.tensor([hidden_size * block for block in self._recurrent_blocks])
-        packed = torch.empty(self.library.unrolled_packed_gates(_integer(hidden_size)))
+        packed = torch.empty(self._packed_gates(_integer(hidden_size)))
         self.library.unrolled_pack_gates(
             _pointer(weight.data_ptr()),
             _integer(hidden_size),
@@ -361,7 +373,6 @@ class Kernel:
         output: Tensor,
         initial: Tensor,
         rows: _Rows,
-        reverse: bool,
         weights: Weights,
     ) -> tuple[list[Tensor], list[Tensor]]:
         hidden_size = initial.shape[1]
@@ -370,9 +381,9 @@ class Kernel:
         by_input = gates[:, : num_inputs * hidden_size]
         first = (num_columns - num_recurrent) * hidden_size
         by_recurrence = gates[:, first : num_columns * hidden_size]
-        gradients = [_in_order(by_input.t() @ x, self._input_blocks)]
+        gradients = [_in_order(self._product(by_input, x), self._input_blocks)]
         if num_recurrent:
-            product = _with_states_before(by_recurrence, output, initial, rows, reverse)
+            product = self._product(by_recurrence, output, initial[: rows.num_begun], rows.before)
             gradients.append(_in_order(product, self._recurrent_blocks))
         sums = gates[:, : (num_columns + len(weights.parameters)) * hidden_size].sum(0)
         sums = sums.view(-1, hidden_size)
@@ -382,6 +393,44 @@ class Kernel:
             recurrent = sums[num_columns - num_recurrent : num_columns]
             gradients.append(_in_order(recurrent, self._recurrent_blocks).flatten())
         return gradients, list(sums[num_columns:])
+
+    def _product(
+        self, a: Tensor, b: Tensor, b_first: Tensor | None = None, b_index: Tensor | None = None
+    ) -> Tensor:
+        """Return a^T (b_first, then b)[b_index], or a^T b."""
+        columns = b.shape[1]
+        out = torch.empty(a.shape[1], columns)
+        num_parts = min(torch.get_num_threads(), a.shape[1])
+        scratch = _buffer(num_parts, self._gradient_scratch(_integer(columns)))
+        gradient = _Gradient(
+            depth=len(a),
+            rows=a.shape[1],
+            columns=columns,
+            num_parts=num_parts,
+            a_stride=a.stride(0),
+            out_stride=columns,
+            a=a.data_ptr(),
+            b=b.data_ptr(),
+            b_first=None if b_first is None else b_first.data_ptr(),
+            b_index=None if b_index is None else b_index.data_ptr(),
+            num_first=0 if b_first is None else len(b_first),
+            out=out.data_ptr(),
+            scratch=scratch.data_ptr(),
+        )
+        self.library.unrolled_gradient(_pointer(_parallel_for()), ctypes.byref(gradient))
+        return out
+
+    @cached_property
+    def _packed_gates(self) -> Any:
+        function = self.library.unrolled_packed_gates
+        function.restype = _integer
+        return function
+
+    @cached_property
+    def _gradient_scratch(self) -> Any:
+        function = self.library.unrolled_gradient_scratch
+        function.restype = _integer
+        return function
 
     def _input_gradient(self, gates: Tensor, weights: Weights, x: Tensor) -> Tensor:
         weight = weights.weight_ih.contiguous()
@@ -416,21 +465,6 @@ def _ends(history: Tensor, initial: Tensor, rows: _Rows, reverse: bool) -> Tenso
 def _with_idle(ended: Tensor, initial: Tensor) -> Tensor:
     """Return `ended` with the rows of length zero below it, whose states never changed."""
     return ended if len(ended) == len(initial) else torch.cat([ended, initial[len(ended) :]])
-
-
-def _with_states_before(
-    by_recurrence: Tensor, output: Tensor, initial: Tensor, rows: _Rows, reverse: bool
-) -> Tensor:
-    """Return the gradient by W_h: gate gradients times the state before each step."""
-    begun = rows.num_begun
-    if rows.before is not None:
-        before = torch.cat([initial[:begun], output]).index_select(0, rows.before)
-        return by_recurrence.t() @ before
-    if reverse:
-        first, rest, known = by_recurrence[-begun:], by_recurrence[:-begun], output[begun:]
-    else:
-        first, rest, known = by_recurrence[:begun], by_recurrence[begun:], output[:-begun]
-    return torch.addmm(first.t() @ initial[:begun], rest.t(), known)
 
 
 def _in_order(by_column: Tensor, blocks: Sequence[int]) -> Tensor:
