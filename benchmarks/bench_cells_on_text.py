@@ -1,8 +1,8 @@
 """Every cell on one text, at the same number of parameters and the same number of updates.
 
 The baseline in the same run is a plain loop around torch.nn.LSTM of the LSTM's size: same columns,
-optimizer, schedule and clipping. `dense` sees the current character alone, `conv` the last eight:
-what the other cells gain over them is what memory is worth.
+optimizer, schedule and clipping; its last weights count, of ours the best. `dense` sees the current
+character alone, `conv` the last eight: what the other cells gain over them is what memory is worth.
 
     python benchmarks/bench_cells_on_text.py book.txt --parameters 300000 --epochs 5 --results DIR
 
@@ -15,7 +15,9 @@ import json
 import math
 import platform
 import time
+from dataclasses import asdict
 from pathlib import Path
+from statistics import median
 
 import torch
 from torch import nn
@@ -24,39 +26,48 @@ from unrolled.data import IGNORE, CharVocabulary, Columns, read_text
 from unrolled.models.language_model import LanguageModel, LanguageModelConfig, hidden_size_for
 from unrolled.models.sequence_layers import CELLS
 from unrolled.training import (
+    Run,
     TextOptions,
     TrainingOptions,
     evaluate_text,
     prepare_language_model,
     resume_language_model,
 )
+from unrolled.training.schedule import learning_rate_factor
 
-K1, COLUMNS, LEARNING_RATE, HELD_OUT = 128, 32, 2e-3, 0.1
+K1, COLUMNS, LEARNING_RATE, HELD_OUT = 64, 32, 2e-3, 0.1
 
 
 def train_cell(cell, path, hidden_size, epochs, folder):
     """Return what a run of ours reached, from its folder if it is there already."""
+    training = TrainingOptions(epochs=epochs, learning_rate=LEARNING_RATE)
+    text = TextOptions(num_columns=COLUMNS, k1=K1, held_out_fraction=HELD_OUT)
     if (folder / "config.json").exists():
+        config = Run.open(folder).config
+        files = [file["path"] for file in config["data"].pop("files")]
+        same = [config["training"], config["data"]] == [asdict(training), asdict(text)]
+        if not same or files != [str(path.resolve())]:
+            raise SystemExit(f"{folder}: of another text or other options; choose other --results")
         trainer = resume_language_model(folder)
     else:
         trainer = prepare_language_model(
             [path],
             folder,
-            training=TrainingOptions(epochs=epochs, learning_rate=LEARNING_RATE),
-            text=TextOptions(num_columns=COLUMNS, k1=K1, held_out_fraction=HELD_OUT),
+            training=training,
+            text=text,
             cell=cell,
             hidden_size=hidden_size,
             num_layers=4 if cell == "tcn" else 1,
         )
     result = trainer.fit()
     metrics = [json.loads(line) for line in (folder / "metrics.jsonl").read_text().splitlines()]
-    speeds = sorted(m["tokens_per_second"] for m in metrics if m["kind"] == "train")
+    speeds = [m["tokens_per_second"] for m in metrics if m["kind"] == "train"]
     return {
         "cell": cell,
         "hidden_size": hidden_size,
-        "parameters": sum(parameter.numel() for parameter in trainer.model.parameters()),
+        "parameters": trainer.model.num_parameters,
         "held_out_nats_per_character": result.best_loss,
-        "characters_per_second": speeds[len(speeds) // 2],
+        "characters_per_second": median(speeds),
         "elapsed_seconds": result.elapsed_seconds,
     }
 
@@ -88,15 +99,14 @@ def train_plain(path, hidden_size, epochs):
     optimizer = torch.optim.AdamW(model.parameters(), lr=LEARNING_RATE, betas=(0.9, 0.99))
     starts = range(0, columns.num_steps, K1)
     total, update = int(epochs * len(starts)), 0
-    seconds = []
+    seconds, speeds = [], []
     while update < total:
         state = None
         for start in starts[: total - update]:
             began = time.perf_counter()
             inputs, targets = columns.window(start, min(start + K1, columns.num_steps))
-            warm = min(1.0, (update + 1) / 100)
-            rate = LEARNING_RATE * warm * 0.5 * (1 + math.cos(math.pi * update / total))
-            optimizer.param_groups[0]["lr"] = rate
+            factor = learning_rate_factor((update + 0.5) / total, TrainingOptions.warmup)
+            optimizer.param_groups[0]["lr"] = LEARNING_RATE * factor
             scores, state = model(inputs, state)
             state = tuple(part.detach() for part in state)
             loss = nn.functional.cross_entropy(
@@ -106,9 +116,9 @@ def train_plain(path, hidden_size, epochs):
             loss.backward()
             nn.utils.clip_grad_norm_(model.parameters(), 1.0)
             optimizer.step()
-            seconds.append((time.perf_counter() - began) / inputs.numel())
+            seconds.append(time.perf_counter() - began)
+            speeds.append(inputs.numel() / seconds[-1])
             update += 1
-    seconds.sort()
     judge = LanguageModel(LanguageModelConfig(len(vocabulary), "lstm", hidden_size))
     weights = model.state_dict()
     judge.load_state_dict({name.replace("lstm.", "layer."): weights[name] for name in weights})
@@ -119,8 +129,8 @@ def train_plain(path, hidden_size, epochs):
         "held_out_nats_per_character": evaluate_text(
             judge.eval(), vocabulary, content[cut:]
         ).nats_per_token,
-        "characters_per_second": 1 / seconds[len(seconds) // 2],
-        "elapsed_seconds": sum(seconds) * K1 * COLUMNS,
+        "characters_per_second": median(speeds),
+        "elapsed_seconds": sum(seconds),
     }
 
 

@@ -123,7 +123,7 @@ def test_without_a_compiler_the_error_says_how_to_get_one(monkeypatch):
     monkeypatch.setenv("PATH", "")
     monkeypatch.setitem(sys.modules, "ziglang", None)  # not importable, even where installed
     assert find_compiler() is None
-    with pytest.raises(KernelError, match=r"lstm: .*no C compiler.*unrolled\[compiler\]"):
+    with pytest.raises(KernelError, match=r"no C compiler.*unrolled\[compiler\]"):
         load(source(1), "lstm")
 
 

@@ -1,7 +1,10 @@
 """Compiled kernels against the reference loop, and the promise that a row's bits are its own."""
 
 import importlib.util
+import os
 import shutil
+import subprocess
+import sys
 import warnings
 from pathlib import Path
 
@@ -269,6 +272,29 @@ def test_what_no_kernel_can_do_runs_on_the_reference_with_one_warning():
         layer(x)
 
 
+WITHOUT_COMPILER = """
+import torch, unrolled, warnings
+with warnings.catch_warnings(record=True) as caught:
+    warnings.simplefilter("always")
+    for kind in (unrolled.LSTM, unrolled.GRU, unrolled.JANET):
+        torch.manual_seed(0)
+        print(kind(3, 4)(torch.ones(5, 2, 3))[0].sum().item())
+assert len(caught) == 1, [str(warning.message) for warning in caught]
+assert "without compiled kernels" in str(caught[0].message)
+"""
+
+
+def test_without_a_compiler_one_warning_says_so_and_the_numbers_are_the_same(tmp_path):
+    environment = os.environ | {"PATH": "", "CC": "", "UNROLLED_CACHE": str(tmp_path)}
+    command = [sys.executable, "-c", WITHOUT_COMPILER]
+    result = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
+    assert result.returncode == 0, result.stderr
+    for kind, printed in zip(("lstm", "gru", "janet"), result.stdout.split(), strict=True):
+        torch.manual_seed(0)
+        expected = CELLS[kind](3, 4)(torch.ones(5, 2, 3))[0].sum().item()
+        assert float(printed) == pytest.approx(expected, rel=1e-5)
+
+
 def test_values_that_are_not_float32_take_another_path():
     layer = unrolled.GRU(3, 4)
     x = torch.randn(5, 2, 3)
@@ -281,3 +307,19 @@ def test_the_source_names_the_cell_its_equations_and_gates():
     source = kernel_of(unrolled.LSTM(1, 1).cell).source
     for text in ("Kernel of the cell lstm", "c_t = f * c_{t-1} + i * g", "f_t = vsigmoid(a_f)"):
         assert text in source
+
+
+def test_torchs_defaults_change_nothing():
+    layer = unrolled.LSTM(3, 8)
+    x = torch.randn(4, 2, 3, requires_grad=True)
+    expected = layer(x)[0]
+    gradient = torch.autograd.grad(expected.sum(), x)
+    torch.set_default_dtype(torch.float64)
+    try:
+        with torch.device("meta"):
+            got = layer(x, unrolled.layers.state.map_state(torch.zeros_like, layer(x)[1]))[0]
+            again = torch.autograd.grad(got.sum(), x)
+    finally:
+        torch.set_default_dtype(torch.float32)
+    assert torch.equal(got, expected)
+    assert torch.equal(gradient[0], again[0])

@@ -40,3 +40,25 @@ def test_the_state_can_be_kept_and_put_back():
     expected = stream.push(x)
     stream.state = kept
     assert torch.equal(stream.push(x), expected)
+
+
+def test_weights_that_change_are_used():
+    layer = unrolled.LSTM(2, 3)
+    x = torch.randn(4, 1, 2)
+    stream = layer.stream(1)
+    stream.push(x)
+    for weight in layer.parameters():
+        weight.grad = torch.ones_like(weight)
+    for change in (
+        lambda: torch.nn.init.ones_(layer.weight_hh_l0),
+        lambda: layer.load_state_dict(unrolled.LSTM(2, 3).state_dict()),
+        lambda: setattr(layer, "weight_ih_l0", torch.nn.Parameter(torch.ones(12, 2))),
+        lambda: torch.optim.SGD(layer.parameters(), lr=1.0).step(),
+    ):
+        before = layer(x)[0]
+        change()
+        stream.reset()
+        with torch.no_grad():
+            expected, _ = layer(x)
+        assert not torch.equal(expected, before)
+        assert torch.equal(stream.push(x), expected)

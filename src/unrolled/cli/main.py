@@ -19,6 +19,7 @@ import typer
 from unrolled.cli.doctor import doctor
 from unrolled.cli.evaluate import evaluate
 from unrolled.cli.generate import generate
+from unrolled.cli.kernels import kernels_app
 from unrolled.cli.resume import resume
 from unrolled.cli.train import train_lm
 
@@ -36,6 +37,7 @@ app = typer.Typer(
 train_app = typer.Typer(help="Train a model on your data.")
 train_app.command("lm")(train_lm)
 app.add_typer(train_app, name="train")
+app.add_typer(kernels_app, name="kernels")
 app.command()(generate)
 app.command()(evaluate)
 app.command()(resume)

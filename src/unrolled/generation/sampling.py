@@ -13,6 +13,8 @@ from torch import Tensor
 
 from unrolled.data.vocabulary import Vocabulary
 from unrolled.errors import OptionError, VocabularyError
+from unrolled.kernels import packing_once
+from unrolled.kernels.fused import Packed
 from unrolled.layers.state import State
 from unrolled.models.language_model import LanguageModel
 
@@ -81,8 +83,10 @@ def generate(
     def pieces() -> Iterator[str]:
         decoder = vocabulary.decoder()
         token, state = tokens, None
+        packed: Packed = {}
         for _ in range(length):
-            scores, state = _read(model, token, state)
+            with packing_once(packed):
+                scores, state = _read(model, token, state)
             kept = filter_scores(scores, temperature, top_k, top_p)
             token = torch.multinomial(kept.softmax(-1), 1, generator=generator)
             if piece := decoder.push(int(token)):

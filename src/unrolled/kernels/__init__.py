@@ -6,6 +6,7 @@ torch implements) and `reference` (any cell, a loop in torch, which proves the o
 
 from unrolled.kernels.compiler import KernelError
 from unrolled.kernels.dispatch import Path, choose_path, recurrence, using_path
+from unrolled.kernels.fused import packing_once
 from unrolled.kernels.reference import Weights
 from unrolled.kernels.trace import UntraceableError
 
@@ -15,6 +16,7 @@ __all__ = [
     "UntraceableError",
     "Weights",
     "choose_path",
+    "packing_once",
     "recurrence",
     "using_path",
 ]

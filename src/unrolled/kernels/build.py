@@ -67,7 +67,7 @@ def load(source: str, name: str) -> ctypes.CDLL:
     compiler = find_compiler()
     if compiler is None:
         hint = 'install gcc or clang, or: pip install "unrolled[compiler]"'
-        raise KernelError(f"{name}: there is no C compiler to build its kernel", hint)
+        raise KernelError("there is no C compiler", hint)  # the same words for every kernel
     try:
         file_name = re.sub(r"\W", "_", name, flags=re.ASCII)[:64] or "_"
         path = cache_folder().path / f"{file_name}-{_key(source, compiler)}.so"

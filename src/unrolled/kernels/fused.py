@@ -4,7 +4,9 @@ What a kernel computes is in the C that `emit` writes. Here torch's tensors beco
 """
 
 import ctypes
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from contextvars import ContextVar
 from dataclasses import dataclass
 from functools import cached_property, lru_cache
 from pathlib import Path
@@ -19,7 +21,7 @@ from unrolled.kernels.emit import emit
 from unrolled.kernels.reference import Weights
 from unrolled.kernels.trace import Column, UntraceableError, trace
 
-__all__ = ["Kernel", "make_kernel"]
+__all__ = ["Kernel", "make_kernel", "packing_once"]
 
 _MOST_STATES = 8
 _MOST_ROWS_OF_A_PART = 1024
@@ -28,6 +30,9 @@ _MADV_HUGEPAGE = 14
 _PADDING = 16  # floats: rows whose stride is a power of two are slow to multiply transposed
 
 _pointer, _integer = ctypes.c_void_p, ctypes.c_int64
+# said each time, because a user may have changed torch's defaults
+_FLOAT: Any = {"dtype": torch.float32, "device": "cpu"}
+_INDEX: Any = {"dtype": torch.int64, "device": "cpu"}
 
 
 class _Call(ctypes.Structure):
@@ -77,6 +82,38 @@ def _parallel_for() -> int:
     return address
 
 
+Packed = dict[tuple[object, ...], tuple[Tensor, int, Tensor]]
+
+_packed: ContextVar[Packed | None] = ContextVar("packed", default=None)
+
+
+@contextmanager
+def packing_once(packed: Packed) -> Iterator[None]:
+    """Keep packed weights in `packed` for the next block that is given the same dict.
+
+    For many short calls with the same weights: streams and generation. Weights that torch knows
+    to have changed since are packed anew; a change through `.data` is one that it does not know.
+    """
+    token = _packed.set(packed)
+    try:
+        yield
+    finally:
+        _packed.reset(token)
+
+
+def _once(key: tuple[object, ...], weight: Tensor, pack: Callable[[], Tensor]) -> Tensor:
+    """Return `pack()`, or what an earlier call for the same weight returned."""
+    packed = _packed.get()
+    if packed is None or not isinstance(weight, torch.nn.Parameter) or weight.is_inference():
+        return pack()
+    key = (*key, id(weight), weight.data_ptr())
+    known = packed.get(key)
+    if known is None or known[1] != weight._version:
+        # the weight is kept alive, so that its id and its address stay its own
+        known = packed[key] = (weight, weight._version, pack())
+    return known[2]
+
+
 @dataclass(frozen=True)
 class _Rows:
     """How packed rows lie, and which thread has which: int64 tensors for the kernel to read."""
@@ -98,17 +135,18 @@ class _Rows:
         return int(self.parts.diff().max())
 
 
-@lru_cache(maxsize=64)
+@lru_cache(maxsize=16)
 def _lay_out(batch_sizes: tuple[int, ...], reverse: bool, num_threads: int) -> _Rows:
-    sizes = torch.tensor(batch_sizes)
+    sizes = torch.tensor(batch_sizes, **_INDEX)
     starts = sizes.cumsum(0) - sizes
     begun = batch_sizes[0]
-    lengths = (sizes[:, None] > torch.arange(begun)).sum(0)
-    work = torch.cat([torch.zeros(1, dtype=torch.int64), lengths.cumsum(0)])
+    rows = torch.arange(begun, **_INDEX)
+    lengths = (sizes[:, None] > rows).sum(0)
+    work = torch.cat([torch.zeros(1, **_INDEX), lengths.cumsum(0)])
     num_parts = max(min(num_threads, begun), -(-begun // _MOST_ROWS_OF_A_PART))
-    shares = torch.arange(num_parts + 1) * work[-1] / num_parts
-    parts = torch.searchsorted(work, shares.ceil().long())
-    step, row = (torch.arange(begun) < sizes[:, None]).nonzero(as_tuple=True)
+    shares = [-(-int(work[-1]) * part // num_parts) for part in range(num_parts + 1)]
+    parts = torch.searchsorted(work, torch.tensor(shares, **_INDEX))
+    step, row = (rows < sizes[:, None]).nonzero(as_tuple=True)
     other = step + 1 if reverse else step - 1
     inside = (other < lengths[row]) if reverse else (other >= 0)
     known = begun + starts[other.clamp(0, len(batch_sizes) - 1)] + row
@@ -116,13 +154,13 @@ def _lay_out(batch_sizes: tuple[int, ...], reverse: bool, num_threads: int) -> _
     last = None
     if batch_sizes[-1] != begun:
         ends = torch.zeros_like(lengths) if reverse else lengths - 1
-        last = starts[ends] + torch.arange(begun)
+        last = starts[ends] + rows
     return _Rows(sizes, starts, parts, before, last, int(work[-1]), begun)
 
 
 def _buffer(*shape: int) -> Tensor:
     """Return uninitialised memory, in huge pages where it is large: faults are what costs."""
-    buffer = torch.empty(shape)
+    buffer = torch.empty(shape, **_FLOAT)
     if buffer.nbytes >= 2 * _HUGE_PAGE:
         begin = -(-buffer.data_ptr() // _HUGE_PAGE) * _HUGE_PAGE
         end = (buffer.data_ptr() + buffer.nbytes) // _HUGE_PAGE * _HUGE_PAGE
@@ -222,13 +260,11 @@ class Kernel:
         hidden_size, num_inputs = states[0].shape[1], len(self._input_blocks)
         x, states = x.contiguous(), tuple(state.contiguous() for state in states)
         call = self._call(x, rows, states, reverse)
-        packed_input = self._pack(
-            "plain", weights.weight_ih.contiguous(), hidden_size, self._input_blocks
-        )
+        packed_input = self._pack("plain", weights.weight_ih, hidden_size, self._input_blocks)
         keep = [packed_input, self._bias(weights, hidden_size), *weights.parameters]
         call.input_weight, call.bias = packed_input.data_ptr(), keep[1].data_ptr()
         if weights.weight_hh is not None:
-            keep.append(self._pack_gates(weights.weight_hh.contiguous(), hidden_size))
+            keep.append(self._pack_gates(weights.weight_hh, hidden_size))
             call.recurrent_weight = keep[-1].data_ptr()
         if weights.parameters:
             keep.append(torch.stack([p.contiguous() for p in weights.parameters]))
@@ -281,8 +317,8 @@ class Kernel:
         call.d_output, call.gates = keep[0].data_ptr(), gates.data_ptr()
         call.gate_stride = gates.stride(0)
         if weights.weight_hh is not None:
-            weight = weights.weight_hh.contiguous()
-            keep.append(self._pack("straight", weight, hidden_size, self._recurrent_blocks))
+            packed = self._pack("straight", weights.weight_hh, hidden_size, self._recurrent_blocks)
+            keep.append(packed)
             call.recurrent_weight = keep[-1].data_ptr()
         if weights.parameters:
             keep.append(torch.stack([p.contiguous() for p in weights.parameters]))
@@ -326,12 +362,18 @@ class Kernel:
 
     def _pack(self, how: str, weight: Tensor, hidden_size: int, blocks: Sequence[int]) -> Tensor:
         """Return W (., K) packed: "plain" as its transpose, "straight" as it is."""
+        return _once(
+            (self, how, *blocks), weight, lambda: self._packed(how, weight, hidden_size, blocks)
+        )
+
+    def _packed(self, how: str, weight: Tensor, hidden_size: int, blocks: Sequence[int]) -> Tensor:
+        weight = weight.contiguous()
         width = 4 * self.library.unrolled_vector_width()
-        block_rows = torch.tensor([hidden_size * block for block in blocks])
+        block_rows = torch.tensor([hidden_size * block for block in blocks], **_INDEX)
         depth, columns = weight.shape[1], len(blocks) * hidden_size
         if how == "straight":
             depth, columns = columns, depth
-        packed = torch.empty(-(-columns // width) * width * depth)
+        packed = torch.empty(-(-columns // width) * width * depth, **_FLOAT)
         arguments = (_pointer(weight.data_ptr()), _integer(weight.shape[1]), _integer(hidden_size))
         getattr(self.library, f"unrolled_pack_{how}")(
             *arguments,
@@ -342,8 +384,14 @@ class Kernel:
         return packed
 
     def _pack_gates(self, weight: Tensor, hidden_size: int) -> Tensor:
-        block_rows = torch.tensor([hidden_size * block for block in self._recurrent_blocks])
-        packed = torch.empty(self._packed_gates(_integer(hidden_size)))
+        return _once((self, "gates"), weight, lambda: self._packed_gates(weight, hidden_size))
+
+    def _packed_gates(self, weight: Tensor, hidden_size: int) -> Tensor:
+        weight = weight.contiguous()
+        block_rows = torch.tensor(
+            [hidden_size * block for block in self._recurrent_blocks], **_INDEX
+        )
+        packed = torch.empty(self._packed_gates_size(_integer(hidden_size)), **_FLOAT)
         self.library.unrolled_pack_gates(
             _pointer(weight.data_ptr()),
             _integer(hidden_size),
@@ -354,7 +402,7 @@ class Kernel:
 
     def _bias(self, weights: Weights, hidden_size: int) -> Tensor:
         """Return the bias of each column, (columns * H,)."""
-        bias = torch.zeros(len(self.columns), hidden_size)
+        bias = torch.zeros(len(self.columns), hidden_size, **_FLOAT)
         if weights.bias_ih is not None:
             num_inputs = len(self._input_blocks)
             by_gate = weights.bias_ih.view(-1, hidden_size)
@@ -399,7 +447,7 @@ class Kernel:
     ) -> Tensor:
         """Return a^T (b_first, then b)[b_index], or a^T b."""
         columns = b.shape[1]
-        out = torch.empty(a.shape[1], columns)
+        out = torch.empty(a.shape[1], columns, **_FLOAT)
         num_parts = min(torch.get_num_threads(), a.shape[1])
         scratch = _buffer(num_parts, self._gradient_scratch(_integer(columns)))
         gradient = _Gradient(
@@ -421,7 +469,7 @@ class Kernel:
         return out
 
     @cached_property
-    def _packed_gates(self) -> Any:
+    def _packed_gates_size(self) -> Any:
         function = self.library.unrolled_packed_gates
         function.restype = _integer
         return function
@@ -433,7 +481,7 @@ class Kernel:
         return function
 
     def _input_gradient(self, gates: Tensor, weights: Weights, x: Tensor) -> Tensor:
-        weight = weights.weight_ih.contiguous()
+        weight = weights.weight_ih
         hidden_size = weight.shape[0] // len(self.cell.gates)
         packed = self._pack("straight", weight, hidden_size, self._input_blocks)
         d_x = _buffer(*x.shape)

@@ -23,6 +23,7 @@ from unrolled.errors import UnrolledError
 __all__ = ["Column", "Traced", "UntraceableError", "resolve", "trace"]
 
 _ATEN = torch.ops.aten
+_PLAIN: Any = {"dtype": torch.float32, "device": "cpu"}
 PASS_THROUGH = (_ATEN.alias.default, _ATEN.detach.default, _ATEN.clone.default)
 
 
@@ -144,12 +145,16 @@ def _aot_graphs(cell: Cell, step: Any, num_inputs: int) -> tuple[fx.Graph, fx.Gr
     )
     shape = (2, 3)
     with torch.inference_mode(False):
-        step(*(torch.full(shape, 0.5) for _ in range(num_inputs)))  # a mistake shows as it is
+        step(
+            *(torch.full(shape, 0.5, **_PLAIN) for _ in range(num_inputs))
+        )  # a mistake shows as it is
     try:
         with torch.inference_mode(False), torch.enable_grad():
-            leaves = [torch.full(shape, 0.5, requires_grad=True) for _ in range(num_inputs)]
+            leaves = [
+                torch.full(shape, 0.5, **_PLAIN, requires_grad=True) for _ in range(num_inputs)
+            ]
             outputs = [output for output in traced(*leaves) if output.requires_grad]
-            torch.autograd.backward(outputs, [torch.ones(shape) for _ in outputs])
+            torch.autograd.backward(outputs, [torch.ones(shape, **_PLAIN) for _ in outputs])
     except Exception as error:  # whatever a user's equations raise under tracing
         reason = str(error).splitlines()[0] if str(error) else type(error).__name__
         raise UntraceableError(f"cell {cell.name}: cannot be traced: {reason}") from error

@@ -6,6 +6,8 @@ import torch
 from torch import Tensor
 
 from unrolled.errors import OptionError, ShapeError
+from unrolled.kernels import packing_once
+from unrolled.kernels.fused import Packed
 from unrolled.layers.state import SequenceLayer, State, map_state
 
 __all__ = ["Stream"]
@@ -15,7 +17,7 @@ class Stream:
     """A layer in the middle of `batch_size` sequences; made by `layer.stream(batch_size)`.
 
     However a sequence is cut into pieces, the outputs are those of the whole. No gradients are
-    kept.
+    kept. Weights may change between two pieces, but not behind torch's back, through `.data`.
 
     Args:
         layer: A recurrent or convolutional layer that reads forwards, in evaluation mode if it
@@ -51,12 +53,14 @@ class Stream:
             raise OptionError(f"{where}: batch_size must be at least 1, got {batch_size}")
         self._layer = layer
         self.batch_size = batch_size
+        self._packed: Packed = {}
         self.state: State = self._layer.initial_state(batch_size)
 
     @torch.no_grad()
     def push(self, chunk: Tensor) -> Tensor:
         """Read the next steps, (T, B, I) or (B, T, I) as the layer's; return their outputs."""
-        output, self.state = self._layer(chunk, self.state)
+        with packing_once(self._packed):
+            output, self.state = self._layer(chunk, self.state)
         return output
 
     def step(self, x: Tensor) -> Tensor:
