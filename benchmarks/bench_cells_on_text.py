@@ -4,7 +4,7 @@ The baseline in the same run is a plain loop around torch.nn.LSTM of the LSTM's 
 optimizer, schedule and clipping; its last weights count, of ours the best. `dense` sees the current
 character alone, `conv` the last eight: what the other cells gain over them is what memory is worth.
 
-    python benchmarks/bench_cells_on_text.py book.txt --parameters 300000 --epochs 5 --results DIR
+    python benchmarks/bench_cells_on_text.py book.txt --parameters 200000 --epochs 4 --results DIR
 
 Prints a table, and writes it as JSON to DIR (with the runs, which allow a broken-off benchmark to
 go on where it stopped).

@@ -5,6 +5,7 @@ import pytest
 import torch
 
 from unrolled.cli.main import main
+from unrolled.training import Run
 
 
 def assert_refused(result, *expected, code=1):
@@ -45,7 +46,9 @@ def test_training_refuses_a_file_that_is_no_text(unrolled, content, expected):
         (["--layers", -1], ["num_layers must be at least 1, got -1"]),
         (["--dropout", 2], ["dropout"]),
         (["--tokens", "words"], ["tokens must be one of char, byte, bpe", "'words'"]),
-        (["--vocabulary-size", 300], ["bpe"]),
+        (["--vocabulary-size", 300], ["the size of the vocabulary", "bpe"]),
+        (["--columns", 0], ["columns side by side", "at least 1, got 0"]),
+        (["--columns", 1000], ["too short: 1000 columns of 16 steps", "window (k1)"]),
         (["--k1", 8, "--k2", 4], ["k2 (steps backward) must be at least"]),
         (["--learning-rate", 0], ["learning_rate must be a number above 0"]),
         (["--minutes", 1], ["either epochs or minutes"]),
@@ -95,6 +98,28 @@ def test_commands_refuse_a_run_of_another_version(unrolled, trained, command):
     (trained / "config.json").write_text(json.dumps(config | {"format": 99, "unrolled": "7.0"}))
     name, *rest = command
     assert_refused(unrolled(name, trained, *rest), "format 99, expected 1", "unrolled 7.0")
+
+
+@pytest.mark.parametrize("command", [["generate"], ["evaluate", "bottles.txt"], ["resume"]])
+@pytest.mark.parametrize("content", [{"format": 1}, {"format": 1, "task": "lm"}])
+def test_commands_refuse_a_run_whose_config_says_too_little(
+    unrolled, trained, text_file, command, content
+):
+    (trained / "config.json").write_text(json.dumps(content))
+    name, *rest = command
+    assert_refused(unrolled(name, trained, *rest), str(trained))
+
+
+def test_evaluating_needs_no_encoding_in_the_config(unrolled, trained, text_file):
+    config = json.loads((trained / "config.json").read_text())
+    del config["data"]["encoding"]
+    (trained / "config.json").write_text(json.dumps(config))
+    assert unrolled("evaluate", trained, text_file).code == 0
+
+
+def test_resuming_refuses_a_run_that_another_process_trains(unrolled, trained):
+    with Run(trained).locked():
+        assert_refused(unrolled("resume", trained), "another process is training it", "hint: ")
 
 
 @pytest.mark.parametrize(

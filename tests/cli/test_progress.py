@@ -13,6 +13,7 @@ LOG = {
     "loss": 2.0,  # nats per token
     "bits_per_character": 1.4427,  # half as many as 2 / ln 2: a token has two characters
     "elapsed_seconds": 100.0,
+    "seconds_left": 300.0,
     "tokens_per_second": 1000.0,
 }
 HELD_OUT = {"update": 1100, "loss": 2.5, "bits_per_character": 1.8, "elapsed_seconds": 90.0}
@@ -36,7 +37,7 @@ def test_speed_and_time_left_follow_from_the_measurements(terminal):
     for expected in ("25%", "update 1,200", "2.000 nats/token", "1.443 bits/character"):
         assert expected in plain_text(out)
     assert "2,000 characters/s" in plain_text(out)
-    assert "0:05:00 left" in plain_text(out)  # a quarter took 100 seconds
+    assert "0:05:00 left" in plain_text(out)
 
 
 @pytest.mark.parametrize("terminal", [False, True])

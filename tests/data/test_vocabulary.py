@@ -128,6 +128,13 @@ def test_bpe_training_is_repeatable():
     assert BPEVocabulary.train(TEXT, size=280).to_dict() == BPE.to_dict()
 
 
+def test_bpe_is_the_same_however_many_lines_are_encoded_at_once(monkeypatch):
+    whole = BPE.encode(TEXT)
+    for lines in (1, 2, 1000):
+        monkeypatch.setattr("unrolled.data.vocabulary._LINES_AT_ONCE", lines)
+        assert BPE.encode(TEXT).equal(whole)
+
+
 def test_bpe_smaller_than_the_bytes_is_refused():
     with pytest.raises(OptionError, match="at least 256 tokens, got 255"):
         BPEVocabulary.train(TEXT, size=255)

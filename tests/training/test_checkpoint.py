@@ -1,4 +1,5 @@
 import random
+import resource
 
 import numpy as np
 import pytest
@@ -72,6 +73,21 @@ def test_a_failed_save_keeps_the_checkpoint_before(tmp_path, monkeypatch):
     monkeypatch.setattr("os.fsync", disk_full)
     with pytest.raises(RunError, match="cannot be written: No space left on device"):
         save_checkpoint(path, {"other": 1})
+    assert path.read_bytes() == before
+    assert list(tmp_path.iterdir()) == [path]
+
+
+def test_a_disk_that_is_full_in_the_middle_of_a_checkpoint_is_named(tmp_path):
+    path = tmp_path / "last.ckpt"
+    save_checkpoint(path, CONTENT)
+    before = path.read_bytes()
+    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (100_000, limits[1]))
+    try:
+        with pytest.raises(RunError, match=r"last\.ckpt: cannot be written: File too large"):
+            save_checkpoint(path, {"weights": torch.zeros(50_000)})
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
     assert path.read_bytes() == before
     assert list(tmp_path.iterdir()) == [path]
 

@@ -3,6 +3,7 @@ import json
 import pytest
 import torch
 
+from unrolled.data import CharVocabulary, save_vocabulary
 from unrolled.errors import DataError, OptionError, RunError, VocabularyError
 from unrolled.training.language_model import (
     TextOptions,
@@ -12,6 +13,7 @@ from unrolled.training.language_model import (
     resume_language_model,
 )
 from unrolled.training.options import TrainingOptions
+from unrolled.training.run import Run
 
 SMALL = TextOptions(num_columns=4, k1=16)
 HALF_EPOCH = TrainingOptions(epochs=0.5, learning_rate=0.01)
@@ -77,7 +79,7 @@ def test_the_seed_decides_the_weights_and_other_seeds_decide_otherwise(tmp_path,
     [
         ({"cell": "lstn"}, OptionError, "did you mean lstm"),
         ({"hidden_size": 0}, OptionError, "hidden_size"),
-        ({"text": TextOptions(num_columns=500)}, DataError, "500 columns of 128 steps need"),
+        ({"text": TextOptions(num_columns=500, k1=9)}, DataError, "500 columns of 9 steps need"),
         ({"text": TextOptions(held_out_fraction=0.0001)}, DataError, "too short to predict"),
     ],
 )
@@ -134,6 +136,82 @@ def test_an_option_that_is_none_is_named(tmp_path, text_file):
     run.save_config({**run.config, "training": {"epochs": 1, "learning_rat": 1}})
     with pytest.raises(RunError, match=r"config\.json: not what .* wrote: .*learning_rat"):
         resume_language_model(tmp_path / "run")
+
+
+def keys_of(content, *path):
+    """All keys of a nest of dicts, and of the first of a list, each as a path."""
+    items = content.items() if isinstance(content, dict) else [(0, content[0])]
+    for key, value in items:
+        if isinstance(key, str):
+            yield *path, key
+        if isinstance(value, dict | list):
+            yield from keys_of(value, *path, key)
+
+
+def test_a_config_that_lacks_something_is_completed_or_named(tmp_path, text_file):
+    trainer = train([text_file], tmp_path / "run")
+    trainer.fit()
+    run = trainer.run
+    whole = json.loads(run.config_path.read_text())
+    needed = {"format", "task", "data", "files", "path", "bytes", "sha256"}
+    needed |= {"model", "vocabulary_size", "cell", "hidden_size", "training", "epochs"}
+    for *path, key in keys_of(whole):
+        content = json.loads(run.config_path.read_text())
+        inner = content
+        for step in path:
+            inner = inner[step]
+        del inner[key]
+        run.config_path.write_text(json.dumps(content))
+        if key in needed:
+            with pytest.raises(RunError, match=run.path.name):
+                load_language_model(run.path)
+        else:
+            config = load_language_model(run.path)[2]
+            assert set(keys_of(config)) >= set(keys_of(whole)) - {("unrolled",)}
+            resume_language_model(run.path)
+        run.config_path.write_text(json.dumps(whole))
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        {"format": 1},
+        {"format": 1, "task": "lm"},
+        {"format": 1, "task": "lm", "data": [], "model": {}, "training": {}},
+    ],
+)
+def test_a_config_that_says_too_little_is_named(tmp_path, text_file, content):
+    run = train([text_file], tmp_path / "run").run
+    run.config_path.write_text(json.dumps(content))
+    for read in (load_language_model, resume_language_model):
+        with pytest.raises(RunError, match="run"):
+            read(run.path)
+
+
+def test_an_option_out_of_range_in_a_config_is_named_with_the_file(tmp_path, text_file):
+    run = train([text_file], tmp_path / "run").run
+    run.save_config(run.config | {"model": run.config["model"] | {"hidden_size": 0}})
+    with pytest.raises(RunError, match=r"config\.json: not what .*hidden_size must be at least 1"):
+        load_language_model(run.path)
+
+
+def test_a_vocabulary_of_another_run_is_named(tmp_path, text_file):
+    train([text_file], tmp_path / "run").fit()
+    save_vocabulary(CharVocabulary.from_text("ab"), tmp_path / "run" / "vocabulary.json")
+    for read in (load_language_model, resume_language_model):
+        with pytest.raises(RunError, match=r"vocabulary\.json: 2 tokens, but config.json says"):
+            read(tmp_path / "run")
+
+
+def test_of_two_trainings_that_find_a_folder_empty_one_gets_it(tmp_path, text_file, monkeypatch):
+    def meanwhile(cls, path):
+        monkeypatch.undo()
+        train([text_file], path, training=TrainingOptions(epochs=3))
+
+    monkeypatch.setattr(Run, "create", classmethod(meanwhile))
+    with pytest.raises(RunError, match="there is a run already"):
+        train([text_file], tmp_path / "run")
+    assert Run.open(tmp_path / "run").config["training"]["epochs"] == 3
 
 
 def test_text_that_cannot_be_scored_is_refused(tmp_path, text_file):

@@ -40,10 +40,10 @@ def test_training_is_limited_either_by_epochs_or_by_minutes(length):
     ("options", "message"),
     [
         ({"tokens": "word"}, "tokens must be one of char, byte, bpe, got 'word'"),
-        ({"bpe_size": 300}, "bpe_size is for bpe"),
+        ({"bpe_size": 300}, r"bpe_size \(the size of the vocabulary\) is for bpe"),
         ({"held_out_fraction": 0.0}, "held_out_fraction must be"),
         ({"held_out_fraction": 1.0}, "held_out_fraction must be"),
-        ({"num_columns": 0}, "num_columns must be at least 1"),
+        ({"num_columns": 0}, r"num_columns \(columns side by side\) must be at least 1"),
         ({"k1": 0}, r"k1 \(steps forward\) must be at least 1"),
         (
             {"k1": 8, "k2": 7},

@@ -1,4 +1,7 @@
 import json
+import subprocess
+import sys
+from pathlib import Path
 
 import pytest
 
@@ -51,6 +54,36 @@ def test_a_run_of_another_format_names_the_version_that_made_it(tmp_path):
     (tmp_path / "config.json").write_text(json.dumps({"format": 99, "unrolled": "7.0"}))
     with pytest.raises(RunError, match=rf"format 99, expected {FORMAT} .*unrolled 7\.0"):
         Run.open(tmp_path)
+
+
+def test_a_name_that_no_file_can_have_is_named():
+    with pytest.raises(RunError, match="cannot be written: File name too long"):
+        Run.check_vacant(Path("a" * 300))
+    with pytest.raises(RunError, match="cannot be read: File name too long"):
+        Run.open(Path("a" * 300))
+
+
+def test_a_locked_run_is_refused_until_it_is_free(tmp_path):
+    with Run(tmp_path).locked():
+        with pytest.raises(RunError, match="another process is training it"):
+            Run(tmp_path).locked().__enter__()
+    with Run(tmp_path).locked():
+        pass
+
+
+def test_a_lock_goes_with_the_process_that_held_it(tmp_path):
+    code = (
+        "import sys; from pathlib import Path; from unrolled.training.run import Run\n"
+        "with Run(Path(sys.argv[1])).locked(): print('locked', flush=True); input()"
+    )
+    command = [sys.executable, "-c", code, str(tmp_path)]
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as process:
+        assert process.stdout.readline() == b"locked\n"
+        with pytest.raises(RunError, match="another process"):
+            Run(tmp_path).locked().__enter__()
+        process.kill()
+    with Run(tmp_path).locked():
+        pass
 
 
 @pytest.mark.parametrize("content", [b"", b'{"format": 1', b"\xff", b"[]"])

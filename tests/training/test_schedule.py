@@ -34,6 +34,33 @@ def test_minutes_leave_room_for_the_last_evaluation():
     assert schedule.done(Progress(elapsed_seconds=1, evaluation_seconds=90)) == 1
 
 
+def test_evaluations_use_up_no_warm_up():
+    schedule = Schedule(TrainingOptions(minutes=1, learning_rate=1.0, warmup=0.1), 10)
+    started = Progress(elapsed_seconds=21, evaluation_seconds=20, evaluations_seconds=20)
+    assert schedule.done(started) == 1 / (1 + 60 - 21 - 20)
+    assert schedule.learning_rate(started) == pytest.approx(10 / 20)
+
+
+def test_time_left_of_minutes_is_what_the_clock_says():
+    schedule = Schedule(TrainingOptions(minutes=1), 10)
+    assert schedule.seconds_left(Progress(elapsed_seconds=25, evaluation_seconds=10)) == 35
+    assert schedule.seconds_left(Progress(elapsed_seconds=61, evaluation_seconds=10)) == 0
+
+
+@pytest.mark.parametrize(
+    ("update", "evaluations"), [(10, 4), (25, 4), (26, 3), (50, 3), (75, 2), (76, 1), (90, 1)]
+)
+def test_time_left_of_epochs_is_that_of_its_updates_and_evaluations(update, evaluations):
+    schedule = Schedule(TrainingOptions(epochs=0.9, evaluate_every=25), 100)  # 25, 50, 75, 90
+    progress = Progress(
+        update=update,
+        elapsed_seconds=100 + 2 * update,  # 2 for each update
+        evaluations_seconds=100,
+        evaluation_seconds=7,
+    )
+    assert schedule.seconds_left(progress) == 2 * (90 - update) + 7 * evaluations
+
+
 def test_the_start_and_the_end_are_evaluated_once():
     schedule = Schedule(TrainingOptions(epochs=1, evaluate_every=1000), 10)
     assert schedule.evaluation_due(Progress())

@@ -10,6 +10,7 @@ from torch import nn
 from unrolled.errors import DivergedError, RunError
 from unrolled.training import trainer as trainer_module
 from unrolled.training.checkpoint import load_checkpoint
+from unrolled.training.metrics_log import MetricsLog
 from unrolled.training.options import TrainingOptions
 from unrolled.training.run import Run
 from unrolled.training.trainer import Trainer
@@ -215,6 +216,64 @@ def test_a_run_without_checkpoint_starts_from_the_beginning_but_keeps_weights_it
         make_trainer(run).restore()
 
 
+def test_a_run_that_another_process_trains_is_refused(run):
+    trainer = make_trainer(run)
+    leftover = run.path / ".last.ckpt.123"
+    leftover.write_bytes(b"the other one is about to finish this")
+    with run.locked():
+        for refused in (trainer.restore, trainer.fit):
+            with pytest.raises(RunError, match="another process is training it"):
+                refused()
+    assert [path for path in run.path.iterdir() if path != leftover] == []
+    assert leftover.exists()
+    trainer.fit(Recorder(stop_at=3, trainer=trainer))
+    trainer.fit()
+
+
+@pytest.mark.parametrize("missing", ["model", "progress", "processes", "log_length"])
+def test_a_checkpoint_that_lacks_something_is_named(run, missing):
+    make_trainer(run, epochs=0.1).fit()
+    content = load_checkpoint(run.checkpoint_path)
+    content.pop(missing)
+    torch.save(content, run.checkpoint_path)
+    with pytest.raises(RunError, match=r"last\.ckpt: not a checkpoint of what config.json"):
+        make_trainer(run, epochs=0.1).restore()
+
+
+def test_a_checkpoint_of_another_model_is_named(run):
+    make_trainer(run, epochs=0.1).fit()
+    content = load_checkpoint(run.checkpoint_path)
+    content["model"]["0.weight"] = torch.zeros(3, 3)
+    torch.save(content, run.checkpoint_path)
+    with pytest.raises(RunError, match=r"last\.ckpt: not a checkpoint of what config.json"):
+        make_trainer(run, epochs=0.1).restore()
+
+
+def test_a_disk_that_is_full_while_the_log_is_closed_is_named(run, monkeypatch):
+    class Full:
+        def __init__(self, file):
+            self.file = file
+
+        def __getattr__(self, name):
+            return getattr(self.file, name)
+
+        def flush(self):
+            raise OSError(28, "No space left on device")
+
+        def close(self):  # as a file does that could not write its buffer
+            self.file.close()
+            self.flush()
+
+    def log(*arguments):
+        log = MetricsLog(*arguments)
+        log._lines = Full(log._lines)
+        return log
+
+    monkeypatch.setattr(trainer_module, "MetricsLog", log)
+    with pytest.raises(RunError, match=r"metrics\.jsonl: cannot be written: No space"):
+        make_trainer(run).fit()
+
+
 def test_a_finished_run_is_left_alone(run):
     make_trainer(run).fit()
     before = run.metrics_path.read_bytes()
@@ -297,6 +356,26 @@ def test_a_run_of_minutes_ends_with_its_evaluation_within_them(run, monkeypatch)
     assert rates[-1] < 0.01 * max(rates)
 
 
+def test_a_run_without_time_for_an_update_says_so(run, monkeypatch):
+    now = iter(range(10**6))
+    monkeypatch.setattr(trainer_module, "time", SimpleNamespace(monotonic=lambda: next(now)))
+    reporter = Recorder()
+    result = make_trainer(run, epochs=None, minutes=1 / 60).fit(reporter)
+    assert (result.reason, result.update) == ("finished", 0)
+    assert "nothing was learned" in reporter.messages[-1]
+    assert "an evaluation takes 1.0 seconds; give more minutes" in reporter.messages[-1]
+
+
+def test_the_time_left_is_reported_and_not_kept(run, monkeypatch):
+    now = iter(range(10**6))
+    monkeypatch.setattr(trainer_module, "time", SimpleNamespace(monotonic=lambda: next(now)))
+    reporter = Recorder()
+    make_trainer(run, epochs=0.4, evaluate_every=2).fit(reporter)
+    # a second for each update and each of the two evaluations that are to come
+    assert [log["seconds_left"] for log in reporter.logs] == [5, 4, 2, 1]
+    assert "seconds_left" not in run.metrics_path.read_text()
+
+
 def test_checkpoints_are_made_while_training(run, monkeypatch):
     now = iter(range(10**6))
     monkeypatch.setattr(trainer_module, "time", SimpleNamespace(monotonic=lambda: next(now)))
@@ -323,6 +402,9 @@ def test_tensorboard_is_told_once_how_to_install_if_it_is_missing(run):
 def test_tensorboard_hides_what_is_made_again(run, monkeypatch):
     monkeypatch.undo()  # the fixture that hides TensorBoard
     accumulators = pytest.importorskip("tensorboard.backend.event_processing.event_accumulator")
+    writers = pytest.importorskip("tensorboard.summary.writer.event_file_writer")
+    # Files of one second are read by their numbers as strings: 10 would come before 9.
+    monkeypatch.setattr(writers, "_global_uid", writers.AtomicCounter(0))
     trainer = make_trainer(run, epochs=1, evaluate_every=100)
     trainer.fit(Recorder(stop_at=6, trainer=trainer))
     stopped_at_6 = run.checkpoint_path.read_bytes()

@@ -185,8 +185,7 @@ def _speed(metrics: Metrics) -> str:
 
 
 def _time_left(metrics: Metrics) -> str:
-    seconds = metrics["elapsed_seconds"] * (1 / max(metrics["done"], 1e-9) - 1)
-    return f"{timedelta(seconds=round(seconds))} left"
+    return f"{timedelta(seconds=round(metrics['seconds_left']))} left"
 
 
 def _worth_a_sample(metrics: Metrics, improved: bool) -> bool:

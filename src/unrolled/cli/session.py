@@ -41,7 +41,13 @@ def fit(trainer: Trainer) -> None:
 
     console = make_console(quiet=not trainer.processes.is_first)
     folder = shlex.quote(str(trainer.run.path))
-    _say_what(console, trainer, folder)
+    size = sum(file["bytes"] for file in trainer.run.config["data"]["files"])
+    config = model.config
+    console.print(
+        f"{folder}: {config.cell} {config.num_layers} x {config.hidden_size}, "
+        f"{model.num_parameters:,} parameters; {size:,} bytes of text, "
+        f"vocabulary of {config.vocabulary_size:,} ({vocabulary.kind})"
+    )
     received: list[int] = []
     try:
         with make_reporter(console, sample) as reporter:
@@ -84,17 +90,6 @@ def _stopping_on_signals(
     finally:
         for number, handler in zip(numbers, before, strict=True):
             signal.signal(number, handler)
-
-
-def _say_what(console: Console, trainer: Trainer, folder: str) -> None:
-    model, data = trainer.run.config["model"], trainer.run.config["data"]
-    num_parameters = sum(parameter.numel() for parameter in trainer.model.parameters())
-    size = sum(file["bytes"] for file in data["files"])
-    console.print(
-        f"{folder}: {model['cell']} {model['num_layers']} x {model['hidden_size']}, "
-        f"{num_parameters:,} parameters; {size:,} bytes of text, "
-        f"vocabulary of {model['vocabulary_size']:,} ({data['tokens']})"
-    )
 
 
 def _say_how_it_ended(console: Console, result: TrainingResult, folder: str) -> None:

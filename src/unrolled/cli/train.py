@@ -55,7 +55,7 @@ def train_lm(
         float | None, _training(help="Passes over the text, instead of a time.")
     ] = None,
     columns: Annotated[int, _training(help="Places of the text read side by side.")] = 32,
-    k1: Annotated[int, _training(help="Steps forward in each update.")] = 128,
+    k1: Annotated[int, _training(help="Steps forward in each update.")] = 64,
     k2: Annotated[
         int | None, _training(help="Steps the gradient goes backward.", show_default="k1")
     ] = None,

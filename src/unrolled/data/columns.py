@@ -67,7 +67,7 @@ class Columns:
             raise DataError(
                 f"the text is too short: {num_columns} columns of {min_steps} steps need "
                 f"{needed} tokens, got {len(tokens)}",
-                "give more text, or take fewer columns or a smaller window",
+                "give more text, or take fewer columns or a smaller window (k1)",
             )
         self.num_columns = num_columns
         self.num_steps = -(-(len(tokens) - 1) // num_columns)

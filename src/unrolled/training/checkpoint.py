@@ -3,6 +3,7 @@
 Not here: what a checkpoint contains (`trainer.py`).
 """
 
+import io
 import random
 from pathlib import Path
 from typing import Any
@@ -29,8 +30,10 @@ __all__ = [
 
 def save_checkpoint(path: Path, content: dict[str, Any]) -> None:
     """Write `content`: tensors, numbers, strings, None, and dicts, lists and tuples of them."""
+    buffer = io.BytesIO()  # torch.save says of a full disk "unexpected pos 768 vs 662"
+    torch.save({"format": FORMAT, **content}, buffer)
     with writing(path), write_atomically(path) as file:
-        torch.save({"format": FORMAT, **content}, file)
+        file.write(buffer.getbuffer())
 
 
 def load_checkpoint(path: Path) -> dict[str, Any]:

@@ -47,6 +47,7 @@ __all__ = [
 ]
 
 TASK = "lm"
+_FILE = ("path", "bytes", "sha256")  # what is recorded of each file
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -68,17 +69,19 @@ class TextOptions:
     encoding: str = "utf-8"
     held_out_fraction: float = 0.1
     num_columns: int = 32
-    k1: int = 128
+    k1: int = 64
     k2: int | None = None
 
     def __post_init__(self) -> None:
         kinds = ("char", "byte", "bpe")
         require(self.tokens in kinds, "tokens", f"one of {', '.join(kinds)}", repr(self.tokens))
         if self.bpe_size is not None and self.tokens != "bpe":
-            raise OptionError(f"bpe_size is for bpe, but the tokens are {self.tokens}")
+            message = "bpe_size (the size of the vocabulary) is for bpe"
+            raise OptionError(f"{message}, but the tokens are {self.tokens}", "leave it out")
         fraction = self.held_out_fraction
         require(0 < fraction < 1, "held_out_fraction", "a part of the text, in (0, 1)", fraction)
-        require(self.num_columns >= 1, "num_columns", "at least 1", self.num_columns)
+        columns = self.num_columns
+        require(columns >= 1, "num_columns (columns side by side)", "at least 1", columns)
         require(self.k1 >= 1, "k1 (steps forward)", "at least 1", self.k1)
         require(
             self.k2 is None or self.k2 >= self.k1,
@@ -112,14 +115,15 @@ class _Setup:
             raise RunError(f"{run.path}: not a language model, its task is {task!r}")
         try:
             data = dict(run.config["data"])
+            files = [{name: file[name] for name in _FILE} for file in data.pop("files")]
             return cls(
-                files=data.pop("files"),
+                files=files,
                 text=TextOptions(**data),
                 model=LanguageModelConfig(**run.config["model"]),
                 training=TrainingOptions(**run.config["training"]),
             )
-        except (KeyError, TypeError) as error:  # a name that is missing, or one too many
-            raise RunError(f"{run.config_path}: not what `unrolled` wrote: {error}") from error
+        except (KeyError, TypeError, ValueError) as error:  # a missing name, one too many, a value
+            raise RunError(f"{run.config_path}: not what `unrolled` wrote: {error!r}") from error
 
 
 def prepare_language_model(
@@ -165,9 +169,11 @@ def prepare_language_model(
 
     def create() -> None:
         Run.create(run_path)
-        with writing(run.vocabulary_path):
-            save_vocabulary(vocabulary, run.vocabulary_path)
-        run.save_config(setup.config())  # last: from here on it is a run, and can be resumed
+        with run.locked():
+            Run.check_vacant(run_path)  # another process may have had the same idea meanwhile
+            with writing(run.vocabulary_path):
+                save_vocabulary(vocabulary, run.vocabulary_path)
+            run.save_config(setup.config())  # last: from here on it is a run, and can be resumed
 
     processes.from_first(create)
     return trainer
@@ -190,23 +196,24 @@ def resume_language_model(run_path: Path, processes: Processes = ALONE) -> Train
         if _fingerprint(path)["sha256"] != recorded["sha256"]:
             message = f"{path}: has changed since the run began"
             raise RunError(message, f"put back the file that {run_path} was trained on, or retrain")
-    vocabulary = load_vocabulary(run.vocabulary_path)
+    vocabulary = _load_vocabulary(run, setup)
     trainer = _assemble(run, setup, content, vocabulary, processes)
     trainer.restore()
     return trainer
 
 
 def load_language_model(run_path: Path) -> tuple[LanguageModel, Vocabulary, dict[str, Any]]:
-    """Return the best model of a run in eval mode, its vocabulary, and its config.json.
+    """Return the best model of a run in eval mode, its vocabulary, and what config.json says.
 
     Raises:
         RunError: There is no such run, it is damaged, or has not been evaluated yet.
     """
     run = Run.open(run_path)
-    model = LanguageModel(_Setup.of(run).model)
-    vocabulary = load_vocabulary(run.vocabulary_path)
+    setup = _Setup.of(run)
+    model = LanguageModel(setup.model)
+    vocabulary = _load_vocabulary(run, setup)
     load_weights(run.weights_path, model)
-    return model.eval(), vocabulary, run.config
+    return model.eval(), vocabulary, run.config | setup.config()
 
 
 def evaluate_text(model: LanguageModel, vocabulary: Vocabulary, text: str) -> LanguageModelMetrics:
@@ -243,6 +250,14 @@ def _make_vocabulary(content: str, text: TextOptions) -> Vocabulary:
     if text.tokens == "byte":
         return ByteVocabulary()
     return BPEVocabulary.train(content[: _cut(content, text)], text.bpe_size or 1024)
+
+
+def _load_vocabulary(run: Run, setup: _Setup) -> Vocabulary:
+    vocabulary = load_vocabulary(run.vocabulary_path)
+    if len(vocabulary) != setup.model.vocabulary_size:
+        message = f"{run.vocabulary_path}: {len(vocabulary)} tokens, "
+        raise RunError(f"{message}but config.json says {setup.model.vocabulary_size}")
+    return vocabulary
 
 
 def _cut(content: str, text: TextOptions) -> int:

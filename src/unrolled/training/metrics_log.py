@@ -50,22 +50,24 @@ class MetricsLog:
         with writing(self.path):
             self._lines.write(json.dumps({"kind": kind, **finite}).encode() + b"\n")
             self._lines.flush()
-        if self._events is not None:
-            for name in metrics.keys() - {"update"}:
-                self._events.add_scalar(f"{kind}/{name}", metrics[name], int(metrics["update"]))
+            if self._events is not None:
+                for name in metrics.keys() - {"update"}:
+                    self._events.add_scalar(f"{kind}/{name}", metrics[name], int(metrics["update"]))
 
     def sync(self) -> int:
         """Bring everything to the disk and return the length of metrics.jsonl in bytes."""
-        os.fsync(self._lines.fileno())
-        if self._events is not None:
-            self._events.flush()
+        with writing(self.path):
+            os.fsync(self._lines.fileno())
+            if self._events is not None:
+                self._events.flush()
         return os.fstat(self._lines.fileno()).st_size
 
     def close(self) -> None:
         """Close the files."""
-        self._lines.close()
-        if self._events is not None:
-            self._events.close()
+        with writing(self.path):  # what a full disk refused is tried once more
+            self._lines.close()
+            if self._events is not None:
+                self._events.close()
 
 
 def _event_writer(run: Run, update: int) -> "SummaryWriter | None":

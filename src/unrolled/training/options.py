@@ -26,8 +26,9 @@ class TrainingOptions:
             afterwards it falls to 0 along half a cosine.
         weight_decay: AdamW's, applied to matrices and not to vectors.
         clip_norm: Longest gradient that is not shortened; None never shortens.
-        evaluate_every: Updates between two evaluations; None evaluates about ten times a run and
-            spends about a tenth of it on evaluations. The start and the end are always evaluated.
+        evaluate_every: Updates between two evaluations. None evaluates about ten times a run:
+            with epochs no more than twice an epoch, with minutes in at most a tenth of the time.
+            The start and the end are always evaluated.
         patience: Evaluations in a row without a new best before the run ends; None never ends it.
         seed: Of the initial weights and of dropout.
         log_every: Updates between two lines of the log.

@@ -11,6 +11,8 @@ Not here: what is inside the files (`checkpoint.py`, `metrics_log.py`, each task
 """
 
 import json
+import os
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import cached_property
@@ -20,6 +22,9 @@ from typing import Any
 
 from unrolled.data.files import write_atomically
 from unrolled.errors import RunError
+
+if sys.platform != "win32":
+    import fcntl
 
 __all__ = ["FORMAT", "Run", "writing"]
 
@@ -45,14 +50,14 @@ class Run:
     @staticmethod
     def check_vacant(path: Path) -> None:
         """Raise `RunError` if there is something at `path` that a new run would overwrite."""
-        if not path.exists():
-            return
-        if not path.is_dir():
-            raise RunError(f"{path}: is a file, not a folder", "choose another --run")
-        if (path / "config.json").exists():
-            hint = f"go on with `unrolled resume {path}`, or choose another --run"
-            raise RunError(f"{path}: there is a run already", hint)
         with writing(path):
+            if not path.exists():
+                return
+            if not path.is_dir():
+                raise RunError(f"{path}: is a file, not a folder", "choose another --run")
+            if (path / "config.json").exists():
+                hint = f"go on with `unrolled resume {path}`, or choose another --run"
+                raise RunError(f"{path}: there is a run already", hint)
             if any(path.iterdir()):
                 raise RunError(f"{path}: the folder is not empty", "choose another --run")
 
@@ -76,11 +81,14 @@ class Run:
             RunError: There is none, or a version of `unrolled` made it that is not this one's kin.
         """
         run = cls(path)
-        if not path.exists():
-            raise RunError(f"{path}: no such folder", "name the folder that `unrolled train` made")
-        if not run.config_path.is_file():
-            hint = "name the folder that `unrolled train` made"
-            raise RunError(f"{path}: not a run, it has no config.json", hint)
+        hint = "name the folder that `unrolled train` made"
+        try:
+            if not path.exists():
+                raise RunError(f"{path}: no such folder", hint)
+            if not run.config_path.is_file():
+                raise RunError(f"{path}: not a run, it has no config.json", hint)
+        except OSError as error:  # no permission to look, a name that is too long
+            raise RunError(f"{path}: cannot be read: {error.strerror}", hint) from error
         if run.config.get("format") != FORMAT:
             made_by = f"unrolled {run.config.get('unrolled')}"
             message = f"{path}: run of format {run.config.get('format')}, expected {FORMAT}"
@@ -104,6 +112,32 @@ class Run:
         text = json.dumps(config, indent=2, ensure_ascii=False) + "\n"
         with writing(self.config_path), write_atomically(self.config_path) as file:
             file.write(text.encode("utf-8"))
+
+    @contextmanager
+    def locked(self) -> Iterator[None]:
+        """Keep other processes from writing to this run inside the `with` block.
+
+        The lock goes with the process that holds it, however that ends.
+
+        Raises:
+            RunError: Another process holds it.
+        """
+        if sys.platform == "win32":  # has no such locks
+            yield
+            return
+        with writing(self.path):
+            folder = os.open(self.path, os.O_RDONLY)
+        try:
+            try:
+                fcntl.flock(folder, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                message = f"{self.path}: another process is training it"
+                raise RunError(message, "wait for its end, or stop it") from None
+            except OSError:  # some network's file system, which cannot lock a folder
+                pass
+            yield
+        finally:
+            os.close(folder)
 
     def remove_leftovers(self) -> None:
         """Remove the unfinished files of a process that was killed while it wrote them."""

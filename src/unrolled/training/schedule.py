@@ -22,6 +22,7 @@ class Progress:
     evaluated_update: int | None = None
     evaluated_seconds: float = 0.0
     evaluation_seconds: float = 0.0  # how long the last one took
+    evaluations_seconds: float = 0.0  # how long all of them took
     best_loss: float = math.inf  # held out
     best_update: int | None = None
     evaluations_without_improvement: int = 0
@@ -32,6 +33,11 @@ class Progress:
     # the last update's loss; when the last checkpoint was made
     last_loss: float | None = None
     checkpoint_seconds: float = 0.0
+
+    @property
+    def trained_seconds(self) -> float:
+        """The time since the start that no evaluation took."""
+        return self.elapsed_seconds - self.evaluations_seconds
 
 
 def learning_rate_factor(done: float, warmup: float) -> float:
@@ -69,7 +75,18 @@ class Schedule:
         left = self._budget_seconds - progress.elapsed_seconds - progress.evaluation_seconds
         if left <= 0:  # what is left goes to the last evaluation
             return 1.0
-        return progress.elapsed_seconds / (progress.elapsed_seconds + left)
+        trained = progress.trained_seconds  # not elapsed: the first evaluation is no warm-up
+        return trained / (trained + left)
+
+    def seconds_left(self, progress: Progress) -> float:
+        """Return how long the run will go on, evaluations included; with epochs, an estimate."""
+        if self.total_updates is None:
+            return max(0.0, self._budget_seconds - progress.elapsed_seconds)
+        interval, update = self._updates_between_evaluations, progress.update
+        evaluations = 1 + -(-self.total_updates // interval) - -(-update // interval)
+        updates = self.total_updates - update
+        training = progress.trained_seconds / max(1, update) * updates
+        return training + evaluations * progress.evaluation_seconds
 
     def learning_rate(self, progress: Progress) -> float:
         """Return the learning rate of the next update: the schedule's value at its middle."""
@@ -82,11 +99,8 @@ class Schedule:
             return False
         if progress.evaluated_update is None or self.done(progress) == 1.0:
             return True
-        if self.options.evaluate_every is not None:
-            return progress.update % self.options.evaluate_every == 0
-        if self.total_updates is not None:
-            tenth, half_epoch = -(-self.total_updates // 10), -(-self.updates_per_epoch // 2)
-            return progress.update % max(tenth, half_epoch) == 0
+        if self.options.evaluate_every is not None or self.total_updates is not None:
+            return progress.update % self._updates_between_evaluations == 0
         interval = max(self._budget_seconds / 10, 9 * progress.evaluation_seconds)
         return progress.elapsed_seconds - progress.evaluated_seconds >= interval
 
@@ -108,6 +122,13 @@ class Schedule:
         """Whether there is nothing left to do: all done and evaluated, or out of patience."""
         evaluated = progress.evaluated_update == progress.update
         return self.out_of_patience(progress) or (evaluated and self.done(progress) == 1.0)
+
+    @property
+    def _updates_between_evaluations(self) -> int:
+        if self.options.evaluate_every is not None:
+            return self.options.evaluate_every
+        assert self.total_updates is not None
+        return max(-(-self.total_updates // 10), -(-self.updates_per_epoch // 2))
 
     @property
     def _budget_seconds(self) -> float:

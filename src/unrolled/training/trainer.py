@@ -5,7 +5,10 @@ What is learned from what is the objective's part, when what is due the schedule
 
 import math
 import time
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
 from dataclasses import asdict, dataclass
+from typing import Any
 
 import torch
 from torch import nn
@@ -111,7 +114,7 @@ class Trainer:
         Raises:
             DivergedError: A loss or a gradient is not finite. The last checkpoint and the best
                 weights are kept.
-            RunError: The run's folder cannot be written.
+            RunError: The run's folder cannot be written, or another process is training it.
         """
         if reporter is None or not self.processes.is_first:
             reporter = NullReporter()
@@ -119,29 +122,41 @@ class Trainer:
             reporter.on_message(f"{self.run.path} is finished: there is nothing left to train")
             return self._result(interrupted=False)
         self.model.train()
-        self.processes.from_first(lambda: self._open_log(reporter))
-        self._started = time.monotonic() - self.progress.elapsed_seconds
-        try:
-            self._parallel_model = self.processes.parallel(self.model)
-            interrupted = self._train(reporter)
-        finally:
-            self._parallel_model = self.model
-            self._stop_requested = False
-            if self._log is not None:
-                self._log_length = self._log.sync()
-                self._log.close()
+        with self._alone():
+            self.processes.from_first(lambda: self._open_log(reporter))
+            self._started = time.monotonic() - self.progress.elapsed_seconds
+            try:
+                self._parallel_model = self.processes.parallel(self.model)
+                interrupted = self._train(reporter)
+            finally:
+                self._parallel_model = self.model
+                self._stop_requested = False
+                if self._log is not None:
+                    self._log_length = self._log.sync()
+                    self._log.close()
         return self._result(interrupted)
 
     def restore(self) -> None:
         """Go to where the run's last checkpoint was made; to the start if it was killed before.
 
         Raises:
-            RunError: The checkpoint is missing or damaged, or another number of processes made it.
+            RunError: The checkpoint is missing, damaged, or of another model; another number of
+                processes made it; or another process is training the run.
         """
-        self.processes.from_first(self.run.remove_leftovers)
+        with self._alone():
+            self.processes.from_first(self.run.remove_leftovers)
         if not self.run.checkpoint_path.exists() and not self.run.weights_path.exists():
             return
         checkpoint = load_checkpoint(self.run.checkpoint_path)
+        try:
+            self._restore(checkpoint)
+        except (KeyError, TypeError, ValueError, RuntimeError) as error:  # those of load_state_dict
+            message = f"{self.run.checkpoint_path}: not a checkpoint of what config.json describes"
+            raise RunError(message) from error
+        if self.progress.best_update == self.progress.update:
+            self._save_best()  # the process may have been killed just before it did
+
+    def _restore(self, checkpoint: dict[str, Any]) -> None:
         made_by, world_size = len(checkpoint["processes"]), self.processes.world_size
         if made_by != world_size:
             message = f"{self.run.path}: trained by {made_by} process(es), resumed by {world_size}"
@@ -153,9 +168,14 @@ class Trainer:
         self._log_length = checkpoint["log_length"]
         mine = checkpoint["processes"][self.processes.rank]
         self.objective.load_state_dict(mine["objective"])
-        if self.progress.best_update == self.progress.update:
-            self._save_best()  # the process may have been killed just before it did
         restore_random_state(mine["random"])
+
+    @contextmanager
+    def _alone(self) -> Iterator[None]:
+        """Hold the lock of the run, in the first process, inside the `with` block."""
+        with ExitStack() as stack:
+            self.processes.from_first(lambda: stack.enter_context(self.run.locked()))
+            yield
 
     def _train(self, reporter: Reporter) -> bool:
         """Run the loop; return whether it was interrupted."""
@@ -166,12 +186,21 @@ class Trainer:
             if self.schedule.evaluation_due(self.progress):
                 self._evaluate(reporter)
             if self.finished:
+                self._warn_if_untrained(reporter)
                 break
             interrupted = self._update(reporter)
             if self.schedule.checkpoint_due(self.progress):
                 self._save()
         self._save()
         return interrupted
+
+    def _warn_if_untrained(self, reporter: Reporter) -> None:
+        if self.progress.update == 0:
+            seconds = self.progress.evaluation_seconds
+            reporter.on_message(
+                f"nothing was learned: the time was over before the first update, as an evaluation "
+                f"takes {seconds:.1f} seconds; give more minutes, or hold out less of the data"
+            )
 
     def _update(self, reporter: Reporter) -> bool:
         """Make one update; return whether any process was asked to stop."""
@@ -222,7 +251,7 @@ class Trainer:
         progress.loss_sum, progress.count, progress.training_seconds = 0.0, 0, 0.0
         if self._log is not None:
             self._log.write("train", metrics)
-        reporter.on_log(metrics)
+        reporter.on_log(metrics | {"seconds_left": self.schedule.seconds_left(progress)})
 
     def _evaluate(self, reporter: Reporter) -> None:
         """Measure on held-out data; keep the weights if they are the best so far."""
@@ -230,6 +259,7 @@ class Trainer:
         measured, elapsed = self.processes.from_first(self._measure)
         self._require_finite("held-out loss", measured["loss"], progress.update)
         progress.evaluation_seconds = elapsed - progress.elapsed_seconds
+        progress.evaluations_seconds += progress.evaluation_seconds
         progress.elapsed_seconds = progress.evaluated_seconds = elapsed
         progress.evaluated_update = progress.update
         improved = measured["loss"] < progress.best_loss
@@ -319,4 +349,4 @@ def _adamw(model: nn.Module, options: TrainingOptions) -> torch.optim.AdamW:
         {"params": matrices, "weight_decay": options.weight_decay},
         {"params": vectors, "weight_decay": 0.0},
     ]
-    return torch.optim.AdamW(groups, lr=options.learning_rate, betas=(0.9, 0.99))
+    return torch.optim.AdamW(groups, lr=options.learning_rate, betas=(0.9, 0.99), fused=True)

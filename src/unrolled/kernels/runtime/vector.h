@@ -119,8 +119,8 @@ INL vf vsign(vf x) { return __builtin_convertvector((x < 0) - (x > 0), vf); }
  * Maximum errors over all floats in units in the last place, measured with gcc and clang, with
  * and without FMA (with gcc and FMA):
  *     vexp      1.9 (1.5)
- *     vsigmoid  2.4 (2.3)
- *     vtanh     3.3 (2.8)
+ *     vsigmoid  2.5 (2.3)
+ *     vtanh     3.3 (2.9)
  * Limits are exact and NaN stays NaN; a result below the smallest normal float may be zero. */
 
 /* x + ROUND(bias), |x| < 2^22, is rounded to an integer, which + bias is in its low bits. */
