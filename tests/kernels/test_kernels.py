@@ -323,3 +323,15 @@ def test_torchs_defaults_change_nothing():
         torch.set_default_dtype(torch.float32)
     assert torch.equal(got, expected)
     assert torch.equal(gradient[0], again[0])
+
+
+def test_a_second_derivative_is_refused_and_the_reference_has_it():
+    layer = unrolled.GRU(3, 4)
+    x = torch.randn(4, 2, 3, requires_grad=True)
+    (first,) = torch.autograd.grad(layer(x)[0].sum(), x, create_graph=True)
+    with pytest.raises(RuntimeError, match="once_differentiable"):
+        first.sum().backward()
+    with using_path("reference"):
+        (first,) = torch.autograd.grad(layer(x)[0].sum(), x, create_graph=True)
+    first.sum().backward()
+    assert x.grad.abs().sum() > 0
