@@ -17,7 +17,7 @@ $(STAMP): pyproject.toml constraints.txt
 	touch $@
 
 run: $(STAMP)
-	$(BIN)/unrolled train lm $(or $(TEXT),--standard-library) --minutes 1.5
+	$(BIN)/unrolled train lm $(or $(TEXT),--standard-library --held-out 0.02) --hidden-size 256 --minutes 1.5
 
 test: lint types pytest
 

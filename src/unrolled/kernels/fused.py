@@ -16,6 +16,7 @@ import torch
 from torch import Tensor
 
 from unrolled.cells import Cell
+from unrolled.kernels import reference
 from unrolled.kernels.build import load
 from unrolled.kernels.emit import emit
 from unrolled.kernels.reference import Weights
@@ -546,8 +547,16 @@ class _Recurrence(torch.autograd.Function):
         return (output, *after)
 
     @staticmethod
-    @torch.autograd.function.once_differentiable
     def backward(ctx: Any, d_output: Tensor, *d_after: Tensor) -> Any:
+        if torch.is_grad_enabled():  # create_graph=True: the gradient is to be differentiated
+            return (
+                None,
+                None,
+                None,
+                None,
+                None,
+                *_differentiable_gradients(ctx, d_output, d_after),
+            )
         kernel, rows, reverse, biased, num_states, num_tensors = ctx.fixed
         x, *others = ctx.saved_tensors
         tensors, histories = others[:num_tensors], others[num_tensors:]
@@ -569,6 +578,35 @@ class _Recurrence(torch.autograd.Function):
             ctx.needs_input_grad[5],
         )
         return (None, None, None, None, None, d_x, *d_states, *d_weights, *d_vectors)
+
+
+def _differentiable_gradients(
+    ctx: Any, d_output: Tensor, d_after: Sequence[Tensor]
+) -> list[Tensor | None]:
+    """Return the gradients by the reference, with a graph of their own."""
+    kernel, rows, reverse, biased, num_states, num_tensors = ctx.fixed
+    x, *tensors = ctx.saved_tensors[: 1 + num_tensors]
+    output, after = reference.run(
+        kernel.cell,
+        x,
+        rows.batch_sizes.tolist(),
+        _unflatten(kernel, biased, tensors[num_states:]),
+        tuple(tensors[:num_states]),
+        reverse=reverse,
+    )
+    wanted = [tensor for tensor in (x, *tensors) if tensor.requires_grad]
+    results, given = (output, *after), (d_output, *d_after)
+    pairs = [(r, g) for r, g in zip(results, given, strict=True) if r.requires_grad]
+    found = iter(
+        torch.autograd.grad(
+            [r for r, _ in pairs],
+            wanted,
+            [g for _, g in pairs],
+            create_graph=True,
+            allow_unused=True,
+        )
+    )
+    return [next(found) if tensor.requires_grad else None for tensor in (x, *tensors)]
 
 
 def _unflatten(kernel: Kernel, biased: bool, tensors: Sequence[Tensor]) -> Weights:
