@@ -284,6 +284,43 @@ assert "without compiled kernels" in str(caught[0].message)
 """
 
 
+@unrolled.cell(gates="a")
+def scaled_by_size(x, u, h):
+    return dict(h=torch.tanh(x.a + u.a) / h.shape[-1] + 0 * h)
+
+
+CAPTURED = torch.tensor([0.5])
+
+
+@unrolled.cell(gates="a")
+def with_a_tensor_from_outside(x, u, h):
+    return dict(h=torch.tanh(x.a + u.a) * CAPTURED + 0 * h)
+
+
+@unrolled.cell(gates="a")
+def branching(x, u, h):
+    a = torch.tanh(x.a + u.a)
+    return dict(h=a + h if a.sum() > 0 else a - h)
+
+
+@pytest.mark.parametrize(
+    ("cell", "reason"),
+    [
+        (scaled_by_size, "depend on the number of units"),
+        (with_a_tensor_from_outside, "cannot be traced"),
+        (branching, "cannot be traced"),
+    ],
+    ids=["sizes", "captured tensor", "branch"],
+)
+def test_equations_that_a_kernel_would_get_wrong_run_on_the_reference(cell, reason):
+    layer = unrolled.Recurrent(cell, 3, 7)
+    x = torch.randn(5, 2, 3)
+    with pytest.warns(UserWarning, match=reason):
+        output, _ = layer(x)
+    with using_path("reference"):
+        assert torch.equal(layer(x)[0], output)
+
+
 def test_without_a_compiler_one_warning_says_so_and_the_numbers_are_the_same(tmp_path):
     environment = os.environ | {"PATH": "", "CC": "", "UNROLLED_CACHE": str(tmp_path)}
     command = [sys.executable, "-c", WITHOUT_COMPILER]

@@ -148,7 +148,10 @@ class _Names:
 
     def __getitem__(self, node: fx.Node) -> str:
         node = resolve(node)
-        return self._names[resolve(self._saved.get(node, node))]
+        name = self._names.get(resolve(self._saved.get(node, node)))
+        if name is None:
+            raise UntraceableError(f"no kernel has {node.name}, a tensor from outside the cell")
+        return name
 
 
 def _expression(node: fx.Node, names: _Names) -> str:

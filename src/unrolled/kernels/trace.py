@@ -144,10 +144,7 @@ def _aot_graphs(cell: Cell, step: Any, num_inputs: int) -> tuple[fx.Graph, fx.Gr
         step, keep("forward"), keep("backward"), decompositions=core_aten_decompositions()
     )
     shape = (2, 3)
-    with torch.inference_mode(False):
-        step(
-            *(torch.full(shape, 0.5, **_PLAIN) for _ in range(num_inputs))
-        )  # a mistake shows as it is
+    _require_one_graph(cell, step, num_inputs)
     try:
         with torch.inference_mode(False), torch.enable_grad():
             leaves = [
@@ -156,9 +153,30 @@ def _aot_graphs(cell: Cell, step: Any, num_inputs: int) -> tuple[fx.Graph, fx.Gr
             outputs = [output for output in traced(*leaves) if output.requires_grad]
             torch.autograd.backward(outputs, [torch.ones(shape, **_PLAIN) for _ in outputs])
     except Exception as error:  # whatever a user's equations raise under tracing
-        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
-        raise UntraceableError(f"cell {cell.name}: cannot be traced: {reason}") from error
+        raise UntraceableError(_why(cell, error)) from error
     return graphs["forward"], graphs["backward"]
+
+
+def _require_one_graph(cell: Cell, step: Any, num_inputs: int) -> None:
+    """Raise `UntraceableError` if the equations read the sizes of what they are given."""
+    from torch.fx.experimental.proxy_tensor import make_fx
+
+    codes = set()
+    for shape in ((2, 3), (3, 5)):
+        with torch.inference_mode(False), torch.no_grad():
+            inputs = [torch.full(shape, 0.5, **_PLAIN) for _ in range(num_inputs)]
+            step(*inputs)  # a mistake in the equations shows as it is
+            try:
+                codes.add(make_fx(step)(*inputs).code)
+            except Exception as error:
+                raise UntraceableError(_why(cell, error)) from error
+    if len(codes) > 1:
+        raise UntraceableError(f"cell {cell.name}: its equations depend on the number of units")
+
+
+def _why(cell: Cell, error: Exception) -> str:
+    reason = str(error).splitlines()[0] if str(error) else type(error).__name__
+    return f"cell {cell.name}: cannot be traced: {reason}"
 
 
 def _with_roles(
