@@ -375,3 +375,27 @@ def test_second_derivatives_are_those_of_the_reference():
         results.append(torch.autograd.grad(penalty, [x, *layer.parameters()]))
     for got, expected in zip(*results, strict=True):
         assert relative_error(got, expected.double()) <= 1e-5
+
+
+def test_gradients_have_memory_of_their_own():
+    layer, x = unrolled.LSTM(3, 8), torch.randn(4, 2, 3)
+    layer(x)[0].sum().backward()
+    once = [weight.grad.clone() for weight in layer.parameters()]
+    layer(x)[0].sum().backward()
+    for weight, gradient in zip(layer.parameters(), once, strict=True):
+        torch.testing.assert_close(weight.grad, 2 * gradient)
+
+
+def test_batches_of_uneven_parts_stay_inside_their_scratch():
+    lengths = [200] * 13 + [51] * 84
+    layer, x = unrolled.GRU(16, 16), torch.randn(200, 97, 16)
+    before = torch.get_num_threads()
+    torch.set_num_threads(2)
+    try:
+        with torch.no_grad():
+            output, _ = layer(x, lengths=lengths)
+            with using_path("reference"):
+                expected, _ = layer(x, lengths=lengths)
+    finally:
+        torch.set_num_threads(before)
+    torch.testing.assert_close(output, expected, rtol=1e-4, atol=1e-5)

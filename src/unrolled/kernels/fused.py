@@ -277,9 +277,8 @@ class Kernel:
             histories += [_buffer(rows.num_rows, hidden_size) for _ in states[1:]]
             call.train = 1
         else:
-            steps = max(1, 96 // rows.largest_part)
             stride = num_inputs * hidden_size
-            gates = _buffer(rows.num_parts, steps * rows.largest_part * stride)
+            gates = _buffer(rows.num_parts, max(96, rows.largest_part) * stride)
             call.scratch = gates.stride(0)
             histories += [state[: rows.num_begun].clone() for state in states[1:]]
         call.gates = gates.data_ptr()
@@ -440,7 +439,7 @@ class Kernel:
             gradients.append(_in_order(sums[:num_inputs], self._input_blocks).flatten())
         if weights.bias_hh is not None:
             recurrent = sums[num_columns - num_recurrent : num_columns]
-            gradients.append(_in_order(recurrent, self._recurrent_blocks).flatten())
+            gradients.append(_in_order(recurrent, self._recurrent_blocks).flatten().clone())
         return gradients, list(sums[num_columns:])
 
     def _product(
@@ -585,7 +584,8 @@ def _differentiable_gradients(
 ) -> list[Tensor | None]:
     """Return the gradients by the reference, with a graph of their own."""
     kernel, rows, reverse, biased, num_states, num_tensors = ctx.fixed
-    x, *tensors = ctx.saved_tensors[: 1 + num_tensors]
+    # views, so that the gradient stops here and does not run on into what they were made from
+    x, *tensors = (tensor.view_as(tensor) for tensor in ctx.saved_tensors[: 1 + num_tensors])
     output, after = reference.run(
         kernel.cell,
         x,
