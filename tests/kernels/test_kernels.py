@@ -399,3 +399,17 @@ def test_batches_of_uneven_parts_stay_inside_their_scratch():
     finally:
         torch.set_num_threads(before)
     torch.testing.assert_close(output, expected, rtol=1e-4, atol=1e-5)
+
+
+@pytest.mark.filterwarnings("ignore:.torch.jit.script. is deprecated")  # by torch's forward mode
+def test_what_reads_a_layer_from_outside_does_not_meet_a_kernel():
+    layer, x = unrolled.GRU(3, 4), torch.randn(5, 2, 3)
+    expected = layer(x)[0]
+    with torch.no_grad(), torch.autograd.forward_ad.dual_level():
+        dual = torch.autograd.forward_ad.make_dual(x, torch.ones_like(x))
+        tangent = torch.autograd.forward_ad.unpack_dual(layer(dual)[0]).tangent
+    assert tangent is not None
+    with torch.no_grad(), warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # the tracer is deprecated and warns of every number
+        traced = torch.jit.trace(layer, x)
+    torch.testing.assert_close(traced(x)[0], expected)

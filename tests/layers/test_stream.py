@@ -62,3 +62,16 @@ def test_weights_that_change_are_used():
             expected, _ = layer(x)
         assert not torch.equal(expected, before)
         assert torch.equal(stream.push(x), expected)
+
+
+def test_weights_that_a_fused_optimiser_changed_are_used():
+    """Which does not raise a tensor's version."""
+    layer, x = unrolled.LSTM(2, 3), torch.randn(4, 1, 2)
+    stream = layer.stream(1)
+    stream.push(x)
+    for weight in layer.parameters():
+        weight.grad = torch.ones_like(weight)
+    torch.optim.AdamW(layer.parameters(), lr=0.1, fused=True).step()
+    stream.reset()
+    with torch.no_grad():
+        assert torch.equal(stream.push(x), layer(x)[0])

@@ -12,6 +12,7 @@ from typing import Literal
 
 import torch
 from torch import Tensor
+from torch.autograd import forward_ad
 
 from unrolled.cells import Cell
 from unrolled.kernels import reference, vendor
@@ -71,9 +72,11 @@ def recurrence(
     reverse: bool = False,
 ) -> tuple[Tensor, tuple[Tensor, ...]]:
     """Run `cell` over a batch; arguments and result are those of `reference.run`."""
+    tensors = (x, *states, *(w for w in weights[:5] if w is not None), *weights.parameters)
+    readable = all(_is_readable(tensor) for tensor in tensors)
     path = choose_path(
         cell,
-        dtype=x.dtype if _is_plain(x) else torch.float64,
+        dtype=x.dtype if readable else torch.float64,
         device=x.device.type,
         even=bool(batch_sizes) and batch_sizes[-1] == len(states[0]),
         projected=weights.weight_hr is not None,
@@ -105,7 +108,7 @@ def kernel_or_reason(cell: Cell) -> Kernel | str:
     try:
         return make_kernel(cell)
     except UntraceableError as error:
-        return f"{error}; it runs on the reference loop, which is slower"
+        return f"{error}; cell {cell.name} runs on the reference loop, which is slower"
     except KernelError as error:
         return f"cells run without compiled kernels, which is slower: {error}"
 
@@ -115,11 +118,13 @@ def _warn(reason: str) -> None:
     warnings.warn(reason, stacklevel=2)
 
 
-def _is_plain(x: Tensor) -> bool:
-    """Whether `x` is memory that a kernel can read: not traced, not transformed, not cast."""
+def _is_readable(x: Tensor) -> bool:
+    """Whether a kernel can read `x` from memory: not traced, transformed, cast or a dual number."""
     return (
         type(x) in (Tensor, torch.nn.Parameter)
         and not torch.compiler.is_compiling()
+        and torch._C._get_tracing_state() is None
+        and forward_ad._current_level < 0
         and not torch._C._functorch.is_functorch_wrapped_tensor(x)
         and not torch.is_autocast_enabled(x.device.type)
     )

@@ -80,12 +80,10 @@ class Emitted:
     Args:
         source: The C file.
         slots: How many vectors of H a row of the gate buffer has.
-        direct: Whether the gradient by the output state has a part that goes around the gates.
     """
 
     source: str
     slots: int
-    direct: bool
 
 
 def emit(traced: Traced) -> Emitted:
@@ -108,8 +106,6 @@ def emit(traced: Traced) -> Emitted:
         "RECURRENT_COLUMNS": sum(column.recurrent for column in traced.columns),
         "COLUMNS": num_columns,
         "STATES": num_states,
-        "PARAMETERS": num_parameters,
-        "SLOTS": slots,
         "DIRECT": int(direct),
     }
     parts = [
@@ -124,7 +120,7 @@ def emit(traced: Traced) -> Emitted:
         _runtime("sequence.h"),
         _runtime("gradient.h"),
     ]
-    return Emitted("\n".join(parts), slots, direct)
+    return Emitted("\n".join(parts), slots)
 
 
 class _Names:

@@ -18,6 +18,7 @@ from torch import Tensor
 from unrolled.cells import Cell
 from unrolled.kernels import reference
 from unrolled.kernels.build import load
+from unrolled.kernels.compiler import KernelError
 from unrolled.kernels.emit import emit
 from unrolled.kernels.reference import Weights
 from unrolled.kernels.trace import Column, UntraceableError, trace
@@ -83,7 +84,7 @@ def _parallel_for() -> int:
     return address
 
 
-Packed = dict[tuple[object, ...], tuple[Tensor, int, Tensor]]
+Packed = dict[tuple[object, ...], tuple[Tensor, Tensor, Tensor]]
 
 _packed: ContextVar[Packed | None] = ContextVar("packed", default=None)
 
@@ -92,8 +93,8 @@ _packed: ContextVar[Packed | None] = ContextVar("packed", default=None)
 def packing_once(packed: Packed) -> Iterator[None]:
     """Keep packed weights in `packed` for the next block that is given the same dict.
 
-    For many short calls with the same weights: streams and generation. Weights that torch knows
-    to have changed since are packed anew; a change through `.data` is one that it does not know.
+    For many short calls with the same weights: streams and generation. The weights are compared
+    with a copy each time, which is cheaper than packing them: torch does not count every change.
     """
     token = _packed.set(packed)
     try:
@@ -109,9 +110,9 @@ def _once(key: tuple[object, ...], weight: Tensor, pack: Callable[[], Tensor]) -
         return pack()
     key = (*key, id(weight), weight.data_ptr())
     known = packed.get(key)
-    if known is None or known[1] != weight._version:
+    if known is None or not torch.equal(known[1], weight):
         # the weight is kept alive, so that its id and its address stay its own
-        known = packed[key] = (weight, weight._version, pack())
+        known = packed[key] = (weight, weight.detach().clone(), pack())
     return known[2]
 
 
@@ -182,6 +183,10 @@ def make_kernel(cell: Cell) -> "Kernel":
         KernelError: no compiler, or one that fails.
     """
     traced = trace(cell)
+    try:
+        _parallel_for()
+    except (OSError, AttributeError) as error:
+        raise KernelError(f"torch's thread pool cannot be called: {error}") from error
     if len(cell.states) > _MOST_STATES:
         raise UntraceableError(f"cell {cell.name}: a kernel has at most {_MOST_STATES} states")
     emitted = emit(traced)
@@ -262,7 +267,7 @@ class Kernel:
         x, states = x.contiguous(), tuple(state.contiguous() for state in states)
         call = self._call(x, rows, states, reverse)
         packed_input = self._pack("plain", weights.weight_ih, hidden_size, self._input_blocks)
-        keep = [packed_input, self._bias(weights, hidden_size), *weights.parameters]
+        keep = [packed_input, self._bias(weights, hidden_size)]
         call.input_weight, call.bias = packed_input.data_ptr(), keep[1].data_ptr()
         if weights.weight_hh is not None:
             keep.append(self._pack_gates(weights.weight_hh, hidden_size))

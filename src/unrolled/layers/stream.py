@@ -17,8 +17,7 @@ class Stream:
     """A layer in the middle of `batch_size` sequences; made by `layer.stream(batch_size)`.
 
     However a sequence is cut into pieces, the outputs are those of the whole. No gradients are
-    kept. Weights may change between two pieces, but not in ways that torch does not count:
-    through `.data`, or by a fused optimiser.
+    kept.
 
     Args:
         layer: A recurrent or convolutional layer that reads forwards, in evaluation mode if it

@@ -13,11 +13,6 @@
 #define GATE_ROWS ROWS_OF(GATE_VECTORS)
 #define CHUNK_ROWS 96 /* rows whose input is projected at once: their gates stay in cache */
 
-typedef struct {
-  const Call *call;
-  ParallelFor parallel_for;
-} Job;
-
 /* The step whose states come before step t, or -1. */
 INL long step_before(const Call *c, long t) {
   if (!c->reverse) return t - 1;
@@ -43,7 +38,8 @@ static void forward_rows(const Call *c, long t, long first, long end, float *con
   const long H = c->hidden_size, panel = H * GATE_VECTORS * W;
   vf sums[GATE_ROWS * GATE_VECTORS];
   for (long unit0 = 0; unit0 < H; unit0 += UNITS * W) {
-    const float *weight = c->recurrent_weight + unit0 / (UNITS * W) * panel;
+    const float *weight =
+        RECURRENT_COLUMNS ? c->recurrent_weight + unit0 / (UNITS * W) * panel : NULL;
     for (long b = first; b < end; b += GATE_ROWS) {
       const long rows = MIN(GATE_ROWS, end - b);
       const float *h[GATE_ROWS];
