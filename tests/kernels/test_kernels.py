@@ -48,6 +48,7 @@ CELLS = {
     "rnn relu": lambda *size, **k: unrolled.RNN(*size, nonlinearity="relu", **k),
     "lstm": lambda *size, **k: unrolled.LSTM(*size, **k),
     "gru": lambda *size, **k: unrolled.GRU(*size, **k),
+    "gru, reset before": lambda *size, **k: unrolled.GRU(*size, reset="before", **k),
     "janet": lambda *size, **k: unrolled.JANET(*size, **k),
     "peephole": lambda *size, **k: unrolled.Recurrent(PEEPHOLE, *size, **k),
     "min gru": lambda *size, **k: unrolled.Recurrent(MIN_GRU, *size, **k),

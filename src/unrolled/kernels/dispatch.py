@@ -97,8 +97,7 @@ def kernel_of(cell: Cell) -> Kernel | None:
     found = kernel_or_reason(cell)
     if isinstance(found, Kernel):
         return found
-    if not cell.applied:  # of those it is known, and documented
-        _warn(found)
+    _warn(found)
     return None
 
 
