@@ -4,11 +4,13 @@ What a kernel computes is in the C that `emit` writes; how it is called is in `n
 """
 
 import ctypes
+import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass
 from functools import lru_cache
+from pathlib import Path
 from typing import Any, NamedTuple
 
 import torch
@@ -17,7 +19,7 @@ from torch import Tensor
 from unrolled.cells import Cell
 from unrolled.errors import ShapeError
 from unrolled.kernels import reference
-from unrolled.kernels.build import load
+from unrolled.kernels.build import load, load_defined
 from unrolled.kernels.emit import emit
 from unrolled.kernels.native import Call, Library
 from unrolled.kernels.reference import Weights
@@ -67,8 +69,23 @@ def make_kernel(cell: Cell) -> "Kernel":
         UntraceableError: the equations are none that a kernel can have.
         KernelError: no compiler, or one that fails, or no way to torch's threads.
     """
-    source = emit(trace(cell))
-    return Kernel(cell, source, Library(load(source, cell.name)))
+    if cell.equations.__module__.startswith("unrolled.cells."):
+        definition = _files_behind(cell)  # known without tracing, which takes a second
+        library = load_defined(definition, lambda: emit(trace(cell)), cell.name)
+    else:  # what such equations read from outside can be known only by tracing them
+        library = load(emit(trace(cell)), cell.name)
+    return Kernel(cell, Library(library))
+
+
+def _files_behind(cell: Cell) -> str:
+    """Return the text of all files that the source of a built-in cell's kernel comes from."""
+    equations = sys.modules[cell.equations.__module__].__file__
+    assert equations is not None
+    here = Path(__file__).parent
+    written = [here / f"{name}.py" for name in ("trace", "expressions", "emit")]
+    files = [Path(equations), *written, *sorted(here.glob("runtime/*.h"))]
+    texts = [file.read_text(encoding="utf-8") for file in files]
+    return "\0".join([torch.__version__, cell.name, *texts])
 
 
 class Forward(NamedTuple):
@@ -92,12 +109,10 @@ class Kernel:
 
     Args:
         cell: The equations.
-        source: The C it was compiled from.
         library: The loaded code.
     """
 
     cell: Cell
-    source: str
     library: Library
 
     def run(
