@@ -86,6 +86,22 @@ void unrolled_forward(ParallelFor parallel_for, Call *c) {
   run_parts(parallel_for, &parts);
 }
 
+/* One step of a stack of layers for streaming: each has its call of one step, without training.
+   calls[l].states[0], where its output goes, is copied to calls[l].initial[0], where the next step
+   reads it; x: the input of the first, y: a copy of the last one's output. */
+void unrolled_step(ParallelFor parallel_for, Call *calls, int64_t count, const float *x, float *y,
+                   int64_t known) {
+  for (long l = 0; l < count; l++) {
+    Call *c = calls + l;
+    const size_t bytes = c->num_rows * c->hidden_size * sizeof(float);
+    c->x = l ? c[-1].states[0] : x;
+    unrolled_pack(parallel_for, c, known);
+    unrolled_forward(parallel_for, c);
+    memcpy((float *)c->initial[0], c->states[0], bytes);
+    if (l + 1 == count) memcpy(y, c->states[0], bytes);
+  }
+}
+
 void unrolled_backward(ParallelFor parallel_for, Call *c) {
   const long H = H_OF(c), I = c->input_size;
   const long panels = PANELS(H) * ((RECURRENT_COLUMNS > 0) + APPLIED_COLUMNS) +
