@@ -20,7 +20,7 @@ from unrolled.kernels import Weights, recurrence
 from unrolled.layers.arguments import check_dtype, checked_states, time_first
 from unrolled.layers.lengths import Packing, check_lengths, pack_even, pack_lengths
 from unrolled.layers.options import check_dropout, check_sizes
-from unrolled.layers.state import State, map_state, named_state, state_tensors
+from unrolled.layers.state import State, map_state, state_tensors
 from unrolled.layers.stream import Stream
 
 __all__ = ["Recurrent", "RecurrentLayer"]
@@ -247,7 +247,7 @@ class RecurrentLayer(nn.Module, abc.ABC):
         """Return the one tensor itself, or several as the cell's named tuple."""
         if len(tensors) == 1:
             return tensors[0]
-        state: State = named_state(self.cell.states, tensors)
+        state: State = self.cell.state_type._make(tensors)
         return state
 
     def extra_repr(self) -> str:

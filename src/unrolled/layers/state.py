@@ -5,12 +5,9 @@ batch at dim 1: (L * directions, B, H) in a recurrent layer, (steps, B, C) in a 
 A layer that remembers nothing has the empty tuple.
 """
 
-from collections import namedtuple
-from collections.abc import Callable, Sequence
-from functools import lru_cache
-from typing import Any, Protocol
+from collections.abc import Callable
+from typing import Protocol
 
-import torch
 from torch import Tensor
 
 State = Tensor | tuple[Tensor, ...]
@@ -33,26 +30,6 @@ class SequenceLayer(Protocol):
     def initial_state(self, batch_size: int) -> State:
         """Return the state that `hx=None` stands for."""
         ...
-
-
-def named_state(names: tuple[str, ...], tensors: Sequence[Tensor]) -> Any:
-    """Return `tensors` as a named tuple; equal names give the same type.
-
-    Pickles refer to this function by its name.
-    """
-    return _state_type(names)._make(tensors)
-
-
-@lru_cache
-def _state_type(names: tuple[str, ...]) -> Any:
-    make_named_tuple: Any = namedtuple  # whose fields are known only now
-    rebuild = {"__reduce__": lambda self: (named_state, (names, tuple(self)))}
-    return type("State", (make_named_tuple("State", names),), {"__slots__": (), **rebuild})
-
-
-# So that torch.load(..., weights_only=True), its default, reads a state that torch.save wrote: it
-# calls no function that is not on its list. This one makes a tuple of what it is given.
-torch.serialization.add_safe_globals([named_state])
 
 
 def map_state(function: Callable[[Tensor], Tensor], state: State) -> State:
