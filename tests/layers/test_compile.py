@@ -12,7 +12,7 @@ from torch.nn.functional import linear
 
 import unrolled
 from unrolled.layers import recurrent
-from unrolled.layers.state import state_tensors
+from unrolled.layers.state import map_state, state_tensors
 from unrolled.models.baselines import Conv, Dense
 
 CONVOLUTIONS = {
@@ -130,3 +130,14 @@ def test_an_exported_layer_takes_a_state_and_is_saved(name):
         got, expected = torch.export.load(file).module()(x, state), layer(x, state)
     torch.testing.assert_close(got[0], expected[0])
     torch.testing.assert_close(state_tensors(got[1]), state_tensors(expected[1]))
+
+
+@every_layer
+def test_a_layer_on_the_meta_device_gives_the_shapes(name):
+    layer, (x,) = LAYERS[name](), batches((5, 4))
+    expected, after = layer(x)
+    before = map_state(lambda part: part.to("meta"), after)
+    output, state = layer.to("meta")(x.to("meta"), before)
+    shapes = [part.shape for part in (expected, *state_tensors(after))]
+    assert [part.shape for part in (output, *state_tensors(state))] == shapes
+    assert output.device.type == "meta"

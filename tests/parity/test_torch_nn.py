@@ -321,3 +321,33 @@ def test_weights_replaced_by_a_functional_call_or_a_parametrisation_are_used():
     with torch.no_grad():
         ours.parametrizations.weight_hh_l0.original0.mul_(2.0)
     assert not torch.equal(ours(x)[0], before)
+
+
+class Counted(torch.nn.Module):
+    """A parametrisation that counts how often it is computed."""
+
+    calls = 0
+
+    def forward(self, weight):
+        self.calls += 1
+        return weight
+
+
+@pytest.mark.parametrize("with_state", [False, True])
+def test_a_parametrised_weight_is_computed_once_a_call(with_state):
+    """Spectral normalisation takes a step of its power iteration each time."""
+    layer, x = unrolled.LSTM(INPUT, HIDDEN, 2), torch.randn(STEPS, ROWS, INPUT)
+    hx = layer.initial_state(ROWS) if with_state else None
+    counts = [Counted() for _ in layer.state_dict()]
+    for name, count in zip(list(layer.state_dict()), counts, strict=True):
+        torch.nn.utils.parametrize.register_parametrization(layer, name, count)
+        count.calls = 0
+    layer(x, hx)
+    assert [count.calls for count in counts] == [1] * len(counts)
+
+
+def test_a_layer_without_one_of_its_weights_does_not_run():
+    layer = unrolled.GRU(INPUT, HIDDEN)
+    del layer.bias_ih_l0
+    with pytest.raises(AttributeError, match="bias_ih_l0"):
+        layer(torch.randn(STEPS, ROWS, INPUT))

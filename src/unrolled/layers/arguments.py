@@ -45,11 +45,19 @@ def time_first(
 
 def check_dtype(where: str, input: Tensor, weight: Tensor) -> None:
     """Raise `ShapeError` unless `input` has the dtype of `weight`, or autocast will see to it."""
-    if input.dtype != weight.dtype and not torch.is_autocast_enabled(input.device.type):
+    if input.dtype != weight.dtype and autocast_dtype(input.device) is None:
         raise ShapeError(
             f"{where}: input is {input.dtype}, the weights are {weight.dtype}",
             f"convert one of them: input.to({weight.dtype}) or layer.to({input.dtype})",
         )
+
+
+def autocast_dtype(device: torch.device) -> torch.dtype | None:
+    """Return the lower precision that autocast uses on `device` now, None if it is off."""
+    kind = device.type
+    if torch.amp.is_autocast_available(kind) and torch.is_autocast_enabled(kind):
+        return torch.get_autocast_dtype(kind)
+    return None
 
 
 def checked_states(
@@ -81,9 +89,7 @@ def checked_states(
             "pass the state as an earlier call returned it, or None for zeros",
         )
     device = weight.device
-    allowed = {weight.dtype}
-    if torch.is_autocast_enabled(device.type):
-        allowed.add(torch.get_autocast_dtype(device.type))
+    allowed = (weight.dtype, autocast_dtype(device))
     for name, state, shape in zip(names, states, shapes, strict=True):
         hint = "pass None for zeros, or select the rows of the batch"
         check_shape(where, f"state {name}", state, shape, hint)

@@ -20,7 +20,7 @@ from unrolled.kernels import Weights, recurrence
 from unrolled.layers.arguments import check_dtype, checked_states, time_first
 from unrolled.layers.lengths import Packing, check_lengths, pack_even, pack_lengths
 from unrolled.layers.options import check_dropout, check_sizes
-from unrolled.layers.state import State, map_state, state_tensors
+from unrolled.layers.state import State, map_state
 from unrolled.layers.stream import Stream
 
 __all__ = ["Recurrent", "RecurrentLayer"]
@@ -69,6 +69,7 @@ class RecurrentLayer(nn.Module, abc.ABC):
             for name, shape in self._weight_shapes(width).items():
                 weight = nn.Parameter(torch.empty(shape, device=device, dtype=dtype))
                 self.register_parameter(f"{name}_{suffix}", weight)
+        self._weight_names = tuple(self._weight_shapes(0))
         self.reset_parameters()
 
     def _weight_shapes(self, width: int) -> dict[str, tuple[int, ...]]:
@@ -101,16 +102,9 @@ class RecurrentLayer(nn.Module, abc.ABC):
         """Do nothing: here for code that calls it on torch's layers."""
 
     @property
-    def _first_weight(self) -> Tensor:
-        """A weight that every layer has, for the dtype and the device of all."""
-        weight: Tensor = getattr(self, f"weight_ih_{self.suffixes[0]}")
-        return weight
-
-    @property
     def _flat_weights_names(self) -> list[str]:
         """The names of all weights in torch's order; torch's name, which much code reads."""
-        names = self._weight_shapes(0)
-        return [f"{name}_{suffix}" for suffix in self.suffixes for name in names]
+        return [f"{name}_{suffix}" for suffix in self.suffixes for name in self._weight_names]
 
     @property
     def _flat_weights(self) -> tuple[Any, ...]:
@@ -120,13 +114,15 @@ class RecurrentLayer(nn.Module, abc.ABC):
     @property
     def all_weights(self) -> list[list[nn.Parameter]]:
         """The weights of each layer and direction."""
-        names = self._weight_shapes(0)
-        return [[getattr(self, f"{name}_{suffix}") for name in names] for suffix in self.suffixes]
+        return [
+            [getattr(self, f"{name}_{suffix}") for name in self._weight_names]
+            for suffix in self.suffixes
+        ]
 
     def initial_state(self, batch_size: int) -> State:
         """Return the state that `hx=None` stands for: zeros, (L * directions, B, H) each."""
-        zeros = self._first_weight.new_zeros
-        return self._as_state([zeros(shape) for shape in self._state_shapes(batch_size)])
+        weight = getattr(self, f"weight_ih_{self.suffixes[0]}")
+        return self._as_state([weight.new_zeros(s) for s in self._state_shapes(batch_size)])
 
     def stream(self, batch_size: int = 1) -> Stream:
         """Return a `Stream` that reads `batch_size` sequences piece by piece."""
@@ -156,31 +152,16 @@ class RecurrentLayer(nn.Module, abc.ABC):
         Raises:
             ShapeError: a wrong shape, number of dimensions or dtype, or impossible lengths.
         """
-        where = type(self).__name__
+        # each weight is read once: it may be the result of a parametrisation
+        weights = [self._weights(suffix) for suffix in self.suffixes]
+        weight = weights[0].weight_ih
         if isinstance(input, PackedSequence):
-            if lengths is not None:
-                raise ShapeError(f"{where}: a PackedSequence has its own lengths", "drop lengths=")
-            sizes = tuple(input.batch_sizes.tolist())
-            packing = Packing(sizes, len(sizes), sizes[0], input.sorted_indices)
-            x, batched = input.data, True
-            if x.dim() != 2 or x.shape[1] != self.input_size:
-                raise ShapeError(
-                    f"{where}: packed input must be (N, {self.input_size}), got {tuple(x.shape)}"
-                )
-            check_dtype(where, x, self._first_weight)
+            batched, (x, packing) = True, self._unpadded(input, lengths, weight)
         else:
-            x, batched = time_first(
-                where, input, self.input_size, self.batch_first, self._first_weight
-            )
-            num_steps, batch_size = x.shape[:2]
-            packing = pack_even(num_steps, batch_size)
-            if lengths is not None:
-                lengths = lengths if batched else torch.as_tensor(lengths).reshape(-1)
-                checked = check_lengths(where, lengths, num_steps, batch_size, x.device)
-                packing = pack_lengths(checked, num_steps)
-            x = packing.pack(x)
-        states = self._states_of(hx, packing.batch_size, batched)
-        x, states = self._run(x, packing, tuple(packing.sort(state) for state in states))
+            batched, (x, packing) = input.dim() == 3, self._packed(input, lengths, weight)
+        states = self._states_of(hx, packing.batch_size, batched, weight)
+        states = tuple(packing.sort(state) for state in states)
+        x, states = self._run(x, packing, weights, states)
         state = self._as_state([packing.unsort(s) for s in states])
         if isinstance(input, PackedSequence):
             return input._replace(data=x), state
@@ -189,8 +170,41 @@ class RecurrentLayer(nn.Module, abc.ABC):
             return output.squeeze(1), map_state(lambda s: s.squeeze(1), state)
         return output.transpose(0, 1) if self.batch_first else output, state
 
+    def _packed(
+        self, input: Tensor, lengths: Tensor | Sequence[int] | None, weight: Tensor
+    ) -> tuple[Tensor, Packing]:
+        """Return the rows of `input` that are not padding, (N, I), and how they lie."""
+        where = type(self).__name__
+        x, batched = time_first(where, input, self.input_size, self.batch_first, weight)
+        num_steps, batch_size = x.shape[:2]
+        packing = pack_even(num_steps, batch_size)
+        if lengths is not None:
+            lengths = lengths if batched else torch.as_tensor(lengths).reshape(-1)
+            checked = check_lengths(where, lengths, num_steps, batch_size, x.device)
+            packing = pack_lengths(checked, num_steps)
+        return packing.pack(x), packing
+
+    def _unpadded(
+        self, input: PackedSequence, lengths: object, weight: Tensor
+    ) -> tuple[Tensor, Packing]:
+        """Return what `_packed` does, of an input that is packed already."""
+        where, x = type(self).__name__, input.data
+        if lengths is not None:
+            raise ShapeError(f"{where}: a PackedSequence has its own lengths", "drop lengths=")
+        if x.dim() != 2 or x.shape[1] != self.input_size:
+            raise ShapeError(
+                f"{where}: packed input must be (N, {self.input_size}), got {tuple(x.shape)}"
+            )
+        check_dtype(where, x, weight)
+        sizes = tuple(input.batch_sizes.tolist())
+        return x, Packing(sizes, len(sizes), sizes[0], input.sorted_indices)
+
     def _run(
-        self, x: Tensor, packing: Packing, states: tuple[Tensor, ...]
+        self,
+        x: Tensor,
+        packing: Packing,
+        weights: Sequence[Weights],
+        states: tuple[Tensor, ...],
     ) -> tuple[Tensor, tuple[Tensor, ...]]:
         """Run all layers and directions over packed rows (N, I); states are (L * D, B, H)."""
         directions = 1 + self.bidirectional
@@ -203,7 +217,7 @@ class RecurrentLayer(nn.Module, abc.ABC):
                     self.cell,
                     x,
                     packing.batch_sizes,
-                    self._weights(self.suffixes[index]),
+                    weights[index],
                     tuple(state[index] for state in states),
                     reverse=direction == 1,
                 )
@@ -215,16 +229,14 @@ class RecurrentLayer(nn.Module, abc.ABC):
         return x, tuple(torch.stack(parts) for parts in zip(*ends, strict=True))
 
     def _weights(self, suffix: str) -> Weights:
-        def weight(name: str) -> Any:
-            return getattr(self, f"{name}_{suffix}", None)
-
+        found = {name: getattr(self, f"{name}_{suffix}") for name in self._weight_names}
         return Weights(
-            weight("weight_ih"),
-            weight("weight_hh"),
-            weight("bias_ih"),
-            weight("bias_hh"),
-            weight("weight_hr"),
-            tuple(weight(name) for name in self.cell.parameters),
+            found["weight_ih"],
+            found.get("weight_hh"),
+            found.get("bias_ih"),
+            found.get("bias_hh"),
+            found.get("weight_hr"),
+            tuple(found[name] for name in self.cell.parameters),
         )
 
     def _state_shapes(self, batch_size: int) -> list[tuple[int, int, int]]:
@@ -232,15 +244,15 @@ class RecurrentLayer(nn.Module, abc.ABC):
         widths[0] = self.proj_size or self.hidden_size
         return [(len(self.suffixes), batch_size, width) for width in widths]
 
-    def _states_of(self, hx: Any, batch_size: int, batched: bool) -> tuple[Tensor, ...]:
+    def _states_of(
+        self, hx: Any, batch_size: int, batched: bool, weight: Tensor
+    ) -> tuple[Tensor, ...]:
         """Return `hx`, checked, as a tuple of (L * D, B, H)."""
-        if hx is None:
-            return state_tensors(self.initial_state(batch_size))
         shapes = self._state_shapes(batch_size)
+        if hx is None:
+            return tuple(weight.new_zeros(shape) for shape in shapes)
         expected = shapes if batched else [(stacked, width) for stacked, _, width in shapes]
-        states = checked_states(
-            type(self).__name__, hx, self.cell.states, expected, self._first_weight
-        )
+        states = checked_states(type(self).__name__, hx, self.cell.states, expected, weight)
         return states if batched else tuple(state.unsqueeze(1) for state in states)
 
     def _as_state(self, tensors: Sequence[Tensor]) -> State:
