@@ -99,7 +99,12 @@ class RecurrentLayer(nn.Module, abc.ABC):
                 nn.init.constant_(weight, start)
 
     def flatten_parameters(self) -> None:
-        """Do nothing: here for code that calls it on torch's layers."""
+        """Do nothing: here for code that calls it on torch's layers.
+
+        On CUDA, cuDNN wants the weights of a call in one piece of memory. Here they are not, so
+        it copies them together at each call and warns of that ("not part of single contiguous
+        chunk"): the results are the same, the price is that copy.
+        """
 
     @property
     def _flat_weights_names(self) -> list[str]:
