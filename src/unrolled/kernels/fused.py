@@ -402,8 +402,11 @@ class _Recurrence(torch.autograd.Function):
 
     @staticmethod
     def backward(ctx: Any, *given: Tensor | None) -> Any:
-        if torch.is_grad_enabled():  # create_graph=True: the gradient is to be differentiated
-            return (None,) * 5 + _differentiable_gradients(ctx, given)
+        batched = torch._C._functorch.is_functorch_wrapped_tensor
+        if torch.is_grad_enabled() or any(g is not None and batched(g) for g in given):
+            # create_graph=True: the gradient is to be differentiated; or many are asked for at once
+            with torch.enable_grad():
+                return (None,) * 5 + _differentiable_gradients(ctx, given)
         kernel, rows, reverse, biased, num_states, num_tensors = ctx.fixed
         x, *others, gates = ctx.saved_tensors
         states, histories = tuple(others[:num_states]), others[num_tensors:]

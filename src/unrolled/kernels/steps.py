@@ -58,17 +58,19 @@ class Steps:
             self._calls[index] = call
             self._kept += [*kept, rows, outputs, packed, workspace]
 
-    def serves(self, weights: Sequence[Tensor]) -> bool:
+    def serves(self, weights: Sequence[Tensor | None]) -> bool:
         """Whether these are the weights that it was made for, at the same place in memory."""
         return all(
-            mine is given and mark[0] == given.data_ptr()
+            mine is given and mark[0] == mine.data_ptr()
             for mine, given, mark in zip(self._weights, weights, self._marks, strict=True)
         )
 
-    def step(self, x: Tensor) -> Tensor | None:
-        """Read one step (B, I) and return its output (B, H), or None if `x` is not for a kernel."""
-        if x.shape != self._input_shape or x.dtype is not torch.float32 or not x.is_cpu:
-            return None
+    def takes(self, x: Tensor) -> bool:
+        """Whether `x` is an input of one step: (B, I), float32, on CPU."""
+        return x.shape == self._input_shape and x.dtype is torch.float32 and x.is_cpu
+
+    def step(self, x: Tensor) -> Tensor:
+        """Read one step, (B, I), and return its output, (B, H)."""
         marks = [_mark(weight) for weight in self._weights]
         known = self._packed and marks == self._marks
         x = x.contiguous()

@@ -8,6 +8,7 @@ import abc
 import math
 import warnings
 from collections.abc import Sequence
+from functools import partial
 from typing import Any
 
 import torch
@@ -16,10 +17,11 @@ from torch.nn.utils.rnn import PackedSequence
 
 from unrolled.cells import Cell
 from unrolled.errors import OptionError, ShapeError
-from unrolled.kernels import Weights, recurrence
+from unrolled.kernels import Steps, Weights, recorded_recurrence, recurrence, steps_of
 from unrolled.layers.arguments import check_dtype, checked_states, time_first
 from unrolled.layers.lengths import Packing, check_lengths, pack_even, pack_lengths
 from unrolled.layers.options import check_dropout, check_sizes
+from unrolled.layers.recording import is_recording, record
 from unrolled.layers.state import State, map_state
 from unrolled.layers.stream import Stream
 
@@ -131,7 +133,17 @@ class RecurrentLayer(nn.Module, abc.ABC):
 
     def stream(self, batch_size: int = 1) -> Stream:
         """Return a `Stream` that reads `batch_size` sequences piece by piece."""
-        return Stream(self, batch_size)
+        return Stream(self, batch_size, partial(self._prepared, batch_size))
+
+    def _prepared(self, batch_size: int, steps: Steps | None) -> Steps | None:
+        """Return `steps` if they have this layer's weights, else new ones, if it can have any."""
+        try:  # straight from where modules keep them: this is asked at every step
+            found = [self._parameters[name] for name in self._flat_weights_names]
+        except KeyError:  # some are computed
+            return None
+        if steps is not None and steps.serves(found):
+            return steps
+        return steps_of(self.cell, [self._weights(suffix) for suffix in self.suffixes], batch_size)
 
     def forward(
         self,
@@ -218,14 +230,19 @@ class RecurrentLayer(nn.Module, abc.ABC):
             outputs = []
             for direction in range(directions):
                 index = layer * directions + direction
-                output, end = recurrence(
+                arguments = (
                     self.cell,
                     x,
                     packing.batch_sizes,
                     weights[index],
                     tuple(state[index] for state in states),
-                    reverse=direction == 1,
                 )
+                backwards = direction == 1
+                if is_recording():
+                    output, end, named = recorded_recurrence(*arguments, reverse=backwards)
+                    record(self, layer, backwards, packing, named)
+                else:
+                    output, end = recurrence(*arguments, reverse=backwards)
                 outputs.append(output)
                 ends.append(end)
             x = torch.cat(outputs, dim=-1) if directions == 2 else outputs[0]
