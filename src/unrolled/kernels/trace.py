@@ -1,7 +1,7 @@
 """From a cell's equations to two pointwise graphs: one step forward, and its gradient.
 
-PyTorch's own AOTAutograd does the tracing and the differentiation. Here the graphs' inputs get
-their roles and names back, and the gates are put in the order of a kernel's columns:
+`graphs` does the tracing and the differentiation. Here the graphs' inputs get their roles and names
+back, and the gates are put in the order of a kernel's columns:
 
     input only      gates whose two parts are used apart, their input part (GRU: n)
     both            gates whose parts are only ever added (LSTM: all four)
@@ -11,6 +11,7 @@ so that what the input weights feed is one slice of the columns, and what the re
 feed another. Nothing here knows of C.
 """
 
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Any
 
@@ -18,17 +19,12 @@ import torch
 from torch import Tensor, fx
 
 from unrolled.cells import Cell
-from unrolled.errors import UnrolledError
+from unrolled.kernels.graphs import UntraceableError, pointwise_graphs
 
 __all__ = ["Column", "Traced", "UntraceableError", "resolve", "trace"]
 
 _ATEN = torch.ops.aten
-_PLAIN: Any = {"dtype": torch.float32, "device": "cpu"}
 PASS_THROUGH = (_ATEN.alias.default, _ATEN.detach.default, _ATEN.clone.default)
-
-
-class UntraceableError(UnrolledError):
-    """The equations hold something that is no pointwise operation on named values."""
 
 
 @dataclass(frozen=True)
@@ -95,17 +91,26 @@ def resolve(node: fx.Node) -> fx.Node:
 def trace(cell: Cell) -> Traced:
     """Trace one step of `cell`.
 
+    It is done in a thread of its own, where none of the modes that the caller may be in (inference
+    mode, a default device, fake tensors, transforms, autocast) has a say.
+
     Raises:
-        UntraceableError: the equations branch on values, or call what torch cannot trace, or
-            apply a recurrent product themselves.
+        UntraceableError: the equations branch on values, read sizes, use a tensor that is not
+            theirs, call what torch cannot trace, or apply a recurrent product themselves.
     """
+    import functorch.compile  # type: ignore[import-untyped]  # noqa: F401  # slow; not in a thread
+
+    with ThreadPoolExecutor(1) as thread:
+        return thread.submit(_trace, cell).result()
+
+
+def _trace(cell: Cell) -> Traced:
     if cell.applied:
         raise UntraceableError(f"cell {cell.name}: applies a recurrent product itself")
     inputs = [*(f"x_{gate}" for gate in cell.gates), *(f"u_{gate}" for gate in cell.recurrent)]
     names = [*inputs, *cell.states, *cell.parameters]
-    records: list[str] = []
 
-    def step(*flat: Tensor) -> list[Tensor]:
+    def step(*flat: Tensor) -> tuple[dict[str, Any], dict[str, Any]]:
         at = dict(zip(names, flat, strict=True))
         values = cell(
             {gate: at[f"x_{gate}"] for gate in cell.gates},
@@ -113,70 +118,13 @@ def trace(cell: Cell) -> Traced:
             {state: at[state] for state in cell.states},
             {parameter: at[parameter] for parameter in cell.parameters},
         )
-        records[:] = [name for name in values if name not in cell.states]
-        return [
-            *(values[state] for state in cell.states),
-            *(values[name].detach() for name in records),
-        ]
+        states = {state: values[state] for state in cell.states}
+        return states, {name: v for name, v in values.items() if name not in cell.states}
 
-    forward, backward = _aot_graphs(cell, step, len(names))
-    return _with_roles(cell, forward, backward, names, records)
-
-
-def _aot_graphs(cell: Cell, step: Any, num_inputs: int) -> tuple[fx.Graph, fx.Graph]:
-    """Return the forward and the backward graph of `step` on (B, H) tensors."""
-    from functorch.compile import (  # type: ignore[import-untyped]  # slow to import
-        aot_function,
-        make_boxed_func,
+    graphs = pointwise_graphs(
+        f"cell {cell.name}", step, len(inputs) + len(cell.states), len(cell.parameters)
     )
-    from torch._decomp import core_aten_decompositions
-
-    graphs: dict[str, fx.Graph] = {}
-
-    def keep(name: str) -> Any:
-        def compiler(module: fx.GraphModule, _: Any) -> Any:
-            graphs[name] = module.graph
-            return make_boxed_func(module.forward)
-
-        return compiler
-
-    traced = aot_function(
-        step, keep("forward"), keep("backward"), decompositions=core_aten_decompositions()
-    )
-    shape = (2, 3)
-    _require_one_graph(cell, step, num_inputs)
-    try:
-        with torch.inference_mode(False), torch.enable_grad():
-            leaves = [
-                torch.full(shape, 0.5, **_PLAIN, requires_grad=True) for _ in range(num_inputs)
-            ]
-            outputs = [output for output in traced(*leaves) if output.requires_grad]
-            torch.autograd.backward(outputs, [torch.ones(shape, **_PLAIN) for _ in outputs])
-    except Exception as error:  # whatever a user's equations raise under tracing
-        raise UntraceableError(_why(cell, error)) from error
-    return graphs["forward"], graphs["backward"]
-
-
-def _require_one_graph(cell: Cell, step: Any, num_inputs: int) -> None:
-    """Raise `UntraceableError` if the equations read the sizes of what they are given."""
-    from torch.fx.experimental.proxy_tensor import make_fx
-
-    codes = set()
-    for shape in ((2, 3), (3, 5)):
-        with torch.inference_mode(False), torch.no_grad():
-            inputs = [torch.full(shape, 0.5, **_PLAIN) for _ in range(num_inputs)]
-            step(*inputs)  # a mistake in the equations shows as it is
-            try:
-                codes.add(make_fx(step)(*inputs).code)
-            except Exception as error:
-                raise UntraceableError(_why(cell, error)) from error
-    if len(codes) > 1:
-        raise UntraceableError(f"cell {cell.name}: its equations depend on the number of units")
-
-
-def _why(cell: Cell, error: Exception) -> str:
-    reason = str(error).splitlines()[0] if str(error) else type(error).__name__
-    return f"cell {cell.name}: cannot be traced: {reason}"
+    return _with_roles(cell, graphs.forward, graphs.backward, names, graphs.records)
 
 
 def _with_roles(
@@ -185,13 +133,12 @@ def _with_roles(
     inputs = dict(zip(names, _placeholders(forward), strict=True))
     outputs = [resolve(node) for node in _outputs(forward)]
     num_states = len(cell.states)
-    named = dict(zip([*cell.states, *records], outputs, strict=False))
-    kept = outputs[num_states + len(records) :]
-    received = _placeholders(backward)
-    saved = dict(zip(received, kept, strict=False))
+    num_named = num_states + len(records)
+    named = dict(zip([*cell.states, *records], outputs[:num_named], strict=True))
+    kept, received = outputs[num_named:], _placeholders(backward)
+    saved = dict(zip(received[: len(kept)], kept, strict=True))
     tangents = received[len(kept) :]
-    if len(tangents) != num_states:
-        raise UntraceableError(f"cell {cell.name}: a state does not depend on the equations' input")
+    assert len(tangents) == num_states, tangents
     gradients = dict(zip(names, _outputs(backward), strict=True))
     columns, column_gradients = _columns(cell, inputs, gradients)
     return Traced(
