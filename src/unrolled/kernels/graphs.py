@@ -54,7 +54,7 @@ class Graphs(NamedTuple):
 
     forward: the inputs -> the results, the records, and what `backward` needs besides.
     backward: the latter, and a gradient by each result -> a gradient by each input, or None.
-    records: The names of the records in `forward`: those that are (B, H) in float32.
+    records: The names of the records in `forward`: those that are (B, H), in float32 or bool.
     """
 
     forward: fx.Graph
@@ -208,7 +208,7 @@ def _memory(tensor: Tensor) -> int:
 def _require_tensors(
     where: str, step: Step, num_inputs: int, num_vectors: int
 ) -> tuple[int, list[str]]:
-    """Run `step` as it is. Return how many results it has, and which records are like results."""
+    """Run `step` as it is. Return how many results it has, and the names of its (B, H) records."""
     calls = []
     for rows, units in ((1, 1), (_ROWS, _UNITS)):  # branches on 1 escape symbolic sizes
         given = _tensors(_shapes(num_inputs, num_vectors, rows, units))
@@ -223,7 +223,7 @@ def _require_tensors(
     if calls[0] != calls[1]:
         raise UntraceableError(_reads_sizes(where))
     for name, value in results.items():
-        if not _is_like_a_result(value):
+        if not _has_rows(value, torch.float32):
             raise UntraceableError(f"{where}: the new {name} must be (B, H) in float32")
     leaves = _tensors(_shapes(num_inputs, num_vectors), requires_grad=True)
     try:  # here, because under tracing torch would warn as well
@@ -231,15 +231,15 @@ def _require_tensors(
         torch.autograd.backward(outputs, [torch.ones_like(output) for output in outputs])
     except Exception as error:
         raise UntraceableError(_why(where, error)) from error
-    return len(results), [name for name, value in records.items() if _is_like_a_result(value)]
+    kept = [name for name, v in records.items() if _has_rows(v, torch.float32, torch.bool)]
+    return len(results), kept
 
 
-def _is_like_a_result(value: Any) -> bool:
-    return (
-        isinstance(value, Tensor)
-        and value.dtype is torch.float32
-        and tuple(value.shape) == (_ROWS, _UNITS)
-    )
+def _has_rows(value: Any, *dtypes: torch.dtype) -> bool:
+    """Whether `value` is a (B, H) tensor of one of `dtypes`."""
+    if not isinstance(value, Tensor):
+        return False
+    return value.dtype in dtypes and tuple(value.shape) == (_ROWS, _UNITS)
 
 
 def _require_no_sizes(where: str, step: Step, shapes: Sequence[tuple[int, ...]]) -> None:

@@ -107,14 +107,14 @@ def trace(cell: Cell) -> Traced:
 def _trace(cell: Cell) -> Traced:
     if cell.applied:
         raise UntraceableError(f"cell {cell.name}: applies a recurrent product itself")
-    inputs = [*(f"x_{gate}" for gate in cell.gates), *(f"u_{gate}" for gate in cell.recurrent)]
+    inputs = [*(f"x.{gate}" for gate in cell.gates), *(f"u.{gate}" for gate in cell.recurrent)]
     names = [*inputs, *cell.states, *cell.parameters]
 
     def step(*flat: Tensor) -> tuple[dict[str, Any], dict[str, Any]]:
         at = dict(zip(names, flat, strict=True))
         values = cell(
-            {gate: at[f"x_{gate}"] for gate in cell.gates},
-            {gate: at[f"u_{gate}"] for gate in cell.recurrent},
+            {gate: at[f"x.{gate}"] for gate in cell.gates},
+            {gate: at[f"u.{gate}"] for gate in cell.recurrent},
             {state: at[state] for state in cell.states},
             {parameter: at[parameter] for parameter in cell.parameters},
         )
@@ -166,22 +166,22 @@ def _columns(
     found: list[tuple[Column, fx.Node | None]] = []
     for gate in cell.gates:
         if sums.get(gate) is None:
-            column = Column(gate, True, False, inputs[f"x_{gate}"])
-            found.append((column, gradients[f"x_{gate}"]))
+            column = Column(gate, True, False, inputs[f"x.{gate}"])
+            found.append((column, gradients[f"x.{gate}"]))
     for gate in cell.recurrent:
         if (total := sums[gate]) is not None:
-            found.append((Column(gate, True, True, total), gradients[f"x_{gate}"]))
+            found.append((Column(gate, True, True, total), gradients[f"x.{gate}"]))
     for gate in cell.recurrent:
         if sums[gate] is None:
-            column = Column(gate, False, True, inputs[f"u_{gate}"])
-            found.append((column, gradients[f"u_{gate}"]))
+            column = Column(gate, False, True, inputs[f"u.{gate}"])
+            found.append((column, gradients[f"u.{gate}"]))
     columns, column_gradients = zip(*found, strict=True)
     return columns, column_gradients
 
 
 def _sum_of(inputs: dict[str, fx.Node], gate: str) -> fx.Node | None:
     """Return the node x.gate + u.gate, if that is all that either is used for."""
-    x, u = inputs[f"x_{gate}"], inputs[f"u_{gate}"]
+    x, u = inputs[f"x.{gate}"], inputs[f"u.{gate}"]
     if len(x.users) != 1 or x.users.keys() != u.users.keys():
         return None
     (total,) = x.users
