@@ -82,7 +82,7 @@ def _files_behind(cell: Cell) -> str:
     equations = sys.modules[cell.equations.__module__].__file__
     assert equations is not None
     here = Path(__file__).parent
-    written = [here / f"{name}.py" for name in ("trace", "expressions", "emit")]
+    written = [here / f"{name}.py" for name in ("graphs", "trace", "expressions", "emit")]
     files = [Path(equations), *written, *sorted(here.glob("runtime/*.h"))]
     texts = [file.read_text(encoding="utf-8") for file in files]
     return "\0".join([torch.__version__, cell.name, *texts])
