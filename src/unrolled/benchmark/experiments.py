@@ -10,7 +10,7 @@ from tempfile import TemporaryDirectory
 from time import perf_counter, sleep
 
 from unrolled.benchmark.grid import OURS, Work
-from unrolled.benchmark.measure import Progress, Settings, in_silence, prepare
+from unrolled.benchmark.lines import Progress, Settings, in_silence, prepare
 from unrolled.benchmark.times import Times
 from unrolled.benchmark.worker import Worker
 

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from importlib.util import find_spec
 from typing import Literal
 
-__all__ = ["OURS", "PROCESSES", "Work", "base_of", "grid", "missing", "peers_of", "process_of"]
+__all__ = ["OURS", "PROCESSES", "Work", "all_works", "base_of", "missing", "peers_of", "process_of"]
 
 Mode = Literal["forward", "training", "step"]
 
@@ -106,7 +106,7 @@ class Work:
         return 2 * self.rows * self.steps * self.num_gates * self.hidden_size * width
 
 
-def grid(*, quick: bool = False) -> Iterator[Work]:
+def all_works(*, quick: bool = False) -> Iterator[Work]:
     """Yield all works; with `quick` small ones of every kind, to see that all is well."""
     shapes = ((4, 8, 16),) if quick else _SHAPES
     middle = shapes[min(1, len(shapes) - 1)]

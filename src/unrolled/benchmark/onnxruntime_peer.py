@@ -93,7 +93,7 @@ def _model(work: Work, problem: Problem) -> bytes:
         "B": np.concatenate([rows("bias_ih_l0"), rows("bias_hh_l0")])[None],
     }
     states = _states(work)
-    size = {"hidden_size": work.hidden_size}
+    size: dict[str, Any] = {"hidden_size": work.hidden_size}
     if operator == "GRU":
         size["linear_before_reset"] = int(work.cell == "gru")
     after = [f"{state}_after" for state in states]

@@ -9,7 +9,7 @@ from typing import Any, Literal
 
 from unrolled.benchmark.experiments import Busy, Memory
 from unrolled.benchmark.grid import OURS
-from unrolled.benchmark.measure import Line
+from unrolled.benchmark.lines import Line
 from unrolled.benchmark.targets import LARGEST_MEMORY, LARGEST_SLOWDOWN, LEAST_SHARE, target
 
 __all__ = [

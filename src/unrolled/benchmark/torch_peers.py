@@ -9,7 +9,7 @@ from itertools import cycle
 import torch
 from torch import Tensor, nn, sigmoid, tanh
 from torch.nn.functional import linear
-from torch.nn.utils.rnn import pack_padded_sequence, pad_packed_sequence
+from torch.nn.utils.rnn import PackedSequence, pack_padded_sequence, pad_packed_sequence
 
 import unrolled
 from unrolled.benchmark import peak
@@ -19,7 +19,6 @@ from unrolled.cells import Cell, cell
 
 __all__ = ["make"]
 
-_Values = dict[str, Tensor]
 _Layer = Callable[[Tensor], Tensor]  # input to output
 _Step = Callable[[Tensor], Tensor]  # one step's input to its output, the state carried
 
@@ -41,7 +40,7 @@ def own_lstm(x, u, c):  # type: ignore[no-untyped-def]  # as a user writes it
 
 
 _OWN: dict[str, Cell] = {"own_janet": own_janet, "own_lstm": own_lstm}
-_BUILT_IN = {
+_BUILT_IN: dict[str, Callable[..., nn.Module]] = {
     "lstm": unrolled.LSTM,
     "gru": unrolled.GRU,
     "rnn": unrolled.RNN,
@@ -49,7 +48,7 @@ _BUILT_IN = {
     "own_lstm": unrolled.LSTM,
     "own_janet": unrolled.JANET,
 }
-_TORCH = {"lstm": nn.LSTM, "gru": nn.GRU, "rnn": nn.RNN}
+_TORCH: dict[str, Callable[..., nn.Module]] = {"lstm": nn.LSTM, "gru": nn.GRU, "rnn": nn.RNN}
 _TORCH_CELLS = {"lstm": nn.LSTMCell, "gru": nn.GRUCell}
 
 
@@ -92,8 +91,8 @@ class Loop(nn.Module):
 
 def make(contestant: str, work: Work) -> Contestant:
     """Return the contestant of that name. The first call compiles what there is to compile."""
-    if contestant == "peak":
-        return peak.make(torch.get_num_threads())
+    if contestant in ("peak", "peak of one core"):
+        return peak.make(torch.get_num_threads() if contestant == "peak" else 1)
     name = contestant.removesuffix(", tuned")
     problem = pose(work)
     weights = {key: torch.from_numpy(weight) for key, weight in problem.weights.items()}
@@ -114,66 +113,67 @@ def _module(name: str, work: Work) -> nn.Module:
     if name == OURS and work.cell == "gru_before":
         return unrolled.GRU(*sizes, reset="before")
     if name in (OURS, "built-in"):
-        return _BUILT_IN[work.cell](*sizes, **options)  # type: ignore[arg-type]
+        return _BUILT_IN[work.cell](*sizes, **options)
     if name == "torch.nn cell":
         return _TORCH_CELLS[work.cell](*sizes)
     if name == "torch loop" or (name == "torch.compile" and work.cell not in _TORCH):
         return Loop(work)
-    return _TORCH[work.cell](*sizes, **options)  # type: ignore[arg-type]
+    return _TORCH[work.cell](*sizes, **options)
 
 
 def _sequence(name: str, module: nn.Module, work: Work, problem: Problem) -> Contestant:
     training = work.mode == "training"
     x = torch.from_numpy(problem.x).requires_grad_(training)
-    d_output = torch.from_numpy(problem.d_output)
     lengths = torch.from_numpy(problem.lengths)
-    valid = torch.from_numpy(problem.valid)
-    call = module
-
-    if name == "torch.compile":
-        call = torch.compile(module)  # type: ignore[assignment]
+    d_output = torch.from_numpy(problem.d_output)
     if name == "packed":
-        d_output = pack_padded_sequence(d_output, lengths, enforce_sorted=False).data
+        d_output = _pack(d_output, lengths).data
+    read = _reader(name, module, work, lengths)
 
-    def output_of() -> Tensor:
-        if name == "packed":
-            packed = module(pack_padded_sequence(x, lengths, enforce_sorted=False))[0]
-            output: Tensor = packed.data
-        elif name == OURS and work.ragged:
-            output = module(x, lengths=lengths)[0]
-        elif isinstance(module, Loop):
-            output = call(x)
-        else:
-            output = call(x)[0]
+    def train() -> Tensor:
+        output = read(x)
+        output.backward(d_output)  # type: ignore[no-untyped-call]
         return output
 
-    def train() -> None:
-        output_of().backward(d_output)  # type: ignore[no-untyped-call]
-
-    def infer() -> None:
+    def infer() -> Tensor:
         with torch.no_grad():
-            output_of()
+            return read(x)
 
     def forget() -> None:
         module.zero_grad()
         x.grad = None
 
+    repeat = train if training else infer
+
     def answers() -> dict[str, Array]:
         forget()
-        output = output_of()
-        if training:
-            output.backward(d_output)  # type: ignore[no-untyped-call]
+        output = repeat()
         if name == "packed":
-            packed = pack_padded_sequence(x, lengths, enforce_sorted=False)._replace(data=output)
-            output, _ = pad_packed_sequence(packed)
-        found = {"output": output * valid}
-        if training:
-            assert x.grad is not None
-            found |= {"input": x.grad}
-            found |= {key: w.grad for key, w in module.named_parameters() if w.grad is not None}
-        return {key: value.detach().numpy() for key, value in found.items()}
+            output, _ = pad_packed_sequence(_pack(x, lengths)._replace(data=output))
+        found = {"output": output * torch.from_numpy(problem.valid), "input": x.grad}
+        found |= {key: weight.grad for key, weight in module.named_parameters()}
+        return {key: value.detach().numpy() for key, value in found.items() if value is not None}
 
-    return Contestant(train if training else infer, answers, forget)
+    return Contestant(repeat, answers, forget)
+
+
+def _pack(x: Tensor, lengths: Tensor) -> PackedSequence:
+    return pack_padded_sequence(x, lengths, enforce_sorted=False)
+
+
+def _reader(name: str, module: nn.Module, work: Work, lengths: Tensor) -> _Layer:
+    """Return input -> output, of packed rows the packed output."""
+    if isinstance(module, Loop):
+        compiled: _Layer = torch.compile(module) if name == "torch.compile" else module
+        return compiled
+    if name == "torch.compile":
+        layer = torch.compile(module)
+        return lambda x: layer(x)[0]
+    if name == "packed":
+        return lambda x: module(_pack(x, lengths))[0].data
+    if name == OURS and work.ragged:
+        return lambda x: module(x, lengths=lengths)[0]
+    return lambda x: module(x)[0]
 
 
 def _stream(name: str, module: nn.Module, work: Work, problem: Problem) -> Contestant:
@@ -187,7 +187,7 @@ def _stream(name: str, module: nn.Module, work: Work, problem: Problem) -> Conte
                 nonlocal state
                 with torch.no_grad():
                     state = module(x, state)
-                    return state[0] if work.cell == "lstm" else state  # type: ignore[return-value]
+                    return state[0] if work.cell == "lstm" else state  # type: ignore[no-any-return]
         else:
 
             def step(x: Tensor) -> Tensor:

@@ -16,6 +16,7 @@ import sys
 import tempfile
 import threading
 import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any, Self
 
@@ -73,7 +74,7 @@ class Worker:
         self._answers.put("")
 
     def ask(self, timeout_seconds: float = 600.0, **question: Any) -> dict[str, Any]:
-        """Return the answer to a question: the name of a function below, `do`, and its arguments.
+        """Return the answer to a question: the name of an answer below, `do`, and its arguments.
 
         Raises:
             WorkerError: The worker could not do it, died, or took too long.
@@ -126,7 +127,7 @@ def main() -> None:
     contestants: dict[str, Any] = {}
     for line in sys.stdin:
         question = json.loads(line)
-        do = {"prepare": prepare, "time": time_burst, "memory": peak_memory}[question.pop("do")]
+        do = _ANSWERS[question.pop("do")]
         try:
             answer = do(contestants, **question)
         except Exception as error:  # whatever a peer raises ends that peer alone
@@ -200,6 +201,13 @@ def peak_memory(
         contestant.forget()
         contestant.repeat()
     return {"bytes": _peak_bytes() - before}
+
+
+_ANSWERS: dict[str, Callable[..., dict[str, Any]]] = {
+    "prepare": prepare,
+    "time": time_burst,
+    "memory": peak_memory,
+}
 
 
 def _peak_bytes() -> int:

@@ -12,7 +12,7 @@ import typer
 if TYPE_CHECKING:
     from rich.console import Console
 
-    from unrolled.benchmark.measure import Progress
+    from unrolled.benchmark.lines import Progress
     from unrolled.benchmark.report import Table
 
 __all__ = ["bench"]
@@ -58,25 +58,25 @@ def bench(
     Contestants take turns, each in a process of its own; all of it takes about half an hour.
     The peers that torch does not bring: pip install "unrolled[bench]".
     """
-    from unrolled.benchmark import Settings, grid
+    from unrolled.benchmark import Settings, all_works
     from unrolled.benchmark.experiments import busy_work, memory_work
-    from unrolled.benchmark.grid import PROCESSES, missing
+    from unrolled.benchmark.grid import PROCESSES, missing, peers_of, process_of
     from unrolled.errors import OptionError
 
     processes = frozenset(filter(None, peers.split(",")))
     if unknown := processes - PROCESSES.keys():
         raise OptionError(f"--peers: {min(unknown)} is none", f"there are {', '.join(PROCESSES)}")
     if seconds <= 0:
-        raise OptionError(f"--seconds must be above 0, got {seconds}")
+        raise OptionError(f"--seconds must be above 0, got {seconds}", "4 is enough")
     if threads is not None and threads < 1:
-        raise OptionError(f"--threads must be at least 1, got {threads}")
+        raise OptionError(f"--threads must be at least 1, got {threads}", "leave it out")
     if results is not None and not results.parent.is_dir():
         raise OptionError(f"--results: there is no folder {results.parent}", "make it")
-    works = [work for work in grid(quick=quick) if only in work.title]
+    works = [work for work in all_works(quick=quick) if only in work.title]
     if list_lines:
         for work in works:
-            settings = Settings(1, seconds, processes)
-            typer.echo(f"{work.title:<64}{'; '.join(settings.contestants(work)[1:])}")
+            named = [peer for peer in peers_of(work) if process_of(peer) in processes]
+            typer.echo(f"{work.title:<60}{'; '.join(named)}")
         return
     experiments = {"busy": busy_work(quick=quick)} if neighbour else {}
     experiments |= {"memory": memory_work(quick=quick)} if memory else {}
@@ -137,14 +137,13 @@ def _run(
 def _machine(console: "Console", settings: Any) -> dict[str, Any]:
     import torch
 
+    from unrolled.benchmark.lines import measure_peak
     from unrolled.benchmark.machine import available_cores, caches, processor, versions
-    from unrolled.benchmark.measure import measure_peak
     from unrolled.benchmark.worker import WorkerError
 
     peak = {}
     try:
-        for count in sorted({1, settings.num_threads}):
-            peak[str(count)] = measure_peak(count)
+        peak = measure_peak(settings.num_threads)
     except WorkerError as error:
         console.print(f"no share of the peak: {error}")
     return {
@@ -162,9 +161,11 @@ def _machine(console: "Console", settings: Any) -> dict[str, Any]:
 @contextmanager
 def _shown(console: "Console", title: str) -> Iterator["Progress"]:
     """Show what is being measured: a line that changes in a terminal, one line anywhere else."""
+    from unrolled.benchmark.lines import in_silence
+
     if not console.is_interactive:
         console.print(title)
-        yield lambda said: None
+        yield in_silence
         return
     with console.status(title) as status:
         yield lambda said: status.update(f"{title}: {said}")
