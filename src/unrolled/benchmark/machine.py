@@ -5,7 +5,7 @@ import platform
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
-__all__ = ["available_cores", "caches", "processor", "versions"]
+__all__ = ["available_cores", "caches", "load", "processor", "versions"]
 
 
 def processor() -> str:
@@ -23,6 +23,11 @@ def available_cores() -> int:
     if hasattr(os, "sched_getaffinity"):  # not on macOS and Windows
         return len(os.sched_getaffinity(0))
     return os.cpu_count() or 1
+
+
+def load() -> float | None:
+    """Return how many processes ran or waited in the last minute, where the system tells it."""
+    return os.getloadavg()[0] if hasattr(os, "getloadavg") else None
 
 
 def caches() -> dict[str, str]:

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 __all__ = ["bench"]
 
 _STYLES = {"met": "green", "missed": "bold red", "failed": "bold red", "": ""}
+_LARGEST_LOAD = 0.5
 _PACKAGES = ("unrolled", "torch", "numpy", "onnxruntime", "onnx", "jax", "jaxlib")
 _LEGEND = (
     "Medians and half the width of their middle half. Under a peer: its time by ours, above 1 ours "
@@ -138,10 +139,12 @@ def _machine(console: "Console", settings: Any) -> dict[str, Any]:
     import torch
 
     from unrolled.benchmark.lines import measure_peak
-    from unrolled.benchmark.machine import available_cores, caches, processor, versions
+    from unrolled.benchmark.machine import available_cores, caches, load, processor, versions
     from unrolled.benchmark.worker import WorkerError
 
-    peak = {}
+    load_before, peak = load(), {}
+    if load_before is not None and load_before > _LARGEST_LOAD:
+        console.print(f"this machine is busy (load {load_before:.1f}): the figures will not tell")
     try:
         peak = measure_peak(settings.num_threads)
     except WorkerError as error:
@@ -153,6 +156,7 @@ def _machine(console: "Console", settings: Any) -> dict[str, Any]:
         "vector_extensions": torch.backends.cpu.get_cpu_capability(),
         "threads": settings.num_threads,
         "seconds": settings.seconds,
+        "load_before": load_before,
         "peak_gflops": peak,
         "versions": versions(_PACKAGES),
     }
