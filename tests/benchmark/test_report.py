@@ -82,12 +82,20 @@ def test_slowdown_and_memory_are_asked_to_stay_below_their_targets():
     busy = report.busy_as_json(Busy(work, alone, {OURS: times(201.0), "torch.nn": times(310.0)}))
     assert busy["slowdown"] == {OURS: pytest.approx(2.01), "torch.nn": pytest.approx(3.1)}
     assert busy["targets"] == {OURS: {"at_most": 2.0, "met": False}}
+    work = Work("lstm", "training", 64, 1024, 512, 512)
     memory = report.memory_as_json(Memory(work, {OURS: 80 * 2**20, "torch.nn": 100 * 2**20}))
     assert memory["targets"] == {OURS: {"at_most": 0.9, "met": True}}
     text = report.as_markdown(report.tables({"lines": [], "busy": busy, "memory": memory}))
     assert "| unrolled | 100.0 | 201.0 | 2.01 > 2 |" in text
     assert "| torch.nn | 100.0 | 310.0 | 3.10 |" in text
     assert "| unrolled | 80 | 0.80 ✓ |" in text
+
+
+def test_no_target_is_asked_of_the_memory_of_a_small_training():
+    memory = Memory(Work("lstm", "training", 8, 256, 64, 64), {OURS: 9, "torch.nn": 9})
+    assert report.memory_as_json(memory)["targets"] == {}
+    (table,) = report.tables({"lines": [], "memory": report.memory_as_json(memory)})
+    assert table.rows[0][2] == report.Entry("1.00")
 
 
 def test_the_table_is_the_same_from_the_file_that_was_kept(results):

@@ -37,6 +37,13 @@ def test_lines_and_peers_are_listed_without_measuring(unrolled):
     ]
 
 
+def test_the_experiments_are_chosen_by_their_whole_titles(unrolled):
+    result = unrolled("bench", "--list", "--neighbour", "--memory", "--only", "busy process")
+    title = "LSTM: B64 T128 H256 training beside a busy process"
+    assert result.out.split("  ")[0] == title
+    assert len(result.out.splitlines()) == 1
+
+
 def test_a_peer_that_is_not_installed_is_named(unrolled, monkeypatch):
     monkeypatch.setitem(grid.PROCESSES, "jax", ("no_such_package",))
     result = unrolled("bench", *QUICK, "--peers", "jax", "--only", "RNN: B4 T8 H16 training")

@@ -14,7 +14,16 @@ from unrolled.benchmark.lines import Progress, Settings, in_silence, prepare
 from unrolled.benchmark.times import Times
 from unrolled.benchmark.worker import Worker
 
-__all__ = ["Busy", "Memory", "busy_work", "measure_busy", "measure_memory", "memory_work"]
+__all__ = [
+    "Busy",
+    "Memory",
+    "busy_title",
+    "busy_work",
+    "measure_busy",
+    "measure_memory",
+    "memory_title",
+    "memory_work",
+]
 
 _CONTESTANTS = (OURS, "torch.nn")
 _FEWEST_ROUNDS = 5
@@ -40,7 +49,7 @@ class Busy:
     @property
     def title(self) -> str:
         """The experiment's name."""
-        return f"{self.work.title} beside a busy process"
+        return busy_title(self.work)
 
     def slowdown(self, name: str) -> float:
         """Return how many times as long a repeat takes."""
@@ -57,12 +66,22 @@ class Memory:
     @property
     def title(self) -> str:
         """The experiment's name."""
-        return f"{self.work.title}, peak memory"
+        return memory_title(self.work)
 
     @property
     def ratio(self) -> float:
         """Ours to torch's: below 1, ours needs less."""
         return self.peak_bytes[OURS] / self.peak_bytes["torch.nn"]
+
+
+def busy_title(work: Work) -> str:
+    """Return the name of a training beside a busy process."""
+    return f"{work.title} beside a busy process"
+
+
+def memory_title(work: Work) -> str:
+    """Return the name of a training whose memory is measured."""
+    return f"{work.title}, peak memory"
 
 
 def busy_work(*, quick: bool = False) -> Work:

@@ -10,7 +10,7 @@ from typing import Any, Literal
 from unrolled.benchmark.experiments import Busy, Memory
 from unrolled.benchmark.grid import OURS
 from unrolled.benchmark.lines import Line
-from unrolled.benchmark.targets import LARGEST_MEMORY, LARGEST_SLOWDOWN, LEAST_SHARE, target
+from unrolled.benchmark.targets import LEAST_SHARE, largest_memory, largest_slowdown, target
 
 __all__ = [
     "Entry",
@@ -83,7 +83,7 @@ def busy_as_json(busy: Busy) -> Json:
             "beside": {name: asdict(times) for name, times in busy.beside.items()},
         },
         "slowdown": slowdown,
-        "targets": {OURS: _goal(slowdown[OURS], at_most=LARGEST_SLOWDOWN)},
+        "targets": _ours_at_most(slowdown[OURS], largest_slowdown(busy.work)),
     }
 
 
@@ -94,8 +94,12 @@ def memory_as_json(memory: Memory) -> Json:
         "work": asdict(memory.work),
         "peak_bytes": memory.peak_bytes,
         "ratio": memory.ratio,
-        "targets": {OURS: _goal(memory.ratio, at_most=LARGEST_MEMORY)},
+        "targets": _ours_at_most(memory.ratio, largest_memory(memory.work)),
     }
+
+
+def _ours_at_most(value: float, at_most: float | None) -> Json:
+    return {} if at_most is None else {OURS: _goal(value, at_most=at_most)}
 
 
 def _goal(
@@ -188,7 +192,7 @@ def _busy_table(busy: Json) -> Table:
 
 
 def _memory_table(memory: Json) -> Table:
-    ratio = _against(f"{memory['ratio']:.2f}", memory["targets"][OURS])
+    ratio = _against(f"{memory['ratio']:.2f}", memory["targets"].get(OURS))
     rows = [
         [Entry(name), Entry(f"{size / 2**20:,.0f}"), ratio if name == OURS else Entry("")]
         for name, size in memory["peak_bytes"].items()

@@ -2,14 +2,14 @@
 
 from unrolled.benchmark.grid import Work
 
-__all__ = ["LARGEST_MEMORY", "LARGEST_SLOWDOWN", "LEAST_SHARE", "target"]
+__all__ = ["LEAST_SHARE", "largest_memory", "largest_slowdown", "target"]
 
 # Of the peak of fused multiply-adds: forward, at H >= 256.
 LEAST_SHARE = 0.85
-# Ours when another process keeps one core busy, LSTM training at H = 256.
-LARGEST_SLOWDOWN = 2.0
-# Ours to torch's peak memory, LSTM training, B64 T1024 H512.
-LARGEST_MEMORY = 0.9
+# Of LSTM training, by shape: ours when another process keeps one core busy, by ours alone; and
+# our peak of memory by torch's.
+_SLOWDOWN = {"B64 T128 H256": 2.0}
+_MEMORY = {"B64 T1024 H512": 0.9}
 
 _B64 = ("B64 T128 H128", "B64 T128 H256", "B64 T128 H512")
 _SMALL = ("B8 T128 H128", "B1 T128 H64")
@@ -42,3 +42,13 @@ _RATIOS = {
 def target(work: Work, peer: str) -> float | None:
     """Return the least ratio of the peer's time to ours, or None where none is asked for."""
     return _RATIOS.get((work.section, work.mode, peer), {}).get(work.shape)
+
+
+def largest_slowdown(work: Work) -> float | None:
+    """Return how many times as long ours may take beside a busy process, or None."""
+    return _SLOWDOWN.get(work.shape)
+
+
+def largest_memory(work: Work) -> float | None:
+    """Return the largest ratio of our peak memory to torch's, or None."""
+    return _MEMORY.get(work.shape)

@@ -60,7 +60,7 @@ def bench(
     The peers that torch does not bring: pip install "unrolled[bench]".
     """
     from unrolled.benchmark import Settings, all_works
-    from unrolled.benchmark.experiments import busy_work, memory_work
+    from unrolled.benchmark.experiments import busy_title, busy_work, memory_title, memory_work
     from unrolled.benchmark.grid import PROCESSES, missing, peers_of, process_of
     from unrolled.errors import OptionError
 
@@ -74,14 +74,19 @@ def bench(
     if results is not None and not results.parent.is_dir():
         raise OptionError(f"--results: there is no folder {results.parent}", "make it")
     works = [work for work in all_works(quick=quick) if only in work.title]
+    experiments = {}
+    if neighbour and only in busy_title(work := busy_work(quick=quick)):
+        experiments["busy"] = work
+    if memory and only in memory_title(work := memory_work(quick=quick)):
+        experiments["memory"] = work
     if list_lines:
         for work in works:
             named = [peer for peer in peers_of(work) if process_of(peer) in processes]
             typer.echo(f"{work.title:<60}{'; '.join(named)}")
+        titles = {"busy": busy_title, "memory": memory_title}
+        for name, work in experiments.items():
+            typer.echo(f"{titles[name](work):<60}torch.nn")
         return
-    experiments = {"busy": busy_work(quick=quick)} if neighbour else {}
-    experiments |= {"memory": memory_work(quick=quick)} if memory else {}
-    experiments = {name: work for name, work in experiments.items() if only in work.title}
     if not works and not experiments:
         raise OptionError(f"--only: no line contains {only!r}", "unrolled bench --list names them")
 
