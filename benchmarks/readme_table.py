@@ -13,6 +13,8 @@ from pathlib import Path
 
 BEGIN, END = "<!-- bench:begin -->\n", "<!-- bench:end -->\n"
 
+LARGEST_LOAD = 0.5
+
 # What a reader wants to know: the line, the peer, and what the peer is called here.
 ROWS = (
     ("LSTM: B64 T128 H256 forward", "torch.nn", "torch"),
@@ -43,6 +45,7 @@ def table(results):
         f"torch {machine['versions']['torch']}, {machine['threads']} threads; a ratio is the "
         "peer's time by ours.",
         "",
+        *warning(machine.get("load_before")),
         "| B rows, T steps, H units | unrolled | peer | ratio | ONNX Runtime | JAX |",
         "|---|---:|---:|---:|---:|---:|",
     ]
@@ -80,6 +83,13 @@ def table(results):
             f"peak; torch's {torchs:,.0f} MiB.",
         ]
     return "\n".join(text) + "\n"
+
+
+def warning(load_before):
+    """Return a line of warning, unless the machine is known to have been idle before the run."""
+    if load_before is not None and load_before <= LARGEST_LOAD:
+        return []
+    return ["**Measured on a busy machine: these figures do not tell.**", ""]
 
 
 def number(milliseconds):

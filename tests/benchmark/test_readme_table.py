@@ -26,3 +26,10 @@ def test_every_row_is_a_line_that_is_measured():
 def test_a_page_without_markers_is_refused():
     with pytest.raises(AssertionError, match="needs the markers"):
         SCRIPT["with_table"]("# A page\n", {})
+
+
+def test_figures_of_a_busy_machine_are_marked():
+    machine = {"cores": 2, "vector_extensions": "AVX2", "versions": {"torch": "2"}, "threads": 2}
+    for load, marked in ((0.1, False), (4.0, True), (None, True)):
+        results = {"machine": machine | {"load_before": load}, "lines": []}
+        assert ("Measured on a busy machine" in SCRIPT["table"](results)) is marked
