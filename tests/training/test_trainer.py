@@ -160,7 +160,7 @@ def test_what_is_evaluated_is_the_average_of_about_the_last_tenth_of_the_updates
             return super().evaluate(model)
 
     class Copies(Recorder):
-        def on_log(self, metrics):
+        def on_log(self, _):
             weights.append(trainer.model[0].weight.detach().double())
 
     trainer = make_trainer(run, Watching(), epochs=3, evaluate_every=1)

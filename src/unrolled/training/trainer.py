@@ -32,6 +32,8 @@ from unrolled.training.schedule import Progress, Schedule
 
 __all__ = ["Trainer", "TrainingResult"]
 
+Tensors = tuple[Tensor, ...] | list[Tensor]
+
 
 @dataclass(frozen=True)
 class TrainingResult:
@@ -59,9 +61,11 @@ class Trainer:
     AdamW (Loshchilov & Hutter 2019), the gradient clipped by its norm, warm-up and cosine, early
     stopping. What is evaluated and kept is the average of the weights over about the last tenth of
     the updates so far (Shamir & Zhang 2013, section 4), which is better than the last weights at
-    any time but the very end. A run that was killed at any moment goes on from its last checkpoint as if nothing had
-    happened: in one process, with `epochs`, on the same machine and number of threads, it ends with
-    the same bits.
+    any time but the very end.
+
+    A run that was killed at any moment goes on from its last checkpoint as if nothing had happened:
+    in one process, with `epochs`, on the same machine and number of threads, it ends with the same
+    bits.
 
     Args:
         model: Trained in place.
@@ -365,8 +369,6 @@ def _adamw(model: nn.Module, options: TrainingOptions) -> torch.optim.AdamW:
 
 
 @torch.no_grad()
-def _average_last_tenth(
-    average: list[Tensor], weights: list[Tensor], num_averaged: Tensor | int
-) -> None:
+def _average_last_tenth(average: Tensors, weights: Tensors, num_averaged: Tensor | int) -> None:
     """Move `average` towards `weights`: Shamir & Zhang's polynomial decay, with eta = 9."""
     torch._foreach_lerp_(average, weights, 10 / (int(num_averaged) + 10))
