@@ -4,7 +4,8 @@ Ours is `unrolled train lm`, an LSTM for `--minutes`. Its peers, one after the o
 run, are plain loops around torch.nn.LSTM of the same size: first as one usually writes it (an
 embedding, Adam at 2e-3, torch's initial values), then with all the settings of ours (one-hot input
 and its initial values, learning rate and its schedule, dropout), which leaves the kernels and the
-averaged weights as the difference. A peer ends when it gets there, at the latest after `--minutes`.
+averaged weights as the difference. A peer ends when it gets there, at the latest after `--minutes`
+for the second, whose learning rate has fallen to 0 by then, and `--longest-minutes` for the first.
 
 All are judged by the same function after the same numbers of updates; the clock stands still
 meanwhile, and the time between two evaluations is interpolated.
@@ -86,6 +87,7 @@ def train_plain(text, recipe, options):
     else:
         optimizer = torch.optim.Adam(model.parameters())
     columns = Columns(vocabulary.encode(content[:cut]), options.columns)
+    minutes = options.minutes if recipe.like_ours else options.longest_minutes
     points, seconds, characters, update, position = [], 0.0, 0, 0, 0
     while True:
         if update % options.evaluate_every == 0:
@@ -93,12 +95,12 @@ def train_plain(text, recipe, options):
             nats = evaluate_text(judge, vocabulary, content[cut:]).nats_per_token
             points.append((characters, seconds, nats))
             show(recipe.name, points)
-            if nats <= options.loss or seconds >= 60 * options.minutes:
+            if nats <= options.loss or seconds >= 60 * minutes:
                 return points
         began = time.perf_counter()
         factor = 1.0
         if recipe.like_ours:
-            done = min(1.0, seconds / (60 * options.minutes))
+            done = min(1.0, seconds / (60 * minutes))
             factor = learning_rate_factor(done, TrainingOptions.warmup)
         for group in optimizer.param_groups:
             group["lr"] = recipe.learning_rate * factor
@@ -176,7 +178,8 @@ def main():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("text", type=Path)
     parser.add_argument("--loss", type=float, default=1.5, help="nats per character")
-    parser.add_argument("--minutes", type=float, default=10.0)
+    parser.add_argument("--minutes", type=float, default=4.0)
+    parser.add_argument("--longest-minutes", type=float, default=10.0)
     parser.add_argument("--hidden-size", type=int, default=512)
     parser.add_argument("--dropout", type=float, default=0.5)
     parser.add_argument("--learning-rate", type=float, default=TrainingOptions.learning_rate)
