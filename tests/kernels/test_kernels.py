@@ -15,7 +15,8 @@ from hypothesis import strategies as st
 
 import unrolled
 from unrolled.kernels import choose_path, using_path
-from unrolled.kernels.dispatch import kernel_of
+from unrolled.kernels.emit import emit
+from unrolled.kernels.trace import trace
 from unrolled.layers.state import map_state, state_tensors
 
 pytestmark = pytest.mark.skipif(
@@ -48,6 +49,7 @@ CELLS = {
     "rnn relu": lambda *size, **k: unrolled.RNN(*size, nonlinearity="relu", **k),
     "lstm": lambda *size, **k: unrolled.LSTM(*size, **k),
     "gru": lambda *size, **k: unrolled.GRU(*size, **k),
+    "gru, reset before": lambda *size, **k: unrolled.GRU(*size, reset="before", **k),
     "janet": lambda *size, **k: unrolled.JANET(*size, **k),
     "peephole": lambda *size, **k: unrolled.Recurrent(PEEPHOLE, *size, **k),
     "min gru": lambda *size, **k: unrolled.Recurrent(MIN_GRU, *size, **k),
@@ -341,7 +343,7 @@ def test_values_that_are_not_float32_take_another_path():
 
 
 def test_the_source_names_the_cell_its_equations_and_gates():
-    source = kernel_of(unrolled.LSTM(1, 1).cell).source
+    source = emit(trace(unrolled.LSTM(1, 1).cell))
     for text in ("Kernel of the cell lstm", "c_t = f * c_{t-1} + i * g", "f_t = vsigmoid(a_f)"):
         assert text in source
 

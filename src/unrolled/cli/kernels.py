@@ -25,7 +25,7 @@ def show(cell: _Name) -> None:
     from unrolled.kernels.emit import emit
     from unrolled.kernels.trace import trace
 
-    typer.echo(emit(trace(_find(cell))).source)
+    typer.echo(emit(trace(_find(cell))))
 
 
 @kernels_app.command("list")

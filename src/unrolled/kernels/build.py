@@ -13,6 +13,7 @@ import re
 import shutil
 import stat
 import time
+from collections.abc import Callable
 from contextlib import suppress
 from functools import cache
 from itertools import takewhile
@@ -22,7 +23,7 @@ from typing import NamedTuple
 
 from unrolled.kernels.compiler import FLAGS, Compiler, KernelError, find_compiler
 
-__all__ = ["CacheFolder", "Entry", "cache_folder", "clear", "entries", "load"]
+__all__ = ["CacheFolder", "Entry", "cache_folder", "clear", "entries", "load", "load_defined"]
 
 MAX_ENTRIES = 64
 MAX_BYTES = 64 * 2**20  # without zig's libc, if there is no other compiler: 50 MB, once
@@ -64,17 +65,31 @@ def load(source: str, name: str) -> ctypes.CDLL:
     Raises:
         KernelError: There is no compiler, or it fails, or the library cannot be kept or loaded.
     """
+    return load_defined(source, lambda: source, name)
+
+
+def load_defined(definition: str, write: Callable[[], str], name: str) -> ctypes.CDLL:
+    """Return the library of the source that `write` returns, which is not called if it is cached.
+
+    Args:
+        definition: All that the source depends on.
+        write: Returns the source, C, gnu11.
+        name: What to call it in the cache.
+
+    Raises:
+        KernelError: As `load`.
+    """
     compiler = find_compiler()
     if compiler is None:
         hint = 'install gcc or clang, or: pip install "unrolled[compiler]"'
         raise KernelError("there is no C compiler", hint)  # the same words for every kernel
     try:
         file_name = re.sub(r"\W", "_", name, flags=re.ASCII)[:64] or "_"
-        path = cache_folder().path / f"{file_name}-{_key(source, compiler)}.so"
+        path = cache_folder().path / f"{file_name}-{_key(definition, compiler)}.so"
         if _is_sound(path):
             os.utime(path)
             return ctypes.CDLL(str(path))
-        _build(source, compiler, path)
+        _build(write(), compiler, path)
         library = ctypes.CDLL(str(path))
         _trim(path.parent)
         return library
@@ -149,8 +164,8 @@ def _temporary_folder() -> Path:
     return folder
 
 
-def _key(source: str, compiler: Compiler) -> str:
-    parts = (str(_FORMAT), source, compiler.identity(), *FLAGS, _processor())
+def _key(definition: str, compiler: Compiler) -> str:
+    parts = (str(_FORMAT), definition, compiler.identity(), *FLAGS, _processor())
     return hashlib.sha256("\0".join(parts).encode()).hexdigest()[:32]
 
 

@@ -1,90 +1,48 @@
-"""Calling a compiled kernel: memory, packing of weights, threads, autograd.
+"""Running a compiled kernel on tensors: memory, packing of weights, autograd.
 
-What a kernel computes is in the C that `emit` writes. Here torch's tensors become its arguments.
+What a kernel computes is in the C that `emit` writes; how it is called is in `native`.
 """
 
 import ctypes
-from collections.abc import Callable, Iterator, Sequence
+import sys
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass
-from functools import cached_property, lru_cache
+from functools import lru_cache
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
 
 from unrolled.cells import Cell
+from unrolled.errors import ShapeError
 from unrolled.kernels import reference
-from unrolled.kernels.build import load
-from unrolled.kernels.compiler import KernelError
+from unrolled.kernels.build import load, load_defined
 from unrolled.kernels.emit import emit
+from unrolled.kernels.native import Call, Library
 from unrolled.kernels.reference import Weights
-from unrolled.kernels.trace import Column, UntraceableError, trace
+from unrolled.kernels.rows import Rows, lay_out
+from unrolled.kernels.trace import trace
 
-__all__ = ["Kernel", "make_kernel", "packing_once"]
+__all__ = ["FLOAT", "Kernel", "make_kernel", "packing_once"]
 
-_MOST_STATES = 8
-_MOST_ROWS_OF_A_PART = 1024
 _HUGE_PAGE = 2 << 20
 _MADV_HUGEPAGE = 14
 _PADDING = 16  # floats: rows whose stride is a power of two are slow to multiply transposed
 
-_pointer, _integer = ctypes.c_void_p, ctypes.c_int64
 # said each time, because a user may have changed torch's defaults
-_FLOAT: Any = {"dtype": torch.float32, "device": "cpu"}
-_INDEX: Any = {"dtype": torch.int64, "device": "cpu"}
+FLOAT: Any = {"dtype": torch.float32, "device": "cpu"}
 
 
-class _Call(ctypes.Structure):
-    """`Call` of runtime/call.h."""
-
-    _fields_ = [
-        *((name, _integer) for name in ("num_steps", "batch_size", "input_size", "hidden_size")),
-        *((name, _integer) for name in ("reverse", "train", "gate_stride")),
-        *((name, _pointer) for name in ("batch_sizes", "starts", "parts", "x", "input_weight")),
-        *((name, _pointer) for name in ("recurrent_weight", "bias", "parameters", "gates")),
-        ("scratch", _integer),
-        ("initial", _pointer * _MOST_STATES),
-        ("states", _pointer * _MOST_STATES),
-        ("d_output", _pointer),
-        ("d_states", _pointer * _MOST_STATES),
-    ]
+class _PackedOnce(NamedTuple):
+    weights: tuple[Tensor | None, ...]  # kept alive, so that their addresses stay their own
+    versions: list[int]
+    packed: Tensor
 
 
-class _Product(ctypes.Structure):
-    """`Product` of runtime/sequence.h."""
-
-    _fields_ = [
-        *((name, _integer) for name in ("rows", "depth", "columns", "stride", "out_stride")),
-        ("num_parts", _integer),
-        *((name, _pointer) for name in ("a", "packed", "out")),
-    ]
-
-
-class _Gradient(ctypes.Structure):
-    """`Gradient` of runtime/gradient.h."""
-
-    _fields_ = [
-        *((name, _integer) for name in ("depth", "rows", "columns", "num_parts", "a_stride")),
-        ("out_stride", _integer),
-        *((name, _pointer) for name in ("a", "b", "b_first", "b_index")),
-        ("num_first", _integer),
-        *((name, _pointer) for name in ("out", "scratch")),
-    ]
-
-
-@lru_cache
-def _parallel_for() -> int:
-    """Return the address of torch's own thread pool, a part of its stable ABI."""
-    library = ctypes.CDLL(str(Path(torch.__file__).parent / "lib" / "libtorch_cpu.so"))
-    address = ctypes.cast(library.torch_parallel_for, _pointer).value
-    assert address is not None
-    return address
-
-
-Packed = dict[tuple[object, ...], tuple[Tensor, Tensor, Tensor]]
+Packed = dict[object, _PackedOnce]
 
 _packed: ContextVar[Packed | None] = ContextVar("packed", default=None)
 
@@ -93,8 +51,9 @@ _packed: ContextVar[Packed | None] = ContextVar("packed", default=None)
 def packing_once(packed: Packed) -> Iterator[None]:
     """Keep packed weights in `packed` for the next block that is given the same dict.
 
-    For many short calls with the same weights: streams and generation. The weights are compared
-    with a copy each time, which is cheaper than packing them: torch does not count every change.
+    For many short calls with the same weights: streams and generation. Weights that have changed
+    are packed again: those that torch counts as changed, and those of which a sample differs, for
+    torch does not count what its fused optimisers do.
     """
     token = _packed.set(packed)
     try:
@@ -103,95 +62,45 @@ def packing_once(packed: Packed) -> Iterator[None]:
         _packed.reset(token)
 
 
-def _once(key: tuple[object, ...], weight: Tensor, pack: Callable[[], Tensor]) -> Tensor:
-    """Return `pack()`, or what an earlier call for the same weight returned."""
-    packed = _packed.get()
-    if packed is None or not isinstance(weight, torch.nn.Parameter) or weight.is_inference():
-        return pack()
-    key = (*key, id(weight), weight.data_ptr())
-    known = packed.get(key)
-    if known is None or not torch.equal(known[1], weight):
-        # the weight is kept alive, so that its id and its address stay its own
-        known = packed[key] = (weight, weight.detach().clone(), pack())
-    return known[2]
-
-
-@dataclass(frozen=True)
-class _Rows:
-    """How packed rows lie, and which thread has which: int64 tensors for the kernel to read."""
-
-    batch_sizes: Tensor
-    starts: Tensor
-    parts: Tensor
-    before: Tensor  # which of (initial states, outputs) comes before each packed row
-    last: Tensor | None  # for ragged rows: the packed row where each row of the batch ends
-    num_rows: int
-    num_begun: int
-
-    @property
-    def num_parts(self) -> int:
-        return len(self.parts) - 1
-
-    @property
-    def largest_part(self) -> int:
-        return int(self.parts.diff().max())
-
-
-@lru_cache(maxsize=16)
-def _lay_out(batch_sizes: tuple[int, ...], reverse: bool, num_threads: int) -> _Rows:
-    sizes = torch.tensor(batch_sizes, **_INDEX)
-    starts = sizes.cumsum(0) - sizes
-    begun = batch_sizes[0]
-    rows = torch.arange(begun, **_INDEX)
-    lengths = (sizes[:, None] > rows).sum(0)
-    work = torch.cat([torch.zeros(1, **_INDEX), lengths.cumsum(0)])
-    num_parts = max(min(num_threads, begun), -(-begun // _MOST_ROWS_OF_A_PART))
-    shares = [-(-int(work[-1]) * part // num_parts) for part in range(num_parts + 1)]
-    parts = torch.searchsorted(work, torch.tensor(shares, **_INDEX))
-    step, row = (rows < sizes[:, None]).nonzero(as_tuple=True)
-    other = step + 1 if reverse else step - 1
-    inside = (other < lengths[row]) if reverse else (other >= 0)
-    known = begun + starts[other.clamp(0, len(batch_sizes) - 1)] + row
-    before = torch.where(inside, known, row)
-    last = None
-    if batch_sizes[-1] != begun:
-        ends = torch.zeros_like(lengths) if reverse else lengths - 1
-        last = starts[ends] + rows
-    return _Rows(sizes, starts, parts, before, last, int(work[-1]), begun)
-
-
-def _buffer(*shape: int) -> Tensor:
-    """Return uninitialised memory, in huge pages where it is large: faults are what costs."""
-    buffer = torch.empty(shape, **_FLOAT)
-    if buffer.nbytes >= 2 * _HUGE_PAGE:
-        begin = -(-buffer.data_ptr() // _HUGE_PAGE) * _HUGE_PAGE
-        end = (buffer.data_ptr() + buffer.nbytes) // _HUGE_PAGE * _HUGE_PAGE
-        _libc().madvise(_pointer(begin), ctypes.c_size_t(end - begin), _MADV_HUGEPAGE)
-    return buffer
-
-
-@lru_cache
-def _libc() -> ctypes.CDLL:
-    return ctypes.CDLL(None)
-
-
 def make_kernel(cell: Cell) -> "Kernel":
     """Return the compiled kernel of `cell`.
 
     Raises:
         UntraceableError: the equations are none that a kernel can have.
-        KernelError: no compiler, or one that fails.
+        KernelError: no compiler, or one that fails, or no way to torch's threads.
     """
-    traced = trace(cell)
-    try:
-        _parallel_for()
-    except (OSError, AttributeError) as error:
-        raise KernelError(f"torch's thread pool cannot be called: {error}") from error
-    if len(cell.states) > _MOST_STATES:
-        raise UntraceableError(f"cell {cell.name}: a kernel has at most {_MOST_STATES} states")
-    emitted = emit(traced)
-    library = load(emitted.source, cell.name)
-    return Kernel(cell, traced.columns, emitted.slots, emitted.source, library)
+    if cell.equations.__module__.startswith("unrolled.cells."):
+        definition = _files_behind(cell)  # known without tracing, which takes a second
+        library = load_defined(definition, lambda: emit(trace(cell)), cell.name)
+    else:  # what such equations read from outside can be known only by tracing them
+        library = load(emit(trace(cell)), cell.name)
+    return Kernel(cell, Library(library))
+
+
+def _files_behind(cell: Cell) -> str:
+    """Return the text of all files that the source of a built-in cell's kernel comes from."""
+    equations = sys.modules[cell.equations.__module__].__file__
+    assert equations is not None
+    here = Path(__file__).parent
+    written = [here / f"{name}.py" for name in ("trace", "expressions", "emit")]
+    files = [Path(equations), *written, *sorted(here.glob("runtime/*.h"))]
+    texts = [file.read_text(encoding="utf-8") for file in files]
+    return "\0".join([torch.__version__, cell.name, *texts])
+
+
+class Forward(NamedTuple):
+    """What a forward pass leaves.
+
+    output: (N, H). after: the states at the end, (B, H) each. histories: in training, each state
+    after each step, (N, H). gates: in training, what `Kernel.backward` reads and overwrites.
+    records: (N, names, H) if asked for.
+    """
+
+    output: Tensor
+    after: list[Tensor]
+    histories: list[Tensor]
+    gates: Tensor
+    records: Tensor | None
 
 
 @dataclass(frozen=True, eq=False)
@@ -200,17 +109,11 @@ class Kernel:
 
     Args:
         cell: The equations.
-        columns: The gates in the order of the gate buffer.
-        slots: Vectors of H in a row of the gate buffer.
-        source: The C it was compiled from.
         library: The loaded code.
     """
 
     cell: Cell
-    columns: tuple[Column, ...]
-    slots: int
-    source: str
-    library: ctypes.CDLL
+    library: Library
 
     def run(
         self,
@@ -222,310 +125,257 @@ class Kernel:
         reverse: bool = False,
     ) -> tuple[Tensor, tuple[Tensor, ...]]:
         """Do what `reference.run` does, for float32 tensors on CPU, without a projection."""
-        rows = _lay_out(tuple(batch_sizes), reverse, torch.get_num_threads())
+        rows = lay_out(tuple(batch_sizes), torch.get_num_threads())
+        self._check(x, rows, weights, states)
         flat = [w for w in weights[:4] if w is not None]
         tensors = (x, *states, *flat, *weights.parameters)
-        self._check(x, rows, weights, states)
         if torch.is_grad_enabled() and any(tensor.requires_grad for tensor in tensors):
             biased = weights.bias_ih is not None
             output, *after = _Recurrence.apply(  # type: ignore[no-untyped-call]
-                self, rows, reverse, biased, len(states), x, *states, *flat, *weights.parameters
+                self, rows, reverse, biased, len(states), *tensors
             )
-        else:
-            output, after, _ = self.forward(x, rows, weights, states, reverse, train=False)
-        return output, tuple(after)
+            return output, tuple(after)
+        result = self.forward(x, rows, weights, states, reverse)
+        return result.output, tuple(result.after)
 
-    def _check(self, x: Tensor, rows: _Rows, weights: Weights, states: tuple[Tensor, ...]) -> None:
-        """Assert that the kernel will read and write inside of what it is given."""
-        hidden_size, num_gates = states[0].shape[1], len(self.cell.gates) * states[0].shape[1]
+    def record(
+        self,
+        x: Tensor,
+        batch_sizes: Sequence[int],
+        weights: Weights,
+        states: tuple[Tensor, ...],
+        *,
+        reverse: bool = False,
+    ) -> tuple[Tensor, tuple[Tensor, ...], dict[str, Tensor]]:
+        """Return what `run` does, without gradients, and every named value of each step, (N, H)."""
+        rows = lay_out(tuple(batch_sizes), torch.get_num_threads())
+        self._check(x, rows, weights, states)
+        result = self.forward(x, rows, weights, states, reverse, record=True)
+        assert result.records is not None
+        named = dict(zip(self.library.records, result.records.unbind(1), strict=True))
+        return result.output, tuple(result.after), named
+
+    def _check(self, x: Tensor, rows: Rows, weights: Weights, states: tuple[Tensor, ...]) -> None:
+        """Raise `ShapeError` unless the kernel will read and write inside of what it is given."""
+        batch_size, hidden_size = states[0].shape
+        num_gates = len(self.cell.gates) * hidden_size
         num_recurrent = len(self.cell.recurrent) * hidden_size
-        expected = [
-            (x, (rows.num_rows, x.shape[1])),
-            (weights.weight_ih, (num_gates, x.shape[1])),
-            (weights.weight_hh, (num_recurrent, hidden_size)),
-            (weights.bias_ih, (num_gates,)),
-            (weights.bias_hh, (num_recurrent,)),
-            *((state, (len(states[0]), hidden_size)) for state in states),
-            *((vector, (hidden_size,)) for vector in weights.parameters),
+        expected: list[tuple[str, Tensor | None, tuple[int, ...]]] = [
+            ("x", x, (rows.num_rows, x.shape[1])),
+            ("weight_ih", weights.weight_ih, (num_gates, x.shape[1])),
+            ("weight_hh", weights.weight_hh, (num_recurrent, hidden_size)),
+            ("bias_ih", weights.bias_ih, (num_gates,)),
+            ("bias_hh", weights.bias_hh, (num_recurrent,)),
+            *(("state", state, (batch_size, hidden_size)) for state in states),
+            *(("weight vector", vector, (hidden_size,)) for vector in weights.parameters),
         ]
-        for tensor, shape in expected:
-            if tensor is not None:
-                assert tuple(tensor.shape) == shape, (tensor.shape, shape)
-                assert (tensor.dtype, tensor.device.type) == (torch.float32, "cpu")
+        for name, tensor, shape in expected:
+            if tensor is not None and (tensor.shape != shape or not _is_plain(tensor)):
+                raise ShapeError(
+                    f"cell {self.cell.name}: {name} must be float32 {shape} on cpu, got "
+                    f"{tensor.dtype} {tuple(tensor.shape)} on {tensor.device}"
+                )
+        if batch_size < rows.num_begun:
+            raise ShapeError(
+                f"cell {self.cell.name}: {rows.num_begun} rows have {batch_size} states"
+            )
 
     def forward(
         self,
         x: Tensor,
-        rows: _Rows,
+        rows: Rows,
         weights: Weights,
         states: tuple[Tensor, ...],
         reverse: bool,
-        train: bool,
-    ) -> tuple[Tensor, list[Tensor], tuple[Tensor, ...]]:
-        """Return the output, the states at the end, and what `backward` needs of it."""
-        hidden_size, num_inputs = states[0].shape[1], len(self._input_blocks)
-        x, states = x.contiguous(), tuple(state.contiguous() for state in states)
-        call = self._call(x, rows, states, reverse)
-        packed_input = self._pack("plain", weights.weight_ih, hidden_size, self._input_blocks)
-        keep = [packed_input, self._bias(weights, hidden_size)]
-        call.input_weight, call.bias = packed_input.data_ptr(), keep[1].data_ptr()
-        if weights.weight_hh is not None:
-            keep.append(self._pack_gates(weights.weight_hh, hidden_size))
-            call.recurrent_weight = keep[-1].data_ptr()
-        if weights.parameters:
-            keep.append(torch.stack([p.contiguous() for p in weights.parameters]))
-            call.parameters = keep[-1].data_ptr()
-        output = _buffer(rows.num_rows, hidden_size)
-        histories = [output]
+        train: bool = False,
+        record: bool = False,
+    ) -> Forward:
+        """Run all steps; `train` keeps what `backward` needs, `record` every named value."""
+        num_rows, hidden_size = rows.num_rows, states[0].shape[1]
+        call, keep = self.call(x, rows, weights, states, reverse)
+        keep += [self._packed(call, weights)]
+        call.packed = keep[-1].data_ptr()
+        output = _buffer(num_rows, hidden_size)
         if train:
-            gates = _buffer(rows.num_rows, self.slots * hidden_size + _PADDING)
-            histories += [_buffer(rows.num_rows, hidden_size) for _ in states[1:]]
             call.train = 1
+            gates = _buffer(num_rows, self.library.slots * hidden_size + _PADDING)
+            call.gates, call.gate_stride = gates.data_ptr(), gates.stride(0)
+            histories = [output, *(_buffer(num_rows, hidden_size) for _ in states[1:])]
         else:
-            stride = num_inputs * hidden_size
-            gates = _buffer(rows.num_parts, max(96, rows.largest_part) * stride)
-            call.scratch = gates.stride(0)
-            histories += [state[: rows.num_begun].clone() for state in states[1:]]
-        call.gates = gates.data_ptr()
-        call.gate_stride = gates.stride(0) if train else stride
+            gates = output  # of no use
+            call.gate_stride = self.library.scratch_slots * hidden_size
+            histories = [output, *(state[: rows.num_begun].clone() for state in states[1:])]
         for index, history in enumerate(histories):
             call.states[index] = history.data_ptr()
-        self.library.unrolled_forward(
-            _pointer(_parallel_for()), ctypes.byref(call), _integer(rows.num_parts)
-        )
+        records = None
+        if record:
+            records = torch.empty(num_rows, len(self.library.records), hidden_size, **FLOAT)
+            call.records = records.data_ptr()
+        if workspace := self.library.workspace_floats(call, backward=False):
+            keep.append(torch.empty(workspace, **FLOAT))
+            call.workspace = keep[-1].data_ptr()
+        self.library.forward(call)
         after = [_ends(output, states[0], rows, reverse)]
         for history, state in zip(histories[1:], states[1:], strict=True):
-            running = _with_idle(history, state) if not train else None
-            after.append(_ends(history, state, rows, reverse) if running is None else running)
-        return output, after, (gates, *histories)
+            ends = _ends(history, state, rows, reverse) if train else _with_idle(history, state)
+            after.append(ends)
+        return Forward(output, after, histories, gates, records)
 
     def backward(
         self,
-        rows: _Rows,
-        reverse: bool,
-        saved: tuple[Tensor, ...],
         x: Tensor,
-        states: tuple[Tensor, ...],
+        rows: Rows,
         weights: Weights,
-        d_output: Tensor,
-        d_states: list[Tensor],
-        needs_d_x: bool,
-    ) -> tuple[Tensor | None, list[Tensor], list[Tensor], list[Tensor]]:
-        """Return the gradients by the input, the states, the weights and the vectors.
+        states: tuple[Tensor, ...],
+        reverse: bool,
+        kept: tuple[Tensor, Sequence[Tensor]],
+        given: tuple[Tensor | None, ...],
+        wanted: Sequence[bool],
+    ) -> list[Tensor | None]:
+        """Return the gradients by the input, the states, the weights and the vectors, if `wanted`.
 
-        The gates that `forward` saved are overwritten.
+        kept: the gates and the histories of `forward`; the gates are overwritten. given: the
+        gradients by the output and the states at the end, None for zero.
         """
-        gates, *histories = saved
-        hidden_size = states[0].shape[1]
-        call = self._call(x, rows, states, reverse)
-        keep = [d_output.contiguous()]
-        call.d_output, call.gates = keep[0].data_ptr(), gates.data_ptr()
-        call.gate_stride = gates.stride(0)
-        if weights.weight_hh is not None:
-            packed = self._pack("straight", weights.weight_hh, hidden_size, self._recurrent_blocks)
-            keep.append(packed)
-            call.recurrent_weight = keep[-1].data_ptr()
-        if weights.parameters:
-            keep.append(torch.stack([p.contiguous() for p in weights.parameters]))
-            call.parameters = keep[-1].data_ptr()
+        gates, histories = kept
+        call, keep = self.call(x, rows, weights, states, reverse)
+        call.train, call.gates, call.gate_stride = 1, gates.data_ptr(), gates.stride(0)
+        d_output = torch.zeros_like(histories[0]) if given[0] is None else given[0].contiguous()
+        keep.append(d_output)
+        call.d_output = d_output.data_ptr()
+        d_states = [
+            torch.zeros_like(state) if d_after is None else d_after.contiguous().clone()
+            for state, d_after in zip(states, given[1:], strict=True)
+        ]
         for index, (history, d_state) in enumerate(zip(histories, d_states, strict=True)):
             call.states[index], call.d_states[index] = history.data_ptr(), d_state.data_ptr()
-        self.library.unrolled_backward(
-            _pointer(_parallel_for()), ctypes.byref(call), _integer(rows.num_parts)
-        )
-        d_weights, d_vectors = self._weight_gradients(
-            gates, x, histories[0], states[0], rows, weights
-        )
-        d_x = self._input_gradient(gates, weights, x) if needs_d_x else None
-        return d_x, d_states, d_weights, d_vectors
+        flat = [w for w in weights[:4] if w is not None]
+        others = [x, *flat, *weights.parameters]
+        others_wanted = [wanted[0], *wanted[1 + len(states) :]]
+        gradients = [
+            _buffer(*tensor.shape) if is_wanted else None
+            for tensor, is_wanted in zip(others, others_wanted, strict=True)
+        ]
+        d_x, *d_weights = gradients
+        call.d_x = None if d_x is None else d_x.data_ptr()
+        names = [
+            name
+            for name, weight in zip(Weights._fields[:4], weights[:4], strict=True)
+            if weight is not None
+        ]
+        for name, gradient in zip(names, d_weights, strict=False):
+            if gradient is not None:
+                setattr(call, f"d_{name}", gradient.data_ptr())
+        for index, gradient in enumerate(d_weights[len(names) :]):
+            if gradient is not None:
+                call.d_parameters[index] = gradient.data_ptr()
+        keep.append(torch.empty(self.library.workspace_floats(call, backward=True), **FLOAT))
+        call.workspace = keep[-1].data_ptr()
+        self.library.backward(call)
+        return [d_x, *d_states, *d_weights]
 
-    def _call(self, x: Tensor, rows: _Rows, states: tuple[Tensor, ...], reverse: bool) -> _Call:
-        call = _Call(
-            num_steps=len(rows.batch_sizes),
-            batch_size=len(states[0]),
-            input_size=x.shape[1],
-            hidden_size=states[0].shape[1],
-            reverse=int(reverse),
-            batch_sizes=rows.batch_sizes.data_ptr(),
-            starts=rows.starts.data_ptr(),
-            parts=rows.parts.data_ptr(),
-            x=x.data_ptr(),
-        )
-        for index, state in enumerate(states):
-            call.initial[index] = state.data_ptr()
-        return call
-
-    @cached_property
-    def _input_blocks(self) -> tuple[int, ...]:
-        """For each column that the input feeds, the block of rows of W_x."""
-        return tuple(self.cell.gates.index(c.gate) for c in self.columns if c.input)
-
-    @cached_property
-    def _recurrent_blocks(self) -> tuple[int, ...]:
-        """For each column that the recurrence feeds, the block of rows of W_h."""
-        return tuple(self.cell.recurrent.index(c.gate) for c in self.columns if c.recurrent)
-
-    def _pack(self, how: str, weight: Tensor, hidden_size: int, blocks: Sequence[int]) -> Tensor:
-        """Return W (., K) packed: "plain" as its transpose, "straight" as it is."""
-        return _once(
-            (self, how, *blocks), weight, lambda: self._packed(how, weight, hidden_size, blocks)
-        )
-
-    def _packed(self, how: str, weight: Tensor, hidden_size: int, blocks: Sequence[int]) -> Tensor:
-        weight = weight.contiguous()
-        width = 4 * self.library.unrolled_vector_width()
-        block_rows = torch.tensor([hidden_size * block for block in blocks], **_INDEX)
-        depth, columns = weight.shape[1], len(blocks) * hidden_size
-        if how == "straight":
-            depth, columns = columns, depth
-        packed = torch.empty(-(-columns // width) * width * depth, **_FLOAT)
-        arguments = (_pointer(weight.data_ptr()), _integer(weight.shape[1]), _integer(hidden_size))
-        getattr(self.library, f"unrolled_pack_{how}")(
-            *arguments,
-            _pointer(block_rows.data_ptr()),
-            _integer(len(blocks)),
-            _pointer(packed.data_ptr()),
-        )
-        return packed
-
-    def _pack_gates(self, weight: Tensor, hidden_size: int) -> Tensor:
-        return _once((self, "gates"), weight, lambda: self._packed_gates(weight, hidden_size))
-
-    def _packed_gates(self, weight: Tensor, hidden_size: int) -> Tensor:
-        weight = weight.contiguous()
-        block_rows = torch.tensor(
-            [hidden_size * block for block in self._recurrent_blocks], **_INDEX
-        )
-        packed = torch.empty(self._packed_gates_size(_integer(hidden_size)), **_FLOAT)
-        self.library.unrolled_pack_gates(
-            _pointer(weight.data_ptr()),
-            _integer(hidden_size),
-            _pointer(block_rows.data_ptr()),
-            _pointer(packed.data_ptr()),
-        )
-        return packed
-
-    def _bias(self, weights: Weights, hidden_size: int) -> Tensor:
-        """Return the bias of each column, (columns * H,)."""
-        bias = torch.zeros(len(self.columns), hidden_size, **_FLOAT)
-        if weights.bias_ih is not None:
-            num_inputs = len(self._input_blocks)
-            by_gate = weights.bias_ih.view(-1, hidden_size)
-            bias[:num_inputs] += by_gate[list(self._input_blocks)]
-        if weights.bias_hh is not None:
-            by_gate = weights.bias_hh.view(-1, hidden_size)
-            bias[len(self.columns) - len(self._recurrent_blocks) :] += by_gate[
-                list(self._recurrent_blocks)
-            ]
-        return bias
-
-    def _weight_gradients(
+    def call(
         self,
-        gates: Tensor,
         x: Tensor,
-        output: Tensor,
-        initial: Tensor,
-        rows: _Rows,
+        rows: Rows,
         weights: Weights,
-    ) -> tuple[list[Tensor], list[Tensor]]:
-        hidden_size = initial.shape[1]
-        num_inputs, num_recurrent = len(self._input_blocks), len(self._recurrent_blocks)
-        num_columns = len(self.columns)
-        by_input = gates[:, : num_inputs * hidden_size]
-        first = (num_columns - num_recurrent) * hidden_size
-        by_recurrence = gates[:, first : num_columns * hidden_size]
-        gradients = [_in_order(self._product(by_input, x), self._input_blocks)]
-        if num_recurrent:
-            product = self._product(by_recurrence, output, initial[: rows.num_begun], rows.before)
-            gradients.append(_in_order(product, self._recurrent_blocks))
-        sums = gates[:, : (num_columns + len(weights.parameters)) * hidden_size].sum(0)
-        sums = sums.view(-1, hidden_size)
-        if weights.bias_ih is not None:
-            gradients.append(_in_order(sums[:num_inputs], self._input_blocks).flatten())
-        if weights.bias_hh is not None:
-            recurrent = sums[num_columns - num_recurrent : num_columns]
-            gradients.append(_in_order(recurrent, self._recurrent_blocks).flatten().clone())
-        return gradients, list(sums[num_columns:])
+        states: tuple[Tensor, ...],
+        reverse: bool,
+    ) -> tuple[Call, list[Tensor]]:
+        """Return the arguments that all passes have, and what must outlive the call."""
+        call = Call()
+        call.num_steps, call.num_rows = len(rows.batch_sizes), rows.num_rows
+        call.input_size, call.hidden_size = x.shape[1], states[0].shape[1]
+        call.reverse = reverse
+        call.num_parts = len(rows.parts) - 1
+        call.num_threads = torch.get_num_threads() if _threads_run_at_once() else call.num_parts
+        call.batch_sizes, call.starts = rows.batch_sizes.data_ptr(), rows.starts.data_ptr()
+        call.parts = rows.parts.data_ptr()
+        keep = [x.contiguous()]
+        call.x = keep[0].data_ptr()
+        for name, weight in zip(Weights._fields[:4], weights[:4], strict=True):
+            if weight is not None:
+                keep.append(weight.contiguous())
+                setattr(call, name, keep[-1].data_ptr())
+        for index, vector in enumerate(weights.parameters):
+            keep.append(vector.contiguous())
+            call.parameters[index] = keep[-1].data_ptr()
+        for index, state in enumerate(states):
+            keep.append(state.contiguous())
+            call.initial[index] = keep[-1].data_ptr()
+        return call, keep
 
-    def _product(
-        self, a: Tensor, b: Tensor, b_first: Tensor | None = None, b_index: Tensor | None = None
-    ) -> Tensor:
-        """Return a^T (b_first, then b)[b_index], or a^T b."""
-        columns = b.shape[1]
-        out = torch.empty(a.shape[1], columns, **_FLOAT)
-        num_parts = min(torch.get_num_threads(), a.shape[1])
-        scratch = _buffer(num_parts, self._gradient_scratch(_integer(columns)))
-        gradient = _Gradient(
-            depth=len(a),
-            rows=a.shape[1],
-            columns=columns,
-            num_parts=num_parts,
-            a_stride=a.stride(0),
-            out_stride=columns,
-            a=a.data_ptr(),
-            b=b.data_ptr(),
-            b_first=None if b_first is None else b_first.data_ptr(),
-            b_index=None if b_index is None else b_index.data_ptr(),
-            num_first=0 if b_first is None else len(b_first),
-            out=out.data_ptr(),
-            scratch=scratch.data_ptr(),
-        )
-        self.library.unrolled_gradient(_pointer(_parallel_for()), ctypes.byref(gradient))
-        return out
-
-    @cached_property
-    def _packed_gates_size(self) -> Any:
-        function = self.library.unrolled_packed_gates
-        function.restype = _integer
-        return function
-
-    @cached_property
-    def _gradient_scratch(self) -> Any:
-        function = self.library.unrolled_gradient_scratch
-        function.restype = _integer
-        return function
-
-    def _input_gradient(self, gates: Tensor, weights: Weights, x: Tensor) -> Tensor:
-        weight = weights.weight_ih
-        hidden_size = weight.shape[0] // len(self.cell.gates)
-        packed = self._pack("straight", weight, hidden_size, self._input_blocks)
-        d_x = _buffer(*x.shape)
-        product = _Product(
-            rows=len(x),
-            depth=len(self._input_blocks) * hidden_size,
-            columns=x.shape[1],
-            stride=gates.stride(0),
-            out_stride=x.shape[1],
-            num_parts=min(torch.get_num_threads(), len(x)),
-            a=gates.data_ptr(),
-            packed=packed.data_ptr(),
-            out=d_x.data_ptr(),
-        )
-        self.library.unrolled_multiply(_pointer(_parallel_for()), ctypes.byref(product))
-        return d_x
+    def _packed(self, call: Call, weights: Weights) -> Tensor:
+        """Return the packed weights."""
+        flat, cache = weights[:4], _packed.get()
+        given = [w for w in flat if w is not None]
+        known = None
+        if cache is not None:
+            lasting = all(type(w) is torch.nn.Parameter and not w.is_inference() for w in given)
+            versions = [w._version for w in given] if lasting else []
+            known = cache.get((self, id(flat[0]))) if lasting else None
+            if known and not _same(known, flat, versions):
+                known = None
+        if known:
+            packed = known.packed
+        else:
+            packed = torch.empty(self.library.packed_floats(call), **FLOAT)
+            if cache is not None and lasting:
+                cache[self, id(flat[0])] = _PackedOnce(flat, versions, packed)
+        call.packed = packed.data_ptr()
+        self.library.pack(call, known=known is not None)
+        return packed
 
 
-def _ends(history: Tensor, initial: Tensor, rows: _Rows, reverse: bool) -> Tensor:
+def _same(known: _PackedOnce, weights: tuple[Tensor | None, ...], versions: list[int]) -> bool:
+    pairs = zip(known.weights, weights, strict=True)
+    return known.versions == versions and all(a is b for a, b in pairs)
+
+
+def _is_plain(tensor: Tensor) -> bool:
+    return tensor.dtype is torch.float32 and tensor.device.type == "cpu"
+
+
+@lru_cache
+def _threads_run_at_once() -> bool:
+    """Whether torch's pool gives every piece a thread of its own, so that pieces may meet."""
+    return "backend: OpenMP" in torch.__config__.parallel_info()
+
+
+def _buffer(*shape: int) -> Tensor:
+    """Return uninitialised memory, in huge pages where it is large: faults are what costs."""
+    buffer = torch.empty(shape, **FLOAT)
+    if buffer.nbytes >= 2 * _HUGE_PAGE:
+        begin = -(-buffer.data_ptr() // _HUGE_PAGE) * _HUGE_PAGE
+        end = (buffer.data_ptr() + buffer.nbytes) // _HUGE_PAGE * _HUGE_PAGE
+        _advise(begin, end - begin)
+    return buffer
+
+
+def _advise(begin: int, size: int) -> None:
+    advise = getattr(_libc(), "madvise", None)
+    if advise is not None:  # elsewhere pages are what they are
+        advise(ctypes.c_void_p(begin), ctypes.c_size_t(size), _MADV_HUGEPAGE)
+
+
+@lru_cache
+def _libc() -> ctypes.CDLL:
+    return ctypes.CDLL(None)
+
+
+def _ends(history: Tensor, initial: Tensor, rows: Rows, reverse: bool) -> Tensor:
     """Return the state at the end of each row of the batch, from those after all steps."""
     begun = rows.num_begun
-    if rows.last is not None:
-        ended = history[rows.last]
+    if reverse:
+        ended = history[:begun].clone()
     else:
-        ended = (history[:begun] if reverse else history[-begun:]).clone()
+        ended = history[-begun:].clone() if rows.even else history[rows.last]
     return _with_idle(ended, initial)
 
 
 def _with_idle(ended: Tensor, initial: Tensor) -> Tensor:
     """Return `ended` with the rows of length zero below it, whose states never changed."""
     return ended if len(ended) == len(initial) else torch.cat([ended, initial[len(ended) :]])
-
-
-def _in_order(by_column: Tensor, blocks: Sequence[int]) -> Tensor:
-    """Return blocks of rows, given in the order of the columns, in that of the weights."""
-    if list(blocks) == sorted(blocks):
-        return by_column
-    parts = by_column.chunk(len(blocks))
-    return torch.cat([parts[blocks.index(block)] for block in range(len(blocks))])
 
 
 class _Recurrence(torch.autograd.Function):
@@ -535,58 +385,44 @@ class _Recurrence(torch.autograd.Function):
     def forward(
         ctx: Any,
         kernel: Kernel,
-        rows: _Rows,
+        rows: Rows,
         reverse: bool,
         biased: bool,
         num_states: int,
         x: Tensor,
         *tensors: Tensor,
     ) -> tuple[Tensor, ...]:
-        states, rest = tensors[:num_states], list(tensors[num_states:])
-        weights = _unflatten(kernel, biased, rest)
-        output, after, saved = kernel.forward(x, rows, weights, states, reverse, train=True)
-        ctx.save_for_backward(x, *tensors, *saved[1:])
-        ctx.gates = saved[0]
+        weights = _unflatten(kernel, biased, tensors[num_states:])
+        result = kernel.forward(x, rows, weights, tensors[:num_states], reverse, train=True)
+        ctx.save_for_backward(x, *tensors, *result.histories, result.gates)
         ctx.fixed = (kernel, rows, reverse, biased, num_states, len(tensors))
-        return (output, *after)
+        ctx.spent = False
+        ctx.set_materialize_grads(False)
+        return (result.output, *result.after)
 
     @staticmethod
-    def backward(ctx: Any, d_output: Tensor, *d_after: Tensor) -> Any:
-        if torch.is_grad_enabled():  # create_graph=True: the gradient is to be differentiated
-            return (
-                None,
-                None,
-                None,
-                None,
-                None,
-                *_differentiable_gradients(ctx, d_output, d_after),
-            )
+    def backward(ctx: Any, *given: Tensor | None) -> Any:
+        batched = torch._C._functorch.is_functorch_wrapped_tensor
+        if torch.is_grad_enabled() or any(g is not None and batched(g) for g in given):
+            # create_graph=True: the gradient is to be differentiated; or many are asked for at once
+            with torch.enable_grad():
+                return (None,) * 5 + _differentiable_gradients(ctx, given)
         kernel, rows, reverse, biased, num_states, num_tensors = ctx.fixed
-        x, *others = ctx.saved_tensors
-        tensors, histories = others[:num_tensors], others[num_tensors:]
-        states = tuple(state.contiguous() for state in tensors[:num_states])
-        weights = _unflatten(kernel, biased, tensors[num_states:])
-        gates, ctx.gates = ctx.gates, None
-        if gates is None:  # a second backward pass: the first has overwritten them
-            gates = kernel.forward(x, rows, weights, states, reverse, train=True)[2][0]
-        d_states = [gradient.contiguous().clone() for gradient in d_after]
-        d_x, d_states, d_weights, d_vectors = kernel.backward(
-            rows,
-            reverse,
-            (gates, *histories),
-            x.contiguous(),
-            states,
-            weights,
-            d_output,
-            d_states,
-            ctx.needs_input_grad[5],
-        )
-        return (None, None, None, None, None, d_x, *d_states, *d_weights, *d_vectors)
+        x, *others, gates = ctx.saved_tensors
+        states, histories = tuple(others[:num_states]), others[num_tensors:]
+        weights = _unflatten(kernel, biased, others[num_states:num_tensors])
+        if ctx.spent:  # a second backward pass: the first has overwritten the gates
+            gates = kernel.forward(x, rows, weights, states, reverse, train=True).gates
+        ctx.spent = True
+        wanted = ctx.needs_input_grad[5:]
+        kept = (gates, histories)
+        found = kernel.backward(x, rows, weights, states, reverse, kept, given, wanted)
+        return (None,) * 5 + tuple(found)
 
 
 def _differentiable_gradients(
-    ctx: Any, d_output: Tensor, d_after: Sequence[Tensor]
-) -> list[Tensor | None]:
+    ctx: Any, given: tuple[Tensor | None, ...]
+) -> tuple[Tensor | None, ...]:
     """Return the gradients by the reference, with a graph of their own."""
     kernel, rows, reverse, biased, num_states, num_tensors = ctx.fixed
     # views, so that the gradient stops here and does not run on into what they were made from
@@ -600,8 +436,10 @@ def _differentiable_gradients(
         reverse=reverse,
     )
     wanted = [tensor for tensor in (x, *tensors) if tensor.requires_grad]
-    results, given = (output, *after), (d_output, *d_after)
-    pairs = [(r, g) for r, g in zip(results, given, strict=True) if r.requires_grad]
+    results = zip((output, *after), given, strict=True)
+    pairs = [(r, g) for r, g in results if g is not None and r.requires_grad]
+    if not pairs:
+        return tuple(None for _ in range(1 + num_tensors))
     found = iter(
         torch.autograd.grad(
             [r for r, _ in pairs],
@@ -611,20 +449,13 @@ def _differentiable_gradients(
             allow_unused=True,
         )
     )
-    return [next(found) if tensor.requires_grad else None for tensor in (x, *tensors)]
+    return tuple(next(found) if tensor.requires_grad else None for tensor in (x, *tensors))
 
 
 def _unflatten(kernel: Kernel, biased: bool, tensors: Sequence[Tensor]) -> Weights:
     recurrent = bool(kernel.cell.recurrent)
-    names = ["weight_ih", *(["weight_hh"] if recurrent else [])]
-    if biased:
-        names += ["bias_ih", *(["bias_hh"] if recurrent else [])]
-    named = dict(zip(names, tensors, strict=False))
-    return Weights(
-        named["weight_ih"],
-        named.get("weight_hh"),
-        named.get("bias_ih"),
-        named.get("bias_hh"),
-        None,
-        tuple(tensors[len(names) :]),
-    )
+    given = iter(tensors)
+    present = (True, recurrent, biased, biased and recurrent)
+    weight_ih, weight_hh, bias_ih, bias_hh = (next(given) if here else None for here in present)
+    assert weight_ih is not None
+    return Weights(weight_ih, weight_hh, bias_ih, bias_hh, None, tuple(given))

@@ -3,14 +3,18 @@
 PyTorch's own AOTAutograd does the tracing and the differentiation. Here the graphs' inputs get
 their roles and names back, and the gates are put in the order of a kernel's columns:
 
+    both, applied   gates whose recurrent part is a product with a vector that the equations
+                    compute (GRU with reset before: n), if they only ever add their two parts
     input only      gates whose two parts are used apart, their input part (GRU: n)
     both            gates whose parts are only ever added (LSTM: all four)
-    recurrent only  the recurrent part of the first kind (GRU: n)
+    recurrent only  the recurrent part of the second kind (GRU: n)
+    applied only    the recurrent part of the first kind, otherwise
 
-so that what the input weights feed is one slice of the columns, and what the recurrent weights
-feed another. Nothing here knows of C.
+so that what the input weights feed is one slice of the columns, what the recurrent weights feed
+another, and what is applied a third. Nothing here knows of C.
 """
 
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -39,12 +43,14 @@ class Column:
         gate: Its name.
         input: Whether the input's part, x.gate, is in it.
         recurrent: Whether the recurrent part, u.gate, is in it.
+        applied: Whether that part is a product with a vector of the equations' own.
         node: The value that the column holds, in the forward graph.
     """
 
     gate: str
     input: bool
     recurrent: bool
+    applied: bool
     node: fx.Node
 
 
@@ -59,10 +65,12 @@ class Traced:
         states_in: The states before the step.
         states_out: The states after it.
         parameters: The per-unit vectors.
+        applied: The vectors that products are applied to, for each gate of `cell.applied`.
         named: What the cell returned by name, states included.
         backward: Nodes of the gradient, likewise.
         saved: For each saved value that `backward` reads, the forward node it is.
         state_gradients_out: The gradients by `states_out`, which `backward` starts from.
+        applied_gradients: The gradients by `applied`, which it needs on its way.
         column_gradients: The gradient by each column; None is zero, as everywhere below.
         state_gradients_in: The gradients by `states_in`, but for what goes through the columns.
         parameter_gradients: The gradient by each per-unit vector, a row's share of it.
@@ -74,10 +82,12 @@ class Traced:
     states_in: tuple[fx.Node, ...]
     states_out: tuple[fx.Node, ...]
     parameters: tuple[fx.Node, ...]
+    applied: tuple[fx.Node, ...]
     named: dict[str, fx.Node]
     backward: tuple[fx.Node, ...]
     saved: dict[fx.Node, fx.Node]
     state_gradients_out: tuple[fx.Node, ...]
+    applied_gradients: tuple[fx.Node, ...]
     column_gradients: tuple[fx.Node | None, ...]
     state_gradients_in: tuple[fx.Node | None, ...]
     parameter_gradients: tuple[fx.Node | None, ...]
@@ -96,26 +106,38 @@ def trace(cell: Cell) -> Traced:
     """Trace one step of `cell`.
 
     Raises:
-        UntraceableError: the equations branch on values, or call what torch cannot trace, or
-            apply a recurrent product themselves.
+        UntraceableError: the equations branch on values, or call what torch cannot trace.
     """
-    if cell.applied:
-        raise UntraceableError(f"cell {cell.name}: applies a recurrent product itself")
     inputs = [*(f"x_{gate}" for gate in cell.gates), *(f"u_{gate}" for gate in cell.recurrent)]
     names = [*inputs, *cell.states, *cell.parameters]
     records: list[str] = []
 
     def step(*flat: Tensor) -> list[Tensor]:
         at = dict(zip(names, flat, strict=True))
+        vectors: dict[str, Tensor] = {}
+
+        def product(gate: str) -> Callable[[Tensor], Tensor]:
+            def apply(vector: Tensor) -> Tensor:
+                if gate in vectors:
+                    raise UntraceableError(f"cell {cell.name}: applies u.{gate} twice in a step")
+                vectors[gate] = vector.clone()  # for it may be an input itself
+                return at[f"u_{gate}"]
+
+            return apply
+
         values = cell(
             {gate: at[f"x_{gate}"] for gate in cell.gates},
-            {gate: at[f"u_{gate}"] for gate in cell.recurrent},
+            {
+                gate: product(gate) if gate in cell.applied else at[f"u_{gate}"]
+                for gate in cell.recurrent
+            },
             {state: at[state] for state in cell.states},
             {parameter: at[parameter] for parameter in cell.parameters},
         )
         records[:] = [name for name in values if name not in cell.states]
         return [
             *(values[state] for state in cell.states),
+            *(vectors[gate] for gate in cell.applied),
             *(values[name].detach() for name in records),
         ]
 
@@ -184,13 +206,15 @@ def _with_roles(
 ) -> Traced:
     inputs = dict(zip(names, _placeholders(forward), strict=True))
     outputs = [resolve(node) for node in _outputs(forward)]
-    num_states = len(cell.states)
-    named = dict(zip([*cell.states, *records], outputs, strict=False))
-    kept = outputs[num_states + len(records) :]
+    num_states, num_applied = len(cell.states), len(cell.applied)
+    num_results = num_states + num_applied
+    kept = outputs[num_results + len(records) :]
+    named = dict(zip(cell.states, outputs, strict=False))
+    named |= dict(zip(records, outputs[num_results:], strict=False))
     received = _placeholders(backward)
     saved = dict(zip(received, kept, strict=False))
     tangents = received[len(kept) :]
-    if len(tangents) != num_states:
+    if len(tangents) != num_results:
         raise UntraceableError(f"cell {cell.name}: a state does not depend on the equations' input")
     gradients = dict(zip(names, _outputs(backward), strict=True))
     columns, column_gradients = _columns(cell, inputs, gradients)
@@ -201,10 +225,12 @@ def _with_roles(
         states_in=tuple(inputs[state] for state in cell.states),
         states_out=tuple(outputs[:num_states]),
         parameters=tuple(inputs[parameter] for parameter in cell.parameters),
+        applied=tuple(outputs[num_states:num_results]),
         named=named,
         backward=_calls(backward),
         saved=saved,
-        state_gradients_out=tuple(tangents),
+        state_gradients_out=tuple(tangents[:num_states]),
+        applied_gradients=tuple(tangents[num_states:]),
         column_gradients=column_gradients,
         state_gradients_in=tuple(gradients[state] for state in cell.states),
         parameter_gradients=tuple(gradients[parameter] for parameter in cell.parameters),
@@ -216,20 +242,28 @@ def _columns(
 ) -> tuple[tuple[Column, ...], tuple[fx.Node | None, ...]]:
     """Return the columns in order, and the gradient by each."""
     sums = {gate: _sum_of(inputs, gate) for gate in cell.recurrent}
-    found: list[tuple[Column, fx.Node | None]] = []
-    for gate in cell.gates:
-        if sums.get(gate) is None:
-            column = Column(gate, True, False, inputs[f"x_{gate}"])
-            found.append((column, gradients[f"x_{gate}"]))
-    for gate in cell.recurrent:
-        if (total := sums[gate]) is not None:
-            found.append((Column(gate, True, True, total), gradients[f"x_{gate}"]))
-    for gate in cell.recurrent:
-        if sums[gate] is None:
-            column = Column(gate, False, True, inputs[f"u_{gate}"])
-            found.append((column, gradients[f"u_{gate}"]))
-    columns, column_gradients = zip(*found, strict=True)
-    return columns, column_gradients
+    if any(sums[gate] is None for gate in cell.applied):  # all, so that they are one slice
+        sums |= dict.fromkeys(cell.applied)
+    direct = cell.recurrent[: len(cell.recurrent) - len(cell.applied)]
+    apart = [gate for gate in cell.gates if sums.get(gate) is None]
+
+    def both(gates: Sequence[str], applied: bool) -> list[Column]:
+        found = ((gate, sums[gate]) for gate in gates)
+        return [Column(gate, True, True, applied, node) for gate, node in found if node]
+
+    def recurrent(gates: Sequence[str], applied: bool) -> list[Column]:
+        chosen = [gate for gate in gates if gate in apart]
+        return [Column(gate, False, True, applied, inputs[f"u_{gate}"]) for gate in chosen]
+
+    columns = (
+        *both(cell.applied, True),
+        *(Column(gate, True, False, False, inputs[f"x_{gate}"]) for gate in apart),
+        *both(direct, False),
+        *recurrent(direct, False),
+        *recurrent(cell.applied, True),
+    )
+    parts = ("x" if column.input else "u" for column in columns)
+    return columns, tuple(gradients[f"{p}_{c.gate}"] for p, c in zip(parts, columns, strict=True))
 
 
 def _sum_of(inputs: dict[str, fx.Node], gate: str) -> fx.Node | None:

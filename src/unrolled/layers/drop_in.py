@@ -1,7 +1,8 @@
 """RNN, LSTM, GRU and JANET: layers that take the place of torch.nn's, with the same weights.
 
-Constructors, calls, defaults, names and layout of the weights are torch's to the letter; the
-additions are `lengths=`, named states, `GRU(reset=...)` and `stream()`.
+Constructors, calls, defaults, names and layout of the weights are torch's; the additions are
+`lengths=`, named states, `GRU(reset=...)` and `stream()`. What is not as in torch: they are no
+`torch.nn.RNNBase`, so what looks for that class passes them by; see docs/conventions.md.
 """
 
 from typing import Literal
@@ -71,6 +72,7 @@ class RNN(RecurrentLayer):
             dtype=dtype,
         )
         self.nonlinearity = nonlinearity
+        self.mode = f"RNN_{nonlinearity.upper()}"
 
 
 class LSTM(RecurrentLayer):
@@ -131,6 +133,7 @@ class LSTM(RecurrentLayer):
             device,
             dtype,
         )
+        self.mode = "LSTM"
 
 
 class GRU(RecurrentLayer):
@@ -193,6 +196,7 @@ class GRU(RecurrentLayer):
             dtype=dtype,
         )
         self.reset = reset
+        self.mode = "GRU" if reset == "after" else "GRU_RESET_BEFORE"
 
 
 class JANET(RecurrentLayer):

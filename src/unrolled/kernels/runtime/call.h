@@ -1,38 +1,108 @@
-/* What a caller hands to a kernel: sizes, strides and memory that the caller owns.
+/* What a caller hands to a kernel, and how threads share its work.
  *
  * Rows are packed: all rows of step 0, then those of step 1, and so on; N of them in all. The rows
- * of the batch are sorted by length, longest first. kernels/fused.py has the same structure.
+ * of the batch are sorted by length, longest first. kernels/native.py has the same structure. All
+ * memory is the caller's; what is written never overlaps what is read, but for what says "updated".
  */
 #ifndef UNROLLED_CALL_H
 #define UNROLLED_CALL_H
 
+#include <sched.h>
+
 #define MOST_STATES 8
+#define MOST_PARAMETERS 24
+#define H_OF(call) ((long)(call)->hidden_size)
 
 typedef struct {
-  int64_t num_steps, batch_size, input_size, hidden_size;
+  int64_t num_steps, num_rows, input_size, hidden_size;
   int64_t reverse;             /* read each row from its end to its beginning */
   int64_t train;               /* keep what the backward pass needs */
   int64_t gate_stride;         /* floats between the rows of gates */
+  int64_t num_parts;           /* of the batch */
+  int64_t num_threads;         /* at least 1; above num_parts, threads may share a part's units */
   const int64_t *batch_sizes;  /* [num_steps], never growing */
   const int64_t *starts;       /* [num_steps], the first packed row of each step */
-  const int64_t *parts;        /* [num_parts + 1], which rows of the batch each thread has */
+  const int64_t *parts;        /* [num_parts + 1], bounds of the rows of the batch of each part */
   const float *x;              /* [N, input_size] */
-  const float *input_weight;   /* packed by pack_plain */
-  const float *recurrent_weight; /* packed by pack_gates; backward: by pack_straight */
-  const float *bias;           /* [COLUMNS, hidden_size] */
-  const float *parameters;     /* [PARAMETERS, hidden_size] */
-  float *gates;                /* train: [N, gate_stride]; else scratch of every thread */
-  int64_t scratch;             /* floats of each thread's scratch */
-  const float *initial[MOST_STATES]; /* [batch_size, hidden_size] */
+  const float *weight_ih;      /* [., input_size], as torch has it */
+  const float *weight_hh;      /* [., hidden_size]; NULL if nothing is recurrent */
+  const float *bias_ih;        /* NULL: no biases */
+  const float *bias_hh;
+  const float *parameters[MOST_PARAMETERS]; /* [hidden_size] */
+  float *packed;               /* [unrolled_packed_floats], written by unrolled_pack */
+  float *workspace;            /* [unrolled_workspace_floats] */
+  float *gates;                /* train: [N, gate_stride], updated by the backward pass */
+  float *records;              /* [N, RECORDS, hidden_size]; NULL: nothing is recorded */
+  const float *initial[MOST_STATES]; /* [., hidden_size] */
   float *states[MOST_STATES];  /* after each step, [N, hidden_size]; without train all but the
-                                  first are [batch_size, hidden_size], initialised, updated */
-  const float *d_output;       /* [N, hidden_size], backward */
-  float *d_states[MOST_STATES]; /* [batch_size, hidden_size]: of the end, then of the start */
+                                  first are [., hidden_size], the initial ones, updated */
+  /* Of the backward pass; a gradient that is NULL is not wanted. */
+  const float *d_output;       /* [N, hidden_size] */
+  float *d_states[MOST_STATES]; /* [., hidden_size]: by the end's, updated to by the start's */
+  float *d_x, *d_weight_ih, *d_weight_hh, *d_bias_ih, *d_bias_hh;
+  float *d_parameters[MOST_PARAMETERS];
 } Call;
 
 /* torch's own thread pool: run(begin, end, context) on pieces of begin..end. */
 typedef void (*ParallelBody)(int64_t begin, int64_t end, void *context);
 typedef void (*ParallelFor)(int64_t begin, int64_t end, int64_t grain, ParallelBody body,
                             void *context);
+
+/* Work that is worth another thread, in multiply-adds: waking one takes a microsecond or two. */
+#define WORTH_A_THREAD (1l << 18)
+
+/* Pieces of work that threads take one after the other: one whose core another process has takes
+   fewer. */
+typedef struct {
+  void (*body)(void *context, long piece, long thread);
+  void *context;
+  long count, taken;
+} Pieces;
+
+static void take_pieces(int64_t begin, int64_t end, void *context) {
+  (void)end;
+  Pieces *p = context;
+  const unsigned long mode = flush_denormals();
+  for (;;) {
+    const long piece = __atomic_fetch_add(&p->taken, 1, __ATOMIC_RELAXED);
+    if (piece >= p->count) break;
+    p->body(p->context, piece, begin);
+  }
+  restore_denormals(mode);
+}
+
+/* Run `count` pieces, which are `work` in all, on at most `threads` threads. */
+static void run(ParallelFor parallel_for, long threads, long count, long work,
+                void (*body)(void *context, long piece, long thread), void *context) {
+  Pieces pieces = {body, context, count, 0};
+  threads = work < WORTH_A_THREAD ? 1 : MIN(threads, count);
+  if (threads == 1) {
+    take_pieces(0, 1, &pieces);
+  } else {
+    parallel_for(0, threads, 1, take_pieces, &pieces);
+  }
+}
+
+/* Several threads that run the same rows, each some of the units, step by step together. */
+typedef struct {
+  long first, last, members; /* this thread's share of the units: first..last of members */
+  long *arrived;             /* of all members, over all steps so far */
+  long passed;
+} Team;
+
+/* Which of `count` panels of units this thread has. */
+INL long share_begin(const Team *team, long count) { return count * team->first / team->members; }
+INL long share_end(const Team *team, long count) { return count * team->last / team->members; }
+
+/* Wait until all members are here. They run at once, since torch's pool gives each of its threads
+   a piece; a thread that was given several pieces counts for as many. */
+INL void meet(Team *team) {
+  if (team->last - team->first == team->members) return;
+  team->passed += team->members;
+  __atomic_fetch_add(team->arrived, team->last - team->first, __ATOMIC_ACQ_REL);
+  for (long tries = 0; __atomic_load_n(team->arrived, __ATOMIC_ACQUIRE) < team->passed; tries++) {
+    if (tries > 2000) sched_yield(); /* the other's core may be taken */
+  }
+}
 
 #endif

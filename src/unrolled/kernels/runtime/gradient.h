@@ -1,31 +1,43 @@
-/* The gradient by a weight matrix: one large product over all rows of a batch, after the loop.
+/* The gradients by weights and biases: large products over all rows of a batch, after the loop.
  *
- *     out[i][j] = sum over n of a[n][i] * b[n][j]
+ *     d_weight[i][j] = sum over n of d_gates[n][i] * b[n][j],   d_bias[i] = sum of d_gates[n][i]
  *
- * Blocks of both are packed so that a tile reads memory in order. The sum runs over n in order
- * whatever the threads, each of which has rows of `out`.
+ * Blocks of both are packed so that a tile reads memory in order. The sums run over n in order
+ * whatever the threads, each of which has rows of the result.
  */
 #ifndef UNROLLED_GRADIENT_H
 #define UNROLLED_GRADIENT_H
 
-#define BLOCK_DEPTH 1024                /* n at once: a panel of b stays in the second cache */
-#define BLOCK_ROWS (16 * PLAIN_ROWS)    /* rows of out at once: their part of a does too */
-#define PANEL (PLAIN_VECTORS * W)
+#define BLOCK_DEPTH 1024             /* n at once: a panel of b stays in the second cache */
+#define BLOCK_ROWS (16 * PLAIN_ROWS) /* rows of the result at once: their part of a does too */
+#define PACKED_BLOCKS 8              /* blocks of b that are packed at once */
 
 typedef struct {
-  int64_t depth, rows, columns, num_parts;
-  int64_t a_stride, out_stride;
-  const float *a;          /* [depth, a_stride], of which the first `rows` of each row count */
-  const float *b;          /* [., columns] */
-  const float *b_first;    /* [num_first, columns] */
-  const int64_t *b_index;  /* [depth]: which row of b_first followed by b belongs to each n;
-                              NULL: b in order */
-  int64_t num_first;
-  float *out;              /* [rows, out_stride] */
-  float *scratch;          /* [num_parts, unrolled_gradient_scratch(columns)] */
+  const Call *call;
+  const float *a;        /* the gates' gradients: call->gates from a column on */
+  const float *b;        /* [N, b_stride]; NULL: the output before each step */
+  long b_stride, rows, columns;
+  const int64_t *blocks; /* for each H of rows, which block of H of the result it is */
+  float *out;            /* [., columns] */
+  float *sums;           /* [.], or NULL */
+  float *packed_b;       /* [PACKED_BLOCKS] blocks */
+  float *packed_a;       /* [threads, BLOCK_ROWS, BLOCK_DEPTH] */
+  long begin, end;       /* the n that packed_b has */
 } Gradient;
 
-/* sums += a tile of packed a (depth, PLAIN_ROWS) times a panel of packed b. */
+INL long packed_columns(long columns) { return PANELS(columns) * PANEL; }
+
+/* Floats of packed_b. */
+INL long packed_b_floats(const Call *c, long columns) {
+  return MIN(PACKED_BLOCKS * BLOCK_DEPTH, c->num_rows) * packed_columns(columns);
+}
+
+INL long row_of(const Gradient *g, long i) {
+  const long H = H_OF(g->call);
+  return g->blocks[i / H] * H + i % H;
+}
+
+/* out += a tile of packed a (depth, PLAIN_ROWS) times a panel of packed b; = if `fresh`. */
 static __attribute__((noinline)) void gradient_tile(long depth, const float *restrict a,
                                                     const float *restrict b, float *const *out,
                                                     long rows, long columns, int fresh) {
@@ -57,15 +69,16 @@ static __attribute__((noinline)) void gradient_tile(long depth, const float *res
 }
 
 static void gradient_pack_b(const Gradient *g, long begin, long depth, float *restrict packed) {
+  const Call *c = g->call;
+  long t = 0;
   for (long k = 0; k < depth; k++) {
-    const long n = g->b_index ? g->b_index[begin + k] : begin + k;
-    const int first = g->b_index && n < g->num_first;
-    const float *row = first ? g->b_first + n * g->columns
-                             : g->b + (n - (g->b_index ? g->num_first : 0)) * g->columns;
-    for (long c = 0; c < g->columns; c += PANEL) {
-      float *to = packed + c * depth + k * PANEL;
-      const long here = MIN(PANEL, g->columns - c);
-      memcpy(to, row + c, here * sizeof(float));
+    const long n = begin + k;
+    while (c->starts[t] + c->batch_sizes[t] <= n) t++;
+    const float *row = g->b ? g->b + n * g->b_stride : state_before(c, 0, t, n - c->starts[t]);
+    for (long column = 0; column < g->columns; column += PANEL) {
+      float *to = packed + column * depth + k * PANEL;
+      const long here = MIN(PANEL, g->columns - column);
+      memcpy(to, row + column, here * sizeof(float));
       for (long i = here; i < PANEL; i++) to[i] = 0.0f;
     }
   }
@@ -74,7 +87,7 @@ static void gradient_pack_b(const Gradient *g, long begin, long depth, float *re
 static void gradient_pack_a(const Gradient *g, long begin, long depth, long row, long rows,
                             float *restrict packed) {
   for (long k = 0; k < depth; k++) {
-    const float *from = g->a + (begin + k) * g->a_stride + row;
+    const float *from = g->a + (begin + k) * g->call->gate_stride + row;
     for (long r = 0; r < rows; r += PLAIN_ROWS) {
       float *to = packed + r * depth + k * PLAIN_ROWS;
       for (long i = 0; i < PLAIN_ROWS; i++) to[i] = r + i < rows ? from[r + i] : 0.0f;
@@ -82,48 +95,87 @@ static void gradient_pack_a(const Gradient *g, long begin, long depth, long row,
   }
 }
 
-INL long padded_columns(long columns) { return (columns + PANEL - 1) / PANEL * PANEL; }
+/* The sums of `rows` columns of the gates from `row` on, each one chain over n. */
+static void add_up(const Gradient *g, long begin, long depth, long row, long rows) {
+  vf sum[BLOCK_ROWS / W + 1] = {{0}};
+  for (long k = 0; k < depth; k++) {
+    const float *from = g->a + (begin + k) * g->call->gate_stride + row;
+    for (long i = 0; i < rows; i += W) sum[i / W] += load(from + i, rows - i);
+  }
+  for (long i = 0; i < rows; i++) {
+    float *to = g->sums + row_of(g, row + i);
+    *to = begin ? *to + sum[i / W][i % W] : sum[i / W][i % W];
+  }
+}
 
-static void gradient_body(int64_t part, int64_t end, void *context) {
+static void gradient_pack_piece(void *context, long piece, long thread) {
+  (void)thread;
   const Gradient *g = context;
-  const unsigned long mode = flush_denormals();
-  for (; part < end; part++) {
-    const long first = g->rows * part / g->num_parts, last = g->rows * (part + 1) / g->num_parts;
-    const long size = (padded_columns(g->columns) + BLOCK_ROWS) * BLOCK_DEPTH;
-    float *b = g->scratch + part * size, *a = b + padded_columns(g->columns) * BLOCK_DEPTH;
-    for (long begin = 0; begin < g->depth; begin += BLOCK_DEPTH) {
-      const long depth = MIN(BLOCK_DEPTH, g->depth - begin);
-      gradient_pack_b(g, begin, depth, b);
-      for (long row = first; row < last; row += BLOCK_ROWS) {
-        const long rows = MIN(BLOCK_ROWS, last - row);
-        gradient_pack_a(g, begin, depth, row, rows, a);
-        for (long c = 0; c < g->columns; c += PANEL) {
-          for (long r = 0; r < rows; r += PLAIN_ROWS) {
-            float *out[PLAIN_ROWS];
-            for (long i = 0; i < PLAIN_ROWS; i++) {
-              out[i] = g->out + (row + MIN(r + i, rows - 1)) * g->out_stride + c;
-            }
-            gradient_tile(depth, a + r * depth, b + c * depth, out, rows - r, g->columns - c,
-                          begin == 0);
-          }
+  const long begin = g->begin + piece * BLOCK_DEPTH, depth = MIN(BLOCK_DEPTH, g->end - begin);
+  gradient_pack_b(g, begin, depth, g->packed_b + (begin - g->begin) * packed_columns(g->columns));
+}
+
+/* BLOCK_ROWS rows of the result. */
+static void gradient_piece(void *context, long piece, long thread) {
+  const Gradient *g = context;
+  const long row = piece * BLOCK_ROWS, rows = MIN(BLOCK_ROWS, g->rows - row);
+  float *a = g->packed_a + thread * BLOCK_ROWS * BLOCK_DEPTH;
+  const float *b = g->packed_b;
+  for (long begin = g->begin; begin < g->end; begin += BLOCK_DEPTH) {
+    const long depth = MIN(BLOCK_DEPTH, g->end - begin);
+    if (g->sums) add_up(g, begin, depth, row, rows);
+    if (!g->out) continue;
+    gradient_pack_a(g, begin, depth, row, rows, a);
+    for (long column = 0; column < g->columns; column += PANEL) {
+      for (long r = 0; r < rows; r += PLAIN_ROWS) {
+        float *out[PLAIN_ROWS];
+        for (long i = 0; i < PLAIN_ROWS; i++) {
+          out[i] = g->out + row_of(g, row + MIN(r + i, rows - 1)) * g->columns + column;
         }
+        gradient_tile(depth, a + r * depth, b + column * depth, out, rows - r, g->columns - column,
+                      begin == 0);
       }
     }
+    b += depth * packed_columns(g->columns);
   }
-  restore_denormals(mode);
 }
 
-/* Floats of scratch for each part. */
-int64_t unrolled_gradient_scratch(int64_t columns) {
-  return (padded_columns(columns) + BLOCK_ROWS) * BLOCK_DEPTH;
+/* The gradients of `blocks` columns of the gates from `column` on: by the weights that multiply b,
+   and by the biases. Either may be NULL. */
+static void weight_gradient(ParallelFor parallel_for, const Call *c, long column, long num_blocks,
+                            const int64_t *blocks, const float *b, long b_stride, long columns,
+                            float *out, float *sums) {
+  if (!out && !sums) return;
+  const long H = H_OF(c), rows = num_blocks * H;
+  float *packed_b = c->workspace + layout_of(c).back_end;
+  Gradient g = {c, c->gates + column * H, b, b_stride, rows, columns, blocks, out, sums,
+                packed_b, packed_b + packed_b_floats(c, MAX(H, c->input_size)), 0, 0};
+  for (; g.begin < c->num_rows; g.begin = g.end) {
+    g.end = MIN(g.begin + PACKED_BLOCKS * BLOCK_DEPTH, c->num_rows);
+    const long depth = g.end - g.begin;
+    if (out) {
+      run(parallel_for, c->num_threads, (depth + BLOCK_DEPTH - 1) / BLOCK_DEPTH, depth * columns,
+          gradient_pack_piece, &g);
+    }
+    run(parallel_for, c->num_threads, (rows + BLOCK_ROWS - 1) / BLOCK_ROWS,
+        rows * (out ? columns : 1) * depth, gradient_piece, &g);
+  }
 }
 
-void unrolled_gradient(ParallelFor parallel_for, Gradient *gradient) {
-  if (gradient->num_parts == 1) {
-    gradient_body(0, 1, gradient);
-  } else {
-    parallel_for(0, gradient->num_parts, 1, gradient_body, gradient);
+/* The gradient by the input: the gates' times the input weights. */
+static void input_gradient_piece(void *context, long piece, long thread) {
+  (void)thread;
+  const Call *c = context;
+  const float *a[CHUNK_ROWS];
+  float *out[CHUNK_ROWS];
+  const long I = c->input_size, first = piece * CHUNK_ROWS;
+  const long rows = MIN(CHUNK_ROWS, c->num_rows - first);
+  for (long r = 0; r < rows; r++) {
+    a[r] = c->gates + (first + r) * c->gate_stride;
+    out[r] = c->d_x + (first + r) * I;
   }
+  multiply_rows(rows, INPUT_COLUMNS * H_OF(c), I, 0, PANELS(I), a,
+                c->workspace + layout_of(c).back_input, out);
 }
 
 #endif

@@ -1,4 +1,4 @@
-/* Products of a few rows with a packed matrix, and how a matrix is packed.
+/* Products of a few rows with a packed matrix; how one is packed is in pack.h.
  *
  * Every output is one chain of fused multiply-adds over the depth, in order, whatever the number
  * of rows beside it: a row's result does not depend on the batch it is in.
@@ -18,6 +18,8 @@
                                         : 1)
 #define PLAIN_VECTORS 4 /* of a panel that is not interleaved by gates */
 #define PLAIN_ROWS ROWS_OF(PLAIN_VECTORS)
+#define PANEL (PLAIN_VECTORS * W) /* columns of a plain panel */
+#define PANELS(columns) (((columns) + PANEL - 1) / PANEL)
 #define MIN(a, b) ((a) < (b) ? (a) : (b))
 #define MAX(a, b) ((a) > (b) ? (a) : (b))
 
@@ -80,75 +82,21 @@ static __attribute__((noinline, unused)) void plain_product(long rows, long dept
   product(rows, PLAIN_VECTORS, depth, a, panel, out);
 }
 
-/* out[r][0..columns) = a[r][0..depth) times a plain packed matrix, for any number of rows. */
-static __attribute__((unused)) void multiply_rows(long rows, long depth, long columns,
-                                                  const float *const *a, const float *packed,
-                                                  float *const *out) {
-  const long width = PLAIN_VECTORS * W;
+/* out[r][c] = a[r][0..depth) times a plain packed matrix, for any number of rows, and those of its
+   `columns` columns that are in panels begin..end. */
+static __attribute__((unused)) void multiply_rows(long rows, long depth, long columns, long begin,
+                                                  long end, const float *const *a,
+                                                  const float *packed, float *const *out) {
   vf sums[PLAIN_ROWS * PLAIN_VECTORS];
-  for (long first = 0; first < columns; first += width, packed += depth * width) {
+  for (long first = begin * PANEL; first < MIN(columns, end * PANEL); first += PANEL) {
+    const float *panel = packed + first * depth;
     for (long r = 0; r < rows; r += PLAIN_ROWS) {
       const long here = MIN(PLAIN_ROWS, rows - r);
-      plain_product(here, depth, a + r, packed, sums);
+      plain_product(here, depth, a + r, panel, sums);
       for (long i = 0; i < here; i++) {
         for (long v = 0; v < PLAIN_VECTORS && first + v * W < columns; v++) {
           store(out[r + i] + first + v * W, columns - first - v * W, sums[i * PLAIN_VECTORS + v]);
         }
-      }
-    }
-  }
-}
-
-/* Pack the transpose of `blocks` blocks of H rows of weight (., depth): panels hold, for each k,
-   `units` groups of W units, each group with its `blocks` vectors side by side. block_rows[g] is
-   the first row of block g. */
-static __attribute__((unused)) void pack_gates(const float *weight, long depth, long H,
-                                               const int64_t *block_rows, long blocks, long units,
-                                               float *restrict packed) {
-  const long step = units * blocks * W, panels = (H + units * W - 1) / (units * W);
-  for (long p = 0; p < panels; p++) {
-    for (long j = 0; j < units; j++) {
-      for (long g = 0; g < blocks; g++) {
-        for (long lane = 0; lane < W; lane++) {
-          const long unit = (p * units + j) * W + lane;
-          const float *row = weight + (block_rows[g] + unit) * depth;
-          float *to = packed + p * depth * step + (j * blocks + g) * W + lane;
-          for (long k = 0; k < depth; k++) to[k * step] = unit < H ? row[k] : 0.0f;
-        }
-      }
-    }
-  }
-}
-
-/* Pack the transpose of the same blocks as one plain matrix of blocks * H columns. */
-static __attribute__((unused)) void pack_plain(const float *weight, long depth, long H,
-                                               const int64_t *block_rows, long blocks,
-                                               float *restrict packed) {
-  const long width = PLAIN_VECTORS * W, columns = blocks * H;
-  for (long first = 0; first < columns; first += width, packed += depth * width) {
-    for (long c = 0; c < width; c++) {
-      const long column = first + c;
-      if (column < columns) {
-        const float *row = weight + (block_rows[column / H] + column % H) * depth;
-        for (long k = 0; k < depth; k++) packed[k * width + c] = row[k];
-      } else {
-        for (long k = 0; k < depth; k++) packed[k * width + c] = 0.0f;
-      }
-    }
-  }
-}
-
-/* Pack the blocks themselves: depth blocks * H, and `columns` columns. */
-static __attribute__((unused)) void pack_straight(const float *weight, long columns, long H,
-                                                  const int64_t *block_rows, long blocks,
-                                                  float *restrict packed) {
-  const long width = PLAIN_VECTORS * W;
-  for (long first = 0; first < columns; first += width) {
-    const long here = MIN(width, columns - first);
-    for (long g = 0; g < blocks; g++) {
-      for (long unit = 0; unit < H; unit++, packed += width) {
-        memcpy(packed, weight + (block_rows[g] + unit) * columns + first, here * sizeof(float));
-        for (long c = here; c < width; c++) packed[c] = 0.0f;
       }
     }
   }
