@@ -37,8 +37,8 @@ INL long row_of(const Gradient *g, long i) {
   return g->blocks[i / H] * H + i % H;
 }
 
-/* out += a tile of packed a (depth, PLAIN_ROWS) times `vectors` of a panel of packed b; = if `fresh`.
-   `vectors` is a constant to the compiler. */
+/* out += a tile of packed a (depth, PLAIN_ROWS) times `vectors`, constant, of a panel of packed b;
+   = if `fresh`. */
 INL void tile_of(const int vectors, long depth, const float *restrict a, const float *restrict b,
                  float *const *out, long rows, long columns, int fresh) {
   vf sum[PLAIN_ROWS][PLAIN_VECTORS];
