@@ -78,7 +78,9 @@ class Machine:
         text, program = folder / f"{cell.name}.c", folder / f"{cell.name}-{self.name}"
         text.write_text(emit(trace(cell)))
         shared = [
-            flag for flag in FLAGS if flag[:6] not in ("-march", "-share", "-fPIC") and flag != "-O2"
+            flag
+            for flag in FLAGS
+            if flag[:6] not in ("-march", "-share", "-fPIC") and flag != "-O2"
         ]
         warnings = ["-Wall", "-Wextra", "-Werror", "-Wno-unused-parameter"]
         kernel = f'-DKERNEL="{text.name}"'
@@ -180,8 +182,7 @@ class Program:
         yield "records", 4 * rows * len(self.records) * units
         yield from ((f"initial {s}", 4 * batch * units) for s in range(8))
         yield from (
-            (f"states {s}", 4 * (batch if s and not call.train else rows) * units)
-            for s in range(8)
+            (f"states {s}", 4 * (batch if s and not call.train else rows) * units) for s in range(8)
         )
         yield "d_output", 4 * rows * units
         yield from ((f"d_states {s}", 4 * batch * units) for s in range(8))

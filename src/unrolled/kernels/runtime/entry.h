@@ -35,10 +35,10 @@ static void parts_body(int64_t begin, int64_t end, void *context) {
   const unsigned long mode = flush_denormals();
   while (begin < end) {
     const long n = begin / parts->members, stop = MIN(end, (n + 1) * parts->members);
-    float *scratch = parts->scratch + n * parts->scratch_floats;
+    const long gates = parts->scratch_floats - largest_part(c) * APPLIED_COLUMNS * H_OF(c);
+    float *scratch = parts->scratch ? parts->scratch + n * parts->scratch_floats : NULL;
     Part part = {c, parts->packed, parts->packed + layout_of(c).bias, scratch,
-                 scratch + parts->scratch_floats - largest_part(c) * APPLIED_COLUMNS * H_OF(c),
-                 c->parts[n], c->parts[n + 1]};
+                 scratch ? scratch + gates : NULL, c->parts[n], c->parts[n + 1]};
     Team team = {begin - n * parts->members, stop - n * parts->members, parts->members,
                  parts->arrived + n, 0};
     if (part.first < part.end) parts->run_part(&part, &team);
