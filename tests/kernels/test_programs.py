@@ -139,10 +139,10 @@ class Program:
         self._command = [*machine.runner, str(program)]
         self._options = [str(num_threads), place]
 
-    def packed_floats(self, call):
+    def packed_floats(self, call):  # noqa: ARG002 - as the library's
         return 0
 
-    def workspace_floats(self, call, *, backward):
+    def workspace_floats(self, call, *, backward):  # noqa: ARG002
         return 0
 
     def pack(self, call, *, known):
