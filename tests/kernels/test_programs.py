@@ -7,8 +7,10 @@ UNROLLED_SANITIZE=1 (`make sanitize`) runs all cells and sizes, and builds with 
 """
 
 import ctypes
+import functools
 import importlib.util
 import itertools
+import json
 import os
 import platform
 import shutil
@@ -23,7 +25,7 @@ from unrolled import cells
 from unrolled.kernels import reference
 from unrolled.kernels.compiler import FLAGS
 from unrolled.kernels.emit import emit
-from unrolled.kernels.fused import Kernel, make_kernel
+from unrolled.kernels.fused import Kernel
 from unrolled.kernels.reference import Weights
 from unrolled.kernels.trace import trace
 
@@ -63,6 +65,14 @@ CELLS = [
 ]
 
 
+@functools.cache
+def source_of(cell):
+    """Return the kernel of a cell, which takes a second to trace, and what it says of itself."""
+    text = emit(trace(cell))
+    (line,) = (line for line in text.splitlines() if "unrolled_description[] = " in line)
+    return text, json.loads(json.loads(line.partition(" = ")[2].rstrip(";")))
+
+
 # ---- The program ---------------------------------------------------------------------------------
 
 
@@ -76,7 +86,7 @@ class Machine:
 
     def build(self, cell, folder):
         text, program = folder / f"{cell.name}.c", folder / f"{cell.name}-{self.name}"
-        text.write_text(emit(trace(cell)))
+        text.write_text(source_of(cell)[0])
         shared = [
             flag
             for flag in FLAGS
@@ -132,9 +142,10 @@ class Program:
     ends where its last number does, in memory that it must not leave (`place`: see driver.c).
     """
 
-    def __init__(self, machine, program, library, cell, place, num_threads, folder):
-        self.slots, self.scratch_slots = library.slots, library.scratch_slots
-        self.records, self.cell = library.records, cell
+    def __init__(self, machine, program, cell, place, num_threads, folder):
+        description = source_of(cell)[1]
+        self.slots, self.scratch_slots = description["slots"], description["scratch_slots"]
+        self.records, self.cell = description["records"], cell
         self._folder = folder
         self._command = [*machine.runner, str(program)]
         self._options = [str(num_threads), place]
@@ -293,12 +304,11 @@ LONG = [
 def check(machine, program_of, cell, problems, place, tmp_path, threads=(1, 2, 3, 4)):
     """Hold a program's numbers against those of the reference in float64."""
     program = program_of(machine, cell)
-    native = make_kernel(cell).library
     before = torch.get_num_threads()
     for number, (sizes, input_size, hidden_size, reverse, idle) in enumerate(problems):
         num_threads = threads[number % len(threads)]
         problem = problem_of(cell, sizes, input_size, hidden_size, reverse, idle, number % 5 != 4)
-        stand_in = Program(machine, program, native, cell, place, num_threads, tmp_path)
+        stand_in = Program(machine, program, cell, place, num_threads, tmp_path)
         kernel = Kernel(cell, stand_in)
 
         def loop(*arguments, **options):
