@@ -364,10 +364,10 @@ def test_an_input_of_another_dtype_is_refused():
 @pytest.mark.parametrize(
     ("state", "complaint"),
     [
-        ((), "the state must hold 2 tensors, got 0"),
-        (torch.zeros(1, 4, 2), "the state must hold 2 tensors, got 1"),
-        ((torch.zeros(1, 4, 2), torch.zeros(1, 5, 3)), r"state\[1\] must be \(1, 4, 3\), got"),
-        ((torch.zeros(1, 2), torch.zeros(1, 3)), r"state\[0\] must be \(1, 4, 2\), got \(1, 2\)"),
+        ((), r"hx must hold 2 states \(0, 1\), got 0"),
+        (torch.zeros(1, 4, 2), r"hx must hold 2 states \(0, 1\), got 1"),
+        ((torch.zeros(1, 4, 2), torch.zeros(1, 5, 3)), r"state 1 must be \(1, 4, 3\), got"),
+        ((torch.zeros(1, 2), torch.zeros(1, 3)), r"state 0 must be \(1, 4, 2\), got \(1, 2\)"),
     ],
 )
 def test_a_state_that_does_not_fit_is_refused(state, complaint):

@@ -5,6 +5,7 @@ import inspect
 import pickle
 from itertools import product
 
+import numpy as np
 import pytest
 import torch
 from torch.nn.utils.rnn import PackedSequence, pack_padded_sequence
@@ -166,6 +167,7 @@ def test_arguments_stand_in_the_places_that_torch_gives_them(name):
     for attribute in [*names, "bidirectional", "proj_size"]:
         assert getattr(ours, attribute) == getattr(theirs, attribute), attribute
     assert ours.weight_ih_l0.dtype == torch.float64
+    assert ours.mode == theirs.mode
     ours.flatten_parameters()
     call = inspect.signature(getattr(unrolled, name).forward).parameters
     assert list(call)[:3] == ["self", "input", "hx"]
@@ -196,6 +198,8 @@ WRONG_CONSTRUCTIONS = [
     {"num_layers": 0},
     {"dropout": 1.5},
     {"dropout": True},
+    {"dropout": np.bool_(True)},
+    {"hidden_size": np.int64(3)},
     {"dropout": "half"},
     {"bias": "yes"},
     {"batch_first": 1},
@@ -210,6 +214,38 @@ def test_wrong_constructor_arguments_raise_what_torch_raises(name, wrong):
         getattr(torch.nn, name)(**arguments)
     with pytest.raises(theirs.type):
         getattr(unrolled, name)(**arguments)
+
+
+@pytest.mark.parametrize("name", ["RNN", "LSTM", "GRU"])
+def test_numbers_of_numpy_are_taken_where_torch_takes_them(name):
+    options = {"num_layers": np.int64(2), "dropout": np.float32(0.25)}
+    theirs = getattr(torch.nn, name)(INPUT, HIDDEN, **options)
+    ours = getattr(unrolled, name)(INPUT, HIDDEN, **options)
+    assert ours.dropout == theirs.dropout
+    assert list(ours.state_dict()) == list(theirs.state_dict())
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_the_names_of_the_weights_are_found_where_torch_keeps_them(kind):
+    theirs, ours = pair(kind, num_layers=2, bidirectional=True)
+    assert ours.mode == theirs.mode
+    assert ours._flat_weights_names == theirs._flat_weights_names
+    for name, weight in zip(ours._flat_weights_names, ours._flat_weights, strict=True):
+        assert weight is getattr(ours, name)
+    ours.weight_hh_l1 = torch.nn.Parameter(torch.ones_like(ours.weight_hh_l1))
+    assert any(weight is ours.weight_hh_l1 for weight in ours._flat_weights)
+
+
+def test_weights_cannot_be_replaced_where_the_layer_would_not_see_it():
+    layer = unrolled.LSTM(2, 3)
+    with pytest.raises(TypeError):
+        layer._flat_weights[0] = torch.zeros(12, 2)
+    with pytest.raises(AttributeError):
+        layer._flat_weights = [torch.zeros(12, 2)]
+
+
+def test_the_mode_of_the_other_gru_is_none_of_torch():
+    assert unrolled.GRU(2, 3, reset="before").mode == "GRU_RESET_BEFORE"
 
 
 @pytest.mark.parametrize("wrong", [{"proj_size": 3}, {"proj_size": -1}])
@@ -285,3 +321,33 @@ def test_weights_replaced_by_a_functional_call_or_a_parametrisation_are_used():
     with torch.no_grad():
         ours.parametrizations.weight_hh_l0.original0.mul_(2.0)
     assert not torch.equal(ours(x)[0], before)
+
+
+class Counted(torch.nn.Module):
+    """A parametrisation that counts how often it is computed."""
+
+    calls = 0
+
+    def forward(self, weight):
+        self.calls += 1
+        return weight
+
+
+@pytest.mark.parametrize("with_state", [False, True])
+def test_a_parametrised_weight_is_computed_once_a_call(with_state):
+    """Spectral normalisation takes a step of its power iteration each time."""
+    layer, x = unrolled.LSTM(INPUT, HIDDEN, 2), torch.randn(STEPS, ROWS, INPUT)
+    hx = layer.initial_state(ROWS) if with_state else None
+    counts = [Counted() for _ in layer.state_dict()]
+    for name, count in zip(list(layer.state_dict()), counts, strict=True):
+        torch.nn.utils.parametrize.register_parametrization(layer, name, count)
+        count.calls = 0
+    layer(x, hx)
+    assert [count.calls for count in counts] == [1] * len(counts)
+
+
+def test_a_layer_without_one_of_its_weights_does_not_run():
+    layer = unrolled.GRU(INPUT, HIDDEN)
+    del layer.bias_ih_l0
+    with pytest.raises(AttributeError, match="bias_ih_l0"):
+        layer(torch.randn(STEPS, ROWS, INPUT))

@@ -12,6 +12,7 @@ from typing import Any
 
 from torch import Tensor
 
+from unrolled.cells.state import state_type
 from unrolled.errors import OptionError
 
 __all__ = ["Cell", "cell"]
@@ -46,6 +47,7 @@ class Cell:
     states: tuple[str, ...]
     parameters: Mapping[str, float]
     arguments: tuple[str, ...]
+    state_type: Any  # the named tuple of all states
 
     @property
     def name(self) -> str:
@@ -160,6 +162,7 @@ def cell(
             tuple(state_names),
             parameters,
             arguments,
+            state_type(tuple(state_names)),
         )
 
     return declare

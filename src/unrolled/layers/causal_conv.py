@@ -22,9 +22,9 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor, nn
 
-from unrolled.errors import ShapeError, check_shape
+from unrolled.layers.arguments import checked_states, time_first
 from unrolled.layers.lengths import check_lengths, valid_steps
-from unrolled.layers.state import State, state_tensors
+from unrolled.layers.state import State
 from unrolled.layers.stream import Stream
 
 __all__ = ["FiniteMemoryLayer", "causal_conv", "span"]
@@ -129,18 +129,16 @@ class FiniteMemoryLayer(nn.Module, ABC):
         Raises:
             ShapeError: Input, state or lengths do not fit the layer or one another.
         """
-        batched = self._check_input(input)
-        x = input if batched else input.unsqueeze(1)
-        if batched and self.batch_first:
-            x = x.transpose(0, 1)
+        where, weight = type(self).__name__, next(self.parameters())
+        x, batched = time_first(where, input, self.input_size, self.batch_first, weight)
         num_steps, batch_size = x.shape[:2]
-        past = self._check_state(hx, batch_size, batched)
+        past = self._past_of(hx, batch_size, batched, weight)
 
         if lengths is None:
             output, state = self._run(x, past, None)
         else:
             lengths = lengths if batched else torch.as_tensor(lengths).reshape(-1)
-            lengths = check_lengths(type(self).__name__, lengths, num_steps, batch_size, x.device)
+            lengths = check_lengths(where, lengths, num_steps, batch_size, x.device)
             padding = ~valid_steps(lengths, num_steps).unsqueeze(2)  # (T, B, 1)
             output, state = self._run(x.masked_fill(padding, 0.0), past, lengths)
             output = output.masked_fill(padding, 0.0)
@@ -149,34 +147,14 @@ class FiniteMemoryLayer(nn.Module, ABC):
             return output.squeeze(1), tuple(part.squeeze(1) for part in state)
         return output.transpose(0, 1) if self.batch_first else output, state
 
-    def _check_input(self, input: Tensor) -> bool:
-        """Return whether `input` has a batch dimension."""
-        where, size = type(self).__name__, self.input_size
-        batched = input.dim() == 3
-        num_steps = input.shape[1 if batched and self.batch_first else 0] if input.dim() else 0
-        if input.dim() not in (2, 3) or input.shape[-1] != size or not num_steps:
-            layout = f"(B, T, {size})" if self.batch_first else f"(T, B, {size})"
-            raise ShapeError(
-                f"{where}: input must be {layout} or (T, {size}), got {tuple(input.shape)}",
-                f"T at least 1; batch_first is {self.batch_first}",
-            )
-        dtype = next(self.parameters()).dtype
-        if input.dtype != dtype and not torch.is_autocast_enabled(input.device.type):
-            raise ShapeError(
-                f"{where}: input is {input.dtype}, the weights are {dtype}",
-                f"convert one of them: input.to({dtype}) or layer.to({input.dtype})",
-            )
-        return batched
-
-    def _check_state(self, hx: State | None, batch_size: int, batched: bool) -> tuple[Tensor, ...]:
+    def _past_of(
+        self, hx: State | None, batch_size: int, batched: bool, weight: Tensor
+    ) -> tuple[Tensor, ...]:
         """Return the past inputs of each convolution, (span, B, channels) each."""
         if hx is None:
             return self.initial_state(batch_size)
-        where, count, past = type(self).__name__, len(self._memory), state_tensors(hx)
-        hint = "pass None for zeros, or select the rows of the batch"
-        if len(past) != count:
-            raise ShapeError(f"{where}: the state must hold {count} tensors, got {len(past)}", hint)
-        for index, (part, (steps, size)) in enumerate(zip(past, self._memory, strict=True)):
-            shape = (steps, batch_size, size) if batched else (steps, size)
-            check_shape(where, f"state[{index}]", part, shape, hint)
+        rows = (batch_size,) if batched else ()
+        shapes = [(steps, *rows, size) for steps, size in self._memory]
+        names = [str(index) for index in range(len(shapes))]
+        past = checked_states(type(self).__name__, hx, names, shapes, weight)
         return past if batched else tuple(part.unsqueeze(1) for part in past)

@@ -71,6 +71,7 @@ class RNN(RecurrentLayer):
             dtype=dtype,
         )
         self.nonlinearity = nonlinearity
+        self.mode = f"RNN_{nonlinearity.upper()}"
 
 
 class LSTM(RecurrentLayer):
@@ -131,6 +132,7 @@ class LSTM(RecurrentLayer):
             device,
             dtype,
         )
+        self.mode = "LSTM"
 
 
 class GRU(RecurrentLayer):
@@ -193,6 +195,7 @@ class GRU(RecurrentLayer):
             dtype=dtype,
         )
         self.reset = reset
+        self.mode = "GRU" if reset == "after" else "GRU_RESET_BEFORE"
 
 
 class JANET(RecurrentLayer):

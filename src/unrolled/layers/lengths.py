@@ -3,8 +3,10 @@
 Not for splitting or sorting data sets; that is the readers' business.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from itertools import repeat
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -34,7 +36,10 @@ def check_lengths(
             f"{where}: lengths must be ({batch_size},), got {tuple(lengths.shape)}",
             "one length for each row of the batch",
         )
-    if batch_size and not 0 <= lengths.min() <= lengths.max() <= num_steps:
+    if torch.compiler.is_compiling():  # the values are known when the graph runs, not yet here
+        possible = (lengths >= 0) & (lengths <= num_steps)
+        torch._assert_async(possible.all(), f"{where}: lengths must lie in 0..T")
+    elif batch_size and not 0 <= lengths.min() <= lengths.max() <= num_steps:
         raise ShapeError(
             f"{where}: lengths must lie in 0..{num_steps}, "
             f"got {int(lengths.min())}..{int(lengths.max())}",
@@ -49,6 +54,27 @@ def valid_steps(lengths: Tensor, num_steps: int) -> Tensor:
 
 
 @dataclass(frozen=True)
+class EvenSizes(Sequence[int]):
+    """`num_steps` times `batch_size`: the rows at each step of a batch without padding.
+
+    Not the tuple, which torch.compile and torch.export could only make for one number of steps.
+    """
+
+    num_steps: int
+    batch_size: int
+
+    def __len__(self) -> int:
+        return self.num_steps
+
+    def __getitem__(self, step: Any) -> Any:
+        """Return the number of rows at `step`, or at each of a slice of steps."""
+        return ((self.batch_size,) * self.num_steps)[step]
+
+    def __iter__(self) -> Iterator[int]:
+        return repeat(self.batch_size, self.num_steps)
+
+
+@dataclass(frozen=True)
 class Packing:
     """How a padded batch (T, B, ...) is laid out without padding, (N, ...).
 
@@ -59,7 +85,7 @@ class Packing:
     nothing is padded.
     """
 
-    batch_sizes: tuple[int, ...]
+    batch_sizes: Sequence[int]
     num_steps: int
     batch_size: int
     order: Tensor | None = None
@@ -88,7 +114,7 @@ class Packing:
 
 def pack_even(num_steps: int, batch_size: int) -> Packing:
     """Return the layout of a batch without padding."""
-    return Packing((batch_size,) * num_steps, num_steps, batch_size)
+    return Packing(EvenSizes(num_steps, batch_size), num_steps, batch_size)
 
 
 def pack_lengths(lengths: Tensor, num_steps: int) -> Packing:

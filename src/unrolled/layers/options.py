@@ -1,6 +1,8 @@
 """Checks of the constructor arguments that layers and models share. Not for shapes of tensors."""
 
 from collections.abc import Mapping
+from numbers import Real
+from typing import Any
 
 from unrolled.errors import OptionError
 
@@ -14,7 +16,8 @@ def check_sizes(where: str, sizes: Mapping[str, int]) -> None:
             raise OptionError(f"{where}: {name} must be at least 1, got {size}")
 
 
-def check_dropout(where: str, dropout: float) -> None:
-    """Raise `OptionError` unless `dropout` is a probability."""
-    if not 0 <= dropout <= 1:
-        raise OptionError(f"{where}: dropout must be a probability in [0, 1], got {dropout}")
+def check_dropout(where: str, dropout: Any) -> None:
+    """Raise `OptionError` unless `dropout` is a probability: a number, which a bool is not."""
+    is_number = isinstance(dropout, Real) and dropout is not True and dropout is not False
+    if not is_number or not 0 <= dropout <= 1:
+        raise OptionError(f"{where}: dropout must be a probability in [0, 1], got {dropout!r}")

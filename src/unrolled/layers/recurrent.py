@@ -7,9 +7,7 @@ takes and returns. The drop-in classes are in `drop_in.py`; the loop over time i
 import abc
 import math
 import warnings
-from collections import namedtuple
 from collections.abc import Sequence
-from functools import lru_cache
 from typing import Any
 
 import torch
@@ -17,11 +15,12 @@ from torch import Tensor, nn
 from torch.nn.utils.rnn import PackedSequence
 
 from unrolled.cells import Cell
-from unrolled.errors import OptionError, ShapeError, check_shape
+from unrolled.errors import OptionError, ShapeError
 from unrolled.kernels import Weights, recurrence
+from unrolled.layers.arguments import check_dtype, checked_states, time_first
 from unrolled.layers.lengths import Packing, check_lengths, pack_even, pack_lengths
 from unrolled.layers.options import check_dropout, check_sizes
-from unrolled.layers.state import State, map_state, state_tensors
+from unrolled.layers.state import State, map_state
 from unrolled.layers.stream import Stream
 
 __all__ = ["Recurrent", "RecurrentLayer"]
@@ -70,6 +69,7 @@ class RecurrentLayer(nn.Module, abc.ABC):
             for name, shape in self._weight_shapes(width).items():
                 weight = nn.Parameter(torch.empty(shape, device=device, dtype=dtype))
                 self.register_parameter(f"{name}_{suffix}", weight)
+        self._weight_names = tuple(self._weight_shapes(0))
         self.reset_parameters()
 
     def _weight_shapes(self, width: int) -> dict[str, tuple[int, ...]]:
@@ -102,15 +102,27 @@ class RecurrentLayer(nn.Module, abc.ABC):
         """Do nothing: here for code that calls it on torch's layers."""
 
     @property
+    def _flat_weights_names(self) -> list[str]:
+        """The names of all weights in torch's order; torch's name, which much code reads."""
+        return [f"{name}_{suffix}" for suffix in self.suffixes for name in self._weight_names]
+
+    @property
+    def _flat_weights(self) -> tuple[Any, ...]:
+        """All weights in torch's order; a tuple, as an item replaced would not be used."""
+        return tuple(getattr(self, name) for name in self._flat_weights_names)
+
+    @property
     def all_weights(self) -> list[list[nn.Parameter]]:
         """The weights of each layer and direction."""
-        names = self._weight_shapes(0)
-        return [[getattr(self, f"{name}_{suffix}") for name in names] for suffix in self.suffixes]
+        return [
+            [getattr(self, f"{name}_{suffix}") for name in self._weight_names]
+            for suffix in self.suffixes
+        ]
 
     def initial_state(self, batch_size: int) -> State:
         """Return the state that `hx=None` stands for: zeros, (L * directions, B, H) each."""
-        like = getattr(self, f"weight_ih_{self.suffixes[0]}")
-        return self._as_state([like.new_zeros(s) for s in self._state_shapes(batch_size)])
+        weight = getattr(self, f"weight_ih_{self.suffixes[0]}")
+        return self._as_state([weight.new_zeros(s) for s in self._state_shapes(batch_size)])
 
     def stream(self, batch_size: int = 1) -> Stream:
         """Return a `Stream` that reads `batch_size` sequences piece by piece."""
@@ -140,25 +152,16 @@ class RecurrentLayer(nn.Module, abc.ABC):
         Raises:
             ShapeError: a wrong shape, number of dimensions or dtype, or impossible lengths.
         """
-        where = type(self).__name__
+        # each weight is read once: it may be the result of a parametrisation
+        weights = [self._weights(suffix) for suffix in self.suffixes]
+        weight = weights[0].weight_ih
         if isinstance(input, PackedSequence):
-            if lengths is not None:
-                raise ShapeError(f"{where}: a PackedSequence has its own lengths", "drop lengths=")
-            sizes = tuple(input.batch_sizes.tolist())
-            packing = Packing(sizes, len(sizes), sizes[0], input.sorted_indices)
-            x, batched = input.data, True
-            self._check_input(x, 2)
+            batched, (x, packing) = True, self._unpadded(input, lengths, weight)
         else:
-            x, batched = self._batch_of(input)
-            num_steps, batch_size = x.shape[:2]
-            packing = pack_even(num_steps, batch_size)
-            if lengths is not None:
-                lengths = lengths if batched else torch.as_tensor(lengths).reshape(-1)
-                checked = check_lengths(where, lengths, num_steps, batch_size, x.device)
-                packing = pack_lengths(checked, num_steps)
-            x = packing.pack(x)
-        states = self._states_of(hx, packing.batch_size, batched, like=x)
-        x, states = self._run(x, packing, tuple(packing.sort(state) for state in states))
+            batched, (x, packing) = input.dim() == 3, self._packed(input, lengths, weight)
+        states = self._states_of(hx, packing.batch_size, batched, weight)
+        states = tuple(packing.sort(state) for state in states)
+        x, states = self._run(x, packing, weights, states)
         state = self._as_state([packing.unsort(s) for s in states])
         if isinstance(input, PackedSequence):
             return input._replace(data=x), state
@@ -167,8 +170,41 @@ class RecurrentLayer(nn.Module, abc.ABC):
             return output.squeeze(1), map_state(lambda s: s.squeeze(1), state)
         return output.transpose(0, 1) if self.batch_first else output, state
 
+    def _packed(
+        self, input: Tensor, lengths: Tensor | Sequence[int] | None, weight: Tensor
+    ) -> tuple[Tensor, Packing]:
+        """Return the rows of `input` that are not padding, (N, I), and how they lie."""
+        where = type(self).__name__
+        x, batched = time_first(where, input, self.input_size, self.batch_first, weight)
+        num_steps, batch_size = x.shape[:2]
+        packing = pack_even(num_steps, batch_size)
+        if lengths is not None:
+            lengths = lengths if batched else torch.as_tensor(lengths).reshape(-1)
+            checked = check_lengths(where, lengths, num_steps, batch_size, x.device)
+            packing = pack_lengths(checked, num_steps)
+        return packing.pack(x), packing
+
+    def _unpadded(
+        self, input: PackedSequence, lengths: object, weight: Tensor
+    ) -> tuple[Tensor, Packing]:
+        """Return what `_packed` does, of an input that is packed already."""
+        where, x = type(self).__name__, input.data
+        if lengths is not None:
+            raise ShapeError(f"{where}: a PackedSequence has its own lengths", "drop lengths=")
+        if x.dim() != 2 or x.shape[1] != self.input_size:
+            raise ShapeError(
+                f"{where}: packed input must be (N, {self.input_size}), got {tuple(x.shape)}"
+            )
+        check_dtype(where, x, weight)
+        sizes = tuple(input.batch_sizes.tolist())
+        return x, Packing(sizes, len(sizes), sizes[0], input.sorted_indices)
+
     def _run(
-        self, x: Tensor, packing: Packing, states: tuple[Tensor, ...]
+        self,
+        x: Tensor,
+        packing: Packing,
+        weights: Sequence[Weights],
+        states: tuple[Tensor, ...],
     ) -> tuple[Tensor, tuple[Tensor, ...]]:
         """Run all layers and directions over packed rows (N, I); states are (L * D, B, H)."""
         directions = 1 + self.bidirectional
@@ -181,7 +217,7 @@ class RecurrentLayer(nn.Module, abc.ABC):
                     self.cell,
                     x,
                     packing.batch_sizes,
-                    self._weights(self.suffixes[index]),
+                    weights[index],
                     tuple(state[index] for state in states),
                     reverse=direction == 1,
                 )
@@ -193,46 +229,15 @@ class RecurrentLayer(nn.Module, abc.ABC):
         return x, tuple(torch.stack(parts) for parts in zip(*ends, strict=True))
 
     def _weights(self, suffix: str) -> Weights:
-        def weight(name: str) -> Any:
-            return getattr(self, f"{name}_{suffix}", None)
-
+        found = {name: getattr(self, f"{name}_{suffix}") for name in self._weight_names}
         return Weights(
-            weight("weight_ih"),
-            weight("weight_hh"),
-            weight("bias_ih"),
-            weight("bias_hh"),
-            weight("weight_hr"),
-            tuple(weight(name) for name in self.cell.parameters),
+            found["weight_ih"],
+            found.get("weight_hh"),
+            found.get("bias_ih"),
+            found.get("bias_hh"),
+            found.get("weight_hr"),
+            tuple(found[name] for name in self.cell.parameters),
         )
-
-    def _batch_of(self, input: Tensor) -> tuple[Tensor, bool]:
-        """Return `input` as (T, B, I), and whether it had a batch dim."""
-        if input.dim() not in (2, 3):
-            raise ShapeError(
-                f"{type(self).__name__}: input must be 2-D (T, I) or 3-D, got {input.dim()}-D"
-            )
-        self._check_input(input, input.dim())
-        if input.dim() == 2:
-            x, batched = input.unsqueeze(1), False
-        else:
-            x, batched = (input.transpose(0, 1) if self.batch_first else input), True
-        if not x.shape[0]:
-            raise ShapeError(f"{type(self).__name__}: input must have at least one step, got none")
-        return x, batched
-
-    def _check_input(self, x: Tensor, num_dims: int) -> None:
-        where = type(self).__name__
-        dtype = getattr(self, f"weight_ih_{self.suffixes[0]}").dtype
-        if x.dtype != dtype and not torch.is_autocast_enabled(x.device.type):
-            raise ShapeError(
-                f"{where}: input is {x.dtype}, the weights are {dtype}",
-                f"convert one of them: input.to({dtype}) or layer.to({x.dtype})",
-            )
-        if x.dim() != num_dims or x.shape[-1] != self.input_size:
-            raise ShapeError(
-                f"{where}: input must have {self.input_size} features in its last dim, "
-                f"got {tuple(x.shape)}"
-            )
 
     def _state_shapes(self, batch_size: int) -> list[tuple[int, int, int]]:
         widths = [self.hidden_size] * len(self.cell.states)
@@ -240,33 +245,21 @@ class RecurrentLayer(nn.Module, abc.ABC):
         return [(len(self.suffixes), batch_size, width) for width in widths]
 
     def _states_of(
-        self, hx: Any, batch_size: int, batched: bool, like: Tensor
+        self, hx: Any, batch_size: int, batched: bool, weight: Tensor
     ) -> tuple[Tensor, ...]:
         """Return `hx`, checked, as a tuple of (L * D, B, H)."""
+        shapes = self._state_shapes(batch_size)
         if hx is None:
-            return state_tensors(self.initial_state(batch_size))
-        where, names = type(self).__name__, self.cell.states
-        states = (hx,) if isinstance(hx, Tensor) else tuple(hx)
-        if len(states) != len(names):
-            raise ShapeError(
-                f"{where}: hx must hold {len(names)} states ({', '.join(names)}), got {len(states)}"
-            )
-        for name, state, shape in zip(names, states, self._state_shapes(batch_size), strict=True):
-            expected = shape if batched else (shape[0], shape[2])
-            hint = "pass None for zeros, or select the rows of the batch"
-            check_shape(where, f"state {name}", state, expected, hint)
-            if state.dtype != like.dtype or state.device != like.device:
-                raise ShapeError(
-                    f"{where}: state {name} must be {like.dtype} on {like.device} as the input, "
-                    f"got {state.dtype} on {state.device}"
-                )
+            return tuple(weight.new_zeros(shape) for shape in shapes)
+        expected = shapes if batched else [(stacked, width) for stacked, _, width in shapes]
+        states = checked_states(type(self).__name__, hx, self.cell.states, expected, weight)
         return states if batched else tuple(state.unsqueeze(1) for state in states)
 
     def _as_state(self, tensors: Sequence[Tensor]) -> State:
         """Return the one tensor itself, or several as the cell's named tuple."""
         if len(tensors) == 1:
             return tensors[0]
-        state: State = _state_type(self.cell.states)._make(tensors)
+        state: State = self.cell.state_type._make(tensors)
         return state
 
     def extra_repr(self) -> str:
@@ -359,8 +352,6 @@ def _check_options(layer: RecurrentLayer, dropout: Any) -> None:
     for name in ("bias", "batch_first"):
         if not isinstance(flag := getattr(layer, name), bool):
             raise TypeError(f"{where}: {name} must be a bool, got {type(flag).__name__}")
-    if not isinstance(dropout, int | float) or isinstance(dropout, bool):
-        raise OptionError(f"{where}: dropout must be a number, got {dropout!r}")
     check_dropout(where, dropout)
     names = ("input_size", "hidden_size", "num_layers")
     check_sizes(where, {name: getattr(layer, name) for name in names})
@@ -373,15 +364,3 @@ def _check_options(layer: RecurrentLayer, dropout: Any) -> None:
             f"{where}: dropout={dropout} has no effect with num_layers=1: it acts between layers",
             stacklevel=4,
         )
-
-
-@lru_cache
-def _state_type(states: tuple[str, ...]) -> Any:
-    """Return the named tuple of a cell's states; equal names give the same type."""
-    make_named_tuple: Any = namedtuple  # whose fields are known only now
-    rebuild = {"__reduce__": lambda self: (_rebuild_state, (states, tuple(self)))}
-    return type("State", (make_named_tuple("State", states),), {"__slots__": (), **rebuild})
-
-
-def _rebuild_state(states: tuple[str, ...], tensors: tuple[Tensor, ...]) -> Any:
-    return _state_type(states)._make(tensors)

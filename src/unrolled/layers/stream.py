@@ -17,7 +17,8 @@ class Stream:
     """A layer in the middle of `batch_size` sequences; made by `layer.stream(batch_size)`.
 
     However a sequence is cut into pieces, the outputs are those of the whole. No gradients are
-    kept.
+    kept. `copy.copy(stream)` is a second reader that goes on from here with the same layer;
+    `copy.deepcopy` and pickle copy the layer too.
 
     Args:
         layer: A recurrent or convolutional layer that reads forwards, in evaluation mode if it
@@ -62,6 +63,10 @@ class Stream:
         with packing_once(self._packed):
             output, self.state = self._layer(chunk, self.state)
         return output
+
+    def __getstate__(self) -> dict[str, object]:
+        """Return what a copy or a pickle holds: all but the packed weights, which it packs anew."""
+        return self.__dict__ | {"_packed": {}}
 
     def step(self, x: Tensor) -> Tensor:
         """Read one step, (B, I); return its output, (B, H)."""

@@ -4,9 +4,11 @@ Source: S. Bai, J. Z. Kolter and V. Koltun (2018), "An empirical evaluation of g
 and recurrent networks for sequence modeling", arXiv:1803.01271, section 3 and figure 1.
 """
 
+from typing import Any
+
 import torch
 from torch import Tensor, nn
-from torch.nn.utils.parametrizations import weight_norm
+from torch.nn.utils.parametrize import register_parametrization
 
 from unrolled.layers.causal_conv import FiniteMemoryLayer, causal_conv, span
 from unrolled.layers.options import check_dropout, check_sizes
@@ -132,20 +134,12 @@ class ResidualBlock(nn.Module):
         dtype: torch.dtype | None,
     ) -> None:
         super().__init__()
-
-        def convolution(channels: int, kernel_size: int, dilation: int = 1) -> nn.Conv1d:
-            return nn.Conv1d(
-                channels, hidden_size, kernel_size, dilation=dilation, device=device, dtype=dtype
-            )
-
-        self.conv1 = convolution(input_size, kernel_size, dilation)
-        self.conv2 = convolution(hidden_size, kernel_size, dilation)
-        weight_norm(self.conv1)
-        weight_norm(self.conv2)
+        self.conv1 = NormalisedConv(input_size, hidden_size, kernel_size, dilation, device, dtype)
+        self.conv2 = NormalisedConv(hidden_size, hidden_size, kernel_size, dilation, device, dtype)
         self.dropout = nn.Dropout(dropout)
         self.shortcut: nn.Module = nn.Identity()
         if input_size != hidden_size:
-            self.shortcut = convolution(input_size, kernel_size=1)
+            self.shortcut = nn.Conv1d(input_size, hidden_size, 1, device=device, dtype=dtype)
             nn.init.normal_(self.shortcut.weight, std=0.01)
 
     def forward(
@@ -157,3 +151,46 @@ class ResidualBlock(nn.Module):
         b, past2 = causal_conv(self.conv2, a, past[1], lengths)
         b = self.dropout(b.relu())
         return (b + self.shortcut(x)).relu(), (past1, past2)
+
+
+class NormalisedConv(nn.Conv1d):
+    """A weight-normalised convolution that can be pickled, which torch's `weight_norm` cannot.
+
+    The weights have the names that `weight_norm` gives them, and the weight normalisation can be
+    taken off in the same way, by `torch.nn.utils.parametrize.remove_parametrizations`.
+    """
+
+    def __init__(
+        self,
+        in_channels: int,
+        out_channels: int,
+        kernel_size: int,
+        dilation: int,
+        device: torch.device | str | None = None,
+        dtype: torch.dtype | None = None,
+    ) -> None:
+        super().__init__(
+            in_channels, out_channels, kernel_size, dilation=dilation, device=device, dtype=dtype
+        )
+        register_parametrization(self, "weight", WeightNorm(), unsafe=True)
+
+    def __reduce_ex__(self, protocol: Any) -> Any:
+        """Return what makes this again: its class is made on the spot, so pickle cannot find it."""
+        parametrizations: Any = getattr(self, "parametrizations", ())
+        if list(parametrizations) != ["weight"]:  # none, or also a user's own
+            return super().__reduce_ex__(protocol)
+        sizes = (self.in_channels, self.out_channels, self.kernel_size[0], self.dilation[0])
+        # without memory or random numbers, for all that it holds is replaced
+        return NormalisedConv, (*sizes, "meta"), self.__dict__
+
+
+class WeightNorm(nn.Module):
+    """W = g v / |v|, for each output channel: the direction v and the length g are learned."""
+
+    def forward(self, g: Tensor, v: Tensor) -> Tensor:
+        """Return W, (out, in, k), of g, (out, 1, 1), and v, (out, in, k)."""
+        return torch._weight_norm(v, g, 0)
+
+    def right_inverse(self, weight: Tensor) -> tuple[Tensor, Tensor]:
+        """Return g and v that make `weight`."""
+        return torch.norm_except_dim(weight, 2, 0), weight

@@ -1,0 +1,102 @@
+"""Checks of what a layer is called with, one voice for all layers: input and state.
+
+Lengths are checked in lengths.py, the arguments of constructors in options.py.
+"""
+
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from unrolled.errors import ShapeError, check_shape
+
+__all__ = ["check_dtype", "checked_states", "time_first"]
+
+
+def time_first(
+    where: str, input: Tensor, input_size: int, batch_first: bool, weight: Tensor
+) -> tuple[Tensor, bool]:
+    """Return `input` as (T, B, I), and whether it had a batch dim.
+
+    Args:
+        where: The layer.
+        input: (T, B, I), or (B, T, I) if `batch_first`, or (T, I).
+        input_size: I.
+        batch_first: The layer's option.
+        weight: A weight of the layer, for its dtype.
+
+    Raises:
+        ShapeError: another shape or dtype, or no step at all.
+    """
+    batched = input.dim() == 3
+    num_steps = input.shape[1 if batched and batch_first else 0] if input.dim() else 0
+    if input.dim() not in (2, 3) or input.shape[-1] != input_size or not num_steps:
+        layout = f"(B, T, {input_size})" if batch_first else f"(T, B, {input_size})"
+        raise ShapeError(
+            f"{where}: input must be {layout} or (T, {input_size}), got {tuple(input.shape)}",
+            f"T at least 1; batch_first is {batch_first}",
+        )
+    check_dtype(where, input, weight)
+    if not batched:
+        return input.unsqueeze(1), False
+    return (input.transpose(0, 1) if batch_first else input), True
+
+
+def check_dtype(where: str, input: Tensor, weight: Tensor) -> None:
+    """Raise `ShapeError` unless `input` has the dtype of `weight`, or autocast will see to it."""
+    if input.dtype != weight.dtype and autocast_dtype(input.device) is None:
+        raise ShapeError(
+            f"{where}: input is {input.dtype}, the weights are {weight.dtype}",
+            f"convert one of them: input.to({weight.dtype}) or layer.to({input.dtype})",
+        )
+
+
+def autocast_dtype(device: torch.device) -> torch.dtype | None:
+    """Return the lower precision that autocast uses on `device` now, None if it is off."""
+    kind = device.type
+    if torch.amp.is_autocast_available(kind) and torch.is_autocast_enabled(kind):
+        return torch.get_autocast_dtype(kind)
+    return None
+
+
+def checked_states(
+    where: str,
+    hx: Any,
+    names: Sequence[str],
+    shapes: Sequence[tuple[int, ...]],
+    weight: Tensor,
+) -> tuple[Tensor, ...]:
+    """Return the tensors of the state `hx`, with the dtype of `weight`.
+
+    Under autocast a state comes out of a layer in the lower precision and may go in again.
+
+    Args:
+        where: The layer.
+        hx: A tensor or a tuple of tensors.
+        names: What messages call them.
+        shapes: The shape that each must have.
+        weight: A weight of the layer, for its dtype and its device.
+
+    Raises:
+        ShapeError: another number of tensors, a wrong shape, dtype or device.
+    """
+    states = (hx,) if isinstance(hx, Tensor) else tuple(hx)
+    if len(states) != len(names):
+        listed = f" ({', '.join(names)})" if names else ""
+        raise ShapeError(
+            f"{where}: hx must hold {len(names)} states{listed}, got {len(states)}",
+            "pass the state as an earlier call returned it, or None for zeros",
+        )
+    device = weight.device
+    allowed = (weight.dtype, autocast_dtype(device))
+    for name, state, shape in zip(names, states, shapes, strict=True):
+        hint = "pass None for zeros, or select the rows of the batch"
+        check_shape(where, f"state {name}", state, shape, hint)
+        if state.dtype not in allowed or state.device != device:
+            raise ShapeError(
+                f"{where}: state {name} must be {weight.dtype} on {device} as the weights, "
+                f"got {state.dtype} on {state.device}",
+                f"convert it: state.to({device}, {weight.dtype})",
+            )
+    return tuple(state.to(weight.dtype) for state in states)
