@@ -72,6 +72,35 @@ def recurrence(
     reverse: bool = False,
 ) -> tuple[Tensor, tuple[Tensor, ...]]:
     """Run `cell` over a batch; arguments and result are those of `reference.run`."""
+    path = _path_of(cell, x, batch_sizes, weights, states)
+    if path == "kernel":
+        kernel = kernel_of(cell)
+        if kernel is None:
+            raise KernelError(f"cell {cell.name}: has no kernel", "see the warning that says why")
+        return kernel.run(x, batch_sizes, weights, states, reverse=reverse)
+    run = vendor.run if path == "torch" else reference.run
+    return run(cell, x, batch_sizes, weights, states, reverse=reverse)
+
+
+def kernel_taken(
+    cell: Cell,
+    x: Tensor,
+    batch_sizes: Sequence[int],
+    weights: Weights,
+    states: tuple[Tensor, ...],
+) -> Kernel | None:
+    """Return the kernel that `recurrence` would run, None if it would take another path."""
+    taken = _path_of(cell, x, batch_sizes, weights, states) == "kernel"
+    return kernel_of(cell) if taken else None
+
+
+def _path_of(
+    cell: Cell,
+    x: Tensor,
+    batch_sizes: Sequence[int],
+    weights: Weights,
+    states: tuple[Tensor, ...],
+) -> Path:
     tensors = (x, *states, *(w for w in weights[:5] if w is not None), *weights.parameters)
     readable = all(_is_readable(tensor) for tensor in tensors)
     path = choose_path(
@@ -82,14 +111,8 @@ def recurrence(
         projected=weights.weight_hr is not None,
     )
     if path == "kernel" and not x.numel():
-        path = "reference"  # nothing to do, and it knows how to do nothing
-    if path == "kernel":
-        kernel = kernel_of(cell)
-        if kernel is None:
-            raise KernelError(f"cell {cell.name}: has no kernel", "see the warning that says why")
-        return kernel.run(x, batch_sizes, weights, states, reverse=reverse)
-    run = vendor.run if path == "torch" else reference.run
-    return run(cell, x, batch_sizes, weights, states, reverse=reverse)
+        return "reference"  # nothing to do, and it knows how to do nothing
+    return path
 
 
 def kernel_of(cell: Cell) -> Kernel | None:

@@ -19,6 +19,7 @@ from unrolled.errors import OptionError, ShapeError
 from unrolled.kernels import Weights, recurrence
 from unrolled.layers.arguments import check_dtype, checked_states, time_first
 from unrolled.layers.lengths import Packing, check_lengths, pack_even, pack_lengths
+from unrolled.layers.operator import Padded, padded_recurrence
 from unrolled.layers.options import check_dropout, check_sizes
 from unrolled.layers.state import State, map_state
 from unrolled.layers.stream import Stream
@@ -172,21 +173,28 @@ class RecurrentLayer(nn.Module, abc.ABC):
 
     def _packed(
         self, input: Tensor, lengths: Tensor | Sequence[int] | None, weight: Tensor
-    ) -> tuple[Tensor, Packing]:
-        """Return the rows of `input` that are not padding, (N, I), and how they lie."""
+    ) -> tuple[Tensor, Packing | Padded]:
+        """Return the rows of `input` that are not padding, (N, I), and how they lie.
+
+        While it is traced: the padded batch itself, (T, B, I).
+        """
         where = type(self).__name__
         x, batched = time_first(where, input, self.input_size, self.batch_first, weight)
         num_steps, batch_size = x.shape[:2]
+        if lengths is not None:
+            lengths = torch.as_tensor(lengths)
+            lengths = lengths if batched else lengths.reshape(-1)
+        if torch.compiler.is_compiling():
+            return x, Padded(lengths, batch_size)
         packing = pack_even(num_steps, batch_size)
         if lengths is not None:
-            lengths = lengths if batched else torch.as_tensor(lengths).reshape(-1)
             checked = check_lengths(where, lengths, num_steps, batch_size, x.device)
             packing = pack_lengths(checked, num_steps)
         return packing.pack(x), packing
 
     def _unpadded(
         self, input: PackedSequence, lengths: object, weight: Tensor
-    ) -> tuple[Tensor, Packing]:
+    ) -> tuple[Tensor, Packing | Padded]:
         """Return what `_packed` does, of an input that is packed already."""
         where, x = type(self).__name__, input.data
         if lengths is not None:
@@ -202,7 +210,7 @@ class RecurrentLayer(nn.Module, abc.ABC):
     def _run(
         self,
         x: Tensor,
-        packing: Packing,
+        packing: Packing | Padded,
         weights: Sequence[Weights],
         states: tuple[Tensor, ...],
     ) -> tuple[Tensor, tuple[Tensor, ...]]:
@@ -213,13 +221,9 @@ class RecurrentLayer(nn.Module, abc.ABC):
             outputs = []
             for direction in range(directions):
                 index = layer * directions + direction
-                output, end = recurrence(
-                    self.cell,
-                    x,
-                    packing.batch_sizes,
-                    weights[index],
-                    tuple(state[index] for state in states),
-                    reverse=direction == 1,
+                before = tuple(state[index] for state in states)
+                output, end = _run_once(
+                    self.cell, x, packing, weights[index], before, reverse=direction == 1
                 )
                 outputs.append(output)
                 ends.append(end)
@@ -270,6 +274,21 @@ class RecurrentLayer(nn.Module, abc.ABC):
         values = {name: getattr(self, name, default) for name, default in options.items()}
         shown = [f"{name}={v!r}" for name, v in values.items() if v != options[name]]
         return ", ".join([str(self.input_size), str(self.hidden_size), *shown])
+
+
+def _run_once(
+    cell: Cell,
+    x: Tensor,
+    packing: Packing | Padded,
+    weights: Weights,
+    states: tuple[Tensor, ...],
+    *,
+    reverse: bool,
+) -> tuple[Tensor, tuple[Tensor, ...]]:
+    """Run one layer in one direction."""
+    if isinstance(packing, Padded):
+        return padded_recurrence(cell, x, packing.lengths, weights, states, reverse=reverse)
+    return recurrence(cell, x, packing.batch_sizes, weights, states, reverse=reverse)
 
 
 class Recurrent(RecurrentLayer):
