@@ -10,6 +10,7 @@ EXAMPLES = Path(__file__).parents[1] / "examples"
 LAST_LINES = {
     "hello": "reads 'hell', says 'ello'",
     "min_gru": "asked after 1 to 40 steps: 100.0% right",
+    "own_cell": "recorded at every step: h, f, g",
     "peephole_lstm": "streamed, step by step: 100.0% of the answers are right",
 }
 

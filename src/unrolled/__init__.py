@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from unrolled.cells import Cell, cell
     from unrolled.errors import UnrolledError
     from unrolled.generation import generate
+    from unrolled.inspection import Record, trace
     from unrolled.layers import GRU, JANET, LSTM, RNN, TCN, Recurrent, Stream, initialize
     from unrolled.models import LanguageModel, LanguageModelConfig
 
@@ -24,18 +25,21 @@ __all__ = [
     "Cell",
     "LanguageModel",
     "LanguageModelConfig",
+    "Record",
     "Recurrent",
     "Stream",
     "UnrolledError",
     "cell",
     "generate",
     "initialize",
+    "trace",
 ]
 
 _HOMES = {
     "unrolled.cells": ("Cell", "cell"),
     "unrolled.errors": ("UnrolledError",),
     "unrolled.generation": ("generate",),
+    "unrolled.inspection": ("Record", "trace"),
     "unrolled.layers": ("GRU", "JANET", "LSTM", "RNN", "TCN", "Recurrent", "Stream", "initialize"),
     "unrolled.models": ("LanguageModel", "LanguageModelConfig"),
 }

@@ -2,6 +2,8 @@
 
 import copy
 import pickle
+import subprocess
+import sys
 
 import pytest
 import torch
@@ -28,6 +30,47 @@ def test_a_cell_says_what_it_is():
 def test_a_cell_is_a_constant(cell):
     assert copy.deepcopy(cell) is cell
     assert pickle.loads(pickle.dumps(cell)) is cell
+
+
+def test_the_class_of_cells_is_a_class_like_others():
+    assert pickle.loads(pickle.dumps(unrolled.Cell)) is unrolled.Cell
+    assert unrolled.Cell.__module__ == "unrolled.cells.cell"
+    assert (cells.lstm.__module__, own.__module__) == ("unrolled.cells.lstm", __name__)
+
+
+def test_a_cell_that_cannot_be_found_by_its_name_is_not_pickled():
+    def own(x, u):
+        return dict(h=x.a + u.a)
+
+    with pytest.raises((pickle.PicklingError, AttributeError)):
+        pickle.dumps(unrolled.cell(gates="a")(own))
+
+
+PROGRAM = """
+import multiprocessing
+import torch, unrolled
+
+@unrolled.cell(gates="a")
+def mine(x, u, h):
+    return dict(h=torch.tanh(x.a + u.a))
+
+def same(layer, x):
+    assert layer.cell is mine
+    with unrolled.kernels.using_path("reference"):
+        return layer(x)[0].tolist()
+
+if __name__ == "__main__":
+    layer, x = unrolled.Recurrent(mine, 2, 3), torch.ones(2, 1, 2)
+    with multiprocessing.get_context("spawn").Pool(1) as pool:
+        assert pool.apply(same, (layer, x)) == same(layer, x)
+"""
+
+
+def test_a_layer_of_a_programs_own_cell_goes_to_another_process(tmp_path):
+    (tmp_path / "program.py").write_text(PROGRAM)
+    command = [sys.executable, str(tmp_path / "program.py")]
+    result = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert result.returncode == 0, result.stderr
 
 
 def test_a_layer_has_the_weights_that_its_cell_names():
@@ -73,6 +116,9 @@ def declare(equations=None, **names):
     [
         ({"gates": "a a"}, "gate 'a'"),
         ({"gates": "a 1b"}, "gate '1b'"),
+        ({"gates": "a class"}, "gate 'class'"),
+        ({"gates": "_owner"}, "gate '_owner'"),
+        ({"states": "_h"}, "state '_h'"),
         ({"gates": ""}, "at least one gate"),
         ({"states": "h x"}, "state 'x'"),
         ({"recurrent": "b"}, "recurrent gate b is not a gate"),
@@ -92,7 +138,20 @@ def test_impossible_arguments_are_refused_where_the_cell_is_declared():
         declare(lambda x, h: {})
 
 
+@pytest.mark.parametrize(
+    "name",
+    ["weight_ih", "weight_hh", "weight_hr", "bias_ih", "bias_hh", "p_l0", "p_l1_reverse", "_p"],
+)
+def test_a_vector_cannot_have_the_name_of_a_layers_weights(name):
+    names = {}
+    exec(f"def equations(x, u, h, *, {name}=0.5): pass", names)
+    with pytest.raises(unrolled.UnrolledError, match=f"vector '{name}' has a name that a layer's"):
+        declare(names["equations"])
+
+
 def test_mistakes_in_the_equations_are_told_by_name():
+    with pytest.raises(unrolled.UnrolledError, match="returns a Tensor, and no dict"):
+        unrolled.Recurrent(declare(lambda x, u: x.a), 2, 3)(torch.zeros(1, 1, 2))
     with pytest.raises(unrolled.UnrolledError, match="new state h is missing"):
         unrolled.Recurrent(declare(lambda x, u: {"c": x.a}), 2, 3)(torch.zeros(1, 1, 2))
     with pytest.raises(AttributeError, match="no gate 'q'; declared: a"):

@@ -6,6 +6,8 @@ streaming, gates by name, gradients) is derived from that one definition.
 """
 
 import inspect
+import keyword
+import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -20,17 +22,18 @@ __all__ = ["Cell", "cell"]
 
 Values = dict[str, Tensor]
 
+_OF_A_LAYER = re.compile(r"weight_(ih|hh|hr)|bias_(ih|hh)|.*_l\d+(_reverse)?|_.*")
+
 
 class Terms:
     """The pre-activations that a cell's equations read as attributes: `x.f`, `u.f`."""
 
     def __init__(self, owner: str, terms: Mapping[str, Any]) -> None:
-        self.__dict__.update(terms)
-        self._owner = owner
+        self.__dict__.update({"the owner": owner}, **terms)  # no gate is called that
 
     def __getattr__(self, name: str) -> Any:
-        declared = " ".join(key for key in self.__dict__ if key != "_owner")
-        raise AttributeError(f"{self._owner}: no gate '{name}'; declared: {declared or 'none'}")
+        declared = " ".join(list(self.__dict__)[1:]) or "none"
+        raise AttributeError(f"{vars(self)['the owner']}: no gate '{name}'; declared: {declared}")
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -50,6 +53,10 @@ class Cell:
     arguments: tuple[str, ...]
     state_type: Any  # the named tuple of all states
     key: str  # what traced graphs call it
+
+    def __post_init__(self) -> None:
+        # where pickle looks for the cell; of this one alone, for the class has a module of its own
+        object.__setattr__(self, "__module__", self.equations.__module__)
 
     @property
     def name(self) -> str:
@@ -79,10 +86,15 @@ class Cell:
             **parameters,
         }
         values = self.equations(**{argument: named[argument] for argument in self.arguments})
+        if not isinstance(values, Mapping):
+            raise OptionError(
+                f"cell {self.name}: returns a {type(values).__name__}, and no dict",
+                f"return a dict with {', '.join(self.states)} and what else is worth seeing",
+            )
         missing = [state for state in self.states if state not in values]
         if missing:
             raise OptionError(
-                f"cell {self.name}: the new state {missing[0]} is missing from {sorted(values)}",
+                f"cell {self.name}: the new state {missing[0]} is missing from {[*values]}",
                 f"return a dict with {', '.join(self.states)} and what else is worth seeing",
             )
         return values
@@ -92,10 +104,6 @@ class Cell:
 
     def __reduce__(self) -> str:
         return self.equations.__qualname__
-
-    @property
-    def __module__(self) -> str:  # type: ignore[override]  # where pickle looks for the cell
-        return self.equations.__module__
 
 
 def cell(
@@ -123,7 +131,8 @@ def cell(
             that the equations compute: there `u.n` is a function, `u.n(v)` = W_hn v + b_hn.
 
     Raises:
-        OptionError: a name is declared twice, unknown, or has no meaning in the function.
+        OptionError: a name is declared twice, unknown, or has no meaning in the function; begins
+            with an underscore; is a word of Python; or, of a vector, is that of a layer's weights.
 
     Example:
         >>> from torch import sigmoid, tanh
@@ -174,7 +183,8 @@ def cell(
 
 def _check_names(where: str, what: str, names: list[str], taken: set[str] | None = None) -> None:
     for position, name in enumerate(names):
-        if not name.isidentifier() or name in names[:position] or name in (taken or ()):
+        word = name.isidentifier() and not keyword.iskeyword(name) and not name.startswith("_")
+        if not word or name in names[:position] or name in (taken or ()):
             raise OptionError(f"{where}: {what} '{name}' is no name, or taken", "choose another")
 
 
@@ -186,11 +196,16 @@ def _read_signature(
     for name, argument in arguments.items():
         if name in ("x", "u", *states):
             continue
-        keyword = argument.kind is argument.KEYWORD_ONLY
-        if not keyword or not isinstance(argument.default, int | float):
+        is_keyword = argument.kind is argument.KEYWORD_ONLY
+        if not is_keyword or not isinstance(argument.default, int | float):
             raise OptionError(
                 f"{where}: argument '{name}' is neither x, u nor a state ({' '.join(states)})",
                 f"a weight vector is written after a *, with its first value: *, {name}=0.0",
+            )
+        if _OF_A_LAYER.fullmatch(name):
+            raise OptionError(
+                f"{where}: vector '{name}' has a name that a layer's weights have",
+                "choose another, that does not end in a layer such as _l0",
             )
         parameters[name] = float(argument.default)
     return tuple(arguments), parameters

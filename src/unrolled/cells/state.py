@@ -32,5 +32,5 @@ def named_state(names: tuple[str, ...], tensors: Sequence[Tensor]) -> Any:
 
 
 # torch.load calls no function that is not on this list, unless told to trust the file. This one
-# does nothing but make a tuple, so that a state can be read wherever unrolled is imported.
+# does nothing but make a tuple, so that a state can be read once this module is imported.
 torch.serialization.add_safe_globals([named_state])

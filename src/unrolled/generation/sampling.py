@@ -13,8 +13,7 @@ from torch import Tensor
 
 from unrolled.data.vocabulary import Vocabulary
 from unrolled.errors import OptionError, VocabularyError
-from unrolled.kernels import packing_once
-from unrolled.kernels.fused import Packed
+from unrolled.kernels import Packed, packing_once
 from unrolled.layers.state import State
 from unrolled.models.language_model import LanguageModel
 

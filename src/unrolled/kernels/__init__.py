@@ -5,18 +5,32 @@ torch implements) and `reference` (any cell, a loop in torch, which proves the o
 """
 
 from unrolled.kernels.compiler import KernelError
-from unrolled.kernels.dispatch import Path, choose_path, recurrence, using_path
-from unrolled.kernels.fused import packing_once
+from unrolled.kernels.dispatch import (
+    Path,
+    choose_path,
+    may_step,
+    recorded_recurrence,
+    recurrence,
+    steps_of,
+    using_path,
+)
+from unrolled.kernels.fused import Packed, packing_once
 from unrolled.kernels.reference import Weights
+from unrolled.kernels.steps import Steps
 from unrolled.kernels.trace import UntraceableError
 
 __all__ = [
     "KernelError",
+    "Packed",
     "Path",
+    "Steps",
     "UntraceableError",
     "Weights",
     "choose_path",
+    "may_step",
     "packing_once",
+    "recorded_recurrence",
     "recurrence",
+    "steps_of",
     "using_path",
 ]

@@ -19,9 +19,18 @@ from unrolled.kernels import reference, vendor
 from unrolled.kernels.compiler import KernelError
 from unrolled.kernels.fused import Kernel, make_kernel
 from unrolled.kernels.reference import Weights
+from unrolled.kernels.steps import Steps
 from unrolled.kernels.trace import UntraceableError
 
-__all__ = ["Path", "choose_path", "recurrence", "using_path"]
+__all__ = [
+    "Path",
+    "choose_path",
+    "may_step",
+    "recorded_recurrence",
+    "recurrence",
+    "steps_of",
+    "using_path",
+]
 
 Path = Literal["kernel", "reference", "torch"]
 
@@ -74,12 +83,42 @@ def recurrence(
     """Run `cell` over a batch; arguments and result are those of `reference.run`."""
     path = _path_of(cell, x, batch_sizes, weights, states)
     if path == "kernel":
-        kernel = kernel_of(cell)
-        if kernel is None:
-            raise KernelError(f"cell {cell.name}: has no kernel", "see the warning that says why")
-        return kernel.run(x, batch_sizes, weights, states, reverse=reverse)
+        return _needed_kernel(cell).run(x, batch_sizes, weights, states, reverse=reverse)
     run = vendor.run if path == "torch" else reference.run
     return run(cell, x, batch_sizes, weights, states, reverse=reverse)
+
+
+@torch.no_grad()
+def recorded_recurrence(
+    cell: Cell,
+    x: Tensor,
+    batch_sizes: Sequence[int],
+    weights: Weights,
+    states: tuple[Tensor, ...],
+    *,
+    reverse: bool = False,
+) -> tuple[Tensor, tuple[Tensor, ...], dict[str, Tensor]]:
+    """Do what `recurrence` does, without gradients, and return what the cell named at each step.
+
+    Returns:
+        Output and states as `recurrence`, and by name all (B, H) tensors that the cell returned,
+        (N, H) each in the order of `x`; what it returned as booleans is 0 or 1.
+    """
+    if _path_of(cell, x, batch_sizes, weights, states) == "kernel":
+        return _needed_kernel(cell).record(x, batch_sizes, weights, states, reverse=reverse)
+    steps: dict[int, dict[str, Tensor]] = {}
+    output, after = reference.run(
+        cell, x, batch_sizes, weights, states, reverse=reverse, watch=steps.__setitem__
+    )
+    shape = states[-1].shape[1:]
+    names = [
+        name
+        for name, value in (steps[0] if steps else {}).items()
+        if isinstance(value, Tensor) and value.dim() == 2 and value.shape[1:] == shape
+    ]
+    in_order = [steps[t] for t in range(len(steps))]
+    named = {n: torch.cat([values[n].to(output.dtype) for values in in_order]) for n in names}
+    return output, after, named
 
 
 def kernel_taken(
@@ -91,7 +130,7 @@ def kernel_taken(
 ) -> Kernel | None:
     """Return the kernel that `recurrence` would run, None if it would take another path."""
     taken = _path_of(cell, x, batch_sizes, weights, states) == "kernel"
-    return kernel_of(cell) if taken else None
+    return _needed_kernel(cell) if taken else None
 
 
 def _path_of(
@@ -102,17 +141,41 @@ def _path_of(
     states: tuple[Tensor, ...],
 ) -> Path:
     tensors = (x, *states, *(w for w in weights[:5] if w is not None), *weights.parameters)
-    readable = all(_is_readable(tensor) for tensor in tensors)
-    path = choose_path(
+    if not x.numel() or _is_transformed(tensors):
+        return "reference"  # it knows how to do nothing, and its operations have rules
+    return choose_path(
         cell,
-        dtype=x.dtype if readable else torch.float64,
+        dtype=x.dtype if all(map(_is_readable, tensors)) else torch.float64,
         device=x.device.type,
         even=bool(batch_sizes) and batch_sizes[-1] == len(states[0]),
         projected=weights.weight_hr is not None,
     )
-    if path == "kernel" and not x.numel():
-        return "reference"  # nothing to do, and it knows how to do nothing
-    return path
+
+
+def _needed_kernel(cell: Cell) -> Kernel:
+    """Return the kernel of a cell that is to run on one."""
+    found = kernel_or_reason(cell)
+    if isinstance(found, Kernel):
+        return found
+    raise KernelError(f"cell {cell.name}: has no kernel: {found}")
+
+
+def steps_of(cell: Cell, layers: Sequence[Weights], batch_size: int) -> Steps | None:
+    """Return a stack of layers of `cell`, ready to stream by its kernel; None if it has none."""
+    given = [w for weights in layers for w in (*weights[:4], *weights.parameters) if w is not None]
+    usable = all(
+        w.dtype is torch.float32 and w.is_cpu and w.is_contiguous() and not w.is_inference()
+        for w in given
+    )
+    if any(weights.weight_hr is not None for weights in layers) or not usable:
+        return None
+    kernel = kernel_of(cell) if choose_path(cell) == "kernel" else None
+    return Steps(kernel, layers, batch_size) if kernel else None
+
+
+def may_step(x: Tensor) -> bool:
+    """Whether `Steps` may read `x`: no other path is forced, and it is a plain tensor."""
+    return _forced.get() in (None, "kernel") and _is_readable(x) and not _is_transformed((x,))
 
 
 def kernel_of(cell: Cell) -> Kernel | None:
@@ -141,12 +204,16 @@ def _warn(reason: str) -> None:
 
 
 def _is_readable(x: Tensor) -> bool:
-    """Whether a kernel can read `x` from memory: not traced, transformed, cast or a dual number."""
+    """Whether a kernel can read `x` from memory: not traced, and not to be cast."""
     return (
         type(x) in (Tensor, torch.nn.Parameter)
         and not torch.compiler.is_compiling()
         and torch._C._get_tracing_state() is None
-        and forward_ad._current_level < 0
-        and not torch._C._functorch.is_functorch_wrapped_tensor(x)
-        and not torch.is_autocast_enabled(x.device.type)
+        and not (x.is_cpu and torch.is_autocast_enabled("cpu"))
     )
+
+
+def _is_transformed(tensors: Sequence[Tensor]) -> bool:
+    """Whether torch.func transforms the tensors, or they are dual numbers."""
+    wrapped = torch._C._functorch.is_functorch_wrapped_tensor
+    return forward_ad._current_level >= 0 or any(map(wrapped, tensors))

@@ -9,6 +9,7 @@ halves: the vector must be whole before the product can begin. `step_apply` comp
 """
 
 import json
+import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from importlib.resources import files
@@ -22,6 +23,12 @@ from unrolled.kernels.trace import PASS_THROUGH, Traced, UntraceableError, resol
 __all__ = ["emit"]
 
 _MOST_STATES, _MOST_PARAMETERS = 8, 24  # as in runtime/call.h
+
+
+# Of the names that a node could have, those that C or the runtime has.
+_TAKEN = {"d_h", "d_v", "d_states", "size_t", "wchar_t", "float_t", "double_t", "off_t"}
+_TAKEN |= {f"{kind}{size}_t" for kind in ("int", "uint") for size in (8, 16, 32, 64, "ptr", "max")}
+_TAKEN |= {"ptrdiff_t"}
 
 
 def emit(traced: Traced) -> str:
@@ -98,31 +105,41 @@ def _defines(traced: Traced, plan: "_Plan") -> list[str]:
 
 
 class _Names:
-    """What each node is called in C: f_t for the equations' f, c_prev for the state before."""
+    """What each node is called in C: f_t for the equations' f, c_prev for the state before.
+
+    No two nodes have one name, and none has one of `_TAKEN`.
+    """
 
     def __init__(self, traced: Traced) -> None:
         self._names: dict[fx.Node, str] = {}
+        self._taken = set(_TAKEN)
         for name, node in zip(traced.cell.states, traced.states_in, strict=True):
-            self._names[node] = f"{name}_prev"
+            self._add(node, f"{name}_prev")
         for name, node in zip(traced.cell.parameters, traced.parameters, strict=True):
-            self._names[node] = f"{name}_w"
+            self._add(node, f"{name}_w")
         for column in traced.columns:
             part = "" if column.input and column.recurrent else ("x_", "u_")[column.recurrent]
-            self._names[column.node] = f"a_{part}{column.gate}"
+            self._add(column.node, f"a_{part}{column.gate}")
         for name, node in traced.named.items():
-            self._names.setdefault(node, f"{name}_t")
+            self._add(node, f"{name}_t")
         given = (*traced.state_gradients_out, *traced.applied_gradients)
         for node in (*traced.forward, *traced.backward, *given):
             prefix = "v_" if node.graph is traced.states_in[0].graph else "d_"
-            self._names.setdefault(node, f"{prefix}{node.name}")
+            self._add(node, f"{prefix}{node.name}")
         self._saved = traced.saved
+
+    def _add(self, node: fx.Node, name: str) -> None:
+        """Give `node` a name like `name`, unless it has one."""
+        if node not in self._names:
+            plain = re.sub(r"\W", "_", name, flags=re.ASCII)
+            plain = plain if plain[0].isalpha() else f"v_{plain}"
+            tries = (f"{plain}{number or ''}" for number in count())
+            self._names[node] = next(name for name in tries if name not in self._taken)
+            self._taken.add(self._names[node])
 
     def __getitem__(self, node: fx.Node) -> str:
         node = resolve(node)
-        name = self._names.get(resolve(self._saved.get(node, node)))
-        if name is None:
-            raise UntraceableError(f"no kernel has {node.name}, a tensor from outside the cell")
-        return name
+        return self._names[resolve(self._saved.get(node, node))]
 
 
 @dataclass(frozen=True)
@@ -450,9 +467,9 @@ def _comment(traced: Traced, saved: Sequence[fx.Node], names: _Names) -> str:
         f"States: {', '.join(cell.states)}. Columns: {columns}.",
         f"Kept for the backward pass: {', '.join(names[node] for node in saved) or 'nothing'}.",
     ]
-    return "\n".join(["/*", *(f" * {line}".rstrip() for line in lines), " */"]).replace(
-        "*//", "* //"
-    )
+    text = "\n".join(f" * {line}".rstrip() for line in lines)
+    text = text.replace("*/", "* /").encode(errors="replace").decode()  # what C and a file can hold
+    return f"/*\n{text}\n */"
 
 
 def _runtime(name: str) -> str:

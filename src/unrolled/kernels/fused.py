@@ -26,14 +26,14 @@ from unrolled.kernels.reference import Weights
 from unrolled.kernels.rows import Rows, lay_out
 from unrolled.kernels.trace import trace
 
-__all__ = ["Kernel", "make_kernel", "packing_once"]
+__all__ = ["FLOAT", "Kernel", "make_kernel", "packing_once"]
 
 _HUGE_PAGE = 2 << 20
 _MADV_HUGEPAGE = 14
 _PADDING = 16  # floats: rows whose stride is a power of two are slow to multiply transposed
 
 # said each time, because a user may have changed torch's defaults
-_FLOAT: Any = {"dtype": torch.float32, "device": "cpu"}
+FLOAT: Any = {"dtype": torch.float32, "device": "cpu"}
 
 
 class _PackedOnce(NamedTuple):
@@ -82,7 +82,7 @@ def _files_behind(cell: Cell) -> str:
     equations = sys.modules[cell.equations.__module__].__file__
     assert equations is not None
     here = Path(__file__).parent
-    written = [here / f"{name}.py" for name in ("trace", "expressions", "emit")]
+    written = [here / f"{name}.py" for name in ("graphs", "trace", "expressions", "emit")]
     files = [Path(equations), *written, *sorted(here.glob("runtime/*.h"))]
     texts = [file.read_text(encoding="utf-8") for file in files]
     return "\0".join([torch.__version__, cell.name, *texts])
@@ -199,7 +199,7 @@ class Kernel:
         """
         num_rows, hidden_size = rows.num_rows, states[0].shape[1]
         capacity = num_rows if capacity is None else capacity
-        call, keep = self._call(x, rows, weights, states, reverse)
+        call, keep = self.call(x, rows, weights, states, reverse)
         keep += [self._packed(call, weights)]
         call.packed = keep[-1].data_ptr()
         output = _buffer(num_rows, hidden_size)
@@ -216,10 +216,10 @@ class Kernel:
             call.states[index] = history.data_ptr()
         records = None
         if record:
-            records = torch.empty(num_rows, len(self.library.records), hidden_size, **_FLOAT)
+            records = torch.empty(num_rows, len(self.library.records), hidden_size, **FLOAT)
             call.records = records.data_ptr()
         if workspace := self.library.workspace_floats(call, backward=False):
-            keep.append(torch.empty(workspace, **_FLOAT))
+            keep.append(torch.empty(workspace, **FLOAT))
             call.workspace = keep[-1].data_ptr()
         self.library.forward(call)
         after = [_ends(output, states[0], rows, reverse)]
@@ -249,7 +249,7 @@ class Kernel:
         gradients by the output and the states at the end, None for zero.
         """
         gates, histories = kept
-        call, keep = self._call(x, rows, weights, states, reverse)
+        call, keep = self.call(x, rows, weights, states, reverse)
         call.train, call.gates, call.gate_stride = 1, gates.data_ptr(), gates.stride(0)
         d_output = torch.zeros_like(histories[0]) if given[0] is None else given[0].contiguous()
         keep.append(d_output)
@@ -280,12 +280,12 @@ class Kernel:
         for index, gradient in enumerate(d_weights[len(names) :]):
             if gradient is not None:
                 call.d_parameters[index] = gradient.data_ptr()
-        keep.append(torch.empty(self.library.workspace_floats(call, backward=True), **_FLOAT))
+        keep.append(torch.empty(self.library.workspace_floats(call, backward=True), **FLOAT))
         call.workspace = keep[-1].data_ptr()
         self.library.backward(call)
         return [d_x, *d_states, *d_weights]
 
-    def _call(
+    def call(
         self,
         x: Tensor,
         rows: Rows,
@@ -293,7 +293,7 @@ class Kernel:
         states: tuple[Tensor, ...],
         reverse: bool,
     ) -> tuple[Call, list[Tensor]]:
-        """Return the arguments that both passes have, and what must outlive the call."""
+        """Return the arguments that all passes have, and what must outlive the call."""
         call = Call()
         call.num_steps, call.num_rows = len(rows.batch_sizes), rows.num_rows
         call.input_size, call.hidden_size = x.shape[1], states[0].shape[1]
@@ -330,7 +330,7 @@ class Kernel:
         if known:
             packed = known.packed
         else:
-            packed = torch.empty(self.library.packed_floats(call), **_FLOAT)
+            packed = torch.empty(self.library.packed_floats(call), **FLOAT)
             if cache is not None and lasting:
                 cache[self, id(flat[0])] = _PackedOnce(flat, versions, packed)
         call.packed = packed.data_ptr()
@@ -355,7 +355,7 @@ def _threads_run_at_once() -> bool:
 
 def _buffer(*shape: int) -> Tensor:
     """Return uninitialised memory, in huge pages where it is large: faults are what costs."""
-    buffer = torch.empty(shape, **_FLOAT)
+    buffer = torch.empty(shape, **FLOAT)
     if buffer.nbytes >= 2 * _HUGE_PAGE:
         begin = -(-buffer.data_ptr() // _HUGE_PAGE) * _HUGE_PAGE
         end = (buffer.data_ptr() + buffer.nbytes) // _HUGE_PAGE * _HUGE_PAGE
@@ -413,8 +413,11 @@ class _Recurrence(torch.autograd.Function):
 
     @staticmethod
     def backward(ctx: Any, *given: Tensor | None) -> Any:
-        if torch.is_grad_enabled():  # create_graph=True: the gradient is to be differentiated
-            return (None,) * 5 + _differentiable_gradients(ctx, given)
+        batched = torch._C._functorch.is_functorch_wrapped_tensor
+        if torch.is_grad_enabled() or any(g is not None and batched(g) for g in given):
+            # create_graph=True: the gradient is to be differentiated; or many are asked for at once
+            with torch.enable_grad():
+                return (None,) * 5 + _differentiable_gradients(ctx, given)
         kernel, rows, reverse, biased, num_states, num_tensors = ctx.fixed
         x, *others, gates = ctx.saved_tensors
         states, histories = tuple(others[:num_states]), others[num_tensors:]

@@ -69,6 +69,9 @@ class Library:
         self._pack = _function(library, "pack", None, _pointer, call, _integer)
         self._forward = _function(library, "forward", None, _pointer, call)
         self._backward = _function(library, "backward", None, _pointer, call)
+        self._step = _function(
+            library, "step", None, _pointer, call, _integer, _pointer, _pointer, _integer
+        )
         self._packed = _function(library, "packed_floats", _integer, call)
         self._workspace = _function(library, "workspace_floats", _integer, call, _integer)
 
@@ -87,6 +90,10 @@ class Library:
     def forward(self, call: Call) -> None:
         """Run all steps."""
         self._forward(self._pool, call)
+
+    def step(self, calls: Any, x: int, y: int, *, known: bool) -> None:
+        """Run one step of a stack of layers, an array of calls; from and to the addresses."""
+        self._step(self._pool, calls, len(calls), x, y, known)
 
     def backward(self, call: Call) -> None:
         """Compute all gradients."""

@@ -44,6 +44,7 @@ def run(
     states: tuple[Tensor, ...],
     *,
     reverse: bool = False,
+    watch: Callable[[int, dict[str, Tensor]], None] | None = None,
 ) -> tuple[Tensor, tuple[Tensor, ...]]:
     """Run `cell` over a batch whose rows are sorted by length, longest first.
 
@@ -56,6 +57,7 @@ def run(
         states: The states before the first step, (B, P) for the output state and (B, H) for the
             others; B may exceed `batch_sizes[0]`, the rest being rows of length zero.
         reverse: Read each row from its own end to its beginning.
+        watch: Called at each step with its number and all that the cell returned by name.
 
     Returns:
         The output (N, P), in the order of `x`, and the states at the end of each row.
@@ -69,6 +71,8 @@ def run(
         at_t = dict(zip(cell.gates, (g[starts[t] : starts[t + 1]] for g in gates), strict=True))
         named = dict(zip(cell.states, before, strict=True))
         values = cell(at_t, recurrent(before[0]), named, parameters)
+        if watch is not None:
+            watch(t, values)
         output, *others = (values[state] for state in cell.states)
         if weights.weight_hr is not None:
             output = linear(output, weights.weight_hr)

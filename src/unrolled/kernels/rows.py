@@ -10,6 +10,7 @@ from torch import Tensor
 __all__ = ["Rows", "lay_out"]
 
 _MOST_ROWS_OF_A_PART = 1024
+_FEWEST_ROWS_OF_A_PART = 12  # two tiles
 # said each time, because a user may have changed torch's defaults
 _INDEX: Any = {"dtype": torch.int64, "device": "cpu"}
 
@@ -53,6 +54,8 @@ def lay_out(batch_sizes: tuple[int, ...], num_threads: int) -> Rows:
         work = torch.cat([torch.zeros(1, **_INDEX), lengths.cumsum(0)])
         num_rows = int(work[-1])
         num_parts = max(min(num_threads, begun), -(-begun // _MOST_ROWS_OF_A_PART))
+        # several for each thread: one that another process slows down takes fewer
+        num_parts = max(num_parts, min(2 * num_threads, begun // _FEWEST_ROWS_OF_A_PART))
         shares = [-(-num_rows * part // num_parts) for part in range(num_parts + 1)]
         parts = torch.searchsorted(work, torch.tensor(shares, **_INDEX))
     return Rows(sizes, starts, parts, num_rows, begun, batch_sizes[-1] == begun)

@@ -1,7 +1,7 @@
 """From a cell's equations to two pointwise graphs: one step forward, and its gradient.
 
-PyTorch's own AOTAutograd does the tracing and the differentiation. Here the graphs' inputs get
-their roles and names back, and the gates are put in the order of a kernel's columns:
+`graphs` does the tracing and the differentiation. Here the graphs' inputs get their roles and names
+back, and the gates are put in the order of a kernel's columns:
 
     both, applied   gates whose recurrent part is a product with a vector that the equations
                     compute (GRU with reset before: n), if they only ever add their two parts
@@ -15,6 +15,7 @@ another, and what is applied a third. Nothing here knows of C.
 """
 
 from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Any
 
@@ -22,17 +23,12 @@ import torch
 from torch import Tensor, fx
 
 from unrolled.cells import Cell
-from unrolled.errors import UnrolledError
+from unrolled.kernels.graphs import UntraceableError, pointwise_graphs
 
 __all__ = ["Column", "Traced", "UntraceableError", "resolve", "trace"]
 
 _ATEN = torch.ops.aten
-_PLAIN: Any = {"dtype": torch.float32, "device": "cpu"}
 PASS_THROUGH = (_ATEN.alias.default, _ATEN.detach.default, _ATEN.clone.default)
-
-
-class UntraceableError(UnrolledError):
-    """The equations hold something that is no pointwise operation on named values."""
 
 
 @dataclass(frozen=True)
@@ -105,14 +101,24 @@ def resolve(node: fx.Node) -> fx.Node:
 def trace(cell: Cell) -> Traced:
     """Trace one step of `cell`.
 
-    Raises:
-        UntraceableError: the equations branch on values, or call what torch cannot trace.
-    """
-    inputs = [*(f"x_{gate}" for gate in cell.gates), *(f"u_{gate}" for gate in cell.recurrent)]
-    names = [*inputs, *cell.states, *cell.parameters]
-    records: list[str] = []
+    It is done in a thread of its own, where none of the modes that the caller may be in (inference
+    mode, a default device, fake tensors, transforms, autocast) has a say.
 
-    def step(*flat: Tensor) -> list[Tensor]:
+    Raises:
+        UntraceableError: the equations branch on values, read sizes, use a tensor that is not
+            theirs, or call what torch cannot trace.
+    """
+    import functorch.compile  # type: ignore[import-untyped]  # noqa: F401  # slow; not in a thread
+
+    with ThreadPoolExecutor(1) as thread:
+        return thread.submit(_trace, cell).result()
+
+
+def _trace(cell: Cell) -> Traced:
+    inputs = [*(f"x.{gate}" for gate in cell.gates), *(f"u.{gate}" for gate in cell.recurrent)]
+    names = [*inputs, *cell.states, *cell.parameters]
+
+    def step(*flat: Tensor) -> tuple[dict[str, Any], dict[str, Any]]:
         at = dict(zip(names, flat, strict=True))
         vectors: dict[str, Tensor] = {}
 
@@ -120,85 +126,30 @@ def trace(cell: Cell) -> Traced:
             def apply(vector: Tensor) -> Tensor:
                 if gate in vectors:
                     raise UntraceableError(f"cell {cell.name}: applies u.{gate} twice in a step")
-                vectors[gate] = vector.clone()  # for it may be an input itself
-                return at[f"u_{gate}"]
+                vectors[gate] = vector
+                return at[f"u.{gate}"]
 
             return apply
 
         values = cell(
-            {gate: at[f"x_{gate}"] for gate in cell.gates},
+            {gate: at[f"x.{gate}"] for gate in cell.gates},
             {
-                gate: product(gate) if gate in cell.applied else at[f"u_{gate}"]
+                gate: product(gate) if gate in cell.applied else at[f"u.{gate}"]
                 for gate in cell.recurrent
             },
             {state: at[state] for state in cell.states},
             {parameter: at[parameter] for parameter in cell.parameters},
         )
-        records[:] = [name for name in values if name not in cell.states]
-        return [
-            *(values[state] for state in cell.states),
-            *(vectors[gate] for gate in cell.applied),
-            *(values[name].detach() for name in records),
-        ]
+        results = {state: values[state] for state in cell.states}
+        if missing := set(cell.applied) - set(vectors):
+            raise UntraceableError(f"cell {cell.name}: does not apply u.{min(missing)}")
+        results |= {f"what u.{gate} is applied to": vectors[gate] for gate in cell.applied}
+        return results, {name: v for name, v in values.items() if name not in cell.states}
 
-    forward, backward = _aot_graphs(cell, step, len(names))
-    return _with_roles(cell, forward, backward, names, records)
-
-
-def _aot_graphs(cell: Cell, step: Any, num_inputs: int) -> tuple[fx.Graph, fx.Graph]:
-    """Return the forward and the backward graph of `step` on (B, H) tensors."""
-    from functorch.compile import (  # type: ignore[import-untyped]  # slow to import
-        aot_function,
-        make_boxed_func,
+    graphs = pointwise_graphs(
+        f"cell {cell.name}", step, len(inputs) + len(cell.states), len(cell.parameters)
     )
-    from torch._decomp import core_aten_decompositions
-
-    graphs: dict[str, fx.Graph] = {}
-
-    def keep(name: str) -> Any:
-        def compiler(module: fx.GraphModule, _: Any) -> Any:
-            graphs[name] = module.graph
-            return make_boxed_func(module.forward)
-
-        return compiler
-
-    traced = aot_function(
-        step, keep("forward"), keep("backward"), decompositions=core_aten_decompositions()
-    )
-    shape = (2, 3)
-    _require_one_graph(cell, step, num_inputs)
-    try:
-        with torch.inference_mode(False), torch.enable_grad():
-            leaves = [
-                torch.full(shape, 0.5, **_PLAIN, requires_grad=True) for _ in range(num_inputs)
-            ]
-            outputs = [output for output in traced(*leaves) if output.requires_grad]
-            torch.autograd.backward(outputs, [torch.ones(shape, **_PLAIN) for _ in outputs])
-    except Exception as error:  # whatever a user's equations raise under tracing
-        raise UntraceableError(_why(cell, error)) from error
-    return graphs["forward"], graphs["backward"]
-
-
-def _require_one_graph(cell: Cell, step: Any, num_inputs: int) -> None:
-    """Raise `UntraceableError` if the equations read the sizes of what they are given."""
-    from torch.fx.experimental.proxy_tensor import make_fx
-
-    codes = set()
-    for shape in ((2, 3), (3, 5)):
-        with torch.inference_mode(False), torch.no_grad():
-            inputs = [torch.full(shape, 0.5, **_PLAIN) for _ in range(num_inputs)]
-            step(*inputs)  # a mistake in the equations shows as it is
-            try:
-                codes.add(make_fx(step)(*inputs).code)
-            except Exception as error:
-                raise UntraceableError(_why(cell, error)) from error
-    if len(codes) > 1:
-        raise UntraceableError(f"cell {cell.name}: its equations depend on the number of units")
-
-
-def _why(cell: Cell, error: Exception) -> str:
-    reason = str(error).splitlines()[0] if str(error) else type(error).__name__
-    return f"cell {cell.name}: cannot be traced: {reason}"
+    return _with_roles(cell, graphs.forward, graphs.backward, names, graphs.records)
 
 
 def _with_roles(
@@ -208,14 +159,13 @@ def _with_roles(
     outputs = [resolve(node) for node in _outputs(forward)]
     num_states, num_applied = len(cell.states), len(cell.applied)
     num_results = num_states + num_applied
-    kept = outputs[num_results + len(records) :]
-    named = dict(zip(cell.states, outputs, strict=False))
-    named |= dict(zip(records, outputs[num_results:], strict=False))
-    received = _placeholders(backward)
-    saved = dict(zip(received, kept, strict=False))
+    num_named = num_results + len(records)
+    named = dict(zip(cell.states, outputs[:num_states], strict=True))
+    named |= dict(zip(records, outputs[num_results:num_named], strict=True))
+    kept, received = outputs[num_named:], _placeholders(backward)
+    saved = dict(zip(received[: len(kept)], kept, strict=True))
     tangents = received[len(kept) :]
-    if len(tangents) != num_results:
-        raise UntraceableError(f"cell {cell.name}: a state does not depend on the equations' input")
+    assert len(tangents) == num_results, tangents
     gradients = dict(zip(names, _outputs(backward), strict=True))
     columns, column_gradients = _columns(cell, inputs, gradients)
     return Traced(
@@ -253,22 +203,22 @@ def _columns(
 
     def recurrent(gates: Sequence[str], applied: bool) -> list[Column]:
         chosen = [gate for gate in gates if gate in apart]
-        return [Column(gate, False, True, applied, inputs[f"u_{gate}"]) for gate in chosen]
+        return [Column(gate, False, True, applied, inputs[f"u.{gate}"]) for gate in chosen]
 
     columns = (
         *both(cell.applied, True),
-        *(Column(gate, True, False, False, inputs[f"x_{gate}"]) for gate in apart),
+        *(Column(gate, True, False, False, inputs[f"x.{gate}"]) for gate in apart),
         *both(direct, False),
         *recurrent(direct, False),
         *recurrent(cell.applied, True),
     )
     parts = ("x" if column.input else "u" for column in columns)
-    return columns, tuple(gradients[f"{p}_{c.gate}"] for p, c in zip(parts, columns, strict=True))
+    return columns, tuple(gradients[f"{p}.{c.gate}"] for p, c in zip(parts, columns, strict=True))
 
 
 def _sum_of(inputs: dict[str, fx.Node], gate: str) -> fx.Node | None:
     """Return the node x.gate + u.gate, if that is all that either is used for."""
-    x, u = inputs[f"x_{gate}"], inputs[f"u_{gate}"]
+    x, u = inputs[f"x.{gate}"], inputs[f"u.{gate}"]
     if len(x.users) != 1 or x.users.keys() != u.users.keys():
         return None
     (total,) = x.users

@@ -1,7 +1,8 @@
 """RNN, LSTM, GRU and JANET: layers that take the place of torch.nn's, with the same weights.
 
-Constructors, calls, defaults, names and layout of the weights are torch's to the letter; the
-additions are `lengths=`, named states, `GRU(reset=...)` and `stream()`.
+Constructors, calls, defaults, names and layout of the weights are torch's; the additions are
+`lengths=`, named states, `GRU(reset=...)` and `stream()`. What is not as in torch: they are no
+`torch.nn.RNNBase`, so what looks for that class passes them by; see docs/conventions.md.
 """
 
 from typing import Literal

@@ -8,6 +8,7 @@ import abc
 import math
 import warnings
 from collections.abc import Sequence
+from functools import partial
 from typing import Any
 
 import torch
@@ -16,11 +17,12 @@ from torch.nn.utils.rnn import PackedSequence
 
 from unrolled.cells import Cell
 from unrolled.errors import OptionError, ShapeError
-from unrolled.kernels import Weights, recurrence
+from unrolled.kernels import Steps, Weights, recorded_recurrence, recurrence, steps_of
 from unrolled.layers.arguments import check_dtype, checked_states, time_first
 from unrolled.layers.lengths import Packing, check_lengths, pack_even, pack_lengths
 from unrolled.layers.operator import Padded, padded_recurrence
 from unrolled.layers.options import check_dropout, check_sizes
+from unrolled.layers.recording import is_recording, record
 from unrolled.layers.state import State, map_state
 from unrolled.layers.stream import Stream
 
@@ -100,7 +102,12 @@ class RecurrentLayer(nn.Module, abc.ABC):
                 nn.init.constant_(weight, start)
 
     def flatten_parameters(self) -> None:
-        """Do nothing: here for code that calls it on torch's layers."""
+        """Do nothing: here for code that calls it on torch's layers.
+
+        On CUDA, cuDNN wants the weights of a call in one piece of memory. Here they are not, so
+        it copies them together at each call and warns of that ("not part of single contiguous
+        chunk"): the results are the same, the price is that copy.
+        """
 
     @property
     def _flat_weights_names(self) -> list[str]:
@@ -127,7 +134,17 @@ class RecurrentLayer(nn.Module, abc.ABC):
 
     def stream(self, batch_size: int = 1) -> Stream:
         """Return a `Stream` that reads `batch_size` sequences piece by piece."""
-        return Stream(self, batch_size)
+        return Stream(self, batch_size, partial(self._prepared, batch_size))
+
+    def _prepared(self, batch_size: int, steps: Steps | None) -> Steps | None:
+        """Return `steps` if they have this layer's weights, else new ones, if it can have any."""
+        try:  # straight from where modules keep them: this is asked at every step
+            found = [self._parameters[name] for name in self._flat_weights_names]
+        except KeyError:  # some are computed
+            return None
+        if steps is not None and steps.serves(found):
+            return steps
+        return steps_of(self.cell, [self._weights(suffix) for suffix in self.suffixes], batch_size)
 
     def forward(
         self,
@@ -222,9 +239,20 @@ class RecurrentLayer(nn.Module, abc.ABC):
             for direction in range(directions):
                 index = layer * directions + direction
                 before = tuple(state[index] for state in states)
-                output, end = _run_once(
-                    self.cell, x, packing, weights[index], before, reverse=direction == 1
-                )
+                this, backwards = weights[index], direction == 1
+                if isinstance(packing, Padded):
+                    output, end = padded_recurrence(
+                        self.cell, x, packing.lengths, this, before, reverse=backwards
+                    )
+                elif is_recording():
+                    output, end, named = recorded_recurrence(
+                        self.cell, x, packing.batch_sizes, this, before, reverse=backwards
+                    )
+                    record(self, layer, backwards, packing, named)
+                else:
+                    output, end = recurrence(
+                        self.cell, x, packing.batch_sizes, this, before, reverse=backwards
+                    )
                 outputs.append(output)
                 ends.append(end)
             x = torch.cat(outputs, dim=-1) if directions == 2 else outputs[0]
@@ -274,21 +302,6 @@ class RecurrentLayer(nn.Module, abc.ABC):
         values = {name: getattr(self, name, default) for name, default in options.items()}
         shown = [f"{name}={v!r}" for name, v in values.items() if v != options[name]]
         return ", ".join([str(self.input_size), str(self.hidden_size), *shown])
-
-
-def _run_once(
-    cell: Cell,
-    x: Tensor,
-    packing: Packing | Padded,
-    weights: Weights,
-    states: tuple[Tensor, ...],
-    *,
-    reverse: bool,
-) -> tuple[Tensor, tuple[Tensor, ...]]:
-    """Run one layer in one direction."""
-    if isinstance(packing, Padded):
-        return padded_recurrence(cell, x, packing.lengths, weights, states, reverse=reverse)
-    return recurrence(cell, x, packing.batch_sizes, weights, states, reverse=reverse)
 
 
 class Recurrent(RecurrentLayer):

@@ -1,14 +1,13 @@
 """Streaming: a layer that is given its sequence piece by piece and remembers where it is."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import torch
 from torch import Tensor
 
 from unrolled.errors import OptionError, ShapeError
-from unrolled.kernels import packing_once
-from unrolled.kernels.fused import Packed
-from unrolled.layers.state import SequenceLayer, State, map_state
+from unrolled.kernels import Packed, Steps, may_step, packing_once
+from unrolled.layers.state import SequenceLayer, State, map_state, state_tensors
 
 __all__ = ["Stream"]
 
@@ -24,9 +23,7 @@ class Stream:
         layer: A recurrent or convolutional layer that reads forwards, in evaluation mode if it
             has dropout.
         batch_size: The number of sequences, B.
-
-    Attributes:
-        state: The layer's state after what was pushed so far.
+        prepare: Returns the layer's weights as they are now, prepared for single steps, or None.
 
     Raises:
         OptionError: the layer reads backwards too, or would drop units at random.
@@ -41,7 +38,12 @@ class Stream:
         torch.Size([2, 4])
     """
 
-    def __init__(self, layer: SequenceLayer, batch_size: int) -> None:
+    def __init__(
+        self,
+        layer: SequenceLayer,
+        batch_size: int,
+        prepare: Callable[[Steps | None], Steps | None] | None = None,
+    ) -> None:
         where = f"{type(layer).__name__}.stream"
         if getattr(layer, "bidirectional", False):
             raise OptionError(
@@ -55,7 +57,23 @@ class Stream:
         self._layer = layer
         self.batch_size = batch_size
         self._packed: Packed = {}
-        self.state: State = self._layer.initial_state(batch_size)
+        self._prepare = prepare
+        self._steps: Steps | None = None
+        # the state, or None while it is in the prepared steps
+        self._state: State | None = self._layer.initial_state(batch_size)
+
+    @property
+    def state(self) -> State:
+        """The layer's state after what was pushed so far."""
+        if self._state is None:
+            assert self._steps is not None
+            tensors = iter(state.clone() for state in self._steps.states)
+            self._state = map_state(lambda _: next(tensors), self._layer.initial_state(0))
+        return self._state
+
+    @state.setter
+    def state(self, state: State) -> None:
+        self._state = state
 
     @torch.no_grad()
     def push(self, chunk: Tensor) -> Tensor:
@@ -66,7 +84,7 @@ class Stream:
 
     def __getstate__(self) -> dict[str, object]:
         """Return what a copy or a pickle holds: all but the packed weights, which it packs anew."""
-        return self.__dict__ | {"_packed": {}}
+        return self.__dict__ | {"_packed": {}, "_steps": None, "_state": self.state}
 
     def step(self, x: Tensor) -> Tensor:
         """Read one step, (B, I); return its output, (B, H)."""
@@ -75,8 +93,27 @@ class Stream:
                 f"{type(self._layer).__name__}.stream: a step must be 2-D (B, I), got {x.dim()}-D",
                 "push() takes chunks of several steps",
             )
+        if (output := self._prepared_step(x)) is not None:
+            return output
         time_dim = 1 if self._layer.batch_first else 0
         return self.push(x.unsqueeze(time_dim)).squeeze(time_dim)
+
+    def _prepared_step(self, x: Tensor) -> Tensor | None:
+        """Do one step by a few microseconds of C, or return None if that cannot be."""
+        if self._prepare is None or not may_step(x):
+            return None
+        steps = self._prepare(self._steps)
+        if steps is None or not steps.takes(x):
+            return None
+        if steps is not self._steps or self._state is not None:
+            states = state_tensors(self.state)
+            if not _are_alike(states, steps.states):
+                return None  # the layer says what is wrong with them
+            for own, state in zip(steps.states, states, strict=True):
+                own.copy_(state.detach())
+            self._steps = steps
+        self._state = None
+        return steps.step(x)
 
     def reset(self, rows: Tensor | Sequence[int] | None = None) -> None:
         """Start `rows` anew (indices, or a boolean mask, (B,)), or all rows."""
@@ -99,3 +136,7 @@ class Stream:
             return part.masked_fill(restart.to(part.device)[:, None], 0.0)
 
         self.state = map_state(zero, self.state)
+
+
+def _are_alike(states: Sequence[Tensor], others: Sequence[Tensor]) -> bool:
+    return [(s.shape, s.dtype) for s in states] == [(o.shape, o.dtype) for o in others]

@@ -51,13 +51,35 @@ typedef void (*ParallelFor)(int64_t begin, int64_t end, int64_t grain, ParallelB
 /* Work that is worth another thread, in multiply-adds: waking one takes a microsecond or two. */
 #define WORTH_A_THREAD (1l << 18)
 
-/* Run `pieces` pieces, which are `work` in all, on this thread or on several. */
-static __attribute__((unused)) void run(ParallelFor parallel_for, long pieces, long work,
-                                        ParallelBody body, void *context) {
-  if (pieces == 1 || work < WORTH_A_THREAD) {
-    body(0, pieces, context);
+/* Pieces of work that threads take one after the other: one whose core another process has takes
+   fewer. */
+typedef struct {
+  void (*body)(void *context, long piece, long thread);
+  void *context;
+  long count, taken;
+} Pieces;
+
+static void take_pieces(int64_t begin, int64_t end, void *context) {
+  (void)end;
+  Pieces *p = context;
+  const unsigned long mode = flush_denormals();
+  for (;;) {
+    const long piece = __atomic_fetch_add(&p->taken, 1, __ATOMIC_RELAXED);
+    if (piece >= p->count) break;
+    p->body(p->context, piece, begin);
+  }
+  restore_denormals(mode);
+}
+
+/* Run `count` pieces, which are `work` in all, on at most `threads` threads. */
+static void run(ParallelFor parallel_for, long threads, long count, long work,
+                void (*body)(void *context, long piece, long thread), void *context) {
+  Pieces pieces = {body, context, count, 0};
+  threads = work < WORTH_A_THREAD ? 1 : MIN(threads, count);
+  if (threads == 1) {
+    take_pieces(0, 1, &pieces);
   } else {
-    parallel_for(0, pieces, 1, body, context);
+    parallel_for(0, threads, 1, take_pieces, &pieces);
   }
 }
 

@@ -7,9 +7,9 @@
 
 typedef struct {
   const Call *call;
-  void (*run_part)(const Part *, Team *);
+  void (*run)(const Part *, Team *);
   float *packed, *scratch;
-  long scratch_floats; /* of each part */
+  long scratch_floats; /* of each thread, or team */
   long members;        /* threads that share a part */
   long *arrived;       /* [num_parts] */
 } Parts;
@@ -20,7 +20,7 @@ INL long largest_part(const Call *c) {
   return most;
 }
 
-/* Floats of scratch of each part, forward: its gate rows unless they are kept, then the vectors
+/* Floats of scratch of each thread or team, forward: its gate rows unless they are kept, then the vectors
    that products are applied to. */
 INL long part_scratch(const Call *c) {
   const long rows = largest_part(c);
@@ -28,21 +28,30 @@ INL long part_scratch(const Call *c) {
   return gates + rows * APPLIED_COLUMNS * H_OF(c);
 }
 
-/* Pieces begin..end of parts times members: those of one part run as one. */
-static void parts_body(int64_t begin, int64_t end, void *context) {
-  const Parts *parts = context;
+static void run_part(const Parts *parts, long n, long slot, Team *team) {
   const Call *c = parts->call;
+  float *scratch = parts->scratch + slot * parts->scratch_floats;
+  const Part part = {c, parts->packed, parts->packed + layout_of(c).bias, scratch,
+                     scratch + parts->scratch_floats - largest_part(c) * APPLIED_COLUMNS * H_OF(c),
+                     c->parts[n], c->parts[n + 1]};
+  if (part.first < part.end) parts->run(&part, team);
+}
+
+static void parts_piece(void *context, long n, long thread) {
+  Team alone = {0, 1, 1, NULL, 0};
+  run_part(context, n, thread, &alone);
+}
+
+/* Pieces begin..end of parts times members, all at once: those of one part run as one. */
+static void teams_body(int64_t begin, int64_t end, void *context) {
+  const Parts *parts = context;
   const unsigned long mode = flush_denormals();
   while (begin < end) {
-    const long n = begin / parts->members, stop = MIN(end, (n + 1) * parts->members);
-    float *scratch = parts->scratch + n * parts->scratch_floats;
-    Part part = {c, parts->packed, parts->packed + layout_of(c).bias, scratch,
-                 scratch + parts->scratch_floats - largest_part(c) * APPLIED_COLUMNS * H_OF(c),
-                 c->parts[n], c->parts[n + 1]};
-    Team team = {begin - n * parts->members, stop - n * parts->members, parts->members,
-                 parts->arrived + n, 0};
-    if (part.first < part.end) parts->run_part(&part, &team);
-    begin = stop;
+    const long n = begin / parts->members, first = begin - n * parts->members;
+    const long last = MIN(end - n * parts->members, parts->members);
+    Team team = {first, last, parts->members, parts->arrived + n, 0};
+    run_part(parts, n, n, &team);
+    begin = n * parts->members + last;
   }
   restore_denormals(mode);
 }
@@ -50,21 +59,26 @@ static void parts_body(int64_t begin, int64_t end, void *context) {
 static void run_parts(ParallelFor parallel_for, Parts *parts) {
   const Call *c = parts->call;
   const long weights = (RECURRENT_COLUMNS + APPLIED_COLUMNS) * H_OF(c) * H_OF(c);
-  const long spare = c->num_threads / c->num_parts;
   const long step = weights + INPUT_COLUMNS * H_OF(c) * (c->input_size + STEP_WORK);
-  parts->members = weights * largest_part(c) >= LARGE_STEP && spare > 1 ? spare : 1;
+  const long work = step * c->num_rows;
+  parts->members = c->num_threads / c->num_parts;
+  if (parts->members < 2 || weights * largest_part(c) < LARGE_STEP || work < WORTH_A_THREAD) {
+    run(parallel_for, c->num_threads, c->num_parts, work, parts_piece, parts);
+    return;
+  }
   long arrived[c->num_parts];
   for (long p = 0; p < c->num_parts; p++) arrived[p] = 0;
   parts->arrived = arrived;
-  run(parallel_for, c->num_parts * parts->members, step * c->num_rows, parts_body, parts);
+  parallel_for(0, c->num_parts * parts->members, 1, teams_body, parts);
 }
 
 int64_t unrolled_packed_floats(const Call *c) { return layout_of(c).end; }
 
 int64_t unrolled_workspace_floats(const Call *c, int64_t backward) {
-  if (!backward) return part_scratch(c) * c->num_parts;
+  if (!backward) return part_scratch(c) * MAX(c->num_threads, 1);
   const long columns = MAX(c->input_size, c->hidden_size);
-  return layout_of(c).back_end + gradient_scratch(c, columns) * c->num_threads;
+  return layout_of(c).back_end + packed_b_floats(c, columns) +
+         BLOCK_ROWS * BLOCK_DEPTH * c->num_threads;
 }
 
 /* Pack the weights for unrolled_forward, unless `known` says that they were, and a sample of them
@@ -78,7 +92,7 @@ void unrolled_pack(ParallelFor parallel_for, Call *c, int64_t known) {
   const long panels = PANELS(INPUT_COLUMNS * H) + APPLIED_COLUMNS * PANELS(H) +
                       (RECURRENT_COLUMNS ? GATE_PANELS(H) : 0);
   pack_bias(c);
-  run(parallel_for, panels, layout_of(c).end, pack_forward_body, c);
+  run(parallel_for, c->num_threads, panels, layout_of(c).end, pack_forward_panel, c);
 }
 
 void unrolled_forward(ParallelFor parallel_for, Call *c) {
@@ -86,11 +100,29 @@ void unrolled_forward(ParallelFor parallel_for, Call *c) {
   run_parts(parallel_for, &parts);
 }
 
+/* One step of a stack of layers for streaming: each has its call of one step, without training.
+   calls[l].states[0], where its output goes, is copied to calls[l].initial[0], where the next step
+   reads it; x: the input of the first, y: a copy of the last one's output. */
+void unrolled_step(ParallelFor parallel_for, Call *calls, int64_t count, const float *x, float *y,
+                   int64_t known) {
+  for (long l = 0; l < count; l++) {
+    Call *c = calls + l;
+    const size_t bytes = c->num_rows * c->hidden_size * sizeof(float);
+    c->x = l ? c[-1].states[0] : x;
+    unrolled_pack(parallel_for, c, known);
+    unrolled_forward(parallel_for, c);
+    memcpy((float *)c->initial[0], c->states[0], bytes);
+    if (l + 1 == count) memcpy(y, c->states[0], bytes);
+  }
+}
+
 void unrolled_backward(ParallelFor parallel_for, Call *c) {
   const long H = H_OF(c), I = c->input_size;
   const long panels = PANELS(H) * ((RECURRENT_COLUMNS > 0) + APPLIED_COLUMNS) +
                       (c->d_x ? PANELS(I) : 0);
-  if (panels) run(parallel_for, panels, layout_of(c).back_end, pack_backward_body, c);
+  if (panels) {
+    run(parallel_for, c->num_threads, panels, layout_of(c).back_end, pack_backward_panel, c);
+  }
   Parts parts = {c, backward_part, c->workspace, NULL, 0, 1, NULL};
   run_parts(parallel_for, &parts);
   weight_gradient(parallel_for, c, 0, INPUT_COLUMNS, INPUT_BLOCKS, c->x, I, I, c->d_weight_ih,
@@ -110,8 +142,9 @@ void unrolled_backward(ParallelFor parallel_for, Call *c) {
                     c->d_parameters[p]);
   }
   if (c->d_x) {
-    InputGradient g = {c, MIN(c->num_threads, c->num_rows)};
-    run(parallel_for, g.pieces, c->num_rows * INPUT_COLUMNS * H * I, input_gradient_body, &g);
+    const long pieces = (c->num_rows + CHUNK_ROWS - 1) / CHUNK_ROWS;
+    const long work = c->num_rows * INPUT_COLUMNS * H * I;
+    run(parallel_for, c->num_threads, pieces, work, input_gradient_piece, c);
   }
 }
 

@@ -10,23 +10,26 @@
 
 #define BLOCK_DEPTH 1024             /* n at once: a panel of b stays in the second cache */
 #define BLOCK_ROWS (16 * PLAIN_ROWS) /* rows of the result at once: their part of a does too */
+#define PACKED_BLOCKS 8              /* blocks of b that are packed at once */
 
 typedef struct {
   const Call *call;
   const float *a;        /* the gates' gradients: call->gates from a column on */
   const float *b;        /* [N, b_stride]; NULL: the output before each step */
-  long b_stride, rows, columns, pieces;
+  long b_stride, rows, columns;
   const int64_t *blocks; /* for each H of rows, which block of H of the result it is */
   float *out;            /* [., columns] */
   float *sums;           /* [.], or NULL */
-  float *scratch;        /* [pieces, gradient_scratch] */
+  float *packed_b;       /* [PACKED_BLOCKS] blocks */
+  float *packed_a;       /* [threads, BLOCK_ROWS, BLOCK_DEPTH] */
+  long begin, end;       /* the n that packed_b has */
 } Gradient;
 
-INL long block_depth(const Call *c) { return MIN(BLOCK_DEPTH, c->num_rows); }
+INL long packed_columns(long columns) { return PANELS(columns) * PANEL; }
 
-/* Floats of scratch of each piece. */
-INL long gradient_scratch(const Call *c, long columns) {
-  return (PANELS(columns) * PANEL + BLOCK_ROWS) * block_depth(c);
+/* Floats of packed_b. */
+INL long packed_b_floats(const Call *c, long columns) {
+  return MIN(PACKED_BLOCKS * BLOCK_DEPTH, c->num_rows) * packed_columns(columns);
 }
 
 INL long row_of(const Gradient *g, long i) {
@@ -105,36 +108,36 @@ static void add_up(const Gradient *g, long begin, long depth, long row, long row
   }
 }
 
-static void gradient_body(int64_t piece, int64_t end, void *context) {
+static void gradient_pack_piece(void *context, long piece, long thread) {
+  (void)thread;
   const Gradient *g = context;
-  const Call *c = g->call;
-  const unsigned long mode = flush_denormals();
-  for (; piece < end; piece++) {
-    const long first = g->rows * piece / g->pieces, last = g->rows * (piece + 1) / g->pieces;
-    float *b = g->scratch + piece * gradient_scratch(c, g->columns);
-    float *a = b + PANELS(g->columns) * PANEL * block_depth(c);
-    for (long begin = 0; begin < c->num_rows; begin += BLOCK_DEPTH) {
-      const long depth = MIN(BLOCK_DEPTH, c->num_rows - begin);
-      if (g->out) gradient_pack_b(g, begin, depth, b);
-      for (long row = first; row < last; row += BLOCK_ROWS) {
-        const long rows = MIN(BLOCK_ROWS, last - row);
-        if (g->sums) add_up(g, begin, depth, row, rows);
-        if (!g->out) continue;
-        gradient_pack_a(g, begin, depth, row, rows, a);
-        for (long column = 0; column < g->columns; column += PANEL) {
-          for (long r = 0; r < rows; r += PLAIN_ROWS) {
-            float *out[PLAIN_ROWS];
-            for (long i = 0; i < PLAIN_ROWS; i++) {
-              out[i] = g->out + row_of(g, row + MIN(r + i, rows - 1)) * g->columns + column;
-            }
-            gradient_tile(depth, a + r * depth, b + column * depth, out, rows - r,
-                          g->columns - column, begin == 0);
-          }
+  const long begin = g->begin + piece * BLOCK_DEPTH, depth = MIN(BLOCK_DEPTH, g->end - begin);
+  gradient_pack_b(g, begin, depth, g->packed_b + (begin - g->begin) * packed_columns(g->columns));
+}
+
+/* BLOCK_ROWS rows of the result. */
+static void gradient_piece(void *context, long piece, long thread) {
+  const Gradient *g = context;
+  const long row = piece * BLOCK_ROWS, rows = MIN(BLOCK_ROWS, g->rows - row);
+  float *a = g->packed_a + thread * BLOCK_ROWS * BLOCK_DEPTH;
+  const float *b = g->packed_b;
+  for (long begin = g->begin; begin < g->end; begin += BLOCK_DEPTH) {
+    const long depth = MIN(BLOCK_DEPTH, g->end - begin);
+    if (g->sums) add_up(g, begin, depth, row, rows);
+    if (!g->out) continue;
+    gradient_pack_a(g, begin, depth, row, rows, a);
+    for (long column = 0; column < g->columns; column += PANEL) {
+      for (long r = 0; r < rows; r += PLAIN_ROWS) {
+        float *out[PLAIN_ROWS];
+        for (long i = 0; i < PLAIN_ROWS; i++) {
+          out[i] = g->out + row_of(g, row + MIN(r + i, rows - 1)) * g->columns + column;
         }
+        gradient_tile(depth, a + r * depth, b + column * depth, out, rows - r, g->columns - column,
+                      begin == 0);
       }
     }
+    b += depth * packed_columns(g->columns);
   }
-  restore_denormals(mode);
 }
 
 /* The gradients of `blocks` columns of the gates from `column` on: by the weights that multiply b,
@@ -144,35 +147,35 @@ static void weight_gradient(ParallelFor parallel_for, const Call *c, long column
                             float *out, float *sums) {
   if (!out && !sums) return;
   const long H = H_OF(c), rows = num_blocks * H;
-  Gradient g = {c, c->gates + column * H, b, b_stride, rows, columns, 1, blocks, out, sums,
-                c->workspace + layout_of(c).back_end};
-  g.pieces = MIN(c->num_threads, 1 + rows / PLAIN_ROWS);
-  run(parallel_for, g.pieces, rows * (out ? columns : 1) * c->num_rows, gradient_body, &g);
+  float *packed_b = c->workspace + layout_of(c).back_end;
+  Gradient g = {c, c->gates + column * H, b, b_stride, rows, columns, blocks, out, sums,
+                packed_b, packed_b + packed_b_floats(c, MAX(H, c->input_size)), 0, 0};
+  for (; g.begin < c->num_rows; g.begin = g.end) {
+    g.end = MIN(g.begin + PACKED_BLOCKS * BLOCK_DEPTH, c->num_rows);
+    const long depth = g.end - g.begin;
+    if (out) {
+      run(parallel_for, c->num_threads, (depth + BLOCK_DEPTH - 1) / BLOCK_DEPTH, depth * columns,
+          gradient_pack_piece, &g);
+    }
+    run(parallel_for, c->num_threads, (rows + BLOCK_ROWS - 1) / BLOCK_ROWS,
+        rows * (out ? columns : 1) * depth, gradient_piece, &g);
+  }
 }
 
 /* The gradient by the input: the gates' times the input weights. */
-typedef struct {
-  const Call *call;
-  long pieces;
-} InputGradient;
-
-static void input_gradient_body(int64_t begin, int64_t end, void *context) {
-  const InputGradient *g = context;
-  const Call *c = g->call;
+static void input_gradient_piece(void *context, long piece, long thread) {
+  (void)thread;
+  const Call *c = context;
   const float *a[CHUNK_ROWS];
   float *out[CHUNK_ROWS];
-  const unsigned long mode = flush_denormals();
-  const long I = c->input_size, last = c->num_rows * end / g->pieces;
-  for (long first = c->num_rows * begin / g->pieces; first < last; first += CHUNK_ROWS) {
-    const long rows = MIN(CHUNK_ROWS, last - first);
-    for (long r = 0; r < rows; r++) {
-      a[r] = c->gates + (first + r) * c->gate_stride;
-      out[r] = c->d_x + (first + r) * I;
-    }
-    multiply_rows(rows, INPUT_COLUMNS * H_OF(c), I, 0, PANELS(I), a,
-                  c->workspace + layout_of(c).back_input, out);
+  const long I = c->input_size, first = piece * CHUNK_ROWS;
+  const long rows = MIN(CHUNK_ROWS, c->num_rows - first);
+  for (long r = 0; r < rows; r++) {
+    a[r] = c->gates + (first + r) * c->gate_stride;
+    out[r] = c->d_x + (first + r) * I;
   }
-  restore_denormals(mode);
+  multiply_rows(rows, INPUT_COLUMNS * H_OF(c), I, 0, PANELS(I), a,
+                c->workspace + layout_of(c).back_input, out);
 }
 
 #endif

@@ -80,46 +80,44 @@ static __attribute__((unused)) void pack_straight(const float *weight, long colu
   }
 }
 
-/* Panels begin..end of all that the forward pass multiplies with. */
-static void pack_forward_body(int64_t begin, int64_t end, void *context) {
+/* One panel of all that the forward pass multiplies with. */
+static void pack_forward_panel(void *context, long p, long thread) {
+  (void)thread;
   const Call *c = context;
   const Layout at = layout_of(c);
   const long H = H_OF(c), I = c->input_size, input = PANELS(INPUT_COLUMNS * H);
   const long gates = RECURRENT_COLUMNS ? GATE_PANELS(H) : 0, of_one = PANELS(H);
-  for (long p = begin; p < end; p++) {
-    if (p < input) {
-      pack_plain(c->weight_ih, I, H, INPUT_BLOCKS, INPUT_COLUMNS * H, p * PANEL,
-                 c->packed + at.input + p * PANEL * I);
-    } else if (p < input + gates) {
-      const long first = (p - input) * UNITS * W;
-      pack_gates(c->weight_hh, H, first, c->packed + at.gates + first * RECURRENT_COLUMNS * H);
-    } else {
-      const long q = p - input - gates;
-      pack_plain(c->weight_hh, H, H, APPLIED_BLOCKS + q / of_one, H, q % of_one * PANEL,
-                 c->packed + at.applied + q * PANEL * H);
-    }
+  if (p < input) {
+    pack_plain(c->weight_ih, I, H, INPUT_BLOCKS, INPUT_COLUMNS * H, p * PANEL,
+               c->packed + at.input + p * PANEL * I);
+  } else if (p < input + gates) {
+    const long first = (p - input) * UNITS * W;
+    pack_gates(c->weight_hh, H, first, c->packed + at.gates + first * RECURRENT_COLUMNS * H);
+  } else {
+    const long q = p - input - gates;
+    pack_plain(c->weight_hh, H, H, APPLIED_BLOCKS + q / of_one, H, q % of_one * PANEL,
+               c->packed + at.applied + q * PANEL * H);
   }
 }
 
-/* Panels begin..end of all that the backward pass multiplies with, into the workspace. */
-static void pack_backward_body(int64_t begin, int64_t end, void *context) {
+/* One panel of all that the backward pass multiplies with, into the workspace. */
+static void pack_backward_panel(void *context, long p, long thread) {
+  (void)thread;
   const Call *c = context;
   const Layout at = layout_of(c);
   const long H = H_OF(c), I = c->input_size, of_one = PANELS(H);
   const long recurrent = RECURRENT_COLUMNS ? of_one : 0, applied = APPLIED_COLUMNS * of_one;
-  for (long p = begin; p < end; p++) {
-    if (p < recurrent) {
-      pack_straight(c->weight_hh, H, H, RECURRENT_BLOCKS, RECURRENT_COLUMNS, p * PANEL,
-                    c->workspace + at.back_recurrent + p * PANEL * RECURRENT_COLUMNS * H);
-    } else if (p < recurrent + applied) {
-      const long q = p - recurrent;
-      pack_straight(c->weight_hh, H, H, APPLIED_BLOCKS + q / of_one, 1, q % of_one * PANEL,
-                    c->workspace + at.back_applied + q * PANEL * H);
-    } else {
-      const long q = p - recurrent - applied;
-      pack_straight(c->weight_ih, I, H, INPUT_BLOCKS, INPUT_COLUMNS, q * PANEL,
-                    c->workspace + at.back_input + q * PANEL * INPUT_COLUMNS * H);
-    }
+  if (p < recurrent) {
+    pack_straight(c->weight_hh, H, H, RECURRENT_BLOCKS, RECURRENT_COLUMNS, p * PANEL,
+                  c->workspace + at.back_recurrent + p * PANEL * RECURRENT_COLUMNS * H);
+  } else if (p < recurrent + applied) {
+    const long q = p - recurrent;
+    pack_straight(c->weight_hh, H, H, APPLIED_BLOCKS + q / of_one, 1, q % of_one * PANEL,
+                  c->workspace + at.back_applied + q * PANEL * H);
+  } else {
+    const long q = p - recurrent - applied;
+    pack_straight(c->weight_ih, I, H, INPUT_BLOCKS, INPUT_COLUMNS, q * PANEL,
+                  c->workspace + at.back_input + q * PANEL * INPUT_COLUMNS * H);
   }
 }
 

@@ -194,13 +194,32 @@ INL vf vtanh(vf x) {
   }
 
 VMAP1(vsqrt, sqrtf)
-VMAP1(vlog, logf)
-VMAP1(vlog1p, log1pf)
+VMAP1(vfloor, floorf)
+VMAP1(vceil, ceilf)
+VMAP1(vround, rintf) /* to even, as torch.round */
+VMAP1(vtrunc, truncf)
+VMAP1(vexp2, exp2f)
 VMAP1(vexpm1, expm1f)
+VMAP1(vlog, logf)
+VMAP1(vlog2, log2f)
+VMAP1(vlog10, log10f)
+VMAP1(vlog1p, log1pf)
 VMAP1(vsin, sinf)
 VMAP1(vcos, cosf)
+VMAP1(vtan, tanf)
+VMAP1(vasin, asinf)
+VMAP1(vacos, acosf)
+VMAP1(vatan, atanf)
+VMAP1(vsinh, sinhf)
+VMAP1(vcosh, coshf)
+VMAP1(vasinh, asinhf)
+VMAP1(vacosh, acoshf)
+VMAP1(vatanh, atanhf)
 VMAP1(verf, erff)
+VMAP1(verfc, erfcf)
 VMAP2(vpow, powf)
+VMAP2(vatan2, atan2f)
+VMAP2(vhypot, hypotf)
 
 /* ---- Denormals ------------------------------------------------------------------------------ */
 

@@ -1,0 +1,83 @@
+"""Named values equal what the equations say, on every path."""
+
+import pytest
+import torch
+from torch.nn.utils.rnn import pack_padded_sequence
+
+import unrolled
+from unrolled.kernels import using_path
+
+LAYERS = {
+    "rnn": lambda *a, **k: unrolled.RNN(*a, **k),
+    "lstm": lambda *a, **k: unrolled.LSTM(*a, **k),
+    "gru": lambda *a, **k: unrolled.GRU(*a, **k),
+    "gru, reset before": lambda *a, **k: unrolled.GRU(*a, reset="before", **k),
+    "janet": lambda *a, **k: unrolled.JANET(*a, **k),
+}
+every_layer = pytest.mark.parametrize("make", LAYERS.values(), ids=list(LAYERS))
+
+
+@every_layer
+@pytest.mark.parametrize("lengths", [None, [3, 7, 0, 5]], ids=["even", "ragged"])
+def test_every_path_names_the_same_values(make, lengths):
+    layer, x = make(3, 19, 2, bidirectional=True), torch.randn(7, 4, 3)
+    found = {}
+    for path in ("kernel", "reference"):
+        with using_path(path):
+            found[path] = unrolled.trace(layer, x, lengths=lengths)
+    assert len(found["kernel"]) == 4
+    for ours, loops in zip(found["kernel"], found["reference"], strict=True):
+        assert (ours.layer, ours.reverse) == (loops.layer, loops.reverse)
+        assert ours.lengths.tolist() == loops.lengths.tolist() == (lengths or [7] * 4)
+        assert ours.values.keys() == loops.values.keys() >= {"h"}
+        for name, value in ours.values.items():
+            torch.testing.assert_close(value, loops.values[name], rtol=1e-4, atol=1e-5)
+
+
+@every_layer
+def test_the_recorded_output_has_the_bits_of_the_layers_own(make):
+    layer, x = make(3, 8), torch.randn(7, 4, 3)
+    (record,) = unrolled.trace(layer, x)
+    assert torch.equal(record.values["h"], layer(x)[0])
+
+
+def test_an_lstms_values_fulfil_its_equations():
+    layer, x = unrolled.LSTM(3, 8), torch.randn(7, 4, 3)
+    (record,) = unrolled.trace(layer, x)
+    v = record.values
+    c_before = torch.cat([torch.zeros(1, 4, 8), v["c"][:-1]])
+    torch.testing.assert_close(v["c"], v["f"] * c_before + v["i"] * v["g"])
+    torch.testing.assert_close(v["h"], v["o"] * torch.tanh(v["c"]))
+
+
+def test_packed_input_is_recorded_row_by_row():
+    layer, x, lengths = unrolled.GRU(3, 4), torch.randn(6, 3, 3), [2, 6, 3]
+    packed = pack_padded_sequence(x, torch.tensor(lengths), enforce_sorted=False)
+    (record,) = unrolled.trace(layer, packed)
+    (expected,) = unrolled.trace(layer, x, lengths=lengths)
+    assert record.lengths.tolist() == lengths
+    for name, value in expected.values.items():
+        assert torch.equal(record.values[name], value)
+
+
+def test_a_whole_model_is_recorded_and_nothing_after_it():
+    model = torch.nn.Sequential(unrolled.JANET(3, 4))
+    records = unrolled.trace(model, torch.randn(5, 2, 3))
+    assert [sorted(record.values) for record in records] == [["f", "g", "h"]]
+    model(torch.randn(5, 2, 3))
+    assert len(records) == 1
+
+
+def test_a_users_cell_is_recorded_by_its_own_names():
+    @unrolled.cell(gates="f g")
+    def leaky(x, u, h):
+        open_ = torch.sigmoid(x.f + u.f)
+        return dict(h=open_ * h + (1 - open_) * torch.tanh(x.g + u.g), leak=1 - open_, on=h > 0)
+
+    layer, x = unrolled.Recurrent(leaky, 3, 4), torch.randn(5, 2, 3)
+    (record,) = unrolled.trace(layer, x)
+    assert set(record.values) == {"h", "leak", "on"}
+    assert record.values["on"].unique().tolist() in ([0.0, 1.0], [0.0], [1.0])
+    with using_path("reference"):
+        (loop,) = unrolled.trace(layer, x)
+    torch.testing.assert_close(record.values["leak"], loop.values["leak"])

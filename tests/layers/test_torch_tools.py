@@ -1,0 +1,117 @@
+"""What torch offers to do to a layer's weights, done to ours and to torch's: the same training."""
+
+import copy
+
+import pytest
+import torch
+from torch import nn
+from torch.nn.utils import parameters_to_vector, parametrizations, prune, vector_to_parameters
+from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
+
+import unrolled
+
+
+def averaged(layer):
+    average = AveragedModel(layer, multi_avg_fn=get_ema_multi_avg_fn(0.9))
+    for _ in range(2):
+        losses_of(layer)
+        average.update_parameters(layer)
+    return average
+
+
+def assigned(layer):
+    with torch.device("meta"):
+        empty = type(layer)(3, 4)
+    empty.load_state_dict(layer.state_dict(), assign=True)
+    return empty
+
+
+def materialised(layer):
+    empty = type(layer)(3, 4, device="meta").to_empty(device="cpu")
+    torch.manual_seed(1)
+    empty.reset_parameters()
+    return empty
+
+
+def dropped(layer):
+    """Weight dropping: a plain tensor, computed from a parameter, in a weight's place."""
+    raw = nn.Parameter(layer.weight_hh_l0.detach())
+    del layer.weight_hh_l0
+    layer.weight_hh_raw = raw
+    layer.register_forward_pre_hook(lambda one, _: setattr(one, "weight_hh_l0", raw * 0.5))
+    return layer
+
+
+def tied(layer):
+    layer.bias_hh_l0 = layer.bias_ih_l0
+    return layer
+
+
+def frozen(layer):
+    layer.weight_ih_l0.requires_grad_(False)
+    layer.bias_hh_l0.requires_grad_(False)
+    return layer
+
+
+def scaled_as_a_vector(layer):
+    vector_to_parameters(parameters_to_vector(layer.parameters()) * 0.5, layer.parameters())
+    return layer
+
+
+def with_doubled_input(layer):
+    layer.register_forward_pre_hook(lambda _, arguments: (arguments[0] * 2, *arguments[1:]))
+    layer.register_forward_hook(lambda _, __, result: (result[0] * 0.5, result[1]))
+    return layer
+
+
+TOOLS = {
+    "weight_norm": lambda layer: parametrizations.weight_norm(layer, "weight_hh_l0"),
+    "orthogonal": lambda layer: parametrizations.orthogonal(layer, "weight_hh_l0"),
+    "pruning": lambda layer: prune.l1_unstructured(layer, "weight_hh_l0", 0.5),
+    "hooks": with_doubled_input,
+    "vector": scaled_as_a_vector,
+    "weight drop": dropped,
+    "frozen weights": frozen,
+    "tied weights": tied,
+    "average": averaged,
+    "assign": assigned,
+    "to_empty": materialised,
+    "share_memory": lambda layer: layer.share_memory(),
+    "deepcopy": copy.deepcopy,
+}
+
+
+def losses_of(layer):
+    """The loss before each of three steps of training."""
+    torch.manual_seed(2)
+    x, losses = torch.randn(5, 3, 3), []
+    weights = [weight for weight in layer.parameters() if weight.requires_grad]
+    optimiser = torch.optim.SGD(weights, lr=0.01)
+    for _ in range(3):
+        optimiser.zero_grad()
+        output, _ = layer(x)
+        loss = (output - 1).square().sum()
+        loss.backward()
+        optimiser.step()
+        losses.append(loss.detach())
+    assert losses[-1] < losses[0]
+    return torch.stack(losses)
+
+
+@pytest.mark.parametrize("name", ["RNN", "LSTM", "GRU"])
+@pytest.mark.parametrize("tool", TOOLS)
+def test_a_layer_trains_as_that_of_torch(name, tool):
+    losses = []
+    for module in (torch.nn, unrolled):
+        torch.manual_seed(1)
+        layer = getattr(module, name)(3, 4)
+        losses.append(losses_of(TOOLS[tool](layer)))
+    torch.testing.assert_close(losses[1], losses[0], rtol=1e-5, atol=0)
+
+
+def test_spectral_normalisation_bounds_the_recurrence():
+    layer = unrolled.GRU(3, 4)
+    nn.init.normal_(layer.weight_hh_l0, std=5.0)
+    parametrizations.spectral_norm(layer, "weight_hh_l0", n_power_iterations=50)
+    assert torch.linalg.matrix_norm(layer.weight_hh_l0, 2) <= 1.0 + 1e-4
+    losses_of(layer)
