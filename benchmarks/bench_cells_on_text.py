@@ -1,8 +1,9 @@
 """Every cell on one text, at the same number of parameters and the same number of updates.
 
 The baseline in the same run is a plain loop around torch.nn.LSTM of the LSTM's size: same columns,
-optimizer, schedule and clipping; its last weights count, of ours the best. `dense` sees the current
-character alone, `conv` the last eight: what the other cells gain over them is what memory is worth.
+initial values, optimizer, schedule and clipping; its last weights count, of ours the best average.
+`dense` sees the current character alone, `conv` the last eight: what the other cells gain over them
+is what memory is worth.
 
     python benchmarks/bench_cells_on_text.py book.txt --parameters 200000 --epochs 4 --results DIR
 
@@ -35,7 +36,8 @@ from unrolled.training import (
 )
 from unrolled.training.schedule import learning_rate_factor
 
-K1, COLUMNS, LEARNING_RATE, HELD_OUT = 64, 32, 2e-3, 0.1
+K1, COLUMNS, HELD_OUT = TextOptions.k1, TextOptions.num_columns, TextOptions.held_out_fraction
+LEARNING_RATE = TrainingOptions.learning_rate
 
 
 def train_cell(cell, path, hidden_size, epochs, folder):
@@ -79,6 +81,7 @@ class PlainModel(nn.Module):
         super().__init__()
         self.vocabulary_size = vocabulary_size
         self.lstm = nn.LSTM(vocabulary_size, hidden_size, batch_first=True)
+        nn.init.uniform_(self.lstm.weight_ih_l0, -1, 1)  # as ours: one feature at a time is not 0
         self.scores = nn.Linear(hidden_size, vocabulary_size)
 
     def forward(self, tokens, state):

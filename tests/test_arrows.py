@@ -19,6 +19,7 @@ LEVELS = (
     ("models",),
     ("training", "generation", "inspection", "export"),
     ("",),
+    ("benchmark",),
     ("serving", "cli"),
     ("__main__",),
 )

@@ -68,3 +68,17 @@ def test_layers_without_such_a_gate_or_bias_are_refused():
             function(unrolled.LSTM(2, 3, bias=False))
     with pytest.raises(unrolled.UnrolledError, match="max_time must be at least 2"):
         initialize.chrono(unrolled.LSTM(2, 3), 1)
+
+
+def test_one_hot_input_spreads_the_weights_of_the_first_layer_alone():
+    layer = unrolled.LSTM(50, 100, num_layers=2, bidirectional=True)
+    before = {name: weight.clone() for name, weight in layer.named_parameters()}
+    initialize.one_hot_input(layer, 0.5)
+    for name, weight in layer.named_parameters():
+        if name in ("weight_ih_l0", "weight_ih_l0_reverse"):
+            quartiles = np.quantile(weight.detach().numpy(), [0, 0.25, 0.5, 0.75, 1])
+            np.testing.assert_allclose(quartiles, [-0.5, -0.25, 0, 0.25, 0.5], atol=0.02)
+        else:
+            assert torch.equal(weight, before[name])
+    with pytest.raises(unrolled.UnrolledError, match="bound must be above 0, got 0"):
+        initialize.one_hot_input(layer, 0)

@@ -44,6 +44,15 @@ def test_one_hot_input_is_an_embedding_in_the_identity():
     torch.testing.assert_close(embedded(tokens)[0], one_hot(tokens)[0])
 
 
+@pytest.mark.parametrize("cell", ["rnn", "lstm", "gru", "janet"])
+def test_the_weights_of_one_hot_input_start_as_large_as_one_feature_needs(cell):
+    one_hot = LanguageModel(replace(SMALL, cell=cell, hidden_size=100))
+    embedded = LanguageModel(replace(SMALL, cell=cell, hidden_size=100, embedding_size=5))
+    assert 0.9 < one_hot.layer.weight_ih_l0.abs().max() <= 1
+    assert embedded.layer.weight_ih_l0.abs().max() <= 0.1  # torch's 1 / sqrt(H)
+    assert one_hot.layer.weight_ih_l1.abs().max() <= 0.1
+
+
 def test_scores_are_linear_in_the_layers_output():
     model = LanguageModel(SMALL).double()
     tokens = torch.randint(5, (3, 8))

@@ -137,7 +137,9 @@ def test_the_best_weights_are_kept(run):
     class Copies(Recorder):
         def on_evaluation(self, metrics, improved):
             super().on_evaluation(metrics, improved)
-            seen[metrics["update"]] = {k: v.clone() for k, v in trainer.model.state_dict().items()}
+            seen[metrics["update"]] = {
+                k: v.clone() for k, v in trainer.average.state_dict().items()
+            }
 
     reporter = Copies()
     result = trainer.fit(reporter)
@@ -146,6 +148,34 @@ def test_the_best_weights_are_kept(run):
     kept = safetensors.torch.load_file(run.weights_path)
     assert all(torch.equal(kept[name], seen[2][name]) for name in kept)
     assert not torch.equal(seen[2]["0.weight"], seen[4]["0.weight"])
+
+
+def test_what_is_evaluated_is_the_average_of_about_the_last_tenth_of_the_updates(run):
+    """Shamir and Zhang (2013), section 4, with eta = 9: update t counts 10 / (t + 9)."""
+    weights, evaluated = [], []
+
+    class Watching(Line):
+        def evaluate(self, model):
+            evaluated.append(model[0].weight.detach().double())
+            return super().evaluate(model)
+
+    class Copies(Recorder):
+        def on_log(self, _):
+            weights.append(trainer.model[0].weight.detach().double())
+
+    trainer = make_trainer(run, Watching(), epochs=3, evaluate_every=1)
+    start = trainer.model[0].weight.detach().double()
+    trainer.fit(Copies())
+    assert torch.equal(evaluated[0], start)
+    for num_updates in (1, 2, 10, 30):
+        shares = [10 / (t + 9) for t in range(1, num_updates + 1)]
+        parts = [
+            share * math.prod(1 - later for later in shares[t + 1 :])
+            for t, share in enumerate(shares)
+        ]
+        assert sum(parts) == pytest.approx(1)
+        expected = sum(part * w for part, w in zip(parts, weights, strict=False))
+        torch.testing.assert_close(evaluated[num_updates], expected, rtol=1e-5, atol=1e-7)
 
 
 def test_training_ends_when_it_runs_out_of_patience(run):
@@ -171,7 +201,8 @@ def test_a_stopped_run_goes_on_as_if_it_had_not_stopped(tmp_path):
     assert lines(stopped, *TIMES) == lines(whole, *TIMES)
     assert stopped.weights_path.read_bytes() == whole.weights_path.read_bytes()
     one, two = load_checkpoint(stopped.checkpoint_path), load_checkpoint(whole.checkpoint_path)
-    assert all(map(torch.equal, one["model"].values(), two["model"].values()))
+    for part in ("model", "average"):
+        assert all(map(torch.equal, one[part].values(), two[part].values()))
 
 
 def test_metrics_after_the_checkpoint_are_dropped_and_made_again(tmp_path):
@@ -230,7 +261,7 @@ def test_a_run_that_another_process_trains_is_refused(run):
     trainer.fit()
 
 
-@pytest.mark.parametrize("missing", ["model", "progress", "processes", "log_length"])
+@pytest.mark.parametrize("missing", ["model", "average", "progress", "processes", "log_length"])
 def test_a_checkpoint_that_lacks_something_is_named(run, missing):
     make_trainer(run, epochs=0.1).fit()
     content = load_checkpoint(run.checkpoint_path)

@@ -3,7 +3,6 @@
 import os
 import platform
 from importlib.metadata import PackageNotFoundError, version
-from pathlib import Path
 
 import typer
 
@@ -14,6 +13,7 @@ EXTRAS = {
     "compiler": ("ziglang", "a C compiler for the cells' kernels, where the system has none"),
     "bpe": ("tokenizers", "train lm --tokens bpe"),
     "tensorboard": ("tensorboard", "curves of a training in TensorBoard"),
+    "bench": ("onnxruntime", "with jax, the peers of `unrolled bench` beside torch"),
 }
 
 
@@ -43,31 +43,18 @@ def _versions() -> dict[str, str]:
 def _machine() -> dict[str, str]:
     import torch
 
+    from unrolled.benchmark.machine import available_cores, processor
+
     device = torch.cuda.get_device_name() if torch.cuda.is_available() else "none"
     variable = os.environ.get("OMP_NUM_THREADS", "not set")
     return {
         "system": f"{platform.system()} {platform.release()}",
-        "processor": _processor(),
+        "processor": processor(),
         "vector extensions": torch.backends.cpu.get_cpu_capability(),
-        "cores": f"{_available_cores()} available to this process of {os.cpu_count()}",
+        "cores": f"{available_cores()} available to this process of {os.cpu_count()}",
         "threads": f"{torch.get_num_threads()} used by torch (OMP_NUM_THREADS {variable})",
         "CUDA device": device,
     }
-
-
-def _processor() -> str:
-    cpuinfo = Path("/proc/cpuinfo")  # Linux alone; platform.processor() is empty there
-    if cpuinfo.exists():
-        for line in cpuinfo.read_text().splitlines():
-            if line.startswith("model name"):
-                return f"{line.partition(':')[2].strip()} ({platform.machine()})"
-    return f"{platform.processor() or 'unknown'} ({platform.machine()})"
-
-
-def _available_cores() -> int:
-    if hasattr(os, "sched_getaffinity"):  # not on macOS and Windows
-        return len(os.sched_getaffinity(0))
-    return os.cpu_count() or 1
 
 
 def _compiler() -> dict[str, str]:

@@ -16,6 +16,7 @@ from typing import Annotated, NoReturn
 
 import typer
 
+from unrolled.cli.bench import bench
 from unrolled.cli.doctor import doctor
 from unrolled.cli.evaluate import evaluate
 from unrolled.cli.generate import generate
@@ -42,6 +43,7 @@ app.command()(generate)
 app.command()(evaluate)
 app.command()(resume)
 app.command()(doctor)
+app.command()(bench)
 
 
 def main(arguments: Sequence[str] | None = None) -> None:

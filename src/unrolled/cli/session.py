@@ -31,7 +31,7 @@ def fit(trainer: Trainer) -> None:
     Raises:
         typer.Exit: A signal ended the training.
     """
-    model, vocabulary = trainer.model, load_vocabulary(trainer.run.vocabulary_path)
+    model, vocabulary = trainer.average, load_vocabulary(trainer.run.vocabulary_path)
     assert isinstance(model, LanguageModel)
     prompt = default_prompt(vocabulary)
 

@@ -59,7 +59,7 @@ def train_lm(
     k2: Annotated[
         int | None, _training(help="Steps the gradient goes backward.", show_default="k1")
     ] = None,
-    learning_rate: Annotated[float, _training(help="Its peak, after the warm-up.")] = 2e-3,
+    learning_rate: Annotated[float, _training(help="Its peak, after the warm-up.")] = 8e-3,
     clip_norm: Annotated[float, _training(help="The longest gradient, shortened beyond.")] = 1.0,
     patience: Annotated[
         int | None,

@@ -10,7 +10,7 @@ from unrolled.cells import gru_reset_after, gru_reset_before
 from unrolled.errors import OptionError
 from unrolled.layers.recurrent import RecurrentLayer
 
-__all__ = ["chrono", "forget_bias"]
+__all__ = ["chrono", "forget_bias", "one_hot_input"]
 
 
 def forget_bias(layer: RecurrentLayer, value: float = 1.0) -> None:
@@ -53,6 +53,23 @@ def chrono(layer: RecurrentLayer, max_time: int, generator: torch.Generator | No
         _set_bias(layer, suffix, keep, spans.log())
         if keep == "f" and "i" in layer.cell.gates:
             _set_bias(layer, suffix, "i", -spans.log())
+
+
+@torch.no_grad()
+def one_hot_input(layer: RecurrentLayer, bound: float = 1.0) -> None:
+    """Draw the weights by which the first layer of `layer` reads its input from U(-bound, bound).
+
+    For one-hot input. torch's bound of 1/sqrt(H) counts on a sum over many features; of a one-hot
+    input a single one is not zero, and a token starts as hardly more than a whisper in the state.
+    The default is 1/sqrt(fan-in) with that fan-in of one.
+
+    Raises:
+        OptionError: `bound` is not above 0.
+    """
+    if not bound > 0:
+        raise OptionError(f"one_hot_input: bound must be above 0, got {bound}")
+    for suffix in layer.suffixes[: 1 + layer.bidirectional]:
+        layer.get_parameter(f"weight_ih_{suffix}").uniform_(-bound, bound)
 
 
 def _need_gates(where: str, layer: RecurrentLayer, gate: str) -> None:

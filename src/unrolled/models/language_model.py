@@ -24,7 +24,9 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from unrolled.errors import OptionError, ShapeError
+from unrolled.layers.initialize import one_hot_input
 from unrolled.layers.options import check_dropout, check_sizes
+from unrolled.layers.recurrent import RecurrentLayer
 from unrolled.layers.state import State
 from unrolled.models.sequence_layers import check_cell, make_layer
 
@@ -74,6 +76,8 @@ class LanguageModel(nn.Module):
         h_t, state_t = layer(x_t, state_{t-1})
         scores_t = W h_t + b,    p(token_{t+1} = v) = softmax(scores_t)_v
 
+    Initial values are torch's, but for recurrent layers on one-hot input: `one_hot_input`.
+
     Args:
         config: The sizes and the cell.
 
@@ -104,6 +108,8 @@ class LanguageModel(nn.Module):
             config.dropout,
             config.kernel_size,
         )
+        if self.embedding is None and isinstance(self.layer, RecurrentLayer):
+            one_hot_input(self.layer)
         self.dropout = nn.Dropout(config.dropout)
         self.scores = nn.Linear(config.hidden_size, config.vocabulary_size)
 

@@ -37,7 +37,7 @@ class TrainingOptions:
 
     epochs: float | None = None
     minutes: float | None = None
-    learning_rate: float = 2e-3
+    learning_rate: float = 8e-3
     warmup: float = 0.02
     weight_decay: float = 0.01
     clip_norm: float | None = 1.0

@@ -11,7 +11,8 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 import torch
-from torch import nn
+from torch import Tensor, nn
+from torch.optim.swa_utils import AveragedModel
 
 from unrolled.errors import DivergedError, RunError
 from unrolled.training.checkpoint import (
@@ -30,6 +31,8 @@ from unrolled.training.run import Run
 from unrolled.training.schedule import Progress, Schedule
 
 __all__ = ["Trainer", "TrainingResult"]
+
+Tensors = tuple[Tensor, ...] | list[Tensor]
 
 
 @dataclass(frozen=True)
@@ -56,9 +59,13 @@ class Trainer:
     """Trains a model for an objective and keeps a run's folder.
 
     AdamW (Loshchilov & Hutter 2019), the gradient clipped by its norm, warm-up and cosine, early
-    stopping. A run that was killed at any moment goes on from its last checkpoint as if nothing had
-    happened: in one process, with `epochs`, on the same machine and number of threads, it ends with
-    the same bits.
+    stopping. What is evaluated and kept is the average of the weights over about the last tenth of
+    the updates so far (Shamir & Zhang 2013, section 4), which is better than the last weights at
+    any time but the very end.
+
+    A run that was killed at any moment goes on from its last checkpoint as if nothing had happened:
+    in one process, with `epochs`, on the same machine and number of threads, it ends with the same
+    bits.
 
     Args:
         model: Trained in place.
@@ -87,11 +94,17 @@ class Trainer:
         self.progress = Progress()
         self.schedule = Schedule(options, objective.updates_per_epoch)
         self.optimizer = _adamw(model, options)
+        self._averaged = AveragedModel(model, multi_avg_fn=_average_last_tenth)
         self._parallel_model = model
         self._log: MetricsLog | None = None  # in the first process, while it trains
         self._log_length = 0  # bytes of metrics.jsonl that are kept when it is opened
         self._started = 0.0  # by the clock, sessions before this one included
         self._stop_requested = False
+
+    @property
+    def average(self) -> nn.Module:
+        """The model with the averaged weights: what is evaluated and kept."""
+        return self._averaged.module
 
     @property
     def finished(self) -> bool:
@@ -163,6 +176,7 @@ class Trainer:
             hint = f"torchrun --nproc-per-node {made_by}" if made_by > 1 else "without torchrun"
             raise RunError(message, f"resume {hint}")
         self.model.load_state_dict(checkpoint["model"])
+        self._averaged.load_state_dict(checkpoint["average"])
         self.optimizer.load_state_dict(checkpoint["optimizer"])
         self.progress = Progress(**checkpoint["progress"])
         self._log_length = checkpoint["log_length"]
@@ -225,6 +239,7 @@ class Trainer:
         gradient_norm = nn.utils.clip_grad_norm_(self.model.parameters(), clip_norm).item()
         self._require_finite("gradient norm", gradient_norm, progress.update + 1)
         self.optimizer.step()
+        self._averaged.update_parameters(self.model)
 
         progress.update += 1
         progress.last_loss = loss / count
@@ -278,7 +293,7 @@ class Trainer:
         reporter.on_evaluation(metrics, improved)
 
     def _measure(self) -> tuple[dict[str, float], float]:
-        metrics = self.objective.evaluate(self.model)
+        metrics = self.objective.evaluate(self.average)
         return metrics, time.monotonic() - self._started
 
     def _require_finite(self, name: str, value: float, update: int) -> None:
@@ -304,6 +319,7 @@ class Trainer:
             assert self._log is not None
             content = {
                 "model": self.model.state_dict(),
+                "average": self._averaged.state_dict(),
                 "optimizer": self.optimizer.state_dict(),
                 "progress": asdict(self.progress),
                 "log_length": self._log.sync(),
@@ -314,7 +330,7 @@ class Trainer:
         self.processes.from_first(save)
 
     def _save_best(self) -> None:
-        self.processes.from_first(lambda: save_weights(self.run.weights_path, self.model))
+        self.processes.from_first(lambda: save_weights(self.run.weights_path, self.average))
 
     def _open_log(self, reporter: Reporter) -> None:
         self._log = MetricsLog(self.run, self._log_length, self.progress.update)
@@ -350,3 +366,9 @@ def _adamw(model: nn.Module, options: TrainingOptions) -> torch.optim.AdamW:
         {"params": vectors, "weight_decay": 0.0},
     ]
     return torch.optim.AdamW(groups, lr=options.learning_rate, betas=(0.9, 0.99), fused=True)
+
+
+@torch.no_grad()
+def _average_last_tenth(average: Tensors, weights: Tensors, num_averaged: Tensor | int) -> None:
+    """Move `average` towards `weights`: Shamir & Zhang's polynomial decay, with eta = 9."""
+    torch._foreach_lerp_(average, weights, 10 / (int(num_averaged) + 10))

@@ -37,35 +37,48 @@ INL long row_of(const Gradient *g, long i) {
   return g->blocks[i / H] * H + i % H;
 }
 
-/* out += a tile of packed a (depth, PLAIN_ROWS) times a panel of packed b; = if `fresh`. */
-static __attribute__((noinline)) void gradient_tile(long depth, const float *restrict a,
-                                                    const float *restrict b, float *const *out,
-                                                    long rows, long columns, int fresh) {
+/* out += a tile of packed a (depth, PLAIN_ROWS) times `vectors`, constant, of a panel of packed b;
+   = if `fresh`. */
+INL void tile_of(const int vectors, long depth, const float *restrict a, const float *restrict b,
+                 float *const *out, long rows, long columns, int fresh) {
   vf sum[PLAIN_ROWS][PLAIN_VECTORS];
 #pragma GCC unroll 12
   for (int r = 0; r < PLAIN_ROWS; r++) {
 #pragma GCC unroll 4
-    for (int v = 0; v < PLAIN_VECTORS; v++) sum[r][v] = (vf){0};
+    for (int v = 0; v < vectors; v++) sum[r][v] = (vf){0};
   }
   const vf *p = (const vf *)b;
   for (long k = 0; k < depth; k++, p += PLAIN_VECTORS, a += PLAIN_ROWS) {
 #pragma GCC unroll 12
     for (int r = 0; r < PLAIN_ROWS; r++) {
 #pragma GCC unroll 4
-      for (int v = 0; v < PLAIN_VECTORS; v++) sum[r][v] += p[v] * a[r];
+      for (int v = 0; v < vectors; v++) sum[r][v] += p[v] * a[r];
     }
   }
 #pragma GCC unroll 12
   for (int r = 0; r < PLAIN_ROWS; r++) {
     if (r >= rows) break;
 #pragma GCC unroll 4
-    for (int v = 0; v < PLAIN_VECTORS; v++) {
+    for (int v = 0; v < vectors; v++) {
       const long left = columns - v * W;
       if (left <= 0) break;
       if (!fresh) sum[r][v] += load(out[r] + v * W, left);
       store(out[r] + v * W, left, sum[r][v]);
     }
   }
+}
+
+static __attribute__((noinline)) void gradient_tile(long depth, const float *restrict a,
+                                                    const float *restrict b, float *const *out,
+                                                    long rows, long columns, int fresh) {
+  tile_of(PLAIN_VECTORS, depth, a, b, out, rows, columns, fresh);
+}
+
+/* The same for a panel of which only the first vector holds columns: 65 characters are 64 and 1. */
+static __attribute__((noinline)) void narrow_tile(long depth, const float *restrict a,
+                                                  const float *restrict b, float *const *out,
+                                                  long rows, long columns, int fresh) {
+  tile_of(1, depth, a, b, out, rows, columns, fresh);
 }
 
 static void gradient_pack_b(const Gradient *g, long begin, long depth, float *restrict packed) {
@@ -127,13 +140,14 @@ static void gradient_piece(void *context, long piece, long thread) {
     if (!g->out) continue;
     gradient_pack_a(g, begin, depth, row, rows, a);
     for (long column = 0; column < g->columns; column += PANEL) {
+      const long left = g->columns - column;
       for (long r = 0; r < rows; r += PLAIN_ROWS) {
         float *out[PLAIN_ROWS];
         for (long i = 0; i < PLAIN_ROWS; i++) {
           out[i] = g->out + row_of(g, row + MIN(r + i, rows - 1)) * g->columns + column;
         }
-        gradient_tile(depth, a + r * depth, b + column * depth, out, rows - r, g->columns - column,
-                      begin == 0);
+        (left > W ? gradient_tile : narrow_tile)(depth, a + r * depth, b + column * depth, out,
+                                                 rows - r, left, begin == 0);
       }
     }
     b += depth * packed_columns(g->columns);
