@@ -228,6 +228,10 @@ class Kernel:
             after.append(ends)
         return Forward(output, after, histories, gates, records)
 
+    def copy_gates(self, gates: Tensor, rows: Rows) -> Tensor:
+        """Return the gates of all rows for `backward` to overwrite."""
+        return _buffer(rows.num_rows, gates.shape[1]).copy_(gates[: rows.num_rows])
+
     def gate_width(self, hidden_size: int) -> int:
         """Return how many floats of gates training keeps for each row."""
         return self.library.slots * hidden_size + _PADDING

@@ -201,8 +201,8 @@ def _run_backward(
             this.weights,
             this.states,
             this.reverse,
-            # a copy, because it is overwritten
-            (kept[1][: rows.num_rows].clone(), [packing.pack(output), *kept[2:]]),
+            # copied, because an operator must not change what it is given
+            (kernel.copy_gates(kept[1], rows), [packing.pack(output), *kept[2:]]),
             (
                 None if d_output is None else packing.pack(d_output),
                 *(None if d is None else packing.sort(d) for d in d_after),

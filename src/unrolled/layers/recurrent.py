@@ -13,7 +13,7 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch.nn.utils.rnn import PackedSequence
+from torch.nn.utils.rnn import PackedSequence, pack_padded_sequence, pad_packed_sequence
 
 from unrolled.cells import Cell
 from unrolled.errors import OptionError, ShapeError
@@ -170,6 +170,8 @@ class RecurrentLayer(nn.Module, abc.ABC):
         Raises:
             ShapeError: a wrong shape, number of dimensions or dtype, or impossible lengths.
         """
+        if torch.compiler.is_compiling() and isinstance(input, PackedSequence):
+            return self._forward_packed(input, hx, lengths)
         # each weight is read once: it may be the result of a parametrisation
         weights = [self._weights(suffix) for suffix in self.suffixes]
         weight = weights[0].weight_ih
@@ -187,6 +189,18 @@ class RecurrentLayer(nn.Module, abc.ABC):
         if not batched:
             return output.squeeze(1), map_state(lambda s: s.squeeze(1), state)
         return output.transpose(0, 1) if self.batch_first else output, state
+
+    def _forward_packed(self, input: PackedSequence, hx: Any, lengths: object) -> tuple[Any, Any]:
+        """Do what `forward` does while it is compiled: torch's padding breaks the graph."""
+        x, sizes = pad_packed_sequence(input, self.batch_first)
+        if lengths is not None:
+            raise ShapeError("a PackedSequence has its own lengths", "drop lengths=")
+        output, state = self.forward(x, hx, lengths=sizes)
+        if input.sorted_indices is not None:
+            output = output.index_select(0 if self.batch_first else 1, input.sorted_indices)
+            sizes = sizes[input.sorted_indices.to(sizes.device)]
+        packed = pack_padded_sequence(output, sizes, self.batch_first)
+        return input._replace(data=packed.data), state
 
     def _packed(
         self, input: Tensor, lengths: Tensor | Sequence[int] | None, weight: Tensor
