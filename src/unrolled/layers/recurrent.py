@@ -192,9 +192,10 @@ class RecurrentLayer(nn.Module, abc.ABC):
 
     def _forward_packed(self, input: PackedSequence, hx: Any, lengths: object) -> tuple[Any, Any]:
         """Do what `forward` does while it is compiled: torch's padding breaks the graph."""
-        x, sizes = pad_packed_sequence(input, self.batch_first)
         if lengths is not None:
-            raise ShapeError("a PackedSequence has its own lengths", "drop lengths=")
+            where = type(self).__name__
+            raise ShapeError(f"{where}: a PackedSequence has its own lengths", "drop lengths=")
+        x, sizes = pad_packed_sequence(input, self.batch_first)
         output, state = self.forward(x, hx, lengths=sizes)
         if input.sorted_indices is not None:
             output = output.index_select(0 if self.batch_first else 1, input.sorted_indices)
