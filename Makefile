@@ -7,7 +7,7 @@ STAMP := .venv/installed
 # The text files to train on; without them, the Python files of the standard library.
 TEXT ?=
 
-.PHONY: install run test lint types pytest format clean
+.PHONY: install run test lint types pytest sanitize format clean
 
 install: $(STAMP)
 
@@ -30,6 +30,11 @@ types: $(STAMP)
 
 pytest: $(STAMP)
 	$(BIN)/pytest -n 2
+
+# The kernels of all cells, at all sizes: between guard pages, with gcc's sanitizers, for other
+# processors (aarch64 by qemu-user), and many threads on one row. A quarter of an hour.
+sanitize: $(STAMP)
+	UNROLLED_SANITIZE=1 $(BIN)/pytest tests/kernels/test_programs.py tests/kernels/test_threads.py
 
 format: $(STAMP)
 	$(BIN)/ruff check --fix

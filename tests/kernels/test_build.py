@@ -119,6 +119,21 @@ def test_an_entry_that_is_not_what_was_written_is_built_again(
     assert build._is_sound(planted)
 
 
+@needs_compiler
+def test_an_entry_is_replaced_and_never_written_into(tmp_path):
+    """Another process may have it mapped, or be reading it."""
+    load(source(1), "cell")
+    (entry,) = entries()
+    mapped, damaged = tmp_path / "mapped", entry.path.read_bytes()[:5000]
+    mapped.write_bytes(damaged)
+    entry.path.unlink()
+    entry.path.hardlink_to(mapped)
+    code = "import sys; from unrolled.kernels.build import load; load(sys.argv[1], 'cell')"
+    subprocess.run([sys.executable, "-c", code, source(1)], check=True)
+    assert build._is_sound(entry.path)
+    assert mapped.read_bytes() == damaged
+
+
 def test_without_a_compiler_the_error_says_how_to_get_one(monkeypatch):
     monkeypatch.setenv("PATH", "")
     monkeypatch.setitem(sys.modules, "ziglang", None)  # not importable, even where installed

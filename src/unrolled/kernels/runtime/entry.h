@@ -30,10 +30,10 @@ INL long part_scratch(const Call *c) {
 
 static void run_part(const Parts *parts, long n, long slot, Team *team) {
   const Call *c = parts->call;
-  float *scratch = parts->scratch + slot * parts->scratch_floats;
+  const long gates = parts->scratch_floats - largest_part(c) * APPLIED_COLUMNS * H_OF(c);
+  float *scratch = parts->scratch ? parts->scratch + slot * parts->scratch_floats : NULL;
   const Part part = {c, parts->packed, parts->packed + layout_of(c).bias, scratch,
-                     scratch + parts->scratch_floats - largest_part(c) * APPLIED_COLUMNS * H_OF(c),
-                     c->parts[n], c->parts[n + 1]};
+                     scratch ? scratch + gates : NULL, c->parts[n], c->parts[n + 1]};
   if (part.first < part.end) parts->run(&part, team);
 }
 

@@ -1,0 +1,151 @@
+/* Runs one pass of a kernel outside of Python, on the arguments that a file describes.
+ *
+ *     driver forward|backward arguments results threads heap|before|behind
+ *
+ * Compiled with -DKERNEL='"the kernel.c"', as it is or with sanitizers, for this machine or another.
+ * The file holds the integers of Call, then for each of its pointers, in order: how many bytes are
+ * there (-1: NULL), whether they may be written, and the bytes. Results are the same bytes, those
+ * that may be written. Every buffer has its exact size: on the heap, where a sanitizer sees its
+ * ends, or in pages of its own, right behind or right before one that must not be touched.
+ */
+#define _GNU_SOURCE
+#define select their_select /* a kernel has another function of that name */
+#include <pthread.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <sys/mman.h>
+#include <unistd.h>
+#undef select
+
+#include KERNEL
+
+#define INTEGERS 9
+#define POINTERS ((sizeof(Call) - INTEGERS * sizeof(int64_t)) / sizeof(void *))
+#define CHECK(true)                                          \
+  do {                                                       \
+    if (!(true)) {                                           \
+      fprintf(stderr, "line %d: %s\n", __LINE__, #true);     \
+      exit(3);                                               \
+    }                                                        \
+  } while (0)
+
+static int64_t num_threads;
+static char where;
+
+/* `size` bytes; what is not the buffer's on its pages is filled, for check_margins to look at. */
+typedef struct {
+  char *pages, *begin;
+  size_t all, size;
+} Buffer;
+
+static Buffer make_buffer(size_t size) {
+  Buffer b = {NULL, NULL, 0, size};
+  if (where == 'h') {
+    CHECK(!posix_memalign((void **)&b.begin, sizeof(vf), size));
+    return b;
+  }
+  const size_t page = sysconf(_SC_PAGESIZE);
+  b.all = (size + page - 1) / page * page;
+  char *map = mmap(NULL, b.all + 2 * page, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+  CHECK(map != MAP_FAILED);
+  b.pages = map + page;
+  CHECK(!size || !mprotect(b.pages, b.all, PROT_READ | PROT_WRITE));
+  memset(b.pages, 0x7f, b.all);
+  b.begin = where == 'b' ? b.pages : b.pages + b.all - size;
+  return b;
+}
+
+static void check_margins(Buffer b) {
+  if (!b.pages) return;
+  for (char *p = b.pages; p < b.pages + b.all; p++) {
+    CHECK((p >= b.begin && p < b.begin + b.size) || *p == 0x7f);
+  }
+}
+
+typedef struct {
+  ParallelBody body;
+  void *context;
+  int64_t begin, end;
+} Piece;
+
+static void *run_piece(void *given) {
+  const Piece *piece = given;
+  piece->body(piece->begin, piece->end, piece->context);
+  return NULL;
+}
+
+/* As torch's: each thread has one run of pieces. */
+static void parallel_for(int64_t begin, int64_t end, int64_t grain, ParallelBody body,
+                         void *context) {
+  (void)grain;
+  const int64_t each = (end - begin + num_threads - 1) / num_threads;
+  pthread_t threads[num_threads];
+  Piece pieces[num_threads];
+  int64_t running = 0;
+  for (; begin < end; begin += each, running++) {
+    pieces[running] = (Piece){body, context, begin, MIN(end, begin + each)};
+    CHECK(!pthread_create(threads + running, NULL, run_piece, pieces + running));
+  }
+  for (int64_t i = 0; i < running; i++) CHECK(!pthread_join(threads[i], NULL));
+}
+
+/* Uninitialised memory of `floats` floats, as NaN. */
+static Buffer make_floats(int64_t floats) {
+  Buffer b = make_buffer(floats * sizeof(float));
+  memset(b.begin, 0xff, b.size);
+  return b;
+}
+
+int main(int count, char **arguments) {
+  CHECK(count == 6);
+  const int backward = !strcmp(arguments[1], "backward");
+  num_threads = atol(arguments[4]);
+  where = strcmp(arguments[5], "behind") ? arguments[5][0] : 'e';
+  FILE *in = fopen(arguments[2], "rb");
+  CHECK(in);
+  Call call = {0};
+  Buffer buffers[POINTERS] = {{0}};
+  int64_t written[POINTERS] = {0};
+  void *addresses[POINTERS] = {0};
+  CHECK(fread(&call, sizeof(int64_t), INTEGERS, in) == INTEGERS);
+  for (size_t i = 0; i < POINTERS; i++) {
+    int64_t size;
+    CHECK(fread(&size, sizeof size, 1, in) == 1);
+    CHECK(fread(written + i, sizeof size, 1, in) == 1);
+    if (size < 0) continue;
+    buffers[i] = make_buffer(size);
+    addresses[i] = buffers[i].begin;
+    CHECK(fread(buffers[i].begin, 1, size, in) == (size_t)size);
+    if (buffers[i].pages && size && !written[i]) {
+      CHECK(!mprotect(buffers[i].pages, buffers[i].all, PROT_READ));
+    }
+  }
+  fclose(in);
+  memcpy((char *)&call + INTEGERS * sizeof(int64_t), addresses, sizeof addresses);
+  const Buffer packed = make_floats(unrolled_packed_floats(&call));
+  const Buffer workspace = make_floats(unrolled_workspace_floats(&call, backward));
+  call.packed = (float *)packed.begin;
+  call.workspace = workspace.size ? (float *)workspace.begin : NULL;
+  if (backward) {
+    unrolled_backward(parallel_for, &call);
+  } else {
+    unrolled_pack(parallel_for, &call, 0);
+    unrolled_pack(parallel_for, &call, 1);
+    unrolled_forward(parallel_for, &call);
+  }
+  check_margins(packed);
+  check_margins(workspace);
+  FILE *out = fopen(arguments[3], "wb");
+  CHECK(out);
+  for (size_t i = 0; i < POINTERS; i++) {
+    check_margins(buffers[i]);
+    if (written[i]) CHECK(fwrite(buffers[i].begin, 1, buffers[i].size, out) == buffers[i].size);
+  }
+  CHECK(!fclose(out));
+  if (where == 'h') { /* nothing that a sanitizer would call lost */
+    for (size_t i = 0; i < POINTERS; i++) free(buffers[i].begin);
+    free(packed.begin);
+    free(workspace.begin);
+  }
+  return 0;
+}

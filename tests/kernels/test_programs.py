@@ -1,0 +1,368 @@
+"""Kernels as programs of their own: with sanitizers, between guard pages, for other machines.
+
+`driver.c` runs a kernel outside of Python, so that it can be built with what Python could not bear
+and for a processor that this machine must emulate. What it computes is held against the reference.
+
+UNROLLED_SANITIZE=1 (`make sanitize`) runs all cells and sizes, and builds with the sanitizers.
+"""
+
+import ctypes
+import functools
+import importlib.util
+import itertools
+import json
+import os
+import platform
+import shutil
+import subprocess
+from pathlib import Path
+
+import pytest
+import torch
+
+import unrolled
+from unrolled import cells
+from unrolled.kernels import reference
+from unrolled.kernels.compiler import FLAGS
+from unrolled.kernels.emit import emit
+from unrolled.kernels.fused import Kernel
+from unrolled.kernels.reference import Weights
+from unrolled.kernels.trace import trace
+
+DRIVER = Path(__file__).with_name("driver.c")
+EXAMPLES = Path(__file__).parents[2] / "examples"
+THOROUGH = bool(os.environ.get("UNROLLED_SANITIZE"))
+
+
+def example(name):
+    spec = importlib.util.spec_from_file_location(name, EXAMPLES / f"{name}.py")
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return getattr(module, name)
+
+
+@unrolled.cell(gates="a b c", states="h m", recurrent="c b")
+def crowded(x, u, h, m, *, scale=0.5, shift=-0.2):
+    """Two states, gates of every kind, weight vectors, and many operations."""
+    f = torch.nn.functional
+    a = torch.where(x.a > 0, x.a, f.elu(x.a)) + f.softplus(u.b * scale)
+    b = torch.minimum(x.b, h + shift).abs() + f.hardsigmoid(x.c) * f.gelu(u.c)
+    m = torch.tanh(a) * 0.5 + m.clamp(-1, 1) / (1.5 + b * b)
+    h = f.silu(m) * torch.sin(x.b) + torch.sqrt(1 + m**2) - f.hardtanh(h) * torch.exp(-b)
+    return dict(h=torch.tanh(h), m=m, a=a)
+
+
+CELLS = [
+    cells.lstm,
+    cells.gru_reset_before,
+    crowded,
+    example("min_gru"),
+    cells.rnn_tanh,
+    cells.rnn_relu,
+    cells.gru_reset_after,
+    cells.janet,
+    example("peephole_lstm"),
+]
+
+
+@functools.cache
+def source_of(cell):
+    """Return the kernel of a cell, which takes a second to trace, and what it says of itself."""
+    text = emit(trace(cell))
+    (line,) = (line for line in text.splitlines() if "unrolled_description[] = " in line)
+    return text, json.loads(json.loads(line.partition(" = ")[2].rstrip(";")))
+
+
+# ---- The program ---------------------------------------------------------------------------------
+
+
+class Machine:
+    """A way to build and run programs; `runner` is what runs them, if not this machine itself."""
+
+    def __init__(self, name, compiler, *flags, runner=(), optimize="-O2"):
+        self.name, self.compiler, self.flags, self.runner = name, compiler, flags, runner
+        self.optimize = optimize
+        self.missing = [p for p in (compiler, *runner[:1]) if shutil.which(p) is None]
+
+    def build(self, cell, folder):
+        text, program = folder / f"{cell.name}.c", folder / f"{cell.name}-{self.name}"
+        text.write_text(source_of(cell)[0])
+        shared = [
+            flag
+            for flag in FLAGS
+            if flag[:6] not in ("-march", "-share", "-fPIC") and flag != "-O2"
+        ]
+        warnings = ["-Wall", "-Wextra", "-Werror", "-Wno-unused-parameter"]
+        kernel = f'-DKERNEL="{text.name}"'
+        command = [self.compiler, self.optimize, *shared, *self.flags, *warnings, f"-I{folder}"]
+        command += [kernel, str(DRIVER), "-pthread", "-o", str(program), "-lm"]
+        subprocess.run(command, check=True)
+        return program
+
+
+NATIVE = Machine("native", "gcc", "-march=native")
+ARM = Machine("aarch64", "aarch64-linux-gnu-gcc", "-static", runner=("qemu-aarch64",))
+SANITIZED = ["-g", "-march=native", "-fno-sanitize-recover=all"]
+ADDRESS = Machine("address", "gcc", *SANITIZED, "-fsanitize=address,undefined", optimize="-O1")
+THREAD = Machine("thread", "gcc", *SANITIZED, "-fsanitize=thread", optimize="-O1")
+
+
+def machines():
+    """Processors and compilers whose programs this machine can run or emulate."""
+    yield ARM
+    if platform.machine() == "x86_64":
+        for compiler in ("gcc", "clang") if THOROUGH else ("gcc",):
+            yield Machine(f"{compiler} x86-64", compiler, "-march=x86-64")
+            if torch.backends.cpu.get_cpu_capability() != "DEFAULT":
+                yield Machine(f"{compiler} x86-64-v3", compiler, "-march=x86-64-v3")
+    if THOROUGH:
+        yield Machine("clang native", "clang", "-march=native")
+
+
+@pytest.fixture(scope="module")
+def program_of(tmp_path_factory):
+    """A function of a machine and a cell: the cell's kernel as a program for the machine."""
+    folder, known = tmp_path_factory.mktemp("programs"), {}
+
+    def build(machine, cell):
+        if machine.missing:
+            pytest.skip(f"no {' and no '.join(machine.missing)}")
+        key = machine.name, cell.name
+        if key not in known:
+            known[key] = machine.build(cell, folder)
+        return known[key]
+
+    return build
+
+
+class Program:
+    """Stands where `native.Library` does: each call is one run of the program.
+
+    The program makes the packed weights and the workspace itself. Every buffer that it is given
+    ends where its last number does, in memory that it must not leave (`place`: see driver.c).
+    """
+
+    def __init__(self, machine, program, cell, place, num_threads, folder):
+        description = source_of(cell)[1]
+        self.slots, self.scratch_slots = description["slots"], description["scratch_slots"]
+        self.records, self.cell = description["records"], cell
+        self._folder = folder
+        self._command = [*machine.runner, str(program)]
+        self._options = [str(num_threads), place]
+
+    def packed_floats(self, call):  # noqa: ARG002 - as the library's
+        return 0
+
+    def workspace_floats(self, call, *, backward):  # noqa: ARG002
+        return 0
+
+    def pack(self, call, *, known):
+        """Done by the program's forward pass."""
+
+    def forward(self, call):
+        output, *others = (f"states {s}" for s in range(len(self.cell.states)))
+        written = {"gates", "records", output, *others}
+        self._run("forward", call, written, updated=set() if call.train else set(others))
+
+    def backward(self, call):
+        gradients = {name for name, _ in self._buffers(call) if name.startswith("d_")}
+        updated = {name for name in gradients if name.startswith("d_states")} | {"gates"}
+        self._run("backward", call, {"gates", *gradients} - {"d_output"}, updated)
+
+    def _buffers(self, call):
+        """Yield the name and the number of bytes of all that a Call points to, in its order."""
+        steps, rows, inputs, units = (
+            getattr(call, name) for name in ("num_steps", "num_rows", "input_size", "hidden_size")
+        )
+        parts = (ctypes.c_int64 * (call.num_parts + 1)).from_address(call.parts)
+        batch, cell = parts[call.num_parts], self.cell
+        gates, recurrent = len(cell.gates) * units, len(cell.recurrent) * units
+        row_floats = (self.slots if call.train else self.scratch_slots) * units
+        weights = {
+            "weight_ih": gates * inputs,
+            "weight_hh": recurrent * units,
+            "bias_ih": gates,
+            "bias_hh": recurrent,
+        }
+        yield from (("batch_sizes", 8 * steps), ("starts", 8 * steps), ("parts", 8 * len(parts)))
+        yield "x", 4 * rows * inputs
+        yield from ((name, 4 * size) for name, size in weights.items())
+        yield from ((f"parameters {n}", 4 * units) for n in range(24))
+        yield from (("packed", -1), ("workspace", -1))
+        yield "gates", 4 * ((rows - 1) * call.gate_stride + row_floats)
+        yield "records", 4 * rows * len(self.records) * units
+        yield from ((f"initial {s}", 4 * batch * units) for s in range(8))
+        yield from (
+            (f"states {s}", 4 * (batch if s and not call.train else rows) * units) for s in range(8)
+        )
+        yield "d_output", 4 * rows * units
+        yield from ((f"d_states {s}", 4 * batch * units) for s in range(8))
+        yield "d_x", 4 * rows * inputs
+        yield from ((f"d_{name}", 4 * size) for name, size in weights.items())
+        yield from ((f"d_parameters {n}", 4 * units) for n in range(24))
+
+    def _run(self, which, call, written, updated):
+        """Run the program; of what is `written`, it is given the content of what is `updated`."""
+        given, results = self._folder / "arguments", self._folder / "results"
+        buffers = []
+        with given.open("wb") as file:
+            file.write(bytes(call)[: 9 * 8])
+            for name, size in self._buffers(call):
+                field, _, index = name.partition(" ")
+                address = getattr(call, field)
+                address = address[int(index)] if index else address
+                if address is None or size < 0:
+                    file.write((-1).to_bytes(8, "little", signed=True) + bytes(8))
+                    continue
+                file.write(size.to_bytes(8, "little") + (name in written).to_bytes(8, "little"))
+                unknown = name in written and name not in updated
+                file.write(b"\xff" * size if unknown else ctypes.string_at(address, size))  # NaN
+                if name in written:
+                    buffers.append((address, size))
+        done = subprocess.run(
+            [*self._command, which, str(given), str(results), *self._options],
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+        assert done.returncode == 0, f"status {done.returncode}\n{done.stderr[-4000:]}"
+        content = results.read_bytes()
+        assert len(content) == sum(size for _, size in buffers)
+        for address, size in buffers:
+            ctypes.memmove(address, content[:size], size)
+            content = content[size:]
+
+
+# ---- The problems --------------------------------------------------------------------------------
+
+
+def weights_of(cell, input_size, hidden_size, bias=True):
+    def weight(*shape):
+        return torch.randn(shape) * 0.4
+
+    gates, recurrent = len(cell.gates) * hidden_size, len(cell.recurrent) * hidden_size
+    return Weights(
+        weight(gates, input_size),
+        weight(recurrent, hidden_size) if recurrent else None,
+        weight(gates) if bias else None,
+        weight(recurrent) if bias and recurrent else None,
+        None,
+        tuple(weight(hidden_size) for _ in cell.parameters),
+    )
+
+
+def mapped(weights, f):
+    flat = [None if w is None else f(w) for w in weights[:5]]
+    return Weights(*flat, tuple(map(f, weights.parameters)))
+
+
+def values_and_gradients(run, problem, dtype=torch.float32):
+    """Return output, states and all gradients of `run`, a function as `reference.run`."""
+    x, sizes, weights, states, reverse, upstream = problem
+
+    def leaf(tensor):
+        return tensor.detach().to(dtype).clone().requires_grad_()
+
+    x, states, weights = leaf(x), tuple(map(leaf, states)), mapped(weights, leaf)
+    output, after = run(x, sizes, weights, states, reverse=reverse)
+    total = sum((r * u.to(dtype)).sum() for r, u in zip((output, *after), upstream, strict=True))
+    flat = [w for w in weights[:4] if w is not None]
+    sources = [x, *states, *flat, *weights.parameters]
+    gradients = torch.autograd.grad(total, sources, materialize_grads=True)
+    return [output.detach(), *(state.detach() for state in after), *gradients]
+
+
+def problem_of(cell, sizes, input_size, hidden_size, reverse, idle, bias=True):
+    batch = sizes[0] + idle
+    states = tuple(torch.randn(batch, hidden_size) * 0.5 for _ in cell.states)
+    x = torch.randn(sum(sizes), input_size)
+    upstream = [torch.randn(len(x), hidden_size), *map(torch.randn_like, states)]
+    weights = weights_of(cell, input_size, hidden_size, bias)
+    return x, sizes, weights, states, reverse, upstream
+
+
+RAGGED = (7, 7, 5, 2, 1)  # rows that reach each step
+SHORT = [  # sizes, I, H, reverse, rows of length zero
+    (RAGGED, 3, 37, False, 1),
+    (RAGGED, 33, 17, True, 0),
+    ((1, 1, 1), 1, 1, False, 0),
+    ((13, 13), 3, 70, True, 0),
+]
+LONG = [
+    *SHORT,
+    *(
+        (sizes, input_size, hidden_size, reverse, 0)
+        for (sizes, reverse), input_size, hidden_size in itertools.product(
+            [(RAGGED, False), ((30, 30, 17), True), ((1,) * 5, False), ((100, 3), True)],
+            [1, 3, 33],
+            [1, 7, 16, 17, 37, 70],
+        )
+    ),
+]
+
+
+def check(machine, program_of, cell, problems, place, tmp_path, threads=(1, 2, 3, 4)):
+    """Hold a program's numbers against those of the reference in float64."""
+    program = program_of(machine, cell)
+    before = torch.get_num_threads()
+    for number, (sizes, input_size, hidden_size, reverse, idle) in enumerate(problems):
+        num_threads = threads[number % len(threads)]
+        problem = problem_of(cell, sizes, input_size, hidden_size, reverse, idle, number % 5 != 4)
+        stand_in = Program(machine, program, cell, place, num_threads, tmp_path)
+        kernel = Kernel(cell, stand_in)
+
+        def loop(*arguments, **options):
+            return reference.run(cell, *arguments, **options)
+
+        torch.set_num_threads(num_threads)
+        try:
+            got = values_and_gradients(kernel.run, problem)
+            with torch.no_grad():
+                output, after, named = kernel.record(*problem[:4], reverse=reverse)
+        finally:
+            torch.set_num_threads(before)
+        single = values_and_gradients(loop, problem)
+        exact = values_and_gradients(loop, problem, torch.float64)
+        for a, f32, b in zip(got, single, exact, strict=True):
+            # a sum that cancels is no better known in float32, whoever computes it
+            assert relative_error(a, b) <= max(1e-5, 4 * relative_error(f32, b)), problems[number]
+        for again, first in zip((output, *after), got, strict=False):
+            assert torch.equal(again, first), problems[number]  # without what training keeps
+        assert torch.equal(named[cell.states[0]], output)
+        assert all(value.isfinite().all() for value in named.values())
+
+
+def relative_error(got, expected):
+    """What these numbers are sums of is of size 1: to that a small sum is compared."""
+    return (got.double() - expected).norm().item() / max(expected.norm().item(), 1.0)
+
+
+every_cell = pytest.mark.parametrize("cell", CELLS, ids=lambda cell: cell.name)
+some_cells = pytest.mark.parametrize(
+    "cell", CELLS if THOROUGH else CELLS[:2], ids=lambda cell: cell.name
+)
+PROBLEMS = LONG if THOROUGH else SHORT
+
+
+@every_cell
+@pytest.mark.parametrize("place", ["before", "behind"])
+def test_no_kernel_touches_what_lies_beside_its_memory(cell, place, program_of, tmp_path):
+    check(NATIVE, program_of, cell, PROBLEMS, place, tmp_path)
+
+
+@some_cells
+@pytest.mark.parametrize("machine", list(machines()), ids=lambda machine: machine.name)
+def test_kernels_of_other_machines_equal_the_reference(cell, machine, program_of, tmp_path):
+    check(machine, program_of, cell, PROBLEMS, "before", tmp_path)
+
+
+if THOROUGH:
+
+    @every_cell
+    def test_address_and_undefined_behaviour_sanitizers_are_silent(cell, program_of, tmp_path):
+        check(ADDRESS, program_of, cell, LONG, "heap", tmp_path)
+
+    @every_cell
+    def test_the_thread_sanitizer_is_silent(cell, program_of, tmp_path):
+        together = [((1,) * 6, 3, 256, reverse, 0) for reverse in (False, True)]
+        check(THREAD, program_of, cell, [*together * 4, *SHORT * 2], "heap", tmp_path, (4, 3, 2))
