@@ -1,9 +1,10 @@
 """Recurrent sequence models on PyTorch: write a cell as its equations, train it, stream it.
 
 The names below are loaded when they are first used, so that `unrolled --help` need not wait for
-torch.
+torch. Where torch is loaded before, the layers are too: exported programs need their operators.
 """
 
+import sys
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
@@ -53,3 +54,7 @@ def __getattr__(name: str) -> Any:
 
 def __dir__() -> list[str]:
     return __all__
+
+
+if "torch" in sys.modules:
+    import_module("unrolled.layers")

@@ -1,17 +1,12 @@
-"""torch.compile and torch.export: what a layer does around its recurrence can be traced whole.
-
-The recurrence itself is replaced by one that can, and that needs none of the numbers of a batch.
-"""
+"""torch.compile and torch.export trace every layer whole, for any number of steps and rows."""
 
 import io
 
 import pytest
 import torch
 from torch import Tensor
-from torch.nn.functional import linear
 
 import unrolled
-from unrolled.layers import recurrent
 from unrolled.layers.state import map_state, state_tensors
 from unrolled.models.baselines import Conv, Dense
 
@@ -32,16 +27,8 @@ LAYERS = CONVOLUTIONS | RECURRENT
 every_layer = pytest.mark.parametrize("name", LAYERS)
 
 
-def no_recurrence(cell, x, batch_sizes, weights, states, *, reverse=False):
-    """Use every argument, and no number of steps or rows that would then be fixed."""
-    rows = batch_sizes.num_steps * batch_sizes.batch_size
-    output = linear(x, weights.weight_ih[: states[0].shape[1]]) * rows
-    return output, tuple(state + weights.weight_hh.sum() + output.sum() for state in states)
-
-
 @pytest.fixture(autouse=True)
-def only_what_is_around_the_recurrence(monkeypatch):
-    monkeypatch.setattr(recurrent, "recurrence", no_recurrence)
+def compile_anew():
     torch._dynamo.reset()
 
 
@@ -75,11 +62,7 @@ def test_a_layer_compiles_without_a_break_and_takes_its_state_back(name):
 def test_a_compiled_layer_trains(name):
     layer, (x,) = LAYERS[name](), batches((5, 4))
     compiled = torch.compile(layer, fullgraph=True, backend="aot_eager")
-    weights = [
-        weight
-        for key, weight in layer.named_parameters()
-        if name not in RECURRENT or "weight_ih" in key
-    ]
+    weights = list(layer.parameters())
     got = torch.autograd.grad(loss(compiled(x)), weights)
     torch.testing.assert_close(got, torch.autograd.grad(loss(layer(x)), weights))
 

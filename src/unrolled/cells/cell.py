@@ -14,6 +14,7 @@ from typing import Any
 
 from torch import Tensor
 
+from unrolled.cells.registry import free_key, remember
 from unrolled.cells.state import state_type
 from unrolled.errors import OptionError
 
@@ -51,6 +52,7 @@ class Cell:
     parameters: Mapping[str, float]
     arguments: tuple[str, ...]
     state_type: Any  # the named tuple of all states
+    key: str  # what traced graphs call it
 
     def __post_init__(self) -> None:
         # where pickle looks for the cell; of this one alone, for the class has a module of its own
@@ -163,7 +165,7 @@ def cell(
                 f"{len(recurrent_names)} recurrent gates",
                 'recurrent="" declares a cell without a recurrent product',
             )
-        return Cell(
+        made = Cell(
             equations,
             tuple(gate_names),
             tuple(recurrent_names),
@@ -172,7 +174,9 @@ def cell(
             parameters,
             arguments,
             state_type(tuple(state_names)),
+            free_key(equations),
         )
+        return remember(made)
 
     return declare
 

@@ -121,6 +121,18 @@ def recorded_recurrence(
     return output, after, named
 
 
+def kernel_taken(
+    cell: Cell,
+    x: Tensor,
+    batch_sizes: Sequence[int],
+    weights: Weights,
+    states: tuple[Tensor, ...],
+) -> Kernel | None:
+    """Return the kernel that `recurrence` would run, None if it would take another path."""
+    taken = _path_of(cell, x, batch_sizes, weights, states) == "kernel"
+    return _needed_kernel(cell) if taken else None
+
+
 def _path_of(
     cell: Cell,
     x: Tensor,

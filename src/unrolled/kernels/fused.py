@@ -125,8 +125,7 @@ class Kernel:
         reverse: bool = False,
     ) -> tuple[Tensor, tuple[Tensor, ...]]:
         """Do what `reference.run` does, for float32 tensors on CPU, without a projection."""
-        rows = lay_out(tuple(batch_sizes), torch.get_num_threads())
-        self._check(x, rows, weights, states)
+        rows = self.lay_out(x, batch_sizes, weights, states)
         flat = [w for w in weights[:4] if w is not None]
         tensors = (x, *states, *flat, *weights.parameters)
         if torch.is_grad_enabled() and any(tensor.requires_grad for tensor in tensors):
@@ -148,15 +147,17 @@ class Kernel:
         reverse: bool = False,
     ) -> tuple[Tensor, tuple[Tensor, ...], dict[str, Tensor]]:
         """Return what `run` does, without gradients, and every named value of each step, (N, H)."""
-        rows = lay_out(tuple(batch_sizes), torch.get_num_threads())
-        self._check(x, rows, weights, states)
+        rows = self.lay_out(x, batch_sizes, weights, states)
         result = self.forward(x, rows, weights, states, reverse, record=True)
         assert result.records is not None
         named = dict(zip(self.library.records, result.records.unbind(1), strict=True))
         return result.output, tuple(result.after), named
 
-    def _check(self, x: Tensor, rows: Rows, weights: Weights, states: tuple[Tensor, ...]) -> None:
-        """Raise `ShapeError` unless the kernel will read and write inside of what it is given."""
+    def lay_out(
+        self, x: Tensor, batch_sizes: Sequence[int], weights: Weights, states: tuple[Tensor, ...]
+    ) -> Rows:
+        """Return how rows lie, or raise `ShapeError`: a kernel stays inside of what it is given."""
+        rows = lay_out(tuple(batch_sizes), torch.get_num_threads())
         batch_size, hidden_size = states[0].shape
         num_gates = len(self.cell.gates) * hidden_size
         num_recurrent = len(self.cell.recurrent) * hidden_size
@@ -179,6 +180,7 @@ class Kernel:
             raise ShapeError(
                 f"cell {self.cell.name}: {rows.num_begun} rows have {batch_size} states"
             )
+        return rows
 
     def forward(
         self,
@@ -189,18 +191,23 @@ class Kernel:
         reverse: bool,
         train: bool = False,
         record: bool = False,
+        capacity: int | None = None,
     ) -> Forward:
-        """Run all steps; `train` keeps what `backward` needs, `record` every named value."""
+        """Run all steps; `train` keeps what `backward` needs, `record` every named value.
+
+        capacity: rows of the gates and of all histories but the output's, if more than N.
+        """
         num_rows, hidden_size = rows.num_rows, states[0].shape[1]
+        capacity = num_rows if capacity is None else capacity
         call, keep = self.call(x, rows, weights, states, reverse)
         keep += [self._packed(call, weights)]
         call.packed = keep[-1].data_ptr()
         output = _buffer(num_rows, hidden_size)
         if train:
             call.train = 1
-            gates = _buffer(num_rows, self.library.slots * hidden_size + _PADDING)
+            gates = _buffer(capacity, self.gate_width(hidden_size))
             call.gates, call.gate_stride = gates.data_ptr(), gates.stride(0)
-            histories = [output, *(_buffer(num_rows, hidden_size) for _ in states[1:])]
+            histories = [output, *(_buffer(capacity, hidden_size) for _ in states[1:])]
         else:
             gates = output  # of no use
             call.gate_stride = self.library.scratch_slots * hidden_size
@@ -220,6 +227,14 @@ class Kernel:
             ends = _ends(history, state, rows, reverse) if train else _with_idle(history, state)
             after.append(ends)
         return Forward(output, after, histories, gates, records)
+
+    def copy_gates(self, gates: Tensor, rows: Rows) -> Tensor:
+        """Return the gates of all rows for `backward` to overwrite."""
+        return _buffer(rows.num_rows, gates.shape[1]).copy_(gates[: rows.num_rows])
+
+    def gate_width(self, hidden_size: int) -> int:
+        """Return how many floats of gates training keeps for each row."""
+        return self.library.slots * hidden_size + _PADDING
 
     def backward(
         self,
@@ -365,7 +380,7 @@ def _libc() -> ctypes.CDLL:
 
 def _ends(history: Tensor, initial: Tensor, rows: Rows, reverse: bool) -> Tensor:
     """Return the state at the end of each row of the batch, from those after all steps."""
-    begun = rows.num_begun
+    begun, history = rows.num_begun, history[: rows.num_rows]
     if reverse:
         ended = history[:begun].clone()
     else:

@@ -3,10 +3,8 @@
 Not for splitting or sorting data sets; that is the readers' business.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
-from itertools import repeat
-from typing import Any
 
 import torch
 from torch import Tensor
@@ -54,27 +52,6 @@ def valid_steps(lengths: Tensor, num_steps: int) -> Tensor:
 
 
 @dataclass(frozen=True)
-class EvenSizes(Sequence[int]):
-    """`num_steps` times `batch_size`: the rows at each step of a batch without padding.
-
-    Not the tuple, which torch.compile and torch.export could only make for one number of steps.
-    """
-
-    num_steps: int
-    batch_size: int
-
-    def __len__(self) -> int:
-        return self.num_steps
-
-    def __getitem__(self, step: Any) -> Any:
-        """Return the number of rows at `step`, or at each of a slice of steps."""
-        return ((self.batch_size,) * self.num_steps)[step]
-
-    def __iter__(self) -> Iterator[int]:
-        return repeat(self.batch_size, self.num_steps)
-
-
-@dataclass(frozen=True)
 class Packing:
     """How a padded batch (T, B, ...) is laid out without padding, (N, ...).
 
@@ -85,7 +62,7 @@ class Packing:
     nothing is padded.
     """
 
-    batch_sizes: Sequence[int]
+    batch_sizes: tuple[int, ...]
     num_steps: int
     batch_size: int
     order: Tensor | None = None
@@ -114,7 +91,7 @@ class Packing:
 
 def pack_even(num_steps: int, batch_size: int) -> Packing:
     """Return the layout of a batch without padding."""
-    return Packing(EvenSizes(num_steps, batch_size), num_steps, batch_size)
+    return Packing((batch_size,) * num_steps, num_steps, batch_size)
 
 
 def pack_lengths(lengths: Tensor, num_steps: int) -> Packing:

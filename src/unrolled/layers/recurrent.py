@@ -13,13 +13,14 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch.nn.utils.rnn import PackedSequence
+from torch.nn.utils.rnn import PackedSequence, pack_padded_sequence, pad_packed_sequence
 
 from unrolled.cells import Cell
 from unrolled.errors import OptionError, ShapeError
 from unrolled.kernels import Steps, Weights, recorded_recurrence, recurrence, steps_of
 from unrolled.layers.arguments import check_dtype, checked_states, time_first
 from unrolled.layers.lengths import Packing, check_lengths, pack_even, pack_lengths
+from unrolled.layers.operator import Padded, padded_recurrence
 from unrolled.layers.options import check_dropout, check_sizes
 from unrolled.layers.recording import is_recording, record
 from unrolled.layers.state import State, map_state
@@ -169,6 +170,8 @@ class RecurrentLayer(nn.Module, abc.ABC):
         Raises:
             ShapeError: a wrong shape, number of dimensions or dtype, or impossible lengths.
         """
+        if torch.compiler.is_compiling() and isinstance(input, PackedSequence):
+            return self._forward_packed(input, hx, lengths)
         # each weight is read once: it may be the result of a parametrisation
         weights = [self._weights(suffix) for suffix in self.suffixes]
         weight = weights[0].weight_ih
@@ -187,23 +190,43 @@ class RecurrentLayer(nn.Module, abc.ABC):
             return output.squeeze(1), map_state(lambda s: s.squeeze(1), state)
         return output.transpose(0, 1) if self.batch_first else output, state
 
+    def _forward_packed(self, input: PackedSequence, hx: Any, lengths: object) -> tuple[Any, Any]:
+        """Do what `forward` does while it is compiled: torch's padding breaks the graph."""
+        if lengths is not None:
+            where = type(self).__name__
+            raise ShapeError(f"{where}: a PackedSequence has its own lengths", "drop lengths=")
+        x, sizes = pad_packed_sequence(input, self.batch_first)
+        output, state = self.forward(x, hx, lengths=sizes)
+        if input.sorted_indices is not None:
+            output = output.index_select(0 if self.batch_first else 1, input.sorted_indices)
+            sizes = sizes[input.sorted_indices.to(sizes.device)]
+        packed = pack_padded_sequence(output, sizes, self.batch_first)
+        return input._replace(data=packed.data), state
+
     def _packed(
         self, input: Tensor, lengths: Tensor | Sequence[int] | None, weight: Tensor
-    ) -> tuple[Tensor, Packing]:
-        """Return the rows of `input` that are not padding, (N, I), and how they lie."""
+    ) -> tuple[Tensor, Packing | Padded]:
+        """Return the rows of `input` that are not padding, (N, I), and how they lie.
+
+        While it is traced: the padded batch itself, (T, B, I).
+        """
         where = type(self).__name__
         x, batched = time_first(where, input, self.input_size, self.batch_first, weight)
         num_steps, batch_size = x.shape[:2]
+        if lengths is not None:
+            lengths = torch.as_tensor(lengths)
+            lengths = lengths if batched else lengths.reshape(-1)
+        if torch.compiler.is_compiling():
+            return x, Padded(lengths, batch_size)
         packing = pack_even(num_steps, batch_size)
         if lengths is not None:
-            lengths = lengths if batched else torch.as_tensor(lengths).reshape(-1)
             checked = check_lengths(where, lengths, num_steps, batch_size, x.device)
             packing = pack_lengths(checked, num_steps)
         return packing.pack(x), packing
 
     def _unpadded(
         self, input: PackedSequence, lengths: object, weight: Tensor
-    ) -> tuple[Tensor, Packing]:
+    ) -> tuple[Tensor, Packing | Padded]:
         """Return what `_packed` does, of an input that is packed already."""
         where, x = type(self).__name__, input.data
         if lengths is not None:
@@ -219,7 +242,7 @@ class RecurrentLayer(nn.Module, abc.ABC):
     def _run(
         self,
         x: Tensor,
-        packing: Packing,
+        packing: Packing | Padded,
         weights: Sequence[Weights],
         states: tuple[Tensor, ...],
     ) -> tuple[Tensor, tuple[Tensor, ...]]:
@@ -230,19 +253,21 @@ class RecurrentLayer(nn.Module, abc.ABC):
             outputs = []
             for direction in range(directions):
                 index = layer * directions + direction
-                arguments = (
-                    self.cell,
-                    x,
-                    packing.batch_sizes,
-                    weights[index],
-                    tuple(state[index] for state in states),
-                )
-                backwards = direction == 1
-                if is_recording():
-                    output, end, named = recorded_recurrence(*arguments, reverse=backwards)
+                before = tuple(state[index] for state in states)
+                this, backwards = weights[index], direction == 1
+                if isinstance(packing, Padded):
+                    output, end = padded_recurrence(
+                        self.cell, x, packing.lengths, this, before, reverse=backwards
+                    )
+                elif is_recording():
+                    output, end, named = recorded_recurrence(
+                        self.cell, x, packing.batch_sizes, this, before, reverse=backwards
+                    )
                     record(self, layer, backwards, packing, named)
                 else:
-                    output, end = recurrence(*arguments, reverse=backwards)
+                    output, end = recurrence(
+                        self.cell, x, packing.batch_sizes, this, before, reverse=backwards
+                    )
                 outputs.append(output)
                 ends.append(end)
             x = torch.cat(outputs, dim=-1) if directions == 2 else outputs[0]
