@@ -497,6 +497,24 @@ def test_a_gradient_of_the_equations_own_is_the_kernels():
             assert relative_error(got, expected) <= 1e-5
 
 
+def test_zero_times_what_is_not_finite_is_nan_as_in_torch():
+    @small(gates="a b")
+    def cell(x, u, h):
+        return dict(h=torch.tanh(x.b) + 0.0 * x.a)
+
+    layer = layer_of(cell, hidden_size=7)
+    x = torch.tensor([math.inf, -math.inf, math.nan, 1.0]).reshape(1, 4, 1).expand(1, 4, 3)
+    with torch.no_grad():
+        layer.weight_ih_l0.fill_(1.0)
+        assert kernel_of(cell) is not None
+        values = []
+        for path in ("kernel", "reference"):
+            with using_path(path):
+                values.append(layer(x)[0])
+    torch.testing.assert_close(*values, equal_nan=True)
+    assert values[0][0, :3].isnan().all()
+
+
 def test_printing_is_no_use_of_values(capsys):
     def shown(a):
         print(a, a.shape, f"{a}")  # noqa: T201
