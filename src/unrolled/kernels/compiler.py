@@ -25,7 +25,6 @@ FLAGS = (
     "-fno-math-errno",
     "-fno-trapping-math",
     "-ffp-contract=fast",
-    "-fno-signed-zeros",
     "-shared",
     "-fPIC",
 )

@@ -106,10 +106,8 @@ def trace(cell: Cell) -> Traced:
 
     Raises:
         UntraceableError: the equations branch on values, read sizes, use a tensor that is not
-            theirs, or call what torch cannot trace.
+            theirs, or call what torch cannot differentiate.
     """
-    import functorch.compile  # type: ignore[import-untyped]  # noqa: F401  # slow; not in a thread
-
     with ThreadPoolExecutor(1) as thread:
         return thread.submit(_trace, cell).result()
 
@@ -163,9 +161,8 @@ def _with_roles(
     named = dict(zip(cell.states, outputs[:num_states], strict=True))
     named |= dict(zip(records, outputs[num_results:num_named], strict=True))
     kept, received = outputs[num_named:], _placeholders(backward)
-    saved = dict(zip(received[: len(kept)], kept, strict=True))
-    tangents = received[len(kept) :]
-    assert len(tangents) == num_results, tangents
+    tangents, received = received[:num_results], received[num_results:]
+    saved = dict(zip(received, kept, strict=True))
     gradients = dict(zip(names, _outputs(backward), strict=True))
     columns, column_gradients = _columns(cell, inputs, gradients)
     return Traced(
