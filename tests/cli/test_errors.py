@@ -97,11 +97,11 @@ def test_commands_refuse_a_run_of_another_version(unrolled, trained, command):
     config = json.loads((trained / "config.json").read_text())
     (trained / "config.json").write_text(json.dumps(config | {"format": 99, "unrolled": "7.0"}))
     name, *rest = command
-    assert_refused(unrolled(name, trained, *rest), "format 99, expected 1", "unrolled 7.0")
+    assert_refused(unrolled(name, trained, *rest), "format 99, expected 2", "unrolled 7.0")
 
 
 @pytest.mark.parametrize("command", [["generate"], ["evaluate", "bottles.txt"], ["resume"]])
-@pytest.mark.parametrize("content", [{"format": 1}, {"format": 1, "task": "lm"}])
+@pytest.mark.parametrize("content", [{"format": 2}, {"format": 1, "task": "lm"}])
 def test_commands_refuse_a_run_whose_config_says_too_little(
     unrolled, trained, text_file, command, content
 ):
@@ -139,7 +139,7 @@ def test_commands_refuse_a_truncated_file(unrolled, trained, command, file, part
 
 
 def test_checkpoints_do_not_execute_code(unrolled, trained):
-    torch.save({"format": 1, "model": Path}, trained / "last.ckpt")
+    torch.save({"format": 2, "model": Path}, trained / "last.ckpt")
     assert_refused(unrolled("resume", trained), "last.ckpt")
 
 

@@ -81,3 +81,19 @@ def test_a_users_cell_is_recorded_by_its_own_names():
     with using_path("reference"):
         (loop,) = unrolled.trace(layer, x)
     torch.testing.assert_close(record.values["leak"], loop.values["leak"])
+
+
+@pytest.mark.parametrize("path", ["kernel", "reference"])
+def test_rows_without_steps_have_their_names(path):
+    with using_path(path):
+        (record,) = unrolled.trace(unrolled.LSTM(3, 4), torch.randn(5, 2, 3), lengths=[0, 0])
+    assert {value.shape for value in record.values.values()} == {(5, 2, 4)}
+    assert record.values.keys() == {"c", "f", "g", "h", "i", "o"}
+
+
+def test_what_cannot_be_looked_into_is_said():
+    with pytest.raises(unrolled.UnrolledError, match="no recurrent layer"):
+        unrolled.trace(torch.nn.Linear(3, 4), torch.randn(5, 3))
+    compiled = torch.compile(unrolled.GRU(3, 4), backend="eager")
+    with pytest.raises(unrolled.UnrolledError, match="compiled"):
+        unrolled.trace(compiled, torch.randn(5, 2, 3))

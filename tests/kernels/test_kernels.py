@@ -16,6 +16,7 @@ from hypothesis import strategies as st
 
 import unrolled
 from unrolled.kernels import choose_path, using_path
+from unrolled.kernels.dispatch import kernel_of
 from unrolled.kernels.emit import emit
 from unrolled.kernels.trace import trace
 from unrolled.layers.state import map_state, state_tensors
@@ -369,3 +370,40 @@ def test_what_reads_a_layer_from_outside_does_not_meet_a_kernel():
         warnings.simplefilter("ignore")  # the tracer is deprecated and warns of every number
         traced = torch.jit.trace(layer, x)
     torch.testing.assert_close(traced(x)[0], expected)
+
+
+@pytest.mark.parametrize("name", ["lstm", "gru", "gru, reset before"])
+@pytest.mark.parametrize("grad", [False, True])
+def test_strides_of_states_change_nothing(name, grad):
+    layer, x = CELLS[name](3, 5), torch.randn(4, 6, 3)
+    plain = map_state(torch.randn_like, layer.initial_state(6))
+    turned = map_state(lambda s: s.transpose(1, 2).contiguous().transpose(1, 2), plain)
+    found = []
+    for state in (plain, turned):
+        leaves = [part.clone().requires_grad_(grad) for part in state_tensors(state)]
+        given = leaves[0] if isinstance(state, torch.Tensor) else tuple(leaves)
+        assert [leaf.stride() for leaf in leaves] == [s.stride() for s in state_tensors(state)]
+        with torch.set_grad_enabled(grad):
+            output, end = layer(x, given)
+        found.append([output, *state_tensors(end)])
+        if grad:
+            found[-1] += torch.autograd.grad(output.sum(), leaves)
+    for a, b in zip(*found, strict=True):
+        assert torch.equal(a, b)
+
+
+def test_rows_of_very_unequal_lengths_stay_in_parts_of_bounded_size():
+    layer, lengths = unrolled.GRU(2, 3), [400] * 8 + [1] * 5000
+    x = torch.randn(400, len(lengths), 2)
+    with torch.no_grad():
+        output, _ = layer(x, lengths=lengths)
+        alone, _ = layer(x[:, :1])
+    assert torch.equal(output[:, :1], alone)
+
+
+def test_weights_that_do_not_belong_together_are_refused():
+    layer, x, h = unrolled.GRU(3, 4), torch.randn(2, 3), torch.zeros(1, 4)
+    weights = layer._weights("l0")
+    for broken in (weights._replace(weight_hh=None), weights._replace(bias_hh=None)):
+        with pytest.raises(unrolled.errors.ShapeError, match="missing"):
+            kernel_of(layer.cell).run(x, [1, 1], broken, (h,))

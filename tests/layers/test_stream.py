@@ -75,3 +75,32 @@ def test_weights_that_a_fused_optimiser_changed_are_used():
     stream.reset()
     with torch.no_grad():
         assert torch.equal(stream.push(x), layer(x)[0])
+
+
+def test_one_weight_changed_as_a_vector_is_seen():
+    layer, x = unrolled.LSTM(4, 8), torch.randn(3, 1, 4)
+    stream = layer.stream(1)
+    stream.push(x)
+    vector = torch.nn.utils.parameters_to_vector(layer.parameters()).detach().clone()
+    vector[40] += 5
+    torch.nn.utils.vector_to_parameters(vector, layer.parameters())
+    stream.reset()
+    with torch.no_grad():
+        assert torch.equal(stream.push(x), layer(x)[0])
+
+
+def test_hooks_see_single_steps_too():
+    layer, x = unrolled.GRU(2, 3), torch.randn(1, 2)
+    stream = layer.stream(1)
+    stream.step(x)
+    layer.register_forward_hook(lambda module, given, result: (result[0] + 100, result[1]))
+    assert stream.step(x).min() > 90
+
+
+def test_single_steps_are_recorded():
+    layer = unrolled.JANET(2, 3)
+    stream = layer.stream(1)
+    stream.step(torch.zeros(1, 2))
+    with unrolled.layers.recording.recording() as records:
+        stream.step(torch.zeros(1, 2))
+    assert [sorted(record.values) for record in records] == [["f", "g", "h"]]

@@ -56,7 +56,7 @@ def test_another_file_of_torch_is_no_checkpoint(tmp_path):
 
 
 def test_no_code_in_a_checkpoint_is_executed(tmp_path):
-    torch.save({"format": 1, "evil": Malicious(tmp_path / "owned")}, tmp_path / "last.ckpt")
+    torch.save({"format": 2, "evil": Malicious(tmp_path / "owned")}, tmp_path / "last.ckpt")
     with pytest.raises(RunError, match="damaged, or not a checkpoint"):
         load_checkpoint(tmp_path / "last.ckpt")
     assert not (tmp_path / "owned").exists()

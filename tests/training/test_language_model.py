@@ -175,9 +175,9 @@ def test_a_config_that_lacks_something_is_completed_or_named(tmp_path, text_file
 @pytest.mark.parametrize(
     "content",
     [
-        {"format": 1},
-        {"format": 1, "task": "lm"},
-        {"format": 1, "task": "lm", "data": [], "model": {}, "training": {}},
+        {"format": 2},
+        {"format": 2, "task": "lm"},
+        {"format": 2, "task": "lm", "data": [], "model": {}, "training": {}},
     ],
 )
 def test_a_config_that_says_too_little_is_named(tmp_path, text_file, content):

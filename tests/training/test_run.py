@@ -86,7 +86,7 @@ def test_a_lock_goes_with_the_process_that_held_it(tmp_path):
         pass
 
 
-@pytest.mark.parametrize("content", [b"", b'{"format": 1', b"\xff", b"[]"])
+@pytest.mark.parametrize("content", [b"", b'{"format": 2', b"\xff", b"[]"])
 def test_a_damaged_config_is_named(tmp_path, content):
     (tmp_path / "config.json").write_bytes(content)
     with pytest.raises(RunError, match=r"config\.json"):

@@ -4,6 +4,7 @@ from typing import Any
 
 from torch import nn
 
+from unrolled.errors import OptionError
 from unrolled.layers.recording import Record, recording
 
 __all__ = ["trace"]
@@ -22,6 +23,9 @@ def trace(module: nn.Module, *inputs: Any, **options: Any) -> list[Record]:
     Returns:
         A `Record` for each layer and direction that ran, in the order in which they did.
 
+    Raises:
+        OptionError: No recurrent layer ran, or only compiled ones.
+
     Example:
         >>> import torch, unrolled
         >>> layer = unrolled.LSTM(3, 4, bidirectional=True)
@@ -33,4 +37,9 @@ def trace(module: nn.Module, *inputs: Any, **options: Any) -> list[Record]:
     """
     with recording() as records:
         module(*inputs, **options)
+    if not records:
+        raise OptionError(
+            f"trace: no recurrent layer of this package ran in {type(module).__name__}",
+            "what torch.compile has compiled cannot be looked into: trace the module itself",
+        )
     return records

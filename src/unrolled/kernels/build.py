@@ -1,7 +1,7 @@
 """From C text to a loaded library: compiled once, kept in the user's cache, checked when loaded.
 
 The cache belongs to one user: nothing is loaded from a folder that others can write to. Not here:
-the C text (`emit.py`), the compiler (`compiler.py`), and what happens without one (`fused.py`).
+the C text (`emit.py`), the compiler (`compiler.py`), and what happens without one (`dispatch.py`).
 """
 
 import atexit

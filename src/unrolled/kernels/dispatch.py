@@ -111,9 +111,14 @@ def recorded_recurrence(
         cell, x, batch_sizes, weights, states, reverse=reverse, watch=steps.__setitem__
     )
     shape = states[-1].shape[1:]
+    if not steps:  # all rows have length zero: the names, of nothing
+        one = torch.zeros(1, x.shape[1], dtype=x.dtype, device=x.device)
+        start = tuple(state.new_zeros(1, *state.shape[1:]) for state in states)
+        _, _, named = recorded_recurrence(cell, one, [1], weights, start, reverse=reverse)
+        return output, after, {name: value[:0] for name, value in named.items()}
     names = [
         name
-        for name, value in (steps[0] if steps else {}).items()
+        for name, value in steps[0].items()
         if isinstance(value, Tensor) and value.dim() == 2 and value.shape[1:] == shape
     ]
     in_order = [steps[t] for t in range(len(steps))]

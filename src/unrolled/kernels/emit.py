@@ -18,11 +18,10 @@ from itertools import count
 from torch import fx
 
 from unrolled.kernels.expressions import expression, is_costly, is_mask
+from unrolled.kernels.native import MOST_PARAMETERS, MOST_STATES
 from unrolled.kernels.trace import PASS_THROUGH, Traced, UntraceableError, resolve
 
 __all__ = ["emit"]
-
-_MOST_STATES, _MOST_PARAMETERS = 8, 24  # as in runtime/call.h
 
 
 # Of the names that a node could have, those that C or the runtime has.
@@ -39,10 +38,10 @@ def emit(traced: Traced) -> str:
             more states or weight vectors than a kernel has room for.
     """
     cell = traced.cell
-    if len(cell.states) > _MOST_STATES or len(cell.parameters) > _MOST_PARAMETERS:
+    if len(cell.states) > MOST_STATES or len(cell.parameters) > MOST_PARAMETERS:
         raise UntraceableError(
-            f"cell {cell.name}: a kernel has at most {_MOST_STATES} states "
-            f"and {_MOST_PARAMETERS} weight vectors"
+            f"cell {cell.name}: a kernel has at most {MOST_STATES} states "
+            f"and {MOST_PARAMETERS} weight vectors"
         )
     names = _Names(traced)
     plan = _plan(traced)
@@ -77,6 +76,8 @@ def _defines(traced: Traced, plan: "_Plan") -> list[str]:
         "PARAMETERS": len(cell.parameters),
         "RECORDS": len(traced.named),
         "DIRECT": int(direct),
+        "MOST_STATES": MOST_STATES,
+        "MOST_PARAMETERS": MOST_PARAMETERS,
     }
     blocks = {
         "INPUT": [cell.gates.index(c.gate) for c in columns if c.input],

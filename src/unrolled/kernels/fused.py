@@ -38,7 +38,7 @@ FLOAT: Any = {"dtype": torch.float32, "device": "cpu"}
 
 class _PackedOnce(NamedTuple):
     weights: tuple[Tensor | None, ...]  # kept alive, so that their addresses stay their own
-    versions: list[int]
+    marks: list[tuple[int, int]]
     packed: Tensor
 
 
@@ -176,6 +176,9 @@ class Kernel:
                     f"cell {self.cell.name}: {name} must be float32 {shape} on cpu, got "
                     f"{tensor.dtype} {tuple(tensor.shape)} on {tensor.device}"
                 )
+        recurrent = [weights.weight_hh is not None, weights.bias_hh is not None]
+        if recurrent != [num_recurrent > 0, num_recurrent > 0 and weights.bias_ih is not None]:
+            raise ShapeError(f"cell {self.cell.name}: weight_hh or one of two biases is missing")
         if batch_size < rows.num_begun:
             raise ShapeError(
                 f"cell {self.cell.name}: {rows.num_begun} rows have {batch_size} states"
@@ -200,8 +203,7 @@ class Kernel:
         num_rows, hidden_size = rows.num_rows, states[0].shape[1]
         capacity = num_rows if capacity is None else capacity
         call, keep = self.call(x, rows, weights, states, reverse)
-        keep += [self._packed(call, weights)]
-        call.packed = keep[-1].data_ptr()
+        keep.append(self._packed(call, weights))
         output = _buffer(num_rows, hidden_size)
         if train:
             call.train = 1
@@ -211,7 +213,7 @@ class Kernel:
         else:
             gates = output  # of no use
             call.gate_stride = self.library.scratch_slots * hidden_size
-            histories = [output, *(state[: rows.num_begun].clone() for state in states[1:])]
+            histories = [output, *(_own(state[: rows.num_begun]) for state in states[1:])]
         for index, history in enumerate(histories):
             call.states[index] = history.data_ptr()
         records = None
@@ -259,7 +261,7 @@ class Kernel:
         keep.append(d_output)
         call.d_output = d_output.data_ptr()
         d_states = [
-            torch.zeros_like(state) if d_after is None else d_after.contiguous().clone()
+            torch.zeros(state.shape, **FLOAT) if d_after is None else _own(d_after)
             for state, d_after in zip(states, given[1:], strict=True)
         ]
         for index, (history, d_state) in enumerate(zip(histories, d_states, strict=True)):
@@ -321,30 +323,40 @@ class Kernel:
         return call, keep
 
     def _packed(self, call: Call, weights: Weights) -> Tensor:
-        """Return the packed weights."""
+        """Return the packed weights, which `call` is given."""
         flat, cache = weights[:4], _packed.get()
         given = [w for w in flat if w is not None]
         known = None
         if cache is not None:
             lasting = all(type(w) is torch.nn.Parameter and not w.is_inference() for w in given)
-            versions = [w._version for w in given] if lasting else []
+            marks = [mark_of(w) for w in given] if lasting else []
             known = cache.get((self, id(flat[0]))) if lasting else None
-            if known and not _same(known, flat, versions):
+            if known and not _same(known, flat, marks):
                 known = None
-        if known:
-            packed = known.packed
-        else:
-            packed = torch.empty(self.library.packed_floats(call), **FLOAT)
-            if cache is not None and lasting:
-                cache[self, id(flat[0])] = _PackedOnce(flat, versions, packed)
+        floats = self.library.packed_floats(call)
+        packed = known.packed if known else torch.empty(floats, **FLOAT)
         call.packed = packed.data_ptr()
         self.library.pack(call, known=known is not None)
+        if cache is not None and lasting and not known:
+            cache[self, id(flat[0])] = _PackedOnce(flat, marks, packed)
         return packed
 
 
-def _same(known: _PackedOnce, weights: tuple[Tensor | None, ...], versions: list[int]) -> bool:
+def mark_of(weight: Tensor) -> tuple[int, int]:
+    """Return what changes when torch knows that a weight has changed."""
+    return weight.data_ptr(), weight._version
+
+
+def _same(
+    known: _PackedOnce, weights: tuple[Tensor | None, ...], marks: list[tuple[int, int]]
+) -> bool:
     pairs = zip(known.weights, weights, strict=True)
-    return known.versions == versions and all(a is b for a, b in pairs)
+    return known.marks == marks and all(a is b for a, b in pairs)
+
+
+def _own(tensor: Tensor) -> Tensor:
+    """Return a copy whose rows follow one another, whatever the strides."""
+    return tensor.clone(memory_format=torch.contiguous_format)
 
 
 def _is_plain(tensor: Tensor) -> bool:

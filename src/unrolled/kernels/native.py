@@ -14,9 +14,9 @@ import torch
 
 from unrolled.kernels.compiler import KernelError
 
-__all__ = ["Call", "Library"]
+__all__ = ["MOST_PARAMETERS", "MOST_STATES", "Call", "Library"]
 
-_MOST_STATES, _MOST_PARAMETERS = 8, 24
+MOST_STATES, MOST_PARAMETERS = 8, 24  # of a cell that a kernel can have
 _pointer, _integer = ctypes.c_void_p, ctypes.c_int64
 
 
@@ -29,15 +29,15 @@ class Call(ctypes.Structure):
         *((name, _integer) for name in ("num_parts", "num_threads")),
         *((name, _pointer) for name in ("batch_sizes", "starts", "parts", "x")),
         *((name, _pointer) for name in ("weight_ih", "weight_hh", "bias_ih", "bias_hh")),
-        ("parameters", _pointer * _MOST_PARAMETERS),
+        ("parameters", _pointer * MOST_PARAMETERS),
         *((name, _pointer) for name in ("packed", "workspace", "gates", "records")),
-        ("initial", _pointer * _MOST_STATES),
-        ("states", _pointer * _MOST_STATES),
+        ("initial", _pointer * MOST_STATES),
+        ("states", _pointer * MOST_STATES),
         ("d_output", _pointer),
-        ("d_states", _pointer * _MOST_STATES),
+        ("d_states", _pointer * MOST_STATES),
         *((name, _pointer) for name in ("d_x", "d_weight_ih", "d_weight_hh")),
         *((name, _pointer) for name in ("d_bias_ih", "d_bias_hh")),
-        ("d_parameters", _pointer * _MOST_PARAMETERS),
+        ("d_parameters", _pointer * MOST_PARAMETERS),
     ]
 
 
@@ -62,6 +62,8 @@ class Library:
         self.slots: int = description["slots"]
         self.scratch_slots: int = description["scratch_slots"]
         self.records: tuple[str, ...] = tuple(description["records"])
+        size = ctypes.c_int64.in_dll(library, "unrolled_call_bytes").value
+        assert size == ctypes.sizeof(Call), (size, ctypes.sizeof(Call))
         self._library = library  # kept loaded
         pool = _pool()
         self._pool = _pointer(pool)

@@ -9,8 +9,8 @@ from torch import Tensor
 
 __all__ = ["Rows", "lay_out"]
 
-_MOST_ROWS_OF_A_PART = 1024
-_FEWEST_ROWS_OF_A_PART = 12  # two tiles
+_MOST_ROWS_OF_A_PART = 1024  # a thread has pointers to its rows on its stack
+_FEWEST_ROWS_OF_A_PART = 12  # two tiles or more
 # said each time, because a user may have changed torch's defaults
 _INDEX: Any = {"dtype": torch.int64, "device": "cpu"}
 
@@ -58,4 +58,7 @@ def lay_out(batch_sizes: tuple[int, ...], num_threads: int) -> Rows:
         num_parts = max(num_parts, min(2 * num_threads, begun // _FEWEST_ROWS_OF_A_PART))
         shares = [-(-num_rows * part // num_parts) for part in range(num_parts + 1)]
         parts = torch.searchsorted(work, torch.tensor(shares, **_INDEX))
+        if int(parts.diff().max()) > 2 * _MOST_ROWS_OF_A_PART:  # many short rows in the last
+            num_parts = -(-begun // _MOST_ROWS_OF_A_PART)
+            parts = torch.arange(num_parts + 1, **_INDEX) * begun // num_parts
     return Rows(sizes, starts, parts, num_rows, begun, batch_sizes[-1] == begun)

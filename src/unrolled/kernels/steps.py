@@ -9,7 +9,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
-from unrolled.kernels.fused import FLOAT, Kernel
+from unrolled.kernels.fused import FLOAT, Kernel, mark_of
 from unrolled.kernels.native import Call
 from unrolled.kernels.reference import Weights
 from unrolled.kernels.rows import lay_out
@@ -39,7 +39,7 @@ class Steps:
         self._input_shape = (batch_size, layers[0].weight_ih.shape[1])
         self._output_shape = shape[1:]
         self._weights = _tensors(layers)
-        self._marks = [_mark(weight) for weight in self._weights]
+        self._marks = [mark_of(weight) for weight in self._weights]
         self._packed = False
         self._kept: list[object] = []
         self._calls = (Call * len(layers))()
@@ -71,7 +71,7 @@ class Steps:
 
     def step(self, x: Tensor) -> Tensor:
         """Read one step, (B, I), and return its output, (B, H)."""
-        marks = [_mark(weight) for weight in self._weights]
+        marks = [mark_of(weight) for weight in self._weights]
         known = self._packed and marks == self._marks
         x = x.contiguous()
         y = torch.empty(self._output_shape, **FLOAT)
@@ -82,8 +82,3 @@ class Steps:
 
 def _tensors(layers: Sequence[Weights]) -> list[Tensor]:
     return [w for weights in layers for w in (*weights[:4], *weights.parameters) if w is not None]
-
-
-def _mark(weight: Tensor) -> tuple[int, int]:
-    """Return what changes when torch knows that a weight has changed."""
-    return weight.data_ptr(), weight._version

@@ -26,7 +26,7 @@ class Record:
         layer: Which one of a stack it is, from 0.
         reverse: Whether it read backwards.
         values: Gates, candidates and states by the names in the cell's equations, (T, B, H) each;
-            zero where a row has ended.
+            zero where a row has ended. With `proj_size`, h is the output before its projection.
         lengths: The number of steps of each row, (B,).
     """
 
@@ -66,8 +66,9 @@ def record(
     """Add the named values (N, H) of one layer in one direction to what is being recorded."""
     records = _records.get()
     assert records is not None
-    sizes = torch.tensor(list(packing.batch_sizes), dtype=torch.int64)
-    rows = torch.arange(packing.batch_size)
+    device = next(iter(named.values())).device
+    sizes = torch.tensor(list(packing.batch_sizes), dtype=torch.int64, device=device)
+    rows = torch.arange(packing.batch_size, device=device)
     lengths = (sizes[:, None] > rows).sum(0)
 
     step, row = (rows < sizes[:, None]).nonzero(as_tuple=True)

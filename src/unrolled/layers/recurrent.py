@@ -73,6 +73,9 @@ class RecurrentLayer(nn.Module, abc.ABC):
                 weight = nn.Parameter(torch.empty(shape, device=device, dtype=dtype))
                 self.register_parameter(f"{name}_{suffix}", weight)
         self._weight_names = tuple(self._weight_shapes(0))
+        self._all_names = tuple(
+            f"{n}_{suffix}" for suffix in self.suffixes for n in self._weight_names
+        )
         self.reset_parameters()
 
     def _weight_shapes(self, width: int) -> dict[str, tuple[int, ...]]:
@@ -112,7 +115,7 @@ class RecurrentLayer(nn.Module, abc.ABC):
     @property
     def _flat_weights_names(self) -> list[str]:
         """The names of all weights in torch's order; torch's name, which much code reads."""
-        return [f"{name}_{suffix}" for suffix in self.suffixes for name in self._weight_names]
+        return list(self._all_names)
 
     @property
     def _flat_weights(self) -> tuple[Any, ...]:
@@ -138,8 +141,11 @@ class RecurrentLayer(nn.Module, abc.ABC):
 
     def _prepared(self, batch_size: int, steps: Steps | None) -> Steps | None:
         """Return `steps` if they have this layer's weights, else new ones, if it can have any."""
+        hooked = self._forward_hooks or self._forward_pre_hooks
+        if hooked or is_recording() or (self.training and self.dropout):
+            return None  # as the layer itself does it
         try:  # straight from where modules keep them: this is asked at every step
-            found = [self._parameters[name] for name in self._flat_weights_names]
+            found = [self._parameters[name] for name in self._all_names]
         except KeyError:  # some are computed
             return None
         if steps is not None and steps.serves(found):

@@ -16,8 +16,9 @@ class Stream:
     """A layer in the middle of `batch_size` sequences; made by `layer.stream(batch_size)`.
 
     However a sequence is cut into pieces, the outputs are those of the whole. No gradients are
-    kept. `copy.copy(stream)` is a second reader that goes on from here with the same layer;
-    `copy.deepcopy` and pickle copy the layer too.
+    kept. Weights that change are read anew, but for single elements changed by `.data`, of which
+    torch does not know. One thread at a time. `copy.copy(stream)` is a second reader that goes on
+    from here with the same layer; `copy.deepcopy` and pickle copy the layer too.
 
     Args:
         layer: A recurrent or convolutional layer that reads forwards, in evaluation mode if it
@@ -139,4 +140,6 @@ class Stream:
 
 
 def _are_alike(states: Sequence[Tensor], others: Sequence[Tensor]) -> bool:
-    return [(s.shape, s.dtype) for s in states] == [(o.shape, o.dtype) for o in others]
+    return [(s.shape, s.dtype, s.device) for s in states] == [
+        (o.shape, o.dtype, o.device) for o in others
+    ]

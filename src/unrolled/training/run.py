@@ -28,7 +28,7 @@ if sys.platform != "win32":
 
 __all__ = ["FORMAT", "Run", "writing"]
 
-FORMAT = 1  # goes up when a run's folder can no longer be read by older versions, or they by us
+FORMAT = 2  # goes up when a run's folder can no longer be read by older versions, or they by us
 
 
 class Run:

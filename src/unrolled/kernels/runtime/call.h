@@ -9,8 +9,6 @@
 
 #include <sched.h>
 
-#define MOST_STATES 8
-#define MOST_PARAMETERS 24
 #define H_OF(call) ((long)(call)->hidden_size)
 
 typedef struct {

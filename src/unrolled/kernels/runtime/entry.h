@@ -72,6 +72,9 @@ static void run_parts(ParallelFor parallel_for, Parts *parts) {
   parallel_for(0, c->num_parts * parts->members, 1, teams_body, parts);
 }
 
+/* For the caller, whose own structure is to be the same. */
+const int64_t unrolled_call_bytes = sizeof(Call);
+
 int64_t unrolled_packed_floats(const Call *c) { return layout_of(c).end; }
 
 int64_t unrolled_workspace_floats(const Call *c, int64_t backward) {

@@ -1,6 +1,6 @@
 /* Vectors of W floats by the vector extensions of GCC and Clang: loads, masks, mathematics.
  *
- * Not for products or loops over time: those are in tile.h and sequence.h. One text for every
+ * Not for products or loops over time: those are in tile.h and forward.h and backward.h. One text for every
  * instruction set; where a set has an instruction that C cannot name, it is one line of assembly.
  */
 #ifndef UNROLLED_VECTOR_H
