@@ -20,7 +20,7 @@ def test_show_prints_the_source_of_a_cell(unrolled):
 def test_show_names_the_cells_there_are(unrolled, name):
     result = unrolled("kernels", "show", name)
     assert result.code == 1
-    assert "no cell" in result.err or "cannot import" in result.err
+    assert "does not exist" in result.err or "cannot import" in result.err
 
 
 def test_what_is_warmed_is_listed_until_it_is_cleared(unrolled, monkeypatch, tmp_path):
@@ -31,3 +31,61 @@ def test_what_is_warmed_is_listed_until_it_is_cleared(unrolled, monkeypatch, tmp
     assert "lstm" in warmed.err
     assert "removed" in unrolled("kernels", "clear").err
     assert unrolled("kernels", "list").out == ""
+
+
+CELL = """
+import torch, unrolled
+
+@unrolled.cell(gates="f")
+def own(x, u, h):
+    return dict(h=torch.tanh(x.{gate} + u.f) + 0 * h)
+"""
+
+
+def test_a_cell_in_the_current_folder_is_found(unrolled, monkeypatch, tmp_path):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "own_cells.py").write_text(CELL.format(gate="f"))
+    result = unrolled("kernels", "show", "own_cells:own")
+    assert result.code == 0, result.err
+    assert "Kernel of the cell own" in result.out
+
+
+@pytest.mark.parametrize(
+    ("name", "text", "said"),
+    [
+        ("misspelt_gate:own", CELL.format(gate="ff"), "no gate 'ff'"),
+        ("raising:own", "1 / 0", "ZeroDivisionError"),
+        ("unfinished:own", "def", "SyntaxError"),
+    ],
+)
+def test_mistakes_in_a_users_module_end_in_one_line(
+    unrolled, monkeypatch, tmp_path, name, text, said
+):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / f"{name.partition(':')[0]}.py").write_text(text)
+    result = unrolled("kernels", "show", name)
+    assert result.code == 1
+    assert said in result.err
+    assert "Traceback" not in result.err
+
+
+def test_warming_what_has_no_compiler_fails_and_says_so_once(unrolled, monkeypatch, tmp_path):
+    from unrolled.kernels.dispatch import kernel_or_reason
+
+    monkeypatch.setenv("UNROLLED_CACHE", str(tmp_path / "kernels"))
+    monkeypatch.setenv("CC", "/bin/true")
+    kernel_or_reason.cache_clear()
+    try:
+        result = unrolled("kernels", "warm")
+    finally:
+        kernel_or_reason.cache_clear()
+    assert result.code == 1
+    assert result.err.count("/bin/true made no library") == 1
+
+
+def test_a_cache_that_cannot_be_used_is_said(unrolled, monkeypatch, tmp_path):
+    (tmp_path / "kernels").write_text("a file, where a folder should be")
+    monkeypatch.setenv("UNROLLED_CACHE", str(tmp_path / "kernels"))
+    result = unrolled("kernels", "list")
+    assert result.code == 0
+    assert "the cache cannot be used" in result.err

@@ -407,3 +407,22 @@ def test_weights_that_do_not_belong_together_are_refused():
     for broken in (weights._replace(weight_hh=None), weights._replace(bias_hh=None)):
         with pytest.raises(unrolled.errors.ShapeError, match="missing"):
             kernel_of(layer.cell).run(x, [1, 1], broken, (h,))
+
+
+def test_mistakes_that_would_give_wrong_numbers_are_refused_by_name():
+    @unrolled.cell(gates="f")
+    def halving(x, u, h):
+        return dict(h=torch.tanh(x.f + u.f) + h.mul_(0.5))
+
+    @unrolled.cell(gates="f")
+    def summed(x, u, h):
+        return dict(h=(torch.tanh(x.f + u.f) + h).sum(-1))
+
+    x = torch.randn(5, 2, 3)
+    with (
+        using_path("reference"),
+        pytest.raises(unrolled.errors.ShapeError, match="new state h must be"),
+    ):
+        unrolled.Recurrent(summed, 3, 4)(x)
+    with pytest.raises(unrolled.UnrolledError, match="changes what the equations are given"):
+        unrolled.Recurrent(halving, 3, 4)(x)

@@ -177,7 +177,6 @@ class Program:
         parts = (ctypes.c_int64 * (call.num_parts + 1)).from_address(call.parts)
         batch, cell = parts[call.num_parts], self.cell
         gates, recurrent = len(cell.gates) * units, len(cell.recurrent) * units
-        row_floats = (self.slots if call.train else self.scratch_slots) * units
         weights = {
             "weight_ih": gates * inputs,
             "weight_hh": recurrent * units,
@@ -189,7 +188,7 @@ class Program:
         yield from ((name, 4 * size) for name, size in weights.items())
         yield from ((f"parameters {n}", 4 * units) for n in range(24))
         yield from (("packed", -1), ("workspace", -1))
-        yield "gates", 4 * ((rows - 1) * call.gate_stride + row_floats)
+        yield "gates", 4 * rows * call.gate_stride
         yield "records", 4 * rows * len(self.records) * units
         yield from ((f"initial {s}", 4 * batch * units) for s in range(8))
         yield from (

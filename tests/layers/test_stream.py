@@ -26,7 +26,7 @@ def test_impossible_batches_steps_and_rows_are_refused():
     stream = layer.stream(2)
     with pytest.raises(ShapeError, match="a step must be 2-D"):
         stream.step(torch.zeros(1, 2, 2))
-    with pytest.raises(ShapeError, match="state h must be"):
+    with pytest.raises(ShapeError, match="has 2 rows, the input has 3"):
         stream.push(torch.zeros(5, 3, 2))
     for rows in ([2], torch.tensor([True, False, True])):
         with pytest.raises(ShapeError, match="cannot reset rows"):

@@ -31,6 +31,7 @@ _TRAININGS = 3  # whose peak memory is taken: buffers come and go in the first a
 
 # Ends with its parent, however that ends.
 _SPIN = """
+import os
 parent = os.getppid()
 while os.getppid() == parent:
     for _ in range(1_000_000):

@@ -54,10 +54,10 @@ def bench(
         bool, typer.Option("--list", help="Name the lines and their peers; measure nothing.")
     ] = False,
 ) -> None:
-    """Measure the layers against torch, torch.compile, ONNX Runtime and JAX.
+    r"""Measure the layers against torch, torch.compile, ONNX Runtime and JAX.
 
     Contestants take turns, each in a process of its own; all of it takes about half an hour.
-    The peers that torch does not bring: pip install "unrolled[bench]".
+    The peers that torch does not bring: pip install "unrolled\[bench]".
     """
     from unrolled.benchmark import Settings, all_works
     from unrolled.benchmark.experiments import busy_title, busy_work, memory_title, memory_work
@@ -96,7 +96,7 @@ def bench(
     for process in sorted(processes):
         if packages := missing(process):
             said = f"{process} is left out: {', '.join(packages)} not installed"
-            console.print(f'{said}; pip install "unrolled[bench]"')
+            console.print(f'{said}; pip install "unrolled[bench]"', markup=False)
     import torch
 
     settings = Settings(threads or torch.get_num_threads(), seconds, processes)

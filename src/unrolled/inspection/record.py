@@ -21,7 +21,8 @@ def trace(module: nn.Module, *inputs: Any, **options: Any) -> list[Record]:
         options: What it is called with by name, such as `lengths`.
 
     Returns:
-        A `Record` for each layer and direction that ran, in the order in which they did.
+        A `Record` for each layer and direction that ran, in the order in which they did: what the
+        cell returned by name, if it has a value for each row and unit.
 
     Raises:
         OptionError: No recurrent layer ran, or only compiled ones.

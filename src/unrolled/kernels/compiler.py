@@ -74,6 +74,8 @@ class Compiler(NamedTuple):
         # Names without folders: the same source gives the same library wherever it is compiled.
         arguments = [*FLAGS, source.name, "-o", library.name, "-lm"]
         self._run(arguments, source.parent, zig_cache)
+        if not library.exists():
+            raise KernelError(f"{' '.join(self.argv)} made no library", _HINT)
         return library
 
     def _run(self, arguments: list[str], folder: Path, zig_cache: Path) -> str:
@@ -92,7 +94,7 @@ class Compiler(NamedTuple):
         except OSError as error:
             raise KernelError(f"{self.argv[0]}: {error.strerror}", _HINT) from error
         if done.returncode:
-            lines = done.stderr.strip().splitlines() or ["without a word"]
+            lines = done.stderr.strip().splitlines() or ["it printed nothing"]
             said = "; ".join(line.strip() for line in lines[:_LINES_SHOWN])
             command = " ".join(self.argv)
             raise KernelError(f"{command} failed with status {done.returncode}: {said}", _HINT)

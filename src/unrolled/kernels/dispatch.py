@@ -3,6 +3,7 @@
 All take the same arguments and give the same numbers to rounding.
 """
 
+import sys
 import warnings
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -16,6 +17,7 @@ from torch.autograd import forward_ad
 
 from unrolled.cells import Cell
 from unrolled.kernels import reference, vendor
+from unrolled.kernels.build import cache_folder
 from unrolled.kernels.compiler import KernelError
 from unrolled.kernels.fused import Kernel, make_kernel
 from unrolled.kernels.reference import Weights
@@ -196,7 +198,12 @@ def kernel_of(cell: Cell) -> Kernel | None:
 def kernel_or_reason(cell: Cell) -> Kernel | str:
     """Return the compiled kernel of `cell`, or why it has none."""
     try:
-        return make_kernel(cell)
+        kernel = make_kernel(cell)
+        if problem := cache_folder().problem:
+            _warn(
+                f"kernels are compiled anew in every process: the cache cannot be used: {problem}"
+            )
+        return kernel
     except UntraceableError as error:
         return f"{error}; cell {cell.name} runs on the reference loop, which is slower"
     except KernelError as error:
@@ -205,7 +212,14 @@ def kernel_or_reason(cell: Cell) -> Kernel | str:
 
 @cache
 def _warn(reason: str) -> None:
-    warnings.warn(reason, stacklevel=2)
+    inside = (
+        __file__.removesuffix("kernels/dispatch.py"),
+        torch.__file__.removesuffix("__init__.py"),
+    )
+    frame, level = sys._getframe(), 1
+    while frame.f_back is not None and frame.f_code.co_filename.startswith(inside):
+        frame, level = frame.f_back, level + 1
+    warnings.warn(reason, stacklevel=level)  # the line that called a layer
 
 
 def _is_readable(x: Tensor) -> bool:

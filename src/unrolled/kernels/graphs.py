@@ -19,7 +19,7 @@ from torch.overrides import TorchFunctionMode
 from torch.utils._python_dispatch import TorchDispatchMode, _disable_current_modes
 from torch.utils._pytree import tree_leaves, tree_map
 
-from unrolled.errors import OptionError, UnrolledError
+from unrolled.errors import OptionError, ShapeError, UnrolledError
 
 __all__ = ["Graphs", "Step", "UntraceableError", "pointwise_graphs"]
 
@@ -64,7 +64,7 @@ _OF_NUMBERS = (  # what one can do with an int, but for handing it on
     ),
 )
 # Mistakes that do not depend on the tensors: the caller is to see them as they are.
-_MISTAKES = (AttributeError, NameError, OptionError, TypeError)
+_MISTAKES = (AttributeError, NameError, OptionError, ShapeError, TypeError)
 
 # Takes (B, H) tensors, then (H,) vectors; returns results (B, H) to differentiate, and records,
 # which may be anything.
@@ -204,7 +204,10 @@ class _Watch(_Mode):
                 if _memory(tensor) not in self._known:
                     raise UntraceableError(_is_foreign(self._where, func, tensor))
         if any(_memory(tensor) in self._given for tensor in _written(func, args, kwargs)):
-            raise UntraceableError(f"{self._where}: {func} changes what it is given")
+            raise OptionError(
+                f"{self._where}: {func} changes what the equations are given",
+                "write h = h * 0.5 for h.mul_(0.5): it would change the state of the caller",
+            )
         result = func(*args, **kwargs)
         for tensor in _tensors_in(result):
             self._seen.append(tensor)

@@ -13,6 +13,7 @@ from torch import Tensor
 from torch.nn.functional import linear
 
 from unrolled.cells import Cell
+from unrolled.errors import ShapeError
 
 __all__ = ["Weights", "run"]
 
@@ -73,6 +74,7 @@ def run(
         values = cell(at_t, recurrent(before[0]), named, parameters)
         if watch is not None:
             watch(t, values)
+        _check_states(cell, values, next(iter(at_t.values())).shape)
         output, *others = (values[state] for state in cell.states)
         if weights.weight_hr is not None:
             output = linear(output, weights.weight_hr)
@@ -83,6 +85,17 @@ def run(
     if not outputs:  # all rows have length zero: nothing, but with a graph, so that it trains
         outputs = [gates[0] if weights.weight_hr is None else linear(gates[0], weights.weight_hr)]
     return torch.cat(outputs), states
+
+
+def _check_states(cell: Cell, values: dict[str, Tensor], shape: torch.Size) -> None:
+    for state in cell.states:
+        got = getattr(values[state], "shape", type(values[state]).__name__)
+        if got != shape:
+            got = got if isinstance(got, str) else tuple(got)
+            raise ShapeError(
+                f"cell {cell.name}: the new state {state} must be {tuple(shape)}, got {got}",
+                "a step gives each unit of each row a new value",
+            )
 
 
 def _scan_forwards(

@@ -48,7 +48,8 @@ def check_dtype(where: str, input: Tensor, weight: Tensor) -> None:
     if input.dtype != weight.dtype and autocast_dtype(input.device) is None:
         raise ShapeError(
             f"{where}: input is {input.dtype}, the weights are {weight.dtype}",
-            f"convert one of them: input.to({weight.dtype}) or layer.to({input.dtype})",
+            f"convert: input.to({weight.dtype})"
+            + (f", or layer.to({input.dtype})" if input.is_floating_point() else ""),
         )
 
 

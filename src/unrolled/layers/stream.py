@@ -79,6 +79,13 @@ class Stream:
     @torch.no_grad()
     def push(self, chunk: Tensor) -> Tensor:
         """Read the next steps, (T, B, I) or (B, T, I) as the layer's; return their outputs."""
+        batch_dim = 0 if self._layer.batch_first else 1
+        if chunk.dim() == 3 and chunk.shape[batch_dim] != self.batch_size:
+            raise ShapeError(
+                f"{type(self._layer).__name__}.stream: has {self.batch_size} rows, "
+                f"the input has {chunk.shape[batch_dim]}",
+                "stream(batch_size) says how many",
+            )
         with packing_once(self._packed):
             output, self.state = self._layer(chunk, self.state)
         return output

@@ -29,7 +29,8 @@ typedef struct {
   const float *parameters[MOST_PARAMETERS]; /* [hidden_size] */
   float *packed;               /* [unrolled_packed_floats], written by unrolled_pack */
   float *workspace;            /* [unrolled_workspace_floats] */
-  float *gates;                /* train: [N, gate_stride], updated by the backward pass */
+  float *gates;                /* train: [N, gate_stride], updated by the backward pass; a row ends
+                                  with 16 floats of no use */
   float *records;              /* [N, RECORDS, hidden_size]; NULL: nothing is recorded */
   const float *initial[MOST_STATES]; /* [., hidden_size] */
   float *states[MOST_STATES];  /* after each step, [N, hidden_size]; without train all but the

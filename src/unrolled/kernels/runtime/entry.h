@@ -81,7 +81,7 @@ int64_t unrolled_workspace_floats(const Call *c, int64_t backward) {
   if (!backward) return part_scratch(c) * MAX(c->num_threads, 1);
   const long columns = MAX(c->input_size, c->hidden_size);
   return layout_of(c).back_end + packed_b_floats(c, columns) +
-         BLOCK_ROWS * BLOCK_DEPTH * c->num_threads;
+         packed_a_floats() * c->num_threads;
 }
 
 /* Pack the weights for unrolled_forward, unless `known` says that they were, and a sample of them

@@ -21,11 +21,15 @@ typedef struct {
   float *out;            /* [., columns] */
   float *sums;           /* [.], or NULL */
   float *packed_b;       /* [PACKED_BLOCKS] blocks */
-  float *packed_a;       /* [threads, BLOCK_ROWS, BLOCK_DEPTH] */
+  float *packed_a;       /* [threads, packed_a_floats] */
   long begin, end;       /* the n that packed_b has */
 } Gradient;
 
 INL long packed_columns(long columns) { return PANELS(columns) * PANEL; }
+
+/* Floats of a packed group of PLAIN_ROWS rows of the result, and of all in a block. */
+INL long group_floats(long depth) { return depth * PLAIN_ROWS + W; }
+INL long packed_a_floats(void) { return BLOCK_ROWS / PLAIN_ROWS * group_floats(BLOCK_DEPTH); }
 
 /* Floats of packed_b. */
 INL long packed_b_floats(const Call *c, long columns) {
@@ -97,13 +101,15 @@ static void gradient_pack_b(const Gradient *g, long begin, long depth, float *re
   }
 }
 
+/* Whole vectors are copied: what is too much of one is overwritten by the next, or lies in the W
+   floats behind a group; where it is read, behind a gate row, there is padding. */
 static void gradient_pack_a(const Gradient *g, long begin, long depth, long row, long rows,
                             float *restrict packed) {
   for (long k = 0; k < depth; k++) {
     const float *from = g->a + (begin + k) * g->call->gate_stride + row;
-    for (long r = 0; r < rows; r += PLAIN_ROWS) {
-      float *to = packed + r * depth + k * PLAIN_ROWS;
-      for (long i = 0; i < PLAIN_ROWS; i++) to[i] = r + i < rows ? from[r + i] : 0.0f;
+    float *to = packed + k * PLAIN_ROWS;
+    for (long r = 0; r < rows; r += PLAIN_ROWS, to += group_floats(depth)) {
+      for (long i = 0; i < PLAIN_ROWS; i += W) *(vfu *)(to + i) = *(const vfu *)(from + r + i);
     }
   }
 }
@@ -132,7 +138,7 @@ static void gradient_pack_piece(void *context, long piece, long thread) {
 static void gradient_piece(void *context, long piece, long thread) {
   const Gradient *g = context;
   const long row = piece * BLOCK_ROWS, rows = MIN(BLOCK_ROWS, g->rows - row);
-  float *a = g->packed_a + thread * BLOCK_ROWS * BLOCK_DEPTH;
+  float *a = g->packed_a + thread * packed_a_floats();
   const float *b = g->packed_b;
   for (long begin = g->begin; begin < g->end; begin += BLOCK_DEPTH) {
     const long depth = MIN(BLOCK_DEPTH, g->end - begin);
@@ -146,8 +152,9 @@ static void gradient_piece(void *context, long piece, long thread) {
         for (long i = 0; i < PLAIN_ROWS; i++) {
           out[i] = g->out + row_of(g, row + MIN(r + i, rows - 1)) * g->columns + column;
         }
-        (left > W ? gradient_tile : narrow_tile)(depth, a + r * depth, b + column * depth, out,
-                                                 rows - r, left, begin == 0);
+        (left > W ? gradient_tile : narrow_tile)(
+            depth, a + r / PLAIN_ROWS * group_floats(depth), b + column * depth, out, rows - r,
+            left, begin == 0);
       }
     }
     b += depth * packed_columns(g->columns);
