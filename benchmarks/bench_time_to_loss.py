@@ -207,7 +207,7 @@ def main():
     for row in rows:
         seconds = row["seconds_to_loss"] or math.inf
         line = f"{row['name']:24} {seconds:7.1f} s to {options.loss} nats"
-        if row is not ours and ours["seconds_to_loss"]:
+        if row is not ours and ours["seconds_to_loss"] and row["seconds_to_loss"]:
             row["our_time_of_its"] = ours["seconds_to_loss"] / seconds
             line += f"; ours takes {row['our_time_of_its']:.2f} of it"
         best, speed = row["best_nats_per_character"], row["characters_per_second"]

@@ -5,6 +5,7 @@ What a kernel computes is in the C that `emit` writes; how it is called is in `n
 
 import ctypes
 import sys
+import threading
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from contextvars import ContextVar
@@ -30,6 +31,7 @@ __all__ = ["FLOAT", "Kernel", "make_kernel", "packing_once"]
 
 _HUGE_PAGE = 2 << 20
 _MADV_HUGEPAGE = 14
+_MOST_KEPT = 64 << 20  # bytes of each kind of scratch, for each thread
 _PADDING = 16  # floats: rows whose stride is a power of two are slow to multiply transposed
 
 # said each time, because a user may have changed torch's defaults
@@ -220,9 +222,8 @@ class Kernel:
         if record:
             records = torch.empty(num_rows, len(self.library.records), hidden_size, **FLOAT)
             call.records = records.data_ptr()
-        if workspace := self.library.workspace_floats(call, backward=False):
-            keep.append(torch.empty(workspace, **FLOAT))
-            call.workspace = keep[-1].data_ptr()
+        keep.append(_scratch("workspace", self.library.workspace_floats(call, backward=False)))
+        call.workspace = keep[-1].data_ptr()
         self.library.forward(call)
         after = [_ends(output, states[0], rows, reverse)]
         for history, state in zip(histories[1:], states[1:], strict=True):
@@ -286,7 +287,7 @@ class Kernel:
         for index, gradient in enumerate(d_weights[len(names) :]):
             if gradient is not None:
                 call.d_parameters[index] = gradient.data_ptr()
-        keep.append(torch.empty(self.library.workspace_floats(call, backward=True), **FLOAT))
+        keep.append(_scratch("workspace", self.library.workspace_floats(call, backward=True)))
         call.workspace = keep[-1].data_ptr()
         self.library.backward(call)
         return [d_x, *d_states, *d_weights]
@@ -326,19 +327,20 @@ class Kernel:
         """Return the packed weights, which `call` is given."""
         flat, cache = weights[:4], _packed.get()
         given = [w for w in flat if w is not None]
-        known = None
-        if cache is not None:
-            lasting = all(type(w) is torch.nn.Parameter and not w.is_inference() for w in given)
-            marks = [mark_of(w) for w in given] if lasting else []
-            known = cache.get((self, id(flat[0]))) if lasting else None
-            if known and not _same(known, flat, marks):
-                known = None
+        lasting = all(type(w) is torch.nn.Parameter and not w.is_inference() for w in given)
         floats = self.library.packed_floats(call)
+        if cache is None or not lasting:
+            packed = _scratch("packed", floats)
+            call.packed = packed.data_ptr()
+            self.library.pack(call, known=False)
+            return packed
+        marks, known = [mark_of(w) for w in given], cache.get((self, id(flat[0])))
+        if known and not _same(known, flat, marks):
+            known = None
         packed = known.packed if known else torch.empty(floats, **FLOAT)
         call.packed = packed.data_ptr()
         self.library.pack(call, known=known is not None)
-        if cache is not None and lasting and not known:
-            cache[self, id(flat[0])] = _PackedOnce(flat, marks, packed)
+        cache[self, id(flat[0])] = known or _PackedOnce(flat, marks, packed)
         return packed
 
 
@@ -367,6 +369,24 @@ def _is_plain(tensor: Tensor) -> bool:
 def _threads_run_at_once() -> bool:
     """Whether torch's pool gives every piece a thread of its own, so that pieces may meet."""
     return "backend: OpenMP" in torch.__config__.parallel_info()
+
+
+_kept = threading.local()
+
+
+def _scratch(name: str, floats: int) -> Tensor:
+    """Return memory for the length of one call: this thread's, which is kept unless it is large.
+
+    New memory has to be made zero by the system first, page by page, at each call.
+    """
+    if 4 * floats > _MOST_KEPT:
+        return _buffer(floats)
+    held: Tensor | None = getattr(_kept, name, None)
+    if held is None or len(held) < floats:
+        with torch.inference_mode(False):
+            held = _buffer(floats)
+        setattr(_kept, name, held)
+    return held
 
 
 def _buffer(*shape: int) -> Tensor:
