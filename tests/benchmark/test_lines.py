@@ -1,10 +1,12 @@
 """Whole lines, measured in worker processes as the command does it."""
 
 import math
+import time
 from contextlib import ExitStack
 
 import pytest
 
+from unrolled.benchmark import experiments
 from unrolled.benchmark.experiments import measure_busy, measure_memory
 from unrolled.benchmark.grid import OURS, Work, missing, peers_of, process_of
 from unrolled.benchmark.lines import Settings, measure, measure_peak, prepare
@@ -143,3 +145,14 @@ def test_memory_rises_by_what_a_training_keeps_at_least():
     work = Work("lstm", "training", 16, 256, 64, 64)
     memory = measure_memory(work, settings("torch"))
     assert min(memory.peak_bytes.values()) > 4 * 4 * 256 * 16 * 64
+
+
+def test_a_neighbour_that_does_not_run_is_an_error(monkeypatch):
+    monkeypatch.setattr(experiments, "_SPIN", "raise SystemExit(3)")
+    with pytest.raises(WorkerError, match="status 3"), experiments._busy_core():
+        time.sleep(0.5)
+
+
+def test_the_neighbour_runs_until_it_is_no_longer_wanted():
+    with experiments._busy_core():
+        time.sleep(0.5)

@@ -15,9 +15,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import unrolled
-from unrolled.kernels import choose_path, using_path
+from unrolled.kernels import autograd, choose_path, using_path
 from unrolled.kernels.dispatch import kernel_of
 from unrolled.kernels.emit import emit
+from unrolled.kernels.rows import lay_out
 from unrolled.kernels.trace import trace
 from unrolled.layers.state import map_state, state_tensors
 
@@ -399,6 +400,7 @@ def test_rows_of_very_unequal_lengths_stay_in_parts_of_bounded_size():
         output, _ = layer(x, lengths=lengths)
         alone, _ = layer(x[:, :1])
     assert torch.equal(output[:, :1], alone)
+    assert lay_out((5008, *[8] * 3999), 2).parts.diff().max() <= 2048
 
 
 def test_weights_that_do_not_belong_together_are_refused():
@@ -406,7 +408,7 @@ def test_weights_that_do_not_belong_together_are_refused():
     weights = layer._weights("l0")
     for broken in (weights._replace(weight_hh=None), weights._replace(bias_hh=None)):
         with pytest.raises(unrolled.errors.ShapeError, match="missing"):
-            kernel_of(layer.cell).run(x, [1, 1], broken, (h,))
+            autograd.run(kernel_of(layer.cell), x, [1, 1], broken, (h,))
 
 
 def test_mistakes_that_would_give_wrong_numbers_are_refused_by_name():

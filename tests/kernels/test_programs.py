@@ -22,7 +22,7 @@ import torch
 
 import unrolled
 from unrolled import cells
-from unrolled.kernels import reference
+from unrolled.kernels import autograd, reference
 from unrolled.kernels.compiler import FLAGS
 from unrolled.kernels.emit import emit
 from unrolled.kernels.fused import Kernel
@@ -315,7 +315,7 @@ def check(machine, program_of, cell, problems, place, tmp_path, threads=(1, 2, 3
 
         torch.set_num_threads(num_threads)
         try:
-            got = values_and_gradients(kernel.run, problem)
+            got = values_and_gradients(functools.partial(autograd.run, kernel), problem)
             with torch.no_grad():
                 output, after, named = kernel.record(*problem[:4], reverse=reverse)
         finally:

@@ -12,7 +12,7 @@ from time import perf_counter, sleep
 from unrolled.benchmark.grid import OURS, Work
 from unrolled.benchmark.lines import Progress, Settings, in_silence, prepare
 from unrolled.benchmark.times import Times
-from unrolled.benchmark.worker import Worker
+from unrolled.benchmark.worker import Worker, WorkerError
 
 __all__ = [
     "Busy",
@@ -151,6 +151,8 @@ def _busy_core() -> Iterator[None]:
     try:
         sleep(0.1)  # until it spins
         yield
+        if child.poll() is not None:
+            raise WorkerError(f"the busy process ended by itself, with status {child.returncode}")
     finally:
         child.kill()
         child.wait()

@@ -39,7 +39,7 @@ def make(contestant: str, work: Work) -> Contestant:
 
     def repeat() -> Any:
         result = train(weights, x, d_output) if work.mode == "training" else infer(weights, x)
-        return jax.block_until_ready(result)  # type: ignore[no-untyped-call]
+        return jax.block_until_ready(result)  # type: ignore[no-untyped-call]  # jax has no types for it
 
     def answers() -> dict[str, Array]:
         if work.mode == "forward":

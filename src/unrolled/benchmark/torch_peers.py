@@ -132,7 +132,7 @@ def _sequence(name: str, module: nn.Module, work: Work, problem: Problem) -> Con
 
     def train() -> Tensor:
         output = read(x)
-        output.backward(d_output)  # type: ignore[no-untyped-call]
+        output.backward(d_output)  # type: ignore[no-untyped-call]  # torch has no types for it
         return output
 
     def infer() -> Tensor:
@@ -187,14 +187,14 @@ def _stream(name: str, module: nn.Module, work: Work, problem: Problem) -> Conte
                 nonlocal state
                 with torch.no_grad():
                     state = module(x, state)
-                    return state[0] if work.cell == "lstm" else state  # type: ignore[no-any-return]
+                    return state[0] if work.cell == "lstm" else state  # type: ignore[no-any-return]  # of a module
         else:
 
             def step(x: Tensor) -> Tensor:
                 nonlocal state
                 with torch.no_grad():
                     output, state = module(x, state)
-                return output  # type: ignore[no-any-return]
+                return output  # type: ignore[no-any-return]  # of a module
 
         return step
 

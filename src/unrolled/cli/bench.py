@@ -96,7 +96,7 @@ def bench(
     for process in sorted(processes):
         if packages := missing(process):
             said = f"{process} is left out: {', '.join(packages)} not installed"
-            console.print(f'{said}; pip install "unrolled[bench]"', markup=False)
+            console.print(f'{said}; pip install "unrolled[bench]"')
     import torch
 
     settings = Settings(threads or torch.get_num_threads(), seconds, processes)

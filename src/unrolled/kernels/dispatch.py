@@ -16,7 +16,7 @@ from torch import Tensor
 from torch.autograd import forward_ad
 
 from unrolled.cells import Cell
-from unrolled.kernels import reference, vendor
+from unrolled.kernels import autograd, reference, vendor
 from unrolled.kernels.build import cache_folder
 from unrolled.kernels.compiler import KernelError
 from unrolled.kernels.fused import Kernel, make_kernel
@@ -85,7 +85,8 @@ def recurrence(
     """Run `cell` over a batch; arguments and result are those of `reference.run`."""
     path = _path_of(cell, x, batch_sizes, weights, states)
     if path == "kernel":
-        return _needed_kernel(cell).run(x, batch_sizes, weights, states, reverse=reverse)
+        kernel = _needed_kernel(cell)
+        return autograd.run(kernel, x, batch_sizes, weights, states, reverse=reverse)
     run = vendor.run if path == "torch" else reference.run
     return run(cell, x, batch_sizes, weights, states, reverse=reverse)
 
@@ -147,11 +148,12 @@ def _path_of(
     weights: Weights,
     states: tuple[Tensor, ...],
 ) -> Path:
-    tensors = (x, *states, *(w for w in weights[:5] if w is not None), *weights.parameters)
+    tensors = (x, *states, *weights.tensors())
     if not x.numel() or _is_transformed(tensors):
         return "reference"  # it knows how to do nothing, and its operations have rules
     return choose_path(
         cell,
+        # a type that no kernel has, where none can read the tensors
         dtype=x.dtype if all(map(_is_readable, tensors)) else torch.float64,
         device=x.device.type,
         even=bool(batch_sizes) and batch_sizes[-1] == len(states[0]),
@@ -169,10 +171,10 @@ def _needed_kernel(cell: Cell) -> Kernel:
 
 def steps_of(cell: Cell, layers: Sequence[Weights], batch_size: int) -> Steps | None:
     """Return a stack of layers of `cell`, ready to stream by its kernel; None if it has none."""
-    given = [w for weights in layers for w in (*weights[:4], *weights.parameters) if w is not None]
     usable = all(
         w.dtype is torch.float32 and w.is_cpu and w.is_contiguous() and not w.is_inference()
-        for w in given
+        for weights in layers
+        for w in weights.tensors()
     )
     if any(weights.weight_hr is not None for weights in layers) or not usable:
         return None

@@ -19,7 +19,7 @@ from torch import fx
 
 from unrolled.kernels.expressions import expression, is_costly, is_mask
 from unrolled.kernels.native import MOST_PARAMETERS, MOST_STATES
-from unrolled.kernels.trace import PASS_THROUGH, Traced, UntraceableError, resolve
+from unrolled.kernels.trace import Traced, UntraceableError
 
 __all__ = ["emit"]
 
@@ -139,8 +139,7 @@ class _Names:
             self._taken.add(self._names[node])
 
     def __getitem__(self, node: fx.Node) -> str:
-        node = resolve(node)
-        return self._names[resolve(self._saved.get(node, node))]
+        return self._names[self._saved.get(node, node)]
 
 
 @dataclass(frozen=True)
@@ -172,9 +171,9 @@ def _plan(traced: Traced) -> _Plan:
     """
     late = {column.node for column in traced.columns if column.applied}
     for node in traced.forward:
-        if any(resolve(argument) in late for argument in node.all_input_nodes):
+        if late.intersection(node.all_input_nodes):
             late.add(node)
-    if late & {resolve(node) for node in traced.applied}:
+    if late.intersection(traced.applied):
         raise UntraceableError(
             f"cell {traced.cell.name}: applies a product to what another product gave"
         )
@@ -212,7 +211,6 @@ def _stored(
     seen: set[fx.Node] = set()
 
     def need(node: fx.Node) -> None:
-        node = resolve(node)
         if node in seen or node in kept:
             return
         seen.add(node)
@@ -236,7 +234,7 @@ def _statements(
     """Return a declaration for each of `nodes` that is wanted and not known yet."""
     lines = []
     for node in nodes:
-        if node in known or node not in wanted or node.target in PASS_THROUGH:
+        if node in known or node not in wanted:
             continue
         known.add(node)
         kind = "vi" if is_mask(node) else "vf"
@@ -247,12 +245,12 @@ def _statements(
 def _reached(results: Iterable[fx.Node | None], stop: set[fx.Node]) -> set[fx.Node]:
     """Return the nodes that `results` are computed from, up to and without `stop`."""
     found: set[fx.Node] = set()
-    todo = [resolve(node) for node in results if node is not None]
+    todo = [node for node in results if node is not None]
     while todo:
         node = todo.pop()
         if node not in found and node not in stop:
             found.add(node)
-            todo.extend(resolve(argument) for argument in node.all_input_nodes)
+            todo.extend(node.all_input_nodes)
     return found
 
 
@@ -423,11 +421,10 @@ def _gradients(
     finish: bool,
 ) -> list[str]:
     """Return the statements that compute gradients; the last half of them, or not."""
-    saved = {node: resolve(value) for node, value in traced.saved.items()}
     wanted = _reached(results, set())
-    wanted |= {saved[node] for node in wanted if node in saved}
+    wanted |= {traced.saved[node] for node in wanted if node in traced.saved}
     again = _reached([node for node in plan.again if node in wanted], set(plan.saved))
-    wanted |= again | {resolve(argument) for node in again for argument in node.all_input_nodes}
+    wanted |= again | {argument for node in again for argument in node.all_input_nodes}
     if not finish and wanted & set(traced.applied_gradients):
         raise UntraceableError(
             f"cell {traced.cell.name}: applies a product to what another product gave"

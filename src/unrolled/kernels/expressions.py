@@ -13,7 +13,7 @@ from typing import Any, Protocol
 import torch
 from torch import fx
 
-from unrolled.kernels.trace import UntraceableError, resolve
+from unrolled.kernels.trace import UntraceableError
 
 __all__ = ["expression", "is_costly", "is_mask"]
 
@@ -253,5 +253,5 @@ def _is_integer(node: fx.Node) -> bool:
 
 
 def _dtype(node: fx.Node) -> torch.dtype:
-    dtype: torch.dtype = resolve(node).meta["val"].dtype
+    dtype: torch.dtype = node.meta["val"].dtype
     return dtype

@@ -1,41 +1,34 @@
-"""Running a compiled kernel on tensors: memory, packing of weights, autograd.
+"""Running a compiled kernel on tensors, forward and backward; packing its weights.
 
-What a kernel computes is in the C that `emit` writes; how it is called is in `native`.
+What a kernel computes is in the C that `emit` writes; how it is called is in `native`, and what
+autograd knows of it in `autograd`.
 """
 
-import ctypes
 import sys
-import threading
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import torch
 from torch import Tensor
 
 from unrolled.cells import Cell
 from unrolled.errors import ShapeError
-from unrolled.kernels import reference
 from unrolled.kernels.build import load, load_defined
 from unrolled.kernels.emit import emit
+from unrolled.kernels.memory import FLOAT, buffer, scratch
 from unrolled.kernels.native import Call, Library
 from unrolled.kernels.reference import Weights
 from unrolled.kernels.rows import Rows, lay_out
 from unrolled.kernels.trace import trace
 
-__all__ = ["FLOAT", "Kernel", "make_kernel", "packing_once"]
+__all__ = ["Forward", "Kernel", "Packed", "make_kernel", "mark_of", "packing_once"]
 
-_HUGE_PAGE = 2 << 20
-_MADV_HUGEPAGE = 14
-_MOST_KEPT = 64 << 20  # bytes of each kind of scratch, for each thread
 _PADDING = 16  # floats: rows whose stride is a power of two are slow to multiply transposed
-
-# said each time, because a user may have changed torch's defaults
-FLOAT: Any = {"dtype": torch.float32, "device": "cpu"}
 
 
 class _PackedOnce(NamedTuple):
@@ -72,7 +65,7 @@ def make_kernel(cell: Cell) -> "Kernel":
         KernelError: no compiler, or one that fails, or no way to torch's threads.
     """
     if cell.equations.__module__.startswith("unrolled.cells."):
-        definition = _files_behind(cell)  # known without tracing, which takes a second
+        definition = _files_behind(cell)  # known without tracing, which takes ten times as long
         library = load_defined(definition, lambda: emit(trace(cell)), cell.name)
     else:  # what such equations read from outside can be known only by tracing them
         library = load(emit(trace(cell)), cell.name)
@@ -84,7 +77,7 @@ def _files_behind(cell: Cell) -> str:
     equations = sys.modules[cell.equations.__module__].__file__
     assert equations is not None
     here = Path(__file__).parent
-    written = [here / f"{name}.py" for name in ("graphs", "trace", "expressions", "emit")]
+    written = [here / f"{name}.py" for name in ("graphs", "trace", "expressions", "emit", "native")]
     files = [Path(equations), *written, *sorted(here.glob("runtime/*.h"))]
     texts = [file.read_text(encoding="utf-8") for file in files]
     return "\0".join([torch.__version__, cell.name, *texts])
@@ -116,28 +109,6 @@ class Kernel:
 
     cell: Cell
     library: Library
-
-    def run(
-        self,
-        x: Tensor,
-        batch_sizes: Sequence[int],
-        weights: Weights,
-        states: tuple[Tensor, ...],
-        *,
-        reverse: bool = False,
-    ) -> tuple[Tensor, tuple[Tensor, ...]]:
-        """Do what `reference.run` does, for float32 tensors on CPU, without a projection."""
-        rows = self.lay_out(x, batch_sizes, weights, states)
-        flat = [w for w in weights[:4] if w is not None]
-        tensors = (x, *states, *flat, *weights.parameters)
-        if torch.is_grad_enabled() and any(tensor.requires_grad for tensor in tensors):
-            biased = weights.bias_ih is not None
-            output, *after = _Recurrence.apply(  # type: ignore[no-untyped-call]
-                self, rows, reverse, biased, len(states), *tensors
-            )
-            return output, tuple(after)
-        result = self.forward(x, rows, weights, states, reverse)
-        return result.output, tuple(result.after)
 
     def record(
         self,
@@ -206,12 +177,12 @@ class Kernel:
         capacity = num_rows if capacity is None else capacity
         call, keep = self.call(x, rows, weights, states, reverse)
         keep.append(self._packed(call, weights))
-        output = _buffer(num_rows, hidden_size)
+        output = buffer(num_rows, hidden_size)
         if train:
             call.train = 1
-            gates = _buffer(capacity, self.gate_width(hidden_size))
+            gates = buffer(capacity, self.gate_width(hidden_size))
             call.gates, call.gate_stride = gates.data_ptr(), gates.stride(0)
-            histories = [output, *(_buffer(capacity, hidden_size) for _ in states[1:])]
+            histories = [output, *(buffer(capacity, hidden_size) for _ in states[1:])]
         else:
             gates = output  # of no use
             call.gate_stride = self.library.scratch_slots * hidden_size
@@ -222,7 +193,7 @@ class Kernel:
         if record:
             records = torch.empty(num_rows, len(self.library.records), hidden_size, **FLOAT)
             call.records = records.data_ptr()
-        keep.append(_scratch("workspace", self.library.workspace_floats(call, backward=False)))
+        keep.append(scratch("workspace", self.library.workspace_floats(call, backward=False)))
         call.workspace = keep[-1].data_ptr()
         self.library.forward(call)
         after = [_ends(output, states[0], rows, reverse)]
@@ -233,7 +204,7 @@ class Kernel:
 
     def copy_gates(self, gates: Tensor, rows: Rows) -> Tensor:
         """Return the gates of all rows for `backward` to overwrite."""
-        return _buffer(rows.num_rows, gates.shape[1]).copy_(gates[: rows.num_rows])
+        return buffer(rows.num_rows, gates.shape[1]).copy_(gates[: rows.num_rows])
 
     def gate_width(self, hidden_size: int) -> int:
         """Return how many floats of gates training keeps for each row."""
@@ -267,11 +238,10 @@ class Kernel:
         ]
         for index, (history, d_state) in enumerate(zip(histories, d_states, strict=True)):
             call.states[index], call.d_states[index] = history.data_ptr(), d_state.data_ptr()
-        flat = [w for w in weights[:4] if w is not None]
-        others = [x, *flat, *weights.parameters]
+        others = [x, *weights.tensors()]
         others_wanted = [wanted[0], *wanted[1 + len(states) :]]
         gradients = [
-            _buffer(*tensor.shape) if is_wanted else None
+            buffer(*tensor.shape) if is_wanted else None
             for tensor, is_wanted in zip(others, others_wanted, strict=True)
         ]
         d_x, *d_weights = gradients
@@ -287,7 +257,7 @@ class Kernel:
         for index, gradient in enumerate(d_weights[len(names) :]):
             if gradient is not None:
                 call.d_parameters[index] = gradient.data_ptr()
-        keep.append(_scratch("workspace", self.library.workspace_floats(call, backward=True)))
+        keep.append(scratch("workspace", self.library.workspace_floats(call, backward=True)))
         call.workspace = keep[-1].data_ptr()
         self.library.backward(call)
         return [d_x, *d_states, *d_weights]
@@ -330,7 +300,7 @@ class Kernel:
         lasting = all(type(w) is torch.nn.Parameter and not w.is_inference() for w in given)
         floats = self.library.packed_floats(call)
         if cache is None or not lasting:
-            packed = _scratch("packed", floats)
+            packed = scratch("packed", floats)
             call.packed = packed.data_ptr()
             self.library.pack(call, known=False)
             return packed
@@ -371,45 +341,6 @@ def _threads_run_at_once() -> bool:
     return "backend: OpenMP" in torch.__config__.parallel_info()
 
 
-_kept = threading.local()
-
-
-def _scratch(name: str, floats: int) -> Tensor:
-    """Return memory for the length of one call: this thread's, which is kept unless it is large.
-
-    New memory has to be made zero by the system first, page by page, at each call.
-    """
-    if 4 * floats > _MOST_KEPT:
-        return _buffer(floats)
-    held: Tensor | None = getattr(_kept, name, None)
-    if held is None or len(held) < floats:
-        with torch.inference_mode(False):
-            held = _buffer(floats)
-        setattr(_kept, name, held)
-    return held
-
-
-def _buffer(*shape: int) -> Tensor:
-    """Return uninitialised memory, in huge pages where it is large: faults are what costs."""
-    buffer = torch.empty(shape, **FLOAT)
-    if buffer.nbytes >= 2 * _HUGE_PAGE:
-        begin = -(-buffer.data_ptr() // _HUGE_PAGE) * _HUGE_PAGE
-        end = (buffer.data_ptr() + buffer.nbytes) // _HUGE_PAGE * _HUGE_PAGE
-        _advise(begin, end - begin)
-    return buffer
-
-
-def _advise(begin: int, size: int) -> None:
-    advise = getattr(_libc(), "madvise", None)
-    if advise is not None:  # elsewhere pages are what they are
-        advise(ctypes.c_void_p(begin), ctypes.c_size_t(size), _MADV_HUGEPAGE)
-
-
-@lru_cache
-def _libc() -> ctypes.CDLL:
-    return ctypes.CDLL(None)
-
-
 def _ends(history: Tensor, initial: Tensor, rows: Rows, reverse: bool) -> Tensor:
     """Return the state at the end of each row of the batch, from those after all steps."""
     begun, history = rows.num_begun, history[: rows.num_rows]
@@ -423,86 +354,3 @@ def _ends(history: Tensor, initial: Tensor, rows: Rows, reverse: bool) -> Tensor
 def _with_idle(ended: Tensor, initial: Tensor) -> Tensor:
     """Return `ended` with the rows of length zero below it, whose states never changed."""
     return ended if len(ended) == len(initial) else torch.cat([ended, initial[len(ended) :]])
-
-
-class _Recurrence(torch.autograd.Function):
-    """A kernel with its gradient."""
-
-    @staticmethod
-    def forward(
-        ctx: Any,
-        kernel: Kernel,
-        rows: Rows,
-        reverse: bool,
-        biased: bool,
-        num_states: int,
-        x: Tensor,
-        *tensors: Tensor,
-    ) -> tuple[Tensor, ...]:
-        weights = _unflatten(kernel, biased, tensors[num_states:])
-        result = kernel.forward(x, rows, weights, tensors[:num_states], reverse, train=True)
-        ctx.save_for_backward(x, *tensors, *result.histories, result.gates)
-        ctx.fixed = (kernel, rows, reverse, biased, num_states, len(tensors))
-        ctx.spent = False
-        ctx.set_materialize_grads(False)
-        return (result.output, *result.after)
-
-    @staticmethod
-    def backward(ctx: Any, *given: Tensor | None) -> Any:
-        batched = torch._C._functorch.is_functorch_wrapped_tensor
-        if torch.is_grad_enabled() or any(g is not None and batched(g) for g in given):
-            # create_graph=True: the gradient is to be differentiated; or many are asked for at once
-            with torch.enable_grad():
-                return (None,) * 5 + _differentiable_gradients(ctx, given)
-        kernel, rows, reverse, biased, num_states, num_tensors = ctx.fixed
-        x, *others, gates = ctx.saved_tensors
-        states, histories = tuple(others[:num_states]), others[num_tensors:]
-        weights = _unflatten(kernel, biased, others[num_states:num_tensors])
-        if ctx.spent:  # a second backward pass: the first has overwritten the gates
-            gates = kernel.forward(x, rows, weights, states, reverse, train=True).gates
-        ctx.spent = True
-        wanted = ctx.needs_input_grad[5:]
-        kept = (gates, histories)
-        found = kernel.backward(x, rows, weights, states, reverse, kept, given, wanted)
-        return (None,) * 5 + tuple(found)
-
-
-def _differentiable_gradients(
-    ctx: Any, given: tuple[Tensor | None, ...]
-) -> tuple[Tensor | None, ...]:
-    """Return the gradients by the reference, with a graph of their own."""
-    kernel, rows, reverse, biased, num_states, num_tensors = ctx.fixed
-    # views, so that the gradient stops here and does not run on into what they were made from
-    x, *tensors = (tensor.view_as(tensor) for tensor in ctx.saved_tensors[: 1 + num_tensors])
-    output, after = reference.run(
-        kernel.cell,
-        x,
-        rows.batch_sizes.tolist(),
-        _unflatten(kernel, biased, tensors[num_states:]),
-        tuple(tensors[:num_states]),
-        reverse=reverse,
-    )
-    wanted = [tensor for tensor in (x, *tensors) if tensor.requires_grad]
-    results = zip((output, *after), given, strict=True)
-    pairs = [(r, g) for r, g in results if g is not None and r.requires_grad]
-    if not pairs:
-        return tuple(None for _ in range(1 + num_tensors))
-    found = iter(
-        torch.autograd.grad(
-            [r for r, _ in pairs],
-            wanted,
-            [g for _, g in pairs],
-            create_graph=True,
-            allow_unused=True,
-        )
-    )
-    return tuple(next(found) if tensor.requires_grad else None for tensor in (x, *tensors))
-
-
-def _unflatten(kernel: Kernel, biased: bool, tensors: Sequence[Tensor]) -> Weights:
-    recurrent = bool(kernel.cell.recurrent)
-    given = iter(tensors)
-    present = (True, recurrent, biased, biased and recurrent)
-    weight_ih, weight_hh, bias_ih, bias_hh = (next(given) if here else None for here in present)
-    assert weight_ih is not None
-    return Weights(weight_ih, weight_hh, bias_ih, bias_hh, None, tuple(given))

@@ -19,7 +19,7 @@ from torch.overrides import TorchFunctionMode
 from torch.utils._python_dispatch import TorchDispatchMode, _disable_current_modes
 from torch.utils._pytree import tree_leaves, tree_map
 
-from unrolled.errors import OptionError, ShapeError, UnrolledError
+from unrolled.errors import OptionError, UnrolledError
 
 __all__ = ["Graphs", "Step", "UntraceableError", "pointwise_graphs"]
 
@@ -47,7 +47,7 @@ _FILLED = {  # which argument the constant is
     _ATEN.full_like.default: 1,
     _ATEN.scalar_tensor.default: 0,
 }
-_SIZES = (Tensor.size, Tensor.shape.__get__)  # type: ignore[attr-defined]
+_SIZES = (Tensor.size, Tensor.shape.__get__)  # type: ignore[attr-defined]  # a getset of C
 _COUNTS = (Tensor.__len__, Tensor.numel, Tensor.nelement, Tensor.stride, torch.numel)
 _VALUES = (Tensor.tolist, Tensor.numpy, Tensor.__array__, Tensor.__dlpack__, Tensor.data_ptr)
 _TEXTS = (Tensor.__repr__, Tensor.__format__)
@@ -64,7 +64,7 @@ _OF_NUMBERS = (  # what one can do with an int, but for handing it on
     ),
 )
 # Mistakes that do not depend on the tensors: the caller is to see them as they are.
-_MISTAKES = (AttributeError, NameError, OptionError, ShapeError, TypeError)
+_MISTAKES = (AttributeError, NameError, OptionError, TypeError)
 
 # Takes (B, H) tensors, then (H,) vectors; returns results (B, H) to differentiate, and records,
 # which may be anything.
@@ -155,7 +155,8 @@ class _Seed(torch.autograd.Function):
 def _gradients(
     results: list[Tensor], given: list[Tensor], tangents: list[Tensor]
 ) -> Sequence[Tensor | None]:
-    seed: Tensor = _Seed.apply(tangents, *results)  # type: ignore[no-untyped-call]
+    differentiable: Any = _Seed.apply
+    seed: Tensor = differentiable(tangents, *results)
     if not seed.requires_grad:  # the results are constants
         return [None] * len(given)
     return torch.autograd.grad(seed, given, allow_unused=True)
@@ -176,7 +177,7 @@ def _as_untraceable(where: str, *but: type[Exception]) -> Iterator[None]:
 # ---- What a step may read ------------------------------------------------------------------------
 
 
-class _Mode(TorchDispatchMode):  # type: ignore[no-untyped-call]
+class _Mode(TorchDispatchMode):  # type: ignore[no-untyped-call]  # torch has no types for it
     """A mode that does not import the whole of torch._dynamo, in order to be skipped by it."""
 
     @classmethod
@@ -188,7 +189,7 @@ class _Watch(_Mode):
     """Sees every operation, and that it reads known tensors and changes none that was given."""
 
     def __init__(self, where: str, given: Sequence[Tensor]) -> None:
-        super().__init__()  # type: ignore[no-untyped-call]
+        super().__init__()  # type: ignore[no-untyped-call]  # torch has no types for it
         self.calls: list[tuple[Any, ...]] = []
         self._where = where
         self._seen = list(given)  # kept, so that their memory is never another tensor's
@@ -308,7 +309,7 @@ class _Recorder(_Mode):
     """
 
     def __init__(self, where: str, given: Sequence[Tensor]) -> None:
-        super().__init__()  # type: ignore[no-untyped-call]
+        super().__init__()  # type: ignore[no-untyped-call]  # torch has no types for it
         self._where = where
         self._decompositions = _core_aten_decompositions_post_autograd() | _SIMPLER
         self._seen: list[Tensor] = []  # kept, so that their memory is never another tensor's

@@ -36,6 +36,21 @@ class Weights(NamedTuple):
     weight_hr: Tensor | None
     parameters: tuple[Tensor, ...]
 
+    @classmethod
+    def of(
+        cls, cell: Cell, tensors: Sequence[Tensor], *, biased: bool, projected: bool = False
+    ) -> "Weights":
+        """Return the weights of which `tensors` are those that are there, in order."""
+        recurrent, given = bool(cell.recurrent), iter(tensors)
+        weight_ih = next(given)
+        present = (recurrent, biased, biased and recurrent, projected)
+        weight_hh, bias_ih, bias_hh, weight_hr = (next(given) if p else None for p in present)
+        return cls(weight_ih, weight_hh, bias_ih, bias_hh, weight_hr, tuple(given))
+
+    def tensors(self) -> list[Tensor]:
+        """Return those that are there, in order."""
+        return [*(weight for weight in self[:5] if weight is not None), *self.parameters]
+
 
 def run(
     cell: Cell,

@@ -9,7 +9,8 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
-from unrolled.kernels.fused import FLOAT, Kernel, mark_of
+from unrolled.kernels.fused import Kernel, mark_of
+from unrolled.kernels.memory import FLOAT
 from unrolled.kernels.native import Call
 from unrolled.kernels.reference import Weights
 from unrolled.kernels.rows import lay_out
@@ -38,7 +39,7 @@ class Steps:
         self._library = kernel.library
         self._input_shape = (batch_size, layers[0].weight_ih.shape[1])
         self._output_shape = shape[1:]
-        self._weights = _tensors(layers)
+        self._weights = [tensor for weights in layers for tensor in weights.tensors()]
         self._marks = [mark_of(weight) for weight in self._weights]
         self._packed = False
         self._kept: list[object] = []
@@ -78,7 +79,3 @@ class Steps:
         self._library.step(self._calls, x.data_ptr(), y.data_ptr(), known=known)
         self._marks, self._packed = marks, True
         return y
-
-
-def _tensors(layers: Sequence[Weights]) -> list[Tensor]:
-    return [w for weights in layers for w in (*weights[:4], *weights.parameters) if w is not None]

@@ -25,10 +25,9 @@ from torch import Tensor, fx
 from unrolled.cells import Cell
 from unrolled.kernels.graphs import UntraceableError, pointwise_graphs
 
-__all__ = ["Column", "Traced", "UntraceableError", "resolve", "trace"]
+__all__ = ["Column", "Traced", "UntraceableError", "trace"]
 
 _ATEN = torch.ops.aten
-PASS_THROUGH = (_ATEN.alias.default, _ATEN.detach.default, _ATEN.clone.default)
 
 
 @dataclass(frozen=True)
@@ -89,15 +88,6 @@ class Traced:
     parameter_gradients: tuple[fx.Node | None, ...]
 
 
-def resolve(node: fx.Node) -> fx.Node:
-    """Return what `node` is another name of, or `node` itself."""
-    while node.op == "call_function" and node.target in PASS_THROUGH:
-        source = node.args[0]
-        assert isinstance(source, fx.Node)
-        node = source
-    return node
-
-
 def trace(cell: Cell) -> Traced:
     """Trace one step of `cell`.
 
@@ -154,7 +144,7 @@ def _with_roles(
     cell: Cell, forward: fx.Graph, backward: fx.Graph, names: list[str], records: list[str]
 ) -> Traced:
     inputs = dict(zip(names, _placeholders(forward), strict=True))
-    outputs = [resolve(node) for node in _outputs(forward)]
+    outputs = _outputs(forward)
     num_states, num_applied = len(cell.states), len(cell.applied)
     num_results = num_states + num_applied
     num_named = num_results + len(records)

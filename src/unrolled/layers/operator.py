@@ -79,7 +79,7 @@ def padded_recurrence(
         x.to(weights.weight_ih.dtype),
         lengths,
         list(states),
-        [*(w for w in weights[:5] if w is not None), *weights.parameters],
+        weights.tensors(),
         cell.key,
         weights.bias_ih is not None,
         weights.weight_hr is not None,
@@ -129,11 +129,7 @@ def _pass(
         where = f"cell {cell.name}"
         checked = check_lengths(where, lengths, num_steps, batch_size, x.device)
         packing = pack_lengths(checked, num_steps)
-    flat, recurrent = iter(weights), bool(cell.recurrent)
-    present = (recurrent, how.biased, how.biased and recurrent, how.projected)
-    weight_ih = next(flat)
-    weight_hh, bias_ih, bias_hh, weight_hr = (next(flat) if here else None for here in present)
-    named = Weights(weight_ih, weight_hh, bias_ih, bias_hh, weight_hr, tuple(flat))
+    named = Weights.of(cell, weights, biased=how.biased, projected=how.projected)
     before = tuple(packing.sort(state) for state in states)
     return _Pass(cell, packing.pack(x), packing, named, before, how.reverse)
 
