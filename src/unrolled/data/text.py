@@ -81,8 +81,12 @@ def _decode(path: Path, content: bytes, encoding: str) -> str:
     except LookupError:
         raise OptionError(f"unknown encoding {encoding!r}", "utf-8 is the usual one") from None
     except UnicodeDecodeError as error:
-        raise DataError(f"{path}: not {encoding} text at byte {error.start}", hint) from None
+        line = content.count(b"\n", 0, error.start) + 1
+        message = f"{path}: not {encoding} text at byte {error.start} in line {line}"
+        raise DataError(message, hint) from None
     if (index := text.find("\0")) >= 0:
         offset = len(text[:index].encode(encoding))
-        raise DataError(f"{path}: binary, not {encoding} text: NUL at byte {offset}", hint)
+        line = text.count("\n", 0, index) + 1
+        message = f"{path}: binary, not {encoding} text: NUL at byte {offset} in line {line}"
+        raise DataError(message, hint)
     return text.removeprefix("\ufeff")

@@ -1,0 +1,366 @@
+"""Tagging: a tag for every word of a sentence, from CoNLL files. Parts of speech, entities.
+
+The words are those of the file: a sentence is not cut into words here, but for input that is
+predicted from, one sentence a line, its words between blanks.
+"""
+
+import re
+from collections import Counter
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from itertools import islice
+from pathlib import Path
+from typing import Any, Self
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from unrolled.data.batching import pad
+from unrolled.data.columns import IGNORE
+from unrolled.data.conll import TaggedSentence, parse_conll, read_conll
+from unrolled.data.source import Source
+from unrolled.data.split import split
+from unrolled.data.words import WordVocabulary
+from unrolled.errors import DataError, OptionError
+from unrolled.generation.tag_path import best_path, iob2_transitions, may_follow
+from unrolled.models.tagger import Sentences, Tagger, TaggerConfig
+from unrolled.tasks.task import Splits, Task
+from unrolled.training.metrics.spans import entities, has_spans, score_spans
+
+__all__ = ["TagOptions", "TagTask"]
+
+_CONLL = (".conllu", ".conllup", ".conll", ".bio", ".iob", ".iob2")
+_LETTERS_KEPT = 16  # at each end of a longer word
+_SENTENCES_AT_ONCE = 64
+
+
+@dataclass(frozen=True, kw_only=True)
+class TagOptions:
+    """How tagged sentences are read.
+
+    Args:
+        file: CoNLL-U or CoNLL, learned from.
+        column: Of the tags, as in `data.conll.read_conll`.
+        held_out_file: The sentences that choose the best weights; if None, a part of `file`.
+        test_file: The sentences that are measured on at the end; if None, a part of `file`.
+        held_out: The part of `file` that is held out where there is no file for it, in (0, 1).
+        test: The part of `file` to measure on where there is no file for it, in [0, 1).
+        encoding: Of the files.
+        seed: Of the split.
+    """
+
+    file: str
+    column: str | None = None
+    held_out_file: str | None = None
+    test_file: str | None = None
+    held_out: float = 0.1
+    test: float = 0.1
+    encoding: str = "utf-8"
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        if not 0 < self.held_out < 1:
+            raise OptionError(
+                f"held_out must be a part of the data, in (0, 1), got {self.held_out}"
+            )
+        if not 0 <= self.test < 1:
+            raise OptionError(f"test must be a part of the data, in [0, 1), got {self.test}")
+
+
+class TagTask(Task[TaggedSentence]):
+    """A tag for every word of a sentence.
+
+    Args:
+        options: How the sentences are read.
+        tags: Those of the training part.
+        words: Those of the training part, in lower case and with 0 for every digit.
+        letters: Those of the training part, in order.
+        is_iob2: Whether the tags mark entities in IOB2, which predictions then keep to.
+    """
+
+    name = "tag"
+    unit = "nats/word"
+    Options = TagOptions
+    Config = TaggerConfig
+    Model = Tagger
+
+    def __init__(
+        self,
+        options: TagOptions,
+        tags: Sequence[str],
+        words: WordVocabulary,
+        letters: str,
+        is_iob2: bool,
+    ) -> None:
+        super().__init__(options)
+        self.tags = tuple(tags)
+        self.words = words
+        self.letters = letters
+        self.is_iob2 = is_iob2
+        self.has_entities = has_spans(tags)
+        self._tag_ids = {tag: id for id, tag in enumerate(self.tags)}
+        self._letter_ids = {letter: id for id, letter in enumerate(letters, start=1)}
+        self._transitions = iob2_transitions(self.tags) if is_iob2 else None
+
+    @classmethod
+    def files(cls, options: TagOptions) -> list[Path]:
+        """Return the one to three files."""
+        given = (options.file, options.held_out_file, options.test_file)
+        return [Path(file) for file in given if file is not None]
+
+    @classmethod
+    def read(cls, options: TagOptions) -> Splits[TaggedSentence]:
+        """Return the sentences; equal ones of one file are in one part.
+
+        Raises:
+            DataError: A file cannot be read, a line is broken, or the training part has one tag.
+            OptionError: There is no such column.
+        """
+        whole, notes = read_conll(Path(options.file), options.column, options.encoding)
+        indices = split(
+            [sentence.words for sentence in whole],
+            held_out=0.0 if options.held_out_file else options.held_out,
+            test=0.0 if options.test_file else options.test,
+            seed=options.seed,
+        )
+        training, held_out, test = ([whole[index] for index in part] for part in indices)
+        known = _tags(training)
+        if len(known) == 1:
+            message = f"{options.file}: all words of the training part have one tag, {known[0]}"
+            raise DataError(message, "there is nothing to learn: is it the right column?")
+        for part, file in ((held_out, options.held_out_file), (test, options.test_file)):
+            if file is not None:
+                sentences, more = read_conll(Path(file), options.column, options.encoding)
+                part += sentences
+                notes += more
+        notes += _unseen("held-out part", held_out, known) + _unseen("test part", test, known)
+        return Splits(training, held_out, test, notes)
+
+    @classmethod
+    def fit(cls, options: TagOptions, training: Sequence[TaggedSentence]) -> Self:
+        """Return the task with the tags, words and letters of its training part."""
+        words = WordVocabulary.from_sentences(
+            [normal(word) for word in sentence.words] for sentence in training
+        )
+        counts = Counter(letter for s in training for word in s.words for letter in word)
+        letters = "".join(sorted(letter for letter, count in counts.items() if count > 1))
+        tags = _tags(training)
+        is_iob2 = has_spans(tags) and {tag[0] for tag in tags} <= set("BIO")
+        is_iob2 = is_iob2 and all(
+            may_follow(*pair)
+            for s in training
+            for pair in zip(("O", *s.tags), s.tags, strict=False)
+        )
+        return cls(options, tags, words, letters, is_iob2)
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return the tags, the words and the letters."""
+        fitted = {"tags": list(self.tags), "letters": self.letters, "is_iob2": self.is_iob2}
+        return fitted | self.words.to_dict()
+
+    @classmethod
+    def from_dict(cls, options: TagOptions, content: dict[str, Any]) -> Self:
+        """Return the task that `to_dict` described."""
+        words = WordVocabulary.from_dict(content)
+        return cls(options, content["tags"], words, content["letters"], content["is_iob2"])
+
+    @property
+    def sizes(self) -> dict[str, int]:
+        """Numbers of words, letters and tags."""
+        return {
+            "vocabulary_size": len(self.words),
+            "alphabet_size": len(self.letters) + 1,
+            "num_classes": len(self.tags),
+        }
+
+    def length(self, example: TaggedSentence) -> int:
+        """Return the number of words."""
+        return len(example.words)
+
+    def collate(self, sentences: Sequence[Sequence[str]]) -> Sentences:
+        """Return the words of sentences as a batch, each different word spelled once."""
+        index: dict[str, int] = {}
+        spellings = [[index.setdefault(w, len(index)) for w in words] for words in sentences]
+        words, lengths = pad([self.words.encode([normal(w) for w in ws]) for ws in sentences])
+        letters, letter_lengths = pad([self._spell(word) for word in index])
+        places, _ = pad([torch.tensor(row) for row in spellings])
+        return Sentences(words, lengths, places, letters, letter_lengths)
+
+    def targets(self, examples: Sequence[TaggedSentence]) -> Tensor:
+        """Return the tags as numbers, (B, T), `IGNORE` for padding and for unknown tags."""
+        rows = [torch.tensor([self._tag_ids.get(t, IGNORE) for t in e.tags]) for e in examples]
+        return pad(rows, IGNORE)[0]
+
+    def loss(self, model: nn.Module, examples: Sequence[TaggedSentence]) -> tuple[Tensor, int]:
+        """Return the sum of the cross-entropies of the tags in nats, and the number of words."""
+        scores = model(self.collate([example.words for example in examples]))
+        return _loss(scores, self.targets(examples))
+
+    def monitor(self, model: nn.Module, examples: Sequence[TaggedSentence]) -> dict[str, float]:
+        """Return loss, accuracy and, where the tags mark entities, precision, recall and F1."""
+        loss, predicted = self._measure(model, examples)
+        return {"loss": loss, **self._scores(examples, predicted)}
+
+    def evaluate(self, model: nn.Module, examples: Sequence[TaggedSentence]) -> dict[str, Any]:
+        """Return what `monitor` does, the accuracy on words unseen in training, and F1 by type."""
+        loss, predicted = self._measure(model, examples)
+        unseen = [
+            tag == other
+            for example, tags in zip(examples, predicted, strict=True)
+            for word, tag, other in zip(example.words, example.tags, tags, strict=True)
+            if normal(word) not in self.words
+        ]
+        metrics: dict[str, Any] = {"loss": loss, **self._scores(examples, predicted)}
+        metrics["accuracy_unseen_words"] = sum(unseen) / len(unseen) if unseen else None
+        metrics |= {"num_words": sum(map(self.length, examples)), "num_unseen_words": len(unseen)}
+        if self.has_entities:
+            _, by_type = score_spans([example.tags for example in examples], predicted)
+            metrics["f1_by_type"] = {type: score.f1 for type, score in by_type.items()}
+        return metrics
+
+    def baselines(
+        self, training: Sequence[TaggedSentence], examples: Sequence[TaggedSentence]
+    ) -> dict[str, dict[str, Any]]:
+        """Return what the most frequent tag, and the most frequent of each word, are worth."""
+        overall = Counter(tag for sentence in training for tag in sentence.tags)
+        likeliest = overall.most_common(1)[0][0]
+        counts: dict[str, Counter[str]] = {}
+        for sentence in training:
+            for word, tag in zip(sentence.words, sentence.tags, strict=True):
+                counts.setdefault(word, Counter())[tag] += 1
+        tag_of = {word: count.most_common(1)[0][0] for word, count in counts.items()}
+        one = [[likeliest] * len(example.words) for example in examples]
+        each = [[tag_of.get(word, likeliest) for word in example.words] for example in examples]
+        return {
+            f"always {likeliest}": self._scores(examples, one),
+            "each word's tag": self._scores(examples, each),
+        }
+
+    def read_examples(self, path: Path) -> tuple[list[TaggedSentence], list[str]]:
+        """Return the sentences of a file in the format of the training, and notes."""
+        sentences, notes = read_conll(path, self.options.column, self.options.encoding)
+        return sentences, notes + _unseen(str(path), sentences, self.tags)
+
+    def predict(self, model: nn.Module, source: Source, **options: Any) -> Iterator[dict[str, Any]]:
+        """Yield for each sentence its words, their tags and how likely each is by itself.
+
+        A file whose name ends in .conllu, .conllup, .conll, .bio or .iob is read as such, its tags
+        ignored; any other input has a sentence in each line, its words between blanks.
+        """
+        assert not options
+        if source.path is not None and source.path.name.lower().endswith(_CONLL):
+            parsed = parse_conll(source.lines(), source.name, tagged=False)
+            sentences: Iterator[Sequence[str]] = (sentence.words for sentence in parsed)
+        else:
+            sentences = (line.split() for line in source.lines())
+        at_once = 1 if source.path is None else _SENTENCES_AT_ONCE  # standard input: as they come
+        while batch := list(islice(sentences, at_once)):
+            yield from self._predictions(model, batch)
+
+    def to_text(self, prediction: dict[str, Any]) -> str:
+        """Return the words, each with its tag behind a slash."""
+        pairs = zip(prediction["words"], prediction["tags"], strict=True)
+        return " ".join(f"{word}/{tag}" for word, tag in pairs)
+
+    def _predictions(
+        self, model: nn.Module, sentences: Sequence[Sequence[str]]
+    ) -> Iterator[dict[str, Any]]:
+        full = [words for words in sentences if words]
+        rows: Iterator[tuple[list[str], list[float]]] = iter(())
+        if full:
+            with torch.inference_mode():
+                batch = self.collate(full)
+                scores = model(batch)
+                tags = self._best(scores, batch.lengths)
+                likely = scores.softmax(2).gather(2, tags[:, :, None])[:, :, 0].tolist()
+            names = [[self.tags[id] for id in row] for row in tags.tolist()]
+            rows = zip(names, likely, strict=True)
+        for words in sentences:
+            names_here, likely_here = next(rows) if words else ([], [])
+            tags_here = names_here[: len(words)]
+            prediction: dict[str, Any] = {"words": list(words), "tags": tags_here}
+            prediction["probabilities"] = [round(p, 6) for p in likely_here[: len(words)]]
+            if self.has_entities:
+                prediction["entities"] = [
+                    {"type": e.type, "start": e.start, "stop": e.stop} for e in entities(tags_here)
+                ]
+            yield prediction
+
+    def _measure(
+        self, model: nn.Module, examples: Sequence[TaggedSentence]
+    ) -> tuple[float, list[list[str]]]:
+        """Return the mean loss and the predicted tags of each sentence."""
+        predicted: list[list[str]] = [[] for _ in examples]
+        total, count = 0.0, 0
+        with torch.inference_mode():
+            for indices in self.in_batches(examples):
+                some = [examples[index] for index in indices]
+                batch = self.collate([example.words for example in some])
+                scores = model(batch)
+                loss, terms = _loss(scores, self.targets(some))
+                total, count = total + loss.item(), count + terms
+                for index, row in zip(indices, self._best(scores, batch.lengths), strict=True):
+                    tags = [self.tags[id] for id in row.tolist()]
+                    predicted[index] = tags[: self.length(examples[index])]
+        return total / count, predicted
+
+    def _best(self, scores: Tensor, lengths: Tensor) -> Tensor:
+        if self._transitions is None:
+            return scores.argmax(dim=2)
+        return best_path(scores, lengths, self._transitions)
+
+    def _scores(
+        self, examples: Sequence[TaggedSentence], predicted: Sequence[Sequence[str]]
+    ) -> dict[str, float]:
+        right = [
+            tag == other
+            for example, tags in zip(examples, predicted, strict=True)
+            for tag, other in zip(example.tags, tags, strict=True)
+        ]
+        scores = {"accuracy": sum(right) / len(right)}
+        if self.has_entities:
+            score, _ = score_spans([example.tags for example in examples], predicted)
+            scores |= {"precision": score.precision, "recall": score.recall, "f1": score.f1}
+        return scores
+
+    def _spell(self, word: str) -> Tensor:
+        if len(word) > 2 * _LETTERS_KEPT:
+            word = word[:_LETTERS_KEPT] + word[-_LETTERS_KEPT:]
+        return torch.tensor([self._letter_ids.get(letter, 0) for letter in word])
+
+
+def normal(word: str) -> str:
+    """Return a word as the vocabulary has it: in lower case, 0 for every digit."""
+    return re.sub(r"\d", "0", word.lower())
+
+
+def _loss(scores: Tensor, targets: Tensor) -> tuple[Tensor, int]:
+    loss = F.cross_entropy(
+        scores.flatten(0, 1), targets.flatten(), ignore_index=IGNORE, reduction="sum"
+    )
+    return loss, int((targets != IGNORE).sum())
+
+
+def _tags(sentences: Iterable[TaggedSentence]) -> list[str]:
+    return sorted({tag for sentence in sentences for tag in sentence.tags})
+
+
+def _unseen(where: str, sentences: Sequence[TaggedSentence], known: Sequence[str]) -> list[str]:
+    """Return a note on the words whose tags the training part lacks.
+
+    Raises:
+        DataError: There is no word with a known tag.
+    """
+    others = Counter(tag for s in sentences for tag in s.tags if tag not in set(known))
+    if not others:
+        return []
+    if others.total() == sum(len(sentence.tags) for sentence in sentences):
+        message = f"{where}: none of its tags occurs in the training part: {', '.join(others)}"
+        raise DataError(message[:300], "is it the right column?")
+    names = ", ".join(sorted(others)[:5]) + (" ..." if len(others) > 5 else "")
+    words = f"{others.total():,} words have" if others.total() > 1 else "1 word has"
+    return [
+        f"{where}: {words} tags that the training part lacks ({names}): they count as errors, "
+        f"and not in the loss"
+    ]
