@@ -108,7 +108,7 @@ def train_tag(
             model={
                 "cell": cell,
                 "hidden_size": hidden_size,
-                "num_layers": layers or default_num_layers(cell),
+                "num_layers": default_num_layers(cell) if layers is None else layers,
                 "delay": delay,
                 "embedding_size": embedding_size,
                 "letter_size": letter_size,
