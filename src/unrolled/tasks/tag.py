@@ -4,10 +4,8 @@ The words are those of the file: a sentence is not cut into words here, but for 
 predicted from, one sentence a line, its words between blanks.
 """
 
-import re
 from collections import Counter
-from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Sequence
 from itertools import islice
 from pathlib import Path
 from typing import Any, Self
@@ -19,53 +17,19 @@ from torch.nn import functional as F
 from unrolled.data.batching import pad
 from unrolled.data.columns import IGNORE
 from unrolled.data.conll import TaggedSentence, parse_conll, read_conll
+from unrolled.data.letters import Alphabet, without_case
 from unrolled.data.source import Source
-from unrolled.data.split import split
 from unrolled.data.words import WordVocabulary
-from unrolled.errors import DataError, OptionError
 from unrolled.generation.tag_path import best_path, iob2_transitions, may_follow
 from unrolled.models.tagger import Sentences, Tagger, TaggerConfig
+from unrolled.tasks.tag_sentences import TagOptions, read_parts, tags_of, unseen_tags
 from unrolled.tasks.task import Splits, Task
 from unrolled.training.metrics.spans import entities, has_spans, score_spans
 
 __all__ = ["TagOptions", "TagTask"]
 
 _CONLL = (".conllu", ".conllup", ".conll", ".bio", ".iob", ".iob2")
-_LETTERS_KEPT = 16  # at each end of a longer word
 _SENTENCES_AT_ONCE = 64
-
-
-@dataclass(frozen=True, kw_only=True)
-class TagOptions:
-    """How tagged sentences are read.
-
-    Args:
-        file: CoNLL-U or CoNLL, learned from.
-        column: Of the tags, as in `data.conll.read_conll`.
-        held_out_file: The sentences that choose the best weights; if None, a part of `file`.
-        test_file: The sentences that are measured on at the end; if None, a part of `file`.
-        held_out: The part of `file` that is held out where there is no file for it, in (0, 1).
-        test: The part of `file` to measure on where there is no file for it, in [0, 1).
-        encoding: Of the files.
-        seed: Of the split.
-    """
-
-    file: str
-    column: str | None = None
-    held_out_file: str | None = None
-    test_file: str | None = None
-    held_out: float = 0.1
-    test: float = 0.1
-    encoding: str = "utf-8"
-    seed: int = 0
-
-    def __post_init__(self) -> None:
-        if not 0 < self.held_out < 1:
-            raise OptionError(
-                f"held_out must be a part of the data, in (0, 1), got {self.held_out}"
-            )
-        if not 0 <= self.test < 1:
-            raise OptionError(f"test must be a part of the data, in [0, 1), got {self.test}")
 
 
 class TagTask(Task[TaggedSentence]):
@@ -75,7 +39,7 @@ class TagTask(Task[TaggedSentence]):
         options: How the sentences are read.
         tags: Those of the training part.
         words: Those of the training part, in lower case and with 0 for every digit.
-        letters: Those of the training part, in order.
+        alphabet: The letters of the training part.
         is_iob2: Whether the tags mark entities in IOB2, which predictions then keep to.
     """
 
@@ -90,17 +54,16 @@ class TagTask(Task[TaggedSentence]):
         options: TagOptions,
         tags: Sequence[str],
         words: WordVocabulary,
-        letters: str,
+        alphabet: Alphabet,
         is_iob2: bool,
     ) -> None:
         super().__init__(options)
         self.tags = tuple(tags)
         self.words = words
-        self.letters = letters
+        self.alphabet = alphabet
         self.is_iob2 = is_iob2
         self.has_entities = has_spans(tags)
         self._tag_ids = {tag: id for id, tag in enumerate(self.tags)}
-        self._letter_ids = {letter: id for id, letter in enumerate(letters, start=1)}
         self._transitions = iob2_transitions(self.tags) if is_iob2 else None
 
     @classmethod
@@ -117,60 +80,47 @@ class TagTask(Task[TaggedSentence]):
             DataError: A file cannot be read, a line is broken, or the training part has one tag.
             OptionError: There is no such column.
         """
-        whole, notes = read_conll(Path(options.file), options.column, options.encoding)
-        indices = split(
-            [sentence.words for sentence in whole],
-            held_out=0.0 if options.held_out_file else options.held_out,
-            test=0.0 if options.test_file else options.test,
-            seed=options.seed,
-        )
-        training, held_out, test = ([whole[index] for index in part] for part in indices)
-        known = _tags(training)
-        if len(known) == 1:
-            message = f"{options.file}: all words of the training part have one tag, {known[0]}"
-            raise DataError(message, "there is nothing to learn: is it the right column?")
-        for part, file in ((held_out, options.held_out_file), (test, options.test_file)):
-            if file is not None:
-                sentences, more = read_conll(Path(file), options.column, options.encoding)
-                part += sentences
-                notes += more
-        notes += _unseen("held-out part", held_out, known) + _unseen("test part", test, known)
-        return Splits(training, held_out, test, notes)
+        return read_parts(options)
 
     @classmethod
     def fit(cls, options: TagOptions, training: Sequence[TaggedSentence]) -> Self:
         """Return the task with the tags, words and letters of its training part."""
         words = WordVocabulary.from_sentences(
-            [normal(word) for word in sentence.words] for sentence in training
+            [without_case(word) for word in sentence.words] for sentence in training
         )
-        counts = Counter(letter for s in training for word in s.words for letter in word)
-        letters = "".join(sorted(letter for letter, count in counts.items() if count > 1))
-        tags = _tags(training)
+        alphabet = Alphabet.from_words(word for s in training for word in s.words)
+        tags = tags_of(training)
         is_iob2 = has_spans(tags) and {tag[0] for tag in tags} <= set("BIO")
         is_iob2 = is_iob2 and all(
             may_follow(*pair)
             for s in training
             for pair in zip(("O", *s.tags), s.tags, strict=False)
         )
-        return cls(options, tags, words, letters, is_iob2)
+        return cls(options, tags, words, alphabet, is_iob2)
 
     def to_dict(self) -> dict[str, Any]:
         """Return the tags, the words and the letters."""
-        fitted = {"tags": list(self.tags), "letters": self.letters, "is_iob2": self.is_iob2}
+        fitted = {
+            "tags": list(self.tags),
+            "letters": self.alphabet.letters,
+            "is_iob2": self.is_iob2,
+        }
         return fitted | self.words.to_dict()
 
     @classmethod
     def from_dict(cls, options: TagOptions, content: dict[str, Any]) -> Self:
         """Return the task that `to_dict` described."""
         words = WordVocabulary.from_dict(content)
-        return cls(options, content["tags"], words, content["letters"], content["is_iob2"])
+        return cls(
+            options, content["tags"], words, Alphabet(content["letters"]), content["is_iob2"]
+        )
 
     @property
     def sizes(self) -> dict[str, int]:
         """Numbers of words, letters and tags."""
         return {
             "vocabulary_size": len(self.words),
-            "alphabet_size": len(self.letters) + 1,
+            "alphabet_size": len(self.alphabet),
             "num_classes": len(self.tags),
         }
 
@@ -182,15 +132,17 @@ class TagTask(Task[TaggedSentence]):
         """Return the words of sentences as a batch, each different word spelled once."""
         index: dict[str, int] = {}
         spellings = [[index.setdefault(w, len(index)) for w in words] for words in sentences]
-        words, lengths = pad([self.words.encode([normal(w) for w in ws]) for ws in sentences])
-        letters, letter_lengths = pad([self._spell(word) for word in index])
-        places, _ = pad([torch.tensor(row) for row in spellings])
-        return Sentences(words, lengths, places, letters, letter_lengths)
+        words = [self.words.encode([without_case(w) for w in words]) for words in sentences]
+        spelled = [self.alphabet.encode(word) for word in index]
+        padded, lengths = pad(words)
+        return Sentences(
+            padded, lengths, _rows(spellings), _rows(spelled), torch.tensor(list(map(len, spelled)))
+        )
 
     def targets(self, examples: Sequence[TaggedSentence]) -> Tensor:
         """Return the tags as numbers, (B, T), `IGNORE` for padding and for unknown tags."""
-        rows = [torch.tensor([self._tag_ids.get(t, IGNORE) for t in e.tags]) for e in examples]
-        return pad(rows, IGNORE)[0]
+        rows = [[self._tag_ids.get(tag, IGNORE) for tag in example.tags] for example in examples]
+        return _rows(rows, IGNORE)
 
     def loss(self, model: nn.Module, examples: Sequence[TaggedSentence]) -> tuple[Tensor, int]:
         """Return the sum of the cross-entropies of the tags in nats, and the number of words."""
@@ -209,7 +161,7 @@ class TagTask(Task[TaggedSentence]):
             tag == other
             for example, tags in zip(examples, predicted, strict=True)
             for word, tag, other in zip(example.words, example.tags, tags, strict=True)
-            if normal(word) not in self.words
+            if without_case(word) not in self.words
         ]
         metrics: dict[str, Any] = {"loss": loss, **self._scores(examples, predicted)}
         metrics["accuracy_unseen_words"] = sum(unseen) / len(unseen) if unseen else None
@@ -240,7 +192,7 @@ class TagTask(Task[TaggedSentence]):
     def read_examples(self, path: Path) -> tuple[list[TaggedSentence], list[str]]:
         """Return the sentences of a file in the format of the training, and notes."""
         sentences, notes = read_conll(path, self.options.column, self.options.encoding)
-        return sentences, notes + _unseen(str(path), sentences, self.tags)
+        return sentences, notes + unseen_tags(str(path), sentences, self.tags)
 
     def predict(self, model: nn.Module, source: Source, **options: Any) -> Iterator[dict[str, Any]]:
         """Yield for each sentence its words, their tags and how likely each is by itself.
@@ -324,15 +276,11 @@ class TagTask(Task[TaggedSentence]):
             scores |= {"precision": score.precision, "recall": score.recall, "f1": score.f1}
         return scores
 
-    def _spell(self, word: str) -> Tensor:
-        if len(word) > 2 * _LETTERS_KEPT:
-            word = word[:_LETTERS_KEPT] + word[-_LETTERS_KEPT:]
-        return torch.tensor([self._letter_ids.get(letter, 0) for letter in word])
 
-
-def normal(word: str) -> str:
-    """Return a word as the vocabulary has it: in lower case, 0 for every digit."""
-    return re.sub(r"\d", "0", word.lower())
+def _rows(rows: Sequence[Sequence[int]], value: int = 0) -> Tensor:
+    """Return rows of numbers as one tensor, the shorter filled up: faster than a tensor a row."""
+    width = max(map(len, rows))
+    return torch.tensor([[*row, *[value] * (width - len(row))] for row in rows])
 
 
 def _loss(scores: Tensor, targets: Tensor) -> tuple[Tensor, int]:
@@ -340,27 +288,3 @@ def _loss(scores: Tensor, targets: Tensor) -> tuple[Tensor, int]:
         scores.flatten(0, 1), targets.flatten(), ignore_index=IGNORE, reduction="sum"
     )
     return loss, int((targets != IGNORE).sum())
-
-
-def _tags(sentences: Iterable[TaggedSentence]) -> list[str]:
-    return sorted({tag for sentence in sentences for tag in sentence.tags})
-
-
-def _unseen(where: str, sentences: Sequence[TaggedSentence], known: Sequence[str]) -> list[str]:
-    """Return a note on the words whose tags the training part lacks.
-
-    Raises:
-        DataError: There is no word with a known tag.
-    """
-    others = Counter(tag for s in sentences for tag in s.tags if tag not in set(known))
-    if not others:
-        return []
-    if others.total() == sum(len(sentence.tags) for sentence in sentences):
-        message = f"{where}: none of its tags occurs in the training part: {', '.join(others)}"
-        raise DataError(message[:300], "is it the right column?")
-    names = ", ".join(sorted(others)[:5]) + (" ..." if len(others) > 5 else "")
-    words = f"{others.total():,} words have" if others.total() > 1 else "1 word has"
-    return [
-        f"{where}: {words} tags that the training part lacks ({names}): they count as errors, "
-        f"and not in the loss"
-    ]
