@@ -270,10 +270,11 @@ class TagTask(Task[TaggedSentence]):
             for example, tags in zip(examples, predicted, strict=True)
             for tag, other in zip(example.tags, tags, strict=True)
         ]
-        scores = {"accuracy": sum(right) / len(right)}
+        scores = {}
         if self.has_entities:
             score, _ = score_spans([example.tags for example in examples], predicted)
-            scores |= {"precision": score.precision, "recall": score.recall, "f1": score.f1}
+            scores = {"f1": score.f1, "precision": score.precision, "recall": score.recall}
+        scores["accuracy"] = sum(right) / len(right)
         return scores
 
 
