@@ -1,4 +1,5 @@
 import inspect
+import io
 import json
 from collections.abc import Callable
 from dataclasses import fields
@@ -35,7 +36,9 @@ def train(unrolled: Callable[..., Any], file: Path) -> Callable[..., Any]:
     return lambda *options: unrolled("train", "tag", file, "--run", "run", *SMALL, *options)
 
 
-def test_train_predict_evaluate_and_resume_work_together(unrolled, train, file) -> None:
+def test_train_predict_evaluate_and_resume_work_together(
+    unrolled, train, file, monkeypatch
+) -> None:
     trained = train("--learning-rate", 0.05, "--batch-size", 4, "--dropout", 0)
     assert (trained.code, trained.out) == (0, "")
     assert "always NOUN" in trained.err
@@ -49,6 +52,17 @@ def test_train_predict_evaluate_and_resume_work_together(unrolled, train, file) 
     assert written.out.splitlines()[1].startswith("Rui/")
     predictions = unrolled("predict", "run", "in.txt", "--json").out.splitlines()
     assert json.loads(predictions[0])["words"] == ["Ana", "vende", "tudo", "."]
+
+    monkeypatch.setattr("sys.stdin", io.TextIOWrapper(io.BytesIO(b"Eva come\n\nAna vende\n")))
+    lines = unrolled("predict", "run", "-").out.split("\n")
+    assert [line.split("/")[0] for line in lines] == ["Eva", "", "Ana", ""]
+
+    Path("bad.conll").write_text("Ana\tNOUN\ncome\n")
+    refused = unrolled("predict", "run", "bad.conll")
+    assert refused.code == 1
+    assert "bad.conll, line 2: 2 columns between tabs or blanks expected" in refused.err
+    refused = unrolled("predict", "run", "in.txt", "--beam", 2)
+    assert "--beam is not for tag" in refused.err
 
     measured = json.loads(unrolled("evaluate", "run", file, "--json").out)
     assert (measured["num_examples"], measured["num_words"]) == (36, 144)
