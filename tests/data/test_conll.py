@@ -168,9 +168,11 @@ def test_another_encoding_is_an_error_with_its_line_or_is_read_as_told(write) ->
         read_conll(path.with_name("none.conll"))
 
 
-def test_a_sentence_of_100000_words_is_read(write) -> None:
-    sentences, _ = read_conll(write("a.conll", "word O\n" * 100_000))
-    assert [len(sentence.words) for sentence in sentences] == [100_000]
+def test_a_sentence_that_does_not_end_is_an_error_with_its_line(write) -> None:
+    with pytest.raises(DataError, match=r"a\.conll, line 5001: a sentence of over 5,000 words"):
+        read_conll(write("a.conll", "word O\n" * 100_000))
+    [sentence], _ = read_conll(write("b.conll", "word O\n" * 5_000))
+    assert len(sentence.words) == 5_000
 
 
 def test_words_alone_are_enough_to_predict_from() -> None:

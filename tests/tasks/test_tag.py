@@ -204,8 +204,16 @@ def test_data_that_cannot_be_learned_from_are_refused(tmp_path: Path) -> None:
             replace(TagOptions(file="x"), **options)
 
 
-def test_a_sentence_of_100000_words_is_tagged() -> None:
-    task = task_of(TaggedSentence(("Ana", "ama"), ("NOUN", "VERB")))
+def test_a_line_of_100000_words_is_no_sentence(trained: Prepared, tmp_path: Path) -> None:
+    path = tmp_path / "in.txt"
+    path.write_text("Dona Ana\n" + "word " * 100_000)
+    predictions = trained.task.predict(trained.trainer.model.eval(), Source(path))
+    with pytest.raises(DataError, match=r"in\.txt, line 2: 100,000 words, at most 5,000"):
+        list(predictions)
+
+
+def test_the_longest_sentence_that_is_read_is_tagged() -> None:
+    task = task_of(IOB2)
     model = Tagger(TaggerConfig(**task.sizes, hidden_size=2, embedding_size=2, letter_size=2))
-    long = TaggedSentence(("Ana", "ama") * 50_000, ("NOUN", "VERB") * 50_000)
-    assert task.evaluate(model.eval(), [long])["num_words"] == 100_000
+    long = TaggedSentence(("Ana", "ama") * 2_500, ("B-PER", "O") * 2_500)
+    assert task.evaluate(model.eval(), [long, IOB2])["num_words"] == 5_003

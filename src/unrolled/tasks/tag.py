@@ -16,19 +16,18 @@ from torch.nn import functional as F
 
 from unrolled.data.batching import pad
 from unrolled.data.columns import IGNORE
-from unrolled.data.conll import TaggedSentence, parse_conll, read_conll
+from unrolled.data.conll import TaggedSentence, read_conll
 from unrolled.data.letters import Alphabet, without_case
 from unrolled.data.source import Source
 from unrolled.data.words import WordVocabulary
 from unrolled.generation.tag_path import best_path, iob2_transitions, may_follow
 from unrolled.models.tagger import Sentences, Tagger, TaggerConfig
-from unrolled.tasks.tag_sentences import TagOptions, read_parts, tags_of, unseen_tags
+from unrolled.tasks.tag_sentences import TagOptions, read_parts, tags_of, unseen_tags, untagged
 from unrolled.tasks.task import Splits, Task
 from unrolled.training.metrics.spans import entities, has_spans, score_spans
 
 __all__ = ["TagOptions", "TagTask"]
 
-_CONLL = (".conllu", ".conllup", ".conll", ".bio", ".iob", ".iob2")
 _SENTENCES_AT_ONCE = 64
 
 
@@ -201,11 +200,7 @@ class TagTask(Task[TaggedSentence]):
         ignored; any other input has a sentence in each line, its words between blanks.
         """
         assert not options
-        if source.path is not None and source.path.name.lower().endswith(_CONLL):
-            parsed = parse_conll(source.lines(), source.name, tagged=False)
-            sentences: Iterator[Sequence[str]] = (sentence.words for sentence in parsed)
-        else:
-            sentences = (line.split() for line in source.lines())
+        sentences = untagged(source)
         at_once = 1 if source.path is None else _SENTENCES_AT_ONCE  # standard input: as they come
         while batch := list(islice(sentences, at_once)):
             yield from self._predictions(model, batch)

@@ -4,16 +4,19 @@ Not here: the format of the files (`data/conll.py`), and what is learned (`tag.p
 """
 
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from unrolled.data.conll import TaggedSentence, read_conll
+from unrolled.data.conll import MAX_WORDS, TaggedSentence, parse_conll, read_conll
+from unrolled.data.source import Source
 from unrolled.data.split import split
 from unrolled.errors import DataError, OptionError
 from unrolled.tasks.task import Splits
 
-__all__ = ["TagOptions", "read_parts", "tags_of", "unseen_tags"]
+__all__ = ["TagOptions", "read_parts", "tags_of", "unseen_tags", "untagged"]
+
+_CONLL = (".conllu", ".conllup", ".conll", ".bio", ".iob", ".iob2")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -101,3 +104,21 @@ def unseen_tags(where: str, sentences: Sequence[TaggedSentence], known: Iterable
         f"{where}: {words} tags that the training part lacks ({names}): they count as errors, "
         f"and not in the loss"
     ]
+
+
+def untagged(source: Source) -> Iterator[Sequence[str]]:
+    """Yield the words of each sentence of an input, which need no tags.
+
+    Raises:
+        DataError: The input cannot be read, a line is broken, or a sentence is too long.
+    """
+    if source.path is not None and source.path.name.lower().endswith(_CONLL):
+        for sentence in parse_conll(source.lines(), source.name, tagged=False):
+            yield sentence.words
+        return
+    for number, line in enumerate(source.lines(), start=1):
+        words = line.split()
+        if len(words) > MAX_WORDS:
+            message = f"{source.name}, line {number}: {len(words):,} words, at most {MAX_WORDS:,}"
+            raise DataError(message, "a line is a sentence")
+        yield words
