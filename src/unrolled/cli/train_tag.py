@@ -9,7 +9,7 @@ from unrolled.cli import options
 
 __all__ = ["train_tag"]
 
-_DEFAULT_EPOCHS = 10.0
+_DEFAULT_EPOCHS = 8.0
 
 
 def train_tag(
@@ -56,7 +56,7 @@ def train_tag(
         int, options.model_option(help="Features of a word's letters from each end; 0 for none.")
     ] = 50,
     kernel_size: options.KernelSize = None,
-    dropout: options.Dropout = 0.5,
+    dropout: options.Dropout = 0.33,
     word_dropout: Annotated[
         float, options.model_option(help="Part of the words to take for unknown ones.")
     ] = 0.1,

@@ -98,7 +98,7 @@ class TaggerConfig:
     embedding_size: int = 100
     letter_size: int = 50
     word_dropout: float = 0.1
-    dropout: float = 0.5
+    dropout: float = 0.33
     kernel_size: int | None = None
 
     def __post_init__(self) -> None:
