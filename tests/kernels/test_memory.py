@@ -222,9 +222,7 @@ def test_training_uses_its_blocks_again_and_a_kept_graph_its_own(monkeypatch):
     gradients(second)
     assert all(map(torch.equal, gradients(first), expected))
     del first, second
-    assert (arena.used_bytes, arena.kept_bytes) == (
-        0,
-        3 * used,
-    )  # the first ran again for its second pass
+    # the first ran again for its second pass
+    assert (arena.used_bytes, arena.kept_bytes) == (0, 3 * used)
     assert all(map(torch.equal, gradients(layer(x)[0]), expected))
     assert arena.kept_bytes == 3 * used
