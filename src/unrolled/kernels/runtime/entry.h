@@ -167,7 +167,7 @@ void unrolled_backward(ParallelFor parallel_for, Call *c) {
         gradient_work(g) + (input ? N * INPUT_COLUMNS * H * I : 0), finish_piece, &b);
     if (!more) break;
     g->begin = g->end;
-    g->end = MIN(g->begin + PACKED_BLOCKS * BLOCK_DEPTH, N);
+    g->end = MIN(g->begin + packed_depth(c), N);
   }
 }
 

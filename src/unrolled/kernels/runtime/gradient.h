@@ -10,7 +10,7 @@
 
 #define BLOCK_DEPTH 1024             /* n at once: a panel of b stays in the second cache */
 #define BLOCK_ROWS (16 * PLAIN_ROWS) /* rows of the result at once: their part of a does too */
-#define PACKED_BLOCKS 8              /* blocks of b that are packed at once */
+#define PACKED_FLOATS (4l << 20)     /* of b, at once: it is read again and again from the last cache */
 
 #define MOST_FACTORS (2 + APPLIED_COLUMNS + PARAMETERS)
 
@@ -22,7 +22,7 @@ typedef struct {
   long b_stride, columns;
   float *out;            /* [., columns], or NULL */
   float *sums;           /* [.], or NULL */
-  float *packed;         /* [PACKED_BLOCKS] blocks of b */
+  float *packed;         /* [packed_depth, packed columns], block after block */
 } Factor;
 
 /* Columns of the gates, in floats, that have the same factors: those are packed once for all. */
@@ -47,17 +47,22 @@ INL long packed_columns(long columns) { return PANELS(columns) * PANEL; }
 INL long group_floats(long depth) { return depth * PLAIN_ROWS + W; }
 INL long packed_a_floats(void) { return BLOCK_ROWS / PLAIN_ROWS * group_floats(BLOCK_DEPTH); }
 
-/* Floats of the packed blocks of a factor with so many columns. */
-INL long packed_b_floats(const Call *c, long columns) {
-  return MIN(PACKED_BLOCKS * BLOCK_DEPTH, c->num_rows) * packed_columns(columns);
+/* Floats of packed b for each n. */
+INL long all_packed_columns(const Call *c) {
+  const long hidden = APPLIED_COLUMNS + (RECURRENT_COLUMNS > 0);
+  return (c->d_weight_ih ? packed_columns(c->input_size) : 0) +
+         (c->d_weight_hh ? hidden * packed_columns(H_OF(c)) : 0);
+}
+
+/* How many n are packed at once. */
+INL long packed_depth(const Call *c) {
+  const long blocks = PACKED_FLOATS / (BLOCK_DEPTH * MAX(1, all_packed_columns(c)));
+  return MIN(MAX(1, blocks) * BLOCK_DEPTH, c->num_rows);
 }
 
 /* Floats of all that is packed for the weights' gradients. */
 INL long gradient_floats(const Call *c) {
-  const long H = H_OF(c), hidden = APPLIED_COLUMNS + (RECURRENT_COLUMNS > 0);
-  return packed_a_floats() * c->num_threads +
-         (c->d_weight_ih ? packed_b_floats(c, c->input_size) : 0) +
-         (c->d_weight_hh ? hidden * packed_b_floats(c, H) : 0);
+  return packed_a_floats() * c->num_threads + packed_depth(c) * all_packed_columns(c);
 }
 
 /* The row of the result that belongs to column j of the gates. */
@@ -207,7 +212,7 @@ static void gradient_piece(const Gradient *g, long piece, long thread) {
 static void add_factor(Gradient *g, Factor factor, float **memory) {
   if (!factor.count || (!factor.out && !factor.sums)) return;
   factor.packed = *memory;
-  if (factor.out) *memory += packed_b_floats(g->call, factor.columns);
+  if (factor.out) *memory += packed_depth(g->call) * packed_columns(factor.columns);
   g->factors[g->num_factors++] = factor;
 }
 
@@ -252,7 +257,7 @@ static void plan_gradient(Gradient *g, const Call *c, float *memory) {
     g->num_pieces += pieces;
   }
   g->begin = 0;
-  g->end = MIN(PACKED_BLOCKS * BLOCK_DEPTH, c->num_rows);
+  g->end = packed_depth(c);
 }
 
 /* Pieces of gradient_pack_piece, and multiply-adds of those of gradient_piece, for begin..end. */
