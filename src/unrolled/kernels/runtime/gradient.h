@@ -10,7 +10,7 @@
 
 #define BLOCK_DEPTH 1024             /* n at once: a panel of b stays in the second cache */
 #define BLOCK_ROWS (16 * PLAIN_ROWS) /* rows of the result at once: their part of a does too */
-#define PACKED_FLOATS (4l << 20)     /* of b, at once: it is read again and again from the last cache */
+#define PACKED_FLOATS (4l << 20)     /* of b at once: it is read again and again, from the last cache */
 
 #define MOST_FACTORS (2 + APPLIED_COLUMNS + PARAMETERS)
 
