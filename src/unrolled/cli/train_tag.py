@@ -62,7 +62,12 @@ def train_tag(
     ] = 0.1,
     run: options.RunPath = None,
     minutes: options.Minutes = None,
-    epochs: options.Epochs = None,
+    epochs: Annotated[
+        float | None,
+        options.training_option(
+            help="Passes over the data.", show_default=f"{_DEFAULT_EPOCHS:g}, unless minutes"
+        ),
+    ] = None,
     batch_size: options.BatchSize = 32,
     learning_rate: options.LearningRate = 4e-3,
     clip_norm: options.ClipNorm = 1.0,
