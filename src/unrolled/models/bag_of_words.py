@@ -58,7 +58,7 @@ class BagOfWords:
         optimizer = torch.optim.LBFGS(
             [weight, bias],
             max_iter=_MAX_ITERATIONS,
-            tolerance_grad=1e-6 * len(texts),
+            tolerance_grad=1e-5 * len(texts),
             line_search_fn="strong_wolfe",
         )
 

@@ -105,8 +105,8 @@ class Classifier(nn.Module):
           | sum of a_t h_t          attention, a = softmax over t of v' tanh(W h_t + b)
         scores = U p + d,    p(class = c) = softmax(scores)_c
 
-    A sequence without steps has p = 0. Initial values are torch's, but the embedding's are drawn with
-    a standard deviation of 0.1.
+    A sequence without steps has p = 0. Initial values are those of torch, but the
+    embedding has a standard deviation of 0.1.
 
     Args:
         config: The sizes and the cell.
