@@ -92,9 +92,10 @@ def test_what_is_left_out_or_cut_is_counted_and_its_first_place_named(write):
     assert len(examples) == 41
     assert examples[-1].content == "word " * 200
     lacking, long = notes
-    assert "2 of 43 examples lack content or class" in lacking
+    assert "left out for lack of content or class: 2 of 43 examples" in lacking
     assert lacking.endswith("t.csv, line 42")
-    assert "1 examples are longer than 1,000 characters" in long
+    assert "only the first 1,000 characters are read" in long
+    assert "of 1 of 41 examples" in long
     assert long.endswith("t.csv, line 44")
 
 
@@ -102,7 +103,7 @@ def test_missing_numbers_and_empty_cases_are_counted(write):
     path = write("t.ts", f"{HEADER}1,?:2,NaN:a\n::b\n1:2:b\n")
     examples, notes = read_examples(options(path), path)
     assert [example.label for example in examples] == ["a", "b"]
-    assert "1 of 3 examples lack content" in notes[0]
+    assert "1 of 3 examples" in notes[0]
     assert "2 of 6 numbers are missing" in notes[1]
 
 
@@ -180,6 +181,7 @@ def test_files_are_named_as_a_command_line_names_them(write, tmp_path, monkeypat
     write("a=b.txt", "x")
     here = str(tmp_path)
     assert named_files(["t.csv"]) == ((f"{here}/t.csv",), ())
+    assert named_files(["t.csv", "u.csv"])[1] == ()
     assert named_files(["T.TS"]) == ((f"{here}/T.TS",), ())
     assert named_files(["a=b.txt", "pos=c.txt"]) == (
         (f"{here}/a=b.txt", f"{here}/c.txt"),
