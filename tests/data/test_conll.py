@@ -158,7 +158,7 @@ def test_a_missing_column_is_named_with_those_there_are(write) -> None:
 
 def test_another_encoding_is_an_error_with_its_line_or_is_read_as_told(write) -> None:
     path = write("a.conll", BIO.encode() + "é O\n".encode("latin-1"))
-    with pytest.raises(DataError, match=r"a\.conll: not utf-8 text at byte 32 in line 5"):
+    with pytest.raises(DataError, match=r"a\.conll: not utf-8 text in line 5, at byte 32 of"):
         read_conll(path)
     sentences, _ = read_conll(path, encoding="latin-1")
     assert sentences[-1].words == ("Rio", "é")

@@ -19,7 +19,7 @@ from dataclasses import dataclass
 from itertools import chain
 from pathlib import Path
 
-from unrolled.data.text import read_text
+from unrolled.data.text import read_text, split_lines
 from unrolled.errors import DataError, OptionError
 
 __all__ = ["MAX_WORDS", "TaggedSentence", "parse_conll", "read_conll"]
@@ -66,7 +66,7 @@ def read_conll(
         DataError: The file cannot be read, a line is broken (it says which), or there is no word.
         OptionError: There is no such column, or no such encoding.
     """
-    lines = re.split(r"\r\n|\r|\n", read_text([path], encoding))
+    lines = split_lines(read_text([path], encoding))
     counts: Counter[str] = Counter()
     sentences = list(parse_conll(lines, str(path), column, counts=counts))
     if not sentences:
