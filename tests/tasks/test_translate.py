@@ -110,11 +110,11 @@ def test_a_limit_draws_pairs_by_its_seed_and_says_so(file):
     assert make(TranslateTask, file, limit=240)[1].notes == []
 
 
-def test_vocabularies_come_from_the_training_part_alone(file):
-    task, splits = make(TranslateTask, file, tokens="char")
-    task = TranslateTask.fit(task.options, [Pair("ab", "cd")])
+def test_vocabularies_come_from_the_training_part_and_what_occurs_once_is_unknown(file):
+    task, _ = make(TranslateTask, file, tokens="char")
+    task = TranslateTask.fit(task.options, [Pair("abab", "cdcdcde")])
     assert task.sizes == {"source_size": 3 + 2, "target_size": 3 + 2}
-    assert splits.test
+    assert task.encoded(Pair("abx", "cde"))[0].tolist() == [3, 4, 0, 2]
 
 
 # ---- the loss -----------------------------------------------------------------------------------

@@ -136,9 +136,14 @@ class TranslationTask(Task[Pair]):
 
     @classmethod
     def fit(cls, options: TranslationOptions, training: Sequence[Pair]) -> Self:
-        """Return the task with the vocabularies of the training part."""
+        """Return the task with the vocabularies of the training part.
+
+        Words and characters that occur once there stand for all that are unknown.
+        """
         source, target = (
-            SentenceVocabulary.from_sentences(options.tokens, side, options.vocabulary_size)
+            SentenceVocabulary.from_sentences(
+                options.tokens, side, options.vocabulary_size, min_count=2
+            )
             for side in ([pair.source for pair in training], [pair.target for pair in training])
         )
         longest = max(len(target.encode(pair.target)) for pair in training)
