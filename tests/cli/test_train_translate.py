@@ -80,10 +80,13 @@ def test_what_cannot_be_is_refused_in_one_line_and_no_folder_is_made(
 @pytest.mark.parametrize("attention", ["multiplicative", "none"])
 def test_attention_and_the_encoder_are_chosen(unrolled, pairs, tmp_path, attention):
     options = ("--attention", attention, "--no-bidirectional", "--cell", "conv")
+    options = (*options, "--sampling", "0.5", "--label-smoothing", "0", "--parameters", "40000")
     done = unrolled("train", "translate", pairs, "--run", "run", *SMALL, *NAMED, *options)
     assert done.code == 0, done.err
     model = json.loads((tmp_path / "run" / "config.json").read_text())["model"]
-    assert (model["attention"], model["bidirectional"]) == (attention, False)
+    chosen = (model["attention"], model["bidirectional"], model["sampling"])
+    assert chosen == (attention, False, 0.5)
+    assert model["hidden_size"] != 8
     (tmp_path / "in.txt").write_text("one and two\n")
     found = json.loads(unrolled("predict", "run", "in.txt", "--json").out)
     assert ("attention" in found) == (attention != "none")
