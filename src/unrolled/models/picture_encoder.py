@@ -17,6 +17,7 @@ batch, and there are no running averages to keep.
 """
 
 from dataclasses import dataclass
+from itertools import pairwise
 
 import torch
 from torch import Tensor, nn
@@ -67,7 +68,7 @@ class PictureEncoderConfig:
     @property
     def memory_size(self) -> int:
         """M, features of each place of the grid."""
-        return self.channels * 2 ** min(self.num_stages - 1, 3)
+        return self.channels << (self.num_stages - 1)
 
     @property
     def grid_size(self) -> int:
@@ -114,10 +115,7 @@ class PictureEncoder(nn.Module):
         self.config = config
         widths = [3, *(config.channels * 2**stage for stage in range(config.num_stages))]
         self.stages = nn.Sequential(
-            *(
-                _Stage(width, further, config.dropout)
-                for width, further in zip(widths, widths[1:], strict=False)
-            )
+            *(_Stage(width, further, config.dropout) for width, further in pairwise(widths))
         )
         num_places = config.grid_size**2
         self.place = nn.Parameter(0.02 * torch.randn(num_places, config.memory_size))

@@ -124,7 +124,7 @@ class SoundEncoder(nn.Module):
         k = config.frames_per_step
         x = frames.masked_fill(~valid_steps(lengths, num_frames).T[:, :, None], 0.0)
         x = F.pad(x, (0, 0, 0, -num_frames % k))
-        x = x.unflatten(1, (-1, k)).flatten(2)  # (B, S, k K)
+        x = x.reshape(batch_size, -1, k * config.num_bands)  # (B, S, k K)
         steps = (lengths + k - 1).div(k, rounding_mode="floor")
         memory, _ = self.layer(self.dropout(x), lengths=steps)
         memory = self.dropout(memory)
