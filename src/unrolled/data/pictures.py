@@ -19,7 +19,7 @@ from unrolled.errors import DataError, OptionError
 __all__ = ["Picture", "read_picture"]
 
 _MAX_PIXELS = 64_000_000
-_FORMATS = ("PNG", "JPEG", "GIF", "BMP", "WEBP", "TIFF", "PPM", "ICO", "AVIF", "JPEG2000", "TGA")
+_FORMATS = ("PNG", "JPEG", "GIF", "BMP", "WEBP", "TIFF", "PPM", "ICO", "AVIF", "JPEG2000")
 _16_BITS = ("I;16", "I;16L", "I;16B", "I;16N", "I")  # Pillow's names; PGM of 16 bits comes as "I"
 
 
@@ -43,7 +43,7 @@ def read_picture(path: Path, size: int) -> Picture:
     what shines through where the picture is transparent. Turned as its EXIF data say.
 
     Args:
-        path: PNG, JPEG, GIF, BMP, WebP, TIFF, PPM, ICO, AVIF, JPEG 2000 or TGA.
+        path: PNG, JPEG, GIF, BMP, WebP, TIFF, PPM, ICO, AVIF or JPEG 2000.
         size: S, pixels of each side, at least 1.
 
     Raises:

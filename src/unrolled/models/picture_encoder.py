@@ -138,5 +138,5 @@ class PictureEncoder(nn.Module):
             message = f"PictureEncoder: pixels must be (B, 3, {size}, {size}) torch.uint8"
             raise ShapeError(f"{message}, got {got}", "data.pictures.read_picture makes them")
         x = pixels.to(self.place.dtype) / 127.5 - 1
-        grid = self.stages(x).flatten(2).transpose(1, 2)  # (B, P, M)
-        return grid + self.place, grid.mean(1)
+        grid = self.stages(x).flatten(2).transpose(1, 2) + self.place  # (B, P, M)
+        return grid, grid.mean(1)
