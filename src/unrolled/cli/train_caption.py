@@ -40,10 +40,14 @@ def train_caption(
         str,
         data_option(
             metavar="COLUMN",
-            help="The paths of pictures or recordings, from the table's folder; ; joins recordings.",
+            help="Paths of pictures or of recordings; a;b are two recordings joined.",
         ),
     ],
     text: Annotated[str, data_option(metavar="COLUMN", help="The words.")],
+    folder: Annotated[
+        Path | None,
+        data_option(metavar="DIR", help="Where the paths start.", show_default="that of TABLE"),
+    ] = None,
     held_out: Annotated[
         float | None,
         data_option(
@@ -127,6 +131,7 @@ def train_caption(
         path=str(table),
         media=media,
         text=text,
+        folder=None if folder is None else str(folder),
         held_out=held_out,
         test=test,
         held_out_path=None if held_out_file is None else str(held_out_file),

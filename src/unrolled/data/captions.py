@@ -62,6 +62,7 @@ def read_captions(
     text: str,
     options: MediumOptions,
     *,
+    folder: Path | None = None,
     key: str | None = None,
     encoding: str = "utf-8",
 ) -> Captions:
@@ -69,9 +70,10 @@ def read_captions(
 
     Args:
         path: A table that `read_table` reads.
-        media: The column with paths, from the table's folder on; ";" joins recordings.
+        media: The column with paths; ";" joins recordings.
         text: The column with the words.
         options: What pictures and recordings are turned into.
+        folder: Where the paths start; the table's folder if None.
         key: The column that says what must stay together in a split; the text if None.
         encoding: Of the table.
 
@@ -90,7 +92,7 @@ def read_captions(
             num_empty += 1
             continue
         try:
-            medium = read_medium(name, path.parent, options)
+            medium = read_medium(name, folder or path.parent, options)
         except DataError as error:
             raise DataError(f"{table.where(row)}: {error.message}", error.hint) from None
         if examples and medium.kind != examples[0].kind:

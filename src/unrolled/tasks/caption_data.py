@@ -21,6 +21,7 @@ class CaptionOptions:
         path: The table.
         media: Its column with the paths of pictures or recordings.
         text: Its column with the words.
+        folder: Where the paths start; each table's own folder if None.
         held_out: Part of the table that chooses the best weights; None is 0.1, without a file.
         test: Part of the table that is measured on at the end; None is 0.1, without a file.
         held_out_path: A table of its own to choose the best weights by.
@@ -44,6 +45,7 @@ class CaptionOptions:
     path: str
     media: str
     text: str
+    folder: str | None = None
     held_out: float | None = None
     test: float | None = None
     held_out_path: str | None = None
@@ -127,6 +129,7 @@ def read_table_of(path: Path, options: CaptionOptions) -> Captions:
         options.media,
         options.text,
         options.medium(),
+        folder=None if options.folder is None else Path(options.folder),
         key=keys.get(options.split_by, options.split_by),
         encoding=options.encoding,
     )
