@@ -1,4 +1,6 @@
-r"""Tables of spoken digit sequences for `unrolled train caption`, from the Free Spoken Digit Dataset.
+r"""Tables of spoken digit sequences for `unrolled train caption`, from a set of single digits.
+
+The recordings are those of the Free Spoken Digit Dataset (github.com/Jakobovski).
 
     python benchmarks/digit_sequences.py fsdd/recordings digits
     unrolled train caption digits/training.tsv --media recordings --text words \
