@@ -181,5 +181,5 @@ def test_a_size_below_one_is_refused(path):
 
 def test_without_pillow_the_extra_is_named(path, monkeypatch):
     monkeypatch.setitem(__import__("sys").modules, "PIL.Image", None)
-    with pytest.raises(OptionError, match=r"unrolled\[pictures\]"):
+    with pytest.raises(OptionError, match=r"unrolled\[media\]"):
         read_picture(path, 8)

@@ -162,11 +162,11 @@ def test_a_rate_that_no_recording_has_is_refused(path):
 @pytest.mark.parametrize("library", ["soundfile", "soxr"])
 def test_without_a_library_the_extra_is_named(path, monkeypatch, library):
     monkeypatch.setitem(sys.modules, library, None)
-    with pytest.raises(OptionError, match=rf"library {library}.*unrolled\[recordings\]"):
+    with pytest.raises(OptionError, match=rf"library {library}.*unrolled\[media\]"):
         read_recording(path, 16_000)
 
 
 def test_without_kaldi_native_fbank_the_extra_is_named(monkeypatch):
     monkeypatch.setitem(sys.modules, "kaldi_native_fbank", None)
-    with pytest.raises(OptionError, match=r"kaldi-native-fbank.*unrolled\[recordings\]"):
+    with pytest.raises(OptionError, match=r"kaldi-native-fbank.*unrolled\[media\]"):
         log_mel(torch.zeros(800), RATE)

@@ -134,6 +134,6 @@ def _pillow() -> ModuleType:
         import PIL.ImageOps
     except ImportError:
         raise OptionError(
-            "pictures need the library pillow", 'pip install "unrolled[pictures]"'
+            "pictures need the library pillow", 'pip install "unrolled[media]"'
         ) from None
     return PIL

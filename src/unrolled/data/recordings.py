@@ -165,4 +165,4 @@ def _library(name: str) -> ModuleType:
         return importlib.import_module(name)
     except (ImportError, OSError):  # OSError: soundfile without its C library
         message = f"recordings need the library {name.replace('_', '-')}"
-        raise OptionError(message, 'pip install "unrolled[recordings]"') from None
+        raise OptionError(message, 'pip install "unrolled[media]"') from None

@@ -52,7 +52,7 @@ class CaptionerConfig:
         encoder_layers: In the encoder of recordings.
         bidirectional: Whether recordings are also read from their end.
         frames_per_step: Frames that the encoder of recordings reads in one step.
-        channels: Of the first stage of the encoder of pictures, a multiple of 8.
+        channels: Of the first stage of the encoder of pictures.
         embedding_size: E, features that are learned for each word.
         dropout: Probability that a value is zeroed in training, in encoder and decoder.
         kernel_size: Taps of a convolution, for tcn and conv only.

@@ -12,8 +12,9 @@
     a vector for each    their mean
     place of the grid
 
-Normalised by groups of channels within each picture: nothing depends on the other pictures of a
-batch, and there are no running averages to keep.
+Each picture is normalised by itself, all channels together (channel by channel, a picture of one
+colour would lose it): nothing depends on the other pictures of a batch, and there are no running
+averages to keep.
 """
 
 from dataclasses import dataclass
@@ -22,12 +23,11 @@ from itertools import pairwise
 import torch
 from torch import Tensor, nn
 
-from unrolled.errors import OptionError, ShapeError
+from unrolled.errors import ShapeError
 from unrolled.layers.options import check_dropout, check_sizes
 
 __all__ = ["PictureEncoder", "PictureEncoderConfig"]
 
-_GROUPS = 8
 _SMALLEST_GRID = 4  # places on a side, from where on the size is not halved any more
 
 
@@ -37,12 +37,11 @@ class PictureEncoderConfig:
 
     Args:
         picture_size: S, pixels of each side.
-        channels: C, of the first stage, a multiple of 8; each stage doubles them, up to 8 C.
+        channels: C, of the first stage; each stage doubles them.
         dropout: Probability that a channel is zeroed after a stage, all over a picture.
 
     Raises:
-        OptionError: A size below 1, channels that are no multiple of 8, a dropout that is no
-            probability.
+        OptionError: A size below 1, a dropout that is no probability.
     """
 
     picture_size: int
@@ -52,9 +51,6 @@ class PictureEncoderConfig:
     def __post_init__(self) -> None:
         where = "PictureEncoderConfig"
         check_sizes(where, {"picture_size": self.picture_size, "channels": self.channels})
-        if self.channels % _GROUPS:
-            message = f"channels must be a multiple of {_GROUPS}, got {self.channels}"
-            raise OptionError(f"{where}: {message}")
         check_dropout(where, self.dropout)
 
     @property
@@ -85,9 +81,9 @@ class _Stage(nn.Module):
     def __init__(self, in_channels: int, out_channels: int, dropout: float) -> None:
         super().__init__()
         self.down = nn.Conv2d(in_channels, out_channels, 3, stride=2, padding=1, bias=False)
-        self.down_norm = nn.GroupNorm(_GROUPS, out_channels)
+        self.down_norm = nn.GroupNorm(1, out_channels)
         self.same = nn.Conv2d(out_channels, out_channels, 3, padding=1, bias=False)
-        self.same_norm = nn.GroupNorm(_GROUPS, out_channels)
+        self.same_norm = nn.GroupNorm(1, out_channels)
         self.dropout = nn.Dropout2d(dropout)
 
     def forward(self, x: Tensor) -> Tensor:
