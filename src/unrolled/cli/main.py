@@ -25,6 +25,7 @@ from unrolled.cli.predict import predict
 from unrolled.cli.resume import resume
 from unrolled.cli.train_caption import train_caption
 from unrolled.cli.train_lm import train_lm
+from unrolled.cli.train_translate import train_translate
 
 __all__ = ["app", "main"]
 
@@ -40,6 +41,7 @@ app = typer.Typer(
 train_app = typer.Typer(help="Train a model on your data.")
 train_app.command("lm")(train_lm)
 train_app.command("caption")(train_caption)
+train_app.command("translate")(train_translate)
 app.add_typer(train_app, name="train")
 app.add_typer(kernels_app, name="kernels")
 app.command()(generate)

@@ -56,6 +56,6 @@ def _sacrebleu() -> ModuleType:
     try:
         import sacrebleu
     except ImportError:
-        hint = 'pip install "unrolled[text]"'
+        hint = 'pip install "unrolled[translation]"'
         raise OptionError("BLEU and chrF need the library sacrebleu", hint) from None
     return sacrebleu
