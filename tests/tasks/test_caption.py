@@ -216,21 +216,32 @@ def test_a_list_of_files_has_a_prediction_for_each_line(run, pictures, tmp_path)
     assert [prediction["media"] for prediction in predictions] == names.read_text().split()
     for prediction in predictions:
         alone = list(task.predict(model, Source(names.parent / prediction["media"])))
-        assert alone[0]["captions"][0]["caption"] == prediction["captions"][0]["caption"]
-    assert task.to_text(predictions[0]) == predictions[0]["captions"][0]["caption"]
+        assert alone[0]["caption"] == prediction["caption"]
+    assert task.to_text(predictions[0]) == predictions[0]["caption"]
     json.dumps(predictions)
 
 
 def test_several_captions_come_with_their_probabilities_best_first(run, tmp_path):
     task, model = load(run, CaptionTask)
     (prediction,) = task.predict(model, Source(tmp_path / "0.png"), n_best=5)
-    captions = prediction["captions"]
+    captions = prediction["alternatives"]
+    assert captions[0]["caption"] == prediction["caption"]
     assert len(captions) == len({one["caption"] for one in captions}) == 5
     found = [one["log_probability"] for one in captions]
     assert found == sorted(found, reverse=True)
     assert len(task.to_text(prediction).splitlines()) == 5
     with pytest.raises(OptionError, match="n_best is 5, but a beam of 2"):
         list(task.predict(model, Source(tmp_path / "0.png"), n_best=5, beam=2))
+
+
+def test_every_word_comes_with_where_the_model_looked(run, tmp_path):
+    task, model = load(run, CaptionTask)
+    (prediction,) = task.predict(model, Source(tmp_path / "0.png"), n_best=3)
+    for one in prediction["alternatives"]:
+        assert len(one["attention"]) == len(one["words"]) + one["complete"]
+        for weights in one["attention"]:
+            assert len(weights) == 16  # 4 by 4 places
+            assert sum(weights) == pytest.approx(1, abs=1e-3)
 
 
 @pytest.mark.parametrize(
@@ -328,7 +339,7 @@ def test_from_the_command_line_to_words_and_back(pictures, tmp_path, monkeypatch
     assert "nearest neighbour" in said.err
     code, said = unrolled("predict", "run", "0.png", "--n-best", 2, "--json")
     assert code == 0
-    assert len(json.loads(said.out)["captions"]) == 2
+    assert len(json.loads(said.out)["alternatives"]) == 2
     code, said = unrolled("evaluate", "run", "pictures.tsv", "--json")
     assert code == 0
     assert json.loads(said.out)["bleu"] >= 0

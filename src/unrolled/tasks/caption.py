@@ -20,11 +20,12 @@ from unrolled.data.media import Kind, holds_medium, read_medium
 from unrolled.data.source import Source
 from unrolled.data.words import BEGIN, END, UNKNOWN, WordVocabulary
 from unrolled.errors import DataError
-from unrolled.generation.beam import BeamOptions, Hypothesis, beam_search
+from unrolled.generation.beam import BeamOptions, Hypothesis
 from unrolled.models.captioner import Captioner, CaptionerConfig
-from unrolled.models.decoder import DecoderState, word_loss
+from unrolled.models.decoder import word_loss
 from unrolled.tasks.caption_baselines import best_constant, nearest_neighbours
 from unrolled.tasks.caption_data import CaptionOptions, check_kind, read_parts, read_table_of
+from unrolled.tasks.caption_search import attention_of, best_captions
 from unrolled.tasks.task import Splits, Task
 from unrolled.training.metrics.text import text_metrics
 
@@ -199,19 +200,19 @@ class CaptionTask(Task[Caption]):
         at_once = 1 if source.path is None else _AT_ONCE  # who types waits for an answer
         while some := list(islice(names, at_once)):
             media = [self._content(name) for name in some]
-            for name, found in zip(some, self._search(model, media, search), strict=True):
-                captions = [
-                    {"caption": self._text(one), "log_probability": one.log_probability}
-                    for one in found
-                ]
-                yield {"media": name, "captions": captions}
+            for name, content, found in zip(
+                some, media, self._search(model, media, search), strict=True
+            ):
+                every = self._described(model, content, found)
+                best = {"media": name, **every[0]}
+                yield best if search.n_best == 1 else best | {"alternatives": every}
 
     def to_text(self, prediction: dict[str, Any]) -> str:
-        """Return the captions, one a line; of several, with their log probabilities in nats."""
-        captions = prediction["captions"]
-        if len(captions) == 1:
-            return str(captions[0]["caption"])
-        return "\n".join(f"{one['log_probability']:.2f}\t{one['caption']}" for one in captions)
+        """Return the caption; of several, one a line with their log probabilities in nats."""
+        if "alternatives" not in prediction:
+            return str(prediction["caption"])
+        every = prediction["alternatives"]
+        return "\n".join(f"{one['log_probability']:.2f}\t{one['caption']}" for one in every)
 
     def _names(self, source: Source) -> Iterator[str]:
         """Yield the names of what is to be read: the source itself, or those on its lines."""
@@ -242,26 +243,35 @@ class CaptionTask(Task[Caption]):
             contents = [augment_frames(frames) for frames in contents]
         return pad([(frames - self.mean) / self.scale for frames in contents])
 
-    @torch.inference_mode()
     def _search(
         self, model: nn.Module, contents: Sequence[Tensor], options: BeamOptions
     ) -> list[list[Hypothesis]]:
         """Return the best captions of each picture or recording."""
-        captioner = cast(Captioner, model)
-        forbidden = torch.tensor([UNKNOWN, BEGIN])
-
-        def step(words: Tensor, state: DecoderState) -> tuple[Tensor, DecoderState]:
-            scores, state = captioner.decoder.step(words, state)
-            return scores.index_fill(1, forbidden, -torch.inf), state
-
-        found: list[list[Hypothesis]] = [[]] * len(contents)
-        lengths = [len(content) for content in contents]
-        for batch in batches_by_length(lengths, _AT_ONCE):
-            state = captioner.start(*self._collate([contents[index] for index in batch]))
-            best = beam_search(step, state, len(batch), BEGIN, END, options)
-            for index, own in zip(batch, best, strict=True):
+        found: list[list[Hypothesis]] = [[] for _ in contents]
+        for batch in batches_by_length([len(content) for content in contents], _AT_ONCE):
+            media, lengths = self._collate([contents[index] for index in batch])
+            rows = best_captions(cast("Captioner", model), media, lengths, options)
+            for index, own in zip(batch, rows, strict=True):
                 found[index] = own
         return found
+
+    def _described(
+        self, model: nn.Module, content: Tensor, found: Sequence[Hypothesis]
+    ) -> list[dict[str, Any]]:
+        """Return captions in types that JSON has, with their words and where it looked for them."""
+        media, lengths = self._collate([content])
+        attention = attention_of(cast("Captioner", model), media, lengths, found)
+        described = []
+        for number, one in enumerate(found):
+            said: dict[str, Any] = {
+                "caption": self._text(one),
+                "words": self.vocabulary.decode(one.tokens),
+                "log_probability": one.log_probability,
+                "score": one.score,
+                "complete": one.complete,
+            }
+            described.append(said if attention is None else said | {"attention": attention[number]})
+        return described
 
     def _text(self, hypothesis: Hypothesis) -> str:
         return join_words(self.vocabulary.decode(hypothesis.tokens))
