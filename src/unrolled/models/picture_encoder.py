@@ -6,15 +6,15 @@
        |
       ...                                                                               stage 4
        |
-    + what each place of the grid learned about being there
+    normalised at each place of the grid, + what the place learned about being there
        |                     |
     memory (P, M)        summary (M)
-    a vector for each    their mean
-    place of the grid
+    a vector for each    the largest of each feature:
+    place of the grid    is it there, wherever it is?
 
 Each picture is normalised by itself, all channels together (channel by channel, a picture of one
 colour would lose it): nothing depends on the other pictures of a batch, and there are no running
-averages to keep.
+averages to keep. White comes in as zero: around most small pictures it is all that there is.
 """
 
 from dataclasses import dataclass
@@ -94,7 +94,7 @@ class _Stage(nn.Module):
 
 
 class PictureEncoder(nn.Module):
-    """Pictures to a grid of feature vectors and their mean.
+    """Pictures to a grid of feature vectors and a summary.
 
     Args:
         config: The sizes.
@@ -113,6 +113,7 @@ class PictureEncoder(nn.Module):
         self.stages = nn.Sequential(
             *(_Stage(width, further, config.dropout) for width, further in pairwise(widths))
         )
+        self.norm = nn.LayerNorm(config.memory_size)
         num_places = config.grid_size**2
         self.place = nn.Parameter(0.02 * torch.randn(num_places, config.memory_size))
 
@@ -133,6 +134,7 @@ class PictureEncoder(nn.Module):
             got = f"{tuple(pixels.shape)} {pixels.dtype}"
             message = f"PictureEncoder: pixels must be (B, 3, {size}, {size}) torch.uint8"
             raise ShapeError(f"{message}, got {got}", "data.pictures.read_picture makes them")
-        x = pixels.to(self.place.dtype) / 127.5 - 1
-        grid = self.stages(x).flatten(2).transpose(1, 2) + self.place  # (B, P, M)
-        return grid, grid.mean(1)
+        ink = (255 - pixels.to(self.place.dtype)) / 127.5
+        grid = self.stages(ink).flatten(2).transpose(1, 2)  # (B, P, M)
+        memory = self.norm(grid) + self.place
+        return memory, memory.amax(1)
