@@ -31,7 +31,6 @@ from unrolled.training.metrics.text import text_metrics
 
 __all__ = ["CaptionTask"]
 
-_SMALLEST_SCALE = 1.0  # nats, of a band that is silent in training; others vary by about 3
 _BEAM = 4
 _AT_ONCE = 32
 
@@ -45,7 +44,8 @@ class CaptionTask(Task[Caption]):
         kind: "picture" or "recording".
         max_words: The longest caption that is written.
         mean: Of each band of the training recordings, (K,); empty for pictures.
-        scale: Their standard deviations.
+        scale: The standard deviation around it, of all bands together: a band that is silent in
+            training, and is not when it is used, must not drown the others.
     """
 
     name = "caption"
@@ -64,14 +64,14 @@ class CaptionTask(Task[Caption]):
         kind: Kind,
         max_words: int,
         mean: Sequence[float] = (),
-        scale: Sequence[float] = (),
+        scale: float = 1.0,
     ) -> None:
         super().__init__(options)
         self.vocabulary = vocabulary
         self.kind: Kind = kind
         self.max_words = max_words
         self.mean = torch.tensor(mean)
-        self.scale = torch.tensor(scale)
+        self.scale = scale
 
     @classmethod
     def files(cls, options: CaptionOptions) -> list[Path]:
@@ -99,8 +99,9 @@ class CaptionTask(Task[Caption]):
         if kind == "picture":
             return cls(options, vocabulary, kind, max_words)
         frames = torch.cat([example.content for example in training])
-        scale = frames.std(0, correction=0).clamp(min=_SMALLEST_SCALE)
-        return cls(options, vocabulary, kind, max_words, frames.mean(0).tolist(), scale.tolist())
+        mean = frames.mean(0)
+        scale = (frames - mean).square().mean().sqrt().item() or 1.0  # all are silent
+        return cls(options, vocabulary, kind, max_words, mean.tolist(), scale)
 
     def to_dict(self) -> dict[str, Any]:
         """Return the words, the kind and the scale."""
@@ -109,7 +110,7 @@ class CaptionTask(Task[Caption]):
             "kind": self.kind,
             "max_words": self.max_words,
             "mean": self.mean.tolist(),
-            "scale": self.scale.tolist(),
+            "scale": self.scale,
         }
 
     @classmethod
@@ -278,8 +279,8 @@ class CaptionTask(Task[Caption]):
 
 
 def _references(examples: Sequence[Caption]) -> list[list[str]]:
-    """Return the captions of each file, in the order in which the files are named first."""
-    references: dict[str, list[str]] = {}
+    """Return the different captions of each file, in the order in which the files are named."""
+    references: dict[str, dict[str, None]] = {}
     for example in examples:
-        references.setdefault(example.name, []).append(join_words(example.words))
-    return list(references.values())
+        references.setdefault(example.name, {})[join_words(example.words)] = None
+    return [list(captions) for captions in references.values()]
