@@ -1,0 +1,315 @@
+"""Toy problems: data made from a seed, with the loss of guessing and of a perfect answer known.
+
+    problem          reads                      answers              what it asks of a memory
+    adding           T values, two of them      the marked two's     two values, kept for up to T
+                     marked                     sum, at the end      steps
+    copy             10 symbols, T blanks, go!  the 10 symbols       ten symbols, kept for T steps
+    echo             random symbols             the one k steps ago  the last k symbols, always
+    reber            a string of a grammar      its next symbol      the state of an automaton
+    embedded-reber   the same within a frame    its next symbol      the frame, too
+    hello            "hell"                     "ello"               which l it was
+
+Example n of a problem depends on the seed and on n alone. Here is the data and what is known of it;
+models and measurements are a task's business.
+"""
+
+import math
+from abc import ABC, abstractmethod
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, ClassVar
+
+import numpy as np
+from numpy.typing import NDArray
+
+from unrolled.data.columns import IGNORE
+from unrolled.data.reber import EMBEDDED_REBER, REBER, SYMBOLS, Grammar
+from unrolled.errors import OptionError
+
+__all__ = ["TOYS", "Adding", "CopyMemory", "Echo", "Hello", "Levels", "Reber", "Toy"]
+
+Array = NDArray[Any]
+Levels = dict[str, dict[str, float]]
+"""What is known by arithmetic: by predictor ("chance" ... "solved"), its metrics by name."""
+
+
+@dataclass(frozen=True)
+class Toy(ABC):
+    """A problem whose examples are made from a seed.
+
+    Args:
+        seed: Of the examples, at least 0.
+    """
+
+    name: ClassVar[str]
+    symbols: ClassVar[str] = ""
+    """What the numbers of inputs and targets stand for; empty where values are read."""
+
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        _require(self.name, "seed", self.seed, least=0)
+
+    def example(self, number: int) -> tuple[Array, Array]:
+        """Return the inputs and targets of example `number`.
+
+        Args:
+            number: Which, from 0.
+
+        Returns:
+            Inputs, (T,) int64 numbers of `symbols` or (T, 2) float32 values; and targets, (T,)
+            int64 with `IGNORE` where nothing is asked, or () float32, due at the last step.
+        """
+        return self._make(np.random.default_rng((self.seed, number)))
+
+    @abstractmethod
+    def _make(self, random: np.random.Generator) -> tuple[Array, Array]:
+        """Draw one example."""
+
+    @abstractmethod
+    def levels(self) -> Levels:
+        """Return what guessing and a perfect answer score: the expected values of the metrics."""
+
+
+@dataclass(frozen=True)
+class Adding(Toy):
+    """The adding problem: of `length` values in [0, 1), two are marked; their sum is asked for.
+
+    Inputs (T, 2): the value, and 1 where it is marked. The mean of the sum is 1 and its variance
+    1/6, the squared error of who always answers 1. (Bai et al. print 0.1767, which would be 0.0100
+    more.) An answer counts as correct within 0.04, as with Hochreiter and Schmidhuber.
+
+    Source: S. Hochreiter and J. Schmidhuber (1997), "Long short-term memory", section 5.4, in the
+    form of S. Bai, J. Z. Kolter and V. Koltun (2018), arXiv:1803.01271, section 4.1: any two
+    different steps may be marked.
+
+    Args:
+        seed: Of the examples.
+        length: T, steps, at least 2.
+
+    Raises:
+        OptionError: A length below 2.
+
+    Example:
+        >>> inputs, target = Adding(seed=1, length=5).example(0)
+        >>> inputs.shape, bool(np.isclose(target, inputs[:, 0] @ inputs[:, 1]))
+        ((5, 2), True)
+    """
+
+    name = "adding"
+    tolerance: ClassVar[float] = 0.04
+
+    length: int = 200
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        _require(self.name, "length (values to read)", self.length, least=2)
+
+    def _make(self, random: np.random.Generator) -> tuple[Array, Array]:
+        inputs = np.zeros((self.length, 2), dtype=np.float32)
+        inputs[:, 0] = random.random(self.length, dtype=np.float32)
+        marked = random.choice(self.length, size=2, replace=False)
+        inputs[marked, 1] = 1
+        return inputs, inputs[marked, 0].sum()
+
+    def levels(self) -> Levels:
+        """Return the levels of who always answers 1, and of who adds.
+
+        The sum of two uniform values has the density 1 - |s - 1|, so that it is within a of 1 with
+        probability 2a - a^2.
+        """
+        a = self.tolerance
+        return {
+            "chance (always 1)": {"mean_squared_error": 1 / 6, "correct": 2 * a - a * a},
+            "solved": {"mean_squared_error": 0.0, "correct": 1.0},
+        }
+
+
+@dataclass(frozen=True)
+class CopyMemory(Toy):
+    """Copy memory: 10 symbols, then blanks, then a sign upon which the 10 symbols are asked for.
+
+    T + 20 steps: ten of the symbols 1 ... 8, T - 1 blanks (0), the sign (9) eleven times. The
+    targets are T + 10 blanks and the ten symbols. Who knows when, but not what, guesses among eight
+    at ten steps: 10 ln 8 / (T + 20) nats per step.
+
+    Source: Hochreiter and Schmidhuber (1997); M. Arjovsky, A. Shah and Y. Bengio (2016); in the
+    form of Bai, Kolter and Koltun (2018), arXiv:1803.01271, section 4.1.
+
+    Args:
+        seed: Of the examples.
+        length: T, the steps between a symbol and its repetition less 10, at least 1.
+
+    Raises:
+        OptionError: A length below 1.
+
+    Example:
+        >>> inputs, targets = CopyMemory(length=3).example(0)
+        >>> inputs[10:].tolist(), targets[:13].tolist()
+        ([0, 0, 9, 9, 9, 9, 9, 9, 9, 9, 9, 9, 9], [0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0])
+        >>> bool((inputs[:10] == targets[13:]).all())
+        True
+    """
+
+    name = "copy"
+    symbols = "_12345678?"
+    num_recalled: ClassVar[int] = 10
+
+    length: int = 100
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        _require(self.name, "length (blanks)", self.length, least=1)
+
+    def _make(self, random: np.random.Generator) -> tuple[Array, Array]:
+        num = self.num_recalled
+        inputs, targets = np.zeros((2, self.length + 2 * num), dtype=np.int64)
+        inputs[:num] = targets[-num:] = random.integers(1, 9, num)
+        inputs[-num - 1 :] = 9
+        return inputs, targets
+
+    def levels(self) -> Levels:
+        """Return the levels of blanks and a guess among eight, and of a perfect memory."""
+        num = self.num_recalled
+        chance = num * math.log(8) / (self.length + 2 * num)
+        return {
+            "chance (blanks, then one of 8)": {"loss": chance, "recalled": 1 / 8},
+            "solved": {"loss": 0.0, "recalled": 1.0},
+        }
+
+
+@dataclass(frozen=True)
+class Echo(Toy):
+    """The delayed echo: at every step, the symbol that was read `delay` steps before.
+
+    The symbols are random, so that nothing but memory helps: chance is ln 4. The targets of the
+    first `delay` steps are `IGNORE`.
+
+    Args:
+        seed: Of the examples.
+        length: T, steps, more than the delay.
+        delay: k, steps, at least 0.
+
+    Raises:
+        OptionError: A delay below 0, or a length that leaves no step to answer at.
+
+    Example:
+        >>> inputs, targets = Echo(length=5, delay=2).example(0)
+        >>> targets[:2].tolist(), bool((targets[2:] == inputs[:3]).all())
+        ([-100, -100], True)
+    """
+
+    name = "echo"
+    symbols = "abcd"
+
+    length: int = 100
+    delay: int = 10
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        _require(self.name, "delay", self.delay, least=0)
+        _require(self.name, "length", self.length, least=self.delay + 1)
+
+    def _make(self, random: np.random.Generator) -> tuple[Array, Array]:
+        inputs = random.integers(0, len(self.symbols), self.length)
+        targets = np.full(self.length, IGNORE)
+        targets[self.delay :] = inputs[: self.length - self.delay]
+        return inputs, targets
+
+    def levels(self) -> Levels:
+        """Return the levels of a guess among four, and of a perfect memory."""
+        num = len(self.symbols)
+        return {
+            "chance (one of 4)": {"loss": math.log(num), "accuracy": 1 / num},
+            "solved": {"loss": 0.0, "accuracy": 1.0},
+        }
+
+
+@dataclass(frozen=True)
+class Reber(Toy):
+    """Strings of Reber's grammar, of which each next symbol is asked for; plain or embedded.
+
+    Where the grammar goes on in two ways, even who knows it pays ln 2: see `unrolled.data.reber`,
+    where the grammars and their levels are. In the embedded one, the last symbol but one repeats
+    the second symbol, however long the string between them.
+
+    Args:
+        seed: Of the examples.
+        embedded: Whether the string stands within a frame.
+    """
+
+    symbols = SYMBOLS
+    embedded: bool = False
+
+    @property
+    def name(self) -> str:  # type: ignore[override]
+        """Reber or embedded-reber."""
+        return "embedded-reber" if self.embedded else "reber"
+
+    @property
+    def grammar(self) -> Grammar:
+        """The automaton that the strings are drawn from."""
+        return EMBEDDED_REBER if self.embedded else REBER
+
+    def _make(self, random: np.random.Generator) -> tuple[Array, Array]:
+        string = np.array([SYMBOLS.index(symbol) for symbol in self.grammar.draw(random)])
+        return string[:-1], string[1:]
+
+    def levels(self) -> Levels:
+        """Return the levels of frequencies, of who sees one symbol, and of who knows the grammar.
+
+        "frame" is the accuracy at the last symbol but one, between the two it can be.
+        """
+        levels = self.grammar.levels()
+        if self.embedded:
+            for name, metrics in levels.items():
+                metrics["frame"] = 1.0 if name == "solved" else 0.5
+        return levels
+
+
+@dataclass(frozen=True)
+class Hello(Toy):
+    """The next character of "hello": after an l comes l or o, and only memory can tell.
+
+    There is one example, over and over. Who knows how often each character is asked for pays
+    (ln 4 + 2 ln 2 + ln 4) / 4 nats per character; who sees the character before, ln 2 at two of
+    four.
+
+    Source: A. Karpathy (2015), "The unreasonable effectiveness of recurrent neural networks".
+
+    Example:
+        >>> inputs, targets = Hello().example(0)
+        >>> ["".join(Hello.symbols[i] for i in part) for part in (inputs, targets)]
+        ['hell', 'ello']
+    """
+
+    name = "hello"
+    symbols = "helo"
+
+    def _make(self, random: np.random.Generator) -> tuple[Array, Array]:  # noqa: ARG002
+        word = np.array([self.symbols.index(character) for character in "hello"])
+        return word[:-1], word[1:]
+
+    def levels(self) -> Levels:
+        """Return the levels of frequencies, of who sees one character, and of a memory."""
+        return {
+            "chance (frequencies)": {"loss": 1.5 * math.log(2), "accuracy": 1 / 2},
+            "best without memory": {"loss": math.log(2) / 2, "accuracy": 3 / 4},
+            "solved": {"loss": 0.0, "accuracy": 1.0},
+        }
+
+
+TOYS: Mapping[str, type[Toy]] = {
+    "adding": Adding,
+    "copy": CopyMemory,
+    "echo": Echo,
+    "reber": Reber,
+    "embedded-reber": Reber,
+    "hello": Hello,
+}
+"""The problems by the names that the command line uses."""
+
+
+def _require(where: str, name: str, value: int, least: int) -> None:
+    if value < least:
+        raise OptionError(f"{where}: {name} must be at least {least}, got {value}")
