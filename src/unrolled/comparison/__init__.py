@@ -1,0 +1,29 @@
+"""A fair comparison of cells: every one trained as often, on the same data, at the same budget.
+
+    plan.py         what is to be trained, and the commands that train it
+    runner.py       the trainings, each a process of its own, several side by side
+    gather.py       what came out, from the runs' folders
+    statistics.py   what can be said of it, in plain words
+    figures.py      learning curves
+    page.py         all of it as one HTML page
+
+The trainings are the command line's own (`unrolled train`, `unrolled resume`): nothing of models or
+training is known here.
+"""
+
+from unrolled.comparison.gather import Comparison, gather
+from unrolled.comparison.page import page
+from unrolled.comparison.plan import Contestant, Plan, Trial, parse_contestants
+from unrolled.comparison.runner import Failure, Runner
+
+__all__ = [
+    "Comparison",
+    "Contestant",
+    "Failure",
+    "Plan",
+    "Runner",
+    "Trial",
+    "gather",
+    "page",
+    "parse_contestants",
+]
