@@ -16,7 +16,7 @@ import json
 import math
 import platform
 import time
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 from statistics import median
 
@@ -24,7 +24,7 @@ import torch
 from torch import nn
 
 from unrolled.data import IGNORE, CharVocabulary, Columns, read_text
-from unrolled.models.language_model import LanguageModel, LanguageModelConfig, hidden_size_for
+from unrolled.models import LanguageModel, LanguageModelConfig, hidden_size_for
 from unrolled.models.sequence_layers import CELLS
 from unrolled.training import (
     Run,
@@ -153,7 +153,11 @@ def main():
     for cell in options.cells:
         layers = 4 if cell == "tcn" else 1
         config = LanguageModelConfig(vocabulary_size, cell, num_layers=layers)
-        hidden_size = hidden_size_for(config, options.parameters)
+
+        def model_of(size: int, config: LanguageModelConfig = config) -> LanguageModel:
+            return LanguageModel(replace(config, hidden_size=size))
+
+        hidden_size = hidden_size_for(model_of, options.parameters)
         folder = options.results / f"{cell}-{options.parameters}-{options.epochs:g}"
         results = [train_cell(cell, options.text, hidden_size, options.epochs, folder)]
         if cell == "lstm":

@@ -18,6 +18,7 @@ LEVELS = (
     ("layers",),
     ("models",),
     ("training", "generation", "inspection", "export"),
+    ("tasks",),
     ("",),
     ("benchmark",),
     ("serving", "cli"),

@@ -8,7 +8,7 @@ import torch
 from torch.nn import functional as F
 
 from unrolled.errors import OptionError, ShapeError
-from unrolled.models.language_model import LanguageModel, LanguageModelConfig, hidden_size_for
+from unrolled.models import LanguageModel, LanguageModelConfig, hidden_size_for
 from unrolled.models.sequence_layers import CELLS
 
 SMALL = LanguageModelConfig(vocabulary_size=5, hidden_size=4, num_layers=2)
@@ -147,18 +147,24 @@ def test_number_of_parameters_is_that_counted_by_hand(cell, by_hand):
     assert model.num_parameters == by_hand(65, 7) + 65 * (7 + 1)
 
 
+def of_size(config):
+    return lambda size: LanguageModel(replace(config, hidden_size=size))
+
+
 @pytest.mark.parametrize("cell", CELLS)
 @pytest.mark.parametrize("num_layers", [1, 3])
 def test_hidden_size_is_the_largest_within_the_budget(cell, num_layers):
     config = replace(SMALL, cell=cell, num_layers=num_layers)
     for budget in (200, 9_999):
-        size = hidden_size_for(config, budget)
+        size = hidden_size_for(of_size(config), budget)
         within, beyond = (LanguageModel(replace(config, hidden_size=size + n)) for n in (0, 1))
         assert within.num_parameters <= budget < beyond.num_parameters
 
 
 def test_a_budget_below_one_unit_is_refused():
     smallest = LanguageModel(replace(SMALL, hidden_size=1)).num_parameters
-    assert hidden_size_for(SMALL, smallest) == 1
-    with pytest.raises(OptionError, match=f"no lstm fits in {smallest - 1} parameters"):
-        hidden_size_for(SMALL, smallest - 1)
+    assert hidden_size_for(of_size(SMALL), smallest) == 1
+    with pytest.raises(
+        OptionError, match=f"no model of this kind fits in {smallest - 1} parameters"
+    ):
+        hidden_size_for(of_size(SMALL), smallest - 1)

@@ -21,8 +21,9 @@ from unrolled.cli.doctor import doctor
 from unrolled.cli.evaluate import evaluate
 from unrolled.cli.generate import generate
 from unrolled.cli.kernels import kernels_app
+from unrolled.cli.predict import predict
 from unrolled.cli.resume import resume
-from unrolled.cli.train import train_lm
+from unrolled.cli.train_lm import train_lm
 
 __all__ = ["app", "main"]
 
@@ -40,6 +41,7 @@ train_app.command("lm")(train_lm)
 app.add_typer(train_app, name="train")
 app.add_typer(kernels_app, name="kernels")
 app.command()(generate)
+app.command()(predict)
 app.command()(evaluate)
 app.command()(resume)
 app.command()(doctor)

@@ -24,6 +24,10 @@ Sample = Callable[[], str]
 
 _SECONDS_BETWEEN_LINES = 5.0
 _SAMPLE_LINES = 8
+_OF_EVERY_TASK = frozenset(
+    "update epoch done loss gradient_norm learning_rate elapsed_seconds tokens_per_second "
+    "seconds_left".split()
+)
 
 
 def make_console(*, quiet: bool = False) -> Console:
@@ -31,15 +35,19 @@ def make_console(*, quiet: bool = False) -> Console:
     return Console(stderr=True, quiet=quiet, highlight=False, markup=False, soft_wrap=True)
 
 
-def make_reporter(console: Console, sample: Sample) -> "LiveReporter | PlainReporter":
+def make_reporter(
+    console: Console, sample: Sample | None, unit: str = "nats/token"
+) -> "LiveReporter | PlainReporter":
     """Return the reporter that suits the console.
 
     Args:
         console: Where to write.
-        sample: Draws a text from the model as it is now, without a trace on the training.
+        sample: Draws a text from the model as it is now, without a trace on the training; None if
+            the model writes none.
+        unit: Of the loss.
     """
     live = console.is_interactive and not console.quiet
-    return LiveReporter(console, sample) if live else PlainReporter(console, sample)
+    return (LiveReporter if live else PlainReporter)(console, sample, unit)
 
 
 class PlainReporter:
@@ -47,12 +55,14 @@ class PlainReporter:
 
     Args:
         console: Where to write.
-        sample: Draws a text from the model.
+        sample: Draws a text from the model, if it can.
+        unit: Of the loss.
     """
 
-    def __init__(self, console: Console, sample: Sample) -> None:
+    def __init__(self, console: Console, sample: Sample | None, unit: str = "nats/token") -> None:
         self._console = console
         self._sample = sample
+        self._unit = unit
         self._next_line = -math.inf
 
     def __enter__(self) -> Self:
@@ -67,15 +77,16 @@ class PlainReporter:
         if time.monotonic() < self._next_line:
             return
         self._next_line = time.monotonic() + _SECONDS_BETWEEN_LINES
-        parts = [f"{metrics['done']:4.0%}", _place(metrics), *_losses(metrics), _speed(metrics)]
+        losses, speed = _losses(metrics, self._unit), _speed(metrics, self._unit)
+        parts = [f"{metrics['done']:4.0%}", _place(metrics), *losses, speed]
         self._console.print("  ".join([*parts, _time_left(metrics)]))
 
     def on_evaluation(self, metrics: Metrics, improved: bool) -> None:
         """Write the held-out loss; if it is the best so far, a sample as well."""
         verdict = "best so far" if improved else "not better"
-        parts = ["held out:", _place(metrics), *_losses(metrics), verdict]
+        parts = ["held out:", _place(metrics), *_losses(metrics, self._unit), verdict]
         self._console.print("  ".join(parts))
-        if _worth_a_sample(metrics, improved):
+        if self._sample is not None and _worth_a_sample(metrics, improved):
             for line in _presentable(self._sample()):
                 self._console.print(f"    | {line}")
 
@@ -92,12 +103,14 @@ class LiveReporter:
 
     Args:
         console: Where to draw.
-        sample: Draws a text from the model.
+        sample: Draws a text from the model, if it can.
+        unit: Of the loss.
     """
 
-    def __init__(self, console: Console, sample: Sample) -> None:
+    def __init__(self, console: Console, sample: Sample | None, unit: str = "nats/token") -> None:
         self._console = console
         self._sample = sample
+        self._unit = unit
         self._training: Metrics = {}
         self._best: Metrics = {}
         self._evaluations_since_best = 0
@@ -124,8 +137,8 @@ class LiveReporter:
         if not improved:
             return
         self._best = metrics
-        if _worth_a_sample(metrics, improved):
-            title = "  ".join([_place(metrics), "held out", *_losses(metrics)])
+        if self._sample is not None and _worth_a_sample(metrics, improved):
+            title = "  ".join([_place(metrics), "held out", *_losses(metrics, self._unit)])
             self._console.print(_panel(self._sample(), title))
 
     def on_message(self, message: str) -> None:
@@ -142,12 +155,13 @@ class LiveReporter:
         rows.add_column(style="dim")
         rows.add_column(style="bold")
         if self._training:
-            place = _place(self._training)
-            rows.add_row("training", *_losses(self._training), _speed(self._training), place)
+            losses, speed = _losses(self._training, self._unit), _speed(self._training, self._unit)
+            rows.add_row("training", "  ".join([*losses, speed, _place(self._training)]))
         if self._best:
             tries = self._evaluations_since_best
             verdict = f"best, {tries} tries ago" if tries else "best so far"
-            rows.add_row("held out", *_losses(self._best), verdict, _place(self._best))
+            losses = _losses(self._best, self._unit)
+            rows.add_row("held out", "  ".join([*losses, verdict, _place(self._best)]))
         notice = [Text(self._notice, style="bold yellow")] if self._notice else []
         return Group(_bar(self._training), *([rows] if rows.row_count else []), *notice)
 
@@ -170,18 +184,26 @@ def _place(metrics: Metrics) -> str:
     return f"update {metrics['update']:,.0f}"
 
 
-def _losses(metrics: Metrics) -> tuple[str, str]:
-    return (
-        f"{metrics['loss']:.3f} nats/token",
-        f"{metrics['bits_per_character']:.3f} bits/character",
-    )
+def _losses(metrics: Metrics, unit: str) -> list[str]:
+    """Return the loss, and what else the task measures."""
+    shown = [f"{metrics['loss']:.3f} {unit}"]
+    if "bits_per_character" in metrics:
+        return [*shown, f"{metrics['bits_per_character']:.3f} bits/character"]
+    others = [name for name in metrics if name not in _OF_EVERY_TASK]
+    return [*shown, *(f"{name.replace('_', ' ')} {metrics[name]:.3f}" for name in others[:2])]
 
 
-def _speed(metrics: Metrics) -> str:
-    """Return the speed in characters; how many a token has, the two units of the loss say."""
+def _speed(metrics: Metrics, unit: str) -> str:
+    """Return the speed in what the loss is a mean over; for a text, in characters.
+
+    How many characters a token has, the two units of a text's loss say.
+    """
+    per_second = metrics["tokens_per_second"]
+    if "bits_per_character" not in metrics:
+        return f"{per_second:,.0f} {unit.rpartition('/')[2]}s/s"
     bits_per_token = metrics["loss"] / math.log(2)
     characters_per_token = bits_per_token / max(metrics["bits_per_character"], 1e-12)
-    return f"{metrics['tokens_per_second'] * characters_per_token:,.0f} characters/s"
+    return f"{per_second * characters_per_token:,.0f} characters/s"
 
 
 def _time_left(metrics: Metrics) -> str:

@@ -18,8 +18,14 @@ def resume(
     In one process, with --epochs, it ends as if it had never stopped. A training by torchrun is
     resumed by torchrun, with as many processes.
     """
-    from unrolled.cli.session import fit
-    from unrolled.training import initialize_distributed, resume_language_model
+    from unrolled.cli.session import fit_language_model, fit_task
+    from unrolled.tasks import task_class
+    from unrolled.tasks.runs import resume as resume_task
+    from unrolled.training import Run, initialize_distributed, resume_language_model
 
     with initialize_distributed() as processes:
-        fit(resume_language_model(run, processes))
+        name = Run.open(run).task
+        if name == "lm":
+            fit_language_model(resume_language_model(run, processes))
+        else:
+            fit_task(resume_task(run, task_class(name), processes))

@@ -3,34 +3,55 @@
 import shlex
 import signal
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from datetime import timedelta
 from types import FrameType
+from typing import Any
 
 import typer
 from rich.console import Console
 
 from unrolled.cli.progress import LiveReporter, PlainReporter, make_console, make_reporter
-from unrolled.data import load_vocabulary
-from unrolled.generation import default_prompt, generate
-from unrolled.models.language_model import LanguageModel
-from unrolled.training import Trainer, TrainingResult
+from unrolled.cli.tables import results_table
+from unrolled.training import Results, Trainer, TrainingResult
 
-__all__ = ["fit"]
+__all__ = ["Session", "fit", "fit_language_model", "fit_task"]
 
 _SAMPLE_LENGTH = 300
 _SECONDS_BETWEEN_SIGNALS = 1.0
 
 
-def fit(trainer: Trainer) -> None:
-    """Train to the end or to a signal, and say how to go on.
+@dataclass(frozen=True)
+class Session:
+    """What the user's view of a training depends on, beside the trainer.
 
-    SIGINT (Ctrl-C) and SIGTERM let the update at hand finish and save; a second one aborts.
-
-    Raises:
-        typer.Exit: A signal ended the training.
+    Args:
+        unit: Of the loss, such as "nats/token".
+        data: What is learned from, in a few words.
+        notes: Sentences about the data that the user should read.
+        sample: Draws something to read from the model as it is now, without a trace on the
+            training; None if there is nothing to read.
+        finish: Measures what was kept when the training is over.
+        commands: What to do with the run, each after `unrolled` and with RUN for its folder.
     """
+
+    unit: str
+    data: str
+    notes: list[str]
+    sample: Callable[[], str] | None
+    finish: Callable[[], Results]
+    commands: list[str]
+
+
+def fit_language_model(trainer: Trainer) -> None:
+    """Train a language model to the end or to a signal."""
+    from unrolled.data import load_vocabulary
+    from unrolled.generation import default_prompt, generate
+    from unrolled.models import LanguageModel
+    from unrolled.training import finish_language_model
+
     model, vocabulary = trainer.average, load_vocabulary(trainer.run.vocabulary_path)
     assert isinstance(model, LanguageModel)
     prompt = default_prompt(vocabulary)
@@ -39,26 +60,69 @@ def fit(trainer: Trainer) -> None:
         seed = trainer.progress.update
         return "".join(generate(model, vocabulary, prompt, length=_SAMPLE_LENGTH, seed=seed))
 
+    size = sum(file["bytes"] for file in trainer.run.config["data"]["files"])
+    vocabulary_of = f"vocabulary of {len(vocabulary):,} ({vocabulary.kind})"
+    session = Session(
+        unit="nats/token",
+        data=f"{size:,} bytes of text, {vocabulary_of}",
+        notes=[],
+        sample=sample,
+        finish=lambda: finish_language_model(trainer),
+        commands=["generate RUN", "evaluate RUN FILE"],
+    )
+    fit(trainer, session)
+
+
+def fit_task(prepared: Any) -> None:
+    """Train a task's model (a `tasks.runs.Prepared`) to the end or to a signal."""
+    splits = prepared.splits
+    sizes = {"training": splits.training, "held out": splits.held_out, "test": splits.test}
+    parts = [f"{len(part):,} {name}" for name, part in sizes.items() if part]
+    session = Session(
+        unit=prepared.task.unit,
+        data=f"examples: {', '.join(parts)}",
+        notes=splits.notes,
+        sample=None,
+        finish=prepared.finish,
+        commands=["predict RUN FILE", "evaluate RUN FILE"],
+    )
+    fit(prepared.trainer, session)
+
+
+def fit(trainer: Trainer, session: Session) -> None:
+    """Train to the end or to a signal, and say how to go on.
+
+    SIGINT (Ctrl-C) and SIGTERM let the update at hand finish and save; a second one aborts.
+
+    Raises:
+        typer.Exit: A signal ended the training.
+    """
     console = make_console(quiet=not trainer.processes.is_first)
     folder = shlex.quote(str(trainer.run.path))
-    size = sum(file["bytes"] for file in trainer.run.config["data"]["files"])
-    config = model.config
+    config = trainer.run.config["model"]
+    num_parameters = sum(parameter.numel() for parameter in trainer.model.parameters())
     console.print(
-        f"{folder}: {config.cell} {config.num_layers} x {config.hidden_size}, "
-        f"{model.num_parameters:,} parameters; {size:,} bytes of text, "
-        f"vocabulary of {config.vocabulary_size:,} ({vocabulary.kind})"
+        f"{folder}: {config['cell']} {config['num_layers']} x {config['hidden_size']}, "
+        f"{num_parameters:,} parameters; {session.data}"
     )
+    for note in session.notes:
+        console.print(f"note: {note}")
     received: list[int] = []
     try:
-        with make_reporter(console, sample) as reporter:
+        with make_reporter(console, session.sample, session.unit) as reporter:
             with _stopping_on_signals(trainer, reporter, received):
                 result = trainer.fit(reporter)
     except KeyboardInterrupt:
         console.print(f"aborted; from the last checkpoint: unrolled resume {folder}")
         raise typer.Exit(_exit_code(received)) from None
-    _say_how_it_ended(console, result, folder)
+    _say_how_it_ended(console, result, session, folder)
     if result.reason == "interrupted":
         raise typer.Exit(_exit_code(received))
+    if trainer.processes.is_first:
+        console.print(results_table(session.finish()))
+    console.print(f"saved in {folder}; go on with")
+    for command in session.commands:
+        console.print(f"  unrolled {command.replace('RUN', folder)}", style="bold")
 
 
 def _exit_code(received: list[int]) -> int:
@@ -92,16 +156,14 @@ def _stopping_on_signals(
             signal.signal(number, handler)
 
 
-def _say_how_it_ended(console: Console, result: TrainingResult, folder: str) -> None:
+def _say_how_it_ended(
+    console: Console, result: TrainingResult, session: Session, folder: str
+) -> None:
     elapsed = timedelta(seconds=round(result.elapsed_seconds))
     console.print(
         f"{result.reason} after {result.update:,} updates, {result.epoch:.2f} epochs, {elapsed}; "
-        f"best held-out loss {result.best_loss:.4f} nats/token"
+        f"best held-out loss {result.best_loss:.4f} {session.unit}"
     )
     if result.reason == "interrupted":
-        commands = [f"unrolled resume {folder}"]
-    else:
-        commands = [f"unrolled generate {folder}", f"unrolled evaluate {folder} FILE"]
-    console.print(f"saved in {folder}; go on with")
-    for command in commands:
-        console.print(f"  {command}", style="bold")
+        console.print(f"saved in {folder}; go on with")
+        console.print(f"  unrolled resume {folder}", style="bold")

@@ -1,15 +1,16 @@
-"""Files that are written whole or not at all.
+"""Files that are written whole or not at all, and known again.
 
 The one way in which this package writes a file that it will read again. Formats are the caller's.
 """
 
+import hashlib
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import BinaryIO
+from typing import Any, BinaryIO
 
-__all__ = ["write_atomically"]
+__all__ = ["fingerprint", "write_atomically"]
 
 
 @contextmanager
@@ -47,6 +48,13 @@ def write_atomically(path: Path) -> Iterator[BinaryIO]:
         temporary.unlink(missing_ok=True)
         raise
     _sync_folder(path.parent)
+
+
+def fingerprint(path: Path) -> dict[str, Any]:
+    """Return what tells a file from another: its path, size and SHA-256."""
+    with path.open("rb") as file:
+        digest = hashlib.file_digest(file, "sha256").hexdigest()
+    return {"path": str(path.resolve()), "bytes": path.stat().st_size, "sha256": digest}
 
 
 def _sync_folder(folder: Path) -> None:

@@ -16,21 +16,20 @@ All steps share their weights, and the state carries what was read so far. Train
 training/, and drawing text from the scores in generation/.
 """
 
-from bisect import bisect_right
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from unrolled.errors import OptionError, ShapeError
+from unrolled.errors import ShapeError
 from unrolled.layers.initialize import one_hot_input
 from unrolled.layers.options import check_dropout, check_sizes
 from unrolled.layers.recurrent import RecurrentLayer
 from unrolled.layers.state import State
 from unrolled.models.sequence_layers import check_cell, make_layer
 
-__all__ = ["LanguageModel", "LanguageModelConfig", "hidden_size_for"]
+__all__ = ["LanguageModel", "LanguageModelConfig"]
 
 
 @dataclass(frozen=True)
@@ -146,35 +145,3 @@ class LanguageModel(nn.Module):
             x = self.embedding(tokens)  # (B, T, E)
         h, state = self.layer(x, state)  # (B, T, H)
         return self.scores(self.dropout(h)), state
-
-
-def hidden_size_for(config: LanguageModelConfig, num_parameters: int) -> int:
-    """Return the largest hidden size that keeps the model of `config` within a budget.
-
-    Cells are compared fairly at equal numbers of parameters, which differ in hidden size.
-
-    Args:
-        config: The model; its own hidden size does not matter.
-        num_parameters: The budget for the whole model, embedding and scores included.
-
-    Raises:
-        OptionError: Even one hidden unit takes more.
-
-    Example:
-        >>> [hidden_size_for(LanguageModelConfig(65, cell), 10**6) for cell in ("lstm", "gru")]
-        [460, 534]
-    """
-
-    def count(hidden_size: int) -> int:
-        with torch.device("meta"):  # shapes alone: no memory, no initial values
-            return LanguageModel(replace(config, hidden_size=hidden_size)).num_parameters
-
-    if count(1) > num_parameters:
-        raise OptionError(
-            f"no {config.cell} fits in {num_parameters} parameters",
-            f"a single hidden unit takes {count(1)}",
-        )
-    too_large = 2
-    while count(too_large) <= num_parameters:
-        too_large *= 2
-    return bisect_right(range(1, too_large), num_parameters, key=count)

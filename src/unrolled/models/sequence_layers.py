@@ -5,15 +5,18 @@ Not for the layers themselves: those are in layers/ and baselines.py.
 
 import difflib
 from collections.abc import Callable
+from typing import cast
 
 from torch import nn
 
 from unrolled.errors import OptionError
 from unrolled.layers import GRU, JANET, LSTM, RNN, TCN
 from unrolled.layers.options import check_dropout
+from unrolled.layers.state import SequenceLayer
 from unrolled.models.baselines import Conv, Dense
+from unrolled.models.both_directions import BothDirections
 
-__all__ = ["CELLS", "check_cell", "make_layer"]
+__all__ = ["CELLS", "check_cell", "default_num_layers", "make_layer"]
 
 _LAYERS: dict[str, Callable[..., nn.Module]] = {
     "rnn": RNN,
@@ -24,6 +27,7 @@ _LAYERS: dict[str, Callable[..., nn.Module]] = {
     "dense": Dense,
     "conv": Conv,
 }
+_RECURRENT = ("rnn", "lstm", "gru", "janet")  # can be bidirectional by themselves
 _KERNEL_SIZES = {"tcn": 3, "conv": 8}
 
 CELLS: tuple[str, ...] = tuple(_LAYERS)
@@ -42,6 +46,11 @@ def check_cell(cell: str, kernel_size: int | None) -> None:
         )
 
 
+def default_num_layers(cell: str) -> int:
+    """Return how many layers a model has if nobody says: 4 in a TCN, to see 61 steps, else 1."""
+    return 4 if cell == "tcn" else 1
+
+
 def make_layer(
     cell: str,
     input_size: int,
@@ -49,8 +58,9 @@ def make_layer(
     num_layers: int = 1,
     dropout: float = 0.0,
     kernel_size: int | None = None,
+    bidirectional: bool = False,
 ) -> nn.Module:
-    """Return the layer called `cell`, (B, T, input_size) -> (B, T, hidden_size).
+    """Return the layer called `cell`, (B, T, input_size) -> (B, T, output_size).
 
     Args:
         cell: One of `CELLS`.
@@ -60,6 +70,8 @@ def make_layer(
         dropout: Probability that a value between two layers is zeroed in training; in a TCN,
             a value after each convolution.
         kernel_size: Taps of a convolution, for tcn and conv only.
+        bidirectional: Whether each row is also read from its end; the output then has
+            2 * hidden_size features.
 
     Returns:
         A `SequenceLayer`: `output, state = layer(x, state)`.
@@ -75,4 +87,12 @@ def make_layer(
     options = {"dropout": dropout, "batch_first": True}
     if cell in _KERNEL_SIZES:
         options["kernel_size"] = _KERNEL_SIZES[cell] if kernel_size is None else kernel_size
-    return _LAYERS[cell](input_size, hidden_size, num_layers, **options)
+    if bidirectional and cell in _RECURRENT:
+        options["bidirectional"] = True
+
+    def make() -> nn.Module:
+        return _LAYERS[cell](input_size, hidden_size, num_layers, **options)
+
+    if bidirectional and cell not in _RECURRENT:
+        return BothDirections(cast(SequenceLayer, make()), cast(SequenceLayer, make()))
+    return make()

@@ -5,6 +5,7 @@ from unrolled.training.evaluation import LanguageModelMetrics, evaluate_language
 from unrolled.training.language_model import (
     TextOptions,
     evaluate_text,
+    finish_language_model,
     load_language_model,
     prepare_language_model,
     resume_language_model,
@@ -12,6 +13,7 @@ from unrolled.training.language_model import (
 from unrolled.training.objective import LanguageModelObjective, Objective
 from unrolled.training.options import TrainingOptions
 from unrolled.training.reporter import NullReporter, Reporter
+from unrolled.training.results import Results, results_of
 from unrolled.training.run import Run
 from unrolled.training.tbptt import TruncatedBPTT
 from unrolled.training.trainer import Trainer, TrainingResult
@@ -23,6 +25,7 @@ __all__ = [
     "Objective",
     "Processes",
     "Reporter",
+    "Results",
     "Run",
     "TextOptions",
     "Trainer",
@@ -31,8 +34,10 @@ __all__ = [
     "TruncatedBPTT",
     "evaluate_language_model",
     "evaluate_text",
+    "finish_language_model",
     "initialize_distributed",
     "load_language_model",
     "prepare_language_model",
+    "results_of",
     "resume_language_model",
 ]

@@ -8,7 +8,6 @@ one are built by the same code from the same config.json.
     model, vocabulary, config = load_language_model(Path("runs/book"))
 """
 
-import hashlib
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
@@ -18,6 +17,7 @@ import torch
 from torch import Tensor
 
 from unrolled.data.columns import Columns
+from unrolled.data.files import fingerprint
 from unrolled.data.text import read_text
 from unrolled.data.vocabulary import (
     BPEVocabulary,
@@ -28,12 +28,15 @@ from unrolled.data.vocabulary import (
     save_vocabulary,
 )
 from unrolled.errors import DataError, OptionError, RunError
+from unrolled.models.budget import hidden_size_for
 from unrolled.models.language_model import LanguageModel, LanguageModelConfig
+from unrolled.models.sequence_layers import default_num_layers
 from unrolled.training.checkpoint import load_weights
 from unrolled.training.distributed import ALONE, Processes
 from unrolled.training.evaluation import LanguageModelMetrics, evaluate_language_model
 from unrolled.training.objective import LanguageModelObjective
 from unrolled.training.options import TrainingOptions, require
+from unrolled.training.results import Results, results_of
 from unrolled.training.run import Run, writing
 from unrolled.training.tbptt import TruncatedBPTT
 from unrolled.training.trainer import Trainer
@@ -41,6 +44,7 @@ from unrolled.training.trainer import Trainer
 __all__ = [
     "TextOptions",
     "evaluate_text",
+    "finish_language_model",
     "load_language_model",
     "prepare_language_model",
     "resume_language_model",
@@ -132,6 +136,8 @@ def prepare_language_model(
     *,
     training: TrainingOptions,
     text: TextOptions | None = None,
+    num_parameters: int | None = None,
+    num_layers: int | None = None,
     processes: Processes = ALONE,
     **model: Any,
 ) -> Trainer:
@@ -145,8 +151,10 @@ def prepare_language_model(
         run_path: The run's folder; it must not exist, or be empty.
         training: How long and how fast.
         text: How the text is read.
+        num_parameters: If given, the hidden size is the largest that keeps within it.
+        num_layers: Layers one above the other; None takes what suits the cell.
         processes: Those of `initialize_distributed()`; every process makes this call.
-        model: Arguments of `LanguageModelConfig`, but for the size of the vocabulary.
+        model: Further arguments of `LanguageModelConfig`, but for the size of the vocabulary.
 
     Raises:
         DataError: A file cannot be read, or the text is too short for its columns.
@@ -155,14 +163,21 @@ def prepare_language_model(
     """
     text = text or TextOptions()
     config = LanguageModelConfig(vocabulary_size=1, **model)  # refuses before a long read
+    config = replace(config, num_layers=num_layers or default_num_layers(config.cell))
     processes.from_first(lambda: Run.check_vacant(run_path))
     content = read_text(files, text.encoding)
     vocabulary = processes.from_first(lambda: _make_vocabulary(content, text))
+    config = replace(config, vocabulary_size=len(vocabulary))
+    if num_parameters is not None:
+        size = hidden_size_for(
+            lambda size: LanguageModel(replace(config, hidden_size=size)), num_parameters
+        )
+        config = replace(config, hidden_size=size)
     setup = _Setup(
-        model=replace(config, vocabulary_size=len(vocabulary)),
+        model=config,
         text=text,
         training=training,
-        files=[_fingerprint(path) for path in files],
+        files=[fingerprint(path) for path in files],
     )
     run = Run(run_path)
     trainer = _assemble(run, setup, content, vocabulary, processes)
@@ -193,7 +208,7 @@ def resume_language_model(run_path: Path, processes: Processes = ALONE) -> Train
     files = [Path(file["path"]) for file in setup.files]
     content = read_text(files, setup.text.encoding)
     for path, recorded in zip(files, setup.files, strict=True):
-        if _fingerprint(path)["sha256"] != recorded["sha256"]:
+        if fingerprint(path)["sha256"] != recorded["sha256"]:
             message = f"{path}: has changed since the run began"
             raise RunError(message, f"put back the file that {run_path} was trained on, or retrain")
     vocabulary = _load_vocabulary(run, setup)
@@ -214,6 +229,16 @@ def load_language_model(run_path: Path) -> tuple[LanguageModel, Vocabulary, dict
     vocabulary = _load_vocabulary(run, setup)
     load_weights(run.weights_path, model)
     return model.eval(), vocabulary, run.config | setup.config()
+
+
+def finish_language_model(trainer: Trainer) -> Results:
+    """Measure the weights that were kept on the held-out part, and write the run's results.json."""
+    load_weights(trainer.run.weights_path, trainer.model)
+    results = results_of(
+        trainer, "nats/token", "held_out", trainer.objective.evaluate(trainer.model)
+    )
+    results.save(trainer.run)
+    return results
 
 
 def evaluate_text(model: LanguageModel, vocabulary: Vocabulary, text: str) -> LanguageModelMetrics:
@@ -276,9 +301,3 @@ def _encode(vocabulary: Vocabulary, text: str) -> Tensor:
 def _characters_after_first(vocabulary: Vocabulary, text: str, tokens: Tensor) -> int:
     """Return how many characters end in `tokens[1:]`."""
     return len(text) - len(vocabulary.decoder().push(int(tokens[0])))
-
-
-def _fingerprint(path: Path) -> dict[str, Any]:
-    with path.open("rb") as file:
-        digest = hashlib.file_digest(file, "sha256").hexdigest()
-    return {"path": str(path.resolve()), "bytes": path.stat().st_size, "sha256": digest}

@@ -16,7 +16,7 @@ class Reporter(Protocol):
     def on_log(self, metrics: Mapping[str, float]) -> None:
         """Take the measurements of the last few updates: a `train` line of metrics.jsonl.
 
-        Beside update, epoch, loss (nats per token), gradient_norm, learning_rate, elapsed_seconds
+        Beside update, epoch, loss, gradient_norm, learning_rate, elapsed_seconds
         and tokens_per_second there are `done`, the part of the run that is done, in [0, 1], and
         `seconds_left`, an estimate that the file does not keep.
         """

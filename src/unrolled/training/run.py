@@ -5,6 +5,7 @@
     weights.safetensors  the best weights so far, by held-out loss
     last.ckpt            everything to go on exactly where the run was
     metrics.jsonl        one line a measurement
+    results.json         what the weights that were kept are worth, at the end
     tensorboard/         the same measurements for TensorBoard
 
 Not here: what is inside the files (`checkpoint.py`, `metrics_log.py`, each task's own module).
@@ -45,6 +46,7 @@ class Run:
         self.weights_path = path / "weights.safetensors"
         self.checkpoint_path = path / "last.ckpt"
         self.metrics_path = path / "metrics.jsonl"
+        self.results_path = path / "results.json"
         self.tensorboard_path = path / "tensorboard"
 
     @staticmethod
@@ -105,6 +107,18 @@ class Run:
         if not isinstance(config, dict):
             raise RunError(f"{self.config_path}: expected a JSON object")
         return config
+
+    @property
+    def task(self) -> str:
+        """The name of what was learned.
+
+        Raises:
+            RunError: config.json does not say it.
+        """
+        task = self.config.get("task")
+        if not isinstance(task, str):
+            raise RunError(f"{self.config_path}: names no task", "train again")
+        return task
 
     def save_config(self, config: dict[str, Any]) -> None:
         """Write config.json: the format, this package's version, and `config`."""

@@ -44,7 +44,7 @@ class TrainingResult:
             "interrupted" (by `Trainer.request_stop`; it can be resumed).
         update: Updates made.
         epoch: Passes over the training data.
-        best_loss: Least held-out loss, in nats: that of the weights that were kept.
+        best_loss: Least held-out loss: that of the weights that were kept.
         elapsed_seconds: Of training and evaluation, all sessions together.
     """
 
@@ -301,7 +301,7 @@ class Trainer:
         if math.isfinite(value):
             return
         options, last = self.options, self.progress.last_loss
-        before = "" if last is None else f", after a loss of {last:.4g} nats"
+        before = "" if last is None else f", after a loss of {last:.4g}"
         raise DivergedError(
             f"training diverged at update {update}: the {name} is {value}{before}; "
             f"{self.run.path} keeps its last checkpoint and its best weights",

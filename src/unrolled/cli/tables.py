@@ -1,0 +1,35 @@
+"""Measurements as tables for people: a line a metric, a column a predictor."""
+
+from typing import Any
+
+from rich.table import Table
+
+from unrolled.training.results import Results
+
+__all__ = ["results_table", "shown"]
+
+_PARTS = {"test": "on the test part", "held_out": "on the held-out part"}
+
+
+def results_table(results: Results) -> Table:
+    """Return what was measured, beside the baselines."""
+    table = Table(box=None, pad_edge=False)
+    table.add_column(_PARTS.get(results.part, results.part), style="dim")
+    table.add_column("model", justify="right", style="bold")
+    for name in results.baselines:
+        table.add_column(name, justify="right")
+    for name, value in results.metrics.items():
+        unit = f" ({results.unit})" if name == "loss" else ""
+        others = [shown(metrics.get(name)) for metrics in results.baselines.values()]
+        if isinstance(value, int | float | str):
+            table.add_row(name.replace("_", " ") + unit, shown(value), *others)
+    return table
+
+
+def shown(value: Any) -> str:
+    """Return a measurement in about four digits; nothing for None."""
+    if value is None:
+        return ""
+    if isinstance(value, int):
+        return f"{value:,}"
+    return f"{value:.4f}" if isinstance(value, float) else str(value)

@@ -1,0 +1,108 @@
+"""Training on separate examples, in batches of about the same length.
+
+What an example is, and its loss, is the learner's part. Not for one long text: that is walked
+through by `tbptt.py`.
+"""
+
+from collections.abc import Sequence
+from typing import Any, Generic, Protocol, TypeVar
+
+from torch import Tensor, nn
+
+from unrolled.data.batching import shuffled_batches
+from unrolled.training.distributed import ALONE, Processes
+
+__all__ = ["ExamplesObjective", "Learner"]
+
+Example = TypeVar("Example")
+_Example = TypeVar("_Example", contravariant=False)
+
+
+class Learner(Protocol[_Example]):
+    """What an `ExamplesObjective` asks of a task."""
+
+    def length(self, example: _Example) -> int:
+        """Return the steps of an example."""
+        ...
+
+    def epoch(self, training: Sequence[_Example], number: int) -> Sequence[_Example]:
+        """Return the examples of one pass, as many as there are in `training`."""
+        ...
+
+    def loss(self, model: nn.Module, examples: Sequence[_Example]) -> tuple[Tensor, int]:
+        """Return the sum of the losses of a batch, and of how many."""
+        ...
+
+    def monitor(self, model: nn.Module, examples: Sequence[_Example]) -> dict[str, float]:
+        """Return metrics; "loss" is the mean that `loss` has a sum of."""
+        ...
+
+
+class ExamplesObjective(Generic[Example]):
+    """A learner's examples, pass after pass, each in an order that its number decides.
+
+    Args:
+        learner: What an example is.
+        training: Learned from.
+        held_out: Measured on.
+        batch_size: Examples in a batch, over all processes.
+        seed: Of the order.
+        processes: Those that share each batch.
+    """
+
+    def __init__(
+        self,
+        learner: Learner[Example],
+        training: Sequence[Example],
+        held_out: Sequence[Example],
+        *,
+        batch_size: int,
+        seed: int,
+        processes: Processes = ALONE,
+    ) -> None:
+        self.learner = learner
+        self.training = training
+        self.held_out = held_out
+        self.batch_size = batch_size
+        self.seed = seed
+        self.processes = processes
+        self._go_to(epoch=0, position=0)
+
+    @property
+    def updates_per_epoch(self) -> int:
+        """Batches in one pass."""
+        return -(-len(self.training) // self.batch_size)
+
+    def next_loss(self, model: nn.Module) -> tuple[Tensor, int]:
+        """Return the sum of the losses of this process's part of the next batch, and their count.
+
+        Where a batch has fewer examples than there are processes, some take one that others have.
+        """
+        if self._position == len(self._batches):
+            self._go_to(self._epoch + 1, 0)
+        batch = self._batches[self._position]
+        self._position += 1
+        mine = batch[self.processes.rank :: self.processes.world_size] or batch[:1]
+        return self.learner.loss(model, [self._examples[index] for index in mine])
+
+    def train_metrics(self, loss: float) -> dict[str, float]:  # noqa: ARG002
+        """Return nothing: the loss says it."""
+        return {}
+
+    def evaluate(self, model: nn.Module) -> dict[str, float]:
+        """Return the learner's metrics on the held-out examples."""
+        return self.learner.monitor(model, self.held_out)
+
+    def state_dict(self) -> dict[str, Any]:
+        """Return the place in the data."""
+        return {"epoch": self._epoch, "position": self._position}
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Go to the place that `state_dict` described."""
+        self._go_to(**state)
+
+    def _go_to(self, epoch: int, position: int) -> None:
+        self._epoch, self._position = epoch, position
+        self._examples = self.learner.epoch(self.training, epoch)
+        lengths = [self.learner.length(example) for example in self._examples]
+        self._batches = shuffled_batches(lengths, self.batch_size, f"{self.seed}-{epoch}")
