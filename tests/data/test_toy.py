@@ -7,7 +7,7 @@ import pytest
 
 from unrolled.data import IGNORE
 from unrolled.data.reber import EMBEDDED_REBER, REBER, SYMBOLS
-from unrolled.data.toy import Adding, CopyMemory, Echo, Hello, Reber
+from unrolled.data.toy import Adding, CopyMemory, Echo, Hello, Reber, make_toy
 from unrolled.errors import OptionError
 
 ALL = [
@@ -68,7 +68,7 @@ def test_who_always_answers_one_is_as_wrong_as_stated():
     toy = Adding(length=2)  # the same two values whatever the length
     errors = np.array([toy.example(n)[1] for n in range(20_000)]) - 1
     chance = level(toy, CHANCE)
-    assert chance["mean_squared_error"] == pytest.approx(1 / 6)  # 2 / 12: of two uniform values
+    assert chance["loss"] == pytest.approx(1 / 6)  # 2 / 12: of two uniform values
     assert np.square(errors).mean() == pytest.approx(1 / 6, rel=0.03)
     assert (np.abs(errors) <= 0.04).mean() == pytest.approx(chance["correct"], rel=0.1)
 
@@ -90,7 +90,8 @@ def test_chance_of_copy_memory_is_that_of_the_paper():
 
 def test_the_echo_comes_after_its_delay():
     inputs, targets = Echo(length=9, delay=4).example(0)
-    assert targets.tolist() == [IGNORE] * 4 + inputs[:5].tolist()
+    assert inputs[9:].tolist() == [4] * 4
+    assert targets.tolist() == [IGNORE] * 4 + inputs[:9].tolist()
     now, echo = Echo(length=9, delay=0).example(0)
     assert now.tolist() == echo.tolist()
 
@@ -155,9 +156,12 @@ def test_levels_are_what_counting_finds(grammar):
     [
         (lambda: Adding(length=1), r"adding: length \(values to read\) must be at least 2, got 1"),
         (lambda: CopyMemory(length=0), r"copy: length \(blanks\) must be at least 1, got 0"),
-        (lambda: Echo(length=5, delay=5), "echo: length must be at least 6, got 5"),
-        (lambda: Echo(delay=-1), "echo: delay must be at least 0, got -1"),
+        (lambda: Echo(length=0), r"echo: length \(symbols\) must be at least 1, got 0"),
+        (lambda: Echo(delay=-1), r"echo: delay \(steps\) must be at least 0, got -1"),
         (lambda: Reber(seed=-1), "reber: seed must be at least 0, got -1"),
+        (lambda: make_toy("rebber"), r"no problem 'rebber', .* \(did you mean reber\?\)"),
+        (lambda: make_toy("hello", length=3), "length is for adding and copy and echo, but the"),
+        (lambda: make_toy("copy", delay=3), "delay is for echo, but the problem is copy"),
     ],
 )
 def test_problems_without_an_answer_are_refused(make, message):

@@ -61,6 +61,16 @@ class Grammar:
             yield set(ways)
             state = ways[written]
 
+    def writes(self, string: str) -> bool:
+        """Whether the grammar can write `string`, from its first symbol to its end."""
+        state: State = 0
+        for symbol in string:
+            ways = dict(self.edges.get(state, ()))
+            if symbol not in ways:
+                return False
+            state = ways[symbol]
+        return state not in self.edges
+
     def levels(self) -> dict[str, dict[str, float]]:
         """Return what three predictors of each symbol after the first score, in expectation.
 

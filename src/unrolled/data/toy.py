@@ -13,20 +13,23 @@ Example n of a problem depends on the seed and on n alone. Here is the data and 
 models and measurements are a task's business.
 """
 
+import difflib
 import math
 from abc import ABC, abstractmethod
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, ClassVar
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
 
-from unrolled.data.columns import IGNORE
+from unrolled.data.delay import delay_batch
 from unrolled.data.reber import EMBEDDED_REBER, REBER, SYMBOLS, Grammar
 from unrolled.errors import OptionError
 
-__all__ = ["TOYS", "Adding", "CopyMemory", "Echo", "Hello", "Levels", "Reber", "Toy"]
+__all__ = ["TOYS", "Adding", "CopyMemory", "Echo", "Hello", "Levels", "Reber", "Toy", "make_toy"]
 
 Array = NDArray[Any]
 Levels = dict[str, dict[str, float]]
@@ -46,6 +49,11 @@ class Toy(ABC):
     """What the numbers of inputs and targets stand for; empty where values are read."""
 
     seed: int = 0
+
+    @property
+    @abstractmethod
+    def max_time(self) -> int:
+        """How many steps a memory is asked for, at most; of strings, a usual length."""
 
     def __post_init__(self) -> None:
         _require(self.name, "seed", self.seed, least=0)
@@ -120,9 +128,14 @@ class Adding(Toy):
         """
         a = self.tolerance
         return {
-            "chance (always 1)": {"mean_squared_error": 1 / 6, "correct": 2 * a - a * a},
-            "solved": {"mean_squared_error": 0.0, "correct": 1.0},
+            "chance (always 1)": {"loss": 1 / 6, "correct": 2 * a - a * a},
+            "solved": {"loss": 0.0, "correct": 1.0},
         }
+
+    @property
+    def max_time(self) -> int:
+        """The length."""
+        return self.length
 
 
 @dataclass(frozen=True)
@@ -177,52 +190,63 @@ class CopyMemory(Toy):
             "solved": {"loss": 0.0, "recalled": 1.0},
         }
 
+    @property
+    def max_time(self) -> int:
+        """From a symbol to its repetition."""
+        return self.length + self.num_recalled
+
 
 @dataclass(frozen=True)
 class Echo(Toy):
-    """The delayed echo: at every step, the symbol that was read `delay` steps before.
+    """The delayed echo: every symbol is to be said again `delay` steps after it was read.
 
-    The symbols are random, so that nothing but memory helps: chance is ln 4. The targets of the
-    first `delay` steps are `IGNORE`.
+    The symbols are random, so that nothing but memory helps: chance is ln 4. After the symbols come
+    blanks for the last of the echo; the targets of the first `delay` steps are `IGNORE`. The layout
+    is that of any delayed targets, `unrolled.data.delay`.
 
     Args:
         seed: Of the examples.
-        length: T, steps, more than the delay.
+        length: Symbols, at least 1.
         delay: k, steps, at least 0.
 
     Raises:
-        OptionError: A delay below 0, or a length that leaves no step to answer at.
+        OptionError: A delay below 0 or a length below 1.
 
     Example:
-        >>> inputs, targets = Echo(length=5, delay=2).example(0)
-        >>> targets[:2].tolist(), bool((targets[2:] == inputs[:3]).all())
-        ([-100, -100], True)
+        >>> inputs, targets = Echo(length=3, delay=2).example(0)
+        >>> bool((inputs[:3] == targets[2:]).all()), targets[:2].tolist(), inputs[3:].tolist()
+        (True, [-100, -100], [4, 4])
     """
 
     name = "echo"
-    symbols = "abcd"
+    symbols = "abcd_"
+    num_echoed: ClassVar[int] = 4
 
     length: int = 100
     delay: int = 10
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        _require(self.name, "delay", self.delay, least=0)
-        _require(self.name, "length", self.length, least=self.delay + 1)
+        _require(self.name, "length (symbols)", self.length, least=1)
+        _require(self.name, "delay (steps)", self.delay, least=0)
 
     def _make(self, random: np.random.Generator) -> tuple[Array, Array]:
-        inputs = random.integers(0, len(self.symbols), self.length)
-        targets = np.full(self.length, IGNORE)
-        targets[self.delay :] = inputs[: self.length - self.delay]
-        return inputs, targets
+        symbols = torch.from_numpy(random.integers(0, self.num_echoed, (1, self.length)))
+        late = delay_batch(symbols, symbols, self.delay, blank=self.num_echoed)
+        return late.inputs[0].numpy(), late.targets[0].numpy()
 
     def levels(self) -> Levels:
         """Return the levels of a guess among four, and of a perfect memory."""
-        num = len(self.symbols)
+        num = self.num_echoed
         return {
             "chance (one of 4)": {"loss": math.log(num), "accuracy": 1 / num},
             "solved": {"loss": 0.0, "accuracy": 1.0},
         }
+
+    @property
+    def max_time(self) -> int:
+        """The delay."""
+        return max(2, self.delay)
 
 
 @dataclass(frozen=True)
@@ -266,6 +290,11 @@ class Reber(Toy):
                 metrics["frame"] = 1.0 if name == "solved" else 0.5
         return levels
 
+    @property
+    def max_time(self) -> int:
+        """Few strings are longer."""
+        return 30
+
 
 @dataclass(frozen=True)
 class Hello(Toy):
@@ -298,16 +327,50 @@ class Hello(Toy):
             "solved": {"loss": 0.0, "accuracy": 1.0},
         }
 
+    @property
+    def max_time(self) -> int:
+        """The word's length."""
+        return 4
 
-TOYS: Mapping[str, type[Toy]] = {
+
+TOYS: Mapping[str, Callable[..., Toy]] = {
     "adding": Adding,
     "copy": CopyMemory,
     "echo": Echo,
     "reber": Reber,
-    "embedded-reber": Reber,
+    "embedded-reber": partial(Reber, embedded=True),
     "hello": Hello,
 }
 """The problems by the names that the command line uses."""
+
+_SIZES = {"adding": ("length",), "copy": ("length",), "echo": ("length", "delay")}
+
+
+def make_toy(name: str, seed: int = 0, **sizes: int | None) -> Toy:
+    """Return the problem called `name`.
+
+    Args:
+        name: One of `TOYS`.
+        seed: Of its examples.
+        sizes: "length" and "delay", where the problem has them; None leaves them as they are.
+
+    Raises:
+        OptionError: No such problem, a size that it does not have, or one out of its range.
+
+    Example:
+        >>> make_toy("echo", delay=3, length=None)
+        Echo(seed=0, length=100, delay=3)
+    """
+    if name not in TOYS:
+        near = difflib.get_close_matches(name.lower(), TOYS, n=1)
+        hint = f"did you mean {near[0]}?" if near else ""
+        raise OptionError(f"toy: no problem {name!r}, there are {', '.join(TOYS)}", hint)
+    given = {size: value for size, value in sizes.items() if value is not None}
+    for size in given:
+        if size not in _SIZES.get(name, ()):
+            having = " and ".join(other for other, has in _SIZES.items() if size in has)
+            raise OptionError(f"{size} is for {having}, but the problem is {name}", "leave it out")
+    return TOYS[name](seed=seed, **given)
 
 
 def _require(where: str, name: str, value: int, least: int) -> None:
