@@ -17,6 +17,7 @@ from typing import Annotated, NoReturn
 import typer
 
 from unrolled.cli.bench import bench
+from unrolled.cli.compare import compare
 from unrolled.cli.doctor import doctor
 from unrolled.cli.evaluate import evaluate
 from unrolled.cli.generate import generate
@@ -46,6 +47,10 @@ app.command()(generate)
 app.command()(predict)
 app.command()(evaluate)
 app.command()(resume)
+app.command(
+    options_metavar="[ARGS]... [OPTIONS]",
+    context_settings={"allow_extra_args": True, "ignore_unknown_options": True},
+)(compare)
 app.command()(doctor)
 app.command()(bench)
 

@@ -3,18 +3,21 @@
     plan.py         what is to be trained, and the commands that train it
     runner.py       the trainings, each a process of its own, several side by side
     gather.py       what came out, from the runs' folders
-    statistics.py   what can be said of it, in plain words
+    metrics.py      which number decides
+    statistics.py   what can be told from chance
+    verdict.py      the same in plain sentences
     figures.py      learning curves
     page.py         all of it as one HTML page
 
 The trainings are the command line's own (`unrolled train`, `unrolled resume`): nothing of models or
-training is known here.
+of training is known here.
 """
 
 from unrolled.comparison.gather import Comparison, gather
-from unrolled.comparison.page import page
+from unrolled.comparison.page import page, save_page, table
 from unrolled.comparison.plan import Contestant, Plan, Trial, parse_contestants
 from unrolled.comparison.runner import Failure, Runner
+from unrolled.comparison.verdict import verdict
 
 __all__ = [
     "Comparison",
@@ -26,4 +29,7 @@ __all__ = [
     "gather",
     "page",
     "parse_contestants",
+    "save_page",
+    "table",
+    "verdict",
 ]

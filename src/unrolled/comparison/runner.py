@@ -67,6 +67,11 @@ class Runner:
         self._stops = 0
         self._told: dict[Trial, int] = {}
 
+    @property
+    def stop_requested(self) -> bool:
+        """Whether `request_stop` was called."""
+        return self._stops > 0
+
     def request_stop(self) -> None:
         """Have every training save and end, and begin no other; a second time: end at once.
 
