@@ -70,7 +70,7 @@ def test_who_always_answers_one_is_as_wrong_as_stated():
     chance = level(toy, CHANCE)
     assert chance["loss"] == pytest.approx(1 / 6)  # 2 / 12: of two uniform values
     assert np.square(errors).mean() == pytest.approx(1 / 6, rel=0.03)
-    assert (np.abs(errors) <= 0.04).mean() == pytest.approx(chance["correct"], rel=0.1)
+    assert (np.abs(errors) <= 0.04).mean() == pytest.approx(chance["correct_sums"], rel=0.1)
 
 
 def test_what_was_copied_was_read_and_the_blanks_are_blank():
@@ -120,10 +120,17 @@ def test_strings_are_those_of_the_grammar(embedded):
 
 def test_levels_of_the_grammars_are_those_of_arithmetic_by_hand():
     # A string passes states 1, 2, 4 and 5 once and 3 twice, with two ways from each; E is certain.
-    assert level(Reber(), SOLVED) == {"loss": pytest.approx(6 * math.log(2) / 7), "legal": 1}
+    assert level(Reber(), SOLVED) == {
+        "loss": pytest.approx(6 * math.log(2) / 7),
+        "legal_symbols": 1,
+    }
     # B, the two of the frame and E are added: one choice, ten symbols more or less certain
     solved = level(Reber(embedded=True), SOLVED)
-    assert solved == {"loss": pytest.approx(7 * math.log(2) / 11), "legal": 1, "frame": 1}
+    assert solved == {
+        "loss": pytest.approx(7 * math.log(2) / 11),
+        "legal_symbols": 1,
+        "closed_frames": 1,
+    }
     # after B, T or P; of 7 symbols T is 1.5, S 1, X 1, V 1.5, P 1, E 1
     counts = [1.5, 1, 1, 1.5, 1, 1]
     chance = -sum(n / 7 * math.log(n / 7) for n in counts)

@@ -143,6 +143,8 @@ def final_values(comparison: Comparison) -> Any:
                 line={"color": "#767676", "dash": "dot", "width": 1},
                 annotation_text=name,
                 annotation_font_color="#595959",
+                annotation_yanchor="bottom",
+                annotation_xanchor="center",
             )
     figure.update_xaxes(title=label(comparison, metric))
     figure.update_yaxes(automargin=True)

@@ -17,7 +17,7 @@ from unrolled.errors import RunError
 
 __all__ = ["page", "save_page", "table"]
 
-_CONFIG = {"responsive": True, "displaylogo": False}
+_CONFIG = {"responsive": True, "displayModeBar": False}
 
 
 def table(comparison: Comparison) -> tuple[list[str], list[list[str]]]:
@@ -188,8 +188,8 @@ thead th { border-bottom: 2px solid #1b1b1b; vertical-align: bottom; white-space
 tbody tr { border-bottom: 1px solid #e4e4e4; }
 th:first-child { text-align: left; font-weight: 600; white-space: normal; min-width: 9rem; }
 .quiet, .quiet th { color: #595959; font-weight: 400; font-style: italic; }
-figure { margin: 0; min-width: 0; }
-.figures { display: grid; grid-template-columns: repeat(auto-fit, minmax(26rem, 1fr)); gap: 1rem; }
+figure { margin: 0; min-width: 0; overflow: hidden; }
+.figures { display: grid; grid-template-columns: 1fr 1fr; gap: 1rem; }
 pre { background: #f5f5f5; padding: .8rem 1rem; overflow-x: auto; font-size: .9rem; }
-@media (max-width: 30rem) { .figures { grid-template-columns: 1fr; } }
+@media (max-width: 56rem) { .figures { grid-template-columns: 1fr; } }
 """

@@ -29,7 +29,7 @@ def verdict(comparison: Comparison) -> list[str]:
     best = rows[0]
     name = label(comparison, metric)
     value = shown(best.metrics[metric], best.spreads.get(metric))
-    said = [f"The best {name} has {best.contestant}: {value}{_of_seeds(best)}."]
+    said = [f"Best {name}: {best.contestant}, {value}{_of_seeds(best)}."]
     if len(rows) == 1:
         return said
     if all(difference.p is None for difference in comparison.differences):
@@ -44,9 +44,9 @@ def verdict(comparison: Comparison) -> list[str]:
         if best.contestant in (difference.first, difference.second):
             (apart if difference.is_significant else together).append(difference)
     if apart:
-        said.append(f"It is better than {_listed(apart, best)}.")
+        said.append(f"{best.contestant} is better than {_listed(apart, best)}.")
     if together:
-        said.append(f"It cannot be told from {_listed(together, best)}.")
+        said.append(f"{best.contestant} cannot be told from {_listed(together, best)}.")
     others = [one for one in comparison.differences if one not in apart and one not in together]
     if told := [_order(one, metric) for one in others if one.is_significant]:
         said.append(f"Also told apart: {', '.join(told)}.")

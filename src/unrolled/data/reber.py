@@ -76,7 +76,7 @@ class Grammar:
 
         One knows how often each symbol comes, one sees the symbol before, one knows the state. Each
         has its "loss", nats per symbol: the entropy of the next symbol, given what it knows; and
-        "legal", how often the symbol it finds likeliest is one that the grammar allows.
+        "legal_symbols", how often the symbol it finds likeliest is one that the grammar allows.
         """
         visits = self._visits()
         told: dict[str, dict[Hashable, dict[str, float]]] = {}  # by what is known, next symbols
@@ -99,7 +99,7 @@ class Grammar:
         return {
             name: {
                 "loss": sum(_nats(row.values()) for row in told[name].values()) / total,
-                "legal": legal[name] / total,
+                "legal_symbols": legal[name] / total,
             }
             for name in knows
         }

@@ -128,8 +128,8 @@ class Adding(Toy):
         """
         a = self.tolerance
         return {
-            "chance (always 1)": {"loss": 1 / 6, "correct": 2 * a - a * a},
-            "solved": {"loss": 0.0, "correct": 1.0},
+            "chance (always 1)": {"loss": 1 / 6, "correct_sums": 2 * a - a * a},
+            "solved": {"loss": 0.0, "correct_sums": 1.0},
         }
 
     @property
@@ -186,8 +186,8 @@ class CopyMemory(Toy):
         num = self.num_recalled
         chance = num * math.log(8) / (self.length + 2 * num)
         return {
-            "chance (blanks, then one of 8)": {"loss": chance, "recalled": 1 / 8},
-            "solved": {"loss": 0.0, "recalled": 1.0},
+            "chance (blanks, then one of 8)": {"loss": chance, "recalled_symbols": 1 / 8},
+            "solved": {"loss": 0.0, "recalled_symbols": 1.0},
         }
 
     @property
@@ -282,12 +282,12 @@ class Reber(Toy):
     def levels(self) -> Levels:
         """Return the levels of frequencies, of who sees one symbol, and of who knows the grammar.
 
-        "frame" is the accuracy at the last symbol but one, between the two it can be.
+        "closed_frames" is the accuracy at the last symbol but one, between the two it can be.
         """
         levels = self.grammar.levels()
         if self.embedded:
             for name, metrics in levels.items():
-                metrics["frame"] = 1.0 if name == "solved" else 0.5
+                metrics["closed_frames"] = 1.0 if name == "solved" else 0.5
         return levels
 
     @property

@@ -29,19 +29,19 @@ def right_answers(
         By metric, a tensor of bool; its mean is the metric, as in `toy.levels()`.
     """
     if isinstance(toy, Adding):
-        return {"correct": (answers - targets).abs() <= toy.tolerance}
+        return {"correct_sums": (answers - targets).abs() <= toy.tolerance}
     said = answers.argmax(-1)
     if isinstance(toy, CopyMemory):
-        return {"recalled": (said == targets)[targets > 0]}
+        return {"recalled_symbols": (said == targets)[targets > 0]}
     if not isinstance(toy, Reber):
         return {"accuracy": said == targets}
-    right = {"legal": _legal(toy, said, rows)}
+    right = {"legal_symbols": _legal(toy, said, rows)}
     if toy.embedded:
         steps = torch.tensor([len(row_targets) for _, row_targets in rows])
         frame = steps.cumsum(0) - 2  # the last symbol but one
         t, p = SYMBOLS.index("T"), SYMBOLS.index("P")
         says_t = answers[frame, t] > answers[frame, p]
-        right["frame"] = says_t == (targets[frame] == t)
+        right["closed_frames"] = says_t == (targets[frame] == t)
     return right
 
 
