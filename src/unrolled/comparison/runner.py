@@ -19,6 +19,9 @@ from unrolled.errors import OptionError, RunError
 
 __all__ = ["Failure", "Runner"]
 
+PROGRAM = (sys.executable, "-P", "-m", "unrolled")
+"""This package's command; -P: no module of the user's folder stands in for one of ours."""
+
 _SECONDS_BETWEEN_LOOKS = 0.1
 _LINES_OF_LAST_WORDS = 6
 _ERROR = "unrolled: error: "
@@ -44,6 +47,7 @@ class Runner:
         trials: In this order.
         num_processes: At least 1.
         num_threads: Of all processes together, which share them evenly; at least 1 each.
+        program: What takes the trainings' commands.
 
     Attributes:
         running: The trainings at work.
@@ -55,10 +59,17 @@ class Runner:
         OptionError: A number below 1.
     """
 
-    def __init__(self, trials: Sequence[Trial], num_processes: int, num_threads: int) -> None:
+    def __init__(
+        self,
+        trials: Sequence[Trial],
+        num_processes: int,
+        num_threads: int,
+        program: Sequence[str] = PROGRAM,
+    ) -> None:
         if num_processes < 1:
             raise OptionError(f"--processes must be at least 1, got {num_processes}")
         self.num_processes = num_processes
+        self.program = program
         self.threads_each = max(1, num_threads // num_processes)
         self.waiting = deque(trial for trial in trials if not trial.results_path.exists())
         self.running: dict[Trial, subprocess.Popen[bytes]] = {}
@@ -127,7 +138,7 @@ class Runner:
         environment = {name: x for name, x in os.environ.items() if name != "FORCE_COLOR"}
         for name in ("OMP_NUM_THREADS", "MKL_NUM_THREADS"):
             environment[name] = str(self.threads_each)
-        command = [sys.executable, "-P", "-m", "unrolled", *trial.next_command()]
+        command = [*self.program, *trial.next_command()]
         _remove_stillborn(trial.path)
         try:
             with trial.log_path.open("wb") as log:
