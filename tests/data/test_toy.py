@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 
 from unrolled.data import IGNORE
-from unrolled.data.reber import EMBEDDED_REBER, REBER, SYMBOLS
-from unrolled.data.toy import Adding, CopyMemory, Echo, Hello, Reber, make_toy
+from unrolled.data.reber import EMBEDDED_REBER, REBER, SYMBOLS, Reber
+from unrolled.data.toy import Adding, CopyMemory, Echo, Hello, make_toy
 from unrolled.errors import OptionError
 
 ALL = [

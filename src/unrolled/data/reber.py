@@ -1,4 +1,4 @@
-"""Reber's grammar, plain and embedded: an automaton that writes strings, and what can be known.
+"""Reber's grammar, plain and embedded: an automaton that writes strings, as a toy problem.
 
 The plain one, by its states: each way writes a symbol and leads to a state.
 
@@ -20,7 +20,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
-__all__ = ["EMBEDDED_REBER", "REBER", "SYMBOLS", "Grammar"]
+from unrolled.data.toy_problem import Array, Levels, Toy
+
+__all__ = ["EMBEDDED_REBER", "REBER", "SYMBOLS", "Grammar", "Reber"]
 
 SYMBOLS = "BTSXVPE"
 
@@ -160,3 +162,49 @@ REBER = Grammar(
 
 EMBEDDED_REBER = Grammar(_within_frames(REBER.edges))
 """Reber's grammar within a frame."""
+
+
+@dataclass(frozen=True)
+class Reber(Toy):
+    """Strings of Reber's grammar, of which each next symbol is asked for; plain or embedded.
+
+    Where the grammar goes on in two ways, even who knows it pays ln 2. In the embedded one, the
+    last symbol but one repeats the second, however long the string between them.
+
+    Args:
+        seed: Of the examples.
+        embedded: Whether the string stands within a frame.
+    """
+
+    symbols = SYMBOLS
+    embedded: bool = False
+
+    @property
+    def name(self) -> str:  # type: ignore[override]
+        """Reber or embedded-reber."""
+        return "embedded-reber" if self.embedded else "reber"
+
+    @property
+    def grammar(self) -> Grammar:
+        """The automaton that the strings are drawn from."""
+        return EMBEDDED_REBER if self.embedded else REBER
+
+    def _make(self, random: np.random.Generator) -> tuple[Array, Array]:
+        string = np.array([SYMBOLS.index(symbol) for symbol in self.grammar.draw(random)])
+        return string[:-1], string[1:]
+
+    def levels(self) -> Levels:
+        """Return the levels of frequencies, of who sees one symbol, and of who knows the grammar.
+
+        "closed_frames" is the accuracy at the last symbol but one, between the two it can be.
+        """
+        levels = self.grammar.levels()
+        if self.embedded:
+            for name, metrics in levels.items():
+                metrics["closed_frames"] = 1.0 if name == "solved" else 0.5
+        return levels
+
+    @property
+    def max_time(self) -> int:
+        """Few strings are longer."""
+        return 30

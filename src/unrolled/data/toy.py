@@ -9,74 +9,26 @@
     embedded-reber   the same within a frame    its next symbol      the frame, too
     hello            "hell"                     "ello"               which l it was
 
-Example n of a problem depends on the seed and on n alone. Here is the data and what is known of it;
-models and measurements are a task's business.
+The grammar's strings are in `reber.py`, what all problems share in `toy_problem.py`; models and
+measurements are a task's business.
 """
 
 import difflib
 import math
-from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import partial
-from typing import Any, ClassVar
+from typing import ClassVar
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 
 from unrolled.data.delay import delay_batch
-from unrolled.data.reber import EMBEDDED_REBER, REBER, SYMBOLS, Grammar
+from unrolled.data.reber import Reber
+from unrolled.data.toy_problem import Array, Levels, Toy, require_at_least
 from unrolled.errors import OptionError
 
-__all__ = ["TOYS", "Adding", "CopyMemory", "Echo", "Hello", "Levels", "Reber", "Toy", "make_toy"]
-
-Array = NDArray[Any]
-Levels = dict[str, dict[str, float]]
-"""What is known by arithmetic: by predictor ("chance" ... "solved"), its metrics by name."""
-
-
-@dataclass(frozen=True)
-class Toy(ABC):
-    """A problem whose examples are made from a seed.
-
-    Args:
-        seed: Of the examples, at least 0.
-    """
-
-    name: ClassVar[str]
-    symbols: ClassVar[str] = ""
-    """What the numbers of inputs and targets stand for; empty where values are read."""
-
-    seed: int = 0
-
-    @property
-    @abstractmethod
-    def max_time(self) -> int:
-        """How many steps a memory is asked for, at most; of strings, a usual length."""
-
-    def __post_init__(self) -> None:
-        _require(self.name, "seed", self.seed, least=0)
-
-    def example(self, number: int) -> tuple[Array, Array]:
-        """Return the inputs and targets of example `number`.
-
-        Args:
-            number: Which, from 0.
-
-        Returns:
-            Inputs, (T,) int64 numbers of `symbols` or (T, 2) float32 values; and targets, (T,)
-            int64 with `IGNORE` where nothing is asked, or () float32, due at the last step.
-        """
-        return self._make(np.random.default_rng((self.seed, number)))
-
-    @abstractmethod
-    def _make(self, random: np.random.Generator) -> tuple[Array, Array]:
-        """Draw one example."""
-
-    @abstractmethod
-    def levels(self) -> Levels:
-        """Return what guessing and a perfect answer score: the expected values of the metrics."""
+__all__ = ["TOYS", "Adding", "CopyMemory", "Echo", "Hello", "make_toy"]
 
 
 @dataclass(frozen=True)
@@ -111,7 +63,7 @@ class Adding(Toy):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        _require(self.name, "length (values to read)", self.length, least=2)
+        require_at_least(self.name, "length (values to read)", self.length, least=2)
 
     def _make(self, random: np.random.Generator) -> tuple[Array, Array]:
         inputs = np.zeros((self.length, 2), dtype=np.float32)
@@ -172,7 +124,7 @@ class CopyMemory(Toy):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        _require(self.name, "length (blanks)", self.length, least=1)
+        require_at_least(self.name, "length (blanks)", self.length, least=1)
 
     def _make(self, random: np.random.Generator) -> tuple[Array, Array]:
         num = self.num_recalled
@@ -227,8 +179,8 @@ class Echo(Toy):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        _require(self.name, "length (symbols)", self.length, least=1)
-        _require(self.name, "delay (steps)", self.delay, least=0)
+        require_at_least(self.name, "length (symbols)", self.length, least=1)
+        require_at_least(self.name, "delay (steps)", self.delay, least=0)
 
     def _make(self, random: np.random.Generator) -> tuple[Array, Array]:
         symbols = torch.from_numpy(random.integers(0, self.num_echoed, (1, self.length)))
@@ -247,53 +199,6 @@ class Echo(Toy):
     def max_time(self) -> int:
         """The delay."""
         return max(2, self.delay)
-
-
-@dataclass(frozen=True)
-class Reber(Toy):
-    """Strings of Reber's grammar, of which each next symbol is asked for; plain or embedded.
-
-    Where the grammar goes on in two ways, even who knows it pays ln 2: see `unrolled.data.reber`,
-    where the grammars and their levels are. In the embedded one, the last symbol but one repeats
-    the second symbol, however long the string between them.
-
-    Args:
-        seed: Of the examples.
-        embedded: Whether the string stands within a frame.
-    """
-
-    symbols = SYMBOLS
-    embedded: bool = False
-
-    @property
-    def name(self) -> str:  # type: ignore[override]
-        """Reber or embedded-reber."""
-        return "embedded-reber" if self.embedded else "reber"
-
-    @property
-    def grammar(self) -> Grammar:
-        """The automaton that the strings are drawn from."""
-        return EMBEDDED_REBER if self.embedded else REBER
-
-    def _make(self, random: np.random.Generator) -> tuple[Array, Array]:
-        string = np.array([SYMBOLS.index(symbol) for symbol in self.grammar.draw(random)])
-        return string[:-1], string[1:]
-
-    def levels(self) -> Levels:
-        """Return the levels of frequencies, of who sees one symbol, and of who knows the grammar.
-
-        "closed_frames" is the accuracy at the last symbol but one, between the two it can be.
-        """
-        levels = self.grammar.levels()
-        if self.embedded:
-            for name, metrics in levels.items():
-                metrics["closed_frames"] = 1.0 if name == "solved" else 0.5
-        return levels
-
-    @property
-    def max_time(self) -> int:
-        """Few strings are longer."""
-        return 30
 
 
 @dataclass(frozen=True)
@@ -371,8 +276,3 @@ def make_toy(name: str, seed: int = 0, **sizes: int | None) -> Toy:
             having = " and ".join(other for other, has in _SIZES.items() if size in has)
             raise OptionError(f"{size} is for {having}, but the problem is {name}", "leave it out")
     return TOYS[name](seed=seed, **given)
-
-
-def _require(where: str, name: str, value: int, least: int) -> None:
-    if value < least:
-        raise OptionError(f"{where}: {name} must be at least {least}, got {value}")

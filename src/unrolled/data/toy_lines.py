@@ -8,18 +8,14 @@
 Not for made examples: those are in `toy.py`.
 """
 
-from typing import Any
-
 import numpy as np
-from numpy.typing import NDArray
 
 from unrolled.data.columns import IGNORE
-from unrolled.data.toy import Reber, Toy
+from unrolled.data.reber import Reber
+from unrolled.data.toy_problem import Array, Toy
 from unrolled.errors import DataError
 
 __all__ = ["parse_answers", "parse_inputs"]
-
-Array = NDArray[Any]
 
 
 def parse_inputs(toy: Toy, line: str, where: str) -> Array:

@@ -11,15 +11,15 @@ from typing import Any, Self
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.nn import functional as F
 
 from unrolled.data.batching import pad
 from unrolled.data.columns import IGNORE
 from unrolled.data.source import Source
-from unrolled.data.toy import Toy, make_toy
+from unrolled.data.toy import make_toy
 from unrolled.data.toy_lines import parse_answers, parse_inputs
+from unrolled.data.toy_problem import Array, Toy
 from unrolled.errors import DataError
 from unrolled.models.toy import ToyModel, ToyModelConfig
 from unrolled.tasks.task import Splits, Task
@@ -27,8 +27,6 @@ from unrolled.training.metrics.toy import right_answers
 from unrolled.training.options import require
 
 __all__ = ["ToyExample", "ToyOptions", "ToyTask"]
-
-Array = NDArray[Any]
 
 _NUM_MEASURED = 1000  # examples of the held-out part, and of the test part
 _NUM_TESTED_FIRST = 2 * _NUM_MEASURED  # the numbers below are never learned from

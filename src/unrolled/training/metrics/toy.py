@@ -8,8 +8,9 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
-from unrolled.data.reber import SYMBOLS
-from unrolled.data.toy import Adding, CopyMemory, Reber, Toy
+from unrolled.data.reber import SYMBOLS, Reber
+from unrolled.data.toy import Adding, CopyMemory
+from unrolled.data.toy_problem import Toy
 
 __all__ = ["right_answers"]
 
