@@ -1,0 +1,159 @@
+import json
+
+import pytest
+import torch
+
+from unrolled.cli.main import main
+from unrolled.errors import OptionError, RunError
+from unrolled.tasks import TASKS, task_class
+from unrolled.tasks.runs import load, prepare, resume
+from unrolled.training import TrainingOptions
+
+
+def prepare_signs(numbers, run, **options):
+    training = TrainingOptions(epochs=options.pop("epochs", 6), seed=options.pop("seed", 0))
+    task = task_class("sign")
+    model = {"dropout": 0.2} | options.pop("model", {})
+    options = {"batch_size": 8} | options
+    return prepare(
+        task, task.Options(path=str(numbers)), run, training=training, model=model, **options
+    )
+
+
+def weights(model):
+    return {name: tensor.clone() for name, tensor in model.state_dict().items()}
+
+
+def test_a_run_learns_keeps_its_best_and_says_what_it_is_worth(numbers, tmp_path):
+    prepared = prepare_signs(numbers, tmp_path / "run", epochs=40)
+    result = prepared.trainer.fit()
+    results = prepared.finish()
+    assert results.part == "test"
+    assert results.metrics["loss"] < results.baselines["shares"]["loss"] / 2
+    assert results.updates == result.update == 40 * 8
+    said = json.loads((tmp_path / "run" / "results.json").read_text())
+    assert said["metrics"] == results.metrics
+    assert said["parameters"] == sum(p.numel() for p in prepared.trainer.model.parameters())
+    assert said["peak_memory_bytes"] > 50e6
+    task, model = load(tmp_path / "run", task_class("sign"))
+    assert task.evaluate(model, prepared.splits.test) == results.metrics
+
+
+def test_an_interrupted_run_ends_as_one_that_was_not(numbers, tmp_path):
+    whole = prepare_signs(numbers, tmp_path / "whole")
+    whole.trainer.fit()
+    parted = prepare_signs(numbers, tmp_path / "parted")
+    next_loss = parted.trainer.objective.next_loss
+
+    def interrupted(model):
+        if parted.trainer.progress.update == 12:  # in the middle of the second pass
+            parted.trainer.request_stop()
+        return next_loss(model)
+
+    parted.trainer.objective.next_loss = interrupted
+    assert parted.trainer.fit().reason == "interrupted"
+    torch.rand(7)  # the state of the generators is the run's own
+    resumed = resume(tmp_path / "parted", task_class("sign"))
+    assert resumed.trainer.fit().reason == "finished"
+    for mine, other in zip(
+        weights(resumed.trainer.model).values(), weights(whole.trainer.model).values(), strict=True
+    ):
+        assert torch.equal(mine, other)
+    assert resumed.finish().metrics == whole.finish().metrics
+
+
+def test_every_pass_has_all_examples_in_another_order(numbers, tmp_path):
+    objective = prepare_signs(numbers, tmp_path / "run").trainer.objective
+    seen = []
+    objective.learner.loss = lambda model, examples: seen.extend(examples)
+    for _ in range(2 * objective.updates_per_epoch):
+        objective.next_loss(None)
+    first, second = seen[: len(seen) // 2], seen[len(seen) // 2 :]
+    assert first != second
+    assert sorted(first) == sorted(second) == sorted(objective.training)
+
+
+def test_a_budget_decides_the_hidden_size(numbers, tmp_path):
+    prepared = prepare_signs(numbers, tmp_path / "run", num_parameters=1000)
+    size = prepared.trainer.run.config["model"]["hidden_size"]
+    num_parameters = [4 * (h + h * h + 2 * h) + 2 * h + 2 for h in (size, size + 1)]
+    assert num_parameters[0] <= 1000 < num_parameters[1]
+    with pytest.raises(OptionError, match="fits in 3 parameters"):
+        prepare_signs(numbers, tmp_path / "other", num_parameters=3)
+    assert not (tmp_path / "other").exists()
+
+
+def test_changed_data_are_refused(numbers, tmp_path):
+    prepare_signs(numbers, tmp_path / "run").trainer.fit()
+    numbers.write_text(numbers.read_text() + "1 2 3\n")
+    with pytest.raises(RunError, match="has changed since the run began"):
+        resume(tmp_path / "run", task_class("sign"))
+
+
+@pytest.mark.parametrize(
+    ("key", "value"),
+    [
+        ("model", {"units": 3}),
+        ("model", {"num_classes": 3}),
+        ("data", {"options": {"file": "x"}}),
+        ("task", "lm"),
+        ("task", None),
+    ],
+)
+def test_a_config_that_was_changed_is_refused(numbers, tmp_path, key, value):
+    prepare_signs(numbers, tmp_path / "run", epochs=1).trainer.fit()
+    path = tmp_path / "run" / "config.json"
+    config = json.loads(path.read_text())
+    config[key] = config[key] | value if isinstance(value, dict) else value
+    path.write_text(json.dumps(config))
+    with pytest.raises(RunError):
+        load(tmp_path / "run", task_class("sign"))
+
+
+@pytest.mark.parametrize("content", [None, "{}", "no JSON"])
+def test_a_damaged_vocabulary_is_refused(numbers, tmp_path, content):
+    prepare_signs(numbers, tmp_path / "run", epochs=1).trainer.fit()
+    path = tmp_path / "run" / "vocabulary.json"
+    path.unlink() if content is None else path.write_text(content)
+    with pytest.raises(RunError):
+        load(tmp_path / "run", task_class("sign"))
+
+
+def test_every_named_task_has_its_class():
+    for name in TASKS.keys() - {"sign"}:
+        assert task_class(name).name == name
+
+
+def unrolled(*arguments):
+    with pytest.raises(SystemExit) as ended:
+        main([str(argument) for argument in arguments])
+    return ended.value.code or 0
+
+
+def test_the_command_line_predicts_evaluates_and_resumes(numbers, tmp_path, capsys):
+    run = tmp_path / "run"
+    prepare_signs(numbers, run, epochs=30).trainer.fit()
+    source = tmp_path / "in.txt"
+    source.write_text("1 1 1\n-1 -1\n")
+    assert unrolled("predict", run, source) == 0
+    assert capsys.readouterr().out == "above\nbelow\n"
+    assert unrolled("predict", run, source, "--json", "--running") == 0
+    assert json.loads(capsys.readouterr().out.splitlines()[0]) == {"class": 1, "running": True}
+    assert unrolled("predict", run, source, "--beam", "2") == 1
+    assert "--beam is not for sign" in capsys.readouterr().err
+    assert unrolled("evaluate", run, numbers, "--json") == 0
+    said = capsys.readouterr()
+    assert json.loads(said.out)["num_examples"] == 96
+    assert said.err == "note: read\n"
+    assert unrolled("evaluate", run, numbers) == 0
+    assert "loss (nats/example)" in capsys.readouterr().out
+    assert unrolled("resume", run) == 0
+    said = capsys.readouterr().err
+    assert "is finished" in said
+    assert "on the test part" in said
+    assert "shares" in said
+
+
+def test_an_unknown_task_is_refused(tmp_path):
+    with pytest.raises(RunError, match="unknown task 'sing'"):
+        task_class("sing")
