@@ -24,6 +24,7 @@ from unrolled.cli.generate import generate
 from unrolled.cli.kernels import kernels_app
 from unrolled.cli.predict import predict
 from unrolled.cli.resume import resume
+from unrolled.cli.train_classify import train_classify
 from unrolled.cli.train_lm import train_lm
 from unrolled.cli.train_toy import train_toy
 
@@ -41,6 +42,7 @@ app = typer.Typer(
 train_app = typer.Typer(help="Train a model on your data.")
 train_app.command("lm")(train_lm)
 train_app.command("toy")(train_toy)
+train_app.command("classify")(train_classify)
 app.add_typer(train_app, name="train")
 app.add_typer(kernels_app, name="kernels")
 app.command()(generate)
