@@ -22,7 +22,6 @@ def test_a_toy_is_trained_and_measured_against_its_levels(unrolled, tmp_path):
 @pytest.mark.parametrize(
     ("options", "config"),
     [
-        (("adding", "--length", "7"), {"max_time": 7}),
         (("echo", "--length", "5", "--delay", "3"), {"max_time": 3}),
         (("copy", "--length", "5", "--initialize", "chrono"), {"initialize": "chrono"}),
     ],

@@ -28,11 +28,13 @@ def test_student_is_that_of_the_table(df):
     assert student_p(0.0, df) == pytest.approx(1)
 
 
-def test_student_is_that_of_scipy():
-    stats = pytest.importorskip("scipy.stats")
-    for df in range(1, 40):
-        for t in (0.1, 0.7, 1.3, 2.9, 8.0):
-            assert student_p(t, df) == pytest.approx(2 * stats.t.sf(t, df), rel=1e-9)
+def test_student_is_that_of_the_closed_forms():
+    for t in (0.1, 0.7, 2.9, 30.0):
+        assert student_p(t, 1) == pytest.approx(1 - 2 / math.pi * math.atan(t))  # Cauchy's
+        assert student_p(t, 2) == pytest.approx(1 - t / math.sqrt(2 + t * t))
+        angle = math.atan(t / math.sqrt(3))
+        three = 1 - 2 / math.pi * (angle + math.sin(angle) * math.cos(angle))
+        assert student_p(t, 3) == pytest.approx(three)
 
 
 def by_seed(*values):

@@ -111,7 +111,7 @@ def _run(console: "Console", runner: "Runner", plan: "Plan", folder: Path) -> No
     threads = f"{runner.threads_each} thread{'s' if runner.threads_each > 1 else ''} each"
     done = total - len(runner.waiting)
     console.print(
-        f"{shlex.quote(str(folder))}: {total} trainings, {done} of them done; "
+        f"{shlex.quote(str(folder))}: {total} training{'s' if total > 1 else ''}, {done} of them done; "
         f"{runner.num_processes} at a time, {threads}"
     )
 
