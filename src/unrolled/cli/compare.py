@@ -110,8 +110,9 @@ def _run(console: "Console", runner: "Runner", plan: "Plan", folder: Path) -> No
     total = len(plan.contestants) * plan.num_seeds
     threads = f"{runner.threads_each} thread{'s' if runner.threads_each > 1 else ''} each"
     done = total - len(runner.waiting)
+    trainings = "1 training" if total == 1 else f"{total} trainings"
     console.print(
-        f"{shlex.quote(str(folder))}: {total} training{'s' if total > 1 else ''}, {done} of them done; "
+        f"{shlex.quote(str(folder))}: {trainings}, {done} of them done; "
         f"{runner.num_processes} at a time, {threads}"
     )
 
