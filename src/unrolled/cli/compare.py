@@ -214,10 +214,12 @@ def _print_table(comparison: "Comparison") -> None:
     heads, lines = table(comparison)
     drawn = Table(box=None, pad_edge=False)
     for head in heads:
-        drawn.add_column(head, justify="left" if head == "cell" else "right", no_wrap=True)
+        drawn.add_column(head, justify="left" if head == "cell" else "right", overflow="fold")
     for number, line in enumerate(lines):
-        drawn.add_row(*line, style="dim" if number >= len(comparison.rows) else None)
-    width = None if sys.stdout.isatty() else 200
+        name, *values = line
+        whole = (value.replace(" ", "\N{NO-BREAK SPACE}") for value in values)
+        drawn.add_row(name, *whole, style="dim" if number >= len(comparison.rows) else None)
+    width = None if sys.stdout.isatty() else 160
     Console(highlight=False, markup=False, width=width).print(drawn)
 
 
