@@ -96,8 +96,9 @@ def curves(comparison: Comparison, kind: str) -> Any:
     wide = min(every_loss, default=0) > 0 and max(every_loss) > 30 * min(every_loss)
     figure.update_xaxes(title=title, rangemode="tozero")
     figure.update_yaxes(title=f"held-out {label(comparison, 'loss')}")
+    figure.update_layout(height=460)
     if wide:
-        figure.update_yaxes(type="log", exponentformat="power")
+        figure.update_yaxes(type="log", exponentformat="power", dtick=1)
     return _styled(figure)
 
 
@@ -115,9 +116,10 @@ def final_values(comparison: Comparison) -> Any:
             if one.contestant == row.contestant
         ]
         colour = _COLOURS[place % len(_COLOURS)]
+        wrapped = row.contestant.replace(" --", "<br>--")
         figure.add_scatter(
             x=[value for _, value in values],
-            y=[row.contestant] * len(values),
+            y=[wrapped] * len(values),
             mode="markers",
             marker={
                 "color": colour,
@@ -131,7 +133,7 @@ def final_values(comparison: Comparison) -> Any:
         mean = row.metrics[metric]
         figure.add_scatter(
             x=[mean],
-            y=[row.contestant],
+            y=[wrapped],
             mode="markers",
             marker={"symbol": "line-ns-open", "color": "#222", "size": 22, "line": {"width": 2}},
             hovertemplate="%{y}, mean: %{x}<extra></extra>",
@@ -148,13 +150,15 @@ def final_values(comparison: Comparison) -> Any:
             )
     figure.update_xaxes(title=label(comparison, metric))
     figure.update_yaxes(automargin=True)
-    figure.update_layout(height=130 + 44 * len(names), showlegend=False)
+    lines = max(1 + name.count(" --") for name in names)
+    figure.update_layout(height=130 + len(names) * (24 + 18 * lines), showlegend=False)
     return _styled(figure)
 
 
 def _styled(figure: Any) -> Any:
     figure.update_layout(
         template="simple_white",
+        hovermode="closest",
         margin={"l": 64, "r": 24, "t": 36, "b": 56},
         font={"family": "system-ui, sans-serif", "size": 14},
         legend={"orientation": "h", "yanchor": "bottom", "y": 1.02, "x": 0},

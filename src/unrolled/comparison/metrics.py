@@ -9,6 +9,8 @@ from unrolled.errors import OptionError
 __all__ = ["choose_metric", "lower_is_better", "numbers", "shown"]
 
 _LOWER = ("loss", "error", "perplexity", "bits", "nats")
+_TINY = 1e-6
+_MOST_PLACES = 7
 _LOSSES = ("loss", "nats_per_token")
 
 
@@ -46,15 +48,29 @@ def lower_is_better(metric: str) -> bool:
 
 
 def shown(value: float, spread: float | None = None) -> str:
-    """Return a number in four digits; with a spread, in as many places as that.
+    """Return a number in about four digits; with a spread, in as many places as that needs.
 
-    >>> shown(0.123456), shown(23.4567), shown(0.77123, 0.0042), shown(1.2e-7)
-    ('0.1235', '23.46', '0.7712 ± 0.0042', '1.2e-07')
+    >>> shown(0.123456), shown(23.4567), shown(0.0012345), shown(1.2e-7), shown(0.0)
+    ('0.1235', '23.46', '0.00123', '1.2e-07', '0')
+    >>> shown(0.77123, 0.0042), shown(0.99951, 0.000021)
+    ('0.7712 ± 0.0042', '0.99951 ± 0.00002')
     """
     if not math.isfinite(value):
         return str(value)
-    if 0 < abs(value) < 5e-5 and not spread:
-        return f"{value:.1e}"
-    places = max(0, 4 - (len(str(int(abs(value)))) if abs(value) >= 1 else 0))
-    text = f"{value:.{places}f}"
-    return text if spread is None else f"{text} ± {spread:.{places}f}"
+    if not spread and abs(value) < _TINY:
+        return f"{value:.1e}" if value else "0"
+    places = _places(value)
+    if spread is None:
+        return f"{value:.{places}f}"
+    if spread:
+        places = max(places, min(_MOST_PLACES, -math.floor(math.log10(spread))))
+    return f"{value:.{places}f} ± {spread:.{places}f}"
+
+
+def _places(value: float) -> int:
+    """Return the decimal places that show four digits, or three of a small number."""
+    if abs(value) >= 1:
+        return max(0, 4 - len(str(int(abs(value)))))
+    if abs(value) >= 0.01 or value == 0:
+        return 4
+    return min(_MOST_PLACES, 2 - math.floor(math.log10(abs(value))))

@@ -4,6 +4,7 @@ What is said is decided in `verdict.py`, what is drawn in `figures.py`.
 """
 
 import html
+import re
 import shlex
 from collections.abc import Iterable, Sequence
 from pathlib import Path
@@ -60,8 +61,8 @@ def page(comparison: Comparison) -> str:
     heads, lines = table(comparison)
     num_cells = len(comparison.rows)
     parts = [
-        f"<h1>{html.escape(title)}</h1>",
-        *(f"<p class=verdict>{html.escape(sentence)}</p>" for sentence in verdict(comparison)),
+        f"<h1>{_text(title)}</h1>",
+        *(f"<p class=verdict>{_text(sentence)}</p>" for sentence in verdict(comparison)),
         "<div class=wide>",
         _table(heads, lines, _caption(comparison), quiet_from=num_cells),
         "</div>",
@@ -75,7 +76,7 @@ def page(comparison: Comparison) -> str:
         "</div>",
         _pairs(comparison),
         "<h2>How it was compared</h2>",
-        *(f"<p>{html.escape(sentence)}</p>" for sentence in method(comparison)),
+        *(f"<p>{_text(sentence)}</p>" for sentence in method(comparison)),
         f"<pre>{html.escape(_command(comparison))}</pre>",
     ]
     body = "\n".join(parts)
@@ -123,7 +124,7 @@ def _table(
 ) -> str:
     rows = []
     for number, line in enumerate(lines):
-        first, *rest = (html.escape(text) for text in line)
+        first, *rest = (_text(text) for text in line)
         cells = f"<th scope=row>{first}</th>" + "".join(f"<td>{text}</td>" for text in rest)
         rows.append(f"<tr{' class=quiet' if number >= quiet_from else ''}>{cells}</tr>")
     head = "".join(f"<th scope=col>{html.escape(text)}</th>" for text in heads)
@@ -163,6 +164,11 @@ def _figure(figure: object, *, first: bool = False) -> str:
     return f"<figure>{drawn}</figure>"
 
 
+def _text(text: str) -> str:
+    """Return text as HTML; a line does not break within an option's name."""
+    return re.sub(r"--[\w-]+", r"<span class=option>\g<0></span>", html.escape(text))
+
+
 def _time(seconds: float) -> str:
     minutes, rest = divmod(round(seconds), 60)
     return f"{minutes}:{rest:02d} min" if minutes else f"{seconds:.1f} s"
@@ -188,6 +194,7 @@ thead th { border-bottom: 2px solid #1b1b1b; vertical-align: bottom; white-space
 tbody tr { border-bottom: 1px solid #e4e4e4; }
 th:first-child { text-align: left; font-weight: 600; white-space: normal; min-width: 9rem; }
 .quiet, .quiet th { color: #595959; font-weight: 400; font-style: italic; }
+.option { white-space: nowrap; }
 figure { margin: 0; min-width: 0; overflow: hidden; }
 .figures { display: grid; grid-template-columns: 1fr 1fr; gap: 1rem; }
 pre { background: #f5f5f5; padding: .8rem 1rem; overflow-x: auto; font-size: .9rem; }

@@ -48,8 +48,14 @@ def verdict(comparison: Comparison) -> list[str]:
     if together:
         said.append(f"{best.contestant} cannot be told from {_listed(together, best)}.")
     others = [one for one in comparison.differences if one not in apart and one not in together]
-    if told := [_order(one, metric) for one in others if one.is_significant]:
-        said.append(f"Also told apart: {', '.join(told)}.")
+    worse: dict[str, list[str]] = {}
+    for one in others:
+        if one.is_significant:
+            better_one, worse_one = _order(one, metric)
+            worse.setdefault(better_one, []).append(worse_one)
+    if worse:
+        told = [f"{name} before {', '.join(names)}" for name, names in worse.items()]
+        said.append(f"Also told apart: {'; '.join(told)}.")
     return said
 
 
@@ -98,15 +104,16 @@ def _listed(differences: list[Difference], best: Row) -> str:
             parts.append(f"{other} (one seed in common)")
             continue
         between = f"{_signed(low)} to {_signed(high)}"
-        parts.append(f"{other} ({_signed(mean)}, {between}, p = {shown_p(difference.p)})")
+        p = f"p = {shown_p(difference.p)}".replace("= <", "<")
+        parts.append(f"{other} ({_signed(mean)}, {between}, {p})")
     return ", ".join(parts)
 
 
-def _order(difference: Difference, metric: str) -> str:
-    first_is_better = (difference.mean < 0) == lower_is_better(metric)
-    names = (difference.first, difference.second)
-    better, worse = names if first_is_better else names[::-1]
-    return f"{better} before {worse}"
+def _order(difference: Difference, metric: str) -> tuple[str, str]:
+    """Return the names of two contestants, the better one first."""
+    if (difference.mean < 0) == lower_is_better(metric):
+        return difference.first, difference.second
+    return difference.second, difference.first
 
 
 def _signed(value: float) -> str:
@@ -117,6 +124,8 @@ def shown_p(p: float) -> str:
     """Return a chance in two digits.
 
     >>> shown_p(0.0421), shown_p(0.99999), shown_p(0.000012)
-    ('0.042', '1.0', '0.00001')
+    ('0.042', '1.0', '< 0.0001')
     """
-    return "1.0" if p > 0.995 else f"{max(p, 1e-5):.5f}".rstrip("0") if p < 0.001 else f"{p:.2g}"
+    if p < 0.0001:
+        return "< 0.0001"
+    return "1.0" if p > 0.995 else f"{p:.2g}"
