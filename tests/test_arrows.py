@@ -20,7 +20,7 @@ LEVELS = (
     ("training", "generation", "inspection", "export"),
     ("tasks",),
     ("",),
-    ("benchmark",),
+    ("benchmark", "comparison"),
     ("serving", "cli"),
     ("__main__",),
 )
