@@ -346,5 +346,6 @@ def test_from_the_command_line_to_words_and_back(pictures, tmp_path, monkeypatch
     (tmp_path / "3.png").write_bytes(b"\x89PNG")
     code, said = unrolled("train", "caption", "pictures.tsv", *columns, *sizes, "--run", "other")
     assert code == 1
-    assert "line 5: 3.png: " in said.err
+    assert "line 5: " in said.err
+    assert "3.png: not a picture" in said.err
     assert "Traceback" not in said.err
