@@ -87,7 +87,7 @@ def train_classify(
     bidirectional: Bidirectional = True,
     pooling: Annotated[
         str, model_option(metavar="KIND", help="last, mean, max or attention.")
-    ] = "mean",
+    ] = "max",
     hidden_size: HiddenSize = 64,
     parameters: Parameters = None,
     layers: Layers = None,

@@ -65,13 +65,13 @@ class ClassifierConfig:
     vocabulary_size: int | None = None
     input_size: int | None = None
     cell: str = "lstm"
-    hidden_size: int = 128
+    hidden_size: int = 64
     num_layers: int = 1
     bidirectional: bool = True
     pooling: str = "max"
     embedding_size: int = 128
     dropout: float = 0.5
-    token_dropout: float = 0.0
+    token_dropout: float = 0.1
     kernel_size: int | None = None
 
     def __post_init__(self) -> None:
