@@ -93,7 +93,9 @@ def test_every_option_is_handed_on(monkeypatch, reviews):
         if name == "files":
             continue
         default = parameter.default
-        value = other.get(name, 300 if default is None else default * 2 or 1)
+        value = other.get(
+            name, 300 if default is None else default * 2 or 0.5 * (name != "seed") or 1
+        )
         without = columns | extra.get(name, {})
         before, after = (_taken([str(reviews)], **without | new) for new in ({}, {name: value}))
         assert after != before, name

@@ -71,7 +71,7 @@ class ClassifierConfig:
     pooling: str = "max"
     embedding_size: int = 128
     dropout: float = 0.5
-    token_dropout: float = 0.1
+    token_dropout: float = 0.0
     kernel_size: int | None = None
 
     def __post_init__(self) -> None:
