@@ -30,7 +30,7 @@ from unrolled.cli.options import (
 
 __all__ = ["train_classify"]
 
-_LEAST_EPOCHS = 4
+_LEAST_EPOCHS = 5
 _LEAST_UPDATES = 600
 
 
@@ -87,14 +87,14 @@ def train_classify(
     bidirectional: Bidirectional = True,
     pooling: Annotated[
         str, model_option(metavar="KIND", help="last, mean, max or attention.")
-    ] = "mean",
+    ] = "max",
     hidden_size: HiddenSize = 64,
     parameters: Parameters = None,
     layers: Layers = None,
     embedding_size: Annotated[int, model_option(help="Learned features of each token.")] = 128,
     kernel_size: KernelSize = None,
     dropout: Dropout = 0.5,
-    token_dropout: Annotated[float, model_option(help="Part of the tokens to hide.")] = 0.1,
+    token_dropout: Annotated[float, model_option(help="Part of the tokens to hide.")] = 0.0,
     run: RunPath = None,
     epochs: Annotated[
         float | None,
