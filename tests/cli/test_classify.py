@@ -67,7 +67,7 @@ def test_every_option_is_handed_on(monkeypatch, reviews):
         made = {**rest, "run": run, **vars(options), **vars(training(100)), **model}
         raise _TakenError({name: value for name, value in made.items() if name != "processes"})
 
-    monkeypatch.setattr("unrolled.tasks.runs.prepare", take)
+    monkeypatch.setattr("unrolled.cli.session.train_task", take)
     columns = {"inputs": ["text"], "target": "label", "run": reviews.parent}
     other = {
         "inputs": ["body"],
