@@ -109,7 +109,7 @@ def train_caption(
     minutes: Minutes = None,
     epochs: Epochs = None,
     batch_size: BatchSize = 64,
-    learning_rate: LearningRate = 2e-3,
+    learning_rate: LearningRate = 3e-3,
     clip_norm: ClipNorm = 1.0,
     patience: Patience = None,
     seed: Seed = 0,
