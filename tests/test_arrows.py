@@ -17,10 +17,11 @@ LEVELS = (
     ("kernels",),
     ("layers",),
     ("models",),
-    ("training", "generation", "inspection", "export"),
+    ("inspection",),
+    ("training", "generation", "export"),
     ("tasks",),
     ("",),
-    ("benchmark",),
+    ("benchmark", "comparison"),
     ("serving", "cli"),
     ("__main__",),
 )

@@ -56,6 +56,14 @@ def test_the_size_is_bounded(tokens):
     assert len(make(tokens, max_size=size)) == size + 3
 
 
+@pytest.mark.parametrize("tokens", ["word", "char"])
+def test_what_is_too_rare_is_unknown(tokens):
+    sentences = ["a b", "a c"]
+    vocabulary = SentenceVocabulary.from_sentences(tokens, sentences, min_count=2)
+    assert vocabulary.decode(vocabulary.encode("a c")).endswith("<unk>")
+    assert vocabulary.decode(vocabulary.encode("a")) == "a"
+
+
 @every
 def test_tokens_are_shown_with_their_blanks(tokens):
     vocabulary = make(tokens)

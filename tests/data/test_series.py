@@ -31,8 +31,8 @@ def read(path, **options):
 
 
 def test_the_steps_of_a_case_are_in_order_of_time_and_not_of_text(write):
-    names, (b, a) = read(write(LONG))
-    assert names == ("x", "y")
+    b, a = read(write(LONG))
+    assert b.names == ("x", "y")
     assert (b.id, b.label, b.steps) == ("b", "run", ((4, 40), (5, 50)))
     assert (a.id, a.label, a.steps[1]) == ("a", "sit", (3, 30))
     assert a.steps[0][0] == 2
@@ -41,13 +41,13 @@ def test_the_steps_of_a_case_are_in_order_of_time_and_not_of_text(write):
 
 
 def test_without_a_time_the_order_is_that_of_the_file(write):
-    _, (b, a) = read(write(LONG), time=None, inputs=["x"])
+    b, a = read(write(LONG), time=None, inputs=["x"])
     assert (b.steps, a.steps) == (((5,), (4,)), ((3,), (2,)))
 
 
 def test_dates_are_times(write):
     path = write("case,t,x\na,2024-10-01,2\na,2024-09-30T23:59,1\n")
-    _, (a,) = read(path, target=None)
+    (a,) = read(path, target=None)
     assert (a.steps, a.label) == (((1,), (2,)), None)
 
 

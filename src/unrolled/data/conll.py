@@ -19,10 +19,13 @@ from dataclasses import dataclass
 from itertools import chain
 from pathlib import Path
 
-from unrolled.data.text import read_text
+from unrolled.data.text import read_text, split_lines
 from unrolled.errors import DataError, OptionError
 
-__all__ = ["TaggedSentence", "parse_conll", "read_conll"]
+__all__ = ["MAX_WORDS", "TaggedSentence", "parse_conll", "read_conll"]
+
+MAX_WORDS = 5_000
+"""The most words of a sentence: where there are more, the ends of sentences are not marked."""
 
 _CONLLU = ("id", "form", "lemma", "upos", "xpos", "feats", "head", "deprel", "deps", "misc")
 _CONLL_2003 = {"pos": 1, "chunk": 2}
@@ -63,7 +66,7 @@ def read_conll(
         DataError: The file cannot be read, a line is broken (it says which), or there is no word.
         OptionError: There is no such column, or no such encoding.
     """
-    lines = re.split(r"\r\n|\r|\n", read_text([path], encoding))
+    lines = split_lines(read_text([path], encoding))
     counts: Counter[str] = Counter()
     sentences = list(parse_conll(lines, str(path), column, counts=counts))
     if not sentences:
@@ -117,6 +120,9 @@ def parse_conll(
             word = layout.read(line, number, len(words), counts)
             words += word[:1]
             tags += word[1:]
+            if len(words) > MAX_WORDS:
+                message = f"{where}, line {number}: a sentence of over {MAX_WORDS:,} words"
+                raise DataError(message, "an empty line ends a sentence: are they missing?")
     if words:
         yield TaggedSentence(tuple(words), tuple(tags))
 

@@ -50,7 +50,11 @@ class SentenceVocabulary:
 
     @classmethod
     def from_sentences(
-        cls, tokens: str, sentences: Sequence[str], max_size: int | None = None
+        cls,
+        tokens: str,
+        sentences: Sequence[str],
+        max_size: int | None = None,
+        min_count: int = 1,
     ) -> Self:
         """Return the vocabulary of `sentences`, the most frequent tokens.
 
@@ -59,6 +63,8 @@ class SentenceVocabulary:
             sentences: Without doubled blanks.
             max_size: The most tokens beside the three marks; None for all words or characters, and
                 4000 for BPE.
+            min_count: How often a word or a character must occur, at least. With 2 those that occur
+                once teach what an unknown one means. BPE knows no unknown ones.
 
         Raises:
             OptionError: Unknown `tokens`; BPE below 256, or its library is not installed.
@@ -69,7 +75,8 @@ class SentenceVocabulary:
             text = "\n".join(f" {sentence}" for sentence in sentences)
             return cls(tokens, BPEVocabulary.train(text, max_size or 4000))
         pieces = (_pieces(tokens, sentence) for sentence in sentences)
-        return cls(tokens, WordVocabulary.from_sentences(pieces, max_size=max_size))
+        words = WordVocabulary.from_sentences(pieces, min_count=min_count, max_size=max_size)
+        return cls(tokens, words)
 
     def __len__(self) -> int:
         if isinstance(self._vocabulary, BPEVocabulary):

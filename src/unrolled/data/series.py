@@ -32,12 +32,14 @@ class Series:
     Args:
         where: Its file and line, with which a message begins.
         id: What the case is called: its id in a long table, its line elsewhere.
+        names: Of the I features.
         steps: T tuples of I numbers each, in the order of time; NaN where one is missing.
         label: Of the whole case, None if it has none.
     """
 
     where: str
     id: str
+    names: tuple[str, ...]
     steps: tuple[tuple[float, ...], ...]
     label: str | None
 
@@ -71,7 +73,7 @@ def read_long_table(
     inputs: Sequence[str] | None,
     target: str | None,
     encoding: str = "utf-8",
-) -> tuple[tuple[str, ...], list[Series]]:
+) -> list[Series]:
     """Return the cases of a long table, in the order in which they first occur.
 
     Args:
@@ -82,9 +84,6 @@ def read_long_table(
         inputs: The columns of the I features; all others if None.
         target: The column of the label, the same in all rows of a case; None for no labels.
         encoding: Of the file.
-
-    Returns:
-        The names of the features, and the cases.
 
     Raises:
         DataError: The table cannot be read; a value is no number; a case has two rows of one time,
@@ -103,8 +102,8 @@ def read_long_table(
     cases: dict[Hashable, list[Row]] = {}
     for row in table.rows:
         cases.setdefault(_name(table, row, id), []).append(row)
-    return tuple(inputs), [
-        _series(table, str(name), _in_order(table, rows, time), inputs, target)
+    return [
+        _series(table, str(name), _in_order(table, rows, time), tuple(inputs), target)
         for name, rows in cases.items()
     ]
 
@@ -150,7 +149,7 @@ def _moment(table: Table, row: Row, time: str) -> Any:
 
 
 def _series(
-    table: Table, name: str, rows: list[Row], inputs: Sequence[str], target: str | None
+    table: Table, name: str, rows: list[Row], inputs: tuple[str, ...], target: str | None
 ) -> Series:
     label = None
     if target is not None:
@@ -164,7 +163,7 @@ def _series(
         (value,) = labels
         label = None if value is None else str(value).strip()
     steps = tuple(tuple(_number(table, row, column) for column in inputs) for row in rows)
-    return Series(table.where(rows[0]), name, steps, label)
+    return Series(table.where(rows[0]), name, inputs, steps, label)
 
 
 def _number(table: Table, row: Row, column: str) -> float:

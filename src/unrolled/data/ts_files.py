@@ -70,7 +70,8 @@ def read_ts_cases(
             hint = "dimensions lie between colons, and the label comes last"
             expected = num_dimensions or "at least 1"
             raise DataError(f"{where}: {len(parts)} dimensions, expected {expected}", hint)
-        yield Series(where, str(number), _steps(where, parts), label)
+        names = tuple(str(index) for index in range(1, num_dimensions + 1))
+        yield Series(where, str(number), names, _steps(where, parts), label)
 
 
 def _class_labels(path: Path, lines: list[str]) -> set[str]:

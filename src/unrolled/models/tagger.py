@@ -98,7 +98,7 @@ class TaggerConfig:
     embedding_size: int = 100
     letter_size: int = 50
     word_dropout: float = 0.1
-    dropout: float = 0.5
+    dropout: float = 0.33
     kernel_size: int | None = None
 
     def __post_init__(self) -> None:
@@ -113,7 +113,9 @@ class TaggerConfig:
         if self.delay is not None and self.delay < 0:
             raise OptionError(f"{where}: delay must be at least 0 words, got {self.delay}")
         check_dropout(where, self.dropout)
-        check_dropout(where, self.word_dropout)
+        if not 0 <= self.word_dropout <= 1:
+            got = f"word_dropout must be a probability in [0, 1], got {self.word_dropout}"
+            raise OptionError(f"{where}: {got}")
         check_cell(self.cell, self.kernel_size)
 
 

@@ -136,9 +136,14 @@ class TranslationTask(Task[Pair]):
 
     @classmethod
     def fit(cls, options: TranslationOptions, training: Sequence[Pair]) -> Self:
-        """Return the task with the vocabularies of the training part."""
+        """Return the task with the vocabularies of the training part.
+
+        Words and characters that occur once there stand for all that are unknown.
+        """
         source, target = (
-            SentenceVocabulary.from_sentences(options.tokens, side, options.vocabulary_size)
+            SentenceVocabulary.from_sentences(
+                options.tokens, side, options.vocabulary_size, min_count=2
+            )
             for side in ([pair.source for pair in training], [pair.target for pair in training])
         )
         longest = max(len(target.encode(pair.target)) for pair in training)
@@ -192,9 +197,13 @@ class TranslationTask(Task[Pair]):
     ) -> dict[str, dict[str, Any]]:
         """Return the scores of translators that have learned next to nothing."""
         sources = list(dict.fromkeys(pair.source for pair in examples))
-        return {
-            name: _scores(dict(zip(sources, written, strict=True)), examples, shown=0)
+        scores = {
+            name: _scores(dict(zip(sources, written, strict=True)), examples)
             for name, written in baseline_translations(training, sources).items()
+        }
+        return {
+            name: {metric: value for metric, value in of_one.items() if isinstance(value, float)}
+            for name, of_one in scores.items()
         }
 
     def read_examples(self, path: Path) -> tuple[list[Pair], list[str]]:
@@ -254,10 +263,8 @@ def _with_end(tokens: Tensor) -> Tensor:
     return torch.cat([tokens, torch.tensor([END])])
 
 
-def _scores(
-    written: dict[str, str], examples: Sequence[Pair], shown: int = _SHOWN
-) -> dict[str, Any]:
-    """Return the scores of translations by their sources, and some to read."""
+def _scores(written: dict[str, str], examples: Sequence[Pair]) -> dict[str, Any]:
+    """Return the scores of translations by their sources, and some of them to read."""
     references: dict[str, list[str]] = {source: [] for source in written}
     for pair in examples:
         references[pair.source].append(pair.target)
@@ -265,11 +272,9 @@ def _scores(
         [written[pair.source] for pair in examples], [[pair.target] for pair in examples]
     )
     several = text_metrics(list(written.values()), list(references.values()))
-    scores["bleu_all_references"] = several["bleu"]
-    if shown:
-        step = max(1, len(written) // shown)
-        scores["translations"] = [
-            {"source": source, "translation": written[source], "references": references[source]}
-            for source in list(written)[::step][:shown]
-        ]
-    return scores
+    step = max(1, len(written) // _SHOWN)
+    shown = [
+        {"source": source, "translation": written[source], "references": references[source]}
+        for source in list(written)[::step][:_SHOWN]
+    ]
+    return scores | {"bleu_all_references": several["bleu"], "translations": shown}
