@@ -78,7 +78,7 @@ def train_caption(
         ),
     ] = "text",
     encoding: Annotated[str, data_option(metavar="NAME", help="Of the tables.")] = "utf-8",
-    picture_size: Annotated[int, data_option(help="Pixels of each side of a picture.")] = 64,
+    picture_size: Annotated[int, data_option(help="Pixels of each side of a picture.")] = 32,
     rate: Annotated[int, data_option(help="Samples a second of a recording.")] = 16_000,
     max_seconds: Annotated[float, data_option(help="The longest recording.")] = 60.0,
     augment: Annotated[
@@ -104,12 +104,12 @@ def train_caption(
     dropout: Dropout = 0.2,
     label_smoothing: Annotated[
         float, model_option(help="Part of the probability for other words than the right one.")
-    ] = 0.1,
+    ] = 0.0,
     run: RunPath = None,
     minutes: Minutes = None,
     epochs: Epochs = None,
     batch_size: BatchSize = 64,
-    learning_rate: LearningRate = 2e-3,
+    learning_rate: LearningRate = 3e-3,
     clip_norm: ClipNorm = 1.0,
     patience: Patience = None,
     seed: Seed = 0,
