@@ -53,6 +53,13 @@ def test_rows_know_the_line_they_begin_in(write):
     assert lines.rows == [Row(1, {"a": 1, "b": None}), Row(3, {"a": None, "b": [1, 2]})]
 
 
+def test_a_row_of_empty_fields_is_a_row_and_a_blank_line_is_none(write):
+    for name, row in (("t.csv", ","), ("t.tsv", "\t")):
+        table = read_table(write(name, f"a{row}b\n{row}\n\n  \n1{row}2\n"))
+        assert values(table) == [{"a": "", "b": ""}, {"a": "1", "b": "2"}]
+        assert (table.num_blank, table.rows[1].line) == (2, 5)
+
+
 def test_a_byte_order_mark_and_spaces_are_no_part_of_a_name(write):
     path = write("t.csv", "\ufefftext, label\nx,y\n")
     assert values(read_table(path, ["text", "label"])) == [{"text": "x", "label": "y"}]

@@ -146,7 +146,8 @@ def train_classify(
     )
 
     def training(num_examples: int) -> TrainingOptions:
-        enough = max(_LEAST_EPOCHS, _LEAST_UPDATES * batch_size / num_examples)
+        updates_per_epoch = -(-num_examples // batch_size)
+        enough = max(_LEAST_EPOCHS, _LEAST_UPDATES / updates_per_epoch)
         return TrainingOptions(
             epochs=round(enough) if epochs is None and minutes is None else epochs,
             minutes=minutes,

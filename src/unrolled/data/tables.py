@@ -58,7 +58,7 @@ class Table:
         path: The file.
         columns: The names of all columns in the file.
         rows: With the columns that were asked for.
-        num_blank: Lines without anything, which are no rows.
+        num_blank: Lines without anything but blanks, which are no rows.
     """
 
     path: Path
@@ -135,7 +135,7 @@ def _read_fields(path: Path, text: str, columns: Sequence[str] | None) -> Table:
     rows: list[Row] = []
     num_blank = 0
     for line, fields in _records(path, text, columns):
-        if not any(field.strip() for field in fields):
+        if len(fields) < 2 and not "".join(fields).strip():
             num_blank += 1
         elif not header:
             header = [field.strip() for field in fields]

@@ -103,5 +103,7 @@ def _decode(path: Path, content: bytes, encoding: str) -> str:
         raise DataError(f"{path}: not {encoding} text {where}", hint) from None
     if (index := text.find("\0")) >= 0:
         offset = len(text[:index].encode(encoding))
-        raise DataError(f"{path}: binary, not {encoding} text: NUL at byte {offset}", hint)
+        line = text.count("\n", 0, index) + 1
+        message = f"{path}: binary, not {encoding} text: NUL at byte {offset} in line {line}"
+        raise DataError(message, hint)
     return text.removeprefix("\ufeff")

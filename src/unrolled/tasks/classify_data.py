@@ -210,16 +210,18 @@ def _usable(
         empty = not (content.strip() if isinstance(content, str) else content)
         (unusable if empty or not example.label else usable).append(_cut(options, example))
     if unusable:
-        total = len(usable) + len(unusable)
-        lacking = f"{len(unusable):,} of {total:,} examples lack content or class"
-        notes.append(f"{path}: {lacking} and are left out; the first: {unusable[0].where}")
+        share = f"{len(unusable):,} of {len(examples):,} examples"
+        notes.append(
+            f"{path}: left out for lack of content or class: {share}; "
+            f"the first: {unusable[0].where}"
+        )
     if not usable:
         raise DataError(f"{path}: no example has content and a class")
     if long := [example for example in usable if example.cut]:
         unit = "characters" if isinstance(long[0].content, str) else "steps"
         notes.append(
-            f"{path}: {len(long):,} examples are longer than {options.max_length:,} {unit}, of "
-            f"which only those are read (--max-length); the first: {long[0].where}"
+            f"{path}: only the first {options.max_length:,} {unit} are read (--max-length) of "
+            f"{len(long):,} of {len(usable):,} examples; the first: {long[0].where}"
         )
     return usable, notes
 

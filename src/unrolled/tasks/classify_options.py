@@ -95,8 +95,9 @@ class ClassifyOptions:
             raise OptionError(f"two files are of the class {twice!r}", "name them NAME=FILE")
         for name in ("inputs", "target", "id", "time", "held_out_file", "test_file"):
             if getattr(self, name):
-                message = f"{name.replace('_', '-')} is for tables and .ts files"
-                raise OptionError(f"{message}, not for a file for each class", "leave it out")
+                option = "--input" if name == "inputs" else f"--{name.replace('_', '-')}"
+                message = f"{option} is for tables and .ts files, not for a file for each class"
+                raise OptionError(message, "leave it out")
 
     def _check_one_file(self) -> None:
         if len(self.files) != 1:
@@ -131,8 +132,9 @@ def named_files(arguments: Sequence[str]) -> tuple[tuple[str, ...], tuple[str, .
             name, path = Path(argument).name, argument
         files.append(str(Path(path).resolve()))
         classes.append(name)
-    is_one = len(files) == 1 and _suffix(files[0]) in (".ts", *TABLE_SUFFIXES)
-    return tuple(files), () if is_one else tuple(classes)
+    tables = (".ts", *TABLE_SUFFIXES)
+    are_tables = any(_suffix(name) in tables for name in classes)  # which nobody named otherwise
+    return tuple(files), () if are_tables else tuple(classes)
 
 
 def _suffix(path: str) -> str:
