@@ -24,7 +24,7 @@ from unrolled.cli.options import (
 
 __all__ = ["train_toy"]
 
-_DEFAULT_EPOCHS = 20.0
+_DEFAULT_EPOCHS = 40.0
 
 
 def train_toy(
@@ -42,7 +42,7 @@ def train_toy(
     delay: Annotated[
         int | None, data_option(help="echo: steps until it comes.", show_default="10")
     ] = None,
-    examples: Annotated[int, data_option(help="In each epoch, all of them new.")] = 3200,
+    examples: Annotated[int, data_option(help="In each epoch, all of them new.")] = 1600,
     cell: Cell = "lstm",
     hidden_size: HiddenSize = 128,
     parameters: Parameters = None,
@@ -63,8 +63,8 @@ def train_toy(
         float | None,
         training_option(help="Passes over examples.", show_default=f"{_DEFAULT_EPOCHS:g}"),
     ] = None,
-    batch_size: BatchSize = 32,
-    learning_rate: LearningRate = 4e-3,
+    batch_size: BatchSize = 16,
+    learning_rate: LearningRate = 5e-3,
     clip_norm: ClipNorm = 1.0,
     patience: Patience = None,
     seed: Seed = 0,
