@@ -24,7 +24,7 @@ __all__ = [
 ]
 
 # After Okabe and Ito (2008), each as far from white as from black; their black and yellow are not.
-COLOURS = ("#2282c4", "#d9620f", "#129570", "#c06ca2", "#3aa0cf", "#bd8100")
+COLOURS = ("#2282c4", "#d9620f", "#129570", "#c06ca2", "#2e93c4", "#bd8100")
 DASHES = ("solid", "dash", "dot", "dashdot", "longdash", "longdashdot")  # for eyes without colour
 INK = "#5f6b76"  # a grey that is read on white and on black
 

@@ -48,7 +48,7 @@ def gate_maps(
     for row, name in enumerate(names, 1):
         shown = values[name][:, chosen].T.float().cpu()
         signed = bool((shown < 0).any())
-        limit = 1.0 if float(shown.abs().max()) <= 1 else float(shown.abs().quantile(0.99))
+        limit = 1.0 if float(shown.abs().max()) <= 1 else float(shown.abs().quantile(0.95))
         figure.add_heatmap(
             row=row,
             col=1,
@@ -62,7 +62,7 @@ def gate_maps(
         )
     styled(figure, height=50 + 128 * len(names))
     least = 110 + round(_COLUMN * len(tokens))
-    figure.update_layout(meta={"least_width": least}, width=least, autosize=False)
+    figure.update_layout(meta={"least_width": least}, width=least, autosize=False, margin_r=34)
     figure.update_xaxes(showgrid=False, showticklabels=False, zeroline=False)
     figure.update_xaxes(
         row=len(names),
