@@ -12,7 +12,7 @@ from unrolled.inspection.figures.style import (
     DASHES,
     FROM_ZERO,
     INK,
-    graph_objects,
+    new_figure,
     rgba,
     scale,
     styled,
@@ -48,8 +48,7 @@ def reach_by_lag(
         wanted: A mark at this lag.
         unit: What a step is called.
     """
-    go = graph_objects()
-    figure = go.Figure()
+    figure = new_figure()
     number = 0
     longest = 1
     for name, reach in reaches.items():
@@ -109,7 +108,7 @@ def step_stretch(norms: Tensor, tokens: Sequence[str]) -> Any:
         norms: Of `step_jacobian_norms`, one row's, (L, T).
         tokens: What each step read, T of them.
     """
-    figure = graph_objects().Figure()
+    figure = new_figure()
     for layer, line in enumerate(norms.tolist()):
         figure.add_scatter(
             x=list(range(len(line))),
@@ -133,7 +132,7 @@ def time_constant_curve(constants: Mapping[str, Tensor]) -> Any:
     Args:
         constants: (H,) of `time_constants` for each layer or cell by its name.
     """
-    figure = graph_objects().Figure()
+    figure = new_figure()
     for number, (name, steps) in enumerate(constants.items()):
         order = steps.argsort(descending=True)
         colour = COLOURS[number % len(COLOURS)]
@@ -166,7 +165,7 @@ def memory_map(moved: Tensor, units: Sequence[int], unit: str = "step") -> Any:
         units: The units that are drawn, from top to bottom.
         unit: What a step is called.
     """
-    figure = graph_objects().Figure()
+    figure = new_figure()
     shown = moved[:, list(units)].T.float().cpu().numpy()
     figure.add_heatmap(
         z=shown,
@@ -201,7 +200,7 @@ def saturation_map(shares: Mapping[str, tuple[Tensor, Tensor]]) -> Any:
     """
     if not shares:
         raise OptionError("saturation_map: nothing in this cell has bounds")
-    figure = graph_objects().Figure()
+    figure = new_figure()
     symbols = ("circle", "diamond", "square", "cross", "triangle-up", "x")
     for number, (name, (low, high)) in enumerate(shares.items()):
         figure.add_scatter(
@@ -242,7 +241,7 @@ def learning_curves(
         x_title: What x is, with its unit.
         y_title: What y is, with its unit.
     """
-    figure = graph_objects().Figure()
+    figure = new_figure()
     for number, (name, points) in enumerate(curves.items()):
         dense = len(points) > 40
         colour = COLOURS[number % len(COLOURS)]
