@@ -43,6 +43,8 @@ def test_gates_are_drawn_unit_by_unit_in_the_order_given():
     assert torch.equal(torch.tensor(gate.z), values["f"][:, [2, 0]].T)
     assert torch.equal(torch.tensor(cell.z), values["c"][:, [2, 0]].T)
     assert (gate.zmin, gate.zmax, cell.zmin) == (0, 1, -cell.zmax)
+    (alone,) = figures.gate_maps(values, list("ab\nde"), [1], names=["c"]).data
+    assert torch.equal(torch.tensor(alone.z), values["c"][:, [1]].T)
 
 
 def test_a_text_is_drawn_line_by_line_with_every_character_once():

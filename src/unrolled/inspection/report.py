@@ -298,9 +298,13 @@ def _write_memory(page: Page, reading: _Reading) -> None:
 
 def _write_gates(page: Page, reading: _Reading) -> None:
     layer = reading.recurrent
+    if layer is None:
+        page.section("What do the levels do?", "Levels")
+        _write_maps(page, reading, {f"level {r.layer + 1}": r.values["y"] for r in reading.records})
+        return
     page.section("What do the gates do?", "Gates")
     record = reading.records[-1]
-    if layer is not None and (shares := saturation(record)):
+    if shares := saturation(record):
         which = " or ".join(shares) if len(shares) < 3 else "a gate"
         page.figure(
             figures.saturation_map(shares),
@@ -309,18 +313,28 @@ def _write_gates(page: Page, reading: _Reading) -> None:
             "right if it is often at its low end, to the top if it is often at its high end. On "
             "the dotted line it works like a switch; at the origin like a dimmer.",
         )
+    states = {name: record.values[name] for name in layer.cell.states}
+    others = {name: value for name, value in record.values.items() if name not in states}
+    _write_maps(page, reading, others | states)  # the last of which orders the units
+
+
+def _write_maps(page: Page, reading: _Reading, values: Mapping[str, Tensor]) -> None:
+    """Write heat maps of (T, 1, H) values over the beginning of the text."""
     steps = min(_MAP_STEPS, len(reading.ids))
-    values = {name: v[:steps, 0] for name, v in record.values.items()}
-    names = list(values)
-    order = order_by_change(values[names[0]] if layer is None else values[layer.cell.states[-1]],
-                            _MAP_UNITS)  # fmt: skip
-    signed = ", ".join(escape(name) for name in names)
+    shown = {name: value[:steps, 0] for name, value in values.items()}
+    order = order_by_change(list(shown.values())[-1], _MAP_UNITS)
+    named = ", ".join(escape(name) for name in shown)
+    fields = [
+        f" Level {record.layer + 1} sees {record.receptive_field} {reading.unit}s."
+        for record in reading.records
+        if record.receptive_field is not None
+    ]
     page.figure(
-        figures.gate_maps(values, reading.tokens[:steps], order, names=names),
-        f"Heat maps of {signed} over the text",
-        f"<b>{signed} over the beginning of the text</b>: a column is a {reading.unit}, a line "
-        f"one of the {len(order)} liveliest units, those that change slowly on top. {_SWATCHES}; "
-        "a gate is shut where there is no colour.",
+        figures.gate_maps(shown, reading.tokens[:steps], order, names=list(shown)),
+        f"Heat maps of {named} over the text",
+        f"<b>{named} over the beginning of the text</b>: a column is a {reading.unit}, a line "
+        f"one of the {len(order)} liveliest units, those that change slowly on top. {_SWATCHES}, "
+        f"pale near zero.{''.join(fields)}",
     )
 
 

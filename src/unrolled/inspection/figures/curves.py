@@ -78,19 +78,20 @@ def reach_by_lag(
                 )
                 number += 1
     styled(figure, height=360, legend=number > 1)
-    last = max(int(reach.lags[-1]) for reach in reaches.values())
+    end = min(max(int(reach.lags[-1]) for reach in reaches.values()), max(longest * 1.08, 10))
     figure.add_hline(y=0.01, line={"color": INK, "width": 1, "dash": "dot"})
     figure.add_annotation(
         xref="paper", x=1, y=-2, xanchor="right", yanchor="bottom", showarrow=False,
         text="1 %: hardly felt", font={"size": 11},
     )  # fmt: skip
-    if wanted is not None and wanted <= last:
+    if wanted is not None and wanted <= end:
         figure.add_vline(x=wanted, line={"color": INK, "width": 1, "dash": "dot"})
         figure.add_annotation(
-            x=wanted, yref="paper", y=1, xanchor="left", yanchor="top", showarrow=False,
-            text=f" {wanted}: where training cuts", font={"size": 11},
+            x=wanted, yref="paper", y=1, yanchor="top", showarrow=False, font={"size": 11},
+            xanchor="left" if wanted < 0.6 * end else "right",
+            text=f"&nbsp;{wanted}: where training cuts&nbsp;",
         )  # fmt: skip
-    figure.update_xaxes(title_text=f"{unit}s back", range=[0, min(last, max(longest * 1.08, 10))])
+    figure.update_xaxes(title_text=f"{unit}s back", range=[0, end])
     figure.update_yaxes(
         title_text="gradient, part of that at lag 0",
         type="log",

@@ -48,14 +48,14 @@ MONO = "ui-monospace, SFMono-Regular, Menlo, Consolas, 'DejaVu Sans Mono', monos
 _FAINT = "rgba(128,128,128,0.18)"
 
 
-def new_figure(rows: int = 1) -> Any:
+def new_figure(rows: int | None = None) -> Any:
     """Return an empty plotly figure, of `rows` one below the other on one x axis.
 
     Raises:
         OptionError: plotly is not installed.
     """
     figure = _figure_class()()
-    if rows > 1:
+    if rows is not None:
         options = {"rows": rows, "cols": 1, "shared_xaxes": True, "vertical_spacing": 0.03}
         _imported("plotly.subplots").make_subplots(figure=figure, **options)
     return figure
