@@ -23,6 +23,7 @@ from unrolled.cli.generate import generate
 from unrolled.cli.kernels import kernels_app
 from unrolled.cli.predict import predict
 from unrolled.cli.resume import resume
+from unrolled.cli.serve import serve
 from unrolled.cli.train_lm import train_lm
 
 __all__ = ["app", "main"]
@@ -44,6 +45,7 @@ app.command()(generate)
 app.command()(predict)
 app.command()(evaluate)
 app.command()(resume)
+app.command()(serve)
 app.command()(doctor)
 app.command()(bench)
 
