@@ -168,7 +168,7 @@ def make_router(services: Services) -> APIRouter:
 
     @router.post("/generate", response_class=StreamingResponse)
     async def write_on(question: schema.GenerateQuestion, session: Visitor) -> StreamingResponse:
-        """Go on from a text: JSON lines `{"text": ...}` as they are drawn, at last `{"done": true}`."""
+        """Go on from a text: JSON lines `{"text": ...}` as it is drawn, then `{"done": ...}`."""
         services.check_length(question.text)
         if question.length > limits.generate_tokens:
             most = f"at most {limits.generate_tokens:,} tokens are drawn at once"
@@ -303,7 +303,7 @@ def _map_answer(
 def _prediction(run: TaskRun, question: schema.PredictQuestion) -> dict[str, Any]:
     from unrolled.serving.predictions import predict_text
 
-    with closing(predict_text(run.task, run.model, question.text, question.options)) as found:
+    with closing(predict_text(run.task, run.model, question.text, {**question.options})) as found:
         return {"prediction": next(found), "version": str(run.version)}
 
 
