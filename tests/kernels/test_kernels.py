@@ -405,7 +405,7 @@ def test_rows_of_very_unequal_lengths_stay_in_parts_of_bounded_size():
 
 def test_weights_that_do_not_belong_together_are_refused():
     layer, x, h = unrolled.GRU(3, 4), torch.randn(2, 3), torch.zeros(1, 4)
-    weights = layer._weights("l0")
+    weights = layer.weights_of("l0")
     for broken in (weights._replace(weight_hh=None), weights._replace(bias_hh=None)):
         with pytest.raises(unrolled.errors.ShapeError, match="missing"):
             autograd.run(kernel_of(layer.cell), x, [1, 1], broken, (h,))

@@ -24,6 +24,7 @@ from torch import Tensor, nn
 
 from unrolled.layers.arguments import checked_states, time_first
 from unrolled.layers.lengths import check_lengths, valid_steps
+from unrolled.layers.recording import is_watching, watch
 from unrolled.layers.state import State
 from unrolled.layers.stream import Stream
 
@@ -133,6 +134,8 @@ class FiniteMemoryLayer(nn.Module, ABC):
         x, batched = time_first(where, input, self.input_size, self.batch_first, weight)
         num_steps, batch_size = x.shape[:2]
         past = self._past_of(hx, batch_size, batched, weight)
+        if is_watching():
+            x, _ = watch(self, 0, False, x)
 
         if lengths is None:
             output, state = self._run(x, past, None)

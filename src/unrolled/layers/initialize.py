@@ -6,11 +6,17 @@ The layers start with torch's uniform values; these functions change them in pla
 import torch
 from torch import Tensor
 
-from unrolled.cells import gru_reset_after, gru_reset_before
+from unrolled.cells import Cell, gru_reset_after, gru_reset_before
 from unrolled.errors import OptionError
 from unrolled.layers.recurrent import RecurrentLayer
 
-__all__ = ["chrono", "forget_bias", "one_hot_input"]
+__all__ = ["chrono", "forget_bias", "keep_gate", "one_hot_input"]
+
+
+def keep_gate(cell: Cell) -> str | None:
+    """Return the name of the gate that keeps the old state: a GRU's `z`, else `f`; None without."""
+    name = "z" if cell in (gru_reset_after, gru_reset_before) else "f"
+    return name if name in cell.gates else None
 
 
 def forget_bias(layer: RecurrentLayer, value: float = 1.0) -> None:
@@ -46,7 +52,7 @@ def chrono(layer: RecurrentLayer, max_time: int, generator: torch.Generator | No
     """
     if max_time < 2:
         raise OptionError(f"chrono: max_time must be at least 2 steps, got {max_time}")
-    keep = "z" if layer.cell in (gru_reset_after, gru_reset_before) else "f"
+    keep = keep_gate(layer.cell) or "f"
     _need_gates("chrono", layer, keep)
     for suffix in layer.suffixes:
         spans = torch.empty(layer.hidden_size).uniform_(1.0, max_time - 1.0, generator=generator)

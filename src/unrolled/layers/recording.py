@@ -1,7 +1,8 @@
-"""What happens inside recurrent layers while somebody looks: every named value of every step.
+"""What happens inside layers while somebody looks: every named value of every step.
 
-Nothing is computed twice, and nothing at all unless it is asked for. How the values are shown is
-the business of `inspection`.
+Recorded, as numbers; or watched, as tensors of the graph that gradients flow through. Nothing is
+computed twice, and nothing at all unless it is asked for. How it is shown is the business of
+`inspection`.
 """
 
 from collections.abc import Iterator
@@ -14,7 +15,16 @@ from torch import Tensor, nn
 
 from unrolled.layers.lengths import Packing
 
-__all__ = ["Record", "is_recording", "record", "recording"]
+__all__ = [
+    "Record",
+    "Watched",
+    "is_recording",
+    "is_watching",
+    "record",
+    "recording",
+    "watch",
+    "watching",
+]
 
 
 @dataclass(frozen=True)
@@ -37,7 +47,28 @@ class Record:
     lengths: Tensor
 
 
+@dataclass(frozen=True)
+class Watched:
+    """One layer in one direction over one batch of even length, as tensors of a graph.
+
+    Args:
+        module: The layer that ran.
+        layer: Which one of a stack it is, from 0.
+        reverse: Whether it read backwards.
+        input: What it read, (T, B, I) or packed (T * B, I); its graph begins there or earlier.
+        steps: By the number of a step all that the cell returned by name, (B, H) each; empty for
+            layers without states.
+    """
+
+    module: nn.Module
+    layer: int
+    reverse: bool
+    input: Tensor
+    steps: dict[int, dict[str, Tensor]]
+
+
 _records: ContextVar[list[Record] | None] = ContextVar("records", default=None)
+_watched: ContextVar[list[Watched] | None] = ContextVar("watched", default=None)
 
 
 @contextmanager
@@ -81,3 +112,40 @@ def record(
     values = {name: in_batch(value) for name, value in named.items()}
     lengths = packing.unsort(lengths[:, None])[:, 0]
     records.append(Record(module, layer, reverse, values, lengths))
+
+
+@contextmanager
+def watching() -> Iterator[list[Watched]]:
+    """Give a list to which every layer that runs inside the block adds its `Watched`.
+
+    Recurrent layers run on the reference loop inside, which keeps each step of the graph.
+    """
+    watched: list[Watched] = []
+    token = _watched.set(watched)
+    try:
+        with torch.enable_grad():
+            yield watched
+    finally:
+        _watched.reset(token)
+
+
+def is_watching() -> bool:
+    """Whether what is run now is being watched."""
+    return not torch.compiler.is_compiling() and _watched.get() is not None
+
+
+def watch(
+    module: nn.Module, layer: int, reverse: bool, input: Tensor
+) -> tuple[Tensor, dict[int, dict[str, Tensor]]]:
+    """Add a layer to what is being watched.
+
+    Returns:
+        `input` as the layer must read it, with a gradient, and its steps, to be filled.
+    """
+    watched = _watched.get()
+    assert watched is not None
+    if not input.requires_grad:
+        input = input.detach().requires_grad_()
+    steps: dict[int, dict[str, Tensor]] = {}
+    watched.append(Watched(module, layer, reverse, input, steps))
+    return input, steps

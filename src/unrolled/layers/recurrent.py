@@ -17,12 +17,12 @@ from torch.nn.utils.rnn import PackedSequence, pack_padded_sequence, pad_packed_
 
 from unrolled.cells import Cell
 from unrolled.errors import OptionError, ShapeError
-from unrolled.kernels import Steps, Weights, recorded_recurrence, recurrence, steps_of
+from unrolled.kernels import Steps, Weights, recorded_recurrence, recurrence, reference, steps_of
 from unrolled.layers.arguments import check_dtype, checked_states, time_first
 from unrolled.layers.lengths import Packing, check_lengths, pack_even, pack_lengths
 from unrolled.layers.operator import Padded, padded_recurrence
 from unrolled.layers.options import check_dropout, check_sizes
-from unrolled.layers.recording import is_recording, record
+from unrolled.layers.recording import is_recording, is_watching, record, watch
 from unrolled.layers.state import State, map_state
 from unrolled.layers.stream import Stream
 
@@ -150,7 +150,9 @@ class RecurrentLayer(nn.Module, abc.ABC):
             return None
         if steps is not None and steps.serves(found):
             return steps
-        return steps_of(self.cell, [self._weights(suffix) for suffix in self.suffixes], batch_size)
+        return steps_of(
+            self.cell, [self.weights_of(suffix) for suffix in self.suffixes], batch_size
+        )
 
     def forward(
         self,
@@ -179,7 +181,7 @@ class RecurrentLayer(nn.Module, abc.ABC):
         if torch.compiler.is_compiling() and isinstance(input, PackedSequence):
             return self._forward_packed(input, hx, lengths)
         # each weight is read once: it may be the result of a parametrisation
-        weights = [self._weights(suffix) for suffix in self.suffixes]
+        weights = [self.weights_of(suffix) for suffix in self.suffixes]
         weight = weights[0].weight_ih
         if isinstance(input, PackedSequence):
             batched, (x, packing) = True, self._unpadded(input, lengths, weight)
@@ -270,6 +272,17 @@ class RecurrentLayer(nn.Module, abc.ABC):
                         self.cell, x, packing.batch_sizes, this, before, reverse=backwards
                     )
                     record(self, layer, backwards, packing, named)
+                elif is_watching():
+                    watched, steps = watch(self, layer, backwards, x)
+                    output, end = reference.run(
+                        self.cell,
+                        watched,
+                        packing.batch_sizes,
+                        this,
+                        before,
+                        reverse=backwards,
+                        watch=steps.__setitem__,
+                    )
                 else:
                     output, end = recurrence(
                         self.cell, x, packing.batch_sizes, this, before, reverse=backwards
@@ -281,7 +294,8 @@ class RecurrentLayer(nn.Module, abc.ABC):
                 x = nn.functional.dropout(x, self.dropout, self.training)
         return x, tuple(torch.stack(parts) for parts in zip(*ends, strict=True))
 
-    def _weights(self, suffix: str) -> Weights:
+    def weights_of(self, suffix: str) -> Weights:
+        """Return the weights of one layer and direction, by one of `suffixes`, as they are now."""
         found = {name: getattr(self, f"{name}_{suffix}") for name in self._weight_names}
         return Weights(
             found["weight_ih"],

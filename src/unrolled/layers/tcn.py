@@ -12,6 +12,7 @@ from torch.nn.utils.parametrize import register_parametrization
 
 from unrolled.layers.causal_conv import FiniteMemoryLayer, causal_conv, span
 from unrolled.layers.options import check_dropout, check_sizes
+from unrolled.layers.recording import is_watching, watch
 
 __all__ = ["TCN"]
 
@@ -115,6 +116,8 @@ class TCN(FiniteMemoryLayer):
         x = x.permute(1, 2, 0)  # (B, C, T), as convolutions have it
         state: tuple[Tensor, ...] = ()
         for level, block in enumerate(self.blocks):
+            if level and is_watching():
+                x = watch(self, level, False, x.permute(2, 0, 1))[0].permute(1, 2, 0)
             x, block_state = block(x, past[2 * level : 2 * level + 2], lengths)
             state += block_state
         return x.permute(2, 0, 1), state

@@ -1,0 +1,167 @@
+"""What a reach of the gradient means, in words: does it vanish, explode, or carry far enough.
+
+Not here: measuring it (`gradients.py`).
+"""
+
+import math
+from dataclasses import dataclass
+from typing import Literal
+
+import torch
+from torch import Tensor
+
+from unrolled.errors import OptionError
+from unrolled.inspection.gradients import Reach
+
+__all__ = ["Kind", "Verdict", "verdict"]
+
+Kind = Literal["vanishing", "exploding", "healthy", "edge", "none"]
+
+_FELT = 0.01  # of its length at lag 0: what is less is not learned from
+_GROWN = 10.0  # times its length at lag 0
+_ROUNDING = 1e-12  # below this part, float32 knows nothing of a gradient's length
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """What a reach of the gradient means.
+
+    Args:
+        kind: "vanishing": it is lost before the steps that are wanted; "exploding": it grows
+            with the lag; "edge": it ends at once, as in a network of finite memory; "healthy":
+            it is felt as far back as is wanted; "none": there is no gradient at all.
+        sentence: What was found, with its numbers.
+        advice: What to do about it; empty for "healthy".
+        state: The name of what carries the gradient farthest: "h", "c" or "x".
+        layer: That layer's number, from 0.
+        rate: The slope of ln |dL_T / ds_{T-k}| in k, per step, from lag 1 on.
+        half_life_steps: Steps in which the gradient halves; None if it does not shrink.
+        horizon_steps: The longest lag at which a hundredth of the gradient at lag 0 is left.
+        measured_steps: The longest lag that was measured.
+    """
+
+    kind: Kind
+    sentence: str
+    advice: str
+    state: str
+    layer: int
+    rate: float
+    half_life_steps: float | None
+    horizon_steps: int
+    measured_steps: int
+
+
+def verdict(reach: Reach, *, wanted: int | None = None, unit: str = "step") -> Verdict:
+    """Say what a reach means.
+
+    Args:
+        reach: From `gradient_reach`, over a few lags at least.
+        wanted: How many steps back the loss should be felt, such as k2, the steps that the gradient
+            of a training goes back; None asks for half of the lags that were measured.
+        unit: What a step is called: "step", "character", "token".
+
+    Raises:
+        OptionError: Fewer than three lags, or a `wanted` that was not measured.
+
+    Example:
+        >>> import torch
+        >>> halving = Reach(torch.arange(50), {"h": 0.5 ** (torch.arange(50.0) / 6)[None]})
+        >>> verdict(halving, wanted=49, unit="character").sentence
+        'gradients vanish: halved every 6.0 characters, nothing older than 39 characters is felt'
+    """
+    measured = int(reach.lags[-1])
+    if len(reach.lags) < 3:
+        raise OptionError(f"verdict: needs at least 3 lags, got {len(reach.lags)}")
+    wanted = max(1, measured // 2) if wanted is None else wanted
+    if not 1 <= wanted <= measured:
+        raise OptionError(f"verdict: wanted must lie in 1..{measured}, got {wanted}")
+    name, layer, curve = _farthest(reach)
+    rate = _rate(curve)
+    half_life = math.log(0.5) / rate if rate < 0 else None
+    horizon = _last_at_least(curve, _FELT)
+    kind, sentence, advice = _judge(curve, wanted, half_life, horizon, unit)
+    return Verdict(kind, sentence, advice, name, layer, rate, half_life, horizon, measured)
+
+
+def _judge(
+    curve: Tensor, wanted: int, half_life: float | None, horizon: int, unit: str
+) -> tuple[Kind, str, str]:
+    measured = len(curve) - 1
+    if not curve.nan_to_num().any():
+        return "none", "no gradient at all reaches the layer", "look for units that never fire"
+    if (grown := _first_beyond(curve, _GROWN)) is not None:
+        pace = "" if half_life is not None else f", doubled every {_doubling(curve):.1f} {unit}s"
+        return (
+            "exploding",
+            f"gradients explode: {_GROWN:g} times as long after {grown} {unit}s back{pace}",
+            "clip the gradient's norm, lower the learning rate, or start with smaller recurrent "
+            "weights",
+        )
+    if (edge := _edge(curve)) is not None:
+        kind: Kind = "edge" if edge <= wanted else "healthy"
+        return (
+            kind,
+            f"the memory ends at a hard edge: {edge} {unit}s are seen, nothing before them",
+            "" if kind == "healthy" else "add layers or widen the kernel to see farther",
+        )
+    if horizon >= wanted:
+        far = "all" if horizon == measured else f"{horizon} of"
+        return (
+            "healthy",
+            f"gradients are healthy: felt {horizon} {unit}s back, {far} {measured} measured",
+            "",
+        )
+    pace = "" if half_life is None else f"halved every {half_life:.1f} {unit}s, "
+    return (
+        "vanishing",
+        f"gradients vanish: {pace}nothing older than {horizon} {unit}s is felt",
+        f"use a gated cell, or start it with initialize.chrono(layer, max_time={2 * wanted})",
+    )
+
+
+def _farthest(reach: Reach) -> tuple[str, int, Tensor]:
+    """Return the state's name, the layer and the relative curve (K,) that carries farthest."""
+    relative = reach.relative()
+    names = [name for name in relative if name != "x"] or ["x"]
+    curves = [(name, layer, curve) for name in names for layer, curve in enumerate(relative[name])]
+
+    def distance(found: tuple[str, int, Tensor]) -> tuple[float, float, float]:
+        curve = found[2].nan_to_num(posinf=math.inf)
+        grown = float(curve.max())
+        return (grown if grown > _GROWN else 0.0, _last_at_least(curve, _FELT), _rate(curve))
+
+    return max(curves, key=distance)
+
+
+def _rate(curve: Tensor) -> float:
+    """Return the slope of the line through ln curve from lag 1 on: least squares."""
+    lags = torch.arange(len(curve), dtype=torch.float64)
+    usable = curve.isfinite() & (curve > _ROUNDING)
+    usable[0] = False  # what the output adds at lag 0 is not the recurrence's
+    if usable.sum() < 2:
+        return -math.inf
+    x, y = lags[usable], curve[usable].double().log()
+    x = x - x.mean()
+    return float((x * y).sum() / (x * x).sum())
+
+
+def _doubling(curve: Tensor) -> float:
+    rate = _rate(curve)
+    return math.log(2) / rate if rate > 0 else math.inf
+
+
+def _last_at_least(curve: Tensor, part: float) -> int:
+    """Return the longest lag at which `curve` is at least `part`."""
+    return int((curve >= part).nonzero().max()) if bool((curve >= part).any()) else 0
+
+
+def _first_beyond(curve: Tensor, factor: float) -> int | None:
+    beyond = (curve > factor) | curve.isinf()
+    return int(beyond.nonzero()[0]) if bool(beyond.any()) else None
+
+
+def _edge(curve: Tensor) -> int | None:
+    """Return how many steps are seen, if the curve falls to nothing from one to the next."""
+    seen = int((curve > 0).nonzero().max()) + 1
+    underflow = float(curve[seen - 1]) < _ROUNDING
+    return None if seen == len(curve) or underflow else seen
