@@ -20,6 +20,7 @@ from unrolled.errors import OptionError
 from unrolled.generation import default_prompt, generate
 from unrolled.kernels import packing_once
 from unrolled.serving import schema
+from unrolled.serving.gradient import look_back
 from unrolled.serving.limits import Limits
 from unrolled.serving.reading import Reading, named, read, signal, unit_view
 from unrolled.serving.runs import LanguageRun, Runs, TaskRun
@@ -166,6 +167,20 @@ def make_router(services: Services) -> APIRouter:
 
         return await workers.quick(job)
 
+    @router.post("/gradient")
+    async def gradient(
+        question: schema.GradientQuestion, session: Visitor
+    ) -> schema.GradientAnswer:
+        """How far the loss reaches back in the text, in numbers and in words."""
+        services.check_length(question.text)
+
+        def job() -> schema.GradientAnswer:
+            run = services.language_run(question.run)
+            reading = services.reading(session, run, question.text)
+            return look_back(run, reading, question.position)
+
+        return await workers.slow(job)
+
     @router.post("/generate", response_class=StreamingResponse)
     async def write_on(question: schema.GenerateQuestion, session: Visitor) -> StreamingResponse:
         """Go on from a text: JSON lines `{"text": ...}` as it is drawn, then `{"done": ...}`."""
@@ -303,7 +318,7 @@ def _map_answer(
 def _prediction(run: TaskRun, question: schema.PredictQuestion) -> dict[str, Any]:
     from unrolled.serving.predictions import predict_text
 
-    with closing(predict_text(run.task, run.model, question.text, {**question.options})) as found:
+    with closing(predict_text(run.task, run.model, question.text, question.options)) as found:
         return {"prediction": next(found), "version": str(run.version)}
 
 

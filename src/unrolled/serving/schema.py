@@ -1,6 +1,6 @@
 """What goes in and out of the API. OpenAPI describes it from here."""
 
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any
 
 from pydantic import BaseModel, ConfigDict, Field
 
@@ -9,6 +9,7 @@ __all__ = [
     "Failure",
     "GenerateQuestion",
     "GradientAnswer",
+    "GradientQuestion",
     "MapAnswer",
     "MapQuestion",
     "PredictQuestion",
@@ -67,6 +68,14 @@ class MapQuestion(TextQuestion):
     stop: Annotated[int, Field(ge=1, description="After the last; at most 400 further.")]
 
 
+class GradientQuestion(TextQuestion):
+    """How far the loss reaches back."""
+
+    position: Annotated[
+        int | None, Field(ge=0, description="From this token; None: the mean over the text.")
+    ] = None
+
+
 class GenerateQuestion(TextQuestion):
     """Go on from a text."""
 
@@ -83,10 +92,8 @@ class PredictQuestion(_Question):
     run: Annotated[str, Field(max_length=256)]
     text: Annotated[str, Field(description="One input, as a line of `unrolled predict`.")]
     options: Annotated[
-        dict[
-            Literal["running", "beam", "n_best", "length_penalty", "no_repeat"], bool | int | float
-        ],
-        Field(description="Those of `predict_options`.", default_factory=dict),
+        dict[str, bool | int | float],
+        Field(description="Those of the run's `predict_options`.", default_factory=dict),
     ]
 
 
@@ -137,15 +144,17 @@ class GradientAnswer(BaseModel):
     version: str
     lags: list[int]
     reach: Annotated[
-        dict[str, list[list[float]]],
+        dict[str, list[list[float | None]]],
         Field(description="For each state, for each layer: relative to lag 0, by lag."),
     ]
-    verdict: dict[str, Any]
+    verdict: Annotated[
+        dict[str, Any] | None, Field(description="In words; none of fewer than three lags.")
+    ]
     saturation: Annotated[
         list[dict[str, list[float]]], Field(description="For each layer and gate: low, high.")
     ]
     time_constants: Annotated[
-        list[list[float]], Field(description="For each layer: steps, of each unit.")
+        list[list[float | None]], Field(description="For each layer: steps, of each unit.")
     ]
 
 
