@@ -280,7 +280,9 @@ def _read_answer(
         version=str(run.version),
         pieces=[*reading.pieces],
         surprise=[None if math.isnan(b) else round(b, 4) for b in reading.surprise.tolist()],
-        expected=candidates(reading.likeliest[:, 0].tolist(), reading.probabilities[:, 0].tolist()),
+        expected=candidates(reading.likeliest[:, 0].tolist(), reading.probabilities[:, 0].tolist())
+        if question.expected
+        else None,
         position=position if length else None,
         candidates=candidates(
             reading.likeliest[position].tolist(), reading.probabilities[position].tolist()

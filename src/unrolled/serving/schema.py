@@ -50,6 +50,7 @@ class ReadQuestion(TextQuestion):
     position: Annotated[
         int | None, Field(ge=0, description="Candidates after this token; the last if None.")
     ] = None
+    expected: Annotated[bool, Field(description="Also the likeliest after every token.")] = False
 
 
 class UnitQuestion(TextQuestion):
@@ -110,7 +111,9 @@ class ReadAnswer(BaseModel):
     version: str
     pieces: Annotated[list[str], Field(description="Joined, they are the text.")]
     surprise: Annotated[list[float | None], Field(description="Bits; none of the first.")]
-    expected: Annotated[list[Candidate], Field(description="The likeliest after each token.")]
+    expected: Annotated[
+        list[Candidate] | None, Field(description="The likeliest after each token, if asked for.")
+    ]
     position: int | None
     candidates: Annotated[list[Candidate], Field(description="After the token at `position`.")]
     values: Annotated[list[float] | None, Field(description="Of the signal asked for.")] = None

@@ -5,10 +5,11 @@ import { percent } from "./numbers.js";
 
 const DASHES = ["", "7 4", "2 4", "9 3 2 3", "1 3"];
 
-/** Decades of a share as a reader says them: 1, 0.1, 0.01. */
+/** Decades as a reader says them: 1, 0.1, 0.01, 10⁻³. */
 function decade(power) {
-  if (power === 0) return "1";
-  return power >= -3 && power <= 3 ? String(10 ** power).slice(0, 5) : `1e${power}`;
+  if (power >= -2 && power <= 2) return String(10 ** power);
+  const raised = [...String(Math.abs(power))].map((digit) => "⁰¹²³⁴⁵⁶⁷⁸⁹"[digit]).join("");
+  return `10${power < 0 ? "⁻" : ""}${raised}`;
 }
 
 /** A step that cuts `most` into at most `parts` round pieces. */
@@ -25,8 +26,8 @@ export function roundStep(most, parts) {
 export function lagChart({ lines, xTitle, yTitle, label }) {
   const width = 720;
   const height = 380;
-  const left = 62;
-  const right = 96;
+  const left = 84;
+  const right = 92;
   const top = 18;
   const bottom = 52;
   const steps = Math.max(...lines.map((line) => line.values.length)) - 1;
@@ -54,7 +55,7 @@ export function lagChart({ lines, xTitle, yTitle, label }) {
     parts.push(s("text", { x: width - right - 4, y: at - 6, class: "tick", "text-anchor": "end" }, "1 %"));
   }
   parts.push(s("text", { x: (left + width - right) / 2, y: height - 8, class: "axis", "text-anchor": "middle" }, xTitle));
-  parts.push(s("text", { x: 16, y: (top + height - bottom) / 2, class: "axis", "text-anchor": "middle", transform: `rotate(-90 16 ${(top + height - bottom) / 2})` }, yTitle));
+  parts.push(s("text", { x: 16, y: (top + height - bottom) / 2, class: "axis upright", "text-anchor": "middle", transform: `rotate(-90 16 ${(top + height - bottom) / 2})` }, yTitle));
   const ends = [];
   for (const { label: name, values, series } of lines) {
     let path = "";
@@ -103,7 +104,7 @@ export function doublingHistogram(values, { xTitle, yTitle, label }) {
   for (const value of finite) counts[Math.min(bins - 1, Math.max(0, Math.floor(Math.log2(value))))] += 1;
   const width = 720;
   const height = 230;
-  const left = 62;
+  const left = 84;
   const bottom = 52;
   const top = 26;
   const highest = Math.max(...counts, 1);
@@ -119,6 +120,6 @@ export function doublingHistogram(values, { xTitle, yTitle, label }) {
   }).filter(Boolean);
   parts.push(s("line", { x1: left, x2: width - 16, y1: height - bottom, y2: height - bottom, class: "rule" }));
   parts.push(s("text", { x: (left + width) / 2, y: height - 8, class: "axis", "text-anchor": "middle" }, xTitle));
-  parts.push(s("text", { x: 16, y: (height - bottom) / 2 + 10, class: "axis", "text-anchor": "middle", transform: `rotate(-90 16 ${(height - bottom) / 2 + 10})` }, yTitle));
+  parts.push(s("text", { x: 16, y: (height - bottom) / 2 + 10, class: "axis upright", "text-anchor": "middle", transform: `rotate(-90 16 ${(height - bottom) / 2 + 10})` }, yTitle));
   return s("svg", { viewBox: `0 0 ${width} ${height}`, class: "chart", role: "img", "aria-label": label }, parts);
 }

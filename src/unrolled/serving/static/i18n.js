@@ -1,6 +1,6 @@
 // The page's words in English and Portuguese. A test holds that both have the same keys.
 
-import { fixed } from "./numbers.js";
+import { fixed, grouped } from "./numbers.js";
 import { state } from "./store.js";
 
 const two = (value) => fixed(value, 2);
@@ -23,8 +23,7 @@ export const WORDS = {
     help: "Keys",
     views: { write: "Write", step: "Step", unroll: "Unroll", gradient: "Gradient", compare: "Compare", task: "Try" },
     close: "Close",
-    facts: (r) => `${r.cell} · ${r.num_layers} × ${r.hidden_size} units · ${r.num_parameters.toLocaleString("en")} weights`,
-    tokens: (n) => `${n.toLocaleString("en")} tokens`,
+    facts: (r) => `${r.cell} · ${r.num_layers} × ${r.hidden_size} units · ${grouped(r.num_parameters)} weights`,
     keys: [
       ["1 … 5", "change the view"],
       ["← →", "one character back or forward"],
@@ -38,7 +37,7 @@ export const WORDS = {
     failed: (message) => `That did not work: ${message}.`,
     offline: "The server does not answer. Is it still running?",
     unknown: (list) => `The model has never seen ${list}. Leave it out to go on.`,
-    too_long: (most) => `Only the first ${most.toLocaleString("en")} characters are read: please shorten the text.`,
+    too_long: (most) => `Only the first ${grouped(most)} characters are read: please shorten the text.`,
     text: "Text",
     write_hint: "Type here: every character is coloured as the network reads it.",
     colour_by: "Colour by",
@@ -125,7 +124,7 @@ export const WORDS = {
     reach_title: "Reach of the gradient",
     reach_x: "steps back",
     reach_y: "share of the gradient that arrives",
-    reach_hint: "How much of the loss at the end of your text reaches the states before it.",
+    reach_hint: "How much of a forecast's gradient reaches the states before it: the mean over your text.",
     verdict: "Verdict",
     saturation: "Saturated gates",
     saturation_hint: "Share of values below 0.1 and above 0.9 (candidates: below −0.8, above 0.8).",
@@ -162,8 +161,7 @@ export const WORDS = {
     help: "Teclas",
     views: { write: "Escrever", step: "Passo", unroll: "Desenrolar", gradient: "Gradiente", compare: "Comparar", task: "Testar" },
     close: "Fechar",
-    facts: (r) => `${r.cell} · ${r.num_layers} × ${r.hidden_size} unidades · ${r.num_parameters.toLocaleString("pt")} pesos`,
-    tokens: (n) => `${n.toLocaleString("pt")} símbolos`,
+    facts: (r) => `${r.cell} · ${r.num_layers} × ${r.hidden_size} unidades · ${grouped(r.num_parameters)} pesos`,
     keys: [
       ["1 … 5", "mudar de vista"],
       ["← →", "um caractere atrás ou adiante"],
@@ -177,7 +175,7 @@ export const WORDS = {
     failed: (message) => `Não funcionou: ${message}.`,
     offline: "O servidor não responde. Ainda está em execução?",
     unknown: (list) => `O modelo nunca viu ${list}. Retire para continuar.`,
-    too_long: (most) => `São lidos no máximo ${most.toLocaleString("pt")} caracteres: encurte o texto.`,
+    too_long: (most) => `São lidos no máximo ${grouped(most)} caracteres: encurte o texto.`,
     text: "Texto",
     write_hint: "Escreva aqui: cada caractere ganha cor à medida que a rede o lê.",
     colour_by: "Cor por",
@@ -264,7 +262,7 @@ export const WORDS = {
     reach_title: "Alcance do gradiente",
     reach_x: "passos atrás",
     reach_y: "parte do gradiente que chega",
-    reach_hint: "Quanto da perda no fim do seu texto alcança os estados anteriores.",
+    reach_hint: "Quanto do gradiente de uma previsão alcança os estados anteriores: a média sobre o seu texto.",
     verdict: "Veredito",
     saturation: "Portas saturadas",
     saturation_hint: "Parte dos valores abaixo de 0,1 e acima de 0,9 (candidatos: abaixo de −0,8, acima de 0,8).",

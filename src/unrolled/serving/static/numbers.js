@@ -16,11 +16,16 @@ export function fixed(value, digits = 3) {
   return digitsOf(value, digits).replace("-", MINUS);
 }
 
+/** A whole number with thin spaces between its thousands, the same in all languages. */
+export function grouped(value) {
+  return String(value).replace(/\B(?=(\d{3})+$)/g, "\u202f");
+}
+
 /** A share in percent, with as many digits as it deserves. */
 export function percent(share) {
   const value = 100 * share;
-  if (value > 0 && value < 0.1) return "<0.1 %";
-  return `${value >= 10 || value === 0 ? Math.round(value) : value.toFixed(1)} %`;
+  if (value > 0 && value < 0.1) return "<0.1\u202f%";
+  return `${value >= 10 || value === 0 ? Math.round(value) : value.toFixed(1)}\u202f%`;
 }
 
 /**
@@ -55,9 +60,28 @@ export function addUp(values, levels, checks, outDigits = 3) {
   );
 }
 
-/** A shown number inside a product or a sum: negative ones in brackets. */
-export function inside(text) {
-  return text.startsWith("-") ? `(${MINUS}${text.slice(1)})` : text;
+/**
+ * A term such as "{f} · {c0} + {x}" with its numbers filled in, as parts {text} or {name, text}.
+ * A negative number after + becomes a difference, and after · it is put in brackets.
+ */
+export function filledTerm(term, shown) {
+  const parts = [];
+  for (const part of term.split(/(\{\w+\})/).filter(Boolean)) {
+    const name = /^\{(\w+)\}$/.exec(part)?.[1];
+    if (!name) {
+      parts.push({ text: part });
+      continue;
+    }
+    const before = parts.at(-1)?.text ?? "";
+    const number = shown[name];
+    if (!number.startsWith("-")) parts.push({ name, text: number });
+    else if (before.endsWith("+ ")) {
+      parts.at(-1).text = `${before.slice(0, -2)}${MINUS} `;
+      parts.push({ name, text: number.slice(1) });
+    } else {
+      const alone = MINUS + number.slice(1);
+      parts.push({ name, text: /[·−] $/.test(before) ? `(${alone})` : alone });
+    }
+  }
+  return parts;
 }
-
-export const signed = (text) => text.replace("-", MINUS);

@@ -79,7 +79,7 @@ export function candidateList(candidates, { choose, came, most = 8, words }) {
   const rows = candidates.slice(0, most).map(({ text, probability }) => {
     const bar = h("span", { class: "bar-fill" });
     bar.style.width = `${(100 * probability).toFixed(2)}%`;
-    const share = `${(100 * probability).toFixed(1)} %`;
+    const share = `${(100 * probability).toFixed(1)}\u202f%`;
     const inside = [
       h("span", { class: "candidate-token" }, visible(text)),
       h("span", { class: "bar-track", "aria-hidden": "true" }, bar),

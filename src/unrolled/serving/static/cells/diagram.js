@@ -4,7 +4,14 @@
 import { s, visible } from "../dom.js";
 import { fixed } from "../numbers.js";
 
-const COLOURS = { positive: "positive", negative: "negative" };
+/** Arrow heads in the colours of the edges. */
+function heads() {
+  return s("defs", null, ["plain", "positive", "negative"].map((colour) =>
+    s("marker", {
+      id: `arrow-${colour}`, viewBox: "0 0 10 10", refX: 9, refY: 5, markerWidth: 11, markerHeight: 11,
+      markerUnits: "userSpaceOnUse", orient: "auto",
+    }, s("path", { d: "M0 0.6L10 5L0 9.4z", class: `arrow ${colour}` }))));
+}
 
 function label(text, x, y, properties) {
   const parts = [];
@@ -16,10 +23,11 @@ function label(text, x, y, properties) {
 }
 
 const DRAW = {
-  gate({ x, y, w = 92, h: height = 54, text }) {
+  gate({ x, y, w = 92, h: height = 54, text, below }) {
     return [
       s("rect", { x: x - w / 2, y: y - height / 2, width: w, height, rx: 10, class: "box" }),
-      label(text, x, y + 7, { class: "name" }),
+      label(text, x, below ? y - 2 : y + 7, { class: "name" }),
+      below ? s("text", { x, y: y + 18, class: "function" }, below) : null,
     ];
   },
   dot({ x, y, text }) {
@@ -41,6 +49,7 @@ const DRAW = {
     return [
       s("rect", { x: x - 26, y: y - 24, width: 52, height: 48, rx: 8, class: "token" }),
       s("text", { x, y: y + 9, class: "token-text" }, ""),
+      label("x_{t}", x + 36, y + 8, { class: "port" }),
     ];
   },
   joint({ x, y }) {
@@ -57,7 +66,8 @@ export class Diagram {
     const under = s("g", { class: "edges" });
     const over = s("g", { class: "nodes" });
     for (const edge of edges) {
-      const line = s("path", { d: edge.path, class: "edge" });
+      const head = edge.open ? null : "url(#arrow-plain)";
+      const line = s("path", { d: edge.path, class: "edge", "stroke-width": 2, "marker-end": head });
       const flow = s("path", { d: edge.path, class: "flow" });
       const group = s("g", { class: "part" }, line, flow);
       let number = null;
@@ -86,6 +96,7 @@ export class Diagram {
       "svg",
       { viewBox: `0 0 ${width} ${height}`, class: "diagram", role: "img", "aria-label": title },
       this.title,
+      heads(),
       under,
       over,
     );
@@ -95,9 +106,11 @@ export class Diagram {
     for (const { edge, line, flow, number } of this.edges) {
       if (!edge.value) continue;
       const value = edge.value(numbers);
-      const size = 1.6 + 3.4 * Math.min(1, Math.abs(value));
+      const size = 1.4 + 3.4 * Math.min(1, Math.abs(value));
       for (const path of [line, flow]) path.setAttribute("stroke-width", size.toFixed(2));
-      line.setAttribute("class", `edge ${value < 0 ? COLOURS.negative : COLOURS.positive}`);
+      const colour = value < 0 ? "negative" : "positive";
+      line.setAttribute("class", `edge ${colour}`);
+      if (!edge.open) line.setAttribute("marker-end", `url(#arrow-${colour})`);
       if (number) number.textContent = fixed(value);
     }
     if (this.token) this.token.textContent = visible(token);

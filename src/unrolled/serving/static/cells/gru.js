@@ -11,6 +11,7 @@ const BUS = 430;
 
 export default {
   memory: "h",
+  summary: ["z", "update"],
   derive(n) {
     const { r, z } = n.v;
     const a = { r: n.x.r + n.u.r, z: n.x.z + n.u.z, n: n.x.n + r * n.u.n };
@@ -24,10 +25,10 @@ export default {
     { kind: "port", x: 18, y: 406, text: "h_{t−1}", anchor: "start", ops: ["r", "z", "n"] },
     { kind: "joint", x: 60, y: BUS, ops: ["r", "z", "n"] },
     { kind: "joint", x: Z, y: 190, ops: ["update"] },
-    { kind: "gate", x: Z, y: Y, text: "z = σ", ops: ["z"] },
-    { kind: "gate", x: R, y: Y, text: "r = σ", ops: ["r"] },
+    { kind: "gate", x: Z, y: Y, text: "z", below: "σ", ops: ["z"] },
+    { kind: "gate", x: R, y: Y, text: "r", below: "σ", ops: ["r"] },
     { kind: "dot", x: TIMES, y: Y, text: "×", ops: ["n"] },
-    { kind: "gate", x: N, y: Y, text: "n = tanh", w: 110, ops: ["n"] },
+    { kind: "gate", x: N, y: Y, text: "n", below: "tanh", ops: ["n"] },
     { kind: "dot", x: Z, y: 64, text: "×", ops: ["update"] },
     { kind: "pill", x: 345, y: 190, text: "1 −", w: 62, ops: ["update"] },
     { kind: "dot", x: N, y: 190, text: "×", ops: ["update"] },
@@ -44,9 +45,9 @@ export default {
     { path: `M${N} 278V207`, value: (n) => n.v.n, at: [N + 10, 250], name: "n", ops: ["n", "update"] },
     { path: `M${N} 173V81`, value: (n) => n.d.written, at: [N + 10, 135], name: "written", ops: ["update"] },
     { path: `M${R + 46} ${Y}H${TIMES - 17}`, value: (n) => n.v.r, at: [R + 84, Y - 14, "middle"], name: "r", ops: ["r", "n"] },
-    { path: `M${TIMES + 17} ${Y}H${N - 55}`, value: (n) => n.d.allowed, at: [TIMES + 66, Y - 14, "middle"], name: "allowed", ops: ["n"] },
-    { path: `M18 ${BUS}H${N}`, ops: ["r", "z", "n"] },
-    { path: `M60 451V${BUS}`, ops: ["r", "z", "n"] },
+    { path: `M${TIMES + 17} ${Y}H${N - 46}`, value: (n) => n.d.allowed, at: [TIMES + 66, Y - 14, "middle"], name: "allowed", ops: ["n"] },
+    { path: `M18 ${BUS}H${N}`, ops: ["r", "z", "n"], open: true },
+    { path: `M60 451V${BUS}`, ops: ["r", "z", "n"], open: true },
     { path: `M${Z} ${BUS}V332`, value: (n) => n.d.a.z, at: [Z + 8, 390], name: "a_z", ops: ["z"] },
     { path: `M${R} ${BUS}V332`, value: (n) => n.d.a.r, at: [R + 8, 390], name: "a_r", ops: ["r"] },
     { path: `M${TIMES} ${BUS}V322`, value: (n) => n.u.n, at: [TIMES + 8, 390], name: "u_n", ops: ["n"] },

@@ -12,6 +12,7 @@ const BUS = 430;
 
 export default {
   memory: "h",
+  summary: ["f", "update"],
   derive(n) {
     const a = { f: n.x.f + n.u.f, g: n.x.g + n.u.g };
     const open = 1 - sigmoid(a.f - BETA);
@@ -25,9 +26,9 @@ export default {
     { kind: "port", x: 18, y: 406, text: "h_{t−1}", anchor: "start", ops: ["f", "g"] },
     { kind: "joint", x: 60, y: BUS, ops: ["f", "g"] },
     { kind: "joint", x: F, y: 365, ops: ["open"] },
-    { kind: "gate", x: F, y: Y, text: "f = σ", ops: ["f"] },
-    { kind: "gate", x: S, y: Y, text: "1 − σ(· − β)", w: 138, ops: ["open"] },
-    { kind: "gate", x: G, y: Y, text: "g = tanh", w: 110, ops: ["g"] },
+    { kind: "gate", x: F, y: Y, text: "f", below: "σ", ops: ["f"] },
+    { kind: "gate", x: S, y: Y, text: "s", below: "1 − σ(· − β)", w: 124, ops: ["open"] },
+    { kind: "gate", x: G, y: Y, text: "g", below: "tanh", ops: ["g"] },
     { kind: "dot", x: F, y: 64, text: "×", ops: ["update"] },
     { kind: "dot", x: 445, y: 175, text: "×", ops: ["update"] },
     { kind: "dot", x: 445, y: 64, text: "+", ops: ["update"] },
@@ -42,8 +43,8 @@ export default {
     { path: `M${G} 273V175H462`, value: (n) => n.v.g, at: [G + 8, 222], name: "g", ops: ["g", "update"] },
     { path: "M445 158V81", value: (n) => n.d.written, at: [455, 128], name: "written", ops: ["update"] },
     { path: `M${F} 365H${S}V327`, value: (n) => n.d.a.f, ops: ["open"] },
-    { path: `M18 ${BUS}H${G}`, ops: ["f", "g"] },
-    { path: `M60 451V${BUS}`, ops: ["f", "g"] },
+    { path: `M18 ${BUS}H${G}`, ops: ["f", "g"], open: true },
+    { path: `M60 451V${BUS}`, ops: ["f", "g"], open: true },
     { path: `M${F} ${BUS}V327`, value: (n) => n.d.a.f, at: [F + 8, 400], name: "a_f", ops: ["f", "open"] },
     { path: `M${G} ${BUS}V327`, value: (n) => n.d.a.g, at: [G + 8, 385], name: "a_g", ops: ["g"] },
   ],

@@ -10,6 +10,7 @@ const before = { f: "f", i: "i", g: "g", o: "o" };
 
 export default {
   memory: "c",
+  summary: ["update", "h"],
   derive(n) {
     const a = Object.fromEntries(Object.keys(before).map((k) => [k, n.x[k] + n.u[k]]));
     const { i, f, g, o, c, h } = n.v;
@@ -23,10 +24,10 @@ export default {
     { kind: "port", x: 18, y: 401, text: "h_{t−1}", anchor: "start", ops: ["f", "i", "g", "o"] },
     { kind: "port", x: 742, y: 212, text: "h_{t}", anchor: "end", ops: ["h"] },
     { kind: "joint", x: 70, y: BUS, ops: ["f", "i", "g", "o"] },
-    { kind: "gate", x: AT.f, y: GATE_Y, text: "f = σ", ops: ["f"] },
-    { kind: "gate", x: AT.i, y: GATE_Y, text: "i = σ", ops: ["i"] },
-    { kind: "gate", x: AT.g, y: GATE_Y, text: "g = tanh", w: 110, ops: ["g"] },
-    { kind: "gate", x: AT.o, y: GATE_Y, text: "o = σ", ops: ["o"] },
+    { kind: "gate", x: AT.f, y: GATE_Y, text: "f", below: "σ", ops: ["f"] },
+    { kind: "gate", x: AT.i, y: GATE_Y, text: "i", below: "σ", ops: ["i"] },
+    { kind: "gate", x: AT.g, y: GATE_Y, text: "g", below: "tanh", ops: ["g"] },
+    { kind: "gate", x: AT.o, y: GATE_Y, text: "o", below: "σ", ops: ["o"] },
     { kind: "dot", x: AT.f, y: 64, text: "×", ops: ["update"] },
     { kind: "dot", x: 355, y: 165, text: "×", ops: ["update"] },
     { kind: "dot", x: 355, y: 64, text: "+", ops: ["update"] },
@@ -46,8 +47,8 @@ export default {
     { path: `M${AT.g} 273V165H372`, value: (n) => n.v.g, at: [433, 218], name: "g", ops: ["g", "update"] },
     { path: "M355 148V81", value: (n) => n.d.written, at: [365, 122], name: "written", ops: ["update"] },
     { path: `M${AT.o} 273V226H623`, value: (n) => n.v.o, at: [557, 236, "end"], name: "o", ops: ["o", "h"] },
-    { path: `M18 ${BUS}H${AT.o}`, ops: ["f", "i", "g", "o"] },
-    { path: `M70 446V${BUS}`, ops: ["f", "i", "g", "o"] },
+    { path: `M18 ${BUS}H${AT.o}`, ops: ["f", "i", "g", "o"], open: true },
+    { path: `M70 446V${BUS}`, ops: ["f", "i", "g", "o"], open: true },
     ...Object.entries(AT).map(([k, x]) => ({
       path: `M${x} ${BUS}V327`,
       value: (n) => n.d.a[k],

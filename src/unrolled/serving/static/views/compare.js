@@ -78,7 +78,7 @@ export function compare(root, { signal, report, say }) {
         const known = reading.surprise.filter((v) => v !== null);
         const characters = [...reading.pieces.slice(1).join("")].length;
         const mean = known.length ? known.reduce((a, b) => a + b, 0) / characters : null;
-        bits.replaceChildren(h("strong", null, mean === null ? "–" : fixed(mean, 2)), ` ${t("bits_per_character")}`);
+        bits.replaceChildren(h("strong", null, mean === null ? "–" : fixed(mean, 2)), ` ${t("bits_per_character")}`, h("span", { class: "model" }, t("facts")(run(state[which]))));
         list.replaceChildren(candidateList(reading.candidates, {
           came: reading.pieces[at + 1], most: 6, words: { came: t("came") },
         }));
@@ -113,7 +113,7 @@ export function compare(root, { signal, report, say }) {
       difference.mark(place(a.pieces.length));
     }
     const at = place(a.pieces.length);
-    if (a.pieces.length) say(`${visible(a.pieces[at])}: ${state.run} ${visible(a.expected[at].text)}, ${state.second} ${visible(b.expected[at]?.text ?? "")}`);
+    if (a.pieces.length) say(`${visible(a.pieces[at])}: ${state.run} ${visible(a.candidates[0].text)}, ${state.second} ${visible(b.candidates[0]?.text ?? "")}`);
   }
 
   watch((changed) => {

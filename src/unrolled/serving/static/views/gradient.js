@@ -24,10 +24,11 @@ export function gradient(root, { signal, report }) {
         h("section", { class: "card" },
           h("div", { class: "card-head" }, h("h1", null, t("reach_title")), state.runs.length > 1 ? all : null),
           h("p", { class: "soft hint" }, t("reach_hint")),
-          chart)),
+          chart),
+        constantsCard),
       h("div", { class: "column" },
         h("section", { class: "card" }, h("h2", null, t("verdict")), verdict),
-        saturationCard, constantsCard)));
+        saturationCard)));
 
   const load = oneAtATime(async () => {
     const asked = { run: state.run, text: state.text };

@@ -5,14 +5,25 @@ import { CELLS } from "../cells/index.js";
 import { Diagram } from "../cells/diagram.js";
 import { shownNumbers } from "../cells/equations.js";
 import { unitControl } from "../controls.js";
-import { h, math, oneAtATime, visible } from "../dom.js";
+import { h, math, oneAtATime, s, visible } from "../dom.js";
 import { t } from "../i18n.js";
-import { inside, signed } from "../numbers.js";
+import { filledTerm } from "../numbers.js";
 import { forget, scaleOf } from "../scales.js";
 import { place, run, set, state, watch } from "../store.js";
 import { legend, ribbon } from "../text.js";
 
 const SECONDS_A_STEP = 1.1;
+
+const ICONS = {
+  first: "M3 3h2.4v10H3zM14 3v10L6.6 8z",
+  back: "M11.5 2.6v10.8L3.6 8z",
+  play: "M4 2.4v11.2L13 8z",
+  pause: "M3.6 3h3v10h-3zM9.4 3h3v10h-3z",
+  on: "M4.5 2.6v10.8L12.4 8z",
+  last: "M10.6 3H13v10h-2.4zM2 3v10l7.4-5z",
+};
+
+const icon = (name) => s("svg", { viewBox: "0 0 16 16", width: 15, height: 15, "aria-hidden": "true" }, s("path", { d: ICONS[name], fill: "currentColor" }));
 
 export function step(root, { signal, report, say }) {
   let unit = null; // the numbers of the unit over the text
@@ -31,8 +42,8 @@ export function step(root, { signal, report, say }) {
   const units = unitGrid(signal, (chosen) => set({ unit: chosen }));
   const playButton = h("button", { type: "button", class: "quiet icon", id: "play", onclick: toggle });
   const go = (to) => () => move(to);
-  const nav = (id, label, sign, to) =>
-    h("button", { type: "button", class: "quiet icon", id, "aria-label": t(label), title: t(label), onclick: go(to) }, sign);
+  const nav = (id, label, to) =>
+    h("button", { type: "button", class: "quiet icon", id, "aria-label": t(label), title: t(label), onclick: go(to) }, icon(id));
 
   const main = h("div", { class: "two wide-left" },
     h("div", { class: "column" },
@@ -42,15 +53,15 @@ export function step(root, { signal, report, say }) {
           h("div", { class: "controls" }, unitControl(signal), legendHolder)),
         text.element,
         h("div", { class: "player" },
-          nav("first", "first", "⏮", () => 0),
-          nav("back", "previous", "◀", (at) => at - 1),
+          nav("first", "first", () => 0),
+          nav("back", "previous", (at) => at - 1),
           playButton,
-          nav("on", "next", "▶", (at) => at + 1),
-          nav("last", "last", "⏭", (at, n) => n - 1),
+          nav("on", "next", (at) => at + 1),
+          nav("last", "last", (at, n) => n - 1),
           counter),
+        sentence,
         holder,
-        chips,
-        sentence),
+        chips),
       units.element),
     h("div", { class: "column" },
       h("section", { class: "card equations" }, list, h("p", { class: "soft hint" }, math(t("terms_note"))))));
@@ -77,7 +88,7 @@ export function step(root, { signal, report, say }) {
   }
 
   function showPlay() {
-    playButton.textContent = playing ? "❚❚" : "►";
+    playButton.replaceChildren(icon(playing ? "pause" : "play"));
     playButton.setAttribute("aria-label", t(playing ? "pause" : "play"));
     playButton.title = t(playing ? "pause" : "play");
   }
@@ -153,21 +164,16 @@ export function step(root, { signal, report, say }) {
     units.show(cell, at);
     showOperation();
     const on = cell.operations[state.operation];
-    const last = cell.operations.at(-1);
-    sentence.textContent = sentences[(on ?? last).id](numbers);
+    const said = on ? [on.id] : cell.summary;
+    sentence.textContent = said.map((id) => sentences[id](numbers)).join(" ");
     say(`${visible(pieces[at])}. ${sentence.textContent}`);
   }
 
   function block(operation, numbers, sentences) {
     const shown = shownNumbers(operation, numbers);
     const terms = operation.terms.map((term) => {
-      const parts = term.split(/(\{\w+\})/).map((part) => {
-        const name = /^\{(\w+)\}$/.exec(part)?.[1];
-        if (!name) return math(part);
-        const alone = term === part;
-        const value = alone ? signed(shown[name]) : inside(shown[name]);
-        return h("span", { class: "n", "data-name": name, "data-shown": shown[name] }, value);
-      });
+      const parts = filledTerm(term, shown).map(({ name, text }) =>
+        name ? h("span", { class: "n", "data-name": name, "data-shown": shown[name] }, text) : math(text));
       return h("span", { class: "term" }, "= ", parts);
     });
     return h("li", { class: "operation", "data-operation": operation.id },

@@ -11,11 +11,14 @@ import { unitControl } from "../controls.js";
 import { sayVerdict } from "../verdict.js";
 
 const WIDE = 96; // of a column
+const NARROW = 76; // on a small screen
+const MARGIN = 46; // before the first
 
 export function unroll(root, { signal, report, say }) {
   let reading = null;
   let numbers = null;
   let back = null;
+  let wide = WIDE;
   const text = ribbon((at) => set({ position: at }), t("text"));
   const holder = h("div", { class: "unrolled" });
   const said = h("div", { class: "verdict" });
@@ -33,7 +36,7 @@ export function unroll(root, { signal, report, say }) {
     const asked = { run: state.run, text: state.text };
     try {
       const [answer, unit] = await Promise.all([
-        api.read(asked),
+        api.read({ ...asked, expected: true }),
         one.equations ? api.unit({ ...asked, layer: state.layer, unit: Math.min(state.unit, one.hidden_size - 1) }) : null,
       ]);
       if (signal.aborted || asked.run !== state.run) return;
@@ -77,11 +80,13 @@ export function unroll(root, { signal, report, say }) {
     }
     const at = place(total);
     text.mark(at);
-    const room = Math.max(320, root.clientWidth - 44);
-    const count = Math.max(4, Math.min(at + 1, Math.floor((room - 60) / WIDE)));
+    const room = Math.max(240, holder.clientWidth);
+    wide = room < 480 ? NARROW : WIDE;
+    const count = Math.max(3, Math.min(at + 1, Math.floor((room - MARGIN) / wide)));
     const first = Math.max(0, at - count + 1);
     const svg = draw(first, at, rows());
     holder.replaceChildren(svg);
+    holder.scrollLeft = holder.scrollWidth;
     said.replaceChildren(back?.position === at && back.verdict ? sayVerdict(back.verdict) : h("p", { class: "soft" }, back?.position === at ? "" : t("computing")));
     say(`${visible(reading.pieces[at])}: ${t("expects")} ${visible(reading.expected[at].text)}`);
   }
@@ -91,18 +96,18 @@ export function unroll(root, { signal, report, say }) {
     const rowTall = 104;
     const stateY = (layer) => 150 + (layers - 1 - layer) * rowTall;
     const inputY = stateY(0) + 118;
-    const width = 60 + shown * WIDE;
+    const width = MARGIN + shown * wide;
     const height = inputY + 46;
-    const x = (k) => 60 + (k - first) * WIDE + WIDE / 2 - 6;
+    const x = (k) => MARGIN - 6 + (k - first) * wide + wide / 2;
     const parts = [arrowHeads()];
     const name = numbers ? (numbers.values.c ? "c" : "h") : null;
     const scale = name && scaleOf(name, numbers.values[name]);
     const reach = back?.position === at ? carrier() : null;
     for (let layer = 0; layer < layers; layer += 1) {
       const y = stateY(layer);
-      if (first > 0) parts.push(s("text", { x: 14, y: y + 6, class: "tick" }, "…"));
+      if (first > 0) parts.push(s("text", { x: 4, y: y - 4, class: "tick" }, "…"));
       for (let k = first; k <= at; k += 1) {
-        const from = k === first ? (first > 0 ? 34 : 20) : x(k - 1) + 32;
+        const from = k === first ? (first > 0 ? 26 : 12) : x(k - 1) + 32;
         parts.push(s("path", { d: `M${from} ${y - 9}H${x(k) - 34}`, class: "way", "marker-end": "url(#head)" }));
       }
     }
@@ -164,7 +169,6 @@ export function unroll(root, { signal, report, say }) {
         path.style.opacity = Math.max(0.07, Math.sqrt(seen)).toFixed(3);
         parts.push(path);
         const note = s("text", { x: (x(k) + x(k - 1)) / 2, y: y + 30, class: "back-share", "text-anchor": "middle" }, percent(share));
-        note.style.opacity = Math.max(0.5, Math.sqrt(seen)).toFixed(3);
         parts.push(note);
       }
     }
