@@ -36,7 +36,7 @@ def look_back(run: LanguageRun, reading: Reading, position: int | None) -> schem
         position: From the forecast after this token; None averages over places in the text.
 
     Raises:
-        DataError: The text is too short.
+        DataError: The text is too short, or the position its first.
         OptionError: There is no such position.
     """
     length = len(reading.tokens)
@@ -86,6 +86,8 @@ def _from_place(model: LanguageModel, reading: Reading, position: int) -> Reach:
     following = reading.likeliest[position, 0]
     if position + 1 < len(reading.tokens):
         following = reading.tokens[position + 1]
+    if position == 0:
+        raise DataError("the first token has nothing before it", "choose a later one")
     lags = min(_LAGS_OF_ONE_PLACE, position)
     rows = reading.tokens[None, : position + 1]
     return gradient_reach(model, rows, targets=following[None], max_lag=lags)

@@ -36,7 +36,7 @@ export default {
     { kind: "input", x: 60, y: 475, ops: ["r", "z", "n"] },
   ],
   edges: [
-    { path: `M18 64H${Z - 17}`, value: (n) => n.b.h, at: [18, 90], name: "h0", ops: ["update"] },
+    { path: `M18 64H${Z - 17}`, value: (n) => n.b.h, at: [18, 97], name: "h0", ops: ["update"] },
     { path: `M${Z + 17} 64H${N - 17}`, value: (n) => n.d.kept, at: [355, 52, "middle"], name: "kept", ops: ["update"] },
     { path: `M${N + 17} 64H742`, value: (n) => n.v.h, at: [742, 92, "end"], name: "h", ops: ["update"] },
     { path: `M${Z} 278V81`, value: (n) => n.v.z, at: [Z + 9, 245], name: "z", ops: ["z", "update"] },

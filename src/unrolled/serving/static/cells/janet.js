@@ -35,7 +35,7 @@ export default {
     { kind: "input", x: 60, y: 475, ops: ["f", "g"] },
   ],
   edges: [
-    { path: `M18 64H${F - 17}`, value: (n) => n.b.h, at: [18, 90], name: "h0", ops: ["update"] },
+    { path: `M18 64H${F - 17}`, value: (n) => n.b.h, at: [18, 97], name: "h0", ops: ["update"] },
     { path: `M${F + 17} 64H428`, value: (n) => n.d.kept, at: [295, 52, "middle"], name: "kept", ops: ["update"] },
     { path: "M462 64H742", value: (n) => n.v.h, at: [742, 92, "end"], name: "h", ops: ["update"] },
     { path: `M${F} 273V81`, value: (n) => n.v.f, at: [F + 9, 190], name: "f", ops: ["f", "update"] },

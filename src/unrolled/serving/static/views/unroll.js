@@ -11,7 +11,7 @@ import { unitControl } from "../controls.js";
 import { sayVerdict } from "../verdict.js";
 
 const WIDE = 96; // of a column
-const NARROW = 76; // on a small screen
+const NARROW = 72; // on a small screen
 const MARGIN = 46; // before the first
 
 export function unroll(root, { signal, report, say }) {
@@ -55,6 +55,7 @@ export function unroll(root, { signal, report, say }) {
   const loadGradient = oneAtATime(async () => {
     if (!reading?.pieces.length) return;
     const position = place(reading.pieces.length);
+    if (position === 0) return; // nothing lies before it
     const asked = { run: state.run, text: state.text, position };
     try {
       const answer = await api.gradient(asked);
@@ -87,7 +88,7 @@ export function unroll(root, { signal, report, say }) {
     const svg = draw(first, at, rows());
     holder.replaceChildren(svg);
     holder.scrollLeft = holder.scrollWidth;
-    said.replaceChildren(back?.position === at && back.verdict ? sayVerdict(back.verdict) : h("p", { class: "soft" }, back?.position === at ? "" : t("computing")));
+    said.replaceChildren(back?.position === at && back.verdict ? sayVerdict(back.verdict) : h("p", { class: "soft" }, back?.position === at || at === 0 ? "" : t("computing")));
     say(`${visible(reading.pieces[at])}: ${t("expects")} ${visible(reading.expected[at].text)}`);
   }
 
@@ -98,6 +99,7 @@ export function unroll(root, { signal, report, say }) {
     const inputY = stateY(0) + 118;
     const width = MARGIN + shown * wide;
     const height = inputY + 46;
+    const half = wide === NARROW ? 24 : 30; // of a box
     const x = (k) => MARGIN - 6 + (k - first) * wide + wide / 2;
     const parts = [arrowHeads()];
     const name = numbers ? (numbers.values.c ? "c" : "h") : null;
@@ -107,8 +109,8 @@ export function unroll(root, { signal, report, say }) {
       const y = stateY(layer);
       if (first > 0) parts.push(s("text", { x: 4, y: y - 4, class: "tick" }, "…"));
       for (let k = first; k <= at; k += 1) {
-        const from = k === first ? (first > 0 ? 26 : 12) : x(k - 1) + 32;
-        parts.push(s("path", { d: `M${from} ${y - 9}H${x(k) - 34}`, class: "way", "marker-end": "url(#head)" }));
+        const from = k === first ? (first > 0 ? 26 : 12) : x(k - 1) + half + 2;
+        parts.push(s("path", { d: `M${from} ${y - 9}H${x(k) - half - 4}`, class: "way", "marker-end": "url(#head)" }));
       }
     }
     for (let k = first; k <= at; k += 1) {
@@ -120,7 +122,7 @@ export function unroll(root, { signal, report, say }) {
       for (let layer = 0; layer < layers; layer += 1) {
         const y = stateY(layer);
         column.append(s("path", { d: `M${x(k)} ${layer ? stateY(layer - 1) - 30 : inputY - 24}V${y + 33}`, class: "way", "marker-end": "url(#head)" }));
-        const box = s("rect", { x: x(k) - 30, y: y - 28, width: 60, height: 56, rx: 10, class: "state" });
+        const box = s("rect", { x: x(k) - half, y: y - 28, width: 2 * half, height: 56, rx: 10, class: "state" });
         const own = scale && layer === state.layer;
         if (own) {
           const [r, g, b] = scale.rgb(numbers.values[name][k]);
@@ -137,14 +139,14 @@ export function unroll(root, { signal, report, say }) {
       column.append(s("path", { d: `M${x(k)} ${stateY(layers - 1) - 28}V88`, class: "way", "marker-end": "url(#head)" }));
       const guess = reading.expected[k];
       const right = reading.pieces[k + 1] === guess.text;
-      column.append(s("rect", { x: x(k) - 30, y: 26, width: 60, height: 58, rx: 10, class: `guess${right ? " right" : ""}` }));
+      column.append(s("rect", { x: x(k) - half, y: 26, width: 2 * half, height: 58, rx: 10, class: `guess${right ? " right" : ""}` }));
       column.append(s("text", { x: x(k), y: 52, class: "glyph" }, visible(guess.text)));
       column.append(s("text", { x: x(k), y: 75, class: "tick", "text-anchor": "middle" }, percent(guess.probability)));
       column.append(s("rect", { x: x(k) - 22, y: inputY - 22, width: 44, height: 44, rx: 8, class: "token" }));
       column.append(s("text", { x: x(k), y: inputY + 8, class: "glyph" }, visible(reading.pieces[k])));
       parts.push(column);
     }
-    if (reach) parts.push(...gradientArrows({ first, at, x, stateY, layers, reach }));
+    if (reach) parts.push(...gradientArrows({ first, at, x, stateY, layers, reach, half }));
     return s("svg", { viewBox: `0 0 ${width} ${height}`, width, height, class: "unrolled-figure", role: "img", "aria-label": t("unroll_title") }, parts);
   }
 
@@ -153,7 +155,7 @@ export function unroll(root, { signal, report, say }) {
     return back.reach.c ?? back.reach.h ?? back.reach.x;
   }
 
-  function gradientArrows({ first, at, x, stateY, layers, reach }) {
+  function gradientArrows({ first, at, x, stateY, layers, reach, half }) {
     const parts = [];
     parts.push(s("path", { d: `M${x(at) + 14} 88V${stateY(layers - 1) - 32}`, class: "back", "marker-end": "url(#back-head)", "stroke-width": 4 }));
     for (let layer = 0; layer < layers; layer += 1) {
@@ -163,7 +165,7 @@ export function unroll(root, { signal, report, say }) {
         if (share === undefined || share === null) continue;
         const seen = Math.min(1, share);
         const path = s("path", {
-          d: `M${x(k) - 32} ${y}H${x(k - 1) + 36}`, class: "back", "marker-end": "url(#back-head)",
+          d: `M${x(k) - half - 2} ${y}H${x(k - 1) + half + 5}`, class: "back", "marker-end": "url(#back-head)",
           "stroke-width": (0.8 + 3.6 * Math.sqrt(seen)).toFixed(2), "data-lag": at - k + 1, "data-share": share,
         });
         path.style.opacity = Math.max(0.07, Math.sqrt(seen)).toFixed(3);
