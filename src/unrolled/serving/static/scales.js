@@ -65,7 +65,12 @@ export function scaleOf(name, values) {
 /** Colours an element's ground by a value, its text so that it can be read. */
 export function paint(element, rgb) {
   element.style.backgroundColor = css(rgb);
-  element.style.color = luminance(rgb) > 0.3 ? "#15191f" : "#ffffff";
+  element.style.color = inkOn(rgb);
+}
+
+/** Black or white, whichever can be read on a colour: at least 4.5 : 1 on any. */
+export function inkOn(rgb) {
+  return luminance(rgb) > 0.179 ? "#000000" : "#ffffff";
 }
 
 export function colourOf(name) {

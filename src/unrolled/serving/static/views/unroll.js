@@ -4,7 +4,7 @@ import * as api from "../api.js";
 import { h, oneAtATime, s, visible } from "../dom.js";
 import { t } from "../i18n.js";
 import { fixed, percent } from "../numbers.js";
-import { forget, scaleOf } from "../scales.js";
+import { forget, inkOn, scaleOf } from "../scales.js";
 import { place, run, set, state, watch } from "../store.js";
 import { ribbon } from "../text.js";
 import { unitControl } from "../controls.js";
@@ -131,9 +131,9 @@ export function unroll(root, { signal, report, say }) {
         column.append(box);
         if (own) {
           const value = numbers.values[name][k];
-          const [r, g, b] = scale.rgb(value);
-          const light = 0.299 * r + 0.587 * g + 0.114 * b > 140;
-          column.append(s("text", { x: x(k), y: y + 6, class: "state-number", fill: light ? "#15191f" : "#ffffff", "data-name": name, "data-at": k }, fixed(value, 2)));
+          const text = s("text", { x: x(k), y: y + 6, class: "state-number", "data-name": name, "data-at": k }, fixed(value, 2));
+          text.style.fill = inkOn(scale.rgb(value));
+          column.append(text);
         }
       }
       column.append(s("path", { d: `M${x(k)} ${stateY(layers - 1) - 28}V88`, class: "way", "marker-end": "url(#head)" }));
