@@ -62,7 +62,10 @@ def test_an_untrained_tanh_rnn_vanishes():
     assert found.half_life_steps < 2
     assert found.horizon_steps < 10
     assert "halved every" in found.sentence
-    assert "chrono" in found.advice
+    assert "gated" in found.advice
+    gated = verdict(gradient_reach(unrolled.LSTM(10, 64), x))
+    assert gated.kind == "vanishing"
+    assert "gate f more open: chrono initialisation with max_time=98" in gated.advice
 
 
 def test_an_exploding_rnn_is_told_from_where():
@@ -70,7 +73,7 @@ def test_an_exploding_rnn_is_told_from_where():
     # 1.2^k passes 10 between 12 and 13 steps, and doubles every ln 2 / ln 1.2 = 3.8
     assert found.kind == "exploding"
     assert found.half_life_steps is None
-    assert "after 13 steps back, doubled every 3.8 steps" in found.sentence
+    assert "10 times as long 13 steps back, doubled every 3.8 steps" in found.sentence
     assert "clip" in found.advice
 
 

@@ -5,7 +5,9 @@ import torch
 from torch.nn.utils.rnn import pack_padded_sequence
 
 import unrolled
+from unrolled.inspection.record import pre_activations, states_before
 from unrolled.kernels import using_path
+from unrolled.layers.recording import recording
 
 LAYERS = {
     "rnn": lambda *a, **k: unrolled.RNN(*a, **k),
@@ -91,8 +93,71 @@ def test_rows_without_steps_have_their_names(path):
     assert record.values.keys() == {"c", "f", "g", "h", "i", "o"}
 
 
+@every_layer
+@pytest.mark.parametrize("lengths", [None, [3, 7, 0, 5]], ids=["even", "ragged"])
+def test_a_step_from_what_was_recorded_gives_what_was_recorded(make, lengths):
+    """The input, the initial state and the pre-activations fit the values: by the cell itself."""
+    layer, x = make(3, 6, 2, bidirectional=True, dtype=torch.float64), torch.randn(7, 4, 3).double()
+    initial = layer(torch.randn(2, 4, 3).double())[1]  # not zeros
+    with recording() as records:
+        layer(x, initial, lengths=lengths)
+    for record in records:
+        parts = {name: value.flatten(0, 1) for name, value in pre_activations(record).items()}
+        before = {n: states_before(record, n).flatten(0, 1) for n in layer.cell.states}
+        gates = {
+            side: {name[2:]: part for name, part in parts.items() if name[0] == side}
+            for side in "xu"
+        }
+        if layer.cell.applied:  # u.n is a function of what the equations compute
+            suffix = layer.suffixes[2 * record.layer + record.reverse]
+            weights = layer.weights_of(suffix)
+            gates["u"]["n"] = lambda v, w=weights: v @ w.weight_hh[12:].T + w.bias_hh[12:]
+        found = layer.cell(gates["x"], gates["u"], before, {})
+        valid = (torch.arange(7)[:, None] < record.lengths).flatten()
+        for name, values in record.values.items():
+            torch.testing.assert_close(found[name][valid], values.flatten(0, 1)[valid])
+
+
+def test_projected_states_are_those_of_the_next_step():
+    layer, x = unrolled.LSTM(3, 6, proj_size=2), torch.randn(7, 4, 3)
+    (record,) = unrolled.trace(layer, x)
+    output, _ = layer(x)
+    torch.testing.assert_close(states_before(record, "h")[1:], output[:-1])
+    assert pre_activations(record)["u.f"].shape == (7, 4, 6)
+
+
+@pytest.mark.parametrize("lengths", [None, [3, 7, 0, 5]], ids=["even", "ragged"])
+def test_a_tcns_levels_are_recorded_with_what_they_see(lengths):
+    layer, x = unrolled.TCN(3, 6, 3, kernel_size=3), torch.randn(7, 4, 3)
+    records = unrolled.trace(layer, x, lengths=lengths)
+    assert [record.receptive_field for record in records] == [5, 13, 29]
+    assert layer.receptive_field == 29
+    output, _ = layer(x, lengths=lengths)
+    assert torch.equal(records[-1].values["y"], output)
+    for record in records:
+        padding = torch.arange(7)[:, None] >= record.lengths
+        assert (record.values["y"][padding] == 0).all()
+    # each level sees that far and no farther
+    if lengths is None:
+        long = torch.randn(40, 1, 3)
+        other = long.clone()
+        other[0] += 1
+        pairs = zip(unrolled.trace(layer, long), unrolled.trace(layer, other), strict=True)
+        for before, after in pairs:
+            moved = (before.values["y"] != after.values["y"]).any(-1).any(-1)
+            assert int(moved.nonzero().max()) == before.receptive_field - 1
+
+
+@pytest.mark.parametrize(("kind", "seen"), [("conv", 8), ("dense", 1), ("tcn", 61)])
+def test_language_models_of_finite_memory_can_be_traced(kind, seen):
+    config = unrolled.LanguageModelConfig(7, kind, 6, num_layers=4 if kind == "tcn" else 1)
+    records = unrolled.trace(unrolled.LanguageModel(config), torch.randint(0, 7, (2, 9)))
+    assert records[-1].receptive_field == seen
+    assert records[-1].values["y"].shape == (9, 2, 6)
+
+
 def test_what_cannot_be_looked_into_is_said():
-    with pytest.raises(unrolled.UnrolledError, match="no recurrent layer"):
+    with pytest.raises(unrolled.UnrolledError, match="no layer of this package"):
         unrolled.trace(torch.nn.Linear(3, 4), torch.randn(5, 3))
     compiled = torch.compile(unrolled.GRU(3, 4), backend="eager")
     with pytest.raises(unrolled.UnrolledError, match="compiled"):

@@ -20,6 +20,7 @@ from unrolled.cli.bench import bench
 from unrolled.cli.doctor import doctor
 from unrolled.cli.evaluate import evaluate
 from unrolled.cli.generate import generate
+from unrolled.cli.inspect import inspect
 from unrolled.cli.kernels import kernels_app
 from unrolled.cli.predict import predict
 from unrolled.cli.resume import resume
@@ -44,6 +45,7 @@ app.add_typer(kernels_app, name="kernels")
 app.command()(generate)
 app.command()(predict)
 app.command()(evaluate)
+app.command()(inspect)
 app.command()(resume)
 app.command()(serve)
 app.command()(doctor)

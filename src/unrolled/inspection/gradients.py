@@ -19,6 +19,7 @@ from unrolled.errors import OptionError, ShapeError
 from unrolled.inspection.modes import evaluating
 from unrolled.kernels import Weights, reference
 from unrolled.layers.causal_conv import FiniteMemoryLayer
+from unrolled.layers.initialize import keep_gate
 from unrolled.layers.recording import Watched, recording, watching
 from unrolled.layers.recurrent import RecurrentLayer
 from unrolled.models.language_model import LanguageModel
@@ -37,10 +38,12 @@ class Reach:
         by_state: For each state of the cell by its name, and for the layers' input "x", the mean
             over the rows of |dL_T / ds_{T-k}|, (L, K) float64. It is the whole derivative: that
             in an LSTM's c counts the way through its h. A network of finite memory has only "x".
+        keep_gate: The name of the cell's gate that keeps the old state, if it has one.
     """
 
     lags: Tensor
     by_state: dict[str, Tensor]
+    keep_gate: str | None = None
 
     def relative(self) -> dict[str, Tensor]:
         """Return `by_state` with each layer's values divided by the one at lag 0."""
@@ -112,7 +115,10 @@ def gradient_reach(
                 _, state = model(inputs.narrow(time_dim, 0, longest - lag))
         with watching() as watched:
             loss = read(inputs.narrow(time_dim, longest - lag, lag + 1), state)
-            return Reach(torch.arange(lag + 1), _norms(loss, watched, lag + 1))
+            norms = _norms(loss, watched, lag + 1)
+    recurrent = watched[0].module
+    keep = keep_gate(recurrent.cell) if isinstance(recurrent, RecurrentLayer) else None
+    return Reach(torch.arange(lag + 1), norms, keep)
 
 
 _Read = Callable[[Tensor, Any], Tensor]

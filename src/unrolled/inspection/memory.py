@@ -208,12 +208,10 @@ def _moves(
     lags = torch.arange(num_lags, device=tokens.device)
     place = num_lags - 1 - lags
     rows[lags, :, place] = (tokens[place][:, None] + shifts) % model.config.vocabulary_size
-    start = map_state(
-        lambda part: part.expand(-1, len(rows[0]) * num_lags, -1).contiguous(), before
-    )
-    _, states = model(rows.flatten(0, 1), start)
+    rows = rows.flatten(0, 1)
+    _, states = model(rows, map_state(lambda s: s.expand(-1, len(rows), -1).contiguous(), before))
     return [
-        (state - end).abs().unflatten(1, (num_lags, num_replacements)).mean(2)
+        (state - end).abs().view(len(state), num_lags, num_replacements, -1).mean(2)
         for state, end in zip(state_tensors(states), state_tensors(after), strict=True)
     ]
 

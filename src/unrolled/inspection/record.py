@@ -2,16 +2,21 @@
 
 from typing import Any
 
-from torch import nn
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
 
 from unrolled.errors import OptionError
+from unrolled.kernels import Weights
+from unrolled.layers.lengths import valid_steps
 from unrolled.layers.recording import Record, recording
+from unrolled.layers.recurrent import RecurrentLayer
 
-__all__ = ["trace"]
+__all__ = ["pre_activations", "states_before", "trace"]
 
 
 def trace(module: nn.Module, *inputs: Any, **options: Any) -> list[Record]:
-    """Run a layer or a model and return what happens inside its recurrent layers.
+    """Run a layer or a model and return what happens inside its layers over time.
 
     The values come from the same code that trains and predicts. No gradients are kept.
 
@@ -22,10 +27,11 @@ def trace(module: nn.Module, *inputs: Any, **options: Any) -> list[Record]:
 
     Returns:
         A `Record` for each layer and direction that ran, in the order in which they did: what the
-        cell returned by name, if it has a value for each row and unit.
+        cell returned by name, if it has a value for each row and unit; for each level of a
+        convolutional network its output "y", with the steps that it sees.
 
     Raises:
-        OptionError: No recurrent layer ran, or only compiled ones.
+        OptionError: No such layer ran, or only compiled ones.
 
     Example:
         >>> import torch, unrolled
@@ -40,7 +46,73 @@ def trace(module: nn.Module, *inputs: Any, **options: Any) -> list[Record]:
         module(*inputs, **options)
     if not records:
         raise OptionError(
-            f"trace: no recurrent layer of this package ran in {type(module).__name__}",
+            f"trace: no layer of this package ran in {type(module).__name__}",
             "what torch.compile has compiled cannot be looked into: trace the module itself",
         )
     return records
+
+
+def states_before(record: Record, name: str) -> Tensor:
+    """Return the state `name` before each step, (T, B, H); zero where a row has ended.
+
+    With `proj_size`, of h the projected one, (T, B, P).
+
+    Raises:
+        OptionError: The record has no such state.
+    """
+    if name not in record.initial:
+        states = ", ".join(record.initial) or "none"
+        raise OptionError(f"states_before: no state '{name}'; there are: {states}")
+    after, initial = record.values[name], record.initial[name]
+    if isinstance(record.module, RecurrentLayer) and name == record.module.cell.states[0]:
+        weight = _weights_of(record).weight_hr
+        after = after if weight is None else F.linear(after, weight).detach()
+    valid = valid_steps(record.lengths, len(after))[:, :, None]
+    if not record.reverse:
+        return torch.cat([initial[None], after[:-1]]).where(valid, 0.0)
+    later = torch.cat([after[1:], initial[None]])
+    first = valid_steps(record.lengths - 1, len(after))[:, :, None]  # all but each row's own end
+    return later.where(first, initial).where(valid, 0.0)
+
+
+def pre_activations(record: Record) -> dict[str, Tensor]:
+    """Return the two parts of each gate before it is squashed, as the equations name them.
+
+    "x.f" is the input's part W_x x_t + b_x, "u.f" the recurrent one W_h h_{t-1} + b_h, (T, B, H)
+    each. A recurrent part that the equations themselves ask for (`applied`) is not among them.
+
+    Raises:
+        OptionError: The record is of no recurrent layer.
+
+    Example:
+        >>> import torch, unrolled
+        >>> (record,) = unrolled.trace(unrolled.JANET(3, 4), torch.randn(5, 2, 3))
+        >>> list(pre_activations(record))
+        ['x.f', 'x.g', 'u.f', 'u.g']
+    """
+    layer = record.module
+    if not isinstance(layer, RecurrentLayer):
+        name = type(layer).__name__
+        raise OptionError(f"pre_activations: {name} has no gates", "trace a recurrent layer")
+    cell, weights = layer.cell, _weights_of(record)
+    with torch.no_grad():
+        parts = F.linear(record.input, weights.weight_ih, weights.bias_ih).chunk(
+            len(cell.gates), dim=-1
+        )
+        found = {f"x.{name}": part for name, part in zip(cell.gates, parts, strict=True)}
+        if weights.weight_hh is not None:
+            before = states_before(record, cell.states[0])
+            parts = F.linear(before, weights.weight_hh, weights.bias_hh).chunk(
+                len(cell.recurrent), dim=-1
+            )
+            direct = cell.recurrent[: len(cell.recurrent) - len(cell.applied)]
+            found |= {f"u.{name}": part for name, part in zip(direct, parts, strict=False)}
+    valid = valid_steps(record.lengths, len(record.input))[:, :, None]
+    return {name: part.where(valid, 0.0) for name, part in found.items()}
+
+
+def _weights_of(record: Record) -> Weights:
+    layer = record.module
+    assert isinstance(layer, RecurrentLayer)
+    index = record.layer * (1 + layer.bidirectional) + record.reverse
+    return layer.weights_of(layer.suffixes[index])

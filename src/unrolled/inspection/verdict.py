@@ -15,7 +15,7 @@ from unrolled.inspection.gradients import Reach
 
 __all__ = ["Kind", "Verdict", "verdict"]
 
-Kind = Literal["vanishing", "exploding", "healthy", "edge", "none"]
+Kind = Literal["vanishing", "fading", "exploding", "healthy", "edge", "none"]
 
 _FELT = 0.01  # of its length at lag 0: what is less is not learned from
 _GROWN = 10.0  # times its length at lag 0
@@ -27,11 +27,11 @@ class Verdict:
     """What a reach of the gradient means.
 
     Args:
-        kind: "vanishing": it is lost before the steps that are wanted; "exploding": it grows
-            with the lag; "edge": it ends at once, as in a network of finite memory; "healthy":
-            it is felt as far back as is wanted; "none": there is no gradient at all.
+        kind: "healthy": it is felt as far back as is wanted; "fading": not quite, but half as far;
+            "vanishing": not even that; "exploding": it grows with the lag; "edge": it ends at
+            once, as in a network of finite memory; "none": there is no gradient at all.
         sentence: What was found, with its numbers.
-        advice: What to do about it; empty for "healthy".
+        advice: What to do about it; empty if all is well.
         state: The name of what carries the gradient farthest: "h", "c" or "x".
         layer: That layer's number, from 0.
         rate: The slope of ln |dL_T / ds_{T-k}| in k, per step, from lag 1 on.
@@ -65,9 +65,10 @@ def verdict(reach: Reach, *, wanted: int | None = None, unit: str = "step") -> V
 
     Example:
         >>> import torch
-        >>> halving = Reach(torch.arange(50), {"h": 0.5 ** (torch.arange(50.0) / 6)[None]})
-        >>> verdict(halving, wanted=49, unit="character").sentence
-        'gradients vanish: halved every 6.0 characters, nothing older than 39 characters is felt'
+        >>> halving = Reach(torch.arange(99), {"h": 0.5 ** (torch.arange(99.0) / 6)[None]})
+        >>> found = verdict(halving, wanted=98, unit="character")
+        >>> found.kind, round(found.half_life_steps, 3), found.horizon_steps
+        ('vanishing', 6.0, 39)
     """
     measured = int(reach.lags[-1])
     if len(reach.lags) < 3:
@@ -79,43 +80,51 @@ def verdict(reach: Reach, *, wanted: int | None = None, unit: str = "step") -> V
     rate = _rate(curve)
     half_life = math.log(0.5) / rate if rate < 0 else None
     horizon = _last_at_least(curve, _FELT)
-    kind, sentence, advice = _judge(curve, wanted, half_life, horizon, unit)
+    kind, sentence, advice = _judge(reach.keep_gate, curve, wanted, half_life, horizon, unit)
     return Verdict(kind, sentence, advice, name, layer, rate, half_life, horizon, measured)
 
 
 def _judge(
-    curve: Tensor, wanted: int, half_life: float | None, horizon: int, unit: str
+    keep_gate: str | None,
+    curve: Tensor,
+    wanted: int,
+    half_life: float | None,
+    horizon: int,
+    unit: str,
 ) -> tuple[Kind, str, str]:
-    measured = len(curve) - 1
     if not curve.nan_to_num().any():
         return "none", "no gradient at all reaches the layer", "look for units that never fire"
     if (grown := _first_beyond(curve, _GROWN)) is not None:
         pace = "" if half_life is not None else f", doubled every {_doubling(curve):.1f} {unit}s"
         return (
             "exploding",
-            f"gradients explode: {_GROWN:g} times as long after {grown} {unit}s back{pace}",
+            f"gradients explode: {_GROWN:g} times as long {grown} {unit}s back{pace}",
             "clip the gradient's norm, lower the learning rate, or start with smaller recurrent "
             "weights",
         )
     if (edge := _edge(curve)) is not None:
-        kind: Kind = "edge" if edge <= wanted else "healthy"
-        return (
-            kind,
-            f"the memory ends at a hard edge: {edge} {unit}s are seen, nothing before them",
-            "" if kind == "healthy" else "add layers or widen the kernel to see farther",
-        )
+        sentence = f"the memory ends at a hard edge: {edge} {unit}s are seen, nothing before them"
+        if edge > wanted:
+            return "healthy", sentence, ""
+        return "edge", sentence, "add layers or widen the kernel to see farther"
     if horizon >= wanted:
-        far = "all" if horizon == measured else f"{horizon} of"
+        sentence = f"gradients are healthy: still felt {horizon} {unit}s back"
         return (
             "healthy",
-            f"gradients are healthy: felt {horizon} {unit}s back, {far} {measured} measured",
+            sentence + (", all that was measured" if horizon == len(curve) - 1 else ""),
             "",
         )
-    pace = "" if half_life is None else f"halved every {half_life:.1f} {unit}s, "
+    pace = "" if half_life is None else f"halved every {half_life:.1f} {unit}s"
+    advice = "use a gated cell: an LSTM, a GRU or JANET"
+    if keep_gate is not None:
+        advice = f"to remember longer, start with gate {keep_gate} more open: chrono initialisation"
+        advice += f" with max_time={2 * wanted}"
+    if 2 * horizon >= wanted:
+        return "fading", f"gradients fade: {pace}, felt {horizon} {unit}s back", advice
     return (
         "vanishing",
-        f"gradients vanish: {pace}nothing older than {horizon} {unit}s is felt",
-        f"use a gated cell, or start it with initialize.chrono(layer, max_time={2 * wanted})",
+        f"gradients vanish: {pace}; nothing older than about {horizon} {unit}s can be learned",
+        advice,
     )
 
 

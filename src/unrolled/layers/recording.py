@@ -13,7 +13,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
-from unrolled.layers.lengths import Packing
+from unrolled.layers.lengths import Packing, valid_steps
 
 __all__ = [
     "Record",
@@ -21,6 +21,7 @@ __all__ = [
     "is_recording",
     "is_watching",
     "record",
+    "record_level",
     "recording",
     "watch",
     "watching",
@@ -37,7 +38,13 @@ class Record:
         reverse: Whether it read backwards.
         values: Gates, candidates and states by the names in the cell's equations, (T, B, H) each;
             zero where a row has ended. With `proj_size`, h is the output before its projection.
+            Of a convolutional layer its output, "y".
         lengths: The number of steps of each row, (B,).
+        input: What it read, (T, B, I); zero where a row has ended.
+        initial: The states before the first step by name, (B, H) each; with `proj_size`, h is the
+            projected one. Of a convolutional layer empty.
+        receptive_field: How many steps of the whole network's input a value depends on; None
+            where that is all that came before.
     """
 
     module: nn.Module
@@ -45,6 +52,9 @@ class Record:
     reverse: bool
     values: dict[str, Tensor]
     lengths: Tensor
+    input: Tensor
+    initial: dict[str, Tensor]
+    receptive_field: int | None = None
 
 
 @dataclass(frozen=True)
@@ -92,14 +102,27 @@ def is_recording() -> bool:
 
 
 def record(
-    module: nn.Module, layer: int, reverse: bool, packing: Packing, named: dict[str, Tensor]
+    module: nn.Module,
+    layer: int,
+    reverse: bool,
+    packing: Packing,
+    input: Tensor,
+    initial: dict[str, Tensor],
+    named: dict[str, Tensor],
 ) -> None:
-    """Add the named values (N, H) of one layer in one direction to what is being recorded."""
-    records = _records.get()
-    assert records is not None
-    device = next(iter(named.values())).device
-    sizes = torch.tensor(list(packing.batch_sizes), dtype=torch.int64, device=device)
-    rows = torch.arange(packing.batch_size, device=device)
+    """Add a layer in one direction to what is being recorded.
+
+    Args:
+        module: The layer.
+        layer: Its number.
+        reverse: Whether it reads backwards.
+        packing: How the rows lie in `input` and `named`.
+        input: (N, I).
+        initial: The states before the first step, (B, H) each, sorted as the rows are.
+        named: The values of all steps, (N, H) each.
+    """
+    sizes = torch.tensor(list(packing.batch_sizes), dtype=torch.int64, device=input.device)
+    rows = torch.arange(packing.batch_size, device=input.device)
     lengths = (sizes[:, None] > rows).sum(0)
 
     step, row = (rows < sizes[:, None]).nonzero(as_tuple=True)
@@ -110,8 +133,41 @@ def record(
         return packing.unsort(padded)
 
     values = {name: in_batch(value) for name, value in named.items()}
+    before = {name: packing.unsort(state) for name, state in initial.items()}
     lengths = packing.unsort(lengths[:, None])[:, 0]
-    records.append(Record(module, layer, reverse, values, lengths))
+    _add(Record(module, layer, reverse, values, lengths, in_batch(input), before))
+
+
+def record_level(
+    module: nn.Module,
+    level: int,
+    receptive_field: int,
+    input: Tensor,
+    output: Tensor,
+    lengths: Tensor | None,
+) -> None:
+    """Add a convolutional layer to what is being recorded.
+
+    Args:
+        module: The layer.
+        level: Its number.
+        receptive_field: How many steps of the network's input its output depends on.
+        input: (T, B, I).
+        output: (T, B, H).
+        lengths: (B,); all steps if None.
+    """
+    num_steps, batch_size = output.shape[:2]
+    if lengths is None:
+        lengths = torch.full((batch_size,), num_steps, device=output.device)
+    padding = ~valid_steps(lengths, num_steps)[:, :, None]
+    read, written = input.masked_fill(padding, 0.0), output.masked_fill(padding, 0.0)
+    _add(Record(module, level, False, {"y": written}, lengths, read, {}, receptive_field))
+
+
+def _add(found: Record) -> None:
+    records = _records.get()
+    assert records is not None
+    records.append(found)
 
 
 @contextmanager

@@ -271,7 +271,8 @@ class RecurrentLayer(nn.Module, abc.ABC):
                     output, end, named = recorded_recurrence(
                         self.cell, x, packing.batch_sizes, this, before, reverse=backwards
                     )
-                    record(self, layer, backwards, packing, named)
+                    initial = dict(zip(self.cell.states, before, strict=True))
+                    record(self, layer, backwards, packing, x, initial, named)
                 elif is_watching():
                     watched, steps = watch(self, layer, backwards, x)
                     output, end = reference.run(

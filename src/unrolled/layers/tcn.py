@@ -12,7 +12,7 @@ from torch.nn.utils.parametrize import register_parametrization
 
 from unrolled.layers.causal_conv import FiniteMemoryLayer, causal_conv, span
 from unrolled.layers.options import check_dropout, check_sizes
-from unrolled.layers.recording import is_watching, watch
+from unrolled.layers.recording import is_recording, is_watching, record_level, watch
 
 __all__ = ["TCN"]
 
@@ -118,8 +118,13 @@ class TCN(FiniteMemoryLayer):
         for level, block in enumerate(self.blocks):
             if level and is_watching():
                 x = watch(self, level, False, x.permute(2, 0, 1))[0].permute(1, 2, 0)
-            x, block_state = block(x, past[2 * level : 2 * level + 2], lengths)
+            read = x
+            x, block_state = block(read, past[2 * level : 2 * level + 2], lengths)
             state += block_state
+            if is_recording():
+                field = 1 + sum(steps for steps, _ in self._memory[: 2 * level + 2])
+                both = (read.permute(2, 0, 1), x.permute(2, 0, 1))
+                record_level(self, level, field, *both, lengths)
         return x.permute(2, 0, 1), state
 
 

@@ -9,6 +9,7 @@ from torch import Tensor, nn
 
 from unrolled.layers.causal_conv import FiniteMemoryLayer, causal_conv, span
 from unrolled.layers.options import check_dropout, check_sizes
+from unrolled.layers.recording import is_recording, record_level
 
 __all__ = ["Conv", "Dense"]
 
@@ -63,9 +64,12 @@ class Dense(FiniteMemoryLayer):
         self,
         x: Tensor,
         past: tuple[Tensor, ...],  # noqa: ARG002  # empty: there is none
-        lengths: Tensor | None,  # noqa: ARG002
+        lengths: Tensor | None,
     ) -> tuple[Tensor, tuple[Tensor, ...]]:
-        return self.network(x), ()
+        y = self.network(x)
+        if is_recording():
+            record_level(self, 0, self.receptive_field, x, y, lengths)
+        return y, ()
 
 
 class Conv(FiniteMemoryLayer):
@@ -129,7 +133,10 @@ class Conv(FiniteMemoryLayer):
         self, x: Tensor, past: tuple[Tensor, ...], lengths: Tensor | None
     ) -> tuple[Tensor, tuple[Tensor, ...]]:
         h, new_past = causal_conv(self.conv, x.permute(1, 2, 0), past[0], lengths)
-        return self.network(h.permute(2, 0, 1)), (new_past,)
+        y = self.network(h.permute(2, 0, 1))
+        if is_recording():
+            record_level(self, 0, self.receptive_field, x, y, lengths)
+        return y, (new_past,)
 
 
 def _further_layers(

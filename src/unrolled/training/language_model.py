@@ -45,6 +45,7 @@ __all__ = [
     "TextOptions",
     "evaluate_text",
     "finish_language_model",
+    "held_out_text",
     "load_language_model",
     "prepare_language_model",
     "resume_language_model",
@@ -239,6 +240,22 @@ def finish_language_model(trainer: Trainer) -> Results:
     )
     results.save(trainer.run)
     return results
+
+
+def held_out_text(config: dict[str, Any]) -> str:
+    """Return the part of a run's text that it did not learn from.
+
+    Args:
+        config: What config.json says, as `load_language_model` returns it.
+
+    Raises:
+        DataError: A file of the text is gone.
+    """
+    data = dict(config["data"])
+    files = [Path(file["path"]) for file in data.pop("files")]
+    text = TextOptions(**data)
+    content = read_text(files, text.encoding)
+    return content[_cut(content, text) :]
 
 
 def evaluate_text(model: LanguageModel, vocabulary: Vocabulary, text: str) -> LanguageModelMetrics:
