@@ -18,6 +18,7 @@ from torch import Tensor
 
 from unrolled.errors import OptionError
 from unrolled.generation import default_prompt, generate
+from unrolled.inspection.units import pattern_masks, rank_units
 from unrolled.kernels import packing_once
 from unrolled.serving import schema
 from unrolled.serving.gradient import look_back
@@ -164,6 +165,20 @@ def make_router(services: Services) -> APIRouter:
         def job() -> schema.MapAnswer:
             run = services.language_run(question.run)
             return _map_answer(run, services.reading(session, run, question.text), question)
+
+        return await workers.quick(job)
+
+    @router.post("/rank")
+    async def rank(question: schema.RankQuestion, session: Visitor) -> schema.RankAnswer:
+        """The units that follow patterns best: line position, speakers' names, quotes ..."""
+        services.check_length(question.text)
+
+        def job() -> schema.RankAnswer:
+            run = services.language_run(question.run)
+            if run.vocabulary.kind != "char":
+                raise OptionError("patterns are of characters", f"not {run.vocabulary.kind} tokens")
+            reading = services.reading(session, run, question.text)
+            return _rank_answer(run, reading, question)
 
         return await workers.quick(job)
 
@@ -315,6 +330,21 @@ def _map_answer(
         highest=highest,
         data=b64encode(data).decode(),
     )
+
+
+def _rank_answer(
+    run: LanguageRun, reading: Reading, question: schema.RankQuestion
+) -> schema.RankAnswer:
+    patterns = {}
+    if len(reading.tokens):
+        values = named(reading, question.layer, question.name)
+        for pattern, mask in pattern_masks(question.text).items():
+            ranking = rank_units(values, mask)
+            best = zip(ranking.units.tolist()[:5], ranking.area.tolist()[:5], strict=True)
+            patterns[pattern] = [
+                schema.RankedUnit(unit=unit, area=round(area, 4)) for unit, area in best
+            ]
+    return schema.RankAnswer(version=str(run.version), patterns=patterns)
 
 
 def _prediction(run: TaskRun, question: schema.PredictQuestion) -> dict[str, Any]:

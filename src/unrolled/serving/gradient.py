@@ -10,6 +10,7 @@ from torch import Tensor
 from unrolled.errors import DataError, OptionError
 from unrolled.inspection.gradients import Reach, gradient_reach
 from unrolled.inspection.memory import saturation, time_constants
+from unrolled.inspection.record import trace
 from unrolled.inspection.verdict import verdict
 from unrolled.layers.initialize import keep_gate
 from unrolled.layers.recording import Record
@@ -54,7 +55,7 @@ def look_back(run: LanguageRun, reading: Reading, position: int | None) -> schem
             name: value if not isinstance(value, float) or math.isfinite(value) else None
             for name, value in asdict(verdict(reach, unit=unit)).items()
         }
-    records = _records(run.model, reading)
+    records = _records(run.model, reading.tokens)
     return schema.GradientAnswer(
         version=str(run.version),
         lags=reach.lags.tolist(),
@@ -93,14 +94,10 @@ def _from_place(model: LanguageModel, reading: Reading, position: int) -> Reach:
     return gradient_reach(model, rows, targets=following[None], max_lag=lags)
 
 
-def _records(model: LanguageModel, reading: Reading) -> list[Record]:
+def _records(model: LanguageModel, tokens: Tensor) -> list[Record]:
     if not isinstance(model.layer, RecurrentLayer):
         return []
-    lengths = torch.tensor([len(reading.tokens)])
-    return [
-        Record(model.layer, k, False, {name: v[:, None] for name, v in values.items()}, lengths)
-        for k, values in enumerate(reading.layers)
-    ]
+    return trace(model, tokens[None])
 
 
 def _forgets(model: LanguageModel) -> bool:

@@ -9,14 +9,17 @@ import threading
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
+import torch
 from torch import nn
 
 from unrolled.data.vocabulary import CharVocabulary, Vocabulary
 from unrolled.errors import OptionError, RunError, UnrolledError
 from unrolled.kernels import Packed
+from unrolled.layers.recording import recording
 from unrolled.layers.recurrent import RecurrentLayer
 from unrolled.models.language_model import LanguageModel
 from unrolled.tasks import Task, task_class
@@ -47,6 +50,13 @@ class LanguageRun:
     vocabulary: Vocabulary
     packed: Packed = field(default_factory=dict)
 
+    @cached_property
+    def signals(self) -> list[str]:
+        """What is recorded of each layer, by name."""
+        with recording() as records:
+            self.model(torch.zeros(1, 1, dtype=torch.int64))
+        return [*records[0].values] if records else []
+
     def describe(self) -> dict[str, Any]:
         """Return what the page has to know, in types that JSON has."""
         config, layer = self.model.config, self.model.layer
@@ -61,6 +71,7 @@ class LanguageRun:
             "equations": cell.name if cell else None,
             "gates": [*cell.gates] if cell else [],
             "states": [*cell.states] if cell else [],
+            "signals": self.signals,
             "hidden_size": config.hidden_size,
             "num_layers": config.num_layers,
             "num_parameters": self.model.num_parameters,
@@ -111,7 +122,7 @@ class Runs:
             raise OptionError("no run to serve", "name the folder that `unrolled train` made")
         self._paths: dict[str, Path] = {}
         for path in paths:
-            base = path.resolve().name
+            base = path.absolute().name
             number = 2
             name = base
             while name in self._paths:

@@ -13,6 +13,9 @@ __all__ = [
     "MapAnswer",
     "MapQuestion",
     "PredictQuestion",
+    "RankAnswer",
+    "RankQuestion",
+    "RankedUnit",
     "ReadAnswer",
     "ReadQuestion",
     "RunsAnswer",
@@ -67,6 +70,13 @@ class MapQuestion(TextQuestion):
     name: Annotated[str, Field(max_length=64)]
     start: Annotated[int, Field(ge=0, description="The first token.")] = 0
     stop: Annotated[int, Field(ge=1, description="After the last; at most 400 further.")]
+
+
+class RankQuestion(TextQuestion):
+    """Which units follow patterns in the text."""
+
+    layer: Annotated[int, Field(ge=0)] = 0
+    name: Annotated[str, Field(max_length=64)]
 
 
 class GradientQuestion(TextQuestion):
@@ -139,6 +149,20 @@ class MapAnswer(BaseModel):
     lowest: float
     highest: float
     data: Annotated[str, Field(description="Base64; the units of a step lie side by side.")]
+
+
+class RankedUnit(BaseModel):
+    """A unit that tells the inside of a pattern from the outside."""
+
+    unit: int
+    area: Annotated[float, Field(description="P(higher inside), under this very text.")]
+
+
+class RankAnswer(BaseModel):
+    """The best units for each pattern that occurs in the text."""
+
+    version: str
+    patterns: dict[str, list[RankedUnit]]
 
 
 class GradientAnswer(BaseModel):

@@ -65,6 +65,7 @@ const ask = (path) => async (question, options) => (await post(path, question, o
 export const read = ask("/api/read");
 export const unit = ask("/api/unit");
 export const map = ask("/api/map");
+export const rank = ask("/api/rank");
 export const gradient = ask("/api/gradient");
 export const predict = ask("/api/predict");
 

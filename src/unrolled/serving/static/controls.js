@@ -1,14 +1,15 @@
 // Controls that several views share: what to colour by, and which unit.
 
-import { h } from "./dom.js";
+import * as api from "./api.js";
+import { h, later } from "./dom.js";
 import { t } from "./i18n.js";
 import { run, set, state, watch } from "./store.js";
 
 /** The names of the gates and states of a run, in the order of its equations, states last. */
 export function names(of) {
-  if (!of?.gates) return [];
-  const gates = of.equations?.startsWith("rnn") ? [] : of.gates;
-  return [...gates, ...[...of.states].reverse()];
+  if (!of?.signals) return [];
+  const states = of.signals.filter((name) => of.states.includes(name)).reverse();
+  return [...of.signals.filter((name) => !of.states.includes(name)), ...states];
 }
 
 function layerControl() {
@@ -49,6 +50,36 @@ export function unitControl(signal, { disabled = () => false } = {}) {
 /** What to colour by: surprise or a gate or state, of one unit or of all. */
 export function signalControls(signal) {
   const holder = h("div", { class: "controls" });
+  const pattern = h("select", { id: "pattern", onchange: (event) => choosePattern(event.target.value) });
+  const patterns = h("label", { class: "field", hidden: true }, h("span", null, t("find_unit")), pattern);
+  let found = {};
+
+  /** Takes the unit that follows a pattern best. */
+  function choosePattern(name) {
+    const best = found[name]?.[0];
+    if (best) set({ unit: best.unit, mean: false });
+  }
+
+  const findPatterns = later(250, async () => {
+    if (signal.aborted || state.signal === "surprise" || run()?.characters == null) return;
+    const asked = { run: state.run, text: state.text, layer: state.layer, name: state.signal };
+    try {
+      found = (await api.rank(asked)).patterns;
+    } catch {
+      return; // the text has changed meanwhile, or cannot be read: that is said elsewhere
+    }
+    if (signal.aborted) return;
+    const names = Object.keys(found);
+    patterns.hidden = !names.length;
+    pattern.replaceChildren(
+      h("option", { value: "" }, "…"),
+      ...names.map((name) => {
+        const { unit, area } = found[name][0];
+        const score = Math.max(area, 1 - area).toFixed(2);
+        return h("option", { value: name, selected: pattern.value === name }, `${t("patterns")[name] ?? name}: ${unit} (${score})`);
+      }));
+  });
+
   function draw() {
     const known = ["surprise", ...names(run())];
     if (!known.includes(state.signal)) set({ signal: "surprise" });
@@ -65,11 +96,14 @@ export function signalControls(signal) {
     holder.replaceChildren(
       h("label", { class: "field" }, h("span", null, t("colour_by")), select),
       ...(isGate ? [layerControl(), unitControl(signal), mean].filter(Boolean) : []),
+      isGate ? patterns : "",
     );
+    if (isGate) findPatterns();
     if (focused) holder.querySelector(`#${CSS.escape(focused)}`)?.focus();
   }
   watch((changed) => {
     if (["run", "signal", "mean", "layer"].some((name) => changed.has(name))) draw();
+    else if (changed.has("text")) findPatterns();
   }, signal);
   draw();
   return { element: holder };

@@ -39,7 +39,7 @@ export function heatMap(signal, choose) {
     const { steps, units, lowest, highest } = answer;
     const bytes = decode(answer.data);
     const value = (byte) => lowest + (byte / 255) * (highest - lowest);
-    const scale = scaleOf(name, [lowest, highest]);
+    const scale = scaleOf(name, Float64Array.from(bytes, value));
     const palette = Array.from({ length: 256 }, (_, byte) => scale.rgb(value(byte)));
     const means = new Float64Array(units);
     for (let at = 0; at < bytes.length; at += 1) means[at % units] += bytes[at];

@@ -35,6 +35,16 @@ function luminance(rgb) {
   return 0.2126 * r + 0.7152 * g + 0.0722 * b;
 }
 
+const ENDS = [0.25, 0.5, 1, 1.5, 2, 3, 4, 6, 8, 12, 16, 24, 32, 64, 128, 256, 512, 1024];
+
+const roundUp = (most) => ENDS.find((end) => end >= most) ?? most;
+
+/** The size that all but one in a hundred values keep within: an outlier shall not pale the rest. */
+function nearlyMost(values) {
+  const sizes = Float64Array.from(values, Math.abs).sort();
+  return sizes[Math.ceil(0.99 * sizes.length) - 1] ?? 1;
+}
+
 const GATES = new Set(["i", "f", "o", "r", "z"]);
 
 /** The scale of a signal: its ends, and the colour [r, g, b] of a value. */
@@ -51,9 +61,7 @@ export function scaleOf(name, values) {
   if (GATES.has(name)) {
     return { low: 0, high: 1, rgb: (v) => between(panel, amount, Math.min(1, Math.max(0, v))) };
   }
-  let most = 1;
-  for (const value of values) if (Math.abs(value) > most) most = Math.abs(value);
-  if (most > 1) most = Math.ceil(most);
+  const most = roundUp(nearlyMost(values));
   return {
     low: -most,
     high: most,

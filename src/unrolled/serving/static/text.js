@@ -70,7 +70,7 @@ export function legend(name, values) {
   const scale = scaleOf(name, values ?? []);
   const bar = h("span", { class: "legend-bar", "aria-hidden": "true" });
   bar.style.background = `linear-gradient(to right, ${gradientStops(scale).join(",")})`;
-  const end = (value) => (Number.isInteger(value) ? String(value).replace("-", "−") : fixed(value, 1));
+  const end = (value) => String(value).replace("-", "−");
   return h("span", { class: "legend" }, end(scale.low), bar, name === "surprise" ? `${end(scale.high)}+` : end(scale.high));
 }
 

@@ -4,17 +4,23 @@ import { h } from "./dom.js";
 import { fixed } from "./numbers.js";
 import { state } from "./store.js";
 
-const MARKS = { healthy: "✓", vanishing: "↓", exploding: "↑", edge: "|", none: "∅" };
+const MARKS = { healthy: "✓", fading: "↘", vanishing: "↓", exploding: "↑", edge: "|", none: "∅" };
 
 const HEADS = {
-  en: { healthy: "Healthy", vanishing: "Vanishing", exploding: "Exploding", edge: "A hard edge", none: "No gradient" },
-  pt: { healthy: "Saudável", vanishing: "Desaparece", exploding: "Explode", edge: "Fim abrupto", none: "Sem gradiente" },
+  en: { healthy: "Healthy", fading: "Fading", vanishing: "Vanishing", exploding: "Exploding", edge: "A hard edge", none: "No gradient" },
+  pt: { healthy: "Saudável", fading: "Enfraquece", vanishing: "Desaparece", exploding: "Explode", edge: "Fim abrupto", none: "Sem gradiente" },
 };
+
+const halved = (v) => (v.half_life_steps ? `cai à metade a cada ${fixed(v.half_life_steps, 1)} passos; ` : "");
 
 const PORTUGUESE = {
   healthy: (v) => [`O gradiente é sentido ${v.horizon_steps} passos atrás, de ${v.measured_steps} medidos.`, ""],
+  fading: (v) => [
+    `O gradiente enfraquece: ${halved(v)}é sentido ${v.horizon_steps} passos atrás.`,
+    "Para lembrar por mais tempo, comece com a porta que guarda mais aberta (initialize.chrono).",
+  ],
   vanishing: (v) => [
-    `O gradiente desaparece: ${v.half_life_steps ? `cai à metade a cada ${fixed(v.half_life_steps, 1).replace(".", ",")} passos; ` : ""}nada anterior a ${v.horizon_steps} passos é sentido.`,
+    `O gradiente desaparece: ${halved(v)}nada anterior a ${v.horizon_steps} passos pode ser aprendido.`,
     "Use uma célula com portas, ou a inicialização crono (initialize.chrono).",
   ],
   exploding: (v) => [

@@ -28,7 +28,7 @@ export function unroll(root, { signal, report, say }) {
       h("p", { class: "soft hint" }, t("unroll_shape")),
       text.element,
       holder,
-      h("p", { class: "soft hint" }, t("unroll_hint")),
+      h("p", { class: "soft hint" }, run()?.equations ? t("unroll_hint") : t("unroll_window")),
       said));
 
   const load = oneAtATime(async () => {
@@ -105,7 +105,8 @@ export function unroll(root, { signal, report, say }) {
     const name = numbers ? (numbers.values.c ? "c" : "h") : null;
     const scale = name && scaleOf(name, numbers.values[name]);
     const reach = back?.position === at ? carrier() : null;
-    for (let layer = 0; layer < layers; layer += 1) {
+    const recurs = Boolean(run().equations);
+    for (let layer = 0; recurs && layer < layers; layer += 1) {
       const y = stateY(layer);
       if (first > 0) parts.push(s("text", { x: 4, y: y - 4, class: "tick" }, "…"));
       for (let k = first; k <= at; k += 1) {
@@ -129,6 +130,11 @@ export function unroll(root, { signal, report, say }) {
           box.style.fill = `rgb(${r} ${g} ${b})`;
         }
         column.append(box);
+        const share = recurs || !reach ? null : reach[layer]?.[at - k];
+        if (share) {
+          box.style.fill = `color-mix(in oklab, var(--back) ${Math.round(90 * Math.min(1, Math.sqrt(share)))}%, var(--panel))`;
+          column.append(s("text", { x: x(k), y: y + 6, class: "tick share" }, percent(share)));
+        }
         if (own) {
           const value = numbers.values[name][k];
           const text = s("text", { x: x(k), y: y + 6, class: "state-number", "data-name": name, "data-at": k }, fixed(value, 2));
@@ -146,7 +152,7 @@ export function unroll(root, { signal, report, say }) {
       column.append(s("text", { x: x(k), y: inputY + 8, class: "glyph" }, visible(reading.pieces[k])));
       parts.push(column);
     }
-    if (reach) parts.push(...gradientArrows({ first, at, x, stateY, layers, reach, half }));
+    if (reach && recurs) parts.push(...gradientArrows({ first, at, x, stateY, layers, reach, half }));
     return s("svg", { viewBox: `0 0 ${width} ${height}`, width, height, class: "unrolled-figure", role: "img", "aria-label": t("unroll_title") }, parts);
   }
 
