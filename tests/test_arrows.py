@@ -21,7 +21,7 @@ LEVELS = (
     ("training", "generation", "export"),
     ("tasks",),
     ("",),
-    ("benchmark",),
+    ("benchmark", "comparison"),
     ("serving", "cli"),
     ("__main__",),
 )

@@ -11,7 +11,7 @@ import pytest
 import typer
 from typer.core import TyperGroup
 
-from unrolled.cli.main import app
+from unrolled.cli.main import app, train_app
 
 ROOT = Path(__file__).parents[1]
 PAGES = sorted([*ROOT.glob("*.md"), *ROOT.glob("docs/**/*.md")])
@@ -52,12 +52,15 @@ def check_command(arguments: str) -> None:
         word = words.pop(0)
         assert word in command.commands, f"unrolled {arguments}: no command {word!r}"
         command = command.commands[word]
-    parameters = command.params
+    parameters = list(command.params)
+    if command.name == "compare":  # it takes what the training of its task takes
+        training = typer.main.get_command(train_app).commands[words[0]]
+        parameters += training.params
     known = {"--help"}.union(*(p.opts for p in parameters), *(p.secondary_opts for p in parameters))
     for word in words:
         if word in ("|", ">", "&&", ";"):
             break
-        if word.startswith("-"):
+        if word.startswith("-") and word != "-":  # that is the standard input
             assert word.partition("=")[0] in known, f"unrolled {arguments}: no {word}"
 
 

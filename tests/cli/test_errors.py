@@ -23,7 +23,7 @@ BAD_FILES = {
     "missing": (None, "no such file"),
     "empty": (b"", "empty"),
     "binary": (b"\x7fELF\x02\x01\x00\x00", "binary"),
-    "utf-16": ("hello".encode("utf-16"), "not utf-8 text at byte 0"),
+    "utf-16": ("hello".encode("utf-16"), "not utf-8 text in line 1, at byte 0"),
     "too short": (b"h\n", "too short"),
     "shorter than one window": (b"hello world\n" * 3, "too short"),
 }

@@ -3,6 +3,7 @@ from pathlib import Path
 import pytest
 
 from unrolled.data import python_library_text, read_text
+from unrolled.data.text import split_lines
 from unrolled.errors import DataError, OptionError
 
 
@@ -110,3 +111,17 @@ def test_the_standard_library_is_text_to_train_on():
     assert text.isascii()
     assert len(text) > 1_000_000
     assert "def " in text
+
+
+def test_lines_end_where_an_editor_ends_them():
+    text = "one\r\n\u2028 two\x0b\x85\r\rthree\n\n"
+    assert split_lines(text) == ["one", "\u2028 two\x0b\x85", "", "three", ""]
+    assert split_lines("") == []
+    assert split_lines("no end") == ["no end"]
+
+
+@pytest.mark.parametrize("encoding", ["utf-8", "ascii"])
+def test_what_is_no_text_is_found_in_its_line(path, encoding):
+    path.write_bytes(b"one\r\ntwo\nthr\xe9e")
+    with pytest.raises(DataError, match=f"not {encoding} text in line 3, at byte 12 of"):
+        read_text([path], encoding)

@@ -157,3 +157,16 @@ def test_the_command_line_predicts_evaluates_and_resumes(numbers, tmp_path, caps
 def test_an_unknown_task_is_refused(tmp_path):
     with pytest.raises(RunError, match="unknown task 'sing'"):
         task_class("sing")
+
+
+def test_how_long_to_train_may_depend_on_how_much_there_is(numbers, tmp_path):
+    task = task_class("sign")
+    prepared = prepare(
+        task,
+        task.Options(path=str(numbers)),
+        tmp_path / "run",
+        training=lambda num_examples: TrainingOptions(epochs=num_examples / 10),
+        model={},
+        batch_size=8,
+    )
+    assert prepared.trainer.options.epochs == len(prepared.splits.training) / 10

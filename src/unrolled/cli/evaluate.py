@@ -29,13 +29,17 @@ def evaluate(
     if as_json:
         typer.echo(json.dumps(metrics, ensure_ascii=False))
         return
-    from unrolled.cli.tables import shown
+    from rich.console import Console
+
+    from unrolled.cli.tables import confusion_table, shown
 
     for metric, value in metrics.items():
         if isinstance(value, int | float | str):
             label = metric.removeprefix("num_").replace("_", " ")
             label += f" ({unit})" if metric == "loss" else ""
             typer.echo(f"{label:<22}{shown(value):>14}")
+    if (confusion := confusion_table(metrics)) is not None:
+        Console(highlight=False, markup=False, soft_wrap=True).print(confusion)
 
 
 def _language_model(run: Path, file: Path) -> tuple[str, dict[str, Any]]:

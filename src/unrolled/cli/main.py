@@ -17,6 +17,7 @@ from typing import Annotated, NoReturn
 import typer
 
 from unrolled.cli.bench import bench
+from unrolled.cli.compare import compare
 from unrolled.cli.doctor import doctor
 from unrolled.cli.evaluate import evaluate
 from unrolled.cli.generate import generate
@@ -25,7 +26,12 @@ from unrolled.cli.kernels import kernels_app
 from unrolled.cli.predict import predict
 from unrolled.cli.resume import resume
 from unrolled.cli.serve import serve
+from unrolled.cli.train_caption import train_caption
+from unrolled.cli.train_classify import train_classify
 from unrolled.cli.train_lm import train_lm
+from unrolled.cli.train_tag import train_tag
+from unrolled.cli.train_toy import train_toy
+from unrolled.cli.train_translate import train_translate
 
 __all__ = ["app", "main"]
 
@@ -40,6 +46,11 @@ app = typer.Typer(
 )
 train_app = typer.Typer(help="Train a model on your data.")
 train_app.command("lm")(train_lm)
+train_app.command("classify")(train_classify)
+train_app.command("tag")(train_tag)
+train_app.command("translate")(train_translate)
+train_app.command("caption")(train_caption)
+train_app.command("toy")(train_toy)
 app.add_typer(train_app, name="train")
 app.add_typer(kernels_app, name="kernels")
 app.command()(generate)
@@ -48,6 +59,10 @@ app.command()(evaluate)
 app.command()(inspect)
 app.command()(resume)
 app.command()(serve)
+app.command(
+    options_metavar="[ARGS]... [OPTIONS]",
+    context_settings={"allow_extra_args": True, "ignore_unknown_options": True},
+)(compare)
 app.command()(doctor)
 app.command()(bench)
 

@@ -14,7 +14,7 @@ import typer
 from rich.console import Console
 
 from unrolled.cli.progress import LiveReporter, PlainReporter, make_console, make_reporter
-from unrolled.cli.tables import results_table
+from unrolled.cli.tables import confusion_table, results_table
 from unrolled.training import Results, Trainer, TrainingResult
 
 __all__ = ["Session", "fit", "fit_language_model", "fit_task"]
@@ -119,7 +119,10 @@ def fit(trainer: Trainer, session: Session) -> None:
     if result.reason == "interrupted":
         raise typer.Exit(_exit_code(received))
     if trainer.processes.is_first:
-        console.print(results_table(session.finish()))
+        results = session.finish()
+        console.print(results_table(results))
+        if (confusion := confusion_table(results.metrics)) is not None:
+            console.print(confusion)
     console.print(f"saved in {folder}; go on with")
     for command in session.commands:
         console.print(f"  unrolled {command.replace('RUN', folder)}", style="bold")

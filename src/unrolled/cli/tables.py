@@ -6,7 +6,9 @@ from rich.table import Table
 
 from unrolled.training.results import Results
 
-__all__ = ["results_table", "shown"]
+__all__ = ["confusion_table", "results_table", "shown"]
+
+_MOST_CLASSES = 20
 
 _PARTS = {"test": "on the test part", "held_out": "on the held-out part"}
 
@@ -23,6 +25,20 @@ def results_table(results: Results) -> Table:
         others = [shown(metrics.get(name)) for metrics in results.baselines.values()]
         if isinstance(value, int | float | str):
             table.add_row(name.replace("_", " ") + unit, shown(value), *others)
+    return table
+
+
+def confusion_table(metrics: dict[str, Any]) -> Table | None:
+    """Return which class was taken for which; None if there is none to show, or it is too wide."""
+    confusion = metrics.get("confusion")
+    if confusion is None or len(confusion["classes"]) > _MOST_CLASSES:
+        return None
+    table = Table(box=None, pad_edge=False)
+    table.add_column("true class, and what it was taken for", style="dim")
+    for name in confusion["classes"]:
+        table.add_column(name, justify="right")
+    for name, counts in zip(confusion["classes"], confusion["counts"], strict=True):
+        table.add_row(name, *(f"{count:,}" for count in counts))
     return table
 
 

@@ -3,13 +3,16 @@
 Turning text into numbers is the vocabulary's part, cutting it for training that of the columns.
 """
 
+import re
 import sysconfig
 from collections.abc import Sequence
 from pathlib import Path
 
 from unrolled.errors import DataError, OptionError
 
-__all__ = ["python_library_text", "read_text"]
+__all__ = ["python_library_text", "read_text", "split_lines"]
+
+_LINE_END = re.compile("\r\n|\r|\n")
 
 
 def read_text(paths: Sequence[Path], encoding: str = "utf-8") -> str:
@@ -37,6 +40,20 @@ def read_text(paths: Sequence[Path], encoding: str = "utf-8") -> str:
     if not paths:
         raise DataError("no text: the list of files is empty", "name at least one file")
     return "".join(_read_file(path, encoding) for path in paths)
+
+
+def split_lines(text: str) -> list[str]:
+    r"""Return the lines of `text` without their ends: `\n`, `\r\n` or `\r`, and nothing else.
+
+    `str.splitlines` cuts at ten more characters, such as U+0085 and U+2028, which occur inside
+    lines of real data; numbers of lines would then not be those that an editor shows.
+
+    Example:
+        >>> split_lines("one\r\n\ntwo\u2028too\n")
+        ['one', '', 'two\u2028too']
+    """
+    lines = _LINE_END.split(text)
+    return lines if lines[-1] else lines[:-1]
 
 
 def python_library_text() -> list[Path]:
@@ -81,8 +98,12 @@ def _decode(path: Path, content: bytes, encoding: str) -> str:
     except LookupError:
         raise OptionError(f"unknown encoding {encoding!r}", "utf-8 is the usual one") from None
     except UnicodeDecodeError as error:
-        raise DataError(f"{path}: not {encoding} text at byte {error.start}", hint) from None
+        line = len(split_lines(content[: error.start].decode(encoding, "replace") + "."))
+        where = f"in line {line}, at byte {error.start} of the file"
+        raise DataError(f"{path}: not {encoding} text {where}", hint) from None
     if (index := text.find("\0")) >= 0:
         offset = len(text[:index].encode(encoding))
-        raise DataError(f"{path}: binary, not {encoding} text: NUL at byte {offset}", hint)
+        line = text.count("\n", 0, index) + 1
+        message = f"{path}: binary, not {encoding} text: NUL at byte {offset} in line {line}"
+        raise DataError(message, hint)
     return text.removeprefix("\ufeff")

@@ -20,7 +20,7 @@ from unrolled.cells import Cell
 from unrolled.errors import ShapeError
 from unrolled.kernels.build import load, load_defined
 from unrolled.kernels.emit import emit
-from unrolled.kernels.memory import FLOAT, buffer, scratch
+from unrolled.kernels.memory import FLOAT, buffer, lasting, scratch
 from unrolled.kernels.native import Call, Library
 from unrolled.kernels.reference import Weights
 from unrolled.kernels.rows import Rows, lay_out
@@ -182,9 +182,9 @@ class Kernel:
         output = buffer(num_rows, hidden_size)
         if train:
             call.train = 1
-            gates = buffer(capacity, self.gate_width(hidden_size))
+            gates = lasting(capacity, self.gate_width(hidden_size))
             call.gates, call.gate_stride = gates.data_ptr(), gates.stride(0)
-            histories = [output, *(buffer(capacity, hidden_size) for _ in states[1:])]
+            histories = [output, *(lasting(capacity, hidden_size) for _ in states[1:])]
         else:
             gates = output  # of no use
             call.gate_stride = self.library.scratch_slots * hidden_size
@@ -206,7 +206,7 @@ class Kernel:
 
     def copy_gates(self, gates: Tensor, rows: Rows) -> Tensor:
         """Return the gates of all rows for `backward` to overwrite."""
-        return buffer(rows.num_rows, gates.shape[1]).copy_(gates[: rows.num_rows])
+        return lasting(rows.num_rows, gates.shape[1]).copy_(gates[: rows.num_rows])
 
     def gate_width(self, hidden_size: int) -> int:
         """Return how many floats of gates training keeps for each row."""

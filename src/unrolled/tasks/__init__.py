@@ -15,6 +15,7 @@ TASKS = {
     "classify": "ClassifyTask",
     "tag": "TagTask",
     "translate": "TranslateTask",
+    "translate_delayed": "DelayedTranslateTask",
     "caption": "CaptionTask",
     "toy": "ToyTask",
 }

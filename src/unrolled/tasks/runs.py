@@ -7,7 +7,7 @@ task, model = load(Path("runs/reviews"))
 """
 
 import json
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -62,7 +62,7 @@ def prepare(
     options: Any,
     run_path: Path,
     *,
-    training: TrainingOptions,
+    training: TrainingOptions | Callable[[int], TrainingOptions],
     model: Mapping[str, Any],
     batch_size: int,
     num_parameters: int | None = None,
@@ -77,7 +77,7 @@ def prepare(
         task_class: What is learned.
         options: Its `Options`.
         run_path: The run's folder; it must not exist, or be empty.
-        training: How long and how fast.
+        training: How long and how fast; or what says it when told how many examples there are.
         model: Arguments of the task's `Config` but for those that the data decide.
         batch_size: Examples in each update, over all processes.
         num_parameters: If given, the hidden size is the largest that keeps within it.
@@ -91,6 +91,8 @@ def prepare(
     require(batch_size >= 1, "batch_size", "at least 1", batch_size)
     processes.from_first(lambda: Run.check_vacant(run_path))
     splits = task_class.read(options)
+    if callable(training):
+        training = training(len(splits.training))
     task = task_class.fit(options, splits.training)
     config = task_class.Config(**task.sizes, **model)
     if num_parameters is not None:

@@ -90,8 +90,13 @@ class ExamplesObjective(Generic[Example]):
         return {}
 
     def evaluate(self, model: nn.Module) -> dict[str, float]:
-        """Return the learner's metrics on the held-out examples."""
-        return self.learner.monitor(model, self.held_out)
+        """Return the learner's metrics on the held-out examples, in eval mode: without dropout."""
+        was_training = model.training
+        model.eval()
+        try:
+            return self.learner.monitor(model, self.held_out)
+        finally:
+            model.train(was_training)
 
     def state_dict(self) -> dict[str, Any]:
         """Return the place in the data."""

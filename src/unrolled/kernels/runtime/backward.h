@@ -44,8 +44,8 @@ static void backward_rows(const Part *p, long t, long after, long first, long en
   const long H = H_OF(c), panels = PANELS(H);
   vf sums[PLAIN_ROWS * PLAIN_VECTORS];
   for (long panel = share_begin(team, panels); panel < share_end(team, panels); panel++) {
-    for (long b = first; b < end; b += PLAIN_ROWS) {
-      const long rows = MIN(PLAIN_ROWS, end - b);
+    for (long b = first, rows; b < end; b += rows) {
+      rows = next_rows(end - b, PLAIN_ROWS);
       gradient_from(p, after, b, rows, panel * PANEL, sums);
       for (long r = 0; r < rows; r++) {
         const long packed = c->starts[t] + b + r;
@@ -72,8 +72,8 @@ static void unfinish_rows(const Part *p, long t, long end, const Team *team) {
   const long H = H_OF(c), panels = PANELS(H);
   vf sums[APPLIED_COLUMNS][PLAIN_ROWS * PLAIN_VECTORS];
   for (long panel = share_begin(team, panels); panel < share_end(team, panels); panel++) {
-    for (long b = p->first; b < end; b += PLAIN_ROWS) {
-      const long rows = MIN(PLAIN_ROWS, end - b);
+    for (long b = p->first, rows; b < end; b += rows) {
+      rows = next_rows(end - b, PLAIN_ROWS);
       for (long g = 0; g < APPLIED_COLUMNS; g++) {
         const float *d_gate[PLAIN_ROWS];
         for (long r = 0; r < rows; r++) {

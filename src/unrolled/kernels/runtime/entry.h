@@ -79,9 +79,7 @@ int64_t unrolled_packed_floats(const Call *c) { return layout_of(c).end; }
 
 int64_t unrolled_workspace_floats(const Call *c, int64_t backward) {
   if (!backward) return part_scratch(c) * MAX(c->num_threads, 1);
-  const long columns = MAX(c->input_size, c->hidden_size);
-  return layout_of(c).back_end + packed_b_floats(c, columns) +
-         packed_a_floats() * c->num_threads;
+  return layout_of(c).back_end + gradient_floats(c);
 }
 
 /* Pack the weights for unrolled_forward, unless `known` says that they were, and a sample of them
@@ -119,35 +117,57 @@ void unrolled_step(ParallelFor parallel_for, Call *calls, int64_t count, const f
   }
 }
 
-void unrolled_backward(ParallelFor parallel_for, Call *c) {
-  const long H = H_OF(c), I = c->input_size;
-  const long panels = PANELS(H) * ((RECURRENT_COLUMNS > 0) + APPLIED_COLUMNS) +
-                      (c->d_x ? PANELS(I) : 0);
-  if (panels) {
-    run(parallel_for, c->num_threads, panels, layout_of(c).back_end, pack_backward_panel, c);
+/* The backward pass: few runs of many pieces, for at the end of each all threads wait. */
+typedef struct {
+  Gradient gradient;
+  long panels; /* of weights to pack */
+} Backward;
+
+/* What the loop multiplies with, then what the gradients by the weights are made of. */
+static void prepare_piece(void *context, long piece, long thread) {
+  (void)thread;
+  const Backward *b = context;
+  if (piece < b->panels) {
+    pack_backward_panel(b->gradient.call, piece);
+  } else {
+    gradient_pack_piece(&b->gradient, piece - b->panels);
   }
+}
+
+/* The gradients by the weights, then, in smaller pieces, that by the input. */
+static void finish_piece(void *context, long piece, long thread) {
+  const Backward *b = context;
+  if (piece < b->gradient.num_pieces) {
+    gradient_piece(&b->gradient, piece, thread);
+  } else {
+    input_gradient_piece(b->gradient.call, piece - b->gradient.num_pieces);
+  }
+}
+
+void unrolled_backward(ParallelFor parallel_for, Call *c) {
+  const long H = H_OF(c), I = c->input_size, N = c->num_rows;
+  Backward b;
+  Gradient *g = &b.gradient;
+  plan_gradient(g, c, c->workspace + layout_of(c).back_end);
+  b.panels = PANELS(H) * ((RECURRENT_COLUMNS > 0) + APPLIED_COLUMNS) + (c->d_x ? PANELS(I) : 0);
+  /* the vectors that products were applied to are known only after the loop */
+  const long early = APPLIED_COLUMNS ? 0 : pack_pieces(g);
+  run(parallel_for, c->num_threads, b.panels + early,
+      layout_of(c).back_end + (early ? g->end * (I + H) : 0), prepare_piece, &b);
   Parts parts = {c, backward_part, c->workspace, NULL, 0, 1, NULL};
   run_parts(parallel_for, &parts);
-  weight_gradient(parallel_for, c, 0, INPUT_COLUMNS, INPUT_BLOCKS, c->x, I, I, c->d_weight_ih,
-                  c->d_bias_ih);
-  if (RECURRENT_COLUMNS) {
-    weight_gradient(parallel_for, c, FIRST_RECURRENT, RECURRENT_COLUMNS, RECURRENT_BLOCKS, NULL, 0,
-                    H, c->d_weight_hh, c->d_bias_hh);
-  }
-  for (long g = 0; g < APPLIED_COLUMNS; g++) {
-    weight_gradient(parallel_for, c, FIRST_APPLIED + g, 1, APPLIED_BLOCKS + g,
-                    c->gates + (FIRST_VECTOR + g) * H, c->gate_stride, H, c->d_weight_hh,
-                    c->d_bias_hh);
-  }
-  static const int64_t own_block[] = {0};
-  for (long p = 0; p < PARAMETERS; p++) {
-    weight_gradient(parallel_for, c, COLUMNS + p, 1, own_block, NULL, 0, 0, NULL,
-                    c->d_parameters[p]);
-  }
-  if (c->d_x) {
-    const long pieces = (c->num_rows + CHUNK_ROWS - 1) / CHUNK_ROWS;
-    const long work = c->num_rows * INPUT_COLUMNS * H * I;
-    run(parallel_for, c->num_threads, pieces, work, input_gradient_piece, c);
+  b.panels = 0;
+  for (;;) {
+    const long depth = g->end - g->begin, more = g->end < N;
+    if (g->begin || !early) {
+      run(parallel_for, c->num_threads, pack_pieces(g), depth * (I + H), prepare_piece, &b);
+    }
+    const long input = more || !c->d_x ? 0 : (N + CHUNK_ROWS - 1) / CHUNK_ROWS;
+    run(parallel_for, c->num_threads, g->num_pieces + input,
+        gradient_work(g) + (input ? N * INPUT_COLUMNS * H * I : 0), finish_piece, &b);
+    if (!more) break;
+    g->begin = g->end;
+    g->end = MIN(g->begin + packed_depth(c), N);
   }
 }
 

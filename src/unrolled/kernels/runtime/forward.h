@@ -66,8 +66,8 @@ static void forward_rows(const Part *p, long t, long end, float *const *gates, c
   vf sums[GATE_ROWS * GATE_VECTORS];
   for (long panel = share_begin(team, panels); panel < share_end(team, panels); panel++) {
     const long unit0 = panel * UNITS * W;
-    for (long b = p->first; b < end; b += GATE_ROWS) {
-      const long rows = MIN(GATE_ROWS, end - b);
+    for (long b = p->first, rows; b < end; b += rows) {
+      rows = next_rows(end - b, GATE_ROWS);
       if (RECURRENT_COLUMNS) {
         const float *h[GATE_ROWS];
         for (long r = 0; r < rows; r++) h[r] = state_before(c, 0, t, b + r);
@@ -97,8 +97,8 @@ static void finish_rows(const Part *p, long t, long end, float *const *gates, co
   const long H = H_OF(c), panels = PANELS(H);
   vf sums[APPLIED_COLUMNS][PLAIN_ROWS * PLAIN_VECTORS];
   for (long panel = share_begin(team, panels); panel < share_end(team, panels); panel++) {
-    for (long b = p->first; b < end; b += PLAIN_ROWS) {
-      const long rows = MIN(PLAIN_ROWS, end - b);
+    for (long b = p->first, rows; b < end; b += rows) {
+      rows = next_rows(end - b, PLAIN_ROWS);
       for (long g = 0; g < APPLIED_COLUMNS; g++) {
         const float *v[PLAIN_ROWS];
         for (long r = 0; r < rows; r++) {

@@ -10,19 +10,35 @@
 
 #define BLOCK_DEPTH 1024             /* n at once: a panel of b stays in the second cache */
 #define BLOCK_ROWS (16 * PLAIN_ROWS) /* rows of the result at once: their part of a does too */
-#define PACKED_BLOCKS 8              /* blocks of b that are packed at once */
+#define PACKED_FLOATS (4l << 20)     /* of b at once: it is read again and again, from the last cache */
+
+#define MOST_FACTORS (2 + APPLIED_COLUMNS + PARAMETERS)
+
+/* What some columns of the gates are multiplied with, and where the gradients go. */
+typedef struct {
+  long first, count;     /* columns of the gates, H each */
+  const int64_t *blocks; /* [count], which block of H rows of the result each of them is */
+  const float *b;        /* [N, b_stride]; NULL: the output before each step */
+  long b_stride, columns;
+  float *out;            /* [., columns], or NULL */
+  float *sums;           /* [.], or NULL */
+  float *packed;         /* [packed_depth, packed columns], block after block */
+} Factor;
+
+/* Columns of the gates, in floats, that have the same factors: those are packed once for all. */
+typedef struct {
+  long begin, end, pieces;
+  uint64_t factors; /* a bit for each */
+} Range;
 
 typedef struct {
   const Call *call;
-  const float *a;        /* the gates' gradients: call->gates from a column on */
-  const float *b;        /* [N, b_stride]; NULL: the output before each step */
-  long b_stride, rows, columns;
-  const int64_t *blocks; /* for each H of rows, which block of H of the result it is */
-  float *out;            /* [., columns] */
-  float *sums;           /* [.], or NULL */
-  float *packed_b;       /* [PACKED_BLOCKS] blocks */
-  float *packed_a;       /* [threads, packed_a_floats] */
-  long begin, end;       /* the n that packed_b has */
+  Factor factors[MOST_FACTORS];
+  long num_factors;
+  Range ranges[COLUMNS + PARAMETERS];
+  long num_ranges, num_pieces;
+  float *packed_a; /* [threads, packed_a_floats] */
+  long begin, end; /* the n that are packed */
 } Gradient;
 
 INL long packed_columns(long columns) { return PANELS(columns) * PANEL; }
@@ -31,14 +47,28 @@ INL long packed_columns(long columns) { return PANELS(columns) * PANEL; }
 INL long group_floats(long depth) { return depth * PLAIN_ROWS + W; }
 INL long packed_a_floats(void) { return BLOCK_ROWS / PLAIN_ROWS * group_floats(BLOCK_DEPTH); }
 
-/* Floats of packed_b. */
-INL long packed_b_floats(const Call *c, long columns) {
-  return MIN(PACKED_BLOCKS * BLOCK_DEPTH, c->num_rows) * packed_columns(columns);
+/* Floats of packed b for each n. */
+INL long all_packed_columns(const Call *c) {
+  const long hidden = APPLIED_COLUMNS + (RECURRENT_COLUMNS > 0);
+  return (c->d_weight_ih ? packed_columns(c->input_size) : 0) +
+         (c->d_weight_hh ? hidden * packed_columns(H_OF(c)) : 0);
 }
 
-INL long row_of(const Gradient *g, long i) {
+/* How many n are packed at once. */
+INL long packed_depth(const Call *c) {
+  const long blocks = PACKED_FLOATS / (BLOCK_DEPTH * MAX(1, all_packed_columns(c)));
+  return MIN(MAX(1, blocks) * BLOCK_DEPTH, c->num_rows);
+}
+
+/* Floats of all that is packed for the weights' gradients. */
+INL long gradient_floats(const Call *c) {
+  return packed_a_floats() * c->num_threads + packed_depth(c) * all_packed_columns(c);
+}
+
+/* The row of the result that belongs to column j of the gates. */
+INL long row_of(const Gradient *g, const Factor *f, long j) {
   const long H = H_OF(g->call);
-  return g->blocks[i / H] * H + i % H;
+  return f->blocks[j / H - f->first] * H + j % H;
 }
 
 /* out += a tile of packed a (depth, PLAIN_ROWS) times `vectors`, constant, of a panel of packed b;
@@ -85,16 +115,17 @@ static __attribute__((noinline)) void narrow_tile(long depth, const float *restr
   tile_of(1, depth, a, b, out, rows, columns, fresh);
 }
 
-static void gradient_pack_b(const Gradient *g, long begin, long depth, float *restrict packed) {
+static void gradient_pack_b(const Gradient *g, const Factor *f, long begin, long depth,
+                            float *restrict packed) {
   const Call *c = g->call;
   long t = 0;
   for (long k = 0; k < depth; k++) {
     const long n = begin + k;
     while (c->starts[t] + c->batch_sizes[t] <= n) t++;
-    const float *row = g->b ? g->b + n * g->b_stride : state_before(c, 0, t, n - c->starts[t]);
-    for (long column = 0; column < g->columns; column += PANEL) {
+    const float *row = f->b ? f->b + n * f->b_stride : state_before(c, 0, t, n - c->starts[t]);
+    for (long column = 0; column < f->columns; column += PANEL) {
       float *to = packed + column * depth + k * PANEL;
-      const long here = MIN(PANEL, g->columns - column);
+      const long here = MIN(PANEL, f->columns - column);
       memcpy(to, row + column, here * sizeof(float));
       for (long i = here; i < PANEL; i++) to[i] = 0.0f;
     }
@@ -106,7 +137,7 @@ static void gradient_pack_b(const Gradient *g, long begin, long depth, float *re
 static void gradient_pack_a(const Gradient *g, long begin, long depth, long row, long rows,
                             float *restrict packed) {
   for (long k = 0; k < depth; k++) {
-    const float *from = g->a + (begin + k) * g->call->gate_stride + row;
+    const float *from = g->call->gates + (begin + k) * g->call->gate_stride + row;
     float *to = packed + k * PLAIN_ROWS;
     for (long r = 0; r < rows; r += PLAIN_ROWS, to += group_floats(depth)) {
       for (long i = 0; i < PLAIN_ROWS; i += W) *(vfu *)(to + i) = *(const vfu *)(from + r + i);
@@ -115,78 +146,140 @@ static void gradient_pack_a(const Gradient *g, long begin, long depth, long row,
 }
 
 /* The sums of `rows` columns of the gates from `row` on, each one chain over n. */
-static void add_up(const Gradient *g, long begin, long depth, long row, long rows) {
+static void add_up(const Gradient *g, uint64_t factors, long begin, long depth, long row,
+                   long rows) {
   vf sum[BLOCK_ROWS / W + 1] = {{0}};
   for (long k = 0; k < depth; k++) {
-    const float *from = g->a + (begin + k) * g->call->gate_stride + row;
+    const float *from = g->call->gates + (begin + k) * g->call->gate_stride + row;
     for (long i = 0; i < rows; i += W) sum[i / W] += load(from + i, rows - i);
   }
-  for (long i = 0; i < rows; i++) {
-    float *to = g->sums + row_of(g, row + i);
-    *to = begin ? *to + sum[i / W][i % W] : sum[i / W][i % W];
+  for (const Factor *f = g->factors; factors; f++, factors >>= 1) {
+    for (long i = 0; i < (factors & 1 && f->sums ? rows : 0); i++) {
+      float *to = f->sums + row_of(g, f, row + i);
+      *to = begin ? *to + sum[i / W][i % W] : sum[i / W][i % W];
+    }
   }
 }
 
-static void gradient_pack_piece(void *context, long piece, long thread) {
-  (void)thread;
-  const Gradient *g = context;
-  const long begin = g->begin + piece * BLOCK_DEPTH, depth = MIN(BLOCK_DEPTH, g->end - begin);
-  gradient_pack_b(g, begin, depth, g->packed_b + (begin - g->begin) * packed_columns(g->columns));
+/* A block of packed a times one of packed b. */
+static void multiply_block(const Gradient *g, const Factor *f, long begin, long depth, long row,
+                           long rows, const float *a, const float *b) {
+  for (long column = 0; column < f->columns; column += PANEL) {
+    const long left = f->columns - column;
+    for (long r = 0; r < rows; r += PLAIN_ROWS) {
+      float *out[PLAIN_ROWS];
+      for (long i = 0; i < PLAIN_ROWS; i++) {
+        out[i] = f->out + row_of(g, f, row + MIN(r + i, rows - 1)) * f->columns + column;
+      }
+      (left > W ? gradient_tile : narrow_tile)(depth, a + r / PLAIN_ROWS * group_floats(depth),
+                                               b + column * depth, out, rows - r, left,
+                                               begin == 0);
+    }
+  }
 }
 
-/* BLOCK_ROWS rows of the result. */
-static void gradient_piece(void *context, long piece, long thread) {
-  const Gradient *g = context;
-  const long row = piece * BLOCK_ROWS, rows = MIN(BLOCK_ROWS, g->rows - row);
+/* A block of a factor's b. */
+static void gradient_pack_piece(const Gradient *g, long piece) {
+  const long blocks = (g->end - g->begin + BLOCK_DEPTH - 1) / BLOCK_DEPTH;
+  const Factor *f = g->factors;
+  for (; !f->out || piece >= blocks; f++) piece -= f->out ? blocks : 0;
+  const long begin = g->begin + piece * BLOCK_DEPTH, depth = MIN(BLOCK_DEPTH, g->end - begin);
+  gradient_pack_b(g, f, begin, depth, f->packed + (begin - g->begin) * packed_columns(f->columns));
+}
+
+/* At most BLOCK_ROWS columns of a range. */
+static void gradient_piece(const Gradient *g, long piece, long thread) {
+  const Range *range = g->ranges;
+  while (piece >= range->pieces) piece -= range++->pieces;
+  const long tiles = (range->end - range->begin + PLAIN_ROWS - 1) / PLAIN_ROWS;
+  const long row = range->begin + tiles * piece / range->pieces * PLAIN_ROWS;
+  const long end = range->begin + tiles * (piece + 1) / range->pieces * PLAIN_ROWS;
+  const long rows = MIN(end, range->end) - row;
   float *a = g->packed_a + thread * packed_a_floats();
-  const float *b = g->packed_b;
   for (long begin = g->begin; begin < g->end; begin += BLOCK_DEPTH) {
     const long depth = MIN(BLOCK_DEPTH, g->end - begin);
-    if (g->sums) add_up(g, begin, depth, row, rows);
-    if (!g->out) continue;
+    add_up(g, range->factors, begin, depth, row, rows);
     gradient_pack_a(g, begin, depth, row, rows, a);
-    for (long column = 0; column < g->columns; column += PANEL) {
-      const long left = g->columns - column;
-      for (long r = 0; r < rows; r += PLAIN_ROWS) {
-        float *out[PLAIN_ROWS];
-        for (long i = 0; i < PLAIN_ROWS; i++) {
-          out[i] = g->out + row_of(g, row + MIN(r + i, rows - 1)) * g->columns + column;
-        }
-        (left > W ? gradient_tile : narrow_tile)(
-            depth, a + r / PLAIN_ROWS * group_floats(depth), b + column * depth, out, rows - r,
-            left, begin == 0);
-      }
+    for (long i = 0; i < g->num_factors; i++) {
+      const Factor *f = g->factors + i;
+      if (!(range->factors >> i & 1) || !f->out) continue;
+      multiply_block(g, f, begin, depth, row, rows, a,
+                     f->packed + (begin - g->begin) * packed_columns(f->columns));
     }
-    b += depth * packed_columns(g->columns);
   }
 }
 
-/* The gradients of `blocks` columns of the gates from `column` on: by the weights that multiply b,
-   and by the biases. Either may be NULL. */
-static void weight_gradient(ParallelFor parallel_for, const Call *c, long column, long num_blocks,
-                            const int64_t *blocks, const float *b, long b_stride, long columns,
-                            float *out, float *sums) {
-  if (!out && !sums) return;
-  const long H = H_OF(c), rows = num_blocks * H;
-  float *packed_b = c->workspace + layout_of(c).back_end;
-  Gradient g = {c, c->gates + column * H, b, b_stride, rows, columns, blocks, out, sums,
-                packed_b, packed_b + packed_b_floats(c, MAX(H, c->input_size)), 0, 0};
-  for (; g.begin < c->num_rows; g.begin = g.end) {
-    g.end = MIN(g.begin + PACKED_BLOCKS * BLOCK_DEPTH, c->num_rows);
-    const long depth = g.end - g.begin;
-    if (out) {
-      run(parallel_for, c->num_threads, (depth + BLOCK_DEPTH - 1) / BLOCK_DEPTH, depth * columns,
-          gradient_pack_piece, &g);
-    }
-    run(parallel_for, c->num_threads, (rows + BLOCK_ROWS - 1) / BLOCK_ROWS,
-        rows * (out ? columns : 1) * depth, gradient_piece, &g);
+static void add_factor(Gradient *g, Factor factor, float **memory) {
+  if (!factor.count || (!factor.out && !factor.sums)) return;
+  factor.packed = *memory;
+  if (factor.out) *memory += packed_depth(g->call) * packed_columns(factor.columns);
+  g->factors[g->num_factors++] = factor;
+}
+
+INL uint64_t factors_of(const Gradient *g, long column) {
+  uint64_t factors = 0;
+  for (long i = 0; i < g->num_factors; i++) {
+    const Factor *f = g->factors + i;
+    if (column >= f->first && column < f->first + f->count) factors |= (uint64_t)1 << i;
   }
+  return factors;
+}
+
+/* All gradients by weights, biases and vectors that are wanted; memory: [gradient_floats]. */
+static void plan_gradient(Gradient *g, const Call *c, float *memory) {
+  static const int64_t own_block[] = {0};
+  const long H = H_OF(c), I = c->input_size;
+  g->call = c;
+  g->num_factors = g->num_ranges = g->num_pieces = 0;
+  g->packed_a = memory;
+  memory += packed_a_floats() * c->num_threads;
+  add_factor(g, (Factor){0, INPUT_COLUMNS, INPUT_BLOCKS, c->x, I, I, c->d_weight_ih, c->d_bias_ih,
+                         NULL}, &memory);
+  add_factor(g, (Factor){FIRST_RECURRENT, RECURRENT_COLUMNS, RECURRENT_BLOCKS, NULL, 0, H,
+                         c->d_weight_hh, c->d_bias_hh, NULL}, &memory);
+  for (long i = 0; i < APPLIED_COLUMNS; i++) {
+    add_factor(g, (Factor){FIRST_APPLIED + i, 1, APPLIED_BLOCKS + i,
+                           c->gates + (FIRST_VECTOR + i) * H, c->gate_stride, H, c->d_weight_hh,
+                           c->d_bias_hh, NULL}, &memory);
+  }
+  for (long p = 0; p < PARAMETERS; p++) {
+    add_factor(g, (Factor){COLUMNS + p, 1, own_block, NULL, 0, 0, NULL, c->d_parameters[p], NULL},
+               &memory);
+  }
+  for (long column = 0, end; column < COLUMNS + PARAMETERS; column = end) {
+    const uint64_t factors = factors_of(g, column);
+    for (end = column + 1; end < COLUMNS + PARAMETERS && factors_of(g, end) == factors;) end++;
+    if (!factors) continue;
+    const long rows = (end - column) * H, tiles = (rows + PLAIN_ROWS - 1) / PLAIN_ROWS;
+    long pieces = (rows + BLOCK_ROWS - 1) / BLOCK_ROWS;
+    pieces = MIN(tiles, (pieces + c->num_threads - 1) / c->num_threads * c->num_threads);
+    g->ranges[g->num_ranges++] = (Range){column * H, end * H, pieces, factors};
+    g->num_pieces += pieces;
+  }
+  g->begin = 0;
+  g->end = packed_depth(c);
+}
+
+/* Pieces of gradient_pack_piece, and multiply-adds of those of gradient_piece, for begin..end. */
+INL long pack_pieces(const Gradient *g) {
+  long pieces = 0;
+  for (long i = 0; i < g->num_factors; i++) {
+    if (g->factors[i].out) pieces += (g->end - g->begin + BLOCK_DEPTH - 1) / BLOCK_DEPTH;
+  }
+  return pieces;
+}
+
+INL long gradient_work(const Gradient *g) {
+  long work = 0;
+  for (long i = 0; i < g->num_factors; i++) {
+    const Factor *f = g->factors + i;
+    work += f->count * H_OF(g->call) * (f->out ? f->columns : 1) * (g->end - g->begin);
+  }
+  return work;
 }
 
 /* The gradient by the input: the gates' times the input weights. */
-static void input_gradient_piece(void *context, long piece, long thread) {
-  (void)thread;
-  const Call *c = context;
+static void input_gradient_piece(const Call *c, long piece) {
   const float *a[CHUNK_ROWS];
   float *out[CHUNK_ROWS];
   const long I = c->input_size, first = piece * CHUNK_ROWS;

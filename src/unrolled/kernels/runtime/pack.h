@@ -101,9 +101,7 @@ static void pack_forward_panel(void *context, long p, long thread) {
 }
 
 /* One panel of all that the backward pass multiplies with, into the workspace. */
-static void pack_backward_panel(void *context, long p, long thread) {
-  (void)thread;
-  const Call *c = context;
+static void pack_backward_panel(const Call *c, long p) {
   const Layout at = layout_of(c);
   const long H = H_OF(c), I = c->input_size, of_one = PANELS(H);
   const long recurrent = RECURRENT_COLUMNS ? of_one : 0, applied = APPLIED_COLUMNS * of_one;

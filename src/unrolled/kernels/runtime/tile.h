@@ -23,6 +23,13 @@
 #define MIN(a, b) ((a) < (b) ? (a) : (b))
 #define MAX(a, b) ((a) > (b) ? (a) : (b))
 
+/* Rows of the next tile when `left` are: tiles of about one size, for the panel that each of them
+   reads takes its time however few the rows are. */
+INL long next_rows(long left, long most) {
+  const long tiles = (left + most - 1) / most;
+  return (left + tiles - 1) / tiles;
+}
+
 /* out[row * vectors + v] = sum over k of a[row][k] * panel[k][v], for constant rows and vectors.
    out must not overlap the inputs. */
 INL void tile(const int rows, const int vectors, long depth, const float *const *a,
@@ -90,8 +97,8 @@ static __attribute__((unused)) void multiply_rows(long rows, long depth, long co
   vf sums[PLAIN_ROWS * PLAIN_VECTORS];
   for (long first = begin * PANEL; first < MIN(columns, end * PANEL); first += PANEL) {
     const float *panel = packed + first * depth;
-    for (long r = 0; r < rows; r += PLAIN_ROWS) {
-      const long here = MIN(PLAIN_ROWS, rows - r);
+    for (long r = 0, here; r < rows; r += here) {
+      here = next_rows(rows - r, PLAIN_ROWS);
       plain_product(here, depth, a + r, panel, sums);
       for (long i = 0; i < here; i++) {
         for (long v = 0; v < PLAIN_VECTORS && first + v * W < columns; v++) {

@@ -1,0 +1,240 @@
+"""`unrolled compare`: cells against each other, at the same budget. Options and display."""
+
+import os
+import shlex
+import signal
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from datetime import datetime
+from pathlib import Path
+from types import FrameType
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+    from unrolled.comparison import Comparison, Plan, Runner, Trial
+
+__all__ = ["compare"]
+
+
+def compare(
+    context: typer.Context,
+    task: Annotated[
+        str, typer.Argument(metavar="TASK", help="What to train: lm, classify, toy ...")
+    ],
+    cells: Annotated[
+        str,
+        typer.Option(
+            metavar="A,B,...", help='Cells, with options of their own: "gru,tcn --layers 6".'
+        ),
+    ] = "rnn,lstm,gru,janet,tcn,dense",
+    parameters: Annotated[
+        int, typer.Option(metavar="N", help="Of every model; decides the hidden size.")
+    ] = 200_000,
+    seeds: Annotated[int, typer.Option(metavar="K", help="Trainings of each cell.")] = 3,
+    minutes: Annotated[
+        float | None, typer.Option(help="Of each training.", show_default="as the task's")
+    ] = None,
+    epochs: Annotated[float | None, typer.Option(help="Instead: as many updates for all.")] = None,
+    processes: Annotated[
+        int, typer.Option(metavar="P", help="Trainings side by side; they share the cores.")
+    ] = 1,
+    metric: Annotated[
+        str | None, typer.Option(metavar="NAME", help="What decides.", show_default="the task's")
+    ] = None,
+    out: Annotated[
+        Path | None,
+        typer.Option(metavar="DIR", help="The folder.", show_default="runs/compare-TASK-TIME"),
+    ] = None,
+) -> None:
+    """Compare cells on one task: every model as large, on the same data, trained as long.
+
+    ARGS are those of `unrolled train TASK`, for every cell. With the same --out, a comparison that
+    was interrupted goes on, and seeds and cells can be added. Writes comparison.json and
+    comparison.html.
+    """
+    from unrolled.cli.progress import make_console
+    from unrolled.comparison import Plan, Runner, parse_contestants
+    from unrolled.comparison.figures import plotly
+
+    plotly()  # before hours of training
+    arguments = [*context.args, *_given("--minutes", minutes), *_given("--epochs", epochs)]
+    plan = Plan(task, tuple(arguments), tuple(parse_contestants(cells)), seeds, parameters)
+    folder = out or Path("runs") / f"compare-{task}-{datetime.now():%Y%m%d-%H%M%S}"
+    for trial in plan.trials(folder)[: len(plan.contestants)]:
+        _check(trial)
+    runner = Runner(plan.trials(folder), processes, _num_threads())
+    plan.settle(folder)
+    console = make_console()
+    _run(console, runner, plan, folder)
+    if not runner.interrupted and len(runner.failures) < len(plan.trials(folder)):
+        _finish(plan, folder, metric)
+    _say_how_it_ended(console, runner, folder)
+
+
+def _given(name: str, value: float | None) -> list[str]:
+    return [] if value is None else [name, f"{value:g}"]
+
+
+def _num_threads() -> int:
+    """Return how many threads all trainings may have together: those a user asked for, or cores."""
+    from unrolled.benchmark.machine import available_cores
+
+    asked = os.environ.get("OMP_NUM_THREADS", "")
+    return int(asked) if asked.isdecimal() else available_cores()
+
+
+def _check(trial: "Trial") -> None:
+    """Parse a training's command as it would, without running it.
+
+    Raises:
+        typer.TyperException: The command does not exist or cannot have these arguments.
+    """
+    from typer.main import get_command
+
+    from unrolled.cli.main import train_app
+
+    group: Any = get_command(train_app)
+    _, task, *arguments = trial.command
+    command = group.commands.get(task)
+    if command is None:
+        raise typer.BadParameter(f"no task {task!r}, there are {', '.join(group.commands)}")
+    command.make_context(f"unrolled train {task}", arguments)
+
+
+def _run(console: "Console", runner: "Runner", plan: "Plan", folder: Path) -> None:
+    total = len(plan.contestants) * plan.num_seeds
+    threads = f"{runner.threads_each} thread{'s' if runner.threads_each > 1 else ''} each"
+    done = total - len(runner.waiting)
+    trainings = "1 training" if total == 1 else f"{total} trainings"
+    console.print(
+        f"{shlex.quote(str(folder))}: {trainings}, {done} of them done; "
+        f"{runner.num_processes} at a time, {threads}"
+    )
+
+    def on_start(trial: "Trial") -> None:
+        if not console.is_interactive:
+            console.print(f"{trial.name}: begins")
+
+    def on_end(trial: "Trial", how: str) -> None:
+        nonlocal done
+        done += how == "finished"
+        console.print(f"{trial.name}: {_ended(trial, how, runner)}  ({done}/{total})")
+
+    with _status(console, runner) as on_wait, _stopping_on_signals(runner):
+        runner.run(on_start, on_end, on_wait)
+
+
+def _ended(trial: "Trial", how: str, runner: "Runner") -> str:
+    """Return how a training ended, in a line; if it failed, with its last words."""
+    if how == "failed":
+        return f"failed: {runner.failures[-1].message}"
+    if how != "finished":
+        return how
+    import json
+
+    from unrolled.comparison.metrics import choose_metric, shown
+
+    results = json.loads(trial.results_path.read_bytes())
+    name = choose_metric([results["metrics"]])
+    return (
+        f"hidden size {results['hidden_size']:,}, {results['parameters']:,} parameters, "
+        f"{results['updates']:,} updates, {results['elapsed_seconds']:.0f} s: "
+        f"{name.replace('_', ' ')} {shown(results['metrics'][name])}"
+    )
+
+
+@contextmanager
+def _status(console: "Console", runner: "Runner") -> Iterator[Callable[[], None]]:
+    """Show what is at work in a terminal, and nothing anywhere else."""
+    if not console.is_interactive:
+        yield lambda: None
+        return
+    with console.status("") as status:
+
+        def update() -> None:
+            names = [f"{trial.name} ({_done(trial)})" for trial in runner.running]
+            status.update("; ".join(names) + f"; {len(runner.waiting)} waiting")
+
+        yield update
+
+
+def _done(trial: "Trial") -> str:
+    """Return how far a training is, from the last line of its log that says it."""
+    import json
+
+    try:
+        with (trial.path / "metrics.jsonl").open("rb") as file:
+            file.seek(max(0, file.seek(0, os.SEEK_END) - 2000))
+            lines = file.read().splitlines()[1:]
+        shares = [json.loads(line).get("done") for line in lines]
+        return f"{[share for share in shares if share is not None][-1]:.0%}"
+    except (OSError, ValueError, IndexError):
+        return "beginning"
+
+
+@contextmanager
+def _stopping_on_signals(runner: "Runner") -> Iterator[None]:
+    """Have a signal stop all trainings: the first after their updates, a second one at once."""
+
+    def handle(number: int, _: FrameType | None) -> None:  # noqa: ARG001
+        runner.request_stop()
+
+    numbers = (signal.SIGINT, signal.SIGTERM)
+    before = [signal.signal(number, handle) for number in numbers]
+    try:
+        yield
+    finally:
+        for number, handler in zip(numbers, before, strict=True):
+            signal.signal(number, handler)
+
+
+def _finish(plan: "Plan", folder: Path, metric: str | None) -> None:
+    """Write the comparison as JSON and HTML, and print it."""
+    from unrolled.comparison import gather, save_page, verdict
+
+    comparison = gather(plan, folder, metric)
+    comparison.save(folder / "comparison.json")
+    save_page(comparison, folder / "comparison.html")
+    _print_table(comparison)
+    for sentence in verdict(comparison):
+        typer.echo(sentence)
+
+
+def _print_table(comparison: "Comparison") -> None:
+    from rich.console import Console
+    from rich.table import Table
+
+    from unrolled.comparison import table
+
+    heads, lines = table(comparison)
+    drawn = Table(box=None, pad_edge=False)
+    for head in heads:
+        drawn.add_column(head, justify="left" if head == "cell" else "right", overflow="fold")
+    for number, line in enumerate(lines):
+        name, *values = line
+        whole = (value.replace(" ", "\N{NO-BREAK SPACE}") for value in values)
+        drawn.add_row(name, *whole, style="dim" if number >= len(comparison.rows) else None)
+    width = None if sys.stdout.isatty() else 160
+    Console(highlight=False, markup=False, width=width).print(drawn)
+
+
+def _say_how_it_ended(console: "Console", runner: "Runner", folder: Path) -> None:
+    """Say where everything is, or how to go on.
+
+    Raises:
+        typer.Exit: Something failed (1), or a signal ended it (130).
+    """
+    again = f"the same command with --out {shlex.quote(str(folder))}"
+    if runner.interrupted or (runner.stop_requested and runner.waiting):
+        console.print(f"interrupted; {again} goes on")
+        raise typer.Exit(128 + signal.SIGINT)
+    console.print(f"written: {folder / 'comparison.json'}, {folder / 'comparison.html'}")
+    if runner.failures:
+        names = ", ".join(failure.trial.name for failure in runner.failures)
+        console.print(f"failed: {names}; {again} tries them again", style="bold red")
+        raise typer.Exit(1)

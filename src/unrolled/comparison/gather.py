@@ -1,0 +1,200 @@
+"""What came out of a comparison's trainings: read from their folders, put side by side.
+
+Not here: what it means (`verdict.py`), and how it is shown (`figures.py`, `page.py`).
+"""
+
+import json
+from collections.abc import Iterable, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from statistics import fmean, stdev
+from typing import Any
+
+from unrolled.comparison.metrics import choose_metric, numbers
+from unrolled.comparison.plan import Plan, Trial
+from unrolled.comparison.statistics import Difference, compare_all
+from unrolled.data.files import write_atomically
+from unrolled.errors import RunError
+
+__all__ = ["Comparison", "Finished", "Row", "gather"]
+
+
+@dataclass(frozen=True)
+class Finished:
+    """A training that is over.
+
+    Args:
+        contestant: Its name.
+        seed: Of the run.
+        results: What its results.json holds.
+        curve: (update, elapsed seconds, held-out loss) of every evaluation.
+    """
+
+    contestant: str
+    seed: int
+    results: dict[str, Any]
+    curve: list[tuple[int, float, float]]
+
+
+@dataclass(frozen=True)
+class Row:
+    """A contestant over its seeds.
+
+    Args:
+        contestant: Its name.
+        num_seeds: How many of its trainings are over.
+        hidden_size: H that the budget allows.
+        parameters: Of its model.
+        metrics: By name, the mean over the seeds.
+        spreads: By name, the standard deviation over the seeds; nothing with one seed.
+        updates: Mean.
+        elapsed_seconds: Mean.
+        peak_memory_bytes: The most of any seed.
+    """
+
+    contestant: str
+    num_seeds: int
+    hidden_size: int
+    parameters: int
+    metrics: dict[str, float]
+    spreads: dict[str, float]
+    updates: float
+    elapsed_seconds: float
+    peak_memory_bytes: int
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """All that came out.
+
+    Args:
+        plan: What was compared.
+        finished: The trainings that are over.
+        missing: The names of those that are not.
+        metric: The name of the metric that decides.
+        unit: Of the loss.
+        part: What was measured on: "test" or "held_out".
+        rows: A contestant each, in the order of the plan.
+        differences: Of all pairs, in the metric that decides.
+    """
+
+    plan: Plan
+    finished: list[Finished]
+    missing: list[str]
+    metric: str
+    unit: str
+    part: str
+    rows: list[Row]
+    differences: list[Difference]
+
+    @property
+    def baselines(self) -> dict[str, dict[str, float]]:
+        """The metrics of trivial predictors, the mean over the trainings, by their names."""
+        found: dict[str, list[dict[str, float]]] = {}
+        for finished in self.finished:
+            for name, metrics in finished.results["baselines"].items():
+                found.setdefault(name, []).append(numbers(metrics))
+        return {name: _means(all_metrics) for name, all_metrics in found.items()}
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return it in types that JSON has."""
+        return {**asdict(self), "baselines": self.baselines}
+
+    def save(self, path: Path) -> None:
+        """Write it as JSON.
+
+        Raises:
+            RunError: The file cannot be written.
+        """
+        text = json.dumps(self.to_dict(), indent=1, ensure_ascii=False)
+        try:
+            with write_atomically(path) as file:
+                file.write(text.encode("utf-8") + b"\n")
+        except OSError as error:
+            raise RunError(f"{path}: cannot be written: {error.strerror}") from error
+
+
+def gather(plan: Plan, folder: Path, metric: str | None = None) -> Comparison:
+    """Return what came out of the trainings of `plan` in `folder` that are over.
+
+    Args:
+        plan: What was compared.
+        folder: The comparison's.
+        metric: The name of the metric that decides; the task's first if None.
+
+    Raises:
+        OptionError: The results have no such metric.
+        RunError: None is over, or a run's folder is damaged.
+    """
+    trials = plan.trials(folder)
+    over = [trial for trial in trials if trial.results_path.exists()]
+    if not over:
+        raise RunError(f"{folder}: none of the {len(trials)} trainings has come to its end")
+    finished = [_read(trial) for trial in over]
+    chosen = choose_metric((one.results["metrics"] for one in finished), metric)
+    names = [contestant.name for contestant in plan.contestants]
+    by_name = {name: [one for one in finished if one.contestant == name] for name in names}
+    values = {
+        name: {one.seed: float(one.results["metrics"][chosen]) for one in ones}
+        for name, ones in by_name.items()
+        if ones
+    }
+    return Comparison(
+        plan=plan,
+        finished=finished,
+        missing=[trial.name for trial in trials if trial not in over],
+        metric=chosen,
+        unit=finished[0].results["unit"],
+        part=finished[0].results["part"],
+        rows=[_row(name, ones) for name, ones in by_name.items() if ones],
+        differences=compare_all(values),
+    )
+
+
+def _read(trial: Trial) -> Finished:
+    try:
+        results = json.loads(trial.results_path.read_bytes())
+        lines = (trial.path / "metrics.jsonl").read_text(encoding="utf-8").splitlines()
+        measured = [json.loads(line) for line in lines]
+        curve = [
+            (int(one["update"]), float(one["elapsed_seconds"]), float(one["loss"]))
+            for one in measured
+            if one["kind"] == "held_out"
+        ]
+        for name in ("unit", "part", "metrics", "baselines", *_COLUMNS):
+            results[name]
+    except OSError as error:
+        raise RunError(f"{error.filename}: cannot be read: {error.strerror}") from error
+    except (ValueError, KeyError, TypeError) as error:
+        message = f"{trial.path}: not what `unrolled train` wrote: {error!r}"
+        raise RunError(message, "delete this folder, and compare again") from error
+    return Finished(trial.contestant.name, trial.seed, results, curve)
+
+
+_COLUMNS = ("hidden_size", "parameters", "updates", "elapsed_seconds", "peak_memory_bytes")
+
+
+def _row(name: str, ones: Sequence[Finished]) -> Row:
+    results = [one.results for one in ones]
+    metrics = [numbers(one["metrics"]) for one in results]
+    return Row(
+        contestant=name,
+        num_seeds=len(ones),
+        hidden_size=results[0]["hidden_size"],
+        parameters=results[0]["parameters"],
+        metrics=_means(metrics),
+        spreads={
+            metric: stdev(one[metric] for one in metrics)
+            for metric in (_means(metrics) if len(ones) > 1 else {})
+        },
+        updates=fmean(one["updates"] for one in results),
+        elapsed_seconds=fmean(one["elapsed_seconds"] for one in results),
+        peak_memory_bytes=max(one["peak_memory_bytes"] for one in results),
+    )
+
+
+def _means(all_metrics: Iterable[dict[str, float]]) -> dict[str, float]:
+    """Return the mean of every metric that all have."""
+    dicts = list(all_metrics)
+    names = [name for name in dicts[0] if all(name in one for one in dicts)]
+    return {name: fmean(one[name] for one in dicts) for name in names}

@@ -1,0 +1,202 @@
+"""A comparison as one HTML page: verdict, table, figures, method. It needs nothing from elsewhere.
+
+What is said is decided in `verdict.py`, what is drawn in `figures.py`.
+"""
+
+import html
+import re
+import shlex
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+
+from unrolled.comparison.figures import curves, final_values
+from unrolled.comparison.gather import Comparison
+from unrolled.comparison.metrics import shown
+from unrolled.comparison.verdict import best_first, label, method, shown_p, verdict
+from unrolled.data.files import write_atomically
+from unrolled.errors import RunError
+
+__all__ = ["page", "save_page", "table"]
+
+_CONFIG = {"responsive": True, "displayModeBar": False}
+
+
+def table(comparison: Comparison) -> tuple[list[str], list[list[str]]]:
+    """Return the heads of a table, and its rows of text, the best contestant first.
+
+    Trivial predictors come last, in the columns that they have.
+    """
+    metrics = [comparison.metric]
+    metrics += [name for name in comparison.rows[0].metrics if name != comparison.metric]
+    heads = ["cell", *(label(comparison, name) for name in metrics)]
+    heads += ["hidden size", "parameters", "updates", "time", "memory"]
+    several = any(row.num_seeds != comparison.plan.num_seeds for row in comparison.rows)
+    heads += ["seeds"] if several else []
+    lines = []
+    for row in best_first(comparison):
+        values = [
+            shown(row.metrics[name], row.spreads.get(name)) if name in row.metrics else ""
+            for name in metrics
+        ]
+        line = [row.contestant, *values, f"{row.hidden_size:,}", f"{row.parameters:,}"]
+        line += [f"{row.updates:,.0f}", _time(row.elapsed_seconds)]
+        line += [f"{row.peak_memory_bytes / 1e6:,.0f} MB"]
+        lines.append(line + ([str(row.num_seeds)] if several else []))
+    for name, levels in comparison.baselines.items():
+        values = [shown(levels[metric]) if metric in levels else "" for metric in metrics]
+        line = [name, *values]
+        lines.append(line + [""] * (len(heads) - len(line)))
+    return heads, lines
+
+
+def page(comparison: Comparison) -> str:
+    """Return the page.
+
+    Raises:
+        OptionError: plotly is not installed.
+    """
+    plan = comparison.plan
+    arguments = shlex.join([plan.task, *(_short(argument) for argument in plan.arguments)])
+    title = f"Cells compared: {arguments}"
+    heads, lines = table(comparison)
+    num_cells = len(comparison.rows)
+    parts = [
+        f"<h1>{_text(title)}</h1>",
+        *(f"<p class=verdict>{_text(sentence)}</p>" for sentence in verdict(comparison)),
+        "<div class=wide>",
+        _table(heads, lines, _caption(comparison), quiet_from=num_cells),
+        "</div>",
+        "<h2>Every training</h2>",
+        _figure(final_values(comparison), first=True),
+        "<h2>Learning curves</h2>",
+        "<p>The loss on held-out data: mean over the seeds, and the range that they span.</p>",
+        "<div class=figures>",
+        _figure(curves(comparison, "by updates")),
+        _figure(curves(comparison, "by time")),
+        "</div>",
+        _pairs(comparison),
+        "<h2>How it was compared</h2>",
+        *(f"<p>{_text(sentence)}</p>" for sentence in method(comparison)),
+        f"<pre>{html.escape(_command(comparison))}</pre>",
+    ]
+    body = "\n".join(parts)
+    return (
+        f'<!doctype html>\n<html lang="en">\n<head>\n<meta charset="utf-8">\n'
+        f'<meta name="viewport" content="width=device-width, initial-scale=1">\n'
+        f"<title>{html.escape(title)}</title>\n<style>{_STYLE}</style>\n</head>\n"
+        f"<body>\n<main>\n{body}\n</main>\n</body>\n</html>\n"
+    )
+
+
+def save_page(comparison: Comparison, path: Path) -> None:
+    """Write the page.
+
+    Raises:
+        OptionError: plotly is not installed.
+        RunError: The file cannot be written.
+    """
+    content = page(comparison).encode("utf-8")
+    try:
+        with write_atomically(path) as file:
+            file.write(content)
+    except OSError as error:
+        raise RunError(f"{path}: cannot be written: {error.strerror}") from error
+
+
+def _command(comparison: Comparison) -> str:
+    plan = comparison.plan
+    cells = ",".join(contestant.name for contestant in plan.contestants)
+    words = ["unrolled", "compare", plan.task, *plan.arguments, "--cells", cells]
+    words += ["--parameters", str(plan.num_parameters), "--seeds", str(plan.num_seeds)]
+    return shlex.join(words)
+
+
+def _caption(comparison: Comparison) -> str:
+    part = {"test": "the test part", "held_out": "the held-out part"}
+    where = part.get(comparison.part, comparison.part)
+    num = comparison.plan.num_seeds
+    of = f"Mean of {num} seeds" if num > 1 else "One seed"
+    return f"{of}, on {where}; the best first. Memory: the most that the process had."
+
+
+def _table(
+    heads: Sequence[str], lines: Iterable[Sequence[str]], caption: str, quiet_from: int
+) -> str:
+    rows = []
+    for number, line in enumerate(lines):
+        first, *rest = (_text(text) for text in line)
+        cells = f"<th scope=row>{first}</th>" + "".join(f"<td>{text}</td>" for text in rest)
+        rows.append(f"<tr{' class=quiet' if number >= quiet_from else ''}>{cells}</tr>")
+    head = "".join(f"<th scope=col>{html.escape(text)}</th>" for text in heads)
+    body = "\n".join(rows)
+    return (
+        f"<table>\n<caption>{html.escape(caption)}</caption>\n"
+        f"<thead><tr>{head}</tr></thead>\n<tbody>\n{body}\n</tbody>\n</table>"
+    )
+
+
+def _pairs(comparison: Comparison) -> str:
+    """Return all pairs as a table, the surest first; nothing where nothing could be tested."""
+    tested = [one for one in comparison.differences if one.p is not None]
+    if not tested:
+        return ""
+    lines = [
+        [
+            f"{one.first} minus {one.second}",
+            shown(one.mean),
+            f"{shown(one.low or 0.0)} to {shown(one.high or 0.0)}",
+            shown_p(one.p or 0.0),
+            "told apart" if one.is_significant else "not told apart",
+        ]
+        for one in sorted(tested, key=lambda one: one.p or 0.0)
+    ]
+    metric = label(comparison, comparison.metric)
+    heads = ["pair", "difference", "95 % interval", "p, corrected", "verdict"]
+    caption = f"Differences in {metric}, over the seeds that both have; the surest first."
+    return f"<h2>All pairs</h2>\n{_table(heads, lines, caption, len(lines))}"
+
+
+def _figure(figure: object, *, first: bool = False) -> str:
+    """Return a figure as HTML; the first one brings the whole library with it."""
+    drawn: str = figure.to_html(  # type: ignore[attr-defined]
+        full_html=False, include_plotlyjs=first, config=_CONFIG
+    )
+    return f"<figure>{drawn}</figure>"
+
+
+def _text(text: str) -> str:
+    """Return text as HTML; a line does not break within an option's name."""
+    return re.sub(r"--[\w-]+", r"<span class=option>\g<0></span>", html.escape(text))
+
+
+def _time(seconds: float) -> str:
+    minutes, rest = divmod(round(seconds), 60)
+    return f"{minutes}:{rest:02d} min" if minutes else f"{seconds:.1f} s"
+
+
+def _short(argument: str) -> str:
+    return Path(argument).name if "/" in argument else argument
+
+
+_STYLE = """
+:root { color-scheme: light; }
+body { margin: 0; background: #fff; color: #1b1b1b; font: 16px/1.55 system-ui, sans-serif; }
+main { max-width: 70rem; margin: 0 auto; padding: 2rem 1.25rem 4rem; }
+h1 { font-size: 1.6rem; line-height: 1.25; margin: 0 0 1rem; overflow-wrap: anywhere; }
+h2 { font-size: 1.15rem; margin: 2.2rem 0 .5rem; }
+p { max-width: 46rem; margin: .4rem 0; }
+.verdict:first-of-type { font-size: 1.15rem; font-weight: 600; }
+.wide { overflow-x: auto; margin-top: 1.4rem; }
+table { border-collapse: collapse; font-variant-numeric: tabular-nums; }
+caption { text-align: left; color: #595959; padding-bottom: .5rem; }
+th, td { padding: .32rem .9rem .32rem 0; text-align: right; white-space: nowrap; }
+thead th { border-bottom: 2px solid #1b1b1b; vertical-align: bottom; white-space: normal; }
+tbody tr { border-bottom: 1px solid #e4e4e4; }
+th:first-child { text-align: left; font-weight: 600; white-space: normal; min-width: 9rem; }
+.quiet, .quiet th { color: #595959; font-weight: 400; font-style: italic; }
+.option { white-space: nowrap; }
+figure { margin: 0; min-width: 0; overflow: hidden; }
+.figures { display: grid; grid-template-columns: 1fr 1fr; gap: 1rem; }
+pre { background: #f5f5f5; padding: .8rem 1rem; overflow-x: auto; font-size: .9rem; }
+@media (max-width: 56rem) { .figures { grid-template-columns: 1fr; } }
+"""

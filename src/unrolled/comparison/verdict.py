@@ -1,0 +1,131 @@
+"""What a comparison says, in plain sentences: what was told apart, what was not, and how.
+
+Not here: the arithmetic (`statistics.py`).
+"""
+
+from unrolled.comparison.gather import Comparison, Row
+from unrolled.comparison.metrics import lower_is_better, shown
+from unrolled.comparison.statistics import LEVEL, Difference
+
+__all__ = ["best_first", "label", "method", "verdict"]
+
+
+def best_first(comparison: Comparison) -> list[Row]:
+    """Return the contestants, the best mean in the metric that decides first."""
+    metric = comparison.metric
+    sign = 1 if lower_is_better(metric) else -1
+    return sorted(comparison.rows, key=lambda row: sign * row.metrics[metric])
+
+
+def label(comparison: Comparison, metric: str) -> str:
+    """Return a metric's name as people read it, the loss with its unit."""
+    unit = f" ({comparison.unit})" if metric == "loss" else ""
+    return metric.replace("_", " ") + unit
+
+
+def verdict(comparison: Comparison) -> list[str]:
+    """Return what can be said of the contestants, in sentences."""
+    rows, metric = best_first(comparison), comparison.metric
+    best = rows[0]
+    name = label(comparison, metric)
+    value = shown(best.metrics[metric], best.spreads.get(metric))
+    said = [f"Best {name}: {best.contestant}, {value}{_of_seeds(best)}."]
+    if len(rows) == 1:
+        return said
+    if all(difference.p is None for difference in comparison.differences):
+        said.append(
+            "Each was trained with one seed alone, so nothing can be said about which is better: "
+            "another seed may turn the order. Several seeds (--seeds 5) would tell."
+        )
+        return said
+    apart: list[Difference] = []
+    together: list[Difference] = []
+    for difference in comparison.differences:
+        if best.contestant in (difference.first, difference.second):
+            (apart if difference.is_significant else together).append(difference)
+    if apart:
+        said.append(f"{best.contestant} is better than {_listed(apart, best)}.")
+    if together:
+        said.append(f"{best.contestant} cannot be told from {_listed(together, best)}.")
+    others = [one for one in comparison.differences if one not in apart and one not in together]
+    worse: dict[str, list[str]] = {}
+    for one in others:
+        if one.is_significant:
+            better_one, worse_one = _order(one, metric)
+            worse.setdefault(better_one, []).append(worse_one)
+    if worse:
+        told = [f"{name} before {', '.join(names)}" for name, names in worse.items()]
+        said.append(f"Also told apart: {'; '.join(told)}.")
+    return said
+
+
+def method(comparison: Comparison) -> list[str]:
+    """Return how it was found out, in sentences."""
+    plan = comparison.plan
+    said = [
+        f"Every model has at most {plan.num_parameters:,} parameters, and as many units as they "
+        "allow. With the same seed, all had the same data in the same order; ± is the standard "
+        "deviation over the seeds."
+    ]
+    if comparison.part == "held_out":
+        said.append(
+            "Measured on the held-out part, which also chose the weights that were kept: a little "
+            "too good, for all alike."
+        )
+    tested = [difference for difference in comparison.differences if difference.p is not None]
+    if tested:
+        said.append(
+            f"Each of the {len(tested)} pairs was tested with Student's paired t-test over the "
+            f"seeds, corrected for their number by Holm: with p below {LEVEL} a pair counts as "
+            f"told apart, and the chance of one false claim among all is below {LEVEL:.0%}. "
+            "Intervals are 95 % each. Few seeds tell large differences only; not told apart does "
+            "not mean equal."
+        )
+    if comparison.missing:
+        said.append(f"Missing, as they did not end: {'; '.join(comparison.missing)}.")
+    return said
+
+
+def _of_seeds(row: Row) -> str:
+    return f" (mean of {row.num_seeds} seeds)" if row.num_seeds > 1 else " (one seed)"
+
+
+def _listed(differences: list[Difference], best: Row) -> str:
+    """Return the others of `best`'s differences, each with how far it is and how surely."""
+    parts = []
+    for difference in differences:
+        other, ends = difference.second, (difference.low, difference.high)
+        mean = difference.mean
+        if other == best.contestant:
+            other, mean = difference.first, -mean
+            ends = tuple(None if end is None else -end for end in reversed(ends))  # type: ignore[assignment]
+        low, high = ends
+        if low is None or high is None or difference.p is None:
+            parts.append(f"{other} (one seed in common)")
+            continue
+        between = f"{_signed(low)} to {_signed(high)}"
+        p = f"p = {shown_p(difference.p)}".replace("= <", "<")
+        parts.append(f"{other} ({_signed(mean)}, {between}, {p})")
+    return ", ".join(parts)
+
+
+def _order(difference: Difference, metric: str) -> tuple[str, str]:
+    """Return the names of two contestants, the better one first."""
+    if (difference.mean < 0) == lower_is_better(metric):
+        return difference.first, difference.second
+    return difference.second, difference.first
+
+
+def _signed(value: float) -> str:
+    return ("+" if value > 0 else "") + shown(value)
+
+
+def shown_p(p: float) -> str:
+    """Return a chance in two digits.
+
+    >>> shown_p(0.0421), shown_p(0.99999), shown_p(0.000012)
+    ('0.042', '1.0', '< 0.0001')
+    """
+    if p < 0.0001:
+        return "< 0.0001"
+    return "1.0" if p > 0.995 else f"{p:.2g}"

@@ -1,0 +1,219 @@
+"""What stands between an example and a model that reads it: text or numbers to a tensor.
+
+An encoder is fitted to the training part, and kept in the run's vocabulary.json. Formats of files
+are the readers' part.
+"""
+
+import math
+from abc import ABC, abstractmethod
+from collections.abc import Iterable, Sequence
+from typing import Any, ClassVar, Self
+
+import torch
+from torch import Tensor
+
+from unrolled.data.vocabulary import BPEVocabulary
+from unrolled.data.words import WordVocabulary, split_words
+
+__all__ = ["BPEEncoder", "CharEncoder", "NumberEncoder", "TextEncoder", "WordEncoder"]
+
+Steps = Sequence[Sequence[float]]
+
+
+class TextEncoder(ABC):
+    """Text to the numbers of its tokens.
+
+    Args:
+        lowercase: Whether capitals are read as small letters.
+    """
+
+    kind: ClassVar[str]
+    """What the command line calls its tokens."""
+
+    def __init__(self, lowercase: bool) -> None:
+        self.lowercase = lowercase
+
+    @property
+    @abstractmethod
+    def size(self) -> int:
+        """V, how many different tokens there are."""
+
+    @abstractmethod
+    def tokens(self, text: str) -> list[str]:
+        """Return the tokens of `text`, to be read by people."""
+
+    @abstractmethod
+    def encode(self, text: str) -> Tensor:
+        """Return the number of each token, (T,) int64."""
+
+    @abstractmethod
+    def to_dict(self) -> dict[str, Any]:
+        """Return what `from_dict` rebuilds the encoder from, in types that JSON has."""
+
+    @classmethod
+    @abstractmethod
+    def from_dict(cls, content: dict[str, Any]) -> Self:
+        """Return the encoder that `to_dict` described."""
+
+    def _read(self, text: str) -> str:
+        return text.lower() if self.lowercase else text
+
+
+class WordEncoder(TextEncoder):
+    """Words and punctuation marks; those that training did not have often enough are one.
+
+    Args:
+        vocabulary: The known words.
+        lowercase: Whether capitals are read as small letters.
+
+    Example:
+        >>> encoder = WordEncoder.fit(["Good, good.", "Bad."], lowercase=True, min_count=2)
+        >>> encoder.tokens("So good!"), encoder.encode("So good!")
+        (['so', 'good', '!'], tensor([0, 4, 0]))
+    """
+
+    kind = "word"
+
+    def __init__(self, vocabulary: WordVocabulary, lowercase: bool) -> None:
+        super().__init__(lowercase)
+        self._vocabulary = vocabulary
+
+    @classmethod
+    def fit(cls, texts: Iterable[str], *, lowercase: bool, min_count: int) -> Self:
+        """Return the encoder of the words that occur in `texts` at least `min_count` times."""
+        empty = cls(WordVocabulary([]), lowercase)
+        sentences = (empty.tokens(text) for text in texts)
+        return cls(WordVocabulary.from_sentences(sentences, min_count=min_count), lowercase)
+
+    @property
+    def size(self) -> int:
+        """The known words and three more: the unknown, begin and end."""
+        return len(self._vocabulary)
+
+    def tokens(self, text: str) -> list[str]:
+        """Return the words as they are read."""
+        return split_words(self._read(text))
+
+    def encode(self, text: str) -> Tensor:
+        """Return the number of each word, (T,) int64."""
+        return self._vocabulary.encode(self.tokens(text))
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return the words."""
+        return {"kind": self.kind, "lowercase": self.lowercase, **self._vocabulary.to_dict()}
+
+    @classmethod
+    def from_dict(cls, content: dict[str, Any]) -> Self:
+        """Return the encoder that `to_dict` described."""
+        return cls(WordVocabulary.from_dict(content), content["lowercase"])
+
+
+class CharEncoder(WordEncoder):
+    """Characters; those that training did not have often enough are one."""
+
+    kind = "char"
+
+    def tokens(self, text: str) -> list[str]:
+        """Return the characters as they are read."""
+        return list(self._read(text))
+
+
+class BPEEncoder(TextEncoder):
+    """Byte pairs: pieces of words, down to single bytes where nothing longer is known.
+
+    Args:
+        vocabulary: The pieces.
+        lowercase: Whether capitals are read as small letters.
+    """
+
+    kind = "bpe"
+
+    def __init__(self, vocabulary: BPEVocabulary, lowercase: bool) -> None:
+        super().__init__(lowercase)
+        self._vocabulary = vocabulary
+
+    @classmethod
+    def fit(cls, texts: Iterable[str], *, lowercase: bool, size: int) -> Self:
+        """Return the encoder of the `size` pieces that `texts` are best written with."""
+        lines = (text.lower() if lowercase else text for text in texts)
+        return cls(BPEVocabulary.train("\n".join(lines), size), lowercase)
+
+    @property
+    def size(self) -> int:
+        """The pieces, 256 single bytes among them."""
+        return len(self._vocabulary)
+
+    def tokens(self, text: str) -> list[str]:
+        r"""Return the pieces; one that ends inside a character is shown as `\xNN`."""
+        return [self._vocabulary.symbols(id) for id in self.encode(text).tolist()]
+
+    def encode(self, text: str) -> Tensor:
+        """Return the number of each piece, (T,) int64."""
+        return self._vocabulary.encode(self._read(text))
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return the pieces."""
+        return {"lowercase": self.lowercase, **self._vocabulary.to_dict()}
+
+    @classmethod
+    def from_dict(cls, content: dict[str, Any]) -> Self:
+        """Return the encoder that `to_dict` described."""
+        return cls(BPEVocabulary.from_dict(content), content["lowercase"])
+
+
+class NumberEncoder:
+    """Numbers on the scale of the training part: (x - mean) / spread, 0 where one is missing.
+
+    Args:
+        names: Of the I features.
+        means: (I,), of each feature over all steps.
+        spreads: (I,), its standard deviation; 1 where it never changes.
+
+    Example:
+        >>> encoder = NumberEncoder.fit(["x", "y"], [[(1, 5), (3, 5)], [(float("nan"), 5)]])
+        >>> encoder.encode([(3, 5), (2, float("nan"))]).tolist()
+        [[1.0, 0.0], [0.0, 0.0]]
+    """
+
+    def __init__(
+        self, names: Sequence[str], means: Sequence[float], spreads: Sequence[float]
+    ) -> None:
+        self.names = tuple(names)
+        self._means = torch.tensor(means, dtype=torch.float64)
+        self._spreads = torch.tensor(spreads, dtype=torch.float64)
+
+    @classmethod
+    def fit(cls, names: Sequence[str], examples: Iterable[Steps]) -> Self:
+        """Return the encoder of features whose numbers in `examples` are (T, I) each."""
+        steps = [step for example in examples for step in example]
+        means, spreads = [], []
+        for index in range(len(names)):
+            known = [step[index] for step in steps if not math.isnan(step[index])]
+            column = torch.tensor(known or [0.0], dtype=torch.float64)
+            means.append(column.mean().item())
+            spreads.append(column.std(correction=0).item() or 1.0)
+        return cls(names, means, spreads)
+
+    @property
+    def size(self) -> int:
+        """I, numbers in a step."""
+        return len(self.names)
+
+    def encode(self, steps: Steps) -> Tensor:
+        """Return the numbers on the scale of the training part, (T, I) float32."""
+        x = torch.tensor(steps, dtype=torch.float64).reshape(len(steps), self.size)
+        return ((x - self._means) / self._spreads).nan_to_num(nan=0.0).float()
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return the names and the scales."""
+        return {
+            "kind": "number",
+            "names": list(self.names),
+            "means": self._means.tolist(),
+            "spreads": self._spreads.tolist(),
+        }
+
+    @classmethod
+    def from_dict(cls, content: dict[str, Any]) -> Self:
+        """Return the encoder that `to_dict` described."""
+        return cls(content["names"], content["means"], content["spreads"])

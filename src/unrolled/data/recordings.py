@@ -1,0 +1,168 @@
+"""Recordings from files, as sound of one rate, and the log-mel frames that models read.
+
+Any rate and number of channels; WAV, FLAC, Ogg, MP3, AIFF and what else libsndfile reads.
+"""
+
+import importlib
+import re
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from unrolled.errors import DataError, OptionError
+
+__all__ = ["FRAMES_PER_SECOND", "LOG_MEL_FLOOR", "is_recording", "log_mel", "read_recording"]
+
+FRAMES_PER_SECOND = 100
+LOG_MEL_FLOOR = -16.0  # just below log(1.2e-7), which digital silence gives
+
+_RATES = range(1000, 1_000_001)
+_MAGIC = re.compile(
+    rb"RIFF....WAVE|RF64....WAVE|RIFX....WAVE|fLaC|OggS|FORM....AIF[FC]|caff|\.snd|ID3|\xff[\xe2-\xff]",
+    re.DOTALL,
+)
+# What libsndfile's log says of a file that ends too early, which it reads as far as it goes
+_ENDS_EARLY = re.compile(r"File ended unexpectedly|Last page lacks an end|Junk after the last page")
+_CHUNK = re.compile(r"^ *(?:data|SSND) : (\d+) \(should be (\d+)\)", re.MULTILINE)
+_UNKNOWN_LENGTH = 0x7FFF0000  # what programs that write to a pipe put as the length, or above
+
+
+def is_recording(path: Path) -> bool:
+    """Return whether a file's first bytes are those of a recording, whatever its name.
+
+    Raises:
+        DataError: The file is missing or cannot be read.
+    """
+    try:
+        with path.open("rb") as file:
+            return _MAGIC.match(file.read(12)) is not None
+    except OSError as error:
+        raise _unreadable(path, error) from None
+
+
+def read_recording(path: Path, rate: int, max_seconds: float = 60.0) -> Tensor:
+    """Return the sound in a file, its channels mixed, at one rate.
+
+    Args:
+        path: WAV, FLAC, Ogg, MP3, AIFF.
+        rate: Samples per second of the result; a file of another rate is resampled.
+        max_seconds: A longer file is refused.
+
+    Returns:
+        (N,) float32, full scale from -1 to 1.
+
+    Raises:
+        DataError: The file is missing, no recording, damaged, cut off, empty, too long, or has
+            samples that are not finite numbers.
+        OptionError: soundfile or soxr is not installed, or a rate out of range.
+
+    Example:
+        >>> from tempfile import TemporaryDirectory
+        >>> import soundfile
+        >>> with TemporaryDirectory() as folder:
+        ...     path = Path(folder, "silence.wav")
+        ...     soundfile.write(path, np.zeros((4410, 2)), 44100)
+        ...     read_recording(path, 8000).shape
+        torch.Size([800])
+    """
+    if rate not in _RATES:
+        expected = f"between {_RATES.start} and {_RATES.stop - 1} samples per second"
+        raise OptionError(f"the rate of sound must be {expected}, got {rate}")
+    soundfile = _library("soundfile")
+    is_recording(path)  # for its errors: libsndfile says "System error" of a missing file
+    try:
+        with soundfile.SoundFile(path) as file:
+            _check_header(path, file, max_seconds)
+            samples = file.read(dtype="float32", always_2d=True)
+            _check_whole(path, file, len(samples))
+            file_rate = file.samplerate
+    except soundfile.SoundFileError as error:
+        reason = str(error).partition(": ")[2] or str(error)
+        message = f"{path}: not a recording that can be read: {reason.rstrip('.')}"
+        raise DataError(message, "WAV, FLAC and Ogg can; is the file damaged?") from None
+    if not np.isfinite(samples).all():
+        raise DataError(f"{path}: has samples that are not finite numbers", "record it anew")
+    mono = samples.mean(1)
+    if file_rate != rate:
+        mono = _library("soxr").resample(mono, file_rate, rate)
+    if not len(mono):
+        raise DataError(f"{path}: the recording is empty", "leave it out")
+    return torch.from_numpy(mono)
+
+
+def log_mel(sound: Tensor, rate: int, num_bins: int = 40) -> Tensor:
+    """Return the logarithm of the energy in `num_bins` bands of the mel scale, every 10 ms.
+
+    Frames of 25 ms, pre-emphasis 0.97 and the Povey window, as Kaldi's; without its dither, so that
+    the same sound gives the same numbers.
+
+    Args:
+        sound: (N,) float32, full scale from -1 to 1.
+        rate: Its samples per second.
+        num_bins: Bands, from 20 Hz to half the rate.
+
+    Returns:
+        (T, num_bins) float32 with T about 100 a second; T = 0 for less than 5 ms.
+
+    Raises:
+        OptionError: kaldi-native-fbank is not installed.
+
+    Source: D. Povey et al. (2011), "The Kaldi speech recognition toolkit".
+
+    Example:
+        >>> log_mel(torch.zeros(8000), rate=8000).shape
+        torch.Size([100, 40])
+    """
+    library = _library("kaldi_native_fbank")
+    options = library.FbankOptions()
+    options.frame_opts.samp_freq = rate
+    options.frame_opts.dither = 0.0
+    options.frame_opts.snip_edges = False  # one frame every 10 ms to the very end
+    options.mel_opts.num_bins = num_bins
+    computer = library.OnlineFbank(options)
+    computer.accept_waveform(rate, sound.numpy())
+    computer.input_finished()
+    frames = [computer.get_frame(index) for index in range(computer.num_frames_ready)]
+    return torch.from_numpy(np.stack(frames)) if frames else torch.empty(0, num_bins)
+
+
+def _check_header(path: Path, file: Any, max_seconds: float) -> None:
+    if file.samplerate not in _RATES:
+        raise DataError(f"{path}: {file.samplerate} samples per second", "is the file damaged?")
+    if not file.frames:
+        raise DataError(f"{path}: the recording is empty", "leave it out, or record it anew")
+    seconds = file.frames / file.samplerate
+    if seconds > max_seconds:
+        message = f"{path}: {seconds:,.0f} seconds long, at most {max_seconds:g} are read"
+        raise DataError(message, "cut it into pieces")
+
+
+def _check_whole(path: Path, file: Any, num_read: int) -> None:
+    log = file.extra_info
+    chunk = _CHUNK.search(log)
+    claimed, found = map(int, chunk.groups()) if chunk else (0, 0)
+    cut = found < claimed < _UNKNOWN_LENGTH
+    missing = num_read < file.frames and file.format != "MP3"  # there, the header only estimates
+    if missing or cut or _ENDS_EARLY.search(log):
+        raise DataError(f"{path}: the recording is cut off", "copy it anew")
+
+
+def _unreadable(path: Path, error: OSError) -> DataError:
+    if isinstance(error, FileNotFoundError):
+        return DataError(f"{path}: no such file", "check the path")
+    if isinstance(error, IsADirectoryError):
+        return DataError(f"{path}: is a folder", "name the files inside it")
+    reason = error.strerror or str(error)
+    return DataError(f"{path}: cannot be read: {reason}", "check its permissions")
+
+
+def _library(name: str) -> ModuleType:
+    try:
+        return importlib.import_module(name)
+    except (ImportError, OSError):  # OSError: soundfile without its C library
+        message = f"recordings need the library {name.replace('_', '-')}"
+        raise OptionError(message, 'pip install "unrolled[media]"') from None

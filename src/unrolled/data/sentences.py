@@ -1,0 +1,130 @@
+r"""Sentences to numbers and back, for models that write them: words, characters or BPE.
+
+A token of words or BPE knows whether a blank stands before it (shown as "␣"), so that what a model
+writes is text again, without rules for punctuation:
+
+    word   ␣Je ␣t ' aime .        char   J e ␣ t ' a i m e .
+
+Unlike the words of `words.split_words`, which are for models that only read.
+"""
+
+import re
+from collections.abc import Sequence
+from typing import Any, Self
+
+import torch
+from torch import Tensor
+
+from unrolled.data.vocabulary import BPEVocabulary
+from unrolled.data.words import WordVocabulary
+from unrolled.errors import OptionError
+
+__all__ = ["TOKENS", "SentenceVocabulary"]
+
+TOKENS = ("word", "bpe", "char")
+"""The ways to cut a sentence."""
+
+_NUM_MARKS = 3  # UNKNOWN, BEGIN and END of words.py come first in every vocabulary
+_WORD = re.compile(r" ?(?:\w+|[^\w\s])")
+
+
+class SentenceVocabulary:
+    """The tokens of sentences: 0 is any unknown one, 1 and 2 are the begin and the end.
+
+    Args:
+        tokens: "word", "bpe" or "char".
+        vocabulary: Of words (or characters) with their blanks, or of byte-pair encoding.
+
+    Example:
+        >>> vocabulary = SentenceVocabulary.from_sentences("word", ["Go on!", "Go!"])
+        >>> ids = vocabulary.encode("Go on and on!")
+        >>> vocabulary.tokens_of(ids)
+        ['␣Go', '␣on', '<unk>', '␣on', '!']
+        >>> vocabulary.decode(vocabulary.encode("Go on!"))
+        'Go on!'
+    """
+
+    def __init__(self, tokens: str, vocabulary: WordVocabulary | BPEVocabulary) -> None:
+        self.tokens = tokens
+        self._vocabulary = vocabulary
+
+    @classmethod
+    def from_sentences(
+        cls,
+        tokens: str,
+        sentences: Sequence[str],
+        max_size: int | None = None,
+        min_count: int = 1,
+    ) -> Self:
+        """Return the vocabulary of `sentences`, the most frequent tokens.
+
+        Args:
+            tokens: "word", "bpe" or "char".
+            sentences: Without doubled blanks.
+            max_size: The most tokens beside the three marks; None for all words or characters, and
+                4000 for BPE.
+            min_count: How often a word or a character must occur, at least. With 2 those that occur
+                once teach what an unknown one means. BPE knows no unknown ones.
+
+        Raises:
+            OptionError: Unknown `tokens`; BPE below 256, or its library is not installed.
+        """
+        if tokens not in TOKENS:
+            raise OptionError(f"tokens must be one of {', '.join(TOKENS)}, got {tokens!r}")
+        if tokens == "bpe":
+            text = "\n".join(f" {sentence}" for sentence in sentences)
+            return cls(tokens, BPEVocabulary.train(text, max_size or 4000))
+        pieces = (_pieces(tokens, sentence) for sentence in sentences)
+        words = WordVocabulary.from_sentences(pieces, min_count=min_count, max_size=max_size)
+        return cls(tokens, words)
+
+    def __len__(self) -> int:
+        if isinstance(self._vocabulary, BPEVocabulary):
+            return _NUM_MARKS + len(self._vocabulary)
+        return len(self._vocabulary)
+
+    def encode(self, sentence: str) -> Tensor:
+        """Return the tokens of a sentence, (N,) int64, without marks; doubled blanks become one."""
+        sentence = " ".join(sentence.split())
+        if isinstance(self._vocabulary, BPEVocabulary):
+            if not sentence:
+                return torch.empty(0, dtype=torch.int64)
+            return self._vocabulary.encode(f" {sentence}") + _NUM_MARKS
+        return self._vocabulary.encode(_pieces(self.tokens, sentence))
+
+    def decode(self, ids: Sequence[int] | Tensor) -> str:
+        """Return the sentence of tokens; the begin and the end are no text."""
+        numbers = [int(id) for id in ids if not 1 <= int(id) < _NUM_MARKS]
+        if isinstance(self._vocabulary, BPEVocabulary):
+            known = [id - _NUM_MARKS for id in numbers if id >= _NUM_MARKS]
+            return self._vocabulary.decode(known).strip()
+        return "".join(self._vocabulary.decode(numbers)).strip()
+
+    def tokens_of(self, ids: Sequence[int] | Tensor) -> list[str]:
+        """Return each token as it is shown to people."""
+        marks = WordVocabulary([])
+        if not isinstance(self._vocabulary, BPEVocabulary):
+            names = self._vocabulary.decode([int(id) for id in ids])
+        else:
+            names = [
+                self._vocabulary.symbols(id - _NUM_MARKS)
+                if id >= _NUM_MARKS
+                else marks.decode([id])[0]
+                for id in map(int, ids)
+            ]
+        return [name.replace(" ", "␣") for name in names]
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return what `from_dict` rebuilds the vocabulary from, in types that JSON has."""
+        return {"tokens": self.tokens, "vocabulary": self._vocabulary.to_dict()}
+
+    @classmethod
+    def from_dict(cls, content: dict[str, Any]) -> Self:
+        """Return the vocabulary that `to_dict` described."""
+        kind = BPEVocabulary if content["tokens"] == "bpe" else WordVocabulary
+        return cls(content["tokens"], kind.from_dict(content["vocabulary"]))
+
+
+def _pieces(tokens: str, sentence: str) -> list[str]:
+    """Return the words of a sentence, a blank before each that begins one, or its characters."""
+    return list(sentence) if tokens == "char" else _WORD.findall(f" {sentence}")

@@ -1,0 +1,175 @@
+"""Sequences of numbers, one for each case, from a table in long format: a row for each step.
+
+    id  time   x     y    label
+    7   0      0.1   3    run        case 7: two steps of two features, (T, I) = (2, 2)
+    7   1      0.4   ?    run        and a value that is missing
+    8   0      ...
+
+The other format of such data, `.ts`, is read by ts_files.py.
+"""
+
+import math
+from collections.abc import Callable, Hashable, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from itertools import pairwise
+from pathlib import Path
+from typing import Any
+
+from unrolled.data.tables import Row, Table, read_table
+from unrolled.errors import DataError
+
+__all__ = ["Series", "parse_number", "read_long_table"]
+
+MISSING = frozenset({"", "?", "nan", "na", "null", "none"})
+"""How a value that is missing is written, in small letters."""
+
+
+@dataclass(frozen=True)
+class Series:
+    """A sequence of numbers.
+
+    Args:
+        where: Its file and line, with which a message begins.
+        id: What the case is called: its id in a long table, its line elsewhere.
+        names: Of the I features.
+        steps: T tuples of I numbers each, in the order of time; NaN where one is missing.
+        label: Of the whole case, None if it has none.
+    """
+
+    where: str
+    id: str
+    names: tuple[str, ...]
+    steps: tuple[tuple[float, ...], ...]
+    label: str | None
+
+
+def parse_number(value: Any) -> float:
+    """Return a number, NaN for one that is missing.
+
+    Args:
+        value: Text, a number, or None.
+
+    Raises:
+        ValueError: Neither a finite number nor missing.
+
+    Example:
+        >>> parse_number("1e3"), parse_number("?"), parse_number(None)
+        (1000.0, nan, nan)
+    """
+    if value is None or (isinstance(value, str) and value.strip().lower() in MISSING):
+        return math.nan
+    number = float(value)
+    if math.isinf(number):
+        raise ValueError("infinite")
+    return number
+
+
+def read_long_table(
+    path: Path,
+    *,
+    id: str,
+    time: str | None,
+    inputs: Sequence[str] | None,
+    target: str | None,
+    encoding: str = "utf-8",
+) -> list[Series]:
+    """Return the cases of a long table, in the order in which they first occur.
+
+    Args:
+        path: A table, `read_table`.
+        id: The column that says which case a row belongs to.
+        time: The column of numbers or of dates (ISO 8601) that puts the steps of a case in order;
+            None leaves them as they are in the file.
+        inputs: The columns of the I features; all others if None.
+        target: The column of the label, the same in all rows of a case; None for no labels.
+        encoding: Of the file.
+
+    Raises:
+        DataError: The table cannot be read; a value is no number; a case has two rows of one time,
+            or two labels; there is no feature.
+    """
+    columns = None if inputs is None else [id, *inputs]
+    if columns is not None:
+        columns += [name for name in (time, target) if name is not None]
+    table = read_table(path, columns, encoding)
+    named = [name for name in (id, time, target) if name is not None]
+    if inputs is None:
+        read_table(path, named, encoding)  # refuses names that are not there
+        inputs = [name for name in table.columns if name not in named]
+    if not inputs:
+        raise DataError(f"{path}: no column is left for the numbers of a step")
+    cases: dict[Hashable, list[Row]] = {}
+    for row in table.rows:
+        cases.setdefault(_name(table, row, id), []).append(row)
+    return [
+        _series(table, str(name), _in_order(table, rows, time), tuple(inputs), target)
+        for name, rows in cases.items()
+    ]
+
+
+def _name(table: Table, row: Row, column: str) -> str:
+    name = row.values[column]
+    if name is None or not str(name).strip():
+        raise DataError(f"{table.where(row)}: no {column!r}, so its case is not known")
+    return str(name)
+
+
+def _in_order(table: Table, rows: list[Row], time: str | None) -> list[Row]:
+    if time is None:
+        return rows
+    moments = [_moment(table, row, time) for row in rows]
+    if len({(type(moment), getattr(moment, "tzinfo", None) is None) for moment in moments}) > 1:
+        message = f"{table.where(rows[0])}: {time!r} of this case is written in two ways"
+        raise DataError(message, "numbers, dates, or dates with a time zone, but one of the three")
+    order = sorted(range(len(rows)), key=moments.__getitem__)
+    for before, after in pairwise(order):
+        if moments[before] == moments[after]:
+            first, second = sorted((rows[before].line, rows[after].line))
+            raise DataError(
+                f"{table.path}: rows {first} and {second} have the same {time!r}, "
+                f"{rows[after].values[time]!r}, of one case",
+                "remove one, or leave --time out to keep the order of the file",
+            )
+    return [rows[index] for index in order]
+
+
+def _moment(table: Table, row: Row, time: str) -> Any:
+    value = row.values[time]
+    parsers: list[Callable[[Any], Any]] = [float, lambda text: datetime.fromisoformat(str(text))]
+    for parse in parsers:
+        try:
+            moment = parse(value)
+        except (TypeError, ValueError):
+            continue
+        if moment == moment:  # not NaN, which has no place in an order
+            return moment
+    hint = "numbers, or dates like 2024-12-31 or 2024-12-31T23:59"
+    raise DataError(f"{table.where(row)}: {time!r} is neither a number nor a date: {value!r}", hint)
+
+
+def _series(
+    table: Table, name: str, rows: list[Row], inputs: tuple[str, ...], target: str | None
+) -> Series:
+    label = None
+    if target is not None:
+        labels: dict[Any, Row] = {}
+        for row in sorted(rows, key=lambda row: row.line):
+            labels.setdefault(row.values[target], row)
+        if len(labels) > 1:
+            shown = " and ".join(f"{label!r} (line {row.line})" for label, row in labels.items())
+            message = f"{table.path}: case {name!r} has more than one {target!r}: {shown}"
+            raise DataError(message, "a case has one label, the same in all of its rows")
+        (value,) = labels
+        label = None if value is None else str(value).strip()
+    steps = tuple(tuple(_number(table, row, column) for column in inputs) for row in rows)
+    return Series(table.where(rows[0]), name, inputs, steps, label)
+
+
+def _number(table: Table, row: Row, column: str) -> float:
+    try:
+        return parse_number(row.values[column])
+    except (TypeError, ValueError):
+        value = row.values[column]
+        message = f"{table.where(row)}: {column!r} is no finite number: {value!r}"
+        raise DataError(message, "leave it empty where it is missing") from None

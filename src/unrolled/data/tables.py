@@ -1,0 +1,245 @@
+r"""Rows of a table, each with its place in the file, from CSV, TSV, JSON lines or Parquet.
+
+The text formats are read by Python's own `csv` and `json`, because these say in which line a
+mistake is; Parquet by polars. What the columns mean is the tasks' part.
+
+    .csv              fields in quotes where they hold a delimiter or a line end; the delimiter is a
+                      comma, a semicolon or a tab, whichever the header has
+    .tsv, .tab        no quotes: a tab always ends a field, a line end always a row
+    .jsonl, .ndjson   an object a line; numbers, lists and null come as they are
+    .parquet          of any types; needs the library polars
+"""
+
+import csv
+import difflib
+import io
+import json
+import sys
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+from unrolled.data.text import read_text, split_lines
+from unrolled.errors import DataError, OptionError
+
+__all__ = ["TABLE_SUFFIXES", "Row", "Table", "read_table"]
+
+_TABS = (".tsv", ".tab")
+_JSON = (".jsonl", ".ndjson")
+_PARQUET = (".parquet", ".pq")
+
+TABLE_SUFFIXES: tuple[str, ...] = (".csv", *_TABS, *_JSON, *_PARQUET)
+"""How the names of files end that `read_table` reads, in small letters."""
+
+
+@dataclass(frozen=True)
+class Row:
+    """One row of a table.
+
+    Args:
+        line: Where it begins in the file, from 1; in Parquet the number of the row, from 1.
+        values: By the name of the column: text in CSV and TSV, anything in JSON lines and Parquet.
+            A value that is missing is None: null, a key that this object lacks. In CSV and TSV an
+            empty field is the empty text.
+    """
+
+    line: int
+    values: dict[str, Any]
+
+
+@dataclass(frozen=True)
+class Table:
+    """The rows of a file, in its order.
+
+    Args:
+        path: The file.
+        columns: The names of all columns in the file.
+        rows: With the columns that were asked for.
+        num_blank: Lines without anything but blanks, which are no rows.
+    """
+
+    path: Path
+    columns: tuple[str, ...]
+    rows: list[Row]
+    num_blank: int = 0
+
+    def where(self, row: Row) -> str:
+        """Return the place of `row`, with which a message begins."""
+        unit = "row" if _suffix(self.path) in _PARQUET else "line"
+        return f"{self.path}, {unit} {row.line}"
+
+
+def read_table(path: Path, columns: Sequence[str] | None = None, encoding: str = "utf-8") -> Table:
+    r"""Return the rows of the table in `path`.
+
+    Args:
+        path: A file whose name says what it is: `TABLE_SUFFIXES`.
+        columns: The names of the wanted columns; all if None.
+        encoding: Of CSV, TSV and JSON lines.
+
+    Raises:
+        DataError: The file cannot be read, is not what its name says, has no rows, lacks a column,
+            or a row has too few or too many fields.
+        OptionError: No such encoding; polars is needed and not installed.
+
+    Example:
+        >>> from tempfile import TemporaryDirectory
+        >>> with TemporaryDirectory() as folder:
+        ...     path = Path(folder, "reviews.csv")
+        ...     size = path.write_text('text,stars\n"good,\nvery good",5\nbad,1\n')
+        ...     table = read_table(path, ["text", "stars"])
+        >>> table.rows[1]
+        Row(line=4, values={'text': 'bad', 'stars': '1'})
+    """
+    suffix = _suffix(path)
+    if suffix not in TABLE_SUFFIXES:
+        hint = f"its name must end in one of {', '.join(TABLE_SUFFIXES)}"
+        raise DataError(f"{path}: not a table by its name", hint)
+    if suffix in _PARQUET:
+        table = _read_parquet(path, columns)
+    else:
+        text = read_text([path], encoding)
+        table = _read_json(path, text) if suffix in _JSON else _read_fields(path, text, columns)
+    _check_columns(table, columns)
+    if not table.rows:
+        raise DataError(f"{path}: no rows", "a table has a header and at least one row")
+    if columns is None:
+        return table
+    rows = [Row(row.line, {name: row.values[name] for name in columns}) for row in table.rows]
+    return Table(path, table.columns, rows, table.num_blank)
+
+
+def _suffix(path: Path) -> str:
+    return path.suffix.lower()
+
+
+def _check_columns(table: Table, columns: Sequence[str] | None) -> None:
+    if len(set(table.columns)) < len(table.columns):
+        twice = next(name for name in table.columns if table.columns.count(name) > 1)
+        raise DataError(f"{table.path}: two columns are called {twice!r}", "rename one of them")
+    for name in columns or ():
+        if name not in table.columns:
+            near = difflib.get_close_matches(name, table.columns, n=1, cutoff=0.5)
+            shown = ", ".join(map(repr, table.columns[:20]))
+            more = f" and {len(table.columns) - 20} more" if len(table.columns) > 20 else ""
+            message = f"{table.path}: no column {name!r}; there are {shown}{more}"
+            raise DataError(message, f"did you mean {near[0]!r}?" if near else "")
+
+
+def _read_fields(path: Path, text: str, columns: Sequence[str] | None) -> Table:
+    """Read CSV or TSV: a header, then rows of as many fields."""
+    header: list[str] = []
+    rows: list[Row] = []
+    num_blank = 0
+    for line, fields in _records(path, text, columns):
+        if len(fields) < 2 and not "".join(fields).strip():
+            num_blank += 1
+        elif not header:
+            header = [field.strip() for field in fields]
+        elif len(fields) != len(header):
+            raise DataError(
+                f"{path}, line {line}: {len(fields)} fields, but the header has {len(header)}",
+                "in TSV, is a tab missing or inside a text?"
+                if _suffix(path) in _TABS
+                else 'is a text with the delimiter not inside quotes ("...")?',
+            )
+        else:
+            rows.append(Row(line, dict(zip(header, fields, strict=True))))
+    return Table(path, tuple(header), rows, num_blank)
+
+
+def _records(
+    path: Path, text: str, columns: Sequence[str] | None
+) -> Iterator[tuple[int, list[str]]]:
+    """Yield the line at which each record begins, and its fields."""
+    if _suffix(path) in _TABS:
+        for line, content in enumerate(split_lines(text), start=1):
+            yield line, content.split("\t")
+        return
+    delimiter = _delimiter(text, columns)
+    reader = csv.reader(io.StringIO(text, newline=""), delimiter=delimiter, strict=True)
+    line = 1
+    try:
+        with _fields_of_any_size():
+            for fields in reader:
+                yield line, fields
+                line = reader.line_num + 1
+    except csv.Error as error:
+        hint = 'a text in quotes ends at the next quote, and holds a quote as ""'
+        raise DataError(f"{path}, line {line}: not CSV: {error}", hint) from None
+
+
+def _delimiter(text: str, columns: Sequence[str] | None) -> str:
+    """Return the delimiter with which the header has most of the columns, then most fields."""
+    header = next((line for line in split_lines(text[:100_000]) if line.strip()), "")
+
+    def found(delimiter: str) -> tuple[int, int]:
+        fields = [field.strip() for field in next(csv.reader([header], delimiter=delimiter))]
+        return len(set(fields) & set(columns or ())), len(fields)
+
+    return max(",;\t", key=found)
+
+
+@contextmanager
+def _fields_of_any_size() -> Iterator[None]:
+    """Lift the limit of `csv`, 131,072 characters a field: a book in a field is no mistake."""
+    before = csv.field_size_limit(min(sys.maxsize, 2**31 - 1))  # a C long, of 32 bits on Windows
+    try:
+        yield
+    finally:
+        csv.field_size_limit(before)
+
+
+def _read_json(path: Path, text: str) -> Table:
+    columns: dict[str, None] = {}  # a set that keeps the order
+    rows: list[Row] = []
+    num_blank = 0
+    for line, content in enumerate(split_lines(text), start=1):
+        if not content.strip():
+            num_blank += 1
+            continue
+        try:
+            values = json.loads(content)
+        except json.JSONDecodeError as error:
+            message = f"{path}, line {line}: not JSON: {error.msg}, at character {error.colno}"
+            raise DataError(message, "JSON lines have one whole object in each line") from None
+        if not isinstance(values, dict):
+            message = f"{path}, line {line}: not a JSON object but {_shown(content)}"
+            raise DataError(message, 'each line is like {"text": "...", "label": "..."}')
+        columns |= dict.fromkeys(values)
+        rows.append(Row(line, values))
+    whole = [Row(row.line, {name: row.values.get(name) for name in columns}) for row in rows]
+    return Table(path, tuple(columns), whole, num_blank)
+
+
+def _shown(content: str) -> str:
+    return repr(content if len(content) <= 40 else f"{content[:40]}...")
+
+
+def _read_parquet(path: Path, columns: Sequence[str] | None) -> Table:
+    polars = _polars()
+    try:
+        names = tuple(polars.read_parquet_schema(path))
+        wanted = [name for name in names if columns is None or name in columns]
+        frame = polars.read_parquet(path, columns=wanted)
+    except FileNotFoundError:
+        raise DataError(f"{path}: no such file", "check the path") from None
+    except Exception as error:  # polars raises its own kinds, OSError and more
+        reason = str(error).partition("\n")[0]
+        raise DataError(f"{path}: cannot be read as Parquet: {reason}") from None
+    rows = [Row(number, values) for number, values in enumerate(frame.iter_rows(named=True), 1)]
+    return Table(path, names, rows)
+
+
+def _polars() -> ModuleType:
+    try:
+        import polars
+    except ImportError:
+        raise OptionError(
+            "Parquet needs the library polars",
+            'pip install "unrolled[tables]", or save the table as CSV',
+        ) from None
+    return polars

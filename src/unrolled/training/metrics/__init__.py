@@ -1,0 +1,1 @@
+"""What a prediction is worth, one measure a file. Knows nothing of models."""

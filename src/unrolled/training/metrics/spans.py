@@ -1,0 +1,124 @@
+"""Entities in tagged sentences, and how well they were found: seqeval's definition.
+
+An entity counts as found if its first word, its last word and its type are right; a part of it
+counts nothing. Precision, recall and F1 are over all entities together (micro).
+"""
+
+import re
+from collections import Counter
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+
+__all__ = ["Entity", "SpanScore", "entities", "has_spans", "score_spans"]
+
+_TYPED = re.compile(r"[BIESLU]-.+", re.DOTALL)
+_BARE = {"B", "I", "E", "S"}
+
+
+@dataclass(frozen=True, order=True)
+class Entity:
+    """The words from `start` up to `stop`, not included, and the type that their tags name."""
+
+    start: int
+    stop: int
+    type: str
+
+
+@dataclass(frozen=True)
+class SpanScore:
+    """How well entities were found.
+
+    Args:
+        precision: Part of the predicted entities that are right; 0 where none was predicted.
+        recall: Part of the true entities that were found; 0 where there is none.
+        f1: Their harmonic mean; 0 where both are 0.
+        num_entities: True entities.
+    """
+
+    precision: float
+    recall: float
+    f1: float
+    num_entities: int
+
+
+def has_spans(tags: Iterable[str]) -> bool:
+    """Return whether a set of tags marks entities: O, and B-, I-, E-, S- (or L-, U-) of a type.
+
+    Example:
+        >>> has_spans(["O", "B-PER", "I-PER"]), has_spans(["NOUN", "VERB"])
+        (True, False)
+    """
+    marks = set(tags) - {"O"}
+    return bool(marks) and (marks <= _BARE or all(_TYPED.fullmatch(tag) for tag in marks))
+
+
+def entities(tags: Sequence[str]) -> list[Entity]:
+    """Return the entities that a sentence's tags mark, in order.
+
+    Tags are IOB1, IOB2 or IOBES; BILOU is read as IOBES. Tags that break the scheme are read as
+    seqeval reads them: an I or E that continues nothing of its type begins an entity.
+
+    Args:
+        tags: O, or a prefix and a type, as B-PER. A prefix without a type has the type "".
+
+    Source:
+        conlleval of CoNLL-2000; seqeval's default mode.
+
+    Example:
+        >>> entities(["B-PER", "I-PER", "O", "I-LOC"])
+        [Entity(start=0, stop=2, type='PER'), Entity(start=3, stop=4, type='LOC')]
+    """
+    found = []
+    start, before, type_before = 0, "O", ""
+    for index, tag in enumerate([*tags, "O"]):
+        prefix, _, type = tag.partition("-")
+        prefix = {"L": "E", "U": "S"}.get(prefix, prefix)
+        goes_on = prefix in ("I", "E") and before in ("B", "I") and type == type_before
+        if not goes_on:
+            if before != "O":
+                found.append(Entity(start, index, type_before))
+            start = index
+        before, type_before = prefix, type
+    return found
+
+
+def score_spans(
+    true: Iterable[Sequence[str]], predicted: Iterable[Sequence[str]]
+) -> tuple[SpanScore, dict[str, SpanScore]]:
+    """Return how well the entities were found, all together and those of each type.
+
+    Args:
+        true: The tags of each sentence.
+        predicted: As many tags for as many sentences.
+
+    Raises:
+        ValueError: Another number of sentences.
+
+    Example:
+        >>> score, by_type = score_spans([["B-PER", "I-PER", "B-LOC"]], [["B-PER", "O", "B-LOC"]])
+        >>> score
+        SpanScore(precision=0.5, recall=0.5, f1=0.5, num_entities=2)
+        >>> by_type["LOC"].f1, by_type["PER"].f1
+        (1.0, 0.0)
+    """
+    right: Counter[str] = Counter()
+    wanted: Counter[str] = Counter()
+    given: Counter[str] = Counter()
+    for tags, others in zip(true, predicted, strict=True):
+        here, there = entities(tags), entities(others)
+        wanted.update(entity.type for entity in here)
+        given.update(entity.type for entity in there)
+        right.update(entity.type for entity in set(here) & set(there))
+    by_type = {
+        type: _score(right[type], wanted[type], given[type]) for type in sorted({*wanted, *given})
+    }
+    return _score(right.total(), wanted.total(), given.total()), by_type
+
+
+def _score(right: int, wanted: int, given: int) -> SpanScore:
+    return SpanScore(
+        precision=right / given if given else 0.0,
+        recall=right / wanted if wanted else 0.0,
+        f1=2 * right / (wanted + given) if wanted + given else 0.0,
+        num_entities=wanted,
+    )

@@ -1,0 +1,81 @@
+import json
+import shutil
+from dataclasses import replace
+
+import pytest
+
+from unrolled.comparison import Contestant, gather
+from unrolled.comparison.metrics import choose_metric, lower_is_better
+from unrolled.errors import OptionError, RunError
+
+
+def test_rows_are_means_and_deviations_over_the_seeds(plan, folder):
+    comparison = gather(plan, folder)
+    gru = comparison.rows[0]
+    assert gru.contestant == "gru"
+    assert gru.metrics == {"loss": pytest.approx(0.29), "accuracy": pytest.approx(0.71)}
+    assert gru.spreads["accuracy"] == pytest.approx(0.01)  # of 0.70, 0.72, 0.71
+    assert (gru.hidden_size, gru.parameters, gru.updates) == (10, 990, 30)
+    assert (gru.elapsed_seconds, gru.peak_memory_bytes) == (12.5, 3 * 10**8)
+    assert comparison.metric == "accuracy"
+    assert comparison.baselines == {"most frequent class": {"loss": 0.69, "accuracy": 0.5}}
+    assert comparison.finished[0].curve[0] == (10, 4.0, pytest.approx(0.3))
+    assert len(comparison.finished[0].curve) == 3
+    assert len(comparison.differences) == 3
+
+
+def test_what_is_not_over_is_missing_and_said(plan, folder):
+    shutil.rmtree(folder / "rnn-0")
+    (folder / "rnn-1" / "results.json").unlink()
+    comparison = gather(plan, folder)
+    assert comparison.missing == ["rnn, seed 0", "rnn, seed 1"]
+    rnn = comparison.rows[-1]
+    assert (rnn.num_seeds, rnn.spreads) == (1, {})
+
+
+def test_contestants_without_any_result_have_no_row(plan, folder):
+    more = replace(plan, contestants=(*plan.contestants, Contestant("tcn")))
+    assert [row.contestant for row in gather(more, folder).rows] == ["gru", "lstm", "rnn"]
+
+
+def test_nothing_at_all_is_an_error(plan, tmp_path):
+    with pytest.raises(RunError, match="none of the 9 trainings has come to its end"):
+        gather(plan, tmp_path)
+
+
+@pytest.mark.parametrize("content", ["", "{}", "[]", '{"metrics": 1}'])
+def test_a_damaged_run_is_named(plan, folder, content):
+    (folder / "gru-1" / "results.json").write_text(content)
+    with pytest.raises(RunError, match=r"gru-1: not what `unrolled train` wrote"):
+        gather(plan, folder)
+
+
+def test_a_run_without_its_log_is_named(plan, folder):
+    (folder / "gru-1" / "metrics.jsonl").unlink()
+    with pytest.raises(RunError, match=r"metrics\.jsonl: cannot be read"):
+        gather(plan, folder)
+
+
+def test_the_metric_can_be_chosen(plan, folder):
+    assert gather(plan, folder, "loss").metric == "loss"
+    with pytest.raises(OptionError, match="no bleu"):
+        gather(plan, folder, "bleu")
+
+
+def test_what_is_saved_is_json_with_everything(plan, folder):
+    comparison = gather(plan, folder)
+    comparison.save(folder / "comparison.json")
+    saved = json.loads((folder / "comparison.json").read_text())
+    assert saved["rows"][1]["contestant"] == "lstm"
+    assert saved["plan"]["num_parameters"] == 1000
+    assert len(saved["finished"]) == 9
+    with pytest.raises(RunError, match="cannot be written"):
+        comparison.save(folder / "no" / "comparison.json")
+
+
+def test_the_first_metric_that_is_no_loss_decides():
+    assert choose_metric([{"loss": 1.0, "num_tokens": 5, "bleu": 30.0}]) == "bleu"
+    assert choose_metric([{"loss": 1.0, "confusion": [[1]]}]) == "loss"
+    assert choose_metric([{"loss": 1.0, "f1": 0.5}, {"loss": 1.0}]) == "loss"
+    assert lower_is_better("bits_per_character")
+    assert not lower_is_better("accuracy")

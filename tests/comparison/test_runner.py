@@ -1,0 +1,123 @@
+"""The trainings here are a script that behaves as they do, but without torch."""
+
+import sys
+import time
+
+import pytest
+
+from unrolled.comparison import Contestant, Plan, Runner
+from unrolled.errors import OptionError
+
+TRAINING = """
+import json, os, pathlib, signal, sys, time
+arguments = sys.argv[1:]
+place = arguments.index("--run") if "--run" in arguments else 0
+run = pathlib.Path(arguments[place + 1])
+(run.parent / "calls.txt").open("a").write(arguments[0] + " " + run.name + "\\n")
+if "bad" in run.name:
+    sys.exit("some noise\\nunrolled: error: bad: no such cell\\nhint: take a good one")
+if "silent" in run.name:
+    sys.exit(3)
+if "shot" in run.name:
+    os.kill(os.getpid(), signal.SIGKILL)
+run.mkdir(exist_ok=True)
+(run / "config.json").write_text("{}")
+(run / "threads.txt").write_text(os.environ["OMP_NUM_THREADS"])
+if "slow" in run.name and arguments[0] == "train":
+    signal.signal(signal.SIGINT, lambda *_: sys.exit(130))
+    (run / "ready").write_text("")
+    time.sleep(30)
+(run / "results.json").write_text(json.dumps({"from": arguments[0]}))
+"""
+
+
+@pytest.fixture
+def run(tmp_path):
+    """Run trainings of the cells; what is told on the way is in `told`."""
+    (tmp_path / "training.py").write_text(TRAINING)
+    folder = tmp_path / "out"
+    folder.mkdir()
+
+    def run(cells, *, num_seeds=1, num_processes=1, num_threads=4, while_waiting=None):
+        plan = Plan("toy", ("x",), tuple(Contestant(cell) for cell in cells), num_seeds, 9)
+        program = (sys.executable, str(tmp_path / "training.py"))
+        runner = Runner(plan.trials(folder), num_processes, num_threads, program)
+        runner.told = []
+        runner.most = 0
+
+        def on_wait():
+            runner.most = max(runner.most, len(runner.running))
+            if while_waiting:
+                while_waiting(runner, folder)
+
+        runner.run(
+            lambda trial: None, lambda trial, how: runner.told.append((trial.name, how)), on_wait
+        )
+        return runner
+
+    run.folder = folder
+    run.calls = lambda: (folder / "calls.txt").read_text().splitlines()
+    return run
+
+
+def test_what_is_finished_is_not_done_again(run):
+    assert run(["a", "b"]).told == [("a, seed 0", "finished"), ("b, seed 0", "finished")]
+    assert run(["a", "b", "c"]).told == [("c, seed 0", "finished")]
+    assert run.calls() == ["train a-0", "train b-0", "train c-0"]
+
+
+def test_what_was_interrupted_goes_on(run):
+    (run.folder / "a-0").mkdir()
+    (run.folder / "a-0" / "config.json").write_text("{}")
+    run(["a"])
+    assert run.calls() == ["resume a-0"]
+
+
+def test_what_was_killed_before_it_was_a_run_begins_anew(run):
+    (run.folder / "a-0").mkdir()
+    (run.folder / "a-0" / "vocabulary.json").write_text("half")
+    run(["a"])
+    assert run.calls() == ["train a-0"]
+    assert not (run.folder / "a-0" / "vocabulary.json").exists()
+
+
+def test_one_failure_leaves_the_others_to_go_on(run):
+    runner = run(["bad", "silent", "shot", "good"])
+    assert [how for _, how in runner.told] == ["failed", "failed", "failed", "finished"]
+    assert [failure.message for failure in runner.failures] == [
+        "bad: no such cell\nhint: take a good one",
+        "ended with code 3, without a word",
+        "killed by SIGKILL (out of memory?)",
+    ]
+
+
+def test_trainings_run_side_by_side_and_share_the_threads(run):
+    runner = run(["a", "b", "c"], num_processes=2, num_threads=4)
+    assert runner.most == 2
+    assert {path.read_text() for path in run.folder.glob("*/threads.txt")} == {"2"}
+    assert runner.threads_each == 2
+
+
+def test_every_training_has_a_thread_at_least(run):
+    assert run(["a"], num_processes=3, num_threads=2).threads_each == 1
+
+
+def test_a_stop_ends_what_runs_and_begins_nothing_else(run):
+    def stop(runner, folder):
+        if (folder / "slow-0" / "ready").exists() and not runner.stop_requested:
+            runner.request_stop()
+
+    started = time.monotonic()
+    runner = run(["slow", "a"], while_waiting=stop)
+    assert time.monotonic() - started < 10
+    assert runner.told == [("slow, seed 0", "interrupted")]
+    assert runner.failures == []
+    assert [trial.name for trial in runner.waiting] == ["a, seed 0"]
+    again = run(["slow", "a"])
+    assert again.told == [("slow, seed 0", "finished"), ("a, seed 0", "finished")]
+    assert run.calls() == ["train slow-0", "resume slow-0", "train a-0"]
+
+
+def test_no_process_at_all_is_refused(run):
+    with pytest.raises(OptionError, match="--processes must be at least 1, got 0"):
+        run(["a"], num_processes=0)

@@ -1,0 +1,139 @@
+"""Tables of every format: the same rows, and for every mistake the line it is in."""
+
+import csv
+import json
+
+import polars
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from unrolled.data.tables import Row, read_table
+from unrolled.errors import DataError, OptionError
+
+ROWS = [{"text": "olá, você", "stars": "5"}, {"text": 'say "no"', "stars": "1"}]
+
+
+@pytest.fixture
+def write(tmp_path):
+    def write(name, content):
+        path = tmp_path / name
+        path.write_bytes(content if isinstance(content, bytes) else content.encode())
+        return path
+
+    return write
+
+
+def values(table):
+    return [row.values for row in table.rows]
+
+
+def test_the_same_rows_come_from_every_format(tmp_path, write):
+    parquet = tmp_path / "t.parquet"
+    polars.DataFrame(ROWS).write_parquet(parquet)
+    paths = [
+        write("t.csv", 'text,stars\n"olá, você",5\n"say ""no""",1\n'),
+        write("semicolons.csv", 'text;stars\nolá, você;5\n"say ""no""";1\n'),
+        write("t.TSV", 'text\tstars\r\nolá, você\t5\r\nsay "no"\t1\r\n'),
+        write("t.jsonl", "".join(json.dumps(row) + "\n" for row in ROWS)),
+        parquet,
+    ]
+    for path in paths:
+        assert values(read_table(path, ["text", "stars"])) == ROWS, path
+        assert values(read_table(path)) == ROWS, path
+        assert values(read_table(path, ["stars"])) == [{"stars": "5"}, {"stars": "1"}], path
+
+
+def test_rows_know_the_line_they_begin_in(write):
+    table = read_table(write("t.csv", 'a,b\r\n"1\r\n2\r\n",3\r\n\r\n4,5\r\n'))
+    assert [(row.line, row.values["a"]) for row in table.rows] == [(2, "1\r\n2\r\n"), (6, "4")]
+    assert table.num_blank == 1
+    assert table.where(table.rows[1]) == f"{table.path}, line 6"
+    lines = read_table(write("t.jsonl", '{"a": 1}\n\n{"a": null, "b": [1, 2]}\n'))
+    assert lines.rows == [Row(1, {"a": 1, "b": None}), Row(3, {"a": None, "b": [1, 2]})]
+
+
+def test_a_row_of_empty_fields_is_a_row_and_a_blank_line_is_none(write):
+    for name, row in (("t.csv", ","), ("t.tsv", "\t")):
+        table = read_table(write(name, f"a{row}b\n{row}\n\n  \n1{row}2\n"))
+        assert values(table) == [{"a": "", "b": ""}, {"a": "1", "b": "2"}]
+        assert (table.num_blank, table.rows[1].line) == (2, 5)
+
+
+def test_a_byte_order_mark_and_spaces_are_no_part_of_a_name(write):
+    path = write("t.csv", "\ufefftext, label\nx,y\n")
+    assert values(read_table(path, ["text", "label"])) == [{"text": "x", "label": "y"}]
+
+
+FIELDS = st.text(st.characters(exclude_categories=["Cs"], exclude_characters="\0"), max_size=8)
+
+
+@given(st.lists(st.tuples(FIELDS, FIELDS), min_size=1))
+def test_what_csv_writes_is_read_unchanged(tmp_path_factory, rows):
+    path = tmp_path_factory.mktemp("csv") / "t.csv"
+    with path.open("w", newline="", encoding="utf-8") as file:
+        csv.writer(file).writerows([("a", "b"), *[(f"_{a}", b) for a, b in rows]])
+    assert [tuple(row.values()) for row in values(read_table(path))] == [
+        (f"_{a}", b) for a, b in rows
+    ]
+
+
+def test_a_book_in_a_field_is_read(write):
+    book = "word " * 100_000
+    limit = csv.field_size_limit()
+    assert values(read_table(write("t.csv", f"text\n{book}\n"))) == [{"text": book}]
+    assert csv.field_size_limit() == limit
+
+
+@pytest.mark.parametrize("name", ["t.csv", "t.tsv", "t.jsonl"])
+def test_a_missing_column_is_answered_with_the_nearest_name(write, name):
+    content = '{"text": 1, "label": 2}\n' if name == "t.jsonl" else "text\tlabel\n1\t2\n"
+    with pytest.raises(DataError, match="no column 'lable'; there are 'text', 'label'") as caught:
+        read_table(write(name, content), ["text", "lable"])
+    assert caught.value.hint == "did you mean 'label'?"
+
+
+def test_a_missing_column_of_parquet_is_answered_too(tmp_path):
+    path = tmp_path / "t.parquet"
+    polars.DataFrame(ROWS).write_parquet(path)
+    with pytest.raises(DataError, match="no column 'star'") as caught:
+        read_table(path, ["star"])
+    assert caught.value.hint == "did you mean 'stars'?"
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "message"),
+    [
+        ("t.tsv", "a\tb\n1\t2\n3 4\n", r"line 3: 1 fields, but the header has 2"),
+        ("t.tsv", "a\tb\n1\t2\t3\n", r"line 2: 3 fields, but the header has 2"),
+        ("t.csv", "a,b\n1,2\n\n3,4,5\n", r"line 4: 3 fields, but the header has 2"),
+        ("t.csv", 'a,b\n1,2\n"x"y,3\n', r"line 3: not CSV"),
+        ("t.csv", 'a,b\n1,2\n3,"never closed\n4,5\n', r"line 3: not CSV: unexpected end of data"),
+        ("t.csv", "a,b,a\n1,2,3\n", r"two columns are called 'a'"),
+        ("t.csv", "a,b\n\n", r"no rows"),
+        ("t.jsonl", "\n", r"no rows"),
+        ("t.jsonl", '{"a": 1}\n{"a": }\n', r"line 2: not JSON: Expecting value, at character 7"),
+        ("t.jsonl", '[{"a": 1}]\n', r"line 1: not a JSON object but '\[\{\"a\": 1\}\]'"),
+        ("t.csv", b"a,b\nok,1\ncaf\xe9,2\n", r"not utf-8 text in line 3, at byte 12 of"),
+        ("t.csv", "", r"the file is empty"),
+        ("t.xlsx", "PK", r"not a table by its name"),
+        ("t.parquet", "no Parquet", r"cannot be read as Parquet"),
+    ],
+)
+def test_a_mistake_is_named_with_its_place(write, name, content, message):
+    path = write(name, content)
+    with pytest.raises(DataError, match=message) as caught:
+        read_table(path)
+    assert str(caught.value).startswith(str(path))
+
+
+@pytest.mark.parametrize("name", ["t.csv", "t.parquet"])
+def test_a_missing_file_is_named(tmp_path, name):
+    with pytest.raises(DataError, match="no such file"):
+        read_table(tmp_path / name)
+
+
+def test_without_polars_the_extra_is_named(tmp_path, monkeypatch):
+    monkeypatch.setitem(__import__("sys").modules, "polars", None)
+    with pytest.raises(OptionError, match=r"unrolled\[tables\]"):
+        read_table(tmp_path / "t.parquet")
