@@ -3,9 +3,8 @@
 import json
 import math
 import secrets
-from base64 import b64encode
+from base64 import b64decode, b64encode
 from collections.abc import AsyncIterator, Iterator
-from contextlib import closing
 from dataclasses import asdict, dataclass
 from itertools import islice
 from time import perf_counter
@@ -23,6 +22,7 @@ from unrolled.kernels import packing_once
 from unrolled.serving import schema
 from unrolled.serving.gradient import look_back
 from unrolled.serving.limits import Limits
+from unrolled.serving.predictions import predict_medium, predict_text
 from unrolled.serving.reading import Reading, named, read, signal, unit_view
 from unrolled.serving.runs import LanguageRun, Runs, TaskRun
 from unrolled.serving.sessions import Session, Sessions
@@ -222,16 +222,42 @@ def make_router(services: Services) -> APIRouter:
         return StreamingResponse(lines, media_type="application/x-ndjson")
 
     @router.post("/predict")
-    async def predict(question: schema.PredictQuestion, session: Visitor) -> dict[str, Any]:
+    async def predict(question: schema.PredictQuestion, session: Visitor) -> schema.PredictAnswer:
         """What a classifier, tagger or translator says of one input."""
         del session  # whoever predicts has one, so that sessions bound the visitors
         services.check_length(question.text)
         run = services.task_run(question.run)
-        if excess := sorted(question.options.keys() - run.task.predict_options):
-            raise OptionError(f"{excess[0]} is not for {run.task.name}", "leave it out")
-        return await workers.slow(lambda: _prediction(run, question))
+        _check_options(run, question.options)
+
+        def job() -> schema.PredictAnswer:
+            found = predict_text(run, question.text, question.options)
+            return schema.PredictAnswer(version=str(run.version), prediction=found)
+
+        return await workers.slow(job)
+
+    @router.post("/caption")
+    async def caption(question: schema.CaptionQuestion, session: Visitor) -> schema.PredictAnswer:
+        """The captions of a picture or a recording, with where the model looked for each word."""
+        del session
+        run = services.task_run(question.run)
+        _check_options(run, question.options)
+        try:
+            content = b64decode(question.data, validate=True)
+        except ValueError:
+            raise OptionError("data must be base64", "encode the file's bytes") from None
+
+        def job() -> schema.PredictAnswer:
+            found = predict_medium(run, content, question.options)
+            return schema.PredictAnswer(version=str(run.version), prediction=found)
+
+        return await workers.slow(job)
 
     return router
+
+
+def _check_options(run: TaskRun, options: dict[str, Any]) -> None:
+    if excess := sorted(options.keys() - run.task.predict_options):
+        raise OptionError(f"{excess[0]} is not for {run.task.name}", "leave it out")
 
 
 async def _lines(
@@ -345,13 +371,6 @@ def _rank_answer(
                 schema.RankedUnit(unit=unit, area=round(area, 4)) for unit, area in best
             ]
     return schema.RankAnswer(version=str(run.version), patterns=patterns)
-
-
-def _prediction(run: TaskRun, question: schema.PredictQuestion) -> dict[str, Any]:
-    from unrolled.serving.predictions import predict_text
-
-    with closing(predict_text(run.task, run.model, question.text, question.options)) as found:
-        return {"prediction": next(found), "version": str(run.version)}
 
 
 def _floats(values: Tensor) -> list[float]:

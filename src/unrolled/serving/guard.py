@@ -32,8 +32,8 @@ COOKIE = "unrolled_token"
 _LOOPBACK = frozenset({"localhost", "127.0.0.1", "::1"})
 _HEADERS = {
     "Content-Security-Policy": "default-src 'none'; script-src 'self'; style-src 'self'; "
-    "img-src 'self' data: blob:; connect-src 'self'; base-uri 'none'; form-action 'none'; "
-    "frame-ancestors 'none'",
+    "img-src 'self' data: blob:; media-src blob:; connect-src 'self'; base-uri 'none'; "
+    "form-action 'none'; frame-ancestors 'none'",
     "X-Content-Type-Options": "nosniff",
     "Referrer-Policy": "no-referrer",
     "Cross-Origin-Opener-Policy": "same-origin",
@@ -105,7 +105,7 @@ class Guard:
         if refused is not None:
             await refused(scope, receive, guarded_send)
             return
-        await self._app(scope, self._measured(receive), guarded_send)
+        await self._app(scope, self._measured(receive, self._most_bytes(scope)), guarded_send)
 
     def _refuse(self, scope: Scope, headers: Headers) -> Response | None:
         host = headers.get("host", "")
@@ -124,8 +124,8 @@ class Guard:
             seconds = {"Retry-After": str(ceil(wait))}
             return refusal(429, "rate", "too many requests", "wait a moment", seconds)
         length = headers.get("content-length", "0")
-        if length.isdecimal() and int(length) > self._limits.body_bytes:
-            return refusal(413, "size", self._size_message(), "send a shorter text")
+        if length.isdecimal() and int(length) > (most := self._most_bytes(scope)):
+            return refusal(413, "size", _too_large(most), "send less")
         return None
 
     def _check_token(self, scope: Scope, headers: Headers) -> Response | None:
@@ -158,7 +158,11 @@ class Guard:
             wait = self._rates.wait(session[:64])
         return wait
 
-    def _measured(self, receive: Receive) -> Receive:
+    def _most_bytes(self, scope: Scope) -> int:
+        has_medium = scope["path"] == "/api/caption"
+        return self._limits.media_bytes if has_medium else self._limits.body_bytes
+
+    def _measured(self, receive: Receive, most: int) -> Receive:
         """Return `receive`, which ends with an error where a body without a length goes on."""
         received = 0
 
@@ -167,14 +171,15 @@ class Guard:
             message = await receive()
             if message["type"] == "http.request":
                 received += len(message.get("body", b""))
-                if received > self._limits.body_bytes:
-                    raise HTTPException(413, self._size_message())
+                if received > most:
+                    raise HTTPException(413, _too_large(most))
             return message
 
         return measured
 
-    def _size_message(self) -> str:
-        return f"a request may have {self._limits.body_bytes:,} bytes"
+
+def _too_large(most: int) -> str:
+    return f"a request may have {most:,} bytes"
 
 
 def _name_of(host: str) -> str:

@@ -20,6 +20,7 @@ class Limits:
         text_characters: Of a text that is read.
         generate_tokens: Drawn by one request.
         body_bytes: Of a request.
+        media_bytes: Of a request with a picture or a recording.
         sessions: Visitors at the same time.
         session_seconds: Without a request, after which a session ends.
         readings_bytes: Of recorded gates and states, over all sessions: the oldest are dropped
@@ -32,6 +33,7 @@ class Limits:
     text_characters: int = 4000
     generate_tokens: int = 4000
     body_bytes: int = 64 * 1024
+    media_bytes: int = 6 * 1024 * 1024
     sessions: int = 500
     session_seconds: int = 1800
     readings_bytes: int = 512 * 1024 * 1024

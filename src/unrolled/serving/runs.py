@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import torch
 from torch import nn
@@ -91,6 +91,11 @@ class TaskRun:
     model: nn.Module
     config: dict[str, Any]
 
+    @property
+    def medium(self) -> str | None:
+        """What a captioner reads, "picture" or "recording"; None for other tasks."""
+        return str(cast(Any, self.task).kind) if self.task.name == "caption" else None
+
     def describe(self) -> dict[str, Any]:
         """Return what the page has to know, in types that JSON has."""
         model = self.config["model"]
@@ -103,7 +108,7 @@ class TaskRun:
             "num_layers": model.get("num_layers"),
             "num_parameters": sum(p.numel() for p in self.model.parameters()),
             "predict_options": sorted(self.task.predict_options),
-            "takes_media": self.task.name == "caption",
+            "medium": self.medium,
         }
 
 

@@ -6,12 +6,14 @@ from pydantic import BaseModel, ConfigDict, Field
 
 __all__ = [
     "Candidate",
+    "CaptionQuestion",
     "Failure",
     "GenerateQuestion",
     "GradientAnswer",
     "GradientQuestion",
     "MapAnswer",
     "MapQuestion",
+    "PredictAnswer",
     "PredictQuestion",
     "RankAnswer",
     "RankQuestion",
@@ -108,6 +110,17 @@ class PredictQuestion(_Question):
     ]
 
 
+class CaptionQuestion(_Question):
+    """A picture or a recording for a captioner."""
+
+    run: Annotated[str, Field(max_length=256)]
+    data: Annotated[str, Field(description="The file in base64; see `limits.media_bytes`.")]
+    options: Annotated[
+        dict[str, bool | int | float],
+        Field(description="Those of the run's `predict_options`.", default_factory=dict),
+    ]
+
+
 class Candidate(BaseModel):
     """What may come next."""
 
@@ -137,6 +150,13 @@ class UnitAnswer(BaseModel):
     u: Annotated[dict[str, list[float]], Field(description="W_h h_{t-1} + b_h of each gate.")]
     values: Annotated[dict[str, list[float]], Field(description="Gates and states, as traced.")]
     before: Annotated[dict[str, list[float]], Field(description="States before each step.")]
+
+
+class PredictAnswer(BaseModel):
+    """A prediction, as `unrolled predict --json` prints it."""
+
+    version: str
+    prediction: dict[str, Any]
 
 
 class MapAnswer(BaseModel):

@@ -67,6 +67,7 @@ export const unit = ask("/api/unit");
 export const map = ask("/api/map");
 export const rank = ask("/api/rank");
 export const gradient = ask("/api/gradient");
+export const caption = ask("/api/caption");
 export const predict = ask("/api/predict");
 
 /** Yields the lines of a text as it is written: {prompt}, {text}, {done, seed}. */
