@@ -33,7 +33,6 @@ __all__ = ["ApiError", "Services", "make_router"]
 _STEPS_OF_A_MAP = 400
 _GENERATIONS_OF_A_SESSION = 2
 _TOKENS_OF_A_SLICE = 16
-_SECONDS_OF_A_SLICE = 0.02
 
 
 class ApiError(Exception):
@@ -271,7 +270,7 @@ async def _lines(
     """Yield a visitor's text as JSON lines, a few tokens each time it is their turn."""
 
     def next_slice() -> tuple[str, bool]:
-        end = perf_counter() + _SECONDS_OF_A_SLICE
+        end = perf_counter() + services.workers.slice_seconds(services.sessions.num_generating)
         text: list[str] = []
         with packing_once(run.packed):
             for piece in islice(pieces, _TOKENS_OF_A_SLICE):
@@ -281,11 +280,12 @@ async def _lines(
         return "".join(text), bool(text)
 
     session.generating += 1
+    services.sessions.num_generating += 1
     try:
         if prompt:
             yield _line({"prompt": prompt})
         while True:
-            text, more = await services.workers.quick(next_slice)
+            text, more = await services.workers.write(next_slice)
             if not more:
                 break
             services.sessions.get(session.id)  # whoever is written for is there
@@ -293,6 +293,7 @@ async def _lines(
         yield _line({"done": True, "seed": seed})
     finally:
         session.generating -= 1
+        services.sessions.num_generating -= 1
 
 
 def _line(content: dict[str, Any]) -> str:

@@ -3,6 +3,7 @@
 import ipaddress
 import logging
 import secrets
+import socket
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -162,20 +163,23 @@ def serve(
     app = create_app(Runs(paths), Access(token, loopback))
     config = uvicorn.Config(
         app,
-        host=host,
-        port=port,
         log_level="warning",
         server_header=False,
         access_log=False,
         timeout_graceful_shutdown=3,
         limit_concurrency=1000,
     )
+    with _listen(host, port) as listening:
+        name = f"[{host}]" if ":" in host else host
+        address = f"http://{name}:{listening.getsockname()[1]}/"
+        say(address if token is None else f"{address}?token={token}")
+        uvicorn.Server(config).run(sockets=[listening])
+
+
+def _listen(host: str, port: int) -> socket.socket:
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
     try:
-        listening = config.bind_socket()
-    except SystemExit:  # that is how uvicorn says that the address is taken; it has said why
-        hint = "choose another --port, or 0 for a free one"
-        raise OptionError(f"{host}:{port} cannot be listened on", hint) from None
-    name = f"[{host}]" if ":" in host else host
-    address = f"http://{name}:{listening.getsockname()[1]}/"
-    say(address if token is None else f"{address}?token={token}")
-    uvicorn.Server(config).run(sockets=[listening])
+        return socket.create_server((host, port), family=family, backlog=1024)
+    except OSError as error:
+        hint = "choose another --port, or 0 for a free one; --host is an address of this machine"
+        raise OptionError(f"{host}:{port} cannot be listened on: {error.strerror}", hint) from None

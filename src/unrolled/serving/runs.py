@@ -181,6 +181,8 @@ def _load(name: str, path: Path) -> LanguageRun | TaskRun:
         raise RunError(f"{run.weights_path}: cannot be read: {error.strerror}", hint) from error
     if run.task == "lm":
         model, vocabulary, _ = load_language_model(path)
-        return LanguageRun(name, version, model, vocabulary)
+        loaded = LanguageRun(name, version, model, vocabulary)
+        _ = loaded.signals  # now, for it builds the cell's kernel, and not when a visitor waits
+        return loaded
     task, any_model = load(path, task_class(run.task))
     return TaskRun(name, version, task, any_model, run.config)

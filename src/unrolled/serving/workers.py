@@ -1,8 +1,8 @@
 """Threads that compute, so that the server can go on listening.
 
-Two kinds: what takes milliseconds is done in turn by several threads, and what may take seconds by
-one of its own, so that nobody who types waits for it. A long text is written in slices of a few
-tokens; between two slices everybody else has a turn.
+Three kinds, each with threads of its own, so that none waits for another: answers that take
+milliseconds; texts that are written, in slices of a few tokens, everybody in turn; and what may
+take seconds, by a single thread.
 """
 
 import asyncio
@@ -14,6 +14,9 @@ from typing import TypeVar
 __all__ = ["BusyError", "Workers"]
 
 Result = TypeVar("Result")
+
+_SECONDS_OF_A_ROUND = 0.5  # in which everybody's text goes on
+_SHORTEST_SLICE, _LONGEST_SLICE = 0.002, 0.02  # seconds
 
 
 class BusyError(Exception):
@@ -28,7 +31,10 @@ class Workers:
     """
 
     def __init__(self, slow_jobs: int) -> None:
-        self._quick = ThreadPoolExecutor(max(2, os.cpu_count() or 1), "unrolled-quick")
+        num_threads = max(2, os.cpu_count() or 1)
+        self._quick = ThreadPoolExecutor(num_threads, "unrolled-quick")
+        self._writing = ThreadPoolExecutor(num_threads, "unrolled-writing")
+        self._num_threads = num_threads
         self._slow = ThreadPoolExecutor(1, "unrolled-slow")
         self._slow_jobs = slow_jobs
         self._waiting = 0
@@ -36,6 +42,15 @@ class Workers:
     async def quick(self, job: Callable[[], Result]) -> Result:
         """Do `job`, which takes milliseconds, when it is its turn."""
         return await asyncio.get_running_loop().run_in_executor(self._quick, job)
+
+    async def write(self, job: Callable[[], Result]) -> Result:
+        """Do `job`, a slice of a text, when it is its turn among all texts."""
+        return await asyncio.get_running_loop().run_in_executor(self._writing, job)
+
+    def slice_seconds(self, num_texts: int) -> float:
+        """Return how long a slice may take while `num_texts` are written, each in its turn."""
+        fair = _SECONDS_OF_A_ROUND * self._num_threads / max(1, num_texts)
+        return min(_LONGEST_SLICE, max(_SHORTEST_SLICE, fair))
 
     async def slow(self, job: Callable[[], Result]) -> Result:
         """Do `job`, which may take seconds.
@@ -54,4 +69,5 @@ class Workers:
     def close(self) -> None:
         """Let what has begun end, and drop what has not."""
         self._quick.shutdown(wait=False, cancel_futures=True)
+        self._writing.shutdown(wait=False, cancel_futures=True)
         self._slow.shutdown(wait=False, cancel_futures=True)

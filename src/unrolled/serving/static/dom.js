@@ -50,6 +50,11 @@ export function math(formula) {
   return parts;
 }
 
+/** A sentence with formulas between asterisks. */
+export function prose(text) {
+  return text.split("*").map((part, k) => (k % 2 ? math(part) : part));
+}
+
 /** Runs `work` once things have been quiet for `milliseconds`. */
 export function later(milliseconds, work) {
   let timer = 0;

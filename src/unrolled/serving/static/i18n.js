@@ -93,7 +93,7 @@ export const WORDS = {
     choose_unit: "Choose a unit",
     grid_hint: (name) => `Every square is a unit, coloured by its ${name} now. The arrow keys move.`,
     busiest: "The one that changes most now",
-    terms_note: "x: what the input says, W·x + b. u: what the past says, W·h + b.",
+    terms_note: "*x*: what the input says, *W_x x_t + b*. *u*: what the past says, *W_h h_{t−1} + b*.",
     diagram: (cell, unit, token) => `The ${cell} cell, unit ${unit}, reading ${token}`,
     sentences: {
       lstm: {
@@ -253,7 +253,7 @@ export const WORDS = {
     choose_unit: "Escolha uma unidade",
     grid_hint: (name) => `Cada quadrado é uma unidade, com a cor do seu ${name} agora. As setas movem.`,
     busiest: "A que mais muda agora",
-    terms_note: "x: o que diz a entrada, W·x + b. u: o que diz o passado, W·h + b.",
+    terms_note: "*x*: o que diz a entrada, *W_x x_t + b*. *u*: o que diz o passado, *W_h h_{t−1} + b*.",
     diagram: (cell, unit, token) => `A célula ${cell}, unidade ${unit}, lendo ${token}`,
     sentences: {
       lstm: {

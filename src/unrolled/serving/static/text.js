@@ -57,7 +57,7 @@ export function ribbon(choose, label) {
       span.classList.add("here");
       span.setAttribute("aria-selected", "true");
       box.setAttribute("aria-activedescendant", span.id);
-      const top = span.offsetTop - box.offsetTop;
+      const top = span.offsetTop; // within the box, which is positioned
       if (top < box.scrollTop || top + span.offsetHeight > box.scrollTop + box.clientHeight) {
         box.scrollTop = top - box.clientHeight / 2;
       }

@@ -5,7 +5,7 @@ import { CELLS } from "../cells/index.js";
 import { Diagram } from "../cells/diagram.js";
 import { shownNumbers } from "../cells/equations.js";
 import { unitControl } from "../controls.js";
-import { h, math, oneAtATime, s, visible } from "../dom.js";
+import { h, math, oneAtATime, prose, s, visible } from "../dom.js";
 import { t } from "../i18n.js";
 import { filledTerm } from "../numbers.js";
 import { forget, scaleOf } from "../scales.js";
@@ -64,7 +64,7 @@ export function step(root, { signal, report, say }) {
         chips),
       units.element),
     h("div", { class: "column" },
-      h("section", { class: "card equations" }, list, h("p", { class: "soft hint" }, math(t("terms_note"))))));
+      h("section", { class: "card equations" }, list, h("p", { class: "soft hint" }, prose(t("terms_note"))))));
 
   const length = () => pieces.length;
 
