@@ -15,7 +15,8 @@ import pytest
 Image = pytest.importorskip("PIL.Image", reason="pictures need pillow")
 
 TEXT = (
-    "MENENIUS:\nEither you must\nConfess yourselves wondrous malicious,\nOr be accused of folly.\n\n"
+    "MENENIUS:\nEither you must\nConfess yourselves wondrous malicious,\n"
+    "Or be accused of folly.\n\n"
     "First Citizen:\nWe have ever your good word."
 )
 LARGEST = 150_000  # bytes
