@@ -55,7 +55,7 @@ def test_scores_do_not_depend_on_what_else_is_in_the_batch(
 
 
 @pytest.mark.parametrize("cell", CELLS)
-@pytest.mark.parametrize("delay", [None, 1])
+@pytest.mark.parametrize("delay", [None, 0, 1])
 def test_every_cell_serves(cell: str, delay: int | None) -> None:
     model = model_of(cell=cell, delay=delay)
     batch = batch_of([(1, [1]), (2, [2, 3])], [(3, [4])])
