@@ -37,3 +37,37 @@ def shared_data(pytestconfig: pytest.Config) -> Path:
     if not folder.is_dir():
         pytest.skip(f"no real data in {folder}: set UNROLLED_DATA to its folder")
     return folder
+
+
+SERVED_TEXT = (
+    "First Citizen:\nBefore we proceed any further, hear me speak.\n\nAll:\nSpeak, speak.\n"
+)
+
+
+@pytest.fixture(scope="session")
+def small_runs(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
+    """Runs of language models as a training would leave them, with random weights."""
+    from unrolled.training import TrainingOptions, prepare_language_model
+    from unrolled.training.checkpoint import save_weights
+
+    folder = tmp_path_factory.mktemp("runs")
+    text = folder / "text.txt"
+    text.write_text(SERVED_TEXT * 400)
+    runs = {}
+    models = {cell: {"cell": cell, "num_layers": 1} for cell in ("lstm", "gru", "janet", "rnn")}
+    models |= {"tcn": {"cell": "tcn", "num_layers": 2}}
+    models |= {"deep": {"cell": "lstm", "num_layers": 2, "embedding_size": 5}}
+    for name, model in models.items():
+        trainer = prepare_language_model(
+            [text],
+            folder / name,
+            training=TrainingOptions(epochs=1, seed=len(name)),
+            hidden_size=24,
+            **model,
+        )
+        with torch.no_grad():
+            for weight in trainer.model.parameters():
+                weight.mul_(3)  # so that gates are not all half open
+        save_weights(trainer.run.weights_path, trainer.model)
+        runs[name] = folder / name
+    return runs

@@ -21,9 +21,11 @@ from unrolled.cli.compare import compare
 from unrolled.cli.doctor import doctor
 from unrolled.cli.evaluate import evaluate
 from unrolled.cli.generate import generate
+from unrolled.cli.inspect import inspect
 from unrolled.cli.kernels import kernels_app
 from unrolled.cli.predict import predict
 from unrolled.cli.resume import resume
+from unrolled.cli.serve import serve
 from unrolled.cli.train_caption import train_caption
 from unrolled.cli.train_classify import train_classify
 from unrolled.cli.train_lm import train_lm
@@ -54,7 +56,9 @@ app.add_typer(kernels_app, name="kernels")
 app.command()(generate)
 app.command()(predict)
 app.command()(evaluate)
+app.command()(inspect)
 app.command()(resume)
+app.command()(serve)
 app.command(
     options_metavar="[ARGS]... [OPTIONS]",
     context_settings={"allow_extra_args": True, "ignore_unknown_options": True},

@@ -19,7 +19,6 @@ from unrolled.cli.options import (
     Seed,
     data_option,
     model_option,
-    new_run_path,
     training_option,
 )
 
@@ -76,10 +75,9 @@ def train_toy(
     """
     if minutes is None and epochs is None:
         epochs = _DEFAULT_EPOCHS
-    from unrolled.cli.session import fit_task
-    from unrolled.tasks.runs import prepare
+    from unrolled.cli.session import train_task
     from unrolled.tasks.toy import ToyOptions, ToyTask
-    from unrolled.training import TrainingOptions, initialize_distributed
+    from unrolled.training import TrainingOptions
 
     options = ToyOptions(
         problem=problem, length=length, delay=delay, num_examples=examples, seed=seed
@@ -92,22 +90,19 @@ def train_toy(
         patience=patience,
         seed=seed,
     )
-    with initialize_distributed() as processes:
-        prepared = prepare(
-            ToyTask,
-            options,
-            run or processes.from_first(lambda: new_run_path(f"toy-{problem}", cell)),
-            training=training,
-            model={
-                "cell": cell,
-                "hidden_size": hidden_size,
-                "num_layers": layers,
-                "dropout": dropout,
-                "kernel_size": kernel_size,
-                "initialize": initialize,
-            },
-            batch_size=batch_size,
-            num_parameters=parameters,
-            processes=processes,
-        )
-        fit_task(prepared)
+    train_task(
+        ToyTask,
+        options,
+        run,
+        training=training,
+        batch_size=batch_size,
+        num_parameters=parameters,
+        model={
+            "cell": cell,
+            "hidden_size": hidden_size,
+            "num_layers": layers,
+            "dropout": dropout,
+            "kernel_size": kernel_size,
+            "initialize": initialize,
+        },
+    )

@@ -48,9 +48,11 @@ def packing_once(packed: Packed) -> Iterator[None]:
 
     For many short calls with the same weights: streams and generation. Weights that have changed
     are packed again: those that torch counts as changed, and those of which a sample differs, for
-    torch does not count what its fused optimisers do.
+    torch does not count what its fused optimisers do. Inside another such block that one's dict
+    is used, so that many who write with one model share one copy.
     """
-    token = _packed.set(packed)
+    outer = _packed.get()
+    token = _packed.set(packed if outer is None else outer)
     try:
         yield
     finally:

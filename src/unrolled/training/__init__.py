@@ -6,10 +6,12 @@ from unrolled.training.language_model import (
     TextOptions,
     evaluate_text,
     finish_language_model,
+    held_out_text,
     load_language_model,
     prepare_language_model,
     resume_language_model,
 )
+from unrolled.training.metrics_log import loss_curves
 from unrolled.training.objective import LanguageModelObjective, Objective
 from unrolled.training.options import TrainingOptions
 from unrolled.training.reporter import NullReporter, Reporter
@@ -35,8 +37,10 @@ __all__ = [
     "evaluate_language_model",
     "evaluate_text",
     "finish_language_model",
+    "held_out_text",
     "initialize_distributed",
     "load_language_model",
+    "loss_curves",
     "prepare_language_model",
     "results_of",
     "resume_language_model",

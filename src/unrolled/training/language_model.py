@@ -45,6 +45,7 @@ __all__ = [
     "TextOptions",
     "evaluate_text",
     "finish_language_model",
+    "held_out_text",
     "load_language_model",
     "prepare_language_model",
     "resume_language_model",
@@ -66,6 +67,8 @@ class TextOptions:
         num_columns: B, columns read side by side in each process: the rows of a batch.
         k1: Steps forward: newly predicted by each update.
         k2: Steps backward: those the gradient goes through; `k1` if None.
+        log_reach: Whether evaluations also measure how far back the gradient reaches, up to twice
+            the steps that it goes through in training.
     """
 
     tokens: str = "char"
@@ -75,6 +78,7 @@ class TextOptions:
     num_columns: int = 32
     k1: int = 64
     k2: int | None = None
+    log_reach: bool = False
 
     def __post_init__(self) -> None:
         kinds = ("char", "byte", "bpe")
@@ -241,6 +245,22 @@ def finish_language_model(trainer: Trainer) -> Results:
     return results
 
 
+def held_out_text(config: dict[str, Any]) -> str:
+    """Return the part of a run's text that it did not learn from.
+
+    Args:
+        config: What config.json says, as `load_language_model` returns it.
+
+    Raises:
+        DataError: A file of the text is gone.
+    """
+    data = dict(config["data"])
+    files = [Path(file["path"]) for file in data.pop("files")]
+    text = TextOptions(**data)
+    content = read_text(files, text.encoding)
+    return content[_cut(content, text) :]
+
+
 def evaluate_text(model: LanguageModel, vocabulary: Vocabulary, text: str) -> LanguageModelMetrics:
     """Return how well `model` predicts `text`: every token after the first.
 
@@ -265,6 +285,7 @@ def _assemble(
         characters_per_token=cut / len(tokens),
         held_out=held_out,
         held_out_characters=_characters_after_first(vocabulary, content[cut:], held_out),
+        reach_lag=2 * (text.k2 or text.k1) if text.log_reach else None,
     )
     return Trainer(LanguageModel(setup.model), objective, run, training, processes)
 

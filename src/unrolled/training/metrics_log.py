@@ -15,7 +15,7 @@ from unrolled.training.run import Run, writing
 if TYPE_CHECKING:
     from torch.utils.tensorboard import SummaryWriter
 
-__all__ = ["MetricsLog"]
+__all__ = ["MetricsLog", "loss_curves"]
 
 
 class MetricsLog:
@@ -78,3 +78,25 @@ def _event_writer(run: Run, update: int) -> "SummaryWriter | None":
         return None
     purge_step = update + 1 if run.tensorboard_path.exists() else None
     return SummaryWriter(str(run.tensorboard_path), purge_step=purge_step)
+
+
+def loss_curves(run: Run) -> dict[str, list[tuple[float, float]]]:
+    """Return a run's losses as (update, loss), "training" and "held out", as far as it has come.
+
+    Raises:
+        RunError: metrics.jsonl is damaged.
+    """
+    names = {"train": "training", "held_out": "held out"}
+    curves: dict[str, list[tuple[float, float]]] = {}
+    if not run.metrics_path.exists():
+        return curves
+    for number, line in enumerate(run.metrics_path.read_text(encoding="utf-8").splitlines(), 1):
+        try:
+            found = json.loads(line)
+            name, point = names.get(found["kind"]), (found["update"], found["loss"])
+        except (ValueError, KeyError, TypeError) as error:
+            message = f"{run.metrics_path}: line {number} is not what `unrolled` wrote"
+            raise RunError(message, "restore the file, or remove it") from error
+        if name is not None and point[1] is not None:
+            curves.setdefault(name, []).append(point)
+    return curves

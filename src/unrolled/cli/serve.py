@@ -1,0 +1,41 @@
+"""`unrolled serve`: the page on which one writes with runs and looks inside them."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+__all__ = ["serve"]
+
+
+def serve(
+    runs: Annotated[list[Path], typer.Argument(metavar="RUN", help="Folders of trained models.")],
+    port: Annotated[int, typer.Option(min=0, max=65535, help="0 takes a free one.")] = 8000,
+    host: Annotated[
+        str, typer.Option(help="Where to listen; beyond this machine a token is needed.")
+    ] = "127.0.0.1",
+    token: Annotated[
+        str | None,
+        typer.Option(
+            envvar="UNROLLED_TOKEN",
+            help="What visitors must know.",
+            show_default="none on this machine, random beyond",
+        ),
+    ] = None,
+) -> None:
+    """Open runs on a page: write with them, step through their cells, see what they remember."""
+    from unrolled.errors import OptionError
+
+    try:
+        from unrolled.serving.app import serve as serve_runs
+    except ModuleNotFoundError as error:
+        if error.name is None or error.name.partition(".")[0] == "unrolled":
+            raise
+        hint = 'pip install "unrolled[serve]"'
+        raise OptionError(f"the page needs the library {error.name}", hint) from None
+
+    def say(address: str) -> None:
+        typer.echo(address)
+        typer.echo("Ctrl-C ends it.", err=True)
+
+    serve_runs(runs, host=host, port=port, token=token, say=say)

@@ -1,0 +1,267 @@
+"""Figures over a text: gates, one unit, what may come next, and what attends to what."""
+
+import html
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from unrolled.errors import ShapeError
+from unrolled.inspection.figures.style import (
+    AROUND_ZERO,
+    FROM_ZERO,
+    MONO,
+    new_figure,
+    scale,
+    styled,
+)
+
+__all__ = ["attention_map", "candidates", "gate_maps", "unit_over_text"]
+
+_SIGNS = {"\n": "↵", "\t": "⇥", " ": " "}
+_CELL = 9.4  # pixels that a character of a wrapped text is wide
+_LINE = 22  # and high
+_COLUMN = 6.9  # pixels that a step of a map is wide
+
+
+def gate_maps(
+    values: Mapping[str, Tensor],
+    tokens: Sequence[str],
+    units: Sequence[int],
+    *,
+    names: Sequence[str],
+) -> Any:
+    """Draw gates and states over a text, one below the other: a line is a unit, a column a token.
+
+    Args:
+        values: By name (T, H), as in a `Record` for one row.
+        tokens: What each step read, T of them.
+        units: The units that are drawn, from top to bottom.
+        names: Which values are drawn, from top to bottom.
+    """
+    _check_length("gate_maps", values[names[0]], tokens)
+    figure = new_figure(len(names))
+    chosen = list(units)
+    signs = [_sign(token) for token in tokens]
+    for row, name in enumerate(names, 1):
+        shown = values[name][:, chosen].T.float().cpu()
+        signed = bool((shown < 0).any())
+        limit = 1.0 if float(shown.abs().max()) <= 1 else float(shown.abs().quantile(0.95))
+        figure.add_heatmap(
+            row=row,
+            col=1,
+            z=shown.numpy(),
+            zmin=-limit if signed else 0,
+            zmax=limit,
+            colorscale=scale(AROUND_ZERO if signed else FROM_ZERO),
+            y=[f"unit {unit}" for unit in chosen],
+            hovertemplate=f"{name} of %{{y}}, character %{{x}}: %{{z:.3f}}<extra></extra>",
+            colorbar=_bar(row, len(names), limit, signed),
+        )
+    styled(figure, height=50 + 128 * len(names))
+    least = 110 + round(_COLUMN * len(tokens))
+    figure.update_layout(meta={"least_width": least}, width=least, autosize=False, margin_r=34)
+    figure.update_xaxes(showgrid=False, showticklabels=False, zeroline=False)
+    figure.update_xaxes(
+        row=len(names),
+        showticklabels=True,
+        tickmode="array",
+        tickvals=list(range(len(signs))),
+        ticktext=signs,
+        tickangle=0,
+        tickfont={"family": MONO, "size": 9},
+    )
+    for row, name in enumerate(names, 1):
+        figure.update_yaxes(row=row, title_text=f"<b>{name}</b>")
+    figure.update_yaxes(autorange="reversed", showticklabels=False, showgrid=False, zeroline=False)
+    return figure
+
+
+def unit_over_text(values: Tensor, tokens: Sequence[str], *, columns: int = 76) -> Any:
+    """Colour the tokens of a text by the value of one unit after each of them.
+
+    After A. Karpathy, J. Johnson and L. Fei-Fei (2015), figure 2.
+
+    Args:
+        values: (T,).
+        tokens: What each step read, T of them.
+        columns: Tokens in a line; a line break in the text also begins a new one.
+    """
+    _check_length("unit_over_text", values, tokens)
+    lines = _wrapped(tokens, columns)
+    limit = max(float(values.abs().quantile(0.98)), 1e-6)
+    z = [[float(values[t]) for t in line] + [None] * (columns - len(line)) for line in lines]
+    signs = [[_sign(tokens[t]) for t in line] + [""] * (columns - len(line)) for line in lines]
+    figure = new_figure()
+    figure.add_heatmap(
+        z=z,
+        zmin=-limit,
+        zmax=limit,
+        colorscale=scale(AROUND_ZERO),
+        text=signs,
+        texttemplate="%{text}",
+        textfont={"family": MONO, "size": 14},
+        hovertemplate="%{text}: %{z:.3f}<extra></extra>",
+        hoverongaps=False,
+        showscale=False,
+    )
+    return _as_text(figure, len(lines), columns)
+
+
+def candidates(
+    tokens: Sequence[str],
+    probabilities: Tensor,
+    symbols: Sequence[str],
+    *,
+    top: int = 5,
+    columns: int = 80,
+) -> Any:
+    """Draw a text, and beneath each token what the model thinks comes next, the likeliest on top.
+
+    The text itself and what did come next are bold.
+
+    Args:
+        tokens: What each step read, T of them.
+        probabilities: Of the token after each, (T, V).
+        symbols: The text of each token of the vocabulary, V of them.
+        top: How many candidates are drawn.
+        columns: Tokens in a line.
+    """
+    _check_length("candidates", probabilities, tokens)
+    best = probabilities.topk(min(top, probabilities.shape[1]), dim=1)
+    following = [*(_sign(token, blank="␣") for token in tokens[1:]), None]
+    starts = range(0, len(tokens), columns)
+    z: list[list[float | None]] = []
+    text: list[list[str]] = []
+    for start in starts:
+        line = range(start, min(start + columns, len(tokens)))
+        gap = columns - len(line)
+        z.append([None] * columns)
+        text.append([f"<b>{_sign(tokens[t])}</b>" for t in line] + [""] * gap)
+        for rank in range(best.values.shape[1]):
+            z.append([float(best.values[t, rank]) for t in line] + [None] * gap)
+            ids = (int(best.indices[t, rank]) for t in line)
+            signs = [_sign(symbols[number], blank="␣") for number in ids]
+            text.append([*map(_bold_if, signs, (following[t] for t in line)), *[""] * gap])
+        z.append([None] * columns)
+        text.append([""] * columns)
+    figure = new_figure()
+    figure.add_heatmap(
+        z=z[:-1],
+        zmin=0,
+        zmax=1,
+        colorscale=scale(FROM_ZERO),
+        text=text[:-1],
+        texttemplate="%{text}",
+        textfont={"family": MONO, "size": 13},
+        hovertemplate="%{text}: %{z:.1%}<extra></extra>",
+        hoverongaps=False,
+        showscale=False,
+    )
+    return _as_text(figure, len(z) - 1, columns, line=18)
+
+
+def _bold_if(guess: str, following: str | None) -> str:
+    return f"<b>{guess}</b>" if guess == following else guess
+
+
+def attention_map(weights: Tensor, source: Sequence[str], target: Sequence[str]) -> Any:
+    """Draw how much each target token attended to each source token.
+
+    Args:
+        weights: (target, source), each row's sum 1.
+        source: The tokens that were read.
+        target: The tokens that were written.
+
+    Raises:
+        ShapeError: The weights do not fit the tokens.
+    """
+    if weights.shape != (len(target), len(source)):
+        raise ShapeError(
+            f"attention_map: weights must be ({len(target)}, {len(source)}), "
+            f"got {tuple(weights.shape)}"
+        )
+    figure = new_figure()
+    figure.add_heatmap(
+        z=weights.float().cpu().numpy(),
+        zmin=0,
+        zmax=1,
+        colorscale=scale(FROM_ZERO),
+        hovertemplate="target %{y} ← source %{x}: %{z:.2f}<extra></extra>",
+        colorbar={"thickness": 10, "outlinewidth": 0, "tickvals": [0, 0.5, 1]},
+        xgap=1,
+        ygap=1,
+    )
+    styled(figure, height=120 + 26 * len(target))
+    names = {"tickmode": "array", "showgrid": False, "zeroline": False}
+    figure.update_xaxes(
+        tickvals=list(range(len(source))), ticktext=[_sign(s) for s in source], side="top", **names
+    )
+    figure.update_yaxes(
+        tickvals=list(range(len(target))),
+        ticktext=[_sign(s) for s in target],
+        autorange="reversed",
+        **names,
+    )
+    return figure
+
+
+def _as_text(figure: Any, num_lines: int, columns: int, line: int = _LINE) -> Any:
+    """Return a heat map whose cells are characters in the size of a text."""
+    styled(figure, height=20 + line * num_lines)
+    figure.update_layout(
+        margin={"l": 4, "r": 4, "t": 4, "b": 4},
+        width=round(_CELL * columns) + 8,
+        meta={"least_width": round(_CELL * columns) + 8},
+        autosize=False,
+    )
+    bare = {"visible": False, "showgrid": False, "zeroline": False, "fixedrange": True}
+    figure.update_xaxes(**bare)
+    figure.update_yaxes(autorange="reversed", **bare)
+    return figure
+
+
+def _wrapped(tokens: Sequence[str], columns: int) -> list[list[int]]:
+    """Return the numbers of the tokens of each line."""
+    lines: list[list[int]] = [[]]
+    for number, _token in enumerate(tokens):
+        if len(lines[-1]) == columns or (number and tokens[number - 1].endswith("\n")):
+            lines.append([])
+        lines[-1].append(number)
+    return lines
+
+
+def _bar(row: int, rows: int, limit: float, signed: bool) -> dict[str, Any]:
+    height = 1 / rows
+    low = -limit if signed else 0.0
+    return {
+        "thickness": 8,
+        "outlinewidth": 0,
+        "len": height * 0.86,
+        "y": 1 - (row - 0.5) * height,
+        "tickvals": [low, (low + limit) / 2, limit],
+        "ticktext": [f"{v:.2g}" for v in (low, (low + limit) / 2, limit)],
+        "tickfont": {"size": 10},
+    }
+
+
+def _sign(token: str, blank: str = " ") -> str:
+    """Return a token as plotly shows it: markup as text, white space as a sign."""
+    shown = blank if token == " " else "".join(_SIGNS.get(c, c) for c in token)
+    return html.escape(shown, quote=False)
+
+
+def _check_length(where: str, values: Tensor, tokens: Sequence[str]) -> None:
+    if len(values) != len(tokens):
+        raise ShapeError(f"{where}: {len(values)} steps, but {len(tokens)} tokens")
+
+
+def order_by_change(values: Tensor, most: int) -> list[int]:
+    """Return the units of (T, H) that stay themselves longest first, of the `most` liveliest."""
+    centred = values - values.mean(0)
+    spread = centred.square().mean(0)
+    chosen = spread.argsort(descending=True)[:most]
+    lively = centred[:, chosen]
+    stays = (lively[1:] * lively[:-1]).mean(0) / spread[chosen].clamp_min(torch.finfo().tiny)
+    return chosen[stays.argsort(descending=True)].tolist()

@@ -1,0 +1,386 @@
+"""The API: each question answered from the visitor's own session. Errors are in `app.py`."""
+
+import json
+import math
+import secrets
+from base64 import b64decode, b64encode
+from collections.abc import AsyncIterator, Iterator
+from dataclasses import asdict, dataclass
+from itertools import islice
+from time import perf_counter
+from typing import Annotated, Any
+
+import torch
+from fastapi import APIRouter, Depends, Header
+from fastapi.responses import StreamingResponse
+from torch import Tensor
+
+from unrolled.errors import OptionError
+from unrolled.generation import default_prompt, generate
+from unrolled.inspection.units import pattern_masks, rank_units
+from unrolled.kernels import packing_once
+from unrolled.serving import schema
+from unrolled.serving.gradient import look_back
+from unrolled.serving.limits import Limits
+from unrolled.serving.predictions import predict_medium, predict_text
+from unrolled.serving.reading import Reading, named, read, signal, unit_view
+from unrolled.serving.runs import LanguageRun, Runs, TaskRun
+from unrolled.serving.sessions import Session, Sessions
+from unrolled.serving.workers import Workers
+
+__all__ = ["ApiError", "Services", "make_router"]
+
+_STEPS_OF_A_MAP = 400
+_GENERATIONS_OF_A_SESSION = 2
+_TOKENS_OF_A_SLICE = 16
+
+
+class ApiError(Exception):
+    """A question that has no answer.
+
+    Args:
+        status: The HTTP status.
+        code: For programs.
+        message: For people.
+        hint: What to do.
+    """
+
+    def __init__(self, status: int, code: str, message: str, hint: str = "") -> None:
+        super().__init__(message)
+        self.status, self.code, self.message, self.hint = status, code, message, hint
+
+
+@dataclass(frozen=True)
+class Services:
+    """What the answers are made with."""
+
+    runs: Runs
+    sessions: Sessions
+    workers: Workers
+    limits: Limits
+
+    def language_run(self, name: str) -> LanguageRun:
+        """Return the language model called `name`, or raise `ApiError`."""
+        run = self.any_run(name)
+        if not isinstance(run, LanguageRun):
+            raise ApiError(409, "task", f"{name} is no language model", "ask /api/predict")
+        return run
+
+    def task_run(self, name: str) -> TaskRun:
+        """Return the run of another task called `name`, or raise `ApiError`."""
+        run = self.any_run(name)
+        if not isinstance(run, TaskRun):
+            raise ApiError(409, "task", f"{name} is a language model", "ask /api/generate")
+        return run
+
+    def any_run(self, name: str) -> LanguageRun | TaskRun:
+        """Return the run called `name`, or raise `ApiError`."""
+        try:
+            return self.runs.get(name)
+        except KeyError:
+            raise ApiError(404, "run", "there is no such run", "see /api/runs") from None
+
+    def check_length(self, text: str) -> None:
+        """Raise `ApiError` if `text` is too long."""
+        most = self.limits.text_characters
+        if len(text) > most:
+            message = f"the text has {len(text):,} characters, at most {most:,} are read"
+            raise ApiError(422, "text_length", message, "shorten it")
+
+    def reading(self, session: Session, run: LanguageRun, text: str) -> Reading:
+        """Return how `run` reads `text`, going on from what this visitor's text was before."""
+        key = (run.name, run.version)
+        with session.lock, packing_once(run.packed):
+            before = session.readings.get(key)
+            reading = read(run.model, run.vocabulary, text, before)
+            if reading is not before:
+                self.sessions.keep(session, key, reading)
+        return reading
+
+
+def make_router(services: Services) -> APIRouter:
+    """Return the routes under /api."""
+    failures: dict[int | str, dict[str, Any]] = {
+        status: {"model": schema.Failure} for status in (401, 403, 404, 409, 413, 422, 429, 503)
+    }
+    router = APIRouter(prefix="/api", responses=failures)
+    limits, sessions, workers = services.limits, services.sessions, services.workers
+
+    def session_of(x_session: Annotated[str, Header(max_length=64)]) -> Session:
+        session = sessions.get(x_session)
+        if session is None:
+            raise ApiError(404, "session", "no such session, or it has ended", "begin a new one")
+        return session
+
+    Visitor = Annotated[Session, Depends(session_of)]
+
+    @router.get("/runs")
+    async def runs() -> schema.RunsAnswer:
+        """The runs that are served, and the limits."""
+
+        def describe() -> list[dict[str, Any]]:
+            return [services.any_run(name).describe() for name in services.runs.names]
+
+        return schema.RunsAnswer(runs=await workers.quick(describe), limits=asdict(limits))
+
+    @router.post("/session")
+    async def begin_session() -> schema.SessionAnswer:
+        """Begin a session; its name goes into the header X-Session of all that follows."""
+        return schema.SessionAnswer(session=sessions.create().id, seconds=limits.session_seconds)
+
+    @router.post("/read")
+    async def read_text(question: schema.ReadQuestion, session: Visitor) -> schema.ReadAnswer:
+        """Read a text: how surprising each token is, what is expected, a signal to colour by."""
+        services.check_length(question.text)
+
+        def job() -> schema.ReadAnswer:
+            run = services.language_run(question.run)
+            return _read_answer(run, services.reading(session, run, question.text), question)
+
+        return await workers.quick(job)
+
+    @router.post("/unit")
+    async def look_at_unit(question: schema.UnitQuestion, session: Visitor) -> schema.UnitAnswer:
+        """Every number of one unit at every step: pre-activations, gates, states."""
+        services.check_length(question.text)
+
+        def job() -> schema.UnitAnswer:
+            run = services.language_run(question.run)
+            reading = services.reading(session, run, question.text)
+            view = unit_view(run.model, reading, question.layer, question.unit)
+            parts = {
+                part: {name: _floats(values) for name, values in getattr(view, part).items()}
+                for part in ("x", "u", "values", "before")
+            }
+            return schema.UnitAnswer(version=str(run.version), **parts)
+
+        return await workers.quick(job)
+
+    @router.post("/map")
+    async def map_units(question: schema.MapQuestion, session: Visitor) -> schema.MapAnswer:
+        """A heat map of all units of a gate or state over a part of the text."""
+        services.check_length(question.text)
+
+        def job() -> schema.MapAnswer:
+            run = services.language_run(question.run)
+            return _map_answer(run, services.reading(session, run, question.text), question)
+
+        return await workers.quick(job)
+
+    @router.post("/rank")
+    async def rank(question: schema.RankQuestion, session: Visitor) -> schema.RankAnswer:
+        """The units that follow patterns best: line position, speakers' names, quotes ..."""
+        services.check_length(question.text)
+
+        def job() -> schema.RankAnswer:
+            run = services.language_run(question.run)
+            if run.vocabulary.kind != "char":
+                raise OptionError("patterns are of characters", f"not {run.vocabulary.kind} tokens")
+            reading = services.reading(session, run, question.text)
+            return _rank_answer(run, reading, question)
+
+        return await workers.quick(job)
+
+    @router.post("/gradient")
+    async def gradient(
+        question: schema.GradientQuestion, session: Visitor
+    ) -> schema.GradientAnswer:
+        """How far the loss reaches back in the text, in numbers and in words."""
+        services.check_length(question.text)
+
+        def job() -> schema.GradientAnswer:
+            run = services.language_run(question.run)
+            reading = services.reading(session, run, question.text)
+            return look_back(run, reading, question.position)
+
+        return await workers.slow(job)
+
+    @router.post("/generate", response_class=StreamingResponse)
+    async def write_on(question: schema.GenerateQuestion, session: Visitor) -> StreamingResponse:
+        """Go on from a text: JSON lines `{"text": ...}` as it is drawn, then `{"done": ...}`."""
+        services.check_length(question.text)
+        if question.length > limits.generate_tokens:
+            most = f"at most {limits.generate_tokens:,} tokens are drawn at once"
+            raise ApiError(422, "length", most, "ask for fewer, and go on from there")
+        run = services.language_run(question.run)
+        if session.generating >= _GENERATIONS_OF_A_SESSION:
+            raise ApiError(409, "generating", "this session is writing already", "stop that first")
+        seed = secrets.randbelow(2**53) if question.seed is None else question.seed
+        prompt = question.text or default_prompt(run.vocabulary)
+        pieces = generate(
+            run.model,
+            run.vocabulary,
+            prompt,
+            length=question.length,
+            temperature=question.temperature,
+            top_k=question.top_k,
+            top_p=question.top_p,
+            seed=seed,
+        )
+        lines = _lines(services, session, run, pieces, seed, "" if question.text else prompt)
+        return StreamingResponse(lines, media_type="application/x-ndjson")
+
+    @router.post("/predict")
+    async def predict(question: schema.PredictQuestion, session: Visitor) -> schema.PredictAnswer:
+        """What a classifier, tagger or translator says of one input."""
+        del session  # whoever predicts has one, so that sessions bound the visitors
+        services.check_length(question.text)
+        run = services.task_run(question.run)
+        _check_options(run, question.options)
+
+        def job() -> schema.PredictAnswer:
+            found = predict_text(run, question.text, question.options)
+            return schema.PredictAnswer(version=str(run.version), prediction=found)
+
+        return await workers.slow(job)
+
+    @router.post("/caption")
+    async def caption(question: schema.CaptionQuestion, session: Visitor) -> schema.PredictAnswer:
+        """The captions of a picture or a recording, with where the model looked for each word."""
+        del session
+        run = services.task_run(question.run)
+        _check_options(run, question.options)
+        try:
+            content = b64decode(question.data, validate=True)
+        except ValueError:
+            raise OptionError("data must be base64", "encode the file's bytes") from None
+
+        def job() -> schema.PredictAnswer:
+            found = predict_medium(run, content, question.options)
+            return schema.PredictAnswer(version=str(run.version), prediction=found)
+
+        return await workers.slow(job)
+
+    return router
+
+
+def _check_options(run: TaskRun, options: dict[str, Any]) -> None:
+    if excess := sorted(options.keys() - run.task.predict_options):
+        raise OptionError(f"{excess[0]} is not for {run.task.name}", "leave it out")
+
+
+async def _lines(
+    services: Services,
+    session: Session,
+    run: LanguageRun,
+    pieces: Iterator[str],
+    seed: int,
+    prompt: str,
+) -> AsyncIterator[str]:
+    """Yield a visitor's text as JSON lines, a few tokens each time it is their turn."""
+
+    def next_slice() -> tuple[str, bool]:
+        end = perf_counter() + services.workers.slice_seconds(services.sessions.num_generating)
+        text: list[str] = []
+        with packing_once(run.packed):
+            for piece in islice(pieces, _TOKENS_OF_A_SLICE):
+                text.append(piece)
+                if perf_counter() > end:
+                    break
+        return "".join(text), bool(text)
+
+    session.generating += 1
+    services.sessions.num_generating += 1
+    try:
+        if prompt:
+            yield _line({"prompt": prompt})
+        while True:
+            text, more = await services.workers.write(next_slice)
+            if not more:
+                break
+            services.sessions.get(session.id)  # whoever is written for is there
+            yield _line({"text": text})
+        yield _line({"done": True, "seed": seed})
+    finally:
+        session.generating -= 1
+        services.sessions.num_generating -= 1
+
+
+def _line(content: dict[str, Any]) -> str:
+    return json.dumps(content, ensure_ascii=False) + "\n"
+
+
+def _read_answer(
+    run: LanguageRun, reading: Reading, question: schema.ReadQuestion
+) -> schema.ReadAnswer:
+    length = len(reading.tokens)
+    position = length - 1 if question.position is None else question.position
+    if position >= length and length:
+        raise OptionError(f"position must be below {length}, got {position}")
+
+    def candidates(ids: list[int], probabilities: list[float]) -> list[schema.Candidate]:
+        return [
+            schema.Candidate(text=run.vocabulary.symbols(id), probability=round(probability, 7))
+            for id, probability in zip(ids, probabilities, strict=True)
+        ]
+
+    values = None
+    if question.signal is not None and length:
+        chosen = question.signal
+        values = _floats(signal(reading, chosen.layer, chosen.name, chosen.unit))
+    return schema.ReadAnswer(
+        version=str(run.version),
+        pieces=[*reading.pieces],
+        surprise=[None if math.isnan(b) else round(b, 4) for b in reading.surprise.tolist()],
+        expected=candidates(reading.likeliest[:, 0].tolist(), reading.probabilities[:, 0].tolist())
+        if question.expected
+        else None,
+        position=position if length else None,
+        candidates=candidates(
+            reading.likeliest[position].tolist(), reading.probabilities[position].tolist()
+        )
+        if length
+        else [],
+        values=values,
+    )
+
+
+def _map_answer(
+    run: LanguageRun, reading: Reading, question: schema.MapQuestion
+) -> schema.MapAnswer:
+    start, stop = question.start, min(question.stop, len(reading.tokens))
+    if not start < stop <= start + _STEPS_OF_A_MAP:
+        message = f"a map has 1 to {_STEPS_OF_A_MAP} tokens of the text's {len(reading.tokens)}"
+        raise OptionError(f"{message}, got {start} to {question.stop}")
+    values = named(reading, question.layer, question.name)[start:stop]
+    lowest, highest = values.min().item(), values.max().item()
+    if not math.isfinite(lowest + highest):
+        raise OptionError("the values are not all finite numbers", "the run has diverged")
+    scaled = (values - lowest) * (255 / max(highest - lowest, 1e-12))
+    data = scaled.round().clamp(0, 255).to(torch.uint8).contiguous().numpy().tobytes()
+    return schema.MapAnswer(
+        version=str(run.version),
+        start=start,
+        steps=stop - start,
+        units=values.shape[1],
+        lowest=lowest,
+        highest=highest,
+        data=b64encode(data).decode(),
+    )
+
+
+def _rank_answer(
+    run: LanguageRun, reading: Reading, question: schema.RankQuestion
+) -> schema.RankAnswer:
+    patterns = {}
+    if len(reading.tokens):
+        values = named(reading, question.layer, question.name)
+        for pattern, mask in pattern_masks(question.text).items():
+            ranking = rank_units(values, mask)
+            best = zip(ranking.units.tolist()[:5], ranking.area.tolist()[:5], strict=True)
+            patterns[pattern] = [
+                schema.RankedUnit(unit=unit, area=round(area, 4)) for unit, area in best
+            ]
+    return schema.RankAnswer(version=str(run.version), patterns=patterns)
+
+
+def _floats(values: Tensor) -> list[float]:
+    """Return numbers as JSON has them: seven digits after the point, as many as float32 carries.
+
+    Raises:
+        OptionError: They are not all finite.
+    """
+    found: list[float] = [round(value, 7) for value in values.tolist()]
+    if not all(map(math.isfinite, found)):
+        raise OptionError("the values are not all finite numbers", "the run has diverged")
+    return found

@@ -1,0 +1,185 @@
+"""The server put together: the page's files, the API, the guard, and how errors are told."""
+
+import ipaddress
+import logging
+import secrets
+import socket
+from collections.abc import AsyncIterator, Callable, Sequence
+from contextlib import asynccontextmanager
+from pathlib import Path
+
+import uvicorn
+from fastapi import FastAPI, Request, Response
+from fastapi.exceptions import RequestValidationError
+from starlette.exceptions import HTTPException
+
+from unrolled.errors import OptionError, UnrolledError, VocabularyError
+from unrolled.serving.api import ApiError, Services, make_router
+from unrolled.serving.assets import load_assets
+from unrolled.serving.guard import Access, Guard, refusal
+from unrolled.serving.limits import Limits
+from unrolled.serving.runs import Runs
+from unrolled.serving.sessions import Sessions, TooManySessionsError
+from unrolled.serving.workers import BusyError, Workers
+
+__all__ = ["create_app", "is_loopback", "serve"]
+
+_log = logging.getLogger("unrolled.serving")
+
+
+def create_app(runs: Runs, access: Access, limits: Limits | None = None) -> FastAPI:
+    """Return the server, an ASGI application.
+
+    Args:
+        runs: What it shows.
+        access: Who may ask.
+        limits: How much.
+    """
+    limits = limits or Limits()
+    workers = Workers(limits.slow_jobs)
+    services = Services(runs, Sessions(limits), workers, limits)
+
+    @asynccontextmanager
+    async def lifespan(_: FastAPI) -> AsyncIterator[None]:
+        yield
+        workers.close()
+
+    app = FastAPI(
+        title="unrolled",
+        summary="Write with recurrent networks and look inside them.",
+        openapi_url="/api/openapi.json",
+        docs_url=None,  # those pages load their scripts from another host
+        redoc_url=None,
+        lifespan=lifespan,
+    )
+    app.state.services = services
+    app.include_router(make_router(services))
+    _add_page(app)
+    _add_errors(app)
+    app.add_middleware(Guard, access=access, limits=limits)
+    return app
+
+
+def _add_page(app: FastAPI) -> None:
+    assets = load_assets()
+
+    def answer(name: str, request: Request) -> Response:
+        asset = assets.get(name)
+        if asset is None:
+            raise HTTPException(404)
+        headers = {"ETag": asset.etag, "Cache-Control": "no-cache"}
+        if request.headers.get("if-none-match") == asset.etag:
+            return Response(status_code=304, headers=headers)
+        return Response(asset.content, headers=headers, media_type=asset.media_type)
+
+    @app.get("/", include_in_schema=False)
+    async def page(request: Request) -> Response:
+        return answer("index.html", request)
+
+    @app.get("/static/{name:path}", include_in_schema=False)
+    async def static(name: str, request: Request) -> Response:
+        return answer(name, request)
+
+
+def _add_errors(app: FastAPI) -> None:
+    """Tell every error in the API's one form; of our own mistakes no more than that."""
+
+    @app.exception_handler(ApiError)
+    async def _(_: Request, error: ApiError) -> Response:
+        return refusal(error.status, error.code, error.message, error.hint)
+
+    @app.exception_handler(VocabularyError)
+    async def _(_: Request, error: VocabularyError) -> Response:
+        return refusal(422, "vocabulary", error.message, error.hint)
+
+    @app.exception_handler(UnrolledError)
+    async def _(_: Request, error: UnrolledError) -> Response:
+        return refusal(422, "option", error.message, error.hint)
+
+    @app.exception_handler(RequestValidationError)
+    async def _(_: Request, error: RequestValidationError) -> Response:
+        first = error.errors()[0]
+        where = ".".join(str(part) for part in first["loc"])
+        return refusal(422, "request", f"{where}: {first['msg']}", "see /api/openapi.json")
+
+    @app.exception_handler(TooManySessionsError)
+    async def _(_: Request, _error: TooManySessionsError) -> Response:
+        wait = {"Retry-After": "30"}
+        return refusal(503, "sessions", "too many visitors now", "try again in a minute", wait)
+
+    @app.exception_handler(BusyError)
+    async def _(_: Request, _error: BusyError) -> Response:
+        wait = {"Retry-After": "5"}
+        return refusal(503, "busy", "too much is being computed now", "try again", wait)
+
+    @app.exception_handler(HTTPException)
+    async def _(_: Request, error: HTTPException) -> Response:
+        headers = dict(error.headers or {})
+        return refusal(error.status_code, "http", error.detail, "see /api/openapi.json", headers)
+
+    @app.exception_handler(Exception)
+    async def _(_: Request, _error: Exception) -> Response:
+        return refusal(500, "internal", "a mistake in the server, which has noted it")
+
+
+def is_loopback(host: str) -> bool:
+    """Return whether `host` can be reached from this machine alone."""
+    if host == "localhost":
+        return True
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return False
+
+
+def serve(
+    paths: Sequence[Path],
+    *,
+    host: str,
+    port: int,
+    token: str | None,
+    say: Callable[[str], None],
+) -> None:
+    """Serve runs until a signal ends it.
+
+    Args:
+        paths: The runs' folders.
+        host: Where to listen. Anywhere but on loopback visitors need a token.
+        port: 0 takes a free one.
+        token: Which visitors must know; beyond loopback None takes a random one.
+        say: Is told the address.
+
+    Raises:
+        OptionError: The address cannot be had, or the token is too short to be one.
+        RunError: A folder is no run.
+    """
+    if token is not None and len(token) < 8:
+        raise OptionError(
+            "--token must have at least 8 characters", "leave it out for a random one"
+        )
+    loopback = is_loopback(host)
+    if not loopback and token is None:
+        token = secrets.token_urlsafe(18)
+    app = create_app(Runs(paths), Access(token, loopback))
+    config = uvicorn.Config(
+        app,
+        log_level="warning",
+        server_header=False,
+        access_log=False,
+        timeout_graceful_shutdown=3,
+        limit_concurrency=1000,
+    )
+    with _listen(host, port) as listening:
+        name = f"[{host}]" if ":" in host else host
+        address = f"http://{name}:{listening.getsockname()[1]}/"
+        say(address if token is None else f"{address}?token={token}")
+        uvicorn.Server(config).run(sockets=[listening])
+
+
+def _listen(host: str, port: int) -> socket.socket:
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    try:
+        return socket.create_server((host, port), family=family, backlog=1024)
+    except OSError as error:
+        hint = "choose another --port, or 0 for a free one; --host is an address of this machine"
+        raise OptionError(f"{host}:{port} cannot be listened on: {error.strerror}", hint) from None

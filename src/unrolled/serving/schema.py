@@ -1,0 +1,225 @@
+"""What goes in and out of the API. OpenAPI describes it from here."""
+
+from typing import Annotated, Any
+
+from pydantic import BaseModel, ConfigDict, Field
+
+__all__ = [
+    "Candidate",
+    "CaptionQuestion",
+    "Failure",
+    "GenerateQuestion",
+    "GradientAnswer",
+    "GradientQuestion",
+    "MapAnswer",
+    "MapQuestion",
+    "PredictAnswer",
+    "PredictQuestion",
+    "RankAnswer",
+    "RankQuestion",
+    "RankedUnit",
+    "ReadAnswer",
+    "ReadQuestion",
+    "RunsAnswer",
+    "SessionAnswer",
+    "Signal",
+    "TextQuestion",
+    "UnitAnswer",
+    "UnitQuestion",
+]
+
+
+class _Question(BaseModel):
+    model_config = ConfigDict(extra="forbid", allow_inf_nan=False)
+
+
+class TextQuestion(_Question):
+    """A text, and who is to read it."""
+
+    run: Annotated[str, Field(max_length=256, description="The name of a run.")]
+    text: Annotated[str, Field(description="At most `limits.text_characters` long.")]
+
+
+class Signal(_Question):
+    """A gate or a state to colour the text by."""
+
+    layer: Annotated[int, Field(ge=0, description="From 0.")] = 0
+    name: Annotated[str, Field(max_length=64, description="As in the cell's equations: f, c, h.")]
+    unit: Annotated[int | None, Field(ge=0, description="None: the mean of all units.")] = None
+
+
+class ReadQuestion(TextQuestion):
+    """Read a text."""
+
+    signal: Signal | None = None
+    position: Annotated[
+        int | None, Field(ge=0, description="Candidates after this token; the last if None.")
+    ] = None
+    expected: Annotated[bool, Field(description="Also the likeliest after every token.")] = False
+
+
+class UnitQuestion(TextQuestion):
+    """All numbers of one unit over a text."""
+
+    layer: Annotated[int, Field(ge=0)] = 0
+    unit: Annotated[int, Field(ge=0)] = 0
+
+
+class MapQuestion(TextQuestion):
+    """A heat map of all units over a part of a text."""
+
+    layer: Annotated[int, Field(ge=0)] = 0
+    name: Annotated[str, Field(max_length=64)]
+    start: Annotated[int, Field(ge=0, description="The first token.")] = 0
+    stop: Annotated[int, Field(ge=1, description="After the last; at most 400 further.")]
+
+
+class RankQuestion(TextQuestion):
+    """Which units follow patterns in the text."""
+
+    layer: Annotated[int, Field(ge=0)] = 0
+    name: Annotated[str, Field(max_length=64)]
+
+
+class GradientQuestion(TextQuestion):
+    """How far the loss reaches back."""
+
+    position: Annotated[
+        int | None, Field(ge=0, description="From this token; None: the mean over the text.")
+    ] = None
+
+
+class GenerateQuestion(TextQuestion):
+    """Go on from a text."""
+
+    length: Annotated[int, Field(ge=1, description="Tokens; see `limits.generate_tokens`.")] = 200
+    temperature: Annotated[float, Field(ge=0, le=10, description="0 takes the likeliest.")] = 1.0
+    top_k: Annotated[int | None, Field(ge=1)] = None
+    top_p: Annotated[float | None, Field(gt=0, le=1)] = None
+    seed: Annotated[int | None, Field(ge=0, lt=2**53, description="None: from the system.")] = None
+
+
+class PredictQuestion(_Question):
+    """One input for a classifier, tagger or translator."""
+
+    run: Annotated[str, Field(max_length=256)]
+    text: Annotated[str, Field(description="One input, as a line of `unrolled predict`.")]
+    options: Annotated[
+        dict[str, bool | int | float],
+        Field(description="Those of the run's `predict_options`.", default_factory=dict),
+    ]
+
+
+class CaptionQuestion(_Question):
+    """A picture or a recording for a captioner."""
+
+    run: Annotated[str, Field(max_length=256)]
+    data: Annotated[str, Field(description="The file in base64; see `limits.media_bytes`.")]
+    options: Annotated[
+        dict[str, bool | int | float],
+        Field(description="Those of the run's `predict_options`.", default_factory=dict),
+    ]
+
+
+class Candidate(BaseModel):
+    """What may come next."""
+
+    text: str
+    probability: float
+
+
+class ReadAnswer(BaseModel):
+    """A text as it was read; lists have an entry for each token."""
+
+    version: str
+    pieces: Annotated[list[str], Field(description="Joined, they are the text.")]
+    surprise: Annotated[list[float | None], Field(description="Bits; none of the first.")]
+    expected: Annotated[
+        list[Candidate] | None, Field(description="The likeliest after each token, if asked for.")
+    ]
+    position: int | None
+    candidates: Annotated[list[Candidate], Field(description="After the token at `position`.")]
+    values: Annotated[list[float] | None, Field(description="Of the signal asked for.")] = None
+
+
+class UnitAnswer(BaseModel):
+    """Every number of one unit; lists have an entry for each token."""
+
+    version: str
+    x: Annotated[dict[str, list[float]], Field(description="W_x x_t + b_x of each gate.")]
+    u: Annotated[dict[str, list[float]], Field(description="W_h h_{t-1} + b_h of each gate.")]
+    values: Annotated[dict[str, list[float]], Field(description="Gates and states, as traced.")]
+    before: Annotated[dict[str, list[float]], Field(description="States before each step.")]
+
+
+class PredictAnswer(BaseModel):
+    """A prediction, as `unrolled predict --json` prints it."""
+
+    version: str
+    prediction: dict[str, Any]
+
+
+class MapAnswer(BaseModel):
+    """A heat map, one byte a value: lowest + byte / 255 * (highest - lowest)."""
+
+    version: str
+    start: int
+    steps: int
+    units: int
+    lowest: float
+    highest: float
+    data: Annotated[str, Field(description="Base64; the units of a step lie side by side.")]
+
+
+class RankedUnit(BaseModel):
+    """A unit that tells the inside of a pattern from the outside."""
+
+    unit: int
+    area: Annotated[float, Field(description="P(higher inside), under this very text.")]
+
+
+class RankAnswer(BaseModel):
+    """The best units for each pattern that occurs in the text."""
+
+    version: str
+    patterns: dict[str, list[RankedUnit]]
+
+
+class GradientAnswer(BaseModel):
+    """How far the gradient of the loss at the end of a text reaches back."""
+
+    version: str
+    lags: list[int]
+    reach: Annotated[
+        dict[str, list[list[float | None]]],
+        Field(description="For each state, for each layer: relative to lag 0, by lag."),
+    ]
+    verdict: Annotated[
+        dict[str, Any] | None, Field(description="In words; none of fewer than three lags.")
+    ]
+    saturation: Annotated[
+        list[dict[str, list[float]]], Field(description="For each layer and gate: low, high.")
+    ]
+    time_constants: Annotated[
+        list[list[float | None]], Field(description="For each layer: steps, of each unit.")
+    ]
+
+
+class SessionAnswer(BaseModel):
+    """A new session."""
+
+    session: Annotated[str, Field(description="To be sent as the header X-Session.")]
+    seconds: Annotated[int, Field(description="Without a request, after which it ends.")]
+
+
+class RunsAnswer(BaseModel):
+    """What there is to look at."""
+
+    runs: list[dict[str, Any]]
+    limits: dict[str, int]
+
+
+class Failure(BaseModel):
+    """Why a request was refused."""
+
+    error: dict[str, str]

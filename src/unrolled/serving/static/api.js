@@ -1,0 +1,85 @@
+// Questions to the server. A session that has ended is begun anew, unseen; too many are spaced out.
+
+let session = null;
+
+/** What the server refused, with its code and its words. */
+export class Refused extends Error {
+  constructor(status, { code, message, hint }) {
+    super(message);
+    this.status = status;
+    this.code = code;
+    this.hint = hint;
+  }
+}
+
+const wait = (seconds) => new Promise((done) => setTimeout(done, seconds * 1000));
+
+async function refusal(answer) {
+  const content = await answer.json().catch(() => null);
+  return new Refused(answer.status, content?.error ?? { code: "http", message: answer.statusText });
+}
+
+async function newSession() {
+  const answer = await fetch("/api/session", { method: "POST" });
+  if (!answer.ok) throw await refusal(answer);
+  return (await answer.json()).session;
+}
+
+async function post(path, question, options, attempt = 0) {
+  session ??= newSession();
+  const using = session;
+  let id;
+  try {
+    id = await using;
+  } catch (error) {
+    if (session === using) session = null;
+    throw error;
+  }
+  const answer = await fetch(path, {
+    method: "POST",
+    headers: { "Content-Type": "application/json", "X-Session": id },
+    body: JSON.stringify(question),
+    ...options,
+  });
+  if (answer.ok) return answer;
+  const refused = await refusal(answer);
+  if (attempt < 3 && refused.code === "session") {
+    if (session === using) session = null;
+    return post(path, question, options, attempt + 1);
+  }
+  if (attempt < 3 && (answer.status === 429 || refused.code === "busy")) {
+    await wait(Number(answer.headers.get("Retry-After") ?? 1));
+    return post(path, question, options, attempt + 1);
+  }
+  throw refused;
+}
+
+export async function runs() {
+  const answer = await fetch("/api/runs");
+  if (!answer.ok) throw await refusal(answer);
+  return answer.json();
+}
+
+const ask = (path) => async (question, options) => (await post(path, question, options)).json();
+
+export const read = ask("/api/read");
+export const unit = ask("/api/unit");
+export const map = ask("/api/map");
+export const rank = ask("/api/rank");
+export const gradient = ask("/api/gradient");
+export const caption = ask("/api/caption");
+export const predict = ask("/api/predict");
+
+/** Yields the lines of a text as it is written: {prompt}, {text}, {done, seed}. */
+export async function* generate(question, signal) {
+  const answer = await post("/api/generate", question, { signal });
+  const reader = answer.body.pipeThrough(new TextDecoderStream()).getReader();
+  let rest = "";
+  for (;;) {
+    const { value, done } = await reader.read();
+    if (done) return;
+    const lines = (rest + value).split("\n");
+    rest = lines.pop();
+    for (const line of lines) yield JSON.parse(line);
+  }
+}

@@ -1,0 +1,252 @@
+import base64
+import json
+import shutil
+from itertools import islice
+from pathlib import Path
+
+import pytest
+import torch
+
+from unrolled import trace
+from unrolled.generation import generate
+from unrolled.inspection import gradient_reach
+from unrolled.serving.runs import Runs
+from unrolled.training import load_language_model
+from unrolled.training.checkpoint import save_weights
+
+TEXT = "Before we proceed any further, hear me speak."
+
+
+def ask(client, path, status=200, **question):
+    answer = client.post(f"/api/{path}", json=question)
+    assert answer.status_code == status, answer.text
+    return answer.json()
+
+
+def written(client, **question):
+    answer = client.post("/api/generate", json=question)
+    assert answer.status_code == 200, answer.text
+    return [json.loads(line) for line in answer.text.splitlines()]
+
+
+def test_the_runs_are_described(client):
+    runs = client.get("/api/runs").json()
+    assert [run["name"] for run in runs["runs"]] == ["lstm", "gru", "janet", "rnn", "tcn", "deep"]
+    lstm = runs["runs"][0]
+    assert (lstm["gates"], lstm["states"]) == (["i", "f", "g", "o"], ["h", "c"])
+    assert "B" in lstm["characters"]
+    assert runs["limits"]["text_characters"] == 4000
+
+
+def test_a_signal_is_what_trace_says(client, small_runs):
+    model, vocabulary, _ = load_language_model(small_runs["lstm"])
+    (record,) = trace(model, vocabulary.encode(TEXT)[None])
+    question = {"run": "lstm", "text": TEXT, "signal": {"name": "f", "unit": 3}}
+    got = ask(client, "read", **question)
+    assert "".join(got["pieces"]) == TEXT
+    assert got["values"] == pytest.approx(record.values["f"][:, 0, 3].tolist(), abs=1e-7)
+    question["signal"]["unit"] = None
+    got = ask(client, "read", **question)
+    assert got["values"] == pytest.approx(record.values["f"][:, 0].mean(1).tolist(), abs=1e-7)
+
+
+def test_candidates_are_the_softmax_of_the_scores(client, small_runs):
+    model, vocabulary, _ = load_language_model(small_runs["gru"])
+    got = ask(client, "read", run="gru", text=TEXT, position=4, expected=True)
+    with torch.no_grad():
+        p = model(vocabulary.encode(TEXT)[None])[0][0, 4].softmax(-1)
+    found = {candidate["text"]: candidate["probability"] for candidate in got["candidates"]}
+    assert len(found) == 12
+    for text, probability in found.items():
+        expected = p[vocabulary.encode(text)[0]].item()
+        assert probability == pytest.approx(expected, abs=1e-6)
+    assert got["expected"][4] == got["candidates"][0]
+
+
+def test_nothing_is_read_of_an_empty_text(client):
+    got = ask(client, "read", run="gru", text="")
+    assert (got["pieces"], got["candidates"], got["position"]) == ([], [], None)
+
+
+@pytest.mark.parametrize("name", ["lstm", "gru", "janet", "rnn"])
+def test_the_numbers_of_a_unit_are_those_of_trace(client, small_runs, name):
+    model, vocabulary, _ = load_language_model(small_runs[name])
+    (record,) = trace(model, vocabulary.encode(TEXT)[None])
+    got = ask(client, "unit", run=name, text=TEXT, unit=5)
+    assert got["values"].keys() == record.values.keys()
+    for gate, values in record.values.items():
+        assert got["values"][gate] == pytest.approx(values[:, 0, 5].tolist(), abs=1e-7)
+
+
+def test_a_map_holds_all_units_to_a_step_of_its_scale(client, small_runs):
+    model, vocabulary, _ = load_language_model(small_runs["lstm"])
+    (record,) = trace(model, vocabulary.encode(TEXT)[None])
+    got = ask(client, "map", run="lstm", text=TEXT, name="c", start=10, stop=20)
+    data = torch.frombuffer(bytearray(base64.b64decode(got["data"])), dtype=torch.uint8)
+    width = got["highest"] - got["lowest"]
+    values = got["lowest"] + data.double().reshape(10, 24) * width / 255
+    torch.testing.assert_close(
+        values, record.values["c"][10:20, 0].double(), rtol=0, atol=width / 255
+    )
+
+
+def test_text_is_written_as_generate_writes_it(client, small_runs):
+    model, vocabulary, _ = load_language_model(small_runs["janet"])
+    lines = written(client, run="janet", text="All:", length=50, temperature=0.7, seed=3)
+    alone = generate(model, vocabulary, "All:", length=50, temperature=0.7, seed=3)
+    assert "".join(line.get("text", "") for line in lines) == "".join(alone)
+    assert lines[-1] == {"done": True, "seed": 3}
+    assert len(lines) > 2
+
+
+def test_an_empty_text_begins_with_a_new_line_and_says_so(client):
+    lines = written(client, run="lstm", text="", length=5, seed=1)
+    assert lines[0] == {"prompt": "\n"}
+
+
+def test_a_seed_is_told_and_gives_the_text_again(client):
+    first = written(client, run="lstm", text="A", length=20)
+    again = written(client, run="lstm", text="A", length=20, seed=first[-1]["seed"])
+    text = ["".join(line.get("text", "") for line in lines) for lines in (first, again)]
+    assert text[0] == text[1]
+
+
+def test_two_visitors_do_not_see_each_others_text(serve, small_runs):
+    client = serve(requests_per_second=10_000, burst=10_000)
+    other = client.post("/api/session").json()["session"]
+    for text in islice((TEXT[:n] for n in range(1, 40)), 39):
+        mine = ask(client, "read", run="lstm", text=text)
+        theirs = client.post(
+            "/api/read", json={"run": "lstm", "text": text[::-1]}, headers={"X-Session": other}
+        ).json()
+        assert "".join(mine["pieces"]) == text
+        assert "".join(theirs["pieces"]) == text[::-1]
+
+
+def test_reach_is_that_of_the_forecast_at_a_place(client, small_runs):
+    model, vocabulary, _ = load_language_model(small_runs["lstm"])
+    tokens = vocabulary.encode(TEXT)
+    got = ask(client, "gradient", run="lstm", text=TEXT, position=20)
+    reach = gradient_reach(model, tokens[None, :21], targets=tokens[21:22], max_lag=20)
+    assert got["lags"] == list(range(21))
+    expected = reach.relative()["c"][0].tolist()
+    assert got["reach"]["c"][0] == pytest.approx(expected, rel=1e-4)
+    assert got["verdict"]["kind"] in ("vanishing", "healthy", "exploding")
+    assert set(got["saturation"][0]) == {"i", "f", "g", "o"}
+    assert len(got["time_constants"][0]) == 24
+
+
+@pytest.mark.parametrize("name", ["lstm", "gru", "janet", "rnn", "tcn", "deep"])
+def test_every_cell_has_a_reach(client, name):
+    got = ask(client, "gradient", run=name, text=TEXT)
+    assert got["lags"][-1] == len(TEXT) - 2
+    for layers in got["reach"].values():
+        assert len(layers) == (2 if name in ("tcn", "deep") else 1)
+
+
+def test_a_text_too_short_for_a_gradient_is_said_to_be(client):
+    assert "at least 4" in ask(client, "gradient", 422, run="gru", text="All")["error"]["message"]
+    assert ask(client, "gradient", run="gru", text="All", position=1)["verdict"] is None
+    error = ask(client, "gradient", 422, run="gru", text="All", position=0)["error"]
+    assert "nothing before it" in error["message"]
+
+
+def test_what_a_tcn_cannot_show_is_said(client):
+    error = ask(client, "unit", 422, run="tcn", text=TEXT)["error"]
+    assert "no cell to step through" in error["message"]
+
+
+BAD = [
+    ("read", {"run": "nobody", "text": "A"}, 404, "run"),
+    ("read", {"run": "lstm"}, 422, "request"),
+    ("read", {"run": "lstm", "text": 3}, 422, "request"),
+    ("read", {"run": "lstm", "text": "A", "nonsense": 1}, 422, "request"),
+    ("read", {"run": "lstm", "text": "A" * 4001}, 422, "text_length"),
+    ("read", {"run": "lstm", "text": "日本"}, 422, "vocabulary"),
+    ("read", {"run": "lstm", "text": "\ud800"}, 422, "vocabulary"),
+    ("read", {"run": "lstm", "text": "A", "position": 1}, 422, "option"),
+    ("read", {"run": "lstm", "text": "A", "signal": {"name": "zz"}}, 422, "option"),
+    ("read", {"run": "lstm", "text": "A", "signal": {"name": "f", "unit": 24}}, 422, "option"),
+    ("read", {"run": "lstm", "text": "A", "signal": {"name": "f", "layer": 1}}, 422, "option"),
+    ("unit", {"run": "lstm", "text": "A", "unit": -1}, 422, "request"),
+    ("unit", {"run": "lstm", "text": "A", "unit": 99}, 422, "option"),
+    ("unit", {"run": "lstm", "text": "A", "layer": 7}, 422, "option"),
+    ("map", {"run": "lstm", "text": "A", "name": "f", "start": 1, "stop": 1}, 422, "option"),
+    ("map", {"run": "lstm", "text": "A" * 900, "name": "f", "stop": 900}, 422, "option"),
+    ("generate", {"run": "lstm", "text": "A", "length": 4001}, 422, "length"),
+    ("generate", {"run": "lstm", "text": "A", "length": 0}, 422, "request"),
+    ("generate", {"run": "lstm", "text": "A", "temperature": -1}, 422, "request"),
+    ("generate", {"run": "lstm", "text": "é"}, 422, "vocabulary"),
+    ("gradient", {"run": "lstm", "text": "Aaaaaa", "position": 9}, 422, "option"),
+    ("predict", {"run": "lstm", "text": "A"}, 409, "task"),
+]
+
+
+@pytest.mark.parametrize(("path", "question", "status", "code"), BAD)
+def test_bad_questions_are_refused_in_words(client, path, question, status, code):
+    body = json.dumps(question)
+    answer = client.post(f"/api/{path}", content=body, headers={"Content-Type": "application/json"})
+    assert answer.status_code == status, answer.text
+    error = answer.json()["error"]
+    assert error["code"] == code
+    assert error["message"]
+    assert "Traceback" not in answer.text
+    assert ask(client, "read", run="lstm", text="A")["pieces"] == ["A"]
+
+
+@pytest.mark.parametrize("body", [b"", b"{", b"[]", b"null", b'{"run": NaN}', b"\xff\xfe"])
+def test_what_is_no_question_is_refused(client, body):
+    for path in ("read", "generate", "gradient", "unit", "map", "predict"):
+        answer = client.post(
+            f"/api/{path}", content=body, headers={"Content-Type": "application/json"}
+        )
+        assert answer.status_code in (400, 422)
+        assert answer.json()["error"]["code"] in ("request", "http")
+
+
+def test_an_unknown_session_is_told_apart(client):
+    client.headers["X-Session"] = "somebody"
+    assert ask(client, "read", 404, run="lstm", text="A")["error"]["code"] == "session"
+    del client.headers["X-Session"]
+    assert ask(client, "read", 422, run="lstm", text="A")["error"]["code"] == "request"
+
+
+def test_a_run_that_is_trained_further_is_shown_as_it_is_now(serve, small_runs, tmp_path):
+    path = tmp_path / "lstm"
+    shutil.copytree(small_runs["lstm"], path)
+    runs = Runs([path])
+    runs._looked["lstm"] = -10.0
+    client = serve(served=runs)
+    before = ask(client, "read", run="lstm", text=TEXT)
+    model, _, _ = load_language_model(path)
+    with torch.no_grad():
+        model.scores.bias += torch.arange(len(model.scores.bias))
+    save_weights(path / "weights.safetensors", model)
+    runs._looked["lstm"] = -10.0
+    after = ask(client, "read", run="lstm", text=TEXT)
+    assert before["version"] != after["version"]
+    assert before["surprise"] != after["surprise"]
+
+
+@pytest.mark.filterwarnings("ignore")
+def test_a_run_that_is_being_written_is_shown_as_it_was(serve, small_runs, tmp_path):
+    path = tmp_path / "lstm"
+    shutil.copytree(small_runs["lstm"], path)
+    runs = Runs([path])
+    client = serve(served=runs)
+    before = ask(client, "read", run="lstm", text=TEXT)
+    for damage in (
+        lambda file: file.write_bytes(b"half of it"),
+        Path.unlink,
+    ):
+        damage(path / "weights.safetensors")
+        runs._looked["lstm"] = -10.0
+        assert ask(client, "read", run="lstm", text=TEXT) == before
+
+
+def test_what_is_open_to_programs_is_described(client):
+    paths = client.get("/api/openapi.json").json()["paths"]
+    assert {"/api/runs", "/api/read", "/api/generate", "/api/gradient"} <= paths.keys()
+    for path in paths.values():
+        for method in path.values():
+            assert method.get("description") or method.get("summary")
