@@ -77,6 +77,25 @@ def test_an_exploding_rnn_is_told_from_where():
     assert "clip" in found.advice
 
 
+def test_gradients_beyond_the_range_of_numbers_explode():
+    layer = linear_layer(30.0).float()
+    reach = gradient_reach(layer, torch.randn(60, 2, 3))
+    assert not reach.by_state["h"].isfinite().all()
+    found = verdict(reach)
+    assert found.kind == "exploding"
+    assert "10 times as long 1 step back" in found.sentence
+
+
+def test_units_that_never_fire_have_no_gradient():
+    layer = unrolled.RNN(3, 8, nonlinearity="relu")
+    with torch.no_grad():
+        layer.bias_ih_l0.fill_(-1e3)
+    found = verdict(gradient_reach(layer, torch.randn(20, 2, 3)))
+    assert found.sentence.startswith("gradients vanish: at once")
+    # at lag 0 the output is the state itself, before it nothing passes
+    assert (found.kind, found.horizon_steps, found.half_life_steps) == ("vanishing", 0, None)
+
+
 def test_gradients_that_neither_grow_nor_shrink_are_healthy():
     found = verdict(gradient_reach(linear_layer(1.0), torch.randn(60, 2, 3, dtype=torch.float64)))
     assert (found.kind, found.advice, found.horizon_steps) == ("healthy", "", 59)
@@ -96,7 +115,7 @@ def test_a_tcns_gradient_ends_at_its_receptive_field(num_layers, kernel_size):
     assert [1 + int(level.nonzero().max()) for level in norms] == above
     found = verdict(reach, wanted=field + 10)
     assert found.kind == "edge"
-    assert f"{field} steps are seen" in found.sentence
+    assert f"nothing is seen but {field} steps" in found.sentence
     assert (found.state, found.layer) == ("x", 0)
 
 

@@ -8,6 +8,7 @@ import gzip
 import html
 import json
 from collections.abc import Sequence
+from functools import cache
 from importlib.resources import files
 from typing import Any
 
@@ -100,7 +101,6 @@ class Page:
         folder = files("unrolled.inspection")
         css = (folder / "report.css").read_text(encoding="utf-8")
         script = (folder / "report.js").read_text(encoding="utf-8")
-        packed = base64.b64encode(gzip.compress(plotly_script().encode(), mtime=0)).decode()
         links = "".join(f'<a href="#{name}">{_e(link)}</a>' for name, link in self._sections)
         body = "\n".join(self._parts).replace("<!-- sections -->", f"<nav>{links}</nav>", 1)
         return (
@@ -108,9 +108,14 @@ class Page:
             '<meta name="viewport" content="width=device-width, initial-scale=1">\n'
             f'<link rel="icon" href="data:,">\n<title>{_e(self._title)}</title>\n'
             f"<style>\n{css}</style>\n</head>\n<body>\n<main>\n{body}\n</main>\n"
-            f'<script id="plotly" type="text/plain">{packed}</script>\n'
+            f'<script id="plotly" type="text/plain">{_packed_plotly()}</script>\n'
             f"<script>\n{script}</script>\n</body>\n</html>\n"
         )
+
+
+@cache
+def _packed_plotly() -> str:
+    return base64.b64encode(gzip.compress(plotly_script().encode(), mtime=0)).decode()
 
 
 def _e(text: str) -> str:

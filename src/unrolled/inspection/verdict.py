@@ -35,7 +35,8 @@ class Verdict:
         state: The name of what carries the gradient farthest: "h", "c" or "x".
         layer: That layer's number, from 0.
         rate: The slope of ln |dL_T / ds_{T-k}| in k, per step, from lag 1 on.
-        half_life_steps: Steps in which the gradient halves; None if it does not shrink.
+        half_life_steps: Steps in which the gradient halves; None if it does not shrink, or is lost
+            in a single step.
         horizon_steps: The longest lag at which a hundredth of the gradient at lag 0 is left.
         measured_steps: The longest lag that was measured.
     """
@@ -78,13 +79,15 @@ def verdict(reach: Reach, *, wanted: int | None = None, unit: str = "step") -> V
         raise OptionError(f"verdict: wanted must lie in 1..{measured}, got {wanted}")
     name, layer, curve = _farthest(reach)
     rate = _rate(curve)
-    half_life = math.log(0.5) / rate if rate < 0 else None
+    half_life = math.log(0.5) / rate if -math.inf < rate < 0 else None
     horizon = _last_at_least(curve, _FELT)
-    kind, sentence, advice = _judge(reach.keep_gate, curve, wanted, half_life, horizon, unit)
+    gate = reach.keep_gate
+    kind, sentence, advice = _judge(name, gate, curve, wanted, half_life, horizon, unit)
     return Verdict(kind, sentence, advice, name, layer, rate, half_life, horizon, measured)
 
 
 def _judge(
+    state: str,
     keep_gate: str | None,
     curve: Tensor,
     wanted: int,
@@ -98,32 +101,33 @@ def _judge(
         pace = "" if half_life is not None else f", doubled every {_doubling(curve):.1f} {unit}s"
         return (
             "exploding",
-            f"gradients explode: {_GROWN:g} times as long {grown} {unit}s back{pace}",
+            f"gradients explode: {_GROWN:g} times as long {_counted(grown, unit)} back{pace}",
             "clip the gradient's norm, lower the learning rate, or start with smaller recurrent "
             "weights",
         )
-    if (edge := _edge(curve)) is not None:
-        sentence = f"the memory ends at a hard edge: {edge} {unit}s are seen, nothing before them"
+    if state == "x" and (edge := _edge(curve)) is not None:
+        sentence = f"the memory ends at a hard edge: nothing is seen but {_counted(edge, unit)}"
         if edge > wanted:
             return "healthy", sentence, ""
         return "edge", sentence, "add layers or widen the kernel to see farther"
     if horizon >= wanted:
-        sentence = f"gradients are healthy: still felt {horizon} {unit}s back"
+        sentence = f"gradients are healthy: still felt {_counted(horizon, unit)} back"
         return (
             "healthy",
             sentence + (", all that was measured" if horizon == len(curve) - 1 else ""),
             "",
         )
-    pace = "" if half_life is None else f"halved every {half_life:.1f} {unit}s"
+    pace = "at once" if half_life is None else f"halved every {half_life:.1f} {unit}s"
     advice = "use a gated cell: an LSTM, a GRU or JANET"
     if keep_gate is not None:
         advice = f"to remember longer, start with gate {keep_gate} more open: chrono initialisation"
         advice += f" with max_time={2 * wanted}"
     if 2 * horizon >= wanted:
-        return "fading", f"gradients fade: {pace}, felt {horizon} {unit}s back", advice
+        return "fading", f"gradients fade: {pace}, felt {_counted(horizon, unit)} back", advice
     return (
         "vanishing",
-        f"gradients vanish: {pace}; nothing older than about {horizon} {unit}s can be learned",
+        f"gradients vanish: {pace}; nothing older than about {_counted(horizon, unit)} can be "
+        "learned",
         advice,
     )
 
@@ -171,7 +175,7 @@ def _last_at_least(curve: Tensor, part: float) -> int:
 
 
 def _first_beyond(curve: Tensor, factor: float) -> int | None:
-    beyond = (curve > factor) | curve.isinf()
+    beyond = (curve > factor) | ~curve.isfinite()
     return int(beyond.nonzero()[0]) if bool(beyond.any()) else None
 
 
@@ -180,3 +184,7 @@ def _edge(curve: Tensor) -> int | None:
     seen = int((curve > 0).nonzero().max()) + 1
     underflow = float(curve[seen - 1]) < _ROUNDING
     return None if seen == len(curve) or underflow else seen
+
+
+def _counted(number: int, unit: str) -> str:
+    return f"{number} {unit}{'' if number == 1 else 's'}"
