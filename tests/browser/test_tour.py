@@ -15,8 +15,8 @@ import pytest
 Image = pytest.importorskip("PIL.Image", reason="pictures need pillow")
 
 TEXT = (
-    "MENENIUS:\nEither you must\nConfess yourselves wondrous malicious,\nOr be accused of folly.\n\n"
-    "First Citizen:\nWe have ever your good word."
+    "MENENIUS:\nEither you must\nConfess yourselves wondrous malicious,\n"
+    "Or be accused of folly.\n\nFirst Citizen:\nWe have ever your good word."
 )
 LARGEST = 150_000  # bytes
 PICTURES = {
@@ -24,8 +24,8 @@ PICTURES = {
     "step": {
         "view": "step",
         "run": "lstm",
-        "unit": 20,
-        "position": 116,
+        "unit": 411,
+        "position": 99,
         "keys": "ArrowDown ArrowDown ArrowDown ArrowDown",
     },
     "step-gru": {"view": "step", "run": "gru", "language": "pt", "theme": "dark"},
