@@ -53,7 +53,7 @@ def check_command(arguments: str) -> None:
         assert word in command.commands, f"unrolled {arguments}: no command {word!r}"
         command = command.commands[word]
     parameters = list(command.params)
-    if command.name == "compare":  # it takes what the training of its task takes
+    if command.name == "compare" and words:  # it takes what the training of its task takes
         training = typer.main.get_command(train_app).commands[words[0]]
         parameters += training.params
     known = {"--help"}.union(*(p.opts for p in parameters), *(p.secondary_opts for p in parameters))

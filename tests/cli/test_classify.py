@@ -67,7 +67,7 @@ def test_every_option_is_handed_on(monkeypatch, reviews):
         made = {**rest, "run": run, **vars(options), **vars(training(100)), **model}
         raise _TakenError({name: value for name, value in made.items() if name != "processes"})
 
-    monkeypatch.setattr("unrolled.tasks.runs.prepare", take)
+    monkeypatch.setattr("unrolled.cli.session.train_task", take)
     columns = {"inputs": ["text"], "target": "label", "run": reviews.parent}
     other = {
         "inputs": ["body"],
@@ -93,10 +93,26 @@ def test_every_option_is_handed_on(monkeypatch, reviews):
         if name == "files":
             continue
         default = parameter.default
-        value = other.get(name, 300 if default is None else default * 2 or 1)
+        value = other.get(
+            name, 300 if default is None else default * 2 or 0.5 * (name != "seed") or 1
+        )
         without = columns | extra.get(name, {})
         before, after = (_taken([str(reviews)], **without | new) for new in ({}, {name: value}))
         assert after != before, name
+
+
+def test_the_defaults_are_those_of_the_library():
+    names = {"vocabulary_size": None, "bpe_size": "vocabulary_size"}
+    options, compared = inspect.signature(train_classify).parameters, set()
+    for owner in (ClassifierConfig, ClassifyOptions):
+        for field in fields(owner):
+            name = names.get(field.name, field.name)
+            if name in options and field.default is not MISSING:
+                assert options[name].default == field.default or field.default == (), name
+                compared.add(name)
+    alone = {"files", "run", "parameters", "layers", "epochs", "minutes"}
+    trained = {"batch_size", "learning_rate", "weight_decay", "clip_norm", "patience"}
+    assert set(options) - compared == alone | trained
 
 
 def _taken(files, **options):

@@ -11,7 +11,6 @@ import pytest
 from unrolled.cli import session
 from unrolled.cli.train_tag import train_tag
 from unrolled.models.tagger import TaggerConfig
-from unrolled.tasks import runs
 from unrolled.tasks.tag import TagOptions
 from unrolled.training import Run
 
@@ -78,12 +77,11 @@ def test_a_delay_makes_a_network_of_one_direction(train) -> None:
 def test_every_option_is_handed_on(monkeypatch, unrolled, file) -> None:
     taken: dict[str, Any] = {}
 
-    def prepare(task: Any, data: Any, run: Path, **others: Any) -> None:
+    def train_task(task: Any, data: Any, run: Path, **others: Any) -> None:
         taken.update(others | others.pop("model") | vars(others.pop("training")))
         taken.update({"data": data, "run": run})
 
-    monkeypatch.setattr(runs, "prepare", prepare)
-    monkeypatch.setattr(session, "fit_task", lambda prepared: None)
+    monkeypatch.setattr(session, "train_task", train_task)
     given = {
         "column": "2",
         "held_out_file": "h.conll",

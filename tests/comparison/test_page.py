@@ -127,6 +127,18 @@ def test_every_training_is_a_point(plan, folder):
     assert points == {name: list(values) for name, values in VALUES.items()}
 
 
+def test_a_baseline_far_away_does_not_crowd_the_rest_together(plan, folder):
+    # the trainings are within 0.70 ... 0.93
+    def lines_at(value):
+        comparison = gather(plan, folder)
+        for one in comparison.finished:
+            one.results["baselines"] = {"guess": {"accuracy": value}}
+        return [shape.x0 for shape in final_values(comparison).layout.shapes]
+
+    assert lines_at(0.5) == [0.5]
+    assert lines_at(0.1) == []
+
+
 def test_a_page_that_cannot_be_written_is_an_error(plan, folder):
     with pytest.raises(RunError, match="cannot be written"):
         save_page(gather(plan, folder), folder / "no" / "page.html")

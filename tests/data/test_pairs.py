@@ -56,7 +56,7 @@ def test_empty_sides_and_long_ones_are_counted(write):
     [
         ("Go.\tVa !\nHi. Salut.\n", r"pairs.tsv, line 2: .* columns 1 and 2, got no tab"),
         ("\nGo.\tVa !\nHi.\n", "pairs.tsv, line 3: "),
-        (b"Go.\tVa !\nCaf\xe9\tCaf\xe9\n", "pairs.tsv: not utf-8 text in line 2, at byte 12"),
+        (b"Go.\tVa !\nCaf\xe9\tCaf\xe9\n", r"pairs.tsv: not utf-8 text .*line 2"),
         ("", "pairs.tsv: the file is empty"),
         ("\t\n \t\n", "pairs.tsv: no pair of sentences .*2 pairs have an empty side"),
         (b"Go.\0\tVa !", "NUL at byte 3"),

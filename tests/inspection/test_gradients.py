@@ -97,6 +97,7 @@ def test_a_tcns_gradient_ends_at_its_receptive_field(num_layers, kernel_size):
     found = verdict(reach, wanted=field + 10)
     assert found.kind == "edge"
     assert f"{field} steps are seen" in found.sentence
+    assert (found.state, found.layer) == ("x", 0)
 
 
 def test_networks_without_memory_reach_as_far_as_they_see():

@@ -31,6 +31,7 @@ __all__ = [
     "data_option",
     "model_option",
     "new_run_path",
+    "resolved",
     "training_option",
 ]
 
@@ -81,6 +82,11 @@ Patience = Annotated[
     training_option(help="Evaluations without a new best until the end.", show_default="endless"),
 ]
 Seed = Annotated[int, training_option(help="Of everything random, the split included.")]
+
+
+def resolved(path: Path | None) -> str | None:
+    """Return a path that means the same in any folder: a run may be resumed from another one."""
+    return None if path is None else str(path.resolve())
 
 
 def new_run_path(task: str, cell: str) -> Path:

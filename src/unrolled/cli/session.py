@@ -7,17 +7,22 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import timedelta
+from pathlib import Path
 from types import FrameType
 from typing import Any
 
 import typer
 from rich.console import Console
 
+from unrolled.cli.options import new_run_path
 from unrolled.cli.progress import LiveReporter, PlainReporter, make_console, make_reporter
 from unrolled.cli.tables import confusion_table, results_table
-from unrolled.training import Results, Trainer, TrainingResult
+from unrolled.models.sequence_layers import default_num_layers
+from unrolled.tasks import Task
+from unrolled.tasks.runs import Prepared, prepare
+from unrolled.training import Results, Trainer, TrainingResult, initialize_distributed
 
-__all__ = ["Session", "fit", "fit_language_model", "fit_task"]
+__all__ = ["Session", "fit", "fit_language_model", "fit_task", "train_task"]
 
 _SAMPLE_LENGTH = 300
 _SECONDS_BETWEEN_SIGNALS = 1.0
@@ -73,8 +78,26 @@ def fit_language_model(trainer: Trainer) -> None:
     fit(trainer, session)
 
 
-def fit_task(prepared: Any) -> None:
-    """Train a task's model (a `tasks.runs.Prepared`) to the end or to a signal."""
+def train_task(task: type[Task[Any]], data: Any, run: Path | None, **settings: Any) -> None:
+    """Train a task's model in a new run, to the end or to a signal.
+
+    Args:
+        task: What is learned.
+        data: Its `Options`.
+        run: The folder; None makes one that is named after task, cell and time.
+        settings: Arguments of `tasks.runs.prepare`. In `model`, num_layers=None takes what suits
+            the cell.
+    """
+    model = settings["model"]
+    if model["num_layers"] is None:
+        model["num_layers"] = default_num_layers(model["cell"])
+    with initialize_distributed() as processes:
+        path = run or processes.from_first(lambda: new_run_path(task.name, model["cell"]))
+        fit_task(prepare(task, data, path, processes=processes, **settings))
+
+
+def fit_task(prepared: Prepared) -> None:
+    """Train a task's model to the end or to a signal."""
     splits = prepared.splits
     sizes = {"training": splits.training, "held out": splits.held_out, "test": splits.test}
     parts = [f"{len(part):,} {name}" for name, part in sizes.items() if part]

@@ -23,7 +23,7 @@ from unrolled.cli.options import (
     Seed,
     data_option,
     model_option,
-    new_run_path,
+    resolved,
 )
 
 __all__ = ["train_caption"]
@@ -78,7 +78,7 @@ def train_caption(
         ),
     ] = "text",
     encoding: Annotated[str, data_option(metavar="NAME", help="Of the tables.")] = "utf-8",
-    picture_size: Annotated[int, data_option(help="Pixels of each side of a picture.")] = 64,
+    picture_size: Annotated[int, data_option(help="Pixels of each side of a picture.")] = 32,
     rate: Annotated[int, data_option(help="Samples a second of a recording.")] = 16_000,
     max_seconds: Annotated[float, data_option(help="The longest recording.")] = 60.0,
     augment: Annotated[
@@ -104,12 +104,12 @@ def train_caption(
     dropout: Dropout = 0.2,
     label_smoothing: Annotated[
         float, model_option(help="Part of the probability for other words than the right one.")
-    ] = 0.1,
+    ] = 0.0,
     run: RunPath = None,
     minutes: Minutes = None,
     epochs: Epochs = None,
     batch_size: BatchSize = 64,
-    learning_rate: LearningRate = 2e-3,
+    learning_rate: LearningRate = 3e-3,
     clip_norm: ClipNorm = 1.0,
     patience: Patience = None,
     seed: Seed = 0,
@@ -120,22 +120,21 @@ def train_caption(
     """
     if minutes is None and epochs is None:
         minutes = _DEFAULT_MINUTES
-    from unrolled.cli.session import fit_task
+    from unrolled.cli.session import train_task
     from unrolled.models.sequence_layers import default_num_layers
     from unrolled.tasks.caption import CaptionTask
     from unrolled.tasks.caption_data import CaptionOptions
-    from unrolled.tasks.runs import prepare
-    from unrolled.training import TrainingOptions, initialize_distributed
+    from unrolled.training import TrainingOptions
 
     options = CaptionOptions(
-        path=str(table),
+        path=str(table.resolve()),
         media=media,
         text=text,
-        folder=None if folder is None else str(folder),
+        folder=resolved(folder),
         held_out=held_out,
         test=test,
-        held_out_path=None if held_out_file is None else str(held_out_file),
-        test_path=None if test_file is None else str(test_file),
+        held_out_path=resolved(held_out_file),
+        test_path=resolved(test_file),
         split_by=split_by,
         encoding=encoding,
         picture_size=picture_size,
@@ -154,29 +153,24 @@ def train_caption(
         patience=patience,
         seed=seed,
     )
-    num_layers = default_num_layers(cell) if layers is None else layers
-    model = {
-        "attention": attention,
-        "summary": summary,
-        "cell": cell,
-        "hidden_size": hidden_size,
-        "num_layers": num_layers,
-        "encoder_layers": num_layers,
-        "bidirectional": bidirectional,
-        "frames_per_step": frames_per_step,
-        "channels": channels,
-        "dropout": dropout,
-        "kernel_size": kernel_size,
-    }
-    with initialize_distributed() as processes:
-        prepared = prepare(
-            CaptionTask,
-            options,
-            run or processes.from_first(lambda: new_run_path("caption", cell)),
-            training=training,
-            model=model,
-            batch_size=batch_size,
-            num_parameters=parameters,
-            processes=processes,
-        )
-        fit_task(prepared)
+    train_task(
+        CaptionTask,
+        options,
+        run,
+        training=training,
+        batch_size=batch_size,
+        num_parameters=parameters,
+        model={
+            "attention": attention,
+            "summary": summary,
+            "cell": cell,
+            "hidden_size": hidden_size,
+            "num_layers": layers,
+            "encoder_layers": default_num_layers(cell) if layers is None else layers,
+            "bidirectional": bidirectional,
+            "frames_per_step": frames_per_step,
+            "channels": channels,
+            "dropout": dropout,
+            "kernel_size": kernel_size,
+        },
+    )

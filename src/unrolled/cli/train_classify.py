@@ -24,13 +24,13 @@ from unrolled.cli.options import (
     TestPart,
     data_option,
     model_option,
-    new_run_path,
+    resolved,
     training_option,
 )
 
 __all__ = ["train_classify"]
 
-_LEAST_EPOCHS = 4
+_LEAST_EPOCHS = 5
 _LEAST_UPDATES = 600
 
 
@@ -87,14 +87,14 @@ def train_classify(
     bidirectional: Bidirectional = True,
     pooling: Annotated[
         str, model_option(metavar="KIND", help="last, mean, max or attention.")
-    ] = "mean",
+    ] = "max",
     hidden_size: HiddenSize = 64,
     parameters: Parameters = None,
     layers: Layers = None,
     embedding_size: Annotated[int, model_option(help="Learned features of each token.")] = 128,
     kernel_size: KernelSize = None,
     dropout: Dropout = 0.5,
-    token_dropout: Annotated[float, model_option(help="Part of the tokens to hide.")] = 0.1,
+    token_dropout: Annotated[float, model_option(help="Part of the tokens to hide.")] = 0.0,
     run: RunPath = None,
     epochs: Annotated[
         float | None,
@@ -116,12 +116,10 @@ def train_classify(
     reviews.csv --input text --target stars, or neg=reviews.neg pos=reviews.pos, or a .ts file, or
     runs.csv --id case --time t --target activity. Ctrl-C saves, and `unrolled resume` goes on.
     """
-    from unrolled.cli.session import fit_task
-    from unrolled.models.sequence_layers import default_num_layers
+    from unrolled.cli.session import train_task
     from unrolled.tasks.classify import ClassifyTask
     from unrolled.tasks.classify_options import ClassifyOptions, named_files
-    from unrolled.tasks.runs import prepare
-    from unrolled.training import TrainingOptions, initialize_distributed
+    from unrolled.training import TrainingOptions
 
     paths, classes = named_files(files)
     options = ClassifyOptions(
@@ -131,8 +129,8 @@ def train_classify(
         target=target,
         id=id,
         time=time,
-        held_out_file=None if held_out_file is None else str(held_out_file.resolve()),
-        test_file=None if test_file is None else str(test_file.resolve()),
+        held_out_file=resolved(held_out_file),
+        test_file=resolved(test_file),
         held_out=held_out,
         test=test,
         seed=seed,
@@ -158,25 +156,22 @@ def train_classify(
             seed=seed,
         )
 
-    with initialize_distributed() as processes:
-        prepared = prepare(
-            ClassifyTask,
-            options,
-            run or processes.from_first(lambda: new_run_path("classify", cell)),
-            training=training,
-            batch_size=batch_size,
-            num_parameters=parameters,
-            processes=processes,
-            model={
-                "cell": cell,
-                "bidirectional": bidirectional,
-                "pooling": pooling,
-                "hidden_size": hidden_size,
-                "num_layers": default_num_layers(cell) if layers is None else layers,
-                "embedding_size": embedding_size,
-                "kernel_size": kernel_size,
-                "dropout": dropout,
-                "token_dropout": token_dropout,
-            },
-        )
-        fit_task(prepared)
+    train_task(
+        ClassifyTask,
+        options,
+        run,
+        training=training,
+        batch_size=batch_size,
+        num_parameters=parameters,
+        model={
+            "cell": cell,
+            "bidirectional": bidirectional,
+            "pooling": pooling,
+            "hidden_size": hidden_size,
+            "num_layers": layers,
+            "embedding_size": embedding_size,
+            "kernel_size": kernel_size,
+            "dropout": dropout,
+            "token_dropout": token_dropout,
+        },
+    )

@@ -67,6 +67,9 @@ def train_lm(
     k2: Annotated[
         int | None, training_option(help="Steps the gradient goes backward.", show_default="k1")
     ] = None,
+    log_reach: Annotated[
+        bool, training_option("--log-reach", help="Also log how far back the gradient reaches.")
+    ] = False,
     learning_rate: LearningRate = 8e-3,
     clip_norm: ClipNorm = 1.0,
     patience: Patience = None,
@@ -98,6 +101,7 @@ def train_lm(
         num_columns=columns,
         k1=k1,
         k2=k2,
+        log_reach=log_reach,
     )
     training = TrainingOptions(
         minutes=minutes,

@@ -80,17 +80,15 @@ def train_tag(
     """
     if minutes is None and epochs is None:
         epochs = _DEFAULT_EPOCHS
-    from unrolled.cli.session import fit_task
-    from unrolled.models.sequence_layers import default_num_layers
-    from unrolled.tasks.runs import prepare
+    from unrolled.cli.session import train_task
     from unrolled.tasks.tag import TagOptions, TagTask
-    from unrolled.training import TrainingOptions, initialize_distributed
+    from unrolled.training import TrainingOptions
 
     data = TagOptions(
         file=str(file.resolve()),
         column=column,
-        held_out_file=_resolved(held_out_file),
-        test_file=_resolved(test_file),
+        held_out_file=options.resolved(held_out_file),
+        test_file=options.resolved(test_file),
         held_out=held_out,
         test=test,
         encoding=encoding,
@@ -104,29 +102,22 @@ def train_tag(
         patience=patience,
         seed=seed,
     )
-    with initialize_distributed() as processes:
-        prepared = prepare(
-            TagTask,
-            data,
-            run or processes.from_first(lambda: options.new_run_path("tag", cell)),
-            training=training,
-            model={
-                "cell": cell,
-                "hidden_size": hidden_size,
-                "num_layers": default_num_layers(cell) if layers is None else layers,
-                "delay": delay,
-                "embedding_size": embedding_size,
-                "letter_size": letter_size,
-                "word_dropout": word_dropout,
-                "dropout": dropout,
-                "kernel_size": kernel_size,
-            },
-            batch_size=batch_size,
-            num_parameters=parameters,
-            processes=processes,
-        )
-        fit_task(prepared)
-
-
-def _resolved(path: Path | None) -> str | None:
-    return None if path is None else str(path.resolve())
+    train_task(
+        TagTask,
+        data,
+        run,
+        training=training,
+        batch_size=batch_size,
+        num_parameters=parameters,
+        model={
+            "cell": cell,
+            "hidden_size": hidden_size,
+            "num_layers": layers,
+            "delay": delay,
+            "embedding_size": embedding_size,
+            "letter_size": letter_size,
+            "word_dropout": word_dropout,
+            "dropout": dropout,
+            "kernel_size": kernel_size,
+        },
+    )

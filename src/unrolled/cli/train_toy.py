@@ -19,13 +19,12 @@ from unrolled.cli.options import (
     Seed,
     data_option,
     model_option,
-    new_run_path,
     training_option,
 )
 
 __all__ = ["train_toy"]
 
-_DEFAULT_EPOCHS = 20.0
+_DEFAULT_EPOCHS = 40.0
 
 
 def train_toy(
@@ -43,7 +42,7 @@ def train_toy(
     delay: Annotated[
         int | None, data_option(help="echo: steps until it comes.", show_default="10")
     ] = None,
-    examples: Annotated[int, data_option(help="In each epoch, all of them new.")] = 3200,
+    examples: Annotated[int, data_option(help="In each epoch, all of them new.")] = 1600,
     cell: Cell = "lstm",
     hidden_size: HiddenSize = 128,
     parameters: Parameters = None,
@@ -64,8 +63,8 @@ def train_toy(
         float | None,
         training_option(help="Passes over examples.", show_default=f"{_DEFAULT_EPOCHS:g}"),
     ] = None,
-    batch_size: BatchSize = 32,
-    learning_rate: LearningRate = 4e-3,
+    batch_size: BatchSize = 16,
+    learning_rate: LearningRate = 5e-3,
     clip_norm: ClipNorm = 1.0,
     patience: Patience = None,
     seed: Seed = 0,
@@ -76,10 +75,9 @@ def train_toy(
     """
     if minutes is None and epochs is None:
         epochs = _DEFAULT_EPOCHS
-    from unrolled.cli.session import fit_task
-    from unrolled.tasks.runs import prepare
+    from unrolled.cli.session import train_task
     from unrolled.tasks.toy import ToyOptions, ToyTask
-    from unrolled.training import TrainingOptions, initialize_distributed
+    from unrolled.training import TrainingOptions
 
     options = ToyOptions(
         problem=problem, length=length, delay=delay, num_examples=examples, seed=seed
@@ -92,22 +90,19 @@ def train_toy(
         patience=patience,
         seed=seed,
     )
-    with initialize_distributed() as processes:
-        prepared = prepare(
-            ToyTask,
-            options,
-            run or processes.from_first(lambda: new_run_path(f"toy-{problem}", cell)),
-            training=training,
-            model={
-                "cell": cell,
-                "hidden_size": hidden_size,
-                "num_layers": layers,
-                "dropout": dropout,
-                "kernel_size": kernel_size,
-                "initialize": initialize,
-            },
-            batch_size=batch_size,
-            num_parameters=parameters,
-            processes=processes,
-        )
-        fit_task(prepared)
+    train_task(
+        ToyTask,
+        options,
+        run,
+        training=training,
+        batch_size=batch_size,
+        num_parameters=parameters,
+        model={
+            "cell": cell,
+            "hidden_size": hidden_size,
+            "num_layers": layers,
+            "dropout": dropout,
+            "kernel_size": kernel_size,
+            "initialize": initialize,
+        },
+    )

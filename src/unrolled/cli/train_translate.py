@@ -24,7 +24,6 @@ from unrolled.cli.options import (
     TestPart,
     data_option,
     model_option,
-    new_run_path,
     training_option,
 )
 
@@ -106,16 +105,15 @@ def train_translate(
     """
     if minutes is None and epochs is None:
         epochs = _DEFAULT_EPOCHS
-    from unrolled.cli.session import fit_task
+    from unrolled.cli.session import train_task
     from unrolled.errors import OptionError
-    from unrolled.models.sequence_layers import check_cell, default_num_layers
+    from unrolled.models.sequence_layers import check_cell
     from unrolled.tasks import task_class
-    from unrolled.tasks.runs import prepare
-    from unrolled.training import TrainingOptions, initialize_distributed
+    from unrolled.training import TrainingOptions
 
     check_cell(cell, kernel_size)
     data: dict[str, Any] = {
-        "pairs": str(pairs),
+        "pairs": str(pairs.resolve()),
         "source_column": source_column,
         "target_column": target_column,
         "encoding": encoding,
@@ -131,7 +129,7 @@ def train_translate(
     model: dict[str, Any] = {
         "cell": cell,
         "hidden_size": hidden_size,
-        "num_layers": default_num_layers(cell) if layers is None else layers,
+        "num_layers": layers,
         "embedding_size": embedding_size,
         "dropout": dropout,
         "kernel_size": kernel_size,
@@ -156,16 +154,12 @@ def train_translate(
         patience=patience,
         seed=seed,
     )
-    with initialize_distributed() as processes:
-        fit_task(
-            prepare(
-                task,
-                task.Options(**data),
-                run or processes.from_first(lambda: new_run_path("translate", cell)),
-                training=training,
-                model=model,
-                batch_size=batch_size,
-                num_parameters=parameters,
-                processes=processes,
-            )
-        )
+    train_task(
+        task,
+        task.Options(**data),
+        run,
+        training=training,
+        batch_size=batch_size,
+        num_parameters=parameters,
+        model=model,
+    )

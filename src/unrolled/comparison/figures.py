@@ -24,6 +24,7 @@ _COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#
 _DASHES = ("solid", "dash", "dot", "dashdot", "longdash", "longdashdot")
 _SYMBOLS = ("circle", "square", "diamond", "triangle-up", "x", "cross", "star")
 _POINTS = 80
+_FAR = 2.5  # times the range of all trainings
 _AXES = {"by updates": (0, "updates"), "by time": (1, "seconds of training")}
 
 Curve = list[tuple[float, float]]
@@ -130,16 +131,20 @@ def final_values(comparison: Comparison) -> Any:
             text=[f"seed {seed}" for seed, _ in values],
             hovertemplate="%{y}, %{text}: %{x}<extra></extra>",
         )
-        mean = row.metrics[metric]
-        figure.add_scatter(
-            x=[mean],
-            y=[wrapped],
-            mode="markers",
-            marker={"symbol": "line-ns-open", "color": "#222", "size": 22, "line": {"width": 2}},
-            hovertemplate="%{y}, mean: %{x}<extra></extra>",
-        )
+        if len(values) > 1:
+            figure.add_scatter(
+                x=[row.metrics[metric]],
+                y=[wrapped],
+                mode="markers",
+                marker={"symbol": "line-ns-open", "color": "#222", "size": 22, "line_width": 2},
+                hovertemplate="%{y}, mean: %{x}<extra></extra>",
+            )
+    everything = [numbers(one.results["metrics"])[metric] for one in comparison.finished]
+    low, high = min(everything), max(everything)
     for name, metrics in comparison.baselines.items():
-        if metric in metrics:
+        # one that is far away, such as the most frequent class, would crowd all else together
+        far = _FAR * (high - low)
+        if metric in metrics and low - far <= metrics[metric] <= high + far:
             figure.add_vline(
                 x=metrics[metric],
                 line={"color": "#767676", "dash": "dot", "width": 1},

@@ -6,9 +6,9 @@ from typing import Any
 
 from unrolled.errors import OptionError
 
-__all__ = ["choose_metric", "lower_is_better", "numbers", "shown"]
+__all__ = ["choose_metric", "lower_is_better", "numbers", "shown", "signed"]
 
-_LOWER = ("loss", "error", "perplexity", "bits", "nats")
+_LOWER = ("loss", "error", "perplexity", "bits", "nats", "unknown")
 _TINY = 1e-6
 _MOST_PLACES = 7
 _LOSSES = ("loss", "nats_per_token")
@@ -65,6 +65,15 @@ def shown(value: float, spread: float | None = None) -> str:
     if spread:
         places = max(places, min(_MOST_PLACES, -math.floor(math.log10(spread))))
     return f"{value:.{places}f} ± {spread:.{places}f}"
+
+
+def signed(difference: float, like: float) -> str:
+    """Return a difference with its sign, in the decimal places that a value like `like` has.
+
+    >>> signed(0.00123, like=0.77), signed(-0.00004, like=0.00123)
+    ('+0.0012', '-0.00004')
+    """
+    return f"{difference:+.{_places(like)}f}"
 
 
 def _places(value: float) -> int:

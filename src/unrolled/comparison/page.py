@@ -11,7 +11,7 @@ from pathlib import Path
 
 from unrolled.comparison.figures import curves, final_values
 from unrolled.comparison.gather import Comparison
-from unrolled.comparison.metrics import shown
+from unrolled.comparison.metrics import shown, signed
 from unrolled.comparison.verdict import best_first, label, method, shown_p, verdict
 from unrolled.data.files import write_atomically
 from unrolled.errors import RunError
@@ -140,11 +140,12 @@ def _pairs(comparison: Comparison) -> str:
     tested = [one for one in comparison.differences if one.p is not None]
     if not tested:
         return ""
+    like = best_first(comparison)[0].metrics[comparison.metric]
     lines = [
         [
             f"{one.first} minus {one.second}",
-            shown(one.mean),
-            f"{shown(one.low or 0.0)} to {shown(one.high or 0.0)}",
+            signed(one.mean, like),
+            f"{signed(one.low or 0.0, like)} to {signed(one.high or 0.0, like)}",
             shown_p(one.p or 0.0),
             "told apart" if one.is_significant else "not told apart",
         ]

@@ -4,7 +4,7 @@ Not here: the arithmetic (`statistics.py`).
 """
 
 from unrolled.comparison.gather import Comparison, Row
-from unrolled.comparison.metrics import lower_is_better, shown
+from unrolled.comparison.metrics import lower_is_better, shown, signed
 from unrolled.comparison.statistics import LEVEL, Difference
 
 __all__ = ["best_first", "label", "method", "verdict"]
@@ -44,9 +44,9 @@ def verdict(comparison: Comparison) -> list[str]:
         if best.contestant in (difference.first, difference.second):
             (apart if difference.is_significant else together).append(difference)
     if apart:
-        said.append(f"{best.contestant} is better than {_listed(apart, best)}.")
+        said.append(f"{best.contestant} is better than {_listed(apart, best, metric)}.")
     if together:
-        said.append(f"{best.contestant} cannot be told from {_listed(together, best)}.")
+        said.append(f"{best.contestant} cannot be told from {_listed(together, best, metric)}.")
     others = [one for one in comparison.differences if one not in apart and one not in together]
     worse: dict[str, list[str]] = {}
     for one in others:
@@ -90,9 +90,10 @@ def _of_seeds(row: Row) -> str:
     return f" (mean of {row.num_seeds} seeds)" if row.num_seeds > 1 else " (one seed)"
 
 
-def _listed(differences: list[Difference], best: Row) -> str:
+def _listed(differences: list[Difference], best: Row, metric: str) -> str:
     """Return the others of `best`'s differences, each with how far it is and how surely."""
     parts = []
+    like = best.metrics[metric]
     for difference in differences:
         other, ends = difference.second, (difference.low, difference.high)
         mean = difference.mean
@@ -103,9 +104,9 @@ def _listed(differences: list[Difference], best: Row) -> str:
         if low is None or high is None or difference.p is None:
             parts.append(f"{other} (one seed in common)")
             continue
-        between = f"{_signed(low)} to {_signed(high)}"
+        between = f"{signed(low, like)} to {signed(high, like)}"
         p = f"p = {shown_p(difference.p)}".replace("= <", "<")
-        parts.append(f"{other} ({_signed(mean)}, {between}, {p})")
+        parts.append(f"{other} ({signed(mean, like)}, {between}, {p})")
     return ", ".join(parts)
 
 
@@ -114,10 +115,6 @@ def _order(difference: Difference, metric: str) -> tuple[str, str]:
     if (difference.mean < 0) == lower_is_better(metric):
         return difference.first, difference.second
     return difference.second, difference.first
-
-
-def _signed(value: float) -> str:
-    return ("+" if value > 0 else "") + shown(value)
 
 
 def shown_p(p: float) -> str:

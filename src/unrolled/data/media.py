@@ -44,7 +44,7 @@ class MediumOptions:
         OptionError: A value out of its range.
     """
 
-    picture_size: int = 64
+    picture_size: int = 32
     rate: int = 16_000
     num_bands: int = 40
     max_seconds: float = 60.0

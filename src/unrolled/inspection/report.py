@@ -267,9 +267,9 @@ def _write_memory(page: Page, reading: _Reading) -> None:
         figures.memory_map(moved, shown.tolist(), unit),
         f"How far each unit still moves, by the {unit}s since an input was replaced",
         f"<b>What is left of one replaced {unit}</b>: each line is a unit of {escape(state)} in "
-        f"the last layer, the longest memory on top; full colour is a full swing of that unit. Half "
-        f"of all units have forgotten after {int(spans.median()) + 1} {unit}s; unit {int(order[0])} "
-        f"still moves by a tenth of its spread after {most}.",
+        f"the last layer, the longest memory on top; full colour is a full swing of that unit. "
+        f"Half of all units have forgotten after {int(spans.median()) + 1} {unit}s; unit "
+        f"{int(order[0])} still moves by a tenth of its spread after {most}.",
     )
     if keep_gate(layer.cell) is not None:
         constants = {
@@ -298,29 +298,43 @@ def _write_memory(page: Page, reading: _Reading) -> None:
 
 def _write_gates(page: Page, reading: _Reading) -> None:
     layer = reading.recurrent
+    if layer is None:
+        page.section("What do the levels do?", "Levels")
+        _write_maps(page, reading, {f"level {r.layer + 1}": r.values["y"] for r in reading.records})
+        return
     page.section("What do the gates do?", "Gates")
     record = reading.records[-1]
-    if layer is not None and (shares := saturation(record)):
+    if shares := saturation(record):
         which = " or ".join(shares) if len(shares) < 3 else "a gate"
         page.figure(
             figures.saturation_map(shares),
             "Share of steps at which each gate is at either end",
             f"<b>Open, shut, or in between</b>: a point is {escape(which)} of one unit, to the "
-            "right if it is often at its low end, to the top if it is often at its high end. On the "
-            "dotted line it works like a switch; at the origin like a dimmer.",
+            "right if it is often at its low end, to the top if it is often at its high end. On "
+            "the dotted line it works like a switch; at the origin like a dimmer.",
         )
+    states = {name: record.values[name] for name in layer.cell.states}
+    others = {name: value for name, value in record.values.items() if name not in states}
+    _write_maps(page, reading, others | states)  # the last of which orders the units
+
+
+def _write_maps(page: Page, reading: _Reading, values: Mapping[str, Tensor]) -> None:
+    """Write heat maps of (T, 1, H) values over the beginning of the text."""
     steps = min(_MAP_STEPS, len(reading.ids))
-    values = {name: v[:steps, 0] for name, v in record.values.items()}
-    names = list(values)
-    order = order_by_change(values[names[0]] if layer is None else values[layer.cell.states[-1]],
-                            _MAP_UNITS)  # fmt: skip
-    signed = ", ".join(escape(name) for name in names)
+    shown = {name: value[:steps, 0] for name, value in values.items()}
+    order = order_by_change(list(shown.values())[-1], _MAP_UNITS)
+    named = ", ".join(escape(name) for name in shown)
+    fields = [
+        f" Level {record.layer + 1} sees {record.receptive_field} {reading.unit}s."
+        for record in reading.records
+        if record.receptive_field is not None
+    ]
     page.figure(
-        figures.gate_maps(values, reading.tokens[:steps], order, names=names),
-        f"Heat maps of {signed} over the text",
-        f"<b>{signed} over the beginning of the text</b>: a column is a {reading.unit}, a line one "
-        f"of the {len(order)} liveliest units, those that change slowly on top. {_SWATCHES}; a gate "
-        "is shut where there is no colour.",
+        figures.gate_maps(shown, reading.tokens[:steps], order, names=list(shown)),
+        f"Heat maps of {named} over the text",
+        f"<b>{named} over the beginning of the text</b>: a column is a {reading.unit}, a line "
+        f"one of the {len(order)} liveliest units, those that change slowly on top. {_SWATCHES}, "
+        f"pale near zero.{''.join(fields)}",
     )
 
 
@@ -353,10 +367,12 @@ def _write_units(page: Page, reading: _Reading) -> None:
         for name in ranked
     ]
     page.table(("pattern", "unit", "inside it is", "AUC, second half"), rows, 1)
+    drawn: set[str] = set()
     for name in ranked:
-        if best[name].score < _GOOD or (len(ranked) > 1 and ranked.index(name) > 3):
-            continue
         chosen = best[name]
+        if chosen.score < _GOOD or chosen.name in drawn or len(drawn) == _MOST_DRAWN:
+            continue
+        drawn.add(chosen.name)
         start, stop = _excerpt(reading.tokens, usable[name], half)
         page.subsection(f"{name[0].upper()}{name[1:]}")
         page.figure(
@@ -402,10 +418,9 @@ def _excerpt(tokens: Sequence[str], mask: Tensor, half: int) -> tuple[int, int]:
     starts = torch.arange(half, len(tokens) - length + 1)
     count = inside[starts + length] - inside[starts]
     start = int(starts[int(torch.minimum(count, length - count).argmax())])
-    for earlier in range(start, max(half, start - 80), -1):
-        if tokens[earlier - 1].endswith("\n"):
-            start = earlier
-            break
+    for later in range(start, min(start + 80, len(tokens) - length) + 1):
+        if tokens[later - 1].endswith("\n"):
+            return later, later + length
     return start, start + length
 
 

@@ -131,8 +131,14 @@ def _judge(
 def _farthest(reach: Reach) -> tuple[str, int, Tensor]:
     """Return the state's name, the layer and the relative curve (K,) that carries farthest."""
     relative = reach.relative()
-    names = [name for name in relative if name != "x"] or ["x"]
-    curves = [(name, layer, curve) for name in names for layer, curve in enumerate(relative[name])]
+    curves = [
+        (name, layer, curve)
+        for name, layers in relative.items()
+        if name != "x"
+        for layer, curve in enumerate(layers)
+    ]
+    if not curves:  # of finite memory: what its first layer reads is all that counts
+        curves = [("x", 0, relative["x"][0])]
 
     def distance(found: tuple[str, int, Tensor]) -> tuple[float, float, float]:
         curve = found[2].nan_to_num(posinf=math.inf)

@@ -65,7 +65,7 @@ class ClassifierConfig:
     vocabulary_size: int | None = None
     input_size: int | None = None
     cell: str = "lstm"
-    hidden_size: int = 128
+    hidden_size: int = 64
     num_layers: int = 1
     bidirectional: bool = True
     pooling: str = "max"

@@ -38,7 +38,7 @@ class PictureEncoderConfig:
     Args:
         picture_size: S, pixels of each side.
         channels: C, of the first stage; each stage doubles them.
-        dropout: Probability that a channel is zeroed after a stage, all over a picture.
+        dropout: Probability that a value of the memory is zeroed in training.
 
     Raises:
         OptionError: A size below 1, a dropout that is no probability.
@@ -78,19 +78,17 @@ class PictureEncoderConfig:
 class _Stage(nn.Module):
     """Half the size: y = relu(norm(conv(x))), then y + relu(norm(conv(y)))."""
 
-    def __init__(self, in_channels: int, out_channels: int, dropout: float) -> None:
+    def __init__(self, in_channels: int, out_channels: int) -> None:
         super().__init__()
         self.down = nn.Conv2d(in_channels, out_channels, 3, stride=2, padding=1, bias=False)
         self.down_norm = nn.GroupNorm(1, out_channels)
         self.same = nn.Conv2d(out_channels, out_channels, 3, padding=1, bias=False)
         self.same_norm = nn.GroupNorm(1, out_channels)
-        self.dropout = nn.Dropout2d(dropout)
 
     def forward(self, x: Tensor) -> Tensor:
-        y = self.down_norm(self.down(x)).relu()
-        y = y + self.same_norm(self.same(y)).relu()
-        dropped: Tensor = self.dropout(y)
-        return dropped
+        y: Tensor = self.down_norm(self.down(x)).relu()
+        z: Tensor = self.same_norm(self.same(y)).relu()
+        return y + z
 
 
 class PictureEncoder(nn.Module):
@@ -111,9 +109,10 @@ class PictureEncoder(nn.Module):
         self.config = config
         widths = [3, *(config.channels * 2**stage for stage in range(config.num_stages))]
         self.stages = nn.Sequential(
-            *(_Stage(width, further, config.dropout) for width, further in pairwise(widths))
+            *(_Stage(width, further) for width, further in pairwise(widths))
         )
         self.norm = nn.LayerNorm(config.memory_size)
+        self.dropout = nn.Dropout(config.dropout)
         num_places = config.grid_size**2
         self.place = nn.Parameter(0.02 * torch.randn(num_places, config.memory_size))
 
@@ -136,5 +135,5 @@ class PictureEncoder(nn.Module):
             raise ShapeError(f"{message}, got {got}", "data.pictures.read_picture makes them")
         ink = (255 - pixels.to(self.place.dtype)) / 127.5
         grid = self.stages(ink).flatten(2).transpose(1, 2)  # (B, P, M)
-        memory = self.norm(grid) + self.place
+        memory = self.dropout(self.norm(grid) + self.place)
         return memory, memory.amax(1)

@@ -32,6 +32,9 @@ from unrolled.training.metrics.text import text_metrics
 __all__ = ["CaptionTask"]
 
 _BEAM = 4
+_LENGTH_PENALTY = (
+    1.0  # the translator's; without it, a model that knows little writes next to nothing
+)
 _AT_ONCE = 32
 
 
@@ -154,7 +157,7 @@ class CaptionTask(Task[Caption]):
         """
         named = {example.name: example for example in examples}
         media = [example.content for example in named.values()]
-        search = BeamOptions(beam=_BEAM, max_length=self.max_words)
+        search = self._beam_options()
         written = [self._text(best[0]) for best in self._search(model, media, search)]
         words = [word for example in examples for word in example.words]
         unknown = sum(word not in self.vocabulary for word in words)
@@ -189,14 +192,13 @@ class CaptionTask(Task[Caption]):
         Args:
             model: A `Captioner`.
             source: A picture or a recording; or a list of their paths, one a line.
-            options: Arguments of `BeamOptions`; the beam is 4 if it is not given.
+            options: Arguments of `BeamOptions`; without them the beam is 4, the length penalty 1.
 
         Raises:
             DataError: A file is missing or damaged.
             OptionError: An option out of its range.
         """
-        beam = max(_BEAM, options.get("n_best", 1))
-        search = BeamOptions(**{"beam": beam, "max_length": self.max_words, **options})
+        search = self._beam_options(**options)
         names = self._names(source)
         at_once = 1 if source.path is None else _AT_ONCE  # who types waits for an answer
         while some := list(islice(names, at_once)):
@@ -209,11 +211,11 @@ class CaptionTask(Task[Caption]):
                 yield best if search.n_best == 1 else best | {"alternatives": every}
 
     def to_text(self, prediction: dict[str, Any]) -> str:
-        """Return the caption; of several, one a line with their log probabilities in nats."""
+        """Return the caption; of several, one a line with the scores that rank them."""
         if "alternatives" not in prediction:
             return str(prediction["caption"])
         every = prediction["alternatives"]
-        return "\n".join(f"{one['log_probability']:.2f}\t{one['caption']}" for one in every)
+        return "\n".join(f"{one['score']:.2f}\t{one['caption']}" for one in every)
 
     def _names(self, source: Source) -> Iterator[str]:
         """Yield the names of what is to be read: the source itself, or those on its lines."""
@@ -243,6 +245,11 @@ class CaptionTask(Task[Caption]):
         if augment:
             contents = [augment_frames(frames) for frames in contents]
         return pad([(frames - self.mean) / self.scale for frames in contents])
+
+    def _beam_options(self, **options: Any) -> BeamOptions:
+        beam = max(_BEAM, options.get("n_best", 1))
+        defaults = {"beam": beam, "length_penalty": _LENGTH_PENALTY, "max_length": self.max_words}
+        return BeamOptions(**defaults | options)
 
     def _search(
         self, model: nn.Module, contents: Sequence[Tensor], options: BeamOptions

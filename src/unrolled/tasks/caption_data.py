@@ -52,13 +52,13 @@ class CaptionOptions:
     test_path: str | None = None
     split_by: str = "text"
     encoding: str = "utf-8"
-    picture_size: int = 64
+    picture_size: int = 32
     rate: int = 16_000
     num_bands: int = 40
     max_seconds: float = 60.0
     augment: bool = True
     flip: bool = False
-    label_smoothing: float = 0.1
+    label_smoothing: float = 0.0
     seed: int = 0
 
     def __post_init__(self) -> None:

@@ -50,7 +50,7 @@ class ToyOptions:
     problem: str
     length: int | None = None
     delay: int | None = None
-    num_examples: int = 3200
+    num_examples: int = 1600
     seed: int = 0
 
     def __post_init__(self) -> None:

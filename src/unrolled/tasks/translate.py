@@ -21,8 +21,8 @@ from unrolled.tasks.translation import TranslationOptions, TranslationTask
 
 __all__ = ["TranslateTask"]
 
-_BEAM = 4
-_LENGTH_PENALTY = 1.0
+_BEAM = 8
+_LENGTH_PENALTY = 0.6
 _ROWS_AT_ONCE = 64
 
 
@@ -60,7 +60,7 @@ class TranslateTask(TranslationTask):
         Args:
             model: In eval mode.
             sentences: None of them empty.
-            options: `beam`: hypotheses side by side, 4 or `n_best` if that is more; `n_best`: with
+            options: `beam`: hypotheses side by side, 8 or `n_best` if that is more; `n_best`: with
                 more than 1 that many are returned as "alternatives", the best first;
                 `length_penalty`: alpha of `generation.beam.length_penalty`; `no_repeat`: never
                 write that many tokens in a row twice.

@@ -67,6 +67,8 @@ class TextOptions:
         num_columns: B, columns read side by side in each process: the rows of a batch.
         k1: Steps forward: newly predicted by each update.
         k2: Steps backward: those the gradient goes through; `k1` if None.
+        log_reach: Whether evaluations also measure how far back the gradient reaches, up to twice
+            the steps that it goes through in training.
     """
 
     tokens: str = "char"
@@ -76,6 +78,7 @@ class TextOptions:
     num_columns: int = 32
     k1: int = 64
     k2: int | None = None
+    log_reach: bool = False
 
     def __post_init__(self) -> None:
         kinds = ("char", "byte", "bpe")
@@ -282,6 +285,7 @@ def _assemble(
         characters_per_token=cut / len(tokens),
         held_out=held_out,
         held_out_characters=_characters_after_first(vocabulary, content[cut:], held_out),
+        reach_lag=2 * (text.k2 or text.k1) if text.log_reach else None,
     )
     return Trainer(LanguageModel(setup.model), objective, run, training, processes)
 

@@ -6,13 +6,18 @@ The trainer knows tasks by the protocol alone. Not here: the layout of the data,
 import math
 from typing import Any, Protocol, cast
 
+import torch
 from torch import Tensor, nn
 
+from unrolled.errors import DataError
+from unrolled.inspection import gradient_reach, verdict
 from unrolled.models.language_model import LanguageModel
 from unrolled.training.evaluation import evaluate_language_model
 from unrolled.training.tbptt import TruncatedBPTT
 
 __all__ = ["LanguageModelObjective", "Objective"]
+
+_REACH_ROWS = 8  # pieces of text that a gradient's reach is the mean over
 
 
 class Objective(Protocol):
@@ -52,6 +57,10 @@ class LanguageModelObjective:
         characters_per_token: Of the training part.
         held_out: The tokens of the held-out part, at least 2.
         held_out_characters: Those that `held_out[1:]` stand for.
+        reach_lag: How far back `evaluate` follows the gradient, in tokens; None: not at all.
+
+    Raises:
+        DataError: The held-out part is too short for the gradient to be followed.
     """
 
     def __init__(
@@ -60,11 +69,18 @@ class LanguageModelObjective:
         characters_per_token: float,
         held_out: Tensor,
         held_out_characters: int,
+        reach_lag: int | None = None,
     ) -> None:
         self.windows = windows
         self.characters_per_token = characters_per_token
         self.held_out = held_out
         self.held_out_characters = held_out_characters
+        self.reach_lag = None if reach_lag is None else min(reach_lag, len(held_out) - 2)
+        if self.reach_lag is not None and self.reach_lag < 4:
+            raise DataError(
+                f"the held-out part is too short to follow a gradient: {len(held_out)} tokens",
+                "hold out more of the text, or leave log_reach out",
+            )
 
     @property
     def updates_per_epoch(self) -> int:
@@ -87,6 +103,23 @@ class LanguageModelObjective:
             "loss": metrics.nats_per_token,
             "bits_per_character": metrics.bits_per_character,
             "perplexity_per_token": metrics.perplexity_per_token,
+            **self._reach(language_model),
+        }
+
+    def _reach(self, model: LanguageModel) -> dict[str, float]:
+        """Return how far back the gradient reaches on a few pieces of the held-out part."""
+        if self.reach_lag is None:
+            return {}
+        width = self.reach_lag + 2
+        num_rows = min(_REACH_ROWS, len(self.held_out) // width)
+        starts = torch.linspace(0, len(self.held_out) - width, num_rows).long().tolist()
+        pieces = torch.stack([self.held_out[start : start + width] for start in starts])
+        device = next(model.parameters()).device
+        found = verdict(gradient_reach(model, pieces.to(device), max_lag=self.reach_lag))
+        half_life = math.inf if found.half_life_steps is None else found.half_life_steps
+        return {
+            "gradient_half_life_tokens": half_life,
+            "gradient_horizon_tokens": float(found.horizon_steps),
         }
 
     def state_dict(self) -> dict[str, Any]:

@@ -12,7 +12,7 @@ from unrolled.inspection.figures.style import (
     DASHES,
     FROM_ZERO,
     INK,
-    graph_objects,
+    new_figure,
     rgba,
     scale,
     styled,
@@ -48,8 +48,7 @@ def reach_by_lag(
         wanted: A mark at this lag.
         unit: What a step is called.
     """
-    go = graph_objects()
-    figure = go.Figure()
+    figure = new_figure()
     number = 0
     longest = 1
     for name, reach in reaches.items():
@@ -79,19 +78,20 @@ def reach_by_lag(
                 )
                 number += 1
     styled(figure, height=360, legend=number > 1)
-    last = max(int(reach.lags[-1]) for reach in reaches.values())
+    end = min(max(int(reach.lags[-1]) for reach in reaches.values()), max(longest * 1.08, 10))
     figure.add_hline(y=0.01, line={"color": INK, "width": 1, "dash": "dot"})
     figure.add_annotation(
         xref="paper", x=1, y=-2, xanchor="right", yanchor="bottom", showarrow=False,
         text="1 %: hardly felt", font={"size": 11},
     )  # fmt: skip
-    if wanted is not None and wanted <= last:
+    if wanted is not None and wanted <= end:
         figure.add_vline(x=wanted, line={"color": INK, "width": 1, "dash": "dot"})
         figure.add_annotation(
-            x=wanted, yref="paper", y=1, xanchor="left", yanchor="top", showarrow=False,
-            text=f" {wanted}: where training cuts", font={"size": 11},
+            x=wanted, yref="paper", y=1, yanchor="top", showarrow=False, font={"size": 11},
+            xanchor="left" if wanted < 0.6 * end else "right",
+            text=f"&nbsp;{wanted}: where training cuts&nbsp;",
         )  # fmt: skip
-    figure.update_xaxes(title_text=f"{unit}s back", range=[0, min(last, max(longest * 1.08, 10))])
+    figure.update_xaxes(title_text=f"{unit}s back", range=[0, end])
     figure.update_yaxes(
         title_text="gradient, part of that at lag 0",
         type="log",
@@ -109,7 +109,7 @@ def step_stretch(norms: Tensor, tokens: Sequence[str]) -> Any:
         norms: Of `step_jacobian_norms`, one row's, (L, T).
         tokens: What each step read, T of them.
     """
-    figure = graph_objects().Figure()
+    figure = new_figure()
     for layer, line in enumerate(norms.tolist()):
         figure.add_scatter(
             x=list(range(len(line))),
@@ -133,7 +133,7 @@ def time_constant_curve(constants: Mapping[str, Tensor]) -> Any:
     Args:
         constants: (H,) of `time_constants` for each layer or cell by its name.
     """
-    figure = graph_objects().Figure()
+    figure = new_figure()
     for number, (name, steps) in enumerate(constants.items()):
         order = steps.argsort(descending=True)
         colour = COLOURS[number % len(COLOURS)]
@@ -166,7 +166,7 @@ def memory_map(moved: Tensor, units: Sequence[int], unit: str = "step") -> Any:
         units: The units that are drawn, from top to bottom.
         unit: What a step is called.
     """
-    figure = graph_objects().Figure()
+    figure = new_figure()
     shown = moved[:, list(units)].T.float().cpu().numpy()
     figure.add_heatmap(
         z=shown,
@@ -201,7 +201,7 @@ def saturation_map(shares: Mapping[str, tuple[Tensor, Tensor]]) -> Any:
     """
     if not shares:
         raise OptionError("saturation_map: nothing in this cell has bounds")
-    figure = graph_objects().Figure()
+    figure = new_figure()
     symbols = ("circle", "diamond", "square", "cross", "triangle-up", "x")
     for number, (name, (low, high)) in enumerate(shares.items()):
         figure.add_scatter(
@@ -242,7 +242,7 @@ def learning_curves(
         x_title: What x is, with its unit.
         y_title: What y is, with its unit.
     """
-    figure = graph_objects().Figure()
+    figure = new_figure()
     for number, (name, points) in enumerate(curves.items()):
         dense = len(points) > 40
         colour = COLOURS[number % len(COLOURS)]

@@ -4,6 +4,7 @@ Not here: what is drawn.
 """
 
 from collections.abc import Sequence
+from functools import cache
 from importlib import import_module
 from pathlib import Path
 from typing import Any
@@ -17,14 +18,14 @@ __all__ = [
     "FROM_ZERO",
     "INK",
     "MONO",
+    "new_figure",
     "plotly_script",
     "rgba",
     "styled",
-    "subplots",
 ]
 
 # After Okabe and Ito (2008), each as far from white as from black; their black and yellow are not.
-COLOURS = ("#2282c4", "#d9620f", "#129570", "#c06ca2", "#3aa0cf", "#bd8100")
+COLOURS = ("#2282c4", "#d9620f", "#129570", "#c06ca2", "#2e93c4", "#bd8100")
 DASHES = ("solid", "dash", "dot", "dashdot", "longdash", "longdashdot")  # for eyes without colour
 INK = "#5f6b76"  # a grey that is read on white and on black
 
@@ -47,18 +48,30 @@ MONO = "ui-monospace, SFMono-Regular, Menlo, Consolas, 'DejaVu Sans Mono', monos
 _FAINT = "rgba(128,128,128,0.18)"
 
 
-def graph_objects() -> Any:
-    """Return plotly.graph_objects, imported when a figure is first made.
+def new_figure(rows: int | None = None) -> Any:
+    """Return an empty plotly figure, of `rows` one below the other on one x axis.
 
     Raises:
         OptionError: plotly is not installed.
     """
-    return _imported("plotly.graph_objects")
+    figure = _figure_class()()
+    if rows is not None:
+        options = {"rows": rows, "cols": 1, "shared_xaxes": True, "vertical_spacing": 0.03}
+        _imported("plotly.subplots").make_subplots(figure=figure, **options)
+    return figure
 
 
-def subplots(rows: int, **options: Any) -> Any:
-    """Return an empty figure of `rows` figures one below the other."""
-    return _imported("plotly.subplots").make_subplots(rows=rows, cols=1, **options)
+@cache
+def _figure_class() -> Any:
+    """Return plotly's figure, but for a page of its own that needs no network: plotly's does."""
+
+    class Figure(_imported("plotly.graph_objects").Figure):  # type: ignore[misc]
+        def _repr_html_(self) -> str:
+            shown: dict[str, str] = self._repr_mimebundle_()
+            whole: str = self.to_html(full_html=False, include_plotlyjs=True)
+            return shown.get("text/html", whole)
+
+    return Figure
 
 
 def plotly_script() -> str:

@@ -12,10 +12,9 @@ from unrolled.inspection.figures.style import (
     AROUND_ZERO,
     FROM_ZERO,
     MONO,
-    graph_objects,
+    new_figure,
     scale,
     styled,
-    subplots,
 )
 
 __all__ = ["attention_map", "candidates", "gate_maps", "unit_over_text"]
@@ -23,7 +22,7 @@ __all__ = ["attention_map", "candidates", "gate_maps", "unit_over_text"]
 _SIGNS = {"\n": "↵", "\t": "⇥", " ": " "}
 _CELL = 9.4  # pixels that a character of a wrapped text is wide
 _LINE = 22  # and high
-_COLUMN = 7.2  # pixels that a step of a map is wide
+_COLUMN = 6.9  # pixels that a step of a map is wide
 
 
 def gate_maps(
@@ -42,13 +41,13 @@ def gate_maps(
         names: Which values are drawn, from top to bottom.
     """
     _check_length("gate_maps", values[names[0]], tokens)
-    figure = subplots(len(names), shared_xaxes=True, vertical_spacing=0.03)
+    figure = new_figure(len(names))
     chosen = list(units)
     signs = [_sign(token) for token in tokens]
     for row, name in enumerate(names, 1):
         shown = values[name][:, chosen].T.float().cpu()
         signed = bool((shown < 0).any())
-        limit = 1.0 if float(shown.abs().max()) <= 1 else float(shown.abs().quantile(0.99))
+        limit = 1.0 if float(shown.abs().max()) <= 1 else float(shown.abs().quantile(0.95))
         figure.add_heatmap(
             row=row,
             col=1,
@@ -62,7 +61,7 @@ def gate_maps(
         )
     styled(figure, height=50 + 128 * len(names))
     least = 110 + round(_COLUMN * len(tokens))
-    figure.update_layout(meta={"least_width": least}, width=least, autosize=False)
+    figure.update_layout(meta={"least_width": least}, width=least, autosize=False, margin_r=34)
     figure.update_xaxes(showgrid=False, showticklabels=False, zeroline=False)
     figure.update_xaxes(
         row=len(names),
@@ -94,7 +93,7 @@ def unit_over_text(values: Tensor, tokens: Sequence[str], *, columns: int = 76) 
     limit = max(float(values.abs().quantile(0.98)), 1e-6)
     z = [[float(values[t]) for t in line] + [None] * (columns - len(line)) for line in lines]
     signs = [[_sign(tokens[t]) for t in line] + [""] * (columns - len(line)) for line in lines]
-    figure = graph_objects().Figure()
+    figure = new_figure()
     figure.add_heatmap(
         z=z,
         zmin=-limit,
@@ -147,7 +146,7 @@ def candidates(
             text.append([*map(_bold_if, signs, (following[t] for t in line)), *[""] * gap])
         z.append([None] * columns)
         text.append([""] * columns)
-    figure = graph_objects().Figure()
+    figure = new_figure()
     figure.add_heatmap(
         z=z[:-1],
         zmin=0,
@@ -183,7 +182,7 @@ def attention_map(weights: Tensor, source: Sequence[str], target: Sequence[str])
             f"attention_map: weights must be ({len(target)}, {len(source)}), "
             f"got {tuple(weights.shape)}"
         )
-    figure = graph_objects().Figure()
+    figure = new_figure()
     figure.add_heatmap(
         z=weights.float().cpu().numpy(),
         zmin=0,

@@ -1,0 +1,81 @@
+"""`unrolled inspect`: a report of a run, and what is said when there can be none."""
+
+import json
+
+from unrolled.training.metrics_log import loss_curves
+from unrolled.training.run import Run
+
+
+def test_a_report_is_written_into_the_run(unrolled, trained):
+    done = unrolled("inspect", trained)
+    assert done.code == 0, done.err
+    assert done.out == ""
+    page = (trained / "report.html").read_text()
+    assert "report.html: " in done.err
+    assert "trained on</dt><dd>bottles.txt" in page
+    assert "How was it trained?" in page
+
+
+def test_text_file_output_and_others_beside(unrolled, trained, finished_run, tmp_path):
+    (tmp_path / "own.txt").write_text("12 bottles of beer on the wall.\n" * 9)
+    output = tmp_path / "page.html"
+    done = unrolled(
+        "inspect", trained, "--file", "own.txt", "--output", output, "--beside", finished_run
+    )
+    assert done.code == 0, done.err
+    assert "all 288 characters" in output.read_text()
+    assert "Several models on the same text" in output.read_text()
+    assert not (trained / "report.html").exists()
+    done = unrolled("inspect", trained, "--text", "9 bottles of beer on the wall.\n")
+    assert done.code == 0, done.err
+
+
+def test_what_cannot_be_inspected_is_said_in_one_line(unrolled, train, trained, tmp_path):
+    for arguments, said in [
+        (["nowhere"], "no such folder"),
+        ([trained, "--text", "short"], "too short"),
+        ([trained, "--text", "ж" * 99], "vocabulary"),
+        ([trained, "--file", "none.txt"], "none.txt"),
+        ([trained, "--text", "a", "--file", "b"], "one of the two"),
+        ([trained, "--beside", "nowhere"], "no such folder"),
+        ([trained, "--output", tmp_path / "no" / "page.html"], "cannot be written"),
+    ]:
+        done = unrolled("inspect", *arguments)
+        assert done.code in (1, 2), arguments
+        assert said in done.err
+        assert "Traceback" not in done.err
+    (tmp_path / "bottles.txt").write_text("other letters: xyz\n" * 40)
+    train("other")
+    done = unrolled("inspect", trained, "--beside", "other", "--text", "bottles " * 9)
+    assert done.code == 1
+    assert "another vocabulary" in done.err
+
+
+def test_the_text_of_a_run_may_be_gone(unrolled, trained):
+    config = json.loads((trained / "config.json").read_text())
+    config["data"]["files"][0]["path"] = "/nowhere/gone.txt"
+    (trained / "config.json").write_text(json.dumps(config))
+    done = unrolled("inspect", trained)
+    assert done.code == 1
+    assert "/nowhere/gone.txt" in done.err
+
+
+def test_the_reach_is_logged_at_each_evaluation(unrolled, train, tmp_path):
+    done = train("logged", "--log-reach")
+    assert done.code == 0, done.err
+    lines = (tmp_path / "logged" / "metrics.jsonl").read_text().splitlines()
+    held_out = [line for line in map(json.loads, lines) if line["kind"] == "held_out"]
+    assert len(held_out) >= 2
+    assert all(line["gradient_horizon_tokens"] >= 0 for line in held_out)
+    assert all("gradient_half_life_tokens" in line for line in held_out)
+    without = train("silent")
+    assert without.code == 0
+    assert "gradient_h" not in (tmp_path / "silent" / "metrics.jsonl").read_text()
+
+
+def test_logging_the_reach_does_not_change_the_training(unrolled, train, tmp_path):
+    train("logged", "--log-reach")
+    train("silent")
+    ends = [loss_curves(Run.open(tmp_path / name)) for name in ("logged", "silent")]
+    assert ends[0] == ends[1]
+    assert set(ends[0]) == {"training", "held out"}

@@ -1,0 +1,114 @@
+"""A report is one file that says what was measured, of any model and any text."""
+
+import html
+import json
+import re
+
+import pytest
+import torch
+
+import unrolled
+from unrolled.data import ByteVocabulary, CharVocabulary
+from unrolled.inspection.report import Subject, report
+
+PLAY = "".join(
+    f'{name}:\nWhat (say I) of {thing}, "good {thing}", and of all that is in it?\n\n'
+    for name, thing in [("ROMEO", "night"), ("JULIET", "day"), ("NURSE", "bread")] * 8
+)
+
+
+def model_of(cell: str, vocabulary: object, **options: object) -> unrolled.LanguageModel:
+    return unrolled.LanguageModel(
+        unrolled.LanguageModelConfig(len(vocabulary), cell, 8, **options)
+    ).eval()
+
+
+def words(page: str) -> str:
+    """What one reads on the page, without the figures."""
+    body = re.sub(r"<(script|style)[^>]*>.*?</\1>", " ", page, flags=re.S)
+    return html.unescape(re.sub(r"\s+", " ", re.sub(r"<[^>]+>", "", body)))
+
+
+def figures_of(page: str) -> list[dict]:
+    found = re.findall(r'<script type="application/json">(.*?)</script>', page, flags=re.S)
+    return [json.loads(content) for content in found]
+
+
+@pytest.mark.parametrize("cell", ["rnn", "lstm", "gru", "janet", "tcn", "conv", "dense"])
+def test_every_cell_has_a_report(cell):
+    vocabulary = CharVocabulary.from_text(PLAY)
+    layers = 2 if cell in ("lstm", "tcn") else 1
+    page = report(Subject("it", model_of(cell, vocabulary, num_layers=layers), vocabulary), PLAY)
+    said = words(page)
+    assert "How far back does learning reach?" in said
+    assert "inside a speaker's name" in said
+    assert ("How long do units remember?" in said) == (cell in ("rnn", "lstm", "gru", "janet"))
+    assert len(figures_of(page)) >= 4
+    for figure in figures_of(page):
+        assert figure["layout"]["height"] > 0
+
+
+def test_a_report_needs_no_other_host_and_can_be_mailed():
+    vocabulary = CharVocabulary.from_text(PLAY)
+    page = report(Subject("it", model_of("lstm", vocabulary), vocabulary), PLAY)
+    without = re.sub(r'<script id="plotly".*?</script>', "", page, flags=re.S)
+    assert not re.search(r"""(?:src|href)=["'](?!#|data:)""", without)
+    assert "http" not in without
+    assert len(page.encode()) < 6e6
+
+
+def test_nothing_in_a_text_or_a_name_is_taken_for_markup():
+    text = '</script><img src=x onerror="alert(1)"> &lt; <b>' * 4
+    vocabulary = CharVocabulary.from_text(text)
+    model = model_of("gru", vocabulary)
+    page = report(Subject("<i>it</i>", model, vocabulary, beside={"<u>": model}), text)
+    assert "<img" not in page
+    assert "<i>" not in page.split("</style>")[1]
+    assert page.count("</script>") == page.count("<script")
+
+
+def test_a_report_says_what_was_left_out(monkeypatch):
+    monkeypatch.setattr("unrolled.inspection.report._MOST", 300)
+    vocabulary = CharVocabulary.from_text(PLAY)
+    page = report(Subject("it", model_of("gru", vocabulary), vocabulary), PLAY)
+    assert f"Looked at the first 300 characters of {len(PLAY):,}" in words(page)
+
+
+def test_the_numbers_of_a_report_are_those_of_the_library():
+    vocabulary = CharVocabulary.from_text(PLAY)
+    model = model_of("janet", vocabulary)
+    tokens = vocabulary.encode(PLAY)
+    with torch.no_grad():
+        scores, _ = model(tokens[None])
+    loss = torch.nn.functional.cross_entropy(scores[0, :-1], tokens[1:])
+    page = report(Subject("it", model, vocabulary, facts={"trained on": "a play"}), PLAY)
+    assert f"nats per token, this text{loss:.3f}" in words(page)
+    assert "trained ona play" in words(page)
+
+
+def test_tokens_that_are_no_characters_have_a_report_too():
+    vocabulary = ByteVocabulary()
+    text = PLAY.replace("night", "núit").replace("day", "日")
+    page = report(Subject("it", model_of("gru", vocabulary), vocabulary), text)
+    assert "tokens earlier" in words(page)
+    assert "inside a speaker's name" in words(page)
+
+
+def test_a_text_without_patterns_has_no_such_section():
+    vocabulary = CharVocabulary.from_text("ab")
+    page = report(Subject("it", model_of("gru", vocabulary), vocabulary), "a" * 40)
+    assert "single units" not in words(page)
+
+
+@pytest.mark.parametrize("length", [24, 25, 30, 61])
+def test_short_texts_are_enough(length):
+    vocabulary = CharVocabulary.from_text(PLAY)
+    report(Subject("it", model_of("lstm", vocabulary), vocabulary, wanted=64), PLAY[:length])
+
+
+def test_too_short_a_text_is_refused():
+    vocabulary = CharVocabulary.from_text(PLAY)
+    with pytest.raises(unrolled.UnrolledError, match="5 tokens, at least 24"):
+        report(Subject("it", model_of("lstm", vocabulary), vocabulary), PLAY[:5])
+    with pytest.raises(unrolled.UnrolledError, match="vocabulary"):
+        report(Subject("it", model_of("lstm", vocabulary), vocabulary), "ж" * 50)
