@@ -22,7 +22,8 @@ LEVELS = (
     ("tasks",),
     ("",),
     ("benchmark", "comparison"),
-    ("serving", "cli"),
+    ("serving",),
+    ("cli",),
     ("__main__",),
 )
 LEVEL = {part: level for level, parts in enumerate(LEVELS) for part in parts}

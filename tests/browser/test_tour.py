@@ -16,8 +16,7 @@ Image = pytest.importorskip("PIL.Image", reason="pictures need pillow")
 
 TEXT = (
     "MENENIUS:\nEither you must\nConfess yourselves wondrous malicious,\n"
-    "Or be accused of folly.\n\n"
-    "First Citizen:\nWe have ever your good word."
+    "Or be accused of folly.\n\nFirst Citizen:\nWe have ever your good word."
 )
 LARGEST = 150_000  # bytes
 PICTURES = {
@@ -25,8 +24,8 @@ PICTURES = {
     "step": {
         "view": "step",
         "run": "lstm",
-        "unit": 20,
-        "position": 116,
+        "unit": 411,
+        "position": 99,
         "keys": "ArrowDown ArrowDown ArrowDown ArrowDown",
     },
     "step-gru": {"view": "step", "run": "gru", "language": "pt", "theme": "dark"},

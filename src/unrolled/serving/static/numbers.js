@@ -21,10 +21,11 @@ export function grouped(value) {
   return String(value).replace(/\B(?=(\d{3})+$)/g, "\u202f");
 }
 
-/** A share in percent, with as many digits as it deserves. */
-export function percent(share) {
+/** A share in percent, with as many digits as it deserves, or with `digits`. */
+export function percent(share, digits) {
   const value = 100 * share;
   if (value > 0 && value < 0.1) return "<0.1\u202f%";
+  if (digits !== undefined) return `${value.toFixed(digits)}\u202f%`;
   return `${value >= 10 || value === 0 ? Math.round(value) : value.toFixed(1)}\u202f%`;
 }
 

@@ -1,7 +1,7 @@
 // A text as a row of tokens that can be looked at one by one, coloured by a signal.
 
 import { h, visible } from "./dom.js";
-import { fixed } from "./numbers.js";
+import { fixed, percent } from "./numbers.js";
 import { gradientStops, paint, scaleOf } from "./scales.js";
 
 /** The tokens of a reading as one block; a click on one calls `choose(index)`. */
@@ -79,7 +79,7 @@ export function candidateList(candidates, { choose, came, most = 8, words }) {
   const rows = candidates.slice(0, most).map(({ text, probability }) => {
     const bar = h("span", { class: "bar-fill" });
     bar.style.width = `${(100 * probability).toFixed(2)}%`;
-    const share = `${(100 * probability).toFixed(1)}\u202f%`;
+    const share = percent(probability, 1);
     const inside = [
       h("span", { class: "candidate-token" }, visible(text)),
       h("span", { class: "bar-track", "aria-hidden": "true" }, bar),
