@@ -59,3 +59,8 @@ def test_numbers_are_on_the_scale_of_the_training_part():
 def test_a_feature_that_is_always_missing_tells_nothing():
     encoder = NumberEncoder.fit("x", [[(math.nan,)]])
     assert encoder.encode([(math.nan,), (2.0,)]).tolist() == [[0.0], [2.0]]
+
+
+def test_a_feature_that_never_changes_in_training_keeps_its_scale():
+    encoder = NumberEncoder.fit("x", [[(0.1,)] * 1000])  # whose mean is not 0.1 to the last bit
+    torch.testing.assert_close(encoder.encode([(0.1,), (0.3,)]), torch.tensor([[0.0], [0.2]]))

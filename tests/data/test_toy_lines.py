@@ -35,6 +35,7 @@ def test_symbols_and_their_answers_are_read():
         (Hello(), "\tello", "f, line 3: empty"),
         (Hello(), "help\tello", "f, line 3: unknown symbol 'p' (there are helo)"),
         (Hello(), "hell\tell", "f, line 3: 4 inputs, but 3 answers"),
+        (Hello(), "hell\t....", "f, line 3: no answer is asked for"),
         (Adding(), "0.5 x\t1", "f, line 3: not a number: 'x'"),
         (Adding(), "0.5 nan\t1", "f, line 3: nan is not a finite number"),
         (Adding(), "0.5\tinf", "f, line 3: inf is not a finite number"),

@@ -115,8 +115,10 @@ def test_a_class_that_training_lacks_is_told(write):
     expected = "1 of 2 test examples have a class that the training part lacks, and count as wrong"
     assert splits.notes[1].startswith(expected)
     assert splits.notes[1].endswith("test.csv, line 3, 'c'")
-    with pytest.raises(DataError, match=r"nothing is left to choose"):
-        read_splits(options(path, **TABLE, held_out_file=str(write("h.csv", table([("x", "c")])))))
+    other = str(write("other.csv", table([("x", "c")])))
+    for name in ("held_out_file", "test_file"):
+        with pytest.raises(DataError, match="nothing is left to measure on"):
+            read_splits(options(path, **TABLE | {name: other}))
 
 
 @pytest.mark.parametrize(

@@ -190,8 +190,12 @@ class NumberEncoder:
         for index in range(len(names)):
             known = [step[index] for step in steps if not math.isnan(step[index])]
             column = torch.tensor(known or [0.0], dtype=torch.float64)
-            means.append(column.mean().item())
-            spreads.append(column.std(correction=0).item() or 1.0)
+            if column.min() == column.max():  # whose rounded deviation may be 1e-17, which is not 0
+                means.append(column[0].item())
+                spreads.append(1.0)
+            else:
+                means.append(column.mean().item())
+                spreads.append(column.std(correction=0).item() or 1.0)
         return cls(names, means, spreads)
 
     @property

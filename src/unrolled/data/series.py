@@ -21,6 +21,7 @@ from unrolled.errors import DataError
 
 __all__ = ["Series", "parse_number", "read_long_table"]
 
+_LARGEST = 3.4e38  # of float32, about
 MISSING = frozenset({"", "?", "nan", "na", "null", "none"})
 """How a value that is missing is written, in small letters."""
 
@@ -51,7 +52,8 @@ def parse_number(value: Any) -> float:
         value: Text, a number, or None.
 
     Raises:
-        ValueError: Neither a finite number nor missing.
+        ValueError: Neither missing nor a number that is finite in float32, as what stands for a
+            missing one in some files, 1.8e308, is not.
 
     Example:
         >>> parse_number("1e3"), parse_number("?"), parse_number(None)
@@ -60,8 +62,8 @@ def parse_number(value: Any) -> float:
     if value is None or (isinstance(value, str) and value.strip().lower() in MISSING):
         return math.nan
     number = float(value)
-    if math.isinf(number):
-        raise ValueError("infinite")
+    if abs(number) > _LARGEST:
+        raise ValueError("infinite, or as good as")
     return number
 
 

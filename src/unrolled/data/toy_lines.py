@@ -42,8 +42,8 @@ def parse_answers(toy: Toy, line: str, where: str) -> tuple[Array, Array]:
     """Return the inputs and the targets that a line holds, with a tab in between.
 
     Raises:
-        DataError: As `parse_inputs`; no tab; another number of answers than of inputs; a string
-            that is not of the grammar.
+        DataError: As `parse_inputs`; no tab; another number of answers than of inputs; no answer
+            but dots; a string that is not of the grammar.
     """
     before, tab, after = line.partition("\t")
     if not tab:
@@ -54,6 +54,8 @@ def parse_answers(toy: Toy, line: str, where: str) -> tuple[Array, Array]:
     targets = np.array([IGNORE if c == "." else _symbol(toy, c, where) for c in after])
     if len(inputs) != len(targets):
         raise DataError(f"{where}: {len(inputs)} inputs, but {len(targets)} answers")
+    if (targets == IGNORE).all():
+        raise DataError(f"{where}: no answer is asked for", "a dot is no answer")
     if isinstance(toy, Reber) and not toy.grammar.writes(string := before[0] + after):
         raise DataError(f"{where}: {string!r} is no string of the grammar")
     return inputs, targets

@@ -22,7 +22,7 @@ from unrolled.data.batching import pad
 from unrolled.data.encoders import BPEEncoder, CharEncoder, NumberEncoder, TextEncoder, WordEncoder
 from unrolled.data.source import Source
 from unrolled.data.words import split_words
-from unrolled.errors import RunError
+from unrolled.errors import DataError, RunError
 from unrolled.models.bag_of_words import BagOfWords
 from unrolled.models.classifier import Classifier, ClassifierConfig
 from unrolled.tasks.classify_data import (
@@ -185,7 +185,7 @@ class ClassifyTask(Task[Labelled]):
         """Return the examples of a file in the format of the training, and notes.
 
         Raises:
-            DataError: The file cannot be used.
+            DataError: The file cannot be used, or training had none of its classes.
         """
         examples, notes = read_examples(self.options, path, self._names)
         unknown = [example for example in examples if example.label not in self._number]
@@ -194,6 +194,8 @@ class ClassifyTask(Task[Labelled]):
                 f"{len(unknown):,} of {len(examples):,} examples have a class that training did "
                 f"not, and count as wrong; the first: {unknown[0].where}, {unknown[0].label!r}"
             )
+        if len(unknown) == len(examples):
+            raise DataError(f"{notes[-1]}: nothing is left to measure on")
         return examples, notes
 
     def predict(  # type: ignore[override]  # the options that predict_options names

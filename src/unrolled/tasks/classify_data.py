@@ -244,6 +244,6 @@ def _class_notes(options: ClassifyOptions, splits: Splits[Labelled]) -> list[str
                 f"part lacks, and count as wrong; the first: {unknown[0].where}, "
                 f"{unknown[0].label!r}"
             )
-        if name == "held-out" and len(unknown) == len(part):
-            raise DataError(f"{notes[-1]}: nothing is left to choose the best weights by")
+        if part and len(unknown) == len(part):
+            raise DataError(f"{notes[-1]}: nothing is left to measure on")
     return notes

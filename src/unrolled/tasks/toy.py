@@ -164,7 +164,7 @@ class ToyTask(Task[ToyExample]):
                 for name, right in right_answers(self.toy, answers, targets, pairs).items():
                     sums[name] += right.sum().item()
                     counts[name] += len(right)
-        return {name: total / counts[name] for name, total in sums.items()}
+        return {name: total / counts[name] for name, total in sums.items() if counts[name]}
 
     def baselines(
         self,
