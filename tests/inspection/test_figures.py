@@ -2,13 +2,14 @@
 
 import re
 import sys
+from importlib.resources import files
 
 import pytest
 import torch
 
 import unrolled
 from unrolled.inspection import figures
-from unrolled.inspection.figures.style import COLOURS, _figure_class
+from unrolled.inspection.figures.style import AROUND_ZERO, COLOURS, FROM_ZERO, _figure_class
 from unrolled.inspection.gradients import Reach
 
 
@@ -133,3 +134,14 @@ def test_a_notebook_shows_a_figure_without_a_network():
         shown = figure._repr_html_()
         assert not re.search(r'<script[^>]* src="', shown)
         assert len(shown) > 1e6
+
+
+def test_colours_mean_what_they_mean_on_the_page():
+    for stops in (AROUND_ZERO, FROM_ZERO):
+        red, _, blue = map(int, re.findall(r"\d+", stops[-1][1])[:3])
+        assert blue > red  # above zero
+    red, _, blue = map(int, re.findall(r"\d+", AROUND_ZERO[0][1])[:3])
+    assert red > blue
+    css = (files("unrolled.inspection") / "report.css").read_text(encoding="utf-8")
+    assert f".high {{ background: {AROUND_ZERO[-1][1]}; }}" in css
+    assert f".low {{ background: {AROUND_ZERO[0][1]}; }}" in css

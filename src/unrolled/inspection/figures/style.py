@@ -29,18 +29,19 @@ COLOURS = ("#2282c4", "#d9620f", "#129570", "#c06ca2", "#2e93c4", "#bd8100")
 DASHES = ("solid", "dash", "dot", "dashdot", "longdash", "longdashdot")  # for eyes without colour
 INK = "#5f6b76"  # a grey that is read on white and on black
 
-# From blue over nothing to orange. Nothing is the page's own colour, and no end hides a letter.
+# Blue is above zero and orange below, as on the page of `unrolled serve`. Nothing is the page's own
+# colour, and no end hides a letter.
 AROUND_ZERO = (
-    (0.0, "rgba(0,104,190,0.85)"),
-    (0.25, "rgba(40,135,205,0.5)"),
+    (0.0, "rgba(222,92,0,0.85)"),
+    (0.25, "rgba(230,130,30,0.5)"),
     (0.5, "rgba(128,128,128,0.05)"),
-    (0.75, "rgba(230,130,30,0.5)"),
-    (1.0, "rgba(222,92,0,0.85)"),
+    (0.75, "rgba(40,135,205,0.5)"),
+    (1.0, "rgba(0,104,190,0.85)"),
 )
 FROM_ZERO = (
     (0.0, "rgba(128,128,128,0.05)"),
-    (0.5, "rgba(230,130,30,0.45)"),
-    (1.0, "rgba(222,92,0,0.85)"),
+    (0.5, "rgba(40,135,205,0.45)"),
+    (1.0, "rgba(0,104,190,0.85)"),
 )
 
 SANS = "Inter, 'Segoe UI', system-ui, -apple-system, 'Helvetica Neue', Arial, sans-serif"
