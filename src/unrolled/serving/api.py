@@ -32,7 +32,8 @@ __all__ = ["ApiError", "Services", "make_router"]
 
 _STEPS_OF_A_MAP = 400
 _GENERATIONS_OF_A_SESSION = 2
-_TOKENS_OF_A_SLICE = 16
+_TOKENS_OF_A_SLICE = 16  # fewer cost more in passing them on than in drawing them
+_SECONDS_OF_A_SLICE = 0.05
 
 
 class ApiError(Exception):
@@ -270,7 +271,7 @@ async def _lines(
     """Yield a visitor's text as JSON lines, a few tokens each time it is their turn."""
 
     def next_slice() -> tuple[str, bool]:
-        end = perf_counter() + services.workers.slice_seconds(services.sessions.num_generating)
+        end = perf_counter() + _SECONDS_OF_A_SLICE
         text: list[str] = []
         with packing_once(run.packed):
             for piece in islice(pieces, _TOKENS_OF_A_SLICE):
@@ -280,7 +281,6 @@ async def _lines(
         return "".join(text), bool(text)
 
     session.generating += 1
-    services.sessions.num_generating += 1
     try:
         if prompt:
             yield _line({"prompt": prompt})
@@ -293,7 +293,6 @@ async def _lines(
         yield _line({"done": True, "seed": seed})
     finally:
         session.generating -= 1
-        services.sessions.num_generating -= 1
 
 
 def _line(content: dict[str, Any]) -> str:

@@ -166,7 +166,7 @@ def serve(
         log_level="warning",
         server_header=False,
         access_log=False,
-        timeout_keep_alive=75,  # longer than a browser waits with a connection it means to use again
+        timeout_keep_alive=75,  # longer than browsers keep a connection to use it again
         timeout_graceful_shutdown=3,
         limit_concurrency=1000,
     )

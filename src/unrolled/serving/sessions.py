@@ -51,7 +51,6 @@ class Sessions:
         self._lock = threading.Lock()
         self._sessions: OrderedDict[str, Session] = OrderedDict()  # the longest unused first
         self._nbytes = 0
-        self.num_generating = 0  # texts; changed by the server's own thread alone
 
     def __len__(self) -> int:
         return len(self._sessions)

@@ -15,9 +15,6 @@ __all__ = ["BusyError", "Workers"]
 
 Result = TypeVar("Result")
 
-_SECONDS_OF_A_ROUND = 0.5  # in which everybody's text goes on
-_SHORTEST_SLICE, _LONGEST_SLICE = 0.002, 0.02  # seconds
-
 
 class BusyError(Exception):
     """Too much slow work is waiting already."""
@@ -34,7 +31,6 @@ class Workers:
         num_threads = max(2, os.cpu_count() or 1)
         self._quick = ThreadPoolExecutor(num_threads, "unrolled-quick")
         self._writing = ThreadPoolExecutor(num_threads, "unrolled-writing")
-        self._num_threads = num_threads
         self._slow = ThreadPoolExecutor(1, "unrolled-slow")
         self._slow_jobs = slow_jobs
         self._waiting = 0
@@ -46,11 +42,6 @@ class Workers:
     async def write(self, job: Callable[[], Result]) -> Result:
         """Do `job`, a slice of a text, when it is its turn among all texts."""
         return await asyncio.get_running_loop().run_in_executor(self._writing, job)
-
-    def slice_seconds(self, num_texts: int) -> float:
-        """Return how long a slice may take while `num_texts` are written, each in its turn."""
-        fair = _SECONDS_OF_A_ROUND * self._num_threads / max(1, num_texts)
-        return min(_LONGEST_SLICE, max(_SHORTEST_SLICE, fair))
 
     async def slow(self, job: Callable[[], Result]) -> Result:
         """Do `job`, which may take seconds.
