@@ -139,3 +139,23 @@ def test_inputs_of_another_kind_are_refused(config, inputs, message):
         Classifier(config)(inputs, torch.tensor([3, 3]))
     with pytest.raises(ShapeError, match="lengths must lie in"):
         build(NUMBERS)(torch.zeros(1, 3, 2, dtype=torch.float64), torch.tensor([4]))
+
+
+def test_evidence_is_a_sum_over_the_tokens_of_a_row_wherever_they_stand():
+    config = ClassifierConfig(num_classes=2, vocabulary_size=5, hidden_size=3, embedding_size=2)
+    model = Classifier(config).eval()
+    tokens, lengths = torch.tensor([[1, 2, 2], [3, 0, 0]]), torch.tensor([3, 1])
+    before = model(tokens, lengths)
+    with torch.no_grad():
+        model.evidence.weight.copy_(torch.arange(10.0).view(5, 2))
+    difference = model(tokens, lengths) - before
+    expected = torch.tensor([[2.0 + 4 + 4, 3 + 5 + 5], [6, 7]])
+    torch.testing.assert_close(difference, expected)
+    for directions in (True, False):
+        given = replace(config, bidirectional=directions)
+        other = Classifier(given).eval()
+        with torch.no_grad():
+            other.evidence.weight.copy_(torch.arange(10.0).view(5, 2))
+        opinions = other.opinions(tokens[0])
+        whole = other(tokens[:1], lengths[:1])
+        torch.testing.assert_close(opinions[-1:], whole)

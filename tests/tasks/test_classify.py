@@ -8,8 +8,9 @@ import pytest
 import torch
 
 from unrolled.data.source import Source
+from unrolled.models.classifier import Classifier, ClassifierConfig
 from unrolled.tasks.classify import ClassifyTask
-from unrolled.tasks.classify_data import Labelled
+from unrolled.tasks.classify_data import Labelled, read_examples
 from unrolled.tasks.classify_options import ClassifyOptions
 from unrolled.tasks.runs import load, prepare
 from unrolled.training import TrainingOptions
@@ -159,3 +160,21 @@ def _file(folder, content):
     path = folder / "new.ts"
     path.write_text(content)
     return path
+
+
+def test_evidence_begins_with_the_log_ratios_of_the_training_part(tmp_path):
+    """By hand: "good" is in two positive examples and no negative one, one added to each count."""
+    path = tmp_path / "reviews.tsv"
+    path.write_text("text\tlabel\ngood good film\tpos\ngood\tpos\nbad film\tneg\n")
+    options = ClassifyOptions(files=(str(path),), inputs=("text",), target="label", min_count=1)
+    training, _ = read_examples(options, path)
+    task = ClassifyTask.fit(options, training)
+    model = Classifier(ClassifierConfig(**task.sizes, hidden_size=2, embedding_size=2))
+    task.initialize(model, training)
+    good = task.encoder.encode("good")
+    neg, pos = 1 / (6 + 2), 3 / (6 + 3)  # of six tokens, three of them special
+    expected = (math.log(neg) - math.log(pos)) / 2
+    torch.testing.assert_close(
+        model.evidence(good)[0], torch.tensor([expected, -expected]), atol=1e-6, rtol=0
+    )
+    assert (model.evidence.weight[0] == 0).all()

@@ -95,6 +95,10 @@ def train_classify(
     kernel_size: KernelSize = None,
     dropout: Dropout = 0.5,
     token_dropout: Annotated[float, model_option(help="Part of the tokens to hide.")] = 0.0,
+    evidence: Annotated[
+        bool,
+        model_option(help="Whether each token also speaks for the classes by itself."),
+    ] = True,
     run: RunPath = None,
     epochs: Annotated[
         float | None,
@@ -173,5 +177,6 @@ def train_classify(
             "kernel_size": kernel_size,
             "dropout": dropout,
             "token_dropout": token_dropout,
+            "evidence": evidence,
         },
     )

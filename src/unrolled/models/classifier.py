@@ -55,6 +55,8 @@ class ClassifierConfig:
             one before the scores is zeroed.
         token_dropout: Probability that, in training, a token is unreadable: all of its features
             are zeroed. Not used for numbers.
+        evidence: Whether each token also speaks for the classes by itself, wherever it stands. Not
+            used for numbers.
         kernel_size: Taps of a convolution, for tcn and conv only.
 
     Raises:
@@ -72,6 +74,7 @@ class ClassifierConfig:
     embedding_size: int = 128
     dropout: float = 0.5
     token_dropout: float = 0.0
+    evidence: bool = True
     kernel_size: int | None = None
 
     def __post_init__(self) -> None:
@@ -103,9 +106,11 @@ class Classifier(nn.Module):
           | mean of h_t             mean
           | max of h_t              max, each feature by itself
           | sum of a_t h_t          attention, a = softmax over t of v' tanh(W h_t + b)
-        scores = U p + d,    p(class = c) = softmax(scores)_c
+        scores = U p + d + sum over t of e_{x_t},    p(class = c) = softmax(scores)_c
 
-    A sequence without steps has p = 0. Initial values are those of torch, but the
+    The last term is the evidence of single tokens, a row of scores for each, zero at first: what a
+    linear classifier of words has, beside what only their order tells. A sequence without steps has
+    p = 0. Initial values are those of torch, but the
     embedding has a standard deviation of 0.1.
 
     Args:
@@ -115,7 +120,7 @@ class Classifier(nn.Module):
         layer: The sequence layer, batch first.
 
     Source:
-        Attention: Yang et al. (2016), equations 5-7.
+        Attention: Yang et al. (2016), equations 5-7. Evidence: the wide part of Cheng et al. (2016).
 
     Example:
         >>> model = Classifier(ClassifierConfig(num_classes=3, vocabulary_size=10))
@@ -143,6 +148,10 @@ class Classifier(nn.Module):
             config.bidirectional,
         )
         size = cast(int, self.layer.output_size)
+        self.evidence = None
+        if config.vocabulary_size is not None and config.evidence:
+            self.evidence = nn.Embedding(config.vocabulary_size, config.num_classes)
+            nn.init.zeros_(self.evidence.weight)
         self.attention = None
         if config.pooling == "attention":
             self.attention = nn.Sequential(
@@ -174,7 +183,10 @@ class Classifier(nn.Module):
         lengths = check_lengths("Classifier", lengths, num_steps, batch_size, inputs.device)
         h = self._states(inputs, lengths)  # (B, T, H)
         scores: Tensor = self.scores(self.dropout(self._pool(h, lengths)))
-        return scores
+        if self.evidence is None:
+            return scores
+        valid = valid_steps(lengths, num_steps).T
+        return scores + (self._weigh(inputs) * valid[..., None]).sum(1)
 
     @torch.inference_mode()
     def opinions(self, inputs: Tensor) -> Tensor:
@@ -195,7 +207,8 @@ class Classifier(nn.Module):
         if not self.config.bidirectional:
             lengths = torch.tensor([num_steps], device=inputs.device)
             pooled = self._pool_prefixes(self._states(inputs[None], lengths)[0])
-            return cast(Tensor, self.scores(self.dropout(pooled)))
+            opinions: Tensor = self.scores(self.dropout(pooled))
+            return opinions if self.evidence is None else opinions + self._weigh(inputs).cumsum(0)
         scores, start = [], 0
         while start < num_steps:
             stop = start + 1
@@ -231,6 +244,13 @@ class Classifier(nn.Module):
                 x = x * readable[..., None]
         h: Tensor = self.layer(x, lengths=lengths)[0]
         return h
+
+    def _weigh(self, tokens: Tensor) -> Tensor:
+        """Return the evidence of each token, (..., C); in training, that of some is withheld."""
+        assert self.evidence is not None
+        evidence: Tensor = self.evidence(tokens)
+        heard = self.dropout(evidence.new_ones(tokens.shape))
+        return evidence * heard[..., None]
 
     def _pool(self, h: Tensor, lengths: Tensor) -> Tensor:
         """Return what is classified, (B, H), zero for a row without steps."""

@@ -21,7 +21,7 @@ from torch.nn import functional as F
 from unrolled.data.batching import pad
 from unrolled.data.encoders import BPEEncoder, CharEncoder, NumberEncoder, TextEncoder, WordEncoder
 from unrolled.data.source import Source
-from unrolled.data.words import split_words
+from unrolled.data.words import UNKNOWN, split_words
 from unrolled.errors import DataError, RunError
 from unrolled.models.bag_of_words import BagOfWords
 from unrolled.models.classifier import Classifier, ClassifierConfig
@@ -127,6 +127,27 @@ class ClassifyTask(Task[Labelled]):
         of_numbers = isinstance(self.encoder, NumberEncoder)
         inputs = "input_size" if of_numbers else "vocabulary_size"
         return {"num_classes": len(self.classes), inputs: self.encoder.size}
+
+    def initialize(self, model: nn.Module, training: Sequence[Labelled]) -> None:
+        """Begin with the evidence that counting gives: log ratios, as in naive Bayes.
+
+            e_{v,c} = log p(v | c) - mean over classes of log p(v | .)
+
+        with p(v | c) from the examples of class c that token v occurs in, one added to each count.
+
+        Source:
+            Wang and Manning (2012), section 2.1.
+        """
+        evidence = cast(Classifier, model).evidence
+        if evidence is None:
+            return
+        counts = torch.ones(evidence.weight.shape, dtype=torch.float64)
+        for example in training:
+            counts[self._encode(example).unique(), self._number[str(example.label)]] += 1
+        logarithms = (counts / counts.sum(0)).log()
+        with torch.no_grad():
+            evidence.weight.copy_(logarithms - logarithms.mean(1, keepdim=True))
+            evidence.weight[UNKNOWN] = 0.0
 
     def length(self, example: Labelled) -> int:
         """Return the steps of an example."""

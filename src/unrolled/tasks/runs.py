@@ -176,7 +176,9 @@ def _assemble(
         seed=training.seed,
         processes=processes,
     )
-    return Trainer(task.Model(config), objective, run, training, processes)
+    model = task.Model(config)
+    task.initialize(model, splits.training)
+    return Trainer(model, objective, run, training, processes)
 
 
 def _rebuild(run: Run, task_class: type[Task[Any]]) -> tuple[Task[Any], Any]:

@@ -104,6 +104,9 @@ class Task(ABC, Generic[Example]):
         """Return the examples of pass `number`, as many as `training` has: the same each time."""
         return training
 
+    def initialize(self, model: nn.Module, training: Sequence[Example]) -> None:
+        """Set what the training part tells of a new model's initial values: nothing."""
+
     @abstractmethod
     def loss(self, model: nn.Module, examples: Sequence[Example]) -> tuple[Tensor, int]:
         """Return the sum of the losses of a batch, in nats, and of how many."""
