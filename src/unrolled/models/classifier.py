@@ -120,7 +120,7 @@ class Classifier(nn.Module):
         layer: The sequence layer, batch first.
 
     Source:
-        Attention: Yang et al. (2016), equations 5-7. Evidence: the wide part of Cheng et al. (2016).
+        Attention: Yang et al. (2016), equations 5-7. Evidence: Cheng et al. (2016), wide part.
 
     Example:
         >>> model = Classifier(ClassifierConfig(num_classes=3, vocabulary_size=10))
