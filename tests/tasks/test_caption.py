@@ -165,6 +165,17 @@ def test_equal_captions_stay_in_one_part(recordings):
     assert all(len(part) % 4 == 0 for part in (splits.training, splits.held_out, splits.test))
 
 
+@pytest.mark.parametrize("split_by", ["text", "media", "series"])
+def test_a_file_is_in_one_part_whatever_else_is_kept_together(pictures, split_by):
+    header, *rows = pictures.read_text().splitlines()
+    twice = [f"{row.split()[0]}\tnumber {number}\t{6 + number}" for number, row in enumerate(rows)]
+    own = [row.replace(" thing", f" {number}") for number, row in enumerate(rows)]
+    pictures.write_text("\n".join([header, *own, *twice]) + "\n")
+    splits = read_parts(options_for(pictures, split_by=split_by))
+    parts = [{example.name for example in part} for part in (splits.training, splits.test)]
+    assert parts[0].isdisjoint(parts[1])
+
+
 def test_the_values_of_a_column_stay_in_one_part(pictures):
     splits = read_parts(options_for(pictures, split_by="series"))
     keys = [{example.key for example in part} for part in (splits.training, splits.held_out)]

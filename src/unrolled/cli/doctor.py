@@ -11,7 +11,13 @@ __all__ = ["EXTRAS", "doctor"]
 # The extras of this package: what each installs, and what for.
 EXTRAS = {
     "compiler": ("ziglang", "a C compiler for the cells' kernels, where the system has none"),
-    "bpe": ("tokenizers", "train lm --tokens bpe"),
+    "bpe": ("tokenizers", "--tokens bpe"),
+    "tables": ("polars", "tables in Parquet"),
+    "translation": ("sacrebleu", "train translate and caption: BLEU, chrF"),
+    "media": ("kaldi-native-fbank", "with pillow, soundfile and soxr: train caption"),
+    "figures": ("plotly", "inspect, compare"),
+    "serve": ("fastapi", "with uvicorn: the page"),
+    "hdf5": ("h5py", "files for LSTMVis"),
     "tensorboard": ("tensorboard", "curves of a training in TensorBoard"),
     "bench": ("onnxruntime", "with jax, the peers of `unrolled bench` beside torch"),
 }

@@ -158,7 +158,7 @@ class Tagger(nn.Module):
             self.letter_layer = GRU(
                 config.letter_size, config.letter_size, batch_first=True, bidirectional=True
             )
-        if config.delay:
+        if config.delay:  # with a delay of 0 it would never be read
             self.blank = nn.Parameter(torch.zeros(features))
         self.layer = make_layer(
             config.cell,

@@ -102,7 +102,7 @@ def read_parts(options: CaptionOptions) -> Splits[Caption]:
         message = f"{options.path}: all captions are the same, {examples[0].text!r}"
         raise DataError(message, "there is nothing to learn; is it the right column?")
     fractions = {part: options.fraction(part) for part in ("held_out", "test")}
-    parts = split([example.key for example in examples], **fractions, seed=options.seed)
+    parts = split(_groups(examples), **fractions, seed=options.seed)
     rest, notes = [], table.notes
     for path, indices in (
         (options.held_out_path, parts.held_out),
@@ -133,6 +133,23 @@ def read_table_of(path: Path, options: CaptionOptions) -> Captions:
         key=keys.get(options.split_by, options.split_by),
         encoding=options.encoding,
     )
+
+
+def _groups(examples: Sequence[Caption]) -> list[str]:
+    """Return a key for each example: the same for equal keys, and for one file.
+
+    A picture with several captions would otherwise be learned from and measured on.
+    """
+    parents: dict[tuple[str, str], tuple[str, str]] = {}
+
+    def root(node: tuple[str, str]) -> tuple[str, str]:
+        while (parent := parents.setdefault(node, node)) != node:
+            node = parent
+        return node
+
+    for example in examples:
+        parents[root(("key", example.key))] = root(("name", example.name))
+    return [root(("key", example.key))[1] for example in examples]
 
 
 def check_kind(path: Path, captions: Captions, kind: Kind) -> None:
