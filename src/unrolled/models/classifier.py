@@ -249,7 +249,7 @@ class Classifier(nn.Module):
         """Return the evidence of each token, (..., C); in training, that of some is withheld."""
         assert self.evidence is not None
         evidence: Tensor = self.evidence(tokens)
-        heard = self.dropout(evidence.new_ones(tokens.shape))
+        heard: Tensor = self.dropout(evidence.new_ones(tokens.shape))
         return evidence * heard[..., None]
 
     def _pool(self, h: Tensor, lengths: Tensor) -> Tensor:

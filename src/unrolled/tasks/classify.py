@@ -143,7 +143,7 @@ class ClassifyTask(Task[Labelled]):
             return
         counts = torch.ones(evidence.weight.shape, dtype=torch.float64)
         for example in training:
-            counts[self._encode(example).unique(), self._number[str(example.label)]] += 1
+            counts[torch.unique(self._encode(example)), self._number[str(example.label)]] += 1
         logarithms = (counts / counts.sum(0)).log()
         with torch.no_grad():
             evidence.weight.copy_(logarithms - logarithms.mean(1, keepdim=True))
