@@ -64,6 +64,14 @@ def test_figures_without_their_library_are_refused_before_any_training(
     assert not (tmp_path / "c").exists()
 
 
+def test_nothing_is_said_to_be_written_where_all_trainings_failed(unrolled, tmp_path):
+    done = unrolled("compare", *SMALL, "--cells", "nonsense", "--seeds", "1", "--out", "c")
+    assert done.code == 1
+    assert "failed: nonsense, seed 0" in done.err
+    assert "written" not in done.err
+    assert not (tmp_path / "c" / "comparison.html").exists()
+
+
 def test_ctrl_c_ends_all_trainings_and_says_how_to_go_on(tmp_path):
     command = [sys.executable, "-P", "-m", "unrolled", "compare", *SMALL, "--cells", "dense"]
     command += ["--seeds", "1", "--minutes", "5", "--out", "c"]

@@ -64,6 +64,22 @@ def test_the_verdict_tells_apart_what_can_be_told_apart(plan, folder):
     assert rest == []  # gru and rnn are not told apart
 
 
+def test_the_best_mean_is_not_said_to_beat_who_beat_it_on_the_same_seeds(plan, tmp_path):
+    values = {"gru": (0.50, 0.51, 0.99), "lstm": (0.60, 0.61), "rnn": (0.1,)}
+    for trial in plan.trials(tmp_path):
+        ones = values[trial.contestant.cell]
+        if trial.seed < len(ones):
+            write_run(trial.path, seed=trial.seed, accuracy=ones[trial.seed])
+    comparison = gather(plan, tmp_path)
+    pairs = [
+        replace(pair, p=0.01) if pair.second == "lstm" else pair for pair in comparison.differences
+    ]
+    best, *said = verdict(replace(comparison, differences=pairs))
+    assert best.startswith("Best accuracy: gru")
+    assert not any("gru is better than" in sentence for sentence in said)
+    assert "Also told apart: lstm before gru." in said
+
+
 def test_a_lower_loss_is_better(plan, folder):
     best, better, *_ = verdict(gather(plan, folder, "loss"))
     assert best.startswith("Best loss (nats/example): lstm, 0.0867")

@@ -8,7 +8,7 @@ from torch.nn import functional as F
 
 import unrolled
 from unrolled.cells import cell
-from unrolled.inspection.gradients import gradient_reach, step_jacobian_norms
+from unrolled.inspection.gradients import Reach, gradient_reach, step_jacobian_norms
 from unrolled.inspection.verdict import verdict
 from unrolled.models.baselines import Conv, Dense
 
@@ -84,6 +84,20 @@ def test_gradients_beyond_the_range_of_numbers_explode():
     found = verdict(reach)
     assert found.kind == "exploding"
     assert "10 times as long 1 step back" in found.sentence
+
+
+def test_a_network_that_has_diverged_is_not_said_to_lack_a_gradient():
+    layer = linear_layer(1.0)
+    with torch.no_grad():
+        layer.weight_hh_l0.fill_(torch.nan)
+    found = verdict(gradient_reach(layer, torch.randn(10, 2, 3, dtype=torch.float64)))
+    assert found.kind == "exploding"
+    assert "the gradient is no number" in found.sentence
+
+
+def test_a_gradient_that_jumps_is_given_no_doubling():
+    found = verdict(Reach(torch.arange(4), {"h": torch.tensor([[1.0, 20.0, 20.0, 20.0]])}))
+    assert found.sentence == "gradients explode: 10 times as long 1 step back"
 
 
 def test_units_that_never_fire_have_no_gradient():

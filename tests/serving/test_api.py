@@ -1,15 +1,20 @@
+import asyncio
 import base64
 import json
 import shutil
 from itertools import islice
 from pathlib import Path
 
+import httpx
 import pytest
 import torch
 
 from unrolled import trace
 from unrolled.generation import generate
 from unrolled.inspection import gradient_reach
+from unrolled.serving.app import create_app
+from unrolled.serving.guard import Access
+from unrolled.serving.limits import Limits
 from unrolled.serving.runs import Runs
 from unrolled.training import load_language_model
 from unrolled.training.checkpoint import save_weights
@@ -109,6 +114,35 @@ def test_a_seed_is_told_and_gives_the_text_again(client):
     again = written(client, run="lstm", text="A", length=20, seed=first[-1]["seed"])
     text = ["".join(line.get("text", "") for line in lines) for lines in (first, again)]
     assert text[0] == text[1]
+
+
+def test_a_session_writes_two_texts_at_a_time_however_many_it_asks_for_at_once(small_runs):
+    limits = Limits(requests_per_second=1000, burst=1000)
+    app = create_app(Runs([small_runs["lstm"]]), Access(None, True), limits)
+    question = {"run": "lstm", "text": "A", "length": 300, "seed": 1}
+
+    async def ask_all() -> list[int]:
+        transport = httpx.ASGITransport(app)
+        async with httpx.AsyncClient(transport=transport, base_url="http://localhost") as client:
+            session = (await client.post("/api/session")).json()["session"]
+            headers = {"X-Session": session}
+            asked = [client.post("/api/generate", json=question, headers=headers) for _ in range(8)]
+            statuses = [answer.status_code for answer in await asyncio.gather(*asked)]
+            again = await client.post("/api/generate", json=question, headers=headers)
+            return [*statuses, again.status_code]
+
+    *at_once, again = asyncio.run(ask_all())
+    assert sorted(at_once) == [200, 200, *[409] * 6]
+    assert again == 200  # what was written counts no more
+    assert app.state.services.sessions.num_generating == 0
+
+
+def test_while_a_run_is_loaded_anew_others_are_shown_the_old_one(small_runs):
+    runs = Runs([small_runs["lstm"]])
+    before = runs.get("lstm")
+    runs._looked["lstm"] = -10.0
+    with runs._lock:  # as another visitor's thread does while it loads
+        assert runs.get("lstm") is before
 
 
 def test_two_visitors_do_not_see_each_others_text(serve, small_runs):

@@ -27,7 +27,15 @@ def test_loopback_does_not_answer_to_other_names(client, host):
 
 
 @pytest.mark.parametrize(
-    "origin", ["http://evil.example", "null", "http://localhost:1", "file://", "http://127.0.0.1"]
+    "origin",
+    [
+        "http://evil.example",
+        "null",
+        "http://[",
+        "http://localhost:1",
+        "file://",
+        "http://127.0.0.1",
+    ],
 )
 def test_pages_of_other_origins_are_refused(client, origin):
     answer = client.post("/api/session", headers={"Origin": origin})
@@ -157,6 +165,23 @@ def test_there_is_room_for_so_many_visitors(serve):
 )
 def test_loopback_is_told_from_the_world(host, expected):
     assert is_loopback(host) is expected
+
+
+@pytest.mark.parametrize("token", ["секретный-ключ", "line\nbreak-and-more"])
+def test_a_token_that_no_header_can_carry_is_refused(small_runs, token):
+    with pytest.raises(OptionError, match="printable ASCII"):
+        serve_runs([small_runs["lstm"]], host="0.0.0.0", port=0, token=token, say=print)
+
+
+def test_the_address_that_is_told_opens_the_page_with_any_token(serve, small_runs, monkeypatch):
+    monkeypatch.setattr("uvicorn.Server.run", lambda *_, **__: None)
+    token, told = "a+b & c#d%20/e", []
+    paths = [small_runs["lstm"]]
+    serve_runs(paths, host="127.0.0.1", port=0, token=token, say=told.append)
+    client = serve(Access(token, True), session=False)
+    path = "/?" + told[0].partition("/?")[2]
+    assert client.get(path, follow_redirects=False).status_code == 303
+    assert client.get("/").status_code == 200
 
 
 def test_a_token_that_can_be_guessed_is_refused(small_runs):

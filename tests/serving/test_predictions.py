@@ -146,9 +146,16 @@ def test_what_does_not_fit_is_refused(client):
         ("caption", {"run": "captions", "data": "no base64!"}),
         ("predict", {"run": "run", "text": "a", "options": {"beam": 3}}),
         ("predict", {"run": "run", "text": "a", "options": {"nonsense": 3}}),
+        ("caption", {"run": "captions", "data": "", "options": {"beam": 10**6}}),
+        ("caption", {"run": "captions", "data": "", "options": {"n_best": 33}}),
+        ("caption", {"run": "captions", "data": "", "options": {"beam": 2.5}}),
+        ("caption", {"run": "captions", "data": "", "options": {"no_repeat": True}}),
         ("predict", {"run": "run", "text": "A" * 4001}),
     ):
-        assert client.post(f"/api/{path}", json=question).status_code == 422
+        answer = client.post(f"/api/{path}", json=question)
+        assert answer.status_code == 422
+        for name in question.get("options", {}).keys() & {"n_best", "no_repeat"}:
+            assert f"{name} must be a whole number in 1..32" in answer.text
     for path in ("read", "generate", "gradient"):
         answer = client.post(f"/api/{path}", json={"run": "run", "text": "a"})
         assert (answer.status_code, answer.json()["error"]["code"]) == (409, "task")

@@ -71,9 +71,14 @@ def compare(
     plan.settle(folder)
     console = make_console()
     _run(console, runner, plan, folder)
-    if not runner.interrupted and len(runner.failures) < len(plan.trials(folder)):
+    interrupted = bool(runner.interrupted or (runner.stop_requested and runner.waiting))
+    if interrupted:
+        _say_interrupted(console, folder)
+    if any(trial.results_path.exists() for trial in plan.trials(folder)):
         _finish(plan, folder, metric)
-    _say_how_it_ended(console, runner, folder)
+        console.print(f"written: {folder / 'comparison.json'}, {folder / 'comparison.html'}")
+    if runner.failures:
+        _say_what_failed(console, runner, folder)
 
 
 def _given(name: str, value: float | None) -> list[str]:
@@ -223,18 +228,26 @@ def _print_table(comparison: "Comparison") -> None:
     Console(highlight=False, markup=False, width=width).print(drawn)
 
 
-def _say_how_it_ended(console: "Console", runner: "Runner", folder: Path) -> None:
-    """Say where everything is, or how to go on.
+def _say_interrupted(console: "Console", folder: Path) -> None:
+    """Say how to go on.
 
     Raises:
-        typer.Exit: Something failed (1), or a signal ended it (130).
+        typer.Exit: Always.
     """
-    again = f"the same command with --out {shlex.quote(str(folder))}"
-    if runner.interrupted or (runner.stop_requested and runner.waiting):
-        console.print(f"interrupted; {again} goes on")
-        raise typer.Exit(128 + signal.SIGINT)
-    console.print(f"written: {folder / 'comparison.json'}, {folder / 'comparison.html'}")
-    if runner.failures:
-        names = ", ".join(failure.trial.name for failure in runner.failures)
-        console.print(f"failed: {names}; {again} tries them again", style="bold red")
-        raise typer.Exit(1)
+    console.print(f"interrupted; {_again(folder)} goes on")
+    raise typer.Exit(128 + signal.SIGINT)
+
+
+def _say_what_failed(console: "Console", runner: "Runner", folder: Path) -> None:
+    """Say which trainings failed.
+
+    Raises:
+        typer.Exit: Always.
+    """
+    names = ", ".join(failure.trial.name for failure in runner.failures)
+    console.print(f"failed: {names}; {_again(folder)} tries them again", style="bold red")
+    raise typer.Exit(1)
+
+
+def _again(folder: Path) -> str:
+    return f"the same command with --out {shlex.quote(str(folder))}"

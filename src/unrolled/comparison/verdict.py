@@ -41,8 +41,12 @@ def verdict(comparison: Comparison) -> list[str]:
     apart: list[Difference] = []
     together: list[Difference] = []
     for difference in comparison.differences:
-        if best.contestant in (difference.first, difference.second):
-            (apart if difference.is_significant else together).append(difference)
+        if best.contestant not in (difference.first, difference.second):
+            continue
+        if not difference.is_significant:
+            together.append(difference)
+        elif _order(difference, metric)[0] == best.contestant:  # else only over all its own seeds
+            apart.append(difference)
     if apart:
         said.append(f"{best.contestant} is better than {_listed(apart, best, metric)}.")
     if together:

@@ -191,8 +191,12 @@ def _write_reach(page: Page, reading: _Reading) -> None:
         torch.manual_seed(0)
         fresh = reading.reach(LanguageModel(reading.model.config))
     before = verdict(fresh, wanted=reading.wanted, unit=unit)
-    state = found.state
-    curves = {"trained": trained, "before training": fresh}
+    state, layer = found.state, found.layer
+    curves = {
+        name: Reach(reach.lags, {state: reach.by_state[state][layer, None]})
+        for name, reach in (("trained", trained), ("before training", fresh))
+    }
+    of_layer = f" of layer {layer + 1}" if len(trained.by_state[state]) > 1 else ""
     grew = ""
     if (found.half_life_steps or 0) > (before.half_life_steps or math.inf):
         grew = (
@@ -202,7 +206,8 @@ def _write_reach(page: Page, reading: _Reading) -> None:
     page.figure(
         figures.reach_by_lag(curves, state=state, wanted=reading.wanted, unit=unit),
         f"Gradient by lag, before and after training. {found.sentence}",
-        f"<b>Length of the gradient of the loss in {escape(_NAMED[state])}, k {unit}s earlier</b>, "
+        f"<b>Length of the gradient of the loss in {escape(_NAMED[state])}{of_layer}, k {unit}s "
+        "earlier</b>, "
         f"as part of that at lag 0. A straight line is a fixed half-life.{grew}",
     )
     if subject.beside:

@@ -20,6 +20,11 @@ Kind = Literal["vanishing", "fading", "exploding", "healthy", "edge", "none"]
 _FELT = 0.01  # of its length at lag 0: what is less is not learned from
 _GROWN = 10.0  # times its length at lag 0
 _ROUNDING = 1e-12  # below this part, float32 knows nothing of a gradient's length
+_NO_NUMBERS: "tuple[Kind, str, str]" = (
+    "exploding",
+    "the gradient is no number: weights or states have grown beyond all numbers",
+    "go back to an earlier checkpoint, clip the gradient's norm, or lower the learning rate",
+)
 
 
 @dataclass(frozen=True)
@@ -82,7 +87,10 @@ def verdict(reach: Reach, *, wanted: int | None = None, unit: str = "step") -> V
     half_life = math.log(0.5) / rate if -math.inf < rate < 0 else None
     horizon = _last_at_least(curve, _FELT)
     gate = reach.keep_gate
-    kind, sentence, advice = _judge(name, gate, curve, wanted, half_life, horizon, unit)
+    if _is_no_number(reach.by_state[name][layer]):
+        kind, sentence, advice = _NO_NUMBERS
+    else:
+        kind, sentence, advice = _judge(name, gate, curve, wanted, half_life, horizon, unit)
     return Verdict(kind, sentence, advice, name, layer, rate, half_life, horizon, measured)
 
 
@@ -98,7 +106,8 @@ def _judge(
     if not curve.nan_to_num().any():
         return "none", "no gradient at all reaches the layer", "look for units that never fire"
     if (grown := _first_beyond(curve, _GROWN)) is not None:
-        pace = "" if half_life is not None else f", doubled every {_doubling(curve):.1f} {unit}s"
+        doubling = _doubling(curve)
+        pace = f", doubled every {doubling:.1f} {unit}s" if math.isfinite(doubling) else ""
         return (
             "exploding",
             f"gradients explode: {_GROWN:g} times as long {_counted(grown, unit)} back{pace}",
@@ -177,6 +186,16 @@ def _last_at_least(curve: Tensor, part: float) -> int:
 def _first_beyond(curve: Tensor, factor: float) -> int | None:
     beyond = (curve > factor) | ~curve.isfinite()
     return int(beyond.nonzero()[0]) if bool(beyond.any()) else None
+
+
+def _is_no_number(norms: Tensor) -> bool:
+    """Whether a gradient is NaN, and not because it has grown before."""
+    strange = (~norms.isfinite()).nonzero()
+    if not len(strange):
+        return False
+    first = int(strange[0])
+    grown = bool((norms[:first] > _GROWN * norms[0]).any())
+    return bool(norms[first].isnan()) and not grown
 
 
 def _edge(curve: Tensor) -> int | None:

@@ -13,6 +13,7 @@ from typing import Annotated, Any
 import torch
 from fastapi import APIRouter, Depends, Header
 from fastapi.responses import StreamingResponse
+from starlette.types import Receive, Scope, Send
 from torch import Tensor
 
 from unrolled.errors import OptionError
@@ -34,6 +35,7 @@ _STEPS_OF_A_MAP = 400
 _GENERATIONS_OF_A_SESSION = 2
 _TOKENS_OF_A_SLICE = 16  # fewer cost more in passing them on than in drawing them
 _SECONDS_OF_A_SLICE = 0.05
+_COUNTS = frozenset({"beam", "n_best", "no_repeat"})  # among the options of predictions
 
 
 class ApiError(Exception):
@@ -203,9 +205,7 @@ def make_router(services: Services) -> APIRouter:
         if question.length > limits.generate_tokens:
             most = f"at most {limits.generate_tokens:,} tokens are drawn at once"
             raise ApiError(422, "length", most, "ask for fewer, and go on from there")
-        run = services.language_run(question.run)
-        if session.generating >= _GENERATIONS_OF_A_SESSION:
-            raise ApiError(409, "generating", "this session is writing already", "stop that first")
+        run = await workers.quick(lambda: services.language_run(question.run))
         seed = secrets.randbelow(2**53) if question.seed is None else question.seed
         prompt = question.text or default_prompt(run.vocabulary)
         pieces = generate(
@@ -218,16 +218,18 @@ def make_router(services: Services) -> APIRouter:
             top_p=question.top_p,
             seed=seed,
         )
+        if session.generating >= _GENERATIONS_OF_A_SESSION:
+            raise ApiError(409, "generating", "this session is writing already", "stop that first")
         lines = _lines(services, session, run, pieces, seed, "" if question.text else prompt)
-        return StreamingResponse(lines, media_type="application/x-ndjson")
+        return _Writing(lines, session, sessions)
 
     @router.post("/predict")
     async def predict(question: schema.PredictQuestion, session: Visitor) -> schema.PredictAnswer:
         """What a classifier, tagger or translator says of one input."""
         del session  # whoever predicts has one, so that sessions bound the visitors
         services.check_length(question.text)
-        run = services.task_run(question.run)
-        _check_options(run, question.options)
+        run = await workers.quick(lambda: services.task_run(question.run))
+        _check_options(run, question.options, limits.hypotheses)
 
         def job() -> schema.PredictAnswer:
             found = predict_text(run, question.text, question.options)
@@ -239,8 +241,8 @@ def make_router(services: Services) -> APIRouter:
     async def caption(question: schema.CaptionQuestion, session: Visitor) -> schema.PredictAnswer:
         """The captions of a picture or a recording, with where the model looked for each word."""
         del session
-        run = services.task_run(question.run)
-        _check_options(run, question.options)
+        run = await workers.quick(lambda: services.task_run(question.run))
+        _check_options(run, question.options, limits.hypotheses)
         try:
             content = b64decode(question.data, validate=True)
         except ValueError:
@@ -255,9 +257,36 @@ def make_router(services: Services) -> APIRouter:
     return router
 
 
-def _check_options(run: TaskRun, options: dict[str, Any]) -> None:
+def _check_options(run: TaskRun, options: dict[str, Any], hypotheses: int) -> None:
+    for name in _COUNTS & options.keys():
+        value = options[name]
+        if type(value) is not int or not 1 <= value <= hypotheses:
+            raise OptionError(f"{name} must be a whole number in 1..{hypotheses}, got {value}")
     if excess := sorted(options.keys() - run.task.predict_options):
         raise OptionError(f"{excess[0]} is not for {run.task.name}", "leave it out")
+
+
+class _Writing(StreamingResponse):
+    """A text that is being written: it counts from now to its end, also where nobody reads it.
+
+    Args:
+        lines: What is sent.
+        session: Of whom it is written for.
+        sessions: All of them.
+    """
+
+    def __init__(self, lines: AsyncIterator[str], session: Session, sessions: Sessions) -> None:
+        super().__init__(lines, media_type="application/x-ndjson")
+        self._session, self._sessions = session, sessions
+        session.generating += 1
+        sessions.num_generating += 1
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        try:
+            await super().__call__(scope, receive, send)
+        finally:
+            self._session.generating -= 1
+            self._sessions.num_generating -= 1
 
 
 async def _lines(
@@ -280,19 +309,15 @@ async def _lines(
                     break
         return "".join(text), bool(text)
 
-    session.generating += 1
-    try:
-        if prompt:
-            yield _line({"prompt": prompt})
-        while True:
-            text, more = await services.workers.write(next_slice)
-            if not more:
-                break
-            services.sessions.get(session.id)  # whoever is written for is there
-            yield _line({"text": text})
-        yield _line({"done": True, "seed": seed})
-    finally:
-        session.generating -= 1
+    if prompt:
+        yield _line({"prompt": prompt})
+    while True:
+        text, more = await services.workers.write(next_slice)
+        if not more:
+            break
+        services.sessions.get(session.id)  # whoever is written for is there
+        yield _line({"text": text})
+    yield _line({"done": True, "seed": seed})
 
 
 def _line(content: dict[str, Any]) -> str:

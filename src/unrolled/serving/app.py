@@ -7,6 +7,7 @@ import socket
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
 from pathlib import Path
+from urllib.parse import quote
 
 import uvicorn
 from fastapi import FastAPI, Request, Response
@@ -150,13 +151,16 @@ def serve(
         say: Is told the address.
 
     Raises:
-        OptionError: The address cannot be had, or the token is too short to be one.
+        OptionError: The address cannot be had, or the token is too short to be one, or has
+            characters that a header cannot carry.
         RunError: A folder is no run.
     """
     if token is not None and len(token) < 8:
         raise OptionError(
             "--token must have at least 8 characters", "leave it out for a random one"
         )
+    if token is not None and not (token.isascii() and token.isprintable()):
+        raise OptionError("--token must have printable ASCII characters only", "choose another")
     loopback = is_loopback(host)
     if not loopback and token is None:
         token = secrets.token_urlsafe(18)
@@ -173,7 +177,7 @@ def serve(
     with _listen(host, port) as listening:
         name = f"[{host}]" if ":" in host else host
         address = f"http://{name}:{listening.getsockname()[1]}/"
-        say(address if token is None else f"{address}?token={token}")
+        say(address if token is None else f"{address}?token={quote(token, safe='')}")
         uvicorn.Server(config).run(sockets=[listening])
 
 

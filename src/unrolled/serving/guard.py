@@ -114,7 +114,7 @@ class Guard:
                 403, "host", "this server answers to localhost only", "open http://localhost"
             )
         origin = headers.get("origin")
-        if origin is not None and urlsplit(origin).netloc.lower() != host.lower():
+        if origin is not None and _authority_of(origin) != host.lower():
             return refusal(403, "origin", "requests from other sites are refused")
         if headers.get("sec-fetch-site") == "cross-site" and scope["method"] != "GET":
             return refusal(403, "origin", "requests from other sites are refused")
@@ -188,6 +188,14 @@ def _name_of(host: str) -> str:
         return urlsplit(f"//{host}").hostname or ""
     except ValueError:
         return ""
+
+
+def _authority_of(origin: str) -> str | None:
+    """Return an Origin header's name and port, None if it is none."""
+    try:
+        return urlsplit(origin).netloc.lower() or None
+    except ValueError:
+        return None
 
 
 def _tokens_in(headers: Headers) -> Iterable[str]:

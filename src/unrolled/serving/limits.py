@@ -19,6 +19,7 @@ class Limits:
     Args:
         text_characters: Of a text that is read.
         generate_tokens: Drawn by one request.
+        hypotheses: That a search for a translation or a caption follows side by side.
         body_bytes: Of a request.
         media_bytes: Of a request with a picture or a recording.
         sessions: Visitors at the same time.
@@ -32,6 +33,7 @@ class Limits:
 
     text_characters: int = 4000
     generate_tokens: int = 4000
+    hypotheses: int = 32
     body_bytes: int = 64 * 1024
     media_bytes: int = 6 * 1024 * 1024
     sessions: int = 500

@@ -152,10 +152,14 @@ class Runs:
         now = time.monotonic()
         if now - self._looked[name] < _SECONDS_BETWEEN_LOOKS:
             return run
-        with self._lock:
+        if not self._lock.acquire(blocking=False):
+            return run  # while another visitor waits for what is being loaded
+        try:
             if now - self._looked[name] >= _SECONDS_BETWEEN_LOOKS:
                 self._loaded[name] = self._refreshed(self._loaded[name], self._paths[name])
                 self._looked[name] = time.monotonic()
+        finally:
+            self._lock.release()
         return self._loaded[name]
 
     def _refreshed(self, run: LanguageRun | TaskRun, path: Path) -> LanguageRun | TaskRun:

@@ -47,7 +47,9 @@ def gate_maps(
     for row, name in enumerate(names, 1):
         shown = values[name][:, chosen].T.float().cpu()
         signed = bool((shown < 0).any())
-        limit = 1.0 if float(shown.abs().max()) <= 1 else float(shown.abs().quantile(0.95))
+        most = float(shown.abs().max())
+        # values that are mostly 0 have no other size that most keep within
+        limit = 1.0 if most <= 1 else float(shown.abs().quantile(0.95)) or most
         figure.add_heatmap(
             row=row,
             col=1,
