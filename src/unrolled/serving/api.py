@@ -221,7 +221,7 @@ def make_router(services: Services) -> APIRouter:
         if session.generating >= _GENERATIONS_OF_A_SESSION:
             raise ApiError(409, "generating", "this session is writing already", "stop that first")
         lines = _lines(services, session, run, pieces, seed, "" if question.text else prompt)
-        return _Writing(lines, session, sessions)
+        return _Writing(lines, session)
 
     @router.post("/predict")
     async def predict(question: schema.PredictQuestion, session: Visitor) -> schema.PredictAnswer:
@@ -272,21 +272,18 @@ class _Writing(StreamingResponse):
     Args:
         lines: What is sent.
         session: Of whom it is written for.
-        sessions: All of them.
     """
 
-    def __init__(self, lines: AsyncIterator[str], session: Session, sessions: Sessions) -> None:
+    def __init__(self, lines: AsyncIterator[str], session: Session) -> None:
         super().__init__(lines, media_type="application/x-ndjson")
-        self._session, self._sessions = session, sessions
+        self._session = session
         session.generating += 1
-        sessions.num_generating += 1
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         try:
             await super().__call__(scope, receive, send)
         finally:
             self._session.generating -= 1
-            self._sessions.num_generating -= 1
 
 
 async def _lines(
