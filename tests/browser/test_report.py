@@ -33,7 +33,7 @@ with sync_playwright() as driver:
             page.goto(f"file://{path}")
             for place in page.query_selector_all(".drawn"):
                 place.scroll_into_view_if_needed()
-                place.wait_for_selector(".main-svg", timeout=20_000)
+                place.wait_for_selector(".main-svg", timeout=90_000)
             text = "document.querySelector('.xtick text')"
             found.append({
                 "width": width,

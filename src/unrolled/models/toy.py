@@ -97,6 +97,7 @@ class ToyModel(nn.Module):
         OptionError: The cell lacks the gate that is to be initialized.
 
     Example:
+        >>> import torch
         >>> model = ToyModel(ToyModelConfig(2, 1, reads_symbols=False, max_time=4, hidden_size=3))
         >>> model(torch.rand(5, 4, 2), torch.tensor([4] * 5)).shape
         torch.Size([5, 4, 1])
