@@ -45,6 +45,12 @@ SERVED_TEXT = (
 
 
 @pytest.fixture(scope="session")
+def small_text() -> str:
+    """A text of the characters that `small_runs` know."""
+    return SERVED_TEXT
+
+
+@pytest.fixture(scope="session")
 def small_runs(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
     """Runs of language models as a training would leave them, with random weights."""
     from unrolled.training import TrainingOptions, prepare_language_model

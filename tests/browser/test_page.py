@@ -35,7 +35,7 @@ def traced(small_runs):
 MINUS = "\N{MINUS SIGN}"
 
 
-def until(page, condition, arg=None, seconds=90):
+def until(page, condition, arg=None, seconds=60):
     """Wait for a JavaScript expression; playwright's own way needs eval, which the page forbids."""
     end = time.monotonic() + seconds
     while not page.evaluate(condition, arg):

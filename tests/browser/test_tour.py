@@ -59,11 +59,12 @@ def small_png(screenshot: bytes) -> bytes:
 
 
 @pytest.mark.parametrize("name", PICTURES)
-def test_a_picture_of_the_tour_is_taken(open_page, tour, images, name):
+def test_a_picture_of_the_tour_is_taken(open_page, tour, images, small_text, name):
     given = dict(PICTURES[name])
     keys, check = given.pop("keys", "").split(), given.pop("check", None)
     page = open_page(at=tour, **{"height": 900} | given)
-    page.evaluate("text => localStorage.setItem('unrolled.text', text)", TEXT)
+    text = TEXT if "TOUR_RUNS" in os.environ else small_text
+    page.evaluate("text => localStorage.setItem('unrolled.text', text)", text)
     page.reload()
     page.locator("#view .card").first.wait_for()
     page.wait_for_load_state("networkidle")

@@ -2,7 +2,7 @@ from collections.abc import Callable
 
 import pytest
 
-starlette = pytest.importorskip("starlette.testclient", reason="the page needs fastapi and httpx")
+starlette = pytest.importorskip("starlette.testclient", reason="the page needs fastapi and httpx2")
 
 from unrolled.serving.app import create_app  # noqa: E402
 from unrolled.serving.guard import Access  # noqa: E402

