@@ -8,10 +8,11 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from datetime import datetime
 from pathlib import Path
-from types import FrameType
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
+
+from unrolled.cli.signals import handling_signals
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -130,7 +131,8 @@ def _run(console: "Console", runner: "Runner", plan: "Plan", folder: Path) -> No
         done += how == "finished"
         console.print(f"{trial.name}: {_ended(trial, how, runner)}  ({done}/{total})")
 
-    with _status(console, runner) as on_wait, _stopping_on_signals(runner):
+    stopping = handling_signals(lambda _: runner.request_stop())  # a second one stops at once
+    with _status(console, runner) as on_wait, stopping:
         runner.run(on_start, on_end, on_wait)
 
 
@@ -180,22 +182,6 @@ def _done(trial: "Trial") -> str:
         return f"{[share for share in shares if share is not None][-1]:.0%}"
     except (OSError, ValueError, IndexError):
         return "beginning"
-
-
-@contextmanager
-def _stopping_on_signals(runner: "Runner") -> Iterator[None]:
-    """Have a signal stop all trainings: the first after their updates, a second one at once."""
-
-    def handle(number: int, _: FrameType | None) -> None:  # noqa: ARG001
-        runner.request_stop()
-
-    numbers = (signal.SIGINT, signal.SIGTERM)
-    before = [signal.signal(number, handle) for number in numbers]
-    try:
-        yield
-    finally:
-        for number, handler in zip(numbers, before, strict=True):
-            signal.signal(number, handler)
 
 
 def _finish(plan: "Plan", folder: Path, metric: str | None) -> None:

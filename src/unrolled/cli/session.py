@@ -8,7 +8,6 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import timedelta
 from pathlib import Path
-from types import FrameType
 from typing import Any
 
 import typer
@@ -16,6 +15,7 @@ from rich.console import Console
 
 from unrolled.cli.options import new_run_path
 from unrolled.cli.progress import LiveReporter, PlainReporter, make_console, make_reporter
+from unrolled.cli.signals import handling_signals
 from unrolled.cli.tables import confusion_table, results_table
 from unrolled.models.sequence_layers import default_num_layers
 from unrolled.tasks import Task
@@ -163,7 +163,7 @@ def _stopping_on_signals(
     """Have the first signal stop the training after its update, and a second one at once."""
     first_time = 0.0
 
-    def handle(number: int, _: FrameType | None) -> None:
+    def handle(number: int) -> None:
         nonlocal first_time
         if not received:
             first_time = time.monotonic()
@@ -173,13 +173,8 @@ def _stopping_on_signals(
             raise KeyboardInterrupt  # not sooner: torchrun and `timeout` pass on what we got too
         received.append(number)
 
-    numbers = (signal.SIGINT, signal.SIGTERM)
-    before = [signal.signal(number, handle) for number in numbers]
-    try:
+    with handling_signals(handle):
         yield
-    finally:
-        for number, handler in zip(numbers, before, strict=True):
-            signal.signal(number, handler)
 
 
 def _say_how_it_ended(

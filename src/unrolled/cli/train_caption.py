@@ -121,7 +121,6 @@ def train_caption(
     if minutes is None and epochs is None:
         minutes = _DEFAULT_MINUTES
     from unrolled.cli.session import train_task
-    from unrolled.models.sequence_layers import default_num_layers
     from unrolled.tasks.caption import CaptionTask
     from unrolled.tasks.caption_data import CaptionOptions
     from unrolled.training import TrainingOptions
@@ -166,7 +165,6 @@ def train_caption(
             "cell": cell,
             "hidden_size": hidden_size,
             "num_layers": layers,
-            "encoder_layers": default_num_layers(cell) if layers is None else layers,
             "bidirectional": bidirectional,
             "frames_per_step": frames_per_step,
             "channels": channels,

@@ -49,7 +49,7 @@ class Row:
         spreads: By name, the standard deviation over the seeds; nothing with one seed.
         updates: Mean.
         elapsed_seconds: Mean.
-        peak_memory_bytes: The most of any seed.
+        peak_memory_bytes: The most of any seed; None where the system does not tell.
     """
 
     contestant: str
@@ -60,7 +60,7 @@ class Row:
     spreads: dict[str, float]
     updates: float
     elapsed_seconds: float
-    peak_memory_bytes: int
+    peak_memory_bytes: int | None
 
 
 @dataclass(frozen=True)
@@ -177,6 +177,7 @@ _COLUMNS = ("hidden_size", "parameters", "updates", "elapsed_seconds", "peak_mem
 def _row(name: str, ones: Sequence[Finished]) -> Row:
     results = [one.results for one in ones]
     metrics = [numbers(one["metrics"]) for one in results]
+    peaks = [one["peak_memory_bytes"] for one in results]
     return Row(
         contestant=name,
         num_seeds=len(ones),
@@ -189,7 +190,7 @@ def _row(name: str, ones: Sequence[Finished]) -> Row:
         },
         updates=fmean(one["updates"] for one in results),
         elapsed_seconds=fmean(one["elapsed_seconds"] for one in results),
-        peak_memory_bytes=max(one["peak_memory_bytes"] for one in results),
+        peak_memory_bytes=max((p for p in peaks if p is not None), default=None),
     )
 
 

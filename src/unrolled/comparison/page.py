@@ -8,6 +8,7 @@ import re
 import shlex
 from collections.abc import Iterable, Sequence
 from pathlib import Path
+from typing import Any
 
 from unrolled.comparison.figures import curves, final_values
 from unrolled.comparison.gather import Comparison
@@ -40,7 +41,8 @@ def table(comparison: Comparison) -> tuple[list[str], list[list[str]]]:
         ]
         line = [row.contestant, *values, f"{row.hidden_size:,}", f"{row.parameters:,}"]
         line += [f"{row.updates:,.0f}", _time(row.elapsed_seconds)]
-        line += [f"{row.peak_memory_bytes / 1e6:,.0f} MB"]
+        peak = row.peak_memory_bytes
+        line += ["" if peak is None else f"{peak / 1e6:,.0f} MB"]
         lines.append(line + ([str(row.num_seeds)] if several else []))
     for name, levels in comparison.baselines.items():
         values = [shown(levels[metric]) if metric in levels else "" for metric in metrics]
@@ -157,11 +159,9 @@ def _pairs(comparison: Comparison) -> str:
     return f"<h2>All pairs</h2>\n{_table(heads, lines, caption, len(lines))}"
 
 
-def _figure(figure: object, *, first: bool = False) -> str:
+def _figure(figure: Any, *, first: bool = False) -> str:
     """Return a figure as HTML; the first one brings the whole library with it."""
-    drawn: str = figure.to_html(  # type: ignore[attr-defined]
-        full_html=False, include_plotlyjs=first, config=_CONFIG
-    )
+    drawn: str = figure.to_html(full_html=False, include_plotlyjs=first, config=_CONFIG)
     return f"<figure>{drawn}</figure>"
 
 

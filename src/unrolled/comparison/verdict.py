@@ -99,15 +99,15 @@ def _listed(differences: list[Difference], best: Row, metric: str) -> str:
     parts = []
     like = best.metrics[metric]
     for difference in differences:
-        other, ends = difference.second, (difference.low, difference.high)
-        mean = difference.mean
+        other, mean = difference.second, difference.mean
+        low, high = difference.low, difference.high
         if other == best.contestant:
             other, mean = difference.first, -mean
-            ends = tuple(None if end is None else -end for end in reversed(ends))  # type: ignore[assignment]
-        low, high = ends
         if low is None or high is None or difference.p is None:
             parts.append(f"{other} (one seed in common)")
             continue
+        if other == difference.first:
+            low, high = -high, -low
         between = f"{signed(low, like)} to {signed(high, like)}"
         p = f"p = {shown_p(difference.p)}".replace("= <", "<")
         parts.append(f"{other} ({signed(mean, like)}, {between}, {p})")

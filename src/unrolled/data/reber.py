@@ -180,7 +180,7 @@ class Reber(Toy):
     embedded: bool = False
 
     @property
-    def name(self) -> str:  # type: ignore[override]
+    def name(self) -> str:  # type: ignore[override]  # of two problems
         """Reber or embedded-reber."""
         return "embedded-reber" if self.embedded else "reber"
 

@@ -220,7 +220,7 @@ class Hello(Toy):
     name = "hello"
     symbols = "helo"
 
-    def _make(self, random: np.random.Generator) -> tuple[Array, Array]:  # noqa: ARG002
+    def _make(self, random: np.random.Generator) -> tuple[Array, Array]:  # noqa: ARG002  # one
         word = np.array([self.symbols.index(character) for character in "hello"])
         return word[:-1], word[1:]
 

@@ -50,7 +50,7 @@ def parse_answers(toy: Toy, line: str, where: str) -> tuple[Array, Array]:
         raise DataError(f"{where}: no tab", "give the inputs, a tab, and the answers")
     inputs = parse_inputs(toy, before, where)
     if not toy.symbols:
-        return inputs, np.float32(_number(after, where))  # type: ignore[return-value]
+        return inputs, np.array(_number(after, where), dtype=np.float32)
     targets = np.array([IGNORE if c == "." else _symbol(toy, c, where) for c in after])
     if len(inputs) != len(targets):
         raise DataError(f"{where}: {len(inputs)} inputs, but {len(targets)} answers")

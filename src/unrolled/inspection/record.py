@@ -7,6 +7,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from unrolled.errors import OptionError
+from unrolled.inspection.terms import gate_products
 from unrolled.kernels import Weights
 from unrolled.layers.lengths import valid_steps
 from unrolled.layers.recording import Record, recording
@@ -95,18 +96,11 @@ def pre_activations(record: Record) -> dict[str, Tensor]:
         name = type(layer).__name__
         raise OptionError(f"pre_activations: {name} has no gates", "trace a recurrent layer")
     cell, weights = layer.cell, _weights_of(record)
+    before = states_before(record, cell.states[0])
     with torch.no_grad():
-        parts = F.linear(record.input, weights.weight_ih, weights.bias_ih).chunk(
-            len(cell.gates), dim=-1
-        )
-        found = {f"x.{name}": part for name, part in zip(cell.gates, parts, strict=True)}
-        if weights.weight_hh is not None:
-            before = states_before(record, cell.states[0])
-            parts = F.linear(before, weights.weight_hh, weights.bias_hh).chunk(
-                len(cell.recurrent), dim=-1
-            )
-            direct = cell.recurrent[: len(cell.recurrent) - len(cell.applied)]
-            found |= {f"u.{name}": part for name, part in zip(direct, parts, strict=False)}
+        x, u = gate_products(cell, weights, record.input, before)
+    found = {f"x.{name}": part for name, part in x.items()}
+    found |= {f"u.{name}": part for name, part in u.items() if name not in cell.applied}
     valid = valid_steps(record.lengths, len(record.input))[:, :, None]
     return {name: part.where(valid, 0.0) for name, part in found.items()}
 

@@ -1,18 +1,21 @@
 """What a unit's gates are made of at every step: the input's part and the recurrent part.
 
 Gates and states are recorded as a layer computes them (`record.py`). Their pre-activations are
-sums of two products that nobody keeps; here they are computed again, for one unit, in float64.
+sums of two products that nobody keeps; here they are computed again, of one unit in float64.
 """
 
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor
+from torch.nn import functional as F
 
+from unrolled.cells import Cell
 from unrolled.errors import OptionError, ShapeError
+from unrolled.kernels import Weights
 from unrolled.layers.recurrent import RecurrentLayer
 
-__all__ = ["UnitTerms", "unit_terms"]
+__all__ = ["UnitTerms", "gate_products", "unit_terms"]
 
 
 @dataclass(frozen=True)
@@ -27,6 +30,25 @@ class UnitTerms:
 
     x: dict[str, Tensor]
     u: dict[str, Tensor]
+
+
+def gate_products(
+    cell: Cell, weights: Weights, x: Tensor, before: Tensor
+) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
+    """Return W_x x_t + b_x of every gate, and W_h h_{t-1} + b_h of the recurrent ones, by name.
+
+    Args:
+        cell: Whose gates.
+        weights: Its weights, or those of some of its units.
+        x: (..., I).
+        before: h_{t-1}, (..., H), projected with `proj_size`.
+    """
+    parts = F.linear(x, weights.weight_ih, weights.bias_ih).chunk(len(cell.gates), dim=-1)
+    from_input = dict(zip(cell.gates, parts, strict=True))
+    if weights.weight_hh is None:
+        return from_input, {}
+    parts = F.linear(before, weights.weight_hh, weights.bias_hh).chunk(len(cell.recurrent), dim=-1)
+    return from_input, dict(zip(cell.recurrent, parts, strict=True))
 
 
 def unit_terms(
@@ -66,29 +88,30 @@ def unit_terms(
         raise OptionError(f"{where}: layer must be in 0..{layer.num_layers - 1}, got {index}")
     if not 0 <= unit < layer.hidden_size:
         raise OptionError(f"{where}: unit must be in 0..{layer.hidden_size - 1}, got {unit}")
-    suffix, cell = layer.suffixes[index], layer.cell
-    weight_ih = getattr(layer, f"weight_ih_{suffix}")
-    weight_hh = getattr(layer, f"weight_hh_{suffix}") if cell.recurrent else None
-    if x.dim() != 2 or x.shape[1] != weight_ih.shape[1] or len(h_before) != len(x):
+    cell, weights = layer.cell, layer.weights_of(layer.suffixes[index])
+    num_inputs = weights.weight_ih.shape[1]
+    if x.dim() != 2 or x.shape[1] != num_inputs or len(h_before) != len(x):
         raise ShapeError(
-            f"{where}: x must be (T, {weight_ih.shape[1]}) and h_before (T, H), "
+            f"{where}: x must be (T, {num_inputs}) and h_before (T, H), "
             f"got {tuple(x.shape)} and {tuple(h_before.shape)}"
         )
 
-    def part(
-        values: Tensor, weight: Tensor, bias: Tensor | None, gates: tuple[str, ...]
-    ) -> dict[str, Tensor]:
-        rows = torch.arange(len(gates), device=weight.device) * layer.hidden_size + unit
-        sums = values.double() @ weight[rows].double().T
-        if bias is not None:
-            sums = sums + bias[rows].double()
-        return dict(zip(gates, sums.unbind(1), strict=True))
+    rows = slice(unit, None, layer.hidden_size)  # gate lies upon gate, H rows each
+
+    def of_unit(stacked: Tensor | None) -> Tensor | None:
+        return None if stacked is None else stacked[rows].double()
 
     with torch.no_grad():
-        biased = layer.bias
-        bias_ih = getattr(layer, f"bias_ih_{suffix}") if biased else None
-        from_input = part(x, weight_ih, bias_ih, cell.gates)
-        if weight_hh is None:
-            return UnitTerms(from_input, {})
-        bias_hh = getattr(layer, f"bias_hh_{suffix}") if biased else None
-        return UnitTerms(from_input, part(h_before, weight_hh, bias_hh, cell.recurrent))
+        mine = Weights(
+            weights.weight_ih[rows].double(),
+            of_unit(weights.weight_hh),
+            of_unit(weights.bias_ih),
+            of_unit(weights.bias_hh),
+            weight_hr=None,
+            parameters=(),
+        )
+        x_parts, u_parts = gate_products(cell, mine, x.double(), h_before.double())
+    return UnitTerms(
+        {name: part[:, 0] for name, part in x_parts.items()},
+        {name: part[:, 0] for name, part in u_parts.items()},
+    )

@@ -413,7 +413,7 @@ def _define(library: Any, name: str, arguments: str, run: Any, fake: Any, autogr
 
 
 _batch = "Tensor x, Tensor? lengths, Tensor[] states, Tensor[] weights"
-_namespace: Any = torch.library.Library("unrolled", "DEF")  # type: ignore[no-untyped-call]
+_namespace: Any = torch.library.Library("unrolled", "DEF")  # type: ignore[no-untyped-call]  # no types
 _define(_namespace, "recurrence", _batch, _run, _fake, _autograd)
 _define(
     _namespace,

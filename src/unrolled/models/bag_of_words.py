@@ -66,10 +66,10 @@ class BagOfWords:
             optimizer.zero_grad()
             scores = bag._score(ids, offsets)
             total = F.cross_entropy(scores, targets, reduction="sum") + weight.square().sum() / 2
-            total.backward()  # type: ignore[no-untyped-call]
+            total.backward()  # type: ignore[no-untyped-call]  # torch has no types for it
             return total
 
-        optimizer.step(loss)  # type: ignore[no-untyped-call]
+        optimizer.step(loss)  # type: ignore[no-untyped-call]  # nor for this
         return cls(words, weight.detach(), bias.detach())
 
     def predict(self, texts: Sequence[Iterable[Hashable]]) -> list[int]:

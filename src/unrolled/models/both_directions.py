@@ -33,7 +33,7 @@ class BothDirections(nn.Module):
         self.input_size = forwards.input_size
         self.output_size = forwards.output_size + backwards.output_size
 
-    def initial_state(self, batch_size: int) -> State:  # noqa: ARG002
+    def initial_state(self, batch_size: int) -> State:  # noqa: ARG002  # any
         """Return the empty state."""
         return ()
 

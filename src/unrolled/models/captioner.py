@@ -49,7 +49,7 @@ class CaptionerConfig:
             the encoder of recordings.
         hidden_size: H, units of these layers.
         num_layers: Layers one above the other in the decoder.
-        encoder_layers: In the encoder of recordings.
+        encoder_layers: In the encoder of recordings; as many as in the decoder if None.
         bidirectional: Whether recordings are also read from their end.
         frames_per_step: Frames that the encoder of recordings reads in one step.
         channels: Of the first stage of the encoder of pictures.
@@ -70,7 +70,7 @@ class CaptionerConfig:
     cell: str = "lstm"
     hidden_size: int = 128
     num_layers: int = 1
-    encoder_layers: int = 1
+    encoder_layers: int | None = None
     bidirectional: bool = True
     frames_per_step: int = 3
     channels: int = 32
@@ -87,7 +87,8 @@ class CaptionerConfig:
         if self.attention == "none" and not self.summary:
             message = "without attention and without a summary nothing reaches the decoder"
             raise OptionError(f"{where}: {message}", "allow one of the two")
-        check_sizes(where, {"encoder_layers": self.encoder_layers})
+        if self.encoder_layers is not None:
+            check_sizes(where, {"encoder_layers": self.encoder_layers})
         self.decoder()  # refuses what it cannot be built from
 
     def encoder(self) -> PictureEncoderConfig | SoundEncoderConfig:
@@ -100,7 +101,7 @@ class CaptionerConfig:
             frames_per_step=self.frames_per_step,
             cell=self.cell,
             hidden_size=self.hidden_size,
-            num_layers=self.encoder_layers,
+            num_layers=self.encoder_layers or self.num_layers,
             bidirectional=self.bidirectional,
             dropout=self.dropout,
             kernel_size=self.kernel_size,

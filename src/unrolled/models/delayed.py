@@ -19,17 +19,14 @@ data/delay.py; a delay over features of any kind is in models/tagger.py.
 
 from dataclasses import dataclass
 
-import torch
-from torch import Tensor, nn
+from torch import Tensor
 from torch.nn import functional as F
 
 from unrolled.data.columns import IGNORE
 from unrolled.data.delay import Delayed
-from unrolled.errors import ShapeError
-from unrolled.layers.initialize import one_hot_input
 from unrolled.layers.options import check_dropout, check_sizes
-from unrolled.layers.recurrent import RecurrentLayer
-from unrolled.models.sequence_layers import check_cell, make_layer
+from unrolled.models.sequence_layers import check_cell
+from unrolled.models.token_model import TokenModel
 
 __all__ = ["DelayedModel", "DelayedModelConfig", "delayed_loss"]
 
@@ -80,7 +77,7 @@ class DelayedModelConfig:
         check_cell(self.cell, self.kernel_size)
 
 
-class DelayedModel(nn.Module):
+class DelayedModel(TokenModel):
     """Scores for an answer at every step, from the tokens up to that step.
 
         x_t = one_hot(token_t), or a row of the embedding
@@ -109,30 +106,8 @@ class DelayedModel(nn.Module):
     """
 
     def __init__(self, config: DelayedModelConfig) -> None:
-        super().__init__()
+        super().__init__(config, num_scores=config.num_classes)
         self.config = config
-        self.embedding = (
-            None
-            if config.embedding_size is None
-            else nn.Embedding(config.vocabulary_size, config.embedding_size)
-        )
-        self.layer = make_layer(
-            config.cell,
-            config.embedding_size or config.vocabulary_size,
-            config.hidden_size,
-            config.num_layers,
-            config.dropout,
-            config.kernel_size,
-        )
-        if self.embedding is None and isinstance(self.layer, RecurrentLayer):
-            one_hot_input(self.layer)
-        self.dropout = nn.Dropout(config.dropout)
-        self.scores = nn.Linear(config.hidden_size, config.num_classes)
-
-    @property
-    def num_parameters(self) -> int:
-        """How many numbers are learned."""
-        return sum(parameter.numel() for parameter in self.parameters())
 
     def forward(self, tokens: Tensor, lengths: Tensor | None = None) -> Tensor:
         """Score the answers.
@@ -148,13 +123,9 @@ class DelayedModel(nn.Module):
         Raises:
             ShapeError: Tokens that are not (B, T) int64.
         """
-        if tokens.dtype != torch.int64 or tokens.dim() != 2:
-            got = f"{tuple(tokens.shape)} {tokens.dtype}"
-            raise ShapeError(f"DelayedModel: tokens must be (B, T) torch.int64, got {got}")
-        if self.embedding is None:
-            x = F.one_hot(tokens, self.config.vocabulary_size).to(self.scores.weight.dtype)
-        else:
-            x = self.dropout(self.embedding(tokens))  # (B, T, E)
+        x = self.features(tokens)
+        if self.embedding is not None:
+            x = self.dropout(x)
         h, _ = self.layer(x, lengths=lengths)  # (B, T, H)
         scores: Tensor = self.scores(self.dropout(h))
         return scores

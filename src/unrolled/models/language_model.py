@@ -18,16 +18,12 @@ training/, and drawing text from the scores in generation/.
 
 from dataclasses import dataclass
 
-import torch
-from torch import Tensor, nn
-from torch.nn import functional as F
+from torch import Tensor
 
-from unrolled.errors import ShapeError
-from unrolled.layers.initialize import one_hot_input
 from unrolled.layers.options import check_dropout, check_sizes
-from unrolled.layers.recurrent import RecurrentLayer
 from unrolled.layers.state import State
-from unrolled.models.sequence_layers import check_cell, make_layer
+from unrolled.models.sequence_layers import check_cell
+from unrolled.models.token_model import TokenModel
 
 __all__ = ["LanguageModel", "LanguageModelConfig"]
 
@@ -68,7 +64,7 @@ class LanguageModelConfig:
         check_cell(self.cell, self.kernel_size)
 
 
-class LanguageModel(nn.Module):
+class LanguageModel(TokenModel):
     """A model of the next token: one-hot or embedding, a sequence layer, dropout, linear scores.
 
         x_t = one_hot(token_t), or a row of the embedding
@@ -92,34 +88,12 @@ class LanguageModel(nn.Module):
     """
 
     def __init__(self, config: LanguageModelConfig) -> None:
-        super().__init__()
+        super().__init__(config, num_scores=config.vocabulary_size)
         self.config = config
-        self.embedding = (
-            None
-            if config.embedding_size is None
-            else nn.Embedding(config.vocabulary_size, config.embedding_size)
-        )
-        self.layer = make_layer(
-            config.cell,
-            config.embedding_size or config.vocabulary_size,
-            config.hidden_size,
-            config.num_layers,
-            config.dropout,
-            config.kernel_size,
-        )
-        if self.embedding is None and isinstance(self.layer, RecurrentLayer):
-            one_hot_input(self.layer)
-        self.dropout = nn.Dropout(config.dropout)
-        self.scores = nn.Linear(config.hidden_size, config.vocabulary_size)
-
-    @property
-    def num_parameters(self) -> int:
-        """How many numbers are learned."""
-        return sum(parameter.numel() for parameter in self.parameters())
 
     def initial_state(self, batch_size: int) -> State:
         """Return the state before the first token, that `state=None` stands for."""
-        state: State = self.layer.initial_state(batch_size)  # type: ignore[operator]
+        state: State = self.layer.initial_state(batch_size)  # type: ignore[operator]  # of a module
         return state
 
     def forward(self, tokens: Tensor, state: State | None = None) -> tuple[Tensor, State]:
@@ -136,12 +110,5 @@ class LanguageModel(nn.Module):
         Raises:
             ShapeError: Tokens that are not (B, T) int64.
         """
-        if tokens.dtype != torch.int64 or tokens.dim() != 2:
-            got = f"{tuple(tokens.shape)} {tokens.dtype}"
-            raise ShapeError(f"LanguageModel: tokens must be (B, T) torch.int64, got {got}")
-        if self.embedding is None:
-            x = F.one_hot(tokens, self.config.vocabulary_size).to(self.scores.weight.dtype)
-        else:
-            x = self.embedding(tokens)  # (B, T, E)
-        h, state = self.layer(x, state)  # (B, T, H)
+        h, state = self.layer(self.features(tokens), state)  # (B, T, H)
         return self.scores(self.dropout(h)), state

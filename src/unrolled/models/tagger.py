@@ -30,6 +30,7 @@ With delay k it reads from the first word on alone and tags a word after it has 
 """
 
 from dataclasses import dataclass
+from typing import cast
 
 import torch
 from torch import Tensor, nn
@@ -170,7 +171,7 @@ class Tagger(nn.Module):
             bidirectional=config.delay is None,
         )
         self.dropout = nn.Dropout(config.dropout)
-        self.scores = nn.Linear(self.layer.output_size, config.num_classes)  # type: ignore[arg-type]
+        self.scores = nn.Linear(cast(int, self.layer.output_size), config.num_classes)
 
     @property
     def num_parameters(self) -> int:

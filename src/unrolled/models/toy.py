@@ -23,7 +23,7 @@ from unrolled.errors import OptionError
 from unrolled.layers.initialize import chrono, forget_bias, one_hot_input
 from unrolled.layers.options import check_dropout, check_sizes
 from unrolled.layers.recurrent import RecurrentLayer
-from unrolled.models.sequence_layers import check_cell, default_num_layers, make_layer
+from unrolled.models.sequence_layers import check_cell, make_layer
 
 __all__ = ["INITIALIZE", "ToyModel", "ToyModelConfig"]
 
@@ -42,7 +42,7 @@ class ToyModelConfig:
         max_time: The longest memory that is asked for, in steps: what "chrono" spreads over.
         cell: The name of the layer, one of `models.sequence_layers.CELLS`.
         hidden_size: H, units of every layer.
-        num_layers: Layers one above the other; the cell's usual number if None.
+        num_layers: Layers one above the other.
         dropout: Probability that a value between two layers is zeroed in training.
         kernel_size: Taps of a convolution, for tcn and conv only.
         initialize: One of `INITIALIZE` (`unrolled.initialize`), for layers with such gates only;
@@ -59,15 +59,13 @@ class ToyModelConfig:
     max_time: int
     cell: str = "lstm"
     hidden_size: int = 128
-    num_layers: int | None = None
+    num_layers: int = 1
     dropout: float = 0.0
     kernel_size: int | None = None
     initialize: str | None = None
 
     def __post_init__(self) -> None:
         check_cell(self.cell, self.kernel_size)
-        if self.num_layers is None:
-            object.__setattr__(self, "num_layers", default_num_layers(self.cell))
         names = ("input_size", "output_size", "max_time", "hidden_size", "num_layers")
         given = {name: getattr(self, name) for name in (*names, "kernel_size")}
         sizes = {name: size for name, size in given.items() if size is not None}
@@ -106,7 +104,6 @@ class ToyModel(nn.Module):
     def __init__(self, config: ToyModelConfig) -> None:
         super().__init__()
         self.config = config
-        assert config.num_layers is not None  # __post_init__ has filled it in
         self.layer = make_layer(
             config.cell,
             config.input_size,

@@ -1,40 +1,30 @@
 """The API: each question answered from the visitor's own session. Errors are in `app.py`."""
 
-import json
-import math
 import secrets
-from base64 import b64decode, b64encode
-from collections.abc import AsyncIterator, Iterator
+from base64 import b64decode
 from dataclasses import asdict, dataclass
-from itertools import islice
-from time import perf_counter
 from typing import Annotated, Any
 
-import torch
 from fastapi import APIRouter, Depends, Header
 from fastapi.responses import StreamingResponse
-from starlette.types import Receive, Scope, Send
-from torch import Tensor
 
 from unrolled.errors import OptionError
 from unrolled.generation import default_prompt, generate
-from unrolled.inspection.units import pattern_masks, rank_units
 from unrolled.kernels import packing_once
 from unrolled.serving import schema
+from unrolled.serving.answers import floats, map_answer, rank_answer, read_answer
 from unrolled.serving.gradient import look_back
 from unrolled.serving.limits import Limits
 from unrolled.serving.predictions import predict_medium, predict_text
-from unrolled.serving.reading import Reading, named, read, signal, unit_view
+from unrolled.serving.reading import Reading, read, unit_view
 from unrolled.serving.runs import LanguageRun, Runs, TaskRun
 from unrolled.serving.sessions import Session, Sessions
 from unrolled.serving.workers import Workers
+from unrolled.serving.writing import Writing, written_lines
 
 __all__ = ["ApiError", "Services", "make_router"]
 
-_STEPS_OF_A_MAP = 400
 _GENERATIONS_OF_A_SESSION = 2
-_TOKENS_OF_A_SLICE = 16  # fewer cost more in passing them on than in drawing them
-_SECONDS_OF_A_SLICE = 0.05
 _COUNTS = frozenset({"beam", "n_best", "no_repeat"})  # among the options of predictions
 
 
@@ -138,7 +128,7 @@ def make_router(services: Services) -> APIRouter:
 
         def job() -> schema.ReadAnswer:
             run = services.language_run(question.run)
-            return _read_answer(run, services.reading(session, run, question.text), question)
+            return read_answer(run, services.reading(session, run, question.text), question)
 
         return await workers.quick(job)
 
@@ -152,7 +142,7 @@ def make_router(services: Services) -> APIRouter:
             reading = services.reading(session, run, question.text)
             view = unit_view(run.model, reading, question.layer, question.unit)
             parts = {
-                part: {name: _floats(values) for name, values in getattr(view, part).items()}
+                part: {name: floats(values) for name, values in getattr(view, part).items()}
                 for part in ("x", "u", "values", "before")
             }
             return schema.UnitAnswer(version=str(run.version), **parts)
@@ -166,7 +156,7 @@ def make_router(services: Services) -> APIRouter:
 
         def job() -> schema.MapAnswer:
             run = services.language_run(question.run)
-            return _map_answer(run, services.reading(session, run, question.text), question)
+            return map_answer(run, services.reading(session, run, question.text), question)
 
         return await workers.quick(job)
 
@@ -180,7 +170,7 @@ def make_router(services: Services) -> APIRouter:
             if run.vocabulary.kind != "char":
                 raise OptionError("patterns are of characters", f"not {run.vocabulary.kind} tokens")
             reading = services.reading(session, run, question.text)
-            return _rank_answer(run, reading, question)
+            return rank_answer(run, reading, question)
 
         return await workers.quick(job)
 
@@ -220,8 +210,9 @@ def make_router(services: Services) -> APIRouter:
         )
         if session.generating >= _GENERATIONS_OF_A_SESSION:
             raise ApiError(409, "generating", "this session is writing already", "stop that first")
-        lines = _lines(services, session, run, pieces, seed, "" if question.text else prompt)
-        return _Writing(lines, session)
+        shown = "" if question.text else prompt
+        lines = written_lines(workers, sessions, session, run, pieces, seed, shown)
+        return Writing(lines, session)
 
     @router.post("/predict")
     async def predict(question: schema.PredictQuestion, session: Visitor) -> schema.PredictAnswer:
@@ -264,144 +255,3 @@ def _check_options(run: TaskRun, options: dict[str, Any], hypotheses: int) -> No
             raise OptionError(f"{name} must be a whole number in 1..{hypotheses}, got {value}")
     if excess := sorted(options.keys() - run.task.predict_options):
         raise OptionError(f"{excess[0]} is not for {run.task.name}", "leave it out")
-
-
-class _Writing(StreamingResponse):
-    """A text that is being written: it counts from now to its end, also where nobody reads it.
-
-    Args:
-        lines: What is sent.
-        session: Of whom it is written for.
-    """
-
-    def __init__(self, lines: AsyncIterator[str], session: Session) -> None:
-        super().__init__(lines, media_type="application/x-ndjson")
-        self._session = session
-        session.generating += 1
-
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        try:
-            await super().__call__(scope, receive, send)
-        finally:
-            self._session.generating -= 1
-
-
-async def _lines(
-    services: Services,
-    session: Session,
-    run: LanguageRun,
-    pieces: Iterator[str],
-    seed: int,
-    prompt: str,
-) -> AsyncIterator[str]:
-    """Yield a visitor's text as JSON lines, a few tokens each time it is their turn."""
-
-    def next_slice() -> tuple[str, bool]:
-        end = perf_counter() + _SECONDS_OF_A_SLICE
-        text: list[str] = []
-        with packing_once(run.packed):
-            for piece in islice(pieces, _TOKENS_OF_A_SLICE):
-                text.append(piece)
-                if perf_counter() > end:
-                    break
-        return "".join(text), bool(text)
-
-    if prompt:
-        yield _line({"prompt": prompt})
-    while True:
-        text, more = await services.workers.write(next_slice)
-        if not more:
-            break
-        services.sessions.get(session.id)  # whoever is written for is there
-        yield _line({"text": text})
-    yield _line({"done": True, "seed": seed})
-
-
-def _line(content: dict[str, Any]) -> str:
-    return json.dumps(content, ensure_ascii=False) + "\n"
-
-
-def _read_answer(
-    run: LanguageRun, reading: Reading, question: schema.ReadQuestion
-) -> schema.ReadAnswer:
-    length = len(reading.tokens)
-    position = length - 1 if question.position is None else question.position
-    if position >= length and length:
-        raise OptionError(f"position must be below {length}, got {position}")
-
-    def candidates(ids: list[int], probabilities: list[float]) -> list[schema.Candidate]:
-        return [
-            schema.Candidate(text=run.vocabulary.symbols(id), probability=round(probability, 7))
-            for id, probability in zip(ids, probabilities, strict=True)
-        ]
-
-    values = None
-    if question.signal is not None and length:
-        chosen = question.signal
-        values = _floats(signal(reading, chosen.layer, chosen.name, chosen.unit))
-    return schema.ReadAnswer(
-        version=str(run.version),
-        pieces=[*reading.pieces],
-        surprise=[None if math.isnan(b) else round(b, 4) for b in reading.surprise.tolist()],
-        expected=candidates(reading.likeliest[:, 0].tolist(), reading.probabilities[:, 0].tolist())
-        if question.expected
-        else None,
-        position=position if length else None,
-        candidates=candidates(
-            reading.likeliest[position].tolist(), reading.probabilities[position].tolist()
-        )
-        if length
-        else [],
-        values=values,
-    )
-
-
-def _map_answer(
-    run: LanguageRun, reading: Reading, question: schema.MapQuestion
-) -> schema.MapAnswer:
-    start, stop = question.start, min(question.stop, len(reading.tokens))
-    if not start < stop <= start + _STEPS_OF_A_MAP:
-        message = f"a map has 1 to {_STEPS_OF_A_MAP} tokens of the text's {len(reading.tokens)}"
-        raise OptionError(f"{message}, got {start} to {question.stop}")
-    values = named(reading, question.layer, question.name)[start:stop]
-    lowest, highest = values.min().item(), values.max().item()
-    if not math.isfinite(lowest + highest):
-        raise OptionError("the values are not all finite numbers", "the run has diverged")
-    scaled = (values - lowest) * (255 / max(highest - lowest, 1e-12))
-    data = scaled.round().clamp(0, 255).to(torch.uint8).contiguous().numpy().tobytes()
-    return schema.MapAnswer(
-        version=str(run.version),
-        start=start,
-        steps=stop - start,
-        units=values.shape[1],
-        lowest=lowest,
-        highest=highest,
-        data=b64encode(data).decode(),
-    )
-
-
-def _rank_answer(
-    run: LanguageRun, reading: Reading, question: schema.RankQuestion
-) -> schema.RankAnswer:
-    patterns = {}
-    if len(reading.tokens):
-        values = named(reading, question.layer, question.name)
-        for pattern, mask in pattern_masks(question.text).items():
-            ranking = rank_units(values, mask)
-            best = zip(ranking.units.tolist()[:5], ranking.area.tolist()[:5], strict=True)
-            patterns[pattern] = [
-                schema.RankedUnit(unit=unit, area=round(area, 4)) for unit, area in best
-            ]
-    return schema.RankAnswer(version=str(run.version), patterns=patterns)
-
-
-def _floats(values: Tensor) -> list[float]:
-    """Return numbers as JSON has them: seven digits after the point, as many as float32 carries.
-
-    Raises:
-        OptionError: They are not all finite.
-    """
-    found: list[float] = [round(value, 7) for value in values.tolist()]
-    if not all(map(math.isfinite, found)):
-        raise OptionError("the values are not all finite numbers", "the run has diverged")
-    return found

@@ -9,7 +9,6 @@ from typing import cast
 
 import torch
 from torch import Tensor
-from torch.nn import functional as F
 
 from unrolled.data.vocabulary import Vocabulary
 from unrolled.errors import OptionError
@@ -163,12 +162,7 @@ def unit_view(model: LanguageModel, reading: Reading, layer: int, unit: int) -> 
             "that view is for rnn, lstm, gru and janet",
         )
     values = named(reading, layer, recurrent.cell.states[0])
-    if layer:
-        x = reading.layers[layer - 1]["h"]
-    elif model.embedding is None:
-        x = F.one_hot(reading.tokens, model.config.vocabulary_size)
-    else:
-        x = model.embedding(reading.tokens)
+    x = reading.layers[layer - 1]["h"] if layer else model.features(reading.tokens[None])[0]
     terms = unit_terms(recurrent, layer, x, _shifted(values), unit)
     own = {name: value[:, unit] for name, value in reading.layers[layer].items()}
     before = {state: _shifted(own[state]) for state in recurrent.cell.states}

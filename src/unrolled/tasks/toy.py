@@ -92,12 +92,12 @@ class ToyTask(Task[ToyExample]):
         self.toy = options.toy()
 
     @property
-    def unit(self) -> str:  # type: ignore[override]
+    def unit(self) -> str:  # type: ignore[override]  # that of the problem at hand
         """Of the loss: cross-entropy at every step, or a squared error."""
         return "nats/step" if self.toy.symbols else "squared error"
 
     @classmethod
-    def files(cls, options: ToyOptions) -> list[Path]:  # noqa: ARG003
+    def files(cls, options: ToyOptions) -> list[Path]:  # noqa: ARG003  # there are none
         """Return none: the examples are made."""
         return []
 
@@ -114,7 +114,7 @@ class ToyTask(Task[ToyExample]):
         )
 
     @classmethod
-    def fit(cls, options: ToyOptions, training: Sequence[ToyExample]) -> Self:  # noqa: ARG003
+    def fit(cls, options: ToyOptions, training: Sequence[ToyExample]) -> Self:  # noqa: ARG003  # known
         """Return the task: nothing is fitted."""
         return cls(options)
 
@@ -123,7 +123,7 @@ class ToyTask(Task[ToyExample]):
         return {"symbols": self.toy.symbols}
 
     @classmethod
-    def from_dict(cls, options: ToyOptions, content: dict[str, Any]) -> Self:  # noqa: ARG003
+    def from_dict(cls, options: ToyOptions, content: dict[str, Any]) -> Self:  # noqa: ARG003  # nothing
         """Return the task of the options, which say it all."""
         return cls(options)
 
@@ -168,7 +168,7 @@ class ToyTask(Task[ToyExample]):
 
     def baselines(
         self,
-        training: Sequence[ToyExample],  # noqa: ARG002
+        training: Sequence[ToyExample],  # noqa: ARG002  # levels are known by arithmetic
         examples: Sequence[ToyExample],  # noqa: ARG002
     ) -> dict[str, dict[str, Any]]:
         """Return what is known by arithmetic: chance, and the level of who has solved it."""

@@ -15,25 +15,24 @@ from unrolled.training.distributed import ALONE, Processes
 __all__ = ["ExamplesObjective", "Learner"]
 
 Example = TypeVar("Example")
-_Example = TypeVar("_Example", contravariant=False)
 
 
-class Learner(Protocol[_Example]):
+class Learner(Protocol[Example]):
     """What an `ExamplesObjective` asks of a task."""
 
-    def length(self, example: _Example) -> int:
+    def length(self, example: Example) -> int:
         """Return the steps of an example."""
         ...
 
-    def epoch(self, training: Sequence[_Example], number: int) -> Sequence[_Example]:
+    def epoch(self, training: Sequence[Example], number: int) -> Sequence[Example]:
         """Return the examples of one pass, as many as there are in `training`."""
         ...
 
-    def loss(self, model: nn.Module, examples: Sequence[_Example]) -> tuple[Tensor, int]:
+    def loss(self, model: nn.Module, examples: Sequence[Example]) -> tuple[Tensor, int]:
         """Return the sum of the losses of a batch, and of how many."""
         ...
 
-    def monitor(self, model: nn.Module, examples: Sequence[_Example]) -> dict[str, float]:
+    def monitor(self, model: nn.Module, examples: Sequence[Example]) -> dict[str, float]:
         """Return metrics; "loss" is the mean that `loss` has a sum of."""
         ...
 
@@ -85,7 +84,7 @@ class ExamplesObjective(Generic[Example]):
         mine = batch[self.processes.rank :: self.processes.world_size] or batch[:1]
         return self.learner.loss(model, [self._examples[index] for index in mine])
 
-    def train_metrics(self, loss: float) -> dict[str, float]:  # noqa: ARG002
+    def train_metrics(self, loss: float) -> dict[str, float]:  # noqa: ARG002  # the loss says it
         """Return nothing: the loss says it."""
         return {}
 

@@ -4,7 +4,6 @@ Not here: the measurements themselves, which are each task's own.
 """
 
 import json
-import resource
 import sys
 from dataclasses import asdict, dataclass
 from typing import Any
@@ -12,6 +11,9 @@ from typing import Any
 from unrolled.data.files import write_atomically
 from unrolled.training.run import Run, writing
 from unrolled.training.trainer import Trainer
+
+if sys.platform != "win32":
+    import resource
 
 __all__ = ["Results", "results_of"]
 
@@ -29,7 +31,8 @@ class Results:
         seed: Of the run.
         updates: That were made.
         elapsed_seconds: Of training and evaluation.
-        peak_memory_bytes: The most that this process has had, training included.
+        peak_memory_bytes: The most that this process has had, training included; None where the
+            system does not tell.
         part: What was measured on: "test", or "held_out" where there is no test part.
         metrics: Of the weights that were kept.
         baselines: The same metrics of predictors that learned next to nothing, by their names.
@@ -43,7 +46,7 @@ class Results:
     seed: int
     updates: int
     elapsed_seconds: float
-    peak_memory_bytes: int
+    peak_memory_bytes: int | None
     part: str
     metrics: dict[str, Any]
     baselines: dict[str, dict[str, Any]]
@@ -64,7 +67,6 @@ def results_of(
 ) -> Results:
     """Return the results of a training that has ended; `trainer.run` says what it was."""
     config = trainer.run.config
-    unit_of_memory = 1 if sys.platform == "darwin" else 1024
     return Results(
         task=config["task"],
         unit=unit,
@@ -74,8 +76,15 @@ def results_of(
         seed=trainer.options.seed,
         updates=trainer.progress.update,
         elapsed_seconds=trainer.progress.elapsed_seconds,
-        peak_memory_bytes=resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit_of_memory,
+        peak_memory_bytes=_peak_memory_bytes(),
         part=part,
         metrics=metrics,
         baselines=baselines or {},
     )
+
+
+def _peak_memory_bytes() -> int | None:
+    if sys.platform == "win32":
+        return None
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return peak if sys.platform == "darwin" else 1024 * peak  # there in bytes, elsewhere in KiB

@@ -234,7 +234,7 @@ class Trainer:
         self.optimizer.zero_grad()
         # the processes' gradients are averaged: this makes it that of the mean over all tokens
         mean = loss_sum * (processes.world_size / count)
-        mean.backward()  # type: ignore[no-untyped-call]
+        mean.backward()  # type: ignore[no-untyped-call]  # torch has no types for it
         clip_norm = math.inf if self.options.clip_norm is None else self.options.clip_norm
         gradient_norm = nn.utils.clip_grad_norm_(self.model.parameters(), clip_norm).item()
         self._require_finite("gradient norm", gradient_norm, progress.update + 1)

@@ -66,7 +66,7 @@ def new_figure(rows: int | None = None) -> Any:
 def _figure_class() -> Any:
     """Return plotly's figure, but for a page of its own that needs no network: plotly's does."""
 
-    class Figure(_imported("plotly.graph_objects").Figure):  # type: ignore[misc]
+    class Figure(_imported("plotly.graph_objects").Figure):  # type: ignore[misc]  # imported late
         def _repr_html_(self) -> str:
             shown: dict[str, str] = self._repr_mimebundle_()
             whole: str = self.to_html(full_html=False, include_plotlyjs=True)

@@ -55,6 +55,16 @@ export function place(length) {
   return state.position === null ? length - 1 : Math.min(state.position, length - 1);
 }
 
+/** Moves the place as an arrow key says, in a text of `length` tokens; whether it was such a key. */
+export function walk(key, length) {
+  if (!length) return false;
+  const at = place(length);
+  const to = { ArrowLeft: at - 1, ArrowRight: at + 1, Home: 0, End: length - 1 }[key];
+  if (to === undefined) return false;
+  set({ position: Math.max(0, Math.min(length - 1, to)) });
+  return true;
+}
+
 function remember(name, value) {
   try {
     localStorage.setItem(`unrolled.${name}`, value);

@@ -6,7 +6,7 @@ import { h, oneAtATime, visible } from "../dom.js";
 import { t } from "../i18n.js";
 import { fixed } from "../numbers.js";
 import { forget } from "../scales.js";
-import { place, run, set, state, watch } from "../store.js";
+import { place, run, set, state, walk, watch } from "../store.js";
 import { candidateList, legend, ribbon } from "../text.js";
 
 export function compare(root, { signal, report, say }) {
@@ -130,14 +130,6 @@ export function compare(root, { signal, report, say }) {
   load();
 
   return {
-    step(key) {
-      const total = readings?.[0].pieces.length ?? 0;
-      if (!total) return false;
-      const at = place(total);
-      const to = { ArrowLeft: at - 1, ArrowRight: at + 1, Home: 0, End: total - 1 }[key];
-      if (to === undefined) return false;
-      set({ position: Math.max(0, Math.min(total - 1, to)) });
-      return true;
-    },
+    step: (key) => walk(key, readings?.[0].pieces.length ?? 0),
   };
 }

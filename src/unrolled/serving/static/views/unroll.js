@@ -5,7 +5,7 @@ import { h, oneAtATime, s, visible } from "../dom.js";
 import { t } from "../i18n.js";
 import { fixed, percent } from "../numbers.js";
 import { forget, inkOn, scaleOf } from "../scales.js";
-import { place, run, set, state, watch } from "../store.js";
+import { place, run, set, state, walk, watch } from "../store.js";
 import { ribbon } from "../text.js";
 import { unitControl } from "../controls.js";
 import { sayVerdict } from "../verdict.js";
@@ -202,14 +202,6 @@ export function unroll(root, { signal, report, say }) {
   load();
 
   return {
-    step(key) {
-      const total = reading?.pieces.length ?? 0;
-      if (!total) return false;
-      const at = place(total);
-      const to = { ArrowLeft: at - 1, ArrowRight: at + 1, Home: 0, End: total - 1 }[key];
-      if (to === undefined) return false;
-      set({ position: Math.max(0, Math.min(total - 1, to)) });
-      return true;
-    },
+    step: (key) => walk(key, reading?.pieces.length ?? 0),
   };
 }

@@ -1,0 +1,344 @@
+"""The sections of a report, each written to its page from what was read.
+
+Not here: what is measured (`gradients.py`, `memory.py`, `units.py`), or drawn (`figures/`).
+"""
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from html import escape
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+from unrolled.inspection import figures
+from unrolled.inspection.figures.texts import order_by_change
+from unrolled.inspection.gradients import Reach, step_jacobian_norms
+from unrolled.inspection.memory import memory_by_perturbation, saturation, time_constants
+from unrolled.inspection.page import Page
+from unrolled.inspection.reading import Reading, Subject
+from unrolled.inspection.units import area_under_curve, pattern_masks, rank_units
+from unrolled.inspection.verdict import verdict
+from unrolled.layers.initialize import keep_gate
+from unrolled.models.language_model import LanguageModel
+
+__all__ = [
+    "write_candidates",
+    "write_gates",
+    "write_memory",
+    "write_reach",
+    "write_training",
+    "write_units",
+]
+
+_MEMORY_LAGS = 60
+_MAP_STEPS = 120  # steps that gates are drawn over
+_MAP_UNITS = 48
+_EXCERPT = 440  # characters that a unit is drawn over
+_NEXT = 320  # characters that candidates are drawn under
+_GOOD = 0.8  # a unit that follows a pattern less well is not drawn
+_MOST_DRAWN = 4
+_SWATCHES = '<span class="swatch high"></span> high, <span class="swatch low"></span> low'
+_MARKS = {
+    "healthy": "✓",
+    "fading": "◐",
+    "edge": "▮",
+    "vanishing": "↘",
+    "exploding": "↗",
+    "none": "∅",
+}
+
+
+def write_reach(page: Page, reading: Reading) -> None:
+    """Write how far the gradient reaches, in figures and in words."""
+    subject, unit = reading.subject, reading.unit
+    page.section(
+        "How far back does learning reach?",
+        "Gradient",
+        "The error at one place can only teach the network what its gradient still feels. Here it "
+        "is followed back, step by step.",
+    )
+    trained = reading.reach(reading.model)
+    found = verdict(trained, wanted=reading.wanted, unit=unit)
+    sentence = found.sentence[0].upper() + found.sentence[1:] + "."
+    advice = f"{found.advice[0].upper()}{found.advice[1:]}." if found.advice else ""
+    page.verdict(found.kind, _MARKS[found.kind], sentence, advice)
+    with torch.random.fork_rng():
+        torch.manual_seed(0)
+        fresh = reading.reach(LanguageModel(reading.model.config))
+    before = verdict(fresh, wanted=reading.wanted, unit=unit)
+    state, layer = found.state, found.layer
+    curves = {
+        name: Reach(reach.lags, {state: reach.by_state[state][layer, None]})
+        for name, reach in (("trained", trained), ("before training", fresh))
+    }
+    of_layer = f" of layer {layer + 1}" if len(trained.by_state[state]) > 1 else ""
+    grew = ""
+    if (found.half_life_steps or 0) > (before.half_life_steps or math.inf):
+        grew = (
+            f" Before training the gradient halved every {before.half_life_steps:.1f} {unit}s, now "
+            f"every {found.half_life_steps:.1f}: to remember was learned."
+        )
+    page.figure(
+        figures.reach_by_lag(curves, state=state, wanted=reading.wanted, unit=unit),
+        f"Gradient by lag, before and after training. {found.sentence}",
+        f"<b>Length of the gradient of the loss in {escape(_NAMED[state])}{of_layer}, k {unit}s "
+        "earlier</b>, "
+        f"as part of that at lag 0. A straight line is a fixed half-life.{grew}",
+    )
+    if subject.beside:
+        _write_beside(page, reading, trained)
+
+
+def _write_beside(page: Page, reading: Reading, own: Reach) -> None:
+    """Write the reach of several models, each in the state that carries it farthest."""
+    subject, unit = reading.subject, reading.unit
+    every = {subject.name: own}
+    every |= {name: reading.reach(model) for name, model in subject.beside.items()}
+    verdicts = {name: verdict(r, wanted=reading.wanted, unit=unit) for name, r in every.items()}
+    curves = {
+        f"{name} ({found.state})": Reach(
+            every[name].lags, {"memory": every[name].by_state[found.state][found.layer, None]}
+        )
+        for name, found in verdicts.items()
+    }
+    farthest = max(verdicts, key=lambda name: verdicts[name].horizon_steps)
+    page.figure(
+        figures.reach_by_lag(curves, state="memory", wanted=reading.wanted, unit=unit),
+        "Gradient by lag for several models",
+        f"<b>Several models on the same text</b>, each by the state that carries its gradient "
+        f"farthest. {escape(farthest)} reaches farthest: {verdicts[farthest].horizon_steps} "
+        f"{unit}s.",
+    )
+    rows = [
+        (
+            name,
+            found.kind,
+            "" if found.half_life_steps is None else f"{found.half_life_steps:.1f}",
+            str(found.horizon_steps),
+        )
+        for name, found in verdicts.items()
+    ]
+    page.table(("model", "gradient", f"half-life, {unit}s", f"felt back, {unit}s"), rows, 2)
+
+
+_NAMED = {"h": "the hidden state h", "c": "the cell state c", "x": "the input x"}
+
+
+def write_memory(page: Page, reading: Reading) -> None:
+    """Write how long units remember: by trying, by their gates, and step by step."""
+    layer = reading.recurrent
+    if layer is None:
+        return
+    unit = reading.unit
+    page.section(
+        "How long do units remember?",
+        "Memory",
+        "A gradient is about small changes. Here a whole input is replaced by another, and the "
+        "units are watched until they have forgotten it.",
+    )
+    state = layer.cell.states[-1]  # an LSTM's c: what carries
+    max_lag = min(_MEMORY_LAGS, reading.pieces.shape[1] - 1)
+    memory = memory_by_perturbation(reading.model, reading.pieces[:8], max_lag=max_lag)
+    moved, spans = memory.by_state[state][-1], memory.spans()[state][-1]
+    order = spans.argsort(descending=True, stable=True)
+    shown = order[:: max(1, len(order) // 64)]
+    longest = int(spans.max())
+    most = f"at least {longest}" if longest == max_lag else str(longest)
+    page.figure(
+        figures.memory_map(moved, shown.tolist(), unit),
+        f"How far each unit still moves, by the {unit}s since an input was replaced",
+        f"<b>What is left of one replaced {unit}</b>: each line is a unit of {escape(state)} in "
+        f"the last layer, the longest memory on top; full colour is a full swing of that unit. "
+        f"Half of all units have forgotten after {int(spans.median()) + 1} {unit}s; unit "
+        f"{int(order[0])} still moves by a tenth of its spread after {most}.",
+    )
+    if keep_gate(layer.cell) is not None:
+        constants = {
+            f"layer {record.layer + 1}": time_constants(record) for record in reading.records
+        }
+        slowest = max(float(steps.max()) for steps in constants.values())
+        gate = escape(keep_gate(layer.cell) or "")
+        page.figure(
+            figures.time_constant_curve(constants),
+            "Time constants of all units, sorted",
+            f"<b>Memory by the gate alone</b>: 1 / (1 - mean {gate}). The slowest unit "
+            f"holds on for {slowest:.0f} steps.",
+        )
+    steps = min(_MAP_STEPS, len(reading.ids))
+    inputs = reading.model.features(reading.ids[None, :steps]).detach()
+    norms = step_jacobian_norms(layer, inputs)[:, :, 0]
+    tokens = reading.tokens[:steps]
+    page.figure(
+        figures.step_stretch(norms, tokens),
+        "Spectral norm of each step's Jacobian along the text",
+        "<b>The most that one step can stretch a change of the state</b>, along the beginning of "
+        f"the text: {float(norms.median()):.1f} times in the median. Above 1 is no explosion yet: "
+        "in the next step the change points elsewhere, and may shrink.",
+    )
+
+
+def write_gates(page: Page, reading: Reading) -> None:
+    """Write what the gates do over the text, or the levels of a convolution."""
+    layer = reading.recurrent
+    if layer is None:
+        page.section("What do the levels do?", "Levels")
+        _write_maps(page, reading, {f"level {r.layer + 1}": r.values["y"] for r in reading.records})
+        return
+    page.section("What do the gates do?", "Gates")
+    record = reading.records[-1]
+    if shares := saturation(record):
+        which = " or ".join(shares) if len(shares) < 3 else "a gate"
+        page.figure(
+            figures.saturation_map(shares),
+            "Share of steps at which each gate is at either end",
+            f"<b>Open, shut, or in between</b>: a point is {escape(which)} of one unit, to the "
+            "right if it is often at its low end, to the top if it is often at its high end. On "
+            "the dotted line it works like a switch; at the origin like a dimmer.",
+        )
+    states = {name: record.values[name] for name in layer.cell.states}
+    others = {name: value for name, value in record.values.items() if name not in states}
+    _write_maps(page, reading, others | states)  # the last of which orders the units
+
+
+def _write_maps(page: Page, reading: Reading, values: Mapping[str, Tensor]) -> None:
+    """Write heat maps of (T, 1, H) values over the beginning of the text."""
+    steps = min(_MAP_STEPS, len(reading.ids))
+    shown = {name: value[:steps, 0] for name, value in values.items()}
+    order = order_by_change(list(shown.values())[-1], _MAP_UNITS)
+    named = ", ".join(escape(name) for name in shown)
+    fields = [
+        f" Level {record.layer + 1} sees {record.receptive_field} {reading.unit}s."
+        for record in reading.records
+        if record.receptive_field is not None
+    ]
+    page.figure(
+        figures.gate_maps(shown, reading.tokens[:steps], order, names=list(shown)),
+        f"Heat maps of {named} over the text",
+        f"<b>{named} over the beginning of the text</b>: a column is a {reading.unit}, a line "
+        f"one of the {len(order)} liveliest units, those that change slowly on top. {_SWATCHES}, "
+        f"pale near zero.{''.join(fields)}",
+    )
+
+
+def write_units(page: Page, reading: Reading) -> None:
+    """Write which units follow a pattern of the text, and draw the best."""
+    masks = {name: reading.token_mask(m) for name, m in pattern_masks(reading.text).items()}
+    half = len(reading.ids) // 2
+    usable = {
+        name: mask
+        for name, mask in masks.items()
+        if all(0 < int(part.sum()) < len(part) for part in (mask[:half], mask[half:]))
+    }
+    if not usable:
+        return
+    page.section(
+        "What do single units follow?",
+        "Units",
+        "For each pattern of the text, the unit that tells best whether one is inside of it: "
+        "chosen on the first half of the text, measured on the second. The area under the curve "
+        "(AUC) is 1 for a unit that is never wrong, 0.5 for one that knows nothing.",
+    )
+    best = {name: _best_unit(reading, mask, half) for name, mask in usable.items()}
+    ranked = sorted(best, key=lambda name: -best[name].score)
+    rows = [
+        (
+            name,
+            best[name].name,
+            "high" if best[name].area > 0.5 else "low",
+            f"{best[name].score:.3f}",
+        )
+        for name in ranked
+    ]
+    page.table(("pattern", "unit", "inside it is", "AUC, second half"), rows, 1)
+    drawn: set[str] = set()
+    for name in ranked:
+        chosen = best[name]
+        if chosen.score < _GOOD or chosen.name in drawn or len(drawn) == _MOST_DRAWN:
+            continue
+        drawn.add(chosen.name)
+        start, stop = _excerpt(reading.tokens, usable[name], half)
+        page.subsection(f"{name[0].upper()}{name[1:]}")
+        page.figure(
+            figures.unit_over_text(chosen.values[start:stop], reading.tokens[start:stop]),
+            f"The text coloured by {chosen.name}",
+            f"<b>{escape(chosen.name)}</b>, AUC {chosen.score:.3f}: {_SWATCHES}. The colour of a "
+            f"{reading.unit} is the unit's value after reading it.",
+        )
+
+
+@dataclass(frozen=True)
+class _Best:
+    name: str
+    area: float
+    values: Tensor  # (T,)
+
+    @property
+    def score(self) -> float:
+        return max(self.area, 1 - self.area)
+
+
+def _best_unit(reading: Reading, mask: Tensor, half: int) -> _Best:
+    """Return the unit of any layer and state that follows `mask` best in the first half."""
+    best: tuple[float, str, Tensor] | None = None
+    for record in reading.records:
+        for state in record.initial or ("y",):
+            values = record.values[state][:, 0]
+            ranking = rank_units(values[:half], mask[:half])
+            unit, score = int(ranking.units[0]), float(ranking.score[0])
+            if best is None or score > best[0]:
+                where = f" of layer {record.layer + 1}" if len(reading.records) > 1 else ""
+                best = (score, f"{state}, unit {unit}{where}", values[:, unit])
+    assert best is not None
+    _, name, values = best
+    area = float(area_under_curve(values[half:, None], mask[half:])[0])
+    return _Best(name, area, values)
+
+
+def _excerpt(tokens: Sequence[str], mask: Tensor, half: int) -> tuple[int, int]:
+    """Return where in the second half about as much is inside as outside, from a line's start."""
+    length = min(_EXCERPT, len(tokens) - half)
+    inside = F.pad(mask.int().cumsum(0), (1, 0))
+    starts = torch.arange(half, len(tokens) - length + 1)
+    count = inside[starts + length] - inside[starts]
+    start = int(starts[int(torch.minimum(count, length - count).argmax())])
+    for later in range(start, min(start + 80, len(tokens) - length) + 1):
+        if tokens[later - 1].endswith("\n"):
+            return later, later + length
+    return start, start + length
+
+
+def write_candidates(page: Page, reading: Reading) -> None:
+    """Write what the model expected after each token."""
+    page.section(
+        "What does it expect?",
+        "Next",
+        f"The text, and under each {reading.unit} what the model thought would come next.",
+    )
+    steps = min(_NEXT, len(reading.ids))
+    symbols = [
+        reading.subject.vocabulary.symbols(n) for n in range(len(reading.subject.vocabulary))
+    ]
+    right = (reading.log_probabilities[:-1].argmax(1) == reading.ids[1:]).double().mean()
+    page.figure(
+        figures.candidates(
+            reading.tokens[:steps], reading.log_probabilities[:steps].exp(), symbols
+        ),
+        "The text with the likeliest next tokens",
+        "<b>On top the text, beneath the five likeliest to come next</b>, the stronger the colour "
+        "the surer; bold is what did come. The "
+        f"first guess is right {float(right):.0%} of the time.",
+    )
+
+
+def write_training(page: Page, subject: Subject) -> None:
+    """Write how the loss fell."""
+    page.section("How was it trained?", "Training")
+    ends = {name: points[-1][1] for name, points in subject.curves.items() if points}
+    ended = ", ".join(f"{escape(name)} {value:.3f}" for name, value in ends.items())
+    page.figure(
+        figures.learning_curves(subject.curves, x_title="update", y_title="nats per token"),
+        "Learning curves",
+        f"<b>Loss during training</b>, at the end: {ended} nats per token.",
+    )

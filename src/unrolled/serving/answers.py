@@ -1,0 +1,118 @@
+"""What was read, as the API's answers have it: plain numbers, rounded, all of them finite."""
+
+import math
+from base64 import b64encode
+
+import torch
+from torch import Tensor
+
+from unrolled.errors import OptionError
+from unrolled.inspection.units import pattern_masks, rank_units
+from unrolled.serving import schema
+from unrolled.serving.reading import Reading, named, signal
+from unrolled.serving.runs import LanguageRun
+
+__all__ = ["floats", "map_answer", "rank_answer", "read_answer"]
+
+_STEPS_OF_A_MAP = 400
+
+
+def read_answer(
+    run: LanguageRun, reading: Reading, question: schema.ReadQuestion
+) -> schema.ReadAnswer:
+    """Return how surprising each token is, what is expected after one, and a signal to colour by.
+
+    Raises:
+        OptionError: A position beyond the text; no such layer, signal or unit.
+    """
+    length = len(reading.tokens)
+    position = length - 1 if question.position is None else question.position
+    if position >= length and length:
+        raise OptionError(f"position must be below {length}, got {position}")
+
+    def candidates(ids: list[int], probabilities: list[float]) -> list[schema.Candidate]:
+        return [
+            schema.Candidate(text=run.vocabulary.symbols(id), probability=round(probability, 7))
+            for id, probability in zip(ids, probabilities, strict=True)
+        ]
+
+    values = None
+    if question.signal is not None and length:
+        chosen = question.signal
+        values = floats(signal(reading, chosen.layer, chosen.name, chosen.unit))
+    return schema.ReadAnswer(
+        version=str(run.version),
+        pieces=[*reading.pieces],
+        surprise=[None if math.isnan(b) else round(b, 4) for b in reading.surprise.tolist()],
+        expected=candidates(reading.likeliest[:, 0].tolist(), reading.probabilities[:, 0].tolist())
+        if question.expected
+        else None,
+        position=position if length else None,
+        candidates=candidates(
+            reading.likeliest[position].tolist(), reading.probabilities[position].tolist()
+        )
+        if length
+        else [],
+        values=values,
+    )
+
+
+def map_answer(
+    run: LanguageRun, reading: Reading, question: schema.MapQuestion
+) -> schema.MapAnswer:
+    """Return a gate or state of all units over a part of the text, as bytes of a heat map.
+
+    Raises:
+        OptionError: A part outside of the text, or too long; no such layer or name.
+    """
+    start, stop = question.start, min(question.stop, len(reading.tokens))
+    if not start < stop <= start + _STEPS_OF_A_MAP:
+        message = f"a map has 1 to {_STEPS_OF_A_MAP} tokens of the text's {len(reading.tokens)}"
+        raise OptionError(f"{message}, got {start} to {question.stop}")
+    values = named(reading, question.layer, question.name)[start:stop]
+    lowest, highest = values.min().item(), values.max().item()
+    if not math.isfinite(lowest + highest):
+        raise OptionError("the values are not all finite numbers", "the run has diverged")
+    scaled = (values - lowest) * (255 / max(highest - lowest, 1e-12))
+    data = scaled.round().clamp(0, 255).to(torch.uint8).contiguous().numpy().tobytes()
+    return schema.MapAnswer(
+        version=str(run.version),
+        start=start,
+        steps=stop - start,
+        units=values.shape[1],
+        lowest=lowest,
+        highest=highest,
+        data=b64encode(data).decode(),
+    )
+
+
+def rank_answer(
+    run: LanguageRun, reading: Reading, question: schema.RankQuestion
+) -> schema.RankAnswer:
+    """Return the five units that follow each pattern of the text best.
+
+    Raises:
+        OptionError: No such layer or name.
+    """
+    patterns = {}
+    if len(reading.tokens):
+        values = named(reading, question.layer, question.name)
+        for pattern, mask in pattern_masks(question.text).items():
+            ranking = rank_units(values, mask)
+            best = zip(ranking.units.tolist()[:5], ranking.area.tolist()[:5], strict=True)
+            patterns[pattern] = [
+                schema.RankedUnit(unit=unit, area=round(area, 4)) for unit, area in best
+            ]
+    return schema.RankAnswer(version=str(run.version), patterns=patterns)
+
+
+def floats(values: Tensor) -> list[float]:
+    """Return numbers as JSON has them: seven digits after the point, as many as float32 carries.
+
+    Raises:
+        OptionError: They are not all finite.
+    """
+    found: list[float] = [round(value, 7) for value in values.tolist()]
+    if not all(map(math.isfinite, found)):
+        raise OptionError("the values are not all finite numbers", "the run has diverged")
+    return found
