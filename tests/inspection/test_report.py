@@ -68,7 +68,7 @@ def test_nothing_in_a_text_or_a_name_is_taken_for_markup():
 
 
 def test_a_report_says_what_was_left_out(monkeypatch):
-    monkeypatch.setattr("unrolled.inspection.report._MOST", 300)
+    monkeypatch.setattr("unrolled.inspection.reading._MOST", 300)
     vocabulary = CharVocabulary.from_text(PLAY)
     page = report(Subject("it", model_of("gru", vocabulary), vocabulary), PLAY)
     assert f"Looked at the first 300 characters of {len(PLAY):,}" in words(page)

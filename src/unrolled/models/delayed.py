@@ -91,6 +91,7 @@ class DelayedModel(TokenModel):
         layer: The sequence layer, batch first, one direction.
 
     Example:
+        >>> import torch
         >>> from unrolled.data.delay import delay_batch
         >>> echo = torch.tensor([[1, 2, 3], [2, 1, 1]])
         >>> batch = delay_batch(echo, echo, delay=1, blank=0)

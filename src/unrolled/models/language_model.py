@@ -80,6 +80,7 @@ class LanguageModel(TokenModel):
         layer: The sequence layer, batch first.
 
     Example:
+        >>> import torch
         >>> model = LanguageModel(LanguageModelConfig(vocabulary_size=4, hidden_size=3))
         >>> scores, state = model(torch.tensor([[0, 1, 2, 2]]))
         >>> scores.shape
