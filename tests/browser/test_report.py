@@ -32,7 +32,7 @@ with sync_playwright() as driver:
             page.on("request", lambda request: asked.append(request.url.partition(":")[0]))
             page.goto(f"file://{path}")
             for place in page.query_selector_all(".drawn"):
-                place.scroll_into_view_if_needed()
+                place.evaluate("place => place.scrollIntoView()")  # figures are drawn when seen
                 place.wait_for_selector(".main-svg", timeout=90_000)
             text = "document.querySelector('.xtick text')"
             found.append({
@@ -45,6 +45,7 @@ with sync_playwright() as driver:
                 "paper": page.evaluate("getComputedStyle(document.body).backgroundColor"),
                 "ink": page.evaluate(f"getComputedStyle({text}).fill"),
             })
+            page.close()
     browser.close()
 print(json.dumps(found))
 """
