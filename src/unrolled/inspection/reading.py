@@ -16,15 +16,15 @@ from unrolled.layers.recording import Record
 from unrolled.layers.recurrent import RecurrentLayer
 from unrolled.models.language_model import LanguageModel
 
-__all__ = ["Reading", "Subject"]
+__all__ = ["EXCERPT", "MAP_STEPS", "MAP_UNITS", "Reading", "Subject"]
 
 _FEWEST = 24  # tokens that a report needs
 _MOST = 20_000  # tokens that are looked at: units are ranked in the time of a breath
 _LAGS = 160  # that the gradient is followed back
 _ROWS = 24  # pieces of text that it is averaged over
-_MAP_STEPS = 120  # steps that gates are drawn over
-_MAP_UNITS = 48
-_EXCERPT = 440  # characters that a unit is drawn over
+MAP_STEPS = 120  # steps that gates are drawn over
+MAP_UNITS = 48
+EXCERPT = 440  # characters that a unit is drawn over
 
 
 @dataclass(frozen=True)
@@ -111,7 +111,7 @@ class Reading:
         return [
             f"Looked at {thinned} of the text; the gradient's reach is the mean over "
             f"{len(self.pieces)} pieces of it, {self.max_lag} steps back. To keep this file small, "
-            f"maps show {min(_MAP_STEPS, len(self.ids))} steps of at most {_MAP_UNITS} units and "
-            f"texts {_EXCERPT} characters; trace() has everything.",
+            f"maps show {min(MAP_STEPS, len(self.ids))} steps of at most {MAP_UNITS} units and "
+            f"texts {EXCERPT} characters; trace() has everything.",
             "Made by unrolled. This page is complete: it asks no other host for anything.",
         ]

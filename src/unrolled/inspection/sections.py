@@ -17,7 +17,7 @@ from unrolled.inspection.figures.texts import order_by_change
 from unrolled.inspection.gradients import Reach, step_jacobian_norms
 from unrolled.inspection.memory import memory_by_perturbation, saturation, time_constants
 from unrolled.inspection.page import Page
-from unrolled.inspection.reading import Reading, Subject
+from unrolled.inspection.reading import EXCERPT, MAP_STEPS, MAP_UNITS, Reading, Subject
 from unrolled.inspection.units import area_under_curve, pattern_masks, rank_units
 from unrolled.inspection.verdict import verdict
 from unrolled.layers.initialize import keep_gate
@@ -33,9 +33,6 @@ __all__ = [
 ]
 
 _MEMORY_LAGS = 60
-_MAP_STEPS = 120  # steps that gates are drawn over
-_MAP_UNITS = 48
-_EXCERPT = 440  # characters that a unit is drawn over
 _NEXT = 320  # characters that candidates are drawn under
 _GOOD = 0.8  # a unit that follows a pattern less well is not drawn
 _MOST_DRAWN = 4
@@ -166,7 +163,7 @@ def write_memory(page: Page, reading: Reading) -> None:
             f"<b>Memory by the gate alone</b>: 1 / (1 - mean {gate}). The slowest unit "
             f"holds on for {slowest:.0f} steps.",
         )
-    steps = min(_MAP_STEPS, len(reading.ids))
+    steps = min(MAP_STEPS, len(reading.ids))
     inputs = reading.model.features(reading.ids[None, :steps]).detach()
     norms = step_jacobian_norms(layer, inputs)[:, :, 0]
     tokens = reading.tokens[:steps]
@@ -204,9 +201,9 @@ def write_gates(page: Page, reading: Reading) -> None:
 
 def _write_maps(page: Page, reading: Reading, values: Mapping[str, Tensor]) -> None:
     """Write heat maps of (T, 1, H) values over the beginning of the text."""
-    steps = min(_MAP_STEPS, len(reading.ids))
+    steps = min(MAP_STEPS, len(reading.ids))
     shown = {name: value[:steps, 0] for name, value in values.items()}
-    order = order_by_change(list(shown.values())[-1], _MAP_UNITS)
+    order = order_by_change(list(shown.values())[-1], MAP_UNITS)
     named = ", ".join(escape(name) for name in shown)
     fields = [
         f" Level {record.layer + 1} sees {record.receptive_field} {reading.unit}s."
@@ -298,7 +295,7 @@ def _best_unit(reading: Reading, mask: Tensor, half: int) -> _Best:
 
 def _excerpt(tokens: Sequence[str], mask: Tensor, half: int) -> tuple[int, int]:
     """Return where in the second half about as much is inside as outside, from a line's start."""
-    length = min(_EXCERPT, len(tokens) - half)
+    length = min(EXCERPT, len(tokens) - half)
     inside = F.pad(mask.int().cumsum(0), (1, 0))
     starts = torch.arange(half, len(tokens) - length + 1)
     count = inside[starts + length] - inside[starts]
