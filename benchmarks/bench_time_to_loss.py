@@ -29,8 +29,9 @@ from torch.nn import functional as F
 
 from unrolled.data import IGNORE, CharVocabulary, Columns, read_text
 from unrolled.layers.initialize import one_hot_input
-from unrolled.models.language_model import LanguageModel, LanguageModelConfig
-from unrolled.training import TextOptions, TrainingOptions, evaluate_text, prepare_language_model
+from unrolled.networks.language_model import LanguageModel, LanguageModelConfig
+from unrolled.tasks.lm.task import TextOptions, evaluate_text, prepare_language_model
+from unrolled.training import TrainingOptions
 from unrolled.training.reporter import NullReporter
 from unrolled.training.schedule import learning_rate_factor
 

@@ -53,7 +53,8 @@ def small_text() -> str:
 @pytest.fixture(scope="session")
 def small_runs(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
     """Runs of language models as a training would leave them, with random weights."""
-    from unrolled.training import TrainingOptions, prepare_language_model
+    from unrolled.tasks.lm.task import prepare_language_model
+    from unrolled.training import TrainingOptions
     from unrolled.training.checkpoint import save_weights
 
     folder = tmp_path_factory.mktemp("runs")
@@ -77,3 +78,10 @@ def small_runs(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
         save_weights(trainer.run.weights_path, trainer.model)
         runs[name] = folder / name
     return runs
+
+
+@pytest.fixture
+def text_file(tmp_path) -> Path:
+    path = tmp_path / "text.txt"
+    path.write_text("".join(f"{n} times {n} is {n * n}; " for n in range(200)))
+    return path

@@ -12,13 +12,12 @@ SOURCE = Path(__file__).parents[1] / "src"
 # of what it shows, and the command line is to the right of that.
 LEVELS = (
     ("errors",),
-    ("data",),
+    ("data", "metrics"),
     ("cells",),
     ("kernels",),
     ("layers",),
-    ("models",),
-    ("inspection",),
-    ("training", "generation", "export"),
+    ("networks",),
+    ("inspection", "training"),
     ("tasks",),
     ("",),
     ("benchmark", "comparison"),
@@ -81,14 +80,14 @@ def test_every_part_has_a_level():
 @pytest.mark.parametrize(
     "statement",
     [
-        "import unrolled.models.language_model",
+        "import unrolled.networks.language_model",
         "from unrolled.training import Trainer",
         "from unrolled.training.trainer import Trainer as T",
         "from unrolled import errors, cli",
         "from unrolled import LSTM",
-        "from ..models import language_model",
+        "from ..networks import language_model",
         "from .. import LSTM",
-        "def later():\n    from unrolled.models import LanguageModel",
+        "def later():\n    from unrolled.networks import LanguageModel",
         "if TYPE_CHECKING:\n    import torch, unrolled.cli",
     ],
 )
@@ -114,5 +113,5 @@ def test_arrows_to_the_left_and_to_neighbours_are_fine(statement):
 
 
 def test_parts_of_one_level_do_not_know_each_other():
-    source = "from unrolled.generation import generate"
+    source = "from unrolled.inspection import trace"
     assert arrows_to_the_right(source, "unrolled.training.trainer", "unrolled.training")

@@ -11,10 +11,10 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from unrolled.cells import Cell, cell
     from unrolled.errors import UnrolledError
-    from unrolled.generation import generate
     from unrolled.inspection import Record, trace
     from unrolled.layers import GRU, JANET, LSTM, RNN, TCN, Recurrent, Stream, initialize
-    from unrolled.models import LanguageModel, LanguageModelConfig
+    from unrolled.networks import LanguageModel, LanguageModelConfig
+    from unrolled.tasks.lm.sampling import generate
 
 __all__ = [
     "GRU",
@@ -38,10 +38,10 @@ __all__ = [
 _HOMES = {
     "unrolled.cells": ("Cell", "cell"),
     "unrolled.errors": ("UnrolledError",),
-    "unrolled.generation": ("generate",),
+    "unrolled.tasks.lm.sampling": ("generate",),
     "unrolled.inspection": ("Record", "trace"),
     "unrolled.layers": ("GRU", "JANET", "LSTM", "RNN", "TCN", "Recurrent", "Stream", "initialize"),
-    "unrolled.models": ("LanguageModel", "LanguageModelConfig"),
+    "unrolled.networks": ("LanguageModel", "LanguageModelConfig"),
 }
 
 

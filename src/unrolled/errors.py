@@ -17,6 +17,7 @@ __all__ = [
     "UnrolledError",
     "VocabularyError",
     "check_shape",
+    "require",
 ]
 
 
@@ -66,3 +67,9 @@ def check_shape(where: str, name: str, tensor: Tensor, expected: Sequence[int], 
     if tuple(tensor.shape) != tuple(expected):
         got = tuple(tensor.shape)
         raise ShapeError(f"{where}: {name} must be {tuple(expected)}, got {got}", hint)
+
+
+def require(holds: bool, name: str, expected: str, got: object) -> None:
+    """Raise `OptionError` unless `holds`."""
+    if not holds:
+        raise OptionError(f"{name} must be {expected}, got {got}")

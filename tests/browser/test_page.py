@@ -6,8 +6,8 @@ import pytest
 import torch
 
 from unrolled import trace
-from unrolled.generation import generate
-from unrolled.training import load_language_model
+from unrolled.tasks.lm.sampling import generate
+from unrolled.tasks.lm.task import load_language_model
 
 TEXT = "First Citizen:\nBefore we proceed any further, hear me speak.\n\nAll:\nSpeak, speak.\n"
 VIEWS = ("write", "step", "unroll", "gradient", "compare")

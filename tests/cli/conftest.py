@@ -7,7 +7,8 @@ from pathlib import Path
 import pytest
 
 from unrolled.cli.main import main
-from unrolled.training import TextOptions, TrainingOptions, prepare_language_model
+from unrolled.tasks.lm.task import TextOptions, prepare_language_model
+from unrolled.training import TrainingOptions
 
 BOTTLES = "".join(f"{n} bottles of beer on the wall.\n" for n in range(60))
 SMALL = ("--hidden-size", "8", "--columns", "4", "--k1", "16", "--epochs", "1")

@@ -8,9 +8,9 @@ from pathlib import Path
 import pytest
 
 from unrolled.cli.train_classify import train_classify
-from unrolled.models.classifier import ClassifierConfig
-from unrolled.models.sequence_layers import CELLS
-from unrolled.tasks.classify_options import ClassifyOptions
+from unrolled.networks.sequence_layers import CELLS
+from unrolled.tasks.classify.model import ClassifierConfig
+from unrolled.tasks.classify.options import ClassifyOptions
 from unrolled.training import Run
 
 SMALL = ("--hidden-size", 4, "--embedding-size", 4, "--epochs", 2, "--run", "run")

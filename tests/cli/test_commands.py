@@ -15,9 +15,10 @@ import pytest
 from unrolled.cli.doctor import EXTRAS
 from unrolled.cli.main import main
 from unrolled.cli.train_lm import train_lm
-from unrolled.models.language_model import LanguageModelConfig
-from unrolled.models.sequence_layers import CELLS
-from unrolled.training import Run, TextOptions, TrainingOptions, prepare_language_model
+from unrolled.networks.language_model import LanguageModelConfig
+from unrolled.networks.sequence_layers import CELLS
+from unrolled.tasks.lm.task import TextOptions, prepare_language_model
+from unrolled.training import Run, TrainingOptions
 
 
 def test_train_generate_evaluate_and_resume_work_together(unrolled, train, text_file):
@@ -61,7 +62,7 @@ def test_every_option_is_handed_on(monkeypatch, text_file):
         raise KeyboardInterrupt  # seen enough
 
     taken = {}
-    monkeypatch.setattr("unrolled.training.prepare_language_model", take)
+    monkeypatch.setattr("unrolled.tasks.lm.task.prepare_language_model", take)
     given = {
         "--run": ("run", Path("r")),
         "--tokens": ("tokens", "bpe"),

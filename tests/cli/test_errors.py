@@ -197,7 +197,7 @@ def test_our_own_mistakes_keep_their_traceback(monkeypatch, trained):
     def broken(*_):
         raise ZeroDivisionError
 
-    monkeypatch.setattr("unrolled.training.load_language_model", broken)
+    monkeypatch.setattr("unrolled.tasks.lm.task.load_language_model", broken)
     with pytest.raises(ZeroDivisionError):
         main(["generate", str(trained)])
 

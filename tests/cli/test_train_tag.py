@@ -10,8 +10,8 @@ import pytest
 
 from unrolled.cli import session
 from unrolled.cli.train_tag import train_tag
-from unrolled.models.tagger import TaggerConfig
-from unrolled.tasks.tag import TagOptions
+from unrolled.tasks.tag.model import TaggerConfig
+from unrolled.tasks.tag.task import TagOptions
 from unrolled.training import Run
 
 SENTENCES = "\n".join(

@@ -3,7 +3,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from unrolled.data.columns import IGNORE
+from unrolled.data.batching import IGNORE
 from unrolled.data.delay import append_blanks, delay_batch, delay_targets
 from unrolled.errors import OptionError, ShapeError
 

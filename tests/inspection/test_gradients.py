@@ -10,7 +10,7 @@ import unrolled
 from unrolled.cells import cell
 from unrolled.inspection.gradients import Reach, gradient_reach, step_jacobian_norms
 from unrolled.inspection.verdict import verdict
-from unrolled.models.baselines import Conv, Dense
+from unrolled.networks.memoryless import Conv, Dense
 
 
 @cell(gates="a")

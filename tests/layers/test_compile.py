@@ -8,7 +8,7 @@ from torch import Tensor
 
 import unrolled
 from unrolled.layers.state import map_state, state_tensors
-from unrolled.models.baselines import Conv, Dense
+from unrolled.networks.memoryless import Conv, Dense
 
 CONVOLUTIONS = {
     "tcn": lambda: unrolled.TCN(3, 4, 2),

@@ -9,7 +9,7 @@ import torch
 
 import unrolled
 from unrolled.layers.state import state_tensors
-from unrolled.models.baselines import Conv, Dense
+from unrolled.networks.memoryless import Conv, Dense
 
 LAYERS = {
     "rnn": lambda: unrolled.RNN(3, 4, 2),

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 import unrolled
 from unrolled.kernels import using_path
 from unrolled.layers.state import map_state, state_tensors
-from unrolled.models.baselines import Conv, Dense
+from unrolled.networks.memoryless import Conv, Dense
 
 EXAMPLES = Path(__file__).parents[2] / "examples"
 

@@ -11,13 +11,13 @@ import pytest
 import torch
 
 from unrolled import trace
-from unrolled.generation import generate
 from unrolled.inspection import gradient_reach, verdict
 from unrolled.serving.app import create_app
 from unrolled.serving.guard import Access
 from unrolled.serving.limits import Limits
 from unrolled.serving.runs import Runs
-from unrolled.training import load_language_model
+from unrolled.tasks.lm.sampling import generate
+from unrolled.tasks.lm.task import load_language_model
 from unrolled.training.checkpoint import save_weights
 
 TEXT = "Before we proceed any further, hear me speak."

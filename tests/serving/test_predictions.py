@@ -7,8 +7,8 @@ import random
 import pytest
 
 from unrolled.serving.runs import Runs
-from unrolled.tasks.classify import ClassifyTask
-from unrolled.tasks.classify_options import ClassifyOptions
+from unrolled.tasks.classify.options import ClassifyOptions
+from unrolled.tasks.classify.task import ClassifyTask
 from unrolled.tasks.runs import load, prepare
 from unrolled.training import TrainingOptions
 from unrolled.training.checkpoint import save_weights
@@ -43,8 +43,8 @@ def reviews(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def pictures(tmp_path_factory):
-    from unrolled.tasks.caption import CaptionTask
-    from unrolled.tasks.caption_data import CaptionOptions
+    from unrolled.tasks.caption.reader import CaptionOptions
+    from unrolled.tasks.caption.task import CaptionTask
 
     folder = tmp_path_factory.mktemp("pictures")
     rows = ["file\twords"]

@@ -8,7 +8,7 @@ from unrolled.errors import OptionError, ShapeError
 from unrolled.inspection.terms import unit_terms
 from unrolled.layers import GRU, JANET, LSTM, RNN
 from unrolled.serving.reading import read, unit_view
-from unrolled.training import load_language_model
+from unrolled.tasks.lm.task import load_language_model
 
 TEXT = "Before we proceed any further, hear me speak."
 CELLS = ["lstm", "gru", "janet", "rnn", "deep"]

@@ -4,7 +4,7 @@ from unrolled.errors import OptionError
 from unrolled.serving.limits import Limits, RateLimiter
 from unrolled.serving.reading import read
 from unrolled.serving.sessions import Sessions, TooManySessionsError
-from unrolled.training import load_language_model
+from unrolled.tasks.lm.task import load_language_model
 
 
 class Clock:

@@ -1,5 +1,6 @@
 """A task small enough to see through: is a sequence of numbers' sum above zero?"""
 
+import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,8 +13,8 @@ from torch.nn import functional as F
 
 from unrolled.data.batching import pad
 from unrolled.errors import DataError
-from unrolled.models import make_layer
-from unrolled.tasks import Splits, Task
+from unrolled.networks import make_layer
+from unrolled.tasks import TASKS, Splits, Task
 
 Example = tuple[tuple[float, ...], int]
 
@@ -126,8 +127,8 @@ def numbers(tmp_path: Path) -> Path:
 @pytest.fixture(autouse=True)
 def known(monkeypatch: pytest.MonkeyPatch) -> None:
     """Let the command line find the task by its name."""
-    monkeypatch.setitem(__import__("unrolled.tasks", fromlist=["TASKS"]).TASKS, "sign", "SignTask")
-    monkeypatch.setitem(__import__("sys").modules, "unrolled.tasks.sign", _Module)
+    monkeypatch.setitem(TASKS, "sign", "sign.task:SignTask")
+    monkeypatch.setitem(sys.modules, "unrolled.tasks.sign.task", _Module)
 
 
 class _Module:

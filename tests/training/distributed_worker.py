@@ -7,15 +7,8 @@ import pytest
 import torch
 
 from unrolled.errors import RunError
-from unrolled.training import (
-    NullReporter,
-    Processes,
-    TextOptions,
-    TrainingOptions,
-    initialize_distributed,
-    prepare_language_model,
-    resume_language_model,
-)
+from unrolled.tasks.lm.task import TextOptions, prepare_language_model, resume_language_model
+from unrolled.training import NullReporter, Processes, TrainingOptions, initialize_distributed
 
 
 def prepare(text_path: Path, run_path: Path, processes: Processes):

@@ -8,8 +8,8 @@ import pytest
 import torch
 
 from unrolled.errors import RunError
+from unrolled.tasks.lm.task import resume_language_model
 from unrolled.training.distributed import ALONE, initialize_distributed
-from unrolled.training.language_model import resume_language_model
 
 WORKER = Path(__file__).with_name("distributed_worker.py")
 NOT_COMPARED = {"kind", "elapsed_seconds", "tokens_per_second"}

@@ -3,7 +3,7 @@ import math
 import pytest
 
 from unrolled.errors import OptionError
-from unrolled.training.language_model import TextOptions
+from unrolled.tasks.lm.task import TextOptions
 from unrolled.training.options import TrainingOptions
 
 

@@ -6,13 +6,8 @@ from pathlib import Path
 import torch
 import torch._dynamo  # torch.optim does at its first use, and it is slow
 
-from unrolled.training import (
-    TextOptions,
-    Trainer,
-    TrainingOptions,
-    prepare_language_model,
-    resume_language_model,
-)
+from unrolled.tasks.lm.task import TextOptions, prepare_language_model, resume_language_model
+from unrolled.training import Trainer, TrainingOptions
 
 
 def trainer_of(text_path: Path, run_path: Path) -> Trainer:

@@ -44,7 +44,7 @@ def evaluate(
 
 def _language_model(run: Path, file: Path) -> tuple[str, dict[str, Any]]:
     from unrolled.data import read_text
-    from unrolled.training import evaluate_text, load_language_model
+    from unrolled.tasks.lm.task import evaluate_text, load_language_model
 
     model, vocabulary, config = load_language_model(run)
     text = read_text([file], config["data"]["encoding"])

@@ -33,13 +33,13 @@ def generate(
     ] = None,
 ) -> None:
     """Write new text with a trained language model."""
-    from unrolled import generation
-    from unrolled.training import load_language_model
+    from unrolled.tasks.lm import sampling
+    from unrolled.tasks.lm.task import load_language_model
 
     model, vocabulary, _ = load_language_model(run)
     if prompt is None:
-        prompt = generation.default_prompt(vocabulary)
-    pieces = generation.generate(
+        prompt = sampling.default_prompt(vocabulary)
+    pieces = sampling.generate(
         model,
         vocabulary,
         prompt,

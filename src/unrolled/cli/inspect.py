@@ -36,7 +36,8 @@ def inspect(
     from unrolled.data.files import write_atomically
     from unrolled.errors import RunError
     from unrolled.inspection.report import Subject, report
-    from unrolled.training import held_out_text, load_language_model, loss_curves
+    from unrolled.tasks.lm.task import held_out_text, load_language_model
+    from unrolled.training import loss_curves
     from unrolled.training.run import Run, writing
 
     model, vocabulary, config = load_language_model(run)

@@ -20,8 +20,9 @@ def resume(
     """
     from unrolled.cli.session import fit_language_model, fit_task
     from unrolled.tasks import task_class
+    from unrolled.tasks.lm.task import resume_language_model
     from unrolled.tasks.runs import resume as resume_task
-    from unrolled.training import Run, initialize_distributed, resume_language_model
+    from unrolled.training import Run, initialize_distributed
 
     with initialize_distributed() as processes:
         name = Run.open(run).task

@@ -17,7 +17,7 @@ from unrolled.cli.options import new_run_path
 from unrolled.cli.progress import LiveReporter, PlainReporter, make_console, make_reporter
 from unrolled.cli.signals import handling_signals
 from unrolled.cli.tables import confusion_table, results_table
-from unrolled.models.sequence_layers import default_num_layers
+from unrolled.networks.sequence_layers import default_num_layers
 from unrolled.tasks import Task
 from unrolled.tasks.runs import Prepared, prepare
 from unrolled.training import Results, Trainer, TrainingResult, initialize_distributed
@@ -53,9 +53,9 @@ class Session:
 def fit_language_model(trainer: Trainer) -> None:
     """Train a language model to the end or to a signal."""
     from unrolled.data import load_vocabulary
-    from unrolled.generation import default_prompt, generate
-    from unrolled.models import LanguageModel
-    from unrolled.training import finish_language_model
+    from unrolled.networks import LanguageModel
+    from unrolled.tasks.lm.sampling import default_prompt, generate
+    from unrolled.tasks.lm.task import finish_language_model
 
     model, vocabulary = trainer.average, load_vocabulary(trainer.run.vocabulary_path)
     assert isinstance(model, LanguageModel)

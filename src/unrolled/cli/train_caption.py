@@ -121,8 +121,8 @@ def train_caption(
     if minutes is None and epochs is None:
         minutes = _DEFAULT_MINUTES
     from unrolled.cli.session import train_task
-    from unrolled.tasks.caption import CaptionTask
-    from unrolled.tasks.caption_data import CaptionOptions
+    from unrolled.tasks.caption.reader import CaptionOptions
+    from unrolled.tasks.caption.task import CaptionTask
     from unrolled.training import TrainingOptions
 
     options = CaptionOptions(

@@ -121,8 +121,8 @@ def train_classify(
     runs.csv --id case --time t --target activity. Ctrl-C saves, and `unrolled resume` goes on.
     """
     from unrolled.cli.session import train_task
-    from unrolled.tasks.classify import ClassifyTask
-    from unrolled.tasks.classify_options import ClassifyOptions, named_files
+    from unrolled.tasks.classify.options import ClassifyOptions, named_files
+    from unrolled.tasks.classify.task import ClassifyTask
     from unrolled.training import TrainingOptions
 
     paths, classes = named_files(files)

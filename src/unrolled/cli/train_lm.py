@@ -86,12 +86,8 @@ def train_lm(
         minutes = _DEFAULT_MINUTES
     from unrolled.cli.session import fit_language_model
     from unrolled.data import python_library_text
-    from unrolled.training import (
-        TextOptions,
-        TrainingOptions,
-        initialize_distributed,
-        prepare_language_model,
-    )
+    from unrolled.tasks.lm.task import TextOptions, prepare_language_model
+    from unrolled.training import TrainingOptions, initialize_distributed
 
     text = TextOptions(
         tokens=tokens,

@@ -81,7 +81,7 @@ def train_tag(
     if minutes is None and epochs is None:
         epochs = _DEFAULT_EPOCHS
     from unrolled.cli.session import train_task
-    from unrolled.tasks.tag import TagOptions, TagTask
+    from unrolled.tasks.tag.task import TagOptions, TagTask
     from unrolled.training import TrainingOptions
 
     data = TagOptions(

@@ -76,7 +76,7 @@ def train_toy(
     if minutes is None and epochs is None:
         epochs = _DEFAULT_EPOCHS
     from unrolled.cli.session import train_task
-    from unrolled.tasks.toy import ToyOptions, ToyTask
+    from unrolled.tasks.toy.task import ToyOptions, ToyTask
     from unrolled.training import TrainingOptions
 
     options = ToyOptions(

@@ -107,7 +107,7 @@ def train_translate(
         epochs = _DEFAULT_EPOCHS
     from unrolled.cli.session import train_task
     from unrolled.errors import OptionError
-    from unrolled.models.sequence_layers import check_cell
+    from unrolled.networks.sequence_layers import check_cell
     from unrolled.tasks import task_class
     from unrolled.training import TrainingOptions
 

@@ -1,6 +1,6 @@
 """From a user's files to what a model reads. Knows nothing of models or training."""
 
-from unrolled.data.columns import IGNORE, Columns
+from unrolled.data.batching import IGNORE
 from unrolled.data.text import python_library_text, read_text
 from unrolled.data.vocabulary import (
     BPEVocabulary,
@@ -17,7 +17,6 @@ __all__ = [
     "BPEVocabulary",
     "ByteVocabulary",
     "CharVocabulary",
-    "Columns",
     "Decoder",
     "Vocabulary",
     "load_vocabulary",

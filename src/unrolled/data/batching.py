@@ -9,7 +9,10 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
-__all__ = ["batches_by_length", "pad", "shuffled_batches"]
+__all__ = ["IGNORE", "batches_by_length", "pad", "shuffled_batches"]
+
+IGNORE = -100
+"""The target that does not count: torch's own default for `ignore_index`."""
 
 _BATCHES_SORTED_TOGETHER = 32
 

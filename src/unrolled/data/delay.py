@@ -10,7 +10,7 @@ there. With delay k it reads k steps before its first answer, and blanks while i
 so each answer knows k inputs beyond its own. Targets of another length than the input are delayed
 in the same way: blanks are read until the last of them.
 
-Here is the layout and nothing else: the network is in models/delayed.py.
+Here is the layout and nothing else: the network is in tasks/translate/delayed_model.py.
 """
 
 from dataclasses import dataclass
@@ -18,7 +18,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from unrolled.data.columns import IGNORE
+from unrolled.data.batching import IGNORE
 from unrolled.errors import OptionError, ShapeError
 
 __all__ = ["Delayed", "append_blanks", "delay_batch", "delay_targets"]

@@ -1,6 +1,6 @@
 """Examples into parts: to learn from, to choose by, to measure on.
 
-Not for texts, which are cut in two where they stand (`training/language_model.py`).
+Not for texts, which are cut in two where they stand (`tasks/lm/task.py`).
 """
 
 import random

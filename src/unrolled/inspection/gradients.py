@@ -22,7 +22,7 @@ from unrolled.layers.causal_conv import FiniteMemoryLayer
 from unrolled.layers.initialize import keep_gate
 from unrolled.layers.recording import Watched, recording, watching
 from unrolled.layers.recurrent import RecurrentLayer
-from unrolled.models.language_model import LanguageModel
+from unrolled.networks.language_model import LanguageModel
 
 __all__ = ["Reach", "gradient_reach", "step_jacobian_norms"]
 

@@ -16,7 +16,7 @@ from unrolled.layers.lengths import valid_steps
 from unrolled.layers.recording import Record, recording
 from unrolled.layers.recurrent import RecurrentLayer
 from unrolled.layers.state import State, map_state, state_tensors
-from unrolled.models.language_model import LanguageModel
+from unrolled.networks.language_model import LanguageModel
 
 __all__ = ["Memory", "memory_by_perturbation", "saturation", "time_constants"]
 

@@ -14,7 +14,7 @@ from unrolled.inspection.modes import evaluating
 from unrolled.inspection.record import trace
 from unrolled.layers.recording import Record
 from unrolled.layers.recurrent import RecurrentLayer
-from unrolled.models.language_model import LanguageModel
+from unrolled.networks.language_model import LanguageModel
 
 __all__ = ["EXCERPT", "MAP_STEPS", "MAP_UNITS", "Reading", "Subject"]
 

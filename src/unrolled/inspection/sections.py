@@ -21,7 +21,7 @@ from unrolled.inspection.reading import EXCERPT, MAP_STEPS, MAP_UNITS, Reading, 
 from unrolled.inspection.units import area_under_curve, pattern_masks, rank_units
 from unrolled.inspection.verdict import verdict
 from unrolled.layers.initialize import keep_gate
-from unrolled.models.language_model import LanguageModel
+from unrolled.networks.language_model import LanguageModel
 
 __all__ = [
     "write_candidates",

@@ -13,7 +13,7 @@ Its state is its last `span` = (k - 1) d inputs, zeros at the start. With k = 3 
              W   W   W       makes y[T-1]
                x x x x       the new past
 
-The networks themselves are in tcn.py and in models/baselines.py.
+The networks themselves are in tcn.py and in networks/memoryless.py.
 """
 
 from abc import ABC, abstractmethod

@@ -9,7 +9,6 @@ from fastapi import APIRouter, Depends, Header
 from fastapi.responses import StreamingResponse
 
 from unrolled.errors import OptionError
-from unrolled.generation import default_prompt, generate
 from unrolled.kernels import packing_once
 from unrolled.serving import schema
 from unrolled.serving.answers import floats, map_answer, rank_answer, read_answer
@@ -21,6 +20,7 @@ from unrolled.serving.runs import LanguageRun, Runs, TaskRun
 from unrolled.serving.sessions import Session, Sessions
 from unrolled.serving.workers import Workers
 from unrolled.serving.writing import Writing, written_lines
+from unrolled.tasks.lm.sampling import default_prompt, generate
 
 __all__ = ["ApiError", "Services", "make_router"]
 

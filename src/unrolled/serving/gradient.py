@@ -15,7 +15,7 @@ from unrolled.inspection.verdict import verdict
 from unrolled.layers.initialize import keep_gate
 from unrolled.layers.recording import Record
 from unrolled.layers.recurrent import RecurrentLayer
-from unrolled.models.language_model import LanguageModel
+from unrolled.networks.language_model import LanguageModel
 from unrolled.serving import schema
 from unrolled.serving.reading import Reading
 from unrolled.serving.runs import LanguageRun

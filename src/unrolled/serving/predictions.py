@@ -52,7 +52,7 @@ def predict_medium(run: TaskRun, content: bytes, options: Mapping[str, Any]) -> 
         DataError: It is no picture or recording, or a damaged one.
         OptionError: The task reads something else.
     """
-    from unrolled.data.media import holds_medium
+    from unrolled.tasks.caption.media import holds_medium
 
     if run.medium is None:
         raise OptionError(f"{run.name} reads no pictures or recordings", "ask /api/predict")

@@ -16,7 +16,7 @@ from unrolled.inspection.terms import unit_terms
 from unrolled.layers.recording import recording
 from unrolled.layers.recurrent import RecurrentLayer
 from unrolled.layers.state import SequenceLayer, State, map_state
-from unrolled.models.language_model import LanguageModel
+from unrolled.networks.language_model import LanguageModel
 
 __all__ = ["NUM_CANDIDATES", "Reading", "UnitView", "read", "signal", "unit_view"]
 

@@ -21,10 +21,11 @@ from unrolled.errors import OptionError, RunError, UnrolledError
 from unrolled.kernels import Packed
 from unrolled.layers.recording import recording
 from unrolled.layers.recurrent import RecurrentLayer
-from unrolled.models.language_model import LanguageModel
+from unrolled.networks.language_model import LanguageModel
 from unrolled.tasks import Task, task_class
+from unrolled.tasks.lm.task import load_language_model
 from unrolled.tasks.runs import load
-from unrolled.training import Run, load_language_model
+from unrolled.training import Run
 
 __all__ = ["LanguageRun", "Runs", "TaskRun"]
 

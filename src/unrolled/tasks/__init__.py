@@ -1,6 +1,6 @@
 """The tasks: one class for each sequence configuration, found by the name that a run keeps.
 
-Language models are trained on one long text and have their own way, in `training`.
+Language models are trained on one long text and have their own way, in `lm/task.py`.
 """
 
 from importlib import import_module
@@ -12,14 +12,14 @@ from unrolled.tasks.task import Splits, Task
 __all__ = ["TASKS", "Splits", "Task", "task_class"]
 
 TASKS = {
-    "classify": "ClassifyTask",
-    "tag": "TagTask",
-    "translate": "TranslateTask",
-    "translate_delayed": "DelayedTranslateTask",
-    "caption": "CaptionTask",
-    "toy": "ToyTask",
+    "classify": "classify.task:ClassifyTask",
+    "tag": "tag.task:TagTask",
+    "translate": "translate.by_decoder:TranslateTask",
+    "translate_delayed": "translate.by_delay:DelayedTranslateTask",
+    "caption": "caption.task:CaptionTask",
+    "toy": "toy.task:ToyTask",
 }
-"""The class of each task, in the module of its name."""
+"""Where the class of each task is: module and name."""
 
 
 def task_class(name: str) -> type[Task[Any]]:
@@ -30,5 +30,6 @@ def task_class(name: str) -> type[Task[Any]]:
     """
     if name not in TASKS:
         raise RunError(f"unknown task {name!r}", f"this version knows lm, {', '.join(TASKS)}")
-    task: type[Task[Any]] = getattr(import_module(f"unrolled.tasks.{name}"), TASKS[name])
+    module, _, class_name = TASKS[name].partition(":")
+    task: type[Task[Any]] = getattr(import_module(f"unrolled.tasks.{module}"), class_name)
     return task

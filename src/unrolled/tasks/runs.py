@@ -16,13 +16,13 @@ import torch
 from torch import nn
 
 from unrolled.data.files import fingerprint, write_atomically
-from unrolled.errors import RunError
-from unrolled.models.budget import hidden_size_for
+from unrolled.errors import RunError, require
+from unrolled.networks.budget import hidden_size_for
 from unrolled.tasks.task import Splits, Task
 from unrolled.training.checkpoint import load_weights
 from unrolled.training.distributed import ALONE, Processes
 from unrolled.training.examples import ExamplesObjective
-from unrolled.training.options import TrainingOptions, require
+from unrolled.training.options import TrainingOptions
 from unrolled.training.results import Results, results_of
 from unrolled.training.run import Run, writing
 from unrolled.training.trainer import Trainer

@@ -1,23 +1,13 @@
 """What a model is trained for: where the loss of each update comes from, and what is held out.
 
-The trainer knows tasks by the protocol alone. Not here: the layout of the data, or the loop.
+The trainer knows tasks by this protocol alone.
 """
 
-import math
-from typing import Any, Protocol, cast
+from typing import Any, Protocol
 
-import torch
 from torch import Tensor, nn
 
-from unrolled.errors import DataError
-from unrolled.inspection import gradient_reach, verdict
-from unrolled.models.language_model import LanguageModel
-from unrolled.training.evaluation import evaluate_language_model
-from unrolled.training.tbptt import TruncatedBPTT
-
-__all__ = ["LanguageModelObjective", "Objective"]
-
-_REACH_ROWS = 8  # pieces of text that a gradient's reach is the mean over
+__all__ = ["Objective"]
 
 
 class Objective(Protocol):
@@ -47,85 +37,3 @@ class Objective(Protocol):
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Go to the place that `state_dict` described."""
         ...
-
-
-class LanguageModelObjective:
-    """The next token of a text, by truncated backpropagation through time.
-
-    Args:
-        windows: The walk through the training part.
-        characters_per_token: Of the training part.
-        held_out: The tokens of the held-out part, at least 2.
-        held_out_characters: Those that `held_out[1:]` stand for.
-        reach_lag: How far back `evaluate` follows the gradient, in tokens; None: not at all.
-
-    Raises:
-        DataError: The held-out part is too short for the gradient to be followed.
-    """
-
-    def __init__(
-        self,
-        windows: TruncatedBPTT,
-        characters_per_token: float,
-        held_out: Tensor,
-        held_out_characters: int,
-        reach_lag: int | None = None,
-    ) -> None:
-        self.windows = windows
-        self.characters_per_token = characters_per_token
-        self.held_out = held_out
-        self.held_out_characters = held_out_characters
-        self.reach_lag = None if reach_lag is None else min(reach_lag, len(held_out) - 2)
-        if self.reach_lag is not None and self.reach_lag < 4:
-            raise DataError(
-                f"the held-out part is too short to follow a gradient: {len(held_out)} tokens",
-                "hold out more of the text, or leave log_reach out",
-            )
-
-    @property
-    def updates_per_epoch(self) -> int:
-        """Windows in one walk through the columns."""
-        return self.windows.updates_per_epoch
-
-    def next_loss(self, model: nn.Module) -> tuple[Tensor, int]:
-        """Return the sum of the losses of the next window, in nats, and of how many tokens."""
-        return self.windows.next_window(model)
-
-    def train_metrics(self, loss: float) -> dict[str, float]:
-        """Return the loss in bits per character."""
-        return {"bits_per_character": loss / math.log(2) / self.characters_per_token}
-
-    def evaluate(self, model: nn.Module) -> dict[str, float]:
-        """Return the metrics on the held-out part; "loss" is in nats per token."""
-        language_model = cast("LanguageModel", model)
-        metrics = evaluate_language_model(language_model, self.held_out, self.held_out_characters)
-        return {
-            "loss": metrics.nats_per_token,
-            "bits_per_character": metrics.bits_per_character,
-            "perplexity_per_token": metrics.perplexity_per_token,
-            **self._reach(language_model),
-        }
-
-    def _reach(self, model: LanguageModel) -> dict[str, float]:
-        """Return how far back the gradient reaches on a few pieces of the held-out part."""
-        if self.reach_lag is None:
-            return {}
-        width = self.reach_lag + 2
-        num_rows = min(_REACH_ROWS, len(self.held_out) // width)
-        starts = torch.linspace(0, len(self.held_out) - width, num_rows).long().tolist()
-        pieces = torch.stack([self.held_out[start : start + width] for start in starts])
-        device = next(model.parameters()).device
-        found = verdict(gradient_reach(model, pieces.to(device), max_lag=self.reach_lag))
-        half_life = math.inf if found.half_life_steps is None else found.half_life_steps
-        return {
-            "gradient_half_life_tokens": half_life,
-            "gradient_horizon_tokens": float(found.horizon_steps),
-        }
-
-    def state_dict(self) -> dict[str, Any]:
-        """Return the place in the text and the carried state."""
-        return self.windows.state_dict()
-
-    def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Go to the place that `state_dict` described."""
-        self.windows.load_state_dict(state)

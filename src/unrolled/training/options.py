@@ -6,9 +6,9 @@ Not here: what belongs to the data or to the model; each task has its own option
 import math
 from dataclasses import dataclass
 
-from unrolled.errors import OptionError
+from unrolled.errors import OptionError, require
 
-__all__ = ["TrainingOptions", "require"]
+__all__ = ["TrainingOptions"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -62,9 +62,3 @@ class TrainingOptions:
         require(0 <= self.warmup < 1, "warmup", "a part of the run, in [0, 1)", self.warmup)
         require(0 <= self.weight_decay < math.inf, "weight_decay", "at least 0", self.weight_decay)
         require(0 <= self.seed < 2**63, "seed", "in [0, 2**63)", self.seed)
-
-
-def require(holds: bool, name: str, expected: str, got: object) -> None:
-    """Raise `OptionError` unless `holds`."""
-    if not holds:
-        raise OptionError(f"{name} must be {expected}, got {got}")

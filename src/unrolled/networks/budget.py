@@ -1,0 +1,48 @@
+"""The hidden size that a budget of parameters allows.
+
+Cells are compared fairly at equal budgets. What is compared is the models' business.
+"""
+
+from bisect import bisect_right
+from collections.abc import Callable
+
+import torch
+from torch import nn
+
+from unrolled.errors import OptionError
+
+__all__ = ["hidden_size_for"]
+
+
+def hidden_size_for(make_model: Callable[[int], nn.Module], num_parameters: int) -> int:
+    """Return the largest hidden size with which a model keeps within a budget.
+
+    Args:
+        make_model: Returns the model of a hidden size; a larger one has more parameters.
+        num_parameters: The budget for the whole model, embedding and scores included.
+
+    Raises:
+        OptionError: Even one hidden unit takes more.
+
+    Example:
+        >>> from unrolled.networks import LanguageModel, LanguageModelConfig
+        >>> def make_model(cell):
+        ...     return lambda size: LanguageModel(LanguageModelConfig(65, cell, hidden_size=size))
+        >>> [hidden_size_for(make_model(cell), 10**6) for cell in ("lstm", "gru")]
+        [460, 534]
+    """
+
+    def count(hidden_size: int) -> int:
+        with torch.device("meta"):  # shapes alone: no memory, no initial values
+            model = make_model(hidden_size)
+        return sum(parameter.numel() for parameter in model.parameters())
+
+    if count(1) > num_parameters:
+        raise OptionError(
+            f"no model of this kind fits in {num_parameters:,} parameters",
+            f"with a single hidden unit it has {count(1):,}",
+        )
+    too_large = 2
+    while count(too_large) <= num_parameters:
+        too_large *= 2
+    return bisect_right(range(1, too_large), num_parameters, key=count)

@@ -1,0 +1,59 @@
+"""Captions without learning: what a captioner has to be better than."""
+
+from collections import Counter
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+from unrolled.metrics.text import text_metrics
+from unrolled.tasks.caption.captions import Caption, join_words
+
+__all__ = ["best_constant", "nearest_neighbours"]
+
+_CANDIDATES = 25
+_COMPARED = 500  # training captions that candidates are tried on
+_THUMBNAIL = 16  # places on each side of a picture, or along a recording
+
+
+def best_constant(training: Sequence[Caption]) -> str:
+    """Return the caption that is best for all, whatever is seen: by its BLEU on training captions.
+
+    Tried are the most frequent captions and those whose words are frequent.
+    """
+    texts = Counter(join_words(example.words) for example in training)
+    words = Counter(word for example in training for word in example.words)
+
+    def familiarity(example: Caption) -> float:
+        return sum(words[word] for word in example.words) / len(example.words)
+
+    familiar = sorted(training, key=familiarity, reverse=True)
+    candidates = [text for text, _ in texts.most_common(_CANDIDATES)]
+    candidates += [join_words(example.words) for example in familiar[:_CANDIDATES]]
+    references = [[join_words(example.words)] for example in training[:_COMPARED]]
+
+    def score(text: str) -> float:
+        bleu: float = text_metrics([text] * len(references), references)["bleu"]
+        return bleu
+
+    return max(dict.fromkeys(candidates), key=score)
+
+
+def nearest_neighbours(training: Sequence[Caption], examples: Sequence[Caption]) -> list[str]:
+    """Return for each of `examples` the caption of the training example that is most like it.
+
+    Alike are pictures of 16 x 16 pixels and recordings of 16 frames, by their squared difference.
+    """
+    known = torch.stack([_thumbnail(example.content) for example in training])
+    wanted = torch.stack([_thumbnail(example.content) for example in examples])
+    nearest = [int(torch.cdist(row[None], known).argmin()) for row in wanted]
+    return [join_words(training[index].words) for index in nearest]
+
+
+def _thumbnail(content: Tensor) -> Tensor:
+    if content.dtype == torch.uint8:
+        small = F.adaptive_avg_pool2d(content.float() / 255, _THUMBNAIL)
+    else:
+        small = F.adaptive_avg_pool1d(content.T, _THUMBNAIL)
+    return small.flatten()

@@ -1,0 +1,145 @@
+"""Pictures or recordings with their words, from a table that names the files.
+
+All are decoded once, here: an epoch reads no file.
+"""
+
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from torch import Tensor
+
+from unrolled.data.tables import Row, Table, read_table
+from unrolled.data.words import split_words
+from unrolled.errors import DataError
+from unrolled.tasks.caption.media import Kind, MediumOptions, read_medium
+
+__all__ = ["MAX_WORDS", "Caption", "Captions", "join_words", "read_captions"]
+
+MAX_WORDS = 500
+_NO_BLANK_BEFORE = re.compile(r" (?=[,.;:!?…)\]}%])")
+_NO_BLANK_AFTER = re.compile(r"(?<=[(\[{]) ")
+
+
+@dataclass(frozen=True)
+class Caption:
+    """A picture or a recording and the words for it.
+
+    Args:
+        name: As the table has it.
+        kind: "picture" or "recording".
+        content: (3, S, S) uint8, or log-mel frames, (T, K) float32.
+        text: As the table has it, without blanks around it.
+        words: Those of the text.
+        key: What must not be in two parts of a split.
+    """
+
+    name: str
+    kind: Kind
+    content: Tensor
+    text: str
+    words: tuple[str, ...]
+    key: str
+
+
+@dataclass(frozen=True)
+class Captions:
+    """What a table holds.
+
+    Args:
+        examples: At least one, all of one kind.
+        notes: What was left out or read in part, in sentences.
+    """
+
+    examples: list[Caption]
+    notes: list[str]
+
+
+def read_captions(
+    path: Path,
+    media: str,
+    text: str,
+    options: MediumOptions,
+    *,
+    folder: Path | None = None,
+    key: str | None = None,
+    encoding: str = "utf-8",
+) -> Captions:
+    """Return the examples of a table.
+
+    Args:
+        path: A table that `read_table` reads.
+        media: The column with paths; ";" joins recordings.
+        text: The column with the words.
+        options: What pictures and recordings are turned into.
+        folder: Where the paths start; the table's folder if None.
+        key: The column that says what must stay together in a split; the text if None.
+        encoding: Of the table.
+
+    Raises:
+        DataError: The table cannot be read, lacks a column or has no usable row; a file is missing
+            or damaged; there are both pictures and recordings; a text is no text or longer than
+            500 words. It names the table, the line and the file.
+        OptionError: A library that it takes is not installed.
+    """
+    table = read_table(path, list(dict.fromkeys([media, text, key or text])), encoding)
+    examples: list[Caption] = []
+    num_empty = num_animated = 0
+    for row in table.rows:
+        name, words = (_text(table, row, column) for column in (media, text))
+        if not name or not words:
+            num_empty += 1
+            continue
+        try:
+            medium = read_medium(name, folder or path.parent, options)
+        except DataError as error:
+            raise DataError(f"{table.where(row)}: {error.message}", error.hint) from None
+        if examples and medium.kind != examples[0].kind:
+            message = f"{name} is a {medium.kind}, the rows before it have a {examples[0].kind}"
+            raise DataError(f"{table.where(row)}: {message}", "make a table of each")
+        num_animated += medium.animated
+        group = _text(table, row, key or text)
+        split = _words(table, row, words)
+        examples.append(Caption(name, medium.kind, medium.content, words, split, group))
+    if not examples:
+        raise DataError(f"{path}: no row has both {media!r} and {text!r}", "fill the columns")
+    return Captions(examples, _notes(path, num_empty, num_animated))
+
+
+def join_words(words: Sequence[str]) -> str:
+    """Return words as text: blanks between them, but none before a full stop and its like.
+
+    Example:
+        >>> join_words(["A", "peahen", "(", "female", ")", "."])
+        'A peahen (female).'
+    """
+    return _NO_BLANK_AFTER.sub("", _NO_BLANK_BEFORE.sub("", " ".join(words)))
+
+
+def _text(table: Table, row: Row, column: str) -> str:
+    """Return a value as text without blanks around it, empty if it is missing."""
+    value = row.values[column]
+    if value is None:
+        return ""
+    if not isinstance(value, str):
+        message = f"{column!r} must be text, got {value!r}"
+        raise DataError(f"{table.where(row)}: {message}", "put it in quotes")
+    return value.strip()
+
+
+def _words(table: Table, row: Row, text: str) -> tuple[str, ...]:
+    words = tuple(split_words(text))
+    if len(words) > MAX_WORDS:
+        message = f"{table.where(row)}: {len(words):,} words, a caption has at most {MAX_WORDS}"
+        raise DataError(message, "shorten it, or leave it out; is it the right column?")
+    return words
+
+
+def _notes(path: Path, num_empty: int, num_animated: int) -> list[str]:
+    notes = []
+    if num_empty:
+        notes.append(f"{path}: left out {num_empty:,} rows without a file or without words")
+    if num_animated:
+        notes.append(f"{path}: of {num_animated:,} animations the first picture was taken")
+    return notes

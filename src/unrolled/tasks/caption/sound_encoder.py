@@ -1,0 +1,140 @@
+"""The sound encoder: a sequence layer over the log-mel frames of a recording.
+
+    memory           m_1       m_2       m_3              (S, M), and a summary (M)
+                      ^         ^         ^
+    both ways     [layer]<->[layer]<->[layer]             or ->, of any cell
+                      ^         ^         ^
+    k at a time   x_1..x_3  x_4..x_6  x_7 x_8 0           K bands each, here k = 3
+                      ^         ^         ^
+    frames        x_1  x_2  x_3  ...  x_7  x_8            one every 10 ms
+
+A layer over single frames would make many steps of little news each: k of them side by side are as
+much information in k times fewer steps.
+"""
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from unrolled.errors import ShapeError
+from unrolled.layers.lengths import check_lengths, valid_steps
+from unrolled.layers.options import check_dropout, check_sizes
+from unrolled.networks.sequence_layers import check_cell, make_layer
+
+__all__ = ["SoundEncoder", "SoundEncoderConfig"]
+
+
+@dataclass(frozen=True)
+class SoundEncoderConfig:
+    """What it takes to build a `SoundEncoder`, all of it plain values.
+
+    Args:
+        num_bands: K, features of each frame.
+        frames_per_step: k, frames that the layer reads in one step.
+        cell: The name of the layer, one of `models.sequence_layers.CELLS`.
+        hidden_size: H, units of every layer and direction.
+        num_layers: Layers one above the other.
+        bidirectional: Whether each recording is also read from its end.
+        dropout: Probability that a value of the input, between two layers or of the output is
+            zeroed in training.
+        kernel_size: Taps of a convolution, for tcn and conv only.
+
+    Raises:
+        OptionError: A size below 1, an unknown cell, a dropout that is no probability.
+    """
+
+    num_bands: int
+    frames_per_step: int = 3
+    cell: str = "lstm"
+    hidden_size: int = 128
+    num_layers: int = 1
+    bidirectional: bool = True
+    dropout: float = 0.0
+    kernel_size: int | None = None
+
+    def __post_init__(self) -> None:
+        where = "SoundEncoderConfig"
+        names = ("num_bands", "frames_per_step", "hidden_size", "num_layers")
+        check_sizes(where, {name: getattr(self, name) for name in names})
+        check_dropout(where, self.dropout)
+        check_cell(self.cell, self.kernel_size)
+
+    @property
+    def memory_size(self) -> int:
+        """M, features of each step of the memory."""
+        return self.hidden_size * (2 if self.bidirectional else 1)
+
+
+class SoundEncoder(nn.Module):
+    """Log-mel frames to a memory of what was heard when, and a summary.
+
+    The summary is what each direction has at its end: the last step's output of the one that reads
+    forwards, the first step's of the one that reads backwards.
+
+    Args:
+        config: The sizes and the cell.
+
+    Example:
+        >>> encoder = SoundEncoder(SoundEncoderConfig(num_bands=40, hidden_size=8))
+        >>> frames = torch.zeros(2, 10, 40)
+        >>> memory, lengths, summary = encoder(frames, torch.tensor([10, 4]))
+        >>> memory.shape, lengths, summary.shape
+        (torch.Size([2, 4, 16]), tensor([4, 2]), torch.Size([2, 16]))
+    """
+
+    def __init__(self, config: SoundEncoderConfig) -> None:
+        super().__init__()
+        self.config = config
+        self.layer = make_layer(
+            config.cell,
+            config.num_bands * config.frames_per_step,
+            config.hidden_size,
+            config.num_layers,
+            config.dropout,
+            config.kernel_size,
+            bidirectional=config.bidirectional,
+        )
+        self.dropout = nn.Dropout(config.dropout)
+
+    def forward(self, frames: Tensor, lengths: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """Encode a batch of recordings.
+
+        Args:
+            frames: (B, T, K), on a scale of about 1 around 0.
+            lengths: (B,), the frames of each recording, 1..T. What lies past them is not read.
+
+        Returns:
+            The memory, (B, S, M) with S = ceil(T / k); its steps of each recording, (B,); the
+            summary, (B, M).
+
+        Raises:
+            ShapeError: Another shape, or a recording without a frame.
+        """
+        config = self.config
+        if frames.dim() != 3 or frames.shape[2] != config.num_bands:
+            got = tuple(frames.shape)
+            raise ShapeError(f"SoundEncoder: frames must be (B, T, {config.num_bands}), got {got}")
+        batch_size, num_frames, _ = frames.shape
+        lengths = check_lengths("SoundEncoder", lengths, num_frames, batch_size, frames.device)
+        if batch_size and not bool((lengths > 0).all()):
+            row = int(lengths.argmin())
+            raise ShapeError(f"SoundEncoder: recording {row} of the batch has no frame")
+        k = config.frames_per_step
+        x = frames.masked_fill(~valid_steps(lengths, num_frames).T[:, :, None], 0.0)
+        x = F.pad(x, (0, 0, 0, -num_frames % k))
+        x = x.reshape(batch_size, -1, k * config.num_bands)  # (B, S, k K)
+        steps = (lengths + k - 1).div(k, rounding_mode="floor")
+        memory, _ = self.layer(self.dropout(x), lengths=steps)
+        memory = self.dropout(memory)
+        return memory, steps, self._summary(memory, steps)
+
+    def _summary(self, memory: Tensor, steps: Tensor) -> Tensor:
+        """Return the output of each direction at its end, (B, M)."""
+        rows = torch.arange(len(memory), device=memory.device)
+        last = memory[rows, steps - 1]
+        size = self.config.hidden_size
+        if not self.config.bidirectional:
+            return last
+        return torch.cat([last[:, :size], memory[:, 0, size:]], dim=1)

@@ -1,0 +1,249 @@
+"""Examples with a class: what `unrolled train classify` reads, in whichever format they come.
+
+    reviews.csv                        a table: --input the column of the text, --target the class
+    neg=reviews.neg pos=reviews.pos    a file for each class, a text in each line
+    runs.csv --id case --time t        a table with a row for each step: numbers, `series.py`
+    Vowels_TRAIN.ts                    numbers, the format of the UCR and UEA archives
+
+The task itself is in classify.py.
+"""
+
+import math
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import cast
+
+from unrolled.data.source import Source
+from unrolled.data.split import split
+from unrolled.data.tables import TABLE_SUFFIXES, read_table
+from unrolled.data.text import read_text, split_lines
+from unrolled.errors import DataError
+from unrolled.tasks.classify.options import ClassifyOptions
+from unrolled.tasks.classify.series import Series, read_long_table
+from unrolled.tasks.classify.ts_files import read_ts_cases, read_ts_file
+from unrolled.tasks.task import Splits
+
+__all__ = ["Labelled", "read_examples", "read_splits", "read_unlabelled"]
+
+Steps = tuple[tuple[float, ...], ...]
+
+
+@dataclass(frozen=True, eq=False)
+class Labelled:
+    """An example. Two of equal content are two examples.
+
+    Args:
+        where: Its file and line.
+        content: A text, or T steps of I numbers each.
+        label: Its class, None if it is not known.
+        id: What it is called, for numbers.
+        names: Of the I numbers.
+        cut: Whether there was more than `max_length` of it.
+    """
+
+    where: str
+    content: str | Steps
+    label: str | None
+    id: str | None = None
+    names: tuple[str, ...] = ()
+    cut: bool = False
+
+
+def read_splits(options: ClassifyOptions) -> Splits[Labelled]:
+    """Return the examples in three parts.
+
+    Raises:
+        DataError: A file cannot be used; there are fewer than two classes, or too few examples.
+    """
+    if options.classes:
+        pairs = zip(options.files, options.classes, strict=True)
+        read = [_text_lines(options, Path(path), label) for path, label in pairs]
+        examples = [example for part, _ in read for example in part]
+        notes = [note for _, part in read for note in part]
+    else:
+        examples, notes = read_examples(options, Path(options.files[0]))
+    held_out, test = options.held_out, options.test
+    files = {}
+    for name, path in (("held_out", options.held_out_file), ("test", options.test_file)):
+        if path is not None:
+            files[name], more = read_examples(options, Path(path), examples[0].names)
+            notes += more
+    parts = split(
+        [example.content for example in examples],
+        held_out=0 if "held_out" in files else held_out,
+        test=0 if "test" in files else test,
+        seed=options.seed,
+    )
+    training, *others = ([examples[index] for index in part] for part in parts)
+    splits = Splits(training, files.get("held_out", others[0]), files.get("test", others[1]), notes)
+    notes[:0] = _class_notes(options, splits)
+    return splits
+
+
+def read_examples(
+    options: ClassifyOptions, path: Path, names: Sequence[str] = ()
+) -> tuple[list[Labelled], list[str]]:
+    """Return the examples of one table or `.ts` file, or CLASS=FILE; and what was left out.
+
+    Args:
+        options: How it is read.
+        path: The file.
+        names: Of the numbers in a step; none if any will do.
+
+    Raises:
+        DataError: The file cannot be used, or has other numbers.
+    """
+    if options.classes:
+        label, equals, file = str(path).partition("=")
+        if not equals or label not in options.classes:
+            message = f"{path}: the class of its lines is not known"
+            raise DataError(message, f"{options.classes[0]}={path}")
+        return _text_lines(options, Path(file), label)
+    if not options.of_numbers:
+        return _table_of_text(options, path)
+    cases = _numbers(options, path, names, options.target)
+    examples, notes = _usable(options, [_of_series(case) for case in cases], path)
+    numbers = [x for example in examples for step in cast(Steps, example.content) for x in step]
+    if missing := sum(map(math.isnan, numbers)):
+        share = f"{missing:,} of {len(numbers):,} numbers are missing"
+        notes.append(f"{path}: {share}; each is taken for the mean of its feature")
+    return examples, notes
+
+
+def read_unlabelled(
+    options: ClassifyOptions, source: Source, names: Sequence[str]
+) -> Iterator[Labelled]:
+    """Yield what is to be predicted, as it comes.
+
+    Args:
+        options: How the training data were read.
+        source: Of text: a text in each line, or a table with the column that was trained on. Of
+            numbers: cases in the lines of a `.ts` file, or a table as it was trained on.
+        names: Of the numbers in a step; none for text.
+
+    Raises:
+        DataError: The source cannot be used.
+    """
+    path = source.path
+    is_table = path is not None and path.suffix.lower() in TABLE_SUFFIXES
+    if names and options.id is not None and path is not None and is_table:
+        for case in _numbers(options, path, names, None):
+            yield _cut(options, _of_series(case))
+    elif names:
+        for case in read_ts_cases(source.name, source.lines(), len(names), labelled=False):
+            yield _cut(options, _of_series(case))
+    elif options.inputs and path is not None and is_table:
+        table = read_table(path, options.inputs, options.encoding)
+        for row in table.rows:
+            text = row.values[options.inputs[0]]
+            where = table.where(row)
+            yield _cut(options, Labelled(where, "" if text is None else str(text), None))
+    else:
+        for number, line in enumerate(source.lines(), start=1):
+            yield _cut(options, Labelled(f"{source.name}, line {number}", line, None))
+
+
+def _cut(options: ClassifyOptions, example: Labelled) -> Labelled:
+    """Return what is read of an example."""
+    if len(example.content) <= options.max_length:
+        return example
+    return replace(example, content=example.content[: options.max_length], cut=True)
+
+
+def _of_series(series: Series) -> Labelled:
+    return Labelled(series.where, series.steps, series.label, series.id, series.names)
+
+
+def _text_lines(
+    options: ClassifyOptions, path: Path, label: str
+) -> tuple[list[Labelled], list[str]]:
+    lines = split_lines(read_text([path], options.encoding))
+    examples = [Labelled(f"{path}, line {n}", line, label) for n, line in enumerate(lines, 1)]
+    return _usable(options, examples, path)
+
+
+def _table_of_text(options: ClassifyOptions, path: Path) -> tuple[list[Labelled], list[str]]:
+    assert options.target is not None
+    column = options.inputs[0]
+    table = read_table(path, [column, options.target], options.encoding)
+    examples = []
+    for row in table.rows:
+        text, label = row.values[column], row.values[options.target]
+        if text is not None and not isinstance(text, str):
+            message = f"{table.where(row)}: {column!r} is no text but {text!r}"
+            raise DataError(message, "numbers need a row for each step: --id COLUMN")
+        label = None if label is None else str(label).strip()
+        examples.append(Labelled(table.where(row), text or "", label))
+    return _usable(options, examples, path)
+
+
+def _numbers(
+    options: ClassifyOptions, path: Path, names: Sequence[str], target: str | None
+) -> list[Series]:
+    if options.id is not None:
+        return read_long_table(
+            path,
+            id=options.id,
+            time=options.time,
+            inputs=names or options.inputs or None,
+            target=target,
+            encoding=options.encoding,
+        )
+    cases = read_ts_file(path, options.encoding)
+    if names and len(cases[0].names) != len(names):
+        dimensions = f"{len(cases[0].names)} dimensions, but the training data have {len(names)}"
+        raise DataError(f"{path}: {dimensions}")
+    return cases
+
+
+def _usable(
+    options: ClassifyOptions, examples: Sequence[Labelled], path: Path
+) -> tuple[list[Labelled], list[str]]:
+    """Return the examples that have content and a class, cut, and notes on the others."""
+    usable: list[Labelled] = []
+    unusable: list[Labelled] = []
+    notes = []
+    for example in examples:
+        content = example.content
+        empty = not (content.strip() if isinstance(content, str) else content)
+        (unusable if empty or not example.label else usable).append(_cut(options, example))
+    if unusable:
+        share = f"{len(unusable):,} of {len(examples):,} examples"
+        notes.append(
+            f"{path}: left out for lack of content or class: {share}; "
+            f"the first: {unusable[0].where}"
+        )
+    if not usable:
+        raise DataError(f"{path}: no example has content and a class")
+    if long := [example for example in usable if example.cut]:
+        unit = "characters" if isinstance(long[0].content, str) else "steps"
+        notes.append(
+            f"{path}: only the first {options.max_length:,} {unit} are read (--max-length) of "
+            f"{len(long):,} of {len(usable):,} examples; the first: {long[0].where}"
+        )
+    return usable, notes
+
+
+def _class_notes(options: ClassifyOptions, splits: Splits[Labelled]) -> list[str]:
+    """Refuse data without two classes; return what there is of each, and what is unknown."""
+    known = Counter(str(example.label) for example in splits.training)
+    if len(known) < 2:
+        (label,) = known
+        message = f"{options.files[0]}: all {len(splits.training)} training examples are {label!r}"
+        raise DataError(message, "a classifier needs at least two classes")
+    shown = [f"{label} {count:,}" for label, count in known.most_common(10)]
+    more = f" and {len(known) - 10} more" if len(known) > 10 else ""
+    notes = [f"{len(known)} classes in the training part: {', '.join(shown)}{more}"]
+    for name, part in (("held-out", splits.held_out), ("test", splits.test)):
+        unknown = [example for example in part if example.label not in known]
+        if unknown:
+            notes.append(
+                f"{len(unknown):,} of {len(part):,} {name} examples have a class that the training "
+                f"part lacks, and count as wrong; the first: {unknown[0].where}, "
+                f"{unknown[0].label!r}"
+            )
+        if part and len(unknown) == len(part):
+            raise DataError(f"{notes[-1]}: nothing is left to measure on")
+    return notes

@@ -1,0 +1,124 @@
+"""How well a language model predicts a text it has not learned from.
+
+Not here: when that is measured (`schedule.py`), and turning text into tokens.
+"""
+
+import math
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+from unrolled.data.batching import IGNORE
+from unrolled.layers.state import State, state_tensors
+from unrolled.networks.language_model import LanguageModel
+from unrolled.tasks.lm.columns import Columns
+
+__all__ = ["LanguageModelMetrics", "evaluate_language_model"]
+
+_STEPS_PER_COLUMN = 1024  # at least, where the number of columns is left to us
+_SCORES_AT_ONCE = 2**23  # bounds the memory that (B, T, V) takes: 32 MB
+
+
+@dataclass(frozen=True)
+class LanguageModelMetrics:
+    """How well a text was predicted: every token after the first, from those before it.
+
+    Args:
+        nats_per_token: Mean cross-entropy, natural logarithm.
+        bits_per_character: The same information, over the characters it describes: comparable
+            between characters, bytes and BPE.
+        perplexity_per_token: exp(nats_per_token).
+        num_tokens: How many were predicted.
+        num_characters: How many they stand for.
+    """
+
+    nats_per_token: float
+    bits_per_character: float
+    perplexity_per_token: float
+    num_tokens: int
+    num_characters: int
+
+
+def evaluate_language_model(
+    model: LanguageModel,
+    tokens: Tensor,
+    num_characters: int,
+    *,
+    num_columns: int | None = None,
+    context: int = 256,
+) -> LanguageModelMetrics:
+    """Measure how well `model` predicts `tokens[1:]`, each token scored exactly once.
+
+    The text is read in columns side by side, which is fast. A column does not know what came before
+    it, so its state is warmed on the `context` tokens before, which are not scored there. With one
+    column the result is exact; with more it differs as far as the model remembers beyond `context`.
+
+    Args:
+        model: Its mode (train or eval) is left as it was.
+        tokens: (N,), at least 2.
+        num_characters: Of the text that `tokens[1:]` stand for.
+        num_columns: None takes up to 64, each of at least 1024 steps.
+        context: Tokens read before each column but the first.
+
+    Returns:
+        The metrics, from a sum in float64.
+
+    Raises:
+        DataError: Fewer than 2 tokens.
+    """
+    if num_columns is None:
+        num_columns = min(64, max(1, len(tokens) // _STEPS_PER_COLUMN))
+    columns = Columns(tokens, num_columns)
+    was_training = model.training
+    model.eval()
+    try:
+        with torch.inference_mode():
+            nats = _score(model, columns, _warm_state(model, columns, context))
+    finally:
+        model.train(was_training)
+    num_tokens = len(tokens) - 1
+    nats_per_token = nats / num_tokens
+    return LanguageModelMetrics(
+        nats_per_token=nats_per_token,
+        bits_per_character=nats / math.log(2) / num_characters,
+        perplexity_per_token=math.exp(nats_per_token) if nats_per_token < 700 else math.inf,
+        num_tokens=num_tokens,
+        num_characters=num_characters,
+    )
+
+
+def _warm_state(model: LanguageModel, columns: Columns, context: int) -> State | None:
+    """Return the state in which each column is entered: that at the end of the one before it."""
+    context = min(context, columns.num_steps)
+    if columns.num_columns == 1 or context == 0:
+        return None
+    device = next(model.parameters()).device
+    ends, _ = columns.window(columns.num_steps - context, columns.num_steps)
+    _, warmed = model(ends[:-1].to(device))
+    fresh = model.initial_state(1)
+    if isinstance(warmed, Tensor):
+        return torch.cat([*state_tensors(fresh), warmed], dim=1)
+    pairs = zip(state_tensors(fresh), warmed, strict=True)
+    return tuple(torch.cat(pair, dim=1) for pair in pairs)
+
+
+def _score(model: LanguageModel, columns: Columns, state: State | None) -> float:
+    """Return the sum of the cross-entropies, in nats."""
+    device = next(model.parameters()).device
+    size = columns.num_columns * model.config.vocabulary_size
+    steps = max(1, min(256, _SCORES_AT_ONCE // size))
+    nats = torch.zeros((), dtype=torch.float64, device=device)
+    for start in range(0, columns.num_steps, steps):
+        stop = min(start + steps, columns.num_steps)
+        inputs, targets = columns.window(start, stop)
+        scores, state = model(inputs.to(device), state)
+        losses = F.cross_entropy(
+            scores.flatten(0, 1),
+            targets.flatten().to(device),
+            ignore_index=IGNORE,
+            reduction="none",
+        )
+        nats += losses.sum(dtype=torch.float64)
+    return nats.item()

@@ -1,0 +1,124 @@
+"""Truncated backpropagation through time: the loss of one window of the columns after another.
+
+The text lies in contiguous columns (`columns.py` has the picture) that are read from top to
+bottom. Each update predicts k1 new steps of every column and sends the gradient back through k2:
+
+    k1 = 4, k2 = 4      ├ 1 ─ ─ ─┤├ 2 ─ ─ ─┤├ 3 ─ ─ ─┤         windows meet
+    k1 = 4, k2 = 6      ├ 1 ─ ─ ─┤
+                            ├ · · 2 ─ ─ ─┤                     · read once more, not scored
+                                     ├ · · 3 ─ ─ ─┤
+
+The state where a window starts is the one that the window before had there, cut from its graph.
+
+Source: Williams & Peng 1990, "An efficient gradient-based algorithm for on-line training of
+recurrent network trajectories", BPTT(h; h') with h = k2 and h' = k1.
+
+Not here: what is done with the loss (`trainer.py`).
+"""
+
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from unrolled.data.batching import IGNORE
+from unrolled.errors import OptionError
+from unrolled.layers.state import State, map_state
+from unrolled.tasks.lm.columns import Columns
+from unrolled.training.distributed import ALONE, Processes
+
+__all__ = ["TruncatedBPTT"]
+
+
+class TruncatedBPTT:
+    """A walk through the columns, window by window, the state carried; round and round.
+
+    Args:
+        columns: Of all processes together.
+        k1: Steps forward: those newly predicted by each update, at least 1.
+        k2: Steps backward: those the gradient goes through, at least `k1`.
+        processes: Each walks through its own share of the columns.
+
+    Raises:
+        OptionError: `k1` or `k2` is too small.
+    """
+
+    def __init__(self, columns: Columns, k1: int, k2: int, processes: Processes = ALONE) -> None:
+        if k1 < 1:
+            raise OptionError(f"k1 (steps forward) must be at least 1, got {k1}")
+        if k2 < k1:
+            message = f"k2 (steps backward) must be at least k1 (steps forward), got {k2} and {k1}"
+            raise OptionError(message, "with fewer, some steps would never be learned from")
+        self.columns = columns
+        self.k1 = k1
+        self.k2 = k2
+        self.processes = processes
+        self.position = 0  # the next step to predict
+        self.state: State | None = None  # before the step where the next window starts
+
+    @property
+    def updates_per_epoch(self) -> int:
+        """Windows in one walk through the columns; the last may be shorter."""
+        return -(-self.columns.num_steps // self.k1)
+
+    def next_window(self, model: nn.Module) -> tuple[Tensor, int]:
+        """Return the loss of the next `k1` steps, and go on to the window after them.
+
+        Args:
+            model: `scores, state = model(tokens, state)`, (B, T) -> (B, T, V).
+
+        Returns:
+            The sum of the cross-entropies in nats, with its graph, and of how many tokens.
+        """
+        start = self._window_start(self.position)
+        next_start = self._window_start(self.position + self.k1)
+        end = min(self.position + self.k1, self.columns.num_steps)
+        rank, world_size = self.processes.rank, self.processes.world_size
+        device = next(model.parameters()).device
+        inputs, targets = self.columns.window(start, end, rank, world_size)
+        scores, carried = self._read(model, inputs.to(device), next_start - start)
+        new = self.position - start  # the first step of the window that is scored
+        targets = targets[:, new:].to(device)
+        loss_sum = F.cross_entropy(
+            scores[:, new:].flatten(0, 1), targets.flatten(), ignore_index=IGNORE, reduction="sum"
+        )
+        ended = end == self.columns.num_steps
+        self.position = 0 if ended else end
+        self.state = None if ended or carried is None else map_state(_own, carried)
+        return loss_sum, int((targets != IGNORE).sum())
+
+    def state_dict(self) -> dict[str, Any]:
+        """Return the place in the columns and the carried state as plain tensors and numbers."""
+        state = self.state
+        plain = state if state is None or isinstance(state, Tensor) else tuple(state)
+        return {"position": self.position, "state": plain}
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Go to the place that `state_dict` described."""
+        self.position = state["position"]
+        self.state = state["state"]
+
+    def _window_start(self, position: int) -> int:
+        return max(0, position + self.k1 - self.k2)
+
+    def _read(self, model: nn.Module, inputs: Tensor, cut: int) -> tuple[Tensor, State | None]:
+        """Return the scores of all steps, and the state after `cut` of them."""
+        state = self.state
+        if state is not None:
+            state = map_state(lambda part: part.to(inputs.device), state)
+        if cut == 0:
+            return model(inputs, state)[0], self.state
+        scores, carried = model(inputs[:, :cut], state)
+        if cut < inputs.shape[1]:
+            rest, _ = model(inputs[:, cut:], carried)
+            scores = torch.cat([scores, rest], dim=1)
+        return scores, carried
+
+
+def _own(state: Tensor) -> Tensor:
+    """Return a copy without graph: a view would keep the whole output of the window in memory.
+
+    It is contiguous, as it will be when it comes back from a checkpoint: the same bits go on.
+    """
+    return state.detach().clone(memory_format=torch.contiguous_format)

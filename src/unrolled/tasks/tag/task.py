@@ -1,0 +1,285 @@
+"""Tagging: a tag for every word of a sentence, from CoNLL files. Parts of speech, entities.
+
+The words are those of the file: a sentence is not cut into words here, but for input that is
+predicted from, one sentence a line, its words between blanks.
+"""
+
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from itertools import islice
+from pathlib import Path
+from typing import Any, Self
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from unrolled.data.batching import IGNORE, pad
+from unrolled.data.source import Source
+from unrolled.data.words import WordVocabulary
+from unrolled.tasks.tag.conll import TaggedSentence, read_conll
+from unrolled.tasks.tag.letters import Alphabet, without_case
+from unrolled.tasks.tag.model import Sentences, Tagger, TaggerConfig
+from unrolled.tasks.tag.path import best_path, iob2_transitions, may_follow
+from unrolled.tasks.tag.reader import TagOptions, read_parts, tags_of, unseen_tags, untagged
+from unrolled.tasks.tag.spans import entities, has_spans, score_spans
+from unrolled.tasks.task import Splits, Task
+
+__all__ = ["TagOptions", "TagTask"]
+
+_SENTENCES_AT_ONCE = 64
+
+
+class TagTask(Task[TaggedSentence]):
+    """A tag for every word of a sentence.
+
+    Args:
+        options: How the sentences are read.
+        tags: Those of the training part.
+        words: Those of the training part, in lower case and with 0 for every digit.
+        alphabet: The letters of the training part.
+        is_iob2: Whether the tags mark entities in IOB2, which predictions then keep to.
+    """
+
+    name = "tag"
+    unit = "nats/word"
+    Options = TagOptions
+    Config = TaggerConfig
+    Model = Tagger
+
+    def __init__(
+        self,
+        options: TagOptions,
+        tags: Sequence[str],
+        words: WordVocabulary,
+        alphabet: Alphabet,
+        is_iob2: bool,
+    ) -> None:
+        super().__init__(options)
+        self.tags = tuple(tags)
+        self.words = words
+        self.alphabet = alphabet
+        self.is_iob2 = is_iob2
+        self.has_entities = has_spans(tags)
+        self._tag_ids = {tag: id for id, tag in enumerate(self.tags)}
+        self._transitions = iob2_transitions(self.tags) if is_iob2 else None
+
+    @classmethod
+    def files(cls, options: TagOptions) -> list[Path]:
+        """Return the one to three files."""
+        given = (options.file, options.held_out_file, options.test_file)
+        return [Path(file) for file in given if file is not None]
+
+    @classmethod
+    def read(cls, options: TagOptions) -> Splits[TaggedSentence]:
+        """Return the sentences; equal ones of one file are in one part.
+
+        Raises:
+            DataError: A file cannot be read, a line is broken, or the training part has one tag.
+            OptionError: There is no such column.
+        """
+        return read_parts(options)
+
+    @classmethod
+    def fit(cls, options: TagOptions, training: Sequence[TaggedSentence]) -> Self:
+        """Return the task with the tags, words and letters of its training part."""
+        words = WordVocabulary.from_sentences(
+            [without_case(word) for word in sentence.words] for sentence in training
+        )
+        alphabet = Alphabet.from_words(word for s in training for word in s.words)
+        tags = tags_of(training)
+        is_iob2 = has_spans(tags) and {tag[0] for tag in tags} <= set("BIO")
+        is_iob2 = is_iob2 and all(
+            may_follow(*pair)
+            for s in training
+            for pair in zip(("O", *s.tags), s.tags, strict=False)
+        )
+        return cls(options, tags, words, alphabet, is_iob2)
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return the tags, the words and the letters."""
+        fitted = {
+            "tags": list(self.tags),
+            "letters": self.alphabet.letters,
+            "is_iob2": self.is_iob2,
+        }
+        return fitted | self.words.to_dict()
+
+    @classmethod
+    def from_dict(cls, options: TagOptions, content: dict[str, Any]) -> Self:
+        """Return the task that `to_dict` described."""
+        words = WordVocabulary.from_dict(content)
+        return cls(
+            options, content["tags"], words, Alphabet(content["letters"]), content["is_iob2"]
+        )
+
+    @property
+    def sizes(self) -> dict[str, int]:
+        """Numbers of words, letters and tags."""
+        return {
+            "vocabulary_size": len(self.words),
+            "alphabet_size": len(self.alphabet),
+            "num_classes": len(self.tags),
+        }
+
+    def length(self, example: TaggedSentence) -> int:
+        """Return the number of words."""
+        return len(example.words)
+
+    def collate(self, sentences: Sequence[Sequence[str]]) -> Sentences:
+        """Return the words of sentences as a batch, each different word spelled once."""
+        index: dict[str, int] = {}
+        spellings = [[index.setdefault(w, len(index)) for w in words] for words in sentences]
+        words = [self.words.encode([without_case(w) for w in words]) for words in sentences]
+        spelled = [self.alphabet.encode(word) for word in index]
+        padded, lengths = pad(words)
+        return Sentences(
+            padded, lengths, _rows(spellings), _rows(spelled), torch.tensor(list(map(len, spelled)))
+        )
+
+    def targets(self, examples: Sequence[TaggedSentence]) -> Tensor:
+        """Return the tags as numbers, (B, T), `IGNORE` for padding and for unknown tags."""
+        rows = [[self._tag_ids.get(tag, IGNORE) for tag in example.tags] for example in examples]
+        return _rows(rows, IGNORE)
+
+    def loss(self, model: nn.Module, examples: Sequence[TaggedSentence]) -> tuple[Tensor, int]:
+        """Return the sum of the cross-entropies of the tags in nats, and the number of words."""
+        scores = model(self.collate([example.words for example in examples]))
+        return _loss(scores, self.targets(examples))
+
+    def monitor(self, model: nn.Module, examples: Sequence[TaggedSentence]) -> dict[str, float]:
+        """Return loss, accuracy and, where the tags mark entities, precision, recall and F1."""
+        loss, predicted = self._measure(model, examples)
+        return {"loss": loss, **self._scores(examples, predicted)}
+
+    def evaluate(self, model: nn.Module, examples: Sequence[TaggedSentence]) -> dict[str, Any]:
+        """Return what `monitor` does, the accuracy on words unseen in training, and F1 by type."""
+        loss, predicted = self._measure(model, examples)
+        unseen = [
+            tag == other
+            for example, tags in zip(examples, predicted, strict=True)
+            for word, tag, other in zip(example.words, example.tags, tags, strict=True)
+            if without_case(word) not in self.words
+        ]
+        metrics: dict[str, Any] = {"loss": loss, **self._scores(examples, predicted)}
+        metrics["accuracy_unseen_words"] = sum(unseen) / len(unseen) if unseen else None
+        metrics |= {"num_words": sum(map(self.length, examples)), "num_unseen_words": len(unseen)}
+        if self.has_entities:
+            _, by_type = score_spans([example.tags for example in examples], predicted)
+            metrics["f1_by_type"] = {type: score.f1 for type, score in by_type.items()}
+        return metrics
+
+    def baselines(
+        self, training: Sequence[TaggedSentence], examples: Sequence[TaggedSentence]
+    ) -> dict[str, dict[str, Any]]:
+        """Return what the most frequent tag, and the most frequent of each word, are worth."""
+        overall = Counter(tag for sentence in training for tag in sentence.tags)
+        likeliest = overall.most_common(1)[0][0]
+        counts: dict[str, Counter[str]] = {}
+        for sentence in training:
+            for word, tag in zip(sentence.words, sentence.tags, strict=True):
+                counts.setdefault(word, Counter())[tag] += 1
+        tag_of = {word: count.most_common(1)[0][0] for word, count in counts.items()}
+        one = [[likeliest] * len(example.words) for example in examples]
+        each = [[tag_of.get(word, likeliest) for word in example.words] for example in examples]
+        return {
+            f"always {likeliest}": self._scores(examples, one),
+            "each word's tag": self._scores(examples, each),
+        }
+
+    def read_examples(self, path: Path) -> tuple[list[TaggedSentence], list[str]]:
+        """Return the sentences of a file in the format of the training, and notes."""
+        sentences, notes = read_conll(path, self.options.column, self.options.encoding)
+        return sentences, notes + unseen_tags(str(path), sentences, self.tags)
+
+    def predict(self, model: nn.Module, source: Source, **options: Any) -> Iterator[dict[str, Any]]:
+        """Yield for each sentence its words, their tags and how likely each is by itself.
+
+        A file whose name ends in .conllu, .conllup, .conll, .bio or .iob is read as such, its tags
+        ignored; any other input has a sentence in each line, its words between blanks.
+        """
+        assert not options
+        sentences = untagged(source)
+        at_once = 1 if source.path is None else _SENTENCES_AT_ONCE  # standard input: as they come
+        while batch := list(islice(sentences, at_once)):
+            yield from self._predictions(model, batch)
+
+    def to_text(self, prediction: dict[str, Any]) -> str:
+        """Return the words, each with its tag behind a slash."""
+        pairs = zip(prediction["words"], prediction["tags"], strict=True)
+        return " ".join(f"{word}/{tag}" for word, tag in pairs)
+
+    def _predictions(
+        self, model: nn.Module, sentences: Sequence[Sequence[str]]
+    ) -> Iterator[dict[str, Any]]:
+        full = [words for words in sentences if words]
+        rows: Iterator[tuple[list[str], list[float]]] = iter(())
+        if full:
+            with torch.inference_mode():
+                batch = self.collate(full)
+                scores = model(batch)
+                tags = self._best(scores, batch.lengths)
+                likely = scores.softmax(2).gather(2, tags[:, :, None])[:, :, 0].tolist()
+            names = [[self.tags[id] for id in row] for row in tags.tolist()]
+            rows = zip(names, likely, strict=True)
+        for words in sentences:
+            names_here, likely_here = next(rows) if words else ([], [])
+            tags_here = names_here[: len(words)]
+            prediction: dict[str, Any] = {"words": list(words), "tags": tags_here}
+            prediction["probabilities"] = [round(p, 6) for p in likely_here[: len(words)]]
+            if self.has_entities:
+                prediction["entities"] = [
+                    {"type": e.type, "start": e.start, "stop": e.stop} for e in entities(tags_here)
+                ]
+            yield prediction
+
+    def _measure(
+        self, model: nn.Module, examples: Sequence[TaggedSentence]
+    ) -> tuple[float, list[list[str]]]:
+        """Return the mean loss and the predicted tags of each sentence."""
+        predicted: list[list[str]] = [[] for _ in examples]
+        total, count = 0.0, 0
+        with torch.inference_mode():
+            for indices in self.in_batches(examples):
+                some = [examples[index] for index in indices]
+                batch = self.collate([example.words for example in some])
+                scores = model(batch)
+                loss, terms = _loss(scores, self.targets(some))
+                total, count = total + loss.item(), count + terms
+                for index, row in zip(indices, self._best(scores, batch.lengths), strict=True):
+                    tags = [self.tags[id] for id in row.tolist()]
+                    predicted[index] = tags[: self.length(examples[index])]
+        return total / count, predicted
+
+    def _best(self, scores: Tensor, lengths: Tensor) -> Tensor:
+        if self._transitions is None:
+            return scores.argmax(dim=2)
+        return best_path(scores, lengths, self._transitions)
+
+    def _scores(
+        self, examples: Sequence[TaggedSentence], predicted: Sequence[Sequence[str]]
+    ) -> dict[str, float]:
+        right = [
+            tag == other
+            for example, tags in zip(examples, predicted, strict=True)
+            for tag, other in zip(example.tags, tags, strict=True)
+        ]
+        scores = {}
+        if self.has_entities:
+            score, _ = score_spans([example.tags for example in examples], predicted)
+            scores = {"f1": score.f1, "precision": score.precision, "recall": score.recall}
+        scores["accuracy"] = sum(right) / len(right)
+        return scores
+
+
+def _rows(rows: Sequence[Sequence[int]], value: int = 0) -> Tensor:
+    """Return rows of numbers as one tensor, the shorter filled up: faster than a tensor a row."""
+    width = max(map(len, rows))
+    return torch.tensor([[*row, *[value] * (width - len(row))] for row in rows])
+
+
+def _loss(scores: Tensor, targets: Tensor) -> tuple[Tensor, int]:
+    loss = F.cross_entropy(
+        scores.flatten(0, 1), targets.flatten(), ignore_index=IGNORE, reduction="sum"
+    )
+    return loss, int((targets != IGNORE).sum())

@@ -1,0 +1,1 @@
+"""Problems whose chance and solved levels are known."""

@@ -1,0 +1,232 @@
+"""The toy problems as a task: made examples, new ones in each pass, and their known levels.
+
+The problems themselves are in problems.py.
+"""
+
+from collections import defaultdict
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Self
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from unrolled.data.batching import IGNORE, pad
+from unrolled.data.source import Source
+from unrolled.errors import DataError, require
+from unrolled.tasks.task import Splits, Task
+from unrolled.tasks.toy.answers import right_answers
+from unrolled.tasks.toy.lines import parse_answers, parse_inputs
+from unrolled.tasks.toy.model import ToyModel, ToyModelConfig
+from unrolled.tasks.toy.problem import Array, Toy
+from unrolled.tasks.toy.problems import make_toy
+
+__all__ = ["ToyExample", "ToyOptions", "ToyTask"]
+
+_NUM_MEASURED = 1000  # examples of the held-out part, and of the test part
+_NUM_TESTED_FIRST = 2 * _NUM_MEASURED  # the numbers below are never learned from
+
+
+@dataclass(frozen=True, kw_only=True)
+class ToyOptions:
+    """Which problem, and how many examples.
+
+    Args:
+        problem: One of `data.toy.TOYS`.
+        length: Of the problem, where it has one; its own if None.
+        delay: Of the echo; its own if None.
+        num_examples: In each pass, all of them new; at least 1.
+        seed: Of the examples.
+
+    Raises:
+        OptionError: No such problem, a size that it does not have, or one out of its range.
+    """
+
+    problem: str
+    length: int | None = None
+    delay: int | None = None
+    num_examples: int = 1600
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        require(self.num_examples >= 1, "num_examples", "at least 1", self.num_examples)
+        self.toy()
+
+    def toy(self) -> Toy:
+        """Return the problem."""
+        return make_toy(self.problem, self.seed, length=self.length, delay=self.delay)
+
+
+@dataclass(frozen=True, eq=False)
+class ToyExample:
+    """An example.
+
+    Args:
+        inputs: (T,) int64 symbols, or (T, 2) values.
+        targets: (T,) int64 symbols, `IGNORE` where nothing is asked; or () a value.
+    """
+
+    inputs: Tensor
+    targets: Tensor
+
+
+class ToyTask(Task[ToyExample]):
+    """A toy problem: symbols at every step, or a value at the last one.
+
+    Args:
+        options: Which.
+    """
+
+    name = "toy"
+    Options = ToyOptions
+    Config = ToyModelConfig
+    Model = ToyModel
+
+    def __init__(self, options: ToyOptions) -> None:
+        super().__init__(options)
+        self.toy = options.toy()
+
+    @property
+    def unit(self) -> str:  # type: ignore[override]  # that of the problem at hand
+        """Of the loss: cross-entropy at every step, or a squared error."""
+        return "nats/step" if self.toy.symbols else "squared error"
+
+    @classmethod
+    def files(cls, options: ToyOptions) -> list[Path]:  # noqa: ARG003  # there are none
+        """Return none: the examples are made."""
+        return []
+
+    @classmethod
+    def read(cls, options: ToyOptions) -> Splits[ToyExample]:
+        """Return the examples of the first pass, and those that are measured on."""
+        toy, num = options.toy(), _NUM_MEASURED
+        note = f"{options.problem}: examples made with seed {options.seed}, new ones in each pass"
+        return Splits(
+            training=_examples(toy, _NUM_TESTED_FIRST, options.num_examples),
+            held_out=_examples(toy, 0, num),
+            test=_examples(toy, num, num),
+            notes=[note],
+        )
+
+    @classmethod
+    def fit(cls, options: ToyOptions, training: Sequence[ToyExample]) -> Self:  # noqa: ARG003  # known
+        """Return the task: nothing is fitted."""
+        return cls(options)
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return the symbols, for people to read."""
+        return {"symbols": self.toy.symbols}
+
+    @classmethod
+    def from_dict(cls, options: ToyOptions, content: dict[str, Any]) -> Self:  # noqa: ARG003  # nothing
+        """Return the task of the options, which say it all."""
+        return cls(options)
+
+    @property
+    def sizes(self) -> dict[str, int]:
+        """Those of the problem."""
+        num = len(self.toy.symbols)
+        sizes = {"input_size": num or 2, "output_size": num or 1}
+        return sizes | {"reads_symbols": num > 0, "max_time": self.toy.max_time}
+
+    def length(self, example: ToyExample) -> int:
+        """Return the steps."""
+        return len(example.inputs)
+
+    def epoch(self, training: Sequence[ToyExample], number: int) -> Sequence[ToyExample]:
+        """Return as many examples that no other pass has."""
+        if number == 0:
+            return training
+        num = len(training)
+        return _examples(self.toy, _NUM_TESTED_FIRST + number * num, num)
+
+    def loss(self, model: nn.Module, examples: Sequence[ToyExample]) -> tuple[Tensor, int]:
+        """Return the sum of the cross-entropies in nats, or of the squared errors."""
+        answers, targets = self._answers(model, examples)
+        return self._loss(answers, targets), len(targets)
+
+    def monitor(self, model: nn.Module, examples: Sequence[ToyExample]) -> dict[str, float]:
+        """Return the loss, and how often the answers were right, as the problem counts it."""
+        sums: defaultdict[str, float] = defaultdict(float)
+        counts: defaultdict[str, int] = defaultdict(int)
+        with torch.inference_mode():
+            for batch in self.in_batches(examples):
+                rows = [examples[index] for index in batch]
+                answers, targets = self._answers(model, rows)
+                pairs = [(row.inputs, row.targets) for row in rows]
+                sums["loss"] += self._loss(answers, targets).item()
+                counts["loss"] += len(targets)
+                for name, right in right_answers(self.toy, answers, targets, pairs).items():
+                    sums[name] += right.sum().item()
+                    counts[name] += len(right)
+        return {name: total / counts[name] for name, total in sums.items() if counts[name]}
+
+    def baselines(
+        self,
+        training: Sequence[ToyExample],  # noqa: ARG002  # levels are known by arithmetic
+        examples: Sequence[ToyExample],  # noqa: ARG002
+    ) -> dict[str, dict[str, Any]]:
+        """Return what is known by arithmetic: chance, and the level of who has solved it."""
+        return {name: dict(metrics) for name, metrics in self.toy.levels().items()}
+
+    def read_examples(self, path: Path) -> tuple[list[ToyExample], list[str]]:
+        """Return the examples of a file: on each line the inputs, a tab, and the answers.
+
+        Raises:
+            DataError: A line that cannot be read, or an empty file.
+        """
+        examples = [
+            _example(*parse_answers(self.toy, line, f"{path}, line {number}"))
+            for number, line in enumerate(Source(path).lines(), 1)
+        ]
+        if not examples:
+            raise DataError(f"{path}: the file is empty", "name a file with examples")
+        return examples, []
+
+    def predict(
+        self,
+        model: nn.Module,
+        source: Source,
+        **options: Any,  # noqa: ARG002  # there are none
+    ) -> Iterator[dict[str, Any]]:
+        """Yield the answers to each line of inputs, such as "abca_" or "0.5 0.25* 0.125*"."""
+        for number, line in enumerate(source.lines(), 1):
+            inputs = torch.from_numpy(parse_inputs(self.toy, line, f"{source.name}, line {number}"))
+            with torch.inference_mode():
+                answers = model(inputs[None], torch.tensor([len(inputs)]))[0]
+            if self.toy.symbols:
+                said = "".join(self.toy.symbols[i] for i in answers.argmax(-1).tolist())
+                yield {"input": line, "answers": said}
+            else:
+                yield {"input": line, "answer": answers[-1, 0].item()}
+
+    def to_text(self, prediction: dict[str, Any]) -> str:
+        """Return the answers alone."""
+        return str(prediction.get("answers", prediction.get("answer")))
+
+    def _loss(self, answers: Tensor, targets: Tensor) -> Tensor:
+        if self.toy.symbols:
+            return F.cross_entropy(answers, targets, reduction="sum")
+        return F.mse_loss(answers, targets, reduction="sum")
+
+    def _answers(self, model: nn.Module, examples: Sequence[ToyExample]) -> tuple[Tensor, Tensor]:
+        """Return the answers that are asked for, (N, O) scores or (N,) values, and the targets."""
+        inputs, lengths = pad([example.inputs for example in examples])
+        answers = model(inputs, lengths)  # (B, T, O)
+        if not self.toy.symbols:
+            last = answers[torch.arange(len(answers)), lengths - 1, 0]
+            return last, torch.stack([example.targets for example in examples])
+        targets, _ = pad([example.targets for example in examples], IGNORE)
+        counts = targets != IGNORE
+        return answers[counts], targets[counts]
+
+
+def _examples(toy: Toy, first: int, count: int) -> list[ToyExample]:
+    return [_example(*toy.example(number)) for number in range(first, first + count)]
+
+
+def _example(inputs: Array, targets: Array) -> ToyExample:
+    return ToyExample(torch.from_numpy(inputs), torch.from_numpy(np.asarray(targets)))

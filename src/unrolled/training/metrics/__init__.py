@@ -1,1 +1,0 @@
-"""What a prediction is worth, one measure a file. Knows nothing of models."""

@@ -1,0 +1,81 @@
+"""Augmentation changes what is seen and heard a little, and a seed decides how."""
+
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+
+from unrolled.tasks.caption.augment import augment_frames, augment_pictures
+from unrolled.tasks.caption.recordings import LOG_MEL_FLOOR
+
+
+def pictures(batch_size=4, size=16):
+    return torch.randint(0, 256, (batch_size, 3, size, size), dtype=torch.uint8)
+
+
+@pytest.mark.parametrize("augment", [augment_frames, lambda x: augment_pictures(pictures())])
+def test_the_seed_decides_every_change(augment):
+    frames = torch.randn(50, 40)
+    results = []
+    for seed in (1, 1, 2):
+        torch.manual_seed(seed)
+        results.append(augment(frames))
+    assert torch.equal(results[0], results[1])
+    same_shape = results[0].shape == results[2].shape
+    assert not (same_shape and torch.equal(results[0], results[2]))
+
+
+@given(size=st.integers(1, 40), flip=st.booleans())
+def test_pictures_of_any_size_keep_their_shape_and_type(size, flip):
+    changed = augment_pictures(pictures(2, size), flip)
+    assert changed.shape == (2, 3, size, size)
+    assert changed.dtype == torch.uint8
+
+
+def test_white_stays_white():
+    white = torch.full((4, 3, 16, 16), 255, dtype=torch.uint8)
+    assert torch.equal(augment_pictures(white), white)
+
+
+def test_a_picture_is_moved_as_a_whole_by_at_most_an_eighth():
+    point = torch.full((64, 3, 16, 16), 255, dtype=torch.uint8)
+    point[:, :, 8, 8] = 0
+    changed = augment_pictures(point)
+    found = (changed[:, 0] < 128).nonzero()
+    assert len(found) == 64
+    assert set(found[:, 1].tolist()) == set(found[:, 2].tolist()) == {6, 7, 8, 9, 10}
+
+
+def test_pictures_are_mirrored_only_where_that_is_harmless():
+    left = torch.full((64, 3, 16, 16), 255, dtype=torch.uint8)
+    left[:, :, :, :4] = 0
+
+    def num_left(pixels):
+        dark = (255 - pixels[:, 0].float()).sum(1)
+        return int((dark[:, :8].sum(1) > dark[:, 8:].sum(1)).sum())
+
+    assert num_left(augment_pictures(left)) == 64
+    assert 16 < num_left(augment_pictures(left, flip=True)) < 48
+
+
+def test_what_goes_in_is_not_changed_in_place():
+    before, frames = pictures(), torch.randn(20, 40)
+    copies = before.clone(), frames.clone()
+    augment_pictures(before, flip=True)
+    augment_frames(frames)
+    assert torch.equal(before, copies[0])
+    assert torch.equal(frames, copies[1])
+
+
+@given(num_frames=st.integers(1, 60), num_bands=st.integers(1, 50))
+def test_recordings_of_any_length_stay_about_as_long(num_frames, num_bands):
+    changed = augment_frames(torch.zeros(num_frames, num_bands))
+    assert changed.shape[1] == num_bands
+    assert 1 <= len(changed) <= round(num_frames / 0.85)
+    assert len(changed) >= round(num_frames / 1.16)
+    assert changed.isfinite().all()
+
+
+def test_silence_gets_no_lower_than_the_floor_of_noise():
+    silence = torch.full((50, 40), LOG_MEL_FLOOR)
+    assert all(augment_frames(silence).min() > LOG_MEL_FLOOR - 3 for _ in range(20))

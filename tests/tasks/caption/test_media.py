@@ -1,0 +1,103 @@
+"""A file is a picture or a recording by its content; recordings can be joined."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import soundfile
+import torch
+from PIL import Image
+
+from unrolled.errors import DataError, OptionError
+from unrolled.tasks.caption.media import MediumOptions, holds_medium, read_medium
+from unrolled.tasks.caption.recordings import log_mel, read_recording
+
+OPTIONS = MediumOptions(picture_size=8, rate=8000)
+
+
+@pytest.fixture
+def folder(tmp_path) -> Path:
+    Image.new("RGB", (4, 4), "red").save(tmp_path / "red.png")
+    chance = np.random.default_rng(0)
+    for name in ("a", "b"):
+        soundfile.write(tmp_path / f"{name}.wav", chance.uniform(-0.5, 0.5, 1601), 8000)
+    return tmp_path
+
+
+def test_the_content_says_what_a_file_is_and_not_its_name(folder):
+    (folder / "red.png").rename(folder / "red.wav")
+    (folder / "a.wav").rename(folder / "a.png")
+    picture = read_medium("red.wav", folder, OPTIONS)
+    assert picture.kind == "picture"
+    assert picture.content.shape == (3, 8, 8)
+    recording = read_medium("a.png", folder, OPTIONS)
+    assert recording.kind == "recording"
+    assert recording.content.shape == (20, 40)
+
+
+@pytest.mark.parametrize("name", ["a.wav;b.wav", " a.wav ; b.wav"])
+def test_joined_recordings_are_heard_as_one(folder, name):
+    sounds = [read_recording(folder / one, 8000) for one in ("a.wav", "b.wav")]
+    joined = read_medium(name, folder, OPTIONS)
+    assert torch.equal(joined.content, log_mel(torch.cat(sounds), 8000))
+
+
+def test_a_file_whose_name_has_the_separator_is_that_file(folder):
+    (folder / "a.wav").rename(folder / "a;b.wav")
+    assert read_medium("a;b.wav", folder, OPTIONS).content.shape == (20, 40)
+
+
+@pytest.mark.parametrize(
+    ("name", "message"),
+    [
+        ("red.png;a.wav", r"red\.png: not a recording, but it is joined to one"),
+        ("red.png;red.png", r"red\.png is no recording \(';' joins recordings"),
+        ("a.wav;", "a path is missing before or after ';'"),
+        ("a.wav;c.wav", r"c\.wav: no such file"),
+        ("c.png", r"c\.png: no such file"),
+    ],
+)
+def test_what_cannot_be_joined_is_named(folder, name, message):
+    with pytest.raises(DataError, match=message):
+        read_medium(name, folder, OPTIONS)
+
+
+def test_recordings_that_are_too_long_together_are_refused(folder):
+    options = MediumOptions(rate=8000, max_seconds=0.3)
+    assert len(read_medium("a.wav", folder, options).content) == 20
+    with pytest.raises(DataError, match=r"a\.wav;b\.wav: 0 seconds together, at most 0\.3"):
+        read_medium("a.wav;b.wav", folder, options)
+
+
+def test_a_recording_without_a_whole_frame_is_refused(folder):
+    soundfile.write(folder / "click.wav", np.ones(39) / 2, 8000)
+    with pytest.raises(DataError, match=r"click\.wav: shorter than 5 ms"):
+        read_medium("click.wav", folder, OPTIONS)
+
+
+def test_an_animation_is_told_of(folder):
+    frames = [Image.new("RGB", (4, 4), colour) for colour in ("red", "lime")]
+    frames[0].save(folder / "film.gif", save_all=True, append_images=frames[1:])
+    assert read_medium("film.gif", folder, OPTIONS).animated
+    assert not read_medium("red.png", folder, OPTIONS).animated
+
+
+@pytest.mark.parametrize("suffix", ["png", "jpg", "gif", "bmp", "webp", "tif", "ico", "avif"])
+def test_every_usual_picture_is_told_from_a_list(tmp_path, suffix):
+    path = tmp_path / "input"
+    Image.new("RGB", (16, 16), "red").save(path.with_suffix(f".{suffix}"))
+    path.with_suffix(f".{suffix}").rename(path)
+    assert holds_medium(path)
+
+
+@pytest.mark.parametrize("line", ["a.wav", "BMW.png", "RIFF.wav", "GIF.gif", "II.tif", "P5.pgm"])
+def test_a_list_of_files_is_no_medium(tmp_path, line):
+    path = tmp_path / "input"
+    path.write_text(f"{line}\nb.wav\n")
+    assert not holds_medium(path)
+
+
+@pytest.mark.parametrize("option", ["picture_size", "rate", "num_bands", "max_seconds"])
+def test_options_out_of_range_are_refused(option):
+    with pytest.raises(OptionError, match=f"{option} must be"):
+        MediumOptions(**{option: 0})

@@ -1,0 +1,180 @@
+"""The task on texts whose class is in the order of the words, which no bag of words can see."""
+
+import json
+import math
+import random
+
+import pytest
+import torch
+
+from unrolled.data.source import Source
+from unrolled.tasks.classify.model import Classifier, ClassifierConfig
+from unrolled.tasks.classify.options import ClassifyOptions
+from unrolled.tasks.classify.reader import Labelled, read_examples
+from unrolled.tasks.classify.task import ClassifyTask
+from unrolled.tasks.runs import load, prepare
+from unrolled.training import TrainingOptions
+
+MODEL = {"hidden_size": 12, "embedding_size": 8, "dropout": 0.0, "pooling": "last"}
+
+
+@pytest.fixture(scope="module")
+def in_order(tmp_path_factory):
+    """Is "first" before "second"? Each text has both, and noise."""
+    chance = random.Random(0)
+    rows = []
+    for _ in range(200):
+        words = [chance.choice(["uh", "er", "hm"]) for _ in range(chance.randint(0, 4))]
+        for word in chance.sample(["first", "second"], 2):
+            words.insert(chance.randint(0, len(words)), word)
+        label = "right" if words.index("first") < words.index("second") else "wrong"
+        rows.append(f"{' '.join(words)},{label}\n")
+    path = tmp_path_factory.mktemp("order") / "order.csv"
+    path.write_text("text,label\n" + "".join(rows))
+    return path
+
+
+@pytest.fixture(scope="module")
+def trained(in_order, tmp_path_factory):
+    run = tmp_path_factory.mktemp("run") / "run"
+    options = ClassifyOptions(files=(str(in_order),), inputs=("text",), target="label", test=0.2)
+    training = TrainingOptions(epochs=30, learning_rate=1e-2)
+    prepared = prepare(ClassifyTask, options, run, training=training, batch_size=16, model=MODEL)
+    prepared.trainer.fit()
+    return run, prepared.finish()
+
+
+def labelled(text, label=None):
+    return Labelled("here", text, label)
+
+
+def task_of(labels, text="some words", **changes):
+    options = ClassifyOptions(files=("t.csv",), inputs=("text",), target="label", **changes)
+    return ClassifyTask.fit(options, [labelled(text, label) for label in labels])
+
+
+def test_the_order_of_words_is_learned_and_a_bag_of_words_cannot(trained):
+    _, results = trained
+    assert results.metrics["accuracy"] >= 0.95
+    assert results.baselines["bag of words"]["accuracy"] < 0.8
+    assert results.baselines["most frequent class"]["accuracy"] < 0.8
+    counts = results.metrics["confusion"]["counts"]
+    assert results.metrics["confusion"]["classes"] == ["right", "wrong"]
+    assert sum(map(sum, counts)) >= 40
+    right = counts[0][0] + counts[1][1]
+    assert results.metrics["accuracy"] == right / sum(map(sum, counts))
+
+
+def test_the_opinion_changes_with_the_word_that_decides(trained, tmp_path):
+    task, model = load(trained[0], ClassifyTask)
+    source = tmp_path / "new.txt"
+    source.write_text("uh second uh first\nfirst er second\n\n")
+    swapped, kept, empty = task.predict(model, Source(source), running=True)
+    assert (swapped["text"], swapped["class"], kept["class"]) == (
+        "uh second uh first",
+        "wrong",
+        "right",
+    )
+    assert [step["token"] for step in swapped["running"]] == ["uh", "second", "uh", "first"]
+    for prediction in (swapped, kept):
+        assert prediction["probability"] == max(prediction["probabilities"].values())
+        assert math.isclose(sum(prediction["probabilities"].values()), 1, rel_tol=1e-5)
+        last = prediction["running"][-1]
+        assert last["class"] == prediction["class"]
+        assert last["probability"] == pytest.approx(prediction["probability"], abs=1e-6)
+        json.dumps(prediction)
+    assert empty["running"] == []
+    shown = task.to_text(kept).split("\n")
+    assert shown[0] == f"right\t{kept['probability']:.4f}\tfirst er second"
+    assert [line.split("\t")[3] for line in shown[1:]] == ["first", "er", "second"]
+    assert task.to_text(next(task.predict(model, Source(source)))).count("\n") == 0
+
+
+def test_a_class_that_training_did_not_have_counts_as_wrong(trained, tmp_path):
+    task, model = load(trained[0], ClassifyTask)
+    path = tmp_path / "test.csv"
+    path.write_text("text,label\nfirst second,right\nsecond first,new\n")
+    examples, notes = task.read_examples(path)
+    assert len(notes) == 1
+    assert notes[0].startswith("1 of 2 examples have a class that training did not")
+    metrics = task.evaluate(model, examples)
+    assert metrics["accuracy"] == 0.5
+    assert metrics["confusion"]["classes"] == ["right", "wrong", "new"]
+    assert metrics["f1"]["new"] == 0
+    assert metrics["loss"] == task.evaluate(model, examples[:1])["loss"]
+    assert task.monitor(model, examples) == {"loss": metrics["loss"], "accuracy": 0.5}
+    loss, count = task.loss(model, examples)
+    assert count == 1
+    assert loss.item() == pytest.approx(metrics["loss"])
+    assert task.loss(model, examples[1:])[1] == 0
+
+
+@pytest.mark.parametrize("tokens", ["word", "char", "bpe"])
+def test_what_was_fitted_is_kept_in_json(tokens):
+    options = {"tokens": tokens} | ({"bpe_size": 260} if tokens == "bpe" else {})
+    task = task_of("aab", **options)
+    again = ClassifyTask.from_dict(task.options, json.loads(json.dumps(task.to_dict())))
+    assert again.sizes == task.sizes
+    example = labelled("some new words")
+    assert torch.equal(again._encode(example), task._encode(example))
+    assert task.length(example) == len(again.encoder.tokens("some new words"))
+
+
+def test_balanced_classes_weigh_the_same_together():
+    task = task_of("aaab", class_weights="balanced")
+    examples = [labelled("x", label) for label in "aaab"]
+
+    def model(inputs, lengths):
+        return torch.zeros(len(lengths), 2)
+
+    loss, count = task.loss(model, examples[:3])
+    assert loss.item() / math.log(2) == pytest.approx(2)  # of 4, half is the a's
+    assert task.loss(model, examples[3:])[0].item() / math.log(2) == pytest.approx(2)
+    assert count == 3
+    assert task.monitor(model, examples)["loss"] == pytest.approx(math.log(2))
+    assert task_of("aaab").loss(model, examples[:3])[0].item() == pytest.approx(3 * math.log(2))
+
+
+def test_numbers_are_classified_by_any_length(tmp_path):
+    chance = random.Random(1)
+    lines = []
+    for _ in range(80):
+        label, length = chance.choice(["up", "down"]), chance.randint(2, 9)
+        steps = [(t if label == "up" else -t) + 5 + chance.random() for t in range(length)]
+        lines.append(f"{','.join(f'{x:.2f}' for x in steps)}:{label}\n")
+    path = tmp_path / "slopes.ts"
+    path.write_text("@classLabel true up down\n@data\n" + "".join(lines))
+    options = ClassifyOptions(files=(str(path),))
+    training = TrainingOptions(epochs=25, learning_rate=1e-2)
+    run = tmp_path / "run"
+    prepared = prepare(ClassifyTask, options, run, training=training, batch_size=16, model=MODEL)
+    prepared.trainer.fit()
+    assert prepared.finish().metrics["accuracy"] >= 0.85
+    task, model = load(run, ClassifyTask)
+    (prediction,) = task.predict(model, Source(_file(tmp_path, "5,6,7,8\n")), running=True)
+    assert (prediction["class"], prediction["id"]) == ("up", "1")
+    assert [step["token"] for step in prediction["running"]] == ["1", "2", "3", "4"]
+
+
+def _file(folder, content):
+    path = folder / "new.ts"
+    path.write_text(content)
+    return path
+
+
+def test_evidence_begins_with_the_log_ratios_of_the_training_part(tmp_path):
+    """By hand: "good" is in two positive examples and no negative one, one added to each count."""
+    path = tmp_path / "reviews.tsv"
+    path.write_text("text\tlabel\ngood good film\tpos\ngood\tpos\nbad film\tneg\n")
+    options = ClassifyOptions(files=(str(path),), inputs=("text",), target="label", min_count=1)
+    training, _ = read_examples(options, path)
+    task = ClassifyTask.fit(options, training)
+    model = Classifier(ClassifierConfig(**task.sizes, hidden_size=2, embedding_size=2))
+    task.initialize(model, training)
+    good = task.encoder.encode("good")
+    neg, pos = 1 / (6 + 2), 3 / (6 + 3)  # of six tokens, three of them special
+    expected = 0.2 * (math.log(neg) - math.log(pos)) / 2
+    torch.testing.assert_close(
+        model.evidence(good)[0], torch.tensor([expected, -expected]), atol=1e-6, rtol=0
+    )
+    assert (model.evidence.weight[0] == 0).all()
