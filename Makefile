@@ -4,10 +4,13 @@ PYTHON ?= python3
 BIN := .venv/bin
 STAMP := .venv/installed
 
+# The same for everybody: no seed by chance, nor the order of a set; a file's tests in one process.
+PYTEST := PYTHONHASHSEED=0 $(BIN)/pytest -n 2 --dist loadfile
+
 # The text files to train on; without them, the Python files of the standard library.
 TEXT ?=
 
-.PHONY: install run test lint types pytest sanitize format clean
+.PHONY: install run quick test lint types pytest explore docs sanitize format clean
 
 install: $(STAMP)
 
@@ -19,6 +22,10 @@ $(STAMP): pyproject.toml constraints.txt
 run: $(STAMP)
 	$(BIN)/unrolled train lm $(or $(TEXT),--standard-library --held-out 0.02) --hidden-size 256 --minutes 1.5
 
+# The first look, in a minute: without what compiles many kernels, trains, or drives a browser.
+quick: lint types
+	$(PYTEST) -m 'not slow'
+
 test: lint types pytest
 
 lint: $(STAMP)
@@ -29,7 +36,17 @@ types: $(STAMP)
 	$(BIN)/mypy
 
 pytest: $(STAMP)
-	$(BIN)/pytest -n 2
+	$(PYTEST)
+
+# What the default run does not see: new seeds, new examples, another order. What it finds it prints
+# with the line that keeps it: put that above the test.
+MINUTES ?= 30
+explore: $(STAMP)
+	$(BIN)/python tests/explore.py --minutes $(MINUTES)
+
+# The page of all options, which a test compares with the commands.
+docs: $(STAMP)
+	$(BIN)/python -m unrolled.cli.reference docs/options.md
 
 # The kernels of all cells, at all sizes: between guard pages, with gcc's sanitizers, for other
 # processors (aarch64 by qemu-user), and many threads on one row. A quarter of an hour.

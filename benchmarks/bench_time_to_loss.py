@@ -27,12 +27,18 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 
-from unrolled.data import IGNORE, CharVocabulary, Columns, read_text
-from unrolled.layers.initialize import one_hot_input
-from unrolled.networks.language_model import LanguageModel, LanguageModelConfig
-from unrolled.tasks.lm.task import TextOptions, evaluate_text, prepare_language_model
-from unrolled.training import TrainingOptions
-from unrolled.training.reporter import NullReporter
+from unrolled import LanguageModel, initialize
+from unrolled.data import IGNORE, CharVocabulary, read_text
+from unrolled.tasks import prepare
+from unrolled.tasks.lm import (
+    DataOptions,
+    LanguageModelTask,
+    ModelOptions,
+    TrainingOptions,
+    evaluate_language_model,
+)
+from unrolled.tasks.lm.columns import Columns
+from unrolled.training import NullReporter
 from unrolled.training.schedule import learning_rate_factor
 
 
@@ -76,24 +82,26 @@ def train_plain(text, recipe, options):
     content, vocabulary, cut = text
     torch.manual_seed(0)
     model = PlainModel(len(vocabulary), options.hidden_size, recipe)
-    config = LanguageModelConfig(
-        len(vocabulary), "lstm", options.hidden_size, embedding_size=recipe.embedding_size
-    )
-    judge = LanguageModel(config).eval()
+    judge = LanguageModel(
+        ModelOptions(hidden_size=options.hidden_size),
+        vocabulary_size=len(vocabulary),
+        embedding_size=recipe.embedding_size,
+    ).eval()
+    held_out = vocabulary.encode(content[cut:])
     if recipe.like_ours:
         with torch.no_grad():
-            one_hot_input(judge.layer)
+            initialize.one_hot_input(judge.layer)
             model.layer.weight_ih_l0.copy_(judge.layer.weight_ih_l0)
         optimizer = torch.optim.AdamW(model.parameters(), fused=True, betas=(0.9, 0.99))
     else:
         optimizer = torch.optim.Adam(model.parameters())
-    columns = Columns(vocabulary.encode(content[:cut]), options.columns)
+    columns = Columns(vocabulary.encode(content[:cut]), options.batch_size)
     minutes = options.minutes if recipe.like_ours else options.longest_minutes
     points, seconds, characters, update, position = [], 0.0, 0, 0, 0
     while True:
         if update % options.evaluate_every == 0:
             judge.load_state_dict(model.state_dict())
-            nats = evaluate_text(judge, vocabulary, content[cut:]).nats_per_token
+            nats = evaluate_language_model(judge, held_out, len(held_out) - 1).nats_per_token
             points.append((characters, seconds, nats))
             show(recipe.name, points)
             if nats <= options.loss or seconds >= 60 * minutes:
@@ -128,22 +136,22 @@ def train_ours(options):
         minutes=options.minutes,
         learning_rate=options.learning_rate,
         evaluate_every=options.evaluate_every,
+        batch_size=options.batch_size,
+        k1=options.k1,
     )
-    text = TextOptions(num_columns=options.columns, k1=options.k1)
     points = []
     with tempfile.TemporaryDirectory() as folder:
-        trainer = prepare_language_model(
-            [options.text],
+        trainer = prepare(
+            LanguageModelTask,
+            DataOptions(files=(str(options.text),)),
             Path(folder) / "run",
+            model=ModelOptions(hidden_size=options.hidden_size, dropout=options.dropout),
             training=training,
-            text=text,
-            hidden_size=options.hidden_size,
-            dropout=options.dropout,
-        )
+        ).trainer
 
         class Points(NullReporter):
             def on_evaluation(self, metrics, improved):  # noqa: ARG002
-                characters = int(metrics["update"]) * options.columns * options.k1
+                characters = int(metrics["update"]) * options.batch_size * options.k1
                 points.append((characters, trainer.progress.trained_seconds, metrics["loss"]))
                 show("unrolled", points)
 
@@ -184,15 +192,15 @@ def main():
     parser.add_argument("--hidden-size", type=int, default=512)
     parser.add_argument("--dropout", type=float, default=0.5)
     parser.add_argument("--learning-rate", type=float, default=TrainingOptions.learning_rate)
-    parser.add_argument("--columns", type=int, default=TextOptions.num_columns)
-    parser.add_argument("--k1", type=int, default=TextOptions.k1)
+    parser.add_argument("--batch-size", type=int, default=TrainingOptions.batch_size)
+    parser.add_argument("--k1", type=int, default=TrainingOptions.k1)
     parser.add_argument("--evaluate-every", type=int, default=200, help="updates")
     parser.add_argument("--threads", type=int, default=torch.get_num_threads())
     parser.add_argument("--results", type=Path)
     options = parser.parse_args()
     torch.set_num_threads(options.threads)
     content = read_text([options.text])
-    cut = int(len(content) * (1 - TextOptions.held_out_fraction))
+    cut = int(len(content) * (1 - DataOptions.held_out))
     text = (content, CharVocabulary.from_text(content), cut)
     recipes = [
         Recipe("plain torch", 2e-3, 0.0, 128, like_ours=False),

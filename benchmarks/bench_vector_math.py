@@ -16,8 +16,7 @@ from statistics import quantiles
 import torch
 
 from unrolled import kernels
-from unrolled.kernels.build import load
-from unrolled.kernels.compiler import find_compiler
+from unrolled.kernels import find_compiler, load_library
 
 NAMES = ("exp", "sigmoid", "tanh")
 EACH = """
@@ -40,8 +39,8 @@ def main():
     parser.add_argument("--repeats", type=int, default=200)
     arguments = parser.parse_args()
     torch.set_num_threads(1)
-    header = (Path(kernels.__file__).parent / "runtime" / "vector.h").read_text()
-    library = load(header + "".join(EACH.format(name) for name in NAMES), "vector_math")
+    header = (Path(kernels.__file__).parent / "emitting" / "headers" / "vector.h").read_text()
+    library = load_library(header + "".join(EACH.format(name) for name in NAMES), "vector_math")
     x = torch.randn(arguments.numbers) * 3
     out = torch.empty_like(x)
     pointers = (ctypes.c_void_p(x.data_ptr()), ctypes.c_void_p(out.data_ptr()))

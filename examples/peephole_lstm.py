@@ -11,7 +11,7 @@ from torch import nn, sigmoid, tanh
 import unrolled
 
 
-@unrolled.cell(gates="i f g o", states="h c")
+@unrolled.cell(gates="i f g o", states="h c", keeps="f", admits="i")
 def peephole_lstm(x, u, c, *, p_i=0.0, p_f=0.0, p_o=0.0):
     i = sigmoid(x.i + u.i + p_i * c)
     f = sigmoid(x.f + u.f + p_f * c)

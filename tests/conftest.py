@@ -1,33 +1,28 @@
-"""What all tests share: one thread, fixed seeds, and real data where there is any."""
+"""What all tests share: real data where there is any, and small texts and runs."""
 
 import os
 from pathlib import Path
 
 import pytest
 import torch
-from hypothesis import settings
 
-torch.set_num_threads(1)  # the same sums on every machine, and none in another test's way
-
-# Hypothesis' own default, which is repeatable where CI is set, with no clock: machines are shared.
-settings.register_profile("unrolled", settings.default, deadline=None)
-settings.load_profile("unrolled")
-
-
-@pytest.fixture(scope="session", autouse=True)
-def cache_of_its_own(tmp_path_factory: pytest.TempPathFactory) -> None:
-    """The kernels that tests compile: not in the user's cache, shared by the workers of a run."""
-    shared = tmp_path_factory.getbasetemp()
-    if "PYTEST_XDIST_WORKER" in os.environ:
-        shared = shared.parent
-    folder = shared / "kernels"
-    folder.mkdir(mode=0o700, exist_ok=True)
-    os.environ["UNROLLED_CACHE"] = str(folder)
+TESTS = Path(__file__).parent
+# What `make quick` leaves out: what compiles many kernels, trains, or starts other programs.
+SLOW = [
+    *("benchmark", "browser", "cli", "kernels", "layers", "parity", "properties"),
+    *("comparison/test_runner.py", "inspection/test_report.py", "tasks/test_every_task.py"),
+    *("serving/test_step.py", "serving/test_views.py", "tasks/test_own_cells.py"),
+    *("training/test_distributed.py", "training/test_resume.py"),
+    *("test_docs.py", "test_examples.py", "test_repeatable.py"),
+]
 
 
-@pytest.fixture(autouse=True)
-def fixed_seed() -> None:
-    torch.manual_seed(0)
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    slow = [TESTS / name for name in SLOW]
+    assert all(path.exists() for path in slow), "a slow test has moved"
+    for item in items:
+        if any(map(item.path.is_relative_to, slow)):
+            item.add_marker("slow")
 
 
 @pytest.fixture(scope="session")
@@ -53,9 +48,9 @@ def small_text() -> str:
 @pytest.fixture(scope="session")
 def small_runs(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
     """Runs of language models as a training would leave them, with random weights."""
-    from unrolled.tasks.lm.task import prepare_language_model
-    from unrolled.training import TrainingOptions
-    from unrolled.training.checkpoint import save_weights
+    from unrolled.tasks import prepare
+    from unrolled.tasks.lm import DataOptions, LanguageModelTask, ModelOptions, TrainingOptions
+    from unrolled.training import save_weights
 
     folder = tmp_path_factory.mktemp("runs")
     text = folder / "text.txt"
@@ -65,13 +60,13 @@ def small_runs(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
     models |= {"tcn": {"cell": "tcn", "num_layers": 2}}
     models |= {"deep": {"cell": "lstm", "num_layers": 2, "embedding_size": 5}}
     for name, model in models.items():
-        trainer = prepare_language_model(
-            [text],
+        trainer = prepare(
+            LanguageModelTask,
+            DataOptions(files=(str(text),)),
             folder / name,
+            model=ModelOptions(hidden_size=24, **model),
             training=TrainingOptions(epochs=1, seed=len(name)),
-            hidden_size=24,
-            **model,
-        )
+        ).trainer
         with torch.no_grad():
             for weight in trainer.model.parameters():
                 weight.mul_(3)  # so that gates are not all half open

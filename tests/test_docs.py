@@ -1,10 +1,13 @@
 """What the pages and the Makefile say is so: code runs, links lead somewhere, commands exist."""
 
+import ast
+import importlib
 import re
 import runpy
 import shlex
 import shutil
 import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -12,13 +15,19 @@ import typer
 from typer.core import TyperGroup
 
 from unrolled.cli.main import app, train_app
+from unrolled.cli.reference import reference
 
 ROOT = Path(__file__).parents[1]
 PAGES = sorted([*ROOT.glob("*.md"), *ROOT.glob("docs/**/*.md")])
+FOR_MAINTAINERS = [ROOT / "docs" / "architecture.md", *sorted(ROOT.glob("docs/decisions/*.md"))]
 
 FENCE = re.compile(r"^```(\w*).*?\n(.*?)^```", re.MULTILINE | re.DOTALL)
 INLINE_CODE = re.compile(r"`([^`\n]+)`")
 LINK = re.compile(r"\]\(([^)\s]+)\)|(?:href|src)=\"([^\"]+)\"")
+PLACE = re.compile(
+    r"([\w-]+(?:/[\w-]+)+\.\w+|options\.py|errors\.py)(?::(\w+))?"
+)  # a file, a name in it
+OPTION = re.compile(r"(?<![\w-])--[a-z][\w-]*")
 COMMAND = re.compile(r"(?:^|[\s/])unrolled +([a-z-].*)")
 
 
@@ -64,6 +73,22 @@ def check_command(arguments: str) -> None:
             assert word.partition("=")[0] in known, f"unrolled {arguments}: no {word}"
 
 
+def commands_and_paths(command, path=()):
+    """Every command that does something, and the words that call it."""
+    if not isinstance(command, TyperGroup):
+        return [(command, path)]
+    found = [commands_and_paths(each, (*path, name)) for name, each in command.commands.items()]
+    return [pair for pairs in found for pair in pairs]
+
+
+COMMANDS = commands_and_paths(typer.main.get_command(app))
+OF_OTHERS = {"--help", "--version", "--randomly-seed", "--nproc-per-node"}
+
+
+def flags_of(command):
+    return {flag for each in command.params for flag in (*each.opts, *each.secondary_opts)}
+
+
 @pytest.mark.parametrize("page", PAGES, ids=name_of)
 def test_python_on_a_page_runs(page, tmp_path, monkeypatch):
     code = python_of(page.read_text(encoding="utf-8"))
@@ -86,6 +111,83 @@ def test_links_within_the_repository_lead_somewhere(page):
 def test_commands_on_a_page_exist(page):
     for arguments in commands_of(page.read_text(encoding="utf-8")):
         check_command(arguments)
+
+
+def check_options(text):
+    """Assert that some command has each option that the sentences of a page name."""
+    known = OF_OTHERS.union(*(flags_of(command) for command, _ in COMMANDS))
+    code = INLINE_CODE.findall(FENCE.sub("", text))
+    named = {flag for words in code for flag in OPTION.findall(words)}
+    assert named <= known, f"no command has {', '.join(sorted(named - known))}"
+
+
+@pytest.mark.parametrize("page", PAGES, ids=name_of)
+def test_options_in_the_sentences_of_a_page_exist(page):
+    check_options(page.read_text(encoding="utf-8"))
+
+
+def check_imports(code):
+    """Assert that a page imports what a package exports, and nothing from inside one."""
+    for node in ast.walk(ast.parse(code)):
+        names = [node.module] if isinstance(node, ast.ImportFrom) else []
+        names = [each.name for each in node.names] if isinstance(node, ast.Import) else names
+        for name in names:
+            if name.partition(".")[0] != "unrolled":
+                continue
+            package = importlib.import_module(name)
+            assert hasattr(package, "__path__"), f"{name} is not a package"
+            if isinstance(node, ast.ImportFrom):
+                hidden = {each.name for each in node.names} - {*package.__all__}
+                assert not hidden, f"{name} does not export {', '.join(sorted(hidden))}"
+
+
+@pytest.mark.parametrize("page", PAGES, ids=name_of)
+def test_a_page_imports_from_packages(page):
+    check_imports(python_of(page.read_text(encoding="utf-8")))
+
+
+def check_places(text):
+    """Assert that the files exist that a page names, and what it names in them: `a/b.py:name`."""
+    for code in INLINE_CODE.findall(FENCE.sub("", text)):
+        if not (place := PLACE.fullmatch(code)):
+            continue
+        roots = (ROOT, ROOT / "src" / "unrolled")
+        path = next((root / place[1] for root in roots if (root / place[1]).is_file()), None)
+        assert path is not None, f"there is no {place[1]}"
+        nodes = ast.walk(ast.parse(path.read_text(encoding="utf-8"))) if place[2] else ()
+        kinds = (ast.FunctionDef, ast.AsyncFunctionDef, ast.ClassDef)
+        names = {node.name for node in nodes if isinstance(node, kinds)}
+        assert not place[2] or place[2] in names, f"{place[1]} has no {place[2]}"
+
+
+@pytest.mark.parametrize("page", FOR_MAINTAINERS, ids=name_of)
+def test_files_and_functions_on_a_page_for_maintainers_exist(page):
+    check_places(page.read_text(encoding="utf-8"))
+
+
+def test_the_page_of_all_options_is_what_the_commands_say():
+    page = ROOT / "docs" / "options.md"
+    said = "an option has changed: `make docs` writes docs/options.md again, for you to read"
+    assert page.read_text(encoding="utf-8") == reference(), said
+
+
+@pytest.mark.parametrize(("command", "path"), COMMANDS, ids=[" ".join(p) for _, p in COMMANDS])
+def test_every_option_of_a_command_is_in_its_section(command, path):
+    section = reference().partition(f"\n## unrolled {' '.join(path)}\n")[2].partition("\n## ")[0]
+    assert section
+    listed = re.findall(r"^\| `([^`]+)`(?:, `([^`]+)`)?", section, re.MULTILINE)
+    arguments = [each for each in command.params if each.param_type_name == "argument"]
+    options = flags_of(command) - {each.name for each in arguments}
+    assert sorted(filter(None, sum(listed, ()))) == sorted(
+        [*options, *(each.metavar for each in arguments)]
+    )
+
+
+def test_make_docs_writes_the_page(tmp_path):
+    page = tmp_path / "options.md"
+    command = [sys.executable, "-m", "unrolled.cli.reference", str(page)]
+    subprocess.run(command, check=True)
+    assert page.read_text(encoding="utf-8") == reference()
 
 
 @pytest.mark.parametrize("text", ["", "book.txt other.txt"], ids=["no text", "two texts"])
@@ -111,3 +213,12 @@ def test_a_page_that_lies_is_caught():
     for command in commands_of(page):
         with pytest.raises(AssertionError, match=f"unrolled {command}: no"):
             check_command(command)
+    with pytest.raises(AssertionError, match="no command has --columns"):
+        check_options("Widen it by `--columns 3`.\n```sh\nother --colour\n```\n")
+    with pytest.raises(AssertionError, match="is not a package"):
+        check_imports("from unrolled.tasks.runs import load")
+    with pytest.raises(AssertionError, match="does not export text"):
+        check_imports("from unrolled.data import text")
+    for place in ("`training/metrics/toy.py`", "`options.py:parse_contestants`"):
+        with pytest.raises(AssertionError, match=r"there is no|has no"):
+            check_places(f"See {place}.")

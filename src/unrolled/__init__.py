@@ -6,55 +6,10 @@ torch. Where torch is loaded before, the layers are too: exported programs need 
 
 import sys
 from importlib import import_module
-from typing import TYPE_CHECKING, Any
 
-if TYPE_CHECKING:
-    from unrolled.cells import Cell, cell
-    from unrolled.errors import UnrolledError
-    from unrolled.inspection import Record, trace
-    from unrolled.layers import GRU, JANET, LSTM, RNN, TCN, Recurrent, Stream, initialize
-    from unrolled.networks import LanguageModel, LanguageModelConfig
-    from unrolled.tasks.lm.sampling import generate
+import lazy_loader
 
-__all__ = [
-    "GRU",
-    "JANET",
-    "LSTM",
-    "RNN",
-    "TCN",
-    "Cell",
-    "LanguageModel",
-    "LanguageModelConfig",
-    "Record",
-    "Recurrent",
-    "Stream",
-    "UnrolledError",
-    "cell",
-    "generate",
-    "initialize",
-    "trace",
-]
-
-_HOMES = {
-    "unrolled.cells": ("Cell", "cell"),
-    "unrolled.errors": ("UnrolledError",),
-    "unrolled.tasks.lm.sampling": ("generate",),
-    "unrolled.inspection": ("Record", "trace"),
-    "unrolled.layers": ("GRU", "JANET", "LSTM", "RNN", "TCN", "Recurrent", "Stream", "initialize"),
-    "unrolled.networks": ("LanguageModel", "LanguageModelConfig"),
-}
-
-
-def __getattr__(name: str) -> Any:
-    for module, names in _HOMES.items():
-        if name in names:
-            return getattr(import_module(module), name)
-    raise AttributeError(f"module 'unrolled' has no attribute {name!r}")
-
-
-def __dir__() -> list[str]:
-    return __all__
-
+__getattr__, __dir__, __all__ = lazy_loader.attach_stub(__name__, __file__)
 
 if "torch" in sys.modules:
     import_module("unrolled.layers")

@@ -1,6 +1,7 @@
 """Whole lines, measured in worker processes as the command does it."""
 
 import math
+import subprocess
 import time
 from contextlib import ExitStack
 
@@ -148,9 +149,16 @@ def test_memory_rises_by_what_a_training_keeps_at_least():
 
 
 def test_a_neighbour_that_does_not_run_is_an_error(monkeypatch):
+    children, start = [], subprocess.Popen
+
+    def starting(*arguments, **options):
+        children.append(start(*arguments, **options))
+        return children[-1]
+
+    monkeypatch.setattr("subprocess.Popen", starting)
     monkeypatch.setattr(experiments, "_SPIN", "raise SystemExit(3)")
     with pytest.raises(WorkerError, match="status 3"), experiments._busy_core():
-        time.sleep(0.5)
+        children[0].wait()
 
 
 def test_the_neighbour_runs_until_it_is_no_longer_wanted():

@@ -7,8 +7,10 @@ import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlencode
 
 import pytest
+import torch
 
 uvicorn = pytest.importorskip("uvicorn", reason="the page needs uvicorn")
 playwright = pytest.importorskip(
@@ -19,6 +21,92 @@ from unrolled.serving.app import create_app  # noqa: E402
 from unrolled.serving.guard import Access  # noqa: E402
 from unrolled.serving.limits import Limits  # noqa: E402
 from unrolled.serving.runs import Runs  # noqa: E402
+from unrolled.tasks import find_task, options_of, prepare  # noqa: E402
+from unrolled.training import save_weights  # noqa: E402
+
+OWN_CELL = '''
+"""A cell of somebody's own: its gate sees the state through a weight of each unit."""
+
+import torch
+from torch import sigmoid
+
+import unrolled
+
+
+@unrolled.cell(gates="f g", states="h c", keeps="f")
+def squared(x, u, c, *, p=0.5):
+    f = sigmoid(x.f + u.f + p * c)
+    g = torch.relu(x.g + u.g - 0.25)
+    c = f * c + (1 - f) * g**2
+    return dict(h=c / torch.clamp(c, min=1.0), c=c, f=f, g=g)
+'''
+WORDS = ("zero", "one", "two", "three", "four", "five")
+PAIRS = [(a, b) for a in WORDS for b in WORDS]
+
+
+@pytest.fixture(scope="session")
+def own_runs(tmp_path_factory, small_text) -> dict[str, Path]:
+    """Language models by the name of their cell: one of somebody's own, GRU with reset before."""
+    folder = tmp_path_factory.mktemp("own")
+    (folder / "cells.py").write_text(OWN_CELL)
+    (folder / "text.txt").write_text(small_text * 400)
+    cells = {"squared": f"{folder}/cells.py:squared", "before": "gru_reset_before"}
+    data = {"files": (str(folder / "text.txt"),)}
+    return {name: run_of("lm", data, folder / name, cell=cell) for name, cell in cells.items()}
+
+
+@pytest.fixture(scope="session")
+def task_runs(tmp_path_factory) -> dict[str, Path]:
+    """Runs of other tasks, each by what it is."""
+    Image = pytest.importorskip("PIL.Image", reason="pictures need pillow")
+    folder = tmp_path_factory.mktemp("tasks")
+    rows = [f"{a} {b} is,{'good' if a < b else 'bad'}" for a, b in PAIRS]
+    (folder / "reviews.csv").write_text("\n".join(["text,class", *rows]) + "\n")
+    reviews = {"files": (f"{folder}/reviews.csv",), "input": ("text",), "target": "class"}
+    (folder / "tags.conll").write_text("".join(f"{a}\tB-X\n{b}\tI-X\nis\tO\n\n" for a, b in PAIRS))
+    (folder / "pairs.tsv").write_text("".join(f"{a} and {b}\t{b} et {a}\n" for a, b in PAIRS))
+    pairs = {"file": f"{folder}/pairs.tsv", "tokens": "word", "test": 0.1, "held_out": 0.1}
+    rows = ["file\twords"]
+    for number in range(24):
+        Image.new("RGB", (8, 8), (10 * number, 100, 50)).save(folder / f"{number}.png")
+        rows.append(f"{number}.png\tpicture {WORDS[number % 6]} of {number}")
+    (folder / "pictures.tsv").write_text("\n".join(rows) + "\n")
+    pictures = {"file": f"{folder}/pictures.tsv", "media": "file", "text": "words"}
+    numbers = {"problem": "adding", "num_examples": 24}
+    return {
+        "classifier": run_of("classify", reviews, folder / "classifier", bidirectional=True),
+        "tagger": run_of("tag", {"file": f"{folder}/tags.conll"}, folder / "tagger"),
+        "translator": run_of("translate", pairs, folder / "translator"),
+        "delayed": run_of("translate", pairs, folder / "delayed", delay=3),
+        "captioner": run_of(
+            "caption", pictures | {"picture_size": 8}, folder / "captioner", channels=4
+        ),
+        "numbers": run_of("toy", numbers, folder / "numbers", cell="tcn"),
+    }
+
+
+@pytest.fixture(scope="session")
+def make_run() -> Callable[..., Path]:
+    """What makes a run of a task, for tests that want one of their own."""
+    return run_of
+
+
+def run_of(task: str, data: dict[str, Any], path: Path, **model: Any) -> Path:
+    """Return a run as a training would leave it, with random weights; units differ in all."""
+    options = options_of(task)
+    trainer = prepare(
+        find_task(task),
+        options.DataOptions(**data),
+        path,
+        model=options.ModelOptions(**{"cell": "lstm", "hidden_size": 12, "num_layers": 1} | model),
+        training=options.TrainingOptions(epochs=1, batch_size=8, seed=1),
+    ).trainer
+    torch.manual_seed(1)
+    with torch.no_grad():
+        for weight in trainer.model.parameters():
+            weight.mul_(2).add_(0.1 * torch.randn_like(weight))
+    save_weights(trainer.run.weights_path, trainer.model)
+    return path
 
 
 @pytest.fixture(scope="session")
@@ -44,18 +132,17 @@ def start_server() -> Iterator[Callable[[list[Path]], str]]:
     servers = []
 
     def start(paths: list[Path]) -> str:
-        app = create_app(Runs(paths), Access(None, True), Limits(burst=1000))
+        runs = Runs(paths, trust_code=True)
+        app = create_app(runs, Access(None, True), Limits(burst=1000))
         config = uvicorn.Config(app, host="127.0.0.1", port=0, log_level="warning")
         server = uvicorn.Server(config)
         listening = config.bind_socket()
         thread = threading.Thread(target=server.run, kwargs={"sockets": [listening]}, daemon=True)
         thread.start()
         servers.append((server, thread, listening))
-        for _ in range(1000):
-            if server.started:
-                break
+        while not server.started:
+            assert thread.is_alive()
             time.sleep(0.01)
-        assert server.started
         return f"http://127.0.0.1:{listening.getsockname()[1]}"
 
     yield start
@@ -76,16 +163,18 @@ def open_page(browser, address) -> Iterator[Callable[..., Any]]:
     """Open the page: its address's options by name, and the browser's width, theme, language."""
     contexts, complaints = [], []
 
-    def open_it(width=1280, theme="light", language="en", at=address, scale=1, height=860, **given):
+    def open_it(
+        width=1280, theme="light", language="en-GB", at=address, scale=1, height=860, **given
+    ):
         context = browser.new_context(
             viewport={"width": width, "height": height},
             color_scheme=theme,
-            locale={"en": "en-GB", "pt": "pt-BR"}[language],
+            locale=language,
             device_scale_factor=scale,
         )
         contexts.append(context)
         page = context.new_page()
-        page.set_default_timeout(60_000)
+        page.set_default_timeout(20_000)
 
         def hear(message):
             refused = "Failed to load resource" in message.text  # a 4xx, which the page explains
@@ -103,8 +192,7 @@ def open_page(browser, address) -> Iterator[Callable[..., Any]]:
                 else complaints.append(f"asked for {request.url}")
             ),
         )
-        options = "&".join(f"{name}={value}" for name, value in given.items())
-        page.goto(f"{at}/#{options}")
+        page.goto(f"{at}/#{urlencode(given)}")
         page.locator("#view > *").first.wait_for()
         return page
 

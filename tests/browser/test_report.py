@@ -11,9 +11,11 @@ import sys
 
 import pytest
 
-import unrolled
+from unrolled import LanguageModel
 from unrolled.data import CharVocabulary
-from unrolled.inspection.report import Subject, report
+from unrolled.inspection.report import Facts, report
+from unrolled.networks import LayerOptions
+from unrolled.tasks.lm.subject import LanguageSubject
 
 LOOK = """
 import json, sys
@@ -60,11 +62,18 @@ def seen(tmp_path_factory: pytest.TempPathFactory) -> list[dict]:
         pytest.skip("no Chromium here: apt-get install chromium")
     text = "".join(f"{name}:\nO, {name.lower()}!\n\n" for name in ("ROMEO", "JULIET") * 12)
     vocabulary = CharVocabulary.from_text(text)
-    model = unrolled.LanguageModel(unrolled.LanguageModelConfig(len(vocabulary), "lstm", 8))
-    curves = {"held out": [(0, 4.0), (9, 2.0)]}
-    subject = Subject("it", model, vocabulary, curves=curves, beside={"same": model})
+    options = LayerOptions(cell="lstm", hidden_size=8)
+    subject = LanguageSubject(
+        LanguageModel(options, vocabulary_size=len(vocabulary)).eval(), vocabulary
+    )
     path = tmp_path_factory.mktemp("report") / "report.html"
-    path.write_text(report(subject, text), encoding="utf-8")
+    page = report(
+        subject,
+        lambda each: each.passages([text]),
+        Facts("it", curves={"held out": [(0, 4.0), (9, 2.0)]}),
+        beside={"same": subject},
+    )
+    path.write_text(page, encoding="utf-8")
     done = subprocess.run(
         [sys.executable, "-c", LOOK, str(path), chromium],
         capture_output=True,

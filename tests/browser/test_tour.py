@@ -24,11 +24,11 @@ PICTURES = {
     "step": {
         "view": "step",
         "run": "lstm",
-        "unit": 411,
+        "unit": 3,
         "position": 99,
-        "keys": "ArrowDown ArrowDown ArrowDown ArrowDown",
+        "keys": "ArrowDown ArrowDown ArrowDown ArrowDown ArrowDown",
     },
-    "step-gru": {"view": "step", "run": "gru", "language": "pt", "theme": "dark"},
+    "step-gru": {"view": "step", "run": "gru", "language": "pt-BR", "theme": "dark"},
     "unroll": {"view": "unroll", "run": "lstm"},
     "gradient": {"view": "gradient", "run": "lstm", "check": "#all-runs"},
     "compare": {"view": "compare", "run": "lstm", "second": "gru"},
@@ -62,10 +62,8 @@ def small_png(screenshot: bytes) -> bytes:
 def test_a_picture_of_the_tour_is_taken(open_page, tour, images, small_text, name):
     given = dict(PICTURES[name])
     keys, check = given.pop("keys", "").split(), given.pop("check", None)
-    page = open_page(at=tour, **{"height": 900} | given)
     text = TEXT if "TOUR_RUNS" in os.environ else small_text
-    page.evaluate("text => localStorage.setItem('unrolled.text', text)", text)
-    page.reload()
+    page = open_page(at=tour, text=text, **{"height": 900} | given)
     page.locator("#view .card").first.wait_for()
     page.wait_for_load_state("networkidle")
     if name == "write":
@@ -79,7 +77,6 @@ def test_a_picture_of_the_tour_is_taken(open_page, tour, images, small_text, nam
     for key in keys:
         page.keyboard.press(key)
     page.wait_for_load_state("networkidle")
-    page.wait_for_timeout(400)  # for transitions
-    content = small_png(page.screenshot())
+    content = small_png(page.screenshot(animations="disabled"))
     assert len(content) < LARGEST
     (images / f"{name}.png").write_bytes(content)

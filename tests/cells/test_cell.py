@@ -12,7 +12,7 @@ import unrolled
 from unrolled import cells
 
 
-@unrolled.cell(gates="a b", states="h m", recurrent="b")
+@unrolled.cell(gates="a b", states="h m", recurrent="b", keeps="b", source="Nobody (2024)")
 def own(x, u, h, m, *, scale=2.0):
     """A cell with everything: two states, one recurrent gate of two, a weight vector."""
     m = m + x.a
@@ -23,6 +23,7 @@ def test_a_cell_says_what_it_is():
     assert (own.name, own.gates, own.states) == ("own", ("a", "b"), ("h", "m"))
     assert own.recurrent == ("b",)
     assert own.parameters == {"scale": 2.0}
+    assert (own.keeps, own.admits, own.source) == ("b", None, "Nobody (2024)")
     assert repr(own) == "<cell own: gates a b, states h m>"
 
 
@@ -124,6 +125,8 @@ def declare(equations=None, **names):
         ({"recurrent": "b"}, "recurrent gate b is not a gate"),
         ({"recurrent": ""}, "takes u, but has 0"),
         ({"gates": "a b", "applied": "a"}, "last of recurrent"),
+        ({"keeps": "b"}, "gate b is not declared"),
+        ({"keeps": "a", "admits": "h"}, "gate h is not declared"),
     ],
 )
 def test_impossible_names_are_refused_where_the_cell_is_declared(names, message):

@@ -7,7 +7,7 @@ import torch
 import unrolled
 from unrolled import cells
 from unrolled.kernels import using_path
-from unrolled.layers.state import state_tensors
+from unrolled.layers import state_tensors
 
 STEPS, ROWS, INPUT, HIDDEN = 6, 3, 4, 5
 
@@ -16,8 +16,12 @@ def sigmoid(a):
     return 1 / (1 + np.exp(-a))
 
 
-def rnn(w, x, h):
-    return {"h": np.tanh(w.x("a", x) + w.u("a", h["h"]))}
+def rnn(w, x, s):
+    return {"h": np.tanh(w.x("a", x) + w.u("a", s["h"]))}
+
+
+def rnn_relu(w, x, s):
+    return {"h": np.maximum(w.x("a", x) + w.u("a", s["h"]), 0)}
 
 
 def lstm(w, x, s):
@@ -67,6 +71,7 @@ class Weights:
 
 CASES = {
     "rnn": (lambda **k: unrolled.RNN(INPUT, HIDDEN, **k), rnn),
+    "rnn relu": (lambda **k: unrolled.RNN(INPUT, HIDDEN, nonlinearity="relu", **k), rnn_relu),
     "lstm": (lambda **k: unrolled.LSTM(INPUT, HIDDEN, **k), lstm),
     "gru": (lambda **k: unrolled.GRU(INPUT, HIDDEN, **k), gru_reset_after),
     "gru reset before": (
@@ -75,6 +80,11 @@ CASES = {
     ),
     "janet": (lambda **k: unrolled.JANET(INPUT, HIDDEN, **k), janet),
 }
+
+
+def test_the_equations_of_every_built_in_cell_are_written_down_here():
+    written = {make().cell for make, _ in CASES.values()}
+    assert [name for name, cell in cells.CELLS.items() if cell not in written] == []
 
 
 @pytest.mark.parametrize("name", CASES)
@@ -90,7 +100,7 @@ def test_a_layer_computes_the_equations(name):
     for x_t in x:
         state = equations(weights, x_t, state)
         expected.append(state["h"])
-    for path in ("reference", "torch")[: 1 + (name in ("rnn", "lstm", "gru"))]:
+    for path in ("reference", "torch")[: 1 + (name in ("rnn", "rnn relu", "lstm", "gru"))]:
         with using_path(path):
             output, end = layer(torch.from_numpy(x))
         np.testing.assert_allclose(output.detach(), np.stack(expected), rtol=0, atol=1e-12)

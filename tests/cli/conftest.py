@@ -7,11 +7,11 @@ from pathlib import Path
 import pytest
 
 from unrolled.cli.main import main
-from unrolled.tasks.lm.task import TextOptions, prepare_language_model
-from unrolled.training import TrainingOptions
+from unrolled.tasks import prepare
+from unrolled.tasks.lm import DataOptions, LanguageModelTask, ModelOptions, TrainingOptions
 
 BOTTLES = "".join(f"{n} bottles of beer on the wall.\n" for n in range(60))
-SMALL = ("--hidden-size", "8", "--columns", "4", "--k1", "16", "--epochs", "1")
+SMALL = ("--hidden-size", "8", "--batch-size", "4", "--k1", "16", "--epochs", "1")
 
 
 @dataclass(frozen=True)
@@ -55,11 +55,15 @@ def train(unrolled: Callable[..., Result], text_file: Path) -> Callable[..., Res
 @pytest.fixture(scope="session")
 def finished_run(tmp_path_factory: pytest.TempPathFactory) -> Path:
     path = tmp_path_factory.mktemp("finished")
-    (path / "bottles.txt").write_text(BOTTLES)
-    options = TrainingOptions(epochs=1)
-    text = TextOptions(num_columns=4, k1=16)
-    files, run = [path / "bottles.txt"], path / "run"
-    prepare_language_model(files, run, training=options, text=text, hidden_size=8).fit()
+    text, run = path / "bottles.txt", path / "run"
+    text.write_text(BOTTLES)
+    prepare(
+        LanguageModelTask,
+        DataOptions(files=(str(text),)),
+        run,
+        model=ModelOptions(hidden_size=8),
+        training=TrainingOptions(epochs=1, batch_size=4, k1=16),
+    ).trainer.fit()
     return run
 
 

@@ -57,7 +57,7 @@ def test_a_peer_that_is_not_installed_is_named(unrolled, monkeypatch):
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        (["--peers", "torch,keras"], "--peers: keras is none"),
+        (["--peers", "torch,keras"], "--peers: no peer 'keras'"),
         (["--seconds", "0"], "--seconds must be above 0, got 0.0"),
         (["--threads", "0"], "--threads must be at least 1, got 0"),
         (["--only", "transformer"], "--only: no line contains 'transformer'"),

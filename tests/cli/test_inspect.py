@@ -12,7 +12,7 @@ def test_a_report_is_written_into_the_run(unrolled, trained):
     assert done.out == ""
     page = (trained / "report.html").read_text()
     assert "report.html: " in done.err
-    assert "trained on</dt><dd>bottles.txt" in page
+    assert "data</dt><dd>bottles.txt" in page
     assert "How was it trained?" in page
 
 
@@ -23,8 +23,8 @@ def test_text_file_output_and_others_beside(unrolled, trained, finished_run, tmp
         "inspect", trained, "--file", "own.txt", "--output", output, "--beside", finished_run
     )
     assert done.code == 0, done.err
-    assert "all 288 characters" in output.read_text()
-    assert "Several models on the same text" in output.read_text()
+    assert "Looked at 288 characters" in output.read_text()
+    assert "Several models on the same input" in output.read_text()
     assert not (trained / "report.html").exists()
     done = unrolled("inspect", trained, "--text", "9 bottles of beer on the wall.\n")
     assert done.code == 0, done.err
@@ -33,7 +33,7 @@ def test_text_file_output_and_others_beside(unrolled, trained, finished_run, tmp
 def test_what_cannot_be_inspected_is_said_in_one_line(unrolled, train, trained, tmp_path):
     for arguments, said in [
         (["nowhere"], "no such folder"),
-        ([trained, "--text", "short"], "too short"),
+        ([trained, "--text", "short"], "too little to look into: 5 characters"),
         ([trained, "--text", "ж" * 99], "vocabulary"),
         ([trained, "--file", "none.txt"], "none.txt"),
         ([trained, "--text", "a", "--file", "b"], "one of the two"),
@@ -48,12 +48,12 @@ def test_what_cannot_be_inspected_is_said_in_one_line(unrolled, train, trained, 
     train("other")
     done = unrolled("inspect", trained, "--beside", "other", "--text", "bottles " * 9)
     assert done.code == 1
-    assert "another vocabulary" in done.err
+    assert "has other tokens or answers" in done.err
 
 
 def test_the_text_of_a_run_may_be_gone(unrolled, trained):
     config = json.loads((trained / "config.json").read_text())
-    config["data"]["files"][0]["path"] = "/nowhere/gone.txt"
+    config["data"]["options"]["files"] = ["/nowhere/gone.txt"]
     (trained / "config.json").write_text(json.dumps(config))
     done = unrolled("inspect", trained)
     assert done.code == 1

@@ -16,11 +16,21 @@ def test_show_prints_the_source_of_a_cell(unrolled):
     assert "h_t" in result.out
 
 
-@pytest.mark.parametrize("name", ["ltsm", "no_such_module:cell", "unrolled.cells:sigmoid"])
-def test_show_names_the_cells_there_are(unrolled, name):
+@pytest.mark.parametrize(
+    ("name", "said", "hint"),
+    [
+        ("ltsm", "must be one of rnn, rnn_relu, lstm,", "did you mean lstm?"),
+        ("dense", "dense is not a cell, but a layer without a recurrence", "rnn, rnn_relu, lstm,"),
+        ("no_such_module:own", "no module 'no_such_module' with a source file", "FILE.py:NAME"),
+        ("no_such.py:own", "cell no_such.py:own: no_such.py: cannot be read: No such file", ""),
+        ("unrolled.cells:sigmoid", "cell sigmoid", "declares rnn_relu, rnn_tanh,"),
+    ],
+)
+def test_what_is_not_a_cell_is_said_with_those_there_are(unrolled, name, said, hint):
     result = unrolled("kernels", "show", name)
-    assert result.code == 1
-    assert "does not exist" in result.err or "cannot import" in result.err
+    assert (result.code, result.out) == (1, "")
+    assert said in result.err
+    assert hint in result.err
 
 
 def test_what_is_warmed_is_listed_until_it_is_cleared(unrolled, monkeypatch, tmp_path):
@@ -70,7 +80,7 @@ def test_mistakes_in_a_users_module_end_in_one_line(
 
 
 def test_warming_what_has_no_compiler_fails_and_says_so_once(unrolled, monkeypatch, tmp_path):
-    from unrolled.kernels.dispatch import kernel_or_reason
+    from unrolled.kernels import kernel_or_reason
 
     monkeypatch.setenv("UNROLLED_CACHE", str(tmp_path / "kernels"))
     monkeypatch.setenv("CC", "/bin/true")

@@ -35,7 +35,7 @@ def serving(small_runs):
 
 def get(address, path="", **headers):
     request = urllib.request.Request(address.partition("?")[0] + path, headers=headers)
-    with urllib.request.urlopen(request, timeout=20) as answer:
+    with urllib.request.urlopen(request) as answer:
         return answer.read().decode()
 
 
@@ -46,7 +46,7 @@ def test_the_page_is_served_until_a_signal(serving, number):
     assert "<title>unrolled</title>" in get(address)
     assert json.loads(get(address, "api/runs"))["runs"][0]["name"] == "lstm"
     process.send_signal(number)
-    out, err = process.communicate(timeout=20)
+    out, err = process.communicate()
     assert process.returncode in (0, 128 + number, -number)
     assert out == ""
     assert "Traceback" not in err

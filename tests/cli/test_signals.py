@@ -49,7 +49,7 @@ def without_times(path):
 
 
 def test_a_second_signal_aborts_at_once_and_loses_no_checkpoint(unrolled, train, monkeypatch):
-    monkeypatch.setattr("unrolled.cli.session._SECONDS_BETWEEN_SIGNALS", -1.0)
+    monkeypatch.setattr("unrolled.cli.fit._SECONDS_BETWEEN_SIGNALS", -1.0)
     with monkeypatch.context() as patch:
         raise_at(10, [signal.SIGINT, signal.SIGINT], patch)
         aborted = train("run", "--epochs", 2)
@@ -65,7 +65,7 @@ def test_signal_handlers_are_put_back(train):
 
 
 def test_a_process_told_to_stop_saves_and_says_how_to_go_on(text_file, tmp_path):
-    options = ["--run", "run", "--hidden-size", "8", "--columns", "4", "--epochs", "1000000"]
+    options = ["--run", "run", "--hidden-size", "8", "--batch-size", "4", "--epochs", "1000000"]
     command = [sys.executable, "-m", "unrolled", "train", "lm", text_file, *options]
     with subprocess.Popen(command, cwd=tmp_path, stderr=subprocess.PIPE, text=True) as process:
         for line in process.stderr:
@@ -74,5 +74,5 @@ def test_a_process_told_to_stop_saves_and_says_how_to_go_on(text_file, tmp_path)
         process.send_signal(signal.SIGINT)
         rest = process.stderr.read()
     assert process.returncode == 130
-    assert rest.endswith("  unrolled resume run\n")
+    assert rest.endswith(" -m unrolled resume run\n")
     assert (tmp_path / "run" / "last.ckpt").exists()

@@ -1,17 +1,11 @@
-import inspect
 import io
 import json
 from collections.abc import Callable
-from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from unrolled.cli import session
-from unrolled.cli.train_tag import train_tag
-from unrolled.tasks.tag.model import TaggerConfig
-from unrolled.tasks.tag.task import TagOptions
 from unrolled.training import Run
 
 SENTENCES = "\n".join(
@@ -61,7 +55,7 @@ def test_train_predict_evaluate_and_resume_work_together(
     assert refused.code == 1
     assert "bad.conll, line 2: 2 columns between tabs or blanks expected" in refused.err
     refused = unrolled("predict", "run", "in.txt", "--beam", 2)
-    assert "--beam is not for tag" in refused.err
+    assert "--beam is not for runs of tag" in refused.err
 
     measured = json.loads(unrolled("evaluate", "run", file, "--json").out)
     assert (measured["num_examples"], measured["num_words"]) == (36, 144)
@@ -72,70 +66,6 @@ def test_a_delay_makes_a_network_of_one_direction(train) -> None:
     assert train("--delay", 2, "--cell", "tcn").code == 0
     model = Run.open(Path("run")).config["model"]
     assert (model["delay"], model["cell"], model["num_layers"]) == (2, "tcn", 4)
-
-
-def test_every_option_is_handed_on(monkeypatch, unrolled, file) -> None:
-    taken: dict[str, Any] = {}
-
-    def train_task(task: Any, data: Any, run: Path, **others: Any) -> None:
-        taken.update(others | others.pop("model") | vars(others.pop("training")))
-        taken.update({"data": data, "run": run})
-
-    monkeypatch.setattr(session, "train_task", train_task)
-    given = {
-        "column": "2",
-        "held_out_file": "h.conll",
-        "test_file": "t.conll",
-        "held_out": 0.2,
-        "test": 0.3,
-        "encoding": "latin-1",
-        "cell": "conv",
-        "hidden_size": 7,
-        "parameters": 9000,
-        "layers": 2,
-        "delay": 1,
-        "embedding_size": 5,
-        "letter_size": 3,
-        "kernel_size": 4,
-        "dropout": 0.25,
-        "word_dropout": 0.05,
-        "run": "there",
-        "minutes": 2.0,
-        "epochs": None,
-        "batch_size": 11,
-        "learning_rate": 0.001,
-        "clip_norm": 0.5,
-        "patience": 3,
-        "seed": 5,
-    }
-    assert set(given) == set(inspect.signature(train_tag).parameters) - {"file"}
-    arguments = [
-        part
-        for name, value in given.items()
-        if value is not None
-        for part in (f"--{name.replace('_', '-')}", value)
-    ]
-    assert unrolled("train", "tag", file, *arguments).code == 0
-    data = taken.pop("data")
-    own = {"column": "2", "held_out": 0.2, "test": 0.3, "encoding": "latin-1", "seed": 5}
-    here = Path.cwd().resolve()
-    assert data == TagOptions(
-        file=str(file.resolve()),
-        held_out_file=str(here / "h.conll"),
-        test_file=str(here / "t.conll"),
-        **own,
-    )
-    expected = {n: v for n, v in given.items() if n not in own and not n.endswith("_file")}
-    expected |= {"seed": 5, "num_layers": 2, "num_parameters": 9000, "run": Path("there")}
-    del expected["layers"], expected["parameters"]
-    assert {name: taken[name] for name in expected} == expected
-
-
-def test_defaults_of_the_command_are_those_of_the_model() -> None:
-    defaults = {f.name: f.default for f in fields(TaggerConfig)}
-    for name, parameter in inspect.signature(train_tag).parameters.items():
-        if name in defaults:
-            assert parameter.default == defaults[name], name
 
 
 @pytest.mark.parametrize(
@@ -152,9 +82,9 @@ def test_defaults_of_the_command_are_those_of_the_model() -> None:
         ("\n \n", (), "no word in it"),
         ("Ana NOUN\n\ncome VERB\n", (), "too few to hold out 0.1"),
         ("Ana NOUN\n\ncome VERB\n", ("--held-out-file", "no.conll"), "no.conll: no such file"),
-        (SENTENCES, ("--delay", "-1"), "delay must be at least 0"),
-        (SENTENCES, ("--layers", "0"), "num_layers"),
-        (SENTENCES, ("--held-out", "0"), "held_out must be a part of the data"),
+        (SENTENCES, ("--delay", "-1"), "--delay must be at least 0"),
+        (SENTENCES, ("--layers", "0"), "--layers must be at least 1, got 0"),
+        (SENTENCES, ("--held-out", "0"), "--held-out must be in (0, 1), got 0"),
         (SENTENCES, ("--encoding", "klingon"), "unknown encoding"),
     ],
 )

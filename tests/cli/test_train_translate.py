@@ -47,12 +47,12 @@ def test_a_delayed_run_has_its_own_network_and_no_search(unrolled, pairs, tmp_pa
     done = unrolled("train", "translate", pairs, "--run", "run", *SMALL, *NAMED, "--delay", "2")
     assert done.code == 0, done.err
     config = json.loads((tmp_path / "run" / "config.json").read_text())
-    assert (config["task"], config["data"]["options"]["delay"]) == ("translate_delayed", 2)
+    assert (config["task"], config["model"]["delay"]) == ("translate", 2)
     (tmp_path / "in.txt").write_text("one and two\n")
     assert unrolled("predict", "run", "in.txt", "--json").code == 0
     refused = unrolled("predict", "run", "in.txt", "--beam", "2")
     assert refused.code == 1
-    assert "--beam is not for" in refused.err
+    assert "--beam is for an encoder and a decoder" in refused.err
 
 
 @pytest.mark.parametrize(

@@ -4,7 +4,13 @@ from pathlib import Path
 import pytest
 
 from unrolled.comparison import Contestant, Plan
+from unrolled.metrics import Metric
 
+METRICS = [
+    Metric("accuracy", "higher").to_dict(),
+    Metric("loss", "lower", "nats/example").to_dict(),
+    Metric("num_examples", None).to_dict(),
+]
 VALUES = {"gru": (0.70, 0.72, 0.71), "lstm": (0.90, 0.93, 0.91), "rnn": (0.705, 0.71, 0.72)}
 
 
@@ -13,7 +19,6 @@ def write_run(path: Path, *, seed: int, accuracy: float, **changes: object) -> N
     path.mkdir(parents=True)
     (path / "config.json").write_text("{}")
     results = {
-        "unit": "nats/example",
         "hidden_size": 10,
         "parameters": 990,
         "seed": seed,
@@ -21,6 +26,7 @@ def write_run(path: Path, *, seed: int, accuracy: float, **changes: object) -> N
         "elapsed_seconds": 12.5,
         "peak_memory_bytes": 3 * 10**8,
         "part": "test",
+        "meanings": METRICS,
         "metrics": {"loss": 1 - accuracy, "accuracy": accuracy, "num_examples": 40},
         "baselines": {"most frequent class": {"loss": 0.69, "accuracy": 0.5}},
     }

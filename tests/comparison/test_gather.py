@@ -4,9 +4,13 @@ from dataclasses import replace
 
 import pytest
 
-from unrolled.comparison import Contestant, gather
-from unrolled.comparison.metrics import choose_metric, lower_is_better
+from unrolled.comparison import Contestant, gather, table, verdict
+from unrolled.comparison.metrics import choose_metric, meanings
+from unrolled.comparison.verdict import best_first
 from unrolled.errors import OptionError, RunError
+from unrolled.metrics import Metric
+
+from .conftest import VALUES, write_run
 
 
 def test_rows_are_means_and_deviations_over_the_seeds(plan, folder):
@@ -17,7 +21,8 @@ def test_rows_are_means_and_deviations_over_the_seeds(plan, folder):
     assert gru.spreads["accuracy"] == pytest.approx(0.01)  # of 0.70, 0.72, 0.71
     assert (gru.hidden_size, gru.parameters, gru.updates) == (10, 990, 30)
     assert (gru.elapsed_seconds, gru.peak_memory_bytes) == (12.5, 3 * 10**8)
-    assert comparison.metric == "accuracy"
+    assert comparison.metric == Metric("accuracy", "higher")
+    assert [metric.name for metric in comparison.metrics] == ["accuracy", "loss"]
     assert comparison.baselines == {"most frequent class": {"loss": 0.69, "accuracy": 0.5}}
     assert comparison.finished[0].curve[0] == (10, 4.0, pytest.approx(0.3))
     assert len(comparison.finished[0].curve) == 3
@@ -39,7 +44,7 @@ def test_contestants_without_any_result_have_no_row(plan, folder):
 
 
 def test_nothing_at_all_is_an_error(plan, tmp_path):
-    with pytest.raises(RunError, match="none of the 9 trainings has come to its end"):
+    with pytest.raises(RunError, match="none of the 9 trainings has finished"):
         gather(plan, tmp_path)
 
 
@@ -57,9 +62,13 @@ def test_a_run_without_its_log_is_named(plan, folder):
 
 
 def test_the_metric_can_be_chosen(plan, folder):
-    assert gather(plan, folder, "loss").metric == "loss"
-    with pytest.raises(OptionError, match="no bleu"):
-        gather(plan, folder, "bleu")
+    assert gather(plan, folder, "loss").metric == Metric("loss", "lower", "nats/example")
+    for other in ("bleu", "num_examples"):
+        message = (
+            rf"metric: the results cannot be ranked by '{other}' \(choose one of accuracy, loss"
+        )
+        with pytest.raises(OptionError, match=message):
+            gather(plan, folder, other)
 
 
 def test_what_is_saved_is_json_with_everything(plan, folder):
@@ -73,9 +82,52 @@ def test_what_is_saved_is_json_with_everything(plan, folder):
         comparison.save(folder / "no" / "comparison.json")
 
 
-def test_the_first_metric_that_is_no_loss_decides():
-    assert choose_metric([{"loss": 1.0, "num_tokens": 5, "bleu": 30.0}]) == "bleu"
-    assert choose_metric([{"loss": 1.0, "confusion": [[1]]}]) == "loss"
-    assert choose_metric([{"loss": 1.0, "f1": 0.5}, {"loss": 1.0}]) == "loss"
-    assert lower_is_better("bits_per_character")
-    assert not lower_is_better("accuracy")
+def results(metrics, **figures):
+    return {"meanings": [metric.to_dict() for metric in metrics], "metrics": figures}
+
+
+BLEU = Metric("bleu", "higher")
+LOSS = Metric("loss", "lower", "nats/word")
+COUNT = Metric("num_words", None)
+
+
+def test_the_first_metric_that_all_results_rank_by_decides():
+    each = results([COUNT, BLEU, LOSS], loss=1.0, num_words=5, bleu=30.0)
+    assert meanings(each) == [BLEU, LOSS]
+    assert choose_metric([each]) == BLEU
+    without = results([COUNT, BLEU, LOSS], loss=1.0, num_words=5)
+    diverged = results([COUNT, BLEU, LOSS], loss=1.0, num_words=5, bleu=float("nan"))
+    for other in (without, diverged):
+        assert choose_metric([each, other]) == LOSS
+    with pytest.raises(OptionError, match="no metric in common to rank by"):
+        choose_metric([results([COUNT], num_words=5)])
+
+
+WER = Metric("wer", "lower")
+ERROR_FREE = Metric("error_free", "higher")
+
+
+@pytest.mark.parametrize(
+    ("metric", "best"),
+    [(WER, "gru"), (ERROR_FREE, "lstm"), (Metric("loss_of_memory", "higher"), "lstm")],
+    ids=lambda value: getattr(value, "name", value),
+)
+def test_a_metric_says_itself_which_way_is_better_whatever_its_name(plan, tmp_path, metric, best):
+    """The figures of gru are the lowest, those of lstm the highest."""
+    for trial in plan.trials(tmp_path):
+        figure = VALUES[trial.contestant.cell][trial.seed]
+        write_run(
+            trial.path,
+            seed=trial.seed,
+            accuracy=0.5,
+            meanings=[metric.to_dict(), LOSS.to_dict()],
+            metrics={metric.name: figure, "loss": 1.0},
+            baselines={"guess": {metric.name: 0.8}},
+        )
+    comparison = gather(plan, tmp_path)
+    assert comparison.metric == metric
+    assert best_first(comparison)[0].contestant == best
+    said = " ".join(verdict(comparison))
+    assert said.startswith(f"Best {metric.label}: {best}, ")
+    assert f"{best} is better than " in said
+    assert table(comparison)[1][0][0] == best

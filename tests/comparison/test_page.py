@@ -97,7 +97,10 @@ def test_one_seed_is_said_to_say_nothing(plan, folder):
 def test_what_failed_is_on_the_page(plan, folder):
     (folder / "gru-2" / "results.json").unlink()
     comparison = gather(plan, folder)
-    assert any("Missing, as they did not end: gru, seed 2" in said for said in method(comparison))
+    assert any(
+        "Missing, because they have not finished: gru, seed 2" in said
+        for said in method(comparison)
+    )
     heads, lines = table(comparison)
     assert heads[-1] == "seeds"
     assert {line[0]: line[-1] for line in lines}["gru"] == "2"

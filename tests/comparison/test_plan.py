@@ -6,6 +6,7 @@ import pytest
 
 from unrolled.comparison import Contestant, Plan, parse_contestants
 from unrolled.errors import OptionError, RunError
+from unrolled.networks import LAYERS
 
 PLAN = Plan("toy", ("hello", "--epochs", "1"), (Contestant("gru"), Contestant("tcn")), 2, 500)
 
@@ -21,13 +22,13 @@ def test_contestants_have_options_of_their_own():
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ("", "--cells: expected the name of a cell, got ''"),
-        ("gru,,lstm", "--cells: expected the name of a cell, got ''"),
-        ("--layers 2", "--cells: expected the name of a cell, got '--layers 2'"),
-        ("gru,lstm,gru", "--cells: gru comes twice"),
-        ('gru "', "--cells: 'gru \"': No closing quotation"),
-        ("gru --seed 1", "compare: --seed is not for a single training here"),
-        ("gru --hidden-size=9", "compare: --hidden-size is not for a single training here"),
+        ("", "contestants: expected the name of a cell, got ''"),
+        ("gru,,lstm", "contestants: expected the name of a cell, got ''"),
+        ("--layers 2", "contestants: expected the name of a cell, got '--layers 2'"),
+        ("gru,lstm,gru", "contestants: gru comes twice"),
+        ('gru "', "contestants: 'gru \"': No closing quotation"),
+        ("gru --seed 1", "--seed is set by the comparison, for all trainings"),
+        ("gru --hidden-size=9", "--hidden-size is set by the comparison, for all trainings"),
     ],
 )
 def test_contestants_that_make_no_comparison_are_refused(text, message):
@@ -35,9 +36,71 @@ def test_contestants_that_make_no_comparison_are_refused(text, message):
         parse_contestants(text)
 
 
+@pytest.mark.parametrize(
+    ("text", "got", "hint"),
+    [
+        ("lstm,gruu", "'gruu'", "did you mean gru?"),
+        ("LSTM", "'LSTM'", "did you mean lstm?"),
+        ("transformer,lstm", "'transformer'", "a cell of your own is FILE.py:NAME"),
+        ("gru --layers 2,gru-reset-before", "'gru-reset-before'", "did you mean gru_reset_before?"),
+    ],
+)
+def test_what_is_no_layer_is_refused_when_the_list_is_read(text, got, hint):
+    with pytest.raises(OptionError) as caught:
+        parse_contestants(text)
+    assert caught.value.message.startswith("contestants must be one of rnn, rnn_relu, lstm, gru,")
+    assert caught.value.message.endswith(f", got {got}")
+    assert caught.value.hint == hint
+
+
+def test_every_layer_can_be_compared():
+    assert [each.cell for each in parse_contestants(",".join(LAYERS))] == list(LAYERS)
+
+
+def test_a_cell_of_ones_own_is_named_as_it_was_given_and_trusted_when_it_goes_on(tmp_path):
+    cell = tmp_path / "my cells" / "cells.py"
+    cell.parent.mkdir()
+    cell.write_text(
+        "import unrolled\n\n\n@unrolled.cell(gates='g')\n"
+        "def own(x, u, h):\n    return dict(h=x.g + u.g + 0 * h)\n"
+    )
+    with pytest.raises(OptionError, match="cell other of "):
+        parse_contestants(f"'{cell}:other'")
+    (own,) = parse_contestants(f"'{cell}:own' --layers 2")
+    assert own.name == f"'{cell}:own' --layers 2"
+    assert "/" not in own.folder
+    (trial,) = replace(PLAN, contestants=(own,), num_seeds=1).trials(tmp_path / "c")
+    assert trial.next_command()[:2] == ("train", "toy")
+    trial.path.mkdir(parents=True)
+    (trial.path / "config.json").write_text("{}")
+    assert trial.next_command() == ("resume", str(trial.path), "--trust-code")
+    (other,) = replace(PLAN, contestants=(Contestant("gru"),), num_seeds=1).trials(tmp_path / "c")
+    other.path.mkdir(parents=True)
+    (other.path / "config.json").write_text("{}")
+    assert other.next_command() == ("resume", str(other.path))
+
+
+def test_what_a_comparison_sets_is_said_by_the_names_of_its_plan():
+    with pytest.raises(OptionError) as caught:
+        parse_contestants("gru --seed 1")
+    assert caught.value.hint == "num_seeds says how many seeds there are: 0, 1, ..."
+    _, hint = caught.value.render({"num_seeds": "--seeds"}.get)
+    assert hint == "--seeds says how many seeds there are: 0, 1, ..."
+
+
+def test_the_command_of_a_plan_makes_the_same_plan_again():
+    plan = replace(PLAN, contestants=tuple(parse_contestants("gru,tcn --kernel-size 6")))
+    assert plan.command == (
+        *("compare", "toy", "hello", "--epochs", "1", "--cells", "gru,tcn --kernel-size 6"),
+        *("--parameters", "500", "--seeds", "2"),
+    )
+    cells = plan.command[plan.command.index("--cells") + 1]
+    assert tuple(parse_contestants(cells)) == plan.contestants
+
+
 @pytest.mark.parametrize("option", ["--cell", "--seed", "--run", "--parameters", "--hidden-size=3"])
 def test_what_the_comparison_decides_is_no_argument(option):
-    with pytest.raises(OptionError, match="is not for a single training here"):
+    with pytest.raises(OptionError, match="is set by the comparison, for all trainings"):
         replace(PLAN, arguments=("hello", option, "1"))
 
 
@@ -74,7 +137,7 @@ def test_a_folder_takes_more_seeds_and_cells_but_no_other_task(tmp_path):
 
 def test_a_folder_of_something_else_is_left_alone(tmp_path):
     (tmp_path / "thesis.txt").write_text("")
-    with pytest.raises(RunError, match="not empty, and no comparison"):
+    with pytest.raises(RunError, match="not empty, and not a comparison"):
         PLAN.settle(tmp_path)
     (tmp_path / "plan.json").write_text("{")
     with pytest.raises(RunError, match=r"plan\.json: damaged"):

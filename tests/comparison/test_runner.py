@@ -1,7 +1,6 @@
 """The trainings here are a script that behaves as they do, but without torch."""
 
 import sys
-import time
 
 import pytest
 
@@ -86,7 +85,7 @@ def test_one_failure_leaves_the_others_to_go_on(run):
     assert [how for _, how in runner.told] == ["failed", "failed", "failed", "finished"]
     assert [failure.message for failure in runner.failures] == [
         "bad: no such cell\nhint: take a good one",
-        "ended with code 3, without a word",
+        "ended with code 3, and wrote nothing",
         "killed by SIGKILL (out of memory?)",
     ]
 
@@ -107,9 +106,8 @@ def test_a_stop_ends_what_runs_and_begins_nothing_else(run):
         if (folder / "slow-0" / "ready").exists() and not runner.stop_requested:
             runner.request_stop()
 
-    started = time.monotonic()
     runner = run(["slow", "a"], while_waiting=stop)
-    assert time.monotonic() - started < 10
+    assert not (run.folder / "slow-0" / "results.json").exists()  # it was not waited for
     assert runner.told == [("slow, seed 0", "interrupted")]
     assert runner.failures == []
     assert [trial.name for trial in runner.waiting] == ["a, seed 0"]
@@ -119,5 +117,5 @@ def test_a_stop_ends_what_runs_and_begins_nothing_else(run):
 
 
 def test_no_process_at_all_is_refused(run):
-    with pytest.raises(OptionError, match="--processes must be at least 1, got 0"):
+    with pytest.raises(OptionError, match="num_processes must be at least 1, got 0"):
         run(["a"], num_processes=0)

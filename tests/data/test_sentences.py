@@ -6,12 +6,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from unrolled.data.sentences import TOKENS, SentenceVocabulary
+from unrolled.data import SentenceVocabulary
+from unrolled.data.options import SENTENCE_TOKENS
 from unrolled.data.words import BEGIN, END, UNKNOWN
 from unrolled.errors import OptionError
 
 SENTENCES = ["Je t'aime.", "Va !", "Où est-il ?", "It's 10:30 (p.m.)…", "日本語"]
-every = pytest.mark.parametrize("tokens", TOKENS)
+every = pytest.mark.parametrize("tokens", SENTENCE_TOKENS)
 
 
 def make(tokens, sentences=SENTENCES, max_size=None):

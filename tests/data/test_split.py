@@ -3,7 +3,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from unrolled.data.split import split
-from unrolled.errors import DataError
+from unrolled.errors import DataError, OptionError
 
 keys = st.lists(st.integers(0, 20), min_size=10, max_size=60).filter(lambda k: len(set(k)) > 8)
 
@@ -32,3 +32,9 @@ def test_the_seed_decides():
 def test_too_few_different_keys_are_refused(keys):
     with pytest.raises(DataError, match=rf"{len(keys)} examples \({len(set(keys))} different\)"):
         split(keys, held_out=0.4, test=0.4)
+
+
+def test_parts_that_leave_nothing_to_learn_from_are_refused():
+    message = "held_out and test together must be below 1, got 1.1"
+    with pytest.raises(OptionError, match=message):
+        split(range(100), held_out=0.5, test=0.6)

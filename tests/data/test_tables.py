@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from unrolled.data.tables import Row, read_table
+from unrolled.data.tables import TABLE_SUFFIXES, Row, read_table
 from unrolled.errors import DataError, OptionError
 
 ROWS = [{"text": "olá, você", "stars": "5"}, {"text": 'say "no"', "stars": "1"}]
@@ -29,15 +29,21 @@ def values(table):
 
 
 def test_the_same_rows_come_from_every_format(tmp_path, write):
-    parquet = tmp_path / "t.parquet"
-    polars.DataFrame(ROWS).write_parquet(parquet)
+    parquet = tmp_path / "t.parquet", tmp_path / "t.pq"
+    for path in parquet:
+        polars.DataFrame(ROWS).write_parquet(path)
+    lines = "".join(json.dumps(row) + "\n" for row in ROWS)
+    tabs = 'text\tstars\r\nolá, você\t5\r\nsay "no"\t1\r\n'
     paths = [
         write("t.csv", 'text,stars\n"olá, você",5\n"say ""no""",1\n'),
         write("semicolons.csv", 'text;stars\nolá, você;5\n"say ""no""";1\n'),
-        write("t.TSV", 'text\tstars\r\nolá, você\t5\r\nsay "no"\t1\r\n'),
-        write("t.jsonl", "".join(json.dumps(row) + "\n" for row in ROWS)),
-        parquet,
+        write("t.TSV", tabs),
+        write("t.tab", tabs),
+        write("t.jsonl", lines),
+        write("t.ndjson", lines),
+        *parquet,
     ]
+    assert {path.suffix.lower() for path in paths} == {*TABLE_SUFFIXES}
     for path in paths:
         assert values(read_table(path, ["text", "stars"])) == ROWS, path
         assert values(read_table(path)) == ROWS, path

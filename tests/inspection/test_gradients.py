@@ -10,7 +10,9 @@ import unrolled
 from unrolled.cells import cell
 from unrolled.inspection.gradients import Reach, gradient_reach, step_jacobian_norms
 from unrolled.inspection.verdict import verdict
+from unrolled.networks import LayerOptions
 from unrolled.networks.memoryless import Conv, Dense
+from unrolled.tasks.lm import LanguageModel
 
 
 @cell(gates="a")
@@ -161,24 +163,45 @@ def test_the_reach_is_the_gradient_in_the_initial_state(make):
 
 
 def test_the_last_lags_of_a_long_text_are_those_of_the_whole():
-    model = small_model("lstm").double()
-    tokens = torch.randint(0, 7, (3, 30))
-    whole, last = gradient_reach(model, tokens), gradient_reach(model, tokens, max_lag=10)
+    layer, x = unrolled.LSTM(7, 6, dtype=torch.float64), torch.randn(30, 3, 7).double()
+    whole, last = gradient_reach(layer, x), gradient_reach(layer, x, max_lag=10)
     assert last.lags.tolist() == list(range(11))
     for name, norms in last.by_state.items():
         torch.testing.assert_close(norms, whole.by_state[name][:, :11])
 
 
-def small_model(kind: str, **options: object) -> unrolled.LanguageModel:
-    return unrolled.LanguageModel(unrolled.LanguageModelConfig(7, kind, 6, **options))
+def test_the_direction_that_reads_forwards_is_followed_alone():
+    both = unrolled.LSTM(3, 5, bidirectional=True, dtype=torch.float64)
+    forwards = unrolled.LSTM(3, 5, dtype=torch.float64)
+    forwards.load_state_dict(
+        {name: value for name, value in both.state_dict().items() if "reverse" not in name}
+    )
+    x, direction = torch.randn(9, 4, 3).double(), torch.randn(4, 5).double()
+    nothing = torch.zeros_like(direction)
+    reach = gradient_reach(both, x, targets=torch.cat([direction, nothing], 1), max_lag=6)
+    alone = gradient_reach(forwards, x, targets=direction, max_lag=6)
+    for state in ("h", "c"):
+        torch.testing.assert_close(reach.by_state[state], alone.by_state[state])
+
+
+def small_model(kind: str, **options: object) -> LanguageModel:
+    return LanguageModel(LayerOptions(cell=kind, hidden_size=6, **options), vocabulary_size=7)
+
+
+def reach_of_forecast(model: LanguageModel, tokens: torch.Tensor) -> Reach:
+    """How far the loss of the last token reaches back in those before it."""
+
+    def loss(output: torch.Tensor) -> torch.Tensor:
+        return F.cross_entropy(model.scores(output), tokens[:, -1], reduction="sum")
+
+    with torch.no_grad():
+        features = model.features(tokens[:, :-1])
+    return gradient_reach(model.layer, features, loss=loss)
 
 
 @pytest.mark.parametrize("kind", ["rnn", "lstm", "gru", "janet", "tcn", "conv", "dense"])
-@pytest.mark.parametrize("embedding_size", [None, 4])
-def test_every_language_model_can_be_asked(kind, embedding_size):
-    model = small_model(kind, embedding_size=embedding_size)
-    tokens = torch.randint(0, 7, (3, 12))
-    reach = gradient_reach(model, tokens)
+def test_every_kind_of_layer_can_be_asked_by_a_loss(kind):
+    reach = reach_of_forecast(small_model(kind), torch.randint(0, 7, (3, 12)))
     assert reach.lags.tolist() == list(range(11))
     assert all(
         norms.isfinite().all() and (norms[:, 0] > 0).all() for norms in reach.by_state.values()
@@ -194,21 +217,18 @@ def test_a_language_models_loss_is_that_of_the_token_that_follows():
     p = scores[:, -1].softmax(-1) - F.one_hot(tokens[:, -1], 7)
     expected = (p @ model.scores.weight).norm(dim=1).mean()
     assert loss > 0
-    torch.testing.assert_close(gradient_reach(model, tokens).by_state["h"][0, 0], expected)
-    given = gradient_reach(model, tokens[:, :-1], targets=tokens[:, -1])
-    torch.testing.assert_close(given.by_state["h"][0, 0], expected)
+    torch.testing.assert_close(reach_of_forecast(model, tokens).by_state["h"][0, 0], expected)
 
 
 def test_looking_changes_nothing_in_the_model():
-    model = small_model("lstm", num_layers=2, dropout=0.5).train()
-    tokens = torch.randint(0, 7, (3, 12))
-    first, second = (gradient_reach(model, tokens).by_state["c"] for _ in range(2))
+    layer, x = unrolled.LSTM(3, 6, num_layers=2, dropout=0.5).train(), torch.randn(12, 3, 3)
+    first, second = (gradient_reach(layer, x).by_state["c"] for _ in range(2))
     assert torch.equal(first, second)  # without dropout
-    assert all(module.training for module in model.modules())
-    assert all(parameter.grad is None for parameter in model.parameters())
-    for parameter in model.parameters():
+    assert all(module.training for module in layer.modules())
+    assert all(parameter.grad is None for parameter in layer.parameters())
+    for parameter in layer.parameters():
         parameter.requires_grad_(False)
-    assert torch.equal(gradient_reach(model, tokens).by_state["c"], first)
+    assert torch.equal(gradient_reach(layer, x).by_state["c"], first)
 
 
 @pytest.mark.parametrize("make", [unrolled.RNN, unrolled.LSTM, unrolled.GRU, unrolled.JANET])
@@ -233,15 +253,18 @@ def test_step_jacobians_are_those_of_autograd(make):
 
 
 def test_what_cannot_be_asked_is_said():
-    tokens = torch.randint(0, 7, (3, 12))
+    layer, x = unrolled.GRU(3, 4), torch.randn(11, 2, 3)
+    targets = torch.ones(2, 4)
     with pytest.raises(unrolled.UnrolledError, match=r"max_lag must lie in 0\.\.10"):
-        gradient_reach(small_model("lstm"), tokens, max_lag=11)
+        gradient_reach(layer, x, max_lag=11)
     with pytest.raises(unrolled.UnrolledError, match="targets must be"):
-        gradient_reach(small_model("lstm"), tokens, targets=tokens)
-    with pytest.raises(unrolled.UnrolledError, match=r"torch\.int64"):
-        gradient_reach(small_model("lstm"), tokens.float())
+        gradient_reach(layer, x, targets=targets.T)
+    with pytest.raises(unrolled.UnrolledError, match="targets or a loss, not both"):
+        gradient_reach(layer, x, targets=targets, loss=torch.sum)
+    with pytest.raises(unrolled.UnrolledError, match="must be 3-D"):
+        gradient_reach(layer, x[0])
     with pytest.raises(unrolled.UnrolledError, match="bidirectional"):
-        gradient_reach(unrolled.GRU(3, 4, bidirectional=True), torch.randn(5, 2, 3))
+        step_jacobian_norms(unrolled.GRU(3, 4, bidirectional=True), torch.randn(5, 2, 3))
     with pytest.raises(unrolled.UnrolledError, match="one layer, got Linear"):
         gradient_reach(torch.nn.Linear(3, 4), torch.randn(5, 2, 3))
     with pytest.raises(unrolled.UnrolledError, match="at least 3 lags"):

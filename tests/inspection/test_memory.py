@@ -59,42 +59,53 @@ def test_what_is_bounded_is_found_from_the_equations():
     assert of(unrolled.RNN(1, 1, nonlinearity="relu")) == {}
 
 
-def small_model(kind: str) -> unrolled.LanguageModel:
-    return unrolled.LanguageModel(unrolled.LanguageModelConfig(7, kind, 6, num_layers=2))
+@pytest.mark.parametrize("batch_first", [False, True])
+def test_a_perturbation_moves_a_state_as_another_input_does(batch_first):
+    """By hand, one replaced input at a time."""
+    layer = unrolled.LSTM(7, 6, num_layers=2, batch_first=batch_first)
+    time_dim = int(batch_first)
+    x, others = torch.randn(9, 2, 7), torch.randn(2, 5, 3, 7)  # lag 4 first, three replacements
+    initial = (torch.randn(2, 2, 6), torch.randn(2, 2, 6))
 
+    def layout(values: torch.Tensor) -> torch.Tensor:
+        return values.transpose(0, time_dim)
 
-def test_a_perturbation_moves_a_state_as_another_text_does():
-    """By hand, one replaced token at a time, whatever the number of pieces."""
-    model, tokens = small_model("lstm"), torch.randint(0, 7, (2, 9))
-    found = memory_by_perturbation(model, tokens, max_lag=4, num_replacements=40)
-    records = unrolled.trace(model, tokens)
+    memory = memory_by_perturbation(layer, layout(x), others, state=initial)
+    records = unrolled.trace(layer, layout(x), initial)
     spread = records[1].values["c"].flatten(0, 1).std(0)
-    _, (_, kept) = model(tokens)
+    _, (_, undisturbed) = layer(layout(x), initial)
     expected = torch.zeros(6)
-    for token in range(7):
-        other = tokens.clone()
-        other[:, 9 - 1 - 3] = (tokens[:, 9 - 1 - 3] + token) % 7
-        _, (_, moved) = model(other)
-        expected += (moved - kept)[1].abs().mean(0).detach() / 6
-    assert found.by_state["c"].shape == (2, 5, 6)
-    torch.testing.assert_close(found.by_state["c"][1, 3], expected / spread, rtol=0.3, atol=1e-3)
+    for number in range(3):
+        other = x.clone()
+        other[9 - 1 - 3] = others[:, 1, number]
+        _, (_, moved) = layer(layout(other), initial)
+        expected += (moved - undisturbed)[1].abs().mean(0).detach() / 3
+    assert memory.by_state["c"].shape == (2, 5, 6)
+    torch.testing.assert_close(memory.by_state["c"][1, 3], expected / spread)
 
 
 def test_a_unit_that_forgets_at_once_spans_no_step():
-    model, tokens = small_model("gru"), torch.randint(0, 7, (2, 9))
+    layer = unrolled.GRU(7, 6, num_layers=2)
     with torch.no_grad():  # z = 0, and nothing recurrent: h is the candidate of now
-        for suffix in model.layer.suffixes:
-            model.layer.get_parameter(f"weight_hh_{suffix}").zero_()
-            model.layer.get_parameter(f"bias_ih_{suffix}")[6:12] = -1e3
-    found = memory_by_perturbation(model, tokens, max_lag=5)
+        for suffix in layer.suffixes:
+            layer.get_parameter(f"weight_hh_{suffix}").zero_()
+            layer.get_parameter(f"bias_ih_{suffix}")[6:12] = -1e3
+    found = memory_by_perturbation(layer, torch.randn(9, 2, 7), torch.randn(2, 6, 1, 7))
     assert (found.by_state["h"][:, 0] > 0).any()
     assert (found.by_state["h"][:, 1:] == 0).all()
     assert set(found.spans(1e-9)["h"].flatten().tolist()) <= {-1, 0}
 
 
-@pytest.mark.parametrize("max_lag", [-1, 9])
-def test_a_lag_out_of_range_is_refused(max_lag):
-    with pytest.raises(unrolled.UnrolledError, match=r"max_lag must lie in 0\.\.8"):
-        memory_by_perturbation(
-            small_model("gru"), torch.zeros(1, 9, dtype=torch.int64), max_lag=max_lag
-        )
+def test_replacements_that_do_not_fit_are_refused():
+    layer, x = unrolled.GRU(3, 4), torch.randn(9, 2, 3)
+    with pytest.raises(unrolled.UnrolledError, match="1 to 9 of 9 steps can be replaced, got 10"):
+        memory_by_perturbation(layer, x, torch.randn(2, 10, 1, 3))
+    with pytest.raises(unrolled.UnrolledError, match="got 0"):
+        memory_by_perturbation(layer, x, torch.randn(2, 0, 1, 3))
+    with pytest.raises(unrolled.UnrolledError, match=r"must be \(2, 5, 1, 3\), got \(9, 5, 1, 3\)"):
+        memory_by_perturbation(layer, x, torch.randn(9, 5, 1, 3))
+    with pytest.raises(unrolled.UnrolledError, match="3-D"):
+        memory_by_perturbation(layer, x[0], torch.randn(2, 5, 1, 3))
+    both = unrolled.GRU(3, 4, bidirectional=True)
+    with pytest.raises(unrolled.UnrolledError, match="reads forwards"):
+        memory_by_perturbation(both, x, torch.randn(2, 5, 1, 3))

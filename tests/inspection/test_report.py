@@ -9,7 +9,10 @@ import torch
 
 import unrolled
 from unrolled.data import ByteVocabulary, CharVocabulary
-from unrolled.inspection.report import Subject, report
+from unrolled.inspection.report import Facts, report
+from unrolled.networks import LayerOptions
+from unrolled.tasks.lm import LanguageModel
+from unrolled.tasks.lm.subject import LanguageSubject
 
 PLAY = "".join(
     f'{name}:\nWhat (say I) of {thing}, "good {thing}", and of all that is in it?\n\n'
@@ -17,10 +20,27 @@ PLAY = "".join(
 )
 
 
-def model_of(cell: str, vocabulary: object, **options: object) -> unrolled.LanguageModel:
-    return unrolled.LanguageModel(
-        unrolled.LanguageModelConfig(len(vocabulary), cell, 8, **options)
+def model_of(cell: str, vocabulary: object, **options: object) -> LanguageModel:
+    torch.manual_seed(0)
+    return LanguageModel(
+        LayerOptions(cell=cell, hidden_size=8, **options), vocabulary_size=len(vocabulary)
     ).eval()
+
+
+def report_on(
+    text: str,
+    vocabulary: object,
+    model: LanguageModel,
+    facts: Facts | None = None,
+    beside: dict[str, LanguageModel] | None = None,
+) -> str:
+    others = {name: LanguageSubject(other, vocabulary) for name, other in (beside or {}).items()}
+    return report(
+        LanguageSubject(model, vocabulary),
+        lambda subject: subject.passages([text]),
+        facts or Facts("it"),
+        beside=others,
+    )
 
 
 def words(page: str) -> str:
@@ -38,7 +58,7 @@ def figures_of(page: str) -> list[dict]:
 def test_every_cell_has_a_report(cell):
     vocabulary = CharVocabulary.from_text(PLAY)
     layers = 2 if cell in ("lstm", "tcn") else 1
-    page = report(Subject("it", model_of(cell, vocabulary, num_layers=layers), vocabulary), PLAY)
+    page = report_on(PLAY, vocabulary, model_of(cell, vocabulary, num_layers=layers))
     said = words(page)
     assert "How far back does learning reach?" in said
     assert "inside a speaker's name" in said
@@ -50,7 +70,7 @@ def test_every_cell_has_a_report(cell):
 
 def test_a_report_needs_no_other_host_and_can_be_mailed():
     vocabulary = CharVocabulary.from_text(PLAY)
-    page = report(Subject("it", model_of("lstm", vocabulary), vocabulary), PLAY)
+    page = report_on(PLAY, vocabulary, model_of("lstm", vocabulary))
     without = re.sub(r'<script id="plotly".*?</script>', "", page, flags=re.S)
     assert not re.search(r"""(?:src|href)=["'](?!#|data:)""", without)
     assert "http" not in without
@@ -61,7 +81,7 @@ def test_nothing_in_a_text_or_a_name_is_taken_for_markup():
     text = '</script><img src=x onerror="alert(1)"> &lt; <b>' * 4
     vocabulary = CharVocabulary.from_text(text)
     model = model_of("gru", vocabulary)
-    page = report(Subject("<i>it</i>", model, vocabulary, beside={"<u>": model}), text)
+    page = report_on(text, vocabulary, model, Facts("<i>it</i>"), beside={"<u>": model})
     assert "<img" not in page
     assert "<i>" not in page.split("</style>")[1]
     assert page.count("</script>") == page.count("<script")
@@ -70,7 +90,7 @@ def test_nothing_in_a_text_or_a_name_is_taken_for_markup():
 def test_a_report_says_what_was_left_out(monkeypatch):
     monkeypatch.setattr("unrolled.inspection.reading._MOST", 300)
     vocabulary = CharVocabulary.from_text(PLAY)
-    page = report(Subject("it", model_of("gru", vocabulary), vocabulary), PLAY)
+    page = report_on(PLAY, vocabulary, model_of("gru", vocabulary))
     assert f"Looked at the first 300 characters of {len(PLAY):,}" in words(page)
 
 
@@ -81,34 +101,34 @@ def test_the_numbers_of_a_report_are_those_of_the_library():
     with torch.no_grad():
         scores, _ = model(tokens[None])
     loss = torch.nn.functional.cross_entropy(scores[0, :-1], tokens[1:])
-    page = report(Subject("it", model, vocabulary, facts={"trained on": "a play"}), PLAY)
-    assert f"nats per token, this text{loss:.3f}" in words(page)
+    page = report_on(PLAY, vocabulary, model, Facts("it", {"trained on": "a play"}))
+    assert f"nats/token, here{loss:.3f}" in words(page)
     assert "trained ona play" in words(page)
 
 
 def test_tokens_that_are_no_characters_have_a_report_too():
     vocabulary = ByteVocabulary()
     text = PLAY.replace("night", "núit").replace("day", "日")
-    page = report(Subject("it", model_of("gru", vocabulary), vocabulary), text)
+    page = report_on(text, vocabulary, model_of("gru", vocabulary))
     assert "tokens earlier" in words(page)
     assert "inside a speaker's name" in words(page)
 
 
 def test_a_text_without_patterns_has_no_such_section():
     vocabulary = CharVocabulary.from_text("ab")
-    page = report(Subject("it", model_of("gru", vocabulary), vocabulary), "a" * 40)
+    page = report_on("a" * 40, vocabulary, model_of("gru", vocabulary))
     assert "single units" not in words(page)
 
 
 @pytest.mark.parametrize("length", [24, 25, 30, 61])
 def test_short_texts_are_enough(length):
     vocabulary = CharVocabulary.from_text(PLAY)
-    report(Subject("it", model_of("lstm", vocabulary), vocabulary, wanted=64), PLAY[:length])
+    report_on(PLAY[:length], vocabulary, model_of("lstm", vocabulary), Facts("it", wanted=64))
 
 
 def test_too_short_a_text_is_refused():
     vocabulary = CharVocabulary.from_text(PLAY)
-    with pytest.raises(unrolled.UnrolledError, match="5 tokens, at least 24"):
-        report(Subject("it", model_of("lstm", vocabulary), vocabulary), PLAY[:5])
+    with pytest.raises(unrolled.UnrolledError, match="5 characters, at least 24"):
+        report_on(PLAY[:5], vocabulary, model_of("lstm", vocabulary))
     with pytest.raises(unrolled.UnrolledError, match="vocabulary"):
-        report(Subject("it", model_of("lstm", vocabulary), vocabulary), "ж" * 50)
+        report_on("ж" * 50, vocabulary, model_of("lstm", vocabulary))

@@ -1,4 +1,4 @@
-"""What equations a kernel can be made of: operation by operation, at random, and those refused."""
+"""What equations a kernel can be made of: operation by operation, and those that are refused."""
 
 import math
 import shutil
@@ -9,8 +9,6 @@ from functools import partial
 
 import pytest
 import torch
-from hypothesis import Phase, given, settings
-from hypothesis import strategies as st
 from torch import where
 from torch._subclasses import FakeTensorMode
 from torch.fx.experimental.proxy_tensor import make_fx
@@ -18,10 +16,10 @@ from torch.nn import functional as f
 from torch.utils.checkpoint import checkpoint
 
 import unrolled
-from unrolled.kernels import using_path
-from unrolled.kernels.dispatch import _warn, kernel_of
-from unrolled.kernels.emit import emit
-from unrolled.kernels.trace import trace
+from support.equations import assert_kernel_is_reference, layer_of, values_and_gradients
+from unrolled.kernels import kernel_source, using_path
+from unrolled.kernels.capturing import capture
+from unrolled.kernels.running.paths import _warn, kernel_of
 
 pytestmark = pytest.mark.skipif(
     not any(map(shutil.which, ("cc", "gcc", "clang"))), reason="no C compiler on the PATH"
@@ -112,104 +110,10 @@ def cell_of(functions, name="several"):
     return declare(equations)
 
 
-def layer_of(cell, seed=0, hidden_size=19):
-    torch.manual_seed(seed)
-    layer = unrolled.Recurrent(cell, 3, hidden_size)
-    with torch.no_grad():
-        for name, weight in layer.named_parameters():
-            weight.uniform_(-1, 1) if name.startswith("weight") else weight.uniform_(-0.5, 0.5)
-    return layer
-
-
-def values_and_gradients(layer, path, dtype=torch.float32, num_steps=2):
-    """Return, for each state, itself and its gradients by the input, states before and weights."""
-    generator = torch.Generator().manual_seed(1)
-    layer = layer.to(dtype)
-    x = torch.randn(num_steps, 5, 3, generator=generator).to(dtype).requires_grad_()
-    start = layer.initial_state(5)
-    start = (start,) if isinstance(start, torch.Tensor) else start
-    start = [torch.randn(s.shape, generator=generator).to(dtype).requires_grad_() for s in start]
-    with using_path(path):
-        _, end = layer(x, start[0] if len(start) == 1 else tuple(start))
-    sources = [x, *start, *layer.parameters()]
-    results = {}
-    for name, state in zip(layer.cell.states, end, strict=True):
-        factors = torch.randn(state.shape, generator=generator).to(dtype)
-        if not state.requires_grad:  # a constant
-            results[name] = (state.detach(),)
-            continue
-        total = (state * factors).sum()
-        gradients = torch.autograd.grad(
-            total, sources, retain_graph=True, materialize_grads=True, allow_unused=True
-        )
-        results[name] = (state.detach(), *gradients)
-    return results
-
-
-def relative_error(got, expected):
-    scale = expected.norm().item()
-    return (got.double() - expected).norm().item() / (scale if scale > 1e-6 else 1.0)
-
-
-def assert_kernel_is_reference(layer, what, num_steps=2):
-    assert kernel_of(layer.cell) is not None
-    got = values_and_gradients(layer, "kernel", num_steps=num_steps)
-    loop = values_and_gradients(layer, "reference", num_steps=num_steps)
-    expected = values_and_gradients(layer, "reference", torch.float64, num_steps)
-    for state, text in zip(layer.cell.states, what, strict=True):
-        for a, f32, b in zip(got[state], loop[state], expected[state], strict=True):
-            # a sum that cancels is no better known in float32, whoever computes it
-            assert relative_error(a, b) <= max(1e-5, 4 * relative_error(f32, b)), text
-
-
 @pytest.mark.parametrize("batch", BATCHES, ids=["; ".join(batch) for batch in BATCHES])
 def test_every_operation_of_a_kernel_equals_torchs(batch):
     layer = layer_of(cell_of([OPERATIONS[name] for name in batch]))
     assert_kernel_is_reference(layer, ["h", *batch])
-
-
-@st.composite
-def equations(draw):
-    """Return the texts of random equations of four states over three gates and a vector."""
-    leaves = ["x.a", "u.a", "(x.a + u.a)", "x.b", "u.c", "h", "m", "w", "v", "0.7", "one", "-1"]
-    leaves = [f"({leaf} + 0 * h)" if leaf[-1].isdigit() else leaf for leaf in leaves]
-    pairs = ["x.a > h", "m <= x.b", "(u.c > 0) & (x.a < w)", "~(h >= v) | (m < 0)", "x.b != h"]
-    forms = [
-        *("({} + {})", "({} - {})", "({} * {})", "(1 - {})", "(2 * {})", "({} / 3)", "(-{})"),
-        *("({} / (2 + torch.sin({})))", "torch.hypot({}, 1 + {} ** 2)", "torch.lerp({}, {}, {})"),
-        *("torch.sigmoid({})", "torch.tanh({})", "torch.relu({} + 0.3)", "torch.erf({})"),
-        *("torch.sin({})", "torch.cos({})", "torch.atan({})", "torch.asinh({})", "({}).abs()"),
-        *("torch.log1p({} ** 2)", "torch.sqrt(1 + {} ** 2)", "torch.exp(-({}).abs())"),
-        *("torch.log(1.5 + {} ** 2)", "torch.rsqrt(1 + {} ** 2)", "((1 + {} ** 2) ** -0.7)"),
-        *("torch.maximum({}, {})", "torch.minimum({}, {})", "({}).clamp(-0.5, 0.8)", "(({}) ** 3)"),
-        *("torch.where(PAIR, {}, {})", "({} * (PAIR))", "({}).masked_fill(PAIR, 0.2)"),
-        *("f.softplus({})", "f.elu({})", "f.gelu({})", "f.silu({})", "f.selu({})", "f.mish({})"),
-        *("f.leaky_relu({}, 0.2)", "f.hardswish({})", "f.hardtanh({})", "f.logsigmoid({})"),
-        *("f.softsign({})", "f.tanhshrink({})", "torch.logaddexp({}, {})", "({}).detach()"),
-    ]
-
-    def expression(depth):
-        if depth == 0:
-            return draw(st.sampled_from(leaves))
-        form = draw(st.sampled_from(forms)).replace("PAIR", draw(st.sampled_from(pairs)))
-        return form.format(*(expression(depth - 1) for _ in range(form.count("{}"))))
-
-    texts = [expression(draw(st.integers(1, 3))) for _ in range(4)]
-    return [f"torch.tanh({text} + 0.1 * (h + x.a + u.c))" for text in texts]
-
-
-@settings(max_examples=6, phases=[Phase.generate])  # each compiles a kernel of four equations
-@given(equations(), st.integers(0, 2**31))
-def test_cells_of_random_equations_equal_the_reference(texts, seed):
-    codes = [compile(text, "equations", "eval") for text in texts]
-
-    @unrolled.cell(gates="a b c", recurrent="a c", states="h m p q")
-    def random_cell(x, u, h, m, *, w=0.4, v=-0.3):
-        names = {"x": x, "u": u, "h": h, "m": m, "w": w, "v": v, "torch": torch, "f": f}
-        names["one"] = torch.ones_like(h)
-        return dict(zip("hmpq", (eval(code, names) for code in codes), strict=True))
-
-    assert_kernel_is_reference(layer_of(random_cell, seed), texts, num_steps=4)
 
 
 OUTSIDE = {"0-d": torch.tensor(0.5), "1": torch.ones(1), "H": torch.ones(7)}
@@ -258,7 +162,7 @@ REFUSED = {
     "equations read values": lambda a, b, c, w: a * max(a.detach().tolist()[0]),
     "its equations read values": lambda a, b, c, w: a * float(a.detach().numpy().max()),
     "cell refused: .* what was changed": lambda a, b, c, w: changed_in_part(a) + b,
-    "cannot be traced: assert": lambda a, b, c, w: with_assertion(a),
+    "cannot be compiled: assert": lambda a, b, c, w: with_assertion(a),
     "the new s0 must be": lambda a, b, c, w: w,
     "new s0 must be": lambda a, b, c, w: a > 0,
     r"new s0 must be \(B, H\)": lambda a, b, c, w: a * torch.ones(3),
@@ -448,17 +352,17 @@ def test_a_kernel_does_not_depend_on_the_modes_of_its_first_use(ambient):
     sources = []
     with warnings.catch_warnings():
         warnings.simplefilter("error")
-        ambient(lambda: (kernel_of(cell), sources.append(emit(trace(cell)))), torch.ones(2, 3))
+        ambient(lambda: (kernel_of(cell), sources.append(kernel_source(cell))), torch.ones(2, 3))
     assert kernel_of(cell) is not None
-    assert set(sources) == {emit(trace(plain))}
+    assert set(sources) == {kernel_source(plain)}
 
 
 def test_tracing_imports_none_of_torchs_tracers():
     code = """
 import sys, unrolled
-from unrolled.kernels.trace import trace
+from unrolled.kernels.capturing import capture
 for layer in (unrolled.RNN, unrolled.LSTM, unrolled.GRU, unrolled.JANET):
-    trace(layer(2, 3).cell)
+    capture(layer(2, 3).cell)
 print(sorted({"torch._dynamo", "torch._inductor", "functorch", "sympy"} & set(sys.modules)))
 """
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
@@ -488,12 +392,7 @@ def changed_in_part(a):
 
 def test_a_gradient_of_the_equations_own_is_the_kernels():
     cell = cell_of([lambda a, b, c, w: straight_through(a) * b + c])
-    layer = layer_of(cell)
-    assert kernel_of(cell) is not None
-    kernel, loop = (values_and_gradients(layer, path) for path in ("kernel", "reference"))
-    for state in cell.states:
-        for got, expected in zip(kernel[state], loop[state], strict=True):
-            assert relative_error(got, expected) <= 1e-5
+    assert_kernel_is_reference(layer_of(cell), cell.states)
 
 
 def test_zero_times_what_is_not_finite_is_nan_as_in_torch():
@@ -519,7 +418,7 @@ def test_printing_is_no_use_of_values(capsys):
         print(a, a.shape, f"{a}")  # noqa: T201
         return a
 
-    assert trace(cell_of([lambda a, b, c, w: shown(a) * b]))
+    assert capture(cell_of([lambda a, b, c, w: shown(a) * b]))
     assert "tensor([[1." in capsys.readouterr().out
 
 

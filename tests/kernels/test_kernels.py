@@ -1,6 +1,6 @@
 """Compiled kernels against the reference loop, and the promise that a row's bits are its own."""
 
-import copy
+import functools
 import importlib.util
 import os
 import shutil
@@ -15,12 +15,14 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import unrolled
-from unrolled.kernels import autograd, choose_path, using_path
-from unrolled.kernels.dispatch import kernel_of
-from unrolled.kernels.emit import emit
-from unrolled.kernels.rows import lay_out
-from unrolled.kernels.trace import trace
-from unrolled.layers.state import map_state, state_tensors
+from support.rounding import assert_right_to_rounding
+from unrolled import cells
+from unrolled.kernels import choose_path, kernel_source, using_path
+from unrolled.kernels.running.kernel import kernel_recurrence
+from unrolled.kernels.running.partition import partition_of
+from unrolled.kernels.running.paths import kernel_of
+from unrolled.kernels.running.problem import Problem
+from unrolled.layers import map_state, state_tensors
 
 pytestmark = pytest.mark.skipif(
     not any(map(shutil.which, ("cc", "gcc", "clang"))), reason="no C compiler on the PATH"
@@ -57,6 +59,12 @@ CELLS = {
     "peephole": lambda *size, **k: unrolled.Recurrent(PEEPHOLE, *size, **k),
     "min gru": lambda *size, **k: unrolled.Recurrent(MIN_GRU, *size, **k),
     "crowded": lambda *size, **k: unrolled.Recurrent(crowded, *size, **k),
+}
+COVERED = {make(1, 1).cell for make in CELLS.values()}
+CELLS |= {
+    name: functools.partial(unrolled.Recurrent, cell)
+    for name, cell in cells.CELLS.items()
+    if cell not in COVERED
 }
 every_cell = pytest.mark.parametrize("make", CELLS.values(), ids=list(CELLS))
 
@@ -121,25 +129,9 @@ def test_values_and_gradients_equal_the_reference_in_float64(
     x, start = inputs_of(layer, problem)
     lengths = problem[4]
     got = everything(layer, x, start, lengths, "kernel")
-    loop = everything(layer, x, start, lengths, "reference")
-    double = map_state(lambda part: part.double(), start)
-    expected = everything(layer.double(), x.double(), double, lengths, "reference")
-    for index, (a, f32, b) in enumerate(zip(got, loop, expected, strict=True)):
-        if relative_error(a, b) > max(1e-5, 4 * relative_error(f32, b)):
-            # a sum that cancels is no better known in float32, whoever computes it
-            nudged = everything(nudge(layer), nudge(x.double()), map_state(nudge, double), lengths)
-            assert relative_error(a, b) <= 8 * relative_error(nudged[index], b)
-
-
-def nudge(given):
-    """Return a float64 tensor, or a layer, with every number changed by an ULP of float32."""
-    if isinstance(given, torch.nn.Module):
-        given = copy.deepcopy(given)
-        with torch.no_grad():
-            for weight in given.parameters():
-                weight.copy_(nudge(weight))
-        return given
-    return given * (1 + 2**-23 * (torch.rand_like(given).round() * 2 - 1))
+    start = map_state(lambda part: part.double(), start)
+    layer, x = layer.double(), x.double()
+    assert_right_to_rounding(got, lambda: everything(layer, x, start, lengths), near=1e-5)
 
 
 def same_bits(a, b):
@@ -299,7 +291,7 @@ def test_values_that_are_not_float32_take_another_path():
 
 
 def test_the_source_names_the_cell_its_equations_and_gates():
-    source = emit(trace(unrolled.LSTM(1, 1).cell))
+    source = kernel_source(unrolled.LSTM(1, 1).cell)
     for text in ("Kernel of the cell lstm", "c_t = f * c_{t-1} + i * g", "f_t = vsigmoid(a_f)"):
         assert text in source
 
@@ -312,7 +304,7 @@ def test_torchs_defaults_change_nothing():
     torch.set_default_dtype(torch.float64)
     try:
         with torch.device("meta"):
-            got = layer(x, unrolled.layers.state.map_state(torch.zeros_like, layer(x)[1]))[0]
+            got = layer(x, unrolled.layers.map_state(torch.zeros_like, layer(x)[1]))[0]
             again = torch.autograd.grad(got.sum(), x)
     finally:
         torch.set_default_dtype(torch.float32)
@@ -400,15 +392,16 @@ def test_rows_of_very_unequal_lengths_stay_in_parts_of_bounded_size():
         output, _ = layer(x, lengths=lengths)
         alone, _ = layer(x[:, :1])
     assert torch.equal(output[:, :1], alone)
-    assert lay_out((5008, *[8] * 3999), 2).parts.diff().max() <= 2048
+    assert partition_of((5008, *[8] * 3999), 2).parts.diff().max() <= 2048
 
 
 def test_weights_that_do_not_belong_together_are_refused():
     layer, x, h = unrolled.GRU(3, 4), torch.randn(2, 3), torch.zeros(1, 4)
     weights = layer.weights_of("l0")
     for broken in (weights._replace(weight_hh=None), weights._replace(bias_hh=None)):
+        problem = Problem(layer.cell, x, (1, 1), broken, (h,), reverse=False)
         with pytest.raises(unrolled.errors.ShapeError, match="missing"):
-            autograd.run(kernel_of(layer.cell), x, [1, 1], broken, (h,))
+            kernel_recurrence(kernel_of(layer.cell), problem)
 
 
 def test_mistakes_that_would_give_wrong_numbers_are_refused_by_name():

@@ -21,13 +21,12 @@ import pytest
 import torch
 
 import unrolled
+from support.rounding import assert_right_to_rounding
 from unrolled import cells
-from unrolled.kernels import autograd, reference
-from unrolled.kernels.compiler import FLAGS
-from unrolled.kernels.emit import emit
-from unrolled.kernels.fused import Kernel
-from unrolled.kernels.reference import Weights
-from unrolled.kernels.trace import trace
+from unrolled.kernels import Weights, kernel_source, reference_recurrence
+from unrolled.kernels.building.compiler import FLAGS
+from unrolled.kernels.running.kernel import Kernel, KernelPasses, kernel_recurrence
+from unrolled.kernels.running.problem import Problem
 
 DRIVER = Path(__file__).with_name("driver.c")
 EXAMPLES = Path(__file__).parents[2] / "examples"
@@ -63,12 +62,13 @@ CELLS = [
     cells.janet,
     example("peephole_lstm"),
 ]
+CELLS += [cell for cell in cells.CELLS.values() if cell not in CELLS]
 
 
 @functools.cache
 def source_of(cell):
     """Return the kernel of a cell, which takes a second to trace, and what it says of itself."""
-    text = emit(trace(cell))
+    text = kernel_source(cell)
     (line,) = (line for line in text.splitlines() if "unrolled_description[] = " in line)
     return text, json.loads(json.loads(line.partition(" = ")[2].rstrip(";")))
 
@@ -136,7 +136,7 @@ def program_of(tmp_path_factory):
 
 
 class Program:
-    """Stands where `native.Library` does: each call is one run of the program.
+    """Stands where `Library` does: each call is one run of the program.
 
     The program makes the packed weights and the workspace itself. Every buffer that it is given
     ends where its last number does, in memory that it must not leave (`place`: see driver.c).
@@ -256,7 +256,7 @@ def mapped(weights, f):
 
 
 def values_and_gradients(run, problem, dtype=torch.float32):
-    """Return output, states and all gradients of `run`, a function as `reference.run`."""
+    """Return output, states and all gradients of `run`, a path as `reference_recurrence`."""
     x, sizes, weights, states, reverse, upstream = problem
 
     def leaf(tensor):
@@ -311,29 +311,26 @@ def check(machine, program_of, cell, problems, place, tmp_path, threads=(1, 2, 3
         kernel = Kernel(cell, stand_in)
 
         def loop(*arguments, **options):
-            return reference.run(cell, *arguments, **options)
+            return reference_recurrence(cell, *arguments, **options)
+
+        def on_kernel(*arguments, reverse, kernel=kernel):
+            return kernel_recurrence(kernel, Problem(cell, *arguments, reverse))
 
         torch.set_num_threads(num_threads)
         try:
-            got = values_and_gradients(functools.partial(autograd.run, kernel), problem)
+            got = values_and_gradients(on_kernel, problem)
             with torch.no_grad():
-                output, after, named = kernel.record(*problem[:4], reverse=reverse)
+                whole = Problem(cell, *problem[:5])
+                results, _, records = KernelPasses(kernel, whole).forward(whole, record=True)
         finally:
             torch.set_num_threads(before)
-        single = values_and_gradients(loop, problem)
-        exact = values_and_gradients(loop, problem, torch.float64)
-        for a, f32, b in zip(got, single, exact, strict=True):
-            # a sum that cancels is no better known in float32, whoever computes it
-            assert relative_error(a, b) <= max(1e-5, 4 * relative_error(f32, b)), problems[number]
-        for again, first in zip((output, *after), got, strict=False):
+        exact = functools.partial(values_and_gradients, loop, problem, torch.float64)
+        assert_right_to_rounding(got, exact, near=1e-5)
+        for again, first in zip(results, got, strict=False):
             assert torch.equal(again, first), problems[number]  # without what training keeps
-        assert torch.equal(named[cell.states[0]], output)
-        assert all(value.isfinite().all() for value in named.values())
-
-
-def relative_error(got, expected):
-    """What these numbers are sums of is of size 1: to that a small sum is compared."""
-    return (got.double() - expected).norm().item() / max(expected.norm().item(), 1.0)
+        named = dict(zip(stand_in.records, records.unbind(1), strict=True))
+        assert torch.equal(named[cell.states[0]], results[0])
+        assert records.isfinite().all()
 
 
 every_cell = pytest.mark.parametrize("cell", CELLS, ids=lambda cell: cell.name)

@@ -27,7 +27,7 @@ TOGETHER = """
 import ctypes, faulthandler, sys, threading
 faulthandler.dump_traceback_later(100, exit=True)
 import torch, unrolled
-from unrolled.kernels import native
+from unrolled.kernels.running import library
 
 repeats, *nums_threads = map(int, sys.argv[1:])
 layers = [unrolled.LSTM(8, 256), unrolled.GRU(8, 256, reset="before")]
@@ -77,7 +77,7 @@ def body(begin, end, context):
 arguments = ctypes.c_int64(0), ctypes.c_int64(2), ctypes.c_int64(1), body, ctypes.c_void_p()
 ctypes.CFUNCTYPE(
     None, ctypes.c_int64, ctypes.c_int64, ctypes.c_int64, body_type, ctypes.c_void_p
-)(native._pool())(*arguments)
+)(library._pool_address())(*arguments)
 assert done == [True, True], done
 """
 

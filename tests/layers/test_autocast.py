@@ -8,7 +8,7 @@ from torch.nn.utils.rnn import pack_padded_sequence
 
 import unrolled
 from unrolled.errors import ShapeError
-from unrolled.layers.state import map_state, state_tensors
+from unrolled.layers import map_state, state_tensors
 
 LAYERS = {
     "rnn": lambda: unrolled.RNN(3, 4, 2),

@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 
 import unrolled
-from unrolled.layers.state import map_state, state_tensors
+from unrolled.layers import map_state, state_tensors
 from unrolled.networks.memoryless import Conv, Dense
 
 CONVOLUTIONS = {

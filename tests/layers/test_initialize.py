@@ -1,18 +1,59 @@
 """Initial values against the formulas of their papers."""
 
+from functools import partial
+
 import numpy as np
 import pytest
 import torch
 
 import unrolled
 from unrolled import initialize
+from unrolled.layers import map_state, state_tensors
 
 
 def total_bias(layer, gate, suffix="l0"):
-    """Return the sum of both biases of a gate, in numpy."""
-    rows = slice(*(layer.hidden_size * (layer.cell.gates.index(gate) + n) for n in (0, 1)))
-    sides = (layer.get_parameter(f"bias_{side}_{suffix}") for side in ("ih", "hh"))
-    return sum(bias.detach().numpy()[rows] for bias in sides)
+    """Return the sum of the biases of a gate, in numpy."""
+    biases = []
+    for side, gates in (("ih", layer.cell.gates), ("hh", layer.cell.recurrent)):
+        if gate in gates:
+            start = layer.hidden_size * gates.index(gate)
+            bias = layer.get_parameter(f"bias_{side}_{suffix}").detach().numpy()
+            biases.append(bias[start : start + layer.hidden_size])
+    return sum(biases)
+
+
+@unrolled.cell(gates="a k g", recurrent="k g", keeps="k", admits="a")
+def own(x, u, h):
+    """A cell whose gate that admits has no recurrent part, and one bias alone."""
+    k, a = torch.sigmoid(x.k + u.k), torch.sigmoid(x.a)
+    return dict(h=k * h + a * torch.tanh(x.g + u.g))
+
+
+@unrolled.cell(gates="f g")
+def undeclared(x, u, h):
+    """A cell with a gate called f, of which nobody says what it does."""
+    f = torch.sigmoid(x.f + u.f)
+    return dict(h=f * torch.tanh(x.g + u.g) + (1 - f) * h)
+
+
+LAYERS = {
+    "lstm": (unrolled.LSTM, "f", "i"),
+    "janet": (unrolled.JANET, "f", None),
+    "gru": (unrolled.GRU, "z", None),
+    "gru reset before": (partial(unrolled.GRU, reset="before"), "z", None),
+    "own": (partial(unrolled.Recurrent, own), "k", "a"),
+}
+every_layer = pytest.mark.parametrize(("make", "keeps", "admits"), LAYERS.values(), ids=LAYERS)
+
+
+@every_layer
+def test_forget_bias_is_that_of_the_gate_that_keeps_and_of_no_other(make, keeps, admits):
+    layer = make(2, 8)
+    before = {gate: total_bias(layer, gate).copy() for gate in layer.cell.gates}
+    initialize.forget_bias(layer, 1.5)
+    assert (total_bias(layer, keeps) == 1.5).all()
+    for gate in before.keys() - {keeps}:
+        np.testing.assert_array_equal(total_bias(layer, gate), before[gate])
 
 
 def test_forget_bias_is_the_sum_of_both_biases_in_every_layer_and_direction():
@@ -24,28 +65,34 @@ def test_forget_bias_is_the_sum_of_both_biases_in_every_layer_and_direction():
     assert (total_bias(layer, "i", "l1_reverse") == before).all()
 
 
-@pytest.mark.parametrize(
-    ("layer", "keep"),
-    [
-        (unrolled.LSTM(2, 4000), "f"),
-        (unrolled.JANET(2, 4000), "f"),
-        (unrolled.GRU(2, 4000), "z"),
-        (unrolled.GRU(2, 4000, reset="before"), "z"),
-    ],
-    ids=["lstm", "janet", "gru", "gru reset before"],
-)
-def test_chrono_spreads_the_time_constants_evenly(layer, keep):
+@every_layer
+def test_a_gate_that_is_declared_to_keep_does(make, keeps, admits):
+    layer = make(2, 8)
+    initialize.forget_bias(layer, 100.0)  # open
+    if admits is not None:
+        initialize._set_bias(layer, "l0", admits, torch.full((8,), -100.0))  # shut
+    before = map_state(torch.randn_like, layer.initial_state(3))
+    _, after = layer(torch.randn(5, 3, 2), before)
+    torch.testing.assert_close(state_tensors(after)[-1], state_tensors(before)[-1])  # an LSTM's c
+
+
+@every_layer
+def test_chrono_spreads_the_time_constants_evenly(make, keeps, admits):
     """Tallec and Ollivier (2018): b = log u, u ~ U[1, T - 1], so 1 / (1 - s(b)) = 1 + u."""
-    longest = 100
+    layer, longest = make(2, 4000), 100
+    others = [gate for gate in layer.cell.gates if gate not in (keeps, admits)]
+    before = {gate: total_bias(layer, gate).copy() for gate in others}
     initialize.chrono(layer, longest, generator=torch.Generator().manual_seed(0))
-    b = total_bias(layer, keep).astype(np.float64)
+    b = total_bias(layer, keeps).astype(np.float64)
     u = 1 / (1 - 1 / (1 + np.exp(-b))) - 1
     assert u.min() >= 1 - 1e-4
     assert u.max() <= longest - 1 + 1e-2
     quartiles = np.quantile(u, [0.25, 0.5, 0.75])
     np.testing.assert_allclose(quartiles, [25.5, 50, 74.5], atol=3)
-    if "i" in layer.cell.gates:
-        np.testing.assert_array_equal(total_bias(layer, "i"), -total_bias(layer, "f"))
+    if admits is not None:
+        np.testing.assert_array_equal(total_bias(layer, admits), -total_bias(layer, keeps))
+    for gate in others:
+        np.testing.assert_array_equal(total_bias(layer, gate), before[gate])
 
 
 def test_chrono_with_a_generator_leaves_the_global_one_alone():
@@ -62,8 +109,10 @@ def test_chrono_with_a_generator_leaves_the_global_one_alone():
 
 def test_layers_without_such_a_gate_or_bias_are_refused():
     for function in (initialize.forget_bias, lambda layer: initialize.chrono(layer, 10)):
-        with pytest.raises(unrolled.UnrolledError, match="no gate 'f'"):
-            function(unrolled.RNN(2, 3))
+        for layer in (unrolled.RNN(2, 3), unrolled.Recurrent(undeclared, 2, 3)):
+            message = rf"cell {layer.cell.name} declares no gate that keeps .*keeps=\"f\""
+            with pytest.raises(unrolled.UnrolledError, match=message):
+                function(layer)
         with pytest.raises(unrolled.UnrolledError, match="bias=False"):
             function(unrolled.LSTM(2, 3, bias=False))
     with pytest.raises(unrolled.UnrolledError, match="max_time must be at least 2"):

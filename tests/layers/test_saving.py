@@ -8,7 +8,7 @@ import pytest
 import torch
 
 import unrolled
-from unrolled.layers.state import state_tensors
+from unrolled.layers import state_tensors
 from unrolled.networks.memoryless import Conv, Dense
 
 LAYERS = {

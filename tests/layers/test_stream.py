@@ -101,6 +101,6 @@ def test_single_steps_are_recorded():
     layer = unrolled.JANET(2, 3)
     stream = layer.stream(1)
     stream.step(torch.zeros(1, 2))
-    with unrolled.layers.recording.recording() as records:
+    with unrolled.layers.observing_values() as records:
         stream.step(torch.zeros(1, 2))
     assert [sorted(record.values) for record in records] == [["f", "g", "h"]]

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from torch import Tensor, nn
 
 from unrolled.errors import OptionError, ShapeError
-from unrolled.layers.tcn import TCN
+from unrolled.layers import TCN
 
 DOUBLE = torch.float64
 

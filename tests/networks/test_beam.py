@@ -9,7 +9,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from unrolled.errors import OptionError
-from unrolled.networks.beam import BeamOptions, beam_search, greedy_search, length_penalty
+from unrolled.networks import (
+    BeamOptions,
+    SearchOptions,
+    beam_options,
+    beam_search,
+    greedy_search,
+)
+from unrolled.networks.beam import length_penalty
 
 BEGIN = END = 0
 
@@ -153,8 +160,8 @@ def test_no_row_gives_no_hypothesis():
     [
         ({"beam": 0}, "beam must be at least 1, got 0"),
         ({"n_best": 2}, "n_best is 2, but a beam of 1"),
-        ({"length_penalty": -1.0}, "length_penalty must be a number of at least 0"),
-        ({"length_penalty": float("nan")}, "length_penalty must be a number of at least 0"),
+        ({"length_penalty": -1.0}, "length_penalty must be at least 0"),
+        ({"length_penalty": float("nan")}, "length_penalty must be at least 0"),
         ({"no_repeat": 0}, "no_repeat must be at least 1"),
         ({"max_length": 0}, "max_length must be at least 1"),
     ],
@@ -162,3 +169,25 @@ def test_no_row_gives_no_hypothesis():
 def test_options_out_of_range_are_refused(wrong, complaint):
     with pytest.raises(OptionError, match=complaint):
         BeamOptions(**wrong)
+
+
+@pytest.mark.parametrize(
+    ("chosen", "expected"),
+    [
+        ({}, {"beam": 4, "n_best": 1, "length_penalty": 0.6, "no_repeat": None}),
+        ({"n_best": 3}, {"beam": 4, "n_best": 3}),
+        ({"n_best": 9}, {"beam": 9, "n_best": 9}),  # as wide as it takes
+        ({"beam": 2, "n_best": 2}, {"beam": 2, "n_best": 2}),
+        ({"length_penalty": 0.0}, {"length_penalty": 0.0}),
+        ({"no_repeat": 2}, {"no_repeat": 2}),
+    ],
+)
+def test_a_search_is_what_was_asked_for_and_else_what_suits_the_model(chosen, expected):
+    options = beam_options(SearchOptions(**chosen), beam=4, length_penalty=0.6, max_length=7)
+    assert options.max_length == 7
+    assert {name: getattr(options, name) for name in expected} == expected
+
+
+def test_more_outputs_than_the_beam_that_was_asked_for_are_refused():
+    with pytest.raises(OptionError, match="n_best is 3, but a beam of 2 finds no more"):
+        beam_options(SearchOptions(beam=2, n_best=3), beam=4, length_penalty=0.6, max_length=7)

@@ -1,13 +1,13 @@
 import pytest
 import torch
 
-from unrolled.networks import CELLS, make_layer
+from unrolled.networks import LAYERS, LayerOptions, make_layer
 from unrolled.networks.both_directions import reverse_rows
 
 
-@pytest.mark.parametrize("cell", CELLS)
+@pytest.mark.parametrize("cell", LAYERS)
 def test_outputs_do_not_depend_on_padding(cell):
-    layer = make_layer(cell, 3, 4, bidirectional=True).double()
+    layer = make_layer(LayerOptions(cell=cell, hidden_size=4), 3, bidirectional=True).double()
     x, lengths = torch.randn(2, 6, 3, dtype=torch.double), torch.tensor([6, 4])
     output, _ = layer(x, lengths=lengths)
     assert output.shape == (2, 6, 8) == (*x.shape[:2], layer.output_size)
@@ -17,7 +17,8 @@ def test_outputs_do_not_depend_on_padding(cell):
 
 @pytest.mark.parametrize("cell", ["tcn", "conv"])
 def test_the_second_half_sees_what_follows_and_the_first_what_came(cell):
-    layer = make_layer(cell, 2, 3, bidirectional=True)
+    options = LayerOptions(cell=cell, hidden_size=3, num_layers=1)
+    layer = make_layer(options, 2, bidirectional=True)
     x = torch.randn(1, 5, 2, requires_grad=True)
     output, _ = layer(x)
     (gradient,) = torch.autograd.grad(output[0, 2, :3].sum(), x, retain_graph=True)

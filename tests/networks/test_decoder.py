@@ -1,26 +1,25 @@
 """The decoder of words, with every cell and every attention."""
 
-from dataclasses import replace
-
 import pytest
 import torch
 from torch.nn import functional as F
 
 from unrolled.data import IGNORE
 from unrolled.errors import OptionError, ShapeError
-from unrolled.networks.decoder import Decoder, DecoderConfig, word_loss
-from unrolled.networks.sequence_layers import CELLS
+from unrolled.networks import LAYERS, Decoder, DecoderConfig, LayerOptions, word_loss
 
-SMALL = DecoderConfig(7, summary_size=3, embedding_size=4, hidden_size=5)
-cells = pytest.mark.parametrize("cell", CELLS)
+SMALL = {"vocabulary_size": 7, "summary_size": 3, "embedding_size": 4}
+DROP_ALL = 1 - 1e-9
+cells = pytest.mark.parametrize("cell", LAYERS)
 attentions = pytest.mark.parametrize("attention", ["additive", "multiplicative", "none"])
 
 
-def build(**changes):
+def build(attention="none", **layer):
     """Return a decoder, and the state before the first word of two rows."""
-    if changes.get("attention", "none") != "none":
-        changes["memory_size"] = 6
-    decoder = Decoder(replace(SMALL, **changes)).double().eval()
+    options = LayerOptions(**{"hidden_size": 5} | layer)
+    memory_size = None if attention == "none" else 6
+    config = DecoderConfig(**SMALL, layer=options, attention=attention, memory_size=memory_size)
+    decoder = Decoder(config).double().eval()
     with torch.no_grad():
         for weight in decoder.parameters():
             weight.uniform_(-0.8, 0.8)
@@ -84,7 +83,7 @@ def test_later_words_change_no_earlier_score(attention):
 
 
 def test_dropout_acts_in_training_only():
-    decoder, state = build(dropout=1.0, num_layers=2)
+    decoder, state = build(dropout=DROP_ALL, num_layers=2)
     words = torch.randint(7, (2, 3))
     assert not torch.equal(decoder(words, state)[0], decoder.scores.bias.expand(2, 3, 7))
     decoder.train()
@@ -114,14 +113,15 @@ def test_what_does_not_fit_is_refused():
         ({"attention": "bahdanau"}, "attention must be one of additive, multiplicative, none"),
         ({"attention": "additive"}, "attention is 'additive', memory_size None"),
         ({"memory_size": 3}, "attention is 'none', memory_size 3"),
+        ({"vocabulary_size": 0}, "vocabulary_size must be at least 1"),
+        ({"summary_size": 0}, "summary_size must be at least 1"),
         ({"embedding_size": 0}, "embedding_size must be at least 1"),
-        ({"cell": "lst"}, "cell must be one of"),
-        ({"dropout": 2.0}, "dropout must be a probability"),
+        ({"attention": "additive", "memory_size": 0}, "memory_size must be at least 1"),
     ],
 )
 def test_a_config_that_makes_no_decoder_is_refused(wrong, complaint):
     with pytest.raises(OptionError, match=complaint):
-        replace(SMALL, **wrong)
+        DecoderConfig(**SMALL | {"layer": LayerOptions()} | wrong)
 
 
 def test_the_loss_counts_words_alone_and_smoothing_mixes_in_all_words():

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 import unrolled
 from unrolled.kernels import using_path
-from unrolled.layers.state import map_state, state_tensors
+from unrolled.layers import map_state, state_tensors
 from unrolled.networks.memoryless import Conv, Dense
 
 EXAMPLES = Path(__file__).parents[2] / "examples"

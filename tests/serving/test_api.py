@@ -1,6 +1,5 @@
 import asyncio
-import base64
-import json
+import os
 import shutil
 from concurrent.futures import ThreadPoolExecutor
 from itertools import islice
@@ -10,29 +9,25 @@ import httpx2
 import pytest
 import torch
 
+from support.asking import ask, bytes_of_map, post, written
 from unrolled import trace
+from unrolled.data import Source
 from unrolled.inspection import gradient_reach, verdict
 from unrolled.serving.app import create_app
 from unrolled.serving.guard import Access
 from unrolled.serving.limits import Limits
 from unrolled.serving.runs import Runs
-from unrolled.tasks.lm.sampling import generate
-from unrolled.tasks.lm.task import load_language_model
-from unrolled.training.checkpoint import save_weights
+from unrolled.tasks import load
+from unrolled.tasks.lm import generate
+from unrolled.training import save_weights
 
 TEXT = "Before we proceed any further, hear me speak."
 
 
-def ask(client, path, status=200, **question):
-    answer = client.post(f"/api/{path}", json=question)
-    assert answer.status_code == status, answer.text
-    return answer.json()
-
-
-def written(client, **question):
-    answer = client.post("/api/generate", json=question)
-    assert answer.status_code == 200, answer.text
-    return [json.loads(line) for line in answer.text.splitlines()]
+def recorded(loaded, text=TEXT):
+    """What `trace` records of a run's first layer while its model reads a text."""
+    records = trace(loaded.model, loaded.task.vocabulary.encode(text)[None])
+    return records[0].values
 
 
 def test_the_runs_are_described(client):
@@ -44,20 +39,19 @@ def test_the_runs_are_described(client):
     assert runs["limits"]["text_characters"] == 4000
 
 
-def test_a_signal_is_what_trace_says(client, small_runs):
-    model, vocabulary, _ = load_language_model(small_runs["lstm"])
-    (record,) = trace(model, vocabulary.encode(TEXT)[None])
+def test_a_signal_is_what_trace_says(client, loaded):
+    values = recorded(loaded["lstm"])["f"]
     question = {"run": "lstm", "text": TEXT, "signal": {"name": "f", "unit": 3}}
     got = ask(client, "read", **question)
     assert "".join(got["pieces"]) == TEXT
-    assert got["values"] == pytest.approx(record.values["f"][:, 0, 3].tolist(), abs=1e-7)
+    assert got["values"] == pytest.approx(values[:, 0, 3].tolist(), abs=1e-7)
     question["signal"]["unit"] = None
     got = ask(client, "read", **question)
-    assert got["values"] == pytest.approx(record.values["f"][:, 0].mean(1).tolist(), abs=1e-7)
+    assert got["values"] == pytest.approx(values[:, 0].mean(1).tolist(), abs=1e-7)
 
 
-def test_candidates_are_the_softmax_of_the_scores(client, small_runs):
-    model, vocabulary, _ = load_language_model(small_runs["gru"])
+def test_candidates_are_the_softmax_of_the_scores(client, loaded):
+    model, vocabulary = loaded["gru"].model, loaded["gru"].task.vocabulary
     got = ask(client, "read", run="gru", text=TEXT, position=4, expected=True)
     with torch.no_grad():
         p = model(vocabulary.encode(TEXT)[None])[0][0, 4].softmax(-1)
@@ -75,29 +69,26 @@ def test_nothing_is_read_of_an_empty_text(client):
 
 
 @pytest.mark.parametrize("name", ["lstm", "gru", "janet", "rnn"])
-def test_the_numbers_of_a_unit_are_those_of_trace(client, small_runs, name):
-    model, vocabulary, _ = load_language_model(small_runs[name])
-    (record,) = trace(model, vocabulary.encode(TEXT)[None])
+def test_the_numbers_of_a_unit_are_those_of_trace(client, loaded, name):
+    traced = recorded(loaded[name])
     got = ask(client, "unit", run=name, text=TEXT, unit=5)
-    assert got["values"].keys() == record.values.keys()
-    for gate, values in record.values.items():
+    assert got["values"].keys() == traced.keys()
+    for gate, values in traced.items():
         assert got["values"][gate] == pytest.approx(values[:, 0, 5].tolist(), abs=1e-7)
 
 
-def test_a_map_holds_all_units_to_a_step_of_its_scale(client, small_runs):
-    model, vocabulary, _ = load_language_model(small_runs["lstm"])
-    (record,) = trace(model, vocabulary.encode(TEXT)[None])
+def test_a_map_holds_all_units_to_a_step_of_its_scale(client, loaded):
     got = ask(client, "map", run="lstm", text=TEXT, name="c", start=10, stop=20)
-    data = torch.frombuffer(bytearray(base64.b64decode(got["data"])), dtype=torch.uint8)
+    assert (got["start"], got["steps"], got["units"]) == (10, 10, 24)
     width = got["highest"] - got["lowest"]
-    values = got["lowest"] + data.double().reshape(10, 24) * width / 255
-    torch.testing.assert_close(
-        values, record.values["c"][10:20, 0].double(), rtol=0, atol=width / 255
-    )
+    values = got["lowest"] + bytes_of_map(got, 24) * width / 255
+    expected = recorded(loaded["lstm"])["c"][10:20, 0].double()
+    assert (got["lowest"], got["highest"]) == (expected.min(), expected.max())
+    torch.testing.assert_close(values, expected, rtol=0, atol=width / 255)
 
 
-def test_text_is_written_as_generate_writes_it(client, small_runs):
-    model, vocabulary, _ = load_language_model(small_runs["janet"])
+def test_text_is_written_as_generate_writes_it(client, loaded):
+    model, vocabulary = loaded["janet"].model, loaded["janet"].task.vocabulary
     lines = written(client, run="janet", text="All:", length=50, temperature=0.7, seed=3)
     alone = generate(model, vocabulary, "All:", length=50, temperature=0.7, seed=3)
     assert "".join(line.get("text", "") for line in lines) == "".join(alone)
@@ -138,12 +129,37 @@ def test_a_session_writes_two_texts_at_a_time_however_many_it_asks_for_at_once(s
     assert again == 200  # what was written counts no more
 
 
-def test_while_a_run_is_loaded_anew_others_are_shown_the_old_one(small_runs):
-    runs = Runs([small_runs["lstm"]])
+def test_while_a_run_is_loaded_again_others_are_shown_the_old_one(
+    small_runs, tmp_path, clock, monkeypatch
+):
+    path = shutil.copytree(small_runs["lstm"], tmp_path / "lstm")
+    runs = Runs([path], clock=clock)
     before = runs.get("lstm")
-    runs._looked["lstm"] = -10.0
-    with runs._lock:  # as another visitor's thread does while it loads
-        assert runs.get("lstm") is before
+    os.utime(path / "weights.safetensors")
+    clock.now += 10
+    during = []
+
+    with ThreadPoolExecutor(1) as another:  # a visitor who comes while it is loaded
+
+        def slow_load(*arguments, **options):
+            during.append(another.submit(runs.get, "lstm").result(timeout=2))
+            return load(*arguments, **options)
+
+        monkeypatch.setattr("unrolled.serving.runs.load", slow_load)
+        assert runs.get("lstm").version != before.version
+    assert during == [before]
+
+
+def test_the_files_of_a_run_are_looked_at_once_a_second_at_most(small_runs, clock, monkeypatch):
+    runs = Runs([small_runs["lstm"]], clock=clock)
+    version, looks = runs.get("lstm").version, []
+    monkeypatch.setattr(
+        "unrolled.serving.runs._version", lambda path: looks.append(path) or version
+    )
+    for seconds, expected in ((0.9, 0), (0.2, 1), (0.9, 1), (0.2, 2)):
+        clock.now += seconds
+        runs.get("lstm")
+        assert len(looks) == expected
 
 
 def test_two_visitors_do_not_see_each_others_text(serve, small_runs):
@@ -158,11 +174,12 @@ def test_two_visitors_do_not_see_each_others_text(serve, small_runs):
         assert "".join(theirs["pieces"]) == text[::-1]
 
 
-def test_reach_is_that_of_the_forecast_at_a_place(client, small_runs):
-    model, vocabulary, _ = load_language_model(small_runs["lstm"])
-    tokens = vocabulary.encode(TEXT)
+def test_reach_is_that_of_the_forecast_at_a_place(client, loaded):
     got = ask(client, "gradient", run="lstm", text=TEXT, position=20)
-    reach = gradient_reach(model, tokens[None, :21], targets=tokens[21:22], max_lag=20)
+    subject = loaded["lstm"].task.subject(loaded["lstm"].model)
+    (passage,) = subject.read(Source.text(TEXT))
+    loss = subject.loss(passage.tokens[21:22])
+    reach = gradient_reach(subject.layer, passage.features[None, :21], loss=loss, max_lag=20)
     assert got["lags"] == list(range(21))
     expected = reach.relative()["c"][0].tolist()
     assert got["reach"]["c"][0] == pytest.approx(expected, rel=1e-4)
@@ -202,10 +219,10 @@ BAD = [
     ("read", {"run": "lstm", "text": "A", "position": 1}, 422, "option"),
     ("read", {"run": "lstm", "text": "A", "signal": {"name": "zz"}}, 422, "option"),
     ("read", {"run": "lstm", "text": "A", "signal": {"name": "f", "unit": 24}}, 422, "option"),
-    ("read", {"run": "lstm", "text": "A", "signal": {"name": "f", "layer": 1}}, 422, "option"),
+    ("read", {"run": "lstm", "text": "A", "signal": {"name": "f", "part": 1}}, 422, "option"),
     ("unit", {"run": "lstm", "text": "A", "unit": -1}, 422, "request"),
     ("unit", {"run": "lstm", "text": "A", "unit": 99}, 422, "option"),
-    ("unit", {"run": "lstm", "text": "A", "layer": 7}, 422, "option"),
+    ("unit", {"run": "lstm", "text": "A", "part": 7}, 422, "option"),
     ("map", {"run": "lstm", "text": "A", "name": "f", "start": 1, "stop": 1}, 422, "option"),
     ("map", {"run": "lstm", "text": "A" * 900, "name": "f", "stop": 900}, 422, "option"),
     ("generate", {"run": "lstm", "text": "A", "length": 4001}, 422, "length"),
@@ -213,14 +230,15 @@ BAD = [
     ("generate", {"run": "lstm", "text": "A", "temperature": -1}, 422, "request"),
     ("generate", {"run": "lstm", "text": "é"}, 422, "vocabulary"),
     ("gradient", {"run": "lstm", "text": "Aaaaaa", "position": 9}, 422, "option"),
-    ("predict", {"run": "lstm", "text": "A"}, 409, "task"),
+    ("rank", {"run": "lstm", "text": "Aaa", "name": "zz"}, 422, "option"),
+    ("rank", {"run": "lstm", "text": "Aaa", "name": "f", "part": 1}, 422, "option"),
+    ("caption", {"run": "lstm", "data": ""}, 422, "option"),
 ]
 
 
 @pytest.mark.parametrize(("path", "question", "status", "code"), BAD)
 def test_bad_questions_are_refused_in_words(client, path, question, status, code):
-    body = json.dumps(question)
-    answer = client.post(f"/api/{path}", content=body, headers={"Content-Type": "application/json"})
+    answer = post(client, path, question)
     assert answer.status_code == status, answer.text
     error = answer.json()["error"]
     assert error["code"] == code
@@ -246,28 +264,25 @@ def test_an_unknown_session_is_told_apart(client):
     assert ask(client, "read", 422, run="lstm", text="A")["error"]["code"] == "request"
 
 
-def test_a_run_that_is_trained_further_is_shown_as_it_is_now(serve, small_runs, tmp_path):
-    path = tmp_path / "lstm"
-    shutil.copytree(small_runs["lstm"], path)
-    runs = Runs([path])
-    runs._looked["lstm"] = -10.0
+def test_a_run_that_is_trained_further_is_shown_as_it_is_now(serve, small_runs, tmp_path, clock):
+    path = shutil.copytree(small_runs["lstm"], tmp_path / "lstm")
+    runs = Runs([path], clock=clock)
     client = serve(served=runs)
     before = ask(client, "read", run="lstm", text=TEXT)
-    model, _, _ = load_language_model(path)
+    model = load(path).model
     with torch.no_grad():
         model.scores.bias += torch.arange(len(model.scores.bias))
     save_weights(path / "weights.safetensors", model)
-    runs._looked["lstm"] = -10.0
+    clock.now += 10
     after = ask(client, "read", run="lstm", text=TEXT)
     assert before["version"] != after["version"]
     assert before["surprise"] != after["surprise"]
 
 
 @pytest.mark.filterwarnings("ignore")
-def test_a_run_that_is_being_written_is_shown_as_it_was(serve, small_runs, tmp_path):
-    path = tmp_path / "lstm"
-    shutil.copytree(small_runs["lstm"], path)
-    runs = Runs([path])
+def test_a_run_that_is_being_written_is_shown_as_it_was(serve, small_runs, tmp_path, clock):
+    path = shutil.copytree(small_runs["lstm"], tmp_path / "lstm")
+    runs = Runs([path], clock=clock)
     client = serve(served=runs)
     before = ask(client, "read", run="lstm", text=TEXT)
     for damage in (
@@ -275,7 +290,7 @@ def test_a_run_that_is_being_written_is_shown_as_it_was(serve, small_runs, tmp_p
         Path.unlink,
     ):
         damage(path / "weights.safetensors")
-        runs._looked["lstm"] = -10.0
+        clock.now += 10
         assert ask(client, "read", run="lstm", text=TEXT) == before
 
 

@@ -1,168 +1,238 @@
-"""Runs of other tasks on the page, with random weights: what goes in, and what may not."""
+"""What runs of other tasks say of an input: as the command line does, and of nothing else."""
 
-import base64
-import io
-import random
+import builtins
+import tempfile
+from pathlib import Path
 
 import pytest
 
+from support.asking import ask, caption, post
+from unrolled.data import Source
 from unrolled.serving.runs import Runs
-from unrolled.tasks.classify.options import ClassifyOptions
-from unrolled.tasks.classify.task import ClassifyTask
-from unrolled.tasks.runs import load, prepare
-from unrolled.training import TrainingOptions
-from unrolled.training.checkpoint import save_weights
-
-Image = pytest.importorskip("PIL.Image", reason="pictures need pillow")
+from unrolled.tasks import load, options_of
 
 SECRET = "root:x:0:0:the contents of a file of the server"
 
 
-def made(task, options, path, model):
-    prepared = prepare(
-        task, options, path, training=TrainingOptions(epochs=1), batch_size=8, model=model
-    )
-    save_weights(path / "weights.safetensors", prepared.trainer.model)
-    return path
+def test_the_runs_say_what_they_read(tasks_client):
+    runs = {run["name"]: run for run in tasks_client.get("/api/runs").json()["runs"]}
+    assert {
+        name: (run["task"], run["reads"], run["form"]["kind"]) for name, run in runs.items()
+    } == {
+        "reviews": ("classify", "text", "line"),
+        "last word": ("classify", "text", "line"),
+        "series": ("classify", "numbers", "series"),
+        "tags": ("tag", "text", "line"),
+        "translator": ("translate", "text", "line"),
+        "convolution": ("translate", "text", "line"),
+        "delayed": ("translate", "text", "line"),
+        "captions": ("caption", "picture", "picture"),
+        "symbols": ("toy", "numbers", "symbols"),
+        "values": ("toy", "numbers", "values"),
+        "gru": ("lm", "text", "text"),
+    }
+    assert runs["reviews"]["predict_options"] == ["running"]
+    assert "beam" in runs["captions"]["predict_options"]
+    assert [name for name, run in runs.items() if run["writes"]] == ["gru"]
 
 
-@pytest.fixture(scope="module")
-def reviews(tmp_path_factory):
-    folder = tmp_path_factory.mktemp("reviews")
-    chance = random.Random(0)
-    rows = [
-        f"a {chance.choice(['good', 'bad'])} film of {1900 + number},{number % 2}"
-        for number in range(60)
-    ]
-    (folder / "reviews.csv").write_text("text,label\n" + "\n".join(rows) + "\n")
-    options = ClassifyOptions(
-        files=(str(folder / "reviews.csv"),), inputs=("text",), target="label"
-    )
-    return made(ClassifyTask, options, folder / "run", {"hidden_size": 6, "embedding_size": 4})
+INPUTS = {
+    "reviews": "one two is",
+    "last word": "two one is",
+    "series": "1,2,3",
+    "tags": "one two runs",
+    "translator": "one and two",
+    "convolution": "one and two",
+    "delayed": "one and two",
+    "symbols": "BTXS",
+    "values": "0.5 0.25* 0.125*",
+    "gru": "speak",
+}
 
 
-@pytest.fixture(scope="module")
-def pictures(tmp_path_factory):
-    from unrolled.tasks.caption.reader import CaptionOptions
-    from unrolled.tasks.caption.task import CaptionTask
-
-    folder = tmp_path_factory.mktemp("pictures")
-    rows = ["file\twords"]
-    for number in range(24):
-        Image.new("RGB", (8, 8), (10 * number, 0, 0)).save(folder / f"{number}.png")
-        rows.append(f"{number}.png\ta {'red' if number % 2 else 'dark'} thing.")
-    (folder / "pictures.tsv").write_text("\n".join(rows) + "\n")
-    options = CaptionOptions(
-        path=str(folder / "pictures.tsv"),
-        media="file",
-        text="words",
-        picture_size=8,
-        split_by="media",
-    )
-    model = {"hidden_size": 6, "embedding_size": 4, "channels": 4}
-    return made(CaptionTask, options, folder / "captions", model)
+@pytest.mark.parametrize(("name", "text"), INPUTS.items(), ids=INPUTS)
+def test_a_run_says_what_it_says_on_the_command_line(
+    tasks_client, task_runs, small_runs, name, text, tmp_path
+):
+    run = load((task_runs | small_runs)[name])
+    (tmp_path / "text.txt").write_text(f"{text}\n")
+    options = options_of(run.task.name).PredictOptions()
+    (expected,) = run.task.predict(run.model, Source.file(tmp_path / "text.txt"), options)
+    got = ask(tasks_client, "predict", run=name, text=text)["prediction"]
+    assert got == pytest.approx(expected, abs=1e-6) if name == "values" else got == expected
 
 
-@pytest.fixture
-def client(serve, reviews, pictures):
-    return serve(served=Runs([reviews, pictures]), requests_per_second=9999, burst=9999)
+def test_a_classifier_tells_its_opinion_on_the_way(tasks_client):
+    question = {"run": "reviews", "text": "one two is", "options": {"running": True}}
+    got = ask(tasks_client, "predict", **question)["prediction"]
+    assert [step["token"] for step in got["running"]] == ["one", "two", "is"]
+    plain = ask(tasks_client, "predict", run="reviews", text="one two is")["prediction"]
+    assert "running" not in plain
 
 
-def picture_bytes():
-    file = io.BytesIO()
-    Image.new("RGB", (9, 7), (200, 0, 0)).save(file, "PNG")
-    return file.getvalue()
-
-
-def caption(client, content, **question):
-    data = base64.b64encode(content).decode()
-    return client.post("/api/caption", json={"run": "captions", "data": data} | question)
-
-
-def test_the_runs_say_what_they_read(client):
-    runs = {run["name"]: run for run in client.get("/api/runs").json()["runs"]}
-    assert (runs["run"]["task"], runs["run"]["medium"]) == ("classify", None)
-    assert (runs["captions"]["task"], runs["captions"]["medium"]) == ("caption", "picture")
-    assert runs["run"]["predict_options"] == ["running"]
-
-
-def test_a_classifier_says_what_it_says_on_the_command_line(client, reviews, tmp_path):
-    from unrolled.data.source import Source
-
-    task, model = load(reviews, ClassifyTask)
-    (tmp_path / "text.txt").write_text("a bad bad film\n")
-    (expected,) = task.predict(model, Source(tmp_path / "text.txt"), running=True)
-    question = {"run": "run", "text": "a bad bad film", "options": {"running": True}}
-    got = client.post("/api/predict", json=question).json()["prediction"]
-    assert got == expected
-    assert [step["token"] for step in got["running"]] == ["a", "bad", "bad", "film"]
-
-
-def test_a_picture_is_described(client):
-    answer = caption(client, picture_bytes(), options={"n_best": 2})
+def test_a_picture_is_described(tasks_client, picture):
+    answer = caption(tasks_client, "captions", picture, options={"n_best": 2})
     assert answer.status_code == 200, answer.text
     got = answer.json()["prediction"]
     assert got["media"] == "the input"
     assert len(got["alternatives"]) == 2
 
 
-def test_no_file_of_the_server_can_be_named(client, tmp_path):
-    secret = tmp_path / "secret.txt"
-    secret.write_text(SECRET)
-    stolen = tmp_path / "stolen.png"
-    stolen.write_bytes(picture_bytes())
-    for path in (secret, stolen):
-        answer = client.post("/api/predict", json={"run": "captions", "text": str(path)})
-        assert answer.status_code == 422
-        assert "/api/caption" in answer.json()["error"]["hint"]
-        answer = caption(client, f"{path}\n".encode())
-        assert answer.status_code == 422
-        assert "is no picture" in answer.json()["error"]["message"]
-        assert SECRET not in answer.text
+@pytest.fixture
+def no_new_files(monkeypatch):
+    """Fail wherever a file is made or opened to be written, also by a thread of the server."""
+    opened = []
+
+    def refuse(*arguments, **_):
+        opened.append(arguments)
+        raise AssertionError(f"a file is made: {arguments}")
+
+    for name in ("mkstemp", "mkdtemp", "NamedTemporaryFile", "TemporaryFile", "TemporaryDirectory"):
+        monkeypatch.setattr(tempfile, name, refuse)
+    for name in ("write_text", "write_bytes", "mkdir", "touch"):
+        monkeypatch.setattr(Path, name, refuse)
+    real = builtins.open
+
+    def open_to_read(file, mode="r", *arguments, **options):
+        if set(mode) & set("wax+"):
+            refuse(file, mode)
+        return real(file, mode, *arguments, **options)
+
+    monkeypatch.setattr(builtins, "open", open_to_read)
+    return opened
 
 
-DAMAGED = {
-    "nothing": b"",
-    "a beginning": b"GIF89a",
-    "half a picture": picture_bytes()[:40],
-    "a recording's beginning": b"RIFF????WAVE",
-    "zeros": b"\0" * 99,
+def test_predicting_makes_no_file(tasks_client, no_new_files, picture):
+    for name, text in INPUTS.items():
+        ask(tasks_client, "predict", run=name, text=text)
+        ask(tasks_client, "read", run=name, text=text)
+    assert caption(tasks_client, "captions", picture).status_code == 200
+    assert no_new_files == []
+
+
+LONGEST = {
+    "reviews": ("one two ", 4000),
+    "tags": ("one two ", 4000),
+    "translator": ("one two ", 400),  # the model's own limit
+    "delayed": ("one two ", 400),
+    "series": ("1,2,3", 4000),
+    "symbols": ("BTXS", 4000),
+    "values": ("0.5 1.5 ", 4000),
+    "gru": ("speak.\nAll", 4000),
 }
 
 
-@pytest.mark.parametrize("content", DAMAGED.values(), ids=DAMAGED)
-def test_damaged_media_are_refused_in_words(client, content):
-    answer = caption(client, content)
+@pytest.mark.parametrize(("name", "text", "most"), [(n, *each) for n, each in LONGEST.items()])
+def test_the_longest_text_that_may_be_given_is_read_and_predicted_from(
+    tasks_client, name, text, most
+):
+    longest, further = (text * most)[:most], "s" if name in ("gru", "symbols") else "0"
+    for question in ("predict", "read"):
+        ask(tasks_client, question, run=name, text=longest)
+        refused = ask(tasks_client, question, 422, run=name, text=longest + further)
+        assert f"at most {most:,}" in refused["error"]["message"]
+
+
+def test_no_file_of_the_server_can_be_named(tasks_client, tmp_path, picture):
+    secret = tmp_path / "secret.txt"
+    secret.write_text(SECRET)
+    stolen = tmp_path / "stolen.png"
+    stolen.write_bytes(picture)
+    for path in (secret, stolen):
+        answer = post(tasks_client, "predict", {"run": "captions", "text": str(path)})
+        assert answer.status_code == 422
+        assert "/api/caption" in answer.json()["error"]["hint"]
+        answer = caption(tasks_client, "captions", f"{path}\n".encode())
+        assert answer.status_code == 422
+        assert "not a picture" in answer.json()["error"]["message"]
+        assert SECRET not in answer.text
+        for name in INPUTS:
+            for question in ("predict", "read"):
+                answer = post(tasks_client, question, {"run": name, "text": str(path)})
+                assert answer.status_code in (200, 422), answer.text
+                assert "the contents of a file" not in answer.text
+
+
+def damaged(picture):
+    return {
+        "nothing": b"",
+        "a beginning": b"GIF89a",
+        "half a picture": picture[:40],
+        "a recording's beginning": b"RIFF????WAVE",
+        "zeros": b"\0" * 99,
+        "text": b"a picture of a house",
+    }
+
+
+@pytest.mark.parametrize("what", damaged(b""))
+def test_damaged_media_are_refused_in_words(tasks_client, picture, what):
+    answer = caption(tasks_client, "captions", damaged(picture)[what])
     assert answer.status_code == 422, answer.text
     message = answer.json()["error"]["message"]
     assert message
-    assert "/tmp" not in answer.text
+    assert tempfile.gettempdir() not in answer.text
     assert "unrolled-" not in answer.text
+    # and nothing of it is shown afterwards
+    assert ask(tasks_client, "read", 409, run="captions", text="")["error"]["code"] == "medium"
 
 
-def test_what_does_not_fit_is_refused(client):
-    for path, question in (
-        ("caption", {"run": "run", "data": ""}),
-        ("caption", {"run": "captions", "data": "no base64!"}),
-        ("predict", {"run": "run", "text": "a", "options": {"beam": 3}}),
-        ("predict", {"run": "run", "text": "a", "options": {"nonsense": 3}}),
-        ("caption", {"run": "captions", "data": "", "options": {"beam": 10**6}}),
-        ("caption", {"run": "captions", "data": "", "options": {"n_best": 33}}),
-        ("caption", {"run": "captions", "data": "", "options": {"beam": 2.5}}),
-        ("caption", {"run": "captions", "data": "", "options": {"no_repeat": True}}),
-        ("predict", {"run": "run", "text": "A" * 4001}),
-    ):
-        answer = client.post(f"/api/{path}", json=question)
-        assert answer.status_code == 422
-        for name in question.get("options", {}).keys() & {"n_best", "no_repeat"}:
-            assert f"{name} must be a whole number in 1..32" in answer.text
-    for path in ("read", "generate", "gradient"):
-        answer = client.post(f"/api/{path}", json={"run": "run", "text": "a"})
-        assert (answer.status_code, answer.json()["error"]["code"]) == (409, "task")
+UNFIT = [
+    ("caption", {"run": "reviews", "data": ""}, "reads no pictures or recordings"),
+    ("caption", {"run": "captions", "data": "no base64!"}, "data must be base64"),
+    (
+        "predict",
+        {"run": "reviews", "text": "a", "options": {"beam": 3}},
+        "beam is not for classify",
+    ),
+    ("predict", {"run": "reviews", "text": "a", "options": {"nonsense": 3}}, "nonsense is not for"),
+    ("predict", {"run": "reviews", "text": "a", "options": {"running": 2.5}}, "running"),
+    (
+        "caption",
+        {"run": "captions", "data": "", "options": {"beam": 10**6}},
+        "beam must be a whole",
+    ),
+    (
+        "caption",
+        {"run": "captions", "data": "", "options": {"n_best": 33}},
+        "n_best must be a whole",
+    ),
+    ("caption", {"run": "captions", "data": "", "options": {"beam": 2.5}}, "beam must be a whole"),
+    (
+        "caption",
+        {"run": "captions", "data": "", "options": {"no_repeat": True}},
+        "no_repeat must be a whole number in 1..32",
+    ),
+    ("predict", {"run": "gru", "text": "A", "options": {"candidates": 0}}, "candidates must be a"),
+    ("predict", {"run": "gru", "text": ""}, "the input is empty"),
+    ("predict", {"run": "reviews", "text": ""}, "the input is empty"),
+    ("predict", {"run": "translator", "text": ""}, "the input is empty"),
+    ("predict", {"run": "tags", "text": ""}, "the input is empty"),
+    ("predict", {"run": "symbols", "text": ""}, "the input is empty"),
+    ("predict", {"run": "series", "text": ""}, "the input is empty"),
+    ("predict", {"run": "series", "text": "one,two"}, "no finite number"),
+    ("predict", {"run": "symbols", "text": "BQ"}, "unknown symbol 'Q'"),
+    ("predict", {"run": "values", "text": "0.5 nan"}, "nan is not a finite number"),
+    ("predict", {"run": "values", "text": "0.5 a*"}, "not a number"),
+    ("predict", {"run": "reviews", "text": "\ud800"}, "not UTF-8 text"),
+    ("read", {"run": "tags", "text": "\ud800"}, "not UTF-8 text"),
+]
 
 
-def test_pictures_may_be_larger_than_texts(serve, pictures):
-    client = serve(served=Runs([pictures]), body_bytes=1000, media_bytes=2000)
-    assert caption(client, b"A" * 1000).status_code == 422
-    assert caption(client, b"A" * 2000).status_code == 413
+@pytest.mark.parametrize(("path", "question", "message"), UNFIT)
+def test_what_does_not_fit_is_refused(tasks_client, path, question, message):
+    answer = post(tasks_client, path, question)
+    assert answer.status_code == 422, answer.text
+    assert message in answer.json()["error"]["message"]
+
+
+@pytest.mark.parametrize("name", [name for name in INPUTS if name != "gru"])
+def test_only_language_models_go_on_from_a_text(tasks_client, name):
+    error = ask(tasks_client, "generate", 409, run=name, text="one")["error"]
+    assert (error["code"], error["hint"]) == ("task", "ask /api/predict")
+
+
+def test_pictures_may_be_larger_than_texts(serve, task_runs):
+    client = serve(served=Runs([task_runs["captions"]]), body_bytes=1000, media_bytes=2000)
+    assert caption(client, "captions", b"A" * 1000).status_code == 422
+    assert caption(client, "captions", b"A" * 2000).status_code == 413
     assert client.post("/api/predict", content=b"A" * 1500).status_code == 413

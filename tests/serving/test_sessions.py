@@ -1,28 +1,15 @@
 import pytest
 
+from unrolled.data import Source
 from unrolled.errors import OptionError
 from unrolled.serving.limits import Limits, RateLimiter
 from unrolled.serving.reading import read
 from unrolled.serving.sessions import Sessions, TooManySessionsError
-from unrolled.tasks.lm.task import load_language_model
-
-
-class Clock:
-    now = 100.0
-
-    def __call__(self):
-        return self.now
-
-
-@pytest.fixture
-def clock():
-    return Clock()
 
 
 @pytest.fixture(scope="module")
-def reading(small_runs):
-    model, vocabulary, _ = load_language_model(small_runs["lstm"])
-    return read(model, vocabulary, "hear me speak")
+def reading(runs):
+    return read(runs.get("lstm").subject, Source.text("hear me speak"))
 
 
 def test_a_session_ends_when_it_is_not_used(clock, reading):

@@ -1,8 +1,10 @@
-"""What holds for the runs of every task: killed and resumed, and shared by two processes.
+"""What holds for the runs of every task: killed and resumed, shared by two processes, and the same
+by library and by command.
 
 Run by torchrun, this file trains those that argv[2:] names, in the folder argv[1].
 """
 
+import json
 import subprocess
 import sys
 from pathlib import Path
@@ -12,20 +14,27 @@ import pytest
 import torch
 from PIL import Image
 
-from unrolled.tasks import task_class
-from unrolled.tasks.runs import Prepared, prepare, resume
-from unrolled.training import TrainingOptions, initialize_distributed
-from unrolled.training.distributed import ALONE, Processes
+from unrolled.cli.main import main
+from unrolled.options import option_fields
+from unrolled.tasks import TASKS, Prepared, find_task, options_of, prepare, resume
+from unrolled.training import ALONE, Processes, initialize_distributed
 
 SMALL: dict[str, Any] = {"cell": "lstm", "hidden_size": 6, "num_layers": 1, "dropout": 0.2}
+TRAINING: dict[str, Any] = {"epochs": 3, "log_every": 1, "evaluate_every": 4, "seed": 1}
 NUMBERS = ("zero", "one", "two", "three", "four", "five")
+
+
+def write_text(folder: Path) -> dict[str, Any]:
+    text = "; ".join(f"{a} and {b}" for a in NUMBERS for b in NUMBERS)
+    (folder / "text.txt").write_text(text * 5)
+    return {"files": (str(folder / "text.txt"),)}
 
 
 def write_reviews(folder: Path) -> dict[str, Any]:
     rows = [f"{a} {b} is,{'good' if a < b else 'bad'}" for a in NUMBERS for b in NUMBERS]
     (folder / "reviews.csv").write_text("\n".join(["text,class", *rows]) + "\n")
     files = (str(folder / "reviews.csv"),)
-    return {"files": files, "inputs": ("text",), "target": "class", "class_weights": "balanced"}
+    return {"files": files, "input": ("text",), "target": "class"}
 
 
 def write_series(folder: Path) -> dict[str, Any]:
@@ -43,7 +52,7 @@ def write_sentences(folder: Path) -> dict[str, Any]:
 def write_pairs(folder: Path) -> dict[str, Any]:
     pairs = [f"{a} and {b}\t{b} et {a}\n" for a in NUMBERS for b in NUMBERS]
     (folder / "pairs.tsv").write_text("".join(pairs))
-    return {"pairs": str(folder / "pairs.tsv"), "tokens": "word", "test": 0.1, "held_out": 0.1}
+    return {"file": str(folder / "pairs.tsv"), "tokens": "word", "test": 0.1, "held_out": 0.1}
 
 
 def write_pictures(folder: Path) -> dict[str, Any]:
@@ -53,38 +62,46 @@ def write_pictures(folder: Path) -> dict[str, Any]:
         rows.append(f"{number}.png\tpicture {NUMBERS[number % 6]} of {number}")
     (folder / "pictures.tsv").write_text("\n".join(rows) + "\n")
     table = str(folder / "pictures.tsv")
-    return {"path": table, "media": "file", "text": "words", "picture_size": 8}
+    return {"file": table, "media": "file", "text": "words", "picture_size": 8}
 
 
 def write_nothing(folder: Path) -> dict[str, Any]:
     return {"problem": "reber", "num_examples": 24}
 
 
-RUNS = {
-    "classify": ("classify", write_reviews, {"token_dropout": 0.2, "pooling": "attention"}),
-    "classify-series": ("classify", write_series, {"pooling": "last"}),
-    "tag": ("tag", write_sentences, {}),
-    "tag-delay-0": ("tag", write_sentences, {"delay": 0}),
-    "translate": ("translate", write_pairs, {"sampling": 0.9, "sampling_updates": 2}),
-    "translate-tcn": ("translate", write_pairs, {"cell": "tcn", "attention": "none"}),
-    "translate-delay": ("translate_delayed", write_pairs, {}),
-    "caption": ("caption", write_pictures, {"channels": 4}),
-    "caption-no-summary": ("caption", write_pictures, {"channels": 4, "summary": False}),
-    "toy": ("toy", write_nothing, {}),
+BALANCED = {"class_weights": "balanced"}
+RUNS: dict[str, tuple[str, Any, dict[str, Any], dict[str, Any]]] = {
+    "lm": ("lm", write_text, {}, {"k1": 8, "k2": 12}),
+    "classify": (
+        "classify",
+        write_reviews,
+        {"token_dropout": 0.2, "pooling": "attention"},
+        BALANCED,
+    ),
+    "classify-series": ("classify", write_series, {"pooling": "last"}, BALANCED),
+    "tag": ("tag", write_sentences, {}, {}),
+    "tag-delay-0": ("tag", write_sentences, {"delay": 0}, {}),
+    "translate": ("translate", write_pairs, {"sampling": 0.9, "sampling_updates": 2}, {}),
+    "translate-tcn": ("translate", write_pairs, {"cell": "tcn", "attention": "none"}, {}),
+    "translate-delay": ("translate", write_pairs, {"delay": 3}, {}),
+    "caption": ("caption", write_pictures, {"channels": 4}, {}),
+    "caption-no-summary": ("caption", write_pictures, {"channels": 4, "summary": False}, {}),
+    "toy": ("toy", write_nothing, {}, {}),
 }
+"""Of each run its task, what writes its data, and options of its model and its training."""
 
 
 def prepare_small(name: str, folder: Path, run: str, processes: Processes = ALONE) -> Prepared:
     """Return run `run` of the task of `name`, its data in `folder`."""
-    task, write, model = RUNS[name]
-    options = processes.from_first(lambda: write(folder))
+    task, write, model, training = RUNS[name]
+    data = processes.from_first(lambda: write(folder))
+    options = options_of(task)
     return prepare(
-        task_class(task),
-        task_class(task).Options(**options),
+        find_task(task),
+        options.DataOptions(**data),
         folder / run,
-        training=TrainingOptions(epochs=3, log_every=1, evaluate_every=4, seed=1),
-        model=SMALL | model,
-        batch_size=8,
+        model=options.ModelOptions(**SMALL | model),
+        training=options.TrainingOptions(**TRAINING | {"batch_size": 8} | training),
         processes=processes,
     )
 
@@ -109,7 +126,7 @@ def test_a_killed_run_that_is_resumed_ends_with_the_same_bits(name, tmp_path):
     with pytest.raises(Killed):
         killed.trainer.fit()
     torch.rand(7)  # the state of the generators is the run's own
-    resumed = resume(tmp_path / "killed", task_class(RUNS[name][0]))
+    resumed = resume(tmp_path / "killed")
     assert resumed.trainer.progress.update in (0, 4)  # the last evaluation that was the best
     assert resumed.trainer.fit().reason == "finished"
     ends = (prepared.trainer.model.state_dict() for prepared in (resumed, whole))
@@ -119,7 +136,7 @@ def test_a_killed_run_that_is_resumed_ends_with_the_same_bits(name, tmp_path):
 
 
 def test_two_processes_train_what_one_can(tmp_path):
-    names = ("classify", "tag-delay-0", "translate", "caption")
+    names = ("lm", "classify", "tag-delay-0", "translate", "translate-delay", "caption", "toy")
     command = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node=2"]
     finished = subprocess.run(
         [*command, __file__, tmp_path, *names], capture_output=True, text=True
@@ -127,6 +144,59 @@ def test_two_processes_train_what_one_can(tmp_path):
     assert finished.returncode == 0, finished.stderr
     for name in names:
         assert (tmp_path / name / "run" / "results.json").exists()
+
+
+BY_THEIR_PROBLEM = {("toy", "length"), ("toy", "delay")}
+
+
+@pytest.mark.parametrize("task", [name for name in TASKS if name != "sign"])
+def test_every_number_that_can_be_chosen_has_a_range(task):
+    """Which is then checked, and said in help; toys check the sizes that a problem has."""
+    module = options_of(task)
+    classes = [getattr(module, name) for name in module.__all__ if name != "HELP"]
+    assert len(classes) >= 4
+    for cls in classes:
+        for each in option_fields(cls):
+            has_range = each.option.within is not None or (task, each.name) in BY_THEIR_PROBLEM
+            assert has_range or each.type not in (int, float), f"{cls}: {each.name}"
+
+
+def arguments_of(cls: Any, values: dict[str, Any]) -> list[str]:
+    """What is typed for some options of a class."""
+    arguments = []
+    for each in option_fields(cls):
+        several = values.get(each.name, ())
+        for value in several if isinstance(several, tuple) else (several,):
+            arguments += [*([] if each.option.positional else [each.flag]), str(value)]
+    return arguments
+
+
+@pytest.mark.parametrize("cell", [None, "tcn", "conv"])
+@pytest.mark.parametrize("task", [name for name in TASKS if name != "sign"])
+def test_what_nobody_chooses_is_the_same_by_library_and_by_command(
+    task, cell, tmp_path, monkeypatch
+):
+    """Also where the layer is chosen: the number of layers depends on it."""
+    data, options = RUNS[task][1](tmp_path), options_of(task)
+    model = {} if cell is None else {"cell": cell}
+    prepare(
+        find_task(task),
+        options.DataOptions(**data),
+        tmp_path / "library",
+        model=options.ModelOptions(**model) if model else None,
+    )
+    monkeypatch.setattr("unrolled.cli.fit.fit", lambda prepared: None)  # which would train it
+    arguments = arguments_of(options.DataOptions, data) + arguments_of(options.ModelOptions, model)
+    with pytest.raises(SystemExit) as ended:
+        main(["train", task, *arguments, "--run", str(tmp_path / "command")])
+    assert not ended.value.code
+    runs = tmp_path / "library", tmp_path / "command"
+    for file in ("config.json", "vocabulary.json"):
+        by_library, by_command = ((run / file).read_text() for run in runs)
+        assert by_command == by_library
+    config = json.loads((runs[0] / "config.json").read_text())
+    assert config["model"]["num_layers"] == (4 if cell == "tcn" else 1)
+    assert config["training"]["epochs"] or config["training"]["minutes"]
 
 
 if __name__ == "__main__":

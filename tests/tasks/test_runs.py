@@ -5,18 +5,17 @@ import torch
 
 from unrolled.cli.main import main
 from unrolled.errors import OptionError, RunError
-from unrolled.tasks import TASKS, task_class
-from unrolled.tasks.runs import load, prepare, resume
-from unrolled.training import TrainingOptions
+from unrolled.tasks import TASKS, find_task, load, options_of, prepare, resume
 
 
-def prepare_signs(numbers, run, **options):
-    training = TrainingOptions(epochs=options.pop("epochs", 6), seed=options.pop("seed", 0))
-    task = task_class("sign")
-    model = {"dropout": 0.2} | options.pop("model", {})
-    options = {"batch_size": 8} | options
+def prepare_signs(numbers, run, model=None, **training):
+    sign = options_of("sign")
     return prepare(
-        task, task.Options(path=str(numbers)), run, training=training, model=model, **options
+        find_task("sign"),
+        sign.DataOptions(path=str(numbers)),
+        run,
+        model=sign.ModelOptions(**(model or {})),
+        training=sign.TrainingOptions(**training),
     )
 
 
@@ -33,10 +32,11 @@ def test_a_run_learns_keeps_its_best_and_says_what_it_is_worth(numbers, tmp_path
     assert results.updates == result.update == 40 * 8
     said = json.loads((tmp_path / "run" / "results.json").read_text())
     assert said["metrics"] == results.metrics
+    assert said["meanings"] == [{"name": "loss", "better": "lower", "unit": "nats/example"}]
     assert said["parameters"] == sum(p.numel() for p in prepared.trainer.model.parameters())
     assert said["peak_memory_bytes"] > 50e6
-    task, model = load(tmp_path / "run", task_class("sign"))
-    assert task.evaluate(model, prepared.splits.test) == results.metrics
+    loaded = load(tmp_path / "run")
+    assert loaded.task.evaluate(loaded.model, prepared.splits.test) == results.metrics
 
 
 def test_an_interrupted_run_ends_as_one_that_was_not(numbers, tmp_path):
@@ -53,7 +53,7 @@ def test_an_interrupted_run_ends_as_one_that_was_not(numbers, tmp_path):
     parted.trainer.objective.next_loss = interrupted
     assert parted.trainer.fit().reason == "interrupted"
     torch.rand(7)  # the state of the generators is the run's own
-    resumed = resume(tmp_path / "parted", task_class("sign"))
+    resumed = resume(tmp_path / "parted")
     assert resumed.trainer.fit().reason == "finished"
     for mine, other in zip(
         weights(resumed.trainer.model).values(), weights(whole.trainer.model).values(), strict=True
@@ -74,12 +74,12 @@ def test_every_pass_has_all_examples_in_another_order(numbers, tmp_path):
 
 
 def test_a_budget_decides_the_hidden_size(numbers, tmp_path):
-    prepared = prepare_signs(numbers, tmp_path / "run", num_parameters=1000)
+    prepared = prepare_signs(numbers, tmp_path / "run", model={"num_parameters": 1000})
     size = prepared.trainer.run.config["model"]["hidden_size"]
     num_parameters = [4 * (h + h * h + 2 * h) + 2 * h + 2 for h in (size, size + 1)]
     assert num_parameters[0] <= 1000 < num_parameters[1]
     with pytest.raises(OptionError, match="fits in 3 parameters"):
-        prepare_signs(numbers, tmp_path / "other", num_parameters=3)
+        prepare_signs(numbers, tmp_path / "other", model={"num_parameters": 3})
     assert not (tmp_path / "other").exists()
 
 
@@ -87,41 +87,71 @@ def test_changed_data_are_refused(numbers, tmp_path):
     prepare_signs(numbers, tmp_path / "run").trainer.fit()
     numbers.write_text(numbers.read_text() + "1 2 3\n")
     with pytest.raises(RunError, match="has changed since the run began"):
-        resume(tmp_path / "run", task_class("sign"))
+        resume(tmp_path / "run")
 
 
-@pytest.mark.parametrize(
-    ("key", "value"),
-    [
-        ("model", {"units": 3}),
-        ("model", {"num_classes": 3}),
-        ("data", {"options": {"file": "x"}}),
-        ("task", "lm"),
-        ("task", None),
-    ],
-)
-def test_a_config_that_was_changed_is_refused(numbers, tmp_path, key, value):
-    prepare_signs(numbers, tmp_path / "run", epochs=1).trainer.fit()
-    path = tmp_path / "run" / "config.json"
+def change_config(run, key, value):
+    path = run / "config.json"
     config = json.loads(path.read_text())
     config[key] = config[key] | value if isinstance(value, dict) else value
     path.write_text(json.dumps(config))
+
+
+@pytest.mark.parametrize(
+    ("key", "value", "message"),
+    [
+        ("model", {"units": 3}, r"not what `unrolled` wrote: .*units"),
+        ("model", {"hidden_size": 0}, "run: hidden_size must be at least 1, got 0"),
+        ("model", {"hidden_size": 7}, "weights of another model"),
+        ("model", {"hidden_size": 10**12}, "not what `unrolled` wrote"),
+        ("model", {"cell": "lstn"}, "did you mean lstm"),
+        ("model", {"cell": None}, "not what `unrolled` wrote"),
+        ("model", {"cell": {}}, "not what `unrolled` wrote"),
+        ("training", {"epochs": "six"}, "run: epochs must be a number, got 'six'"),
+        ("data", {"options": {"file": "x"}}, "not what `unrolled` wrote"),
+        ("data", [], "not what `unrolled` wrote"),
+        ("task", "lm", "run"),
+        ("task", None, "names no task"),
+    ],
+)
+def test_a_config_that_was_changed_is_refused(numbers, tmp_path, key, value, message):
+    prepare_signs(numbers, tmp_path / "run", epochs=1).trainer.fit()
+    change_config(tmp_path / "run", key, value)
+    with pytest.raises(RunError, match=message):
+        load(tmp_path / "run")
+
+
+@pytest.mark.parametrize("files", [[], [{"path": "x"}], [{"path": "x"}] * 2, [{}], 3])
+def test_other_files_than_those_of_the_data_are_refused(numbers, tmp_path, files):
+    prepare_signs(numbers, tmp_path / "run", epochs=1).trainer.fit()
+    change_config(tmp_path / "run", "data", {"files": files})
     with pytest.raises(RunError):
-        load(tmp_path / "run", task_class("sign"))
+        resume(tmp_path / "run")
 
 
-@pytest.mark.parametrize("content", [None, "{}", "no JSON"])
-def test_a_damaged_vocabulary_is_refused(numbers, tmp_path, content):
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        (None, r"vocabulary\.json: cannot be read: No such file"),
+        ("{}", r"run: not what `unrolled` wrote: .*classes"),
+        ("no JSON", r"vocabulary\.json: damaged"),
+    ],
+)
+def test_a_damaged_vocabulary_is_refused(numbers, tmp_path, content, message):
     prepare_signs(numbers, tmp_path / "run", epochs=1).trainer.fit()
     path = tmp_path / "run" / "vocabulary.json"
     path.unlink() if content is None else path.write_text(content)
-    with pytest.raises(RunError):
-        load(tmp_path / "run", task_class("sign"))
+    with pytest.raises(RunError, match=message):
+        load(tmp_path / "run")
 
 
 def test_every_named_task_has_its_class():
     for name in TASKS.keys() - {"sign"}:
-        assert task_class(name).name == name
+        task = find_task(name)
+        assert task.name == name
+        module = options_of(name)
+        chosen = ("DataOptions", "ModelOptions", "TrainingOptions", "PredictOptions")
+        assert task.option_classes == tuple(getattr(module, cls) for cls in chosen)
 
 
 def unrolled(*arguments):
@@ -140,7 +170,7 @@ def test_the_command_line_predicts_evaluates_and_resumes(numbers, tmp_path, caps
     assert unrolled("predict", run, source, "--json", "--running") == 0
     assert json.loads(capsys.readouterr().out.splitlines()[0]) == {"class": 1, "running": True}
     assert unrolled("predict", run, source, "--beam", "2") == 1
-    assert "--beam is not for sign" in capsys.readouterr().err
+    assert "--beam is not for runs of sign" in capsys.readouterr().err
     assert unrolled("evaluate", run, numbers, "--json") == 0
     said = capsys.readouterr()
     assert json.loads(said.out)["num_examples"] == 96
@@ -154,19 +184,27 @@ def test_the_command_line_predicts_evaluates_and_resumes(numbers, tmp_path, caps
     assert "shares" in said
 
 
-def test_an_unknown_task_is_refused(tmp_path):
+def test_an_unknown_task_is_refused(numbers, tmp_path):
     with pytest.raises(RunError, match="unknown task 'sing'"):
-        task_class("sing")
+        find_task("sing")
+    prepare_signs(numbers, tmp_path / "run", epochs=1)
+    change_config(tmp_path / "run", "task", "sing")
+    with pytest.raises(RunError, match="unknown task 'sing'"):
+        load(tmp_path / "run")
 
 
-def test_how_long_to_train_may_depend_on_how_much_there_is(numbers, tmp_path):
-    task = task_class("sign")
-    prepared = prepare(
-        task,
-        task.Options(path=str(numbers)),
-        tmp_path / "run",
-        training=lambda num_examples: TrainingOptions(epochs=num_examples / 10),
-        model={},
-        batch_size=8,
-    )
-    assert prepared.trainer.options.epochs == len(prepared.splits.training) / 10
+def test_a_run_without_epochs_and_minutes_has_those_of_its_task_written_down(numbers, tmp_path):
+    prepared = prepare_signs(numbers, tmp_path / "run")
+    assert prepared.trainer.options.epochs == 6
+    assert prepared.trainer.run.config["training"]["epochs"] == 6
+    assert prepared.trainer.schedule.total_updates == 6 * 8
+    assert prepare_signs(numbers, tmp_path / "long", minutes=1).trainer.options.epochs is None
+
+
+def test_a_figure_that_no_metric_declares_is_a_mistake_of_ours(numbers, tmp_path):
+    prepared = prepare_signs(numbers, tmp_path / "run", epochs=1)
+    prepared.trainer.fit()
+    baselines = prepared.task.baselines
+    prepared.task.baselines = lambda *parts: {"a": {"hits": 1}, **baselines(*parts)}
+    with pytest.raises(AssertionError, match="no metric declares hits"):
+        prepared.finish()

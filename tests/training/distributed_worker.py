@@ -6,22 +6,23 @@ from pathlib import Path
 import pytest
 import torch
 
+from unrolled import tasks
 from unrolled.errors import RunError
-from unrolled.tasks.lm.task import TextOptions, prepare_language_model, resume_language_model
-from unrolled.training import NullReporter, Processes, TrainingOptions, initialize_distributed
+from unrolled.tasks.lm import DataOptions, LanguageModelTask, ModelOptions, TrainingOptions
+from unrolled.training import NullReporter, Processes, Trainer, initialize_distributed
 
 
-def prepare(text_path: Path, run_path: Path, processes: Processes):
-    return prepare_language_model(
-        [text_path],
+def prepare(text_path: Path, run_path: Path, processes: Processes) -> Trainer:
+    return tasks.prepare(
+        LanguageModelTask,
+        DataOptions(files=(str(text_path),)),
         run_path,
-        training=TrainingOptions(epochs=2, log_every=1, evaluate_every=10, clip_norm=0.2),
-        text=TextOptions(num_columns=6 // processes.world_size, k1=16, k2=24),
+        model=ModelOptions(cell="gru", hidden_size=8, num_layers=2),
+        training=TrainingOptions(
+            epochs=2, batch_size=6, k1=16, k2=24, log_every=1, evaluate_every=10, clip_norm=0.2
+        ),
         processes=processes,
-        cell="gru",
-        hidden_size=8,
-        num_layers=2,
-    )
+    ).trainer
 
 
 def check_that_all_see_an_error(processes: Processes) -> None:
@@ -42,7 +43,7 @@ def main(text_path: Path, folder: Path) -> None:
         if processes.rank == 1:
             stop_at_update(trainer, 17)
         assert trainer.fit(NullReporter()).update == 17
-        resume_language_model(folder / "stopped", processes).fit()
+        tasks.resume(folder / "stopped", processes=processes).trainer.fit()
 
 
 def stop_at_update(trainer, update: int) -> None:

@@ -8,8 +8,8 @@ import pytest
 import torch
 
 from unrolled.errors import RunError
-from unrolled.tasks.lm.task import resume_language_model
-from unrolled.training.distributed import ALONE, initialize_distributed
+from unrolled.tasks import resume
+from unrolled.training import ALONE, initialize_distributed
 
 WORKER = Path(__file__).with_name("distributed_worker.py")
 NOT_COMPARED = {"kind", "elapsed_seconds", "tokens_per_second"}
@@ -55,7 +55,7 @@ def test_two_processes_train_as_one_with_twice_the_columns(by_two, text_file, do
     assert (stopped / weights).read_bytes() == (whole / weights).read_bytes()
 
     with pytest.raises(RunError, match=r"trained by 2 process.*torchrun --nproc-per-node 2"):
-        resume_language_model(stopped)
+        resume(stopped)
 
 
 def test_without_torchrun_a_process_is_alone(monkeypatch):

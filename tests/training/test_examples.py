@@ -1,7 +1,7 @@
 import torch
 from torch import nn
 
-from unrolled.training.examples import ExamplesObjective
+from unrolled.training import ExamplesObjective
 
 
 class Modes:
@@ -21,9 +21,10 @@ class Modes:
 
 
 def test_held_out_examples_are_measured_in_eval_mode_and_training_goes_on() -> None:
-    objective = ExamplesObjective(Modes(), [1, 2], [3], batch_size=1, seed=0)
+    objective = ExamplesObjective(Modes(), [1, 2], [3], terms="numbers", batch_size=1, seed=0)
     model = nn.Sequential(nn.Dropout(0.5))
     assert objective.evaluate(model) == {"loss": 0.0}
     assert model[0].training
     assert objective.evaluate(model.eval()) == {"loss": 0.0}
     assert not model[0].training
+    assert objective.counted == ("numbers", 1.0)

@@ -28,7 +28,7 @@ def test_an_existing_run_is_not_overwritten(tmp_path):
 
 def test_somebody_elses_files_are_not_overwritten(tmp_path):
     (tmp_path / "thesis.doc").write_text("")
-    with pytest.raises(RunError, match=r"not empty .*another --run"):
+    with pytest.raises(RunError, match=r"not empty .*another run_path"):
         Run.create(tmp_path)
 
 

@@ -6,25 +6,23 @@ from pathlib import Path
 import torch
 import torch._dynamo  # torch.optim does at its first use, and it is slow
 
-from unrolled.tasks.lm.task import TextOptions, prepare_language_model, resume_language_model
-from unrolled.training import Trainer, TrainingOptions
+from unrolled.tasks import prepare, resume
+from unrolled.tasks.lm import DataOptions, LanguageModelTask, ModelOptions, TrainingOptions
+from unrolled.training import Trainer
 
 
 def trainer_of(text_path: Path, run_path: Path) -> Trainer:
     if (run_path / "config.json").exists():
-        return resume_language_model(run_path)
-    return prepare_language_model(
-        [text_path],
+        return resume(run_path).trainer
+    training = {"epochs": 2, "seed": 3, "batch_size": 4, "k1": 8, "k2": 12}
+    every = {"log_every": 3, "evaluate_every": 25, "checkpoint_every_seconds": 0.05}
+    return prepare(
+        LanguageModelTask,
+        DataOptions(files=(str(text_path),)),
         run_path,
-        training=TrainingOptions(
-            epochs=2, seed=3, log_every=3, evaluate_every=25, checkpoint_every_seconds=0.05
-        ),
-        text=TextOptions(num_columns=4, k1=8, k2=12),
-        cell="lstm",
-        hidden_size=12,
-        num_layers=2,
-        dropout=0.2,
-    )
+        model=ModelOptions(cell="lstm", hidden_size=12, num_layers=2, dropout=0.2),
+        training=TrainingOptions(**training, **every),
+    ).trainer
 
 
 if __name__ == "__main__":

@@ -45,9 +45,9 @@ def make(contestant: str, work: Work) -> Contestant:
         if work.mode == "forward":
             return {"output": np.asarray(repeat())}
         output, d_weights, d_x = repeat()
-        found = {"output": output, "input": d_x}
-        found |= {f"{name}_l0": d_weight for name, d_weight in d_weights.items()}
-        return {name: np.asarray(value) for name, value in found.items()}
+        tensors = {"output": output, "input": d_x}
+        tensors |= {f"{name}_l0": d_weight for name, d_weight in d_weights.items()}
+        return {name: np.asarray(value) for name, value in tensors.items()}
 
     return Contestant(repeat, answers)
 

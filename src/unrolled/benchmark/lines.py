@@ -167,10 +167,10 @@ def prepare(worker: Worker, name: str, work: Work, folder: Path) -> dict[str, fl
     return answer
 
 
-def _compare(expected: dict[str, Array], found: dict[str, Array]) -> None:
+def _compare(expected: dict[str, Array], actual: dict[str, Array]) -> None:
     """Raise `WorkerError` unless the numbers agree."""
     for name, value in expected.items():
-        error = np.linalg.norm(found[name] - value) / np.linalg.norm(value)
+        error = np.linalg.norm(actual[name] - value) / np.linalg.norm(value)
         if not error <= _TOLERANCE:  # nor NaN
             raise WorkerError(f"{name} differs from ours by {error:.1e}, relative norm")
 

@@ -45,8 +45,8 @@ def make(num_threads: int) -> Contestant:
 
 @cache
 def _library() -> Any:
-    from unrolled.kernels import KernelError  # here, because it brings torch
-    from unrolled.kernels.compiler import find_compiler
+    # here, because it brings torch
+    from unrolled.kernels import KernelError, find_compiler
 
     compiler = find_compiler()
     if compiler is None:

@@ -117,12 +117,12 @@ def tables(results: Json) -> list[Table]:
     sections: dict[str, list[Json]] = {}
     for line in results["lines"]:
         sections.setdefault(line["section"], []).append(line)
-    found = [_section(title, lines) for title, lines in sections.items()]
+    shown_tables = [_section(title, lines) for title, lines in sections.items()]
     if busy := results.get("busy"):
-        found.append(_busy_table(busy))
+        shown_tables.append(_busy_table(busy))
     if memory := results.get("memory"):
-        found.append(_memory_table(memory))
-    return found
+        shown_tables.append(_memory_table(memory))
+    return shown_tables
 
 
 def _section(title: str, lines: Sequence[Json]) -> Table:
@@ -217,7 +217,7 @@ def summary(results: Json) -> list[str]:
     return lines
 
 
-def as_markdown(found: Iterable[Table]) -> str:
+def as_markdown(tables: Iterable[Table]) -> str:
     """Return tables as Markdown."""
     return "\n\n".join(
         "\n".join(
@@ -229,7 +229,7 @@ def as_markdown(found: Iterable[Table]) -> str:
                 *(_markdown_row([entry.text for entry in row]) for row in table.rows),
             ]
         )
-        for table in found
+        for table in tables
     )
 
 
@@ -239,8 +239,8 @@ def _markdown_row(texts: Sequence[str]) -> str:
 
 def describe(machine: Mapping[str, Any]) -> str:
     """Return the machine and the libraries of a results file in a line or two."""
-    found = machine["versions"]
-    names = ", ".join(f"{name} {number}" for name, number in found.items())
+    versions = machine["versions"]
+    names = ", ".join(f"{name} {number}" for name, number in versions.items())
     peak = ", ".join(f"{gflops:.0f} on {n}" for n, gflops in machine["peak_gflops"].items())
     return (
         f"{machine['processor']}, {machine['vector_extensions']}, {machine['cores']} cores, "

@@ -150,9 +150,9 @@ def _sequence(name: str, module: nn.Module, work: Work, problem: Problem) -> Con
         output = repeat()
         if name == "packed":
             output, _ = pad_packed_sequence(_pack(x, lengths)._replace(data=output))
-        found = {"output": output * torch.from_numpy(problem.valid), "input": x.grad}
-        found |= {key: weight.grad for key, weight in module.named_parameters()}
-        return {key: value.detach().numpy() for key, value in found.items() if value is not None}
+        tensors = {"output": output * torch.from_numpy(problem.valid), "input": x.grad}
+        tensors |= {key: weight.grad for key, weight in module.named_parameters()}
+        return {key: value.detach().numpy() for key, value in tensors.items() if value is not None}
 
     return Contestant(repeat, answers, forget)
 

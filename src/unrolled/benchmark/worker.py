@@ -10,14 +10,12 @@ work, and would slow the next contestant down.
 import json
 import os
 import queue
-import resource
 import subprocess
 import sys
 import tempfile
 import threading
 import time
 from collections.abc import Callable
-from contextlib import suppress
 from pathlib import Path
 from typing import Any, Self
 
@@ -101,8 +99,8 @@ class Worker:
     def _last_words(self) -> str:
         status = self._child.wait()
         self._errors.seek(0)
-        said = self._errors.read().strip().splitlines()
-        return f"ended with status {status}: {said[-1] if said else 'without a word'}"
+        lines = self._errors.read().strip().splitlines()
+        return f"ended with status {status}: {lines[-1] if lines else 'without a word'}"
 
     def __enter__(self) -> Self:
         """Return the worker."""
@@ -212,12 +210,12 @@ _ANSWERS: dict[str, Callable[..., dict[str, Any]]] = {
 
 
 def _peak_bytes() -> int:
-    with suppress(OSError), Path("/proc/self/status").open() as lines:
-        for line in lines:  # ru_maxrss would begin where the parent process was
-            if line.startswith("VmHWM:"):
-                return 1024 * int(line.split()[1])
-    unit = 1 if sys.platform == "darwin" else 1024
-    return unit * resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    from unrolled.training import peak_memory_bytes
+
+    peak = peak_memory_bytes()
+    if peak is None:
+        raise OSError("this system does not tell how much memory a process has had")
+    return peak
 
 
 def _make(name: str, process: str, work: Work) -> Any:

@@ -5,9 +5,12 @@ from unrolled.cells.elman import rnn_relu, rnn_tanh
 from unrolled.cells.gru import gru_reset_after, gru_reset_before
 from unrolled.cells.janet import janet
 from unrolled.cells.lstm import lstm
+from unrolled.cells.sources import CellSource
 
 __all__ = [
+    "CELLS",
     "Cell",
+    "CellSource",
     "cell",
     "gru_reset_after",
     "gru_reset_before",
@@ -16,3 +19,13 @@ __all__ = [
     "rnn_relu",
     "rnn_tanh",
 ]
+
+CELLS: dict[str, Cell] = {
+    "rnn": rnn_tanh,
+    "rnn_relu": rnn_relu,
+    "lstm": lstm,
+    "gru": gru_reset_after,
+    "gru_reset_before": gru_reset_before,
+    "janet": janet,
+}
+"""The built-in cells by the names that commands take."""

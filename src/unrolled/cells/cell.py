@@ -53,6 +53,9 @@ class Cell:
     arguments: tuple[str, ...]
     state_type: Any  # the named tuple of all states
     key: str  # what traced graphs call it
+    keeps: str | None  # the gate that keeps the old state
+    admits: str | None  # the gate that lets the new in
+    source: str  # who published it
 
     def __post_init__(self) -> None:
         # where pickle looks for the cell; of this one alone, for the class has a module of its own
@@ -107,7 +110,14 @@ class Cell:
 
 
 def cell(
-    *, gates: str, states: str = "h", recurrent: str | None = None, applied: str = ""
+    *,
+    gates: str,
+    states: str = "h",
+    recurrent: str | None = None,
+    applied: str = "",
+    keeps: str | None = None,
+    admits: str | None = None,
+    source: str = "",
 ) -> Callable[[Callable[..., Values]], Cell]:
     """Mark a function as the equations of a recurrent cell.
 
@@ -129,6 +139,10 @@ def cell(
             weights; all of them unless given. `""` for a cell without a recurrent product.
         applied: The last ones of `recurrent` whose product is not with h_{t-1} but with a vector
             that the equations compute: there `u.n` is a function, `u.n(v)` = W_hn v + b_hn.
+        keeps: The gate that keeps the old state: 1 remembers all. Initial values and the view of
+            what units remember are about this gate; without it there are none.
+        admits: The gate that lets the new in, where it is another one than `keeps`.
+        source: Who published the cell, for people to read.
 
     Raises:
         OptionError: a name is declared twice, unknown, or has no meaning in the function; begins
@@ -156,6 +170,9 @@ def cell(
             raise OptionError(f"{where}: needs at least one gate and one state", "name them")
         if unknown := set(recurrent_names) - set(gate_names):
             raise OptionError(f"{where}: recurrent gate {min(unknown)} is not a gate", "name it")
+        for name in (keeps, admits):
+            if name is not None and name not in gate_names:
+                raise OptionError(f"{where}: gate {name} is not declared", "name it in gates")
         if applied_names and recurrent_names[-len(applied_names) :] != applied_names:
             raise OptionError(f"{where}: applied must be the last of recurrent", "reorder them")
         arguments, parameters = _read_signature(where, equations, state_names)
@@ -165,7 +182,7 @@ def cell(
                 f"{len(recurrent_names)} recurrent gates",
                 'recurrent="" declares a cell without a recurrent product',
             )
-        made = Cell(
+        declared_cell = Cell(
             equations,
             tuple(gate_names),
             tuple(recurrent_names),
@@ -175,8 +192,11 @@ def cell(
             arguments,
             state_type(tuple(state_names)),
             free_key(equations),
+            keeps,
+            admits,
+            source,
         )
-        return remember(made)
+        return remember(declared_cell)
 
     return declare
 

@@ -14,7 +14,11 @@ from torch import Tensor, sigmoid, tanh
 from unrolled.cells.cell import Terms, cell
 
 
-@cell(gates="r z n")
+@cell(
+    gates="r z n",
+    keeps="z",
+    source="K. Cho et al. (2014), Learning phrase representations using RNN encoder-decoder",
+)
 def gru_reset_after(x: Terms, u: Terms, h: Tensor) -> dict[str, Tensor]:
     """h_t = (1 - z) * n + z * h_{t-1}, with n = tanh(x.n + r * u.n)."""
     r = sigmoid(x.r + u.r)
@@ -24,7 +28,12 @@ def gru_reset_after(x: Terms, u: Terms, h: Tensor) -> dict[str, Tensor]:
     return dict(h=h, r=r, z=z, n=n)
 
 
-@cell(gates="r z n", applied="n")
+@cell(
+    gates="r z n",
+    applied="n",
+    keeps="z",
+    source="K. Cho et al. (2014), Learning phrase representations using RNN encoder-decoder",
+)
 def gru_reset_before(x: Terms, u: Terms, h: Tensor) -> dict[str, Tensor]:
     """h_t = (1 - z) * n + z * h_{t-1}, with n = tanh(x.n + U_n (r * h_{t-1}))."""
     r = sigmoid(x.r + u.r)

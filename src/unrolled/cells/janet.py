@@ -15,7 +15,11 @@ from unrolled.cells.cell import Terms, cell
 BETA = 1.0
 
 
-@cell(gates="f g")
+@cell(
+    gates="f g",
+    keeps="f",
+    source="J. van der Westhuizen and J. Lasenby (2018), arXiv 1804.04849",
+)
 def janet(x: Terms, u: Terms, h: Tensor) -> dict[str, Tensor]:
     """h_t = s(f) * h_{t-1} + (1 - s(f - beta)) * g, with g = tanh(x.g + u.g)."""
     a = x.f + u.f

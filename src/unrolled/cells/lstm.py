@@ -13,7 +13,13 @@ from torch import Tensor, sigmoid, tanh
 from unrolled.cells.cell import Terms, cell
 
 
-@cell(gates="i f g o", states="h c")
+@cell(
+    gates="i f g o",
+    states="h c",
+    keeps="f",
+    admits="i",
+    source="S. Hochreiter and J. Schmidhuber (1997), Long short-term memory",
+)
 def lstm(x: Terms, u: Terms, c: Tensor) -> dict[str, Tensor]:
     """c_t = f * c_{t-1} + i * g and h_t = o * tanh(c_t)."""
     i = sigmoid(x.i + u.i)

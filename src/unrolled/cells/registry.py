@@ -40,10 +40,10 @@ def find_cell(key: str) -> "Cell":
             import_module(module)
         except ImportError as error:
             raise OptionError(f"cell {key}: its module cannot be imported: {error}") from error
-    found = _cells.get(key)
-    if found is None:
+    registered = _cells.get(key)
+    if registered is None:
         raise OptionError(
             f"cell {key}: not known in this process",
             "a traced graph names its cell; declare it at the top of a module that can be imported",
         )
-    return found
+    return registered

@@ -20,10 +20,10 @@ def state_type(names: tuple[str, ...]) -> Any:
     """Return the type of named tuples with these names; equal names give the same type."""
     make_named_tuple: Any = namedtuple  # whose fields are known only now
     rebuild = {"__reduce__": lambda self: (named_state, (names, tuple(self)))}
-    made = type("State", (make_named_tuple("State", names),), {"__slots__": (), **rebuild})
+    state_class = type("State", (make_named_tuple("State", names),), {"__slots__": (), **rebuild})
     # so that torch.export.save can write a program that returns one
-    _register_namedtuple(made, serialized_type_name=f"unrolled.State({', '.join(names)})")
-    return made
+    _register_namedtuple(state_class, serialized_type_name=f"unrolled.State({', '.join(names)})")
+    return state_class
 
 
 def named_state(names: tuple[str, ...], tensors: Sequence[Tensor]) -> Any:

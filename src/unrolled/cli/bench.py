@@ -29,34 +29,38 @@ _LEGEND = (
 
 def bench(
     only: Annotated[
-        str, typer.Option(metavar="TEXT", help="Only the lines that contain this.")
+        str, typer.Option(metavar="TEXT", help="Only the lines that contain this text.")
     ] = "",
-    seconds: Annotated[float, typer.Option(help="For each line; slow ones take longer.")] = 4.0,
+    seconds: Annotated[
+        float, typer.Option(help="Seconds to measure each line for; slow ones take longer.")
+    ] = 4.0,
     threads: Annotated[
-        int | None, typer.Option(help="Of every peer's pool.", show_default="torch's own choice")
+        int | None,
+        typer.Option(help="Threads of every contestant.", show_default="as torch chooses"),
     ] = None,
     peers: Annotated[
-        str, typer.Option(metavar="A,B", help="Of torch, tuned, compiled, onnxruntime, jax.")
+        str, typer.Option(metavar="A,B,...", help="Peers to measure against.")
     ] = "torch,tuned,compiled,onnxruntime,jax",
     quick: Annotated[
-        bool, typer.Option("--quick", help="Small sizes, to see that all is well.")
+        bool, typer.Option("--quick", help="Small sizes, to check that everything works.")
     ] = False,
     neighbour: Annotated[
-        bool, typer.Option("--neighbour", help="Also beside a process that keeps a core busy.")
+        bool,
+        typer.Option("--neighbour", help="Also measure beside a process that keeps a core busy."),
     ] = False,
     memory: Annotated[
-        bool, typer.Option("--memory", help="Also the peak memory of a long training.")
+        bool, typer.Option("--memory", help="Also measure the peak memory of a long training.")
     ] = False,
     results: Annotated[
-        Path | None, typer.Option(metavar="FILE", help="Write all figures there, as JSON.")
+        Path | None, typer.Option(metavar="FILE", help="File to write all figures to, as JSON.")
     ] = None,
     list_lines: Annotated[
-        bool, typer.Option("--list", help="Name the lines and their peers; measure nothing.")
+        bool, typer.Option("--list", help="List the lines and their peers, and measure nothing.")
     ] = False,
 ) -> None:
     r"""Measure the layers against torch, torch.compile, ONNX Runtime and JAX.
 
-    Contestants take turns, each in a process of its own; all of it takes about half an hour.
+    Contestants take turns, each in a process of its own. All lines take about half an hour.
     The peers that torch does not bring: pip install "unrolled\[bench]".
     """
     from unrolled.benchmark import Settings, all_works
@@ -66,7 +70,7 @@ def bench(
 
     processes = frozenset(filter(None, peers.split(",")))
     if unknown := processes - PROCESSES.keys():
-        raise OptionError(f"--peers: {min(unknown)} is none", f"there are {', '.join(PROCESSES)}")
+        raise OptionError(f"--peers: no peer {min(unknown)!r}", f"there are {', '.join(PROCESSES)}")
     if seconds <= 0:
         raise OptionError(f"--seconds must be above 0, got {seconds}", "4 is enough")
     if threads is not None and threads < 1:
@@ -95,8 +99,8 @@ def bench(
     console = make_console()
     for process in sorted(processes):
         if packages := missing(process):
-            said = f"{process} is left out: {', '.join(packages)} not installed"
-            console.print(f'{said}; pip install "unrolled[bench]"')
+            message = f"{process} is left out: {', '.join(packages)} not installed"
+            console.print(f'{message}; pip install "unrolled[bench]"')
     import torch
 
     settings = Settings(threads or torch.get_num_threads(), seconds, processes)
@@ -115,29 +119,29 @@ def _run(
     from unrolled.benchmark.experiments import measure_busy, measure_memory
     from unrolled.benchmark.worker import WorkerError
 
-    found: dict[str, Any] = {"machine": _machine(console, settings), "lines": []}
-    console.print(report.describe(found["machine"]))
+    measurements: dict[str, Any] = {"machine": _machine(console, settings), "lines": []}
+    console.print(report.describe(measurements["machine"]))
     total = len(works) + len(experiments)
     try:
         for number, work in enumerate(works, 1):
             with _shown(console, f"{number}/{total} {work.title}") as progress:
-                found["lines"].append(report.line_as_json(measure(work, settings, progress)))
-            _keep(file, found)
+                measurements["lines"].append(report.line_as_json(measure(work, settings, progress)))
+            _keep(file, measurements)
         for number, (name, work) in enumerate(experiments.items(), len(works) + 1):
             with _shown(console, f"{number}/{total} {name}: {work.title}") as progress:
                 try:
                     if name == "busy":
                         busy = measure_busy(work, settings, progress)
-                        found[name] = report.busy_as_json(busy)
+                        measurements[name] = report.busy_as_json(busy)
                     else:
-                        found[name] = report.memory_as_json(measure_memory(work, settings))
+                        measurements[name] = report.memory_as_json(measure_memory(work, settings))
                 except WorkerError as error:
                     console.print(f"{name}: {error}", style="bold red")
-            _keep(file, found)
+            _keep(file, measurements)
     except KeyboardInterrupt:
-        _print(found, interrupted=True)
+        _print(measurements, interrupted=True)
         raise typer.Exit(130) from None
-    _print(found)
+    _print(measurements)
 
 
 def _machine(console: "Console", settings: Any) -> dict[str, Any]:
@@ -149,7 +153,7 @@ def _machine(console: "Console", settings: Any) -> dict[str, Any]:
 
     load_before, peak = load(), {}
     if load_before is not None and load_before > _LARGEST_LOAD:
-        console.print(f"this machine is busy (load {load_before:.1f}): the figures will not tell")
+        console.print(f"this machine is busy (load {load_before:.1f}): timings will be unreliable")
     try:
         peak = measure_peak(settings.num_threads)
     except WorkerError as error:
@@ -177,10 +181,10 @@ def _shown(console: "Console", title: str) -> Iterator["Progress"]:
         yield in_silence
         return
     with console.status(title) as status:
-        yield lambda said: status.update(f"{title}: {said}")
+        yield lambda text: status.update(f"{title}: {text}")
 
 
-def _keep(file: Path | None, found: dict[str, Any]) -> None:
+def _keep(file: Path | None, measurements: dict[str, Any]) -> None:
     if file is None:
         return
     from unrolled.data.files import write_atomically
@@ -188,26 +192,25 @@ def _keep(file: Path | None, found: dict[str, Any]) -> None:
 
     try:
         with write_atomically(file) as opened:
-            opened.write(json.dumps(found, indent=1).encode() + b"\n")
+            opened.write(json.dumps(measurements, indent=1).encode() + b"\n")
     except OSError as error:
         raise RunError(f"{file}: {error.strerror}") from error
 
 
-def _print(found: dict[str, Any], *, interrupted: bool = False) -> None:
+def _print(measurements: dict[str, Any], *, interrupted: bool = False) -> None:
     """Print the tables on stdout: with lines and colours in a terminal, as Markdown elsewhere."""
-    from rich.console import Console
-
     from unrolled.benchmark import report
+    from unrolled.cli.progress import plain_console
 
-    tables, foot = report.tables(found), report.summary(found)
+    tables, foot = report.tables(measurements), report.summary(measurements)
     if interrupted:
         foot.append("interrupted: what is above is what was measured")
     if not sys.stdout.isatty():
-        typer.echo(f"{report.describe(found['machine'])}\n\n{_LEGEND}\n")
+        typer.echo(f"{report.describe(measurements['machine'])}\n\n{_LEGEND}\n")
         typer.echo(report.as_markdown(tables))
         typer.echo("\n" + "\n".join(foot))
         return
-    console = Console(highlight=False, markup=False)
+    console = plain_console()
     for table in tables:
         console.print(_as_rich(table))
     console.print(_LEGEND, style="dim")

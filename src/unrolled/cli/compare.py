@@ -12,12 +12,15 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from unrolled.cli.program import program
 from unrolled.cli.signals import handling_signals
+from unrolled.tasks.registry import TASKS
 
 if TYPE_CHECKING:
     from rich.console import Console
 
     from unrolled.comparison import Comparison, Plan, Runner, Trial
+    from unrolled.tasks import TaskOptions
 
 __all__ = ["compare"]
 
@@ -25,37 +28,62 @@ __all__ = ["compare"]
 def compare(
     context: typer.Context,
     task: Annotated[
-        str, typer.Argument(metavar="TASK", help="What to train: lm, classify, toy ...")
+        str, typer.Argument(metavar="TASK", help=f"Task to train: {', '.join(TASKS)}.")
     ],
-    cells: Annotated[
+    contestants: Annotated[
         str,
         typer.Option(
-            metavar="A,B,...", help='Cells, with options of their own: "gru,tcn --layers 6".'
+            "--cells",
+            metavar="A,B,...",
+            help='Cells to compare, which may have options of their own: "gru,tcn --layers 6".',
         ),
     ] = "rnn,lstm,gru,janet,tcn,dense",
-    parameters: Annotated[
-        int, typer.Option(metavar="N", help="Of every model; decides the hidden size.")
+    num_parameters: Annotated[
+        int,
+        typer.Option(
+            "--parameters",
+            metavar="N",
+            help="Largest number of parameters of every model; it decides the hidden size.",
+        ),
     ] = 200_000,
-    seeds: Annotated[int, typer.Option(metavar="K", help="Trainings of each cell.")] = 3,
+    num_seeds: Annotated[
+        int,
+        typer.Option(
+            "--seeds", metavar="N", help="Number of seeds that each cell is trained with."
+        ),
+    ] = 3,
     minutes: Annotated[
-        float | None, typer.Option(help="Of each training.", show_default="as the task's")
+        float | None,
+        typer.Option(help="Minutes to train each model for.", show_default="the task's own"),
     ] = None,
-    epochs: Annotated[float | None, typer.Option(help="Instead: as many updates for all.")] = None,
-    processes: Annotated[
-        int, typer.Option(metavar="P", help="Trainings side by side; they share the cores.")
+    epochs: Annotated[
+        float | None,
+        typer.Option(help="Train for X epochs instead: the same number of updates for all."),
+    ] = None,
+    num_processes: Annotated[
+        int,
+        typer.Option(
+            "--processes", help="Number of trainings at the same time; they share the cores."
+        ),
     ] = 1,
     metric: Annotated[
-        str | None, typer.Option(metavar="NAME", help="What decides.", show_default="the task's")
+        str | None,
+        typer.Option(metavar="NAME", help="Metric to rank by.", show_default="the task's own"),
     ] = None,
-    out: Annotated[
+    folder: Annotated[
         Path | None,
-        typer.Option(metavar="DIR", help="The folder.", show_default="runs/compare-TASK-TIME"),
+        typer.Option(
+            "--out",
+            metavar="DIR",
+            help="Folder to make for the comparison.",
+            show_default="runs/compare-TASK-DATE-TIME",
+        ),
     ] = None,
 ) -> None:
-    """Compare cells on one task: every model as large, on the same data, trained as long.
+    """Compare cells on one task: models of the same size, on the same data, trained for as long.
 
-    ARGS are those of `unrolled train TASK`, for every cell. With the same --out, a comparison that
-    was interrupted goes on, and seeds and cells can be added. Writes comparison.json and
+    ARGS are the arguments and options of `unrolled train TASK`, for every cell. With the same --out
+    an interrupted comparison goes on, and seeds and cells can be added. Writes comparison.json and
     comparison.html.
     """
     from unrolled.cli.progress import make_console
@@ -64,26 +92,33 @@ def compare(
 
     plotly()  # before hours of training
     arguments = [*context.args, *_given("--minutes", minutes), *_given("--epochs", epochs)]
-    plan = Plan(task, tuple(arguments), tuple(parse_contestants(cells)), seeds, parameters)
-    folder = out or Path("runs") / f"compare-{task}-{datetime.now():%Y%m%d-%H%M%S}"
+    plan = Plan(
+        task, tuple(arguments), tuple(parse_contestants(contestants)), num_seeds, num_parameters
+    )
+    folder = folder or Path("runs") / f"compare-{task}-{datetime.now():%Y%m%d-%H%M%S}"
     for trial in plan.trials(folder)[: len(plan.contestants)]:
-        _check(trial)
-    runner = Runner(plan.trials(folder), processes, _num_threads())
+        options = _check(trial)
+    if metric is not None:
+        _check_metric(task, options, metric)
+    runner = Runner(plan.trials(folder), num_processes, _num_threads())
     plan.settle(folder)
     console = make_console()
     _run(console, runner, plan, folder)
-    interrupted = bool(runner.interrupted or (runner.stop_requested and runner.waiting))
-    if interrupted:
-        _say_interrupted(console, folder)
+    again = _again(plan, folder, num_processes, metric)
+    if runner.interrupted or (runner.stop_requested and runner.waiting):
+        console.print(f"interrupted; go on with\n  {again}")
+        raise typer.Exit(128 + signal.SIGINT)
     if any(trial.results_path.exists() for trial in plan.trials(folder)):
         _finish(plan, folder, metric)
         console.print(f"written: {folder / 'comparison.json'}, {folder / 'comparison.html'}")
     if runner.failures:
-        _say_what_failed(console, runner, folder)
+        names = ", ".join(failure.trial.name for failure in runner.failures)
+        console.print(f"failed: {names}; try again with\n  {again}", style="bold red")
+        raise typer.Exit(1)
 
 
 def _given(name: str, value: float | None) -> list[str]:
-    return [] if value is None else [name, f"{value:g}"]
+    return [] if value is None else [name, repr(value).removesuffix(".0")]
 
 
 def _num_threads() -> int:
@@ -94,22 +129,38 @@ def _num_threads() -> int:
     return int(asked) if asked.isdecimal() else available_cores()
 
 
-def _check(trial: "Trial") -> None:
-    """Parse a training's command as it would, without running it.
+def _check(trial: "Trial") -> "TaskOptions":
+    """Parse a training's command as it would, without running it, and return its options.
 
     Raises:
         typer.TyperException: The command does not exist or cannot have these arguments.
+        OptionError: An option is out of its range.
     """
     from typer.main import get_command
 
-    from unrolled.cli.main import train_app
+    from unrolled.cli.train import task_options, train_app
+    from unrolled.tasks import TaskOptions
 
     group: Any = get_command(train_app)
     _, task, *arguments = trial.command
     command = group.commands.get(task)
     if command is None:
         raise typer.BadParameter(f"no task {task!r}, there are {', '.join(group.commands)}")
-    command.make_context(f"unrolled train {task}", arguments)
+    given = command.make_context(f"unrolled train {task}", arguments).params
+    return TaskOptions(*task_options(task, given))
+
+
+def _check_metric(task: str, options: "TaskOptions", name: str) -> None:
+    """Raise `OptionError` if models of these data cannot be ranked by the metric called `name`."""
+    from unrolled.errors import OptionError, field
+    from unrolled.metrics import find_metric
+    from unrolled.tasks import find_task
+
+    kind = find_task(task)
+    ranking = [each for each in kind.fit(options, kind.read(options)).metrics if each.better]
+    if find_metric(ranking, name) is None:
+        message = f"{field('metric')}: {task} cannot be ranked by {name!r}"
+        raise OptionError(message, f"choose one of {', '.join(each.name for each in ranking)}")
 
 
 def _run(console: "Console", runner: "Runner", plan: "Plan", folder: Path) -> None:
@@ -124,7 +175,7 @@ def _run(console: "Console", runner: "Runner", plan: "Plan", folder: Path) -> No
 
     def on_start(trial: "Trial") -> None:
         if not console.is_interactive:
-            console.print(f"{trial.name}: begins")
+            console.print(f"{trial.name}: started")
 
     def on_end(trial: "Trial", how: str) -> None:
         nonlocal done
@@ -147,11 +198,11 @@ def _ended(trial: "Trial", how: str, runner: "Runner") -> str:
     from unrolled.comparison.metrics import choose_metric, shown
 
     results = json.loads(trial.results_path.read_bytes())
-    name = choose_metric([results["metrics"]])
+    metric = choose_metric([results])
     return (
         f"hidden size {results['hidden_size']:,}, {results['parameters']:,} parameters, "
         f"{results['updates']:,} updates, {results['elapsed_seconds']:.0f} s: "
-        f"{name.replace('_', ' ')} {shown(results['metrics'][name])}"
+        f"{metric.label} {shown(results['metrics'][metric.name])}"
     )
 
 
@@ -197,9 +248,9 @@ def _finish(plan: "Plan", folder: Path, metric: str | None) -> None:
 
 
 def _print_table(comparison: "Comparison") -> None:
-    from rich.console import Console
     from rich.table import Table
 
+    from unrolled.cli.progress import plain_console
     from unrolled.comparison import table
 
     heads, lines = table(comparison)
@@ -211,29 +262,11 @@ def _print_table(comparison: "Comparison") -> None:
         whole = (value.replace(" ", "\N{NO-BREAK SPACE}") for value in values)
         drawn.add_row(name, *whole, style="dim" if number >= len(comparison.rows) else None)
     width = None if sys.stdout.isatty() else 160
-    Console(highlight=False, markup=False, width=width).print(drawn)
+    plain_console(width=width).print(drawn)
 
 
-def _say_interrupted(console: "Console", folder: Path) -> None:
-    """Say how to go on.
-
-    Raises:
-        typer.Exit: Always.
-    """
-    console.print(f"interrupted; {_again(folder)} goes on")
-    raise typer.Exit(128 + signal.SIGINT)
-
-
-def _say_what_failed(console: "Console", runner: "Runner", folder: Path) -> None:
-    """Say which trainings failed.
-
-    Raises:
-        typer.Exit: Always.
-    """
-    names = ", ".join(failure.trial.name for failure in runner.failures)
-    console.print(f"failed: {names}; {_again(folder)} tries them again", style="bold red")
-    raise typer.Exit(1)
-
-
-def _again(folder: Path) -> str:
-    return f"the same command with --out {shlex.quote(str(folder))}"
+def _again(plan: "Plan", folder: Path, num_processes: int, metric: str | None) -> str:
+    """Return the command that goes on with a comparison."""
+    words = [*plan.command, "--out", str(folder), "--processes", str(num_processes)]
+    words += [] if metric is None else ["--metric", metric]
+    return f"{program()} {shlex.join(words)}"

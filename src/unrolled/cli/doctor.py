@@ -24,16 +24,16 @@ EXTRAS = {
 
 
 def doctor() -> None:
-    """Show what this machine offers and lacks.
+    """Show what this machine offers and what it lacks.
 
-    Versions, processor, compiler, extras, and how each cell is run.
+    Versions, processor, compiler, extras, and how each layer is run.
     """
     sections = {
         "versions": _versions(),
         "machine": _machine(),
         "compiler": _compiler(),
         "extras": _extras(),
-        "cells": _cells(),
+        "layers": _layers(),
     }
     for title, lines in sections.items():
         typer.echo(title)
@@ -64,44 +64,49 @@ def _machine() -> dict[str, str]:
 
 
 def _compiler() -> dict[str, str]:
-    from unrolled.kernels import KernelError
-    from unrolled.kernels.build import cache_folder, entries
-    from unrolled.kernels.compiler import find_compiler
+    from unrolled.kernels import KernelError, cache_entries, cache_folder, find_compiler
 
     try:
         compiler = find_compiler()
-        found = compiler.version() if compiler else "missing: install gcc or clang"
+        compiler_line = compiler.version() if compiler else "missing: install gcc or clang"
     except KernelError as error:
-        found = str(error)
+        compiler_line = str(error)
     folder = cache_folder()
-    kept = f"{folder.path} ({len(entries())} kernels)"
-    return {"compiler": found, "cache": f"{kept}; {folder.problem}" if folder.problem else kept}
+    cache_line = f"{folder.path} ({len(cache_entries())} kernels)"
+    if folder.problem:
+        cache_line += f"; {folder.problem}"
+    return {"compiler": compiler_line, "cache": cache_line}
 
 
 def _extras() -> dict[str, str]:
     lines = {}
     for extra, (package, purpose) in EXTRAS.items():
         try:
-            found = version(package)
+            state = version(package)
         except PackageNotFoundError:
-            found = f'missing: pip install "unrolled[{extra}]"'
-        lines[package] = f"{found}  ({purpose})"
+            state = f'missing: pip install "unrolled[{extra}]"'
+        lines[package] = f"{state}  ({purpose})"
     return lines
 
 
-def _cells() -> dict[str, str]:
-    """Return how each cell is run on this machine's CPU."""
-    from unrolled import cells
-    from unrolled.kernels.dispatch import kernel_or_reason
-    from unrolled.kernels.vendor import CELLS
+def _layers() -> dict[str, str]:
+    """Return how each built-in layer is run on this machine's CPU."""
+    from unrolled.kernels import TORCH_CELLS, kernel_or_reason
+    from unrolled.networks import LAYERS
 
     lines = {}
-    for cell in (getattr(cells, name) for name in cells.__all__):
-        if isinstance(cell, cells.Cell):
-            found = kernel_or_reason(cell)
-            words = "compiled from its equations (float32); else "
-            if isinstance(found, str):
-                words = f"{found}; "
-            rest = "torch's own kernel, ragged batches: the loop" if cell in CELLS else "the loop"
-            lines[cell.name] = words + rest
+    for name, layer in LAYERS.items():
+        if layer.cell is None:
+            lines[name] = "torch"
+            continue
+        kernel = kernel_or_reason(layer.cell)
+        words = "compiled from its equations (float32); else "
+        if isinstance(kernel, str):
+            words = f"{kernel}; "
+        rest = (
+            "torch's own kernel, ragged batches: the loop"
+            if layer.cell in TORCH_CELLS
+            else "the loop"
+        )
+        lines[name] = words + rest
     return lines

@@ -1,62 +1,50 @@
 """`unrolled evaluate`: how good a run's model is on a file with the answers."""
 
 import json
-from dataclasses import asdict
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
+
+from unrolled.cli.trust import TrustCode
 
 __all__ = ["evaluate"]
 
 
 def evaluate(
-    run: Annotated[Path, typer.Argument(metavar="RUN", help="The folder of a trained model.")],
+    run: Annotated[Path, typer.Argument(metavar="RUN", help="Folder of a trained model.")],
     file: Annotated[
         Path,
-        typer.Argument(metavar="FILE", help="Text, or examples in the format of the training."),
+        typer.Argument(
+            metavar="FILE", help="Text, or examples in the format of the training data."
+        ),
     ],
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
+    trust_code: TrustCode = False,
 ) -> None:
     """Measure a trained model on a file: a text, or examples with their answers.
 
-    For a language model every token of the text after the first counts once.
+    With a language model, every token of the text after the first counts once.
     """
-    from unrolled.training import Run
+    from unrolled.cli.flags import option_name
+    from unrolled.cli.program import program
+    from unrolled.cli.tables import confusion_table, figures_table
+    from unrolled.errors import render
+    from unrolled.tasks import ExamplesTask, load
 
-    name = Run.open(run).task
-    unit, metrics = _language_model(run, file) if name == "lm" else _task(name, run, file)
-    if as_json:
-        typer.echo(json.dumps(metrics, ensure_ascii=False))
-        return
-    from rich.console import Console
-
-    from unrolled.cli.tables import confusion_table, shown
-
-    for metric, value in metrics.items():
-        if isinstance(value, int | float | str):
-            label = metric.removeprefix("num_").replace("_", " ")
-            label += f" ({unit})" if metric == "loss" else ""
-            typer.echo(f"{label:<22}{shown(value):>14}")
-    if (confusion := confusion_table(metrics)) is not None:
-        Console(highlight=False, markup=False, soft_wrap=True).print(confusion)
-
-
-def _language_model(run: Path, file: Path) -> tuple[str, dict[str, Any]]:
-    from unrolled.data import read_text
-    from unrolled.tasks.lm.task import evaluate_text, load_language_model
-
-    model, vocabulary, config = load_language_model(run)
-    text = read_text([file], config["data"]["encoding"])
-    return "nats/token", asdict(evaluate_text(model, vocabulary, text))
-
-
-def _task(name: str, run: Path, file: Path) -> tuple[str, dict[str, Any]]:
-    from unrolled.tasks import task_class
-    from unrolled.tasks.runs import load
-
-    task, model = load(run, task_class(name))
+    loaded = load(run, trust_code=trust_code)
+    task = loaded.task
     examples, notes = task.read_examples(file)
     for note in notes:
-        typer.echo(f"note: {note}", err=True)
-    return task.unit, {"num_examples": len(examples), **task.evaluate(model, examples)}
+        typer.echo(f"note: {render(note, option_name, program())}", err=True)
+    counted = {"num_examples": len(examples)} if isinstance(task, ExamplesTask) else {}
+    figures = {**counted, **task.evaluate(loaded.model, examples)}
+    if as_json:
+        typer.echo(json.dumps(figures, ensure_ascii=False))
+        return
+    from unrolled.cli.progress import plain_console
+
+    for line in figures_table(figures, task.metrics):
+        typer.echo(line)
+    if (confusion := confusion_table(figures)) is not None:
+        plain_console(soft_wrap=True).print(confusion)

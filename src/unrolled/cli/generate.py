@@ -3,52 +3,30 @@
 import signal
 import sys
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
+
+from unrolled.cli.flags import chosen, parameter, parameters, with_parameters
+from unrolled.cli.trust import TrustCode
+from unrolled.networks.options import GenerateOptions
 
 __all__ = ["generate"]
 
 
-def generate(
-    run: Annotated[
-        Path, typer.Argument(metavar="RUN", help="The folder of a trained language model.")
-    ],
-    prompt: Annotated[
-        str | None, typer.Option(help="The text to continue.", show_default="a new line")
-    ] = None,
-    length: Annotated[int, typer.Option(help="Tokens to draw.")] = 500,
-    temperature: Annotated[
-        float, typer.Option(help="Below 1 safer, above 1 bolder; 0 takes the likeliest each time.")
-    ] = 1.0,
-    top_k: Annotated[
-        int | None, typer.Option(help="Draw from the K likeliest only.", metavar="K")
-    ] = None,
-    top_p: Annotated[
-        float | None,
-        typer.Option(help="Draw from the likeliest that together reach P.", metavar="P"),
-    ] = None,
-    seed: Annotated[
-        int | None, typer.Option(help="The same seed gives the same text.", show_default="random")
-    ] = None,
-) -> None:
+def _generate(run: Path, prompt: str | None, trust_code: bool, **values: Any) -> None:
     """Write new text with a trained language model."""
-    from unrolled.tasks.lm import sampling
-    from unrolled.tasks.lm.task import load_language_model
+    from unrolled.errors import RunError
+    from unrolled.tasks import load
 
-    model, vocabulary, _ = load_language_model(run)
-    if prompt is None:
-        prompt = sampling.default_prompt(vocabulary)
-    pieces = sampling.generate(
-        model,
-        vocabulary,
-        prompt,
-        length=length,
-        temperature=temperature,
-        top_k=top_k,
-        top_p=top_p,
-        seed=seed,
-    )
+    options = chosen(GenerateOptions, values)
+    loaded = load(run, trust_code=trust_code)
+    task = loaded.task
+    if task.prompt is None:
+        message = f"{run}: its task is {task.name!r}, which writes no text by itself"
+        raise RunError(message, "name the run of a language model")
+    prompt = task.prompt if prompt is None else prompt
+    pieces = task.generate(loaded.model, prompt, options)
     if hasattr(signal, "SIGPIPE"):  # `| head` ends us as it ends any other program
         signal.signal(signal.SIGPIPE, signal.SIG_DFL)
     sys.stdout.write(prompt)
@@ -57,3 +35,30 @@ def generate(
         sys.stdout.flush()
     if sys.stdout.isatty():
         sys.stdout.write("\n")
+
+
+generate = with_parameters(
+    _generate,
+    [
+        parameter(
+            "run",
+            Annotated[
+                Path, typer.Argument(metavar="RUN", help="Folder of a trained language model.")
+            ],
+        ),
+        parameter(
+            "prompt",
+            Annotated[
+                str | None,
+                typer.Option(
+                    help="Text to continue.",
+                    show_default="a new line",
+                    rich_help_panel=GenerateOptions.panel,
+                ),
+            ],
+            None,
+        ),
+        *parameters(GenerateOptions),
+        parameter("trust_code", TrustCode, False),
+    ],
+)

@@ -2,69 +2,91 @@
 
 import sys
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
+
+from unrolled.cli.trust import TrustCode
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from unrolled.inspection import Passage, Subject
 
 __all__ = ["inspect"]
 
 
 def inspect(
-    run: Annotated[
-        Path, typer.Argument(metavar="RUN", help="The folder of a trained language model.")
-    ],
-    text: Annotated[str | None, typer.Option(help="What the model reads.")] = None,
+    run: Annotated[Path, typer.Argument(metavar="RUN", help="Folder of a trained model.")],
+    text: Annotated[str | None, typer.Option(help="Text that the model reads.")] = None,
     file: Annotated[
         Path | None,
-        typer.Option(help="A file that it reads.", show_default="the run's held-out text"),
+        typer.Option(help="File that it reads.", show_default="the run's held-out part"),
     ] = None,
     output: Annotated[
-        Path | None, typer.Option(metavar="HTML", help="Where to.", show_default="RUN/report.html")
+        Path | None,
+        typer.Option(metavar="HTML", help="File to write.", show_default="RUN/report.html"),
     ] = None,
     beside: Annotated[
         list[Path] | None,
         typer.Option(metavar="RUN", help="Another run to compare the gradient with; repeatable."),
     ] = None,
+    trust_code: TrustCode = False,
 ) -> None:
-    r"""Look inside a language model: gates, memory, and how far its gradient reaches.
+    r"""Look inside a model: gates, memory, and how far its gradient reaches.
 
     Writes one HTML file that works without a network. Needs pip install "unrolled\[figures]".
     """
     if text is not None and file is not None:
         raise typer.BadParameter("give --text or --file, one of the two")
-    from unrolled.data import read_text
-    from unrolled.data.files import write_atomically
-    from unrolled.errors import RunError
-    from unrolled.inspection.report import Subject, report
-    from unrolled.tasks.lm.task import held_out_text, load_language_model
-    from unrolled.training import loss_curves
-    from unrolled.training.run import Run, writing
+    import torch
 
-    model, vocabulary, config = load_language_model(run)
+    from unrolled.data import Source, write_atomically
+    from unrolled.errors import RunError
+    from unrolled.inspection.report import Facts, report
+    from unrolled.metrics import find_metric
+    from unrolled.tasks import load
+    from unrolled.training import loss_curves, writing
+
+    loaded = load(run, trust_code=trust_code)
+    task, options = loaded.task, loaded.task.options
     others = {}
     for path in beside or []:
-        other, other_vocabulary, _ = load_language_model(path)
-        if other_vocabulary.to_dict() != vocabulary.to_dict():
-            raise RunError(
-                f"{path}: has another vocabulary than {run}", "compare runs on the same text"
-            )
-        others[path.name] = other
-    if file is not None:
-        text = read_text([file], config["data"]["encoding"])
-    elif text is None:
-        text = held_out_text(config)
-    data = config["data"]
-    subject = Subject(
+        other = load(path, trust_code=trust_code)
+        if type(other.task) is not type(task) or other.task.to_dict() != task.to_dict():
+            message = f"{path}: has other tokens or answers than {run}"
+            raise RunError(message, "compare runs on the same data")
+        others[path.name] = other.task.subject(other.model)
+    source = None if text is None else Source.text(text)
+    source = source if file is None else Source.file(file)
+    held_out = task.read(options).held_out if source is None else []
+
+    def read(subject: "Subject") -> "Iterable[Passage]":
+        return subject.passages(held_out) if source is None else subject.read(source)
+
+    loss = find_metric(task.metrics, "loss")
+    facts = Facts(
         run.resolve().name,
-        model,
-        vocabulary,
-        facts={"trained on": ", ".join(Path(file["path"]).name for file in data["files"])},
-        wanted=data["k2"] or data["k1"],
-        curves=loss_curves(Run.open(run)),
-        beside=others,
+        facts={
+            "task": task.name,
+            "cell": options.model.kind.name,
+            "units": _units(options.model.hidden_size, options.model.num_layers),
+            "data": ", ".join(path.name for path in task.files(options.data)) or "made data",
+        },
+        wanted=task.steps_backward,
+        curves=loss_curves(loaded.run),
+        loss_unit=loss.unit if loss else "",
     )
-    page = report(subject, text).encode()
+    with torch.random.fork_rng():
+        torch.manual_seed(0)
+        untrained = task.subject(task.make_model(options.model).eval())
+    subject = task.subject(loaded.model)
+    page = report(subject, read, facts, untrained=untrained, beside=others).encode()
     output = output or run / "report.html"
     with writing(output), write_atomically(output) as opened:
         opened.write(page)
     typer.echo(f"{output}: {len(page) / 1e6:.1f} MB, open it in a browser", file=sys.stderr)
+
+
+def _units(hidden_size: int, num_layers: int) -> str:
+    return f"{hidden_size} in {num_layers} layer{'s' * (num_layers > 1)}"

@@ -1,11 +1,8 @@
 """`unrolled kernels`: what cells are compiled to, and the cache that it is kept in."""
 
-import importlib
-import sys
 import time
 import warnings
 from datetime import timedelta
-from difflib import get_close_matches
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -15,10 +12,16 @@ if TYPE_CHECKING:
 
 __all__ = ["kernels_app"]
 
-kernels_app = typer.Typer(help="The kernels that cells are compiled to, and their cache.")
+kernels_app = typer.Typer(
+    help="Show the kernels that cells are compiled to, and manage their cache."
+)
 
 _Name = Annotated[
-    str, typer.Argument(metavar="CELL", help="A built-in cell, or module:name of your own.")
+    str,
+    typer.Argument(
+        metavar="CELL",
+        help="A built-in cell, or FILE.py:NAME or MODULE:NAME for a cell of your own.",
+    ),
 ]
 
 
@@ -26,12 +29,11 @@ _Name = Annotated[
 def show(cell: _Name) -> None:
     """Print the C source of a cell's kernel."""
     from unrolled.errors import OptionError, UnrolledError
-    from unrolled.kernels.emit import emit
-    from unrolled.kernels.trace import trace
+    from unrolled.kernels import kernel_source
 
-    found = _find(cell)
+    registered = _find(cell)
     try:
-        source = emit(trace(found))
+        source = kernel_source(registered)
     except UnrolledError:
         raise
     except Exception as error:  # whatever is wrong with the user's equations
@@ -41,12 +43,12 @@ def show(cell: _Name) -> None:
 
 @kernels_app.command("list")
 def list_kernels() -> None:
-    """List the cache: name, size, time since last use."""
-    from unrolled.kernels.build import cache_folder, entries
+    """List the kernels in the cache: name, size, time since last use."""
+    from unrolled.kernels import cache_entries, cache_folder
 
     typer.echo(f"{cache_folder().path}", err=True)
     _say_problem()
-    for entry in entries():
+    for entry in cache_entries():
         age = timedelta(seconds=round(time.time() - entry.last_used))
         typer.echo(f"{entry.name:<24}{entry.size / 1024:8.0f} KiB   used {age} ago")
 
@@ -54,7 +56,7 @@ def list_kernels() -> None:
 @kernels_app.command()
 def clear() -> None:
     """Empty the cache."""
-    from unrolled.kernels.build import clear as clear_cache
+    from unrolled.kernels import clear_cache
 
     _say_problem()
     typer.echo(f"removed {clear_cache()} kernels", err=True)
@@ -62,55 +64,44 @@ def clear() -> None:
 
 @kernels_app.command()
 def warm() -> None:
-    """Compile the built-in cells now, so that their first use need not."""
-    from unrolled import cells
-    from unrolled.kernels.compiler import KernelError
-    from unrolled.kernels.dispatch import kernel_or_reason
+    """Compile the built-in cells now, so that their first use does not wait for it."""
+    from unrolled.cells import CELLS
+    from unrolled.kernels import KernelError, kernel_or_reason
 
     _say_problem()
     reasons = []
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # said above
-        for name in cells.__all__:
-            if isinstance(cell := getattr(cells, name), cells.Cell):
-                begin = time.perf_counter()
-                found = kernel_or_reason(cell)
-                said = f"{time.perf_counter() - begin:.2f} s"
-                if isinstance(found, str):
-                    reasons.append(found)
-                    said = "no kernel"
-                typer.echo(f"{name:<20}{said}", err=True)
+        warnings.simplefilter("ignore")  # the line above says it
+        for name, cell in CELLS.items():
+            begin = time.perf_counter()
+            kernel = kernel_or_reason(cell)
+            outcome = f"{time.perf_counter() - begin:.2f} s"
+            if isinstance(kernel, str):
+                reasons.append(kernel)
+                outcome = "no kernel"
+            typer.echo(f"{name:<20}{outcome}", err=True)
     if reasons:
         raise KernelError("; ".join(dict.fromkeys(reasons)))
 
 
 def _say_problem() -> None:
     """Say why the cache is a temporary one, if it is."""
-    from unrolled.kernels.build import cache_folder
+    from unrolled.kernels import cache_folder
 
     if problem := cache_folder().problem:
-        typer.echo(f"the cache cannot be used, this one is for now: {problem}", err=True)
+        typer.echo(
+            f"the cache cannot be used, using a temporary one for this process: {problem}", err=True
+        )
 
 
 def _find(name: str) -> "Cell":
     """Return the cell called `name`."""
-    from unrolled import cells
     from unrolled.errors import OptionError
+    from unrolled.networks import LAYERS, find_layer
 
-    module_name, _, attribute = name.rpartition(":")
-    sys.path.insert(0, "")  # the current folder, as for `python -m`
-    try:
-        module = importlib.import_module(module_name) if module_name else cells
-    except Exception as error:  # whatever is wrong with the user's module
-        raise OptionError(f"cannot import {module_name}: {type(error).__name__}: {error}") from None
-    finally:
-        sys.path.remove("")
-    found = getattr(module, attribute, None)
-    if isinstance(found, cells.Cell):
-        return found
-    known = [each for each in cells.__all__ if isinstance(getattr(cells, each), cells.Cell)]
-    hint = f"built in are {', '.join(known)}; one of your own is module:name"
-    if near := get_close_matches(attribute.lower(), known, n=1):
-        hint = f"did you mean {near[0]}? {hint}"
-    what = "is no cell" if hasattr(module, attribute) else "does not exist"
-    raise OptionError(f"{name} {what}", hint)
+    cell = find_layer(name).cell
+    if cell is None:
+        cells = ", ".join(name for name, kind in LAYERS.items() if kind.cell is not None)
+        message = f"{name} is not a cell, but a layer without a recurrence"
+        raise OptionError(message, f"the built-in cells are {cells}")
+    return cell

@@ -12,7 +12,7 @@ import os
 import sys
 from collections.abc import Sequence
 from importlib.metadata import version
-from typing import Annotated, NoReturn
+from typing import Annotated, Any, NoReturn
 
 import typer
 
@@ -20,18 +20,17 @@ from unrolled.cli.bench import bench
 from unrolled.cli.compare import compare
 from unrolled.cli.doctor import doctor
 from unrolled.cli.evaluate import evaluate
+from unrolled.cli.flags import flag_names
 from unrolled.cli.generate import generate
+from unrolled.cli.help import register
 from unrolled.cli.inspect import inspect
 from unrolled.cli.kernels import kernels_app
 from unrolled.cli.predict import predict
+from unrolled.cli.program import program
 from unrolled.cli.resume import resume
 from unrolled.cli.serve import serve
-from unrolled.cli.train_caption import train_caption
-from unrolled.cli.train_classify import train_classify
-from unrolled.cli.train_lm import train_lm
-from unrolled.cli.train_tag import train_tag
-from unrolled.cli.train_toy import train_toy
-from unrolled.cli.train_translate import train_translate
+from unrolled.cli.train import train_app
+from unrolled.errors import UnrolledError
 
 __all__ = ["app", "main"]
 
@@ -44,17 +43,10 @@ app = typer.Typer(
     context_settings=_HELP_OPTIONS,
     pretty_exceptions_enable=False,
 )
-train_app = typer.Typer(help="Train a model on your data.")
-train_app.command("lm")(train_lm)
-train_app.command("classify")(train_classify)
-train_app.command("tag")(train_tag)
-train_app.command("translate")(train_translate)
-train_app.command("caption")(train_caption)
-train_app.command("toy")(train_toy)
 app.add_typer(train_app, name="train")
 app.add_typer(kernels_app, name="kernels")
-app.command()(generate)
-app.command()(predict)
+app.command("generate")(generate)
+app.command("predict")(predict)
 app.command()(evaluate)
 app.command()(inspect)
 app.command()(resume)
@@ -65,6 +57,7 @@ app.command(
 )(compare)
 app.command()(doctor)
 app.command()(bench)
+register([app, train_app, kernels_app])
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
@@ -82,13 +75,31 @@ def main(arguments: Sequence[str] | None = None) -> None:
     except typer.TyperException as error:
         context = getattr(error, "ctx", None)
         command = context.command_path if context else "unrolled"
-        _fail(error.format_message(), f"{command} --help", error.exit_code)
-    except Exception as error:
-        from unrolled.errors import UnrolledError  # here, because it brings torch
+        help_command = f"{program()}{command.removeprefix('unrolled')} --help"
+        _fail(error.format_message(), help_command, error.exit_code)
+    except UnrolledError as error:
+        names = _names_for(arguments)
+        message, hint = error.render(lambda name: names.get(name, name), program())
+        _fail(message, hint, 1)
 
-        if not isinstance(error, UnrolledError):
-            raise
-        _fail(error.message, error.hint, 1)
+
+def _names_for(arguments: Sequence[str]) -> dict[str, str]:
+    """Return what options are called: those of the command that the arguments name come first."""
+    command: Any = typer.main.get_command(app)
+    names = _names_of_all(command)
+    for argument in arguments:
+        if argument not in getattr(command, "commands", {}):
+            break
+        command = command.commands[argument]
+    return names | flag_names(command)
+
+
+def _names_of_all(command: Any) -> dict[str, str]:
+    """Return what options are called by a command, or by any of those that a group has."""
+    names = flag_names(command)
+    for each in getattr(command, "commands", {}).values():
+        names = _names_of_all(each) | names
+    return names
 
 
 def _fail(message: str, hint: str, exit_code: int) -> NoReturn:

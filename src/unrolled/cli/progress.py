@@ -6,9 +6,10 @@ trainer's business.
 
 import math
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from datetime import timedelta
-from typing import Self
+from typing import Any, Self
 
 from rich.console import Console, Group
 from rich.live import Live
@@ -17,37 +18,86 @@ from rich.progress_bar import ProgressBar
 from rich.table import Table
 from rich.text import Text
 
-__all__ = ["LiveReporter", "PlainReporter", "make_console", "make_reporter"]
+from unrolled.metrics import Metric, find_metric
 
-Metrics = Mapping[str, float]
-Sample = Callable[[], str]
+__all__ = [
+    "Display",
+    "LiveReporter",
+    "PlainReporter",
+    "make_console",
+    "make_reporter",
+    "plain_console",
+]
+
+Figures = Mapping[str, float]
+Sample = Callable[[], str | None]
 
 _SECONDS_BETWEEN_LINES = 5.0
 _SAMPLE_LINES = 8
-_OF_EVERY_TASK = frozenset(
-    "update epoch done loss gradient_norm learning_rate elapsed_seconds tokens_per_second "
-    "seconds_left".split()
-)
+_WIDTH_OF_FIGURES = 46  # so that the line of an evaluation keeps within 80 columns
+
+
+@dataclass(frozen=True)
+class Display:
+    """How the figures of a training are shown.
+
+    Args:
+        metrics: What they mean.
+        counted: What the speed is counted in, and how many of them a term of the loss stands for.
+    """
+
+    metrics: Sequence[Metric]
+    counted: tuple[str, float]
+
+    @property
+    def loss_unit(self) -> str:
+        """The unit of the loss."""
+        loss = find_metric(self.metrics, "loss")
+        return "" if loss is None else loss.unit
+
+    def figures(self, figures: Figures) -> list[str]:
+        """Return the loss, and of the other figures those that fit beside it, two at most."""
+        others = [m for m in self.metrics if m.name != "loss" and m.better and m.name in figures]
+        words = [f"{figures['loss']:.3f} {self.loss_unit}"]
+        for metric in others[:2]:
+            word = f"{metric.label} {figures[metric.name]:.3f}"
+            if sum(map(len, [*words, word])) <= _WIDTH_OF_FIGURES:
+                words.append(word)
+        return words
+
+    def speed(self, figures: Figures) -> str:
+        """Return the speed in what people count."""
+        noun, number = self.counted
+        return f"{figures['tokens_per_second'] * number:,.0f} {noun}/s"
 
 
 def make_console(*, quiet: bool = False) -> Console:
     """Return a console on stderr. Colours only where they are wanted (NO_COLOR), lines unbroken."""
-    return Console(stderr=True, quiet=quiet, highlight=False, markup=False, soft_wrap=True)
+    return plain_console(stderr=True, quiet=quiet, soft_wrap=True)
+
+
+def plain_console(**options: Any) -> Console:
+    """Return a console that prints a text as it is: nothing in it is markup, or stands for a sign.
+
+    Args:
+        options: Those of rich's `Console`.
+    """
+    return Console(highlight=False, markup=False, emoji=False, **options)
 
 
 def make_reporter(
-    console: Console, sample: Sample | None, unit: str = "nats/token"
+    console: Console, sample: Sample, display: Display
 ) -> "LiveReporter | PlainReporter":
     """Return the reporter that suits the console.
 
     Args:
         console: Where to write.
-        sample: Draws a text from the model as it is now, without a trace on the training; None if
-            the model writes none.
-        unit: Of the loss.
+        sample: Draws a text from the model as it is now, without a trace on the training; returns
+            None if the model writes none.
+        display: How figures are shown.
     """
     live = console.is_interactive and not console.quiet
-    return (LiveReporter if live else PlainReporter)(console, sample, unit)
+    return (LiveReporter if live else PlainReporter)(console, sample, display)
 
 
 class PlainReporter:
@@ -56,13 +106,13 @@ class PlainReporter:
     Args:
         console: Where to write.
         sample: Draws a text from the model, if it can.
-        unit: Of the loss.
+        display: How figures are shown.
     """
 
-    def __init__(self, console: Console, sample: Sample | None, unit: str = "nats/token") -> None:
+    def __init__(self, console: Console, sample: Sample, display: Display) -> None:
         self._console = console
         self._sample = sample
-        self._unit = unit
+        self._display = display
         self._next_line = -math.inf
 
     def __enter__(self) -> Self:
@@ -72,22 +122,22 @@ class PlainReporter:
     def __exit__(self, *error: object) -> None:
         """Do nothing: all lines are out."""
 
-    def on_log(self, metrics: Metrics) -> None:
+    def on_log(self, metrics: Figures) -> None:
         """Write a line, unless the last one is too recent."""
         if time.monotonic() < self._next_line:
             return
         self._next_line = time.monotonic() + _SECONDS_BETWEEN_LINES
-        losses, speed = _losses(metrics, self._unit), _speed(metrics, self._unit)
-        parts = [f"{metrics['done']:4.0%}", _place(metrics), *losses, speed]
+        figures, speed = self._display.figures(metrics), self._display.speed(metrics)
+        parts = [f"{metrics['done']:4.0%}", _place(metrics), *figures, speed]
         self._console.print("  ".join([*parts, _time_left(metrics)]))
 
-    def on_evaluation(self, metrics: Metrics, improved: bool) -> None:
+    def on_evaluation(self, metrics: Figures, improved: bool) -> None:
         """Write the held-out loss; if it is the best so far, a sample as well."""
         verdict = "best so far" if improved else "not better"
-        parts = ["held out:", _place(metrics), *_losses(metrics, self._unit), verdict]
+        parts = ["held out:", _place(metrics), *self._display.figures(metrics), verdict]
         self._console.print("  ".join(parts))
-        if self._sample is not None and _worth_a_sample(metrics, improved):
-            for line in _presentable(self._sample()):
+        if _worth_a_sample(metrics, improved) and (sample := self._sample()) is not None:
+            for line in _presentable(sample):
                 self._console.print(f"    | {line}")
 
     def on_message(self, message: str) -> None:
@@ -104,15 +154,15 @@ class LiveReporter:
     Args:
         console: Where to draw.
         sample: Draws a text from the model, if it can.
-        unit: Of the loss.
+        display: How figures are shown.
     """
 
-    def __init__(self, console: Console, sample: Sample | None, unit: str = "nats/token") -> None:
+    def __init__(self, console: Console, sample: Sample, display: Display) -> None:
         self._console = console
         self._sample = sample
-        self._unit = unit
-        self._training: Metrics = {}
-        self._best: Metrics = {}
+        self._display = display
+        self._training: Figures = {}
+        self._best: Figures = {}
         self._evaluations_since_best = 0
         self._notice = ""
         self._live = Live(get_renderable=self._render, console=console, redirect_stdout=False)
@@ -127,19 +177,19 @@ class LiveReporter:
         self._notice = ""
         self._live.stop()
 
-    def on_log(self, metrics: Metrics) -> None:
+    def on_log(self, metrics: Figures) -> None:
         """Show the numbers at the next refresh."""
         self._training = metrics
 
-    def on_evaluation(self, metrics: Metrics, improved: bool) -> None:
+    def on_evaluation(self, metrics: Figures, improved: bool) -> None:
         """Show the held-out loss if it is the best so far, and a sample above the display."""
         self._evaluations_since_best = 0 if improved else self._evaluations_since_best + 1
         if not improved:
             return
         self._best = metrics
-        if self._sample is not None and _worth_a_sample(metrics, improved):
-            title = "  ".join([_place(metrics), "held out", *_losses(metrics, self._unit)])
-            self._console.print(_panel(self._sample(), title))
+        if _worth_a_sample(metrics, improved) and (sample := self._sample()) is not None:
+            title = "  ".join([_place(metrics), "held out", *self._display.figures(metrics)])
+            self._console.print(_panel(sample, title))
 
     def on_message(self, message: str) -> None:
         """Write the sentence above the display."""
@@ -155,18 +205,19 @@ class LiveReporter:
         rows.add_column(style="dim")
         rows.add_column(style="bold")
         if self._training:
-            losses, speed = _losses(self._training, self._unit), _speed(self._training, self._unit)
-            rows.add_row("training", "  ".join([*losses, speed, _place(self._training)]))
+            figures = self._display.figures(self._training)
+            speed = self._display.speed(self._training)
+            rows.add_row("training", "  ".join([*figures, speed, _place(self._training)]))
         if self._best:
             tries = self._evaluations_since_best
             verdict = f"best, {tries} tries ago" if tries else "best so far"
-            losses = _losses(self._best, self._unit)
-            rows.add_row("held out", "  ".join([*losses, verdict, _place(self._best)]))
+            figures = self._display.figures(self._best)
+            rows.add_row("held out", "  ".join([*figures, verdict, _place(self._best)]))
         notice = [Text(self._notice, style="bold yellow")] if self._notice else []
         return Group(_bar(self._training), *([rows] if rows.row_count else []), *notice)
 
 
-def _bar(metrics: Metrics) -> Table:
+def _bar(metrics: Figures) -> Table:
     done = metrics.get("done", 0.0)
     left = _time_left(metrics) if metrics else "starting"
     bar = Table.grid(expand=True, padding=(0, 2))
@@ -180,37 +231,15 @@ def _panel(sample: str, title: str) -> Panel:
     return Panel(text, title=Text(title, style="bold"), title_align="left", border_style="dim")
 
 
-def _place(metrics: Metrics) -> str:
+def _place(metrics: Figures) -> str:
     return f"update {metrics['update']:,.0f}"
 
 
-def _losses(metrics: Metrics, unit: str) -> list[str]:
-    """Return the loss, and what else the task measures."""
-    shown = [f"{metrics['loss']:.3f} {unit}"]
-    if "bits_per_character" in metrics:
-        return [*shown, f"{metrics['bits_per_character']:.3f} bits/character"]
-    others = [name for name in metrics if name not in _OF_EVERY_TASK]
-    return [*shown, *(f"{name.replace('_', ' ')} {metrics[name]:.3f}" for name in others[:2])]
-
-
-def _speed(metrics: Metrics, unit: str) -> str:
-    """Return the speed in what the loss is a mean over; for a text, in characters.
-
-    How many characters a token has, the two units of a text's loss say.
-    """
-    per_second = metrics["tokens_per_second"]
-    if "bits_per_character" not in metrics:
-        return f"{per_second:,.0f} {unit.rpartition('/')[2]}s/s"
-    bits_per_token = metrics["loss"] / math.log(2)
-    characters_per_token = bits_per_token / max(metrics["bits_per_character"], 1e-12)
-    return f"{per_second * characters_per_token:,.0f} characters/s"
-
-
-def _time_left(metrics: Metrics) -> str:
+def _time_left(metrics: Figures) -> str:
     return f"{timedelta(seconds=round(metrics['seconds_left']))} left"
 
 
-def _worth_a_sample(metrics: Metrics, improved: bool) -> bool:
+def _worth_a_sample(metrics: Figures, improved: bool) -> bool:
     return improved and metrics["update"] > 0  # before the first update there is only noise
 
 

@@ -5,28 +5,23 @@ from typing import Annotated
 
 import typer
 
+from unrolled.cli.trust import TrustCode
+
 __all__ = ["resume"]
 
 
 def resume(
-    run: Annotated[
-        Path, typer.Argument(metavar="RUN", help="The folder of an interrupted training.")
-    ],
+    run: Annotated[Path, typer.Argument(metavar="RUN", help="Folder of an interrupted training.")],
+    trust_code: TrustCode = False,
 ) -> None:
-    """Go on with an interrupted training.
+    """Continue an interrupted training.
 
-    In one process, with --epochs, it ends as if it had never stopped. A training by torchrun is
+    With --epochs and in one process, it ends as if it had never stopped. A training by torchrun is
     resumed by torchrun, with as many processes.
     """
-    from unrolled.cli.session import fit_language_model, fit_task
-    from unrolled.tasks import task_class
-    from unrolled.tasks.lm.task import resume_language_model
-    from unrolled.tasks.runs import resume as resume_task
-    from unrolled.training import Run, initialize_distributed
+    from unrolled.cli.fit import fit
+    from unrolled.tasks import resume as resume_run
+    from unrolled.training import initialize_distributed
 
     with initialize_distributed() as processes:
-        name = Run.open(run).task
-        if name == "lm":
-            fit_language_model(resume_language_model(run, processes))
-        else:
-            fit_task(resume_task(run, task_class(name), processes))
+        fit(resume_run(run, trust_code=trust_code, processes=processes))

@@ -5,23 +5,31 @@ from typing import Annotated
 
 import typer
 
+from unrolled.cli.trust import TrustCode
+
 __all__ = ["serve"]
 
 
 def serve(
     runs: Annotated[list[Path], typer.Argument(metavar="RUN", help="Folders of trained models.")],
-    port: Annotated[int, typer.Option(min=0, max=65535, help="0 takes a free one.")] = 8000,
+    port: Annotated[
+        int, typer.Option(min=0, max=65535, help="Port to listen on; 0 takes a free one.")
+    ] = 8000,
     host: Annotated[
-        str, typer.Option(help="Where to listen; beyond this machine a token is needed.")
+        str,
+        typer.Option(
+            metavar="ADDRESS", help="Address to listen on; beyond this machine a token is needed."
+        ),
     ] = "127.0.0.1",
     token: Annotated[
         str | None,
         typer.Option(
             envvar="UNROLLED_TOKEN",
-            help="What visitors must know.",
-            show_default="none on this machine, random beyond",
+            help="Token that visitors must know.",
+            show_default="none on this machine, a random one beyond",
         ),
     ] = None,
+    trust_code: TrustCode = False,
 ) -> None:
     """Open runs on a page: write with them, step through their cells, see what they remember."""
     from unrolled.errors import OptionError
@@ -38,4 +46,4 @@ def serve(
         typer.echo(address)
         typer.echo("Ctrl-C ends it.", err=True)
 
-    serve_runs(runs, host=host, port=port, token=token, say=say)
+    serve_runs(runs, host=host, port=port, token=token, trust_code=trust_code, say=say)

@@ -1,12 +1,14 @@
 """Measurements as tables for people: a line a metric, a column a predictor."""
 
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from rich.table import Table
 
-from unrolled.training.results import Results
+from unrolled.metrics import Metric, find_metric
+from unrolled.training import Results
 
-__all__ = ["confusion_table", "results_table", "shown"]
+__all__ = ["confusion_table", "figures_table", "results_table", "shown"]
 
 _MOST_CLASSES = 20
 
@@ -21,14 +23,20 @@ def results_table(results: Results) -> Table:
     for name in results.baselines:
         table.add_column(name, justify="right")
     for name, value in results.metrics.items():
-        unit = f" ({results.unit})" if name == "loss" else ""
         others = [shown(metrics.get(name)) for metrics in results.baselines.values()]
         if isinstance(value, int | float | str):
-            table.add_row(name.replace("_", " ") + unit, shown(value), *others)
+            table.add_row(_label(name, results.meanings), shown(value), *others)
     return table
 
 
-def confusion_table(metrics: dict[str, Any]) -> Table | None:
+def figures_table(figures: Mapping[str, Any], metrics: Sequence[Metric]) -> Iterator[str]:
+    """Yield a line for each figure that is a number or a text."""
+    for name, value in figures.items():
+        if isinstance(value, int | float | str):
+            yield f"{_label(name, metrics):<22}{shown(value):>14}"
+
+
+def confusion_table(metrics: Mapping[str, Any]) -> Table | None:
     """Return which class was taken for which; None if there is none to show, or it is too wide."""
     confusion = metrics.get("confusion")
     if confusion is None or len(confusion["classes"]) > _MOST_CLASSES:
@@ -49,3 +57,8 @@ def shown(value: Any) -> str:
     if isinstance(value, int):
         return f"{value:,}"
     return f"{value:.4f}" if isinstance(value, float) else str(value)
+
+
+def _label(name: str, metrics: Sequence[Metric]) -> str:
+    metric = find_metric(metrics, name) or Metric(name, None)  # a count, or a text
+    return metric.label

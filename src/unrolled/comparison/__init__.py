@@ -9,8 +9,8 @@
     figures.py      learning curves
     page.py         all of it as one HTML page
 
-The trainings are the command line's own (`unrolled train`, `unrolled resume`): nothing of models or
-of training is known here.
+The trainings are the command line's own (`unrolled train`, `unrolled resume`): of models nothing is
+known here but the names of layers.
 """
 
 from unrolled.comparison.gather import Comparison, gather

@@ -9,9 +9,9 @@ from statistics import fmean
 from typing import TYPE_CHECKING, Any
 
 from unrolled.comparison.gather import Comparison, Finished
-from unrolled.comparison.metrics import numbers
-from unrolled.comparison.verdict import best_first, label
+from unrolled.comparison.verdict import best_first
 from unrolled.errors import OptionError
+from unrolled.metrics import find_metric
 
 if TYPE_CHECKING:
     from types import ModuleType
@@ -57,7 +57,7 @@ def curves(comparison: Comparison, kind: str) -> Any:
     figure = go.Figure()
     every_loss: list[float] = []
     for place, row in enumerate(comparison.rows):
-        runs = [one for one in comparison.finished if one.contestant == row.contestant]
+        runs = [run for run in comparison.finished if run.contestant == row.contestant]
         points = _over_seeds([_curve(run, column) for run in runs])
         if not points:
             continue
@@ -96,7 +96,9 @@ def curves(comparison: Comparison, kind: str) -> Any:
             )
     wide = min(every_loss, default=0) > 0 and max(every_loss) > 30 * min(every_loss)
     figure.update_xaxes(title=title, rangemode="tozero")
-    figure.update_yaxes(title=f"held-out {label(comparison, 'loss')}")
+    loss_metric = find_metric(comparison.metrics, "loss")
+    assert loss_metric is not None
+    figure.update_yaxes(title=f"held-out {loss_metric.label}")
     figure.update_layout(height=460)
     if wide:
         figure.update_yaxes(type="log", exponentformat="power", dtick=1)
@@ -107,14 +109,14 @@ def final_values(comparison: Comparison) -> Any:
     """Return the metric that decides, a point each training, the best contestant on top."""
     go = plotly()
     figure = go.Figure()
-    metric = comparison.metric
+    metric = comparison.metric.name
     names = [row.contestant for row in comparison.rows]
     for row in reversed(best_first(comparison)):
         place = names.index(row.contestant)
         values = [
-            (one.seed, numbers(one.results["metrics"])[metric])
-            for one in comparison.finished
-            if one.contestant == row.contestant
+            (run.seed, run.results["metrics"][metric])
+            for run in comparison.finished
+            if run.contestant == row.contestant
         ]
         colour = _COLOURS[place % len(_COLOURS)]
         wrapped = row.contestant.replace(" --", "<br>--")
@@ -139,7 +141,7 @@ def final_values(comparison: Comparison) -> Any:
                 marker={"symbol": "line-ns-open", "color": "#222", "size": 22, "line_width": 2},
                 hovertemplate="%{y}, mean: %{x}<extra></extra>",
             )
-    everything = [numbers(one.results["metrics"])[metric] for one in comparison.finished]
+    everything = [run.results["metrics"][metric] for run in comparison.finished]
     low, high = min(everything), max(everything)
     for name, metrics in comparison.baselines.items():
         # one that is far away, such as the most frequent class, would crowd all else together
@@ -153,7 +155,7 @@ def final_values(comparison: Comparison) -> Any:
                 annotation_yanchor="bottom",
                 annotation_xanchor="center",
             )
-    figure.update_xaxes(title=label(comparison, metric))
+    figure.update_xaxes(title=comparison.metric.label)
     figure.update_yaxes(automargin=True)
     lines = max(1 + name.count(" --") for name in names)
     figure.update_layout(height=130 + len(names) * (24 + 18 * lines), showlegend=False)

@@ -10,11 +10,12 @@ from pathlib import Path
 from statistics import fmean, stdev
 from typing import Any
 
-from unrolled.comparison.metrics import choose_metric, numbers
+from unrolled.comparison.metrics import choose_metric, meanings, numbers
 from unrolled.comparison.plan import Plan, Trial
 from unrolled.comparison.statistics import Difference, compare_all
 from unrolled.data.files import write_atomically
 from unrolled.errors import RunError
+from unrolled.metrics import Metric
 
 __all__ = ["Comparison", "Finished", "Row", "gather"]
 
@@ -25,7 +26,7 @@ class Finished:
 
     Args:
         contestant: Its name.
-        seed: Of the run.
+        seed: Random seed of the run.
         results: What its results.json holds.
         curve: (update, elapsed seconds, held-out loss) of every evaluation.
     """
@@ -44,7 +45,7 @@ class Row:
         contestant: Its name.
         num_seeds: How many of its trainings are over.
         hidden_size: H that the budget allows.
-        parameters: Of its model.
+        parameters: How many its model has.
         metrics: By name, the mean over the seeds.
         spreads: By name, the standard deviation over the seeds; nothing with one seed.
         updates: Mean.
@@ -71,18 +72,18 @@ class Comparison:
         plan: What was compared.
         finished: The trainings that are over.
         missing: The names of those that are not.
-        metric: The name of the metric that decides.
-        unit: Of the loss.
+        metric: The one that decides.
+        metrics: All that rank.
         part: What was measured on: "test" or "held_out".
         rows: A contestant each, in the order of the plan.
-        differences: Of all pairs, in the metric that decides.
+        differences: How far all pairs are apart in the metric that decides.
     """
 
     plan: Plan
     finished: list[Finished]
     missing: list[str]
-    metric: str
-    unit: str
+    metric: Metric
+    metrics: list[Metric]
     part: str
     rows: list[Row]
     differences: list[Difference]
@@ -90,11 +91,11 @@ class Comparison:
     @property
     def baselines(self) -> dict[str, dict[str, float]]:
         """The metrics of trivial predictors, the mean over the trainings, by their names."""
-        found: dict[str, list[dict[str, float]]] = {}
+        figures: dict[str, list[dict[str, float]]] = {}
         for finished in self.finished:
             for name, metrics in finished.results["baselines"].items():
-                found.setdefault(name, []).append(numbers(metrics))
-        return {name: _means(all_metrics) for name, all_metrics in found.items()}
+                figures.setdefault(name, []).append(numbers(metrics, self.metrics))
+        return {name: _means(of_all) for name, of_all in figures.items()}
 
     def to_dict(self) -> dict[str, Any]:
         """Return it in types that JSON has."""
@@ -129,24 +130,24 @@ def gather(plan: Plan, folder: Path, metric: str | None = None) -> Comparison:
     trials = plan.trials(folder)
     over = [trial for trial in trials if trial.results_path.exists()]
     if not over:
-        raise RunError(f"{folder}: none of the {len(trials)} trainings has come to its end")
+        raise RunError(f"{folder}: none of the {len(trials)} trainings has finished")
     finished = [_read(trial) for trial in over]
-    chosen = choose_metric((one.results["metrics"] for one in finished), metric)
+    decisive = choose_metric([each.results for each in finished], metric)
     names = [contestant.name for contestant in plan.contestants]
-    by_name = {name: [one for one in finished if one.contestant == name] for name in names}
+    by_name = {name: [run for run in finished if run.contestant == name] for name in names}
     values = {
-        name: {one.seed: float(one.results["metrics"][chosen]) for one in ones}
-        for name, ones in by_name.items()
-        if ones
+        name: {run.seed: float(run.results["metrics"][decisive.name]) for run in runs}
+        for name, runs in by_name.items()
+        if runs
     }
     return Comparison(
         plan=plan,
         finished=finished,
         missing=[trial.name for trial in trials if trial not in over],
-        metric=chosen,
-        unit=finished[0].results["unit"],
+        metric=decisive,
+        metrics=meanings(finished[0].results),
         part=finished[0].results["part"],
-        rows=[_row(name, ones) for name, ones in by_name.items() if ones],
+        rows=[_row(name, runs) for name, runs in by_name.items() if runs],
         differences=compare_all(values),
     )
 
@@ -157,11 +158,11 @@ def _read(trial: Trial) -> Finished:
         lines = (trial.path / "metrics.jsonl").read_text(encoding="utf-8").splitlines()
         measured = [json.loads(line) for line in lines]
         curve = [
-            (int(one["update"]), float(one["elapsed_seconds"]), float(one["loss"]))
-            for one in measured
-            if one["kind"] == "held_out"
+            (int(line["update"]), float(line["elapsed_seconds"]), float(line["loss"]))
+            for line in measured
+            if line["kind"] == "held_out"
         ]
-        for name in ("unit", "part", "metrics", "baselines", *_COLUMNS):
+        for name in ("meanings", "part", "metrics", "baselines", *_COLUMNS):
             results[name]
     except OSError as error:
         raise RunError(f"{error.filename}: cannot be read: {error.strerror}") from error
@@ -174,19 +175,19 @@ def _read(trial: Trial) -> Finished:
 _COLUMNS = ("hidden_size", "parameters", "updates", "elapsed_seconds", "peak_memory_bytes")
 
 
-def _row(name: str, ones: Sequence[Finished]) -> Row:
-    results = [one.results for one in ones]
-    metrics = [numbers(one["metrics"]) for one in results]
+def _row(name: str, runs: Sequence[Finished]) -> Row:
+    results = [one.results for one in runs]
+    metrics = [numbers(each["metrics"], meanings(each)) for each in results]
     peaks = [one["peak_memory_bytes"] for one in results]
     return Row(
         contestant=name,
-        num_seeds=len(ones),
+        num_seeds=len(runs),
         hidden_size=results[0]["hidden_size"],
         parameters=results[0]["parameters"],
         metrics=_means(metrics),
         spreads={
             metric: stdev(one[metric] for one in metrics)
-            for metric in (_means(metrics) if len(ones) > 1 else {})
+            for metric in (_means(metrics) if len(runs) > 1 else {})
         },
         updates=fmean(one["updates"] for one in results),
         elapsed_seconds=fmean(one["elapsed_seconds"] for one in results),
@@ -197,5 +198,5 @@ def _row(name: str, ones: Sequence[Finished]) -> Row:
 def _means(all_metrics: Iterable[dict[str, float]]) -> dict[str, float]:
     """Return the mean of every metric that all have."""
     dicts = list(all_metrics)
-    names = [name for name in dicts[0] if all(name in one for one in dicts)]
-    return {name: fmean(one[name] for one in dicts) for name in names}
+    names = [name for name in dicts[0] if all(name in means for means in dicts)]
+    return {name: fmean(means[name] for means in dicts) for name in names}

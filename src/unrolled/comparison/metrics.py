@@ -1,50 +1,56 @@
-"""Which number of a run's results decides, which way is better, and how a number is shown."""
+"""Which figure of the runs' results decides, and how a number is shown."""
 
 import math
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
-from unrolled.errors import OptionError
+from unrolled.errors import OptionError, field
+from unrolled.metrics import Metric, find_metric
 
-__all__ = ["choose_metric", "lower_is_better", "numbers", "shown", "signed"]
+__all__ = ["choose_metric", "meanings", "numbers", "shown", "signed"]
 
-_LOWER = ("loss", "error", "perplexity", "bits", "nats", "unknown")
 _TINY = 1e-6
 _MOST_PLACES = 7
-_LOSSES = ("loss", "nats_per_token")
 
 
-def numbers(metrics: Mapping[str, Any]) -> dict[str, float]:
-    """Return the metrics that can be compared: numbers, but not counts."""
-    return {
-        name: float(value)
-        for name, value in metrics.items()
-        if isinstance(value, float)
-        or (isinstance(value, int) and not isinstance(value, bool) and "num_" not in name)
-    }
+def meanings(results: Mapping[str, Any]) -> list[Metric]:
+    """Return the metrics that a run's results can be ranked by, the one that decides first."""
+    metrics = [Metric(**meaning) for meaning in results["meanings"]]
+    return [metric for metric in metrics if metric.better is not None]
 
 
-def choose_metric(results: Iterable[Mapping[str, Any]], wanted: str | None = None) -> str:
-    """Return the name of the metric that decides: the first that is no loss, unless one is wanted.
+def numbers(figures: Mapping[str, Any], metrics: Iterable[Metric]) -> dict[str, float]:
+    """Return the figures that metrics are of, by their names, those that there are."""
+    named = {metric.name: figures.get(metric.name) for metric in metrics}
+    return {name: float(value) for name, value in named.items() if value is not None}
+
+
+def choose_metric(results: Sequence[Mapping[str, Any]], wanted: str | None = None) -> Metric:
+    """Return the metric that decides: the first that all results rank by, unless one is wanted.
+
+    Args:
+        results: What results.json of each run holds.
+        wanted: Its name.
 
     Raises:
-        OptionError: The results do not have the one that is wanted.
+        OptionError: The results do not have the one that is wanted, or it does not rank.
     """
-    common: list[str] | None = None
-    for metrics in results:
-        names = [name for name, value in numbers(metrics).items() if math.isfinite(value)]
-        common = names if common is None else [name for name in common if name in names]
-    common = common or []
+
+    def is_common(metric: Metric) -> bool:
+        figures = [each["metrics"].get(metric.name) for each in results]
+        return all(figure is not None and math.isfinite(figure) for figure in figures)
+
+    common = [metric for metric in meanings(results[0]) if is_common(metric)]
     if wanted is not None:
-        if wanted not in common:
-            raise OptionError(f"--metric: the results have no {wanted}", f"only {' '.join(common)}")
-        return wanted
-    return next((name for name in common if name not in _LOSSES), "loss")
-
-
-def lower_is_better(metric: str) -> bool:
-    """Whether less of this metric is better."""
-    return any(word in metric for word in _LOWER)
+        metric = find_metric(common, wanted)
+        if metric is None:
+            names = ", ".join(metric.name for metric in common)
+            message = f"{field('metric')}: the results cannot be ranked by {wanted!r}"
+            raise OptionError(message, f"choose one of {names}")
+        return metric
+    if not common:
+        raise OptionError("the results have no metric in common to rank by", "did they diverge?")
+    return common[0]
 
 
 def shown(value: float, spread: float | None = None) -> str:

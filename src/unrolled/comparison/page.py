@@ -13,7 +13,7 @@ from typing import Any
 from unrolled.comparison.figures import curves, final_values
 from unrolled.comparison.gather import Comparison
 from unrolled.comparison.metrics import shown, signed
-from unrolled.comparison.verdict import best_first, label, method, shown_p, verdict
+from unrolled.comparison.verdict import best_first, method, shown_p, verdict
 from unrolled.data.files import write_atomically
 from unrolled.errors import RunError
 
@@ -27,9 +27,11 @@ def table(comparison: Comparison) -> tuple[list[str], list[list[str]]]:
 
     Trivial predictors come last, in the columns that they have.
     """
-    metrics = [comparison.metric]
-    metrics += [name for name in comparison.rows[0].metrics if name != comparison.metric]
-    heads = ["cell", *(label(comparison, name) for name in metrics)]
+    names = comparison.rows[0].metrics
+    others = [m for m in comparison.metrics if m.name in names and m != comparison.metric]
+    shown_metrics = [comparison.metric, *others]
+    metrics = [metric.name for metric in shown_metrics]
+    heads = ["cell", *(metric.label for metric in shown_metrics)]
     heads += ["hidden size", "parameters", "updates", "time", "memory"]
     several = any(row.num_seeds != comparison.plan.num_seeds for row in comparison.rows)
     heads += ["seeds"] if several else []
@@ -79,7 +81,7 @@ def page(comparison: Comparison) -> str:
         _pairs(comparison),
         "<h2>How it was compared</h2>",
         *(f"<p>{_text(sentence)}</p>" for sentence in method(comparison)),
-        f"<pre>{html.escape(_command(comparison))}</pre>",
+        f"<pre>{html.escape(shlex.join(('unrolled', *plan.command)))}</pre>",
     ]
     body = "\n".join(parts)
     return (
@@ -103,14 +105,6 @@ def save_page(comparison: Comparison, path: Path) -> None:
             file.write(content)
     except OSError as error:
         raise RunError(f"{path}: cannot be written: {error.strerror}") from error
-
-
-def _command(comparison: Comparison) -> str:
-    plan = comparison.plan
-    cells = ",".join(contestant.name for contestant in plan.contestants)
-    words = ["unrolled", "compare", plan.task, *plan.arguments, "--cells", cells]
-    words += ["--parameters", str(plan.num_parameters), "--seeds", str(plan.num_seeds)]
-    return shlex.join(words)
 
 
 def _caption(comparison: Comparison) -> str:
@@ -139,21 +133,21 @@ def _table(
 
 def _pairs(comparison: Comparison) -> str:
     """Return all pairs as a table, the surest first; nothing where nothing could be tested."""
-    tested = [one for one in comparison.differences if one.p is not None]
+    tested = [difference for difference in comparison.differences if difference.p is not None]
     if not tested:
         return ""
-    like = best_first(comparison)[0].metrics[comparison.metric]
+    like = best_first(comparison)[0].metrics[comparison.metric.name]
     lines = [
         [
-            f"{one.first} minus {one.second}",
-            signed(one.mean, like),
-            f"{signed(one.low or 0.0, like)} to {signed(one.high or 0.0, like)}",
-            shown_p(one.p or 0.0),
-            "told apart" if one.is_significant else "not told apart",
+            f"{difference.first} minus {difference.second}",
+            signed(difference.mean, like),
+            f"{signed(difference.low or 0.0, like)} to {signed(difference.high or 0.0, like)}",
+            shown_p(difference.p or 0.0),
+            "told apart" if difference.is_significant else "not told apart",
         ]
-        for one in sorted(tested, key=lambda one: one.p or 0.0)
+        for difference in sorted(tested, key=lambda each: each.p or 0.0)
     ]
-    metric = label(comparison, comparison.metric)
+    metric = comparison.metric.label
     heads = ["pair", "difference", "95 % interval", "p, corrected", "verdict"]
     caption = f"Differences in {metric}, over the seeds that both have; the surest first."
     return f"<h2>All pairs</h2>\n{_table(heads, lines, caption, len(lines))}"

@@ -12,17 +12,20 @@ from pathlib import Path
 from typing import Any
 
 from unrolled.data.files import write_atomically
-from unrolled.errors import OptionError, RunError
+from unrolled.errors import OptionError, RunError, field
+from unrolled.networks import find_layer
 
 __all__ = ["Contestant", "Plan", "Trial", "parse_contestants"]
 
 FORMAT = 1
+_CONTESTANTS = field("contestants")
+_ANOTHER = f"choose another {field('folder')}"
 _OURS = {
-    "--cell": "--cells names the cells",
-    "--seed": "--seeds says how many: 0, 1, ...",
-    "--run": "--out names the folder of all runs",
-    "--parameters": "every contestant has the same",
-    "--hidden-size": "--parameters decides it, for every cell anew",
+    "--cell": f"{_CONTESTANTS} names the cells",
+    "--seed": f"{field('num_seeds')} says how many seeds there are: 0, 1, ...",
+    "--run": f"{field('folder')} names the folder of all runs",
+    "--parameters": f"{field('num_parameters')} is the same for all contestants",
+    "--hidden-size": f"{field('num_parameters')} decides it for each contestant",
 }
 
 
@@ -32,7 +35,7 @@ class Contestant:
 
     Args:
         cell: The name of the layer.
-        options: Of `unrolled train`, such as ("--kernel-size", "6").
+        options: Words after `unrolled train`, such as ("--kernel-size", "6").
     """
 
     cell: str
@@ -57,29 +60,38 @@ def parse_contestants(text: str) -> list[Contestant]:
         text: Cells, each with options of its own if need be.
 
     Raises:
-        OptionError: One of them is empty, comes twice, is no cell's name, or has an option that
-            must be the same for all; or there is none.
+        OptionError: One of them is empty, comes twice, is not a layer, or has an option that must
+            be the same for all; or there is none.
 
     Example:
         >>> [c.name for c in parse_contestants("gru, lstm --initialize chrono")]
         ['gru', 'lstm --initialize chrono']
     """
     contestants = []
-    for given in text.split(","):
+    for part in text.split(","):
         try:
-            words = shlex.split(given)
+            words = shlex.split(part)
         except ValueError as error:
-            raise OptionError(f"--cells: {given.strip()!r}: {error}") from None
+            raise OptionError(f"{_CONTESTANTS}: {part.strip()!r}: {error}") from None
         if not words or words[0].startswith("-"):
-            hint = "such as --cells gru,lstm or --cells 'gru,tcn --kernel-size 6'"
-            raise OptionError(f"--cells: expected the name of a cell, got {given!r}", hint)
+            hint = f"such as {_CONTESTANTS} gru,lstm or {_CONTESTANTS} 'gru,tcn --kernel-size 6'"
+            raise OptionError(f"{_CONTESTANTS}: expected the name of a cell, got {part!r}", hint)
+        _check_layer(words[0])
         check_options(words[1:])
         contestants.append(Contestant(words[0], tuple(words[1:])))
     folders = [contestant.folder for contestant in contestants]
     for contestant in contestants:
         if folders.count(contestant.folder) > 1:
-            raise OptionError(f"--cells: {contestant.name} comes twice", "name it once")
+            raise OptionError(f"{_CONTESTANTS}: {contestant.name} comes twice", "name it once")
     return contestants
+
+
+def _check_layer(cell: str) -> None:
+    """Raise `OptionError` if there is no such layer: now, and not when its turn comes."""
+    try:
+        find_layer(cell)
+    except OptionError as error:
+        raise OptionError(*error.render(lambda _: _CONTESTANTS)) from None
 
 
 def check_options(words: Sequence[str]) -> None:
@@ -87,7 +99,7 @@ def check_options(words: Sequence[str]) -> None:
     for word in words:
         name = word.partition("=")[0]
         if name in _OURS:
-            raise OptionError(f"compare: {name} is not for a single training here", _OURS[name])
+            raise OptionError(f"{name} is set by the comparison, for all trainings", _OURS[name])
 
 
 @dataclass(frozen=True)
@@ -96,7 +108,7 @@ class Trial:
 
     Args:
         contestant: What is trained.
-        seed: Of everything random; the data order is the same for all contestants.
+        seed: Random seed; with the same one, all contestants read the data in the same order.
         path: The run's folder.
         command: The arguments of `unrolled` that begin it.
     """
@@ -124,7 +136,8 @@ class Trial:
     def next_command(self) -> tuple[str, ...]:
         """Return the arguments that begin it, or go on with it where it was interrupted."""
         if (self.path / "config.json").exists():
-            return ("resume", str(self.path))
+            trust = ("--trust-code",) if ":" in self.contestant.cell else ()  # named by the user
+            return ("resume", str(self.path), *trust)
         return self.command
 
 
@@ -133,8 +146,8 @@ class Plan:
     """A comparison: every contestant is trained once with each seed.
 
     Args:
-        task: Of `unrolled train`.
-        arguments: Of the task, for every contestant: files and options.
+        task: The name after `unrolled train`.
+        arguments: Files and options of the task, the same for every contestant.
         contestants: What is compared.
         num_seeds: Trainings of each contestant.
         num_parameters: The budget of every model.
@@ -148,10 +161,18 @@ class Plan:
 
     def __post_init__(self) -> None:
         if self.num_seeds < 1:
-            raise OptionError(f"--seeds must be at least 1, got {self.num_seeds}")
+            raise OptionError(f"{field('num_seeds')} must be at least 1, got {self.num_seeds}")
         if self.num_parameters < 1:
-            raise OptionError(f"--parameters must be at least 1, got {self.num_parameters}")
+            got = self.num_parameters
+            raise OptionError(f"{field('num_parameters')} must be at least 1, got {got}")
         check_options(self.arguments)
+
+    @property
+    def command(self) -> tuple[str, ...]:
+        """The arguments of `unrolled` that make this comparison, but for its folder."""
+        cells = ",".join(contestant.name for contestant in self.contestants)
+        budget = ("--parameters", str(self.num_parameters), "--seeds", str(self.num_seeds))
+        return ("compare", self.task, *self.arguments, "--cells", cells, *budget)
 
     def trials(self, folder: Path) -> list[Trial]:
         """Return the trainings: all contestants with seed 0, then all with seed 1 ..."""
@@ -187,22 +208,22 @@ class Plan:
                 self._require_same(folder, mine, json.loads(path.read_bytes()))
                 return
             if folder.exists() and any(folder.iterdir()):
-                raise RunError(f"{folder}: not empty, and no comparison", "choose another --out")
+                raise RunError(f"{folder}: not empty, and not a comparison", _ANOTHER)
             folder.mkdir(parents=True, exist_ok=True)
             with write_atomically(path) as file:
                 file.write(json.dumps(mine, indent=2, ensure_ascii=False).encode() + b"\n")
         except ValueError as error:
-            raise RunError(f"{path}: damaged: {error}", "choose another --out") from error
+            raise RunError(f"{path}: damaged: {error}", _ANOTHER) from error
         except OSError as error:
-            hint = "check the permissions, or choose another --out"
+            hint = f"check the permissions, or {_ANOTHER}"
             raise RunError(f"{folder}: cannot be used: {error.strerror}", hint) from error
 
     def _require_same(self, folder: Path, mine: dict[str, Any], other: Any) -> None:
         for name, value in mine.items():
-            found = other.get(name) if isinstance(other, dict) else None
-            if found != value:
-                message = f"{folder}: a comparison with other {name}: {_shown(found)}"
-                raise RunError(f"{message}, not {_shown(value)}", "choose another --out")
+            other_value = other.get(name) if isinstance(other, dict) else None
+            if other_value != value:
+                message = f"{folder}: a comparison with other {name}: {_shown(other_value)}"
+                raise RunError(f"{message}, not {_shown(value)}", _ANOTHER)
 
 
 def _shown(value: Any) -> str:

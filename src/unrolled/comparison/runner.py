@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from unrolled.comparison.plan import Trial
-from unrolled.errors import OptionError, RunError
+from unrolled.errors import OptionError, RunError, field
 
 __all__ = ["Failure", "Runner"]
 
@@ -44,9 +44,9 @@ class Runner:
     """Runs trainings as processes, at most `num_processes` at a time.
 
     Args:
-        trials: In this order.
+        trials: What to run, in this order.
         num_processes: At least 1.
-        num_threads: Of all processes together, which share them evenly; at least 1 each.
+        num_threads: Threads for all processes together, which share them evenly; at least 1 each.
         program: What takes the trainings' commands.
 
     Attributes:
@@ -67,7 +67,7 @@ class Runner:
         program: Sequence[str] = PROGRAM,
     ) -> None:
         if num_processes < 1:
-            raise OptionError(f"--processes must be at least 1, got {num_processes}")
+            raise OptionError(f"{field('num_processes')} must be at least 1, got {num_processes}")
         self.num_processes = num_processes
         self.program = program
         self.threads_each = max(1, num_threads // num_processes)
@@ -172,10 +172,10 @@ def _last_words(log: Path, code: int) -> tuple[str, bool]:
     lines = log.read_text(encoding="utf-8", errors="replace").splitlines()
     errors = [index for index, line in enumerate(lines) if line.startswith(_ERROR)]
     if errors:
-        said = lines[errors[-1] :]
-        return "\n".join([said[0].removeprefix(_ERROR), *said[1:]]), True
+        error_lines = lines[errors[-1] :]
+        return "\n".join([error_lines[0].removeprefix(_ERROR), *error_lines[1:]]), True
     if code < 0:
         name = signal.Signals(-code).name
         return f"killed by {name}" + (" (out of memory?)" if name == "SIGKILL" else ""), False
     last = "\n".join(lines[-_LINES_OF_LAST_WORDS:])
-    return last or f"ended with code {code}, without a word", False
+    return last or f"ended with code {code}, and wrote nothing", False

@@ -27,7 +27,7 @@ class Difference:
     Args:
         first: One.
         second: The other.
-        mean: Of first - second, over the seeds that both have.
+        mean: Mean of first - second over the seeds that both have.
         low: The lower end of the 95 % interval of the mean, taken alone; None with one seed.
         high: Its upper end.
         p: The chance of a mean as far from 0 if there were no difference, corrected for all pairs;
@@ -61,16 +61,16 @@ def compare_all(values: Mapping[str, Mapping[int, float]]) -> list[Difference]:
         >>> round(difference.mean, 3), difference.p  # twice the same: 2 / 2^2 by its sign alone
         (-0.1, 0.5)
     """
-    found: list[tuple[str, str, list[float]]] = []
+    compared: list[tuple[str, str, list[float]]] = []
     for first, second in combinations(values, 2):
         seeds = sorted(values[first].keys() & values[second].keys())
         if seeds:
             differences = [values[first][seed] - values[second][seed] for seed in seeds]
-            found.append((first, second, differences))
-    alone = [_paired_p(differences) for *_, differences in found]
+            compared.append((first, second, differences))
+    alone = [_paired_p(differences) for *_, differences in compared]
     corrected = iter(_holm([p for p in alone if p is not None]))
     result = []
-    for (first, second, differences), p in zip(found, alone, strict=True):
+    for (first, second, differences), p in zip(compared, alone, strict=True):
         low, high = _interval(differences)
         shown = None if p is None else next(corrected)
         mean = fmean(differences)

@@ -4,40 +4,34 @@ Not here: the arithmetic (`statistics.py`).
 """
 
 from unrolled.comparison.gather import Comparison, Row
-from unrolled.comparison.metrics import lower_is_better, shown, signed
+from unrolled.comparison.metrics import shown, signed
 from unrolled.comparison.statistics import LEVEL, Difference
+from unrolled.metrics import Metric
 
-__all__ = ["best_first", "label", "method", "verdict"]
+__all__ = ["best_first", "method", "verdict"]
 
 
 def best_first(comparison: Comparison) -> list[Row]:
     """Return the contestants, the best mean in the metric that decides first."""
     metric = comparison.metric
-    sign = 1 if lower_is_better(metric) else -1
-    return sorted(comparison.rows, key=lambda row: sign * row.metrics[metric])
-
-
-def label(comparison: Comparison, metric: str) -> str:
-    """Return a metric's name as people read it, the loss with its unit."""
-    unit = f" ({comparison.unit})" if metric == "loss" else ""
-    return metric.replace("_", " ") + unit
+    sign = 1 if metric.better == "lower" else -1
+    return sorted(comparison.rows, key=lambda row: sign * row.metrics[metric.name])
 
 
 def verdict(comparison: Comparison) -> list[str]:
     """Return what can be said of the contestants, in sentences."""
     rows, metric = best_first(comparison), comparison.metric
     best = rows[0]
-    name = label(comparison, metric)
-    value = shown(best.metrics[metric], best.spreads.get(metric))
-    said = [f"Best {name}: {best.contestant}, {value}{_of_seeds(best)}."]
+    value = shown(best.metrics[metric.name], best.spreads.get(metric.name))
+    sentences = [f"Best {metric.label}: {best.contestant}, {value}{_of_seeds(best)}."]
     if len(rows) == 1:
-        return said
+        return sentences
     if all(difference.p is None for difference in comparison.differences):
-        said.append(
+        sentences.append(
             "Each was trained with one seed alone, so nothing can be said about which is better: "
-            "another seed may turn the order. Several seeds (--seeds 5) would tell."
+            "another seed may reverse the order. Train with several seeds to find out."
         )
-        return said
+        return sentences
     apart: list[Difference] = []
     together: list[Difference] = []
     for difference in comparison.differences:
@@ -48,37 +42,39 @@ def verdict(comparison: Comparison) -> list[str]:
         elif _order(difference, metric)[0] == best.contestant:  # else only over all its own seeds
             apart.append(difference)
     if apart:
-        said.append(f"{best.contestant} is better than {_listed(apart, best, metric)}.")
+        sentences.append(f"{best.contestant} is better than {_listed(apart, best, metric)}.")
     if together:
-        said.append(f"{best.contestant} cannot be told from {_listed(together, best, metric)}.")
-    others = [one for one in comparison.differences if one not in apart and one not in together]
+        sentences.append(
+            f"{best.contestant} cannot be told from {_listed(together, best, metric)}."
+        )
+    others = [each for each in comparison.differences if each not in apart + together]
     worse: dict[str, list[str]] = {}
-    for one in others:
-        if one.is_significant:
-            better_one, worse_one = _order(one, metric)
+    for difference in others:
+        if difference.is_significant:
+            better_one, worse_one = _order(difference, metric)
             worse.setdefault(better_one, []).append(worse_one)
     if worse:
-        told = [f"{name} before {', '.join(names)}" for name, names in worse.items()]
-        said.append(f"Also told apart: {'; '.join(told)}.")
-    return said
+        orders = [f"{name} before {', '.join(names)}" for name, names in worse.items()]
+        sentences.append(f"Also told apart: {'; '.join(orders)}.")
+    return sentences
 
 
 def method(comparison: Comparison) -> list[str]:
     """Return how it was found out, in sentences."""
     plan = comparison.plan
-    said = [
+    sentences = [
         f"Every model has at most {plan.num_parameters:,} parameters, and as many units as they "
         "allow. With the same seed, all had the same data in the same order; ± is the standard "
         "deviation over the seeds."
     ]
     if comparison.part == "held_out":
-        said.append(
+        sentences.append(
             "Measured on the held-out part, which also chose the weights that were kept: a little "
             "too good, for all alike."
         )
     tested = [difference for difference in comparison.differences if difference.p is not None]
     if tested:
-        said.append(
+        sentences.append(
             f"Each of the {len(tested)} pairs was tested with Student's paired t-test over the "
             f"seeds, corrected for their number by Holm: with p below {LEVEL} a pair counts as "
             f"told apart, and the chance of one false claim among all is below {LEVEL:.0%}. "
@@ -86,18 +82,20 @@ def method(comparison: Comparison) -> list[str]:
             "not mean equal."
         )
     if comparison.missing:
-        said.append(f"Missing, as they did not end: {'; '.join(comparison.missing)}.")
-    return said
+        sentences.append(
+            f"Missing, because they have not finished: {'; '.join(comparison.missing)}."
+        )
+    return sentences
 
 
 def _of_seeds(row: Row) -> str:
     return f" (mean of {row.num_seeds} seeds)" if row.num_seeds > 1 else " (one seed)"
 
 
-def _listed(differences: list[Difference], best: Row, metric: str) -> str:
+def _listed(differences: list[Difference], best: Row, metric: Metric) -> str:
     """Return the others of `best`'s differences, each with how far it is and how surely."""
     parts = []
-    like = best.metrics[metric]
+    like = best.metrics[metric.name]
     for difference in differences:
         other, mean = difference.second, difference.mean
         low, high = difference.low, difference.high
@@ -114,9 +112,9 @@ def _listed(differences: list[Difference], best: Row, metric: str) -> str:
     return ", ".join(parts)
 
 
-def _order(difference: Difference, metric: str) -> tuple[str, str]:
+def _order(difference: Difference, metric: Metric) -> tuple[str, str]:
     """Return the names of two contestants, the better one first."""
-    if (difference.mean < 0) == lower_is_better(metric):
+    if (difference.mean < 0) == (metric.better == "lower"):
         return difference.first, difference.second
     return difference.second, difference.first
 

@@ -1,26 +1,5 @@
 """From a user's files to what a model reads. Knows nothing of models or training."""
 
-from unrolled.data.batching import IGNORE
-from unrolled.data.text import python_library_text, read_text
-from unrolled.data.vocabulary import (
-    BPEVocabulary,
-    ByteVocabulary,
-    CharVocabulary,
-    Decoder,
-    Vocabulary,
-    load_vocabulary,
-    save_vocabulary,
-)
+import lazy_loader
 
-__all__ = [
-    "IGNORE",
-    "BPEVocabulary",
-    "ByteVocabulary",
-    "CharVocabulary",
-    "Decoder",
-    "Vocabulary",
-    "load_vocabulary",
-    "python_library_text",
-    "read_text",
-    "save_vocabulary",
-]
+__getattr__, __dir__, __all__ = lazy_loader.attach_stub(__name__, __file__)

@@ -97,9 +97,9 @@ def append_blanks(inputs: Tensor, lengths: Tensor, num_steps: int, blank: float 
         tensor([[1, 2, 9],
                 [3, 9, 9]])
     """
-    batch_size, given = inputs.shape[0], min(inputs.shape[1], num_steps)
+    batch_size, num_given = inputs.shape[0], min(inputs.shape[1], num_steps)
     padded = inputs.new_zeros(batch_size, num_steps, *inputs.shape[2:])
-    padded[:, :given] = inputs[:, :given]
+    padded[:, :num_given] = inputs[:, :num_given]
     steps = torch.arange(num_steps, device=inputs.device)
     ended = steps >= lengths.to(inputs.device)[:, None]  # (B, T)
     ended = ended.view(batch_size, num_steps, *(1 for _ in inputs.shape[2:]))

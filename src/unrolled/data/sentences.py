@@ -15,14 +15,12 @@ from typing import Any, Self
 import torch
 from torch import Tensor
 
+from unrolled.data.options import SENTENCE_TOKENS
 from unrolled.data.vocabulary import BPEVocabulary
 from unrolled.data.words import WordVocabulary
-from unrolled.errors import OptionError
+from unrolled.errors import require
 
-__all__ = ["TOKENS", "SentenceVocabulary"]
-
-TOKENS = ("word", "bpe", "char")
-"""The ways to cut a sentence."""
+__all__ = ["SentenceVocabulary"]
 
 _NUM_MARKS = 3  # UNKNOWN, BEGIN and END of words.py come first in every vocabulary
 _WORD = re.compile(r" ?(?:\w+|[^\w\s])")
@@ -69,8 +67,8 @@ class SentenceVocabulary:
         Raises:
             OptionError: Unknown `tokens`; BPE below 256, or its library is not installed.
         """
-        if tokens not in TOKENS:
-            raise OptionError(f"tokens must be one of {', '.join(TOKENS)}, got {tokens!r}")
+        expected = f"one of {', '.join(SENTENCE_TOKENS)}"
+        require(tokens in SENTENCE_TOKENS, "tokens", expected, repr(tokens))
         if tokens == "bpe":
             text = "\n".join(f" {sentence}" for sentence in sentences)
             return cls(tokens, BPEVocabulary.train(text, max_size or 4000))

@@ -7,7 +7,7 @@ import random
 from collections.abc import Hashable, Sequence
 from typing import NamedTuple
 
-from unrolled.errors import DataError
+from unrolled.errors import DataError, OptionError, field
 
 __all__ = ["Parts", "split"]
 
@@ -52,6 +52,9 @@ def split(keys: Sequence[Hashable], *, held_out: float, test: float = 0.0, seed:
         parts.append(part)
     training = [index for group in order for index in group]
     if not training or any(not part for part, f in zip(parts, (held_out, test), strict=True) if f):
+        if held_out + test >= 1:
+            together = f"{field('held_out')} and {field('test')} together"
+            raise OptionError(f"{together} must be below 1, got {held_out + test:g}")
         raise DataError(
             f"{len(keys)} examples ({len(groups)} different) are too few to hold out {held_out:g} "
             f"and test on {test:g} of them",

@@ -15,9 +15,9 @@ import difflib
 import io
 import json
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -28,11 +28,6 @@ from unrolled.errors import DataError, OptionError
 __all__ = ["TABLE_SUFFIXES", "Row", "Table", "read_table"]
 
 _TABS = (".tsv", ".tab")
-_JSON = (".jsonl", ".ndjson")
-_PARQUET = (".parquet", ".pq")
-
-TABLE_SUFFIXES: tuple[str, ...] = (".csv", *_TABS, *_JSON, *_PARQUET)
-"""How the names of files end that `read_table` reads, in small letters."""
 
 
 @dataclass(frozen=True)
@@ -59,17 +54,18 @@ class Table:
         columns: The names of all columns in the file.
         rows: With the columns that were asked for.
         num_blank: Lines without anything but blanks, which are no rows.
+        unit: What `Row.line` counts.
     """
 
     path: Path
     columns: tuple[str, ...]
     rows: list[Row]
     num_blank: int = 0
+    unit: str = "line"
 
     def where(self, row: Row) -> str:
         """Return the place of `row`, with which a message begins."""
-        unit = "row" if _suffix(self.path) in _PARQUET else "line"
-        return f"{self.path}, {unit} {row.line}"
+        return f"{self.path}, {self.unit} {row.line}"
 
 
 def read_table(path: Path, columns: Sequence[str] | None = None, encoding: str = "utf-8") -> Table:
@@ -94,22 +90,18 @@ def read_table(path: Path, columns: Sequence[str] | None = None, encoding: str =
         >>> table.rows[1]
         Row(line=4, values={'text': 'bad', 'stars': '1'})
     """
-    suffix = _suffix(path)
-    if suffix not in TABLE_SUFFIXES:
+    read = _READERS.get(_suffix(path))
+    if read is None:
         hint = f"its name must end in one of {', '.join(TABLE_SUFFIXES)}"
         raise DataError(f"{path}: not a table by its name", hint)
-    if suffix in _PARQUET:
-        table = _read_parquet(path, columns)
-    else:
-        text = read_text([path], encoding)
-        table = _read_json(path, text) if suffix in _JSON else _read_fields(path, text, columns)
+    table = read(path, columns, encoding)
     _check_columns(table, columns)
     if not table.rows:
         raise DataError(f"{path}: no rows", "a table has a header and at least one row")
     if columns is None:
         return table
     rows = [Row(row.line, {name: row.values[name] for name in columns}) for row in table.rows]
-    return Table(path, table.columns, rows, table.num_blank)
+    return replace(table, rows=rows)
 
 
 def _suffix(path: Path) -> str:
@@ -129,8 +121,9 @@ def _check_columns(table: Table, columns: Sequence[str] | None) -> None:
             raise DataError(message, f"did you mean {near[0]!r}?" if near else "")
 
 
-def _read_fields(path: Path, text: str, columns: Sequence[str] | None) -> Table:
+def _read_fields(path: Path, columns: Sequence[str] | None, encoding: str) -> Table:
     """Read CSV or TSV: a header, then rows of as many fields."""
+    text = read_text([path], encoding)
     header: list[str] = []
     rows: list[Row] = []
     num_blank = 0
@@ -193,7 +186,8 @@ def _fields_of_any_size() -> Iterator[None]:
         csv.field_size_limit(before)
 
 
-def _read_json(path: Path, text: str) -> Table:
+def _read_json_lines(path: Path, _columns: Sequence[str] | None, encoding: str) -> Table:
+    text = read_text([path], encoding)
     columns: dict[str, None] = {}  # a set that keeps the order
     rows: list[Row] = []
     num_blank = 0
@@ -219,7 +213,7 @@ def _shown(content: str) -> str:
     return repr(content if len(content) <= 40 else f"{content[:40]}...")
 
 
-def _read_parquet(path: Path, columns: Sequence[str] | None) -> Table:
+def _read_parquet(path: Path, columns: Sequence[str] | None, _encoding: str) -> Table:
     polars = _polars()
     try:
         names = tuple(polars.read_parquet_schema(path))
@@ -231,7 +225,7 @@ def _read_parquet(path: Path, columns: Sequence[str] | None) -> Table:
         reason = str(error).partition("\n")[0]
         raise DataError(f"{path}: cannot be read as Parquet: {reason}") from None
     rows = [Row(number, values) for number, values in enumerate(frame.iter_rows(named=True), 1)]
-    return Table(path, names, rows)
+    return Table(path, names, rows, unit="row")
 
 
 def _polars() -> ModuleType:
@@ -243,3 +237,19 @@ def _polars() -> ModuleType:
             'pip install "unrolled[tables]", or save the table as CSV',
         ) from None
     return polars
+
+
+_READERS: dict[str, Callable[[Path, Sequence[str] | None, str], Table]] = {
+    ".csv": _read_fields,
+    ".tsv": _read_fields,
+    ".tab": _read_fields,
+    ".jsonl": _read_json_lines,
+    ".ndjson": _read_json_lines,
+    ".parquet": _read_parquet,
+    ".pq": _read_parquet,
+}
+"""What reads each format: from the path, the wanted columns and the encoding. A reader may return
+more columns than are wanted."""
+
+TABLE_SUFFIXES: tuple[str, ...] = tuple(_READERS)
+"""How the names of files end that `read_table` reads, in small letters."""

@@ -7,7 +7,6 @@ import codecs
 import json
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
-from pathlib import Path
 from types import ModuleType
 from typing import Any, ClassVar, Self
 
@@ -15,8 +14,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from unrolled.data.files import write_atomically
-from unrolled.errors import OptionError, RunError, VocabularyError
+from unrolled.errors import OptionError, VocabularyError
 
 __all__ = [
     "BPEVocabulary",
@@ -24,8 +22,7 @@ __all__ = [
     "CharVocabulary",
     "Decoder",
     "Vocabulary",
-    "load_vocabulary",
-    "save_vocabulary",
+    "vocabulary_from_dict",
 ]
 
 _LINES_AT_ONCE = 2**14  # for a token, the library's results take 20 times the memory of its number
@@ -284,28 +281,19 @@ _KINDS: dict[str, type[Vocabulary]] = {
 }
 
 
-def save_vocabulary(vocabulary: Vocabulary, path: Path) -> None:
-    """Write `vocabulary` to a JSON file, whole or not at all."""
-    with write_atomically(path) as file:
-        file.write(json.dumps(vocabulary.to_dict(), indent=1).encode())
-
-
-def load_vocabulary(path: Path) -> Vocabulary:
-    """Return the vocabulary that `save_vocabulary` wrote.
+def vocabulary_from_dict(content: dict[str, Any]) -> Vocabulary:
+    """Return the vocabulary that `to_dict` of any kind of vocabulary described.
 
     Raises:
-        RunError: The file is missing or damaged.
         OptionError: It is a BPE vocabulary, and `tokenizers` is not installed.
+        ValueError: The content is not that of a vocabulary.
     """
     try:
-        content = json.loads(path.read_bytes())
         return _KINDS[content["kind"]].from_dict(content)
-    except OSError as error:
-        raise RunError(f"{path}: cannot be read: {error.strerror}", "is this a run?") from None
     except OptionError:
         raise
     except Exception as error:  # tokenizers raises nothing narrower
-        raise RunError(f"{path}: not a vocabulary: {error!r}", "train again") from None
+        raise ValueError(f"not a vocabulary: {error!r}") from None
 
 
 def _utf8(text: str) -> bytes:

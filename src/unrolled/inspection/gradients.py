@@ -3,12 +3,11 @@
     L_T <- h_T <- h_{T-1} <- ... <- h_{T-k} <- ...    reach: |dL_T / dh_{T-k}| for each lag k
              J_T       J_{T-1}                        step Jacobians: |J_t|, J_t = ds_t / ds_{t-1}
 
-What it means is said in words by `verdict.py`; how it is drawn, in `figures.py`.
+What it means is said in words by `verdict.py`; how it is drawn, in `figures/`.
 """
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -16,13 +15,16 @@ from torch.nn import functional as F
 
 from unrolled.cells import Cell
 from unrolled.errors import OptionError, ShapeError
-from unrolled.inspection.modes import evaluating
-from unrolled.kernels import Weights, reference
-from unrolled.layers.causal_conv import FiniteMemoryLayer
-from unrolled.layers.initialize import keep_gate
-from unrolled.layers.recording import Watched, recording, watching
-from unrolled.layers.recurrent import RecurrentLayer
-from unrolled.networks.language_model import LanguageModel
+from unrolled.kernels import Weights, reference_recurrence
+from unrolled.layers import (
+    FiniteMemoryLayer,
+    GraphRecord,
+    RecurrentLayer,
+    State,
+    observing_graph,
+    observing_values,
+)
+from unrolled.networks.modes import evaluating
 
 __all__ = ["Reach", "gradient_reach", "step_jacobian_norms"]
 
@@ -51,34 +53,37 @@ class Reach:
 
 
 def gradient_reach(
-    model: nn.Module,
+    layer: nn.Module,
     inputs: Tensor,
     *,
+    state: State | None = None,
     targets: Tensor | None = None,
+    loss: Callable[[Tensor], Tensor] | None = None,
     max_lag: int | None = None,
 ) -> Reach:
     """Measure how far back the loss of the last step reaches.
 
-    One pass through the reference loop and one backward for all lags, in the model's own type and
+    One pass through the reference loop and one backward for all lags, in the layer's own type and
     without dropout; gradients of the weights are neither computed nor touched. The steps before
-    the lags asked for run without a graph, by the layer's own fast path.
+    the lags asked for run without a graph, by the layer's own fast path. Of a bidirectional layer
+    the direction that reads forwards is followed; without `targets` or `loss`, from its own half of
+    the last output.
 
     Args:
-        model: A `LanguageModel`, or a recurrent or convolutional layer that reads forwards.
-        inputs: For a language model tokens (B, T) int64: B pieces of text. For a layer what it
-            reads, (T, B, I), or (B, T, I) with `batch_first`.
-        targets: For a language model the tokens that follow `inputs`, (B,), whose cross-entropy
-            in nats is L_T; if None, the last tokens of `inputs` are these and are not read. For
-            a layer the directions v, (B, output), of L_T = v . y_T; if None, random directions
-            of length 1, always the same.
+        layer: A recurrent or convolutional layer.
+        inputs: What it reads, (T, B, I), or (B, T, I) with `batch_first`.
+        state: Before the first step; None for zeros.
+        targets: The directions v, (B, output), of L_T = v . y_T; if None, random directions of
+            length 1, always the same.
+        loss: In place of `targets`: L_T of the last output, (B, output), a sum over the rows.
         max_lag: The longest lag, less than the steps that are read; None takes all of them.
 
     Returns:
         The `Reach`, over lags 0 ... max_lag.
 
     Raises:
-        OptionError: `max_lag` is out of its range; the model reads backwards too, or is of a kind
-            that has no last step.
+        OptionError: `max_lag` is out of its range; the layer is of a kind that has no last step;
+            targets and a loss.
         ShapeError: Inputs or targets of the wrong shape.
 
     Example:
@@ -88,119 +93,99 @@ def gradient_reach(
         >>> sorted(reach.by_state), reach.by_state["c"].shape
         (['c', 'h', 'x'], torch.Size([1, 11]))
     """
-    if isinstance(model, LanguageModel):
-        read, time_dim = _language_model_loss(model, inputs, targets), 1
-        num_steps = inputs.shape[1] - (targets is None)
-    elif isinstance(model, RecurrentLayer | FiniteMemoryLayer):
-        read = _layer_loss(model, inputs, targets)
-        time_dim = 1 if model.batch_first else 0
-        num_steps = inputs.shape[time_dim]
-    else:
+    if not isinstance(layer, RecurrentLayer | FiniteMemoryLayer):
         raise OptionError(
-            f"gradient_reach: takes a LanguageModel or one layer, got {type(model).__name__}",
+            f"gradient_reach: takes one layer, got {type(layer).__name__}",
             "give the layer inside it, and what that reads",
         )
-    _check_forwards("gradient_reach", model)
-    longest = num_steps - 1
-    lag = longest if max_lag is None else max_lag
-    if not 0 <= lag <= longest:
-        raise OptionError(
-            f"gradient_reach: max_lag must lie in 0..{longest} for {num_steps} steps, got {lag}",
-            "give a longer sequence, or a shorter lag",
-        )
-    with evaluating(model):
-        state = None
-        if lag < longest:
-            with torch.no_grad():
-                _, state = model(inputs.narrow(time_dim, 0, longest - lag))
-        with watching() as watched:
-            loss = read(inputs.narrow(time_dim, longest - lag, lag + 1), state)
-            norms = _norms(loss, watched, lag + 1)
-    recurrent = watched[0].module
-    keep = keep_gate(recurrent.cell) if isinstance(recurrent, RecurrentLayer) else None
-    return Reach(torch.arange(lag + 1), norms, keep)
-
-
-_Read = Callable[[Tensor, Any], Tensor]
-
-
-def _language_model_loss(model: LanguageModel, tokens: Tensor, targets: Tensor | None) -> _Read:
-    if tokens.dim() != 2 or tokens.dtype != torch.int64 or tokens.shape[1] < 2:
-        got = f"{tuple(tokens.shape)} {tokens.dtype}"
-        raise ShapeError(
-            f"gradient_reach: tokens must be (B, T) torch.int64 with T at least 2, got {got}"
-        )
-    following = tokens[:, -1] if targets is None else targets
-    if following.shape != tokens.shape[:1]:
-        raise ShapeError(
-            f"gradient_reach: targets must be ({len(tokens)},), got {tuple(following.shape)}",
-            "one token for each row",
-        )
-
-    def read(tokens: Tensor, state: Any) -> Tensor:
-        scores, _ = model(tokens, state)
-        loss: Tensor = F.cross_entropy(scores[:, -1], following, reduction="sum")
-        return loss
-
-    return read
-
-
-def _layer_loss(
-    layer: RecurrentLayer | FiniteMemoryLayer, inputs: Tensor, targets: Tensor | None
-) -> _Read:
     if inputs.dim() != 3:
         raise ShapeError(
             f"gradient_reach: the input must be 3-D, a batch of sequences, got {inputs.dim()}-D"
         )
-    shape = (inputs.shape[0 if layer.batch_first else 1], layer.output_size)
+    if loss is not None and targets is not None:
+        raise OptionError("gradient_reach: targets or a loss, not both", "leave one out")
+    time_dim = 1 if layer.batch_first else 0
+    longest = inputs.shape[time_dim] - 1
+    lag = longest if max_lag is None else max_lag
+    if not 0 <= lag <= longest:
+        raise OptionError(
+            f"gradient_reach: max_lag must lie in 0..{longest} for {longest + 1} steps, got {lag}",
+            "give a longer sequence, or a shorter lag",
+        )
+    if loss is None:
+        loss = _directed(layer, inputs.shape[1 - time_dim], inputs, targets)
+    first = longest - lag
+    if _is_bidirectional(layer):
+        first = 0  # what reads backwards begins at the end: no state stands for the steps before
+    with evaluating(layer):
+        if first > 0:
+            with torch.no_grad():
+                _, state = layer(inputs.narrow(time_dim, 0, first), state)
+        num_steps = longest + 1 - first
+        with observing_graph() as watched:
+            output, _ = layer(inputs.narrow(time_dim, first, num_steps), state)
+            total = loss(output.select(time_dim, -1))
+            norms = _norms(total, [each for each in watched if not each.reverse], num_steps)
+    keeps = layer.cell.keeps if isinstance(layer, RecurrentLayer) else None
+    by_state = {name: lengths[:, : lag + 1] for name, lengths in norms.items()}
+    return Reach(torch.arange(lag + 1), by_state, keeps)
+
+
+def _directed(
+    layer: RecurrentLayer | FiniteMemoryLayer,
+    batch_size: int,
+    like: Tensor,
+    targets: Tensor | None,
+) -> Callable[[Tensor], Tensor]:
+    """Return the loss v . y_T, v being `targets` or random directions of length 1."""
+    shape = (batch_size, layer.output_size)
     if targets is None:
         random = torch.randn(shape, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
-        targets = F.normalize(random, dim=1).to(inputs)
+        if _is_bidirectional(layer):
+            random[:, layer.output_size // 2 :] = 0  # the half that reads backwards
+        targets = F.normalize(random, dim=1).to(like)
     if targets.shape != shape:
         raise ShapeError(
             f"gradient_reach: targets must be {shape}, got {tuple(targets.shape)}",
             "a direction of the output for each row",
         )
-
-    def read(inputs: Tensor, state: Any) -> Tensor:
-        output, _ = layer(inputs, state)
-        last = output.select(1 if layer.batch_first else 0, -1)
-        loss: Tensor = (last * targets).sum()
-        return loss
-
-    return read
+    return lambda last: (last * targets).sum()
 
 
-def _check_forwards(where: str, model: nn.Module) -> None:
-    if any(getattr(part, "bidirectional", False) for part in model.modules()):
+def _is_bidirectional(layer: nn.Module) -> bool:
+    return bool(getattr(layer, "bidirectional", False))
+
+
+def _check_forwards(where: str, layer: nn.Module) -> None:
+    if _is_bidirectional(layer):
         raise OptionError(
             f"{where}: a bidirectional layer sees the whole sequence at every step",
             "look at a layer that reads forwards",
         )
 
 
-def _norms(loss: Tensor, watched: list[Watched], num_lags: int) -> dict[str, Tensor]:
+def _norms(loss: Tensor, watched: list[GraphRecord], num_lags: int) -> dict[str, Tensor]:
     """Return the mean lengths of the gradients of `loss`, (L, K) for each state and for "x"."""
     recurrent = watched[0].module
     names = recurrent.cell.states if isinstance(recurrent, RecurrentLayer) else ()
-    found: dict[str, list[Tensor]] = {name: [] for name in [*names, "x"]}
+    by_state: dict[str, list[Tensor]] = {name: [] for name in [*names, "x"]}
     tensors = [step[name] for layer in watched for name in names for step in _in_order(layer)]
     tensors += [layer.input for layer in watched]
     gradients = iter(torch.autograd.grad(loss, tensors, materialize_grads=True))
     for layer in watched:
         for name in names:
             steps = torch.stack([next(gradients) for _ in layer.steps])
-            found[name].append(steps)
+            by_state[name].append(steps)
     for _ in watched:
         gradient = next(gradients)
-        found["x"].append(gradient.reshape(num_lags, -1, gradient.shape[-1]))  # it may be packed
+        by_state["x"].append(gradient.reshape(num_lags, -1, gradient.shape[-1]))  # it may be packed
     return {
         name: torch.stack([_by_lag(gradient) for gradient in layers])
-        for name, layers in found.items()
+        for name, layers in by_state.items()
     }
 
 
-def _in_order(layer: Watched) -> list[dict[str, Tensor]]:
+def _in_order(layer: GraphRecord) -> list[dict[str, Tensor]]:
     return [layer.steps[t] for t in range(len(layer.steps))]
 
 
@@ -234,7 +219,7 @@ def step_jacobian_norms(layer: RecurrentLayer, inputs: Tensor) -> Tensor:
         torch.Size([2, 5, 1])
     """
     _check_forwards("step_jacobian_norms", layer)
-    with evaluating(layer), recording() as records:
+    with evaluating(layer), observing_values() as records:
         layer(inputs)
     below = inputs.transpose(0, 1) if layer.batch_first else inputs  # (T, B, I)
     norms = []
@@ -270,7 +255,7 @@ def _spectral_norms(cell: Cell, weights: Weights, x: Tensor, states: tuple[Tenso
 
     with torch.enable_grad():
         before = tuple(state.reshape(rows, -1).requires_grad_() for state in states)
-        _, after = reference.run(cell, x.reshape(rows, -1), [rows], weights, before)
+        _, after = reference_recurrence(cell, x.reshape(rows, -1), [rows], weights, before)
         # J' u is linear in u, and so its derivative by u is J: no forward mode is needed
         zeros = tuple(torch.zeros_like(state, requires_grad=True) for state in after)
         backward = _gradient(after, before, zeros, create_graph=True)

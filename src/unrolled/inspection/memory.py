@@ -6,19 +6,22 @@ Not here: how far the gradient reaches (`gradients.py`), and what units remember
 from dataclasses import dataclass
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from unrolled.cells import Cell
 from unrolled.errors import OptionError, ShapeError
-from unrolled.inspection.modes import evaluating
-from unrolled.layers.initialize import keep_gate
-from unrolled.layers.lengths import valid_steps
-from unrolled.layers.recording import Record, recording
-from unrolled.layers.recurrent import RecurrentLayer
-from unrolled.layers.state import State, map_state, state_tensors
-from unrolled.networks.language_model import LanguageModel
+from unrolled.layers import (
+    Record,
+    RecurrentLayer,
+    State,
+    map_state,
+    observing_values,
+    state_tensors,
+    valid_steps,
+)
+from unrolled.networks.modes import evaluating
 
-__all__ = ["Memory", "memory_by_perturbation", "saturation", "time_constants"]
+__all__ = ["Memory", "bounds", "memory_by_perturbation", "saturation", "time_constants"]
 
 _OPEN = 0.9  # of the way from one end of a gate's range to the other: saturated
 _FAR = 1e4  # a pre-activation at which a squashing function is at its end
@@ -27,8 +30,8 @@ _FAR = 1e4  # a pre-activation at which a squashing function is at its end
 def time_constants(record: Record) -> Tensor:
     """Return how many steps each unit's memory lasts by its gate, 1 / (1 - mean f), (H,).
 
-    f is the gate that keeps the old state: an LSTM's or JANET's f, a GRU's z, the gate `f` of a
-    cell of one's own. Without input, memory falls to 1/e in about that time.
+    f is the gate that keeps the old state: an LSTM's or JANET's f, a GRU's z, what a cell of one's
+    own declares (`keeps`). Without input, memory falls to 1/e in about that time.
 
     Raises:
         OptionError: The record is of no recurrent layer, or of a cell without such a gate.
@@ -40,7 +43,7 @@ def time_constants(record: Record) -> Tensor:
         torch.Size([4])
     """
     cell = _cell_of("time_constants", record)
-    keep = keep_gate(cell)
+    keep = cell.keeps
     if keep is None or keep not in record.values:
         raise OptionError(
             f"time_constants: cell {cell.name} has no gate that keeps the old state",
@@ -87,22 +90,22 @@ def bounds(cell: Cell) -> dict[str, tuple[float, float]]:
     """
     low, high = (_at_the_end(cell, sign * _FAR) for sign in (-1.0, 1.0))
     others = [name for name in low if name not in cell.states]
-    found = {}
+    ends_by_name = {}
     for name in others or cell.states:
         ends = sorted((low[name], high[name]))
         if ends[0] < ends[1] and max(abs(end) for end in ends) <= 1.0:
-            found[name] = (ends[0], ends[1])
-    return found
+            ends_by_name[name] = (ends[0], ends[1])
+    return ends_by_name
 
 
 def _at_the_end(cell: Cell, value: float) -> dict[str, float]:
     """Return what a unit's step from zero gives if each gate's pre-activation is `value`."""
-    one = torch.full((1, 1), value, dtype=torch.float64)
-    zero = torch.zeros_like(one)
+    extreme = torch.full((1, 1), value, dtype=torch.float64)
+    zero = torch.zeros_like(extreme)
     u = {name: (lambda _: zero) if name in cell.applied else zero for name in cell.recurrent}
     vectors = {name: torch.full((1,), start).double() for name, start in cell.parameters.items()}
-    values = cell(dict.fromkeys(cell.gates, one), u, dict.fromkeys(cell.states, zero), vectors)
-    return {name: float(found) for name, found in values.items() if isinstance(found, Tensor)}
+    values = cell(dict.fromkeys(cell.gates, extreme), u, dict.fromkeys(cell.states, zero), vectors)
+    return {name: float(result) for name, result in values.items() if isinstance(result, Tensor)}
 
 
 @dataclass(frozen=True)
@@ -133,55 +136,61 @@ class Memory:
 
 @torch.no_grad()
 def memory_by_perturbation(
-    model: LanguageModel, tokens: Tensor, *, max_lag: int, num_replacements: int = 4, seed: int = 0
+    layer: nn.Module, inputs: Tensor, replacements: Tensor, *, state: State | None = None
 ) -> Memory:
-    """Replace one token of a text and see how far each unit's state has moved k steps later.
+    """Replace one input of a sequence and see how far each unit's state has moved k steps later.
 
     Unlike a gradient this is no linear measure: it counts what a unit forgets for good.
 
     Args:
-        model: With a recurrent layer.
-        tokens: (B, T) int64: B pieces of text, each replaced at T-1, T-2 ... T-1 - max_lag.
-        max_lag: The longest lag, less than T.
-        num_replacements: Random other tokens that are tried at each place.
-        seed: Of these.
+        layer: A recurrent layer that reads forwards.
+        inputs: What it reads, (T, B, I), or (B, T, I) with `batch_first`.
+        replacements: What stands in the place of the last K inputs, one at a time, (B, K, R, I): R
+            other inputs for each of the steps T - K ... T - 1. The batch comes first here.
+        state: Before the first step; None for zeros.
 
     Raises:
-        OptionError: `max_lag` is out of its range, or the model has no recurrent layer.
-        ShapeError: Tokens that are not (B, T).
+        OptionError: The layer is not recurrent, or reads backwards too.
+        ShapeError: Inputs and replacements that do not fit.
     """
-    layer = model.layer
-    if not isinstance(layer, RecurrentLayer):
-        raise OptionError("memory_by_perturbation: the model has no recurrent layer")
-    size = model.config.vocabulary_size
-    if tokens.dim() != 2:
-        raise ShapeError(f"memory_by_perturbation: tokens must be (B, T), got {tokens.dim()}-D")
-    batch_size, num_steps = tokens.shape
-    if not 0 <= max_lag < num_steps or size < 2:
-        message = f"memory_by_perturbation: max_lag must lie in 0..{num_steps - 1}, got {max_lag}"
-        raise OptionError(message, "give more text of two symbols at least, or a shorter lag")
-    shifts = torch.randint(
-        1,
-        size,
-        (batch_size, max_lag + 1, num_replacements),
-        generator=torch.Generator().manual_seed(seed),
-    ).to(tokens.device)
-    with evaluating(model):
-        with recording() as records:
-            _, after = model(tokens)
-        before = model.initial_state(batch_size)
-        if max_lag + 1 < num_steps:
-            _, before = model(tokens[:, : -max_lag - 1])
+    where = "memory_by_perturbation"
+    if not isinstance(layer, RecurrentLayer) or layer.bidirectional:
+        raise OptionError(f"{where}: needs a recurrent layer that reads forwards")
+    if inputs.dim() != 3 or replacements.dim() != 4:
+        dims = f"{inputs.dim()}-D and {replacements.dim()}-D"
+        raise ShapeError(f"{where}: inputs must be 3-D, replacements (B, K, R, I), got {dims}")
+    rows = inputs if layer.batch_first else inputs.transpose(0, 1)
+    (num_rows, num_steps, size), num_lags = rows.shape, replacements.shape[1]
+    if not 1 <= num_lags <= num_steps:
+        message = f"{where}: 1 to {num_steps} of {num_steps} steps can be replaced, got {num_lags}"
+        raise ShapeError(message, "give replacements for as many steps as are read, or fewer")
+    expected = (num_rows, num_lags, replacements.shape[2], size)
+    if replacements.shape != expected:
+        shape = tuple(replacements.shape)
+        raise ShapeError(f"{where}: replacements must be {expected}, got {shape}")
+    with evaluating(layer):
+        with observing_values() as records:
+            after = _state_after(layer, rows, state)
+        before = layer.initial_state(num_rows) if state is None else state
+        if num_lags < num_steps:
+            before = _state_after(layer, rows[:, :-num_lags], state)
         moved = [
-            _moves(model, row[-max_lag - 1 :], shift, _row(before, index), _row(after, index))
-            for index, (row, shift) in enumerate(zip(tokens, shifts, strict=True))
+            _moves(layer, row[-num_lags:], others, _row(before, index), _row(after, index))
+            for index, (row, others) in enumerate(zip(rows, replacements, strict=True))
         ]
     by_state = {}
     for index, name in enumerate(layer.cell.states):
         spread = torch.stack([record.values[name].flatten(0, 1).std(0) for record in records])
         mean = torch.stack([parts[index] for parts in moved]).mean(0)  # (L, K, H)
         by_state[name] = mean / spread.clamp_min(torch.finfo(spread.dtype).tiny)[:, None]
-    return Memory(torch.arange(max_lag + 1), by_state)
+    return Memory(torch.arange(num_lags), by_state)
+
+
+def _state_after(layer: RecurrentLayer, rows: Tensor, state: State | None) -> State:
+    """Return the state after sequences (B, T, I), whatever the layer's own order of dimensions."""
+    after: State
+    _, after = layer(rows if layer.batch_first else rows.transpose(0, 1), state)
+    return after
 
 
 def _row(state: State, row: int) -> State:
@@ -189,27 +198,29 @@ def _row(state: State, row: int) -> State:
 
 
 def _moves(
-    model: LanguageModel, tokens: Tensor, shifts: Tensor, before: State, after: State
+    layer: RecurrentLayer, inputs: Tensor, others: Tensor, before: State, after: State
 ) -> list[Tensor]:
-    """Return how far the states after `tokens` (K,) move if one of these is replaced.
+    """Return how far the states after `inputs` (K, I) move if one of these is replaced.
 
     Args:
-        model: The model.
-        tokens: The last tokens of a text.
-        shifts: (K, R), what is added to the token k steps before the end, modulo V.
+        layer: Reads them.
+        inputs: The last ones of a sequence.
+        others: (K, R, I), what stands in the place of each.
         before: The state before them, of one row.
         after: The state after them.
 
     Returns:
-        The mean distance over the replacements, (L, K, H) for each state.
+        The mean distance over the replacements, (L, K, H) for each state; lag k is that of the
+        input k steps before the last.
     """
-    num_lags, num_replacements = shifts.shape
-    rows = tokens.repeat(num_lags, num_replacements, 1)
-    lags = torch.arange(num_lags, device=tokens.device)
-    place = num_lags - 1 - lags
-    rows[lags, :, place] = (tokens[place][:, None] + shifts) % model.config.vocabulary_size
+    num_lags, num_replacements = others.shape[:2]
+    rows = inputs.repeat(num_lags, num_replacements, 1, 1)  # (K, R, K, I)
+    lags = torch.arange(num_lags, device=inputs.device)
+    places = num_lags - 1 - lags
+    rows[lags, :, places] = others[places]
     rows = rows.flatten(0, 1)
-    _, states = model(rows, map_state(lambda s: s.expand(-1, len(rows), -1).contiguous(), before))
+    start = map_state(lambda part: part.expand(-1, len(rows), -1).contiguous(), before)
+    states = _state_after(layer, rows, start)
     return [
         (state - end).abs().view(len(state), num_lags, num_replacements, -1).mean(2)
         for state, end in zip(state_tensors(states), state_tensors(after), strict=True)

@@ -13,6 +13,7 @@ from importlib.resources import files
 from typing import Any
 
 from unrolled.inspection.figures.style import plotly_script
+from unrolled.inspection.verdict import Said
 
 __all__ = ["Page"]
 
@@ -55,12 +56,13 @@ class Page:
         """Write a paragraph."""
         self._parts.append(f"<p>{markup}</p>")
 
-    def verdict(self, kind: str, mark: str, sentence: str, advice: str) -> None:
+    def verdict(self, kind: str, said: Said) -> None:
         """Write a verdict, its kind by a sign and a word as well as by a colour."""
-        more = f'<p class="advice">{_e(advice)}</p>' if advice else ""
+        more = f'<p class="advice">{_e(said.advice)}</p>' if said.advice else ""
+        mark = f'<span class="mark" aria-hidden="true">{_e(said.mark)}</span>'
         self._parts.append(
-            f'<div class="verdict {_e(kind)}"><p class="sentence">'
-            f'<span class="mark" aria-hidden="true">{_e(mark)}</span>{_e(sentence)}</p>{more}</div>'
+            f'<div class="verdict {_e(kind)}">'
+            f'<p class="sentence">{mark}{_e(said.sentence)}</p>{more}</div>'
         )
 
     def figure(self, figure: Any, label: str, markup: str) -> None:

@@ -1,117 +1,291 @@
-"""What a report looks at: a model's reading of a text. How it is shown is `sections.py`'s part."""
+"""What a report looks at: a model's reading of passages. `sections.py` shows it."""
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+import math
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from typing import cast
 
 import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from unrolled.data.vocabulary import Vocabulary
-from unrolled.errors import DataError
+from unrolled.errors import DataError, OptionError
 from unrolled.inspection.gradients import Reach, gradient_reach
-from unrolled.inspection.modes import evaluating
-from unrolled.inspection.record import trace
-from unrolled.layers.recording import Record
-from unrolled.layers.recurrent import RecurrentLayer
-from unrolled.networks.language_model import LanguageModel
+from unrolled.inspection.subject import Passage, Subject, stacked_states
+from unrolled.layers import Record, State, map_state
 
-__all__ = ["EXCERPT", "MAP_STEPS", "MAP_UNITS", "Reading", "Subject"]
+__all__ = ["EXCERPT", "MAP_STEPS", "MAP_UNITS", "SAID", "Facts", "Read", "Reading", "reach_of"]
 
-_FEWEST = 24  # tokens that a report needs
-_MOST = 20_000  # tokens that are looked at: units are ranked in the time of a breath
+Read = Callable[[Subject], Iterable[Passage]]
+"""What a subject reads for a report."""
+
+_FEWEST = 24  # steps that a report needs
+_MOST = 20_000  # steps that are looked at: units are ranked in the time of a breath
+_MOST_PASSAGES = 500
+_AT_ONCE = 64  # passages
 _LAGS = 160  # that the gradient is followed back
-_ROWS = 24  # pieces of text that it is averaged over
+_ROWS = 24  # windows of the passages that it is averaged over
+_ROWS_REPLACED = 8
+_SHARED_BY = 8  # passages that are at least as long as a window
 MAP_STEPS = 120  # steps that gates are drawn over
 MAP_UNITS = 48
 EXCERPT = 440  # characters that a unit is drawn over
+SAID = 320  # steps that what is said is drawn under
 
 
 @dataclass(frozen=True)
-class Subject:
-    """What a report is about.
+class Facts:
+    """What is known of a model beside what it reads.
 
     Args:
-        name: Of the model, as the report calls it.
-        model: A language model.
-        vocabulary: The one that it was trained with.
-        facts: What stands beneath the title: what is known of it, by short names.
+        name: As the report calls it.
+        facts: What stands beneath the title, by short names.
         wanted: The steps that the gradient of its training went back; None if not known.
-        curves: The measurements of its training, (update, nats per token) by name; may be empty.
-        beside: Other models with the same vocabulary, by name, to compare the reach with.
+        curves: The measurements of its training, (update, loss) by name; may be empty.
+        loss_unit: The unit of the loss.
     """
 
     name: str
-    model: LanguageModel
-    vocabulary: Vocabulary
     facts: Mapping[str, str] = field(default_factory=dict)
     wanted: int | None = None
     curves: Mapping[str, Sequence[tuple[float, float]]] = field(default_factory=dict)
-    beside: Mapping[str, LanguageModel] = field(default_factory=dict)
+    loss_unit: str = ""
 
 
 class Reading:
-    """A model's reading of a text: what all sections look at."""
+    """A model's reading of passages: what all sections look at.
 
-    def __init__(self, subject: Subject, text: str) -> None:
+    Args:
+        subject: What reads.
+        read: What it reads.
+
+    Raises:
+        DataError: There is too little to see anything.
+    """
+
+    def __init__(self, subject: Subject, read: Read) -> None:
         self.subject = subject
-        self.model = subject.model
-        every = subject.vocabulary.encode(text)
-        if len(every) < _FEWEST:
+        self.passages, self.num_given = _first(read(subject))
+        self.num_steps = sum(map(len, self.passages))
+        unit = subject.unit
+        if self.num_steps < _FEWEST:
             raise DataError(
-                f"the text is too short to look into: {len(every)} tokens, at least {_FEWEST} are "
-                "needed",
-                "give more text",
+                f"there is too little to look into: {self.num_steps} {unit}s, at least {_FEWEST} "
+                "are needed",
+                "give more",
             )
-        self.num_given = len(every)
-        self.ids = every[:_MOST]
-        decoder = subject.vocabulary.decoder()
-        self.tokens = [decoder.push(int(number)) for number in self.ids]
-        self.text = "".join(self.tokens)
-        self.unit = "character" if subject.vocabulary.kind == "char" else "token"
-        with evaluating(self.model):
-            self.records: list[Record] = trace(self.model, self.ids[None])
-            with torch.inference_mode():
-                scores, _ = self.model(self.ids[None])
-        self.log_probabilities = scores[0].log_softmax(-1)
-        self.loss = float(F.nll_loss(self.log_probabilities[:-1], self.ids[1:]))
-        self.max_lag = min(_LAGS, len(self.ids) - 2)
-        width = self.max_lag + 2
-        num_rows = min(_ROWS, len(self.ids) // width)
-        starts = torch.linspace(0, len(self.ids) - width, num_rows).long().tolist()
-        self.pieces = torch.stack([self.ids[start : start + width] for start in starts])
+        batches = [
+            subject.run(self.passages[start : start + _AT_ONCE])
+            for start in range(0, len(self.passages), _AT_ONCE)
+        ]
+        by_layer = zip(*(records for records, _ in batches), strict=True)
+        self.records = [_joined(records) for records in by_layer]
+        self.outputs = [output for _, outputs in batches for output in outputs]
+        self.pieces = [piece for passage in self.passages for piece in passage.pieces]
+        self.log_probabilities = self._said()
+        self.windows = Windows.over(self.passages)
+
+    @torch.no_grad()
+    def _said(self) -> list[Tensor]:
+        """Return what is said at each step: all forecasts, for their loss; the first answers."""
+        by_passage: list[Tensor] = []
+        num_said = 0
+        for passage, output in zip(self.passages, self.outputs, strict=True):
+            if num_said >= SAID and passage.tokens is None:
+                break
+            steps = self.subject.log_probabilities(passage, output)
+            if steps is None:
+                break
+            by_passage.append(steps)
+            num_said += len(steps)
+        return by_passage
 
     @property
-    def recurrent(self) -> RecurrentLayer | None:
-        """The model's layer, if it is a recurrent one."""
-        layer = self.model.layer
-        return layer if isinstance(layer, RecurrentLayer) else None
+    def unit(self) -> str:
+        """What a step is called."""
+        return self.subject.unit
 
     @property
-    def wanted(self) -> int | None:
-        """How far back the gradient should be felt, as far as the text can tell."""
-        wanted = self.subject.wanted
-        return None if wanted is None else max(1, min(wanted, self.max_lag))
+    def max_lag(self) -> int:
+        """How far back is looked, in steps."""
+        return self.windows.features.shape[1] - 2
 
-    def reach(self, model: LanguageModel) -> Reach:
-        """Return how far the gradient of `model` reaches in this text."""
-        return gradient_reach(model, self.pieces, max_lag=self.max_lag)
+    @property
+    def loss(self) -> float | None:
+        """The mean of the forecasts' losses, in nats; None of a model that forecasts no tokens."""
+        pairs = [
+            (forecasts, passage.tokens)
+            for forecasts, passage in zip(self.log_probabilities, self.passages, strict=False)
+            if passage.tokens is not None
+        ]
+        if not pairs:
+            return None
+        total = sum(float(F.nll_loss(s[:-1], t[1:], reduction="sum")) for s, t in pairs)
+        count = sum(len(tokens) - 1 for _, tokens in pairs)
+        return total / count if count else None
 
-    def token_mask(self, mask: Tensor) -> Tensor:
-        """Return a mask of characters as one of tokens: that of each token's last character."""
-        ends = torch.tensor([len(token) for token in self.tokens]).cumsum(0) - 1
-        return mask[ends.clamp_min(0)]
+    def wanted(self, steps: int | None) -> int | None:
+        """Return how far back the gradient should be felt, as far as the windows can tell."""
+        return None if steps is None else max(1, min(steps, self.max_lag))
+
+    def reach(self) -> Reach | None:
+        """Return how far the gradient reaches; None of a layer that cannot be followed."""
+        return self.windows.reach(self.subject)
+
+    def replaced(self, most: int, count: int) -> tuple[Tensor, Tensor, State | None]:
+        """Return a few windows, and what stands in the place of each of their last steps.
+
+        Args:
+            most: Steps at most.
+            count: R, other inputs for each step.
+
+        Returns:
+            (B, T, I); (B, K, R, I); the state before the windows.
+        """
+        inputs = self.windows.features[:_ROWS_REPLACED]
+        generator = torch.Generator().manual_seed(0)
+        tokens = self.windows.tokens
+        rows = [
+            self.subject.others(features, None if tokens is None else tokens[row], generator, count)
+            for row, features in enumerate(inputs)
+        ]
+        state = self.windows.state
+        if state is not None:
+            state = map_state(lambda part: part[:, : len(inputs)], state)
+        return inputs, torch.stack(rows)[:, -min(most + 1, inputs.shape[1]) :], state
+
+    def patterns(self) -> dict[str, Tensor]:
+        """Return masks of all steps by name, those that are known of every passage."""
+        by_passage = [self.subject.patterns(passage) for passage in self.passages]
+        names = dict.fromkeys(name for masks in by_passage for name in masks)
+        return {
+            name: torch.cat(
+                [
+                    masks.get(name, torch.zeros(len(passage), dtype=torch.bool))
+                    for masks, passage in zip(by_passage, self.passages, strict=True)
+                ]
+            )
+            for name in names
+        }
+
+    def share_of_right_forecasts(self) -> float:
+        """Return how often the likeliest next token is the right one."""
+        right = torch.cat(
+            [
+                forecasts[:-1].argmax(1) == passage.tokens[1:]
+                for forecasts, passage in zip(self.log_probabilities, self.passages, strict=True)
+                if passage.tokens is not None
+            ]
+        )
+        return float(right.double().mean()) if len(right) else 0.0
 
     def notes(self) -> list[str]:
         """Return what was looked at, and what was thinned, in sentences."""
-        seen, given = f"{len(self.ids):,} {self.unit}s", f"{self.num_given:,}"
-        thinned = (
-            f"the first {seen} of {given}" if len(self.ids) < self.num_given else f"all {seen}"
-        )
+        seen, unit = f"{self.num_steps:,} {self.unit}s", self.unit
+        many = f" in {len(self.passages):,} pieces" if len(self.passages) > 1 else ""
+        thinned = f"{seen}{many}"
+        if self.num_given > self.num_steps:
+            thinned = f"the first {seen} of {self.num_given:,}"
         return [
-            f"Looked at {thinned} of the text; the gradient's reach is the mean over "
-            f"{len(self.pieces)} pieces of it, {self.max_lag} steps back. To keep this file small, "
-            f"maps show {min(MAP_STEPS, len(self.ids))} steps of at most {MAP_UNITS} units and "
-            f"texts {EXCERPT} characters; trace() has everything.",
+            f"Looked at {thinned}; the gradient's reach is the mean over "
+            f"{len(self.windows.features)} windows, {self.max_lag} {unit}s back. To keep this file "
+            f"small, maps show {min(MAP_STEPS, self.num_steps)} steps of at most {MAP_UNITS} units "
+            f"and texts {EXCERPT} characters; trace() has everything.",
             "Made by unrolled. This page is complete: it asks no other host for anything.",
         ]
+
+
+@dataclass(frozen=True)
+class Windows:
+    """Parts of passages of one length, side by side.
+
+    Args:
+        features: (B, K + 2, I); the last step is not read, but forecast.
+        state: Before the first step of each.
+        tokens: The labels of all steps, (B, K + 2); None where nothing is forecast.
+    """
+
+    features: Tensor
+    state: State | None
+    tokens: Tensor | None
+
+    @classmethod
+    def over(cls, passages: Sequence[Passage]) -> "Windows":
+        lengths = sorted(map(len, passages), reverse=True)
+        width = min(_LAGS + 2, lengths[min(_SHARED_BY, len(lengths)) - 1])
+        width = max(width, min(lengths[0], 4))
+        long = [passage for passage in passages if len(passage) >= width]
+        room = sum(len(passage) // width for passage in long)
+        num_rows = min(_ROWS, room)
+        each = max(1, math.ceil(num_rows / len(long)))
+        places = [
+            (passage, start)
+            for passage in long
+            for start in torch.linspace(0, len(passage) - width, min(each, len(passage) // width))
+            .long()
+            .tolist()
+        ][:num_rows]
+        features = torch.stack([p.features[start : start + width] for p, start in places])
+        states = [p.state if start == 0 else None for p, start in places]
+        rows = [p.tokens[s : s + width] if p.tokens is not None else None for p, s in places]
+        tokens = None if any(r is None for r in rows) else torch.stack(cast(list[Tensor], rows))
+        return cls(features, stacked_states(states), tokens)
+
+    def reach(self, subject: Subject) -> Reach | None:
+        """Return how far the gradient reaches; None of a layer that cannot be followed."""
+        following = None if self.tokens is None else self.tokens[:, -1]
+        try:
+            return gradient_reach(
+                subject.layer,
+                self.features[:, :-1],
+                state=self.state,
+                loss=subject.loss(following),
+                max_lag=self.features.shape[1] - 2,
+            )
+        except OptionError:
+            return None
+
+
+def reach_of(subject: Subject, read: Read) -> Reach | None:
+    """Return how far the gradient of a model reaches that is not looked into otherwise."""
+    passages, _ = _first(read(subject))
+    return Windows.over(passages).reach(subject) if passages else None
+
+
+def _first(passages: Iterable[Passage]) -> tuple[list[Passage], int]:
+    """Return passages of as many steps as are looked at, and how many steps these had."""
+    first: list[Passage] = []
+    num_taken = num_given = 0
+    for passage in passages:
+        num_given += len(passage)
+        if len(passage):
+            first.append(_cut(passage, _MOST - num_taken))
+            num_taken += len(first[-1])
+        if num_taken == _MOST or len(first) == _MOST_PASSAGES:
+            break
+    return first, num_given
+
+
+def _cut(passage: Passage, length: int) -> Passage:
+    if len(passage) <= length:
+        return passage
+    return replace(
+        passage,
+        pieces=passage.pieces[:length],
+        features=passage.features[:length],
+        tokens=None if passage.tokens is None else passage.tokens[:length],
+        marks={name: mask[:length] for name, mask in passage.marks.items()},
+    )
+
+
+def _joined(records: Sequence[Record]) -> Record:
+    """Return the records of one layer, each of one row, one after the other."""
+    first = records[0]
+    return replace(
+        first,
+        values={
+            name: torch.cat([record.values[name] for record in records]) for name in first.values
+        },
+        lengths=torch.stack([record.lengths for record in records]).sum(0),
+        input=torch.cat([record.input for record in records]),
+    )

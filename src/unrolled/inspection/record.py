@@ -6,14 +6,12 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from unrolled.cells import Cell
 from unrolled.errors import OptionError
-from unrolled.inspection.terms import gate_products
 from unrolled.kernels import Weights
-from unrolled.layers.lengths import valid_steps
-from unrolled.layers.recording import Record, recording
-from unrolled.layers.recurrent import RecurrentLayer
+from unrolled.layers import Record, RecurrentLayer, observing_values, valid_steps
 
-__all__ = ["pre_activations", "states_before", "trace"]
+__all__ = ["gate_products", "pre_activations", "states_before", "trace", "weights_of"]
 
 
 def trace(module: nn.Module, *inputs: Any, **options: Any) -> list[Record]:
@@ -43,7 +41,7 @@ def trace(module: nn.Module, *inputs: Any, **options: Any) -> list[Record]:
         >>> forwards.values["f"].shape
         torch.Size([5, 2, 4])
     """
-    with recording() as records:
+    with observing_values() as records:
         module(*inputs, **options)
     if not records:
         raise OptionError(
@@ -66,7 +64,7 @@ def states_before(record: Record, name: str) -> Tensor:
         raise OptionError(f"states_before: no state '{name}'; there are: {states}")
     after, initial = record.values[name], record.initial[name]
     if isinstance(record.module, RecurrentLayer) and name == record.module.cell.states[0]:
-        weight = _weights_of(record).weight_hr
+        weight = weights_of(record).weight_hr
         after = after if weight is None else F.linear(after, weight).detach()
     valid = valid_steps(record.lengths, len(after))[:, :, None]
     if not record.reverse:
@@ -95,17 +93,37 @@ def pre_activations(record: Record) -> dict[str, Tensor]:
     if not isinstance(layer, RecurrentLayer):
         name = type(layer).__name__
         raise OptionError(f"pre_activations: {name} has no gates", "trace a recurrent layer")
-    cell, weights = layer.cell, _weights_of(record)
+    cell, weights = layer.cell, weights_of(record)
     before = states_before(record, cell.states[0])
     with torch.no_grad():
         x, u = gate_products(cell, weights, record.input, before)
-    found = {f"x.{name}": part for name, part in x.items()}
-    found |= {f"u.{name}": part for name, part in u.items() if name not in cell.applied}
+    parts = {f"x.{name}": part for name, part in x.items()}
+    parts |= {f"u.{name}": part for name, part in u.items() if name not in cell.applied}
     valid = valid_steps(record.lengths, len(record.input))[:, :, None]
-    return {name: part.where(valid, 0.0) for name, part in found.items()}
+    return {name: part.where(valid, 0.0) for name, part in parts.items()}
 
 
-def _weights_of(record: Record) -> Weights:
+def gate_products(
+    cell: Cell, weights: Weights, x: Tensor, before: Tensor
+) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
+    """Return W_x x_t + b_x of every gate, and W_h h_{t-1} + b_h of the recurrent ones, by name.
+
+    Args:
+        cell: Whose gates.
+        weights: Its weights.
+        x: (..., I).
+        before: h_{t-1}, (..., H), projected with `proj_size`.
+    """
+    parts = F.linear(x, weights.weight_ih, weights.bias_ih).chunk(len(cell.gates), dim=-1)
+    from_input = dict(zip(cell.gates, parts, strict=True))
+    if weights.weight_hh is None:
+        return from_input, {}
+    parts = F.linear(before, weights.weight_hh, weights.bias_hh).chunk(len(cell.recurrent), dim=-1)
+    return from_input, dict(zip(cell.recurrent, parts, strict=True))
+
+
+def weights_of(record: Record) -> Weights:
+    """Return the weights of the layer and direction that a record is of."""
     layer = record.module
     assert isinstance(layer, RecurrentLayer)
     index = record.layer * (1 + layer.bidirectional) + record.reverse

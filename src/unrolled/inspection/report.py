@@ -1,10 +1,12 @@
-"""The report of a language model: what it does while it reads a text, as one HTML file.
+"""The report of a model: what happens in it while it reads, as one HTML file.
 
 Not here: runs and their folders (`cli/inspect.py` knows those), how a page is laid out (`page.py`).
 """
 
+from collections.abc import Mapping
+
 from unrolled.inspection.page import Page
-from unrolled.inspection.reading import Reading, Subject
+from unrolled.inspection.reading import Facts, Read, Reading, reach_of
 from unrolled.inspection.sections import (
     write_candidates,
     write_gates,
@@ -13,41 +15,52 @@ from unrolled.inspection.sections import (
     write_training,
     write_units,
 )
+from unrolled.inspection.subject import Subject
+from unrolled.networks import count_parameters
 
-__all__ = ["Subject", "report"]
+__all__ = ["Facts", "report"]
 
 
-def report(subject: Subject, text: str) -> str:
-    """Return a report of a language model over a text: one HTML file that works without a network.
+def report(
+    subject: Subject,
+    read: Read,
+    facts: Facts,
+    *,
+    untrained: Subject | None = None,
+    beside: Mapping[str, Subject] | None = None,
+) -> str:
+    """Return a report of a model: one HTML file that works without a network.
 
     Args:
-        subject: What it is about.
-        text: What the model reads, best one that it has not learned from. Of a long text the first
-            20,000 tokens are looked at.
+        subject: The model.
+        read: What a subject reads, best what it has not learned from. The first 20,000 steps are
+            looked at.
+        facts: What is known of the model.
+        untrained: The same model before its training, to compare the reach with.
+        beside: Other models that read the same, by name, to compare the reach with.
 
     Raises:
-        DataError: The text is too short to see anything.
-        VocabularyError: The text has characters that the vocabulary lacks.
+        DataError: There is too little to see anything.
+        VocabularyError: A text has characters that the vocabulary lacks.
         OptionError: plotly is not installed.
     """
-    reading = Reading(subject, text)
-    page = Page(f"{subject.name}: inside")
-    model = subject.model
-    layers = f"{model.config.num_layers} layer{'s' * (model.config.num_layers > 1)}"
-    facts = {
-        "cell": model.config.cell,
-        "units": f"{model.config.hidden_size} in {layers}",
-        "parameters": f"{model.num_parameters:,}",
-        "nats per token, this text": f"{reading.loss:.3f}",
-        **subject.facts,
+    reading = Reading(subject, read)
+    others = {name: reach_of(other, read) for name, other in (beside or {}).items()}
+    page = Page(f"{facts.name}: inside")
+    loss = reading.loss
+    pairs = {
+        **facts.facts,
+        "parameters": f"{count_parameters(subject.model):,}",
+        **({} if loss is None else {f"{facts.loss_unit or 'nats/token'}, here": f"{loss:.3f}"}),
     }
-    page.header("unrolled · a look inside", subject.name, facts)
-    write_reach(page, reading)
+    page.header("unrolled · a look inside", facts.name, pairs)
+    fresh = None if untrained is None else reach_of(untrained, read)
+    write_reach(page, reading, facts, fresh, others)
     write_memory(page, reading)
     write_gates(page, reading)
     write_units(page, reading)
     write_candidates(page, reading)
-    if subject.curves:
-        write_training(page, subject)
+    if facts.curves:
+        write_training(page, facts)
     page.footer(reading.notes())
     return page.to_html()

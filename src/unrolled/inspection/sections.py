@@ -17,11 +17,10 @@ from unrolled.inspection.figures.texts import order_by_change
 from unrolled.inspection.gradients import Reach, step_jacobian_norms
 from unrolled.inspection.memory import memory_by_perturbation, saturation, time_constants
 from unrolled.inspection.page import Page
-from unrolled.inspection.reading import EXCERPT, MAP_STEPS, MAP_UNITS, Reading, Subject
-from unrolled.inspection.units import area_under_curve, pattern_masks, rank_units
+from unrolled.inspection.reading import EXCERPT, MAP_STEPS, MAP_UNITS, SAID, Facts, Reading
+from unrolled.inspection.units import area_under_curve, rank_units
 from unrolled.inspection.verdict import verdict
-from unrolled.layers.initialize import keep_gate
-from unrolled.networks.language_model import LanguageModel
+from unrolled.layers import Record, RecurrentLayer
 
 __all__ = [
     "write_candidates",
@@ -32,116 +31,158 @@ __all__ = [
     "write_units",
 ]
 
+_DIRECTION = (
+    " The layer reads both ways: followed is the direction that reads forwards, from its own last "
+    "output."
+)
+_FEWEST_LAGS = 2
 _MEMORY_LAGS = 60
-_NEXT = 320  # characters that candidates are drawn under
+_REPLACEMENTS = 4
 _GOOD = 0.8  # a unit that follows a pattern less well is not drawn
 _MOST_DRAWN = 4
+_MOST_PATTERNS = 20
 _SWATCHES = '<span class="swatch high"></span> high, <span class="swatch low"></span> low'
-_MARKS = {
-    "healthy": "✓",
-    "fading": "◐",
-    "edge": "▮",
-    "vanishing": "↘",
-    "exploding": "↗",
-    "none": "∅",
-}
 
 
-def write_reach(page: Page, reading: Reading) -> None:
+def write_reach(
+    page: Page,
+    reading: Reading,
+    facts: Facts,
+    fresh: Reach | None,
+    beside: Mapping[str, Reach | None],
+) -> None:
     """Write how far the gradient reaches, in figures and in words."""
-    subject, unit = reading.subject, reading.unit
+    reach, unit = reading.reach(), reading.unit
+    if reach is None:
+        return
     page.section(
         "How far back does learning reach?",
         "Gradient",
         "The error at one place can only teach the network what its gradient still feels. Here it "
-        "is followed back, step by step.",
+        "is followed back, step by step." + _DIRECTION * _reads_both_ways(reading),
     )
-    trained = reading.reach(reading.model)
-    found = verdict(trained, wanted=reading.wanted, unit=unit)
-    sentence = found.sentence[0].upper() + found.sentence[1:] + "."
-    advice = f"{found.advice[0].upper()}{found.advice[1:]}." if found.advice else ""
-    page.verdict(found.kind, _MARKS[found.kind], sentence, advice)
-    with torch.random.fork_rng():
-        torch.manual_seed(0)
-        fresh = reading.reach(LanguageModel(reading.model.config))
-    before = verdict(fresh, wanted=reading.wanted, unit=unit)
-    state, layer = found.state, found.layer
-    curves = {
-        name: Reach(reach.lags, {state: reach.by_state[state][layer, None]})
-        for name, reach in (("trained", trained), ("before training", fresh))
-    }
-    of_layer = f" of layer {layer + 1}" if len(trained.by_state[state]) > 1 else ""
+    wanted = reading.wanted(facts.wanted)
+    trained = verdict(reach, wanted=wanted, unit=unit)
+    page.verdict(trained.kind, trained.say())
+    state, layer = trained.state, trained.layer
+    curves = {"trained": reach}
     grew = ""
-    if (found.half_life_steps or 0) > (before.half_life_steps or math.inf):
-        grew = (
-            f" Before training the gradient halved every {before.half_life_steps:.1f} {unit}s, now "
-            f"every {found.half_life_steps:.1f}: to remember was learned."
-        )
+    if fresh is not None and len(fresh.lags) > _FEWEST_LAGS:
+        curves["before training"] = fresh
+        before = verdict(fresh, unit=unit)
+        if (trained.half_life_steps or 0) > (before.half_life_steps or math.inf):
+            grew = (
+                f" Before training the gradient halved every {before.half_life_steps:.1f} {unit}s, "
+                f"now every {trained.half_life_steps:.1f}."
+            )
+    of_layer = f" of layer {layer + 1}" if len(reach.by_state[state]) > 1 else ""
     page.figure(
-        figures.reach_by_lag(curves, state=state, wanted=reading.wanted, unit=unit),
-        f"Gradient by lag, before and after training. {found.sentence}",
-        f"<b>Length of the gradient of the loss in {escape(_NAMED[state])}{of_layer}, k {unit}s "
+        figures.reach_by_lag(
+            {
+                name: Reach(each.lags, {state: each.by_state[state][layer, None]})
+                for name, each in curves.items()
+            },
+            state=state,
+            wanted=wanted,
+            unit=unit,
+        ),
+        f"Gradient by lag, before and after training. {trained.sentence}",
+        f"<b>Length of the gradient of the loss in {escape(_named(state))}{of_layer}, k {unit}s "
         "earlier</b>, "
         f"as part of that at lag 0. A straight line is a fixed half-life.{grew}",
     )
-    if subject.beside:
-        _write_beside(page, reading, trained)
+    if beside:
+        _write_beside(page, reading, {facts.name: reach, **beside}, wanted)
 
 
-def _write_beside(page: Page, reading: Reading, own: Reach) -> None:
+def _write_beside(
+    page: Page, reading: Reading, reaches: Mapping[str, Reach | None], wanted: int | None
+) -> None:
     """Write the reach of several models, each in the state that carries it farthest."""
-    subject, unit = reading.subject, reading.unit
-    every = {subject.name: own}
-    every |= {name: reading.reach(model) for name, model in subject.beside.items()}
-    verdicts = {name: verdict(r, wanted=reading.wanted, unit=unit) for name, r in every.items()}
+    unit = reading.unit
+    followed = {name: reach for name, reach in reaches.items() if reach is not None}
+    verdicts = {name: verdict(reach, wanted=wanted, unit=unit) for name, reach in followed.items()}
     curves = {
-        f"{name} ({found.state})": Reach(
-            every[name].lags, {"memory": every[name].by_state[found.state][found.layer, None]}
+        f"{name} ({each.state})": Reach(
+            followed[name].lags,
+            {"memory": followed[name].by_state[each.state][each.layer, None]},
         )
-        for name, found in verdicts.items()
+        for name, each in verdicts.items()
     }
     farthest = max(verdicts, key=lambda name: verdicts[name].horizon_steps)
     page.figure(
-        figures.reach_by_lag(curves, state="memory", wanted=reading.wanted, unit=unit),
+        figures.reach_by_lag(curves, state="memory", wanted=wanted, unit=unit),
         "Gradient by lag for several models",
-        f"<b>Several models on the same text</b>, each by the state that carries its gradient "
+        f"<b>Several models on the same input</b>, each by the state that carries its gradient "
         f"farthest. {escape(farthest)} reaches farthest: {verdicts[farthest].horizon_steps} "
         f"{unit}s.",
     )
     rows = [
         (
             name,
-            found.kind,
-            "" if found.half_life_steps is None else f"{found.half_life_steps:.1f}",
-            str(found.horizon_steps),
+            each.kind,
+            "" if each.half_life_steps is None else f"{each.half_life_steps:.1f}",
+            str(each.horizon_steps),
         )
-        for name, found in verdicts.items()
+        for name, each in verdicts.items()
     ]
     page.table(("model", "gradient", f"half-life, {unit}s", f"felt back, {unit}s"), rows, 2)
 
 
-_NAMED = {"h": "the hidden state h", "c": "the cell state c", "x": "the input x"}
+def _reads_both_ways(reading: Reading) -> bool:
+    layer = reading.subject.recurrent
+    return layer is not None and layer.bidirectional
+
+
+def _capitalized(text: str) -> str:
+    return text[0].upper() + text[1:]
+
+
+def _named(state: str) -> str:
+    names = {"h": "the hidden state h", "c": "the cell state c", "x": "the input x"}
+    return names.get(state, f"the state {state}")
 
 
 def write_memory(page: Page, reading: Reading) -> None:
     """Write how long units remember: by trying, by their gates, and step by step."""
-    layer = reading.recurrent
+    layer = reading.subject.recurrent
     if layer is None:
         return
-    unit = reading.unit
     page.section(
         "How long do units remember?",
         "Memory",
         "A gradient is about small changes. Here a whole input is replaced by another, and the "
         "units are watched until they have forgotten it.",
     )
-    state = layer.cell.states[-1]  # an LSTM's c: what carries
-    max_lag = min(_MEMORY_LAGS, reading.pieces.shape[1] - 1)
-    memory = memory_by_perturbation(reading.model, reading.pieces[:8], max_lag=max_lag)
+    if not layer.bidirectional:
+        _write_forgetting(page, reading, layer)
+    if layer.cell.keeps is not None:
+        constants = {_of(record): time_constants(record) for record in reading.records}
+        slowest = max(float(steps.max()) for steps in constants.values())
+        page.figure(
+            figures.time_constant_curve(constants),
+            "Time constants of all units, sorted",
+            f"<b>Memory by the gate alone</b>: 1 / (1 - mean {escape(layer.cell.keeps)}). The "
+            f"slowest unit holds on for {slowest:.0f} steps.",
+        )
+    if not layer.bidirectional:
+        _write_stretch(page, reading, layer)
+
+
+def _of(record: Record) -> str:
+    """Return which layer and direction a record is of."""
+    return f"layer {record.layer + 1}{', backwards' if record.reverse else ''}"
+
+
+def _write_forgetting(page: Page, reading: Reading, layer: RecurrentLayer) -> None:
+    """Write how long each unit feels an input that was replaced."""
+    unit, state = reading.unit, layer.cell.states[-1]  # an LSTM's c: what carries
+    inputs, replacements, before = reading.replaced(_MEMORY_LAGS, _REPLACEMENTS)
+    memory = memory_by_perturbation(layer, inputs, replacements, state=before)
     moved, spans = memory.by_state[state][-1], memory.spans()[state][-1]
     order = spans.argsort(descending=True, stable=True)
     shown = order[:: max(1, len(order) // 64)]
-    longest = int(spans.max())
+    longest, max_lag = int(spans.max()), int(memory.lags[-1])
     most = f"at least {longest}" if longest == max_lag else str(longest)
     page.figure(
         figures.memory_map(moved, shown.tolist(), unit),
@@ -151,40 +192,31 @@ def write_memory(page: Page, reading: Reading) -> None:
         f"Half of all units have forgotten after {int(spans.median()) + 1} {unit}s; unit "
         f"{int(order[0])} still moves by a tenth of its spread after {most}.",
     )
-    if keep_gate(layer.cell) is not None:
-        constants = {
-            f"layer {record.layer + 1}": time_constants(record) for record in reading.records
-        }
-        slowest = max(float(steps.max()) for steps in constants.values())
-        gate = escape(keep_gate(layer.cell) or "")
-        page.figure(
-            figures.time_constant_curve(constants),
-            "Time constants of all units, sorted",
-            f"<b>Memory by the gate alone</b>: 1 / (1 - mean {gate}). The slowest unit "
-            f"holds on for {slowest:.0f} steps.",
-        )
-    steps = min(MAP_STEPS, len(reading.ids))
-    inputs = reading.model.features(reading.ids[None, :steps]).detach()
-    norms = step_jacobian_norms(layer, inputs)[:, :, 0]
-    tokens = reading.tokens[:steps]
+
+
+def _write_stretch(page: Page, reading: Reading, layer: RecurrentLayer) -> None:
+    """Write how far a single step can stretch a change."""
+    first = reading.passages[0]
+    steps = min(MAP_STEPS, len(first))
+    norms = step_jacobian_norms(layer, first.features[None, :steps].detach())[:, :, 0]
     page.figure(
-        figures.step_stretch(norms, tokens),
+        figures.step_stretch(norms, first.pieces[:steps]),
         "Spectral norm of each step's Jacobian along the text",
-        "<b>The most that one step can stretch a change of the state</b>, along the beginning of "
-        f"the text: {float(norms.median()):.1f} times in the median. Above 1 is no explosion yet: "
+        "<b>The most that one step can stretch a change of the state</b>, along the beginning: "
+        f"{float(norms.median()):.1f} times in the median. Above 1 is not an explosion yet: "
         "in the next step the change points elsewhere, and may shrink.",
     )
 
 
 def write_gates(page: Page, reading: Reading) -> None:
     """Write what the gates do over the text, or the levels of a convolution."""
-    layer = reading.recurrent
+    layer = reading.subject.recurrent
     if layer is None:
         page.section("What do the levels do?", "Levels")
         _write_maps(page, reading, {f"level {r.layer + 1}": r.values["y"] for r in reading.records})
         return
     page.section("What do the gates do?", "Gates")
-    record = reading.records[-1]
+    record = reading.records[-1 - layer.bidirectional]  # the last layer, forwards
     if shares := saturation(record):
         which = " or ".join(shares) if len(shares) < 3 else "a gate"
         page.figure(
@@ -201,7 +233,7 @@ def write_gates(page: Page, reading: Reading) -> None:
 
 def _write_maps(page: Page, reading: Reading, values: Mapping[str, Tensor]) -> None:
     """Write heat maps of (T, 1, H) values over the beginning of the text."""
-    steps = min(MAP_STEPS, len(reading.ids))
+    steps = min(MAP_STEPS, reading.num_steps)
     shown = {name: value[:steps, 0] for name, value in values.items()}
     order = order_by_change(list(shown.values())[-1], MAP_UNITS)
     named = ", ".join(escape(name) for name in shown)
@@ -211,18 +243,18 @@ def _write_maps(page: Page, reading: Reading, values: Mapping[str, Tensor]) -> N
         if record.receptive_field is not None
     ]
     page.figure(
-        figures.gate_maps(shown, reading.tokens[:steps], order, names=list(shown)),
-        f"Heat maps of {named} over the text",
-        f"<b>{named} over the beginning of the text</b>: a column is a {reading.unit}, a line "
+        figures.gate_maps(shown, reading.pieces[:steps], order, names=list(shown)),
+        f"Heat maps of {named} over the beginning",
+        f"<b>{named} over the beginning</b>: a column is a {reading.unit}, a line "
         f"one of the {len(order)} liveliest units, those that change slowly on top. {_SWATCHES}, "
         f"pale near zero.{''.join(fields)}",
     )
 
 
 def write_units(page: Page, reading: Reading) -> None:
-    """Write which units follow a pattern of the text, and draw the best."""
-    masks = {name: reading.token_mask(m) for name, m in pattern_masks(reading.text).items()}
-    half = len(reading.ids) // 2
+    """Write which units follow a pattern of what is read, and draw the best."""
+    masks = reading.patterns()
+    half = reading.num_steps // 2
     usable = {
         name: mask
         for name, mask in masks.items()
@@ -233,12 +265,12 @@ def write_units(page: Page, reading: Reading) -> None:
     page.section(
         "What do single units follow?",
         "Units",
-        "For each pattern of the text, the unit that tells best whether one is inside of it: "
-        "chosen on the first half of the text, measured on the second. The area under the curve "
-        "(AUC) is 1 for a unit that is never wrong, 0.5 for one that knows nothing.",
+        "For each pattern, the unit that tells best whether one is inside of it: chosen on the "
+        "first half of what was read, measured on the second. The area under the curve (AUC) is 1 "
+        "for a unit that is never wrong, 0.5 for one that knows nothing.",
     )
     best = {name: _best_unit(reading, mask, half) for name, mask in usable.items()}
-    ranked = sorted(best, key=lambda name: -best[name].score)
+    ranked = sorted(best, key=lambda name: -best[name].score)[:_MOST_PATTERNS]
     rows = [
         (
             name,
@@ -255,10 +287,10 @@ def write_units(page: Page, reading: Reading) -> None:
         if chosen.score < _GOOD or chosen.name in drawn or len(drawn) == _MOST_DRAWN:
             continue
         drawn.add(chosen.name)
-        start, stop = _excerpt(reading.tokens, usable[name], half)
-        page.subsection(f"{name[0].upper()}{name[1:]}")
+        start, stop = _excerpt(reading.pieces, usable[name], half)
+        page.subsection(_capitalized(name))
         page.figure(
-            figures.unit_over_text(chosen.values[start:stop], reading.tokens[start:stop]),
+            figures.unit_over_text(chosen.values[start:stop], reading.pieces[start:stop]),
             f"The text coloured by {chosen.name}",
             f"<b>{escape(chosen.name)}</b>, AUC {chosen.score:.3f}: {_SWATCHES}. The colour of a "
             f"{reading.unit} is the unit's value after reading it.",
@@ -285,7 +317,7 @@ def _best_unit(reading: Reading, mask: Tensor, half: int) -> _Best:
             ranking = rank_units(values[:half], mask[:half])
             unit, score = int(ranking.units[0]), float(ranking.score[0])
             if best is None or score > best[0]:
-                where = f" of layer {record.layer + 1}" if len(reading.records) > 1 else ""
+                where = f" of {_of(record)}" if len(reading.records) > 1 else ""
                 best = (score, f"{state}, unit {unit}{where}", values[:, unit])
     assert best is not None
     _, name, values = best
@@ -307,35 +339,53 @@ def _excerpt(tokens: Sequence[str], mask: Tensor, half: int) -> tuple[int, int]:
 
 
 def write_candidates(page: Page, reading: Reading) -> None:
-    """Write what the model expected after each token."""
-    page.section(
-        "What does it expect?",
-        "Next",
-        f"The text, and under each {reading.unit} what the model thought would come next.",
-    )
-    steps = min(_NEXT, len(reading.ids))
-    symbols = [
-        reading.subject.vocabulary.symbols(n) for n in range(len(reading.subject.vocabulary))
-    ]
-    right = (reading.log_probabilities[:-1].argmax(1) == reading.ids[1:]).double().mean()
+    """Write what the model said at each step: what it expected next, or its answer."""
+    subject, spoken = reading.subject, reading.log_probabilities
+    if not spoken or len(subject.labels) < 2:
+        return
+    forecasts = reading.passages[0].tokens is not None
+    rows = [
+        (piece, row)
+        for passage, steps in zip(reading.passages, spoken, strict=False)
+        for piece, row in zip(passage.pieces, steps, strict=False)
+    ][:SAID]
+    pieces, log_probabilities = [piece for piece, _ in rows], torch.stack([row for _, row in rows])
+    if forecasts:
+        page.section(
+            "What does it expect?",
+            "Next",
+            f"Each {reading.unit}, and under it what the model thought would come next.",
+        )
+        right = reading.share_of_right_forecasts()
+        words = (
+            "<b>On top what was read, beneath the five likeliest to come next</b>, the stronger "
+            "the colour the surer; bold is what did come. The first guess is right "
+            f"{right:.0%} of the time."
+        )
+    else:
+        page.section(
+            "What does it answer?",
+            "Answers",
+            f"Each {reading.unit}, and under it what the model answers there.",
+        )
+        words = (
+            "<b>On top what was read, beneath the five likeliest answers</b>, the stronger the "
+            "colour the surer."
+        )
     page.figure(
-        figures.candidates(
-            reading.tokens[:steps], reading.log_probabilities[:steps].exp(), symbols
-        ),
-        "The text with the likeliest next tokens",
-        "<b>On top the text, beneath the five likeliest to come next</b>, the stronger the colour "
-        "the surer; bold is what did come. The "
-        f"first guess is right {float(right):.0%} of the time.",
+        figures.candidates(pieces, log_probabilities.exp(), subject.labels, forecasts=forecasts),
+        "What was read, with the likeliest of what is said at each step",
+        words,
     )
 
 
-def write_training(page: Page, subject: Subject) -> None:
+def write_training(page: Page, facts: Facts) -> None:
     """Write how the loss fell."""
     page.section("How was it trained?", "Training")
-    ends = {name: points[-1][1] for name, points in subject.curves.items() if points}
+    ends = {name: points[-1][1] for name, points in facts.curves.items() if points}
     ended = ", ".join(f"{escape(name)} {value:.3f}" for name, value in ends.items())
     page.figure(
-        figures.learning_curves(subject.curves, x_title="update", y_title="nats per token"),
+        figures.learning_curves(facts.curves, x_title="update", y_title=facts.loss_unit),
         "Learning curves",
-        f"<b>Loss during training</b>, at the end: {ended} nats per token.",
+        f"<b>Loss during training</b>, at the end: {ended} {escape(facts.loss_unit)}.",
     )

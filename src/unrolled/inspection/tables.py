@@ -16,8 +16,7 @@ from torch import Tensor
 
 from unrolled.data.files import write_atomically
 from unrolled.errors import OptionError
-from unrolled.layers.lengths import valid_steps
-from unrolled.layers.recording import Record
+from unrolled.layers import Record, valid_steps
 
 if TYPE_CHECKING:
     import polars

@@ -4,18 +4,21 @@ Gates and states are recorded as a layer computes them (`record.py`). Their pre-
 sums of two products that nobody keeps; here they are computed again, of one unit in float64.
 """
 
+from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 
 import torch
 from torch import Tensor
 from torch.nn import functional as F
 
 from unrolled.cells import Cell
-from unrolled.errors import OptionError, ShapeError
+from unrolled.errors import OptionError
+from unrolled.inspection.record import gate_products, states_before, weights_of
 from unrolled.kernels import Weights
-from unrolled.layers.recurrent import RecurrentLayer
+from unrolled.layers import Record, RecurrentLayer
 
-__all__ = ["UnitTerms", "gate_products", "unit_terms"]
+__all__ = ["UnitTerms", "unit_terms"]
 
 
 @dataclass(frozen=True)
@@ -24,94 +27,85 @@ class UnitTerms:
 
     Args:
         x: The input's part, (W_x x_t + b_x) of this unit, (T,) float64 each.
-        u: The recurrent part, (W_h h_{t-1} + b_h) of this unit, (T,) float64 each; the gates
-            with a recurrent part only.
+        u: The recurrent part, (W_h h_{t-1} + b_h) of this unit, (T,) float64 each; of a gate that
+            the equations apply to a vector v of their own, (W_h v + b_h). The gates with a
+            recurrent part only.
     """
 
     x: dict[str, Tensor]
     u: dict[str, Tensor]
 
 
-def gate_products(
-    cell: Cell, weights: Weights, x: Tensor, before: Tensor
-) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
-    """Return W_x x_t + b_x of every gate, and W_h h_{t-1} + b_h of the recurrent ones, by name.
+@torch.no_grad()
+def unit_terms(record: Record, unit: int, row: int = 0) -> UnitTerms:
+    """Return what the pre-activations of one unit consist of while a layer reads.
 
     Args:
-        cell: Whose gates.
-        weights: Its weights, or those of some of its units.
-        x: (..., I).
-        before: h_{t-1}, (..., H), projected with `proj_size`.
-    """
-    parts = F.linear(x, weights.weight_ih, weights.bias_ih).chunk(len(cell.gates), dim=-1)
-    from_input = dict(zip(cell.gates, parts, strict=True))
-    if weights.weight_hh is None:
-        return from_input, {}
-    parts = F.linear(before, weights.weight_hh, weights.bias_hh).chunk(len(cell.recurrent), dim=-1)
-    return from_input, dict(zip(cell.recurrent, parts, strict=True))
-
-
-def unit_terms(
-    layer: RecurrentLayer, index: int, x: Tensor, h_before: Tensor, unit: int
-) -> UnitTerms:
-    """Return what the pre-activations of one unit consist of while a layer reads forwards.
-
-    Args:
-        layer: The stack that ran.
-        index: Which layer of it, from 0.
-        x: What that layer read, (T, I).
-        h_before: Its output state before each step, (T, H).
+        record: Of a recurrent layer.
         unit: In 0 ... H - 1.
-
-    Returns:
-        The terms of every gate: the gate itself is the cell's function of `x + u`.
+        row: Of the batch.
 
     Raises:
-        OptionError: There is no such layer or unit; the layer is bidirectional; or a gate's
-            recurrent product is with a vector that the equations compute.
-        ShapeError: `x` and `h_before` are not what this layer reads.
+        OptionError: There is no such unit, or the record is of no recurrent layer.
 
     Example:
         >>> import torch, unrolled
-        >>> layer = unrolled.LSTM(3, 4)
-        >>> x = torch.randn(5, 3)
-        >>> h = unrolled.trace(layer, x)[0].values["h"][:, 0]
-        >>> before = torch.cat([torch.zeros(1, 4), h[:-1]])
-        >>> sorted(unit_terms(layer, 0, x, before, unit=2).u)
+        >>> (record,) = unrolled.trace(unrolled.LSTM(3, 4), torch.randn(5, 1, 3))
+        >>> sorted(unit_terms(record, unit=2).u)
         ['f', 'g', 'i', 'o']
     """
-    where = f"unit_terms of {type(layer).__name__}"
-    if layer.bidirectional or layer.cell.applied:
-        what = "reads both ways" if layer.bidirectional else "applies a gate inside a product"
-        raise OptionError(f"{where}: it {what}", "only layers with plain products can be split")
-    if not 0 <= index < layer.num_layers:
-        raise OptionError(f"{where}: layer must be in 0..{layer.num_layers - 1}, got {index}")
+    layer = record.module
+    if not isinstance(layer, RecurrentLayer):
+        name = type(layer).__name__
+        raise OptionError(f"unit_terms: {name} has no gates", "trace a recurrent layer")
     if not 0 <= unit < layer.hidden_size:
-        raise OptionError(f"{where}: unit must be in 0..{layer.hidden_size - 1}, got {unit}")
-    cell, weights = layer.cell, layer.weights_of(layer.suffixes[index])
-    num_inputs = weights.weight_ih.shape[1]
-    if x.dim() != 2 or x.shape[1] != num_inputs or len(h_before) != len(x):
-        raise ShapeError(
-            f"{where}: x must be (T, {num_inputs}) and h_before (T, H), "
-            f"got {tuple(x.shape)} and {tuple(h_before.shape)}"
-        )
-
-    rows = slice(unit, None, layer.hidden_size)  # gate lies upon gate, H rows each
-
-    def of_unit(stacked: Tensor | None) -> Tensor | None:
-        return None if stacked is None else stacked[rows].double()
-
-    with torch.no_grad():
-        mine = Weights(
-            weights.weight_ih[rows].double(),
-            of_unit(weights.weight_hh),
-            of_unit(weights.bias_ih),
-            of_unit(weights.bias_hh),
-            weight_hr=None,
-            parameters=(),
-        )
-        x_parts, u_parts = gate_products(cell, mine, x.double(), h_before.double())
+        raise OptionError(f"unit_terms: unit must be in 0..{layer.hidden_size - 1}, got {unit}")
+    cell, weights = layer.cell, _double(weights_of(record))
+    before = {name: states_before(record, name)[:, row].double() for name in cell.states}
+    x, u = gate_products(cell, weights, record.input[:, row].double(), before[cell.states[0]])
+    if cell.applied:
+        u |= _applied_products(cell, weights, x, u, before)
     return UnitTerms(
-        {name: part[:, 0] for name, part in x_parts.items()},
-        {name: part[:, 0] for name, part in u_parts.items()},
+        {name: part[:, unit] for name, part in x.items()},
+        {name: part[:, unit] for name, part in u.items()},
+    )
+
+
+def _applied_products(
+    cell: Cell,
+    weights: Weights,
+    x: dict[str, Tensor],
+    u: dict[str, Tensor],
+    before: dict[str, Tensor],
+) -> dict[str, Tensor]:
+    """Return the products that the equations ask for themselves, by running them once more."""
+    assert weights.weight_hh is not None
+    products: dict[str, Tensor] = {}
+    index = cell.recurrent.index
+    stacked = weights.weight_hh.chunk(len(cell.recurrent))
+    biases: tuple[Tensor | None, ...] = (None,) * len(cell.recurrent)
+    if weights.bias_hh is not None:
+        biases = weights.bias_hh.chunk(len(cell.recurrent))
+
+    def apply(name: str, vector: Tensor) -> Tensor:
+        products[name] = F.linear(vector, stacked[index(name)], biases[index(name)])
+        return products[name]
+
+    parts: dict[str, Tensor | Callable[[Tensor], Tensor]] = dict(u)
+    parts |= {name: partial(apply, name) for name in cell.applied}
+    cell(x, parts, before, dict(zip(cell.parameters, weights.parameters, strict=True)))
+    return products
+
+
+def _double(weights: Weights) -> Weights:
+    def double(weight: Tensor | None) -> Tensor | None:
+        return None if weight is None else weight.double()
+
+    return Weights(
+        weights.weight_ih.double(),
+        double(weights.weight_hh),
+        double(weights.bias_ih),
+        double(weights.bias_hh),
+        double(weights.weight_hr),
+        tuple(vector.double() for vector in weights.parameters),
     )

@@ -1,6 +1,6 @@
 """What single units follow: patterns of a text as masks, and the units ranked by how well they do.
 
-Not here: recording the units' values (`record.py`), drawing them over the text (`figures.py`).
+Not here: recording the units' values (`record.py`), drawing them over the text (`figures/`).
 
 Source of the idea: A. Karpathy, J. Johnson and L. Fei-Fei (2015), "Visualizing and understanding
 recurrent networks", section 4.1.

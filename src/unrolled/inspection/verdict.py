@@ -1,30 +1,53 @@
-"""What a reach of the gradient means, in words: does it vanish, explode, or carry far enough.
+"""What a reach of the gradient means: does it vanish, explode, or carry far enough.
 
-Not here: measuring it (`gradients.py`).
+The words are those of `unrolled.languages`, the same for the page, the report and the library. Not
+here: measuring it (`gradients.py`).
 """
 
 import math
-from dataclasses import dataclass
-from typing import Literal
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Literal, NamedTuple
 
 import torch
 from torch import Tensor
 
 from unrolled.errors import OptionError
 from unrolled.inspection.gradients import Reach
+from unrolled.languages import ENGLISH, Words, fill, load_words
 
-__all__ = ["Kind", "Verdict", "verdict"]
+__all__ = ["MARKS", "Kind", "Said", "Verdict", "verdict"]
 
 Kind = Literal["vanishing", "fading", "exploding", "healthy", "edge", "none"]
+
+MARKS: dict[Kind, str] = {
+    "healthy": "✓",
+    "fading": "↘",
+    "vanishing": "↓",
+    "exploding": "↑",
+    "edge": "▮",
+    "none": "∅",
+}
+"""The sign of each verdict, beside its words and its colour."""
 
 _FELT = 0.01  # of its length at lag 0: what is less is not learned from
 _GROWN = 10.0  # times its length at lag 0
 _ROUNDING = 1e-12  # below this part, float32 knows nothing of a gradient's length
-_NO_NUMBERS: "tuple[Kind, str, str]" = (
-    "exploding",
-    "the gradient is no number: weights or states have grown beyond all numbers",
-    "go back to an earlier checkpoint, clip the gradient's norm, or lower the learning rate",
-)
+
+
+class Said(NamedTuple):
+    """A verdict in a language: sentences for people.
+
+    mark: A sign, as in `MARKS`.
+    head: The verdict in a word or two.
+    sentence: What was found, with its numbers.
+    advice: What to do about it; empty if all is well.
+    """
+
+    mark: str
+    head: str
+    sentence: str
+    advice: str
 
 
 @dataclass(frozen=True)
@@ -35,8 +58,6 @@ class Verdict:
         kind: "healthy": it is felt as far back as is wanted; "fading": not quite, but half as far;
             "vanishing": not even that; "exploding": it grows with the lag; "edge": it ends at
             once, as in a network of finite memory; "none": there is no gradient at all.
-        sentence: What was found, with its numbers.
-        advice: What to do about it; empty if all is well.
         state: The name of what carries the gradient farthest: "h", "c" or "x".
         layer: That layer's number, from 0.
         rate: The slope of ln |dL_T / ds_{T-k}| in k, per step, from lag 1 on.
@@ -44,17 +65,63 @@ class Verdict:
             in a single step.
         horizon_steps: The longest lag at which a hundredth of the gradient at lag 0 is left.
         measured_steps: The longest lag that was measured.
+        unit: What a step is called: "step", "character", "token".
+        sentence_key: Which of a language's sentences says it.
+        advice_key: Which of its advice goes with it; empty for none.
+        values: What is put into them, by name; a number of steps is a whole number.
     """
 
     kind: Kind
-    sentence: str
-    advice: str
     state: str
     layer: int
     rate: float
     half_life_steps: float | None
     horizon_steps: int
     measured_steps: int
+    unit: str = "step"
+    sentence_key: str = ""
+    advice_key: str = ""
+    values: Mapping[str, float | str] = field(default_factory=dict)
+
+    @property
+    def sentence(self) -> str:
+        """What was found, with its numbers, in English."""
+        return self._filled(load_words(), "sentences", self.sentence_key)
+
+    @property
+    def advice(self) -> str:
+        """What to do about it, in English; empty if all is well."""
+        return self._filled(load_words(), "advice", self.advice_key)
+
+    def say(self, language: str = ENGLISH) -> Said:
+        """Return the verdict in a language, as whole sentences.
+
+        Raises:
+            OptionError: There is no such language.
+        """
+        words = load_words(language)
+        sentence = self._filled(words, "sentences", self.sentence_key)
+        advice = self._filled(words, "advice", self.advice_key)
+        head = words["verdict"]["kinds"][self.kind]
+        return Said(MARKS[self.kind], head, _whole(sentence), _whole(advice))
+
+    def _filled(self, words: Words, part: str, key: str) -> str:
+        if not key:
+            return ""
+        named = words["units"].get(self.unit, {"one": self.unit, "many": f"{self.unit}s"})
+        values: dict[str, object] = {"units": named["many"]}
+        for name, value in self.values.items():
+            if isinstance(value, int):
+                values[name] = f"{value} {named['one' if value == 1 else 'many']}"
+            elif isinstance(value, float):
+                values[name] = f"{value:.1f}".replace(".", words["decimal"])
+            else:
+                values[name] = value
+        texts = {name: fill(text, values) for name, text in words["verdict"]["parts"].items()}
+        halved = "half_life" in self.values
+        values["pace"] = texts["halved" if halved else "at_once"]
+        values["doubled"] = texts["doubled"] if "doubling" in self.values else ""
+        return fill(words["verdict"][part][key], values)
 
 
 def verdict(reach: Reach, *, wanted: int | None = None, unit: str = "step") -> Verdict:
@@ -86,59 +153,54 @@ def verdict(reach: Reach, *, wanted: int | None = None, unit: str = "step") -> V
     rate = _rate(curve)
     half_life = math.log(0.5) / rate if -math.inf < rate < 0 else None
     horizon = _last_at_least(curve, _FELT)
-    gate = reach.keep_gate
-    if _is_no_number(reach.by_state[name][layer]):
-        kind, sentence, advice = _NO_NUMBERS
-    else:
-        kind, sentence, advice = _judge(name, gate, curve, wanted, half_life, horizon, unit)
-    return Verdict(kind, sentence, advice, name, layer, rate, half_life, horizon, measured)
+    judged = _judge(reach, name, layer, curve, wanted, horizon, half_life)
+    return Verdict(judged.kind, name, layer, rate, half_life, horizon, measured, unit, *judged[1:])
+
+
+class _Judgement(NamedTuple):
+    """The verdict, and how it is said: see `Verdict`."""
+
+    kind: Kind
+    sentence_key: str
+    advice_key: str
+    values: dict[str, float | str]
 
 
 def _judge(
+    reach: Reach,
     state: str,
-    keep_gate: str | None,
+    layer: int,
     curve: Tensor,
     wanted: int,
-    half_life: float | None,
     horizon: int,
-    unit: str,
-) -> tuple[Kind, str, str]:
+    half_life: float | None,
+) -> _Judgement:
+    if _is_no_number(reach.by_state[state][layer]):
+        return _Judgement("exploding", "no_number", "no_number", {})
     if not curve.nan_to_num().any():
-        return "none", "no gradient at all reaches the layer", "look for units that never fire"
+        return _Judgement("none", "none", "none", {})
     if (grown := _first_beyond(curve, _GROWN)) is not None:
         doubling = _doubling(curve)
-        pace = f", doubled every {doubling:.1f} {unit}s" if math.isfinite(doubling) else ""
-        return (
-            "exploding",
-            f"gradients explode: {_GROWN:g} times as long {_counted(grown, unit)} back{pace}",
-            "clip the gradient's norm, lower the learning rate, or start with smaller recurrent "
-            "weights",
-        )
+        growth: dict[str, float | str] = {"factor": f"{_GROWN:g}", "grown": grown}
+        if math.isfinite(doubling):
+            growth["doubling"] = doubling
+        return _Judgement("exploding", "exploding", "exploding", growth)
     if state == "x" and (edge := _edge(curve)) is not None:
-        sentence = f"the memory ends at a hard edge: nothing is seen but {_counted(edge, unit)}"
-        if edge > wanted:
-            return "healthy", sentence, ""
-        return "edge", sentence, "add layers or widen the kernel to see farther"
-    if horizon >= wanted:
-        sentence = f"gradients are healthy: still felt {_counted(horizon, unit)} back"
-        return (
-            "healthy",
-            sentence + (", all that was measured" if horizon == len(curve) - 1 else ""),
-            "",
+        far = edge > wanted
+        return _Judgement(
+            "healthy" if far else "edge", "edge", "" if far else "edge", {"edge": edge}
         )
-    pace = "at once" if half_life is None else f"halved every {half_life:.1f} {unit}s"
-    advice = "use a gated cell: an LSTM, a GRU or JANET"
-    if keep_gate is not None:
-        advice = f"to remember longer, start with gate {keep_gate} more open: chrono initialisation"
-        advice += f" with max_time={2 * wanted}"
-    if 2 * horizon >= wanted:
-        return "fading", f"gradients fade: {pace}, felt {_counted(horizon, unit)} back", advice
-    return (
-        "vanishing",
-        f"gradients vanish: {pace}; nothing older than about {_counted(horizon, unit)} can be "
-        "learned",
-        advice,
-    )
+    if horizon >= wanted:
+        key = "healthy_to_the_end" if horizon == len(curve) - 1 else "healthy"
+        return _Judgement("healthy", key, "", {"horizon": horizon})
+    values: dict[str, float | str] = {"horizon": horizon}
+    if half_life is not None:
+        values["half_life"] = float(half_life)
+    if reach.keep_gate is not None:
+        values |= {"gate": reach.keep_gate, "max_time": str(2 * wanted)}
+    advice_key = "gated" if reach.keep_gate is None else "longer"
+    kind: Kind = "fading" if 2 * horizon >= wanted else "vanishing"
+    return _Judgement(kind, kind, advice_key, values)
 
 
 def _farthest(reach: Reach) -> tuple[str, int, Tensor]:
@@ -153,8 +215,8 @@ def _farthest(reach: Reach) -> tuple[str, int, Tensor]:
     if not curves:  # of finite memory: what its first layer reads is all that counts
         curves = [("x", 0, relative["x"][0])]
 
-    def distance(found: tuple[str, int, Tensor]) -> tuple[float, float, float]:
-        curve = found[2].nan_to_num(posinf=math.inf)
+    def distance(series: tuple[str, int, Tensor]) -> tuple[float, float, float]:
+        curve = series[2].nan_to_num(posinf=math.inf)
         grown = float(curve.max())
         return (grown if grown > _GROWN else 0.0, _last_at_least(curve, _FELT), _rate(curve))
 
@@ -205,5 +267,6 @@ def _edge(curve: Tensor) -> int | None:
     return None if seen == len(curve) or underflow else seen
 
 
-def _counted(number: int, unit: str) -> str:
-    return f"{number} {unit}{'' if number == 1 else 's'}"
+def _whole(text: str) -> str:
+    """Return what is said as a sentence: with a capital, and a full stop."""
+    return f"{text[0].upper()}{text[1:]}." if text else ""

@@ -2,35 +2,76 @@
 
 Paths: `kernel` (C compiled from the cell's equations; float32 on CPU), `torch` (the cells that
 torch implements) and `reference` (any cell, a loop in torch, which proves the others).
+
+A kernel comes about in the order of the folders: `capturing` makes graphs of the equations,
+`emitting` makes C of those, `building` compiles it, `running` calls it. What all paths are given
+stands beside them: `weights`, `rows`, `observer`.
 """
 
-from unrolled.kernels.compiler import KernelError
-from unrolled.kernels.dispatch import (
+from unrolled.kernels.building import (
+    CacheEntry,
+    CacheFolder,
+    Compiler,
+    KernelError,
+    cache_entries,
+    cache_folder,
+    clear_cache,
+    find_compiler,
+    load_library,
+)
+from unrolled.kernels.capturing import EquationsError, StepGraph, StepNode, step_graph
+from unrolled.kernels.emitting import kernel_source
+from unrolled.kernels.observer import GraphObserver, Observer, ValueObserver
+from unrolled.kernels.reference import reference_recurrence
+from unrolled.kernels.rows import PaddedRows, RaggedRows, check_lengths, valid_steps
+from unrolled.kernels.running import (
+    TORCH_CELLS,
     Path,
+    Stepper,
+    WeightCache,
+    caching_weights,
     choose_path,
+    kernel_or_reason,
     may_step,
-    recorded_recurrence,
     recurrence,
-    steps_of,
+    stepper_of,
     using_path,
 )
-from unrolled.kernels.fused import Packed, packing_once
-from unrolled.kernels.reference import Weights
-from unrolled.kernels.steps import Steps
-from unrolled.kernels.trace import UntraceableError
+from unrolled.kernels.weights import Weights
 
 __all__ = [
+    "TORCH_CELLS",
+    "CacheEntry",
+    "CacheFolder",
+    "Compiler",
+    "EquationsError",
+    "GraphObserver",
     "KernelError",
-    "Packed",
+    "Observer",
+    "PaddedRows",
     "Path",
-    "Steps",
-    "UntraceableError",
+    "RaggedRows",
+    "StepGraph",
+    "StepNode",
+    "Stepper",
+    "ValueObserver",
+    "WeightCache",
     "Weights",
+    "cache_entries",
+    "cache_folder",
+    "caching_weights",
+    "check_lengths",
     "choose_path",
+    "clear_cache",
+    "find_compiler",
+    "kernel_or_reason",
+    "kernel_source",
+    "load_library",
     "may_step",
-    "packing_once",
-    "recorded_recurrence",
     "recurrence",
-    "steps_of",
+    "reference_recurrence",
+    "step_graph",
+    "stepper_of",
     "using_path",
+    "valid_steps",
 ]

@@ -6,7 +6,6 @@ faster path must compute; it is not itself fast.
 
 from collections.abc import Callable, Sequence
 from itertools import accumulate
-from typing import NamedTuple
 
 import torch
 from torch import Tensor
@@ -14,45 +13,14 @@ from torch.nn.functional import linear
 
 from unrolled.cells import Cell
 from unrolled.errors import ShapeError
+from unrolled.kernels.weights import Weights
 
-__all__ = ["Weights", "run"]
+__all__ = ["reference_recurrence"]
 
 _Step = Callable[[int, tuple[Tensor, ...]], tuple[Tensor, ...]]
 
 
-class Weights(NamedTuple):
-    """The weights of one layer in one direction, in torch.nn's layout.
-
-    weight_ih: (G * H, I); weight_hh: (R * H, P), R the number of recurrent gates; bias_ih:
-    (G * H,); bias_hh: (R * H,); weight_hr: (P, H), the projection of LSTMs with `proj_size`;
-    parameters: the cell's per-unit vectors, (H,) each, in the cell's order. P = H without a
-    projection.
-    """
-
-    weight_ih: Tensor
-    weight_hh: Tensor | None
-    bias_ih: Tensor | None
-    bias_hh: Tensor | None
-    weight_hr: Tensor | None
-    parameters: tuple[Tensor, ...]
-
-    @classmethod
-    def of(
-        cls, cell: Cell, tensors: Sequence[Tensor], *, biased: bool, projected: bool = False
-    ) -> "Weights":
-        """Return the weights of which `tensors` are those that are there, in order."""
-        recurrent, given = bool(cell.recurrent), iter(tensors)
-        weight_ih = next(given)
-        present = (recurrent, biased, biased and recurrent, projected)
-        weight_hh, bias_ih, bias_hh, weight_hr = (next(given) if p else None for p in present)
-        return cls(weight_ih, weight_hh, bias_ih, bias_hh, weight_hr, tuple(given))
-
-    def tensors(self) -> list[Tensor]:
-        """Return those that are there, in order."""
-        return [*(weight for weight in self[:5] if weight is not None), *self.parameters]
-
-
-def run(
+def reference_recurrence(
     cell: Cell,
     x: Tensor,
     batch_sizes: Sequence[int],
@@ -60,7 +28,7 @@ def run(
     states: tuple[Tensor, ...],
     *,
     reverse: bool = False,
-    watch: Callable[[int, dict[str, Tensor]], None] | None = None,
+    on_step: Callable[[int, dict[str, Tensor]], None] | None = None,
 ) -> tuple[Tensor, tuple[Tensor, ...]]:
     """Run `cell` over a batch whose rows are sorted by length, longest first.
 
@@ -73,7 +41,7 @@ def run(
         states: The states before the first step, (B, P) for the output state and (B, H) for the
             others; B may exceed `batch_sizes[0]`, the rest being rows of length zero.
         reverse: Read each row from its own end to its beginning.
-        watch: Called at each step with its number and all that the cell returned by name.
+        on_step: Called at each step with its number and all that the cell returned by name.
 
     Returns:
         The output (N, P), in the order of `x`, and the states at the end of each row.
@@ -87,8 +55,8 @@ def run(
         at_t = dict(zip(cell.gates, (g[starts[t] : starts[t + 1]] for g in gates), strict=True))
         named = dict(zip(cell.states, before, strict=True))
         values = cell(at_t, recurrent(before[0]), named, parameters)
-        if watch is not None:
-            watch(t, values)
+        if on_step is not None:
+            on_step(t, values)
         _check_states(cell, values, next(iter(at_t.values())).shape)
         output, *others = (values[state] for state in cell.states)
         if weights.weight_hr is not None:

@@ -1,64 +1,134 @@
-"""How packed rows lie in memory, and which thread has which."""
+"""Batches whose rows end at different steps: how `lengths=` becomes rows without padding.
 
+Not for splitting or sorting data sets; that is the readers' business.
+"""
+
+from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import cached_property, lru_cache
-from typing import Any
 
 import torch
 from torch import Tensor
 
-__all__ = ["Rows", "lay_out"]
+from unrolled.errors import ShapeError
 
-_MOST_ROWS_OF_A_PART = 1024  # a thread has pointers to its rows on its stack
-_FEWEST_ROWS_OF_A_PART = 12  # two tiles or more
-# said each time, because a user may have changed torch's defaults
-_INDEX: Any = {"dtype": torch.int64, "device": "cpu"}
+__all__ = ["PaddedRows", "RaggedRows", "check_lengths", "valid_steps"]
 
 
-@dataclass(frozen=True, eq=False)
-class Rows:
-    """A batch of packed rows, the longest first.
+def check_lengths(
+    where: str,
+    lengths: Tensor | Sequence[int],
+    num_steps: int,
+    batch_size: int,
+    device: torch.device,
+) -> Tensor:
+    """Return `lengths` as an int64 tensor (B,) on `device`.
+
+    Raises:
+        ShapeError: Not (B,), not whole numbers, or a length outside 0..num_steps.
+    """
+    lengths = torch.as_tensor(lengths)
+    if lengths.dtype == torch.bool or lengths.is_floating_point() or lengths.is_complex():
+        raise ShapeError(f"{where}: lengths must be whole numbers, got {lengths.dtype}")
+    if lengths.shape != (batch_size,):
+        raise ShapeError(
+            f"{where}: lengths must be ({batch_size},), got {tuple(lengths.shape)}",
+            "one length for each row of the batch",
+        )
+    if torch.compiler.is_compiling():  # the values are known when the graph runs, not yet here
+        possible = (lengths >= 0) & (lengths <= num_steps)
+        torch._assert_async(possible.all(), f"{where}: lengths must lie in 0..T")
+    elif batch_size and not 0 <= lengths.min() <= lengths.max() <= num_steps:
+        raise ShapeError(
+            f"{where}: lengths must lie in 0..{num_steps}, "
+            f"got {int(lengths.min())}..{int(lengths.max())}",
+            "a row cannot be longer than the input",
+        )
+    return lengths.to(device, torch.int64)
+
+
+def valid_steps(lengths: Tensor, num_steps: int) -> Tensor:
+    """Return which steps lie before each row's end, (T, B) boolean."""
+    return torch.arange(num_steps, device=lengths.device)[:, None] < lengths
+
+
+@dataclass(frozen=True)
+class RaggedRows:
+    """How a padded batch (T, B, ...) lies without its padding, (N, ...), the longest row first.
+
+    All rows of the first step come first, then all rows that reach the second step, and so on, as
+    in a PackedSequence.
 
     Args:
-        batch_sizes: The number of rows at each step, (T,).
-        starts: The first packed row of each step, (T,).
-        parts: The bounds of the parts of the batch, whose rows threads run, (num_parts + 1,).
-        num_rows: Packed rows, N.
-        num_begun: Rows of the batch that are not of length zero.
-        even: Whether these are all of one length.
+        batch_sizes: The number of rows at each step, never growing; their sum is N.
+        num_steps: T, of the padded batch.
+        batch_size: B.
+        order: The rows of the batch, longest first, (B,); None where they are in order already.
+        index: For each of the N rows its place in the padded batch, flattened to (T * B,); None
+            where nothing is padded.
     """
 
-    batch_sizes: Tensor
-    starts: Tensor
-    parts: Tensor
-    num_rows: int
-    num_begun: int
-    even: bool
+    batch_sizes: tuple[int, ...]
+    num_steps: int
+    batch_size: int
+    order: Tensor | None = None
+    index: Tensor | None = None
 
-    @cached_property
-    def last(self) -> Tensor:
-        """The packed row where each row of the batch ends, (num_begun,)."""
-        rows = torch.arange(self.num_begun, **_INDEX)
-        lengths = (self.batch_sizes[:, None] > rows).sum(0)
-        return self.starts[lengths - 1] + rows
+    @classmethod
+    def even(cls, num_steps: int, batch_size: int) -> "RaggedRows":
+        """Return the layout of a batch without padding."""
+        return cls((batch_size,) * num_steps, num_steps, batch_size)
+
+    @classmethod
+    def of(cls, lengths: Tensor, num_steps: int) -> "RaggedRows":
+        """Return the layout of a batch whose rows have `lengths`, checked, (B,)."""
+        batch_size = len(lengths)
+        if bool((lengths == num_steps).all()):
+            return cls.even(num_steps, batch_size)
+        sorted_lengths, order = lengths.sort(descending=True, stable=True)
+        valid = valid_steps(sorted_lengths, num_steps)
+        batch_sizes = valid.sum(1)
+        step, row = valid.nonzero(as_tuple=True)
+        reached = tuple(size for size in batch_sizes.tolist() if size)
+        return cls(reached, num_steps, batch_size, order, step * batch_size + order[row])
+
+    def drop_padding(self, padded: Tensor) -> Tensor:
+        """Return the rows of `padded` (T, B, F) that are not padding, (N, F)."""
+        rows = padded.reshape(self.num_steps * self.batch_size, padded.shape[-1])
+        return rows if self.index is None else rows.index_select(0, self.index)
+
+    def restore_padding(self, rows: Tensor) -> Tensor:
+        """Return `rows` (N, F) as (T, B, F), zero where a row has ended."""
+        if self.index is not None:
+            padded = rows.new_zeros(self.num_steps * self.batch_size, rows.shape[-1])
+            rows = padded.index_copy(0, self.index, rows)
+        return rows.view(self.num_steps, self.batch_size, rows.shape[-1])
+
+    def sort(self, state: Tensor) -> Tensor:
+        """Return `state` (..., B, H) with the longest row first."""
+        return state if self.order is None else state.index_select(-2, self.order)
+
+    def unsort(self, state: Tensor) -> Tensor:
+        """Undo `sort`."""
+        return state if self.order is None else state.index_select(-2, self.order.argsort())
 
 
-@lru_cache(maxsize=64)
-def lay_out(batch_sizes: tuple[int, ...], num_threads: int) -> Rows:
-    """Return the layout of rows, `batch_sizes[t]` at step t, in parts of equal work."""
-    with torch.inference_mode(False):  # for these are kept
-        sizes = torch.tensor(batch_sizes, **_INDEX)
-        starts = sizes.cumsum(0) - sizes
-        begun = batch_sizes[0]
-        lengths = (sizes[:, None] > torch.arange(begun, **_INDEX)).sum(0)
-        work = torch.cat([torch.zeros(1, **_INDEX), lengths.cumsum(0)])
-        num_rows = int(work[-1])
-        num_parts = max(min(num_threads, begun), -(-begun // _MOST_ROWS_OF_A_PART))
-        # several for each thread: one that another process slows down takes fewer
-        num_parts = max(num_parts, min(2 * num_threads, begun // _FEWEST_ROWS_OF_A_PART))
-        shares = [-(-num_rows * part // num_parts) for part in range(num_parts + 1)]
-        parts = torch.searchsorted(work, torch.tensor(shares, **_INDEX))
-        if int(parts.diff().max()) > 2 * _MOST_ROWS_OF_A_PART:  # many short rows in the last
-            num_parts = -(-begun // _MOST_ROWS_OF_A_PART)
-            parts = torch.arange(num_parts + 1, **_INDEX) * begun // num_parts
-    return Rows(sizes, starts, parts, num_rows, begun, batch_sizes[-1] == begun)
+@dataclass(frozen=True)
+class PaddedRows:
+    """Stands for `RaggedRows` while torch traces a layer, which cannot follow lengths.
+
+    The batch stays as it is, (T, B, ...): the operator that the trace holds drops the padding when
+    it runs.
+
+    Args:
+        lengths: (B,), to be checked then; None where nothing is padded.
+        batch_size: B.
+    """
+
+    lengths: Tensor | None
+    batch_size: int
+
+    def sort(self, state: Tensor) -> Tensor:
+        """Return `state`."""
+        return state
+
+    unsort = restore_padding = sort

@@ -1,9 +1,50 @@
 """Layers: sequences in, sequences out, with the state given and returned."""
 
+from unrolled.kernels import check_lengths, valid_steps
 from unrolled.layers import initialize
-from unrolled.layers.drop_in import GRU, JANET, LSTM, RNN
+from unrolled.layers.causal_conv import FiniteMemoryLayer, causal_conv, memory_span
+from unrolled.layers.drop_in import GRU, LSTM, RNN
+from unrolled.layers.janet import JANET
+from unrolled.layers.observing import (
+    GraphRecord,
+    Record,
+    observe_level,
+    observes_values,
+    observing_graph,
+    observing_values,
+)
+from unrolled.layers.options import check_dropout, check_sizes
 from unrolled.layers.recurrent import Recurrent
+from unrolled.layers.recurrent_layer import RecurrentLayer
+from unrolled.layers.state import SequenceLayer, State, map_state, state_tensors
 from unrolled.layers.stream import Stream
 from unrolled.layers.tcn import TCN
 
-__all__ = ["GRU", "JANET", "LSTM", "RNN", "TCN", "Recurrent", "Stream", "initialize"]
+__all__ = [
+    "GRU",
+    "JANET",
+    "LSTM",
+    "RNN",
+    "TCN",
+    "FiniteMemoryLayer",
+    "GraphRecord",
+    "Record",
+    "Recurrent",
+    "RecurrentLayer",
+    "SequenceLayer",
+    "State",
+    "Stream",
+    "causal_conv",
+    "check_dropout",
+    "check_lengths",
+    "check_sizes",
+    "initialize",
+    "map_state",
+    "memory_span",
+    "observe_level",
+    "observes_values",
+    "observing_graph",
+    "observing_values",
+    "state_tensors",
+    "valid_steps",
+]

@@ -1,6 +1,6 @@
-"""Checks of what a layer is called with, one voice for all layers: input and state.
+"""Checks of the arguments of a layer's call, in one voice for all layers: input and state.
 
-Lengths are checked in lengths.py, the arguments of constructors in options.py.
+Lengths are checked in `kernels`, which reads them; the arguments of constructors in options.py.
 """
 
 from collections.abc import Sequence
@@ -27,7 +27,7 @@ def time_first(
         weight: A weight of the layer, for its dtype.
 
     Raises:
-        ShapeError: another shape or dtype, or no step at all.
+        ShapeError: Another shape or dtype, or no step at all.
     """
     batched = input.dim() == 3
     num_steps = input.shape[1 if batched and batch_first else 0] if input.dim() else 0
@@ -44,7 +44,7 @@ def time_first(
 
 
 def check_dtype(where: str, input: Tensor, weight: Tensor) -> None:
-    """Raise `ShapeError` unless `input` has the dtype of `weight`, or autocast will see to it."""
+    """Raise `ShapeError` unless `input` has the dtype of `weight`, or autocast will convert it."""
     if input.dtype != weight.dtype and autocast_dtype(input.device) is None:
         raise ShapeError(
             f"{where}: input is {input.dtype}, the weights are {weight.dtype}",
@@ -80,7 +80,7 @@ def checked_states(
         weight: A weight of the layer, for its dtype and its device.
 
     Raises:
-        ShapeError: another number of tensors, a wrong shape, dtype or device.
+        ShapeError: Another number of tensors, a wrong shape, dtype or device.
     """
     states = (hx,) if isinstance(hx, Tensor) else tuple(hx)
     if len(states) != len(names):

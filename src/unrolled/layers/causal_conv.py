@@ -22,16 +22,16 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor, nn
 
+from unrolled.kernels import check_lengths, valid_steps
 from unrolled.layers.arguments import checked_states, time_first
-from unrolled.layers.lengths import check_lengths, valid_steps
-from unrolled.layers.recording import is_watching, watch
+from unrolled.layers.observing import observe_input, observes_graph
 from unrolled.layers.state import State
 from unrolled.layers.stream import Stream
 
-__all__ = ["FiniteMemoryLayer", "causal_conv", "span"]
+__all__ = ["FiniteMemoryLayer", "causal_conv", "memory_span"]
 
 
-def span(convolution: nn.Conv1d) -> int:
+def memory_span(convolution: nn.Conv1d) -> int:
     """Return how many past inputs `convolution` needs: (kernel size - 1) * dilation."""
     return (convolution.kernel_size[0] - 1) * convolution.dilation[0]
 
@@ -52,13 +52,13 @@ def causal_conv(
     """
     window = torch.cat([past.permute(1, 2, 0), x], dim=2)
     if lengths is None:
-        kept = window[:, :, x.shape[2] :]
+        latest = window[:, :, x.shape[2] :]
     else:
         # In the window, the inputs before step `length` start at `length`: the past comes first.
         steps = lengths[:, None] + torch.arange(len(past), device=x.device)  # (B, span)
-        kept = window.gather(2, steps[:, None, :].expand(-1, x.shape[1], -1))
+        latest = window.gather(2, steps[:, None, :].expand(-1, x.shape[1], -1))
     # A copy, so that the state does not keep the whole window alive.
-    new_past = kept.permute(2, 0, 1).clone(memory_format=torch.contiguous_format)
+    new_past = latest.permute(2, 0, 1).clone(memory_format=torch.contiguous_format)
     return convolution(window), new_past
 
 
@@ -134,8 +134,8 @@ class FiniteMemoryLayer(nn.Module, ABC):
         x, batched = time_first(where, input, self.input_size, self.batch_first, weight)
         num_steps, batch_size = x.shape[:2]
         past = self._past_of(hx, batch_size, batched, weight)
-        if is_watching():
-            x, _ = watch(self, 0, False, x)
+        if observes_graph():
+            x = observe_input(self, 0, x)
 
         if lengths is None:
             output, state = self._run(x, past, None)

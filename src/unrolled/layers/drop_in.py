@@ -1,4 +1,4 @@
-"""RNN, LSTM, GRU and JANET: layers that take the place of torch.nn's, with the same weights.
+"""RNN, LSTM and GRU: layers that take the place of torch.nn's, with the same weights.
 
 Constructors, calls, defaults, names and layout of the weights are torch's; the additions are
 `lengths=`, named states, `GRU(reset=...)` and `stream()`. What is not as in torch: they are no
@@ -9,11 +9,11 @@ from typing import Literal
 
 import torch
 
-from unrolled.cells import gru_reset_after, gru_reset_before, janet, lstm, rnn_relu, rnn_tanh
+from unrolled.cells import gru_reset_after, gru_reset_before, lstm, rnn_relu, rnn_tanh
 from unrolled.errors import OptionError
-from unrolled.layers.recurrent import RecurrentLayer
+from unrolled.layers.recurrent_layer import RecurrentLayer
 
-__all__ = ["GRU", "JANET", "LSTM", "RNN"]
+__all__ = ["GRU", "LSTM", "RNN"]
 
 
 class RNN(RecurrentLayer):
@@ -30,11 +30,11 @@ class RNN(RecurrentLayer):
         batch_first: Whether input and output are (B, T, ...) rather than (T, B, ...).
         dropout: The probability with which each output of a layer but the last is dropped.
         bidirectional: Whether a second set of weights reads backwards, its output appended.
-        device: Where the weights live.
-        dtype: Their type.
+        device: Where the weights are.
+        dtype: The type of the weights.
 
     Raises:
-        OptionError: an argument outside its range.
+        OptionError: An argument outside its range.
 
     Example:
         >>> import torch, unrolled
@@ -92,11 +92,11 @@ class LSTM(RecurrentLayer):
         dropout: The probability with which each output of a layer but the last is dropped.
         bidirectional: Whether a second set of weights reads backwards, its output appended.
         proj_size: P < H: the output and the recurrent input are W_hr h_t, (P,); 0 for none.
-        device: Where the weights live.
-        dtype: Their type.
+        device: Where the weights are.
+        dtype: The type of the weights.
 
     Raises:
-        OptionError: an argument outside its range.
+        OptionError: An argument outside its range.
 
     Example:
         >>> import torch, unrolled
@@ -151,13 +151,13 @@ class GRU(RecurrentLayer):
         batch_first: Whether input and output are (B, T, ...) rather than (T, B, ...).
         dropout: The probability with which each output of a layer but the last is dropped.
         bidirectional: Whether a second set of weights reads backwards, its output appended.
-        device: Where the weights live.
-        dtype: Their type.
+        device: Where the weights are.
+        dtype: The type of the weights.
         reset: Whether the reset gate acts after or before the recurrent product. The weights of
             one form do not fit the other.
 
     Raises:
-        OptionError: an argument outside its range.
+        OptionError: An argument outside its range.
 
     Example:
         >>> import torch, unrolled
@@ -197,57 +197,3 @@ class GRU(RecurrentLayer):
         )
         self.reset = reset
         self.mode = "GRU" if reset == "after" else "GRU_RESET_BEFORE"
-
-
-class JANET(RecurrentLayer):
-    """The layer of van der Westhuizen and Lasenby (2018): an LSTM with only its forget gate.
-
-    f = x.f + u.f, g = tanh(x.g + u.g), h_t = s(f) * h_{t-1} + (1 - s(f - 1)) * g.
-
-    Args:
-        input_size: I, at least 1.
-        hidden_size: H, at least 1.
-        num_layers: How many layers, each reading the output of the one before.
-        bias: Whether the gates have biases.
-        batch_first: Whether input and output are (B, T, ...) rather than (T, B, ...).
-        dropout: The probability with which each output of a layer but the last is dropped.
-        bidirectional: Whether a second set of weights reads backwards, its output appended.
-        device: Where the weights live.
-        dtype: Their type.
-
-    Raises:
-        OptionError: an argument outside its range.
-
-    Example:
-        >>> import torch, unrolled
-        >>> layer = unrolled.JANET(3, 4)
-        >>> unrolled.initialize.chrono(layer, max_time=100)
-        >>> output, h = layer(torch.zeros(5, 2, 3))
-        >>> output.shape, h.shape
-        (torch.Size([5, 2, 4]), torch.Size([1, 2, 4]))
-    """
-
-    def __init__(
-        self,
-        input_size: int,
-        hidden_size: int,
-        num_layers: int = 1,
-        bias: bool = True,
-        batch_first: bool = False,
-        dropout: float = 0.0,
-        bidirectional: bool = False,
-        device: torch.device | str | None = None,
-        dtype: torch.dtype | None = None,
-    ) -> None:
-        super().__init__(
-            janet,
-            input_size,
-            hidden_size,
-            num_layers,
-            bias,
-            batch_first,
-            dropout,
-            bidirectional,
-            device=device,
-            dtype=dtype,
-        )

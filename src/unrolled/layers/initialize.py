@@ -6,59 +6,54 @@ The layers start with torch's uniform values; these functions change them in pla
 import torch
 from torch import Tensor
 
-from unrolled.cells import Cell, gru_reset_after, gru_reset_before
 from unrolled.errors import OptionError
-from unrolled.layers.recurrent import RecurrentLayer
+from unrolled.layers.recurrent_layer import RecurrentLayer
 
-__all__ = ["chrono", "forget_bias", "keep_gate", "one_hot_input"]
-
-
-def keep_gate(cell: Cell) -> str | None:
-    """Return the name of the gate that keeps the old state: a GRU's `z`, else `f`; None without."""
-    name = "z" if cell in (gru_reset_after, gru_reset_before) else "f"
-    return name if name in cell.gates else None
+__all__ = ["chrono", "forget_bias", "one_hot_input"]
 
 
 def forget_bias(layer: RecurrentLayer, value: float = 1.0) -> None:
-    """Set the bias of every forget gate `f` of `layer` to `value`, the sum of its two biases.
+    """Set the bias of the gate that keeps the old state to `value`, the sum of its two biases.
+
+    That is an LSTM's or JANET's forget gate f, a GRU's z, and what `@cell(keeps=...)` names.
 
     Source: F. A. Gers, J. Schmidhuber and F. Cummins (2000); R. Jozefowicz, W. Zaremba and
     I. Sutskever (2015), "An empirical exploration of recurrent network architectures".
 
     Raises:
-        OptionError: the layer has no forget gate, or no biases.
+        OptionError: the cell declares no such gate, or the layer has no biases.
     """
-    _need_gates("forget_bias", layer, "f")
+    keeps = _keep_gate("forget_bias", layer)
     for suffix in layer.suffixes:
-        _set_bias(layer, suffix, "f", torch.full((layer.hidden_size,), value))
+        _set_bias(layer, suffix, keeps, torch.full((layer.hidden_size,), value))
 
 
 def chrono(layer: RecurrentLayer, max_time: int, generator: torch.Generator | None = None) -> None:
     """Spread the memory of `layer`'s units over time spans of 1 to `max_time` steps.
 
-    b_f = log(u), u uniform in [1, max_time - 1], and b_i = -b_f where the cell has an input gate.
-    For a GRU, whose z keeps the old state, b_z = log(u).
+    b_k = log(u), u uniform in [1, max_time - 1], for the gate k that keeps the old state, and
+    b_a = -b_k where another gate a admits the new: in an LSTM f and i.
 
     Source: C. Tallec and Y. Ollivier (2018), "Can recurrent neural networks warp time?",
     section 2; for JANET, van der Westhuizen and Lasenby (2018), section 3.
 
     Args:
-        layer: An LSTM, GRU or JANET, or a layer over a cell of one's own whose gate `f` keeps.
+        layer: An LSTM, GRU or JANET, or a layer over any cell that declares what keeps.
         max_time: The longest dependency expected, in steps, at least 2.
         generator: Where the random numbers come from; torch's own unless given.
 
     Raises:
-        OptionError: the layer has no such gate, or no biases; `max_time` is too small.
+        OptionError: the cell declares no such gate, or the layer has no biases; `max_time` is too
+            small.
     """
     if max_time < 2:
         raise OptionError(f"chrono: max_time must be at least 2 steps, got {max_time}")
-    keep = keep_gate(layer.cell) or "f"
-    _need_gates("chrono", layer, keep)
+    keeps = _keep_gate("chrono", layer)
     for suffix in layer.suffixes:
         spans = torch.empty(layer.hidden_size).uniform_(1.0, max_time - 1.0, generator=generator)
-        _set_bias(layer, suffix, keep, spans.log())
-        if keep == "f" and "i" in layer.cell.gates:
-            _set_bias(layer, suffix, "i", -spans.log())
+        _set_bias(layer, suffix, keeps, spans.log())
+        if layer.cell.admits is not None:
+            _set_bias(layer, suffix, layer.cell.admits, -spans.log())
 
 
 @torch.no_grad()
@@ -78,14 +73,16 @@ def one_hot_input(layer: RecurrentLayer, bound: float = 1.0) -> None:
         layer.get_parameter(f"weight_ih_{suffix}").uniform_(-bound, bound)
 
 
-def _need_gates(where: str, layer: RecurrentLayer, gate: str) -> None:
-    if gate not in layer.cell.gates:
-        raise OptionError(
-            f"{where}: cell {layer.cell.name} has no gate '{gate}', "
-            f"only {' '.join(layer.cell.gates)}"
-        )
+def _keep_gate(where: str, layer: RecurrentLayer) -> str:
+    """Return the gate of `layer` that keeps the old state, whose biases can be set."""
+    cell = layer.cell
+    if cell.keeps is None:
+        gates = " ".join(cell.gates)
+        message = f"{where}: cell {cell.name} declares no gate that keeps the old state"
+        raise OptionError(f"{message}, only gates {gates}", '@cell(..., keeps="f") declares it')
     if not layer.bias:
         raise OptionError(f"{where}: the layer has bias=False", "make it with bias=True")
+    return cell.keeps
 
 
 @torch.no_grad()

@@ -1,4 +1,4 @@
-"""What every layer's state has in common, and the few things one does to any of them.
+"""What the states of all layers have in common, and the few things that are done to any of them.
 
 A state is a tensor, or a tuple (often a named one) of tensors. Every tensor of a state has its
 batch at dim 1: (L * directions, B, H) in a recurrent layer, (steps, B, C) in a convolution.
@@ -10,11 +10,13 @@ from typing import Protocol
 
 from torch import Tensor
 
+__all__ = ["SequenceLayer", "State", "map_state", "state_tensors"]
+
 State = Tensor | tuple[Tensor, ...]
 
 
 class SequenceLayer(Protocol):
-    """What a model asks of a layer, recurrent or convolutional: state goes in and comes out."""
+    """A layer as models use it, recurrent or convolutional: the state goes in and comes out."""
 
     input_size: int
     output_size: int
@@ -39,11 +41,6 @@ def map_state(function: Callable[[Tensor], Tensor], state: State) -> State:
     mapped = [function(part) for part in state]
     named = getattr(type(state), "_make", tuple)  # NamedTuple or plain tuple
     return named(mapped)
-
-
-def detach_state(state: State) -> State:
-    """Return `state` cut from the graph that made it: where truncated backpropagation stops."""
-    return map_state(Tensor.detach, state)
 
 
 def state_tensors(state: State) -> tuple[Tensor, ...]:

@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 
 from unrolled.errors import OptionError, ShapeError
-from unrolled.kernels import Packed, Steps, may_step, packing_once
+from unrolled.kernels import Stepper, WeightCache, caching_weights, may_step
 from unrolled.layers.state import SequenceLayer, State, map_state, state_tensors
 
 __all__ = ["Stream"]
@@ -16,7 +16,7 @@ class Stream:
     """A layer in the middle of `batch_size` sequences; made by `layer.stream(batch_size)`.
 
     However a sequence is cut into pieces, the outputs are those of the whole. No gradients are
-    kept. Weights that change are read anew, but for single elements changed by `.data`, of which
+    kept. Weights that change are read again, but for single elements changed by `.data`, of which
     torch does not know. One thread at a time. `copy.copy(stream)` is a second reader that goes on
     from here with the same layer; `copy.deepcopy` and pickle copy the layer too.
 
@@ -24,10 +24,11 @@ class Stream:
         layer: A recurrent or convolutional layer that reads forwards, in evaluation mode if it
             has dropout.
         batch_size: The number of sequences, B.
-        prepare: Returns the layer's weights as they are now, prepared for single steps, or None.
+        prepare: Returns a stepper with the layer's present weights, which may be the one that it
+            is given, or None where there can be none.
 
     Raises:
-        OptionError: the layer reads backwards too, or would drop units at random.
+        OptionError: The layer reads backwards too, or would drop units at random.
 
     Example:
         >>> import torch, unrolled
@@ -43,7 +44,7 @@ class Stream:
         self,
         layer: SequenceLayer,
         batch_size: int,
-        prepare: Callable[[Steps | None], Steps | None] | None = None,
+        prepare: Callable[[Stepper | None], Stepper | None] | None = None,
     ) -> None:
         where = f"{type(layer).__name__}.stream"
         if getattr(layer, "bidirectional", False):
@@ -57,18 +58,18 @@ class Stream:
             raise OptionError(f"{where}: batch_size must be at least 1, got {batch_size}")
         self._layer = layer
         self.batch_size = batch_size
-        self._packed: Packed = {}
+        self._weight_cache = WeightCache()
         self._prepare = prepare
-        self._steps: Steps | None = None
-        # the state, or None while it is in the prepared steps
+        self._stepper: Stepper | None = None
+        # the state, or None while it is in the stepper
         self._state: State | None = self._layer.initial_state(batch_size)
 
     @property
     def state(self) -> State:
         """The layer's state after what was pushed so far."""
         if self._state is None:
-            assert self._steps is not None
-            tensors = iter(state.clone() for state in self._steps.states)
+            assert self._stepper is not None
+            tensors = iter(state.clone() for state in self._stepper.states)
             self._state = map_state(lambda _: next(tensors), self._layer.initial_state(0))
         return self._state
 
@@ -86,13 +87,14 @@ class Stream:
                 f"the input has {chunk.shape[batch_dim]}",
                 "stream(batch_size) says how many",
             )
-        with packing_once(self._packed):
+        with caching_weights(self._weight_cache):
             output, self.state = self._layer(chunk, self.state)
         return output
 
     def __getstate__(self) -> dict[str, object]:
-        """Return what a copy or a pickle holds: all but the packed weights, which it packs anew."""
-        return self.__dict__ | {"_packed": {}, "_steps": None, "_state": self.state}
+        """Return what a copy or a pickle holds: all but packed weights, which it packs again."""
+        fresh = {"_weight_cache": WeightCache(), "_stepper": None, "_state": self.state}
+        return self.__dict__ | fresh
 
     def step(self, x: Tensor) -> Tensor:
         """Read one step, (B, I); return its output, (B, H)."""
@@ -101,30 +103,30 @@ class Stream:
                 f"{type(self._layer).__name__}.stream: a step must be 2-D (B, I), got {x.dim()}-D",
                 "push() takes chunks of several steps",
             )
-        if (output := self._prepared_step(x)) is not None:
+        if (output := self._fast_step(x)) is not None:
             return output
         time_dim = 1 if self._layer.batch_first else 0
         return self.push(x.unsqueeze(time_dim)).squeeze(time_dim)
 
-    def _prepared_step(self, x: Tensor) -> Tensor | None:
-        """Do one step by a few microseconds of C, or return None if that cannot be."""
+    def _fast_step(self, x: Tensor) -> Tensor | None:
+        """Do one step in a few microseconds of C, or return None if that is not possible."""
         if self._prepare is None or not may_step(x):
             return None
-        steps = self._prepare(self._steps)
-        if steps is None or not steps.takes(x):
+        stepper = self._prepare(self._stepper)
+        if stepper is None or not stepper.takes(x):
             return None
-        if steps is not self._steps or self._state is not None:
+        if stepper is not self._stepper or self._state is not None:
             states = state_tensors(self.state)
-            if not _are_alike(states, steps.states):
+            if not _are_alike(states, stepper.states):
                 return None  # the layer says what is wrong with them
-            for own, state in zip(steps.states, states, strict=True):
+            for own, state in zip(stepper.states, states, strict=True):
                 own.copy_(state.detach())
-            self._steps = steps
+            self._stepper = stepper
         self._state = None
-        return steps.step(x)
+        return stepper.step(x)
 
     def reset(self, rows: Tensor | Sequence[int] | None = None) -> None:
-        """Start `rows` anew (indices, or a boolean mask, (B,)), or all rows."""
+        """Start `rows` again (indices, or a boolean mask, (B,)), or all rows."""
         if rows is None:
             self.state = self._layer.initial_state(self.batch_size)
             return

@@ -10,9 +10,14 @@ import torch
 from torch import Tensor, nn
 from torch.nn.utils.parametrize import register_parametrization
 
-from unrolled.layers.causal_conv import FiniteMemoryLayer, causal_conv, span
+from unrolled.layers.causal_conv import FiniteMemoryLayer, causal_conv, memory_span
+from unrolled.layers.observing import (
+    observe_input,
+    observe_level,
+    observes_graph,
+    observes_values,
+)
 from unrolled.layers.options import check_dropout, check_sizes
-from unrolled.layers.recording import is_recording, is_watching, record_level, watch
 
 __all__ = ["TCN"]
 
@@ -44,7 +49,7 @@ class TCN(FiniteMemoryLayer):
         dtype: The parameters' floating point type.
 
     Raises:
-        OptionError: A size below 1, or a dropout that is no probability.
+        OptionError: A size below 1, or a dropout that is not a probability.
 
     Example:
         >>> tcn = TCN(input_size=2, hidden_size=16, num_layers=3, kernel_size=3)
@@ -91,7 +96,7 @@ class TCN(FiniteMemoryLayer):
             input_size,
             hidden_size,
             memory=[
-                (span(convolution), convolution.in_channels)
+                (memory_span(convolution), convolution.in_channels)
                 for block in blocks
                 for convolution in (block.conv1, block.conv2)
             ],
@@ -116,15 +121,15 @@ class TCN(FiniteMemoryLayer):
         x = x.permute(1, 2, 0)  # (B, C, T), as convolutions have it
         state: tuple[Tensor, ...] = ()
         for level, block in enumerate(self.blocks):
-            if level and is_watching():
-                x = watch(self, level, False, x.permute(2, 0, 1))[0].permute(1, 2, 0)
+            if level and observes_graph():
+                x = observe_input(self, level, x.permute(2, 0, 1)).permute(1, 2, 0)
             read = x
             x, block_state = block(read, past[2 * level : 2 * level + 2], lengths)
             state += block_state
-            if is_recording():
+            if observes_values():
                 field = 1 + sum(steps for steps, _ in self._memory[: 2 * level + 2])
                 both = (read.permute(2, 0, 1), x.permute(2, 0, 1))
-                record_level(self, level, field, *both, lengths)
+                observe_level(self, level, field, *both, lengths)
         return x.permute(2, 0, 1), state
 
 

@@ -1,3 +1,5 @@
-"""What a prediction is worth, one measure a file. Knows nothing of models."""
+"""What a prediction is worth: what a figure means, and the measures that tasks share."""
 
-__all__: list[str] = []
+import lazy_loader
+
+__getattr__, __dir__, __all__ = lazy_loader.attach_stub(__name__, __file__)

@@ -9,8 +9,16 @@ from types import ModuleType
 from typing import Any
 
 from unrolled.errors import OptionError
+from unrolled.metrics.metric import Metric
 
-__all__ = ["text_metrics"]
+__all__ = ["TEXT_METRICS", "text_metrics"]
+
+TEXT_METRICS = (
+    Metric("bleu", "higher"),
+    Metric("chrf", "higher"),
+    Metric("exact_match", "higher"),
+)
+"""What the numbers of `text_metrics` mean."""
 
 
 def text_metrics(written: Sequence[str], references: Sequence[Sequence[str]]) -> dict[str, Any]:

@@ -1,7 +1,5 @@
-"""Models: a sequence layer between what is read and what is predicted, one file a configuration."""
+"""What models share: a sequence layer between what is read and what is predicted, and parts."""
 
-from unrolled.networks.budget import hidden_size_for
-from unrolled.networks.language_model import LanguageModel, LanguageModelConfig
-from unrolled.networks.sequence_layers import CELLS, make_layer
+import lazy_loader
 
-__all__ = ["CELLS", "LanguageModel", "LanguageModelConfig", "hidden_size_for", "make_layer"]
+__getattr__, __dir__, __all__ = lazy_loader.attach_stub(__name__, __file__)

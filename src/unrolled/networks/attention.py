@@ -22,7 +22,8 @@ import torch
 from torch import Tensor, nn
 
 from unrolled.errors import OptionError, ShapeError
-from unrolled.layers.lengths import check_lengths, valid_steps
+from unrolled.layers import check_lengths, valid_steps
+from unrolled.networks.options import ATTENTION_NAMES
 
 __all__ = ["ATTENTIONS", "AdditiveAttention", "Attention", "Memory", "MultiplicativeAttention"]
 
@@ -196,9 +197,7 @@ class MultiplicativeAttention(Attention):
         return torch.bmm(query, keys.transpose(1, 2))
 
 
-ATTENTIONS: dict[str, type[Attention] | None] = {
-    "additive": AdditiveAttention,
-    "multiplicative": MultiplicativeAttention,
-    "none": None,
-}
-"""The ways of attending by the names that the command line and the runs' configurations use."""
+_CLASSES = (AdditiveAttention, MultiplicativeAttention, None)
+
+ATTENTIONS: dict[str, type[Attention] | None] = dict(zip(ATTENTION_NAMES, _CLASSES, strict=True))
+"""The ways of attending by their names in options."""

@@ -15,13 +15,22 @@ from typing import Protocol, Self, TypeVar
 import torch
 from torch import Tensor
 
-from unrolled.errors import OptionError
+from unrolled.errors import OptionError, field
+from unrolled.networks.options import SearchOptions
 
-__all__ = ["BeamOptions", "Hypothesis", "Rows", "beam_search", "greedy_search", "length_penalty"]
+__all__ = [
+    "BeamOptions",
+    "Hypothesis",
+    "Rows",
+    "beam_options",
+    "beam_search",
+    "greedy_search",
+    "length_penalty",
+]
 
 
 class Rows(Protocol):
-    """A state whose rows can be rearranged, as `models.decoder.DecoderState`."""
+    """A state whose rows can be rearranged, as `DecoderState`."""
 
     def rows(self, index: Tensor) -> Self:
         """Return the state of the rows `index`, (N,), which may repeat."""
@@ -59,15 +68,39 @@ class BeamOptions:
         for name in ("beam", "n_best", "no_repeat", "max_length"):
             size = getattr(self, name)
             if size is not None and size < 1:
-                raise OptionError(f"{name} must be at least 1, got {size}")
+                raise OptionError(f"{field(name)} must be at least 1, got {size}")
         if self.n_best > self.beam:
             raise OptionError(
-                f"n_best is {self.n_best}, but a beam of {self.beam} finds at most that many",
+                f"{field('n_best')} is {self.n_best}, but a beam of {self.beam} finds no more",
                 "take a beam at least as large",
             )
         if not 0 <= self.length_penalty < float("inf"):
             got = self.length_penalty
-            raise OptionError(f"length_penalty must be a number of at least 0, got {got}")
+            raise OptionError(f"{field('length_penalty')} must be at least 0, got {got}")
+
+
+def beam_options(
+    chosen: SearchOptions, *, beam: int, length_penalty: float, max_length: int
+) -> BeamOptions:
+    """Return the options of a search.
+
+    Args:
+        chosen: What somebody asked for.
+        beam: K where nobody says it; more if more outputs are asked for.
+        length_penalty: alpha where nobody says it.
+        max_length: Tokens at most.
+
+    Raises:
+        OptionError: More outputs than the beam that was asked for.
+    """
+    penalty = chosen.length_penalty
+    return BeamOptions(
+        beam=max(beam, chosen.n_best) if chosen.beam is None else chosen.beam,
+        n_best=chosen.n_best,
+        length_penalty=length_penalty if penalty is None else penalty,
+        no_repeat=chosen.no_repeat,
+        max_length=max_length,
+    )
 
 
 @dataclass(frozen=True)
@@ -84,6 +117,10 @@ class Hypothesis:
     log_probability: float
     score: float
     complete: bool
+
+    def with_end(self, end: int) -> tuple[int, ...]:
+        """Return the tokens, and the mark of the end if the model wrote it."""
+        return (*self.tokens, end) if self.complete else self.tokens
 
 
 def length_penalty(num_tokens: int, alpha: float) -> float:
@@ -141,8 +178,8 @@ def greedy_search(
         index = torch.tensor(going_on, dtype=torch.int64)
         last, state = best[index], state.rows(index)
     return [
-        Hypothesis(tuple(found), total, total, ended)
-        for found, total, ended in zip(tokens, totals, complete, strict=True)
+        Hypothesis(tuple(words), total, total, ended)
+        for words, total, ended in zip(tokens, totals, complete, strict=True)
     ]
 
 
@@ -191,10 +228,10 @@ def beam_search(
         for row in active:
             beam = rows[row]
             block = slice(first, first + len(beam.live))
-            kept = _advance(beam, log_probabilities[block], end, length, options)
-            if kept:
-                places += [block.start + parent for parent, _ in kept]
-                tokens += [token for _, token in kept]
+            survivors = _advance(beam, log_probabilities[block], end, length, options)
+            if survivors:
+                places += [block.start + parent for parent, _ in survivors]
+                tokens += [token for _, token in survivors]
                 going_on.append(row)
             first = block.stop
         active = going_on
@@ -229,7 +266,7 @@ def _advance(
     before = log_probabilities.new_tensor([old.log_probability for old in row.live])
     totals = (log_probabilities + before[:, None]).flatten()
     live: list[_Live] = []
-    kept: list[tuple[int, int]] = []
+    survivors: list[tuple[int, int]] = []
     best = _best(totals, 2 * beam)  # at most `beam` of them are ends
     for rank, (index, total) in enumerate(zip(best.tolist(), totals[best].tolist(), strict=True)):
         parent, token = divmod(index, vocabulary_size)
@@ -238,7 +275,7 @@ def _advance(
         tokens = row.live[parent].tokens
         if token != end:
             live.append(_Live((*tokens, token), total))
-            kept.append((parent, token))
+            survivors.append((parent, token))
         elif rank < beam:
             score = total / length_penalty(len(tokens) + 1, options.length_penalty)
             row.finished.append(Hypothesis(tokens, total, score, complete=True))
@@ -248,7 +285,7 @@ def _advance(
     if length == options.max_length:
         return []
     row.live = live
-    return kept
+    return survivors
 
 
 def _ranked(row: _Row, options: BeamOptions) -> list[Hypothesis]:

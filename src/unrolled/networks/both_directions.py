@@ -6,8 +6,7 @@ Recurrent layers do this by themselves; this is for the layers that cannot.
 import torch
 from torch import Tensor, nn
 
-from unrolled.layers.lengths import check_lengths
-from unrolled.layers.state import SequenceLayer, State
+from unrolled.layers import SequenceLayer, State, check_lengths
 
 __all__ = ["BothDirections", "reverse_rows"]
 

@@ -11,7 +11,12 @@ from torch import nn
 
 from unrolled.errors import OptionError
 
-__all__ = ["hidden_size_for"]
+__all__ = ["count_parameters", "hidden_size_for"]
+
+
+def count_parameters(model: nn.Module) -> int:
+    """Return how many numbers a model learns."""
+    return sum(parameter.numel() for parameter in model.parameters())
 
 
 def hidden_size_for(make_model: Callable[[int], nn.Module], num_parameters: int) -> int:
@@ -25,17 +30,15 @@ def hidden_size_for(make_model: Callable[[int], nn.Module], num_parameters: int)
         OptionError: Even one hidden unit takes more.
 
     Example:
-        >>> from unrolled.networks import LanguageModel, LanguageModelConfig
-        >>> def make_model(cell):
-        ...     return lambda size: LanguageModel(LanguageModelConfig(65, cell, hidden_size=size))
-        >>> [hidden_size_for(make_model(cell), 10**6) for cell in ("lstm", "gru")]
-        [460, 534]
+        >>> from unrolled import GRU, LSTM
+        >>> [hidden_size_for(lambda h: layer(65, h), 10**6) for layer in (LSTM, GRU)]
+        [467, 544]
     """
 
     def count(hidden_size: int) -> int:
         with torch.device("meta"):  # shapes alone: no memory, no initial values
             model = make_model(hidden_size)
-        return sum(parameter.numel() for parameter in model.parameters())
+        return count_parameters(model)
 
     if count(1) > num_parameters:
         raise OptionError(

@@ -36,59 +36,53 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from unrolled.data.batching import IGNORE
-from unrolled.errors import OptionError, ShapeError
-from unrolled.layers.options import check_dropout, check_sizes
-from unrolled.layers.recurrent import RecurrentLayer
-from unrolled.layers.state import SequenceLayer, State, map_state, state_tensors
+from unrolled.errors import OptionError, ShapeError, require
+from unrolled.layers import (
+    RecurrentLayer,
+    SequenceLayer,
+    State,
+    check_sizes,
+    map_state,
+    state_tensors,
+)
 from unrolled.networks.attention import ATTENTIONS, Memory
-from unrolled.networks.sequence_layers import check_cell, make_layer
+from unrolled.networks.options import LayerOptions
+from unrolled.networks.sequence_layers import make_layer
 
 __all__ = ["Bridge", "Decoder", "DecoderConfig", "DecoderState", "word_loss"]
 
 
 @dataclass(frozen=True)
 class DecoderConfig:
-    """What it takes to build a `Decoder`, all of it plain values.
+    """What it takes to build a `Decoder`.
 
     Args:
         vocabulary_size: V, how many different words (tokens) there are.
         summary_size: D, features of the summary that it starts from.
-        memory_size: M, features of each place of the memory; None without attention.
-        attention: "additive", "multiplicative" or "none".
-        cell: The name of the layer, one of `models.sequence_layers.CELLS`.
+        layer: Of the layers; attention is after the first.
         embedding_size: E, features that are learned for each word.
-        hidden_size: H, units of every layer.
-        num_layers: Layers one above the other; attention is after the first.
-        dropout: Probability that a value after the embedding, between two layers or before the
-            scores is zeroed in training.
-        kernel_size: Taps of a convolution, for tcn and conv only.
+        attention: "additive", "multiplicative" or "none".
+        memory_size: M, features of each place of the memory; None without attention.
 
     Raises:
-        OptionError: A size below 1, an unknown name, a dropout that is no probability, a memory
-            size without attention or the reverse.
+        OptionError: A size below 1, an unknown name, a memory size without attention or the
+            reverse.
     """
 
     vocabulary_size: int
     summary_size: int
-    memory_size: int | None = None
-    attention: str = "none"
-    cell: str = "lstm"
+    layer: LayerOptions
     embedding_size: int = 128
-    hidden_size: int = 256
-    num_layers: int = 1
-    dropout: float = 0.0
-    kernel_size: int | None = None
+    attention: str = "none"
+    memory_size: int | None = None
 
     def __post_init__(self) -> None:
         where = "DecoderConfig"
-        names = ("vocabulary_size", "summary_size", "memory_size", "embedding_size", "hidden_size")
-        sizes = {name: getattr(self, name) for name in (*names, "num_layers", "kernel_size")}
+        names = ("vocabulary_size", "summary_size", "embedding_size", "memory_size")
+        sizes = {name: getattr(self, name) for name in names}
         check_sizes(where, {name: size for name, size in sizes.items() if size is not None})
-        check_dropout(where, self.dropout)
-        check_cell(self.cell, self.kernel_size)
-        if self.attention not in ATTENTIONS:
-            names_of_all = ", ".join(ATTENTIONS)
-            raise OptionError(f"attention must be one of {names_of_all}, got {self.attention!r}")
+        expected = f"one of {', '.join(ATTENTIONS)}"
+        require(self.attention in ATTENTIONS, "attention", expected, repr(self.attention))
         if (self.attention == "none") != (self.memory_size is None):
             raise OptionError(
                 f"{where}: attention is {self.attention!r}, memory_size {self.memory_size}",
@@ -155,10 +149,12 @@ class Decoder(nn.Module):
         scores_t = W further(a_t) + b,    p(w_{t+1} = v) = softmax(scores_t)_v
 
     Args:
-        config: The sizes, the cell and the attention.
+        config: The sizes, the layers and the attention.
 
     Example:
-        >>> decoder = Decoder(DecoderConfig(9, summary_size=3, memory_size=5, attention="additive"))
+        >>> sizes = {"vocabulary_size": 9, "summary_size": 3, "memory_size": 5}
+        >>> config = DecoderConfig(**sizes, layer=LayerOptions(), attention="additive")
+        >>> decoder = Decoder(config)
         >>> state = decoder.start(torch.zeros(2, 3), torch.zeros(2, 4, 5), lengths=[4, 2])
         >>> scores, state, weights = decoder(torch.tensor([[0, 7, 8], [0, 3, 1]]), state)
         >>> scores.shape, weights.shape
@@ -171,15 +167,17 @@ class Decoder(nn.Module):
     def __init__(self, config: DecoderConfig) -> None:
         super().__init__()
         self.config = config
-        hidden_size = config.hidden_size
+        hidden_size, num_layers = config.layer.hidden_size, config.layer.settled().num_layers
+        assert num_layers is not None
         self.embedding = nn.Embedding(config.vocabulary_size, config.embedding_size)
         self.bridge: Bridge | None = None
         self.further_bridge: Bridge | None = None
-        layer = _layers(config, config.embedding_size, 1)
+        layer = make_layer(config.layer, config.embedding_size, num_layers=1)
         if isinstance(layer, RecurrentLayer):
             self.bridge = Bridge(config.summary_size, layer)
         else:  # it reads the summary too
-            layer = _layers(config, config.embedding_size + config.summary_size, 1)
+            input_size = config.embedding_size + config.summary_size
+            layer = make_layer(config.layer, input_size, num_layers=1)
         self.layer = layer
         self.attention, self.combine = None, None
         if (attention := ATTENTIONS[config.attention]) is not None:
@@ -187,12 +185,12 @@ class Decoder(nn.Module):
             self.attention = attention(hidden_size, config.memory_size)
             self.combine = nn.Linear(config.memory_size + hidden_size, hidden_size, bias=False)
         self.further: nn.Module | None = None
-        if config.num_layers > 1:
-            further = _layers(config, hidden_size, config.num_layers - 1)
+        if num_layers > 1:
+            further = make_layer(config.layer, hidden_size, num_layers=num_layers - 1)
             if isinstance(further, RecurrentLayer):
                 self.further_bridge = Bridge(config.summary_size, further)
             self.further = further
-        self.dropout = nn.Dropout(config.dropout)
+        self.dropout = nn.Dropout(config.layer.dropout)
         self.scores = nn.Linear(hidden_size, config.vocabulary_size)
 
     def start(
@@ -216,8 +214,8 @@ class Decoder(nn.Module):
             got = tuple(summary.shape)
             raise ShapeError(f"Decoder: summary must be (B, {size}), got {got}")
         if (memory is None) != (self.attention is None):
-            given = "no memory" if memory is None else "a memory"
-            message = f"Decoder: attention is {self.config.attention!r}, but there is {given}"
+            what = "no memory" if memory is None else "a memory"
+            message = f"Decoder: attention is {self.config.attention!r}, but there is {what}"
             raise ShapeError(message, "a decoder with attention needs a memory, one without none")
         layers = []
         for layer, bridge in ((self.layer, self.bridge), (self.further, self.further_bridge)):
@@ -249,35 +247,44 @@ class Decoder(nn.Module):
         Raises:
             ShapeError: Words that are not (B, T) int64.
         """
+        h, first = self.layer(self.inputs(words, state), state.layers[0])  # (B, T, H)
+        scores, further, weights = self.answers(h, state)
+        return scores, state._replace(layers=(first, *further)), weights
+
+    def inputs(self, words: Tensor, state: DecoderState) -> Tensor:
+        """Return what the first layer reads, (B, T, E), with the summary where it is asked for."""
         if words.dtype != torch.int64 or words.dim() != 2:
             got = f"{tuple(words.shape)} {words.dtype}"
             raise ShapeError(f"Decoder: words must be (B, T) torch.int64, got {got}")
-        x = self.dropout(self.embedding(words))  # (B, T, E)
-        if state.summary is not None:
-            summary = state.summary[:, None, :].expand(-1, words.shape[1], -1)
-            x = torch.cat([x, summary], dim=2)
-        h, first = self.layer(x, state.layers[0])  # (B, T, H)
-        layers: tuple[State, ...] = (first,)
-        weights = None
+        x: Tensor = self.dropout(self.embedding(words))
+        if state.summary is None:
+            return x
+        summary = state.summary[:, None, :].expand(-1, words.shape[1], -1)
+        return torch.cat([x, summary], dim=2)
+
+    def answers(
+        self, h: Tensor, state: DecoderState
+    ) -> tuple[Tensor, tuple[State, ...], Tensor | None]:
+        """Return what follows from the first layer's output, (B, T, H).
+
+        Returns:
+            The scores, (B, T, V); the states of the further layers, if there are any; the weights
+            of attention, (B, T, S), None without.
+        """
+        weights: Tensor | None = None
+        further: tuple[State, ...] = ()
         if self.attention is not None and self.combine is not None:
             context, weights = self.attention(h, state.memory)
             h = self.combine(torch.cat([context, h], dim=2)).tanh()
         if self.further is not None:
-            h, further = self.further(self.dropout(h), state.layers[1])
-            layers = (first, further)
-        scores = self.scores(self.dropout(h))
-        return scores, state._replace(layers=layers), weights
+            h, after = self.further(self.dropout(h), state.layers[1])
+            further = (after,)
+        return self.scores(self.dropout(h)), further, weights
 
     def step(self, words: Tensor, state: DecoderState) -> tuple[Tensor, DecoderState]:
         """Read one word of each row, (B,); return the scores of the next, (B, V), and the state."""
         scores, state, _ = self.forward(words[:, None], state)
         return scores[:, 0], state
-
-
-def _layers(config: DecoderConfig, input_size: int, num_layers: int) -> nn.Module:
-    return make_layer(
-        config.cell, input_size, config.hidden_size, num_layers, config.dropout, config.kernel_size
-    )
 
 
 def word_loss(scores: Tensor, targets: Tensor, label_smoothing: float = 0.0) -> tuple[Tensor, int]:

@@ -7,9 +7,15 @@ convention of the recurrent layers, so that a model takes them in the same place
 import torch
 from torch import Tensor, nn
 
-from unrolled.layers.causal_conv import FiniteMemoryLayer, causal_conv, span
-from unrolled.layers.options import check_dropout, check_sizes
-from unrolled.layers.recording import is_recording, record_level
+from unrolled.layers import (
+    FiniteMemoryLayer,
+    causal_conv,
+    check_dropout,
+    check_sizes,
+    memory_span,
+    observe_level,
+    observes_values,
+)
 
 __all__ = ["Conv", "Dense"]
 
@@ -67,8 +73,8 @@ class Dense(FiniteMemoryLayer):
         lengths: Tensor | None,
     ) -> tuple[Tensor, tuple[Tensor, ...]]:
         y = self.network(x)
-        if is_recording():
-            record_level(self, 0, self.receptive_field, x, y, lengths)
+        if observes_values():
+            observe_level(self, 0, self.receptive_field, x, y, lengths)
         return y, ()
 
 
@@ -120,7 +126,7 @@ class Conv(FiniteMemoryLayer):
         check_sizes("Conv", sizes)
         check_dropout("Conv", dropout)
         conv = nn.Conv1d(input_size, hidden_size, kernel_size, device=device, dtype=dtype)
-        memory = [(span(conv), input_size)]
+        memory = [(memory_span(conv), input_size)]
         super().__init__(input_size, hidden_size, memory=memory, batch_first=batch_first)
         self.dropout = dropout
         self.conv = conv
@@ -134,8 +140,8 @@ class Conv(FiniteMemoryLayer):
     ) -> tuple[Tensor, tuple[Tensor, ...]]:
         h, new_past = causal_conv(self.conv, x.permute(1, 2, 0), past[0], lengths)
         y = self.network(h.permute(2, 0, 1))
-        if is_recording():
-            record_level(self, 0, self.receptive_field, x, y, lengths)
+        if observes_values():
+            observe_level(self, 0, self.receptive_field, x, y, lengths)
         return y, (new_past,)
 
 

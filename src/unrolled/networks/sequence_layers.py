@@ -1,98 +1,120 @@
-"""The sequence layers by the names that the command line and the runs' configurations use.
+"""The one table of sequence layers, by the names that commands and runs use; a user's cell in it.
 
-Not for the layers themselves: those are in layers/ and baselines.py.
+Not for the layers themselves: those are in layers/ and memoryless.py.
 """
 
 import difflib
 from collections.abc import Callable
-from typing import cast
+from dataclasses import dataclass
+from functools import partial
+from typing import Any, cast
 
 from torch import nn
 
-from unrolled.errors import OptionError
-from unrolled.layers import GRU, JANET, LSTM, RNN, TCN
-from unrolled.layers.options import check_dropout
-from unrolled.layers.state import SequenceLayer
+from unrolled.cells import CELLS, Cell, CellSource
+from unrolled.errors import OptionError, field
+from unrolled.layers import TCN, Recurrent, SequenceLayer
 from unrolled.networks.both_directions import BothDirections
 from unrolled.networks.memoryless import Conv, Dense
+from unrolled.networks.options import LayerOptions
 
-__all__ = ["CELLS", "check_cell", "default_num_layers", "make_layer"]
+__all__ = ["LAYERS", "LayerKind", "find_layer", "make_layer"]
 
-_LAYERS: dict[str, Callable[..., nn.Module]] = {
-    "rnn": RNN,
-    "lstm": LSTM,
-    "gru": GRU,
-    "janet": JANET,
-    "tcn": TCN,
-    "dense": Dense,
-    "conv": Conv,
+
+@dataclass(frozen=True)
+class LayerKind:
+    """What is known of a layer before it has sizes.
+
+    Args:
+        name: As people read it.
+        make: Makes one, from input_size, hidden_size, num_layers and keywords.
+        cell: Its equations; None of a layer that is not recurrent.
+        num_layers: Layers one above the other where nobody says how many.
+        kernel_size: Width of its convolutions where nobody says it; None of a layer without.
+        drops_within: Whether dropout acts within a layer, and not only between two.
+        is_own: Whether it is over a cell of the user's own, which has no name in `LAYERS`.
+    """
+
+    name: str
+    make: Callable[..., nn.Module]
+    cell: Cell | None = None
+    num_layers: int = 1
+    kernel_size: int | None = None
+    drops_within: bool = False
+    is_own: bool = False
+
+    @property
+    def keeps(self) -> str | None:
+        """The gate that keeps the old state, if there is one."""
+        return None if self.cell is None else self.cell.keeps
+
+
+LAYERS: dict[str, LayerKind] = {
+    **{name: LayerKind(name, partial(Recurrent, cell), cell) for name, cell in CELLS.items()},
+    "tcn": LayerKind("tcn", TCN, num_layers=4, kernel_size=3, drops_within=True),  # sees 61 steps
+    "conv": LayerKind("conv", Conv, kernel_size=8),
+    "dense": LayerKind("dense", Dense),
 }
-_RECURRENT = ("rnn", "lstm", "gru", "janet")  # can be bidirectional by themselves
-_KERNEL_SIZES = {"tcn": 3, "conv": 8}
-
-CELLS: tuple[str, ...] = tuple(_LAYERS)
+"""The built-in layers: those of all built-in cells, and those that are not recurrent."""
 
 
-def check_cell(cell: str, kernel_size: int | None) -> None:
-    """Raise `OptionError` unless `cell` is one of `CELLS` and may have this `kernel_size`."""
-    if cell not in CELLS:
-        near = difflib.get_close_matches(cell.lower(), CELLS, n=1)
-        hint = f"did you mean {near[0]}?" if near else ""
-        raise OptionError(f"cell must be one of {', '.join(CELLS)}, got {cell!r}", hint)
-    if kernel_size is not None and cell not in _KERNEL_SIZES:
-        raise OptionError(
-            f"kernel_size is for {' and '.join(_KERNEL_SIZES)}, but the cell is {cell}",
-            "leave it out",
-        )
+def find_layer(cell: str | Cell) -> LayerKind:
+    """Return the layer that `cell` names.
 
+    Args:
+        cell: One of `LAYERS`; or a cell of one's own, or where it is declared: "FILE.py:NAME" or
+            "MODULE:NAME". Naming a file runs it.
 
-def default_num_layers(cell: str) -> int:
-    """Return how many layers a model has if nobody says: 4 in a TCN, to see 61 steps, else 1."""
-    return 4 if cell == "tcn" else 1
+    Raises:
+        OptionError: There is none.
+    """
+    if isinstance(cell, Cell):
+        built_in = next((kind for kind in LAYERS.values() if kind.cell is cell), None)
+        return built_in or LayerKind(cell.name, partial(Recurrent, cell), cell, is_own=True)
+    if not isinstance(cell, str):
+        raise OptionError(f"{field('cell')} must be a name or a cell, got {type(cell).__name__}")
+    if ":" in cell:
+        return find_layer(CellSource.find(cell).load())
+    if cell not in LAYERS:
+        near = difflib.get_close_matches(cell.lower().replace("-", "_"), LAYERS, n=1)
+        hint = f"did you mean {near[0]}?" if near else "a cell of your own is FILE.py:NAME"
+        raise OptionError(f"{field('cell')} must be one of {', '.join(LAYERS)}, got {cell!r}", hint)
+    return LAYERS[cell]
 
 
 def make_layer(
-    cell: str,
+    options: LayerOptions,
     input_size: int,
-    hidden_size: int,
-    num_layers: int = 1,
-    dropout: float = 0.0,
-    kernel_size: int | None = None,
+    *,
+    num_layers: int | None = None,
     bidirectional: bool = False,
 ) -> nn.Module:
-    """Return the layer called `cell`, (B, T, input_size) -> (B, T, output_size).
+    """Return a layer, (B, T, input_size) -> (B, T, output_size).
 
     Args:
-        cell: One of `CELLS`.
+        options: Which, and how large.
         input_size: Features of each input step.
-        hidden_size: Units of every layer and features of each output step.
-        num_layers: Layers one above the other.
-        dropout: Probability that a value between two layers is zeroed in training; in a TCN,
-            a value after each convolution.
-        kernel_size: Taps of a convolution, for tcn and conv only.
+        num_layers: Layers one above the other, if not as many as the options say.
         bidirectional: Whether each row is also read from its end; the output then has
             2 * hidden_size features.
 
     Returns:
         A `SequenceLayer`: `output, state = layer(x, state)`.
-
-    Raises:
-        OptionError: An unknown cell, a size below 1, a dropout that is no probability, a kernel
-            size for a cell without a kernel.
     """
-    check_cell(cell, kernel_size)
-    check_dropout("make_layer", dropout)
-    if num_layers == 1 and cell != "tcn":
-        dropout = 0.0  # nothing lies between two layers; torch's constructor would warn
-    options = {"dropout": dropout, "batch_first": True}
-    if cell in _KERNEL_SIZES:
-        options["kernel_size"] = _KERNEL_SIZES[cell] if kernel_size is None else kernel_size
-    if bidirectional and cell in _RECURRENT:
-        options["bidirectional"] = True
+    options = options.settled()
+    kind = options.kind
+    layers = options.num_layers if num_layers is None else num_layers
+    assert layers is not None
+    keywords: dict[str, Any] = {"batch_first": True}
+    # nothing lies between the layers of a single one; torch's constructor would warn
+    keywords["dropout"] = options.dropout if layers > 1 or kind.drops_within else 0.0
+    if kind.kernel_size is not None:
+        keywords["kernel_size"] = options.kernel_size
 
-    def make() -> nn.Module:
-        return _LAYERS[cell](input_size, hidden_size, num_layers, **options)
+    def make(**more: Any) -> SequenceLayer:
+        layer = kind.make(input_size, options.hidden_size, layers, **keywords, **more)
+        return cast(SequenceLayer, layer)
 
-    if bidirectional and cell not in _RECURRENT:
-        return BothDirections(cast(SequenceLayer, make()), cast(SequenceLayer, make()))
-    return make()
+    if bidirectional and kind.cell is None:
+        return BothDirections(make(), make())
+    return cast(nn.Module, make(bidirectional=True) if bidirectional else make())

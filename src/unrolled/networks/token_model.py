@@ -1,37 +1,18 @@
 """What the models that answer every token have in common: what goes into a layer, what comes out.
 
-What they answer, and when, is theirs: `language_model.py`, `delayed.py`.
+What they answer, and when, is theirs, in the folders of their tasks.
 """
-
-from typing import Protocol
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
 from unrolled.errors import ShapeError
-from unrolled.layers.initialize import one_hot_input
-from unrolled.layers.recurrent import RecurrentLayer
+from unrolled.layers import RecurrentLayer, check_sizes, initialize
+from unrolled.networks.options import LayerOptions
 from unrolled.networks.sequence_layers import make_layer
 
 __all__ = ["TokenModel"]
-
-
-class _Config(Protocol):
-    @property
-    def vocabulary_size(self) -> int: ...
-    @property
-    def cell(self) -> str: ...
-    @property
-    def hidden_size(self) -> int: ...
-    @property
-    def num_layers(self) -> int: ...
-    @property
-    def embedding_size(self) -> int | None: ...
-    @property
-    def dropout(self) -> float: ...
-    @property
-    def kernel_size(self) -> int | None: ...
 
 
 class TokenModel(nn.Module):
@@ -40,38 +21,38 @@ class TokenModel(nn.Module):
     Initial values are torch's, but for recurrent layers on one-hot input: `one_hot_input`.
 
     Args:
-        config: The sizes and the cell.
-        num_scores: How many scores there are at every step.
+        options: Of the layer.
+        vocabulary_size: V, how many different tokens are read, at least 1.
+        num_scores: How many scores there are at every step, at least 1.
+        embedding_size: E, features that are learned for each token; one-hot input if None.
 
     Attributes:
         layer: The sequence layer, batch first.
     """
 
-    def __init__(self, config: _Config, num_scores: int) -> None:
+    def __init__(
+        self,
+        options: LayerOptions,
+        *,
+        vocabulary_size: int,
+        num_scores: int,
+        embedding_size: int | None = None,
+    ) -> None:
         super().__init__()
-        self.embedding = (
-            None
-            if config.embedding_size is None
-            else nn.Embedding(config.vocabulary_size, config.embedding_size)
-        )
-        self.layer = make_layer(
-            config.cell,
-            config.embedding_size or config.vocabulary_size,
-            config.hidden_size,
-            config.num_layers,
-            config.dropout,
-            config.kernel_size,
-        )
+        sizes = {"vocabulary_size": vocabulary_size, "num_scores": num_scores}
+        if embedding_size is not None:
+            sizes["embedding_size"] = embedding_size
+        check_sizes(type(self).__name__, sizes)
+        self.options = options
+        self.vocabulary_size = vocabulary_size
+        self.embedding = None
+        if embedding_size is not None:
+            self.embedding = nn.Embedding(vocabulary_size, embedding_size)
+        self.layer = make_layer(options, embedding_size or vocabulary_size)
         if self.embedding is None and isinstance(self.layer, RecurrentLayer):
-            one_hot_input(self.layer)
-        self.dropout = nn.Dropout(config.dropout)
-        self.scores = nn.Linear(config.hidden_size, num_scores)
-        self._vocabulary_size = config.vocabulary_size
-
-    @property
-    def num_parameters(self) -> int:
-        """How many numbers are learned."""
-        return sum(parameter.numel() for parameter in self.parameters())
+            initialize.one_hot_input(self.layer)
+        self.dropout = nn.Dropout(options.dropout)
+        self.scores = nn.Linear(options.hidden_size, num_scores)
 
     def features(self, tokens: Tensor) -> Tensor:
         """Return what the layer reads, (B, T, V) one-hot or (B, T, E) from the embedding.
@@ -87,6 +68,6 @@ class TokenModel(nn.Module):
             where = type(self).__name__
             raise ShapeError(f"{where}: tokens must be (B, T) torch.int64, got {got}")
         if self.embedding is None:
-            return F.one_hot(tokens, self._vocabulary_size).to(self.scores.weight.dtype)
+            return F.one_hot(tokens, self.vocabulary_size).to(self.scores.weight.dtype)
         embedded: Tensor = self.embedding(tokens)
         return embedded

@@ -7,10 +7,10 @@ import torch
 from torch import Tensor
 
 from unrolled.errors import OptionError
-from unrolled.inspection.units import pattern_masks, rank_units
+from unrolled.inspection import rank_units
 from unrolled.serving import schema
 from unrolled.serving.reading import Reading, named, signal
-from unrolled.serving.runs import LanguageRun
+from unrolled.serving.runs import ServedRun
 
 __all__ = ["floats", "map_answer", "rank_answer", "read_answer"]
 
@@ -18,58 +18,56 @@ _STEPS_OF_A_MAP = 400
 
 
 def read_answer(
-    run: LanguageRun, reading: Reading, question: schema.ReadQuestion
+    run: ServedRun, reading: Reading, question: schema.ReadQuestion
 ) -> schema.ReadAnswer:
     """Return how surprising each token is, what is expected after one, and a signal to colour by.
 
     Raises:
         OptionError: A position beyond the text; no such layer, signal or unit.
     """
-    length = len(reading.tokens)
-    position = length - 1 if question.position is None else question.position
+    length, num_said = len(reading.pieces), len(reading.likeliest)
+    position = max(0, length - 1) if question.position is None else question.position
     if position >= length and length:
         raise OptionError(f"position must be below {length}, got {position}")
 
     def candidates(ids: list[int], probabilities: list[float]) -> list[schema.Candidate]:
         return [
-            schema.Candidate(text=run.vocabulary.symbols(id), probability=round(probability, 7))
+            schema.Candidate(text=run.subject.labels[id], probability=round(probability, 7))
             for id, probability in zip(ids, probabilities, strict=True)
         ]
 
     values = None
     if question.signal is not None and length:
         chosen = question.signal
-        values = floats(signal(reading, chosen.layer, chosen.name, chosen.unit))
+        values = floats(signal(reading, chosen.part, chosen.name, chosen.unit))
     return schema.ReadAnswer(
         version=str(run.version),
         pieces=[*reading.pieces],
         surprise=[None if math.isnan(b) else round(b, 4) for b in reading.surprise.tolist()],
         expected=candidates(reading.likeliest[:, 0].tolist(), reading.probabilities[:, 0].tolist())
-        if question.expected
+        if question.expected and num_said
         else None,
         position=position if length else None,
         candidates=candidates(
             reading.likeliest[position].tolist(), reading.probabilities[position].tolist()
         )
-        if length
+        if position < num_said
         else [],
         values=values,
     )
 
 
-def map_answer(
-    run: LanguageRun, reading: Reading, question: schema.MapQuestion
-) -> schema.MapAnswer:
+def map_answer(run: ServedRun, reading: Reading, question: schema.MapQuestion) -> schema.MapAnswer:
     """Return a gate or state of all units over a part of the text, as bytes of a heat map.
 
     Raises:
         OptionError: A part outside of the text, or too long; no such layer or name.
     """
-    start, stop = question.start, min(question.stop, len(reading.tokens))
+    start, stop = question.start, min(question.stop, len(reading.pieces))
     if not start < stop <= start + _STEPS_OF_A_MAP:
-        message = f"a map has 1 to {_STEPS_OF_A_MAP} tokens of the text's {len(reading.tokens)}"
+        message = f"a map has 1 to {_STEPS_OF_A_MAP} tokens of the text's {len(reading.pieces)}"
         raise OptionError(f"{message}, got {start} to {question.stop}")
-    values = named(reading, question.layer, question.name)[start:stop]
+    values = named(reading, question.part, question.name)[start:stop]
     lowest, highest = values.min().item(), values.max().item()
     if not math.isfinite(lowest + highest):
         raise OptionError("the values are not all finite numbers", "the run has diverged")
@@ -87,7 +85,7 @@ def map_answer(
 
 
 def rank_answer(
-    run: LanguageRun, reading: Reading, question: schema.RankQuestion
+    run: ServedRun, reading: Reading, question: schema.RankQuestion
 ) -> schema.RankAnswer:
     """Return the five units that follow each pattern of the text best.
 
@@ -95,9 +93,11 @@ def rank_answer(
         OptionError: No such layer or name.
     """
     patterns = {}
-    if len(reading.tokens):
-        values = named(reading, question.layer, question.name)
-        for pattern, mask in pattern_masks(question.text).items():
+    if len(reading.pieces):
+        values = named(reading, question.part, question.name)
+        for pattern, mask in run.subject.patterns(reading.passage).items():
+            if mask.all() or not mask.any():
+                continue
             ranking = rank_units(values, mask)
             best = zip(ranking.units.tolist()[:5], ranking.area.tolist()[:5], strict=True)
             patterns[pattern] = [

@@ -2,30 +2,34 @@
 
 import secrets
 from base64 import b64decode
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from typing import Annotated, Any
 
-from fastapi import APIRouter, Depends, Header
+from fastapi import APIRouter, Depends, Header, Query
 from fastapi.responses import StreamingResponse
+from torch import Tensor
 
+from unrolled.data import Source
 from unrolled.errors import OptionError
-from unrolled.kernels import packing_once
+from unrolled.kernels import EquationsError, StepGraph, caching_weights
+from unrolled.languages import best_language, language_names, load_words
+from unrolled.networks.options import GenerateOptions
+from unrolled.options import Options, option_fields
 from unrolled.serving import schema
 from unrolled.serving.answers import floats, map_answer, rank_answer, read_answer
 from unrolled.serving.gradient import look_back
 from unrolled.serving.limits import Limits
 from unrolled.serving.predictions import predict_medium, predict_text
 from unrolled.serving.reading import Reading, read, unit_view
-from unrolled.serving.runs import LanguageRun, Runs, TaskRun
+from unrolled.serving.runs import Runs, ServedRun
 from unrolled.serving.sessions import Session, Sessions
 from unrolled.serving.workers import Workers
 from unrolled.serving.writing import Writing, written_lines
-from unrolled.tasks.lm.sampling import default_prompt, generate
 
 __all__ = ["ApiError", "Services", "make_router"]
 
 _GENERATIONS_OF_A_SESSION = 2
-_COUNTS = frozenset({"beam", "n_best", "no_repeat"})  # among the options of predictions
 
 
 class ApiError(Exception):
@@ -52,21 +56,7 @@ class Services:
     workers: Workers
     limits: Limits
 
-    def language_run(self, name: str) -> LanguageRun:
-        """Return the language model called `name`, or raise `ApiError`."""
-        run = self.any_run(name)
-        if not isinstance(run, LanguageRun):
-            raise ApiError(409, "task", f"{name} is no language model", "ask /api/predict")
-        return run
-
-    def task_run(self, name: str) -> TaskRun:
-        """Return the run of another task called `name`, or raise `ApiError`."""
-        run = self.any_run(name)
-        if not isinstance(run, TaskRun):
-            raise ApiError(409, "task", f"{name} is a language model", "ask /api/generate")
-        return run
-
-    def any_run(self, name: str) -> LanguageRun | TaskRun:
+    def run(self, name: str) -> ServedRun:
         """Return the run called `name`, or raise `ApiError`."""
         try:
             return self.runs.get(name)
@@ -80,12 +70,25 @@ class Services:
             message = f"the text has {len(text):,} characters, at most {most:,} are read"
             raise ApiError(422, "text_length", message, "shorten it")
 
-    def reading(self, session: Session, run: LanguageRun, text: str) -> Reading:
-        """Return how `run` reads `text`, going on from what this visitor's text was before."""
+    def reading(self, session: Session, run: ServedRun, text: str) -> Reading:
+        """Return how `run` reads `text`, going on from what this visitor's text was before.
+
+        Who describes pictures or recordings has read the last one that this visitor gave.
+        """
+        if run.task.medium is None:
+            return self.read(session, run, Source.text(text))
+        last = session.readings.get((run.name, run.version))
+        if last is None:
+            message = f"no {run.task.medium} is remembered: none was given, or too long ago"
+            raise ApiError(409, "medium", message, "send one to /api/caption")
+        return last
+
+    def read(self, session: Session, run: ServedRun, source: Source) -> Reading:
+        """Return how `run` reads a source, and remember it."""
         key = (run.name, run.version)
-        with session.lock, packing_once(run.packed):
+        with session.lock, caching_weights(run.weight_cache):
             before = session.readings.get(key)
-            reading = read(run.model, run.vocabulary, text, before)
+            reading = read(run.subject, source, before)
             if reading is not before:
                 self.sessions.keep(session, key, reading)
         return reading
@@ -112,9 +115,19 @@ def make_router(services: Services) -> APIRouter:
         """The runs that are served, and the limits."""
 
         def describe() -> list[dict[str, Any]]:
-            return [services.any_run(name).describe() for name in services.runs.names]
+            return [services.run(name).describe() for name in services.runs.names]
 
         return schema.RunsAnswer(runs=await workers.quick(describe), limits=asdict(limits))
+
+    @router.get("/words")
+    async def words(
+        language: Annotated[str | None, Query(max_length=35, description="A code.")] = None,
+        accept_language: Annotated[str, Header(max_length=1000)] = "",
+    ) -> schema.WordsAnswer:
+        """All that the page says, in a language that the visitor reads."""
+        names = language_names()
+        code = language if language in names else best_language(accept_language)
+        return schema.WordsAnswer(language=code, languages=names, words=load_words(code))
 
     @router.post("/session")
     async def begin_session() -> schema.SessionAnswer:
@@ -127,7 +140,7 @@ def make_router(services: Services) -> APIRouter:
         services.check_length(question.text)
 
         def job() -> schema.ReadAnswer:
-            run = services.language_run(question.run)
+            run = services.run(question.run)
             return read_answer(run, services.reading(session, run, question.text), question)
 
         return await workers.quick(job)
@@ -138,14 +151,22 @@ def make_router(services: Services) -> APIRouter:
         services.check_length(question.text)
 
         def job() -> schema.UnitAnswer:
-            run = services.language_run(question.run)
+            run = services.run(question.run)
             reading = services.reading(session, run, question.text)
-            view = unit_view(run.model, reading, question.layer, question.unit)
-            parts = {
-                part: {name: floats(values) for name, values in getattr(view, part).items()}
-                for part in ("x", "u", "values", "before")
-            }
-            return schema.UnitAnswer(version=str(run.version), **parts)
+            graph = _graph_of(run)
+            view = unit_view(run.subject, reading, question.part, question.unit, graph)
+
+            def numbers(named: Mapping[str, Tensor]) -> dict[str, list[float]]:
+                return {name: floats(values) for name, values in named.items()}
+
+            return schema.UnitAnswer(
+                version=str(run.version),
+                x=numbers(view.terms.x),
+                u=numbers(view.terms.u),
+                values=numbers(view.values),
+                before=numbers(view.before),
+                inner=numbers(view.inner),
+            )
 
         return await workers.quick(job)
 
@@ -155,7 +176,7 @@ def make_router(services: Services) -> APIRouter:
         services.check_length(question.text)
 
         def job() -> schema.MapAnswer:
-            run = services.language_run(question.run)
+            run = services.run(question.run)
             return map_answer(run, services.reading(session, run, question.text), question)
 
         return await workers.quick(job)
@@ -166,9 +187,7 @@ def make_router(services: Services) -> APIRouter:
         services.check_length(question.text)
 
         def job() -> schema.RankAnswer:
-            run = services.language_run(question.run)
-            if run.vocabulary.kind != "char":
-                raise OptionError("patterns are of characters", f"not {run.vocabulary.kind} tokens")
+            run = services.run(question.run)
             reading = services.reading(session, run, question.text)
             return rank_answer(run, reading, question)
 
@@ -182,7 +201,7 @@ def make_router(services: Services) -> APIRouter:
         services.check_length(question.text)
 
         def job() -> schema.GradientAnswer:
-            run = services.language_run(question.run)
+            run = services.run(question.run)
             reading = services.reading(session, run, question.text)
             return look_back(run, reading, question.position)
 
@@ -195,19 +214,14 @@ def make_router(services: Services) -> APIRouter:
         if question.length > limits.generate_tokens:
             most = f"at most {limits.generate_tokens:,} tokens are drawn at once"
             raise ApiError(422, "length", most, "ask for fewer, and go on from there")
-        run = await workers.quick(lambda: services.language_run(question.run))
-        seed = secrets.randbelow(2**53) if question.seed is None else question.seed
-        prompt = question.text or default_prompt(run.vocabulary)
-        pieces = generate(
-            run.model,
-            run.vocabulary,
-            prompt,
-            length=question.length,
-            temperature=question.temperature,
-            top_k=question.top_k,
-            top_p=question.top_p,
-            seed=seed,
-        )
+        run = await workers.quick(lambda: services.run(question.run))
+        task, seed = run.task, question.seed
+        if task.prompt is None:
+            raise ApiError(409, "task", f"{run.name} writes no text by itself", "ask /api/predict")
+        seed = secrets.randbelow(2**53) if seed is None else seed
+        prompt = question.text or task.prompt
+        chosen = question.model_dump(include={"length", "temperature", "top_k", "top_p"})
+        pieces = task.generate(run.model, prompt, GenerateOptions(**chosen, seed=seed))
         if session.generating >= _GENERATIONS_OF_A_SESSION:
             raise ApiError(409, "generating", "this session is writing already", "stop that first")
         shown = "" if question.text else prompt
@@ -216,42 +230,55 @@ def make_router(services: Services) -> APIRouter:
 
     @router.post("/predict")
     async def predict(question: schema.PredictQuestion, session: Visitor) -> schema.PredictAnswer:
-        """What a classifier, tagger or translator says of one input."""
+        """What a run says of one input, as `unrolled predict` does."""
         del session  # whoever predicts has one, so that sessions bound the visitors
         services.check_length(question.text)
-        run = await workers.quick(lambda: services.task_run(question.run))
-        _check_options(run, question.options, limits.hypotheses)
+        run = await workers.quick(lambda: services.run(question.run))
+        options = _options_of(run, question.options, limits.hypotheses)
 
         def job() -> schema.PredictAnswer:
-            found = predict_text(run, question.text, question.options)
-            return schema.PredictAnswer(version=str(run.version), prediction=found)
+            prediction = predict_text(run, question.text, options)
+            return schema.PredictAnswer(version=str(run.version), prediction=prediction)
 
         return await workers.slow(job)
 
     @router.post("/caption")
     async def caption(question: schema.CaptionQuestion, session: Visitor) -> schema.PredictAnswer:
         """The captions of a picture or a recording, with where the model looked for each word."""
-        del session
-        run = await workers.quick(lambda: services.task_run(question.run))
-        _check_options(run, question.options, limits.hypotheses)
+        run = await workers.quick(lambda: services.run(question.run))
+        options = _options_of(run, question.options, limits.hypotheses)
         try:
             content = b64decode(question.data, validate=True)
         except ValueError:
             raise OptionError("data must be base64", "encode the file's bytes") from None
 
         def job() -> schema.PredictAnswer:
-            found = predict_medium(run, content, question.options)
-            return schema.PredictAnswer(version=str(run.version), prediction=found)
+            prediction = predict_medium(run, content, options)
+            services.read(session, run, Source.of_bytes(content))
+            return schema.PredictAnswer(version=str(run.version), prediction=prediction)
 
         return await workers.slow(job)
 
     return router
 
 
-def _check_options(run: TaskRun, options: dict[str, Any], hypotheses: int) -> None:
-    for name in _COUNTS & options.keys():
-        value = options[name]
-        if type(value) is not int or not 1 <= value <= hypotheses:
-            raise OptionError(f"{name} must be a whole number in 1..{hypotheses}, got {value}")
-    if excess := sorted(options.keys() - run.task.predict_options):
+def _graph_of(run: ServedRun) -> StepGraph | None:
+    """Return the step of a run's cell; None of a cell whose step is no graph, and without one."""
+    try:
+        return run.step.graph if run.subject.recurrent is not None else None
+    except EquationsError:
+        return None
+
+
+def _options_of(run: ServedRun, values: dict[str, Any], hypotheses: int) -> Options:
+    """Return the options of a prediction, none of which asks for more than the server gives."""
+    cls = run.task.option_classes.predict
+    for each in option_fields(cls):
+        if each.type is int and each.name in values:
+            value = values[each.name]
+            if type(value) is not int or not 1 <= value <= hypotheses:
+                message = f"{each.name} must be a whole number in 1..{hypotheses}"
+                raise OptionError(f"{message}, got {value}")
+    if excess := sorted(values.keys() - {each.name for each in option_fields(cls)}):
         raise OptionError(f"{excess[0]} is not for {run.task.name}", "leave it out")
+    return cls(**values)

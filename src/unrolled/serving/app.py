@@ -140,6 +140,7 @@ def serve(
     port: int,
     token: str | None,
     say: Callable[[str], None],
+    trust_code: bool = False,
 ) -> None:
     """Serve runs until a signal ends it.
 
@@ -149,6 +150,7 @@ def serve(
         port: 0 takes a free one.
         token: Which visitors must know; beyond loopback None takes a random one.
         say: Is told the address.
+        trust_code: Whether cells of somebody's own, which the folders hold, may be run.
 
     Raises:
         OptionError: The address cannot be had, or the token is too short to be one, or has
@@ -164,7 +166,7 @@ def serve(
     loopback = is_loopback(host)
     if not loopback and token is None:
         token = secrets.token_urlsafe(18)
-    app = create_app(Runs(paths), Access(token, loopback))
+    app = create_app(Runs(paths, trust_code=trust_code), Access(token, loopback))
     config = uvicorn.Config(
         app,
         log_level="warning",

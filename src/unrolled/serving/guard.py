@@ -131,12 +131,12 @@ class Guard:
     def _check_token(self, scope: Scope, headers: Headers) -> Response | None:
         """Return None for who knows the token, else what to answer."""
         if scope["method"] == "GET" and scope["path"] == "/" and scope["query_string"]:
-            given = parse_qs(scope["query_string"].decode("latin-1")).get("token", [""])[0]
-            if self._is_token(given):
+            token = parse_qs(scope["query_string"].decode("latin-1")).get("token", [""])[0]
+            if self._is_token(token):
                 answer = RedirectResponse("/", 303)
-                answer.set_cookie(COOKIE, given, httponly=True, samesite="strict")
+                answer.set_cookie(COOKIE, token, httponly=True, samesite="strict")
                 return answer
-        if any(self._is_token(given) for given in _tokens_in(headers)):
+        if any(self._is_token(token) for token in _tokens_in(headers)):
             return None
         return refusal(
             401,

@@ -1,22 +1,22 @@
-"""A text as a model has read it: every gate and state, and what the model expected at each token.
+"""A visitor's input as a model has read it: every gate and state, and what was said at each step.
 
-A reading is never changed. When its text is edited, the next one goes on from the state at the
-last token that both have in common, so that typing costs one step a character.
+A reading is never changed. When a text is edited, the next one goes on from the state at the last
+step that both have in common, so that typing costs one step a character.
 """
 
-from dataclasses import dataclass
-from typing import cast
+import math
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor
 
-from unrolled.data.vocabulary import Vocabulary
+from unrolled.data import Source
 from unrolled.errors import OptionError
-from unrolled.inspection.terms import unit_terms
-from unrolled.layers.recording import recording
-from unrolled.layers.recurrent import RecurrentLayer
-from unrolled.layers.state import SequenceLayer, State, map_state
-from unrolled.networks.language_model import LanguageModel
+from unrolled.inspection import Passage, Subject
+from unrolled.inspection.record import states_before, weights_of
+from unrolled.inspection.terms import UnitTerms, unit_terms
+from unrolled.kernels import StepGraph
+from unrolled.layers import Record, State
 
 __all__ = ["NUM_CANDIDATES", "Reading", "UnitView", "read", "signal", "unit_view"]
 
@@ -25,31 +25,40 @@ NUM_CANDIDATES = 12
 
 @dataclass(frozen=True, eq=False)
 class Reading:
-    """What happened while a language model read a text.
+    """What happened while a model read.
 
     Args:
-        tokens: (T,) int64.
-        pieces: The text of each token; joined, they are the text.
-        layers: For each layer its gates and states by name, (T, H) each; none for a model whose
-            layers are not recorded.
-        likeliest: The tokens most expected after each token, the first the most, (T, K) int64.
-        probabilities: Of those, (T, K).
-        surprise: Of each token after those before it, in bits, (T,); the first is NaN.
+        source: Where it came from.
+        passage: What was read.
+        records: For each layer and direction its gates and states, one row.
+        output: Of the layer, (T, O).
+        likeliest: The labels most likely at each step, the first the most, (T, K) int64; fewer
+            steps where nothing is said at the last ones.
+        probabilities: Of those, as many.
+        surprise: Of each token after those before it, in bits, (T,); NaN where there is none.
     """
 
-    tokens: Tensor
-    pieces: tuple[str, ...]
-    layers: tuple[dict[str, Tensor], ...]
+    source: Source
+    passage: Passage
+    records: tuple[Record, ...]
+    output: Tensor
     likeliest: Tensor
     probabilities: Tensor
     surprise: Tensor
 
     @property
+    def pieces(self) -> tuple[str, ...]:
+        """What stands at each step."""
+        return self.passage.pieces
+
+    @property
     def nbytes(self) -> int:
         """The memory it takes, in bytes."""
-        tensors = [self.tokens, self.likeliest, self.probabilities, self.surprise]
-        tensors += [value for layer in self.layers for value in layer.values()]
-        return sum(tensor.nbytes for tensor in tensors) + 64 * len(self.pieces)
+        tensors = [self.passage.features, self.output, self.likeliest, self.probabilities]
+        tensors += [value for record in self.records for value in record.values.values()]
+        tensors += [record.input for record in self.records]
+        others = 64 * len(self.pieces) + len(self.source.content or b"")
+        return sum(tensor.nbytes for tensor in tensors) + others
 
 
 @dataclass(frozen=True)
@@ -57,76 +66,60 @@ class UnitView:
     """All numbers of one unit over a text, (T,) each, by name.
 
     Args:
-        x: The input's part of each gate's pre-activation.
-        u: The recurrent part.
+        terms: The two parts of each gate's pre-activation.
         values: Gates, candidates and states after each step.
         before: The states before each step.
+        inner: What else the equations compute on their way, by the ids of a step's graph; nothing
+            where the cell has no such graph.
     """
 
-    x: dict[str, Tensor]
-    u: dict[str, Tensor]
+    terms: UnitTerms
     values: dict[str, Tensor]
     before: dict[str, Tensor]
+    inner: dict[str, Tensor]
 
 
 @torch.no_grad()
-def read(
-    model: LanguageModel, vocabulary: Vocabulary, text: str, before: Reading | None = None
-) -> Reading:
-    """Return how `model` reads `text`.
+def read(subject: Subject, source: Source, before: Reading | None = None) -> Reading:
+    """Return how a model reads the first input of a source.
 
     Args:
-        model: In eval mode, on CPU.
-        vocabulary: The model's.
-        text: May be empty.
-        before: An earlier reading by the same model, to go on from where the texts part.
+        subject: The model.
+        source: What is read; nothing is read of an empty one.
+        before: An earlier reading by the same model, to go on from where the two part.
 
     Raises:
-        VocabularyError: The text has characters that the vocabulary lacks.
+        DataError: The source cannot be read; a text has characters that are not known.
     """
-    tokens = vocabulary.encode(text) if text else torch.zeros(0, dtype=torch.int64)
-    kept, state = 0, None
-    if before is not None:
-        kept = _num_common(tokens, before.tokens)
-        if kept == len(tokens) == len(before.tokens):
-            return before
-        kept = min(kept, len(tokens) - 1)  # one step at least, for what comes next
-        state = _state_after(model, before, kept) if kept > 0 else None
-    num_candidates = min(NUM_CANDIDATES, len(vocabulary))
-    if before is None or state is None or not len(tokens):
-        kept, before = 0, _nothing_read(num_candidates)
-    if not len(tokens):
+    if before is not None and before.source == source:
         return before
-    with recording() as records:
-        scores, _ = model(tokens[None, kept:], state)
-    log_probabilities = scores[0].double().log_softmax(-1)  # (T - kept, V)
-    top = log_probabilities.topk(num_candidates)
-    told = _expected_after(model, before, kept) if kept else None
-    following = tokens[kept + 1 :, None]
-    surprise = -log_probabilities[:-1].gather(1, following)[:, 0] / torch.log(torch.tensor(2.0))
-    first = _first_surprise(told, int(tokens[kept]))
-    new = [{name: value[:, 0] for name, value in record.values.items()} for record in records]
-    old = before.layers or tuple({} for _ in new)
-    return Reading(
-        tokens=tokens,
-        pieces=_pieces(vocabulary, tokens),
-        layers=tuple(
-            {name: torch.cat([past[name][:kept], now[name]]) if past else now[name] for name in now}
-            for past, now in zip(old, new, strict=True)
-        ),
-        likeliest=torch.cat([before.likeliest[:kept], top.indices]),
-        probabilities=torch.cat([before.probabilities[:kept], top.values.exp().float()]),
-        surprise=torch.cat([before.surprise[:kept], first, surprise.float()]),
-    )
+    passage = next(iter(subject.read(source)), None)
+    if passage is None or not len(passage):
+        return _nothing_read(subject, source)
+    num_kept = 0 if before is None else _num_common(subject, passage, before)
+    num_kept = min(num_kept, len(passage) - 1)  # one step at least, for what is said there
+    if before is None or num_kept == 0:
+        records, (output,) = subject.run([passage])
+        log_probabilities = subject.log_probabilities(passage, output)
+        return _reading(subject, source, passage, records, output, log_probabilities)
+    rest = _from(passage, num_kept, _state_after(subject, before, num_kept))
+    new_records, (new_output,) = subject.run([rest])
+    records = [
+        _joined(old, num_kept, new) for old, new in zip(before.records, new_records, strict=True)
+    ]
+    output = torch.cat([before.output[:num_kept], new_output])
+    log_probabilities = subject.log_probabilities(rest, new_output)
+    start = _start_of(before, num_kept)
+    return _reading(subject, source, passage, records, output, log_probabilities, start)
 
 
-def signal(reading: Reading, layer: int, name: str, unit: int | None) -> Tensor:
-    """Return a gate or a state over the text, (T,): of one unit, or the mean of all of them.
+def signal(reading: Reading, part: int, name: str, unit: int | None) -> Tensor:
+    """Return a gate or a state over the steps, (T,): of one unit, or the mean of all of them.
 
     Raises:
-        OptionError: There is no such layer, name or unit.
+        OptionError: There is no such part, name or unit.
     """
-    values = named(reading, layer, name)
+    values = named(reading, part, name)
     if unit is None:
         return values.mean(1)
     if not 0 <= unit < values.shape[1]:
@@ -134,93 +127,192 @@ def signal(reading: Reading, layer: int, name: str, unit: int | None) -> Tensor:
     return values[:, unit]
 
 
-def named(reading: Reading, layer: int, name: str) -> Tensor:
+def named(reading: Reading, part: int, name: str) -> Tensor:
     """Return a gate or a state of all units, (T, H).
 
     Raises:
-        OptionError: There is no such layer or name.
+        OptionError: There is no such part or name.
     """
-    if not 0 <= layer < len(reading.layers):
-        raise OptionError(f"layer must be in 0..{len(reading.layers) - 1}, got {layer}")
-    if name not in reading.layers[layer]:
-        names = " ".join(reading.layers[layer])
-        raise OptionError(f"no gate or state {name!r}; there are: {names}")
-    return reading.layers[layer][name]
+    record = record_of(reading, part)
+    if name not in record.values:
+        raise OptionError(f"no gate or state {name!r}; there are: {' '.join(record.values)}")
+    return record.values[name][:, 0]
+
+
+def record_of(reading: Reading, part: int) -> Record:
+    """Return the record of a layer and direction.
+
+    Raises:
+        OptionError: There is no such part.
+    """
+    if not 0 <= part < len(reading.records):
+        if not reading.records:
+            raise OptionError("nothing has been read yet", "give something to read")
+        raise OptionError(f"part must be in 0..{len(reading.records) - 1}, got {part}")
+    return reading.records[part]
 
 
 @torch.no_grad()
-def unit_view(model: LanguageModel, reading: Reading, layer: int, unit: int) -> UnitView:
+def unit_view(
+    subject: Subject, reading: Reading, part: int, unit: int, graph: StepGraph | None = None
+) -> UnitView:
     """Return all numbers of one unit while it read.
 
+    Args:
+        subject: The model.
+        reading: What it read.
+        part: The layer and direction, as an index.
+        unit: In 0 ... H - 1.
+        graph: The step of its cell.
+
     Raises:
-        OptionError: There is no such layer or unit, or the layer is not a recurrent one.
+        OptionError: There is no such part or unit, or the layer is not a recurrent one.
     """
-    recurrent = model.layer
-    if not isinstance(recurrent, RecurrentLayer):
-        raise OptionError(
-            f"a {model.config.cell} has no cell to step through",
-            "that view is for rnn, lstm, gru and janet",
-        )
-    values = named(reading, layer, recurrent.cell.states[0])
-    x = reading.layers[layer - 1]["h"] if layer else model.features(reading.tokens[None])[0]
-    terms = unit_terms(recurrent, layer, x, _shifted(values), unit)
-    own = {name: value[:, unit] for name, value in reading.layers[layer].items()}
-    before = {state: _shifted(own[state]) for state in recurrent.cell.states}
-    return UnitView(terms.x, terms.u, own, before)
+    if subject.recurrent is None:
+        raise OptionError("this model has no cell to step through", "choose one that is recurrent")
+    record = record_of(reading, part)
+    terms = unit_terms(record, unit)
+    values = {name: value[:, 0, unit] for name, value in record.values.items()}
+    before = {name: states_before(record, name)[:, 0] for name in subject.recurrent.cell.states}
+    of_unit = {name: state[:, unit] for name, state in before.items()}
+    inner = {}
+    if graph is not None:
+        leaves = {f"x:{name}": part for name, part in terms.x.items()}
+        leaves |= {f"u:{name}": part for name, part in terms.u.items()}
+        leaves |= {f"before:{name}": state for name, state in of_unit.items()}
+        vectors = zip(graph.cell.parameters, weights_of(record).parameters, strict=True)
+        leaves |= {f"vector:{name}": vector[unit] for name, vector in vectors}
+        numbers = graph.numbers(leaves)
+        elsewhere = ("input", "recurrent", "product", "before")
+        unnamed = (node for node in graph.nodes if node.name is None)
+        inner = {node.id: numbers[node.id] for node in unnamed if node.operation not in elsewhere}
+    return UnitView(terms, values, of_unit, inner)
 
 
-def _shifted(values: Tensor) -> Tensor:
-    """Return the values one step earlier, zeros before the first."""
-    return torch.cat([torch.zeros_like(values[:1]), values[:-1]])[: len(values)]
+@dataclass(frozen=True)
+class _Start:
+    """What is kept of an earlier reading.
+
+    Args:
+        likeliest: As in `Reading`, of the steps that are kept.
+        probabilities: The same.
+        surprise: The same.
+        output: Of the layer at the last of them, (O,): what it expected to come next.
+    """
+
+    likeliest: Tensor
+    probabilities: Tensor
+    surprise: Tensor
+    output: Tensor
 
 
-def _expected_after(model: LanguageModel, reading: Reading, kept: int) -> Tensor:
-    """Return what `model` expected after the first `kept` tokens of a reading, (V,) in nats."""
-    h = reading.layers[-1]["h"][kept - 1]
-    return cast(Tensor, model.scores(h)).double().log_softmax(-1)
-
-
-def _num_common(tokens: Tensor, others: Tensor) -> int:
-    length = min(len(tokens), len(others))
-    differ = (tokens[:length] != others[:length]).nonzero()
-    return int(differ[0]) if len(differ) else length
-
-
-def _state_after(model: LanguageModel, reading: Reading, kept: int) -> State | None:
-    """Return the state after the first `kept` tokens, None for a layer that cannot be resumed."""
-    layer = model.layer
-    if not isinstance(layer, RecurrentLayer):
-        return None
-    stacked = iter(
-        torch.stack([values[name][kept - 1] for values in reading.layers])[:, None]
-        for name in layer.cell.states
-    )
-    initial = cast(SequenceLayer, layer).initial_state(1)
-    return map_state(lambda _: next(stacked), initial)
-
-
-def _nothing_read(num_candidates: int) -> Reading:
-    none = torch.zeros(0, dtype=torch.int64)
-    return Reading(
-        tokens=none,
-        pieces=(),
-        layers=(),
-        likeliest=torch.zeros(0, num_candidates, dtype=torch.int64),
-        probabilities=torch.zeros(0, num_candidates),
-        surprise=torch.zeros(0),
+def _start_of(reading: Reading, kept: int) -> _Start:
+    return _Start(
+        reading.likeliest[:kept],
+        reading.probabilities[:kept],
+        reading.surprise[:kept],
+        reading.output[kept - 1],
     )
 
 
-def _first_surprise(told: Tensor | None, token: int) -> Tensor:
-    if told is None:
-        return torch.full((1,), torch.nan)
-    return (-told[token] / torch.log(torch.tensor(2.0)))[None].float()
+def _reading(
+    subject: Subject,
+    source: Source,
+    passage: Passage,
+    records: list[Record],
+    output: Tensor,
+    said: Tensor | None,
+    start: _Start | None = None,
+) -> Reading:
+    """Put a reading together from what was kept, and what is said at the steps after it."""
+    likeliest, probabilities = _top(subject, said)
+    surprise = _surprise(subject, passage, said, start)
+    if start is not None:
+        likeliest = torch.cat([start.likeliest, likeliest])
+        probabilities = torch.cat([start.probabilities, probabilities])
+    return Reading(source, passage, tuple(records), output, likeliest, probabilities, surprise)
 
 
-def _pieces(vocabulary: Vocabulary, tokens: Tensor) -> tuple[str, ...]:
-    """Return the text that each token completes."""
-    decoder = vocabulary.decoder()
-    pieces = [decoder.push(token) for token in tokens.tolist()]
-    if pieces and (rest := decoder.finish()):
-        pieces[-1] += rest
-    return tuple(pieces)
+def _top(subject: Subject, said: Tensor | None) -> tuple[Tensor, Tensor]:
+    count = min(NUM_CANDIDATES, len(subject.labels))
+    if said is None or count < 2:
+        return torch.zeros(0, 0, dtype=torch.int64), torch.zeros(0, 0)
+    top = said.topk(count)
+    return top.indices, top.values.exp().float()
+
+
+def _surprise(
+    subject: Subject, passage: Passage, said: Tensor | None, start: _Start | None
+) -> Tensor:
+    """Return the bits of each token after those before it, (T,)."""
+    if passage.tokens is None or said is None:
+        return torch.full((len(passage),), torch.nan)
+    first = torch.full((1,), torch.nan)
+    kept = 0
+    if start is not None:
+        kept = len(start.surprise)
+        scores = subject.readout(start.output)
+        assert scores is not None
+        expected = scores.double().log_softmax(-1)
+        first = (-expected[passage.tokens[kept]] / math.log(2))[None].float()
+    following = passage.tokens[kept + 1 :, None]
+    rest = -said[:-1].gather(1, following)[:, 0] / math.log(2)
+    old = [] if start is None else [start.surprise]
+    return torch.cat([*old, first, rest.float()])
+
+
+def _num_common(subject: Subject, passage: Passage, before: Reading) -> int:
+    """Return how many first steps a model need not read again: none if it cannot go on."""
+    recurrent = subject.recurrent
+    can_go_on = recurrent is not None and not recurrent.bidirectional and subject.by_step
+    old = before.passage
+    if not can_go_on or passage.state is not None or old.state is not None:
+        return 0
+    length = min(len(passage), len(old))
+    if passage.tokens is not None and old.tokens is not None:
+        differ = passage.tokens[:length] != old.tokens[:length]
+    else:
+        differ = (passage.features[:length] != old.features[:length]).any(1)
+    places = differ.nonzero()
+    return int(places[0]) if len(places) else length
+
+
+def _from(passage: Passage, kept: int, state: State) -> Passage:
+    """Return what comes after the first `kept` steps."""
+    return replace(
+        passage,
+        pieces=passage.pieces[kept:],
+        features=passage.features[kept:],
+        tokens=None if passage.tokens is None else passage.tokens[kept:],
+        state=state,
+        marks={},
+    )
+
+
+def _state_after(subject: Subject, reading: Reading, kept: int) -> State:
+    """Return the state after the first `kept` steps."""
+    assert subject.recurrent is not None
+    names = subject.recurrent.cell.states
+    stacked = [
+        torch.stack([record.values[name][kept - 1] for record in reading.records]) for name in names
+    ]
+    return subject.recurrent.cell.state_type._make(stacked) if len(stacked) > 1 else stacked[0]
+
+
+def _joined(old: Record, kept: int, new: Record) -> Record:
+    """Return the first `kept` steps of one record and all of another."""
+    return replace(
+        old,
+        values={
+            name: torch.cat([value[:kept], new.values[name]]) for name, value in old.values.items()
+        },
+        lengths=kept + new.lengths,
+        input=torch.cat([old.input[:kept], new.input]),
+    )
+
+
+def _nothing_read(subject: Subject, source: Source) -> Reading:
+    size = subject.input_size
+    passage = Passage((), torch.zeros(0, size))
+    none = torch.zeros(0, 0)
+    return Reading(source, passage, (), none, none.long(), none, torch.zeros(0))

@@ -7,109 +7,145 @@ a new version beside the old one. If its files cannot be read at that moment, th
 import logging
 import threading
 import time
-from collections.abc import Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass, field
 from functools import cached_property
 from pathlib import Path
-from typing import Any, cast
+from typing import Any
 
 import torch
 from torch import nn
 
-from unrolled.data.vocabulary import CharVocabulary, Vocabulary
-from unrolled.errors import OptionError, RunError, UnrolledError
-from unrolled.kernels import Packed
-from unrolled.layers.recording import recording
-from unrolled.layers.recurrent import RecurrentLayer
-from unrolled.networks.language_model import LanguageModel
-from unrolled.tasks import Task, task_class
-from unrolled.tasks.lm.task import load_language_model
-from unrolled.tasks.runs import load
+from unrolled.errors import PROGRAM, OptionError, RunError, UnrolledError
+from unrolled.inspection import StepEquations, Subject, bounds, kinds, step_equations
+from unrolled.kernels import EquationsError, WeightCache
+from unrolled.layers import observing_values
+from unrolled.networks import count_parameters
+from unrolled.options import option_fields
+from unrolled.tasks import Task, load
 from unrolled.training import Run
 
-__all__ = ["LanguageRun", "Runs", "TaskRun"]
+__all__ = ["Runs", "ServedRun"]
 
 _SECONDS_BETWEEN_LOOKS = 1.0
 _log = logging.getLogger("unrolled.serving")
 
 
 @dataclass(frozen=True, eq=False)
-class LanguageRun:
-    """A language model as it was when it was loaded.
+class ServedRun:
+    """A run as it was when it was loaded.
 
     Args:
-        name: By which visitors know the run.
+        name: By which visitors know it.
         version: Of its weights: their file's time of change, in nanoseconds.
+        task: What it learned.
         model: In eval mode.
-        vocabulary: The model's.
-        packed: The kernels' packed weights, one copy for all who write with it.
+        weight_cache: The kernels' packed weights, one copy for all who use it.
     """
-
-    name: str
-    version: int
-    model: LanguageModel
-    vocabulary: Vocabulary
-    packed: Packed = field(default_factory=dict)
-
-    @cached_property
-    def signals(self) -> list[str]:
-        """What is recorded of each layer, by name."""
-        with recording() as records:
-            self.model(torch.zeros(1, 1, dtype=torch.int64))
-        return [*records[0].values] if records else []
-
-    def describe(self) -> dict[str, Any]:
-        """Return what the page has to know, in types that JSON has."""
-        config, layer = self.model.config, self.model.layer
-        cell = layer.cell if isinstance(layer, RecurrentLayer) else None
-        characters = isinstance(self.vocabulary, CharVocabulary)
-        symbols = [self.vocabulary.symbols(id) for id in range(len(self.vocabulary))]
-        return {
-            "name": self.name,
-            "version": str(self.version),
-            "task": "lm",
-            "cell": config.cell,
-            "equations": cell.name if cell else None,
-            "gates": [*cell.gates] if cell else [],
-            "states": [*cell.states] if cell else [],
-            "signals": self.signals,
-            "hidden_size": config.hidden_size,
-            "num_layers": config.num_layers,
-            "num_parameters": self.model.num_parameters,
-            "tokens": self.vocabulary.kind,
-            "vocabulary_size": config.vocabulary_size,
-            "characters": "".join(symbols) if characters else None,
-        }
-
-
-@dataclass(frozen=True, eq=False)
-class TaskRun:
-    """A run of any other task, which predicts from one input at a time."""
 
     name: str
     version: int
     task: Task[Any]
     model: nn.Module
-    config: dict[str, Any]
+    weight_cache: WeightCache = field(default_factory=WeightCache)
 
-    @property
-    def medium(self) -> str | None:
-        """What a captioner reads, "picture" or "recording"; None for other tasks."""
-        return str(cast(Any, self.task).kind) if self.task.name == "caption" else None
+    @cached_property
+    def subject(self) -> Subject:
+        """What views look into."""
+        return self.task.subject(self.model)
+
+    @cached_property
+    def parts(self) -> list[dict[str, Any]]:
+        """The layers and directions that are recorded, with the names of what is recorded."""
+        subject = self.subject
+        features = torch.zeros(1, 1, subject.input_size)
+        with observing_values() as records:
+            subject.layer(features)
+        return [
+            {"layer": record.layer, "reverse": record.reverse, "signals": [*record.values]}
+            for record in records
+        ]
+
+    @cached_property
+    def step(self) -> StepEquations:
+        """The cell's step as equations.
+
+        Raises:
+            EquationsError: The cell's step cannot be captured as a graph.
+        """
+        assert self.subject.recurrent is not None
+        return step_equations(self.subject.recurrent.cell)
+
+    @cached_property
+    def example(self) -> str | None:
+        """An input to begin with, where one can be had without any data."""
+        return self.subject.example()
 
     def describe(self) -> dict[str, Any]:
         """Return what the page has to know, in types that JSON has."""
-        model = self.config["model"]
+        options, subject = self.task.options.model, self.subject
+        recurrent = subject.recurrent
+        form = subject.form._asdict()
+        answers = "forecasts" if subject.forecasts else "answers"
+        predicting = self.task.option_classes.predict
         return {
             "name": self.name,
             "version": str(self.version),
             "task": self.task.name,
-            "cell": model.get("cell"),
-            "hidden_size": model.get("hidden_size"),
-            "num_layers": model.get("num_layers"),
-            "num_parameters": sum(p.numel() for p in self.model.parameters()),
-            "predict_options": sorted(self.task.predict_options),
-            "medium": self.medium,
+            "cell": options.kind.name,
+            "keeps": recurrent.cell.keeps if recurrent else None,
+            "gates": [*recurrent.cell.gates] if recurrent else [],
+            "states": [*recurrent.cell.states] if recurrent else [],
+            "memory": recurrent.cell.states[-1] if recurrent else "y",
+            "parts": self.parts,
+            "signals": self._signals(),
+            "step": self._step(),
+            "hidden_size": options.hidden_size,
+            "num_layers": options.num_layers,
+            "num_parameters": count_parameters(self.model),
+            "unit": subject.unit,
+            "reads": self.task.medium or ("text" if subject.is_text else "numbers"),
+            "form": form | {"kind": self.task.medium or form["kind"]},
+            "example": self.example,
+            "says": answers if len(subject.labels) > 1 else None,
+            "writes": self.task.prompt is not None,
+            "characters": self.task.characters,
+            "predict_options": sorted(each.name for each in option_fields(predicting)),
+        }
+
+    def _signals(self) -> list[dict[str, Any]]:
+        """Return what is recorded: its name, what it is in the cell, the ends of its range."""
+        recurrent = self.subject.recurrent
+        if recurrent is None:
+            return [{"name": "y", "kind": "output", "range": None}]
+        kind_of, within = kinds(recurrent.cell), bounds(recurrent.cell)
+        names, states = self.parts[0]["signals"], recurrent.cell.states
+        ordered = [*(name for name in names if name not in states), *reversed(states)]
+        return [
+            {"name": name, "kind": kind_of.get(name, "value"), "range": within.get(name)}
+            for name in ordered
+        ]
+
+    def _step(self) -> dict[str, Any] | None:
+        """Return the equations of a step and the graph that they are of, or why there are none."""
+        if self.subject.recurrent is None:
+            return None
+        try:
+            step = self.step
+        except EquationsError as error:
+            return {"refused": error.message}
+        return {
+            "nodes": [
+                {
+                    "id": node.id,
+                    "operation": node.operation,
+                    "inputs": node.inputs,
+                    "symbol": step.symbols.get(node.id),
+                    "constant": step.constants.get(node.id),
+                }
+                for node in step.graph.nodes
+            ],
+            "equations": [asdict(equation) for equation in step.equations],
         }
 
 
@@ -118,14 +154,25 @@ class Runs:
 
     Args:
         paths: Their folders; the names are the folders' own, numbered where they are equal.
+        trust_code: Whether cells of somebody's own, which the folders hold, may be run.
+        clock: Seconds, for tests.
 
     Raises:
-        RunError: A folder is no run, or cannot be read.
+        RunError: A folder is not a run, or cannot be read.
     """
 
-    def __init__(self, paths: Sequence[Path]) -> None:
+    def __init__(
+        self,
+        paths: Sequence[Path],
+        *,
+        trust_code: bool = False,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
         if not paths:
-            raise OptionError("no run to serve", "name the folder that `unrolled train` made")
+            hint = f"name the folder that `{PROGRAM} train` made"
+            raise OptionError("no run to serve", hint)
+        self._trust_code = trust_code
+        self._clock = clock
         self._paths: dict[str, Path] = {}
         for path in paths:
             base = path.absolute().name
@@ -134,8 +181,8 @@ class Runs:
             while name in self._paths:
                 name, number = f"{base} ({number})", number + 1
             self._paths[name] = path
-        self._loaded = {name: _load(name, path) for name, path in self._paths.items()}
-        self._looked = dict.fromkeys(self._paths, time.monotonic())
+        self._loaded = {name: _load(name, path, trust_code) for name, path in self._paths.items()}
+        self._looked = dict.fromkeys(self._paths, clock())
         self._lock = threading.Lock()
 
     @property
@@ -143,14 +190,14 @@ class Runs:
         """In the order in which they were given."""
         return [*self._paths]
 
-    def get(self, name: str) -> LanguageRun | TaskRun:
+    def get(self, name: str) -> ServedRun:
         """Return the run called `name`.
 
         Raises:
             KeyError: There is none.
         """
         run = self._loaded[name]
-        now = time.monotonic()
+        now = self._clock()
         if now - self._looked[name] < _SECONDS_BETWEEN_LOOKS:
             return run
         if not self._lock.acquire(blocking=False):
@@ -158,16 +205,16 @@ class Runs:
         try:
             if now - self._looked[name] >= _SECONDS_BETWEEN_LOOKS:
                 self._loaded[name] = self._refreshed(self._loaded[name], self._paths[name])
-                self._looked[name] = time.monotonic()
+                self._looked[name] = self._clock()
         finally:
             self._lock.release()
         return self._loaded[name]
 
-    def _refreshed(self, run: LanguageRun | TaskRun, path: Path) -> LanguageRun | TaskRun:
+    def _refreshed(self, run: ServedRun, path: Path) -> ServedRun:
         try:
             if _version(path) == run.version:
                 return run
-            return _load(run.name, path)
+            return _load(run.name, path, self._trust_code)
         except (UnrolledError, OSError) as error:
             _log.warning("%s: still served as it was loaded: %s", run.name, error)
             return run
@@ -177,17 +224,14 @@ def _version(path: Path) -> int:
     return Run(path).weights_path.stat().st_mtime_ns
 
 
-def _load(name: str, path: Path) -> LanguageRun | TaskRun:
+def _load(name: str, path: Path, trust_code: bool) -> ServedRun:
     run = Run.open(path)
     try:
         version = _version(path)
     except OSError as error:
         hint = "wait until the training has measured its first weights"
         raise RunError(f"{run.weights_path}: cannot be read: {error.strerror}", hint) from error
-    if run.task == "lm":
-        model, vocabulary, _ = load_language_model(path)
-        loaded = LanguageRun(name, version, model, vocabulary)
-        _ = loaded.signals  # now, for it builds the cell's kernel, and not when a visitor waits
-        return loaded
-    task, any_model = load(path, task_class(run.task))
-    return TaskRun(name, version, task, any_model, run.config)
+    loaded = load(path, trust_code=trust_code)
+    served = ServedRun(name, version, loaded.task, loaded.model)
+    _ = served.parts  # now: it builds the cell's kernel, for which no visitor waits
+    return served

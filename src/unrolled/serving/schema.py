@@ -26,6 +26,7 @@ __all__ = [
     "TextQuestion",
     "UnitAnswer",
     "UnitQuestion",
+    "WordsAnswer",
 ]
 
 
@@ -43,7 +44,7 @@ class TextQuestion(_Question):
 class Signal(_Question):
     """A gate or a state to colour the text by."""
 
-    layer: Annotated[int, Field(ge=0, description="From 0.")] = 0
+    part: Annotated[int, Field(ge=0, description="Of the run's `parts`: layer, direction.")] = 0
     name: Annotated[str, Field(max_length=64, description="As in the cell's equations: f, c, h.")]
     unit: Annotated[int | None, Field(ge=0, description="None: the mean of all units.")] = None
 
@@ -61,14 +62,14 @@ class ReadQuestion(TextQuestion):
 class UnitQuestion(TextQuestion):
     """All numbers of one unit over a text."""
 
-    layer: Annotated[int, Field(ge=0)] = 0
+    part: Annotated[int, Field(ge=0)] = 0
     unit: Annotated[int, Field(ge=0)] = 0
 
 
 class MapQuestion(TextQuestion):
     """A heat map of all units over a part of a text."""
 
-    layer: Annotated[int, Field(ge=0)] = 0
+    part: Annotated[int, Field(ge=0)] = 0
     name: Annotated[str, Field(max_length=64)]
     start: Annotated[int, Field(ge=0, description="The first token.")] = 0
     stop: Annotated[int, Field(ge=1, description="After the last; at most 400 further.")]
@@ -77,7 +78,7 @@ class MapQuestion(TextQuestion):
 class RankQuestion(TextQuestion):
     """Which units follow patterns in the text."""
 
-    layer: Annotated[int, Field(ge=0)] = 0
+    part: Annotated[int, Field(ge=0)] = 0
     name: Annotated[str, Field(max_length=64)]
 
 
@@ -150,6 +151,10 @@ class UnitAnswer(BaseModel):
     u: Annotated[dict[str, list[float]], Field(description="W_h h_{t-1} + b_h of each gate.")]
     values: Annotated[dict[str, list[float]], Field(description="Gates and states, as traced.")]
     before: Annotated[dict[str, list[float]], Field(description="States before each step.")]
+    inner: Annotated[
+        dict[str, list[float]],
+        Field(description="What else is computed on the way, by the ids of the run's `step`."),
+    ]
 
 
 class PredictAnswer(BaseModel):
@@ -195,7 +200,8 @@ class GradientAnswer(BaseModel):
         Field(description="For each state, for each layer: relative to lag 0, by lag."),
     ]
     verdict: Annotated[
-        dict[str, Any] | None, Field(description="In words; none of fewer than three lags.")
+        dict[str, Any] | None,
+        Field(description="And how it is said, by language; none of fewer than three lags."),
     ]
     saturation: Annotated[
         list[dict[str, list[float]]], Field(description="For each layer and gate: low, high.")
@@ -210,6 +216,14 @@ class SessionAnswer(BaseModel):
 
     session: Annotated[str, Field(description="To be sent as the header X-Session.")]
     seconds: Annotated[int, Field(description="Without a request, after which it ends.")]
+
+
+class WordsAnswer(BaseModel):
+    """All that the page says, in a language."""
+
+    language: Annotated[str, Field(description="Its code, BCP 47.")]
+    languages: Annotated[dict[str, str], Field(description="All there are: own names by code.")]
+    words: dict[str, Any]
 
 
 class RunsAnswer(BaseModel):

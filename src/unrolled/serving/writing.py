@@ -9,8 +9,8 @@ from typing import Any
 from fastapi.responses import StreamingResponse
 from starlette.types import Receive, Scope, Send
 
-from unrolled.kernels import packing_once
-from unrolled.serving.runs import LanguageRun
+from unrolled.kernels import caching_weights
+from unrolled.serving.runs import ServedRun
 from unrolled.serving.sessions import Session, Sessions
 from unrolled.serving.workers import Workers
 
@@ -45,7 +45,7 @@ async def written_lines(
     workers: Workers,
     sessions: Sessions,
     session: Session,
-    run: LanguageRun,
+    run: ServedRun,
     pieces: Iterator[str],
     seed: int,
     prompt: str,
@@ -55,7 +55,7 @@ async def written_lines(
     def next_slice() -> tuple[str, bool]:
         end = perf_counter() + _SECONDS_OF_A_SLICE
         text: list[str] = []
-        with packing_once(run.packed):
+        with caching_weights(run.weight_cache):
             for piece in islice(pieces, _TOKENS_OF_A_SLICE):
                 text.append(piece)
                 if perf_counter() > end:

@@ -1,33 +1,42 @@
 """From a task and its options to a run's folder, and back. The same code builds new and old runs.
 
-prepared = prepare(ClassifyTask, options, Path("runs/reviews"), training=training, model={})
+prepared = prepare(ClassifyTask, DataOptions(files=("reviews.csv",), ...), Path("runs/reviews"))
 result = prepared.trainer.fit()
 print(prepared.finish().metrics)
-task, model = load(Path("runs/reviews"))
+loaded = load(Path("runs/reviews"))
 """
 
 import json
-from collections.abc import Callable, Mapping
-from dataclasses import asdict, dataclass
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from itertools import zip_longest
 from pathlib import Path
 from typing import Any
 
 import torch
 from torch import nn
 
+from unrolled.cells import Cell, CellSource
 from unrolled.data.files import fingerprint, write_atomically
-from unrolled.errors import RunError, require
+from unrolled.errors import OptionError, RunError, field
+from unrolled.metrics import check_declared
 from unrolled.networks.budget import hidden_size_for
-from unrolled.tasks.task import Splits, Task
-from unrolled.training.checkpoint import load_weights
-from unrolled.training.distributed import ALONE, Processes
-from unrolled.training.examples import ExamplesObjective
-from unrolled.training.options import TrainingOptions
-from unrolled.training.results import Results, results_of
-from unrolled.training.run import Run, writing
-from unrolled.training.trainer import Trainer
+from unrolled.networks.options import LayerOptions
+from unrolled.tasks.registry import find_task
+from unrolled.tasks.task import Splits, Task, TaskOptions
+from unrolled.training import (
+    ALONE,
+    Processes,
+    Results,
+    Run,
+    Trainer,
+    load_weights,
+    peak_memory_bytes,
+    writing,
+)
 
-__all__ = ["Prepared", "load", "prepare", "resume"]
+__all__ = ["Loaded", "Prepared", "load", "prepare", "resume"]
 
 
 @dataclass(frozen=True)
@@ -49,23 +58,53 @@ class Prepared:
         part, examples = "test", self.splits.test
         if not examples:
             part, examples = "held_out", self.splits.held_out
-        load_weights(self.trainer.run.weights_path, self.trainer.model)
-        metrics = self.task.evaluate(self.trainer.model.eval(), examples)
-        baselines = self.task.baselines(self.splits.training, examples)
-        results = results_of(self.trainer, self.task.unit, part, metrics, baselines)
-        results.save(self.trainer.run)
+        task, trainer = self.task, self.trainer
+        load_weights(trainer.run.weights_path, trainer.model)
+        metrics = task.evaluate(trainer.model.eval(), examples)
+        baselines = task.baselines(self.splits.training, examples)
+        for figures in (metrics, *baselines.values()):
+            check_declared(task.metrics, figures)
+        options = task.options.model
+        results = Results(
+            task=task.name,
+            cell=options.kind.name,
+            hidden_size=options.hidden_size,
+            parameters=sum(parameter.numel() for parameter in trainer.model.parameters()),
+            seed=trainer.options.seed,
+            updates=trainer.progress.update,
+            elapsed_seconds=trainer.progress.elapsed_seconds,
+            peak_memory_bytes=peak_memory_bytes(),
+            part=part,
+            meanings=list(task.metrics),
+            metrics=metrics,
+            baselines=baselines,
+        )
+        results.save(trainer.run)
         return results
+
+
+@dataclass(frozen=True)
+class Loaded:
+    """A trained run.
+
+    Args:
+        run: Its folder.
+        task: What it learned, as it was fitted to its data.
+        model: With the weights that were kept, in eval mode.
+    """
+
+    run: Run
+    task: Task[Any]
+    model: nn.Module
 
 
 def prepare(
     task_class: type[Task[Any]],
-    options: Any,
+    data: Any,
     run_path: Path,
     *,
-    training: TrainingOptions | Callable[[int], TrainingOptions],
-    model: Mapping[str, Any],
-    batch_size: int,
-    num_parameters: int | None = None,
+    model: Any = None,
+    training: Any = None,
     processes: Processes = ALONE,
 ) -> Prepared:
     """Make a run's folder and return what fills it.
@@ -75,145 +114,188 @@ def prepare(
 
     Args:
         task_class: What is learned.
-        options: Its `Options`.
+        data: Its `DataOptions`.
         run_path: The run's folder; it must not exist, or be empty.
-        training: How long and how fast; or what says it when told how many examples there are.
-        model: Arguments of the task's `Config` but for those that the data decide.
-        batch_size: Examples in each update, over all processes.
-        num_parameters: If given, the hidden size is the largest that keeps within it.
+        model: Its `ModelOptions`; None takes the defaults.
+        training: Its `TrainingOptions`; None takes the defaults.
         processes: Those of `initialize_distributed()`; every process makes this call.
 
     Raises:
         DataError: The data cannot be used.
-        OptionError: An option is out of range.
+        OptionError: An option is out of range, or the cell has no file that the run could keep.
         RunError: The folder is in the way or cannot be made.
     """
-    require(batch_size >= 1, "batch_size", "at least 1", batch_size)
+    classes = task_class.option_classes
+    model = classes.model() if model is None else model
+    training = classes.training() if training is None else training
+    options = TaskOptions(data, model.settled(), training)
+    own_cell = _own_cell(options.model)
     processes.from_first(lambda: Run.check_vacant(run_path))
     splits = task_class.read(options)
-    if callable(training):
-        training = training(len(splits.training))
-    task = task_class.fit(options, splits.training)
-    config = task_class.Config(**task.sizes, **model)
-    if num_parameters is not None:
-        config = _within(task_class, config, num_parameters)
+    fitted = processes.from_first(lambda: task_class.fit(options, splits).to_dict())
+    task = task_class.from_dict(options, fitted)
+    if options.model.num_parameters is not None:
+        task.options = replace(options, model=_within_budget(task))
+    run = Run(run_path)
+    trainer = _assemble(run, task, splits, processes)
     content = {
         "task": task.name,
-        "model": asdict(config),
-        "data": {"files": _fingerprints(task, options), "options": asdict(options)},
-        "training": asdict(training),
-        "batch_size": batch_size,
+        "data": {"files": _fingerprints(task), "options": data.to_dict()},
+        "model": _model_content(task.options.model, own_cell),
+        "training": trainer.options.to_dict(),
     }
-    run = Run(run_path)
 
     def create() -> None:
         Run.create(run_path)
         with run.locked():
             Run.check_vacant(run_path)  # another process may have had the same idea meanwhile
-            with writing(run.vocabulary_path), write_atomically(run.vocabulary_path) as file:
-                file.write(json.dumps(task.to_dict(), ensure_ascii=False, indent=1).encode())
+            if own_cell is not None:
+                _write(run.cell_path, own_cell.text)
+            _write(run.vocabulary_path, json.dumps(fitted, ensure_ascii=False, indent=1))
             run.save_config(content)  # last: from here on it is a run, and can be resumed
 
-    trainer = _assemble(run, task, config, splits, training, batch_size, processes)
     processes.from_first(create)
     return Prepared(task, splits, trainer)
 
 
-def resume(run_path: Path, task_class: type[Task[Any]], processes: Processes = ALONE) -> Prepared:
+def resume(run_path: Path, *, trust_code: bool = False, processes: Processes = ALONE) -> Prepared:
     """Return a run where it stopped: `trainer.fit()` goes on.
 
     Until then, nothing may draw from the global random generators, which are those of the run.
 
+    Args:
+        run_path: The run's folder.
+        trust_code: Whether code that the run holds, a cell of somebody's own, may be run.
+        processes: Those of `initialize_distributed()`; every process makes this call.
+
     Raises:
         DataError: A file of the data is gone.
-        RunError: There is no such run, it is damaged, or a file of its data has changed.
+        RunError: There is no such run, it is damaged, holds code that is not trusted, or a file of
+            its data has changed.
     """
     run = Run.open(run_path)
-    task, config = _rebuild(run, task_class)
-    try:
-        training = TrainingOptions(**run.config["training"])
-        recorded, batch_size = run.config["data"]["files"], int(run.config["batch_size"])
-    except (KeyError, TypeError, ValueError) as error:
-        raise _damaged(run, error) from error
-    splits = task_class.read(task.options)
-    for file, before in zip(_fingerprints(task, task.options), recorded, strict=True):
-        if file != before:
-            message = f"{file['path']}: has changed since the run began"
-            raise RunError(message, f"put back the file that {run_path} was trained on, or retrain")
-    trainer = _assemble(run, task, config, splits, training, batch_size, processes)
+    task = _rebuild(run, trust_code)
+    splits = task.read(task.options)
+    with _as_written(run):
+        for file, before in zip_longest(_fingerprints(task), run.config["data"]["files"]):
+            if file != before:
+                message = f"{(file or before)['path']}: has changed since the run began"
+                hint = f"put back the file that {run_path} was trained on, or retrain"
+                raise RunError(message, hint)
+    trainer = _assemble(run, task, splits, processes)
     trainer.restore()
     return Prepared(task, splits, trainer)
 
 
-def load(run_path: Path, task_class: type[Task[Any]]) -> tuple[Task[Any], nn.Module]:
+def load(run_path: Path, *, trust_code: bool = False) -> Loaded:
     """Return a run's task and its best model, in eval mode.
 
+    Args:
+        run_path: The run's folder.
+        trust_code: Whether code that the run holds, a cell of somebody's own, may be run.
+
     Raises:
-        RunError: There is no such run, it is damaged, or has not been evaluated yet.
+        RunError: There is no such run, it is damaged, holds code that is not trusted, or has not
+            been evaluated yet.
     """
     run = Run.open(run_path)
-    task, config = _rebuild(run, task_class)
-    model = task.Model(config)
+    task = _rebuild(run, trust_code)
+    with _as_written(run):
+        model = task.make_model(task.options.model)
     load_weights(run.weights_path, model)
-    return task, model.eval()
+    return Loaded(run, task, model.eval())
 
 
-def _assemble(
-    run: Run,
-    task: Task[Any],
-    config: Any,
-    splits: Splits[Any],
-    training: TrainingOptions,
-    batch_size: int,
-    processes: Processes,
-) -> Trainer:
+def _assemble(run: Run, task: Task[Any], splits: Splits[Any], processes: Processes) -> Trainer:
+    training = task.options.training
     torch.manual_seed(training.seed + processes.rank)  # weights are the first's, dropout each's own
-    objective = ExamplesObjective(
-        task,
-        splits.training,
-        splits.held_out,
-        batch_size=batch_size,
-        seed=training.seed,
-        processes=processes,
-    )
-    model = task.Model(config)
-    task.initialize(model, splits.training)
+    objective = task.objective(splits, processes)
+    model = task.make_model(task.options.model)
+    task.initialize(model, splits)
     return Trainer(model, objective, run, training, processes)
 
 
-def _rebuild(run: Run, task_class: type[Task[Any]]) -> tuple[Task[Any], Any]:
-    """Return the task and the model's configuration that a run's folder describes."""
-    if run.task != task_class.name:
-        message = f"{run.path}: its task is {run.task!r}, not {task_class.name!r}"
-        raise RunError(message, "name another run")
+def _rebuild(run: Run, trust_code: bool) -> Task[Any]:
+    """Return the task that a run's folder describes."""
+    task_class = find_task(run.task)
+    classes = task_class.option_classes
+    with _as_written(run):
+        cell = run.config["model"]["cell"]
+        if isinstance(cell, dict):
+            cell = _load_cell(run, str(cell["own"]), trust_code)
+        elif ":" in cell:  # never a path of this machine: a run has its code in its own folder
+            raise ValueError(f"cell {cell!r}")
+        options = TaskOptions(
+            classes.data(**run.config["data"]["options"]),
+            classes.model(**{**run.config["model"], "cell": cell}),
+            classes.training(**run.config["training"]),
+        )
+        try:
+            fitted = json.loads(run.vocabulary_path.read_bytes())
+        except OSError as error:
+            raise RunError(f"{run.vocabulary_path}: cannot be read: {error.strerror}") from None
+        except ValueError as error:
+            raise RunError(f"{run.vocabulary_path}: damaged: {error}", "train again") from None
+        return task_class.from_dict(options, fitted)
+
+
+@contextmanager
+def _as_written(run: Run) -> Iterator[None]:
+    """Turn what goes wrong with content that is not as it was written into a `RunError`."""
     try:
-        fitted = json.loads(run.vocabulary_path.read_bytes())
-        options = task_class.Options(**run.config["data"]["options"])
-        task = task_class.from_dict(options, fitted)
-        config = task_class.Config(**run.config["model"])
-    except OSError as error:
-        raise RunError(f"{run.vocabulary_path}: cannot be read: {error.strerror}") from None
-    except (KeyError, TypeError, ValueError) as error:  # a missing name, one too many, a value
-        raise _damaged(run, error) from error
-    if any(getattr(config, name) != size for name, size in task.sizes.items()):
-        raise _damaged(run, ValueError(f"vocabulary.json has {task.sizes}"))
-    return task, config
+        yield
+    except OptionError as error:  # it says itself what is wrong: a value, a library that is missing
+        raise RunError(f"{run.path}: {error.message}", error.hint or "train again") from error
+    except (KeyError, TypeError, ValueError, AttributeError, RuntimeError) as error:
+        message = f"{run.path}: not what `unrolled` wrote: {error!r}"
+        raise RunError(message, "train again") from error
 
 
-def _damaged(run: Run, error: Exception) -> RunError:
-    return RunError(f"{run.path}: not what `unrolled` wrote: {error!r}", "train again")
+def _own_cell(model: LayerOptions) -> CellSource | None:
+    """Return the source of a cell of the user's own; None for a built-in layer."""
+    if not isinstance(model.cell, Cell):
+        return None
+    source = CellSource.of(model.cell)
+    source.load()  # for its errors: now, rather than when the training is over
+    return source
 
 
-def _within(task_class: type[Task[Any]], config: Any, num_parameters: int) -> Any:
-    """Return `config` with the largest hidden size that keeps within a budget."""
-    given = asdict(config)
-
-    def configured(hidden_size: int) -> Any:
-        return task_class.Config(**given | {"hidden_size": hidden_size})
-
-    size = hidden_size_for(lambda size: task_class.Model(configured(size)), num_parameters)
-    return configured(size)
+def _model_content(model: LayerOptions, own_cell: CellSource | None) -> dict[str, Any]:
+    """Return the options of a model in types that JSON has."""
+    content = model.to_dict()
+    return content if own_cell is None else content | {"cell": {"own": own_cell.name}}
 
 
-def _fingerprints(task: Task[Any], options: Any) -> list[dict[str, Any]]:
-    return [fingerprint(path) for path in task.files(options)]
+def _load_cell(run: Run, name: str, trust_code: bool) -> Cell:
+    path = run.cell_path
+    try:
+        text = path.read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        raise RunError(f"{path}: cannot be read: {error}") from None
+    if not trust_code:
+        raise RunError(
+            f"{run.path}: its cell {name} is code, {len(text.splitlines())} lines in {path}, "
+            "which has not been run",
+            f"read that file; if you trust it, add {field('trust_code')}",
+        )
+    return CellSource(text, name, str(path)).load()
+
+
+def _within_budget(task: Task[Any]) -> Any:
+    """Return the model's options with the largest hidden size that keeps within the budget."""
+    options = task.options.model
+
+    def sized(hidden_size: int) -> Any:
+        return replace(options, hidden_size=hidden_size)
+
+    size = hidden_size_for(lambda size: task.make_model(sized(size)), options.num_parameters)
+    return sized(size)
+
+
+def _write(path: Path, text: str) -> None:
+    with writing(path), write_atomically(path) as file:
+        file.write(text.encode())
+
+
+def _fingerprints(task: Task[Any]) -> list[dict[str, Any]]:
+    return [fingerprint(path) for path in task.files(task.options.data)]

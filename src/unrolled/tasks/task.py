@@ -1,6 +1,6 @@
-"""What a task is: examples, a model of them, its loss, its measure.
+"""What a task is: data, a model of them, what it is trained for, what it is worth.
 
-One class for each sequence configuration; each has a file of its own beside this one. Running a
+One class for each sequence configuration, each in a folder of its own beside this file. Running a
 task (folders, training, resuming) is in `runs.py`, the same for all.
 """
 
@@ -8,15 +8,21 @@ from abc import ABC, abstractmethod
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, ClassVar, Generic, Self, TypeVar
+from typing import Any, ClassVar, Generic, NamedTuple, Self, TypeVar
 
 import torch
 from torch import Tensor, nn
 
 from unrolled.data.batching import batches_by_length
 from unrolled.data.source import Source
+from unrolled.errors import OptionError
+from unrolled.inspection import Subject
+from unrolled.metrics import Metric
+from unrolled.networks.options import GenerateOptions, LayerOptions
+from unrolled.options import Options
+from unrolled.training import ExamplesObjective, Objective, Processes, TrainingOptions
 
-__all__ = ["Splits", "Task"]
+__all__ = ["ExamplesTask", "OptionClasses", "Splits", "Task", "TaskOptions"]
 
 Example = TypeVar("Example")
 
@@ -31,7 +37,7 @@ class Splits(Generic[Example]):
         training: Learned from.
         held_out: The best weights are chosen on these.
         test: Measured once, at the end; may be empty.
-        notes: What the reader counted or left out, in sentences.
+        notes: What the reader counted or left out, in sentences; `errors.render` names the options.
     """
 
     training: list[Example]
@@ -40,37 +46,60 @@ class Splits(Generic[Example]):
     notes: list[str]
 
 
+class OptionClasses(NamedTuple):
+    """The classes of a task's options: of its data, its model, its training and its predictions."""
+
+    data: type[Options]
+    model: type[LayerOptions]
+    training: type[TrainingOptions]
+    predict: type[Options]
+
+
+@dataclass(frozen=True)
+class TaskOptions:
+    """All that was chosen of a task, each part of the class that the task names.
+
+    Args:
+        data: How the data are read.
+        model: What the model is made of.
+        training: How it is trained.
+    """
+
+    data: Any
+    model: Any
+    training: Any
+
+
 class Task(ABC, Generic[Example]):
     """A sequence configuration on given data: its options, and what was fitted to its examples.
 
     Args:
-        options: An `Options`.
+        options: Of this task's classes.
     """
 
     name: ClassVar[str]
-    """What config.json and the command line call it."""
-    unit: ClassVar[str]
-    """Of the loss, such as "nats/token"."""
-    Options: ClassVar[type[Any]]
-    """A frozen dataclass of plain values: how the data are read."""
-    Config: ClassVar[type[Any]]
-    """A frozen dataclass of plain values: what a model is built from."""
-    Model: ClassVar[type[nn.Module]]
-    """Built from a `Config`."""
-    predict_options: ClassVar[frozenset[str]] = frozenset()
-    """The options of `unrolled predict` that `predict` takes, beside the source."""
+    """What config.json and the command line call it: the name of its folder."""
+    option_classes: ClassVar[OptionClasses]
+    """Of what can be chosen: the four classes in `options.py`."""
+    commands: ClassVar[tuple[str, ...]] = ("predict RUN FILE", "evaluate RUN FILE")
+    """What to do with a run, each after `unrolled`."""
 
-    def __init__(self, options: Any) -> None:
+    def __init__(self, options: TaskOptions) -> None:
         self.options = options
+
+    @property
+    @abstractmethod
+    def metrics(self) -> Sequence[Metric]:
+        """What the figures of `evaluate` mean; the first is the one that models are ranked by."""
 
     @classmethod
     @abstractmethod
-    def files(cls, options: Any) -> list[Path]:
+    def files(cls, data: Any) -> list[Path]:
         """Return the files that hold the data: if one changes, a run cannot be resumed."""
 
     @classmethod
     @abstractmethod
-    def read(cls, options: Any) -> Splits[Example]:
+    def read(cls, options: TaskOptions) -> Splits[Example]:
         """Return the data set.
 
         Raises:
@@ -79,7 +108,7 @@ class Task(ABC, Generic[Example]):
 
     @classmethod
     @abstractmethod
-    def fit(cls, options: Any, training: Sequence[Example]) -> Self:
+    def fit(cls, options: TaskOptions, splits: Splits[Example]) -> Self:
         """Return the task with the vocabularies, labels and scales of its training part."""
 
     @abstractmethod
@@ -88,28 +117,126 @@ class Task(ABC, Generic[Example]):
 
     @classmethod
     @abstractmethod
-    def from_dict(cls, options: Any, content: dict[str, Any]) -> Self:
+    def from_dict(cls, options: TaskOptions, content: dict[str, Any]) -> Self:
         """Return the task that `to_dict` described."""
 
-    @property
     @abstractmethod
-    def sizes(self) -> dict[str, int]:
-        """The fields of `Config` that the data decide."""
+    def make_model(self, options: Any) -> nn.Module:
+        """Return a new model for these data.
+
+        Args:
+            options: Of the model, which may differ from the task's own in the hidden size.
+        """
+
+    def initialize(self, model: nn.Module, splits: Splits[Example]) -> None:
+        """Set what the training part tells of a new model's initial values: nothing."""
+
+    @abstractmethod
+    def objective(self, splits: Splits[Example], processes: Processes) -> Objective:
+        """Return what a model is trained for. It draws from no global random generator."""
+
+    @abstractmethod
+    def evaluate(self, model: nn.Module, examples: Sequence[Example]) -> dict[str, Any]:
+        """Return all figures, and whatever else is worth keeping of the measurement.
+
+        The model is in eval mode. `metrics` says what each number means.
+        """
+
+    def baselines(
+        self,
+        training: Sequence[Example],  # noqa: ARG002
+        examples: Sequence[Example],  # noqa: ARG002
+    ) -> dict[str, dict[str, Any]]:
+        """Return the figures of trivial predictors on `examples`, by the predictors' names."""
+        return {}
+
+    @abstractmethod
+    def read_examples(self, path: Path) -> tuple[list[Example], list[str]]:
+        """Return the examples of a file with answers, to evaluate on, and notes."""
+
+    @abstractmethod
+    def predict(self, model: nn.Module, source: Source, options: Any) -> Iterator[dict[str, Any]]:
+        """Yield a prediction for each input of `source`, in types that JSON has, as they come.
+
+        Args:
+            model: In eval mode.
+            source: What is read.
+            options: Of the prediction.
+        """
+
+    @abstractmethod
+    def to_text(self, prediction: dict[str, Any]) -> str:
+        """Return a prediction as text for people, without an end of line."""
+
+    @property
+    def medium(self) -> str | None:
+        """What is read where that is not text or numbers: "picture" or "recording"."""
+        return None
+
+    @property
+    def characters(self) -> str | None:
+        """The characters that can be read, where others cannot; None where all can."""
+        return None
+
+    @property
+    def steps_backward(self) -> int | None:
+        """How many steps the gradient of the training goes back; None where it is all of them."""
+        return None
+
+    @property
+    def prompt(self) -> str | None:
+        """What a text begins with that a model writes by itself; None where it writes none."""
+        return None
+
+    def generate(
+        self,
+        model: nn.Module,  # noqa: ARG002
+        prompt: str,  # noqa: ARG002
+        options: GenerateOptions,  # noqa: ARG002
+    ) -> Iterator[str]:
+        """Return the text that a model writes after `prompt`, piece by piece as it is drawn.
+
+        Raises:
+            OptionError: Models of this task write no text by themselves.
+        """
+        message = f"a model of {self.name} writes no text by itself"
+        raise OptionError(message, "choose a language model")
+
+    @abstractmethod
+    def subject(self, model: nn.Module) -> Subject:
+        """Return what reports and views look into: the model's layer, what it reads and says."""
+
+    def describe(self, splits: Splits[Example]) -> str:
+        """Return what is learned from, in a few words."""
+        sizes = {"training": splits.training, "held out": splits.held_out, "test": splits.test}
+        parts = [f"{len(part):,} {name}" for name, part in sizes.items() if part]
+        return f"examples: {', '.join(parts)}"
+
+    def sample(self, model: nn.Module, seed: int) -> str | None:  # noqa: ARG002
+        """Return something to read from a model as it is now, without a trace on the training.
+
+        None where a model writes nothing by itself.
+        """
+        return None
+
+
+class ExamplesTask(Task[Example]):
+    """A task on separate examples, in batches of about the same length."""
+
+    terms: ClassVar[str] = "examples"
+    """What the loss is a mean over, in the plural."""
 
     @abstractmethod
     def length(self, example: Example) -> int:
         """Return the steps of an example: batches are of about the same length."""
 
-    def epoch(self, training: Sequence[Example], number: int) -> Sequence[Example]:  # noqa: ARG002
-        """Return the examples of pass `number`, as many as `training` has: the same each time."""
-        return training
-
-    def initialize(self, model: nn.Module, training: Sequence[Example]) -> None:
-        """Set what the training part tells of a new model's initial values: nothing."""
-
     @abstractmethod
     def loss(self, model: nn.Module, examples: Sequence[Example]) -> tuple[Tensor, int]:
         """Return the sum of the losses of a batch, in nats, and of how many."""
+
+    def epoch(self, training: Sequence[Example], number: int) -> Sequence[Example]:  # noqa: ARG002
+        """Return the examples of pass `number`, as many as `training` has: the same each time."""
+        return training
 
     def monitor(self, model: nn.Module, examples: Sequence[Example]) -> dict[str, float]:
         """Return what is measured during training: at least "loss", a mean in nats.
@@ -119,28 +246,21 @@ class Task(ABC, Generic[Example]):
         return {"loss": self.mean_loss(model, examples)}
 
     def evaluate(self, model: nn.Module, examples: Sequence[Example]) -> dict[str, Any]:
-        """Return all metrics. The model is in eval mode."""
+        """Return what `monitor` measures."""
         return self.monitor(model, examples)
 
-    def baselines(
-        self,
-        training: Sequence[Example],  # noqa: ARG002
-        examples: Sequence[Example],  # noqa: ARG002
-    ) -> dict[str, dict[str, Any]]:
-        """Return the metrics of trivial predictors on `examples`, by the predictors' names."""
-        return {}
-
-    @abstractmethod
-    def read_examples(self, path: Path) -> tuple[list[Example], list[str]]:
-        """Return the examples of a file with answers, to evaluate on, and notes."""
-
-    @abstractmethod
-    def predict(self, model: nn.Module, source: Source, **options: Any) -> Iterator[dict[str, Any]]:
-        """Yield a prediction for each input of `source`, in types that JSON has, as they come."""
-
-    @abstractmethod
-    def to_text(self, prediction: dict[str, Any]) -> str:
-        """Return a prediction as text for people, without an end of line."""
+    def objective(self, splits: Splits[Example], processes: Processes) -> Objective:
+        """Return the training examples, pass after pass, in batches."""
+        training = self.options.training
+        return ExamplesObjective(
+            self,
+            splits.training,
+            splits.held_out,
+            terms=self.terms,
+            batch_size=training.batch_size,
+            seed=training.seed,
+            processes=processes,
+        )
 
     def in_batches(
         self, examples: Sequence[Example], batch_size: int = _EVALUATION_BATCH

@@ -5,6 +5,7 @@ Not here: what a checkpoint contains (`trainer.py`).
 
 import io
 import random
+import shlex
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +16,7 @@ from safetensors import SafetensorError
 from torch import nn
 
 from unrolled.data.files import write_atomically
-from unrolled.errors import RunError
+from unrolled.errors import PROGRAM, RunError
 from unrolled.training.run import FORMAT, writing
 
 __all__ = [
@@ -71,7 +72,8 @@ def load_weights(path: Path, model: nn.Module) -> None:
         tensors = safetensors.torch.load_file(path)
         model.load_state_dict(tensors)
     except FileNotFoundError as error:
-        hint = "it is written at the first evaluation: let the run go on with `unrolled resume`"
+        hint = "it is written at the first evaluation: let the run go on with "
+        hint += f"`{PROGRAM} resume {shlex.quote(str(path.parent))}`"
         raise RunError(f"{path}: no such file", hint) from error
     except SafetensorError as error:
         raise RunError(f"{path}: damaged: {error}") from error

@@ -1,7 +1,7 @@
 """Training on separate examples, in batches of about the same length.
 
 What an example is, and its loss, is the learner's part. Not for one long text: that is walked
-through by `tbptt.py`.
+through by `tasks/lm/tbptt.py`.
 """
 
 from collections.abc import Sequence
@@ -10,6 +10,7 @@ from typing import Any, Generic, Protocol, TypeVar
 from torch import Tensor, nn
 
 from unrolled.data.batching import shuffled_batches
+from unrolled.networks.modes import evaluating
 from unrolled.training.distributed import ALONE, Processes
 
 __all__ = ["ExamplesObjective", "Learner"]
@@ -44,6 +45,7 @@ class ExamplesObjective(Generic[Example]):
         learner: What an example is.
         training: Learned from.
         held_out: Measured on.
+        terms: What a term of the loss is called: "words".
         batch_size: Examples in a batch, over all processes.
         seed: Of the order.
         processes: Those that share each batch.
@@ -55,6 +57,7 @@ class ExamplesObjective(Generic[Example]):
         training: Sequence[Example],
         held_out: Sequence[Example],
         *,
+        terms: str,
         batch_size: int,
         seed: int,
         processes: Processes = ALONE,
@@ -62,6 +65,7 @@ class ExamplesObjective(Generic[Example]):
         self.learner = learner
         self.training = training
         self.held_out = held_out
+        self.counted = (terms, 1.0)
         self.batch_size = batch_size
         self.seed = seed
         self.processes = processes
@@ -90,12 +94,8 @@ class ExamplesObjective(Generic[Example]):
 
     def evaluate(self, model: nn.Module) -> dict[str, float]:
         """Return the learner's metrics on the held-out examples, in eval mode: without dropout."""
-        was_training = model.training
-        model.eval()
-        try:
+        with evaluating(model):
             return self.learner.monitor(model, self.held_out)
-        finally:
-            model.train(was_training)
 
     def state_dict(self) -> dict[str, Any]:
         """Return the place in the data."""

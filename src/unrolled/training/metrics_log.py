@@ -92,8 +92,8 @@ def loss_curves(run: Run) -> dict[str, list[tuple[float, float]]]:
         return curves
     for number, line in enumerate(run.metrics_path.read_text(encoding="utf-8").splitlines(), 1):
         try:
-            found = json.loads(line)
-            name, point = names.get(found["kind"]), (found["update"], found["loss"])
+            entry = json.loads(line)
+            name, point = names.get(entry["kind"]), (entry["update"], entry["loss"])
         except (ValueError, KeyError, TypeError) as error:
             message = f"{run.metrics_path}: line {number} is not what `unrolled` wrote"
             raise RunError(message, "restore the file, or remove it") from error

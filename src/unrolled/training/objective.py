@@ -18,6 +18,11 @@ class Objective(Protocol):
         """Updates in one pass over the training data."""
         ...
 
+    @property
+    def counted(self) -> tuple[str, float]:
+        """What speeds are counted in, "characters", and how many of them a term of the loss has."""
+        ...
+
     def next_loss(self, model: nn.Module) -> tuple[Tensor, int]:
         """Return the sum of the losses of the next batch, in nats, and of how many (tokens)."""
         ...

@@ -4,18 +4,17 @@ Not here: the measurements themselves, which are each task's own.
 """
 
 import json
-import sys
 from dataclasses import asdict, dataclass
+from pathlib import Path
 from typing import Any
 
 from unrolled.data.files import write_atomically
+from unrolled.metrics import Metric
 from unrolled.training.run import Run, writing
-from unrolled.training.trainer import Trainer
 
-if sys.platform != "win32":
-    import resource
+__all__ = ["Results", "peak_memory_bytes"]
 
-__all__ = ["Results", "results_of"]
+_STATUS = Path("/proc/self/status")  # of Linux
 
 
 @dataclass(frozen=True)
@@ -24,7 +23,6 @@ class Results:
 
     Args:
         task: The name of the task.
-        unit: Of metrics["loss"], such as "nats/token".
         cell: The name of the layer.
         hidden_size: H, units of every layer.
         parameters: How many numbers were learned.
@@ -34,12 +32,12 @@ class Results:
         peak_memory_bytes: The most that this process has had, training included; None where the
             system does not tell.
         part: What was measured on: "test", or "held_out" where there is no test part.
-        metrics: Of the weights that were kept.
-        baselines: The same metrics of predictors that learned next to nothing, by their names.
+        meanings: What each figure is, the one that models are ranked by first.
+        metrics: The figures of the weights that were kept, and what else was measured.
+        baselines: The same figures of predictors that learned next to nothing, by their names.
     """
 
     task: str
-    unit: str
     cell: str
     hidden_size: int
     parameters: int
@@ -48,6 +46,7 @@ class Results:
     elapsed_seconds: float
     peak_memory_bytes: int | None
     part: str
+    meanings: list[Metric]
     metrics: dict[str, Any]
     baselines: dict[str, dict[str, Any]]
 
@@ -58,33 +57,11 @@ class Results:
             file.write(text.encode("utf-8"))
 
 
-def results_of(
-    trainer: Trainer,
-    unit: str,
-    part: str,
-    metrics: dict[str, Any],
-    baselines: dict[str, dict[str, Any]] | None = None,
-) -> Results:
-    """Return the results of a training that has ended; `trainer.run` says what it was."""
-    config = trainer.run.config
-    return Results(
-        task=config["task"],
-        unit=unit,
-        cell=config["model"]["cell"],
-        hidden_size=config["model"]["hidden_size"],
-        parameters=sum(parameter.numel() for parameter in trainer.model.parameters()),
-        seed=trainer.options.seed,
-        updates=trainer.progress.update,
-        elapsed_seconds=trainer.progress.elapsed_seconds,
-        peak_memory_bytes=_peak_memory_bytes(),
-        part=part,
-        metrics=metrics,
-        baselines=baselines or {},
-    )
-
-
-def _peak_memory_bytes() -> int | None:
-    if sys.platform == "win32":
+def peak_memory_bytes() -> int | None:
+    """Return the most memory that this process has had; None where the system does not tell."""
+    try:
+        lines = _STATUS.read_text(encoding="ascii").splitlines()
+        (kilobytes,) = (line.split()[1] for line in lines if line.startswith("VmHWM:"))
+    except (OSError, ValueError):
         return None
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    return peak if sys.platform == "darwin" else 1024 * peak  # there in bytes, elsewhere in KiB
+    return 1024 * int(kilobytes)

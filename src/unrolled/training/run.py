@@ -1,19 +1,20 @@
 """A run: the folder that holds everything about one training, and nothing else does.
 
     config.json          what was trained on what, with which options: enough to build it again
-    vocabulary.json      symbols and their numbers
+    cell.py              the file of a cell of somebody's own, if it has one: code, run when trusted
+    vocabulary.json      what was fitted to the data: symbols, classes, scales
     weights.safetensors  the best weights so far, by held-out loss
     last.ckpt            everything to go on exactly where the run was
     metrics.jsonl        one line a measurement
     results.json         what the weights that were kept are worth, at the end
     tensorboard/         the same measurements for TensorBoard
+    report.html          what `unrolled inspect` found, unless it was told another place
 
 Not here: what is inside the files (`checkpoint.py`, `metrics_log.py`, each task's own module).
 """
 
 import json
-import os
-import sys
+import shlex
 from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import cached_property
@@ -21,15 +22,17 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
-from unrolled.data.files import write_atomically
-from unrolled.errors import RunError
+from filelock import FileLock, Timeout
 
-if sys.platform != "win32":
-    import fcntl
+from unrolled.data.files import write_atomically
+from unrolled.errors import PROGRAM, RunError, field
 
 __all__ = ["FORMAT", "Run", "writing"]
 
-FORMAT = 2  # goes up when a run's folder can no longer be read by older versions, or they by us
+FORMAT = 3  # goes up when a run's folder can no longer be read by older versions, or they by us
+
+_LOCK = ".lock"
+_CHOOSE = f"choose another {field('run_path')}"
 
 
 class Run:
@@ -48,6 +51,7 @@ class Run:
         self.metrics_path = path / "metrics.jsonl"
         self.results_path = path / "results.json"
         self.tensorboard_path = path / "tensorboard"
+        self.cell_path = path / "cell.py"
 
     @staticmethod
     def check_vacant(path: Path) -> None:
@@ -56,12 +60,12 @@ class Run:
             if not path.exists():
                 return
             if not path.is_dir():
-                raise RunError(f"{path}: is a file, not a folder", "choose another --run")
+                raise RunError(f"{path}: is a file, not a folder", _CHOOSE)
             if (path / "config.json").exists():
-                hint = f"go on with `unrolled resume {path}`, or choose another --run"
+                hint = f"go on with `{PROGRAM} resume {shlex.quote(str(path))}`, or {_CHOOSE}"
                 raise RunError(f"{path}: there is a run already", hint)
-            if any(path.iterdir()):
-                raise RunError(f"{path}: the folder is not empty", "choose another --run")
+            if any(file.name != _LOCK for file in path.iterdir()):
+                raise RunError(f"{path}: the folder is not empty", _CHOOSE)
 
     @classmethod
     def create(cls, path: Path) -> "Run":
@@ -83,7 +87,7 @@ class Run:
             RunError: There is none, or a version of `unrolled` made it that is not this one's kin.
         """
         run = cls(path)
-        hint = "name the folder that `unrolled train` made"
+        hint = f"name the folder that `{PROGRAM} train` made"
         try:
             if not path.exists():
                 raise RunError(f"{path}: no such folder", hint)
@@ -136,22 +140,19 @@ class Run:
         Raises:
             RunError: Another process holds it.
         """
-        if sys.platform == "win32":  # has no such locks
-            yield
-            return
+        lock = FileLock(self.path / _LOCK, blocking=False)
         with writing(self.path):
-            folder = os.open(self.path, os.O_RDONLY)
-        try:
             try:
-                fcntl.flock(folder, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except BlockingIOError:
+                lock.acquire()
+            except Timeout:  # an OSError too
                 message = f"{self.path}: another process is training it"
                 raise RunError(message, "wait for its end, or stop it") from None
-            except OSError:  # some network's file system, which cannot lock a folder
+            except NotImplementedError:  # some network's file system, which has no locks
                 pass
+        try:
             yield
         finally:
-            os.close(folder)
+            lock.release()
 
     def remove_leftovers(self) -> None:
         """Remove the unfinished files of a process that was killed while it wrote them."""
@@ -166,5 +167,5 @@ def writing(path: Path) -> Iterator[None]:
     try:
         yield
     except OSError as error:
-        hint = "check the permissions and the space on the disk, or choose another --run"
+        hint = f"check the permissions and the space on the disk, or {_CHOOSE}"
         raise RunError(f"{path}: cannot be written: {error.strerror}", hint) from error

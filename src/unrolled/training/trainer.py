@@ -71,7 +71,7 @@ class Trainer:
         model: Trained in place.
         objective: What for.
         run: A folder with its config.json written.
-        options: How long and how fast.
+        options: How long and how fast; the objective's data settle what they leave open.
         processes: With several, the model's gradients are averaged over them.
 
     Attributes:
@@ -89,11 +89,11 @@ class Trainer:
         self.model = model
         self.objective = objective
         self.run = run
-        self.options = options
+        self.options = options.settled(objective.updates_per_epoch)
         self.processes = processes
         self.progress = Progress()
-        self.schedule = Schedule(options, objective.updates_per_epoch)
-        self.optimizer = _adamw(model, options)
+        self.schedule = Schedule(self.options, objective.updates_per_epoch)
+        self.optimizer = _adamw(model, self.options)
         self._averaged = AveragedModel(model, multi_avg_fn=_average_last_tenth)
         self._parallel_model = model
         self._log: MetricsLog | None = None  # in the first process, while it trains

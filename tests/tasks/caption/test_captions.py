@@ -8,7 +8,7 @@ from PIL import Image
 from unrolled.data.words import split_words
 from unrolled.errors import DataError
 from unrolled.tasks.caption.captions import join_words, read_captions
-from unrolled.tasks.caption.media import MediumOptions
+from unrolled.tasks.caption.options import MediumOptions
 
 OPTIONS = MediumOptions(picture_size=8)
 

@@ -6,7 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from unrolled.errors import ShapeError
-from unrolled.networks.sequence_layers import CELLS
+from unrolled.networks import LAYERS, LayerOptions
 from unrolled.tasks.caption.picture_encoder import PictureEncoder, PictureEncoderConfig
 from unrolled.tasks.caption.sound_encoder import SoundEncoder, SoundEncoderConfig
 
@@ -67,14 +67,15 @@ def test_pictures_that_are_not_bytes_are_refused():
         encoder(torch.zeros(2, 3, 16, 16))
 
 
-SMALL = {"num_bands": 4, "hidden_size": 5}
+def sound_encoder(cell="lstm", **options):
+    layer = LayerOptions(cell=cell, hidden_size=5)
+    return SoundEncoder(SoundEncoderConfig(num_bands=4, layer=layer, **options))
 
 
-@pytest.mark.parametrize("cell", CELLS)
+@pytest.mark.parametrize("cell", LAYERS)
 @pytest.mark.parametrize("bidirectional", [False, True])
 def test_nothing_depends_on_padding(cell, bidirectional):
-    config = SoundEncoderConfig(**SMALL, cell=cell, bidirectional=bidirectional)
-    encoder = SoundEncoder(config).double().eval()
+    encoder = sound_encoder(cell, bidirectional=bidirectional).double().eval()
     lengths = torch.tensor([10, 1, 6, 4])
     frames = torch.randn(4, 10, 4, dtype=torch.float64)
     memory, steps, summary = encoder(frames, lengths)
@@ -92,8 +93,7 @@ def test_nothing_depends_on_padding(cell, bidirectional):
 
 @pytest.mark.parametrize("bidirectional", [False, True])
 def test_the_summary_has_heard_all(bidirectional):
-    config = SoundEncoderConfig(**SMALL, bidirectional=bidirectional)
-    encoder = SoundEncoder(config)
+    encoder = sound_encoder(bidirectional=bidirectional)
     frames = torch.randn(1, 9, 4, requires_grad=True)
     _, _, summary = encoder(frames, torch.tensor([9]))
     for part in summary.split(5, dim=1):
@@ -102,20 +102,19 @@ def test_the_summary_has_heard_all(bidirectional):
 
 
 def test_a_recording_without_a_frame_is_refused():
-    encoder = SoundEncoder(SoundEncoderConfig(**SMALL))
+    encoder = sound_encoder()
     with pytest.raises(ShapeError, match="recording 1 of the batch has no frame"):
         encoder(torch.zeros(2, 3, 4), torch.tensor([3, 0]))
 
 
 def test_frames_of_another_shape_are_refused():
-    encoder = SoundEncoder(SoundEncoderConfig(**SMALL))
+    encoder = sound_encoder()
     with pytest.raises(ShapeError, match=r"frames must be \(B, T, 4\), got \(2, 3, 5\)"):
         encoder(torch.zeros(2, 3, 5), torch.tensor([3, 3]))
 
 
 def test_a_frame_goes_to_the_step_that_its_place_says():
-    config = SoundEncoderConfig(**SMALL, cell="dense", bidirectional=False, frames_per_step=3)
-    encoder = SoundEncoder(config)
+    encoder = sound_encoder("dense", bidirectional=False, frames_per_step=3)
     frames = torch.randn(1, 7, 4, requires_grad=True)
     memory, _, _ = encoder(frames, torch.tensor([7]))
     (gradient,) = torch.autograd.grad(memory[0, 1].sum(), frames)

@@ -13,10 +13,15 @@ from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image
 
+from unrolled.data import Source
 from unrolled.errors import DataError, OptionError
-from unrolled.tasks.caption.pictures import read_picture
+from unrolled.tasks.caption import pictures
 
 WHITE = 255
+
+
+def read_picture(path: Path, size: int) -> pictures.Picture:
+    return pictures.read_picture(Source.file(path), size)
 
 
 @pytest.fixture

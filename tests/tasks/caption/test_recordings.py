@@ -9,10 +9,20 @@ import pytest
 import soundfile
 import torch
 
+from unrolled.data import Source
 from unrolled.errors import DataError, OptionError
-from unrolled.tasks.caption.recordings import LOG_MEL_FLOOR, is_recording, log_mel, read_recording
+from unrolled.tasks.caption import recordings
+from unrolled.tasks.caption.recordings import LOG_MEL_FLOOR, log_mel
 
 RATE = 8000
+
+
+def is_recording(path: Path) -> bool:
+    return recordings.is_recording(Source.file(path))
+
+
+def read_recording(path: Path, rate: int, **options: float) -> torch.Tensor:
+    return recordings.read_recording(Source.file(path), rate, **options)
 
 
 def tone(hertz: float = 440.0, seconds: float = 0.5, rate: int = RATE) -> np.ndarray:

@@ -12,19 +12,23 @@ import torch
 from PIL import Image
 
 from unrolled.cli.main import main
-from unrolled.data.batching import batches_by_length
-from unrolled.data.source import Source
+from unrolled.data import Source, batches_by_length
 from unrolled.errors import DataError, OptionError
-from unrolled.networks.sequence_layers import CELLS
+from unrolled.networks import LAYERS
+from unrolled.tasks import TaskOptions, load, prepare, resume
+from unrolled.tasks.caption import (
+    CaptionTask,
+    DataOptions,
+    ModelOptions,
+    PredictOptions,
+    TrainingOptions,
+    reader,
+)
 from unrolled.tasks.caption.baselines import best_constant, nearest_neighbours
-from unrolled.tasks.caption.reader import CaptionOptions, read_parts
-from unrolled.tasks.caption.task import CaptionTask
-from unrolled.tasks.runs import load, prepare, resume
-from unrolled.training import TrainingOptions
 
 COLOURS = {"red": (200, 30, 30), "green": (30, 200, 30), "blue": (30, 30, 200)}
 TONES = {"low": 300, "middle": 900, "high": 2700}
-SMALL = {"hidden_size": 16, "channels": 8}
+SMALL = ModelOptions(hidden_size=16, channels=8, dropout=0.0)
 
 
 @pytest.fixture
@@ -55,28 +59,39 @@ def recordings(tmp_path):
     return path
 
 
-def options_for(path, **options):
-    fixed = {"path": str(path), "media": "file", "text": "words", "picture_size": 8}
-    return CaptionOptions(**fixed | {"split_by": "media"} | options)
+def data_for(path, **options):
+    names = {"file": str(path), "media": "file", "text": "words", "picture_size": 8}
+    return DataOptions(**names | {"split_by": "media"} | options)
 
 
-def train(path, run, epochs=1.0, model=SMALL, batch_size=8, **options):
-    training = TrainingOptions(epochs=epochs, learning_rate=0.01)
-    prepared = prepare(
-        CaptionTask,
-        options_for(path, **options),
-        run,
-        training=training,
-        model=dict(model),
-        batch_size=batch_size,
-    )
-    prepared.trainer.fit()
-    return prepared
+def read_parts(data):
+    return reader.read_parts(data, seed=0)
+
+
+def fit(path, training=None, **data):
+    """Return a task, and the parts that it was fitted to."""
+    options = TaskOptions(data_for(path, **data), SMALL, TrainingOptions(**training or {}))
+    splits = CaptionTask.read(options)
+    return CaptionTask.fit(options, splits), splits
+
+
+def prepared(path, run, epochs=1.0, augment=True, **data):
+    training = TrainingOptions(epochs=epochs, learning_rate=0.01, batch_size=8, augment=augment)
+    return prepare(CaptionTask, data_for(path, **data), run, model=SMALL, training=training)
+
+
+def train(path, run, **options):
+    trained = prepared(path, run, **options)
+    trained.trainer.fit()
+    return trained
+
+
+def predict(loaded, source, **options):
+    return list(loaded.task.predict(loaded.model, source, PredictOptions(**options)))
 
 
 def test_pictures_are_learned_better_than_without_learning(pictures, tmp_path):
-    prepared = train(pictures, tmp_path / "run", epochs=15, test=0.2)
-    results = prepared.finish()
+    results = train(pictures, tmp_path / "run", epochs=15, test=0.2).finish()
     assert results.metrics["exact_match"] == 1.0
     assert results.metrics["bleu"] == pytest.approx(100)
     assert results.baselines["constant"]["exact_match"] < 0.7
@@ -86,23 +101,19 @@ def test_pictures_are_learned_better_than_without_learning(pictures, tmp_path):
 
 
 def test_recordings_are_learned_and_what_is_read_again_gives_the_same(recordings, tmp_path):
-    prepared = train(recordings, tmp_path / "run", epochs=30, split_by="text", augment=False)
-    task, model = load(tmp_path / "run", CaptionTask)
-    examples = prepared.splits.training
-    metrics = task.evaluate(model, examples)
+    trained = train(recordings, tmp_path / "run", epochs=30, split_by="text", augment=False)
+    loaded = load(tmp_path / "run")
+    examples = trained.splits.training
+    metrics = loaded.task.evaluate(loaded.model, examples)
     assert metrics["exact_match"] > 0.9
-    trained = prepared.trainer.model
-    trained.load_state_dict(model.state_dict())
-    assert prepared.task.evaluate(trained.eval(), examples) == metrics
+    model = trained.trainer.model
+    model.load_state_dict(loaded.model.state_dict())
+    assert trained.task.evaluate(model.eval(), examples) == metrics
 
 
 def test_an_interrupted_run_ends_as_one_that_was_not(recordings, tmp_path):
     whole = train(recordings, tmp_path / "whole", epochs=2)
-    options = options_for(recordings)
-    training = TrainingOptions(epochs=2, learning_rate=0.01)
-    parted = prepare(
-        CaptionTask, options, tmp_path / "parted", training=training, model=SMALL, batch_size=8
-    )
+    parted = prepared(recordings, tmp_path / "parted", epochs=2)
     next_loss = parted.trainer.objective.next_loss
 
     def interrupted(model):
@@ -113,27 +124,24 @@ def test_an_interrupted_run_ends_as_one_that_was_not(recordings, tmp_path):
     parted.trainer.objective.next_loss = interrupted
     assert parted.trainer.fit().reason == "interrupted"
     torch.rand(7)
-    resumed = resume(tmp_path / "parted", CaptionTask)
+    resumed = resume(tmp_path / "parted")
     resumed.trainer.fit()
-    mine, other = (prepared.trainer.model.state_dict() for prepared in (resumed, whole))
+    mine, other = (run.trainer.model.state_dict() for run in (resumed, whole))
     assert all(torch.equal(mine[name], other[name]) for name in mine)
 
 
-@pytest.mark.parametrize("cell", CELLS)
+@pytest.mark.parametrize("cell", LAYERS)
 def test_every_cell_captions_recordings(recordings, cell):
-    splits = CaptionTask.read(options_for(recordings))
-    task = CaptionTask.fit(options_for(recordings), splits.training)
-    model = task.Model(task.Config(**task.sizes, cell=cell, hidden_size=4)).eval()
+    task, splits = fit(recordings)
+    model = task.make_model(ModelOptions(cell=cell, hidden_size=4)).eval()
     loss, count = task.loss(model, splits.test)
     assert count == 3 * len(splits.test)  # two words and the end
     assert loss.isfinite()
 
 
 def test_losses_do_not_depend_on_the_batch(recordings):
-    options = options_for(recordings, held_out=0.4)
-    splits = CaptionTask.read(options)
-    task = CaptionTask.fit(options, splits.training)
-    model = task.Model(task.Config(**task.sizes, hidden_size=4)).double().eval()
+    task, splits = fit(recordings, held_out=0.4)
+    model = task.make_model(ModelOptions(hidden_size=4)).double().eval()
     examples = [
         replace(example, content=example.content[: 3 + 2 * index].double())
         for index, example in enumerate(splits.held_out[:4])
@@ -146,20 +154,18 @@ def test_losses_do_not_depend_on_the_batch(recordings):
 def test_words_that_training_has_not_seen_are_told_of_and_do_not_count(pictures, tmp_path):
     test = tmp_path / "test.tsv"
     test.write_text("file\twords\n0.png\ta crimson thing.\n")
-    options = options_for(pictures, test_path=str(test))
-    splits = CaptionTask.read(options)
+    task, splits = fit(pictures, test_file=str(test))
     assert splits.notes == [
         "1 words occur in no training caption, but in 1 of the others: "
         "they cannot be written, and their loss is not counted"
     ]
-    task = CaptionTask.fit(options, splits.training)
-    model = task.Model(task.Config(**task.sizes, **SMALL)).eval()
+    model = task.make_model(SMALL).eval()
     assert task.loss(model, splits.test)[1] == 4  # a, thing, the full stop, the end
     assert task.evaluate(model, splits.test)["unknown_words"] == 0.25
 
 
 def test_equal_captions_stay_in_one_part(recordings):
-    splits = read_parts(options_for(recordings, split_by="text", held_out=0.3, test=0.3))
+    splits = read_parts(data_for(recordings, split_by="text", held_out=0.3, test=0.3))
     words = [{example.words for example in part} for part in (splits.training, splits.held_out)]
     assert words[0].isdisjoint(words[1])
     assert all(len(part) % 4 == 0 for part in (splits.training, splits.held_out, splits.test))
@@ -171,13 +177,13 @@ def test_a_file_is_in_one_part_whatever_else_is_kept_together(pictures, split_by
     twice = [f"{row.split()[0]}\tnumber {number}\t{6 + number}" for number, row in enumerate(rows)]
     own = [row.replace(" thing", f" {number}") for number, row in enumerate(rows)]
     pictures.write_text("\n".join([header, *own, *twice]) + "\n")
-    splits = read_parts(options_for(pictures, split_by=split_by))
+    splits = read_parts(data_for(pictures, split_by=split_by))
     parts = [{example.name for example in part} for part in (splits.training, splits.test)]
     assert parts[0].isdisjoint(parts[1])
 
 
 def test_the_values_of_a_column_stay_in_one_part(pictures):
-    splits = read_parts(options_for(pictures, split_by="series"))
+    splits = read_parts(data_for(pictures, split_by="series"))
     keys = [{example.key for example in part} for part in (splits.training, splits.held_out)]
     assert keys[0].isdisjoint(keys[1])
 
@@ -186,10 +192,8 @@ def test_a_file_of_several_captions_is_written_once_and_has_several_references(p
     text = pictures.read_text()
     more = [row.replace("a ", "one ") for row in text.splitlines()[1:]]
     pictures.write_text(text + "\n".join(more) + "\n")
-    options = options_for(pictures, test=0.3)
-    splits = CaptionTask.read(options)
-    task = CaptionTask.fit(options, splits.training)
-    model = task.Model(task.Config(**task.sizes, **SMALL)).eval()
+    task, splits = fit(pictures, test=0.3)
+    model = task.make_model(SMALL).eval()
     searched = []
     search = task._search
     task._search = lambda model, media, options: (
@@ -202,14 +206,12 @@ def test_a_file_of_several_captions_is_written_once_and_has_several_references(p
 
 
 def test_augmentation_is_of_training_alone(pictures):
-    options = options_for(pictures, label_smoothing=0.0)
-    splits = CaptionTask.read(options)
-    task = CaptionTask.fit(options, splits.training)
-    model = task.Model(task.Config(**task.sizes, **SMALL))
+    task, splits = fit(pictures)
+    model = task.make_model(SMALL)
     assert task.loss(model, splits.test)[0] != task.loss(model, splits.test)[0]
     model.eval()
     assert task.loss(model, splits.test)[0] == task.loss(model, splits.test)[0]
-    still = CaptionTask.fit(replace(options, augment=False), splits.training)
+    still, _ = fit(pictures, {"augment": False})
     assert still.loss(model.train(), splits.test)[0] == still.loss(model.eval(), splits.test)[0]
 
 
@@ -220,34 +222,41 @@ def run(pictures, tmp_path):
 
 
 def test_a_list_of_files_has_a_prediction_for_each_line(run, pictures, tmp_path):
-    task, model = load(run, CaptionTask)
+    loaded = load(run)
     names = tmp_path / "names.txt"
     names.write_text("".join(f"{tmp_path / f'{number}.png'}\n" for number in (3, 1, 2)))
-    predictions = list(task.predict(model, Source(names)))
+    predictions = predict(loaded, Source.file(names))
     assert [prediction["media"] for prediction in predictions] == names.read_text().split()
     for prediction in predictions:
-        alone = list(task.predict(model, Source(names.parent / prediction["media"])))
-        assert alone[0]["caption"] == prediction["caption"]
-    assert task.to_text(predictions[0]) == predictions[0]["caption"]
+        (alone,) = predict(loaded, Source.file(names.parent / prediction["media"]))
+        assert alone["caption"] == prediction["caption"]
+    assert loaded.task.to_text(predictions[0]) == predictions[0]["caption"]
     json.dumps(predictions)
 
 
 def test_several_captions_come_best_first(run, tmp_path):
-    task, model = load(run, CaptionTask)
-    (prediction,) = task.predict(model, Source(tmp_path / "0.png"), n_best=5)
+    loaded = load(run)
+    (prediction,) = predict(loaded, Source.file(tmp_path / "0.png"), n_best=5)
     captions = prediction["alternatives"]
     assert captions[0]["caption"] == prediction["caption"]
     assert len(captions) == len({one["caption"] for one in captions}) == 5
     ended = [one for one in captions if one["complete"]]
     assert captions[: len(ended)] == sorted(ended, key=lambda one: -one["score"])
-    assert len(task.to_text(prediction).splitlines()) == 5
+    assert len(loaded.task.to_text(prediction).splitlines()) == 5
     with pytest.raises(OptionError, match="n_best is 5, but a beam of 2"):
-        list(task.predict(model, Source(tmp_path / "0.png"), n_best=5, beam=2))
+        predict(loaded, Source.file(tmp_path / "nowhere.png"), n_best=5, beam=2)
+
+
+def test_a_picture_may_be_at_hand_and_in_no_file(run, tmp_path):
+    loaded, path = load(run), tmp_path / "0.png"
+    (from_file,) = predict(loaded, Source.file(path))
+    (at_hand,) = predict(loaded, Source.of_bytes(path.read_bytes()))
+    assert at_hand == from_file | {"media": "the input"}
 
 
 def test_every_word_comes_with_where_the_model_looked(run, tmp_path):
-    task, model = load(run, CaptionTask)
-    (prediction,) = task.predict(model, Source(tmp_path / "0.png"), n_best=3)
+    loaded = load(run)
+    (prediction,) = predict(loaded, Source.file(tmp_path / "0.png"), n_best=3)
     for one in prediction["alternatives"]:
         assert len(one["attention"]) == len(one["words"]) + one["complete"]
         for weights in one["attention"]:
@@ -268,9 +277,9 @@ def test_what_cannot_be_predicted_is_named(run, tmp_path, monkeypatch, lines, me
     monkeypatch.chdir(tmp_path)
     names = tmp_path / "names.txt"
     names.write_text(lines)
-    task, model = load(run, CaptionTask)
+    loaded = load(run)
     with pytest.raises(DataError, match=message):
-        list(task.predict(model, Source(names)))
+        predict(loaded, Source.file(names))
 
 
 @pytest.mark.parametrize(
@@ -284,50 +293,59 @@ def test_what_cannot_be_predicted_is_named(run, tmp_path, monkeypatch, lines, me
 def test_a_table_without_anything_to_learn_is_refused(pictures, change, message):
     pictures.write_text("\n".join(change(pictures.read_text().splitlines())) + "\n")
     with pytest.raises(DataError, match=message):
-        CaptionTask.read(options_for(pictures, split_by="text"))
+        fit(pictures, split_by="text")
 
 
 def test_a_test_table_of_another_kind_is_refused(pictures, recordings):
     with pytest.raises(DataError, match=r"recordings\.tsv: has recordings, .* table pictures"):
-        CaptionTask.read(options_for(pictures, test_path=str(recordings)))
+        fit(pictures, test_file=str(recordings))
 
 
 @pytest.mark.parametrize(
     ("option", "message"),
     [
-        ({"test": 0.1, "test_path": "test.tsv"}, "a part of the table or a file, not both"),
-        ({"held_out": 1.0}, "held_out must be a part"),
-        ({"label_smoothing": 1.0}, "label_smoothing must lie in"),
+        ({"test": 0.1, "test_file": "test.tsv"}, "a part of the data or a file, not both"),
+        ({"held_out": 0.1, "held_out_file": "x.tsv"}, "held_out and held_out_file.* not both"),
+        ({"held_out": 1.0}, r"held_out must be in \(0, 1\), got 1.0"),
         ({"picture_size": 0}, "picture_size must be at least 1"),
     ],
 )
 def test_options_out_of_range_are_refused(option, message):
     with pytest.raises(OptionError, match=message):
-        CaptionOptions(path="table.tsv", media="file", text="words", **option)
+        data_for("table.tsv", **option)
+
+
+def test_labels_are_smoothed_in_training_alone(pictures):
+    task, splits = fit(pictures, {"augment": False, "label_smoothing": 0.5})
+    plain, _ = fit(pictures, {"augment": False})
+    torch.manual_seed(0)  # of some weights, both losses are almost the same
+    model = task.make_model(SMALL)
+    assert task.loss(model.eval(), splits.test)[0] == plain.loss(model, splits.test)[0]
+    smoothed, mean = (each.loss(model.train(), splits.test)[0] for each in (task, plain))
+    assert not torch.isclose(smoothed, mean, rtol=1e-3)
 
 
 def test_without_sacrebleu_a_run_does_not_begin(pictures, monkeypatch):
     monkeypatch.setitem(sys.modules, "sacrebleu", None)
     with pytest.raises(OptionError, match="sacrebleu"):
-        CaptionTask.read(options_for(pictures))
+        fit(pictures)
 
 
 def test_the_constant_is_the_best_for_all(pictures):
-    examples = read_parts(options_for(pictures)).training
+    examples = read_parts(data_for(pictures)).training
     reds = [example for example in examples if "red" in example.words]
     assert best_constant([*reds, *examples]) == "a red thing."
 
 
 def test_the_nearest_neighbour_is_the_most_alike(recordings):
-    examples = read_parts(options_for(recordings)).training
+    examples = read_parts(data_for(recordings)).training
     louder = [replace(example, content=example.content + 0.1) for example in examples]
     texts = [example.text for example in examples]
     assert nearest_neighbours(examples, louder) == texts
 
 
 def test_batches_are_of_about_the_same_length(recordings):
-    splits = CaptionTask.read(options_for(recordings))
-    task = CaptionTask.fit(options_for(recordings), splits.training)
+    task, splits = fit(recordings)
     lengths = [task.length(example) for example in splits.training]
     assert lengths == [len(example.content) for example in splits.training]
     assert batches_by_length(lengths, 4) == list(task.in_batches(splits.training, 4))

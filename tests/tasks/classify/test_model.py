@@ -1,25 +1,29 @@
 """Whole sequences into one class: padding has no effect, and an opinion at every step."""
 
-from dataclasses import replace
-
 import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from unrolled.errors import OptionError, ShapeError
-from unrolled.networks.sequence_layers import CELLS
-from unrolled.tasks.classify.model import POOLINGS, Classifier, ClassifierConfig
+from unrolled.networks import LAYERS
+from unrolled.options import option_fields
+from unrolled.tasks.classify import Classifier, ModelOptions
 
-TOKENS = ClassifierConfig(num_classes=3, vocabulary_size=11, hidden_size=4, embedding_size=5)
-NUMBERS = ClassifierConfig(num_classes=3, input_size=2, hidden_size=4)
-
-
-def build(config, **changes):
-    return Classifier(replace(config, **changes)).double().eval()
+TOKENS = {"num_classes": 3, "vocabulary_size": 11}
+NUMBERS = {"num_classes": 3, "input_size": 2}
+(POOLINGS,) = (f.option.choices for f in option_fields(ModelOptions) if f.name == "pooling")
 
 
-@pytest.mark.parametrize("cell", CELLS)
+def make(sizes, **options):
+    return Classifier(ModelOptions(**{"hidden_size": 4, "embedding_size": 5} | options), **sizes)
+
+
+def build(sizes, **options):
+    return make(sizes, **options).double().eval()
+
+
+@pytest.mark.parametrize("cell", LAYERS)
 @pytest.mark.parametrize("pooling", POOLINGS)
 @pytest.mark.parametrize("bidirectional", [False, True])
 def test_nothing_depends_on_padding(cell, pooling, bidirectional):
@@ -89,8 +93,8 @@ def test_poolings_are_what_their_names_say():
 
 def test_dropout_and_unreadable_tokens_are_for_training_alone():
     tokens, lengths = torch.randint(11, (2, 6)), torch.tensor([6, 6])
-    for changes in ({"token_dropout": 0.0}, {"dropout": 0.0, "token_dropout": 0.5}):
-        model = build(TOKENS, **changes)
+    for options in ({"token_dropout": 0.0}, {"dropout": 0.0, "token_dropout": 0.5}):
+        model = build(TOKENS, **options)
         assert torch.equal(model(tokens, lengths), model(tokens, lengths))
         model.train()
         assert not torch.equal(model(tokens, lengths), model(tokens, lengths))
@@ -99,7 +103,7 @@ def test_dropout_and_unreadable_tokens_are_for_training_alone():
 
 
 def test_an_unreadable_token_loses_all_of_its_features():
-    model = build(TOKENS, cell="dense", bidirectional=False, dropout=0.0, token_dropout=1.0)
+    model = build(TOKENS, cell="dense", bidirectional=False, dropout=0.0, token_dropout=1 - 1e-9)
     model.train()
     tokens, lengths = torch.randint(11, (1, 6)), torch.tensor([6])
     nothing = model.layer(torch.zeros(1, 6, 5, dtype=torch.float64))[0].amax(1)
@@ -107,43 +111,55 @@ def test_an_unreadable_token_loses_all_of_its_features():
 
 
 @pytest.mark.parametrize(
-    ("changes", "message"),
+    ("sizes", "message"),
     [
-        ({"num_classes": 1}, "num_classes must be at least 2, got 1"),
-        ({"input_size": 2}, "one of vocabulary_size and input_size must be given, got 11 and 2"),
-        ({"vocabulary_size": None}, "one of vocabulary_size and input_size"),
-        ({"pooling": "sum"}, "pooling must be one of last, mean, max, attention, got 'sum'"),
-        ({"hidden_size": 0}, "hidden_size must be at least 1"),
-        ({"embedding_size": 0}, "embedding_size must be at least 1"),
-        ({"dropout": 2.0}, "dropout must be a probability"),
-        ({"token_dropout": -1.0}, "token_dropout.* must be a probability"),
-        ({"cell": "LSTM"}, "did you mean lstm"),
-        ({"kernel_size": 3}, "kernel_size is for tcn and conv"),
+        (TOKENS | {"num_classes": 1}, "num_classes must be at least 2, got 1"),
+        (TOKENS | {"input_size": 2}, "one of vocabulary_size and input_size .*, got 11 and 2"),
+        ({"num_classes": 3}, "one of vocabulary_size and input_size"),
+        (TOKENS | {"vocabulary_size": 0}, "must be at least 1, got 0"),
+        (NUMBERS | {"input_size": 0}, "must be at least 1, got 0"),
     ],
 )
-def test_a_value_out_of_range_is_refused(changes, message):
+def test_data_that_make_no_classifier_are_refused(sizes, message):
     with pytest.raises(OptionError, match=message):
-        replace(TOKENS, **changes)
+        make(sizes)
 
 
 @pytest.mark.parametrize(
-    ("config", "inputs", "message"),
+    ("options", "message"),
+    [
+        ({"pooling": "sum"}, "pooling must be one of last, mean, max, attention, got 'sum'"),
+        ({"hidden_size": 0}, "hidden_size must be at least 1"),
+        ({"embedding_size": 0}, "embedding_size must be at least 1"),
+        ({"dropout": 2.0}, r"dropout must be in \[0, 1\)"),
+        ({"token_dropout": -1.0}, r"token_dropout must be in \[0, 1\)"),
+        ({"cell": "LSTM"}, "did you mean lstm"),
+        ({"kernel_size": 3}, "kernel_size is for convolutions"),
+    ],
+)
+def test_a_value_out_of_range_is_refused(options, message):
+    with pytest.raises(OptionError, match=message):
+        ModelOptions(**options)
+
+
+@pytest.mark.parametrize(
+    ("sizes", "inputs", "message"),
     [
         (TOKENS, torch.zeros(2, 3), r"tokens must be \(B, T\) torch.int64"),
         (TOKENS, torch.zeros(2, 3, 1, dtype=torch.int64), r"tokens must be \(B, T\)"),
         (NUMBERS, torch.zeros(2, 3, 3), r"numbers must be \(B, T, 2\), got \(2, 3, 3\)"),
     ],
 )
-def test_inputs_of_another_kind_are_refused(config, inputs, message):
+def test_inputs_of_another_kind_are_refused(sizes, inputs, message):
     with pytest.raises(ShapeError, match=message):
-        Classifier(config)(inputs, torch.tensor([3, 3]))
+        make(sizes)(inputs, torch.tensor([3, 3]))
     with pytest.raises(ShapeError, match="lengths must lie in"):
         build(NUMBERS)(torch.zeros(1, 3, 2, dtype=torch.float64), torch.tensor([4]))
 
 
 def test_evidence_is_a_sum_over_the_tokens_of_a_row_wherever_they_stand():
-    config = ClassifierConfig(num_classes=2, vocabulary_size=5, hidden_size=3, embedding_size=2)
-    model = Classifier(config).eval()
+    sizes = {"num_classes": 2, "vocabulary_size": 5}
+    model = make(sizes).eval()
     tokens, lengths = torch.tensor([[1, 2, 2], [3, 0, 0]]), torch.tensor([3, 1])
     before = model(tokens, lengths)
     with torch.no_grad():
@@ -152,10 +168,15 @@ def test_evidence_is_a_sum_over_the_tokens_of_a_row_wherever_they_stand():
     expected = torch.tensor([[2.0 + 4 + 4, 3 + 5 + 5], [6, 7]])
     torch.testing.assert_close(difference, expected)
     for directions in (True, False):
-        given = replace(config, bidirectional=directions)
-        other = Classifier(given).eval()
+        other = make(sizes, bidirectional=directions).eval()
         with torch.no_grad():
             other.evidence.weight.copy_(torch.arange(10.0).view(5, 2))
         opinions = other.opinions(tokens[0])
         whole = other(tokens[:1], lengths[:1])
         torch.testing.assert_close(opinions[-1:], whole)
+
+
+def test_evidence_is_left_out_where_it_is_not_wanted_and_of_numbers():
+    assert make(TOKENS).evidence is not None
+    assert make(TOKENS, evidence=False).evidence is None
+    assert make(NUMBERS).evidence is None

@@ -6,12 +6,12 @@ from pathlib import Path
 import polars
 import pytest
 
-from unrolled.data.source import Source
-from unrolled.errors import DataError, OptionError
-from unrolled.tasks.classify.options import ClassifyOptions, named_files
-from unrolled.tasks.classify.reader import read_examples, read_splits, read_unlabelled
+from unrolled.data import Source
+from unrolled.errors import DataError, OptionError, render
+from unrolled.tasks.classify import DataOptions, reader
+from unrolled.tasks.classify.reader import read_examples, read_unlabelled
 
-TABLE = {"inputs": ("text",), "target": "label"}
+TABLE = {"input": ("text",), "target": "label"}
 HEADER = "@classLabel true a b\n@data\n"
 
 
@@ -26,7 +26,11 @@ def write(tmp_path):
 
 
 def options(path, **changes):
-    return ClassifyOptions(files=(str(path),), **changes)
+    return DataOptions(files=(str(path),), **changes)
+
+
+def read_splits(options):
+    return reader.read_splits(options, seed=0)
 
 
 def table(rows):
@@ -55,8 +59,7 @@ def test_the_same_examples_come_from_tables_and_files_of_one_class(write, tmp_pa
         assert (contents(examples), notes) == (many(), []), path
     for label in "ab":
         write(label, "".join(f"{x}\r\n" for x, y in many() if y == label))
-    paths, classes = named_files([str(tmp_path / "a"), f"b={tmp_path / 'b'}"])
-    splits = read_splits(ClassifyOptions(files=paths, classes=classes))
+    splits = read_splits(DataOptions(files=(str(tmp_path / "a"), f"b={tmp_path / 'b'}")))
     every = contents([*splits.training, *splits.held_out, *splits.test])
     assert sorted(every) == sorted(many())
     assert [len(splits.training), len(splits.held_out), len(splits.test)] == [32, 4, 4]
@@ -64,7 +67,7 @@ def test_the_same_examples_come_from_tables_and_files_of_one_class(write, tmp_pa
 
 def test_one_file_of_a_class_says_which(write):
     path = write("a", "one\n")
-    both = ClassifyOptions(files=(str(path), "b"), classes=("a", "b"))
+    both = DataOptions(files=(f"a={path}", "b"))
     assert contents(read_examples(both, Path(f"b={path}"))[0]) == [("one", "b")]
     for wrong in (path, Path(f"c={path}")):
         with pytest.raises(DataError, match="the class of its lines is not known"):
@@ -94,8 +97,7 @@ def test_what_is_left_out_or_cut_is_counted_and_its_first_place_named(write):
     lacking, long = notes
     assert "left out for lack of content or class: 2 of 43 examples" in lacking
     assert lacking.endswith("t.csv, line 42")
-    assert "only the first 1,000 characters are read" in long
-    assert "of 1 of 41 examples" in long
+    assert "only the first 1,000 characters (max_length) are read of 1 of 41" in render(long)
     assert long.endswith("t.csv, line 44")
 
 
@@ -128,7 +130,7 @@ def test_a_class_that_training_lacks_is_told(write):
         ("t.csv", table([("x", "a"), ("y", "b")]), TABLE, "2 examples .* are too few"),
         ("t.csv", table([("", "a"), ("y", "")]), TABLE, "no example has content and a class"),
         ("t.csv", "txt,label\nx,a\n", TABLE, "no column 'text'"),
-        ("t.jsonl", '{"text": 5, "label": "a"}', TABLE, "line 1: 'text' is no text but 5"),
+        ("t.jsonl", '{"text": 5, "label": "a"}', TABLE, "line 1: 'text' is not text but 5"),
         ("t.csv", b"text,label\nol\xc3\xa1,a\nol\xe1,b\n", TABLE, "not utf-8 text in line 3"),
         ("t.ts", f"{HEADER}1:2:a\n1:b\n", {}, "line 4: 1 dimensions, expected 2"),
     ],
@@ -155,55 +157,71 @@ def test_a_test_file_must_have_the_numbers_of_the_training_file(write):
     ("files", "changes", "message"),
     [
         (("t.csv",), {"target": "y"}, "one column of text"),
-        (("t.csv",), {"inputs": ("x",)}, "--target COLUMN"),
+        (("t.csv",), {"input": ("x",)}, "needs the column of the class .*target COLUMN"),
         (("t.csv",), {**TABLE, "time": "t"}, "time is for numbers"),
-        (("t.csv",), {**TABLE, "inputs": ("a", "b")}, "one column of text"),
+        (("t.csv",), {**TABLE, "input": ("a", "b")}, "one column of text"),
         (("t.csv", "u.csv"), TABLE, "one table or .ts file is read, got 2"),
         (("t.ts",), {"target": "y"}, "target names a column, and a .ts file has none"),
-        (("t.ts",), {"tokens": "char"}, "tokens are for text"),
-        (("a",), {"classes": ("a",)}, "has the texts of one class"),
-        (("a", "b"), {"classes": ("a", "a")}, "two files are of the class 'a'"),
-        (("a", "b"), {"classes": ("a", "b"), "test_file": "c"}, "test-file is for tables"),
-        (("t.csv",), {**TABLE, "bpe_size": 300}, "is for bpe"),
+        (("t.ts",), {"tokens": "char"}, "tokens is for text"),
+        (("c.csv",), {"id": "case", "target": "y", "tokens": "char"}, "tokens is for text"),
+        (("a",), {}, "has the texts of one class"),
+        (("a", "a=b"), {}, "two files are of the class 'a'"),
+        (("a", "b"), {"test_file": "c"}, "test_file is for tables"),
+        (("a", "b"), {"input": ("text",)}, "input is for tables"),
+        ((), {}, "one table or .ts file is read, got 0"),
+        (("t.csv",), {**TABLE, "vocabulary_size": 300}, "vocabulary_size is for bpe"),
         (("t.csv",), {**TABLE, "tokens": "letter"}, "tokens must be one of word, char, bpe"),
-        (("t.csv",), {**TABLE, "class_weights": "even"}, "class_weights must be one of none, bal"),
         (("t.csv",), {**TABLE, "held_out": 0.0}, "held_out must be"),
         (("t.csv",), {**TABLE, "test": 1.0}, "test must be"),
+        (("t.csv",), {**TABLE, "test": 0.5, "test_file": "c"}, "test and test_file.* not both"),
         (("t.csv",), {**TABLE, "min_count": 0}, "min_count must be"),
         (("t.csv",), {**TABLE, "max_length": 0}, "max_length must be"),
     ],
 )
 def test_options_that_do_not_fit_are_refused(files, changes, message):
     with pytest.raises(OptionError, match=message):
-        ClassifyOptions(files=files, **changes)
+        DataOptions(files=files, **changes)
 
 
 def test_files_are_named_as_a_command_line_names_them(write, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     write("a=b.txt", "x")
-    here = str(tmp_path)
-    assert named_files(["t.csv"]) == ((f"{here}/t.csv",), ())
-    assert named_files(["t.csv", "u.csv"])[1] == ()
-    assert named_files(["T.TS"]) == ((f"{here}/T.TS",), ())
-    assert named_files(["a=b.txt", "pos=c.txt"]) == (
-        (f"{here}/a=b.txt", f"{here}/c.txt"),
-        ("a=b.txt", "pos"),
-    )
+    table = DataOptions(files=("T.csv",), **TABLE)
+    assert (table.paths, table.classes) == ((tmp_path / "T.csv",), ())
+    assert DataOptions(files=("T.TS",)).classes == ()
+    named = DataOptions(files=("a=b.txt", "pos=c.txt", "d"))
+    assert named.files == (f"{tmp_path}/a=b.txt", f"pos={tmp_path}/c.txt", f"{tmp_path}/d")
+    assert named.paths == (tmp_path / "a=b.txt", tmp_path / "c.txt", tmp_path / "d")
+    assert named.classes == ("a=b.txt", "pos", "d")
+
+
+def test_names_mean_the_same_in_another_folder_and_when_the_files_are_gone(
+    write, tmp_path, monkeypatch
+):
+    monkeypatch.chdir(tmp_path)
+    write("a=b.txt", "x")
+    given = DataOptions(files=("a=b.txt", "pos=c=d.txt"))
+    (tmp_path / "a=b.txt").unlink()
+    (tmp_path / "other").mkdir()
+    monkeypatch.chdir(tmp_path / "other")
+    again = DataOptions(**json.loads(json.dumps(given.to_dict())))
+    assert again == given
+    assert (again.paths, again.classes) == (given.paths, ("a=b.txt", "pos"))
 
 
 def test_what_is_to_be_predicted_is_read_from_lines_and_tables(write):
     lines = write("new.txt", "one\n\ntwo\n")
     path = write("t.csv", table(many()))
     text = options(path, **TABLE, max_length=2)
-    found = list(read_unlabelled(text, Source(lines), ()))
+    found = list(read_unlabelled(text, Source.file(lines), ()))
     assert [(e.content, e.cut) for e in found] == [("on", True), ("", False), ("tw", True)]
-    found = list(read_unlabelled(text, Source(write("new.csv", "n,text\n1,x\n")), ()))
+    found = list(read_unlabelled(text, Source.file(write("new.csv", "n,text\n1,x\n")), ()))
     assert contents(found) == [("x", None)]
     cases = write("new.ts", f"{HEADER}1,2:3,4:a\n5:6\n")
-    found = list(read_unlabelled(options(cases), Source(cases), ("1", "2")))
+    found = list(read_unlabelled(options(cases), Source.file(cases), ("1", "2")))
     assert [e.content for e in found] == [((1, 3), (2, 4)), ((5, 6),)]
     long = write("long.csv", "case,y,x\n7,1,2\n7,3,4\n")
     found = list(
-        read_unlabelled(options(long, id="case", target="label"), Source(long), ("x", "y"))
+        read_unlabelled(options(long, id="case", target="label"), Source.file(long), ("x", "y"))
     )
     assert [(e.id, e.content) for e in found] == [("7", ((2, 1), (4, 3)))]

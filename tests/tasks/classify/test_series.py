@@ -59,9 +59,9 @@ def test_missing_numbers_are_nan(text):
 @pytest.mark.parametrize(
     ("old", "new", "message"),
     [
-        ("b,1,4", "b,1,four", r"line 4: 'x' is no finite number: 'four'"),
-        ("b,1,4", "b,1,1e999", r"line 4: 'x' is no finite number: '1e999'"),
-        ("b,1,4", "b,1,1.8e300", r"line 4: 'x' is no finite number: '1.8e300'"),
+        ("b,1,4", "b,1,four", r"line 4: 'x' is not a finite number: 'four'"),
+        ("b,1,4", "b,1,1e999", r"line 4: 'x' is not a finite number: '1e999'"),
+        ("b,1,4", "b,1,1.8e300", r"line 4: 'x' is not a finite number: '1.8e300'"),
         ("b,1,4", "b,2,4", r"rows 2 and 4 have the same 't', '2', of one case"),
         ("b,1,4", ",1,4", r"line 4: no 'case'"),
         ("b,1,4", "b,soon,4", r"line 4: 't' is neither a number nor a date: 'soon'"),

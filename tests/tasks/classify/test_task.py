@@ -7,15 +7,19 @@ import random
 import pytest
 import torch
 
-from unrolled.data.source import Source
-from unrolled.tasks.classify.model import Classifier, ClassifierConfig
-from unrolled.tasks.classify.options import ClassifyOptions
+from unrolled.data import Source
+from unrolled.tasks import Splits, TaskOptions, load, prepare
+from unrolled.tasks.classify import (
+    ClassifyTask,
+    DataOptions,
+    ModelOptions,
+    PredictOptions,
+    TrainingOptions,
+)
 from unrolled.tasks.classify.reader import Labelled, read_examples
-from unrolled.tasks.classify.task import ClassifyTask
-from unrolled.tasks.runs import load, prepare
-from unrolled.training import TrainingOptions
 
-MODEL = {"hidden_size": 12, "embedding_size": 8, "dropout": 0.0, "pooling": "last"}
+MODEL = ModelOptions(hidden_size=12, embedding_size=8, dropout=0.0, pooling="last")
+RUNNING = PredictOptions(running=True)
 
 
 @pytest.fixture(scope="module")
@@ -37,9 +41,9 @@ def in_order(tmp_path_factory):
 @pytest.fixture(scope="module")
 def trained(in_order, tmp_path_factory):
     run = tmp_path_factory.mktemp("run") / "run"
-    options = ClassifyOptions(files=(str(in_order),), inputs=("text",), target="label", test=0.2)
-    training = TrainingOptions(epochs=30, learning_rate=1e-2)
-    prepared = prepare(ClassifyTask, options, run, training=training, batch_size=16, model=MODEL)
+    data = DataOptions(files=(str(in_order),), input=("text",), target="label", test=0.2)
+    training = TrainingOptions(epochs=30, learning_rate=1e-2, batch_size=16)
+    prepared = prepare(ClassifyTask, data, run, training=training, model=MODEL)
     prepared.trainer.fit()
     return run, prepared.finish()
 
@@ -48,9 +52,14 @@ def labelled(text, label=None):
     return Labelled("here", text, label)
 
 
+def fit(examples, class_weights="none", **changes):
+    data = DataOptions(files=("t.csv",), input=("text",), target="label", **changes)
+    options = TaskOptions(data, ModelOptions(), TrainingOptions(class_weights=class_weights))
+    return ClassifyTask.fit(options, Splits(examples, [], [], []))
+
+
 def task_of(labels, text="some words", **changes):
-    options = ClassifyOptions(files=("t.csv",), inputs=("text",), target="label", **changes)
-    return ClassifyTask.fit(options, [labelled(text, label) for label in labels])
+    return fit([labelled(text, label) for label in labels], **changes)
 
 
 def test_the_order_of_words_is_learned_and_a_bag_of_words_cannot(trained):
@@ -66,10 +75,11 @@ def test_the_order_of_words_is_learned_and_a_bag_of_words_cannot(trained):
 
 
 def test_the_opinion_changes_with_the_word_that_decides(trained, tmp_path):
-    task, model = load(trained[0], ClassifyTask)
+    loaded = load(trained[0])
+    task, model = loaded.task, loaded.model
     source = tmp_path / "new.txt"
     source.write_text("uh second uh first\nfirst er second\n\n")
-    swapped, kept, empty = task.predict(model, Source(source), running=True)
+    swapped, kept, empty = task.predict(model, Source.file(source), RUNNING)
     assert (swapped["text"], swapped["class"], kept["class"]) == (
         "uh second uh first",
         "wrong",
@@ -87,11 +97,15 @@ def test_the_opinion_changes_with_the_word_that_decides(trained, tmp_path):
     shown = task.to_text(kept).split("\n")
     assert shown[0] == f"right\t{kept['probability']:.4f}\tfirst er second"
     assert [line.split("\t")[3] for line in shown[1:]] == ["first", "er", "second"]
-    assert task.to_text(next(task.predict(model, Source(source)))).count("\n") == 0
+    assert (
+        task.to_text(next(task.predict(model, Source.file(source), PredictOptions()))).count("\n")
+        == 0
+    )
 
 
 def test_a_class_that_training_did_not_have_counts_as_wrong(trained, tmp_path):
-    task, model = load(trained[0], ClassifyTask)
+    loaded = load(trained[0])
+    task, model = loaded.task, loaded.model
     path = tmp_path / "test.csv"
     path.write_text("text,label\nfirst second,right\nsecond first,new\n")
     examples, notes = task.read_examples(path)
@@ -111,10 +125,11 @@ def test_a_class_that_training_did_not_have_counts_as_wrong(trained, tmp_path):
 
 @pytest.mark.parametrize("tokens", ["word", "char", "bpe"])
 def test_what_was_fitted_is_kept_in_json(tokens):
-    options = {"tokens": tokens} | ({"bpe_size": 260} if tokens == "bpe" else {})
+    options = {"tokens": tokens} | ({"vocabulary_size": 260} if tokens == "bpe" else {})
     task = task_of("aab", **options)
     again = ClassifyTask.from_dict(task.options, json.loads(json.dumps(task.to_dict())))
-    assert again.sizes == task.sizes
+    assert (again.classes, again.counts) == (["a", "b"], [2, 1])
+    assert again.encoder.size == task.encoder.size
     example = labelled("some new words")
     assert torch.equal(again._encode(example), task._encode(example))
     assert task.length(example) == len(again.encoder.tokens("some new words"))
@@ -144,14 +159,16 @@ def test_numbers_are_classified_by_any_length(tmp_path):
         lines.append(f"{','.join(f'{x:.2f}' for x in steps)}:{label}\n")
     path = tmp_path / "slopes.ts"
     path.write_text("@classLabel true up down\n@data\n" + "".join(lines))
-    options = ClassifyOptions(files=(str(path),))
-    training = TrainingOptions(epochs=25, learning_rate=1e-2)
+    data = DataOptions(files=(str(path),))
+    training = TrainingOptions(epochs=25, learning_rate=1e-2, batch_size=16)
     run = tmp_path / "run"
-    prepared = prepare(ClassifyTask, options, run, training=training, batch_size=16, model=MODEL)
+    prepared = prepare(ClassifyTask, data, run, training=training, model=MODEL)
     prepared.trainer.fit()
     assert prepared.finish().metrics["accuracy"] >= 0.85
-    task, model = load(run, ClassifyTask)
-    (prediction,) = task.predict(model, Source(_file(tmp_path, "5,6,7,8\n")), running=True)
+    loaded = load(run)
+    task, model = loaded.task, loaded.model
+    source = Source.file(_file(tmp_path, "5,6,7,8\n"))
+    (prediction,) = task.predict(model, source, RUNNING)
     assert (prediction["class"], prediction["id"]) == ("up", "1")
     assert [step["token"] for step in prediction["running"]] == ["1", "2", "3", "4"]
 
@@ -166,11 +183,11 @@ def test_evidence_begins_with_the_log_ratios_of_the_training_part(tmp_path):
     """By hand: "good" is in two positive examples and no negative one, one added to each count."""
     path = tmp_path / "reviews.tsv"
     path.write_text("text\tlabel\ngood good film\tpos\ngood\tpos\nbad film\tneg\n")
-    options = ClassifyOptions(files=(str(path),), inputs=("text",), target="label", min_count=1)
-    training, _ = read_examples(options, path)
-    task = ClassifyTask.fit(options, training)
-    model = Classifier(ClassifierConfig(**task.sizes, hidden_size=2, embedding_size=2))
-    task.initialize(model, training)
+    data = DataOptions(files=(str(path),), input=("text",), target="label", min_count=1)
+    training, _ = read_examples(data, path)
+    task = fit(training, min_count=1)
+    model = task.make_model(ModelOptions(hidden_size=2, embedding_size=2))
+    task.initialize(model, Splits(training, [], [], []))
     good = task.encoder.encode("good")
     neg, pos = 1 / (6 + 2), 3 / (6 + 3)  # of six tokens, three of them special
     expected = 0.2 * (math.log(neg) - math.log(pos)) / 2

@@ -6,16 +6,18 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch.nn import functional as F
 
+from unrolled import LanguageModel
 from unrolled.errors import DataError
-from unrolled.networks.language_model import LanguageModel, LanguageModelConfig
-from unrolled.tasks.lm.evaluation import evaluate_language_model
+from unrolled.networks import LayerOptions
+from unrolled.tasks.lm import evaluate_language_model
 
 V = 7
 
 
 def model_of(cell: str) -> LanguageModel:
     torch.manual_seed(0)
-    return LanguageModel(LanguageModelConfig(V, cell, hidden_size=6, num_layers=2)).double()
+    options = LayerOptions(cell=cell, hidden_size=6, num_layers=2)
+    return LanguageModel(options, vocabulary_size=V).double()
 
 
 def tokens_of(num_tokens: int) -> torch.Tensor:
@@ -81,8 +83,8 @@ def test_an_enormous_loss_has_an_infinite_perplexity():
 
 @pytest.mark.parametrize("training", [True, False])
 def test_the_model_keeps_its_mode_and_dropout_is_off(training):
-    config = LanguageModelConfig(V, "lstm", hidden_size=6, dropout=0.5)
-    model = LanguageModel(config).train(training)
+    options = LayerOptions(hidden_size=6, dropout=0.5)
+    model = LanguageModel(options, vocabulary_size=V).train(training)
     one, two = (evaluate_language_model(model, tokens_of(50), 49) for _ in range(2))
     assert one == two
     assert model.training == training

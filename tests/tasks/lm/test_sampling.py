@@ -6,18 +6,20 @@ from hypothesis import given
 from hypothesis import strategies as st
 from torch import Tensor, nn
 
-from unrolled.data.vocabulary import ByteVocabulary, CharVocabulary
+from unrolled import LanguageModel
+from unrolled.data import ByteVocabulary, CharVocabulary
 from unrolled.errors import OptionError, VocabularyError
-from unrolled.networks.language_model import LanguageModel, LanguageModelConfig
-from unrolled.tasks.lm.sampling import default_prompt, filter_scores, generate
+from unrolled.networks import LayerOptions
+from unrolled.tasks.lm import default_prompt, generate
+from unrolled.tasks.lm.sampling import filter_scores
 
 VOCABULARY = CharVocabulary.from_text("hello world")
 
 
 def language_model(cell: str = "lstm", dropout: float = 0.0) -> LanguageModel:
     torch.manual_seed(0)
-    config = LanguageModelConfig(len(VOCABULARY), cell, hidden_size=8, dropout=dropout)
-    model = LanguageModel(config)
+    options = LayerOptions(cell=cell, hidden_size=8, dropout=dropout)
+    model = LanguageModel(options, vocabulary_size=len(VOCABULARY))
     for parameter in model.parameters():
         nn.init.normal_(parameter)  # wide enough for the scores to differ
     return model
@@ -174,8 +176,17 @@ def test_a_character_cut_off_by_the_length_is_marked():
 )
 def test_options_out_of_range_are_refused_before_iterating(option, value):
     options = {"prompt": "h", "length": 3, option: value}
-    with pytest.raises(OptionError, match=option.replace("_", "-")):
+    with pytest.raises(OptionError, match=option):
         generate(language_model(), VOCABULARY, **options)
+
+
+@pytest.mark.parametrize(
+    ("options", "name"),
+    [((-1.0, None, None), "temperature"), ((1.0, 0, None), "top_k"), ((1.0, None, 2.0), "top_p")],
+)
+def test_scores_are_not_filtered_by_options_out_of_range(options, name):
+    with pytest.raises(OptionError, match=f"{name} must be"):
+        filter_scores(torch.zeros(3), *options)
 
 
 def test_prompts_with_unknown_characters_are_refused_before_iterating():

@@ -1,27 +1,32 @@
 import json
+import math
 
 import pytest
 import torch
 
-from unrolled.data import CharVocabulary, save_vocabulary
+from unrolled.data import CharVocabulary, Source
 from unrolled.errors import DataError, OptionError, RunError, VocabularyError
-from unrolled.tasks.lm.task import (
-    TextOptions,
-    evaluate_text,
-    load_language_model,
-    prepare_language_model,
-    resume_language_model,
+from unrolled.tasks import Loaded, Prepared, load, prepare, resume
+from unrolled.tasks.lm import (
+    DataOptions,
+    LanguageModelTask,
+    ModelOptions,
+    PredictOptions,
+    TrainingOptions,
 )
-from unrolled.training.options import TrainingOptions
-from unrolled.training.run import Run
+from unrolled.training import Run
 
-SMALL = TextOptions(num_columns=4, k1=16)
-HALF_EPOCH = TrainingOptions(epochs=0.5, learning_rate=0.01)
+SMALL = {"epochs": 0.5, "learning_rate": 0.01, "batch_size": 4, "k1": 16}
 
 
-def train(files, path, text=SMALL, training=HALF_EPOCH, **model):
-    model = {"cell": "gru", "hidden_size": 8} | model
-    return prepare_language_model(files, path, training=training, text=text, **model)
+def prepared(files, path, data=None, training=None, **model) -> Prepared:
+    return prepare(
+        LanguageModelTask,
+        DataOptions(files=tuple(map(str, files)), **(data or {})),
+        path,
+        model=ModelOptions(**{"cell": "gru", "hidden_size": 8} | model),
+        training=TrainingOptions(**SMALL | (training or {})),
+    )
 
 
 def last_line(path):
@@ -34,24 +39,29 @@ def test_what_was_trained_is_loaded_and_scores_what_training_reported(tmp_path, 
         pytest.importorskip("tokenizers")
     content = "the 3 cafés of Zoë ❤ tea; " * 60
     (tmp_path / "text").write_text(content)
-    text = TextOptions(tokens=tokens, num_columns=2, k1=8)
-    result = train([tmp_path / "text"], tmp_path / "run", text).fit()
-    model, vocabulary, config = load_language_model(tmp_path / "run")
+    training = {"batch_size": 2, "k1": 8}
+    trained = prepared([tmp_path / "text"], tmp_path / "run", {"tokens": tokens}, training)
+    result = trained.trainer.fit()
+    loaded = load(tmp_path / "run")
+    task, model = loaded.task, loaded.model
     assert not model.training
-    assert vocabulary.kind == tokens
-    assert config["model"]["vocabulary_size"] == len(vocabulary)
+    assert task.vocabulary.kind == tokens
+    assert model.vocabulary_size == len(task.vocabulary)
     held_out = content[int(0.9 * len(content)) :]
-    metrics = evaluate_text(model, vocabulary, held_out)
-    assert metrics.nats_per_token == pytest.approx(result.best_loss, rel=1e-6)
+    metrics = task.evaluate(model, [held_out])
+    assert metrics["loss"] == pytest.approx(result.best_loss, rel=1e-6)
     reported = last_line(tmp_path / "run")
-    assert metrics.bits_per_character == pytest.approx(reported["bits_per_character"], rel=1e-6)
-    first_token = vocabulary.decode(vocabulary.encode(held_out)[:1])
-    assert metrics.num_characters == len(held_out) - len(first_token)
+    assert metrics["bits_per_character"] == pytest.approx(reported["bits_per_character"], rel=1e-6)
+    first_token = task.vocabulary.decode(task.vocabulary.encode(held_out)[:1])
+    assert metrics["num_characters"] == len(held_out) - len(first_token)
+    results = trained.finish()
+    assert (results.part, results.metrics) == ("held_out", metrics)
+    assert results.meanings[0].name == "bits_per_character"
 
 
 def test_bits_per_character_of_bytes_count_characters(tmp_path):
     (tmp_path / "text").write_text("é" * 2000)
-    trainer = train([tmp_path / "text"], tmp_path / "run", TextOptions(tokens="byte", k1=8))
+    trainer = prepared([tmp_path / "text"], tmp_path / "run", {"tokens": "byte"}, {"k1": 8}).trainer
     assert trainer.objective.train_metrics(1.0)["bits_per_character"] == pytest.approx(2 / 0.693147)
 
 
@@ -59,15 +69,14 @@ def test_files_are_joined_in_order_and_split_in_order(tmp_path):
     first, second = tmp_path / "1", tmp_path / "2"
     first.write_text("ab" * 450)
     second.write_text("cd" * 50)
-    objective = train([first, second], tmp_path / "run").objective
+    objective = prepared([first, second], tmp_path / "run").trainer.objective
     assert set(objective.held_out.tolist()) == {2, 3}
     assert len(objective.held_out) == 100
 
 
 def test_the_seed_decides_the_weights_and_other_seeds_decide_otherwise(tmp_path, text_file):
     def weights(name, seed):
-        training = TrainingOptions(epochs=1, seed=seed)
-        trainer = train([text_file], tmp_path / name, training=training)
+        trainer = prepared([text_file], tmp_path / name, training={"seed": seed}).trainer
         return torch.cat([p.detach().flatten() for p in trainer.model.parameters()])
 
     assert torch.equal(weights("a", 1), weights("b", 1))
@@ -79,63 +88,67 @@ def test_the_seed_decides_the_weights_and_other_seeds_decide_otherwise(tmp_path,
     [
         ({"cell": "lstn"}, OptionError, "did you mean lstm"),
         ({"hidden_size": 0}, OptionError, "hidden_size"),
-        ({"text": TextOptions(num_columns=500, k1=9)}, DataError, "500 columns of 9 steps need"),
-        ({"text": TextOptions(held_out_fraction=0.0001)}, DataError, "too short to predict"),
+        ({"embedding_size": 0}, OptionError, "embedding_size must be at least 1, got 0"),
+        ({"num_parameters": 3}, OptionError, "no model of this kind fits in 3 parameters"),
+        ({"training": {"k1": 16, "k2": 8}}, OptionError, "k2 .* must be at least k1"),
+        ({"data": {"tokens": "word"}}, OptionError, "tokens must be one of char, byte, bpe"),
+        ({"data": {"vocabulary_size": 300}}, OptionError, "vocabulary_size is for bpe"),
+        ({"data": {"standard_library": True}}, OptionError, "one of the two"),
+        ({"training": {"batch_size": 500, "k1": 9}}, DataError, "500 columns of 9 steps need"),
+        ({"data": {"held_out": 0.0001}}, DataError, "too short to predict"),
     ],
 )
 def test_everything_is_checked_before_the_folder_is_made(
     tmp_path, text_file, options, error, message
 ):
     with pytest.raises(error, match=message):
-        train([text_file], tmp_path / "run", **options)
+        prepared([text_file], tmp_path / "run", **options)
     assert not (tmp_path / "run").exists()
+
+
+def test_there_is_text_or_the_standard_library():
+    with pytest.raises(OptionError, match="give text files or standard_library, one of the two"):
+        DataOptions()
 
 
 @pytest.mark.parametrize("content", [b"", b"a", b"\xff\xfe\x00", b"too short"])
 def test_unusable_text_makes_no_folder(tmp_path, content):
     (tmp_path / "text").write_bytes(content)
     with pytest.raises(DataError):
-        train([tmp_path / "text"], tmp_path / "run")
+        prepared([tmp_path / "text"], tmp_path / "run")
     assert not (tmp_path / "run").exists()
 
 
 def test_a_missing_file_makes_no_folder(tmp_path):
     with pytest.raises(DataError, match="no such file"):
-        train([tmp_path / "nowhere"], tmp_path / "run")
+        prepared([tmp_path / "nowhere"], tmp_path / "run")
     assert not (tmp_path / "run").exists()
 
 
 def test_an_existing_run_is_refused_before_the_text_is_read(tmp_path, text_file):
-    train([text_file], tmp_path / "run")
+    prepared([text_file], tmp_path / "run")
     with pytest.raises(RunError, match="there is a run already"):
-        train([tmp_path / "nowhere"], tmp_path / "run")
+        prepared([tmp_path / "nowhere"], tmp_path / "run")
 
 
 def test_a_run_is_not_resumed_on_other_text(tmp_path, text_file):
-    train([text_file], tmp_path / "run").fit()
+    prepared([text_file], tmp_path / "run").trainer.fit()
     text_file.write_text(text_file.read_text().replace("7", "8"))
     with pytest.raises(RunError, match=r"text\.txt: has changed"):
-        resume_language_model(tmp_path / "run")
+        resume(tmp_path / "run")
 
 
 def test_a_run_that_was_not_evaluated_has_no_weights_to_load(tmp_path, text_file):
-    train([text_file], tmp_path / "run")
+    prepared([text_file], tmp_path / "run")
     with pytest.raises(RunError, match=r"weights\.safetensors: no such file"):
-        load_language_model(tmp_path / "run")
-
-
-def test_a_run_of_another_task_is_refused(tmp_path, text_file):
-    run = train([text_file], tmp_path / "run").run
-    run.save_config({**run.config, "task": "tagger"})
-    with pytest.raises(RunError, match="not a language model, its task is 'tagger'"):
-        load_language_model(tmp_path / "run")
+        load(tmp_path / "run")
 
 
 def test_an_option_that_is_none_is_named(tmp_path, text_file):
-    run = train([text_file], tmp_path / "run").run
+    run = prepared([text_file], tmp_path / "run").trainer.run
     run.save_config({**run.config, "training": {"epochs": 1, "learning_rat": 1}})
-    with pytest.raises(RunError, match=r"config\.json: not what .* wrote: .*learning_rat"):
-        resume_language_model(tmp_path / "run")
+    with pytest.raises(RunError, match=r"run: not what .* wrote: .*learning_rat"):
+        resume(tmp_path / "run")
 
 
 def keys_of(content, *path):
@@ -149,75 +162,194 @@ def keys_of(content, *path):
 
 
 def test_a_config_that_lacks_something_is_completed_or_named(tmp_path, text_file):
-    trainer = train([text_file], tmp_path / "run")
-    trainer.fit()
-    run = trainer.run
+    """What a default completes, or the files; without the hidden size the weights do not fit."""
+    training = prepared([text_file], tmp_path / "run").trainer
+    training.fit()
+    run = training.run
     whole = json.loads(run.config_path.read_text())
-    needed = {"format", "task", "data", "files", "path", "bytes", "sha256"}
-    needed |= {"model", "vocabulary_size", "cell", "hidden_size", "training", "epochs"}
-    for *path, key in keys_of(whole):
+    needed = {("format",), ("task",), ("data",), ("data", "options"), ("model",), ("training",)}
+    needed |= {("data", "options", "files"), ("model", "cell"), ("model", "hidden_size")}
+    recorded = {("data", "files"), *(("data", "files", 0, k) for k in ("path", "bytes", "sha256"))}
+    assert needed | recorded < set(keys_of(whole))
+    for path in keys_of(whole):
         content = json.loads(run.config_path.read_text())
+        *outer, key = path
         inner = content
-        for step in path:
+        for step in outer:
             inner = inner[step]
         del inner[key]
         run.config_path.write_text(json.dumps(content))
-        if key in needed:
+        if path in needed:
             with pytest.raises(RunError, match=run.path.name):
-                load_language_model(run.path)
+                load(run.path)
         else:
-            config = load_language_model(run.path)[2]
-            assert set(keys_of(config)) >= set(keys_of(whole)) - {("unrolled",)}
-            resume_language_model(run.path)
+            load(run.path)
+        if path in needed | recorded:
+            with pytest.raises(RunError, match=run.path.name):
+                resume(run.path)
+        else:
+            resume(run.path)
         run.config_path.write_text(json.dumps(whole))
 
 
 @pytest.mark.parametrize(
     "content",
     [
-        {"format": 2},
-        {"format": 2, "task": "lm"},
-        {"format": 2, "task": "lm", "data": [], "model": {}, "training": {}},
+        {"format": 3},
+        {"format": 3, "task": "lm"},
+        {"format": 3, "task": "lm", "data": [], "model": {}, "training": {}},
+        {"format": 3, "task": "lm", "data": {"options": {}}, "model": [], "training": {}},
     ],
 )
 def test_a_config_that_says_too_little_is_named(tmp_path, text_file, content):
-    run = train([text_file], tmp_path / "run").run
+    run = prepared([text_file], tmp_path / "run").trainer.run
     run.config_path.write_text(json.dumps(content))
-    for read in (load_language_model, resume_language_model):
+    for read in (load, resume):
         with pytest.raises(RunError, match="run"):
             read(run.path)
 
 
-def test_an_option_out_of_range_in_a_config_is_named_with_the_file(tmp_path, text_file):
-    run = train([text_file], tmp_path / "run").run
-    run.save_config(run.config | {"model": run.config["model"] | {"hidden_size": 0}})
-    with pytest.raises(RunError, match=r"config\.json: not what .*hidden_size must be at least 1"):
-        load_language_model(run.path)
-
-
 def test_a_vocabulary_of_another_run_is_named(tmp_path, text_file):
-    train([text_file], tmp_path / "run").fit()
-    save_vocabulary(CharVocabulary.from_text("ab"), tmp_path / "run" / "vocabulary.json")
-    for read in (load_language_model, resume_language_model):
-        with pytest.raises(RunError, match=r"vocabulary\.json: 2 tokens, but config.json says"):
+    prepared([text_file], tmp_path / "run").trainer.fit()
+    other = CharVocabulary.from_text(text_file.read_text() + "Ω")
+    (tmp_path / "run" / "vocabulary.json").write_text(json.dumps(other.to_dict()))
+    with pytest.raises(RunError, match=r"weights\.safetensors: weights of another model"):
+        load(tmp_path / "run")
+    with pytest.raises(RunError, match=r"last\.ckpt: not a checkpoint of what config.json"):
+        resume(tmp_path / "run")
+
+
+@pytest.mark.parametrize("content", ["[]", "{}", '{"kind": "word"}', '{"kind": "char"}'])
+def test_a_damaged_vocabulary_is_named(tmp_path, text_file, content):
+    prepared([text_file], tmp_path / "run").trainer.fit()
+    (tmp_path / "run" / "vocabulary.json").write_text(content)
+    for read in (load, resume):
+        with pytest.raises(RunError, match=r"run: not what `unrolled` wrote: .*not a voca"):
             read(tmp_path / "run")
+
+
+def test_a_library_that_is_missing_is_named_and_the_run_is_not_said_to_be_damaged(
+    tmp_path, text_file, monkeypatch
+):
+    prepared([text_file], tmp_path / "run", {"tokens": "bpe", "vocabulary_size": 260})
+    monkeypatch.setitem(__import__("sys").modules, "tokenizers", None)
+    with pytest.raises(RunError, match=r"run: .*needs the library tokenizers .*unrolled\[bpe\]"):
+        load(tmp_path / "run")
 
 
 def test_of_two_trainings_that_find_a_folder_empty_one_gets_it(tmp_path, text_file, monkeypatch):
     def meanwhile(cls, path):
         monkeypatch.undo()
-        train([text_file], path, training=TrainingOptions(epochs=3))
+        prepared([text_file], path, training={"epochs": 3})
 
     monkeypatch.setattr(Run, "create", classmethod(meanwhile))
     with pytest.raises(RunError, match="there is a run already"):
-        train([text_file], tmp_path / "run")
+        prepared([text_file], tmp_path / "run")
     assert Run.open(tmp_path / "run").config["training"]["epochs"] == 3
 
 
-def test_text_that_cannot_be_scored_is_refused(tmp_path, text_file):
-    train([text_file], tmp_path / "run").fit()
-    model, vocabulary, _ = load_language_model(tmp_path / "run")
+@pytest.fixture(scope="module")
+def trained(tmp_path_factory) -> Loaded:
+    folder = tmp_path_factory.mktemp("trained")
+    (folder / "text").write_text("".join(f"{n} times {n} is {n * n}; " for n in range(200)))
+    prepared([folder / "text"], folder / "run", training={"epochs": 2}).trainer.fit()
+    return load(folder / "run")
+
+
+def test_text_that_cannot_be_scored_is_refused(trained):
     with pytest.raises(DataError, match="1 tokens, at least 2"):
-        evaluate_text(model, vocabulary, "1")
+        trained.task.evaluate(trained.model, ["1"])
     with pytest.raises(VocabularyError, match="Ω"):
-        evaluate_text(model, vocabulary, "1 Ω")
+        trained.task.evaluate(trained.model, ["1 Ω"])
+
+
+def test_several_texts_are_measured_together_each_token_once(trained):
+    """By hand: all nats over all tokens, and over all characters; the texts do not touch."""
+    texts = ["7 times 7 is 49; ", "12", "times; " * 30]
+    alone = [trained.task.evaluate(trained.model, [text]) for text in texts]
+    together = trained.task.evaluate(trained.model, texts)
+    nats = sum(each["loss"] * each["num_tokens"] for each in alone)
+    assert together["num_tokens"] == sum(map(len, texts)) - 3
+    assert together["num_characters"] == together["num_tokens"]
+    assert together["loss"] == pytest.approx(nats / together["num_tokens"])
+    bits = nats / math.log(2) / together["num_characters"]
+    assert together["bits_per_character"] == pytest.approx(bits)
+    assert together["perplexity_per_token"] == pytest.approx(math.exp(together["loss"]))
+    joined = trained.task.evaluate(trained.model, ["".join(texts)])
+    assert joined["num_tokens"] == together["num_tokens"] + 2
+
+
+def by_hand(loaded, line):
+    """The log-probabilities of all characters of a line, and of those that may follow it."""
+    scores, _ = loaded.model(loaded.task.vocabulary.encode(line)[None])
+    logs = scores[0].detach().double().log_softmax(-1)
+    return logs[:-1].gather(1, loaded.task.vocabulary.encode(line)[1:, None])[:, 0], logs[-1]
+
+
+def test_a_prediction_says_how_likely_a_line_is_and_what_comes_next(trained):
+    lines = ["7 times 7 i", "; is; is", "9", ""]
+    source = Source.text("\n".join(lines) + "\n")
+    options = PredictOptions(candidates=3)
+    found = list(trained.task.predict(trained.model, source, options))
+    assert [prediction["text"] for prediction in found] == lines
+    for prediction, line in zip(found[:2], lines, strict=False):
+        seen, following = by_hand(trained, line)
+        bits = -seen.sum().item() / math.log(2) / (len(line) - 1)
+        assert prediction["bits_per_character"] == pytest.approx(bits, rel=1e-6)
+        best = following.exp().topk(3)
+        symbols = [trained.task.vocabulary.symbols(id) for id in best.indices.tolist()]
+        assert [each["text"] for each in prediction["next"]] == symbols
+        shares = [each["probability"] for each in prediction["next"]]
+        assert shares == pytest.approx(best.values.tolist())
+    assert found[0]["next"][0]["text"] == "s"
+    alone, empty = found[2:]
+    assert alone["bits_per_character"] is None  # its only character is given
+    assert len(alone["next"]) == 3
+    assert (empty["bits_per_character"], empty["next"]) == (None, [])
+    assert json.loads(json.dumps(found)) == found
+
+
+def test_a_line_has_the_same_prediction_wherever_it_stands(trained):
+    def predict(*lines):
+        source = Source.text("\n".join(lines))
+        return list(trained.task.predict(trained.model, source, PredictOptions()))
+
+    assert predict("7 times", "8 is") == predict("7 times") + predict("8 is")
+    assert len(predict("7 t")[0]["next"]) == 5
+
+
+def test_no_more_candidates_are_shown_than_there_are_tokens(trained):
+    options = PredictOptions(candidates=1000)
+    (found,) = trained.task.predict(trained.model, Source.text("1"), options)
+    assert len(found["next"]) == len(trained.task.vocabulary)
+    assert sum(each["probability"] for each in found["next"]) == pytest.approx(1)
+
+
+def test_a_prediction_is_shown_in_one_line(trained):
+    source = Source.text("7 times 7\n\n")
+    full, empty = trained.task.predict(trained.model, source, PredictOptions(candidates=2))
+    bits, candidates, text = trained.task.to_text(full).split("\t")
+    assert bits == f"{full['bits_per_character']:.3f}"
+    first, second = full["next"]
+    expected = [f"{each['text']!r} {each['probability']:.2f}" for each in (first, second)]
+    assert candidates == ", ".join(expected)
+    assert text == "7 times 7"
+    assert trained.task.to_text(empty) == "\t\t"
+
+
+def test_a_line_with_unknown_characters_is_named_after_those_before_it(trained):
+    predictions = trained.task.predict(trained.model, Source.text("1 is\n1 Ω"), PredictOptions())
+    assert next(predictions)["text"] == "1 is"
+    with pytest.raises(VocabularyError, match=r"the input, line 2: .*Ω"):
+        next(predictions)
+
+
+def test_a_sample_is_a_function_of_its_seed_and_leaves_no_trace(trained):
+    trained.model.train()
+    before = torch.get_rng_state()
+    first, again, other = (trained.task.sample(trained.model, seed) for seed in (3, 3, 4))
+    assert first == again != other
+    assert len(first) == 300
+    assert trained.model.training
+    trained.model.eval()
+    assert torch.equal(torch.get_rng_state(), before)

@@ -7,21 +7,14 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor
 
-from unrolled.data.batching import pad
+from unrolled.data import pad
 from unrolled.errors import OptionError, ShapeError
-from unrolled.networks.sequence_layers import CELLS
-from unrolled.tasks.tag.model import Sentences, Tagger, TaggerConfig
+from unrolled.networks import LAYERS
+from unrolled.tasks.tag import ModelOptions, Tagger
+from unrolled.tasks.tag.model import Sentences
 
-SMALL = TaggerConfig(
-    vocabulary_size=9,
-    alphabet_size=6,
-    num_classes=4,
-    hidden_size=5,
-    embedding_size=3,
-    letter_size=2,
-    dropout=0.0,
-    word_dropout=0.0,
-)
+SIZES = {"vocabulary_size": 9, "alphabet_size": 6, "num_classes": 4}
+SMALL = ModelOptions(hidden_size=5, embedding_size=3, letter_size=2, dropout=0.0, word_dropout=0.0)
 
 
 def batch_of(*sentences: list[tuple[int, list[int]]]) -> Sentences:
@@ -35,7 +28,7 @@ def batch_of(*sentences: list[tuple[int, list[int]]]) -> Sentences:
 
 
 def model_of(**options: object) -> Tagger:
-    return Tagger(replace(SMALL, **options)).eval()
+    return Tagger(replace(SMALL, **options), **SIZES).eval()
 
 
 words = st.tuples(st.integers(0, 8), st.lists(st.integers(0, 5), min_size=1, max_size=4))
@@ -54,7 +47,7 @@ def test_scores_do_not_depend_on_what_else_is_in_the_batch(
         torch.testing.assert_close(together[row, : len(sentence)], alone, atol=1e-6, rtol=1e-5)
 
 
-@pytest.mark.parametrize("cell", CELLS)
+@pytest.mark.parametrize("cell", LAYERS)
 @pytest.mark.parametrize("delay", [None, 0, 1])
 def test_every_cell_serves(cell: str, delay: int | None) -> None:
     model = model_of(cell=cell, delay=delay)
@@ -104,7 +97,6 @@ def test_a_delay_beyond_the_sentence_reads_blanks() -> None:
 
 def test_bad_options_and_inputs_are_refused() -> None:
     for name, value in {
-        "num_classes": 0,
         "hidden_size": 0,
         "embedding_size": 0,
         "letter_size": -1,
@@ -116,6 +108,9 @@ def test_bad_options_and_inputs_are_refused() -> None:
     }.items():
         with pytest.raises(OptionError, match=name):
             replace(SMALL, **{name: value})
+    for name in SIZES:
+        with pytest.raises(OptionError, match=f"{name} must be at least 1, got 0"):
+            Tagger(SMALL, **SIZES | {name: 0})
     batch = batch_of([(1, [1])])
     with pytest.raises(ShapeError, match=r"words must be \(B, T\) torch.int64"):
         model_of()(replace(batch, words=batch.words.float()))

@@ -5,21 +5,22 @@ import pytest
 import torch
 
 from unrolled.errors import OptionError
-from unrolled.networks.sequence_layers import CELLS
-from unrolled.tasks.toy.model import ToyModel, ToyModelConfig
+from unrolled.networks import LAYERS
+from unrolled.tasks.toy import ModelOptions, ToyModel
+
+VALUES = {"input_size": 2, "output_size": 1, "reads_symbols": False, "max_time": 50}
+SYMBOLS = {"input_size": 4, "output_size": 4, "reads_symbols": True, "max_time": 5}
 
 
 def values(cell="lstm", **options):
-    config = ToyModelConfig(2, 1, reads_symbols=False, max_time=50, cell=cell, hidden_size=6)
-    return ToyModel(type(config)(**vars(config) | options)).eval()
+    return ToyModel(ModelOptions(cell=cell, hidden_size=6, **options), **VALUES).eval()
 
 
 def symbols(cell):
-    config = ToyModelConfig(4, 4, reads_symbols=True, max_time=5, cell=cell, hidden_size=6)
-    return ToyModel(config).eval()
+    return ToyModel(ModelOptions(cell=cell, hidden_size=6), **SYMBOLS).eval()
 
 
-@pytest.mark.parametrize("cell", CELLS)
+@pytest.mark.parametrize("cell", LAYERS)
 @pytest.mark.parametrize("make", [values, symbols])
 @torch.no_grad()
 def test_answers_depend_neither_on_padding_nor_on_the_batch(cell, make):
@@ -36,7 +37,7 @@ def test_answers_depend_neither_on_padding_nor_on_the_batch(cell, make):
             torch.testing.assert_close(model(batch, lengths)[index, : len(row)], alone)
 
 
-@pytest.mark.parametrize("cell", CELLS)
+@pytest.mark.parametrize("cell", LAYERS)
 @torch.no_grad()
 def test_an_answer_knows_nothing_of_later_steps(cell):
     model = symbols(cell)
@@ -45,32 +46,40 @@ def test_an_answer_knows_nothing_of_later_steps(cell):
     torch.testing.assert_close(*answers, rtol=0, atol=0)
 
 
-def test_gates_begin_as_they_are_asked_to():
-    # rows i, f, g, o of an LSTM's bias
-    def forget_gate(model):
-        layer = model.layer
-        return (layer.bias_ih_l0 + layer.bias_hh_l0)[6:12]
+@pytest.mark.parametrize(
+    ("cell", "rows"),
+    # of the bias: i f g o, r z n, f g
+    [("lstm", slice(6, 12)), ("gru", slice(6, 12)), ("janet", slice(0, 6))],
+)
+def test_the_gate_that_keeps_the_old_state_begins_as_it_is_asked_to(cell, rows):
+    def bias(model):
+        return (model.layer.bias_ih_l0 + model.layer.bias_hh_l0)[rows]
 
-    torch.testing.assert_close(forget_gate(values(initialize="forget-bias")), torch.ones(6))
-    spread = forget_gate(values(initialize="chrono"))
+    torch.testing.assert_close(bias(values(cell, initialize="forget-bias")), torch.ones(6))
+    spread = bias(values(cell, initialize="chrono"))
     assert (0 <= spread).all()
     assert (spread <= math.log(49)).all()  # log u, u from 1 to max_time - 1
-    assert forget_gate(values()).abs().max() < 1
+    assert bias(values(cell)).abs().max() < 1
 
 
 @pytest.mark.parametrize(
     ("options", "message"),
     [
         ({"cell": "lsmt"}, "did you mean lstm"),
-        ({"cell": "rnn", "initialize": "chrono"}, "initialize is for cells with gates"),
-        ({"cell": "tcn", "initialize": "chrono"}, "initialize is for cells with gates"),
-        ({"cell": "gru", "initialize": "forget-bias"}, "has no gate 'f'"),
-        ({"initialize": "crono"}, "initialize must be chrono or forget-bias, got 'crono'"),
-        ({"kernel_size": 3}, "kernel_size is for tcn and conv"),
+        ({"cell": "rnn", "initialize": "chrono"}, "initialize is for cells with a gate that keeps"),
+        ({"cell": "tcn", "initialize": "chrono"}, "but the cell is tcn"),
+        ({"initialize": "crono"}, "initialize must be one of chrono, forget-bias, got 'crono'"),
+        ({"kernel_size": 3}, "kernel_size is for convolutions"),
         ({"hidden_size": 0}, "hidden_size must be at least 1"),
-        ({"dropout": 2.0}, "dropout"),
+        ({"dropout": 2.0}, "dropout must be in [0, 1)"),
     ],
 )
 def test_options_that_make_no_model_are_refused(options, message):
     with pytest.raises(OptionError, match=re.escape(message)):
-        values(**options)
+        ModelOptions(**options)
+
+
+@pytest.mark.parametrize("name", ["input_size", "output_size", "max_time"])
+def test_sizes_below_one_are_refused(name):
+    with pytest.raises(OptionError, match=f"ToyModel: {name} must be at least 1, got 0"):
+        ToyModel(ModelOptions(), **VALUES | {name: 0})

@@ -1,26 +1,23 @@
 import json
-from pathlib import Path
 
 import pytest
 import torch
 
-from unrolled.data import IGNORE
-from unrolled.data.source import Source
+from unrolled.data import IGNORE, Source
 from unrolled.errors import DataError, OptionError
-from unrolled.tasks.runs import load, prepare, resume
+from unrolled.tasks import TaskOptions, load, prepare, resume
+from unrolled.tasks.toy import DataOptions, ModelOptions, PredictOptions, ToyTask, TrainingOptions
 from unrolled.tasks.toy.problems import TOYS
-from unrolled.tasks.toy.task import ToyOptions, ToyTask
-from unrolled.training import TrainingOptions
 
 SMALL = {"adding": {"length": 9}, "copy": {"length": 3}, "echo": {"length": 5, "delay": 2}}
 
 
 def task_and_model(problem, **options):
-    options = ToyOptions(problem=problem, num_examples=6, **{**SMALL.get(problem, {}), **options})
+    data = DataOptions(problem=problem, num_examples=6, **{**SMALL.get(problem, {}), **options})
+    options = TaskOptions(data, ModelOptions(hidden_size=5), TrainingOptions())
     splits = ToyTask.read(options)
-    task = ToyTask.fit(options, splits.training)
-    model = ToyTask.Model(ToyTask.Config(**task.sizes, hidden_size=5)).eval()
-    return task, model, splits
+    task = ToyTask.fit(options, splits)
+    return task, task.make_model(options.model).eval(), splits
 
 
 @pytest.mark.parametrize("problem", TOYS)
@@ -81,42 +78,42 @@ def test_no_example_comes_twice_and_none_is_measured_on_that_was_learned_from():
     assert inputs_of(again) == inputs_of(passes[2])
 
 
-def run(tmp_path, *, epochs=2.0, **model):
-    training = TrainingOptions(epochs=epochs, learning_rate=0.01)
-    options = ToyOptions(problem="reber", num_examples=8)
-    return prepare(
-        ToyTask,
-        options,
-        Path(tmp_path),
-        training=training,
-        model={"hidden_size": 4, **model},
-        batch_size=4,
-    )
-
-
 def test_a_run_can_be_finished_loaded_and_resumed(tmp_path):
-    prepared = run(tmp_path / "run", cell="gru", initialize="chrono")
+    prepared = prepare(
+        ToyTask,
+        DataOptions(problem="reber", num_examples=8),
+        tmp_path / "run",
+        model=ModelOptions(cell="gru", hidden_size=4, initialize="chrono"),
+        training=TrainingOptions(epochs=2, learning_rate=0.01, batch_size=4),
+    )
     prepared.trainer.fit()
     results = prepared.finish()
-    assert (results.unit, results.part, results.cell) == ("nats/step", "test", "gru")
+    assert (results.part, results.cell) == ("test", "gru")
+    assert [meaning.name for meaning in results.meanings] == ["legal_symbols", "loss"]
+    assert results.meanings[-1].unit == "nats/step"
     saved = json.loads((tmp_path / "run" / "results.json").read_text())
     assert saved["baselines"]["solved"]["legal_symbols"] == 1
-    task, model = load(tmp_path / "run", ToyTask)
-    assert task.evaluate(model, prepared.splits.test) == pytest.approx(results.metrics)
-    assert resume(tmp_path / "run", ToyTask).trainer.finished
+    loaded = load(tmp_path / "run")
+    metrics = loaded.task.evaluate(loaded.model, prepared.splits.test)
+    assert metrics == pytest.approx(results.metrics)
+    assert resume(tmp_path / "run").trainer.finished
 
 
-def test_predictions_are_answers_to_lines(tmp_path):
+def test_the_sum_is_measured_by_squared_errors():
+    task, _, _ = task_and_model("adding")
+    units = {metric.name: metric.unit for metric in task.metrics}
+    assert units == {"correct_sums": "", "loss": "squared error"}
+
+
+def test_predictions_are_answers_to_lines():
     task, model, _ = task_and_model("hello")
-    (tmp_path / "words.txt").write_text("hell\no\n")
-    first, second = task.predict(model, Source(tmp_path / "words.txt"))
+    first, second = task.predict(model, Source.text("hell\no\n"), PredictOptions())
     assert first["input"] == "hell"
     assert len(first["answers"]) == 4
     assert set(first["answers"]) <= set("helo")
     assert task.to_text(second) == second["answers"]
     task, model, _ = task_and_model("adding")
-    (tmp_path / "values.txt").write_text("0.5 0.25*\n")
-    (prediction,) = task.predict(model, Source(tmp_path / "values.txt"))
+    (prediction,) = task.predict(model, Source.text("0.5 0.25*\n"), PredictOptions())
     answers = model(torch.tensor([[[0.5, 0], [0.25, 1]]]), torch.tensor([2]))
     assert prediction["answer"] == pytest.approx(answers[0, 1, 0].item())
 
@@ -137,6 +134,26 @@ def test_examples_of_a_file_are_measured(tmp_path):
         task.read_examples(path)
 
 
-def test_no_examples_at_all_are_refused():
-    with pytest.raises(OptionError, match="num_examples must be at least 1, got 0"):
-        ToyOptions(problem="hello", num_examples=0)
+@pytest.mark.parametrize(
+    ("data", "message"),
+    [
+        ({"problem": "hello", "num_examples": 0}, "num_examples must be at least 1, got 0"),
+        ({"problem": "ecko"}, "no problem 'ecko', there are .*did you mean echo"),
+        ({"problem": "hello", "length": 3}, "length is for adding and copy and echo"),
+        ({"problem": "copy", "length": 0}, "length .* must be at least 1, got 0"),
+    ],
+)
+def test_problems_that_there_are_not_are_refused(data, message):
+    with pytest.raises(OptionError, match=message):
+        DataOptions(**data)
+
+
+@pytest.mark.parametrize("problem", TOYS)
+def test_the_seed_of_the_training_makes_the_examples(problem):
+    def held_out(seed):
+        data = DataOptions(problem=problem, num_examples=2, **SMALL.get(problem, {}))
+        options = TaskOptions(data, ModelOptions(), TrainingOptions(seed=seed))
+        return [example.inputs.tolist() for example in ToyTask.read(options).held_out]
+
+    assert held_out(1) == held_out(1)
+    assert (held_out(1) == held_out(2)) == (problem == "hello")  # of which there is one

@@ -5,15 +5,25 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from unrolled.data.delay import delay_batch
+from unrolled.data import delay_batch
 from unrolled.errors import OptionError, ShapeError
-from unrolled.networks.sequence_layers import CELLS
-from unrolled.tasks.translate.delayed_model import DelayedModel, DelayedModelConfig, delayed_loss
+from unrolled.networks import LAYERS, LayerOptions, word_loss
+from unrolled.tasks.translate import DelayedModel
 
 
-@pytest.mark.parametrize("cell", CELLS)
+def model_of(vocabulary_size: int, num_classes: int, **options: object) -> DelayedModel:
+    embedding_size = options.pop("embedding_size", None)
+    return DelayedModel(
+        LayerOptions(**options),
+        vocabulary_size=vocabulary_size,
+        num_classes=num_classes,
+        embedding_size=embedding_size,
+    )
+
+
+@pytest.mark.parametrize("cell", LAYERS)
 def test_every_cell_serves_and_answers_do_not_depend_on_padding(cell: str) -> None:
-    model = DelayedModel(DelayedModelConfig(6, num_classes=3, cell=cell, hidden_size=8)).eval()
+    model = model_of(6, 3, cell=cell, hidden_size=8).eval()
     tokens = torch.randint(0, 6, (2, 7))
     lengths = torch.tensor([7, 4])
     together = model(tokens, lengths)
@@ -26,8 +36,7 @@ def test_every_cell_serves_and_answers_do_not_depend_on_padding(cell: str) -> No
 @settings(max_examples=20)
 @given(step=st.integers(0, 5), embedding_size=st.sampled_from([None, 3]))
 def test_no_answer_knows_what_is_read_after_it(step: int, embedding_size: int | None) -> None:
-    config = DelayedModelConfig(4, 4, hidden_size=5, embedding_size=embedding_size)
-    model = DelayedModel(config).eval()
+    model = model_of(4, 4, hidden_size=5, embedding_size=embedding_size).eval()
     tokens = torch.randint(0, 4, (1, 7))
     changed = tokens.clone()
     changed[0, step + 1 :] = (changed[0, step + 1 :] + 1) % 4
@@ -41,11 +50,11 @@ def test_the_loss_is_that_of_the_steps_with_a_target_alone() -> None:
     lengths = torch.tensor([3, 2])
     batch = delay_batch(tokens, tokens, 2, input_lengths=lengths, target_lengths=lengths)
     scores = torch.zeros(2, 5, 4)
-    loss, count = delayed_loss(scores, batch)
+    loss, count = word_loss(scores, batch.targets)
     assert count == 5
     assert loss.item() == pytest.approx(5 * math.log(4))
     scores[~batch.mask] = torch.tensor([100.0, 0, 0, -50.0])
-    assert delayed_loss(scores, batch)[0].item() == pytest.approx(5 * math.log(4))
+    assert word_loss(scores, batch.targets)[0].item() == pytest.approx(5 * math.log(4))
 
 
 def test_an_echo_is_learned_that_needs_the_delay() -> None:
@@ -55,11 +64,11 @@ def test_an_echo_is_learned_that_needs_the_delay() -> None:
     targets = torch.cat([tokens[:, 1:], torch.zeros(64, 1, dtype=torch.int64)], dim=1)
     losses = []
     for delay in (0, 1):
-        model = DelayedModel(DelayedModelConfig(5, 5, cell="gru", hidden_size=16))
+        model = model_of(5, 5, cell="gru", hidden_size=16)
         batch = delay_batch(tokens, targets, delay)
         optimizer = torch.optim.Adam(model.parameters(), lr=0.03)
         for _ in range(60):
-            loss, count = delayed_loss(model(batch.inputs, batch.lengths), batch)
+            loss, count = word_loss(model(batch.inputs, batch.lengths), batch.targets)
             optimizer.zero_grad()
             (loss / count).backward()
             optimizer.step()
@@ -70,12 +79,13 @@ def test_an_echo_is_learned_that_needs_the_delay() -> None:
 
 
 def test_bad_options_and_inputs_are_refused() -> None:
-    with pytest.raises(OptionError, match="num_classes"):
-        DelayedModelConfig(4, num_classes=0)
+    for sizes in ((0, 4), (4, 0)):
+        with pytest.raises(OptionError, match=r"DelayedModel: .* must be at least 1, got 0"):
+            model_of(*sizes)
     with pytest.raises(OptionError, match="dropout"):
-        DelayedModelConfig(4, 4, dropout=1.5)
+        model_of(4, 4, dropout=1.5)
     with pytest.raises(OptionError, match="did you mean lstm"):
-        DelayedModelConfig(4, 4, cell="lsmt")
-    model = DelayedModel(DelayedModelConfig(4, 4, hidden_size=2))
+        model_of(4, 4, cell="lsmt")
+    model = model_of(4, 4, hidden_size=2)
     with pytest.raises(ShapeError, match=r"tokens must be \(B, T\) torch.int64"):
         model(torch.zeros(2, 3))

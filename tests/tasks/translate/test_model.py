@@ -1,7 +1,7 @@
 """The encoder-decoder of every cell: padding, one step at a time, what it can learn."""
 
+import json
 import math
-from dataclasses import asdict, replace
 
 import pytest
 import torch
@@ -10,18 +10,18 @@ from hypothesis import strategies as st
 
 from unrolled.data import IGNORE
 from unrolled.errors import OptionError, ShapeError
-from unrolled.networks.decoder import word_loss
-from unrolled.networks.sequence_layers import CELLS
-from unrolled.tasks.translate.model import EncoderDecoder, EncoderDecoderConfig
+from unrolled.networks import LAYERS, word_loss
+from unrolled.tasks.translate import EncoderDecoder, ModelOptions
 
-SMALL = EncoderDecoderConfig(6, 7, hidden_size=4, embedding_size=3)
-cells = pytest.mark.parametrize("cell", CELLS)
+SIZES = {"source_size": 6, "target_size": 7}
+SMALL = {"hidden_size": 4, "embedding_size": 3}
+cells = pytest.mark.parametrize("cell", LAYERS)
 attentions = pytest.mark.parametrize("attention", ["additive", "multiplicative", "none"])
 
 
 def build(**changes):
     torch.manual_seed(0)
-    model = EncoderDecoder(replace(SMALL, **changes)).double().eval()
+    model = EncoderDecoder(ModelOptions(**SMALL | changes), **SIZES).double().eval()
     with torch.no_grad():
         for weight in model.parameters():
             weight.uniform_(-0.8, 0.8)
@@ -101,10 +101,10 @@ def test_every_token_of_the_source_counts_without_attention(cell, bidirectional)
 @attentions
 def test_a_few_updates_learn_to_turn_a_sequence_round(attention):
     torch.manual_seed(0)
-    config = EncoderDecoderConfig(
-        8, 8, cell="gru", hidden_size=32, embedding_size=16, attention=attention
+    options = ModelOptions(
+        cell="gru", hidden_size=32, embedding_size=16, attention=attention, dropout=0.0
     )
-    model = EncoderDecoder(config)
+    model = EncoderDecoder(options, source_size=8, target_size=8)
     content = torch.randint(3, 8, (32, 4))
     begin, end = torch.full((32, 1), 1), torch.full((32, 1), 2)
     targets = torch.cat([content.flip(1), end], 1)
@@ -124,7 +124,7 @@ def test_a_few_updates_learn_to_turn_a_sequence_round(attention):
 def test_sampling_of_zero_is_teacher_forcing_and_of_one_reads_only_its_own_words():
     source, lengths = torch.randint(6, (2, 5)), torch.tensor([5, 3])
     words = torch.randint(7, (2, 4))
-    model = build(sampling=1.0, sampling_updates=2).train()
+    model = build(sampling=1.0, sampling_updates=2, dropout=0.0).train()
     plain, _ = model.eval()(source, lengths, words)
     model.train()
     torch.testing.assert_close(model(source, lengths, words)[0], plain)  # the schedule begins at 0
@@ -177,28 +177,51 @@ def test_a_source_of_another_type_is_refused():
         build()(torch.zeros(2, 3), torch.tensor([3, 1]), torch.tensor([[1], [1]]))
 
 
+@pytest.mark.parametrize("size", SIZES)
+def test_a_language_without_a_token_is_refused(size):
+    with pytest.raises(OptionError, match=f"EncoderDecoder: {size} must be at least 1, got 0"):
+        EncoderDecoder(ModelOptions(), **SIZES | {size: 0})
+
+
 @pytest.mark.parametrize(
     ("wrong", "complaint"),
     [
-        ({"source_size": 0}, "source_size must be at least 1"),
-        ({"target_size": 0}, "vocabulary_size must be at least 1"),
-        ({"hidden_size": 0}, "hidden_size|summary_size"),
+        ({"hidden_size": 0}, "hidden_size must be at least 1"),
+        ({"embedding_size": 0}, "embedding_size must be at least 1"),
         ({"cell": "lst"}, "cell must be one of"),
         ({"attention": "dot"}, "attention must be one of additive"),
-        ({"sampling": 1.5}, r"sampling must be a probability in \[0, 1\], got 1.5"),
-        ({"sampling": math.nan}, "sampling must be a probability"),
+        ({"sampling": 1.5}, r"sampling must be in \[0, 1\], got 1.5"),
+        ({"sampling": math.nan}, r"sampling must be in \[0, 1\]"),
         ({"sampling_updates": 0}, "sampling_updates must be at least 1"),
-        ({"kernel_size": 3}, "kernel_size is for tcn and conv"),
+        ({"kernel_size": 3}, "kernel_size is for convolutions"),
+        ({"delay": -1}, "delay must be at least 0"),
+        ({"delay": 1, "attention": "additive"}, "attention is for an encoder and a decoder"),
+        ({"delay": 0, "bidirectional": True}, "bidirectional is for an encoder and a decoder"),
+        ({"delay": 0, "sampling": 0.5}, "sampling is for an encoder and a decoder"),
     ],
 )
-def test_a_config_that_makes_no_model_is_refused(wrong, complaint):
+def test_options_that_make_no_model_are_refused(wrong, complaint):
     with pytest.raises(OptionError, match=complaint):
-        replace(SMALL, **wrong)
+        ModelOptions(**SMALL | wrong)
+
+
+def test_an_encoder_reads_both_ways_and_attends_unless_it_is_told_not_to():
+    for options, ways, attention in (
+        ({}, 2, "AdditiveAttention"),
+        ({"bidirectional": True, "attention": "additive"}, 2, "AdditiveAttention"),
+        ({"bidirectional": False, "attention": "multiplicative"}, 1, "MultiplicativeAttention"),
+        ({"bidirectional": False, "attention": "none"}, 1, "NoneType"),
+    ):
+        model = build(**options)
+        memory, _ = model.encoder(torch.randint(6, (1, 3)), torch.tensor([3]))
+        assert memory.shape[2] == 4 * ways
+        assert type(model.decoder.attention).__name__ == attention
 
 
 def test_a_copy_built_from_plain_values_gives_the_same_scores():
     model = build(cell="conv", kernel_size=2)
-    rebuilt = EncoderDecoder(EncoderDecoderConfig(**asdict(model.config))).double().eval()
+    options = ModelOptions(**json.loads(json.dumps(model.options.to_dict())))
+    rebuilt = EncoderDecoder(options, **SIZES).double().eval()
     rebuilt.load_state_dict(model.state_dict())
     source, lengths, words = torch.randint(6, (1, 3)), torch.tensor([3]), torch.randint(7, (1, 2))
     assert torch.equal(rebuilt(source, lengths, words)[0], model(source, lengths, words)[0])

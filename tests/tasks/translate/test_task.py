@@ -3,25 +3,30 @@
 import itertools
 import json
 import random
-from dataclasses import asdict, replace
-from pathlib import Path
 
 import pytest
 import torch
 
-from unrolled.data.source import Source
+from unrolled.data import Source
 from unrolled.errors import DataError, OptionError
-from unrolled.networks.sequence_layers import CELLS
+from unrolled.networks import LAYERS
+from unrolled.tasks import Splits, TaskOptions
+from unrolled.tasks.translate import (
+    DataOptions,
+    ModelOptions,
+    PredictOptions,
+    TrainingOptions,
+    TranslateTask,
+)
 from unrolled.tasks.translate.baselines import baseline_translations
-from unrolled.tasks.translate.by_decoder import TranslateTask
-from unrolled.tasks.translate.by_delay import DelayedTranslateTask
 from unrolled.tasks.translate.pairs import Pair
 
 NUMBERS = ["zero", "one", "two", "three", "four"]
 WORDS = dict(zip(NUMBERS, ["nul", "un", "deux", "trois", "quatre"], strict=True))
 WORDS |= {"red": "rouges", "cats": "chats", "dogs": "chiens"}
 WORDS |= {"": "", "!": " !"}
-both = pytest.mark.parametrize("kind", [TranslateTask, DelayedTranslateTask])
+DELAYED = {"delay": 3}
+both = pytest.mark.parametrize("way", [{}, DELAYED], ids=["decoder", "delay"])
 
 
 def pairs_of(count):
@@ -44,23 +49,34 @@ def file(tmp_path):
     return path
 
 
-def make(kind, file, **options):
-    options = kind.Options(
-        **{"pairs": str(file), "tokens": "word", "held_out": 0.1, "test": 0.1} | options
+def options_for(file, way=None, training=None, **data):
+    data = {"tokens": "word", "held_out": 0.1, "test": 0.1} | data
+    return TaskOptions(
+        DataOptions(file=str(file), **data),
+        ModelOptions(**way or {}),
+        TrainingOptions(**training or {}),
     )
-    splits = kind.read(options)
-    return kind.fit(options, splits.training), splits
 
 
-def build(task, **config):
+def make(file, way=None, training=None, **data):
+    options = options_for(file, way, training, **data)
+    splits = TranslateTask.read(options)
+    return TranslateTask.fit(options, splits), splits
+
+
+def fit(options, pairs):
+    return TranslateTask.fit(options, Splits(pairs, [], [], []))
+
+
+def build(task, **options):
     torch.manual_seed(0)
-    model = task.Model(task.Config(**{**task.sizes, "hidden_size": 8} | config))
-    return model.eval()
+    delay = task.options.model.delay
+    return task.make_model(ModelOptions(**{"hidden_size": 8, "delay": delay} | options)).eval()
 
 
 def learn(task, examples, num_updates, learning_rate=0.02):
     """Return a small model that has seen `examples` so often, all at once."""
-    model = build(task, cell="gru", hidden_size=24, embedding_size=16).train()
+    model = build(task, cell="gru", hidden_size=24, embedding_size=16, dropout=0.0).train()
     optimizer = torch.optim.Adam(model.parameters(), lr=learning_rate)
     for _ in range(num_updates):
         loss, count = task.loss(model, examples)
@@ -75,22 +91,21 @@ def trained(tmp_path_factory):
     """The task, a model that has learned the small language, and the parts."""
     path = tmp_path_factory.mktemp("translate") / "pairs.tsv"
     path.write_text("".join(f"{pair.source}\t{pair.target}\n" for pair in pairs_of(240)))
-    task, splits = make(TranslateTask, path)
+    task, splits = make(path)
     return task, learn(task, splits.training, 120), splits
 
 
-def source_of(tmp_path: Path, *lines: str) -> Source:
-    path = tmp_path / "input.txt"
-    path.write_text("".join(f"{line}\n" for line in lines))
-    return Source(path)
+def predict(task, model, *lines, **options):
+    source = Source.text("".join(f"{line}\n" for line in lines))
+    return list(task.predict(model, source, PredictOptions(**options)))
 
 
 # ---- the data ---------------------------------------------------------------------------------
 
 
 @both
-def test_equal_sources_are_in_one_part_and_nothing_is_lost(kind, file):
-    _, splits = make(kind, file)
+def test_equal_sources_are_in_one_part_and_nothing_is_lost(way, file):
+    _, splits = make(file, way)
     parts = [splits.training, splits.held_out, splits.test]
     sources = [{pair.source for pair in part} for part in parts]
     for one, other in itertools.combinations(sources, 2):
@@ -102,18 +117,17 @@ def test_equal_sources_are_in_one_part_and_nothing_is_lost(kind, file):
 def test_a_limit_draws_pairs_by_its_seed_and_says_so(file):
     drawn = []
     for seed in (0, 0, 1):
-        _, splits = make(TranslateTask, file, limit=120, seed=seed)
+        _, splits = make(file, training={"seed": seed}, limit=120)
         assert "120 of 240 pairs are used, drawn at random" in splits.notes
         drawn.append((splits.training, splits.held_out, splits.test))
         assert sum(map(len, drawn[-1])) == 120
     assert drawn[0] == drawn[1] != drawn[2]
-    assert make(TranslateTask, file, limit=240)[1].notes == []
+    assert make(file, limit=240)[1].notes == []
 
 
 def test_vocabularies_come_from_the_training_part_and_what_occurs_once_is_unknown(file):
-    task, _ = make(TranslateTask, file, tokens="char")
-    task = TranslateTask.fit(task.options, [Pair("abab", "cdcdcde")])
-    assert task.sizes == {"source_size": 3 + 2, "target_size": 3 + 2}
+    task = fit(options_for(file, tokens="char"), [Pair("abab", "cdcdcde")])
+    assert (len(task.source), len(task.target)) == (3 + 2, 3 + 2)
     assert task.encoded(Pair("abx", "cde"))[0].tolist() == [3, 4, 0, 2]
 
 
@@ -121,9 +135,9 @@ def test_vocabularies_come_from_the_training_part_and_what_occurs_once_is_unknow
 
 
 @both
-@pytest.mark.parametrize("cell", CELLS)
-def test_the_loss_of_a_batch_is_the_sum_of_its_examples(kind, cell, file):
-    task, splits = make(kind, file)
+@pytest.mark.parametrize("cell", LAYERS)
+def test_the_loss_of_a_batch_is_the_sum_of_its_examples(way, cell, file):
+    task, splits = make(file, way)
     model = build(task, cell=cell).double()
     with torch.no_grad():
         whole, count = task.loss(model, splits.test)
@@ -133,10 +147,10 @@ def test_the_loss_of_a_batch_is_the_sum_of_its_examples(kind, cell, file):
 
 
 @both
-def test_smoothing_is_for_training_alone(kind, file):
-    task, splits = make(kind, file, label_smoothing=0.5)
-    plain, _ = make(kind, file, label_smoothing=0.0)
-    model = build(task)
+def test_smoothing_is_for_training_alone(way, file):
+    task, splits = make(file, way, {"label_smoothing": 0.5})
+    plain, _ = make(file, way, {"label_smoothing": 0.0})
+    model = build(task, dropout=0.0)
     assert task.loss(model, splits.test)[0] == plain.loss(model, splits.test)[0]
     model.train()
     smoothed, mean = task.loss(model, splits.test)[0], plain.loss(model, splits.test)[0]
@@ -144,12 +158,11 @@ def test_smoothing_is_for_training_alone(kind, file):
 
 
 @both
-def test_what_was_fitted_survives_json(kind, file):
-    task, splits = make(kind, file)
-    options = kind.Options(**json.loads(json.dumps(asdict(task.options))))
-    again = kind.from_dict(options, json.loads(json.dumps(task.to_dict())))
+def test_what_was_fitted_survives_json(way, file):
+    task, splits = make(file, way)
+    again = TranslateTask.from_dict(task.options, json.loads(json.dumps(task.to_dict())))
     model = build(task)
-    assert again.sizes == task.sizes
+    assert again.to_dict() == task.to_dict()
     assert again.evaluate(model, splits.test) == task.evaluate(model, splits.test)
 
 
@@ -176,8 +189,7 @@ def test_what_comes_later_in_the_source_is_known_with_a_delay_and_not_without(fi
     pairs = [Pair(f"{a} {b}", f"{WORDS[b]} {WORDS[a]}") for a, b in chosen]
     matches = []
     for delay in (0, 1):
-        options = replace(make(DelayedTranslateTask, file)[0].options, delay=delay)
-        task = DelayedTranslateTask.fit(options, pairs)
+        task = fit(options_for(file, {"delay": delay}), pairs)
         model = learn(task, pairs, 100)
         matches.append(task.evaluate(model, pairs)["exact_match"])
     assert matches[0] <= 0.2
@@ -197,9 +209,9 @@ def test_baselines_are_those_that_are_said():
 # ---- predictions --------------------------------------------------------------------------------
 
 
-def test_a_translation_comes_with_its_attention(trained, tmp_path):
+def test_a_translation_comes_with_its_attention(trained):
     task, model, _ = trained
-    (found,) = task.predict(model, source_of(tmp_path, "two  one red cats!"))
+    (found,) = predict(task, model, "two  one red cats!")
     assert found["source"] == "two one red cats!"
     assert found["translation"] == "deux un chats rouges !"
     assert found["source_tokens"] == ["␣two", "␣one", "␣red", "␣cats", "!", "</s>"]
@@ -212,10 +224,9 @@ def test_a_translation_comes_with_its_attention(trained, tmp_path):
     assert task.to_text(found) == "deux un chats rouges !"
 
 
-def test_the_best_of_n_come_in_order_and_each_has_its_attention(trained, tmp_path):
+def test_the_best_of_n_come_in_order_and_each_has_its_attention(trained):
     task, model, _ = trained
-    source = source_of(tmp_path, "one two cats")
-    (found,) = task.predict(model, source, n_best=6, length_penalty=0.0)
+    (found,) = predict(task, model, "one two cats", n_best=6, length_penalty=0.0)
     every = found["alternatives"]
     assert len(every) == 6
     assert len({one["translation"] for one in every}) == 6
@@ -233,7 +244,7 @@ def test_the_best_of_n_come_in_order_and_each_has_its_attention(trained, tmp_pat
 
 def test_the_attention_is_that_of_the_search(trained):
     task, model, _ = trained
-    (found,) = task.predictions(model, ["two two cats"], {})
+    (found,) = task.predictions(model, ["two two cats"], PredictOptions())
     state = model.start(task.encoded_source("two two cats")[None], torch.tensor([4]))
     word = torch.tensor([[1]])
     for row, ids in zip(found["attention"], task.target.encode(found["translation"]), strict=False):
@@ -242,58 +253,64 @@ def test_the_attention_is_that_of_the_search(trained):
         word = ids.reshape(1, 1)
 
 
-def test_every_line_has_its_translation_whatever_it_is_together_with(trained, tmp_path):
+def test_every_line_has_its_translation_whatever_it_is_together_with(trained):
     task, model, _ = trained
     lines = ["one one cats", "", "two one red cats!", "  ", "zzz unknown", *["two cats"] * 70]
-    together = list(task.predict(model, source_of(tmp_path, *lines)))
+    together = predict(task, model, *lines)
     assert len(together) == len(lines)
     assert together[1] == together[3] == {"source": "", "translation": ""}
     for line, found in zip(lines[:5], together, strict=False):
-        (alone,) = task.predict(model, source_of(tmp_path, line))
+        (alone,) = predict(task, model, line)
         assert alone["translation"] == found["translation"]
     assert "<unk>" not in together[4]["translation"]
 
 
-def test_options_of_the_search_reach_it(trained, tmp_path):
+def test_options_of_the_search_reach_it(trained):
     task, model, _ = trained
-    source = source_of(tmp_path, "one one red cats!")
-    (plain,) = task.predict(model, source)
+    sentence = "one one red cats!"
+    (plain,) = predict(task, model, sentence)
     assert plain["translation"] == "un un chats rouges !"
-    (other,) = task.predict(model, source, no_repeat=1)
+    (other,) = predict(task, model, sentence, no_repeat=1)
     assert "un un" not in other["translation"]
-    (greedy,) = task.predict(model, source, beam=1, length_penalty=0.0)
+    (greedy,) = predict(task, model, sentence, beam=1, length_penalty=0.0)
     assert greedy["score"] == greedy["log_probability"]
     assert plain["score"] > plain["log_probability"]
 
 
-def test_a_delayed_network_predicts_each_line_too(file, tmp_path):
-    task, _ = make(DelayedTranslateTask, file, delay=2)
+def test_a_delayed_network_predicts_each_line_too(file):
+    task, _ = make(file, {"delay": 2})
     model = build(task)
-    found = list(task.predict(model, source_of(tmp_path, "one two cats", "", "two two red cats")))
+    found = predict(task, model, "one two cats", "", "two two red cats")
     assert [one["source"] for one in found] == ["one two cats", "", "two two red cats"]
     assert len(found[0]["tokens"]) <= task.max_length + 1
-    (alone,) = task.predict(model, source_of(tmp_path, "one two cats"))
+    (alone,) = predict(task, model, "one two cats")
     assert alone == found[0]
 
 
 @pytest.mark.parametrize(
-    ("options", "complaint"),
-    [
-        ({"n_best": 3, "beam": 2}, "n_best is 3, but a beam of 2"),
-        ({"length_penalty": -1.0}, "length_penalty must be"),
-    ],
+    "options", [{"beam": 2}, {"n_best": 2}, {"length_penalty": 0.0}, {"no_repeat": 2}]
 )
-def test_options_out_of_range_are_refused_before_a_line_is_read(trained, options, complaint):
-    task, model, _ = trained
-    with pytest.raises(OptionError, match=complaint):
-        next(task.predict(model, Source(Path("no such file")), **options))
+def test_a_delayed_network_has_no_search_and_refuses_its_options_before_a_line_is_read(
+    options, file
+):
+    task, _ = make(file, {"delay": 2})
+    name = next(iter(options))
+    with pytest.raises(OptionError, match=f"{name} is for an encoder and a decoder"):
+        next(task.predict(build(task), Source.file(file / "nowhere"), PredictOptions(**options)))
 
 
-def test_a_line_that_is_too_long_is_refused_with_its_number(trained, tmp_path):
+def test_options_that_do_not_fit_are_refused_before_a_line_is_read(trained, tmp_path):
     task, model, _ = trained
-    source = source_of(tmp_path, "one two cats", "cats " * 100_000)
-    with pytest.raises(DataError, match=r"input.txt, line 2: 499,999 characters, .* at most 400"):
-        list(task.predict(model, source))
+    with pytest.raises(OptionError, match="n_best is 3, but a beam of 2"):
+        next(
+            task.predict(model, Source.file(tmp_path / "nowhere"), PredictOptions(n_best=3, beam=2))
+        )
+
+
+def test_a_line_that_is_too_long_is_refused_with_its_number(trained):
+    task, model, _ = trained
+    with pytest.raises(DataError, match=r"input, line 2: 499,999 characters, .* at most 400"):
+        predict(task, model, "one two cats", "cats " * 100_000)
 
 
 @pytest.mark.parametrize(
@@ -303,13 +320,15 @@ def test_a_line_that_is_too_long_is_refused_with_its_number(trained, tmp_path):
         ({"limit": 0}, "limit must be at least 1"),
         ({"vocabulary_size": 0}, "vocabulary_size must be at least 1"),
         ({"max_characters": 0}, "max_characters must be at least 1"),
-        ({"held_out": 0.0}, r"held_out must be a part of the pairs, in \(0, 1\)"),
-        ({"test": 1.0}, "test must be a part of the pairs"),
-        ({"label_smoothing": 1.0}, "label_smoothing must be a part"),
-        ({"delay": -1}, "delay must be at least 0 tokens"),
+        ({"held_out": 0.0}, r"held_out must be in \(0, 1\), got 0.0"),
+        ({"test": 1.0}, r"test must be in \[0, 1\), got 1.0"),
     ],
 )
 def test_options_that_cannot_be_are_refused(wrong, complaint):
-    options = DelayedTranslateTask.Options(pairs="pairs.tsv")
     with pytest.raises(OptionError, match=complaint):
-        replace(options, **wrong)
+        DataOptions(file="pairs.tsv", **wrong)
+
+
+def test_a_smoothing_of_all_the_probability_is_refused():
+    with pytest.raises(OptionError, match=r"label_smoothing must be in \[0, 1\), got 1.0"):
+        TrainingOptions(label_smoothing=1.0)

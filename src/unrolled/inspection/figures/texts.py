@@ -22,6 +22,7 @@ __all__ = ["attention_map", "candidates", "gate_maps", "unit_over_text"]
 _SIGNS = {"\n": "↵", "\t": "⇥", " ": " "}
 _CELL = 9.4  # pixels that a character of a wrapped text is wide
 _LINE = 22  # and high
+_WIDEST = 14  # characters of a token, longer ones are cut
 _COLUMN = 6.9  # pixels that a step of a map is wide
 
 
@@ -88,13 +89,14 @@ def unit_over_text(values: Tensor, tokens: Sequence[str], *, columns: int = 76) 
     Args:
         values: (T,).
         tokens: What each step read, T of them.
-        columns: Tokens in a line; a line break in the text also begins a new one.
+        columns: Characters in a line; a line break in the text also begins a new one.
     """
     _check_length("unit_over_text", values, tokens)
-    lines = _wrapped(tokens, columns)
+    num_cells = _num_cells(tokens, columns)
+    lines = _wrapped(tokens, num_cells)
     limit = max(float(values.abs().quantile(0.98)), 1e-6)
-    z = [[float(values[t]) for t in line] + [None] * (columns - len(line)) for line in lines]
-    signs = [[_sign(tokens[t]) for t in line] + [""] * (columns - len(line)) for line in lines]
+    z = [[float(values[t]) for t in line] + [None] * (num_cells - len(line)) for line in lines]
+    signs = [[_sign(tokens[t]) for t in line] + [""] * (num_cells - len(line)) for line in lines]
     figure = new_figure()
     figure.add_heatmap(
         z=z,
@@ -116,38 +118,44 @@ def candidates(
     probabilities: Tensor,
     symbols: Sequence[str],
     *,
+    forecasts: bool = True,
     top: int = 5,
     columns: int = 80,
 ) -> Any:
-    """Draw a text, and beneath each token what the model thinks comes next, the likeliest on top.
+    """Draw a text, and beneath each token what the model says there, the likeliest on top.
 
-    The text itself and what did come next are bold.
+    The text itself, and of forecasts what did come next, are bold.
 
     Args:
         tokens: What each step read, T of them.
-        probabilities: Of the token after each, (T, V).
-        symbols: The text of each token of the vocabulary, V of them.
+        probabilities: Of what is said at each step, (T, V).
+        symbols: The text of each label, V of them.
+        forecasts: Whether the labels are tokens, and what is said at a step is the next one.
         top: How many candidates are drawn.
-        columns: Tokens in a line.
+        columns: Characters in a line.
     """
     _check_length("candidates", probabilities, tokens)
     best = probabilities.topk(min(top, probabilities.shape[1]), dim=1)
-    following = [*(_sign(token, blank="␣") for token in tokens[1:]), None]
-    starts = range(0, len(tokens), columns)
+    following: list[str | None] = [None] * len(tokens)
+    if forecasts:
+        following = [*(_sign(token, blank="␣") for token in tokens[1:]), None]
+    labels = [symbols[number] for number in sorted({*best.indices.flatten().tolist()})]
+    num_cells = _num_cells([*tokens, *labels], columns)
+    starts = range(0, len(tokens), num_cells)
     z: list[list[float | None]] = []
     text: list[list[str]] = []
     for start in starts:
-        line = range(start, min(start + columns, len(tokens)))
-        gap = columns - len(line)
-        z.append([None] * columns)
+        line = range(start, min(start + num_cells, len(tokens)))
+        gap = num_cells - len(line)
+        z.append([None] * num_cells)
         text.append([f"<b>{_sign(tokens[t])}</b>" for t in line] + [""] * gap)
         for rank in range(best.values.shape[1]):
             z.append([float(best.values[t, rank]) for t in line] + [None] * gap)
             ids = (int(best.indices[t, rank]) for t in line)
             signs = [_sign(symbols[number], blank="␣") for number in ids]
             text.append([*map(_bold_if, signs, (following[t] for t in line)), *[""] * gap])
-        z.append([None] * columns)
-        text.append([""] * columns)
+        z.append([None] * num_cells)
+        text.append([""] * num_cells)
     figure = new_figure()
     figure.add_heatmap(
         z=z[:-1],
@@ -162,6 +170,12 @@ def candidates(
         showscale=False,
     )
     return _as_text(figure, len(z) - 1, columns, line=18)
+
+
+def _num_cells(signs: Sequence[str], columns: int) -> int:
+    """Return how many cells of the widest sign a line of `columns` characters has."""
+    widest = max(len(sign.strip()) for sign in signs)
+    return columns // min(_WIDEST, max(1, widest + (widest > 1)))
 
 
 def _bold_if(guess: str, following: str | None) -> str:
@@ -249,8 +263,9 @@ def _bar(row: int, rows: int, limit: float, signed: bool) -> dict[str, Any]:
 
 
 def _sign(token: str, blank: str = " ") -> str:
-    """Return a token as plotly shows it: markup as text, white space as a sign."""
+    """Return a token as plotly shows it: markup as text, white space as a sign, not too long."""
     shown = blank if token == " " else "".join(_SIGNS.get(c, c) for c in token)
+    shown = shown if len(shown) < _WIDEST else f"{shown[: _WIDEST - 2]}…"
     return html.escape(shown, quote=False)
 
 

@@ -1,9 +1,23 @@
-// Questions to the server. A session that has ended is begun anew, unseen; too many are spaced out.
+// Questions to the server. A session that has ended is begun again, unseen; too many are spaced out.
 
-let session = null;
+const REMEMBERED = "unrolled.session"; // for as long as the tab is open: a reload is no new visitor
+
+let session = remembered();
+
+/** The picture or recording that each run was given last: {data, address, prediction}. */
+export const media = new Map();
+
+function remembered() {
+  try {
+    const id = sessionStorage.getItem(REMEMBERED);
+    return id && Promise.resolve(id);
+  } catch {
+    return null;
+  }
+}
 
 /** What the server refused, with its code and its words. */
-export class Refused extends Error {
+class Refused extends Error {
   constructor(status, { code, message, hint }) {
     super(message);
     this.status = status;
@@ -22,7 +36,13 @@ async function refusal(answer) {
 async function newSession() {
   const answer = await fetch("/api/session", { method: "POST" });
   if (!answer.ok) throw await refusal(answer);
-  return (await answer.json()).session;
+  const { session: id } = await answer.json();
+  try {
+    sessionStorage.setItem(REMEMBERED, id);
+  } catch {
+    // a browser that remembers nothing
+  }
+  return id;
 }
 
 async function post(path, question, options, attempt = 0) {
@@ -47,6 +67,11 @@ async function post(path, question, options, attempt = 0) {
     if (session === using) session = null;
     return post(path, question, options, attempt + 1);
   }
+  if (attempt < 3 && refused.code === "medium" && media.has(question.run)) {
+    const { data, options: asked } = media.get(question.run); // the server has forgotten it
+    await post("/api/caption", { run: question.run, data, options: asked }, {}, attempt + 1);
+    return post(path, question, options, attempt + 1);
+  }
   if (attempt < 3 && (answer.status === 429 || refused.code === "busy")) {
     await wait(Number(answer.headers.get("Retry-After") ?? 1));
     return post(path, question, options, attempt + 1);
@@ -54,11 +79,16 @@ async function post(path, question, options, attempt = 0) {
   throw refused;
 }
 
-export async function runs() {
-  const answer = await fetch("/api/runs");
+async function get(path) {
+  const answer = await fetch(path);
   if (!answer.ok) throw await refusal(answer);
   return answer.json();
 }
+
+export const runs = () => get("/api/runs");
+
+/** All that the page says, in a language or in the one that the browser asks for. */
+export const words = (language) => get(`/api/words${language ? `?language=${encodeURIComponent(language)}` : ""}`);
 
 const ask = (path) => async (question, options) => (await post(path, question, options)).json();
 
@@ -80,6 +110,9 @@ export async function* generate(question, signal) {
     if (done) return;
     const lines = (rest + value).split("\n");
     rest = lines.pop();
-    for (const line of lines) yield JSON.parse(line);
+    for (const line of lines) {
+      signal.throwIfAborted(); // many lines may have come at once
+      yield JSON.parse(line);
+    }
   }
 }

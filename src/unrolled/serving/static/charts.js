@@ -1,19 +1,20 @@
 // Small figures of the page: lines over a logarithmic axis, bars. Each is SVG with its numbers.
 
 import { h, s } from "./dom.js";
-import { percent } from "./numbers.js";
+import { local, percent } from "./numbers.js";
 
-const DASHES = ["", "7 4", "2 4", "9 3 2 3", "1 3"];
+/** Dashes of lines, as many as there are colours. */
+export const DASHES = ["", "7 4", "2 4", "9 3 2 3", "1 3"];
 
 /** Decades as a reader says them: 1, 0.1, 0.01, 10⁻³. */
 function decade(power) {
-  if (power >= -2 && power <= 2) return String(10 ** power);
+  if (power >= -2 && power <= 2) return local(String(10 ** power));
   const raised = [...String(Math.abs(power))].map((digit) => "⁰¹²³⁴⁵⁶⁷⁸⁹"[digit]).join("");
   return `10${power < 0 ? "⁻" : ""}${raised}`;
 }
 
 /** A step that cuts `most` into at most `parts` round pieces. */
-export function roundStep(most, parts) {
+function roundStep(most, parts) {
   const raw = Math.max(1, most / parts);
   const size = 10 ** Math.floor(Math.log10(raw));
   return [1, 2, 5, 10].map((k) => k * size).find((step) => step >= raw);
@@ -52,7 +53,7 @@ export function lagChart({ lines, xTitle, yTitle, label }) {
   if (lowest < -2) {
     const at = y(0.01);
     parts.push(s("line", { x1: left, x2: width - right, y1: at, y2: at, class: "threshold" }));
-    parts.push(s("text", { x: width - right - 4, y: at - 6, class: "tick", "text-anchor": "end" }, "1 %"));
+    parts.push(s("text", { x: width - right - 4, y: at - 6, class: "tick", "text-anchor": "end" }, percent(0.01, 0)));
   }
   parts.push(s("text", { x: (left + width - right) / 2, y: height - 8, class: "axis", "text-anchor": "middle" }, xTitle));
   parts.push(s("text", { x: 16, y: (top + height - bottom) / 2, class: "axis upright", "text-anchor": "middle", transform: `rotate(-90 16 ${(top + height - bottom) / 2})` }, yTitle));

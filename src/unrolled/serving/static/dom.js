@@ -33,6 +33,9 @@ export function visible(token) {
   return token === "" ? "·" : token.replaceAll("\n", "↵").replaceAll("\t", "⇥");
 }
 
+/** The same without the blank that words begin with. */
+export const spoken = (token) => visible(token).replace(/^ (?=.)/, "");
+
 /** A formula: letters slanted, what follows _ below the line, such as "c_{t−1}" or "x_f". */
 export function math(formula) {
   const parts = [];

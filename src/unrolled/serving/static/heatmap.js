@@ -2,16 +2,15 @@
 
 import * as api from "./api.js";
 import { h } from "./dom.js";
-import { t } from "./i18n.js";
+import { signalName, t } from "./i18n.js";
 import { scaleOf } from "./scales.js";
-import { place, run } from "./store.js";
-import { names } from "./controls.js";
+import { isRecorded, place, question, rangeOf, run, state } from "./store.js";
 
 const MOST_STEPS = 200;
 
-function decode(data) {
-  const text = atob(data);
-  return Uint8Array.from(text, (c) => c.charCodeAt(0));
+/** The values of a map's answer, the units of a step side by side. */
+export function decode({ data, lowest, highest }) {
+  return Float64Array.from(atob(data), (c) => lowest + (c.charCodeAt(0) / 255) * (highest - lowest));
 }
 
 /** A card with the map; `choose(token, unit)` is told what was clicked. */
@@ -20,12 +19,13 @@ export function heatMap(signal, choose) {
   const marker = h("div", { class: "map-marker" });
   const column = h("div", { class: "map-column" });
   const title = h("h2");
-  const card = h("section", { class: "card", hidden: true },
+  const hint = h("p", { class: "soft hint" });
+  const element = h("section", { class: "card", hidden: true },
     h("div", { class: "card-head" }, title),
-    h("div", { class: "map-frame" }, canvas, marker, column),
-    h("p", { class: "soft hint" }, t("map_hint")));
+    h("div", { class: "map-frame" }, canvas, marker, column), hint);
   let order = [];
   let drawn = null;
+  let key = "";
 
   canvas.addEventListener("click", (event) => {
     if (!drawn) return;
@@ -35,14 +35,10 @@ export function heatMap(signal, choose) {
     choose(drawn.start + Math.min(at, drawn.steps - 1), order[Math.min(row, drawn.units - 1)]);
   }, { signal });
 
-  function paintAll(answer, name) {
-    const { steps, units, lowest, highest } = answer;
-    const bytes = decode(answer.data);
-    const value = (byte) => lowest + (byte / 255) * (highest - lowest);
-    const scale = scaleOf(name, Float64Array.from(bytes, value));
-    const palette = Array.from({ length: 256 }, (_, byte) => scale.rgb(value(byte)));
+  function paintAll({ steps, units }, values, name) {
+    const scale = scaleOf(name, values, rangeOf(name));
     const means = new Float64Array(units);
-    for (let at = 0; at < bytes.length; at += 1) means[at % units] += bytes[at];
+    values.forEach((value, at) => (means[at % units] += value));
     order = [...means.keys()].sort((a, b) => means[b] - means[a]);
     canvas.width = steps;
     canvas.height = units;
@@ -50,40 +46,40 @@ export function heatMap(signal, choose) {
     const image = context.createImageData(steps, units);
     order.forEach((unit, row) => {
       for (let step = 0; step < steps; step += 1) {
-        const [r, g, b] = palette[bytes[step * units + unit]];
-        const to = 4 * (row * steps + step);
-        image.data.set([r, g, b, 255], to);
+        image.data.set([...scale.rgb(values[step * units + unit]), 255], 4 * (row * steps + step));
       }
     });
     context.putImageData(image, 0, 0);
   }
 
-  let key = "";
   return {
-    element: card,
-    async show(reading, state) {
-      const known = names(run());
+    element,
+    async show(reading) {
       const length = reading.pieces.length;
-      card.hidden = !known.length || length < 2;
-      if (card.hidden || signal.aborted) return;
-      const name = known.includes(state.signal) ? state.signal : known.at(-1);
+      element.hidden = length < 2;
+      if (element.hidden || signal.aborted) return;
+      const name = isRecorded(state.signal) ? state.signal : run().memory;
       const stop = Math.min(length, Math.max(MOST_STEPS, place(length) + 1));
       const start = Math.max(0, stop - MOST_STEPS);
-      const wanted = JSON.stringify([state.run, state.text, state.layer, name, start, stop, document.documentElement.dataset.theme]);
+      const asked = { ...question(), part: state.part, name, start, stop };
+      const wanted = JSON.stringify([asked, reading.version, reading.pieces, document.documentElement.dataset.theme]);
       try {
         if (wanted !== key) {
-          drawn = await api.map({ run: state.run, text: state.text, layer: state.layer, name, start, stop });
-          if (signal.aborted) return;
+          const answer = await api.map(asked);
+          if (signal.aborted || asked.run !== state.run) return;
+          drawn = answer;
           key = wanted;
-          paintAll(drawn, name);
+          paintAll(drawn, decode(drawn), name);
         }
       } catch {
-        return; // the text has changed meanwhile; its own map is on its way
+        element.hidden = !drawn; // the text has changed meanwhile; its own map is on its way
+        return;
       }
-      title.textContent = t("map_title")(t("signal")[name] ?? name);
+      title.textContent = t("map_title", { name: signalName(name) });
+      hint.textContent = t("map_hint");
       canvas.setAttribute("aria-label", title.textContent);
       const row = order.indexOf(state.unit);
-      marker.hidden = row < 0 || state.mean;
+      marker.hidden = row < 0 || (state.mean && isRecorded(state.signal));
       marker.style.top = `${((row + 0.5) / drawn.units) * 100}%`;
       const at = place(length) - drawn.start;
       column.hidden = at < 0 || at >= drawn.steps;

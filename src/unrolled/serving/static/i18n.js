@@ -1,341 +1,70 @@
-// The page's words in English and Portuguese. A test holds that both have the same keys.
+// The page's words. A language is a file of the server's; nothing here knows which there are.
 
-import { fixed, grouped } from "./numbers.js";
-import { state } from "./store.js";
+import * as api from "./api.js";
+import { grouped, setDecimal } from "./numbers.js";
+import { run, state } from "./store.js";
 
-const two = (value) => fixed(value, 2);
+let words = {};
 
-const opening = (words) => (value) =>
-  words[value < 0.05 ? 0 : value < 0.35 ? 1 : value < 0.65 ? 2 : value < 0.95 ? 3 : 4];
-const isOpen = opening(["shut", "nearly shut", "half open", "mostly open", "wide open"]);
-const estaAberta = opening([
-  "fechada", "quase fechada", "meio aberta", "quase toda aberta", "toda aberta",
-]);
+/** Takes the words of a language, or of the one that the browser asks for. */
+export async function loadWords(code) {
+  const answer = await api.words(code);
+  words = answer.words;
+  state.language = answer.language;
+  state.languages = answer.languages;
+  setDecimal(words.decimal);
+}
 
-export const WORDS = {
-  en: {
-    title: "unrolled: inside recurrent networks",
-    skip: "Skip to the content",
-    run: "Run",
-    api: "API",
-    language: "Português",
-    theme: "Light or dark",
-    help: "Keys",
-    views: { write: "Write", step: "Step", unroll: "Unroll", gradient: "Gradient", compare: "Compare", task: "Try" },
-    close: "Close",
-    facts: (r) => `${r.cell} · ${r.num_layers} × ${r.hidden_size} units · ${grouped(r.num_parameters)} weights`,
-    keys: [
-      ["1 … 5", "change the view"],
-      ["← →", "one character back or forward"],
-      ["↑ ↓", "Step: the operation before, the next one"],
-      ["Home End", "first or last character"],
-      ["[ ]", "the unit before, the next one"],
-      ["Space", "Step: play, stop"],
-      ["Esc", "stop writing; leave the text field"],
-      ["?", "this list"],
-    ],
-    failed: (message) => `That did not work: ${message}.`,
-    offline: "The server does not answer. Is it still running?",
-    unknown: (list) => `The model has never seen ${list}. Leave it out to go on.`,
-    too_long: (most) => `Only the first ${grouped(most)} characters are read: please shorten the text.`,
-    text: "Text",
-    write_hint: "Type here: every character is coloured as the network reads it.",
-    colour_by: "Colour by",
-    surprise: "surprise",
-    signal: {
-      surprise: "surprise (bits)", f: "f · forget gate", i: "i · input gate", g: "g · candidate", o: "o · output gate",
-      c: "c · memory", h: "h · output", r: "r · reset gate", z: "z · update gate", n: "n · candidate", y: "y · output",
-    },
-    find_unit: "Follows",
-    patterns: {
-      "inside a speaker's name": "inside a speaker's name", "inside quotes": "inside quotes", "inside brackets": "inside brackets",
-      "late in the line": "late in the line", "after a line break": "after a line break", "inside a word": "inside a word",
-      "in capitals": "in capitals",
-    },
-    layer: "Layer",
-    unit: "Unit",
-    all_units: "mean of all",
-    of_units: (count) => `of ${count}`,
-    before_unit: "Unit before",
-    next_unit: "Next unit",
-    next_character: "Next character",
-    next_after: (token) => `after “${token}”`,
-    came: "what came",
-    insert: (token, p) => `Insert ${token}, ${p}`,
-    nothing_read: "Nothing has been read yet.",
-    readout: (token, bits) => (bits === null ? `“${token}” begins the text` : `“${token}” surprised by ${bits} bits`),
-    generate: "Write on",
-    stop: "Stop",
-    temperature: "Temperature",
-    bolder: (v) => (v === 0 ? "always the likeliest" : v < 0.8 ? "safer" : v <= 1.1 ? "as it learned" : "bolder"),
-    length: "Characters",
-    seed: "Seed",
-    random: "random",
-    wrote: (n) => `${n} written`,
-    map_title: (name) => `All units: ${name}`,
-    map_hint: "A row is a unit, a column a character; rows are sorted by their mean. Click one to choose it.",
-    low: "low",
-    high: "high",
-    no_cell: (cell) => `A ${cell} has no gates to step through: it remembers nothing but its window. Write, Unroll, Gradient and Compare show it.`,
-    previous: "One character back",
-    next: "One character forward",
-    first: "First character",
-    last: "Last character",
-    play: "Play",
-    pause: "Pause",
-    character_of: (n, total) => `character ${n} of ${total}`,
-    whole: "The whole cell",
-    operations: {
-      f: "Forget gate", i: "Input gate", g: "Candidate", o: "Output gate", update: "Memory", h: "Output",
-      r: "Reset gate", z: "Update gate", n: "Candidate", open: "Input gate", a: "Sum",
-    },
-    gru_update: "New state",
-    choose_unit: "Choose a unit",
-    grid_hint: (name) => `Every square is a unit, coloured by its ${name} now. The arrow keys move.`,
-    busiest: "The one that changes most now",
-    terms_note: "*x*: what the input says, *W_x x_t + b*. *u*: what the past says, *W_h h_{t−1} + b*.",
-    diagram: (cell, unit, token) => `The ${cell} cell, unit ${unit}, reading ${token}`,
-    sentences: {
-      lstm: {
-        f: (n) => `The forget gate is ${isOpen(n.v.f)}: it keeps ${two(n.v.f)} of this unit's memory.`,
-        i: (n) => `The input gate is ${isOpen(n.v.i)}: it lets in ${two(n.v.i)} of the candidate.`,
-        g: (n) => `The candidate would write ${two(n.v.g)} into the memory.`,
-        update: (n) => `The memory goes from ${two(n.b.c)} to ${two(n.v.c)}: ${two(n.d.kept)} is kept, ${two(n.d.written)} is added.`,
-        o: (n) => `The output gate is ${isOpen(n.v.o)}: it shows ${two(n.v.o)} of the memory.`,
-        h: (n) => `The unit tells the network ${two(n.v.h)}.`,
-      },
-      gru_reset_after: {
-        r: (n) => `The reset gate is ${isOpen(n.v.r)}: the candidate sees ${two(n.v.r)} of the past.`,
-        z: (n) => `The update gate keeps ${two(n.v.z)} of the old state and replaces ${two(1 - n.v.z)} of it.`,
-        n: (n) => `The candidate would make the state ${two(n.v.n)}.`,
-        update: (n) => `The state goes from ${two(n.b.h)} to ${two(n.v.h)}: ${two(n.d.kept)} is kept, ${two(n.d.written)} is added.`,
-      },
-      janet: {
-        f: (n) => `The forget gate is ${isOpen(n.v.f)}: it keeps ${two(n.v.f)} of this unit's state.`,
-        open: (n) => `The same sum, less β = 1, decides what comes in: ${two(n.d.open)} of the candidate.`,
-        g: (n) => `The candidate would write ${two(n.v.g)} into the state.`,
-        update: (n) => `The state goes from ${two(n.b.h)} to ${two(n.v.h)}: ${two(n.d.kept)} is kept, ${two(n.d.written)} is added.`,
-      },
-      rnn_tanh: {
-        a: (n) => `The input says ${two(n.x.a)}, the past says ${two(n.u.a)}.`,
-        h: (n) => `tanh squeezes ${two(n.d.a.a)} into ${two(n.v.h)}: that is all this unit will know next time.`,
-      },
-    },
-    unroll_title: "The network, unrolled over the text",
-    unroll_shape: "many to many: a character in, a forecast out, at every step; all steps share their weights",
-    unroll_hint: "Orange arrows: the gradient of the last forecast's loss on its way back. What is left of it fades with every step.",
-    unroll_window: "No state is carried from step to step: a forecast sees a window. Orange: how much of the last forecast's gradient reaches what each level read.",
-    expects: "expects",
-    left: "left",
-    computing: "computing …",
-    reach_title: "Reach of the gradient",
-    reach_x: "steps back",
-    reach_y: "share of the gradient that arrives",
-    reach_hint: "How much of a forecast's gradient reaches the states before it: the mean over your text.",
-    verdict: "Verdict",
-    saturation: "Saturated gates",
-    saturation_hint: "Share of values below 0.1 and above 0.9 (candidates: below −0.8, above 0.8).",
-    shut: "shut",
-    wide: "open",
-    constants: "Memory of the units",
-    constants_hint: "Time constant 1/(1 − mean of the keeping gate), in steps: how long a unit holds what it has.",
-    units: "units",
-    steps: "steps",
-    too_short: "Write at least three characters: a gradient needs a way to go.",
-    all_runs: "All runs",
-    first_run: "Left",
-    second_run: "Right",
-    bits_per_character: "bits per character",
-    difference: "Who knew better?",
-    difference_hint: (a, b) => `Blue: ${a} expected the character more. Orange: ${b} did.`,
-    same_text: "Both read the same text; change it in Write.",
-    one_run: "To compare, serve two runs: unrolled serve RUN RUN2",
-    input: "Input",
-    predict: "Predict",
-    answer: "Answer",
-    raw: "As JSON",
-    task_hint: {
-      classify: "Type a text: the opinion after every token is shown while you write.", tag: "Type a sentence, words separated by blanks.",
-      translate: "Type a sentence to translate.", toy: "A sequence.", caption: "Choose a file: it is described in words.",
-    },
-    task_shape: {
-      classify: "many to one: tokens in, one opinion out at the end", tag: "many to many: a tag for every word",
-      translate: "many to many: one network reads, another writes", caption: "one to many: a picture or a recording in, words out", toy: "",
-    },
-    example: { classify: "a moving and not very funny film", tag: "O gato dorme em Lisboa .", translate: "I am very happy .", toy: "" },
-    running: "The opinion after every token",
-    sure: "how sure",
-    attention: "Where it looked",
-    attention_hint: "A row is a word that it wrote, a column what it read; the darker, the more it looked there.",
-    look_hint: "Choose a word to see where the network looked when it wrote it.",
-    choose_file: { picture: "Choose a picture", recording: "Choose a recording" },
-    alternatives: "Others that it considered",
-    entities: "Names found",
-    steps_read: "steps",
-  },
-  pt: {
-    title: "unrolled: por dentro das redes recorrentes",
-    skip: "Ir para o conteúdo",
-    run: "Modelo",
-    api: "API",
-    language: "English",
-    theme: "Claro ou escuro",
-    help: "Teclas",
-    views: { write: "Escrever", step: "Passo", unroll: "Desenrolar", gradient: "Gradiente", compare: "Comparar", task: "Testar" },
-    close: "Fechar",
-    facts: (r) => `${r.cell} · ${r.num_layers} × ${r.hidden_size} unidades · ${grouped(r.num_parameters)} pesos`,
-    keys: [
-      ["1 … 5", "mudar de vista"],
-      ["← →", "um caractere atrás ou adiante"],
-      ["↑ ↓", "Passo: a operação anterior, a seguinte"],
-      ["Home End", "primeiro ou último caractere"],
-      ["[ ]", "a unidade anterior, a seguinte"],
-      ["Espaço", "Passo: iniciar, parar"],
-      ["Esc", "parar de escrever; sair do campo de texto"],
-      ["?", "esta lista"],
-    ],
-    failed: (message) => `Não funcionou: ${message}.`,
-    offline: "O servidor não responde. Ainda está em execução?",
-    unknown: (list) => `O modelo nunca viu ${list}. Retire para continuar.`,
-    too_long: (most) => `São lidos no máximo ${grouped(most)} caracteres: encurte o texto.`,
-    text: "Texto",
-    write_hint: "Escreva aqui: cada caractere ganha cor à medida que a rede o lê.",
-    colour_by: "Cor por",
-    surprise: "surpresa",
-    signal: {
-      surprise: "surpresa (bits)", f: "f · porta de esquecimento", i: "i · porta de entrada", g: "g · candidato", o: "o · porta de saída",
-      c: "c · memória", h: "h · saída", r: "r · porta de reinício", z: "z · porta de atualização", n: "n · candidato", y: "y · saída",
-    },
-    find_unit: "Segue",
-    patterns: {
-      "inside a speaker's name": "dentro do nome de quem fala", "inside quotes": "entre aspas", "inside brackets": "entre parênteses",
-      "late in the line": "no fim da linha", "after a line break": "depois de quebra de linha", "inside a word": "dentro de uma palavra",
-      "in capitals": "em maiúsculas",
-    },
-    layer: "Camada",
-    unit: "Unidade",
-    all_units: "média de todas",
-    of_units: (count) => `de ${count}`,
-    before_unit: "Unidade anterior",
-    next_unit: "Unidade seguinte",
-    next_character: "Próximo caractere",
-    next_after: (token) => `depois de “${token}”`,
-    came: "o que veio",
-    insert: (token, p) => `Inserir ${token}, ${p}`,
-    nothing_read: "Nada foi lido ainda.",
-    readout: (token, bits) => (bits === null ? `“${token}” começa o texto` : `“${token}” surpreendeu em ${bits} bits`),
-    generate: "Continuar o texto",
-    stop: "Parar",
-    temperature: "Temperatura",
-    bolder: (v) => (v === 0 ? "sempre o mais provável" : v < 0.8 ? "mais segura" : v <= 1.1 ? "como aprendeu" : "mais ousada"),
-    length: "Caracteres",
-    seed: "Semente",
-    random: "aleatória",
-    wrote: (n) => `${n} escritos`,
-    map_title: (name) => `Todas as unidades: ${name}`,
-    map_hint: "Cada linha é uma unidade, cada coluna um caractere; linhas ordenadas pela média. Clique para escolher.",
-    low: "baixo",
-    high: "alto",
-    no_cell: (cell) => `Uma ${cell} não tem portas para percorrer: só lembra a sua janela. Escrever, Desenrolar, Gradiente e Comparar a mostram.`,
-    previous: "Um caractere atrás",
-    next: "Um caractere adiante",
-    first: "Primeiro caractere",
-    last: "Último caractere",
-    play: "Iniciar",
-    pause: "Parar",
-    character_of: (n, total) => `caractere ${n} de ${total}`,
-    whole: "A célula inteira",
-    operations: {
-      f: "Porta de esquecimento", i: "Porta de entrada", g: "Candidato", o: "Porta de saída", update: "Memória", h: "Saída",
-      r: "Porta de reinício", z: "Porta de atualização", n: "Candidato", open: "Porta de entrada", a: "Soma",
-    },
-    gru_update: "Novo estado",
-    choose_unit: "Escolha uma unidade",
-    grid_hint: (name) => `Cada quadrado é uma unidade, com a cor do seu ${name} agora. As setas movem.`,
-    busiest: "A que mais muda agora",
-    terms_note: "*x*: o que diz a entrada, *W_x x_t + b*. *u*: o que diz o passado, *W_h h_{t−1} + b*.",
-    diagram: (cell, unit, token) => `A célula ${cell}, unidade ${unit}, lendo ${token}`,
-    sentences: {
-      lstm: {
-        f: (n) => `A porta de esquecimento está ${estaAberta(n.v.f)}: guarda ${two(n.v.f)} da memória desta unidade.`,
-        i: (n) => `A porta de entrada está ${estaAberta(n.v.i)}: deixa entrar ${two(n.v.i)} do candidato.`,
-        g: (n) => `O candidato escreveria ${two(n.v.g)} na memória.`,
-        update: (n) => `A memória passa de ${two(n.b.c)} a ${two(n.v.c)}: ${two(n.d.kept)} fica, ${two(n.d.written)} se soma.`,
-        o: (n) => `A porta de saída está ${estaAberta(n.v.o)}: mostra ${two(n.v.o)} da memória.`,
-        h: (n) => `A unidade diz ${two(n.v.h)} à rede.`,
-      },
-      gru_reset_after: {
-        r: (n) => `A porta de reinício está ${estaAberta(n.v.r)}: o candidato vê ${two(n.v.r)} do passado.`,
-        z: (n) => `A porta de atualização guarda ${two(n.v.z)} do estado antigo e troca ${two(1 - n.v.z)} dele.`,
-        n: (n) => `O candidato levaria o estado a ${two(n.v.n)}.`,
-        update: (n) => `O estado passa de ${two(n.b.h)} a ${two(n.v.h)}: ${two(n.d.kept)} fica, ${two(n.d.written)} se soma.`,
-      },
-      janet: {
-        f: (n) => `A porta de esquecimento está ${estaAberta(n.v.f)}: guarda ${two(n.v.f)} do estado desta unidade.`,
-        open: (n) => `A mesma soma, menos β = 1, decide o que entra: ${two(n.d.open)} do candidato.`,
-        g: (n) => `O candidato escreveria ${two(n.v.g)} no estado.`,
-        update: (n) => `O estado passa de ${two(n.b.h)} a ${two(n.v.h)}: ${two(n.d.kept)} fica, ${two(n.d.written)} se soma.`,
-      },
-      rnn_tanh: {
-        a: (n) => `A entrada diz ${two(n.x.a)}, o passado diz ${two(n.u.a)}.`,
-        h: (n) => `tanh comprime ${two(n.d.a.a)} em ${two(n.v.h)}: é tudo o que esta unidade saberá no próximo passo.`,
-      },
-    },
-    unroll_title: "A rede, desenrolada sobre o texto",
-    unroll_shape: "muitos para muitos: entra um caractere, sai uma previsão, a cada passo; todos os passos partilham os pesos",
-    unroll_hint: "Setas laranja: o gradiente da perda da última previsão no caminho de volta. O que resta dele some a cada passo.",
-    unroll_window: "Nenhum estado passa de um passo ao outro: a previsão vê uma janela. Laranja: quanto do gradiente da última previsão chega ao que cada nível leu.",
-    expects: "espera",
-    left: "restam",
-    computing: "calculando …",
-    reach_title: "Alcance do gradiente",
-    reach_x: "passos atrás",
-    reach_y: "parte do gradiente que chega",
-    reach_hint: "Quanto do gradiente de uma previsão alcança os estados anteriores: a média sobre o seu texto.",
-    verdict: "Veredito",
-    saturation: "Portas saturadas",
-    saturation_hint: "Parte dos valores abaixo de 0,1 e acima de 0,9 (candidatos: abaixo de −0,8, acima de 0,8).",
-    shut: "fechada",
-    wide: "aberta",
-    constants: "Memória das unidades",
-    constants_hint: "Constante de tempo 1/(1 − média da porta que guarda), em passos: por quanto tempo uma unidade retém o que tem.",
-    units: "unidades",
-    steps: "passos",
-    too_short: "Escreva pelo menos três caracteres: um gradiente precisa de caminho.",
-    all_runs: "Todos os modelos",
-    first_run: "Esquerda",
-    second_run: "Direita",
-    bits_per_character: "bits por caractere",
-    difference: "Quem sabia melhor?",
-    difference_hint: (a, b) => `Azul: ${a} esperava mais o caractere. Laranja: ${b} esperava mais.`,
-    same_text: "Ambos leem o mesmo texto; mude-o em Escrever.",
-    one_run: "Para comparar, sirva dois modelos: unrolled serve RUN RUN2",
-    input: "Entrada",
-    predict: "Prever",
-    answer: "Resposta",
-    raw: "Como JSON",
-    task_hint: {
-      classify: "Escreva um texto: a opinião depois de cada símbolo aparece enquanto escreve.", tag: "Escreva uma frase, palavras separadas por espaços.",
-      translate: "Escreva uma frase para traduzir.", toy: "Uma sequência.", caption: "Escolha um arquivo: ele é descrito em palavras.",
-    },
-    task_shape: {
-      classify: "muitos para um: entram símbolos, sai uma opinião no fim", tag: "muitos para muitos: uma etiqueta para cada palavra",
-      translate: "muitos para muitos: uma rede lê, outra escreve", caption: "um para muitos: entra uma imagem ou gravação, saem palavras", toy: "",
-    },
-    example: { classify: "um filme comovente e pouco engraçado", tag: "O gato dorme em Lisboa .", translate: "I am very happy .", toy: "" },
-    running: "A opinião depois de cada símbolo",
-    sure: "certeza",
-    attention: "Para onde olhou",
-    attention_hint: "Uma linha é uma palavra que escreveu, uma coluna o que leu; quanto mais escuro, mais olhou para lá.",
-    look_hint: "Escolha uma palavra para ver para onde a rede olhou ao escrevê-la.",
-    choose_file: { picture: "Escolher uma imagem", recording: "Escolher uma gravação" },
-    alternatives: "Outras que considerou",
-    entities: "Nomes encontrados",
-    steps_read: "passos",
-  },
-};
+/** What is called `key`, such as "views.write"; undefined if there is nothing. */
+function find(key) {
+  return key.split(".").reduce((inner, name) => inner?.[name], words);
+}
 
-/** The word called `key` in the page's language; t("views") may be an object or a function. */
-export function t(key) {
-  return WORDS[state.language][key];
+function fill(text, values) {
+  return text.replace(/\{(\w+)\}/g, (place, name) => values[name] ?? place);
+}
+
+/**
+ * The words called `key`, with `values` in their places. {unit} and {units} are what a step of the
+ * run `of` is called; a language may say things differently for some units.
+ */
+export function t(key, values = {}, of = run()) {
+  let found = find(key);
+  if (found?.other !== undefined) found = found[of?.unit] ?? found.other;
+  if (typeof found !== "string") return found;
+  const unit = words.units[of?.unit] ?? words.units.step;
+  return fill(found, { unit: unit.one, units: unit.many, ...values });
+}
+
+/** What the steps of a run are called. */
+export const unitsOf = (of = run()) => (words.units[of?.unit] ?? words.units.step).many;
+
+export const capital = (text) => text.charAt(0).toLocaleUpperCase() + text.slice(1);
+
+/** What a value of a cell is called by what it is, and by its letter where that has a word. */
+export function nameOf(kind, letter) {
+  return words.names[`${kind} ${letter}`] ?? words.names[kind] ?? words.names.value;
+}
+
+/** The same as a title, with its symbol where the letter alone has no word. */
+export function titleOf(kind, letter, symbol) {
+  const own = words.names[`${kind} ${letter}`];
+  return own ? capital(own) : `${capital(nameOf(kind, letter))} ${symbol}`;
+}
+
+/** A sentence on a value of a cell, of the kind that there is for it. */
+export function sentenceOn(kind, letter, values) {
+  const text = words.sentences[`${kind} ${letter}`] ?? words.sentences[kind] ?? words.sentences.value;
+  return fill(text, values);
+}
+
+/** What a signal is called that a text may be coloured by. */
+export function signalName(name, of = run()) {
+  const signal = of?.signals.find((each) => each.name === name);
+  return signal ? `${name} · ${nameOf(signal.kind, name)}` : t(`signals.${name}`);
+}
+
+/** A run in a line. */
+export function factsOf({ cell, num_layers: layers, hidden_size: size, num_parameters: weights }) {
+  return t("facts", { cell, layers, size, weights: grouped(weights) });
 }

@@ -2,33 +2,37 @@
 
 import * as api from "./api.js";
 import { h } from "./dom.js";
-import { t } from "./i18n.js";
+import { factsOf, loadWords, t } from "./i18n.js";
 import { forget } from "./scales.js";
-import { readAddress, restore, run, set, state, watch } from "./store.js";
+import { chosen, readAddress, rememberLanguage, run, set, state, watch } from "./store.js";
 import { compare } from "./views/compare.js";
 import { gradient } from "./views/gradient.js";
+import { read } from "./views/read.js";
 import { step } from "./views/step.js";
-import { task } from "./views/task.js";
 import { unroll } from "./views/unroll.js";
 import { write } from "./views/write.js";
 
-const VIEWS = { write, step, unroll, gradient, compare, task };
+const VIEWS = { write, read, step, unroll, gradient, compare };
 const $ = (id) => document.getElementById(id);
 
 let current = null; // the view that is shown, and what ends it
+let lasting = ""; // what is said as long as the view is shown, where nothing goes wrong
 
+/** The views of a run, by what it can do. */
 function viewsOf(one) {
-  return one?.task === "lm" ? ["write", "step", "unroll", "gradient", "compare"] : ["task"];
+  return [one.writes ? "write" : "read", ...(one.step ? ["step"] : []), "unroll", "gradient", "compare"];
 }
 
 /** Says what went wrong, or clears it. */
-function report(problem) {
+function report(failure) {
+  const problem = failure ?? lasting;
   const notice = $("notice");
   notice.hidden = !problem;
   if (!problem) return;
   if (typeof problem === "string") notice.textContent = problem;
-  else if (problem instanceof TypeError) notice.textContent = t("offline");
-  else notice.textContent = [t("failed")(problem.message), problem.hint].filter(Boolean).join(" ");
+  else if (problem.code === "medium") notice.textContent = t(`give_file.${run().reads}`);
+  else if (problem instanceof TypeError) notice.textContent = t("offline") ?? problem.message;
+  else notice.textContent = [t("failed", { message: problem.message }), problem.hint].filter(Boolean).join(" ");
 }
 
 function say(words) {
@@ -38,11 +42,13 @@ function say(words) {
 function show() {
   current?.end.abort();
   const available = viewsOf(run());
-  if (!available.includes(state.view)) state.view = available[0];
+  const hasLostCell = state.view === "step" && !available.includes("step");
+  if (!available.includes(state.view)) [state.view] = available;
   const end = new AbortController();
   const root = $("view");
   root.dataset.view = state.view;
   root.replaceChildren();
+  lasting = hasLostCell ? t("no_cell", { cell: run().cell }) : "";
   report(null);
   current = { end, view: VIEWS[state.view](root, { signal: end.signal, report, say }) };
   chrome();
@@ -50,29 +56,28 @@ function show() {
 
 /** Everything around the view. */
 function chrome() {
+  const one = run();
   document.documentElement.lang = state.language;
   document.title = t("title");
-  for (const element of document.querySelectorAll("[data-i18n]")) {
-    element.textContent = t(element.dataset.i18n);
-  }
+  for (const element of document.querySelectorAll("[data-word]")) element.textContent = t(element.dataset.word);
   const focused = document.activeElement?.dataset?.view;
-  $("tabs").replaceChildren(...viewsOf(run()).map((name, index) =>
+  $("tabs").setAttribute("aria-label", t("views_label"));
+  $("tabs").replaceChildren(...viewsOf(one).map((name, index) =>
     h("button", {
       type: "button", class: "tab", "aria-current": name === state.view ? "page" : null, "data-view": name,
       title: String(index + 1), onclick: () => set({ view: name }),
-    }, t("views")[name])));
+    }, t(`views.${name}`))));
   if (focused) $("tabs").querySelector(`[data-view=${focused}]`)?.focus();
-  $("run").replaceChildren(...state.runs.map((one) =>
-    h("option", { value: one.name, selected: one.name === state.run }, one.name)));
-  $("language").textContent = t("language");
-  $("language").lang = state.language === "en" ? "pt" : "en";
-  $("theme").setAttribute("aria-label", t("theme"));
-  $("theme").title = t("theme");
+  $("run").replaceChildren(...state.runs.map(({ name }) => h("option", { value: name, selected: name === state.run }, name)));
+  $("language").setAttribute("aria-label", t("language"));
+  $("language").replaceChildren(...Object.entries(state.languages).map(([code, name]) =>
+    h("option", { value: code, lang: code, selected: code === state.language }, name)));
+  for (const id of ["theme", "help"]) {
+    $(id).setAttribute("aria-label", t(id));
+    $(id).title = t(id);
+  }
   $("theme").textContent = document.documentElement.dataset.theme === "dark" ? "☀" : "☾";
-  $("help").setAttribute("aria-label", t("help"));
-  $("help").title = t("help");
-  const one = run();
-  $("facts").textContent = one ? t("facts")(one) : "";
+  $("facts").textContent = factsOf(one);
 }
 
 function applyTheme() {
@@ -96,29 +101,36 @@ function isTyping(element) {
 }
 
 function onKey(event) {
-  if (event.ctrlKey || event.metaKey || event.altKey || $("keys").open) return;
+  if (event.ctrlKey || event.metaKey || event.altKey || $("keys").open || !current) return;
   const element = event.target instanceof Element ? event.target : document.body;
   if (isTyping(element)) {
     if (event.key === "Escape") element.blur();
     return;
   }
   const views = viewsOf(run());
-  const one = run();
   if (event.key === "?") help();
   else if (/^[1-9]$/.test(event.key) && views[event.key - 1]) set({ view: views[event.key - 1] });
-  else if ((event.key === "[" || event.key === "]") && one?.hidden_size) {
+  else if (event.key === "[" || event.key === "]") {
     const by = event.key === "[" ? -1 : 1;
-    set({ unit: (state.unit + by + one.hidden_size) % one.hidden_size, mean: false });
+    const count = run().hidden_size;
+    set({ unit: (state.unit + by + count) % count, mean: false });
   } else if (event.key === " " && element.matches("button, a, summary")) return;
-  else if (!current?.view.step(event.key)) return;
+  else if (!current.view.step(event.key)) return;
   event.preventDefault();
 }
 
-async function begin() {
-  restore();
-  applyTheme();
-  chrome();
-  $("language").addEventListener("click", () => set({ language: state.language === "en" ? "pt" : "en" }));
+async function changeLanguage(code) {
+  try {
+    await loadWords(code);
+    rememberLanguage(state.language);
+    show();
+  } catch (error) {
+    report(error);
+  }
+}
+
+function listen() {
+  $("language").addEventListener("change", (event) => changeLanguage(event.target.value));
   $("theme").addEventListener("click", () =>
     set({ theme: document.documentElement.dataset.theme === "dark" ? "light" : "dark" }));
   $("run").addEventListener("change", (event) => set({ run: event.target.value }));
@@ -132,29 +144,27 @@ async function begin() {
     readAddress();
     show();
   });
+  watch((changed) => {
+    if (changed.has("theme")) applyTheme();
+    if (changed.has("run") && !current.view.takesAnotherRun) show();
+    else if (changed.has("view") || !viewsOf(run()).includes(state.view)) show();
+    else if (changed.has("run") || changed.has("theme")) chrome();
+  });
+}
+
+async function begin() {
+  state.theme = chosen.theme;
+  applyTheme();
   try {
-    const answer = await api.runs();
+    const [answer] = await Promise.all([api.runs(), loadWords(chosen.language)]);
     state.limits = answer.limits;
     state.runs = answer.runs;
   } catch (error) {
     report(error);
     return;
   }
-  if (!run()) state.run = state.runs[0].name;
-  const one = run();
-  if (one.hidden_size) state.unit = Math.min(state.unit, one.hidden_size - 1);
-  state.layer = Math.min(state.layer, (one.num_layers ?? 1) - 1);
-  watch((changed) => {
-    if (changed.has("theme")) applyTheme();
-    if (changed.has("run")) {
-      const other = run();
-      state.layer = Math.min(state.layer, (other.num_layers ?? 1) - 1);
-      state.unit = Math.min(state.unit, (other.hidden_size ?? 1) - 1);
-    }
-    const left = changed.has("run") && !viewsOf(run()).includes(state.view);
-    if (changed.has("view") || changed.has("language") || left || (changed.has("run") && state.view === "task")) show();
-    else if (changed.has("run") || changed.has("theme")) chrome();
-  });
+  readAddress();
+  listen();
   show();
 }
 

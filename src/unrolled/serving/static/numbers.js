@@ -4,16 +4,29 @@
 const MINUS = "−";
 const MOST_DIGITS = 8; // float32 has no more
 
-export const sigmoid = (x) => 1 / (1 + Math.exp(-x));
+let decimal = ".";
 
-function digitsOf(value, digits) {
+/** Takes the sign that the page's language has between a number and its fraction. */
+export function setDecimal(sign) {
+  decimal = sign;
+}
+
+/** A number with `digits` after the point, as a program writes it: without a negative zero. */
+export function plain(value, digits) {
   const text = value.toFixed(digits);
   return /^-0\.?0*$/.test(text) ? text.slice(1) : text;
 }
 
-/** A number with `digits` after the point and a true minus sign. */
+/** What a program wrote as it is written in the page's language: 0,5 and −1, f(0,5; 1). */
+export function local(text) {
+  const signed = text.replaceAll("-", MINUS);
+  if (decimal === ".") return signed;
+  return signed.replaceAll(", ", "; ").replace(/(\d)\.(\d)/g, `$1${decimal}$2`);
+}
+
+/** A number with `digits` after the point. */
 export function fixed(value, digits = 3) {
-  return digitsOf(value, digits).replace("-", MINUS);
+  return local(plain(value, digits));
 }
 
 /** A whole number with thin spaces between its thousands, the same in all languages. */
@@ -24,16 +37,17 @@ export function grouped(value) {
 /** A share in percent, with as many digits as it deserves, or with `digits`. */
 export function percent(share, digits) {
   const value = 100 * share;
-  if (value > 0 && value < 0.1) return "<0.1\u202f%";
-  if (digits !== undefined) return `${value.toFixed(digits)}\u202f%`;
-  return `${value >= 10 || value === 0 ? Math.round(value) : value.toFixed(1)}\u202f%`;
+  if (value > 0 && value < 0.1) return `<${local("0.1")}\u202f%`;
+  if (digits !== undefined) return `${fixed(value, digits)}\u202f%`;
+  return `${value >= 10 || value === 0 ? Math.round(value) : fixed(value, 1)}\u202f%`;
 }
 
 /**
  * Chooses how many digits each number of an equation is shown with.
  *
  * values: numbers by name. levels: for each name "in", "mid" or "out". checks: functions of the
- * numbers as shown that return [name, what it should be]. Returns the numbers as shown.
+ * numbers as shown that return [name, what it should be], NaN where nobody knows. Returns the
+ * numbers as a program writes them.
  */
 export function addUp(values, levels, checks, outDigits = 3) {
   for (let out = outDigits; out <= MOST_DIGITS; out += 1) {
@@ -42,14 +56,14 @@ export function addUp(values, levels, checks, outDigits = 3) {
         const digits = { in: input, mid, out };
         const shown = {};
         for (const [name, value] of Object.entries(values)) {
-          shown[name] = digitsOf(value, digits[levels[name]]);
+          shown[name] = plain(value, digits[levels[name]]);
         }
         const numbers = Object.fromEntries(
           Object.entries(shown).map(([name, text]) => [name, Number(text)]),
         );
         const holds = checks.every((check) => {
           const [name, value] = check(numbers);
-          return digitsOf(value, digits[levels[name]]) === shown[name];
+          return Number.isNaN(value) || plain(value, digits[levels[name]]) === shown[name];
         });
         if (holds) return shown;
       }
@@ -57,32 +71,37 @@ export function addUp(values, levels, checks, outDigits = 3) {
   }
   // numbers that do not fit each other: shown as they are, for that would be ours to find
   return Object.fromEntries(
-    Object.entries(values).map(([name, value]) => [name, digitsOf(value, MOST_DIGITS)]),
+    Object.entries(values).map(([name, value]) => [name, plain(value, MOST_DIGITS)]),
   );
 }
 
 /**
- * A term such as "{f} · {c0} + {x}" with its numbers filled in, as parts {text} or {name, text}.
- * A negative number after + becomes a difference, and after · it is put in brackets.
+ * A term such as "{f} · {before:c} + {x:f}" with its numbers filled in, as parts {text} or {name, text}.
+ * A negative number after + becomes a difference, and where a sign would be misread it is bracketed.
  */
 export function filledTerm(term, shown) {
+  const pieces = term.split(/(\{[^}]+\})/).filter(Boolean);
   const parts = [];
-  for (const part of term.split(/(\{\w+\})/).filter(Boolean)) {
-    const name = /^\{(\w+)\}$/.exec(part)?.[1];
+  pieces.forEach((piece, place) => {
+    const name = /^\{(.+)\}$/.exec(piece)?.[1];
     if (!name) {
-      parts.push({ text: part });
-      continue;
+      parts.push({ text: local(piece) });
+      return;
+    }
+    const number = shown[name];
+    if (!number.startsWith("-")) {
+      parts.push({ name, text: local(number) });
+      return;
     }
     const before = parts.at(-1)?.text ?? "";
-    const number = shown[name];
-    if (!number.startsWith("-")) parts.push({ name, text: number });
-    else if (before.endsWith("+ ")) {
+    const raised = /^[²³]/.test(pieces[place + 1] ?? "");
+    if (before.endsWith("+ ") && !raised) {
       parts.at(-1).text = `${before.slice(0, -2)}${MINUS} `;
-      parts.push({ name, text: number.slice(1) });
+      parts.push({ name, text: local(number.slice(1)) });
     } else {
-      const alone = MINUS + number.slice(1);
-      parts.push({ name, text: /[·−] $/.test(before) ? `(${alone})` : alone });
+      const signed = local(number);
+      parts.push({ name, text: raised || /[·−/] ?$/.test(before) ? `(${signed})` : signed });
     }
-  }
+  });
   return parts;
 }

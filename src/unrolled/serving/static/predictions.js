@@ -1,35 +1,45 @@
 // What a prediction looks like: running opinions, tags, attention, a picture and its words.
 
+import { DASHES } from "./charts.js";
 import { h, s } from "./dom.js";
 import { t } from "./i18n.js";
-import { percent } from "./numbers.js";
+import { fixed, percent } from "./numbers.js";
 import { paint, scaleOf } from "./scales.js";
 import { candidateList } from "./text.js";
 
-const SERIES = 5; // colours and dashes of lines, see charts.js
-const DASHES = ["", "7 4", "2 4", "9 3 2 3", "1 3"];
+/** What a prediction looks like, by what is in it; `medium` holds the address of what was given. */
+export function viewOf(prediction, medium) {
+  if (prediction.caption !== undefined) return captionView(prediction, medium);
+  if (prediction.translation !== undefined) return translateView(prediction);
+  if (prediction.tags !== undefined) return tagView(prediction);
+  if (prediction.class !== undefined) return classifyView(prediction);
+  return rawView(prediction);
+}
+
 
 const card = (title, ...inside) => h("section", { class: "card" }, title && h("h2", null, title), ...inside);
 
-export function rawView(prediction) {
-  return card(t("answer"), h("pre", null, JSON.stringify(prediction, null, 1)));
+/** An answer that has no picture of its own: its values by their names. */
+function rawView({ answer, ...others }) {
+  if (answer === undefined) return card(t("answer"), h("pre", null, JSON.stringify(others, null, 1)));
+  return card(t("answer"), h("p", { class: "figure" }, h("strong", null, typeof answer === "number" ? fixed(answer) : String(answer))));
 }
 
 function bars(probabilities) {
   const sorted = Object.entries(probabilities)
     .map(([text, probability]) => ({ text, probability }))
     .sort((a, b) => b.probability - a.probability);
-  return h("div", { class: "wide-tokens" }, candidateList(sorted, { most: 10, words: {} }));
+  return candidateList(sorted, { most: 10 });
 }
 
 /** The class, and how the opinion came about token by token. */
-export function classifyView(prediction) {
+function classifyView(prediction) {
   const parts = [card(t("answer"),
     h("p", { class: "figure" }, h("strong", null, prediction.class), ` ${percent(prediction.probability)}`),
     bars(prediction.probabilities))];
   const running = prediction.running ?? [];
   if (running.length) {
-    const classes = Object.entries(prediction.probabilities).sort((a, b) => b[1] - a[1]).slice(0, SERIES).map(([name]) => name);
+    const classes = Object.entries(prediction.probabilities).sort((a, b) => b[1] - a[1]).slice(0, DASHES.length).map(([name]) => name);
     parts.unshift(card(t("running"), opinions(running, classes), opinionChart(running, classes)));
   }
   return h("div", { class: "column" }, parts);
@@ -41,7 +51,7 @@ export function classifyView(prediction) {
  */
 function opinions(running, classes) {
   const two = classes.length === 2;
-  const scale = two ? scaleOf("c", [-1, 1]) : scaleOf("f", []);
+  const scale = scaleOf("", [], two ? [-1, 1] : [0, 1]);
   const value = ({ probability, class: name }) =>
     two ? (name === classes[0] ? 1 : -1) * (2 * probability - 1) : probability;
   return h("div", { class: "words" }, running.map((step) => {
@@ -56,14 +66,14 @@ function opinions(running, classes) {
 function opinionChart(running, classes) {
   const width = 720;
   const height = 220;
-  const [left, right, top, bottom] = [52, 110, 14, 34];
+  const [left, right, top, bottom] = [84, 110, 18, 34];
   const x = (k) => left + (running.length < 2 ? 0.5 : k / (running.length - 1)) * (width - left - right);
   const y = (p) => top + (1 - p) * (height - top - bottom);
   const parts = [0, 0.5, 1].flatMap((p) => [
     s("line", { x1: left, x2: width - right, y1: y(p), y2: y(p), class: "rule" }),
     s("text", { x: left - 8, y: y(p) + 5, class: "tick", "text-anchor": "end" }, percent(p)),
   ]);
-  const every = Math.ceil(running.length / 10);
+  const every = Math.ceil(running.length / 6);
   running.forEach((step, k) => {
     if (k % every === 0) parts.push(s("text", { x: x(k), y: height - 10, class: "tick", "text-anchor": "middle" }, String(step.token).slice(0, 8)));
   });
@@ -81,8 +91,8 @@ function opinionChart(running, classes) {
 }
 
 /** Words with their tags; the paler, the less sure. */
-export function tagView({ words, tags, probabilities, entities }) {
-  const scale = scaleOf("f", []);
+function tagView({ words, tags, probabilities, entities }) {
+  const scale = scaleOf("", [], [0, 1]);
   const plain = (tag) => tag === "O";
   const parts = [card(t("answer"), h("div", { class: "words" }, words.map((word, k) => {
     const tag = h("span", { class: `word-tag filled-tag${plain(tags[k]) ? " outside" : ""}` }, tags[k]);
@@ -98,7 +108,7 @@ export function tagView({ words, tags, probabilities, entities }) {
 }
 
 /** The translation, and for each of its tokens where the network looked. */
-export function translateView(prediction) {
+function translateView(prediction) {
   const parts = [card(t("answer"), h("p", { class: "said-big", lang: "" }, prediction.translation),
     others(prediction.alternatives, "translation"))];
   if (prediction.attention) {
@@ -115,7 +125,7 @@ function others(alternatives, key) {
 }
 
 function attentionMap(columns, rows, shares) {
-  const scale = scaleOf("f", []);
+  const scale = scaleOf("", [], [0, 1]);
   const clean = (token) => token.replace(/^␣(?=.)/, "");
   return h("div", { class: "scrolls" }, h("table", { class: "attention" },
     h("thead", null, h("tr", null, h("td"), columns.map((token) => h("th", { scope: "col" }, h("span", null, clean(token)))))),
@@ -130,15 +140,15 @@ function attentionMap(columns, rows, shares) {
 }
 
 /** A picture or a recording, its words, and where the network looked for each. */
-export function captionView(prediction, { address, medium }) {
+function captionView(prediction, { address, reads }) {
   const attention = prediction.attention ?? null;
   const overlay = h("div", { class: "overlay", "aria-hidden": "true" });
-  const shown = medium === "picture"
+  const shown = reads === "picture"
     ? h("div", { class: "picture" }, h("img", { src: address, alt: prediction.caption }), overlay)
     : h("div", { class: "recording" }, h("audio", { src: address, controls: true }), overlay);
   const look = (k) => {
     for (const button of words.children) button.setAttribute("aria-pressed", String(Number(button.dataset.word) === k));
-    overlay.replaceChildren(...cells(attention[k], medium));
+    overlay.replaceChildren(...cells(attention[k], reads));
   };
   const words = h("div", { class: "chips" }, prediction.words.map((word, k) =>
     h("button", { type: "button", class: "chip", "data-word": k, "aria-pressed": "false", disabled: !attention, onclick: () => look(k) }, word)));
@@ -147,10 +157,10 @@ export function captionView(prediction, { address, medium }) {
     attention ? h("p", { class: "soft hint" }, t("look_hint")) : null, others(prediction.alternatives, "caption"));
 }
 
-function cells(shares, medium) {
+function cells(shares, reads) {
   const most = Math.max(...shares, 1e-9);
   const side = Math.round(Math.sqrt(shares.length));
-  const square = medium === "picture" && side * side === shares.length;
+  const square = reads === "picture" && side * side === shares.length;
   return shares.map((share, k) => {
     const cell = h("span", { title: percent(share) });
     if (square) {

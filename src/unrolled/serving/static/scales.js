@@ -45,23 +45,21 @@ function nearlyMost(values) {
   return sizes[Math.ceil(0.99 * sizes.length) - 1] ?? 1;
 }
 
-const GATES = new Set(["i", "f", "o", "r", "z"]);
+/** The ends of what is not recorded but computed of what a model says. */
+const RANGES = { surprise: [0, 8], answer: [0, 1] };
 
-/** The scale of a signal: its ends, and the colour [r, g, b] of a value. */
-export function scaleOf(name, values) {
+/**
+ * The scale of a signal: its ends, and the colour [r, g, b] of a value. `range` holds the ends of what
+ * has such; without, they are those of the values.
+ */
+export function scaleOf(name, values, range = RANGES[name]) {
   const { panel, positive, negative, amount, surprise } = colours();
-  if (name === "surprise") {
-    const most = 8;
-    return {
-      low: 0,
-      high: most,
-      rgb: (v) => between(panel, surprise, Math.min(1, Math.max(0, v / most)) * 0.9),
-    };
+  if (range && range[0] === 0) {
+    const most = range[1];
+    const [full, share] = name === "surprise" ? [surprise, 0.9] : [amount, 1];
+    return { low: 0, high: most, rgb: (v) => between(panel, full, Math.min(1, Math.max(0, v / most)) * share) };
   }
-  if (GATES.has(name)) {
-    return { low: 0, high: 1, rgb: (v) => between(panel, amount, Math.min(1, Math.max(0, v))) };
-  }
-  const most = roundUp(nearlyMost(values));
+  const most = range ? Math.max(-range[0], range[1]) : roundUp(nearlyMost(values));
   return {
     low: -most,
     high: most,
@@ -79,10 +77,6 @@ export function paint(element, rgb) {
 /** Black or white, whichever can be read on a colour: at least 4.5 : 1 on any. */
 export function inkOn(rgb) {
   return luminance(rgb) > 0.179 ? "#000000" : "#ffffff";
-}
-
-export function colourOf(name) {
-  return css(colours()[name]);
 }
 
 export function forget() {

@@ -1,41 +1,42 @@
 // What the whole page knows: run, text, place, unit, language. Views are told when it changes.
 
-const VIEWS = ["write", "step", "unroll", "gradient", "compare", "task"];
-const FIRST_TEXT = "First Citizen:\nBefore we proceed any further, hear me speak.\n\nAll:\nSpeak, speak.\n";
+const LONGEST_IN_ADDRESS = 500; // characters of a text
 
 const listeners = new Set();
 
 export const state = {
   runs: [],
   limits: {},
+  languages: {}, // their own names, by code
+  language: "",
   view: "write",
   run: "",
   second: "",
-  text: FIRST_TEXT,
-  position: null, // of a token; null is the last
-  layer: 0,
+  text: "",
+  position: null, // of a step; null is the last
+  part: 0, // of the run's parts: a layer and direction
   unit: 0,
-  signal: "surprise", // or the name of a gate or state
+  signal: "", // what a text is coloured by: surprise, answer, a gate or a state
   mean: false, // of all units, instead of one
-  operation: -1, // of the cell's, in Step; -1 shows all
-  language: "en",
+  operation: -1, // of the cell's equations, in Step; -1 shows all
   theme: "",
 };
 
 /** Changes the state and tells everybody what has changed. */
 export function set(changes) {
+  const next = { ...changes };
+  if (next.run !== undefined && next.run !== state.run) Object.assign(next, forRun(next.run), changes);
   const changed = new Set();
-  for (const [name, value] of Object.entries(changes)) {
+  for (const [name, value] of Object.entries(next)) {
     if (state[name] !== value) {
       state[name] = value;
       changed.add(name);
     }
   }
   if (!changed.size) return;
-  for (const name of ["language", "theme", "text"]) {
-    if (changed.has(name)) remember(name, state[name]);
-  }
-  writeAddress();
+  if (changed.has("theme")) remember("theme", state.theme);
+  if (changed.has("text") && changes.text !== undefined) remember(`text.${state.run}`, state.text);
+  writeAddress(changed.has("view") || changed.has("run"));
   for (const listener of [...listeners]) listener(changed);
 }
 
@@ -50,12 +51,66 @@ export function run(name = state.run) {
   return state.runs.find((one) => one.name === name);
 }
 
-/** The place that is looked at, in a text of `length` tokens. */
+/** The name under which all runs are known that read the same kind of input. */
+const kindOf = (one) => JSON.stringify([one.task, one.form]);
+
+/** Whether a run can read what another one is given. */
+export function readsTheSame(one, other, text = state.text) {
+  const known = one.characters === null || [...text].every((character) => one.characters.includes(character));
+  return kindOf(one) === kindOf(other) && known;
+}
+
+/** What a text can be coloured by: what the model says, then its gates, its states last. */
+export function signalsOf(one) {
+  const said = { forecasts: ["surprise"], answers: ["answer"] }[one.says] ?? [];
+  return [...said, ...one.signals.map((signal) => signal.name)];
+}
+
+/** The ends of a signal's range; undefined where it has none. */
+export function rangeOf(name, of = run()) {
+  return of?.signals.find((signal) => signal.name === name)?.range ?? undefined;
+}
+
+/** Whether a signal is recorded in the cell, and so has units. */
+export const isRecorded = (name, of = run()) => Boolean(of?.signals.some((signal) => signal.name === name));
+
+/** What changes with the run: what it cannot read, and parts and units that it has not. */
+function forRun(name) {
+  const next = run(name);
+  const old = run();
+  if (!next) return {};
+  const changes = {
+    part: Math.min(state.part, next.parts.length - 1),
+    unit: Math.min(state.unit, next.hidden_size - 1),
+    operation: -1,
+  };
+  if (!signalsOf(next).includes(state.signal)) [changes.signal] = signalsOf(next);
+  const keeps = old && state.text.trim() && readsTheSame(next, old);
+  if (!keeps) Object.assign(changes, { text: firstText(next), position: null });
+  return changes;
+}
+
+/** What was typed for a run last time, or what it gives to begin with. */
+const firstText = (one) => remembered(`text.${one.name}`) ?? one.example ?? "";
+
+/** What a run is asked about: a line is read without its line breaks. */
+export function question(name = state.run) {
+  const text = run(name)?.form.kind === "text" ? state.text : state.text.replaceAll("\n", " ");
+  return { run: name, text };
+}
+
+/** Whether a text is wanted, and there is none. */
+export function nothingToRead(one = run()) {
+  const isMedium = one.reads !== "text" && one.reads !== "numbers";
+  return !isMedium && !state.text.trim();
+}
+
+/** The place that is looked at, in a text of `length` steps. */
 export function place(length) {
   return state.position === null ? length - 1 : Math.min(state.position, length - 1);
 }
 
-/** Moves the place as an arrow key says, in a text of `length` tokens; whether it was such a key. */
+/** Moves the place as an arrow key says, in a text of `length` steps; whether it was such a key. */
 export function walk(key, length) {
   if (!length) return false;
   const at = place(length);
@@ -81,28 +136,53 @@ function remembered(name) {
   }
 }
 
-/** Takes what was remembered, and what the address says: #view=step&run=gru&unit=3. */
-export function restore() {
-  const language = remembered("language") ?? navigator.language?.slice(0, 2);
-  state.language = language === "pt" ? "pt" : "en";
-  state.theme = remembered("theme") ?? "";
-  state.text = remembered("text") ?? state.text;
-  readAddress();
-}
+/** What the visitor chose another time. */
+export const chosen = { language: remembered("language") ?? "", theme: remembered("theme") ?? "" };
 
+/** Keeps the language for the next time. */
+export const rememberLanguage = (code) => remember("language", code);
+
+/** Takes what the address says: #view=step&run=gru&unit=3&text=hello. Runs are known by now. */
 export function readAddress() {
-  const given = new URLSearchParams(location.hash.slice(1));
-  if (VIEWS.includes(given.get("view"))) state.view = given.get("view");
-  for (const name of ["run", "second", "signal"]) {
-    if (given.has(name)) state[name] = given.get(name);
+  const shown = new URLSearchParams(location.hash.slice(1));
+  const first = run(shown.get("run")) ?? run() ?? state.runs[0];
+  if (first.name !== state.run) {
+    const changes = forRun(first.name);
+    Object.assign(state, { run: first.name }, changes);
   }
-  for (const name of ["unit", "layer", "position"]) {
-    if (/^\d{1,6}$/.test(given.get(name) ?? "")) state[name] = Number(given.get(name));
+  for (const name of ["view", "second", "text"]) {
+    if (shown.has(name)) state[name] = shown.get(name);
   }
+  Object.assign(state, { position: null, operation: -1 });
+  for (const name of ["unit", "part", "position", "operation"]) {
+    if (/^\d{1,6}$/.test(shown.get(name) ?? "")) state[name] = Number(shown.get(name));
+  }
+  if (signalsOf(first).includes(shown.get("signal"))) state.signal = shown.get("signal");
+  state.mean = shown.get("mean") === "true";
+  state.part = Math.min(state.part, first.parts.length - 1);
+  state.unit = Math.min(state.unit, first.hidden_size - 1);
 }
 
-const writeAddress = () => {
-  const { view, run, second, signal, unit, layer } = state;
-  const shown = new URLSearchParams({ view, run, second, signal, unit, layer });
-  history.replaceState(null, "", `#${shown}`);
-};
+/** The address of what is shown, which can be kept or sent to somebody. */
+function address() {
+  const { view, run: name, second, signal, unit, part, mean, position, operation, text } = state;
+  const shown = new URLSearchParams({ view, run: name });
+  if (view === "compare") shown.set("second", second);
+  if (text && text.length <= LONGEST_IN_ADDRESS) shown.set("text", text);
+  if (position !== null) shown.set("position", position);
+  shown.set("signal", signal);
+  shown.set("unit", unit);
+  if (part) shown.set("part", part);
+  if (mean) shown.set("mean", "true");
+  if (operation >= 0) shown.set("operation", operation);
+  return `#${shown}`;
+}
+
+let pending = 0;
+
+/** Writes the address: at once with a step in the history, or soon, for it changes with every key. */
+function writeAddress(isStep) {
+  clearTimeout(pending);
+  if (isStep) history.pushState(null, "", address());
+  else pending = setTimeout(() => history.replaceState(null, "", address()), 250);
+}

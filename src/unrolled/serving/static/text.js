@@ -1,16 +1,15 @@
 // A text as a row of tokens that can be looked at one by one, coloured by a signal.
 
-import { h, visible } from "./dom.js";
-import { fixed, percent } from "./numbers.js";
+import { h, spoken, visible } from "./dom.js";
+import { t } from "./i18n.js";
+import { fixed, local, percent } from "./numbers.js";
 import { gradientStops, paint, scaleOf } from "./scales.js";
+import { run } from "./store.js";
 
 /** The tokens of a reading as one block; a click on one calls `choose(index)`. */
 export function ribbon(choose, label) {
   const box = h("div", {
-    class: "ribbon",
-    role: "listbox",
-    tabindex: "0",
-    "aria-label": label,
+    class: `ribbon${run().reads === "numbers" ? " apart" : ""}`, role: "listbox", tabindex: "0", "aria-label": label,
     onclick(event) {
       const token = event.target.closest("[data-at]");
       if (token) choose(Number(token.dataset.at));
@@ -21,15 +20,14 @@ export function ribbon(choose, label) {
 
   return {
     element: box,
-    /** Shows tokens, each coloured by its value, if there are values. */
-    show(pieces, values, name) {
-      const scale = values && scaleOf(name, values);
-      const known = spans.length === pieces.length && spans.every((s, i) => s.dataset.piece === pieces[i]);
+    /** Shows tokens, each coloured by its value, if there are values; `range` is the signal's. */
+    show(pieces, values, name, range) {
+      const scale = values && scaleOf(name, values.filter((value) => value !== null), range);
+      const known = spans.length === pieces.length && spans.every((span, i) => span.dataset.piece === pieces[i]);
       if (!known) {
         spans = pieces.map((piece, at) =>
           h("span", { class: "token", role: "option", "data-at": at, "data-piece": piece, id: `t${at}` },
-            piece === "\n" ? "↵\n" : piece),
-        );
+            piece === "\n" ? "↵\n" : piece));
         box.replaceChildren(...spans);
         current = -1;
       }
@@ -66,16 +64,27 @@ export function ribbon(choose, label) {
 }
 
 /** A legend: the colours from the lowest value to the highest, with the numbers at its ends. */
-export function legend(name, values) {
-  const scale = scaleOf(name, values ?? []);
+export function legend(name, values, range) {
+  const scale = scaleOf(name, (values ?? []).filter((value) => value !== null), range);
   const bar = h("span", { class: "legend-bar", "aria-hidden": "true" });
   bar.style.background = `linear-gradient(to right, ${gradientStops(scale).join(",")})`;
-  const end = (value) => String(value).replace("-", "−");
+  const end = (value) => local(String(value));
   return h("span", { class: "legend" }, end(scale.low), bar, name === "surprise" ? `${end(scale.high)}+` : end(scale.high));
 }
 
-/** The likeliest next tokens as bars. `choose(text)` makes them buttons; `came` is marked. */
-export function candidateList(candidates, { choose, came, most = 8, words }) {
+/** What a token says of itself under a text: that it begins, how it surprised, or what is answered. */
+export function readout(reading, at) {
+  const token = spoken(reading.pieces[at]);
+  const bits = reading.surprise[at];
+  const answer = reading.expected?.[at] ?? (at === reading.position ? reading.candidates[0] : undefined);
+  if (bits !== null) return t("readout", { token, bits: fixed(bits, 2) });
+  if (reading.surprise.some((each) => each !== null)) return t("readout_first", { token });
+  if (!answer) return t("readout_plain", { token });
+  return t("readout_answer", { token, answer: visible(answer.text), share: percent(answer.probability) });
+}
+
+/** The likeliest next tokens, or answers, as bars. `choose(text)` makes them buttons; `came` is marked. */
+export function candidateList(candidates, { choose, came, most = 8 } = {}) {
   const rows = candidates.slice(0, most).map(({ text, probability }) => {
     const bar = h("span", { class: "bar-fill" });
     bar.style.width = `${(100 * probability).toFixed(2)}%`;
@@ -86,11 +95,11 @@ export function candidateList(candidates, { choose, came, most = 8, words }) {
       h("span", { class: "candidate-share" }, share),
     ];
     const isCame = came !== undefined && came === text;
-    const properties = { class: `candidate${isCame ? " came" : ""}`, title: isCame ? words.came : null };
+    const properties = { class: `candidate${isCame ? " came" : ""}`, title: isCame ? t("came") : null };
     if (!choose) return h("li", null, h("div", properties, inside));
-    return h("li", null, h("button", {
-      ...properties, type: "button", "aria-label": words.insert(visible(text), share), onclick: () => choose(text),
-    }, inside));
+    const label = t("insert", { token: visible(text), share });
+    return h("li", null, h("button", { ...properties, type: "button", "aria-label": label, onclick: () => choose(text) }, inside));
   });
-  return h("ol", { class: "candidates" }, rows);
+  const wide = candidates.some(({ text }) => text.length > 2);
+  return h("ol", { class: `candidates${wide ? " wide-tokens" : ""}` }, rows);
 }

@@ -1,1 +1,5 @@
 """One to many: words for a picture or a recording."""
+
+import lazy_loader
+
+__getattr__, __dir__, __all__ = lazy_loader.attach_stub(__name__, __file__)

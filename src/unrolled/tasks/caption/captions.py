@@ -13,7 +13,8 @@ from torch import Tensor
 from unrolled.data.tables import Row, Table, read_table
 from unrolled.data.words import split_words
 from unrolled.errors import DataError
-from unrolled.tasks.caption.media import Kind, MediumOptions, read_medium
+from unrolled.tasks.caption.media import Kind, read_named
+from unrolled.tasks.caption.options import MediumOptions
 
 __all__ = ["MAX_WORDS", "Caption", "Captions", "join_words", "read_captions"]
 
@@ -92,7 +93,7 @@ def read_captions(
             num_empty += 1
             continue
         try:
-            medium = read_medium(name, folder or path.parent, options)
+            medium = read_named(name, folder or path.parent, options)
         except DataError as error:
             raise DataError(f"{table.where(row)}: {error.message}", error.hint) from None
         if examples and medium.kind != examples[0].kind:

@@ -4,18 +4,20 @@ What is in a file is decided by its content, not by its name.
 """
 
 import re
-from dataclasses import dataclass
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Literal, NamedTuple
 
 import torch
 from torch import Tensor
 
-from unrolled.errors import DataError, OptionError
+from unrolled.data.source import Source
+from unrolled.errors import DataError
+from unrolled.tasks.caption.options import MediumOptions
 from unrolled.tasks.caption.pictures import read_picture
 from unrolled.tasks.caption.recordings import is_recording, log_mel, read_recording
 
-__all__ = ["JOIN", "Kind", "Medium", "MediumOptions", "holds_medium", "read_medium"]
+__all__ = ["JOIN", "Kind", "Medium", "holds_medium", "read_medium", "read_named"]
 
 JOIN = ";"
 """Between the paths of recordings that are heard one after the other."""
@@ -28,33 +30,6 @@ _PICTURE = re.compile(
     rb"\0\0\0\x0cjP",
     re.DOTALL,
 )
-
-
-@dataclass(frozen=True, kw_only=True)
-class MediumOptions:
-    """What pictures and recordings are turned into.
-
-    Args:
-        picture_size: S, pixels of each side.
-        rate: Samples per second that recordings are resampled to.
-        num_bands: K, features of each frame of a recording.
-        max_seconds: The longest recording, all its parts together.
-
-    Raises:
-        OptionError: A value out of its range.
-    """
-
-    picture_size: int = 32
-    rate: int = 16_000
-    num_bands: int = 40
-    max_seconds: float = 60.0
-
-    def __post_init__(self) -> None:
-        for name in ("picture_size", "rate", "num_bands"):
-            if (value := getattr(self, name)) < 1:
-                raise OptionError(f"{name} must be at least 1, got {value}")
-        if not self.max_seconds > 0:
-            raise OptionError(f"max_seconds must be above 0, got {self.max_seconds}")
 
 
 class Medium(NamedTuple):
@@ -70,7 +45,7 @@ class Medium(NamedTuple):
     animated: bool = False
 
 
-def read_medium(name: str, folder: Path, options: MediumOptions) -> Medium:
+def read_named(name: str, folder: Path, options: MediumOptions) -> Medium:
     """Return the picture or the recording called `name`.
 
     Args:
@@ -86,28 +61,40 @@ def read_medium(name: str, folder: Path, options: MediumOptions) -> Medium:
     """
     whole = folder / name
     paths = [whole] if JOIN not in name or whole.exists() else _parts(name, folder)
-    recordings = [is_recording(path) for path in paths]
+    return read_medium(name, [Source.file(path) for path in paths], options)
+
+
+def read_medium(name: str, files: Sequence[Source], options: MediumOptions) -> Medium:
+    """Return the picture or the recording that files hold.
+
+    Args:
+        name: What messages call it.
+        files: One, or several recordings, which are joined.
+        options: What it is turned into.
+
+    Raises:
+        DataError: As `read_named`.
+        OptionError: A library that it takes is not installed.
+    """
+    recordings = [is_recording(file) for file in files]
     if not any(recordings):
-        if len(paths) > 1:
-            raise DataError(f"{name}: {paths[0]} is no recording", f"{JOIN!r} joins recordings")
-        picture = read_picture(whole, options.picture_size)
+        if len(files) > 1:
+            raise DataError(f"{name}: {files[0]} is not a recording", f"{JOIN!r} joins recordings")
+        picture = read_picture(files[0], options.picture_size)
         return Medium("picture", picture.pixels, picture.num_frames > 1)
     if not all(recordings):
-        path = paths[recordings.index(False)]
-        raise DataError(f"{path}: not a recording, but it is joined to one")
-    return Medium("recording", _frames(name, paths, options))
+        file = files[recordings.index(False)]
+        raise DataError(f"{file}: not a recording, but it is joined to one")
+    return Medium("recording", _frames(name, files, options))
 
 
-def holds_medium(path: Path) -> bool:
+def holds_medium(file: Source) -> bool:
     """Return whether a file is a picture or a recording itself, and not a list of some.
 
     Raises:
         DataError: The file is missing or cannot be read.
     """
-    if is_recording(path):
-        return True
-    with path.open("rb") as file:
-        return _PICTURE.match(file.read(16)) is not None
+    return is_recording(file) or _PICTURE.match(file.head(16)) is not None
 
 
 def _parts(name: str, folder: Path) -> list[Path]:
@@ -117,8 +104,8 @@ def _parts(name: str, folder: Path) -> list[Path]:
     return [folder / part for part in parts]
 
 
-def _frames(name: str, paths: list[Path], options: MediumOptions) -> Tensor:
-    sounds = [read_recording(path, options.rate, options.max_seconds) for path in paths]
+def _frames(name: str, files: Sequence[Source], options: MediumOptions) -> Tensor:
+    sounds = [read_recording(file, options.rate, options.max_seconds) for file in files]
     sound = torch.cat(sounds)
     seconds = len(sound) / options.rate
     if seconds > options.max_seconds:

@@ -24,7 +24,7 @@ import torch
 from torch import Tensor, nn
 
 from unrolled.errors import ShapeError
-from unrolled.layers.options import check_dropout, check_sizes
+from unrolled.layers import check_dropout, check_sizes
 
 __all__ = ["PictureEncoder", "PictureEncoderConfig"]
 

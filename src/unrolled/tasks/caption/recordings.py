@@ -5,7 +5,6 @@ Any rate and number of channels; WAV, FLAC, Ogg, MP3, AIFF and what else libsndf
 
 import importlib
 import re
-from pathlib import Path
 from types import ModuleType
 from typing import Any
 
@@ -13,6 +12,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from unrolled.data.source import Source
 from unrolled.errors import DataError, OptionError
 
 __all__ = ["FRAMES_PER_SECOND", "LOG_MEL_FLOOR", "is_recording", "log_mel", "read_recording"]
@@ -31,24 +31,23 @@ _CHUNK = re.compile(r"^ *(?:data|SSND) : (\d+) \(should be (\d+)\)", re.MULTILIN
 _UNKNOWN_LENGTH = 0x7FFF0000  # what programs that write to a pipe put as the length, or above
 
 
-def is_recording(path: Path) -> bool:
+def is_recording(file: Source) -> bool:
     """Return whether a file's first bytes are those of a recording, whatever its name.
 
     Raises:
         DataError: The file is missing or cannot be read.
     """
     try:
-        with path.open("rb") as file:
-            return _MAGIC.match(file.read(12)) is not None
+        return _MAGIC.match(file.head(12)) is not None
     except OSError as error:
-        raise _unreadable(path, error) from None
+        raise _unreadable(file, error) from None
 
 
-def read_recording(path: Path, rate: int, max_seconds: float = 60.0) -> Tensor:
+def read_recording(source: Source, rate: int, max_seconds: float = 60.0) -> Tensor:
     """Return the sound in a file, its channels mixed, at one rate.
 
     Args:
-        path: WAV, FLAC, Ogg, MP3, AIFF.
+        source: WAV, FLAC, Ogg, MP3, AIFF.
         rate: Samples per second of the result; a file of another rate is resampled.
         max_seconds: A longer file is refused.
 
@@ -62,35 +61,36 @@ def read_recording(path: Path, rate: int, max_seconds: float = 60.0) -> Tensor:
 
     Example:
         >>> from tempfile import TemporaryDirectory
+        >>> from pathlib import Path
         >>> import soundfile
         >>> with TemporaryDirectory() as folder:
         ...     path = Path(folder, "silence.wav")
         ...     soundfile.write(path, np.zeros((4410, 2)), 44100)
-        ...     read_recording(path, 8000).shape
+        ...     read_recording(Source.file(path), 8000).shape
         torch.Size([800])
     """
     if rate not in _RATES:
         expected = f"between {_RATES.start} and {_RATES.stop - 1} samples per second"
         raise OptionError(f"the rate of sound must be {expected}, got {rate}")
     soundfile = _library("soundfile")
-    is_recording(path)  # for its errors: libsndfile says "System error" of a missing file
+    is_recording(source)  # for its errors: libsndfile says "System error" of a missing file
     try:
-        with soundfile.SoundFile(path) as file:
-            _check_header(path, file, max_seconds)
+        with soundfile.SoundFile(source.for_library()) as file:
+            _check_header(source, file, max_seconds)
             samples = file.read(dtype="float32", always_2d=True)
-            _check_whole(path, file, len(samples))
+            _check_whole(source, file, len(samples))
             file_rate = file.samplerate
     except soundfile.SoundFileError as error:
         reason = str(error).partition(": ")[2] or str(error)
-        message = f"{path}: not a recording that can be read: {reason.rstrip('.')}"
+        message = f"{source}: not a recording that can be read: {reason.rstrip('.')}"
         raise DataError(message, "WAV, FLAC and Ogg can; is the file damaged?") from None
     if not np.isfinite(samples).all():
-        raise DataError(f"{path}: has samples that are not finite numbers", "record it anew")
+        raise DataError(f"{source}: has samples that are not finite numbers", "record it anew")
     mono = samples.mean(1)
     if file_rate != rate:
         mono = _library("soxr").resample(mono, file_rate, rate)
     if not len(mono):
-        raise DataError(f"{path}: the recording is empty", "leave it out")
+        raise DataError(f"{source}: the recording is empty", "leave it out")
     return torch.from_numpy(mono)
 
 
@@ -130,34 +130,34 @@ def log_mel(sound: Tensor, rate: int, num_bins: int = 40) -> Tensor:
     return torch.from_numpy(np.stack(frames)) if frames else torch.empty(0, num_bins)
 
 
-def _check_header(path: Path, file: Any, max_seconds: float) -> None:
+def _check_header(source: Source, file: Any, max_seconds: float) -> None:
     if file.samplerate not in _RATES:
-        raise DataError(f"{path}: {file.samplerate} samples per second", "is the file damaged?")
+        raise DataError(f"{source}: {file.samplerate} samples per second", "is the file damaged?")
     if not file.frames:
-        raise DataError(f"{path}: the recording is empty", "leave it out, or record it anew")
+        raise DataError(f"{source}: the recording is empty", "leave it out, or record it anew")
     seconds = file.frames / file.samplerate
     if seconds > max_seconds:
-        message = f"{path}: {seconds:,.0f} seconds long, at most {max_seconds:g} are read"
+        message = f"{source}: {seconds:,.0f} seconds long, at most {max_seconds:g} are read"
         raise DataError(message, "cut it into pieces")
 
 
-def _check_whole(path: Path, file: Any, num_read: int) -> None:
+def _check_whole(source: Source, file: Any, num_read: int) -> None:
     log = file.extra_info
     chunk = _CHUNK.search(log)
-    claimed, found = map(int, chunk.groups()) if chunk else (0, 0)
-    cut = found < claimed < _UNKNOWN_LENGTH
+    claimed, present = map(int, chunk.groups()) if chunk else (0, 0)
+    cut = present < claimed < _UNKNOWN_LENGTH
     missing = num_read < file.frames and file.format != "MP3"  # there, the header only estimates
     if missing or cut or _ENDS_EARLY.search(log):
-        raise DataError(f"{path}: the recording is cut off", "copy it anew")
+        raise DataError(f"{source}: the recording is cut off", "get the file again")
 
 
-def _unreadable(path: Path, error: OSError) -> DataError:
+def _unreadable(source: Source, error: OSError) -> DataError:
     if isinstance(error, FileNotFoundError):
-        return DataError(f"{path}: no such file", "check the path")
+        return DataError(f"{source}: no such file", "check the path")
     if isinstance(error, IsADirectoryError):
-        return DataError(f"{path}: is a folder", "name the files inside it")
+        return DataError(f"{source}: is a folder", "name the files inside it")
     reason = error.strerror or str(error)
-    return DataError(f"{path}: cannot be read: {reason}", "check its permissions")
+    return DataError(f"{source}: cannot be read: {reason}", "check its permissions")
 
 
 def _library(name: str) -> ModuleType:

@@ -5,11 +5,8 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
-from unrolled.data.batching import pad
-from unrolled.data.words import BEGIN, END, UNKNOWN
-from unrolled.kernels import Packed, packing_once
-from unrolled.networks.beam import BeamOptions, Hypothesis, beam_search
-from unrolled.networks.decoder import DecoderState
+from unrolled.networks import BeamOptions, Hypothesis
+from unrolled.networks.word_search import known_words, search_words
 from unrolled.tasks.caption.model import Captioner
 
 __all__ = ["attention_of", "best_captions"]
@@ -27,21 +24,13 @@ def best_captions(
         lengths: The same.
         options: Of the search.
     """
-    packed: Packed = {}
-
-    def step(words: Tensor, state: DecoderState) -> tuple[Tensor, DecoderState]:
-        with packing_once(packed):
-            scores, state = captioner.decoder.step(words, state)
-        scores[:, [UNKNOWN, BEGIN]] = -torch.inf
-        return scores, state
-
     state = captioner.start(media, lengths)
-    return beam_search(step, state, len(media), BEGIN, END, options)
+    return search_words(captioner.decoder, state, len(media), options)
 
 
 @torch.inference_mode()
 def attention_of(
-    captioner: Captioner, media: Tensor, lengths: Tensor | None, found: Sequence[Hypothesis]
+    captioner: Captioner, media: Tensor, lengths: Tensor | None, hypotheses: Sequence[Hypothesis]
 ) -> list[list[list[float]]] | None:
     """Return where the captioner looked for each word of the captions of one row.
 
@@ -49,20 +38,19 @@ def attention_of(
         captioner: In eval mode.
         media: One row of what `Captioner.start` takes.
         lengths: The same.
-        found: Captions of it.
+        hypotheses: Captions of it.
 
     Returns:
         For each caption a row for each word and one for the end, if it came to that: the weights
         over the places of the grid, row by row, or over the steps. None without attention.
     """
-    written = [[*one.tokens, *([END] if one.complete else [])] for one in found]
-    words, _ = pad([torch.tensor([BEGIN, *ids[:-1]]) for ids in written])
-    rows = (len(found), *(-1 for _ in media.shape[1:]))
-    repeated = None if lengths is None else lengths.expand(len(found))
+    words, num_written = known_words(hypotheses)
+    rows = (len(hypotheses), *(-1 for _ in media.shape[1:]))
+    repeated = None if lengths is None else lengths.expand(len(hypotheses))
     _, weights = captioner(media.expand(rows), words, repeated)
     if weights is None:
         return None
     return [
-        [[round(weight, 4) for weight in step] for step in weights[row, : len(ids)].tolist()]
-        for row, ids in enumerate(written)
+        [[round(weight, 4) for weight in step] for step in weights[row, :length].tolist()]
+        for row, length in enumerate(num_written)
     ]

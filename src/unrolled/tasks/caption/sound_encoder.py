@@ -19,52 +19,40 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from unrolled.errors import ShapeError
-from unrolled.layers.lengths import check_lengths, valid_steps
-from unrolled.layers.options import check_dropout, check_sizes
-from unrolled.networks.sequence_layers import check_cell, make_layer
+from unrolled.layers import check_lengths, check_sizes, valid_steps
+from unrolled.networks.options import LayerOptions
+from unrolled.networks.sequence_layers import make_layer
 
 __all__ = ["SoundEncoder", "SoundEncoderConfig"]
 
 
 @dataclass(frozen=True)
 class SoundEncoderConfig:
-    """What it takes to build a `SoundEncoder`, all of it plain values.
+    """What it takes to build a `SoundEncoder`.
 
     Args:
         num_bands: K, features of each frame.
-        frames_per_step: k, frames that the layer reads in one step.
-        cell: The name of the layer, one of `models.sequence_layers.CELLS`.
-        hidden_size: H, units of every layer and direction.
-        num_layers: Layers one above the other.
+        layer: Of the layer; its dropout is that of the input and of the output too.
         bidirectional: Whether each recording is also read from its end.
-        dropout: Probability that a value of the input, between two layers or of the output is
-            zeroed in training.
-        kernel_size: Taps of a convolution, for tcn and conv only.
+        frames_per_step: k, frames that the layer reads in one step.
 
     Raises:
-        OptionError: A size below 1, an unknown cell, a dropout that is no probability.
+        OptionError: A size below 1.
     """
 
     num_bands: int
-    frames_per_step: int = 3
-    cell: str = "lstm"
-    hidden_size: int = 128
-    num_layers: int = 1
+    layer: LayerOptions
     bidirectional: bool = True
-    dropout: float = 0.0
-    kernel_size: int | None = None
+    frames_per_step: int = 3
 
     def __post_init__(self) -> None:
-        where = "SoundEncoderConfig"
-        names = ("num_bands", "frames_per_step", "hidden_size", "num_layers")
-        check_sizes(where, {name: getattr(self, name) for name in names})
-        check_dropout(where, self.dropout)
-        check_cell(self.cell, self.kernel_size)
+        names = ("num_bands", "frames_per_step")
+        check_sizes("SoundEncoderConfig", {name: getattr(self, name) for name in names})
 
     @property
     def memory_size(self) -> int:
         """M, features of each step of the memory."""
-        return self.hidden_size * (2 if self.bidirectional else 1)
+        return self.layer.hidden_size * (2 if self.bidirectional else 1)
 
 
 class SoundEncoder(nn.Module):
@@ -77,7 +65,7 @@ class SoundEncoder(nn.Module):
         config: The sizes and the cell.
 
     Example:
-        >>> encoder = SoundEncoder(SoundEncoderConfig(num_bands=40, hidden_size=8))
+        >>> encoder = SoundEncoder(SoundEncoderConfig(40, LayerOptions(hidden_size=8)))
         >>> frames = torch.zeros(2, 10, 40)
         >>> memory, lengths, summary = encoder(frames, torch.tensor([10, 4]))
         >>> memory.shape, lengths, summary.shape
@@ -87,16 +75,9 @@ class SoundEncoder(nn.Module):
     def __init__(self, config: SoundEncoderConfig) -> None:
         super().__init__()
         self.config = config
-        self.layer = make_layer(
-            config.cell,
-            config.num_bands * config.frames_per_step,
-            config.hidden_size,
-            config.num_layers,
-            config.dropout,
-            config.kernel_size,
-            bidirectional=config.bidirectional,
-        )
-        self.dropout = nn.Dropout(config.dropout)
+        input_size = config.num_bands * config.frames_per_step
+        self.layer = make_layer(config.layer, input_size, bidirectional=config.bidirectional)
+        self.dropout = nn.Dropout(config.layer.dropout)
 
     def forward(self, frames: Tensor, lengths: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """Encode a batch of recordings.
@@ -134,7 +115,7 @@ class SoundEncoder(nn.Module):
         """Return the output of each direction at its end, (B, M)."""
         rows = torch.arange(len(memory), device=memory.device)
         last = memory[rows, steps - 1]
-        size = self.config.hidden_size
+        size = self.config.layer.hidden_size
         if not self.config.bidirectional:
             return last
         return torch.cat([last[:, :size], memory[:, 0, size:]], dim=1)

@@ -1,13 +1,13 @@
 """Captions: words for pictures or recordings, from a table that names the files.
 
 The network is in `model.py`, what predictors without learning reach in
-`caption_baselines.py`.
+`baselines.py`.
 """
 
 from collections.abc import Iterator, Sequence
 from itertools import islice
 from pathlib import Path
-from typing import Any, ClassVar, Self, cast
+from typing import Any, Self, cast
 
 import torch
 from torch import Tensor, nn
@@ -16,17 +16,24 @@ from unrolled.data.batching import IGNORE, batches_by_length, pad
 from unrolled.data.source import Source
 from unrolled.data.words import BEGIN, END, UNKNOWN, WordVocabulary
 from unrolled.errors import DataError
-from unrolled.metrics.text import text_metrics
-from unrolled.networks.beam import BeamOptions, Hypothesis
-from unrolled.networks.decoder import word_loss
+from unrolled.metrics import TEXT_METRICS, Metric, text_metrics
+from unrolled.networks import BeamOptions, Hypothesis, word_loss
+from unrolled.networks.beam import beam_options
 from unrolled.tasks.caption.augment import augment_frames, augment_pictures
 from unrolled.tasks.caption.baselines import best_constant, nearest_neighbours
 from unrolled.tasks.caption.captions import Caption, join_words
-from unrolled.tasks.caption.media import Kind, holds_medium, read_medium
-from unrolled.tasks.caption.model import Captioner, CaptionerConfig
-from unrolled.tasks.caption.reader import CaptionOptions, check_kind, read_parts, read_table_of
+from unrolled.tasks.caption.media import Kind, Medium, holds_medium, read_medium, read_named
+from unrolled.tasks.caption.model import Captioner
+from unrolled.tasks.caption.options import (
+    DataOptions,
+    ModelOptions,
+    PredictOptions,
+    TrainingOptions,
+)
+from unrolled.tasks.caption.reader import check_kind, read_parts, read_table_of
 from unrolled.tasks.caption.search import attention_of, best_captions
-from unrolled.tasks.task import Splits, Task
+from unrolled.tasks.caption.subject import CaptionerSubject
+from unrolled.tasks.task import ExamplesTask, OptionClasses, Splits, TaskOptions
 
 __all__ = ["CaptionTask"]
 
@@ -37,11 +44,11 @@ _LENGTH_PENALTY = (
 _AT_ONCE = 32
 
 
-class CaptionTask(Task[Caption]):
+class CaptionTask(ExamplesTask[Caption]):
     """Words for pictures or recordings.
 
     Args:
-        options: How the data are read.
+        options: What was chosen.
         vocabulary: The words of the training part.
         kind: "picture" or "recording".
         max_words: The longest caption that is written.
@@ -51,17 +58,17 @@ class CaptionTask(Task[Caption]):
     """
 
     name = "caption"
-    unit = "nats/word"
-    Options = CaptionOptions
-    Config = CaptionerConfig
-    Model = Captioner
-    predict_options: ClassVar[frozenset[str]] = frozenset(
-        {"beam", "n_best", "length_penalty", "no_repeat"}
+    terms = "words"
+    metrics = (
+        *TEXT_METRICS,
+        Metric("unknown_words", "lower"),
+        Metric("loss", "lower", "nats/word"),
     )
+    option_classes = OptionClasses(DataOptions, ModelOptions, TrainingOptions, PredictOptions)
 
     def __init__(
         self,
-        options: CaptionOptions,
+        options: TaskOptions,
         vocabulary: WordVocabulary,
         kind: Kind,
         max_words: int,
@@ -75,14 +82,24 @@ class CaptionTask(Task[Caption]):
         self.mean = torch.tensor(mean)
         self.scale = scale
 
+    @property
+    def _training(self) -> TrainingOptions:
+        training: TrainingOptions = self.options.training
+        return training
+
+    @property
+    def medium(self) -> str:
+        """What is read: "picture" or "recording"."""
+        return self.kind
+
     @classmethod
-    def files(cls, options: CaptionOptions) -> list[Path]:
+    def files(cls, data: DataOptions) -> list[Path]:
         """Return the tables; the files that they name are not looked at."""
-        paths = (options.path, options.held_out_path, options.test_path)
+        paths = (data.file, data.held_out_file, data.test_file)
         return [Path(path) for path in paths if path is not None]
 
     @classmethod
-    def read(cls, options: CaptionOptions) -> Splits[Caption]:
+    def read(cls, options: TaskOptions) -> Splits[Caption]:
         """Return all examples, decoded.
 
         Raises:
@@ -90,11 +107,12 @@ class CaptionTask(Task[Caption]):
                 file. All captions are the same; there are too few for the parts.
         """
         text_metrics(["a"], [["a"]])  # for its error: now, rather than when the training is over
-        return read_parts(options)
+        return read_parts(options.data, options.training.seed)
 
     @classmethod
-    def fit(cls, options: CaptionOptions, training: Sequence[Caption]) -> Self:
+    def fit(cls, options: TaskOptions, splits: Splits[Caption]) -> Self:
         """Return the task with the words of the training part and the scale of its recordings."""
+        training = splits.training
         vocabulary = WordVocabulary.from_sentences(example.words for example in training)
         max_words = 2 * max(len(example.words) for example in training)
         kind = training[0].kind
@@ -116,19 +134,19 @@ class CaptionTask(Task[Caption]):
         }
 
     @classmethod
-    def from_dict(cls, options: CaptionOptions, content: dict[str, Any]) -> Self:
+    def from_dict(cls, options: TaskOptions, content: dict[str, Any]) -> Self:
         """Return the task that `to_dict` described."""
-        fitted = {name: content[name] for name in ("kind", "max_words", "mean", "scale")}
-        return cls(options, WordVocabulary.from_dict(content), **fitted)
+        others = {name: content[name] for name in ("kind", "max_words", "mean", "scale")}
+        return cls(options, WordVocabulary.from_dict(content), **others)
 
-    @property
-    def sizes(self) -> dict[str, int]:
-        """The words, and the size of what is read."""
+    def make_model(self, options: ModelOptions) -> Captioner:
+        """Return a new captioner for these words, and pictures or recordings."""
+        data: DataOptions = self.options.data
         if self.kind == "picture":
-            read = {"picture_size": self.options.picture_size}
+            medium = {"picture_size": data.picture_size}
         else:
-            read = {"num_bands": self.options.num_bands}
-        return {"vocabulary_size": len(self.vocabulary), **read}
+            medium = {"num_bands": data.num_bands}
+        return Captioner(options, vocabulary_size=len(self.vocabulary), **medium)
 
     def length(self, example: Caption) -> int:
         """Return the frames of a recording, or the words of a picture."""
@@ -141,13 +159,16 @@ class CaptionTask(Task[Caption]):
         training, what is read is changed a little and labels are smoothed.
         """
         contents = [example.content for example in examples]
-        media, lengths = self._collate(contents, augment=model.training and self.options.augment)
+        media, lengths = self._collate(
+            contents, augment=model.training and self.options.training.augment
+        )
         words = [self.vocabulary.encode(example.words) for example in examples]
-        given, _ = pad([torch.cat([torch.tensor([BEGIN]), ids]) for ids in words], END)
+        previous, _ = pad([torch.cat([torch.tensor([BEGIN]), ids]) for ids in words], END)
         targets, _ = pad([torch.cat([ids, torch.tensor([END])]) for ids in words], IGNORE)
         targets = targets.masked_fill(targets == UNKNOWN, IGNORE)
-        scores, _ = model(media, given, lengths)
-        return word_loss(scores, targets, self.options.label_smoothing if model.training else 0.0)
+        scores, _ = model(media, previous, lengths)
+        smoothing = self.options.training.label_smoothing if model.training else 0.0
+        return word_loss(scores, targets, smoothing)
 
     def evaluate(self, model: nn.Module, examples: Sequence[Caption]) -> dict[str, Any]:
         """Return the loss, BLEU, chrF, exact matches and the part of unknown words.
@@ -156,7 +177,7 @@ class CaptionTask(Task[Caption]):
         """
         named = {example.name: example for example in examples}
         media = [example.content for example in named.values()]
-        search = self._beam_options()
+        search = self._beam_options(PredictOptions())
         written = [self._text(best[0]) for best in self._search(model, media, search)]
         words = [word for example in examples for word in example.words]
         unknown = sum(word not in self.vocabulary for word in words)
@@ -181,57 +202,78 @@ class CaptionTask(Task[Caption]):
 
     def read_examples(self, path: Path) -> tuple[list[Caption], list[str]]:
         """Return the examples of a table with the same columns as the training's."""
-        captions = read_table_of(path, self.options)
+        captions = read_table_of(path, self.options.data)
         check_kind(path, captions, self.kind)
         return captions.examples, captions.notes
 
-    def predict(self, model: nn.Module, source: Source, **options: Any) -> Iterator[dict[str, Any]]:
+    def predict(
+        self, model: nn.Module, source: Source, options: PredictOptions
+    ) -> Iterator[dict[str, Any]]:
         """Yield the captions of each picture or recording.
 
         Args:
             model: A `Captioner`.
-            source: A picture or a recording; or a list of their paths, one a line.
-            options: Arguments of `BeamOptions`; without them the beam is 4, the length penalty 1.
+            source: A picture or a recording; or a list of their paths, one a line, if it is a file
+                of this machine or its standard input.
+            options: How the search goes; without them the beam is 4, the length penalty 1.
 
         Raises:
             DataError: A file is missing or damaged.
             OptionError: An option out of its range.
         """
-        search = self._beam_options(**options)
-        names = self._names(source)
-        at_once = 1 if source.path is None else _AT_ONCE  # who types waits for an answer
-        while some := list(islice(names, at_once)):
-            media = [self._content(name) for name in some]
-            for name, content, found in zip(
-                some, media, self._search(model, media, search), strict=True
-            ):
-                every = self._described(model, content, found)
-                best = {"media": name, **every[0]}
-                yield best if search.n_best == 1 else best | {"alternatives": every}
+        search = self._beam_options(options)
+        media = self._media(source)
+        at_once = 1 if source.is_interactive else _AT_ONCE  # who types waits for an answer
+        while batch := list(islice(media, at_once)):
+            contents = [content for _, content in batch]
+            rows = self._search(model, contents, search)
+            for (name, content), hypotheses in zip(batch, rows, strict=True):
+                alternatives = self._described(model, content, hypotheses)
+                prediction = {"media": name, **alternatives[0]}
+                if search.n_best > 1:
+                    prediction["alternatives"] = alternatives
+                yield prediction
 
     def to_text(self, prediction: dict[str, Any]) -> str:
         """Return the caption; of several, one a line with the scores that rank them."""
         if "alternatives" not in prediction:
             return str(prediction["caption"])
-        every = prediction["alternatives"]
-        return "\n".join(f"{one['score']:.2f}\t{one['caption']}" for one in every)
+        alternatives = prediction["alternatives"]
+        return "\n".join(f"{each['score']:.2f}\t{each['caption']}" for each in alternatives)
 
-    def _names(self, source: Source) -> Iterator[str]:
-        """Yield the names of what is to be read: the source itself, or those on its lines."""
-        if source.path is not None and holds_medium(source.path):
-            yield str(source.path)
+    def subject(self, model: nn.Module) -> CaptionerSubject:
+        """Return the decoder while it writes."""
+
+        def describe(content: Tensor) -> Sequence[int]:
+            ((best, *_),) = self._search(model, [content], self._beam_options(PredictOptions()))
+            return best.tokens
+
+        return CaptionerSubject(
+            cast(Captioner, model),
+            [f" {word}" for word in self.vocabulary.decode(range(len(self.vocabulary)))],
+            self._collate,
+            lambda source: (content for _, content in self._media(source)),
+            describe,
+            lambda words: self.vocabulary.encode(words).tolist(),
+        )
+
+    def _media(self, source: Source) -> Iterator[tuple[str, Tensor]]:
+        """Yield what is to be described, each with its name: the source, or what its lines name."""
+        data = self.options.data
+        if source.content is not None or (source.path is not None and holds_medium(source)):
+            yield source.name, self._content(read_medium(source.name, [source], data), source.name)
             return
         for number, line in enumerate(source.lines(), 1):
-            if not line.strip():
+            name = line.strip()
+            if not name:
                 message = f"{source.name}, line {number}: is empty"
                 raise DataError(message, "put the path of a picture or a recording on each line")
-            yield line.strip()
+            yield name, self._content(read_named(name, Path(), data), name)
 
-    def _content(self, name: str) -> Tensor:
-        medium = read_medium(name, Path(), self.options.medium())
+    def _content(self, medium: Medium, name: str) -> Tensor:
         if medium.kind != self.kind:
             message = f"{name}: a {medium.kind}, but the model was trained on {self.kind}s"
-            raise DataError(message, "name another file, or another run")
+            raise DataError(message, "give another file, or another run")
         return medium.content
 
     def _collate(
@@ -240,44 +282,46 @@ class CaptionTask(Task[Caption]):
         """Return pictures as a batch, (B, 3, S, S); or scaled frames, (B, T, K), and lengths."""
         if self.kind == "picture":
             pixels = torch.stack(list(contents))
-            return (augment_pictures(pixels, self.options.flip) if augment else pixels), None
+            return (augment_pictures(pixels, self._training.flip) if augment else pixels), None
         if augment:
             contents = [augment_frames(frames) for frames in contents]
         return pad([(frames - self.mean) / self.scale for frames in contents])
 
-    def _beam_options(self, **options: Any) -> BeamOptions:
-        beam = max(_BEAM, options.get("n_best", 1))
-        defaults = {"beam": beam, "length_penalty": _LENGTH_PENALTY, "max_length": self.max_words}
-        return BeamOptions(**defaults | options)
+    def _beam_options(self, chosen: PredictOptions) -> BeamOptions:
+        return beam_options(
+            chosen, beam=_BEAM, length_penalty=_LENGTH_PENALTY, max_length=self.max_words
+        )
 
     def _search(
         self, model: nn.Module, contents: Sequence[Tensor], options: BeamOptions
     ) -> list[list[Hypothesis]]:
         """Return the best captions of each picture or recording."""
-        found: list[list[Hypothesis]] = [[] for _ in contents]
+        hypotheses: list[list[Hypothesis]] = [[] for _ in contents]
         for batch in batches_by_length([len(content) for content in contents], _AT_ONCE):
             media, lengths = self._collate([contents[index] for index in batch])
             rows = best_captions(cast("Captioner", model), media, lengths, options)
-            for index, own in zip(batch, rows, strict=True):
-                found[index] = own
-        return found
+            for index, row in zip(batch, rows, strict=True):
+                hypotheses[index] = row
+        return hypotheses
 
     def _described(
-        self, model: nn.Module, content: Tensor, found: Sequence[Hypothesis]
+        self, model: nn.Module, content: Tensor, hypotheses: Sequence[Hypothesis]
     ) -> list[dict[str, Any]]:
         """Return captions in types that JSON has, with their words and where it looked for them."""
         media, lengths = self._collate([content])
-        attention = attention_of(cast("Captioner", model), media, lengths, found)
+        attention = attention_of(cast("Captioner", model), media, lengths, hypotheses)
         described = []
-        for number, one in enumerate(found):
-            said: dict[str, Any] = {
-                "caption": self._text(one),
-                "words": self.vocabulary.decode(one.tokens),
-                "log_probability": one.log_probability,
-                "score": one.score,
-                "complete": one.complete,
+        for number, hypothesis in enumerate(hypotheses):
+            caption: dict[str, Any] = {
+                "caption": self._text(hypothesis),
+                "words": self.vocabulary.decode(hypothesis.tokens),
+                "log_probability": hypothesis.log_probability,
+                "score": hypothesis.score,
+                "complete": hypothesis.complete,
             }
-            described.append(said if attention is None else said | {"attention": attention[number]})
+            if attention is not None:
+                caption["attention"] = attention[number]
+            described.append(caption)
         return described
 
     def _text(self, hypothesis: Hypothesis) -> str:

@@ -50,5 +50,5 @@ class Confusion:
     def macro_f1(self) -> float:
         """The mean of the F1 of all classes that occur, as truth or as prediction."""
         occurs = (self.counts.sum(0) + self.counts.sum(1)) > 0
-        found = [f1 for f1, counted in zip(self.f1, occurs.tolist(), strict=True) if counted]
-        return sum(found) / len(found)
+        scores = [f1 for f1, counted in zip(self.f1, occurs.tolist(), strict=True) if counted]
+        return sum(scores) / len(scores)

@@ -203,6 +203,16 @@ class NumberEncoder:
         """I, numbers in a step."""
         return len(self.names)
 
+    def waves(self, num_steps: int) -> list[list[float]]:
+        """Return a wave for each feature, of its mean and spread: numbers of a likely size."""
+        phases = torch.linspace(0, 1, self.size + 1, dtype=torch.float64)[:-1, None]
+        times = torch.arange(num_steps, dtype=torch.float64) / num_steps
+        waves = torch.sin(2 * math.pi * (times + phases))
+        numbers: list[list[float]] = (
+            self._means[:, None] + self._spreads[:, None] * waves
+        ).tolist()
+        return numbers
+
     def encode(self, steps: Steps) -> Tensor:
         """Return the numbers on the scale of the training part, (T, I) float32."""
         x = torch.tensor(steps, dtype=torch.float64).reshape(len(steps), self.size)

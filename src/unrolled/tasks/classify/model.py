@@ -18,83 +18,20 @@ Asked at every step, on what was read so far, it gives its running opinion: "not
 a bad film" no longer. What is classified, and how text becomes tokens, is in task.py.
 """
 
-from dataclasses import dataclass
 from typing import cast
 
 import torch
 from torch import Tensor, nn
 
 from unrolled.errors import OptionError, ShapeError
-from unrolled.layers.lengths import check_lengths, valid_steps
-from unrolled.layers.options import check_dropout, check_sizes
-from unrolled.networks.sequence_layers import check_cell, make_layer
+from unrolled.layers import check_lengths, check_sizes, valid_steps
+from unrolled.networks.sequence_layers import make_layer
+from unrolled.tasks.classify.options import ModelOptions
 
-__all__ = ["POOLINGS", "Classifier", "ClassifierConfig"]
-
-POOLINGS = ("last", "mean", "max", "attention")
+__all__ = ["Classifier"]
 
 _STEPS_AT_ONCE = 2**16  # of all prefixes in one batch
 _EMBEDDING_SPREAD = 0.1  # torch's 1 drowns what few examples teach: 0.67 right instead of 0.78
-
-
-@dataclass(frozen=True)
-class ClassifierConfig:
-    """What it takes to build a `Classifier`, all of it plain values.
-
-    Args:
-        num_classes: C, at least 2.
-        vocabulary_size: V, for an input of tokens; None for numbers.
-        input_size: I, for an input of so many numbers a step; None for tokens.
-        cell: The name of the layer, one of `models.sequence_layers.CELLS`.
-        hidden_size: H, units of every layer.
-        num_layers: Layers one above the other.
-        bidirectional: Whether a second layer reads from the end.
-        pooling: What of all steps is classified: one of `POOLINGS`.
-        embedding_size: E, features that are learned for each token; not used for numbers.
-        dropout: Probability that, in training, a feature of a token, a value between two layers, or
-            one before the scores is zeroed.
-        token_dropout: Probability that, in training, a token is unreadable: all of its features
-            are zeroed. Not used for numbers.
-        evidence: Whether each token also speaks for the classes by itself, wherever it stands. Not
-            used for numbers.
-        kernel_size: Taps of a convolution, for tcn and conv only.
-
-    Raises:
-        OptionError: A value out of its range, or not exactly one kind of input.
-    """
-
-    num_classes: int
-    vocabulary_size: int | None = None
-    input_size: int | None = None
-    cell: str = "lstm"
-    hidden_size: int = 64
-    num_layers: int = 1
-    bidirectional: bool = True
-    pooling: str = "max"
-    embedding_size: int = 128
-    dropout: float = 0.5
-    token_dropout: float = 0.0
-    evidence: bool = True
-    kernel_size: int | None = None
-
-    def __post_init__(self) -> None:
-        where = "ClassifierConfig"
-        if (self.vocabulary_size is None) == (self.input_size is None):
-            got = f"{self.vocabulary_size} and {self.input_size}"
-            message = f"{where}: one of vocabulary_size and input_size must be given, got {got}"
-            raise OptionError(message)
-        if self.num_classes < 2:
-            raise OptionError(f"{where}: num_classes must be at least 2, got {self.num_classes}")
-        if self.pooling not in POOLINGS:
-            known = ", ".join(POOLINGS)
-            raise OptionError(f"{where}: pooling must be one of {known}, got {self.pooling!r}")
-        optional = ("vocabulary_size", "input_size", "kernel_size")
-        given = {name: getattr(self, name) for name in optional if getattr(self, name) is not None}
-        names = ("hidden_size", "num_layers", "embedding_size")
-        check_sizes(where, given | {name: getattr(self, name) for name in names})
-        check_dropout(where, self.dropout)
-        check_dropout(f"{where} (token_dropout)", self.token_dropout)
-        check_cell(self.cell, self.kernel_size)
 
 
 class Classifier(nn.Module):
@@ -114,7 +51,14 @@ class Classifier(nn.Module):
     embedding has a standard deviation of 0.1.
 
     Args:
-        config: The sizes and the cell.
+        options: What it is made of.
+        num_classes: C, at least 2.
+        vocabulary_size: V, for an input of tokens; None for numbers.
+        input_size: I, for an input of so many numbers a step; None for tokens. Options of tokens
+            are not used then.
+
+    Raises:
+        OptionError: A size that is too small, or not exactly one kind of input.
 
     Attributes:
         layer: The sequence layer, batch first.
@@ -123,47 +67,47 @@ class Classifier(nn.Module):
         Attention: Yang et al. (2016), equations 5-7. Evidence: Cheng et al. (2016), wide part.
 
     Example:
-        >>> model = Classifier(ClassifierConfig(num_classes=3, vocabulary_size=10))
+        >>> model = Classifier(ModelOptions(), num_classes=3, vocabulary_size=10)
         >>> model(torch.tensor([[4, 2], [7, 0]]), lengths=torch.tensor([2, 1])).shape
         torch.Size([2, 3])
     """
 
-    def __init__(self, config: ClassifierConfig) -> None:
+    def __init__(
+        self,
+        options: ModelOptions,
+        *,
+        num_classes: int,
+        vocabulary_size: int | None = None,
+        input_size: int | None = None,
+    ) -> None:
         super().__init__()
-        self.config = config
+        if (vocabulary_size is None) == (input_size is None):
+            message = "one of vocabulary_size and input_size must be given"
+            raise OptionError(f"Classifier: {message}, got {vocabulary_size} and {input_size}")
+        if num_classes < 2:
+            raise OptionError(f"Classifier: num_classes must be at least 2, got {num_classes}")
+        check_sizes("Classifier", {"size of the input": vocabulary_size or input_size or 0})
+        self.options = options
+        self.num_classes = num_classes
+        self.input_size = input_size
         self.embedding = None
-        input_size = config.input_size
-        if config.vocabulary_size is not None:
-            self.embedding = nn.Embedding(config.vocabulary_size, config.embedding_size)
+        if vocabulary_size is not None:
+            self.embedding = nn.Embedding(vocabulary_size, options.embedding_size)
             nn.init.normal_(self.embedding.weight, std=_EMBEDDING_SPREAD)
-            input_size = config.embedding_size
-        assert input_size is not None
-        self.layer = make_layer(
-            config.cell,
-            input_size,
-            config.hidden_size,
-            config.num_layers,
-            config.dropout,
-            config.kernel_size,
-            config.bidirectional,
-        )
+        width = options.embedding_size if input_size is None else input_size
+        self.layer = make_layer(options, width, bidirectional=options.bidirectional)
         size = cast(int, self.layer.output_size)
         self.evidence = None
-        if config.vocabulary_size is not None and config.evidence:
-            self.evidence = nn.Embedding(config.vocabulary_size, config.num_classes)
+        if vocabulary_size is not None and options.evidence:
+            self.evidence = nn.Embedding(vocabulary_size, num_classes)
             nn.init.zeros_(self.evidence.weight)
         self.attention = None
-        if config.pooling == "attention":
+        if options.pooling == "attention":
             self.attention = nn.Sequential(
                 nn.Linear(size, size), nn.Tanh(), nn.Linear(size, 1, bias=False)
             )
-        self.dropout = nn.Dropout(config.dropout)
-        self.scores = nn.Linear(size, config.num_classes)
-
-    @property
-    def num_parameters(self) -> int:
-        """How many numbers are learned."""
-        return sum(parameter.numel() for parameter in self.parameters())
+        self.dropout = nn.Dropout(options.dropout)
+        self.scores = nn.Linear(size, num_classes)
 
     def forward(self, inputs: Tensor, lengths: Tensor) -> Tensor:
         """Score the classes of each sequence.
@@ -203,8 +147,8 @@ class Classifier(nn.Module):
         self._check(inputs[None])
         num_steps = len(inputs)
         if num_steps == 0:
-            return self.scores.weight.new_zeros(0, self.config.num_classes)
-        if not self.config.bidirectional:
+            return self.scores.weight.new_zeros(0, self.num_classes)
+        if not self.options.bidirectional:
             lengths = torch.tensor([num_steps], device=inputs.device)
             pooled = self._pool_prefixes(self._states(inputs[None], lengths)[0])
             opinions: Tensor = self.scores(self.dropout(pooled))
@@ -221,7 +165,7 @@ class Classifier(nn.Module):
         return torch.cat(scores)
 
     def _check(self, inputs: Tensor) -> None:
-        size = self.config.input_size
+        size = self.input_size
         if size is None:
             right = inputs.dtype == torch.int64 and inputs.dim() == 2
             expected = "tokens must be (B, T) torch.int64"
@@ -234,16 +178,20 @@ class Classifier(nn.Module):
 
     def _states(self, inputs: Tensor, lengths: Tensor) -> Tensor:
         """Return the outputs of the sequence layer, (B, T, H), zero after the end of a row."""
-        x = inputs
         if inputs.shape[1] == 0:  # which layers refuse
             return self.scores.weight.new_zeros(len(inputs), 0, self.scores.in_features)
-        if self.embedding is not None:
-            x = self.dropout(self.embedding(inputs))
-            if self.training and self.config.token_dropout:
-                readable = x.new_full(inputs.shape, 1 - self.config.token_dropout).bernoulli()
-                x = x * readable[..., None]
-        h: Tensor = self.layer(x, lengths=lengths)[0]
+        h: Tensor = self.layer(self.features(inputs), lengths=lengths)[0]
         return h
+
+    def features(self, inputs: Tensor) -> Tensor:
+        """Return what the layer reads: (B, T, I) numbers, or (B, T, E) of tokens."""
+        if self.embedding is None:
+            return inputs
+        x: Tensor = self.dropout(self.embedding(inputs))
+        if self.training and self.options.token_dropout:
+            readable = x.new_full(inputs.shape, 1 - self.options.token_dropout).bernoulli()
+            x = x * readable[..., None]
+        return x
 
     def _weigh(self, tokens: Tensor) -> Tensor:
         """Return the evidence of each token, (..., C); in training, that of some is withheld."""
@@ -258,7 +206,7 @@ class Classifier(nn.Module):
         if num_steps == 0:
             return h.new_zeros(batch_size, size)
         valid = valid_steps(lengths, num_steps).T[..., None]  # (B, T, 1)
-        pooling = self.config.pooling
+        pooling = self.options.pooling
         if pooling == "mean":
             return h.sum(1) / lengths.clamp(min=1)[:, None]
         if pooling == "max":
@@ -269,14 +217,14 @@ class Classifier(nn.Module):
             return (weights.nan_to_num(0) * h).sum(1)
         end = (lengths - 1).clamp(min=0)
         last = h[torch.arange(batch_size, device=h.device), end]
-        if self.config.bidirectional:
+        if self.options.bidirectional:
             half = size // 2
             last = torch.cat([last[:, :half], h[:, 0, half:]], dim=1)
         return last
 
     def _pool_prefixes(self, h: Tensor) -> Tensor:
         """Return what `_pool` returns for each prefix of (T, H), with one direction: (T, H)."""
-        pooling = self.config.pooling
+        pooling = self.options.pooling
         if pooling == "mean":
             return h.cumsum(0) / torch.arange(1, len(h) + 1, device=h.device)[:, None]
         if pooling == "max":

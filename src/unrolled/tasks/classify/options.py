@@ -1,89 +1,144 @@
-"""How a classifier reads its data: the options, and files as a command line names them.
-
-What the files hold is read by classify_data.py.
-"""
+"""What can be chosen of a classifier: how its data are read, its network, its training."""
 
 from collections import Counter
-from collections.abc import Sequence
-from dataclasses import dataclass
 from pathlib import Path
+from typing import Annotated, ClassVar
 
+from unrolled.data.options import BpeSize, Encoding, PartOptions
 from unrolled.data.tables import TABLE_SUFFIXES
-from unrolled.errors import OptionError, require
+from unrolled.errors import OptionError, field
+from unrolled.networks.options import EMBEDDING_SIZE, BidirectionalOptions
+from unrolled.options import Option, Options, absolute, options
+from unrolled.training import options as training
 
-__all__ = ["ClassifyOptions", "named_files"]
+__all__ = ["HELP", "DataOptions", "ModelOptions", "PredictOptions", "TrainingOptions"]
 
-TOKENS = ("word", "char", "bpe")
-CLASS_WEIGHTS = ("none", "balanced")
+HELP = """Train a classifier: the class of a text, or of a series of numbers.
+
+The data are a table of texts, a text file for each class, a .ts file, or a table of numbers with a
+row for each step:
+
+  reviews.csv --input text --target stars
+  neg=reviews.neg pos=reviews.pos
+  JapaneseVowels_TRAIN.ts
+  runs.csv --id case --time t --target activity
+
+Ctrl-C saves the run, and `unrolled resume` continues it.
+"""
+
+_TOKENS = ("word", "char", "bpe")
+_TABLE_OPTIONS = ("input", "target", "id", "time", "held_out_file", "test_file")
 
 
-@dataclass(frozen=True, kw_only=True)
-class ClassifyOptions:
-    """How a classifier reads its data.
+def _split(argument: str) -> tuple[str, str]:
+    """Return the class that stands before a file's name, "" if there is none, and the file's."""
+    name, equals, path = argument.partition("=")
+    if not equals or Path(argument).is_absolute() or Path(argument).exists():
+        return "", argument
+    return name, path
 
-    Args:
-        files: A table or a `.ts` file; or several text files, one for each class.
-        classes: The names of the text files' classes, as many; none for a table or `.ts`.
-        inputs: Of a table: the column of the text; with `id`, the columns of the numbers, where
-            none means all that are left.
-        target: Of a table: the column of the class.
-        id: Of a table of numbers with a row for each step: the column that says whose step it is.
-        time: The column that puts the steps of one id in order; None for the order of the file.
-        held_out_file: Like `files`, to choose the best weights by; None takes a part of `files`.
-        test_file: Like `files`, to measure on at the end; None takes a part of `files`.
-        held_out: That part, in (0, 1), unless there is a file.
-        test: That part, in [0, 1), unless there is a file.
-        seed: Of the split.
-        tokens: Of text: "word", "char" or "bpe"; None for "word".
-        bpe_size: Tokens of a BPE vocabulary, for "bpe" only; 2048 if None.
-        lowercase: Whether capitals are read as small letters.
-        min_count: How often a word or character must occur to be known.
-        max_length: Characters of a text, or steps of numbers, that are read; the rest is left out.
-        class_weights: "none", or "balanced": each class counts as much as any other in the loss.
-        encoding: Of the files.
-    """
 
-    files: tuple[str, ...]
-    classes: tuple[str, ...] = ()
-    inputs: tuple[str, ...] = ()
-    target: str | None = None
-    id: str | None = None
-    time: str | None = None
-    held_out_file: str | None = None
-    test_file: str | None = None
-    held_out: float = 0.1
-    test: float = 0.1
-    seed: int = 0
-    tokens: str | None = None
-    bpe_size: int | None = None
-    lowercase: bool = True
-    min_count: int = 2
-    max_length: int = 5000
-    class_weights: str = "none"
-    encoding: str = "utf-8"
+def _absolute(arguments: tuple[str, ...]) -> tuple[str, ...]:
+    """Return each FILE or CLASS=FILE with the file's whole path."""
+    pairs = [_split(argument) for argument in arguments]
+    return tuple(f"{name}={absolute(path)}" if name else absolute(path) for name, path in pairs)
 
-    def __post_init__(self) -> None:
-        for name in ("files", "classes", "inputs"):  # which are lists in JSON
-            object.__setattr__(self, name, tuple(getattr(self, name)))
-        require(0 < self.held_out < 1, "held_out", "a part of the data, in (0, 1)", self.held_out)
-        require(0 <= self.test < 1, "test", "a part of the data, in [0, 1)", self.test)
-        kinds = f"one of {', '.join(TOKENS)}"
-        require(self.tokens in (*TOKENS, None), "tokens", kinds, repr(self.tokens))
-        weights = f"one of {', '.join(CLASS_WEIGHTS)}"
-        require(self.class_weights in CLASS_WEIGHTS, "class_weights", weights, self.class_weights)
-        require(self.min_count >= 1, "min_count", "at least 1", self.min_count)
-        require(self.max_length >= 1, "max_length", "at least 1", self.max_length)
-        if self.bpe_size is not None and self.tokens != "bpe":
-            raise OptionError("bpe_size (the size of the vocabulary) is for bpe", "leave it out")
+
+@options
+class DataOptions(PartOptions):
+    """How a classifier reads its data."""
+
+    default_bpe_size: ClassVar[int] = 2048
+    files: Annotated[
+        tuple[str, ...],
+        Option(
+            "A table, a .ts file, or a text file for each class: CLASS=FILE.",
+            metavar="FILE",
+            positional=True,
+            convert=_absolute,
+        ),
+    ]
+    input: Annotated[
+        tuple[str, ...],
+        Option(
+            f"Column of the text; with {field('id')}, a column of numbers, and may be repeated.",
+            metavar="COLUMN",
+        ),
+    ] = ()
+    target: Annotated[str | None, Option("Column that holds the class.", metavar="COLUMN")] = None
+    id: Annotated[
+        str | None,
+        Option(
+            "Column that names the series; each row is then one of its steps, in numbers.",
+            metavar="COLUMN",
+        ),
+    ] = None
+    time: Annotated[
+        str | None,
+        Option("Column that orders the steps.", metavar="COLUMN", absent="the order of the file"),
+    ] = None
+    tokens: Annotated[
+        str | None, Option("What a text is cut into.", choices=_TOKENS, absent="word")
+    ] = None
+    vocabulary_size: BpeSize = None
+    min_count: Annotated[
+        int,
+        Option(
+            "Treat words or characters seen fewer than N times as unknown.",
+            within="[1, inf)",
+            metavar="N",
+        ),
+    ] = 2
+    lowercase: Annotated[
+        bool, Option("Lowercase the text first.", flag="--lowercase/--keep-case")
+    ] = True
+    max_length: Annotated[
+        int,
+        Option(
+            "Read at most N characters of a text, or N steps of numbers.",
+            within="[1, inf)",
+            metavar="N",
+        ),
+    ] = 5000
+    encoding: Encoding = "utf-8"
+
+    def check(self) -> None:
+        """Raise `OptionError` unless files, columns and tokens fit together."""
+        super().check()
+        if self.vocabulary_size is not None and self.tokens != "bpe":
+            message = f"{field('vocabulary_size')} is for bpe"
+            raise OptionError(message, f"{field('tokens')} bpe, or leave it out")
         if self.classes:
             self._check_text_files()
         else:
             self._check_one_file()
 
     @property
+    def paths(self) -> tuple[Path, ...]:
+        """The files, without the names of classes."""
+        return tuple(Path(_split(argument)[1]) for argument in self.files)
+
+    @property
+    def classes(self) -> tuple[str, ...]:
+        """The classes of text files, as many as there are files; none for a table or `.ts` file.
+
+        A text file that nobody named gives its own name to its class.
+        """
+        pairs = [_split(argument) for argument in self.files]
+        tables = (".ts", *TABLE_SUFFIXES)
+        if any(not name and Path(path).suffix.lower() in tables for name, path in pairs):
+            return ()
+        return tuple(name or Path(path).name for name, path in pairs)
+
+    @property
     def of_numbers(self) -> bool:
         """Whether the examples are numbers and not text."""
-        return self.id is not None or _suffix(self.files[0]) == ".ts"
+        return self.id is not None or self.paths[0].suffix.lower() == ".ts"
+
+    @property
+    def bpe_size(self) -> int:
+        """Tokens of a BPE vocabulary."""
+        return self.default_bpe_size if self.vocabulary_size is None else self.vocabulary_size
 
     def _check_text_files(self) -> None:
         if len(self.files) < 2:
@@ -92,49 +147,67 @@ class ClassifyOptions:
         if len(set(self.classes)) < len(self.classes):
             twice = next(name for name, count in Counter(self.classes).items() if count > 1)
             raise OptionError(f"two files are of the class {twice!r}", "name them NAME=FILE")
-        for name in ("inputs", "target", "id", "time", "held_out_file", "test_file"):
+        for name in _TABLE_OPTIONS:
             if getattr(self, name):
-                option = "--input" if name == "inputs" else f"--{name.replace('_', '-')}"
-                message = f"{option} is for tables and .ts files, not for a file for each class"
-                raise OptionError(message, "leave it out")
+                message = "is for tables and .ts files, not for a file for each class"
+                raise OptionError(f"{field(name)} {message}", "leave it out")
 
     def _check_one_file(self) -> None:
         if len(self.files) != 1:
             raise OptionError(f"one table or .ts file is read, got {len(self.files)}")
-        columns = {"input": self.inputs, "target": self.target, "id": self.id, "time": self.time}
-        given = [name for name, value in columns.items() if value]
-        if _suffix(self.files[0]) == ".ts":
-            if given:
-                raise OptionError(f"{given[0]} names a column, and a .ts file has none")
+        columns = [name for name in ("input", "target", "id", "time") if getattr(self, name)]
+        if self.paths[0].suffix.lower() == ".ts":
+            if columns:
+                message = f"{field(columns[0])} names a column, and a .ts file has none"
+                raise OptionError(message, "leave it out")
         elif self.target is None:
-            raise OptionError("a table needs the column of the class", "--target COLUMN")
-        elif self.id is None and len(self.inputs) != 1:
-            hint = "--input COLUMN; and for numbers with a row for each step, --id COLUMN"
-            raise OptionError("a table needs one column of text", hint)
+            raise OptionError("a table needs the column of the class", f"{field('target')} COLUMN")
+        elif self.id is None and len(self.input) != 1:
+            message = "a table needs one column of text"
+            hint = f"{field('input')} COLUMN; for numbers with a row a step, {field('id')} COLUMN"
+            raise OptionError(message, hint)
         elif self.id is None and self.time is not None:
-            raise OptionError("time is for numbers with a row for each step", "--id COLUMN")
+            message = f"{field('time')} is for numbers with a row for each step"
+            raise OptionError(message, f"{field('id')} COLUMN")
         if self.of_numbers and self.tokens is not None:
-            raise OptionError("tokens are for text, and the data are numbers", "leave it out")
+            message = f"{field('tokens')} is for text, and the data are numbers"
+            raise OptionError(message, "leave it out")
 
 
-def named_files(arguments: Sequence[str]) -> tuple[tuple[str, ...], tuple[str, ...]]:
-    """Return files and classes as `ClassifyOptions` wants them, from a command line.
+@options(hidden_size=64, dropout=0.5)
+class ModelOptions(BidirectionalOptions):
+    """What a classifier is made of."""
 
-    Args:
-        arguments: Each FILE, or CLASS=FILE for a text file. A text file without a name gives its
-            own to its class.
-    """
-    files, classes = [], []
-    for argument in arguments:
-        name, equals, path = argument.partition("=")
-        if not equals or Path(argument).exists():
-            name, path = Path(argument).name, argument
-        files.append(str(Path(path).resolve()))
-        classes.append(name)
-    tables = (".ts", *TABLE_SUFFIXES)
-    are_tables = any(_suffix(name) in tables for name in classes)  # which nobody named otherwise
-    return tuple(files), () if are_tables else tuple(classes)
+    pooling: Annotated[
+        str,
+        Option(
+            "How the outputs of all steps are pooled.", choices=("last", "mean", "max", "attention")
+        ),
+    ] = "max"
+    embedding_size: Annotated[int, EMBEDDING_SIZE] = 128
+    token_dropout: Annotated[
+        float, Option("Probability of hiding a token in training.", within="[0, 1)", metavar="P")
+    ] = 0.0
+    evidence: Annotated[bool, Option("Also let each token count for the classes by itself.")] = True
 
 
-def _suffix(path: str) -> str:
-    return Path(path).suffix.lower()
+@options
+class TrainingOptions(training.TrainingOptions):
+    """How a classifier is trained."""
+
+    budget: ClassVar[training.Budget] = training.Budget(epochs=5, least_updates=600)
+    class_weights: Annotated[
+        str,
+        Option(
+            "Weights of the classes in the loss; balanced makes all classes count alike.",
+            choices=("none", "balanced"),
+        ),
+    ] = "none"
+
+
+@options
+class PredictOptions(Options):
+    """What can be asked of a prediction."""
+
+    panel = "Prediction"
+    running: Annotated[bool, Option("Also show the opinion after every token or step.")] = False

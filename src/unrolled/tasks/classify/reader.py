@@ -5,7 +5,7 @@
     runs.csv --id case --time t        a table with a row for each step: numbers, `series.py`
     Vowels_TRAIN.ts                    numbers, the format of the UCR and UEA archives
 
-The task itself is in classify.py.
+The task itself is in `task.py`.
 """
 
 import math
@@ -19,8 +19,8 @@ from unrolled.data.source import Source
 from unrolled.data.split import split
 from unrolled.data.tables import TABLE_SUFFIXES, read_table
 from unrolled.data.text import read_text, split_lines
-from unrolled.errors import DataError
-from unrolled.tasks.classify.options import ClassifyOptions
+from unrolled.errors import DataError, field
+from unrolled.tasks.classify.options import DataOptions
 from unrolled.tasks.classify.series import Series, read_long_table
 from unrolled.tasks.classify.ts_files import read_ts_cases, read_ts_file
 from unrolled.tasks.task import Splits
@@ -51,20 +51,23 @@ class Labelled:
     cut: bool = False
 
 
-def read_splits(options: ClassifyOptions) -> Splits[Labelled]:
+def read_splits(options: DataOptions, seed: int) -> Splits[Labelled]:
     """Return the examples in three parts.
+
+    Args:
+        options: How they are read.
+        seed: Of the split.
 
     Raises:
         DataError: A file cannot be used; there are fewer than two classes, or too few examples.
     """
     if options.classes:
-        pairs = zip(options.files, options.classes, strict=True)
-        read = [_text_lines(options, Path(path), label) for path, label in pairs]
+        pairs = zip(options.paths, options.classes, strict=True)
+        read = [_text_lines(options, path, label) for path, label in pairs]
         examples = [example for part, _ in read for example in part]
         notes = [note for _, part in read for note in part]
     else:
-        examples, notes = read_examples(options, Path(options.files[0]))
-    held_out, test = options.held_out, options.test
+        examples, notes = read_examples(options, options.paths[0])
     files = {}
     for name, path in (("held_out", options.held_out_file), ("test", options.test_file)):
         if path is not None:
@@ -72,9 +75,9 @@ def read_splits(options: ClassifyOptions) -> Splits[Labelled]:
             notes += more
     parts = split(
         [example.content for example in examples],
-        held_out=0 if "held_out" in files else held_out,
-        test=0 if "test" in files else test,
-        seed=options.seed,
+        held_out=options.fraction("held_out"),
+        test=options.fraction("test"),
+        seed=seed,
     )
     training, *others = ([examples[index] for index in part] for part in parts)
     splits = Splits(training, files.get("held_out", others[0]), files.get("test", others[1]), notes)
@@ -83,7 +86,7 @@ def read_splits(options: ClassifyOptions) -> Splits[Labelled]:
 
 
 def read_examples(
-    options: ClassifyOptions, path: Path, names: Sequence[str] = ()
+    options: DataOptions, path: Path, names: Sequence[str] = ()
 ) -> tuple[list[Labelled], list[str]]:
     """Return the examples of one table or `.ts` file, or CLASS=FILE; and what was left out.
 
@@ -113,7 +116,7 @@ def read_examples(
 
 
 def read_unlabelled(
-    options: ClassifyOptions, source: Source, names: Sequence[str]
+    options: DataOptions, source: Source, names: Sequence[str]
 ) -> Iterator[Labelled]:
     """Yield what is to be predicted, as it comes.
 
@@ -134,10 +137,10 @@ def read_unlabelled(
     elif names:
         for case in read_ts_cases(source.name, source.lines(), len(names), labelled=False):
             yield _cut(options, _of_series(case))
-    elif options.inputs and path is not None and is_table:
-        table = read_table(path, options.inputs, options.encoding)
+    elif options.input and path is not None and is_table:
+        table = read_table(path, options.input, options.encoding)
         for row in table.rows:
-            text = row.values[options.inputs[0]]
+            text = row.values[options.input[0]]
             where = table.where(row)
             yield _cut(options, Labelled(where, "" if text is None else str(text), None))
     else:
@@ -145,7 +148,7 @@ def read_unlabelled(
             yield _cut(options, Labelled(f"{source.name}, line {number}", line, None))
 
 
-def _cut(options: ClassifyOptions, example: Labelled) -> Labelled:
+def _cut(options: DataOptions, example: Labelled) -> Labelled:
     """Return what is read of an example."""
     if len(example.content) <= options.max_length:
         return example
@@ -156,38 +159,36 @@ def _of_series(series: Series) -> Labelled:
     return Labelled(series.where, series.steps, series.label, series.id, series.names)
 
 
-def _text_lines(
-    options: ClassifyOptions, path: Path, label: str
-) -> tuple[list[Labelled], list[str]]:
+def _text_lines(options: DataOptions, path: Path, label: str) -> tuple[list[Labelled], list[str]]:
     lines = split_lines(read_text([path], options.encoding))
     examples = [Labelled(f"{path}, line {n}", line, label) for n, line in enumerate(lines, 1)]
     return _usable(options, examples, path)
 
 
-def _table_of_text(options: ClassifyOptions, path: Path) -> tuple[list[Labelled], list[str]]:
+def _table_of_text(options: DataOptions, path: Path) -> tuple[list[Labelled], list[str]]:
     assert options.target is not None
-    column = options.inputs[0]
+    column = options.input[0]
     table = read_table(path, [column, options.target], options.encoding)
     examples = []
     for row in table.rows:
         text, label = row.values[column], row.values[options.target]
         if text is not None and not isinstance(text, str):
-            message = f"{table.where(row)}: {column!r} is no text but {text!r}"
-            raise DataError(message, "numbers need a row for each step: --id COLUMN")
+            message = f"{table.where(row)}: {column!r} is not text but {text!r}"
+            raise DataError(message, f"numbers need a row for each step: {field('id')} COLUMN")
         label = None if label is None else str(label).strip()
         examples.append(Labelled(table.where(row), text or "", label))
     return _usable(options, examples, path)
 
 
 def _numbers(
-    options: ClassifyOptions, path: Path, names: Sequence[str], target: str | None
+    options: DataOptions, path: Path, names: Sequence[str], target: str | None
 ) -> list[Series]:
     if options.id is not None:
         return read_long_table(
             path,
             id=options.id,
             time=options.time,
-            inputs=names or options.inputs or None,
+            inputs=names or options.input or None,
             target=target,
             encoding=options.encoding,
         )
@@ -199,7 +200,7 @@ def _numbers(
 
 
 def _usable(
-    options: ClassifyOptions, examples: Sequence[Labelled], path: Path
+    options: DataOptions, examples: Sequence[Labelled], path: Path
 ) -> tuple[list[Labelled], list[str]]:
     """Return the examples that have content and a class, cut, and notes on the others."""
     usable: list[Labelled] = []
@@ -220,18 +221,18 @@ def _usable(
     if long := [example for example in usable if example.cut]:
         unit = "characters" if isinstance(long[0].content, str) else "steps"
         notes.append(
-            f"{path}: only the first {options.max_length:,} {unit} are read (--max-length) of "
-            f"{len(long):,} of {len(usable):,} examples; the first: {long[0].where}"
+            f"{path}: only the first {options.max_length:,} {unit} ({field('max_length')}) are "
+            f"read of {len(long):,} of {len(usable):,} examples; the first: {long[0].where}"
         )
     return usable, notes
 
 
-def _class_notes(options: ClassifyOptions, splits: Splits[Labelled]) -> list[str]:
+def _class_notes(options: DataOptions, splits: Splits[Labelled]) -> list[str]:
     """Refuse data without two classes; return what there is of each, and what is unknown."""
     known = Counter(str(example.label) for example in splits.training)
     if len(known) < 2:
         (label,) = known
-        message = f"{options.files[0]}: all {len(splits.training)} training examples are {label!r}"
+        message = f"{options.paths[0]}: all {len(splits.training)} training examples are {label!r}"
         raise DataError(message, "a classifier needs at least two classes")
     shown = [f"{label} {count:,}" for label, count in known.most_common(10)]
     more = f" and {len(known) - 10} more" if len(known) > 10 else ""

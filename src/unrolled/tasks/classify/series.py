@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from unrolled.data.tables import Row, Table, read_table
-from unrolled.errors import DataError
+from unrolled.errors import DataError, field
 
 __all__ = ["Series", "parse_number", "read_long_table"]
 
@@ -131,7 +131,7 @@ def _in_order(table: Table, rows: list[Row], time: str | None) -> list[Row]:
             raise DataError(
                 f"{table.path}: rows {first} and {second} have the same {time!r}, "
                 f"{rows[after].values[time]!r}, of one case",
-                "remove one, or leave --time out to keep the order of the file",
+                f"remove one, or leave {field('time')} out to keep the order of the file",
             )
     return [rows[index] for index in order]
 
@@ -173,5 +173,5 @@ def _number(table: Table, row: Row, column: str) -> float:
         return parse_number(row.values[column])
     except (TypeError, ValueError):
         value = row.values[column]
-        message = f"{table.where(row)}: {column!r} is no finite number: {value!r}"
+        message = f"{table.where(row)}: {column!r} is not a finite number: {value!r}"
         raise DataError(message, "leave it empty where it is missing") from None

@@ -1,9 +1,9 @@
 """Many to one: the class of a text or of a sequence of numbers, and the opinion on the way.
 
-    options = ClassifyOptions(files=("reviews.csv",), inputs=("text",), target="stars")
-    prepared = prepare(ClassifyTask, options, Path("runs/reviews"), ...)      # tasks/runs.py
+    data = DataOptions(files=("reviews.csv",), input=("text",), target="stars")
+    prepared = prepare(ClassifyTask, data, Path("runs/reviews"))      # tasks/runs.py
 
-The formats are read by classify_data.py; the network is model.py.
+The formats are read by reader.py; the network is in model.py.
 """
 
 import math
@@ -22,6 +22,7 @@ from unrolled.data.batching import pad
 from unrolled.data.source import Source
 from unrolled.data.words import UNKNOWN, split_words
 from unrolled.errors import DataError, RunError
+from unrolled.metrics import Metric
 from unrolled.tasks.classify.bag_of_words import BagOfWords
 from unrolled.tasks.classify.confusion import Confusion
 from unrolled.tasks.classify.encoders import (
@@ -31,15 +32,21 @@ from unrolled.tasks.classify.encoders import (
     TextEncoder,
     WordEncoder,
 )
-from unrolled.tasks.classify.model import Classifier, ClassifierConfig
-from unrolled.tasks.classify.options import ClassifyOptions
+from unrolled.tasks.classify.model import Classifier
+from unrolled.tasks.classify.options import (
+    DataOptions,
+    ModelOptions,
+    PredictOptions,
+    TrainingOptions,
+)
 from unrolled.tasks.classify.reader import (
     Labelled,
     read_examples,
     read_splits,
     read_unlabelled,
 )
-from unrolled.tasks.task import Splits, Task
+from unrolled.tasks.classify.subject import ClassifierSubject
+from unrolled.tasks.task import ExamplesTask, OptionClasses, Splits, TaskOptions
 
 __all__ = ["ClassifyTask"]
 
@@ -51,31 +58,31 @@ _ENCODERS: dict[str, type[TextEncoder] | type[NumberEncoder]] = {
     "bpe": BPEEncoder,
     "number": NumberEncoder,
 }
-_BPE_SIZE = 2048
 _FILE_BATCH = 64
 _SHARE_OF_RATIOS = 0.2  # all of them are too sure: as if the words of a text knew nothing of others
 
 
-class ClassifyTask(Task[Labelled]):
+class ClassifyTask(ExamplesTask[Labelled]):
     """A class for each example.
 
     Args:
-        options: How the data are read.
+        options: What was chosen.
         classes: The names of the C classes of the training part.
         counts: How many examples of each the training part has, (C,).
         encoder: Of an example's content.
     """
 
     name = "classify"
-    unit = "nats/example"
-    Options = ClassifyOptions
-    Config = ClassifierConfig
-    Model = Classifier
-    predict_options = frozenset({"running"})
+    metrics = (
+        Metric("accuracy", "higher"),
+        Metric("macro_f1", "higher"),
+        Metric("loss", "lower", "nats/example"),
+    )
+    option_classes = OptionClasses(DataOptions, ModelOptions, TrainingOptions, PredictOptions)
 
     def __init__(
         self,
-        options: ClassifyOptions,
+        options: TaskOptions,
         classes: Sequence[str],
         counts: Sequence[int],
         encoder: Encoder,
@@ -86,32 +93,32 @@ class ClassifyTask(Task[Labelled]):
         self.encoder = encoder
         self._number = {label: index for index, label in enumerate(self.classes)}
         self._weights = None
-        if options.class_weights == "balanced":
+        if options.training.class_weights == "balanced":
             frequencies = torch.tensor(self.counts, dtype=torch.float32) * len(self.classes)
             self._weights = sum(self.counts) / frequencies
         self._encoded: WeakKeyDictionary[Labelled, Tensor] = WeakKeyDictionary()
 
     @classmethod
-    def files(cls, options: ClassifyOptions) -> list[Path]:
+    def files(cls, data: DataOptions) -> list[Path]:
         """Return the files that hold the data."""
-        others = [path for path in (options.held_out_file, options.test_file) if path is not None]
-        return [Path(path) for path in (*options.files, *others)]
+        others = [path for path in (data.held_out_file, data.test_file) if path is not None]
+        return [*data.paths, *map(Path, others)]
 
     @classmethod
-    def read(cls, options: ClassifyOptions) -> Splits[Labelled]:
+    def read(cls, options: TaskOptions) -> Splits[Labelled]:
         """Return the data set.
 
         Raises:
             DataError: A file that cannot be used, or fewer than two classes.
         """
-        return read_splits(options)
+        return read_splits(options.data, options.training.seed)
 
     @classmethod
-    def fit(cls, options: ClassifyOptions, training: Sequence[Labelled]) -> Self:
+    def fit(cls, options: TaskOptions, splits: Splits[Labelled]) -> Self:
         """Return the task with the classes and the encoder of its training part."""
-        counts = Counter(str(example.label) for example in training)
+        counts = Counter(str(example.label) for example in splits.training)
         classes = sorted(counts)
-        encoder = _fit_encoder(options, training)
+        encoder = _fit_encoder(options.data, splits.training)
         return cls(options, classes, [counts[label] for label in classes], encoder)
 
     def to_dict(self) -> dict[str, Any]:
@@ -120,7 +127,7 @@ class ClassifyTask(Task[Labelled]):
         return {**fitted, "encoder": self.encoder.to_dict()}
 
     @classmethod
-    def from_dict(cls, options: ClassifyOptions, content: dict[str, Any]) -> Self:
+    def from_dict(cls, options: TaskOptions, content: dict[str, Any]) -> Self:
         """Return the task that `to_dict` described."""
         kind = content["encoder"]["kind"]
         if kind not in _ENCODERS:
@@ -128,14 +135,14 @@ class ClassifyTask(Task[Labelled]):
         encoder = _ENCODERS[kind].from_dict(content["encoder"])
         return cls(options, content["classes"], content["counts"], encoder)
 
-    @property
-    def sizes(self) -> dict[str, int]:
-        """The numbers of classes, and of tokens or of numbers in a step."""
+    def make_model(self, options: ModelOptions) -> Classifier:
+        """Return a new classifier for these classes and tokens, or numbers."""
         of_numbers = isinstance(self.encoder, NumberEncoder)
         inputs = "input_size" if of_numbers else "vocabulary_size"
-        return {"num_classes": len(self.classes), inputs: self.encoder.size}
+        size = {inputs: self.encoder.size}
+        return Classifier(options, num_classes=len(self.classes), **size)
 
-    def initialize(self, model: nn.Module, training: Sequence[Labelled]) -> None:
+    def initialize(self, model: nn.Module, splits: Splits[Labelled]) -> None:
         """Begin with the evidence that counting gives: part of the log ratios of naive Bayes.
 
             e_{v,c} = 0.2 (log p(v | c) - mean over classes of log p(v | .))
@@ -149,7 +156,7 @@ class ClassifyTask(Task[Labelled]):
         if evidence is None:
             return
         counts = torch.ones(evidence.weight.shape, dtype=torch.float64)
-        for example in training:
+        for example in splits.training:
             counts[torch.unique(self._encode(example)), self._number[str(example.label)]] += 1
         logarithms = (counts / counts.sum(0)).log()
         with torch.no_grad():
@@ -196,15 +203,17 @@ class ClassifyTask(Task[Labelled]):
     ) -> dict[str, dict[str, Any]]:
         """Return the metrics of the most frequent class, and for text of a bag of words."""
         most_frequent = max(range(len(self.counts)), key=self.counts.__getitem__)
-        found = {"most frequent class": [most_frequent] * len(examples)}
+        predictions = {"most frequent class": [most_frequent] * len(examples)}
         if isinstance(self.encoder, TextEncoder):
             bag = BagOfWords.fit(
                 [_words(example) for example in training],
                 [self._number[str(example.label)] for example in training],
                 len(self.classes),
             )
-            found["bag of words"] = bag.predict([_words(example) for example in examples])
-        confusions = {name: self._confusion(examples, classes) for name, classes in found.items()}
+            predictions["bag of words"] = bag.predict([_words(example) for example in examples])
+        confusions = {
+            name: self._confusion(examples, classes) for name, classes in predictions.items()
+        }
         return {
             name: {"accuracy": confusion.accuracy, "macro_f1": confusion.macro_f1}
             for name, confusion in confusions.items()
@@ -216,7 +225,7 @@ class ClassifyTask(Task[Labelled]):
         Raises:
             DataError: The file cannot be used, or training had none of its classes.
         """
-        examples, notes = read_examples(self.options, path, self._names)
+        examples, notes = read_examples(self.options.data, path, self._names)
         unknown = [example for example in examples if example.label not in self._number]
         if unknown:
             notes.append(
@@ -227,22 +236,22 @@ class ClassifyTask(Task[Labelled]):
             raise DataError(f"{notes[-1]}: nothing is left to measure on")
         return examples, notes
 
-    def predict(  # type: ignore[override]  # the options that predict_options names
-        self, model: nn.Module, source: Source, *, running: bool = False
+    def predict(
+        self, model: nn.Module, source: Source, options: PredictOptions
     ) -> Iterator[dict[str, Any]]:
         """Yield for each input its class, the probability of it, and those of all classes.
 
         Args:
             model: A `Classifier` in eval mode.
             source: `read_unlabelled` says what it may be.
-            running: Whether also the opinion after every token or step is given.
+            options: Whether also the opinion after every token or step is given.
         """
-        inputs = read_unlabelled(self.options, source, self._names)
-        while batch := list(islice(inputs, 1 if source.path is None else _FILE_BATCH)):
+        inputs = read_unlabelled(self.options.data, source, self._names)
+        while batch := list(islice(inputs, 1 if source.is_interactive else _FILE_BATCH)):
             scores = self._scores(model, batch)
             for example, probabilities in zip(batch, scores.softmax(1), strict=True):
                 prediction = {**_shown(example), **self._opinion(probabilities)}
-                if running:
+                if options.running:
                     prediction["running"] = self._running(cast(Classifier, model), example)
                 yield prediction
 
@@ -253,6 +262,11 @@ class ClassifyTask(Task[Labelled]):
         for step in prediction.get("running", ()):
             lines.append(f"\t{step['class']}\t{step['probability']:.4f}\t{step['token']}")
         return "\n".join(lines)
+
+    def subject(self, model: nn.Module) -> ClassifierSubject:
+        """Return the classifier, its classes and what it reads."""
+        data = self.options.data
+        return ClassifierSubject(cast(Classifier, model), data, self.encoder, self.classes)
 
     @property
     def _names(self) -> tuple[str, ...]:
@@ -299,9 +313,13 @@ class ClassifyTask(Task[Labelled]):
 
     def _opinion(self, probabilities: Tensor) -> dict[str, Any]:
         best = int(probabilities.argmax())
-        every = dict(zip(self.classes, probabilities.tolist(), strict=True))
+        probability_of = dict(zip(self.classes, probabilities.tolist(), strict=True))
         label = self.classes[best]
-        return {"class": label, "probability": every[label], "probabilities": every}
+        return {
+            "class": label,
+            "probability": probability_of[label],
+            "probabilities": probability_of,
+        }
 
     def _running(self, model: Classifier, example: Labelled) -> list[dict[str, Any]]:
         encoded, tokens = self._encode(example), []
@@ -316,14 +334,13 @@ class ClassifyTask(Task[Labelled]):
         ]
 
 
-def _fit_encoder(options: ClassifyOptions, training: Sequence[Labelled]) -> Encoder:
+def _fit_encoder(options: DataOptions, training: Sequence[Labelled]) -> Encoder:
     if options.of_numbers:
         contents = [cast(Any, example.content) for example in training]
         return NumberEncoder.fit(training[0].names, contents)
     texts = (str(example.content) for example in training)
     if options.tokens == "bpe":
-        size = _BPE_SIZE if options.bpe_size is None else options.bpe_size
-        return BPEEncoder.fit(texts, lowercase=options.lowercase, size=size)
+        return BPEEncoder.fit(texts, lowercase=options.lowercase, size=options.bpe_size)
     kind = CharEncoder if options.tokens == "char" else WordEncoder
     return kind.fit(texts, lowercase=options.lowercase, min_count=options.min_count)
 

@@ -28,7 +28,7 @@ from torch import Tensor
 from torch.nn.functional import pad
 
 from unrolled.data.batching import IGNORE
-from unrolled.errors import DataError, OptionError
+from unrolled.errors import DataError, OptionError, field
 
 __all__ = ["Columns"]
 
@@ -65,7 +65,7 @@ class Columns:
             raise DataError(
                 f"the text is too short: {num_columns} columns of {min_steps} steps need "
                 f"{needed} tokens, got {len(tokens)}",
-                "give more text, or take fewer columns or a smaller window (k1)",
+                f"give more text, or lower {field('batch_size')} (columns) or {field('k1')}",
             )
         self.num_columns = num_columns
         self.num_steps = -(-(len(tokens) - 1) // num_columns)

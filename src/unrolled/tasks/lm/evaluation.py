@@ -1,9 +1,10 @@
 """How well a language model predicts a text it has not learned from.
 
-Not here: when that is measured (`schedule.py`), and turning text into tokens.
+Not here: when that is measured (`training/schedule.py`), and turning text into tokens.
 """
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
@@ -11,11 +12,12 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from unrolled.data.batching import IGNORE
-from unrolled.layers.state import State, state_tensors
-from unrolled.networks.language_model import LanguageModel
+from unrolled.layers import State, state_tensors
+from unrolled.networks.modes import evaluating
 from unrolled.tasks.lm.columns import Columns
+from unrolled.tasks.lm.model import LanguageModel
 
-__all__ = ["LanguageModelMetrics", "evaluate_language_model"]
+__all__ = ["LanguageModelMetrics", "combined", "evaluate_language_model"]
 
 _STEPS_PER_COLUMN = 1024  # at least, where the number of columns is left to us
 _SCORES_AT_ONCE = 2**23  # bounds the memory that (B, T, V) takes: 32 MB
@@ -39,6 +41,25 @@ class LanguageModelMetrics:
     perplexity_per_token: float
     num_tokens: int
     num_characters: int
+
+    def to_dict(self) -> dict[str, float]:
+        """Return the figures by the names of the task's metrics."""
+        return {
+            "loss": self.nats_per_token,
+            "bits_per_character": self.bits_per_character,
+            "perplexity_per_token": self.perplexity_per_token,
+            "num_tokens": self.num_tokens,
+            "num_characters": self.num_characters,
+        }
+
+
+def combined(measured: Sequence[LanguageModelMetrics]) -> LanguageModelMetrics:
+    """Return how well several texts, at least one, were predicted together."""
+    return _metrics(
+        sum(each.nats_per_token * each.num_tokens for each in measured),
+        sum(each.num_tokens for each in measured),
+        sum(each.num_characters for each in measured),
+    )
 
 
 def evaluate_language_model(
@@ -71,14 +92,12 @@ def evaluate_language_model(
     if num_columns is None:
         num_columns = min(64, max(1, len(tokens) // _STEPS_PER_COLUMN))
     columns = Columns(tokens, num_columns)
-    was_training = model.training
-    model.eval()
-    try:
-        with torch.inference_mode():
-            nats = _score(model, columns, _warm_state(model, columns, context))
-    finally:
-        model.train(was_training)
-    num_tokens = len(tokens) - 1
+    with evaluating(model), torch.inference_mode():
+        nats = _score(model, columns, _warm_state(model, columns, context))
+    return _metrics(nats, len(tokens) - 1, num_characters)
+
+
+def _metrics(nats: float, num_tokens: int, num_characters: int) -> LanguageModelMetrics:
     nats_per_token = nats / num_tokens
     return LanguageModelMetrics(
         nats_per_token=nats_per_token,
@@ -107,7 +126,7 @@ def _warm_state(model: LanguageModel, columns: Columns, context: int) -> State |
 def _score(model: LanguageModel, columns: Columns, state: State | None) -> float:
     """Return the sum of the cross-entropies, in nats."""
     device = next(model.parameters()).device
-    size = columns.num_columns * model.config.vocabulary_size
+    size = columns.num_columns * model.vocabulary_size
     steps = max(1, min(256, _SCORES_AT_ONCE // size))
     nats = torch.zeros((), dtype=torch.float64, device=device)
     for start in range(0, columns.num_steps, steps):

@@ -8,11 +8,13 @@ from typing import Any, cast
 
 import torch
 from torch import Tensor, nn
+from torch.nn import functional as F
 
-from unrolled.errors import DataError
+from unrolled.errors import DataError, field
 from unrolled.inspection import gradient_reach, verdict
-from unrolled.networks.language_model import LanguageModel
+from unrolled.networks.modes import evaluating
 from unrolled.tasks.lm.evaluation import evaluate_language_model
+from unrolled.tasks.lm.model import LanguageModel
 from unrolled.tasks.lm.tbptt import TruncatedBPTT
 
 __all__ = ["LanguageModelObjective"]
@@ -50,13 +52,18 @@ class LanguageModelObjective:
         if self.reach_lag is not None and self.reach_lag < 4:
             raise DataError(
                 f"the held-out part is too short to follow a gradient: {len(held_out)} tokens",
-                "hold out more of the text, or leave log_reach out",
+                f"hold out more of the text, or leave {field('log_reach')} out",
             )
 
     @property
     def updates_per_epoch(self) -> int:
         """Windows in one walk through the columns."""
         return self.windows.updates_per_epoch
+
+    @property
+    def counted(self) -> tuple[str, float]:
+        """Speeds are counted in characters."""
+        return "characters", self.characters_per_token
 
     def next_loss(self, model: nn.Module) -> tuple[Tensor, int]:
         """Return the sum of the losses of the next window, in nats, and of how many tokens."""
@@ -70,12 +77,9 @@ class LanguageModelObjective:
         """Return the metrics on the held-out part; "loss" is in nats per token."""
         language_model = cast("LanguageModel", model)
         metrics = evaluate_language_model(language_model, self.held_out, self.held_out_characters)
-        return {
-            "loss": metrics.nats_per_token,
-            "bits_per_character": metrics.bits_per_character,
-            "perplexity_per_token": metrics.perplexity_per_token,
-            **self._reach(language_model),
-        }
+        figures = metrics.to_dict()
+        del figures["num_tokens"], figures["num_characters"]  # the same at every evaluation
+        return figures | self._reach(language_model)
 
     def _reach(self, model: LanguageModel) -> dict[str, float]:
         """Return how far back the gradient reaches on a few pieces of the held-out part."""
@@ -85,12 +89,19 @@ class LanguageModelObjective:
         num_rows = min(_REACH_ROWS, len(self.held_out) // width)
         starts = torch.linspace(0, len(self.held_out) - width, num_rows).long().tolist()
         pieces = torch.stack([self.held_out[start : start + width] for start in starts])
-        device = next(model.parameters()).device
-        found = verdict(gradient_reach(model, pieces.to(device), max_lag=self.reach_lag))
-        half_life = math.inf if found.half_life_steps is None else found.half_life_steps
+        pieces = pieces.to(next(model.parameters()).device)
+
+        def loss(output: Tensor) -> Tensor:
+            return F.cross_entropy(model.scores(output), pieces[:, -1], reduction="sum")
+
+        with evaluating(model):
+            inputs = model.features(pieces[:, :-1]).detach()
+            reach = gradient_reach(model.layer, inputs, loss=loss, max_lag=self.reach_lag)
+        result = verdict(reach)
+        half_life = math.inf if result.half_life_steps is None else result.half_life_steps
         return {
             "gradient_half_life_tokens": half_life,
-            "gradient_horizon_tokens": float(found.horizon_steps),
+            "gradient_horizon_tokens": float(result.horizon_steps),
         }
 
     def state_dict(self) -> dict[str, Any]:

@@ -6,32 +6,26 @@ is touched.
 """
 
 from collections.abc import Iterator
-from contextlib import contextmanager
+from typing import Any
 
 import torch
 from torch import Tensor
 
 from unrolled.data.vocabulary import Vocabulary
 from unrolled.errors import OptionError, VocabularyError
-from unrolled.kernels import Packed, packing_once
-from unrolled.layers.state import State
-from unrolled.networks.language_model import LanguageModel
+from unrolled.kernels import WeightCache, caching_weights
+from unrolled.layers import State
+from unrolled.networks.modes import evaluating
+from unrolled.networks.options import GenerateOptions
+from unrolled.tasks.lm.model import LanguageModel
 
 __all__ = ["default_prompt", "filter_scores", "generate"]
 
 
 def generate(
-    model: LanguageModel,
-    vocabulary: Vocabulary,
-    prompt: str,
-    *,
-    length: int,
-    temperature: float = 1.0,
-    top_k: int | None = None,
-    top_p: float | None = None,
-    seed: int | None = None,
+    model: LanguageModel, vocabulary: Vocabulary, prompt: str, **options: Any
 ) -> Iterator[str]:
-    """Continue `prompt` with `length` tokens, handed out piece by piece as they are drawn.
+    """Continue `prompt`, handed out piece by piece as it is drawn.
 
     The prompt is read at once, then each token is fed back with the carried state:
 
@@ -42,52 +36,44 @@ def generate(
         model: Any language model. Its train or eval mode is the caller's again between two pieces.
         vocabulary: The one the model was trained with.
         prompt: At least one character, all of them known to the vocabulary. It is not handed out.
-        length: Tokens to draw, at least 1.
-        temperature: As in `filter_scores`.
-        top_k: As in `filter_scores`.
-        top_p: As in `filter_scores`.
-        seed: In [0, 2**63). The same seed gives the same text; None takes one from the system.
+        options: Those of `GenerateOptions`: length, temperature, top_k, top_p, seed.
 
     Returns:
         An iterator over complete pieces of text. A piece is one token, unless a token ends inside
         a character (bytes, BPE): that one is withheld until the character is whole.
 
     Raises:
-        OptionError: An argument is out of its range. Raised by the call, before any iteration.
+        OptionError: An option is out of its range. Raised by the call, before any iteration.
         VocabularyError: The prompt has characters that the vocabulary lacks.
 
     Example:
         >>> from unrolled.data import CharVocabulary
-        >>> from unrolled.networks.language_model import LanguageModelConfig
+        >>> from unrolled.networks import LayerOptions
         >>> vocabulary = CharVocabulary.from_text("hello")
-        >>> model = LanguageModel(LanguageModelConfig(len(vocabulary), hidden_size=3))
+        >>> model = LanguageModel(LayerOptions(hidden_size=3), vocabulary_size=len(vocabulary))
         >>> pieces = generate(model, vocabulary, "hell", length=5, seed=0)
         >>> sum(len(piece) for piece in pieces)
         5
     """
-    if length < 1:
-        raise OptionError(f"length must be at least 1, got {length}")
-    _check_filter(temperature, top_k, top_p)
-    if seed is not None and not 0 <= seed < 2**63:
-        raise OptionError(f"seed must be in [0, 2**63), got {seed}")
+    chosen = GenerateOptions(**options)
     if not prompt:
         raise OptionError("prompt is empty", "the model needs something to continue, such as '\\n'")
     tokens = vocabulary.encode(prompt)
     generator = torch.Generator()
-    if seed is None:
+    if chosen.seed is None:
         generator.seed()
     else:
-        generator.manual_seed(seed)
+        generator.manual_seed(chosen.seed)
 
     def pieces() -> Iterator[str]:
         decoder = vocabulary.decoder()
         token, state = tokens, None
-        packed: Packed = {}
-        for _ in range(length):
-            with packing_once(packed):
+        weight_cache = WeightCache()
+        for _ in range(chosen.length):
+            with caching_weights(weight_cache):
                 scores, state = _read(model, token, state)
-            kept = filter_scores(scores, temperature, top_k, top_p)
-            token = torch.multinomial(kept.softmax(-1), 1, generator=generator)
+            scores = filter_scores(scores, chosen.temperature, chosen.top_k, chosen.top_p)
+            token = torch.multinomial(scores.softmax(-1), 1, generator=generator)
             if piece := decoder.push(int(token)):
                 yield piece
         if piece := decoder.finish():
@@ -125,7 +111,7 @@ def filter_scores(
         >>> filter_scores(torch.tensor([1.0, 3.0, 2.0]), 0.5, 2, None)
         tensor([-inf,  0., -2.], dtype=torch.float64)
     """
-    _check_filter(temperature, top_k, top_p)
+    GenerateOptions(temperature=temperature, top_k=top_k, top_p=top_p)  # refuses
     scores = scores.double() - scores.max()  # the largest is 0: no temperature can overflow it
     if temperature == 0:
         top_k = 1
@@ -157,34 +143,10 @@ def default_prompt(vocabulary: Vocabulary) -> str:
     return "\n"
 
 
-def _check_filter(temperature: float, top_k: int | None, top_p: float | None) -> None:
-    if not 0 <= temperature < float("inf"):
-        raise OptionError(
-            f"temperature must be a number of at least 0, got {temperature}",
-            "0 takes the most likely token each time, 1 the model's own distribution",
-        )
-    if top_k is not None and top_k < 1:
-        raise OptionError(f"top-k must be at least 1, got {top_k}", "leave it out to keep all")
-    if top_p is not None and not 0 < top_p <= 1:
-        raise OptionError(f"top-p must be in (0, 1], got {top_p}", "leave it out to keep all")
-
-
 @torch.inference_mode()
 def _read(model: LanguageModel, tokens: Tensor, state: State | None) -> tuple[Tensor, State]:
     """Return the scores (V,) of what follows `tokens` (N,), and the state there."""
     device = next(model.parameters()).device
-    with _evaluating(model):
+    with evaluating(model):
         scores, state = model(tokens.unsqueeze(0).to(device), state)
     return scores[0, -1].cpu(), state
-
-
-@contextmanager
-def _evaluating(model: LanguageModel) -> Iterator[None]:
-    """Switch dropout off; afterwards every module is in the mode it was in."""
-    training = [module for module in model.modules() if module.training]
-    model.eval()
-    try:
-        yield
-    finally:
-        for module in training:
-            module.training = True

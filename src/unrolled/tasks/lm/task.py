@@ -1,324 +1,241 @@
-"""Training a language model on text files, from the files to a run's folder and back.
+"""A language model: the next token of a text. One long text, cut in two where it stands.
 
-Here the parts are put together: text, vocabulary, columns, model, trainer. A new run and a resumed
-one are built by the same code from the same config.json.
-
-    trainer = prepare_language_model([Path("book.txt")], Path("runs/book"), training=options)
-    result = trainer.fit()
-    model, vocabulary, config = load_language_model(Path("runs/book"))
+Not here: the network (`model.py`), the text in columns and the walk through it (`columns.py`,
+`tbptt.py`), how well a text is predicted (`evaluation.py`), new text (`sampling.py`).
 """
 
-from collections.abc import Sequence
-from dataclasses import asdict, dataclass, replace
+from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, Self, cast
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
-from unrolled.data.files import fingerprint
-from unrolled.data.text import read_text
+from unrolled.data.source import Source
+from unrolled.data.text import python_library_text, read_text
 from unrolled.data.vocabulary import (
     BPEVocabulary,
     ByteVocabulary,
     CharVocabulary,
     Vocabulary,
-    load_vocabulary,
-    save_vocabulary,
+    vocabulary_from_dict,
 )
-from unrolled.errors import DataError, OptionError, RunError, require
-from unrolled.networks.budget import hidden_size_for
-from unrolled.networks.language_model import LanguageModel, LanguageModelConfig
-from unrolled.networks.sequence_layers import default_num_layers
+from unrolled.errors import DataError, VocabularyError
+from unrolled.metrics import Metric
+from unrolled.networks.options import GenerateOptions
 from unrolled.tasks.lm.columns import Columns
-from unrolled.tasks.lm.evaluation import LanguageModelMetrics, evaluate_language_model
+from unrolled.tasks.lm.evaluation import combined, evaluate_language_model
+from unrolled.tasks.lm.model import LanguageModel
 from unrolled.tasks.lm.objective import LanguageModelObjective
+from unrolled.tasks.lm.options import DataOptions, ModelOptions, PredictOptions, TrainingOptions
+from unrolled.tasks.lm.sampling import default_prompt, generate
+from unrolled.tasks.lm.subject import LanguageSubject
 from unrolled.tasks.lm.tbptt import TruncatedBPTT
-from unrolled.training.checkpoint import load_weights
-from unrolled.training.distributed import ALONE, Processes
-from unrolled.training.options import TrainingOptions
-from unrolled.training.results import Results, results_of
-from unrolled.training.run import Run, writing
-from unrolled.training.trainer import Trainer
+from unrolled.tasks.task import OptionClasses, Splits, Task, TaskOptions
+from unrolled.training import Processes
 
-__all__ = [
-    "TextOptions",
-    "evaluate_text",
-    "finish_language_model",
-    "held_out_text",
-    "load_language_model",
-    "prepare_language_model",
-    "resume_language_model",
-]
+__all__ = ["LanguageModelTask"]
 
-TASK = "lm"
-_FILE = ("path", "bytes", "sha256")  # what is recorded of each file
+_SAMPLE_LENGTH = 300  # tokens
 
 
-@dataclass(frozen=True, kw_only=True)
-class TextOptions:
-    """How a language model reads its text.
+class LanguageModelTask(Task[str]):
+    """The next token of a text. Its examples are texts: one to learn from, one held out.
 
     Args:
-        tokens: "char", "byte" or "bpe".
-        bpe_size: Tokens of a BPE vocabulary, for "bpe" only; 1024 if None.
-        encoding: Of the files.
-        held_out_fraction: The end of the text that is not learned from, in (0, 1).
-        num_columns: B, columns read side by side in each process: the rows of a batch.
-        k1: Steps forward: newly predicted by each update.
-        k2: Steps backward: those the gradient goes through; `k1` if None.
-        log_reach: Whether evaluations also measure how far back the gradient reaches, up to twice
-            the steps that it goes through in training.
+        options: What was chosen.
+        vocabulary: Of the text.
     """
 
-    tokens: str = "char"
-    bpe_size: int | None = None
-    encoding: str = "utf-8"
-    held_out_fraction: float = 0.1
-    num_columns: int = 32
-    k1: int = 64
-    k2: int | None = None
-    log_reach: bool = False
+    name = "lm"
+    metrics = (
+        Metric("bits_per_character", "lower"),
+        Metric("perplexity_per_token", "lower"),
+        Metric("loss", "lower", "nats/token"),
+        Metric("gradient_half_life_tokens", None),
+        Metric("gradient_horizon_tokens", None),
+        Metric("num_tokens", None),
+        Metric("num_characters", None),
+    )
+    option_classes = OptionClasses(DataOptions, ModelOptions, TrainingOptions, PredictOptions)
+    commands = ("generate RUN", "evaluate RUN FILE")
 
-    def __post_init__(self) -> None:
-        kinds = ("char", "byte", "bpe")
-        require(self.tokens in kinds, "tokens", f"one of {', '.join(kinds)}", repr(self.tokens))
-        if self.bpe_size is not None and self.tokens != "bpe":
-            message = "bpe_size (the size of the vocabulary) is for bpe"
-            raise OptionError(f"{message}, but the tokens are {self.tokens}", "leave it out")
-        fraction = self.held_out_fraction
-        require(0 < fraction < 1, "held_out_fraction", "a part of the text, in (0, 1)", fraction)
-        columns = self.num_columns
-        require(columns >= 1, "num_columns (columns side by side)", "at least 1", columns)
-        require(self.k1 >= 1, "k1 (steps forward)", "at least 1", self.k1)
-        require(
-            self.k2 is None or self.k2 >= self.k1,
-            "k2 (steps backward)",
-            f"at least k1 (steps forward), {self.k1}",
-            self.k2,
-        )
-
-
-@dataclass(frozen=True)
-class _Setup:
-    """What config.json says: all that a run is built from, but for the text itself."""
-
-    model: LanguageModelConfig
-    text: TextOptions
-    training: TrainingOptions
-    files: list[dict[str, Any]]
-
-    def config(self) -> dict[str, Any]:
-        return {
-            "task": TASK,
-            "model": asdict(self.model),
-            "data": {"files": self.files, **asdict(self.text)},
-            "training": asdict(self.training),
-        }
+    def __init__(self, options: TaskOptions, vocabulary: Vocabulary) -> None:
+        super().__init__(options)
+        self.vocabulary = vocabulary
 
     @classmethod
-    def of(cls, run: Run) -> "_Setup":
-        task = run.config.get("task")
-        if task != TASK:
-            raise RunError(f"{run.path}: not a language model, its task is {task!r}")
-        try:
-            data = dict(run.config["data"])
-            files = [{name: file[name] for name in _FILE} for file in data.pop("files")]
-            return cls(
-                files=files,
-                text=TextOptions(**data),
-                model=LanguageModelConfig(**run.config["model"]),
-                training=TrainingOptions(**run.config["training"]),
-            )
-        except (KeyError, TypeError, ValueError) as error:  # a missing name, one too many, a value
-            raise RunError(f"{run.config_path}: not what `unrolled` wrote: {error!r}") from error
+    def files(cls, data: DataOptions) -> list[Path]:
+        """Return the text files."""
+        return python_library_text() if data.standard_library else [Path(f) for f in data.files]
 
+    @classmethod
+    def read(cls, options: TaskOptions) -> Splits[str]:
+        """Return the text in two parts, the end of it held out.
 
-def prepare_language_model(
-    files: Sequence[Path],
-    run_path: Path,
-    *,
-    training: TrainingOptions,
-    text: TextOptions | None = None,
-    num_parameters: int | None = None,
-    num_layers: int | None = None,
-    processes: Processes = ALONE,
-    **model: Any,
-) -> Trainer:
-    """Make a run's folder and return the trainer that fills it: `trainer.fit()`.
+        Raises:
+            DataError: A file cannot be read, or is not text.
+        """
+        data: DataOptions = options.data
+        text = read_text(cls.files(data), data.encoding)
+        cut = int(len(text) * (1 - data.held_out))
+        return Splits([text[:cut]], [text[cut:]], [], [])
 
-    Everything about options and data is checked before the folder is made. This seeds torch's
-    global random generator.
+    @classmethod
+    def fit(cls, options: TaskOptions, splits: Splits[str]) -> Self:
+        """Return the task with its vocabulary; that of BPE is learned from the training part."""
+        data: DataOptions = options.data
+        (training,), (held_out,) = splits.training, splits.held_out
+        vocabulary: Vocabulary
+        if data.tokens == "char":
+            vocabulary = CharVocabulary.from_text(training + held_out)
+        elif data.tokens == "byte":
+            vocabulary = ByteVocabulary()
+        else:
+            vocabulary = BPEVocabulary.train(training, data.bpe_size)
+        return cls(options, vocabulary)
 
-    Args:
-        files: Text, joined in this order.
-        run_path: The run's folder; it must not exist, or be empty.
-        training: How long and how fast.
-        text: How the text is read.
-        num_parameters: If given, the hidden size is the largest that keeps within it.
-        num_layers: Layers one above the other; None takes what suits the cell.
-        processes: Those of `initialize_distributed()`; every process makes this call.
-        model: Further arguments of `LanguageModelConfig`, but for the size of the vocabulary.
+    def to_dict(self) -> dict[str, Any]:
+        """Return the vocabulary."""
+        return self.vocabulary.to_dict()
 
-    Raises:
-        DataError: A file cannot be read, or the text is too short for its columns.
-        OptionError: An option is out of range.
-        RunError: The folder is in the way or cannot be made.
-    """
-    text = text or TextOptions()
-    config = LanguageModelConfig(vocabulary_size=1, **model)  # refuses before a long read
-    config = replace(config, num_layers=num_layers or default_num_layers(config.cell))
-    processes.from_first(lambda: Run.check_vacant(run_path))
-    content = read_text(files, text.encoding)
-    vocabulary = processes.from_first(lambda: _make_vocabulary(content, text))
-    config = replace(config, vocabulary_size=len(vocabulary))
-    if num_parameters is not None:
-        size = hidden_size_for(
-            lambda size: LanguageModel(replace(config, hidden_size=size)), num_parameters
+    @classmethod
+    def from_dict(cls, options: TaskOptions, content: dict[str, Any]) -> Self:
+        """Return the task that `to_dict` described."""
+        return cls(options, vocabulary_from_dict(content))
+
+    def make_model(self, options: ModelOptions) -> LanguageModel:
+        """Return a new language model for this vocabulary."""
+        return LanguageModel(
+            options,
+            vocabulary_size=len(self.vocabulary),
+            embedding_size=options.embedding_size,
         )
-        config = replace(config, hidden_size=size)
-    setup = _Setup(
-        model=config,
-        text=text,
-        training=training,
-        files=[fingerprint(path) for path in files],
-    )
-    run = Run(run_path)
-    trainer = _assemble(run, setup, content, vocabulary, processes)
 
-    def create() -> None:
-        Run.create(run_path)
-        with run.locked():
-            Run.check_vacant(run_path)  # another process may have had the same idea meanwhile
-            with writing(run.vocabulary_path):
-                save_vocabulary(vocabulary, run.vocabulary_path)
-            run.save_config(setup.config())  # last: from here on it is a run, and can be resumed
+    def objective(self, splits: Splits[str], processes: Processes) -> LanguageModelObjective:
+        """Return the walk through the training part, window by window.
 
-    processes.from_first(create)
-    return trainer
+        Raises:
+            DataError: The text is too short for its columns, or to be predicted.
+        """
+        training: TrainingOptions = self.options.training
+        (learned,), (held_out,) = splits.training, splits.held_out
+        tokens, held_out_tokens = self.encode(learned), self.encode(held_out)
+        columns = Columns(tokens, training.batch_size, min_steps=training.k1)
+        return LanguageModelObjective(
+            TruncatedBPTT(columns, training.k1, training.steps_backward, processes),
+            characters_per_token=len(learned) / len(tokens),
+            held_out=held_out_tokens,
+            held_out_characters=self._characters_after_first(held_out, held_out_tokens),
+            reach_lag=2 * training.steps_backward if training.log_reach else None,
+        )
 
+    def evaluate(self, model: nn.Module, examples: Sequence[str]) -> dict[str, Any]:
+        """Return how well texts are predicted: every token of each after its first.
 
-def resume_language_model(run_path: Path, processes: Processes = ALONE) -> Trainer:
-    """Return the trainer of a run where it stopped: `trainer.fit()` goes on.
+        Raises:
+            DataError: A text is shorter than two tokens.
+            VocabularyError: A text has characters that the vocabulary lacks.
+        """
+        measured = []
+        for text in examples:
+            tokens = self.encode(text)
+            characters = self._characters_after_first(text, tokens)
+            measured.append(evaluate_language_model(cast(LanguageModel, model), tokens, characters))
+        return combined(measured).to_dict()
 
-    Until then, nothing may draw from the global random generators, which are those of the run.
+    def read_examples(self, path: Path) -> tuple[list[str], list[str]]:
+        """Return the text of a file."""
+        return [read_text([path], self.options.data.encoding)], []
 
-    Raises:
-        DataError: A file of the training text is gone.
-        RunError: There is no such run, it is damaged, or a file of its text has changed.
-    """
-    run = Run.open(run_path)
-    setup = _Setup.of(run)
-    files = [Path(file["path"]) for file in setup.files]
-    content = read_text(files, setup.text.encoding)
-    for path, recorded in zip(files, setup.files, strict=True):
-        if fingerprint(path)["sha256"] != recorded["sha256"]:
-            message = f"{path}: has changed since the run began"
-            raise RunError(message, f"put back the file that {run_path} was trained on, or retrain")
-    vocabulary = _load_vocabulary(run, setup)
-    trainer = _assemble(run, setup, content, vocabulary, processes)
-    trainer.restore()
-    return trainer
+    def predict(
+        self, model: nn.Module, source: Source, options: PredictOptions
+    ) -> Iterator[dict[str, Any]]:
+        """Yield for each line how well it is predicted, and what is expected to come after it.
 
+        Raises:
+            VocabularyError: A line has characters that the vocabulary lacks; it names the line.
+        """
+        for number, line in enumerate(source.lines(), 1):
+            try:
+                tokens = self.vocabulary.encode(line)
+            except VocabularyError as error:
+                message = f"{source.name}, line {number}: {error.message}"
+                raise VocabularyError(message, error.hint) from None
+            prediction: dict[str, Any] = {"text": line, "bits_per_character": None, "next": []}
+            if len(tokens) > 1:
+                figures = self.evaluate(model, [line])
+                prediction["bits_per_character"] = figures["bits_per_character"]
+            if len(tokens):
+                prediction["next"] = self._expected(model, tokens, options.candidates)
+            yield prediction
 
-def load_language_model(run_path: Path) -> tuple[LanguageModel, Vocabulary, dict[str, Any]]:
-    """Return the best model of a run in eval mode, its vocabulary, and what config.json says.
+    def to_text(self, prediction: dict[str, Any]) -> str:
+        """Return bits per character, the likeliest next tokens, and the text."""
+        bits = prediction["bits_per_character"]
+        candidates = ", ".join(f"{c['text']!r} {c['probability']:.2f}" for c in prediction["next"])
+        return f"{'' if bits is None else f'{bits:.3f}'}\t{candidates}\t{prediction['text']}"
 
-    Raises:
-        RunError: There is no such run, it is damaged, or has not been evaluated yet.
-    """
-    run = Run.open(run_path)
-    setup = _Setup.of(run)
-    model = LanguageModel(setup.model)
-    vocabulary = _load_vocabulary(run, setup)
-    load_weights(run.weights_path, model)
-    return model.eval(), vocabulary, run.config | setup.config()
+    @property
+    def characters(self) -> str | None:
+        """Those of the vocabulary, where it is one of characters."""
+        if not isinstance(self.vocabulary, CharVocabulary):
+            return None
+        return "".join(self.vocabulary.symbols(id) for id in range(len(self.vocabulary)))
 
+    @property
+    def steps_backward(self) -> int:
+        """k2."""
+        training: TrainingOptions = self.options.training
+        return training.steps_backward
 
-def finish_language_model(trainer: Trainer) -> Results:
-    """Measure the weights that were kept on the held-out part, and write the run's results.json."""
-    load_weights(trainer.run.weights_path, trainer.model)
-    results = results_of(
-        trainer, "nats/token", "held_out", trainer.objective.evaluate(trainer.model)
-    )
-    results.save(trainer.run)
-    return results
+    @property
+    def prompt(self) -> str:
+        """A new line, or the vocabulary's first character."""
+        return default_prompt(self.vocabulary)
 
+    def generate(self, model: nn.Module, prompt: str, options: GenerateOptions) -> Iterator[str]:
+        """Return the text that the model writes after `prompt`."""
+        return generate(cast(LanguageModel, model), self.vocabulary, prompt, **options.to_dict())
 
-def held_out_text(config: dict[str, Any]) -> str:
-    """Return the part of a run's text that it did not learn from.
+    def subject(self, model: nn.Module) -> LanguageSubject:
+        """Return the model and its vocabulary."""
+        encoding = self.options.data.encoding
+        return LanguageSubject(cast(LanguageModel, model), self.vocabulary, encoding)
 
-    Args:
-        config: What config.json says, as `load_language_model` returns it.
+    def describe(self, splits: Splits[str]) -> str:  # noqa: ARG002  # the files say it
+        """Return how much text, and the vocabulary."""
+        size = sum(path.stat().st_size for path in self.files(self.options.data))
+        vocabulary = f"vocabulary of {len(self.vocabulary):,} ({self.vocabulary.kind})"
+        return f"{size:,} bytes of text, {vocabulary}"
 
-    Raises:
-        DataError: A file of the text is gone.
-    """
-    data = dict(config["data"])
-    files = [Path(file["path"]) for file in data.pop("files")]
-    text = TextOptions(**data)
-    content = read_text(files, text.encoding)
-    return content[_cut(content, text) :]
+    def sample(self, model: nn.Module, seed: int) -> str:
+        """Return a text of 300 tokens that the model writes now."""
+        pieces = self.generate(
+            model, self.prompt, GenerateOptions(length=_SAMPLE_LENGTH, seed=seed)
+        )
+        return "".join(pieces)
 
+    def encode(self, text: str) -> Tensor:
+        """Return the tokens of a text, at least two.
 
-def evaluate_text(model: LanguageModel, vocabulary: Vocabulary, text: str) -> LanguageModelMetrics:
-    """Return how well `model` predicts `text`: every token after the first.
+        Raises:
+            DataError: The text is too short.
+            VocabularyError: It has characters that the vocabulary lacks.
+        """
+        tokens = self.vocabulary.encode(text)
+        if len(tokens) < 2:
+            message = f"the text is too short to predict: {len(tokens)} tokens"
+            raise DataError(f"{message}, at least 2 are needed", "give more text")
+        return tokens
 
-    Raises:
-        DataError: The text is shorter than two tokens.
-        VocabularyError: The text has characters that the vocabulary lacks.
-    """
-    tokens = _encode(vocabulary, text)
-    return evaluate_language_model(model, tokens, _characters_after_first(vocabulary, text, tokens))
+    def _characters_after_first(self, text: str, tokens: Tensor) -> int:
+        """Return how many characters end in `tokens[1:]`."""
+        return len(text) - len(self.vocabulary.decoder().push(int(tokens[0])))
 
-
-def _assemble(
-    run: Run, setup: _Setup, content: str, vocabulary: Vocabulary, processes: Processes
-) -> Trainer:
-    text, training = setup.text, setup.training
-    torch.manual_seed(training.seed + processes.rank)  # weights are the first's, dropout each's own
-    cut = _cut(content, text)
-    tokens, held_out = (_encode(vocabulary, part) for part in (content[:cut], content[cut:]))
-    columns = Columns(tokens, text.num_columns * processes.world_size, min_steps=text.k1)
-    objective = LanguageModelObjective(
-        TruncatedBPTT(columns, text.k1, text.k2 or text.k1, processes),
-        characters_per_token=cut / len(tokens),
-        held_out=held_out,
-        held_out_characters=_characters_after_first(vocabulary, content[cut:], held_out),
-        reach_lag=2 * (text.k2 or text.k1) if text.log_reach else None,
-    )
-    return Trainer(LanguageModel(setup.model), objective, run, training, processes)
-
-
-def _make_vocabulary(content: str, text: TextOptions) -> Vocabulary:
-    if text.tokens == "char":
-        return CharVocabulary.from_text(content)
-    if text.tokens == "byte":
-        return ByteVocabulary()
-    return BPEVocabulary.train(content[: _cut(content, text)], text.bpe_size or 1024)
-
-
-def _load_vocabulary(run: Run, setup: _Setup) -> Vocabulary:
-    vocabulary = load_vocabulary(run.vocabulary_path)
-    if len(vocabulary) != setup.model.vocabulary_size:
-        message = f"{run.vocabulary_path}: {len(vocabulary)} tokens, "
-        raise RunError(f"{message}but config.json says {setup.model.vocabulary_size}")
-    return vocabulary
-
-
-def _cut(content: str, text: TextOptions) -> int:
-    """Return where the held-out part begins, in characters."""
-    return int(len(content) * (1 - text.held_out_fraction))
-
-
-def _encode(vocabulary: Vocabulary, text: str) -> Tensor:
-    tokens = vocabulary.encode(text)
-    if len(tokens) < 2:
-        message = f"the text is too short to predict: {len(tokens)} tokens, at least 2 are needed"
-        raise DataError(message, "give more text")
-    return tokens
-
-
-def _characters_after_first(vocabulary: Vocabulary, text: str, tokens: Tensor) -> int:
-    """Return how many characters end in `tokens[1:]`."""
-    return len(text) - len(vocabulary.decoder().push(int(tokens[0])))
+    @torch.inference_mode()
+    def _expected(self, model: nn.Module, tokens: Tensor, count: int) -> list[dict[str, Any]]:
+        scores, _ = model(tokens[None])
+        top = scores[0, -1].double().softmax(-1).topk(min(count, len(self.vocabulary)))
+        pairs = zip(top.indices.tolist(), top.values.tolist(), strict=True)
+        return [{"text": self.vocabulary.symbols(id), "probability": p} for id, p in pairs]

@@ -13,7 +13,7 @@ The state where a window starts is the one that the window before had there, cut
 Source: Williams & Peng 1990, "An efficient gradient-based algorithm for on-line training of
 recurrent network trajectories", BPTT(h; h') with h = k2 and h' = k1.
 
-Not here: what is done with the loss (`trainer.py`).
+Not here: what is done with the loss (`training/trainer.py`).
 """
 
 from typing import Any
@@ -23,8 +23,8 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from unrolled.data.batching import IGNORE
-from unrolled.errors import OptionError
-from unrolled.layers.state import State, map_state
+from unrolled.errors import OptionError, field
+from unrolled.layers import State, map_state
 from unrolled.tasks.lm.columns import Columns
 from unrolled.training.distributed import ALONE, Processes
 
@@ -46,7 +46,7 @@ class TruncatedBPTT:
 
     def __init__(self, columns: Columns, k1: int, k2: int, processes: Processes = ALONE) -> None:
         if k1 < 1:
-            raise OptionError(f"k1 (steps forward) must be at least 1, got {k1}")
+            raise OptionError(f"{field('k1')} (steps forward) must be at least 1, got {k1}")
         if k2 < k1:
             message = f"k2 (steps backward) must be at least k1 (steps forward), got {k2} and {k1}"
             raise OptionError(message, "with fewer, some steps would never be learned from")

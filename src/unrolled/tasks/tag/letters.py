@@ -1,7 +1,7 @@
 """Words as their letters: what is left to know of a word that nobody has seen before.
 
-Words as a whole are numbered in `words.py`. In the vocabularies of texts (`vocabulary.py`) an
-unknown character is an error; here it is the letter 0.
+Words as a whole are numbered in `data/words.py`. In the vocabularies of texts an unknown character
+is an error; here it is the letter 0.
 """
 
 import re

@@ -1,59 +1,30 @@
 """The sentences of a tagging task: where they are read from, and in which parts.
 
-Not here: the format of the files (`conll.py`), and what is learned (`tag.py`).
+Not here: the format of the files (`conll.py`), and what is learned (`task.py`).
 """
 
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 
 from unrolled.data.source import Source
 from unrolled.data.split import split
-from unrolled.errors import DataError, OptionError
+from unrolled.errors import DataError
 from unrolled.tasks.tag.conll import MAX_WORDS, TaggedSentence, parse_conll, read_conll
+from unrolled.tasks.tag.options import DataOptions
 from unrolled.tasks.task import Splits
 
-__all__ = ["TagOptions", "read_parts", "tags_of", "unseen_tags", "untagged"]
+__all__ = ["read_parts", "tags_of", "unseen_tags", "untagged"]
 
 _CONLL = (".conllu", ".conllup", ".conll", ".bio", ".iob", ".iob2")
 
 
-@dataclass(frozen=True, kw_only=True)
-class TagOptions:
-    """How tagged sentences are read.
+def read_parts(options: DataOptions, seed: int) -> Splits[TaggedSentence]:
+    """Return the sentences; equal ones of one file are in one part.
 
     Args:
-        file: CoNLL-U or CoNLL, learned from.
-        column: Of the tags, as in `data.conll.read_conll`.
-        held_out_file: The sentences that choose the best weights; if None, a part of `file`.
-        test_file: The sentences that are measured on at the end; if None, a part of `file`.
-        held_out: The part of `file` that is held out where there is no file for it, in (0, 1).
-        test: The part of `file` to measure on where there is no file for it, in [0, 1).
-        encoding: Of the files.
+        options: How they are read.
         seed: Of the split.
-    """
-
-    file: str
-    column: str | None = None
-    held_out_file: str | None = None
-    test_file: str | None = None
-    held_out: float = 0.1
-    test: float = 0.1
-    encoding: str = "utf-8"
-    seed: int = 0
-
-    def __post_init__(self) -> None:
-        if not 0 < self.held_out < 1:
-            raise OptionError(
-                f"held_out must be a part of the data, in (0, 1), got {self.held_out}"
-            )
-        if not 0 <= self.test < 1:
-            raise OptionError(f"test must be a part of the data, in [0, 1), got {self.test}")
-
-
-def read_parts(options: TagOptions) -> Splits[TaggedSentence]:
-    """Return the sentences; equal ones of one file are in one part.
 
     Raises:
         DataError: A file cannot be read, a line is broken, or the training part has one tag.
@@ -62,9 +33,9 @@ def read_parts(options: TagOptions) -> Splits[TaggedSentence]:
     whole, notes = read_conll(Path(options.file), options.column, options.encoding)
     indices = split(
         [sentence.words for sentence in whole],
-        held_out=0.0 if options.held_out_file else options.held_out,
-        test=0.0 if options.test_file else options.test,
-        seed=options.seed,
+        held_out=options.fraction("held_out"),
+        test=options.fraction("test"),
+        seed=seed,
     )
     training, held_out, test = ([whole[index] for index in part] for part in indices)
     known = tags_of(training)

@@ -68,7 +68,7 @@ def entities(tags: Sequence[str]) -> list[Entity]:
         >>> entities(["B-PER", "I-PER", "O", "I-LOC"])
         [Entity(start=0, stop=2, type='PER'), Entity(start=3, stop=4, type='LOC')]
     """
-    found = []
+    spans = []
     start, before, type_before = 0, "O", ""
     for index, tag in enumerate([*tags, "O"]):
         prefix, _, type = tag.partition("-")
@@ -76,10 +76,10 @@ def entities(tags: Sequence[str]) -> list[Entity]:
         goes_on = prefix in ("I", "E") and before in ("B", "I") and type == type_before
         if not goes_on:
             if before != "O":
-                found.append(Entity(start, index, type_before))
+                spans.append(Entity(start, index, type_before))
             start = index
         before, type_before = prefix, type
-    return found
+    return spans
 
 
 def score_spans(
@@ -102,23 +102,25 @@ def score_spans(
         (1.0, 0.0)
     """
     right: Counter[str] = Counter()
-    wanted: Counter[str] = Counter()
-    given: Counter[str] = Counter()
-    for tags, others in zip(true, predicted, strict=True):
-        here, there = entities(tags), entities(others)
-        wanted.update(entity.type for entity in here)
-        given.update(entity.type for entity in there)
-        right.update(entity.type for entity in set(here) & set(there))
+    num_true: Counter[str] = Counter()
+    num_predicted: Counter[str] = Counter()
+    for true_tags, predicted_tags in zip(true, predicted, strict=True):
+        true_spans, predicted_spans = entities(true_tags), entities(predicted_tags)
+        num_true.update(span.type for span in true_spans)
+        num_predicted.update(span.type for span in predicted_spans)
+        right.update(span.type for span in set(true_spans) & set(predicted_spans))
     by_type = {
-        type: _score(right[type], wanted[type], given[type]) for type in sorted({*wanted, *given})
+        type: _score(right[type], num_true[type], num_predicted[type])
+        for type in sorted({*num_true, *num_predicted})
     }
-    return _score(right.total(), wanted.total(), given.total()), by_type
+    return _score(right.total(), num_true.total(), num_predicted.total()), by_type
 
 
-def _score(right: int, wanted: int, given: int) -> SpanScore:
+def _score(right: int, num_true: int, num_predicted: int) -> SpanScore:
+    total = num_true + num_predicted
     return SpanScore(
-        precision=right / given if given else 0.0,
-        recall=right / wanted if wanted else 0.0,
-        f1=2 * right / (wanted + given) if wanted + given else 0.0,
-        num_entities=wanted,
+        precision=right / num_predicted if num_predicted else 0.0,
+        recall=right / num_true if num_true else 0.0,
+        f1=2 * right / total if total else 0.0,
+        num_entities=num_true,
     )

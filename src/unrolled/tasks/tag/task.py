@@ -8,7 +8,7 @@ from collections import Counter
 from collections.abc import Iterator, Sequence
 from itertools import islice
 from pathlib import Path
-from typing import Any, Self
+from typing import Any, Self, cast
 
 import torch
 from torch import Tensor, nn
@@ -17,24 +17,27 @@ from torch.nn import functional as F
 from unrolled.data.batching import IGNORE, pad
 from unrolled.data.source import Source
 from unrolled.data.words import WordVocabulary
+from unrolled.metrics import Metric
 from unrolled.tasks.tag.conll import TaggedSentence, read_conll
 from unrolled.tasks.tag.letters import Alphabet, without_case
-from unrolled.tasks.tag.model import Sentences, Tagger, TaggerConfig
+from unrolled.tasks.tag.model import Sentences, Tagger
+from unrolled.tasks.tag.options import DataOptions, ModelOptions, PredictOptions, TrainingOptions
 from unrolled.tasks.tag.path import best_path, iob2_transitions, may_follow
-from unrolled.tasks.tag.reader import TagOptions, read_parts, tags_of, unseen_tags, untagged
+from unrolled.tasks.tag.reader import read_parts, tags_of, unseen_tags, untagged
 from unrolled.tasks.tag.spans import entities, has_spans, score_spans
-from unrolled.tasks.task import Splits, Task
+from unrolled.tasks.tag.subject import TaggerSubject
+from unrolled.tasks.task import ExamplesTask, OptionClasses, Splits, TaskOptions
 
-__all__ = ["TagOptions", "TagTask"]
+__all__ = ["TagTask"]
 
 _SENTENCES_AT_ONCE = 64
 
 
-class TagTask(Task[TaggedSentence]):
+class TagTask(ExamplesTask[TaggedSentence]):
     """A tag for every word of a sentence.
 
     Args:
-        options: How the sentences are read.
+        options: What was chosen.
         tags: Those of the training part.
         words: Those of the training part, in lower case and with 0 for every digit.
         alphabet: The letters of the training part.
@@ -42,14 +45,12 @@ class TagTask(Task[TaggedSentence]):
     """
 
     name = "tag"
-    unit = "nats/word"
-    Options = TagOptions
-    Config = TaggerConfig
-    Model = Tagger
+    terms = "words"
+    option_classes = OptionClasses(DataOptions, ModelOptions, TrainingOptions, PredictOptions)
 
     def __init__(
         self,
-        options: TagOptions,
+        options: TaskOptions,
         tags: Sequence[str],
         words: WordVocabulary,
         alphabet: Alphabet,
@@ -64,25 +65,39 @@ class TagTask(Task[TaggedSentence]):
         self._tag_ids = {tag: id for id, tag in enumerate(self.tags)}
         self._transitions = iob2_transitions(self.tags) if is_iob2 else None
 
-    @classmethod
-    def files(cls, options: TagOptions) -> list[Path]:
-        """Return the one to three files."""
-        given = (options.file, options.held_out_file, options.test_file)
-        return [Path(file) for file in given if file is not None]
+    @property
+    def metrics(self) -> Sequence[Metric]:
+        """What the figures mean: F1 of entities ranks, where the tags mark any, else accuracy."""
+        spans = [Metric(name, "higher") for name in ("f1", "precision", "recall")]
+        return [
+            *(spans if self.has_entities else []),
+            Metric("accuracy", "higher"),
+            Metric("accuracy_unseen_words", "higher"),
+            Metric("loss", "lower", "nats/word"),
+            Metric("num_words", None),
+            Metric("num_unseen_words", None),
+        ]
 
     @classmethod
-    def read(cls, options: TagOptions) -> Splits[TaggedSentence]:
+    def files(cls, data: DataOptions) -> list[Path]:
+        """Return the one to three files."""
+        files = (data.file, data.held_out_file, data.test_file)
+        return [Path(file) for file in files if file is not None]
+
+    @classmethod
+    def read(cls, options: TaskOptions) -> Splits[TaggedSentence]:
         """Return the sentences; equal ones of one file are in one part.
 
         Raises:
             DataError: A file cannot be read, a line is broken, or the training part has one tag.
             OptionError: There is no such column.
         """
-        return read_parts(options)
+        return read_parts(options.data, options.training.seed)
 
     @classmethod
-    def fit(cls, options: TagOptions, training: Sequence[TaggedSentence]) -> Self:
+    def fit(cls, options: TaskOptions, splits: Splits[TaggedSentence]) -> Self:
         """Return the task with the tags, words and letters of its training part."""
+        training = splits.training
         words = WordVocabulary.from_sentences(
             [without_case(word) for word in sentence.words] for sentence in training
         )
@@ -106,21 +121,21 @@ class TagTask(Task[TaggedSentence]):
         return fitted | self.words.to_dict()
 
     @classmethod
-    def from_dict(cls, options: TagOptions, content: dict[str, Any]) -> Self:
+    def from_dict(cls, options: TaskOptions, content: dict[str, Any]) -> Self:
         """Return the task that `to_dict` described."""
         words = WordVocabulary.from_dict(content)
         return cls(
             options, content["tags"], words, Alphabet(content["letters"]), content["is_iob2"]
         )
 
-    @property
-    def sizes(self) -> dict[str, int]:
-        """Numbers of words, letters and tags."""
-        return {
-            "vocabulary_size": len(self.words),
-            "alphabet_size": len(self.alphabet),
-            "num_classes": len(self.tags),
-        }
+    def make_model(self, options: ModelOptions) -> Tagger:
+        """Return a new tagger for these words, letters and tags."""
+        return Tagger(
+            options,
+            vocabulary_size=len(self.words),
+            alphabet_size=len(self.alphabet),
+            num_classes=len(self.tags),
+        )
 
     def length(self, example: TaggedSentence) -> int:
         """Return the number of words."""
@@ -180,27 +195,31 @@ class TagTask(Task[TaggedSentence]):
             for word, tag in zip(sentence.words, sentence.tags, strict=True):
                 counts.setdefault(word, Counter())[tag] += 1
         tag_of = {word: count.most_common(1)[0][0] for word, count in counts.items()}
-        one = [[likeliest] * len(example.words) for example in examples]
+        always = [[likeliest] * len(example.words) for example in examples]
         each = [[tag_of.get(word, likeliest) for word in example.words] for example in examples]
         return {
-            f"always {likeliest}": self._scores(examples, one),
+            f"always {likeliest}": self._scores(examples, always),
             "each word's tag": self._scores(examples, each),
         }
 
     def read_examples(self, path: Path) -> tuple[list[TaggedSentence], list[str]]:
         """Return the sentences of a file in the format of the training, and notes."""
-        sentences, notes = read_conll(path, self.options.column, self.options.encoding)
+        sentences, notes = read_conll(path, self.options.data.column, self.options.data.encoding)
         return sentences, notes + unseen_tags(str(path), sentences, self.tags)
 
-    def predict(self, model: nn.Module, source: Source, **options: Any) -> Iterator[dict[str, Any]]:
+    def predict(
+        self,
+        model: nn.Module,
+        source: Source,
+        options: PredictOptions,  # noqa: ARG002  # there are none
+    ) -> Iterator[dict[str, Any]]:
         """Yield for each sentence its words, their tags and how likely each is by itself.
 
         A file whose name ends in .conllu, .conllup, .conll, .bio or .iob is read as such, its tags
         ignored; any other input has a sentence in each line, its words between blanks.
         """
-        assert not options
         sentences = untagged(source)
-        at_once = 1 if source.path is None else _SENTENCES_AT_ONCE  # standard input: as they come
+        at_once = 1 if source.is_interactive else _SENTENCES_AT_ONCE
         while batch := list(islice(sentences, at_once)):
             yield from self._predictions(model, batch)
 
@@ -208,6 +227,10 @@ class TagTask(Task[TaggedSentence]):
         """Return the words, each with its tag behind a slash."""
         pairs = zip(prediction["words"], prediction["tags"], strict=True)
         return " ".join(f"{word}/{tag}" for word, tag in pairs)
+
+    def subject(self, model: nn.Module) -> TaggerSubject:
+        """Return the tagger and its tags."""
+        return TaggerSubject(cast(Tagger, model), self.tags, self.collate)
 
     def _predictions(
         self, model: nn.Module, sentences: Sequence[Sequence[str]]

@@ -31,12 +31,12 @@ def right_answers(
     """
     if isinstance(toy, Adding):
         return {"correct_sums": (answers - targets).abs() <= toy.tolerance}
-    said = answers.argmax(-1)
+    symbols = answers.argmax(-1)
     if isinstance(toy, CopyMemory):
-        return {"recalled_symbols": (said == targets)[targets > 0]}
+        return {"recalled_symbols": (symbols == targets)[targets > 0]}
     if not isinstance(toy, Reber):
-        return {"accuracy": said == targets}
-    right = {"legal_symbols": _legal(toy, said, rows)}
+        return {"accuracy": symbols == targets}
+    right = {"legal_symbols": _legal(toy, symbols, rows)}
     if toy.embedded:
         steps = torch.tensor([len(row_targets) for _, row_targets in rows])
         frame = steps.cumsum(0) - 2  # the last symbol but one
@@ -46,10 +46,10 @@ def right_answers(
     return right
 
 
-def _legal(toy: Reber, said: Tensor, rows: Sequence[tuple[Tensor, Tensor]]) -> Tensor:
-    allowed: list[set[str]] = []
+def _legal(toy: Reber, symbols: Tensor, rows: Sequence[tuple[Tensor, Tensor]]) -> Tensor:
+    allowed: list[set[str]] = []  # at each step
     for inputs, targets in rows:
         string = "".join(SYMBOLS[i] for i in [int(inputs[0]), *targets.tolist()])
         allowed += list(toy.grammar.legal(string))[1:]
-    pairs = zip(said.tolist(), allowed, strict=True)
-    return torch.tensor([SYMBOLS[i] in symbols for i, symbols in pairs])
+    pairs = zip(symbols.tolist(), allowed, strict=True)
+    return torch.tensor([SYMBOLS[i] in legal for i, legal in pairs])

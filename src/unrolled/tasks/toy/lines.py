@@ -5,7 +5,7 @@
     symbols    hell                      the problem's symbols
                hell<TAB>ello             and the answers; . where nothing is asked
 
-Not for made examples: those are in `toy.py`.
+Not for made examples: those are in `problems.py`.
 """
 
 import numpy as np
@@ -15,7 +15,7 @@ from unrolled.errors import DataError
 from unrolled.tasks.toy.problem import Array, Toy
 from unrolled.tasks.toy.reber import Reber
 
-__all__ = ["parse_answers", "parse_inputs"]
+__all__ = ["format_inputs", "parse_answers", "parse_inputs"]
 
 
 def parse_inputs(toy: Toy, line: str, where: str) -> Array:
@@ -36,6 +36,13 @@ def parse_inputs(toy: Toy, line: str, where: str) -> Array:
     words = line.split()
     values = [(_number(word.removesuffix("*"), where), word.endswith("*")) for word in words]
     return np.array(values, dtype=np.float32)
+
+
+def format_inputs(toy: Toy, inputs: Array) -> str:
+    """Return the line that holds inputs, of which `parse_inputs` makes them again."""
+    if toy.symbols:
+        return "".join(toy.symbols[symbol] for symbol in inputs.tolist())
+    return " ".join(f"{value:.3g}{'*' * bool(marked)}" for value, marked in inputs.tolist())
 
 
 def parse_answers(toy: Toy, line: str, where: str) -> tuple[Array, Array]:

@@ -1,6 +1,6 @@
 """What a toy problem is: examples made from a seed, and levels that are known by arithmetic.
 
-The problems themselves are in `toy.py` and `reber.py`.
+The problems themselves are in `problems.py` and `reber.py`.
 """
 
 from abc import ABC, abstractmethod

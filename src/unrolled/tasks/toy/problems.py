@@ -9,7 +9,7 @@
     embedded-reber   the same within a frame    its next symbol      the frame, too
     hello            "hell"                     "ello"               which l it was
 
-The grammar's strings are in `reber.py`, what all problems share in `toy_problem.py`; models and
+The grammar's strings are in `reber.py`, what all problems share in `problem.py`; models and
 measurements are a task's business.
 """
 
@@ -24,7 +24,7 @@ import numpy as np
 import torch
 
 from unrolled.data.delay import delay_batch
-from unrolled.errors import OptionError
+from unrolled.errors import OptionError, field
 from unrolled.tasks.toy.problem import Array, Levels, Toy, require_at_least
 from unrolled.tasks.toy.reber import Reber
 
@@ -63,7 +63,7 @@ class Adding(Toy):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        require_at_least(self.name, "length (values to read)", self.length, least=2)
+        require_at_least(self.name, f"{field('length')} (values to read)", self.length, least=2)
 
     def _make(self, random: np.random.Generator) -> tuple[Array, Array]:
         inputs = np.zeros((self.length, 2), dtype=np.float32)
@@ -124,7 +124,7 @@ class CopyMemory(Toy):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        require_at_least(self.name, "length (blanks)", self.length, least=1)
+        require_at_least(self.name, f"{field('length')} (blanks)", self.length, least=1)
 
     def _make(self, random: np.random.Generator) -> tuple[Array, Array]:
         num = self.num_recalled
@@ -179,8 +179,8 @@ class Echo(Toy):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        require_at_least(self.name, "length (symbols)", self.length, least=1)
-        require_at_least(self.name, "delay (steps)", self.delay, least=0)
+        require_at_least(self.name, f"{field('length')} (symbols)", self.length, least=1)
+        require_at_least(self.name, f"{field('delay')} (steps)", self.delay, least=0)
 
     def _make(self, random: np.random.Generator) -> tuple[Array, Array]:
         symbols = torch.from_numpy(random.integers(0, self.num_echoed, (1, self.length)))
@@ -270,9 +270,10 @@ def make_toy(name: str, seed: int = 0, **sizes: int | None) -> Toy:
         near = difflib.get_close_matches(name.lower(), TOYS, n=1)
         hint = f"did you mean {near[0]}?" if near else ""
         raise OptionError(f"toy: no problem {name!r}, there are {', '.join(TOYS)}", hint)
-    given = {size: value for size, value in sizes.items() if value is not None}
-    for size in given:
+    chosen = {size: value for size, value in sizes.items() if value is not None}
+    for size in chosen:
         if size not in _SIZES.get(name, ()):
             having = " and ".join(other for other, has in _SIZES.items() if size in has)
-            raise OptionError(f"{size} is for {having}, but the problem is {name}", "leave it out")
-    return TOYS[name](seed=seed, **given)
+            message = f"{field(size)} is for {having}, but the problem is {name}"
+            raise OptionError(message, "leave it out")
+    return TOYS[name](seed=seed, **chosen)

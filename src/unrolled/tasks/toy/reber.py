@@ -81,26 +81,28 @@ class Grammar:
         "legal_symbols", how often the symbol it finds likeliest is one that the grammar allows.
         """
         visits = self._visits()
-        told: dict[str, dict[Hashable, dict[str, float]]] = {}  # by what is known, next symbols
+        likelihoods: dict[
+            str, dict[Hashable, dict[str, float]]
+        ] = {}  # by what is known, next symbols
         legal: dict[str, float] = {}
         places = list(self._places(visits))
         total = sum(count for *_, count in places)
         knows = {"chance (frequencies)": 0, "best without memory": 1, "solved": 2}
         for name, kind in knows.items():
-            told[name] = defaultdict(lambda: defaultdict(float))
+            likelihoods[name] = defaultdict(lambda: defaultdict(float))
             for before, state, count in places:
                 known = (None, before, state)[kind]
                 ways = self.edges[state]
                 for symbol, _ in ways:
-                    told[name][known][symbol] += count / len(ways)
+                    likelihoods[name][known][symbol] += count / len(ways)
             legal[name] = 0.0
             for before, state, count in places:
-                likely = told[name][(None, before, state)[kind]]
+                likely = likelihoods[name][(None, before, state)[kind]]
                 best = max(likely, key=likely.__getitem__)
                 legal[name] += count * (best in dict(self.edges[state]))
         return {
             name: {
-                "loss": sum(_nats(row.values()) for row in told[name].values()) / total,
+                "loss": sum(_nats(row.values()) for row in likelihoods[name].values()) / total,
                 "legal_symbols": legal[name] / total,
             }
             for name in knows

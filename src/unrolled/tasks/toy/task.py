@@ -7,7 +7,7 @@ from collections import defaultdict
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Self
+from typing import Any, Self, cast
 
 import numpy as np
 import torch
@@ -16,48 +16,21 @@ from torch.nn import functional as F
 
 from unrolled.data.batching import IGNORE, pad
 from unrolled.data.source import Source
-from unrolled.errors import DataError, require
-from unrolled.tasks.task import Splits, Task
+from unrolled.errors import DataError
+from unrolled.metrics import Metric
+from unrolled.tasks.task import ExamplesTask, OptionClasses, Splits, TaskOptions
 from unrolled.tasks.toy.answers import right_answers
 from unrolled.tasks.toy.lines import parse_answers, parse_inputs
-from unrolled.tasks.toy.model import ToyModel, ToyModelConfig
+from unrolled.tasks.toy.model import ToyModel
+from unrolled.tasks.toy.options import DataOptions, ModelOptions, PredictOptions, TrainingOptions
 from unrolled.tasks.toy.problem import Array, Toy
 from unrolled.tasks.toy.problems import make_toy
+from unrolled.tasks.toy.subject import ToySubject
 
-__all__ = ["ToyExample", "ToyOptions", "ToyTask"]
+__all__ = ["ToyExample", "ToyTask"]
 
 _NUM_MEASURED = 1000  # examples of the held-out part, and of the test part
 _NUM_TESTED_FIRST = 2 * _NUM_MEASURED  # the numbers below are never learned from
-
-
-@dataclass(frozen=True, kw_only=True)
-class ToyOptions:
-    """Which problem, and how many examples.
-
-    Args:
-        problem: One of `data.toy.TOYS`.
-        length: Of the problem, where it has one; its own if None.
-        delay: Of the echo; its own if None.
-        num_examples: In each pass, all of them new; at least 1.
-        seed: Of the examples.
-
-    Raises:
-        OptionError: No such problem, a size that it does not have, or one out of its range.
-    """
-
-    problem: str
-    length: int | None = None
-    delay: int | None = None
-    num_examples: int = 1600
-    seed: int = 0
-
-    def __post_init__(self) -> None:
-        require(self.num_examples >= 1, "num_examples", "at least 1", self.num_examples)
-        self.toy()
-
-    def toy(self) -> Toy:
-        """Return the problem."""
-        return make_toy(self.problem, self.seed, length=self.length, delay=self.delay)
 
 
 @dataclass(frozen=True, eq=False)
@@ -73,47 +46,54 @@ class ToyExample:
     targets: Tensor
 
 
-class ToyTask(Task[ToyExample]):
+class ToyTask(ExamplesTask[ToyExample]):
     """A toy problem: symbols at every step, or a value at the last one.
 
     Args:
-        options: Which.
+        options: What was chosen.
     """
 
     name = "toy"
-    Options = ToyOptions
-    Config = ToyModelConfig
-    Model = ToyModel
+    terms = "answers"
+    option_classes = OptionClasses(DataOptions, ModelOptions, TrainingOptions, PredictOptions)
 
-    def __init__(self, options: ToyOptions) -> None:
+    def __init__(self, options: TaskOptions) -> None:
         super().__init__(options)
-        self.toy = options.toy()
+        self.toy = _toy(options)
 
     @property
-    def unit(self) -> str:  # type: ignore[override]  # that of the problem at hand
-        """Of the loss: cross-entropy at every step, or a squared error."""
-        return "nats/step" if self.toy.symbols else "squared error"
+    def metrics(self) -> Sequence[Metric]:
+        """What the figures mean: the problem's own measures, then the loss."""
+        names = {name: None for level in self.toy.levels().values() for name in level}
+        own = [Metric(name, "higher") for name in names if name != "loss"]
+        unit = "nats/step" if self.toy.symbols else "squared error"
+        return [*own, Metric("loss", "lower", unit)]
 
     @classmethod
-    def files(cls, options: ToyOptions) -> list[Path]:  # noqa: ARG003  # there are none
+    def files(cls, data: DataOptions) -> list[Path]:  # noqa: ARG003  # there are none
         """Return none: the examples are made."""
         return []
 
     @classmethod
-    def read(cls, options: ToyOptions) -> Splits[ToyExample]:
+    def read(cls, options: TaskOptions) -> Splits[ToyExample]:
         """Return the examples of the first pass, and those that are measured on."""
-        toy, num = options.toy(), _NUM_MEASURED
-        note = f"{options.problem}: examples made with seed {options.seed}, new ones in each pass"
+        toy, data, num = _toy(options), options.data, _NUM_MEASURED
+        seed = options.training.seed
+        note = f"{data.problem}: examples made with seed {seed}, new ones in each pass"
         return Splits(
-            training=_examples(toy, _NUM_TESTED_FIRST, options.num_examples),
+            training=_examples(toy, _NUM_TESTED_FIRST, data.num_examples),
             held_out=_examples(toy, 0, num),
             test=_examples(toy, num, num),
             notes=[note],
         )
 
     @classmethod
-    def fit(cls, options: ToyOptions, training: Sequence[ToyExample]) -> Self:  # noqa: ARG003  # known
-        """Return the task: nothing is fitted."""
+    def fit(
+        cls,
+        options: TaskOptions,
+        splits: Splits[ToyExample],  # noqa: ARG003  # nothing is fitted
+    ) -> Self:
+        """Return the task: the options say it all."""
         return cls(options)
 
     def to_dict(self) -> dict[str, Any]:
@@ -121,16 +101,24 @@ class ToyTask(Task[ToyExample]):
         return {"symbols": self.toy.symbols}
 
     @classmethod
-    def from_dict(cls, options: ToyOptions, content: dict[str, Any]) -> Self:  # noqa: ARG003  # nothing
+    def from_dict(
+        cls,
+        options: TaskOptions,
+        content: dict[str, Any],  # noqa: ARG003  # it is for people
+    ) -> Self:
         """Return the task of the options, which say it all."""
         return cls(options)
 
-    @property
-    def sizes(self) -> dict[str, int]:
-        """Those of the problem."""
+    def make_model(self, options: ModelOptions) -> ToyModel:
+        """Return a new network for the problem."""
         num = len(self.toy.symbols)
-        sizes = {"input_size": num or 2, "output_size": num or 1}
-        return sizes | {"reads_symbols": num > 0, "max_time": self.toy.max_time}
+        return ToyModel(
+            options,
+            input_size=num or 2,
+            output_size=num or 1,
+            reads_symbols=num > 0,
+            max_time=self.toy.max_time,
+        )
 
     def length(self, example: ToyExample) -> int:
         """Return the steps."""
@@ -169,7 +157,7 @@ class ToyTask(Task[ToyExample]):
         training: Sequence[ToyExample],  # noqa: ARG002  # levels are known by arithmetic
         examples: Sequence[ToyExample],  # noqa: ARG002
     ) -> dict[str, dict[str, Any]]:
-        """Return what is known by arithmetic: chance, and the level of who has solved it."""
+        """Return what is known by arithmetic: chance, and the score of a perfect solution."""
         return {name: dict(metrics) for name, metrics in self.toy.levels().items()}
 
     def read_examples(self, path: Path) -> tuple[list[ToyExample], list[str]]:
@@ -180,7 +168,7 @@ class ToyTask(Task[ToyExample]):
         """
         examples = [
             _example(*parse_answers(self.toy, line, f"{path}, line {number}"))
-            for number, line in enumerate(Source(path).lines(), 1)
+            for number, line in enumerate(Source.file(path).lines(), 1)
         ]
         if not examples:
             raise DataError(f"{path}: the file is empty", "name a file with examples")
@@ -190,7 +178,7 @@ class ToyTask(Task[ToyExample]):
         self,
         model: nn.Module,
         source: Source,
-        **options: Any,  # noqa: ARG002  # there are none
+        options: PredictOptions,  # noqa: ARG002  # there are none
     ) -> Iterator[dict[str, Any]]:
         """Yield the answers to each line of inputs, such as "abca_" or "0.5 0.25* 0.125*"."""
         for number, line in enumerate(source.lines(), 1):
@@ -198,14 +186,18 @@ class ToyTask(Task[ToyExample]):
             with torch.inference_mode():
                 answers = model(inputs[None], torch.tensor([len(inputs)]))[0]
             if self.toy.symbols:
-                said = "".join(self.toy.symbols[i] for i in answers.argmax(-1).tolist())
-                yield {"input": line, "answers": said}
+                symbols = [self.toy.symbols[i] for i in answers.argmax(-1).tolist()]
+                yield {"input": line, "answers": "".join(symbols)}
             else:
                 yield {"input": line, "answer": answers[-1, 0].item()}
 
     def to_text(self, prediction: dict[str, Any]) -> str:
         """Return the answers alone."""
         return str(prediction.get("answers", prediction.get("answer")))
+
+    def subject(self, model: nn.Module) -> ToySubject:
+        """Return the network and its problem."""
+        return ToySubject(cast(ToyModel, model), self.toy)
 
     def _loss(self, answers: Tensor, targets: Tensor) -> Tensor:
         if self.toy.symbols:
@@ -222,6 +214,12 @@ class ToyTask(Task[ToyExample]):
         targets, _ = pad([example.targets for example in examples], IGNORE)
         counts = targets != IGNORE
         return answers[counts], targets[counts]
+
+
+def _toy(options: TaskOptions) -> Toy:
+    data: DataOptions = options.data
+    seed = options.training.seed
+    return make_toy(data.problem, seed, length=data.length, delay=data.delay)
 
 
 def _examples(toy: Toy, first: int, count: int) -> list[ToyExample]:

@@ -40,7 +40,7 @@ def _nearest(training: Sequence[Pair], sources: Sequence[str]) -> list[int]:
         sizes[index] = len(words)
         for word in words:
             places.setdefault(word, []).append(index)
-    having = {word: np.array(found) for word, found in places.items()}
+    having = {word: np.array(positions) for word, positions in places.items()}
     nearest = []
     for source in sources:
         words = _words(source)

@@ -4,114 +4,86 @@ The plainest that can translate at all: what attention, and reading one's own wo
 seen against it. The network is in delayed_model.py, the layout in data/delay.py.
 """
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
-from typing import Any
+from collections.abc import Sequence
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from unrolled.data.batching import batches_by_length, pad
-from unrolled.data.delay import Delayed, append_blanks, delay_batch
+from unrolled.data.delay import append_blanks, delay_batch
 from unrolled.data.words import BEGIN, END, UNKNOWN
-from unrolled.errors import require
-from unrolled.networks.decoder import word_loss
-from unrolled.tasks.translate.delayed_model import DelayedModel, DelayedModelConfig
-from unrolled.tasks.translate.pairs import Pair
-from unrolled.tasks.translate.task import TranslationOptions, TranslationTask
+from unrolled.errors import OptionError, field
+from unrolled.networks import Hypothesis, SearchOptions, word_loss
+from unrolled.tasks.translate.delayed_model import DelayedModel
+from unrolled.tasks.translate.way import Way
 
-__all__ = ["DelayedTranslateTask", "DelayedTranslationOptions"]
+__all__ = ["ByDelay"]
 
 _BLANK = BEGIN  # which no source has
 _ROWS_AT_ONCE = 64
 
 
-@dataclass(frozen=True, kw_only=True)
-class DelayedTranslationOptions(TranslationOptions):
-    """How pairs of sentences are read, and how late the network answers.
+class ByDelay(Way):
+    """By one network that reads on while it writes.
 
     Args:
-        delay: k, tokens that are read before the first one is written, at least 0.
-
-    Raises:
-        OptionError: A value out of its range.
+        network: Reads tokens, the blank among them.
+        delay: k, tokens that are read before the first one is written.
     """
 
-    delay: int = 5
+    def __init__(self, network: DelayedModel, delay: int) -> None:
+        self.network = network
+        self.delay = delay
 
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        require(self.delay >= 0, "delay", "at least 0 tokens", self.delay)
-
-
-class DelayedTranslateTask(TranslationTask):
-    """From a sentence to another one, by one network that reads on while it writes."""
-
-    name = "translate_delayed"
-    Options, Config, Model = DelayedTranslationOptions, DelayedModelConfig, DelayedModel
-
-    @property
-    def sizes(self) -> dict[str, int]:
-        """The sizes of the vocabularies."""
-        return {"vocabulary_size": len(self.source), "num_classes": len(self.target)}
-
-    def loss(self, model: nn.Module, examples: Sequence[Pair]) -> tuple[Tensor, int]:
-        """Return the cross-entropy of the targets' tokens, smoothed in training alone."""
-        batch = self._delayed(examples)
-        smoothing = self.options.label_smoothing if model.training else 0.0
-        return word_loss(model(batch.inputs, batch.lengths), batch.targets, smoothing)
-
-    def _delayed(self, examples: Sequence[Pair]) -> Delayed:
-        sources, targets = zip(*map(self.encoded, examples), strict=True)
+    def loss(
+        self, sources: Sequence[Tensor], targets: Sequence[Tensor], label_smoothing: float
+    ) -> tuple[Tensor, int]:
+        """Return the cross-entropy of the targets' tokens, each k steps after its place."""
         (source, source_lengths), (target, target_lengths) = pad(sources), pad(targets)
-        return delay_batch(
+        batch = delay_batch(
             source,
             target,
-            self.options.delay,
+            self.delay,
             blank=_BLANK,
             input_lengths=source_lengths,
             target_lengths=target_lengths,
         )
-
-    def translations(self, model: nn.Module, sentences: Sequence[str]) -> list[str]:
-        """Return the likeliest translation of each sentence."""
-        return [self.target.decode(ids) for ids, _ in self._answers(model, sentences)]
-
-    def predictions(
-        self,
-        model: nn.Module,
-        sentences: Sequence[str],
-        options: Mapping[str, Any],
-    ) -> list[dict[str, Any]]:
-        """Return the translation of each sentence: no search, for the answers are independent."""
-        assert not options, options  # `predict_options` is empty
-        return [
-            {
-                "source": sentence,
-                "source_tokens": self.source.tokens_of(self.encoded_source(sentence)),
-                "translation": self.target.decode(ids),
-                "tokens": self.target.tokens_of([*ids, END] if complete else ids),
-                "complete": complete,
-            }
-            for sentence, (ids, complete) in zip(
-                sentences, self._answers(model, sentences), strict=True
-            )
-        ]
+        scores = self.network(batch.inputs, batch.lengths)
+        return word_loss(scores, batch.targets, label_smoothing)
 
     @torch.inference_mode()
-    def _answers(self, model: nn.Module, sentences: Sequence[str]) -> list[tuple[list[int], bool]]:
-        """Return the tokens that are written for each sentence, and whether they came to an end."""
-        encoded = [self.encoded_source(sentence) for sentence in sentences]
-        answers: list[tuple[list[int], bool]] = [([], False) for _ in sentences]
-        delay = self.options.delay
-        for batch in batches_by_length([len(tokens) for tokens in encoded], _ROWS_AT_ONCE):
-            source, lengths = pad([encoded[index] for index in batch])
-            num_steps = max(int(lengths.max()), self.max_length + 1 + delay)
-            scores = model(append_blanks(source, lengths, num_steps, _BLANK))
+    def search(
+        self, sources: Sequence[Tensor], chosen: SearchOptions, max_length: int
+    ) -> list[list[Hypothesis]]:
+        """Return the likeliest sentence for each source: no search, answers are independent."""
+        for name, default in type(chosen)().to_dict().items():
+            if getattr(chosen, name) != default:
+                message = f"{field(name)} is for an encoder and a decoder"
+                raise OptionError(f"{message}, this network answers with a delay", "leave it out")
+        hypotheses: list[list[Hypothesis]] = [[] for _ in sources]
+        for batch in batches_by_length([len(tokens) for tokens in sources], _ROWS_AT_ONCE):
+            source, lengths = pad([sources[index] for index in batch])
+            num_steps = max(int(lengths.max()), max_length + 1 + self.delay)
+            scores = self.network(append_blanks(source, lengths, num_steps, _BLANK))
             scores[..., [UNKNOWN, BEGIN]] = -torch.inf
-            last = delay + self.max_length + 1
-            for index, ids in zip(batch, scores[:, delay:last].argmax(-1).tolist(), strict=True):
-                complete = END in ids
-                written = ids[: ids.index(END)] if complete else ids[: self.max_length]
-                answers[index] = (written, complete)
-        return answers
+            answers = scores[:, self.delay : self.delay + max_length + 1].log_softmax(-1).max(-1)
+            for row, index in enumerate(batch):
+                hypotheses[index] = [_hypothesis(answers.indices[row], answers.values[row])]
+        return hypotheses
+
+    def attention(
+        self,
+        source: Tensor,  # noqa: ARG002
+        hypotheses: Sequence[Hypothesis],  # noqa: ARG002
+    ) -> None:
+        """Return None: it looks nowhere."""
+        return None
+
+
+def _hypothesis(tokens: Tensor, log_probabilities: Tensor) -> Hypothesis:
+    """Return the tokens up to the first end; without an end all but the last."""
+    ids: list[int] = tokens.tolist()
+    complete = END in ids
+    length = ids.index(END) if complete else len(ids) - 1
+    log_probability = log_probabilities[: length + complete].sum().item()
+    return Hypothesis(tuple(ids[:length]), log_probability, log_probability, complete)

@@ -20,112 +20,33 @@ dense) have no output that has read everything: their summary is the mean over a
 Without attention the summary is all that the decoder knows of the source (Sutskever et al. 2014).
 """
 
-from dataclasses import dataclass
-
 import torch
 from torch import Tensor, nn
 
-from unrolled.errors import OptionError, ShapeError
-from unrolled.layers.lengths import check_lengths
-from unrolled.layers.options import check_dropout, check_sizes
-from unrolled.layers.recurrent import RecurrentLayer
+from unrolled.errors import ShapeError
+from unrolled.layers import RecurrentLayer, check_lengths, check_sizes
 from unrolled.networks.decoder import Decoder, DecoderConfig, DecoderState
-from unrolled.networks.sequence_layers import check_cell, make_layer
+from unrolled.networks.sequence_layers import make_layer
+from unrolled.tasks.translate.options import ModelOptions
 
-__all__ = ["Encoder", "EncoderDecoder", "EncoderDecoderConfig"]
-
-
-@dataclass(frozen=True)
-class EncoderDecoderConfig:
-    """What it takes to build an `EncoderDecoder`, all of it plain values.
-
-    Args:
-        source_size: How many different tokens are read.
-        target_size: V, how many different tokens are written.
-        cell: The name of the layers, one of `models.sequence_layers.CELLS`.
-        hidden_size: H, units of every layer, and of each direction of the encoder.
-        num_layers: Layers one above the other, in the encoder and in the decoder.
-        embedding_size: E, features that are learned for each token.
-        bidirectional: Whether the encoder also reads from the end.
-        attention: "additive", "multiplicative" or "none".
-        dropout: Probability that a value after an embedding, between two layers or before the
-            scores is zeroed in training.
-        kernel_size: Taps of a convolution, for tcn and conv only.
-        sampling: Probability, in [0, 1], with which a step of training reads the word that the
-            model itself has drawn for the step before in place of the right one.
-        sampling_updates: Batches over which that probability rises from 0, linearly.
-
-    Raises:
-        OptionError: A size below 1, an unknown name, a number that is no probability.
-    """
-
-    source_size: int
-    target_size: int
-    cell: str = "lstm"
-    hidden_size: int = 256
-    num_layers: int = 1
-    embedding_size: int = 128
-    bidirectional: bool = True
-    attention: str = "additive"
-    dropout: float = 0.0
-    kernel_size: int | None = None
-    sampling: float = 0.0
-    sampling_updates: int = 5000
-
-    def __post_init__(self) -> None:
-        where = "EncoderDecoderConfig"
-        names = ("source_size", "sampling_updates")
-        check_sizes(where, {name: getattr(self, name) for name in names})
-        check_dropout(where, self.dropout)
-        check_cell(self.cell, self.kernel_size)
-        if not 0 <= self.sampling <= 1:
-            got = self.sampling
-            raise OptionError(f"{where}: sampling must be a probability in [0, 1], got {got}")
-        _ = self.decoder  # the rest is checked there
-
-    @property
-    def memory_size(self) -> int:
-        """M, features of each step of the encoder's output."""
-        return self.hidden_size * (2 if self.bidirectional else 1)
-
-    @property
-    def decoder(self) -> DecoderConfig:
-        """What the decoder is built from."""
-        return DecoderConfig(
-            self.target_size,
-            summary_size=self.memory_size,
-            memory_size=None if self.attention == "none" else self.memory_size,
-            attention=self.attention,
-            cell=self.cell,
-            embedding_size=self.embedding_size,
-            hidden_size=self.hidden_size,
-            num_layers=self.num_layers,
-            dropout=self.dropout,
-            kernel_size=self.kernel_size,
-        )
+__all__ = ["Encoder", "EncoderDecoder"]
 
 
 class Encoder(nn.Module):
     """Embedding and layers over a source: its memory at every step, and a summary of it all.
 
     Args:
-        config: Of the whole model.
+        options: Of the whole model.
+        source_size: How many different tokens are read.
     """
 
-    def __init__(self, config: EncoderDecoderConfig) -> None:
+    def __init__(self, options: ModelOptions, source_size: int) -> None:
         super().__init__()
-        self.embedding = nn.Embedding(config.source_size, config.embedding_size)
-        self.dropout = nn.Dropout(config.dropout)
-        self.bidirectional = config.bidirectional
-        self.layer = make_layer(
-            config.cell,
-            config.embedding_size,
-            config.hidden_size,
-            config.num_layers,
-            config.dropout,
-            config.kernel_size,
-            bidirectional=config.bidirectional,
-        )
+        size = options.embedding_size
+        self.embedding = nn.Embedding(source_size, size)
+        self.dropout = nn.Dropout(options.dropout)
+        self.bidirectional = options.reads_both_ways
+        self.layer = make_layer(options, size, bidirectional=self.bidirectional)
 
     def forward(self, source: Tensor, lengths: Tensor) -> tuple[Tensor, Tensor]:
         """Return the memory, (B, S, M), and the summary, (B, M).
@@ -160,7 +81,12 @@ class EncoderDecoder(nn.Module):
     """A model of one sequence given another: p(w_1 ... w_T | source), word by word.
 
     Args:
-        config: The sizes, the cell, the attention.
+        options: What it is made of, without a delay.
+        source_size: How many different tokens are read.
+        target_size: V, how many different tokens are written.
+
+    Raises:
+        OptionError: A size below 1.
 
     Source:
         Cho et al. (2014); Sutskever, Vinyals and Le (2014); with attention: Bahdanau, Cho and
@@ -168,7 +94,8 @@ class EncoderDecoder(nn.Module):
         "Scheduled sampling for sequence prediction", section 2.4, with the linear schedule.
 
     Example:
-        >>> model = EncoderDecoder(EncoderDecoderConfig(9, 8, hidden_size=4))
+        >>> options = ModelOptions(hidden_size=4)
+        >>> model = EncoderDecoder(options, source_size=9, target_size=8)
         >>> source, lengths = torch.tensor([[3, 4, 2], [5, 2, 0]]), torch.tensor([3, 2])
         >>> scores, weights = model(source, lengths, torch.tensor([[1, 5], [1, 6]]))
         >>> scores.shape, weights.shape
@@ -177,18 +104,23 @@ class EncoderDecoder(nn.Module):
 
     num_updates: Tensor
 
-    def __init__(self, config: EncoderDecoderConfig) -> None:
+    def __init__(self, options: ModelOptions, *, source_size: int, target_size: int) -> None:
         super().__init__()
-        self.config = config
-        self.encoder = Encoder(config)
-        self.decoder = Decoder(config.decoder)
-        if config.sampling:
+        check_sizes("EncoderDecoder", {"source_size": source_size, "target_size": target_size})
+        self.options = options
+        self.encoder = Encoder(options, source_size)
+        memory_size = options.hidden_size * (2 if options.reads_both_ways else 1)
+        config = DecoderConfig(
+            target_size,
+            summary_size=memory_size,
+            layer=options,
+            embedding_size=options.embedding_size,
+            attention=options.attends,
+            memory_size=None if options.attends == "none" else memory_size,
+        )
+        self.decoder = Decoder(config)
+        if options.sampling:
             self.register_buffer("num_updates", torch.zeros((), dtype=torch.int64))
-
-    @property
-    def num_parameters(self) -> int:
-        """How many numbers are learned."""
-        return sum(parameter.numel() for parameter in self.parameters())
 
     def start(self, source: Tensor, lengths: Tensor) -> DecoderState:
         """Read the source, (B, S) int64 of `lengths` (B,); return the decoder's first state."""
@@ -216,16 +148,16 @@ class EncoderDecoder(nn.Module):
             ShapeError: Another shape or type, a source without a token.
         """
         state = self.start(source, lengths)
-        if self.training and self.config.sampling:
+        if self.training and self.options.sampling:
             return self._sample(words, state)
         scores, _, weights = self.decoder(words, state)
         return scores, weights
 
     def _sample(self, words: Tensor, state: DecoderState) -> tuple[Tensor, Tensor | None]:
         """Do `forward` word by word, some of them drawn from the scores of the step before."""
-        done = min(1.0, self.num_updates.item() / self.config.sampling_updates)
+        done = min(1.0, self.num_updates.item() / self.options.sampling_updates)
         self.num_updates += 1
-        own = torch.rand(words.shape, device=words.device) < self.config.sampling * done
+        own = torch.rand(words.shape, device=words.device) < self.options.sampling * done
         own[:, 0] = False  # the beginning is given
         all_scores: list[Tensor] = []
         all_weights: list[Tensor] = []

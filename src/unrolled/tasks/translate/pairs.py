@@ -3,7 +3,7 @@
     Go.<TAB>Va !
     I love you.<TAB>Je t'aime.
 
-More columns may stand beside them. Turning sentences into numbers is in `sentences.py`.
+More columns may stand beside them. Turning sentences into numbers is in `data/sentences.py`.
 """
 
 from collections.abc import Sequence

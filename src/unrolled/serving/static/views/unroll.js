@@ -1,77 +1,83 @@
-// Unroll: the network once for every character, and the gradient on its way back.
+// Unroll: the network once for every step, and the gradient on its way back.
 
 import * as api from "../api.js";
-import { h, oneAtATime, s, visible } from "../dom.js";
+import { chosenSignal, partControl, unitControl } from "../controls.js";
+import { h, oneAtATime, s, spoken } from "../dom.js";
 import { t } from "../i18n.js";
 import { fixed, percent } from "../numbers.js";
 import { forget, inkOn, scaleOf } from "../scales.js";
-import { place, run, set, state, walk, watch } from "../store.js";
+import { nothingToRead, place, question, rangeOf, run, set, signalsOf, state, walk, watch } from "../store.js";
 import { ribbon } from "../text.js";
-import { unitControl } from "../controls.js";
 import { sayVerdict } from "../verdict.js";
 
 const WIDE = 96; // of a column
 const NARROW = 72; // on a small screen
 const MARGIN = 46; // before the first
+const ROW = 104; // from a layer to the next
+const GUESS = 58; // how tall what is said is
 
 export function unroll(root, { signal, report, say }) {
+  const one = run();
+  const hasCell = one.step !== null;
   let reading = null;
   let numbers = null;
   let back = null;
-  let wide = WIDE;
   const text = ribbon((at) => set({ position: at }), t("text"));
   const holder = h("div", { class: "unrolled" });
+  const wayHint = h("p", { class: "soft hint" });
   const said = h("div", { class: "verdict" });
+  const gradientHint = hasCell ? (one.says ? "unroll_hint" : "unroll_no_loss") : "unroll_window";
   root.replaceChildren(
     h("section", { class: "card" },
-      h("div", { class: "card-head" }, h("h1", null, t("unroll_title")), h("div", { class: "controls" }, run()?.equations ? unitControl(signal) : null)),
-      h("p", { class: "soft hint" }, t("unroll_shape")),
-      text.element,
-      holder,
-      h("p", { class: "soft hint" }, run()?.equations ? t("unroll_hint") : t("unroll_window")),
-      said));
+      h("div", { class: "card-head" }, h("h1", null, t("unroll_title")),
+        h("div", { class: "controls" }, partControl(), hasCell ? unitControl(signal) : null)),
+      h("p", { class: "soft hint" }, t(`shapes.${one.task}`)),
+      text.element, holder,
+      h("p", { class: "soft hint" }, t(gradientHint)), wayHint, said));
+
+  const isReverse = () => one.parts[state.part].reverse;
+  const numLayers = one.parts.at(-1).layer + 1;
 
   const load = oneAtATime(async () => {
-    const one = run();
-    const asked = { run: state.run, text: state.text };
+    if (nothingToRead()) {
+      holder.replaceChildren(h("p", { class: "soft" }, t("nothing_read")));
+      return;
+    }
+    const asked = question();
+    const colour = chosenSignal(signalsOf(one)[0]);
     try {
       const [answer, unit] = await Promise.all([
-        api.read({ ...asked, expected: true }),
-        one.equations ? api.unit({ ...asked, layer: state.layer, unit: Math.min(state.unit, one.hidden_size - 1) }) : null,
+        api.read({ ...asked, ...colour.asked, expected: true }),
+        hasCell ? api.unit({ ...asked, part: state.part, unit: state.unit }) : null,
       ]);
-      if (signal.aborted || asked.run !== state.run) return;
+      if (signal.aborted) return;
       reading = answer;
       numbers = unit;
       back = null;
       report(null);
-      text.show(reading.pieces, reading.surprise, "surprise");
+      text.show(reading.pieces, colour.values(reading), signalsOf(one)[0], rangeOf(signalsOf(one)[0]));
       show();
       loadGradient();
     } catch (error) {
-      if (!signal.aborted) report(error);
+      if (signal.aborted) return;
+      holder.replaceChildren(h("p", { class: "soft" }, t("nothing_read")));
+      report(error);
     }
   });
 
   const loadGradient = oneAtATime(async () => {
-    if (!reading?.pieces.length) return;
     const position = place(reading.pieces.length);
-    if (position === 0) return; // nothing lies before it
-    const asked = { run: state.run, text: state.text, position };
+    if (position < 1) return; // nothing lies before it
+    const asked = question();
     try {
-      const answer = await api.gradient(asked);
-      if (signal.aborted || asked.text !== state.text || asked.run !== state.run) return;
+      const answer = await api.gradient({ ...asked, position });
+      if (signal.aborted || asked.text !== question().text) return;
       back = { ...answer, position };
       show();
     } catch (error) {
       if (!signal.aborted) report(error);
     }
   });
-
-  /** The states that are drawn: that which carries the gradient, a row for each layer. */
-  function rows() {
-    const one = run();
-    return one.num_layers ?? 1;
-  }
 
   function show() {
     const total = reading.pieces.length;
@@ -82,89 +88,96 @@ export function unroll(root, { signal, report, say }) {
     const at = place(total);
     text.mark(at);
     const room = Math.max(240, holder.clientWidth);
-    wide = room < 480 ? NARROW : WIDE;
-    const count = Math.max(3, Math.min(at + 1, Math.floor((room - MARGIN) / wide)));
-    const first = Math.max(0, at - count + 1);
-    const svg = draw(first, at, rows());
-    holder.replaceChildren(svg);
-    holder.scrollLeft = holder.scrollWidth;
-    said.replaceChildren(back?.position === at && back.verdict ? sayVerdict(back.verdict) : h("p", { class: "soft" }, back?.position === at || at === 0 ? "" : t("computing")));
-    say(`${visible(reading.pieces[at])}: ${t("expects")} ${visible(reading.expected[at].text)}`);
+    const wide = room < 480 ? NARROW : WIDE;
+    const count = Math.max(3, Math.floor((room - MARGIN) / wide));
+    // a direction that reads forwards is seen up to here, one that reads backwards from here on
+    const first = isReverse() ? Math.max(0, Math.min(at, total - count)) : Math.max(0, at - count + 1);
+    const last = isReverse() ? Math.min(total, first + count) - 1 : at;
+    holder.replaceChildren(draw(first, last, at, wide));
+    holder.scrollLeft = isReverse() ? 0 : holder.scrollWidth;
+    wayHint.textContent = isReverse() ? `${t("backwards_hint")} ${t("reach_forwards")}` : "";
+    const judged = back?.position === at;
+    said.replaceChildren(judged && back.verdict ? sayVerdict(back.verdict) : h("p", { class: "soft" }, judged || at === 0 ? "" : t("computing")));
+    const guess = reading.expected?.[at];
+    say(guess ? `${spoken(reading.pieces[at])}: ${t(one.says === "answers" ? "says" : "expects")} ${spoken(guess.text)}` : spoken(reading.pieces[at]));
   }
 
-  function draw(first, at, layers) {
-    const shown = at - first + 1;
-    const rowTall = 104;
-    const stateY = (layer) => 150 + (layers - 1 - layer) * rowTall;
+  function draw(first, last, at, wide) {
+    const reverse = isReverse();
+    const top = reading.expected ? 26 + GUESS : 0;
+    const stateY = (layer) => top + 66 + (numLayers - 1 - layer) * ROW;
     const inputY = stateY(0) + 118;
-    const width = MARGIN + shown * wide;
-    const height = inputY + 46;
     const half = wide === NARROW ? 24 : 30; // of a box
+    const width = MARGIN + (last - first + 1) * wide;
     const x = (k) => MARGIN - 6 + (k - first) * wide + wide / 2;
+    const name = one.memory;
+    const own = one.parts[state.part].layer;
+    const scale = numbers && scaleOf(name, numbers.values[name], rangeOf(name));
+    const reach = back?.position === at && !reverse ? back.reach[name] ?? back.reach.x : null; // x: what a layer reads
     const parts = [arrowHeads()];
-    const name = numbers ? (numbers.values.c ? "c" : "h") : null;
-    const scale = name && scaleOf(name, numbers.values[name]);
-    const reach = back?.position === at ? carrier() : null;
-    const recurs = Boolean(run().equations);
-    for (let layer = 0; recurs && layer < layers; layer += 1) {
-      const y = stateY(layer);
-      if (first > 0) parts.push(s("text", { x: 4, y: y - 4, class: "tick" }, "…"));
-      for (let k = first; k <= at; k += 1) {
-        const from = k === first ? (first > 0 ? 26 : 12) : x(k - 1) + half + 2;
-        parts.push(s("path", { d: `M${from} ${y - 9}H${x(k) - half - 4}`, class: "way", "marker-end": "url(#head)" }));
-      }
+    for (let layer = 0; hasCell && layer < numLayers; layer += 1) {
+      parts.push(...ways(stateY(layer), { first, last, x, half, reverse, width }));
     }
-    for (let k = first; k <= at; k += 1) {
-      const isHere = k === at;
-      const column = s("g", {
-        class: `column-of${isHere ? " here" : ""}`, "data-at": k, onclick: () => set({ position: k }),
-      });
-      column.append(s("title", null, `${visible(reading.pieces[k])} → ${visible(reading.expected[k].text)} ${percent(reading.expected[k].probability)}`));
-      for (let layer = 0; layer < layers; layer += 1) {
+    for (let k = first; k <= last; k += 1) {
+      const column = s("g", { class: `column-of${k === at ? " here" : ""}`, "data-at": k, onclick: () => set({ position: k }) });
+      const guess = reading.expected?.[k];
+      const piece = spoken(reading.pieces[k]);
+      column.append(s("title", null, guess ? `${piece} → ${spoken(guess.text)} ${percent(guess.probability)}` : piece));
+      for (let layer = 0; layer < numLayers; layer += 1) {
         const y = stateY(layer);
         column.append(s("path", { d: `M${x(k)} ${layer ? stateY(layer - 1) - 30 : inputY - 24}V${y + 33}`, class: "way", "marker-end": "url(#head)" }));
         const box = s("rect", { x: x(k) - half, y: y - 28, width: 2 * half, height: 56, rx: 10, class: "state" });
-        const own = scale && layer === state.layer;
-        if (own) {
-          const [r, g, b] = scale.rgb(numbers.values[name][k]);
-          box.style.fill = `rgb(${r} ${g} ${b})`;
-        }
         column.append(box);
-        const share = recurs || !reach ? null : reach[layer]?.[at - k];
+        const share = hasCell ? null : reach?.[layer]?.[at - k];
         if (share) {
           box.style.fill = `color-mix(in oklab, var(--back) ${Math.round(90 * Math.min(1, Math.sqrt(share)))}%, var(--panel))`;
           column.append(s("text", { x: x(k), y: y + 6, class: "tick share" }, percent(share)));
         }
-        if (own) {
+        if (scale && layer === own) {
           const value = numbers.values[name][k];
-          const text = s("text", { x: x(k), y: y + 6, class: "state-number", "data-name": name, "data-at": k }, fixed(value, 2));
-          text.style.fill = inkOn(scale.rgb(value));
-          column.append(text);
+          box.style.fill = `rgb(${scale.rgb(value).join(" ")})`;
+          const label = s("text", { x: x(k), y: y + 6, class: "state-number", "data-name": name, "data-at": k }, fixed(value, 2));
+          label.style.fill = inkOn(scale.rgb(value));
+          column.append(label);
         }
       }
-      column.append(s("path", { d: `M${x(k)} ${stateY(layers - 1) - 28}V88`, class: "way", "marker-end": "url(#head)" }));
-      const guess = reading.expected[k];
-      const right = reading.pieces[k + 1] === guess.text;
-      column.append(s("rect", { x: x(k) - half, y: 26, width: 2 * half, height: 58, rx: 10, class: `guess${right ? " right" : ""}` }));
-      column.append(s("text", { x: x(k), y: 52, class: "glyph" }, visible(guess.text)));
-      column.append(s("text", { x: x(k), y: 75, class: "tick", "text-anchor": "middle" }, percent(guess.probability)));
-      column.append(s("rect", { x: x(k) - 22, y: inputY - 22, width: 44, height: 44, rx: 8, class: "token" }));
-      column.append(s("text", { x: x(k), y: inputY + 8, class: "glyph" }, visible(reading.pieces[k])));
+      if (guess) {
+        column.append(s("path", { d: `M${x(k)} ${stateY(numLayers - 1) - 28}V${top + 4}`, class: "way", "marker-end": "url(#head)" }));
+        const isRight = one.says === "forecasts" && reading.pieces[k + 1] === guess.text;
+        column.append(s("rect", { x: x(k) - half, y: 26, width: 2 * half, height: GUESS, rx: 10, class: `guess${isRight ? " right" : ""}` }));
+        column.append(glyph(guess.text, x(k), 52, 2 * half - 6));
+        column.append(s("text", { x: x(k), y: 75, class: "tick", "text-anchor": "middle" }, percent(guess.probability)));
+      }
+      column.append(s("rect", { x: x(k) - half, y: inputY - 22, width: 2 * half, height: 44, rx: 8, class: "token" }));
+      column.append(glyph(reading.pieces[k], x(k), inputY + 7, 2 * half - 6));
       parts.push(column);
     }
-    if (reach && recurs) parts.push(...gradientArrows({ first, at, x, stateY, layers, reach, half }));
+    if (reach && hasCell) parts.push(...gradientArrows({ first, at, x, stateY, reach, half, top }));
+    const height = inputY + 46;
     return s("svg", { viewBox: `0 0 ${width} ${height}`, width, height, class: "unrolled-figure", role: "img", "aria-label": t("unroll_title") }, parts);
   }
 
-  /** For each layer the shares of the gradient by lag, of the state that is drawn. */
-  function carrier() {
-    return back.reach.c ?? back.reach.h ?? back.reach.x;
+  /** The arrows of a state from step to step, in the direction in which the layer reads. */
+  function ways(y, { first, last, x, half, reverse, width }) {
+    const arrow = (from, to) => s("path", { d: `M${from} ${y - 9}H${to}`, class: "way", "marker-end": "url(#head)" });
+    const parts = [];
+    if (first > 0) parts.push(s("text", { x: 4, y: y - 4, class: "tick" }, "…"));
+    for (let k = first; k <= last; k += 1) {
+      if (reverse) {
+        const from = k === last ? width - 2 : x(k + 1) - half - 2;
+        parts.push(arrow(from, x(k) + half + 4));
+      } else {
+        const from = k === first ? (first > 0 ? 26 : 12) : x(k - 1) + half + 2;
+        parts.push(arrow(from, x(k) - half - 4));
+      }
+    }
+    return parts;
   }
 
-  function gradientArrows({ first, at, x, stateY, layers, reach, half }) {
-    const parts = [];
-    parts.push(s("path", { d: `M${x(at) + 14} 88V${stateY(layers - 1) - 32}`, class: "back", "marker-end": "url(#back-head)", "stroke-width": 4 }));
-    for (let layer = 0; layer < layers; layer += 1) {
+  function gradientArrows({ first, at, x, stateY, reach, half, top }) {
+    const begin = top ? [s("path", { d: `M${x(at) + 14} ${top + 4}V${stateY(numLayers - 1) - 32}`, class: "back", "marker-end": "url(#back-head)", "stroke-width": 4 })] : [];
+    const parts = begin;
+    for (let layer = 0; layer < numLayers; layer += 1) {
       const y = stateY(layer) + 12;
       for (let k = at; k > first; k -= 1) {
         const share = reach[layer]?.[at - k + 1];
@@ -176,23 +189,15 @@ export function unroll(root, { signal, report, say }) {
         });
         path.style.opacity = Math.max(0.07, Math.sqrt(seen)).toFixed(3);
         parts.push(path);
-        const note = s("text", { x: (x(k) + x(k - 1)) / 2, y: y + 30, class: "back-share", "text-anchor": "middle" }, percent(share));
-        parts.push(note);
+        parts.push(s("text", { x: (x(k) + x(k - 1)) / 2, y: y + 30, class: "back-share", "text-anchor": "middle" }, percent(share)));
       }
     }
     return parts;
   }
 
-  function arrowHeads() {
-    const head = (id, style) =>
-      s("marker", { id, viewBox: "0 0 10 10", refX: 8, refY: 5, markerWidth: 9, markerHeight: 9, markerUnits: "userSpaceOnUse", orient: "auto-start-reverse" },
-        s("path", { d: "M0 1L9 5L0 9z", class: style }));
-    return s("defs", null, head("head", "head"), head("back-head", "back-head"));
-  }
-
   watch((changed) => {
     if (changed.has("theme")) forget();
-    if (["run", "text", "layer", "unit", "theme"].some((n) => changed.has(n))) load();
+    if (["text", "part", "unit", "theme"].some((name) => changed.has(name))) load();
     else if (changed.has("position") && reading) {
       show();
       loadGradient();
@@ -201,7 +206,23 @@ export function unroll(root, { signal, report, say }) {
   addEventListener("resize", () => reading && show(), { signal });
   load();
 
-  return {
-    step: (key) => walk(key, reading?.pieces.length ?? 0),
-  };
+  return { step: (key) => walk(key, reading?.pieces.length ?? 0) };
+}
+
+/** A token in a box: as large as it can be, and cut where it is too long. */
+function glyph(token, x, y, room) {
+  const text = spoken(token);
+  const size = Math.max(11, Math.min(20, room / (0.61 * text.length)));
+  const most = Math.floor(room / (0.61 * size));
+  const shown = text.length > most ? `${text.slice(0, most - 1)}…` : text;
+  const element = s("text", { x, y: y - (20 - size) / 4, class: "glyph" }, shown);
+  element.style.fontSize = `${size.toFixed(1)}px`;
+  return element;
+}
+
+function arrowHeads() {
+  const head = (id, style) =>
+    s("marker", { id, viewBox: "0 0 10 10", refX: 8, refY: 5, markerWidth: 9, markerHeight: 9, markerUnits: "userSpaceOnUse", orient: "auto-start-reverse" },
+      s("path", { d: "M0 1L9 5L0 9z", class: style }));
+  return s("defs", null, head("head", "head"), head("back-head", "back-head"));
 }

@@ -1,14 +1,15 @@
-// Write: type, see every character coloured as the network reads it, and let it write on.
+// Write: type, see every token coloured as the network reads it, and let it write on.
 
 import * as api from "../api.js";
-import { h, later, oneAtATime, visible } from "../dom.js";
+import { chosenSignal, signalControls } from "../controls.js";
+import { h, later, oneAtATime, spoken, visible } from "../dom.js";
 import { t } from "../i18n.js";
 import { fixed } from "../numbers.js";
 import { forget, paint, scaleOf } from "../scales.js";
-import { place, run, set, state, watch } from "../store.js";
-import { candidateList, legend } from "../text.js";
-import { signalControls } from "../controls.js";
+import { isRecorded, place, question, rangeOf, run, set, state, watch } from "../store.js";
+import { candidateList, legend, readout } from "../text.js";
 import { heatMap } from "../heatmap.js";
+import { generator } from "./generator.js";
 
 export function write(root, { signal, report }) {
   const mirror = h("div", { class: "mirror", "aria-hidden": "true" });
@@ -17,41 +18,45 @@ export function write(root, { signal, report }) {
     "aria-label": t("text"), "aria-describedby": "readout",
   });
   editor.value = state.text;
-  const readout = h("p", { class: "readout", id: "readout" });
+  const said = h("p", { class: "readout", id: "readout" });
   const legendHolder = h("span");
+  const hint = h("p", { class: "soft hint grow" });
+  const next = h("h2");
   const candidates = h("div", { class: "candidates-holder" });
   const after = h("p", { class: "soft" });
-  const controls = signalControls(signal);
   const map = heatMap(signal, (at, unit) => {
     set({ unit, mean: false, position: at });
     moveCaret(at);
   });
-  const writer = generator({ editor, signal, report, typed, stopped });
+  const writer = generator({ editor, signal, report, typed });
   let reading = null;
 
   root.replaceChildren(
     h("div", { class: "two" },
       h("div", { class: "column" },
         h("section", { class: "card" },
-          h("div", { class: "card-head" }, h("h1", null, t("views").write), controls.element),
-          h("div", { class: "card-head" }, h("p", { class: "soft hint grow" }, t("write_hint")), legendHolder),
+          h("div", { class: "card-head" }, h("h1", null, t("views.write")), signalControls(signal)),
+          h("div", { class: "card-head" }, hint, legendHolder),
           h("div", { class: "editor" }, mirror, editor),
-          readout,
-        ),
-        map.element,
-      ),
+          said),
+        map.element),
       h("div", { class: "column side" },
-        h("section", { class: "card" }, h("h2", null, t("next_character")), after, candidates),
-        writer.element,
-      ),
-    ),
-  );
+        h("section", { class: "card" }, next, after, candidates),
+        writer.element)));
+
+  function sayUnit() {
+    hint.textContent = t("write_hint");
+    next.textContent = t("next");
+    writer.sayUnit();
+  }
 
   const spansOf = () => [...mirror.children];
+  const isReadingOf = (text) => reading?.pieces.join("") === text;
+  const piecesOf = (text) => (isReadingOf(text) ? reading.pieces : [...text]);
 
   /** Shows the text at once, with the colours that are known, before the server has read it. */
   function mirrorText(text) {
-    const pieces = reading && reading.pieces.join("") === text ? reading.pieces : [...text];
+    const pieces = piecesOf(text);
     const spans = spansOf();
     let same = 0;
     while (same < pieces.length && same < spans.length && spans[same].textContent === pieces[same]) same += 1;
@@ -61,7 +66,7 @@ export function write(root, { signal, report }) {
   }
 
   function unknownIn(text) {
-    const known = run()?.characters;
+    const known = run().characters;
     return known ? [...new Set([...text].filter((c) => !known.includes(c)))] : [];
   }
 
@@ -72,17 +77,13 @@ export function write(root, { signal, report }) {
     const unknown = unknownIn(text);
     if (unknown.length) {
       for (const span of spansOf()) span.classList.toggle("unknown", unknown.includes(span.textContent));
-      report(t("unknown")(unknown.map(visible).join(" ")));
+      report(t("unknown", { list: unknown.map(visible).join(" ") }));
       return;
     }
     if ([...text].length > state.limits.text_characters) {
-      report(t("too_long")(state.limits.text_characters));
+      report(t("too_long", { most: state.limits.text_characters }));
       return;
     }
-    refresh();
-  }
-
-  function stopped() {
     refresh();
   }
 
@@ -90,7 +91,7 @@ export function write(root, { signal, report }) {
   function tokenAtCaret(text) {
     const caret = editor.selectionStart;
     if (caret >= text.length) return null;
-    const pieces = reading && reading.pieces.join("") === text ? reading.pieces : [...text];
+    const pieces = piecesOf(text);
     let end = 0;
     for (let at = 0; at < pieces.length; at += 1) {
       end += pieces[at].length;
@@ -106,31 +107,31 @@ export function write(root, { signal, report }) {
   }
 
   const refresh = oneAtATime(async () => {
-    const asked = { run: state.run, text: state.text };
+    const asked = question();
     const name = state.signal;
-    const isGate = name !== "surprise";
+    const chosen = chosenSignal();
+    // where a token is not a character, the place is known when the text has been read
+    const isPlaced = run().characters !== null || isReadingOf(asked.text);
+    const position = isPlaced && state.position < [...asked.text].length ? state.position : null;
     try {
-      const answer = await api.read({
-        ...asked,
-        position: state.position === null || state.position >= [...asked.text].length ? null : state.position,
-        signal: isGate ? { layer: state.layer, name, unit: state.mean ? null : state.unit } : null,
-      });
-      if (signal.aborted) return;
-      if (asked.text !== state.text || asked.run !== state.run) return;
+      const answer = await api.read({ ...asked, ...chosen.asked, position });
+      if (signal.aborted || asked.text !== state.text || asked.run !== state.run) return;
       reading = answer;
       report(null);
-      show(name, isGate ? answer.values : answer.surprise);
+      show(name, chosen.values(answer));
       refreshMap();
+      if (isPlaced || document.activeElement !== editor) return;
+      set({ position: tokenAtCaret(asked.text) });
     } catch (error) {
       if (!signal.aborted) report(error);
     }
   });
 
-  const refreshMap = later(120, () => map.show(reading, state));
+  const refreshMap = later(120, () => reading && map.show(reading));
 
   function show(name, values) {
     mirrorText(state.text);
-    const scale = scaleOf(name, values ?? []);
+    const scale = scaleOf(name, values ?? [], rangeOf(name));
     const here = place(reading.pieces.length);
     spansOf().forEach((span, at) => {
       if (span.localName === "b") return;
@@ -141,34 +142,34 @@ export function write(root, { signal, report }) {
         span.style.color = "";
       } else paint(span, scale.rgb(value));
     });
-    legendHolder.replaceChildren(legend(name, values));
+    legendHolder.replaceChildren(legend(name, values, rangeOf(name)));
     showPlace(name, values, here);
   }
 
   function showPlace(name, values, here) {
     const token = reading.pieces[here];
     if (token === undefined) {
-      readout.textContent = t("nothing_read");
+      said.textContent = t("nothing_read");
       after.textContent = "";
       candidates.replaceChildren();
       return;
     }
-    const bits = reading.surprise[here];
-    const words = [t("readout")(visible(token), bits === null ? null : fixed(bits, 2))];
-    if (name !== "surprise" && values) words.push(`${name} = ${fixed(values[here])}`);
-    readout.textContent = words.join("  ·  ");
-    after.textContent = t("next_after")(visible(token));
-    const came = reading.pieces[here + 1];
+    const words = [readout(reading, here)];
+    if (isRecorded(name) && values) words.push(`${name} = ${fixed(values[here])}`);
+    said.textContent = words.join("  ·  ");
+    after.textContent = t("next_after", { token: spoken(token) });
     const list = candidateList(reading.candidates, {
-      came,
-      words: { insert: t("insert"), came: t("came") },
+      came: reading.pieces[here + 1],
       choose(text) {
         const at = reading.pieces.slice(0, here + 1).join("").length;
         editor.setRangeText(text, at, at, "end");
         typed();
       },
     });
+    // Who has come to a candidate by keys stays at its place when the list is another.
+    const chosen = [...candidates.querySelectorAll(".candidate")].indexOf(document.activeElement);
     candidates.replaceChildren(list);
+    list.querySelectorAll(".candidate")[chosen]?.focus();
   }
 
   editor.addEventListener("input", typed, { signal });
@@ -182,88 +183,18 @@ export function write(root, { signal, report }) {
   watch((changed) => {
     if (changed.has("text") && editor.value !== state.text) editor.value = state.text;
     if (changed.has("theme")) forget();
-    if (["run", "signal", "unit", "layer", "mean", "position", "theme"].some((n) => changed.has(n))) refresh();
+    if (changed.has("run")) {
+      sayUnit();
+      reading = null;
+      typed();
+    } else if (["signal", "unit", "part", "mean", "position", "theme"].some((name) => changed.has(name))) refresh();
   }, signal);
   signal.addEventListener("abort", () => writer.stop());
 
+  sayUnit();
   mirrorText(state.text);
+  const { position } = state;
   typed();
-  return { step: () => false };
-}
-
-/** The card that lets the network write on. */
-function generator({ editor, signal, report, typed, stopped }) {
-  let running = null;
-  const temperature = h("input", { type: "range", min: "0", max: "2", step: "0.05", value: "0.8", id: "temperature" });
-  const said = h("output", { class: "soft", for: "temperature" });
-  const length = h("input", { type: "number", min: "1", max: String(state.limits.generate_tokens), value: "200", id: "length" });
-  const seed = h("input", { type: "text", inputmode: "numeric", pattern: "[0-9]*", placeholder: t("random"), id: "seed" });
-  const button = h("button", { type: "submit", class: "primary" }, t("generate"));
-  const count = h("span", { class: "soft", "aria-live": "polite" });
-  const tell = () => {
-    const value = Number(temperature.value);
-    said.textContent = `${fixed(value, 2)} · ${t("bolder")(value)}`;
-  };
-  temperature.addEventListener("input", tell, { signal });
-  tell();
-
-  async function start() {
-    running = new AbortController();
-    button.textContent = t("stop");
-    editor.readOnly = true;
-    let written = 0;
-    const seedText = seed.value.trim();
-    try {
-      const lines = api.generate(
-        {
-          run: state.run,
-          text: state.text,
-          length: Math.min(Number(length.value) || 1, state.limits.generate_tokens),
-          temperature: Number(temperature.value),
-          seed: /^\d+$/.test(seedText) ? Number(seedText) : null,
-        },
-        running.signal,
-      );
-      for await (const line of lines) {
-        const piece = line.prompt ?? line.text;
-        if (piece === undefined) continue;
-        if (line.text) written += [...line.text].length;
-        editor.value += piece;
-        editor.setSelectionRange(editor.value.length, editor.value.length);
-        typed();
-        editor.scrollTop = editor.scrollHeight;
-        count.textContent = t("wrote")(written);
-        if ([...editor.value].length >= state.limits.text_characters) break;
-      }
-    } catch (error) {
-      if (error.name !== "AbortError") report(error);
-    } finally {
-      running?.abort();
-      running = null;
-      button.textContent = t("generate");
-      editor.readOnly = false;
-      if (!signal.aborted) stopped();
-    }
-  }
-
-  const stop = () => running?.abort();
-  document.addEventListener("keydown", (event) => event.key === "Escape" && stop(), { signal });
-  const element = h("section", { class: "card" },
-    h("h2", null, t("generate")),
-    h("form", {
-      class: "form",
-      onsubmit(event) {
-        event.preventDefault();
-        if (running) stop();
-        else start();
-      },
-    },
-      h("label", { for: "temperature" }, t("temperature"), said), temperature,
-      h("div", { class: "pair" },
-        h("label", { for: "length" }, t("length"), length),
-        h("label", { for: "seed" }, t("seed"), seed)),
-      h("div", { class: "row" }, button, count),
-    ),
-  );
-  return { element, stop };
+  if (position !== null) set({ position });
+  return { step: () => false, takesAnotherRun: true };
 }

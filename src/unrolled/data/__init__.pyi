@@ -1,0 +1,49 @@
+from .batching import IGNORE, batches_by_length, pad, shuffled_batches
+from .delay import Delayed, append_blanks, delay_batch
+from .files import fingerprint, write_atomically
+from .options import PartOptions
+from .sentences import SentenceVocabulary
+from .source import Source
+from .split import Parts, split
+from .tables import TABLE_SUFFIXES, Table, read_table
+from .text import python_library_text, read_text, split_lines
+from .vocabulary import (
+    BPEVocabulary,
+    ByteVocabulary,
+    CharVocabulary,
+    Decoder,
+    Vocabulary,
+    vocabulary_from_dict,
+)
+from .words import WordVocabulary, split_words
+
+__all__ = [
+    "IGNORE",
+    "TABLE_SUFFIXES",
+    "BPEVocabulary",
+    "ByteVocabulary",
+    "CharVocabulary",
+    "Decoder",
+    "Delayed",
+    "PartOptions",
+    "Parts",
+    "SentenceVocabulary",
+    "Source",
+    "Table",
+    "Vocabulary",
+    "WordVocabulary",
+    "append_blanks",
+    "batches_by_length",
+    "delay_batch",
+    "fingerprint",
+    "pad",
+    "python_library_text",
+    "read_table",
+    "read_text",
+    "shuffled_batches",
+    "split",
+    "split_lines",
+    "split_words",
+    "vocabulary_from_dict",
+    "write_atomically",
+]

@@ -1,0 +1,82 @@
+"""The options that several readers share: which parts of the data choose and measure a model."""
+
+from typing import Annotated
+
+from unrolled.errors import OptionError, field
+from unrolled.options import Option, Options, absolute, options
+
+__all__ = ["SENTENCE_TOKENS", "BpeSize", "Encoding", "PartOptions"]
+
+SENTENCE_TOKENS = ("word", "bpe", "char")
+"""What a sentence can be cut into."""
+
+Encoding = Annotated[str, Option("Encoding of the files.", metavar="NAME")]
+"""The type of the field that says how text files are encoded."""
+
+BpeSize = Annotated[
+    int | None,
+    Option(
+        "Number of tokens in the vocabulary; for bpe only.",
+        within="[1, inf)",
+        metavar="N",
+        absent=lambda options: f"{options.default_bpe_size}",
+    ),
+]
+"""The type of the field `vocabulary_size` of a class that has a `default_bpe_size`."""
+
+_FRACTION = 0.1
+
+
+@options
+class PartOptions(Options):
+    """Which examples choose the best weights, and which ones measure the model at the end."""
+
+    panel = "Data"
+    held_out: Annotated[
+        float | None,
+        Option(
+            "Fraction of the data that chooses the best weights.",
+            within="(0, 1)",
+            metavar="FRACTION",
+            absent=f"0.1, unless {field('held_out_file')} is given",
+        ),
+    ] = None
+    test: Annotated[
+        float | None,
+        Option(
+            "Fraction of the data to measure on at the end.",
+            within="[0, 1)",
+            metavar="FRACTION",
+            absent=f"0.1, unless {field('test_file')} is given",
+        ),
+    ] = None
+    held_out_file: Annotated[
+        str | None,
+        Option(
+            "File that chooses the best weights, instead of a fraction of the data.",
+            metavar="FILE",
+            convert=absolute,
+        ),
+    ] = None
+    test_file: Annotated[
+        str | None,
+        Option(
+            "File to measure on at the end, instead of a fraction of the data.",
+            metavar="FILE",
+            convert=absolute,
+        ),
+    ] = None
+
+    def check(self) -> None:
+        """Raise `OptionError` if a part is given twice."""
+        for part in ("held_out", "test"):
+            if getattr(self, part) is not None and getattr(self, f"{part}_file") is not None:
+                both = f"{field(part)} and {field(f'{part}_file')}"
+                raise OptionError(f"{both}: a part of the data or a file, not both", "drop one")
+
+    def fraction(self, part: str) -> float:
+        """Return the fraction of the data that is the part "held_out" or "test"."""
+        if getattr(self, f"{part}_file") is not None:
+            return 0.0
+        fraction: float | None = getattr(self, part)
+        return _FRACTION if fraction is None else fraction

@@ -1,0 +1,232 @@
+"""From a cell's equations to two pointwise graphs: one step forward, and its gradient.
+
+`graphs` does the capturing and the differentiation. Here the graphs' inputs get their roles and
+names back, and the gates are put in the order of a kernel's columns:
+
+    both, applied   gates whose recurrent part is a product with a vector that the equations
+                    compute (GRU with reset before: n), if they only ever add their two parts
+    input only      gates whose two parts are used apart, their input part (GRU: n)
+    both            gates whose parts are only ever added (LSTM: all four)
+    recurrent only  the recurrent part of the second kind (GRU: n)
+    applied only    the recurrent part of the first kind, otherwise
+
+so that what the input weights feed is one slice of the columns, what the recurrent weights feed
+another, and what is applied a third. Nothing here knows of C.
+"""
+
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor, fx
+
+from unrolled.cells import Cell
+from unrolled.kernels.capturing.errors import EquationsError
+from unrolled.kernels.capturing.graphs import Graphs, Step, pointwise_graphs
+
+__all__ = ["CapturedStep", "Column", "capture"]
+
+_ATEN = torch.ops.aten
+
+
+@dataclass(frozen=True)
+class Column:
+    """One gate's place in a kernel's rows: which parts of it arrive there.
+
+    Args:
+        gate: Its name.
+        input: Whether the input's part, x.gate, is in it.
+        recurrent: Whether the recurrent part, u.gate, is in it.
+        applied: Whether that part is a product with a vector of the equations' own.
+        node: The value that the column holds, in the forward graph.
+    """
+
+    gate: str
+    input: bool
+    recurrent: bool
+    applied: bool
+    node: fx.Node
+
+
+@dataclass(frozen=True)
+class CapturedStep:
+    """A cell's step and its gradient as graphs of pointwise operations.
+
+    Args:
+        cell: The cell.
+        inputs: What the step is given, by name: x.f, u.f, the states, the per-unit vectors.
+        columns: Its gates in the order of a kernel's columns.
+        forward: Nodes of the step, in an order in which they can be computed.
+        states_in: The states before the step.
+        states_out: The states after it.
+        parameters: The per-unit vectors.
+        applied: The vectors that products are applied to, for each gate of `cell.applied`.
+        named: What the cell returned by name, states included.
+        backward: Nodes of the gradient, likewise.
+        saved: For each saved value that `backward` reads, the forward node it is.
+        state_gradients_out: The gradients of `states_out`, which `backward` starts from.
+        applied_gradients: The gradients of `applied`, which it needs on its way.
+        column_gradients: The gradient of each column; None is zero, as everywhere below.
+        state_gradients_in: The gradients of `states_in`, but for what goes through the columns.
+        parameter_gradients: The gradient of each per-unit vector, a row's share of it.
+    """
+
+    cell: Cell
+    inputs: dict[str, fx.Node]
+    columns: tuple[Column, ...]
+    forward: tuple[fx.Node, ...]
+    states_in: tuple[fx.Node, ...]
+    states_out: tuple[fx.Node, ...]
+    parameters: tuple[fx.Node, ...]
+    applied: tuple[fx.Node, ...]
+    named: dict[str, fx.Node]
+    backward: tuple[fx.Node, ...]
+    saved: dict[fx.Node, fx.Node]
+    state_gradients_out: tuple[fx.Node, ...]
+    applied_gradients: tuple[fx.Node, ...]
+    column_gradients: tuple[fx.Node | None, ...]
+    state_gradients_in: tuple[fx.Node | None, ...]
+    parameter_gradients: tuple[fx.Node | None, ...]
+
+
+def capture(cell: Cell) -> CapturedStep:
+    """Capture one step of `cell` as graphs.
+
+    It happens in a thread of its own, where the modes that the caller may be in (inference mode, a
+    default device, fake tensors, transforms, autocast) have no effect.
+
+    Raises:
+        EquationsError: The equations branch on values, read sizes, use a tensor that is not
+            theirs, or call what torch cannot differentiate.
+    """
+    with ThreadPoolExecutor(1) as thread:
+        return thread.submit(_capture, cell).result()
+
+
+def _capture(cell: Cell) -> CapturedStep:
+    terms = [*(f"x.{gate}" for gate in cell.gates), *(f"u.{gate}" for gate in cell.recurrent)]
+    names = [*terms, *cell.states, *cell.parameters]
+    num_inputs = len(terms) + len(cell.states)
+    graphs = pointwise_graphs(
+        f"cell {cell.name}", _flat_step(cell, names), num_inputs, len(cell.parameters)
+    )
+    return _with_roles(cell, graphs, names)
+
+
+def _flat_step(cell: Cell, names: Sequence[str]) -> Step:
+    """Return the cell's step as a function of the values of `names`, in order.
+
+    Its results are the new states, then the vectors that products are applied to.
+    """
+
+    def step(*values: Tensor) -> tuple[dict[str, Any], dict[str, Any]]:
+        by_name = dict(zip(names, values, strict=True))
+        vectors: dict[str, Tensor] = {}
+
+        def product(gate: str) -> Callable[[Tensor], Tensor]:
+            def apply(vector: Tensor) -> Tensor:
+                if gate in vectors:
+                    raise EquationsError(f"cell {cell.name}: applies u.{gate} twice in a step")
+                vectors[gate] = vector
+                return by_name[f"u.{gate}"]
+
+            return apply
+
+        returned = cell(
+            {gate: by_name[f"x.{gate}"] for gate in cell.gates},
+            {
+                gate: product(gate) if gate in cell.applied else by_name[f"u.{gate}"]
+                for gate in cell.recurrent
+            },
+            {state: by_name[state] for state in cell.states},
+            {parameter: by_name[parameter] for parameter in cell.parameters},
+        )
+        results = {state: returned[state] for state in cell.states}
+        if missing := set(cell.applied) - set(vectors):
+            raise EquationsError(f"cell {cell.name}: does not apply u.{min(missing)}")
+        results |= {f"what u.{gate} is applied to": vectors[gate] for gate in cell.applied}
+        return results, {name: v for name, v in returned.items() if name not in cell.states}
+
+    return step
+
+
+def _with_roles(cell: Cell, graphs: Graphs, names: Sequence[str]) -> CapturedStep:
+    """Return the graphs with the roles of their inputs and outputs; `names` are those of inputs."""
+    inputs = dict(zip(names, _placeholders(graphs.forward), strict=True))
+    outputs = _outputs(graphs.forward)
+    num_states = len(cell.states)
+    num_results = num_states + len(cell.applied)
+    num_named = num_results + len(graphs.value_names)
+    named = dict(zip(cell.states, outputs[:num_states], strict=True))
+    named |= dict(zip(graphs.value_names, outputs[num_results:num_named], strict=True))
+    placeholders = _placeholders(graphs.backward)
+    tangents, saved = placeholders[:num_results], placeholders[num_results:]
+    gradients = dict(zip(names, _outputs(graphs.backward), strict=True))
+    columns = _columns(cell, inputs)
+    return CapturedStep(
+        cell=cell,
+        inputs=inputs,
+        columns=columns,
+        forward=_calls(graphs.forward),
+        states_in=tuple(inputs[state] for state in cell.states),
+        states_out=tuple(outputs[:num_states]),
+        parameters=tuple(inputs[parameter] for parameter in cell.parameters),
+        applied=tuple(outputs[num_states:num_results]),
+        named=named,
+        backward=_calls(graphs.backward),
+        saved=dict(zip(saved, outputs[num_named:], strict=True)),
+        state_gradients_out=tuple(tangents[:num_states]),
+        applied_gradients=tuple(tangents[num_states:]),
+        column_gradients=tuple(gradients[f"{'x' if c.input else 'u'}.{c.gate}"] for c in columns),
+        state_gradients_in=tuple(gradients[state] for state in cell.states),
+        parameter_gradients=tuple(gradients[parameter] for parameter in cell.parameters),
+    )
+
+
+def _columns(cell: Cell, inputs: dict[str, fx.Node]) -> tuple[Column, ...]:
+    """Return the columns in the order that the head of this file gives."""
+    sums = {gate: _sum_of(inputs, gate) for gate in cell.recurrent}
+    if any(sums[gate] is None for gate in cell.applied):  # all, so that they are one slice
+        sums |= dict.fromkeys(cell.applied)
+    direct = cell.recurrent[: len(cell.recurrent) - len(cell.applied)]
+    apart = [gate for gate in cell.gates if sums.get(gate) is None]
+
+    def both(gates: Sequence[str], applied: bool) -> list[Column]:
+        nodes = ((gate, sums[gate]) for gate in gates)
+        return [Column(gate, True, True, applied, node) for gate, node in nodes if node]
+
+    def recurrent(gates: Sequence[str], applied: bool) -> list[Column]:
+        chosen = [gate for gate in gates if gate in apart]
+        return [Column(gate, False, True, applied, inputs[f"u.{gate}"]) for gate in chosen]
+
+    return (
+        *both(cell.applied, True),
+        *(Column(gate, True, False, False, inputs[f"x.{gate}"]) for gate in apart),
+        *both(direct, False),
+        *recurrent(direct, False),
+        *recurrent(cell.applied, True),
+    )
+
+
+def _sum_of(inputs: dict[str, fx.Node], gate: str) -> fx.Node | None:
+    """Return the node x.gate + u.gate, if that is all that either is used for."""
+    x, u = inputs[f"x.{gate}"], inputs[f"u.{gate}"]
+    if len(x.users) != 1 or x.users.keys() != u.users.keys():
+        return None
+    (total,) = x.users
+    plain = total.target is _ATEN.add.Tensor and not total.kwargs
+    return total if plain and set(total.args) == {x, u} else None
+
+
+def _placeholders(graph: fx.Graph) -> list[fx.Node]:
+    return [node for node in graph.nodes if node.op == "placeholder"]
+
+
+def _calls(graph: fx.Graph) -> tuple[fx.Node, ...]:
+    return tuple(node for node in graph.nodes if node.op == "call_function")
+
+
+def _outputs(graph: fx.Graph) -> list[Any]:
+    return list(graph.output_node().args[0])  # type: ignore[arg-type]  # always a tuple here

@@ -1,0 +1,223 @@
+"""Writes the operations of a step down as a graph, in which every value is (B, H) or constant."""
+
+import math
+import operator
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import torch
+from torch import Tensor, fx
+from torch._decomp import _core_aten_decompositions_post_autograd
+from torch.utils._pytree import tree_map
+
+from unrolled.kernels.capturing.errors import (
+    EquationsError,
+    as_equations_error,
+    reads_foreign,
+    reads_values,
+)
+from unrolled.kernels.capturing.modes import Mode, changed_tensors, memory_of, tensors_in
+from unrolled.kernels.capturing.reads import LIFTS
+
+__all__ = ["ROWS", "UNITS", "GraphWriter", "require_pointwise"]
+
+ROWS, UNITS = 2, 3  # B and H while a graph is written: not 1, and not each other
+
+_ATEN = torch.ops.aten
+_COPIES = (_ATEN.alias.default, _ATEN.detach.default, _ATEN.clone.default, *LIFTS)
+_RESHAPES = (
+    _ATEN.expand.default,
+    _ATEN.view.default,
+    _ATEN._unsafe_view.default,
+    _ATEN.unsqueeze.default,
+    _ATEN.squeeze.default,
+    _ATEN.squeeze.dim,
+    _ATEN.squeeze.dims,
+)
+_SUMS = (_ATEN.sum.dim_IntList, _ATEN.sum.default)
+_CONSTANT_ARGUMENT = {
+    _ATEN.full.default: 1,
+    _ATEN.full_like.default: 1,
+    _ATEN.scalar_tensor.default: 0,
+}
+
+
+def _gelu_backward(gradient: Tensor, x: Tensor, approximate: str = "none") -> Tensor:
+    """Torch's own has 1 + erf and 1 + tanh, of which little is left below zero."""
+    if approximate == "tanh":
+        slope = 1.5957691216 * (1 + 3 * 0.044715 * (x * x))
+        share = torch.sigmoid(1.5957691216 * (x + 0.044715 * (x * x * x)))
+        return gradient * (share * (1 + x * (1 - share) * slope))
+    density = 0.3989422804 * torch.exp(x * x * -0.5)
+    return gradient * (0.5 * torch.erfc(x * -math.sqrt(0.5)) + x * density)
+
+
+_OWN: dict[Any, Callable[..., Tensor]] = {
+    _ATEN.sigmoid_backward.default: lambda gradient, y: gradient * (y * (1 - y)),  # for torch's
+    _ATEN.tanh_backward.default: lambda gradient, y: gradient * (1 - y * y),  # import sympy
+    _ATEN.gelu_backward.default: _gelu_backward,
+}
+
+
+class GraphWriter(Mode):
+    """Writes every operation down: what it does in each place of (B, H).
+
+    Operations that torch can express by simpler ones are decomposed, and those in place become what
+    they compute. Copies and reshapings of values that are the same for all rows are left out; so
+    are the gradient's sums over rows, which are the caller's to take (a gradient is linear, so that
+    summing later is the same). All constants become `full` of size ().
+
+    Args:
+        where: The beginning of what errors say.
+        arguments: The tensors that the step is given, the placeholders of the graph.
+    """
+
+    def __init__(self, where: str, arguments: Sequence[Tensor]) -> None:
+        super().__init__()  # type: ignore[no-untyped-call]  # torch has no types for it
+        self._where = where
+        self._decompositions = _core_aten_decompositions_post_autograd() | _OWN
+        self._alive: list[Tensor] = []  # so that their memory is never another tensor's
+        self._nodes: dict[int, dict[object, fx.Node]] = {}  # by memory, then by place in it
+        self._saved: dict[fx.Node, fx.Node] = {}  # of the step's graph, its place in the gradient's
+        self._is_gradient = False
+        self.graph = fx.Graph()
+        self._add_placeholders(arguments, "given")
+
+    def begin_gradient(self, tangents: Sequence[Tensor]) -> fx.Graph:
+        """Go on in a new graph, that of the gradient, and return it."""
+        self._is_gradient = True
+        self.graph = fx.Graph()
+        self._add_placeholders(tangents, "tangents")
+        return self.graph
+
+    def _add_placeholders(self, tensors: Sequence[Tensor], name: str) -> None:
+        for tensor in tensors:
+            self._bind(tensor, self.graph.placeholder(name))
+
+    def saved(self) -> list[fx.Node]:
+        """Return what the gradient needs of the step, in the order of its placeholders there."""
+        for source, placeholder in list(self._saved.items()):
+            if not placeholder.users:
+                self.graph.erase_node(placeholder)
+                del self._saved[source]
+        return list(self._saved)
+
+    def node_of(self, tensor: Tensor, reader: object = "the result") -> fx.Node:
+        """Return the node that computes `tensor`, which `reader` reads, in the present graph."""
+        places = self._nodes.get(memory_of(tensor))
+        if places is None:
+            raise reads_foreign(self._where, reader, tensor)
+        node = places.get(_place_of(tensor))
+        if node is None:
+            raise EquationsError(f"{self._where}: {reader} reads what was changed in part or whole")
+        if node.graph is self.graph:
+            return node
+        if node not in self._saved:
+            self._saved[node] = self.graph.placeholder(node.name)
+            self._saved[node].meta = dict(node.meta)
+        return self._saved[node]
+
+    def _bind(self, tensor: Tensor, node: fx.Node) -> None:
+        node.meta.setdefault("val", tensor)
+        self._alive.append(tensor)
+        self._nodes.setdefault(memory_of(tensor), {})[_place_of(tensor)] = node
+
+    def __torch_dispatch__(
+        self, func: Any, types: Any, args: Any = (), kwargs: dict[str, Any] | None = None
+    ) -> Any:
+        kwargs = kwargs or {}
+        with as_equations_error(self._where), self:
+            decomposition = self._decompositions.get(func, func.decompose)
+            result = decomposition(*args, **kwargs)
+        if result is not NotImplemented:
+            return result
+        if changed := changed_tensors(func, args, kwargs):
+            return self._change(func, changed, args, kwargs)
+        result = func(*args, **kwargs)
+        if isinstance(result, Tensor):
+            self._bind(result, self._node_for(func, args, kwargs, result))
+        elif not tensors_in(result):
+            raise reads_values(self._where)
+        else:
+            node = self._add_call(func, args, kwargs)
+            for index, part in enumerate(result):
+                if isinstance(part, Tensor):
+                    self._bind(part, self._add_call(operator.getitem, (node, index), {}))
+        return result
+
+    def _change(self, func: Any, changed: list[Tensor], args: Any, kwargs: dict[str, Any]) -> Any:
+        """Do an operation in place, and write down what it computes, as a new value."""
+        packet = getattr(_ATEN, func.overloadpacket.__name__.removesuffix("_"), None)
+        compute = getattr(packet, func._overloadname, None)
+        if compute is None or changed != [args[0]]:
+            raise EquationsError(f"{self._where}: no kernel has the operation {func}")
+        with self:
+            value = args[1] if func is _ATEN.copy_.default else compute(*args, **kwargs)
+            node = self.node_of(value.to(args[0].dtype), func)
+        result = func(*args, **kwargs)
+        self._nodes[memory_of(result)].clear()  # its views have changed, too
+        self._bind(result, node)
+        return result
+
+    def _node_for(self, func: Any, args: Any, kwargs: dict[str, Any], result: Tensor) -> fx.Node:
+        """Return the node of `result`, which is new unless the operation only copies."""
+        if func in LIFTS and memory_of(args[0]) not in self._nodes:  # torch.tensor(0.5)
+            if args[0].numel() != 1:
+                raise EquationsError(f"{self._where}: uses a tensor of several numbers of its own")
+            return self._add_constant(args[0].item())
+        if func in _CONSTANT_ARGUMENT:
+            return self._add_constant(args[_CONSTANT_ARGUMENT[func]])
+        if func is _ATEN._efficientzerotensor.default:
+            return self._add_constant(0.0)
+        if self._is_copy(func, args, result):
+            return self.node_of(args[0], func)
+        return self._add_call(func, args, kwargs)
+
+    def _add_constant(self, number: Any) -> fx.Node:
+        return self._add_call(_ATEN.full.default, ([], number), {})
+
+    def _add_call(self, func: Any, args: Any, kwargs: dict[str, Any]) -> fx.Node:
+        def as_node(value: Any) -> Any:
+            return self.node_of(value, func) if isinstance(value, Tensor) else value
+
+        name = getattr(func, "overloadpacket", func).__name__
+        positional, keywords = tree_map(as_node, (tuple(args), kwargs))
+        return self.graph.create_node("call_function", func, positional, keywords, name=name)
+
+    def _is_copy(self, func: Any, args: Any, result: Tensor) -> bool:
+        """Whether `result` is what the operation is given, in each place of (B, H)."""
+        if not args or not isinstance(args[0], Tensor):
+            return False
+        before, after = _axes_of(args[0]), _axes_of(result)
+        if before is None or after is None:
+            return False
+        reshaped = func in _RESHAPES and before <= after
+        summed = self._is_gradient and func in (*_RESHAPES, *_SUMS) and after <= before
+        return func in _COPIES or reshaped or summed
+
+
+def require_pointwise(where: str, graph: fx.Graph) -> None:
+    """Drop what `graph` has no use for, and raise `EquationsError` if the rest is not (B, H)."""
+    graph.eliminate_dead_code()
+    for node in graph.nodes:
+        if node.op == "call_function" and _axes_of(node.meta.get("val")) is None:
+            raise EquationsError(f"{where}: no kernel has the operation {node.target}")
+
+
+def _place_of(tensor: Tensor) -> object:
+    return tensor.storage_offset(), tuple(tensor.shape), tensor.stride()
+
+
+def _axes_of(value: Any) -> set[str] | None:
+    """Return the axes along which `value` varies; None if it does not fit into (B, H)."""
+    if not isinstance(value, Tensor) or value.dim() > 2:
+        return None
+    axes = set()
+    for axis, size, full_size in zip(
+        ("units", "rows"), reversed(value.shape), (UNITS, ROWS), strict=False
+    ):
+        if size == full_size:
+            axes.add(axis)
+        elif size != 1:
+            return None
+    return axes

@@ -1,0 +1,9 @@
+"""From graphs to C: the kernel of a cell as one text, with the headers that it is embedded in.
+
+The second station of the pipeline, after capturing.
+"""
+
+from unrolled.kernels.emitting.call import Call
+from unrolled.kernels.emitting.emit import emit, kernel_source
+
+__all__ = ["Call", "emit", "kernel_source"]

@@ -1,0 +1,126 @@
+"""From a captured step to one C file that can be read: its equations, among the headers.
+
+What differs from cell to cell is written here (the sizes) and in `step_functions` (one step). The
+matrix products, the loop over time and the threads are in headers/, the same for every cell.
+"""
+
+import json
+
+from unrolled.cells import Cell
+from unrolled.kernels.capturing import CapturedStep, EquationsError, capture
+from unrolled.kernels.emitting.call import MOST_PARAMETERS, MOST_STATES, layout_assertions
+from unrolled.kernels.emitting.gate_row import GateRow, gate_row_of
+from unrolled.kernels.emitting.headers import header_text
+from unrolled.kernels.emitting.names import NodeNames
+from unrolled.kernels.emitting.step_functions import step_functions
+
+__all__ = ["emit", "kernel_source"]
+
+
+def kernel_source(cell: Cell) -> str:
+    """Return the C file of a cell's kernel.
+
+    Raises:
+        EquationsError: No kernel can do what the equations hold, which is named.
+    """
+    return emit(capture(cell))
+
+
+def emit(step: CapturedStep) -> str:
+    """Return the C file of the kernel of a captured step.
+
+    Raises:
+        EquationsError: The equations use an operation that no kernel has, which is named, or
+            more states or weight vectors than a kernel has room for.
+    """
+    cell = step.cell
+    if len(cell.states) > MOST_STATES or len(cell.parameters) > MOST_PARAMETERS:
+        raise EquationsError(
+            f"cell {cell.name}: a kernel has at most {MOST_STATES} states "
+            f"and {MOST_PARAMETERS} weight vectors"
+        )
+    names, row = NodeNames(step), gate_row_of(step)
+    parts = [
+        _comment(step, row, names),
+        _sizes(step, row),
+        _blocks(step),
+        _description(step, row),
+        *map(header_text, ("vector", "tile", "call")),
+        layout_assertions(),
+        *step_functions(step, names, row),
+        *map(header_text, ("pack", "forward", "backward", "gradient", "entry")),
+    ]
+    return "\n".join(parts)
+
+
+def _comment(step: CapturedStep, row: GateRow, names: NodeNames) -> str:
+    cell = step.cell
+    equations = (cell.equations.__doc__ or "").strip().splitlines()
+    kinds = {(True, False): "x", (True, True): "x + u", (False, True): "u"}
+    columns = ", ".join(
+        f"{column.gate} ({kinds[column.input, column.recurrent]})" for column in step.columns
+    )
+    saved = ", ".join(names[node] for node in row.saved) or "nothing"
+    lines = [
+        f"Kernel of the cell {cell.name}, written by unrolled.kernels.emitting.",
+        *(f"  {line.strip()}".rstrip() for line in equations),
+        f"States: {', '.join(cell.states)}. Columns: {columns}.",
+        f"Kept for the backward pass: {saved}.",
+    ]
+    text = "\n".join(f" * {line}".rstrip() for line in lines)
+    text = text.replace("*/", "* /").encode(errors="replace").decode()  # what C and a file can hold
+    return f"/*\n{text}\n */"
+
+
+def _sizes(step: CapturedStep, row: GateRow) -> str:
+    """Return the macros that headers/cell.h explains."""
+    recurrent = [n for n, c in enumerate(step.columns) if c.recurrent and not c.applied]
+    applied = [n for n, c in enumerate(step.columns) if c.applied]
+    numbers = {
+        "COLUMNS": len(step.columns),
+        "INPUT_COLUMNS": _num_input_columns(step),
+        "FIRST_RECURRENT": recurrent[0] if recurrent else 0,
+        "RECURRENT_COLUMNS": len(recurrent),
+        "FIRST_APPLIED": applied[0] if applied else 0,
+        "APPLIED_COLUMNS": len(applied),
+        "FIRST_VECTOR": row.first_vector,
+        "STATES": len(step.cell.states),
+        "PARAMETERS": len(step.cell.parameters),
+        "RECORDS": len(step.named),
+        "DIRECT": int(bool(applied) or step.state_gradients_in[0] is not None),
+        "MOST_STATES": MOST_STATES,
+        "MOST_PARAMETERS": MOST_PARAMETERS,
+    }
+    return "\n".join([*(f"#define {name} {number}" for name, number in numbers.items()), ""])
+
+
+def _blocks(step: CapturedStep) -> str:
+    """Return the arrays that headers/cell.h explains."""
+    cell, columns = step.cell, step.columns
+    blocks = {
+        "INPUT": [cell.gates.index(c.gate) for c in columns if c.input],
+        "RECURRENT": [
+            cell.recurrent.index(c.gate) for c in columns if c.recurrent and not c.applied
+        ],
+        "APPLIED": [cell.recurrent.index(c.gate) for c in columns if c.applied],
+    }
+    arrays = [
+        f"static const int64_t {name}_BLOCKS[] = {{{', '.join(map(str, numbers or [0]))}}};"
+        for name, numbers in blocks.items()
+    ]
+    return "\n".join(["#include <stdint.h>", "", *arrays, ""])
+
+
+def _description(step: CapturedStep, row: GateRow) -> str:
+    description = {
+        "slots": row.slots,
+        "scratch_slots": row.slots if step.applied else _num_input_columns(step),
+        "records": list(step.named),
+    }
+    comment = "For the caller: vectors of H in a row of gates, kept or not, and what is recorded."
+    quoted = json.dumps(json.dumps(description))
+    return f"/* {comment} */\nconst char unrolled_description[] = {quoted};"
+
+
+def _num_input_columns(step: CapturedStep) -> int:
+    return sum(column.input for column in step.columns)

@@ -1,0 +1,146 @@
+/* The loop over time, backward: the gate rows that the forward pass left become the gradients of
+ * the gates. The gradients of the weights are made of those afterwards, in gradient.h.
+ */
+#ifndef UNROLLED_BACKWARD_H
+#define UNROLLED_BACKWARD_H
+
+#include "call.h"
+#include "cell.h"
+#include "forward.h"
+#include "pack.h"
+#include "steps.h"
+#include "tile.h"
+
+/* The part of the gradient of the output of rows b.. at a step that comes through the gates of step
+   `after`, PANEL units from `unit` on; zero where no step comes after. sums: [rows, PLAIN_VECTORS]
+ */
+INL void gradient_from(const Part *p, long after, long b, long rows, long unit, vf *sums) {
+  if (after < 0 || !RECURRENT_COLUMNS) {
+    for (long i = 0; i < rows * PLAIN_VECTORS; i++) sums[i] = (vf){0};
+    return;
+  }
+  const Call *c = p->call;
+  const long H = H_OF(c), depth = RECURRENT_COLUMNS * H;
+  const float *d_gates[PLAIN_ROWS];
+  for (long r = 0; r < rows; r++) {
+    d_gates[r] = c->gates + (c->starts[after] + b + r) * c->gate_stride + FIRST_RECURRENT * H;
+  }
+  plain_product(rows, depth, d_gates, p->packed + layout_of(c).back_recurrent + unit * depth, sums);
+}
+
+typedef struct {
+  const float *before[STATES], *after[STATES];
+  float *d_states[STATES];
+} RowGradients;
+
+INL RowGradients gradients_of(const Call *c, long t, long b) {
+  RowGradients row;
+  const long H = H_OF(c);
+  for (int s = 0; s < STATES; s++) {
+    row.before[s] = state_before(c, s, t, b);
+    row.after[s] = c->states[s] + (c->starts[t] + b) * H;
+    row.d_states[s] = c->d_states[s] + b * H;
+  }
+  return row;
+}
+
+/* Step t of rows first..end, all of which have `after` as their next step, or none; down to the
+   applied products where there are some. */
+LOCAL void backward_rows(const Part *p, long t, long after, long first, long end,
+                         const Team *team) {
+  const Call *c = p->call;
+  const long H = H_OF(c), panels = PANELS(H);
+  vf sums[PLAIN_ROWS * PLAIN_VECTORS];
+  for (long panel = share_begin(team, panels); panel < share_end(team, panels); panel++) {
+    for (long b = first, rows; b < end; b += rows) {
+      rows = next_rows(end - b, PLAIN_ROWS);
+      gradient_from(p, after, b, rows, panel * PANEL, sums);
+      for (long r = 0; r < rows; r++) {
+        const long packed = c->starts[t] + b + r;
+        const RowGradients row = gradients_of(c, t, b + r);
+        float *x = c->gates + packed * c->gate_stride;
+        for (long v = 0, unit = panel * PANEL; v < PLAIN_VECTORS && unit < H; v++, unit += W) {
+          vf d_h = sums[r * PLAIN_VECTORS + v] + load(c->d_output + packed * H + unit, H - unit);
+          if (DIRECT || after < 0) d_h += load(row.d_states[0] + unit, H - unit);
+#if APPLIED_COLUMNS
+          step_unapply(c, x + unit, d_h, row.before, row.after, row.d_states, unit, H - unit);
+#else
+          step_backward(c, x + unit, d_h, NULL, row.before, row.after, row.d_states, unit,
+                        H - unit);
+#endif
+        }
+      }
+    }
+  }
+}
+
+#if APPLIED_COLUMNS
+/* The rest of step t, with the gradients of the vectors that products were applied to. */
+LOCAL void unfinish_rows(const Part *p, long t, long end, const Team *team) {
+  const Call *c = p->call;
+  const long H = H_OF(c), panels = PANELS(H);
+  vf sums[APPLIED_COLUMNS][PLAIN_ROWS * PLAIN_VECTORS];
+  for (long panel = share_begin(team, panels); panel < share_end(team, panels); panel++) {
+    for (long b = p->first, rows; b < end; b += rows) {
+      rows = next_rows(end - b, PLAIN_ROWS);
+      for (long g = 0; g < APPLIED_COLUMNS; g++) {
+        const float *d_gate[PLAIN_ROWS];
+        for (long r = 0; r < rows; r++) {
+          d_gate[r] = c->gates + (c->starts[t] + b + r) * c->gate_stride + (FIRST_APPLIED + g) * H;
+        }
+        plain_product(rows, H, d_gate,
+                      p->packed + layout_of(c).back_applied + (g * panels + panel) * PANEL * H,
+                      sums[g]);
+      }
+      for (long r = 0; r < rows; r++) {
+        const RowGradients row = gradients_of(c, t, b + r);
+        float *x = c->gates + (c->starts[t] + b + r) * c->gate_stride;
+        for (long j = 0, unit = panel * PANEL; j < PLAIN_VECTORS && unit < H; j++, unit += W) {
+          vf d_v[APPLIED_COLUMNS];
+          for (long g = 0; g < APPLIED_COLUMNS; g++) d_v[g] = sums[g][r * PLAIN_VECTORS + j];
+          const vf d_h = load(row.d_states[0] + unit, H - unit);
+          step_backward(c, x + unit, d_h, d_v, row.before, row.after, row.d_states, unit, H - unit);
+        }
+      }
+    }
+  }
+}
+#endif
+
+/* All steps of a part, then the gradient of the initial output state. */
+LOCAL void backward_part(const Part *p, Team *team) {
+  const Call *c = p->call;
+  const long first = p->first, H = H_OF(c), panels = PANELS(H);
+  for (long step = c->num_steps - 1; step >= 0; step--) {
+    const long t = c->reverse ? c->num_steps - 1 - step : step;
+    const long after = c->reverse ? t - 1 : t + 1 < c->num_steps ? t + 1 : -1;
+    const long end = MIN(p->end, c->batch_sizes[t]);
+    const long going_on = after < 0 ? first : MAX(first, MIN(end, c->batch_sizes[after]));
+    if (first >= end) continue;
+    backward_rows(p, t, after, first, going_on, team);
+    backward_rows(p, t, -1, going_on, end, team);
+    meet(team);
+#if APPLIED_COLUMNS
+    unfinish_rows(p, t, end, team);
+    meet(team);
+#endif
+  }
+  vf sums[PLAIN_VECTORS];
+  for (long b = first; b < MIN(p->end, c->batch_sizes[0]); b++) {
+    long begin = 0; /* the first step that this row takes */
+    if (c->reverse) {
+      for (begin = c->num_steps - 1; b >= c->batch_sizes[begin];) begin--;
+    }
+    for (long panel = share_begin(team, panels); panel < share_end(team, panels); panel++) {
+      gradient_from(p, begin, b, 1, panel * PANEL, sums);
+      for (long unit = panel * PANEL, v = 0; v < PLAIN_VECTORS && unit < H; v++, unit += W) {
+        float *d_h = c->d_states[0] + b * H + unit;
+        vf sum = sums[v];
+        if (DIRECT) sum += load(d_h, H - unit);
+        store(d_h, H - unit, sum);
+      }
+    }
+  }
+}
+
+#endif

@@ -1,0 +1,121 @@
+/* What a caller hands to a kernel, and how threads share its work.
+ *
+ * T = num_steps; N = num_rows, the rows of all steps; B, the rows of the batch that are not of
+ * length zero; I = input_size; H = hidden_size; G and R, the gates of the cell and those with a
+ * recurrent part. All rows of step 0 come first, then those of step 1, and so on. The rows of the
+ * batch are sorted by length, longest first.
+ *
+ * emitting/call.py has the same structure, and a kernel asserts the place of every field. All
+ * memory is the caller's; what is written never overlaps what is read, but for what says "updated".
+ */
+#ifndef UNROLLED_CALL_H
+#define UNROLLED_CALL_H
+
+#include <sched.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "cell.h"
+#include "tile.h"
+#include "vector.h"
+
+#define H_OF(call) ((long)(call)->hidden_size)
+
+typedef struct {
+  int64_t num_steps, num_rows, input_size, hidden_size;
+  int64_t reverse;             /* read each row from its end to its beginning */
+  int64_t train;               /* keep what the backward pass needs */
+  int64_t gate_stride;         /* floats between the rows of gates */
+  int64_t num_parts;           /* of the batch */
+  int64_t num_threads;         /* at least 1; above num_parts, threads may share a part's units */
+  const int64_t *batch_sizes;  /* [T], the rows of each step, never growing */
+  const int64_t *starts;       /* [T], the first of the N rows that is of each step */
+  const int64_t *parts;        /* [num_parts + 1], bounds of the rows of the batch of each part */
+  const float *x;              /* [N, I] */
+  const float *weight_ih;      /* [G * H, I], as torch has it */
+  const float *weight_hh;      /* [R * H, H]; NULL if nothing is recurrent */
+  const float *bias_ih;        /* [G * H]; NULL: no biases */
+  const float *bias_hh;        /* [R * H]; NULL: no biases, or nothing is recurrent */
+  const float *parameters[MOST_PARAMETERS]; /* [H] */
+  float *packed;               /* [unrolled_packed_floats], written by unrolled_pack */
+  float *workspace;            /* [unrolled_workspace_floats] */
+  float *gates;                /* train: [N, gate_stride], updated by the backward pass; a row ends
+                                  with 16 floats of no use */
+  float *records;              /* [N, RECORDS, H]; NULL: nothing is recorded */
+  const float *initial[MOST_STATES]; /* [B, H] */
+  float *states[MOST_STATES];  /* after each step, [N, H]; without train all but the first are
+                                  [B, H], the initial ones, updated */
+  /* Of the backward pass; a gradient that is NULL is not wanted. */
+  const float *d_output;       /* [N, H] */
+  float *d_states[MOST_STATES]; /* [B, H]: of those at the end, updated to those at the start */
+  float *d_x;                  /* [N, I] */
+  float *d_weight_ih;          /* [G * H, I] */
+  float *d_weight_hh;          /* [R * H, H] */
+  float *d_bias_ih;            /* [G * H] */
+  float *d_bias_hh;            /* [R * H] */
+  float *d_parameters[MOST_PARAMETERS]; /* [H] */
+} Call;
+
+/* torch's own thread pool: run(begin, end, context) on pieces of begin..end. */
+typedef void (*ParallelBody)(int64_t begin, int64_t end, void *context);
+typedef void (*ParallelFor)(int64_t begin, int64_t end, int64_t grain, ParallelBody body,
+                            void *context);
+
+/* Work that is worth another thread, in multiply-adds: waking one takes a microsecond or two. */
+#define WORTH_A_THREAD (1l << 18)
+
+/* Pieces of work that threads take one after the other: one whose core another process has takes
+   fewer. */
+typedef struct {
+  void (*body)(void *context, long piece, long thread);
+  void *context;
+  long count, taken;
+} Pieces;
+
+LOCAL void take_pieces(int64_t begin, int64_t end, void *context) {
+  (void)end;
+  Pieces *p = context;
+  const unsigned long mode = flush_denormals();
+  for (;;) {
+    const long piece = __atomic_fetch_add(&p->taken, 1, __ATOMIC_RELAXED);
+    if (piece >= p->count) break;
+    p->body(p->context, piece, begin);
+  }
+  restore_denormals(mode);
+}
+
+/* Run `count` pieces, which are `work` in all, on at most `threads` threads. */
+LOCAL void run(ParallelFor parallel_for, long threads, long count, long work,
+               void (*body)(void *context, long piece, long thread), void *context) {
+  Pieces pieces = {body, context, count, 0};
+  threads = work < WORTH_A_THREAD ? 1 : MIN(threads, count);
+  if (threads == 1) {
+    take_pieces(0, 1, &pieces);
+  } else {
+    parallel_for(0, threads, 1, take_pieces, &pieces);
+  }
+}
+
+/* Several threads that run the same rows, each some of the units, step by step together. */
+typedef struct {
+  long first, last, members; /* this thread's share of the units: first..last of members */
+  long *arrived;             /* of all members, over all steps so far */
+  long passed;
+} Team;
+
+/* Which of `count` panels of units this thread has. */
+INL long share_begin(const Team *team, long count) { return count * team->first / team->members; }
+INL long share_end(const Team *team, long count) { return count * team->last / team->members; }
+
+/* Wait until all members are here. They run at once, since torch's pool gives each of its threads
+   a piece; a thread that was given several pieces counts for as many. */
+INL void meet(Team *team) {
+  if (team->last - team->first == team->members) return;
+  team->passed += team->members;
+  __atomic_fetch_add(team->arrived, team->last - team->first, __ATOMIC_ACQ_REL);
+  for (long tries = 0; __atomic_load_n(team->arrived, __ATOMIC_ACQUIRE) < team->passed; tries++) {
+    if (tries > 2000) sched_yield(); /* the other's core may be taken */
+  }
+}
+
+#endif

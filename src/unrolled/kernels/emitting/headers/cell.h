@@ -1,0 +1,60 @@
+/* What differs from cell to cell: sizes, and which weights belong to which columns.
+ *
+ * A kernel does not hold this header: `emit` writes the numbers of its cell in its place. Those
+ * here are of a GRU whose reset gate acts before the product, given a second state and a weight
+ * vector, so that an editor and a compiler see every line of the other headers.
+ *
+ * A gate row is a sequence of columns, H floats each: gates, or parts of gates, in the order that
+ * capturing/capture.py gives. A weight of torch is a sequence of blocks, H rows each.
+ */
+#ifndef UNROLLED_CELL_H
+#define UNROLLED_CELL_H
+
+#include <stdint.h>
+
+#ifndef COLUMNS
+#define COLUMNS 3
+#endif
+#ifndef INPUT_COLUMNS /* the first ones: those that the input weights feed */
+#define INPUT_COLUMNS 3
+#endif
+#ifndef FIRST_RECURRENT /* a slice: those that the recurrent weights feed, times h */
+#define FIRST_RECURRENT 1
+#endif
+#ifndef RECURRENT_COLUMNS
+#define RECURRENT_COLUMNS 2
+#endif
+#ifndef FIRST_APPLIED /* a slice: those that they feed times a vector of the equations' own */
+#define FIRST_APPLIED 0
+#endif
+#ifndef APPLIED_COLUMNS
+#define APPLIED_COLUMNS 1
+#endif
+#ifndef PARAMETERS /* weight vectors of the cell */
+#define PARAMETERS 1
+#endif
+#ifndef FIRST_VECTOR /* where a gate row keeps the vectors that products were applied to */
+#define FIRST_VECTOR (COLUMNS + PARAMETERS)
+#endif
+#ifndef STATES
+#define STATES 2
+#endif
+#ifndef RECORDS /* values that the cell names */
+#define RECORDS 5
+#endif
+#ifndef DIRECT /* whether the gradient of the output before a step has a part past the gates */
+#define DIRECT 1
+#endif
+#ifndef MOST_STATES /* of any cell */
+#define MOST_STATES 8
+#endif
+#ifndef MOST_PARAMETERS
+#define MOST_PARAMETERS 24
+#endif
+
+/* For each column of a slice in turn, which block of torch's weight it is. */
+static const int64_t INPUT_BLOCKS[] __attribute__((unused)) = {2, 0, 1};
+static const int64_t RECURRENT_BLOCKS[] __attribute__((unused)) = {0, 1};
+static const int64_t APPLIED_BLOCKS[] __attribute__((unused)) = {2};
+
+#endif

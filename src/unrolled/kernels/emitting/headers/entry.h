@@ -1,0 +1,178 @@
+/* The entry points of a kernel. */
+#ifndef UNROLLED_ENTRY_H
+#define UNROLLED_ENTRY_H
+
+#include "backward.h"
+#include "call.h"
+#include "cell.h"
+#include "forward.h"
+#include "gradient.h"
+#include "pack.h"
+
+#define STEP_WORK 32 /* multiply-adds that take as long as the equations of one gate */
+#define LARGE_STEP (1l << 16) /* weights of a step that are worth several threads for one row */
+
+typedef struct {
+  const Call *call;
+  void (*run)(const Part *, Team *);
+  float *packed, *scratch;
+  long scratch_floats; /* of each thread, or team */
+  long members;        /* threads that share a part */
+  long *arrived;       /* [num_parts] */
+} Parts;
+
+INL long largest_part(const Call *c) {
+  long most = 0;
+  for (long p = 0; p < c->num_parts; p++) most = MAX(most, c->parts[p + 1] - c->parts[p]);
+  return most;
+}
+
+/* Floats of scratch of each thread or team, forward: its gate rows unless they are kept, then the
+   vectors that products are applied to. */
+INL long part_scratch(const Call *c) {
+  const long rows = largest_part(c);
+  const long gates = c->train ? 0 : MAX(CHUNK_ROWS, rows) * c->gate_stride;
+  return gates + rows * APPLIED_COLUMNS * H_OF(c);
+}
+
+LOCAL void run_part(const Parts *parts, long n, long slot, Team *team) {
+  const Call *c = parts->call;
+  const long gates = parts->scratch_floats - largest_part(c) * APPLIED_COLUMNS * H_OF(c);
+  float *scratch = parts->scratch ? parts->scratch + slot * parts->scratch_floats : NULL;
+  const Part part = {c, parts->packed, parts->packed + layout_of(c).bias, scratch,
+                     scratch ? scratch + gates : NULL, c->parts[n], c->parts[n + 1]};
+  if (part.first < part.end) parts->run(&part, team);
+}
+
+LOCAL void parts_piece(void *context, long n, long thread) {
+  Team alone = {0, 1, 1, NULL, 0};
+  run_part(context, n, thread, &alone);
+}
+
+/* Pieces begin..end of parts times members, all at once: those of one part run as one. */
+LOCAL void teams_body(int64_t begin, int64_t end, void *context) {
+  const Parts *parts = context;
+  const unsigned long mode = flush_denormals();
+  while (begin < end) {
+    const long n = begin / parts->members, first = begin - n * parts->members;
+    const long last = MIN(end - n * parts->members, parts->members);
+    Team team = {first, last, parts->members, parts->arrived + n, 0};
+    run_part(parts, n, n, &team);
+    begin = n * parts->members + last;
+  }
+  restore_denormals(mode);
+}
+
+LOCAL void run_parts(ParallelFor parallel_for, Parts *parts) {
+  const Call *c = parts->call;
+  const long weights = (RECURRENT_COLUMNS + APPLIED_COLUMNS) * H_OF(c) * H_OF(c);
+  const long step = weights + INPUT_COLUMNS * H_OF(c) * (c->input_size + STEP_WORK);
+  const long work = step * c->num_rows;
+  parts->members = c->num_threads / c->num_parts;
+  if (parts->members < 2 || weights * largest_part(c) < LARGE_STEP || work < WORTH_A_THREAD) {
+    run(parallel_for, c->num_threads, c->num_parts, work, parts_piece, parts);
+    return;
+  }
+  long arrived[c->num_parts];
+  for (long p = 0; p < c->num_parts; p++) arrived[p] = 0;
+  parts->arrived = arrived;
+  parallel_for(0, c->num_parts * parts->members, 1, teams_body, parts);
+}
+
+int64_t unrolled_packed_floats(const Call *c) { return layout_of(c).end; }
+
+int64_t unrolled_workspace_floats(const Call *c, int64_t backward) {
+  if (!backward) return part_scratch(c) * MAX(c->num_threads, 1);
+  return layout_of(c).back_end + gradient_floats(c);
+}
+
+/* Pack the weights for unrolled_forward, unless `known` says that they were, and a sample of them
+   is as it was. */
+void unrolled_pack(ParallelFor parallel_for, Call *c, int64_t known) {
+  float sample[SAMPLE];
+  sample_weights(c, sample);
+  if (known && !memcmp(sample, c->packed, sizeof sample)) return;
+  memcpy(c->packed, sample, sizeof sample);
+  const long H = H_OF(c);
+  const long panels = PANELS(INPUT_COLUMNS * H) + APPLIED_COLUMNS * PANELS(H) +
+                      (RECURRENT_COLUMNS ? GATE_PANELS(H) : 0);
+  pack_bias(c);
+  run(parallel_for, c->num_threads, panels, layout_of(c).end, pack_forward_panel, c);
+}
+
+void unrolled_forward(ParallelFor parallel_for, Call *c) {
+  Parts parts = {c, forward_part, c->packed, c->workspace, part_scratch(c), 1, NULL};
+  run_parts(parallel_for, &parts);
+}
+
+/* One step of a stack of layers for streaming: each has its call of one step, without training.
+   calls[l].states[0], where its output goes, is copied to calls[l].initial[0], where the next step
+   reads it; x: the input of the first, y: a copy of the last one's output. */
+void unrolled_step(ParallelFor parallel_for, Call *calls, int64_t count, const float *x, float *y,
+                   int64_t known) {
+  for (long l = 0; l < count; l++) {
+    Call *c = calls + l;
+    const size_t bytes = c->num_rows * c->hidden_size * sizeof(float);
+    c->x = l ? c[-1].states[0] : x;
+    unrolled_pack(parallel_for, c, known);
+    unrolled_forward(parallel_for, c);
+    memcpy((float *)c->initial[0], c->states[0], bytes);
+    if (l + 1 == count) memcpy(y, c->states[0], bytes);
+  }
+}
+
+/* The backward pass: few runs of many pieces, for at the end of each all threads wait. */
+typedef struct {
+  Gradient gradient;
+  long panels; /* of weights to pack */
+} Backward;
+
+/* What the loop multiplies with, then what the gradients of the weights are made of. */
+LOCAL void prepare_piece(void *context, long piece, long thread) {
+  (void)thread;
+  const Backward *b = context;
+  if (piece < b->panels) {
+    pack_backward_panel(b->gradient.call, piece);
+  } else {
+    gradient_pack_piece(&b->gradient, piece - b->panels);
+  }
+}
+
+/* The gradients of the weights, then, in smaller pieces, that of the input. */
+LOCAL void finish_piece(void *context, long piece, long thread) {
+  const Backward *b = context;
+  if (piece < b->gradient.num_pieces) {
+    gradient_piece(&b->gradient, piece, thread);
+  } else {
+    input_gradient_piece(b->gradient.call, piece - b->gradient.num_pieces);
+  }
+}
+
+void unrolled_backward(ParallelFor parallel_for, Call *c) {
+  const long H = H_OF(c), I = c->input_size, N = c->num_rows;
+  Backward b;
+  Gradient *g = &b.gradient;
+  plan_gradient(g, c, c->workspace + layout_of(c).back_end);
+  b.panels = PANELS(H) * ((RECURRENT_COLUMNS > 0) + APPLIED_COLUMNS) + (c->d_x ? PANELS(I) : 0);
+  /* the vectors that products were applied to are known only after the loop */
+  const long early = APPLIED_COLUMNS ? 0 : pack_pieces(g);
+  run(parallel_for, c->num_threads, b.panels + early,
+      layout_of(c).back_end + (early ? g->end * (I + H) : 0), prepare_piece, &b);
+  Parts parts = {c, backward_part, c->workspace, NULL, 0, 1, NULL};
+  run_parts(parallel_for, &parts);
+  b.panels = 0;
+  for (;;) {
+    const long depth = g->end - g->begin, more = g->end < N;
+    if (g->begin || !early) {
+      run(parallel_for, c->num_threads, pack_pieces(g), depth * (I + H), prepare_piece, &b);
+    }
+    const long input = more || !c->d_x ? 0 : (N + CHUNK_ROWS - 1) / CHUNK_ROWS;
+    run(parallel_for, c->num_threads, g->num_pieces + input,
+        gradient_work(g) + (input ? N * INPUT_COLUMNS * H * I : 0), finish_piece, &b);
+    if (!more) break;
+    g->begin = g->end;
+    g->end = MIN(g->begin + packed_depth(c), N);
+  }
+}
+
+#endif

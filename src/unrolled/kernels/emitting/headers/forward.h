@@ -1,0 +1,166 @@
+/* The loop over time, forward.
+ *
+ * Threads have rows of the batch and never wait for one another; only where there are fewer rows
+ * than threads do several share the units of the same rows. Each output is computed by the same
+ * operations in the same order either way.
+ */
+#ifndef UNROLLED_FORWARD_H
+#define UNROLLED_FORWARD_H
+
+#include "call.h"
+#include "cell.h"
+#include "pack.h"
+#include "steps.h"
+#include "tile.h"
+
+#define GATE_ROWS ROWS_OF(GATE_VECTORS)
+#define CHUNK_ROWS 96 /* rows whose input is projected at once: their gates stay in cache */
+
+/* The step whose states come before step t, or -1. */
+INL long step_before(const Call *c, long t) {
+  if (!c->reverse) return t - 1;
+  return t + 1 < c->num_steps ? t + 1 : -1;
+}
+
+/* State s of row b of the batch before step t; the initial one where the row has just begun. */
+INL const float *state_before(const Call *c, int s, long t, long b) {
+  const long before = step_before(c, t), H = H_OF(c);
+  if (before < 0 || b >= c->batch_sizes[before]) return c->initial[s] + b * H;
+  return c->states[s] + (c->starts[before] + b) * H;
+}
+
+/* The states of row b before and after step t, and where its named values go, if anywhere. */
+typedef struct {
+  const float *before[STATES];
+  float *after[STATES];
+  float *record;
+} RowStates;
+
+INL RowStates states_of(const Call *c, long t, long b) {
+  RowStates row;
+  const long H = H_OF(c), packed = c->starts[t] + b;
+  for (int s = 0; s < STATES; s++) {
+    const int running = s && !c->train;
+    row.after[s] = c->states[s] + (running ? b : packed) * H;
+    row.before[s] = running ? row.after[s] : state_before(c, s, t, b);
+  }
+  row.record = c->records ? c->records + packed * RECORDS * H : NULL;
+  return row;
+}
+
+/* One part of the batch on its way through time. */
+typedef struct {
+  const Call *call;
+  const float *packed, *bias;
+  float *scratch;  /* gate rows of a chunk, unless they are kept */
+  float *applied;  /* [rows, APPLIED_COLUMNS, H]: the vectors that products are applied to */
+  long first, end; /* rows of the batch */
+} Part;
+
+OUT_OF_LINE void gate_product(long rows, long depth, const float *const *a, const float *panel,
+                              vf *out) {
+  product(rows, GATE_VECTORS, depth, a, panel, out);
+}
+
+/* Step t of rows first..end of the batch, up to the applied products where there are some;
+   gates[b - first] is the gate row of row b. */
+LOCAL void forward_rows(const Part *p, long t, long end, float *const *gates, const Team *team) {
+  const Call *c = p->call;
+  const long H = H_OF(c), panels = GATE_PANELS(H);
+  const float *weights = p->packed + layout_of(c).gates;
+  vf sums[GATE_ROWS * GATE_VECTORS];
+  for (long panel = share_begin(team, panels); panel < share_end(team, panels); panel++) {
+    const long unit0 = panel * UNITS * W;
+    for (long b = p->first, rows; b < end; b += rows) {
+      rows = next_rows(end - b, GATE_ROWS);
+      if (RECURRENT_COLUMNS) {
+        const float *h[GATE_ROWS];
+        for (long r = 0; r < rows; r++) h[r] = state_before(c, 0, t, b + r);
+        gate_product(rows, H, h, weights + panel * GATE_VECTORS * W * H, sums);
+      }
+      for (long r = 0; r < rows; r++) {
+        const RowStates row = states_of(c, t, b + r);
+        float *x = gates[b + r - p->first];
+        for (long j = 0, unit = unit0; j < UNITS && unit < H; j++, unit += W) {
+          const vf *u = sums + r * GATE_VECTORS + j * RECURRENT_COLUMNS;
+#if APPLIED_COLUMNS
+          float *v = p->applied + (b + r - p->first) * APPLIED_COLUMNS * H;
+          step_apply(c, p->bias, x + unit, u, row.before, v + unit, unit, H - unit);
+#else
+          step_forward(c, p->bias, x + unit, u, row.before, row.after, row.record, unit, H - unit);
+#endif
+        }
+      }
+    }
+  }
+}
+
+#if APPLIED_COLUMNS
+/* The rest of step t, with the applied products. */
+LOCAL void finish_rows(const Part *p, long t, long end, float *const *gates, const Team *team) {
+  const Call *c = p->call;
+  const long H = H_OF(c), panels = PANELS(H);
+  vf sums[APPLIED_COLUMNS][PLAIN_ROWS * PLAIN_VECTORS];
+  for (long panel = share_begin(team, panels); panel < share_end(team, panels); panel++) {
+    for (long b = p->first, rows; b < end; b += rows) {
+      rows = next_rows(end - b, PLAIN_ROWS);
+      for (long g = 0; g < APPLIED_COLUMNS; g++) {
+        const float *v[PLAIN_ROWS];
+        for (long r = 0; r < rows; r++) {
+          v[r] = p->applied + ((b + r - p->first) * APPLIED_COLUMNS + g) * H;
+        }
+        plain_product(rows, H, v,
+                      p->packed + layout_of(c).applied + (g * panels + panel) * PANEL * H, sums[g]);
+      }
+      for (long r = 0; r < rows; r++) {
+        const RowStates row = states_of(c, t, b + r);
+        float *x = gates[b + r - p->first];
+        for (long j = 0, unit = panel * PANEL; j < PLAIN_VECTORS && unit < H; j++, unit += W) {
+          vf u[APPLIED_COLUMNS];
+          for (long g = 0; g < APPLIED_COLUMNS; g++) u[g] = sums[g][r * PLAIN_VECTORS + j];
+          step_forward(c, p->bias, x + unit, u, row.before, row.after, row.record, unit, H - unit);
+        }
+      }
+    }
+  }
+}
+#endif
+
+/* All steps of a part. */
+LOCAL void forward_part(const Part *p, Team *team) {
+  const Call *c = p->call;
+  const long I = c->input_size, columns = INPUT_COLUMNS * H_OF(c), panels = PANELS(columns);
+  const long chunk = MAX(1, CHUNK_ROWS / (p->end - p->first));
+  const float *x[chunk * (p->end - p->first)];
+  float *gates[chunk * (p->end - p->first)];
+  for (long begin = 0; begin < c->num_steps; begin += chunk) {
+    const long stop = MIN(begin + chunk, c->num_steps);
+    long rows = 0;
+    for (long step = begin; step < stop; step++) {
+      const long t = c->reverse ? c->num_steps - 1 - step : step;
+      for (long b = p->first; b < MIN(p->end, c->batch_sizes[t]); b++, rows++) {
+        x[rows] = c->x + (c->starts[t] + b) * I;
+        gates[rows] = c->train ? c->gates + (c->starts[t] + b) * c->gate_stride
+                               : p->scratch + rows * c->gate_stride;
+      }
+    }
+    multiply_rows(rows, I, columns, share_begin(team, panels), share_end(team, panels), x,
+                  p->packed + layout_of(c).input, gates);
+    meet(team);
+    float *const *of_step = gates;
+    for (long step = begin; step < stop; step++) {
+      const long t = c->reverse ? c->num_steps - 1 - step : step;
+      const long end = MIN(p->end, c->batch_sizes[t]);
+      if (end <= p->first) continue;
+      forward_rows(p, t, end, of_step, team);
+      meet(team);
+#if APPLIED_COLUMNS
+      finish_rows(p, t, end, of_step, team);
+      meet(team);
+#endif
+      of_step += end - p->first;
+    }
+  }
+}
+
+#endif

@@ -1,0 +1,299 @@
+/* The gradients of weights and biases: large products over all rows of a batch, after the loop.
+ *
+ *     d_weight[i][j] = sum over n of d_gates[n][i] * b[n][j],   d_bias[i] = sum of d_gates[n][i]
+ *
+ * Blocks of both are packed so that a tile reads memory in order. The sums run over n in order
+ * whatever the threads, each of which has rows of the result.
+ */
+#ifndef UNROLLED_GRADIENT_H
+#define UNROLLED_GRADIENT_H
+
+#include "call.h"
+#include "cell.h"
+#include "forward.h"
+#include "pack.h"
+#include "tile.h"
+
+#define BLOCK_DEPTH 1024             /* n at once: a panel of b stays in the second cache */
+#define BLOCK_ROWS (16 * PLAIN_ROWS) /* rows of the result at once: their part of a does too */
+#define PACKED_FLOATS (4l << 20)     /* of b at once: read again and again, from the last cache */
+
+#define MOST_FACTORS (2 + APPLIED_COLUMNS + PARAMETERS)
+
+/* What some columns of the gates are multiplied with, and where the gradients go. */
+typedef struct {
+  long first, count;     /* columns of the gates, H each */
+  const int64_t *blocks; /* [count], which block of H rows of the result each of them is */
+  const float *b;        /* [N, b_stride]; NULL: the output before each step */
+  long b_stride, columns;
+  float *out;            /* [all blocks * H, columns], or NULL */
+  float *sums;           /* [all blocks * H], or NULL */
+  float *packed;         /* [packed_depth, packed columns], block after block */
+} Factor;
+
+/* Columns of the gates, in floats, that have the same factors: those are packed once for all. */
+typedef struct {
+  long begin, end, pieces;
+  uint64_t factors; /* a bit for each */
+} Range;
+
+typedef struct {
+  const Call *call;
+  Factor factors[MOST_FACTORS];
+  long num_factors;
+  Range ranges[COLUMNS + PARAMETERS];
+  long num_ranges, num_pieces;
+  float *packed_a; /* [threads, packed_a_floats] */
+  long begin, end; /* the n that are packed */
+} Gradient;
+
+INL long packed_columns(long columns) { return PANELS(columns) * PANEL; }
+
+/* Floats of a packed group of PLAIN_ROWS rows of the result, and of all in a block. */
+INL long group_floats(long depth) { return depth * PLAIN_ROWS + W; }
+INL long packed_a_floats(void) { return BLOCK_ROWS / PLAIN_ROWS * group_floats(BLOCK_DEPTH); }
+
+/* Floats of packed b for each n. */
+INL long all_packed_columns(const Call *c) {
+  const long hidden = APPLIED_COLUMNS + (RECURRENT_COLUMNS > 0);
+  return (c->d_weight_ih ? packed_columns(c->input_size) : 0) +
+         (c->d_weight_hh ? hidden * packed_columns(H_OF(c)) : 0);
+}
+
+/* How many n are packed at once. */
+INL long packed_depth(const Call *c) {
+  const long blocks = PACKED_FLOATS / (BLOCK_DEPTH * MAX(1, all_packed_columns(c)));
+  return MIN(MAX(1, blocks) * BLOCK_DEPTH, c->num_rows);
+}
+
+/* Floats of all that is packed for the weights' gradients. */
+INL long gradient_floats(const Call *c) {
+  return packed_a_floats() * c->num_threads + packed_depth(c) * all_packed_columns(c);
+}
+
+/* The row of the result that belongs to column j of the gates. */
+INL long row_of(const Gradient *g, const Factor *f, long j) {
+  const long H = H_OF(g->call);
+  return f->blocks[j / H - f->first] * H + j % H;
+}
+
+/* out += a tile of packed a, [depth, PLAIN_ROWS], times `vectors`, constant, of a panel of packed
+   b, [depth, PANEL]; = if `fresh`. out: [rows], each [columns]. */
+INL void tile_of(const int vectors, long depth, const float *restrict a, const float *restrict b,
+                 float *const *out, long rows, long columns, int fresh) {
+  vf sum[PLAIN_ROWS][PLAIN_VECTORS];
+#pragma GCC unroll 12
+  for (int r = 0; r < PLAIN_ROWS; r++) {
+#pragma GCC unroll 4
+    for (int v = 0; v < vectors; v++) sum[r][v] = (vf){0};
+  }
+  const vf *p = (const vf *)b;
+  for (long k = 0; k < depth; k++, p += PLAIN_VECTORS, a += PLAIN_ROWS) {
+#pragma GCC unroll 12
+    for (int r = 0; r < PLAIN_ROWS; r++) {
+#pragma GCC unroll 4
+      for (int v = 0; v < vectors; v++) sum[r][v] += p[v] * a[r];
+    }
+  }
+#pragma GCC unroll 12
+  for (int r = 0; r < PLAIN_ROWS; r++) {
+    if (r >= rows) break;
+#pragma GCC unroll 4
+    for (int v = 0; v < vectors; v++) {
+      const long left = columns - v * W;
+      if (left <= 0) break;
+      if (!fresh) sum[r][v] += load(out[r] + v * W, left);
+      store(out[r] + v * W, left, sum[r][v]);
+    }
+  }
+}
+
+OUT_OF_LINE void gradient_tile(long depth, const float *restrict a, const float *restrict b,
+                               float *const *out, long rows, long columns, int fresh) {
+  tile_of(PLAIN_VECTORS, depth, a, b, out, rows, columns, fresh);
+}
+
+/* The same for a panel of which only the first vector holds columns: 65 characters are 64 and 1. */
+OUT_OF_LINE void narrow_tile(long depth, const float *restrict a, const float *restrict b,
+                             float *const *out, long rows, long columns, int fresh) {
+  tile_of(1, depth, a, b, out, rows, columns, fresh);
+}
+
+LOCAL void gradient_pack_b(const Gradient *g, const Factor *f, long begin, long depth,
+                           float *restrict packed) {
+  const Call *c = g->call;
+  long t = 0;
+  for (long k = 0; k < depth; k++) {
+    const long n = begin + k;
+    while (c->starts[t] + c->batch_sizes[t] <= n) t++;
+    const float *row = f->b ? f->b + n * f->b_stride : state_before(c, 0, t, n - c->starts[t]);
+    for (long column = 0; column < f->columns; column += PANEL) {
+      float *to = packed + column * depth + k * PANEL;
+      const long here = MIN(PANEL, f->columns - column);
+      memcpy(to, row + column, here * sizeof(float));
+      for (long i = here; i < PANEL; i++) to[i] = 0.0f;
+    }
+  }
+}
+
+/* Whole vectors are copied: what is too much of one is overwritten by the next, or lies in the W
+   floats behind a group; where it is read, behind a gate row, there is padding. */
+LOCAL void gradient_pack_a(const Gradient *g, long begin, long depth, long row, long rows,
+                           float *restrict packed) {
+  for (long k = 0; k < depth; k++) {
+    const float *from = g->call->gates + (begin + k) * g->call->gate_stride + row;
+    float *to = packed + k * PLAIN_ROWS;
+    for (long r = 0; r < rows; r += PLAIN_ROWS, to += group_floats(depth)) {
+      for (long i = 0; i < PLAIN_ROWS; i += W) *(vfu *)(to + i) = *(const vfu *)(from + r + i);
+    }
+  }
+}
+
+/* The sums of `rows` columns of the gates from `row` on, each one chain over n. */
+LOCAL void add_up(const Gradient *g, uint64_t factors, long begin, long depth, long row,
+                  long rows) {
+  vf sum[BLOCK_ROWS / W + 1] = {{0}};
+  for (long k = 0; k < depth; k++) {
+    const float *from = g->call->gates + (begin + k) * g->call->gate_stride + row;
+    for (long i = 0; i < rows; i += W) sum[i / W] += load(from + i, rows - i);
+  }
+  for (const Factor *f = g->factors; factors; f++, factors >>= 1) {
+    for (long i = 0; i < (factors & 1 && f->sums ? rows : 0); i++) {
+      float *to = f->sums + row_of(g, f, row + i);
+      *to = begin ? *to + sum[i / W][i % W] : sum[i / W][i % W];
+    }
+  }
+}
+
+/* A block of packed a times one of packed b. */
+LOCAL void multiply_block(const Gradient *g, const Factor *f, long begin, long depth, long row,
+                          long rows, const float *a, const float *b) {
+  for (long column = 0; column < f->columns; column += PANEL) {
+    const long left = f->columns - column;
+    for (long r = 0; r < rows; r += PLAIN_ROWS) {
+      float *out[PLAIN_ROWS];
+      for (long i = 0; i < PLAIN_ROWS; i++) {
+        out[i] = f->out + row_of(g, f, row + MIN(r + i, rows - 1)) * f->columns + column;
+      }
+      (left > W ? gradient_tile : narrow_tile)(depth, a + r / PLAIN_ROWS * group_floats(depth),
+                                               b + column * depth, out, rows - r, left,
+                                               begin == 0);
+    }
+  }
+}
+
+/* A block of a factor's b. */
+LOCAL void gradient_pack_piece(const Gradient *g, long piece) {
+  const long blocks = (g->end - g->begin + BLOCK_DEPTH - 1) / BLOCK_DEPTH;
+  const Factor *f = g->factors;
+  for (; !f->out || piece >= blocks; f++) piece -= f->out ? blocks : 0;
+  const long begin = g->begin + piece * BLOCK_DEPTH, depth = MIN(BLOCK_DEPTH, g->end - begin);
+  gradient_pack_b(g, f, begin, depth, f->packed + (begin - g->begin) * packed_columns(f->columns));
+}
+
+/* At most BLOCK_ROWS columns of a range. */
+LOCAL void gradient_piece(const Gradient *g, long piece, long thread) {
+  const Range *range = g->ranges;
+  while (piece >= range->pieces) piece -= range++->pieces;
+  const long tiles = (range->end - range->begin + PLAIN_ROWS - 1) / PLAIN_ROWS;
+  const long row = range->begin + tiles * piece / range->pieces * PLAIN_ROWS;
+  const long end = range->begin + tiles * (piece + 1) / range->pieces * PLAIN_ROWS;
+  const long rows = MIN(end, range->end) - row;
+  float *a = g->packed_a + thread * packed_a_floats();
+  for (long begin = g->begin; begin < g->end; begin += BLOCK_DEPTH) {
+    const long depth = MIN(BLOCK_DEPTH, g->end - begin);
+    add_up(g, range->factors, begin, depth, row, rows);
+    gradient_pack_a(g, begin, depth, row, rows, a);
+    for (long i = 0; i < g->num_factors; i++) {
+      const Factor *f = g->factors + i;
+      if (!(range->factors >> i & 1) || !f->out) continue;
+      multiply_block(g, f, begin, depth, row, rows, a,
+                     f->packed + (begin - g->begin) * packed_columns(f->columns));
+    }
+  }
+}
+
+LOCAL void add_factor(Gradient *g, Factor factor, float **memory) {
+  if (!factor.count || (!factor.out && !factor.sums)) return;
+  factor.packed = *memory;
+  if (factor.out) *memory += packed_depth(g->call) * packed_columns(factor.columns);
+  g->factors[g->num_factors++] = factor;
+}
+
+INL uint64_t factors_of(const Gradient *g, long column) {
+  uint64_t factors = 0;
+  for (long i = 0; i < g->num_factors; i++) {
+    const Factor *f = g->factors + i;
+    if (column >= f->first && column < f->first + f->count) factors |= (uint64_t)1 << i;
+  }
+  return factors;
+}
+
+/* All gradients of weights, biases and vectors that are wanted; memory: [gradient_floats]. */
+LOCAL void plan_gradient(Gradient *g, const Call *c, float *memory) {
+  static const int64_t own_block[] = {0};
+  const long H = H_OF(c), I = c->input_size;
+  g->call = c;
+  g->num_factors = g->num_ranges = g->num_pieces = 0;
+  g->packed_a = memory;
+  memory += packed_a_floats() * c->num_threads;
+  add_factor(g, (Factor){0, INPUT_COLUMNS, INPUT_BLOCKS, c->x, I, I, c->d_weight_ih, c->d_bias_ih,
+                         NULL}, &memory);
+  add_factor(g, (Factor){FIRST_RECURRENT, RECURRENT_COLUMNS, RECURRENT_BLOCKS, NULL, 0, H,
+                         c->d_weight_hh, c->d_bias_hh, NULL}, &memory);
+  for (long i = 0; i < APPLIED_COLUMNS; i++) {
+    add_factor(g, (Factor){FIRST_APPLIED + i, 1, APPLIED_BLOCKS + i,
+                           c->gates + (FIRST_VECTOR + i) * H, c->gate_stride, H, c->d_weight_hh,
+                           c->d_bias_hh, NULL}, &memory);
+  }
+  for (long p = 0; p < PARAMETERS; p++) {
+    add_factor(g, (Factor){COLUMNS + p, 1, own_block, NULL, 0, 0, NULL, c->d_parameters[p], NULL},
+               &memory);
+  }
+  for (long column = 0, end; column < COLUMNS + PARAMETERS; column = end) {
+    const uint64_t factors = factors_of(g, column);
+    for (end = column + 1; end < COLUMNS + PARAMETERS && factors_of(g, end) == factors;) end++;
+    if (!factors) continue;
+    const long rows = (end - column) * H, tiles = (rows + PLAIN_ROWS - 1) / PLAIN_ROWS;
+    long pieces = (rows + BLOCK_ROWS - 1) / BLOCK_ROWS;
+    pieces = MIN(tiles, (pieces + c->num_threads - 1) / c->num_threads * c->num_threads);
+    g->ranges[g->num_ranges++] = (Range){column * H, end * H, pieces, factors};
+    g->num_pieces += pieces;
+  }
+  g->begin = 0;
+  g->end = packed_depth(c);
+}
+
+/* Pieces of gradient_pack_piece, and multiply-adds of those of gradient_piece, for begin..end. */
+INL long pack_pieces(const Gradient *g) {
+  long pieces = 0;
+  for (long i = 0; i < g->num_factors; i++) {
+    if (g->factors[i].out) pieces += (g->end - g->begin + BLOCK_DEPTH - 1) / BLOCK_DEPTH;
+  }
+  return pieces;
+}
+
+INL long gradient_work(const Gradient *g) {
+  long work = 0;
+  for (long i = 0; i < g->num_factors; i++) {
+    const Factor *f = g->factors + i;
+    work += f->count * H_OF(g->call) * (f->out ? f->columns : 1) * (g->end - g->begin);
+  }
+  return work;
+}
+
+/* The gradient of the input: that of the gates, times the input weights. */
+LOCAL void input_gradient_piece(const Call *c, long piece) {
+  const float *a[CHUNK_ROWS];
+  float *out[CHUNK_ROWS];
+  const long I = c->input_size, first = piece * CHUNK_ROWS;
+  const long rows = MIN(CHUNK_ROWS, c->num_rows - first);
+  for (long r = 0; r < rows; r++) {
+    a[r] = c->gates + (first + r) * c->gate_stride;
+    out[r] = c->d_x + (first + r) * I;
+  }
+  multiply_rows(rows, INPUT_COLUMNS * H_OF(c), I, 0, PANELS(I), a,
+                c->workspace + layout_of(c).back_input, out);
+}
+
+#endif

@@ -1,0 +1,34 @@
+"""Running a cell on tensors: by its compiled kernel, or by one of the other paths.
+
+The last station of the pipeline, and the only one where anything is done at every call:
+`recurrence` asks `paths` for the way and hands the `problem` on; `kernel` makes a C call of it,
+with `autograd` between where gradients are wanted. `operator` gives torch.compile the same as one
+node, and `stepper` does single steps for streams.
+"""
+
+import unrolled.kernels.running.operator  # noqa: F401  # defines torch.ops.unrolled
+from unrolled.kernels.running.paths import (
+    Path,
+    choose_path,
+    kernel_or_reason,
+    may_step,
+    using_path,
+)
+from unrolled.kernels.running.recurrence import recurrence
+from unrolled.kernels.running.stepper import Stepper, stepper_of
+from unrolled.kernels.running.vendor import TORCH_CELLS
+from unrolled.kernels.running.weight_cache import WeightCache, caching_weights
+
+__all__ = [
+    "TORCH_CELLS",
+    "Path",
+    "Stepper",
+    "WeightCache",
+    "caching_weights",
+    "choose_path",
+    "kernel_or_reason",
+    "may_step",
+    "recurrence",
+    "stepper_of",
+    "using_path",
+]

@@ -1,0 +1,160 @@
+"""Which way a cell is run over a sequence: its compiled kernel, torch's own code, or the reference.
+
+All take the same arguments and give the same numbers to rounding.
+"""
+
+import os
+import sys
+import warnings
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from contextvars import ContextVar
+from functools import cache
+from pathlib import Path as FilePath
+from typing import Literal
+
+import torch
+from torch import Tensor
+from torch.autograd import forward_ad
+
+from unrolled.cells import Cell
+from unrolled.kernels.building import KernelError, cache_folder
+from unrolled.kernels.capturing import EquationsError
+from unrolled.kernels.running.kernel import Kernel, make_kernel
+from unrolled.kernels.running.problem import Problem
+from unrolled.kernels.running.vendor import TORCH_CELLS
+
+__all__ = [
+    "Path",
+    "choose_path",
+    "kernel_of",
+    "kernel_or_reason",
+    "may_step",
+    "path_of",
+    "require_kernel",
+    "using_path",
+]
+
+Path = Literal["kernel", "reference", "torch"]
+
+_forced_path: ContextVar[Path | None] = ContextVar("forced_path", default=None)
+
+
+def choose_path(
+    cell: Cell,
+    *,
+    dtype: torch.dtype = torch.float32,
+    device: str = "cpu",
+    even: bool = True,
+    projected: bool = False,
+) -> Path:
+    """Return the path that `recurrence` takes. The first time, this compiles the cell's kernel.
+
+    Args:
+        cell: The equations.
+        dtype: The type of all tensors.
+        device: The type of the device that they are on.
+        even: Whether all rows of the batch have the same length.
+        projected: Whether the output is projected.
+    """
+    if path := _forced_path.get():
+        return path
+    if dtype is torch.float32 and device == "cpu" and not projected and kernel_of(cell):
+        return "kernel"
+    return "torch" if cell in TORCH_CELLS and even and not projected else "reference"
+
+
+@contextmanager
+def using_path(path: Path) -> Iterator[None]:
+    """Make every recurrence inside the `with` block take `path`."""
+    token = _forced_path.set(path)
+    try:
+        yield
+    finally:
+        _forced_path.reset(token)
+
+
+def path_of(problem: Problem) -> Path:
+    """Return the path that these tensors take."""
+    cell, x, batch_sizes, weights, states, _ = problem
+    tensors = problem.tensors()
+    if not x.numel() or _are_transformed(tensors):
+        return "reference"  # it can read nothing at all, and torch can transform its operations
+    return choose_path(
+        cell,
+        # a type that no kernel takes, where a kernel cannot read the tensors
+        dtype=x.dtype if _are_readable(tensors) else torch.float64,
+        device=x.device.type,
+        even=bool(batch_sizes) and batch_sizes[-1] == len(states[0]),
+        projected=weights.weight_hr is not None,
+    )
+
+
+def may_step(x: Tensor) -> bool:
+    """Whether `Stepper` may read `x`: no other path is forced, and it is a plain tensor."""
+    path, tensors = _forced_path.get(), (x,)
+    return path in (None, "kernel") and _are_readable(tensors) and not _are_transformed(tensors)
+
+
+def require_kernel(cell: Cell) -> Kernel:
+    """Return the kernel of a cell that has one.
+
+    Raises:
+        KernelError: It has none, and a path was forced.
+    """
+    kernel = kernel_or_reason(cell)
+    if isinstance(kernel, str):
+        raise KernelError(f"cell {cell.name}: has no kernel: {kernel}")
+    return kernel
+
+
+def kernel_of(cell: Cell) -> Kernel | None:
+    """Return the compiled kernel of `cell`, or None after one warning that says why."""
+    kernel = kernel_or_reason(cell)
+    if isinstance(kernel, str):
+        _warn(kernel)
+        return None
+    return kernel
+
+
+@cache
+def kernel_or_reason(cell: Cell) -> Kernel | str:
+    """Return the compiled kernel of `cell`, or why it has none."""
+    try:
+        kernel = make_kernel(cell)
+        if problem := cache_folder().problem:
+            _warn(
+                f"kernels are compiled again in every process: the cache cannot be used: {problem}"
+            )
+        return kernel
+    except EquationsError as error:
+        return f"{error}; cell {cell.name} runs on the reference loop, which is slower"
+    except KernelError as error:
+        return f"cells run without compiled kernels, which is slower: {error}"
+
+
+@cache
+def _warn(reason: str) -> None:
+    packages = (FilePath(__file__).parents[2], FilePath(torch.__file__).parent)
+    inside = tuple(f"{folder}{os.sep}" for folder in packages)
+    frame, level = sys._getframe(), 1
+    while frame.f_back is not None and frame.f_code.co_filename.startswith(inside):
+        frame, level = frame.f_back, level + 1
+    warnings.warn(reason, stacklevel=level)  # the line that called a layer
+
+
+def _are_readable(tensors: Sequence[Tensor]) -> bool:
+    """Whether a kernel can read `tensors` from memory: plain, not traced, and not to be cast."""
+    if torch.compiler.is_compiling() or torch._C._get_tracing_state() is not None:
+        return False
+    casts = torch.is_autocast_enabled("cpu")
+    for tensor in tensors:  # no generator: this is asked at every step of a stream
+        if type(tensor) not in (Tensor, torch.nn.Parameter) or (casts and tensor.is_cpu):
+            return False
+    return True
+
+
+def _are_transformed(tensors: Sequence[Tensor]) -> bool:
+    """Whether torch.func transforms the tensors, or they are dual numbers."""
+    wrapped = torch._C._functorch.is_functorch_wrapped_tensor
+    return forward_ad._current_level >= 0 or any(map(wrapped, tensors))

@@ -1,0 +1,114 @@
+"""The one recurrence: a cell run over a batch, in whatever way is right for these tensors."""
+
+import torch
+from torch import Tensor
+
+from unrolled.cells import Cell
+from unrolled.kernels.observer import GraphObserver, Observer
+from unrolled.kernels.reference import reference_recurrence
+from unrolled.kernels.rows import PaddedRows, RaggedRows
+from unrolled.kernels.running.kernel import KernelPasses, kernel_recurrence
+from unrolled.kernels.running.paths import path_of, require_kernel
+from unrolled.kernels.running.problem import Problem, Recurrence
+from unrolled.kernels.running.vendor import torch_recurrence
+from unrolled.kernels.weights import Weights
+
+__all__ = ["recurrence"]
+
+
+def recurrence(
+    cell: Cell,
+    x: Tensor,
+    rows: RaggedRows | PaddedRows,
+    weights: Weights,
+    states: tuple[Tensor, ...],
+    *,
+    reverse: bool = False,
+    observer: Observer | None = None,
+) -> Recurrence:
+    """Run `cell` over a batch.
+
+    Args:
+        cell: The equations.
+        x: The input, (N, I) as `rows.drop_padding` gives it; (T, B, I) with `PaddedRows`.
+        rows: How the rows of the batch lie in `x`.
+        weights: The weights of this layer and direction.
+        states: The states before the first step, as `rows.sort` gives them: (B, P) for the output
+            state and (B, H) for the others.
+        reverse: Read each row from its own end to its beginning.
+        observer: Who sees every value of every step; not with `PaddedRows`.
+
+    Returns:
+        The output (N, P), in the order of `x`, and the states at the end of each row.
+
+    Raises:
+        ShapeError: The tensors do not fit one another.
+    """
+    if isinstance(rows, PaddedRows):
+        return _as_operator(cell, x, rows, weights, states, reverse)
+    problem = Problem(cell, x, rows.batch_sizes, weights, states, reverse)
+    if observer is not None:
+        return _observed(problem, observer)
+    path = path_of(problem)
+    if path == "kernel":
+        return kernel_recurrence(require_kernel(cell), problem)
+    return problem.solved_by(torch_recurrence if path == "torch" else reference_recurrence)
+
+
+def _as_operator(
+    cell: Cell,
+    x: Tensor,
+    rows: PaddedRows,
+    weights: Weights,
+    states: tuple[Tensor, ...],
+    reverse: bool,
+) -> Recurrence:
+    """Run `cell` as one operator of torch: `operator.py`, in the type of the weights."""
+    output, *after = torch.ops.unrolled.recurrence(
+        x.to(weights.weight_ih.dtype),
+        rows.lengths,
+        list(states),
+        weights.tensors(),
+        cell.key,
+        weights.bias_ih is not None,
+        weights.weight_hr is not None,
+        reverse,
+    )
+    return output, tuple(after)
+
+
+def _observed(problem: Problem, observer: Observer) -> Recurrence:
+    if isinstance(observer, GraphObserver):
+        problem = problem._replace(x=observer.input(problem.x))
+        return problem.solved_by(reference_recurrence, on_step=observer.see)
+    with torch.no_grad():
+        output, after, values = _with_values(problem)
+    observer.see(problem.x, problem.states, values)
+    return output, after
+
+
+def _with_values(
+    problem: Problem,
+) -> tuple[Tensor, tuple[Tensor, ...], dict[str, Tensor]]:
+    """Return output, states, and by name all (B, H) values of the cell, (N, H) each."""
+    if path_of(problem) == "kernel":
+        kernel = require_kernel(problem.cell)
+        (output, *after), _, records = KernelPasses(kernel, problem).forward(problem, record=True)
+        assert records is not None
+        values = dict(zip(kernel.library.records, records.unbind(1), strict=True))
+        return output, tuple(after), values
+    steps: dict[int, dict[str, Tensor]] = {}
+    output, end = problem.solved_by(reference_recurrence, on_step=steps.__setitem__)
+    if not steps:  # all rows have length zero: the names, of nothing
+        x = problem.x.new_zeros(1, problem.x.shape[1])
+        start = tuple(state.new_zeros(1, *state.shape[1:]) for state in problem.states)
+        single = problem._replace(x=x, batch_sizes=(1,), states=start)
+        return output, end, {name: value[:0] for name, value in _with_values(single)[2].items()}
+    shape = problem.states[-1].shape[1:]
+    names = [
+        name
+        for name, value in steps[0].items()
+        if isinstance(value, Tensor) and value.dim() == 2 and value.shape[1:] == shape
+    ]
+    in_order = [steps[t] for t in range(len(steps))]
+    return output, end, {n: torch.cat([s[n].to(output.dtype) for s in in_order]) for n in names}

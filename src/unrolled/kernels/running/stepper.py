@@ -1,0 +1,107 @@
+"""A stack of layers in the middle of its sequences, ready for the next step.
+
+For streaming, where a step is a few microseconds: all that does not change from step to step is
+prepared once. Not for several steps at once, nor for gradients: that is `recurrence`.
+"""
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor
+
+from unrolled.cells import Cell
+from unrolled.kernels.emitting import Call
+from unrolled.kernels.running.arena import FLOAT
+from unrolled.kernels.running.calls import make_call
+from unrolled.kernels.running.kernel import Kernel
+from unrolled.kernels.running.partition import partition_of
+from unrolled.kernels.running.paths import choose_path, kernel_of
+from unrolled.kernels.running.problem import Problem
+from unrolled.kernels.running.weight_cache import version_of
+from unrolled.kernels.weights import Weights
+
+__all__ = ["Stepper", "stepper_of"]
+
+
+def stepper_of(cell: Cell, layers: Sequence[Weights], batch_size: int) -> "Stepper | None":
+    """Return a stack of layers of `cell`, ready to stream by its kernel; None if it has none."""
+    usable = all(
+        w.dtype is torch.float32 and w.is_cpu and w.is_contiguous() and not w.is_inference()
+        for weights in layers
+        for w in weights.tensors()
+    )
+    if any(weights.weight_hr is not None for weights in layers) or not usable:
+        return None
+    kernel = kernel_of(cell) if choose_path(cell) == "kernel" else None
+    return Stepper(kernel, layers, batch_size) if kernel else None
+
+
+class Stepper:
+    """The layers of a stack, all of one cell, and where they are in `batch_size` sequences.
+
+    Args:
+        kernel: The cell's kernel.
+        layers: The weights of each layer, float32 on CPU, each reading what the one before gives.
+        batch_size: B.
+
+    Attributes:
+        states: The states of all layers, (L, B, H) each, updated by every step.
+    """
+
+    def __init__(self, kernel: Kernel, layers: Sequence[Weights], batch_size: int) -> None:
+        num_units = layers[0].weight_ih.shape[0] // len(kernel.cell.gates)
+        shape = (len(layers), batch_size, num_units)
+        with torch.inference_mode(False), torch.no_grad():
+            self.states = tuple(torch.zeros(shape, **FLOAT) for _ in kernel.cell.states)
+            outputs = torch.empty(shape, **FLOAT)
+        self._library = kernel.library
+        self._input_shape = (batch_size, layers[0].weight_ih.shape[1])
+        self._output_shape = shape[1:]
+        self._weights = [tensor for weights in layers for tensor in weights.tensors()]
+        self._versions = [version_of(weight) for weight in self._weights]
+        self._is_packed = False
+        self._alive: list[object] = []  # what the calls point to
+        self._calls = (Call * len(layers))()
+        for index, weights in enumerate(layers):
+            before = tuple(state[index] for state in self.states)
+            self._calls[index] = self._call(kernel, weights, before, outputs[index])
+
+    def _call(
+        self, kernel: Kernel, weights: Weights, states: tuple[Tensor, ...], output: Tensor
+    ) -> Call:
+        """Return the call of one layer's step, from and to `states`, its output to `output`."""
+        batch_size, num_units = output.shape
+        partition = partition_of((batch_size,), torch.get_num_threads())
+        x = torch.empty(batch_size, weights.weight_ih.shape[1], **FLOAT)  # for its shape
+        problem = Problem(kernel.cell, x, (batch_size,), weights, states, reverse=False)
+        call, alive = make_call(problem, partition)
+        packed = torch.empty(self._library.packed_floats(call), **FLOAT)
+        call.gate_stride = self._library.scratch_slots * num_units
+        workspace = torch.empty(self._library.workspace_floats(call, backward=False), **FLOAT)
+        call.packed, call.workspace = packed.data_ptr(), workspace.data_ptr()
+        call.states[0] = output.data_ptr()
+        for number, state in enumerate(states[1:], start=1):
+            call.states[number] = state.data_ptr()
+        self._alive += [*alive, partition, output, packed, workspace]
+        return call
+
+    def serves(self, weights: Sequence[Tensor | None]) -> bool:
+        """Whether these are the weights that it was made for, at the same place in memory."""
+        return all(
+            mine is weight and version[0] == mine.data_ptr()
+            for mine, weight, version in zip(self._weights, weights, self._versions, strict=True)
+        )
+
+    def takes(self, x: Tensor) -> bool:
+        """Whether `x` is an input of one step: (B, I), float32, on CPU."""
+        return x.shape == self._input_shape and x.dtype is torch.float32 and x.is_cpu
+
+    def step(self, x: Tensor) -> Tensor:
+        """Read one step, (B, I), and return its output, (B, H)."""
+        versions = [version_of(weight) for weight in self._weights]
+        known = self._is_packed and versions == self._versions
+        x = x.contiguous()
+        y = torch.empty(self._output_shape, **FLOAT)
+        self._library.step(self._calls, x.data_ptr(), y.data_ptr(), known=known)
+        self._versions, self._is_packed = versions, True
+        return y

@@ -1,0 +1,91 @@
+"""The weights as a kernel reads them, packed: for one call, or kept from call to call."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+
+from unrolled.kernels.emitting import Call
+from unrolled.kernels.running.arena import FLOAT, scratch
+from unrolled.kernels.running.library import Library
+from unrolled.kernels.weights import Weights
+
+__all__ = ["WeightCache", "caching_weights", "pack_weights", "version_of"]
+
+
+class _Entry(NamedTuple):
+    weights: tuple[Tensor | None, ...]  # alive, so that their addresses stay their own
+    versions: list[tuple[int, int]]
+    packed: Tensor
+
+
+class WeightCache:
+    """Packed weights, in use inside `caching_weights` blocks: empty, then filled by these."""
+
+    def __init__(self) -> None:
+        self._entries: dict[object, _Entry] = {}
+
+    def pack(self, library: Library, call: Call, weights: tuple[Tensor | None, ...]) -> Tensor:
+        """Return the packed weights, which `call` is given; packs them if they are not here."""
+        key = (library, id(weights[0]))
+        versions = [version_of(weight) for weight in weights if weight is not None]
+        entry = self._entries.get(key)
+        known = entry is not None and _is_of(entry, weights, versions)
+        if entry is None or not known:
+            packed = torch.empty(library.packed_floats(call), **FLOAT)
+            entry = _Entry(weights, versions, packed)
+        call.packed = entry.packed.data_ptr()
+        library.pack(call, known=known)
+        self._entries[key] = entry
+        return entry.packed
+
+
+_in_use: ContextVar[WeightCache | None] = ContextVar("in_use", default=None)
+
+
+@contextmanager
+def caching_weights(cache: WeightCache) -> Iterator[None]:
+    """Keep packed weights in `cache` for the next block that is given it.
+
+    For many short calls with the same weights: streams and generation. Weights that have changed
+    are packed again: those that torch counts as changed, and those of which a sample differs, for
+    torch does not count what its fused optimisers do. Inside another such block that one's cache
+    is used, so that many who write with one model share one copy.
+    """
+    outer = _in_use.get()
+    token = _in_use.set(cache if outer is None else outer)
+    try:
+        yield
+    finally:
+        _in_use.reset(token)
+
+
+def pack_weights(library: Library, call: Call, weights: Weights) -> Tensor:
+    """Return the packed weights, which `call` is given: from the cache in use, if there is one."""
+    matrices, cache = weights[:4], _in_use.get()
+    if cache is not None and all(map(_may_be_kept, matrices)):
+        return cache.pack(library, call, matrices)
+    packed = scratch("packed", library.packed_floats(call))
+    call.packed = packed.data_ptr()
+    library.pack(call, known=False)
+    return packed
+
+
+def version_of(weight: Tensor) -> tuple[int, int]:
+    """Return what changes when torch knows that a weight has changed."""
+    return weight.data_ptr(), weight._version
+
+
+def _may_be_kept(weight: Tensor | None) -> bool:
+    """Whether a weight is one that comes again, and whose changes torch counts."""
+    return weight is None or (type(weight) is torch.nn.Parameter and not weight.is_inference())
+
+
+def _is_of(
+    entry: _Entry, weights: tuple[Tensor | None, ...], versions: list[tuple[int, int]]
+) -> bool:
+    pairs = zip(entry.weights, weights, strict=True)
+    return entry.versions == versions and all(a is b for a, b in pairs)

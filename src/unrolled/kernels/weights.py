@@ -1,0 +1,42 @@
+"""The weights of one layer in one direction, as every path of a recurrence takes them."""
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+from torch import Tensor
+
+from unrolled.cells import Cell
+
+__all__ = ["Weights"]
+
+
+class Weights(NamedTuple):
+    """The weights of one layer in one direction, in torch.nn's layout.
+
+    weight_ih: (G * H, I); weight_hh: (R * H, P), R the number of recurrent gates; bias_ih:
+    (G * H,); bias_hh: (R * H,); weight_hr: (P, H), the projection of LSTMs with `proj_size`;
+    parameters: the cell's per-unit vectors, (H,) each, in the cell's order. P = H without a
+    projection.
+    """
+
+    weight_ih: Tensor
+    weight_hh: Tensor | None
+    bias_ih: Tensor | None
+    bias_hh: Tensor | None
+    weight_hr: Tensor | None
+    parameters: tuple[Tensor, ...]
+
+    @classmethod
+    def of(
+        cls, cell: Cell, tensors: Sequence[Tensor], *, biased: bool, projected: bool = False
+    ) -> "Weights":
+        """Return the weights that `tensors` are, as `tensors()` lists them."""
+        recurrent, rest = bool(cell.recurrent), iter(tensors)
+        weight_ih = next(rest)
+        present = (recurrent, biased, biased and recurrent, projected)
+        weight_hh, bias_ih, bias_hh, weight_hr = (next(rest) if p else None for p in present)
+        return cls(weight_ih, weight_hh, bias_ih, bias_hh, weight_hr, tuple(rest))
+
+    def tensors(self) -> list[Tensor]:
+        """Return the tensors that are there, in order."""
+        return [*(weight for weight in self[:5] if weight is not None), *self.parameters]

@@ -1,0 +1,61 @@
+"""A PackedSequence in, a PackedSequence out: torch's own form of rows without padding."""
+
+from typing import Any, Protocol
+
+from torch import Tensor
+from torch.nn.utils.rnn import PackedSequence, pack_padded_sequence, pad_packed_sequence
+
+from unrolled.errors import ShapeError
+from unrolled.kernels import RaggedRows
+from unrolled.layers.arguments import check_dtype
+
+__all__ = ["read_packed", "run_padded"]
+
+
+class _Layer(Protocol):
+    batch_first: bool
+
+    def forward(self, input: Tensor, hx: Any, *, lengths: Tensor) -> tuple[Any, Any]: ...
+
+
+def read_packed(
+    where: str, input: PackedSequence, input_size: int, lengths: object, weight: Tensor
+) -> tuple[Tensor, RaggedRows]:
+    """Return the rows of `input`, (N, I), and how they lie.
+
+    Args:
+        where: The layer.
+        input: Its input.
+        input_size: I.
+        lengths: What the layer was given beside it, which must be None.
+        weight: A weight of the layer, for its dtype.
+
+    Raises:
+        ShapeError: Another shape or dtype, or lengths besides those that it has.
+    """
+    x = input.data
+    _check_no_lengths(where, lengths)
+    if x.dim() != 2 or x.shape[1] != input_size:
+        raise ShapeError(f"{where}: packed input must be (N, {input_size}), got {tuple(x.shape)}")
+    check_dtype(where, x, weight)
+    sizes = tuple(input.batch_sizes.tolist())
+    return x, RaggedRows(sizes, len(sizes), sizes[0], input.sorted_indices)
+
+
+def run_padded(
+    layer: _Layer, input: PackedSequence, hx: Any, lengths: object
+) -> tuple[PackedSequence, Any]:
+    """Run `layer` while it is compiled, on a padded batch: torch's padding breaks the graph."""
+    _check_no_lengths(type(layer).__name__, lengths)
+    x, sizes = pad_packed_sequence(input, layer.batch_first)
+    output, state = layer.forward(x, hx, lengths=sizes)
+    if input.sorted_indices is not None:
+        output = output.index_select(0 if layer.batch_first else 1, input.sorted_indices)
+        sizes = sizes[input.sorted_indices.to(sizes.device)]
+    packed = pack_padded_sequence(output, sizes, layer.batch_first)
+    return input._replace(data=packed.data), state
+
+
+def _check_no_lengths(where: str, lengths: object) -> None:
+    if lengths is not None:
+        raise ShapeError(f"{where}: a PackedSequence has its own lengths", "drop lengths=")

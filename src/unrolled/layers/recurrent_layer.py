@@ -1,0 +1,253 @@
+"""What all recurrent layers share: stacking, two directions, dropout, ragged batches, states.
+
+The manners are those of torch.nn.RNN, LSTM and GRU. The weights are in `recurrent_weights.py`, the
+layers themselves in `recurrent.py`, `drop_in.py` and `janet.py`; the loop over time is in
+`kernels`.
+"""
+
+import abc
+import warnings
+from collections.abc import Sequence
+from functools import partial
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.nn.utils.rnn import PackedSequence
+
+from unrolled.cells import Cell
+from unrolled.errors import OptionError
+from unrolled.kernels import (
+    PaddedRows,
+    RaggedRows,
+    Stepper,
+    Weights,
+    check_lengths,
+    recurrence,
+    stepper_of,
+)
+from unrolled.layers.arguments import checked_states, time_first
+from unrolled.layers.observing import observer_of, observes_values
+from unrolled.layers.options import check_dropout, check_sizes
+from unrolled.layers.packed_sequence import read_packed, run_padded
+from unrolled.layers.recurrent_weights import RecurrentWeights
+from unrolled.layers.state import State, map_state
+from unrolled.layers.stream import Stream
+
+__all__ = ["RecurrentLayer"]
+
+
+class RecurrentLayer(RecurrentWeights):
+    """A stack of recurrent layers. Abstract: use `Recurrent`, `RNN`, `LSTM`, `GRU`, `JANET`."""
+
+    @abc.abstractmethod
+    def __init__(
+        self,
+        cell: Cell,
+        input_size: int,
+        hidden_size: int,
+        num_layers: int = 1,
+        bias: bool = True,
+        batch_first: bool = False,
+        dropout: float = 0.0,
+        bidirectional: bool = False,
+        proj_size: int = 0,
+        device: torch.device | str | None = None,
+        dtype: torch.dtype | None = None,
+    ) -> None:
+        where, sizes = type(self).__name__, {"input_size": input_size, "hidden_size": hidden_size}
+        _check_types(where, sizes, {"bias": bias, "batch_first": batch_first})
+        _check_ranges(where, sizes | {"num_layers": num_layers}, dropout, proj_size)
+        if dropout and num_layers == 1:
+            warnings.warn(
+                f"{where}: dropout={dropout} has no effect with num_layers=1: "
+                "it acts between layers",
+                stacklevel=3,
+            )
+        super().__init__(
+            cell,
+            input_size,
+            hidden_size,
+            num_layers,
+            bias,
+            bool(bidirectional),
+            proj_size,
+            device,
+            dtype,
+        )
+        self.batch_first = batch_first
+        self.dropout = float(dropout)
+
+    def forward(
+        self,
+        input: Tensor | PackedSequence,
+        hx: Any = None,
+        *,
+        lengths: Tensor | Sequence[int] | None = None,
+    ) -> tuple[Any, Any]:
+        """Read a batch of sequences.
+
+        Args:
+            input: (T, B, I), or (B, T, I) with `batch_first`, or unbatched (T, I), or a
+                PackedSequence.
+            hx: The state before the first step: a tensor (L * directions, B, H), or a tuple of
+                such for a cell of several states; without B for unbatched input. None: zeros.
+            lengths: The number of steps of each row, (B,), 0..T in any order. What lies past a
+                row's end is not read; its output is zero and its state the one at its end.
+
+        Returns:
+            The output (T, B, H * directions), laid out as the input, and the state at the end of
+            each row, laid out as `hx`: a tensor, or a named tuple for a cell of several states.
+
+        Raises:
+            ShapeError: A wrong shape, number of dimensions or dtype, or impossible lengths.
+        """
+        if torch.compiler.is_compiling() and isinstance(input, PackedSequence):
+            return run_padded(self, input, hx, lengths)
+        # each weight is read once: it may be the result of a parametrisation
+        weights = [self.weights_of(suffix) for suffix in self.suffixes]
+        weight = weights[0].weight_ih
+        batched = isinstance(input, PackedSequence) or input.dim() == 3
+        x, rows = self._read(input, lengths, weight)
+        states = self._states_of(hx, rows.batch_size, batched, weight)
+        states = tuple(rows.sort(state) for state in states)
+        x, states = self._run(x, rows, weights, states)
+        state = self._as_state([rows.unsort(part) for part in states])
+        if isinstance(input, PackedSequence):
+            return input._replace(data=x), state
+        output = rows.restore_padding(x)
+        if not batched:
+            return output.squeeze(1), map_state(lambda part: part.squeeze(1), state)
+        return output.transpose(0, 1) if self.batch_first else output, state
+
+    def _read(
+        self,
+        input: Tensor | PackedSequence,
+        lengths: Tensor | Sequence[int] | None,
+        weight: Tensor,
+    ) -> tuple[Tensor, RaggedRows | PaddedRows]:
+        """Return the rows of `input` that are not padding, (N, I), and how they lie.
+
+        While it is traced: the padded batch itself, (T, B, I).
+        """
+        where = type(self).__name__
+        if isinstance(input, PackedSequence):
+            return read_packed(where, input, self.input_size, lengths, weight)
+        x, batched = time_first(where, input, self.input_size, self.batch_first, weight)
+        num_steps, batch_size = x.shape[:2]
+        if lengths is not None:
+            lengths = torch.as_tensor(lengths)
+            lengths = lengths if batched else lengths.reshape(-1)
+        if torch.compiler.is_compiling():
+            return x, PaddedRows(lengths, batch_size)
+        rows = RaggedRows.even(num_steps, batch_size)
+        if lengths is not None:
+            checked = check_lengths(where, lengths, num_steps, batch_size, x.device)
+            rows = RaggedRows.of(checked, num_steps)
+        return rows.drop_padding(x), rows
+
+    def _run(
+        self,
+        x: Tensor,
+        rows: RaggedRows | PaddedRows,
+        weights: Sequence[Weights],
+        states: tuple[Tensor, ...],
+    ) -> tuple[Tensor, tuple[Tensor, ...]]:
+        """Run all layers and directions over rows (N, I); states are (L * D, B, H)."""
+        directions = 1 + self.bidirectional
+        ends = []
+        for layer in range(self.num_layers):
+            outputs = []
+            for direction in range(directions):
+                index, reverse = layer * directions + direction, direction == 1
+                output, end = recurrence(
+                    self.cell,
+                    x,
+                    rows,
+                    weights[index],
+                    tuple(state[index] for state in states),
+                    reverse=reverse,
+                    observer=observer_of(self, layer, reverse, self.cell.states, rows),
+                )
+                outputs.append(output)
+                ends.append(end)
+            x = torch.cat(outputs, dim=-1) if directions == 2 else outputs[0]
+            if self.dropout and layer < self.num_layers - 1:
+                x = nn.functional.dropout(x, self.dropout, self.training)
+        return x, tuple(torch.stack(parts) for parts in zip(*ends, strict=True))
+
+    # ---- States ----------------------------------------------------------------------------------
+
+    def initial_state(self, batch_size: int) -> State:
+        """Return the state that `hx=None` stands for: zeros, (L * directions, B, H) each."""
+        weight = getattr(self, f"weight_ih_{self.suffixes[0]}")
+        return self._as_state([weight.new_zeros(s) for s in self._state_shapes(batch_size)])
+
+    def _state_shapes(self, batch_size: int) -> list[tuple[int, int, int]]:
+        widths = [self.hidden_size] * len(self.cell.states)
+        widths[0] = self.proj_size or self.hidden_size
+        return [(len(self.suffixes), batch_size, width) for width in widths]
+
+    def _states_of(
+        self, hx: Any, batch_size: int, batched: bool, weight: Tensor
+    ) -> tuple[Tensor, ...]:
+        """Return `hx`, checked, as a tuple of (L * D, B, H)."""
+        shapes = self._state_shapes(batch_size)
+        if hx is None:
+            return tuple(weight.new_zeros(shape) for shape in shapes)
+        expected = shapes if batched else [(stacked, width) for stacked, _, width in shapes]
+        states = checked_states(type(self).__name__, hx, self.cell.states, expected, weight)
+        return states if batched else tuple(state.unsqueeze(1) for state in states)
+
+    def _as_state(self, tensors: Sequence[Tensor]) -> State:
+        """Return the one tensor itself, or several as the cell's named tuple."""
+        if len(tensors) == 1:
+            return tensors[0]
+        state: State = self.cell.state_type._make(tensors)
+        return state
+
+    # ---- Streams ---------------------------------------------------------------------------------
+
+    def stream(self, batch_size: int = 1) -> Stream:
+        """Return a `Stream` that reads `batch_size` sequences piece by piece."""
+        return Stream(self, batch_size, partial(self._stepper, batch_size))
+
+    def _stepper(self, batch_size: int, stepper: Stepper | None) -> Stepper | None:
+        """Return `stepper` if it has this layer's weights, else a new one, if there can be any."""
+        hooked = self._forward_hooks or self._forward_pre_hooks
+        if hooked or observes_values() or (self.training and self.dropout):
+            return None  # as the layer itself does it
+        try:  # straight from where modules keep them: this is asked at every step
+            weights = [self._parameters[name] for name in self._all_names]
+        except KeyError:  # some are computed
+            return None
+        if stepper is not None and stepper.serves(weights):
+            return stepper
+        layers = [self.weights_of(suffix) for suffix in self.suffixes]
+        return stepper_of(self.cell, layers, batch_size)
+
+    def extra_repr(self) -> str:
+        """Return the sizes, and every option that is not the default."""
+        options: dict[str, object] = {"proj_size": 0, "num_layers": 1, "nonlinearity": "tanh"}
+        options |= {"bias": True, "batch_first": False, "dropout": 0.0, "bidirectional": False}
+        options |= {"reset": "after"}
+        values = {name: getattr(self, name, default) for name, default in options.items()}
+        shown = [f"{name}={v!r}" for name, v in values.items() if v != options[name]]
+        return ", ".join([str(self.input_size), str(self.hidden_size), *shown])
+
+
+def _check_types(where: str, sizes: dict[str, Any], flags: dict[str, Any]) -> None:
+    for name, size in sizes.items():
+        if not isinstance(size, int):
+            raise TypeError(f"{where}: {name} must be an int, got {type(size).__name__}")
+    for name, flag in flags.items():
+        if not isinstance(flag, bool):
+            raise TypeError(f"{where}: {name} must be a bool, got {type(flag).__name__}")
+
+
+def _check_ranges(where: str, sizes: dict[str, int], dropout: Any, proj_size: int) -> None:
+    check_dropout(where, dropout)
+    check_sizes(where, sizes)
+    largest = sizes["hidden_size"] - 1
+    if not 0 <= proj_size <= largest:
+        raise OptionError(f"{where}: proj_size must lie in 0..{largest}, got {proj_size}")

@@ -1,0 +1,58 @@
+"""A metric: a figure's name, its unit, and which way is better.
+
+Whoever shows, compares or chooses by figures asks the metric; nothing is guessed from its name.
+"""
+
+from collections.abc import Iterable, Mapping
+from dataclasses import asdict, dataclass
+from typing import Any, Literal
+
+__all__ = ["Metric", "check_declared", "find_metric"]
+
+
+@dataclass(frozen=True)
+class Metric:
+    """What a figure means.
+
+    Args:
+        name: The key in a run's results, with underscores.
+        better: Which way is better; None for a figure that describes and does not rank, as a
+            number of examples.
+        unit: "nats/token", "%"; empty for a plain part of one.
+
+    Example:
+        >>> error_rate = Metric("word_error_rate", "lower")
+        >>> error_rate.label, error_rate.is_better(0.1, 0.2)
+        ('word error rate', True)
+    """
+
+    name: str
+    better: Literal["higher", "lower"] | None
+    unit: str = ""
+
+    @property
+    def label(self) -> str:
+        """The name as people read it, with the unit if there is one."""
+        unit = f" ({self.unit})" if self.unit else ""
+        return self.name.removeprefix("num_").replace("_", " ") + unit
+
+    def is_better(self, value: float, other: float) -> bool:
+        """Whether `value` is better than `other`."""
+        assert self.better is not None
+        return value > other if self.better == "higher" else value < other
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return it in types that JSON has."""
+        return asdict(self)
+
+
+def find_metric(metrics: Iterable[Metric], name: str) -> Metric | None:
+    """Return the metric called `name`, None if there is none."""
+    return next((metric for metric in metrics if metric.name == name), None)
+
+
+def check_declared(metrics: Iterable[Metric], figures: Mapping[str, Any]) -> None:
+    """Assert that every number among `figures` has a metric that says what it means."""
+    names = {metric.name for metric in metrics}
+    numbers = {name for name, figure in figures.items() if isinstance(figure, int | float)}
+    assert numbers <= names, f"no metric declares {', '.join(sorted(numbers - names))}"

@@ -1,0 +1,44 @@
+from .attention import AdditiveAttention, Attention, Memory, MultiplicativeAttention
+from .beam import BeamOptions, Hypothesis, beam_options, beam_search, greedy_search
+from .both_directions import BothDirections
+from .budget import count_parameters, hidden_size_for
+from .decoder import Decoder, DecoderConfig, DecoderState, word_loss
+from .memoryless import Conv, Dense
+from .modes import evaluating
+from .options import BidirectionalOptions, GenerateOptions, LayerOptions, SearchOptions
+from .sequence_layers import LAYERS, LayerKind, find_layer, make_layer
+from .token_model import TokenModel
+from .word_search import known_words, search_words
+
+__all__ = [
+    "LAYERS",
+    "AdditiveAttention",
+    "Attention",
+    "BeamOptions",
+    "BidirectionalOptions",
+    "BothDirections",
+    "Conv",
+    "Decoder",
+    "DecoderConfig",
+    "DecoderState",
+    "Dense",
+    "GenerateOptions",
+    "Hypothesis",
+    "LayerKind",
+    "LayerOptions",
+    "Memory",
+    "MultiplicativeAttention",
+    "SearchOptions",
+    "TokenModel",
+    "beam_options",
+    "beam_search",
+    "count_parameters",
+    "evaluating",
+    "find_layer",
+    "greedy_search",
+    "hidden_size_for",
+    "known_words",
+    "make_layer",
+    "search_words",
+    "word_loss",
+]

@@ -1,0 +1,204 @@
+"""The options that several networks share: the sequence layer, attention, what they write.
+
+Not here: the layers themselves (`sequence_layers.py`), which this file does not load before an
+object of a class is made: help must not wait for torch.
+"""
+
+from dataclasses import replace
+from typing import TYPE_CHECKING, Annotated, Self
+
+from unrolled.errors import OptionError, field
+from unrolled.options import Option, Options, options
+
+if TYPE_CHECKING:
+    from unrolled.cells import Cell
+    from unrolled.networks.sequence_layers import LayerKind
+
+__all__ = [
+    "ATTENTION",
+    "ATTENTION_NAMES",
+    "EMBEDDING_SIZE",
+    "BidirectionalOptions",
+    "GenerateOptions",
+    "LabelSmoothing",
+    "LayerOptions",
+    "SearchOptions",
+]
+
+ATTENTION_NAMES = ("additive", "multiplicative", "none")
+"""The ways of attending."""
+
+# What several networks say of a field that each gives a default of its own.
+ATTENTION = Option("How the decoder looks back at its input.", choices=ATTENTION_NAMES)
+EMBEDDING_SIZE = Option("Size of the learned embedding of each token.", within="[1, inf)")
+
+LabelSmoothing = Annotated[
+    float,
+    Option(
+        "Fraction of the target probability that all words share.",
+        within="[0, 1)",
+        metavar="FRACTION",
+    ),
+]
+"""The type of the field that says how much of a loss is of all words alike."""
+
+
+@options
+class LayerOptions(Options):
+    """Which layer a model reads with, and how large it is."""
+
+    panel = "Model"
+    cell: Annotated[
+        "str | Cell",
+        Option(
+            "Layer: a built-in one (`unrolled doctor` lists them), or FILE.py:NAME or MODULE:NAME "
+            "for a cell of your own.",
+            metavar="NAME",
+            kind=str,
+        ),
+    ] = "lstm"
+    hidden_size: Annotated[int, Option("Units in each layer.", within="[1, inf)")] = 128
+    num_parameters: Annotated[
+        int | None,
+        Option(
+            "Choose the hidden size that fits N parameters.",
+            within="[1, inf)",
+            metavar="N",
+            flag="--parameters",
+            absent=f"no limit, {field('hidden_size')} decides",
+        ),
+    ] = None
+    num_layers: Annotated[
+        int | None,
+        Option(
+            "Number of layers, one above the other.",
+            within="[1, inf)",
+            flag="--layers",
+            absent="4 for tcn, else 1",
+        ),
+    ] = None
+    kernel_size: Annotated[
+        int | None,
+        Option(
+            "Width of a convolution, in steps; for tcn and conv only.",
+            within="[1, inf)",
+            absent="3 for tcn, 8 for conv",
+        ),
+    ] = None
+    dropout: Annotated[
+        float,
+        Option(
+            "Dropout: probability that an activation is set to zero in training.",
+            within="[0, 1)",
+            metavar="P",
+        ),
+    ] = 0.0
+
+    def check(self) -> None:
+        """Raise `OptionError` unless there is such a layer, with such options."""
+        kind = self.kind
+        object.__setattr__(
+            self, "cell", kind.cell if kind.is_own else kind.name
+        )  # a file: run once
+        if self.kernel_size is not None and kind.kernel_size is None:
+            message = f"{field('kernel_size')} is for convolutions, but the cell is {kind.name}"
+            raise OptionError(message, "leave it out")
+
+    @property
+    def kind(self) -> "LayerKind":
+        """What is known of the layer."""
+        from unrolled.networks.sequence_layers import find_layer
+
+        return find_layer(self.cell)
+
+    def settled(self) -> Self:
+        """Return the options with the numbers that None stands for."""
+        num_layers = self.kind.num_layers if self.num_layers is None else self.num_layers
+        kernel_size = self.kind.kernel_size if self.kernel_size is None else self.kernel_size
+        return replace(self, num_layers=num_layers, kernel_size=kernel_size)
+
+
+@options
+class BidirectionalOptions(LayerOptions):
+    """The options of a layer that may read each row from both ends."""
+
+    bidirectional: Annotated[bool, Option("Also read each sequence from its end to its start.")] = (
+        True
+    )
+
+
+@options
+class SearchOptions(Options):
+    """How the search for the best output goes."""
+
+    panel = "Search"
+    beam: Annotated[
+        int | None,
+        Option(
+            "Number of unfinished outputs that the search keeps; 1 is greedy.",
+            within="[1, inf)",
+            metavar="N",
+            absent=f"8 for translate, 4 for caption, or {field('n_best')} if that is more",
+        ),
+    ] = None
+    n_best: Annotated[
+        int, Option("Number of outputs for each input.", within="[1, inf)", metavar="N")
+    ] = 1
+    length_penalty: Annotated[
+        float | None,
+        Option(
+            "Divide scores by ((5 + length) / 6)^A before they are ranked.",
+            within="[0, inf)",
+            metavar="A",
+            absent="0.6 for translate, 1 for caption",
+        ),
+    ] = None
+    no_repeat: Annotated[
+        int | None,
+        Option(
+            "Never write the same N tokens in a row twice.",
+            within="[1, inf)",
+            metavar="N",
+            absent="they may repeat",
+        ),
+    ] = None
+
+
+@options
+class GenerateOptions(Options):
+    """How new text is drawn."""
+
+    panel = "Text"
+    length: Annotated[int, Option("Number of tokens to write.", within="[1, inf)", metavar="N")] = (
+        500
+    )
+    temperature: Annotated[
+        float,
+        Option(
+            "Below 1 safer, above 1 bolder; 0 always takes the likeliest token.",
+            within="[0, inf)",
+        ),
+    ] = 1.0
+    top_k: Annotated[
+        int | None,
+        Option(
+            "Draw from the K likeliest tokens only.", within="[1, inf)", metavar="K", absent="all"
+        ),
+    ] = None
+    top_p: Annotated[
+        float | None,
+        Option(
+            "Draw from the likeliest tokens that together reach probability P.",
+            within="(0, 1]",
+            metavar="P",
+            absent="all",
+        ),
+    ] = None
+    seed: Annotated[
+        int | None,
+        Option(
+            "Random seed; the same seed writes the same text.",
+            within="[0, 9e18]",
+            absent="a new one each time",
+        ),
+    ] = None

@@ -1,0 +1,139 @@
+"""What can be chosen of a captioner: how its media are read, its network, its training."""
+
+from typing import Annotated, ClassVar
+
+from unrolled.data.options import Encoding, PartOptions
+from unrolled.data.tables import TABLE_SUFFIXES
+from unrolled.errors import OptionError, field
+from unrolled.networks.options import (
+    ATTENTION,
+    EMBEDDING_SIZE,
+    BidirectionalOptions,
+    LabelSmoothing,
+    SearchOptions,
+)
+from unrolled.options import Option, Options, absolute, options
+from unrolled.training import options as training
+
+__all__ = [
+    "HELP",
+    "DataOptions",
+    "MediumOptions",
+    "ModelOptions",
+    "PredictOptions",
+    "TrainingOptions",
+]
+
+HELP = """Train a captioner: a picture or a recording in, words out.
+
+Ctrl-C saves the run, and `unrolled resume` continues it.
+"""
+
+
+@options
+class MediumOptions(Options):
+    """What pictures and recordings are turned into."""
+
+    panel = "Data"
+    picture_size: Annotated[
+        int, Option("Pixels of each side that pictures are scaled to.", within="[1, inf)")
+    ] = 32
+    rate: Annotated[
+        int, Option("Sample rate that recordings are converted to, in Hz.", within="[1, inf)")
+    ] = 16_000
+    num_bands: Annotated[
+        int,
+        Option("Frequency bands in each frame of a recording.", within="[1, inf)", flag="--bands"),
+    ] = 40
+    max_seconds: Annotated[
+        float, Option("Longest recording, all its parts together, in seconds.", within="(0, inf)")
+    ] = 60.0
+
+
+@options
+class DataOptions(MediumOptions, PartOptions):
+    """How captions and what they are of are read."""
+
+    file: Annotated[
+        str,
+        Option(
+            f"Table with a caption in each row: {', '.join(TABLE_SUFFIXES)}.",
+            metavar="TABLE",
+            positional=True,
+            convert=absolute,
+        ),
+    ]
+    media: Annotated[
+        str,
+        Option(
+            "Column with the paths of pictures or recordings; a;b joins two recordings.",
+            metavar="COLUMN",
+        ),
+    ]
+    text: Annotated[str, Option("Column with the caption.", metavar="COLUMN")]
+    folder: Annotated[
+        str | None,
+        Option(
+            "Folder that the paths start from.",
+            metavar="DIR",
+            convert=absolute,
+            absent="the folder of the table",
+        ),
+    ] = None
+    split_by: Annotated[
+        str,
+        Option(
+            "What never comes in two parts: text (equal captions), media, or a column's values.",
+            metavar="WHAT",
+        ),
+    ] = "text"
+    encoding: Encoding = "utf-8"
+
+
+@options(dropout=0.2)
+class ModelOptions(BidirectionalOptions):
+    """What a captioner is made of."""
+
+    encoder_layers: Annotated[
+        int | None,
+        Option(
+            "Number of layers in the encoder of recordings.",
+            within="[1, inf)",
+            absent="as many as the decoder has",
+        ),
+    ] = None
+    embedding_size: Annotated[int, EMBEDDING_SIZE] = 64
+    attention: Annotated[str, ATTENTION] = "multiplicative"
+    summary: Annotated[
+        bool, Option("Start the decoder from a summary of the picture or recording.")
+    ] = True
+    frames_per_step: Annotated[
+        int, Option("Frames of 10 ms that are read in one step.", within="[1, inf)")
+    ] = 3
+    channels: Annotated[
+        int, Option("Channels in the first stage of the picture encoder.", within="[1, inf)")
+    ] = 32
+
+    def check(self) -> None:
+        """Raise `OptionError` if nothing of what is seen or heard reaches the decoder."""
+        super().check()
+        if self.attention == "none" and not self.summary:
+            message = "without attention and without a summary nothing reaches the decoder"
+            raise OptionError(message, f"allow one of {field('attention')} and {field('summary')}")
+
+
+@options(batch_size=64, learning_rate=3e-3)
+class TrainingOptions(training.TrainingOptions):
+    """How a captioner is trained."""
+
+    budget: ClassVar[training.Budget] = training.Budget(minutes=5)
+    augment: Annotated[
+        bool, Option("Vary pictures and recordings a little, differently in each pass.")
+    ] = True
+    flip: Annotated[bool, Option("Also mirror pictures; not for letters or flags.")] = False
+    label_smoothing: LabelSmoothing = 0.0
+
+
+@options
+class PredictOptions(SearchOptions):
+    """How the best caption is searched for."""

@@ -1,0 +1,88 @@
+"""A classifier as it is looked into: what it reads, and its opinion on the way."""
+
+from collections.abc import Iterable, Iterator
+from typing import cast
+
+import torch
+from torch import Tensor
+
+from unrolled.data.source import Source
+from unrolled.inspection.subject import InputForm, Passage, Subject
+from unrolled.tasks.classify.encoders import NumberEncoder, TextEncoder
+from unrolled.tasks.classify.model import Classifier
+from unrolled.tasks.classify.options import DataOptions
+from unrolled.tasks.classify.reader import Labelled, read_unlabelled
+
+__all__ = ["ClassifierSubject"]
+
+_WAVE = 16  # steps of a series to begin with
+
+
+class ClassifierSubject(Subject):
+    """A classifier, its classes and what it reads.
+
+    Args:
+        model: In eval mode.
+        options: How the data are read.
+        encoder: Of an example's content.
+        classes: Their names.
+    """
+
+    by_step = False
+
+    def __init__(
+        self,
+        model: Classifier,
+        options: DataOptions,
+        encoder: TextEncoder | NumberEncoder,
+        classes: Iterable[str],
+    ) -> None:
+        units = {"char": "character", "bpe": "token", "word": "word"}
+        unit = units[encoder.kind] if isinstance(encoder, TextEncoder) else "step"
+        super().__init__(model, model.layer, unit, tuple(classes))
+        self.options = options
+        self.encoder = encoder
+
+    @property
+    def form(self) -> InputForm:
+        """A line of text, or a series as a line of a `.ts` file."""
+        if isinstance(self.encoder, TextEncoder):
+            return InputForm()
+        return InputForm("series", dimensions=len(self.encoder.names))
+
+    def example(self) -> str | None:
+        """Return waves of the training part's mean and spread, where numbers are read."""
+        if isinstance(self.encoder, TextEncoder):
+            return None
+        return ":".join(",".join(f"{x:.4g}" for x in wave) for wave in self.encoder.waves(_WAVE))
+
+    def read(self, source: Source) -> Iterator[Passage]:
+        """Yield each input, as `unrolled predict` reads it."""
+        names = self.encoder.names if isinstance(self.encoder, NumberEncoder) else ()
+        yield from map(self.passage, read_unlabelled(self.options, source, names))
+
+    def passages(self, examples: Iterable[Labelled]) -> Iterator[Passage]:
+        """Yield examples."""
+        yield from map(self.passage, examples)
+
+    @torch.no_grad()
+    def passage(self, example: Labelled) -> Passage:
+        """Return how an example is read."""
+        inputs = self.encoder.encode(example.content)  # type: ignore[arg-type]  # of its own kind
+        if isinstance(self.encoder, TextEncoder):
+            pieces = tuple(self.encoder.tokens(str(example.content)))
+            if self.unit == "word":
+                pieces = tuple(" " * (number > 0) + word for number, word in enumerate(pieces))
+        else:
+            pieces = tuple(str(step) for step in range(1, len(inputs) + 1))
+        features = cast(Classifier, self.model).features(inputs[None])[0]
+        return Passage(pieces, features, context=inputs)
+
+    @property
+    def is_text(self) -> bool:  # type: ignore[override]  # it depends on the data
+        """Whether what is read is text."""
+        return isinstance(self.encoder, TextEncoder)
+
+    def log_probabilities(self, passage: Passage, output: Tensor) -> Tensor:  # noqa: ARG002
+        """Return the opinion after each step: of what was read so far."""
+        return cast(Classifier, self.model).opinions(passage.context).double().log_softmax(-1)

@@ -1,0 +1,20 @@
+from .evaluation import LanguageModelMetrics, evaluate_language_model
+from .model import LanguageModel
+from .options import DataOptions, ModelOptions, PredictOptions, TrainingOptions
+from .sampling import default_prompt, generate
+from .subject import LanguageSubject
+from .task import LanguageModelTask
+
+__all__ = [
+    "DataOptions",
+    "LanguageModel",
+    "LanguageModelMetrics",
+    "LanguageModelTask",
+    "LanguageSubject",
+    "ModelOptions",
+    "PredictOptions",
+    "TrainingOptions",
+    "default_prompt",
+    "evaluate_language_model",
+    "generate",
+]

@@ -1,0 +1,130 @@
+"""What can be chosen of a language model: how its text is read, its network, its training."""
+
+from dataclasses import replace
+from typing import Annotated, ClassVar
+
+from unrolled.data.options import BpeSize, Encoding
+from unrolled.errors import OptionError, field
+from unrolled.networks.options import EMBEDDING_SIZE, LayerOptions
+from unrolled.options import Option, Options, absolute, options
+from unrolled.training import options as training
+
+__all__ = [
+    "HELP",
+    "DataOptions",
+    "ModelOptions",
+    "PredictOptions",
+    "TrainingOptions",
+]
+
+HELP = """Train a language model: it reads a text and learns what comes next.
+
+Several processes can share the work:
+
+  torchrun --nproc-per-node 2 -m -- unrolled train lm FILE ...
+
+Ctrl-C saves the run, and `unrolled resume` continues it.
+"""
+
+_TOKENS = ("char", "byte", "bpe")
+
+
+@options
+class DataOptions(Options):
+    """How a language model reads its text."""
+
+    panel = "Data"
+    default_bpe_size: ClassVar[int] = 1024
+    files: Annotated[
+        tuple[str, ...],
+        Option(
+            "Text files, joined in this order.", metavar="FILE", positional=True, convert=absolute
+        ),
+    ] = ()
+    standard_library: Annotated[
+        bool, Option("Train on the standard library of this Python instead of files.")
+    ] = False
+    tokens: Annotated[str, Option("What the text is cut into.", choices=_TOKENS)] = "char"
+    vocabulary_size: BpeSize = None
+    held_out: Annotated[
+        float,
+        Option(
+            "Fraction at the end of the text that chooses the best weights.",
+            within="(0, 1)",
+            metavar="FRACTION",
+        ),
+    ] = 0.1
+    encoding: Encoding = "utf-8"
+
+    def check(self) -> None:
+        """Raise `OptionError` if there is no text, or a size for tokens that have none."""
+        if bool(self.files) == self.standard_library:
+            message = f"give text files or {field('standard_library')}, one of the two"
+            raise OptionError(message)
+        if self.vocabulary_size is not None and self.tokens != "bpe":
+            message = f"{field('vocabulary_size')} is for bpe, but the tokens are {self.tokens}"
+            raise OptionError(message, "leave it out")
+
+    @property
+    def bpe_size(self) -> int:
+        """Tokens of a BPE vocabulary."""
+        return self.default_bpe_size if self.vocabulary_size is None else self.vocabulary_size
+
+
+@options(hidden_size=512)
+class ModelOptions(LayerOptions):
+    """What a language model is made of."""
+
+    embedding_size: Annotated[
+        int | None, replace(EMBEDDING_SIZE, metavar="N", absent="one-hot input")
+    ] = None
+
+
+@options(learning_rate=8e-3)
+class TrainingOptions(training.TrainingOptions):
+    """How a language model is trained. A batch is so many places of the text, read side by side."""
+
+    budget: ClassVar[training.Budget] = training.Budget(minutes=5)
+    batch_size: Annotated[
+        int,
+        Option(
+            "Columns of the text that are read side by side, those of all processes together.",
+            within="[1, inf)",
+        ),
+    ] = 32
+    k1: Annotated[
+        int,
+        Option("Steps forward: tokens of each column that an update predicts.", within="[1, inf)"),
+    ] = 64
+    k2: Annotated[
+        int | None,
+        Option(
+            "Steps backward that the gradient goes through.", within="[1, inf)", absent=field("k1")
+        ),
+    ] = None
+    log_reach: Annotated[bool, Option("Also log how far back the gradient reaches.")] = False
+
+    def check(self) -> None:
+        """Raise `OptionError` if some steps would never be learned from."""
+        super().check()
+        if self.k2 is not None and self.k2 < self.k1:
+            raise OptionError(
+                f"{field('k2')} (steps backward) must be at least {field('k1')} (steps forward), "
+                f"got {self.k2} and {self.k1}",
+                "with fewer, some steps would never be learned from",
+            )
+
+    @property
+    def steps_backward(self) -> int:
+        """k2, or what stands for it."""
+        return self.k1 if self.k2 is None else self.k2
+
+
+@options
+class PredictOptions(Options):
+    """What can be asked of a forecast."""
+
+    panel = "Prediction"
+    candidates: Annotated[
+        int, Option("Number of likeliest next tokens to show.", within="[1, inf)", metavar="N")
+    ] = 5

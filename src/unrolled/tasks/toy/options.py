@@ -1,0 +1,85 @@
+"""What can be chosen of a toy problem: which one, the network, the training."""
+
+from typing import Annotated, ClassVar
+
+from unrolled.errors import OptionError, field
+from unrolled.networks.options import LayerOptions
+from unrolled.options import Option, Options, options
+from unrolled.training import options as training
+
+__all__ = ["HELP", "DataOptions", "ModelOptions", "PredictOptions", "TrainingOptions"]
+
+HELP = """Train on a toy problem, whose scores of guessing and of a perfect answer are known.
+
+It shows within minutes what a cell can remember and what it cannot. Ctrl-C saves the run, and
+`unrolled resume` continues it.
+"""
+
+
+@options
+class DataOptions(Options):
+    """Which problem, and how many examples."""
+
+    panel = "Data"
+    problem: Annotated[
+        str,
+        Option(
+            "adding, copy, echo, reber, embedded-reber or hello.",
+            metavar="PROBLEM",
+            positional=True,
+        ),
+    ]
+    length: Annotated[
+        int | None,
+        Option(
+            "Number of values of adding, blanks of copy, or symbols of echo.",
+            metavar="N",
+            absent="200 for adding, else 100",
+        ),
+    ] = None
+    delay: Annotated[
+        int | None, Option("Steps until echo repeats a symbol.", metavar="K", absent="10")
+    ] = None
+    num_examples: Annotated[
+        int,
+        Option("Number of examples in each pass, all of them new.", "[1, inf)", flag="--examples"),
+    ] = 1600
+
+    def check(self) -> None:
+        """Raise `OptionError` unless there is such a problem, with such sizes."""
+        from unrolled.tasks.toy.problems import make_toy
+
+        make_toy(self.problem, 0, length=self.length, delay=self.delay)
+
+
+@options
+class ModelOptions(LayerOptions):
+    """What the network of a toy problem is made of."""
+
+    initialize: Annotated[
+        str | None,
+        Option(
+            "Initial values of the gate that keeps the old state.",
+            choices=("chrono", "forget-bias"),
+            absent="as in torch",
+        ),
+    ] = None
+
+    def check(self) -> None:
+        """Raise `OptionError` if the cell has no gate to initialize."""
+        super().check()
+        if self.initialize is not None and self.kind.keeps is None:
+            message = f"{field('initialize')} is for cells with a gate that keeps the old state"
+            raise OptionError(f"{message}, but the cell is {self.kind.name}", "leave it out")
+
+
+@options(batch_size=16, learning_rate=5e-3)
+class TrainingOptions(training.TrainingOptions):
+    """How the network of a toy problem is trained."""
+
+    budget: ClassVar[training.Budget] = training.Budget(epochs=40)
+
+
+@options
+class PredictOptions(Options):
+    """What can be asked of a prediction: nothing."""

@@ -1,0 +1,79 @@
+"""What a verdict is called: one mark and one set of words, whoever shows it."""
+
+import math
+
+import pytest
+import torch
+
+from unrolled.inspection import Reach, verdict
+from unrolled.inspection.verdict import MARKS
+from unrolled.languages import language_names, load_words
+
+LAGS = torch.arange(40)
+
+
+def reach(curve, name="h", keep_gate=None):
+    return Reach(LAGS, {name: torch.tensor([[curve(k) for k in range(40)]])}, keep_gate)
+
+
+# what each verdict comes of, and a part of its sentence in both languages
+CASES = {
+    "healthy": (reach(lambda k: 1.0), ("still felt 39 characters back", "39 caracteres atrás")),
+    "fading": (reach(lambda k: 0.7**k), ("felt 12 characters back", "12 caracteres atrás")),
+    "vanishing": (
+        reach(lambda k: 0.5**k),
+        ("halved every 1.0 characters", "cai à metade a cada 1,0 caracteres"),
+    ),
+    "exploding": (
+        reach(lambda k: 1.2**k),
+        ("13 characters back, doubled every 3.8", "13 caracteres atrás, dobra a cada 3,8"),
+    ),
+    "edge": (reach(lambda k: float(k < 5), "x"), ("but 5 characters", "5 caracteres")),
+    "none": (reach(lambda k: float(k < 0)), ("no gradient", "nenhum gradiente")),
+}
+
+
+@pytest.mark.parametrize("kind", CASES)
+def test_a_verdict_is_said_in_every_language_with_one_mark(kind):
+    measured, parts = CASES[kind]
+    judged = verdict(measured, wanted=20, unit="character")
+    assert judged.kind == kind
+    for code, part in zip(("en", "pt-BR"), parts, strict=True):
+        said = judged.say(code)
+        assert said.head == load_words(code)["verdict"]["kinds"][kind]
+        assert said.mark == MARKS[kind]
+        assert part in said.sentence.lower()
+        assert said.sentence.endswith(".")
+        assert said.sentence[0].isupper()
+        assert "{" not in said.sentence + said.advice
+
+
+def test_a_mark_stands_for_one_verdict():
+    assert len(set(MARKS.values())) == len(MARKS)
+    for code in language_names():
+        heads = load_words(code)["verdict"]["kinds"]
+        assert heads.keys() == MARKS.keys()
+        assert len(set(heads.values())) == len(MARKS)
+
+
+@pytest.mark.parametrize("code", ["en", "pt-BR"])
+@pytest.mark.parametrize("factor", [0.7, 0.5])
+def test_the_advice_names_the_cells_own_gate_if_it_has_one(code, factor):
+    own = verdict(reach(lambda k: factor**k, keep_gate="q"), wanted=20).say(code).advice
+    assert " q " in own
+    assert "40" in own
+    plain = verdict(reach(lambda k: factor**k), wanted=20).say(code).advice
+    assert " q " not in plain
+    assert all(cell in plain for cell in ("LSTM", "GRU", "JANET"))
+
+
+def test_one_step_is_not_steps():
+    judged = verdict(reach(lambda k: 30.0**k if k < 20 else math.inf), unit="word")
+    assert "1 word back" in judged.sentence
+    assert "1 palavra atrás" in judged.say("pt-BR").sentence
+
+
+def test_the_page_of_a_report_shows_the_mark_and_words_of_the_table():
+    from unrolled.inspection import sections
+
+    assert not hasattr(sections, "_MARKS")

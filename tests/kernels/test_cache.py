@@ -1,0 +1,474 @@
+import ctypes
+import os
+import stat
+import subprocess
+import sys
+import tempfile
+import time
+from importlib.util import find_spec
+from pathlib import Path
+from shutil import which
+
+import pytest
+
+from unrolled.kernels import (
+    KernelError,
+    cache_entries,
+    cache_folder,
+    clear_cache,
+    find_compiler,
+    load_library,
+)
+from unrolled.kernels.building import cache
+
+CC = which("cc") or which("gcc") or which("clang")
+needs_compiler = pytest.mark.skipif(CC is None, reason="no C compiler")
+
+
+def source(answer: int | str) -> str:
+    return f"int answer(void) {{ return {answer}; }}"
+
+
+def script(path: Path, text: str) -> Path:
+    path.write_text(f"#!/bin/sh\n{text}\n")
+    path.chmod(0o755)
+    return path
+
+
+@pytest.fixture(autouse=True)
+def folder(tmp_path, monkeypatch):
+    """An empty cache, and no trace of the caller's own."""
+    folder = tmp_path / "cache"
+    monkeypatch.setenv("UNROLLED_CACHE", str(folder))
+    monkeypatch.delenv("CC", raising=False)
+    temporary = tmp_path / "temporary"
+    temporary.mkdir()
+    monkeypatch.setattr(tempfile, "tempdir", str(temporary))
+    cache._temporary_folder.cache_clear()
+    yield folder
+    cache._temporary_folder.cache_clear()
+
+
+@pytest.fixture
+def compilations(tmp_path, monkeypatch):
+    """The number of times that a compiler has been run, as a function."""
+    log = tmp_path / "compilations"
+    log.touch()
+    monkeypatch.setenv("CC", str(script(tmp_path / "cc", f'echo >> "{log}"; exec {CC} "$@"')))
+    return lambda: len(log.read_text().splitlines())
+
+
+@needs_compiler
+def test_a_kernel_is_compiled_once(folder, compilations):
+    assert load_library(source(42), "lstm").answer() == 42
+    assert load_library(source(42), "lstm").answer() == 42
+    assert compilations() == 1
+    (library,) = folder.glob("lstm-*.so")
+    assert library.with_suffix(".c").read_text() == source(42)
+    assert len(list(folder.iterdir())) == 2
+
+
+@needs_compiler
+def test_a_kernel_is_compiled_for_its_text_compiler_flags_and_processor(compilations, monkeypatch):
+    load_library(source(1), "cell")
+    load_library(source(2), "cell")
+    assert compilations() == 2
+    os.utime(os.environ["CC"], (1, 1))  # an update of the compiler
+    load_library(source(1), "cell")
+    assert compilations() == 3
+    monkeypatch.setenv("CC", os.environ["CC"] + " -DANYTHING")
+    load_library(source(1), "cell")
+    assert compilations() == 4
+    monkeypatch.setattr(cache, "FLAGS", (*cache.FLAGS, "-g"))
+    load_library(source(1), "cell")
+    assert compilations() == 5
+    monkeypatch.setattr(cache, "_processor", lambda: "another")
+    load_library(source(1), "cell")
+    assert compilations() == 6
+    assert len(cache_entries()) == 6
+
+
+@needs_compiler
+@pytest.mark.parametrize("name", ["<lambda>", "../../etc/passwd", "Zelle für Übung", "", "c" * 999])
+def test_any_name_will_do(folder, name):
+    assert load_library(source(1), name).answer() == 1
+    assert [entry.path.parent for entry in cache_entries()] == [folder]
+
+
+@needs_compiler
+@pytest.mark.parametrize(
+    "damage",
+    [
+        lambda entry, other: entry[: len(entry) // 2],
+        lambda entry, other: b"",
+        lambda entry, other: entry[:-1],
+        lambda entry, other: entry[:5000] + bytes([entry[5000] ^ 1]) + entry[5001:],
+        lambda entry, other: other,
+        lambda entry, other: other[:-32],
+        lambda entry, other: other[:-32] + entry[-32:],
+    ],
+    ids=["half", "empty", "cut", "one bit", "foreign", "foreign, unsealed", "foreign, our seal"],
+)
+def test_an_entry_that_is_not_what_was_written_is_built_again(
+    tmp_path, folder, compilations, monkeypatch, damage
+):
+    """The good entry is made in another folder: a process opens a library of one path only once."""
+    monkeypatch.setenv("UNROLLED_CACHE", str(tmp_path / "elsewhere"))
+    load_library(source(1), "cell")
+    load_library(source(2), "cell")
+    two, one = (entry.path for entry in cache_entries())
+    monkeypatch.setenv("UNROLLED_CACHE", str(folder))
+    planted = cache_folder().path / one.name
+    planted.write_bytes(damage(one.read_bytes(), two.read_bytes()))
+    assert load_library(source(1), "cell").answer() == 1
+    assert compilations() == 3
+    assert cache._is_sound(planted)
+
+
+@needs_compiler
+def test_an_entry_is_replaced_and_never_written_into(tmp_path):
+    """Another process may have it mapped, or be reading it."""
+    load_library(source(1), "cell")
+    (entry,) = cache_entries()
+    mapped, damaged = tmp_path / "mapped", entry.path.read_bytes()[:5000]
+    mapped.write_bytes(damaged)
+    entry.path.unlink()
+    entry.path.hardlink_to(mapped)
+    code = "import sys, unrolled.kernels; unrolled.kernels.load_library(sys.argv[1], 'cell')"
+    subprocess.run([sys.executable, "-c", code, source(1)], check=True)
+    assert cache._is_sound(entry.path)
+    assert mapped.read_bytes() == damaged
+
+
+def test_without_a_compiler_the_error_says_how_to_get_one(monkeypatch):
+    monkeypatch.setenv("PATH", "")
+    monkeypatch.setitem(sys.modules, "ziglang", None)  # not importable, even where installed
+    assert find_compiler() is None
+    with pytest.raises(KernelError, match=r"no C compiler.*unrolled\[compiler\]"):
+        load_library(source(1), "lstm")
+
+
+@needs_compiler
+def test_ziglang_is_the_last_resort(tmp_path, monkeypatch):
+    package = tmp_path / "site" / "ziglang"
+    package.mkdir(parents=True)
+    package.joinpath("__init__.py").touch()
+    package.joinpath("__main__.py").write_text(
+        "import os, sys\n"
+        "assert sys.argv[1] == 'cc'\n"
+        "assert os.environ['ZIG_GLOBAL_CACHE_DIR'].startswith(os.environ['UNROLLED_CACHE'])\n"
+        f"os.environ['PATH'] = {os.environ['PATH']!r}\n"
+        f"os.execv({CC!r}, ['cc', '-DANSWER=7', *sys.argv[2:]])\n"
+    )
+    monkeypatch.syspath_prepend(package.parent)
+    monkeypatch.setenv("PYTHONPATH", str(package.parent))
+    monkeypatch.delitem(sys.modules, "ziglang", raising=False)
+    system = find_compiler()
+    assert system is not None
+    assert system.argv == (CC,)
+    monkeypatch.setenv("PATH", "")
+    assert load_library(source("ANSWER"), "cell").answer() == 7
+
+
+@pytest.mark.skipif(find_spec("ziglang") is None, reason="no ziglang")
+def test_ziglang_itself_compiles_without_a_home(monkeypatch):
+    monkeypatch.setenv("PATH", "")
+    monkeypatch.delenv("HOME")
+    compiler = find_compiler()
+    assert compiler is not None
+    assert "clang" in compiler.version()
+    assert load_library(source(7), "cell").answer() == 7
+    assert clear_cache() == 1
+    assert not list(cache_folder().path.iterdir())
+
+
+@needs_compiler
+def test_a_compiler_that_fails_is_quoted(folder):
+    with pytest.raises(KernelError, match=r"cc failed with status 1: .*nothing.*set CC to"):
+        load_library(source("nothing"), "cell")
+    assert not list(folder.iterdir())
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("echo one >&2; echo two >&2; exit 3", "failed with status 3: one; two"),
+        ("exit 1", "failed with status 1: it printed nothing"),
+        ("exit 0", "made no library"),
+    ],
+    ids=["complains", "is silent", "makes nothing"],
+)
+def test_a_broken_compiler_is_an_error_of_ours(tmp_path, folder, monkeypatch, text, message):
+    monkeypatch.setenv("CC", str(script(tmp_path / "broken", text)))
+    with pytest.raises(KernelError, match=message):
+        load_library(source(1), "cell")
+    assert not list(folder.iterdir())
+
+
+def test_cc_is_not_passed_over_in_silence(tmp_path, monkeypatch):
+    monkeypatch.setenv("CC", "no-such-compiler -m64")
+    with pytest.raises(KernelError, match="CC: there is no program 'no-such-compiler'"):
+        find_compiler()
+    tmp_path.joinpath("cc").write_text("not a program")
+    tmp_path.joinpath("cc").chmod(0o755)
+    monkeypatch.setenv("CC", str(tmp_path / "cc"))
+    with pytest.raises(KernelError, match="cc: Exec format error"):
+        load_library(source(1), "cell")
+
+
+@needs_compiler
+def test_cc_may_hold_arguments_and_tells_its_version(monkeypatch):
+    monkeypatch.setenv("CC", f"{CC} -DANSWER=3")
+    assert load_library(source("ANSWER"), "cell").answer() == 3
+    compiler = find_compiler()
+    assert compiler is not None
+    said = subprocess.run([CC, "--version"], capture_output=True, text=True, check=True).stdout
+    assert compiler.version() == said.splitlines()[0]
+
+
+def test_the_cache_is_where_the_environment_says_and_private(tmp_path, folder, monkeypatch):
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "xdg"))
+    monkeypatch.setenv("HOME", str(tmp_path / "home"))
+    for expected, unset in [
+        (folder, "UNROLLED_CACHE"),
+        (tmp_path / "xdg/unrolled", "XDG_CACHE_HOME"),
+        (tmp_path / "home/.cache/unrolled", "HOME"),
+    ]:
+        assert cache_folder() == (expected, None)
+        assert stat.S_IMODE(expected.stat().st_mode) == 0o700
+        monkeypatch.delenv(unset)
+
+
+def test_a_user_without_a_home_has_a_temporary_cache(monkeypatch):
+    monkeypatch.delenv("UNROLLED_CACHE")
+    monkeypatch.delenv("XDG_CACHE_HOME", raising=False)
+    monkeypatch.setattr(os.path, "expanduser", lambda path: path)  # as where nobody is known
+    path, problem = cache_folder()
+    assert problem == "the user has no home folder"
+    assert path.is_dir()
+
+
+def test_relative_folders_are_taken_from_ours_and_ignored_from_xdg(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("HOME", str(tmp_path / "home"))
+    monkeypatch.setenv("XDG_CACHE_HOME", "xdg")
+    monkeypatch.setenv("UNROLLED_CACHE", "here")
+    assert cache_folder() == (tmp_path / "here", None)
+    monkeypatch.delenv("UNROLLED_CACHE")
+    assert cache_folder() == (tmp_path / "home/.cache/unrolled", None)
+
+
+def unwritable(folder, monkeypatch):
+    folder.write_text("a file, where a folder should be")  # root, too, is refused this
+    monkeypatch.setenv("UNROLLED_CACHE", str(folder / "below"))
+
+
+def read_only(folder, monkeypatch):
+    folder.mkdir(mode=0o700)
+    access = os.access  # root may write whatever the mode; a read-only disk says so here
+    monkeypatch.setattr(os, "access", lambda path, mode: path != folder and access(path, mode))
+
+
+def writable_by_others(folder, monkeypatch):
+    folder.mkdir()
+    folder.chmod(0o770)
+
+
+def of_another_user(folder, monkeypatch):
+    folder.mkdir(mode=0o700)
+    owner = folder.stat().st_uid
+    monkeypatch.setattr(os, "geteuid", lambda: owner + 1)
+
+
+@needs_compiler
+@pytest.mark.parametrize(
+    ("spoil", "problem"),
+    [
+        (unwritable, "Not a directory"),
+        (read_only, "cannot be written"),
+        (writable_by_others, "can be written by others: chmod go-w"),
+        (of_another_user, "belongs to another user"),
+    ],
+)
+def test_a_folder_that_cannot_serve_is_replaced_by_a_private_one(
+    tmp_path, folder, monkeypatch, spoil, problem
+):
+    spoil(folder, monkeypatch)
+    path, said = cache_folder()
+    assert said is not None
+    assert said.startswith(str(folder))
+    assert said.endswith(problem)
+    assert path.parent == tmp_path / "temporary"
+    assert stat.S_IMODE(path.stat().st_mode) == 0o700
+    assert load_library(source(5), "cell").answer() == 5
+    assert [entry.path.parent for entry in cache_entries()] == [path]
+    assert cache_folder().path == path
+    assert not folder.is_dir() or not list(folder.iterdir())
+
+
+@needs_compiler
+def test_no_file_can_be_written_by_others_whatever_the_umask():
+    before = os.umask(0)
+    try:
+        load_library(source(1), "cell")
+    finally:
+        os.umask(before)
+    (entry,) = cache_entries()
+    assert stat.S_IMODE(entry.path.stat().st_mode) == 0o600
+    assert stat.S_IMODE(entry.path.parent.stat().st_mode) == 0o700
+
+
+def plant(folder: Path, number: int, size: int, age_seconds: float) -> Path:
+    path = folder / f"cell-{number:032x}.so"
+    path.write_bytes(bytes(size - 1))
+    path.with_suffix(".c").write_bytes(bytes(1))
+    os.utime(path, (time.time() - age_seconds,) * 2)
+    return path
+
+
+@needs_compiler
+def test_the_entries_used_longest_ago_make_room(monkeypatch):
+    monkeypatch.setattr(cache, "MAX_ENTRIES", 3)
+    folder = cache_folder().path
+    oldest_first = [plant(folder, n, 10, age_seconds=100 - n) for n in range(4)]
+    load_library(source(1), "new")
+    names = ["new", "cell", "cell"]
+    assert [entry.name for entry in cache_entries()] == names
+    assert [path.exists() for path in oldest_first] == [False, False, True, True]
+    assert len(list(folder.iterdir())) == 2 * len(names)  # the C texts are gone, too
+
+
+@needs_compiler
+def test_the_cache_is_bounded_in_bytes(monkeypatch):
+    monkeypatch.setattr(cache, "MAX_BYTES", 100_000)
+    folder = cache_folder().path
+    older, newer = plant(folder, 1, 50_000, age_seconds=2), plant(folder, 2, 50_000, age_seconds=1)
+    load_library(source(1), "new")
+    assert newer.exists()
+    assert not older.exists()
+    assert sum(entry.size for entry in cache_entries()) <= 100_000
+    assert sum(path.stat().st_size for path in folder.iterdir()) <= 100_000
+
+
+@needs_compiler
+def test_a_kernel_larger_than_the_bound_still_loads(monkeypatch):
+    monkeypatch.setattr(cache, "MAX_BYTES", 1)
+    assert load_library(source(1), "cell").answer() == 1
+
+
+@needs_compiler
+def test_use_counts_not_age():
+    for answer in (1, 2):
+        load_library(source(answer), f"cell{answer}")
+    for entry in cache_entries():
+        os.utime(entry.path, (1, 1))
+    before = time.time()
+    load_library(source(1), "cell1")
+    first, second = cache_entries()
+    assert (first.name, second.name, second.last_used) == ("cell1", "cell2", 1)
+    assert first.last_used > before - 1  # a file's time may lag behind the clock
+
+
+@needs_compiler
+def test_a_kernel_that_another_process_removes_while_it_is_loaded_is_compiled_again(monkeypatch):
+    load_library(source(1), "cell")
+    is_sound = cache._is_sound
+
+    def sound_and_then_removed(path):
+        sound = is_sound(path)
+        path.unlink()  # the other process makes room
+        return sound
+
+    monkeypatch.setattr(cache, "_is_sound", sound_and_then_removed)
+    assert load_library(source(1), "cell").answer() == 1
+
+
+@needs_compiler
+def test_abandoned_compilations_are_swept_and_running_ones_are_not():
+    folder = cache_folder().path
+    abandoned, running = folder / ".unrolled-build-1", folder / ".unrolled-build-2"
+    for path in (abandoned, running):
+        path.mkdir()
+        path.joinpath("cell.c").touch()
+    os.utime(abandoned, (time.time() - 7200,) * 2)
+    load_library(source(1), "cell")
+    assert not abandoned.exists()
+    assert running.exists()
+
+
+@needs_compiler
+def test_clear_removes_the_kernels_and_nothing_else():
+    folder = cache_folder().path
+    kept = [folder / name for name in ("notes.txt", "program.c", "library.so", "zig")]
+    for path in kept:
+        path.touch()
+    load_library(source(1), "cell")
+    load_library(source(2), "cell")
+    folder.joinpath(".unrolled-zig").mkdir()
+    assert clear_cache() == 2
+    assert cache_entries() == []
+    assert sorted(folder.iterdir()) == sorted(kept)
+    assert clear_cache() == 0
+
+
+START_TOGETHER = """
+import os, sys
+from unrolled.kernels import load_library
+
+go, start = os.pipe()
+children = []
+for _ in range(8):
+    child = os.fork()
+    if not child:
+        os.close(start)
+        os.read(go, 1)  # until the other end is closed
+        os._exit(load_library(sys.argv[1], "cell").answer())
+    children.append(child)
+os.close(start)
+print(*[os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) for child in children])
+"""
+
+IN_A_TEMPORARY_FOLDER = """
+import os, sys
+from unrolled.kernels import cache_folder, load_library
+
+load_library(sys.argv[1], "before")
+if not os.fork():
+    load_library(sys.argv[1], "child")
+    sys.exit()  # which runs what is registered for the end of a process
+os.wait()
+load_library(sys.argv[1], "after")
+print(*cache_folder(), *sorted(name.split("-")[0] for name in os.listdir(cache_folder().path)))
+"""
+
+
+def run_python(code: str) -> str:
+    """What a new process prints; it pays for importing torch, and its forks do not."""
+    command = [sys.executable, "-c", code, source(9)]
+    return subprocess.run(command, capture_output=True, text=True, check=True).stdout.strip()
+
+
+@needs_compiler
+def test_eight_processes_can_start_at_once_on_an_empty_cache(folder):
+    assert run_python(START_TOGETHER) == "9 9 9 9 9 9 9 9"
+    assert len(cache_entries()) == 1
+    assert len(list(folder.iterdir())) == 2
+
+
+@needs_compiler
+def test_a_temporary_folder_outlives_forks_and_not_the_process(tmp_path, monkeypatch):
+    unwritable(tmp_path / "file", monkeypatch)
+    folder, report = run_python(IN_A_TEMPORARY_FOLDER).split(" ", 1)
+    assert report.endswith("Not a directory after after before before child child")
+    assert not Path(folder).exists()
+
+
+@needs_compiler
+def test_a_library_brings_its_mathematics(monkeypatch):
+    """This process has libm loaded anyway: only the linker can tell."""
+    if sys.platform == "linux":
+        monkeypatch.setenv("CC", f"{CC} -Wl,--no-undefined")
+    text = "#include <math.h>\nfloat f(float x) { return erff(x) + powf(x, 3.0f); }"
+    function = load_library(text, "erf").f
+    function.restype, function.argtypes = ctypes.c_float, [ctypes.c_float]
+    assert function(0.5) == pytest.approx(0.520500 + 0.125, abs=1e-6)  # erf(0.5) from a table

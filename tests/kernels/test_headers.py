@@ -1,0 +1,90 @@
+"""The C that is the same for every cell: headers that stand alone, and that agree with Python."""
+
+import re
+import shutil
+import subprocess
+from pathlib import Path
+
+import pytest
+
+from unrolled import kernels
+from unrolled.cells import gru_reset_before, lstm
+from unrolled.kernels import KernelError, kernel_source, load_library
+from unrolled.kernels.emitting.call import Call
+from unrolled.kernels.emitting.headers import header_text
+
+HEADERS = Path(kernels.__file__).parent / "emitting" / "headers"
+COMPILERS = [name for name in ("cc", "gcc", "clang") if shutil.which(name)]
+needs_compiler = pytest.mark.skipif(not COMPILERS, reason="no C compiler on the PATH")
+CELLS = {
+    "of every kind": [],
+    "without applied products": ["-DAPPLIED_COLUMNS=0"],
+    "without recurrent products": ["-DAPPLIED_COLUMNS=0", "-DRECURRENT_COLUMNS=0"],
+    "without weight vectors": ["-DPARAMETERS=0"],
+    "with one state": ["-DSTATES=1", "-DDIRECT=0"],
+}
+
+
+def names_in(text: str) -> list[str]:
+    return re.findall(r'^#include "(\w+)\.h"$', text, re.MULTILINE)
+
+
+@needs_compiler
+@pytest.mark.parametrize("cell", CELLS)
+@pytest.mark.parametrize("name", sorted(path.name for path in HEADERS.glob("*.h")))
+def test_a_header_compiles_alone(name, cell):
+    for compiler in COMPILERS:
+        for machine in ([], ["-march=native"]):
+            flags = ["-fsyntax-only", "-Wall", "-Wextra", "-Werror", *machine, *CELLS[cell]]
+            subprocess.run([compiler, *flags, "-x", "c", str(HEADERS / name)], check=True)
+
+
+def test_one_header_includes_all_and_each_only_those_before_it():
+    order = names_in((HEADERS / "kernel.h").read_text())
+    assert sorted([*order, "kernel"]) == sorted(path.stem for path in HEADERS.glob("*.h"))
+    for position, name in enumerate(order):
+        assert set(names_in((HEADERS / f"{name}.h").read_text())) <= set(order[:position])
+
+
+@pytest.mark.parametrize("cell", [lstm, gru_reset_before], ids=lambda cell: cell.name)
+def test_a_kernel_is_one_text_that_holds_the_headers_in_order(cell):
+    source = kernel_source(cell)
+    assert not names_in(source)
+    order = names_in((HEADERS / "kernel.h").read_text())
+    places = [source.index(header_text(name)) for name in order if name not in ("cell", "steps")]
+    assert places == sorted(places)
+    assert "UNROLLED_CELL_H" not in source
+    assert "UNROLLED_STEPS_H" not in source
+
+
+def test_every_size_and_array_of_a_cell_has_a_place_in_its_header():
+    written = re.compile(r"^#define (\w+) |^static const int64_t (\w+)\[\]", re.MULTILINE)
+    source = kernel_source(gru_reset_before)
+    cell = header_text("cell")
+    declared = {macro or array for macro, array in written.findall(cell)} - {"UNROLLED_CELL_H"}
+    for macro, array in written.findall(source[: source.index("UNROLLED_VECTOR_H")]):
+        assert (macro or array) in declared
+        declared.remove(macro or array)
+    assert not declared
+
+
+@needs_compiler
+@pytest.mark.parametrize("pair", [("bias_ih", "bias_hh"), ("gates", "records"), ("x", "weight_ih")])
+def test_a_kernel_with_a_field_in_another_place_than_python_has_it_does_not_compile(pair):
+    source = kernel_source(lstm)
+    call = source[source.index("typedef struct {\n  int64_t num_steps") : source.index("} Call;")]
+    first, second = pair
+    swapped = re.sub(
+        rf"\*({first}|{second});", lambda m: f"*{second if m[1] == first else first};", call
+    )
+    assert swapped != call
+    load_library(source, "call")
+    with pytest.raises(KernelError, match=f"Call: ({first}|{second})"):
+        load_library(source.replace(call, swapped), "call")
+
+
+def test_every_field_of_the_call_is_asserted():
+    source = kernel_source(lstm)
+    for name, *_ in Call._fields_:
+        place = getattr(Call, name).offset
+        assert f"_Static_assert(offsetof(Call, {name}) == {place}," in source
