@@ -1,6 +1,5 @@
 import shutil
-import signal
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -24,19 +23,17 @@ class Result:
 @pytest.fixture
 def unrolled(
     capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
-) -> Iterator[Callable[..., Result]]:
+) -> Callable[..., Result]:
     """Run the command line in this process, in a folder of its own."""
     monkeypatch.chdir(tmp_path)
     monkeypatch.delenv("FORCE_COLOR", raising=False)
-    on_broken_pipe = signal.getsignal(signal.SIGPIPE)
 
     def run(*arguments: object) -> Result:
         with pytest.raises(SystemExit) as ended:
             main([str(argument) for argument in arguments])
         return Result(ended.value.code or 0, *capsys.readouterr())
 
-    yield run
-    signal.signal(signal.SIGPIPE, on_broken_pipe)
+    return run
 
 
 @pytest.fixture

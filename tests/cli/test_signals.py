@@ -64,6 +64,18 @@ def test_signal_handlers_are_put_back(train):
     assert (signal.getsignal(signal.SIGINT), signal.getsignal(signal.SIGTERM)) == before
 
 
+@pytest.mark.skipif(not hasattr(signal, "SIGPIPE"), reason="a signal of POSIX")
+def test_writing_leaves_the_process_able_to_lose_a_reader(unrolled, train, text_file):
+    train("run")
+    for command in (["generate", "run", "--length", "3"], ["predict", "run", text_file]):
+        before = signal.signal(signal.SIGPIPE, signal.SIG_IGN)
+        try:
+            assert unrolled(*command).code == 0
+            assert signal.getsignal(signal.SIGPIPE) is signal.SIG_IGN
+        finally:
+            signal.signal(signal.SIGPIPE, before)
+
+
 def test_a_process_told_to_stop_saves_and_says_how_to_go_on(text_file, tmp_path):
     options = ["--run", "run", "--hidden-size", "8", "--batch-size", "4", "--epochs", "1000000"]
     command = [sys.executable, "-m", "unrolled", "train", "lm", text_file, *options]

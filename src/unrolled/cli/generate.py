@@ -1,6 +1,5 @@
 """`unrolled generate`: text from a run, to stdout as it is drawn."""
 
-import signal
 import sys
 from pathlib import Path
 from typing import Annotated, Any
@@ -8,6 +7,7 @@ from typing import Annotated, Any
 import typer
 
 from unrolled.cli.flags import chosen, parameter, parameters, with_parameters
+from unrolled.cli.signals import ending_with_its_reader
 from unrolled.cli.trust import TrustCode
 from unrolled.networks.options import GenerateOptions
 
@@ -27,14 +27,13 @@ def _generate(run: Path, prompt: str | None, trust_code: bool, **values: Any) ->
         raise RunError(message, "name the run of a language model")
     prompt = task.prompt if prompt is None else prompt
     pieces = task.generate(loaded.model, prompt, options)
-    if hasattr(signal, "SIGPIPE"):  # `| head` ends us as it ends any other program
-        signal.signal(signal.SIGPIPE, signal.SIG_DFL)
-    sys.stdout.write(prompt)
-    for piece in pieces:
-        sys.stdout.write(piece)
-        sys.stdout.flush()
-    if sys.stdout.isatty():
-        sys.stdout.write("\n")
+    with ending_with_its_reader():
+        sys.stdout.write(prompt)
+        for piece in pieces:
+            sys.stdout.write(piece)
+            sys.stdout.flush()
+        if sys.stdout.isatty():
+            sys.stdout.write("\n")
 
 
 generate = with_parameters(

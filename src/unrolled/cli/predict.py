@@ -1,14 +1,15 @@
 """`unrolled predict`: what a run's model says of new input, as text or JSON lines."""
 
 import json
-import signal
 import sys
+from functools import partial
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
 from unrolled.cli.flags import chosen_of_any, parameter, parameters_of_any, with_parameters
+from unrolled.cli.signals import ending_with_its_reader
 from unrolled.cli.trust import TrustCode
 from unrolled.tasks.registry import TASKS, options_of
 
@@ -27,13 +28,12 @@ def _predict(run: Path, source: Path, as_json: bool, trust_code: bool, **values:
     loaded = load(run, trust_code=trust_code)
     task = loaded.task
     options = chosen_of_any(task.option_classes.predict, task.name, values)
-    if hasattr(signal, "SIGPIPE"):  # `| head` ends us as it ends any other program
-        signal.signal(signal.SIGPIPE, signal.SIG_DFL)
     inputs = Source.stdin() if str(source) == "-" else Source.file(source)
-    for prediction in task.predict(loaded.model, inputs, options):
-        line = json.dumps(prediction, ensure_ascii=False) if as_json else task.to_text(prediction)
-        sys.stdout.write(line + "\n")
-        sys.stdout.flush()
+    to_text = partial(json.dumps, ensure_ascii=False) if as_json else task.to_text
+    with ending_with_its_reader():
+        for prediction in task.predict(loaded.model, inputs, options):
+            sys.stdout.write(to_text(prediction) + "\n")
+            sys.stdout.flush()
 
 
 predict = with_parameters(

@@ -1,11 +1,11 @@
-"""Signals that end a training or a comparison: SIGINT (Ctrl-C) and SIGTERM."""
+"""Signals: SIGINT (Ctrl-C) and SIGTERM end a training, SIGPIPE ends what nobody reads."""
 
 import signal
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from types import FrameType
 
-__all__ = ["handling_signals"]
+__all__ = ["ending_with_its_reader", "handling_signals"]
 
 
 @contextmanager
@@ -22,3 +22,16 @@ def handling_signals(handle: Callable[[int], None]) -> Iterator[None]:
     finally:
         for number, handler in zip(numbers, before, strict=True):
             signal.signal(number, handler)
+
+
+@contextmanager
+def ending_with_its_reader() -> Iterator[None]:
+    """Have the process end when nobody reads its output (`| head`), as other programs do."""
+    if not hasattr(signal, "SIGPIPE"):
+        yield
+        return
+    before = signal.signal(signal.SIGPIPE, signal.SIG_DFL)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGPIPE, before)
