@@ -30,6 +30,17 @@ def test_text_file_output_and_others_beside(unrolled, trained, finished_run, tmp
     assert done.code == 0, done.err
 
 
+def test_data_that_have_changed_since_are_not_taken_for_those_of_the_run(
+    unrolled, train, text_file
+):
+    train("run")
+    text_file.write_text(text_file.read_text()[::-1])
+    done = unrolled("inspect", "run")
+    assert done.code == 1
+    assert "has changed since the run began" in done.err
+    assert unrolled("inspect", "run", "--text", "9 bottles of beer on the wall.\n").code == 0
+
+
 def test_what_cannot_be_inspected_is_said_in_one_line(unrolled, train, trained, tmp_path):
     for arguments, said in [
         (["nowhere"], "no such folder"),

@@ -59,7 +59,7 @@ def inspect(
         others[path.name] = other.task.subject(other.model)
     source = None if text is None else Source.text(text)
     source = source if file is None else Source.file(file)
-    held_out = task.read(options).held_out if source is None else []
+    held_out = loaded.read().held_out if source is None else []
 
     def read(subject: "Subject") -> "Iterable[Passage]":
         return subject.passages(held_out) if source is None else subject.read(source)

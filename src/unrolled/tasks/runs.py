@@ -97,6 +97,15 @@ class Loaded:
     task: Task[Any]
     model: nn.Module
 
+    def read(self) -> Splits[Any]:
+        """Return the data that it was trained on.
+
+        Raises:
+            DataError: A file cannot be used.
+            RunError: A file has changed since the run began.
+        """
+        return _read(self.run, self.task)
+
 
 def prepare(
     task_class: type[Task[Any]],
@@ -175,13 +184,7 @@ def resume(run_path: Path, *, trust_code: bool = False, processes: Processes = A
     """
     run = Run.open(run_path)
     task = _rebuild(run, trust_code)
-    splits = task.read(task.options)
-    with _as_written(run):
-        for file, before in zip_longest(_fingerprints(task), run.config["data"]["files"]):
-            if file != before:
-                message = f"{(file or before)['path']}: has changed since the run began"
-                hint = f"put back the file that {run_path} was trained on, or retrain"
-                raise RunError(message, hint)
+    splits = _read(run, task)
     trainer = _assemble(run, task, splits, processes)
     trainer.restore()
     return Prepared(task, splits, trainer)
@@ -204,6 +207,18 @@ def load(run_path: Path, *, trust_code: bool = False) -> Loaded:
         model = task.make_model(task.options.model)
     load_weights(run.weights_path, model)
     return Loaded(run, task, model.eval())
+
+
+def _read(run: Run, task: Task[Any]) -> Splits[Any]:
+    """Return the data of a run, if they are what they were when it began."""
+    splits = task.read(task.options)
+    with _as_written(run):
+        for file, before in zip_longest(_fingerprints(task), run.config["data"]["files"]):
+            if file != before:
+                message = f"{(file or before)['path']}: has changed since the run began"
+                hint = f"put back the file that {run.path} was trained on, or retrain"
+                raise RunError(message, hint)
+    return splits
 
 
 def _assemble(run: Run, task: Task[Any], splits: Splits[Any], processes: Processes) -> Trainer:
