@@ -97,6 +97,14 @@ def test_figures_without_their_library_are_refused_before_any_training(
     assert not (tmp_path / "c").exists()
 
 
+def test_contestants_that_read_other_data_are_refused(unrolled, tmp_path):
+    cells = "gru --length 5,gru --length 6"
+    done = unrolled("compare", "toy", "copy", "--cells", cells, "--out", "c")
+    assert done.code == 1
+    assert "gru --length 6 reads other data than gru --length 5" in done.err
+    assert not (tmp_path / "c").exists()
+
+
 @pytest.mark.parametrize("name", ["accurcy", "num_examples"])
 def test_a_metric_that_does_not_rank_is_refused_before_any_training(unrolled, tmp_path, name):
     done = unrolled("compare", *SMALL, "--metric", name, "--out", "c")

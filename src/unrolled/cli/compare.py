@@ -89,6 +89,7 @@ def compare(
     from unrolled.cli.progress import make_console
     from unrolled.comparison import Plan, Runner, parse_contestants
     from unrolled.comparison.figures import plotly
+    from unrolled.errors import OptionError
 
     plotly()  # before hours of training
     arguments = [*context.args, *_given("--minutes", minutes), *_given("--epochs", epochs)]
@@ -96,10 +97,13 @@ def compare(
         task, tuple(arguments), tuple(parse_contestants(contestants)), num_seeds, num_parameters
     )
     folder = folder or Path("runs") / f"compare-{task}-{datetime.now():%Y%m%d-%H%M%S}"
-    for trial in plan.trials(folder)[: len(plan.contestants)]:
-        options = _check(trial)
+    options = [_check(trial) for trial in plan.trials(folder)[: len(plan.contestants)]]
+    for contestant, each in zip(plan.contestants, options, strict=True):
+        if each.data != options[0].data:
+            message = f"{contestant.name} reads other data than {plan.contestants[0].name}"
+            raise OptionError(message, "give options of the data to all of them")
     if metric is not None:
-        _check_metric(task, options, metric)
+        _check_metric(task, options[0], metric)
     runner = Runner(plan.trials(folder), num_processes, _num_threads())
     plan.settle(folder)
     console = make_console()
