@@ -89,7 +89,7 @@ def compare(
     from unrolled.cli.progress import make_console
     from unrolled.comparison import Plan, Runner, parse_contestants
     from unrolled.comparison.figures import plotly
-    from unrolled.errors import OptionError
+    from unrolled.errors import OptionError, field
 
     plotly()  # before hours of training
     arguments = [*context.args, *_given("--minutes", minutes), *_given("--epochs", epochs)]
@@ -100,8 +100,9 @@ def compare(
     options = [_check(trial) for trial in plan.trials(folder)[: len(plan.contestants)]]
     for contestant, each in zip(plan.contestants, options, strict=True):
         if each.data != options[0].data:
-            message = f"{contestant.name} reads other data than {plan.contestants[0].name}"
-            raise OptionError(message, "give options of the data to all of them")
+            first = plan.contestants[0].name
+            message = f"{field('contestants')}: {contestant.name} reads other data than {first}"
+            raise OptionError(message, "give options of the data once, for all of them")
     if metric is not None:
         _check_metric(task, options[0], metric)
     runner = Runner(plan.trials(folder), num_processes, _num_threads())

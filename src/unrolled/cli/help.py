@@ -64,19 +64,19 @@ class _Readable:
     _shows_help = False
 
     def __init__(self, *args: Any, help: str | None = None, **rest: Any) -> None:
-        super().__init__(*args, help=flowing(help or ""), **rest)  # type: ignore[call-arg]
+        super().__init__(*args, help=flowing(help or ""), **rest)  # type: ignore[call-arg]  # typer's
 
     def format_help(self, ctx: Any, formatter: Any) -> None:
         """Print the help."""
         self._shows_help = True
         try:
-            super().format_help(ctx, formatter)  # type: ignore[misc]
+            super().format_help(ctx, formatter)  # type: ignore[misc]  # of the class beside
         finally:
             self._shows_help = False
 
     def get_params(self, ctx: Any) -> list[Any]:
         """Return the parameters, and `--help`; in help as they are shown."""
-        parameters: list[Any] = super().get_params(ctx)  # type: ignore[misc]
+        parameters: list[Any] = super().get_params(ctx)  # type: ignore[misc]  # the same
         return [_shown(each) for each in parameters] if self._shows_help else parameters
 
 
@@ -105,7 +105,7 @@ def _shown(parameter: Any) -> Any:
     """Return a parameter as help has it: its value has a name, its default is among the words."""
     shown = copy(parameter)
     if isinstance(shown, TyperArgument):
-        shown.display_type_rich = lambda ctx: ""  # type: ignore[method-assign]  # noqa: ARG005
+        shown.display_type_rich = lambda ctx: ""  # type: ignore[method-assign]  # noqa: ARG005  # said by `default_of`
     elif isinstance(shown, TyperOption):
         shown.metavar = value_name(parameter)
         flag = shown.opts[0].removeprefix("--")

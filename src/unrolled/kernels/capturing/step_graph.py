@@ -187,7 +187,7 @@ def _leaf(cell: Cell, name: str) -> StepNode:
 def _operation(node: fx.Node) -> tuple[str, list[Any]]:
     """Return what a node does, and to what."""
     packet = getattr(node.target, "overloadpacket", node.target)
-    name, arguments = str(packet.__name__), list(node.args)  # type: ignore[union-attr]
+    name, arguments = str(packet.__name__), list(node.args)  # type: ignore[union-attr]  # a call
     if node.target is _ATEN.full.default:
         return "constant", [node.args[1]]
     if node.target is _ATEN._to_copy.default:
