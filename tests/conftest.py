@@ -11,6 +11,7 @@ TESTS = Path(__file__).parent
 SLOW = [
     *("benchmark", "browser", "cli", "kernels", "layers", "parity", "properties"),
     *("comparison/test_runner.py", "inspection/test_report.py", "tasks/test_every_task.py"),
+    *("serving/test_bombs.py", "serving/test_description.py", "serving/test_odd_questions.py"),
     *("serving/test_step.py", "serving/test_views.py", "tasks/test_own_cells.py"),
     *("training/test_distributed.py", "training/test_resume.py"),
     *("test_docs.py", "test_examples.py", "test_repeatable.py"),

@@ -2,6 +2,7 @@
 
 import os
 import shutil
+import socket
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -12,12 +13,12 @@ from urllib.parse import urlencode
 import pytest
 import torch
 
-uvicorn = pytest.importorskip("uvicorn", reason="the page needs uvicorn")
+pytest.importorskip("uvicorn", reason="the page needs uvicorn")
 playwright = pytest.importorskip(
     "playwright.sync_api", reason="the page is driven by playwright, which is not installed"
 )
 
-from unrolled.serving.app import create_app  # noqa: E402
+from unrolled.serving.app import create_app, make_server  # noqa: E402
 from unrolled.serving.guard import Access  # noqa: E402
 from unrolled.serving.limits import Limits  # noqa: E402
 from unrolled.serving.runs import Runs  # noqa: E402
@@ -128,15 +129,13 @@ def browser(chromium) -> Iterator[Any]:
 
 
 @pytest.fixture(scope="session")
-def start_server() -> Iterator[Callable[[list[Path]], str]]:
+def start_server() -> Iterator[Callable[..., str]]:
     servers = []
 
-    def start(paths: list[Path]) -> str:
+    def start(paths: list[Path], token: str | None = None) -> str:
         runs = Runs(paths, trust_code=True)
-        app = create_app(runs, Access(None, True), Limits(burst=1000))
-        config = uvicorn.Config(app, host="127.0.0.1", port=0, log_level="warning")
-        server = uvicorn.Server(config)
-        listening = config.bind_socket()
+        server = make_server(create_app(runs, Access(token, True), Limits(burst=1000)))
+        listening = socket.create_server(("127.0.0.1", 0))
         thread = threading.Thread(target=server.run, kwargs={"sockets": [listening]}, daemon=True)
         thread.start()
         servers.append((server, thread, listening))

@@ -1,12 +1,13 @@
 from functools import partial
 
 import pytest
+from starlette import testclient as starlette
 
 from unrolled.errors import OptionError
 from unrolled.serving.app import is_loopback
 from unrolled.serving.app import serve as serve_runs
-from unrolled.serving.guard import COOKIE, Access
-from unrolled.serving.limits import RateLimiter
+from unrolled.serving.guard import COOKIE, KNOWN_COOKIE, Access
+from unrolled.serving.limits import Guesses, RateLimiter
 
 TOKEN = "a secret of the lecture"
 
@@ -47,9 +48,11 @@ def test_the_page_itself_is_let_in(client):
     assert client.post("/api/session", headers={"Origin": "http://127.0.0.1:8000"}).is_success
 
 
-def test_requests_across_sites_are_refused(client):
-    headers = {"Sec-Fetch-Site": "cross-site"}
+@pytest.mark.parametrize("site", ["cross-site", "same-site"])
+def test_requests_across_sites_are_refused(client, site):
+    headers = {"Sec-Fetch-Site": site}
     assert client.post("/api/session", headers=headers).status_code == 403
+    assert client.get("/", headers=headers).status_code == 200
 
 
 def test_without_the_token_nothing_is_shown(serve):
@@ -70,7 +73,7 @@ def test_the_token_opens_the_page_and_the_api(serve):
     assert (answer.status_code, answer.headers["location"]) == (303, "/")
     cookie = answer.headers["set-cookie"]
     assert "HttpOnly" in cookie
-    assert "SameSite=strict" in cookie
+    assert "SameSite=lax" in cookie
     assert client.get("/").status_code == 200
     assert client.get("/api/runs").status_code == 200
 
@@ -141,13 +144,57 @@ def test_a_large_body_is_refused(serve):
     assert client.get("/api/runs").status_code == 200
 
 
-def test_there_is_room_for_so_many_visitors(serve):
-    client = serve(sessions=2)
-    assert client.post("/api/session").status_code == 200
-    answer = client.post("/api/session")
+def test_bodies_together_have_a_limit_and_leave_nothing_behind(serve):
+    client = serve(body_bytes=2000, waiting_bytes=1000)
+    question = {"run": "lstm", "text": "A" * 1500}
+    answer = client.post("/api/read", json=question)
     assert answer.status_code == 503
-    assert answer.json()["error"]["code"] == "sessions"
+    assert answer.json()["error"]["code"] == "busy"
     assert "retry-after" in answer.headers
+    for _ in range(3):
+        assert client.post("/api/read", json=question | {"text": "A" * 800}).is_success
+
+
+def test_the_head_of_a_request_has_a_limit(client):
+    for answer in (
+        client.get("/api/runs", headers={"X-Long": "a" * 17_000}),
+        client.get("/api/runs", headers={f"X-{number}": "a" for number in range(4000)}),
+        client.get("/api/words", params={"language": "a" * 17_000}),
+        client.get("/" + "a" * 17_000),
+    ):
+        assert answer.status_code == 431
+
+
+def test_beginning_sessions_keeps_nobody_out(serve):
+    client = serve(sessions=2, requests_per_second=10_000, burst=10_000)
+    question = {"run": "lstm", "text": "A"}
+    assert client.post("/api/read", json=question).status_code == 200
+    for _ in range(600):
+        assert client.post("/api/session").status_code == 200
+    assert client.post("/api/read", json=question).status_code == 200
+
+
+def test_whoever_guesses_tokens_has_to_wait_and_holds_up_nobody_who_is_in(serve, monkeypatch):
+    stopped = partial(Guesses, clock=lambda: 0.0)
+    monkeypatch.setattr("unrolled.serving.guard.Guesses", stopped)
+    visitor = serve(Access(TOKEN, False), "http://lecture.example", session=False)
+    program = {"Authorization": f"Bearer {TOKEN}"}
+    visitor.get("/", params={"token": TOKEN})
+    anybody = starlette.TestClient(visitor.app, base_url="http://lecture.example")
+    ways = [
+        lambda token: anybody.get("/", params={"token": token}),
+        lambda token: anybody.get("/api/runs", headers={"Authorization": f"Bearer {token}"}),
+        lambda token: anybody.get("/static/main.js", headers={"Cookie": f"{COOKIE}={token}"}),
+    ]
+    statuses = [ways[number % 3](f"guess-{number}").status_code for number in range(12)]
+    assert statuses == [401] * 10 + [429] * 2
+    assert anybody.get("/api/runs", headers=program).status_code == 429  # a right guess, too
+    assert int(anybody.get("/api/runs", headers=program).headers["retry-after"]) >= 1
+    assert anybody.get("/").status_code == 401
+    assert visitor.get("/api/runs").status_code == 200
+    assert visitor.get("/", params={"token": TOKEN}).status_code == 200
+    forged = {"Cookie": f"{KNOWN_COOKIE}=guess"}
+    assert anybody.get("/api/runs", headers=forged).status_code == 401
 
 
 @pytest.mark.parametrize(

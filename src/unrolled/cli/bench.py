@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from unrolled.cli.terminal import say
+
 if TYPE_CHECKING:
     from rich.console import Console
 
@@ -86,10 +88,10 @@ def bench(
     if list_lines:
         for work in works:
             named = [peer for peer in peers_of(work) if process_of(peer) in processes]
-            typer.echo(f"{work.title:<60}{'; '.join(named)}")
+            say(f"{work.title:<60}{'; '.join(named)}")
         titles = {"busy": busy_title, "memory": memory_title}
         for name, work in experiments.items():
-            typer.echo(f"{titles[name](work):<60}torch.nn")
+            say(f"{titles[name](work):<60}torch.nn")
         return
     if not works and not experiments:
         raise OptionError(f"--only: no line contains {only!r}", "unrolled bench --list names them")
@@ -120,7 +122,8 @@ def _run(
     from unrolled.benchmark.worker import WorkerError
 
     measurements: dict[str, Any] = {"machine": _machine(console, settings), "lines": []}
-    console.print(report.describe(measurements["machine"]))
+    for line in report.describe(measurements["machine"]).splitlines():
+        console.print(line)
     total = len(works) + len(experiments)
     try:
         for number, work in enumerate(works, 1):
@@ -206,9 +209,9 @@ def _print(measurements: dict[str, Any], *, interrupted: bool = False) -> None:
     if interrupted:
         foot.append("interrupted: what is above is what was measured")
     if not sys.stdout.isatty():
-        typer.echo(f"{report.describe(measurements['machine'])}\n\n{_LEGEND}\n")
-        typer.echo(report.as_markdown(tables))
-        typer.echo("\n" + "\n".join(foot))
+        say(f"{report.describe(measurements['machine'])}\n\n{_LEGEND}\n")
+        say(report.as_markdown(tables))
+        say("\n" + "\n".join(foot))
         return
     console = plain_console()
     for table in tables:

@@ -14,6 +14,7 @@ import typer
 
 from unrolled.cli.program import program
 from unrolled.cli.signals import handling_signals
+from unrolled.cli.terminal import say, visible
 from unrolled.tasks.registry import TASKS
 
 if TYPE_CHECKING:
@@ -111,14 +112,16 @@ def compare(
     _run(console, runner, plan, folder)
     again = _again(plan, folder, num_processes, metric)
     if runner.interrupted or (runner.stop_requested and runner.waiting):
-        console.print(f"interrupted; go on with\n  {again}")
+        console.print("interrupted; go on with")
+        console.print(f"  {again}")
         raise typer.Exit(128 + signal.SIGINT)
     if any(trial.results_path.exists() for trial in plan.trials(folder)):
         _finish(plan, folder, metric)
         console.print(f"written: {folder / 'comparison.json'}, {folder / 'comparison.html'}")
     if runner.failures:
         names = ", ".join(failure.trial.name for failure in runner.failures)
-        console.print(f"failed: {names}; try again with\n  {again}", style="bold red")
+        console.print(f"failed: {names}; try again with", style="bold red")
+        console.print(f"  {again}", style="bold red")
         raise typer.Exit(1)
 
 
@@ -249,7 +252,7 @@ def _finish(plan: "Plan", folder: Path, metric: str | None) -> None:
     save_page(comparison, folder / "comparison.html")
     _print_table(comparison)
     for sentence in verdict(comparison):
-        typer.echo(sentence)
+        say(sentence)
 
 
 def _print_table(comparison: "Comparison") -> None:
@@ -263,7 +266,7 @@ def _print_table(comparison: "Comparison") -> None:
     for head in heads:
         drawn.add_column(head, justify="left" if head == "cell" else "right", overflow="fold")
     for number, line in enumerate(lines):
-        name, *values = line
+        name, *values = map(visible, line)
         whole = (value.replace(" ", "\N{NO-BREAK SPACE}") for value in values)
         drawn.add_row(name, *whole, style="dim" if number >= len(comparison.rows) else None)
     width = None if sys.stdout.isatty() else 160

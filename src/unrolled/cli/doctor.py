@@ -4,7 +4,7 @@ import os
 import platform
 from importlib.metadata import PackageNotFoundError, version
 
-import typer
+from unrolled.cli.terminal import say
 
 __all__ = ["EXTRAS", "doctor"]
 
@@ -36,9 +36,9 @@ def doctor() -> None:
         "layers": _layers(),
     }
     for title, lines in sections.items():
-        typer.echo(title)
+        say(title)
         for name, value in lines.items():
-            typer.echo(f"  {name:<18}{value}")
+            say(f"  {name:<18}{value}")
 
 
 def _versions() -> dict[str, str]:

@@ -1,11 +1,11 @@
 """`unrolled evaluate`: how good a run's model is on a file with the answers."""
 
-import json
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
+from unrolled.cli.terminal import json_line, say
 from unrolled.cli.trust import TrustCode
 
 __all__ = ["evaluate"]
@@ -36,15 +36,15 @@ def evaluate(
     task = loaded.task
     examples, notes = task.read_examples(file)
     for note in notes:
-        typer.echo(f"note: {render(note, option_name, program())}", err=True)
+        say(f"note: {render(note, option_name, program())}", err=True)
     counted = {"num_examples": len(examples)} if isinstance(task, ExamplesTask) else {}
     figures = {**counted, **task.evaluate(loaded.model, examples)}
     if as_json:
-        typer.echo(json.dumps(figures, ensure_ascii=False))
+        say(json_line(figures))
         return
     from unrolled.cli.progress import plain_console
 
     for line in figures_table(figures, task.metrics):
-        typer.echo(line)
+        say(line)
     if (confusion := confusion_table(figures)) is not None:
         plain_console(soft_wrap=True).print(confusion)

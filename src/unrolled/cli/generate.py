@@ -8,6 +8,7 @@ import typer
 
 from unrolled.cli.flags import chosen, parameter, parameters, with_parameters
 from unrolled.cli.signals import ending_with_its_reader
+from unrolled.cli.terminal import write
 from unrolled.cli.trust import TrustCode
 from unrolled.networks.options import GenerateOptions
 
@@ -28,12 +29,11 @@ def _generate(run: Path, prompt: str | None, trust_code: bool, **values: Any) ->
     prompt = task.prompt if prompt is None else prompt
     pieces = task.generate(loaded.model, prompt, options)
     with ending_with_its_reader():
-        sys.stdout.write(prompt)
+        write(prompt)
         for piece in pieces:
-            sys.stdout.write(piece)
-            sys.stdout.flush()
+            write(piece)
         if sys.stdout.isatty():
-            sys.stdout.write("\n")
+            write("\n")
 
 
 generate = with_parameters(

@@ -1,11 +1,11 @@
 """`unrolled inspect`: a look inside a run's model while it reads a text, as one HTML file."""
 
-import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from unrolled.cli.terminal import say
 from unrolled.cli.trust import TrustCode
 
 if TYPE_CHECKING:
@@ -85,7 +85,7 @@ def inspect(
     output = output or run / "report.html"
     with writing(output), write_atomically(output) as opened:
         opened.write(page)
-    typer.echo(f"{output}: {len(page) / 1e6:.1f} MB, open it in a browser", file=sys.stderr)
+    say(f"{output}: {len(page) / 1e6:.1f} MB, open it in a browser", err=True)
 
 
 def _units(hidden_size: int, num_layers: int) -> str:

@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from unrolled.cli.terminal import say, write
+
 if TYPE_CHECKING:
     from unrolled.cells import Cell
 
@@ -38,7 +40,7 @@ def show(cell: _Name) -> None:
         raise
     except Exception as error:  # whatever is wrong with the user's equations
         raise OptionError(f"{cell}: {type(error).__name__}: {error}") from None
-    typer.echo(source)
+    write(source + "\n")
 
 
 @kernels_app.command("list")
@@ -46,11 +48,11 @@ def list_kernels() -> None:
     """List the kernels in the cache: name, size, time since last use."""
     from unrolled.kernels import cache_entries, cache_folder
 
-    typer.echo(f"{cache_folder().path}", err=True)
+    say(f"{cache_folder().path}", err=True)
     _say_problem()
     for entry in cache_entries():
         age = timedelta(seconds=round(time.time() - entry.last_used))
-        typer.echo(f"{entry.name:<24}{entry.size / 1024:8.0f} KiB   used {age} ago")
+        say(f"{entry.name:<24}{entry.size / 1024:8.0f} KiB   used {age} ago")
 
 
 @kernels_app.command()
@@ -59,7 +61,7 @@ def clear() -> None:
     from unrolled.kernels import clear_cache
 
     _say_problem()
-    typer.echo(f"removed {clear_cache()} kernels", err=True)
+    say(f"removed {clear_cache()} kernels", err=True)
 
 
 @kernels_app.command()
@@ -79,7 +81,7 @@ def warm() -> None:
             if isinstance(kernel, str):
                 reasons.append(kernel)
                 outcome = "no kernel"
-            typer.echo(f"{name:<20}{outcome}", err=True)
+            say(f"{name:<20}{outcome}", err=True)
     if reasons:
         raise KernelError("; ".join(dict.fromkeys(reasons)))
 
@@ -89,7 +91,7 @@ def _say_problem() -> None:
     from unrolled.kernels import cache_folder
 
     if problem := cache_folder().problem:
-        typer.echo(
+        say(
             f"the cache cannot be used, using a temporary one for this process: {problem}", err=True
         )
 

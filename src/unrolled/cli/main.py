@@ -29,6 +29,7 @@ from unrolled.cli.predict import predict
 from unrolled.cli.program import program
 from unrolled.cli.resume import resume
 from unrolled.cli.serve import serve
+from unrolled.cli.terminal import say
 from unrolled.cli.train import train_app
 from unrolled.errors import UnrolledError
 
@@ -117,7 +118,7 @@ def _fail(message: str, hint: str, exit_code: int) -> NoReturn:
 
 def _print_version(wanted: bool) -> None:
     if wanted:
-        typer.echo(f"unrolled {version('unrolled')}")
+        say(f"unrolled {version('unrolled')}")
         raise typer.Exit
 
 

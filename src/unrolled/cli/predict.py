@@ -1,8 +1,6 @@
 """`unrolled predict`: what a run's model says of new input, as text or JSON lines."""
 
-import json
 import sys
-from functools import partial
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -10,6 +8,7 @@ import typer
 
 from unrolled.cli.flags import chosen_of_any, parameter, parameters_of_any, with_parameters
 from unrolled.cli.signals import ending_with_its_reader
+from unrolled.cli.terminal import json_line, visible_parts, write
 from unrolled.cli.trust import TrustCode
 from unrolled.tasks.registry import TASKS, options_of
 
@@ -29,11 +28,12 @@ def _predict(run: Path, source: Path, as_json: bool, trust_code: bool, **values:
     task = loaded.task
     options = chosen_of_any(task.option_classes.predict, task.name, values)
     inputs = Source.stdin() if str(source) == "-" else Source.file(source)
-    to_text = partial(json.dumps, ensure_ascii=False) if as_json else task.to_text
+    to_text = json_line if as_json else task.to_text
+    as_exact = as_json or not sys.stdout.isatty()
     with ending_with_its_reader():
         for prediction in task.predict(loaded.model, inputs, options):
-            sys.stdout.write(to_text(prediction) + "\n")
-            sys.stdout.flush()
+            told = prediction if as_exact else visible_parts(prediction)
+            write(to_text(told) + "\n")
 
 
 predict = with_parameters(

@@ -6,18 +6,20 @@ trainer's business.
 
 import math
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
 from typing import Any, Self
 
-from rich.console import Console, Group
+from rich.console import Console, ConsoleOptions, Group, RenderableType
 from rich.live import Live
 from rich.panel import Panel
 from rich.progress_bar import ProgressBar
+from rich.segment import Segment
 from rich.table import Table
 from rich.text import Text
 
+from unrolled.cli.terminal import visible
 from unrolled.metrics import Metric, find_metric
 
 __all__ = [
@@ -79,10 +81,28 @@ def make_console(*, quiet: bool = False) -> Console:
 def plain_console(**options: Any) -> Console:
     """Return a console that prints a text as it is: nothing in it is markup, or stands for a sign.
 
+    What would steer a terminal is shown, as everywhere (`terminal.visible`).
+
     Args:
         options: Those of rich's `Console`.
     """
-    return Console(highlight=False, markup=False, emoji=False, **options)
+    return _Console(highlight=False, markup=False, emoji=False, **options)
+
+
+class _Console(Console):
+    def print(self, *objects: Any, **options: Any) -> None:
+        """Print each text as a line of its own: line ends inside are those of others."""
+        super().print(*(visible(o) if isinstance(o, str) else o for o in objects), **options)
+
+    def render(
+        self, renderable: RenderableType, options: ConsoleOptions | None = None
+    ) -> Iterator[Segment]:
+        """Yield what is drawn: rich's own control codes as they are, texts visible."""
+        for segment in super().render(renderable, options):
+            if segment.control:
+                yield segment
+            else:
+                yield segment._replace(text=visible(segment.text, lines=True))
 
 
 def make_reporter(

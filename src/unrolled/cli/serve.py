@@ -1,10 +1,12 @@
 """`unrolled serve`: the page on which one writes with runs and looks inside them."""
 
+import logging
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
+from unrolled.cli.terminal import say, visible
 from unrolled.cli.trust import TrustCode
 
 __all__ = ["serve"]
@@ -42,8 +44,29 @@ def serve(
         hint = 'pip install "unrolled[serve]"'
         raise OptionError(f"the page needs the library {error.name}", hint) from None
 
-    def say(address: str) -> None:
-        typer.echo(address)
-        typer.echo("Ctrl-C ends it.", err=True)
+    def say_address(address: str) -> None:
+        say(address)
+        say("Ctrl-C ends it.", err=True)
 
-    serve_runs(runs, host=host, port=port, token=token, trust_code=trust_code, say=say)
+    def note(words: str) -> None:
+        say(f"note: {words}", err=True)
+
+    handler = logging.StreamHandler()
+    handler.setFormatter(_Visible())
+    logging.basicConfig(handlers=[handler], level=logging.WARNING)
+    serve_runs(
+        runs,
+        host=host,
+        port=port,
+        token=token,
+        trust_code=trust_code,
+        say=say_address,
+        note=note,
+    )
+
+
+class _Visible(logging.Formatter):
+    """The server's log, which quotes what visitors and folders hold."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        return visible(super().format(record), lines=True)

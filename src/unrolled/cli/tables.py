@@ -5,6 +5,7 @@ from typing import Any
 
 from rich.table import Table
 
+from unrolled.cli.terminal import visible
 from unrolled.metrics import Metric, find_metric
 from unrolled.training import Results
 
@@ -44,9 +45,9 @@ def confusion_table(metrics: Mapping[str, Any]) -> Table | None:
     table = Table(box=None, pad_edge=False)
     table.add_column("true class, and what it was taken for", style="dim")
     for name in confusion["classes"]:
-        table.add_column(name, justify="right")
+        table.add_column(visible(name), justify="right")
     for name, counts in zip(confusion["classes"], confusion["counts"], strict=True):
-        table.add_row(name, *(f"{count:,}" for count in counts))
+        table.add_row(visible(name), *(f"{count:,}" for count in counts))
     return table
 
 

@@ -56,6 +56,11 @@ class Source:
         return cls(_HANDED_OVER, content=content)
 
     @property
+    def is_handed_over(self) -> bool:
+        """Whether it came from somebody else, who may have made it to do harm."""
+        return self.content is not None
+
+    @property
     def is_interactive(self) -> bool:
         """Whether somebody may wait for an answer to each line."""
         return self.path is None and self.content is None

@@ -49,7 +49,7 @@ class BeamOptions:
     Args:
         beam: K, hypotheses that are followed side by side, at least 1.
         n_best: Hypotheses that are returned for each row, 1..K.
-        length_penalty: alpha of `length_penalty`, at least 0; 0 ranks by the probability alone,
+        length_penalty: alpha of `length_penalty`, in [0, 10]; 0 ranks by the probability alone,
             which prefers the short.
         no_repeat: n, so that no n tokens in a row occur twice; None allows all.
         max_length: Tokens at most, without the end.
@@ -74,9 +74,10 @@ class BeamOptions:
                 f"{field('n_best')} is {self.n_best}, but a beam of {self.beam} finds no more",
                 "take a beam at least as large",
             )
-        if not 0 <= self.length_penalty < float("inf"):
+        if not 0 <= self.length_penalty <= 10:  # beyond, lengths of thousands leave float64
             got = self.length_penalty
-            raise OptionError(f"{field('length_penalty')} must be at least 0, got {got}")
+            expected = "at least 0 and at most 10"
+            raise OptionError(f"{field('length_penalty')} must be {expected}, got {got}")
 
 
 def beam_options(

@@ -148,7 +148,7 @@ class SearchOptions(Options):
         float | None,
         Option(
             "Divide scores by ((5 + length) / 6)^A before they are ranked.",
-            within="[0, inf)",
+            within="[0, 10]",
             metavar="A",
             absent="0.6 for translate, 1 for caption",
         ),

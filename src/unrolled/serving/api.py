@@ -77,7 +77,7 @@ class Services:
         """
         if run.task.medium is None:
             return self.read(session, run, Source.text(text))
-        last = session.readings.get((run.name, run.version))
+        last = self.sessions.recall(session, (run.name, run.version))
         if last is None:
             message = f"no {run.task.medium} is remembered: none was given, or too long ago"
             raise ApiError(409, "medium", message, "send one to /api/caption")
@@ -87,7 +87,7 @@ class Services:
         """Return how `run` reads a source, and remember it."""
         key = (run.name, run.version)
         with session.lock, caching_weights(run.weight_cache):
-            before = session.readings.get(key)
+            before = self.sessions.recall(session, key)
             reading = read(run.subject, source, before)
             if reading is not before:
                 self.sessions.keep(session, key, reading)
@@ -96,8 +96,9 @@ class Services:
 
 def make_router(services: Services) -> APIRouter:
     """Return the routes under /api."""
+    statuses = (400, 401, 403, 404, 405, 409, 413, 422, 429, 431, 500, 503)
     failures: dict[int | str, dict[str, Any]] = {
-        status: {"model": schema.Failure} for status in (401, 403, 404, 409, 413, 422, 429, 503)
+        status: {"model": schema.Failure} for status in statuses
     }
     router = APIRouter(prefix="/api", responses=failures)
     limits, sessions, workers = services.limits, services.sessions, services.workers
@@ -105,7 +106,7 @@ def make_router(services: Services) -> APIRouter:
     def session_of(x_session: Annotated[str, Header(max_length=64)]) -> Session:
         session = sessions.get(x_session)
         if session is None:
-            raise ApiError(404, "session", "no such session, or it has ended", "begin a new one")
+            raise ApiError(404, "session", "this server has no such session", "begin a new one")
         return session
 
     Visitor = Annotated[Session, Depends(session_of)]
@@ -114,10 +115,13 @@ def make_router(services: Services) -> APIRouter:
     async def runs() -> schema.RunsAnswer:
         """The runs that are served, and the limits."""
 
-        def describe() -> list[dict[str, Any]]:
-            return [services.run(name).describe() for name in services.runs.names]
+        def describe() -> schema.RunsAnswer:
+            services.runs.look_at_all()
+            runs = [services.run(name).description for name in services.runs.names]
+            broken = [*services.runs.broken]
+            return schema.RunsAnswer(runs=runs, broken=broken, limits=asdict(limits))
 
-        return schema.RunsAnswer(runs=await workers.quick(describe), limits=asdict(limits))
+        return await workers.quick(describe)
 
     @router.get("/words")
     async def words(
@@ -132,7 +136,7 @@ def make_router(services: Services) -> APIRouter:
     @router.post("/session")
     async def begin_session() -> schema.SessionAnswer:
         """Begin a session; its name goes into the header X-Session of all that follows."""
-        return schema.SessionAnswer(session=sessions.create().id, seconds=limits.session_seconds)
+        return schema.SessionAnswer(session=sessions.create(), seconds=limits.session_seconds)
 
     @router.post("/read")
     async def read_text(question: schema.ReadQuestion, session: Visitor) -> schema.ReadAnswer:
@@ -231,7 +235,7 @@ def make_router(services: Services) -> APIRouter:
     @router.post("/predict")
     async def predict(question: schema.PredictQuestion, session: Visitor) -> schema.PredictAnswer:
         """What a run says of one input, as `unrolled predict` does."""
-        del session  # whoever predicts has one, so that sessions bound the visitors
+        del session  # whoever predicts has one, by which their requests are counted
         services.check_length(question.text)
         run = await workers.quick(lambda: services.run(question.run))
         options = _options_of(run, question.options, limits.hypotheses)
@@ -273,12 +277,12 @@ def _graph_of(run: ServedRun) -> StepGraph | None:
 def _options_of(run: ServedRun, values: dict[str, Any], hypotheses: int) -> Options:
     """Return the options of a prediction, none of which asks for more than the server gives."""
     cls = run.task.option_classes.predict
+    if excess := sorted(values.keys() - {*run.task.predict_options}):
+        raise OptionError(f"{excess[0]} is not for {run.task.name}", "leave it out")
     for each in option_fields(cls):
         if each.type is int and each.name in values:
             value = values[each.name]
             if type(value) is not int or not 1 <= value <= hypotheses:
                 message = f"{each.name} must be a whole number in 1..{hypotheses}"
                 raise OptionError(f"{message}, got {value}")
-    if excess := sorted(values.keys() - {each.name for each in option_fields(cls)}):
-        raise OptionError(f"{excess[0]} is not for {run.task.name}", "leave it out")
     return cls(**values)

@@ -17,13 +17,14 @@ from starlette.exceptions import HTTPException
 from unrolled.errors import OptionError, UnrolledError, VocabularyError
 from unrolled.serving.api import ApiError, Services, make_router
 from unrolled.serving.assets import load_assets
+from unrolled.serving.connections import bounded_connection
 from unrolled.serving.guard import Access, Guard, refusal
 from unrolled.serving.limits import Limits
 from unrolled.serving.runs import Runs
-from unrolled.serving.sessions import Sessions, TooManySessionsError
+from unrolled.serving.sessions import Sessions
 from unrolled.serving.workers import BusyError, Workers
 
-__all__ = ["create_app", "is_loopback", "serve"]
+__all__ = ["create_app", "is_loopback", "make_server", "serve"]
 
 _log = logging.getLogger("unrolled.serving")
 
@@ -103,11 +104,6 @@ def _add_errors(app: FastAPI) -> None:
         where = ".".join(str(part) for part in first["loc"])
         return refusal(422, "request", f"{where}: {first['msg']}", "see /api/openapi.json")
 
-    @app.exception_handler(TooManySessionsError)
-    async def _(_: Request, _error: TooManySessionsError) -> Response:
-        wait = {"Retry-After": "30"}
-        return refusal(503, "sessions", "too many visitors now", "try again in a minute", wait)
-
     @app.exception_handler(BusyError)
     async def _(_: Request, _error: BusyError) -> Response:
         wait = {"Retry-After": "5"}
@@ -116,7 +112,8 @@ def _add_errors(app: FastAPI) -> None:
     @app.exception_handler(HTTPException)
     async def _(_: Request, error: HTTPException) -> Response:
         headers = dict(error.headers or {})
-        return refusal(error.status_code, "http", error.detail, "see /api/openapi.json", headers)
+        code = {413: "size", 503: "busy"}.get(error.status_code, "http")
+        return refusal(error.status_code, code, error.detail, "see /api/openapi.json", headers)
 
     @app.exception_handler(Exception)
     async def _(_: Request, _error: Exception) -> Response:
@@ -140,6 +137,7 @@ def serve(
     port: int,
     token: str | None,
     say: Callable[[str], None],
+    note: Callable[[str], None] = lambda _: None,
     trust_code: bool = False,
 ) -> None:
     """Serve runs until a signal ends it.
@@ -150,12 +148,13 @@ def serve(
         port: 0 takes a free one.
         token: Which visitors must know; beyond loopback None takes a random one.
         say: Is told the address.
+        note: Is told which folders cannot be served, and why.
         trust_code: Whether cells of somebody's own, which the folders hold, may be run.
 
     Raises:
         OptionError: The address cannot be had, or the token is too short to be one, or has
             characters that a header cannot carry.
-        RunError: A folder is no run.
+        RunError: None of the folders is a run.
     """
     if token is not None and len(token) < 8:
         raise OptionError(
@@ -166,21 +165,33 @@ def serve(
     loopback = is_loopback(host)
     if not loopback and token is None:
         token = secrets.token_urlsafe(18)
-    app = create_app(Runs(paths, trust_code=trust_code), Access(token, loopback))
-    config = uvicorn.Config(
-        app,
-        log_level="warning",
-        server_header=False,
-        access_log=False,
-        timeout_keep_alive=75,  # longer than browsers keep a connection to use it again
-        timeout_graceful_shutdown=3,
-        limit_concurrency=1000,
-    )
+    runs = Runs(paths, trust_code=trust_code)
+    for error in runs.broken.values():
+        note(f"left out: {error}")
+    server = make_server(create_app(runs, Access(token, loopback)))
     with _listen(host, port) as listening:
         name = f"[{host}]" if ":" in host else host
         address = f"http://{name}:{listening.getsockname()[1]}/"
         say(address if token is None else f"{address}?token={quote(token, safe='')}")
-        uvicorn.Server(config).run(sockets=[listening])
+        server.run(sockets=[listening])
+
+
+def make_server(app: FastAPI) -> uvicorn.Server:
+    """Return what serves an application of `create_app`, within its limits."""
+    limits: Limits = app.state.services.limits
+    config = uvicorn.Config(
+        app,
+        http=bounded_connection(limits),
+        ws="none",
+        log_config=None,  # whoever starts it says where its log goes
+        log_level="warning",
+        server_header=False,
+        access_log=False,
+        h11_max_incomplete_event_size=limits.head_bytes,
+        timeout_keep_alive=limits.idle_seconds,
+        timeout_graceful_shutdown=3,
+    )
+    return uvicorn.Server(config)
 
 
 def _listen(host: str, port: int) -> socket.socket:

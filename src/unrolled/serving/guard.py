@@ -1,22 +1,23 @@
 """What every request has to pass before anything is done for it.
 
-1. The Host: a server on loopback answers to loopback's names alone, so that a page elsewhere
+1. The size of the head.
+2. The Host: a server on loopback answers to loopback's names alone, so that a page elsewhere
    cannot reach it by pointing its own name at 127.0.0.1 (DNS rebinding).
-2. The Origin: requests made by pages of another origin are refused.
-3. The token, where one is set: in the cookie, or as `Authorization: Bearer`. `/?token=...` sets
-   the cookie.
-4. The rate, for each session (or address), and the size of the body.
+3. The Origin: requests made by pages of another origin are refused.
+4. The token, where one is set: in the cookie, or as `Authorization: Bearer`. `/?token=...` sets
+   the cookie. SameSite=Lax sends it with a click on another site's page, and with nothing else that
+   such a page can ask for. An address may try a few wrong tokens; whoever was let in before is not
+   held up by others who guess.
+5. The rate, for each session (or address), and the size of the body.
 
 Every answer gets headers that keep the browser from loading anything from elsewhere.
 """
 
 import json
 import secrets
-from collections.abc import Iterable
 from dataclasses import dataclass
 from http.cookies import CookieError, SimpleCookie
 from math import ceil
-from typing import Any
 from urllib.parse import parse_qs, urlsplit
 
 from starlette.datastructures import Headers, MutableHeaders
@@ -24,11 +25,14 @@ from starlette.exceptions import HTTPException
 from starlette.responses import RedirectResponse, Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from unrolled.serving.limits import Limits, RateLimiter
+from unrolled.serving.limits import Guesses, Limits, RateLimiter, network_of
 
-__all__ = ["COOKIE", "Access", "Guard", "refusal"]
+__all__ = ["COOKIE", "KNOWN_COOKIE", "Access", "Guard", "refusal"]
 
 COOKIE = "unrolled_token"
+KNOWN_COOKIE = "unrolled_known"
+"""Of those who have shown the token to this very server: a secret that nobody can guess."""
+
 _LOOPBACK = frozenset({"localhost", "127.0.0.1", "::1"})
 _HEADERS = {
     "Content-Security-Policy": "default-src 'none'; script-src 'self'; style-src 'self'; "
@@ -59,7 +63,7 @@ def refusal(
 ) -> Response:
     """Return an error as the API gives it: a code for programs, words for people."""
     content = {"error": {"code": code, "message": message, "hint": hint}}
-    body = json.dumps(content, ensure_ascii=False)
+    body = json.dumps(content)  # ASCII: a message may quote half a surrogate pair
     return Response(
         body, status, {"Cache-Control": "no-store"} | (headers or {}), "application/json"
     )
@@ -84,6 +88,9 @@ class Guard:
         self._addresses = RateLimiter(
             limits.requests_per_second * everyone, limits.burst * everyone
         )
+        self._guesses = Guesses(limits)
+        self._known = secrets.token_urlsafe(18)
+        self._waiting = 0  # bytes of the bodies that have not been answered
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer one request, or refuse it."""
@@ -105,9 +112,27 @@ class Guard:
         if refused is not None:
             await refused(scope, receive, guarded_send)
             return
-        await self._app(scope, self._measured(receive, self._most_bytes(scope)), guarded_send)
+        body = _Body(receive, self._most_bytes(scope))
+
+        async def counted() -> Message:
+            before = body.received
+            message = await body.receive()
+            self._waiting += body.received - before
+            if self._waiting > self._limits.waiting_bytes:
+                raise HTTPException(503, "too much is being sent now", {"Retry-After": "5"})
+            return message
+
+        try:
+            await self._app(scope, counted, guarded_send)
+        finally:
+            self._waiting -= body.received
 
     def _refuse(self, scope: Scope, headers: Headers) -> Response | None:
+        num_bytes = len(scope.get("raw_path", b"")) + len(scope["query_string"])
+        num_bytes += sum(len(name) + len(value) for name, value in headers.raw)
+        if num_bytes > self._limits.head_bytes:
+            message = f"address and headers may have {self._limits.head_bytes:,} bytes"
+            return refusal(431, "size", message, "send less")
         host = headers.get("host", "")
         if self._access.loopback and _name_of(host) not in _LOOPBACK:
             return refusal(
@@ -116,7 +141,8 @@ class Guard:
         origin = headers.get("origin")
         if origin is not None and _authority_of(origin) != host.lower():
             return refusal(403, "origin", "requests from other sites are refused")
-        if headers.get("sec-fetch-site") == "cross-site" and scope["method"] != "GET":
+        from_here = headers.get("sec-fetch-site", "none") in ("same-origin", "none")
+        if not from_here and scope["method"] not in ("GET", "HEAD"):
             return refusal(403, "origin", "requests from other sites are refused")
         if self._access.token is not None and (answer := self._check_token(scope, headers)):
             return answer
@@ -130,13 +156,29 @@ class Guard:
 
     def _check_token(self, scope: Scope, headers: Headers) -> Response | None:
         """Return None for who knows the token, else what to answer."""
+        cookies = _cookies_in(headers)
+        asked = ""
         if scope["method"] == "GET" and scope["path"] == "/" and scope["query_string"]:
-            token = parse_qs(scope["query_string"].decode("latin-1")).get("token", [""])[0]
-            if self._is_token(token):
-                answer = RedirectResponse("/", 303)
-                answer.set_cookie(COOKIE, token, httponly=True, samesite="strict")
-                return answer
-        if any(self._is_token(token) for token in _tokens_in(headers)):
+            asked = parse_qs(scope["query_string"].decode("latin-1")).get("token", [""])[0]
+        if _are_equal(cookies.get(KNOWN_COOKIE, ""), self._known):
+            return RedirectResponse("/", 303) if asked else None
+        given = [asked, _bearer_in(headers), cookies.get(COOKIE, "")]
+        given = [token for token in given if token]
+        network = network_of(_address_of(scope))
+        if given and (wait := self._guesses.wait(network)) > 0:
+            seconds = {"Retry-After": str(ceil(wait))}
+            return refusal(429, "token", "too many wrong tokens", "wait a moment", seconds)
+        assert self._access.token is not None
+        right = [token for token in given if _are_equal(token, self._access.token)]
+        if asked in right:
+            answer = RedirectResponse("/", 303)
+            for name, value in ((COOKIE, asked), (KNOWN_COOKIE, self._known)):
+                answer.set_cookie(name, value, httponly=True, samesite="lax")
+            return answer
+        for token in given:
+            if token not in right:
+                self._guesses.was_wrong(network, token)
+        if right:
             return None
         return refusal(
             401,
@@ -146,13 +188,8 @@ class Guard:
             {"WWW-Authenticate": "Bearer"},
         )
 
-    def _is_token(self, given: str) -> bool:
-        assert self._access.token is not None
-        return secrets.compare_digest(given.encode(), self._access.token.encode())
-
     def _wait(self, scope: Scope, headers: Headers) -> float:
-        address = scope["client"][0] if scope.get("client") else ""
-        wait = self._addresses.wait(address)
+        wait = self._addresses.wait(network_of(_address_of(scope)))
         session = headers.get("x-session")
         if not wait and session is not None:
             wait = self._rates.wait(session[:64])
@@ -162,20 +199,22 @@ class Guard:
         has_medium = scope["path"] == "/api/caption"
         return self._limits.media_bytes if has_medium else self._limits.body_bytes
 
-    def _measured(self, receive: Receive, most: int) -> Receive:
-        """Return `receive`, which ends with an error where a body without a length goes on."""
-        received = 0
 
-        async def measured() -> Message:
-            nonlocal received
-            message = await receive()
-            if message["type"] == "http.request":
-                received += len(message.get("body", b""))
-                if received > most:
-                    raise HTTPException(413, _too_large(most))
-            return message
+class _Body:
+    """The body of a request, measured while it comes, for one whose length was not told."""
 
-        return measured
+    def __init__(self, receive: Receive, most: int) -> None:
+        self._receive = receive
+        self._most = most
+        self.received = 0
+
+    async def receive(self) -> Message:
+        message = await self._receive()
+        if message["type"] == "http.request":
+            self.received += len(message.get("body", b""))
+            if self.received > self._most:
+                raise HTTPException(413, _too_large(self._most))
+        return message
 
 
 def _too_large(most: int) -> str:
@@ -198,14 +237,23 @@ def _authority_of(origin: str) -> str | None:
         return None
 
 
-def _tokens_in(headers: Headers) -> Iterable[str]:
+def _address_of(scope: Scope) -> str:
+    client = scope.get("client")
+    return str(client[0]) if client else ""
+
+
+def _are_equal(given: str, secret: str) -> bool:
+    return secrets.compare_digest(given.encode("utf-8", "surrogatepass"), secret.encode())
+
+
+def _bearer_in(headers: Headers) -> str:
     scheme, _, given = headers.get("authorization", "").partition(" ")
-    if scheme.lower() == "bearer":
-        yield given.strip()
+    return given.strip() if scheme.lower() == "bearer" else ""
+
+
+def _cookies_in(headers: Headers) -> dict[str, str]:
     try:
         cookies: SimpleCookie = SimpleCookie(headers.get("cookie", ""))
     except CookieError:
-        return
-    if (morsel := cookies.get(COOKIE)) is not None:
-        value: Any = morsel.value
-        yield value
+        return {}
+    return {name: morsel.value for name, morsel in cookies.items()}

@@ -1,10 +1,13 @@
 """The runs that the server shows, each loaded once, and again when it has been trained further.
 
 A model in memory is never changed: a run that is retrained while visitors look at it is loaded as
-a new version beside the old one. If its files cannot be read at that moment, the old one stays.
+a new version beside the old one. If its files cannot be read at that moment, the old one stays. A
+run that cannot be loaded at all is tried again, and stands in nobody's way.
 """
 
+import json
 import logging
+import os
 import threading
 import time
 from collections.abc import Callable, Sequence
@@ -21,7 +24,6 @@ from unrolled.inspection import StepEquations, Subject, bounds, kinds, step_equa
 from unrolled.kernels import EquationsError, WeightCache
 from unrolled.layers import observing_values
 from unrolled.networks import count_parameters
-from unrolled.options import option_fields
 from unrolled.tasks import Task, load
 from unrolled.training import Run
 
@@ -81,13 +83,13 @@ class ServedRun:
         """An input to begin with, where one can be had without any data."""
         return self.subject.example()
 
-    def describe(self) -> dict[str, Any]:
-        """Return what the page has to know, in types that JSON has."""
+    @cached_property
+    def description(self) -> dict[str, Any]:
+        """What the page has to know, in types that JSON has."""
         options, subject = self.task.options.model, self.subject
         recurrent = subject.recurrent
         form = subject.form._asdict()
         answers = "forecasts" if subject.forecasts else "answers"
-        predicting = self.task.option_classes.predict
         return {
             "name": self.name,
             "version": str(self.version),
@@ -110,7 +112,7 @@ class ServedRun:
             "says": answers if len(subject.labels) > 1 else None,
             "writes": self.task.prompt is not None,
             "characters": self.task.characters,
-            "predict_options": sorted(each.name for each in option_fields(predicting)),
+            "predict_options": sorted(self.task.predict_options),
         }
 
     def _signals(self) -> list[dict[str, Any]]:
@@ -158,7 +160,7 @@ class Runs:
         clock: Seconds, for tests.
 
     Raises:
-        RunError: A folder is not a run, or cannot be read.
+        RunError: None of the folders is a run that can be read.
     """
 
     def __init__(
@@ -175,49 +177,76 @@ class Runs:
         self._clock = clock
         self._paths: dict[str, Path] = {}
         for path in paths:
-            base = path.absolute().name
+            base = os.fsencode(path.absolute().name).decode(errors="replace")
             number = 2
             name = base
             while name in self._paths:
                 name, number = f"{base} ({number})", number + 1
             self._paths[name] = path
-        self._loaded = {name: _load(name, path, trust_code) for name, path in self._paths.items()}
+        self._loaded: dict[str, ServedRun] = {}
+        self._broken: dict[str, RunError] = {}
+        for name, path in self._paths.items():
+            try:
+                self._loaded[name] = _load(name, path, trust_code)
+            except RunError as error:
+                self._broken[name] = error
+        if not self._loaded:
+            raise next(iter(self._broken.values()))
         self._looked = dict.fromkeys(self._paths, clock())
         self._lock = threading.Lock()
 
     @property
     def names(self) -> list[str]:
-        """In the order in which they were given."""
-        return [*self._paths]
+        """Of those that can be shown, in the order in which they were given."""
+        return [name for name in self._paths if name in self._loaded]
+
+    @property
+    def broken(self) -> dict[str, RunError]:
+        """The others, and what was wrong when they were looked at last."""
+        return dict(self._broken)
 
     def get(self, name: str) -> ServedRun:
         """Return the run called `name`.
 
         Raises:
-            KeyError: There is none.
+            KeyError: There is none that can be shown.
         """
-        run = self._loaded[name]
-        now = self._clock()
-        if now - self._looked[name] < _SECONDS_BETWEEN_LOOKS:
-            return run
-        if not self._lock.acquire(blocking=False):
-            return run  # while another visitor waits for what is being loaded
-        try:
-            if now - self._looked[name] >= _SECONDS_BETWEEN_LOOKS:
-                self._loaded[name] = self._refreshed(self._loaded[name], self._paths[name])
-                self._looked[name] = self._clock()
-        finally:
-            self._lock.release()
+        self.look(name)
         return self._loaded[name]
 
-    def _refreshed(self, run: ServedRun, path: Path) -> ServedRun:
+    def look(self, name: str) -> None:
+        """See whether the run called `name` has changed, unless that was done a moment ago.
+
+        Raises:
+            KeyError: There is none.
+        """
+        if self._clock() - self._looked[name] < _SECONDS_BETWEEN_LOOKS:
+            return
+        if not self._lock.acquire(blocking=False):
+            return  # while another visitor waits for what is being loaded
         try:
-            if _version(path) == run.version:
-                return run
-            return _load(run.name, path, self._trust_code)
-        except (UnrolledError, OSError) as error:
-            _log.warning("%s: still served as it was loaded: %s", run.name, error)
-            return run
+            if self._clock() - self._looked[name] >= _SECONDS_BETWEEN_LOOKS:
+                self._refresh(name)
+        finally:
+            self._looked[name] = self._clock()
+            self._lock.release()
+
+    def look_at_all(self) -> None:
+        """See which runs have changed."""
+        for name in self._paths:
+            self.look(name)
+
+    def _refresh(self, name: str) -> None:
+        path, run = self._paths[name], self._loaded.get(name)
+        try:
+            if run is None or _version(path) != run.version:
+                self._loaded[name] = _load(name, path, self._trust_code)
+                self._broken.pop(name, None)
+        except (RunError, OSError) as error:
+            if run is not None:
+                _log.warning("%s: still served as it was loaded: %s", name, error)
+            elif isinstance(error, RunError):
+                self._broken[name] = error
 
 
 def _version(path: Path) -> int:
@@ -225,6 +254,18 @@ def _version(path: Path) -> int:
 
 
 def _load(name: str, path: Path, trust_code: bool) -> ServedRun:
+    """Load a run; whatever is wrong with it is a `RunError`."""
+    try:
+        return _loaded_run(name, path, trust_code)
+    except RunError:
+        raise
+    except UnrolledError as error:
+        raise RunError(f"{path}: {error.message}", error.hint) from error
+    except Exception as error:  # a folder is made by others: it may hold anything
+        raise RunError(f"{path}: cannot be loaded: {type(error).__name__}: {error}") from error
+
+
+def _loaded_run(name: str, path: Path, trust_code: bool) -> ServedRun:
     run = Run.open(path)
     try:
         version = _version(path)
@@ -233,5 +274,11 @@ def _load(name: str, path: Path, trust_code: bool) -> ServedRun:
         raise RunError(f"{run.weights_path}: cannot be read: {error.strerror}", hint) from error
     loaded = load(path, trust_code=trust_code)
     served = ServedRun(name, version, loaded.task, loaded.model)
-    _ = served.parts  # now: it builds the cell's kernel, for which no visitor waits
+    # now: it builds the cell's kernel, for which no visitor waits, and what cannot be told of a
+    # run would fail whenever it is asked for
+    told = [served.description, served.subject.labels]
+    try:
+        json.dumps(told, ensure_ascii=False, allow_nan=False).encode()
+    except ValueError as error:  # half a surrogate pair in a vocabulary, for one
+        raise RunError(f"{path}: cannot be shown: {error}", "train it again") from None
     return served

@@ -2,7 +2,7 @@
 
 from typing import Annotated, Any
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, model_validator
 
 __all__ = [
     "Candidate",
@@ -30,8 +30,23 @@ __all__ = [
 ]
 
 
+_MOST_ENTRIES = 32  # each one too many would be an error of its own: 6 MB of them cost gigabytes
+
+
+def _few(content: Any) -> Any:
+    if isinstance(content, dict | list) and len(content) > _MOST_ENTRIES:
+        raise ValueError(f"at most {_MOST_ENTRIES} entries are read")
+    return content
+
+
 class _Question(BaseModel):
     model_config = ConfigDict(extra="forbid", allow_inf_nan=False)
+
+    _few = model_validator(mode="before")(_few)
+
+
+PredictOptions = Annotated[dict[str, bool | int | float], BeforeValidator(_few)]
+"""Options of a prediction by their names."""
 
 
 class TextQuestion(_Question):
@@ -106,7 +121,7 @@ class PredictQuestion(_Question):
     run: Annotated[str, Field(max_length=256)]
     text: Annotated[str, Field(description="One input, as a line of `unrolled predict`.")]
     options: Annotated[
-        dict[str, bool | int | float],
+        PredictOptions,
         Field(description="Those of the run's `predict_options`.", default_factory=dict),
     ]
 
@@ -117,7 +132,7 @@ class CaptionQuestion(_Question):
     run: Annotated[str, Field(max_length=256)]
     data: Annotated[str, Field(description="The file in base64; see `limits.media_bytes`.")]
     options: Annotated[
-        dict[str, bool | int | float],
+        PredictOptions,
         Field(description="Those of the run's `predict_options`.", default_factory=dict),
     ]
 
@@ -197,17 +212,21 @@ class GradientAnswer(BaseModel):
     lags: list[int]
     reach: Annotated[
         dict[str, list[list[float | None]]],
-        Field(description="For each state, for each layer: relative to lag 0, by lag."),
+        Field(
+            description="For each state, for each of the run's `parts`: relative to lag 0, by lag."
+        ),
     ]
     verdict: Annotated[
         dict[str, Any] | None,
         Field(description="And how it is said, by language; none of fewer than three lags."),
     ]
     saturation: Annotated[
-        list[dict[str, list[float]]], Field(description="For each layer and gate: low, high.")
+        list[dict[str, list[float]]],
+        Field(description="For each of the run's `parts` and each gate: low, high."),
     ]
     time_constants: Annotated[
-        list[list[float | None]], Field(description="For each layer: steps, of each unit.")
+        list[list[float | None]],
+        Field(description="For each of the run's `parts`: steps, of each unit."),
     ]
 
 
@@ -215,7 +234,7 @@ class SessionAnswer(BaseModel):
     """A new session."""
 
     session: Annotated[str, Field(description="To be sent as the header X-Session.")]
-    seconds: Annotated[int, Field(description="Without a request, after which it ends.")]
+    seconds: Annotated[int, Field(description="Without a request, after which it is forgotten.")]
 
 
 class WordsAnswer(BaseModel):
@@ -230,6 +249,7 @@ class RunsAnswer(BaseModel):
     """What there is to look at."""
 
     runs: list[dict[str, Any]]
+    broken: Annotated[list[str], Field(description="Names of runs that cannot be read now.")]
     limits: dict[str, int]
 
 

@@ -19,7 +19,7 @@ from unrolled.errors import OptionError
 from unrolled.inspection import Subject
 from unrolled.metrics import Metric
 from unrolled.networks.options import GenerateOptions, LayerOptions
-from unrolled.options import Options
+from unrolled.options import Options, option_fields
 from unrolled.training import ExamplesObjective, Objective, Processes, TrainingOptions
 
 __all__ = ["ExamplesTask", "OptionClasses", "Splits", "Task", "TaskOptions"]
@@ -167,6 +167,11 @@ class Task(ABC, Generic[Example]):
     @abstractmethod
     def to_text(self, prediction: dict[str, Any]) -> str:
         """Return a prediction as text for people, without an end of line."""
+
+    @property
+    def predict_options(self) -> tuple[str, ...]:
+        """The options of a prediction that this task's model takes."""
+        return tuple(each.name for each in option_fields(self.option_classes.predict))
 
     @property
     def medium(self) -> str | None:

@@ -125,6 +125,43 @@ def test_of_an_animation_the_first_picture_is_taken_and_the_others_counted(tmp_p
     assert picture.num_frames == 3
 
 
+@pytest.mark.parametrize("mode", ["1", "L", "P", "PA", "LA", "RGBA", "CMYK", "I;16", "key"])
+def test_strip_by_strip_a_picture_is_the_same(tmp_path, monkeypatch, mode):
+    values = np.random.default_rng(0).integers(0, 256, (23, 17, 4), dtype=np.uint8)
+    path, options = tmp_path / "picture.tif", {}
+    if mode == "key":  # one colour stands for nothing
+        path, options = tmp_path / "picture.png", {"transparency": 9}
+        image = Image.fromarray(values).convert("RGB").quantize(32)
+    elif mode == "I;16":
+        image = Image.fromarray(values[..., 0].astype(np.uint16) * 257)
+    elif mode == "PA":
+        path = tmp_path / "picture.png"
+        image = Image.fromarray(values).quantize(16)
+    else:
+        image = Image.fromarray(values).convert("RGB" if mode in ("CMYK", "P") else "RGBA")
+        image = image.convert(mode)
+    image.save(path, **options)
+    whole = read_picture(path, 23).pixels
+    monkeypatch.setattr(pictures, "_PIXELS_OF_A_STRIP", 40)
+    assert torch.equal(read_picture(path, 23).pixels, whole)
+    assert whole.float().std() > 1
+
+
+@pytest.mark.parametrize("form", ["PNG", "ICO"])
+def test_what_was_handed_over_may_be_less_large(tmp_path, monkeypatch, form):
+    path = tmp_path / "picture"
+    Image.new("RGB", (16, 16), "red").save(path, form, sizes=[(16, 16)])
+    handed_over = Source.of_bytes(path.read_bytes())
+    assert corner(pictures.read_picture(handed_over, 4)) == [255, 0, 0]
+    monkeypatch.setattr(pictures, "_MAX_PIXELS_HANDED_OVER", 255)
+    with pytest.raises(DataError, match="more than 0 million pixels"):
+        pictures.read_picture(handed_over, 4)
+    assert corner(read_picture(path, 4)) == [255, 0, 0]
+    monkeypatch.setattr(pictures, "_MAX_PIXELS", 255)
+    with pytest.raises(DataError, match="more than 0 million pixels"):
+        read_picture(path, 4)
+
+
 def noise() -> bytes:
     pixels = np.random.default_rng(0).integers(0, 256, (32, 32, 3), dtype=np.uint8)
     file = io.BytesIO()

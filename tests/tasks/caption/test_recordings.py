@@ -60,6 +60,25 @@ def test_channels_are_mixed(tmp_path):
     torch.testing.assert_close(read_recording(path, RATE), expected)
 
 
+@pytest.mark.parametrize("suffix", ["wav", "flac", "ogg", "mp3"])
+def test_piece_by_piece_a_recording_is_the_same(tmp_path, monkeypatch, suffix):
+    path = tmp_path / f"noise.{suffix}"
+    channels = 2 if suffix == "mp3" else 5
+    soundfile.write(path, np.random.default_rng(0).uniform(-1, 1, (5000, channels)), 44_100)
+    monkeypatch.setattr(recordings, "_VALUES_AT_ONCE", 1 << 30)
+    whole = read_recording(path, RATE)
+    monkeypatch.setattr(recordings, "_VALUES_AT_ONCE", 777)
+    assert torch.equal(read_recording(path, RATE), whole)
+    assert whole.std() > 0.1
+
+
+def test_what_was_handed_over_may_be_less_long(path, monkeypatch):
+    monkeypatch.setattr(recordings, "_MAX_FRAMES_HANDED_OVER", 3999)
+    assert len(read_recording(path, RATE)) == 4000
+    with pytest.raises(DataError, match="4,000 samples, at most 3,999 are read"):
+        recordings.read_recording(Source.of_bytes(path.read_bytes()), RATE)
+
+
 @pytest.mark.parametrize("rate", [4000, 11_025, 44_100, 192_000])
 def test_any_rate_is_resampled_to_the_same_sound(tmp_path, rate):
     path = tmp_path / "tone.wav"

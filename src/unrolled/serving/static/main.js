@@ -17,6 +17,7 @@ const $ = (id) => document.getElementById(id);
 
 let current = null; // the view that is shown, and what ends it
 let lasting = ""; // what is said as long as the view is shown, where nothing goes wrong
+let broken = []; // names of runs that cannot be shown
 
 /** The views of a run, by what it can do. */
 function viewsOf(one) {
@@ -49,6 +50,7 @@ function show() {
   root.dataset.view = state.view;
   root.replaceChildren();
   lasting = hasLostCell ? t("no_cell", { cell: run().cell }) : "";
+  if (broken.length && !lasting) lasting = t("broken", { runs: broken.join(", ") });
   report(null);
   current = { end, view: VIEWS[state.view](root, { signal: end.signal, report, say }) };
   chrome();
@@ -159,6 +161,7 @@ async function begin() {
     const [answer] = await Promise.all([api.runs(), loadWords(chosen.language)]);
     state.limits = answer.limits;
     state.runs = answer.runs;
+    broken = answer.broken;
   } catch (error) {
     report(error);
     return;

@@ -1,9 +1,12 @@
 """Pictures from files, as square tensors of one size. Turning them into features is a model's part.
 
 Any size and colour mode. What readers of pictures meet in the wild is decided here: 16 bits,
-palettes, transparency, cameras held sideways, animations, damaged files.
+palettes, transparency, cameras held sideways, animations, damaged files. A small file may hold a
+huge picture: its size is checked before it is decoded, and it is converted strip by strip.
 """
 
+import io
+import struct
 import warnings
 from dataclasses import dataclass
 from types import ModuleType
@@ -19,6 +22,10 @@ from unrolled.errors import DataError, OptionError
 __all__ = ["Picture", "read_picture"]
 
 _MAX_PIXELS = 64_000_000
+_MAX_PIXELS_HANDED_OVER = 16_000_000  # a camera's 12 million; 64 MB decoded
+_PIXELS_OF_A_STRIP = 1_000_000
+_ICON = b"\0\0\1\0"
+_MAX_ICONS = 64  # sizes of one icon in a file
 _FORMATS = ("PNG", "JPEG", "GIF", "BMP", "WEBP", "TIFF", "PPM", "ICO", "AVIF", "JPEG2000")
 _16_BITS = ("I;16", "I;16L", "I;16B", "I;16N", "I")  # Pillow's names; PGM of 16 bits comes as "I"
 
@@ -47,8 +54,8 @@ def read_picture(file: Source, size: int) -> Picture:
         size: S, pixels of each side, at least 1.
 
     Raises:
-        DataError: The file is missing, not a picture, damaged, of more than 64 million pixels, or
-            in a colour space that cannot be converted.
+        DataError: The file is missing, not a picture, damaged, in a colour space that cannot be
+            converted, or of more than 64 million pixels; 16 million of one that was handed over.
         OptionError: Pillow is not installed, or `size` is below 1.
 
     Example:
@@ -70,12 +77,13 @@ def read_picture(file: Source, size: int) -> Picture:
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # of odd metadata, and of sizes, which we check below
+            _check_icon(library, file)
             with library.Image.open(file.for_library(), formats=_FORMATS) as image:
                 _check_size(file, image)
                 image.load()
                 num_frames = getattr(image, "n_frames", 1)
-                rgb = _rgb(library, file, library.ImageOps.exif_transpose(image))
-            square = _square(library, rgb, size)
+                library.ImageOps.exif_transpose(image, in_place=True)
+                square = _square(library, _rgb(library, file, image), size)
     except DataError:
         raise
     except FileNotFoundError:
@@ -92,18 +100,47 @@ def read_picture(file: Source, size: int) -> Picture:
     return Picture(torch.from_numpy(np.array(square)).permute(2, 0, 1).contiguous(), num_frames)
 
 
+def _check_icon(library: ModuleType, file: Source) -> None:
+    """Check the pictures in an icon: Pillow decodes one before it tells a size."""
+    if file.head(4) != _ICON:
+        return
+    content = file.head(1 << 26)
+    (count,) = struct.unpack_from("<H", content, 4)
+    if count > _MAX_ICONS:
+        raise DataError(f"{file}: an icon of {count:,} sizes", f"at most {_MAX_ICONS} are read")
+    for number in range(count):
+        (offset,) = struct.unpack_from("<I", content, 18 + 16 * number)
+        with library.Image.open(io.BytesIO(content[offset:]), formats=("PNG", "DIB")) as image:
+            _check_size(file, image)
+
+
 def _check_size(file: Source, image: Any) -> None:
-    if image.width * image.height > _MAX_PIXELS:
+    if image.width * image.height > _most_pixels(file):
         raise _too_large(file)
 
 
+def _most_pixels(file: Source) -> int:
+    return _MAX_PIXELS_HANDED_OVER if file.is_handed_over else _MAX_PIXELS
+
+
 def _too_large(file: Source) -> DataError:
-    message = f"{file}: more than {_MAX_PIXELS // 10**6} million pixels"
+    message = f"{file}: more than {_most_pixels(file) // 10**6} million pixels"
     return DataError(message, "make it smaller, or leave it out")
 
 
 def _rgb(library: ModuleType, file: Source, image: Any) -> Any:
     """Return `image` as an RGB image, laid on white where it is transparent."""
+    if image.mode == "RGB" and not image.has_transparency_data:
+        return image
+    rgb = library.Image.new("RGB", image.size)
+    num_rows = max(1, _PIXELS_OF_A_STRIP // image.width)
+    for top in range(0, image.height, num_rows):
+        strip = image.crop((0, top, image.width, min(top + num_rows, image.height)))
+        rgb.paste(_rgb_strip(library, file, strip), (0, top))
+    return rgb
+
+
+def _rgb_strip(library: ModuleType, file: Source, image: Any) -> Any:
     if image.mode in _16_BITS:
         values = np.asarray(image)
         if values.min() < 0 or values.max() > 0xFFFF:

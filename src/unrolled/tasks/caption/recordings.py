@@ -1,6 +1,8 @@
 """Recordings from files, as sound of one rate, and the log-mel frames that models read.
 
-Any rate and number of channels; WAV, FLAC, Ogg, MP3, AIFF and what else libsndfile reads.
+Any rate and number of channels; WAV, FLAC, Ogg, MP3, AIFF and what else libsndfile reads. A small
+file may hold a long silence in many channels: its length is checked before it is decoded, and its
+channels are mixed piece by piece.
 """
 
 import importlib
@@ -21,6 +23,8 @@ FRAMES_PER_SECOND = 100
 LOG_MEL_FLOOR = -16.0  # just below log(1.2e-7), which digital silence gives
 
 _RATES = range(1000, 1_000_001)
+_MAX_FRAMES_HANDED_OVER = 60 * 192_000
+_VALUES_AT_ONCE = 1 << 20
 _MAGIC = re.compile(
     rb"RIFF....WAVE|RF64....WAVE|RIFX....WAVE|fLaC|OggS|FORM....AIF[FC]|caff|\.snd|ID3|\xff[\xe2-\xff]",
     re.DOTALL,
@@ -55,8 +59,9 @@ def read_recording(source: Source, rate: int, max_seconds: float = 60.0) -> Tens
         (N,) float32, full scale from -1 to 1.
 
     Raises:
-        DataError: The file is missing, no recording, damaged, cut off, empty, too long, or has
-            samples that are not finite numbers.
+        DataError: The file is missing, no recording, damaged, cut off, empty, too long (of one that
+            was handed over also more than a minute at 192 kHz), or has samples that are not finite
+            numbers.
         OptionError: soundfile or soxr is not installed, or a rate out of range.
 
     Example:
@@ -77,16 +82,15 @@ def read_recording(source: Source, rate: int, max_seconds: float = 60.0) -> Tens
     try:
         with soundfile.SoundFile(source.for_library()) as file:
             _check_header(source, file, max_seconds)
-            samples = file.read(dtype="float32", always_2d=True)
-            _check_whole(source, file, len(samples))
+            mono = _mixed(file)
+            _check_whole(source, file, len(mono))
             file_rate = file.samplerate
     except soundfile.SoundFileError as error:
         reason = str(error).partition(": ")[2] or str(error)
         message = f"{source}: not a recording that can be read: {reason.rstrip('.')}"
         raise DataError(message, "WAV, FLAC and Ogg can; is the file damaged?") from None
-    if not np.isfinite(samples).all():
+    if not np.isfinite(mono).all():
         raise DataError(f"{source}: has samples that are not finite numbers", "record it anew")
-    mono = samples.mean(1)
     if file_rate != rate:
         mono = _library("soxr").resample(mono, file_rate, rate)
     if not len(mono):
@@ -139,6 +143,23 @@ def _check_header(source: Source, file: Any, max_seconds: float) -> None:
     if seconds > max_seconds:
         message = f"{source}: {seconds:,.0f} seconds long, at most {max_seconds:g} are read"
         raise DataError(message, "cut it into pieces")
+    if source.is_handed_over and file.frames > _MAX_FRAMES_HANDED_OVER:
+        message = f"{source}: {file.frames:,} samples, at most {_MAX_FRAMES_HANDED_OVER:,} are read"
+        raise DataError(message, "cut it into pieces, or save it at a lower rate")
+
+
+def _mixed(file: Any) -> Any:
+    """Return the mean of the channels, (N,) float32."""
+    mono = np.empty(file.frames, np.float32)
+    num_read = 0
+    at_once = max(1, _VALUES_AT_ONCE // file.channels)
+    while num_read < len(mono):
+        piece = file.read(at_once, dtype="float32", always_2d=True)
+        if not len(piece):  # the header promised more
+            break
+        mono[num_read : num_read + len(piece)] = piece.mean(1)
+        num_read += len(piece)
+    return mono[:num_read]
 
 
 def _check_whole(source: Source, file: Any, num_read: int) -> None:

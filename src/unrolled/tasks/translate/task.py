@@ -123,6 +123,11 @@ class TranslateTask(ExamplesTask[Pair]):
         )
         return cls(options, source, target, int(content["max_length"]))
 
+    @property
+    def predict_options(self) -> tuple[str, ...]:
+        """Those of a search; a network that answers with a delay has none."""
+        return super().predict_options if self.options.model.delay is None else ()
+
     def make_model(self, options: ModelOptions) -> EncoderDecoder | DelayedModel:
         """Return a new network for these vocabularies."""
         if options.delay is None:
