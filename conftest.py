@@ -41,6 +41,7 @@ def cache_of_its_own(tmp_path_factory: pytest.TempPathFactory) -> None:
     folder = shared / "kernels"
     folder.mkdir(mode=0o700, exist_ok=True)
     os.environ["UNROLLED_CACHE"] = str(folder)
+    os.environ["XDG_STATE_HOME"] = str(shared / "state")  # where its secret lies
 
 
 @pytest.hookimpl(tryfirst=True)

@@ -164,3 +164,16 @@ def test_what_is_imported_at_once_is_what_installing_brings():
             names = imported_at_once(ast.parse(path.read_text()))
             others = names - set(sys.stdlib_module_names) - {"unrolled"} - brought
             assert not others, f"{path}: {others}"
+
+
+def test_no_program_that_this_one_starts_runs_modules_of_the_current_folder():
+    """As `python -m` and `python -c` do: a json.py in a folder of data would be run."""
+    commands = []
+    for path in FOLDER.rglob("*.py"):
+        for node in ast.walk(ast.parse(path.read_text())):
+            words = getattr(node, "elts", [])
+            if words and ast.unparse(words[0]) == "sys.executable":
+                commands.append([path.name, *(ast.unparse(word) for word in words[1:])])
+    assert len(commands) >= 4
+    for name, *words in commands:
+        assert words[0] in ("'-P'", "'-I'"), f"{name}: {words}"

@@ -164,3 +164,12 @@ def test_a_neighbour_that_does_not_run_is_an_error(monkeypatch):
 def test_the_neighbour_runs_until_it_is_no_longer_wanted():
     with experiments._busy_core():
         time.sleep(0.5)
+
+
+def test_a_worker_runs_no_module_of_the_current_folder(tmp_path, monkeypatch):
+    for name in ("json", "queue", "numpy", "unrolled", "torch"):
+        tmp_path.joinpath(f"{name}.py").write_text("open('was-run', 'w')")
+    monkeypatch.chdir(tmp_path)
+    with Worker("torch", 1) as worker:
+        prepare(worker, OURS, work_of("rnn", "forward"), tmp_path)
+    assert not tmp_path.joinpath("was-run").exists()

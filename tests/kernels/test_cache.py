@@ -1,5 +1,7 @@
 import ctypes
+import errno
 import os
+import platform
 import stat
 import subprocess
 import sys
@@ -8,8 +10,10 @@ import time
 from importlib.util import find_spec
 from pathlib import Path
 from shutil import which
+from types import SimpleNamespace
 
 import pytest
+import torch
 
 from unrolled.kernels import (
     KernelError,
@@ -19,7 +23,7 @@ from unrolled.kernels import (
     find_compiler,
     load_library,
 )
-from unrolled.kernels.building import cache
+from unrolled.kernels.building import cache, compiler
 
 CC = which("cc") or which("gcc") or which("clang")
 needs_compiler = pytest.mark.skipif(CC is None, reason="no C compiler")
@@ -40,13 +44,26 @@ def folder(tmp_path, monkeypatch):
     """An empty cache, and no trace of the caller's own."""
     folder = tmp_path / "cache"
     monkeypatch.setenv("UNROLLED_CACHE", str(folder))
+    monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path / "state"))
     monkeypatch.delenv("CC", raising=False)
     temporary = tmp_path / "temporary"
     temporary.mkdir()
     monkeypatch.setattr(tempfile, "tempdir", str(temporary))
+    monkeypatch.setattr(cache, "_without_room", {})
+    monkeypatch.setattr(compiler, "_hung", set())
     cache._temporary_folder.cache_clear()
     yield folder
     cache._temporary_folder.cache_clear()
+
+
+@pytest.fixture
+def secret(tmp_path):
+    """The file that seals are made with."""
+    return tmp_path / "state/unrolled/kernels.secret"
+
+
+def is_sound(path: Path) -> bool:
+    return cache._sealed_content(cache._store(), path.name) is not None
 
 
 @pytest.fixture
@@ -112,17 +129,13 @@ def test_any_name_will_do(folder, name):
 def test_an_entry_that_is_not_what_was_written_is_built_again(
     tmp_path, folder, compilations, monkeypatch, damage
 ):
-    """The good entry is made in another folder: a process opens a library of one path only once."""
-    monkeypatch.setenv("UNROLLED_CACHE", str(tmp_path / "elsewhere"))
     load_library(source(1), "cell")
     load_library(source(2), "cell")
-    two, one = (entry.path for entry in cache_entries())
-    monkeypatch.setenv("UNROLLED_CACHE", str(folder))
-    planted = cache_folder().path / one.name
-    planted.write_bytes(damage(one.read_bytes(), two.read_bytes()))
+    two, planted = (entry.path for entry in cache_entries())
+    planted.write_bytes(damage(planted.read_bytes(), two.read_bytes()))
     assert load_library(source(1), "cell").answer() == 1
     assert compilations() == 3
-    assert cache._is_sound(planted)
+    assert is_sound(planted)
 
 
 @needs_compiler
@@ -136,7 +149,7 @@ def test_an_entry_is_replaced_and_never_written_into(tmp_path):
     entry.path.hardlink_to(mapped)
     code = "import sys, unrolled.kernels; unrolled.kernels.load_library(sys.argv[1], 'cell')"
     subprocess.run([sys.executable, "-c", code, source(1)], check=True)
-    assert cache._is_sound(entry.path)
+    assert is_sound(entry.path)
     assert mapped.read_bytes() == damaged
 
 
@@ -156,7 +169,7 @@ def test_ziglang_is_the_last_resort(tmp_path, monkeypatch):
     package.joinpath("__main__.py").write_text(
         "import os, sys\n"
         "assert sys.argv[1] == 'cc'\n"
-        "assert os.environ['ZIG_GLOBAL_CACHE_DIR'].startswith(os.environ['UNROLLED_CACHE'])\n"
+        "assert os.environ['ZIG_GLOBAL_CACHE_DIR'].startswith(os.environ['XDG_STATE_HOME'])\n"
         f"os.environ['PATH'] = {os.environ['PATH']!r}\n"
         f"os.execv({CC!r}, ['cc', '-DANSWER=7', *sys.argv[2:]])\n"
     )
@@ -171,7 +184,7 @@ def test_ziglang_is_the_last_resort(tmp_path, monkeypatch):
 
 
 @pytest.mark.skipif(find_spec("ziglang") is None, reason="no ziglang")
-def test_ziglang_itself_compiles_without_a_home(monkeypatch):
+def test_ziglang_itself_compiles_without_a_home(secret, monkeypatch):
     monkeypatch.setenv("PATH", "")
     monkeypatch.delenv("HOME")
     compiler = find_compiler()
@@ -180,6 +193,7 @@ def test_ziglang_itself_compiles_without_a_home(monkeypatch):
     assert load_library(source(7), "cell").answer() == 7
     assert clear_cache() == 1
     assert not list(cache_folder().path.iterdir())
+    assert [path.name for path in secret.parent.iterdir()] == [secret.name]
 
 
 @needs_compiler
@@ -203,6 +217,107 @@ def test_a_broken_compiler_is_an_error_of_ours(tmp_path, folder, monkeypatch, te
     with pytest.raises(KernelError, match=message):
         load_library(source(1), "cell")
     assert not list(folder.iterdir())
+
+
+HANGS = 'sleep 1000 & echo $! > "{pids}"; echo $$ >> "{pids}"; sleep 1000'
+
+
+def test_a_compiler_that_hangs_is_stopped_with_all_that_it_started(tmp_path, folder, monkeypatch):
+    pids = tmp_path / "pids"
+    monkeypatch.setenv("CC", str(script(tmp_path / "slow", HANGS.format(pids=pids))))
+    monkeypatch.setattr(compiler, "_LONGEST_SECONDS", 4.0)
+    for _ in range(2):
+        with pytest.raises(
+            KernelError, match=r"slow was not done after 4 s, and was stopped \(set"
+        ):
+            load_library(source(1), "cell")
+    first = pids.read_text()
+    assert len(first.split()) == 2  # it was run once
+    deadline = time.time() + 10
+    while running := [
+        pid
+        for pid in first.split()
+        if Path("/proc", pid, "cmdline").exists() and Path("/proc", pid, "cmdline").read_bytes()
+    ]:
+        assert time.time() < deadline, running
+        time.sleep(0.05)
+    assert not list(folder.iterdir())
+
+
+@needs_compiler
+def test_what_a_compiler_leaves_running_is_not_waited_for(tmp_path, monkeypatch):
+    """As a server that keeps what was compiled before; it holds the compiler's output open."""
+    text = f'sleep 30 & exec {CC} "$@"'
+    monkeypatch.setenv("CC", str(script(tmp_path / "serving", text)))
+    before = time.monotonic()
+    assert load_library(source(1), "cell").answer() == 1
+    assert time.monotonic() - before < 20
+
+
+@pytest.mark.parametrize(
+    "argument",
+    """
+    -ffast-math -Ofast -funsafe-math-optimizations -fassociative-math -freciprocal-math
+    -ffinite-math-only -fno-signed-zeros -ffp-contract=off -ffp-model=fast -mdaz-ftz -mrecip
+    -mrecip=all -fapprox-func -fsingle-precision-constant -fdenormal-fp-math=preserve-sign -ftz
+    -fdenormal-fp-math-f32=positive-zero -mfpmath=387 -mpc32 -fp-model=fast -Wp,-ffast-math
+    """.split(),
+)
+def test_arguments_that_change_what_c_computes_are_refused(monkeypatch, argument):
+    monkeypatch.setenv("CC", f"cc -g {argument} -pipe")
+    with pytest.raises(KernelError, match=rf"CC: {argument} changes what .*leave it out of CC"):
+        find_compiler()
+
+
+@needs_compiler
+@pytest.mark.parametrize(
+    "argument", ["-O3", "-g", "-fno-fast-math", "-fno-associative-math", "-march=native", "-pipe"]
+)
+def test_arguments_that_do_not_are_taken(monkeypatch, argument):
+    monkeypatch.setenv("CC", f"{CC} {argument}")
+    assert find_compiler().argv == (CC, argument)
+
+
+@needs_compiler
+def test_fast_arithmetic_that_a_script_brings_is_undone(tmp_path, monkeypatch):
+    """Arguments that stand before ours, as those of a response file or a configuration do."""
+    monkeypatch.setenv("CC", str(script(tmp_path / "fast", f'exec {CC} -ffast-math "$@"')))
+    text = "#if defined __FAST_MATH__ || __FINITE_MATH_ONLY__\n#error fast\n#endif\n"
+    assert load_library(text + source(2), "cell").answer() == 2
+
+
+FLUSHES = """
+#include <xmmintrin.h>
+__attribute__((constructor)) static void flush(void) { _mm_setcsr(_mm_getcsr() | 0x8040); }
+"""
+
+
+@needs_compiler
+@pytest.mark.skipif(platform.machine() != "x86_64", reason="x86 alone")
+@pytest.mark.parametrize("flushing", [False, True])
+def test_a_library_that_makes_denormals_zero_is_refused_and_has_no_effect(folder, flushing):
+    """Also where the caller flushes them already, for others will load what is kept."""
+    torch.set_flush_denormal(flushing)
+    try:
+        with pytest.raises(KernelError, match="changes the arithmetic of the process"):
+            load_library(FLUSHES + source(1), "cell")
+        assert bool(torch.tensor(1e-40) * 1) is not flushing
+    finally:
+        torch.set_flush_denormal(False)
+    assert not list(folder.iterdir())
+
+
+def test_a_library_is_kept_only_if_it_was_proven(folder, monkeypatch):
+    def wrong(library):
+        assert library.answer() == 1
+        raise KernelError("wrong")
+
+    for _ in range(2):
+        with pytest.raises(KernelError, match="wrong"):
+            load_library(source(1), "cell", wrong)
+        assert not list(folder.iterdir())
+    load_library(source(1), "cell", lambda library: None)
+    assert load_library(source(1), "cell", wrong).answer() == 1  # it has been
 
 
 def test_cc_is_not_passed_over_in_silence(tmp_path, monkeypatch):
@@ -275,35 +390,288 @@ def writable_by_others(folder, monkeypatch):
 
 
 def of_another_user(folder, monkeypatch):
+    if not folder.is_symlink():
+        folder.mkdir(mode=0o700)
+    lstat = os.lstat
+
+    def of_another(path, **options):
+        status = lstat(path, **options)
+        if str(path) != str(folder):
+            return status
+        return os.stat_result((*status[:4], status.st_uid + 1, *status[5:10]))
+
+    monkeypatch.setattr(os, "lstat", of_another)
+
+
+def other_user_of(place, monkeypatch):
+    of_another_user(place, monkeypatch)
+    return place
+
+
+def in_a_shared_folder(folder, monkeypatch):
+    shared = folder.parent / "shared"
+    shared.mkdir()
+    shared.chmod(0o777)
+    monkeypatch.setenv("UNROLLED_CACHE", str(shared / "below" / "cache"))
+
+
+def behind_a_link_in_a_shared_folder(folder, monkeypatch):
+    """Others can let it lead elsewhere, though where it leads now is private."""
+    in_a_shared_folder(folder, monkeypatch)
     folder.mkdir(mode=0o700)
-    owner = folder.stat().st_uid
-    monkeypatch.setattr(os, "geteuid", lambda: owner + 1)
+    link = folder.parent / "shared" / "link"
+    link.symlink_to(folder)
+    monkeypatch.setenv("UNROLLED_CACHE", str(link))
+
+
+def behind_two_links(folder, monkeypatch):
+    behind_a_link_in_a_shared_folder(folder, monkeypatch)
+    first = folder.parent / "first"
+    first.symlink_to("shared/link")
+    monkeypatch.setenv("UNROLLED_CACHE", str(first))
+
+
+def a_file(folder, monkeypatch):
+    folder.touch()
+
+
+def a_link_to_nothing(folder, monkeypatch):
+    folder.symlink_to(folder.parent / "nothing")
+
+
+def a_link_to_itself(folder, monkeypatch):
+    folder.symlink_to(folder)
+
+
+def without_a_place_for_its_secret(folder, monkeypatch):
+    folder.parent.joinpath("state").touch()
+
+
+def with_a_secret_that_others_can_replace(folder, monkeypatch):
+    state = folder.parent / "state"
+    state.mkdir()
+    state.chmod(0o777)
+
+
+def without_room(folder, monkeypatch):
+    def no_room(dir, **options):
+        if Path(dir) == folder:
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+        return tempfile.TemporaryFile(dir=dir, **options)
+
+    folder.mkdir(mode=0o700)
+    monkeypatch.setattr(cache, "TemporaryFile", no_room)
+    load_library(source(1), "before")
 
 
 @needs_compiler
 @pytest.mark.parametrize(
-    ("spoil", "problem"),
+    ("spoil", "place", "problem"),
     [
-        (unwritable, "Not a directory"),
-        (read_only, "cannot be written"),
-        (writable_by_others, "can be written by others: chmod go-w"),
-        (of_another_user, "belongs to another user"),
+        (unwritable, "cache", "cache is not a folder"),
+        (a_file, "cache", "is not a folder"),
+        (a_link_to_nothing, "cache", "is not a folder"),
+        (a_link_to_itself, "cache", "is not a folder"),
+        (read_only, "cache", "cannot be written"),
+        (without_room, "cache", "No space left on device"),
+        (writable_by_others, "cache", "can be written by others: chmod go-w"),
+        (of_another_user, "cache", "belongs to another user"),
+        (in_a_shared_folder, "shared", "can be written by others: chmod go-w"),
+        (behind_a_link_in_a_shared_folder, "shared", "can be written by others: chmod go-w"),
+        (behind_two_links, "shared", "can be written by others: chmod go-w"),
+        (without_a_place_for_its_secret, "its secret has no place", "state is not a folder"),
+        (with_a_secret_that_others_can_replace, "its secret has no place", "chmod go-w"),
     ],
 )
 def test_a_folder_that_cannot_serve_is_replaced_by_a_private_one(
-    tmp_path, folder, monkeypatch, spoil, problem
+    tmp_path, folder, monkeypatch, spoil, place, problem
 ):
     spoil(folder, monkeypatch)
     path, said = cache_folder()
     assert said is not None
-    assert said.startswith(str(folder))
+    assert said.removeprefix(f"{tmp_path}/").startswith(place)
     assert said.endswith(problem)
     assert path.parent == tmp_path / "temporary"
     assert stat.S_IMODE(path.stat().st_mode) == 0o700
     assert load_library(source(5), "cell").answer() == 5
-    assert [entry.path.parent for entry in cache_entries()] == [path]
+    assert "cell" in [entry.name for entry in cache_entries()]
+    assert {entry.path.parent for entry in cache_entries()} == {path}
     assert cache_folder().path == path
     assert not folder.is_dir() or not list(folder.iterdir())
+
+
+@needs_compiler
+def test_a_kernel_that_cannot_be_kept_is_used_all_the_same(folder, monkeypatch):
+    def no_quota(*arguments):
+        raise OSError(errno.EDQUOT, os.strerror(errno.EDQUOT))
+
+    monkeypatch.setattr(cache, "_keep", no_quota)
+    assert load_library(source(1), "cell").answer() == 1
+    assert cache_folder().problem == f"{folder}: {os.strerror(errno.EDQUOT)}"
+
+
+@needs_compiler
+def test_a_folder_below_a_sticky_one_that_all_can_write_serves(tmp_path, monkeypatch):
+    shared = tmp_path / "shared"
+    shared.mkdir()
+    shared.chmod(0o1777)
+    for place in (shared / "cache", shared / "link"):
+        monkeypatch.setenv("UNROLLED_CACHE", str(place))
+        if place.name == "link":
+            place.symlink_to(shared / "cache")
+        assert cache_folder() == (place, None)
+
+
+def test_a_link_of_another_user_in_a_sticky_folder_does_not_serve(tmp_path, monkeypatch):
+    shared, private = tmp_path / "shared", tmp_path / "private"
+    shared.mkdir()
+    shared.chmod(0o1777)
+    private.mkdir(mode=0o700)
+    link = shared / "link"
+    link.symlink_to(private)
+    of_another = other_user_of(link, monkeypatch)
+    monkeypatch.setenv("UNROLLED_CACHE", str(link / "cache"))
+    assert cache_folder().problem == f"{of_another} belongs to another user"
+
+
+def test_the_group_that_is_a_users_own_is_not_others(folder, monkeypatch):
+    """Where each user has a group of the same name, folders are made with mode 775."""
+    folder.mkdir()
+    folder.chmod(0o775)
+    own = SimpleNamespace(pw_name="ana", pw_gid=folder.stat().st_gid + 5)
+    group = SimpleNamespace(gr_name="ana", gr_mem=[])
+    lstat = os.lstat
+
+    def of_group(path, **options):
+        status = lstat(path, **options)
+        if str(path) != str(folder):
+            return status
+        return os.stat_result((*status[:5], own.pw_gid, *status[6:10]))
+
+    monkeypatch.setattr(os, "lstat", of_group)
+    monkeypatch.setattr("pwd.getpwuid", lambda user: own)
+    monkeypatch.setattr("grp.getgrgid", lambda number: group)
+    assert cache_folder() == (folder, None)
+    group.gr_mem = ["ana", "eve"]
+    assert cache_folder().problem == f"{folder} can be written by others: chmod go-w"
+    group.gr_mem, group.gr_name = [], "staff"
+    assert cache_folder().problem == f"{folder} can be written by others: chmod go-w"
+    folder.chmod(0o777)
+    group.gr_name = "ana"
+    assert cache_folder().problem == f"{folder} can be written by others: chmod go-w"
+
+
+# ---- What somebody else has put there ------------------------------------------------------------
+
+
+@needs_compiler
+def test_an_entry_that_another_user_made_while_the_folder_was_open_is_not_loaded(
+    tmp_path, folder, compilations, monkeypatch
+):
+    """They have the same compiler and know the name; what they lack is this user's secret."""
+    monkeypatch.setenv("UNROLLED_CACHE", str(tmp_path / "theirs"))
+    monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path / "their-state"))
+    load_library(source(1), "cell")
+    (entry,) = cache_entries()
+    monkeypatch.setenv("UNROLLED_CACHE", str(folder))
+    monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path / "state"))
+    folder.mkdir(mode=0o700)
+    folder.joinpath(entry.path.name).write_bytes(entry.path.read_bytes())
+    assert load_library(source(1), "cell").answer() == 1
+    assert compilations() == 2
+    assert is_sound(folder / entry.path.name)
+
+
+def loosen(entry):
+    entry.chmod(0o660)
+
+
+def link(entry):
+    entry.rename(entry.with_name("elsewhere"))
+    entry.symlink_to("elsewhere")
+
+
+def pipe(entry):
+    entry.unlink()
+    os.mkfifo(entry, 0o600)
+
+
+def own_by_another(entry):
+    if os.geteuid():
+        pytest.skip("only root gives files away")
+    os.chown(entry, 65534, 65534)
+
+
+@needs_compiler
+@pytest.mark.parametrize("change", [loosen, link, pipe, own_by_another])
+def test_what_this_user_alone_cannot_have_written_is_built_again(folder, compilations, change):
+    load_library(source(1), "cell")
+    (entry,) = cache_entries()
+    change(entry.path)
+    assert load_library(source(1), "cell").answer() == 1
+    assert compilations() == 2
+    assert stat.S_IMODE(entry.path.lstat().st_mode) == 0o600
+    assert stat.S_ISREG(entry.path.lstat().st_mode)
+    assert entry.path.stat().st_uid == os.geteuid()
+
+
+@needs_compiler
+@pytest.mark.parametrize(
+    "spoil",
+    [lambda secret: secret.chmod(0o644), Path.unlink, lambda secret: secret.write_bytes(b"short")],
+    ids=["could be read", "is gone", "is cut"],
+)
+def test_a_secret_that_may_be_known_or_is_gone_seals_nothing(secret, compilations, spoil):
+    load_library(source(1), "cell")
+    before = secret.read_bytes()
+    assert len(before) == 32
+    spoil(secret)
+    load_library(source(1), "cell")
+    assert compilations() == 2
+    assert len(secret.read_bytes()) == 32
+    assert secret.read_bytes() != before
+    assert stat.S_IMODE(secret.stat().st_mode) == 0o600
+    load_library(source(1), "cell")
+    assert compilations() == 2
+
+
+@needs_compiler
+@pytest.mark.parametrize("from_memory", [True, False], ids=["memory", "file"])
+def test_what_is_loaded_is_what_was_checked(folder, monkeypatch, from_memory):
+    """Whatever is put in its place between the two."""
+    load_library(source(1), "cell")
+    load_library(source(2), "cell")
+    two, one = (entry.path for entry in cache_entries())
+    load_bytes = cache.load_bytes
+
+    def swap_then_load(*arguments):
+        one.write_bytes(two.read_bytes())
+        return load_bytes(*arguments)
+
+    monkeypatch.setattr(cache, "load_bytes", swap_then_load)
+    if not from_memory:
+        monkeypatch.delattr(os, "memfd_create", raising=False)
+    assert load_library(source(1), "cell").answer() == 1
+    assert len(list(folder.iterdir())) == 4  # two entries with their texts
+
+
+@needs_compiler
+@pytest.mark.parametrize("from_memory", [True, False], ids=["memory", "file"])
+def test_each_library_is_its_own_though_descriptors_come_again(monkeypatch, from_memory):
+    if not from_memory:
+        monkeypatch.delattr(os, "memfd_create", raising=False)
+    libraries = [load_library(source(n), "cell") for n in range(9)]
+    libraries += [load_library(source(n), "cell") for n in range(9)]
+    assert [library.answer() for library in libraries] == [*range(9), *range(9)]
+
+
+@needs_compiler
+def test_where_libraries_cannot_come_from_memory_they_come_from_a_file(monkeypatch):
+    def forbidden(*arguments):
+        raise PermissionError(errno.EACCES, "memfd_create")
+
+    monkeypatch.setattr(os, "memfd_create", forbidden, raising=False)
+    assert load_library(source(3), "cell").answer() == 3
 
 
 @needs_compiler
@@ -370,16 +738,16 @@ def test_use_counts_not_age():
 
 
 @needs_compiler
-def test_a_kernel_that_another_process_removes_while_it_is_loaded_is_compiled_again(monkeypatch):
+def test_a_kernel_that_another_process_removes_while_it_is_loaded_is_there(monkeypatch):
     load_library(source(1), "cell")
-    is_sound = cache._is_sound
+    sealed_content = cache._sealed_content
 
-    def sound_and_then_removed(path):
-        sound = is_sound(path)
-        path.unlink()  # the other process makes room
-        return sound
+    def read_and_then_removed(store, file_name):
+        content = sealed_content(store, file_name)
+        (store.folder / file_name).unlink()  # the other process makes room
+        return content
 
-    monkeypatch.setattr(cache, "_is_sound", sound_and_then_removed)
+    monkeypatch.setattr(cache, "_sealed_content", read_and_then_removed)
     assert load_library(source(1), "cell").answer() == 1
 
 
@@ -397,15 +765,17 @@ def test_abandoned_compilations_are_swept_and_running_ones_are_not():
 
 
 @needs_compiler
-def test_clear_removes_the_kernels_and_nothing_else():
+def test_clear_removes_the_kernels_and_nothing_else(secret):
     folder = cache_folder().path
     kept = [folder / name for name in ("notes.txt", "program.c", "library.so", "zig")]
     for path in kept:
         path.touch()
     load_library(source(1), "cell")
     load_library(source(2), "cell")
-    folder.joinpath(".unrolled-zig").mkdir()
+    zig = secret.with_name("zig")
+    zig.mkdir()
     assert clear_cache() == 2
+    assert not zig.exists()
     assert cache_entries() == []
     assert sorted(folder.iterdir()) == sorted(kept)
     assert clear_cache() == 0
@@ -459,7 +829,7 @@ def test_eight_processes_can_start_at_once_on_an_empty_cache(folder):
 def test_a_temporary_folder_outlives_forks_and_not_the_process(tmp_path, monkeypatch):
     unwritable(tmp_path / "file", monkeypatch)
     folder, report = run_python(IN_A_TEMPORARY_FOLDER).split(" ", 1)
-    assert report.endswith("Not a directory after after before before child child")
+    assert report.endswith("is not a folder after after before before child child")
     assert not Path(folder).exists()
 
 

@@ -25,6 +25,7 @@ from support.rounding import assert_right_to_rounding
 from unrolled import cells
 from unrolled.kernels import Weights, kernel_source, reference_recurrence
 from unrolled.kernels.building.compiler import FLAGS
+from unrolled.kernels.emitting.headers import header_text
 from unrolled.kernels.running.kernel import Kernel, KernelPasses, kernel_recurrence
 from unrolled.kernels.running.problem import Problem
 
@@ -105,6 +106,26 @@ ARM = Machine("aarch64", "aarch64-linux-gnu-gcc", "-static", runner=("qemu-aarch
 SANITIZED = ["-g", "-march=native", "-fno-sanitize-recover=all"]
 ADDRESS = Machine("address", "gcc", *SANITIZED, "-fsanitize=address,undefined", optimize="-O1")
 THREAD = Machine("thread", "gcc", *SANITIZED, "-fsanitize=thread", optimize="-O1")
+COVERED = Machine("coverage", "gcc", "-march=native", "--coverage", optimize="-Og")
+
+
+def executed_lines(folder, cell):
+    """Yield each line of the headers that makes code, (header, number, text), and its count."""
+    source = (folder / f"{cell.name}.c").read_text()
+    places = {}
+    for name in ("vector", "tile", "call", "pack", "forward", "backward", "gradient", "entry"):
+        text = header_text(name)
+        first = source[: source.index(text)].count("\n") + 1
+        for number, line in enumerate(text.splitlines()):
+            places[first + number] = (name, number + 1, line.strip())
+    (notes,) = folder.glob("*.gcno")
+    command = ["gcov", "--json-format", "--stdout", notes.name]
+    done = subprocess.run(command, cwd=folder, capture_output=True, text=True, check=True)
+    for file in json.loads(done.stdout)["files"]:
+        if Path(file["file"]).name == f"{cell.name}.c":
+            for line in file["lines"]:
+                if place := places.get(line["line_number"]):
+                    yield place, line["count"]
 
 
 def machines():
@@ -286,9 +307,21 @@ SHORT = [  # sizes, I, H, reverse, rows of length zero
     (RAGGED, 33, 17, True, 0),
     ((1, 1, 1), 1, 1, False, 0),
     ((13, 13), 3, 70, True, 0),
+    ((7,), 5, 37, False, 1),  # one step, as a stream does it
+    ((520, 520, 5), 3, 7, True, 0),  # the gradients of the weights in two blocks
+]
+# Many rows, whose sums are made of blocks and rounds of blocks; few rows of many units, which
+# threads share.
+LARGE = [
+    ((2000, 90, 10), 1700, 7, False, 0),  # rounds of two blocks
+    ((16_700, 16_600), 1, 1, True, 0),  # a round of 32
+    ((1,) * 6, 3, 256, False, 0),
+    ((1,) * 6, 3, 256, True, 0),
+    ((2,) * 3, 3, 256, False, 0),
 ]
 LONG = [
     *SHORT,
+    *LARGE,
     *(
         (sizes, input_size, hidden_size, reverse, 0)
         for (sizes, reverse), input_size, hidden_size in itertools.product(
@@ -353,6 +386,25 @@ def test_kernels_of_other_machines_equal_the_reference(cell, machine, program_of
 
 
 if THOROUGH:
+
+    def test_these_problems_reach_every_line_of_the_headers(tmp_path):
+        """Where one is not reached, no sanitizer has looked."""
+        if COVERED.missing or shutil.which("gcov") is None:
+            pytest.skip("no gcc or no gcov")
+        reached, all_lines = set(), set()
+        for cell in CELLS:
+            folder = tmp_path / cell.name
+            folder.mkdir()
+            program = COVERED.build(cell, folder)
+            check(
+                COVERED, lambda machine, cell, p=program: p, cell, [*SHORT, *LARGE], "heap", folder
+            )
+            for line, count in executed_lines(folder, cell):
+                all_lines.add(line)
+                if count:
+                    reached.add(line)
+        assert len(all_lines) > 400
+        assert sorted(all_lines - reached) == []
 
     @every_cell
     def test_address_and_undefined_behaviour_sanitizers_are_silent(cell, program_of, tmp_path):

@@ -147,7 +147,7 @@ def _quiet() -> Iterator[None]:
 @contextmanager
 def _busy_core() -> Iterator[None]:
     """Keep one core busy inside the `with` block."""
-    child = subprocess.Popen([sys.executable, "-S", "-c", _SPIN])
+    child = subprocess.Popen([sys.executable, "-I", "-S", "-c", _SPIN])
     try:
         sleep(0.1)  # until it spins
         yield

@@ -8,7 +8,6 @@ import time
 from concurrent.futures import ThreadPoolExecutor
 from functools import cache
 from pathlib import Path
-from tempfile import TemporaryDirectory
 from typing import Any
 
 from unrolled.benchmark.problem import Contestant
@@ -45,16 +44,10 @@ def make(num_threads: int) -> Contestant:
 
 @cache
 def _library() -> Any:
-    # here, because it brings torch
-    from unrolled.kernels import KernelError, find_compiler
+    from unrolled.kernels import load_library  # here, because it brings torch
 
-    compiler = find_compiler()
-    if compiler is None:
-        raise KernelError("there is no C compiler", "install gcc or clang")
-    with TemporaryDirectory() as folder:
-        source = Path(folder, "peak.c")
-        source.write_bytes(Path(__file__).with_suffix(".c").read_bytes())
-        library = ctypes.CDLL(str(compiler.compile(source, Path(folder))))
+    source = Path(__file__).with_suffix(".c").read_text(encoding="utf-8")
+    library = load_library(source, "peak")
     library.run.argtypes = [ctypes.c_long, ctypes.c_void_p]
     library.run.restype = ctypes.c_float
     library.flop_of_a_round.restype = ctypes.c_long

@@ -4,7 +4,7 @@ They speak in lines of JSON, one answer a question, so that the parent decides w
 worker answers only when its threads rest: those of a pool go on spinning for a while after their
 work, and would slow the next contestant down.
 
-    python -m unrolled.benchmark.worker
+    python -P -m unrolled.benchmark.worker
 """
 
 import json
@@ -50,13 +50,16 @@ class Worker:
         self._errors = tempfile.TemporaryFile("w+")  # closed by __exit__
         self._folder = tempfile.TemporaryDirectory()
         environment = os.environ | {
+            "PYTHONSAFEPATH": "1",
             "UNROLLED_BENCH_THREADS": str(num_threads),
             "NPROC": str(num_threads),  # the pool of XLA
             "JAX_PLATFORMS": "cpu",
             "TORCHINDUCTOR_CACHE_DIR": self._folder.name,  # compiled anew, so that it is timed
         }
         self._child = subprocess.Popen(
-            [sys.executable, "-m", "unrolled.benchmark.worker"],
+            # -P, and the variable for what a peer starts in turn: no module of the current folder
+            # stands in for one that is installed
+            [sys.executable, "-P", "-m", "unrolled.benchmark.worker"],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=self._errors,

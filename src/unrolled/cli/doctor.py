@@ -71,10 +71,13 @@ def _compiler() -> dict[str, str]:
         compiler_line = compiler.version() if compiler else "missing: install gcc or clang"
     except KernelError as error:
         compiler_line = str(error)
-    folder = cache_folder()
-    cache_line = f"{folder.path} ({len(cache_entries())} kernels)"
-    if folder.problem:
-        cache_line += f"; {folder.problem}"
+    try:
+        folder = cache_folder()
+        cache_line = f"{folder.path} ({len(cache_entries())} kernels)"
+        if folder.problem:
+            cache_line += f"; {folder.problem}"
+    except KernelError as error:
+        cache_line = str(error)
     return {"compiler": compiler_line, "cache": cache_line}
 
 

@@ -136,6 +136,7 @@ class Runner:
 
     def _begin(self, trial: Trial) -> "subprocess.Popen[bytes]":
         environment = {name: x for name, x in os.environ.items() if name != "FORCE_COLOR"}
+        environment["PYTHONSAFEPATH"] = "1"  # for what a training starts in turn
         for name in ("OMP_NUM_THREADS", "MKL_NUM_THREADS"):
             environment[name] = str(self.threads_each)
         command = [*self.program, *trial.next_command()]

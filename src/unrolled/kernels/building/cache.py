@@ -1,29 +1,44 @@
 """From C text to a loaded library: compiled once, kept in the user's cache, checked when loaded.
 
-The cache belongs to one user: nothing is loaded from a folder that others can write to. Not here:
-the C text (`emitting`), the compiler (`compiler.py`), and what happens without one (`running`).
+The cache belongs to one user. Each entry ends in a seal that only this user can make: its secret
+lies apart from the cache, so that what was written while others could write there is not loaded
+afterwards. Nothing is kept in a folder that others can write to now, and what is loaded are the
+bytes that were checked (`loading.py`).
+
+Not here: the C text (`emitting`), the compiler (`compiler.py`), who else can write (`private.py`),
+and what happens without a kernel (`running`).
 """
 
 import atexit
 import ctypes
 import hashlib
+import hmac
 import os
 import platform
 import re
 import shutil
-import stat
 import time
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from functools import cache
 from itertools import takewhile
 from pathlib import Path
-from tempfile import TemporaryDirectory, mkdtemp
+from tempfile import TemporaryDirectory, TemporaryFile, mkdtemp
 from typing import NamedTuple
 
-from platformdirs import user_cache_path
+import torch
+from platformdirs import user_cache_path, user_state_path
 
-from unrolled.kernels.building.compiler import FLAGS, Compiler, KernelError, find_compiler
+from unrolled.kernels.building.compiler import (
+    COMPILER_HINT,
+    FLAGS,
+    Compiler,
+    KernelError,
+    find_compiler,
+)
+from unrolled.kernels.building.loading import load_bytes
+from unrolled.kernels.building.private import private_secret, problem_with, read_private
 
 __all__ = [
     "CacheEntry",
@@ -38,11 +53,13 @@ __all__ = [
 MAX_ENTRIES = 64
 MAX_BYTES = 64 * 2**20  # without zig's libc, if there is no other compiler: 50 MB, once
 
-_FORMAT = 1  # of an entry: a shared library, then its seal
+_FORMAT = 2  # of an entry: a shared library, then its seal
 _SEAL_BYTES = 32
+_SECRET = "kernels.secret"
+_ROOM = 4 << 20  # bytes that a compilation may take
 _ENTRY = re.compile(r"(\w+)-[0-9a-f]{32}\.so", re.ASCII)
 _BUILD_PREFIX = ".unrolled-build-"
-_ZIG_CACHE = ".unrolled-zig"
+_ZIG_CACHE = "zig"
 _ABANDONED_SECONDS = 3600  # a compilation that is older was killed
 
 # What `-march=native` looks at, on x86, Arm and RISC-V.
@@ -65,42 +82,76 @@ class CacheEntry(NamedTuple):
     last_used: float
 
 
-def load_library(source: str, name: str) -> ctypes.CDLL:
+class _Store(NamedTuple):
+    """Where kernels are kept, what they are sealed with, and why it is a temporary place.
+
+    apart: The folder for what has no seal: the secret itself, and zig's cache.
+    """
+
+    folder: Path
+    apart: Path
+    secret: bytes
+    problem: str | None
+
+
+_without_room: dict[Path, str] = {}  # folders in which nothing could be written, and why
+
+
+def load_library(
+    source: str, name: str, prove: Callable[[ctypes.CDLL], None] | None = None
+) -> ctypes.CDLL:
     """Return the library that `source` compiles to, from the cache or else compiled now.
 
     Args:
         source: C, gnu11.
         name: What to call it in the cache.
+        prove: As `load_defined`.
 
     Raises:
-        KernelError: There is no compiler, or it fails, or the library cannot be stored or loaded.
+        KernelError: There is no compiler, or it fails, or the library cannot be loaded.
     """
-    return load_defined(source, lambda: source, name)
+    return load_defined(source, lambda: source, name, prove)
 
 
-def load_defined(definition: str, write: Callable[[], str], name: str) -> ctypes.CDLL:
+def load_defined(
+    definition: str,
+    write: Callable[[], str],
+    name: str,
+    prove: Callable[[ctypes.CDLL], None] | None = None,
+) -> ctypes.CDLL:
     """Return the library of the source that `write` returns, which is not called if it is cached.
 
     Args:
         definition: All that the source depends on.
         write: Returns the source, C, gnu11.
         name: What to call it in the cache.
+        prove: Is given a library that was compiled now, before it is kept, in a thread without the
+            caller's modes; raises a KernelError if it is wrong.
 
     Raises:
-        KernelError: As `load_library`.
+        KernelError: As `load_library`; or `prove` raises it.
     """
     compiler = find_compiler()
     if compiler is None:
         hint = 'install gcc or clang, or: pip install "unrolled[compiler]"'
         raise KernelError("there is no C compiler", hint)  # the same words for every kernel
     try:
-        file_name = re.sub(r"\W", "_", name, flags=re.ASCII)[:64] or "_"
-        path = cache_folder().path / f"{file_name}-{_key(definition, compiler)}.so"
-        if library := _sound_library(path):
-            return library
-        _build(write(), compiler, path)
-        library = ctypes.CDLL(str(path))
-        _trim(path.parent)
+        label = re.sub(r"\W", "_", name, flags=re.ASCII)[:64] or "_"
+        file_name = f"{label}-{_key(definition, compiler)}.so"
+        store = _store()
+        if content := _sealed_content(store, file_name):
+            with suppress(OSError):
+                os.utime(store.folder / file_name)
+            return load_bytes(content, label, store.folder, _BUILD_PREFIX)
+        store = _store_with_room()
+        source = write()
+        content = _compile(source, compiler, store, file_name)
+        with ThreadPoolExecutor(1) as thread:
+            library = thread.submit(_load_new, content, label, store.folder, prove).result()
+        try:
+            _keep(content, source, store, file_name)
+        except OSError as error:  # it is here all the same
+            _without_room[store.folder] = f"{store.folder}: {error.strerror}"
         return library
     except OSError as error:
         hint = "UNROLLED_CACHE can name another folder, private and with room"
@@ -111,16 +162,15 @@ def cache_folder() -> CacheFolder:
     """Return the folder of compiled kernels; it is made if need be.
 
     $UNROLLED_CACHE, else where the system keeps a user's caches: on Linux $XDG_CACHE_HOME/unrolled,
-    else ~/.cache/unrolled. Where that cannot be written, or others can write to it: a temporary
-    folder, for this process alone.
+    else ~/.cache/unrolled. Where that cannot be written, or others can write to it or to what is
+    above it, or there is no place for the secret of its seals: a temporary folder, for this
+    process alone.
+
+    Raises:
+        KernelError: There is no place for a temporary folder either.
     """
-    own = os.environ.get("UNROLLED_CACHE")
-    try:
-        folder = Path(own).absolute() if own else user_cache_path("unrolled", appauthor=False)
-    except RuntimeError:  # nobody knows who the user is
-        return CacheFolder(_temporary_folder(), "the user has no home folder")
-    problem = _problem_with(folder)
-    return CacheFolder(_temporary_folder(), problem) if problem else CacheFolder(folder, None)
+    store = _store()
+    return CacheFolder(store.folder, store.problem)
 
 
 def cache_entries() -> list[CacheEntry]:
@@ -130,39 +180,64 @@ def cache_entries() -> list[CacheEntry]:
 
 def clear_cache() -> int:
     """Remove everything from the cache, and return the number of entries there were."""
-    folder = cache_folder().path
-    entries = _entries(folder)
+    store = _store()
+    entries = _entries(store.folder)
     for entry in entries:
         _remove(entry)
-    shutil.rmtree(folder / _ZIG_CACHE, ignore_errors=True)
+    shutil.rmtree(store.apart / _ZIG_CACHE, ignore_errors=True)
     return len(entries)
 
 
-def _problem_with(folder: Path) -> str | None:
-    """Make `folder` and return why it cannot serve, or None."""
+def _store() -> _Store:
+    own = os.environ.get("UNROLLED_CACHE")
     try:
-        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-        status = folder.stat()
+        folder = Path(own).absolute() if own else user_cache_path("unrolled", appauthor=False)
+        apart = user_state_path("unrolled", appauthor=False)
+    except RuntimeError:  # nobody knows who the user is
+        return _temporary_store("the user has no home folder")
+    if problem := _without_room.get(folder) or problem_with(folder):
+        return _temporary_store(problem)
+    if problem := problem_with(apart):
+        return _temporary_store(f"its secret has no place: {problem}")
+    try:
+        return _Store(folder, apart, private_secret(apart, _SECRET), None)
     except OSError as error:
-        return f"{folder}: {error.strerror}"
-    if os.name != "nt":  # a user's folders are private there, and have no such bits
-        if status.st_uid != os.geteuid():
-            return f"{folder} belongs to another user"
-        if status.st_mode & (stat.S_IWGRP | stat.S_IWOTH):
-            return f"{folder} can be written by others: chmod go-w"
-    return None if os.access(folder, os.W_OK | os.X_OK) else f"{folder} cannot be written"
+        return _temporary_store(f"its secret has no place: {apart}: {error.strerror}")
+
+
+def _store_with_room() -> _Store:
+    """Return where kernels are kept, if there is room for a compilation, else a temporary place."""
+    store = _store()
+    try:
+        with TemporaryFile(dir=store.folder) as file:
+            file.write(bytes(_ROOM))
+    except OSError as error:
+        _without_room[store.folder] = f"{store.folder}: {error.strerror}"
+    return _store()
+
+
+def _temporary_store(problem: str) -> _Store:
+    folder, secret = _temporary_folder()
+    return _Store(folder, folder, secret, problem)
 
 
 @cache
-def _temporary_folder() -> Path:
-    folder, owner = Path(mkdtemp(prefix="unrolled-")), os.getpid()
+def _temporary_folder() -> tuple[Path, bytes]:
+    """Return a folder of this process and its forks, and the secret of its seals."""
+    hint = "TMPDIR can name another folder for temporary files"
+    try:
+        folder, owner = Path(mkdtemp(prefix="unrolled-")), os.getpid()
+    except OSError as error:
+        raise KernelError(f"there is no place for kernels: {error}", hint) from error
 
     def remove() -> None:
         if os.getpid() == owner:  # and not a fork of it
             shutil.rmtree(folder, ignore_errors=True)
 
     atexit.register(remove)
-    return folder
+    if problem := problem_with(folder):
+        raise KernelError(f"there is no place for kernels: {problem}", hint)
+    return folder, os.urandom(32)
 
 
 def _key(definition: str, compiler: Compiler) -> str:
@@ -178,47 +253,70 @@ def _processor() -> str:
     return str(platform.uname())  # with the machine's name: its home may be on several machines
 
 
-def _seal(path: Path, library: bytes) -> bytes:
-    """Return what follows `library` in its file: proof that it is whole, and under its own name."""
-    return hashlib.sha256(path.name.encode() + library).digest()
+def _seal(secret: bytes, file_name: str, library: bytes) -> bytes:
+    """Return what follows `library` in its file: proof that this user made it, under this name."""
+    return hmac.digest(secret, file_name.encode() + b"\0" + library, "sha256")
 
 
-def _sound_library(path: Path) -> ctypes.CDLL | None:
-    """Return the library at `path`; None without one, or where another process removes it now."""
-    if not _is_sound(path):
+def _sealed_content(store: _Store, file_name: str) -> bytes | None:
+    """Return the library that was kept under a name, or None without one of this user's making."""
+    content = read_private(store.folder / file_name)
+    if content is None:
         return None
-    try:
-        os.utime(path)
-        return ctypes.CDLL(str(path))
-    except OSError:
-        if path.exists():
-            raise
-        return None
+    library, seal = content[:-_SEAL_BYTES], content[-_SEAL_BYTES:]
+    is_own = hmac.compare_digest(seal, _seal(store.secret, file_name, library))
+    return library if is_own else None
 
 
-def _is_sound(path: Path) -> bool:
-    """Whether `path` holds what `_build` wrote there."""
-    try:
-        content = path.read_bytes()
-    except OSError:
-        return False
-    return content[-_SEAL_BYTES:] == _seal(path, content[:-_SEAL_BYTES])
-
-
-def _build(source: str, compiler: Compiler, path: Path) -> None:
-    """Compile to `path`. Processes that do so at the same time do not meet: the last one's stays.
-
-    No fsync: a file that a power failure has cut is not sound, and is built again.
-    """
-    with TemporaryDirectory(prefix=_BUILD_PREFIX, dir=path.parent) as folder:
-        text = Path(folder, path.name).with_suffix(".c")
+def _compile(source: str, compiler: Compiler, store: _Store, file_name: str) -> bytes:
+    """Return the library that `source` compiles to, in a new folder."""
+    with TemporaryDirectory(prefix=_BUILD_PREFIX, dir=store.folder) as own:
+        text = Path(own, file_name).with_suffix(".c")
         text.write_text(source, encoding="utf-8")
-        library = compiler.compile(text, zig_cache=path.parent / _ZIG_CACHE)
-        content = library.read_bytes()
-        library.write_bytes(content + _seal(path, content))
-        library.chmod(0o600)  # whatever the umask
+        return compiler.compile(text, zig_cache=store.apart / _ZIG_CACHE).read_bytes()
+
+
+def _load_new(
+    content: bytes, label: str, folder: Path, prove: Callable[[ctypes.CDLL], None] | None
+) -> ctypes.CDLL:
+    """Load a library that was never used, and hold it to what every library must do.
+
+    In a thread that ends with it: what loading does to a thread's arithmetic ends there, too.
+    """
+    torch.set_flush_denormal(False)  # the caller may flush them, and pass that on
+    before = _arithmetic()
+    library = load_bytes(content, label, folder, _BUILD_PREFIX)
+    if _arithmetic() != before:
+        raise KernelError(
+            f"{label}: its new kernel is not used, because loading it changes the arithmetic of "
+            "the process, as -ffast-math does",
+            COMPILER_HINT,
+        )
+    if prove is not None:
+        prove(library)
+    return library
+
+
+def _arithmetic() -> tuple[float, ...]:
+    """Return what shows how this thread rounds, and whether it takes denormals for zero."""
+    one, denormal = float("1"), float("1e-310")  # read now, not when Python compiles this
+    return (one / 3, 2 * one / 3, float(denormal * one != 0))
+
+
+def _keep(content: bytes, source: str, store: _Store, file_name: str) -> None:
+    """Write an entry. Processes that do so at the same time do not meet: the last one's stays.
+
+    No fsync: a file that a power failure has cut has no seal, and is built again.
+    """
+    path = store.folder / file_name
+    with TemporaryDirectory(prefix=_BUILD_PREFIX, dir=store.folder) as own:
+        library, text = Path(own, file_name), Path(own, "text")
+        library.touch(mode=0o600)  # whatever the umask
+        library.write_bytes(content + _seal(store.secret, file_name, content))
+        text.write_text(source, encoding="utf-8")
         library.replace(path)
         text.replace(path.with_suffix(".c"))  # last, and removed first: it is never there alone
+    _trim(store.folder)
 
 
 def _entries(folder: Path) -> list[CacheEntry]:

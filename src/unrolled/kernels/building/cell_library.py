@@ -2,6 +2,7 @@
 
 import ctypes
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
 import torch
@@ -13,8 +14,12 @@ from unrolled.kernels.building.cache import load_defined, load_library
 __all__ = ["cell_library"]
 
 
-def cell_library(cell: Cell) -> ctypes.CDLL:
+def cell_library(cell: Cell, prove: Callable[[ctypes.CDLL], None]) -> ctypes.CDLL:
     """Return the compiled kernel of `cell`.
+
+    Args:
+        cell: The equations.
+        prove: Is given a new library before it is used; raises a KernelError if it is wrong.
 
     Raises:
         EquationsError: No kernel can do what the equations hold.
@@ -23,9 +28,9 @@ def cell_library(cell: Cell) -> ctypes.CDLL:
     if cell.equations.__module__.startswith("unrolled.cells."):
         # known without capturing, which takes ten times as long
         definition = _files_behind(cell)
-        return load_defined(definition, lambda: emitting.kernel_source(cell), cell.name)
+        return load_defined(definition, lambda: emitting.kernel_source(cell), cell.name, prove)
     # what such equations read from outside can be known only by capturing them
-    return load_library(emitting.kernel_source(cell), cell.name)
+    return load_library(emitting.kernel_source(cell), cell.name, prove)
 
 
 def _files_behind(cell: Cell) -> str:

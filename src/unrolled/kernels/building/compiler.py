@@ -4,21 +4,28 @@ Not here: where its output is kept (`cache.py`).
 """
 
 import os
+import re
 import shutil
+import signal
 import subprocess
 import sys
+from contextlib import suppress
 from importlib.util import find_spec
 from pathlib import Path
-from tempfile import TemporaryDirectory
-from typing import NamedTuple
+from tempfile import TemporaryDirectory, TemporaryFile
+from typing import IO, NamedTuple
 
 from unrolled.errors import UnrolledError
 
-__all__ = ["FLAGS", "Compiler", "KernelError", "find_compiler"]
+__all__ = ["COMPILER_HINT", "FLAGS", "Compiler", "KernelError", "find_compiler"]
 
 # Never -ffast-math: it breaks rounding tricks, infinities and NaN, and older gcc then makes the
-# whole process flush denormals. gnu11, because c11 would turn the contraction to FMA off.
+# whole process flush denormals. A compiler that is a script may bring it: the first three undo it.
+# gnu11, because c11 would turn the contraction to FMA off.
 FLAGS = (
+    "-fno-fast-math",
+    "-fno-unsafe-math-optimizations",
+    "-fno-finite-math-only",
     "-O2",
     "-march=native",
     "-std=gnu11",
@@ -29,8 +36,25 @@ FLAGS = (
     "-fPIC",
 )
 
+# Arguments of compilers that make the same C compute other numbers, of gcc, clang and icx.
+_OTHER_ARITHMETIC = re.compile(
+    r"""
+    -Ofast | -fast | -ftz | -fp-model.* | -fimf-.* | -mdaz-ftz | -mrecip.* | -mpc\d+ | -mfpmath=.*
+    | -mlow-precision-.* | -menable-(no-nans|no-infs|unsafe-fp-math)
+    | -f(fast-math|unsafe-math-optimizations|associative-math|reciprocal-math|finite-math-only)
+    | -f(no-signed-zeros|no-honor-nans|no-honor-infinities|approx-func|single-precision-constant)
+    | -f(fp-model|fp-contract|fp-eval-method|excess-precision|denormal-fp-math)(-f32)?=.*
+    """,
+    re.VERBOSE,
+)
+
+_LONGEST_SECONDS = 60.0  # a kernel takes one
+_LONGEST_SECONDS_OF_ZIG = 600.0  # which at its first use compiles a libc
 _LINES_SHOWN = 3  # of a compiler's complaint: it opens with the place and the first error
-_HINT = "set CC to a recent gcc or clang"
+_MOST_READ = 1 << 16  # bytes of what it says
+COMPILER_HINT = "set CC to a recent gcc or clang"
+
+_hung: set["Compiler"] = set()  # those that were given up, which are not waited for again
 
 
 class KernelError(UnrolledError):
@@ -57,8 +81,12 @@ class Compiler(NamedTuple):
         Raises:
             KernelError: It cannot be run, or fails.
         """
-        with TemporaryDirectory() as folder:
-            return self._run(["--version"], Path(folder), Path(folder)).partition("\n")[0]
+        try:
+            with TemporaryDirectory() as folder:
+                return self._run(["--version"], Path(folder), Path(folder)).partition("\n")[0]
+        except OSError as error:
+            hint = "TMPDIR can name another folder for temporary files"
+            raise KernelError(f"{' '.join(self.argv)} cannot be run: {error}", hint) from error
 
     def compile(self, source: Path, zig_cache: Path) -> Path:
         """Compile a C file to a shared library beside it, and return that.
@@ -75,30 +103,70 @@ class Compiler(NamedTuple):
         arguments = [*FLAGS, source.name, "-o", library.name, "-lm"]
         self._run(arguments, source.parent, zig_cache)
         if not library.exists():
-            raise KernelError(f"{' '.join(self.argv)} made no library", _HINT)
+            raise KernelError(f"{' '.join(self.argv)} made no library", COMPILER_HINT)
         return library
 
     def _run(self, arguments: list[str], folder: Path, zig_cache: Path) -> str:
-        zig = {"ZIG_GLOBAL_CACHE_DIR": str(zig_cache), "ZIG_LOCAL_CACHE_DIR": str(folder)}
-        try:
-            process = subprocess.run(
-                [*self.argv, *arguments],
-                cwd=folder,
-                env=os.environ | zig,
-                stdin=subprocess.DEVNULL,
-                capture_output=True,
-                encoding="utf-8",
-                errors="replace",
-                check=False,
-            )
-        except OSError as error:
-            raise KernelError(f"{self.argv[0]}: {error.strerror}", _HINT) from error
+        """Run the compiler in `folder`, which is also its place for temporary files."""
+        environment = os.environ | {
+            "TMPDIR": str(folder),  # nobody else may put another file there between two passes
+            "ZIG_GLOBAL_CACHE_DIR": str(zig_cache),
+            "ZIG_LOCAL_CACHE_DIR": str(folder),
+        }
+        is_zig = "ziglang" in self.argv
+        seconds = _LONGEST_SECONDS_OF_ZIG if is_zig else _LONGEST_SECONDS
+        late = KernelError(
+            f"{' '.join(self.argv)} was not done after {seconds:.0f} s, and was stopped",
+            COMPILER_HINT,
+        )
+        if self in _hung:
+            raise late
+        # Files and not pipes: who reads a pipe waits for all that a compiler has started.
+        with TemporaryFile(dir=folder) as output, TemporaryFile(dir=folder) as errors:
+            try:
+                process = subprocess.Popen(
+                    [*self.argv, *arguments],
+                    cwd=folder,
+                    env=environment,
+                    stdin=subprocess.DEVNULL,
+                    stdout=output,
+                    stderr=errors,
+                    process_group=None if os.name == "nt" else 0,
+                )
+            except OSError as error:
+                raise KernelError(f"{self.argv[0]}: {error.strerror}", COMPILER_HINT) from error
+            try:
+                process.wait(seconds)
+            except subprocess.TimeoutExpired:
+                _hung.add(self)
+                raise late from None
+            finally:
+                _end(process)
+            said, complained = map(_text_of, (output, errors))
         if process.returncode:
-            lines = process.stderr.strip().splitlines() or ["it printed nothing"]
+            lines = complained.strip().splitlines() or ["it printed nothing"]
             complaint = "; ".join(line.strip() for line in lines[:_LINES_SHOWN])
             command = f"{' '.join(self.argv)} failed with status {process.returncode}"
-            raise KernelError(f"{command}: {complaint}", _HINT)
-        return process.stdout
+            raise KernelError(f"{command}: {complaint}", COMPILER_HINT)
+        return said
+
+
+def _end(process: "subprocess.Popen[bytes]") -> None:
+    """Kill a compiler that still runs, with what it has started."""
+    if process.poll() is not None:
+        return
+    if os.name == "nt":
+        process.kill()
+    else:
+        with suppress(ProcessLookupError):
+            os.killpg(process.pid, signal.SIGKILL)
+    with suppress(subprocess.TimeoutExpired):  # one that waits for a disk cannot be killed
+        process.wait(1)
+
+
+def _text_of(file: IO[bytes]) -> str:
+    file.seek(0)
+    return file.read(_MOST_READ).decode(errors="replace")
 
 
 def find_compiler() -> Compiler | None:
@@ -108,9 +176,13 @@ def find_compiler() -> Compiler | None:
     the package ziglang, which the extra `unrolled[compiler]` installs.
 
     Raises:
-        KernelError: CC names a program that does not exist.
+        KernelError: CC names a program that does not exist, or holds an argument that makes C
+            compute other numbers.
     """
     if words := os.environ.get("CC", "").split():
+        for word in words[1:]:
+            if any(map(_OTHER_ARITHMETIC.fullmatch, word.split(","))):  # -Wp,-ffast-math, too
+                raise KernelError(f"CC: {word} changes what kernels compute", "leave it out of CC")
         if compiler := _find(*words):
             return compiler
         raise KernelError(f"CC: there is no program {words[0]!r}", "correct or unset CC")
@@ -120,7 +192,7 @@ def find_compiler() -> Compiler | None:
     ziglang = find_spec("ziglang")
     if ziglang is None or ziglang.origin is None:
         return None
-    return Compiler((sys.executable, "-m", "ziglang", "cc"), Path(ziglang.origin))
+    return Compiler((sys.executable, "-P", "-m", "ziglang", "cc"), Path(ziglang.origin))
 
 
 def _find(name: str, *arguments: str) -> Compiler | None:

@@ -11,7 +11,6 @@ import torch
 from torch import Tensor
 
 from unrolled.cells import Cell
-from unrolled.kernels.building import cell_library
 from unrolled.kernels.emitting import Call
 from unrolled.kernels.reference import reference_recurrence
 from unrolled.kernels.running.arena import FLOAT, buffer, lasting, scratch
@@ -22,7 +21,7 @@ from unrolled.kernels.running.partition import Partition
 from unrolled.kernels.running.problem import Problem, Recurrence, split
 from unrolled.kernels.running.weight_cache import pack_weights
 
-__all__ = ["Kernel", "KernelPasses", "kernel_recurrence", "make_kernel"]
+__all__ = ["Kernel", "KernelPasses", "kernel_recurrence"]
 
 _PADDING = 16  # floats: rows whose stride is a power of two are slow to multiply transposed
 
@@ -42,16 +41,6 @@ class Kernel:
     def gate_width(self, hidden_size: int) -> int:
         """Return how many floats of gates training keeps for each row."""
         return self.library.slots * hidden_size + _PADDING
-
-
-def make_kernel(cell: Cell) -> Kernel:
-    """Return the compiled kernel of `cell`.
-
-    Raises:
-        EquationsError: No kernel can do what the equations hold.
-        KernelError: There is no compiler, or it fails, or torch's threads cannot be called.
-    """
-    return Kernel(cell, Library(cell_library(cell)))
 
 
 def kernel_recurrence(kernel: Kernel, problem: Problem) -> Recurrence:

@@ -20,8 +20,9 @@ from torch.autograd import forward_ad
 from unrolled.cells import Cell
 from unrolled.kernels.building import KernelError, cache_folder
 from unrolled.kernels.capturing import EquationsError
-from unrolled.kernels.running.kernel import Kernel, make_kernel
+from unrolled.kernels.running.kernel import Kernel
 from unrolled.kernels.running.problem import Problem
+from unrolled.kernels.running.proof import make_kernel
 from unrolled.kernels.running.vendor import TORCH_CELLS
 
 __all__ = [
