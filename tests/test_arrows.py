@@ -35,6 +35,7 @@ LEVELS = (
 LEVELS_INSIDE = {
     "unrolled": LEVELS,
     "unrolled.kernels": (
+        ("memory",),
         ("observer", "rows", "weights"),
         ("reference",),
         ("capturing",),

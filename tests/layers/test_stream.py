@@ -104,3 +104,101 @@ def test_single_steps_are_recorded():
     with unrolled.layers.observing_values() as records:
         stream.step(torch.zeros(1, 2))
     assert [sorted(record.values) for record in records] == [["f", "g", "h"]]
+
+
+CHANGES = {
+    "all columns but the first": lambda w: w.data[:, 1:].mul_(-1),
+    "one column": lambda w: w.data[:, 3].zero_(),
+    "another process's": lambda w: torch.from_numpy(w.detach().numpy()).mul_(2),
+    "a view of it": lambda w: w.detach().view(-1)[5:].zero_(),
+    "other memory": lambda w: setattr(w, "data", w.data * 2),
+    "turned in its place": lambda w: setattr(w, "data", w.data.t().contiguous().t()),
+}
+
+
+@pytest.mark.parametrize("kind", [unrolled.LSTM, unrolled.GRU])
+@pytest.mark.parametrize("name", ["weight_ih_l0", "weight_hh_l0"])
+@pytest.mark.parametrize("change", CHANGES.values(), ids=list(CHANGES))
+def test_an_open_stream_sees_weights_change_behind_torchs_back(kind, name, change):
+    layer, x = kind(16, 16), torch.randn(3, 1, 16)
+    stream, pushing = layer.stream(1), layer.stream(1)
+    stream.step(x[0]), pushing.push(x[:1])
+    change(getattr(layer, name))
+    fresh = layer.stream(1)
+    fresh.state = stream.state
+    expected = fresh.step(x[1])
+    assert torch.equal(stream.step(x[1]), expected)
+    assert torch.equal(pushing.push(x[1:2])[0], expected)
+    assert torch.equal(stream.step(x[2]), fresh.step(x[2]))
+
+
+def test_a_number_that_no_sample_sees_is_read_after_a_refresh():
+    layer, x = unrolled.GRU(16, 16), torch.randn(2, 1, 16)
+    stream = layer.stream(1)
+    stream.step(x[0])
+    layer.weight_hh_l0.data[7, 5] += 10.0
+    kept = stream.state
+    stream.refresh()
+    assert torch.equal(stream.state, kept)
+    fresh = layer.stream(1)
+    fresh.state = kept
+    assert torch.equal(stream.step(x[1]), fresh.step(x[1]))
+
+
+UNFIT = {
+    "another shape": lambda w: torch.randn(4, 4),
+    "turned": lambda w: w.detach().t().contiguous(),
+    "a row less": lambda w: w.detach()[:-1],
+    "double": lambda w: w.detach().double(),
+    "meta": lambda w: torch.empty(w.shape, device="meta"),
+}
+READS = {
+    "layer": lambda layer, stream, x: layer(x[None]),
+    "step": lambda layer, stream, x: stream.step(x),
+    "push": lambda layer, stream, x: stream.push(x[None]),
+}
+
+
+@pytest.mark.parametrize("read", READS.values(), ids=list(READS))
+@pytest.mark.parametrize("weight", UNFIT.values(), ids=list(UNFIT))
+def test_weights_that_no_longer_fit_are_an_error(weight, read):
+    for in_place in (False, True):
+        layer, x = unrolled.LSTM(3, 64), torch.randn(1, 3)
+        stream = layer.stream(1)
+        stream.step(x)
+        new = weight(layer.weight_hh_l0)
+        if not in_place:
+            layer.weight_hh_l0 = torch.nn.Parameter(new)
+        elif new.device.type == "cpu":  # torch itself refuses the other
+            layer.weight_hh_l0.data = new
+        else:
+            continue
+        with pytest.raises(RuntimeError):
+            read(layer, stream, x)
+
+
+@pytest.mark.parametrize("make", [unrolled.GRU, unrolled.TCN])
+def test_a_chunk_of_no_steps_changes_nothing(make):
+    stream = make(2, 3).stream(2)
+    stream.push(torch.randn(4, 2, 2))
+    before = stream.state
+    assert stream.push(torch.zeros(0, 2, 2)).shape == (0, 2, 3)
+    assert stream.state is before
+    with pytest.raises(ShapeError):
+        stream.push(torch.zeros(0, 2, 5))
+
+
+UNCLEAR = {
+    "a mask of numbers": torch.tensor([0, 0, 1, 1]),
+    "a mask of bytes": torch.tensor([0, 0, 1, 1], dtype=torch.uint8),
+    "floats": torch.tensor([0.0, 1.0]),
+    "two dims": torch.tensor([[0], [1]]),
+    "outside": [-5],
+    "a short mask": [True, False],
+}
+
+
+@pytest.mark.parametrize("rows", UNCLEAR.values(), ids=list(UNCLEAR))
+def test_rows_that_could_mean_others_are_refused(rows):
+    with pytest.raises(ShapeError, match="of dtype bool"):
+        unrolled.GRU(2, 3).stream(4).reset(rows)

@@ -23,7 +23,14 @@ from unrolled.kernels.capturing import EquationsError, StepGraph, StepNode, step
 from unrolled.kernels.emitting import kernel_source
 from unrolled.kernels.observer import GraphObserver, Observer, ValueObserver
 from unrolled.kernels.reference import reference_recurrence
-from unrolled.kernels.rows import PaddedRows, RaggedRows, check_lengths, valid_steps
+from unrolled.kernels.rows import (
+    PaddedRows,
+    RaggedRows,
+    check_lengths,
+    keeps_padding,
+    lengths_tensor,
+    valid_steps,
+)
 from unrolled.kernels.running import (
     TORCH_CELLS,
     Path,
@@ -64,8 +71,10 @@ __all__ = [
     "choose_path",
     "clear_cache",
     "find_compiler",
+    "keeps_padding",
     "kernel_or_reason",
     "kernel_source",
+    "lengths_tensor",
     "load_library",
     "may_step",
     "recurrence",

@@ -63,11 +63,23 @@ def reference_recurrence(
             output = linear(output, weights.weight_hr)
         return (output, *others)
 
+    if not batch_sizes:  # all rows have length zero
+        return _nothing([x, *weights.tensors()], states)
     scan = _scan_backwards if reverse else _scan_forwards
     outputs, states = scan(step, batch_sizes, states)
-    if not outputs:  # all rows have length zero: nothing, but with a graph, so that it trains
-        outputs = [gates[0] if weights.weight_hr is None else linear(gates[0], weights.weight_hr)]
     return torch.cat(outputs), states
+
+
+def _nothing(
+    read: Sequence[Tensor], states: tuple[Tensor, ...]
+) -> tuple[Tensor, tuple[Tensor, ...]]:
+    """Return the results of no step, in a graph of all that is `read`, with gradients of zero.
+
+    Where several processes share their gradients, each must have one for each weight.
+    """
+    zero = torch.stack([tensor.flatten()[:0].sum() for tensor in read]).sum()
+    output, *others = (state + zero.to(state.dtype) for state in states)
+    return output[:0], (output, *others)
 
 
 def _check_states(cell: Cell, values: dict[str, Tensor], shape: torch.Size) -> None:

@@ -10,8 +10,27 @@ import torch
 from torch import Tensor
 
 from unrolled.errors import ShapeError
+from unrolled.kernels.memory import check_memory
 
-__all__ = ["PaddedRows", "RaggedRows", "check_lengths", "valid_steps"]
+__all__ = [
+    "PaddedRows",
+    "RaggedRows",
+    "check_lengths",
+    "keeps_padding",
+    "lengths_tensor",
+    "valid_steps",
+]
+
+
+def lengths_tensor(lengths: Tensor | Sequence[int]) -> Tensor:
+    """Return `lengths` as a tensor, of a type with which torch can calculate."""
+    if torch.compiler.is_compiling() and isinstance(lengths, (list, tuple)) and lengths:
+        # numbers that a graph may hold as unknown: as_tensor would have a new graph for each list
+        return torch.stack([torch.full((), length, dtype=torch.int64) for length in lengths])
+    tensor = torch.as_tensor(lengths)
+    if tensor.shape == (0,) or tensor.dtype in (torch.uint16, torch.uint32, torch.uint64):
+        return tensor.long()  # an empty list has no type of its own
+    return tensor
 
 
 def check_lengths(
@@ -26,7 +45,7 @@ def check_lengths(
     Raises:
         ShapeError: Not (B,), not whole numbers, or a length outside 0..num_steps.
     """
-    lengths = torch.as_tensor(lengths)
+    lengths = lengths_tensor(lengths)
     if lengths.dtype == torch.bool or lengths.is_floating_point() or lengths.is_complex():
         raise ShapeError(f"{where}: lengths must be whole numbers, got {lengths.dtype}")
     if lengths.shape != (batch_size,):
@@ -93,6 +112,7 @@ class RaggedRows:
 
     def drop_padding(self, padded: Tensor) -> Tensor:
         """Return the rows of `padded` (T, B, F) that are not padding, (N, F)."""
+        check_memory("input", padded)
         rows = padded.reshape(self.num_steps * self.batch_size, padded.shape[-1])
         return rows if self.index is None else rows.index_select(0, self.index)
 
@@ -105,11 +125,24 @@ class RaggedRows:
 
     def sort(self, state: Tensor) -> Tensor:
         """Return `state` (..., B, H) with the longest row first."""
-        return state if self.order is None else state.index_select(-2, self.order)
+        if self.order is None:
+            return state
+        check_memory("state", state)
+        return state.index_select(-2, self.order)
 
     def unsort(self, state: Tensor) -> Tensor:
         """Undo `sort`."""
         return state if self.order is None else state.index_select(-2, self.order.argsort())
+
+
+def keeps_padding() -> bool:
+    """Whether a tracer is at work whose graph is to hold a recurrence as one operator.
+
+    That is every tracer but the one of ONNX, which knows torch's own operators only.
+    """
+    return torch.compiler.is_compiling() or (
+        torch._C._get_tracing_state() is not None and not torch.onnx.is_in_onnx_export()
+    )
 
 
 @dataclass(frozen=True)

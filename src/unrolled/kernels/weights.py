@@ -6,6 +6,7 @@ from typing import NamedTuple
 from torch import Tensor
 
 from unrolled.cells import Cell
+from unrolled.errors import ShapeError
 
 __all__ = ["Weights"]
 
@@ -30,10 +31,17 @@ class Weights(NamedTuple):
     def of(
         cls, cell: Cell, tensors: Sequence[Tensor], *, biased: bool, projected: bool = False
     ) -> "Weights":
-        """Return the weights that `tensors` are, as `tensors()` lists them."""
+        """Return the weights that `tensors` are, as `tensors()` lists them.
+
+        Raises:
+            ShapeError: There are more of them, or fewer.
+        """
         recurrent, rest = bool(cell.recurrent), iter(tensors)
-        weight_ih = next(rest)
         present = (recurrent, biased, biased and recurrent, projected)
+        count = 1 + sum(present) + len(cell.parameters)
+        if len(tensors) != count:
+            raise ShapeError(f"cell {cell.name}: has {count} weights, got {len(tensors)}")
+        weight_ih = next(rest)
         weight_hh, bias_ih, bias_hh, weight_hr = (next(rest) if p else None for p in present)
         return cls(weight_ih, weight_hh, bias_ih, bias_hh, weight_hr, tuple(rest))
 

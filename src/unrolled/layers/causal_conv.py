@@ -18,13 +18,16 @@ The networks themselves are in tcn.py and in networks/memoryless.py.
 
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
+from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.nn.utils.rnn import PackedSequence
 
-from unrolled.kernels import check_lengths, valid_steps
+from unrolled.kernels import check_lengths, lengths_tensor, valid_steps
 from unrolled.layers.arguments import checked_states, time_first
 from unrolled.layers.observing import observe_input, observes_graph
+from unrolled.layers.packed_sequence import run_padded
 from unrolled.layers.state import State
 from unrolled.layers.stream import Stream
 
@@ -110,15 +113,16 @@ class FiniteMemoryLayer(nn.Module, ABC):
 
     def forward(
         self,
-        input: Tensor,
+        input: Tensor | PackedSequence,
         hx: State | None = None,
         *,
         lengths: Tensor | Sequence[int] | None = None,
-    ) -> tuple[Tensor, tuple[Tensor, ...]]:
+    ) -> tuple[Any, tuple[Tensor, ...]]:
         """Run the layer over a batch of sequences.
 
         Args:
-            input: (T, B, I), or (B, T, I) if `batch_first`; (T, I) for a sequence without a batch.
+            input: (T, B, I), or (B, T, I) if `batch_first`; (T, I) for a sequence without a batch;
+                or a PackedSequence.
             hx: The state that an earlier call returned, to go on from there.
             lengths: (B,), how many steps of each row count, zero allowed. What lies past the end
                 of a row is not read: its output is zero and its state is the one at its end.
@@ -130,6 +134,8 @@ class FiniteMemoryLayer(nn.Module, ABC):
         Raises:
             ShapeError: Input, state or lengths do not fit the layer or one another.
         """
+        if isinstance(input, PackedSequence):
+            return run_padded(self, input, hx, lengths)
         where, weight = type(self).__name__, next(self.parameters())
         x, batched = time_first(where, input, self.input_size, self.batch_first, weight)
         num_steps, batch_size = x.shape[:2]
@@ -140,7 +146,7 @@ class FiniteMemoryLayer(nn.Module, ABC):
         if lengths is None:
             output, state = self._run(x, past, None)
         else:
-            lengths = lengths if batched else torch.as_tensor(lengths).reshape(-1)
+            lengths = lengths if batched else lengths_tensor(lengths).reshape(-1)
             lengths = check_lengths(where, lengths, num_steps, batch_size, x.device)
             padding = ~valid_steps(lengths, num_steps).unsqueeze(2)  # (T, B, 1)
             output, state = self._run(x.masked_fill(padding, 0.0), past, lengths)

@@ -31,7 +31,8 @@ def read_packed(
         weight: A weight of the layer, for its dtype.
 
     Raises:
-        ShapeError: Another shape or dtype, or lengths besides those that it has.
+        ShapeError: Another shape or dtype, lengths besides those that it has, or `batch_sizes` that
+            no sorted batch has.
     """
     x = input.data
     _check_no_lengths(where, lengths)
@@ -39,13 +40,22 @@ def read_packed(
         raise ShapeError(f"{where}: packed input must be (N, {input_size}), got {tuple(x.shape)}")
     check_dtype(where, x, weight)
     sizes = tuple(input.batch_sizes.tolist())
+    if not sizes or sizes[-1] < 1 or sizes != tuple(sorted(sizes, reverse=True)):
+        raise ShapeError(
+            f"{where}: the batch_sizes of packed input must be 1 or more and never grow",
+            "pack_padded_sequence and pack_sequence make them",
+        )
+    if sum(sizes) != len(x):
+        raise ShapeError(
+            f"{where}: packed input has {len(x)} rows, its batch_sizes add up to {sum(sizes)}"
+        )
     return x, RaggedRows(sizes, len(sizes), sizes[0], input.sorted_indices)
 
 
 def run_padded(
     layer: _Layer, input: PackedSequence, hx: Any, lengths: object
 ) -> tuple[PackedSequence, Any]:
-    """Run `layer` while it is compiled, on a padded batch: torch's padding breaks the graph."""
+    """Run `layer` on a padded batch, for what cannot do without; torch's padding breaks a graph."""
     _check_no_lengths(type(layer).__name__, lengths)
     x, sizes = pad_packed_sequence(input, layer.batch_first)
     output, state = layer.forward(x, hx, lengths=sizes)

@@ -23,6 +23,8 @@ from unrolled.kernels import (
     Stepper,
     Weights,
     check_lengths,
+    keeps_padding,
+    lengths_tensor,
     recurrence,
     stepper_of,
 )
@@ -102,7 +104,7 @@ class RecurrentLayer(RecurrentWeights):
         Raises:
             ShapeError: A wrong shape, number of dimensions or dtype, or impossible lengths.
         """
-        if torch.compiler.is_compiling() and isinstance(input, PackedSequence):
+        if keeps_padding() and isinstance(input, PackedSequence):
             return run_padded(self, input, hx, lengths)
         # each weight is read once: it may be the result of a parametrisation
         weights = [self.weights_of(suffix) for suffix in self.suffixes]
@@ -136,9 +138,9 @@ class RecurrentLayer(RecurrentWeights):
         x, batched = time_first(where, input, self.input_size, self.batch_first, weight)
         num_steps, batch_size = x.shape[:2]
         if lengths is not None:
-            lengths = torch.as_tensor(lengths)
+            lengths = lengths_tensor(lengths)
             lengths = lengths if batched else lengths.reshape(-1)
-        if torch.compiler.is_compiling():
+        if keeps_padding():
             return x, PaddedRows(lengths, batch_size)
         rows = RaggedRows.even(num_steps, batch_size)
         if lengths is not None:

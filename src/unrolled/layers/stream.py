@@ -16,9 +16,11 @@ class Stream:
     """A layer in the middle of `batch_size` sequences; made by `layer.stream(batch_size)`.
 
     However a sequence is cut into pieces, the outputs are those of the whole. No gradients are
-    kept. Weights that change are read again, but for single elements changed by `.data`, of which
-    torch does not know. One thread at a time. `copy.copy(stream)` is a second reader that goes on
-    from here with the same layer; `copy.deepcopy` and pickle copy the layer too.
+    kept. Weights that change are read again: those that torch counts as changed, and those of which
+    a sample of 16 numbers differs. What changes a few numbers without torch's knowledge - by
+    `.data`, or in another process that shares the memory - calls `refresh`. One thread at a time.
+    `copy.copy(stream)` is a second reader that goes on from here with the same layer;
+    `copy.deepcopy` and pickle copy the layer too.
 
     Args:
         layer: A recurrent or convolutional layer that reads forwards, in evaluation mode if it
@@ -87,9 +89,17 @@ class Stream:
                 f"the input has {chunk.shape[batch_dim]}",
                 "stream(batch_size) says how many",
             )
+        time_dim = 1 if chunk.dim() == 3 and self._layer.batch_first else 0
+        if not chunk.numel() and chunk.dim() in (2, 3) and not chunk.shape[time_dim]:
+            if chunk.shape[-1] == self._layer.input_size:
+                return chunk.new_zeros(*chunk.shape[:-1], self._layer.output_size)
         with caching_weights(self._weight_cache):
             output, self.state = self._layer(chunk, self.state)
         return output
+
+    def refresh(self) -> None:
+        """Read all weights again before the next step; the state stays."""
+        self.__dict__ |= self.__getstate__()
 
     def __getstate__(self) -> dict[str, object]:
         """Return what a copy or a pickle holds: all but packed weights, which it packs again."""
@@ -130,22 +140,39 @@ class Stream:
         if rows is None:
             self.state = self._layer.initial_state(self.batch_size)
             return
-        restart = torch.zeros(self.batch_size, dtype=torch.bool)
-        index = torch.as_tensor(rows).cpu()
-        if index.numel():
-            try:
-                restart[index] = True
-            except IndexError as error:
-                raise ShapeError(
-                    f"{type(self._layer).__name__}.stream: cannot reset rows {rows} "
-                    f"of a batch of {self.batch_size}: {error}",
-                    "give row numbers, or a boolean mask of the batch",
-                ) from None
+        restart = self._mask_of(rows)
 
         def zero(part: Tensor) -> Tensor:
             return part.masked_fill(restart.to(part.device)[:, None], 0.0)
 
         self.state = map_state(zero, self.state)
+
+    def _mask_of(self, rows: Tensor | Sequence[int]) -> Tensor:
+        """Return `rows` as a boolean mask, (B,)."""
+        index, problem = torch.as_tensor(rows).cpu(), ""
+        if not index.numel():
+            index = index.long()
+        elif index.dtype == torch.bool:
+            index = index.nonzero()[:, 0] if index.shape == (self.batch_size,) else index
+        if (
+            index.dim() != 1
+            or index.dtype in (torch.bool, torch.uint8)
+            or index.is_floating_point()
+        ):
+            problem = f"got {index.dtype} {tuple(index.shape)}"
+        elif len(set(index.tolist())) < len(index):
+            problem = "a row is named twice"
+        elif len(index) and not -self.batch_size <= index.min() <= index.max() < self.batch_size:
+            problem = f"got {index.tolist()}"
+        if problem:
+            raise ShapeError(
+                f"{type(self._layer).__name__}.stream: cannot reset rows of a batch of "
+                f"{self.batch_size}: {problem}",
+                "give the numbers of the rows, or a mask (B,) of dtype bool",
+            )
+        mask = torch.zeros(self.batch_size, dtype=torch.bool)
+        mask[index] = True
+        return mask
 
 
 def _are_alike(states: Sequence[Tensor], others: Sequence[Tensor]) -> bool:

@@ -15,7 +15,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-__all__ = ["FLOAT", "Arena", "buffer", "lasting", "scratch"]
+__all__ = ["FLOAT", "Arena", "Scratch", "buffer", "lasting"]
 
 _HUGE_PAGE = 2 << 20
 _MADV_HUGEPAGE = 14
@@ -29,16 +29,30 @@ FLOAT: Any = {"dtype": torch.float32, "device": "cpu"}
 _of_this_thread = threading.local()
 
 
-def scratch(name: str, floats: int) -> Tensor:
-    """Return memory for the length of one call: this thread's own, unless it is large."""
-    if 4 * floats > _MOST_KEPT:
-        return lasting(floats)
-    memory: Tensor | None = getattr(_of_this_thread, name, None)
-    if memory is None or len(memory) < floats:
-        with torch.inference_mode(False):
-            memory = buffer(floats)
-        setattr(_of_this_thread, name, memory)
-    return memory
+class Scratch:
+    """Memory for the length of one call: this thread's own, unless it is large.
+
+    It is out of reach until it is given back: a signal may come in the middle of a call, and its
+    handler run another one.
+    """
+
+    def __init__(self) -> None:
+        self._taken: dict[str, Tensor] = {}
+
+    def take(self, name: str, floats: int) -> Tensor:
+        """Return uninitialised memory for one purpose."""
+        if 4 * floats > _MOST_KEPT:
+            return lasting(floats)
+        memory: Tensor | None = _of_this_thread.__dict__.pop(name, None)
+        if memory is None or len(memory) < floats:
+            with torch.inference_mode(False):
+                memory = buffer(floats)
+        self._taken[name] = memory
+        return memory
+
+    def give_back(self) -> None:
+        """Keep what was taken for the next call."""
+        _of_this_thread.__dict__.update(self._taken)
 
 
 def buffer(*shape: int) -> Tensor:

@@ -11,6 +11,8 @@ from typing import Any, NamedTuple, Protocol
 import torch
 from torch import Tensor
 
+from unrolled.kernels.memory import check_memory, is_plain
+
 __all__ = ["Forward", "Passes", "RecurrenceFunction", "gradients_of_rerun"]
 
 
@@ -30,7 +32,7 @@ class Passes(Protocol):
     """The two passes of one recurrence, forward and backward.
 
     Between them, autograd keeps the inputs, a flat list of tensors (and None); `fill` makes of them
-    what the passes take.
+    what the passes take. Whoever asked for them to be kept may give others back: see `can_read`.
     """
 
     def fill(self, inputs: Sequence[Any]) -> Any:
@@ -39,14 +41,20 @@ class Passes(Protocol):
     def forward(self, problem: Any, *, train: bool) -> Forward:
         """Run all steps."""
 
+    def can_read(self, inputs: Sequence[Any], d_results: Sequence[Tensor | None]) -> bool:
+        """Whether `backward` takes these."""
+
     def backward(
         self,
         problem: Any,
-        tape: Sequence[Tensor],
+        tape: Sequence[Tensor] | None,
         d_results: Sequence[Tensor | None],
         wanted: Sequence[bool],
     ) -> Sequence[Tensor | None]:
-        """Return the gradient of each input that is wanted; `d_results` None is zero."""
+        """Return the gradient of each input that is wanted.
+
+        `d_results` None is zero; without a tape, it runs forwards once more.
+        """
 
     def reference(self, problem: Any) -> Sequence[Tensor]:
         """Return the results, differentiable as often as wanted."""
@@ -59,6 +67,10 @@ class RecurrenceFunction(torch.autograd.Function):
     def forward(ctx: Any, passes: Passes, *inputs: Tensor | None) -> tuple[Tensor, ...]:
         """Run all steps and keep what the backward pass reads."""
         results, tape, _ = passes.forward(passes.fill(inputs), train=True)
+        ctx.output_counter = None
+        if is_plain(results[0]):  # else a tracer's, who looks for changes himself
+            ctx.output_counter = _ChangeCounter(results[0])
+            tape = [kept.data if kept is results[0] else kept for kept in tape]
         ctx.save_for_backward(*inputs, *tape)
         ctx.passes, ctx.num_inputs = passes, len(inputs)
         ctx.set_materialize_grads(False)
@@ -70,7 +82,7 @@ class RecurrenceFunction(torch.autograd.Function):
         passes, saved, wanted = ctx.passes, ctx.saved_tensors, ctx.needs_input_grad[1:]
         inputs, tape = saved[: ctx.num_inputs], saved[ctx.num_inputs :]
         # create_graph=True: the gradient is to be differentiated; or many are asked for at once
-        if torch.is_grad_enabled() or any(map(_is_batched, d_results)):
+        if torch.is_grad_enabled() or not passes.can_read(inputs, d_results):
             gradients: Sequence[Tensor | None] = gradients_of_rerun(
                 lambda leaves: passes.reference(passes.fill(leaves)),
                 inputs,
@@ -79,7 +91,9 @@ class RecurrenceFunction(torch.autograd.Function):
                 create_graph=True,
             )
         else:
-            gradients = passes.backward(passes.fill(inputs), tape, d_results, wanted)
+            changed = ctx.output_counter is not None and ctx.output_counter.has_moved()
+            kept = None if changed else tape
+            gradients = passes.backward(passes.fill(inputs), kept, d_results, wanted)
         return (None, *gradients)
 
 
@@ -102,7 +116,13 @@ def gradients_of_rerun(
 
     Returns:
         A gradient for each input; None if it is not wanted, or has no part in the results.
+
+    Raises:
+        ShapeError: The storage of one of them was freed or cut.
     """
+    for tensor in (*inputs, *d_results):
+        if tensor is not None:
+            check_memory("a gradient, or a tensor that was kept for it,", tensor)
     device = next(tensor.device for tensor in inputs if tensor is not None)
     with _with_autograd(device.type):
         leaves = [_leaf(*pair, create_graph) for pair in zip(inputs, wanted, strict=True)]
@@ -135,9 +155,19 @@ def _leaf(tensor: Tensor | None, is_wanted: bool, create_graph: bool) -> Tensor 
     return tensor.detach().requires_grad_(is_wanted)
 
 
-def _is_batched(gradient: Tensor | None) -> bool:
-    """Whether torch.func has put several gradients into one tensor."""
-    return gradient is not None and torch._C._functorch.is_functorch_wrapped_tensor(gradient)
+class _ChangeCounter:
+    """Whether a tensor has been changed in place since; its memory is not held.
+
+    So that a user may write over an output, as with torch's own layers.
+    """
+
+    def __init__(self, tensor: Tensor) -> None:
+        self._alias = tensor.detach()  # has the same counter
+        self._alias.data = torch.empty(0, dtype=tensor.dtype, device=tensor.device)
+        self._version = tensor._version
+
+    def has_moved(self) -> bool:
+        return self._alias._version != self._version
 
 
 @contextmanager

@@ -5,6 +5,7 @@ What a kernel computes is in the C that `emitting` writes; what autograd knows o
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from threading import Lock
 from typing import Any
 
 import torch
@@ -12,12 +13,13 @@ from torch import Tensor
 
 from unrolled.cells import Cell
 from unrolled.kernels.emitting import Call
+from unrolled.kernels.memory import are_observed, is_plain, materialised, readable
 from unrolled.kernels.reference import reference_recurrence
-from unrolled.kernels.running.arena import FLOAT, buffer, lasting, scratch
+from unrolled.kernels.running.arena import FLOAT, Scratch, buffer, lasting
 from unrolled.kernels.running.autograd import Forward, RecurrenceFunction
-from unrolled.kernels.running.calls import WEIGHT_FIELDS, checked_partition, make_call
+from unrolled.kernels.running.calls import WEIGHT_FIELDS, check_numbers, make_call
 from unrolled.kernels.running.library import Library
-from unrolled.kernels.running.partition import Partition
+from unrolled.kernels.running.partition import Partition, partition_of
 from unrolled.kernels.running.problem import Problem, Recurrence, split
 from unrolled.kernels.running.weight_cache import pack_weights
 
@@ -65,15 +67,18 @@ class KernelPasses:
         problem: What they are to solve; its tensors are not held.
 
     Raises:
-        ShapeError: The tensors do not fit one another.
+        ShapeError: There are too few or too many tensors; from `forward` and `backward`: they do
+            not fit one another.
     """
 
     def __init__(self, kernel: Kernel, problem: Problem) -> None:
-        self.partition = checked_partition(problem)
+        self.partition = partition_of(problem.batch_sizes, torch.get_num_threads())
+        check_numbers(problem, self.partition)
         self._library = kernel.library
         self._gate_width = kernel.gate_width
         self._signature, self._batch_sizes = problem.signature(), problem.batch_sizes
-        self._is_spent = False  # whether a backward pass has overwritten the gates
+        self._where = f"cell {problem.cell.name}"
+        self._tape_is_whole = Lock()  # taken by the backward pass that overwrites the gates
 
     def fill(self, inputs: Sequence[Tensor]) -> Problem:
         """Return the problem with these tensors."""
@@ -98,7 +103,8 @@ class KernelPasses:
         library, partition, states = self._library, self.partition, problem.states
         num_rows, hidden_size = partition.num_rows, states[0].shape[1]
         call, alive = make_call(problem, partition)
-        alive.append(pack_weights(library, call, problem.weights))
+        scratch = Scratch()
+        alive.append(pack_weights(library, call, problem.weights, scratch))
         output = buffer(num_rows, hidden_size)
         if train:
             tape = self._make_tape(call, output, len(states), capacity or num_rows)
@@ -113,9 +119,10 @@ class KernelPasses:
         if record:
             records = torch.empty(num_rows, len(library.records), hidden_size, **FLOAT)
             call.records = records.data_ptr()
-        workspace = scratch("workspace", library.workspace_floats(call, backward=False))
+        workspace = scratch.take("workspace", library.workspace_floats(call, backward=False))
         call.workspace = workspace.data_ptr()
         library.forward(call)
+        scratch.give_back()
         after = [_ends(output, states[0], partition, problem.reverse)]
         for history, state in zip(histories[1:], states[1:], strict=True):
             after.append(
@@ -134,25 +141,33 @@ class KernelPasses:
         call.train, call.gates, call.gate_stride = 1, gates.data_ptr(), gates.stride(0)
         return [gates, output, *(lasting(capacity, hidden_size) for _ in range(num_states - 1))]
 
+    def can_read(self, inputs: Sequence[Tensor], d_results: Sequence[Tensor | None]) -> bool:
+        """Whether all are plain, or can be made so, and nobody looks at torch's operations."""
+        gradients = (materialised(d) for d in d_results if d is not None)
+        return not are_observed() and all(map(is_plain, inputs)) and all(map(is_plain, gradients))
+
     def backward(
         self,
         problem: Problem,
-        tape: Sequence[Tensor],
+        tape: Sequence[Tensor] | None,
         d_results: Sequence[Tensor | None],
         wanted: Sequence[bool],
     ) -> list[Tensor | None]:
         """Return the gradients of the input, the states, the weights and the vectors."""
-        if self._is_spent:
-            tape = self.forward(problem, train=True).tape
-        self._is_spent = True
-        gates, *histories = tape
         call, alive = make_call(problem, self.partition)
+        gates, *histories = self._whole(tape, problem)
         call.train, call.gates, call.gate_stride = 1, gates.data_ptr(), gates.stride(0)
-        d_output, *d_after = d_results
-        alive.append(torch.zeros_like(histories[0]) if d_output is None else d_output.contiguous())
+        d_output, *d_after = (None if d is None else materialised(d) for d in d_results)
+        if d_output is None:
+            alive.append(torch.zeros_like(histories[0]))
+        else:
+            shape = (self.partition.num_rows, problem.states[0].shape[1])
+            alive.append(readable(self._where, "gradient of the output", d_output, shape))
         call.d_output = alive[-1].data_ptr()
         d_states = [
-            torch.zeros(state.shape, **FLOAT) if d is None else _copy(d)
+            torch.zeros(state.shape, **FLOAT)
+            if d is None
+            else _copy(readable(self._where, "gradient of a state", d, state.shape))
             for state, d in zip(problem.states, d_after, strict=True)
         ]
         for index, (history, d_state) in enumerate(zip(histories, d_states, strict=True)):
@@ -161,10 +176,24 @@ class KernelPasses:
         d_x = buffer(*problem.x.shape) if x_wanted else None
         call.d_x = None if d_x is None else d_x.data_ptr()
         d_weights = _weight_gradients(call, problem, weights_wanted)
-        workspace = scratch("workspace", self._library.workspace_floats(call, backward=True))
+        scratch = Scratch()
+        workspace = scratch.take("workspace", self._library.workspace_floats(call, backward=True))
         call.workspace = workspace.data_ptr()
         self._library.backward(call)
+        scratch.give_back()
         return [d_x, *d_states, *d_weights]
+
+    def _whole(self, tape: Sequence[Tensor] | None, problem: Problem) -> list[Tensor]:
+        """Return a tape that may be overwritten: the one given, if there is one and it is whole."""
+        if tape is None or not all(map(is_plain, tape)) or not self._tape_is_whole.acquire(False):
+            return list(self.forward(problem, train=True).tape)
+        rows, width = self.partition.num_rows, problem.states[0].shape[1]
+        gates, *histories = tape
+        whole = [readable(self._where, "the kept gates", gates, (rows, self._gate_width(width)))]
+        for history in histories:  # the operator's are longer
+            first = history if len(history) <= rows else history[:rows]
+            whole.append(readable(self._where, "the kept states", first, (rows, width)))
+        return whole
 
     def reference(self, problem: Problem) -> Sequence[Tensor]:
         """Return the results by the reference loop."""

@@ -19,7 +19,8 @@ import torch
 from torch import Tensor
 
 from unrolled.cells.registry import find_cell
-from unrolled.errors import UnrolledError
+from unrolled.errors import ShapeError, UnrolledError
+from unrolled.kernels.memory import is_transformed
 from unrolled.kernels.running.arena import lasting
 from unrolled.kernels.running.autograd import Forward, RecurrenceFunction, gradients_of_rerun
 from unrolled.kernels.running.kernel import Kernel, KernelPasses
@@ -70,9 +71,14 @@ def _kernel_for(problem: Problem, gate_width: int) -> Kernel | None:
 
 
 def _run_backward(*arguments: Any) -> list[Tensor]:
-    """Return the `wanted` gradients of x, states and weights."""
+    """Return the `wanted` gradients of x, states and weights.
+
+    Raises:
+        ShapeError: These are not what `_run_train` returned, and gradients of its results.
+    """
     *first, d_results, output, tape, wanted = arguments
     batch = PaddedBatch(*first)
+    _check_backward(batch, d_results, output, tape, wanted)
     if tape and tape[0]:
         with _without_autograd(batch):
             gradients = _kernel_gradients(batch, d_results, output, tape[1:], wanted)
@@ -89,6 +95,31 @@ def _run_backward(*arguments: Any) -> list[Tensor]:
         for tensor, gradient, is_wanted in zip(batch.tensors(), gradients, wanted, strict=True)
         if is_wanted
     ]
+
+
+def _check_backward(
+    batch: PaddedBatch,
+    d_results: Sequence[Tensor | None],
+    output: Tensor,
+    tape: Sequence[Tensor],
+    wanted: Sequence[bool],
+) -> None:
+    num_states = len(batch.states)
+    numbers = (len(d_results), len(wanted), len(tape) or 1 + num_states)
+    shape = (*batch.x.shape[:2], batch.states[0].shape[-1])
+    outputs = [tensor.shape for tensor in (output, d_results[0]) if tensor is not None]
+    num_rows = batch.x.shape[0] * batch.x.shape[1]
+    types = {tensor.dtype for tensor in (output, *tape[1:])}
+    if (
+        numbers != (1 + num_states, len(batch.tensors()), 1 + num_states)
+        or any(found != shape for found in outputs)
+        or any(tensor.dim() != 2 or len(tensor) != num_rows for tensor in tape[1:])
+        or types != {batch.x.dtype}
+    ):
+        raise ShapeError(
+            f"unrolled::recurrence_backward: needs {num_states + 1} gradients, {shape} the first, "
+            f"and the output and the tape of unrolled::recurrence_train, of {batch.x.dtype}"
+        )
 
 
 def _kernel_gradients(
@@ -158,10 +189,19 @@ def _without_autograd(batch: PaddedBatch) -> Iterator[None]:
 
 def _fake(*arguments: Any) -> list[Tensor]:
     """Return results of the right shapes."""
-    batch = PaddedBatch(*arguments)
+    batch = _on_one_device(*arguments)
     num_steps, batch_size, _ = batch.x.shape
     output = batch.x.new_empty(num_steps, batch_size, batch.states[0].shape[1])
     return [output, *(state.new_empty(state.shape) for state in batch.states)]
+
+
+def _on_one_device(*arguments: Any, others: Sequence[Tensor | None] = ()) -> PaddedBatch:
+    """Return the batch; without numbers (meta) among tensors that have some, there is no result."""
+    batch = PaddedBatch(*arguments)
+    devices = {str(t.device) for t in (*batch.tensors(), *others) if t is not None}
+    if len(devices) > 1:
+        raise ShapeError(f"cell {batch.cell}: tensors on several devices: {sorted(devices)}")
+    return batch
 
 
 def _fake_train(*arguments: Any) -> list[Tensor]:
@@ -170,8 +210,9 @@ def _fake_train(*arguments: Any) -> list[Tensor]:
 
 
 def _fake_backward(*arguments: Any) -> list[Tensor]:
-    *first, _, _, _, wanted = arguments
-    tensors = zip(PaddedBatch(*first).tensors(), wanted, strict=True)
+    *first, d_results, output, tape, wanted = arguments
+    batch = _on_one_device(*first, others=[*d_results, output, *tape[1:]])
+    tensors = zip(batch.tensors(), wanted, strict=True)
     return [tensor.new_empty(tensor.shape) for tensor, is_wanted in tensors if is_wanted]
 
 
@@ -193,14 +234,19 @@ class _OperatorPasses:
         output, *after = results[: 1 + self._num_states]
         return Forward((output, *after), [output, *results[1 + self._num_states :]])
 
+    def can_read(self, inputs: Sequence[Any], d_results: Sequence[Tensor | None]) -> bool:
+        """Whether none stands for several; those of a tracer are read, for it to see."""
+        del inputs
+        return not any(d is not None and is_transformed(d) for d in d_results)
+
     def backward(
         self,
         batch: PaddedBatch,
-        tape: Sequence[Tensor],
+        tape: Sequence[Tensor] | None,
         d_results: Sequence[Tensor | None],
         wanted: Sequence[bool],
     ) -> list[Tensor | None]:
-        output, *rest = tape
+        output, *rest = self.forward(batch, train=True).tape if tape is None else tape
         gradients = iter(
             torch.ops.unrolled.recurrence_backward(
                 *batch, list(d_results), output, rest, list(wanted[1:])
@@ -209,8 +255,7 @@ class _OperatorPasses:
         return [next(gradients) if is_wanted else None for is_wanted in wanted]
 
     def reference(self, batch: PaddedBatch) -> list[Tensor]:
-        with using_path("reference"):
-            return batch.solved()
+        return _decomposed(*batch)
 
 
 def _gate_width(batch: PaddedBatch) -> int:
@@ -221,7 +266,15 @@ def _gate_width(batch: PaddedBatch) -> int:
     return 0 if kernel is None else kernel.gate_width(batch.states[0].shape[1])
 
 
+def _decomposed(*arguments: Any) -> list[Tensor]:
+    """Run a layer by torch's own operations, which torch.func can transform."""
+    with using_path("reference"):
+        return PaddedBatch(*arguments).solved()
+
+
 def _autograd(keys: Any, *arguments: Any) -> list[Tensor]:
+    if torch._C._are_functorch_transforms_active():
+        return _decomposed(*arguments)
     batch = PaddedBatch(*arguments)
     tensors = batch.tensors()
     if torch.is_grad_enabled() and any(tensor.requires_grad for tensor in tensors):
@@ -265,6 +318,7 @@ def _define(name: str, arguments: str, run: Any, fake: Any, autograd: Any) -> No
 
 
 _define("recurrence", "", _run, _fake, _autograd)
+_NAMESPACE.impl("recurrence", _decomposed, "FuncTorchBatchedDecomposition")
 _define(
     "recurrence_train",
     ", int gate_width",

@@ -6,6 +6,7 @@ from typing import NamedTuple
 from torch import Tensor
 
 from unrolled.cells.registry import find_cell
+from unrolled.errors import ShapeError
 from unrolled.kernels.rows import RaggedRows, check_lengths
 from unrolled.kernels.running.problem import Problem, Signature, split
 from unrolled.kernels.running.recurrence import recurrence
@@ -42,12 +43,23 @@ class PaddedBatch(NamedTuple):
         """Return how the rows lie without padding, the longest first, and the problem so laid out.
 
         Raises:
-            ShapeError: Impossible lengths.
+            ShapeError: Impossible lengths, or another number of tensors, dims or rows than the cell
+                and x ask for.
         """
-        cell, (num_steps, batch_size, _) = find_cell(self.cell), self.x.shape
+        cell, where = find_cell(self.cell), f"cell {find_cell(self.cell).name}"
+        if self.x.dim() != 3 or len(self.states) != len(cell.states):
+            raise ShapeError(
+                f"{where}: needs x (T, B, I) and {len(cell.states)} states, got x "
+                f"{tuple(self.x.shape)} and {len(self.states)} states"
+            )
+        num_steps, batch_size, _ = self.x.shape
+        for name, state in zip(cell.states, self.states, strict=True):
+            if state.dim() != 2 or state.shape[0] != batch_size:
+                shape = tuple(state.shape)
+                raise ShapeError(f"{where}: state {name} must be ({batch_size}, H), got {shape}")
         rows = RaggedRows.even(num_steps, batch_size)
         if self.lengths is not None:
-            where, device = f"cell {cell.name}", self.x.device
+            device = self.x.device
             lengths = check_lengths(where, self.lengths, num_steps, batch_size, device)
             rows = RaggedRows.of(lengths, num_steps)
         states = (rows.sort(state) for state in self.states)

@@ -20,6 +20,7 @@ from torch.autograd import forward_ad
 from unrolled.cells import Cell
 from unrolled.kernels.building import KernelError, cache_folder
 from unrolled.kernels.capturing import EquationsError
+from unrolled.kernels.memory import are_observed, is_plain, is_transformed
 from unrolled.kernels.running.kernel import Kernel
 from unrolled.kernels.running.problem import Problem
 from unrolled.kernels.running.proof import make_kernel
@@ -76,25 +77,42 @@ def using_path(path: Path) -> Iterator[None]:
 
 
 def path_of(problem: Problem) -> Path:
-    """Return the path that these tensors take."""
+    """Return the path that these tensors take.
+
+    Raises:
+        KernelError: The kernel is forced where it cannot read them.
+    """
     cell, x, batch_sizes, weights, states, _ = problem
     tensors = problem.tensors()
-    if not x.numel() or _are_transformed(tensors):
+    is_readable = may_read(*tensors)
+    if not x.numel() or (not is_readable and _are_transformed(tensors)):
         return "reference"  # it can read nothing at all, and torch can transform its operations
-    return choose_path(
+    path = choose_path(
         cell,
         # a type that no kernel takes, where a kernel cannot read the tensors
-        dtype=x.dtype if _are_readable(tensors) else torch.float64,
+        dtype=x.dtype if is_readable else torch.float64,
         device=x.device.type,
         even=bool(batch_sizes) and batch_sizes[-1] == len(states[0]),
         projected=weights.weight_hr is not None,
     )
+    if path == "kernel" and not is_readable:
+        raise KernelError(f"cell {cell.name}: the kernel was forced, and cannot read these tensors")
+    return path
 
 
 def may_step(x: Tensor) -> bool:
     """Whether `Stepper` may read `x`: no other path is forced, and it is a plain tensor."""
-    path, tensors = _forced_path.get(), (x,)
-    return path in (None, "kernel") and _are_readable(tensors) and not _are_transformed(tensors)
+    return _forced_path.get() in (None, "kernel") and may_read(x)
+
+
+def may_read(*tensors: Tensor) -> bool:
+    """Whether a kernel may read `tensors`, and nobody wants torch's own operations instead."""
+    if are_observed() or torch.is_autocast_enabled("cpu"):
+        return False
+    for tensor in tensors:  # no generator: this is asked at every step of a stream
+        if not is_plain(tensor):
+            return False
+    return True
 
 
 def require_kernel(cell: Cell) -> Kernel:
@@ -144,18 +162,6 @@ def _warn(reason: str) -> None:
     warnings.warn(reason, stacklevel=level)  # the line that called a layer
 
 
-def _are_readable(tensors: Sequence[Tensor]) -> bool:
-    """Whether a kernel can read `tensors` from memory: plain, not traced, and not to be cast."""
-    if torch.compiler.is_compiling() or torch._C._get_tracing_state() is not None:
-        return False
-    casts = torch.is_autocast_enabled("cpu")
-    for tensor in tensors:  # no generator: this is asked at every step of a stream
-        if type(tensor) not in (Tensor, torch.nn.Parameter) or (casts and tensor.is_cpu):
-            return False
-    return True
-
-
 def _are_transformed(tensors: Sequence[Tensor]) -> bool:
     """Whether torch.func transforms the tensors, or they are dual numbers."""
-    wrapped = torch._C._functorch.is_functorch_wrapped_tensor
-    return forward_ad._current_level >= 0 or any(map(wrapped, tensors))
+    return forward_ad._current_level >= 0 or any(map(is_transformed, tensors))

@@ -4,11 +4,12 @@ import torch
 from torch import Tensor
 
 from unrolled.cells import Cell
+from unrolled.kernels.memory import check_memory, materialised
 from unrolled.kernels.observer import GraphObserver, Observer
 from unrolled.kernels.reference import reference_recurrence
 from unrolled.kernels.rows import PaddedRows, RaggedRows
 from unrolled.kernels.running.kernel import KernelPasses, kernel_recurrence
-from unrolled.kernels.running.paths import path_of, require_kernel
+from unrolled.kernels.running.paths import Path, path_of, require_kernel
 from unrolled.kernels.running.problem import Problem, Recurrence
 from unrolled.kernels.running.vendor import torch_recurrence
 from unrolled.kernels.weights import Weights
@@ -49,10 +50,22 @@ def recurrence(
     problem = Problem(cell, x, rows.batch_sizes, weights, states, reverse)
     if observer is not None:
         return _observed(problem, observer)
-    path = path_of(problem)
+    path, problem = _path_and_problem(problem)
     if path == "kernel":
         return kernel_recurrence(require_kernel(cell), problem)
     return problem.solved_by(torch_recurrence if path == "torch" else reference_recurrence)
+
+
+def _path_and_problem(problem: Problem) -> tuple[Path, Problem]:
+    """Return the path, and the problem with its numbers in memory: torch's LSTM does not ask."""
+    path = path_of(problem)
+    if path == "kernel":
+        return path, problem
+    tensors = [*map(materialised, problem.tensors())]
+    for tensor in tensors:
+        check_memory(f"cell {problem.cell.name}: a tensor", tensor)
+    problem = problem.signature().problem(tensors, problem.batch_sizes)
+    return path_of(problem), problem
 
 
 def _as_operator(
@@ -91,7 +104,8 @@ def _with_values(
     problem: Problem,
 ) -> tuple[Tensor, tuple[Tensor, ...], dict[str, Tensor]]:
     """Return output, states, and by name all (B, H) values of the cell, (N, H) each."""
-    if path_of(problem) == "kernel":
+    path, problem = _path_and_problem(problem)
+    if path == "kernel":
         kernel = require_kernel(problem.cell)
         (output, *after), _, records = KernelPasses(kernel, problem).forward(problem, record=True)
         assert records is not None

@@ -11,13 +11,14 @@ from torch import Tensor
 
 from unrolled.cells import Cell
 from unrolled.kernels.emitting import Call
+from unrolled.kernels.memory import is_plain, readable
 from unrolled.kernels.running.arena import FLOAT
 from unrolled.kernels.running.calls import make_call
 from unrolled.kernels.running.kernel import Kernel
 from unrolled.kernels.running.partition import partition_of
 from unrolled.kernels.running.paths import choose_path, kernel_of
 from unrolled.kernels.running.problem import Problem
-from unrolled.kernels.running.weight_cache import version_of
+from unrolled.kernels.running.weight_cache import mark_of
 from unrolled.kernels.weights import Weights
 
 __all__ = ["Stepper", "stepper_of"]
@@ -25,12 +26,11 @@ __all__ = ["Stepper", "stepper_of"]
 
 def stepper_of(cell: Cell, layers: Sequence[Weights], batch_size: int) -> "Stepper | None":
     """Return a stack of layers of `cell`, ready to stream by its kernel; None if it has none."""
-    usable = all(
-        w.dtype is torch.float32 and w.is_cpu and w.is_contiguous() and not w.is_inference()
-        for weights in layers
-        for w in weights.tensors()
-    )
-    if any(weights.weight_hr is not None for weights in layers) or not usable:
+    tensors = [tensor for weights in layers for tensor in weights.tensors()]
+    # contiguous, for a copy would not see changes; of inference mode torch counts none
+    usable = all(is_plain(w) and w.is_contiguous() and not w.is_inference() for w in tensors)
+    typed = all(w.dtype is torch.float32 for w in tensors)
+    if any(weights.weight_hr is not None for weights in layers) or not (usable and typed):
         return None
     kernel = kernel_of(cell) if choose_path(cell) == "kernel" else None
     return Stepper(kernel, layers, batch_size) if kernel else None
@@ -54,12 +54,13 @@ class Stepper:
         with torch.inference_mode(False), torch.no_grad():
             self.states = tuple(torch.zeros(shape, **FLOAT) for _ in kernel.cell.states)
             outputs = torch.empty(shape, **FLOAT)
+        self._where = f"cell {kernel.cell.name}"
         self._library = kernel.library
         self._input_shape = (batch_size, layers[0].weight_ih.shape[1])
         self._output_shape = shape[1:]
         self._weights = [tensor for weights in layers for tensor in weights.tensors()]
-        self._versions = [version_of(weight) for weight in self._weights]
-        self._is_packed = False
+        self._marks = [mark_of(weight) for weight in self._weights]
+        self._is_packed = False  # as the marks say
         self._alive: list[object] = []  # what the calls point to
         self._calls = (Call * len(layers))()
         for index, weights in enumerate(layers):
@@ -86,11 +87,20 @@ class Stepper:
         return call
 
     def serves(self, weights: Sequence[Tensor | None]) -> bool:
-        """Whether these are the weights that it was made for, at the same place in memory."""
-        return all(
-            mine is weight and version[0] == mine.data_ptr()
-            for mine, weight, version in zip(self._weights, weights, self._versions, strict=True)
-        )
+        """Whether these are the weights that it was made for, as they lay in memory.
+
+        Asked before each step, which packs them again if they have changed since the last.
+        """
+        if any(mine is not weight for mine, weight in zip(self._weights, weights, strict=True)):
+            return False
+        marks = [mark_of(weight) for weight in self._weights]
+        if marks == self._marks:
+            return True
+        pairs = zip(self._marks, marks, strict=True)
+        if any(old[0] != new[0] or old[2:] != new[2:] for old, new in pairs):
+            return False
+        self._marks, self._is_packed = marks, False
+        return True
 
     def takes(self, x: Tensor) -> bool:
         """Whether `x` is an input of one step: (B, I), float32, on CPU."""
@@ -98,10 +108,8 @@ class Stepper:
 
     def step(self, x: Tensor) -> Tensor:
         """Read one step, (B, I), and return its output, (B, H)."""
-        versions = [version_of(weight) for weight in self._weights]
-        known = self._is_packed and versions == self._versions
-        x = x.contiguous()
+        x = readable(self._where, "x", x, self._input_shape)
         y = torch.empty(self._output_shape, **FLOAT)
-        self._library.step(self._calls, x.data_ptr(), y.data_ptr(), known=known)
-        self._versions, self._is_packed = versions, True
+        self._library.step(self._calls, x.data_ptr(), y.data_ptr(), known=self._is_packed)
+        self._is_packed = True
         return y

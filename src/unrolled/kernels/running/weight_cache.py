@@ -9,16 +9,20 @@ import torch
 from torch import Tensor
 
 from unrolled.kernels.emitting import Call
-from unrolled.kernels.running.arena import FLOAT, scratch
+from unrolled.kernels.running.arena import FLOAT, Scratch
 from unrolled.kernels.running.library import Library
 from unrolled.kernels.weights import Weights
 
-__all__ = ["WeightCache", "caching_weights", "pack_weights", "version_of"]
+__all__ = ["Mark", "WeightCache", "caching_weights", "mark_of", "pack_weights"]
+
+
+Mark = tuple[int, int, torch.Size, tuple[int, ...]]
+"""Of a weight: its address, how often torch knows that it was changed, its shape and strides."""
 
 
 class _Entry(NamedTuple):
     weights: tuple[Tensor | None, ...]  # alive, so that their addresses stay their own
-    versions: list[tuple[int, int]]
+    marks: list[Mark]
     packed: Tensor
 
 
@@ -31,12 +35,12 @@ class WeightCache:
     def pack(self, library: Library, call: Call, weights: tuple[Tensor | None, ...]) -> Tensor:
         """Return the packed weights, which `call` is given; packs them if they are not here."""
         key = (library, id(weights[0]))
-        versions = [version_of(weight) for weight in weights if weight is not None]
+        marks = [mark_of(weight) for weight in weights if weight is not None]
         entry = self._entries.get(key)
-        known = entry is not None and _is_of(entry, weights, versions)
+        known = entry is not None and _is_of(entry, weights, marks)
         if entry is None or not known:
             packed = torch.empty(library.packed_floats(call), **FLOAT)
-            entry = _Entry(weights, versions, packed)
+            entry = _Entry(weights, marks, packed)
         call.packed = entry.packed.data_ptr()
         library.pack(call, known=known)
         self._entries[key] = entry
@@ -63,20 +67,20 @@ def caching_weights(cache: WeightCache) -> Iterator[None]:
         _in_use.reset(token)
 
 
-def pack_weights(library: Library, call: Call, weights: Weights) -> Tensor:
-    """Return the packed weights, which `call` is given: from the cache in use, if there is one."""
+def pack_weights(library: Library, call: Call, weights: Weights, scratch: Scratch) -> Tensor:
+    """Return the packed weights, which `call` is given: from the cache in use, or in `scratch`."""
     matrices, cache = weights[:4], _in_use.get()
     if cache is not None and all(map(_may_be_kept, matrices)):
         return cache.pack(library, call, matrices)
-    packed = scratch("packed", library.packed_floats(call))
+    packed = scratch.take("packed", library.packed_floats(call))
     call.packed = packed.data_ptr()
     library.pack(call, known=False)
     return packed
 
 
-def version_of(weight: Tensor) -> tuple[int, int]:
-    """Return what changes when torch knows that a weight has changed."""
-    return weight.data_ptr(), weight._version
+def mark_of(weight: Tensor) -> Mark:
+    """Return what changes when torch knows that a weight has changed, or lies otherwise."""
+    return weight.data_ptr(), weight._version, weight.shape, weight.stride()
 
 
 def _may_be_kept(weight: Tensor | None) -> bool:
@@ -84,8 +88,6 @@ def _may_be_kept(weight: Tensor | None) -> bool:
     return weight is None or (type(weight) is torch.nn.Parameter and not weight.is_inference())
 
 
-def _is_of(
-    entry: _Entry, weights: tuple[Tensor | None, ...], versions: list[tuple[int, int]]
-) -> bool:
+def _is_of(entry: _Entry, weights: tuple[Tensor | None, ...], marks: list[Mark]) -> bool:
     pairs = zip(entry.weights, weights, strict=True)
-    return entry.versions == versions and all(a is b for a, b in pairs)
+    return entry.marks == marks and all(a is b for a, b in pairs)

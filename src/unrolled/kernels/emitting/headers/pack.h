@@ -137,14 +137,16 @@ LOCAL void pack_bias(const Call *c) {
   }
 }
 
-/* Some of each weight, [SAMPLE]: what an optimiser changes shows here. */
+/* Some of each weight, [SAMPLE], from one part after the other, in columns that follow no rhythm:
+   what an optimiser changes shows here. */
 LOCAL void sample_weights(const Call *c, float *sample) {
   const long H = H_OF(c), hidden = H * (RECURRENT_COLUMNS + APPLIED_COLUMNS);
   const float *weights[] = {c->weight_ih, c->weight_hh, c->bias_ih, c->bias_hh};
   const long sizes[] = {INPUT_COLUMNS * H * c->input_size, hidden * H, INPUT_COLUMNS * H, hidden};
   for (long i = 0; i < SAMPLE; i++) {
-    const long w = i % 4, place = i / 4;
-    sample[i] = weights[w] && sizes[w] ? weights[w][sizes[w] * place / (SAMPLE / 4)] : 0.0f;
+    const long w = i % 4, part = i / 4;
+    const long place = (part << 16) + (part * 40503 & 0xffff); /* the golden ratio, of 65536 */
+    sample[i] = weights[w] && sizes[w] ? weights[w][sizes[w] * place / (SAMPLE / 4 << 16)] : 0.0f;
   }
 }
 
