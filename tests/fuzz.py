@@ -194,7 +194,7 @@ def of_layer(read):
         shape = (len(layer.suffixes), batch_size, hidden)
         state = tuple(few(read, [tensor(read, *shape) for _ in layer.cell.states]))
         state = state[0] if len(layer.cell.states) == 1 and state else state
-    hook = read.one(*ODD) if read.rarely() else freed
+    hook = read.one(*OTHER_KINDS) if read.rarely() else freed
     hook = hook if hook is not freed else lambda t: t  # of freed ones torch's operations die
     with torch.autograd.graph.saved_tensors_hooks(
         lambda t: t, lambda t: hook(t) if t.dim() > 1 and t.dtype is torch.float32 else t

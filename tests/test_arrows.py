@@ -36,7 +36,7 @@ LEVELS_INSIDE = {
     "unrolled": LEVELS,
     "unrolled.kernels": (
         ("memory",),
-        ("observer", "rows", "weights"),
+        ("modes", "observer", "rows", "weights"),
         ("reference",),
         ("capturing",),
         ("emitting",),

@@ -80,15 +80,15 @@ def test_mistakes_in_a_users_module_end_in_one_line(
 
 
 def test_warming_what_has_no_compiler_fails_and_says_so_once(unrolled, monkeypatch, tmp_path):
-    from unrolled.kernels import kernel_or_reason
+    from unrolled.kernels.running.paths import _outcomes
 
     monkeypatch.setenv("UNROLLED_CACHE", str(tmp_path / "kernels"))
     monkeypatch.setenv("CC", "/bin/true")
-    kernel_or_reason.cache_clear()
+    _outcomes.clear()
     try:
         result = unrolled("kernels", "warm")
     finally:
-        kernel_or_reason.cache_clear()
+        _outcomes.clear()
     assert result.code == 1
     assert result.err.count("/bin/true made no library") == 1
 

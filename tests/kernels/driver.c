@@ -19,7 +19,7 @@
 
 #include KERNEL
 
-#define INTEGERS 9
+#define INTEGERS 10
 #define POINTERS ((sizeof(Call) - INTEGERS * sizeof(int64_t)) / sizeof(void *))
 #define CHECK(true)                                          \
   do {                                                       \

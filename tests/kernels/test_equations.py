@@ -415,7 +415,7 @@ def test_zero_times_what_is_not_finite_is_nan_as_in_torch():
 
 def test_printing_is_no_use_of_values(capsys):
     def shown(a):
-        print(a, a.shape, f"{a}")  # noqa: T201
+        print(a, a.dtype, f"{a}")  # noqa: T201
         return a
 
     assert capture(cell_of([lambda a, b, c, w: shown(a) * b]))

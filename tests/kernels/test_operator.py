@@ -368,14 +368,14 @@ def test_an_exported_program_runs_in_a_process_that_only_imports_unrolled(
 
 
 def test_cells_are_found_by_their_keys_for_as_long_as_they_live():
-    def declare():
+    def declare(factor):
         @unrolled.cell(gates="a")
         def twin(x, u):
-            return dict(h=x.a + u.a)
+            return dict(h=x.a + factor * u.a)
 
         return twin
 
-    first, second = declare(), declare()
+    first, second = declare(factor=1.0), declare(factor=1.0)
     assert find_cell(lstm.key) is lstm
     assert lstm.key == "unrolled.cells.lstm:lstm"
     assert second.key == f"{first.key}#2"
@@ -383,7 +383,13 @@ def test_cells_are_found_by_their_keys_for_as_long_as_they_live():
     assert find_cell(second.key) is second
     key = first.key
     del first
+    assert find_cell(key) is second  # which computes the same
+    del second
     with pytest.raises(OptionError, match="not known in this process"):
+        find_cell(key)
+    other = declare(factor=2.0)
+    assert other.key != key
+    with pytest.raises(OptionError, match="not the one that the program was made with"):
         find_cell(key)
     with pytest.raises(OptionError, match="cannot be imported"):
         find_cell("no_such_module:cell")

@@ -23,6 +23,7 @@ import torch
 import unrolled
 from support.rounding import assert_right_to_rounding
 from unrolled import cells
+from unrolled.cells.surroundings import Surroundings
 from unrolled.kernels import Weights, kernel_source, reference_recurrence
 from unrolled.kernels.building.compiler import FLAGS
 from unrolled.kernels.emitting.headers import header_text
@@ -226,7 +227,7 @@ class Program:
         given, results = self._folder / "arguments", self._folder / "results"
         buffers = []
         with given.open("wb") as file:
-            file.write(bytes(call)[: 9 * 8])
+            file.write(bytes(call)[: 10 * 8])
             for name, size in self._buffers(call):
                 field, _, index = name.partition(" ")
                 address = getattr(call, field)
@@ -341,7 +342,7 @@ def check(machine, program_of, cell, problems, place, tmp_path, threads=(1, 2, 3
         num_threads = threads[number % len(threads)]
         problem = problem_of(cell, sizes, input_size, hidden_size, reverse, idle, number % 5 != 4)
         stand_in = Program(machine, program, cell, place, num_threads, tmp_path)
-        kernel = Kernel(cell, stand_in)
+        kernel = Kernel(cell, stand_in, Surroundings(cell.equations))
 
         def loop(*arguments, **options):
             return reference_recurrence(cell, *arguments, **options)

@@ -10,6 +10,7 @@ import keyword
 import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from enum import Enum
 from typing import Any
 
 from torch import Tensor
@@ -191,7 +192,9 @@ def cell(
             parameters,
             arguments,
             state_type(tuple(state_names)),
-            free_key(equations),
+            free_key(
+                equations, repr((gate_names, recurrent_names, applied_names, states, parameters))
+            ),
             keeps,
             admits,
             source,
@@ -217,7 +220,13 @@ def _read_signature(
         if name in ("x", "u", *states):
             continue
         is_keyword = argument.kind is argument.KEYWORD_ONLY
-        if not is_keyword or not isinstance(argument.default, int | float):
+        is_number = isinstance(argument.default, int | float)
+        if is_keyword and is_number and isinstance(argument.default, bool | Enum):
+            raise OptionError(
+                f"{where}: argument '{name}' is a choice, {argument.default!r}, and no weight",
+                "write a cell for each choice, for example by a function that returns the cell",
+            )
+        if not is_keyword or not is_number:
             raise OptionError(
                 f"{where}: argument '{name}' is neither x, u nor a state ({' '.join(states)})",
                 f"a weight vector is written after a *, with its first value: *, {name}=0.0",

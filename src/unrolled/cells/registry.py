@@ -1,25 +1,45 @@
 """Cells by name, for what can hold no Python objects: traced graphs and exported programs."""
 
+import sys
+from collections import Counter
 from collections.abc import Callable
 from importlib import import_module
-from itertools import count
 from typing import TYPE_CHECKING, Any
 from weakref import WeakValueDictionary
 
+from unrolled.cells.surroundings import BUILT_IN_FILES, Surroundings
 from unrolled.errors import OptionError
 
 if TYPE_CHECKING:
     from unrolled.cells.cell import Cell
 
-__all__ = ["find_cell", "free_key", "remember"]
+__all__ = ["find_cell", "free_key", "is_built_in", "remember"]
 
 _cells: WeakValueDictionary[str, "Cell"] = WeakValueDictionary()
+_given: Counter[str] = Counter()
 
 
-def free_key(equations: Callable[..., Any]) -> str:
-    """Return "module:qualified name" of `equations`, with "#2" ... while other cells live there."""
+def free_key(equations: Callable[..., Any], declaration: str) -> str:
+    """Return "module:qualified name@digest", with "#2" ... from the second such cell on.
+
+    The digest is of the equations, of what they read from outside, and of their `declaration`: a
+    program that was exported must not compute with others. Cells of ours need none. A "~" says that
+    it does not tell all. No key is given twice.
+    """
     key = f"{equations.__module__}:{equations.__qualname__}"
-    return next(k for n in count(1) if (k := key if n == 1 else f"{key}#{n}") not in _cells)
+    if not is_built_in(equations):
+        surroundings = Surroundings(equations)
+        told = surroundings.is_complete and not surroundings.unknown
+        key = f"{key}@{surroundings.digest(declaration)}{'' if told else '~'}"
+    _given[key] += 1
+    return key if _given[key] == 1 else f"{key}#{_given[key]}"
+
+
+def is_built_in(equations: Callable[..., Any]) -> bool:
+    """Whether these are equations of this package."""
+    code = getattr(equations, "__code__", None)
+    module = sys.modules.get(equations.__module__ or "")
+    return code is not None and code.co_filename in BUILT_IN_FILES and module is not None
 
 
 def remember(cell: "Cell") -> "Cell":
@@ -35,15 +55,31 @@ def find_cell(key: str) -> "Cell":
         OptionError: there is none.
     """
     module, colon, _ = key.partition(":")
+    problem = "not known in this process"
     if key not in _cells and colon:
         try:
             import_module(module)
         except ImportError as error:
-            raise OptionError(f"cell {key}: its module cannot be imported: {error}") from error
-    registered = _cells.get(key)
-    if registered is None:
+            problem = f"its module cannot be imported: {error}"
+    registered = _cells.get(key) or _equal_cell(key)
+    if registered is not None:
+        return registered
+    name = key.partition("@")[0]
+    if any(other.partition("@")[0] == name for other in _cells):
         raise OptionError(
-            f"cell {key}: not known in this process",
-            "a traced graph names its cell; declare it at the top of a module that can be imported",
+            f"cell {name}: is not the one that the program was made with: its equations, what "
+            "they read from outside, or Python have changed",
+            "export the program again",
         )
-    return registered
+    raise OptionError(
+        f"cell {key}: {problem}",
+        "a traced graph names its cell; declare it at the top of a module that can be imported",
+    )
+
+
+def _equal_cell(key: str) -> "Cell | None":
+    """Return a cell of which the key says that it computes the same."""
+    equal, _, _ = key.partition("#")
+    if "@" not in equal or equal.endswith("~"):
+        return None
+    return next((cell for other, cell in _cells.items() if other.partition("#")[0] == equal), None)

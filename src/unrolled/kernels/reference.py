@@ -5,14 +5,17 @@ faster path must compute; it is not itself fast.
 """
 
 from collections.abc import Callable, Sequence
+from contextlib import nullcontext
 from itertools import accumulate
+from weakref import WeakSet
 
 import torch
 from torch import Tensor
 from torch.nn.functional import linear
 
 from unrolled.cells import Cell
-from unrolled.errors import ShapeError
+from unrolled.errors import OptionError, ShapeError
+from unrolled.kernels.modes import CHANGE_HINT, ChangeWatch
 from unrolled.kernels.weights import Weights
 
 __all__ = ["reference_recurrence"]
@@ -46,15 +49,31 @@ def reference_recurrence(
     Returns:
         The output (N, P), in the order of `x`, and the states at the end of each row.
     """
-    gates = linear(x, weights.weight_ih, weights.bias_ih).chunk(len(cell.gates), dim=-1)
+    gates = _blocks(linear(x, weights.weight_ih, weights.bias_ih), len(cell.gates))
     starts = [0, *accumulate(batch_sizes)]
     recurrent = _recurrent_terms(cell, weights)
-    parameters = dict(zip(cell.parameters, weights.parameters, strict=True))
+    # copies, so that equations which change what they are given harm nobody before they are told
+    states = tuple(state.clone() for state in states)
+    parameters = {
+        name: vector.clone()
+        for name, vector in zip(cell.parameters, weights.parameters, strict=True)
+    }
 
     def step(t: int, before: tuple[Tensor, ...]) -> tuple[Tensor, ...]:
         at_t = dict(zip(cell.gates, (g[starts[t] : starts[t + 1]] for g in gates), strict=True))
         named = dict(zip(cell.states, before, strict=True))
-        values = cell(at_t, recurrent(before[0]), named, parameters)
+        terms = recurrent(before[0])
+        given = [*at_t.values(), *named.values(), *parameters.values()]
+        given += [term for term in terms.values() if isinstance(term, Tensor)]
+        versions = _versions(given)
+        watch = None if cell in _watched else _change_watch(cell, given)
+        with watch or nullcontext():
+            values = cell(at_t, terms, named, parameters)
+        if watch:
+            _watched.add(cell)
+        if versions != _versions(given):
+            where = f"cell {cell.name}: an operation"
+            raise OptionError(f"{where} changes what the equations are given", CHANGE_HINT)
         if on_step is not None:
             on_step(t, values)
         _check_states(cell, values, next(iter(at_t.values())).shape)
@@ -70,6 +89,15 @@ def reference_recurrence(
     return torch.cat(outputs), states
 
 
+def _blocks(tensor: Tensor, count: int) -> list[Tensor]:
+    """Return the `count` parts of the last dim, one for each gate.
+
+    Not by `chunk`: what it gives, torch itself refuses to change in place, in words of its own.
+    """
+    width = tensor.shape[-1] // count
+    return [tensor.narrow(-1, index * width, width) for index in range(count)]
+
+
 def _nothing(
     read: Sequence[Tensor], states: tuple[Tensor, ...]
 ) -> tuple[Tensor, tuple[Tensor, ...]]:
@@ -80,6 +108,28 @@ def _nothing(
     zero = torch.stack([tensor.flatten()[:0].sum() for tensor in read]).sum()
     output, *others = (state + zero.to(state.dtype) for state in states)
     return output[:0], (output, *others)
+
+
+_watched: WeakSet[Cell] = WeakSet()
+
+
+def _change_watch(cell: Cell, given: Sequence[Tensor]) -> ChangeWatch | None:
+    """Return what refuses operations that change what is given; None where torch has no place.
+
+    It is for a cell's first step in this process, being slow: at all steps, what torch counts tells
+    of such changes, but for some, as by `h.data.mul_(0.5)` and in inference mode.
+    """
+    is_plain = all(type(tensor) in (Tensor, torch.nn.Parameter) for tensor in given)
+    is_free = torch._C._len_torch_dispatch_stack() == 0 and torch._C._get_tracing_state() is None
+    is_transformed = torch._C._functorch.peek_interpreter_stack() is not None
+    if is_plain and is_free and not is_transformed:
+        return ChangeWatch(f"cell {cell.name}", given)
+    return None
+
+
+def _versions(tensors: Sequence[Tensor]) -> list[int]:
+    """Return what torch counts up when a tensor is changed in place; nothing where it does not."""
+    return [] if tensors[0].is_inference() else [tensor._version for tensor in tensors]
 
 
 def _check_states(cell: Cell, values: dict[str, Tensor], shape: torch.Size) -> None:
@@ -153,7 +203,7 @@ def _recurrent_terms(
     def terms(h: Tensor) -> dict[str, Tensor | Callable[[Tensor], Tensor]]:
         if not direct:
             return {**products}
-        u = linear(h, matrices[0], biases[0]).chunk(len(direct), dim=-1)
+        u = _blocks(linear(h, matrices[0], biases[0]), len(direct))
         return {**dict(zip(direct, u, strict=True)), **products}
 
     return terms

@@ -23,6 +23,7 @@ import torch
 from torch import Tensor, fx
 
 from unrolled.cells import Cell
+from unrolled.cells.surroundings import Surroundings
 from unrolled.kernels.capturing.errors import EquationsError
 from unrolled.kernels.capturing.graphs import Graphs, Step, pointwise_graphs
 
@@ -91,27 +92,41 @@ class CapturedStep:
     parameter_gradients: tuple[fx.Node | None, ...]
 
 
-def capture(cell: Cell) -> CapturedStep:
+def capture(cell: Cell, surroundings: Surroundings | None = None) -> CapturedStep:
     """Capture one step of `cell` as graphs.
 
     It happens in a thread of its own, where the modes that the caller may be in (inference mode, a
     default device, fake tensors, transforms, autocast) have no effect.
 
+    Args:
+        cell: The cell.
+        surroundings: What its equations read from outside. Code that only now turns out to run is
+            added to it.
+
     Raises:
         EquationsError: The equations branch on values, read sizes, use a tensor that is not
-            theirs, or call what torch cannot differentiate.
+            theirs, call what torch cannot differentiate or what may say something else at the
+            next step, or read from outside what may change unseen.
+        OptionError: They change what they are given.
     """
+    surroundings = surroundings or Surroundings(cell.equations)
     with ThreadPoolExecutor(1) as thread:
-        return thread.submit(_capture, cell).result()
+        return thread.submit(_capture, cell, surroundings).result()
 
 
-def _capture(cell: Cell) -> CapturedStep:
+def _capture(cell: Cell, surroundings: Surroundings) -> CapturedStep:
     terms = [*(f"x.{gate}" for gate in cell.gates), *(f"u.{gate}" for gate in cell.recurrent)]
     names = [*terms, *cell.states, *cell.parameters]
     num_inputs = len(terms) + len(cell.states)
+    where = f"cell {cell.name}"
     graphs = pointwise_graphs(
-        f"cell {cell.name}", _flat_step(cell, names), num_inputs, len(cell.parameters)
+        where, _flat_step(cell, names), num_inputs, len(cell.parameters), surroundings.visit_frame
     )
+    if surroundings.unknown:
+        problem = f"read {surroundings.unknown[0]}, whose changes cannot be seen"
+        raise EquationsError(f"{where}: its equations {problem}")
+    if name := surroundings.changed_name():
+        raise EquationsError(f"{where}: its equations change {name}, which is outside of them")
     return _with_roles(cell, graphs, names)
 
 
@@ -129,8 +144,9 @@ def _flat_step(cell: Cell, names: Sequence[str]) -> Step:
             def apply(vector: Tensor) -> Tensor:
                 if gate in vectors:
                     raise EquationsError(f"cell {cell.name}: applies u.{gate} twice in a step")
-                vectors[gate] = vector
-                return by_name[f"u.{gate}"]
+                # copies: the vector as it is now, and a result that the equations may change
+                vectors[gate] = vector.clone()
+                return by_name[f"u.{gate}"].clone()
 
             return apply
 

@@ -1,13 +1,20 @@
-"""The errors of equations that cannot be made into a kernel."""
+"""The errors of equations that cannot be made into a kernel, with the line that they are about."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from traceback import walk_tb
 
 from torch import Tensor
 
+from unrolled.cells.surroundings import line_in, line_of_equations
 from unrolled.errors import UnrolledError
 
-__all__ = ["EquationsError", "as_equations_error", "reads_foreign", "reads_values"]
+__all__ = [
+    "EquationsError",
+    "as_equations_error",
+    "reads_foreign",
+    "reads_values",
+]
 
 
 class EquationsError(UnrolledError):
@@ -23,15 +30,17 @@ def as_equations_error(where: str, *but: type[Exception]) -> Iterator[None]:
         if isinstance(error, (EquationsError, *but)):
             raise
         reason = str(error).splitlines()[0] if str(error) else type(error).__name__
-        raise EquationsError(f"{where}: cannot be compiled: {reason}") from error
+        line = line_in(reversed(list(walk_tb(error.__traceback__))))
+        raise EquationsError(f"{where}: cannot be compiled: {reason}{line}") from error
 
 
 def reads_foreign(where: str, operation: object, tensor: Tensor) -> EquationsError:
     """Return the error of an operation that reads a tensor which is not the cell's."""
-    shape = tuple(tensor.shape)
-    return EquationsError(f"{where}: {operation} reads a tensor from outside the cell, {shape}")
+    problem = f"{operation} reads a tensor from outside the cell, {tuple(tensor.shape)}"
+    return EquationsError(f"{where}: {problem}{line_of_equations()}")
 
 
 def reads_values(where: str) -> EquationsError:
     """Return the error of equations that look at the numbers in a tensor."""
-    return EquationsError(f"{where}: cannot be compiled: its equations read values")
+    line = line_of_equations()
+    return EquationsError(f"{where}: cannot be compiled: its equations read values{line}")

@@ -2,7 +2,7 @@
 
 import math
 import operator
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
 import torch
@@ -10,14 +10,15 @@ from torch import Tensor, fx
 from torch._decomp import _core_aten_decompositions_post_autograd
 from torch.utils._pytree import tree_map
 
+from unrolled.cells.surroundings import line_of_equations
 from unrolled.kernels.capturing.errors import (
     EquationsError,
     as_equations_error,
     reads_foreign,
     reads_values,
 )
-from unrolled.kernels.capturing.modes import Mode, changed_tensors, memory_of, tensors_in
 from unrolled.kernels.capturing.reads import LIFTS
+from unrolled.kernels.modes import Mode, changed_tensors, memory_of, tensors_in
 
 __all__ = ["ROWS", "UNITS", "GraphWriter", "require_pointwise"]
 
@@ -64,8 +65,8 @@ class GraphWriter(Mode):
 
     Operations that torch can express by simpler ones are decomposed, and those in place become what
     they compute. Copies and reshapings of values that are the same for all rows are left out; so
-    are the gradient's sums over rows, which are the caller's to take (a gradient is linear, so that
-    summing later is the same). All constants become `full` of size ().
+    are the gradient's sums over rows, which are the caller's to take: what is done with such a sum
+    must be linear, so that summing later is the same. All constants become `full` of size ().
 
     Args:
         where: The beginning of what errors say.
@@ -79,6 +80,7 @@ class GraphWriter(Mode):
         self._alive: list[Tensor] = []  # so that their memory is never another tensor's
         self._nodes: dict[int, dict[object, fx.Node]] = {}  # by memory, then by place in it
         self._saved: dict[fx.Node, fx.Node] = {}  # of the step's graph, its place in the gradient's
+        self._sums: set[int] = set()  # memory of what stands for its sum over rows
         self._is_gradient = False
         self.graph = fx.Graph()
         self._add_placeholders(arguments, "given")
@@ -109,7 +111,8 @@ class GraphWriter(Mode):
             raise reads_foreign(self._where, reader, tensor)
         node = places.get(_place_of(tensor))
         if node is None:
-            raise EquationsError(f"{self._where}: {reader} reads what was changed in part or whole")
+            problem = f"{reader} reads what was changed in part or whole"
+            raise EquationsError(f"{self._where}: {problem}{line_of_equations()}")
         if node.graph is self.graph:
             return node
         if node not in self._saved:
@@ -122,10 +125,8 @@ class GraphWriter(Mode):
         self._alive.append(tensor)
         self._nodes.setdefault(memory_of(tensor), {})[_place_of(tensor)] = node
 
-    def __torch_dispatch__(
-        self, func: Any, types: Any, args: Any = (), kwargs: dict[str, Any] | None = None
-    ) -> Any:
-        kwargs = kwargs or {}
+    def see(self, func: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+        """Do an operation, write it down."""
         with as_equations_error(self._where), self:
             decomposition = self._decompositions.get(func, func.decompose)
             result = decomposition(*args, **kwargs)
@@ -135,6 +136,8 @@ class GraphWriter(Mode):
             return self._change(func, changed, args, kwargs)
         result = func(*args, **kwargs)
         if isinstance(result, Tensor):
+            if self._is_gradient:
+                self._follow_sums(func, args, kwargs, result)
             self._bind(result, self._node_for(func, args, kwargs, result))
         elif not tensors_in(result):
             raise reads_values(self._where)
@@ -145,16 +148,63 @@ class GraphWriter(Mode):
                     self._bind(part, self._add_call(operator.getitem, (node, index), {}))
         return result
 
+    def _follow_sums(self, func: Any, args: Any, kwargs: dict[str, Any], result: Tensor) -> None:
+        """Note what stands for its sum over rows; raise if taking that later would be wrong."""
+        axes = _axes_of(result)
+        if axes is None or func in _CONSTANT_ARGUMENT:  # the former is refused if it is needed
+            return
+        if func in _SUMS and (before := _axes_of(args[0])) is not None:
+            if before - axes == {"rows"}:
+                self._sums.add(memory_of(result))
+                return
+        tensors = tensors_in((args, kwargs))
+        if any(memory_of(tensor) in self._sums for tensor in tensors):
+            if "rows" in axes or not self._is_linear(func, args, tensors):
+                problem = f"the gradient of its equations has {func} of a sum over rows"
+                raise EquationsError(f"{self._where}: {problem}{line_of_equations()}")
+            self._sums.add(memory_of(result))
+
+    def _is_linear(self, func: Any, args: Any, tensors: list[Tensor]) -> bool:
+        """Whether an operation is linear in those of its arguments that stand for sums."""
+
+        def is_sum(value: Any) -> bool:
+            return isinstance(value, Tensor) and memory_of(value) in self._sums
+
+        num_sums = sum(map(is_sum, tensors))
+        if func is _ATEN.where.self:
+            return not is_sum(args[0]) and all(is_sum(v) or self._is_zero(v) for v in args[1:])
+        if func in (_ATEN.add.Tensor, _ATEN.sub.Tensor):
+            return num_sums == 2
+        if func in (_ATEN.mul.Scalar, _ATEN.div.Scalar):
+            return True
+        if func in (_ATEN.mul.Tensor, _ATEN.div.Tensor):
+            return num_sums == 1 and (func is _ATEN.mul.Tensor or is_sum(args[0]))
+        return func in (_ATEN.neg.default, *_COPIES, *_RESHAPES, *_SUMS)
+
+    def _is_zero(self, tensor: Tensor) -> bool:
+        node = self.node_of(tensor)
+        return node.target is _ATEN.full.default and bool(node.args[1] == 0)
+
+    def require_sum(self, gradient: Tensor) -> None:
+        """Raise unless the gradient of a weight vector is a sum over rows, or zero."""
+        if memory_of(gradient) not in self._sums and not self._is_zero(gradient):
+            problem = "the gradient of a weight vector is no sum over rows"
+            raise EquationsError(f"{self._where}: {problem}")
+
     def _change(self, func: Any, changed: list[Tensor], args: Any, kwargs: dict[str, Any]) -> Any:
         """Do an operation in place, and write down what it computes, as a new value."""
         packet = getattr(_ATEN, func.overloadpacket.__name__.removesuffix("_"), None)
         compute = getattr(packet, func._overloadname, None)
-        if compute is None or changed != [args[0]]:
-            raise EquationsError(f"{self._where}: no kernel has the operation {func}")
+        if compute is None or len(changed) != 1 or changed[0] is not args[0]:
+            problem = f"no kernel has the operation {func}"
+            raise EquationsError(f"{self._where}: {problem}{line_of_equations()}")
         with self:
             value = args[1] if func is _ATEN.copy_.default else compute(*args, **kwargs)
-            node = self.node_of(value.to(args[0].dtype), func)
+            value = value.to(args[0].dtype)
+            node = self.node_of(value, func)
         result = func(*args, **kwargs)
+        if memory_of(value) in self._sums:
+            self._sums.add(memory_of(result))
         self._nodes[memory_of(result)].clear()  # its views have changed, too
         self._bind(result, node)
         return result
@@ -163,7 +213,8 @@ class GraphWriter(Mode):
         """Return the node of `result`, which is new unless the operation only copies."""
         if func in LIFTS and memory_of(args[0]) not in self._nodes:  # torch.tensor(0.5)
             if args[0].numel() != 1:
-                raise EquationsError(f"{self._where}: uses a tensor of several numbers of its own")
+                problem = "uses a tensor of several numbers of its own"
+                raise EquationsError(f"{self._where}: {problem}{line_of_equations()}")
             return self._add_constant(args[0].item())
         if func in _CONSTANT_ARGUMENT:
             return self._add_constant(args[_CONSTANT_ARGUMENT[func]])
@@ -182,7 +233,9 @@ class GraphWriter(Mode):
 
         name = getattr(func, "overloadpacket", func).__name__
         positional, keywords = tree_map(as_node, (tuple(args), kwargs))
-        return self.graph.create_node("call_function", func, positional, keywords, name=name)
+        node = self.graph.create_node("call_function", func, positional, keywords, name=name)
+        node.meta["line"] = line_of_equations()
+        return node
 
     def _is_copy(self, func: Any, args: Any, result: Tensor) -> bool:
         """Whether `result` is what the operation is given, in each place of (B, H)."""
@@ -192,16 +245,34 @@ class GraphWriter(Mode):
         if before is None or after is None:
             return False
         reshaped = func in _RESHAPES and before <= after
-        summed = self._is_gradient and func in (*_RESHAPES, *_SUMS) and after <= before
+        summed = self._is_gradient and func in _SUMS and before - after <= {"rows"}
         return func in _COPIES or reshaped or summed
 
 
-def require_pointwise(where: str, graph: fx.Graph) -> None:
-    """Drop what `graph` has no use for, and raise `EquationsError` if the rest is not (B, H)."""
-    graph.eliminate_dead_code()
-    for node in graph.nodes:
-        if node.op == "call_function" and _axes_of(node.meta.get("val")) is None:
-            raise EquationsError(f"{where}: no kernel has the operation {node.target}")
+def require_pointwise(where: str, results: Iterable[fx.Node | None], *, of_step: bool) -> None:
+    """Raise `EquationsError` if what `results` are computed by is not pointwise on (B, H).
+
+    Args:
+        where: The beginning of what the error says.
+        results: Nodes of one graph.
+        of_step: Whether that is the graph of a step, in which nothing may be summed.
+    """
+    todo = [node for node in results if node is not None]
+    nodes = set(todo)
+    for node in todo:
+        todo += [argument for argument in node.all_input_nodes if argument not in nodes]
+        nodes.update(node.all_input_nodes)
+    for node in todo[0].graph.nodes if todo else ():
+        if node not in nodes or node.target is operator.getitem:
+            continue
+        axes = _axes_of(node.meta.get("val"))
+        sources = [_axes_of(each.meta.get("val")) for each in node.all_input_nodes]
+        summed = (
+            of_step and axes is not None and any(source and source - axes for source in sources)
+        )
+        if axes is None or summed:
+            problem = f"no kernel has the operation {node.target}"
+            raise EquationsError(f"{where}: {problem}{node.meta.get('line', '')}")
 
 
 def _place_of(tensor: Tensor) -> object:

@@ -3,7 +3,7 @@
 The second station of the pipeline, after capturing.
 """
 
-from unrolled.kernels.emitting.call import Call
+from unrolled.kernels.emitting.call import MOST_STATES, Call
 from unrolled.kernels.emitting.emit import emit, kernel_source
 
-__all__ = ["Call", "emit", "kernel_source"]
+__all__ = ["MOST_STATES", "Call", "emit", "kernel_source"]

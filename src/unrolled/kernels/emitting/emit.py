@@ -7,7 +7,9 @@ matrix products, the loop over time and the threads are in headers/, the same fo
 import json
 
 from unrolled.cells import Cell
+from unrolled.cells.surroundings import Surroundings
 from unrolled.kernels.capturing import CapturedStep, EquationsError, capture
+from unrolled.kernels.emitting.absence import gradient_flow
 from unrolled.kernels.emitting.call import MOST_PARAMETERS, MOST_STATES, layout_assertions
 from unrolled.kernels.emitting.gate_row import GateRow, gate_row_of
 from unrolled.kernels.emitting.headers import header_text
@@ -17,13 +19,17 @@ from unrolled.kernels.emitting.step_functions import step_functions
 __all__ = ["emit", "kernel_source"]
 
 
-def kernel_source(cell: Cell) -> str:
+def kernel_source(cell: Cell, surroundings: Surroundings | None = None) -> str:
     """Return the C file of a cell's kernel.
+
+    Args:
+        cell: The cell.
+        surroundings: What its equations read from outside.
 
     Raises:
         EquationsError: No kernel can do what the equations hold, which is named.
     """
-    return emit(capture(cell))
+    return emit(capture(cell, surroundings))
 
 
 def emit(step: CapturedStep) -> str:
@@ -108,6 +114,8 @@ def _blocks(step: CapturedStep) -> str:
         f"static const int64_t {name}_BLOCKS[] = {{{', '.join(map(str, numbers or [0]))}}};"
         for name, numbers in blocks.items()
     ]
+    reached = ", ".join(map(str, gradient_flow(step)))
+    arrays.append(f"static const int64_t GRADIENT_OF[] = {{{reached}}};")
     return "\n".join(["#include <stdint.h>", "", *arrays, ""])
 
 

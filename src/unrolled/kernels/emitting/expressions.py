@@ -236,7 +236,8 @@ def expression(node: fx.Node, names: Names) -> str:
     if text is not None:
         return text.format(*(_Operand(argument, names) for argument in node.args))
     note = "" if _dtype(node) in (torch.float32, torch.bool) else f" in {_dtype(node)}"
-    raise EquationsError(f"no kernel has the operation {node.target}{note}")
+    line = node.meta.get("line", "")
+    raise EquationsError(f"no kernel has the operation {node.target}{note}{line}")
 
 
 def _text_for(node: fx.Node) -> _Text | None:

@@ -13,6 +13,7 @@ from itertools import count
 from torch import fx
 
 from unrolled.kernels.capturing import CapturedStep, EquationsError
+from unrolled.kernels.emitting.absence import guards
 from unrolled.kernels.emitting.expressions import as_floats, expression, is_mask
 from unrolled.kernels.emitting.gate_row import GateRow, reached
 from unrolled.kernels.emitting.headers import header_text
@@ -38,6 +39,7 @@ class _Writer:
 
     def __init__(self, step: CapturedStep, names: NodeNames, row: GateRow) -> None:
         self._step, self._names, self._row = step, names, row
+        self._guards = guards(step)
 
     # ---- Forward ---------------------------------------------------------------------------------
 
@@ -176,7 +178,10 @@ class _Writer:
                 continue
             known.add(node)
             kind, name = "vi" if is_mask(node) else "vf", self._names[node]
-            lines.append(f"    const {kind} {name} = {expression(node, self._names)};")
+            value = expression(node, self._names)
+            if node in self._guards and not is_mask(node):
+                value = f"present & {self._guards[node]} ? {value} : splat(0.0f)"
+            lines.append(f"    const {kind} {name} = {value};")
         return lines
 
     def _load_columns(self, *, applied: bool) -> list[str]:
@@ -220,5 +225,18 @@ def _function(name: str, lines: Iterable[str]) -> str:
     assert declaration is not None, name
     comment, signature = declaration.groups()
     signature = signature.replace("\n", "\n    ")
-    text = [comment, f"INL void {signature} {{", "    const long H = H_OF(call);", *lines]
+    text = [comment, f"INL void {signature} {{", "    const long H = H_OF(call);"]
+    text += _without_unused(list(lines))
     return "\n".join([*text, "}", ""])
+
+
+def _without_unused(lines: list[str]) -> list[str]:
+    """Return statements without the declarations of what none of them reads."""
+    read: set[str] = set()
+    kept = []
+    for line in reversed(lines):
+        declared = re.match(r" *const \w+ (\w+) = ", line)
+        if declared is None or declared[1] in read:
+            kept.append(line)
+            read.update(re.findall(r"\w+", line[declared.end() if declared else 0 :]))
+    return kept[::-1]

@@ -12,7 +12,9 @@ import torch
 from torch import Tensor
 
 from unrolled.cells import Cell
-from unrolled.kernels.emitting import Call
+from unrolled.cells.surroundings import Surroundings
+from unrolled.errors import OptionError
+from unrolled.kernels.emitting import MOST_STATES, Call
 from unrolled.kernels.memory import are_observed, is_plain, materialised, readable
 from unrolled.kernels.reference import reference_recurrence
 from unrolled.kernels.running.arena import FLOAT, Scratch, buffer, lasting
@@ -23,7 +25,7 @@ from unrolled.kernels.running.partition import Partition, partition_of
 from unrolled.kernels.running.problem import Problem, Recurrence, split
 from unrolled.kernels.running.weight_cache import pack_weights
 
-__all__ = ["Kernel", "KernelPasses", "kernel_recurrence"]
+__all__ = ["Kernel", "KernelPasses", "kernel_numbered", "kernel_recurrence"]
 
 _PADDING = 16  # floats: rows whose stride is a power of two are slow to multiply transposed
 
@@ -35,14 +37,31 @@ class Kernel:
     Args:
         cell: The equations.
         library: The loaded code.
+        surroundings: What the equations read from outside, as it was when they were captured.
     """
 
     cell: Cell
     library: Library
+    surroundings: Surroundings
+
+    @property
+    def number(self) -> int:
+        """What `kernel_numbered` knows it by, in this process; never 0."""
+        if self not in _numbered:
+            _numbered.append(self)
+        return _numbered.index(self) + 1
 
     def gate_width(self, hidden_size: int) -> int:
         """Return how many floats of gates training keeps for each row."""
         return self.library.slots * hidden_size + _PADDING
+
+
+_numbered: list[Kernel] = []  # for ever, as their code stays loaded
+
+
+def kernel_numbered(number: int) -> Kernel:
+    """Return the kernel with this `number`."""
+    return _numbered[number - 1]
 
 
 def kernel_recurrence(kernel: Kernel, problem: Problem) -> Recurrence:
@@ -74,7 +93,7 @@ class KernelPasses:
     def __init__(self, kernel: Kernel, problem: Problem) -> None:
         self.partition = partition_of(problem.batch_sizes, torch.get_num_threads())
         check_numbers(problem, self.partition)
-        self._library = kernel.library
+        self._library, self._surroundings = kernel.library, kernel.surroundings
         self._gate_width = kernel.gate_width
         self._signature, self._batch_sizes = problem.signature(), problem.batch_sizes
         self._where = f"cell {problem.cell.name}"
@@ -158,6 +177,11 @@ class KernelPasses:
         gates, *histories = self._whole(tape, problem)
         call.train, call.gates, call.gate_stride = 1, gates.data_ptr(), gates.stride(0)
         d_output, *d_after = (None if d is None else materialised(d) for d in d_results)
+        # absent is not zero: times an infinite derivative it is nothing, and no NaN
+        given = [
+            d is not None for d in (*d_after, *[None] * (MOST_STATES - len(d_after)), d_output)
+        ]
+        call.given = sum(is_given << place for place, is_given in enumerate(given))
         if d_output is None:
             alive.append(torch.zeros_like(histories[0]))
         else:
@@ -196,7 +220,17 @@ class KernelPasses:
         return whole
 
     def reference(self, problem: Problem) -> Sequence[Tensor]:
-        """Return the results by the reference loop."""
+        """Return the results by the reference loop.
+
+        Raises:
+            OptionError: Something that the equations read has changed since the forward pass.
+        """
+        if name := self._surroundings.changed_name():
+            raise OptionError(
+                f"cell {problem.cell.name}: {name} has changed since the forward pass, and this "
+                "gradient needs another one",
+                "change it after the backward pass",
+            )
         output, after = problem.solved_by(reference_recurrence)
         return (output, *after)
 

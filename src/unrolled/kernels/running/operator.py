@@ -23,7 +23,7 @@ from unrolled.errors import ShapeError, UnrolledError
 from unrolled.kernels.memory import is_transformed
 from unrolled.kernels.running.arena import lasting
 from unrolled.kernels.running.autograd import Forward, RecurrenceFunction, gradients_of_rerun
-from unrolled.kernels.running.kernel import Kernel, KernelPasses
+from unrolled.kernels.running.kernel import Kernel, KernelPasses, kernel_numbered
 from unrolled.kernels.running.padded_batch import PaddedBatch, padded
 from unrolled.kernels.running.paths import kernel_of, path_of, require_kernel, using_path
 from unrolled.kernels.running.problem import Problem, split
@@ -44,8 +44,9 @@ def _run(*arguments: Any) -> list[Tensor]:
 def _run_train(*arguments: Any) -> list[Tensor]:
     """Return what `_run` does and then, unless `gate_width` is 0, a tape for backward.
 
-    That is whether a kernel has run, () boolean, its gates, (T * B, gate_width), and the histories
-    of all states but the output, (T * B, H) each: rows without padding, with room for any lengths.
+    That is the number of the kernel that has run or 0, () int64, its gates, (T * B, gate_width),
+    and the histories of all states but the output, (T * B, H) each: rows without padding, with room
+    for any lengths.
     """
     *first, gate_width = arguments
     if not gate_width:
@@ -59,7 +60,7 @@ def _run_train(*arguments: Any) -> list[Tensor]:
         capacity = batch.x.shape[0] * batch.x.shape[1]
         passes = KernelPasses(kernel, problem)
         results, (gates, _, *histories), _ = passes.forward(problem, train=True, capacity=capacity)
-        return [*padded(rows, results), _flag(True), gates, *histories]
+        return [*padded(rows, results), _number(kernel.number), gates, *histories]
 
 
 def _kernel_for(problem: Problem, gate_width: int) -> Kernel | None:
@@ -81,7 +82,7 @@ def _run_backward(*arguments: Any) -> list[Tensor]:
     _check_backward(batch, d_results, output, tape, wanted)
     if tape and tape[0]:
         with _without_autograd(batch):
-            gradients = _kernel_gradients(batch, d_results, output, tape[1:], wanted)
+            gradients = _kernel_gradients(batch, d_results, output, tape, wanted)
     else:
         gradients = gradients_of_rerun(
             lambda leaves: batch.with_tensors(leaves).solved(),
@@ -131,9 +132,9 @@ def _kernel_gradients(
 ) -> list[Tensor | None]:
     """Return the gradients by the kernel that left gates and histories on the `tape`."""
     rows, problem = batch.flattened()
-    passes = KernelPasses(require_kernel(problem.cell), problem)
+    number, gates, *histories = tape
+    passes = KernelPasses(kernel_numbered(int(number)), problem)  # of which the tape is
     num_rows = passes.partition.num_rows
-    gates, *histories = tape
     # copied, because an operator must not change its arguments
     gates = lasting(num_rows, gates.shape[1]).copy_(gates[:num_rows])
     d_output, *d_after = d_results
@@ -152,8 +153,8 @@ def _or_none(function: Callable[[Tensor], Tensor], tensor: Tensor | None) -> Ten
     return None if tensor is None else function(tensor)
 
 
-def _flag(value: bool) -> Tensor:
-    return torch.full((), value, dtype=torch.bool, device="cpu")
+def _number(value: int) -> Tensor:
+    return torch.full((), value, dtype=torch.int64, device="cpu")
 
 
 def _empty_tape(batch: PaddedBatch, gate_width: int) -> list[Tensor]:
@@ -162,7 +163,7 @@ def _empty_tape(batch: PaddedBatch, gate_width: int) -> list[Tensor]:
         return []
     num_rows = batch.x.shape[0] * batch.x.shape[1]
     histories = [batch.x.new_empty(num_rows, state.shape[1]) for state in batch.states[1:]]
-    return [_flag(False), batch.x.new_empty(num_rows, gate_width), *histories]
+    return [_number(0), batch.x.new_empty(num_rows, gate_width), *histories]
 
 
 def _in_own_memory(results: Sequence[Tensor], batch: PaddedBatch) -> list[Tensor]:

@@ -11,13 +11,14 @@ from contextlib import contextmanager
 from contextvars import ContextVar
 from functools import cache
 from pathlib import Path as FilePath
-from typing import Literal
+from typing import Literal, NamedTuple
 
 import torch
 from torch import Tensor
 from torch.autograd import forward_ad
 
 from unrolled.cells import Cell
+from unrolled.cells.surroundings import Surroundings
 from unrolled.kernels.building import KernelError, cache_folder
 from unrolled.kernels.capturing import EquationsError
 from unrolled.kernels.memory import are_observed, is_plain, is_transformed
@@ -121,7 +122,9 @@ def require_kernel(cell: Cell) -> Kernel:
     Raises:
         KernelError: It has none, and a path was forced.
     """
-    kernel = kernel_or_reason(cell)
+    known = _outcomes.get(cell)
+    is_checked = known is not None and _forced_path.get() is None  # `choose_path` has just asked
+    kernel = known.kernel_or_reason if known and is_checked else kernel_or_reason(cell)
     if isinstance(kernel, str):
         raise KernelError(f"cell {cell.name}: has no kernel: {kernel}")
     return kernel
@@ -136,20 +139,54 @@ def kernel_of(cell: Cell) -> Kernel | None:
     return kernel
 
 
-@cache
 def kernel_or_reason(cell: Cell) -> Kernel | str:
-    """Return the compiled kernel of `cell`, or why it has none."""
+    """Return the compiled kernel of `cell`, or why it has none.
+
+    It is made once, and again where something has changed that the equations read from outside.
+    """
+    known = _outcomes.get(cell)
+    if known is not None and (known.is_final or known.surroundings.unchanged()):
+        return known.kernel_or_reason
+    surroundings = Surroundings(cell.equations)
+    num_changes = 0 if known is None else known.num_changes + 1
+    is_final = known is not None and num_changes > _MOST_CHANGES
+    if known is not None and is_final:
+        name = known.surroundings.changed_name()
+        problem = f"its equations read {name}, which has changed {num_changes} times"
+        made: Kernel | str = f"cell {cell.name}: {problem}; {_runs_on_the_loop(cell)}"
+    else:
+        made = _make_kernel(cell, surroundings)
+    _outcomes[cell] = _Outcome(made, surroundings, num_changes, is_final)
+    return made
+
+
+class _Outcome(NamedTuple):
+    kernel_or_reason: Kernel | str
+    surroundings: Surroundings
+    num_changes: int
+    is_final: bool
+
+
+_MOST_CHANGES = 8  # of what a cell's equations read: each may take a second to compile
+_outcomes: dict[Cell, _Outcome] = {}
+
+
+def _make_kernel(cell: Cell, surroundings: Surroundings) -> Kernel | str:
     try:
-        kernel = make_kernel(cell)
+        kernel = make_kernel(cell, surroundings)
         if problem := cache_folder().problem:
             _warn(
                 f"kernels are compiled again in every process: the cache cannot be used: {problem}"
             )
         return kernel
     except EquationsError as error:
-        return f"{error}; cell {cell.name} runs on the reference loop, which is slower"
+        return f"{error}; {_runs_on_the_loop(cell)}"
     except KernelError as error:
         return f"cells run without compiled kernels, which is slower: {error}"
+
+
+def _runs_on_the_loop(cell: Cell) -> str:
+    return f"cell {cell.name} runs on the reference loop, which is slower"
 
 
 @cache

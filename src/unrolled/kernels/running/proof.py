@@ -14,6 +14,7 @@ import torch
 from torch import Tensor
 
 from unrolled.cells import Cell
+from unrolled.cells.surroundings import Surroundings
 from unrolled.kernels.building import KernelError, cell_library
 from unrolled.kernels.reference import reference_recurrence
 from unrolled.kernels.running.kernel import Kernel, kernel_recurrence
@@ -29,18 +30,23 @@ _NEAR = 1e-4  # relative: kernels are below 1e-5, what a wrong compiler makes is
 _ROUNDINGS = 100  # times the error of the loop in float32: some equations grow what is rounded
 
 
-def make_kernel(cell: Cell) -> Kernel:
+def make_kernel(cell: Cell, surroundings: Surroundings) -> Kernel:
     """Return the compiled kernel of `cell`, proven before its first use.
+
+    Args:
+        cell: The equations.
+        surroundings: What they read from outside.
 
     Raises:
         EquationsError: No kernel can do what the equations hold.
         KernelError: There is no compiler, or it fails, or what it made is wrong, or torch's threads
             cannot be called.
     """
-    return Kernel(cell, Library(cell_library(cell, partial(prove, cell))))
+    proof = partial(prove, cell, surroundings)
+    return Kernel(cell, Library(cell_library(cell, surroundings, proof)), surroundings)
 
 
-def prove(cell: Cell, library: ctypes.CDLL) -> None:
+def prove(cell: Cell, surroundings: Surroundings, library: ctypes.CDLL) -> None:
     """Hold values and gradients of a new library against the reference loop in float64.
 
     Takes its numbers from no generator of the user's, and leaves the modes of a thread out of
@@ -50,10 +56,12 @@ def prove(cell: Cell, library: ctypes.CDLL) -> None:
         KernelError: They differ, or the library is not a kernel.
     """
     try:
-        kernel = Kernel(cell, Library(library))
+        kernel = Kernel(cell, Library(library), surroundings)
     except (AttributeError, ValueError) as error:
         raise _wrong(cell, str(error)) from error
     problem, upstream = _problem_of(cell)
+    if not _has_gradient(problem, upstream):
+        upstream = []
 
     def loop(problem: Problem) -> Recurrence:
         return problem.solved_by(reference_recurrence)
@@ -61,8 +69,8 @@ def prove(cell: Cell, library: ctypes.CDLL) -> None:
     def compiled(problem: Problem) -> Recurrence:
         return kernel_recurrence(kernel, problem)
 
-    got = _values_and_gradients(compiled, problem, upstream)
     rounded = _values_and_gradients(loop, problem, upstream)
+    got = _values_and_gradients(compiled, problem, upstream)
     try:
         exact = _values_and_gradients(loop, problem, upstream, torch.float64)
     except Exception:  # equations that take float32 alone: they are held to that
@@ -119,6 +127,15 @@ def _problem_of(cell: Cell) -> tuple[Problem, list[Tensor]]:
     return problem, upstream
 
 
+def _has_gradient(problem: Problem, upstream: list[Tensor]) -> bool:
+    """Whether torch can differentiate the equations, which may change what it needs for that."""
+    try:
+        _values_and_gradients(lambda p: p.solved_by(reference_recurrence), problem, upstream)
+    except RuntimeError:
+        return False
+    return True
+
+
 def _names(problem: Problem) -> list[str]:
     results = ["output", *(f"state {name}" for name in problem.cell.states)]
     weights = [
@@ -134,11 +151,12 @@ def _values_and_gradients(
     upstream: Sequence[Tensor],
     dtype: torch.dtype = torch.float32,
 ) -> list[Tensor]:
-    """Return output, states and all gradients, in float64."""
-    leaves = [tensor.to(dtype, copy=True).requires_grad_() for tensor in problem.tensors()]
+    """Return output, states and all gradients, in float64; without `upstream` these are zeros."""
+    wanted = bool(upstream)
+    leaves = [tensor.to(dtype, copy=True).requires_grad_(wanted) for tensor in problem.tensors()]
     output, states = path(problem.signature().problem(leaves, problem.batch_sizes))
     results = [output, *states]
-    pairs = [(r, d.to(dtype)) for r, d in zip(results, upstream, strict=True) if r.requires_grad]
+    pairs = [(r, d.to(dtype)) for r, d in zip(results, upstream, strict=False) if r.requires_grad]
     gradients: Sequence[Tensor] = [torch.zeros_like(leaf) for leaf in leaves]
     if pairs:
         ends, directions = zip(*pairs, strict=True)

@@ -55,7 +55,7 @@ class Stepper:
             self.states = tuple(torch.zeros(shape, **FLOAT) for _ in kernel.cell.states)
             outputs = torch.empty(shape, **FLOAT)
         self._where = f"cell {kernel.cell.name}"
-        self._library = kernel.library
+        self._library, self._surroundings = kernel.library, kernel.surroundings
         self._input_shape = (batch_size, layers[0].weight_ih.shape[1])
         self._output_shape = shape[1:]
         self._weights = [tensor for weights in layers for tensor in weights.tensors()]
@@ -87,11 +87,13 @@ class Stepper:
         return call
 
     def serves(self, weights: Sequence[Tensor | None]) -> bool:
-        """Whether these are the weights that it was made for, as they lay in memory.
+        """Whether it computes with these weights, as they lay in memory, and the cell as it is now.
 
         Asked before each step, which packs them again if they have changed since the last.
         """
         if any(mine is not weight for mine, weight in zip(self._weights, weights, strict=True)):
+            return False
+        if not self._surroundings.unchanged():
             return False
         marks = [mark_of(weight) for weight in self._weights]
         if marks == self._marks:

@@ -46,7 +46,7 @@ INL RowGradients gradients_of(const Call *c, long t, long b) {
 
 /* Step t of rows first..end, all of which have `after` as their next step, or none; down to the
    applied products where there are some. */
-LOCAL void backward_rows(const Part *p, long t, long after, long first, long end,
+LOCAL void backward_rows(const Part *p, long t, long after, long first, long end, long present,
                          const Team *team) {
   const Call *c = p->call;
   const long H = H_OF(c), panels = PANELS(H);
@@ -63,9 +63,10 @@ LOCAL void backward_rows(const Part *p, long t, long after, long first, long end
           vf d_h = sums[r * PLAIN_VECTORS + v] + load(c->d_output + packed * H + unit, H - unit);
           if (DIRECT || after < 0) d_h += load(row.d_states[0] + unit, H - unit);
 #if APPLIED_COLUMNS
-          step_unapply(c, x + unit, d_h, row.before, row.after, row.d_states, unit, H - unit);
+          step_unapply(c, present, x + unit, d_h, row.before, row.after, row.d_states, unit,
+                       H - unit);
 #else
-          step_backward(c, x + unit, d_h, NULL, row.before, row.after, row.d_states, unit,
+          step_backward(c, present, x + unit, d_h, NULL, row.before, row.after, row.d_states, unit,
                         H - unit);
 #endif
         }
@@ -76,7 +77,7 @@ LOCAL void backward_rows(const Part *p, long t, long after, long first, long end
 
 #if APPLIED_COLUMNS
 /* The rest of step t, with the gradients of the vectors that products were applied to. */
-LOCAL void unfinish_rows(const Part *p, long t, long end, const Team *team) {
+LOCAL void unfinish_rows(const Part *p, long t, long end, long present, const Team *team) {
   const Call *c = p->call;
   const long H = H_OF(c), panels = PANELS(H);
   vf sums[APPLIED_COLUMNS][PLAIN_ROWS * PLAIN_VECTORS];
@@ -99,7 +100,8 @@ LOCAL void unfinish_rows(const Part *p, long t, long end, const Team *team) {
           vf d_v[APPLIED_COLUMNS];
           for (long g = 0; g < APPLIED_COLUMNS; g++) d_v[g] = sums[g][r * PLAIN_VECTORS + j];
           const vf d_h = load(row.d_states[0] + unit, H - unit);
-          step_backward(c, x + unit, d_h, d_v, row.before, row.after, row.d_states, unit, H - unit);
+          step_backward(c, present, x + unit, d_h, d_v, row.before, row.after, row.d_states, unit,
+                        H - unit);
         }
       }
     }
@@ -107,21 +109,33 @@ LOCAL void unfinish_rows(const Part *p, long t, long end, const Team *team) {
 }
 #endif
 
+/* Which gradients of the states after step t are there: what was given, for all rows of the batch as
+   for one, and what comes from step `after`, where those of `present` were. */
+INL long present_at(const Call *c, long t, long after, long present) {
+  const long ends = c->batch_sizes[t] > (after < 0 ? 0 : c->batch_sizes[after]);
+  long now = c->given >> MOST_STATES & 1;
+  if (ends) now |= c->given & ((1l << MOST_STATES) - 1);
+  for (long s = 0; s < STATES; s++) now |= (long)((present & GRADIENT_OF[s]) != 0) << s;
+  return now;
+}
+
 /* All steps of a part, then the gradient of the initial output state. */
 LOCAL void backward_part(const Part *p, Team *team) {
   const Call *c = p->call;
   const long first = p->first, H = H_OF(c), panels = PANELS(H);
+  long present = 0;
   for (long step = c->num_steps - 1; step >= 0; step--) {
     const long t = c->reverse ? c->num_steps - 1 - step : step;
     const long after = c->reverse ? t - 1 : t + 1 < c->num_steps ? t + 1 : -1;
     const long end = MIN(p->end, c->batch_sizes[t]);
     const long going_on = after < 0 ? first : MAX(first, MIN(end, c->batch_sizes[after]));
+    present = present_at(c, t, after, present);
     if (first >= end) continue;
-    backward_rows(p, t, after, first, going_on, team);
-    backward_rows(p, t, -1, going_on, end, team);
+    backward_rows(p, t, after, first, going_on, present, team);
+    backward_rows(p, t, -1, going_on, end, present, team);
     meet(team);
 #if APPLIED_COLUMNS
-    unfinish_rows(p, t, end, team);
+    unfinish_rows(p, t, end, present, team);
     meet(team);
 #endif
   }

@@ -28,6 +28,8 @@ typedef struct {
   int64_t gate_stride;         /* floats between the rows of gates */
   int64_t num_parts;           /* of the batch */
   int64_t num_threads;         /* at least 1; above num_parts, threads may share a part's units */
+  int64_t given;               /* backward, bit s: the gradient of state s at the end, bit
+                                  MOST_STATES: d_output; others are absent, their memory zero */
   const int64_t *batch_sizes;  /* [T], the rows of each step, never growing */
   const int64_t *starts;       /* [T], the first of the N rows that is of each step */
   const int64_t *parts;        /* [num_parts + 1], bounds of the rows of the batch of each part */

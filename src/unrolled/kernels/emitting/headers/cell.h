@@ -57,4 +57,7 @@ static const int64_t INPUT_BLOCKS[] __attribute__((unused)) = {2, 0, 1};
 static const int64_t RECURRENT_BLOCKS[] __attribute__((unused)) = {0, 1};
 static const int64_t APPLIED_BLOCKS[] __attribute__((unused)) = {2};
 
+/* For each state, which states after a step, bit by bit, have gradients that reach it before. */
+static const int64_t GRADIENT_OF[] __attribute__((unused)) = {3, 2};
+
 #endif

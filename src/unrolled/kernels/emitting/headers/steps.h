@@ -26,16 +26,17 @@ void step_forward(const Call *call, const float *bias, float *x, const vf *u,
                   const float *const *before, float *const *after, float *record, long unit,
                   long n);
 
-/* The first half of the gradient of a step: of the applied products. d_h: the gradient of the
-   output, left in d_states[0]. */
-void step_unapply(const Call *call, float *x, vf d_h, const float *const *before,
+/* The first half of the gradient of a step: of the applied products. present: as below; d_h: the
+   gradient of the output, left in d_states[0]. */
+void step_unapply(const Call *call, long present, float *x, vf d_h, const float *const *before,
                   const float *const *after, float *const *d_states, long unit, long n);
 
-/* The gradient of a step, or its second half. x: what the step left, overwritten by the gradients
+/* The gradient of a step, or its second half. present: bit s says whether the gradient of state s
+   after the step is there, or absent, which times an infinite derivative is nothing; x: what the step left, overwritten by the gradients
    of the columns and the weight vectors; d_v: [APPLIED_COLUMNS], the gradients of what products
    were applied to; d_states: [STATES], the gradients of the states after the step, overwritten by
    those of the states before it, but for what goes through the gates. */
-void step_backward(const Call *call, float *x, vf d_h, const vf *d_v,
+void step_backward(const Call *call, long present, float *x, vf d_h, const vf *d_v,
                    const float *const *before, const float *const *after,
                    float *const *d_states, long unit, long n);
 
