@@ -13,7 +13,12 @@ SLOW = [
     *("comparison/test_runner.py", "inspection/test_report.py", "tasks/test_every_task.py"),
     *("serving/test_bombs.py", "serving/test_description.py", "serving/test_odd_questions.py"),
     *("serving/test_step.py", "serving/test_views.py", "tasks/test_own_cells.py"),
-    *("training/test_distributed.py", "training/test_resume.py"),
+    *(
+        "training/test_damage.py",
+        "training/test_distributed.py",
+        "training/test_faults.py",
+        "training/test_resume.py",
+    ),
     *("test_docs.py", "test_examples.py", "test_repeatable.py"),
 ]
 

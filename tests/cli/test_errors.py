@@ -1,10 +1,15 @@
 import json
+import os
 from pathlib import Path
 
 import pytest
+import safetensors.torch
 import torch
 
+from support.runs import change_config
 from unrolled.cli.main import main
+from unrolled.errors import RunError
+from unrolled.tasks import resume
 from unrolled.training import Run
 
 
@@ -116,9 +121,7 @@ def test_commands_refuse_a_run_whose_config_says_too_little(
 
 
 def test_evaluating_needs_no_encoding_in_the_config(unrolled, trained, text_file):
-    config = json.loads((trained / "config.json").read_text())
-    del config["data"]["options"]["encoding"]
-    (trained / "config.json").write_text(json.dumps(config))
+    change_config(trained, lambda config: config["data"]["options"].pop("encoding"))
     assert unrolled("evaluate", trained, text_file).code == 0
 
 
@@ -213,3 +216,32 @@ def test_of_several_processes_one_on_each_machine_prints_errors(unrolled, monkey
     monkeypatch.setenv("LOCAL_RANK", "1")
     result = unrolled("generate", "nowhere")
     assert (result.code, result.err) == (1, "")
+
+
+def test_a_text_whose_name_is_not_utf_8_is_trained_on(unrolled, text_file):
+    name = os.fsdecode(b"cora\xe7\xe3o.txt")
+    text_file.rename(name)
+    small = ("--hidden-size", 8, "--batch-size", 4, "--k1", 16, "--epochs", 1)
+    assert unrolled("train", "lm", name, "--run", "run", *small).code == 0
+    assert unrolled("resume", "run").code == 0
+    assert unrolled("evaluate", "run", name).code == 0
+    Path(name).write_text("other")
+    with pytest.raises(RunError, match="has changed since the run began"):
+        resume(Path("run"))  # what it is called is printed on a terminal as it can be
+
+
+def test_weights_that_are_not_finite_are_told_by_whoever_loads_them(unrolled, trained, text_file):
+    path = trained / "weights.safetensors"
+    tensors = safetensors.torch.load_file(path)
+    safetensors.torch.save_file({name: x * float("nan") for name, x in tensors.items()}, path)
+    for name, *rest in (
+        ("generate",),
+        *(("predict", "bottles.txt"), ("evaluate", text_file)),
+        *(("inspect", "--text", "bottles"), ("resume",)),
+    ):
+        result = unrolled(name, trained, *rest)
+        if name == "resume":
+            assert result.code == 0  # last.ckpt holds the weights that are best, and they are
+            continue
+        assert_refused(result, "weights.safetensors: ", "infinite or not a number", "hint: ")
+    assert unrolled("evaluate", trained, text_file).code == 0

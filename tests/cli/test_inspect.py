@@ -2,6 +2,7 @@
 
 import json
 
+from support.runs import change_config
 from unrolled.training.metrics_log import loss_curves
 from unrolled.training.run import Run
 
@@ -63,9 +64,8 @@ def test_what_cannot_be_inspected_is_said_in_one_line(unrolled, train, trained, 
 
 
 def test_the_text_of_a_run_may_be_gone(unrolled, trained):
-    config = json.loads((trained / "config.json").read_text())
-    config["data"]["options"]["files"] = ["/nowhere/gone.txt"]
-    (trained / "config.json").write_text(json.dumps(config))
+    gone = ["/nowhere/gone.txt"]
+    change_config(trained, lambda config: config["data"]["options"].update(files=gone))
     done = unrolled("inspect", trained)
     assert done.code == 1
     assert "/nowhere/gone.txt" in done.err

@@ -9,6 +9,7 @@ from unrolled.comparison.metrics import choose_metric, meanings
 from unrolled.comparison.verdict import best_first
 from unrolled.errors import OptionError, RunError
 from unrolled.metrics import Metric
+from unrolled.training.run import checksum
 
 from .conftest import VALUES, write_run
 
@@ -51,7 +52,7 @@ def test_nothing_at_all_is_an_error(plan, tmp_path):
 @pytest.mark.parametrize("content", ["", "{}", "[]", '{"metrics": 1}'])
 def test_a_damaged_run_is_named(plan, folder, content):
     (folder / "gru-1" / "results.json").write_text(content)
-    with pytest.raises(RunError, match=r"gru-1: not what `unrolled train` wrote"):
+    with pytest.raises(RunError, match=r"gru-1.* \(delete this folder, and compare"):
         gather(plan, folder)
 
 
@@ -131,3 +132,14 @@ def test_a_metric_says_itself_which_way_is_better_whatever_its_name(plan, tmp_pa
     assert said.startswith(f"Best {metric.label}: {best}, ")
     assert f"{best} is better than " in said
     assert table(comparison)[1][0][0] == best
+
+
+def test_results_that_were_changed_are_told(plan, folder):
+    path = folder / "gru-1" / "results.json"
+    results = json.loads(path.read_text())
+    path.write_text(json.dumps(results | {"sha256": checksum(results)}))
+    gather(plan, folder)
+    results["metrics"]["accuracy"] += 0.01
+    path.write_text(json.dumps(results | {"sha256": checksum(results)[::-1]}))
+    with pytest.raises(RunError, match=r"results\.json: has changed .*delete this folder"):
+        gather(plan, folder)

@@ -1,4 +1,5 @@
 import json
+import os
 import re
 from dataclasses import replace
 
@@ -147,3 +148,23 @@ def test_a_folder_of_something_else_is_left_alone(tmp_path):
         PLAN.settle(tmp_path)
     with pytest.raises(RunError, match="cannot be used"):
         PLAN.settle(tmp_path / "thesis.txt" / "x")
+
+
+def test_what_a_killed_process_left_of_a_plan_makes_way(tmp_path):
+    plan = Plan("lm", ("x.txt",), (Contestant("gru"),), 1, 100)
+    (tmp_path / ".plan.json.17").write_text("half")
+    plan.settle(tmp_path)
+    assert [file.name for file in tmp_path.iterdir()] == ["plan.json"]
+
+
+@pytest.mark.parametrize("make", [lambda path: path.symlink_to("/dev/zero"), os.mkfifo])
+def test_a_plan_that_is_not_a_plain_file_is_refused(tmp_path, make):
+    make(tmp_path / "plan.json")
+    with pytest.raises(RunError, match="cannot be used: it is "):
+        Plan("lm", ("x.txt",), (Contestant("gru"),), 1, 100).settle(tmp_path)
+
+
+def test_a_file_whose_name_is_not_utf_8_can_be_compared_on(tmp_path):
+    plan = Plan("lm", (os.fsdecode(b"cora\xe7.txt"),), (Contestant("gru"),), 1, 100)
+    plan.settle(tmp_path)
+    plan.settle(tmp_path)

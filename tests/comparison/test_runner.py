@@ -72,14 +72,6 @@ def test_what_was_interrupted_goes_on(run):
     assert run.calls() == ["resume a-0"]
 
 
-def test_what_was_killed_before_it_was_a_run_begins_anew(run):
-    (run.folder / "a-0").mkdir()
-    (run.folder / "a-0" / "vocabulary.json").write_text("half")
-    run(["a"])
-    assert run.calls() == ["train a-0"]
-    assert not (run.folder / "a-0" / "vocabulary.json").exists()
-
-
 def test_one_failure_leaves_the_others_to_go_on(run):
     runner = run(["bad", "silent", "shot", "good"])
     assert [how for _, how in runner.told] == ["failed", "failed", "failed", "finished"]
@@ -119,3 +111,12 @@ def test_a_stop_ends_what_runs_and_begins_nothing_else(run):
 def test_no_process_at_all_is_refused(run):
     with pytest.raises(OptionError, match="num_processes must be at least 1, got 0"):
         run(["a"], num_processes=0)
+
+
+def test_a_log_that_is_a_link_is_replaced_and_not_followed(run, tmp_path):
+    victim = tmp_path / "victim"
+    victim.write_text("precious")
+    (run.folder / "a-0.log").symlink_to(victim)
+    assert run(["a"]).told == [("a, seed 0", "finished")]
+    assert victim.read_text() == "precious"
+    assert not (run.folder / "a-0.log").is_symlink()

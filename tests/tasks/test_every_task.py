@@ -5,8 +5,10 @@ Run by torchrun, this file trains those that argv[2:] names, in the folder argv[
 """
 
 import json
+import math
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +17,7 @@ import torch
 from PIL import Image
 
 from unrolled.cli.main import main
+from unrolled.errors import RunError
 from unrolled.options import option_fields
 from unrolled.tasks import TASKS, Prepared, find_task, options_of, prepare, resume
 from unrolled.training import ALONE, Processes, initialize_distributed
@@ -133,6 +136,48 @@ def test_a_killed_run_that_is_resumed_ends_with_the_same_bits(name, tmp_path):
     for mine, other in zip(*(end.values() for end in ends), strict=True):
         assert torch.equal(mine, other)
     assert resumed.finish().metrics == whole.finish().metrics
+
+
+def wrong(value: Any) -> Any:
+    """Something like `value` that nothing was ever fitted to; None where there is none."""
+    if isinstance(value, list):
+        return [*value, value[0]] if value else ["a"]
+    if isinstance(value, bool):
+        return str(value)
+    if isinstance(value, str):
+        return value + value if value else "a"
+    return math.nan if isinstance(value, float) else -value
+
+
+def places(content: Any, *path: Any) -> Iterator[tuple[Any, ...]]:
+    """Every entry of a nest of dicts, as the keys that lead to it."""
+    for key, value in content.items():
+        if isinstance(value, dict):
+            yield from places(value, *path, key)
+        else:
+            yield *path, key
+
+
+@pytest.mark.parametrize("name", RUNS)
+def test_an_entry_of_the_vocabulary_that_cannot_be_is_refused(name, tmp_path):
+    prepared = prepare_small(name, tmp_path, "run")
+    run = prepared.trainer.run
+    config = json.loads(run.config_path.read_text())
+    run.config_path.write_text(json.dumps(config | {"sha256": {}}))
+    whole = json.loads(run.vocabulary_path.read_text())
+    entries = [*places(whole)]
+    assert entries
+    for *outer, key in entries:
+        content = json.loads(run.vocabulary_path.read_text())
+        inner = content
+        for step in outer:
+            inner = inner[step]
+        inner[key] = wrong(inner[key])
+        run.vocabulary_path.write_text(json.dumps(content))
+        with pytest.raises(RunError):
+            resume(run.path)
+        run.vocabulary_path.write_text(json.dumps(whole))
+    resume(run.path)
 
 
 def test_two_processes_train_what_one_can(tmp_path):

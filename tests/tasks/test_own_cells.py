@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 import torch
 
+from support.runs import change_config, without_checksums
 from unrolled import cells
 from unrolled.errors import OptionError, RunError
 from unrolled.tasks import Prepared, find_task, load, options_of, prepare, resume
@@ -172,9 +173,8 @@ def test_a_config_that_names_code_is_refused_even_for_those_who_trust(
 ):
     """A run has its code in its own folder: what it names elsewhere was not looked at."""
     run = prepared("toy", tmp_path, "lstm").trainer.run
-    config = json.loads(run.config_path.read_text())
-    config["model"]["cell"] = reference.format(file=file)
-    run.config_path.write_text(json.dumps(config))
+    cell = reference.format(file=file)
+    change_config(run.path, lambda config: config["model"].update(cell=cell))
     monkeypatch.chdir(tmp_path)
     for refuse in (load, resume):
         with pytest.raises(RunError, match=r"not what `unrolled` wrote: .*leaky"):
@@ -296,7 +296,7 @@ def test_a_file_that_does_not_stand_alone_is_refused_before_the_training(tmp_pat
 )
 def test_a_cell_of_a_run_that_cannot_be_had_is_named(text, message, file, tmp_path):
     prepared("toy", tmp_path, f"{file}:leaky").trainer.fit()
-    path = tmp_path / "run" / "cell.py"
+    path = without_checksums(tmp_path / "run") / "cell.py"
     path.unlink() if text is None else path.write_text(text)
     with pytest.raises(RunError, match=message):
         load(tmp_path / "run", trust_code=True)

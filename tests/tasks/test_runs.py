@@ -3,6 +3,7 @@ import json
 import pytest
 import torch
 
+from support.runs import change_config, without_checksums
 from unrolled.cli.main import main
 from unrolled.errors import OptionError, RunError
 from unrolled.tasks import TASKS, find_task, load, options_of, prepare, resume
@@ -90,11 +91,11 @@ def test_changed_data_are_refused(numbers, tmp_path):
         resume(tmp_path / "run")
 
 
-def change_config(run, key, value):
-    path = run / "config.json"
-    config = json.loads(path.read_text())
-    config[key] = config[key] | value if isinstance(value, dict) else value
-    path.write_text(json.dumps(config))
+def change(run, key, value):
+    def set_it(config):
+        config[key] = config[key] | value if isinstance(value, dict) else value
+
+    change_config(run, set_it)
 
 
 @pytest.mark.parametrize(
@@ -103,7 +104,9 @@ def change_config(run, key, value):
         ("model", {"units": 3}, r"not what `unrolled` wrote: .*units"),
         ("model", {"hidden_size": 0}, "run: hidden_size must be at least 1, got 0"),
         ("model", {"hidden_size": 7}, "weights of another model"),
+        ("model", {"hidden_size": 10**5}, "weights of another model"),
         ("model", {"hidden_size": 10**12}, "not what `unrolled` wrote"),
+        ("model", {"num_layers": 10**9}, "weights of another model"),
         ("model", {"cell": "lstn"}, "did you mean lstm"),
         ("model", {"cell": None}, "not what `unrolled` wrote"),
         ("model", {"cell": {}}, "not what `unrolled` wrote"),
@@ -116,7 +119,7 @@ def change_config(run, key, value):
 )
 def test_a_config_that_was_changed_is_refused(numbers, tmp_path, key, value, message):
     prepare_signs(numbers, tmp_path / "run", epochs=1).trainer.fit()
-    change_config(tmp_path / "run", key, value)
+    change(tmp_path / "run", key, value)
     with pytest.raises(RunError, match=message):
         load(tmp_path / "run")
 
@@ -124,7 +127,7 @@ def test_a_config_that_was_changed_is_refused(numbers, tmp_path, key, value, mes
 @pytest.mark.parametrize("files", [[], [{"path": "x"}], [{"path": "x"}] * 2, [{}], 3])
 def test_other_files_than_those_of_the_data_are_refused(numbers, tmp_path, files):
     prepare_signs(numbers, tmp_path / "run", epochs=1).trainer.fit()
-    change_config(tmp_path / "run", "data", {"files": files})
+    change(tmp_path / "run", "data", {"files": files})
     with pytest.raises(RunError):
         resume(tmp_path / "run")
 
@@ -139,7 +142,7 @@ def test_other_files_than_those_of_the_data_are_refused(numbers, tmp_path, files
 )
 def test_a_damaged_vocabulary_is_refused(numbers, tmp_path, content, message):
     prepare_signs(numbers, tmp_path / "run", epochs=1).trainer.fit()
-    path = tmp_path / "run" / "vocabulary.json"
+    path = without_checksums(tmp_path / "run") / "vocabulary.json"
     path.unlink() if content is None else path.write_text(content)
     with pytest.raises(RunError, match=message):
         load(tmp_path / "run")
@@ -188,7 +191,7 @@ def test_an_unknown_task_is_refused(numbers, tmp_path):
     with pytest.raises(RunError, match="unknown task 'sing'"):
         find_task("sing")
     prepare_signs(numbers, tmp_path / "run", epochs=1)
-    change_config(tmp_path / "run", "task", "sing")
+    change(tmp_path / "run", "task", "sing")
     with pytest.raises(RunError, match="unknown task 'sing'"):
         load(tmp_path / "run")
 

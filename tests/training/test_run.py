@@ -86,7 +86,134 @@ def test_a_lock_goes_with_the_process_that_held_it(tmp_path):
         pass
 
 
-@pytest.mark.parametrize("content", [b"", b'{"format": 2', b"\xff", b"[]"])
+LEFT = ("vocabulary.json", "cell.py", ".vocabulary.json.17", ".config.json.17", ".cell.py.3")
+
+
+@pytest.mark.parametrize("left", [(), *((name,) for name in LEFT), LEFT])
+def test_what_a_process_left_that_was_killed_before_its_config_makes_way(tmp_path, left):
+    for name in (".lock", *left):
+        (tmp_path / name).write_text("half")
+    run = Run.create(tmp_path)
+    with run.locked():
+        run.remove_leftovers()
+    assert [file.name for file in tmp_path.iterdir()] == [".lock"]
+
+
+@pytest.mark.parametrize("name", [*LEFT[:2], ".vocabulary.json", ".x.17", "last.ckpt"])
+def test_files_that_no_process_of_ours_left_are_not_touched(tmp_path, name):
+    (tmp_path / name).write_text("mine")
+    with pytest.raises(RunError, match="not empty"):
+        Run.create(tmp_path)
+    if name not in LEFT:
+        (tmp_path / ".lock").touch()
+        with pytest.raises(RunError, match="not empty"):
+            Run.create(tmp_path)
+    assert (tmp_path / name).read_text() == "mine"
+
+
+def test_unfinished_files_of_every_kind_are_removed_and_others_stay(tmp_path):
+    Run(tmp_path).save_config({"task": "lm"})
+    mine = {"config.json", "notes.txt", ".notes.txt.17", ".last.ckpt.old", ".lock"}
+    for name in mine - {"config.json"}:
+        (tmp_path / name).touch()
+    for name in (
+        *LEFT[2:],
+        ".last.ckpt.1",
+        ".results.json.1",
+        ".report.html.1",
+        ".metrics.jsonl.1",
+    ):
+        (tmp_path / name).touch()
+    Run(tmp_path).remove_leftovers()
+    assert {file.name for file in tmp_path.iterdir()} == mine
+
+
+@pytest.mark.parametrize("made_folder", [True, False])
+def test_a_run_that_is_discarded_leaves_only_what_is_not_its_own(tmp_path, made_folder):
+    run = Run.create(tmp_path / "run")
+    run.made_folder = made_folder
+    files = {run.vocabulary_path: b"{}", run.cell_path: b""}
+    run.save_config({"task": "lm"}, files)
+    for name in ("last.ckpt", "weights.safetensors", "metrics.jsonl", ".last.ckpt.3"):
+        (run.path / name).touch()
+    run.tensorboard_path.mkdir()
+    with run.locked():
+        run.discard()
+    assert run.path.exists() != made_folder
+    assert made_folder or not [*run.path.iterdir()]
+    run.path.mkdir(exist_ok=True)
+    run.save_config({"task": "lm"}, files)
+    (run.path / "notes.txt").touch()
+    run.discard()
+    assert [file.name for file in run.path.iterdir()] == ["notes.txt"]
+
+
+CONFIG = {"task": "lm", "data": {"é": 1.5}, "model": {"units": 3}, "training": {}}
+
+
+def test_every_bit_of_a_config_that_is_flipped_is_told(tmp_path):
+    run = Run(tmp_path)
+    run.save_config(CONFIG, {run.vocabulary_path: b"{}"})
+    whole = run.config_path.read_bytes()
+    for place in range(len(whole)):
+        for bit in range(8):
+            flipped = bytes([whole[place] ^ 1 << bit])
+            run.config_path.write_bytes(whole[:place] + flipped + whole[place + 1 :])
+            with pytest.raises(RunError, match=r"config\.json|run of format"):
+                Run.open(tmp_path).read(run.vocabulary_path)
+
+
+def test_every_bit_of_a_file_beside_the_config_that_is_flipped_is_told(tmp_path):
+    run = Run(tmp_path)
+    content = {run.vocabulary_path: b'{"symbols": ["a"]}', run.cell_path: b"leaky = 1\n"}
+    run.save_config(CONFIG, content)
+    for path, whole in content.items():
+        assert run.read(path) == whole
+        for place in range(len(whole)):
+            flipped = bytes([whole[place] ^ 1 << place % 8])
+            path.write_bytes(whole[:place] + flipped + whole[place + 1 :])
+            with pytest.raises(RunError, match=f"{path.name}: has changed .*take {path.name} out"):
+                Run.open(tmp_path).read(path)
+
+
+@pytest.mark.parametrize("name", ["config.json", "vocabulary.json"])
+def test_who_changes_a_file_takes_its_checksum_out_and_the_others_are_still_checked(tmp_path, name):
+    run = Run(tmp_path)
+    run.save_config(CONFIG, {run.vocabulary_path: b"{}"})
+    config = json.loads(run.config_path.read_text())
+    del config["sha256"][name]
+    if name == "config.json":
+        config["model"]["units"] = 4
+    else:
+        run.vocabulary_path.write_bytes(b"[]")
+    run.config_path.write_text(json.dumps(config))
+    assert Run.open(tmp_path).config["model"] == {"units": 4 if name == "config.json" else 3}
+    assert Run.open(tmp_path).read(run.vocabulary_path) in (b"{}", b"[]")
+    config["model"] = {}
+    run.config_path.write_text(json.dumps(config))
+    run.vocabulary_path.write_bytes(b"{} ")
+    if name == "config.json":
+        with pytest.raises(RunError, match=r"vocabulary\.json: has changed since"):
+            Run.open(tmp_path).read(run.vocabulary_path)
+    else:
+        with pytest.raises(RunError, match=r"config\.json: has changed since"):
+            Run.open(tmp_path)
+
+
+def test_how_a_config_is_laid_out_does_not_count(tmp_path):
+    run = Run(tmp_path)
+    run.save_config(CONFIG)
+    config = json.loads(run.config_path.read_text())
+    run.config_path.write_text(json.dumps(dict(reversed(config.items()))))
+    assert Run.open(tmp_path).task == "lm"
+
+
+def test_a_config_of_an_older_version_has_no_checksums_and_is_read(tmp_path):
+    (tmp_path / "config.json").write_text(json.dumps({"format": FORMAT, **CONFIG}))
+    assert Run.open(tmp_path).task == "lm"
+
+
+@pytest.mark.parametrize("content", [b"", b'{"format": 2', b"\xff", b"[]", b"[" * 200_000])
 def test_a_damaged_config_is_named(tmp_path, content):
     (tmp_path / "config.json").write_bytes(content)
     with pytest.raises(RunError, match=r"config\.json"):

@@ -1,5 +1,7 @@
 import json
 import math
+import os
+from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
@@ -10,7 +12,7 @@ from torch import nn
 from unrolled.errors import DivergedError, RunError
 from unrolled.training import trainer as trainer_module
 from unrolled.training.checkpoint import load_checkpoint
-from unrolled.training.metrics_log import MetricsLog
+from unrolled.training.metrics_log import MetricsLog, loss_curves
 from unrolled.training.options import TrainingOptions
 from unrolled.training.run import Run
 from unrolled.training.trainer import Trainer
@@ -218,14 +220,65 @@ def test_metrics_after_the_checkpoint_are_dropped_and_made_again(tmp_path):
     assert lines(killed, *TIMES) == lines(whole, *TIMES)
 
 
-def test_metrics_shorter_than_at_the_checkpoint_are_refused(run):
+@pytest.mark.parametrize("left", [0, 0.5, -1, None])
+def test_a_log_that_was_cut_is_mended_and_the_run_goes_on_to_the_same_bits(tmp_path, left):
+    whole, cut = Run.create(tmp_path / "whole"), Run.create(tmp_path / "cut")
+    make_trainer(whole).fit()
+    trainer = make_trainer(cut)
+    trainer.fit(Recorder(stop_at=5, trainer=trainer))
+    before = cut.metrics_path.read_bytes()
+    left = int(left * len(before)) if isinstance(left, float) else left
+    cut.metrics_path.unlink() if left is None else cut.metrics_path.write_bytes(before[:left])
+    trainer, reporter = make_trainer(cut), Recorder()
+    trainer.restore()
+    trainer.fit(reporter)
+    assert "metrics.jsonl was cut since the last checkpoint" in reporter.messages[0]
+    assert cut.weights_path.read_bytes() == whole.weights_path.read_bytes()
+    kept = b"" if left is None else before[:left].rpartition(b"\n")[0]
+    num_kept, updates = len(kept.splitlines()), range(7, 21)
+    assert f"{num_kept} whole lines are kept" in reporter.messages[0]
+    records = lines(cut)
+    assert records[:num_kept] == [json.loads(line) for line in kept.splitlines()]
+    assert [r["update"] for r in records[num_kept:] if r["kind"] == "train"] == [*updates]
+    trainer, reporter = make_trainer(cut), Recorder()  # from now on it is whole
+    trainer.restore()
+    trainer.fit(reporter)
+    assert "is finished" in reporter.messages[0]
+
+
+def test_a_log_that_was_mended_can_be_mended_again(run):
+    """Killed before the first update after it, and later: a checkpoint of the new log is there."""
     trainer = make_trainer(run)
     trainer.fit(Recorder(stop_at=5, trainer=trainer))
-    run.metrics_path.write_bytes(run.metrics_path.read_bytes()[:-1])
+    run.metrics_path.write_bytes(run.metrics_path.read_bytes()[:300])
+    for _ in range(2):
+        trainer = make_trainer(run)
+        trainer.restore()
+        trainer.objective.next_loss = lambda model: 1 / 0
+        with pytest.raises(ZeroDivisionError):
+            trainer.fit()
+    assert load_checkpoint(run.checkpoint_path)["log_length"] == run.metrics_path.stat().st_size
+
+
+@pytest.mark.parametrize("known", [True, False])
+def test_a_log_that_was_changed_is_refused(run, known):
+    trainer = make_trainer(run)
+    trainer.fit(Recorder(stop_at=5, trainer=trainer))
+    content = run.metrics_path.read_bytes()
+    run.metrics_path.write_bytes(content.replace(b'"update": 3', b'"update": 2', 1))
+    if not known:  # a checkpoint of an older version
+        checkpoint = load_checkpoint(run.checkpoint_path)
+        del checkpoint["log_sha256"], checkpoint["surroundings"]
+        torch.save(checkpoint, run.checkpoint_path)
     trainer = make_trainer(run)
     trainer.restore()
-    with pytest.raises(RunError, match=r"metrics\.jsonl: shorter than at the last checkpoint"):
+    if not known:
+        assert trainer.fit().reason == "finished"
+        return
+    with pytest.raises(RunError, match=r"metrics\.jsonl: has changed since .*or delete it"):
         trainer.fit()
+    with pytest.raises(RunError, match=r"metrics\.jsonl: has changed since"):
+        loss_curves(run)
 
 
 def test_best_weights_that_a_killed_process_could_not_write_are_written(run):
@@ -267,6 +320,18 @@ def test_a_checkpoint_that_lacks_something_is_named(run, missing):
     content.pop(missing)
     torch.save(content, run.checkpoint_path)
     with pytest.raises(RunError, match=r"last\.ckpt: not a checkpoint of what config.json"):
+        make_trainer(run, epochs=0.1).restore()
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [("log_length", "3"), ("log_length", -1), ("model", [1]), ("progress", []), ("processes", {})],
+)
+def test_a_checkpoint_with_something_of_another_kind_is_named(run, name, value):
+    make_trainer(run, epochs=0.1).fit()
+    content = load_checkpoint(run.checkpoint_path)
+    torch.save(content | {name: value}, run.checkpoint_path)
+    with pytest.raises(RunError, match=r"last\.ckpt|trained by"):
         make_trainer(run, epochs=0.1).restore()
 
 
@@ -350,6 +415,77 @@ def test_a_held_out_loss_that_is_not_finite_stops_training(run):
     with pytest.raises(DivergedError, match="update 1: the held-out loss is nan"):
         trainer.fit()
     assert load_checkpoint(run.checkpoint_path)["progress"]["best_loss"] == 1.0
+
+
+def test_a_new_run_that_diverges_before_its_first_update_is_removed(tmp_path):
+    """Its folder would ask to be resumed, and there is nothing in it."""
+    for held_out, spoil in (([math.nan], {}), (None, {1: lambda loss: loss * math.nan})):
+        run = Run.create(tmp_path / "run")
+        run.made_folder = True
+        trainer = make_trainer(run, Line(held_out, spoil), clip_norm=None)
+        with pytest.raises(DivergedError, match=r"nothing was learned, and .*removed") as error:
+            trainer.fit()
+        assert not run.path.exists()
+        if spoil:
+            assert error.value.hint.endswith("it was 0.05, or clip the gradient: clip_norm 1")
+        else:
+            assert error.value.message.startswith("training diverged at update 0: the held-out")
+            assert "before any update: look at the data" in error.value.hint
+
+
+def test_a_new_run_whose_first_update_fails_is_removed_and_a_resumed_one_is_not(run):
+    (run.path / "notes.txt").touch()
+    trainer = make_trainer(run)
+    trainer.objective.next_loss = lambda model: 1 / 0
+    with pytest.raises(ZeroDivisionError):
+        trainer.fit()
+    assert [file.name for file in run.path.iterdir()] == ["notes.txt"]
+    trainer = make_trainer(run)
+    trainer.objective.evaluate = lambda model: 1 / 0
+    trainer.restore()
+    with pytest.raises(ZeroDivisionError):
+        trainer.fit()
+    assert run.checkpoint_path.exists()
+
+
+def test_a_stopped_process_leaves_its_run_even_before_the_first_update(run):
+    def interrupted(model):
+        raise KeyboardInterrupt
+
+    trainer = make_trainer(run)
+    trainer.objective.next_loss = interrupted
+    with pytest.raises(KeyboardInterrupt):
+        trainer.fit()
+    assert run.checkpoint_path.exists()
+
+
+def test_a_resumed_run_says_when_its_last_bits_may_be_others(run, monkeypatch):
+    def resumed(threads, capability):
+        monkeypatch.setattr(torch, "get_num_threads", lambda: threads)
+        monkeypatch.setattr(torch.backends.cpu, "get_cpu_capability", lambda: capability)
+        trainer = make_trainer(run)
+        trainer.restore()
+        reporter = Recorder(stop_at=trainer.progress.update + 2, trainer=trainer)
+        trainer.fit(reporter)
+        return [message for message in reporter.messages if "last bits" in message]
+
+    assert resumed(3, "AVX2") == resumed(3, "AVX2") == []
+    (note,) = resumed(2, "AVX2")
+    assert note.startswith("trained so far with threads 3, now with threads 2: ")
+    (note,) = resumed(2, "AVX512")
+    assert note.startswith("trained so far with instructions AVX2, now with instructions AVX512: ")
+    assert resumed(2, "AVX512") == []
+
+
+@pytest.mark.parametrize("what", ["model", "average"])
+def test_a_checkpoint_with_numbers_that_are_not_finite_is_told(run, what):
+    make_trainer(run, epochs=0.1).fit()
+    content = load_checkpoint(run.checkpoint_path)
+    name = next(name for name, x in content[what].items() if x.is_floating_point())
+    content[what][name].view(-1)[0] = math.nan
+    torch.save(content, run.checkpoint_path)
+    with pytest.raises(RunError, match=r"last\.ckpt: .* has numbers that are infinite"):
+        make_trainer(run, epochs=0.1).restore()
 
 
 @pytest.mark.parametrize("clip_norm", [None, 0.01])
@@ -447,3 +583,82 @@ def test_tensorboard_hides_what_is_made_again(run, monkeypatch):
     assert [event.step for event in events.Scalars("train/loss")] == list(range(1, 11))
     expected = [record["loss"] for record in lines(run) if record["kind"] == "train"]
     assert [event.value for event in events.Scalars("train/loss")] == pytest.approx(expected)
+
+
+def in_the_way_as_file(folder):
+    folder.write_text("x")
+
+
+def in_the_way_as_link(folder):
+    elsewhere = folder.with_name("elsewhere")
+    elsewhere.mkdir()
+    folder.symlink_to(elsewhere)
+
+
+def in_the_way_as_link_to_nothing(folder):
+    folder.symlink_to("nowhere")
+
+
+def in_the_way_as_pipe(folder):
+    os.mkfifo(folder)
+
+
+def without_permission(folder):
+    if os.geteuid() == 0:
+        pytest.skip("root may write everywhere")
+    folder.mkdir(mode=0o500)
+
+
+@pytest.mark.parametrize(
+    "make",
+    [
+        *(in_the_way_as_file, in_the_way_as_link, in_the_way_as_link_to_nothing),
+        *(in_the_way_as_pipe, without_permission),
+    ],
+)
+def test_what_is_in_tensorboards_way_is_one_line_and_training_goes_on(run, monkeypatch, make):
+    monkeypatch.undo()  # the fixture that hides TensorBoard
+    pytest.importorskip("tensorboard")
+    make(run.tensorboard_path)
+    reporter = Recorder()
+    assert make_trainer(run).fit(reporter).reason == "finished"
+    (message,) = reporter.messages
+    assert message.startswith(f"{run.tensorboard_path}: cannot be written: ")
+    assert message.endswith(f"; all metrics are in {run.metrics_path}")
+    if run.tensorboard_path.is_symlink():
+        assert not [*run.path.glob("elsewhere/*")]
+
+
+@pytest.mark.parametrize("when", ["at once", "later"])
+def test_tensorboard_without_room_is_one_line_and_training_goes_on(run, monkeypatch, when, capfd):
+    monkeypatch.undo()  # the fixture that hides TensorBoard
+    pytest.importorskip("tensorboard")
+    trainer, reporter = make_trainer(run), Recorder()
+    open_file = Path.open
+
+    class Full:
+        """A file on a disk with room for so many bytes."""
+
+        def __init__(self, file, room):
+            self.file, self.room = file, room
+            self.close = file.close
+
+        def write(self, data):
+            self.room -= len(data)
+
+        def flush(self):
+            if self.room < 0:
+                raise OSError(28, "No space left on device")
+
+    def open_(path, *arguments, **more):
+        file = open_file(path, *arguments, **more)
+        if "tfevents" not in path.name:
+            return file
+        return Full(file, 0 if when == "at once" else 2000)
+
+    monkeypatch.setattr(Path, "open", open_)
+    assert trainer.fit(reporter).reason == "finished"
+    (message,) = reporter.messages
+    assert message.startswith(f"{run.tensorboard_path}: cannot be written: No space left on device")
+    assert len(lines(run)) > 20
+    assert capfd.readouterr() == ("", "")

@@ -201,11 +201,10 @@ def _ended(trial: "Trial", how: str, runner: "Runner") -> str:
         return f"failed: {runner.failures[-1].message}"
     if how != "finished":
         return how
-    import json
-
     from unrolled.comparison.metrics import choose_metric, shown
+    from unrolled.training import Run, read_results
 
-    results = json.loads(trial.results_path.read_bytes())
+    results = read_results(Run(trial.path))
     metric = choose_metric([results])
     return (
         f"hidden size {results['hidden_size']:,}, {results['parameters']:,} parameters, "
@@ -233,8 +232,10 @@ def _done(trial: "Trial") -> str:
     """Return how far a training is, from the last line of its log that says it."""
     import json
 
+    from unrolled.data import open_plain
+
     try:
-        with (trial.path / "metrics.jsonl").open("rb") as file:
+        with open_plain(trial.path / "metrics.jsonl") as file:
             file.seek(max(0, file.seek(0, os.SEEK_END) - 2000))
             lines = file.read().splitlines()[1:]
         shares = [json.loads(line).get("done") for line in lines]

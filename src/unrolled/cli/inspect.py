@@ -81,11 +81,12 @@ def inspect(
         torch.manual_seed(0)
         untrained = task.subject(task.make_model(options.model).eval())
     subject = task.subject(loaded.model)
-    page = report(subject, read, facts, untrained=untrained, beside=others).encode()
+    page = report(subject, read, facts, untrained=untrained, beside=others)
+    content = page.encode("utf-8", "backslashreplace")  # names of files may be neither
     output = output or run / "report.html"
     with writing(output), write_atomically(output) as opened:
-        opened.write(page)
-    say(f"{output}: {len(page) / 1e6:.1f} MB, open it in a browser", err=True)
+        opened.write(content)
+    say(f"{output}: {len(content) / 1e6:.1f} MB, open it in a browser", err=True)
 
 
 def _units(hidden_size: int, num_layers: int) -> str:

@@ -3,7 +3,6 @@
 Not here: what it means (`verdict.py`), and how it is shown (`figures.py`, `page.py`).
 """
 
-import json
 from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -13,9 +12,10 @@ from typing import Any
 from unrolled.comparison.metrics import choose_metric, meanings, numbers
 from unrolled.comparison.plan import Plan, Trial
 from unrolled.comparison.statistics import Difference, compare_all
-from unrolled.data.files import write_atomically
+from unrolled.data.files import to_json, write_atomically
 from unrolled.errors import RunError
 from unrolled.metrics import Metric
+from unrolled.training import Run, read_metrics, read_results
 
 __all__ = ["Comparison", "Finished", "Row", "gather"]
 
@@ -107,10 +107,9 @@ class Comparison:
         Raises:
             RunError: The file cannot be written.
         """
-        text = json.dumps(self.to_dict(), indent=1, ensure_ascii=False)
         try:
             with write_atomically(path) as file:
-                file.write(text.encode("utf-8") + b"\n")
+                file.write(to_json(self.to_dict(), indent=1))
         except OSError as error:
             raise RunError(f"{path}: cannot be written: {error.strerror}") from error
 
@@ -154,24 +153,24 @@ def gather(plan: Plan, folder: Path, metric: str | None = None) -> Comparison:
 
 def _read(trial: Trial) -> Finished:
     try:
-        results = json.loads(trial.results_path.read_bytes())
-        lines = (trial.path / "metrics.jsonl").read_text(encoding="utf-8").splitlines()
-        measured = [json.loads(line) for line in lines]
+        results = read_results(Run(trial.path))
         curve = [
             (int(line["update"]), float(line["elapsed_seconds"]), float(line["loss"]))
-            for line in measured
+            for line in read_metrics(Run(trial.path))
             if line["kind"] == "held_out"
         ]
         for name in ("meanings", "part", "metrics", "baselines", *_COLUMNS):
             results[name]
-    except OSError as error:
-        raise RunError(f"{error.filename}: cannot be read: {error.strerror}") from error
+    except RunError as error:
+        raise RunError(error.message, _AGAIN) from error
     except (ValueError, KeyError, TypeError) as error:
-        message = f"{trial.path}: not what `unrolled train` wrote: {error!r}"
-        raise RunError(message, "delete this folder, and compare again") from error
+        raise RunError(
+            f"{trial.path}: not what `unrolled train` wrote: {error!r}", _AGAIN
+        ) from error
     return Finished(trial.contestant.name, trial.seed, results, curve)
 
 
+_AGAIN = "delete this folder, and compare again"
 _COLUMNS = ("hidden_size", "parameters", "updates", "elapsed_seconds", "peak_memory_bytes")
 
 

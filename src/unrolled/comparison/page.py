@@ -99,7 +99,7 @@ def save_page(comparison: Comparison, path: Path) -> None:
         OptionError: plotly is not installed.
         RunError: The file cannot be written.
     """
-    content = page(comparison).encode("utf-8")
+    content = page(comparison).encode("utf-8", "backslashreplace")  # names of files may be neither
     try:
         with write_atomically(path) as file:
             file.write(content)

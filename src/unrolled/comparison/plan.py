@@ -3,7 +3,7 @@
 Not here: running them (`runner.py`).
 """
 
-import json
+import os
 import re
 import shlex
 from collections.abc import Sequence
@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from unrolled.data.files import write_atomically
+from unrolled.data.files import read_json, to_json, write_atomically
 from unrolled.errors import OptionError, RunError, field
 from unrolled.networks import find_layer
 
@@ -204,14 +204,18 @@ class Plan:
             "parameters": self.num_parameters,
         }
         try:
-            if path.exists():
-                self._require_same(folder, mine, json.loads(path.read_bytes()))
+            if os.path.lexists(path):
+                self._require_same(folder, mine, read_json(path))
                 return
-            if folder.exists() and any(folder.iterdir()):
-                raise RunError(f"{folder}: not empty, and not a comparison", _ANOTHER)
+            unfinished = f".{path.name}."  # of a process that was killed while it wrote the plan
+            if folder.exists():
+                if any(not file.name.startswith(unfinished) for file in folder.iterdir()):
+                    raise RunError(f"{folder}: not empty, and not a comparison", _ANOTHER)
+                for leftover in folder.iterdir():
+                    leftover.unlink(missing_ok=True)
             folder.mkdir(parents=True, exist_ok=True)
             with write_atomically(path) as file:
-                file.write(json.dumps(mine, indent=2, ensure_ascii=False).encode() + b"\n")
+                file.write(to_json(mine, indent=2))
         except ValueError as error:
             raise RunError(f"{path}: damaged: {error}", _ANOTHER) from error
         except OSError as error:

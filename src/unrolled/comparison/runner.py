@@ -140,9 +140,9 @@ class Runner:
         for name in ("OMP_NUM_THREADS", "MKL_NUM_THREADS"):
             environment[name] = str(self.threads_each)
         command = [*self.program, *trial.next_command()]
-        _remove_stillborn(trial.path)
         try:
-            with trial.log_path.open("wb") as log:
+            trial.log_path.unlink(missing_ok=True)
+            with trial.log_path.open("xb") as log:  # "x": no link is followed
                 return subprocess.Popen(
                     command, env=environment, stdin=subprocess.DEVNULL, stdout=log, stderr=log
                 )
@@ -158,14 +158,6 @@ class Runner:
             return "interrupted"
         self.failures.append(Failure(trial, words))
         return "failed"
-
-
-def _remove_stillborn(path: Path) -> None:
-    """Remove what a training left that was killed before its folder was a run."""
-    if path.is_dir() and not (path / "config.json").exists():
-        for file in path.iterdir():
-            if file.name.lstrip(".").startswith(("vocabulary.json", "config.json")):
-                file.unlink()
 
 
 def _last_words(log: Path, code: int) -> tuple[str, bool]:

@@ -1,6 +1,14 @@
 from .batching import IGNORE, batches_by_length, pad, shuffled_batches
 from .delay import Delayed, append_blanks, delay_batch
-from .files import fingerprint, write_atomically
+from .files import (
+    fingerprint,
+    open_plain,
+    parse_json,
+    read_json,
+    read_plain,
+    to_json,
+    write_atomically,
+)
 from .options import PartOptions
 from .sentences import SentenceVocabulary
 from .source import Source
@@ -36,14 +44,19 @@ __all__ = [
     "batches_by_length",
     "delay_batch",
     "fingerprint",
+    "open_plain",
     "pad",
+    "parse_json",
     "python_library_text",
+    "read_json",
+    "read_plain",
     "read_table",
     "read_text",
     "shuffled_batches",
     "split",
     "split_lines",
     "split_words",
+    "to_json",
     "vocabulary_from_dict",
     "write_atomically",
 ]

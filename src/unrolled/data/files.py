@@ -1,16 +1,32 @@
-"""Files that are written whole or not at all, and known again.
+"""Files that are written whole or not at all, read without following links, and known again.
 
 The one way in which this package writes a file that it will read again. Formats are the caller's.
 """
 
+import errno
 import hashlib
+import json
 import os
+import stat
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, BinaryIO
 
-__all__ = ["fingerprint", "write_atomically"]
+__all__ = [
+    "fingerprint",
+    "open_plain",
+    "parse_json",
+    "read_json",
+    "read_plain",
+    "to_json",
+    "write_atomically",
+]
+
+# Windows has none of the first three, and opens files as text without the last.
+_CAREFULLY = 0
+for _flag in ("O_NOFOLLOW", "O_NONBLOCK", "O_CLOEXEC", "O_BINARY"):
+    _CAREFULLY |= getattr(os, _flag, 0)
 
 
 @contextmanager
@@ -18,7 +34,8 @@ def write_atomically(path: Path) -> Iterator[BinaryIO]:
     """Open a file that takes the place of `path` when the `with` block ends, and not before.
 
     Whoever opens `path` finds the old content or the new one, never a part: also when the process
-    is killed or the power fails. If the block raises, `path` is as it was.
+    is killed or the power fails. If the block raises, `path` is as it was. A link at `path` is
+    replaced; what it leads to stays as it is.
 
     Args:
         path: What to write. Its folder exists.
@@ -39,7 +56,8 @@ def write_atomically(path: Path) -> Iterator[BinaryIO]:
     """
     temporary = path.with_name(f".{path.name}.{os.getpid()}")  # the same folder: rename is atomic
     try:
-        with temporary.open("wb") as file:
+        temporary.unlink(missing_ok=True)  # a killed process of this number may have left one
+        with temporary.open("xb") as file:  # "x": no link of that name is followed
             yield file
             file.flush()
             os.fsync(file.fileno())
@@ -48,6 +66,82 @@ def write_atomically(path: Path) -> Iterator[BinaryIO]:
         temporary.unlink(missing_ok=True)
         raise
     _sync_folder(path.parent)
+
+
+def open_plain(path: Path, flags: int = os.O_RDONLY) -> BinaryIO:
+    """Open a file in a folder that somebody else may have made.
+
+    Only a plain file is opened: a link could lead anywhere, a pipe could wait for ever.
+
+    Args:
+        path: The file. Links in the names of the folders above it are followed.
+        flags: Those of `os.open`: to read, or with `O_APPEND` to write at the end.
+
+    Raises:
+        OSError: It cannot be opened, or is not a plain file; `strerror` says which.
+    """
+    if not flags & os.O_CREAT or os.path.lexists(path):
+        _require_plain(path, path.lstat())  # before: to open a device may do something
+    descriptor = os.open(path, flags | _CAREFULLY, 0o666)
+    try:
+        _require_plain(path, os.fstat(descriptor))
+        return os.fdopen(descriptor, "ab" if flags & os.O_APPEND else "rb")
+    except BaseException:
+        os.close(descriptor)
+        raise
+
+
+def _require_plain(path: Path, status: os.stat_result) -> None:
+    if stat.S_ISLNK(status.st_mode):
+        raise OSError(errno.ELOOP, "it is a link, which is not followed", str(path))
+    if not stat.S_ISREG(status.st_mode):
+        raise OSError(errno.EINVAL, "it is not a plain file", str(path))
+
+
+def read_plain(path: Path) -> bytes:
+    """Return the content of a file that `open_plain` opens.
+
+    Raises:
+        OSError: It cannot be read, is not a plain file, or is larger than the memory.
+    """
+    with open_plain(path) as file:
+        try:
+            return file.read()
+        except (MemoryError, OverflowError):
+            reason = "it is larger than the memory"
+            raise OSError(errno.ENOMEM, reason, str(path)) from None
+
+
+def read_json(path: Path) -> Any:
+    """Return the content of a JSON file that `open_plain` opens.
+
+    Raises:
+        OSError: As of `read_plain`.
+        ValueError: As of `parse_json`.
+    """
+    return parse_json(read_plain(path))
+
+
+def parse_json(text: bytes) -> Any:
+    """Return what a text in JSON says.
+
+    Raises:
+        ValueError: It is not JSON, or nested deeper than any that this package writes.
+    """
+    try:
+        return json.loads(text)
+    except RecursionError:
+        raise ValueError("nested too deep") from None
+
+
+def to_json(content: Any, indent: int | None = None) -> bytes:
+    """Return `content` as JSON in UTF-8.
+
+    The names of files that are not UTF-8 are strings with halves of surrogate pairs in Python. They
+    are written as JSON's escapes, and come back as they were.
+    """
+    text = json.dumps(content, indent=indent, ensure_ascii=False)
+    return text.encode("utf-8", "backslashreplace") + b"\n"
 
 
 def fingerprint(path: Path) -> dict[str, Any]:

@@ -15,6 +15,7 @@ from typing import Any, Self
 import torch
 from torch import Tensor
 
+from unrolled.data.content import one_of
 from unrolled.data.options import SENTENCE_TOKENS
 from unrolled.data.vocabulary import BPEVocabulary
 from unrolled.data.words import WordVocabulary
@@ -119,8 +120,9 @@ class SentenceVocabulary:
     @classmethod
     def from_dict(cls, content: dict[str, Any]) -> Self:
         """Return the vocabulary that `to_dict` described."""
-        kind = BPEVocabulary if content["tokens"] == "bpe" else WordVocabulary
-        return cls(content["tokens"], kind.from_dict(content["vocabulary"]))
+        tokens = one_of(content, "tokens", SENTENCE_TOKENS)
+        kind = BPEVocabulary if tokens == "bpe" else WordVocabulary
+        return cls(tokens, kind.from_dict(content["vocabulary"]))
 
 
 def _pieces(tokens: str, sentence: str) -> list[str]:

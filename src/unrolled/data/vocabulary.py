@@ -14,6 +14,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from unrolled.data.content import strings_of
 from unrolled.errors import OptionError, VocabularyError
 
 __all__ = [
@@ -161,7 +162,7 @@ class CharVocabulary(Vocabulary):
     @classmethod
     def from_dict(cls, content: dict[str, Any]) -> Self:
         """Return the vocabulary that `to_dict` described."""
-        return cls(content["symbols"])
+        return cls(strings_of(content, "symbols"))
 
 
 class ByteVocabulary(Vocabulary):

@@ -11,6 +11,7 @@ from typing import Any, Self
 import torch
 from torch import Tensor
 
+from unrolled.data.content import strings_of
 from unrolled.errors import VocabularyError
 
 __all__ = ["BEGIN", "END", "UNKNOWN", "WordVocabulary", "split_words"]
@@ -95,4 +96,4 @@ class WordVocabulary:
     @classmethod
     def from_dict(cls, content: dict[str, Any]) -> Self:
         """Return the vocabulary that `to_dict` described."""
-        return cls(content["words"])
+        return cls(strings_of(content, "words"))

@@ -6,7 +6,6 @@ print(prepared.finish().metrics)
 loaded = load(Path("runs/reviews"))
 """
 
-import json
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
@@ -18,7 +17,7 @@ import torch
 from torch import nn
 
 from unrolled.cells import Cell, CellSource
-from unrolled.data.files import fingerprint, write_atomically
+from unrolled.data.files import fingerprint, parse_json, to_json
 from unrolled.errors import OptionError, RunError, field
 from unrolled.metrics import check_declared
 from unrolled.networks.budget import hidden_size_for
@@ -32,11 +31,18 @@ from unrolled.training import (
     Run,
     Trainer,
     load_weights,
+    of_another_model,
     peak_memory_bytes,
-    writing,
+    reading,
+    weight_shapes,
 )
 
 __all__ = ["Loaded", "Prepared", "load", "prepare", "resume"]
+
+_WRONG_CONTENT = (
+    *(LookupError, TypeError, ValueError, AttributeError),
+    *(ArithmeticError, RuntimeError, MemoryError),  # numbers and sizes that no computer has
+)
 
 
 @dataclass(frozen=True)
@@ -59,7 +65,7 @@ class Prepared:
         if not examples:
             part, examples = "held_out", self.splits.held_out
         task, trainer = self.task, self.trainer
-        load_weights(trainer.run.weights_path, trainer.model)
+        load_weights(trainer.run.weights_path, trainer.model, trainer.run.identity)
         metrics = task.evaluate(trainer.model.eval(), examples)
         baselines = task.baselines(self.splits.training, examples)
         for figures in (metrics, *baselines.values()):
@@ -155,13 +161,20 @@ def prepare(
     }
 
     def create() -> None:
+        made_folder = not run_path.exists()
         Run.create(run_path)
         with run.locked():
             Run.check_vacant(run_path)  # another process may have had the same idea meanwhile
+            run.made_folder = made_folder
+            run.remove_leftovers()
+            files = {run.vocabulary_path: to_json(fitted, indent=1)}
             if own_cell is not None:
-                _write(run.cell_path, own_cell.text)
-            _write(run.vocabulary_path, json.dumps(fitted, ensure_ascii=False, indent=1))
-            run.save_config(content)  # last: from here on it is a run, and can be resumed
+                files[run.cell_path] = own_cell.text.encode()
+            try:
+                run.save_config(content, files)
+            except BaseException:
+                run.discard()
+                raise
 
     processes.from_first(create)
     return Prepared(task, splits, trainer)
@@ -185,7 +198,9 @@ def resume(run_path: Path, *, trust_code: bool = False, processes: Processes = A
     run = Run.open(run_path)
     task = _rebuild(run, trust_code)
     splits = _read(run, task)
-    trainer = _assemble(run, task, splits, processes)
+    _check_size(run, task)
+    with _as_written(run):
+        trainer = _assemble(run, task, splits, processes)
     trainer.restore()
     return Prepared(task, splits, trainer)
 
@@ -203,9 +218,10 @@ def load(run_path: Path, *, trust_code: bool = False) -> Loaded:
     """
     run = Run.open(run_path)
     task = _rebuild(run, trust_code)
+    _check_size(run, task)
     with _as_written(run):
         model = task.make_model(task.options.model)
-    load_weights(run.weights_path, model)
+    load_weights(run.weights_path, model, run.identity)
     return Loaded(run, task, model.eval())
 
 
@@ -230,6 +246,28 @@ def _assemble(run: Run, task: Task[Any], splits: Splits[Any], processes: Process
     return Trainer(model, objective, run, training, processes)
 
 
+def _check_size(run: Run, task: Task[Any]) -> None:
+    """Raise `RunError` if config.json describes another model than the run has weights of.
+
+    Before it is made: somebody else's config.json may describe one that no memory holds.
+    """
+    expected = weight_shapes(run.weights_path)
+    if expected is None:
+        return
+    options = task.options.model
+    try:
+        if options.num_layers > len(expected):
+            raise of_another_model(run.weights_path)
+        with torch.device("meta"):
+            described = task.make_model(options).state_dict()
+    except RunError:
+        raise
+    except Exception:  # the one that is made in earnest says why
+        return
+    if {name: list(tensor.shape) for name, tensor in described.items()} != expected:
+        raise of_another_model(run.weights_path)
+
+
 def _rebuild(run: Run, trust_code: bool) -> Task[Any]:
     """Return the task that a run's folder describes."""
     task_class = find_task(run.task)
@@ -245,12 +283,8 @@ def _rebuild(run: Run, trust_code: bool) -> Task[Any]:
             classes.model(**{**run.config["model"], "cell": cell}),
             classes.training(**run.config["training"]),
         )
-        try:
-            fitted = json.loads(run.vocabulary_path.read_bytes())
-        except OSError as error:
-            raise RunError(f"{run.vocabulary_path}: cannot be read: {error.strerror}") from None
-        except ValueError as error:
-            raise RunError(f"{run.vocabulary_path}: damaged: {error}", "train again") from None
+        with reading(run.vocabulary_path):
+            fitted = parse_json(run.read(run.vocabulary_path))
         return task_class.from_dict(options, fitted)
 
 
@@ -261,7 +295,7 @@ def _as_written(run: Run) -> Iterator[None]:
         yield
     except OptionError as error:  # it says itself what is wrong: a value, a library that is missing
         raise RunError(f"{run.path}: {error.message}", error.hint or "train again") from error
-    except (KeyError, TypeError, ValueError, AttributeError, RuntimeError) as error:
+    except _WRONG_CONTENT as error:
         message = f"{run.path}: not what `unrolled` wrote: {error!r}"
         raise RunError(message, "train again") from error
 
@@ -283,10 +317,8 @@ def _model_content(model: LayerOptions, own_cell: CellSource | None) -> dict[str
 
 def _load_cell(run: Run, name: str, trust_code: bool) -> Cell:
     path = run.cell_path
-    try:
-        text = path.read_text(encoding="utf-8")
-    except (OSError, UnicodeDecodeError) as error:
-        raise RunError(f"{path}: cannot be read: {error}") from None
+    with reading(path):
+        text = run.read(path).decode()
     if not trust_code:
         raise RunError(
             f"{run.path}: its cell {name} is code, {len(text.splitlines())} lines in {path}, "
@@ -305,11 +337,6 @@ def _within_budget(task: Task[Any]) -> Any:
 
     size = hidden_size_for(lambda size: task.make_model(sized(size)), options.num_parameters)
     return sized(size)
-
-
-def _write(path: Path, text: str) -> None:
-    with writing(path), write_atomically(path) as file:
-        file.write(text.encode())
 
 
 def _fingerprints(task: Task[Any]) -> list[dict[str, Any]]:

@@ -1,12 +1,12 @@
-from .checkpoint import load_weights, save_weights
+from .checkpoint import load_weights, of_another_model, save_weights, weight_shapes
 from .distributed import ALONE, Processes, initialize_distributed
 from .examples import ExamplesObjective
-from .metrics_log import loss_curves
+from .metrics_log import loss_curves, read_metrics
 from .objective import Objective
 from .options import Budget, TrainingOptions
 from .reporter import NullReporter, Reporter
-from .results import Results, peak_memory_bytes
-from .run import Run, writing
+from .results import Results, peak_memory_bytes, read_results
+from .run import Run, reading, writing
 from .trainer import Trainer, TrainingResult
 
 __all__ = [
@@ -25,7 +25,12 @@ __all__ = [
     "initialize_distributed",
     "load_weights",
     "loss_curves",
+    "of_another_model",
     "peak_memory_bytes",
+    "read_metrics",
+    "read_results",
+    "reading",
     "save_weights",
+    "weight_shapes",
     "writing",
 ]

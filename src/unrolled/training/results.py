@@ -4,15 +4,17 @@ Not here: the measurements themselves, which are each task's own.
 """
 
 import json
-from dataclasses import asdict, dataclass
+import shlex
+from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import Any
 
-from unrolled.data.files import write_atomically
+from unrolled.data.files import read_json, to_json, write_atomically
+from unrolled.errors import PROGRAM, RunError
 from unrolled.metrics import Metric
-from unrolled.training.run import Run, writing
+from unrolled.training.run import Run, changed, checksum, reading, writing
 
-__all__ = ["Results", "peak_memory_bytes"]
+__all__ = ["Results", "peak_memory_bytes", "read_results"]
 
 _STATUS = Path("/proc/self/status")  # of Linux
 
@@ -51,10 +53,30 @@ class Results:
     baselines: dict[str, dict[str, Any]]
 
     def save(self, run: Run) -> None:
-        """Write the run's results.json."""
-        text = json.dumps(asdict(self), indent=2, ensure_ascii=False) + "\n"
+        """Write the run's results.json, with a checksum."""
+        content = asdict(self)
+        content = json.loads(json.dumps(content))  # as it is read: lists, and names that are text
+        content["sha256"] = checksum(content)
         with writing(run.results_path), write_atomically(run.results_path) as file:
-            file.write(text.encode("utf-8"))
+            file.write(to_json(content, indent=2))
+
+
+def read_results(run: Run) -> dict[str, Any]:
+    """Return what the run's results.json holds.
+
+    Raises:
+        RunError: There is none, or it is not as it was written.
+    """
+    path = run.results_path
+    hint = f"remove it, and write it again by `{PROGRAM} resume {shlex.quote(str(run.path))}`"
+    with reading(path, hint):
+        content = read_json(path)
+    known = {each.name for each in fields(Results)} | {"sha256"}
+    if not isinstance(content, dict) or content.keys() - known:
+        raise RunError(f"{path}: not what `unrolled` wrote", hint)
+    if content.get("sha256", "") not in ("", checksum(content)):
+        raise RunError(changed(path).message, hint)
+    return content
 
 
 def peak_memory_bytes() -> int | None:

@@ -10,29 +10,44 @@
     tensorboard/         the same measurements for TensorBoard
     report.html          what `unrolled inspect` found, unless it was told another place
 
+What is read is what was written: config.json has checksums of itself and of the files that are
+written with it, the others have one inside. A folder may come from somebody else, so links in it
+are not followed.
+
 Not here: what is inside the files (`checkpoint.py`, `metrics_log.py`, each task's own module).
 """
 
 import json
+import os
+import re
 import shlex
-from collections.abc import Iterator
-from contextlib import contextmanager
+import shutil
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, suppress
 from functools import cached_property
+from hashlib import sha256
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
 from filelock import FileLock, Timeout
 
-from unrolled.data.files import write_atomically
+from unrolled.data.files import open_plain, read_json, read_plain, to_json, write_atomically
 from unrolled.errors import PROGRAM, RunError, field
 
-__all__ = ["FORMAT", "Run", "writing"]
+__all__ = ["FORMAT", "Run", "changed", "checksum", "reading", "writing"]
 
 FORMAT = 3  # goes up when a run's folder can no longer be read by older versions, or they by us
 
 _LOCK = ".lock"
 _CHOOSE = f"choose another {field('run_path')}"
+_FILES = {
+    *("config.json", "cell.py", "vocabulary.json", "weights.safetensors", "last.ckpt"),
+    *("metrics.jsonl", "results.json", "report.html"),
+}
+_SECTIONS = {"format", "unrolled", "task", "data", "model", "training", "sha256"}
+_PUT_BACK = "put back the file as the run left it, or train again"
+_TEMPORARY = re.compile(r"\.(.+)\.\d+")  # what `write_atomically` calls an unfinished file
 
 
 class Run:
@@ -40,10 +55,14 @@ class Run:
 
     Args:
         path: The folder.
+
+    Attributes:
+        made_folder: Whether the folder was made for the run, so that it goes with it.
     """
 
     def __init__(self, path: Path) -> None:
         self.path = path
+        self.made_folder = False
         self.config_path = path / "config.json"
         self.vocabulary_path = path / "vocabulary.json"
         self.weights_path = path / "weights.safetensors"
@@ -64,7 +83,8 @@ class Run:
             if (path / "config.json").exists():
                 hint = f"go on with `{PROGRAM} resume {shlex.quote(str(path))}`, or {_CHOOSE}"
                 raise RunError(f"{path}: there is a run already", hint)
-            if any(file.name != _LOCK for file in path.iterdir()):
+            stillborn = Run(path)._stillborn()
+            if any(file.name != _LOCK and file not in stillborn for file in path.iterdir()):
                 raise RunError(f"{path}: the folder is not empty", _CHOOSE)
 
     @classmethod
@@ -84,7 +104,8 @@ class Run:
         """Return the run at `path`.
 
         Raises:
-            RunError: There is none, or a version of `unrolled` made it that is not this one's kin.
+            RunError: There is none, it is damaged, or a version of `unrolled` made it that is not
+                this one's kin.
         """
         run = cls(path)
         hint = f"name the folder that `{PROGRAM} train` made"
@@ -95,21 +116,33 @@ class Run:
                 raise RunError(f"{path}: not a run, it has no config.json", hint)
         except OSError as error:  # no permission to look, a name that is too long
             raise RunError(f"{path}: cannot be read: {error.strerror}", hint) from error
-        if run.config.get("format") != FORMAT:
-            made_by = f"unrolled {run.config.get('unrolled')}"
-            message = f"{path}: run of format {run.config.get('format')}, expected {FORMAT}"
-            raise RunError(message, f"use {made_by}, which made it, or train again")
+        _ = run.config  # for its errors
         return run
 
     @cached_property
     def config(self) -> dict[str, Any]:
-        """What config.json holds."""
-        try:
-            config = json.loads(self.config_path.read_text(encoding="utf-8"))
-        except (OSError, ValueError) as error:
-            raise RunError(f"{self.config_path}: cannot be read: {error}") from error
+        """What config.json holds.
+
+        Raises:
+            RunError: It is damaged or of another format, or was changed without leave.
+        """
+        path = self.config_path
+        with reading(path):
+            config = read_json(path)
         if not isinstance(config, dict):
-            raise RunError(f"{self.config_path}: expected a JSON object")
+            raise RunError(f"{path}: expected a JSON object", _PUT_BACK)
+        if config.get("format") != FORMAT:
+            message = f"{self.path}: run of format {config.get('format')}, expected {FORMAT}"
+            made_by = f"unrolled {config.get('unrolled')}"
+            raise RunError(message, f"use {made_by}, which made it, or train again")
+        checksums = config.get("sha256", {})
+        names = {each.name for each in (path, self.vocabulary_path, self.cell_path)}
+        if not isinstance(checksums, dict) or (config.keys() - _SECTIONS) | (
+            checksums.keys() - names
+        ):
+            raise changed(path, self)
+        if checksums.get(path.name, checksum(config)) != checksum(config):
+            raise changed(path, self)
         return config
 
     @property
@@ -124,12 +157,55 @@ class Run:
             raise RunError(f"{self.config_path}: names no task", "train again")
         return task
 
-    def save_config(self, config: dict[str, Any]) -> None:
-        """Write config.json: the format, this package's version, and `config`."""
+    @cached_property
+    def identity(self) -> str | None:
+        """A checksum of what cannot change while a run is trained: task, cell, data and seed.
+
+        What a run's owner may change is not in it: how long and how fast, and where the data are.
+        None before there is a config.json, or where it does not say it.
+        """
+        if not self.config_path.exists():
+            return None
+        try:
+            data, model = self.config["data"], self.config["model"]
+            files = [file["sha256"] for file in data["files"]]
+            seed = self.config["training"]["seed"]
+            content = {"task": self.task, "cell": model["cell"], "seed": seed}
+            return checksum({**content, "data": files or data["options"]})
+        except (LookupError, TypeError):
+            return None
+
+    def save_config(
+        self, config: dict[str, Any], files: Mapping[Path, bytes] | None = None
+    ) -> None:
+        """Make the folder a run: write the files that belong to it, and config.json last.
+
+        config.json gets the format, this package's version, `config`, and checksums of all.
+
+        Args:
+            config: In types that JSON has.
+            files: Those of `vocabulary_path` and `cell_path`.
+        """
+        files = files or {}
+        for path, content in files.items():
+            _write(path, content)
         config = {"format": FORMAT, "unrolled": version("unrolled"), **config}
-        text = json.dumps(config, indent=2, ensure_ascii=False) + "\n"
-        with writing(self.config_path), write_atomically(self.config_path) as file:
-            file.write(text.encode("utf-8"))
+        checksums = {path.name: sha256(content).hexdigest() for path, content in files.items()}
+        checksums[self.config_path.name] = checksum(config)
+        _write(self.config_path, to_json({**config, "sha256": checksums}, indent=2))
+
+    def read(self, path: Path) -> bytes:
+        """Return a file that was written with config.json, if it is as it was.
+
+        Raises:
+            RunError: It cannot be read, or has changed.
+        """
+        with reading(path):
+            content = read_plain(path)
+        expected = self.config.get("sha256", {}).get(path.name)
+        if expected not in (None, sha256(content).hexdigest()):
+            raise changed(path, self)
+        return content
 
     @contextmanager
     def locked(self) -> Iterator[None]:
@@ -141,6 +217,9 @@ class Run:
             RunError: Another process holds it.
         """
         lock = FileLock(self.path / _LOCK, blocking=False)
+        with writing(self.path / _LOCK):
+            if os.path.lexists(self.path / _LOCK):
+                open_plain(self.path / _LOCK).close()  # for its errors: of a link, a pipe, a device
         with writing(self.path):
             try:
                 lock.acquire()
@@ -155,10 +234,79 @@ class Run:
             lock.release()
 
     def remove_leftovers(self) -> None:
-        """Remove the unfinished files of a process that was killed while it wrote them."""
-        for path in (self.weights_path, self.checkpoint_path):
-            for unfinished in self.path.glob(f".{path.name}.*"):
-                unfinished.unlink(missing_ok=True)
+        """Remove what a killed process left: unfinished files, and a run that never became one.
+
+        Whoever calls this holds the lock.
+        """
+        with writing(self.path):
+            for file in [*_unfinished(self.path), *self._stillborn()]:
+                file.unlink(missing_ok=True)
+
+    def discard(self) -> None:
+        """Remove the run, and its folder if it was made for the run. Other files in it stay.
+
+        At any moment what is there is a run that can be resumed, or what a new one may replace.
+        Whoever calls this holds the lock.
+        """
+        with suppress(OSError):  # it is for what has already failed
+            shutil.rmtree(self.tensorboard_path, ignore_errors=True)
+            before = (self.results_path, self.metrics_path, self.weights_path, self.checkpoint_path)
+            after = (self.vocabulary_path, self.cell_path)
+            for file in (*before, self.config_path, *after, *_unfinished(self.path)):
+                file.unlink(missing_ok=True)
+            (self.path / _LOCK).unlink(missing_ok=True)
+            if self.made_folder:
+                self.path.rmdir()
+
+    def _stillborn(self) -> list[Path]:
+        """Return the files of a process that was killed between its lock and its config.json."""
+        if self.config_path.exists() or not (self.path / _LOCK).exists():
+            return []  # without a lock, a cell.py is not one of ours
+        return [self.vocabulary_path, self.cell_path, *_unfinished(self.path)]
+
+
+def checksum(content: dict[str, Any]) -> str:
+    """Return the SHA-256 of what a JSON object says, but for its entry `sha256`.
+
+    The order of its entries and the blanks between them do not count.
+    """
+    counted = {name: value for name, value in content.items() if name != "sha256"}
+    return sha256(json.dumps(counted, sort_keys=True).encode()).hexdigest()
+
+
+def changed(path: Path, run: Run | None = None) -> RunError:
+    """Return the error of a file that is not as it was written.
+
+    Args:
+        path: The file.
+        run: Its run, if config.json has the file's checksum.
+    """
+    hint = "put back the file as the run left it"
+    if run is not None:
+        hint += f"; if you changed it yourself, take {path.name} out of sha256 in {run.config_path}"
+    return RunError(f"{path}: has changed since `unrolled` wrote it, or is damaged", hint)
+
+
+def _unfinished(folder: Path) -> list[Path]:
+    """Return what processes left that were killed while they wrote a file of a run."""
+    found = ((file, _TEMPORARY.fullmatch(file.name)) for file in folder.iterdir())
+    return [file for file, match in found if match and match[1] in _FILES]
+
+
+def _write(path: Path, content: bytes) -> None:
+    with writing(path), write_atomically(path) as file:
+        file.write(content)
+
+
+@contextmanager
+def reading(path: Path, hint: str = _PUT_BACK) -> Iterator[None]:
+    """Turn the system's refusal to read `path`, or what it should not hold, into a `RunError`."""
+    try:
+        yield
+    except OSError as error:
+        raise RunError(f"{path}: cannot be read: {error.strerror}", hint) from error
+    except ValueError as error:
+        raise RunError(f"{path}: damaged: {error}", hint) from error
 
 
 @contextmanager

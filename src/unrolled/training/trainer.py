@@ -14,10 +14,12 @@ import torch
 from torch import Tensor, nn
 from torch.optim.swa_utils import AveragedModel
 
-from unrolled.errors import DivergedError, RunError
+from unrolled.errors import DivergedError, RunError, field
 from unrolled.training.checkpoint import (
     load_checkpoint,
+    of_another_run,
     random_state,
+    require_finite,
     restore_random_state,
     save_checkpoint,
     save_weights,
@@ -98,6 +100,9 @@ class Trainer:
         self._parallel_model = model
         self._log: MetricsLog | None = None  # in the first process, while it trains
         self._log_length = 0  # bytes of metrics.jsonl that are kept when it is opened
+        self._log_digest: str | None = None  # of those bytes; None where it is not known
+        self._is_new = True  # rather than restored
+        self._surroundings: dict[str, Any] | None = None  # those of the checkpoint
         self._started = 0.0  # by the clock, sessions before this one included
         self._stop_requested = False
 
@@ -124,6 +129,8 @@ class Trainer:
         Args:
             reporter: Is told how it goes; None is silent.
 
+        A new run that fails before its first update is removed: nothing was learned.
+
         Raises:
             DivergedError: A loss or a gradient is not finite. The last checkpoint and the best
                 weights are kept.
@@ -136,50 +143,79 @@ class Trainer:
             return self._result(interrupted=False)
         self.model.train()
         with self._alone():
-            self.processes.from_first(lambda: self._open_log(reporter))
-            self._started = time.monotonic() - self.progress.elapsed_seconds
             try:
-                self._parallel_model = self.processes.parallel(self.model)
-                interrupted = self._train(reporter)
-            finally:
-                self._parallel_model = self.model
-                self._stop_requested = False
-                if self._log is not None:
-                    self._log_length = self._log.sync()
-                    self._log.close()
+                interrupted = self._fit(reporter)
+            except Exception:
+                if self._failed_at_once and self.processes.is_first:
+                    self.run.discard()
+                raise
         return self._result(interrupted)
+
+    def _fit(self, reporter: Reporter) -> bool:
+        """Train with the log open; return whether it was interrupted."""
+        log_was_mended = self.processes.from_first(lambda: self._open_log(reporter))
+        self._say_what_differs(reporter)
+        self._started = time.monotonic() - self.progress.elapsed_seconds
+        try:
+            self._parallel_model = self.processes.parallel(self.model)
+            if log_was_mended:
+                self._save()
+            return self._train(reporter)
+        finally:
+            self._parallel_model = self.model
+            self._stop_requested = False
+            if self._log is not None:
+                self._log_length, self._log_digest = self._log.sync(), self._log.digest
+                self._log.close()
+
+    @property
+    def _failed_at_once(self) -> bool:
+        """Whether the folder holds nothing that was learned, if training has failed."""
+        return self._is_new and self.progress.update == 0
 
     def restore(self) -> None:
         """Go to where the run's last checkpoint was made; to the start if it was killed before.
 
         Raises:
-            RunError: The checkpoint is missing, damaged, or of another model; another number of
-                processes made it; or another process is training the run.
+            RunError: The checkpoint is missing, damaged, not finite, or of another model; another
+                number of processes made it; or another process is training the run.
         """
         with self._alone():
             self.processes.from_first(self.run.remove_leftovers)
+        self._is_new = False
         if not self.run.checkpoint_path.exists() and not self.run.weights_path.exists():
             return
         checkpoint = load_checkpoint(self.run.checkpoint_path)
         try:
             self._restore(checkpoint)
-        except (KeyError, TypeError, ValueError, RuntimeError) as error:  # those of load_state_dict
+        except (LookupError, TypeError, ValueError, AttributeError, RuntimeError) as error:
             message = f"{self.run.checkpoint_path}: not a checkpoint of what config.json describes"
-            raise RunError(message) from error
+            raise RunError(message, "put back the file as the run left it") from error
         if self.progress.best_update == self.progress.update:
             self._save_best()  # the process may have been killed just before it did
 
     def _restore(self, checkpoint: dict[str, Any]) -> None:
+        run, other = self.run.identity, checkpoint.get("run")
+        if run is not None and other not in (None, run):
+            raise of_another_run(self.run.checkpoint_path)
         made_by, world_size = len(checkpoint["processes"]), self.processes.world_size
         if made_by != world_size:
             message = f"{self.run.path}: trained by {made_by} process(es), resumed by {world_size}"
             hint = f"torchrun --nproc-per-node {made_by}" if made_by > 1 else "without torchrun"
             raise RunError(message, f"resume {hint}")
+        for weights in (checkpoint["model"], checkpoint["average"]):
+            hint = "training had diverged, or the file is damaged: train again"
+            require_finite(self.run.checkpoint_path, weights, hint)
         self.model.load_state_dict(checkpoint["model"])
         self._averaged.load_state_dict(checkpoint["average"])
         self.optimizer.load_state_dict(checkpoint["optimizer"])
         self.progress = Progress(**checkpoint["progress"])
-        self._log_length = checkpoint["log_length"]
+        length = checkpoint["log_length"]
+        if not isinstance(length, int) or length < 0:
+            raise ValueError(f"log_length {length!r}")
+        self._log_length = length
+        self._log_digest = checkpoint.get("log_sha256")  # older versions did not write it
+        self._surroundings = checkpoint.get("surroundings")
         mine = checkpoint["processes"][self.processes.rank]
         self.objective.load_state_dict(mine["objective"])
         restore_random_state(mine["random"])
@@ -302,11 +338,20 @@ class Trainer:
             return
         options, last = self.options, self.progress.last_loss
         before = "" if last is None else f", after a loss of {last:.4g}"
+        left = f"{self.run.path} keeps its last checkpoint and its best weights"
+        if self._failed_at_once:
+            left = f"nothing was learned, and {self.run.path} is removed"
+        elif self.progress.best_update is None:
+            left = f"{self.run.path} keeps its last checkpoint, and no weights"
+        hint = f"try a lower learning rate, it was {options.learning_rate:g}, "
+        if name == "held-out loss" and update == 0:
+            hint = "it is that of the model before any update: look at the data and the cell"
+        elif options.clip_norm is None:
+            hint += f"or clip the gradient: {field('clip_norm')} 1"
+        else:
+            hint += f"or a smaller clip norm, it was {options.clip_norm}"
         raise DivergedError(
-            f"training diverged at update {update}: the {name} is {value}{before}; "
-            f"{self.run.path} keeps its last checkpoint and its best weights",
-            f"try a lower learning rate, it was {options.learning_rate:g}, "
-            f"or a smaller clip norm, it was {options.clip_norm}",
+            f"training diverged at update {update}: the {name} is {value}{before}; {left}", hint
         )
 
     def _save(self) -> None:
@@ -318,11 +363,14 @@ class Trainer:
         def save() -> None:
             assert self._log is not None
             content = {
+                "run": self.run.identity,
                 "model": self.model.state_dict(),
                 "average": self._averaged.state_dict(),
                 "optimizer": self.optimizer.state_dict(),
                 "progress": asdict(self.progress),
                 "log_length": self._log.sync(),
+                "log_sha256": self._log.digest,
+                "surroundings": _surroundings(),
                 "processes": processes,
             }
             save_checkpoint(self.run.checkpoint_path, content)
@@ -330,14 +378,32 @@ class Trainer:
         self.processes.from_first(save)
 
     def _save_best(self) -> None:
-        self.processes.from_first(lambda: save_weights(self.run.weights_path, self.average))
+        self.processes.from_first(
+            lambda: save_weights(self.run.weights_path, self.average, self.run.identity)
+        )
 
-    def _open_log(self, reporter: Reporter) -> None:
-        self._log = MetricsLog(self.run, self._log_length, self.progress.update)
-        if not self._log.has_events:
-            extra = 'pip install "unrolled[tensorboard]"'
+    def _open_log(self, reporter: Reporter) -> bool:
+        """Open the log; return whether it had lost lines that were there at the checkpoint."""
+        log = MetricsLog(
+            self.run, self._log_length, self._log_digest, self.progress.update, reporter.on_message
+        )
+        self._log = log
+        return log.mended
+
+    def _say_what_differs(self, reporter: Reporter) -> None:
+        """Say what has changed since the checkpoint on which the last bits of sums depend."""
+        now, before = _surroundings(), self._surroundings
+        if before is None:
+            return
+        differing = [name for name in now if before.get(name) != now[name]]
+        if differing:
+            was, is_now = (
+                ", ".join(f"{name} {values.get(name)}" for name in differing)
+                for values in (before, now)
+            )
             reporter.on_message(
-                f"TensorBoard is not installed ({extra}); all metrics are in {self._log.path}"
+                f"trained so far with {was}, now with {is_now}: the run may end with weights whose "
+                "last bits are not those of a run that was never interrupted"
             )
 
     @property
@@ -354,6 +420,15 @@ class Trainer:
         return TrainingResult(
             reason, progress.update, self._epoch, progress.best_loss, progress.elapsed_seconds
         )
+
+
+def _surroundings() -> dict[str, Any]:
+    """Return what the last bits of sums depend on, beside the run's own files."""
+    return {
+        "threads": torch.get_num_threads(),
+        "torch": torch.__version__.partition("+")[0],
+        "instructions": torch.backends.cpu.get_cpu_capability(),
+    }
 
 
 def _adamw(model: nn.Module, options: TrainingOptions) -> torch.optim.AdamW:

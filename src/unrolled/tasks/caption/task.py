@@ -7,12 +7,13 @@ The network is in `model.py`, what predictors without learning reach in
 from collections.abc import Iterator, Sequence
 from itertools import islice
 from pathlib import Path
-from typing import Any, Self, cast
+from typing import Any, Self, cast, get_args
 
 import torch
 from torch import Tensor, nn
 
 from unrolled.data.batching import IGNORE, batches_by_length, pad
+from unrolled.data.content import number_of, numbers_of, one_of, whole_number_of
 from unrolled.data.source import Source
 from unrolled.data.words import BEGIN, END, UNKNOWN, WordVocabulary
 from unrolled.errors import DataError
@@ -136,8 +137,14 @@ class CaptionTask(ExamplesTask[Caption]):
     @classmethod
     def from_dict(cls, options: TaskOptions, content: dict[str, Any]) -> Self:
         """Return the task that `to_dict` described."""
-        others = {name: content[name] for name in ("kind", "max_words", "mean", "scale")}
-        return cls(options, WordVocabulary.from_dict(content), **others)
+        return cls(
+            options,
+            WordVocabulary.from_dict(content),
+            cast(Kind, one_of(content, "kind", get_args(Kind))),
+            whole_number_of(content, "max_words", least=1),
+            numbers_of(content, "mean"),
+            number_of(content, "scale", above=0),
+        )
 
     def make_model(self, options: ModelOptions) -> Captioner:
         """Return a new captioner for these words, and pictures or recordings."""

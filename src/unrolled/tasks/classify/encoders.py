@@ -12,6 +12,7 @@ from typing import Any, ClassVar, Self
 import torch
 from torch import Tensor
 
+from unrolled.data.content import flag_of, numbers_of, strings_of
 from unrolled.data.vocabulary import BPEVocabulary
 from unrolled.data.words import WordVocabulary, split_words
 
@@ -105,7 +106,7 @@ class WordEncoder(TextEncoder):
     @classmethod
     def from_dict(cls, content: dict[str, Any]) -> Self:
         """Return the encoder that `to_dict` described."""
-        return cls(WordVocabulary.from_dict(content), content["lowercase"])
+        return cls(WordVocabulary.from_dict(content), flag_of(content, "lowercase"))
 
 
 class CharEncoder(WordEncoder):
@@ -158,7 +159,7 @@ class BPEEncoder(TextEncoder):
     @classmethod
     def from_dict(cls, content: dict[str, Any]) -> Self:
         """Return the encoder that `to_dict` described."""
-        return cls(BPEVocabulary.from_dict(content), content["lowercase"])
+        return cls(BPEVocabulary.from_dict(content), flag_of(content, "lowercase"))
 
 
 class NumberEncoder:
@@ -230,4 +231,6 @@ class NumberEncoder:
     @classmethod
     def from_dict(cls, content: dict[str, Any]) -> Self:
         """Return the encoder that `to_dict` described."""
-        return cls(content["names"], content["means"], content["spreads"])
+        names = strings_of(content, "names", least=1)
+        means = numbers_of(content, "means", len(names))
+        return cls(names, means, numbers_of(content, "spreads", len(names), above=0))

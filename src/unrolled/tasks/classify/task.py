@@ -19,6 +19,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from unrolled.data.batching import pad
+from unrolled.data.content import strings_of, whole_numbers_of
 from unrolled.data.source import Source
 from unrolled.data.words import UNKNOWN, split_words
 from unrolled.errors import DataError, RunError
@@ -133,7 +134,9 @@ class ClassifyTask(ExamplesTask[Labelled]):
         if kind not in _ENCODERS:
             raise RunError(f"unknown kind of tokens {kind!r}", "was the run made by this version?")
         encoder = _ENCODERS[kind].from_dict(content["encoder"])
-        return cls(options, content["classes"], content["counts"], encoder)
+        classes = strings_of(content, "classes", least=2)
+        counts = whole_numbers_of(content, "counts", len(classes), least=1)
+        return cls(options, classes, counts, encoder)
 
     def make_model(self, options: ModelOptions) -> Classifier:
         """Return a new classifier for these classes and tokens, or numbers."""

@@ -15,6 +15,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from unrolled.data.batching import IGNORE, pad
+from unrolled.data.content import flag_of, letters_of, strings_of
 from unrolled.data.source import Source
 from unrolled.data.words import WordVocabulary
 from unrolled.metrics import Metric
@@ -124,9 +125,9 @@ class TagTask(ExamplesTask[TaggedSentence]):
     def from_dict(cls, options: TaskOptions, content: dict[str, Any]) -> Self:
         """Return the task that `to_dict` described."""
         words = WordVocabulary.from_dict(content)
-        return cls(
-            options, content["tags"], words, Alphabet(content["letters"]), content["is_iob2"]
-        )
+        tags = strings_of(content, "tags", least=2)
+        letters, is_iob2 = letters_of(content, "letters"), flag_of(content, "is_iob2")
+        return cls(options, tags, words, Alphabet(letters), is_iob2)
 
     def make_model(self, options: ModelOptions) -> Tagger:
         """Return a new tagger for these words, letters and tags."""

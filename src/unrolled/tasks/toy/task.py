@@ -104,10 +104,13 @@ class ToyTask(ExamplesTask[ToyExample]):
     def from_dict(
         cls,
         options: TaskOptions,
-        content: dict[str, Any],  # noqa: ARG003  # it is for people
+        content: dict[str, Any],
     ) -> Self:
-        """Return the task of the options, which say it all."""
-        return cls(options)
+        """Return the task of the options, which say it all: the symbols are for people to read."""
+        task = cls(options)
+        if content != task.to_dict():
+            raise ValueError(f"symbols must be {task.toy.symbols!r}, got {content!r}")
+        return task
 
     def make_model(self, options: ModelOptions) -> ToyModel:
         """Return a new network for the problem."""

@@ -12,6 +12,7 @@ from typing import Any, Self, cast
 import torch
 from torch import Tensor, nn
 
+from unrolled.data.content import whole_number_of
 from unrolled.data.sentences import SentenceVocabulary
 from unrolled.data.source import Source
 from unrolled.data.split import split
@@ -121,7 +122,7 @@ class TranslateTask(ExamplesTask[Pair]):
         source, target = (
             SentenceVocabulary.from_dict(content[side]) for side in ("source", "target")
         )
-        return cls(options, source, target, int(content["max_length"]))
+        return cls(options, source, target, whole_number_of(content, "max_length", least=1))
 
     @property
     def predict_options(self) -> tuple[str, ...]:
