@@ -25,7 +25,10 @@ import pytest
 
 TESTS = Path(__file__).parent
 PROCESSES = 2
-SHUFFLED = ["-o", "addopts=--doctest-modules --import-mode=importlib"]  # without the fixed order
+SHUFFLED = [
+    "-o",
+    "addopts=--doctest-modules --import-mode=importlib -p no:schemathesis",
+]  # without the fixed order
 DRAWING = ["--hypothesis-profile=explore"]
 NOTHING_RUN = 5  # a status of pytest's
 END = "UNROLLED_EXPLORE_END"  # in seconds since 1970

@@ -64,7 +64,7 @@ def test_another_site_can_use_nothing_of_what_its_visitor_may(course, tab):
     tab.click("#link")
     tab.locator("#view > *").first.wait_for()
     tab.goto(elsewhere)
-    with tab.expect_response(f"{page}/api/session") as answer:
+    with tab.expect_navigation(), tab.expect_response(f"{page}/api/session") as answer:
         tab.evaluate("document.getElementById('form').submit()")
     assert answer.value.status == 403
     tab.goto(elsewhere)
