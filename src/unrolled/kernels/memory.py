@@ -5,6 +5,8 @@ tensors of a call, those that autograd kept, the gradients that it brings, the w
 What is not plain, torch's own operations read, by the reference loop, where that is possible.
 """
 
+from collections.abc import Iterable
+
 import torch
 from torch import Tensor
 from torch.autograd import forward_ad
@@ -13,6 +15,7 @@ from unrolled.errors import ShapeError
 
 __all__ = [
     "are_observed",
+    "are_plain",
     "check_memory",
     "is_plain",
     "is_transformed",
@@ -21,6 +24,7 @@ __all__ = [
 ]
 
 _TYPES = (Tensor, torch.nn.Parameter)
+_FLOAT = torch.float32
 _keys_of = torch._C._dispatch_keys
 _keys_of_thread = torch._C._dispatch_tls_local_include_set
 
@@ -52,6 +56,14 @@ def is_plain(tensor: Tensor) -> bool:
     return type(tensor) in _TYPES and _keys_of(tensor).raw_repr() in _PLAIN
 
 
+def are_plain(tensors: Iterable[Tensor]) -> bool:
+    """Whether each of them `is_plain`; asked at every call, so that it calls nothing itself."""
+    for tensor in tensors:
+        if type(tensor) not in _TYPES or _keys_of(tensor).raw_repr() not in _PLAIN:
+            return False
+    return True
+
+
 def is_transformed(tensor: Tensor) -> bool:
     """Whether torch.func or batched gradients have wrapped a tensor: several stand for one."""
     wrapped: bool = torch._C._functorch.is_functorch_wrapped_tensor(tensor)
@@ -78,7 +90,10 @@ def are_observed() -> bool:
 
 
 def readable(where: str, name: str, tensor: Tensor, shape: tuple[int, ...]) -> Tensor:
-    """Return a plain tensor as one whose numbers follow one another: itself, if they do.
+    """Return a tensor as one whose numbers follow one another: itself, if they do.
+
+    Zeros without memory and numbers with a lazy sign are made plain. Of all else that is not, torch
+    refuses to give an address.
 
     Args:
         where: Who asks, for the message.
@@ -89,11 +104,20 @@ def readable(where: str, name: str, tensor: Tensor, shape: tuple[int, ...]) -> T
     Raises:
         ShapeError: It has another shape, type or device, or its memory was given away.
     """
-    if tensor.shape != shape or tensor.dtype is not torch.float32 or not tensor.is_cpu:
+    if tensor.shape != shape or tensor.dtype is not _FLOAT or not tensor.is_cpu:
+        shape = tuple(shape)
         raise ShapeError(
             f"{where}: {name} must be float32 {shape} on cpu, got "
             f"{tensor.dtype} {tuple(tensor.shape)} on {tensor.device}"
         )
+    if tensor.is_neg():
+        return tensor.resolve_neg()
+    if tensor.is_contiguous():
+        end = 4 * (tensor.storage_offset() + tensor.numel())
+        if end <= tensor.untyped_storage().nbytes() and tensor.data_ptr():
+            return tensor  # in few words, for it is asked of every tensor of every call
+    if tensor._is_zerotensor():
+        return tensor.clone()
     if not _has_memory(tensor):
         raise _no_memory(f"{where}: {name}", tensor)
     return tensor.contiguous()
@@ -110,13 +134,11 @@ def check_memory(name: str, tensor: Tensor) -> None:
 
 def _has_memory(tensor: Tensor) -> bool:
     count = tensor.numel()
-    if not count:
-        return True
-    if not tensor.is_contiguous():
+    if count and not tensor.is_contiguous():
         pairs = zip(tensor.shape, tensor.stride(), strict=True)
         count = 1 + sum((size - 1) * stride for size, stride in pairs)
     end = tensor.itemsize * (tensor.storage_offset() + count)
-    return end <= tensor.untyped_storage().nbytes() and bool(tensor.data_ptr())
+    return not count or (end <= tensor.untyped_storage().nbytes() and tensor.data_ptr() != 0)
 
 
 def _no_memory(name: str, tensor: Tensor) -> ShapeError:

@@ -176,6 +176,8 @@ class RecurrentLayer(RecurrentWeights):
             x = torch.cat(outputs, dim=-1) if directions == 2 else outputs[0]
             if self.dropout and layer < self.num_layers - 1:
                 x = nn.functional.dropout(x, self.dropout, self.training)
+        if len(ends) == 1:  # a view is all that one layer needs
+            return x, tuple(part.unsqueeze(0) for part in ends[0])
         return x, tuple(torch.stack(parts) for parts in zip(*ends, strict=True))
 
     # ---- States ----------------------------------------------------------------------------------

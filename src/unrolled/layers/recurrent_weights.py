@@ -86,7 +86,10 @@ class RecurrentWeights(nn.Module, abc.ABC):
 
     def weights_of(self, suffix: str) -> Weights:
         """Return the weights of one layer and direction, by one of `suffixes`, as they are now."""
-        weights = {name: getattr(self, f"{name}_{suffix}") for name in self._weight_names}
+        names = [f"{name}_{suffix}" for name in self._weight_names]
+        own = self._parameters  # where nothing computes them, this is the short way to them
+        values = [own[name] if name in own else getattr(self, name) for name in names]
+        weights: dict[str, Any] = dict(zip(self._weight_names, values, strict=True))
         return Weights(
             weights["weight_ih"],
             weights.get("weight_hh"),

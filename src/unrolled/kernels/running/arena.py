@@ -15,7 +15,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-__all__ = ["FLOAT", "Arena", "Scratch", "buffer", "lasting"]
+__all__ = ["FLOAT", "Arena", "buffer", "buffer_like", "keep_scratch", "lasting", "take_scratch"]
 
 _HUGE_PAGE = 2 << 20
 _MADV_HUGEPAGE = 14
@@ -29,35 +29,38 @@ FLOAT: Any = {"dtype": torch.float32, "device": "cpu"}
 _of_this_thread = threading.local()
 
 
-class Scratch:
-    """Memory for the length of one call: this thread's own, unless it is large.
+def take_scratch(name: str, floats: int) -> Tensor:
+    """Return memory for the length of one call: this thread's own, unless it is large.
 
-    It is out of reach until it is given back: a signal may come in the middle of a call, and its
+    It is out of reach until `keep_scratch`: a signal may come in the middle of a call, and its
     handler run another one.
     """
+    if 4 * floats > _MOST_KEPT:
+        return lasting(floats)
+    memory: Tensor | None = _of_this_thread.__dict__.pop(name, None)
+    if memory is None or memory.shape[0] < floats:
+        with torch.inference_mode(False):
+            memory = buffer(floats)
+    return memory
 
-    def __init__(self) -> None:
-        self._taken: dict[str, Tensor] = {}
 
-    def take(self, name: str, floats: int) -> Tensor:
-        """Return uninitialised memory for one purpose."""
-        if 4 * floats > _MOST_KEPT:
-            return lasting(floats)
-        memory: Tensor | None = _of_this_thread.__dict__.pop(name, None)
-        if memory is None or len(memory) < floats:
-            with torch.inference_mode(False):
-                memory = buffer(floats)
-        self._taken[name] = memory
-        return memory
-
-    def give_back(self) -> None:
-        """Keep what was taken for the next call."""
-        _of_this_thread.__dict__.update(self._taken)
+def keep_scratch(name: str, memory: Tensor) -> None:
+    """Keep what `take_scratch` gave for the next call of this thread, unless it is large."""
+    if memory.nbytes <= _MOST_KEPT:
+        _of_this_thread.__dict__[name] = memory
 
 
 def buffer(*shape: int) -> Tensor:
     """Return uninitialised memory, in huge pages where it is large, since page faults cost most."""
-    memory = torch.empty(shape, **FLOAT)
+    return _in_huge_pages(torch.empty(shape, **FLOAT))
+
+
+def buffer_like(tensor: Tensor) -> Tensor:
+    """Return such memory of the shape of a float32 tensor, in half the time."""
+    return _in_huge_pages(torch.empty_like(tensor, memory_format=torch.contiguous_format))
+
+
+def _in_huge_pages(memory: Tensor) -> Tensor:
     if memory.nbytes >= 2 * _HUGE_PAGE:
         begin = -(-memory.data_ptr() // _HUGE_PAGE) * _HUGE_PAGE
         end = (memory.data_ptr() + memory.nbytes) // _HUGE_PAGE * _HUGE_PAGE

@@ -11,7 +11,7 @@ from typing import Any, NamedTuple, Protocol
 import torch
 from torch import Tensor
 
-from unrolled.kernels.memory import check_memory, is_plain
+from unrolled.kernels.memory import check_memory, materialised
 
 __all__ = ["Forward", "Passes", "RecurrenceFunction", "gradients_of_rerun"]
 
@@ -68,7 +68,7 @@ class RecurrenceFunction(torch.autograd.Function):
         """Run all steps and keep what the backward pass reads."""
         results, tape, _ = passes.forward(passes.fill(inputs), train=True)
         ctx.output_counter = None
-        if is_plain(results[0]):  # else a tracer's, who looks for changes himself
+        if type(results[0]) is Tensor:  # else a tracer's, who looks for changes himself
             ctx.output_counter = _ChangeCounter(results[0])
             tape = [kept.data if kept is results[0] else kept for kept in tape]
         ctx.save_for_backward(*inputs, *tape)
@@ -81,8 +81,12 @@ class RecurrenceFunction(torch.autograd.Function):
         """Return the gradients of `passes`, which has none, and of the inputs."""
         passes, saved, wanted = ctx.passes, ctx.saved_tensors, ctx.needs_input_grad[1:]
         inputs, tape = saved[: ctx.num_inputs], saved[ctx.num_inputs :]
+        is_readable = passes.can_read(inputs, d_results)
+        if not is_readable:
+            d_results = tuple(None if d is None else materialised(d) for d in d_results)
+            is_readable = passes.can_read(inputs, d_results)
         # create_graph=True: the gradient is to be differentiated; or many are asked for at once
-        if torch.is_grad_enabled() or not passes.can_read(inputs, d_results):
+        if torch.is_grad_enabled() or not is_readable:
             gradients: Sequence[Tensor | None] = gradients_of_rerun(
                 lambda leaves: passes.reference(passes.fill(leaves)),
                 inputs,
@@ -155,6 +159,9 @@ def _leaf(tensor: Tensor | None, is_wanted: bool, create_graph: bool) -> Tensor 
     return tensor.detach().requires_grad_(is_wanted)
 
 
+_NOTHING = torch.empty(0, device="cpu")
+
+
 class _ChangeCounter:
     """Whether a tensor has been changed in place since; its memory is not held.
 
@@ -163,7 +170,7 @@ class _ChangeCounter:
 
     def __init__(self, tensor: Tensor) -> None:
         self._alias = tensor.detach()  # has the same counter
-        self._alias.data = torch.empty(0, dtype=tensor.dtype, device=tensor.device)
+        self._alias.data = _NOTHING if tensor.is_cpu else tensor.new_empty(0)
         self._version = tensor._version
 
     def has_moved(self) -> bool:

@@ -33,13 +33,10 @@ def make_call(problem: Problem, partition: Partition) -> tuple[Call, list[Tensor
     where = f"cell {cell.name}"
     (batch_size, hidden_size), input_size = states[0].shape, x.shape[1]
     call = Call()
-    call.num_steps, call.num_rows = len(partition.batch_sizes), partition.num_rows
-    call.input_size, call.hidden_size = input_size, hidden_size
+    call.num_steps, call.num_parts, call.batch_sizes, call.starts, call.parts = partition.bounds
+    call.num_rows, call.input_size, call.hidden_size = partition.num_rows, input_size, hidden_size
     call.reverse = reverse
-    call.num_parts = len(partition.parts) - 1
     call.num_threads = torch.get_num_threads() if _threads_run_at_once() else call.num_parts
-    call.batch_sizes, call.starts = partition.batch_sizes.data_ptr(), partition.starts.data_ptr()
-    call.parts = partition.parts.data_ptr()
     alive = [readable(where, "x", x, (partition.num_rows, input_size))]
     call.x = alive[0].data_ptr()
     num_gates, num_recurrent = len(cell.gates) * hidden_size, len(cell.recurrent) * hidden_size
@@ -60,9 +57,9 @@ def make_call(problem: Problem, partition: Partition) -> tuple[Call, list[Tensor
 def check_numbers(problem: Problem, partition: Partition) -> None:
     """Raise `ShapeError` unless there are as many tensors, and of as many dims, as a call has."""
     cell, x, _, weights, states, _ = problem
+    got = (len(states), len(weights.parameters), x.dim(), states[0].dim() if states else 0)
     where = f"cell {cell.name}"
-    got = (len(states), len(weights.parameters), x.dim(), *(state.dim() for state in states))
-    if got != (len(cell.states), len(cell.parameters), 2, *(2 for _ in cell.states)):
+    if got != (len(cell.states), len(cell.parameters), 2, 2):
         raise ShapeError(
             f"{where}: needs x (N, I), {len(cell.states)} states (B, H) and "
             f"{len(cell.parameters)} weight vectors, got x {tuple(x.shape)}, states "
@@ -72,7 +69,7 @@ def check_numbers(problem: Problem, partition: Partition) -> None:
     present = [weights.weight_hh is not None, weights.bias_hh is not None]
     if present != [recurrent, recurrent and biased]:
         raise ShapeError(f"{where}: weight_hh or one of two biases is missing")
-    if len(states[0]) < partition.num_nonempty:
+    if states[0].shape[0] < partition.num_nonempty:
         raise ShapeError(f"{where}: {partition.num_nonempty} rows have {len(states[0])} states")
 
 

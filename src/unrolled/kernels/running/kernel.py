@@ -15,9 +15,16 @@ from unrolled.cells import Cell
 from unrolled.cells.surroundings import Surroundings
 from unrolled.errors import OptionError
 from unrolled.kernels.emitting import MOST_STATES, Call
-from unrolled.kernels.memory import are_observed, is_plain, materialised, readable
+from unrolled.kernels.memory import are_observed, are_plain, readable
 from unrolled.kernels.reference import reference_recurrence
-from unrolled.kernels.running.arena import FLOAT, Scratch, buffer, lasting
+from unrolled.kernels.running.arena import (
+    FLOAT,
+    buffer,
+    buffer_like,
+    keep_scratch,
+    lasting,
+    take_scratch,
+)
 from unrolled.kernels.running.autograd import Forward, RecurrenceFunction
 from unrolled.kernels.running.calls import WEIGHT_FIELDS, check_numbers, make_call
 from unrolled.kernels.running.library import Library
@@ -122,8 +129,7 @@ class KernelPasses:
         library, partition, states = self._library, self.partition, problem.states
         num_rows, hidden_size = partition.num_rows, states[0].shape[1]
         call, alive = make_call(problem, partition)
-        scratch = Scratch()
-        alive.append(pack_weights(library, call, problem.weights, scratch))
+        packed, is_cached = pack_weights(library, call, problem.weights)
         output = buffer(num_rows, hidden_size)
         if train:
             tape = self._make_tape(call, output, len(states), capacity or num_rows)
@@ -138,10 +144,13 @@ class KernelPasses:
         if record:
             records = torch.empty(num_rows, len(library.records), hidden_size, **FLOAT)
             call.records = records.data_ptr()
-        workspace = scratch.take("workspace", library.workspace_floats(call, backward=False))
+        workspace = take_scratch("workspace", library.workspace_floats(call, backward=False))
         call.workspace = workspace.data_ptr()
         library.forward(call)
-        scratch.give_back()
+        del alive  # what the call pointed to
+        keep_scratch("workspace", workspace)
+        if not is_cached:
+            keep_scratch("packed", packed)
         after = [_ends(output, states[0], partition, problem.reverse)]
         for history, state in zip(histories[1:], states[1:], strict=True):
             after.append(
@@ -161,9 +170,12 @@ class KernelPasses:
         return [gates, output, *(lasting(capacity, hidden_size) for _ in range(num_states - 1))]
 
     def can_read(self, inputs: Sequence[Tensor], d_results: Sequence[Tensor | None]) -> bool:
-        """Whether all are plain, or can be made so, and nobody looks at torch's operations."""
-        gradients = (materialised(d) for d in d_results if d is not None)
-        return not are_observed() and all(map(is_plain, inputs)) and all(map(is_plain, gradients))
+        """Whether the gradients are plain, and nobody looks at torch's operations.
+
+        The inputs were plain when they were kept; what hooks made of them, `readable` sees.
+        """
+        del inputs
+        return not are_observed() and are_plain(d for d in d_results if d is not None)
 
     def backward(
         self,
@@ -176,12 +188,12 @@ class KernelPasses:
         call, alive = make_call(problem, self.partition)
         gates, *histories = self._whole(tape, problem)
         call.train, call.gates, call.gate_stride = 1, gates.data_ptr(), gates.stride(0)
-        d_output, *d_after = (None if d is None else materialised(d) for d in d_results)
+        d_output, *d_after = d_results
         # absent is not zero: times an infinite derivative it is nothing, and no NaN
-        given = [
-            d is not None for d in (*d_after, *[None] * (MOST_STATES - len(d_after)), d_output)
-        ]
-        call.given = sum(is_given << place for place, is_given in enumerate(given))
+        given = (d_output is not None) << MOST_STATES
+        for place, d in enumerate(d_after):
+            given |= (d is not None) << place
+        call.given = given
         if d_output is None:
             alive.append(torch.zeros_like(histories[0]))
         else:
@@ -189,7 +201,7 @@ class KernelPasses:
             alive.append(readable(self._where, "gradient of the output", d_output, shape))
         call.d_output = alive[-1].data_ptr()
         d_states = [
-            torch.zeros(state.shape, **FLOAT)
+            torch.zeros_like(state, memory_format=torch.contiguous_format)
             if d is None
             else _copy(readable(self._where, "gradient of a state", d, state.shape))
             for state, d in zip(problem.states, d_after, strict=True)
@@ -197,25 +209,24 @@ class KernelPasses:
         for index, (history, d_state) in enumerate(zip(histories, d_states, strict=True)):
             call.states[index], call.d_states[index] = history.data_ptr(), d_state.data_ptr()
         x_wanted, _, weights_wanted = split(wanted, len(d_states))
-        d_x = buffer(*problem.x.shape) if x_wanted else None
+        d_x = buffer_like(problem.x) if x_wanted else None
         call.d_x = None if d_x is None else d_x.data_ptr()
         d_weights = _weight_gradients(call, problem, weights_wanted)
-        scratch = Scratch()
-        workspace = scratch.take("workspace", self._library.workspace_floats(call, backward=True))
+        workspace = take_scratch("workspace", self._library.workspace_floats(call, backward=True))
         call.workspace = workspace.data_ptr()
         self._library.backward(call)
-        scratch.give_back()
+        keep_scratch("workspace", workspace)
         return [d_x, *d_states, *d_weights]
 
     def _whole(self, tape: Sequence[Tensor] | None, problem: Problem) -> list[Tensor]:
         """Return a tape that may be overwritten: the one given, if there is one and it is whole."""
-        if tape is None or not all(map(is_plain, tape)) or not self._tape_is_whole.acquire(False):
+        if tape is None or not self._tape_is_whole.acquire(False):
             return list(self.forward(problem, train=True).tape)
         rows, width = self.partition.num_rows, problem.states[0].shape[1]
         gates, *histories = tape
         whole = [readable(self._where, "the kept gates", gates, (rows, self._gate_width(width)))]
         for history in histories:  # the operator's are longer
-            first = history if len(history) <= rows else history[:rows]
+            first = history if history.shape[0] <= rows else history[:rows]
             whole.append(readable(self._where, "the kept states", first, (rows, width)))
         return whole
 
@@ -239,7 +250,7 @@ def _weight_gradients(call: Call, problem: Problem, wanted: Sequence[bool]) -> l
     """Return memory for the `wanted` gradients of the weights, which `call` is given."""
     weights = problem.weights
     gradients = [
-        buffer(*weight.shape) if is_wanted else None
+        buffer_like(weight) if is_wanted else None
         for weight, is_wanted in zip(weights.tensors(), wanted, strict=True)
     ]
     names = [name for name, w in zip(WEIGHT_FIELDS, weights[:4], strict=True) if w is not None]
@@ -271,4 +282,5 @@ def _ends(history: Tensor, initial: Tensor, partition: Partition, reverse: bool)
 
 def _with_empty_rows(ended: Tensor, initial: Tensor) -> Tensor:
     """Return `ended` with the rows of length zero below it, whose states never changed."""
-    return ended if len(ended) == len(initial) else torch.cat([ended, initial[len(ended) :]])
+    count = ended.shape[0]
+    return ended if count == initial.shape[0] else torch.cat([ended, initial[count:]])

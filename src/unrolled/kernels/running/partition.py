@@ -36,6 +36,13 @@ class Partition:
     even: bool
 
     @cached_property
+    def bounds(self) -> tuple[int, int, int, int, int]:
+        """The numbers of steps and parts; the addresses of sizes, starts and parts."""
+        tensors = (self.batch_sizes, self.starts, self.parts)
+        counts = (self.batch_sizes.shape[0], self.parts.shape[0] - 1)
+        return (*counts, *(tensor.data_ptr() for tensor in tensors))  # type: ignore[return-value]
+
+    @cached_property
     def last(self) -> Tensor:
         """Where each row of the batch ends among the N, (num_nonempty,)."""
         rows = torch.arange(self.num_nonempty, **_INDEX)

@@ -21,7 +21,7 @@ from unrolled.cells import Cell
 from unrolled.cells.surroundings import Surroundings
 from unrolled.kernels.building import KernelError, cache_folder
 from unrolled.kernels.capturing import EquationsError
-from unrolled.kernels.memory import are_observed, is_plain, is_transformed
+from unrolled.kernels.memory import are_observed, are_plain, is_transformed
 from unrolled.kernels.running.kernel import Kernel
 from unrolled.kernels.running.problem import Problem
 from unrolled.kernels.running.proof import make_kernel
@@ -108,12 +108,7 @@ def may_step(x: Tensor) -> bool:
 
 def may_read(*tensors: Tensor) -> bool:
     """Whether a kernel may read `tensors`, and nobody wants torch's own operations instead."""
-    if are_observed() or torch.is_autocast_enabled("cpu"):
-        return False
-    for tensor in tensors:  # no generator: this is asked at every step of a stream
-        if not is_plain(tensor):
-            return False
-    return True
+    return not (are_observed() or torch.is_autocast_enabled("cpu")) and are_plain(tensors)
 
 
 def require_kernel(cell: Cell) -> Kernel:

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from unrolled.kernels.emitting import Call
-from unrolled.kernels.running.arena import FLOAT, Scratch
+from unrolled.kernels.running.arena import FLOAT, take_scratch
 from unrolled.kernels.running.library import Library
 from unrolled.kernels.weights import Weights
 
@@ -67,15 +67,18 @@ def caching_weights(cache: WeightCache) -> Iterator[None]:
         _in_use.reset(token)
 
 
-def pack_weights(library: Library, call: Call, weights: Weights, scratch: Scratch) -> Tensor:
-    """Return the packed weights, which `call` is given: from the cache in use, or in `scratch`."""
+def pack_weights(library: Library, call: Call, weights: Weights) -> tuple[Tensor, bool]:
+    """Return the packed weights, which `call` is given, and whether they are of the cache in use.
+
+    If not, they are scratch memory, to be kept after the call.
+    """
     matrices, cache = weights[:4], _in_use.get()
     if cache is not None and all(map(_may_be_kept, matrices)):
-        return cache.pack(library, call, matrices)
-    packed = scratch.take("packed", library.packed_floats(call))
+        return cache.pack(library, call, matrices), True
+    packed = take_scratch("packed", library.packed_floats(call))
     call.packed = packed.data_ptr()
     library.pack(call, known=False)
-    return packed
+    return packed, False
 
 
 def mark_of(weight: Tensor) -> Mark:
