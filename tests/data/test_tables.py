@@ -143,3 +143,27 @@ def test_without_polars_the_extra_is_named(tmp_path, monkeypatch):
     monkeypatch.setitem(__import__("sys").modules, "polars", None)
     with pytest.raises(OptionError, match=r"unrolled\[tables\]"):
         read_table(tmp_path / "t.parquet")
+
+
+@pytest.mark.parametrize(
+    "content",
+    ['{"text": ' + "[" * 100_000 + "]" * 100_000 + "}", '{"text": ' + "9" * 5_000 + "}"],
+    ids=["deep", "many digits"],
+)
+def test_json_that_python_refuses_is_told_with_its_line(tmp_path, content):
+    path = tmp_path / "rows.jsonl"
+    path.write_text('{"text": "a"}\n' + content + "\n")
+    with pytest.raises(DataError, match=r"rows.jsonl, line 2: nested too deep"):
+        read_table(path)
+
+
+def test_nan_is_a_value_that_is_missing_in_every_format(tmp_path):
+    polars = pytest.importorskip("polars")
+    frame = polars.DataFrame({"text": ["a", "b"], "stars": [5.0, float("nan")]})
+    frame.write_parquet(tmp_path / "rows.parquet")
+    (tmp_path / "rows.jsonl").write_text(
+        '{"text": "a", "stars": 5.0}\n{"text": "b", "stars": NaN}\n'
+    )
+    for name in ("rows.parquet", "rows.jsonl"):
+        values = [row.values["stars"] for row in read_table(tmp_path / name).rows]
+        assert values == [5.0, None]

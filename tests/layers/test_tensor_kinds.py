@@ -102,6 +102,11 @@ KINDS = {
     "cut storage": lambda t: with_storage(t, t.numel() - 1),
     "zero tensor": lambda t: torch._efficientzerotensor(t.shape),
     "negative bit": lambda t: torch.complex(torch.zeros_like(t), -t).conj().imag,
+    "negative bit, transposed": lambda t: (
+        (torch.complex(torch.zeros_like(t), -t).transpose(0, -1).contiguous().transpose(0, -1))
+        .conj()
+        .imag
+    ),
     "inference": inference,
     "parameter": nn.Parameter,
     "buffer": nn.Buffer,

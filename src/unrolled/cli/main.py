@@ -9,6 +9,7 @@ A traceback is a defect of ours. Each subcommand is a file of its own beside thi
 """
 
 import os
+import re
 import sys
 from collections.abc import Sequence
 from importlib.metadata import version
@@ -82,6 +83,15 @@ def main(arguments: Sequence[str] | None = None) -> None:
         names = _names_for(arguments)
         message, hint = error.render(lambda name: names.get(name, name), program())
         _fail(message, hint, 1)
+    except (MemoryError, RuntimeError) as error:
+        if not isinstance(error, MemoryError) and _NO_MEMORY not in str(error):
+            raise
+        wanted = re.search(r"tried to allocate (\d+) bytes", str(error))
+        size = f": {int(wanted[1]) / 1e9:.1f} GB at once are more than there is" if wanted else ""
+        _fail(f"there is not enough memory{size}", "try a smaller model, or smaller batches", 1)
+
+
+_NO_MEMORY = "can't allocate memory"  # in torch's words
 
 
 def _names_for(arguments: Sequence[str]) -> dict[str, str]:

@@ -200,13 +200,24 @@ def _read_json_lines(path: Path, _columns: Sequence[str] | None, encoding: str) 
         except json.JSONDecodeError as error:
             message = f"{path}, line {line}: not JSON: {error.msg}, at character {error.colno}"
             raise DataError(message, "JSON lines have one whole object in each line") from None
+        except (RecursionError, ValueError):
+            message = f"{path}, line {line}: nested too deep, or a number with too many digits"
+            raise DataError(message, "a text, a number or a label stands in each field") from None
         if not isinstance(values, dict):
             message = f"{path}, line {line}: not a JSON object but {_shown(content)}"
             raise DataError(message, 'each line is like {"text": "...", "label": "..."}')
         columns |= dict.fromkeys(values)
         rows.append(Row(line, values))
-    whole = [Row(row.line, {name: row.values.get(name) for name in columns}) for row in rows]
+    whole = [_row(row.line, {name: row.values.get(name) for name in columns}) for row in rows]
     return Table(path, tuple(columns), whole, num_blank)
+
+
+def _row(line: int, values: dict[str, Any]) -> Row:
+    """Return a row in which NaN, with which programs write what is missing, is None."""
+    missing = {
+        name for name, value in values.items() if isinstance(value, float) and value != value
+    }
+    return Row(line, values | dict.fromkeys(missing) if missing else values)
 
 
 def _shown(content: str) -> str:
@@ -224,7 +235,7 @@ def _read_parquet(path: Path, columns: Sequence[str] | None, _encoding: str) -> 
     except Exception as error:  # polars raises its own kinds, OSError and more
         reason = str(error).partition("\n")[0]
         raise DataError(f"{path}: cannot be read as Parquet: {reason}") from None
-    rows = [Row(number, values) for number, values in enumerate(frame.iter_rows(named=True), 1)]
+    rows = [_row(number, values) for number, values in enumerate(frame.iter_rows(named=True), 1)]
     return Table(path, names, rows, unit="row")
 
 

@@ -95,12 +95,12 @@ def _decode(path: Path, content: bytes, encoding: str) -> str:
     hint = "is it text in another encoding, such as latin-1 or utf-16?"
     try:
         text = content.decode(encoding)
-    except LookupError:
-        raise OptionError(f"unknown encoding {encoding!r}", "utf-8 is the usual one") from None
     except UnicodeDecodeError as error:
         line = len(split_lines(content[: error.start].decode(encoding, "replace") + "."))
         where = f"in line {line}, at byte {error.start} of the file"
         raise DataError(f"{path}: not {encoding} text {where}", hint) from None
+    except (LookupError, UnicodeError):  # none of that name, or one that decodes nothing
+        raise OptionError(f"unknown encoding {encoding!r}", "utf-8 is the usual one") from None
     if (index := text.find("\0")) >= 0:
         offset = len(text[:index].encode(encoding))
         line = text.count("\n", 0, index) + 1

@@ -111,13 +111,13 @@ def readable(where: str, name: str, tensor: Tensor, shape: tuple[int, ...]) -> T
             f"{tensor.dtype} {tuple(tensor.shape)} on {tensor.device}"
         )
     if tensor.is_neg():
-        return tensor.resolve_neg()
+        return tensor.resolve_neg().contiguous()  # for that keeps the order of the strides
     if tensor.is_contiguous():
         end = 4 * (tensor.storage_offset() + tensor.numel())
         if end <= tensor.untyped_storage().nbytes() and tensor.data_ptr():
             return tensor  # in few words, for it is asked of every tensor of every call
     if tensor._is_zerotensor():
-        return tensor.clone()
+        return torch.zeros(tensor.shape, dtype=_FLOAT, device="cpu")
     if not _has_memory(tensor):
         raise _no_memory(f"{where}: {name}", tensor)
     return tensor.contiguous()

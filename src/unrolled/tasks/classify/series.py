@@ -61,7 +61,10 @@ def parse_number(value: Any) -> float:
     """
     if value is None or (isinstance(value, str) and value.strip().lower() in MISSING):
         return math.nan
-    number = float(value)
+    try:
+        number = float(value)
+    except OverflowError:
+        number = math.inf
     if abs(number) > _LARGEST:
         raise ValueError("infinite, or as good as")
     return number
@@ -157,7 +160,10 @@ def _series(
     if target is not None:
         labels: dict[Any, Row] = {}
         for row in sorted(rows, key=lambda row: row.line):
-            labels.setdefault(row.values[target], row)
+            if isinstance(value := row.values[target], list | dict):
+                message = f"{table.where(row)}: {target!r} is not one label: {value!r}"
+                raise DataError(message, "a label is a text, a number or a truth value")
+            labels.setdefault(value, row)
         if len(labels) > 1:
             shown = " and ".join(f"{label!r} (line {row.line})" for label, row in labels.items())
             message = f"{table.path}: case {name!r} has more than one {target!r}: {shown}"
