@@ -202,7 +202,10 @@ def of_layer(read):
         output, _ = layer(x, state, lengths=lengths(read, num_steps, batch_size))
     if read.rarely():
         output.relu_()
-    output.backward(tensor(read, *output.shape))
+    gradient = tensor(read, *output.shape)
+    if gradient.layout is torch.strided and not gradient.untyped_storage().nbytes():
+        gradient = torch.zeros(output.shape)  # of freed ones torch dies on the way to the layer
+    output.backward(gradient)
     return [output.detach(), *(weight.grad for weight in layer.parameters())]
 
 
