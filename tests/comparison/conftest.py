@@ -19,6 +19,7 @@ def write_run(path: Path, *, seed: int, accuracy: float, **changes: object) -> N
     path.mkdir(parents=True)
     (path / "config.json").write_text("{}")
     results = {
+        "cell": path.name.rpartition("-")[0],
         "hidden_size": 10,
         "parameters": 990,
         "seed": seed,

@@ -143,3 +143,10 @@ def test_results_that_were_changed_are_told(plan, folder):
     path.write_text(json.dumps(results | {"sha256": checksum(results)[::-1]}))
     with pytest.raises(RunError, match=r"results\.json: has changed .*delete this folder"):
         gather(plan, folder)
+
+
+def test_results_of_another_training_are_told(plan, folder):
+    first, second = plan.trials(folder)[:2]
+    (second.path / "results.json").write_bytes((first.path / "results.json").read_bytes())
+    with pytest.raises(RunError, match="in the place of"):
+        gather(plan, folder)

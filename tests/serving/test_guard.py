@@ -234,3 +234,16 @@ def test_the_address_that_is_told_opens_the_page_with_any_token(serve, small_run
 def test_a_token_that_can_be_guessed_is_refused(small_runs):
     with pytest.raises(OptionError, match="at least 8 characters"):
         serve_runs([small_runs["lstm"]], host="0.0.0.0", port=0, token="secret", say=print)
+
+
+@pytest.mark.parametrize(
+    "other", ['prefs={"a": 1}', "a[b]=1", "n=José", "flag", 'x="un closed', "expires=Thu; Path=/"]
+)
+def test_cookies_of_other_programs_on_the_host_are_passed_by(other):
+    from starlette.datastructures import Headers
+
+    from unrolled.serving.guard import COOKIE, _cookies_in
+
+    for text in (f"{other}; {COOKIE}=lecture-2026", f"{COOKIE}=lecture-2026; {other}"):
+        headers = Headers(raw=[(b"cookie", text.encode("latin-1"))])
+        assert _cookies_in(headers)[COOKIE] == "lecture-2026"

@@ -91,12 +91,20 @@ LEFT = ("vocabulary.json", "cell.py", ".vocabulary.json.17", ".config.json.17", 
 
 @pytest.mark.parametrize("left", [(), *((name,) for name in LEFT), LEFT])
 def test_what_a_process_left_that_was_killed_before_its_config_makes_way(tmp_path, left):
-    for name in (".lock", *left):
+    (tmp_path / ".lock").touch()
+    for name in left:
         (tmp_path / name).write_text("half")
     run = Run.create(tmp_path)
     with run.locked():
         run.remove_leftovers()
     assert [file.name for file in tmp_path.iterdir()] == [".lock"]
+
+
+def test_a_lock_of_another_program_is_none_of_ours(tmp_path):
+    (tmp_path / ".lock").write_text("pid 7")
+    (tmp_path / "cell.py").write_text("mine")
+    with pytest.raises(RunError, match="not empty"):
+        Run.create(tmp_path)
 
 
 @pytest.mark.parametrize("name", [*LEFT[:2], ".vocabulary.json", ".x.17", "last.ckpt"])

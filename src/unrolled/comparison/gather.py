@@ -159,7 +159,7 @@ def _read(trial: Trial) -> Finished:
             for line in read_metrics(Run(trial.path))
             if line["kind"] == "held_out"
         ]
-        for name in ("meanings", "part", "metrics", "baselines", *_COLUMNS):
+        for name in ("cell", "seed", "meanings", "part", "metrics", "baselines", *_COLUMNS):
             results[name]
     except RunError as error:
         raise RunError(error.message, _AGAIN) from error
@@ -167,6 +167,10 @@ def _read(trial: Trial) -> Finished:
         raise RunError(
             f"{trial.path}: not what `unrolled train` wrote: {error!r}", _AGAIN
         ) from error
+    cell = trial.contestant.cell
+    if results["seed"] != trial.seed or results["cell"] not in (cell, cell.rpartition(":")[2]):
+        message = f"{trial.path}: results of {results['cell']}, seed {results['seed']}"
+        raise RunError(f"{message}, in the place of {trial.name}", _AGAIN)
     return Finished(trial.contestant.name, trial.seed, results, curve)
 
 

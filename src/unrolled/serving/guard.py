@@ -252,8 +252,13 @@ def _bearer_in(headers: Headers) -> str:
 
 
 def _cookies_in(headers: Headers) -> dict[str, str]:
-    try:
-        cookies: SimpleCookie = SimpleCookie(headers.get("cookie", ""))
-    except CookieError:
-        return {}
-    return {name: morsel.value for name, morsel in cookies.items()}
+    """Return our cookies; those of other programs on this host may be written in any way."""
+    found: dict[str, str] = {}
+    for part in headers.get("cookie", "").split(";"):
+        name, _, value = part.strip().partition("=")
+        if name in (COOKIE, KNOWN_COOKIE):
+            try:
+                found[name] = SimpleCookie(part)[name].value  # it may be in quotes
+            except (CookieError, KeyError):
+                found[name] = value
+    return found

@@ -197,8 +197,8 @@ def _read_weights(path: Path, run: str | None) -> dict[str, Tensor]:
             raise of_another_run(path)
     try:
         tensors = safetensors.torch.load(data)
-        if found is None and b'"__metadata__"' in data[: _header_end(data)]:
-            raise ValueError("metadata of another program, or a checksum that was damaged")
+        if found is None and _has_damaged_checksum(data):
+            raise ValueError("its checksum was damaged")
     except (SafetensorError, ValueError, KeyError, RuntimeError) as error:
         raise RunError(f"{path}: damaged: {error}", _DAMAGED) from error
     require_finite(path, tensors, _DAMAGED)
@@ -207,6 +207,12 @@ def _read_weights(path: Path, run: str | None) -> dict[str, Tensor]:
 
 def _header_end(data: bytes) -> int:
     return 8 + int.from_bytes(data[:8], "little")
+
+
+def _has_damaged_checksum(data: bytes) -> bool:
+    """Whether metadata are neither ours nor those that other programs write, {"format": "pt"}."""
+    head = data[: _header_end(data)]
+    return b'"__metadata__"' in head and b'"__metadata__":{"format":"pt"}' not in head
 
 
 def _checksum_in(data: bytes) -> re.Match[bytes] | None:

@@ -260,8 +260,9 @@ class Run:
 
     def _stillborn(self) -> list[Path]:
         """Return the files of a process that was killed between its lock and its config.json."""
-        if self.config_path.exists() or not (self.path / _LOCK).exists():
-            return []  # without a lock, a cell.py is not one of ours
+        lock = self.path / _LOCK
+        if self.config_path.exists() or not lock.exists() or lock.stat().st_size:
+            return []  # without a lock of ours, which is empty, a cell.py is not one of ours
         return [self.vocabulary_path, self.cell_path, *_unfinished(self.path)]
 
 
