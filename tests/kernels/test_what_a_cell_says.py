@@ -757,3 +757,24 @@ def test_a_kernel_is_found_in_microseconds():
     for _ in range(1000):
         kernel_of(cell)
     assert (time.perf_counter() - begin) / 1000 < 2e-5
+
+
+def test_a_cell_may_read_an_object_whose_attributes_raise_what_they_like():
+    class Settings:
+        def __init__(self, values):
+            self.__dict__["values"] = values
+
+        def __getattr__(self, name):
+            return self.values[name]
+
+    settings = Settings({"alpha": 0.5})
+
+    @unrolled.cell(gates="a")
+    def scaled(x, u, h):
+        return dict(h=torch.tanh(x.a + u.a) * settings.alpha)
+
+    x = torch.randn(4, 2, 3)
+    layer = unrolled.Recurrent(scaled, 3, 5)
+    with using_path("reference"):
+        expected = layer(x)[0]
+    torch.testing.assert_close(layer(x)[0], expected)

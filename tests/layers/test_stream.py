@@ -202,3 +202,15 @@ UNCLEAR = {
 def test_rows_that_could_mean_others_are_refused(rows):
     with pytest.raises(ShapeError, match="of dtype bool"):
         unrolled.GRU(2, 3).stream(4).reset(rows)
+
+
+@pytest.mark.parametrize("name", ["weight_ih", "weight_hh", "bias_ih", "bias_hh"])
+@pytest.mark.parametrize("layer_of_stack", ["l0", "l1"])
+@pytest.mark.parametrize("read", READS.values(), ids=list(READS))
+def test_a_weight_that_is_none_is_an_error(name, layer_of_stack, read):
+    layer, x = unrolled.LSTM(8, 8, 2), torch.randn(1, 8)
+    stream = layer.stream(1)
+    stream.step(x)
+    setattr(layer, f"{name}_{layer_of_stack}", None)
+    with pytest.raises((RuntimeError, AttributeError, TypeError)):
+        read(layer, stream, x)

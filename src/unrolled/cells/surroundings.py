@@ -235,7 +235,7 @@ class Surroundings:
             self._visit(name, value.__func__)
         elif isinstance(value, functools.cached_property):
             self._visit(name, value.func)
-        elif hasattr(value, "__wrapped__"):
+        elif _has(value, "__wrapped__"):
             self._visit(name, value.__wrapped__)
         elif type(value).__name__ in _DESCRIPTORS or type(value).__module__.startswith("typing"):
             pass
@@ -269,7 +269,7 @@ class Surroundings:
             self._visit_instance(name, value)
 
     def _visit_numpy(self, name: str, value: Any) -> None:
-        if hasattr(value, "tobytes"):  # an array or a number
+        if _has(value, "tobytes"):  # an array or a number
             self._contents.append(
                 _Contents(name, lambda: (value.tobytes(), str(value.dtype), str(value.shape)))
             )
@@ -282,7 +282,7 @@ class Surroundings:
         kind = type(value)
         self._texts.append(f"{name}: {kind.__module__}.{kind.__qualname__}")
         package = kind.__module__.partition(".")[0]
-        if package == "unrolled" and hasattr(value, "equations"):  # a cell
+        if package == "unrolled" and _has(value, "equations"):  # a cell
             self._visit(name, value.equations)
             return
         if package == "torch" and not isinstance(value, nn.Module):
@@ -394,6 +394,14 @@ def _is_plain(value: object) -> bool:
     if type(value) in (tuple, frozenset):
         return all(map(_is_plain, value))  # type: ignore[call-overload]  # it is iterable
     return type(value) in _PLAIN
+
+
+def _has(value: object, name: str) -> bool:
+    """Whether a value has an attribute; a `__getattr__` of a user's may raise anything."""
+    try:
+        return hasattr(value, name)
+    except Exception:
+        return False
 
 
 def _is_library(kind: type) -> bool:

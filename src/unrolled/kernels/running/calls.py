@@ -66,9 +66,9 @@ def check_numbers(problem: Problem, partition: Partition) -> None:
             f"{[tuple(state.shape) for state in states]} and {len(weights.parameters)} vectors"
         )
     recurrent, biased = bool(cell.recurrent), weights.bias_ih is not None
-    present = [weights.weight_hh is not None, weights.bias_hh is not None]
-    if present != [recurrent, recurrent and biased]:
-        raise ShapeError(f"{where}: weight_hh or one of two biases is missing")
+    present = [w is not None for w in (weights.weight_ih, weights.weight_hh, weights.bias_hh)]
+    if present != [True, recurrent, recurrent and biased]:
+        raise ShapeError(f"{where}: a weight, or one of two biases, is missing")
     if states[0].shape[0] < partition.num_nonempty:
         raise ShapeError(f"{where}: {partition.num_nonempty} rows have {len(states[0])} states")
 

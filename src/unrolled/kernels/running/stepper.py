@@ -13,7 +13,7 @@ from unrolled.cells import Cell
 from unrolled.kernels.emitting import Call
 from unrolled.kernels.memory import is_plain, readable
 from unrolled.kernels.running.arena import FLOAT
-from unrolled.kernels.running.calls import make_call
+from unrolled.kernels.running.calls import check_numbers, make_call
 from unrolled.kernels.running.kernel import Kernel
 from unrolled.kernels.running.partition import partition_of
 from unrolled.kernels.running.paths import choose_path, kernel_of
@@ -75,6 +75,7 @@ class Stepper:
         partition = partition_of((batch_size,), torch.get_num_threads())
         x = torch.empty(batch_size, weights.weight_ih.shape[1], **FLOAT)  # for its shape
         problem = Problem(kernel.cell, x, (batch_size,), weights, states, reverse=False)
+        check_numbers(problem, partition)
         call, alive = make_call(problem, partition)
         packed = torch.empty(self._library.packed_floats(call), **FLOAT)
         call.gate_stride = self._library.scratch_slots * num_units
