@@ -53,7 +53,7 @@ def is_plain(tensor: Tensor) -> bool:
     batched gradients wrap, zeros without memory (the gradient of `torch.sgn`), and numbers whose
     sign is turned only when they are read (`x.conj().imag`).
     """
-    return type(tensor) in _TYPES and _keys_of(tensor).raw_repr() in _PLAIN
+    return are_plain((tensor,))
 
 
 def are_plain(tensors: Iterable[Tensor]) -> bool:

@@ -32,7 +32,7 @@ class Passes(Protocol):
     """The two passes of one recurrence, forward and backward.
 
     Between them, autograd keeps the inputs, a flat list of tensors (and None); `fill` makes of them
-    what the passes take. Whoever asked for them to be kept may give others back: see `can_read`.
+    what the passes take. Hooks may give others back than were kept: `backward` looks at them.
     """
 
     def fill(self, inputs: Sequence[Any]) -> Any:
@@ -41,8 +41,8 @@ class Passes(Protocol):
     def forward(self, problem: Any, *, train: bool) -> Forward:
         """Run all steps."""
 
-    def can_read(self, inputs: Sequence[Any], d_results: Sequence[Tensor | None]) -> bool:
-        """Whether `backward` takes these."""
+    def can_read(self, d_results: Sequence[Tensor | None]) -> bool:
+        """Whether `backward` takes these gradients."""
 
     def backward(
         self,
@@ -81,10 +81,10 @@ class RecurrenceFunction(torch.autograd.Function):
         """Return the gradients of `passes`, which has none, and of the inputs."""
         passes, saved, wanted = ctx.passes, ctx.saved_tensors, ctx.needs_input_grad[1:]
         inputs, tape = saved[: ctx.num_inputs], saved[ctx.num_inputs :]
-        is_readable = passes.can_read(inputs, d_results)
+        is_readable = passes.can_read(d_results)
         if not is_readable:
             d_results = tuple(None if d is None else materialised(d) for d in d_results)
-            is_readable = passes.can_read(inputs, d_results)
+            is_readable = passes.can_read(d_results)
         # create_graph=True: the gradient is to be differentiated; or many are asked for at once
         if torch.is_grad_enabled() or not is_readable:
             gradients: Sequence[Tensor | None] = gradients_of_rerun(

@@ -26,8 +26,8 @@ def make_call(problem: Problem, partition: Partition) -> tuple[Call, list[Tensor
         partition: Of its rows.
 
     Raises:
-        ShapeError: A tensor of another shape, type or device than the others ask for, or one too
-            few or too many; a kernel would read past its end.
+        ShapeError: A tensor of another shape, type or device than the others ask for, or without
+            memory; a kernel would read past its end.
     """
     cell, x, _, weights, states, reverse = problem
     where = f"cell {cell.name}"

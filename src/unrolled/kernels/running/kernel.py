@@ -169,12 +169,8 @@ class KernelPasses:
         call.train, call.gates, call.gate_stride = 1, gates.data_ptr(), gates.stride(0)
         return [gates, output, *(lasting(capacity, hidden_size) for _ in range(num_states - 1))]
 
-    def can_read(self, inputs: Sequence[Tensor], d_results: Sequence[Tensor | None]) -> bool:
-        """Whether the gradients are plain, and nobody looks at torch's operations.
-
-        The inputs were plain when they were kept; what hooks made of them, `readable` sees.
-        """
-        del inputs
+    def can_read(self, d_results: Sequence[Tensor | None]) -> bool:
+        """Whether the gradients are plain, and nobody looks at torch's operations."""
         return not are_observed() and are_plain(d for d in d_results if d is not None)
 
     def backward(

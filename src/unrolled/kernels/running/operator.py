@@ -235,9 +235,8 @@ class _OperatorPasses:
         output, *after = results[: 1 + self._num_states]
         return Forward((output, *after), [output, *results[1 + self._num_states :]])
 
-    def can_read(self, inputs: Sequence[Any], d_results: Sequence[Tensor | None]) -> bool:
+    def can_read(self, d_results: Sequence[Tensor | None]) -> bool:
         """Whether none stands for several; those of a tracer are read, for it to see."""
-        del inputs
         return not any(d is not None and is_transformed(d) for d in d_results)
 
     def backward(

@@ -13,7 +13,7 @@ from unrolled.kernels.running.arena import FLOAT, take_scratch
 from unrolled.kernels.running.library import Library
 from unrolled.kernels.weights import Weights
 
-__all__ = ["Mark", "WeightCache", "caching_weights", "mark_of", "pack_weights"]
+__all__ = ["WeightCache", "caching_weights", "mark_of", "pack_weights"]
 
 
 Mark = tuple[int, int, torch.Size, tuple[int, ...]]
