@@ -53,7 +53,7 @@ docs: $(STAMP)
 	$(BIN)/python -m unrolled.cli.reference docs/options.md
 
 # The kernels of all cells, at all sizes: between guard pages, with gcc's sanitizers, for other
-# processors (aarch64 by qemu-user), and many threads on one row. A quarter of an hour.
+# processors (aarch64 by qemu-user), and many threads on one row. Over a quarter of an hour.
 sanitize: $(STAMP)
 	UNROLLED_SANITIZE=1 $(BIN)/pytest tests/kernels/test_programs.py tests/kernels/test_threads.py
 
