@@ -54,7 +54,7 @@ def test_training_refuses_a_file_that_is_no_text(unrolled, content, expected):
         (["--layers", -1], ["--layers must be at least 1, got -1"]),
         (["--dropout", 2], ["--dropout must be in [0, 1), got 2"]),
         (["--tokens", "words"], ["--tokens must be one of char, byte, bpe", "'words'"]),
-        (["--vocabulary-size", 300], ["--vocabulary-size is for bpe, but the tokens are char"]),
+        (["--vocabulary-size", 300], ["--vocabulary-size is for bpe and word"]),
         (["--batch-size", 0], ["--batch-size must be at least 1, got 0"]),
         (["--batch-size", 1000], ["too short: 1000 columns of 16 steps", "--batch-size", "--k1"]),
         (["--k1", 8, "--k2", 4], ["--k2 (steps backward) must be at least --k1"]),

@@ -20,8 +20,8 @@ CASES = [
     (
         (*LM, "--vocabulary-size", 300),
         lambda: lm.DataOptions(**TEXT, vocabulary_size=300),
-        "vocabulary_size is for bpe, but the tokens are char",
-        "--vocabulary-size is for bpe, but the tokens are char",
+        "vocabulary_size is for bpe and word, the tokens are char",
+        "--vocabulary-size is for bpe and word, the tokens are char",
     ),
     (
         (*LM, "--batch-size", 0),

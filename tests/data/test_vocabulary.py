@@ -11,12 +11,14 @@ from unrolled.data import (
     ByteVocabulary,
     CharVocabulary,
     Vocabulary,
+    WordTokenVocabulary,
     vocabulary_from_dict,
 )
 from unrolled.errors import OptionError, VocabularyError
 
 TEXT = "to be, or not to be: that is the question.\r\n  Ser ou não ser, eis a questão 𝄞\n\n" * 3
 BPE = BPEVocabulary.train(TEXT, size=280)
+WORDS = WordTokenVocabulary.from_text(TEXT, size=270)
 
 # Line ends of every kind, spaces, combining marks and what lies beyond 16 bits come up often.
 texts = st.text(
@@ -28,7 +30,7 @@ texts = st.text(
 
 
 def vocabularies(text: str) -> list[Vocabulary]:
-    return [CharVocabulary.from_text(text), ByteVocabulary(), BPE]
+    return [CharVocabulary.from_text(text), ByteVocabulary(), BPE, WORDS]
 
 
 @given(texts)
@@ -96,7 +98,9 @@ def test_unseen_characters_before_between_and_after_the_known_are_all_found(text
         CharVocabulary.from_text("+a").encode(f"a{text}+")
 
 
-@pytest.mark.parametrize("make", [ByteVocabulary, lambda: BPE], ids=["byte", "bpe"])
+@pytest.mark.parametrize(
+    "make", [ByteVocabulary, lambda: BPE, lambda: WORDS], ids=["byte", "bpe", "word"]
+)
 def test_half_a_surrogate_pair_is_no_text(make):
     with pytest.raises(VocabularyError, match=r"character 2 is half .*U\+D800"):
         make().encode("ab\ud800")
@@ -132,6 +136,23 @@ def test_bpe_is_the_same_however_many_lines_are_encoded_at_once(monkeypatch):
     for lines in (1, 2, 1000):
         monkeypatch.setattr("unrolled.data.vocabulary._LINES_AT_ONCE", lines)
         assert BPE.encode(TEXT).equal(whole)
+
+
+def test_words_keep_the_blank_before_them_and_rare_ones_are_spelled():
+    text = "the cat's well-made <unk> hat .\n" * 2 + "the dog\n"
+    vocabulary = WordTokenVocabulary.from_text(text, size=10_000)
+    shown = [vocabulary.symbols(id) for id in vocabulary.encode(" the cat's <unk> dog.\n").tolist()]
+    assert shown == [" ", "t", "h", "e", " cat's", " <unk>", " ", "d", "o", "g", ".", "\n"]
+    assert vocabulary.encode("the").tolist() == [256]  # the most frequent word is the first
+    assert vocabulary.spelled(" the hat") == 0.5  # " hat" is known
+    assert vocabulary.spelled("\n") == 0
+
+
+def test_a_vocabulary_of_words_has_at_most_its_size():
+    assert len(WordTokenVocabulary.from_text("one two one two one", size=257)) == 257
+    assert len(WordTokenVocabulary.from_text("one two", size=1000)) == 256
+    with pytest.raises(OptionError, match="at least 256 tokens, got 255"):
+        WordTokenVocabulary.from_text(TEXT, size=255)
 
 
 def test_bpe_smaller_than_the_bytes_is_refused():
@@ -170,6 +191,8 @@ def test_a_bpe_vocabulary_without_its_library_names_the_extra(monkeypatch):
         {"kind": "word"},
         {"kind": ["char"]},
         {"kind": "char"},
+        {"kind": "word", "words": ["to", "be", "to"]},
+        {"kind": "word", "words": ["a"]},  # a byte is a token anyway
         {"kind": "char", "symbols": [1]},
         {"kind": "char", "symbols": ["b", "a"]},
         {"kind": "bpe", "tokenizer": 1},

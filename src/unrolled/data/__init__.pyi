@@ -21,6 +21,7 @@ from .vocabulary import (
     CharVocabulary,
     Decoder,
     Vocabulary,
+    WordTokenVocabulary,
     vocabulary_from_dict,
 )
 from .words import WordVocabulary, split_words
@@ -39,6 +40,7 @@ __all__ = [
     "Source",
     "Table",
     "Vocabulary",
+    "WordTokenVocabulary",
     "WordVocabulary",
     "append_blanks",
     "batches_by_length",

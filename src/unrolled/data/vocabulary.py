@@ -1,12 +1,14 @@
-"""Text to token numbers and back: characters, bytes, or byte-pair encoding (BPE).
+"""Text to token numbers and back: characters, bytes, byte-pair encoding (BPE), or words.
 
-All three are lossless: `decode(encode(text)) == text`. Reading text from files is not done here.
+All four are lossless: `decode(encode(text)) == text`. Reading text from files is not done here.
 """
 
 import codecs
 import json
+import re
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
+from collections import Counter
+from collections.abc import Iterator, Sequence
 from types import ModuleType
 from typing import Any, ClassVar, Self
 
@@ -23,9 +25,12 @@ __all__ = [
     "CharVocabulary",
     "Decoder",
     "Vocabulary",
+    "WordTokenVocabulary",
     "vocabulary_from_dict",
 ]
 
+# A word or a mark with the blank before it, a name in angle brackets, or one character of space.
+_WORD = re.compile(r" ?(?:<\w+>|\w+(?:['\u2019\-]\w+)*|[^\w\s])|\s")
 _LINES_AT_ONCE = 2**14  # for a token, the library's results take 20 times the memory of its number
 
 
@@ -277,8 +282,97 @@ class BPEVocabulary(Vocabulary):
         return cls(json.dumps(content["tokenizer"]))
 
 
+class WordTokenVocabulary(Vocabulary):
+    """The frequent words of a text, and the 256 bytes, with which any other word is spelled.
+
+    A token is a word or a mark of punctuation together with the blank before it, or a character of
+    space, such as a line's end. No word is unknown: a rare one costs as many tokens as it has
+    bytes. A name in angle brackets, such as `<unk>`, is one word.
+
+    Args:
+        words: Different, none of them a single byte.
+
+    Raises:
+        VocabularyError: A word is there twice, is a single byte or is no text.
+
+    Example:
+        >>> vocabulary = WordTokenVocabulary.from_text("to be or not to be", size=258)
+        >>> [vocabulary.symbols(int(id)) for id in vocabulary.encode("or to be")]
+        ['o', 'r', ' to', ' be']
+    """
+
+    kind = "word"
+
+    def __init__(self, words: Sequence[str]) -> None:
+        tokens = [*(bytes([value]) for value in range(256)), *map(_utf8, words)]
+        super().__init__(tokens)
+        self._words = list(words)
+        self._ids = {word: id for id, word in enumerate(words, 256)}
+        if len(set(tokens)) < len(tokens):
+            twice, _ = Counter(tokens).most_common(1)[0]
+            raise VocabularyError(
+                f"the words of a vocabulary must be different, twice: {twice.decode()!r}"
+            )
+
+    @classmethod
+    def from_text(cls, text: str, size: int) -> Self:
+        """Return the vocabulary of the most frequent words of `text`.
+
+        A word that occurs once is left to be spelled, so that spelling is learned too.
+
+        Args:
+            text: Where the words are counted.
+            size: Tokens at most, at least 256: the bytes.
+
+        Raises:
+            OptionError: `size` is below 256.
+            VocabularyError: `text` has half a surrogate pair, which UTF-8 cannot write.
+        """
+        if size < 256:
+            raise OptionError(
+                f"a vocabulary of words must have at least 256 tokens, got {size}",
+                "256 are the single bytes, which spell what is no word of it",
+            )
+        _utf8(text)
+        counts = Counter(_WORD.findall(text))
+        ranked = sorted(counts.items(), key=lambda item: (-item[1], item[0]))
+        frequent = (word for word, count in ranked if count > 1 and len(word.encode()) > 1)
+        return cls([word for word, _ in zip(frequent, range(size - 256), strict=False)])
+
+    def encode(self, text: str) -> Tensor:
+        """Return the words of `text`, those that the vocabulary lacks by bytes, (N,) int64.
+
+        Raises:
+            VocabularyError: `text` has half a surrogate pair, which UTF-8 cannot write.
+        """
+        _utf8(text)
+        return torch.tensor(list(self._numbers(text)), dtype=torch.int64)
+
+    def spelled(self, text: str) -> float:
+        """Return the share of the words and marks of `text` that are spelled, 0 if it has none."""
+        words = [word for word in _WORD.findall(text) if len(word.encode()) > 1]
+        return sum(word not in self._ids for word in words) / max(1, len(words))
+
+    def _numbers(self, text: str) -> Iterator[int]:
+        for word in _WORD.findall(text):
+            id = self._ids.get(word)
+            if id is None:
+                yield from word.encode()
+            else:
+                yield id
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return the words."""
+        return {"kind": self.kind, "words": self._words}
+
+    @classmethod
+    def from_dict(cls, content: dict[str, Any]) -> Self:
+        """Return the vocabulary that `to_dict` described."""
+        return cls(strings_of(content, "words"))
+
+
 _KINDS: dict[str, type[Vocabulary]] = {
-    kind.kind: kind for kind in (CharVocabulary, ByteVocabulary, BPEVocabulary)
+    kind.kind: kind for kind in (CharVocabulary, ByteVocabulary, BPEVocabulary, WordTokenVocabulary)
 }
 
 

@@ -34,7 +34,7 @@ def last_line(path):
     return json.loads((path / "metrics.jsonl").read_text().splitlines()[-1])
 
 
-@pytest.mark.parametrize("tokens", ["char", "byte", "bpe"])
+@pytest.mark.parametrize("tokens", ["char", "byte", "bpe", "word"])
 def test_what_was_trained_is_loaded_and_scores_what_training_reported(tmp_path, tokens):
     if tokens == "bpe":
         pytest.importorskip("tokenizers")
@@ -92,8 +92,12 @@ def test_the_seed_decides_the_weights_and_other_seeds_decide_otherwise(tmp_path,
         ({"embedding_size": 0}, OptionError, "embedding_size must be at least 1, got 0"),
         ({"num_parameters": 3}, OptionError, "no model of this kind fits in 3 parameters"),
         ({"training": {"k1": 16, "k2": 8}}, OptionError, "k2 .* must be at least k1"),
-        ({"data": {"tokens": "word"}}, OptionError, "tokens must be one of char, byte, bpe"),
-        ({"data": {"vocabulary_size": 300}}, OptionError, "vocabulary_size is for bpe"),
+        (
+            {"data": {"tokens": "syllable"}},
+            OptionError,
+            "tokens must be one of char, byte, bpe, word",
+        ),
+        ({"data": {"vocabulary_size": 300}}, OptionError, "vocabulary_size is for bpe and word"),
         ({"data": {"standard_library": True}}, OptionError, "one of the two"),
         ({"training": {"batch_size": 500, "k1": 9}}, DataError, "500 columns of 9 steps need"),
         ({"data": {"held_out": 0.0001}}, DataError, "too short to predict"),

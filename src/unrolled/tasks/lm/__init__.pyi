@@ -1,4 +1,4 @@
-from .evaluation import LanguageModelMetrics, evaluate_language_model
+from .evaluation import LanguageModelMetrics, TextSize, evaluate_language_model
 from .model import LanguageModel
 from .options import DataOptions, ModelOptions, PredictOptions, TrainingOptions
 from .sampling import default_prompt, generate
@@ -13,6 +13,7 @@ __all__ = [
     "LanguageSubject",
     "ModelOptions",
     "PredictOptions",
+    "TextSize",
     "TrainingOptions",
     "default_prompt",
     "evaluate_language_model",

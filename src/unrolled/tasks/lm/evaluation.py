@@ -6,6 +6,7 @@ Not here: when that is measured (`training/schedule.py`), and turning text into 
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Self
 
 import torch
 from torch import Tensor
@@ -17,10 +18,28 @@ from unrolled.networks.modes import evaluating
 from unrolled.tasks.lm.columns import Columns
 from unrolled.tasks.lm.model import LanguageModel
 
-__all__ = ["LanguageModelMetrics", "combined", "evaluate_language_model"]
+__all__ = ["LanguageModelMetrics", "TextSize", "combined", "evaluate_language_model"]
 
 _STEPS_PER_COLUMN = 1024  # at least, where the number of columns is left to us
 _SCORES_AT_ONCE = 2**23  # bounds the memory that (B, T, V) takes: 32 MB
+
+
+@dataclass(frozen=True)
+class TextSize:
+    """How long a text is.
+
+    Args:
+        characters: Code points.
+        words: What stands between blanks, and one for every line's end.
+    """
+
+    characters: int
+    words: int
+
+    @classmethod
+    def of(cls, text: str) -> Self:
+        """Return the size of `text`."""
+        return cls(len(text), len(text.split()) + text.count("\n"))
 
 
 @dataclass(frozen=True)
@@ -32,15 +51,20 @@ class LanguageModelMetrics:
         bits_per_character: The same information, over the characters it describes: comparable
             between characters, bytes and BPE.
         perplexity_per_token: exp(nats_per_token).
+        perplexity_per_word: exp of the nats per word. Words are what stands between blanks, and
+            every line's end is one more, as in published figures; comparable between all tokens.
         num_tokens: How many were predicted.
         num_characters: How many they stand for.
+        num_words: The same for words.
     """
 
     nats_per_token: float
     bits_per_character: float
     perplexity_per_token: float
+    perplexity_per_word: float
     num_tokens: int
     num_characters: int
+    num_words: int
 
     def to_dict(self) -> dict[str, float]:
         """Return the figures by the names of the task's metrics."""
@@ -48,8 +72,10 @@ class LanguageModelMetrics:
             "loss": self.nats_per_token,
             "bits_per_character": self.bits_per_character,
             "perplexity_per_token": self.perplexity_per_token,
+            "perplexity_per_word": self.perplexity_per_word,
             "num_tokens": self.num_tokens,
             "num_characters": self.num_characters,
+            "num_words": self.num_words,
         }
 
 
@@ -58,14 +84,17 @@ def combined(measured: Sequence[LanguageModelMetrics]) -> LanguageModelMetrics:
     return _metrics(
         sum(each.nats_per_token * each.num_tokens for each in measured),
         sum(each.num_tokens for each in measured),
-        sum(each.num_characters for each in measured),
+        TextSize(
+            sum(each.num_characters for each in measured),
+            sum(each.num_words for each in measured),
+        ),
     )
 
 
 def evaluate_language_model(
     model: LanguageModel,
     tokens: Tensor,
-    num_characters: int,
+    size: TextSize,
     *,
     num_columns: int | None = None,
     context: int = 256,
@@ -79,7 +108,7 @@ def evaluate_language_model(
     Args:
         model: Its mode (train or eval) is left as it was.
         tokens: (N,), at least 2.
-        num_characters: Of the text that `tokens[1:]` stand for.
+        size: Of the text that `tokens[1:]` stand for.
         num_columns: None takes up to 64, each of at least 1024 steps.
         context: Tokens read before each column but the first.
 
@@ -94,18 +123,24 @@ def evaluate_language_model(
     columns = Columns(tokens, num_columns)
     with evaluating(model), torch.inference_mode():
         nats = _score(model, columns, _warm_state(model, columns, context))
-    return _metrics(nats, len(tokens) - 1, num_characters)
+    return _metrics(nats, len(tokens) - 1, size)
 
 
-def _metrics(nats: float, num_tokens: int, num_characters: int) -> LanguageModelMetrics:
-    nats_per_token = nats / num_tokens
+def _metrics(nats: float, num_tokens: int, size: TextSize) -> LanguageModelMetrics:
     return LanguageModelMetrics(
-        nats_per_token=nats_per_token,
-        bits_per_character=nats / math.log(2) / num_characters,
-        perplexity_per_token=math.exp(nats_per_token) if nats_per_token < 700 else math.inf,
+        nats_per_token=nats / num_tokens,
+        bits_per_character=nats / math.log(2) / size.characters,
+        perplexity_per_token=_perplexity(nats, num_tokens),
+        perplexity_per_word=_perplexity(nats, size.words),
         num_tokens=num_tokens,
-        num_characters=num_characters,
+        num_characters=size.characters,
+        num_words=size.words,
     )
+
+
+def _perplexity(nats: float, count: int) -> float:
+    """Return exp(nats / count), infinity where that is beyond a float or nothing is counted."""
+    return math.exp(nats / count) if nats < 700 * count else math.inf
 
 
 def _warm_state(model: LanguageModel, columns: Columns, context: int) -> State | None:

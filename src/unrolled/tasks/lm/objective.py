@@ -13,7 +13,7 @@ from torch.nn import functional as F
 from unrolled.errors import DataError, field
 from unrolled.inspection import gradient_reach, verdict
 from unrolled.networks.modes import evaluating
-from unrolled.tasks.lm.evaluation import evaluate_language_model
+from unrolled.tasks.lm.evaluation import TextSize, evaluate_language_model
 from unrolled.tasks.lm.model import LanguageModel
 from unrolled.tasks.lm.tbptt import TruncatedBPTT
 
@@ -29,7 +29,7 @@ class LanguageModelObjective:
         windows: The walk through the training part.
         characters_per_token: Of the training part.
         held_out: The tokens of the held-out part, at least 2.
-        held_out_characters: Those that `held_out[1:]` stand for.
+        held_out_size: Of the text that `held_out[1:]` stand for.
         reach_lag: How far back `evaluate` follows the gradient, in tokens; None: not at all.
 
     Raises:
@@ -41,13 +41,13 @@ class LanguageModelObjective:
         windows: TruncatedBPTT,
         characters_per_token: float,
         held_out: Tensor,
-        held_out_characters: int,
+        held_out_size: TextSize,
         reach_lag: int | None = None,
     ) -> None:
         self.windows = windows
         self.characters_per_token = characters_per_token
         self.held_out = held_out
-        self.held_out_characters = held_out_characters
+        self.held_out_size = held_out_size
         self.reach_lag = None if reach_lag is None else min(reach_lag, len(held_out) - 2)
         if self.reach_lag is not None and self.reach_lag < 4:
             raise DataError(
@@ -76,9 +76,10 @@ class LanguageModelObjective:
     def evaluate(self, model: nn.Module) -> dict[str, float]:
         """Return the metrics on the held-out part; "loss" is in nats per token."""
         language_model = cast("LanguageModel", model)
-        metrics = evaluate_language_model(language_model, self.held_out, self.held_out_characters)
+        metrics = evaluate_language_model(language_model, self.held_out, self.held_out_size)
         figures = metrics.to_dict()
-        del figures["num_tokens"], figures["num_characters"]  # the same at every evaluation
+        for size in ("num_tokens", "num_characters", "num_words"):  # the same at every evaluation
+            del figures[size]
         return figures | self._reach(language_model)
 
     def _reach(self, model: LanguageModel) -> dict[str, float]:

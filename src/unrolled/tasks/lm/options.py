@@ -3,7 +3,7 @@
 from dataclasses import replace
 from typing import Annotated, ClassVar
 
-from unrolled.data.options import BpeSize, Encoding
+from unrolled.data.options import Encoding
 from unrolled.errors import OptionError, field
 from unrolled.networks.options import EMBEDDING_SIZE, LayerOptions
 from unrolled.options import Option, Options, absolute, options
@@ -26,7 +26,8 @@ Several processes can share the work:
 Ctrl-C saves the run, and `unrolled resume` continues it.
 """
 
-_TOKENS = ("char", "byte", "bpe")
+_TOKENS = ("char", "byte", "bpe", "word")
+_SIZES = {"bpe": 1024, "word": 10_000}
 
 
 @options
@@ -34,7 +35,6 @@ class DataOptions(Options):
     """How a language model reads its text."""
 
     panel = "Data"
-    default_bpe_size: ClassVar[int] = 1024
     files: Annotated[
         tuple[str, ...],
         Option(
@@ -45,7 +45,15 @@ class DataOptions(Options):
         bool, Option("Train on the standard library of this Python instead of files.")
     ] = False
     tokens: Annotated[str, Option("What the text is cut into.", choices=_TOKENS)] = "char"
-    vocabulary_size: BpeSize = None
+    vocabulary_size: Annotated[
+        int | None,
+        Option(
+            "Number of tokens in the vocabulary, at most; for bpe and word.",
+            within="[1, inf)",
+            metavar="N",
+            absent="1024 for bpe, 10000 for word",
+        ),
+    ] = None
     held_out: Annotated[
         float,
         Option(
@@ -61,14 +69,15 @@ class DataOptions(Options):
         if bool(self.files) == self.standard_library:
             message = f"give text files or {field('standard_library')}, one of the two"
             raise OptionError(message)
-        if self.vocabulary_size is not None and self.tokens != "bpe":
-            message = f"{field('vocabulary_size')} is for bpe, but the tokens are {self.tokens}"
+        if self.vocabulary_size is not None and self.tokens not in _SIZES:
+            kinds = " and ".join(_SIZES)
+            message = f"{field('vocabulary_size')} is for {kinds}, the tokens are {self.tokens}"
             raise OptionError(message, "leave it out")
 
     @property
-    def bpe_size(self) -> int:
-        """Tokens of a BPE vocabulary."""
-        return self.default_bpe_size if self.vocabulary_size is None else self.vocabulary_size
+    def most_tokens(self) -> int:
+        """Tokens of a vocabulary of bpe or words, at most."""
+        return _SIZES[self.tokens] if self.vocabulary_size is None else self.vocabulary_size
 
 
 @options(hidden_size=512)
@@ -76,7 +85,7 @@ class ModelOptions(LayerOptions):
     """What a language model is made of."""
 
     embedding_size: Annotated[
-        int | None, replace(EMBEDDING_SIZE, metavar="N", absent="one-hot input")
+        int | None, replace(EMBEDDING_SIZE, metavar="N", absent="one-hot input, 256 for word")
     ] = None
 
 

@@ -15,7 +15,7 @@ from unrolled.tasks.lm.sampling import default_prompt, generate
 
 __all__ = ["LanguageSubject"]
 
-_EXAMPLE = {"char": 120, "byte": 120, "bpe": 40}  # tokens of a text to begin with
+_EXAMPLE = {"char": 120, "byte": 120, "bpe": 40, "word": 40}  # tokens of a text to begin with
 _BOLDNESS = 0.6  # its temperature: likelier than what it learned from, and still different words
 
 

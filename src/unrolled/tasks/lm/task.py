@@ -18,13 +18,14 @@ from unrolled.data.vocabulary import (
     ByteVocabulary,
     CharVocabulary,
     Vocabulary,
+    WordTokenVocabulary,
     vocabulary_from_dict,
 )
 from unrolled.errors import DataError, VocabularyError
 from unrolled.metrics import Metric
 from unrolled.networks.options import GenerateOptions
 from unrolled.tasks.lm.columns import Columns
-from unrolled.tasks.lm.evaluation import combined, evaluate_language_model
+from unrolled.tasks.lm.evaluation import TextSize, combined, evaluate_language_model
 from unrolled.tasks.lm.model import LanguageModel
 from unrolled.tasks.lm.objective import LanguageModelObjective
 from unrolled.tasks.lm.options import DataOptions, ModelOptions, PredictOptions, TrainingOptions
@@ -37,6 +38,7 @@ from unrolled.training import Processes
 __all__ = ["LanguageModelTask"]
 
 _SAMPLE_LENGTH = 300  # tokens
+_WORD_EMBEDDING = 256  # the absent embedding size of words
 
 
 class LanguageModelTask(Task[str]):
@@ -51,11 +53,13 @@ class LanguageModelTask(Task[str]):
     metrics = (
         Metric("bits_per_character", "lower"),
         Metric("perplexity_per_token", "lower"),
+        Metric("perplexity_per_word", "lower"),
         Metric("loss", "lower", "nats/token"),
         Metric("gradient_half_life_tokens", None),
         Metric("gradient_horizon_tokens", None),
         Metric("num_tokens", None),
         Metric("num_characters", None),
+        Metric("num_words", None),
     )
     option_classes = OptionClasses(DataOptions, ModelOptions, TrainingOptions, PredictOptions)
     commands = ("generate RUN", "evaluate RUN FILE")
@@ -91,8 +95,10 @@ class LanguageModelTask(Task[str]):
             vocabulary = CharVocabulary.from_text(training + held_out)
         elif data.tokens == "byte":
             vocabulary = ByteVocabulary()
+        elif data.tokens == "bpe":
+            vocabulary = BPEVocabulary.train(training, data.most_tokens)
         else:
-            vocabulary = BPEVocabulary.train(training, data.bpe_size)
+            vocabulary = WordTokenVocabulary.from_text(training, data.most_tokens)
         return cls(options, vocabulary)
 
     def to_dict(self) -> dict[str, Any]:
@@ -109,8 +115,13 @@ class LanguageModelTask(Task[str]):
         return LanguageModel(
             options,
             vocabulary_size=len(self.vocabulary),
-            embedding_size=options.embedding_size,
+            embedding_size=options.embedding_size or self._embedding_size,
         )
+
+    @property
+    def _embedding_size(self) -> int | None:
+        """What stands for an embedding size that is not given; None for one-hot input."""
+        return _WORD_EMBEDDING if isinstance(self.vocabulary, WordTokenVocabulary) else None
 
     def objective(self, splits: Splits[str], processes: Processes) -> LanguageModelObjective:
         """Return the walk through the training part, window by window.
@@ -126,7 +137,7 @@ class LanguageModelTask(Task[str]):
             TruncatedBPTT(columns, training.k1, training.steps_backward, processes),
             characters_per_token=len(learned) / len(tokens),
             held_out=held_out_tokens,
-            held_out_characters=self._characters_after_first(held_out, held_out_tokens),
+            held_out_size=self._size_after_first(held_out, held_out_tokens),
             reach_lag=2 * training.steps_backward if training.log_reach else None,
         )
 
@@ -140,8 +151,8 @@ class LanguageModelTask(Task[str]):
         measured = []
         for text in examples:
             tokens = self.encode(text)
-            characters = self._characters_after_first(text, tokens)
-            measured.append(evaluate_language_model(cast(LanguageModel, model), tokens, characters))
+            size = self._size_after_first(text, tokens)
+            measured.append(evaluate_language_model(cast(LanguageModel, model), tokens, size))
         return combined(measured).to_dict()
 
     def read_examples(self, path: Path) -> tuple[list[str], list[str]]:
@@ -203,10 +214,13 @@ class LanguageModelTask(Task[str]):
         encoding = self.options.data.encoding
         return LanguageSubject(cast(LanguageModel, model), self.vocabulary, encoding)
 
-    def describe(self, splits: Splits[str]) -> str:  # noqa: ARG002  # the files say it
+    def describe(self, splits: Splits[str]) -> str:
         """Return how much text, and the vocabulary."""
         size = sum(path.stat().st_size for path in self.files(self.options.data))
         vocabulary = f"vocabulary of {len(self.vocabulary):,} ({self.vocabulary.kind})"
+        if isinstance(self.vocabulary, WordTokenVocabulary):
+            share = self.vocabulary.spelled(splits.held_out[0])
+            vocabulary += f", {share:.1%} of the held-out words are spelled"
         return f"{size:,} bytes of text, {vocabulary}"
 
     def sample(self, model: nn.Module, seed: int) -> str:
@@ -229,9 +243,9 @@ class LanguageModelTask(Task[str]):
             raise DataError(f"{message}, at least 2 are needed", "give more text")
         return tokens
 
-    def _characters_after_first(self, text: str, tokens: Tensor) -> int:
-        """Return how many characters end in `tokens[1:]`."""
-        return len(text) - len(self.vocabulary.decoder().push(int(tokens[0])))
+    def _size_after_first(self, text: str, tokens: Tensor) -> TextSize:
+        """Return the size of what `tokens[1:]` stand for, the end of a character for all of it."""
+        return TextSize.of(text[len(self.vocabulary.decoder().push(int(tokens[0]))) :])
 
     @torch.inference_mode()
     def _expected(self, model: nn.Module, tokens: Tensor, count: int) -> list[dict[str, Any]]:
