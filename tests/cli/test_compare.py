@@ -138,3 +138,53 @@ def test_ctrl_c_ends_all_trainings_and_says_how_to_go_on(tmp_path):
     assert " -m unrolled compare toy hello --examples 8 " in said
     assert said.endswith(" --out c --processes 1\n")
     assert "interrupted after" in (tmp_path / "c" / "dense-0.log").read_text()
+
+
+CELL = """import unrolled
+from torch import sigmoid, tanh
+
+
+@unrolled.cell(gates="f g", keeps="f")
+def leaky(x, u, h):
+    f = sigmoid(x.f + u.f)
+    g = tanh(x.g + u.g)
+    return dict(h=f * h + (1 - f) * g, f=f, g=g)
+"""
+
+
+def test_replaced_data_or_another_cell_of_the_same_name_are_refused(unrolled, tmp_path):
+    """They would be in one mean with what was trained before."""
+    words = [f"{i % 5} {'good' if i % 2 else 'bad'}" for i in range(40)]
+    table = [f"{each},{each.split()[1]}" for each in words]
+    (tmp_path / "t.csv").write_text("\n".join(["text,class", *table]) + "\n")
+    (tmp_path / "own.py").write_text(CELL)
+    options = ("classify", "t.csv", "--input", "text", "--target", "class", "--epochs", "1")
+    options += ("--parameters", "2000", "--cells", "own.py:leaky", "--out", "c")
+    first = unrolled("compare", *options, "--seeds", 1)
+    assert first.code == 0, first.err
+    plan = (tmp_path / "c" / "plan.json").read_bytes()
+
+    (tmp_path / "own.py").write_text(CELL.replace("tanh(x.g", "sigmoid(x.g"))
+    again = unrolled("compare", *options, "--seeds", 2)
+    assert again.code == 1
+    assert "the file of its cell has changed since" in again.err
+    assert "choose another --out" in again.err
+
+    (tmp_path / "own.py").write_text(CELL)
+    (tmp_path / "t.csv").write_text("\n".join(["text,class", *reversed(table)]) + "\n")
+    again = unrolled("compare", *options, "--seeds", 2)
+    assert again.code == 1
+    assert "a file of its data has changed since" in again.err
+    assert not (tmp_path / "c" / "own.py_leaky-1").exists()
+    assert (tmp_path / "c" / "plan.json").read_bytes() == plan
+
+    (tmp_path / "t.csv").write_text("\n".join(["text,class", *table]) + "\n")
+    assert unrolled("compare", *options, "--seeds", 1).code == 0
+
+
+def test_progress_shows_the_metric_that_is_ranked_by(unrolled):
+    options = (*SMALL, "--epochs", "1", "--seeds", "1", "--cells", "dense", "--metric", "loss")
+    done = unrolled("compare", *options, "--out", "c")
+    (line,) = (line for line in done.err.splitlines() if line.startswith("dense, seed 0: hidden"))
+    assert " s: loss " in line
+    assert "accuracy" not in line

@@ -17,7 +17,8 @@ VALUES = {"gru": (0.70, 0.72, 0.71), "lstm": (0.90, 0.93, 0.91), "rnn": (0.705, 
 def write_run(path: Path, *, seed: int, accuracy: float, **changes: object) -> None:
     """Write what a training leaves."""
     path.mkdir(parents=True)
-    (path / "config.json").write_text("{}")
+    config = {"format": 3, "data": {"files": [{"sha256": "0"}]}, "model": {"cell": "gru"}}
+    (path / "config.json").write_text(json.dumps(config))
     results = {
         "cell": path.name.rpartition("-")[0],
         "hidden_size": 10,

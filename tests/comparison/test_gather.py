@@ -150,3 +150,23 @@ def test_results_of_another_training_are_told(plan, folder):
     (second.path / "results.json").write_bytes((first.path / "results.json").read_bytes())
     with pytest.raises(RunError, match="in the place of"):
         gather(plan, folder)
+
+
+@pytest.mark.parametrize("seed", [0, 2])
+def test_trainings_on_other_data_make_no_mean(plan, folder, seed):
+    config = folder / f"lstm-{seed}" / "config.json"
+    config.write_text(config.read_text().replace('"sha256": "0"', '"sha256": "1"'))
+    with pytest.raises(RunError, match="a file of its data is another one than in the others"):
+        gather(plan, folder)
+
+
+def test_trainings_of_other_cells_of_one_name_make_no_mean(plan, folder):
+    for seed in range(3):
+        run = folder / f"gru-{seed}"
+        config = json.loads((run / "config.json").read_text()) | {"model": {"cell": {"own": "gru"}}}
+        (run / "config.json").write_text(json.dumps(config))
+        (run / "cell.py").write_text("# a cell")
+    assert gather(plan, folder).rows
+    (folder / "gru-1" / "cell.py").write_text("# another cell")
+    with pytest.raises(RunError, match="gru-1: trained already, and the file of its cell is"):
+        gather(plan, folder)

@@ -146,7 +146,7 @@ def test_a_folder_of_something_else_is_left_alone(tmp_path):
     (tmp_path / "plan.json").write_text(json.dumps([]))
     with pytest.raises(RunError, match="other format"):
         PLAN.settle(tmp_path)
-    with pytest.raises(RunError, match="cannot be used"):
+    with pytest.raises(RunError, match="x: cannot be written"):
         PLAN.settle(tmp_path / "thesis.txt" / "x")
 
 
@@ -160,7 +160,7 @@ def test_what_a_killed_process_left_of_a_plan_makes_way(tmp_path):
 @pytest.mark.parametrize("make", [lambda path: path.symlink_to("/dev/zero"), os.mkfifo])
 def test_a_plan_that_is_not_a_plain_file_is_refused(tmp_path, make):
     make(tmp_path / "plan.json")
-    with pytest.raises(RunError, match="cannot be used: it is "):
+    with pytest.raises(RunError, match=r"plan\.json: cannot be read: it is "):
         Plan("lm", ("x.txt",), (Contestant("gru"),), 1, 100).settle(tmp_path)
 
 
@@ -168,3 +168,12 @@ def test_a_file_whose_name_is_not_utf_8_can_be_compared_on(tmp_path):
     plan = Plan("lm", (os.fsdecode(b"cora\xe7.txt"),), (Contestant("gru"),), 1, 100)
     plan.settle(tmp_path)
     plan.settle(tmp_path)
+
+
+@pytest.mark.parametrize("name", ["comparison.json", "comparison.html"])
+def test_a_folder_in_the_place_of_what_is_written_is_refused_before_any_training(tmp_path, name):
+    PLAN.settle(tmp_path)
+    (tmp_path / name).mkdir()
+    with pytest.raises(RunError, match=f"{name}: is a folder") as error:
+        PLAN.settle(tmp_path)
+    assert error.value.hint == "choose another folder"

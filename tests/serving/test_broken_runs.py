@@ -48,7 +48,9 @@ def test_a_broken_run_is_left_out_and_the_others_are_shown(serve, paths, damage,
 
 
 @pytest.mark.filterwarnings("ignore")
-@pytest.mark.parametrize("damage", DAMAGES)
+@pytest.mark.parametrize(
+    "damage", [name for name in DAMAGES if name not in ("no run", "no folder")]
+)
 def test_a_run_that_breaks_while_it_is_shown_stays_as_it_was(serve, paths, damage, clock):
     client = serve(served=Runs(paths, clock=clock))
     before = client.get("/api/runs").json()

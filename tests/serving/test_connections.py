@@ -4,6 +4,8 @@ import json
 import socket
 import threading
 import time
+import urllib.error
+import urllib.request
 from contextlib import ExitStack
 from http.client import HTTPResponse
 
@@ -164,3 +166,28 @@ def test_a_head_without_end_is_refused(connect):
 )
 def test_addresses_of_one_subscriber_are_one(address, network):
     assert network_of(address) == network
+
+
+@pytest.mark.parametrize("size", [70_000, 3_000_000, 9_000_000])
+@pytest.mark.parametrize("path", ["/api/read", "/api/caption", "/api/nothing", "/"])
+def test_who_sends_too_much_hears_why(connect, size, path):
+    """A connection that is closed while a body comes in is reset, and the answer lost."""
+    address = connect()().getpeername()
+    request = urllib.request.Request(
+        f"http://{address[0]}:{address[1]}{path}", data=b"a" * size, method="POST"
+    )
+    with pytest.raises(urllib.error.HTTPError) as told:
+        urllib.request.urlopen(request, timeout=20)
+    with told.value as answer:
+        assert answer.code in (404, 405, 413, 422), answer.code
+        if path == "/api/read":
+            assert json.load(answer)["error"]["code"] == "size"
+
+
+def test_a_body_that_never_ends_does_not_hold_up_its_answer_for_ever(connect):
+    connection = connect(head_seconds=1)(
+        b"POST /api/read HTTP/1.1\r\nHost: localhost\r\nContent-Length: 99999999\r\n\r\nabc"
+    )
+    begin = time.monotonic()
+    assert status(connection) == 413
+    assert time.monotonic() - begin < 5

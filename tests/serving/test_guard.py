@@ -246,4 +246,26 @@ def test_cookies_of_other_programs_on_the_host_are_passed_by(other):
 
     for text in (f"{other}; {COOKIE}=lecture-2026", f"{COOKIE}=lecture-2026; {other}"):
         headers = Headers(raw=[(b"cookie", text.encode("latin-1"))])
-        assert _cookies_in(headers)[COOKIE] == "lecture-2026"
+        assert _cookies_in(headers, "")[COOKIE] == "lecture-2026"
+
+
+def test_two_servers_on_one_host_do_not_take_each_others_visitors(serve):
+    """A browser keeps cookies by host, whatever the port."""
+    cookies = {}
+    tokens = {8000: "lecture-2026", 8001: "seminar-2026"}
+    clients = {
+        port: serve(Access(token, False), f"http://lecture.example:{port}", session=False)
+        for port, token in tokens.items()
+    }
+    for port, client in clients.items():
+        answer = client.get("/", params={"token": tokens[port]}, follow_redirects=False)
+        cookies |= dict(
+            each.split(";")[0].split("=", 1) for each in answer.headers.get_list("set-cookie")
+        )
+        client.cookies.clear()
+    assert len(cookies) == 4
+    both = {"Cookie": "; ".join(f"{name}={value}" for name, value in cookies.items())}
+    assert [each.get("/api/runs", headers=both).status_code for each in clients.values()] == [
+        200,
+        200,
+    ]

@@ -98,8 +98,10 @@ def held_to_the_description(answer, statuses, question):
     if answer.headers["content-type"] == "application/json":
         content = json.loads(answer.text, parse_constant=lambda name: pytest.fail(name))
         if answer.status_code != 200:
-            assert content["error"].keys() == {"code", "message", "hint"}
+            assert content["error"].keys() == {"code", "message", "hint", "values"}
+            assert isinstance(content["error"].pop("values"), dict)
             assert all(isinstance(value, str) for value in content["error"].values())
+            assert "{" not in content["error"]["message"].replace(str(question), "")
 
 
 @pytest.mark.parametrize("path", QUESTIONS)

@@ -129,6 +129,9 @@ def test_the_longest_text_that_may_be_given_is_read_and_predicted_from(
     longest, further = (text * most)[:most], "s" if name in ("gru", "symbols") else "0"
     for question in ("predict", "read"):
         ask(tasks_client, question, run=name, text=longest)
+        if (name, question) == ("gru", "read"):  # of a free text the beginning is read
+            assert ask(tasks_client, "read", run=name, text=longest + further)["left_out"] == 1
+            continue
         refused = ask(tasks_client, question, 422, run=name, text=longest + further)
         assert f"at most {most:,}" in refused["error"]["message"]
 

@@ -1,4 +1,5 @@
 import json
+import shlex
 
 import pytest
 import torch
@@ -136,7 +137,7 @@ def test_other_files_than_those_of_the_data_are_refused(numbers, tmp_path, files
     ("content", "message"),
     [
         (None, r"vocabulary\.json: cannot be read: No such file"),
-        ("{}", r"run: not what `unrolled` wrote: .*classes"),
+        ("{}", r"vocabulary\.json: not what `unrolled` wrote: lacks 'classes'"),
         ("no JSON", r"vocabulary\.json: damaged"),
     ],
 )
@@ -211,3 +212,67 @@ def test_a_figure_that_no_metric_declares_is_a_mistake_of_ours(numbers, tmp_path
     prepared.task.baselines = lambda *parts: {"a": {"hits": 1}, **baselines(*parts)}
     with pytest.raises(AssertionError, match="no metric declares hits"):
         prepared.finish()
+
+
+@pytest.mark.parametrize("lost", [["last.ckpt", "weights.safetensors"], ["last.ckpt"]])
+def test_a_trained_run_that_lost_its_checkpoint_does_not_begin_again(numbers, tmp_path, lost):
+    run = tmp_path / "run"
+    prepare_signs(numbers, run, epochs=1).trainer.fit()
+    for name in lost:
+        (run / name).unlink()
+    before = {path: path.read_bytes() for path in run.iterdir() if path.is_file()}
+    with pytest.raises(RunError, match=r"last\.ckpt: no such file") as error:
+        resume(run)
+    assert {path: path.read_bytes() for path in run.iterdir() if path.is_file()} == before
+    assert ("predict" in error.value.hint) == ((run / "weights.safetensors").exists())
+
+
+def test_the_command_that_a_lost_checkpoint_leaves_can_be_pasted(numbers, tmp_path, capsys):
+    run = tmp_path / "a run"
+    prepare_signs(numbers, run, epochs=1).trainer.fit()
+    (run / "last.ckpt").unlink()
+    with pytest.raises(RunError) as error:
+        resume(run)
+    words = shlex.split(error.value.hint.split("`")[1])
+    assert words[0] == "unrolled"
+    assert words[-1] == "-"
+    with pytest.raises(SystemExit) as ended:
+        main([*words[1:-1], str(numbers)])
+    assert not ended.value.code, capsys.readouterr().err
+
+
+def test_a_run_that_was_killed_before_its_first_checkpoint_begins_at_the_start(numbers, tmp_path):
+    run = tmp_path / "run"
+    prepare_signs(numbers, run, epochs=1)
+    (run / "metrics.jsonl").touch()  # opened, when the process was killed
+    assert resume(run).trainer.progress.update == 0
+
+
+@pytest.mark.parametrize(
+    ("edit", "place"),
+    [
+        (lambda content: content["classes"].__setitem__(1, "positive"), "classes[1] is 'positive'"),
+        (lambda content: content["counts"].__setitem__(0, 99), "counts[0] is 99"),
+        (lambda content: content["encoder"].pop("words", None), "lacks 'words'"),
+    ],
+)
+def test_a_vocabulary_that_its_owner_changed_is_no_ground_to_train_on(tmp_path, edit, place):
+    table, run = tmp_path / "table.csv", tmp_path / "run"
+    lines = (f"film {i % 5} {('bad,neg', 'good,pos')[i % 2]}" for i in range(60))
+    table.write_text("\n".join(["text,class", *lines]) + "\n")
+    options = options_of("classify")
+    prepare(
+        find_task("classify"),
+        options.DataOptions(files=(str(table),), input=("text",), target="class"),
+        run,
+        model=options.ModelOptions(hidden_size=4),
+        training=options.TrainingOptions(epochs=1),
+    ).trainer.fit()
+    content = json.loads((run / "vocabulary.json").read_text())
+    assert resume(without_checksums(run))  # as older versions left it
+    edit(content)
+    (run / "vocabulary.json").write_text(json.dumps(content))
+    with pytest.raises(RunError) as error:
+        resume(run)
+    assert "vocabulary.json" in error.value.message
+    assert place in error.value.message

@@ -12,9 +12,11 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from unrolled.cli.flags import chosen, parameter, parameters, with_parameters
 from unrolled.cli.program import program
 from unrolled.cli.signals import handling_signals
-from unrolled.cli.terminal import say, visible
+from unrolled.cli.terminal import counted, say, visible
+from unrolled.comparison.options import CompareOptions
 from unrolled.tasks.registry import TASKS
 
 if TYPE_CHECKING:
@@ -26,61 +28,7 @@ if TYPE_CHECKING:
 __all__ = ["compare"]
 
 
-def compare(
-    context: typer.Context,
-    task: Annotated[
-        str, typer.Argument(metavar="TASK", help=f"Task to train: {', '.join(TASKS)}.")
-    ],
-    contestants: Annotated[
-        str,
-        typer.Option(
-            "--cells",
-            metavar="A,B,...",
-            help='Cells to compare, which may have options of their own: "gru,tcn --layers 6".',
-        ),
-    ] = "rnn,lstm,gru,janet,tcn,dense",
-    num_parameters: Annotated[
-        int,
-        typer.Option(
-            "--parameters",
-            metavar="N",
-            help="Largest number of parameters of every model; it decides the hidden size.",
-        ),
-    ] = 200_000,
-    num_seeds: Annotated[
-        int,
-        typer.Option(
-            "--seeds", metavar="N", help="Number of seeds that each cell is trained with."
-        ),
-    ] = 3,
-    minutes: Annotated[
-        float | None,
-        typer.Option(help="Minutes to train each model for.", show_default="the task's own"),
-    ] = None,
-    epochs: Annotated[
-        float | None,
-        typer.Option(help="Train for X epochs instead: the same number of updates for all."),
-    ] = None,
-    num_processes: Annotated[
-        int,
-        typer.Option(
-            "--processes", help="Number of trainings at the same time; they share the cores."
-        ),
-    ] = 1,
-    metric: Annotated[
-        str | None,
-        typer.Option(metavar="NAME", help="Metric to rank by.", show_default="the task's own"),
-    ] = None,
-    folder: Annotated[
-        Path | None,
-        typer.Option(
-            "--out",
-            metavar="DIR",
-            help="Folder to make for the comparison.",
-            show_default="runs/compare-TASK-DATE-TIME",
-        ),
-    ] = None,
-) -> None:
+def _compare(context: typer.Context, task: str, **values: Any) -> None:
     """Compare cells on one task: models of the same size, on the same data, trained for as long.
 
     ARGS are the arguments and options of `unrolled train TASK`, for every cell. With the same --out
@@ -88,16 +36,20 @@ def compare(
     comparison.html.
     """
     from unrolled.cli.progress import make_console
-    from unrolled.comparison import Plan, Runner, parse_contestants
+    from unrolled.comparison import Origin, Plan, Runner, check_origins, parse_contestants
     from unrolled.comparison.figures import plotly
     from unrolled.errors import OptionError, field
 
     plotly()  # before hours of training
-    arguments = [*context.args, *_given("--minutes", minutes), *_given("--epochs", epochs)]
-    plan = Plan(
-        task, tuple(arguments), tuple(parse_contestants(contestants)), num_seeds, num_parameters
-    )
-    folder = folder or Path("runs") / f"compare-{task}-{datetime.now():%Y%m%d-%H%M%S}"
+    chosen_options = chosen(CompareOptions, values)
+    metric, num_processes = chosen_options.metric, chosen_options.num_processes
+    arguments = list(context.args)
+    for name in ("minutes", "epochs"):
+        arguments += _given(f"--{name}", getattr(chosen_options, name))
+    contestants = parse_contestants(chosen_options.contestants)
+    sizes = chosen_options.num_seeds, chosen_options.num_parameters
+    plan = Plan(task, tuple(arguments), tuple(contestants), *sizes)
+    folder = Path(chosen_options.folder or f"runs/compare-{task}-{datetime.now():%Y%m%d-%H%M%S}")
     options = [_check(trial) for trial in plan.trials(folder)[: len(plan.contestants)]]
     for contestant, each in zip(plan.contestants, options, strict=True):
         if each.data != options[0].data:
@@ -106,16 +58,21 @@ def compare(
             raise OptionError(message, "give options of the data once, for all of them")
     if metric is not None:
         _check_metric(task, options[0], metric)
-    runner = Runner(plan.trials(folder), num_processes, _num_threads())
+    trials = plan.trials(folder)
+    runner = Runner(trials, num_processes, _num_threads())
     plan.settle(folder)
+    if any((trial.path / "config.json").exists() for trial in trials):
+        pairs = zip(plan.contestants, options, strict=True)
+        origins = {one.name: Origin.of_options(task, each) for one, each in pairs}
+        check_origins(trials, origins)
     console = make_console()
-    _run(console, runner, plan, folder)
+    _run(console, runner, plan, folder, metric)
     again = _again(plan, folder, num_processes, metric)
     if runner.interrupted or (runner.stop_requested and runner.waiting):
         console.print("interrupted; go on with")
         console.print(f"  {again}")
         raise typer.Exit(128 + signal.SIGINT)
-    if any(trial.results_path.exists() for trial in plan.trials(folder)):
+    if any(trial.results_path.exists() for trial in trials):
         _finish(plan, folder, metric)
         console.print(f"written: {folder / 'comparison.json'}, {folder / 'comparison.html'}")
     if runner.failures:
@@ -123,6 +80,21 @@ def compare(
         console.print(f"failed: {names}; try again with", style="bold red")
         console.print(f"  {again}", style="bold red")
         raise typer.Exit(1)
+
+
+compare = with_parameters(
+    _compare,
+    [
+        parameter("context", typer.Context),
+        parameter(
+            "task",
+            Annotated[
+                str, typer.Argument(metavar="TASK", help=f"Task to train: {', '.join(TASKS)}.")
+            ],
+        ),
+        *parameters(CompareOptions),
+    ],
+)
 
 
 def _given(name: str, value: float | None) -> list[str]:
@@ -171,7 +143,9 @@ def _check_metric(task: str, options: "TaskOptions", name: str) -> None:
         raise OptionError(message, f"choose one of {', '.join(each.name for each in ranking)}")
 
 
-def _run(console: "Console", runner: "Runner", plan: "Plan", folder: Path) -> None:
+def _run(
+    console: "Console", runner: "Runner", plan: "Plan", folder: Path, metric: str | None
+) -> None:
     total = len(plan.contestants) * plan.num_seeds
     threads = f"{runner.threads_each} thread{'s' if runner.threads_each > 1 else ''} each"
     done = total - len(runner.waiting)
@@ -188,14 +162,14 @@ def _run(console: "Console", runner: "Runner", plan: "Plan", folder: Path) -> No
     def on_end(trial: "Trial", how: str) -> None:
         nonlocal done
         done += how == "finished"
-        console.print(f"{trial.name}: {_ended(trial, how, runner)}  ({done}/{total})")
+        console.print(f"{trial.name}: {_ended(trial, how, runner, metric)}  ({done}/{total})")
 
     stopping = handling_signals(lambda _: runner.request_stop())  # a second one stops at once
     with _status(console, runner) as on_wait, stopping:
         runner.run(on_start, on_end, on_wait)
 
 
-def _ended(trial: "Trial", how: str, runner: "Runner") -> str:
+def _ended(trial: "Trial", how: str, runner: "Runner", wanted: str | None) -> str:
     """Return how a training ended, in a line; if it failed, with its last words."""
     if how == "failed":
         return f"failed: {runner.failures[-1].message}"
@@ -205,10 +179,10 @@ def _ended(trial: "Trial", how: str, runner: "Runner") -> str:
     from unrolled.training import Run, read_results
 
     results = read_results(Run(trial.path))
-    metric = choose_metric([results])
+    metric = choose_metric([results], wanted)
     return (
         f"hidden size {results['hidden_size']:,}, {results['parameters']:,} parameters, "
-        f"{results['updates']:,} updates, {results['elapsed_seconds']:.0f} s: "
+        f"{counted(results['updates'], 'update')}, {results['elapsed_seconds']:.0f} s: "
         f"{metric.label} {shown(results['metrics'][metric.name])}"
     )
 

@@ -16,6 +16,7 @@ from unrolled.cli.program import program
 from unrolled.cli.progress import Display, LiveReporter, PlainReporter, make_console, make_reporter
 from unrolled.cli.signals import handling_signals
 from unrolled.cli.tables import confusion_table, results_table
+from unrolled.cli.terminal import counted
 from unrolled.errors import render
 from unrolled.networks import count_parameters
 from unrolled.tasks import Prepared
@@ -101,8 +102,8 @@ def _stopping_on_signals(
 def _say_how_it_ended(console: Console, result: TrainingResult, unit: str) -> None:
     elapsed = timedelta(seconds=round(result.elapsed_seconds))
     console.print(
-        f"{result.reason} after {result.update:,} updates, {result.epoch:.2f} epochs, {elapsed}; "
-        f"best held-out loss {result.best_loss:.4f} {unit}"
+        f"{result.reason} after {counted(result.update, 'update')}, {result.epoch:.2f} epochs, "
+        f"{elapsed}; best held-out loss {result.best_loss:.4f} {unit}"
     )
 
 

@@ -54,6 +54,7 @@ app.command()(inspect)
 app.command()(resume)
 app.command()(serve)
 app.command(
+    "compare",
     options_metavar="[ARGS]... [OPTIONS]",
     context_settings={"allow_extra_args": True, "ignore_unknown_options": True},
 )(compare)

@@ -13,7 +13,7 @@ import re
 import sys
 from typing import Any
 
-__all__ = ["json_line", "say", "visible", "visible_parts", "write"]
+__all__ = ["counted", "json_line", "say", "visible", "visible_parts", "write"]
 
 # Of C0 all but tab and line end, DEL and C1; line separators; embeddings, overrides and isolates of
 # direction; halves of surrogate pairs. Joiners and marks stay: scripts and emoji need them.
@@ -50,6 +50,16 @@ def visible_parts(content: Any) -> Any:
     if isinstance(content, list | tuple):
         return [visible_parts(value) for value in content]
     return visible(content) if isinstance(content, str) else content
+
+
+def counted(number: int, noun: str) -> str:
+    """Return a number with what it counts.
+
+    Example:
+        >>> counted(1, "update"), counted(1200, "update")
+        ('1 update', '1,200 updates')
+    """
+    return f"{number:,} {noun}{'' if number == 1 else 's'}"
 
 
 def say(line: str, *, err: bool = False) -> None:

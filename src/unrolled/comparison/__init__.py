@@ -1,6 +1,8 @@
 """A fair comparison of cells: every one trained as often, on the same data, at the same budget.
 
+    options.py      what can be chosen
     plan.py         what is to be trained, and the commands that train it
+    origin.py       what each training was made from
     runner.py       the trainings, each a process of its own, several side by side
     gather.py       what came out, from the runs' folders
     metrics.py      which number decides
@@ -13,23 +15,6 @@ The trainings are the command line's own (`unrolled train`, `unrolled resume`): 
 known here but the names of layers.
 """
 
-from unrolled.comparison.gather import Comparison, gather
-from unrolled.comparison.page import page, save_page, table
-from unrolled.comparison.plan import Contestant, Plan, Trial, parse_contestants
-from unrolled.comparison.runner import Failure, Runner
-from unrolled.comparison.verdict import verdict
+import lazy_loader
 
-__all__ = [
-    "Comparison",
-    "Contestant",
-    "Failure",
-    "Plan",
-    "Runner",
-    "Trial",
-    "gather",
-    "page",
-    "parse_contestants",
-    "save_page",
-    "table",
-    "verdict",
-]
+__getattr__, __dir__, __all__ = lazy_loader.attach_stub(__name__, __file__)

@@ -10,7 +10,8 @@ from statistics import fmean, stdev
 from typing import Any
 
 from unrolled.comparison.metrics import choose_metric, meanings, numbers
-from unrolled.comparison.plan import Plan, Trial
+from unrolled.comparison.origin import require_one_origin
+from unrolled.comparison.plan import AGAIN, Plan, Trial, writing
 from unrolled.comparison.statistics import Difference, compare_all
 from unrolled.data.files import to_json, write_atomically
 from unrolled.errors import RunError
@@ -107,11 +108,8 @@ class Comparison:
         Raises:
             RunError: The file cannot be written.
         """
-        try:
-            with write_atomically(path) as file:
-                file.write(to_json(self.to_dict(), indent=1))
-        except OSError as error:
-            raise RunError(f"{path}: cannot be written: {error.strerror}") from error
+        with writing(path), write_atomically(path) as file:
+            file.write(to_json(self.to_dict(), indent=1))
 
 
 def gather(plan: Plan, folder: Path, metric: str | None = None) -> Comparison:
@@ -131,6 +129,7 @@ def gather(plan: Plan, folder: Path, metric: str | None = None) -> Comparison:
     if not over:
         raise RunError(f"{folder}: none of the {len(trials)} trainings has finished")
     finished = [_read(trial) for trial in over]
+    require_one_origin(over)
     decisive = choose_metric([each.results for each in finished], metric)
     names = [contestant.name for contestant in plan.contestants]
     by_name = {name: [run for run in finished if run.contestant == name] for name in names}
@@ -162,19 +161,18 @@ def _read(trial: Trial) -> Finished:
         for name in ("cell", "seed", "meanings", "part", "metrics", "baselines", *_COLUMNS):
             results[name]
     except RunError as error:
-        raise RunError(error.message, _AGAIN) from error
+        raise RunError(error.message, AGAIN) from error
     except (ValueError, KeyError, TypeError) as error:
         raise RunError(
-            f"{trial.path}: not what `unrolled train` wrote: {error!r}", _AGAIN
+            f"{trial.path}: not what `unrolled train` wrote: {error!r}", AGAIN
         ) from error
     cell = trial.contestant.cell
     if results["seed"] != trial.seed or results["cell"] not in (cell, cell.rpartition(":")[2]):
         message = f"{trial.path}: results of {results['cell']}, seed {results['seed']}"
-        raise RunError(f"{message}, in the place of {trial.name}", _AGAIN)
+        raise RunError(f"{message}, in the place of {trial.name}", AGAIN)
     return Finished(trial.contestant.name, trial.seed, results, curve)
 
 
-_AGAIN = "delete this folder, and compare again"
 _COLUMNS = ("hidden_size", "parameters", "updates", "elapsed_seconds", "peak_memory_bytes")
 
 

@@ -6,20 +6,27 @@ Not here: running them (`runner.py`).
 import os
 import re
 import shlex
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from unrolled.comparison.options import CompareOptions
 from unrolled.data.files import read_json, to_json, write_atomically
 from unrolled.errors import OptionError, RunError, field
 from unrolled.networks import find_layer
+from unrolled.training import reading
 
-__all__ = ["Contestant", "Plan", "Trial", "parse_contestants"]
+__all__ = ["AGAIN", "Contestant", "Plan", "Trial", "parse_contestants", "writing"]
 
 FORMAT = 1
 _CONTESTANTS = field("contestants")
 _ANOTHER = f"choose another {field('folder')}"
+AGAIN = "delete this folder, and compare again"
+OUTPUTS = ("comparison.json", "comparison.html")
+"""What is written beside the trainings, at the end."""
+
 _OURS = {
     "--cell": f"{_CONTESTANTS} names the cells",
     "--seed": f"{field('num_seeds')} says how many seeds there are: 0, 1, ...",
@@ -160,11 +167,7 @@ class Plan:
     num_parameters: int
 
     def __post_init__(self) -> None:
-        if self.num_seeds < 1:
-            raise OptionError(f"{field('num_seeds')} must be at least 1, got {self.num_seeds}")
-        if self.num_parameters < 1:
-            got = self.num_parameters
-            raise OptionError(f"{field('num_parameters')} must be at least 1, got {got}")
+        CompareOptions(num_seeds=self.num_seeds, num_parameters=self.num_parameters)  # refuses
         check_options(self.arguments)
 
     @property
@@ -203,11 +206,15 @@ class Plan:
             "arguments": list(self.arguments),
             "parameters": self.num_parameters,
         }
-        try:
-            if os.path.lexists(path):
+        if os.path.lexists(path):
+            with reading(path, _ANOTHER):
                 self._require_same(folder, mine, read_json(path))
-                return
-            unfinished = f".{path.name}."  # of a process that was killed while it wrote the plan
+            for output in (folder / name for name in OUTPUTS):
+                if output.is_dir():  # now, rather than after hours of training
+                    raise RunError(f"{output}: is a folder, in the place of a file", _ANOTHER)
+            return
+        unfinished = f".{path.name}."  # of a process that was killed while it wrote the plan
+        with writing(folder):
             if folder.exists():
                 if any(not file.name.startswith(unfinished) for file in folder.iterdir()):
                     raise RunError(f"{folder}: not empty, and not a comparison", _ANOTHER)
@@ -216,11 +223,6 @@ class Plan:
             folder.mkdir(parents=True, exist_ok=True)
             with write_atomically(path) as file:
                 file.write(to_json(mine, indent=2))
-        except ValueError as error:
-            raise RunError(f"{path}: damaged: {error}", _ANOTHER) from error
-        except OSError as error:
-            hint = f"check the permissions, or {_ANOTHER}"
-            raise RunError(f"{folder}: cannot be used: {error.strerror}", hint) from error
 
     def _require_same(self, folder: Path, mine: dict[str, Any], other: Any) -> None:
         for name, value in mine.items():
@@ -228,6 +230,16 @@ class Plan:
             if other_value != value:
                 message = f"{folder}: a comparison with other {name}: {_shown(other_value)}"
                 raise RunError(f"{message}, not {_shown(value)}", _ANOTHER)
+
+
+@contextmanager
+def writing(path: Path) -> Iterator[None]:
+    """Turn the system's refusal to write `path` into a `RunError`."""
+    try:
+        yield
+    except OSError as error:
+        hint = f"check the permissions and the space on the disk, or {_ANOTHER}"
+        raise RunError(f"{path}: cannot be written: {error.strerror}", hint) from error
 
 
 def _shown(value: Any) -> str:

@@ -14,8 +14,8 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from unrolled.comparison.plan import Trial
-from unrolled.errors import OptionError, RunError, field
+from unrolled.comparison.options import CompareOptions
+from unrolled.comparison.plan import Trial, writing
 
 __all__ = ["Failure", "Runner"]
 
@@ -66,8 +66,7 @@ class Runner:
         num_threads: int,
         program: Sequence[str] = PROGRAM,
     ) -> None:
-        if num_processes < 1:
-            raise OptionError(f"{field('num_processes')} must be at least 1, got {num_processes}")
+        CompareOptions(num_processes=num_processes)  # refuses
         self.num_processes = num_processes
         self.program = program
         self.threads_each = max(1, num_threads // num_processes)
@@ -140,14 +139,12 @@ class Runner:
         for name in ("OMP_NUM_THREADS", "MKL_NUM_THREADS"):
             environment[name] = str(self.threads_each)
         command = [*self.program, *trial.next_command()]
-        try:
+        with writing(trial.log_path):
             trial.log_path.unlink(missing_ok=True)
             with trial.log_path.open("xb") as log:  # "x": no link is followed
                 return subprocess.Popen(
                     command, env=environment, stdin=subprocess.DEVNULL, stdout=log, stderr=log
                 )
-        except OSError as error:
-            raise RunError(f"{trial.log_path}: cannot be written: {error.strerror}") from error
 
     def _ended(self, trial: Trial, code: int) -> str:
         if code == 0 and trial.results_path.exists():

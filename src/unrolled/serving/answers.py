@@ -6,9 +6,9 @@ from base64 import b64encode
 import torch
 from torch import Tensor
 
-from unrolled.errors import OptionError
 from unrolled.inspection import rank_units
 from unrolled.serving import schema
+from unrolled.serving.errors import ApiError
 from unrolled.serving.reading import Reading, named, signal
 from unrolled.serving.runs import ServedRun
 
@@ -23,12 +23,12 @@ def read_answer(
     """Return how surprising each token is, what is expected after one, and a signal to colour by.
 
     Raises:
-        OptionError: A position beyond the text; no such layer, signal or unit.
+        ApiError: A position beyond the text; no such layer, signal or unit.
     """
     length, num_said = len(reading.pieces), len(reading.likeliest)
     position = max(0, length - 1) if question.position is None else question.position
     if position >= length and length:
-        raise OptionError(f"position must be below {length}, got {position}")
+        raise ApiError("position", most=length, got=position)
 
     def candidates(ids: list[int], probabilities: list[float]) -> list[schema.Candidate]:
         return [
@@ -61,16 +61,16 @@ def map_answer(run: ServedRun, reading: Reading, question: schema.MapQuestion) -
     """Return a gate or state of all units over a part of the text, as bytes of a heat map.
 
     Raises:
-        OptionError: A part outside of the text, or too long; no such layer or name.
+        ApiError: A part outside of the text, or too long; no such layer or name.
     """
     start, stop = question.start, min(question.stop, len(reading.pieces))
     if not start < stop <= start + _STEPS_OF_A_MAP:
-        message = f"a map has 1 to {_STEPS_OF_A_MAP} tokens of the text's {len(reading.pieces)}"
-        raise OptionError(f"{message}, got {start} to {question.stop}")
+        asked = {"start": start, "stop": question.stop}
+        raise ApiError("map", most=_STEPS_OF_A_MAP, length=len(reading.pieces), **asked)
     values = named(reading, question.part, question.name)[start:stop]
     lowest, highest = values.min().item(), values.max().item()
     if not math.isfinite(lowest + highest):
-        raise OptionError("the values are not all finite numbers", "the run has diverged")
+        raise ApiError("diverged")
     scaled = (values - lowest) * (255 / max(highest - lowest, 1e-12))
     data = scaled.round().clamp(0, 255).to(torch.uint8).contiguous().numpy().tobytes()
     return schema.MapAnswer(
@@ -90,7 +90,7 @@ def rank_answer(
     """Return the five units that follow each pattern of the text best.
 
     Raises:
-        OptionError: No such layer or name.
+        ApiError: No such layer or name.
     """
     patterns = {}
     if len(reading.pieces):
@@ -110,9 +110,9 @@ def floats(values: Tensor) -> list[float]:
     """Return numbers as JSON has them: seven digits after the point, as many as float32 carries.
 
     Raises:
-        OptionError: They are not all finite.
+        ApiError: They are not all finite.
     """
     found: list[float] = [round(value, 7) for value in values.tolist()]
     if not all(map(math.isfinite, found)):
-        raise OptionError("the values are not all finite numbers", "the run has diverged")
+        raise ApiError("diverged")
     return found

@@ -1,4 +1,4 @@
-"""The API: each question answered from the visitor's own session. Errors are in `app.py`."""
+"""The API: each question answered from the visitor's own session. How errors are told: `app.py`."""
 
 import secrets
 from base64 import b64decode
@@ -11,13 +11,13 @@ from fastapi.responses import StreamingResponse
 from torch import Tensor
 
 from unrolled.data import Source
-from unrolled.errors import OptionError
 from unrolled.kernels import EquationsError, StepGraph, caching_weights
 from unrolled.languages import best_language, language_names, load_words
 from unrolled.networks.options import GenerateOptions
 from unrolled.options import Options, option_fields
 from unrolled.serving import schema
 from unrolled.serving.answers import floats, map_answer, rank_answer, read_answer
+from unrolled.serving.errors import ApiError
 from unrolled.serving.gradient import look_back
 from unrolled.serving.limits import Limits
 from unrolled.serving.predictions import predict_medium, predict_text
@@ -27,24 +27,24 @@ from unrolled.serving.sessions import Session, Sessions
 from unrolled.serving.workers import Workers
 from unrolled.serving.writing import Writing, written_lines
 
-__all__ = ["ApiError", "Services", "make_router"]
+__all__ = ["Services", "make_router"]
 
 _GENERATIONS_OF_A_SESSION = 2
 
 
-class ApiError(Exception):
-    """A question that has no answer.
+@dataclass(frozen=True)
+class Readable:
+    """What is read of a text.
 
     Args:
-        status: The HTTP status.
-        code: For programs.
-        message: For people.
-        hint: What to do.
+        text: That is read.
+        unknown: The different characters that the model cannot read, which are not in it.
+        left_out: How many characters are not, because the text is too long.
     """
 
-    def __init__(self, status: int, code: str, message: str, hint: str = "") -> None:
-        super().__init__(message)
-        self.status, self.code, self.message, self.hint = status, code, message, hint
+    text: str
+    unknown: list[str]
+    left_out: int
 
 
 @dataclass(frozen=True)
@@ -61,14 +61,12 @@ class Services:
         try:
             return self.runs.get(name)
         except KeyError:
-            raise ApiError(404, "run", "there is no such run", "see /api/runs") from None
+            raise ApiError("run", 404) from None
 
     def check_length(self, text: str) -> None:
         """Raise `ApiError` if `text` is too long."""
-        most = self.limits.text_characters
-        if len(text) > most:
-            message = f"the text has {len(text):,} characters, at most {most:,} are read"
-            raise ApiError(422, "text_length", message, "shorten it")
+        if len(text) > (most := self.limits.text_characters):
+            raise ApiError("text_length", got=len(text), most=most)
 
     def reading(self, session: Session, run: ServedRun, text: str) -> Reading:
         """Return how `run` reads `text`, going on from what this visitor's text was before.
@@ -76,12 +74,28 @@ class Services:
         Who describes pictures or recordings has read the last one that this visitor gave.
         """
         if run.task.medium is None:
-            return self.read(session, run, Source.text(text))
+            return self.read(session, run, Source.text(self.readable(run, text).text))
         last = self.sessions.recall(session, (run.name, run.version))
         if last is None:
-            message = f"no {run.task.medium} is remembered: none was given, or too long ago"
-            raise ApiError(409, "medium", message, "send one to /api/caption")
+            raise ApiError("medium", 409)
         return last
+
+    def readable(self, run: ServedRun, text: str, *, from_end: bool = False) -> "Readable":
+        """Return what is read: of a free text what the run knows of a part within the limit.
+
+        A line of words or numbers is something else when it is cut, and read as it is or refused.
+
+        Args:
+            run: Who reads it.
+            text: As it was given.
+            from_end: Whether what is too long is read from its end, not from its beginning.
+        """
+        if run.subject.form.kind != "text":
+            self.check_length(text)
+            return Readable(text, [], 0)
+        most = self.limits.text_characters
+        part = text[-most:] if from_end else text[:most]
+        return Readable(*run.task.readable(part), left_out=len(text) - len(part))
 
     def read(self, session: Session, run: ServedRun, source: Source) -> Reading:
         """Return how `run` reads a source, and remember it."""
@@ -106,7 +120,7 @@ def make_router(services: Services) -> APIRouter:
     def session_of(x_session: Annotated[str, Header(max_length=64)]) -> Session:
         session = sessions.get(x_session)
         if session is None:
-            raise ApiError(404, "session", "this server has no such session", "begin a new one")
+            raise ApiError("session", 404)
         return session
 
     Visitor = Annotated[Session, Depends(session_of)]
@@ -116,8 +130,7 @@ def make_router(services: Services) -> APIRouter:
         """The runs that are served, and the limits."""
 
         def describe() -> schema.RunsAnswer:
-            services.runs.look_at_all()
-            runs = [services.run(name).description for name in services.runs.names]
+            runs = [run.description for run in services.runs.all()]
             broken = [*services.runs.broken]
             return schema.RunsAnswer(runs=runs, broken=broken, limits=asdict(limits))
 
@@ -141,18 +154,21 @@ def make_router(services: Services) -> APIRouter:
     @router.post("/read")
     async def read_text(question: schema.ReadQuestion, session: Visitor) -> schema.ReadAnswer:
         """Read a text: how surprising each token is, what is expected, a signal to colour by."""
-        services.check_length(question.text)
 
         def job() -> schema.ReadAnswer:
             run = services.run(question.run)
-            return read_answer(run, services.reading(session, run, question.text), question)
+            reading = services.reading(session, run, question.text)
+            answer = read_answer(run, reading, question)
+            if run.task.medium is None:
+                of_text = services.readable(run, question.text)
+                answer.unknown, answer.left_out = of_text.unknown, of_text.left_out
+            return answer
 
         return await workers.quick(job)
 
     @router.post("/unit")
     async def look_at_unit(question: schema.UnitQuestion, session: Visitor) -> schema.UnitAnswer:
         """Every number of one unit at every step: pre-activations, gates, states."""
-        services.check_length(question.text)
 
         def job() -> schema.UnitAnswer:
             run = services.run(question.run)
@@ -177,7 +193,6 @@ def make_router(services: Services) -> APIRouter:
     @router.post("/map")
     async def map_units(question: schema.MapQuestion, session: Visitor) -> schema.MapAnswer:
         """A heat map of all units of a gate or state over a part of the text."""
-        services.check_length(question.text)
 
         def job() -> schema.MapAnswer:
             run = services.run(question.run)
@@ -188,7 +203,6 @@ def make_router(services: Services) -> APIRouter:
     @router.post("/rank")
     async def rank(question: schema.RankQuestion, session: Visitor) -> schema.RankAnswer:
         """The units that follow patterns best: line position, speakers' names, quotes ..."""
-        services.check_length(question.text)
 
         def job() -> schema.RankAnswer:
             run = services.run(question.run)
@@ -202,7 +216,6 @@ def make_router(services: Services) -> APIRouter:
         question: schema.GradientQuestion, session: Visitor
     ) -> schema.GradientAnswer:
         """How far the loss reaches back in the text, in numbers and in words."""
-        services.check_length(question.text)
 
         def job() -> schema.GradientAnswer:
             run = services.run(question.run)
@@ -214,22 +227,22 @@ def make_router(services: Services) -> APIRouter:
     @router.post("/generate", response_class=StreamingResponse)
     async def write_on(question: schema.GenerateQuestion, session: Visitor) -> StreamingResponse:
         """Go on from a text: JSON lines `{"text": ...}` as it is drawn, then `{"done": ...}`."""
-        services.check_length(question.text)
         if question.length > limits.generate_tokens:
-            most = f"at most {limits.generate_tokens:,} tokens are drawn at once"
-            raise ApiError(422, "length", most, "ask for fewer, and go on from there")
+            raise ApiError("length", most=limits.generate_tokens)
         run = await workers.quick(lambda: services.run(question.run))
         task, seed = run.task, question.seed
         if task.prompt is None:
-            raise ApiError(409, "task", f"{run.name} writes no text by itself", "ask /api/predict")
+            raise ApiError("task", 409, run=run.name)
         seed = secrets.randbelow(2**53) if seed is None else seed
-        prompt = question.text or task.prompt
+        given = services.readable(run, question.text, from_end=True)
+        prompt = given.text or task.prompt
         chosen = question.model_dump(include={"length", "temperature", "top_k", "top_p"})
         pieces = task.generate(run.model, prompt, GenerateOptions(**chosen, seed=seed))
         if session.generating >= _GENERATIONS_OF_A_SESSION:
-            raise ApiError(409, "generating", "this session is writing already", "stop that first")
-        shown = "" if question.text else prompt
-        lines = written_lines(workers, sessions, session, run, pieces, seed, shown)
+            raise ApiError("generating", 409)
+        shown = "" if given.text else prompt
+        last = {"seed": seed, "unknown": given.unknown, "left_out": given.left_out}
+        lines = written_lines(workers, sessions, session, run, pieces, last, shown)
         return Writing(lines, session)
 
     @router.post("/predict")
@@ -241,7 +254,8 @@ def make_router(services: Services) -> APIRouter:
         options = _options_of(run, question.options, limits.hypotheses)
 
         def job() -> schema.PredictAnswer:
-            prediction = predict_text(run, question.text, options)
+            text = services.readable(run, question.text).text
+            prediction = predict_text(run, text, options)
             return schema.PredictAnswer(version=str(run.version), prediction=prediction)
 
         return await workers.slow(job)
@@ -254,7 +268,7 @@ def make_router(services: Services) -> APIRouter:
         try:
             content = b64decode(question.data, validate=True)
         except ValueError:
-            raise OptionError("data must be base64", "encode the file's bytes") from None
+            raise ApiError("base64") from None
 
         def job() -> schema.PredictAnswer:
             prediction = predict_medium(run, content, options)
@@ -278,11 +292,10 @@ def _options_of(run: ServedRun, values: dict[str, Any], hypotheses: int) -> Opti
     """Return the options of a prediction, none of which asks for more than the server gives."""
     cls = run.task.option_classes.predict
     if excess := sorted(values.keys() - {*run.task.predict_options}):
-        raise OptionError(f"{excess[0]} is not for {run.task.name}", "leave it out")
+        raise ApiError("unknown_option", name=excess[0], task=run.task.name)
     for each in option_fields(cls):
         if each.type is int and each.name in values:
             value = values[each.name]
             if type(value) is not int or not 1 <= value <= hypotheses:
-                message = f"{each.name} must be a whole number in 1..{hypotheses}"
-                raise OptionError(f"{message}, got {value}")
+                raise ApiError("option_range", name=each.name, most=hypotheses, got=value)
     return cls(**values)

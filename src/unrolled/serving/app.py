@@ -14,11 +14,12 @@ from fastapi import FastAPI, Request, Response
 from fastapi.exceptions import RequestValidationError
 from starlette.exceptions import HTTPException
 
-from unrolled.errors import OptionError, UnrolledError, VocabularyError
-from unrolled.serving.api import ApiError, Services, make_router
+from unrolled.errors import OptionError, UnrolledError
+from unrolled.serving.api import Services, make_router
 from unrolled.serving.assets import load_assets
 from unrolled.serving.connections import bounded_connection
-from unrolled.serving.guard import Access, Guard, refusal
+from unrolled.serving.errors import refusal, refusal_of
+from unrolled.serving.guard import Access, Guard, Refused
 from unrolled.serving.limits import Limits
 from unrolled.serving.runs import Runs
 from unrolled.serving.sessions import Sessions
@@ -86,38 +87,37 @@ def _add_page(app: FastAPI) -> None:
 def _add_errors(app: FastAPI) -> None:
     """Tell every error in the API's one form; of our own mistakes no more than that."""
 
-    @app.exception_handler(ApiError)
-    async def _(_: Request, error: ApiError) -> Response:
-        return refusal(error.status, error.code, error.message, error.hint)
-
-    @app.exception_handler(VocabularyError)
-    async def _(_: Request, error: VocabularyError) -> Response:
-        return refusal(422, "vocabulary", error.message, error.hint)
-
     @app.exception_handler(UnrolledError)
-    async def _(_: Request, error: UnrolledError) -> Response:
-        return refusal(422, "option", error.message, error.hint)
+    async def _(request: Request, error: UnrolledError) -> Response:
+        return refusal_of(error, _languages(request))
 
     @app.exception_handler(RequestValidationError)
-    async def _(_: Request, error: RequestValidationError) -> Response:
+    async def _(request: Request, error: RequestValidationError) -> Response:
         first = error.errors()[0]
         where = ".".join(str(part) for part in first["loc"])
-        return refusal(422, "request", f"{where}: {first['msg']}", "see /api/openapi.json")
+        values = {"where": where, "message": first["msg"].removeprefix("Value error, ")}
+        return refusal(422, "request", values, languages=_languages(request))
 
     @app.exception_handler(BusyError)
-    async def _(_: Request, _error: BusyError) -> Response:
+    async def _(request: Request, _error: BusyError) -> Response:
         wait = {"Retry-After": "5"}
-        return refusal(503, "busy", "too much is being computed now", "try again", wait)
+        return refusal(503, "busy", languages=_languages(request), headers=wait)
 
     @app.exception_handler(HTTPException)
-    async def _(_: Request, error: HTTPException) -> Response:
-        headers = dict(error.headers or {})
-        code = {413: "size", 503: "busy"}.get(error.status_code, "http")
-        return refusal(error.status_code, code, error.detail, "see /api/openapi.json", headers)
+    async def _(request: Request, error: HTTPException) -> Response:
+        told = error if isinstance(error, Refused) else None
+        code = told.code if told else "http"
+        values = told.values if told else {"message": error.detail}
+        languages, headers = _languages(request), error.headers
+        return refusal(error.status_code, code, values, languages=languages, headers=headers)
 
     @app.exception_handler(Exception)
-    async def _(_: Request, _error: Exception) -> Response:
-        return refusal(500, "internal", "a mistake in the server, which has noted it")
+    async def _(request: Request, _error: Exception) -> Response:
+        return refusal(500, "internal", languages=_languages(request))
+
+
+def _languages(request: Request) -> str:
+    return request.headers.get("accept-language", "")
 
 
 def is_loopback(host: str) -> bool:

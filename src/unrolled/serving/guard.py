@@ -13,9 +13,11 @@
 Every answer gets headers that keep the browser from loading anything from elsewhere.
 """
 
-import json
+import asyncio
 import secrets
+from contextlib import suppress
 from dataclasses import dataclass
+from functools import partial
 from http.cookies import CookieError, SimpleCookie
 from math import ceil
 from urllib.parse import parse_qs, urlsplit
@@ -25,13 +27,17 @@ from starlette.exceptions import HTTPException
 from starlette.responses import RedirectResponse, Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from unrolled.serving.errors import refusal
 from unrolled.serving.limits import Guesses, Limits, RateLimiter, network_of
 
-__all__ = ["COOKIE", "KNOWN_COOKIE", "Access", "Guard", "refusal"]
+__all__ = ["COOKIE", "KNOWN_COOKIE", "Access", "Guard", "Refused"]
 
 COOKIE = "unrolled_token"
 KNOWN_COOKIE = "unrolled_known"
-"""Of those who have shown the token to this very server: a secret that nobody can guess."""
+"""Of those who have shown the token to this very server: a secret that nobody can guess.
+
+Browsers keep cookies by the name of a host, whatever the port: both names end in that.
+"""
 
 _LOOPBACK = frozenset({"localhost", "127.0.0.1", "::1"})
 _HEADERS = {
@@ -58,15 +64,25 @@ class Access:
     loopback: bool
 
 
-def refusal(
-    status: int, code: str, message: str, hint: str = "", headers: dict[str, str] | None = None
-) -> Response:
-    """Return an error as the API gives it: a code for programs, words for people."""
-    content = {"error": {"code": code, "message": message, "hint": hint}}
-    body = json.dumps(content)  # ASCII: a message may quote half a surrogate pair
-    return Response(
-        body, status, {"Cache-Control": "no-store"} | (headers or {}), "application/json"
-    )
+class Refused(HTTPException):
+    """A request that is refused while its body comes in.
+
+    Args:
+        status: The HTTP status.
+        code: The name of its words.
+        values: What stands in the places of the words.
+        headers: Of the answer.
+    """
+
+    def __init__(
+        self,
+        status: int,
+        code: str,
+        values: dict[str, object] | None = None,
+        headers: dict[str, str] | None = None,
+    ) -> None:
+        super().__init__(status, code, headers)
+        self.code, self.values = code, values or {}
 
 
 class Guard:
@@ -100,8 +116,13 @@ class Guard:
         if scope["type"] != "http":
             return
 
+        body = _Body(receive, self._most_bytes(scope))
+        may_wait = "expect" in Headers(scope=scope)  # for leave to send its body: it has sent none
+
         async def guarded_send(message: Message) -> None:
             if message["type"] == "http.response.start":
+                if not may_wait:
+                    await body.pass_over(self._limits.head_seconds)
                 headers = MutableHeaders(scope=message)
                 for name, value in _HEADERS.items():
                     headers[name] = value
@@ -112,14 +133,13 @@ class Guard:
         if refused is not None:
             await refused(scope, receive, guarded_send)
             return
-        body = _Body(receive, self._most_bytes(scope))
 
         async def counted() -> Message:
             before = body.received
             message = await body.receive()
             self._waiting += body.received - before
             if self._waiting > self._limits.waiting_bytes:
-                raise HTTPException(503, "too much is being sent now", {"Retry-After": "5"})
+                raise Refused(503, "busy", headers={"Retry-After": "5"})
             return message
 
         try:
@@ -128,35 +148,33 @@ class Guard:
             self._waiting -= body.received
 
     def _refuse(self, scope: Scope, headers: Headers) -> Response | None:
+        refuse = partial(refusal, languages=headers.get("accept-language", ""))
         num_bytes = len(scope.get("raw_path", b"")) + len(scope["query_string"])
         num_bytes += sum(len(name) + len(value) for name, value in headers.raw)
         if num_bytes > self._limits.head_bytes:
-            message = f"address and headers may have {self._limits.head_bytes:,} bytes"
-            return refusal(431, "size", message, "send less")
+            return refuse(431, "head", {"most": self._limits.head_bytes})
         host = headers.get("host", "")
         if self._access.loopback and _name_of(host) not in _LOOPBACK:
-            return refusal(
-                403, "host", "this server answers to localhost only", "open http://localhost"
-            )
+            return refuse(403, "host")
         origin = headers.get("origin")
         if origin is not None and _authority_of(origin) != host.lower():
-            return refusal(403, "origin", "requests from other sites are refused")
+            return refuse(403, "origin")
         from_here = headers.get("sec-fetch-site", "none") in ("same-origin", "none")
         if not from_here and scope["method"] not in ("GET", "HEAD"):
-            return refusal(403, "origin", "requests from other sites are refused")
+            return refuse(403, "origin")
         if self._access.token is not None and (answer := self._check_token(scope, headers)):
             return answer
         if (wait := self._wait(scope, headers)) > 0:
-            seconds = {"Retry-After": str(ceil(wait))}
-            return refusal(429, "rate", "too many requests", "wait a moment", seconds)
+            return refuse(429, "rate", headers={"Retry-After": str(ceil(wait))})
         length = headers.get("content-length", "0")
         if length.isdecimal() and int(length) > (most := self._most_bytes(scope)):
-            return refusal(413, "size", _too_large(most), "send less")
+            return refuse(413, "size", {"most": most})
         return None
 
     def _check_token(self, scope: Scope, headers: Headers) -> Response | None:
         """Return None for who knows the token, else what to answer."""
-        cookies = _cookies_in(headers)
+        languages, port = headers.get("accept-language", ""), _port_of(headers.get("host", ""))
+        cookies = _cookies_in(headers, port)
         asked = ""
         if scope["method"] == "GET" and scope["path"] == "/" and scope["query_string"]:
             asked = parse_qs(scope["query_string"].decode("latin-1")).get("token", [""])[0]
@@ -167,26 +185,21 @@ class Guard:
         network = network_of(_address_of(scope))
         if given and (wait := self._guesses.wait(network)) > 0:
             seconds = {"Retry-After": str(ceil(wait))}
-            return refusal(429, "token", "too many wrong tokens", "wait a moment", seconds)
+            return refusal(429, "guesses", languages=languages, headers=seconds)
         assert self._access.token is not None
         right = [token for token in given if _are_equal(token, self._access.token)]
         if asked in right:
             answer = RedirectResponse("/", 303)
             for name, value in ((COOKIE, asked), (KNOWN_COOKIE, self._known)):
-                answer.set_cookie(name, value, httponly=True, samesite="lax")
+                answer.set_cookie(f"{name}{port}", value, httponly=True, samesite="lax")
             return answer
         for token in given:
             if token not in right:
                 self._guesses.was_wrong(network, token)
         if right:
             return None
-        return refusal(
-            401,
-            "token",
-            "this server wants its token",
-            "open the address that `unrolled serve` printed, which ends in ?token=...",
-            {"WWW-Authenticate": "Bearer"},
-        )
+        challenge = {"WWW-Authenticate": "Bearer"}
+        return refusal(401, "token", languages=languages, headers=challenge)
 
     def _wait(self, scope: Scope, headers: Headers) -> float:
         wait = self._addresses.wait(network_of(_address_of(scope)))
@@ -207,18 +220,32 @@ class _Body:
         self._receive = receive
         self._most = most
         self.received = 0
+        self._is_over = False
 
     async def receive(self) -> Message:
         message = await self._receive()
+        self._note(message)
         if message["type"] == "http.request":
             self.received += len(message.get("body", b""))
             if self.received > self._most:
-                raise HTTPException(413, _too_large(self._most))
+                raise Refused(413, "size", {"most": self._most})
         return message
 
+    async def pass_over(self, seconds: float) -> None:
+        """Take in what is still to come, and drop it: who is sending it cannot hear an answer.
 
-def _too_large(most: int) -> str:
-    return f"a request may have {most:,} bytes"
+        A connection that is closed while something comes in is reset, and the answer lost.
+
+        Args:
+            seconds: How long that may take.
+        """
+        with suppress(TimeoutError):
+            async with asyncio.timeout(seconds):
+                while not self._is_over:
+                    self._note(await self._receive())
+
+    def _note(self, message: Message) -> None:
+        self._is_over = message["type"] != "http.request" or not message.get("more_body", False)
 
 
 def _name_of(host: str) -> str:
@@ -227,6 +254,15 @@ def _name_of(host: str) -> str:
         return urlsplit(f"//{host}").hostname or ""
     except ValueError:
         return ""
+
+
+def _port_of(host: str) -> str:
+    """Return the port of a Host header as the end of a cookie's name; nothing for the usual one."""
+    try:
+        port = urlsplit(f"//{host}").port
+    except ValueError:
+        return ""
+    return "" if port is None else f"_{port}"
 
 
 def _authority_of(origin: str) -> str | None:
@@ -251,14 +287,15 @@ def _bearer_in(headers: Headers) -> str:
     return given.strip() if scheme.lower() == "bearer" else ""
 
 
-def _cookies_in(headers: Headers) -> dict[str, str]:
+def _cookies_in(headers: Headers, port: str) -> dict[str, str]:
     """Return our cookies; those of other programs on this host may be written in any way."""
     found: dict[str, str] = {}
     for part in headers.get("cookie", "").split(";"):
         name, _, value = part.strip().partition("=")
-        if name in (COOKIE, KNOWN_COOKIE):
+        if name in (f"{COOKIE}{port}", f"{KNOWN_COOKIE}{port}"):
+            ours = name.removesuffix(port)
             try:
-                found[name] = SimpleCookie(part)[name].value  # it may be in quotes
+                found[ours] = SimpleCookie(part)[name].value  # it may be in quotes
             except (CookieError, KeyError):
-                found[name] = value
+                found[ours] = value
     return found

@@ -6,8 +6,8 @@ What a visitor gives never names a file of this machine: it is handed over as a 
 from typing import Any
 
 from unrolled.data import Source
-from unrolled.errors import DataError, OptionError
 from unrolled.options import Options
+from unrolled.serving.errors import ApiError
 from unrolled.serving.runs import ServedRun
 
 __all__ = ["predict_medium", "predict_text"]
@@ -23,10 +23,10 @@ def predict_text(run: ServedRun, text: str, options: Options) -> dict[str, Any]:
 
     Raises:
         DataError: The task cannot read this.
-        OptionError: The task reads pictures or recordings.
+        ApiError: The task reads pictures or recordings.
     """
     if run.task.medium is not None:
-        raise OptionError(f"{run.name} reads a {run.task.medium}", "send one to /api/caption")
+        raise ApiError("reads_media", run=run.name)
     return _first(run, Source.text(text), options)
 
 
@@ -40,14 +40,14 @@ def predict_medium(run: ServedRun, content: bytes, options: Options) -> dict[str
 
     Raises:
         DataError: It is not a picture or a recording, or a damaged one.
-        OptionError: The task reads something else.
+        ApiError: The task reads something else.
     """
     if run.task.medium is None:
-        raise OptionError(f"{run.name} reads no pictures or recordings", "ask /api/predict")
+        raise ApiError("reads_no_media", run=run.name)
     return _first(run, Source.of_bytes(content), options)
 
 
 def _first(run: ServedRun, source: Source, options: Options) -> dict[str, Any]:
     for prediction in run.task.predict(run.model, source, options):
         return prediction
-    raise DataError(f"{source.name} is empty", "give something to predict from")
+    raise ApiError("nothing_given")

@@ -11,12 +11,12 @@ import torch
 from torch import Tensor
 
 from unrolled.data import Source
-from unrolled.errors import OptionError
 from unrolled.inspection import Passage, Subject
 from unrolled.inspection.record import states_before, weights_of
 from unrolled.inspection.terms import UnitTerms, unit_terms
 from unrolled.kernels import StepGraph
 from unrolled.layers import Record, State
+from unrolled.serving.errors import ApiError
 
 __all__ = ["NUM_CANDIDATES", "Reading", "UnitView", "read", "signal", "unit_view"]
 
@@ -117,13 +117,13 @@ def signal(reading: Reading, part: int, name: str, unit: int | None) -> Tensor:
     """Return a gate or a state over the steps, (T,): of one unit, or the mean of all of them.
 
     Raises:
-        OptionError: There is no such part, name or unit.
+        ApiError: There is no such part, name or unit.
     """
     values = named(reading, part, name)
     if unit is None:
         return values.mean(1)
     if not 0 <= unit < values.shape[1]:
-        raise OptionError(f"unit must be in 0..{values.shape[1] - 1}, got {unit}")
+        raise ApiError("unit", most=values.shape[1] - 1, got=unit)
     return values[:, unit]
 
 
@@ -131,11 +131,11 @@ def named(reading: Reading, part: int, name: str) -> Tensor:
     """Return a gate or a state of all units, (T, H).
 
     Raises:
-        OptionError: There is no such part or name.
+        ApiError: There is no such part or name.
     """
     record = record_of(reading, part)
     if name not in record.values:
-        raise OptionError(f"no gate or state {name!r}; there are: {' '.join(record.values)}")
+        raise ApiError("signal", name=name, names=" ".join(record.values))
     return record.values[name][:, 0]
 
 
@@ -143,12 +143,12 @@ def record_of(reading: Reading, part: int) -> Record:
     """Return the record of a layer and direction.
 
     Raises:
-        OptionError: There is no such part.
+        ApiError: There is no such part.
     """
     if not 0 <= part < len(reading.records):
         if not reading.records:
-            raise OptionError("nothing has been read yet", "give something to read")
-        raise OptionError(f"part must be in 0..{len(reading.records) - 1}, got {part}")
+            raise ApiError("nothing_read")
+        raise ApiError("part", most=len(reading.records) - 1, got=part)
     return reading.records[part]
 
 
@@ -166,11 +166,13 @@ def unit_view(
         graph: The step of its cell.
 
     Raises:
-        OptionError: There is no such part or unit, or the layer is not a recurrent one.
+        ApiError: There is no such part or unit, or the layer is not a recurrent one.
     """
     if subject.recurrent is None:
-        raise OptionError("this model has no cell to step through", "choose one that is recurrent")
+        raise ApiError("no_cell")
     record = record_of(reading, part)
+    if not 0 <= unit < subject.recurrent.hidden_size:
+        raise ApiError("unit", most=subject.recurrent.hidden_size - 1, got=unit)
     terms = unit_terms(record, unit)
     values = {name: value[:, 0, unit] for name, value in record.values.items()}
     before = {name: states_before(record, name)[:, 0] for name in subject.recurrent.cell.states}

@@ -2,7 +2,7 @@
 
 A model in memory is never changed: a run that is retrained while visitors look at it is loaded as
 a new version beside the old one. If its files cannot be read at that moment, the old one stays. A
-run that cannot be loaded at all is tried again, and stands in nobody's way.
+run that cannot be loaded at all, or is gone, is tried again, and stands in nobody's way.
 """
 
 import json
@@ -203,7 +203,8 @@ class Runs:
     @property
     def broken(self) -> dict[str, RunError]:
         """The others, and what was wrong when they were looked at last."""
-        return dict(self._broken)
+        broken = dict(self._broken)
+        return {name: broken[name] for name in self._paths if name in broken}
 
     def get(self, name: str) -> ServedRun:
         """Return the run called `name`.
@@ -213,6 +214,13 @@ class Runs:
         """
         self.look(name)
         return self._loaded[name]
+
+    def all(self) -> list[ServedRun]:
+        """Return the runs that can be shown now, in the order in which they were given."""
+        for name in self._paths:
+            self.look(name)
+        loaded = dict(self._loaded)
+        return [loaded[name] for name in self._paths if name in loaded]
 
     def look(self, name: str) -> None:
         """See whether the run called `name` has changed, unless that was done a moment ago.
@@ -231,21 +239,18 @@ class Runs:
             self._looked[name] = self._clock()
             self._lock.release()
 
-    def look_at_all(self) -> None:
-        """See which runs have changed."""
-        for name in self._paths:
-            self.look(name)
-
     def _refresh(self, name: str) -> None:
         path, run = self._paths[name], self._loaded.get(name)
+        is_gone = not Run(path).config_path.exists()
         try:
-            if run is None or _version(path) != run.version:
+            if run is None or is_gone or _version(path) != run.version:
                 self._loaded[name] = _load(name, path, self._trust_code)
                 self._broken.pop(name, None)
         except (RunError, OSError) as error:
-            if run is not None:
+            if run is not None and not is_gone:
                 _log.warning("%s: still served as it was loaded: %s", name, error)
             elif isinstance(error, RunError):
+                self._loaded.pop(name, None)
                 self._broken[name] = error
 
 

@@ -15,6 +15,7 @@ __all__ = [
     "MapQuestion",
     "PredictAnswer",
     "PredictQuestion",
+    "Problem",
     "RankAnswer",
     "RankQuestion",
     "RankedUnit",
@@ -45,7 +46,15 @@ class _Question(BaseModel):
     _few = model_validator(mode="before")(_few)
 
 
-PredictOptions = Annotated[dict[str, bool | int | float], BeforeValidator(_few)]
+def _number_or_switch(value: Any) -> Any:
+    """Say in one sentence what a union of types would say in three, of which one is shown."""
+    if not isinstance(value, bool | int | float):
+        raise ValueError("a number, true or false is expected")
+    return value
+
+
+_OptionValue = Annotated[bool | int | float, BeforeValidator(_number_or_switch)]
+PredictOptions = Annotated[dict[str, _OptionValue], BeforeValidator(_few)]
 """Options of a prediction by their names."""
 
 
@@ -156,6 +165,10 @@ class ReadAnswer(BaseModel):
     position: int | None
     candidates: Annotated[list[Candidate], Field(description="After the token at `position`.")]
     values: Annotated[list[float] | None, Field(description="Of the signal asked for.")] = None
+    unknown: Annotated[
+        list[str], Field(description="Characters of the text that this run cannot read.")
+    ] = []
+    left_out: Annotated[int, Field(description="Characters beyond `limits.text_characters`.")] = 0
 
 
 class UnitAnswer(BaseModel):
@@ -253,7 +266,16 @@ class RunsAnswer(BaseModel):
     limits: dict[str, int]
 
 
+class Problem(BaseModel):
+    """What is wrong, for programs and for people."""
+
+    code: Annotated[str, Field(description="The name of its words: `errors` in /api/words.")]
+    message: Annotated[str, Field(description="In a language of the header Accept-Language.")]
+    hint: Annotated[str, Field(description="What to do; may be empty.")]
+    values: Annotated[dict[str, Any], Field(description="What stands in the words' places.")]
+
+
 class Failure(BaseModel):
     """Why a request was refused."""
 
-    error: dict[str, str]
+    error: Problem

@@ -47,10 +47,13 @@ async def written_lines(
     session: Session,
     run: ServedRun,
     pieces: Iterator[str],
-    seed: int,
+    last: dict[str, Any],
     prompt: str,
 ) -> AsyncIterator[str]:
-    """Yield a visitor's text as JSON lines, a few tokens each time it is their turn."""
+    """Yield a visitor's text as JSON lines, a few tokens each time it is their turn.
+
+    After the text comes what `last` says.
+    """
 
     def next_slice() -> tuple[str, bool]:
         end = perf_counter() + _SECONDS_OF_A_SLICE
@@ -70,7 +73,7 @@ async def written_lines(
             break
         sessions.get(session.id)  # whoever is written for is there
         yield _line({"text": text})
-    yield _line({"done": True, "seed": seed})
+    yield _line({"done": True, **last})
 
 
 def _line(content: dict[str, Any]) -> str:

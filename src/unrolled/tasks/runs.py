@@ -6,6 +6,7 @@ print(prepared.finish().metrics)
 loaded = load(Path("runs/reviews"))
 """
 
+import math
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
@@ -18,7 +19,7 @@ from torch import nn
 
 from unrolled.cells import Cell, CellSource
 from unrolled.data.files import fingerprint, parse_json, to_json
-from unrolled.errors import OptionError, RunError, field
+from unrolled.errors import DataError, OptionError, RunError, field
 from unrolled.metrics import check_declared
 from unrolled.networks.budget import hidden_size_for
 from unrolled.networks.options import LayerOptions
@@ -34,6 +35,7 @@ from unrolled.training import (
     of_another_model,
     peak_memory_bytes,
     reading,
+    require_checkpoint,
     weight_shapes,
 )
 
@@ -199,7 +201,9 @@ def resume(run_path: Path, *, trust_code: bool = False, processes: Processes = A
     task = _rebuild(run, trust_code)
     splits = _read(run, task)
     _check_size(run, task)
-    with _as_written(run):
+    require_checkpoint(run)
+    with _as_written(run.path):
+        _check_fitted(run, task, splits)
         trainer = _assemble(run, task, splits, processes)
     trainer.restore()
     return Prepared(task, splits, trainer)
@@ -219,7 +223,7 @@ def load(run_path: Path, *, trust_code: bool = False) -> Loaded:
     run = Run.open(run_path)
     task = _rebuild(run, trust_code)
     _check_size(run, task)
-    with _as_written(run):
+    with _as_written(run.path):
         model = task.make_model(task.options.model)
     load_weights(run.weights_path, model, run.identity)
     return Loaded(run, task, model.eval())
@@ -228,7 +232,7 @@ def load(run_path: Path, *, trust_code: bool = False) -> Loaded:
 def _read(run: Run, task: Task[Any]) -> Splits[Any]:
     """Return the data of a run, if they are what they were when it began."""
     splits = task.read(task.options)
-    with _as_written(run):
+    with _as_written(run.path):
         for file, before in zip_longest(_fingerprints(task), run.config["data"]["files"]):
             if file != before:
                 message = f"{(file or before)['path']}: has changed since the run began"
@@ -268,11 +272,48 @@ def _check_size(run: Run, task: Task[Any]) -> None:
         raise of_another_model(run.weights_path)
 
 
+def _check_fitted(run: Run, task: Task[Any], splits: Splits[Any]) -> None:
+    """Raise `RunError` if vocabulary.json is not what the run's data give.
+
+    It is looked at where config.json has no checksum of it, as its owner may have changed it: what
+    a model has learned of symbols and classes cannot go on with others.
+    """
+    if run.vocabulary_path.name in run.config.get("sha256", {}):
+        return
+    fitted = parse_json(to_json(type(task).fit(task.options, splits).to_dict()))
+    place = _difference(parse_json(run.read(run.vocabulary_path)), fitted)
+    if place is not None:
+        message = f"{run.vocabulary_path}: not what the run's data give: {place}"
+        hint = "put it back to go on training; predict and evaluate take it as it is"
+        raise RunError(message, hint)
+
+
+def _difference(content: Any, fitted: Any, place: str = "") -> str | None:
+    """Return where two contents of JSON differ first, and how; None where they do not."""
+    if isinstance(content, dict) and isinstance(fitted, dict) and content.keys() == fitted.keys():
+        pairs = [(f"{place}.{name}".lstrip("."), content[name], fitted[name]) for name in fitted]
+    elif isinstance(content, list) and isinstance(fitted, list) and len(content) == len(fitted):
+        pairs = [
+            (f"{place}[{i}]", *each) for i, each in enumerate(zip(content, fitted, strict=True))
+        ]
+    else:
+        are_numbers = all(type(each) in (int, float) for each in (content, fitted))
+        same = math.isclose(content, fitted) if are_numbers else content == fitted
+        return None if same else f"{place} is {_brief(content)}, expected {_brief(fitted)}"
+    return next(filter(None, (_difference(a, b, name) for name, a, b in pairs)), None)
+
+
+def _brief(content: Any) -> str:
+    if isinstance(content, dict | list):
+        return f"{len(content):,} entries"
+    return repr(content) if len(repr(content)) <= 40 else f"{repr(content)[:40]}..."
+
+
 def _rebuild(run: Run, trust_code: bool) -> Task[Any]:
     """Return the task that a run's folder describes."""
     task_class = find_task(run.task)
     classes = task_class.option_classes
-    with _as_written(run):
+    with _as_written(run.path):
         cell = run.config["model"]["cell"]
         if isinstance(cell, dict):
             cell = _load_cell(run, str(cell["own"]), trust_code)
@@ -283,21 +324,27 @@ def _rebuild(run: Run, trust_code: bool) -> Task[Any]:
             classes.model(**{**run.config["model"], "cell": cell}),
             classes.training(**run.config["training"]),
         )
-        with reading(run.vocabulary_path):
-            fitted = parse_json(run.read(run.vocabulary_path))
+    with reading(run.vocabulary_path):
+        fitted = parse_json(run.read(run.vocabulary_path))
+    with _as_written(run.vocabulary_path):
         return task_class.from_dict(options, fitted)
 
 
 @contextmanager
-def _as_written(run: Run) -> Iterator[None]:
-    """Turn what goes wrong with content that is not as it was written into a `RunError`."""
+def _as_written(path: Path) -> Iterator[None]:
+    """Turn what goes wrong with content that is not as it was written into a `RunError`.
+
+    Args:
+        path: Of the file, or of the folder where several are at work.
+    """
     try:
         yield
-    except OptionError as error:  # it says itself what is wrong: a value, a library that is missing
-        raise RunError(f"{run.path}: {error.message}", error.hint or "train again") from error
+    except (OptionError, DataError) as error:  # it says itself what is wrong
+        raise RunError(f"{path}: {error.message}", error.hint or "train again") from error
     except _WRONG_CONTENT as error:
-        message = f"{run.path}: not what `unrolled` wrote: {error!r}"
-        raise RunError(message, "train again") from error
+        what = f"lacks {error}" if isinstance(error, KeyError) else repr(error)
+        message = f"{path}: not what `unrolled` wrote: {what}"
+        raise RunError(message, "put back the file, or train again") from error
 
 
 def _own_cell(model: LayerOptions) -> CellSource | None:

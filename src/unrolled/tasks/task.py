@@ -183,6 +183,21 @@ class Task(ABC, Generic[Example]):
         """The characters that can be read, where others cannot; None where all can."""
         return None
 
+    def readable(self, text: str) -> tuple[str, list[str]]:
+        """Return a text without what cannot be read, and the different characters of that.
+
+        Halves of surrogate pairs, which are no text, are named by the sign for such things, U+FFFD.
+        """
+        known = None if self.characters is None else frozenset(self.characters)
+
+        def is_half(character: str) -> bool:
+            return "\ud800" <= character <= "\udfff"
+
+        different = dict.fromkeys(text)
+        unknown = [c for c in different if is_half(c) or (known is not None and c not in known)]
+        names = dict.fromkeys("\ufffd" if is_half(each) else each for each in unknown)
+        return text.translate(dict.fromkeys(map(ord, unknown))), [*names]
+
     @property
     def steps_backward(self) -> int | None:
         """How many steps the gradient of the training goes back; None where it is all of them."""

@@ -1,4 +1,10 @@
-from .checkpoint import load_weights, of_another_model, save_weights, weight_shapes
+from .checkpoint import (
+    load_weights,
+    of_another_model,
+    require_checkpoint,
+    save_weights,
+    weight_shapes,
+)
 from .distributed import ALONE, Processes, initialize_distributed
 from .examples import ExamplesObjective
 from .metrics_log import loss_curves, read_metrics
@@ -30,6 +36,7 @@ __all__ = [
     "read_metrics",
     "read_results",
     "reading",
+    "require_checkpoint",
     "save_weights",
     "weight_shapes",
     "writing",

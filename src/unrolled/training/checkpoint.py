@@ -26,7 +26,7 @@ from torch import Tensor, nn
 
 from unrolled.data.files import open_plain, parse_json, read_plain, write_atomically
 from unrolled.errors import PROGRAM, RunError
-from unrolled.training.run import FORMAT, changed, reading, writing
+from unrolled.training.run import FORMAT, Run, changed, reading, writing
 
 __all__ = [
     "load_checkpoint",
@@ -35,6 +35,7 @@ __all__ = [
     "of_another_run",
     "random_state",
     "read_log_mark",
+    "require_checkpoint",
     "require_finite",
     "restore_random_state",
     "save_checkpoint",
@@ -73,7 +74,7 @@ def load_checkpoint(path: Path) -> dict[str, Any]:
     Raises:
         RunError: The file is missing, damaged, holds more than plain data, or is of another format.
     """
-    hint = f"{path.parent}/weights.safetensors still holds the best weights"
+    hint = _what_is_left(path.parent)
     try:
         with reading(path, hint):
             data = read_plain(path)
@@ -93,6 +94,30 @@ def load_checkpoint(path: Path) -> dict[str, Any]:
     if not isinstance(content, dict) or content.get("format") != FORMAT:
         raise RunError(f"{path}: not a checkpoint of format {FORMAT}", hint)
     return content
+
+
+def require_checkpoint(run: Run) -> None:
+    """Raise `RunError` if a run that was trained has lost its checkpoint.
+
+    A run that was killed before its first checkpoint has none: it begins at the start.
+    """
+    with reading(run.path):
+        if os.path.lexists(run.checkpoint_path):
+            return
+        log = run.metrics_path
+        was_measured = os.path.lexists(log) and log.lstat().st_size > 0
+        others = (run.weights_path, run.results_path)
+        if not was_measured and not any(map(os.path.lexists, others)):
+            return
+    raise RunError(f"{run.checkpoint_path}: no such file", _what_is_left(run.path))
+
+
+def _what_is_left(folder: Path) -> str:
+    """Return what can still be done with a run whose checkpoint cannot be used."""
+    if not Run(folder).weights_path.is_file():
+        return _DAMAGED
+    command = f"{PROGRAM} predict {shlex.quote(str(folder))} -"
+    return f"put back an earlier copy; the best weights are still there, for `{command}` and others"
 
 
 def read_log_mark(path: Path) -> tuple[int, str] | None:
@@ -151,7 +176,7 @@ def load_weights(path: Path, model: nn.Module, run: str | None = None) -> None:
 
 def of_another_model(path: Path) -> RunError:
     """Return the error of weights that are not of the model that config.json describes."""
-    message = f"{path}: weights of another model than config.json's"
+    message = f"{path}: weights of another model than config.json and vocabulary.json describe"
     return RunError(message, "put back the files as the run left them, or train again")
 
 

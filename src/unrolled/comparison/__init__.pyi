@@ -1,0 +1,25 @@
+from .gather import Comparison, gather
+from .options import CompareOptions
+from .origin import Origin, check_origins
+from .page import page, save_page, table
+from .plan import Contestant, Plan, Trial, parse_contestants
+from .runner import Failure, Runner
+from .verdict import verdict
+
+__all__ = [
+    "CompareOptions",
+    "Comparison",
+    "Contestant",
+    "Failure",
+    "Origin",
+    "Plan",
+    "Runner",
+    "Trial",
+    "check_origins",
+    "gather",
+    "page",
+    "parse_contestants",
+    "save_page",
+    "table",
+    "verdict",
+]
