@@ -247,7 +247,13 @@ def test_predict_has_the_options_of_all_tasks():
     classes = [options_of(task).PredictOptions for task in TASKS]
     fields = {each.name for cls in classes for each in option_fields(cls)}
     command = COMMANDS["predict",]
-    assert {p.name for p in command.params} == fields | {"run", "source", "as_json", "trust_code"}
+    assert {p.name for p in command.params} == fields | {
+        "run",
+        "source",
+        "as_json",
+        "encoding",
+        "trust_code",
+    }
 
 
 def test_a_name_that_is_no_option_is_left_as_it_is():

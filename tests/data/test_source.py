@@ -5,7 +5,7 @@ from types import SimpleNamespace
 import pytest
 
 from unrolled.data import Source
-from unrolled.errors import DataError
+from unrolled.errors import DataError, OptionError
 
 
 def test_lines_of_a_file_come_without_their_ends(tmp_path):
@@ -71,3 +71,15 @@ def test_bytes_at_hand_are_read_as_those_of_a_file(tmp_path):
         assert (content.read_bytes() if content == source.path else content.read()) == b"0123456789"
     with pytest.raises(FileNotFoundError):
         Source.file(tmp_path / "nowhere").head(4)
+
+
+def test_lines_are_read_in_the_encoding_that_is_named(tmp_path):
+    path = tmp_path / "lines.txt"
+    for encoding in ("latin-1", "cp1252", "utf-16", "utf-16-le", "utf-8-sig"):
+        path.write_text("né\nà\n", encoding=encoding)
+        assert list(Source.file(path, encoding).lines()) == ["né", "à"]
+    path.write_text("né\n", encoding="utf-8")
+    with pytest.raises(DataError, match="line 1: is UTF-8 text, and would be read as latin-1"):
+        list(Source.file(path, "latin-1").lines())
+    with pytest.raises(OptionError, match="unknown encoding"):
+        list(Source.file(path, "hex").lines())

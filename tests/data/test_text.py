@@ -1,8 +1,10 @@
+import gzip
 from pathlib import Path
 
 import pytest
 
 from unrolled.data import python_library_text, read_text
+from unrolled.data import text as text_module
 from unrolled.data.text import split_lines
 from unrolled.errors import DataError, OptionError
 
@@ -125,3 +127,57 @@ def test_what_is_no_text_is_found_in_its_line(path, encoding):
     path.write_bytes(b"one\r\ntwo\nthr\xe9e")
     with pytest.raises(DataError, match=f"not {encoding} text in line 3, at byte 12 of"):
         read_text([path], encoding)
+
+
+@pytest.mark.parametrize(
+    ("content", "hint"),
+    [
+        (b"it\x92s a \x93good\x94 film\n" * 9, "--encoding cp1252"),
+        ("ação\n".encode("latin-1"), "cp1252, latin-1 or utf-16"),
+        ("né\n".encode("utf-16"), "utf-16"),
+    ],
+)
+def test_a_hint_names_the_encoding_that_a_file_looks_like(tmp_path, content, hint):
+    path = tmp_path / "text.txt"
+    path.write_bytes(content)
+    with pytest.raises(DataError) as caught:
+        read_text([path])
+    assert hint in caught.value.render(lambda name: f"--{name}")[1]
+
+
+@pytest.mark.parametrize("encoding", ["latin-1", "cp1252", "koi8-r", "mac-roman", "gbk", "euc-kr"])
+def test_utf8_is_not_read_as_another_encoding(tmp_path, encoding):
+    path = tmp_path / "text.txt"
+    path.write_text("“né”, à la ação, über œuvres façade\n", encoding="utf-8")
+    with pytest.raises(DataError, match=f"(is UTF-8 text, and would be read as|not) {encoding}"):
+        read_text([path], encoding)
+
+
+@pytest.mark.parametrize("encoding", ["latin-1", "cp1252", "iso8859-15", "utf-16"])
+def test_text_in_another_encoding_is_read_as_it_is(tmp_path, encoding):
+    path = tmp_path / "text.txt"
+    path.write_text("CAFÉ, ação «Übung»\n", encoding=encoding)
+    assert read_text([path], encoding) == "CAFÉ, ação «Übung»\n"
+
+
+def test_two_characters_of_gbk_that_are_utf8_by_chance_are_read(tmp_path):
+    path = tmp_path / "text.txt"
+    path.write_bytes("联通".encode("gbk"))  # which an editor once took for UTF-8
+    assert read_text([path], "gbk") == "联通"
+
+
+def test_a_gzip_file_is_read_as_what_it_holds(tmp_path):
+    path = tmp_path / "text.txt.gz"
+    path.write_bytes(gzip.compress("né\n".encode()))
+    assert read_text([path]) == "né\n"
+    path.write_bytes(path.read_bytes()[:-6])
+    with pytest.raises(DataError, match="not a whole gzip file"):
+        read_text([path])
+
+
+def test_a_gzip_file_that_unpacks_to_more_than_memory_is_refused(tmp_path, monkeypatch):
+    monkeypatch.setattr(text_module, "_MOST_UNPACKED", 1000)
+    path = tmp_path / "text.txt.gz"
+    path.write_bytes(gzip.compress(b"a" * 10**6))
+    with pytest.raises(DataError, match="unpacks to more than"):
+        read_text([path])

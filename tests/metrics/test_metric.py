@@ -2,7 +2,7 @@
 
 import pytest
 
-from unrolled.metrics import TEXT_METRICS, Metric, check_declared, find_metric
+from unrolled.metrics import Metric, check_declared, find_metric, metrics_of_texts
 
 ERRORS = Metric("word_error_rate", "lower", "%")
 ACCURACY = Metric("accuracy", "higher")
@@ -41,4 +41,6 @@ def test_every_number_needs_a_metric_and_nothing_else_does():
 
 def test_metrics_come_back_from_json_as_they_were():
     assert Metric(**ERRORS.to_dict()) == ERRORS
-    assert {metric.better for metric in TEXT_METRICS} == {"higher"}
+    assert {metric.better for short in (False, True) for metric in metrics_of_texts(short)} == {
+        "higher"
+    }

@@ -5,6 +5,7 @@ from typing import Annotated
 
 import typer
 
+from unrolled.cli.encoding import InputEncoding, reading_in
 from unrolled.cli.terminal import json_line, say
 from unrolled.cli.trust import TrustCode
 
@@ -20,6 +21,7 @@ def evaluate(
         ),
     ],
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
+    encoding: InputEncoding = None,
     trust_code: TrustCode = False,
 ) -> None:
     """Measure a trained model on a file: a text, or examples with their answers.
@@ -33,7 +35,7 @@ def evaluate(
     from unrolled.tasks import ExamplesTask, load
 
     loaded = load(run, trust_code=trust_code)
-    task = loaded.task
+    task = reading_in(loaded.task, encoding)
     examples, notes = task.read_examples(file)
     for note in notes:
         say(f"note: {render(note, option_name, program())}", err=True)

@@ -6,6 +6,7 @@ from typing import Annotated, Any
 
 import typer
 
+from unrolled.cli.encoding import InputEncoding, reading_in
 from unrolled.cli.flags import chosen_of_any, parameter, parameters_of_any, with_parameters
 from unrolled.cli.signals import ending_with_its_reader
 from unrolled.cli.terminal import json_line, visible_parts, write
@@ -15,7 +16,14 @@ from unrolled.tasks.registry import TASKS, options_of
 __all__ = ["predict"]
 
 
-def _predict(run: Path, source: Path, as_json: bool, trust_code: bool, **values: Any) -> None:
+def _predict(
+    run: Path,
+    source: Path,
+    as_json: bool,
+    trust_code: bool,
+    encoding: str | None,
+    **values: Any,
+) -> None:
     """Predict with a trained model.
 
     Writes a class, tags, a translation or a caption for each input; with a language model, how well
@@ -25,9 +33,11 @@ def _predict(run: Path, source: Path, as_json: bool, trust_code: bool, **values:
     from unrolled.tasks import load
 
     loaded = load(run, trust_code=trust_code)
-    task = loaded.task
+    task = reading_in(loaded.task, encoding)
     options = chosen_of_any(task.option_classes.predict, task.name, values)
-    inputs = Source.stdin() if str(source) == "-" else Source.file(source)
+    written_in = getattr(task.options.data, "encoding", "utf-8")
+    is_stdin = str(source) == "-"
+    inputs = Source.stdin(written_in) if is_stdin else Source.file(source, written_in)
     to_text = json_line if as_json else task.to_text
     as_exact = as_json or not sys.stdout.isatty()
     with ending_with_its_reader():
@@ -55,6 +65,7 @@ predict = with_parameters(
             Annotated[bool, typer.Option("--json", help="Print a JSON object for each input.")],
             False,
         ),
+        parameter("encoding", InputEncoding, None),
         parameter("trust_code", TrustCode, False),
         *parameters_of_any({name: options_of(name).PredictOptions for name in TASKS}),
     ],

@@ -5,10 +5,9 @@ writes is text again, without rules for punctuation:
 
     word   ␣Je ␣t ' aime .        char   J e ␣ t ' a i m e .
 
-Unlike the words of `words.split_words`, which are for models that only read.
+Words are cut by `words.cut_sentence`, apostrophes and hyphens for themselves.
 """
 
-import re
 from collections.abc import Sequence
 from typing import Any, Self
 
@@ -18,13 +17,18 @@ from torch import Tensor
 from unrolled.data.content import one_of
 from unrolled.data.options import SENTENCE_TOKENS
 from unrolled.data.vocabulary import BPEVocabulary
-from unrolled.data.words import WordVocabulary
+from unrolled.data.words import (
+    TEXT_VERSION,
+    WordVocabulary,
+    as_read,
+    cut_sentence,
+    text_version_of,
+)
 from unrolled.errors import require
 
 __all__ = ["SentenceVocabulary"]
 
 _NUM_MARKS = 3  # UNKNOWN, BEGIN and END of words.py come first in every vocabulary
-_WORD = re.compile(r" ?(?:\w+|[^\w\s])")
 
 
 class SentenceVocabulary:
@@ -33,6 +37,7 @@ class SentenceVocabulary:
     Args:
         tokens: "word", "bpe" or "char".
         vocabulary: Of words (or characters) with their blanks, or of byte-pair encoding.
+        version: Of how text is read, `words.TEXT_VERSION`.
 
     Example:
         >>> vocabulary = SentenceVocabulary.from_sentences("word", ["Go on!", "Go!"])
@@ -43,9 +48,15 @@ class SentenceVocabulary:
         'Go on!'
     """
 
-    def __init__(self, tokens: str, vocabulary: WordVocabulary | BPEVocabulary) -> None:
+    def __init__(
+        self,
+        tokens: str,
+        vocabulary: WordVocabulary | BPEVocabulary,
+        version: int = TEXT_VERSION,
+    ) -> None:
         self.tokens = tokens
         self._vocabulary = vocabulary
+        self._version = version
 
     @classmethod
     def from_sentences(
@@ -71,9 +82,9 @@ class SentenceVocabulary:
         expected = f"one of {', '.join(SENTENCE_TOKENS)}"
         require(tokens in SENTENCE_TOKENS, "tokens", expected, repr(tokens))
         if tokens == "bpe":
-            text = "\n".join(f" {sentence}" for sentence in sentences)
+            text = "\n".join(f" {as_read(sentence)}" for sentence in sentences)
             return cls(tokens, BPEVocabulary.train(text, max_size or 4000))
-        pieces = (_pieces(tokens, sentence) for sentence in sentences)
+        pieces = (_pieces(tokens, as_read(sentence), TEXT_VERSION) for sentence in sentences)
         words = WordVocabulary.from_sentences(pieces, min_count=min_count, max_size=max_size)
         return cls(tokens, words)
 
@@ -84,12 +95,12 @@ class SentenceVocabulary:
 
     def encode(self, sentence: str) -> Tensor:
         """Return the tokens of a sentence, (N,) int64, without marks; doubled blanks become one."""
-        sentence = " ".join(sentence.split())
+        sentence = " ".join(as_read(sentence, self._version).split())
         if isinstance(self._vocabulary, BPEVocabulary):
             if not sentence:
                 return torch.empty(0, dtype=torch.int64)
             return self._vocabulary.encode(f" {sentence}") + _NUM_MARKS
-        return self._vocabulary.encode(_pieces(self.tokens, sentence))
+        return self._vocabulary.encode(_pieces(self.tokens, sentence, self._version))
 
     def decode(self, ids: Sequence[int] | Tensor) -> str:
         """Return the sentence of tokens; the begin and the end are no text."""
@@ -115,16 +126,19 @@ class SentenceVocabulary:
 
     def to_dict(self) -> dict[str, Any]:
         """Return what `from_dict` rebuilds the vocabulary from, in types that JSON has."""
-        return {"tokens": self.tokens, "vocabulary": self._vocabulary.to_dict()}
+        content = {"tokens": self.tokens, "vocabulary": self._vocabulary.to_dict()}
+        return content | {"text_version": self._version}
 
     @classmethod
     def from_dict(cls, content: dict[str, Any]) -> Self:
         """Return the vocabulary that `to_dict` described."""
         tokens = one_of(content, "tokens", SENTENCE_TOKENS)
         kind = BPEVocabulary if tokens == "bpe" else WordVocabulary
-        return cls(tokens, kind.from_dict(content["vocabulary"]))
+        return cls(tokens, kind.from_dict(content["vocabulary"]), text_version_of(content))
 
 
-def _pieces(tokens: str, sentence: str) -> list[str]:
-    """Return the words of a sentence, a blank before each that begins one, or its characters."""
-    return list(sentence) if tokens == "char" else _WORD.findall(f" {sentence}")
+def _pieces(tokens: str, sentence: str, version: int) -> list[str]:
+    """Return the words of a sentence with the blanks before them, or its characters."""
+    if tokens == "char":
+        return list(sentence)
+    return cut_sentence(sentence, compounds=False, version=version)

@@ -10,7 +10,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO, Self
 
-from unrolled.errors import DataError
+from unrolled.data.text import check_encoding, read_text, refuse_utf8, split_lines
+from unrolled.errors import DataError, field
 
 __all__ = ["Source"]
 
@@ -25,6 +26,7 @@ class Source:
         name: What messages call it.
         path: The file, None for what is no file.
         content: What was handed over, None for what is still to be read.
+        encoding: Of its lines.
 
     Example:
         >>> list(Source.text("one\ntwo").lines())
@@ -34,16 +36,17 @@ class Source:
     name: str
     path: Path | None = None
     content: bytes | None = None
+    encoding: str = "utf-8"
 
     @classmethod
-    def file(cls, path: Path) -> Self:
+    def file(cls, path: Path, encoding: str = "utf-8") -> Self:
         """Return the lines of a file."""
-        return cls(str(path), path=path)
+        return cls(str(path), path=path, encoding=encoding)
 
     @classmethod
-    def stdin(cls) -> Self:
+    def stdin(cls, encoding: str = "utf-8") -> Self:
         """Return the lines of the standard input, as they come."""
-        return cls("standard input")
+        return cls("standard input", encoding=encoding)
 
     @classmethod
     def text(cls, text: str) -> Self:
@@ -91,8 +94,11 @@ class Source:
         """Yield the lines as they come, without their ends.
 
         Raises:
-            DataError: The file cannot be read, or a line is not UTF-8; it names the line.
+            DataError: The file cannot be read, or a line is not text in the encoding, or UTF-8
+                where that would take any bytes; it names the line.
+            OptionError: No such encoding.
         """
+        check_encoding(self.encoding)
         if self.content is not None:
             yield from self._decode(io.BytesIO(self.content))
         elif self.path is None:
@@ -103,19 +109,26 @@ class Source:
     def _file_lines(self, path: Path) -> Iterator[str]:
         try:
             file = path.open("rb")
-        except OSError as error:
-            raise DataError(f"{path}: cannot be read: {error.strerror}") from None
+        except (OSError, ValueError) as error:  # ValueError: a name with NUL
+            reason = getattr(error, "strerror", None) or str(error)
+            raise DataError(f"{path}: cannot be read: {reason}") from None
         with file:
             try:
+                if "\n".encode(self.encoding) != b"\n" or file.peek(2)[:2] == b"\x1f\x8b":
+                    yield from split_lines(read_text([path], self.encoding))
+                    return
                 yield from self._decode(file)
             except OSError as error:  # a folder opens, but does not read
                 raise DataError(f"{path}: cannot be read: {error.strerror}") from None
 
     def _decode(self, lines: Iterable[bytes]) -> Iterator[str]:
         for number, line in enumerate(lines, 1):
+            where = f"{self.name}, line {number}"
             try:
-                text = line.decode("utf-8-sig" if number == 1 else "utf-8")
+                text = line.decode(self.encoding)
             except UnicodeDecodeError:
-                hint = "convert the input to UTF-8"
-                raise DataError(f"{self.name}, line {number}: not UTF-8 text", hint) from None
-            yield text.rstrip("\r\n")
+                name = "UTF-8" if self.encoding == "utf-8" else self.encoding
+                hint = f"convert it to UTF-8, or name its encoding by {field('encoding')}"
+                raise DataError(f"{where}: not {name} text", hint) from None
+            refuse_utf8(where, line, self.encoding)
+            yield text.removeprefix("\ufeff" if number == 1 else "").rstrip("\r\n")

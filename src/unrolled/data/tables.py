@@ -25,7 +25,7 @@ from typing import Any
 from unrolled.data.text import read_text, split_lines
 from unrolled.errors import DataError, OptionError
 
-__all__ = ["TABLE_SUFFIXES", "Row", "Table", "read_table"]
+__all__ = ["TABLE_SUFFIXES", "Row", "Table", "is_table", "read_table"]
 
 _TABS = (".tsv", ".tab")
 
@@ -104,8 +104,15 @@ def read_table(path: Path, columns: Sequence[str] | None = None, encoding: str =
     return replace(table, rows=rows)
 
 
+def is_table(path: Path) -> bool:
+    """Return whether a file is a table by its name."""
+    return _suffix(path) in _READERS
+
+
 def _suffix(path: Path) -> str:
-    return path.suffix.lower()
+    """Return how a name ends, that of what is packed where it is .gz."""
+    name = path.name.lower().removesuffix(".gz")
+    return Path(name).suffix
 
 
 def _check_columns(table: Table, columns: Sequence[str] | None) -> None:

@@ -3,16 +3,25 @@
 Turning text into numbers is the vocabulary's part, cutting it for training that of the columns.
 """
 
+import codecs
+import gzip
+import io
 import re
 import sysconfig
+import zlib
 from collections.abc import Sequence
 from pathlib import Path
 
-from unrolled.errors import DataError, OptionError
+from unrolled.errors import DataError, OptionError, field
 
-__all__ = ["python_library_text", "read_text", "split_lines"]
+__all__ = ["check_encoding", "python_library_text", "read_text", "refuse_utf8", "split_lines"]
 
 _LINE_END = re.compile("\r\n|\r|\n")
+# Quotes, dashes and dots of Windows-1252, beside a word: in latin-1 they are control characters
+_OF_WINDOWS = re.compile(rb"[A-Za-z ,.][\x80\x85\x91-\x97\x99][A-Za-z ,.\r\n]")
+_PAIRS = [bytes(pair) for pair in ((0xC3, 0x80), (0xC3, 0xA9), (0xB0, 0xA1))]
+_MANY = 8
+_MOST_UNPACKED = 2**28
 
 
 def read_text(paths: Sequence[Path], encoding: str = "utf-8") -> str:
@@ -26,7 +35,8 @@ def read_text(paths: Sequence[Path], encoding: str = "utf-8") -> str:
         encoding: Any that Python knows.
 
     Raises:
-        DataError: A file is missing, a folder, unreadable, empty, or not text in this encoding.
+        DataError: A file is missing, a folder, unreadable, empty, larger than the memory, or not
+            text in this encoding; or it is UTF-8, and the encoding one that takes any bytes.
         OptionError: No such encoding.
 
     Example:
@@ -76,14 +86,19 @@ def python_library_text() -> list[Path]:
 
 
 def _read_file(path: Path, encoding: str) -> str:
+    check_encoding(encoding)
     try:
         content = path.read_bytes()
+        if content[:2] == b"\x1f\x8b" or path.suffix.lower() == ".gz":
+            content = _unpacked(path, content)
     except FileNotFoundError:
         raise DataError(f"{path}: no such file", "check the path") from None
     except IsADirectoryError:
         raise DataError(f"{path}: is a folder", "name the files inside it") from None
-    except OSError as error:
-        reason = error.strerror or str(error)
+    except (MemoryError, OverflowError):
+        raise _too_large(path) from None
+    except (OSError, ValueError) as error:  # ValueError: a name with NUL
+        reason = getattr(error, "strerror", None) or str(error)
         raise DataError(f"{path}: cannot be read: {reason}", "check its permissions") from None
     text = _decode(path, content, encoding)
     if not text:
@@ -92,18 +107,82 @@ def _read_file(path: Path, encoding: str) -> str:
 
 
 def _decode(path: Path, content: bytes, encoding: str) -> str:
-    hint = "is it text in another encoding, such as latin-1 or utf-16?"
     try:
         text = content.decode(encoding)
     except UnicodeDecodeError as error:
         line = len(split_lines(content[: error.start].decode(encoding, "replace") + "."))
         where = f"in line {line}, at byte {error.start} of the file"
-        raise DataError(f"{path}: not {encoding} text {where}", hint) from None
-    except (LookupError, UnicodeError):  # none of that name, or one that decodes nothing
-        raise OptionError(f"unknown encoding {encoding!r}", "utf-8 is the usual one") from None
+        raise DataError(f"{path}: not {encoding} text {where}", _likely(content)) from None
+    except MemoryError:
+        raise _too_large(path) from None
+    refuse_utf8(str(path), content, encoding)
     if (index := text.find("\0")) >= 0:
         offset = len(text[:index].encode(encoding))
         line = text.count("\n", 0, index) + 1
         message = f"{path}: binary, not {encoding} text: NUL at byte {offset} in line {line}"
-        raise DataError(message, hint)
+        raise DataError(message, _likely(content))
     return text.removeprefix("\ufeff")
+
+
+def check_encoding(encoding: str) -> None:
+    """Raise `OptionError` unless Python knows an encoding of text by that name."""
+    try:
+        "".encode(encoding)
+        b"a".decode(encoding, "replace")
+    except (
+        LookupError,
+        UnicodeError,
+        ValueError,
+    ):  # none of that name, or one that decodes nothing
+        raise OptionError(f"unknown encoding {encoding!r}", "utf-8 is the usual one") from None
+
+
+def refuse_utf8(where: str, content: bytes, encoding: str) -> None:
+    """Raise `DataError` if bytes that are to be read in another encoding are UTF-8.
+
+    Many encodings take any bytes: a UTF-8 file would become text that nobody wrote. That bytes
+    beyond ASCII are UTF-8 by chance hardly occurs; in encodings with two bytes for a character, a
+    few of them may be.
+
+    Args:
+        where: What a message begins with.
+        content: The bytes, from the begin of a line to the end of one.
+        encoding: What they are to be read by.
+    """
+    if content.isascii() or codecs.lookup(encoding).name.startswith("utf"):
+        return
+    try:
+        text = content.decode()
+    except UnicodeDecodeError:
+        return
+    has_pairs = any(len(pair.decode(encoding, "replace")) < 2 for pair in _PAIRS)
+    if has_pairs and len(text) - len(text.encode("ascii", "ignore")) < _MANY:
+        return
+    hint = f"{field('encoding')} utf-8"
+    raise DataError(f"{where}: is UTF-8 text, and would be read as {encoding}", hint)
+
+
+def _likely(content: bytes) -> str:
+    """Return a hint at the encoding in which bytes that are not UTF-8 may be text."""
+    if content[:2] in (b"\xff\xfe", b"\xfe\xff") or b"\0" in content[:200]:
+        return f"is it text in another encoding? {field('encoding')} utf-16, if it is text"
+    if _OF_WINDOWS.search(content[:1_000_000]):
+        return f"it looks like text of Windows: {field('encoding')} cp1252"
+    return f"is it text in another encoding, such as {field('encoding')} cp1252, latin-1 or utf-16?"
+
+
+def _too_large(path: Path) -> DataError:
+    return DataError(f"{path}: larger than the memory that there is", "cut it into smaller files")
+
+
+def _unpacked(path: Path, content: bytes) -> bytes:
+    """Return what a gzip file holds, if that is not more than the memory may have."""
+    most = max(_MOST_UNPACKED, 200 * len(content))
+    try:
+        with gzip.GzipFile(fileobj=io.BytesIO(content)) as file:
+            unpacked = file.read(most + 1)
+    except (OSError, EOFError, zlib.error) as error:
+        raise DataError(f"{path}: not a whole gzip file: {error}", "get the file again") from None
+    if len(unpacked) > most:
+        raise DataError(f"{path}: unpacks to more than {most / 1e6:,.0f} MB", "unpack it yourself")
+    return unpacked

@@ -1,10 +1,12 @@
 from .metric import Metric, check_declared, find_metric
-from .text import TEXT_METRICS, text_metrics
+from .text import are_short, bleu_tokenizer, metrics_of_texts, text_metrics
 
 __all__ = [
-    "TEXT_METRICS",
     "Metric",
+    "are_short",
+    "bleu_tokenizer",
     "check_declared",
     "find_metric",
+    "metrics_of_texts",
     "text_metrics",
 ]

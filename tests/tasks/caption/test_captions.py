@@ -5,9 +5,8 @@ import pytest
 import soundfile
 from PIL import Image
 
-from unrolled.data.words import split_words
 from unrolled.errors import DataError
-from unrolled.tasks.caption.captions import join_words, read_captions
+from unrolled.tasks.caption.captions import join_words, read_captions, words_of
 from unrolled.tasks.caption.options import MediumOptions
 
 OPTIONS = MediumOptions(picture_size=8)
@@ -34,8 +33,8 @@ def read(path, **options):
 def test_examples_have_the_picture_and_the_words(table):
     captions = read(table("file\twords", "red.png\tA red square.", "blue.png\t blue "))
     assert [example.words for example in captions.examples] == [
-        ("A", "red", "square", "."),
-        ("blue",),
+        (" A", " red", " square", "."),
+        (" blue",),
     ]
     assert captions.examples[0].content[:, 0, 0].tolist() == [255, 0, 0]
     assert [example.key for example in captions.examples] == ["A red square.", "blue"]
@@ -101,6 +100,31 @@ def test_a_table_that_cannot_be_used_says_why(table, rows, message):
         read(table(*rows))
 
 
+def bad_table(table, tmp_path):
+    (tmp_path / "a.html.jpg").write_text("<!DOCTYPE html><p>404")
+    (tmp_path / "empty.png").touch()
+    names = ["red.png", "a.html.jpg", "blue.png", "lost.png", "empty.png"]
+    return table("file\twords", *(f"{name}\tword {name}" for name in names))
+
+
+def test_all_files_that_cannot_be_used_are_named_together(table, tmp_path):
+    with pytest.raises(DataError) as caught:
+        read(bad_table(table, tmp_path))
+    for part in ("3 rows", "line 3: ", "is HTML", "line 5: ", "no such file", "line 6: ", "empty"):
+        assert part in caught.value.message
+    assert "skip_bad" in caught.value.hint
+
+
+def test_bad_files_are_left_out_and_counted_where_that_is_wanted(table, tmp_path):
+    captions = read(bad_table(table, tmp_path), skip_bad=True)
+    assert [example.name for example in captions.examples] == ["red.png", "blue.png"]
+    assert "left out 3 of 5 rows, whose files cannot be used" in captions.notes[0]
+    assert "line 3: " in captions.notes[0]
+    path = table("file\twords", "lost.png\ta", "gone.png\tb")
+    with pytest.raises(DataError, match="2 rows have files that cannot be used"):
+        read(path, skip_bad=True)
+
+
 def test_mixed_encodings_are_named_with_their_place(table):
     path = table("file\twords", "red.png\tvermelho")
     path.write_bytes(path.read_bytes() + "lime.png\tmaçã\n".encode("latin-1"))
@@ -120,9 +144,25 @@ def test_words_that_are_no_text_are_refused_by_their_line(table):
         read(path)
 
 
+TEXTS = ["An albino peahen (a female peafowl, or peacock).", "flag: Brazil", "A happy lion!", "5 %"]
+
+
 @pytest.mark.parametrize(
     "text",
-    ["An albino peahen (a female peafowl, or peacock).", "flag: Brazil", "A happy lion!", "5 %"],
+    [
+        *TEXTS,
+        'The 10:30 train costs $3.50, says "Bob".',
+        "¡Hola! Un café — C++ 1,000",
+        "आधुनिक हिन्दी",
+        "我们 走",
+        "two  blanks\nand\ta line",
+        "👨‍👩‍👧 ' ) (",
+    ],
 )
-def test_words_are_joined_as_people_write_them(text):
-    assert join_words(split_words(text)) == text.replace(" %", "%")
+def test_a_caption_is_written_as_the_table_has_it(text):
+    assert join_words(words_of(text)) == text
+
+
+@pytest.mark.parametrize("text", TEXTS)
+def test_words_of_older_runs_are_joined_as_people_write_them(text):
+    assert join_words(words_of(text, version=1), version=1) == text.replace(" %", "%")

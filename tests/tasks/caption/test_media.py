@@ -111,6 +111,45 @@ def test_a_list_of_files_is_no_medium(tmp_path, line):
     assert not holds_medium(Source.file(path))
 
 
+FOREIGN = {
+    "photo.heic": (b"\0\0\0\x18ftypheic\0\0\0\0mif1heic" + b"\0" * 50, "HEIC"),
+    "photo.jpg": (b"\0\0\0\x18ftypmif1\0\0\0\0mif1heic" + b"\0" * 50, "HEIC"),
+    "memo.m4a": (b"\0\0\0\x20ftypM4A \0\0\0\0" + b"\0" * 100, "MPEG-4"),
+    "film": (b"\0\0\0\x20ftypisom\0\0\2\0" + b"\0" * 100, "MPEG-4"),
+    "x.webm": (b"\x1a\x45\xdf\xa3" + b"\1" * 300, "WebM"),
+    "a.wma": (b"0&\xb2u\x8ef\xcf\x11" + b"\0" * 50, "Windows Media"),
+    "a.jpg": (b"\n <html>404</html>\n", "HTML"),
+    "b": (b"\xef\xbb\xbf<!DOCTYPE HTML>\n", "HTML"),
+    "a.svg": (b"<svg width='3'/>", "SVG"),
+    "a.pdf": (b"%PDF-1.7\n", "PDF"),
+    "b.zip": (b"PK\x03\x04", "ZIP"),
+}
+
+
+@pytest.mark.parametrize("name", FOREIGN)
+def test_what_is_known_and_not_read_is_told_from_a_list_and_named(tmp_path, name):
+    content, what = FOREIGN[name]
+    (tmp_path / name).write_bytes(content)
+    assert holds_medium(Source.file(tmp_path / name))
+    with pytest.raises(DataError, match=f"is .*{what}.* which is not read"):
+        read_named(name, tmp_path, OPTIONS)
+
+
+@pytest.mark.parametrize("name", ["a.jpg", "a.wav"])
+def test_a_file_called_like_a_medium_is_no_list(tmp_path, name):
+    for content, message in ((b"", "the file is empty"), (b"text\n", "not a")):
+        (tmp_path / name).write_bytes(content)
+        assert holds_medium(Source.file(tmp_path / name))
+        with pytest.raises(DataError, match=message):
+            read_named(name, tmp_path, OPTIONS)
+
+
+@pytest.mark.parametrize("name", ["a\0b.png", "a" * 5000, "a" * 5000 + ";b.wav"])
+def test_a_name_that_no_file_can_have_is_refused(tmp_path, name):
+    with pytest.raises(DataError, match="is not the path of a file"):
+        read_named(name, tmp_path, OPTIONS)
+
+
 @pytest.mark.parametrize("option", ["picture_size", "rate", "num_bands", "max_seconds"])
 def test_options_out_of_range_are_refused(option):
     with pytest.raises(OptionError, match=f"{option} must be"):

@@ -91,7 +91,7 @@ def predict(loaded, source, **options):
 
 
 def test_pictures_are_learned_better_than_without_learning(pictures, tmp_path):
-    results = train(pictures, tmp_path / "run", epochs=15, test=0.2).finish()
+    results = train(pictures, tmp_path / "run", epochs=25, test=0.2).finish()
     assert results.metrics["exact_match"] == 1.0
     assert results.metrics["bleu"] == pytest.approx(100)
     assert results.baselines["constant"]["exact_match"] < 0.7
@@ -180,6 +180,34 @@ def test_a_file_is_in_one_part_whatever_else_is_kept_together(pictures, split_by
     splits = read_parts(data_for(pictures, split_by=split_by))
     parts = [{example.name for example in part} for part in (splits.training, splits.test)]
     assert parts[0].isdisjoint(parts[1])
+
+
+def named(path, num_names, num_rows=36):
+    """Write a table of pictures whose captions are one of so many names."""
+    rows = [f"{number}.png\tthing {number % num_names}" for number in range(num_rows)]
+    path.write_text("\n".join(["file\twords", *rows]) + "\n")
+    return path
+
+
+def test_captions_that_are_a_few_names_are_in_all_parts(pictures):
+    splits = read_parts(data_for(named(pictures, 4), split_by=None, held_out=0.2, test=0.2))
+    training, test = ({e.text for e in part} for part in (splits.training, splits.test))
+    assert test <= training
+    assert any("36 rows have 4 different captions" in note for note in splits.notes)
+
+
+def test_names_that_are_kept_in_one_part_are_told_of(pictures):
+    splits = read_parts(data_for(named(pictures, 4), split_by="text", held_out=0.2, test=0.2))
+    training, test = ({e.text for e in part} for part in (splits.training, splits.test))
+    assert training.isdisjoint(test)
+    assert any("were never trained on" in note for note in splits.notes)
+
+
+def test_descriptions_stay_in_one_part(pictures):
+    splits = read_parts(data_for(named(pictures, 18), split_by=None, held_out=0.2, test=0.2))
+    training, test = ({e.text for e in part} for part in (splits.training, splits.test))
+    assert training.isdisjoint(test)
+    assert splits.notes == [note for note in splits.notes if "occur in no training caption" in note]
 
 
 def test_the_values_of_a_column_stay_in_one_part(pictures):
@@ -280,6 +308,33 @@ def test_what_cannot_be_predicted_is_named(run, tmp_path, monkeypatch, lines, me
     loaded = load(run)
     with pytest.raises(DataError, match=message):
         predict(loaded, Source.file(names))
+
+
+def test_what_stands_before_a_bad_file_is_written_and_bad_ones_can_be_passed(run, tmp_path):
+    names = tmp_path / "names.txt"
+    names.write_text("0.png\nlost.png\n1.png\n")
+    loaded = load(run)
+    predictions = loaded.task.predict(loaded.model, Source.file(names), PredictOptions())
+    assert next(predictions)["media"] == "0.png"
+    with pytest.raises(DataError, match=r"names\.txt, line 2: .*lost\.png: no such file"):
+        next(predictions)
+    first, bad, last = predict(loaded, Source.file(names), skip_bad=True)
+    assert "no such file" in bad["error"]
+    assert loaded.task.to_text(bad) == ""
+    assert [first["media"], last["media"]] == ["0.png", "1.png"]
+
+
+def test_a_list_in_another_folder_and_the_training_table_are_read(
+    run, pictures, tmp_path, monkeypatch
+):
+    elsewhere = tmp_path / "elsewhere"
+    elsewhere.mkdir()
+    monkeypatch.chdir(elsewhere)
+    names = tmp_path / "names.txt"
+    names.write_text("0.png\n1.png\n")
+    loaded = load(run)
+    assert len(predict(loaded, Source.file(names))) == 2
+    assert len(predict(loaded, Source.file(pictures))) == 36
 
 
 @pytest.mark.parametrize(

@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from unrolled.errors import DataError, OptionError
-from unrolled.tasks.tag.conll import TaggedSentence, parse_conll, read_conll
+from unrolled.tasks.tag.conll import TaggedSentence, looks_like_conll, parse_conll, read_conll
 
 CONLLU = """\
 # sent_id = 1
@@ -213,3 +213,73 @@ def test_real_files_have_as_many_words_as_their_readme_says(shared_data: Path) -
         num_words = Counter(len(sentence.words) for sentence in sentences)
         total = sum(size * times for size, times in num_words.items())
         assert count in (len(sentences), (len(sentences), total))
+
+
+@pytest.mark.parametrize(
+    "comment",
+    [
+        "# id 0001-4df4-8384\tdomain=en",
+        "# id 0001-4df4-8384 domain=en",
+        "#doc7 and more",
+        "# doc\t7\tand\tmore",
+        "# a b c",
+    ],
+)
+def test_a_comment_of_as_many_fields_as_words_have_columns_is_no_word(write, comment) -> None:
+    content = f"{comment}\ndoris _ _ B-Artist\nday _ _ I-Artist\n\n{comment}\nrio _ _ O\n"
+    sentences, _ = read_conll(write("m.conll", content))
+    assert [s.words for s in sentences] == [("doris", "day"), ("rio",)]
+    assert {tag for s in sentences for tag in s.tags} == {"B-Artist", "I-Artist", "O"}
+
+
+def test_a_comment_of_two_fields_is_told_from_a_word_by_its_tag(write) -> None:
+    content = "# doc1\nAna B-PER\nruns O\n\n# O\nis O\n\n#fun O\n# B-PER\n"
+    sentences, _ = read_conll(write("two.conll", content))
+    assert [s.words for s in sentences] == [("Ana", "runs"), ("#", "is"), ("#fun", "#")]
+
+
+@pytest.mark.parametrize("start", [0, 1])
+def test_a_column_that_numbers_the_words_is_not_taken_for_them(write, start) -> None:
+    rows = [("Ana", "B-PER"), ("corre", "O"), ("2", "O")]
+    lines = [f"{n}\t{word}\t{tag}\n" for n, (word, tag) in enumerate(rows, start)]
+    sentences, _ = read_conll(write("n.txt", "".join(lines) + "\n" + lines[0]))
+    assert [s.words for s in sentences] == [("Ana", "corre", "2"), ("Ana",)]
+    sentences, _ = read_conll(write("n.txt", "7 NUM x\n9 NUM x\n"), "2")
+    assert sentences[0].words == ("7", "9")
+
+
+def test_the_column_of_the_words_can_be_named(write) -> None:
+    path = write("w.txt", "x Ana B-PER\ny corre O\n")
+    sentences, _ = read_conll(path, word_column="2")
+    assert sentences == [TaggedSentence(("Ana", "corre"), ("B-PER", "O"))]
+    sentences, _ = read_conll(path, "1", word_column="2")
+    assert sentences[0].tags == ("x", "y")
+    sentences, _ = read_conll(write("a.conllu", CONLLU), word_column="lemma")
+    assert sentences[0].words == ("ir", "a", "o", "cinema")
+    with pytest.raises(OptionError, match="no column '4' of words among 3 columns"):
+        read_conll(path, word_column="4")
+    with pytest.raises(OptionError, match="words and tags are both in column 3"):
+        read_conll(path, word_column="3")
+    with pytest.raises(OptionError, match="no column 'mine' of words in CoNLL-U"):
+        read_conll(write("a.conllu", CONLLU), word_column="mine")
+
+
+@pytest.mark.parametrize(
+    ("content", "is_conll"),
+    [
+        ("Ana B-PER\nruns O\n\nRio B-LOC", True),
+        ("Ana\t_\tB-PER\nruns\t_\tO", True),
+        ("Ana\tx\nruns\ty", True),
+        ("Ana\nruns\n\nRio", True),
+        ("# id 7\tdomain=en\nAna _ _ O\nruns _ _ O", True),
+        (CONLLU, True),
+        ("Ana runs\nRio sings", False),
+        ("Ana runs\nRio sings well", False),
+        ("Ana\nRio", False),
+        ("Ana O runs\nRio sings well", False),
+        ("one\ta sentence here\ntwo\tanother one", False),
+        ("", False),
+    ],
+)
+def test_columns_are_told_from_sentences_whatever_the_name(content, is_conll) -> None:
+    assert looks_like_conll(content.split("\n"), {"O", "B-PER", "B-LOC"}) == is_conll

@@ -22,6 +22,10 @@ TAGS = ["O", *(f"{prefix}-{kind}" for prefix in "BIES" for kind in ("PER", "LOC"
         ("E-PER E-PER", [(0, 1, "PER"), (1, 2, "PER")]),
         ("B-A-B I-A-B", [(0, 2, "A-B")]),
         ("B I O B", [(0, 2, ""), (3, 4, "")]),
+        ("B-NAME M-NAME M-NAME E-NAME S-NAME O", [(0, 4, "NAME"), (4, 5, "NAME")]),  # BMES
+        ("W-LOC B-LOC E-LOC", [(0, 1, "LOC"), (1, 3, "LOC")]),  # BMEW
+        ("B M E S", [(0, 3, ""), (3, 4, "")]),
+        ("B_PER I_PER O", [(0, 2, "PER")]),
         ("", []),
     ],
 )
@@ -55,6 +59,9 @@ def test_another_number_of_sentences_is_refused() -> None:
 def test_tags_of_entities_are_told_from_others() -> None:
     assert has_spans(["O", "I-PER"])
     assert has_spans(["O", "B", "I"])
+    assert has_spans(["O", "B-NAME", "M-NAME", "E-NAME", "S-NAME"])
+    assert has_spans(["B", "M", "E", "S"])
+    assert not has_spans(["M", "W", "N"])
     assert not has_spans(["O"])
     assert not has_spans(["NOUN", "B-PER"])
     assert not has_spans([])

@@ -8,7 +8,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from unrolled.metrics.text import text_metrics
-from unrolled.tasks.caption.captions import Caption, join_words
+from unrolled.tasks.caption.captions import Caption
 
 __all__ = ["best_constant", "nearest_neighbours"]
 
@@ -17,12 +17,13 @@ _COMPARED = 500  # training captions that candidates are tried on
 _THUMBNAIL = 16  # places on each side of a picture, or along a recording
 
 
-def best_constant(training: Sequence[Caption]) -> str:
+def best_constant(training: Sequence[Caption], short: bool = False) -> str:
     """Return the caption that is best for all, whatever is seen: by its BLEU on training captions.
 
-    Tried are the most frequent captions and those whose words are frequent.
+    Tried are the most frequent captions and those whose words are frequent. Where captions are
+    short, of which BLEU says little, by exact matches, and of equals by chrF.
     """
-    texts = Counter(join_words(example.words) for example in training)
+    texts = Counter(example.text for example in training)
     words = Counter(word for example in training for word in example.words)
 
     def familiarity(example: Caption) -> float:
@@ -30,12 +31,13 @@ def best_constant(training: Sequence[Caption]) -> str:
 
     familiar = sorted(training, key=familiarity, reverse=True)
     candidates = [text for text, _ in texts.most_common(_CANDIDATES)]
-    candidates += [join_words(example.words) for example in familiar[:_CANDIDATES]]
-    references = [[join_words(example.words)] for example in training[:_COMPARED]]
+    candidates += [example.text for example in familiar[:_CANDIDATES]]
+    references = [[example.text] for example in training[:_COMPARED]]
 
-    def score(text: str) -> float:
-        bleu: float = text_metrics([text] * len(references), references)["bleu"]
-        return bleu
+    def score(text: str) -> tuple[float, ...]:
+        scores = text_metrics([text] * len(references), references)
+        own = (scores["exact_match"], scores["chrf"])
+        return own if short else (scores["bleu"] or 0.0, *own)
 
     return max(dict.fromkeys(candidates), key=score)
 
@@ -48,7 +50,7 @@ def nearest_neighbours(training: Sequence[Caption], examples: Sequence[Caption])
     known = torch.stack([_thumbnail(example.content) for example in training])
     wanted = torch.stack([_thumbnail(example.content) for example in examples])
     nearest = [int(torch.cdist(row[None], known).argmin()) for row in wanted]
-    return [join_words(training[index].words) for index in nearest]
+    return [training[index].text for index in nearest]
 
 
 def _thumbnail(content: Tensor) -> Tensor:

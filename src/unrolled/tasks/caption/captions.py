@@ -11,14 +11,15 @@ from pathlib import Path
 from torch import Tensor
 
 from unrolled.data.tables import Row, Table, read_table
-from unrolled.data.words import split_words
-from unrolled.errors import DataError
+from unrolled.data.words import TEXT_VERSION, as_read, cut_sentence, split_words
+from unrolled.errors import DataError, field
 from unrolled.tasks.caption.media import Kind, read_named
 from unrolled.tasks.caption.options import MediumOptions
 
-__all__ = ["MAX_WORDS", "Caption", "Captions", "join_words", "read_captions"]
+__all__ = ["MAX_WORDS", "Caption", "Captions", "join_words", "read_captions", "words_of"]
 
 MAX_WORDS = 500
+_NAMED = 20
 _NO_BLANK_BEFORE = re.compile(r" (?=[,.;:!?…)\]}%])")
 _NO_BLANK_AFTER = re.compile(r"(?<=[(\[{]) ")
 
@@ -31,8 +32,8 @@ class Caption:
         name: As the table has it.
         kind: "picture" or "recording".
         content: (3, S, S) uint8, or log-mel frames, (T, K) float32.
-        text: As the table has it, without blanks around it.
-        words: Those of the text.
+        text: As the table has it, without blanks around it, in Unicode's composed form (NFC).
+        words: Those of the text, each with the blanks before it.
         key: What must not be in two parts of a split.
     """
 
@@ -66,6 +67,7 @@ def read_captions(
     folder: Path | None = None,
     key: str | None = None,
     encoding: str = "utf-8",
+    skip_bad: bool = False,
 ) -> Captions:
     """Return the examples of a table.
 
@@ -77,25 +79,28 @@ def read_captions(
         folder: Where the paths start; the table's folder if None.
         key: The column that says what must stay together in a split; the text if None.
         encoding: Of the table.
+        skip_bad: Whether rows whose files cannot be used are left out and counted.
 
     Raises:
-        DataError: The table cannot be read, lacks a column or has no usable row; a file is missing
-            or damaged; there are both pictures and recordings; a text is no text or longer than
-            500 words. It names the table, the line and the file.
+        DataError: The table cannot be read, lacks a column or has no usable row; files are missing
+            or damaged, which are all looked at first; there are both pictures and recordings; a
+            text is no text or longer than 500 words. It names the table, the lines and the files.
         OptionError: A library that it takes is not installed.
     """
     table = read_table(path, list(dict.fromkeys([media, text, key or text])), encoding)
     examples: list[Caption] = []
+    bad: list[tuple[Row, DataError]] = []
     num_empty = num_animated = 0
     for row in table.rows:
-        name, words = (_text(table, row, column) for column in (media, text))
+        name, words = _name(table, row, media), _text(table, row, text)
         if not name or not words:
             num_empty += 1
             continue
         try:
             medium = read_named(name, folder or path.parent, options)
         except DataError as error:
-            raise DataError(f"{table.where(row)}: {error.message}", error.hint) from None
+            bad.append((row, error))
+            continue
         if examples and medium.kind != examples[0].kind:
             message = f"{name} is a {medium.kind}, the rows before it have a {examples[0].kind}"
             raise DataError(f"{table.where(row)}: {message}", "make a table of each")
@@ -103,23 +108,44 @@ def read_captions(
         group = _text(table, row, key or text)
         split = _words(table, row, words)
         examples.append(Caption(name, medium.kind, medium.content, words, split, group))
+    if bad and not (skip_bad and examples):
+        raise _unusable(table, bad)
     if not examples:
         raise DataError(f"{path}: no row has both {media!r} and {text!r}", "fill the columns")
-    return Captions(examples, _notes(path, num_empty, num_animated))
+    notes = _notes(path, num_empty, num_animated)
+    if bad:
+        (row, first), *_ = bad
+        count = f"left out {len(bad):,} of {len(table.rows):,} rows, whose files cannot be used"
+        notes.append(f"{path}: {count}; the first, {table.unit} {row.line}: {first.message}")
+    return Captions(examples, notes)
 
 
-def join_words(words: Sequence[str]) -> str:
-    """Return words as text: blanks between them, but none before a full stop and its like.
+def words_of(text: str, version: int = TEXT_VERSION) -> list[str]:
+    """Return the words of a caption as they are learned; of an older run, without blanks."""
+    return cut_sentence(text) if version > 1 else split_words(text, version)
+
+
+def join_words(words: Sequence[str], version: int = TEXT_VERSION) -> str:
+    """Return the caption that words of `words_of` make.
+
+    Those of version 1 have no blanks, which go before all but a full stop and its like.
 
     Example:
-        >>> join_words(["A", "peahen", "(", "female", ")", "."])
+        >>> join_words([" A", " peahen", " (", "female", ")", "."])
         'A peahen (female).'
     """
+    if version > 1:
+        return "".join(words).strip()
     return _NO_BLANK_AFTER.sub("", _NO_BLANK_BEFORE.sub("", " ".join(words)))
 
 
 def _text(table: Table, row: Row, column: str) -> str:
-    """Return a value as text without blanks around it, empty if it is missing."""
+    """Return a value as text without blanks around it, in NFC; empty if it is missing."""
+    return as_read(_name(table, row, column))
+
+
+def _name(table: Table, row: Row, column: str) -> str:
+    """Return a value without blanks around it, in other respects as it is: a file's name."""
     value = row.values[column]
     if value is None:
         return ""
@@ -129,8 +155,19 @@ def _text(table: Table, row: Row, column: str) -> str:
     return value.strip()
 
 
+def _unusable(table: Table, bad: Sequence[tuple[Row, DataError]]) -> DataError:
+    """Return the error that names the rows whose files cannot be used."""
+    (row, first), *others = bad
+    if not others:
+        return DataError(f"{table.where(row)}: {first.message}", first.hint)
+    named = "; ".join(f"{table.unit} {row.line}: {error.message}" for row, error in bad[:_NAMED])
+    more = f"; and {len(bad) - _NAMED:,} more" if len(bad) > _NAMED else ""
+    message = f"{table.path}: {len(bad):,} rows have files that cannot be used: {named}{more}"
+    return DataError(message, f"mend them, or leave them out by {field('skip_bad')}")
+
+
 def _words(table: Table, row: Row, text: str) -> tuple[str, ...]:
-    words = tuple(split_words(text))
+    words = tuple(words_of(text))
     if len(words) > MAX_WORDS:
         message = f"{table.where(row)}: {len(words):,} words, a caption has at most {MAX_WORDS}"
         raise DataError(message, "shorten it, or leave it out; is it the right column?")

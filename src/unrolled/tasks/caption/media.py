@@ -24,12 +24,37 @@ JOIN = ";"
 
 Kind = Literal["picture", "recording"]
 
+_AS_OTHERS = "save its sound as WAV or FLAC, or a picture of it as PNG"
+
 # Those that no text begins with; other formats of pictures are only known to Pillow
 _PICTURE = re.compile(
     rb"\x89PNG|\xff\xd8\xff|GIF8|BM....\0\0|RIFF....WEBP|II\*\0|MM\0\*|\0\0\x01\0|....ftypavif|"
     rb"\0\0\0\x0cjP",
     re.DOTALL,
 )
+
+
+# What people have under any name, and no library here reads: what it is, and what to do
+_FOREIGN: tuple[tuple[bytes, str, str], ...] = (
+    (rb"....ftyp(?!.{0,48}avi[fs])(he[iv][cxms]|mi?f1|msf1)", "HEIC", "save it as JPEG or PNG"),
+    (rb"....ftyp(?!.{0,48}avi[fs])", "MPEG-4 (m4a, mp4, mov)", _AS_OTHERS),
+    (rb"\x1aE\xdf\xa3", "WebM or Matroska", _AS_OTHERS),
+    (rb"RIFF....AVI ", "AVI", _AS_OTHERS),
+    (rb"0&\xb2u\x8ef\xcf\x11", "Windows Media", _AS_OTHERS),
+    (rb"#!AMR", "AMR", _AS_OTHERS),
+    (rb"\xff[\xf0\xf1\xf8\xf9]", "AAC", _AS_OTHERS),
+    (rb"%PDF", "PDF", "save its pictures as PNG"),
+    (rb"(\xef\xbb\xbf)?\s*<(!doctype html|html|head|body)", "HTML, a page", "get the file again"),
+    (rb"(\xef\xbb\xbf)?\s*<(\?xml|svg)", "SVG or XML", "save it as PNG"),
+    (rb"PK\x03\x04", "a ZIP archive", "unpack it"),
+    (rb"\x1f\x8b", "compressed by gzip", "unpack it"),
+)
+_SUFFIXES = frozenset(
+    ".png .jpg .jpeg .jpe .gif .bmp .webp .tif .tiff .ppm .pgm .pbm .ico .avif .jp2 .heic .heif "
+    ".wav .flac .ogg .oga .opus .mp3 .aif .aiff .au .caf .m4a .mp4 .mov .webm .mkv .avi .wma .wmv "
+    ".amr .aac .svg .pdf".split()
+)
+"""How the names of files end that are no lists of paths, whatever is in them."""
 
 
 class Medium(NamedTuple):
@@ -60,7 +85,15 @@ def read_named(name: str, folder: Path, options: MediumOptions) -> Medium:
         OptionError: A library that it takes is not installed.
     """
     whole = folder / name
-    paths = [whole] if JOIN not in name or whole.exists() else _parts(name, folder)
+    try:
+        paths = [whole] if JOIN not in name or whole.exists() else _parts(name, folder)
+        [path.stat() for path in paths]
+    except FileNotFoundError as error:
+        raise DataError(f"{error.filename}: no such file", "check the path") from None
+    except (OSError, ValueError) as error:  # too long a name, or one with NUL
+        reason = getattr(error, "strerror", None) or str(error)
+        shown = name if len(name) <= 80 else f"{name[:80]}..."
+        raise DataError(f"{shown!r}: is not the path of a file: {reason}") from None
     return read_medium(name, [Source.file(path) for path in paths], options)
 
 
@@ -77,6 +110,9 @@ def read_medium(name: str, files: Sequence[Source], options: MediumOptions) -> M
         OptionError: A library that it takes is not installed.
     """
     recordings = [is_recording(file) for file in files]
+    for file, known in zip(files, recordings, strict=True):
+        if not known:
+            _refuse_foreign(file)
     if not any(recordings):
         if len(files) > 1:
             raise DataError(f"{name}: {files[0]} is not a recording", f"{JOIN!r} joins recordings")
@@ -89,12 +125,44 @@ def read_medium(name: str, files: Sequence[Source], options: MediumOptions) -> M
 
 
 def holds_medium(file: Source) -> bool:
-    """Return whether a file is a picture or a recording itself, and not a list of some.
+    """Return whether a file is, or is meant to be, a picture or a recording, and not a list.
+
+    It is if its content is, or is of a kind that is known and not read; if it is no text; or if it
+    is called like one.
 
     Raises:
         DataError: The file is missing or cannot be read.
     """
-    return is_recording(file) or _PICTURE.match(file.head(16)) is not None
+    if is_recording(file):
+        return True
+    head = file.head(4096)
+    if _PICTURE.match(head) or _foreign(head) or b"\0" in head:
+        return True
+    return file.path is not None and file.path.suffix.lower() in _SUFFIXES
+
+
+def _refuse_foreign(file: Source) -> None:
+    """Raise `DataError` if a file is empty, or of a kind that is known and not read.
+
+    A folder, and what cannot be read, is left to those who read it.
+    """
+    try:
+        head = file.head(128)
+    except OSError:
+        return
+    if not head:
+        raise DataError(f"{file}: the file is empty", "get it again, or leave it out")
+    if (foreign := _foreign(head)) is not None:
+        what, hint = foreign
+        raise DataError(f"{file}: is {what}, which is not read", hint)
+
+
+def _foreign(head: bytes) -> tuple[str, str] | None:
+    """Return what a file is that begins with `head`, and what to do, if it is not read."""
+    for pattern, what, hint in _FOREIGN:
+        if re.match(pattern, head, re.DOTALL | re.IGNORECASE):
+            return what, hint
+    return None
 
 
 def _parts(name: str, folder: Path) -> list[Path]:

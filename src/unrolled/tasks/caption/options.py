@@ -81,12 +81,16 @@ class DataOptions(MediumOptions, PartOptions):
         ),
     ] = None
     split_by: Annotated[
-        str,
+        str | None,
         Option(
             "What never comes in two parts: text (equal captions), media, or a column's values.",
             metavar="WHAT",
+            absent="text; media where the captions are a few names that come again and again",
         ),
-    ] = "text"
+    ] = None
+    skip_bad: Annotated[bool, Option("Leave out and count rows whose files cannot be used.")] = (
+        False
+    )
     encoding: Encoding = "utf-8"
 
 
@@ -137,3 +141,7 @@ class TrainingOptions(training.TrainingOptions):
 @options
 class PredictOptions(SearchOptions):
     """How the best caption is searched for."""
+
+    skip_bad: Annotated[
+        bool, Option("Write an empty line for a file that cannot be used, and go on.")
+    ] = False

@@ -1,16 +1,19 @@
 """What captions are learned from: the parts of the data."""
 
+from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
 
 from unrolled.data.split import split
-from unrolled.errors import DataError
+from unrolled.errors import DataError, field
 from unrolled.tasks.caption.captions import Caption, Captions, read_captions
 from unrolled.tasks.caption.media import Kind
 from unrolled.tasks.caption.options import DataOptions
 from unrolled.tasks.task import Splits
 
 __all__ = ["check_kind", "read_parts", "read_table_of"]
+
+_OFTEN = 3  # as often as a caption needs to be in each of three parts
 
 
 def read_parts(options: DataOptions, seed: int) -> Splits[Caption]:
@@ -30,8 +33,10 @@ def read_parts(options: DataOptions, seed: int) -> Splits[Caption]:
         message = f"{options.file}: all captions are the same, {examples[0].text!r}"
         raise DataError(message, "there is nothing to learn; is it the right column?")
     fractions = {part: options.fraction(part) for part in ("held_out", "test")}
-    parts = split(_groups(examples), **fractions, seed=seed)
-    rest, notes = [], table.notes
+    closed = _are_names(examples)
+    by_media = options.split_by is None and closed
+    parts = split(_groups(examples, by_media), **fractions, seed=seed)
+    rest, notes = [], table.notes + _about_split(examples, options, closed)
     for path, indices in (
         (options.held_out_file, parts.held_out),
         (options.test_file, parts.test),
@@ -58,16 +63,44 @@ def read_table_of(path: Path, options: DataOptions) -> Captions:
         options.text,
         options,
         folder=None if options.folder is None else Path(options.folder),
-        key=keys.get(options.split_by, options.split_by),
+        key=keys.get(options.split_by or "text", options.split_by),
         encoding=options.encoding,
+        skip_bad=options.skip_bad,
     )
 
 
-def _groups(examples: Sequence[Caption]) -> list[str]:
+def _are_names(examples: Sequence[Caption]) -> bool:
+    """Return whether most captions are among a few that come again: names, not descriptions."""
+    counts = Counter(example.text for example in examples)
+    often = sum(count for count in counts.values() if count >= _OFTEN)
+    return 2 * often > len(examples)
+
+
+def _about_split(examples: Sequence[Caption], options: DataOptions, closed: bool) -> list[str]:
+    """Return a note where it matters that equal captions come in several parts, or do not."""
+    drawn = any(options.fraction(part) for part in ("held_out", "test"))
+    if not closed or not drawn or options.split_by not in (None, "text"):
+        return []
+    num = f"{len({example.text for example in examples}):,} different captions"
+    names = f"{options.file}: the {len(examples):,} rows have {num}, which come again and again"
+    if options.split_by is None:
+        return [
+            f"{names}: parts have the same captions of different files ({field('split_by')} text "
+            f"keeps equal captions in one part)"
+        ]
+    return [
+        f"{names}, and none of them comes in two parts: whole captions of the other parts were "
+        f"never trained on ({field('split_by')} media lets them be)"
+    ]
+
+
+def _groups(examples: Sequence[Caption], by_media: bool) -> list[str]:
     """Return a key for each example: the same for equal keys, and for one file.
 
     A picture with several captions would otherwise be learned from and measured on.
     """
+    if by_media:
+        return [example.name for example in examples]
     parents: dict[tuple[str, str], tuple[str, str]] = {}
 
     def root(node: tuple[str, str]) -> tuple[str, str]:

@@ -26,7 +26,7 @@ class CaptionerSubject(DecoderSubject):
         collate: Makes a batch of contents.
         media: Returns the content of each picture or recording of a source.
         describe: Returns the words for a content.
-        encode: Returns the numbers of a caption's words.
+        encode: Returns the numbers of an example's words.
     """
 
     def __init__(
@@ -36,7 +36,7 @@ class CaptionerSubject(DecoderSubject):
         collate: Collate,
         media: Callable[[Source], Iterator[Tensor]],
         describe: Callable[[Tensor], Sequence[int]],
-        encode: Callable[[Sequence[str]], Sequence[int]],
+        encode: Callable[[Caption], Sequence[int]],
     ) -> None:
         super().__init__(model, model.decoder, words)
         self._collate = collate
@@ -52,7 +52,7 @@ class CaptionerSubject(DecoderSubject):
     def passages(self, examples: Iterable[Caption]) -> Iterator[Passage]:
         """Yield the right captions, as they are read in training."""
         for example in examples:
-            yield self._about(example.content, self._encode(example.words))
+            yield self._about(example.content, self._encode(example))
 
     @torch.no_grad()
     def _about(self, content: Tensor, words: Sequence[int]) -> Passage:

@@ -4,6 +4,7 @@ The network is in `model.py`, what predictors without learning reach in
 `baselines.py`.
 """
 
+import os
 from collections.abc import Iterator, Sequence
 from itertools import islice
 from pathlib import Path
@@ -13,17 +14,33 @@ import torch
 from torch import Tensor, nn
 
 from unrolled.data.batching import IGNORE, batches_by_length, pad
-from unrolled.data.content import number_of, numbers_of, one_of, whole_number_of
+from unrolled.data.content import flag_of, number_of, numbers_of, one_of, whole_number_of
 from unrolled.data.source import Source
-from unrolled.data.words import BEGIN, END, UNKNOWN, WordVocabulary
+from unrolled.data.tables import is_table, read_table
+from unrolled.data.words import (
+    BEGIN,
+    END,
+    TEXT_VERSION,
+    UNKNOWN,
+    WordVocabulary,
+    as_read,
+    text_version_of,
+)
 from unrolled.errors import DataError
-from unrolled.metrics import TEXT_METRICS, Metric, text_metrics
+from unrolled.metrics import Metric, are_short, metrics_of_texts, text_metrics
 from unrolled.networks import BeamOptions, Hypothesis, word_loss
 from unrolled.networks.beam import beam_options
 from unrolled.tasks.caption.augment import augment_frames, augment_pictures
 from unrolled.tasks.caption.baselines import best_constant, nearest_neighbours
-from unrolled.tasks.caption.captions import Caption, join_words
-from unrolled.tasks.caption.media import Kind, Medium, holds_medium, read_medium, read_named
+from unrolled.tasks.caption.captions import Caption, join_words, words_of
+from unrolled.tasks.caption.media import (
+    JOIN,
+    Kind,
+    Medium,
+    holds_medium,
+    read_medium,
+    read_named,
+)
 from unrolled.tasks.caption.model import Captioner
 from unrolled.tasks.caption.options import (
     DataOptions,
@@ -56,15 +73,12 @@ class CaptionTask(ExamplesTask[Caption]):
         mean: Of each band of the training recordings, (K,); empty for pictures.
         scale: The standard deviation around it, of all bands together: a band that is silent in
             training, and is not when it is used, must not drown the others.
+        short: Whether most captions are of fewer than four words: exact matches then rank.
+        text_version: Of how captions are cut, `data.words.TEXT_VERSION`.
     """
 
     name = "caption"
     terms = "words"
-    metrics = (
-        *TEXT_METRICS,
-        Metric("unknown_words", "lower"),
-        Metric("loss", "lower", "nats/word"),
-    )
     option_classes = OptionClasses(DataOptions, ModelOptions, TrainingOptions, PredictOptions)
 
     def __init__(
@@ -75,6 +89,8 @@ class CaptionTask(ExamplesTask[Caption]):
         max_words: int,
         mean: Sequence[float] = (),
         scale: float = 1.0,
+        short: bool = False,
+        text_version: int = TEXT_VERSION,
     ) -> None:
         super().__init__(options)
         self.vocabulary = vocabulary
@@ -82,6 +98,17 @@ class CaptionTask(ExamplesTask[Caption]):
         self.max_words = max_words
         self.mean = torch.tensor(mean)
         self.scale = scale
+        self.short = short
+        self._text_version = text_version
+
+    @property
+    def metrics(self) -> Sequence[Metric]:
+        """What the figures mean: BLEU ranks, exact matches where the captions are short."""
+        return [
+            *metrics_of_texts(self.short),
+            Metric("unknown_words", "lower"),
+            Metric("loss", "lower", "nats/word"),
+        ]
 
     @property
     def _training(self) -> TrainingOptions:
@@ -117,12 +144,13 @@ class CaptionTask(ExamplesTask[Caption]):
         vocabulary = WordVocabulary.from_sentences(example.words for example in training)
         max_words = 2 * max(len(example.words) for example in training)
         kind = training[0].kind
+        short = are_short(len(example.words) for example in training)
         if kind == "picture":
-            return cls(options, vocabulary, kind, max_words)
+            return cls(options, vocabulary, kind, max_words, short=short)
         frames = torch.cat([example.content for example in training])
         mean = frames.mean(0)
         scale = (frames - mean).square().mean().sqrt().item() or 1.0  # all are silent
-        return cls(options, vocabulary, kind, max_words, mean.tolist(), scale)
+        return cls(options, vocabulary, kind, max_words, mean.tolist(), scale, short)
 
     def to_dict(self) -> dict[str, Any]:
         """Return the words, the kind and the scale."""
@@ -132,6 +160,8 @@ class CaptionTask(ExamplesTask[Caption]):
             "max_words": self.max_words,
             "mean": self.mean.tolist(),
             "scale": self.scale,
+            "short": self.short,
+            "text_version": self._text_version,
         }
 
     @classmethod
@@ -144,6 +174,8 @@ class CaptionTask(ExamplesTask[Caption]):
             whole_number_of(content, "max_words", least=1),
             numbers_of(content, "mean"),
             number_of(content, "scale", above=0),
+            "short" in content and flag_of(content, "short"),
+            text_version_of(content),
         )
 
     def make_model(self, options: ModelOptions) -> Captioner:
@@ -157,7 +189,7 @@ class CaptionTask(ExamplesTask[Caption]):
 
     def length(self, example: Caption) -> int:
         """Return the frames of a recording, or the words of a picture."""
-        return len(example.content if self.kind == "recording" else example.words)
+        return len(example.content if self.kind == "recording" else self._words(example))
 
     def loss(self, model: nn.Module, examples: Sequence[Caption]) -> tuple[Tensor, int]:
         """Return the sum of the losses of all words and ends, in nats, and of how many.
@@ -169,7 +201,7 @@ class CaptionTask(ExamplesTask[Caption]):
         media, lengths = self._collate(
             contents, augment=model.training and self.options.training.augment
         )
-        words = [self.vocabulary.encode(example.words) for example in examples]
+        words = [self.vocabulary.encode(self._words(example)) for example in examples]
         previous, _ = pad([torch.cat([torch.tensor([BEGIN]), ids]) for ids in words], END)
         targets, _ = pad([torch.cat([ids, torch.tensor([END])]) for ids in words], IGNORE)
         targets = targets.masked_fill(targets == UNKNOWN, IGNORE)
@@ -186,12 +218,12 @@ class CaptionTask(ExamplesTask[Caption]):
         media = [example.content for example in named.values()]
         search = self._beam_options(PredictOptions())
         written = [self._text(best[0]) for best in self._search(model, media, search)]
-        words = [word for example in examples for word in example.words]
+        words = [word for example in examples for word in self._words(example)]
         unknown = sum(word not in self.vocabulary for word in words)
         return {
-            "loss": self.mean_loss(model, examples),
-            **text_metrics(written, _references(examples)),
+            **text_metrics(written, _references(examples), short=self.short),
             "unknown_words": unknown / len(words),
+            "loss": self.mean_loss(model, examples),
         }
 
     def baselines(
@@ -200,11 +232,11 @@ class CaptionTask(ExamplesTask[Caption]):
         """Return the metrics of the best constant caption and of the nearest neighbour's."""
         named = list({example.name: example for example in examples}.values())
         references = _references(examples)
-        constant = best_constant(training)
+        constant = best_constant(training, self.short)
         nearest = nearest_neighbours(training, named)
         return {
-            "constant": text_metrics([constant] * len(named), references),
-            "nearest neighbour": text_metrics(nearest, references),
+            "constant": text_metrics([constant] * len(named), references, short=self.short),
+            "nearest neighbour": text_metrics(nearest, references, short=self.short),
         }
 
     def read_examples(self, path: Path) -> tuple[list[Caption], list[str]]:
@@ -220,22 +252,28 @@ class CaptionTask(ExamplesTask[Caption]):
 
         Args:
             model: A `Captioner`.
-            source: A picture or a recording; or a list of their paths, one a line, if it is a file
-                of this machine or its standard input.
-            options: How the search goes; without them the beam is 4, the length penalty 1.
+            source: A picture or a recording; or a list of their paths, one a line, or a table as
+                in training, if it is a file of this machine; or its standard input, a list.
+            options: How the search goes; without them the beam is 4, the length penalty 1. With
+                `skip_bad`, a file that cannot be used has an "error" and an empty caption.
 
         Raises:
-            DataError: A file is missing or damaged.
+            DataError: A file is missing or damaged; the captions of those before it are out.
             OptionError: An option out of its range.
         """
         search = self._beam_options(options)
-        media = self._media(source)
+        named = self._named_media(source)
         at_once = 1 if source.is_interactive else _AT_ONCE  # who types waits for an answer
-        while batch := list(islice(media, at_once)):
-            contents = [content for _, content in batch]
-            rows = self._search(model, contents, search)
-            for (name, content), hypotheses in zip(batch, rows, strict=True):
-                alternatives = self._described(model, content, hypotheses)
+        while batch := list(islice(named, at_once)):
+            contents = [medium for _, medium in batch if isinstance(medium, Tensor)]
+            rows = iter(self._search(model, contents, search))
+            for name, medium in batch:
+                if isinstance(medium, DataError):
+                    if not options.skip_bad:
+                        raise medium
+                    yield {"media": name, "caption": "", "error": str(medium)}
+                    continue
+                alternatives = self._described(model, medium, next(rows))
                 prediction = {"media": name, **alternatives[0]}
                 if search.n_best > 1:
                     prediction["alternatives"] = alternatives
@@ -257,25 +295,61 @@ class CaptionTask(ExamplesTask[Caption]):
 
         return CaptionerSubject(
             cast(Captioner, model),
-            [f" {word}" for word in self.vocabulary.decode(range(len(self.vocabulary)))],
+            [
+                word if self._text_version > 1 else f" {word}"
+                for word in self.vocabulary.decode(range(len(self.vocabulary)))
+            ],
             self._collate,
             lambda source: (content for _, content in self._media(source)),
             describe,
-            lambda words: self.vocabulary.encode(words).tolist(),
+            lambda example: self.vocabulary.encode(self._words(example)).tolist(),
         )
 
-    def _media(self, source: Source) -> Iterator[tuple[str, Tensor]]:
-        """Yield what is to be described, each with its name: the source, or what its lines name."""
+    def _media(self, source: Source) -> Iterator[Tensor]:
+        """Yield what is to be described."""
+        for _, medium in self._named_media(source):
+            if isinstance(medium, DataError):
+                raise medium
+            yield medium
+
+    def _named_media(self, source: Source) -> Iterator[tuple[str, Tensor | DataError]]:
+        """Yield what is to be described, each with its name: the source, or what it names.
+
+        In the place of what cannot be read is why not.
+        """
         data = self.options.data
-        if source.content is not None or (source.path is not None and holds_medium(source)):
+        path = source.path
+        if source.content is not None or (path is not None and holds_medium(source)):
             yield source.name, self._content(read_medium(source.name, [source], data), source.name)
+            return
+        for where, name, folder in self._listed(source):
+            if not name:
+                hint = "put the path of a picture or a recording there"
+                yield name, DataError(f"{where}: is empty", hint)
+                continue
+            try:
+                yield name, self._content(read_named(name, folder, data), name)
+            except DataError as error:
+                yield name, DataError(f"{where}: {error.message}", error.hint)
+
+    def _listed(self, source: Source) -> Iterator[tuple[str, str, Path]]:
+        """Yield the paths in a list or a table: their places, their names, where they start.
+
+        As in training they start at the folder of what names them, in a table or `folder`; those of
+        a list also at the current folder.
+        """
+        data, path = self.options.data, source.path
+        if path is not None and is_table(path):
+            table = read_table(path, [data.media], source.encoding)
+            folder = path.parent if data.folder is None else Path(data.folder)
+            for row in table.rows:
+                yield table.where(row), str(row.values[data.media] or "").strip(), folder
             return
         for number, line in enumerate(source.lines(), 1):
             name = line.strip()
-            if not name:
-                message = f"{source.name}, line {number}: is empty"
-                raise DataError(message, "put the path of a picture or a recording on each line")
-            yield name, self._content(read_named(name, Path(), data), name)
+            beside = path is not None and os.path.lexists(path.parent / name.partition(JOIN)[0])
+            folder = path.parent if path is not None and beside else Path()
+            yield f"{source.name}, line {number}", name, folder
 
     def _content(self, medium: Medium, name: str) -> Tensor:
         if medium.kind != self.kind:
@@ -321,7 +395,7 @@ class CaptionTask(ExamplesTask[Caption]):
         for number, hypothesis in enumerate(hypotheses):
             caption: dict[str, Any] = {
                 "caption": self._text(hypothesis),
-                "words": self.vocabulary.decode(hypothesis.tokens),
+                "words": [word.strip() for word in self.vocabulary.decode(hypothesis.tokens)],
                 "log_probability": hypothesis.log_probability,
                 "score": hypothesis.score,
                 "complete": hypothesis.complete,
@@ -332,12 +406,19 @@ class CaptionTask(ExamplesTask[Caption]):
         return described
 
     def _text(self, hypothesis: Hypothesis) -> str:
-        return join_words(self.vocabulary.decode(hypothesis.tokens))
+        words = self.vocabulary.decode(hypothesis.tokens)
+        return as_read(join_words(words, self._text_version))
+
+    def _words(self, example: Caption) -> Sequence[str]:
+        """Return the words of a caption as this model knows them."""
+        if self._text_version == TEXT_VERSION:
+            return example.words
+        return words_of(example.text, self._text_version)
 
 
 def _references(examples: Sequence[Caption]) -> list[list[str]]:
     """Return the different captions of each file, in the order in which the files are named."""
     references: dict[str, dict[str, None]] = {}
     for example in examples:
-        references.setdefault(example.name, {})[join_words(example.words)] = None
+        references.setdefault(example.name, {})[example.text] = None
     return [list(captions) for captions in references.values()]

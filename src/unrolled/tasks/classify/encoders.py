@@ -14,7 +14,14 @@ from torch import Tensor
 
 from unrolled.data.content import flag_of, numbers_of, strings_of
 from unrolled.data.vocabulary import BPEVocabulary
-from unrolled.data.words import WordVocabulary, split_words
+from unrolled.data.words import (
+    TEXT_VERSION,
+    UNKNOWN,
+    WordVocabulary,
+    as_read,
+    cut_text,
+    text_version_of,
+)
 
 __all__ = ["BPEEncoder", "CharEncoder", "NumberEncoder", "TextEncoder", "WordEncoder"]
 
@@ -26,13 +33,15 @@ class TextEncoder(ABC):
 
     Args:
         lowercase: Whether capitals are read as small letters.
+        version: Of how text is read, `words.TEXT_VERSION`.
     """
 
     kind: ClassVar[str]
     """What the command line calls its tokens."""
 
-    def __init__(self, lowercase: bool) -> None:
+    def __init__(self, lowercase: bool, version: int = TEXT_VERSION) -> None:
         self.lowercase = lowercase
+        self._version = version
 
     @property
     @abstractmethod
@@ -42,6 +51,10 @@ class TextEncoder(ABC):
     @abstractmethod
     def tokens(self, text: str) -> list[str]:
         """Return the tokens of `text`, to be read by people."""
+
+    def pieces(self, text: str) -> list[str]:
+        """Return the tokens of `text` with the blanks before them, as many as `tokens`."""
+        return self.tokens(text)
 
     @abstractmethod
     def encode(self, text: str) -> Tensor:
@@ -57,7 +70,12 @@ class TextEncoder(ABC):
         """Return the encoder that `to_dict` described."""
 
     def _read(self, text: str) -> str:
+        text = as_read(text, self._version)
         return text.lower() if self.lowercase else text
+
+    def _how(self) -> dict[str, Any]:
+        """Return how text is read, for `to_dict`."""
+        return {"lowercase": self.lowercase, "text_version": self._version}
 
 
 class WordEncoder(TextEncoder):
@@ -66,6 +84,7 @@ class WordEncoder(TextEncoder):
     Args:
         vocabulary: The known words.
         lowercase: Whether capitals are read as small letters.
+        version: Of how text is read.
 
     Example:
         >>> encoder = WordEncoder.fit(["Good, good.", "Bad."], lowercase=True, min_count=2)
@@ -75,8 +94,10 @@ class WordEncoder(TextEncoder):
 
     kind = "word"
 
-    def __init__(self, vocabulary: WordVocabulary, lowercase: bool) -> None:
-        super().__init__(lowercase)
+    def __init__(
+        self, vocabulary: WordVocabulary, lowercase: bool, version: int = TEXT_VERSION
+    ) -> None:
+        super().__init__(lowercase, version)
         self._vocabulary = vocabulary
 
     @classmethod
@@ -93,20 +114,30 @@ class WordEncoder(TextEncoder):
 
     def tokens(self, text: str) -> list[str]:
         """Return the words as they are read."""
-        return split_words(self._read(text))
+        return [piece.lstrip() for piece in self.pieces(text)]
+
+    def pieces(self, text: str) -> list[str]:
+        """Return the words with the blanks before them."""
+        return cut_text(self._read(text), version=self._version)
 
     def encode(self, text: str) -> Tensor:
         """Return the number of each word, (T,) int64."""
         return self._vocabulary.encode(self.tokens(text))
 
+    def num_unknown(self, texts: Iterable[str]) -> tuple[int, int]:
+        """Return how many words of `texts` are unknown, and how many there are."""
+        ids = [self.encode(text) for text in texts]
+        return sum(int((each == UNKNOWN).sum()) for each in ids), sum(map(len, ids))
+
     def to_dict(self) -> dict[str, Any]:
         """Return the words."""
-        return {"kind": self.kind, "lowercase": self.lowercase, **self._vocabulary.to_dict()}
+        return {"kind": self.kind, **self._how(), **self._vocabulary.to_dict()}
 
     @classmethod
     def from_dict(cls, content: dict[str, Any]) -> Self:
         """Return the encoder that `to_dict` described."""
-        return cls(WordVocabulary.from_dict(content), flag_of(content, "lowercase"))
+        vocabulary, lowercase = WordVocabulary.from_dict(content), flag_of(content, "lowercase")
+        return cls(vocabulary, lowercase, text_version_of(content))
 
 
 class CharEncoder(WordEncoder):
@@ -118,6 +149,8 @@ class CharEncoder(WordEncoder):
         """Return the characters as they are read."""
         return list(self._read(text))
 
+    pieces = tokens
+
 
 class BPEEncoder(TextEncoder):
     """Byte pairs: pieces of words, down to single bytes where nothing longer is known.
@@ -125,18 +158,21 @@ class BPEEncoder(TextEncoder):
     Args:
         vocabulary: The pieces.
         lowercase: Whether capitals are read as small letters.
+        version: Of how text is read.
     """
 
     kind = "bpe"
 
-    def __init__(self, vocabulary: BPEVocabulary, lowercase: bool) -> None:
-        super().__init__(lowercase)
+    def __init__(
+        self, vocabulary: BPEVocabulary, lowercase: bool, version: int = TEXT_VERSION
+    ) -> None:
+        super().__init__(lowercase, version)
         self._vocabulary = vocabulary
 
     @classmethod
     def fit(cls, texts: Iterable[str], *, lowercase: bool, size: int) -> Self:
         """Return the encoder of the `size` pieces that `texts` are best written with."""
-        lines = (text.lower() if lowercase else text for text in texts)
+        lines = (as_read(text.lower() if lowercase else text) for text in texts)
         return cls(BPEVocabulary.train("\n".join(lines), size), lowercase)
 
     @property
@@ -154,12 +190,13 @@ class BPEEncoder(TextEncoder):
 
     def to_dict(self) -> dict[str, Any]:
         """Return the pieces."""
-        return {"lowercase": self.lowercase, **self._vocabulary.to_dict()}
+        return {**self._how(), **self._vocabulary.to_dict()}
 
     @classmethod
     def from_dict(cls, content: dict[str, Any]) -> Self:
         """Return the encoder that `to_dict` described."""
-        return cls(BPEVocabulary.from_dict(content), flag_of(content, "lowercase"))
+        vocabulary, lowercase = BPEVocabulary.from_dict(content), flag_of(content, "lowercase")
+        return cls(vocabulary, lowercase, text_version_of(content))
 
 
 class NumberEncoder:

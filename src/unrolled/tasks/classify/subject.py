@@ -70,9 +70,7 @@ class ClassifierSubject(Subject):
         """Return how an example is read."""
         inputs = self.encoder.encode(example.content)  # type: ignore[arg-type]  # of its own kind
         if isinstance(self.encoder, TextEncoder):
-            pieces = tuple(self.encoder.tokens(str(example.content)))
-            if self.unit == "word":
-                pieces = tuple(" " * (number > 0) + word for number, word in enumerate(pieces))
+            pieces = tuple(self.encoder.pieces(str(example.content)))
         else:
             pieces = tuple(str(step) for step in range(1, len(inputs) + 1))
         features = cast(Classifier, self.model).features(inputs[None])[0]

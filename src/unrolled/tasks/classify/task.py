@@ -21,8 +21,8 @@ from torch.nn import functional as F
 from unrolled.data.batching import pad
 from unrolled.data.content import strings_of, whole_numbers_of
 from unrolled.data.source import Source
-from unrolled.data.words import UNKNOWN, split_words
-from unrolled.errors import DataError, RunError
+from unrolled.data.words import UNKNOWN, split_words, unknown_note
+from unrolled.errors import DataError, RunError, field
 from unrolled.metrics import Metric
 from unrolled.tasks.classify.bag_of_words import BagOfWords
 from unrolled.tasks.classify.confusion import Confusion
@@ -120,6 +120,10 @@ class ClassifyTask(ExamplesTask[Labelled]):
         counts = Counter(str(example.label) for example in splits.training)
         classes = sorted(counts)
         encoder = _fit_encoder(options.data, splits.training)
+        if isinstance(encoder, WordEncoder) and encoder.kind == "word":
+            texts = (str(example.content) for example in splits.held_out)
+            hint = f"{field('tokens')} char or bpe may know them, or more training data"
+            splits.notes.extend(unknown_note(*encoder.num_unknown(texts), "held-out part", hint))
         return cls(options, classes, [counts[label] for label in classes], encoder)
 
     def to_dict(self) -> dict[str, Any]:

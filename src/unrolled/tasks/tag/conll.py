@@ -10,19 +10,22 @@ One word a line, its tags in columns, an empty line between two sentences:
 What is read are the syntactic words of CoNLL-U: the lines of multiword tokens (`4-5 das`) and of
 empty nodes (`8.1`) are left out and counted. Tags are strings as they stand there: what they mean
 is not known here.
+
+A line that begins with # before a sentence's first word is a comment, but for columns in which a
+tag stands that words of the file have: `#` is a word in some texts.
 """
 
 import re
 from collections import Counter
-from collections.abc import Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from itertools import chain
+from itertools import chain, pairwise
 from pathlib import Path
 
 from unrolled.data.text import read_text, split_lines
 from unrolled.errors import DataError, OptionError
 
-__all__ = ["MAX_WORDS", "TaggedSentence", "parse_conll", "read_conll"]
+__all__ = ["MAX_WORDS", "TaggedSentence", "looks_like_conll", "parse_conll", "read_conll"]
 
 MAX_WORDS = 5_000
 """The most words of a sentence: where there are more, the ends of sentences are not marked."""
@@ -34,6 +37,8 @@ _PLUS = re.compile(r"#\s*global\.columns\s*=\s*(.+)", re.IGNORECASE)
 _FIRST_WORD = re.compile(r"[01](-\d+|\.\d+)?(\t[^\t]*){9}")
 _MULTIWORD = re.compile(r"\d+-\d+")
 _EMPTY_NODE = re.compile(r"\d+\.\d+")
+_LINES_SEEN = 200
+"""How many lines at the begin of a file say in which format it is."""
 _LEFT_OUT = {
     "multiword": "{} lines of multiword tokens (N-M) left out; the words they stand for are read",
     "empty": "{} empty nodes (N.1) left out: they are no words of the text",
@@ -51,7 +56,10 @@ class TaggedSentence:
 
 
 def read_conll(
-    path: Path, column: str | None = None, encoding: str = "utf-8"
+    path: Path,
+    column: str | None = None,
+    encoding: str = "utf-8",
+    word_column: str | None = None,
 ) -> tuple[list[TaggedSentence], list[str]]:
     """Return the sentences of a CoNLL file, and in sentences what was left out of it.
 
@@ -61,6 +69,8 @@ def read_conll(
         column: Where the tags are. CoNLL-U: a column's name, upos if None. Plain columns: the
             number of one, from 1, or ner (and None) for the last; of four, also pos and chunk.
         encoding: Any that Python knows.
+        word_column: Where the words are: a name in CoNLL-U, form if None; a number in plain
+            columns, if None the first that does not number the words.
 
     Raises:
         DataError: The file cannot be read, a line is broken (it says which), or there is no word.
@@ -68,7 +78,9 @@ def read_conll(
     """
     lines = split_lines(read_text([path], encoding))
     counts: Counter[str] = Counter()
-    sentences = list(parse_conll(lines, str(path), column, counts=counts))
+    tags = _tags_in(lines, str(path), column, word_column)
+    parsed = parse_conll(lines, str(path), column, word_column, tags=tags, counts=counts)
+    sentences = list(parsed)
     if not sentences:
         raise DataError(f"{path}: no word in it", "one word a line, with its tag in a column")
     counts["untagged"] = sum(sentence.tags.count("_") for sentence in sentences)
@@ -83,8 +95,10 @@ def parse_conll(
     lines: Iterable[str],
     where: str,
     column: str | None = None,
+    word_column: str | None = None,
     *,
     tagged: bool = True,
+    tags: Collection[str] | None = None,
     counts: Counter[str] | None = None,
 ) -> Iterator[TaggedSentence]:
     r"""Yield the sentences in the lines of a CoNLL file, each as soon as it has ended.
@@ -93,7 +107,10 @@ def parse_conll(
         lines: With or without their ends.
         where: The name of the file: for messages, and its ending as in `read_conll`.
         column: As in `read_conll`.
+        word_column: As in `read_conll`.
         tagged: Whether tags are read; if not, a column of words is enough.
+        tags: Those that words may have, which tells a word # from a comment; None if they are not
+            known.
         counts: Where lines that are left out are counted by kind.
 
     Raises:
@@ -106,25 +123,69 @@ def parse_conll(
         (('Maria', 'canta'), ('B-PER', 'O'))
     """
     counts = Counter() if counts is None else counts
-    layout, lines = _sniff(lines, where, column, tagged)
+    layout, lines = _sniff(lines, where, column, word_column, tagged)
     words: list[str] = []
-    tags: list[str] = []
+    own: list[str] = []
     for number, line in enumerate(lines, start=1):
         if not line.strip(" \t"):
             if words:
-                yield TaggedSentence(tuple(words), tuple(tags))
-            words, tags = [], []
+                yield TaggedSentence(tuple(words), tuple(own))
+            words, own = [], []
         elif line.startswith(_DOCUMENT_START):
             counts["document"] += 1
-        elif not layout.is_comment(line, len(words)):
+        elif not layout.is_comment(line, len(words), tags):
             word = layout.read(line, number, len(words), counts)
             words += word[:1]
-            tags += word[1:]
+            own += word[1:]
             if len(words) > MAX_WORDS:
                 message = f"{where}, line {number}: a sentence of over {MAX_WORDS:,} words"
                 raise DataError(message, "an empty line ends a sentence: are they missing?")
     if words:
-        yield TaggedSentence(tuple(words), tuple(tags))
+        yield TaggedSentence(tuple(words), tuple(own))
+
+
+def looks_like_conll(lines: Sequence[str], tags: Collection[str]) -> bool:
+    """Return whether lines are words in columns, and not a sentence each.
+
+    They are if all have as many fields, at least two, between tabs or with a tag among them in most
+    lines; or one word each, with empty lines between sentences.
+
+    Args:
+        lines: The first ones of a file, without their ends.
+        tags: Those of the training part.
+
+    Example:
+        >>> looks_like_conll(["Maria B-PER", "canta O"], {"B-PER", "O"})
+        True
+        >>> looks_like_conll(["Maria canta", "ela ri"], {"B-PER", "O"})
+        False
+    """
+    bare = [line.removeprefix("\ufeff") for line in lines]
+    if any(_PLUS.match(line) or _FIRST_WORD.fullmatch(line) for line in bare):
+        return True
+    full = [line for line in bare if line.strip() and not line.startswith(("#", _DOCUMENT_START))]
+    fields = [_fields(line, conllu=False) for line in full]
+    if len({len(each) for each in fields}) != 1:
+        return False
+    if len(fields[0]) == 1 or all(len(line.split()) == 1 for line in full):
+        between = "\n".join(bare).strip("\n")
+        return len(full) > 1 and "\n\n" in between
+    if all("\t" in line for line in full) and not any(
+        " " in part for row in fields for part in row
+    ):
+        return True
+    known = sum(not set(tags).isdisjoint(each[1:]) for each in fields)
+    return 2 * known > len(fields)
+
+
+def _tags_in(
+    lines: Sequence[str], where: str, column: str | None, word_column: str | None
+) -> Collection[str]:
+    """Return the tags of the words that do not begin with #."""
+    if not any(line.startswith("#") for line in lines):
+        return ()
+    sentences = parse_conll(lines, where, column, word_column, tags=())
+    return {tag for sentence in sentences for tag in sentence.tags}
 
 
 @dataclass(frozen=True)
@@ -137,12 +198,14 @@ class _Layout:
     tag: int | None  # None where no tags are read
     conllu: bool
 
-    def is_comment(self, line: str, num_words: int) -> bool:
+    def is_comment(self, line: str, num_words: int, tags: Collection[str] | None) -> bool:
         """Whether a line after `num_words` words of its sentence is none itself: # may be one."""
         if not line.startswith("#") or num_words:
             return False
         fields = _fields(line, self.conllu, self.num_columns)
-        return self.conllu or " = " in line or len(fields) != self.num_columns
+        if self.conllu or " = " in line or len(fields) != self.num_columns:
+            return True
+        return tags is not None and set(fields[1:]).isdisjoint(tags)
 
     def read(self, line: str, number: int, num_words: int, counts: Counter[str]) -> tuple[str, ...]:
         """Return the word of a line and its tag, if tags are read, or nothing if it has no word."""
@@ -181,41 +244,73 @@ def _fields(line: str, conllu: bool, num_columns: int | None = None) -> list[str
 
 
 def _sniff(
-    lines: Iterable[str], where: str, column: str | None, tagged: bool
+    lines: Iterable[str], where: str, column: str | None, word_column: str | None, tagged: bool
 ) -> tuple[_Layout, Iterator[str]]:
-    """Return the layout that the first word shows, and the lines, without their ends."""
+    """Return the layout that the first words show, and the lines, without their ends.
+
+    Of lines that are still to come no more than a sentence is read.
+    """
+    at_hand = isinstance(lines, Sequence)
     bare = (line.strip("\r\n").removeprefix("\ufeff") for line in lines)
     before: list[str] = []
+    words: list[tuple[int, str]] = []
     for line in bare:
         before.append(line)
         if line.strip(" \t") and not line.startswith(("#", _DOCUMENT_START)):
+            words.append((len(before), line))
+        if words and (len(before) >= _LINES_SEEN or not (line.strip(" \t") or at_hand)):
             break
-    first = before[-1] if before else ""
+    number, first = words[0] if words else (len(before), "")
     plus = next((match for line in before if (match := _PLUS.match(line))), None)
     names = tuple(plus[1].lower().split()) if plus else _CONLLU
     named = where.lower().endswith((".conllu", ".conllup"))
     if plus or named or _FIRST_WORD.fullmatch(first):
-        layout = _conllu(names, where, (column or "upos").lower() if tagged else None)
+        layout = _conllu(names, where, (column or "upos").lower() if tagged else None, word_column)
     else:
-        fields = _fields(first, conllu=False)
-        layout = _columns(fields, where, len(before), (column or "ner").lower() if tagged else None)
+        fields = [_fields(line, conllu=False) for _, line in words] or [[""]]
+        form = _words_column(fields, where, word_column)
+        column = (column or "ner").lower() if tagged else None
+        layout = _columns(fields[0], where, number, column, form)
     return layout, chain(before, bare)
 
 
-def _conllu(names: tuple[str, ...], where: str, column: str | None) -> _Layout:
+def _words_column(fields: Sequence[Sequence[str]], where: str, word_column: str | None) -> int:
+    """Return the column of the words, from 0: the first that does not number them."""
+    size = len(fields[0])
+    if word_column is not None:
+        if word_column.isdecimal() and 1 <= int(word_column) <= size:
+            return int(word_column) - 1
+        message = f"{where}: no column {word_column!r} of words among {size} columns"
+        raise OptionError(message, f"a number from 1 to {size}")
+    numbers = [each[0] for each in fields]
+    numbered = size > 2 and len(numbers) > 1 and numbers[0] in ("0", "1")
+    for before, after in pairwise(numbers):
+        numbered = numbered and after in (numbers[0], str(int(before) + 1))
+    return int(numbered and len(set(numbers)) > 1)
+
+
+def _conllu(
+    names: tuple[str, ...], where: str, column: str | None, word_column: str | None
+) -> _Layout:
+    form = (word_column or "form").lower()
     if "form" not in names or names[0] != "id":
         raise DataError(f"{where}: its columns are {', '.join(names)}", "id and form are needed")
+    if form not in names[1:]:
+        message = f"{where}: no column {word_column!r} of words in CoNLL-U"
+        raise OptionError(message, f"it has {', '.join(names[1:])}")
     if column is not None and column not in names[2:]:
         message = f"{where}: no column {column!r} of tags in CoNLL-U"
         raise OptionError(message, f"it has {', '.join(names[2:])}")
     tag = None if column is None else names.index(column)
-    return _Layout(where, len(names), names.index("form"), tag, conllu=True)
+    return _Layout(where, len(names), names.index(form), tag, conllu=True)
 
 
-def _columns(fields: list[str], where: str, number: int, column: str | None) -> _Layout:
+def _columns(
+    fields: Sequence[str], where: str, number: int, column: str | None, form: int
+) -> _Layout:
     size = len(fields)
     if column is None or not any(fields):
-        return _Layout(where, size, 0, None, conllu=False)
+        return _Layout(where, size, form, None, conllu=False)
     if size < 2:
         message = (
             f"a word and its tag expected, between them a tab or blanks, got {fields[0][:80]!r}"
@@ -225,9 +320,11 @@ def _columns(fields: list[str], where: str, number: int, column: str | None) -> 
         tag = size - 1
     elif column in _CONLL_2003 and size == 4:
         tag = _CONLL_2003[column]
-    elif column.isdecimal() and 2 <= int(column) <= size:
+    elif column.isdecimal() and 2 - (form > 0) <= int(column) <= size:
         tag = int(column) - 1
     else:
         hint = f"a number from 2 to {size}, or ner for the last"
         raise OptionError(f"{where}: no column {column!r} of tags among {size} columns", hint)
-    return _Layout(where, size, 0, tag, conllu=False)
+    if tag == form:
+        raise OptionError(f"{where}: words and tags are both in column {tag + 1}", "name another")
+    return _Layout(where, size, form, tag, conllu=False)

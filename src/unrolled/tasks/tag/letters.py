@@ -10,6 +10,8 @@ from collections.abc import Iterable
 from functools import lru_cache
 from typing import Self
 
+from unrolled.data.words import TEXT_VERSION, as_read
+
 __all__ = ["Alphabet", "without_case"]
 
 _KEPT_AT_EACH_END = 16
@@ -20,6 +22,7 @@ class Alphabet:
 
     Args:
         letters: Different, each a character.
+        text_version: Of how words are read, `data.words.TEXT_VERSION`.
 
     Example:
         >>> alphabet = Alphabet.from_words(["gato", "gata"])
@@ -27,8 +30,9 @@ class Alphabet:
         ('agt', [2, 1, 3, 0, 0, 0])
     """
 
-    def __init__(self, letters: str) -> None:
+    def __init__(self, letters: str, text_version: int = TEXT_VERSION) -> None:
         self.letters = letters
+        self.text_version = text_version
         self._ids = {letter: id for id, letter in enumerate(letters, start=1)}
 
     def __len__(self) -> int:
@@ -39,6 +43,10 @@ class Alphabet:
         """Return the letters that occur twice or more, so that the unknown one occurs too."""
         counts = Counter(letter for word in words for letter in word)
         return cls("".join(sorted(letter for letter, count in counts.items() if count > 1)))
+
+    def read(self, word: str) -> str:
+        """Return a word in the form in which it is read, before it is spelled or looked up."""
+        return as_read(word, self.text_version)
 
     def encode(self, word: str) -> list[int]:
         """Return the number of each letter; of a word of over 32, the first and the last 16."""

@@ -23,7 +23,7 @@ class DataOptions(PartOptions):
     file: Annotated[
         str,
         Option(
-            "Tagged sentences: CoNLL-U, or CoNLL with a word in each line.",
+            "Tagged sentences: CoNLL-U, CoNLL with a word in each line, or a table.",
             metavar="FILE",
             positional=True,
             convert=absolute,
@@ -32,10 +32,23 @@ class DataOptions(PartOptions):
     column: Annotated[
         str | None,
         Option(
-            "Column of the tags: upos, xpos, ... in CoNLL-U; a number or ner (the last) in CoNLL.",
+            "Column of the tags: upos, xpos, ... in CoNLL-U; a number or ner (the last) in CoNLL; "
+            "a name in a table.",
             metavar="COLUMN",
             absent="upos or ner",
         ),
+    ] = None
+    word_column: Annotated[
+        str | None,
+        Option(
+            "Column of the words: a number in CoNLL, a name in CoNLL-U and tables.",
+            metavar="COLUMN",
+            absent="form, or the first that does not number the words",
+        ),
+    ] = None
+    sentence: Annotated[
+        str | None,
+        Option("Column of a table that numbers the sentences of its words.", metavar="COLUMN"),
     ] = None
     encoding: Encoding = "utf-8"
 

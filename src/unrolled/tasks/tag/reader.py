@@ -4,19 +4,29 @@ Not here: the format of the files (`conll.py`), and what is learned (`task.py`).
 """
 
 from collections import Counter
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
+from itertools import chain, islice
 from pathlib import Path
 
 from unrolled.data.source import Source
 from unrolled.data.split import split
+from unrolled.data.tables import is_table
 from unrolled.errors import DataError
-from unrolled.tasks.tag.conll import MAX_WORDS, TaggedSentence, parse_conll, read_conll
+from unrolled.tasks.tag.conll import (
+    MAX_WORDS,
+    TaggedSentence,
+    looks_like_conll,
+    parse_conll,
+    read_conll,
+)
 from unrolled.tasks.tag.options import DataOptions
+from unrolled.tasks.tag.tables import has_lists, read_table_of_tags
 from unrolled.tasks.task import Splits
 
-__all__ = ["read_parts", "tags_of", "unseen_tags", "untagged"]
+__all__ = ["read_parts", "read_sentences", "tags_of", "unseen_tags", "untagged"]
 
 _CONLL = (".conllu", ".conllup", ".conll", ".bio", ".iob", ".iob2")
+_LINES_SEEN = 200
 
 
 def read_parts(options: DataOptions, seed: int) -> Splits[TaggedSentence]:
@@ -30,7 +40,7 @@ def read_parts(options: DataOptions, seed: int) -> Splits[TaggedSentence]:
         DataError: A file cannot be read, a line is broken, or the training part has one tag.
         OptionError: There is no such column.
     """
-    whole, notes = read_conll(Path(options.file), options.column, options.encoding)
+    whole, notes = read_sentences(Path(options.file), options)
     indices = split(
         [sentence.words for sentence in whole],
         held_out=options.fraction("held_out"),
@@ -44,11 +54,25 @@ def read_parts(options: DataOptions, seed: int) -> Splits[TaggedSentence]:
         raise DataError(message, "there is nothing to learn: is it the right column?")
     for part, file in ((held_out, options.held_out_file), (test, options.test_file)):
         if file is not None:
-            sentences, more = read_conll(Path(file), options.column, options.encoding)
+            sentences, more = read_sentences(Path(file), options)
             part += sentences
             notes += more
     notes += unseen_tags("held-out part", held_out, known) + unseen_tags("test part", test, known)
     return Splits(training, held_out, test, notes)
+
+
+def read_sentences(path: Path, options: DataOptions) -> tuple[list[TaggedSentence], list[str]]:
+    """Return the tagged sentences of a file, and in sentences what was left out of it.
+
+    It is a table where a column of sentences is named, and by its name if a row can hold a list.
+
+    Raises:
+        DataError: The file cannot be read, or a line is broken.
+        OptionError: There is no such column.
+    """
+    if options.sentence is not None or has_lists(path):
+        return read_table_of_tags(path, options)
+    return read_conll(path, options.column, options.encoding, options.word_column)
 
 
 def tags_of(sentences: Iterable[TaggedSentence]) -> list[str]:
@@ -77,17 +101,36 @@ def unseen_tags(where: str, sentences: Sequence[TaggedSentence], known: Iterable
     ]
 
 
-def untagged(source: Source) -> Iterator[Sequence[str]]:
+def untagged(
+    source: Source, options: DataOptions, tags: Collection[str]
+) -> Iterator[Sequence[str]]:
     """Yield the words of each sentence of an input, which need no tags.
+
+    Args:
+        source: A file in the format of the training, whatever it is called, with or without tags;
+            or any input with a sentence in each line, its words between blanks.
+        options: How the training data were read.
+        tags: Those of the training part, by which columns are told from a sentence.
 
     Raises:
         DataError: The input cannot be read, a line is broken, or a sentence is too long.
     """
-    if source.path is not None and source.path.name.lower().endswith(_CONLL):
-        for sentence in parse_conll(source.lines(), source.name, tagged=False):
-            yield sentence.words
+    path = source.path
+    if path is not None and (has_lists(path) or (options.sentence and is_table(path))):
+        sentences, _ = read_table_of_tags(path, options, tagged=False)
+        yield from (sentence.words for sentence in sentences)
         return
-    for number, line in enumerate(source.lines(), start=1):
+    lines = source.lines()
+    if path is not None:
+        first = list(islice(lines, _LINES_SEEN))
+        lines = chain(first, lines)
+        if path.name.lower().endswith(_CONLL) or looks_like_conll(first, tags):
+            found = parse_conll(
+                *(lines, source.name, None, options.word_column), tagged=False, tags=tags
+            )
+            yield from (sentence.words for sentence in found)
+            return
+    for number, line in enumerate(lines, start=1):
         words = line.split()
         if len(words) > MAX_WORDS:
             message = f"{source.name}, line {number}: {len(words):,} words, at most {MAX_WORDS:,}"

@@ -11,8 +11,10 @@ from dataclasses import dataclass
 
 __all__ = ["Entity", "SpanScore", "entities", "has_spans", "score_spans"]
 
-_TYPED = re.compile(r"[BIESLU]-.+", re.DOTALL)
-_BARE = {"B", "I", "E", "S"}
+_TYPED = re.compile(r"[BIMESLUW][-_].+", re.DOTALL)
+_SEPARATOR = re.compile("[-_]")
+_BARE = {"B", "I", "M", "E", "S"}
+_SAME = {"L": "E", "U": "S", "W": "S", "M": "I"}  # BILOU, and BMES and BMEW of Chinese
 
 
 @dataclass(frozen=True, order=True)
@@ -42,7 +44,9 @@ class SpanScore:
 
 
 def has_spans(tags: Iterable[str]) -> bool:
-    """Return whether a set of tags marks entities: O, and B-, I-, E-, S- (or L-, U-) of a type.
+    """Return whether a set of tags marks entities: O, and B-, I-, E-, S- of a type.
+
+    L- and U- (BILOU), M- and W- (BMES, BMEW) are as good, and "_" as "-".
 
     Example:
         >>> has_spans(["O", "B-PER", "I-PER"]), has_spans(["NOUN", "VERB"])
@@ -55,7 +59,7 @@ def has_spans(tags: Iterable[str]) -> bool:
 def entities(tags: Sequence[str]) -> list[Entity]:
     """Return the entities that a sentence's tags mark, in order.
 
-    Tags are IOB1, IOB2 or IOBES; BILOU is read as IOBES. Tags that break the scheme are read as
+    Tags are IOB1, IOB2 or IOBES; BILOU and BMES are read as IOBES. Tags that break the scheme are read as
     seqeval reads them: an I or E that continues nothing of its type begins an entity.
 
     Args:
@@ -71,8 +75,8 @@ def entities(tags: Sequence[str]) -> list[Entity]:
     spans = []
     start, before, type_before = 0, "O", ""
     for index, tag in enumerate([*tags, "O"]):
-        prefix, _, type = tag.partition("-")
-        prefix = {"L": "E", "U": "S"}.get(prefix, prefix)
+        prefix, *rest = _SEPARATOR.split(tag, maxsplit=1)
+        prefix, type = _SAME.get(prefix, prefix), "".join(rest)
         goes_on = prefix in ("I", "E") and before in ("B", "I") and type == type_before
         if not goes_on:
             if before != "O":

@@ -10,7 +10,6 @@ from unrolled.data.source import Source
 from unrolled.inspection.subject import Passage, Subject
 from unrolled.tasks.tag.conll import TaggedSentence
 from unrolled.tasks.tag.model import Sentences, Tagger
-from unrolled.tasks.tag.reader import untagged
 
 __all__ = ["TaggerSubject"]
 
@@ -24,6 +23,7 @@ class TaggerSubject(Subject):
         model: In eval mode.
         tags: Their names.
         collate: Makes a batch of sentences' words.
+        sentences: Returns the words of each sentence of a source.
     """
 
     by_step = False
@@ -33,14 +33,16 @@ class TaggerSubject(Subject):
         model: Tagger,
         tags: Sequence[str],
         collate: Callable[[Sequence[Sequence[str]]], Sentences],
+        sentences: Callable[[Source], Iterator[Sequence[str]]],
     ) -> None:
         super().__init__(model, model.layer, "word", tags)
         self.delay = model.options.delay or 0
         self._collate = collate
+        self._sentences = sentences
 
     def read(self, source: Source) -> Iterator[Passage]:
         """Yield each sentence, as `unrolled predict` reads it."""
-        yield from (self.passage(words) for words in untagged(source) if words)
+        yield from (self.passage(words) for words in self._sentences(source) if words)
 
     def passages(self, examples: Iterable[TaggedSentence]) -> Iterator[Passage]:
         """Yield tagged sentences, their true tags as marks."""

@@ -17,14 +17,20 @@ from torch.nn import functional as F
 from unrolled.data.batching import IGNORE, pad
 from unrolled.data.content import flag_of, letters_of, strings_of
 from unrolled.data.source import Source
-from unrolled.data.words import WordVocabulary
+from unrolled.data.words import WordVocabulary, as_read, text_version_of
 from unrolled.metrics import Metric
-from unrolled.tasks.tag.conll import TaggedSentence, read_conll
+from unrolled.tasks.tag.conll import TaggedSentence
 from unrolled.tasks.tag.letters import Alphabet, without_case
 from unrolled.tasks.tag.model import Sentences, Tagger
 from unrolled.tasks.tag.options import DataOptions, ModelOptions, PredictOptions, TrainingOptions
 from unrolled.tasks.tag.path import best_path, iob2_transitions, may_follow
-from unrolled.tasks.tag.reader import read_parts, tags_of, unseen_tags, untagged
+from unrolled.tasks.tag.reader import (
+    read_parts,
+    read_sentences,
+    tags_of,
+    unseen_tags,
+    untagged,
+)
 from unrolled.tasks.tag.spans import entities, has_spans, score_spans
 from unrolled.tasks.tag.subject import TaggerSubject
 from unrolled.tasks.task import ExamplesTask, OptionClasses, Splits, TaskOptions
@@ -100,9 +106,9 @@ class TagTask(ExamplesTask[TaggedSentence]):
         """Return the task with the tags, words and letters of its training part."""
         training = splits.training
         words = WordVocabulary.from_sentences(
-            [without_case(word) for word in sentence.words] for sentence in training
+            [without_case(as_read(word)) for word in sentence.words] for sentence in training
         )
-        alphabet = Alphabet.from_words(word for s in training for word in s.words)
+        alphabet = Alphabet.from_words(as_read(word) for s in training for word in s.words)
         tags = tags_of(training)
         is_iob2 = has_spans(tags) and {tag[0] for tag in tags} <= set("BIO")
         is_iob2 = is_iob2 and all(
@@ -118,6 +124,7 @@ class TagTask(ExamplesTask[TaggedSentence]):
             "tags": list(self.tags),
             "letters": self.alphabet.letters,
             "is_iob2": self.is_iob2,
+            "text_version": self.alphabet.text_version,
         }
         return fitted | self.words.to_dict()
 
@@ -127,7 +134,7 @@ class TagTask(ExamplesTask[TaggedSentence]):
         words = WordVocabulary.from_dict(content)
         tags = strings_of(content, "tags", least=2)
         letters, is_iob2 = letters_of(content, "letters"), flag_of(content, "is_iob2")
-        return cls(options, tags, words, Alphabet(letters), is_iob2)
+        return cls(options, tags, words, Alphabet(letters, text_version_of(content)), is_iob2)
 
     def make_model(self, options: ModelOptions) -> Tagger:
         """Return a new tagger for these words, letters and tags."""
@@ -144,6 +151,7 @@ class TagTask(ExamplesTask[TaggedSentence]):
 
     def collate(self, sentences: Sequence[Sequence[str]]) -> Sentences:
         """Return the words of sentences as a batch, each different word spelled once."""
+        sentences = [list(map(self.alphabet.read, words)) for words in sentences]
         index: dict[str, int] = {}
         spellings = [[index.setdefault(w, len(index)) for w in words] for words in sentences]
         words = [self.words.encode([without_case(w) for w in words]) for words in sentences]
@@ -175,7 +183,7 @@ class TagTask(ExamplesTask[TaggedSentence]):
             tag == other
             for example, tags in zip(examples, predicted, strict=True)
             for word, tag, other in zip(example.words, example.tags, tags, strict=True)
-            if without_case(word) not in self.words
+            if without_case(self.alphabet.read(word)) not in self.words
         ]
         metrics: dict[str, Any] = {"loss": loss, **self._scores(examples, predicted)}
         metrics["accuracy_unseen_words"] = sum(unseen) / len(unseen) if unseen else None
@@ -205,7 +213,7 @@ class TagTask(ExamplesTask[TaggedSentence]):
 
     def read_examples(self, path: Path) -> tuple[list[TaggedSentence], list[str]]:
         """Return the sentences of a file in the format of the training, and notes."""
-        sentences, notes = read_conll(path, self.options.data.column, self.options.data.encoding)
+        sentences, notes = read_sentences(path, self.options.data)
         return sentences, notes + unseen_tags(str(path), sentences, self.tags)
 
     def predict(
@@ -216,10 +224,10 @@ class TagTask(ExamplesTask[TaggedSentence]):
     ) -> Iterator[dict[str, Any]]:
         """Yield for each sentence its words, their tags and how likely each is by itself.
 
-        A file whose name ends in .conllu, .conllup, .conll, .bio or .iob is read as such, its tags
-        ignored; any other input has a sentence in each line, its words between blanks.
+        A file in the format of the training is read as such, its tags ignored; any other input has
+        a sentence in each line, its words between blanks.
         """
-        sentences = untagged(source)
+        sentences = self._sentences(source)
         at_once = 1 if source.is_interactive else _SENTENCES_AT_ONCE
         while batch := list(islice(sentences, at_once)):
             yield from self._predictions(model, batch)
@@ -231,7 +239,10 @@ class TagTask(ExamplesTask[TaggedSentence]):
 
     def subject(self, model: nn.Module) -> TaggerSubject:
         """Return the tagger and its tags."""
-        return TaggerSubject(cast(Tagger, model), self.tags, self.collate)
+        return TaggerSubject(cast(Tagger, model), self.tags, self.collate, self._sentences)
+
+    def _sentences(self, source: Source) -> Iterator[Sequence[str]]:
+        return untagged(source, self.options.data, self.tags)
 
     def _predictions(
         self, model: nn.Module, sentences: Sequence[Sequence[str]]

@@ -12,13 +12,13 @@ from typing import Any, Self, cast
 import torch
 from torch import Tensor, nn
 
-from unrolled.data.content import whole_number_of
+from unrolled.data.content import flag_of, whole_number_of
 from unrolled.data.sentences import SentenceVocabulary
 from unrolled.data.source import Source
 from unrolled.data.split import split
-from unrolled.data.words import END
+from unrolled.data.words import END, UNKNOWN, as_read, split_words, unknown_note
 from unrolled.errors import DataError, field
-from unrolled.metrics import TEXT_METRICS, Metric, text_metrics
+from unrolled.metrics import Metric, are_short, metrics_of_texts, text_metrics
 from unrolled.networks import Hypothesis
 from unrolled.tasks.task import ExamplesTask, OptionClasses, Splits, TaskOptions
 from unrolled.tasks.translate.baselines import baseline_translations
@@ -50,15 +50,11 @@ class TranslateTask(ExamplesTask[Pair]):
         source: The vocabulary that is read.
         target: The vocabulary that is written.
         max_length: The most tokens that are written.
+        short: Whether most targets are of fewer than four words: exact matches then rank.
     """
 
     name = "translate"
     terms = "tokens"
-    metrics = (
-        *TEXT_METRICS,
-        Metric("bleu_all_references", "higher"),
-        Metric("loss", "lower", "nats/token"),
-    )
     option_classes = OptionClasses(DataOptions, ModelOptions, TrainingOptions, PredictOptions)
 
     def __init__(
@@ -67,12 +63,23 @@ class TranslateTask(ExamplesTask[Pair]):
         source: SentenceVocabulary,
         target: SentenceVocabulary,
         max_length: int,
+        short: bool = False,
     ) -> None:
         super().__init__(options)
+        self.short = short
         self.source = source
         self.target = target
         self.max_length = max_length
         self._encoded: dict[Pair, tuple[Tensor, Tensor]] = {}
+
+    @property
+    def metrics(self) -> Sequence[Metric]:
+        """What the figures mean: BLEU ranks, exact matches where the targets are short."""
+        return [
+            *metrics_of_texts(self.short),
+            Metric("bleu_all_references", "higher"),
+            Metric("loss", "lower", "nats/token"),
+        ]
 
     @classmethod
     def files(cls, data: DataOptions) -> list[Path]:
@@ -105,8 +112,15 @@ class TranslateTask(ExamplesTask[Pair]):
             SentenceVocabulary.from_sentences(data.tokens, side, data.vocabulary_size, min_count=2)
             for side in ([pair.source for pair in training], [pair.target for pair in training])
         )
+        hint = f"{field('tokens')} bpe or char may know them, or more pairs"
+        for side, vocabulary in (("source", source), ("target", target)):
+            ids = [vocabulary.encode(getattr(pair, side)) for pair in splits.held_out]
+            unknown = sum(int((each == UNKNOWN).sum()) for each in ids)
+            where = f"{side}s of the held-out part"
+            splits.notes.extend(unknown_note(unknown, sum(map(len, ids)), where, hint))
         longest = max(len(target.encode(pair.target)) for pair in training)
-        return cls(options, source, target, longest + longest // 2)
+        short = are_short(len(split_words(pair.target)) for pair in training)
+        return cls(options, source, target, longest + longest // 2, short)
 
     def to_dict(self) -> dict[str, Any]:
         """Return the vocabularies."""
@@ -114,6 +128,7 @@ class TranslateTask(ExamplesTask[Pair]):
             "source": self.source.to_dict(),
             "target": self.target.to_dict(),
             "max_length": self.max_length,
+            "short": self.short,
         }
 
     @classmethod
@@ -122,7 +137,9 @@ class TranslateTask(ExamplesTask[Pair]):
         source, target = (
             SentenceVocabulary.from_dict(content[side]) for side in ("source", "target")
         )
-        return cls(options, source, target, whole_number_of(content, "max_length", least=1))
+        max_length = whole_number_of(content, "max_length", least=1)
+        short = "short" in content and flag_of(content, "short")
+        return cls(options, source, target, max_length, short)
 
     @property
     def predict_options(self) -> tuple[str, ...]:
@@ -183,7 +200,7 @@ class TranslateTask(ExamplesTask[Pair]):
         """
         sources = list(dict.fromkeys(pair.source for pair in examples))
         written = dict(zip(sources, self.translations(model, sources), strict=True))
-        return {"loss": self.mean_loss(model, examples)} | _scores(written, examples)
+        return self._scores(written, examples) | {"loss": self.mean_loss(model, examples)}
 
     def baselines(
         self, training: Sequence[Pair], examples: Sequence[Pair]
@@ -191,7 +208,7 @@ class TranslateTask(ExamplesTask[Pair]):
         """Return the scores of translators that have learned next to nothing."""
         sources = list(dict.fromkeys(pair.source for pair in examples))
         scores = {
-            name: _scores(dict(zip(sources, written, strict=True)), examples)
+            name: self._scores(dict(zip(sources, written, strict=True)), examples)
             for name, written in baseline_translations(training, sources).items()
         }
         return {
@@ -287,6 +304,28 @@ class TranslateTask(ExamplesTask[Pair]):
                 )
             yield sentence
 
+    def _scores(self, written: dict[str, str], examples: Sequence[Pair]) -> dict[str, Any]:
+        """Return the scores of translations by their sources, and some of them to read.
+
+        Both sides are in NFC, in other respects as the file has them.
+        """
+        written = {source: as_read(text) for source, text in written.items()}
+        references: dict[str, list[str]] = {source: [] for source in written}
+        for pair in examples:
+            references[pair.source].append(as_read(pair.target))
+        scores = text_metrics(
+            [written[pair.source] for pair in examples],
+            [[as_read(pair.target)] for pair in examples],
+            short=self.short,
+        )
+        several = text_metrics(list(written.values()), list(references.values()))
+        step = max(1, len(written) // _SHOWN)
+        shown = [
+            {"source": source, "translation": written[source], "references": references[source]}
+            for source in list(written)[::step][:_SHOWN]
+        ]
+        return scores | {"bleu_all_references": several["bleu"], "translations": shown}
+
     def _texts(self, vocabulary: SentenceVocabulary) -> list[str]:
         """Return the text of each token, with the blank before it."""
         return [token.replace("␣", " ") for token in vocabulary.tokens_of(range(len(vocabulary)))]
@@ -335,20 +374,3 @@ def _rounded(weights: Tensor) -> list[list[float]]:
 
 def _with_end(tokens: Tensor) -> Tensor:
     return torch.cat([tokens, torch.tensor([END])])
-
-
-def _scores(written: dict[str, str], examples: Sequence[Pair]) -> dict[str, Any]:
-    """Return the scores of translations by their sources, and some of them to read."""
-    references: dict[str, list[str]] = {source: [] for source in written}
-    for pair in examples:
-        references[pair.source].append(pair.target)
-    scores = text_metrics(
-        [written[pair.source] for pair in examples], [[pair.target] for pair in examples]
-    )
-    several = text_metrics(list(written.values()), list(references.values()))
-    step = max(1, len(written) // _SHOWN)
-    shown = [
-        {"source": source, "translation": written[source], "references": references[source]}
-        for source in list(written)[::step][:_SHOWN]
-    ]
-    return scores | {"bleu_all_references": several["bleu"], "translations": shown}
