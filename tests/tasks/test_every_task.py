@@ -83,7 +83,7 @@ RUNS: dict[str, tuple[str, Any, dict[str, Any], dict[str, Any]]] = {
     ),
     "classify-series": ("classify", write_series, {"pooling": "last"}, BALANCED),
     "tag": ("tag", write_sentences, {}, {}),
-    "tag-delay-0": ("tag", write_sentences, {"delay": 0}, {}),
+    "tag-delay-0": ("tag", write_sentences, {"delay": 0, "crf": False, "affix_size": 0}, {}),
     "translate": ("translate", write_pairs, {"sampling": 0.9, "sampling_updates": 2}, {}),
     "translate-tcn": ("translate", write_pairs, {"cell": "tcn", "attention": "none"}, {}),
     "translate-delay": ("translate", write_pairs, {"delay": 3}, {}),

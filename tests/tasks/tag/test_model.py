@@ -13,22 +13,25 @@ from unrolled.networks import LAYERS
 from unrolled.tasks.tag import ModelOptions, Tagger
 from unrolled.tasks.tag.model import Sentences
 
-SIZES = {"vocabulary_size": 9, "alphabet_size": 6, "num_classes": 4}
-SMALL = ModelOptions(hidden_size=5, embedding_size=3, letter_size=2, dropout=0.0, word_dropout=0.0)
+SIZES = {"vocabulary_size": 9, "alphabet_size": 6, "num_affixes": 6, "num_classes": 4}
+SMALL = ModelOptions(
+    hidden_size=5, embedding_size=3, letter_size=2, affix_size=2, dropout=0.0, word_dropout=0.0
+)
 
 
 def batch_of(*sentences: list[tuple[int, list[int]]]) -> Sentences:
-    """A batch of words, each a number and its letters."""
+    """A batch of words, each a number and its letters, the first and last of which are affixes."""
     words, lengths = pad([torch.tensor([word for word, _ in s]) for s in sentences])
     spelled = [torch.tensor(letters) for s in sentences for _, letters in s]
     letters, letter_lengths = pad(spelled)
     places = iter(range(len(spelled)))
     spellings, _ = pad([torch.tensor([next(places) for _ in s]) for s in sentences])
-    return Sentences(words, lengths, spellings, letters, letter_lengths)
+    affixes = torch.stack([word[[0, -1]] for word in spelled])
+    return Sentences(words, lengths, spellings, letters, letter_lengths, affixes)
 
 
 def model_of(**options: object) -> Tagger:
-    return Tagger(replace(SMALL, **options), **SIZES).eval()
+    return Tagger(replace(SMALL, **options), **SIZES, crf=False).eval()
 
 
 words = st.tuples(st.integers(0, 8), st.lists(st.integers(0, 5), min_size=1, max_size=4))
@@ -74,9 +77,16 @@ def test_a_word_is_tagged_with_as_many_words_ahead_as_the_delay_says(
 
 def test_letters_tell_words_apart_that_are_equally_unknown() -> None:
     one, other = batch_of([(0, [1, 2])]), batch_of([(0, [1, 3])])
-    assert not torch.equal(model_of()(one), model_of()(other))
-    without = model_of(letter_size=0)
+    with_letters = model_of(affix_size=0)
+    assert not torch.equal(with_letters(one), with_letters(other))
+    without = model_of(letter_size=0, affix_size=0)
     assert torch.equal(without(one), without(other))
+
+
+def test_affixes_tell_words_apart_without_letters() -> None:
+    one, other = batch_of([(0, [1, 2])]), batch_of([(0, [1, 3])])
+    model = model_of(letter_size=0)
+    assert not torch.equal(model(one), model(other))
 
 
 def test_in_training_words_are_forgotten_at_the_rate_that_is_asked_for() -> None:
@@ -100,6 +110,7 @@ def test_bad_options_and_inputs_are_refused() -> None:
         "hidden_size": 0,
         "embedding_size": 0,
         "letter_size": -1,
+        "affix_size": -1,
         "delay": -1,
         "dropout": 1.5,
         "word_dropout": -0.1,
@@ -110,7 +121,7 @@ def test_bad_options_and_inputs_are_refused() -> None:
             replace(SMALL, **{name: value})
     for name in SIZES:
         with pytest.raises(OptionError, match=f"{name} must be at least 1, got 0"):
-            Tagger(SMALL, **SIZES | {name: 0})
+            Tagger(SMALL, **SIZES | {name: 0}, crf=False)
     batch = batch_of([(1, [1])])
     with pytest.raises(ShapeError, match=r"words must be \(B, T\) torch.int64"):
         model_of()(replace(batch, words=batch.words.float()))

@@ -58,6 +58,21 @@ class ModelOptions(LayerOptions):
         int,
         Option("Units that read a word's letters from each end; 0 for none.", within="[0, inf)"),
     ] = 50
+    affix_size: Annotated[
+        int,
+        Option(
+            "Size of the embedding of a word's prefixes, suffixes and shape; 0 for none.",
+            within="[0, inf)",
+        ),
+    ] = 50
+    crf: Annotated[
+        bool | None,
+        Option(
+            "Score each tag together with the one before it (CRF).",
+            flag="--crf/--no-crf",
+            absent="yes where the tags mark entities",
+        ),
+    ] = None
     word_dropout: Annotated[
         float,
         Option(

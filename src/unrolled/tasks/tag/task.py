@@ -19,12 +19,13 @@ from unrolled.data.content import flag_of, letters_of, strings_of
 from unrolled.data.source import Source
 from unrolled.data.words import WordVocabulary
 from unrolled.metrics import Metric
+from unrolled.networks.crf import best_path
 from unrolled.tasks.tag.conll import TaggedSentence, read_conll
-from unrolled.tasks.tag.letters import Alphabet, without_case
+from unrolled.tasks.tag.letters import Affixes, Alphabet, without_case
 from unrolled.tasks.tag.model import Sentences, Tagger
 from unrolled.tasks.tag.options import DataOptions, ModelOptions, PredictOptions, TrainingOptions
-from unrolled.tasks.tag.path import best_path, iob2_transitions, may_follow
 from unrolled.tasks.tag.reader import read_parts, tags_of, unseen_tags, untagged
+from unrolled.tasks.tag.scheme import iob2_transitions, may_follow
 from unrolled.tasks.tag.spans import entities, has_spans, score_spans
 from unrolled.tasks.tag.subject import TaggerSubject
 from unrolled.tasks.task import ExamplesTask, OptionClasses, Splits, TaskOptions
@@ -42,6 +43,7 @@ class TagTask(ExamplesTask[TaggedSentence]):
         tags: Those of the training part.
         words: Those of the training part, in lower case and with 0 for every digit.
         alphabet: The letters of the training part.
+        affixes: Beginnings, ends and shapes of its words.
         is_iob2: Whether the tags mark entities in IOB2, which predictions then keep to.
     """
 
@@ -55,16 +57,18 @@ class TagTask(ExamplesTask[TaggedSentence]):
         tags: Sequence[str],
         words: WordVocabulary,
         alphabet: Alphabet,
+        affixes: Affixes,
         is_iob2: bool,
     ) -> None:
         super().__init__(options)
         self.tags = tuple(tags)
         self.words = words
         self.alphabet = alphabet
+        self.affixes = affixes
         self.is_iob2 = is_iob2
         self.has_entities = has_spans(tags)
         self._tag_ids = {tag: id for id, tag in enumerate(self.tags)}
-        self._transitions = iob2_transitions(self.tags) if is_iob2 else None
+        self._allowed = iob2_transitions(self.tags) if is_iob2 else None
 
     @property
     def metrics(self) -> Sequence[Metric]:
@@ -103,6 +107,7 @@ class TagTask(ExamplesTask[TaggedSentence]):
             [without_case(word) for word in sentence.words] for sentence in training
         )
         alphabet = Alphabet.from_words(word for s in training for word in s.words)
+        affixes = Affixes.from_words(word for s in training for word in s.words)
         tags = tags_of(training)
         is_iob2 = has_spans(tags) and {tag[0] for tag in tags} <= set("BIO")
         is_iob2 = is_iob2 and all(
@@ -110,13 +115,14 @@ class TagTask(ExamplesTask[TaggedSentence]):
             for s in training
             for pair in zip(("O", *s.tags), s.tags, strict=False)
         )
-        return cls(options, tags, words, alphabet, is_iob2)
+        return cls(options, tags, words, alphabet, affixes, is_iob2)
 
     def to_dict(self) -> dict[str, Any]:
-        """Return the tags, the words and the letters."""
+        """Return the tags, the words, their letters and affixes."""
         fitted = {
             "tags": list(self.tags),
             "letters": self.alphabet.letters,
+            "affixes": list(self.affixes.names),
             "is_iob2": self.is_iob2,
         }
         return fitted | self.words.to_dict()
@@ -126,16 +132,20 @@ class TagTask(ExamplesTask[TaggedSentence]):
         """Return the task that `to_dict` described."""
         words = WordVocabulary.from_dict(content)
         tags = strings_of(content, "tags", least=2)
-        letters, is_iob2 = letters_of(content, "letters"), flag_of(content, "is_iob2")
-        return cls(options, tags, words, Alphabet(letters), is_iob2)
+        alphabet = Alphabet(letters_of(content, "letters"))
+        affixes = Affixes(strings_of(content, "affixes"))
+        return cls(options, tags, words, alphabet, affixes, flag_of(content, "is_iob2"))
 
     def make_model(self, options: ModelOptions) -> Tagger:
         """Return a new tagger for these words, letters and tags."""
+        crf = self.has_entities if options.crf is None else options.crf
         return Tagger(
             options,
             vocabulary_size=len(self.words),
             alphabet_size=len(self.alphabet),
+            num_affixes=len(self.affixes),
             num_classes=len(self.tags),
+            crf=crf,
         )
 
     def length(self, example: TaggedSentence) -> int:
@@ -148,10 +158,11 @@ class TagTask(ExamplesTask[TaggedSentence]):
         spellings = [[index.setdefault(w, len(index)) for w in words] for words in sentences]
         words = [self.words.encode([without_case(w) for w in words]) for words in sentences]
         spelled = [self.alphabet.encode(word) for word in index]
+        affixes = torch.tensor([self.affixes.encode(word) for word in index])
         padded, lengths = pad(words)
-        return Sentences(
-            padded, lengths, _rows(spellings), _rows(spelled), torch.tensor(list(map(len, spelled)))
-        )
+        letter_lengths = torch.tensor(list(map(len, spelled)))
+        letters = _rows(spelled)
+        return Sentences(padded, lengths, _rows(spellings), letters, letter_lengths, affixes)
 
     def targets(self, examples: Sequence[TaggedSentence]) -> Tensor:
         """Return the tags as numbers, (B, T), `IGNORE` for padding and for unknown tags."""
@@ -159,9 +170,9 @@ class TagTask(ExamplesTask[TaggedSentence]):
         return _rows(rows, IGNORE)
 
     def loss(self, model: nn.Module, examples: Sequence[TaggedSentence]) -> tuple[Tensor, int]:
-        """Return the sum of the cross-entropies of the tags in nats, and the number of words."""
-        scores = model(self.collate([example.words for example in examples]))
-        return _loss(scores, self.targets(examples))
+        """Return minus the log probability of the tags in nats, and the number of words."""
+        batch = self.collate([example.words for example in examples])
+        return _loss(cast(Tagger, model), batch, self.targets(examples))[:2]
 
     def monitor(self, model: nn.Module, examples: Sequence[TaggedSentence]) -> dict[str, float]:
         """Return loss, accuracy and, where the tags mark entities, precision, recall and F1."""
@@ -238,12 +249,14 @@ class TagTask(ExamplesTask[TaggedSentence]):
     ) -> Iterator[dict[str, Any]]:
         full = [words for words in sentences if words]
         rows: Iterator[tuple[list[str], list[float]]] = iter(())
+        tagger = cast(Tagger, model)
         if full:
             with torch.inference_mode():
                 batch = self.collate(full)
-                scores = model(batch)
-                tags = self._best(scores, batch.lengths)
-                likely = scores.softmax(2).gather(2, tags[:, :, None])[:, :, 0].tolist()
+                scores = tagger(batch)
+                tags = self._best(tagger, scores, batch.lengths)
+                each = tagger.log_probabilities(scores, batch.lengths).exp()
+                likely = each.gather(2, tags[:, :, None])[:, :, 0].tolist()
             names = [[self.tags[id] for id in row] for row in tags.tolist()]
             rows = zip(names, likely, strict=True)
         for words in sentences:
@@ -262,23 +275,28 @@ class TagTask(ExamplesTask[TaggedSentence]):
     ) -> tuple[float, list[list[str]]]:
         """Return the mean loss and the predicted tags of each sentence."""
         predicted: list[list[str]] = [[] for _ in examples]
-        total, count = 0.0, 0
+        total, count, tagger = 0.0, 0, cast(Tagger, model)
         with torch.inference_mode():
             for indices in self.in_batches(examples):
                 some = [examples[index] for index in indices]
                 batch = self.collate([example.words for example in some])
-                scores = model(batch)
-                loss, terms = _loss(scores, self.targets(some))
+                loss, terms, scores = _loss(tagger, batch, self.targets(some))
                 total, count = total + loss.item(), count + terms
-                for index, row in zip(indices, self._best(scores, batch.lengths), strict=True):
+                for index, row in zip(
+                    indices, self._best(tagger, scores, batch.lengths), strict=True
+                ):
                     tags = [self.tags[id] for id in row.tolist()]
                     predicted[index] = tags[: self.length(examples[index])]
         return total / count, predicted
 
-    def _best(self, scores: Tensor, lengths: Tensor) -> Tensor:
-        if self._transitions is None:
+    def _best(self, tagger: Tagger, scores: Tensor, lengths: Tensor) -> Tensor:
+        """Return the likeliest tags among those that the scheme allows, (B, T)."""
+        if tagger.crf is not None:
+            return tagger.crf.best_path(scores, lengths, self._allowed)
+        if self._allowed is None:
             return scores.argmax(dim=2)
-        return best_path(scores, lengths, self._transitions)
+        transitions = torch.zeros(self._allowed.shape).masked_fill(~self._allowed, -torch.inf)
+        return best_path(scores.log_softmax(dim=2), lengths, transitions)
 
     def _scores(
         self, examples: Sequence[TaggedSentence], predicted: Sequence[Sequence[str]]
@@ -302,8 +320,13 @@ def _rows(rows: Sequence[Sequence[int]], value: int = 0) -> Tensor:
     return torch.tensor([[*row, *[value] * (width - len(row))] for row in rows])
 
 
-def _loss(scores: Tensor, targets: Tensor) -> tuple[Tensor, int]:
-    loss = F.cross_entropy(
-        scores.flatten(0, 1), targets.flatten(), ignore_index=IGNORE, reduction="sum"
-    )
-    return loss, int((targets != IGNORE).sum())
+def _loss(tagger: Tagger, batch: Sentences, targets: Tensor) -> tuple[Tensor, int, Tensor]:
+    """Return minus the log probability of the tags, how many are known, and the scores."""
+    scores = tagger(batch)
+    if tagger.crf is not None:
+        loss = -tagger.crf.log_likelihood(scores, targets, batch.lengths).sum()
+    else:
+        loss = F.cross_entropy(
+            scores.flatten(0, 1), targets.flatten(), ignore_index=IGNORE, reduction="sum"
+        )
+    return loss, int((targets != IGNORE).sum()), scores
