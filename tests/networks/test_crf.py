@@ -10,21 +10,21 @@ from hypothesis import strategies as st
 from torch import Tensor
 
 from unrolled.data.batching import IGNORE
-from unrolled.networks.crf import CRF, best_path
+from unrolled.networks.crf import best_path, log_likelihood, log_marginals
 
 LENGTHS = st.lists(st.integers(1, 4), min_size=1, max_size=3)
 SEEDS = st.integers(0, 10**6)
 
 
-def random_crf(lengths: list[int], num_labels: int, seed: int) -> tuple[CRF, Tensor, Tensor]:
-    """A CRF with random transitions, scores (B, T, V) in float64, and labels (B, T)."""
+def random_crf(lengths: list[int], num_labels: int, seed: int) -> tuple[Tensor, Tensor, Tensor]:
+    """Transitions (V + 1, V) and scores (B, T, V) in float64, and labels (B, T)."""
     chance = torch.Generator().manual_seed(seed)
-    crf = CRF(num_labels).double()
     size = (len(lengths), max(lengths))
-    with torch.no_grad():
-        crf.transitions.copy_(2 * torch.randn(crf.transitions.shape, generator=chance))
-    scores = 2 * torch.randn(*size, num_labels, generator=chance, dtype=torch.float64)
-    return crf, scores, torch.randint(0, num_labels, size, generator=chance)
+    transitions, scores = (
+        2 * torch.randn(*shape, generator=chance, dtype=torch.float64)
+        for shape in ((num_labels + 1, num_labels), (*size, num_labels))
+    )
+    return transitions, scores, torch.randint(0, num_labels, size, generator=chance)
 
 
 def score(path: tuple[int, ...], scores: Tensor, transitions: Tensor) -> float:
@@ -41,13 +41,13 @@ def log_sum(scores: list[float]) -> float:
 @settings(max_examples=40)
 @given(LENGTHS, st.integers(1, 4), SEEDS)
 def test_a_likelihood_is_that_of_summing_over_all_paths(lengths, num_labels, seed):
-    crf, scores, labels = random_crf(lengths, num_labels, seed)
+    transitions, scores, labels = random_crf(lengths, num_labels, seed)
     labels[torch.rand(labels.shape, generator=torch.Generator().manual_seed(seed)) < 0.2] = IGNORE
-    likelihoods = crf.log_likelihood(scores, labels, torch.tensor(lengths))
+    likelihoods = log_likelihood(scores, torch.tensor(lengths), transitions, labels)
     for row, length in enumerate(lengths):
         known = labels[row, :length].tolist()
         every = {
-            path: score(path, scores[row], crf.transitions)
+            path: score(path, scores[row], transitions)
             for path in product(range(num_labels), repeat=length)
         }
         right = [
@@ -62,12 +62,12 @@ def test_a_likelihood_is_that_of_summing_over_all_paths(lengths, num_labels, see
 @settings(max_examples=40)
 @given(LENGTHS, st.integers(1, 4), SEEDS)
 def test_each_label_by_itself_is_as_likely_as_all_paths_through_it(lengths, num_labels, seed):
-    crf, scores, _ = random_crf(lengths, num_labels, seed)
-    marginals = crf.marginals(scores, torch.tensor(lengths)).exp()
+    transitions, scores, _ = random_crf(lengths, num_labels, seed)
+    marginals = log_marginals(scores, torch.tensor(lengths), transitions).exp()
     for row, length in enumerate(lengths):
         expected = torch.zeros(length, num_labels, dtype=torch.float64)
         for path in product(range(num_labels), repeat=length):
-            weight = math.exp(score(path, scores[row], crf.transitions))
+            weight = math.exp(score(path, scores[row], transitions))
             expected[torch.arange(length), torch.tensor(path)] += weight
         expected /= expected.sum(1, keepdim=True)
         torch.testing.assert_close(marginals[row, :length], expected, atol=1e-9, rtol=0)
@@ -76,66 +76,55 @@ def test_each_label_by_itself_is_as_likely_as_all_paths_through_it(lengths, num_
 @settings(max_examples=40)
 @given(LENGTHS, st.integers(1, 4), SEEDS)
 def test_the_best_path_is_that_of_trying_all_that_are_allowed(lengths, num_labels, seed):
-    crf, scores, _ = random_crf(lengths, num_labels, seed)
+    transitions, scores, _ = random_crf(lengths, num_labels, seed)
     chance = torch.Generator().manual_seed(seed)
     allowed = torch.rand(num_labels + 1, num_labels, generator=chance) < 0.7
     allowed[:, 0] = True  # so that there is always a way
-    paths = crf.best_path(scores, torch.tensor(lengths), allowed)
+    legal_transitions = transitions.masked_fill(~allowed, -torch.inf)
+    paths = best_path(scores, torch.tensor(lengths), legal_transitions)
     for row, length in enumerate(lengths):
         legal = [
             path
             for path in product(range(num_labels), repeat=length)
             if all(allowed[z, y] for z, y in zip((num_labels, *path), path, strict=False))
         ]
-        best = max(legal, key=lambda path: score(path, scores[row], crf.transitions))
+        best = max(legal, key=lambda path: score(path, scores[row], transitions))
         assert tuple(paths[row, :length].tolist()) == best
 
 
 @pytest.mark.parametrize("lengths", [[1], [3, 1], [2, 4, 3]])
 def test_gradients_are_those_of_finite_differences(lengths):
-    crf, scores, labels = random_crf(lengths, 3, seed=7)
+    transitions, scores, labels = random_crf(lengths, 3, seed=7)
     labels[0, 0] = IGNORE
 
-    def loss(scores: Tensor, transitions: Tensor) -> Tensor:
-        module = torch.func.functional_call
-        call = ("log_likelihood", scores, labels, torch.tensor(lengths))
-        return module(_Calls(crf), {"crf.transitions": transitions}, call)
+    def likelihood(scores: Tensor, transitions: Tensor) -> Tensor:
+        return log_likelihood(scores, torch.tensor(lengths), transitions, labels)
 
-    inputs = (scores.requires_grad_(), crf.transitions.detach().clone().requires_grad_())
-    assert torch.autograd.gradcheck(loss, inputs)
-
-
-class _Calls(torch.nn.Module):
-    """Calls a method of a CRF by its name."""
-
-    def __init__(self, crf: CRF) -> None:
-        super().__init__()
-        self.crf = crf
-
-    def forward(self, name: str, *arguments: Tensor) -> Tensor:
-        return getattr(self.crf, name)(*arguments)
+    inputs = (scores.requires_grad_(), transitions.requires_grad_())
+    assert torch.autograd.gradcheck(likelihood, inputs)
 
 
 def test_what_stands_beyond_a_length_changes_nothing():
-    crf, scores, labels = random_crf([4, 2], 3, seed=3)
+    transitions, scores, labels = random_crf([4, 2], 3, seed=3)
     lengths = torch.tensor([4, 2])
     other = scores.clone()
     other[1, 2:] = 1e3
     shuffled = labels.clone()
     shuffled[1, 2:] = (labels[1, 2:] + 1) % 3
-    assert torch.equal(
-        crf.log_likelihood(scores, labels, lengths), crf.log_likelihood(other, shuffled, lengths)
-    )
-    assert torch.equal(crf.marginals(scores, lengths)[1, :2], crf.marginals(other, lengths)[1, :2])
-    best = [crf.best_path(each, lengths)[1, :2] for each in (scores, other)]
-    assert torch.equal(*best)
+    likelihoods = [
+        log_likelihood(*each, transitions, labels)
+        for each, labels in (((scores, lengths), labels), ((other, lengths), shuffled))
+    ]
+    assert torch.equal(*likelihoods)
+    for each in (log_marginals, best_path):
+        answers = [each(some, lengths, transitions)[1, :2] for some in (scores, other)]
+        assert torch.equal(*answers)
 
 
 def test_scores_far_apart_lose_no_likelihood_in_float32():
-    crf = CRF(3)
     scores = torch.tensor([[[300.0, 0.0, -300.0]] * 50])
     labels = torch.tensor([[0] * 25 + [2] + [0] * 24])
-    likelihood = crf.log_likelihood(scores, labels, torch.tensor([50]))
+    likelihood = log_likelihood(scores, torch.tensor([50]), torch.zeros(4, 3), labels)
     assert likelihood.item() == pytest.approx(-600, rel=1e-5)
 
 

@@ -3,8 +3,8 @@
     score(y | x) = sum over t of s_t[y_t] + a[y_{t-1}, y_t]        y_{-1} is the begin, row V of a
     log p(y | x) = score(y | x) - log Z(x),    Z(x) = sum over all y of exp score(y | x)
 
-The scores s (B, T, V) are a network's, the transitions a (V + 1, V) learned. What the labels mean
-is the task's part.
+The scores s (B, T, V) are a network's, the transitions a (V + 1, V) learned with it; where they are
+all zero, labels do not hang together. What labels mean is the task's part.
 
 Source:
     Lafferty, McCallum, Pereira (2001); the best path: Viterbi (1967); above a recurrent layer:
@@ -12,92 +12,58 @@ Source:
 """
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from unrolled.data.batching import IGNORE
 
-__all__ = ["CRF", "best_path"]
+__all__ = ["best_path", "log_likelihood", "log_marginals"]
 
 _EXCLUDED = -1e4  # of a label that is known not to stand there: exp gives 0, and its gradient is 0
 
 
-class CRF(nn.Module):
-    """The transitions of a linear-chain CRF, zero at first: then labels do not hang together.
+def log_likelihood(scores: Tensor, lengths: Tensor, transitions: Tensor, labels: Tensor) -> Tensor:
+    """Return log p(labels) of each sequence in nats, (B,).
 
     Args:
-        num_labels: V.
+        scores: (B, T, V).
+        lengths: (B,), labels of each sequence, at least 1.
+        transitions: (V + 1, V), finite; row V is the begin.
+        labels: (B, T) int64 in 0 ... V - 1; where it is `IGNORE`, any label may stand, and the
+            probability is that of the others.
 
     Example:
-        >>> crf = CRF(2)
-        >>> scores = torch.tensor([[[1.0, 0.0], [0.0, 2.0]]])
-        >>> crf.best_path(scores, torch.tensor([2]))
-        tensor([[0, 1]])
-        >>> labels = torch.tensor([[0, 1]])
-        >>> each = scores.log_softmax(2)[0, [0, 1], [0, 1]].sum()
-        >>> torch.allclose(crf.log_likelihood(scores, labels, torch.tensor([2])), each)
+        >>> scores, labels = torch.tensor([[[1.0, 0.0], [0.0, 2.0]]]), torch.tensor([[0, 1]])
+        >>> together = log_likelihood(scores, torch.tensor([2]), torch.zeros(3, 2), labels)
+        >>> each = scores.log_softmax(2)[0, [0, 1], [0, 1]]
+        >>> torch.allclose(together, each.sum())
         True
     """
+    numbers = torch.arange(scores.shape[2], device=scores.device)
+    excluded = (labels[:, :, None] != numbers) & (labels != IGNORE)[:, :, None]
+    both = torch.cat([scores, scores.masked_fill(excluded, _EXCLUDED)])
+    log_z = _forward(both, lengths.repeat(2), transitions)[-1].logsumexp(1)
+    every, right = log_z.chunk(2)
+    return right - every
 
-    def __init__(self, num_labels: int) -> None:
-        super().__init__()
-        self.transitions = nn.Parameter(torch.zeros(num_labels + 1, num_labels))
 
-    def log_likelihood(self, scores: Tensor, labels: Tensor, lengths: Tensor) -> Tensor:
-        """Return log p(labels) of each sequence in nats, (B,).
+def log_marginals(scores: Tensor, lengths: Tensor, transitions: Tensor) -> Tensor:
+    """Return log p(y_t = v) of each label by itself, (B, T, V); nothing beyond a length.
 
-        Args:
-            scores: (B, T, V).
-            labels: (B, T) int64 in 0 ... V - 1; where it is `IGNORE`, any label may stand, and the
-                probability is that of the others.
-            lengths: (B,), labels of each sequence, at least 1.
-        """
-        numbers = torch.arange(scores.shape[2], device=scores.device)
-        excluded = (labels[:, :, None] != numbers) & (labels != IGNORE)[:, :, None]
-        both = torch.cat([scores, scores.masked_fill(excluded, _EXCLUDED)])
-        log_z = self._forward(both, lengths.repeat(2))[-1].logsumexp(1)
-        every, right = log_z.chunk(2)
-        return right - every
+    Forward and backward algorithm, in the precision of `scores`.
 
-    def marginals(self, scores: Tensor, lengths: Tensor) -> Tensor:
-        """Return log p(y_t = v) of each label by itself, (B, T, V); nothing beyond a length.
-
-        Forward and backward algorithm, in the precision of `scores`.
-        """
-        before = torch.stack(self._forward(scores, lengths), dim=1)
-        step_to = self.transitions[:-1].T.to(scores.dtype)
-        after = torch.zeros_like(scores)
-        for step in range(scores.shape[1] - 2, -1, -1):
-            following = after[:, step + 1] + scores[:, step + 1]
-            going_on = (step + 1 < lengths)[:, None]
-            after[:, step] = torch.where(going_on, _log_matmul(following, step_to), 0.0)
-        return (before + after).log_softmax(2)
-
-    def best_path(self, scores: Tensor, lengths: Tensor, allowed: Tensor | None = None) -> Tensor:
-        """Return the likeliest labels of each sequence, (B, T) int64, as `best_path` does.
-
-        Args:
-            scores: (B, T, V).
-            lengths: (B,).
-            allowed: (V + 1, V) bool: which label may follow which; all if None.
-        """
-        transitions = self.transitions.detach()
-        if allowed is not None:
-            transitions = transitions.masked_fill(~allowed, -torch.inf)
-        return best_path(scores, lengths, transitions)
-
-    def _forward(self, scores: Tensor, lengths: Tensor) -> list[Tensor]:
-        """Return for each step log of the sum over all beginnings that end in each label, (B, V).
-
-        Beyond a length stays what stood at the last step.
-        """
-        transitions = self.transitions.to(scores.dtype)
-        total = scores[:, 0] + transitions[-1]
-        totals = [total]
-        for step in range(1, scores.shape[1]):
-            following = _log_matmul(total, transitions[:-1]) + scores[:, step]
-            total = torch.where((step < lengths)[:, None], following, total)
-            totals.append(total)
-        return totals
+    Args:
+        scores: (B, T, V).
+        lengths: (B,), labels of each sequence, at least 1.
+        transitions: (V + 1, V), finite; row V is the begin.
+    """
+    before = torch.stack(_forward(scores, lengths, transitions), dim=1)
+    step_to = transitions[:-1].T.to(scores.dtype)
+    after = torch.zeros_like(scores)
+    for step in range(scores.shape[1] - 2, -1, -1):
+        following = after[:, step + 1] + scores[:, step + 1]
+        going_on = (step + 1 < lengths)[:, None]
+        after[:, step] = torch.where(going_on, _log_matmul(following, step_to), 0.0)
+    return (before + after).log_softmax(2)
 
 
 def best_path(scores: Tensor, lengths: Tensor, transitions: Tensor) -> Tensor:
@@ -126,6 +92,21 @@ def best_path(scores: Tensor, lengths: Tensor, transitions: Tensor) -> Tensor:
         earlier = came_from[:, step].gather(1, label[:, None])[:, 0]
         label = torch.where(step < lengths, earlier, label)
     return path
+
+
+def _forward(scores: Tensor, lengths: Tensor, transitions: Tensor) -> list[Tensor]:
+    """Return for each step log of the sum over all beginnings that end in each label, (B, V).
+
+    Beyond a length stays what stood at the last step.
+    """
+    transitions = transitions.to(scores.dtype)
+    total = scores[:, 0] + transitions[-1]
+    totals = [total]
+    for step in range(1, scores.shape[1]):
+        following = _log_matmul(total, transitions[:-1]) + scores[:, step]
+        total = torch.where((step < lengths)[:, None], following, total)
+        totals.append(total)
+    return totals
 
 
 def _log_matmul(logarithms: Tensor, transitions: Tensor) -> Tensor:

@@ -155,7 +155,7 @@ def prepare(
     trainer = _assemble(run, task, splits, processes)
     content = {
         "task": task.name,
-        "data": {"files": _fingerprints(task), "options": data.to_dict()},
+        "data": {"files": _fingerprints(task), "options": data.to_run()},
         "model": _model_content(task.options.model, own_cell),
         "training": trainer.options.to_dict(),
     }
@@ -199,6 +199,9 @@ def resume(run_path: Path, *, trust_code: bool = False, processes: Processes = A
     task = _rebuild(run, trust_code)
     splits = _read(run, task)
     _check_size(run, task)
+    if task.begins_with_a_file and not (run.checkpoint_path.exists() or run.weights_path.exists()):
+        message = f"{run.path}: stopped before it kept anything, and it has no path to the vectors"
+        raise RunError(message, "train again")
     with _as_written(run):
         trainer = _assemble(run, task, splits, processes)
     trainer.restore()

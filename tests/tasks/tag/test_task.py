@@ -139,8 +139,8 @@ def test_predicted_entities_keep_to_the_scheme_of_the_training(crf: bool, tmp_pa
     model = model_of(task, hidden_size=4, crf=crf)
     with torch.no_grad():
         model.scores.bias[task.tags.index("I-PER")] += 9
-        if model.crf is not None:
-            model.crf.transitions[:, task.tags.index("I-PER")] += 9
+        if model.transitions is not None:
+            model.transitions[:, task.tags.index("I-PER")] += 9
     path = tmp_path / "in.txt"
     path.write_text("Ana ama\n\nRui")
     assert [p["tags"] for p in predict(task, model, path)] == [["B-PER", "I-PER"], [], ["B-PER"]]
@@ -148,10 +148,10 @@ def test_predicted_entities_keep_to_the_scheme_of_the_training(crf: bool, tmp_pa
 
 def test_a_crf_is_used_where_tags_mark_entities_unless_somebody_says_otherwise() -> None:
     spans, words = task_of(IOB2), task_of(TaggedSentence(("a", "b"), ("X", "Y")))
-    assert spans.make_model(ModelOptions()).crf is not None
-    assert words.make_model(ModelOptions()).crf is None
-    assert spans.make_model(ModelOptions(crf=False)).crf is None
-    assert words.make_model(ModelOptions(crf=True)).crf is not None
+    assert spans.make_model(ModelOptions()).transitions is not None
+    assert words.make_model(ModelOptions()).transitions is None
+    assert spans.make_model(ModelOptions(crf=False)).transitions is None
+    assert words.make_model(ModelOptions(crf=True)).transitions is not None
 
 
 def test_with_a_crf_loss_and_probabilities_are_those_of_whole_sentences(tmp_path: Path) -> None:
@@ -161,7 +161,7 @@ def test_with_a_crf_loss_and_probabilities_are_those_of_whole_sentences(tmp_path
     with torch.no_grad():
         model.scores.weight.zero_()
         model.scores.bias.zero_()
-        model.crf.transitions.copy_(torch.tensor([[9.0, 0.0], [0.0, 9.0], [3.0, 0.0]]))
+        model.transitions.copy_(torch.tensor([[9.0, 0.0], [0.0, 9.0], [3.0, 0.0]]))
     path = tmp_path / "in.txt"
     path.write_text("a b")
     [prediction] = predict(task, model, path)

@@ -43,7 +43,8 @@ from unrolled.data.delay import append_blanks
 from unrolled.data.words import UNKNOWN
 from unrolled.errors import ShapeError
 from unrolled.layers import GRU, check_sizes
-from unrolled.networks.crf import CRF
+from unrolled.networks.crf import log_marginals
+from unrolled.networks.embedding import TokenEmbedding
 from unrolled.networks.sequence_layers import make_layer
 from unrolled.tasks.tag.options import ModelOptions
 
@@ -87,6 +88,7 @@ class Tagger(nn.Module):
         alphabet_size: How many letters there are, the unknown one included.
         num_affixes: How many beginnings, ends and shapes there are, the unknown one included.
         num_classes: V, how many tags there are.
+        vectors_width: Numbers of each vector that the embedding begins with; None without.
         crf: Whether tags are scored in sequence.
 
     Raises:
@@ -94,7 +96,8 @@ class Tagger(nn.Module):
 
     Attributes:
         layer: The sequence layer over the words, batch first.
-        crf: What tags count for each other; None where each is scored by itself.
+        transitions: What a tag counts for the next one, (V + 1, V); row V is the begin. None where
+            each is scored by itself.
 
     Source:
         Ling et al. (2015), Finding function in form: the letters. Lample et al. (2016): with the
@@ -106,7 +109,9 @@ class Tagger(nn.Module):
         >>> model = Tagger(ModelOptions(), **sizes, num_classes=3, crf=False)
         >>> words, spellings = tensor([[7, 7]]), tensor([[0, 0]])
         >>> letters, affixes = tensor([[1, 2, 3, 4]]), tensor([[1, 0, 3]])
-        >>> model(Sentences(words, tensor([2]), spellings, letters, tensor([4]), affixes)).shape
+        >>> batch = Sentences(words, tensor([2]), spellings, letters, tensor([4]), affixes)
+        >>> scores, transitions = model(batch)
+        >>> scores.shape
         torch.Size([1, 2, 3])
     """
 
@@ -119,14 +124,15 @@ class Tagger(nn.Module):
         num_affixes: int,
         num_classes: int,
         crf: bool,
+        vectors_width: int | None = None,
     ) -> None:
         super().__init__()
         sizes = {"vocabulary_size": vocabulary_size, "alphabet_size": alphabet_size}
         check_sizes("Tagger", {**sizes, "num_affixes": num_affixes, "num_classes": num_classes})
         self.options = options
-        self.embedding = nn.Embedding(vocabulary_size, options.embedding_size)
+        self.embedding = TokenEmbedding(options, vocabulary_size, vectors_width)
         size = options.letter_size
-        features = options.embedding_size + 2 * size + options.affix_size
+        features = self.embedding.output_size + 2 * size + options.affix_size
         if size:
             self.letter_embedding = nn.Embedding(alphabet_size, size)
             self.letter_layer = GRU(size, size, batch_first=True, bidirectional=True)
@@ -140,14 +146,16 @@ class Tagger(nn.Module):
         self.layer = make_layer(options, features, bidirectional=options.delay is None)
         self.dropout = nn.Dropout(options.dropout)
         self.scores = nn.Linear(cast(int, self.layer.output_size), num_classes)
-        self.crf = CRF(num_classes) if crf else None
+        self.transitions = None
+        if crf:
+            self.transitions = nn.Parameter(torch.zeros(num_classes + 1, num_classes))
 
-    def forward(self, sentences: Sentences) -> Tensor:
+    def forward(self, sentences: Sentences) -> tuple[Tensor, Tensor | None]:
         """Score the tags of each word.
 
         Returns:
-            The scores (unnormalised log probabilities), (B, T, V). They mean nothing beyond a
-            sentence's length.
+            The scores (unnormalised log probabilities), (B, T, V), which mean nothing beyond a
+            sentence's length, and the transitions.
 
         Raises:
             ShapeError: Words that are not (B, T) int64.
@@ -155,16 +163,16 @@ class Tagger(nn.Module):
         delay = self.options.delay or 0
         h, _ = self.layer(self.inputs(sentences), lengths=sentences.lengths + delay)
         scores: Tensor = self.scores(self.dropout(h[:, delay:]))
-        return scores
+        return scores, self.transitions
 
     def log_probabilities(self, scores: Tensor, lengths: Tensor) -> Tensor:
-        """Return how likely each tag is by itself, (B, T, V), of what `forward` returned.
+        """Return how likely each tag is by itself, (B, T, V), from scores of `forward`.
 
         With a CRF: summed over the tags of all other words.
         """
-        if self.crf is None:
+        if self.transitions is None:
             return scores.log_softmax(2)
-        return self.crf.marginals(scores, lengths)
+        return log_marginals(scores, lengths, self.transitions)
 
     def inputs(self, sentences: Sentences) -> Tensor:
         """Return what the layer reads, (B, T + k, F): with delay k, k blanks after each sentence.

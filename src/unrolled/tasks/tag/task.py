@@ -19,7 +19,7 @@ from unrolled.data.content import flag_of, letters_of, strings_of
 from unrolled.data.source import Source
 from unrolled.data.words import WordVocabulary
 from unrolled.metrics import Metric
-from unrolled.networks.crf import best_path
+from unrolled.networks.crf import best_path, log_likelihood
 from unrolled.tasks.tag.conll import TaggedSentence, read_conll
 from unrolled.tasks.tag.letters import Affixes, Alphabet, without_case
 from unrolled.tasks.tag.model import Sentences, Tagger
@@ -29,6 +29,7 @@ from unrolled.tasks.tag.scheme import iob2_transitions, may_follow
 from unrolled.tasks.tag.spans import entities, has_spans, score_spans
 from unrolled.tasks.tag.subject import TaggerSubject
 from unrolled.tasks.task import ExamplesTask, OptionClasses, Splits, TaskOptions
+from unrolled.tasks.vectors import fitted_width, width_content, width_of
 
 __all__ = ["TagTask"]
 
@@ -45,6 +46,7 @@ class TagTask(ExamplesTask[TaggedSentence]):
         alphabet: The letters of the training part.
         affixes: Beginnings, ends and shapes of its words.
         is_iob2: Whether the tags mark entities in IOB2, which predictions then keep to.
+        vectors_width: Numbers of each vector that words begin with; None without vectors.
     """
 
     name = "tag"
@@ -59,6 +61,7 @@ class TagTask(ExamplesTask[TaggedSentence]):
         alphabet: Alphabet,
         affixes: Affixes,
         is_iob2: bool,
+        vectors_width: int | None = None,
     ) -> None:
         super().__init__(options)
         self.tags = tuple(tags)
@@ -66,6 +69,7 @@ class TagTask(ExamplesTask[TaggedSentence]):
         self.alphabet = alphabet
         self.affixes = affixes
         self.is_iob2 = is_iob2
+        self.vectors_width = vectors_width
         self.has_entities = has_spans(tags)
         self._tag_ids = {tag: id for id, tag in enumerate(self.tags)}
         self._allowed = iob2_transitions(self.tags) if is_iob2 else None
@@ -115,7 +119,8 @@ class TagTask(ExamplesTask[TaggedSentence]):
             for s in training
             for pair in zip(("O", *s.tags), s.tags, strict=False)
         )
-        return cls(options, tags, words, alphabet, affixes, is_iob2)
+        width = fitted_width(options)
+        return cls(options, tags, words, alphabet, affixes, is_iob2, width)
 
     def to_dict(self) -> dict[str, Any]:
         """Return the tags, the words, their letters and affixes."""
@@ -125,7 +130,7 @@ class TagTask(ExamplesTask[TaggedSentence]):
             "affixes": list(self.affixes.names),
             "is_iob2": self.is_iob2,
         }
-        return fitted | self.words.to_dict()
+        return fitted | self.words.to_dict() | width_content(self.vectors_width)
 
     @classmethod
     def from_dict(cls, options: TaskOptions, content: dict[str, Any]) -> Self:
@@ -134,7 +139,8 @@ class TagTask(ExamplesTask[TaggedSentence]):
         tags = strings_of(content, "tags", least=2)
         alphabet = Alphabet(letters_of(content, "letters"))
         affixes = Affixes(strings_of(content, "affixes"))
-        return cls(options, tags, words, alphabet, affixes, flag_of(content, "is_iob2"))
+        is_iob2, width = flag_of(content, "is_iob2"), width_of(content)
+        return cls(options, tags, words, alphabet, affixes, is_iob2, width)
 
     def make_model(self, options: ModelOptions) -> Tagger:
         """Return a new tagger for these words, letters and tags."""
@@ -146,7 +152,19 @@ class TagTask(ExamplesTask[TaggedSentence]):
             num_affixes=len(self.affixes),
             num_classes=len(self.tags),
             crf=crf,
+            vectors_width=self.vectors_width,
         )
+
+    @property
+    def begins_with_a_file(self) -> bool:
+        """Whether words begin with vectors."""
+        return self.vectors_width is not None
+
+    def initialize(self, model: nn.Module, splits: Splits[TaggedSentence]) -> None:
+        """Begin with vectors of the words, if there are any."""
+        if (path := self.options.data.vectors) is not None:
+            words = self.words.decode(range(len(self.words)))
+            splits.notes.append(cast(Tagger, model).embedding.begin_with(Path(path), words))
 
     def length(self, example: TaggedSentence) -> int:
         """Return the number of words."""
@@ -172,7 +190,8 @@ class TagTask(ExamplesTask[TaggedSentence]):
     def loss(self, model: nn.Module, examples: Sequence[TaggedSentence]) -> tuple[Tensor, int]:
         """Return minus the log probability of the tags in nats, and the number of words."""
         batch = self.collate([example.words for example in examples])
-        return _loss(cast(Tagger, model), batch, self.targets(examples))[:2]
+        scores, transitions = model(batch)
+        return _loss(scores, batch.lengths, transitions, self.targets(examples))
 
     def monitor(self, model: nn.Module, examples: Sequence[TaggedSentence]) -> dict[str, float]:
         """Return loss, accuracy and, where the tags mark entities, precision, recall and F1."""
@@ -253,7 +272,7 @@ class TagTask(ExamplesTask[TaggedSentence]):
         if full:
             with torch.inference_mode():
                 batch = self.collate(full)
-                scores = tagger(batch)
+                scores, _ = tagger(batch)
                 tags = self._best(tagger, scores, batch.lengths)
                 each = tagger.log_probabilities(scores, batch.lengths).exp()
                 likely = each.gather(2, tags[:, :, None])[:, :, 0].tolist()
@@ -280,7 +299,8 @@ class TagTask(ExamplesTask[TaggedSentence]):
             for indices in self.in_batches(examples):
                 some = [examples[index] for index in indices]
                 batch = self.collate([example.words for example in some])
-                loss, terms, scores = _loss(tagger, batch, self.targets(some))
+                scores, transitions = tagger(batch)
+                loss, terms = _loss(scores, batch.lengths, transitions, self.targets(some))
                 total, count = total + loss.item(), count + terms
                 for index, row in zip(
                     indices, self._best(tagger, scores, batch.lengths), strict=True
@@ -291,12 +311,14 @@ class TagTask(ExamplesTask[TaggedSentence]):
 
     def _best(self, tagger: Tagger, scores: Tensor, lengths: Tensor) -> Tensor:
         """Return the likeliest tags among those that the scheme allows, (B, T)."""
-        if tagger.crf is not None:
-            return tagger.crf.best_path(scores, lengths, self._allowed)
-        if self._allowed is None:
-            return scores.argmax(dim=2)
-        transitions = torch.zeros(self._allowed.shape).masked_fill(~self._allowed, -torch.inf)
-        return best_path(scores.log_softmax(dim=2), lengths, transitions)
+        transitions: Tensor | None = tagger.transitions
+        if transitions is None:
+            if self._allowed is None:
+                return scores.argmax(dim=2)
+            transitions = torch.zeros(len(self.tags) + 1, len(self.tags))
+        if self._allowed is not None:
+            transitions = transitions.masked_fill(~self._allowed, -torch.inf)
+        return best_path(scores, lengths, transitions)
 
     def _scores(
         self, examples: Sequence[TaggedSentence], predicted: Sequence[Sequence[str]]
@@ -320,13 +342,14 @@ def _rows(rows: Sequence[Sequence[int]], value: int = 0) -> Tensor:
     return torch.tensor([[*row, *[value] * (width - len(row))] for row in rows])
 
 
-def _loss(tagger: Tagger, batch: Sentences, targets: Tensor) -> tuple[Tensor, int, Tensor]:
-    """Return minus the log probability of the tags, how many are known, and the scores."""
-    scores = tagger(batch)
-    if tagger.crf is not None:
-        loss = -tagger.crf.log_likelihood(scores, targets, batch.lengths).sum()
-    else:
+def _loss(
+    scores: Tensor, lengths: Tensor, transitions: Tensor | None, targets: Tensor
+) -> tuple[Tensor, int]:
+    """Return minus the log probability of the tags, and how many are known."""
+    if transitions is None:
         loss = F.cross_entropy(
             scores.flatten(0, 1), targets.flatten(), ignore_index=IGNORE, reduction="sum"
         )
-    return loss, int((targets != IGNORE).sum()), scores
+    else:
+        loss = -log_likelihood(scores, lengths, transitions, targets).sum()
+    return loss, int((targets != IGNORE).sum())
