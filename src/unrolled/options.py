@@ -95,6 +95,8 @@ class Option:
         positional: Whether it stands on the command line without a name.
         convert: Makes of a value, whose type is right, the one that is kept.
         kind: The type on the command line, where the field takes more than can be typed.
+        kept: Whether a run keeps it, to be trained on and loaded with; a file that a model only
+            begins with is not.
     """
 
     help: str
@@ -106,6 +108,7 @@ class Option:
     positional: bool = False
     convert: Callable[[Any], Any] | None = None
     kind: type | None = None
+    kept: bool = True
 
     def check(self, name: str, value: Any) -> None:
         """Raise `OptionError` unless `value` is legal."""
@@ -193,6 +196,11 @@ class Options:
     def to_dict(self) -> dict[str, Any]:
         """Return the options by name, their values as they are."""
         return {each.name: getattr(self, each.name) for each in option_fields(type(self))}
+
+    def to_run(self) -> dict[str, Any]:
+        """Return what a run keeps of the options, by name."""
+        fields = [each for each in option_fields(type(self)) if each.option.kept]
+        return {each.name: getattr(self, each.name) for each in fields}
 
 
 @overload

@@ -17,9 +17,9 @@ import torch
 from PIL import Image
 
 from unrolled.cli.main import main
-from unrolled.errors import RunError
+from unrolled.errors import OptionError, RunError
 from unrolled.options import option_fields
-from unrolled.tasks import TASKS, Prepared, find_task, options_of, prepare, resume
+from unrolled.tasks import TASKS, Prepared, find_task, load, options_of, prepare, resume
 from unrolled.training import ALONE, Processes, initialize_distributed
 
 SMALL: dict[str, Any] = {"cell": "lstm", "hidden_size": 6, "num_layers": 1, "dropout": 0.2}
@@ -50,6 +50,25 @@ def write_sentences(folder: Path) -> dict[str, Any]:
     words = [f"{a}\tB-X\n{b}\tI-X\nruns\tO\n" for a in NUMBERS for b in NUMBERS]
     (folder / "sentences.conll").write_text("\n".join(words))
     return {"file": str(folder / "sentences.conll")}
+
+
+def with_vectors(data: dict[str, Any], folder: Path) -> dict[str, Any]:
+    """The same data, and vectors of its words."""
+    rows = [f"{word} {n} 0.5 -1\n" for n, word in enumerate((*NUMBERS, "RUNS", "and"))]
+    (folder / "vectors.txt").write_text("".join(rows))
+    return data | {"vectors": str(folder / "vectors.txt")}
+
+
+def write_sentences_with_vectors(folder: Path) -> dict[str, Any]:
+    return with_vectors(write_sentences(folder), folder)
+
+
+def write_reviews_with_vectors(folder: Path) -> dict[str, Any]:
+    return with_vectors(write_reviews(folder), folder)
+
+
+def write_pairs_with_vectors(folder: Path) -> dict[str, Any]:
+    return with_vectors(write_pairs(folder), folder)
 
 
 def write_pairs(folder: Path) -> dict[str, Any]:
@@ -83,7 +102,10 @@ RUNS: dict[str, tuple[str, Any, dict[str, Any], dict[str, Any]]] = {
     ),
     "classify-series": ("classify", write_series, {"pooling": "last"}, BALANCED),
     "tag": ("tag", write_sentences, {}, {}),
-    "tag-delay-0": ("tag", write_sentences, {"delay": 0}, {}),
+    "tag-delay-0": ("tag", write_sentences, {"delay": 0, "crf": False, "affix_size": 0}, {}),
+    "tag-vectors": ("tag", write_sentences_with_vectors, {"freeze_vectors": True}, {}),
+    "classify-vectors": ("classify", write_reviews_with_vectors, {"embedding_size": 4}, {}),
+    "translate-vectors": ("translate", write_pairs_with_vectors, {}, {}),
     "translate": ("translate", write_pairs, {"sampling": 0.9, "sampling_updates": 2}, {}),
     "translate-tcn": ("translate", write_pairs, {"cell": "tcn", "attention": "none"}, {}),
     "translate-delay": ("translate", write_pairs, {"delay": 3}, {}),
@@ -138,6 +160,44 @@ def test_a_killed_run_that_is_resumed_ends_with_the_same_bits(name, tmp_path):
     assert resumed.finish().metrics == whole.finish().metrics
 
 
+@pytest.mark.parametrize("name", [name for name in RUNS if name.endswith("vectors")])
+def test_vectors_are_weights_of_the_run_and_their_file_is_needed_no_more(name, tmp_path):
+    prepared = prepare_small(name, tmp_path, "run")
+    assert any("vectors of 3 numbers for" in note for note in prepared.splits.notes)
+    untrained = prepare_small(name, tmp_path, "other")
+    (tmp_path / "vectors.txt").unlink()
+    prepared.trainer.fit()
+    run = prepared.trainer.run
+    assert "vectors.txt" not in run.config_path.read_text()
+    loaded = load(run.path)
+    expected = loaded.task.evaluate(loaded.model, prepared.splits.test)
+    assert prepared.finish().metrics == expected
+    with pytest.raises(RunError, match="it has no path to the vectors"):
+        resume(untrained.trainer.run.path)
+
+
+def test_vectors_that_cannot_serve_are_refused_before_there_is_a_run(tmp_path):
+    for name, wrong, expected in (
+        ("tag", {}, "freeze_vectors needs vectors"),
+        ("classify", {"vectors": "v", "tokens": "char"}, "vectors is for words"),
+        ("classify-series", {"vectors": "v"}, "vectors is for text"),
+        ("translate", {"vectors": "v", "tokens": "bpe"}, "vectors is for words"),
+        ("translate-delay", {"vectors": "v"}, "vectors is for an encoder and a decoder"),
+    ):
+        task, write, model, _ = RUNS[name]
+        options = options_of(task)
+        if not wrong:
+            model = model | {"freeze_vectors": True}
+        with pytest.raises(OptionError, match=expected):
+            prepare(
+                find_task(task),
+                options.DataOptions(**write(tmp_path) | wrong),
+                tmp_path / "run",
+                model=options.ModelOptions(**SMALL | model),
+            )
+        assert not (tmp_path / "run").exists()
+
+
 def wrong(value: Any) -> Any:
     """Something like `value` that nothing was ever fitted to; None where there is none."""
     if isinstance(value, list):
@@ -161,6 +221,8 @@ def places(content: Any, *path: Any) -> Iterator[tuple[Any, ...]]:
 @pytest.mark.parametrize("name", RUNS)
 def test_an_entry_of_the_vocabulary_that_cannot_be_is_refused(name, tmp_path):
     prepared = prepare_small(name, tmp_path, "run")
+    if prepared.task.begins_with_a_file:
+        prepared.trainer.fit()  # without weights such a run cannot be resumed
     run = prepared.trainer.run
     config = json.loads(run.config_path.read_text())
     run.config_path.write_text(json.dumps(config | {"sha256": {}}))

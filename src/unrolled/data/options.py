@@ -5,13 +5,25 @@ from typing import Annotated
 from unrolled.errors import OptionError, field
 from unrolled.options import Option, Options, absolute, options
 
-__all__ = ["SENTENCE_TOKENS", "BpeSize", "Encoding", "PartOptions"]
+__all__ = ["SENTENCE_TOKENS", "BpeSize", "Encoding", "PartOptions", "Vectors"]
 
 SENTENCE_TOKENS = ("word", "bpe", "char")
 """What a sentence can be cut into."""
 
 Encoding = Annotated[str, Option("Encoding of the files.", metavar="NAME")]
 """The type of the field that says how text files are encoded."""
+
+Vectors = Annotated[
+    str | None,
+    Option(
+        "File of word vectors to begin with: word2vec or GloVe text, fastText .vec, .gz too.",
+        metavar="FILE",
+        convert=absolute,
+        kept=False,
+        absent="embeddings are learned from the data alone",
+    ),
+]
+"""The type of the field that names vectors of the words that are read."""
 
 BpeSize = Annotated[
     int | None,

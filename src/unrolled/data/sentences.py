@@ -88,6 +88,11 @@ class SentenceVocabulary:
         words = WordVocabulary.from_sentences(pieces, min_count=min_count, max_size=max_size)
         return cls(tokens, words)
 
+    @property
+    def words(self) -> list[str]:
+        """What each token writes, without the blank before it."""
+        return [self.decode([id]) for id in range(len(self))]
+
     def __len__(self) -> int:
         if isinstance(self._vocabulary, BPEVocabulary):
             return _NUM_MARKS + len(self._vocabulary)

@@ -19,6 +19,8 @@ __all__ = [
     "ATTENTION_NAMES",
     "EMBEDDING_SIZE",
     "BidirectionalOptions",
+    "EmbeddingSize",
+    "FreezeVectors",
     "GenerateOptions",
     "LabelSmoothing",
     "LayerOptions",
@@ -31,6 +33,27 @@ ATTENTION_NAMES = ("additive", "multiplicative", "none")
 # What several networks say of a field that each gives a default of its own.
 ATTENTION = Option("How the decoder looks back at its input.", choices=ATTENTION_NAMES)
 EMBEDDING_SIZE = Option("Size of the learned embedding of each token.", within="[1, inf)")
+
+EmbeddingSize = Annotated[
+    int | None,
+    replace(
+        EMBEDDING_SIZE,
+        metavar="N",
+        absent=lambda options: (
+            f"{options.default_embedding_size}, or the width of {field('vectors')}"
+        ),
+    ),
+]
+"""The type of the field `embedding_size` of a class that has a `default_embedding_size`."""
+
+FreezeVectors = Annotated[
+    bool,
+    Option(
+        f"Leave {field('vectors')} as they are in training.",
+        flag="--freeze-vectors/--tune-vectors",
+    ),
+]
+"""The type of the field that says whether vectors are learned further."""
 
 LabelSmoothing = Annotated[
     float,

@@ -157,7 +157,7 @@ def prepare(
     trainer = _assemble(run, task, splits, processes)
     content = {
         "task": task.name,
-        "data": {"files": _fingerprints(task), "options": data.to_dict()},
+        "data": {"files": _fingerprints(task), "options": data.to_run()},
         "model": _model_content(task.options.model, own_cell),
         "training": trainer.options.to_dict(),
     }
@@ -202,6 +202,9 @@ def resume(run_path: Path, *, trust_code: bool = False, processes: Processes = A
     splits = _read(run, task)
     _check_size(run, task)
     require_checkpoint(run)
+    if task.begins_with_a_file and not (run.checkpoint_path.exists() or run.weights_path.exists()):
+        message = f"{run.path}: stopped before it kept anything, and it has no path to the vectors"
+        raise RunError(message, "train again")
     with _as_written(run.path):
         _check_fitted(run, task, splits)
         trainer = _assemble(run, task, splits, processes)

@@ -129,7 +129,15 @@ class Task(ABC, Generic[Example]):
         """
 
     def initialize(self, model: nn.Module, splits: Splits[Example]) -> None:
-        """Set what the training part tells of a new model's initial values: nothing."""
+        """Set what the data tell of a new model's initial values: nothing.
+
+        Whoever reads a file for it adds to the notes of `splits` what that gave.
+        """
+
+    @property
+    def begins_with_a_file(self) -> bool:
+        """Whether a new model takes numbers from a file that a run does not keep."""
+        return False
 
     @abstractmethod
     def objective(self, splits: Splits[Example], processes: Processes) -> Objective:

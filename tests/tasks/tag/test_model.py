@@ -13,22 +13,30 @@ from unrolled.networks import LAYERS
 from unrolled.tasks.tag import ModelOptions, Tagger
 from unrolled.tasks.tag.model import Sentences
 
-SIZES = {"vocabulary_size": 9, "alphabet_size": 6, "num_classes": 4}
-SMALL = ModelOptions(hidden_size=5, embedding_size=3, letter_size=2, dropout=0.0, word_dropout=0.0)
+SIZES = {"vocabulary_size": 9, "alphabet_size": 6, "num_affixes": 6, "num_classes": 4}
+SMALL = ModelOptions(
+    hidden_size=5, embedding_size=3, letter_size=2, affix_size=2, dropout=0.0, word_dropout=0.0
+)
 
 
 def batch_of(*sentences: list[tuple[int, list[int]]]) -> Sentences:
-    """A batch of words, each a number and its letters."""
+    """A batch of words, each a number and its letters, the first and last of which are affixes."""
     words, lengths = pad([torch.tensor([word for word, _ in s]) for s in sentences])
     spelled = [torch.tensor(letters) for s in sentences for _, letters in s]
     letters, letter_lengths = pad(spelled)
     places = iter(range(len(spelled)))
     spellings, _ = pad([torch.tensor([next(places) for _ in s]) for s in sentences])
-    return Sentences(words, lengths, spellings, letters, letter_lengths)
+    affixes = torch.stack([word[[0, -1]] for word in spelled])
+    return Sentences(words, lengths, spellings, letters, letter_lengths, affixes)
 
 
 def model_of(**options: object) -> Tagger:
-    return Tagger(replace(SMALL, **options), **SIZES).eval()
+    return Tagger(replace(SMALL, **options), **SIZES, crf=False).eval()
+
+
+def scores_of(model: Tagger, batch: Sentences) -> Tensor:
+    scores, _ = model(batch)
+    return scores
 
 
 words = st.tuples(st.integers(0, 8), st.lists(st.integers(0, 5), min_size=1, max_size=4))
@@ -41,9 +49,9 @@ def test_scores_do_not_depend_on_what_else_is_in_the_batch(
     batch: list[list[tuple[int, list[int]]]], delay: int | None
 ) -> None:
     model = model_of(delay=delay)
-    together = model(batch_of(*batch))
+    together = scores_of(model, batch_of(*batch))
     for row, sentence in enumerate(batch):
-        alone = model(batch_of(sentence))[0]
+        alone = scores_of(model, batch_of(sentence))[0]
         torch.testing.assert_close(together[row, : len(sentence)], alone, atol=1e-6, rtol=1e-5)
 
 
@@ -52,7 +60,7 @@ def test_scores_do_not_depend_on_what_else_is_in_the_batch(
 def test_every_cell_serves(cell: str, delay: int | None) -> None:
     model = model_of(cell=cell, delay=delay)
     batch = batch_of([(1, [1]), (2, [2, 3])], [(3, [4])])
-    scores = model(batch)
+    scores = scores_of(model, batch)
     assert scores.shape == (2, 2, 4)
     scores[:, 0].sum().backward()
     assert all(p.grad is not None and p.grad.isfinite().all() for p in model.parameters())
@@ -64,19 +72,26 @@ def test_a_word_is_tagged_with_as_many_words_ahead_as_the_delay_says(
 ) -> None:
     model = model_of(delay=delay)
     sentence = [(1, [1, 2])] * 5
-    before = model(batch_of(sentence))[0, 0]
+    before = scores_of(model, batch_of(sentence))[0, 0]
     for index in range(1, 5):
         changed = [*sentence]
         changed[index] = (2, [3])
-        same = torch.equal(model(batch_of(changed))[0, 0], before)
+        same = torch.equal(scores_of(model, batch_of(changed))[0, 0], before)
         assert same == (index > sees)
 
 
 def test_letters_tell_words_apart_that_are_equally_unknown() -> None:
     one, other = batch_of([(0, [1, 2])]), batch_of([(0, [1, 3])])
-    assert not torch.equal(model_of()(one), model_of()(other))
-    without = model_of(letter_size=0)
-    assert torch.equal(without(one), without(other))
+    with_letters = model_of(affix_size=0)
+    assert not torch.equal(scores_of(with_letters, one), scores_of(with_letters, other))
+    without = model_of(letter_size=0, affix_size=0)
+    assert torch.equal(scores_of(without, one), scores_of(without, other))
+
+
+def test_affixes_tell_words_apart_without_letters() -> None:
+    one, other = batch_of([(0, [1, 2])]), batch_of([(0, [1, 3])])
+    model = model_of(letter_size=0)
+    assert not torch.equal(scores_of(model, one), scores_of(model, other))
 
 
 def test_in_training_words_are_forgotten_at_the_rate_that_is_asked_for() -> None:
@@ -92,7 +107,7 @@ def test_in_training_words_are_forgotten_at_the_rate_that_is_asked_for() -> None
 
 
 def test_a_delay_beyond_the_sentence_reads_blanks() -> None:
-    assert model_of(delay=7)(batch_of([(1, [1])])).shape == (1, 1, 4)
+    assert scores_of(model_of(delay=7), batch_of([(1, [1])])).shape == (1, 1, 4)
 
 
 def test_bad_options_and_inputs_are_refused() -> None:
@@ -100,6 +115,7 @@ def test_bad_options_and_inputs_are_refused() -> None:
         "hidden_size": 0,
         "embedding_size": 0,
         "letter_size": -1,
+        "affix_size": -1,
         "delay": -1,
         "dropout": 1.5,
         "word_dropout": -0.1,
@@ -110,7 +126,7 @@ def test_bad_options_and_inputs_are_refused() -> None:
             replace(SMALL, **{name: value})
     for name in SIZES:
         with pytest.raises(OptionError, match=f"{name} must be at least 1, got 0"):
-            Tagger(SMALL, **SIZES | {name: 0})
+            Tagger(SMALL, **SIZES | {name: 0}, crf=False)
     batch = batch_of([(1, [1])])
     with pytest.raises(ShapeError, match=r"words must be \(B, T\) torch.int64"):
         model_of()(replace(batch, words=batch.words.float()))

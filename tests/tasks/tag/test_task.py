@@ -1,4 +1,5 @@
 import json
+import math
 import random
 from pathlib import Path
 from typing import Any
@@ -121,17 +122,62 @@ def test_predictions_are_the_same_alone_and_together(trained: Prepared, tmp_path
     assert predicted(*lines) == [prediction for line in lines for prediction in predicted(line)]
 
 
-def test_predicted_entities_keep_to_the_scheme_of_the_training(tmp_path: Path) -> None:
-    task = task_of(IOB2)
+def test_where_the_training_breaks_the_scheme_predictions_may(tmp_path: Path) -> None:
+    task = task_of(IOB2, TaggedSentence(("x", "y"), ("O", "I-PER")))
+    assert not task.is_iob2
     model = model_of(task, hidden_size=4)
     with torch.no_grad():
-        model.scores.bias[task.tags.index("I-PER")] += 9  # the likeliest tag of every word
+        model.scores.bias[task.tags.index("I-PER")] += 9
     path = tmp_path / "in.txt"
     path.write_text("Ana ama")
-    assert predict(task, model, path)[0]["tags"] == ["B-PER", "I-PER"]
-    free = task_of(IOB2, TaggedSentence(("x", "y"), ("O", "I-PER")))
-    assert not free.is_iob2
-    assert predict(free, model, path)[0]["tags"] == ["I-PER", "I-PER"]
+    assert predict(task, model, path)[0]["tags"] == ["I-PER", "I-PER"]
+
+
+@pytest.mark.parametrize("crf", [True, False])
+def test_predicted_entities_keep_to_the_scheme_of_the_training(crf: bool, tmp_path: Path) -> None:
+    task = task_of(IOB2)
+    model = model_of(task, hidden_size=4, crf=crf)
+    with torch.no_grad():
+        model.scores.bias[task.tags.index("I-PER")] += 9
+        if model.transitions is not None:
+            model.transitions[:, task.tags.index("I-PER")] += 9
+    path = tmp_path / "in.txt"
+    path.write_text("Ana ama\n\nRui")
+    assert [p["tags"] for p in predict(task, model, path)] == [["B-PER", "I-PER"], [], ["B-PER"]]
+
+
+def test_a_crf_is_used_where_tags_mark_entities_unless_somebody_says_otherwise() -> None:
+    spans, words = task_of(IOB2), task_of(TaggedSentence(("a", "b"), ("X", "Y")))
+    assert spans.make_model(ModelOptions()).transitions is not None
+    assert words.make_model(ModelOptions()).transitions is None
+    assert spans.make_model(ModelOptions(crf=False)).transitions is None
+    assert words.make_model(ModelOptions(crf=True)).transitions is not None
+
+
+def test_with_a_crf_loss_and_probabilities_are_those_of_whole_sentences(tmp_path: Path) -> None:
+    """A tag that alone is a toss-up is as sure as the one that has to go with it."""
+    task = task_of(TaggedSentence(("a", "b"), ("X", "Y")))
+    model = model_of(task, hidden_size=2, crf=True)
+    with torch.no_grad():
+        model.scores.weight.zero_()
+        model.scores.bias.zero_()
+        model.transitions.copy_(torch.tensor([[9.0, 0.0], [0.0, 9.0], [3.0, 0.0]]))
+    path = tmp_path / "in.txt"
+    path.write_text("a b")
+    [prediction] = predict(task, model, path)
+    assert prediction["tags"] == ["X", "X"]
+    sure = 1 / (1 + math.exp(-3))
+    assert prediction["probabilities"] == pytest.approx([sure, sure], abs=1e-3)
+    loss, count = task.loss(model, [TaggedSentence(("a", "b"), ("X", "X"))])
+    assert count == 2
+    assert loss.item() == pytest.approx(-math.log(sure), abs=1e-3)
+    _, known = task.loss(model, [TaggedSentence(("a", "b"), ("X", "NEW"))])
+    assert known == 1
+    subject = task.subject(model)
+    passage = subject.passage(["a", "b"])
+    output = model.layer(passage.features[None])[0][0]
+    said = subject.log_probabilities(passage, output).exp()
+    assert said[:, 0].tolist() == pytest.approx([sure, sure], abs=1e-3)
 
 
 def test_words_share_an_embedding_whatever_their_case_and_digits() -> None:

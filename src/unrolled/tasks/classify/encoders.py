@@ -108,6 +108,11 @@ class WordEncoder(TextEncoder):
         return cls(WordVocabulary.from_sentences(sentences, min_count=min_count), lowercase)
 
     @property
+    def words(self) -> list[str]:
+        """All of them, by their numbers."""
+        return self._vocabulary.decode(range(self.size))
+
+    @property
     def size(self) -> int:
         """The known words and three more: the unknown, begin and end."""
         return len(self._vocabulary)

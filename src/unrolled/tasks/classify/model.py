@@ -25,6 +25,7 @@ from torch import Tensor, nn
 
 from unrolled.errors import OptionError, ShapeError
 from unrolled.layers import check_lengths, check_sizes, valid_steps
+from unrolled.networks.embedding import TokenEmbedding
 from unrolled.networks.sequence_layers import make_layer
 from unrolled.tasks.classify.options import ModelOptions
 
@@ -56,6 +57,7 @@ class Classifier(nn.Module):
         vocabulary_size: V, for an input of tokens; None for numbers.
         input_size: I, for an input of so many numbers a step; None for tokens. Options of tokens
             are not used then.
+        vectors_width: Numbers of each vector that the embedding begins with; None without.
 
     Raises:
         OptionError: A size that is too small, or not exactly one kind of input.
@@ -79,6 +81,7 @@ class Classifier(nn.Module):
         num_classes: int,
         vocabulary_size: int | None = None,
         input_size: int | None = None,
+        vectors_width: int | None = None,
     ) -> None:
         super().__init__()
         if (vocabulary_size is None) == (input_size is None):
@@ -92,9 +95,10 @@ class Classifier(nn.Module):
         self.input_size = input_size
         self.embedding = None
         if vocabulary_size is not None:
-            self.embedding = nn.Embedding(vocabulary_size, options.embedding_size)
-            nn.init.normal_(self.embedding.weight, std=_EMBEDDING_SPREAD)
-        width = options.embedding_size if input_size is None else input_size
+            self.embedding = TokenEmbedding(options, vocabulary_size, vectors_width)
+            nn.init.normal_(self.embedding.table.weight, std=_EMBEDDING_SPREAD)
+        width = input_size if self.embedding is None else self.embedding.output_size
+        assert width is not None
         self.layer = make_layer(options, width, bidirectional=options.bidirectional)
         size = cast(int, self.layer.output_size)
         self.evidence = None

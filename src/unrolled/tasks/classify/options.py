@@ -4,10 +4,10 @@ from collections import Counter
 from pathlib import Path
 from typing import Annotated, ClassVar
 
-from unrolled.data.options import BpeSize, Encoding, PartOptions
+from unrolled.data.options import BpeSize, Encoding, PartOptions, Vectors
 from unrolled.data.tables import TABLE_SUFFIXES
 from unrolled.errors import OptionError, field
-from unrolled.networks.options import EMBEDDING_SIZE, BidirectionalOptions
+from unrolled.networks.options import BidirectionalOptions, EmbeddingSize, FreezeVectors
 from unrolled.options import Option, Options, absolute, options
 from unrolled.training import options as training
 
@@ -101,6 +101,7 @@ class DataOptions(PartOptions):
         ),
     ] = 5000
     encoding: Encoding = "utf-8"
+    vectors: Vectors = None
 
     def check(self) -> None:
         """Raise `OptionError` unless files, columns and tokens fit together."""
@@ -108,6 +109,9 @@ class DataOptions(PartOptions):
         if self.vocabulary_size is not None and self.tokens != "bpe":
             message = f"{field('vocabulary_size')} is for bpe"
             raise OptionError(message, f"{field('tokens')} bpe, or leave it out")
+        if self.vectors is not None and self.tokens not in (None, "word"):
+            message = f"{field('vectors')} is for words, but the tokens are {self.tokens}"
+            raise OptionError(message, f"{field('tokens')} word, or leave it out")
         if self.classes:
             self._check_text_files()
         else:
@@ -169,22 +173,25 @@ class DataOptions(PartOptions):
         elif self.id is None and self.time is not None:
             message = f"{field('time')} is for numbers with a row for each step"
             raise OptionError(message, f"{field('id')} COLUMN")
-        if self.of_numbers and self.tokens is not None:
-            message = f"{field('tokens')} is for text, and the data are numbers"
-            raise OptionError(message, "leave it out")
+        for name in ("tokens", "vectors"):
+            if self.of_numbers and getattr(self, name) is not None:
+                message = f"{field(name)} is for text, and the data are numbers"
+                raise OptionError(message, "leave it out")
 
 
 @options(hidden_size=64, dropout=0.5)
 class ModelOptions(BidirectionalOptions):
     """What a classifier is made of."""
 
+    default_embedding_size: ClassVar[int] = 128
     pooling: Annotated[
         str,
         Option(
             "How the outputs of all steps are pooled.", choices=("last", "mean", "max", "attention")
         ),
     ] = "max"
-    embedding_size: Annotated[int, EMBEDDING_SIZE] = 128
+    embedding_size: EmbeddingSize = None
+    freeze_vectors: FreezeVectors = False
     token_dropout: Annotated[
         float, Option("Probability of hiding a token in training.", within="[0, 1)", metavar="P")
     ] = 0.0

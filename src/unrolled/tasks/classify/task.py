@@ -48,6 +48,7 @@ from unrolled.tasks.classify.reader import (
 )
 from unrolled.tasks.classify.subject import ClassifierSubject
 from unrolled.tasks.task import ExamplesTask, OptionClasses, Splits, TaskOptions
+from unrolled.tasks.vectors import fitted_width, width_content, width_of
 
 __all__ = ["ClassifyTask"]
 
@@ -71,6 +72,7 @@ class ClassifyTask(ExamplesTask[Labelled]):
         classes: The names of the C classes of the training part.
         counts: How many examples of each the training part has, (C,).
         encoder: Of an example's content.
+        vectors_width: Numbers of each vector that words begin with; None without vectors.
     """
 
     name = "classify"
@@ -87,11 +89,13 @@ class ClassifyTask(ExamplesTask[Labelled]):
         classes: Sequence[str],
         counts: Sequence[int],
         encoder: Encoder,
+        vectors_width: int | None = None,
     ) -> None:
         super().__init__(options)
         self.classes = list(classes)
         self.counts = list(counts)
         self.encoder = encoder
+        self.vectors_width = vectors_width
         self._number = {label: index for index, label in enumerate(self.classes)}
         self._weights = None
         if options.training.class_weights == "balanced":
@@ -124,12 +128,14 @@ class ClassifyTask(ExamplesTask[Labelled]):
             texts = (str(example.content) for example in splits.held_out)
             hint = f"{field('tokens')} char or bpe may know them, or more training data"
             splits.notes.extend(unknown_note(*encoder.num_unknown(texts), "held-out part", hint))
-        return cls(options, classes, [counts[label] for label in classes], encoder)
+        width = fitted_width(options)
+        return cls(options, classes, [counts[label] for label in classes], encoder, width)
 
     def to_dict(self) -> dict[str, Any]:
         """Return the classes and the encoder."""
-        fitted = {"classes": self.classes, "counts": self.counts}
-        return {**fitted, "encoder": self.encoder.to_dict()}
+        fitted: dict[str, Any] = {"classes": self.classes, "counts": self.counts}
+        fitted["encoder"] = self.encoder.to_dict()
+        return fitted | width_content(self.vectors_width)
 
     @classmethod
     def from_dict(cls, options: TaskOptions, content: dict[str, Any]) -> Self:
@@ -140,26 +146,37 @@ class ClassifyTask(ExamplesTask[Labelled]):
         encoder = _ENCODERS[kind].from_dict(content["encoder"])
         classes = strings_of(content, "classes", least=2)
         counts = whole_numbers_of(content, "counts", len(classes), least=1)
-        return cls(options, classes, counts, encoder)
+        return cls(options, classes, counts, encoder, width_of(content))
 
     def make_model(self, options: ModelOptions) -> Classifier:
         """Return a new classifier for these classes and tokens, or numbers."""
         of_numbers = isinstance(self.encoder, NumberEncoder)
         inputs = "input_size" if of_numbers else "vocabulary_size"
-        size = {inputs: self.encoder.size}
+        size = {inputs: self.encoder.size, "vectors_width": self.vectors_width}
         return Classifier(options, num_classes=len(self.classes), **size)
+
+    @property
+    def begins_with_a_file(self) -> bool:
+        """Whether words begin with vectors."""
+        return self.vectors_width is not None
 
     def initialize(self, model: nn.Module, splits: Splits[Labelled]) -> None:
         """Begin with the evidence that counting gives: part of the log ratios of naive Bayes.
 
             e_{v,c} = 0.2 (log p(v | c) - mean over classes of log p(v | .))
 
-        with p(v | c) from the examples of class c that token v occurs in, one added to each count.
+        with p(v | c) from the examples of class c that token v occurs in, one added to each count;
+        and with vectors of the words, if there are any.
 
         Source:
             Wang and Manning (2012), section 2.1.
         """
-        evidence = cast(Classifier, model).evidence
+        classifier = cast(Classifier, model)
+        path = self.options.data.vectors
+        if path is not None and classifier.embedding is not None:
+            words = cast(WordEncoder, self.encoder).words
+            splits.notes.append(classifier.embedding.begin_with(Path(path), words))
+        evidence = classifier.evidence
         if evidence is None:
             return
         counts = torch.ones(evidence.weight.shape, dtype=torch.float64)

@@ -2,8 +2,8 @@
 
 from typing import Annotated, ClassVar
 
-from unrolled.data.options import Encoding, PartOptions
-from unrolled.networks.options import EMBEDDING_SIZE, LayerOptions
+from unrolled.data.options import Encoding, PartOptions, Vectors
+from unrolled.networks.options import EmbeddingSize, FreezeVectors, LayerOptions
 from unrolled.options import Option, Options, absolute, options
 from unrolled.training import options as training
 
@@ -51,12 +51,14 @@ class DataOptions(PartOptions):
         Option("Column of a table that numbers the sentences of its words.", metavar="COLUMN"),
     ] = None
     encoding: Encoding = "utf-8"
+    vectors: Vectors = None
 
 
 @options(dropout=0.33)
 class ModelOptions(LayerOptions):
     """What a tagger is made of."""
 
+    default_embedding_size: ClassVar[int] = 100
     delay: Annotated[
         int | None,
         Option(
@@ -66,11 +68,27 @@ class ModelOptions(LayerOptions):
             absent="read from both ends",
         ),
     ] = None
-    embedding_size: Annotated[int, EMBEDDING_SIZE] = 100
+    embedding_size: EmbeddingSize = None
+    freeze_vectors: FreezeVectors = False
     letter_size: Annotated[
         int,
         Option("Units that read a word's letters from each end; 0 for none.", within="[0, inf)"),
     ] = 50
+    affix_size: Annotated[
+        int,
+        Option(
+            "Size of the embedding of a word's prefixes, suffixes and shape; 0 for none.",
+            within="[0, inf)",
+        ),
+    ] = 50
+    crf: Annotated[
+        bool | None,
+        Option(
+            "Score each tag together with the one before it (CRF).",
+            flag="--crf/--no-crf",
+            absent="yes where the tags mark entities",
+        ),
+    ] = None
     word_dropout: Annotated[
         float,
         Option(

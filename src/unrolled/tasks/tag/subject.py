@@ -66,4 +66,6 @@ class TaggerSubject(Subject):
 
     def log_probabilities(self, passage: Passage, output: Tensor) -> Tensor:  # noqa: ARG002
         """Return what is said of each word: with a delay, some steps after it."""
-        return self.readout(output[self.delay :]).double().log_softmax(-1)
+        scores = self.readout(output[self.delay :]).double()[None]
+        lengths = torch.tensor([scores.shape[1]])
+        return cast(Tagger, self.model).log_probabilities(scores, lengths)[0]

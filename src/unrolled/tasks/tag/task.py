@@ -19,11 +19,11 @@ from unrolled.data.content import flag_of, letters_of, strings_of
 from unrolled.data.source import Source
 from unrolled.data.words import WordVocabulary, as_read, text_version_of
 from unrolled.metrics import Metric
+from unrolled.networks.crf import best_path, log_likelihood
 from unrolled.tasks.tag.conll import TaggedSentence
-from unrolled.tasks.tag.letters import Alphabet, without_case
+from unrolled.tasks.tag.letters import Affixes, Alphabet, without_case
 from unrolled.tasks.tag.model import Sentences, Tagger
 from unrolled.tasks.tag.options import DataOptions, ModelOptions, PredictOptions, TrainingOptions
-from unrolled.tasks.tag.path import best_path, iob2_transitions, may_follow
 from unrolled.tasks.tag.reader import (
     read_parts,
     read_sentences,
@@ -31,9 +31,11 @@ from unrolled.tasks.tag.reader import (
     unseen_tags,
     untagged,
 )
+from unrolled.tasks.tag.scheme import iob2_transitions, may_follow
 from unrolled.tasks.tag.spans import entities, has_spans, score_spans
 from unrolled.tasks.tag.subject import TaggerSubject
 from unrolled.tasks.task import ExamplesTask, OptionClasses, Splits, TaskOptions
+from unrolled.tasks.vectors import fitted_width, width_content, width_of
 
 __all__ = ["TagTask"]
 
@@ -48,7 +50,9 @@ class TagTask(ExamplesTask[TaggedSentence]):
         tags: Those of the training part.
         words: Those of the training part, in lower case and with 0 for every digit.
         alphabet: The letters of the training part.
+        affixes: Beginnings, ends and shapes of its words.
         is_iob2: Whether the tags mark entities in IOB2, which predictions then keep to.
+        vectors_width: Numbers of each vector that words begin with; None without vectors.
     """
 
     name = "tag"
@@ -61,16 +65,20 @@ class TagTask(ExamplesTask[TaggedSentence]):
         tags: Sequence[str],
         words: WordVocabulary,
         alphabet: Alphabet,
+        affixes: Affixes,
         is_iob2: bool,
+        vectors_width: int | None = None,
     ) -> None:
         super().__init__(options)
         self.tags = tuple(tags)
         self.words = words
         self.alphabet = alphabet
+        self.affixes = affixes
         self.is_iob2 = is_iob2
+        self.vectors_width = vectors_width
         self.has_entities = has_spans(tags)
         self._tag_ids = {tag: id for id, tag in enumerate(self.tags)}
-        self._transitions = iob2_transitions(self.tags) if is_iob2 else None
+        self._allowed = iob2_transitions(self.tags) if is_iob2 else None
 
     @property
     def metrics(self) -> Sequence[Metric]:
@@ -109,6 +117,7 @@ class TagTask(ExamplesTask[TaggedSentence]):
             [without_case(as_read(word)) for word in sentence.words] for sentence in training
         )
         alphabet = Alphabet.from_words(as_read(word) for s in training for word in s.words)
+        affixes = Affixes.from_words(as_read(word) for s in training for word in s.words)
         tags = tags_of(training)
         is_iob2 = has_spans(tags) and {tag[0] for tag in tags} <= set("BIO")
         is_iob2 = is_iob2 and all(
@@ -116,34 +125,53 @@ class TagTask(ExamplesTask[TaggedSentence]):
             for s in training
             for pair in zip(("O", *s.tags), s.tags, strict=False)
         )
-        return cls(options, tags, words, alphabet, is_iob2)
+        width = fitted_width(options)
+        return cls(options, tags, words, alphabet, affixes, is_iob2, width)
 
     def to_dict(self) -> dict[str, Any]:
-        """Return the tags, the words and the letters."""
+        """Return the tags, the words, their letters and affixes."""
         fitted = {
             "tags": list(self.tags),
             "letters": self.alphabet.letters,
+            "affixes": list(self.affixes.names),
             "is_iob2": self.is_iob2,
             "text_version": self.alphabet.text_version,
         }
-        return fitted | self.words.to_dict()
+        return fitted | self.words.to_dict() | width_content(self.vectors_width)
 
     @classmethod
     def from_dict(cls, options: TaskOptions, content: dict[str, Any]) -> Self:
         """Return the task that `to_dict` described."""
         words = WordVocabulary.from_dict(content)
         tags = strings_of(content, "tags", least=2)
-        letters, is_iob2 = letters_of(content, "letters"), flag_of(content, "is_iob2")
-        return cls(options, tags, words, Alphabet(letters, text_version_of(content)), is_iob2)
+        alphabet = Alphabet(letters_of(content, "letters"), text_version_of(content))
+        affixes = Affixes(strings_of(content, "affixes"))
+        is_iob2, width = flag_of(content, "is_iob2"), width_of(content)
+        return cls(options, tags, words, alphabet, affixes, is_iob2, width)
 
     def make_model(self, options: ModelOptions) -> Tagger:
         """Return a new tagger for these words, letters and tags."""
+        crf = self.has_entities if options.crf is None else options.crf
         return Tagger(
             options,
             vocabulary_size=len(self.words),
             alphabet_size=len(self.alphabet),
+            num_affixes=len(self.affixes),
             num_classes=len(self.tags),
+            crf=crf,
+            vectors_width=self.vectors_width,
         )
+
+    @property
+    def begins_with_a_file(self) -> bool:
+        """Whether words begin with vectors."""
+        return self.vectors_width is not None
+
+    def initialize(self, model: nn.Module, splits: Splits[TaggedSentence]) -> None:
+        """Begin with vectors of the words, if there are any."""
+        if (path := self.options.data.vectors) is not None:
+            words = self.words.decode(range(len(self.words)))
+            splits.notes.append(cast(Tagger, model).embedding.begin_with(Path(path), words))
 
     def length(self, example: TaggedSentence) -> int:
         """Return the number of words."""
@@ -156,10 +184,11 @@ class TagTask(ExamplesTask[TaggedSentence]):
         spellings = [[index.setdefault(w, len(index)) for w in words] for words in sentences]
         words = [self.words.encode([without_case(w) for w in words]) for words in sentences]
         spelled = [self.alphabet.encode(word) for word in index]
+        affixes = torch.tensor([self.affixes.encode(word) for word in index])
         padded, lengths = pad(words)
-        return Sentences(
-            padded, lengths, _rows(spellings), _rows(spelled), torch.tensor(list(map(len, spelled)))
-        )
+        letter_lengths = torch.tensor(list(map(len, spelled)))
+        letters = _rows(spelled)
+        return Sentences(padded, lengths, _rows(spellings), letters, letter_lengths, affixes)
 
     def targets(self, examples: Sequence[TaggedSentence]) -> Tensor:
         """Return the tags as numbers, (B, T), `IGNORE` for padding and for unknown tags."""
@@ -167,9 +196,10 @@ class TagTask(ExamplesTask[TaggedSentence]):
         return _rows(rows, IGNORE)
 
     def loss(self, model: nn.Module, examples: Sequence[TaggedSentence]) -> tuple[Tensor, int]:
-        """Return the sum of the cross-entropies of the tags in nats, and the number of words."""
-        scores = model(self.collate([example.words for example in examples]))
-        return _loss(scores, self.targets(examples))
+        """Return minus the log probability of the tags in nats, and the number of words."""
+        batch = self.collate([example.words for example in examples])
+        scores, transitions = model(batch)
+        return _loss(scores, batch.lengths, transitions, self.targets(examples))
 
     def monitor(self, model: nn.Module, examples: Sequence[TaggedSentence]) -> dict[str, float]:
         """Return loss, accuracy and, where the tags mark entities, precision, recall and F1."""
@@ -249,12 +279,14 @@ class TagTask(ExamplesTask[TaggedSentence]):
     ) -> Iterator[dict[str, Any]]:
         full = [words for words in sentences if words]
         rows: Iterator[tuple[list[str], list[float]]] = iter(())
+        tagger = cast(Tagger, model)
         if full:
             with torch.inference_mode():
                 batch = self.collate(full)
-                scores = model(batch)
-                tags = self._best(scores, batch.lengths)
-                likely = scores.softmax(2).gather(2, tags[:, :, None])[:, :, 0].tolist()
+                scores, _ = tagger(batch)
+                tags = self._best(tagger, scores, batch.lengths)
+                each = tagger.log_probabilities(scores, batch.lengths).exp()
+                likely = each.gather(2, tags[:, :, None])[:, :, 0].tolist()
             names = [[self.tags[id] for id in row] for row in tags.tolist()]
             rows = zip(names, likely, strict=True)
         for words in sentences:
@@ -273,23 +305,31 @@ class TagTask(ExamplesTask[TaggedSentence]):
     ) -> tuple[float, list[list[str]]]:
         """Return the mean loss and the predicted tags of each sentence."""
         predicted: list[list[str]] = [[] for _ in examples]
-        total, count = 0.0, 0
+        total, count, tagger = 0.0, 0, cast(Tagger, model)
         with torch.inference_mode():
             for indices in self.in_batches(examples):
                 some = [examples[index] for index in indices]
                 batch = self.collate([example.words for example in some])
-                scores = model(batch)
-                loss, terms = _loss(scores, self.targets(some))
+                scores, transitions = tagger(batch)
+                loss, terms = _loss(scores, batch.lengths, transitions, self.targets(some))
                 total, count = total + loss.item(), count + terms
-                for index, row in zip(indices, self._best(scores, batch.lengths), strict=True):
+                for index, row in zip(
+                    indices, self._best(tagger, scores, batch.lengths), strict=True
+                ):
                     tags = [self.tags[id] for id in row.tolist()]
                     predicted[index] = tags[: self.length(examples[index])]
         return total / count, predicted
 
-    def _best(self, scores: Tensor, lengths: Tensor) -> Tensor:
-        if self._transitions is None:
-            return scores.argmax(dim=2)
-        return best_path(scores, lengths, self._transitions)
+    def _best(self, tagger: Tagger, scores: Tensor, lengths: Tensor) -> Tensor:
+        """Return the likeliest tags among those that the scheme allows, (B, T)."""
+        transitions: Tensor | None = tagger.transitions
+        if transitions is None:
+            if self._allowed is None:
+                return scores.argmax(dim=2)
+            transitions = torch.zeros(len(self.tags) + 1, len(self.tags))
+        if self._allowed is not None:
+            transitions = transitions.masked_fill(~self._allowed, -torch.inf)
+        return best_path(scores, lengths, transitions)
 
     def _scores(
         self, examples: Sequence[TaggedSentence], predicted: Sequence[Sequence[str]]
@@ -313,8 +353,14 @@ def _rows(rows: Sequence[Sequence[int]], value: int = 0) -> Tensor:
     return torch.tensor([[*row, *[value] * (width - len(row))] for row in rows])
 
 
-def _loss(scores: Tensor, targets: Tensor) -> tuple[Tensor, int]:
-    loss = F.cross_entropy(
-        scores.flatten(0, 1), targets.flatten(), ignore_index=IGNORE, reduction="sum"
-    )
+def _loss(
+    scores: Tensor, lengths: Tensor, transitions: Tensor | None, targets: Tensor
+) -> tuple[Tensor, int]:
+    """Return minus the log probability of the tags, and how many are known."""
+    if transitions is None:
+        loss = F.cross_entropy(
+            scores.flatten(0, 1), targets.flatten(), ignore_index=IGNORE, reduction="sum"
+        )
+    else:
+        loss = -log_likelihood(scores, lengths, transitions, targets).sum()
     return loss, int((targets != IGNORE).sum())

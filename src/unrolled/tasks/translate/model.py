@@ -26,6 +26,7 @@ from torch import Tensor, nn
 from unrolled.errors import ShapeError
 from unrolled.layers import RecurrentLayer, check_lengths, check_sizes
 from unrolled.networks.decoder import Decoder, DecoderConfig, DecoderState
+from unrolled.networks.embedding import TokenEmbedding
 from unrolled.networks.sequence_layers import make_layer
 from unrolled.tasks.translate.options import ModelOptions
 
@@ -38,14 +39,17 @@ class Encoder(nn.Module):
     Args:
         options: Of the whole model.
         source_size: How many different tokens are read.
+        vectors_width: Numbers of each vector that the embedding begins with; None without.
     """
 
-    def __init__(self, options: ModelOptions, source_size: int) -> None:
+    def __init__(
+        self, options: ModelOptions, source_size: int, vectors_width: int | None = None
+    ) -> None:
         super().__init__()
-        size = options.embedding_size
-        self.embedding = nn.Embedding(source_size, size)
+        self.embedding = TokenEmbedding(options, source_size, vectors_width)
         self.dropout = nn.Dropout(options.dropout)
         self.bidirectional = options.reads_both_ways
+        size = self.embedding.output_size
         self.layer = make_layer(options, size, bidirectional=self.bidirectional)
 
     def forward(self, source: Tensor, lengths: Tensor) -> tuple[Tensor, Tensor]:
@@ -84,6 +88,8 @@ class EncoderDecoder(nn.Module):
         options: What it is made of, without a delay.
         source_size: How many different tokens are read.
         target_size: V, how many different tokens are written.
+        vectors_width: Numbers of each vector that the encoder's embedding begins with; None
+            without.
 
     Raises:
         OptionError: A size below 1.
@@ -104,17 +110,24 @@ class EncoderDecoder(nn.Module):
 
     num_updates: Tensor
 
-    def __init__(self, options: ModelOptions, *, source_size: int, target_size: int) -> None:
+    def __init__(
+        self,
+        options: ModelOptions,
+        *,
+        source_size: int,
+        target_size: int,
+        vectors_width: int | None = None,
+    ) -> None:
         super().__init__()
         check_sizes("EncoderDecoder", {"source_size": source_size, "target_size": target_size})
         self.options = options
-        self.encoder = Encoder(options, source_size)
+        self.encoder = Encoder(options, source_size, vectors_width)
         memory_size = options.hidden_size * (2 if options.reads_both_ways else 1)
         config = DecoderConfig(
             target_size,
             summary_size=memory_size,
             layer=options,
-            embedding_size=options.embedding_size,
+            embedding_size=options.own_embedding_size,
             attention=options.attends,
             memory_size=None if options.attends == "none" else memory_size,
         )

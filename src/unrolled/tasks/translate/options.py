@@ -3,11 +3,12 @@
 from dataclasses import replace
 from typing import Annotated, ClassVar
 
-from unrolled.data.options import SENTENCE_TOKENS, Encoding
+from unrolled.data.options import SENTENCE_TOKENS, Encoding, Vectors
 from unrolled.errors import OptionError, field
 from unrolled.networks.options import (
     ATTENTION,
-    EMBEDDING_SIZE,
+    EmbeddingSize,
+    FreezeVectors,
     LabelSmoothing,
     LayerOptions,
     SearchOptions,
@@ -54,6 +55,7 @@ class DataOptions(Options):
             absent="4000 for bpe, else all",
         ),
     ] = None
+    vectors: Vectors = None
     limit: Annotated[
         int | None,
         Option("Use only N pairs, drawn at random.", within="[1, inf)", metavar="N", absent="all"),
@@ -83,12 +85,20 @@ class DataOptions(Options):
         ),
     ] = 0.05
 
+    def check(self) -> None:
+        """Raise `OptionError` if there are vectors and no words."""
+        if self.vectors is not None and self.tokens != "word":
+            message = f"{field('vectors')} is for words, but the tokens are {self.tokens}"
+            raise OptionError(message, f"{field('tokens')} word, or leave it out")
+
 
 @options(hidden_size=256, dropout=0.3)
 class ModelOptions(LayerOptions):
     """What a translator is made of: an encoder and a decoder, or with a delay one network."""
 
-    embedding_size: Annotated[int, EMBEDDING_SIZE] = 128
+    default_embedding_size: ClassVar[int] = 128
+    embedding_size: EmbeddingSize = None
+    freeze_vectors: FreezeVectors = False
     bidirectional: Annotated[
         bool | None,
         Option(
@@ -129,6 +139,11 @@ class ModelOptions(LayerOptions):
                 raise OptionError(
                     f"{message}, {field('delay')} is another network", "leave one of the two out"
                 )
+
+    @property
+    def own_embedding_size(self) -> int:
+        """The size of an embedding that does not begin with vectors."""
+        return self.embedding_size or self.default_embedding_size
 
     @property
     def reads_both_ways(self) -> bool:

@@ -17,7 +17,7 @@ from unrolled.data.sentences import SentenceVocabulary
 from unrolled.data.source import Source
 from unrolled.data.split import split
 from unrolled.data.words import END, UNKNOWN, as_read, split_words, unknown_note
-from unrolled.errors import DataError, field
+from unrolled.errors import DataError, OptionError, field
 from unrolled.metrics import Metric, are_short, metrics_of_texts, text_metrics
 from unrolled.networks import Hypothesis
 from unrolled.tasks.task import ExamplesTask, OptionClasses, Splits, TaskOptions
@@ -35,6 +35,7 @@ from unrolled.tasks.translate.options import (
 from unrolled.tasks.translate.pairs import Pair, read_pairs
 from unrolled.tasks.translate.subject import DelayedSubject, TranslatorSubject
 from unrolled.tasks.translate.way import Way
+from unrolled.tasks.vectors import fitted_width, width_content, width_of
 
 __all__ = ["TranslateTask"]
 
@@ -51,6 +52,7 @@ class TranslateTask(ExamplesTask[Pair]):
         target: The vocabulary that is written.
         max_length: The most tokens that are written.
         short: Whether most targets are of fewer than four words: exact matches then rank.
+        vectors_width: Numbers of each vector that words of the source begin with; None without.
     """
 
     name = "translate"
@@ -64,12 +66,14 @@ class TranslateTask(ExamplesTask[Pair]):
         target: SentenceVocabulary,
         max_length: int,
         short: bool = False,
+        vectors_width: int | None = None,
     ) -> None:
         super().__init__(options)
         self.short = short
         self.source = source
         self.target = target
         self.max_length = max_length
+        self.vectors_width = vectors_width
         self._encoded: dict[Pair, tuple[Tensor, Tensor]] = {}
 
     @property
@@ -120,7 +124,11 @@ class TranslateTask(ExamplesTask[Pair]):
             splits.notes.extend(unknown_note(unknown, sum(map(len, ids)), where, hint))
         longest = max(len(target.encode(pair.target)) for pair in training)
         short = are_short(len(split_words(pair.target)) for pair in training)
-        return cls(options, source, target, longest + longest // 2, short)
+        if data.vectors is not None and options.model.delay is not None:
+            message = f"{field('vectors')} is for an encoder and a decoder"
+            hint = "leave one of the two out"
+            raise OptionError(f"{message}, {field('delay')} is another network", hint)
+        return cls(options, source, target, longest + longest // 2, short, fitted_width(options))
 
     def to_dict(self) -> dict[str, Any]:
         """Return the vocabularies."""
@@ -129,7 +137,7 @@ class TranslateTask(ExamplesTask[Pair]):
             "target": self.target.to_dict(),
             "max_length": self.max_length,
             "short": self.short,
-        }
+        } | width_content(self.vectors_width)
 
     @classmethod
     def from_dict(cls, options: TaskOptions, content: dict[str, Any]) -> Self:
@@ -139,7 +147,7 @@ class TranslateTask(ExamplesTask[Pair]):
         )
         max_length = whole_number_of(content, "max_length", least=1)
         short = "short" in content and flag_of(content, "short")
-        return cls(options, source, target, max_length, short)
+        return cls(options, source, target, max_length, short, width_of(content))
 
     @property
     def predict_options(self) -> tuple[str, ...]:
@@ -150,13 +158,24 @@ class TranslateTask(ExamplesTask[Pair]):
         """Return a new network for these vocabularies."""
         if options.delay is None:
             sizes = {"source_size": len(self.source), "target_size": len(self.target)}
-            return EncoderDecoder(options, **sizes)
+            return EncoderDecoder(options, **sizes, vectors_width=self.vectors_width)
         return DelayedModel(
             options,
             vocabulary_size=len(self.source),
             num_classes=len(self.target),
-            embedding_size=options.embedding_size,
+            embedding_size=options.own_embedding_size,
         )
+
+    @property
+    def begins_with_a_file(self) -> bool:
+        """Whether words of the source begin with vectors."""
+        return self.vectors_width is not None
+
+    def initialize(self, model: nn.Module, splits: Splits[Pair]) -> None:
+        """Begin with vectors of the words that are read, if there are any."""
+        if (path := self.options.data.vectors) is not None:
+            encoder = cast(EncoderDecoder, model).encoder
+            splits.notes.append(encoder.embedding.begin_with(Path(path), self.source.words))
 
     def way(self, model: nn.Module) -> Way:
         """Return how `model`, made by `make_model`, translates."""
