@@ -38,6 +38,10 @@ class TaggerSubject(Subject):
         self.delay = model.options.delay or 0
         self._collate = collate
 
+    def as_input(self, example: TaggedSentence) -> str:
+        """Return the words of a sentence."""
+        return " ".join(example.words)
+
     def read(self, source: Source) -> Iterator[Passage]:
         """Yield each sentence, as `unrolled predict` reads it."""
         yield from (self.passage(words) for words in untagged(source) if words)
