@@ -1,10 +1,13 @@
 """Step on the page: every cell's equations with the numbers of `unrolled`'s own tracing."""
 
+import re
+
 import pytest
 
 import unrolled
 from support.page import evaluate, plain, shown, until, wait_for_place
 from unrolled.data import Source
+from unrolled.inspection import step_equations
 from unrolled.tasks import load
 
 TEXT = "First Citizen:\nBefore we proceed any further, hear me speak.\n\nAll:\nSpeak, speak.\n"
@@ -99,6 +102,37 @@ def test_stepping_through_a_cell_shows_the_numbers_of_trace(open_page, at, trace
     page.keyboard.press("ArrowLeft")
     wait_for_place(page, 28)
     check_step(page, names, traced[name], 28)
+
+
+# At each place, of what is shown: numbers of the drawing by name, and those of the sentence on a state.
+SUMS = """() => [...document.querySelectorAll(".ribbon .token")].map((token) => {
+    token.click();
+    const wires = [...document.querySelectorAll(".diagram .number")].map(
+        (e) => [e.dataset.name, e.textContent]);
+    const sentences = [...document.querySelectorAll(".operation .said")].map((e) => e.textContent);
+    return [wires, sentences.filter((text) => /kept|fica/.test(text))];
+})"""
+
+
+@pytest.mark.parametrize(
+    ("name", "language"), [("lstm", "en"), ("gru", "pt-BR"), ("squared", "en")]
+)
+def test_what_is_kept_and_added_makes_the_state_in_drawing_and_sentence(
+    open_page, at, runs, name, language
+):
+    page = open_page(at=at, view="step", run=name, unit=UNIT, text=TEXT, language=language)
+    wait_for_place(page, len(TEXT) - 1)
+    cell = load(runs[name], trust_code=True).task.options.model.kind.cell
+    state = step_equations(cell).equations[[*TRACED[name].split()].index(cell.states[-1])]
+    for wires, (sentence,) in page.evaluate(SUMS):
+        on_wires = {key: plain(text).replace(",", ".") for key, text in wires}
+        total = on_wires[state.id]
+        parts = float(on_wires[state.kept]) + float(on_wires[state.added])
+        assert shown(parts, 3) == total
+        numbers = re.findall(r"-?[0-9]+[.,][0-9]+", plain(sentence))
+        assert all(("," in number) == (language != "en") for number in numbers)
+        _, now, kept, added = (number.replace(",", ".") for number in numbers)
+        assert shown(float(kept) + float(added), 2) == now
 
 
 def test_a_direction_that_reads_backwards_shows_its_own_numbers(open_page, start_server, task_runs):

@@ -5,6 +5,7 @@ import math
 import pytest
 import torch
 
+from unrolled.errors import OptionError
 from unrolled.inspection import Reach, verdict
 from unrolled.inspection.verdict import MARKS
 from unrolled.languages import language_names, load_words
@@ -65,6 +66,34 @@ def test_the_advice_names_the_cells_own_gate_if_it_has_one(code, factor):
     plain = verdict(reach(lambda k: factor**k), wanted=20).say(code).advice
     assert " q " not in plain
     assert all(cell in plain for cell in ("LSTM", "GRU", "JANET"))
+
+
+@pytest.mark.parametrize(
+    ("left", "kind"), [(0.9, "healthy"), (0.8, "fading"), (0.7, "vanishing"), (0.5, "vanishing")]
+)
+def test_a_convolution_is_judged_by_the_rule_of_all(left, kind):
+    """0.9 ** 30 is over a hundredth, and 0.8 ** 20 but not 0.7 ** 15: whoever carries it."""
+    for name in ("h", "x"):
+        judged = verdict(reach(lambda k: left**k * (k < 38), name), wanted=30)
+        assert judged.kind == kind
+        assert ("kernel" in judged.advice) == (kind != "healthy" and name == "x")
+
+
+def test_a_gated_cell_is_not_told_to_have_gates():
+    fading = Reach(LAGS, reach(lambda k: 0.7**k).by_state, gated=True)
+    for code in ("en", "pt-BR"):
+        advice = verdict(fading, wanted=20).say(code).advice
+        assert "LSTM" not in advice
+        assert "keeps" in advice
+
+
+def test_a_loss_felt_at_the_last_lag_measured_is_not_said_to_fade():
+    judged = verdict(reach(lambda k: 0.95**k), wanted=64)
+    assert judged.kind == "healthy"
+    assert "all that was measured" in judged.sentence
+    assert verdict(reach(lambda k: 0.7**k), wanted=64).kind == "vanishing"  # 12 of 64
+    with pytest.raises(OptionError, match="at least 1"):
+        verdict(reach(lambda k: 1.0), wanted=0)
 
 
 def test_one_step_is_not_steps():

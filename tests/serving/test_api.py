@@ -1,4 +1,5 @@
 import asyncio
+import json
 import os
 import shutil
 from concurrent.futures import ThreadPoolExecutor
@@ -12,7 +13,8 @@ import torch
 from support.asking import ask, bytes_of_map, post, written
 from unrolled import trace
 from unrolled.data import Source
-from unrolled.inspection import gradient_reach, verdict
+from unrolled.inspection import gradient_reach
+from unrolled.inspection.reading import measure
 from unrolled.serving.app import create_app
 from unrolled.serving.guard import Access
 from unrolled.serving.limits import Limits
@@ -183,7 +185,6 @@ def test_reach_is_that_of_the_forecast_at_a_place(client, loaded):
     assert got["lags"] == list(range(21))
     expected = reach.relative()["c"][0].tolist()
     assert got["reach"]["c"][0] == pytest.approx(expected, rel=1e-4)
-    assert got["verdict"]["kind"] == verdict(reach).kind
     assert set(got["saturation"][0]) == {"i", "f", "g", "o"}
     assert len(got["time_constants"][0]) == 24
 
@@ -191,14 +192,58 @@ def test_reach_is_that_of_the_forecast_at_a_place(client, loaded):
 @pytest.mark.parametrize("name", ["lstm", "gru", "janet", "rnn", "tcn", "deep"])
 def test_every_cell_has_a_reach(client, name):
     got = ask(client, "gradient", run=name, text=TEXT)
-    assert got["lags"][-1] == len(TEXT) - 2
+    assert got["lags"] == list(range(161))
+    assert got["measured"] == {"windows": 20, "held_out": True, "cut": 64}
     for layers in got["reach"].values():
         assert len(layers) == (2 if name in ("tcn", "deep") else 1)
 
 
-def test_a_text_too_short_for_a_gradient_is_said_to_be(client):
-    assert "at least 4" in ask(client, "gradient", 422, run="gru", text="All")["error"]["message"]
+@pytest.mark.parametrize("name", ["lstm", "rnn", "tcn"])
+def test_a_run_has_one_verdict_whatever_is_read(client, loaded, name):
+    subject = loaded[name].task.subject(loaded[name].model)
+    passages = list(subject.passages(loaded[name].read().held_out))  # what a report reads
+    judged = measure(subject, passages, 64).verdict
+    for question in (
+        *({"text": (TEXT * 3)[:length]} for length in (0, 1, 3, 12, 60, 81, 240)),
+        *({"text": TEXT, "position": position} for position in (1, 2, 40)),
+    ):
+        got = ask(client, "gradient", run=name, **question)["verdict"]
+        assert got["words"]["en"] == judged.say()._asdict()
+        assert got["words"]["pt-BR"] == judged.say("pt-BR")._asdict()
+
+
+def test_a_text_that_is_long_enough_is_measured_itself(client):
+    got = ask(client, "gradient", run="rnn", text=(TEXT * 80)[:3000])
+    assert got["measured"] == {"windows": 18, "held_out": False, "cut": 64}
+
+
+def test_a_run_whose_data_are_elsewhere_is_measured_on_what_is_read(serve, small_runs, tmp_path):
+    shutil.copytree(small_runs["gru"], tmp_path / "gru")
+    file = tmp_path / "gru" / "config.json"
+    config = json.loads(file.read_text().replace("text.txt", "gone.txt"))
+    del config["sha256"]["config.json"]
+    file.write_text(json.dumps(config))
+    client = serve(served=Runs([tmp_path / "gru"]))
+    (run,) = client.get("/api/runs").json()["runs"]
+    assert run["example"] != TEXT[: len(run["example"])]  # what the model itself writes
+    error = ask(client, "gradient", 422, run="gru", text="All")["error"]
+    assert "at least 4" in error["message"]
+    got = ask(client, "gradient", run="gru", text=TEXT)
+    assert got["measured"] == {"windows": 1, "held_out": False, "cut": None}
+    assert got["lags"][-1] == len(TEXT) - 2
     assert ask(client, "gradient", run="gru", text="All", position=1)["verdict"] is None
+
+
+def test_a_first_visit_finds_the_runs_own_held_out_text(client, loaded):
+    for run in client.get("/api/runs").json()["runs"]:
+        (text,) = loaded[run["name"]].read().held_out
+        at = text.index(run["example"])
+        assert text[at - 1] in " \n"
+        assert at < 81
+        assert 80 < len(run["example"]) <= 160
+
+
+def test_nothing_lies_before_the_first_step(client):
     error = ask(client, "gradient", 422, run="gru", text="All", position=0)["error"]
     assert "nothing before it" in error["message"]
 

@@ -42,7 +42,8 @@ def inspect(
     import torch
 
     from unrolled.data import Source, write_atomically
-    from unrolled.errors import RunError
+    from unrolled.errors import DataError, RunError
+    from unrolled.inspection.reading import steps_to_measure
     from unrolled.inspection.report import Facts, report
     from unrolled.metrics import find_metric
     from unrolled.tasks import load
@@ -59,10 +60,18 @@ def inspect(
         others[path.name] = other.task.subject(other.model)
     source = None if text is None else Source.text(text)
     source = source if file is None else Source.file(file)
-    held_out = loaded.read().held_out if source is None else []
+    examples = loaded.read().held_out if source is None else []
 
     def read(subject: "Subject") -> "Iterable[Passage]":
-        return subject.passages(held_out) if source is None else subject.read(source)
+        return subject.passages(examples) if source is None else subject.read(source)
+
+    def held_out(subject: "Subject") -> "Iterable[Passage]":
+        try:
+            few = loaded.held_out(steps_to_measure(task.steps_backward))
+        except (DataError, RunError) as error:
+            say(f"the gradient is measured on little: {error.message}", err=True)
+            return ()
+        return subject.passages(few)
 
     loss = find_metric(task.metrics, "loss")
     facts = Facts(
@@ -81,7 +90,14 @@ def inspect(
         torch.manual_seed(0)
         untrained = task.subject(task.make_model(options.model).eval())
     subject = task.subject(loaded.model)
-    page = report(subject, read, facts, untrained=untrained, beside=others)
+    page = report(
+        subject,
+        read,
+        facts,
+        untrained=untrained,
+        beside=others,
+        held_out=None if source is None else held_out,
+    )
     content = page.encode("utf-8", "backslashreplace")  # names of files may be neither
     output = output or run / "report.html"
     with writing(output), write_atomically(output) as opened:

@@ -15,6 +15,7 @@ from torch.nn import functional as F
 
 from unrolled.cells import Cell
 from unrolled.errors import OptionError, ShapeError
+from unrolled.inspection.memory import bounds
 from unrolled.kernels import Weights, reference_recurrence
 from unrolled.layers import (
     FiniteMemoryLayer,
@@ -41,11 +42,13 @@ class Reach:
             over the rows of |dL_T / ds_{T-k}|, (L, K) float64. It is the whole derivative: that
             in an LSTM's c counts the way through its h. A network of finite memory has only "x".
         keep_gate: The name of the cell's gate that keeps the old state, if it has one.
+        gated: Whether the cell has gates at all.
     """
 
     lags: Tensor
     by_state: dict[str, Tensor]
     keep_gate: str | None = None
+    gated: bool = False
 
     def relative(self) -> dict[str, Tensor]:
         """Return `by_state` with each layer's values divided by the one at lag 0."""
@@ -126,9 +129,12 @@ def gradient_reach(
             output, _ = layer(inputs.narrow(time_dim, first, num_steps), state)
             total = loss(output.select(time_dim, -1))
             norms = _norms(total, [each for each in watched if not each.reverse], num_steps)
-    keeps = layer.cell.keeps if isinstance(layer, RecurrentLayer) else None
     by_state = {name: lengths[:, : lag + 1] for name, lengths in norms.items()}
-    return Reach(torch.arange(lag + 1), by_state, keeps)
+    if not isinstance(layer, RecurrentLayer):
+        return Reach(torch.arange(lag + 1), by_state)
+    ends = bounds(layer.cell)
+    gated = any(ends.get(gate) == (0, 1) for gate in layer.cell.gates)
+    return Reach(torch.arange(lag + 1), by_state, layer.cell.keeps, gated)
 
 
 def _directed(

@@ -12,9 +12,24 @@ from torch.nn import functional as F
 from unrolled.errors import DataError, OptionError
 from unrolled.inspection.gradients import Reach, gradient_reach
 from unrolled.inspection.subject import Passage, Subject, stacked_states
+from unrolled.inspection.verdict import Verdict, verdict
 from unrolled.layers import Record, State, map_state
 
-__all__ = ["EXCERPT", "MAP_STEPS", "MAP_UNITS", "SAID", "Facts", "Read", "Reading", "reach_of"]
+__all__ = [
+    "EXCERPT",
+    "MAP_STEPS",
+    "MAP_UNITS",
+    "SAID",
+    "Facts",
+    "Measured",
+    "Read",
+    "Reading",
+    "Windows",
+    "enough_to_measure",
+    "first_passages",
+    "measure",
+    "steps_to_measure",
+]
 
 Read = Callable[[Subject], Iterable[Passage]]
 """What a subject reads for a report."""
@@ -23,10 +38,12 @@ _FEWEST = 24  # steps that a report needs
 _MOST = 20_000  # steps that are looked at: units are ranked in the time of a breath
 _MOST_PASSAGES = 500
 _AT_ONCE = 64  # passages
-_LAGS = 160  # that the gradient is followed back
+_LAGS = 160  # that the gradient is followed back, where no more are wanted
+_MOST_LAGS = 1_000
 _ROWS = 24  # windows of the passages that it is averaged over
 _ROWS_REPLACED = 8
 _SHARED_BY = 8  # passages that are at least as long as a window
+_FEWEST_LAGS = 2
 MAP_STEPS = 120  # steps that gates are drawn over
 MAP_UNITS = 48
 EXCERPT = 440  # characters that a unit is drawn over
@@ -40,7 +57,7 @@ class Facts:
     Args:
         name: As the report calls it.
         facts: What stands beneath the title, by short names.
-        wanted: The steps that the gradient of its training went back; None if not known.
+        wanted: The steps that the gradient of its training went back; None for all.
         curves: The measurements of its training, (update, loss) by name; may be empty.
         loss_unit: The unit of the loss.
     """
@@ -65,7 +82,7 @@ class Reading:
 
     def __init__(self, subject: Subject, read: Read) -> None:
         self.subject = subject
-        self.passages, self.num_given = _first(read(subject))
+        self.passages, self.num_given = first_passages(read(subject))
         self.num_steps = sum(map(len, self.passages))
         unit = subject.unit
         if self.num_steps < _FEWEST:
@@ -106,11 +123,6 @@ class Reading:
         return self.subject.unit
 
     @property
-    def max_lag(self) -> int:
-        """How far back is looked, in steps."""
-        return self.windows.features.shape[1] - 2
-
-    @property
     def loss(self) -> float | None:
         """The mean of the forecasts' losses, in nats; None of a model that forecasts no tokens."""
         pairs = [
@@ -123,14 +135,6 @@ class Reading:
         total = sum(float(F.nll_loss(s[:-1], t[1:], reduction="sum")) for s, t in pairs)
         count = sum(len(tokens) - 1 for _, tokens in pairs)
         return total / count if count else None
-
-    def wanted(self, steps: int | None) -> int | None:
-        """Return how far back the gradient should be felt, as far as the windows can tell."""
-        return None if steps is None else max(1, min(steps, self.max_lag))
-
-    def reach(self) -> Reach | None:
-        """Return how far the gradient reaches; None of a layer that cannot be followed."""
-        return self.windows.reach(self.subject)
 
     def replaced(self, most: int, count: int) -> tuple[Tensor, Tensor, State | None]:
         """Return a few windows, and what stands in the place of each of their last steps.
@@ -181,14 +185,13 @@ class Reading:
 
     def notes(self) -> list[str]:
         """Return what was looked at, and what was thinned, in sentences."""
-        seen, unit = f"{self.num_steps:,} {self.unit}s", self.unit
+        seen = f"{self.num_steps:,} {self.unit}s"
         many = f" in {len(self.passages):,} pieces" if len(self.passages) > 1 else ""
         thinned = f"{seen}{many}"
         if self.num_given > self.num_steps:
             thinned = f"the first {seen} of {self.num_given:,}"
         return [
-            f"Looked at {thinned}; the gradient's reach is the mean over "
-            f"{len(self.windows.features)} windows, {self.max_lag} {unit}s back. To keep this file "
+            f"Looked at {thinned}. To keep this file "
             f"small, maps show {min(MAP_STEPS, self.num_steps)} steps of at most {MAP_UNITS} units "
             f"and texts {EXCERPT} characters; trace() has everything.",
             "Made by unrolled. This page is complete: it asks no other host for anything.",
@@ -209,10 +212,16 @@ class Windows:
     state: State | None
     tokens: Tensor | None
 
+    @property
+    def max_lag(self) -> int:
+        """How far back is looked, in steps."""
+        return self.features.shape[1] - 2
+
     @classmethod
-    def over(cls, passages: Sequence[Passage]) -> "Windows":
+    def over(cls, passages: Sequence[Passage], wanted: int | None = None) -> "Windows":
+        """Return windows of passages, so long that the lag wanted is within them if it can be."""
         lengths = sorted(map(len, passages), reverse=True)
-        width = min(_LAGS + 2, lengths[min(_SHARED_BY, len(lengths)) - 1])
+        width = min(_width(wanted), lengths[min(_SHARED_BY, len(lengths)) - 1])
         width = max(width, min(lengths[0], 4))
         long = [passage for passage in passages if len(passage) >= width]
         room = sum(len(passage) // width for passage in long)
@@ -240,28 +249,108 @@ class Windows:
                 self.features[:, :-1],
                 state=self.state,
                 loss=subject.loss(following),
-                max_lag=self.features.shape[1] - 2,
+                max_lag=self.max_lag,
             )
         except OptionError:
             return None
 
 
-def reach_of(subject: Subject, read: Read) -> Reach | None:
-    """Return how far the gradient of a model reaches that is not looked into otherwise."""
-    passages, _ = _first(read(subject))
-    return Windows.over(passages).reach(subject) if passages else None
+@dataclass(frozen=True)
+class Measured:
+    """How far a model's gradient reaches, and what that means.
+
+    Args:
+        reach: The mean over windows.
+        verdict: Whether it is felt as far back as the gradient of the training went.
+        windows: How many there are.
+        held_out: Whether they are of the held-out part, because too little else was read.
+        cut: The lag at which training cut its gradient; None where it did not, or where that is
+            beyond what was measured.
+    """
+
+    reach: Reach
+    verdict: Verdict
+    windows: int
+    held_out: bool
+    cut: int | None
 
 
-def _first(passages: Iterable[Passage]) -> tuple[list[Passage], int]:
+def measure(
+    subject: Subject,
+    passages: Sequence[Passage],
+    wanted: int | None,
+    held_out: Callable[[], Sequence[Passage]] | None = None,
+) -> Measured | None:
+    """Return how far the gradient of a model reaches: one rule for whoever shows it.
+
+    It is measured over the first windows of what was read, if there are several in which the lag
+    wanted lies; else over those of the held-out part.
+
+    Args:
+        subject: The model.
+        passages: What it has read.
+        wanted: k2, the steps that the gradient of the training went back; None where it went
+            through whole sequences: then it should be felt over all of a sequence.
+        held_out: Returns passages of the held-out part, none if there are none to be had.
+
+    Returns:
+        None where too few steps were read, or the layer cannot be followed.
+    """
+    windows, on_held_out = _windows_to_measure(passages, wanted), False
+    if not _are_enough(windows, wanted) and held_out is not None and (others := held_out()):
+        windows, on_held_out = _windows_to_measure(others, wanted), True
+    if windows is None or windows.max_lag < _FEWEST_LAGS:
+        return None
+    reach = windows.reach(subject)
+    if reach is None:
+        return None
+    steps = windows.max_lag if wanted is None else wanted
+    judged = verdict(reach, wanted=steps, unit=subject.unit)
+    cut = wanted if wanted is not None and wanted <= windows.max_lag else None
+    return Measured(reach, judged, len(windows.features), on_held_out, cut)
+
+
+def enough_to_measure(passages: Sequence[Passage], wanted: int | None) -> bool:
+    """Whether `measure` looks at what was read, and at nothing else."""
+    return _are_enough(_windows_to_measure(passages, wanted), wanted)
+
+
+def steps_to_measure(wanted: int | None) -> int:
+    """Return how many steps `measure` looks at, at most."""
+    return _ROWS * _width(wanted)
+
+
+def _width(wanted: int | None) -> int:
+    """Return the steps of a window that has the lag wanted in it; the last one is forecast."""
+    return max(_LAGS, min(wanted or 0, _MOST_LAGS)) + 2
+
+
+def _windows_to_measure(passages: Sequence[Passage], wanted: int | None) -> Windows | None:
+    first, _ = first_passages(passages, steps_to_measure(wanted))
+    return Windows.over(first, wanted) if first else None
+
+
+def _are_enough(windows: Windows | None, wanted: int | None) -> bool:
+    """Whether the mean over windows says something of the lag wanted, and not of one place."""
+    if windows is None or len(windows.features) < _SHARED_BY:
+        return False
+    longest = windows.max_lag if wanted is None else min(wanted, _MOST_LAGS)
+    return windows.max_lag >= max(longest, _FEWEST_LAGS)
+
+
+def first_passages(
+    passages: Iterable[Passage], most: int | None = None
+) -> tuple[list[Passage], int]:
     """Return passages of as many steps as are looked at, and how many steps these had."""
     first: list[Passage] = []
     num_taken = num_given = 0
+    most = _MOST if most is None else most
     for passage in passages:
         num_given += len(passage)
         if len(passage):
-            first.append(_cut(passage, _MOST - num_taken))
+            first.append(_cut(passage, most - num_taken))
             num_taken += len(first[-1])
-        if num_taken == _MOST or len(first) == _MOST_PASSAGES:
+        if num_taken == most or len(first) == _MOST_PASSAGES:
             break
     return first, num_given
 

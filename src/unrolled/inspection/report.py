@@ -3,10 +3,10 @@
 Not here: runs and their folders (`cli/inspect.py` knows those), how a page is laid out (`page.py`).
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 from unrolled.inspection.page import Page
-from unrolled.inspection.reading import Facts, Read, Reading, reach_of
+from unrolled.inspection.reading import Facts, Measured, Read, Reading, first_passages, measure
 from unrolled.inspection.sections import (
     write_candidates,
     write_gates,
@@ -15,7 +15,7 @@ from unrolled.inspection.sections import (
     write_training,
     write_units,
 )
-from unrolled.inspection.subject import Subject
+from unrolled.inspection.subject import Passage, Subject
 from unrolled.networks import count_parameters
 
 __all__ = ["Facts", "report"]
@@ -28,6 +28,7 @@ def report(
     *,
     untrained: Subject | None = None,
     beside: Mapping[str, Subject] | None = None,
+    held_out: Read | None = None,
 ) -> str:
     """Return a report of a model: one HTML file that works without a network.
 
@@ -38,6 +39,7 @@ def report(
         facts: What is known of the model.
         untrained: The same model before its training, to compare the reach with.
         beside: Other models that read the same, by name, to compare the reach with.
+        held_out: What the reach is measured on where `read` gives too little for it.
 
     Raises:
         DataError: There is too little to see anything.
@@ -45,7 +47,14 @@ def report(
         OptionError: plotly is not installed.
     """
     reading = Reading(subject, read)
-    others = {name: reach_of(other, read) for name, other in (beside or {}).items()}
+
+    def reach_of(subject: Subject, passages: Sequence[Passage]) -> Measured | None:
+        more = None if held_out is None else lambda: first_passages(held_out(subject))[0]
+        return measure(subject, passages, facts.wanted, more)
+
+    def read_anew(subject: Subject) -> Measured | None:
+        return reach_of(subject, first_passages(read(subject))[0])
+
     page = Page(f"{facts.name}: inside")
     loss = reading.loss
     pairs = {
@@ -54,8 +63,10 @@ def report(
         **({} if loss is None else {f"{facts.loss_unit or 'nats/token'}, here": f"{loss:.3f}"}),
     }
     page.header("unrolled · a look inside", facts.name, pairs)
-    fresh = None if untrained is None else reach_of(untrained, read)
-    write_reach(page, reading, facts, fresh, others)
+    measured = reach_of(subject, reading.passages)
+    fresh = None if untrained is None else read_anew(untrained)
+    others = {name: read_anew(other) for name, other in (beside or {}).items()}
+    write_reach(page, reading, facts, measured, fresh, others)
     write_memory(page, reading)
     write_gates(page, reading)
     write_units(page, reading)

@@ -17,9 +17,16 @@ from unrolled.inspection.figures.texts import order_by_change
 from unrolled.inspection.gradients import Reach, step_jacobian_norms
 from unrolled.inspection.memory import memory_by_perturbation, saturation, time_constants
 from unrolled.inspection.page import Page
-from unrolled.inspection.reading import EXCERPT, MAP_STEPS, MAP_UNITS, SAID, Facts, Reading
+from unrolled.inspection.reading import (
+    EXCERPT,
+    MAP_STEPS,
+    MAP_UNITS,
+    SAID,
+    Facts,
+    Measured,
+    Reading,
+)
 from unrolled.inspection.units import area_under_curve, rank_units
-from unrolled.inspection.verdict import verdict
 from unrolled.layers import Record, RecurrentLayer
 
 __all__ = [
@@ -35,7 +42,6 @@ _DIRECTION = (
     " The layer reads both ways: followed is the direction that reads forwards, from its own last "
     "output."
 )
-_FEWEST_LAGS = 2
 _MEMORY_LAGS = 60
 _REPLACEMENTS = 4
 _GOOD = 0.8  # a unit that follows a pattern less well is not drawn
@@ -48,28 +54,30 @@ def write_reach(
     page: Page,
     reading: Reading,
     facts: Facts,
-    fresh: Reach | None,
-    beside: Mapping[str, Reach | None],
+    measured: Measured | None,
+    fresh: Measured | None,
+    beside: Mapping[str, Measured | None],
 ) -> None:
     """Write how far the gradient reaches, in figures and in words."""
-    reach, unit = reading.reach(), reading.unit
-    if reach is None:
+    unit = reading.unit
+    if measured is None:
         return
     page.section(
         "How far back does learning reach?",
         "Gradient",
         "The error at one place can only teach the network what its gradient still feels. Here it "
-        "is followed back, step by step." + _DIRECTION * _reads_both_ways(reading),
+        f"is followed back, step by step, {_over(measured, unit)}."
+        + _DIRECTION
+        * _reads_both_ways(reading),
     )
-    wanted = reading.wanted(facts.wanted)
-    trained = verdict(reach, wanted=wanted, unit=unit)
+    reach, trained = measured.reach, measured.verdict
     page.verdict(trained.kind, trained.say())
     state, layer = trained.state, trained.layer
     curves = {"trained": reach}
     grew = ""
-    if fresh is not None and len(fresh.lags) > _FEWEST_LAGS:
-        curves["before training"] = fresh
-        before = verdict(fresh, unit=unit)
+    if fresh is not None:
+        curves["before training"] = fresh.reach
+        before = fresh.verdict
         if (trained.half_life_steps or 0) > (before.half_life_steps or math.inf):
             grew = (
                 f" Before training the gradient halved every {before.half_life_steps:.1f} {unit}s, "
@@ -83,7 +91,7 @@ def write_reach(
                 for name, each in curves.items()
             },
             state=state,
-            wanted=wanted,
+            cut=measured.cut,
             unit=unit,
         ),
         f"Gradient by lag, before and after training. {trained.sentence}",
@@ -92,26 +100,32 @@ def write_reach(
         f"as part of that at lag 0. A straight line is a fixed half-life.{grew}",
     )
     if beside:
-        _write_beside(page, reading, {facts.name: reach, **beside}, wanted)
+        _write_beside(page, unit, {facts.name: measured, **beside})
 
 
-def _write_beside(
-    page: Page, reading: Reading, reaches: Mapping[str, Reach | None], wanted: int | None
-) -> None:
+def _over(measured: Measured, unit: str) -> str:
+    """Return what a reach is the mean over, in words."""
+    where = " of the held-out part, for too little was given" if measured.held_out else ""
+    windows = "one window" if measured.windows == 1 else f"the mean over {measured.windows} windows"
+    return f"{windows}{where}, {int(measured.reach.lags[-1])} {unit}s back"
+
+
+def _write_beside(page: Page, unit: str, measured: Mapping[str, Measured | None]) -> None:
     """Write the reach of several models, each in the state that carries it farthest."""
-    unit = reading.unit
-    followed = {name: reach for name, reach in reaches.items() if reach is not None}
-    verdicts = {name: verdict(reach, wanted=wanted, unit=unit) for name, reach in followed.items()}
+    followed = {name: each for name, each in measured.items() if each is not None}
+    verdicts = {name: each.verdict for name, each in followed.items()}
     curves = {
         f"{name} ({each.state})": Reach(
-            followed[name].lags,
-            {"memory": followed[name].by_state[each.state][each.layer, None]},
+            followed[name].reach.lags,
+            {"memory": followed[name].reach.by_state[each.state][each.layer, None]},
         )
         for name, each in verdicts.items()
     }
+    cuts = {each.cut for each in followed.values()}
+    cut = cuts.pop() if len(cuts) == 1 else None
     farthest = max(verdicts, key=lambda name: verdicts[name].horizon_steps)
     page.figure(
-        figures.reach_by_lag(curves, state="memory", wanted=wanted, unit=unit),
+        figures.reach_by_lag(curves, state="memory", cut=cut, unit=unit),
         "Gradient by lag for several models",
         f"<b>Several models on the same input</b>, each by the state that carries its gradient "
         f"farthest. {escape(farthest)} reaches farthest: {verdicts[farthest].horizon_steps} "

@@ -116,6 +116,10 @@ class Subject(ABC):
         """Return an input to begin with, where one can be had without any data."""
         return None
 
+    def as_input(self, example: Any) -> str | None:  # noqa: ARG002
+        """Return a task's example as one types it, to begin with; None where it is no text."""
+        return None
+
     def readout(self, output: Tensor) -> Tensor | None:  # noqa: ARG002
         """Return the scores of the labels, (..., V), for outputs of the layer, (..., O).
 

@@ -57,7 +57,7 @@ class Verdict:
     Args:
         kind: "healthy": it is felt as far back as is wanted; "fading": not quite, but half as far;
             "vanishing": not even that; "exploding": it grows with the lag; "edge": it ends at
-            once, as in a network of finite memory; "none": there is no gradient at all.
+            once before that, as in a network of finite memory; "none": there is no gradient at all.
         state: The name of what carries the gradient farthest: "h", "c" or "x".
         layer: That layer's number, from 0.
         rate: The slope of ln |dL_T / ds_{T-k}| in k, per step, from lag 1 on.
@@ -130,11 +130,12 @@ def verdict(reach: Reach, *, wanted: int | None = None, unit: str = "step") -> V
     Args:
         reach: From `gradient_reach`, over a few lags at least.
         wanted: How many steps back the loss should be felt, such as k2, the steps that the gradient
-            of a training goes back; None asks for half of the lags that were measured.
+            of a training goes back; None asks for half of the lags that were measured. Where
+            fewer were measured, a loss that is felt at the last of them is healthy so far.
         unit: What a step is called: "step", "character", "token".
 
     Raises:
-        OptionError: Fewer than three lags, or a `wanted` that was not measured.
+        OptionError: Fewer than three lags, or a `wanted` below 1.
 
     Example:
         >>> import torch
@@ -147,8 +148,8 @@ def verdict(reach: Reach, *, wanted: int | None = None, unit: str = "step") -> V
     if len(reach.lags) < 3:
         raise OptionError(f"verdict: needs at least 3 lags, got {len(reach.lags)}")
     wanted = max(1, measured // 2) if wanted is None else wanted
-    if not 1 <= wanted <= measured:
-        raise OptionError(f"verdict: wanted must lie in 1..{measured}, got {wanted}")
+    if wanted < 1:
+        raise OptionError(f"verdict: wanted must be at least 1, got {wanted}")
     name, layer, curve = _farthest(reach)
     rate = _rate(curve)
     half_life = math.log(0.5) / rate if -math.inf < rate < 0 else None
@@ -185,22 +186,28 @@ def _judge(
         if math.isfinite(doubling):
             growth["doubling"] = doubling
         return _Judgement("exploding", "exploding", "exploding", growth)
-    if state == "x" and (edge := _edge(curve)) is not None:
-        far = edge > wanted
-        return _Judgement(
-            "healthy" if far else "edge", "edge", "" if far else "edge", {"edge": edge}
-        )
-    if horizon >= wanted:
-        key = "healthy_to_the_end" if horizon == len(curve) - 1 else "healthy"
+    last = len(curve) - 1
+    if horizon >= min(wanted, last):
+        key = "healthy_to_the_end" if horizon == last else "healthy"
         return _Judgement("healthy", key, "", {"horizon": horizon})
+    if state == "x" and (edge := _edge(curve)) is not None and edge <= wanted:
+        return _Judgement("edge", "edge", "edge", {"edge": edge})
     values: dict[str, float | str] = {"horizon": horizon}
     if half_life is not None:
         values["half_life"] = float(half_life)
     if reach.keep_gate is not None:
         values |= {"gate": reach.keep_gate, "max_time": str(2 * wanted)}
-    advice_key = "gated" if reach.keep_gate is None else "longer"
     kind: Kind = "fading" if 2 * horizon >= wanted else "vanishing"
-    return _Judgement(kind, kind, advice_key, values)
+    return _Judgement(kind, kind, _advice_on(reach, state), values)
+
+
+def _advice_on(reach: Reach, state: str) -> str:
+    """Return which advice fits a layer whose gradient is lost."""
+    if state == "x":
+        return "window"
+    if reach.keep_gate is not None:
+        return "longer"
+    return "keep" if reach.gated else "gated"
 
 
 def _farthest(reach: Reach) -> tuple[str, int, Tensor]:

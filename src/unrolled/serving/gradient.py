@@ -1,9 +1,9 @@
 """What the page shows of a model's memory: gradients, saturation, time constants."""
 
 import math
+from dataclasses import replace
 from typing import Any
 
-import torch
 from torch import Tensor
 
 from unrolled.errors import DataError, OptionError
@@ -14,8 +14,8 @@ from unrolled.inspection import (
     gradient_reach,
     saturation,
     time_constants,
-    verdict,
 )
+from unrolled.inspection.reading import Measured, enough_to_measure, measure
 from unrolled.inspection.verdict import MARKS
 from unrolled.languages import language_names
 from unrolled.serving import schema
@@ -24,10 +24,7 @@ from unrolled.serving.runs import ServedRun
 
 __all__ = ["look_back"]
 
-_MOST_LAGS = 100
 _LAGS_OF_ONE_PLACE = 40
-_MOST_PLACES = 12
-_FEWEST_LAGS = 2
 
 
 def look_back(run: ServedRun, reading: Reading, position: int | None) -> schema.GradientAnswer:
@@ -45,21 +42,25 @@ def look_back(run: ServedRun, reading: Reading, position: int | None) -> schema.
     length, subject = len(reading.pieces), run.subject
     if position is not None and position >= length:
         raise OptionError(f"position must be below {length}, got {position}")
-    reach = (
-        _over_places(subject, reading)
-        if position is None
-        else _from_place(subject, reading, position)
-    )
-    judged = None
-    if len(reach.lags) > _FEWEST_LAGS:
-        judged = _in_words(verdict(reach, unit=subject.unit))
+    measured = _measure(run, reading)
+    if position is not None:
+        reach = _from_place(subject, reading, position)
+    elif measured is not None:
+        reach = measured.reach
+    else:
+        raise DataError(f"at least 4 {subject.unit}s are needed, got {length}", "write more")
     records = reading.records if subject.recurrent is not None else ()
     forgets = subject.recurrent is not None and subject.recurrent.cell.keeps is not None
     return schema.GradientAnswer(
         version=str(run.version),
         lags=reach.lags.tolist(),
         reach={name: [_numbers(row) for row in rows] for name, rows in reach.relative().items()},
-        verdict=judged,
+        verdict=None if measured is None else _in_words(measured.verdict),
+        measured=None
+        if measured is None
+        else schema.Measured(
+            windows=measured.windows, held_out=measured.held_out, cut=measured.cut
+        ),
         saturation=[
             {name: [low.mean().item(), high.mean().item()] for name, (low, high) in shares.items()}
             for shares in map(saturation, records)
@@ -84,18 +85,12 @@ def _in_words(judged: Verdict) -> dict[str, Any]:
     }
 
 
-def _over_places(subject: Subject, reading: Reading) -> Reach:
-    """Return the mean reach from several places, as far back as all of them have steps."""
-    passage, unit = reading.passage, subject.unit
-    lags = min(_MOST_LAGS, len(passage) - 2)
-    if lags < _FEWEST_LAGS:
-        message = f"at least 4 {unit}s are needed, got {len(passage)}"
-        raise DataError(message, "write more")
-    first, last = lags + 1, len(passage) - 1
-    places = torch.linspace(first, last, min(_MOST_PLACES, last - first + 1)).long().tolist()
-    rows = torch.stack([passage.features[place - lags - 1 : place] for place in places])
-    following = None if passage.tokens is None else passage.tokens[torch.tensor(places)]
-    return gradient_reach(subject.layer, rows, loss=subject.loss(following), max_lag=lags)
+def _measure(run: ServedRun, reading: Reading) -> Measured | None:
+    """Return the reach over what was read, or over the held-out part where that is too little."""
+    passages, wanted = [reading.passage], run.task.steps_backward
+    if not enough_to_measure(passages, wanted) and run.measured is not None:
+        return replace(run.measured, held_out=True)
+    return measure(run.subject, passages, wanted)
 
 
 def _from_place(subject: Subject, reading: Reading, position: int) -> Reach:

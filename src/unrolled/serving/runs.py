@@ -20,7 +20,15 @@ import torch
 from torch import nn
 
 from unrolled.errors import PROGRAM, OptionError, RunError, UnrolledError
-from unrolled.inspection import StepEquations, Subject, bounds, kinds, step_equations
+from unrolled.inspection import (
+    Passage,
+    StepEquations,
+    Subject,
+    bounds,
+    kinds,
+    step_equations,
+)
+from unrolled.inspection.reading import Measured, first_passages, measure, steps_to_measure
 from unrolled.kernels import EquationsError, WeightCache
 from unrolled.layers import observing_values
 from unrolled.networks import count_parameters
@@ -43,6 +51,7 @@ class ServedRun:
         task: What it learned.
         model: In eval mode.
         weight_cache: The kernels' packed weights, one copy for all who use it.
+        read_held_out: Returns the first held-out examples, of so many steps.
     """
 
     name: str
@@ -50,6 +59,7 @@ class ServedRun:
     task: Task[Any]
     model: nn.Module
     weight_cache: WeightCache = field(default_factory=WeightCache)
+    read_held_out: Callable[[int], list[Any]] = lambda _: []
 
     @cached_property
     def subject(self) -> Subject:
@@ -79,8 +89,34 @@ class ServedRun:
         return step_equations(self.subject.recurrent.cell)
 
     @cached_property
+    def held_out(self) -> list[Passage]:
+        """The first of the held-out part, as much as the gradient's reach is measured on.
+
+        Nothing where the data cannot be read now: they may lie on another machine.
+        """
+        passages = self.subject.passages(self._held_out_examples)
+        return first_passages(passages, steps_to_measure(self.task.steps_backward))[0]
+
+    @cached_property
+    def _held_out_examples(self) -> list[Any]:
+        try:
+            return self.read_held_out(steps_to_measure(self.task.steps_backward))
+        except (UnrolledError, OSError) as error:
+            _log.warning("%s: its held-out part is not shown: %s", self.name, error)
+            return []
+
+    @cached_property
+    def measured(self) -> Measured | None:
+        """How far its gradient reaches on the held-out part, None where that cannot be told."""
+        return measure(self.subject, self.held_out, self.task.steps_backward)
+
+    @cached_property
     def example(self) -> str | None:
-        """An input to begin with, where one can be had without any data."""
+        """An input to begin with: of the held-out part, or what the model makes up."""
+        if self.task.medium is None:
+            inputs = map(self.subject.as_input, self._held_out_examples)
+            if (first := next(filter(None, inputs), None)) is not None:
+                return first
         return self.subject.example()
 
     @cached_property
@@ -278,7 +314,7 @@ def _loaded_run(name: str, path: Path, trust_code: bool) -> ServedRun:
         hint = "wait until the training has measured its first weights"
         raise RunError(f"{run.weights_path}: cannot be read: {error.strerror}", hint) from error
     loaded = load(path, trust_code=trust_code)
-    served = ServedRun(name, version, loaded.task, loaded.model)
+    served = ServedRun(name, version, loaded.task, loaded.model, read_held_out=loaded.held_out)
     # now: it builds the cell's kernel, for which no visitor waits, and what cannot be told of a
     # run would fail whenever it is asked for
     told = [served.description, served.subject.labels]

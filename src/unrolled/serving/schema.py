@@ -13,6 +13,7 @@ __all__ = [
     "GradientQuestion",
     "MapAnswer",
     "MapQuestion",
+    "Measured",
     "PredictAnswer",
     "PredictQuestion",
     "Problem",
@@ -218,6 +219,14 @@ class RankAnswer(BaseModel):
     patterns: dict[str, list[RankedUnit]]
 
 
+class Measured(BaseModel):
+    """What the verdict is the mean over."""
+
+    windows: int
+    held_out: Annotated[bool, Field(description="Whether of the held-out part, or of the text.")]
+    cut: Annotated[int | None, Field(description="The lag at which training cut its gradient.")]
+
+
 class GradientAnswer(BaseModel):
     """How far the gradient of the loss at the end of a text reaches back."""
 
@@ -231,8 +240,9 @@ class GradientAnswer(BaseModel):
     ]
     verdict: Annotated[
         dict[str, Any] | None,
-        Field(description="And how it is said, by language; none of fewer than three lags."),
+        Field(description="Of the run, and how it is said, by language; the same for any text."),
     ]
+    measured: Measured | None
     saturation: Annotated[
         list[dict[str, list[float]]],
         Field(description="For each of the run's `parts` and each gate: low, high."),

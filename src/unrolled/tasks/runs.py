@@ -114,6 +114,15 @@ class Loaded:
         """
         return _read(self.run, self.task)
 
+    def held_out(self, num_steps: int) -> list[Any]:
+        """Return the first held-out examples, of so many steps together if there are as many.
+
+        Raises:
+            DataError: A file cannot be used.
+            RunError: A file has changed since the run began.
+        """
+        return self.task.beginning(self.read().held_out, num_steps)
+
 
 def prepare(
     task_class: type[Task[Any]],

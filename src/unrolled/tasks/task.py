@@ -176,6 +176,10 @@ class Task(ABC, Generic[Example]):
     def to_text(self, prediction: dict[str, Any]) -> str:
         """Return a prediction as text for people, without an end of line."""
 
+    def beginning(self, examples: Sequence[Example], num_steps: int) -> list[Example]:
+        """Return the first examples, of so many steps together if there are as many, or more."""
+        return list(examples[:num_steps])
+
     @property
     def predict_options(self) -> tuple[str, ...]:
         """The options of a prediction that this task's model takes."""

@@ -37,6 +37,7 @@ def reach_by_lag(
     *,
     state: str | None = None,
     wanted: int | None = None,
+    cut: int | None = None,
     unit: str = "step",
 ) -> Any:
     """Draw how much of the gradient is left k steps back, on a logarithmic scale.
@@ -45,7 +46,8 @@ def reach_by_lag(
         reaches: By the names of the curves: several cells, or a cell before and after training.
         state: Which gradient is drawn, of the first layer: "x" compares any cells. None draws every
             state of every layer but "x".
-        wanted: A mark at this lag.
+        wanted: A mark at this lag: how far back the loss should be felt.
+        cut: A mark at this lag: where training cuts its gradient, k2.
         unit: What a step is called.
     """
     figure = new_figure()
@@ -84,12 +86,14 @@ def reach_by_lag(
         xref="paper", x=1, y=-2, xanchor="right", yanchor="bottom", showarrow=False,
         text="1 %: hardly felt", font={"size": 11},
     )  # fmt: skip
-    if wanted is not None and wanted <= end:
-        figure.add_vline(x=wanted, line={"color": INK, "width": 1, "dash": "dot"})
+    for lag, meaning in ((wanted, "wanted"), (cut, "where training cuts")):
+        if lag is None or lag > end:
+            continue
+        figure.add_vline(x=lag, line={"color": INK, "width": 1, "dash": "dot"})
         figure.add_annotation(
-            x=wanted, yref="paper", y=1, yanchor="top", showarrow=False, font={"size": 11},
-            xanchor="left" if wanted < 0.6 * end else "right",
-            text=f"&nbsp;{wanted}: where training cuts&nbsp;",
+            x=lag, yref="paper", y=1, yanchor="top", showarrow=False, font={"size": 11},
+            xanchor="left" if lag < 0.6 * end else "right",
+            text=f"&nbsp;{lag}: {meaning}&nbsp;",
         )  # fmt: skip
     figure.update_xaxes(title_text=f"{unit}s back", range=[0, end])
     figure.update_yaxes(

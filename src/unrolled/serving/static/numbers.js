@@ -76,6 +76,26 @@ export function addUp(values, levels, checks, outDigits = 3) {
 }
 
 /**
+ * Numbers by name, each with `digits` after the point, or more where it goes into a sum: the sums of
+ * what is shown are what is shown. sums: {result, operands, value}; value(shown) is the sum of what
+ * shown(name) returns, a number for a name and a number for itself.
+ */
+export function agreeing(values, sums, digits) {
+  const places = Object.fromEntries(Object.keys(values).map((name) => [name, digits]));
+  const written = (name) => plain(values[name], places[name]);
+  const holds = ({ result, value }) => {
+    const sum = value((source) => (typeof source === "string" ? Number(written(source)) : source));
+    return Number.isNaN(sum) || plain(sum, places[result]) === written(result);
+  };
+  const canGrow = ({ operands }) => operands.some((name) => places[name] < MOST_DIGITS);
+  for (;;) {
+    const wrong = sums.find((sum) => canGrow(sum) && !holds(sum));
+    if (!wrong) return Object.fromEntries(Object.keys(values).map((name) => [name, written(name)]));
+    for (const name of wrong.operands) places[name] = Math.min(places[name] + 1, MOST_DIGITS);
+  }
+}
+
+/**
  * A term such as "{f} · {before:c} + {x:f}" with its numbers filled in, as parts {text} or {name, text}.
  * A negative number after + becomes a difference, and where a sign would be misread it is bracketed.
  */

@@ -56,6 +56,10 @@ class ClassifierSubject(Subject):
             return None
         return ":".join(",".join(f"{x:.4g}" for x in wave) for wave in self.encoder.waves(_WAVE))
 
+    def as_input(self, example: Labelled) -> str | None:
+        """Return the text of an example, as one line."""
+        return " ".join(example.content.split()) if isinstance(example.content, str) else None
+
     def read(self, source: Source) -> Iterator[Passage]:
         """Yield each input, as `unrolled predict` reads it."""
         names = self.encoder.names if isinstance(self.encoder, NumberEncoder) else ()

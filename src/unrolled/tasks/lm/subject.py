@@ -16,6 +16,8 @@ from unrolled.tasks.lm.sampling import default_prompt, generate
 __all__ = ["LanguageSubject"]
 
 _EXAMPLE = {"char": 120, "byte": 120, "bpe": 40, "word": 40}  # tokens of a text to begin with
+_EXCERPT = 160  # characters of one
+_LOOKED_THROUGH = 200  # for the beginning of a line, or of a word: the part may begin within one
 _BOLDNESS = 0.6  # its temperature: likelier than what it learned from, and still different words
 
 
@@ -55,6 +57,17 @@ class LanguageSubject(Subject):
             seed=0,
         )
         return "".join(pieces).strip()
+
+    def as_input(self, example: str) -> str:
+        """Return a few lines of a text, from the beginning of one to the end of a word."""
+        start = (
+            example.find("\n", 0, _LOOKED_THROUGH) + 1 or example.find(" ", 0, _LOOKED_THROUGH) + 1
+        )
+        excerpt = example[start:].lstrip()[: _EXCERPT + 1]
+        if len(excerpt) <= _EXCERPT:
+            return excerpt.rstrip()
+        end = max(excerpt.rfind(" "), excerpt.rfind("\n"))
+        return excerpt[: end if end > _EXCERPT // 2 else _EXCERPT].rstrip()
 
     def read(self, source: Source) -> Iterator[Passage]:
         """Yield the whole of a text."""

@@ -39,6 +39,7 @@ __all__ = ["LanguageModelTask"]
 
 _SAMPLE_LENGTH = 300  # tokens
 _WORD_EMBEDDING = 256  # the absent embedding size of words
+_LONGEST_TOKEN = 16  # characters, on the mean over a text
 
 
 class LanguageModelTask(Task[str]):
@@ -186,6 +187,11 @@ class LanguageModelTask(Task[str]):
         bits = prediction["bits_per_character"]
         candidates = ", ".join(f"{c['text']!r} {c['probability']:.2f}" for c in prediction["next"])
         return f"{'' if bits is None else f'{bits:.3f}'}\t{candidates}\t{prediction['text']}"
+
+    def beginning(self, examples: Sequence[str], num_steps: int) -> list[str]:
+        """Return the beginning of the first text."""
+        most = _LONGEST_TOKEN if self.vocabulary.kind == "bpe" else 1  # in characters
+        return [text[: num_steps * most] for text in examples[:1]]
 
     @property
     def characters(self) -> str | None:

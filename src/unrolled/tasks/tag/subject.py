@@ -40,6 +40,10 @@ class TaggerSubject(Subject):
         self._collate = collate
         self._sentences = sentences
 
+    def as_input(self, example: TaggedSentence) -> str:
+        """Return the words of a sentence."""
+        return " ".join(example.words)
+
     def read(self, source: Source) -> Iterator[Passage]:
         """Yield each sentence, as `unrolled predict` reads it."""
         yield from (self.passage(words) for words in self._sentences(source) if words)

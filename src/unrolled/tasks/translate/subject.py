@@ -46,6 +46,10 @@ class TranslatorSubject(DecoderSubject):
         self._encode = encode
         self._translate = translate
 
+    def as_input(self, example: Pair) -> str:
+        """Return the sentence that is read."""
+        return example.source
+
     def read(self, source: Source) -> Iterator[Passage]:
         """Yield the translation of each line, as it is written."""
         for sentence in self._sentences(source):
@@ -91,6 +95,10 @@ class DelayedSubject(Subject):
         self._sources = sources
         self._sentences = sentences
         self._encode_source = encode_source
+
+    def as_input(self, example: Pair) -> str:
+        """Return the sentence that is read."""
+        return example.source
 
     def read(self, source: Source) -> Iterator[Passage]:
         """Yield each line, and the blanks during which it answers."""

@@ -2,7 +2,7 @@
 // them belongs to.
 
 import { s, spoken } from "../dom.js";
-import { fixed } from "../numbers.js";
+import { fixed, local } from "../numbers.js";
 import { sizeOf } from "./layout.js";
 
 /** Arrow heads in the colours of the wires. */
@@ -104,8 +104,8 @@ export class Drawing {
     if (wire.ids.length) this.wires.push({ wire, line, flow, number, open });
   }
 
-  /** numbers: of a step, by id. token: what is read. name: of the whole, for who does not see it. */
-  show(numbers, token, name) {
+  /** numbers: of a step, by id. shown: the same as they are written. token: what is read. name: of the whole, for who does not see it. */
+  show(numbers, shown, token, name) {
     for (const { wire: { ids }, line, flow, number, open } of this.wires) {
       const value = ids.reduce((sum, id) => sum + numbers[id], 0);
       const size = 1.4 + 3.4 * Math.min(1, Math.abs(value));
@@ -113,7 +113,7 @@ export class Drawing {
       const colour = value < 0 ? "negative" : "positive";
       line.setAttribute("class", `edge ${colour}`);
       if (!open) line.setAttribute("marker-end", `url(#arrow-${colour})`);
-      if (number) number.textContent = fixed(value);
+      if (number) number.textContent = ids.length === 1 ? local(shown[ids[0]]) : fixed(value);
     }
     this.svg.setAttribute("aria-label", name);
     this.title.textContent = name;

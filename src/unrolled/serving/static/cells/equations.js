@@ -2,7 +2,7 @@
 // says: a graph of operations, and for each value with a name what it is equal to.
 
 import { math } from "../dom.js";
-import { addUp, local } from "../numbers.js";
+import { addUp, agreeing, local } from "../numbers.js";
 import { OPERATIONS } from "../operations.js";
 
 const PLACE = /\{([^}]+)\}/g;
@@ -69,6 +69,18 @@ export function shownNumbers(step, equation, numbers) {
     ),
   ]);
   return addUp(values, levels, checks);
+}
+
+const SUMS = ["add", "sub"];
+
+/** The numbers with `digits` after the point, by id; those of a sum have as many as it takes. */
+export function numbersThatAdd(step, numbers, digits) {
+  const sums = [...step.nodes.values()].filter(({ operation }) => SUMS.includes(operation)).map((node) => ({
+    result: node.id,
+    operands: node.inputs.filter((source) => typeof source === "string"),
+    value: (shown) => OPERATIONS[node.operation](...node.inputs.map((source) => shown(source))),
+  }));
+  return agreeing(numbers, sums, digits);
 }
 
 /** A formula as elements, in the page's language; of a direction that reads backwards, t+1 comes first. */

@@ -2,7 +2,7 @@
 
 import * as api from "../api.js";
 import { Drawing } from "../cells/drawing.js";
-import { formula, numbersAt, readStep, shownNumbers } from "../cells/equations.js";
+import { formula, numbersAt, numbersThatAdd, readStep, shownNumbers } from "../cells/equations.js";
 import { layOut } from "../cells/layout.js";
 import { sceneOf } from "../cells/scene.js";
 import { sentenceFor, titleFor } from "../cells/sentences.js";
@@ -122,8 +122,9 @@ export function step(root, { signal, report, say }) {
     const shown = new Map(equations.map((equation) => [equation.id, shownNumbers(cell, equation, numbers)]));
     text.mark(at);
     buttons.show(at);
-    drawing.show(numbers, pieces[at], t("diagram", { cell: one.cell, number: state.unit, token: spoken(pieces[at]) }));
-    const all = equations.map((equation) => sentenceFor(equation, numbers));
+    drawing.show(numbers, numbersThatAdd(cell, numbers, 3), pieces[at], t("diagram", { cell: one.cell, number: state.unit, token: spoken(pieces[at]) }));
+    const short = numbersThatAdd(cell, numbers, 2);
+    const all = equations.map((equation) => sentenceFor(equation, numbers, short));
     list.replaceChildren(...equations.map((equation, index) => block(equation, index, shown.get(equation.id), all[index])));
     units.show(one.memory, at);
     showEquation();
