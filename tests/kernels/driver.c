@@ -19,7 +19,7 @@
 
 #include KERNEL
 
-#define INTEGERS 10
+#define INTEGERS 12
 #define POINTERS ((sizeof(Call) - INTEGERS * sizeof(int64_t)) / sizeof(void *))
 #define CHECK(true)                                          \
   do {                                                       \
@@ -101,9 +101,15 @@ static void give_back(Buffer b) {
   if (where == 'h') free(b.begin);
 }
 
-/* Hold a forward pass of one step, which kept nothing, against unrolled_step, as a stream calls it:
-   there the states are read and written in one place, and the output goes to two. */
+/* Hold a forward pass of one step, which kept nothing and did not pack what it read once, against
+   unrolled_step, as a stream calls it: there all weights are packed, the states are read and written
+   in one place, and the output goes to two. */
 static void check_step(Call call) {
+  call.kept = 1;
+  const Buffer packed = make_floats(unrolled_packed_floats(&call));
+  call.packed = (float *)packed.begin;
+  unrolled_pack(parallel_for, &call, 0);
+  unrolled_pack(parallel_for, &call, 1);
   const size_t bytes = call.num_rows * call.hidden_size * sizeof(float);
   const float *expected[STATES];
   Buffer state[STATES], output = make_buffer(bytes), y = make_buffer(bytes);
@@ -122,8 +128,10 @@ static void check_step(Call call) {
   }
   CHECK(!memcmp(output.begin, expected[0], bytes));
   CHECK(!memcmp(y.begin, expected[0], bytes));
+  check_margins(packed);
   check_margins(output);
   check_margins(y);
+  give_back(packed);
   give_back(output);
   give_back(y);
 }
@@ -161,8 +169,6 @@ int main(int count, char **arguments) {
   if (backward) {
     unrolled_backward(parallel_for, &call);
   } else {
-    unrolled_pack(parallel_for, &call, 0);
-    unrolled_pack(parallel_for, &call, 1);
     unrolled_forward(parallel_for, &call);
     if (call.num_steps == 1 && !call.train) check_step(call);
   }

@@ -186,6 +186,48 @@ def test_bits_do_not_depend_on_cuts_threads_or_gradients(make, problem, data):
             assert same_bits(state, whole[1])
 
 
+@every_cell
+@pytest.mark.parametrize("num_rows", [1, 5])
+@pytest.mark.parametrize("num_threads", [1, 2])
+def test_bits_do_not_depend_on_whether_weights_were_packed_before(make, num_rows, num_threads):
+    """Whole, they are; where a thread reads them once, as it goes; for a single row, never."""
+    problem = (110, num_rows, 33, 70, [], 3)
+    layer = build(make, problem)
+    x, start = inputs_of(layer, problem)
+    before = torch.get_num_threads()
+    torch.set_num_threads(num_threads)
+    try:
+        with torch.no_grad(), using_path("kernel"):
+            whole, end = layer(x, start)
+            state, outputs = start, []
+            for step in x[:5]:
+                output, state = layer(step[None], state)
+                outputs.append(output)
+            rest, state = layer(x[5:], state)
+    finally:
+        torch.set_num_threads(before)
+    assert torch.equal(torch.cat([*outputs, rest]), whole)
+    assert same_bits(state, end)
+
+
+@every_cell
+@pytest.mark.parametrize("num_steps", [1, 2, 5])
+@pytest.mark.parametrize("num_rows", [1, 7])
+def test_gradients_do_not_depend_on_whether_that_of_the_state_is_wanted(make, num_steps, num_rows):
+    problem = (num_steps, num_rows, 5, 70, [], 4)
+    layer = build(make, problem, bidirectional=True)
+    x, start = inputs_of(layer, problem)
+    with using_path("kernel"):
+        results = layer(x, map_state(lambda part: part.requires_grad_(), start))
+        (results[0] ** 2).sum().backward()
+        every = [weight.grad.clone() for weight in layer.parameters()]
+        layer.zero_grad()
+        output, _ = layer(x, map_state(lambda part: part.detach(), start))
+        (output**2).sum().backward()
+    for weight, gradient in zip(layer.parameters(), every, strict=True):
+        assert torch.equal(weight.grad, gradient)
+
+
 @pytest.mark.parametrize("name", ["lstm", "gru", "janet"])
 def test_a_kernel_is_what_a_layer_runs_by_itself(name):
     layer = CELLS[name](3, 8)

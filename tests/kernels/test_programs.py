@@ -227,7 +227,7 @@ class Program:
         given, results = self._folder / "arguments", self._folder / "results"
         buffers = []
         with given.open("wb") as file:
-            file.write(bytes(call)[: 10 * 8])
+            file.write(bytes(call)[: 12 * 8])
             for name, size in self._buffers(call):
                 field, _, index = name.partition(" ")
                 address = getattr(call, field)
@@ -310,6 +310,9 @@ SHORT = [  # sizes, I, H, reverse, rows of length zero
     ((13, 13), 3, 70, True, 0),
     ((7,), 5, 37, False, 1),  # one step, as a stream does it
     ((520, 520, 5), 3, 7, True, 0),  # the gradients of the weights in two blocks
+    ((1,), 33, 37, False, 0),  # a single row: its weights are not packed
+    ((1,), 17, 70, True, 0),
+    ((3, 2), 20, 70, False, 0),  # one chunk: panels of the input weights are packed in turn
 ]
 # Many rows, whose sums are made of blocks and rounds of blocks; few rows of many units, which
 # threads share.

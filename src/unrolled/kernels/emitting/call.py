@@ -20,6 +20,7 @@ class Call(ctypes.Structure):
         *((name, _integer) for name in ("num_steps", "num_rows", "input_size", "hidden_size")),
         *((name, _integer) for name in ("reverse", "train", "gate_stride")),
         *((name, _integer) for name in ("num_parts", "num_threads", "given")),
+        *((name, _integer) for name in ("kept", "starts_wanted")),
         *((name, _pointer) for name in ("batch_sizes", "starts", "parts", "x")),
         *((name, _pointer) for name in ("weight_ih", "weight_hh", "bias_ih", "bias_hh")),
         ("parameters", _pointer * MOST_PARAMETERS),

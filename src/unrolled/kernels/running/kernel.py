@@ -204,7 +204,8 @@ class KernelPasses:
         ]
         for index, (history, d_state) in enumerate(zip(histories, d_states, strict=True)):
             call.states[index], call.d_states[index] = history.data_ptr(), d_state.data_ptr()
-        x_wanted, _, weights_wanted = split(wanted, len(d_states))
+        x_wanted, starts_wanted, weights_wanted = split(wanted, len(d_states))
+        call.starts_wanted = any(starts_wanted)
         d_x = buffer_like(problem.x) if x_wanted else None
         call.d_x = None if d_x is None else d_x.data_ptr()
         d_weights = _weight_gradients(call, problem, weights_wanted)
@@ -212,7 +213,10 @@ class KernelPasses:
         call.workspace = workspace.data_ptr()
         self._library.backward(call)
         keep_scratch("workspace", workspace)
-        return [d_x, *d_states, *d_weights]
+        starts = [
+            d if is_wanted else None for d, is_wanted in zip(d_states, starts_wanted, strict=True)
+        ]
+        return [d_x, *starts, *d_weights]
 
     def _whole(self, tape: Sequence[Tensor] | None, problem: Problem) -> list[Tensor]:
         """Return a tape that may be overwritten: the one given, if there is one and it is whole."""

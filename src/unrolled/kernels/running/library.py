@@ -61,11 +61,11 @@ class Library:
         return int(self._workspace_floats(call, backward))
 
     def pack(self, call: Call, *, known: bool) -> None:
-        """Write `call.packed`; if it is `known` to hold these weights, only if a sample differs."""
+        """Write `call.packed`, to be kept; if it is `known` to be it, only if a sample differs."""
         self._pack(self._pool, call, known)
 
     def forward(self, call: Call) -> None:
-        """Run all steps."""
+        """Run all steps, with weights that are packed now unless they are kept."""
         self._forward(self._pool, call)
 
     def step(self, calls: Any, x: int, y: int, *, known: bool) -> None:

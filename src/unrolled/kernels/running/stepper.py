@@ -77,6 +77,7 @@ class Stepper:
         problem = Problem(kernel.cell, x, (batch_size,), weights, states, reverse=False)
         check_numbers(problem, partition)
         call, alive = make_call(problem, partition)
+        call.kept = True
         packed = torch.empty(self._library.packed_floats(call), **FLOAT)
         call.gate_stride = self._library.scratch_slots * num_units
         workspace = torch.empty(self._library.workspace_floats(call, backward=False), **FLOAT)

@@ -34,6 +34,7 @@ class WeightCache:
 
     def pack(self, library: Library, call: Call, weights: tuple[Tensor | None, ...]) -> Tensor:
         """Return the packed weights, which `call` is given; packs them if they are not here."""
+        call.kept = True
         key = (library, id(weights[0]))
         marks = [mark_of(weight) for weight in weights if weight is not None]
         entry = self._entries.get(key)
@@ -68,16 +69,16 @@ def caching_weights(cache: WeightCache) -> Iterator[None]:
 
 
 def pack_weights(library: Library, call: Call, weights: Weights) -> tuple[Tensor, bool]:
-    """Return the packed weights, which `call` is given, and whether they are of the cache in use.
+    """Return memory for packed weights, which `call` is given, and whether the cache in use has it.
 
-    If not, they are scratch memory, to be kept after the call.
+    If so, they are in it. If not, it is scratch memory, to be kept after the call, which packs them
+    there, or reads them where they are.
     """
     matrices, cache = weights[:4], _in_use.get()
     if cache is not None and all(map(_may_be_kept, matrices)):
         return cache.pack(library, call, matrices), True
     packed = take_scratch("packed", library.packed_floats(call))
     call.packed = packed.data_ptr()
-    library.pack(call, known=False)
     return packed, False
 
 

@@ -12,9 +12,9 @@
 #include "tile.h"
 
 /* The part of the gradient of the output of rows b.. at a step that comes through the gates of step
-   `after`, PANEL units from `unit` on; zero where no step comes after. sums: [rows, PLAIN_VECTORS]
- */
-INL void gradient_from(const Part *p, long after, long b, long rows, long unit, vf *sums) {
+   `after`, by a panel of the recurrent weights; zero where no step comes after.
+   sums: [rows, PLAIN_VECTORS] */
+INL void gradient_from(const Part *p, long after, long b, long rows, const float *panel, vf *sums) {
   if (after < 0 || !RECURRENT_COLUMNS) {
     for (long i = 0; i < rows * PLAIN_VECTORS; i++) sums[i] = (vf){0};
     return;
@@ -25,7 +25,7 @@ INL void gradient_from(const Part *p, long after, long b, long rows, long unit, 
   for (long r = 0; r < rows; r++) {
     d_gates[r] = c->gates + (c->starts[after] + b + r) * c->gate_stride + FIRST_RECURRENT * H;
   }
-  plain_product(rows, depth, d_gates, p->packed + layout_of(c).back_recurrent + unit * depth, sums);
+  plain_product(rows, depth, d_gates, panel, sums);
 }
 
 typedef struct {
@@ -51,10 +51,13 @@ LOCAL void backward_rows(const Part *p, long t, long after, long first, long end
   const Call *c = p->call;
   const long H = H_OF(c), panels = PANELS(H);
   vf sums[PLAIN_ROWS * PLAIN_VECTORS];
+  if (first >= end) return;
   for (long panel = share_begin(team, panels); panel < share_end(team, panels); panel++) {
+    const int product = RECURRENT_COLUMNS && after >= 0;
+    const float *weights = product ? back_recurrent_panel(c, &p->at, panel) : NULL;
     for (long b = first, rows; b < end; b += rows) {
       rows = next_rows(end - b, PLAIN_ROWS);
-      gradient_from(p, after, b, rows, panel * PANEL, sums);
+      gradient_from(p, after, b, rows, weights, sums);
       for (long r = 0; r < rows; r++) {
         const long packed = c->starts[t] + b + r;
         const RowGradients row = gradients_of(c, t, b + r);
@@ -82,6 +85,8 @@ LOCAL void unfinish_rows(const Part *p, long t, long end, long present, const Te
   const long H = H_OF(c), panels = PANELS(H);
   vf sums[APPLIED_COLUMNS][PLAIN_ROWS * PLAIN_VECTORS];
   for (long panel = share_begin(team, panels); panel < share_end(team, panels); panel++) {
+    const float *weights[APPLIED_COLUMNS] = {0};
+    for (long g = 0; g < APPLIED_COLUMNS; g++) weights[g] = back_applied_panel(c, &p->at, g, panel);
     for (long b = p->first, rows; b < end; b += rows) {
       rows = next_rows(end - b, PLAIN_ROWS);
       for (long g = 0; g < APPLIED_COLUMNS; g++) {
@@ -89,9 +94,7 @@ LOCAL void unfinish_rows(const Part *p, long t, long end, long present, const Te
         for (long r = 0; r < rows; r++) {
           d_gate[r] = c->gates + (c->starts[t] + b + r) * c->gate_stride + (FIRST_APPLIED + g) * H;
         }
-        plain_product(rows, H, d_gate,
-                      p->packed + layout_of(c).back_applied + (g * panels + panel) * PANEL * H,
-                      sums[g]);
+        plain_product(rows, H, d_gate, weights[g], sums[g]);
       }
       for (long r = 0; r < rows; r++) {
         const RowGradients row = gradients_of(c, t, b + r);
@@ -119,10 +122,41 @@ INL long present_at(const Call *c, long t, long after, long present) {
   return now;
 }
 
+/* The first step that row b takes. */
+INL long first_step(const Call *c, long b) {
+  long step = 0;
+  if (c->reverse) {
+    for (step = c->num_steps - 1; b >= c->batch_sizes[step];) step--;
+  }
+  return step;
+}
+
+/* What comes through the gates of the first step of rows b.. to the initial output state. */
+LOCAL void backward_start(const Part *p, long begin, long b, long end, const Team *team) {
+  const Call *c = p->call;
+  const long H = H_OF(c), panels = PANELS(H);
+  vf sums[PLAIN_ROWS * PLAIN_VECTORS];
+  for (long panel = share_begin(team, panels); panel < share_end(team, panels); panel++) {
+    const float *weights = RECURRENT_COLUMNS ? back_recurrent_panel(c, &p->at, panel) : NULL;
+    for (long first = b, rows; first < end; first += rows) {
+      rows = next_rows(end - first, PLAIN_ROWS);
+      gradient_from(p, begin, first, rows, weights, sums);
+      for (long r = 0; r < rows; r++) {
+        for (long unit = panel * PANEL, v = 0; v < PLAIN_VECTORS && unit < H; v++, unit += W) {
+          float *d_h = c->d_states[0] + (first + r) * H + unit;
+          vf sum = sums[r * PLAIN_VECTORS + v];
+          if (DIRECT) sum += load(d_h, H - unit);
+          store(d_h, H - unit, sum);
+        }
+      }
+    }
+  }
+}
+
 /* All steps of a part, then the gradient of the initial output state. */
 LOCAL void backward_part(const Part *p, Team *team) {
   const Call *c = p->call;
-  const long first = p->first, H = H_OF(c), panels = PANELS(H);
+  const long first = p->first;
   long present = 0;
   for (long step = c->num_steps - 1; step >= 0; step--) {
     const long t = c->reverse ? c->num_steps - 1 - step : step;
@@ -139,21 +173,11 @@ LOCAL void backward_part(const Part *p, Team *team) {
     meet(team);
 #endif
   }
-  vf sums[PLAIN_VECTORS];
-  for (long b = first; b < MIN(p->end, c->batch_sizes[0]); b++) {
-    long begin = 0; /* the first step that this row takes */
-    if (c->reverse) {
-      for (begin = c->num_steps - 1; b >= c->batch_sizes[begin];) begin--;
-    }
-    for (long panel = share_begin(team, panels); panel < share_end(team, panels); panel++) {
-      gradient_from(p, begin, b, 1, panel * PANEL, sums);
-      for (long unit = panel * PANEL, v = 0; v < PLAIN_VECTORS && unit < H; v++, unit += W) {
-        float *d_h = c->d_states[0] + b * H + unit;
-        vf sum = sums[v];
-        if (DIRECT) sum += load(d_h, H - unit);
-        store(d_h, H - unit, sum);
-      }
-    }
+  const long end = MIN(p->end, c->batch_sizes[0]);
+  for (long b = first, next; b < end && c->starts_wanted; b = next) {
+    const long begin = first_step(c, b);
+    for (next = b + 1; next < end && first_step(c, next) == begin;) next++;
+    backward_start(p, begin, b, next, team);
   }
 }
 

@@ -30,6 +30,8 @@ typedef struct {
   int64_t num_threads;         /* at least 1; above num_parts, threads may share a part's units */
   int64_t given;               /* backward, bit s: the gradient of state s at the end, bit
                                   MOST_STATES: d_output; others are absent, their memory zero */
+  int64_t kept;                /* forward: `packed` holds all weights, as unrolled_pack left them */
+  int64_t starts_wanted;       /* backward: whether d_states are to be those at the start */
   const int64_t *batch_sizes;  /* [T], the rows of each step, never growing */
   const int64_t *starts;       /* [T], the first of the N rows that is of each step */
   const int64_t *parts;        /* [num_parts + 1], bounds of the rows of the batch of each part */
@@ -39,7 +41,8 @@ typedef struct {
   const float *bias_ih;        /* [G * H]; NULL: no biases */
   const float *bias_hh;        /* [R * H]; NULL: no biases, or nothing is recurrent */
   const float *parameters[MOST_PARAMETERS]; /* [H] */
-  float *packed;               /* [unrolled_packed_floats], written by unrolled_pack */
+  float *packed;               /* [unrolled_packed_floats]; written by unrolled_pack if `kept`, else
+                                  by unrolled_forward, and of no use afterwards */
   float *workspace;            /* [unrolled_workspace_floats] */
   float *gates;                /* train: [N, gate_stride], updated by the backward pass; a row ends
                                   with 16 floats of no use */
@@ -49,7 +52,8 @@ typedef struct {
                                   [B, H], the initial ones, updated */
   /* Of the backward pass; a gradient that is NULL is not wanted. */
   const float *d_output;       /* [N, H] */
-  float *d_states[MOST_STATES]; /* [B, H]: of those at the end, updated to those at the start */
+  float *d_states[MOST_STATES]; /* [B, H]: of those at the end, updated to those at the start if
+                                   `starts_wanted`, else to numbers of no use */
   float *d_x;                  /* [N, I] */
   float *d_weight_ih;          /* [G * H, I] */
   float *d_weight_hh;          /* [R * H, H] */

@@ -15,7 +15,7 @@
 typedef struct {
   const Call *call;
   void (*run)(const Part *, Team *);
-  float *packed, *scratch;
+  float *scratch;
   long scratch_floats; /* of each thread, or team */
   long members;        /* threads that share a part */
   long *arrived;       /* [num_parts] */
@@ -39,8 +39,9 @@ LOCAL void run_part(const Parts *parts, long n, long slot, Team *team) {
   const Call *c = parts->call;
   const long gates = parts->scratch_floats - largest_part(c) * APPLIED_COLUMNS * H_OF(c);
   float *scratch = parts->scratch ? parts->scratch + slot * parts->scratch_floats : NULL;
-  const Part part = {c, parts->packed, parts->packed + layout_of(c).bias, scratch,
-                     scratch ? scratch + gates : NULL, c->parts[n], c->parts[n + 1]};
+  const Layout at = layout_of(c);
+  const Part part = {c, at, c->packed + at.bias, scratch, scratch ? scratch + gates : NULL,
+                     c->parts[n], c->parts[n + 1]};
   if (part.first < part.end) parts->run(&part, team);
 }
 
@@ -86,22 +87,25 @@ int64_t unrolled_workspace_floats(const Call *c, int64_t backward) {
   return layout_of(c).back_end + gradient_floats(c);
 }
 
-/* Pack the weights for unrolled_forward, unless `known` says that they were, and a sample of them
-   is as it was. */
+LOCAL void pack_forward(ParallelFor parallel_for, Call *c) {
+  const Layout at = layout_of(c);
+  pack_bias(c);
+  run(parallel_for, c->num_threads, forward_panels(c, &at), at.end, pack_forward_panel, c);
+}
+
+/* Pack the weights for unrolled_forward of calls that have them `kept`, unless they are `known` to be
+   packed, and a sample of them is as it was. */
 void unrolled_pack(ParallelFor parallel_for, Call *c, int64_t known) {
   float sample[SAMPLE];
   sample_weights(c, sample);
   if (known && !memcmp(sample, c->packed, sizeof sample)) return;
   memcpy(c->packed, sample, sizeof sample);
-  const long H = H_OF(c);
-  const long panels = PANELS(INPUT_COLUMNS * H) + APPLIED_COLUMNS * PANELS(H) +
-                      (RECURRENT_COLUMNS ? GATE_PANELS(H) : 0);
-  pack_bias(c);
-  run(parallel_for, c->num_threads, panels, layout_of(c).end, pack_forward_panel, c);
+  pack_forward(parallel_for, c);
 }
 
 void unrolled_forward(ParallelFor parallel_for, Call *c) {
-  Parts parts = {c, forward_part, c->packed, c->workspace, part_scratch(c), 1, NULL};
+  if (!c->kept) pack_forward(parallel_for, c);
+  Parts parts = {c, forward_part, c->workspace, part_scratch(c), 1, NULL};
   run_parts(parallel_for, &parts);
 }
 
@@ -153,12 +157,14 @@ void unrolled_backward(ParallelFor parallel_for, Call *c) {
   Backward b;
   Gradient *g = &b.gradient;
   plan_gradient(g, c, c->workspace + layout_of(c).back_end);
-  b.panels = PANELS(H) * ((RECURRENT_COLUMNS > 0) + APPLIED_COLUMNS) + (c->d_x ? PANELS(I) : 0);
+  const Layout at = layout_of(c);
+  const BackPanels back = back_panels(c, &at);
+  b.panels = back.recurrent + back.applied + back.input;
   /* the vectors that products were applied to are known only after the loop */
   const long early = APPLIED_COLUMNS ? 0 : pack_pieces(g);
   run(parallel_for, c->num_threads, b.panels + early,
-      layout_of(c).back_end + (early ? g->end * (I + H) : 0), prepare_piece, &b);
-  Parts parts = {c, backward_part, c->workspace, NULL, 0, 1, NULL};
+      at.back_end + (early ? g->end * (I + H) : 0), prepare_piece, &b);
+  Parts parts = {c, backward_part, NULL, 0, 1, NULL};
   run_parts(parallel_for, &parts);
   b.panels = 0;
   for (;;) {

@@ -14,7 +14,6 @@
 #include "tile.h"
 
 #define GATE_ROWS ROWS_OF(GATE_VECTORS)
-#define CHUNK_ROWS 96 /* rows whose input is projected at once: their gates stay in cache */
 
 /* The step whose states come before step t, or -1. */
 INL long step_before(const Call *c, long t) {
@@ -51,7 +50,8 @@ INL RowStates states_of(const Call *c, long t, long b) {
 /* One part of the batch on its way through time. */
 typedef struct {
   const Call *call;
-  const float *packed, *bias;
+  Layout at;
+  const float *bias;
   float *scratch;  /* gate rows of a chunk, unless they are kept */
   float *applied;  /* [rows, APPLIED_COLUMNS, H]: the vectors that products are applied to */
   long first, end; /* rows of the batch */
@@ -62,21 +62,44 @@ OUT_OF_LINE void gate_product(long rows, long depth, const float *const *a, cons
   product(rows, GATE_VECTORS, depth, a, panel, out);
 }
 
+/* What these give for one row, of weights that are not packed: for the gates of units first.., and
+   for columns first.. of the others. */
+OUT_OF_LINE void unpacked_gates(const Call *c, long first, const float *h, vf *out) {
+  const long H = H_OF(c);
+  for (long j = 0; j < UNITS && first + j * W < H; j++) {
+    for (long g = 0; g < RECURRENT_COLUMNS; g++) {
+      const float *column[W];
+      gate_columns_of(c->weight_hh, H, g, first + j * W, column);
+      out[j * RECURRENT_COLUMNS + g] = unpacked_product(H, column, h);
+    }
+  }
+}
+
+OUT_OF_LINE vf unpacked_columns(const float *weight, long depth, long H, const int64_t *blocks,
+                                long columns, long first, const float *a) {
+  const float *column[W];
+  columns_of(weight, depth, H, blocks, columns, first, column);
+  return unpacked_product(depth, column, a);
+}
+
 /* Step t of rows first..end of the batch, up to the applied products where there are some;
    gates[b - first] is the gate row of row b. */
 LOCAL void forward_rows(const Part *p, long t, long end, float *const *gates, const Team *team) {
   const Call *c = p->call;
   const long H = H_OF(c), panels = GATE_PANELS(H);
-  const float *weights = p->packed + layout_of(c).gates;
   vf sums[GATE_ROWS * GATE_VECTORS];
   for (long panel = share_begin(team, panels); panel < share_end(team, panels); panel++) {
     const long unit0 = panel * UNITS * W;
+    const int packed = RECURRENT_COLUMNS && !p->at.unpacked;
+    const float *weights = packed ? gate_panel(c, &p->at, panel) : NULL;
     for (long b = p->first, rows; b < end; b += rows) {
       rows = next_rows(end - b, GATE_ROWS);
-      if (RECURRENT_COLUMNS) {
+      if (packed) {
         const float *h[GATE_ROWS];
         for (long r = 0; r < rows; r++) h[r] = state_before(c, 0, t, b + r);
-        gate_product(rows, H, h, weights + panel * GATE_VECTORS * W * H, sums);
+        gate_product(rows, H, h, weights, sums);
+      } else if (RECURRENT_COLUMNS) {
+        unpacked_gates(c, unit0, state_before(c, 0, t, b), sums);
       }
       for (long r = 0; r < rows; r++) {
         const RowStates row = states_of(c, t, b + r);
@@ -102,6 +125,10 @@ LOCAL void finish_rows(const Part *p, long t, long end, float *const *gates, con
   const long H = H_OF(c), panels = PANELS(H);
   vf sums[APPLIED_COLUMNS][PLAIN_ROWS * PLAIN_VECTORS];
   for (long panel = share_begin(team, panels); panel < share_end(team, panels); panel++) {
+    const float *weights[APPLIED_COLUMNS] = {0};
+    for (long g = 0; g < APPLIED_COLUMNS && !p->at.unpacked; g++) {
+      weights[g] = applied_panel(c, &p->at, g, panel);
+    }
     for (long b = p->first, rows; b < end; b += rows) {
       rows = next_rows(end - b, PLAIN_ROWS);
       for (long g = 0; g < APPLIED_COLUMNS; g++) {
@@ -109,8 +136,13 @@ LOCAL void finish_rows(const Part *p, long t, long end, float *const *gates, con
         for (long r = 0; r < rows; r++) {
           v[r] = p->applied + ((b + r - p->first) * APPLIED_COLUMNS + g) * H;
         }
-        plain_product(rows, H, v,
-                      p->packed + layout_of(c).applied + (g * panels + panel) * PANEL * H, sums[g]);
+        if (!p->at.unpacked) {
+          plain_product(rows, H, v, weights[g], sums[g]);
+          continue;
+        }
+        for (long j = 0, unit = panel * PANEL; j < PLAIN_VECTORS && unit < H; j++, unit += W) {
+          sums[g][j] = unpacked_columns(c->weight_hh, H, H, APPLIED_BLOCKS + g, H, unit, v[0]);
+        }
       }
       for (long r = 0; r < rows; r++) {
         const RowStates row = states_of(c, t, b + r);
@@ -144,8 +176,17 @@ LOCAL void forward_part(const Part *p, Team *team) {
                                : p->scratch + rows * c->gate_stride;
       }
     }
-    multiply_rows(rows, I, columns, share_begin(team, panels), share_end(team, panels), x,
-                  p->packed + layout_of(c).input, gates);
+    for (long panel = share_begin(team, panels); panel < share_end(team, panels); panel++) {
+      const long first = panel * PANEL;
+      if (!p->at.unpacked) {
+        multiply_rows(rows, I, columns, first, x, input_panel(c, &p->at, panel), gates);
+        continue;
+      }
+      for (long j = first; j < MIN(columns, first + PANEL); j += W) {
+        store(gates[0] + j, columns - j, unpacked_columns(c->weight_ih, I, H_OF(c), INPUT_BLOCKS,
+                                                          columns, j, x[0]));
+      }
+    }
     meet(team);
     float *const *of_step = gates;
     for (long step = begin; step < stop; step++) {

@@ -292,8 +292,11 @@ LOCAL void input_gradient_piece(const Call *c, long piece) {
     a[r] = c->gates + (first + r) * c->gate_stride;
     out[r] = c->d_x + (first + r) * I;
   }
-  multiply_rows(rows, INPUT_COLUMNS * H_OF(c), I, 0, PANELS(I), a,
-                c->workspace + layout_of(c).back_input, out);
+  const Layout at = layout_of(c);
+  for (long panel = 0; panel < PANELS(I); panel++) {
+    multiply_rows(rows, INPUT_COLUMNS * H_OF(c), I, panel * PANEL, a,
+                  back_input_panel(c, &at, panel), out);
+  }
 }
 
 #endif

@@ -16,39 +16,111 @@
 #define GATE_PANELS(H) (((H) + UNITS * W - 1) / (UNITS * W))
 #define SAMPLE 64 /* floats of the weights that tell whether they have changed */
 
-/* Where each part of the packed memory begins, in floats. */
+#define CHUNK_ROWS 96 /* rows whose input is projected at once: their gates stay in cache */
+
+/* Where each part of the packed memory begins, in floats.
+ *
+ * A matrix is packed before, all of its panels; or, where each of them is read only once, just there,
+ * in memory for one; or, where a single row reads it, not at all. */
 typedef struct {
+  int unpacked, input_once, hidden_once, recurrent_once, applied_once, d_x_once;
   long input, gates, applied, bias, end; /* forward */
   long back_recurrent, back_applied, back_input, back_end;
 } Layout;
 
+/* The floats of `panels` panels, or of the one that is each of them in turn. */
+INL long floats_of(long panels, long of_one, int once) { return (once ? 1 : panels) * of_one; }
+
 INL Layout layout_of(const Call *c) {
-  const long H = H_OF(c), I = c->input_size;
+  const long H = H_OF(c), I = c->input_size, T = c->num_steps, B = c->parts[c->num_parts];
+  const int alone = c->num_parts == 1 && c->num_threads < 2; /* others would read it, too */
   Layout at;
+  at.unpacked = !c->kept && c->num_parts == 1 && B == 1 && T == 1;
+  at.input_once = at.unpacked || (!c->kept && alone && T * B <= CHUNK_ROWS);
+  at.hidden_once = at.unpacked || (!c->kept && alone && T == 1);
+  const long of_input = at.unpacked ? 0 : PANEL * I, of_hidden = at.unpacked ? 0 : H;
   at.input = SAMPLE;
-  at.gates = at.input + PANELS(INPUT_COLUMNS * H) * PANEL * I;
-  at.applied = at.gates + (RECURRENT_COLUMNS ? GATE_PANELS(H) * GATE_VECTORS * W * H : 0);
-  at.bias = at.applied + APPLIED_COLUMNS * PANELS(H) * PANEL * H;
+  at.gates = at.input + floats_of(PANELS(INPUT_COLUMNS * H), of_input, at.input_once);
+  at.applied = at.gates;
+  if (RECURRENT_COLUMNS) {
+    at.applied += floats_of(GATE_PANELS(H), GATE_VECTORS * W * of_hidden, at.hidden_once);
+  }
+  at.bias = at.applied;
+  if (APPLIED_COLUMNS) {
+    at.bias += floats_of(PANELS(H), APPLIED_COLUMNS * PANEL * of_hidden, at.hidden_once);
+  }
   at.end = at.bias + PANELS(COLUMNS * H) * PANEL;
+  const long again = T - 1 + (c->starts_wanted != 0); /* steps that read the recurrent weights */
+  at.recurrent_once = alone && again <= 1;
+  at.applied_once = alone && T == 1;
+  at.d_x_once = c->num_rows <= CHUNK_ROWS;
   at.back_recurrent = 0;
-  at.back_applied = PANELS(H) * PANEL * RECURRENT_COLUMNS * H;
-  at.back_input = at.back_applied + APPLIED_COLUMNS * PANELS(H) * PANEL * H;
-  at.back_end = at.back_input + (c->d_x ? PANELS(I) * PANEL * INPUT_COLUMNS * H : 0);
+  at.back_applied = 0;
+  if (RECURRENT_COLUMNS && again) {
+    at.back_applied += floats_of(PANELS(H), PANEL * RECURRENT_COLUMNS * H, at.recurrent_once);
+  }
+  at.back_input = at.back_applied;
+  if (APPLIED_COLUMNS) {
+    at.back_input += floats_of(PANELS(H), APPLIED_COLUMNS * PANEL * H, at.applied_once);
+  }
+  at.back_end = at.back_input;
+  if (c->d_x) at.back_end += floats_of(PANELS(I), PANEL * INPUT_COLUMNS * H, at.d_x_once);
   return at;
+}
+
+/* W columns of the transpose of a weight [all blocks * H, depth], rows of it: those of some blocks,
+   from `first` on. Where there are fewer, the last is there again. */
+INL void columns_of(const float *weight, long depth, long H, const int64_t *blocks, long columns,
+                    long first, const float **column) {
+  for (long i = 0; i < W; i++) {
+    const long c = MIN(first + i, columns - 1);
+    column[i] = weight + (blocks[c / H] * H + c % H) * depth;
+  }
+}
+
+/* The same for the gates: W units of one of them. */
+INL void gate_columns_of(const float *weight, long H, long gate, long first, const float **column) {
+  for (long i = 0; i < W; i++) {
+    column[i] = weight + (RECURRENT_BLOCKS[gate] * H + MIN(first + i, H - 1)) * H;
+  }
+}
+
+/* W columns [W], each [depth], of which the first `count` are there, to every `stride` floats. */
+INL void pack_columns(const float *const *column, long count, long depth, float *restrict to,
+                      long stride) {
+  if (count < W) {
+    for (long k = 0; k < depth; k++) {
+      vf v = {0};
+      for (long i = 0; i < count; i++) v[i] = column[i][k];
+      *(vf *)(to + k * stride) = v;
+    }
+    return;
+  }
+  long k = 0;
+  for (; k + W <= depth; k += W) {
+    vf block[W];
+#pragma GCC unroll 16
+    for (int i = 0; i < W; i++) block[i] = *(const vfu *)(column[i] + k);
+    transpose(block);
+#pragma GCC unroll 16
+    for (int i = 0; i < W; i++) *(vf *)(to + (k + i) * stride) = block[i];
+  }
+  for (; k < depth; k++) {
+    vf v;
+    for (long i = 0; i < W; i++) v[i] = column[i][k];
+    *(vf *)(to + k * stride) = v;
+  }
 }
 
 /* A panel of the transpose of some blocks of weight [all blocks * H, depth]: columns first.. of
    those blocks' rows. panel: [depth, PANEL]. */
 LOCAL void pack_plain(const float *weight, long depth, long H, const int64_t *blocks, long columns,
                       long first, float *restrict panel) {
-  for (long c = 0; c < PANEL; c++) {
-    const long column = first + c;
-    if (column < columns) {
-      const float *row = weight + (blocks[column / H] * H + column % H) * depth;
-      for (long k = 0; k < depth; k++) panel[k * PANEL + c] = row[k];
-    } else {
-      for (long k = 0; k < depth; k++) panel[k * PANEL + c] = 0.0f;
-    }
+  for (long v = 0; v < PLAIN_VECTORS; v++) {
+    const float *column[W];
+    const long here = first + v * W;
+    columns_of(weight, depth, H, blocks, columns, here, column);
+    pack_columns(column, MAX(0, MIN(W, columns - here)), depth, panel + v * W, PANEL);
   }
 }
 
@@ -57,12 +129,11 @@ LOCAL void pack_plain(const float *weight, long depth, long H, const int64_t *bl
 LOCAL void pack_gates(const float *weight, long H, long first, float *restrict panel) {
   for (long j = 0; j < UNITS; j++) {
     for (long g = 0; g < RECURRENT_COLUMNS; g++) {
-      for (long lane = 0; lane < W; lane++) {
-        const long unit = first + j * W + lane;
-        float *to = panel + (j * RECURRENT_COLUMNS + g) * W + lane;
-        const float *row = weight + (RECURRENT_BLOCKS[g] * H + unit) * H;
-        for (long k = 0; k < H; k++) to[k * GATE_VECTORS * W] = unit < H ? row[k] : 0.0f;
-      }
+      const float *column[W];
+      const long unit = first + j * W;
+      gate_columns_of(weight, H, g, unit, column);
+      pack_columns(column, MAX(0, MIN(W, H - unit)), H, panel + (j * RECURRENT_COLUMNS + g) * W,
+                   GATE_VECTORS * W);
     }
   }
 }
@@ -73,19 +144,77 @@ LOCAL void pack_straight(const float *weight, long columns, long H, const int64_
                          long num_blocks, long first, float *restrict panel) {
   const long here = MIN(PANEL, columns - first);
   for (long g = 0; g < num_blocks; g++) {
-    for (long unit = 0; unit < H; unit++, panel += PANEL) {
-      memcpy(panel, weight + (blocks[g] * H + unit) * columns + first, here * sizeof(float));
-      for (long c = here; c < PANEL; c++) panel[c] = 0.0f;
+    const float *row = weight + blocks[g] * H * columns + first;
+    for (long unit = 0; unit < H; unit++, row += columns, panel += PANEL) {
+      for (long c = 0; c < PANEL; c += W) *(vf *)(panel + c) = load(row + c, MAX(0, here - c));
     }
   }
 }
 
-/* One panel of all that the forward pass multiplies with. */
+/* ---- Panels; packed now if there is memory for one, which is each of them in turn -------------- */
+
+INL const float *input_panel(const Call *c, const Layout *at, long p) {
+  float *panels = c->packed + at->input;
+  if (!at->input_once) return panels + p * PANEL * c->input_size;
+  pack_plain(c->weight_ih, c->input_size, H_OF(c), INPUT_BLOCKS, INPUT_COLUMNS * H_OF(c), p * PANEL,
+             panels);
+  return panels;
+}
+
+INL const float *gate_panel(const Call *c, const Layout *at, long p) {
+  float *panels = c->packed + at->gates;
+  if (!at->hidden_once) return panels + p * GATE_VECTORS * W * H_OF(c);
+  pack_gates(c->weight_hh, H_OF(c), p * UNITS * W, panels);
+  return panels;
+}
+
+INL const float *applied_panel(const Call *c, const Layout *at, long gate, long p) {
+  const long H = H_OF(c);
+  float *panels = c->packed + at->applied;
+  if (!at->hidden_once) return panels + (gate * PANELS(H) + p) * PANEL * H;
+  panels += gate * PANEL * H;
+  pack_plain(c->weight_hh, H, H, APPLIED_BLOCKS + gate, H, p * PANEL, panels);
+  return panels;
+}
+
+INL const float *back_recurrent_panel(const Call *c, const Layout *at, long p) {
+  const long H = H_OF(c);
+  float *panels = c->workspace + at->back_recurrent;
+  if (!at->recurrent_once) return panels + p * PANEL * RECURRENT_COLUMNS * H;
+  pack_straight(c->weight_hh, H, H, RECURRENT_BLOCKS, RECURRENT_COLUMNS, p * PANEL, panels);
+  return panels;
+}
+
+INL const float *back_applied_panel(const Call *c, const Layout *at, long gate, long p) {
+  const long H = H_OF(c);
+  float *panels = c->workspace + at->back_applied;
+  if (!at->applied_once) return panels + (gate * PANELS(H) + p) * PANEL * H;
+  panels += gate * PANEL * H;
+  pack_straight(c->weight_hh, H, H, APPLIED_BLOCKS + gate, 1, p * PANEL, panels);
+  return panels;
+}
+
+INL const float *back_input_panel(const Call *c, const Layout *at, long p) {
+  const long H = H_OF(c), I = c->input_size;
+  float *panels = c->workspace + at->back_input;
+  if (!at->d_x_once) return panels + p * PANEL * INPUT_COLUMNS * H;
+  pack_straight(c->weight_ih, I, H, INPUT_BLOCKS, INPUT_COLUMNS, p * PANEL, panels);
+  return panels;
+}
+
+/* How many panels are packed before the forward pass. */
+INL long forward_panels(const Call *c, const Layout *at) {
+  const long H = H_OF(c), hidden = APPLIED_COLUMNS * PANELS(H);
+  return (at->input_once ? 0 : PANELS(INPUT_COLUMNS * H)) +
+         (at->hidden_once ? 0 : hidden + (RECURRENT_COLUMNS ? GATE_PANELS(H) : 0));
+}
+
 LOCAL void pack_forward_panel(void *context, long p, long thread) {
   (void)thread;
   const Call *c = context;
   const Layout at = layout_of(c);
-  const long H = H_OF(c), I = c->input_size, input = PANELS(INPUT_COLUMNS * H);
+  const long H = H_OF(c), I = c->input_size;
+  const long input = at.input_once ? 0 : PANELS(INPUT_COLUMNS * H);
   const long gates = RECURRENT_COLUMNS ? GATE_PANELS(H) : 0, of_one = PANELS(H);
   if (p < input) {
     pack_plain(c->weight_ih, I, H, INPUT_BLOCKS, INPUT_COLUMNS * H, p * PANEL,
@@ -100,20 +229,31 @@ LOCAL void pack_forward_panel(void *context, long p, long thread) {
   }
 }
 
-/* One panel of all that the backward pass multiplies with, into the workspace. */
+/* How many panels are packed before the backward pass, of each matrix. */
+typedef struct {
+  long recurrent, applied, input;
+} BackPanels;
+
+INL BackPanels back_panels(const Call *c, const Layout *at) {
+  const long of_one = PANELS(H_OF(c));
+  return (BackPanels){at->recurrent_once || !RECURRENT_COLUMNS ? 0 : of_one,
+                      at->applied_once ? 0 : APPLIED_COLUMNS * of_one,
+                      at->d_x_once || !c->d_x ? 0 : PANELS(c->input_size)};
+}
+
 LOCAL void pack_backward_panel(const Call *c, long p) {
   const Layout at = layout_of(c);
+  const BackPanels panels = back_panels(c, &at);
   const long H = H_OF(c), I = c->input_size, of_one = PANELS(H);
-  const long recurrent = RECURRENT_COLUMNS ? of_one : 0, applied = APPLIED_COLUMNS * of_one;
-  if (p < recurrent) {
+  if (p < panels.recurrent) {
     pack_straight(c->weight_hh, H, H, RECURRENT_BLOCKS, RECURRENT_COLUMNS, p * PANEL,
                   c->workspace + at.back_recurrent + p * PANEL * RECURRENT_COLUMNS * H);
-  } else if (p < recurrent + applied) {
-    const long q = p - recurrent;
+  } else if (p < panels.recurrent + panels.applied) {
+    const long q = p - panels.recurrent;
     pack_straight(c->weight_hh, H, H, APPLIED_BLOCKS + q / of_one, 1, q % of_one * PANEL,
                   c->workspace + at.back_applied + q * PANEL * H);
   } else {
-    const long q = p - recurrent - applied;
+    const long q = p - panels.recurrent - panels.applied;
     pack_straight(c->weight_ih, I, H, INPUT_BLOCKS, INPUT_COLUMNS, q * PANEL,
                   c->workspace + at.back_input + q * PANEL * INPUT_COLUMNS * H);
   }

@@ -90,23 +90,43 @@ OUT_OF_LINE void plain_product(long rows, long depth, const float *const *a,
   product(rows, PLAIN_VECTORS, depth, a, panel, out);
 }
 
-/* out[r][c] = a[r][0..depth) times a plain packed matrix, for any number of rows, and those of its
-   `columns` columns that are in panels begin..end. a, out: [rows], each [depth], [columns]. */
-LOCAL void multiply_rows(long rows, long depth, long columns, long begin, long end,
-                         const float *const *a, const float *packed, float *const *out) {
+/* out[r][first..] = a[r][0..depth) times the panel of columns first.. of `columns`, for any number of
+   rows. a, out: [rows], each [depth], [columns]. */
+LOCAL void multiply_rows(long rows, long depth, long columns, long first, const float *const *a,
+                         const float *panel, float *const *out) {
   vf sums[PLAIN_ROWS * PLAIN_VECTORS];
-  for (long first = begin * PANEL; first < MIN(columns, end * PANEL); first += PANEL) {
-    const float *panel = packed + first * depth;
-    for (long r = 0, here; r < rows; r += here) {
-      here = next_rows(rows - r, PLAIN_ROWS);
-      plain_product(here, depth, a + r, panel, sums);
-      for (long i = 0; i < here; i++) {
-        for (long v = 0; v < PLAIN_VECTORS && first + v * W < columns; v++) {
-          store(out[r + i] + first + v * W, columns - first - v * W, sums[i * PLAIN_VECTORS + v]);
-        }
+  for (long r = 0, here; r < rows; r += here) {
+    here = next_rows(rows - r, PLAIN_ROWS);
+    plain_product(here, depth, a + r, panel, sums);
+    for (long i = 0; i < here; i++) {
+      for (long v = 0; v < PLAIN_VECTORS && first + v * W < columns; v++) {
+        store(out[r + i] + first + v * W, columns - first - v * W, sums[i * PLAIN_VECTORS + v]);
       }
     }
   }
+}
+
+/* The products of one row with W columns that are rows in memory: the same chains as in a panel,
+   without one. columns: [W], each [depth]; a: [depth]. */
+INL vf unpacked_product(long depth, const float *const *columns, const float *a) {
+  vf sum = {0};
+  long k = 0;
+  for (; k + W <= depth; k += W) {
+    vf block[W];
+#pragma GCC unroll 16
+    for (int i = 0; i < W; i++) block[i] = *(const vfu *)(columns[i] + k);
+    transpose(block);
+#pragma GCC unroll 16
+    for (int i = 0; i < W; i++) sum += block[i] * a[k + i];
+  }
+  if (k < depth) {
+    vf block[W];
+#pragma GCC unroll 16
+    for (int i = 0; i < W; i++) block[i] = load(columns[i] + k, depth - k);
+    transpose(block);
+    for (int i = 0; i < depth - k; i++) sum += block[i] * a[k + i];
+  }
+  return sum;
 }
 
 #endif

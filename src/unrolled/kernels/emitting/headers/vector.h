@@ -74,6 +74,64 @@ INL void store(float *p, long n, vf v) {
 #endif
 }
 
+/* ---- Transposition ---------------------------------------------------------------------------
+ * In groups of four floats, which is what every set of instructions shuffles fast. */
+
+#if defined(__clang__)
+#define SHUFFLE(a, b, ...) __builtin_shufflevector(a, b, __VA_ARGS__)
+#else
+#define SHUFFLE(a, b, ...) __builtin_shuffle(a, b, (vi){__VA_ARGS__})
+#endif
+#if W == 16
+#define IN_FOURS(of) of(0), of(4), of(8), of(12)
+#elif W == 8
+#define IN_FOURS(of) of(0), of(4)
+#else
+#define IN_FOURS(of) of(0)
+#endif
+#define FIRST_ONES(i) i, W + i, i + 1, W + i + 1
+#define LAST_ONES(i) i + 2, W + i + 2, i + 3, W + i + 3
+#define FIRST_TWOS(i) i, i + 1, W + i, W + i + 1
+#define LAST_TWOS(i) i + 2, i + 3, W + i + 2, W + i + 3
+#define FOUR(i) i, i + 1, i + 2, i + 3
+#define EVEN_FOURS(a, b) SHUFFLE(a, b, FOUR(0), FOUR(8), FOUR(16), FOUR(24))
+#define ODD_FOURS(a, b) SHUFFLE(a, b, FOUR(4), FOUR(12), FOUR(20), FOUR(28))
+
+/* The fours of v[i], v[i + 4], ... change places: four g of vector h and four h of vector g. */
+INL void transpose_fours(vf *v, int i) {
+#if W == 16
+  const vf a = EVEN_FOURS(v[i], v[i + 4]), b = ODD_FOURS(v[i], v[i + 4]);
+  const vf c = EVEN_FOURS(v[i + 8], v[i + 12]), d = ODD_FOURS(v[i + 8], v[i + 12]);
+  v[i] = EVEN_FOURS(a, c);
+  v[i + 4] = EVEN_FOURS(b, d);
+  v[i + 8] = ODD_FOURS(a, c);
+  v[i + 12] = ODD_FOURS(b, d);
+#elif W == 8
+  const vf a = v[i], b = v[i + 4];
+  v[i] = SHUFFLE(a, b, FOUR(0), FOUR(8));
+  v[i + 4] = SHUFFLE(a, b, FOUR(4), FOUR(12));
+#else
+  (void)v, (void)i;
+#endif
+}
+
+/* v[i][j] becomes v[j][i], for W vectors. */
+INL void transpose(vf *v) {
+#pragma GCC unroll 4
+  for (int i = 0; i < W; i += 4) {
+    const vf a = SHUFFLE(v[i], v[i + 1], IN_FOURS(FIRST_ONES));
+    const vf b = SHUFFLE(v[i], v[i + 1], IN_FOURS(LAST_ONES));
+    const vf c = SHUFFLE(v[i + 2], v[i + 3], IN_FOURS(FIRST_ONES));
+    const vf d = SHUFFLE(v[i + 2], v[i + 3], IN_FOURS(LAST_ONES));
+    v[i] = SHUFFLE(a, c, IN_FOURS(FIRST_TWOS));
+    v[i + 1] = SHUFFLE(a, c, IN_FOURS(LAST_TWOS));
+    v[i + 2] = SHUFFLE(b, d, IN_FOURS(FIRST_TWOS));
+    v[i + 3] = SHUFFLE(b, d, IN_FOURS(LAST_TWOS));
+  }
+#pragma GCC unroll 4
+  for (int i = 0; i < 4; i++) transpose_fours(v, i);
+}
+
 /* ---- Selection ------------------------------------------------------------------------------ */
 
 /* mask ? a : b; a mask is what a comparison gives: -1 or 0 in each place. */
