@@ -14,6 +14,7 @@ from unrolled.data.words import (
     as_read,
     cut_sentence,
     cut_text,
+    cut_tokens,
     split_words,
     text_version_of,
     unknown_note,
@@ -128,3 +129,19 @@ def test_a_note_says_that_most_words_are_unknown():
     assert unknown_note(5, 10, "held-out part", "use characters") == []
     (note,) = unknown_note(6, 10, "held-out part", "use characters")
     assert note.startswith("6 of 10 words (60%) of the held-out part are unknown")
+
+
+@given(st.text(st.one_of(st.characters(), st.sampled_from(" \t\n\r\x1c\u0301\u200d<>'हि我"))))
+def test_tokens_of_a_text_are_the_text_as_it_stands(text):
+    assert "".join(cut_tokens(text)) == text
+
+
+def test_tokens_keep_marks_and_cut_scripts_without_blanks():
+    assert cut_tokens("cafe\u0301 l\u2019eau हिन्दी我们 <unk>") == [
+        "cafe\u0301",
+        " l\u2019eau",
+        " हिन्दी",
+        "我",
+        "们",
+        " <unk>",
+    ]

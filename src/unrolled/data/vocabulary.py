@@ -5,7 +5,6 @@ All four are lossless: `decode(encode(text)) == text`. Reading text from files i
 
 import codecs
 import json
-import re
 from abc import ABC, abstractmethod
 from collections import Counter
 from collections.abc import Iterator, Sequence
@@ -17,6 +16,7 @@ import torch
 from torch import Tensor
 
 from unrolled.data.content import strings_of
+from unrolled.data.words import cut_tokens
 from unrolled.errors import OptionError, VocabularyError
 
 __all__ = [
@@ -29,8 +29,6 @@ __all__ = [
     "vocabulary_from_dict",
 ]
 
-# A word or a mark with the blank before it, a name in angle brackets, or one character of space.
-_WORD = re.compile(r" ?(?:<\w+>|\w+(?:['\u2019\-]\w+)*|[^\w\s])|\s")
 _LINES_AT_ONCE = 2**14  # for a token, the library's results take 20 times the memory of its number
 
 
@@ -296,7 +294,7 @@ class WordTokenVocabulary(Vocabulary):
         VocabularyError: A word is there twice, is a single byte or is no text.
 
     Example:
-        >>> vocabulary = WordTokenVocabulary.from_text("to be or not to be", size=258)
+        >>> vocabulary = WordTokenVocabulary.from_text("what is to be is to be", size=259)
         >>> [vocabulary.symbols(int(id)) for id in vocabulary.encode("or to be")]
         ['o', 'r', ' to', ' be']
     """
@@ -334,7 +332,7 @@ class WordTokenVocabulary(Vocabulary):
                 "256 are the single bytes, which spell what is no word of it",
             )
         _utf8(text)
-        counts = Counter(_WORD.findall(text))
+        counts = Counter(cut_tokens(text))
         ranked = sorted(counts.items(), key=lambda item: (-item[1], item[0]))
         frequent = (word for word, count in ranked if count > 1 and len(word.encode()) > 1)
         return cls([word for word, _ in zip(frequent, range(size - 256), strict=False)])
@@ -350,11 +348,11 @@ class WordTokenVocabulary(Vocabulary):
 
     def spelled(self, text: str) -> float:
         """Return the share of the words and marks of `text` that are spelled, 0 if it has none."""
-        words = [word for word in _WORD.findall(text) if len(word.encode()) > 1]
+        words = [word for word in cut_tokens(text) if len(word.encode()) > 1]
         return sum(word not in self._ids for word in words) / max(1, len(words))
 
     def _numbers(self, text: str) -> Iterator[int]:
-        for word in _WORD.findall(text):
+        for word in cut_tokens(text):
             id = self._ids.get(word)
             if id is None:
                 yield from word.encode()

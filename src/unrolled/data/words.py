@@ -35,6 +35,7 @@ __all__ = [
     "as_read",
     "cut_sentence",
     "cut_text",
+    "cut_tokens",
     "split_words",
     "text_version_of",
     "unknown_note",
@@ -51,6 +52,7 @@ _SPECIAL = ("<unk>", "<s>", "</s>")
 # Scripts without blanks between words
 _UNSPACED = r"[\p{Han}\p{Hiragana}\p{Thai}\p{Lao}\p{Khmer}\p{Myanmar}]"
 _BLANK = r"[\s\x1c-\x1f]"  # as of `str.split`
+_ASCII_TOKENS = re.compile(r" ?(?:<\w+>|\w+(?:['\-]\w+)*|[^\w\s])|\s")
 
 
 def as_read(text: str, version: int = TEXT_VERSION) -> str:
@@ -96,6 +98,20 @@ def cut_sentence(text: str, *, compounds: bool = True, version: int = TEXT_VERSI
     """
     blank = "" if version > 1 and _unspaced().match(text) else " "
     return cut_text(f"{blank}{text}", compounds=compounds, version=version)
+
+
+def cut_tokens(text: str) -> list[str]:
+    r"""Return the words and marks of `text`, each with the one blank before it, and other spaces.
+
+    Joined they are `text`, as it stands. A name in angle brackets is one word.
+
+    Example:
+        >>> cut_tokens("No <unk>,  no\n")
+        ['No', ' <unk>', ',', ' ', ' no', '\n']
+    """
+    pattern: Any = _ASCII_TOKENS if text.isascii() else _tokens()
+    pieces: list[str] = pattern.findall(text)
+    return pieces
 
 
 def split_words(text: str, version: int = TEXT_VERSION) -> list[str]:
@@ -146,12 +162,22 @@ def _unspaced() -> Any:
 
 
 @cache
+def _tokens() -> Any:
+    word = _word(compounds=True)
+    return regex.compile(rf" ?(?:<\w+>|{word}|(?!{_BLANK})\X)|{_BLANK}", regex.V1)
+
+
+@cache
 def _pattern(compounds: bool) -> Any:
+    return regex.compile(rf"{_BLANK}*(?:{_word(compounds)}|(?!{_BLANK})\X)", regex.V1)
+
+
+def _word(compounds: bool) -> str:
     letter = rf"[[\p{{L}}\p{{N}}_]--{_UNSPACED}][\p{{M}}\u200c\u200d]*+"
     inside = r"[\p{Cf}--[\u200b-\u200d\ufeff]]*"  # soft hyphens, marks of direction
     word = f"{letter}(?:{inside}{letter})*+"
     joined = rf"(?:['\u2019\-]{word})*" if compounds else ""
-    return regex.compile(rf"{_BLANK}*(?:{word}{joined}|(?!{_BLANK})\X)", regex.V1)
+    return f"{word}{joined}"
 
 
 class WordVocabulary:
