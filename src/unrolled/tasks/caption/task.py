@@ -5,14 +5,13 @@ The network is in `model.py`, what predictors without learning reach in
 """
 
 from collections.abc import Iterator, Sequence
-from itertools import islice
 from pathlib import Path
 from typing import Any, Self, cast, get_args
 
 import torch
 from torch import Tensor, nn
 
-from unrolled.data.batching import IGNORE, batches_by_length, pad
+from unrolled.data.batching import IGNORE, batches_by_length, batches_that_come, pad
 from unrolled.data.content import number_of, numbers_of, one_of, whole_number_of
 from unrolled.data.source import Source
 from unrolled.data.words import BEGIN, END, UNKNOWN, WordVocabulary
@@ -231,7 +230,7 @@ class CaptionTask(ExamplesTask[Caption]):
         search = self._beam_options(options)
         media = self._media(source)
         at_once = 1 if source.is_interactive else _AT_ONCE  # who types waits for an answer
-        while batch := list(islice(media, at_once)):
+        for batch in batches_that_come(media, at_once):
             contents = [content for _, content in batch]
             rows = self._search(model, contents, search)
             for (name, content), hypotheses in zip(batch, rows, strict=True):
