@@ -23,7 +23,7 @@ from unrolled.cli.help import register
 from unrolled.cli.main import app
 from unrolled.cli.train import task_options, train_app
 from unrolled.errors import OptionError, field
-from unrolled.networks.options import GenerateOptions
+from unrolled.networks.options import WriteOptions
 from unrolled.options import Option, Options, option_fields, options
 from unrolled.tasks import TASKS, find_task, options_of
 
@@ -236,9 +236,9 @@ def test_the_defaults_of_a_command_are_those_of_the_library(task, monkeypatch, t
 
 
 def test_generate_has_the_options_of_the_library():
-    fields = {each.name: each for each in option_fields(GenerateOptions)}
+    fields = {each.name: each for each in option_fields(WriteOptions)}
     command = COMMANDS["generate",]
-    assert {p.name for p in command.params} == fields.keys() | {"run", "prompt", "trust_code"}
+    assert {p.name for p in command.params} == fields.keys() | {"run", "trust_code"}
     defaults = {p.name: p.default for p in command.params if p.name in fields}
     assert defaults == {name: field.default for name, field in fields.items()}
 

@@ -121,15 +121,16 @@ def test_no_command_lets_a_name_steer_the_terminal(in_terminal, folder, command,
         assert "\\u202egood" in written
 
 
-@pytest.mark.parametrize("options", [(), ("--json",)])
-def test_in_a_pipe_predictions_are_exact(unrolled, folder, tmp_path, options):
+def test_in_a_pipe_predictions_are_a_line_each_and_exact_as_json(unrolled, folder, tmp_path):
     (tmp_path / "words.txt").write_text("one two is\n")
-    written = unrolled("predict", folder / "classifier", tmp_path / "words.txt", *options).out
-    if options:
-        assert harmless(written)
-        assert json.loads(written)["class"] == EVIL
-    else:
-        assert EVIL in written
+    command = ("predict", folder / "classifier", tmp_path / "words.txt")
+    written = unrolled(*command, "--json").out
+    assert harmless(written)
+    assert json.loads(written)["class"] == EVIL
+    written = unrolled(*command).out
+    assert harmless(written)
+    assert written.startswith(f"{visible(EVIL)}\t")
+    assert written.count("\n") == 1
 
 
 def test_the_log_of_the_server_cannot_steer_the_terminal(in_terminal, folder, monkeypatch):

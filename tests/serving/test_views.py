@@ -223,7 +223,7 @@ def test_an_empty_input_is_no_mistake_of_the_server(tasks_client, name, text):
 def test_the_last_picture_is_what_a_captioner_has_read(tasks_client, picture):
     refused = ask(tasks_client, "read", 409, run="captions", text="")["error"]
     assert (refused["code"], refused["hint"]) == ("medium", "send one to /api/caption")
-    assert "no picture is remembered" in refused["message"]
+    assert "no picture or recording is remembered" in refused["message"]
     answer = caption(tasks_client, "captions", picture).json()
     read = ask(tasks_client, "read", run="captions", text="")
     assert read["version"] == answer["version"]

@@ -2,38 +2,85 @@
 
 import sys
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from unrolled.cli.flags import chosen, parameter, parameters, with_parameters
 from unrolled.cli.signals import ending_with_its_reader
-from unrolled.cli.terminal import write
+from unrolled.cli.terminal import counted, say, write
 from unrolled.cli.trust import TrustCode
-from unrolled.networks.options import GenerateOptions
+from unrolled.networks.options import WriteOptions
+
+if TYPE_CHECKING:
+    from unrolled.tasks import Task
 
 __all__ = ["generate"]
 
 
-def _generate(run: Path, prompt: str | None, trust_code: bool, **values: Any) -> None:
+def _generate(run: Path, trust_code: bool, **values: Any) -> None:
     """Write new text with a trained language model."""
     from unrolled.errors import RunError
     from unrolled.tasks import load
 
-    options = chosen(GenerateOptions, values)
+    options = chosen(WriteOptions, values)
     loaded = load(run, trust_code=trust_code)
     task = loaded.task
     if task.prompt is None:
         message = f"{run}: its task is {task.name!r}, which writes no text by itself"
         raise RunError(message, "name the run of a language model")
-    prompt = task.prompt if prompt is None else prompt
-    pieces = task.generate(loaded.model, prompt, options)
+    prompt = _prompt(task, options)
+    # all at once, for their errors
+    texts = [
+        task.generate(loaded.model, prompt, options.of_sample(number))
+        for number in range(options.num_samples)
+    ]
     with ending_with_its_reader():
-        write(prompt)
-        for piece in pieces:
-            write(piece)
-        if sys.stdout.isatty():
-            write("\n")
+        for number, pieces in enumerate(texts, 1):
+            if len(texts) > 1:
+                write(f"--- {number} of {len(texts)} ---\n")
+            write(prompt)
+            last = prompt
+            for piece in pieces:
+                write(piece)
+                last = piece or last
+            is_last = number == len(texts)
+            if sys.stdout.isatty() if is_last else not last.endswith("\n"):
+                write("\n")
+
+
+def _prompt(task: "Task[Any]", options: WriteOptions) -> str:
+    """Return the text to continue, all of which the model can read.
+
+    Raises:
+        DataError: The file cannot be read.
+        OptionError: Nothing of it is left.
+        VocabularyError: It has characters that the vocabulary lacks, which are not to be skipped.
+    """
+    from unrolled.data import Source
+    from unrolled.errors import OptionError, VocabularyError, field
+
+    name, prompt = field("prompt"), options.prompt
+    if options.prompt_file is not None:
+        name = field("prompt_file")
+        from_stdin = options.prompt_file == "-"
+        source = Source.stdin() if from_stdin else Source.file(Path(options.prompt_file))
+        prompt = "\n".join(source.lines())
+    if prompt is None:
+        assert task.prompt is not None
+        return task.prompt
+    known, unknown = task.readable(prompt)
+    if unknown:
+        shown = ", ".join(map(repr, unknown[:5]))
+        shown += f" and {len(unknown) - 5} more" if len(unknown) > 5 else ""
+        if not options.skip_unknown:
+            message = f"{name}: the model has never seen {shown}"
+            raise VocabularyError(message, f"leave them out, or add {field('skip_unknown')}")
+        skipped = counted(len(prompt) - len(known), "character")
+        say(f"note: {skipped} left out that the model has never seen: {shown}", err=True)
+    if not known:
+        raise OptionError(f"{name}: nothing to continue", "leave it out to begin with a new line")
+    return known
 
 
 generate = with_parameters(
@@ -45,19 +92,7 @@ generate = with_parameters(
                 Path, typer.Argument(metavar="RUN", help="Folder of a trained language model.")
             ],
         ),
-        parameter(
-            "prompt",
-            Annotated[
-                str | None,
-                typer.Option(
-                    help="Text to continue.",
-                    show_default="a new line",
-                    rich_help_panel=GenerateOptions.panel,
-                ),
-            ],
-            None,
-        ),
-        *parameters(GenerateOptions),
+        *parameters(WriteOptions),
         parameter("trust_code", TrustCode, False),
     ],
 )

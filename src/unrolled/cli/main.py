@@ -11,7 +11,9 @@ A traceback is a defect of ours. Each subcommand is a file of its own beside thi
 import os
 import re
 import sys
-from collections.abc import Sequence
+import warnings
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from importlib.metadata import version
 from typing import Annotated, Any, NoReturn
 
@@ -30,7 +32,7 @@ from unrolled.cli.predict import predict
 from unrolled.cli.program import program
 from unrolled.cli.resume import resume
 from unrolled.cli.serve import serve
-from unrolled.cli.terminal import say
+from unrolled.cli.terminal import say, visible
 from unrolled.cli.train import train_app
 from unrolled.errors import UnrolledError
 
@@ -73,6 +75,11 @@ def main(arguments: Sequence[str] | None = None) -> None:
         SystemExit: Always, with the exit code.
     """
     arguments = list(sys.argv[1:] if arguments is None else arguments)
+    with _telling_warnings():
+        _run(arguments)
+
+
+def _run(arguments: Sequence[str]) -> NoReturn:
     try:
         sys.exit(app(arguments or ["--help"], prog_name="unrolled", standalone_mode=False))
     except typer.TyperException as error:
@@ -90,6 +97,23 @@ def main(arguments: Sequence[str] | None = None) -> None:
         wanted = re.search(r"tried to allocate (\d+) bytes", str(error))
         size = f": {int(wanted[1]) / 1e9:.1f} GB at once are more than there is" if wanted else ""
         _fail(f"there is not enough memory{size}", "try a smaller model, or smaller batches", 1)
+
+
+@contextmanager
+def _telling_warnings() -> Iterator[None]:
+    """Have warnings told in a line for people inside the `with` block."""
+    before = warnings.formatwarning
+    warnings.formatwarning = _told
+    try:
+        yield
+    finally:
+        warnings.formatwarning = before
+
+
+def _told(message: Warning | str, category: type[Warning], *_: object, **__: object) -> str:
+    """Return a warning as a line for people: what it quotes may hold anything."""
+    kind = "" if issubclass(category, UserWarning) else f"{category.__name__}: "
+    return f"unrolled: warning: {kind}{visible(str(message))}\n"
 
 
 _NO_MEMORY = "can't allocate memory"  # in torch's words

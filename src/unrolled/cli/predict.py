@@ -1,6 +1,5 @@
 """`unrolled predict`: what a run's model says of new input, as text or JSON lines."""
 
-import sys
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -9,7 +8,7 @@ import typer
 from unrolled.cli.encoding import InputEncoding, reading_in
 from unrolled.cli.flags import chosen_of_any, parameter, parameters_of_any, with_parameters
 from unrolled.cli.signals import ending_with_its_reader
-from unrolled.cli.terminal import json_line, visible_parts, write
+from unrolled.cli.terminal import counted, json_line, say, visible_parts, write
 from unrolled.cli.trust import TrustCode
 from unrolled.tasks.registry import TASKS, options_of
 
@@ -38,12 +37,20 @@ def _predict(
     written_in = getattr(task.options.data, "encoding", "utf-8")
     is_stdin = str(source) == "-"
     inputs = Source.stdin(written_in) if is_stdin else Source.file(source, written_in)
-    to_text = json_line if as_json else task.to_text
-    as_exact = as_json or not sys.stdout.isatty()
-    with ending_with_its_reader():
-        for prediction in task.predict(loaded.model, inputs, options):
-            told = prediction if as_exact else visible_parts(prediction)
-            write(to_text(told) + "\n")
+    as_line = json_line if as_json else task.to_text
+    num_cut = 0
+    try:
+        with ending_with_its_reader():
+            for prediction in task.predict(loaded.model, inputs, options):
+                num_cut += "left_out" in prediction
+                # texts may hold line ends, tabs and control characters: as text, each input has
+                # its line; JSON has escapes of its own
+                told = prediction if as_json else visible_parts(prediction)
+                write(as_line(told) + "\n")
+    finally:
+        if num_cut:
+            were = f"{counted(num_cut, 'input')} {'was' if num_cut == 1 else 'were'}"
+            say(f"note: {were} too long for this model, which read the beginning", err=True)
 
 
 predict = with_parameters(

@@ -2,8 +2,9 @@ r"""How words get to a terminal: what would steer it is shown, not done.
 
 Names of classes, files and tokens come from data and runs of others, and may hold anything:
 colours, titles, cursor movements, characters that turn the direction of a line, line ends that
-pretend to be our own words. A terminal gets those as `\x1b` or `\u202e`. Data that go into a file
-or a pipe stay exact, and JSON has its own escapes everywhere, which stand for the same text.
+pretend to be our own words. A terminal gets those as `\x1b` or `\u202e`. So does whoever reads text
+with a line for each input. Other data in files and pipes stay exact, and JSON has its own escapes
+everywhere, which stand for the same text.
 
 All commands write by these functions, or by a console of `progress.py`.
 """

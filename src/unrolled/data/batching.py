@@ -4,12 +4,17 @@ What is in a batch is the caller's business: here are indices, and tensors of st
 """
 
 import random
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from typing import TypeVar
 
 import torch
 from torch import Tensor
 
-__all__ = ["IGNORE", "batches_by_length", "pad", "shuffled_batches"]
+from unrolled.errors import UnrolledError
+
+__all__ = ["IGNORE", "batches_by_length", "batches_that_come", "pad", "shuffled_batches"]
+
+Item = TypeVar("Item")
 
 IGNORE = -100
 """The target that does not count: torch's own default for `ignore_index`."""
@@ -48,6 +53,35 @@ def batches_by_length(lengths: Sequence[int], batch_size: int) -> list[list[int]
         [[1, 2], [0]]
     """
     return _cut(sorted(range(len(lengths)), key=lambda index: lengths[index]), batch_size)
+
+
+def batches_that_come(items: Iterable[Item], batch_size: int) -> Iterator[list[Item]]:
+    """Yield items as they come, so many at a time.
+
+    Where reading them fails, those that came before are yielded first.
+
+    Example:
+        >>> list(batches_that_come("abc", batch_size=2))
+        [['a', 'b'], ['c']]
+    """
+    failure: UnrolledError | None = None
+    batch: list[Item] = []
+    coming = iter(items)
+    while True:
+        try:
+            batch.append(next(coming))
+        except StopIteration:
+            break
+        except UnrolledError as error:
+            failure = error
+            break
+        if len(batch) == batch_size:
+            yield batch
+            batch = []
+    if batch:
+        yield batch
+    if failure is not None:
+        raise failure
 
 
 def pad(sequences: Sequence[Tensor], value: float = 0) -> tuple[Tensor, Tensor]:

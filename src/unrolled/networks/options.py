@@ -8,7 +8,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Annotated, Self
 
 from unrolled.errors import OptionError, field
-from unrolled.options import Option, Options, options
+from unrolled.options import Option, Options, option_fields, options
 
 if TYPE_CHECKING:
     from unrolled.cells import Cell
@@ -25,6 +25,7 @@ __all__ = [
     "LabelSmoothing",
     "LayerOptions",
     "SearchOptions",
+    "WriteOptions",
 ]
 
 ATTENTION_NAMES = ("additive", "multiplicative", "none")
@@ -225,3 +226,57 @@ class GenerateOptions(Options):
             absent="a new one each time",
         ),
     ] = None
+    until: Annotated[
+        str | None,
+        Option(
+            r"Stop after this text, sooner than after all tokens; \n in it is a line end.",
+            metavar="TEXT",
+            absent="all tokens are written",
+        ),
+    ] = None
+
+    def check(self) -> None:
+        """Raise `OptionError` if the text to stop after is empty."""
+        if self.until == "":
+            raise OptionError(f"{field('until')} is empty", "leave it out to write all tokens")
+
+
+@options
+class WriteOptions(GenerateOptions):
+    """What a text goes on from, and how often it is drawn."""
+
+    prompt: Annotated[str | None, Option("Text to continue.", absent="a new line")] = None
+    prompt_file: Annotated[
+        str | None,
+        Option("File with the text to continue, or - for the standard input.", metavar="FILE"),
+    ] = None
+    skip_unknown: Annotated[
+        bool, Option("Leave out of the text what the model has never seen, and say so.")
+    ] = False
+    num_samples: Annotated[
+        int,
+        Option(
+            "Number of texts to write; each begins with a line of its own.",
+            within="[1, inf)",
+            metavar="N",
+            flag="--samples",
+        ),
+    ] = 1
+
+    def check(self) -> None:
+        """Raise `OptionError` if there are two texts to continue, or an empty one."""
+        super().check()
+        if self.prompt is not None and self.prompt_file is not None:
+            names = f"{field('prompt')} or {field('prompt_file')}"
+            raise OptionError(f"give {names}, one of the two")
+        if self.prompt == "":
+            hint = "leave it out to begin with a new line"
+            raise OptionError(f"{field('prompt')} is empty", hint)
+
+    def of_sample(self, number: int) -> GenerateOptions:
+        """Return how text `number`, from 0, is drawn: with a seed each has the next one."""
+        names = (each.name for each in option_fields(GenerateOptions))
+        values = {name: getattr(self, name) for name in names}
+        if self.seed is not None:
+            values["seed"] = self.seed + number
+        return GenerateOptions(**values)

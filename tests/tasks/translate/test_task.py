@@ -307,10 +307,28 @@ def test_options_that_do_not_fit_are_refused_before_a_line_is_read(trained, tmp_
         )
 
 
-def test_a_line_that_is_too_long_is_refused_with_its_number(trained):
+def test_of_a_line_that_is_too_long_the_beginning_is_translated(trained):
     task, model, _ = trained
-    with pytest.raises(DataError, match=r"input, line 2: 499,999 characters, .* at most 400"):
-        predict(task, model, "one two cats", "cats " * 100_000)
+    lines = ["one two cats", "cats " * 100_000, "x" * 1000, "", "two cats"]
+    predictions = predict(task, model, *lines)
+    assert [each["source"] for each in predictions] == [
+        "one two cats",
+        ("cats " * 80).strip(),  # 399 characters, whole words
+        "x" * 400,
+        "",
+        "two cats",
+    ]
+    assert [each.get("left_out") for each in predictions] == [None, 499_600, 600, None, None]
+    assert predictions[1]["translation"] == predict(task, model, "cats " * 80)[0]["translation"]
+
+
+def test_what_comes_before_a_line_that_cannot_be_read_is_translated(trained):
+    task, model, _ = trained
+    source = Source.of_bytes(b"one two cats\n\xff\n")
+    predictions = task.predict(model, source, PredictOptions())
+    assert next(predictions)["source"] == "one two cats"
+    with pytest.raises(DataError, match="line 2: not UTF-8"):
+        next(predictions)
 
 
 @pytest.mark.parametrize(

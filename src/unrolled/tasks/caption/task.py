@@ -6,14 +6,13 @@ The network is in `model.py`, what predictors without learning reach in
 
 import os
 from collections.abc import Iterator, Sequence
-from itertools import islice
 from pathlib import Path
 from typing import Any, Self, cast, get_args
 
 import torch
 from torch import Tensor, nn
 
-from unrolled.data.batching import IGNORE, batches_by_length, pad
+from unrolled.data.batching import IGNORE, batches_by_length, batches_that_come, pad
 from unrolled.data.content import flag_of, number_of, numbers_of, one_of, whole_number_of
 from unrolled.data.source import Source
 from unrolled.data.tables import is_table, read_table
@@ -264,7 +263,7 @@ class CaptionTask(ExamplesTask[Caption]):
         search = self._beam_options(options)
         named = self._named_media(source)
         at_once = 1 if source.is_interactive else _AT_ONCE  # who types waits for an answer
-        while batch := list(islice(named, at_once)):
+        for batch in batches_that_come(named, at_once):
             contents = [medium for _, medium in batch if isinstance(medium, Tensor)]
             rows = iter(self._search(model, contents, search))
             for name, medium in batch:

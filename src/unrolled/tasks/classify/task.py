@@ -9,7 +9,6 @@ The formats are read by reader.py; the network is in model.py.
 import math
 from collections import Counter
 from collections.abc import Iterator, Sequence
-from itertools import islice
 from pathlib import Path
 from typing import Any, Self, cast
 from weakref import WeakKeyDictionary
@@ -18,7 +17,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from unrolled.data.batching import pad
+from unrolled.data.batching import batches_that_come, pad
 from unrolled.data.content import strings_of, whole_numbers_of
 from unrolled.data.source import Source
 from unrolled.data.words import UNKNOWN, split_words, unknown_note
@@ -271,7 +270,8 @@ class ClassifyTask(ExamplesTask[Labelled]):
             options: Whether also the opinion after every token or step is given.
         """
         inputs = read_unlabelled(self.options.data, source, self._names)
-        while batch := list(islice(inputs, 1 if source.is_interactive else _FILE_BATCH)):
+        at_once = 1 if source.is_interactive else _FILE_BATCH  # who types waits for an answer
+        for batch in batches_that_come(inputs, at_once):
             scores = self._scores(model, batch)
             for example, probabilities in zip(batch, scores.softmax(1), strict=True):
                 prediction = {**_shown(example), **self._opinion(probabilities)}

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from unrolled.data.vocabulary import Vocabulary
-from unrolled.errors import OptionError, VocabularyError
+from unrolled.errors import OptionError, VocabularyError, field
 from unrolled.kernels import WeightCache, caching_weights
 from unrolled.layers import State
 from unrolled.networks.modes import evaluating
@@ -36,7 +36,7 @@ def generate(
         model: Any language model. Its train or eval mode is the caller's again between two pieces.
         vocabulary: The one the model was trained with.
         prompt: At least one character, all of them known to the vocabulary. It is not handed out.
-        options: Those of `GenerateOptions`: length, temperature, top_k, top_p, seed.
+        options: Those of `GenerateOptions`: length, temperature, top_k, top_p, seed, until.
 
     Returns:
         An iterator over complete pieces of text. A piece is one token, unless a token ends inside
@@ -57,7 +57,8 @@ def generate(
     """
     chosen = GenerateOptions(**options)
     if not prompt:
-        raise OptionError("prompt is empty", "the model needs something to continue, such as '\\n'")
+        hint = "the model needs something to continue, such as a line end"
+        raise OptionError(f"{field('prompt')} is empty", hint)
     tokens = vocabulary.encode(prompt)
     generator = torch.Generator()
     if chosen.seed is None:
@@ -66,6 +67,11 @@ def generate(
         generator.manual_seed(chosen.seed)
 
     def pieces() -> Iterator[str]:
+        until = None if chosen.until is None else chosen.until.replace("\\n", "\n")
+        written = _drawn()
+        yield from written if until is None else _up_to(written, until)
+
+    def _drawn() -> Iterator[str]:
         decoder = vocabulary.decoder()
         token, state = tokens, None
         weight_cache = WeightCache()
@@ -80,6 +86,22 @@ def generate(
             yield piece
 
     return pieces()
+
+
+def _up_to(pieces: Iterator[str], end: str) -> Iterator[str]:
+    """Yield pieces of a text until `end` has come, and nothing after it.
+
+    >>> list(_up_to(iter(["one", ", t", "wo, three"]), "two"))
+    ['one', ', t', 'wo']
+    """
+    before = ""
+    for piece in pieces:
+        text = before + piece
+        if (at := text.find(end)) >= 0:
+            yield text[len(before) : at + len(end)]
+            return
+        yield piece
+        before = text[max(0, len(text) - len(end) + 1) :]
 
 
 def filter_scores(

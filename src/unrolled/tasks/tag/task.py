@@ -6,7 +6,6 @@ predicted from, one sentence a line, its words between blanks.
 
 from collections import Counter
 from collections.abc import Iterator, Sequence
-from itertools import islice
 from pathlib import Path
 from typing import Any, Self, cast
 
@@ -14,7 +13,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from unrolled.data.batching import IGNORE, pad
+from unrolled.data.batching import IGNORE, batches_that_come, pad
 from unrolled.data.content import flag_of, letters_of, strings_of
 from unrolled.data.source import Source
 from unrolled.data.words import WordVocabulary, as_read, text_version_of
@@ -259,7 +258,7 @@ class TagTask(ExamplesTask[TaggedSentence]):
         """
         sentences = self._sentences(source)
         at_once = 1 if source.is_interactive else _SENTENCES_AT_ONCE
-        while batch := list(islice(sentences, at_once)):
+        for batch in batches_that_come(sentences, at_once):
             yield from self._predictions(model, batch)
 
     def to_text(self, prediction: dict[str, Any]) -> str:

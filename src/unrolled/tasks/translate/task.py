@@ -12,12 +12,13 @@ from typing import Any, Self, cast
 import torch
 from torch import Tensor, nn
 
+from unrolled.data.batching import batches_that_come
 from unrolled.data.content import flag_of, whole_number_of
 from unrolled.data.sentences import SentenceVocabulary
 from unrolled.data.source import Source
 from unrolled.data.split import split
 from unrolled.data.words import END, UNKNOWN, as_read, split_words, unknown_note
-from unrolled.errors import DataError, OptionError, field
+from unrolled.errors import OptionError, field
 from unrolled.metrics import Metric, are_short, metrics_of_texts, text_metrics
 from unrolled.networks import Hypothesis
 from unrolled.tasks.task import ExamplesTask, OptionClasses, Splits, TaskOptions
@@ -244,19 +245,17 @@ class TranslateTask(ExamplesTask[Pair]):
     ) -> Iterator[dict[str, Any]]:
         """Yield a translation for each line, an empty one for an empty line.
 
+        Of a line that is longer than what the model reads, the beginning is translated; "left_out"
+        says how many characters are not.
+
         Raises:
-            DataError: A line is too long, or not UTF-8; it names the line.
+            DataError: A line is not UTF-8; it names the line. Those before it come first.
             OptionError: An option out of its range.
         """
         self.way(model).search([], options, self.max_length)  # refuses before a line is read
         at_once = 1 if source.is_interactive else _LINES_AT_ONCE  # people wait for an answer
-        lines: list[str] = []
-        for sentence in self._sentences(source):
-            lines.append(sentence)
-            if len(lines) == at_once:
-                yield from self._predicted(model, lines, options)
-                lines = []
-        yield from self._predicted(model, lines, options)
+        for lines in batches_that_come(self._lines(source), at_once):
+            yield from self._predicted(model, lines, options)
 
     def to_text(self, prediction: dict[str, Any]) -> str:
         """Return the translation; of several, a line each with its score."""
@@ -311,17 +310,23 @@ class TranslateTask(ExamplesTask[Pair]):
         return TranslatorSubject(network, targets, self._sentences, self.encoded, translate)
 
     def _sentences(self, source: Source) -> Iterator[str]:
-        """Yield each line, in single blanks and no longer than what the model reads."""
+        """Yield each line as it is read."""
+        return (sentence for sentence, _ in self._lines(source))
+
+    def _lines(self, source: Source) -> Iterator[tuple[str, int]]:
+        """Yield each line in single blanks, as far as the model reads, and what is left out of it.
+
+        A line is cut between two words, where there are any.
+        """
         most = self.options.data.max_characters
-        for number, line in enumerate(source.lines(), 1):
+        for line in source.lines():
             sentence = " ".join(line.split())
-            if len(sentence) > most:
-                raise DataError(
-                    f"{source.name}, line {number}: {len(sentence):,} characters, this model reads "
-                    f"at most {most:,}",
-                    f"cut it into sentences, or train with a larger {field('max_characters')}",
-                )
-            yield sentence
+            if len(sentence) <= most:
+                yield sentence, 0
+                continue
+            end = sentence.rfind(" ", 1, most + 1)
+            kept = sentence[: end if end > 0 else most]
+            yield kept, len(sentence) - len(kept)
 
     def _scores(self, written: dict[str, str], examples: Sequence[Pair]) -> dict[str, Any]:
         """Return the scores of translations by their sources, and some of them to read.
@@ -350,11 +355,16 @@ class TranslateTask(ExamplesTask[Pair]):
         return [token.replace("␣", " ") for token in vocabulary.tokens_of(range(len(vocabulary)))]
 
     def _predicted(
-        self, model: nn.Module, lines: Sequence[str], options: PredictOptions
+        self, model: nn.Module, lines: Sequence[tuple[str, int]], options: PredictOptions
     ) -> Iterator[dict[str, Any]]:
-        predictions = iter(self.predictions(model, [line for line in lines if line], options))
-        for line in lines:
-            yield next(predictions) if line else {"source": "", "translation": ""}
+        sentences = [sentence for sentence, _ in lines if sentence]
+        predictions = iter(self.predictions(model, sentences, options))
+        for sentence, left_out in lines:
+            if not sentence:
+                yield {"source": "", "translation": ""}
+                continue
+            prediction = next(predictions)
+            yield {**prediction, "left_out": left_out} if left_out else prediction
 
     def _described(
         self, way: Way, source: Tensor, hypotheses: Sequence[Hypothesis]
