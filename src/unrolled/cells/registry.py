@@ -7,7 +7,8 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 from weakref import WeakValueDictionary
 
-from unrolled.cells.surroundings import BUILT_IN_FILES, Surroundings
+from unrolled.cells.origins import BUILT_IN_FILES
+from unrolled.cells.surroundings import Surroundings
 from unrolled.errors import OptionError
 
 if TYPE_CHECKING:

@@ -1,80 +1,155 @@
-"""What equations read that is not theirs: globals, closures, and what their helpers read.
+"""What equations read from outside: globals, closures, objects, and what their helpers read.
 
-A kernel or an exported program holds such values as constants. Here they are found, so that one can
-ask later whether they are the same. It is an estimate from above, from the code and what its names
-mean: whatever an attribute of a name that is read may be. What equations do is not known here.
+A kernel or an exported program holds such values as constants. So everything that the code can
+reach is followed from name to value, and each place that a value was found in is guarded: the
+kernel is used as long as all hold what they held. It is an estimate from above, from the code and
+what its names mean: whatever an attribute of a name that is read may be. What equations do is not
+known here; `kernels.capturing` sees that they run no code but what was found here.
+
+It is a closed list: of each kind of object below it is known where its attributes and contents
+come from. An object of another kind is `unknown`, and so is code that looks into Python's own
+workings (`__globals__`): such equations get no kernel, and run as they are written.
 """
 
+import abc
 import builtins
 import dis
+import enum
 import functools
 import hashlib
-import os
+import operator
+import re
 import sys
-import sysconfig
-from collections import ChainMap
-from collections.abc import Callable, Iterable
-from enum import Enum
-from importlib.machinery import EXTENSION_SUFFIXES
-from pathlib import Path
-from traceback import walk_stack
-from types import CodeType, FrameType, FunctionType, MethodType, ModuleType
-from typing import Any
+import types
+from collections import OrderedDict, defaultdict, deque
+from collections.abc import Callable, Collection, Iterable, Mapping
+from dataclasses import dataclass, field
+from importlib.util import resolve_name
+from types import BuiltinFunctionType, CodeType, FrameType, FunctionType, MethodType, ModuleType
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor, nn
 
-__all__ = ["BUILT_IN_FILES", "Surroundings", "is_of_equations", "line_in", "line_of_equations"]
-
-_PACKAGE = Path(__file__).parents[1]
-_FOREIGN = tuple(f"{folder}{os.sep}" for folder in (_PACKAGE, Path(torch.__file__).parent))
-BUILT_IN_FILES = tuple(
-    str(_PACKAGE / "cells" / f"{name}.py") for name in ("elman", "gru", "janet", "lstm")
+from unrolled.cells.guards import MISSING, PLAIN, Absent, Contents, Guards, Keys
+from unrolled.cells.origins import (
+    BUILT_IN_FILES,
+    is_library,
+    is_of_equations,
+    is_standard,
+    package_of,
 )
-"""The files of the cells of this package."""
 
-_STANDARD = f"{sysconfig.get_path('stdlib')}{os.sep}"
+__all__ = ["Surroundings"]
 
-_Get = Callable[[Any, object], object]  # a key and a default -> a value
-
-_MISSING = object()
 _MOST_VALUES = 1000
-_PLAIN = (
-    *(int, float, complex, bool, str, bytes, type(None), type(...), range, slice),
-    *(torch.dtype, torch.device, torch.layout, torch.memory_format),
-)
-_CONTAINERS = (list, tuple, dict, set, frozenset)
-_READ_GLOBAL = {dis.opmap["LOAD_GLOBAL"], dis.opmap["LOAD_NAME"]}
-_IMPORT = dis.opmap["IMPORT_NAME"]
-# Code with one of these may read any attribute.
-_READ_ANY = {"getattr", "hasattr", "vars", "__dict__", "attrgetter", "asdict", "fields"}
+_MOST_CHARACTERS = 1000  # of a string in which names of attributes may stand
+_WORDS = re.compile(r"[^\W\d]\w*")
+
+# Code with one of these may read any attribute, under names that do not stand in it.
+_READ_ANY = {
+    *("getattr", "hasattr", "__getattribute__", "__getattr__", "__dict__", "attrgetter"),
+    *("methodcaller", "asdict", "astuple", "fields", "format", "format_map"),
+}
+# Code with one of these looks at what is guarded nowhere, or what differs from call to call.
+_REFUSED = {
+    *("__globals__", "__builtins__", "__closure__", "cell_contents", "__subclasses__"),
+    *("f_globals", "f_locals", "f_builtins", "gi_frame", "ag_frame", "cr_frame", "tb_frame"),
+    *("needs_input_grad", "set_materialize_grads"),
+}
+_MAKE_ANOTHER = {"type", "__class__", "copy", "deepcopy", "replace"}  # object of the same class
+_ASK_THE_CLASS = {"isinstance", "issubclass", "__instancecheck__", "__subclasscheck__"}
+# What Python keeps of a function or a class, but not in its `__dict__`.
+_OF_FUNCTIONS = ("__name__", "__qualname__", "__doc__", "__module__", "__annotations__")
+_OF_CLASSES = ("__name__", "__qualname__", "__bases__")
 _CONSTRUCTORS = {"__init__", "__new__", "__post_init__"}
-_NAMESPACES = ("SimpleNamespace", "Namespace")
-_ALWAYS_READ = {"forward", "backward", "setup_context"}
+# What a class has that no operation of Python's reads by itself.
+_DESCRIPTIONS = {
+    *("__module__", "__qualname__", "__name__", "__doc__", "__dict__", "__weakref__", "__slots__"),
+    *("__annotations__", "__orig_bases__", "__parameters__", "__abstractmethods__", "__bases__"),
+    *("__dataclass_fields__", "__dataclass_params__", "__static_attributes__", "__firstlineno__"),
+    *("__classcell__", "__type_params__", "__annotate__", "__annotations_cache__"),
+    *("__init_subclass__", "__set_name__", "__del__"),
+}
+_OF_ENUMS = {"_member_map_", "_value2member_map_", "_member_names_"}
+# By what torch calls a module or a gradient of the user's.
+_OF_TORCH = {
+    *("forward", "backward", "setup_context", "apply", "__call__", "_call_impl"),
+    *("_wrapped_call_impl", "_compiled_call_impl"),
+}
+_READ_BY_NAME = {"SimpleNamespace", "Namespace", "Logger"}  # objects of Python's library
+
+_CONTAINERS = (list, tuple, dict, set, frozenset, deque, types.MappingProxyType)
+_BASES = (
+    *(object, list, tuple, dict, set, frozenset, OrderedDict, defaultdict, types.SimpleNamespace),
+    *(int, float, complex, str, bytes),
+)  # written in C, and known
+_CONSTANTS = (re.Pattern, types.GenericAlias, types.UnionType, torch.Size, torch.finfo, torch.iinfo)
+_CONSTANTS_OF_TORCH = {"OpOverload", "OpOverloadPacket", "ScriptFunction"}
+_DESCRIPTORS = {"member_descriptor", "getset_descriptor", "_tuplegetter"}
+_C_FUNCTIONS = {
+    *("builtin_function_or_method", "method_descriptor", "wrapper_descriptor", "method-wrapper"),
+    *("classmethod_descriptor", "cython_function_or_method", "ufunc", "_ArrayFunctionDispatcher"),
+}
+_NAMED_IN_C = (operator.attrgetter, operator.itemgetter, operator.methodcaller)
+# Packages whose classes keep nothing that may differ from call to call.
+_PURE_CLASSES = {
+    *("builtins", "types", "typing", "collections", "enum", "abc", "functools", "itertools"),
+    *("operator", "numbers", "fractions", "dataclasses", "contextlib", "string", "re", "copy"),
+    *("argparse", "statistics", "logging", "warnings", "torch", "numpy", "unrolled"),
+}
+# Torch's code that is followed, but for how it asks whether somebody wants to see its functions.
+_FOLLOWED_OF_TORCH = ("torch.nn.functional", "torch.nn.modules.")
+_PLUMBING = {
+    *("has_torch_function", "has_torch_function_unary", "has_torch_function_variadic"),
+    *("handle_torch_function", "warnings", "__class__"),
+}
+_HOOKS_OF_ALL_MODULES = {name for name in vars(nn.modules.module) if name.startswith("_global_")}
+
+_GLOBALS = ("LOAD_GLOBAL", "LOAD_NAME", "STORE_GLOBAL", "DELETE_GLOBAL")
+_OPERATORS = {
+    **{"+": "add", "-": "sub", "*": "mul", "/": "truediv", "**": "pow", "@": "matmul"},
+    **{"//": "floordiv", "%": "mod", "&": "and", "|": "or", "^": "xor", "<<": "lshift"},
+    **{">>": "rshift", "<": "lt", "<=": "le", "==": "eq", "!=": "ne", ">": "gt", ">=": "ge"},
+}
+_OTHER_OPERATORS = {
+    **{"UNARY_NEGATIVE": "__neg__", "UNARY_INVERT": "__invert__", "UNARY_POSITIVE": "__pos__"},
+    **{"BINARY_SUBSCR": "__getitem__", "STORE_SUBSCR": "__setitem__"},
+}
+_CHANGED_FROM_PYTHON = (1 << 9, 1 << 8)  # flags of a class: on the heap, and not immutable
 
 
-def is_of_equations(file: str) -> bool:
-    """Whether code of `file` may be that of equations: it is neither torch's nor ours."""
-    return not file.startswith(("<frozen", *_FOREIGN)) or file in BUILT_IN_FILES
+class _Names(NamedTuple):
+    """Where an attribute may be found: a mapping, and of whose names it is.
+
+    A `mapping` of a class is made anew each time, so that its `owner` tells it apart.
+    """
+
+    mapping: Mapping[str, Any]
+    owner: object
+    is_users: bool  # else it is of a library, to which one adds no names
+    is_class: bool = False
 
 
-def is_standard(file: str) -> bool:
-    """Whether `file` is of Python's own library."""
-    return file.startswith(_STANDARD) and "site-packages" not in file
+@dataclass
+class _Lookup:
+    """An object whose attributes may be read.
 
+    Args:
+        name: Its name, for messages.
+        places: Where Python looks for one.
+        always: Those that are read under names which do not stand in the code.
+        reads_all: Whether any of its own may be.
+        elsewhere: What Python keeps in no mapping, and how to guard it.
+    """
 
-def line_of_equations() -> str:
-    """Return " (cells.py, line 12)", the line of equations that runs now; "" outside of any."""
-    return line_in(walk_stack(sys._getframe(1)))
-
-
-def line_in(frames: Iterable[tuple[FrameType, int]]) -> str:
-    """Return the line of equations in `frames`, the innermost first; "" if there is none."""
-    for frame, line in frames:
-        file = frame.f_code.co_filename
-        if is_of_equations(file) and not is_standard(file):
-            return f" ({Path(file).name}, line {line})"
-    return ""
+    name: str
+    places: list[_Names]
+    always: set[str] = field(default_factory=set)
+    reads_all: bool = False
+    elsewhere: dict[str, Callable[[], object]] = field(default_factory=dict)
+    followed: set[str] = field(default_factory=set)
+    is_watched: bool = False
 
 
 class Surroundings:
@@ -87,39 +162,44 @@ class Surroundings:
         unknown: What is read whose changes cannot be seen, such as an iterator; by name.
         is_complete: Whether `digest` tells all of it: no tensor, and nothing that is changed in
             place.
+        unchanged: Says whether all is as it was; in less than a microsecond, for it is asked at
+            every call of a layer.
     """
 
     def __init__(self, function: Callable[..., Any]) -> None:
+        self._equations = function
+        self.look_again()
+
+    def look_again(self) -> None:
+        """Find everything anew, as it is now."""
         self.unknown: list[str] = []
         self.is_complete = True
-        self._codes: dict[CodeType, bool] = {}  # and whether its globals are known
+        self._guards = Guards()
+        self._codes: set[tuple[CodeType, int]] = set()  # with the id of its globals
         self._names: set[str] = set()  # attributes that may be read
-        self._spaces: list[_Space] = []
-        self._reads: list[tuple[_Get, Any, object, str]] = []  # how, what, its value, its name
-        self._contents: list[_Contents] = []
+        self._globals: set[int] = set()  # ids of those that functions have
+        self._loose_codes: set[CodeType] = set()  # of no function, with variables of a dict
+        self._operators: set[str] = set()  # and those that operators read
+        self._called: set[str] = set()  # what may be called, by the name that it has itself
+        self._may_miss = False  # whether the code goes on where there is no such attribute
+        self._lookups: list[_Lookup] = []
         self._texts: list[str] = []
         self._visited: dict[int, object] = {}  # alive, so that an id stays its own
-        self._equations = function
-        self._visit("its equations", function)
+        self._bases: dict[int, type] = {}
+        self._visit("its equations", self._equations)
         self._follow_names()
-
-    def unchanged(self) -> bool:
-        """Whether all is as it was; a microsecond, for it is asked at every call of a layer."""
-        for get, key, value, _ in self._reads:
-            if get(key, _MISSING) is not value:
-                break
-        else:
-            if not self._contents or all(map(_Contents.unchanged, self._contents)):
-                return True
-        return self.changed_name() is None
+        if refused := sorted(self._names & _REFUSED):
+            self.unknown.append(refused[0])
+        if (self._names | self._called) & _ASK_THE_CLASS and any(
+            isinstance(value, abc.ABCMeta) for value in self._visited.values()
+        ):
+            what = "what counts as one of an abstract class"
+            self._guards.add_contents(Contents(what, lambda: (abc.get_cache_token(),)))
+        self.unchanged: Callable[[], bool] = self._guards.written_out()
 
     def changed_name(self) -> str | None:
         """Return the name of something that is not as it was, None if all is."""
-        for index, (get, key, before, name) in enumerate(self._reads):
-            if not _is_equal(value := get(key, _MISSING), before):
-                return name
-            self._reads[index] = (get, key, value, name)
-        return next((each.name for each in self._contents if not each.unchanged()), None)
+        return self._guards.changed_name()
 
     def digest(self, other: str = "") -> str:
         """Return what differs if code, a value or `other` does, 16 letters; of one Python."""
@@ -127,124 +207,245 @@ class Surroundings:
         return hashlib.sha256(text.encode(errors="surrogatepass")).hexdigest()[:16]
 
     def visit_frame(self, frame: FrameType) -> None:
-        """Take in the code that runs in `frame`, if it was not found before."""
-        code = frame.f_code
-        if is_standard(code.co_filename) or self._codes.get(code):
+        """Note code that runs although it was not found: what it reads is not guarded."""
+        code, variables = frame.f_code, id(frame.f_globals)
+        is_loose = code in self._loose_codes and variables not in self._globals
+        if (code, variables) not in self._codes and not is_loose:
+            self.unknown.append(f"{code.co_name}, which was found in a way that is not followed")
+
+    def _reads_values(self) -> bool:
+        """Whether it reads anything but functions, classes and modules."""
+        return not self.is_complete or bool(self.unknown) or self._guards.hold_values()
+
+    # ---- Code ------------------------------------------------------------------------------------
+
+    def _visit_function(self, name: str, function: FunctionType) -> None:
+        code, module = function.__code__, function.__module__ or ""
+        self._texts.append(f"{name}={module}.{function.__qualname__}")
+        is_theirs = is_of_equations(code.co_filename)
+        if is_theirs or is_standard(code.co_filename):
+            self._visit_made_function(name, function)
+        if is_theirs:
+            self._guards.add_attribute(name, function, "__code__")
+            if function is not self._equations:  # which are given all of their arguments
+                for defaults in ("__defaults__", "__kwdefaults__"):
+                    value = self._guards.add_attribute(name, function, defaults)
+                    self._visit(f"a default of {name}", value)
+            self._visit_code(name, code, function.__globals__, _builtins_of(function))
+        elif module.startswith(_FOLLOWED_OF_TORCH) and module != nn.modules.module.__name__:
+            self._visit_code(name, code, function.__globals__, {}, but=_PLUMBING)
+
+    def _visit_made_function(self, name: str, function: FunctionType) -> None:
+        """Visit what a function has besides its code; of Python's own, one made for the user."""
+        attributes = vars(function)
+        if "__wrapped__" in attributes:
+            self._visit(f"{name}.__wrapped__", attributes["__wrapped__"])
+        if "registry" in attributes and is_standard(function.__code__.co_filename):
+            # of functools.singledispatch, which keeps the results of its lookups in its closure
+            self._visit(f"{name}.registry", attributes["registry"])
             return
-        if code.co_freevars and code not in self._codes:
-            self.unknown.append(f"{code.co_name}, a function that was made elsewhere")
-        self._visit_code(code.co_name, code, frame.f_globals)
-        self._follow_names()
+        if attributes:
+            self._guards.add_attribute(name, function, "__dict__")
+        place = _Names(attributes, attributes, is_users=True)
+        kept = self._kept(name, function, _OF_FUNCTIONS)
+        self._lookups.append(_Lookup(name, [place], elsewhere=kept))
+        variables = function.__code__.co_freevars
+        for variable, cell in zip(variables, function.__closure__ or (), strict=True):
+            if id(cell) not in self._visited:
+                self._visited[id(cell)] = cell
+                self._visit(variable, self._guards.add_attribute(variable, cell, "cell_contents"))
+
+    def _visit_code(
+        self,
+        name: str,
+        code: CodeType,
+        variables: dict[str, Any],
+        more: Mapping[str, Any],
+        but: Collection[str] = (),
+    ) -> None:
+        """Visit the global `variables` that code reads, or `more`, and note its names."""
+        self._texts.append(f"{name}: {_code_text(code)}")
+        read: dict[str, None] = {}
+        self._globals.add(id(variables))
+        for each in _all_codes(code):
+            self._codes.add((each, id(variables)))
+            self._may_miss |= bool(each.co_exceptiontable)
+            before: list[dis.Instruction] = []
+            for instruction in dis.get_instructions(each):
+                if instruction.opname in _GLOBALS:
+                    read[instruction.argval] = None
+                elif instruction.opname == "IMPORT_NAME":
+                    self._visit_import(instruction.argval, before[0].argval, variables, more)
+                elif instruction.argval not in but:
+                    self._note_instruction(instruction)
+                before = [*before[-1:], instruction]
+        for key in read:
+            if key in but or (code.co_filename in BUILT_IN_FILES and hasattr(builtins, key)):
+                continue
+            value = self._guards.add_item(key, variables, key, variables)
+            if value is MISSING:
+                value = self._guards.add_item(key, more, key, more)
+            self._visit(key, value)
+
+    def _note_instruction(self, instruction: dis.Instruction) -> None:
+        """Note the names of attributes that an instruction reads beside those of its code."""
+        if instruction.opcode in dis.hasname:
+            self._names.add(instruction.argval)
+        elif instruction.opcode in dis.hasconst:
+            self._note_words(instruction.argval)
+        elif instruction.opname == "MATCH_CLASS":
+            self._names.add("isinstance")
+        elif instruction.opname in _OTHER_OPERATORS:
+            self._operators.add(_OTHER_OPERATORS[instruction.opname])
+        elif (symbol := instruction.argrepr.removesuffix("=")) in _OPERATORS:
+            for kind in ("", "r", "i") if symbol != instruction.argrepr else ("", "r"):
+                self._operators.add(f"__{kind}{_OPERATORS[symbol]}__")
+        elif instruction.argrepr in _OPERATORS:
+            self._operators.add(f"__{_OPERATORS[instruction.argrepr]}__")
+
+    def _visit_import(
+        self, name: str, level: int, variables: dict[str, Any], more: Mapping[str, Any]
+    ) -> None:
+        """Visit the modules that an import statement gives."""
+        if level:
+            package = variables.get("__package__") or variables.get("__name__", "")
+            try:
+                name = resolve_name("." * level + name, package)
+            except ImportError:  # as the statement itself will find
+                return
+        self._guards.add_item("__import__", more, "__import__", more)
+        parts = name.split(".")
+        self._names.update(parts)
+        for count in range(1, len(parts) + 1):
+            module = ".".join(parts[:count])
+            self._visit(module, self._guards.add_item(module, sys.modules, module, sys.modules))
+
+    def _note_words(self, value: object) -> None:
+        """Note the names that a value may give, as that of an attribute."""
+        if isinstance(value, str):
+            self._names.update(_WORDS.findall(value[:_MOST_CHARACTERS]))
+        elif isinstance(value, tuple | frozenset):
+            for part in value:
+                self._note_words(part)
 
     # ---- What there is ---------------------------------------------------------------------------
 
-    def _visit(self, name: str, value: object) -> None:
-        if type(value) in _PLAIN or isinstance(value, Enum):
+    def _visit(self, name: str, value: Any) -> None:
+        if value is MISSING:
+            return
+        if type(value) in PLAIN:
             self._texts.append(f"{name}={value!r}")
-            if isinstance(value, str) and value.isidentifier():
-                self._names.add(value)
+            self._note_words(value)
             return
         if id(value) in self._visited:
             return
         self._visited[id(value)] = value
+        if isinstance(value, type | FunctionType | BuiltinFunctionType):
+            self._called.add(value.__name__)
         if len(self._visited) > _MOST_VALUES:
             self.unknown = [f"more than {_MOST_VALUES} values"]
         elif isinstance(value, FunctionType):
             self._visit_function(name, value)
         elif isinstance(value, ModuleType):
-            if value.__name__.partition(".")[0] != "torch":
-                self._spaces.append(_Space(name, vars(value).get, vars(value), all_names=False))
+            self._visit_module(name, value)
         elif isinstance(value, type):
             self._visit_class(name, value, is_called=True)
-        elif isinstance(value, CodeType):
-            self._visit_code(name, value, {})  # its globals are known when it runs
+        elif isinstance(value, CodeType):  # whose variables are in a dict, or made by what runs it
+            self._visit_code(name, value, {}, vars(builtins))
+            self._loose_codes.update(_all_codes(value))
         elif isinstance(value, Tensor):
             self.is_complete = False  # an operation that reads it is refused
+            self._look_up_in(name, value, [])
         elif not self._visit_parts(name, value):
             self._visit_instance(name, value)
 
-    def _visit_function(self, name: str, function: FunctionType) -> None:
-        file = function.__code__.co_filename
-        self._texts.append(f"{name}={function.__module__}.{function.__qualname__}")
-        if (wrapped := getattr(function, "__wrapped__", None)) is not None:
-            self._visit(f"{name}.__wrapped__", wrapped)
-        if not is_of_equations(file) or is_standard(file):
+    def _visit_module(self, name: str, module: ModuleType) -> None:
+        is_users = not is_library(module.__name__)
+        places = [_Names(vars(module), module, is_users=is_users)]
+        if not is_library(type(module).__module__) and type(module) is not ModuleType:
+            self._guards.add_type(name, module)
+            places += self._places_in_class(type(module))
+        always = {"__getattr__"} if is_users else set()
+        self._lookups.append(_Lookup(name, places, always=always))
+
+    def _visit_class(self, name: str, kind: type, *, is_called: bool) -> None:
+        self._texts.append(f"{name}={kind.__module__}.{kind.__qualname__}")
+        is_users = not is_library(kind.__module__)
+        if is_called and not is_users and package_of(kind.__module__) not in _PURE_CLASSES:
+            self.unknown.append(f"{name}, the class {kind.__qualname__}")
             return
-        own = functools.partial(getattr, function)
-        self._read(name, own, ("__code__",), visit=False)
-        if function is not self._equations:  # which are given all of their arguments
-            self._read(name, own, ("__defaults__", "__kwdefaults__"), visit=False)
-            self._visit(f"a default of {name}", function.__defaults__)
-            defaults = function.__kwdefaults__ or {}
-            self._read(f"a default of {name}", defaults.get, defaults)
-        for variable, cell in zip(
-            function.__code__.co_freevars, function.__closure__ or (), strict=True
-        ):
-            self._read("", functools.partial(_content, cell), (variable,))
-        self._visit_code(name, function.__code__, function.__globals__)
+        always = set(_CONSTRUCTORS) if is_called and is_users else set()
+        if issubclass(kind, nn.Module | torch.autograd.Function):
+            always |= _OF_TORCH
+        if isinstance(kind, enum.EnumType):
+            always |= _OF_ENUMS
+        places = self._places_in_class(kind)
+        if is_users:
+            self._guards.add_attribute(name, kind, "__mro__")
+            self._guards.add_type(name, kind)
+            if not is_library(type(kind).__module__):
+                places += self._places_in_class(type(kind))
+        kept = self._kept(name, kind, _OF_CLASSES) if is_users else {}
+        self._lookups.append(_Lookup(name, places, always, elsewhere=kept))
 
-    def _visit_code(self, name: str, code: CodeType, variables: dict[str, Any]) -> None:
-        """Visit the global `variables` that the code reads; that inside of it, too."""
-        self._texts.append(f"{name}: {_code_text(code)}")
-        read: dict[str, None] = {}
-        todo = [code]
-        for each in todo:
-            self._codes[each] = bool(variables)
-            self._names.update(each.co_names)
-            for constant in each.co_consts:
-                if isinstance(constant, CodeType):
-                    todo.append(constant)
-                elif isinstance(constant, str) and constant.isidentifier():
-                    self._names.add(constant)
-            for instruction in dis.get_instructions(each):
-                if instruction.opcode in _READ_GLOBAL and not (
-                    each.co_filename in BUILT_IN_FILES and hasattr(builtins, instruction.argval)
-                ):
-                    read[instruction.argval] = None
-                elif instruction.opcode == _IMPORT and instruction.argval in sys.modules:
-                    self._visit(instruction.argval, sys.modules[instruction.argval])
-        if read and variables:
-            self._spaces.append(_Space("", variables.get, read, all_names=True))
+    def _kept(
+        self, name: str, holder: object, attributes: Iterable[str]
+    ) -> dict[str, Callable[[], object]]:
+        """Return how to guard what Python keeps of `holder` in no mapping."""
+        add = self._guards.add_attribute
+        return {key: functools.partial(add, f"{name}.{key}", holder, key) for key in attributes}
 
-    def _visit_class(self, name: str, value: type, *, is_called: bool) -> None:
-        self._texts.append(f"{name}={value.__module__}.{value.__qualname__}")
-        for base in value.__mro__:
-            if not _is_library(base):
-                methods = {
-                    key
-                    for key, attribute in vars(base).items()
-                    if key.startswith("__")
-                    and isinstance(attribute, FunctionType)
-                    and (is_called or key not in _CONSTRUCTORS)
-                }
-                keys = (methods | _ALWAYS_READ) & vars(base).keys()
-                space = _Space(name, vars(base).get, vars(base), all_names=False, always=keys)
-                self._spaces.append(space)
+    def _places_in_class(self, kind: type) -> list[_Names]:
+        """Return where attributes of a class are found: in it and its bases."""
+        places = []
+        for base in kind.__mro__:
+            on_heap, immutable = (bool(base.__flags__ & flag) for flag in _CHANGED_FROM_PYTHON)
+            if on_heap and not immutable:
+                is_users = not is_library(base.__module__)
+                places.append(_Names(vars(base), base, is_users, is_class=True))
+                if is_users and id(base) not in self._bases:
+                    self._bases[id(base)] = base
+                    name = f"the methods of {base.__qualname__}"
+                    self._guards.add_contents(Keys(name, vars(base), self._is_relevant))
+        return places
 
     def _visit_parts(self, name: str, value: Any) -> bool:
         """Visit what makes up a value of a type of Python's own, and return whether it is one."""
+        kind = type(value)
         if isinstance(value, _CONTAINERS):
             self._visit_container(name, value)
-        elif isinstance(value, functools.partial):
-            self._visit(name, (value.func, value.args, value.keywords))
-        elif isinstance(value, MethodType):
+        elif kind is functools.partial:
+            parts = value.func, value.args, value.keywords
+            self._guards.add_contents(
+                Contents(name, lambda: (value.func, value.args, value.keywords))
+            )
+            self._visit(name, parts)
+            self._look_up_in(name, value, [])
+        elif kind is MethodType:
             self._visit(name, (value.__func__, value.__self__))
-        elif isinstance(value, property):
+        elif isinstance(value, property | types.DynamicClassAttribute):
             self._visit(name, value.fget)
-        elif isinstance(value, classmethod | staticmethod):
-            self._visit(name, value.__func__)
         elif isinstance(value, functools.cached_property):
             self._visit(name, value.func)
-        elif _has(value, "__wrapped__"):
+        elif isinstance(value, classmethod | staticmethod):
+            self._visit(name, value.__func__)
+        elif kind.__name__ == "_lru_cache_wrapper":
+            if Surroundings(value.__wrapped__)._reads_values():  # what it remembers may be old
+                self.unknown.append(f"{name}, which remembers what it has returned")
             self._visit(name, value.__wrapped__)
-        elif type(value).__name__ in _DESCRIPTORS or type(value).__module__.startswith("typing"):
+        elif kind in _NAMED_IN_C:
+            self._visit(name, value.__reduce__()[1])
+            self._names.add("attrgetter")
+        elif kind in _CONSTANTS or kind.__module__.startswith("typing"):
+            self._texts.append(f"{name}={value!r}")
+        elif kind.__name__ in _DESCRIPTORS:
             pass
-        elif callable(value) and type(value).__name__ in _C_FUNCTIONS:
+        elif kind.__name__ in _C_FUNCTIONS and callable(value):
             self._texts.append(f"{name}={getattr(value, '__qualname__', value.__name__)}")
             owner = getattr(value, "__self__", None)
             if owner is not None and not isinstance(owner, ModuleType | type):
                 self._visit(name, owner)
-        elif type(value).__module__ == "numpy":
+        elif kind.__module__ == "numpy":
             self._visit_numpy(name, value)
         else:
             return False
@@ -253,182 +454,174 @@ class Surroundings:
     def _visit_container(self, name: str, value: Any) -> None:
         if len(value) > _MOST_VALUES:
             self.unknown.append(f"{name}, of {len(value)} values")
-        elif isinstance(value, dict):
-            self._contents.append(_Contents(name, lambda: (*value.keys(), *value.values())))
+        elif isinstance(value, dict | types.MappingProxyType):
+            self._guards.add_contents(Contents(name, lambda: (*value.keys(), *value.values())))
             self.is_complete = False
             for key, part in value.items():
-                self._visit(f"{name}[{key!r}]", part)
+                if part is not vars(builtins):  # which `eval` adds to what it is given
+                    self._visit(name, key)
+                    self._visit(f"{name}[{key!r}]", part)
         else:
             if not isinstance(value, tuple | frozenset):
-                self._contents.append(_Contents(name, lambda: tuple(value)))
+                self._guards.add_contents(Contents(name, lambda: tuple(value)))
                 self.is_complete = False
             parts = sorted(value, key=repr) if isinstance(value, set | frozenset) else value
             for index, part in enumerate(parts):
                 self._visit(f"{name}[{index}]", part)
-        if type(value) not in _CONTAINERS:
+        if isinstance(value, defaultdict):
+            self._visit(name, self._guards.add_attribute(name, value, "default_factory"))
+        if not any(type(value) is kind for kind in (*_CONTAINERS, OrderedDict, defaultdict)):
             self._visit_instance(name, value)
 
     def _visit_numpy(self, name: str, value: Any) -> None:
-        if _has(value, "tobytes"):  # an array or a number
-            self._contents.append(
-                _Contents(name, lambda: (value.tobytes(), str(value.dtype), str(value.shape)))
-            )
-            self._texts.append(f"{name}={value.tobytes()!r} {value.dtype} {value.shape}")
-            self.is_complete = False
-        else:  # a function
-            self._texts.append(f"{name}={value!r}")
+        if isinstance(value, type) or not hasattr(value, "tobytes"):
+            self._texts.append(f"{name}={type(value)}")  # a function
+            return
+        self._guards.add_contents(
+            Contents(name, lambda: (value.tobytes(), str(value.dtype), str(value.shape)))
+        )
+        self._texts.append(f"{name}={value.tobytes()!r} {value.dtype} {value.shape}")
+        self.is_complete = False
 
     def _visit_instance(self, name: str, value: Any) -> None:
         kind = type(value)
         self._texts.append(f"{name}: {kind.__module__}.{kind.__qualname__}")
-        package = kind.__module__.partition(".")[0]
-        if package == "unrolled" and _has(value, "equations"):  # a cell
+        if package_of(kind.__module__) == "unrolled" and "equations" in vars(value):  # a cell
             self._visit(name, value.equations)
             return
-        if package == "torch" and not isinstance(value, nn.Module):
+        if package_of(kind.__module__) == "torch" and kind.__name__ in _CONSTANTS_OF_TORCH:
             return
-        is_plain = all(map(_is_of_python, kind.__mro__))
-        attributes = getattr(value, "__dict__", None)
-        slots = [slot for base in kind.__mro__ for slot in _slots_of(base)]
-        if not is_plain or (attributes is None and not slots and _is_library(kind)):
+        is_seen = all(base in _BASES or not _is_written_in_c(base) for base in kind.__mro__)
+        if not is_seen or kind.__getattribute__ not in _GENERIC:
             self.unknown.append(f"{name}, of the type {kind.__qualname__}")
             return
         self.is_complete = False
         self._visit_class(f"the type of {name}", kind, is_called=False)
+        self._look_up_in(name, value, self._places_in_class(kind))
+        if isinstance(value, nn.Module):
+            hooks = _Names(vars(nn.modules.module), nn.modules.module, is_users=False)
+            self._lookups.append(_Lookup("torch", [hooks], always=_HOOKS_OF_ALL_MODULES))
+
+    def _look_up_in(self, name: str, value: Any, places: list[_Names]) -> None:
+        """Let attributes of `value` be read, which may also be found in the `places` of a class."""
+        kind = type(value)
+        self._guards.add_type(name, value)
+        is_of_library = is_library(kind.__module__) and kind.__name__ not in _READ_BY_NAME
+        reads_all = is_of_library or isinstance(value, nn.Module | enum.Enum)
+        slots: dict[str, Callable[[], object]] = {}
+        for place in places:
+            for descriptor in list(place.mapping.values()):
+                if isinstance(descriptor, types.MemberDescriptorType):
+                    slot = descriptor.__name__
+                    slots[slot] = functools.partial(
+                        self._guards.add_slot, f"{name}.{slot}", value, descriptor
+                    )
+        attributes = getattr(value, "__dict__", None)
         if attributes is not None:
-            is_read_by_library = _is_library(kind) and kind.__name__ not in _NAMESPACES
-            always = set(attributes) if is_read_by_library or isinstance(value, nn.Module) else ()
-            of_class = {key for base in kind.__mro__ if not _is_library(base) for key in vars(base)}
-            keys = ChainMap(attributes, dict.fromkeys(of_class))  # an object may get one of its own
-            self._spaces.append(
-                _Space(name, attributes.get, keys, all_names=False, always=always, is_object=True)
-            )
-        if slots:
-            get = functools.partial(getattr, value)
-            self._spaces.append(_Space(name, get, slots, all_names=False, is_object=True))
+            self._guards.add_attribute(name, value, "__dict__")
+            places = [_Names(attributes, attributes, is_users=True), *places]
+        always = _OF_TORCH if isinstance(value, nn.Module) else ()
+        self._lookups.append(_Lookup(name, places, set(always), reads_all, slots))
 
     # ---- Names -----------------------------------------------------------------------------------
 
     def _follow_names(self) -> None:
         """Visit what the names mean that may be read, until there are no new ones."""
-        while not self.unknown:
-            before = len(self._names), len(self._spaces)
-            for space in list(self._spaces):
-                self._follow_names_in(space)
-            if before == (len(self._names), len(self._spaces)):
-                break
-
-    def _follow_names_in(self, space: "_Space") -> None:
-        names = (
-            {*space.keys} if space.all_names else {*space.always, *(self._names & {*space.keys})}
+        on_tensors = _Lookup(
+            "Tensor", [_Names(vars(Tensor), Tensor, is_users=False, is_class=True)]
         )
-        if self._names & _READ_ANY and not space.all_names:  # also what is not there yet
-            names |= self._names | ({*space.keys} if space.is_object else set())
-        new = sorted(names - space.followed)
-        if not new:
-            return
-        space.followed.update(new)
-        self._read(space.name, space.get, new)
+        while not self.unknown:
+            before = len(self._names), len(self._called), len(self._lookups)
+            for lookup in list(self._lookups):
+                self._follow(lookup)
+            names = (self._names | self._operators) - _DESCRIPTIONS
+            self._follow_each(on_tensors, names & vars(Tensor).keys())
+            if before == (len(self._names), len(self._called), len(self._lookups)):
+                break
+        absent = Absent("torch.Tensor", vars(Tensor))
+        absent.names = (self._names | self._operators) - vars(Tensor).keys()
+        self._guards.add_contents(absent)
 
-    def _read(self, name: str, get: _Get, keys: Iterable[Any], *, visit: bool = True) -> None:
-        """Note the values that `get` returns, and visit them."""
-        for key in keys:
-            value, value_name = get(key, _MISSING), f"{name}.{key}" if name else key
-            self._reads.append((get, key, value, value_name))
-            if visit and value is not _MISSING:
-                self._visit(value_name, value)
+    def _follow(self, lookup: _Lookup) -> None:
+        names = self._names | lookup.always
+        reads_any = self._reads_any()
+        makes_others = bool((self._names | self._called) & _MAKE_ANOTHER)
+        for place in lookup.places:
+            if place.is_class and place.is_users:
+                special = {*filter(_is_special, place.mapping)}
+                names |= special if makes_others else special - _CONSTRUCTORS
+            if place.is_users and (reads_any or (lookup.reads_all and not place.is_class)):
+                names |= {key for key in place.mapping if not _is_dunder(key)}
+        of_slots = {key for key in lookup.elsewhere if not _is_dunder(key)}
+        if lookup.reads_all or reads_any:
+            names |= of_slots
+        may_miss = (
+            self._may_miss
+            or reads_any
+            or any("__getattr__" in p.mapping and (p.is_users or p.is_class) for p in lookup.places)
+        )
+        is_there = (
+            set().union(*(place.mapping for place in lookup.places)) | lookup.elsewhere.keys()
+        )
+        self._follow_each(lookup, names if may_miss else names & is_there)
+        if reads_any and not lookup.is_watched:  # also for what is not there yet
+            lookup.is_watched = True
+            for place in lookup.places:
+                if place.is_users and not place.is_class:
+                    self._guards.add_contents(Keys(lookup.name, place.mapping, lambda _: True))
 
+    def _follow_each(self, lookup: _Lookup, names: set[str]) -> None:
+        """Guard and visit attributes of these names, wherever Python looks for them."""
+        for key in sorted(names - lookup.followed):
+            lookup.followed.add(key)
+            name = f"{lookup.name}.{key}"
+            if key in lookup.elsewhere:
+                self._visit(name, lookup.elsewhere[key]())
+            for place in lookup.places:
+                if key in place.mapping or place.is_users or not place.is_class:
+                    self._visit(name, self._guards.add_item(name, place.mapping, key, place.owner))
 
-class _Space:
-    """A module, a class or an object: values by name, of which only those that are read count."""
+    def _is_relevant(self, key: str) -> bool:
+        """Whether it matters that a class has an attribute of this name."""
+        return _is_special(key) or self._reads_any()
 
-    def __init__(
-        self,
-        name: str,
-        get: Callable[..., object],
-        keys: Iterable[str],
-        *,
-        all_names: bool,
-        always: Iterable[str] = (),
-        is_object: bool = False,
-    ) -> None:
-        self.name, self.get, self.keys, self.is_object = name, get, keys, is_object
-        self.all_names, self.always = all_names, set(always)
-        self.followed: set[str] = set()
-
-
-class _Contents:
-    """What an object holds that can be changed in place, and what that was."""
-
-    def __init__(self, name: str, read: Callable[[], tuple[object, ...]]) -> None:
-        self.name, self._read, self._values = name, read, read()
-
-    def unchanged(self) -> bool:
-        """Whether it is as it was."""
-        now = self._read()
-        return len(now) == len(self._values) and all(map(_is_equal, now, self._values))
-
-
-_DESCRIPTORS = {"member_descriptor", "getset_descriptor"}
-_C_FUNCTIONS = {
-    *("builtin_function_or_method", "method_descriptor", "wrapper_descriptor", "method-wrapper"),
-    *("classmethod_descriptor", "cython_function_or_method", "ufunc", "_ArrayFunctionDispatcher"),
-}
-
-
-def _content(cell: Any, _: str, default: object) -> object:
-    try:
-        return cell.cell_contents
-    except ValueError:  # nothing yet
-        return default
-
-
-def _is_equal(now: object, before: object) -> bool:
-    """Whether two values are one object, or plain ones that are written the same way."""
-    if now is before:
-        return True
-    return type(now) is type(before) and _is_plain(now) and repr(now) == repr(before)
+    def _reads_any(self) -> bool:
+        """Whether attributes may be read whose names do not stand in the code."""
+        return bool((self._names | self._called) & _READ_ANY)
 
 
-def _is_plain(value: object) -> bool:
-    if type(value) in (tuple, frozenset):
-        return all(map(_is_plain, value))  # type: ignore[call-overload]  # it is iterable
-    return type(value) in _PLAIN
+_GENERIC: set[Any] = {kind.__getattribute__ for kind in _BASES}
 
 
-def _has(value: object, name: str) -> bool:
-    """Whether a value has an attribute; a `__getattr__` of a user's may raise anything."""
-    try:
-        return hasattr(value, name)
-    except Exception:
-        return False
+def _builtins_of(function: Any) -> dict[str, Any]:
+    variables: dict[str, Any] = function.__builtins__
+    return variables
 
 
-def _is_library(kind: type) -> bool:
-    """Whether a class is Python's, torch's, numpy's or ours."""
-    package = kind.__module__.partition(".")[0]
-    return package in sys.stdlib_module_names - {"__main__"} or package in (
-        "torch",
-        "numpy",
-        "unrolled",
+def _is_dunder(key: str) -> bool:
+    return key.startswith("__") and key.endswith("__")
+
+
+def _is_special(key: str) -> bool:
+    """Whether Python itself may read an attribute of a class."""
+    return _is_dunder(key) and key not in _DESCRIPTIONS
+
+
+def _is_written_in_c(kind: type) -> bool:
+    """Whether objects of a class may hold what cannot be seen from Python."""
+    return any(
+        getattr(value, "__objclass__", None) is kind
+        and type(value).__name__ in ("wrapper_descriptor", "method_descriptor")
+        for value in vars(kind).values()
     )
 
 
-def _is_of_python(kind: type) -> bool:
-    """Whether all that an object of this class holds can be seen: it is not written in C."""
-    if kind.__module__ in ("builtins", "types"):
-        return kind in (object, *_CONTAINERS) or kind.__name__ == "SimpleNamespace"
-    module = sys.modules.get(kind.__module__)
-    file = getattr(module, "__file__", None) or ""
-    return kind.__module__ not in sys.builtin_module_names and not file.endswith(
-        tuple(EXTENSION_SUFFIXES)
-    )
-
-
-def _slots_of(kind: type) -> list[str]:
-    slots = vars(kind).get("__slots__", ())
-    slots = (slots,) if isinstance(slots, str) else slots
-    return [slot for slot in slots if not slot.startswith("__")]
+def _all_codes(code: CodeType) -> list[CodeType]:
+    """Return code with that of all functions inside of it."""
+    todo = [code]
+    for each in todo:
+        todo += [constant for constant in each.co_consts if isinstance(constant, CodeType)]
+    return todo
 
 
 def _code_text(code: CodeType) -> str:

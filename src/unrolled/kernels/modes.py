@@ -10,7 +10,7 @@ from torch import Tensor
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 
-from unrolled.cells.surroundings import line_of_equations
+from unrolled.cells.origins import line_of_equations
 from unrolled.errors import OptionError
 
 __all__ = [

@@ -13,22 +13,32 @@ from typing import Any
 
 import torch
 
-from unrolled.cells.surroundings import is_of_equations
+from unrolled.cells.origins import is_of_equations, is_standard, package_of
 
 __all__ = ["CallWatch", "is_asked_by_equations"]
 
 _TORCH = f"{Path(torch.__file__).parent}{os.sep}"
-# Modules whose C functions depend on nothing but their arguments, or only write.
+# Modules whose functions depend on nothing but their arguments, or only write.
 _PURE = {
-    *("abc", "builtins", "cmath", "collections", "copy", "decimal", "enum", "functools", "io"),
-    *("itertools", "math", "numpy", "operator", "re", "sre", "string", "struct", "types"),
-    *("typing", "warnings"),
+    *("abc", "builtins", "cmath", "collections", "copy", "enum", "functools", "io", "itertools"),
+    *("math", "numpy", "operator", "re", "sre", "string", "struct", "types", "typing", "warnings"),
 }
+# The same of those that are written in Python; what they call is watched, too.
+_PURE_PYTHON = _PURE | {
+    *("bisect", "codecs", "collections_abc", "colorsys", "contextlib", "copyreg", "dataclasses"),
+    *("fractions", "heapq", "importlib", "keyword", "numbers", "py_abc", "reprlib", "statistics"),
+    *("textwrap", "weakref", "weakrefset"),
+}
+_OF_OS = {"__getitem__", "__contains__", "get", "encode", "decode", "check_str"}  # of os.environ
 _IMPURE_BUILTINS = {
-    *("breakpoint", "compile", "dir", "exec", "globals", "hash", "id", "input", "locals", "open"),
-    *("vars", "__import__"),
+    *("breakpoint", "compile", "dir", "exec", "globals", "hash", "id", "input", "locals"),
+    *("open", "vars", "__import__"),
 }
+_IMPURE_NUMPY = {"geterr", "geterrcall", "getbufsize", "get_printoptions"}
 _TELL_THE_KIND = {"is_tensor", "is_storage", "promote_types", "can_cast", "finfo", "iinfo"}
+# What only writes, whatever it does for that.
+_WRITERS_IN_C = {("builtins", "print"), ("warnings", "warn"), ("warnings", "warn_explicit")}
+_WRITERS = {"debug", "info", "warning", "warn", "error", "exception", "critical", "fatal", "log"}
 
 
 class CallWatch:
@@ -39,6 +49,8 @@ class CallWatch:
         num_seen: Returns how many functions of torch the modes of `reads` have seen.
         visit: Called with the frame of each Python function of theirs, as it begins.
     """
+
+    _writer: FrameType | None = None  # what writes, or has called C that does
 
     def __init__(
         self,
@@ -64,26 +76,49 @@ class CallWatch:
         return frame in self._calls and _module_of(self._calls[frame][0]) == "torch"
 
     def _see(self, frame: FrameType, event: str, argument: Any) -> None:
-        is_theirs = is_of_equations(frame.f_code.co_filename)
+        if self._writer is not None:
+            if frame is self._writer and (event == "return" or _writes_in_c(argument)):
+                self._writer = None
+            return
+        file = frame.f_code.co_filename
+        is_theirs = is_of_equations(file) or (is_standard(file) and _is_run_for_equations(frame))
         if event == "call" and is_theirs:
-            self._visit(frame)
+            self._see_call(frame)
         elif event == "call" and _is_called_by_equations(frame):
             self._returning[frame] = self._num_seen()
         elif event == "return" and (num_seen := self._returning.pop(frame, None)) is not None:
             if isinstance(argument, bool | int | float | str) and num_seen == self._num_seen():
                 self._note_state_of_torch(frame.f_code)
         elif event == "c_call" and is_theirs:
+            if _writes_in_c(argument):
+                self._writer = frame
+                return
             self._calls[frame] = argument, self._num_seen()
-            self._see_c_call(argument)
+            self._see_c_call(frame, argument)
         elif event in ("c_return", "c_exception") and frame in self._calls:
             _, num_seen = self._calls.pop(frame)
             unseen = event == "c_return" and num_seen == self._num_seen()
             if unseen and _module_of(argument) == "torch":
                 self._note_state_of_torch(argument)
 
-    def _see_c_call(self, function: Any) -> None:
+    def _see_call(self, frame: FrameType) -> None:
+        """See a Python function of the equations, or of Python's own that runs for them."""
+        if is_of_equations(frame.f_code.co_filename):
+            self._visit(frame)
+            return
+        name, package = frame.f_code.co_name, package_of(frame.f_globals.get("__name__"))
+        if package == "logging" and name in _WRITERS:
+            self._writer = frame
+        elif package not in _PURE_PYTHON and not (package == "os" and name in _OF_OS):
+            self._note(f"call {name} of {package}, which may say something else at the next step")
+        elif name in _IMPURE_NUMPY or (package == "importlib" and name == "import_module"):
+            self._note(f"call {name}, which may say something else at the next step")
+
+    def _see_c_call(self, frame: FrameType, function: Any) -> None:
         module, name = _module_of(function), function.__name__
         if module == "builtins" and name in _IMPURE_BUILTINS:
+            if frame.f_code.co_name == "__hash__":  # of a key: the place in a table is not read
+                return
             self._note(f"call {name}, which may say something else at the next step")
         elif module not in _PURE and module != "torch":
             self._note(f"call {module}.{name}, which may say something else at the next step")
@@ -99,6 +134,13 @@ def is_asked_by_equations() -> bool:
     frame: FrameType | None = sys._getframe(2)
     while frame is not None and frame.f_code.co_filename.startswith(_TORCH):
         frame = frame.f_back
+    return frame is not None and _is_run_for_equations(frame)
+
+
+def _is_run_for_equations(frame: FrameType | None) -> bool:
+    """Whether equations run in a frame, or what they call of Python's own."""
+    while frame is not None and is_standard(frame.f_code.co_filename):
+        frame = frame.f_back
     return frame is not None and is_of_equations(frame.f_code.co_filename)
 
 
@@ -107,7 +149,7 @@ def _is_called_by_equations(frame: FrameType) -> bool:
     caller = frame.f_back
     return (
         caller is not None
-        and is_of_equations(caller.f_code.co_filename)
+        and _is_run_for_equations(caller)
         and frame.f_code.co_filename.startswith(_TORCH)
     )
 
@@ -122,4 +164,9 @@ def _module_of(function: Any) -> str:
         name = (owner if isinstance(owner, type) else type(owner)).__module__
     if name.startswith("numpy.random"):
         return name
-    return name.partition(".")[0].removeprefix("_") or name
+    return package_of(name)
+
+
+def _writes_in_c(function: Any) -> bool:
+    module, name = getattr(function, "__module__", None), getattr(function, "__name__", None)
+    return (package_of(module), name) in _WRITERS_IN_C

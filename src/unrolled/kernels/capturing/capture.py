@@ -115,6 +115,23 @@ def capture(cell: Cell, surroundings: Surroundings | None = None) -> CapturedSte
 
 
 def _capture(cell: Cell, surroundings: Surroundings) -> CapturedStep:
+    try:
+        captured = _captured(cell, surroundings)
+    except EquationsError:
+        if surroundings.changed_name() is None:
+            raise
+    if surroundings.changed_name() is None:
+        return captured
+    # something is made at its first use, such as a cached property or an import: now it is there
+    surroundings.look_again()
+    captured = _captured(cell, surroundings)
+    if name := surroundings.changed_name():
+        problem = f"its equations change {name}, which is outside of them"
+        raise EquationsError(f"cell {cell.name}: {problem}")
+    return captured
+
+
+def _captured(cell: Cell, surroundings: Surroundings) -> CapturedStep:
     terms = [*(f"x.{gate}" for gate in cell.gates), *(f"u.{gate}" for gate in cell.recurrent)]
     names = [*terms, *cell.states, *cell.parameters]
     num_inputs = len(terms) + len(cell.states)
@@ -125,8 +142,6 @@ def _capture(cell: Cell, surroundings: Surroundings) -> CapturedStep:
     if surroundings.unknown:
         problem = f"read {surroundings.unknown[0]}, whose changes cannot be seen"
         raise EquationsError(f"{where}: its equations {problem}")
-    if name := surroundings.changed_name():
-        raise EquationsError(f"{where}: its equations change {name}, which is outside of them")
     return _with_roles(cell, graphs, names)
 
 

@@ -6,7 +6,7 @@ from traceback import walk_tb
 
 from torch import Tensor
 
-from unrolled.cells.surroundings import line_in, line_of_equations
+from unrolled.cells.origins import line_in, line_of_equations
 from unrolled.errors import UnrolledError
 
 __all__ = [

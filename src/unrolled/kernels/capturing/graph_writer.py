@@ -10,7 +10,7 @@ from torch import Tensor, fx
 from torch._decomp import _core_aten_decompositions_post_autograd
 from torch.utils._pytree import tree_map
 
-from unrolled.cells.surroundings import line_of_equations
+from unrolled.cells.origins import line_of_equations
 from unrolled.kernels.capturing.errors import (
     EquationsError,
     as_equations_error,

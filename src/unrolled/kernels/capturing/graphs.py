@@ -127,7 +127,7 @@ class _Run:
         self._where, self._writer = where, writer
         self.arguments = arguments
         self.watch = OperationWatch(where, arguments)
-        self._questions = QuestionWatch(where, visit)
+        self._questions = QuestionWatch(where, self.watch.knows, visit)
         with as_equations_error(where, *_MISTAKES), self._watching():
             self.results, self.others = step(*arguments)
         size = tuple(arguments[0].shape)

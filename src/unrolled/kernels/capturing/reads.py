@@ -16,7 +16,7 @@ from torch.overrides import TorchFunctionMode
 from torch.utils._python_dispatch import _disable_current_modes
 from torch.utils._pytree import tree_leaves, tree_map
 
-from unrolled.cells.surroundings import line_of_equations
+from unrolled.cells.origins import line_of_equations
 from unrolled.kernels.capturing.calls import CallWatch, is_asked_by_equations
 from unrolled.kernels.capturing.errors import (
     EquationsError,
@@ -96,7 +96,7 @@ class OperationWatch(Mode):
         """Do an operation, check and note what it reads and changes."""
         if func not in LIFTS:
             for tensor in tensors_in((args, kwargs)):
-                if memory_of(tensor) not in self._numbers:
+                if not self.knows(tensor):
                     raise reads_foreign(self._where, func, tensor)
         refuse_changes(self._where, func, args, kwargs, self._arguments)
         constants = [tensor.tolist() for tensor in tensors_in(args)] if func in LIFTS else []
@@ -112,6 +112,10 @@ class OperationWatch(Mode):
         self.lines.append(line_of_equations())
         return result
 
+    def knows(self, tensor: Tensor) -> bool:
+        """Whether an operation may read `tensor`."""
+        return memory_of(tensor) in self._numbers
+
     def identity_of(self, value: Any) -> object:
         """Return what `value` is, but for its sizes: a number, or a tensor seen before."""
         if isinstance(value, Tensor):
@@ -124,6 +128,7 @@ class QuestionWatch(TorchFunctionMode):
 
     Args:
         where: The beginning of what errors say.
+        knows: Whether a tensor is one of theirs.
         visit: Called with the frame of each Python function of theirs, as it begins.
 
     Attributes:
@@ -131,11 +136,16 @@ class QuestionWatch(TorchFunctionMode):
         problem: What they have asked that may have another answer at another call, and where.
     """
 
-    def __init__(self, where: str, visit: Callable[[FrameType], None]) -> None:
+    def __init__(
+        self,
+        where: str,
+        knows: Callable[[Tensor], bool],
+        visit: Callable[[FrameType], None],
+    ) -> None:
         super().__init__()
         self.num_calls = 0
         self.problem: str | None = None
-        self._where = where
+        self._where, self._knows = where, knows
         self._calls = CallWatch(self.note, lambda: self.num_calls, visit)
 
     def __enter__(self) -> "QuestionWatch":
@@ -166,6 +176,9 @@ class QuestionWatch(TorchFunctionMode):
             with _disable_current_modes():
                 return func(*args, **kwargs)
         result = func(*tree_map(_plain, args), **tree_map(_plain, kwargs))
+        for tensor in tensors_in((args, kwargs)):  # that no operation has read
+            if not self._knows(tensor):
+                raise reads_foreign(self._where, _name_of(func), tensor)
         if func in _SIZES:
             sizes = result if isinstance(result, tuple) else (result,)
             watched = _Shape(_Size(size, self) for size in sizes)
