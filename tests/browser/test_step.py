@@ -104,7 +104,7 @@ def test_stepping_through_a_cell_shows_the_numbers_of_trace(open_page, at, trace
     check_step(page, names, traced[name], 28)
 
 
-# At each place, of what is shown: numbers of the drawing by name, and those of the sentence on a state.
+# At each place what is shown: numbers of the drawing by name, and the sentence on a state.
 SUMS = """() => [...document.querySelectorAll(".ribbon .token")].map((token) => {
     token.click();
     const wires = [...document.querySelectorAll(".diagram .number")].map(

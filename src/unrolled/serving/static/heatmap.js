@@ -13,6 +13,9 @@ export function decode({ data, lowest, highest }) {
   return Float64Array.from(atob(data), (c) => lowest + (c.charCodeAt(0) / 255) * (highest - lowest));
 }
 
+/** What the map shows: the gate or state that is chosen, or the memory. */
+export const mapped = () => (isRecorded(state.signal) ? state.signal : run().memory);
+
 /** A card with the map; `choose(token, unit)` is told what was clicked. */
 export function heatMap(signal, choose) {
   const canvas = h("canvas", { class: "map", role: "img" });
@@ -58,7 +61,7 @@ export function heatMap(signal, choose) {
       const length = reading.pieces.length;
       element.hidden = length < 2;
       if (element.hidden || signal.aborted) return;
-      const name = isRecorded(state.signal) ? state.signal : run().memory;
+      const name = mapped();
       const stop = Math.min(length, Math.max(MOST_STEPS, place(length) + 1));
       const start = Math.max(0, stop - MOST_STEPS);
       const asked = { ...question(), part: state.part, name, start, stop };
