@@ -230,6 +230,20 @@ def test_no_text_of_a_drawing_stands_on_another(open_page, at, name):
             assert across < slack or down < 2 * slack, (text, other)
 
 
+def test_the_cell_is_seen_whole_on_a_projector(open_page, at):
+    """The drawing, its input, its output and the buttons of its equations, without scrolling."""
+    page = open_page(at=at, view="step", run="lstm", unit=UNIT, text=TEXT)
+    for name in ("gru", "lstm"):
+        page.select_option("#run", name)
+        page.wait_for_selector(".diagram .number")
+        for width, height in ((1280, 800), (1366, 768), (1920, 1080)):
+            page.set_viewport_size({"width": width, "height": height})
+            bottom = "document.querySelector('.chips').getBoundingClientRect().bottom"
+            until(page, f"{bottom} < innerHeight && scrollY === 0")
+            box = page.locator(".two").bounding_box()
+            assert box["width"] > 0.9 * width
+
+
 def test_another_run_is_shown_by_its_own_cell(open_page):
     page = open_page(view="step", run="lstm")
     page.wait_for_selector(".operation[data-equation=o]")

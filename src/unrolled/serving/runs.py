@@ -38,6 +38,7 @@ from unrolled.training import Run
 __all__ = ["Runs", "ServedRun"]
 
 _SECONDS_BETWEEN_LOOKS = 1.0
+_WORTH_READING = 3  # blanks in an example
 _log = logging.getLogger("unrolled.serving")
 
 
@@ -130,9 +131,11 @@ class ServedRun:
     def example(self) -> str | None:
         """An input to begin with: of the held-out part, or what the model makes up."""
         if self.task.medium is None:
-            inputs = map(self.subject.as_input, self._held_out_examples)
-            if (first := next(filter(None, inputs), None)) is not None:
-                return first
+            inputs = [*filter(None, map(self.subject.as_input, self._held_out_examples[:50]))]
+            if inputs:  # one that has some words, rather than the very first
+                return next(
+                    (text for text in inputs if text.count(" ") >= _WORTH_READING), inputs[0]
+                )
         return self.subject.example()
 
     @cached_property

@@ -6,6 +6,9 @@ import { local, percent } from "./numbers.js";
 /** Dashes of lines, as many as there are colours. */
 export const DASHES = ["", "7 4", "2 4", "9 3 2 3", "1 3"];
 
+/** How wide a chart is drawn: on a telephone with fewer units, so that its text is as large as elsewhere. */
+export const chartWidth = () => (innerWidth <= 720 ? 400 : 720);
+
 /** What tells line number `k` from others: a colour, and a dash that another line of that colour has not. */
 const lookOf = (k) => ({ colour: k % DASHES.length, dash: DASHES[(k + Math.floor(k / DASHES.length)) % DASHES.length] });
 
@@ -29,10 +32,10 @@ function roundStep(most, parts) {
  * of a mark, or null.
  */
 export function lagChart({ lines, cut, xTitle, yTitle, label }) {
-  const width = 720;
-  const height = 380;
-  const left = 84;
-  const right = 30 + 9.6 * Math.max(5, ...lines.map((line) => line.label.length));
+  const width = chartWidth();
+  const height = width < 700 ? 300 : 380;
+  const left = width < 700 ? 56 : 84;
+  const right = 30 + (width < 700 ? 8.6 : 9.6) * Math.max(5, ...lines.map((line) => line.label.length));
   const top = 26;
   const bottom = 52;
   const usable = lines.flatMap((line) => line.values).filter((v) => v > 0);
@@ -51,7 +54,7 @@ export function lagChart({ lines, cut, xTitle, yTitle, label }) {
     parts.push(s("line", { x1: left, x2: width - right, y1: at, y2: at, class: "rule" }));
     parts.push(s("text", { x: left - 10, y: at + 5, class: "tick", "text-anchor": "end" }, decade(power)));
   }
-  const step = roundStep(steps, 6);
+  const step = roundStep(steps, width < 700 ? 4 : 6);
   for (let k = 0; k <= steps; k += step) {
     parts.push(s("text", { x: x(k), y: height - bottom + 24, class: "tick", "text-anchor": "middle" }, String(k)));
     parts.push(s("line", { x1: x(k), x2: x(k), y1: height - bottom, y2: height - bottom + 5, class: "rule" }));
@@ -128,9 +131,9 @@ export function doublingHistogram(values, { xTitle, yTitle, label }) {
   const bins = Math.min(12, Math.ceil(Math.log2(most)) || 1);
   const counts = new Array(bins).fill(0);
   for (const value of finite) counts[Math.min(bins - 1, Math.max(0, Math.floor(Math.log2(value))))] += 1;
-  const width = 720;
+  const width = chartWidth();
   const height = 230;
-  const left = 84;
+  const left = width < 700 ? 16 : 84;
   const bottom = 52;
   const top = 26;
   const highest = Math.max(...counts, 1);

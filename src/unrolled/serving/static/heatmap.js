@@ -45,6 +45,7 @@ export function heatMap(signal, choose) {
     order = [...means.keys()].sort((a, b) => means[b] - means[a]);
     canvas.width = steps;
     canvas.height = units;
+    canvas.style.setProperty("--tall", `${Math.max(200, Math.min(512, units))}px`); // a row has a pixel
     const context = canvas.getContext("2d");
     const image = context.createImageData(steps, units);
     order.forEach((unit, row) => {

@@ -45,7 +45,11 @@ function report(failure) {
   if (typeof problem === "string") notice.textContent = problem;
   else if (problem.code === "medium") notice.textContent = t(`give_file.${run().reads}`);
   else if (problem instanceof TypeError) notice.textContent = t("offline") ?? problem.message;
-  else notice.textContent = [t("failed", { message: problem.message }), problem.hint].filter(Boolean).join(" ");
+  else {
+    // what the server has words for is said in the page's language
+    const inWords = (part) => t(`errors.${problem.code}.${part}`, problem.values) ?? problem[part];
+    notice.textContent = [t("failed", { message: inWords("message") }), inWords("hint")].filter(Boolean).join(" ");
+  }
 }
 
 function say(words) {
