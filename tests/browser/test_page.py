@@ -128,7 +128,7 @@ def test_a_place_of_the_text_is_marked_whatever_the_tokens(
     page.locator("[data-side=second] .token").first.click()
     until(
         page,
-        "length => document.querySelector('[data-side=run] .here').dataset.at === String(length - 1)",
+        "n => document.querySelector('[data-side=run] .here').dataset.at === String(n - 1)",
         lengths[0],
     )
     assert page.get_by_text("Next token").count() == 1
