@@ -6,7 +6,7 @@ import math
 import pytest
 import torch
 
-from support.page import shown, until, wait_for_place
+from support.page import plain, shown, until, wait_for_place
 from unrolled import generate, languages, load, trace
 
 TEXT = "First Citizen:\nBefore we proceed any further, hear me speak.\n\nAll:\nSpeak, speak.\n"
@@ -68,6 +68,104 @@ def test_what_the_model_never_saw_is_said_and_marked(open_page):
     assert page.locator("#view img").count() == 0
     page.fill("#text", "hear")
     page.wait_for_selector("#notice", state="hidden")
+
+
+def test_unknown_characters_and_a_long_end_are_left_out_of_every_view(open_page, small_runs):
+    text = "hé😀ar me " + "speak " * 700
+    page = open_page(view="write", run="lstm")
+    notices = []
+    page.expose_function("heard", lambda text: notices.append(text))
+    page.evaluate("""() => new MutationObserver(() => window.heard(document.querySelector("#notice")
+        .textContent)).observe(document.querySelector("#notice"), { childList: true })""")
+    page.fill("#text", text)
+    until(page, "document.querySelectorAll('.mirror [data-at]').length === 4000")
+    coloured = (
+        "[...document.querySelectorAll('.mirror [data-at]')].filter(e => e.style.color).length"
+    )
+    until(page, f"{coloured} === 3999")
+    assert page.locator(".mirror .unknown").all_inner_texts() == ["é", "😀"]
+    assert page.input_value("#text") == text
+    assert page.locator(".mirror .beyond").inner_text().endswith("speak ")
+    notice = page.locator("#notice").inner_text()
+    assert "“é 😀”" in notice
+    assert "first 4\u202f000 characters" in notice
+    assert {each.partition("Only")[0] for each in notices} == {notice.partition("Only")[0]}
+    shown = {"step": ".diagram .number", "unroll": ".state-number", "gradient": ".chart .line"}
+    for view, what in {**shown, "compare": "[data-side=second] .figure strong"}.items():
+        page.click(f".tab[data-view={view}]")
+        page.wait_for_selector(what)
+        assert page.locator("#notice").inner_text() == notice
+    for ribbon in page.locator(".side-of .ribbon").all():
+        assert ribbon.locator(".token").count() == 4000
+
+
+def test_a_place_of_the_text_is_marked_whatever_the_tokens(
+    open_page, start_server, own_runs, make_run, small_runs
+):
+    folder = own_runs["before"].parent
+    data = {"files": (str(folder / "text.txt"),), "tokens": "bpe"}
+    bpe = make_run("lm", data, folder / "bpe")
+    page = open_page(
+        at=start_server([small_runs["lstm"], bpe]),
+        view="compare",
+        run="lstm",
+        second="bpe",
+        text=TEXT,
+    )
+    at = TEXT.index("hear") + 2
+    page.locator(f"[data-side=run] .ribbon [data-at='{at}']").click()
+    until(
+        page, "at => document.querySelector('[data-side=run] .here').dataset.at === String(at)", at
+    )
+    lengths = [
+        len(piece)
+        for piece in page.locator("[data-side=second] .token").evaluate_all(
+            "all => all.map((e) => e.dataset.piece)"
+        )
+    ]
+    here = int(page.locator("[data-side=second] .here").get_attribute("data-at"))
+    assert sum(lengths[:here]) <= at < sum(lengths[: here + 1])
+    page.locator("[data-side=second] .token").first.click()
+    until(
+        page,
+        "n => document.querySelector('[data-side=run] .here').dataset.at === String(n - 1)",
+        lengths[0],
+    )
+    assert page.get_by_text("Next token").count() == 1
+    assert page.locator("#notice").is_hidden()
+    ids = page.evaluate("[...document.querySelectorAll('[id]')].map((e) => e.id)")
+    assert len(ids) == len(set(ids))
+
+
+def test_every_layer_of_a_network_has_its_numbers_unrolled(open_page, small_runs):
+    loaded = load(small_runs["deep"])
+    records = trace(loaded.model, loaded.task.vocabulary.encode(TEXT)[None])
+    page = open_page(view="unroll", run="deep", unit=UNIT, text=TEXT, position=30)
+    page.wait_for_selector(".state-number")
+    for layer, record in enumerate(records):
+        label = page.locator(f".state-number[data-layer='{layer}'][data-at='30']")
+        assert plain(label.text_content()) == shown(record.values["c"][30, 0, UNIT].item(), 2)
+    assert page.locator(".state").count() == page.locator(".state-number").count()
+
+
+def test_what_each_level_of_a_convolution_sees_is_drawn(open_page, small_runs):
+    model = load(small_runs["tcn"]).model
+    page = open_page(view="unroll", run="tcn", text=TEXT, position=30)
+    page.wait_for_selector(".share")
+    lags = page.locator(".window.seen").evaluate_all(
+        "all => all.map((e) => [e.dataset.layer, e.dataset.lag])"
+    )
+    kernel_size = model.layer.kernel_size
+    for level in (0, 1):
+        reach = 2 * (kernel_size - 1) * 2**level
+        assert {int(lag) for of, lag in lags if int(of) == level} == {
+            *range(2**level, reach + 1, 2**level)
+        }
+    # a share stands in the boxes that these lines lead to
+    shown_steps = page.locator(".column-of").count()
+    fields = [range(model.layer.receptive_field), range(0, 4 * (kernel_size - 1) + 1, 2)]
+    expected = sum(lag < shown_steps for field in fields for lag in field)
+    assert page.locator(".share").count() == expected
 
 
 # That the text is read, by its colours: the first token has no surprise.

@@ -104,7 +104,7 @@ def test_stepping_through_a_cell_shows_the_numbers_of_trace(open_page, at, trace
     check_step(page, names, traced[name], 28)
 
 
-# At each place, of what is shown: numbers of the drawing by name, and those of the sentence on a state.
+# At each place what is shown: numbers of the drawing by name, and the sentence on a state.
 SUMS = """() => [...document.querySelectorAll(".ribbon .token")].map((token) => {
     token.click();
     const wires = [...document.querySelectorAll(".diagram .number")].map(
@@ -228,6 +228,20 @@ def test_no_text_of_a_drawing_stands_on_another(open_page, at, name):
             across = min(x1, a1) - max(x0, a0)
             down = min(y1, b1) - max(y0, b0)
             assert across < slack or down < 2 * slack, (text, other)
+
+
+def test_the_cell_is_seen_whole_on_a_projector(open_page, at):
+    """The drawing, its input, its output and the buttons of its equations, without scrolling."""
+    page = open_page(at=at, view="step", run="lstm", unit=UNIT, text=TEXT)
+    for name in ("gru", "lstm"):
+        page.select_option("#run", name)
+        page.wait_for_selector(".diagram .number")
+        for width, height in ((1280, 800), (1366, 768), (1920, 1080)):
+            page.set_viewport_size({"width": width, "height": height})
+            bottom = "document.querySelector('.chips').getBoundingClientRect().bottom"
+            until(page, f"{bottom} < innerHeight && scrollY === 0")
+            box = page.locator(".two").bounding_box()
+            assert box["width"] > 0.9 * width
 
 
 def test_another_run_is_shown_by_its_own_cell(open_page):

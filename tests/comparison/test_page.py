@@ -38,6 +38,13 @@ def test_the_page_needs_nothing_from_elsewhere(plan, folder):
     assert content.count("Plotly.newPlot(") >= 3
 
 
+def test_what_may_be_wide_scrolls_by_itself_and_by_keys_in_the_dark_as_in_the_light(plan, folder):
+    content = page(gather(plan, folder))
+    assert content.count("<table>") == content.count("<div class=wide tabindex=0><table>") == 2
+    assert content.count("<pre") == content.count("<pre tabindex=0>") == 1
+    assert "prefers-color-scheme: dark" in content.partition("</style>")[0]
+
+
 def test_what_users_named_is_text_and_no_markup(plan, folder):
     content = page(gather(plan, folder))
     assert "<reviews>" not in content

@@ -167,3 +167,9 @@ def test_what_cannot_be_looked_into_is_said():
     compiled = torch.compile(unrolled.GRU(3, 4), backend="eager")
     with pytest.raises(unrolled.UnrolledError, match="compiled"):
         unrolled.trace(compiled, torch.randn(5, 2, 3))
+
+
+def test_a_record_prints_in_a_line():
+    (record,) = unrolled.trace(unrolled.LSTM(3, 4), torch.randn(5, 2, 3))
+    assert len(repr(record)) < 200
+    assert "c (5, 2, 4)" in repr(record)

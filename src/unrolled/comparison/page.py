@@ -67,9 +67,7 @@ def page(comparison: Comparison) -> str:
     parts = [
         f"<h1>{_text(title)}</h1>",
         *(f"<p class=verdict>{_text(sentence)}</p>" for sentence in verdict(comparison)),
-        "<div class=wide>",
         _table(heads, lines, _caption(comparison), quiet_from=num_cells),
-        "</div>",
         "<h2>Every training</h2>",
         _figure(final_values(comparison), first=True),
         "<h2>Learning curves</h2>",
@@ -81,7 +79,7 @@ def page(comparison: Comparison) -> str:
         _pairs(comparison),
         "<h2>How it was compared</h2>",
         *(f"<p>{_text(sentence)}</p>" for sentence in method(comparison)),
-        f"<pre>{html.escape(shlex.join(('unrolled', *plan.command)))}</pre>",
+        f"<pre tabindex=0>{html.escape(shlex.join(('unrolled', *plan.command)))}</pre>",
     ]
     body = "\n".join(parts)
     return (
@@ -123,8 +121,9 @@ def _table(
     head = "".join(f"<th scope=col>{html.escape(text)}</th>" for text in heads)
     body = "\n".join(rows)
     return (
+        "<div class=wide tabindex=0>"
         f"<table>\n<caption>{html.escape(caption)}</caption>\n"
-        f"<thead><tr>{head}</tr></thead>\n<tbody>\n{body}\n</tbody>\n</table>"
+        f"<thead><tr>{head}</tr></thead>\n<tbody>\n{body}\n</tbody>\n</table></div>"
     )
 
 
@@ -171,24 +170,51 @@ def _short(argument: str) -> str:
 
 
 _STYLE = """
-:root { color-scheme: light; }
-body { margin: 0; background: #fff; color: #1b1b1b; font: 16px/1.55 system-ui, sans-serif; }
-main { max-width: 70rem; margin: 0 auto; padding: 2rem 1.25rem 4rem; }
-h1 { font-size: 1.6rem; line-height: 1.25; margin: 0 0 1rem; overflow-wrap: anywhere; }
-h2 { font-size: 1.15rem; margin: 2.2rem 0 .5rem; }
-p { max-width: 46rem; margin: .4rem 0; }
-.verdict:first-of-type { font-size: 1.15rem; font-weight: 600; }
-.wide { overflow-x: auto; margin-top: 1.4rem; }
-table { border-collapse: collapse; font-variant-numeric: tabular-nums; }
-caption { text-align: left; color: #595959; padding-bottom: .5rem; }
-th, td { padding: .32rem .9rem .32rem 0; text-align: right; white-space: nowrap; }
-thead th { border-bottom: 2px solid #1b1b1b; vertical-align: bottom; white-space: normal; }
-tbody tr { border-bottom: 1px solid #e4e4e4; }
+:root {
+  color-scheme: light dark;
+  --paper: #fdfcfa; --raised: #ffffff; --ink: #1d2329; --soft: #56616c; --line: #e4e0d8; --accent: #005fa8;
+}
+@media (prefers-color-scheme: dark) {
+  :root {
+    --paper: #12161b; --raised: #191e25; --ink: #e7eaee; --soft: #9aa6b2; --line: #2b323b; --accent: #6db6f2;
+  }
+}
+* { box-sizing: border-box; }
+body {
+  margin: 0; background: var(--paper); color: var(--ink); -webkit-text-size-adjust: 100%;
+  font: 17px/1.6 Inter, "Segoe UI", system-ui, -apple-system, "Helvetica Neue", Arial, sans-serif;
+}
+main { max-width: 70rem; margin: 0 auto; padding: 3rem 1.5rem 5rem; }
+h1, h2 { font-family: Charter, "Iowan Old Style", Georgia, "Times New Roman", serif; font-weight: 600; }
+h1 { font-size: 2rem; line-height: 1.2; margin: 0 0 1rem; overflow-wrap: anywhere; }
+h2 { font-size: 1.4rem; line-height: 1.25; margin: 3rem 0 .5rem; }
+p { max-width: 46rem; margin: .5rem 0; overflow-wrap: anywhere; }
+.verdict:first-of-type { font-size: 1.2rem; font-weight: 550; }
+.wide { overflow-x: auto; margin-top: 1.4rem; scrollbar-width: thin; }
+.wide:focus-visible, pre:focus-visible { outline: 2px solid var(--accent); outline-offset: 2px; }
+table { border-collapse: collapse; font-size: .95rem; font-variant-numeric: tabular-nums; }
+caption { text-align: left; color: var(--soft); padding-bottom: .5rem; }
+th, td { padding: .36rem 1rem .36rem 0; text-align: right; white-space: nowrap; }
+thead th { color: var(--soft); font-size: .82rem; font-weight: 500; border-bottom: 1px solid var(--soft); vertical-align: bottom; white-space: normal; }
+tbody tr { border-bottom: 1px solid var(--line); }
 th:first-child { text-align: left; font-weight: 600; white-space: normal; min-width: 9rem; }
-.quiet, .quiet th { color: #595959; font-weight: 400; font-style: italic; }
+.quiet, .quiet th { color: var(--soft); font-weight: 400; font-style: italic; }
 .option { white-space: nowrap; }
 figure { margin: 0; min-width: 0; overflow: hidden; }
 .figures { display: grid; grid-template-columns: 1fr 1fr; gap: 1rem; }
-pre { background: #f5f5f5; padding: .8rem 1rem; overflow-x: auto; font-size: .9rem; }
-@media (max-width: 56rem) { .figures { grid-template-columns: 1fr; } }
-"""
+pre { background: var(--raised); border: 1px solid var(--line); border-radius: 6px; padding: .8rem 1rem; overflow-x: auto; font-size: .9rem; }
+/* plotly writes its own colours: ours follow the page */
+.js-plotly-plot .main-svg { background: none !important; }
+.js-plotly-plot .bg { fill: none !important; }
+.js-plotly-plot .xtick text, .js-plotly-plot .ytick text, .js-plotly-plot .legendtext,
+.js-plotly-plot .annotation-text, .js-plotly-plot [class*="title"] { fill: var(--soft) !important; }
+.js-plotly-plot .crisp { stroke: var(--line) !important; }
+.js-plotly-plot .points path[style*="rgb(34, 34, 34)"] { stroke: var(--ink) !important; }
+@media (max-width: 56rem) { .figures { grid-template-columns: minmax(0, 1fr); } }
+@media (max-width: 40rem) {
+  body { font-size: 16px; }
+  main { padding: 2rem 1rem 3.5rem; }
+  h1 { font-size: 1.5rem; }
+}
+@media print { h2 { break-after: avoid; } figure { break-inside: avoid; } .wide { overflow: visible; } }
+"""  # noqa: E501

@@ -261,7 +261,7 @@ def _write_maps(page: Page, reading: Reading, values: Mapping[str, Tensor]) -> N
         f"Heat maps of {named} over the beginning",
         f"<b>{named} over the beginning</b>: a column is a {reading.unit}, a line "
         f"one of the {len(order)} liveliest units, those that change slowly on top. {_SWATCHES}, "
-        f"pale near zero.{''.join(fields)}",
+        f"the nearer to zero, the fainter.{''.join(fields)}",
     )
 
 

@@ -21,13 +21,16 @@ class DecoderSubject(Subject):
         model: In eval mode.
         decoder: The part of it that writes; its first layer is looked into.
         words: The text of each word of the vocabulary, with the blank before it.
+        unit: What a step is called, where words are cut into tokens.
     """
 
     by_step = False
     forecasts = True
 
-    def __init__(self, model: nn.Module, decoder: Decoder, words: Sequence[str]) -> None:
-        super().__init__(model, decoder.layer, "word", words)
+    def __init__(
+        self, model: nn.Module, decoder: Decoder, words: Sequence[str], unit: str = "word"
+    ) -> None:
+        super().__init__(model, decoder.layer, unit, words)
         self.decoder = decoder
 
     @torch.no_grad()

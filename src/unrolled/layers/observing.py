@@ -63,6 +63,13 @@ class Record:
     initial: dict[str, Tensor]
     receptive_field: int | None = None
 
+    def __repr__(self) -> str:
+        """Return what was recorded and in which shapes: the numbers would fill pages."""
+        values = ", ".join(f"{name} {tuple(value.shape)}" for name, value in self.values.items())
+        way = ", reverse" if self.reverse else ""
+        kind = type(self.module).__name__
+        return f"Record({kind}, layer {self.layer}{way}: {values}; input {tuple(self.input.shape)})"
+
 
 @dataclass(frozen=True)
 class GraphRecord:

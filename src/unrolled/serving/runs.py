@@ -30,7 +30,7 @@ from unrolled.inspection import (
 )
 from unrolled.inspection.reading import Measured, first_passages, measure, steps_to_measure
 from unrolled.kernels import EquationsError, WeightCache
-from unrolled.layers import observing_values
+from unrolled.layers import TCN, observing_values
 from unrolled.networks import count_parameters
 from unrolled.tasks import Task, load
 from unrolled.training import Run
@@ -38,6 +38,7 @@ from unrolled.training import Run
 __all__ = ["Runs", "ServedRun"]
 
 _SECONDS_BETWEEN_LOOKS = 1.0
+_WORTH_READING = 3  # blanks in an example
 _log = logging.getLogger("unrolled.serving")
 
 
@@ -78,6 +79,22 @@ class ServedRun:
             for record in records
         ]
 
+    @property
+    def windows(self) -> list[list[int]] | None:
+        """For each level of a convolution, how many steps back what it sees of the one below."""
+        if self.subject.recurrent is not None:
+            return None
+        layer = self.subject.layer
+        with observing_values() as records:
+            self.subject.layer(torch.zeros(1, 1, self.subject.input_size))
+        windows, seen = [], 1
+        for record in records:
+            dilation = 2**record.layer if isinstance(layer, TCN) else 1
+            field = record.receptive_field or 1
+            windows.append([*range(0, field - seen + 1, dilation)])
+            seen = field
+        return windows
+
     @cached_property
     def step(self) -> StepEquations:
         """The cell's step as equations.
@@ -114,9 +131,11 @@ class ServedRun:
     def example(self) -> str | None:
         """An input to begin with: of the held-out part, or what the model makes up."""
         if self.task.medium is None:
-            inputs = map(self.subject.as_input, self._held_out_examples)
-            if (first := next(filter(None, inputs), None)) is not None:
-                return first
+            inputs = [*filter(None, map(self.subject.as_input, self._held_out_examples[:50]))]
+            if inputs:  # one that has some words, rather than the very first
+                return next(
+                    (text for text in inputs if text.count(" ") >= _WORTH_READING), inputs[0]
+                )
         return self.subject.example()
 
     @cached_property
@@ -136,6 +155,7 @@ class ServedRun:
             "states": [*recurrent.cell.states] if recurrent else [],
             "memory": recurrent.cell.states[-1] if recurrent else "y",
             "parts": self.parts,
+            "windows": self.windows,
             "signals": self._signals(),
             "step": self._step(),
             "hidden_size": options.hidden_size,

@@ -1,4 +1,4 @@
-"""All figures, as plotly figures: a notebook, the report and the page show the same objects.
+"""All figures, as plotly figures: a notebook and the report show the same objects.
 
 Functions of plain tensors, numbers and strings; they measure nothing. In pages of ours, text and
 lines take their colours from the page's style sheet, in the dark as in the light.

@@ -18,9 +18,10 @@ function remembered() {
 
 /** What the server refused, with its code and its words. */
 class Refused extends Error {
-  constructor(status, { code, message, hint }) {
+  constructor(status, { code, message, hint, values }) {
     super(message);
     this.status = status;
+    this.values = values;
     this.code = code;
     this.hint = hint;
   }

@@ -30,11 +30,11 @@ export function visible(token) {
   if (token === "\n") return "↵";
   if (token === " ") return "␣";
   if (token === "\t") return "⇥";
-  return token === "" ? "·" : token.replaceAll("\n", "↵").replaceAll("\t", "⇥");
+  return token === "" ? "·" : token.replaceAll("\n", "↵").replaceAll("\t", "⇥").replace(/^ /, "␣");
 }
 
 /** The same without the blank that words begin with. */
-export const spoken = (token) => visible(token).replace(/^ (?=.)/, "");
+export const spoken = (token) => visible(token).replace(/^␣(?=.)/, "");
 
 /** A formula: letters slanted, what follows _ below the line, such as "c_{t−1}" or "x_f". */
 export function math(formula) {

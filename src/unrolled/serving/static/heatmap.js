@@ -13,6 +13,9 @@ export function decode({ data, lowest, highest }) {
   return Float64Array.from(atob(data), (c) => lowest + (c.charCodeAt(0) / 255) * (highest - lowest));
 }
 
+/** What the map shows: the gate or state that is chosen, or the memory. */
+export const mapped = () => (isRecorded(state.signal) ? state.signal : run().memory);
+
 /** A card with the map; `choose(token, unit)` is told what was clicked. */
 export function heatMap(signal, choose) {
   const canvas = h("canvas", { class: "map", role: "img" });
@@ -42,6 +45,7 @@ export function heatMap(signal, choose) {
     order = [...means.keys()].sort((a, b) => means[b] - means[a]);
     canvas.width = steps;
     canvas.height = units;
+    canvas.style.setProperty("--tall", `${Math.max(200, Math.min(512, units))}px`); // a row has a pixel
     const context = canvas.getContext("2d");
     const image = context.createImageData(steps, units);
     order.forEach((unit, row) => {
@@ -58,7 +62,7 @@ export function heatMap(signal, choose) {
       const length = reading.pieces.length;
       element.hidden = length < 2;
       if (element.hidden || signal.aborted) return;
-      const name = isRecorded(state.signal) ? state.signal : run().memory;
+      const name = mapped();
       const stop = Math.min(length, Math.max(MOST_STEPS, place(length) + 1));
       const start = Math.max(0, stop - MOST_STEPS);
       const asked = { ...question(), part: state.part, name, start, stop };

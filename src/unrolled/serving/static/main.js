@@ -1,10 +1,11 @@
 // The page: which view is shown, keys, language and theme. Each view is a file of its own.
 
 import * as api from "./api.js";
-import { h } from "./dom.js";
+import { h, visible } from "./dom.js";
 import { factsOf, loadWords, t } from "./i18n.js";
+import { grouped } from "./numbers.js";
 import { forget } from "./scales.js";
-import { chosen, readAddress, rememberLanguage, run, set, state, watch } from "./store.js";
+import { chooseKeys, chosen, readAddress, rememberLanguage, run, set, state, unknownIn, watch } from "./store.js";
 import { compare } from "./views/compare.js";
 import { gradient } from "./views/gradient.js";
 import { read } from "./views/read.js";
@@ -24,16 +25,31 @@ function viewsOf(one) {
   return [one.writes ? "write" : "read", ...(one.step ? ["step"] : []), "unroll", "gradient", "compare"];
 }
 
-/** Says what went wrong, or clears it. */
+const MOST_NAMED = 12; // characters in a notice
+
+/** What of the text is not read, in words; "" if all is. */
+function leftOut() {
+  const unknown = unknownIn(state.text);
+  const list = unknown.slice(0, MOST_NAMED).map(visible).join(" ") + (unknown.length > MOST_NAMED ? " …" : "");
+  const most = state.limits.text_characters;
+  const isLong = state.text.length > most && [...state.text].length - unknown.length > most;
+  return [unknown.length ? t("unknown", { list }) : "", isLong ? t("too_long", { most: grouped(most) }) : ""].filter(Boolean).join(" ");
+}
+
+/** Says what went wrong, or what is left out, or clears it. */
 function report(failure) {
-  const problem = failure ?? lasting;
+  const problem = failure ?? [lasting, leftOut()].filter(Boolean).join(" ");
   const notice = $("notice");
   notice.hidden = !problem;
   if (!problem) return;
   if (typeof problem === "string") notice.textContent = problem;
   else if (problem.code === "medium") notice.textContent = t(`give_file.${run().reads}`);
   else if (problem instanceof TypeError) notice.textContent = t("offline") ?? problem.message;
-  else notice.textContent = [t("failed", { message: problem.message }), problem.hint].filter(Boolean).join(" ");
+  else {
+    // what the server has words for is said in the page's language
+    const inWords = (part) => t(`errors.${problem.code}.${part}`, problem.values) ?? problem[part];
+    notice.textContent = [t("failed", { message: inWords("message") }), inWords("hint")].filter(Boolean).join(" ");
+  }
 }
 
 function say(words) {
@@ -47,6 +63,7 @@ function show() {
   if (!available.includes(state.view)) [state.view] = available;
   const end = new AbortController();
   const root = $("view");
+  if (root.dataset.view !== state.view) scrollTo(0, 0);
   root.dataset.view = state.view;
   root.replaceChildren();
   lasting = hasLostCell ? t("no_cell", { cell: run().cell }) : "";
@@ -74,10 +91,11 @@ function chrome() {
   $("language").setAttribute("aria-label", t("language"));
   $("language").replaceChildren(...Object.entries(state.languages).map(([code, name]) =>
     h("option", { value: code, lang: code, selected: code === state.language }, name)));
-  for (const id of ["theme", "help"]) {
+  for (const id of ["full", "theme", "help"]) {
     $(id).setAttribute("aria-label", t(id));
     $(id).title = t(id);
   }
+  $("full").hidden = !document.fullscreenEnabled;
   $("theme").textContent = document.documentElement.dataset.theme === "dark" ? "☀" : "☾";
   $("facts").textContent = factsOf(one);
 }
@@ -93,9 +111,16 @@ function help() {
   dialog.replaceChildren(
     h("h2", null, t("help")),
     h("dl", null, t("keys").map(([keys, what]) => [h("dt", null, keys), h("dd", null, what)])),
+    h("label", { class: "check" },
+      h("input", { type: "checkbox", id: "single-keys", checked: state.keys, onchange: (event) => chooseKeys(event.target.checked) }), t("single_keys")),
     h("form", { method: "dialog" }, h("button", { class: "primary" }, t("close"))));
   dialog.setAttribute("aria-label", t("help"));
   dialog.showModal();
+}
+
+function fullScreen() {
+  if (document.fullscreenElement) document.exitFullscreen();
+  else document.documentElement.requestFullscreen().catch(report);
 }
 
 function isTyping(element) {
@@ -110,7 +135,9 @@ function onKey(event) {
     return;
   }
   const views = viewsOf(run());
+  if (event.key.length === 1 && !state.keys) return;
   if (event.key === "?") help();
+  else if (event.key === "f") fullScreen();
   else if (/^[1-9]$/.test(event.key) && views[event.key - 1]) set({ view: views[event.key - 1] });
   else if (event.key === "[" || event.key === "]") {
     const by = event.key === "[" ? -1 : 1;
@@ -136,6 +163,7 @@ function listen() {
   $("theme").addEventListener("click", () =>
     set({ theme: document.documentElement.dataset.theme === "dark" ? "light" : "dark" }));
   $("run").addEventListener("change", (event) => set({ run: event.target.value }));
+  $("full").addEventListener("click", fullScreen);
   $("help").addEventListener("click", help);
   document.addEventListener("keydown", onKey);
   matchMedia("(prefers-color-scheme: dark)").addEventListener("change", () => {

@@ -1,10 +1,10 @@
 // What a prediction looks like: running opinions, tags, attention, a picture and its words.
 
-import { DASHES } from "./charts.js";
+import { DASHES, chartWidth } from "./charts.js";
 import { h, s } from "./dom.js";
 import { t } from "./i18n.js";
 import { fixed, percent } from "./numbers.js";
-import { paint, scaleOf } from "./scales.js";
+import { hue, paint, scaleOf } from "./scales.js";
 import { candidateList } from "./text.js";
 
 /** What a prediction looks like, by what is in it; `medium` holds the address of what was given. */
@@ -39,7 +39,10 @@ function classifyView(prediction) {
     bars(prediction.probabilities))];
   const running = prediction.running ?? [];
   if (running.length) {
-    const classes = Object.entries(prediction.probabilities).sort((a, b) => b[1] - a[1]).slice(0, DASHES.length).map(([name]) => name);
+    // the likeliest, but in an order that does not change with the answer: a class keeps its colour
+    const all = Object.keys(prediction.probabilities);
+    const likeliest = [...all].sort((a, b) => prediction.probabilities[b] - prediction.probabilities[a]).slice(0, DASHES.length);
+    const classes = all.filter((name) => likeliest.includes(name));
     parts.unshift(card(t("running"), opinions(running, classes), opinionChart(running, classes)));
   }
   return h("div", { class: "column" }, parts);
@@ -47,7 +50,7 @@ function classifyView(prediction) {
 
 /**
  * Each token, coloured by how sure the network was after it, its class below. Of two classes the
- * one that wins in the end is blue and the other orange, as in the chart.
+ * first is blue and the other orange, as in the chart.
  */
 function opinions(running, classes) {
   const two = classes.length === 2;
@@ -64,18 +67,18 @@ function opinions(running, classes) {
 }
 
 function opinionChart(running, classes) {
-  const width = 720;
+  const width = chartWidth();
   const height = 220;
-  const [left, right, top, bottom] = [84, 110, 18, 34];
+  const [left, right, top, bottom] = [width < 700 ? 52 : 84, 30 + 9 * Math.max(...classes.map((name) => name.length)), 18, 34];
   const x = (k) => left + (running.length < 2 ? 0.5 : k / (running.length - 1)) * (width - left - right);
   const y = (p) => top + (1 - p) * (height - top - bottom);
   const parts = [0, 0.5, 1].flatMap((p) => [
     s("line", { x1: left, x2: width - right, y1: y(p), y2: y(p), class: "rule" }),
     s("text", { x: left - 8, y: y(p) + 5, class: "tick", "text-anchor": "end" }, percent(p)),
   ]);
-  const every = Math.ceil(running.length / 6);
+  const every = Math.ceil(running.length / (width < 700 ? 3 : 6));
   running.forEach((step, k) => {
-    if (k % every === 0) parts.push(s("text", { x: x(k), y: height - 10, class: "tick", "text-anchor": "middle" }, String(step.token).slice(0, 8)));
+    if (k % every === 0) parts.push(s("text", { x: x(k), y: height - 10, class: "tick", "text-anchor": "middle" }, cut(String(step.token))));
   });
   const ends = classes.map((name, i) => ({ name, i, y: y(running.at(-1).probabilities[name]) })).sort((a, b) => a.y - b.y);
   ends.forEach((end, k) => {
@@ -90,13 +93,18 @@ function opinionChart(running, classes) {
   return s("svg", { viewBox: `0 0 ${width} ${height}`, class: "chart", role: "img", "aria-label": t("running") }, parts);
 }
 
+const LONGEST_TICK = 10; // letters beneath a chart
+
+const cut = (text) => (text.length > LONGEST_TICK ? `${text.slice(0, LONGEST_TICK - 1)}…` : text);
+
 /** Words with their tags; the paler, the less sure. */
 function tagView({ words, tags, probabilities, entities }) {
-  const scale = scaleOf("", [], [0, 1]);
   const plain = (tag) => tag === "O";
+  const kindOf = (tag) => tag.replace(/^[A-Z]-/, ""); // B-PER and I-PER are one kind
+  const kinds = [...new Set(tags.filter((tag) => !plain(tag)).map(kindOf))].sort();
   const parts = [card(t("answer"), h("div", { class: "words" }, words.map((word, k) => {
     const tag = h("span", { class: `word-tag filled-tag${plain(tags[k]) ? " outside" : ""}` }, tags[k]);
-    if (!plain(tags[k])) paint(tag, scale.rgb(probabilities[k]));
+    if (!plain(tags[k])) paint(tag, hue(kinds.indexOf(kindOf(tags[k])), probabilities[k]));
     return h("span", { class: "word" }, h("span", { class: "word-plain" }, word), tag,
       h("span", { class: "word-sure", title: t("sure") }, percent(probabilities[k])));
   })))];

@@ -13,9 +13,10 @@ function colours() {
   const theme = document.documentElement.dataset.theme;
   if (cache.theme !== theme) {
     const style = getComputedStyle(document.documentElement);
-    for (const name of ["panel", "positive", "negative", "amount", "surprise", "ink"]) {
+    for (const name of ["panel", "positive", "negative", "amount", "surprise", "back"]) {
       cache[name] = parse(style.getPropertyValue(`--${name}`));
     }
+    cache.hues = [0, 1, 2, 3, 4].map((k) => parse(style.getPropertyValue(`--series-${k}`)));
     cache.theme = theme;
   }
   return cache;
@@ -67,6 +68,12 @@ export function scaleOf(name, values, range = RANGES[name]) {
       between(panel, v < 0 ? negative : positive, Math.min(1, Math.abs(v) / most) ** 0.85),
   };
 }
+
+/** Colour number `k` of those that kinds are told apart by, the paler the smaller the share. */
+export const hue = (k, share) => between(colours().panel, colours().hues[k % colours().hues.length], 0.25 + 0.6 * share);
+
+/** The colour of a share of a gradient, [r, g, b]. */
+export const shareColour = (share) => between(colours().panel, colours().back, 0.9 * Math.sqrt(Math.min(1, share)));
 
 /** Colours an element's ground by a value, its text so that it can be read. */
 export function paint(element, rgb) {

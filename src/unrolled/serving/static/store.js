@@ -20,6 +20,7 @@ export const state = {
   mean: false, // of all units, instead of one
   operation: -1, // of the cell's equations, in Step; -1 shows all
   theme: "",
+  keys: remembered("keys") !== "off", // whether single keys do something
 };
 
 /** Changes the state and tells everybody what has changed. */
@@ -55,9 +56,22 @@ export function run(name = state.run) {
 const kindOf = (one) => JSON.stringify([one.task, one.form]);
 
 /** Whether a run can read what another one is given. */
-export function readsTheSame(one, other, text = state.text) {
-  const known = one.characters === null || [...text].every((character) => one.characters.includes(character));
-  return kindOf(one) === kindOf(other) && known;
+export function readsTheSame(one, other, text = readable(state.text, other)) {
+  return kindOf(one) === kindOf(other) && !unknownIn(text, one).length;
+}
+
+/** The characters of a text that a run has never seen, each once. */
+export function unknownIn(text, one = run()) {
+  if (one.characters === null) return [];
+  return [...new Set(text)].filter((character) => !one.characters.includes(character));
+}
+
+/** What a run reads of a text: without characters that it has never seen, and not too much. */
+export function readable(text, one = run()) {
+  const unknown = new Set(unknownIn(text, one));
+  const most = state.limits.text_characters;
+  if (!unknown.size && text.length <= most) return text;
+  return [...text].filter((character) => !unknown.has(character)).slice(0, most).join("");
 }
 
 /** What a text can be coloured by: what the model says, then its gates, its states last. */
@@ -93,16 +107,17 @@ function forRun(name) {
 /** What was typed for a run last time, or what it gives to begin with. */
 const firstText = (one) => remembered(`text.${one.name}`) ?? one.example ?? "";
 
-/** What a run is asked about: a line is read without its line breaks. */
+/** What a run is asked about: what it can read; a line is read without its line breaks. */
 export function question(name = state.run) {
-  const text = run(name)?.form.kind === "text" ? state.text : state.text.replaceAll("\n", " ");
-  return { run: name, text };
+  const one = run(name);
+  const text = one.form.kind === "text" ? state.text : state.text.replaceAll("\n", " ");
+  return { run: name, text: readable(text, one) };
 }
 
 /** Whether a text is wanted, and there is none. */
 export function nothingToRead(one = run()) {
   const isMedium = one.reads !== "text" && one.reads !== "numbers";
-  return !isMedium && !state.text.trim();
+  return !isMedium && !readable(state.text, one).trim();
 }
 
 /** The place that is looked at, in a text of `length` steps. */
@@ -134,6 +149,12 @@ function remembered(name) {
   } catch {
     return null;
   }
+}
+
+/** Whether single keys do something: who speaks to a computer may not want it. */
+export function chooseKeys(keys) {
+  state.keys = keys;
+  remember("keys", keys ? "" : "off");
 }
 
 /** What the visitor chose another time. */

@@ -6,6 +6,8 @@ import { fixed, local, percent } from "./numbers.js";
 import { gradientStops, paint, scaleOf } from "./scales.js";
 import { run } from "./store.js";
 
+let ribbons = 0; // made so far: ids of their tokens
+
 /** The tokens of a reading as one block; a click on one calls `choose(index)`. */
 export function ribbon(choose, label) {
   const box = h("div", {
@@ -15,6 +17,7 @@ export function ribbon(choose, label) {
       if (token) choose(Number(token.dataset.at));
     },
   });
+  const prefix = `t${(ribbons += 1)}-`;
   let spans = [];
   let current = -1;
 
@@ -26,7 +29,7 @@ export function ribbon(choose, label) {
       const known = spans.length === pieces.length && spans.every((span, i) => span.dataset.piece === pieces[i]);
       if (!known) {
         spans = pieces.map((piece, at) =>
-          h("span", { class: "token", role: "option", "data-at": at, "data-piece": piece, id: `t${at}` },
+          h("span", { class: "token", role: "option", "data-at": at, "data-piece": piece, id: `${prefix}${at}` },
             piece === "\n" ? "↵\n" : piece));
         box.replaceChildren(...spans);
         current = -1;
@@ -97,7 +100,7 @@ export function candidateList(candidates, { choose, came, most = 8 } = {}) {
     const isCame = came !== undefined && came === text;
     const properties = { class: `candidate${isCame ? " came" : ""}`, title: isCame ? t("came") : null };
     if (!choose) return h("li", null, h("div", properties, inside));
-    const label = t("insert", { token: visible(text), share });
+    const label = `${visible(text)} ${share}, ${t("insert")}`;
     return h("li", null, h("button", { ...properties, type: "button", "aria-label": label, onclick: () => choose(text) }, inside));
   });
   const wide = candidates.some(({ text }) => text.length > 2);

@@ -190,7 +190,7 @@ class LanguageModelTask(Task[str]):
 
     def beginning(self, examples: Sequence[str], num_steps: int) -> list[str]:
         """Return the beginning of the first text."""
-        most = _LONGEST_TOKEN if self.vocabulary.kind == "bpe" else 1  # in characters
+        most = 1 if self.vocabulary.kind in ("char", "byte") else _LONGEST_TOKEN  # in characters
         return [text[: num_steps * most] for text in examples[:1]]
 
     @property

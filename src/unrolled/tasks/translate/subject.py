@@ -31,6 +31,7 @@ class TranslatorSubject(DecoderSubject):
         sentences: Returns the lines of a source, as predictions are made of them.
         encode: Returns the tokens of both sides of a pair, ends included.
         translate: Returns the tokens of a sentence, its end included, and of its translation.
+        unit: What a token is called.
     """
 
     def __init__(
@@ -40,8 +41,9 @@ class TranslatorSubject(DecoderSubject):
         sentences: Sentences,
         encode: Encode,
         translate: Translate,
+        unit: str = "word",
     ) -> None:
-        super().__init__(model, model.decoder, words)
+        super().__init__(model, model.decoder, words, unit)
         self._sentences = sentences
         self._encode = encode
         self._translate = translate

@@ -307,7 +307,8 @@ class TranslateTask(ExamplesTask[Pair]):
             return tokens, best.tokens
 
         network = cast(EncoderDecoder, model)
-        return TranslatorSubject(network, targets, self._sentences, self.encoded, translate)
+        unit = "word" if self.options.data.tokens == "word" else "token"
+        return TranslatorSubject(network, targets, self._sentences, self.encoded, translate, unit)
 
     def _sentences(self, source: Source) -> Iterator[str]:
         """Yield each line as it is read."""

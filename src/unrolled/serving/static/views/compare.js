@@ -1,13 +1,21 @@
 // Compare: two runs read the same input side by side.
 
 import * as api from "../api.js";
-import { chosenSignal, signalSelect } from "../controls.js";
+import { chosenSignal, partName, signalSelect } from "../controls.js";
 import { h, oneAtATime, spoken } from "../dom.js";
 import { factsOf, t } from "../i18n.js";
 import { fixed } from "../numbers.js";
 import { forget } from "../scales.js";
 import { isRecorded, nothingToRead, place, question, rangeOf, readsTheSame, run, set, signalsOf, state, walk, watch } from "../store.js";
 import { candidateList, legend, readout, ribbon } from "../text.js";
+
+/** The token of another reading that has the end of this one's token at `at`: tokens may differ. */
+function counterpart(reading, at, other) {
+  const end = reading.pieces.slice(0, at + 1).join("").length;
+  let reached = 0;
+  const found = other.pieces.findIndex((piece) => (reached += piece.length) >= end);
+  return found < 0 ? other.pieces.length - 1 : found;
+}
 
 const MOST_BITS = 4; // of a difference in surprise: beyond, the colour is full
 
@@ -34,7 +42,8 @@ export function compare(root, { signal, report, say }) {
   function side(which) {
     let [name] = signalsOf(run(state[which]));
     let unit = 0;
-    const text = ribbon((at) => set({ position: at }), t("text"));
+    let part = 0;
+    const text = ribbon((at) => set({ position: which === "run" ? at : counterpart(readings[1], at, readings[0]) }), t("text"));
     const figure = h("p", { class: "figure" });
     const list = h("div");
     const said = h("p", { class: "soft" });
@@ -48,6 +57,7 @@ export function compare(root, { signal, report, say }) {
       const one = run(state[which]);
       if (!signalsOf(one).includes(name)) [name] = signalsOf(one);
       unit = Math.min(unit, one.hidden_size - 1);
+      part = Math.min(part, one.parts.length - 1);
       const shown = which === "run" ? state.runs.filter((each) => othersOf(each).length) : othersOf(run());
       const runs = h("select", {
         id: `${which}-of`, "aria-label": t(which === "run" ? "first_run" : "second_run"),
@@ -65,24 +75,30 @@ export function compare(root, { signal, report, say }) {
           load();
         },
       });
+      const parts = h("select", {
+        id: `${which}-part`, "aria-label": t("layer"),
+        onchange(event) {
+          part = Number(event.target.value);
+          load();
+        },
+      }, one.parts.map((each, k) => h("option", { value: k, selected: k === part }, `${one.parts.at(-1).layer ? `${t("layer")} ` : ""}${partName(each, one)}`)));
       const focused = document.activeElement?.id;
       const signals = signalSelect(one, name, choose, { id: `${which}-signal`, "aria-label": t("colour_by") });
-      controls.replaceChildren(runs, signals, ...(isRecorded(name, one) ? [units] : []));
+      controls.replaceChildren(runs, signals, ...(isRecorded(name, one) ? [...(one.parts.length > 1 ? [parts] : []), units] : []));
       if (focused) controls.querySelector(`#${CSS.escape(focused)}`)?.focus();
       next.textContent = t(one.says === "answers" ? "answers" : "next", {}, one);
       next.hidden = one.says === null;
     }
     drawControls();
-    const chosen = () => chosenSignal(name, unit, 0, false);
+    const chosen = () => chosenSignal(name, unit, part, false);
 
     return {
       element,
       drawControls,
       read: (position) => api.read({ ...question(state[which]), ...chosen().asked, position }),
-      show(reading) {
+      show(reading, at) {
         const one = run(state[which]);
         const values = chosen().values(reading);
-        const at = place(reading.pieces.length);
         text.show(reading.pieces, values, name, rangeOf(name, one));
         text.mark(at);
         legendHolder.replaceChildren(legend(name, values, rangeOf(name, one)));
@@ -103,11 +119,13 @@ export function compare(root, { signal, report, say }) {
     if (nothingToRead()) return;
     const asked = [state.run, state.second, state.text];
     const isOld = () => signal.aborted || [state.run, state.second, state.text].some((each, k) => each !== asked[k]);
-    const shortest = readings ? Math.min(...readings.map((each) => each.pieces.length)) : [...state.text].length;
-    const position = state.position !== null && state.position < shortest ? state.position : null;
     try {
-      const answers = await Promise.all(sides.map((one) => one.read(position)));
-      if (isOld()) return;
+      let answers = readings ?? [];
+      do {
+        const wanted = answers.length ? placesIn(answers) : [null, null];
+        answers = await Promise.all(sides.map((one, i) => one.read(wanted[i])));
+        if (isOld()) return;
+      } while (placesIn(answers).some((at, i) => answers[i].position !== null && at !== answers[i].position));
       readings = answers;
       report(null);
       show();
@@ -117,7 +135,8 @@ export function compare(root, { signal, report, say }) {
   });
 
   function show() {
-    sides.forEach((one, i) => one.show(readings[i]));
+    const places = placesIn(readings);
+    sides.forEach((one, i) => one.show(readings[i], places[i]));
     const [a, b] = readings;
     hint.textContent = t("difference_hint", { first: state.run, second: state.second });
     const isAlike = a.pieces.length === b.pieces.length && a.pieces.every((piece, i) => piece === b.pieces[i]);
@@ -130,6 +149,12 @@ export function compare(root, { signal, report, say }) {
     }
     const at = place(a.pieces.length);
     if (a.candidates.length) say(`${spoken(a.pieces[at])}: ${state.run} ${spoken(a.candidates[0].text)}, ${state.second} ${spoken(b.candidates[0]?.text ?? "")}`);
+  }
+
+  /** The place that is looked at, in each of two readings of one text. */
+  function placesIn([a, b]) {
+    const at = place(a.pieces.length);
+    return [at, counterpart(a, at, b)];
   }
 
   watch((changed) => {

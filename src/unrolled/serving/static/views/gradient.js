@@ -1,13 +1,13 @@
 // Gradient: how far the loss reaches back in what was read, what that means, and why.
 
 import * as api from "../api.js";
-import { DASHES, doublingHistogram, lagChart, shareBars } from "../charts.js";
+import { doublingHistogram, lagChart, shareBars } from "../charts.js";
 import { partName } from "../controls.js";
 import { h, oneAtATime } from "../dom.js";
 import { capital, signalName, t, unitsOf } from "../i18n.js";
 import { forget } from "../scales.js";
-import { nothingToRead, question, readsTheSame, run, state, watch } from "../store.js";
-import { sayVerdict } from "../verdict.js";
+import { question, readsTheSame, run, state, watch } from "../store.js";
+import { sayMeasured, sayVerdict } from "../verdict.js";
 
 export function gradient(root, { signal, report }) {
   const one = run();
@@ -42,10 +42,6 @@ export function gradient(root, { signal, report }) {
       h("div", { class: "column" }, verdictCard, saturationCard)));
 
   const load = oneAtATime(async () => {
-    if (nothingToRead()) {
-      fail(true);
-      return;
-    }
     const names = [one.name, ...(everyone ? others.map((other) => other.name) : [])];
     chart.classList.add("waiting");
     if (!chart.firstChild) chart.replaceChildren(h("p", { class: "soft" }, t("computing")));
@@ -78,7 +74,7 @@ export function gradient(root, { signal, report }) {
     }
     const several = answer.reach[keys[0]].length > 1;
     return keys.flatMap((key, i) => answer.reach[key].map((values, layer) => ({
-      label: several ? `${key} · ${layer + 1}` : key, values, series: (i + 2 * layer) % DASHES.length,
+      label: several ? `${key} · ${t("layer").toLocaleLowerCase()} ${layer + 1}` : key, values, series: i + 2 * layer,
     })));
   }
 
@@ -87,18 +83,21 @@ export function gradient(root, { signal, report }) {
 
   function show(answers, names) {
     const [own] = answers;
-    const lines = answers.flatMap((answer, i) => linesOf(answer, names[i], i % DASHES.length));
-    chart.replaceChildren(lagChart({ lines, xTitle: capital(t("reach_x")), yTitle: t("reach_y"), label: t("reach_title") }));
+    const lines = answers.flatMap((answer, i) => linesOf(answer, names[i], i));
+    const cuts = new Set(answers.map((answer) => answer.measured?.cut ?? null));
+    const [lag] = cuts;
+    const cut = cuts.size === 1 && lag !== null ? { lag, label: t("training_cut", { lag }) } : null;
+    chart.replaceChildren(lagChart({ lines, cut, xTitle: capital(t("reach_x")), yTitle: t("reach_y"), label: t("reach_title") }));
     const judged = answers.map((answer, i) => [everyone ? names[i] : null, answer.verdict]).filter(([, each]) => each);
     verdictCard.hidden = !judged.length;
-    verdict.replaceChildren(...judged.map(([name, each]) => sayVerdict(each, name)));
+    verdict.replaceChildren(...judged.map(([name, each]) => sayVerdict(each, name)), sayMeasured(own.measured));
     saturationCard.hidden = !own.saturation.some((gates) => Object.keys(gates).length);
     saturation.replaceChildren(...own.saturation.map((gates, k) => titled(one.parts[k], h("div", null,
       h("div", { class: "shares-head soft" }, h("span", null, t("shut")), h("span", null, t("wide"))),
       shareBars(Object.entries(gates).map(([name, [low, high]]) => ({ name: signalName(name), low, high })), { shut: t("shut"), wide: t("wide") })))));
     constantsCard.hidden = !own.time_constants.length;
     constants.replaceChildren(...own.time_constants.map((values, k) => titled(one.parts[k],
-      doublingHistogram(values, { xTitle: capital(unitsOf()), yTitle: t("units_title"), label: t("constants") }))));
+      doublingHistogram(values, { xTitle: capital(unitsOf()), yTitle: t("units_title"), label: [t("constants"), one.parts.length > 1 ? titleOf(one.parts[k]) : ""].join(" ").trim() }))));
   }
 
   watch((changed) => {

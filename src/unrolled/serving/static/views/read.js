@@ -3,7 +3,7 @@
 import * as api from "../api.js";
 import { chosenSignal, signalControls } from "../controls.js";
 import { h, later, oneAtATime } from "../dom.js";
-import { heatMap } from "../heatmap.js";
+import { heatMap, mapped } from "../heatmap.js";
 import { signalName, t } from "../i18n.js";
 import { fixed } from "../numbers.js";
 import { viewOf } from "../predictions.js";
@@ -29,7 +29,7 @@ export function read(root, { signal, report, say }) {
   const text = ribbon((at) => set({ position: at }), t("text"));
   const legendHolder = h("span");
   const said = h("p", { class: "readout", id: "readout" });
-  const map = heatMap(signal, (at, unit) => set({ unit, mean: false, position: at }));
+  const map = heatMap(signal, (at, unit) => set({ unit, mean: false, position: at, signal: mapped() }));
   const candidates = h("div");
   const opinion = h("section", { class: "card", hidden: true }, h("h2", null, t(one.says === "answers" ? "answers" : "next")), candidates);
   const isWritten = one.says === "forecasts";

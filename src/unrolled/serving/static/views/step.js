@@ -17,6 +17,8 @@ import { player } from "./player.js";
 import { unitGrid } from "./units.js";
 
 const MOST_BESIDE = 1100; // how wide a drawing may be to have its equations beside it
+const LEAST_ROOM = 260; // for the drawing, in pixels
+const BELOW = 42; // what the card has beneath the chips, and the page beneath the card
 
 export function step(root, { signal, report, say }) {
   const one = run();
@@ -35,7 +37,7 @@ export function step(root, { signal, report, say }) {
 
   const text = ribbon((at) => set({ position: at }), t("text"));
   const holder = h("div", { class: "diagram-holder" });
-  const sentence = h("p", { class: "sentence", id: "sentence", "aria-live": "polite" });
+  const sentence = h("p", { class: "sentence", id: "sentence", });
   const list = h("ol", { class: "operations" });
   const chips = h("div", { class: "chips", role: "group" },
     h("button", { type: "button", class: "chip", "aria-pressed": "true", "data-equation": "whole", onclick: () => set({ operation: -1 }) }, t("whole")),
@@ -54,16 +56,22 @@ export function step(root, { signal, report, say }) {
   const main = h("div", { class: "two wide-left" },
     h("div", { class: "column" },
       h("section", { class: "card" },
-        h("div", { class: "card-head" },
-          h("h1", null, t("views.step")),
+        h("h1", { class: "unseen" }, t("views.step")),
+        h("div", { class: "card-head" }, buttons.element,
           h("div", { class: "controls" }, partControl(), unitControl(signal), legendHolder)),
-        text.element, wayHint, buttons.element, sentence, holder, chips),
+        text.element, wayHint, sentence, holder, chips),
       units.element),
     h("div", { class: "column" },
       h("section", { class: "card equations" }, list,
-        [t("terms_note"), ...products].map((note) => h("p", { class: "soft hint" }, prose(note))))));
+        [t("terms_note"), t(`cell_notes.${one.cell}`), ...products].filter(Boolean).map((note) => h("p", { class: "soft hint" }, prose(note))))));
   root.replaceChildren(main);
   nothing();
+
+  /** Gives the drawing the room that the window has left, so that nothing has to be scrolled. */
+  function fit() {
+    const above = holder.getBoundingClientRect().top + scrollY;
+    holder.style.setProperty("--room", `${Math.max(LEAST_ROOM, innerHeight - above - chips.offsetHeight - BELOW)}px`);
+  }
 
   /** Says that nothing has been read, and shows no numbers. */
   function nothing() {
@@ -132,6 +140,7 @@ export function step(root, { signal, report, say }) {
     const results = equations.flatMap(({ kind }, index) => (["state", "output"].includes(kind) ? [all[index]] : []));
     const words = on ? all[state.operation] : results.join(" ");
     sentence.replaceChildren(h("span", null, prose(words)));
+    fit();
     say(`${spoken(pieces[at])}. ${sentence.textContent}`);
   }
 
@@ -160,6 +169,7 @@ export function step(root, { signal, report, say }) {
     if (["text", "part", "unit", "theme"].some((name) => changed.has(name))) load();
     else if (changed.has("position") || changed.has("operation")) show();
   }, signal);
+  addEventListener("resize", fit, { signal });
   load();
 
   return {

@@ -2,13 +2,13 @@
 
 import * as api from "../api.js";
 import { chosenSignal, partControl, unitControl } from "../controls.js";
-import { h, oneAtATime, s, spoken } from "../dom.js";
+import { h, oneAtATime, s, spoken, visible } from "../dom.js";
 import { t } from "../i18n.js";
 import { fixed, percent } from "../numbers.js";
-import { forget, inkOn, scaleOf } from "../scales.js";
+import { forget, inkOn, scaleOf, shareColour } from "../scales.js";
 import { nothingToRead, place, question, rangeOf, run, set, signalsOf, state, walk, watch } from "../store.js";
 import { ribbon } from "../text.js";
-import { sayVerdict } from "../verdict.js";
+import { sayMeasured, sayVerdict } from "../verdict.js";
 
 const WIDE = 96; // of a column
 const NARROW = 72; // on a small screen
@@ -20,7 +20,7 @@ export function unroll(root, { signal, report, say }) {
   const one = run();
   const hasCell = one.step !== null;
   let reading = null;
-  let numbers = null;
+  let numbers = null; // of the unit, for each layer of the direction that is chosen
   let back = null;
   const text = ribbon((at) => set({ position: at }), t("text"));
   const holder = h("div", { class: "unrolled" });
@@ -30,13 +30,14 @@ export function unroll(root, { signal, report, say }) {
   root.replaceChildren(
     h("section", { class: "card" },
       h("div", { class: "card-head" }, h("h1", null, t("unroll_title")),
-        h("div", { class: "controls" }, partControl(), hasCell ? unitControl(signal) : null)),
+        h("div", { class: "controls" }, hasCell ? [partControl(), unitControl(signal)] : null)),
       h("p", { class: "soft hint" }, t(`shapes.${one.task}`)),
       text.element, holder,
       h("p", { class: "soft hint" }, t(gradientHint)), wayHint, said));
 
   const isReverse = () => one.parts[state.part].reverse;
   const numLayers = one.parts.at(-1).layer + 1;
+  const partsThisWay = () => one.parts.flatMap(({ reverse }, k) => (reverse === isReverse() ? [k] : []));
 
   const load = oneAtATime(async () => {
     if (nothingToRead()) {
@@ -48,7 +49,7 @@ export function unroll(root, { signal, report, say }) {
     try {
       const [answer, unit] = await Promise.all([
         api.read({ ...asked, ...colour.asked, expected: true }),
-        hasCell ? api.unit({ ...asked, part: state.part, unit: state.unit }) : null,
+        hasCell ? Promise.all(partsThisWay().map((part) => api.unit({ ...asked, part, unit: state.unit }))) : null,
       ]);
       if (signal.aborted) return;
       reading = answer;
@@ -97,7 +98,7 @@ export function unroll(root, { signal, report, say }) {
     holder.scrollLeft = isReverse() ? 0 : holder.scrollWidth;
     wayHint.textContent = isReverse() ? `${t("backwards_hint")} ${t("reach_forwards")}` : "";
     const judged = back?.position === at;
-    said.replaceChildren(judged && back.verdict ? sayVerdict(back.verdict) : h("p", { class: "soft" }, judged || at === 0 ? "" : t("computing")));
+    said.replaceChildren(...(judged && back.verdict ? [sayVerdict(back.verdict), sayMeasured(back.measured)] : [h("p", { class: "soft" }, judged || at === 0 ? "" : t("computing"))]));
     const guess = reading.expected?.[at];
     say(guess ? `${spoken(reading.pieces[at])}: ${t(one.says === "answers" ? "says" : "expects")} ${spoken(guess.text)}` : spoken(reading.pieces[at]));
   }
@@ -111,12 +112,15 @@ export function unroll(root, { signal, report, say }) {
     const width = MARGIN + (last - first + 1) * wide;
     const x = (k) => MARGIN - 6 + (k - first) * wide + wide / 2;
     const name = one.memory;
-    const own = one.parts[state.part].layer;
-    const scale = numbers && scaleOf(name, numbers.values[name], rangeOf(name));
+    const scale = numbers && scaleOf(name, numbers.flatMap(({ values }) => values[name]), rangeOf(name));
     const reach = back?.position === at && !reverse ? back.reach[name] ?? back.reach.x : null; // x: what a layer reads
     const parts = [arrowHeads()];
     for (let layer = 0; hasCell && layer < numLayers; layer += 1) {
       parts.push(...ways(stateY(layer), { first, last, x, half, reverse, width }));
+    }
+    if (!hasCell) parts.push(...windows({ first, last, at, x, stateY, inputY }));
+    for (let layer = 0; numLayers > 1 && layer < numLayers; layer += 1) {
+      parts.push(s("text", { x: 2, y: stateY(layer) - 32, class: "tick" }, `${t("layer")} ${layer + 1}`));
     }
     for (let k = first; k <= last; k += 1) {
       const column = s("g", { class: `column-of${k === at ? " here" : ""}`, "data-at": k, onclick: () => set({ position: k }) });
@@ -128,33 +132,55 @@ export function unroll(root, { signal, report, say }) {
         column.append(s("path", { d: `M${x(k)} ${layer ? stateY(layer - 1) - 30 : inputY - 24}V${y + 33}`, class: "way", "marker-end": "url(#head)" }));
         const box = s("rect", { x: x(k) - half, y: y - 28, width: 2 * half, height: 56, rx: 10, class: "state" });
         column.append(box);
-        const share = hasCell ? null : reach?.[layer]?.[at - k];
-        if (share) {
-          box.style.fill = `color-mix(in oklab, var(--back) ${Math.round(90 * Math.min(1, Math.sqrt(share)))}%, var(--panel))`;
-          column.append(s("text", { x: x(k), y: y + 6, class: "tick share" }, percent(share)));
-        }
-        if (scale && layer === own) {
-          const value = numbers.values[name][k];
-          box.style.fill = `rgb(${scale.rgb(value).join(" ")})`;
-          const label = s("text", { x: x(k), y: y + 6, class: "state-number", "data-name": name, "data-at": k }, fixed(value, 2));
-          label.style.fill = inkOn(scale.rgb(value));
+        const write = (text, colour, properties) => {
+          box.style.fill = `rgb(${colour.join(" ")})`;
+          const label = s("text", { x: x(k), y: y + 6, ...properties }, text);
+          label.style.fill = inkOn(colour);
           column.append(label);
+        };
+        const share = hasCell ? null : reach?.[layer]?.[at - k];
+        if (share) write(percent(share), shareColour(share), { class: "share" });
+        if (scale) {
+          const value = numbers[layer].values[name][k];
+          write(fixed(value, 2), scale.rgb(value), { class: "state-number", "data-name": name, "data-layer": layer, "data-at": k });
         }
       }
       if (guess) {
         column.append(s("path", { d: `M${x(k)} ${stateY(numLayers - 1) - 28}V${top + 4}`, class: "way", "marker-end": "url(#head)" }));
         const isRight = one.says === "forecasts" && reading.pieces[k + 1] === guess.text;
         column.append(s("rect", { x: x(k) - half, y: 26, width: 2 * half, height: GUESS, rx: 10, class: `guess${isRight ? " right" : ""}` }));
-        column.append(glyph(guess.text, x(k), 52, 2 * half - 6));
+        column.append(glyph(named(guess.text), x(k), 52, 2 * half - 6));
         column.append(s("text", { x: x(k), y: 75, class: "tick", "text-anchor": "middle" }, percent(guess.probability)));
       }
       column.append(s("rect", { x: x(k) - half, y: inputY - 22, width: 2 * half, height: 44, rx: 8, class: "token" }));
-      column.append(glyph(reading.pieces[k], x(k), inputY + 7, 2 * half - 6));
+      column.append(glyph(named(reading.pieces[k]), x(k), inputY + 7, 2 * half - 6));
       parts.push(column);
     }
     if (reach && hasCell) parts.push(...gradientArrows({ first, at, x, stateY, reach, half, top }));
     const height = inputY + 46;
     return s("svg", { viewBox: `0 0 ${width} ${height}`, width, height, class: "unrolled-figure", role: "img", "aria-label": t("unroll_title") }, parts);
+  }
+
+  /** A token as its box has it: of tokens that are parts of words, a blank before it says something. */
+  const named = (token) => (one.unit === "token" ? visible(token) : spoken(token));
+
+  /** What each level sees of the one below; what the output at `at` sees stands out. */
+  function windows({ first, last, at, x, stateY, inputY }) {
+    let seen = new Set([at]); // steps of the level above
+    const parts = [];
+    for (let layer = numLayers - 1; layer >= 0; layer -= 1) {
+      const from = layer ? stateY(layer - 1) - 28 : inputY - 22;
+      const below = new Set();
+      for (let k = first; k <= last; k += 1) {
+        for (const lag of one.windows[layer]) {
+          if (k - lag < first) continue;
+          if (seen.has(k)) below.add(k - lag);
+          if (lag) parts.push(s("path", { d: `M${x(k - lag)} ${from}L${x(k)} ${stateY(layer) + 30}`, class: `window${seen.has(k) ? " seen" : ""}`, "data-lag": lag, "data-layer": layer }));
+        }
+      }
+      seen = below;
+    }
+    return parts;
   }
 
   /** The arrows of a state from step to step, in the direction in which the layer reads. */
@@ -210,8 +236,7 @@ export function unroll(root, { signal, report, say }) {
 }
 
 /** A token in a box: as large as it can be, and cut where it is too long. */
-function glyph(token, x, y, room) {
-  const text = spoken(token);
+function glyph(text, x, y, room) {
   const size = Math.max(11, Math.min(20, room / (0.61 * text.length)));
   const most = Math.floor(room / (0.61 * size));
   const shown = text.length > most ? `${text.slice(0, most - 1)}…` : text;

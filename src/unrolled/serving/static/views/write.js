@@ -2,13 +2,13 @@
 
 import * as api from "../api.js";
 import { chosenSignal, signalControls } from "../controls.js";
-import { h, later, oneAtATime, spoken, visible } from "../dom.js";
+import { h, later, oneAtATime, spoken } from "../dom.js";
 import { t } from "../i18n.js";
 import { fixed } from "../numbers.js";
 import { forget, paint, scaleOf } from "../scales.js";
-import { isRecorded, place, question, rangeOf, run, set, state, watch } from "../store.js";
+import { isRecorded, place, question, rangeOf, readable, run, set, state, watch } from "../store.js";
 import { candidateList, legend, readout } from "../text.js";
-import { heatMap } from "../heatmap.js";
+import { heatMap, mapped } from "../heatmap.js";
 import { generator } from "./generator.js";
 
 export function write(root, { signal, report }) {
@@ -25,7 +25,7 @@ export function write(root, { signal, report }) {
   const candidates = h("div", { class: "candidates-holder" });
   const after = h("p", { class: "soft" });
   const map = heatMap(signal, (at, unit) => {
-    set({ unit, mean: false, position: at });
+    set({ unit, mean: false, position: at, signal: mapped() });
     moveCaret(at);
   });
   const writer = generator({ editor, signal, report, typed });
@@ -51,39 +51,47 @@ export function write(root, { signal, report }) {
   }
 
   const spansOf = () => [...mirror.children];
-  const isReadingOf = (text) => reading?.pieces.join("") === text;
-  const piecesOf = (text) => (isReadingOf(text) ? reading.pieces : [...text]);
+  const isReadingOf = (text) => reading?.pieces.join("") === readable(text);
+
+  /** A text cut into tokens: {text, at}; at is the token's place, null of what is not read. */
+  function piecesOf(text) {
+    const read = readable(text);
+    const pieces = isReadingOf(text) ? reading.pieces : [...read];
+    if (read === text) return pieces.map((piece, at) => ({ text: piece, at }));
+    const rest = [...text];
+    const all = [];
+    const skip = (wanted) => {
+      while (rest.length && rest[0] !== wanted) all.push({ text: rest.shift(), at: null });
+    };
+    pieces.forEach((piece, at) => {
+      const [first] = piece;
+      if (first !== undefined) skip(first);
+      rest.splice(0, [...piece].length);
+      all.push({ text: piece, at });
+    });
+    // what is beyond the most that is read may be long: it is one piece
+    if (rest.length) all.push({ text: rest.join(""), at: null });
+    return all;
+  }
 
   /** Shows the text at once, with the colours that are known, before the server has read it. */
   function mirrorText(text) {
     const pieces = piecesOf(text);
     const spans = spansOf();
     let same = 0;
-    while (same < pieces.length && same < spans.length && spans[same].textContent === pieces[same]) same += 1;
+    const isSame = (span, piece) => span.textContent === piece.text && (span.dataset.at ?? null) === (piece.at === null ? null : String(piece.at));
+    while (same < pieces.length && same < spans.length && isSame(spans[same], pieces[same])) same += 1;
     for (const old of spans.slice(same)) old.remove();
-    mirror.append(...pieces.slice(same).map((piece) => h("span", null, piece)));
+    mirror.append(...pieces.slice(same).map(({ text: piece, at }) =>
+      h("span", at === null ? { class: readable(piece) ? "beyond" : "unknown" } : { "data-at": at }, piece)));
     mirror.append(h("b", null, "\u200b")); // a last line that is empty has its height too
-  }
-
-  function unknownIn(text) {
-    const known = run().characters;
-    return known ? [...new Set([...text].filter((c) => !known.includes(c)))] : [];
   }
 
   function typed() {
     const text = editor.value;
     set({ text, position: tokenAtCaret(text) });
     mirrorText(text);
-    const unknown = unknownIn(text);
-    if (unknown.length) {
-      for (const span of spansOf()) span.classList.toggle("unknown", unknown.includes(span.textContent));
-      report(t("unknown", { list: unknown.map(visible).join(" ") }));
-      return;
-    }
-    if ([...text].length > state.limits.text_characters) {
-      report(t("too_long", { most: state.limits.text_characters }));
-      return;
-    }
+    report(null);
     refresh();
   }
 
@@ -91,17 +99,24 @@ export function write(root, { signal, report }) {
   function tokenAtCaret(text) {
     const caret = editor.selectionStart;
     if (caret >= text.length) return null;
-    const pieces = piecesOf(text);
     let end = 0;
-    for (let at = 0; at < pieces.length; at += 1) {
-      end += pieces[at].length;
-      if (end >= caret) return at;
+    let before = null;
+    for (const piece of piecesOf(text)) {
+      end += piece.text.length;
+      before = piece.at ?? before;
+      if (end >= caret) return before ?? 0;
     }
     return null;
   }
 
+  /** Where a token ends in the text that was typed. */
+  function endOf(at) {
+    const pieces = piecesOf(state.text);
+    return pieces.slice(0, pieces.findIndex((piece) => piece.at === at) + 1).map((piece) => piece.text).join("").length;
+  }
+
   function moveCaret(at) {
-    const caret = reading.pieces.slice(0, at + 1).join("").length;
+    const caret = endOf(at);
     editor.setSelectionRange(caret, caret);
     editor.focus();
   }
@@ -115,13 +130,13 @@ export function write(root, { signal, report }) {
     const position = isPlaced && state.position < [...asked.text].length ? state.position : null;
     try {
       const answer = await api.read({ ...asked, ...chosen.asked, position });
-      if (signal.aborted || asked.text !== state.text || asked.run !== state.run) return;
+      if (signal.aborted || asked.text !== question().text || asked.run !== state.run) return;
       reading = answer;
       report(null);
       show(name, chosen.values(answer));
       refreshMap();
       if (isPlaced || document.activeElement !== editor) return;
-      set({ position: tokenAtCaret(asked.text) });
+      set({ position: tokenAtCaret(state.text) });
     } catch (error) {
       if (!signal.aborted) report(error);
     }
@@ -133,15 +148,15 @@ export function write(root, { signal, report }) {
     mirrorText(state.text);
     const scale = scaleOf(name, values ?? [], rangeOf(name));
     const here = place(reading.pieces.length);
-    spansOf().forEach((span, at) => {
-      if (span.localName === "b") return;
+    for (const span of mirror.querySelectorAll("[data-at]")) {
+      const at = Number(span.dataset.at);
       span.className = at === here ? "here" : "";
       const value = values?.[at];
       if (value === null || value === undefined) {
         span.style.backgroundColor = "";
         span.style.color = "";
       } else paint(span, scale.rgb(value));
-    });
+    }
     legendHolder.replaceChildren(legend(name, values, rangeOf(name)));
     showPlace(name, values, here);
   }
@@ -161,7 +176,7 @@ export function write(root, { signal, report }) {
     const list = candidateList(reading.candidates, {
       came: reading.pieces[here + 1],
       choose(text) {
-        const at = reading.pieces.slice(0, here + 1).join("").length;
+        const at = endOf(here);
         editor.setRangeText(text, at, at, "end");
         typed();
       },
