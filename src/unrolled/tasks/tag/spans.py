@@ -59,8 +59,8 @@ def has_spans(tags: Iterable[str]) -> bool:
 def entities(tags: Sequence[str]) -> list[Entity]:
     """Return the entities that a sentence's tags mark, in order.
 
-    Tags are IOB1, IOB2 or IOBES; BILOU and BMES are read as IOBES. Tags that break the scheme are read as
-    seqeval reads them: an I or E that continues nothing of its type begins an entity.
+    Tags are IOB1, IOB2 or IOBES; BILOU and BMES are read as IOBES. Tags that break the scheme are
+    read as seqeval reads them: an I or E that continues nothing of its type begins an entity.
 
     Args:
         tags: O, or a prefix and a type, as B-PER. A prefix without a type has the type "".
