@@ -27,7 +27,7 @@ def test_a_run_is_trained_measured_resumed_and_used(unrolled, pairs, tmp_path):
     assert "nearest" in done.err
     results = json.loads((tmp_path / "run" / "results.json").read_text())
     assert results["part"] == "test"
-    assert 0 <= results["metrics"]["bleu"] <= 100
+    assert 0 <= results["metrics"]["chrf"] <= 100
     assert results["baselines"].keys() == {"most frequent", "copy", "nearest"}
     (tmp_path / "in.txt").write_text("one and two\n\nthree and four\n")
     said = unrolled("predict", "run", "in.txt")

@@ -1,6 +1,7 @@
 """Tables of every format: the same rows, and for every mistake the line it is in."""
 
 import csv
+import gzip
 import json
 
 import polars
@@ -8,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from unrolled.data.tables import TABLE_SUFFIXES, Row, read_table
+from unrolled.data.tables import TABLE_SUFFIXES, Row, has_columns, read_table
 from unrolled.errors import DataError, OptionError
 
 ROWS = [{"text": "olá, você", "stars": "5"}, {"text": 'say "no"', "stars": "1"}]
@@ -41,6 +42,8 @@ def test_the_same_rows_come_from_every_format(tmp_path, write):
         write("t.tab", tabs),
         write("t.jsonl", lines),
         write("t.ndjson", lines),
+        write("t.json", json.dumps(ROWS)),
+        write("lines.json", lines),
         *parquet,
     ]
     assert {path.suffix.lower() for path in paths} == {*TABLE_SUFFIXES}
@@ -167,3 +170,73 @@ def test_nan_is_a_value_that_is_missing_in_every_format(tmp_path):
     for name in ("rows.parquet", "rows.jsonl"):
         values = [row.values["stars"] for row in read_table(tmp_path / name).rows]
         assert values == [5.0, None]
+
+
+def test_only_the_wanted_columns_are_checked(write):
+    path = write("spam.csv", "v1,v2,,,\nham,hello,,,\nspam,win,,,\n")
+    assert values(read_table(path, ["v2", "v1"])) == [
+        {"v2": "hello", "v1": "ham"},
+        {"v2": "win", "v1": "spam"},
+    ]
+    assert read_table(path).columns == ("v1", "v2")
+    path = write("dup.csv", "id,id,text,label\n1,2,a,x\n")
+    assert values(read_table(path, ["text", "label"])) == [{"text": "a", "label": "x"}]
+    with pytest.raises(DataError, match="two columns are called 'id'"):
+        read_table(path, ["id", "text"])
+    with pytest.raises(DataError, match="several columns have no name"):
+        read_table(write("none.csv", ",,a\n1,2,3\n"))
+
+
+@pytest.mark.parametrize(
+    ("name", "content"),
+    [
+        ("t.csv", "ham,hello\nspam,win\n"),
+        ("t.tsv", "ham\thello\nspam\twin\n"),
+        ("SMSSpamCollection", "ham\thello\nspam\twin\n"),
+        ("t.txt", "ham;hello\nspam;win\n"),
+        ("t.data", "ham|hello\nspam|win\n"),
+    ],
+)
+def test_a_table_without_a_header_is_read_by_numbers(write, name, content):
+    table = read_table(write(name, content), ["2", "1"])
+    assert values(table) == [{"2": "hello", "1": "ham"}, {"2": "win", "1": "spam"}]
+    assert not table.has_header
+    assert table.rows[0].line == 1
+    with pytest.raises(DataError, match="no column '3'"):
+        read_table(table.path, ["3", "1"])
+
+
+def test_numbers_that_are_names_of_columns_are_names(write):
+    table = read_table(write("t.csv", "1,2\na,b\n"), ["2"])
+    assert (table.has_header, values(table)) == (True, [{"2": "b"}])
+
+
+@pytest.mark.parametrize("name", ["t.csv.gz", "t.CSV.GZ", "t.txt.gz", "t.jsonl.gz"])
+def test_packed_tables_are_read(write, name):
+    content = '{"a": "x"}\n' if "json" in name else "a,b\nx,y\n"
+    path = write(name, gzip.compress(content.encode()))
+    assert values(read_table(path, ["a"])) == [{"a": "x"}]
+
+
+def test_a_list_of_objects_is_a_table(write):
+    table = read_table(write("t.json", '[{"a": 1},\n {"b": null}]'))
+    assert values(table) == [{"a": 1, "b": None}, {"a": None, "b": None}]
+    assert table.where(table.rows[1]).endswith("t.json, row 2")
+    for content, message in (
+        ("[1]", "row 1: not a JSON object"),
+        ("[{}, {]", "line 1: not JSON"),
+        ("[" * 100_000, "nested too deep"),
+    ):
+        with pytest.raises(DataError, match=message):
+            read_table(write("t.json", content))
+
+
+def test_a_table_is_told_from_a_text_a_line(write):
+    assert has_columns(write("a.txt", "text\tlabel\nx\ty\n"), ["text"], "utf-8")
+    assert has_columns(write("b.txt", "ham\tx\nspam\ty\n"), ["2"], "utf-8")
+    assert not has_columns(write("c.txt", "good, bad\nand ugly\n"), ["2"], "utf-8")
+    assert not has_columns(write("d.txt", "one line\nanother\n"), ["text"], "utf-8")
+
+
+def test_further_fields_that_are_empty_are_nobodys_business(write):
+    assert values(read_table(write("t.csv", "a,b\n1,2,,\n"))) == [{"a": "1", "b": "2"}]

@@ -59,7 +59,8 @@ def inspect(
             raise RunError(message, "compare runs on the same data")
         others[path.name] = other.task.subject(other.model)
     source = None if text is None else Source.text(text)
-    source = source if file is None else Source.file(file)
+    if file is not None:
+        source = Source.file(file, getattr(options.data, "encoding", "utf-8"))
     examples = loaded.read().held_out if source is None else []
 
     def read(subject: "Subject") -> "Iterable[Passage]":

@@ -1,6 +1,6 @@
 """The options that several readers share: which parts of the data choose and measure a model."""
 
-from typing import Annotated
+from typing import Annotated, ClassVar
 
 from unrolled.errors import OptionError, field
 from unrolled.options import Option, Options, absolute, options
@@ -36,21 +36,21 @@ BpeSize = Annotated[
 ]
 """The type of the field `vocabulary_size` of a class that has a `default_bpe_size`."""
 
-_FRACTION = 0.1
-
 
 @options
 class PartOptions(Options):
     """Which examples choose the best weights, and which ones measure the model at the end."""
 
     panel = "Data"
+    part: ClassVar[float] = 0.1
+    """What is held out, and what is measured on, where nothing is said."""
     held_out: Annotated[
         float | None,
         Option(
             "Fraction of the data that chooses the best weights.",
             within="(0, 1)",
             metavar="FRACTION",
-            absent=f"0.1, unless {field('held_out_file')} is given",
+            absent=lambda options: f"{options.part:g}, unless {field('held_out_file')} is given",
         ),
     ] = None
     test: Annotated[
@@ -59,7 +59,7 @@ class PartOptions(Options):
             "Fraction of the data to measure on at the end.",
             within="[0, 1)",
             metavar="FRACTION",
-            absent=f"0.1, unless {field('test_file')} is given",
+            absent=lambda options: f"{options.part:g}, unless {field('test_file')} is given",
         ),
     ] = None
     held_out_file: Annotated[
@@ -91,4 +91,4 @@ class PartOptions(Options):
         if getattr(self, f"{part}_file") is not None:
             return 0.0
         fraction: float | None = getattr(self, part)
-        return _FRACTION if fraction is None else fraction
+        return self.part if fraction is None else fraction

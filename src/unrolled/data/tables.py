@@ -1,13 +1,18 @@
-r"""Rows of a table, each with its place in the file, from CSV, TSV, JSON lines or Parquet.
+r"""Rows of a table, each with its place in the file, from CSV, TSV, JSON or Parquet.
 
 The text formats are read by Python's own `csv` and `json`, because these say in which line a
 mistake is; Parquet by polars. What the columns mean is the tasks' part.
 
     .csv              fields in quotes where they hold a delimiter or a line end; the delimiter is a
-                      comma, a semicolon or a tab, whichever the header has
+                      comma, a semicolon, a tab or |, whichever the header has
     .tsv, .tab        no quotes: a tab always ends a field, a line end always a row
     .jsonl, .ndjson   an object a line; numbers, lists and null come as they are
+    .json             the same, or one list of objects
     .parquet          of any types; needs the library polars
+    any other         as TSV if its first line has a tab, else as CSV
+
+Text formats may be packed (.csv.gz). Only the columns that are wanted are checked. A CSV or TSV
+file whose wanted columns are numbers, and no names in its first line, has no header.
 """
 
 import csv
@@ -25,9 +30,14 @@ from typing import Any
 from unrolled.data.text import read_text, split_lines
 from unrolled.errors import DataError, OptionError
 
-__all__ = ["TABLE_SUFFIXES", "Row", "Table", "is_table", "read_table"]
+__all__ = ["TABLE_SUFFIXES", "Row", "Table", "has_columns", "is_table", "read_table"]
 
 _TABS = (".tsv", ".tab")
+_NO_TABLES = frozenset(
+    ".xlsx .xls .ods .arrow .feather .h5 .hdf5 .db .sqlite .xml .html .zip .tar .pkl .npy .npz "
+    ".pdf .docx .doc .ts .arff .mat".split()
+)
+_LINES_SEEN = 200
 
 
 @dataclass(frozen=True)
@@ -55,6 +65,7 @@ class Table:
         rows: With the columns that were asked for.
         num_blank: Lines without anything but blanks, which are no rows.
         unit: What `Row.line` counts.
+        has_header: Whether the columns have names; if not they are called "1", "2" and so on.
     """
 
     path: Path
@@ -62,23 +73,32 @@ class Table:
     rows: list[Row]
     num_blank: int = 0
     unit: str = "line"
+    has_header: bool = True
 
     def where(self, row: Row) -> str:
         """Return the place of `row`, with which a message begins."""
         return f"{self.path}, {self.unit} {row.line}"
 
 
-def read_table(path: Path, columns: Sequence[str] | None = None, encoding: str = "utf-8") -> Table:
+def read_table(
+    path: Path,
+    columns: Sequence[str] | None = None,
+    encoding: str = "utf-8",
+    *,
+    others: bool = False,
+) -> Table:
     r"""Return the rows of the table in `path`.
 
     Args:
-        path: A file whose name says what it is: `TABLE_SUFFIXES`.
-        columns: The names of the wanted columns; all if None.
+        path: A file whose name says what it is: `TABLE_SUFFIXES`; any other is CSV or TSV.
+        columns: The names of the wanted columns, or their numbers from 1 where there is no header;
+            all if None.
         encoding: Of CSV, TSV and JSON lines.
+        others: Whether all other columns are wanted too.
 
     Raises:
         DataError: The file cannot be read, is not what its name says, has no rows, lacks a column,
-            or a row has too few or too many fields.
+            two wanted ones have one name, or a row has too few or too many fields.
         OptionError: No such encoding; polars is needed and not installed.
 
     Example:
@@ -90,15 +110,16 @@ def read_table(path: Path, columns: Sequence[str] | None = None, encoding: str =
         >>> table.rows[1]
         Row(line=4, values={'text': 'bad', 'stars': '1'})
     """
-    read = _READERS.get(_suffix(path))
-    if read is None:
-        hint = f"its name must end in one of {', '.join(TABLE_SUFFIXES)}"
+    if _suffix(path) in _NO_TABLES:
+        hint = f"save it as one that ends in {', '.join(TABLE_SUFFIXES)}"
         raise DataError(f"{path}: not a table by its name", hint)
-    table = read(path, columns, encoding)
-    _check_columns(table, columns)
+    read = _READERS.get(_suffix(path), _read_fields)
+    every = columns is None or others
+    table = read(path, None if every and read is _read_parquet else columns, encoding)
+    _check_columns(table, columns, every)
     if not table.rows:
         raise DataError(f"{path}: no rows", "a table has a header and at least one row")
-    if columns is None:
+    if every or columns is None:
         return table
     rows = [Row(row.line, {name: row.values[name] for name in columns}) for row in table.rows]
     return replace(table, rows=rows)
@@ -109,57 +130,110 @@ def is_table(path: Path) -> bool:
     return _suffix(path) in _READERS
 
 
+def has_columns(path: Path, columns: Sequence[str], encoding: str) -> bool:
+    """Return whether a file that is no table by its name has these columns, and not a text a line.
+
+    Raises:
+        DataError: The file cannot be read.
+    """
+    text = read_text([path], encoding)
+    lines = [line for line in split_lines(text) if line.strip()][:_LINES_SEEN]
+    if not lines:
+        return False
+    first = _split(lines[0], _delimiter(path, text, columns))
+    if set(columns) <= set(first):
+        return True
+    if not all(map(_number, columns)):
+        return False
+    delimiter = _delimiter(path, text, columns)
+    counts = {len(_split(line, delimiter)) for line in lines}
+    return len(counts) == 1 and max(map(_number, columns)) <= min(counts) and len(first) > 1
+
+
 def _suffix(path: Path) -> str:
     """Return how a name ends, that of what is packed where it is .gz."""
     name = path.name.lower().removesuffix(".gz")
     return Path(name).suffix
 
 
-def _check_columns(table: Table, columns: Sequence[str] | None) -> None:
-    if len(set(table.columns)) < len(table.columns):
-        twice = next(name for name in table.columns if table.columns.count(name) > 1)
-        raise DataError(f"{table.path}: two columns are called {twice!r}", "rename one of them")
+def _check_columns(table: Table, columns: Sequence[str] | None, every: bool) -> None:
+    """Raise `DataError` unless each wanted column is there, once."""
+    for name in table.columns if every else columns or ():
+        if table.columns.count(name) > 1:
+            if not name:
+                message = f"{table.path}: several columns have no name"
+                raise DataError(message, "name them, or say which columns are meant")
+            raise DataError(f"{table.path}: two columns are called {name!r}", "rename one of them")
     for name in columns or ():
         if name not in table.columns:
             near = difflib.get_close_matches(name, table.columns, n=1, cutoff=0.5)
             shown = ", ".join(map(repr, table.columns[:20]))
             more = f" and {len(table.columns) - 20} more" if len(table.columns) > 20 else ""
             message = f"{table.path}: no column {name!r}; there are {shown}{more}"
-            raise DataError(message, f"did you mean {near[0]!r}?" if near else "")
+            hint = f"did you mean {near[0]!r}?" if near else ""
+            raise DataError(message, "" if name in near else hint)
 
 
 def _read_fields(path: Path, columns: Sequence[str] | None, encoding: str) -> Table:
     """Read CSV or TSV: a header, then rows of as many fields."""
     text = read_text([path], encoding)
+    delimiter = _delimiter(path, text, columns)
     header: list[str] = []
     rows: list[Row] = []
     num_blank = 0
-    for line, fields in _records(path, text, columns):
+    has_header = True
+    for line, fields in _records(path, text, delimiter):
         if len(fields) < 2 and not "".join(fields).strip():
             num_blank += 1
-        elif not header:
+            continue
+        if not header:
             header = [field.strip() for field in fields]
-        elif len(fields) != len(header):
+            has_header = not _are_numbers(columns, header)
+            if has_header:
+                continue
+            header = [str(number) for number in range(1, len(fields) + 1)]
+        if len(fields) > len(header) and not any(fields[len(header) :]):
+            fields = fields[: len(header)]
+        if len(fields) != len(header):
+            first = "the header" if has_header else "the first line"
             raise DataError(
-                f"{path}, line {line}: {len(fields)} fields, but the header has {len(header)}",
+                f"{path}, line {line}: {len(fields)} fields, but {first} has {len(header)}",
                 "in TSV, is a tab missing or inside a text?"
-                if _suffix(path) in _TABS
+                if delimiter == "\t"
                 else 'is a text with the delimiter not inside quotes ("...")?',
             )
-        else:
-            rows.append(Row(line, dict(zip(header, fields, strict=True))))
-    return Table(path, tuple(header), rows, num_blank)
+        rows.append(Row(line, dict(zip(header, fields, strict=True))))
+    names = _without_empty(header, rows)
+    return Table(path, names, rows, num_blank, has_header=has_header)
 
 
-def _records(
-    path: Path, text: str, columns: Sequence[str] | None
-) -> Iterator[tuple[int, list[str]]]:
+def _without_empty(header: Sequence[str], rows: Sequence[Row]) -> tuple[str, ...]:
+    """Return the names of the columns but for those that have neither a name nor a value."""
+    if "" in header and not any(row.values[""] for row in rows):
+        for row in rows:
+            del row.values[""]
+        return tuple(name for name in header if name)
+    return tuple(header)
+
+
+def _are_numbers(columns: Sequence[str] | None, header: Sequence[str]) -> bool:
+    """Return whether the wanted columns are numbers of some, and not names in the header."""
+    if not columns or set(columns) <= set(header):
+        return False
+    return all(map(_number, columns))
+
+
+def _number(name: str) -> int:
+    """Return the number of a column, from 1, that a name is; 0 if it is none."""
+    return int(name) if name.isascii() and name.isdigit() and len(name) < 7 else 0
+
+
+def _records(path: Path, text: str, delimiter: str) -> Iterator[tuple[int, list[str]]]:
     """Yield the line at which each record begins, and its fields."""
-    if _suffix(path) in _TABS:
+    if delimiter == "\t" and _suffix(path) != ".csv":
         for line, content in enumerate(split_lines(text), start=1):
             yield line, content.split("\t")
         return
-    delimiter = _delimiter(text, columns)
     reader = csv.reader(io.StringIO(text, newline=""), delimiter=delimiter, strict=True)
     line = 1
     try:
@@ -172,15 +246,28 @@ def _records(
         raise DataError(f"{path}, line {line}: not CSV: {error}", hint) from None
 
 
-def _delimiter(text: str, columns: Sequence[str] | None) -> str:
+def _delimiter(path: Path, text: str, columns: Sequence[str] | None) -> str:
     """Return the delimiter with which the header has most of the columns, then most fields."""
+    if _suffix(path) in _TABS:
+        return "\t"
     header = next((line for line in split_lines(text[:100_000]) if line.strip()), "")
 
     def found(delimiter: str) -> tuple[int, int]:
-        fields = [field.strip() for field in next(csv.reader([header], delimiter=delimiter))]
+        fields = _split(header, delimiter)
         return len(set(fields) & set(columns or ())), len(fields)
 
-    return max(",;\t", key=found)
+    if _suffix(path) != ".csv" and "\t" in header:
+        return "\t"
+    return max(",;\t|", key=found)
+
+
+def _split(line: str, delimiter: str) -> list[str]:
+    """Return the fields of a line by itself, without blanks around them."""
+    if delimiter == "\t":
+        return [field.strip() for field in line.split("\t")]
+    with _fields_of_any_size():
+        fields = next(csv.reader([line], delimiter=delimiter), [])
+    return [field.strip() for field in fields]
 
 
 @contextmanager
@@ -195,6 +282,8 @@ def _fields_of_any_size() -> Iterator[None]:
 
 def _read_json_lines(path: Path, _columns: Sequence[str] | None, encoding: str) -> Table:
     text = read_text([path], encoding)
+    if _suffix(path) == ".json" and text.lstrip()[:1] == "[":
+        return _of_json_list(path, text)
     columns: dict[str, None] = {}  # a set that keeps the order
     rows: list[Row] = []
     num_blank = 0
@@ -208,8 +297,7 @@ def _read_json_lines(path: Path, _columns: Sequence[str] | None, encoding: str) 
             message = f"{path}, line {line}: not JSON: {error.msg}, at character {error.colno}"
             raise DataError(message, "JSON lines have one whole object in each line") from None
         except (RecursionError, ValueError):
-            message = f"{path}, line {line}: nested too deep, or a number with too many digits"
-            raise DataError(message, "a text, a number or a label stands in each field") from None
+            raise _too_deep(f"{path}, line {line}") from None
         if not isinstance(values, dict):
             message = f"{path}, line {line}: not a JSON object but {_shown(content)}"
             raise DataError(message, 'each line is like {"text": "...", "label": "..."}')
@@ -217,6 +305,32 @@ def _read_json_lines(path: Path, _columns: Sequence[str] | None, encoding: str) 
         rows.append(Row(line, values))
     whole = [_row(row.line, {name: row.values.get(name) for name in columns}) for row in rows]
     return Table(path, tuple(columns), whole, num_blank)
+
+
+def _of_json_list(path: Path, text: str) -> Table:
+    try:
+        objects = json.loads(text)
+    except json.JSONDecodeError as error:
+        message = f"{path}, line {error.lineno}: not JSON: {error.msg}"
+        raise DataError(f"{message}, at character {error.colno}") from None
+    except (RecursionError, ValueError):
+        raise _too_deep(str(path)) from None
+    columns: dict[str, None] = {}
+    for number, values in enumerate(objects, start=1):
+        if not isinstance(values, dict):
+            message = f"{path}, row {number}: not a JSON object but {_shown(str(values))}"
+            raise DataError(message, 'each is like {"text": "...", "label": "..."}')
+        columns |= dict.fromkeys(values)
+    rows = [
+        _row(number, {name: values.get(name) for name in columns})
+        for number, values in enumerate(objects, start=1)
+    ]
+    return Table(path, tuple(columns), rows, unit="row")
+
+
+def _too_deep(where: str) -> DataError:
+    message = f"{where}: nested too deep, or a number with too many digits"
+    return DataError(message, "a text, a number or a label stands in each field")
 
 
 def _row(line: int, values: dict[str, Any]) -> Row:
@@ -263,6 +377,7 @@ _READERS: dict[str, Callable[[Path, Sequence[str] | None, str], Table]] = {
     ".tab": _read_fields,
     ".jsonl": _read_json_lines,
     ".ndjson": _read_json_lines,
+    ".json": _read_json_lines,
     ".parquet": _read_parquet,
     ".pq": _read_parquet,
 }

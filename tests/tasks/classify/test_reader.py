@@ -1,6 +1,9 @@
 """What a classifier reads: every format, and nothing is left out without a word."""
 
+import gzip
 import json
+import math
+import shutil
 from pathlib import Path
 
 import polars
@@ -8,7 +11,7 @@ import pytest
 
 from unrolled.data import Source
 from unrolled.errors import DataError, OptionError, render
-from unrolled.tasks.classify import DataOptions, reader
+from unrolled.tasks.classify import ClassifyTask, DataOptions, reader
 from unrolled.tasks.classify.reader import read_examples, read_unlabelled
 
 TABLE = {"input": ("text",), "target": "label"}
@@ -160,7 +163,10 @@ def test_a_test_file_must_have_the_numbers_of_the_training_file(write):
         (("t.csv",), {"input": ("x",)}, "needs the column of the class .*target COLUMN"),
         (("t.csv",), {**TABLE, "time": "t"}, "time is for numbers"),
         (("t.csv",), {**TABLE, "input": ("a", "b")}, "one column of text"),
-        (("t.csv", "u.csv"), TABLE, "one table or .ts file is read, got 2"),
+        (("t.csv", "u.ts"), TABLE, "tables and .ts files are not read together"),
+        (("a=t.csv", "u.csv"), TABLE, "a class is named for a text file, and these are tables"),
+        (("t.csv",), {**TABLE, "id": "case", "wide": True}, "a row for each step, wide for each"),
+        (("t.ts",), {"wide": True}, "wide names a column"),
         (("t.ts",), {"target": "y"}, "target names a column, and a .ts file has none"),
         (("t.ts",), {"tokens": "char"}, "tokens is for text"),
         (("c.csv",), {"id": "case", "target": "y", "tokens": "char"}, "tokens is for text"),
@@ -168,7 +174,7 @@ def test_a_test_file_must_have_the_numbers_of_the_training_file(write):
         (("a", "a=b"), {}, "two files are of the class 'a'"),
         (("a", "b"), {"test_file": "c"}, "test_file is for tables"),
         (("a", "b"), {"input": ("text",)}, "input is for tables"),
-        ((), {}, "one table or .ts file is read, got 0"),
+        ((), {}, "no file to read"),
         (("t.csv",), {**TABLE, "vocabulary_size": 300}, "vocabulary_size is for bpe"),
         (("t.csv",), {**TABLE, "tokens": "letter"}, "tokens must be one of word, char, bpe"),
         (("t.csv",), {**TABLE, "held_out": 0.0}, "held_out must be"),
@@ -225,3 +231,151 @@ def test_what_is_to_be_predicted_is_read_from_lines_and_tables(write):
         read_unlabelled(options(long, id="case", target="label"), Source.file(long), ("x", "y"))
     )
     assert [(e.id, e.content) for e in found] == [("7", ((2, 1), (4, 3)))]
+
+
+# ---- several tables, folders, tables without a header or of another name ----------------------
+
+
+def test_several_tables_are_one(write):
+    first, second = write("a.csv", table(many(20))), write("b.csv.gz", gzip.compress(b""))
+    second.write_bytes(gzip.compress(table([("new", "a")] * 3).encode()))
+    splits = read_splits(DataOptions(files=(str(first), str(second)), **TABLE))
+    assert sum(map(len, (splits.training, splits.held_out, splits.test))) == 23
+
+
+@pytest.mark.parametrize("name", ["spam", "spam.txt", "spam.csv"])
+def test_a_table_without_a_header_is_read_by_numbers_and_that_is_said(write, name):
+    separator = "," if name == "spam.csv" else "\t"
+    rows = "".join(f"{label}{separator}{text}\n" for text, label in many())
+    path = write(name, rows)
+    chosen = options(path, input=("2",), target="1")
+    examples, notes = read_examples(chosen, path)
+    assert contents(examples) == many()
+    assert notes == [f"{path}: columns by their numbers: line 1 is an example, and no header"]
+    assert [e.content for e in read_unlabelled(chosen, Source.file(path), ())] == [
+        text for text, _ in many()
+    ]
+    lines = write("lines.txt", "good\nand bad\n")
+    assert len(list(read_unlabelled(chosen, Source.file(lines), ()))) == 2
+
+
+@pytest.fixture
+def folders(tmp_path):
+    """A folder with a folder of texts for each class, as people have them."""
+    for text, label in many():
+        below = tmp_path / "train" / label / "more"
+        below.mkdir(parents=True, exist_ok=True)
+        (below / f"{text}.txt").write_text(f"{text}\nand a second line\n")
+    (tmp_path / "train" / "urls.txt").write_text("nothing")
+    (tmp_path / "train" / ".DS_Store").write_bytes(b"\0")
+    (tmp_path / "train" / "a" / ".hidden").write_bytes(b"\0")
+    (tmp_path / "train" / "a" / "empty.txt").touch()
+    return tmp_path / "train"
+
+
+def test_a_folder_has_a_folder_of_texts_for_each_class(folders):
+    chosen = options(folders)
+    examples, notes = read_examples(chosen, folders)
+    expected = [(f"{text}\nand a second line", label) for text, label in many()]
+    assert sorted(contents(examples)) == sorted(expected)
+    assert "left out for lack of content or class: 1 of 41 examples" in notes[0]
+    assert notes[1] == f"{folders}: 1 file beside the folders of the classes not read"
+    assert len(ClassifyTask.files(chosen)) == 42
+    assert len(list(read_unlabelled(chosen, Source.file(folders / "b"), ()))) == 20
+    parts = read_splits(options(folders, test_file=str(folders)))
+    assert len(parts.test) == 40
+
+
+def test_a_folder_may_have_the_texts_of_one_class(folders):
+    chosen = DataOptions(files=(f"no={folders / 'a'}", f"yes={folders / 'b'}"))
+    splits = read_splits(chosen)
+    assert {example.label for example in splits.training} == {"no", "yes"}
+
+
+def test_a_run_on_folders_is_loaded_without_them(folders):
+    content = options(folders).to_dict()
+    shutil.rmtree(folders)
+    assert DataOptions(**content).of_folders
+
+
+@pytest.mark.parametrize(
+    ("name", "header"), [("t.tsv", False), ("t.txt", False), ("t.csv", True), ("t.parquet", True)]
+)
+def test_a_wide_table_has_a_series_in_each_row(tmp_path, name, header):
+    cases = {(1.0, 2.5, 3.0): "1", (-1.0, 0.0): "2", (4.0, math.nan, 5.0): "1"}
+    path = tmp_path / name
+    if name == "t.parquet":
+        columns = {f"x{n}": [c[n] if n < len(c) else None for c in cases] for n in range(3)}
+        polars.DataFrame({"y": [1.0, 2.0, 1.0], **columns}).write_parquet(path)
+    else:
+        separator = "," if name == "t.csv" else "\t"
+        rows = [("y", "x0", "x1", "x2")] if header else []
+        rows += [(f"{y}.0", *c, *["NaN"] * (3 - len(c))) for c, y in cases.items()]
+        path.write_text("".join(separator.join(map(str, row)) + "\n" for row in rows))
+    chosen = options(path, wide=True, target="y" if header else "1")
+    examples, notes = read_examples(chosen, path)
+    assert [example.label for example in examples] == ["1", "2", "1"]
+    assert repr([tuple(x for (x,) in e.content) for e in examples]) == repr(list(cases))
+    assert notes == [
+        f"{path}: 1 of 8 numbers are missing; each is taken for the mean of its feature"
+    ]
+    again = [e.content for e in read_unlabelled(chosen, Source.file(path), ("1",))]
+    assert repr(again) == repr([e.content for e in examples])
+
+
+# ---- what is a class --------------------------------------------------------------------------
+
+
+def labelled(tmp_path, labels, suffix):
+    rows = [{"text": f"text {n}", "label": label} for n, label in enumerate(labels)]
+    path = tmp_path / f"t.{suffix}"
+    if suffix == "parquet":
+        polars.DataFrame(rows, strict=False).write_parquet(path)
+    else:
+        path.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    return path
+
+
+@pytest.mark.parametrize("suffix", ["parquet", "jsonl"])
+def test_what_is_missing_is_no_class_and_one_number_is_one_class(tmp_path, suffix):
+    path = labelled(tmp_path, [1.0, 0.0, math.nan, None, 1.0], suffix)
+    examples, notes = read_examples(options(path, **TABLE), path)
+    assert [example.label for example in examples] == ["1", "0", "1"]
+    assert "2 of 5 examples" in notes[0]
+
+
+@pytest.mark.parametrize("suffix", ["parquet", "jsonl"])
+@pytest.mark.parametrize("value", [["a", "b"], {"a": 1}, []])
+def test_a_list_is_no_class(tmp_path, suffix, value):
+    path = labelled(tmp_path, [value] * 4, suffix)
+    with pytest.raises(DataError, match=r"(line|row) 1: 'label' is not one label"):
+        read_examples(options(path, **TABLE), path)
+
+
+@pytest.mark.parametrize(
+    ("labels", "message"),
+    [
+        ([str(1000 + 7 * n) for n in range(106)], "a number, not a class: 106 different values"),
+        ([f"{n % 30}.{n % 7}" for n in range(106)], "a number, not a class: 10. different values"),
+        ([f"{n // 2}" for n in range(100)], "50 different values in 100 examples, 0 of them once"),
+        ([f"name {n}" for n in range(60)], "is no class: 60 different values"),
+    ],
+)
+def test_a_column_with_hardly_a_repeated_value_has_no_classes(write, labels, message):
+    path = write("t.csv", table([(f"text {n}", label) for n, label in enumerate(labels)]))
+    with pytest.raises(DataError, match=message):
+        read_splits(options(path, **TABLE))
+
+
+@pytest.mark.parametrize(
+    "labels",
+    [
+        [str(n % 10) for n in range(20)],
+        [f"{n % 9 / 2}" for n in range(30)],
+        [str(n % 25) for n in range(200)],
+        [f"class {n % 20}" for n in range(60)],
+    ],
+)
+def test_a_few_numbers_and_names_are_classes(write, labels):
+    path = write("t.csv", table([(f"text {n}", label) for n, label in enumerate(labels)]))
+    assert read_splits(options(path, **TABLE)).training

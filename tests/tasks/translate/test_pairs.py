@@ -1,9 +1,14 @@
 """Pairs of sentences: what is read, what is counted, what is refused with its line."""
 
+import gzip
+import json
+from pathlib import Path
+
 import pytest
 
+from unrolled.data import Source
 from unrolled.errors import DataError, OptionError
-from unrolled.tasks.translate.pairs import Pair, read_pairs
+from unrolled.tasks.translate.pairs import Pair, counterpart, read_pairs, sources_of
 
 
 @pytest.fixture
@@ -99,3 +104,68 @@ def test_real_pairs_are_read(shared_data):
     assert len({pair.source for pair in pairs}) == 38520
     pairs, _ = read_pairs(folder / "gettext-en-ptbr" / "pairs.tsv")
     assert len(pairs) == 4427
+
+
+PAIRS = [Pair("Go.", "Va !"), Pair("Hi, you.", "Salut.")]
+
+
+def test_pairs_come_from_every_table(tmp_path):
+    rows = [{"id": n, "en": pair.source, "fr": pair.target} for n, pair in enumerate(PAIRS)]
+    lines = "".join(json.dumps(row) + "\n" for row in rows)
+    csv = 'id,en,fr\n0,Go.,Va !\n1,"Hi, you.",Salut.\n'
+    for name, content in {"p.csv": csv, "p.jsonl": lines, "p.json": json.dumps(rows)}.items():
+        path, packed = tmp_path / name, tmp_path / f"{name}.gz"
+        path.write_text(content)
+        packed.write_bytes(gzip.compress(content.encode()))
+        for each in (path, packed):
+            columns = {"source_column": "en", "target_column": "fr"}
+            assert read_pairs(each, **columns) == (PAIRS, [])
+            assert list(sources_of(Source.file(each), "en")) == [pair.source for pair in PAIRS]
+    for name in ("p.csv", "p.jsonl"):
+        pairs, _ = read_pairs(tmp_path / name, source_column="en", target_column="3")
+        assert pairs == PAIRS
+    pairs, _ = read_pairs(tmp_path / "p.jsonl", source_column="2", target_column="3")
+    assert pairs == PAIRS
+
+
+def test_csv_by_numbers_has_no_header_and_that_is_said(tmp_path):
+    path = tmp_path / "p.csv"
+    path.write_text('Go.,Va !\n"Hi, you.",Salut.\n')
+    pairs, notes = read_pairs(path)
+    assert pairs == PAIRS
+    assert notes == [f"{path}: columns by their numbers: line 1 is a pair, and no header"]
+
+
+def test_two_files_stand_side_by_side(tmp_path):
+    (tmp_path / "t.en").write_text("Go.\n\nHi, you.\n")
+    (tmp_path / "t.fr").write_text("Va !\nVide\nSalut.\n")
+    pairs, notes = read_pairs(tmp_path / "t.en", targets=tmp_path / "t.fr")
+    assert (pairs, notes) == (PAIRS, ["1 pair has an empty side and is left out"])
+    (tmp_path / "t.fr").write_text("Va !\n")
+    with pytest.raises(DataError, match=r"t\.en: 3 lines, but .*t\.fr has 1"):
+        read_pairs(tmp_path / "t.en", targets=tmp_path / "t.fr")
+
+
+@pytest.mark.parametrize(
+    ("path", "source", "target", "expected"),
+    [
+        ("test.en", "train.en", "train.fr", "test.fr"),
+        ("test.en", "train.en", "train.es", "test.es"),
+        ("test.en.gz", "train.en.gz", "train.fr.gz", "test.fr.gz"),
+        ("src-test.txt", "src-train.txt", "tgt-train.txt", "tgt-test.txt"),
+        ("english-test.txt", "english.txt", "french.txt", "french-test.txt"),
+        ("data-en.test", "data-en.train", "data-fr.train", "data-fr.test"),
+    ],
+)
+def test_the_targets_of_another_file_are_known_by_its_name(path, source, target, expected):
+    assert counterpart(Path("a", path), Path(source), Path(target)) == Path("a", expected)
+    with pytest.raises(OptionError, match="is not known by the names"):
+        counterpart(Path("other.xy"), Path(source), Path(target))
+
+
+@pytest.mark.parametrize("value", [1, ["a"], {"a": 1}, True])
+def test_a_value_that_is_no_text_is_refused_with_its_place(tmp_path, value):
+    path = tmp_path / "p.jsonl"
+    path.write_text(json.dumps({"en": "a", "fr": value}))
+    with pytest.raises(DataError, match="line 1: 'fr' is not text but"):
+        read_pairs(path, source_column="en", target_column="fr")

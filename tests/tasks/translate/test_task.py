@@ -350,3 +350,35 @@ def test_options_that_cannot_be_are_refused(wrong, complaint):
 def test_a_smoothing_of_all_the_probability_is_refused():
     with pytest.raises(OptionError, match=r"label_smoothing must be in \[0, 1\), got 1.0"):
         TrainingOptions(label_smoothing=1.0)
+
+
+def test_parts_may_have_files_of_their_own_side_by_side_too(file, tmp_path):
+    lines = [line.split("\t") for line in file.read_text().splitlines()]
+    for name, some in {"train": lines[:200], "dev": lines[200:220], "test": lines[220:]}.items():
+        for suffix, side in (("en", 0), ("fr", 1)):
+            text = "".join(f"{pair[side]}\n" for pair in some)
+            (tmp_path / f"{name}.{suffix}").write_text(text)
+    parts = {"held_out": None, "held_out_file": str(tmp_path / "dev.en")}
+    parts |= {"test": None, "test_file": str(tmp_path / "test.en")}
+    task, splits = make(tmp_path / "train.en", targets=str(tmp_path / "train.fr"), **parts)
+    assert list(map(len, (splits.training, splits.held_out, splits.test))) == [200, 20, 20]
+    assert splits.test[0] == Pair(*lines[220])
+    assert len(TranslateTask.files(task.options.data)) == 6
+    assert task.read_examples(tmp_path / "dev.en")[0] == splits.held_out
+
+
+def test_a_note_says_where_most_words_are_unknown(tmp_path):
+    path = tmp_path / "zh.tsv"
+    path.write_text("".join(f"w{n} x{n} y{n}\tthe same\n" for n in range(60)))
+    _, splits = make(path)
+    assert "of the sources of the held-out part are unknown" in splits.notes[-1]
+
+
+def test_short_targets_are_ranked_by_exact_matches(tmp_path):
+    path = tmp_path / "short.tsv"
+    path.write_text("".join(f"thing {n}\tchose {n}\n" for n in range(60)))
+    task, _ = make(path)
+    again = TranslateTask.from_dict(task.options, task.to_dict())
+    assert again.metrics[0].name == "exact_match"
+    older = {name: value for name, value in task.to_dict().items() if name != "short"}
+    assert TranslateTask.from_dict(task.options, older).metrics[0].name == "bleu"

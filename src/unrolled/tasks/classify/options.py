@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Annotated, ClassVar
 
 from unrolled.data.options import BpeSize, Encoding, PartOptions, Vectors
-from unrolled.data.tables import TABLE_SUFFIXES
+from unrolled.data.tables import is_table
 from unrolled.errors import OptionError, field
 from unrolled.networks.options import BidirectionalOptions, EmbeddingSize, FreezeVectors
 from unrolled.options import Option, Options, absolute, options
@@ -15,19 +15,21 @@ __all__ = ["HELP", "DataOptions", "ModelOptions", "PredictOptions", "TrainingOpt
 
 HELP = """Train a classifier: the class of a text, or of a series of numbers.
 
-The data are a table of texts, a text file for each class, a .ts file, or a table of numbers with a
-row for each step:
+The data are tables of texts, a text file or a folder of texts for each class, .ts files, or tables
+of numbers with a row for each step or for each series:
 
   reviews.csv --input text --target stars
   neg=reviews.neg pos=reviews.pos
+  aclImdb/train
   JapaneseVowels_TRAIN.ts
   runs.csv --id case --time t --target activity
+  GunPoint_TRAIN.tsv --wide --target 1
 
 Ctrl-C saves the run, and `unrolled resume` continues it.
 """
 
 _TOKENS = ("word", "char", "bpe")
-_TABLE_OPTIONS = ("input", "target", "id", "time", "held_out_file", "test_file")
+_TABLE_OPTIONS = ("input", "target", "id", "time", "wide", "held_out_file", "test_file")
 
 
 def _split(argument: str) -> tuple[str, str]:
@@ -38,10 +40,18 @@ def _split(argument: str) -> tuple[str, str]:
     return name, path
 
 
+def _is_ts(path: str) -> bool:
+    return path.lower().endswith(".ts")
+
+
 def _absolute(arguments: tuple[str, ...]) -> tuple[str, ...]:
-    """Return each FILE or CLASS=FILE with the file's whole path."""
+    """Return each FILE or CLASS=FILE with the file's whole path; that of a folder ends in "/"."""
     pairs = [_split(argument) for argument in arguments]
-    return tuple(f"{name}={absolute(path)}" if name else absolute(path) for name, path in pairs)
+    ends = ["/" if path.endswith("/") or Path(path).is_dir() else "" for _, path in pairs]
+    wholes = [f"{absolute(path)}{end}" for (_, path), end in zip(pairs, ends, strict=True)]
+    return tuple(
+        f"{name}={path}" if name else path for (name, _), path in zip(pairs, wholes, strict=True)
+    )
 
 
 @options
@@ -52,7 +62,7 @@ class DataOptions(PartOptions):
     files: Annotated[
         tuple[str, ...],
         Option(
-            "A table, a .ts file, or a text file for each class: CLASS=FILE.",
+            "Tables, .ts files, a text file for each class (CLASS=FILE), or a folder of them.",
             metavar="FILE",
             positional=True,
             convert=_absolute,
@@ -61,11 +71,15 @@ class DataOptions(PartOptions):
     input: Annotated[
         tuple[str, ...],
         Option(
-            f"Column of the text; with {field('id')}, a column of numbers, and may be repeated.",
+            f"Column of the text, its name or, without a header, its number; with {field('id')} or "
+            f"{field('wide')}, a column of numbers, and may be repeated.",
             metavar="COLUMN",
         ),
     ] = ()
-    target: Annotated[str | None, Option("Column that holds the class.", metavar="COLUMN")] = None
+    target: Annotated[
+        str | None,
+        Option("Column that holds the class: its name, or number.", metavar="COLUMN"),
+    ] = None
     id: Annotated[
         str | None,
         Option(
@@ -77,6 +91,10 @@ class DataOptions(PartOptions):
         str | None,
         Option("Column that orders the steps.", metavar="COLUMN", absent="the order of the file"),
     ] = None
+    wide: Annotated[
+        bool,
+        Option("Each row is a series, in numbers: its columns but the class are the steps."),
+    ] = False
     tokens: Annotated[
         str | None, Option("What a text is cut into.", choices=_TOKENS, absent="word")
     ] = None
@@ -106,6 +124,8 @@ class DataOptions(PartOptions):
     def check(self) -> None:
         """Raise `OptionError` unless files, columns and tokens fit together."""
         super().check()
+        if not self.files:
+            raise OptionError("no file to read", "name one")
         if self.vocabulary_size is not None and self.tokens != "bpe":
             message = f"{field('vocabulary_size')} is for bpe"
             raise OptionError(message, f"{field('tokens')} bpe, or leave it out")
@@ -114,8 +134,13 @@ class DataOptions(PartOptions):
             raise OptionError(message, f"{field('tokens')} word, or leave it out")
         if self.classes:
             self._check_text_files()
+        elif self.of_folders:
+            for name in ("input", "target", "id", "time", "wide"):
+                if getattr(self, name):
+                    message = f"{field(name)} is for tables, not for a folder of texts"
+                    raise OptionError(message, "leave it out")
         else:
-            self._check_one_file()
+            self._check_tables()
 
     @property
     def paths(self) -> tuple[Path, ...]:
@@ -124,20 +149,27 @@ class DataOptions(PartOptions):
 
     @property
     def classes(self) -> tuple[str, ...]:
-        """The classes of text files, as many as there are files; none for a table or `.ts` file.
+        """The classes of text files, as many as there are files; none for tables and `.ts` files.
 
         A text file that nobody named gives its own name to its class.
         """
         pairs = [_split(argument) for argument in self.files]
-        tables = (".ts", *TABLE_SUFFIXES)
-        if any(not name and Path(path).suffix.lower() in tables for name, path in pairs):
+        if self.target is not None or self.of_folders:
+            return ()
+        if any(not name and (_is_ts(path) or is_table(Path(path))) for name, path in pairs):
             return ()
         return tuple(name or Path(path).name for name, path in pairs)
 
     @property
     def of_numbers(self) -> bool:
         """Whether the examples are numbers and not text."""
-        return self.id is not None or self.paths[0].suffix.lower() == ".ts"
+        return self.id is not None or self.wide or _is_ts(self.files[0])
+
+    @property
+    def of_folders(self) -> bool:
+        """Whether a folder has a folder for each class."""
+        (name, _), *others = map(_split, self.files)
+        return not name and not others and self.files[0].endswith("/")
 
     @property
     def bpe_size(self) -> int:
@@ -153,22 +185,33 @@ class DataOptions(PartOptions):
             raise OptionError(f"two files are of the class {twice!r}", "name them NAME=FILE")
         for name in _TABLE_OPTIONS:
             if getattr(self, name):
-                message = "is for tables and .ts files, not for a file for each class"
+                message = "is for tables and folders, not for a file for each class"
                 raise OptionError(f"{field(name)} {message}", "leave it out")
 
-    def _check_one_file(self) -> None:
-        if len(self.files) != 1:
-            raise OptionError(f"one table or .ts file is read, got {len(self.files)}")
-        columns = [name for name in ("input", "target", "id", "time") if getattr(self, name)]
-        if self.paths[0].suffix.lower() == ".ts":
+    def _check_tables(self) -> None:
+        if named := [argument for argument in self.files if _split(argument)[0]]:
+            message = f"{named[0]}: a class is named for a text file, and these are tables"
+            raise OptionError(message, f"leave out the class, or {field('target')}")
+        if len({_is_ts(file) for file in self.files}) > 1:
+            raise OptionError("tables and .ts files are not read together", "leave one kind out")
+        columns = [
+            name for name in ("input", "target", "id", "time", "wide") if getattr(self, name)
+        ]
+        if _is_ts(self.files[0]):
             if columns:
                 message = f"{field(columns[0])} names a column, and a .ts file has none"
                 raise OptionError(message, "leave it out")
         elif self.target is None:
             raise OptionError("a table needs the column of the class", f"{field('target')} COLUMN")
-        elif self.id is None and len(self.input) != 1:
+        elif self.id is not None and self.wide:
+            message = f"{field('id')} has a row for each step, {field('wide')} for each series"
+            raise OptionError(message, "leave out one of them")
+        elif self.id is None and not self.wide and len(self.input) != 1:
             message = "a table needs one column of text"
-            hint = f"{field('input')} COLUMN; for numbers with a row a step, {field('id')} COLUMN"
+            hint = (
+                f"{field('input')} COLUMN; for numbers with a row for each step, {field('id')} "
+                f"COLUMN, with a row for each series, {field('wide')}"
+            )
             raise OptionError(message, hint)
         elif self.id is None and self.time is not None:
             message = f"{field('time')} is for numbers with a row for each step"

@@ -1,8 +1,10 @@
 """Examples with a class: what `unrolled train classify` reads, in whichever format they come.
 
-    reviews.csv                        a table: --input the column of the text, --target the class
+    reviews.csv                        tables: --input the column of the text, --target the class
+    reviews/                           a folder for each class, a text in each file
     neg=reviews.neg pos=reviews.pos    a file for each class, a text in each line
     runs.csv --id case --time t        a table with a row for each step: numbers, `series.py`
+    gunpoint.tsv --wide                a table with a row for each series: numbers, its steps
     Vowels_TRAIN.ts                    numbers, the format of the UCR and UEA archives
 
 The task itself is in `task.py`.
@@ -17,15 +19,16 @@ from typing import cast
 
 from unrolled.data.source import Source
 from unrolled.data.split import split
-from unrolled.data.tables import TABLE_SUFFIXES, read_table
+from unrolled.data.tables import Table, has_columns, is_table, read_table
 from unrolled.data.text import read_text, split_lines
 from unrolled.errors import DataError, field
+from unrolled.tasks.classify.labels import check_classes, label_of
 from unrolled.tasks.classify.options import DataOptions
-from unrolled.tasks.classify.series import Series, read_long_table
+from unrolled.tasks.classify.series import Series, number_in, read_long_table
 from unrolled.tasks.classify.ts_files import read_ts_cases, read_ts_file
 from unrolled.tasks.task import Splits
 
-__all__ = ["Labelled", "read_examples", "read_splits", "read_unlabelled"]
+__all__ = ["Labelled", "read_examples", "read_splits", "read_unlabelled", "text_files"]
 
 Steps = tuple[tuple[float, ...], ...]
 
@@ -64,10 +67,14 @@ def read_splits(options: DataOptions, seed: int) -> Splits[Labelled]:
     if options.classes:
         pairs = zip(options.paths, options.classes, strict=True)
         read = [_text_lines(options, path, label) for path, label in pairs]
-        examples = [example for part, _ in read for example in part]
-        notes = [note for _, part in read for note in part]
     else:
-        examples, notes = read_examples(options, options.paths[0])
+        read = [read_examples(options, options.paths[0])]
+        names = read[0][0][0].names
+        read += [read_examples(options, path, names) for path in options.paths[1:]]
+    examples = [example for part, _ in read for example in part]
+    notes = [note for _, part in read for note in part]
+    if options.target is not None:
+        check_classes([str(example.label) for example in examples], options.files[0])
     files = {}
     for name, path in (("held_out", options.held_out_file), ("test", options.test_file)):
         if path is not None:
@@ -88,7 +95,7 @@ def read_splits(options: DataOptions, seed: int) -> Splits[Labelled]:
 def read_examples(
     options: DataOptions, path: Path, names: Sequence[str] = ()
 ) -> tuple[list[Labelled], list[str]]:
-    """Return the examples of one table or `.ts` file, or CLASS=FILE; and what was left out.
+    """Return the examples of one table, folder, `.ts` file, or CLASS=FILE; and what was left out.
 
     Args:
         options: How it is read.
@@ -104,6 +111,8 @@ def read_examples(
             message = f"{path}: the class of its lines is not known"
             raise DataError(message, f"{options.classes[0]}={path}")
         return _text_lines(options, Path(file), label)
+    if options.of_folders:
+        return _folder_of_texts(options, path)
     if not options.of_numbers:
         return _table_of_text(options, path)
     cases = _numbers(options, path, names, options.target)
@@ -122,22 +131,27 @@ def read_unlabelled(
 
     Args:
         options: How the training data were read.
-        source: Of text: a text in each line, or a table with the column that was trained on. Of
-            numbers: cases in the lines of a `.ts` file, or a table as it was trained on.
+        source: Of text: a text in each line, a table with the column that was trained on, or a
+            folder with a text in each file. Of numbers: cases in the lines of a `.ts` file, or a
+            table as it was trained on.
         names: Of the numbers in a step; none for text.
 
     Raises:
         DataError: The source cannot be used.
     """
     path = source.path
-    is_table = path is not None and path.suffix.lower() in TABLE_SUFFIXES
-    if names and options.id is not None and path is not None and is_table:
+    as_table = path is not None and _has_format(options, path)
+    if path is not None and path.is_dir() and not names:
+        for each in text_files(path):
+            text = read_text([each], options.encoding)
+            yield _cut(options, Labelled(str(each), text.strip(), None))
+    elif names and options.target is not None and path is not None and as_table:
         for case in _numbers(options, path, names, None):
             yield _cut(options, _of_series(case))
     elif names:
         for case in read_ts_cases(source.name, source.lines(), len(names), labelled=False):
             yield _cut(options, _of_series(case))
-    elif options.input and path is not None and is_table:
+    elif options.input and path is not None and as_table:
         table = read_table(path, options.input, options.encoding)
         for row in table.rows:
             text = row.values[options.input[0]]
@@ -146,6 +160,38 @@ def read_unlabelled(
     else:
         for number, line in enumerate(source.lines(), start=1):
             yield _cut(options, Labelled(f"{source.name}, line {number}", line, None))
+
+
+def text_files(folder: Path) -> list[Path]:
+    """Return the files in a folder and those below it, in order; none that is hidden.
+
+    Raises:
+        DataError: There is none.
+    """
+    below = (path for path in sorted(folder.rglob("*")) if path.is_file())
+    files = [
+        path
+        for path in below
+        if not any(part.startswith(".") for part in path.relative_to(folder).parts)
+    ]
+    if not files:
+        raise DataError(f"{folder}: no files in it", "a text in each file")
+    return files
+
+
+def _has_format(options: DataOptions, path: Path) -> bool:
+    """Return whether a file is to be read as a table.
+
+    One whose name does not say so is, if the training had one, it has the columns of the training.
+    """
+    if is_table(path):
+        return True
+    if options.target is None or not path.is_file():
+        return False
+    if options.of_numbers:
+        return path.suffix.lower() == options.paths[0].suffix.lower()
+    trained_on_others = not any(map(is_table, options.paths))
+    return trained_on_others and has_columns(path, options.input, options.encoding)
 
 
 def _cut(options: DataOptions, example: Labelled) -> Labelled:
@@ -160,9 +206,38 @@ def _of_series(series: Series) -> Labelled:
 
 
 def _text_lines(options: DataOptions, path: Path, label: str) -> tuple[list[Labelled], list[str]]:
-    lines = split_lines(read_text([path], options.encoding))
-    examples = [Labelled(f"{path}, line {n}", line, label) for n, line in enumerate(lines, 1)]
+    if path.is_dir():
+        examples = [_whole_text(options, file, label) for file in text_files(path)]
+    else:
+        lines = split_lines(read_text([path], options.encoding))
+        examples = [Labelled(f"{path}, line {n}", line, label) for n, line in enumerate(lines, 1)]
     return _usable(options, examples, path)
+
+
+def _whole_text(options: DataOptions, path: Path, label: str) -> Labelled:
+    if not path.stat().st_size:
+        return Labelled(str(path), "", label)  # which is counted among those without a text
+    return Labelled(str(path), read_text([path], options.encoding).strip(), label)
+
+
+def _folder_of_texts(options: DataOptions, path: Path) -> tuple[list[Labelled], list[str]]:
+    """Return the texts of a folder with a folder for each class."""
+    try:
+        entries = sorted(entry for entry in path.iterdir() if not entry.name.startswith("."))
+    except OSError as error:
+        raise DataError(f"{path}: cannot be read as a folder: {error.strerror}") from None
+    classes = [entry for entry in entries if entry.is_dir()]
+    if not classes:
+        hint = "a folder for each class, with a text in each file"
+        raise DataError(f"{path}: no folders in it", hint)
+    examples = [
+        _whole_text(options, file, each.name) for each in classes for file in text_files(each)
+    ]
+    usable, notes = _usable(options, examples, path)
+    if beside := len(entries) - len(classes):
+        files = "1 file" if beside == 1 else f"{beside:,} files"
+        notes.append(f"{path}: {files} beside the folders of the classes not read")
+    return usable, notes
 
 
 def _table_of_text(options: DataOptions, path: Path) -> tuple[list[Labelled], list[str]]:
@@ -175,9 +250,43 @@ def _table_of_text(options: DataOptions, path: Path) -> tuple[list[Labelled], li
         if text is not None and not isinstance(text, str):
             message = f"{table.where(row)}: {column!r} is not text but {text!r}"
             raise DataError(message, f"numbers need a row for each step: {field('id')} COLUMN")
-        label = None if label is None else str(label).strip()
+        label = label_of(label, table.where(row), options.target)
         examples.append(Labelled(table.where(row), text or "", label))
-    return _usable(options, examples, path)
+    usable, notes = _usable(options, examples, path)
+    return usable, notes + _without_header(table)
+
+
+def _without_header(table: Table) -> list[str]:
+    if table.has_header:
+        return []
+    return [f"{table.path}: columns by their numbers: line 1 is an example, and no header"]
+
+
+def _wide_table(
+    options: DataOptions, path: Path, names: Sequence[str], target: str | None
+) -> list[Series]:
+    """Return the cases of a table with one in each row: of one feature, or of one for each column.
+
+    The steps of a case are its columns in the order of the file; what is missing at the end of one
+    is not part of it.
+    """
+    assert options.target is not None
+    by_number = options.target.isdigit()  # then the class has its place, even where it is not asked
+    named = [] if target is None and not by_number else [options.target]
+    table = read_table(path, [*named, *options.input], options.encoding, others=not options.input)
+    columns = options.input or [name for name in table.columns if name != options.target]
+    if not columns:
+        raise DataError(f"{path}: no column is left for the numbers of a series")
+    cases = []
+    for row in table.rows:
+        where = table.where(row)
+        steps = [number_in(table, row, column) for column in columns]
+        while steps and math.isnan(steps[-1]):
+            del steps[-1]
+        label = None if target is None else label_of(row.values[target], where, target)
+        cases.append(Series(where, str(row.line), ("1",), tuple((x,) for x in steps), label))
+    assert not names or names == ("1",)
+    return cases
 
 
 def _numbers(
@@ -192,6 +301,8 @@ def _numbers(
             target=target,
             encoding=options.encoding,
         )
+    if options.wide:
+        return _wide_table(options, path, names, target)
     cases = read_ts_file(path, options.encoding)
     if names and len(cases[0].names) != len(names):
         dimensions = f"{len(cases[0].names)} dimensions, but the training data have {len(names)}"

@@ -18,8 +18,9 @@ from typing import Any
 
 from unrolled.data.tables import Row, Table, read_table
 from unrolled.errors import DataError, field
+from unrolled.tasks.classify.labels import label_of
 
-__all__ = ["Series", "parse_number", "read_long_table"]
+__all__ = ["Series", "number_in", "parse_number", "read_long_table"]
 
 _LARGEST = 3.4e38  # of float32, about
 MISSING = frozenset({"", "?", "nan", "na", "null", "none"})
@@ -94,13 +95,9 @@ def read_long_table(
         DataError: The table cannot be read; a value is no number; a case has two rows of one time,
             or two labels; there is no feature.
     """
-    columns = None if inputs is None else [id, *inputs]
-    if columns is not None:
-        columns += [name for name in (time, target) if name is not None]
-    table = read_table(path, columns, encoding)
     named = [name for name in (id, time, target) if name is not None]
+    table = read_table(path, [*named, *(inputs or ())], encoding, others=inputs is None)
     if inputs is None:
-        read_table(path, named, encoding)  # refuses names that are not there
         inputs = [name for name in table.columns if name not in named]
     if not inputs:
         raise DataError(f"{path}: no column is left for the numbers of a step")
@@ -160,21 +157,22 @@ def _series(
     if target is not None:
         labels: dict[Any, Row] = {}
         for row in sorted(rows, key=lambda row: row.line):
-            if isinstance(value := row.values[target], list | dict):
-                message = f"{table.where(row)}: {target!r} is not one label: {value!r}"
-                raise DataError(message, "a label is a text, a number or a truth value")
-            labels.setdefault(value, row)
+            labels.setdefault(label_of(row.values[target], table.where(row), target), row)
         if len(labels) > 1:
             shown = " and ".join(f"{label!r} (line {row.line})" for label, row in labels.items())
             message = f"{table.path}: case {name!r} has more than one {target!r}: {shown}"
             raise DataError(message, "a case has one label, the same in all of its rows")
-        (value,) = labels
-        label = None if value is None else str(value).strip()
-    steps = tuple(tuple(_number(table, row, column) for column in inputs) for row in rows)
+        (label,) = labels
+    steps = tuple(tuple(number_in(table, row, column) for column in inputs) for row in rows)
     return Series(table.where(rows[0]), name, inputs, steps, label)
 
 
-def _number(table: Table, row: Row, column: str) -> float:
+def number_in(table: Table, row: Row, column: str) -> float:
+    """Return the number in a column of a row, NaN if it is missing.
+
+    Raises:
+        DataError: It is not a finite number.
+    """
     try:
         return parse_number(row.values[column])
     except (TypeError, ValueError):

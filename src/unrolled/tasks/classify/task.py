@@ -32,6 +32,7 @@ from unrolled.tasks.classify.encoders import (
     TextEncoder,
     WordEncoder,
 )
+from unrolled.tasks.classify.labels import same_label
 from unrolled.tasks.classify.model import Classifier
 from unrolled.tasks.classify.options import (
     DataOptions,
@@ -44,6 +45,7 @@ from unrolled.tasks.classify.reader import (
     read_examples,
     read_splits,
     read_unlabelled,
+    text_files,
 )
 from unrolled.tasks.classify.subject import ClassifierSubject
 from unrolled.tasks.task import ExamplesTask, OptionClasses, Splits, TaskOptions
@@ -95,7 +97,8 @@ class ClassifyTask(ExamplesTask[Labelled]):
         self.counts = list(counts)
         self.encoder = encoder
         self.vectors_width = vectors_width
-        self._number = {label: index for index, label in enumerate(self.classes)}
+        # Older runs have classes such as 1.0, which now is 1
+        self._number = {same_label(label): index for index, label in enumerate(self.classes)}
         self._weights = None
         if options.training.class_weights == "balanced":
             frequencies = torch.tensor(self.counts, dtype=torch.float32) * len(self.classes)
@@ -106,7 +109,8 @@ class ClassifyTask(ExamplesTask[Labelled]):
     def files(cls, data: DataOptions) -> list[Path]:
         """Return the files that hold the data."""
         others = [path for path in (data.held_out_file, data.test_file) if path is not None]
-        return [*data.paths, *map(Path, others)]
+        paths = [*data.paths, *map(Path, others)]
+        return [file for path in paths for file in (text_files(path) if path.is_dir() else [path])]
 
     @classmethod
     def read(cls, options: TaskOptions) -> Splits[Labelled]:
@@ -331,7 +335,7 @@ class ClassifyTask(ExamplesTask[Labelled]):
 
     def _confusion(self, examples: Sequence[Labelled], predicted: Sequence[int]) -> Confusion:
         classes = self._classes_with(examples)
-        number = {label: index for index, label in enumerate(classes)}
+        number = {same_label(label): index for index, label in enumerate(classes)}
         truth = [number[str(example.label)] for example in examples]
         return Confusion.of(truth, predicted, len(classes))
 

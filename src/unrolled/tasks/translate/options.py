@@ -3,7 +3,7 @@
 from dataclasses import replace
 from typing import Annotated, ClassVar
 
-from unrolled.data.options import SENTENCE_TOKENS, Encoding, Vectors
+from unrolled.data.options import SENTENCE_TOKENS, Encoding, PartOptions, Vectors
 from unrolled.errors import OptionError, field
 from unrolled.networks.options import (
     ATTENTION,
@@ -13,7 +13,7 @@ from unrolled.networks.options import (
     LayerOptions,
     SearchOptions,
 )
-from unrolled.options import Option, Options, absolute, options
+from unrolled.options import Option, absolute, options
 from unrolled.training import options as training
 
 __all__ = ["HELP", "DataOptions", "ModelOptions", "PredictOptions", "TrainingOptions"]
@@ -25,19 +25,29 @@ Ctrl-C saves the run, and `unrolled resume` continues it.
 
 
 @options
-class DataOptions(Options):
+class DataOptions(PartOptions):
     """How pairs of sentences are read."""
 
-    panel = "Data"
+    part: ClassVar[float] = 0.05
     file: Annotated[
         str,
         Option(
-            "Text file with a pair in each line, its columns separated by tabs.",
+            "A pair in each line, its columns separated by tabs; or CSV, JSON lines or Parquet; or "
+            "a source in each line, and their targets in another file.",
             metavar="PAIRS",
             positional=True,
             convert=absolute,
         ),
     ]
+    targets: Annotated[
+        str | None,
+        Option(
+            "Text file with the target of each line of PAIRS.",
+            metavar="TARGETS",
+            positional=True,
+            convert=absolute,
+        ),
+    ] = None
     source_column: Annotated[
         str, Option("Column to translate from: its number or name.", metavar="COLUMN")
     ] = "1"
@@ -68,25 +78,10 @@ class DataOptions(Options):
             metavar="N",
         ),
     ] = 400
-    held_out: Annotated[
-        float,
-        Option(
-            "Fraction of the pairs that chooses the best weights.",
-            within="(0, 1)",
-            metavar="FRACTION",
-        ),
-    ] = 0.05
-    test: Annotated[
-        float,
-        Option(
-            "Fraction of the pairs to measure on at the end.",
-            within="[0, 1)",
-            metavar="FRACTION",
-        ),
-    ] = 0.05
 
     def check(self) -> None:
-        """Raise `OptionError` if there are vectors and no words."""
+        """Raise `OptionError` if a part is given twice, or there are vectors and no words."""
+        super().check()
         if self.vectors is not None and self.tokens != "word":
             message = f"{field('vectors')} is for words, but the tokens are {self.tokens}"
             raise OptionError(message, f"{field('tokens')} word, or leave it out")

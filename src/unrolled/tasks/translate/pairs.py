@@ -1,19 +1,24 @@
-"""Pairs of sentences from a file of two columns with a tab between them.
+"""Pairs of sentences: from a file of two columns with a tab between them, a table, or two files.
 
     Go.<TAB>Va !
     I love you.<TAB>Je t'aime.
 
-More columns may stand beside them. Turning sentences into numbers is in `data/sentences.py`.
+More columns may stand beside them. CSV, JSON and Parquet are read as `data/tables.py` says; of two
+files that stand side by side each line of one is the counterpart of the other's. Turning sentences
+into numbers is in `data/sentences.py`.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from itertools import takewhile
 from pathlib import Path
 
+from unrolled.data.source import Source
+from unrolled.data.tables import Row, Table, is_table, read_table
 from unrolled.data.text import read_text, split_lines
 from unrolled.errors import DataError, OptionError
 
-__all__ = ["Pair", "read_pairs"]
+__all__ = ["Pair", "counterpart", "read_pairs", "sources_of"]
 
 
 @dataclass(frozen=True)
@@ -32,6 +37,7 @@ class Pair:
 def read_pairs(
     path: Path,
     *,
+    targets: Path | None = None,
     source_column: str = "1",
     target_column: str = "2",
     encoding: str = "utf-8",
@@ -39,19 +45,22 @@ def read_pairs(
 ) -> tuple[list[Pair], list[str]]:
     r"""Return the pairs of a file, in its order, and what was left out, in sentences.
 
-    A tab ends a column, a line end a pair; quotes mean nothing. Left out and counted are pairs with
-    an empty side and those with a side that is too long.
+    Where the name does not say CSV, JSON or Parquet, a tab ends a column, a line end a pair, and
+    quotes mean nothing. Left out and counted are pairs with an empty side and those with a side
+    that is too long.
 
     Args:
-        path: A text file.
+        path: A text file, or a table.
+        targets: A text file with a target in each line; the lines of `path` are then the sources.
         source_column: Its number, from 1, or its name in the file's first line.
         target_column: Likewise.
         encoding: Any that Python knows.
         max_characters: The longest side; None for any length.
 
     Raises:
-        DataError: The file cannot be read, a line has too few columns, no column has that name, or
-            no pair is left. It names the file and the line.
+        DataError: The file cannot be read, a line has too few columns, no column has that name, a
+            value is no text, two files have another number of lines, or no pair is left. It names
+            the file and the line.
         OptionError: Twice the same column, a number below 1, or an unknown encoding.
 
     Example:
@@ -64,12 +73,131 @@ def read_pairs(
     """
     if source_column == target_column:
         raise OptionError(f"source and target are both in column {source_column}", "name two")
-    lines = split_lines(read_text([path], encoding))
-    columns, first = _columns(path, lines[0].split("\t"), (source_column, target_column))
+    asked = (source_column, target_column)
+    further: list[str] = []
+    if targets is not None:
+        sides = _side_by_side(path, targets, encoding)
+    elif _is_table(path):
+        sides, further = _of_table(path, asked, encoding)
+    else:
+        sides = _of_tabs(path, asked, encoding)
     pairs, empty, long = [], 0, 0
+    for both in sides:
+        source, target = (" ".join(side.split()) for side in both)
+        if not source or not target:
+            empty += 1
+        elif max_characters is not None and max(len(source), len(target)) > max_characters:
+            long += 1
+        else:
+            pairs.append(Pair(source, target))
+    notes = [
+        *further,
+        *_note(empty, "an empty side"),
+        *_note(long, f"a side of more than {max_characters} characters"),
+    ]
+    if not pairs:
+        raise DataError(f"{path}: no pair of sentences", "; ".join(notes) or "give more lines")
+    return pairs, notes
+
+
+def sources_of(source: Source, column: str) -> Iterator[str]:
+    """Yield what is to be translated: the lines of an input, or the sources of a table.
+
+    Raises:
+        DataError: The input cannot be read, or has no such column.
+    """
+    if source.path is None or not _is_table(source.path):
+        yield from source.lines()
+        return
+    table, (name,) = _table_with(source.path, [column], source.encoding)
+    for row in table.rows:
+        yield _text(table, row, name)
+
+
+def counterpart(path: Path, source: Path, target: Path) -> Path:
+    """Return the file that is beside `path` what `target` is beside `source`: by its name.
+
+    Raises:
+        OptionError: The names do not say which.
+
+    Example:
+        >>> print(counterpart(Path("test.en"), Path("train.en"), Path("train.fr")))
+        test.fr
+        >>> print(counterpart(Path("src-test.txt"), Path("src-train.txt"), Path("tgt-train.txt")))
+        tgt-test.txt
+    """
+    same = _num_common(source.name, target.name)
+    own, other = source.name[same:], target.name[same:]
+    if same and path.name.endswith(own):
+        return path.with_name(path.name.removesuffix(own) + other)
+    same = _num_common(source.name[::-1], target.name[::-1])
+    own, other = (name[: len(name) - same] for name in (source.name, target.name))
+    if own and path.name.startswith(own):
+        return path.with_name(other + path.name.removeprefix(own))
+    message = f"{path}: the file of its targets is not known by the names {source.name} and"
+    raise OptionError(f"{message} {target.name}", "call them alike, or put both in one table")
+
+
+def _num_common(first: str, second: str) -> int:
+    """Return with how many equal characters two texts begin."""
+    equal = takewhile(lambda pair: pair[0] == pair[1], zip(first, second, strict=False))
+    return sum(1 for _ in equal)
+
+
+def _is_table(path: Path) -> bool:
+    """Return whether a file is a table of another kind than columns between tabs."""
+    name = path.name.lower().removesuffix(".gz")
+    return is_table(path) and not name.endswith((".tsv", ".tab"))
+
+
+def _side_by_side(path: Path, targets: Path, encoding: str) -> Iterator[tuple[str, str]]:
+    sides = [split_lines(read_text([each], encoding)) for each in (path, targets)]
+    if len(sides[0]) != len(sides[1]):
+        counts = f"{len(sides[0]):,} lines, but {targets} has {len(sides[1]):,}"
+        raise DataError(f"{path}: {counts}", "each line of one is the counterpart of the other's")
+    yield from zip(*sides, strict=True)
+
+
+def _of_table(
+    path: Path, asked: Sequence[str], encoding: str
+) -> tuple[Iterator[tuple[str, str]], list[str]]:
+    table, (source, target) = _table_with(path, asked, encoding)
+    if source == target:
+        raise OptionError(f"source and target are both in column {source}", "name two")
+    note = "columns by their numbers: line 1 is a pair, and no header"
+    notes = [] if table.has_header else [f"{path}: {note}"]
+    rows = ((_text(table, row, source), _text(table, row, target)) for row in table.rows)
+    return rows, notes
+
+
+def _table_with(path: Path, asked: Sequence[str], encoding: str) -> tuple[Table, list[str]]:
+    """Return a table and what it calls the columns that were asked for, by name or number."""
+    numbers = [_number(name) for name in asked]
+    names = list(asked)
+    are_numbers = None not in numbers
+    is_csv = path.name.lower().removesuffix(".gz").endswith(".csv")
+    if any(numbers) and not (are_numbers and is_csv):  # numbers among columns that have names
+        columns = read_table(path, None, encoding).columns
+        for place, number in enumerate(numbers):
+            if number is not None and names[place] not in columns and number <= len(columns):
+                names[place] = columns[number - 1]
+    return read_table(path, names, encoding), names
+
+
+def _text(table: Table, row: Row, column: str) -> str:
+    value = row.values[column]
+    if value is not None and not isinstance(value, str):
+        message = f"{table.where(row)}: {column!r} is not text but {str(value)[:80]}"
+        raise DataError(message, "is it the right column?")
+    return value or ""
+
+
+def _of_tabs(path: Path, asked: Sequence[str], encoding: str) -> Iterator[tuple[str, str]]:
+    lines = split_lines(read_text([path], encoding))
+    columns, first = _columns(path, lines[0].split("\t"), asked)
     for number, line in enumerate(lines[first:], first + 1):
         if not line.strip():
-            empty += 1
+            yield "", ""
             continue
         fields = line.split("\t")
         if len(fields) <= max(columns):
@@ -79,20 +207,7 @@ def read_pairs(
                 f"{columns[0] + 1} and {columns[1] + 1}, got {got}",
                 "separate the columns by a tab",
             )
-        source, target = (" ".join(fields[column].split()) for column in columns)
-        if not source or not target:
-            empty += 1
-        elif max_characters is not None and max(len(source), len(target)) > max_characters:
-            long += 1
-        else:
-            pairs.append(Pair(source, target))
-    notes = [
-        *_note(empty, "an empty side"),
-        *_note(long, f"a side of more than {max_characters} characters"),
-    ]
-    if not pairs:
-        raise DataError(f"{path}: no pair of sentences", "; ".join(notes) or "give more lines")
-    return pairs, notes
+        yield fields[columns[0]], fields[columns[1]]
 
 
 def _columns(path: Path, header: Sequence[str], asked: Sequence[str]) -> tuple[list[int], int]:

@@ -33,7 +33,7 @@ from unrolled.tasks.translate.options import (
     PredictOptions,
     TrainingOptions,
 )
-from unrolled.tasks.translate.pairs import Pair, read_pairs
+from unrolled.tasks.translate.pairs import Pair, counterpart, read_pairs, sources_of
 from unrolled.tasks.translate.subject import DelayedSubject, TranslatorSubject
 from unrolled.tasks.translate.way import Way
 from unrolled.tasks.vectors import fitted_width, width_content, width_of
@@ -88,8 +88,9 @@ class TranslateTask(ExamplesTask[Pair]):
 
     @classmethod
     def files(cls, data: DataOptions) -> list[Path]:
-        """Return the file of the pairs."""
-        return [Path(data.file)]
+        """Return the files of the pairs, and of their targets where these have their own."""
+        paths = [Path(file) for file in (data.file, data.held_out_file, data.test_file) if file]
+        return [path for own in paths for path in (own, _targets(own, data)) if path is not None]
 
     @classmethod
     def read(cls, options: TaskOptions) -> Splits[Pair]:
@@ -100,10 +101,14 @@ class TranslateTask(ExamplesTask[Pair]):
             notes = [*notes, f"{data.limit:,} of {len(pairs):,} pairs are used, drawn at random"]
             chosen = random.Random(seed).sample(range(len(pairs)), data.limit)
             pairs = [pairs[index] for index in sorted(chosen)]
-        parts = split(
-            [pair.source for pair in pairs], held_out=data.held_out, test=data.test, seed=seed
-        )
+        fractions = {part: data.fraction(part) for part in ("held_out", "test")}
+        parts = split([pair.source for pair in pairs], **fractions, seed=seed)
         training, held_out, test = ([pairs[index] for index in part] for part in parts)
+        for part, file in ((held_out, data.held_out_file), (test, data.test_file)):
+            if file is not None:
+                further, more = _read(Path(file), data)
+                part += further
+                notes = [*notes, *(f"{file}: {note}" for note in more)]
         return Splits(training, held_out, test, notes)
 
     @classmethod
@@ -320,7 +325,7 @@ class TranslateTask(ExamplesTask[Pair]):
         A line is cut between two words, where there are any.
         """
         most = self.options.data.max_characters
-        for line in source.lines():
+        for line in sources_of(source, self.options.data.source_column):
             sentence = " ".join(line.split())
             if len(sentence) <= most:
                 yield sentence, 0
@@ -387,9 +392,19 @@ class TranslateTask(ExamplesTask[Pair]):
         return described
 
 
+def _targets(path: Path, options: DataOptions) -> Path | None:
+    """Return the file of the targets of one of sources; None where pairs are in one file."""
+    if options.targets is None:
+        return None
+    if str(path) == options.file:
+        return Path(options.targets)
+    return counterpart(path, Path(options.file), Path(options.targets))
+
+
 def _read(path: Path, options: DataOptions) -> tuple[list[Pair], list[str]]:
     return read_pairs(
         path,
+        targets=_targets(path, options),
         source_column=options.source_column,
         target_column=options.target_column,
         encoding=options.encoding,
