@@ -100,7 +100,12 @@ RUNS: dict[str, tuple[str, Any, dict[str, Any], dict[str, Any]]] = {
         {"token_dropout": 0.2, "pooling": "attention"},
         BALANCED,
     ),
-    "classify-series": ("classify", write_series, {"pooling": "last"}, BALANCED),
+    "classify-series": (
+        "classify",
+        write_series,
+        {"pooling": "last"},
+        BALANCED | {"augment": True},
+    ),
     "tag": ("tag", write_sentences, {}, {}),
     "tag-delay-0": ("tag", write_sentences, {"delay": 0, "crf": False, "affix_size": 0}, {}),
     "tag-vectors": ("tag", write_sentences_with_vectors, {"freeze_vectors": True}, {}),

@@ -3,11 +3,14 @@
 import json
 import math
 import random
+import re
+from dataclasses import replace
 
 import pytest
 import torch
 
 from unrolled.data import Source
+from unrolled.errors import OptionError, field
 from unrolled.tasks import Splits, TaskOptions, load, prepare
 from unrolled.tasks.classify import (
     ClassifyTask,
@@ -171,6 +174,67 @@ def test_numbers_are_classified_by_any_length(tmp_path):
     (prediction,) = task.predict(model, source, RUNNING)
     assert (prediction["class"], prediction["id"]) == ("up", "1")
     assert [step["token"] for step in prediction["running"]] == ["1", "2", "3", "4"]
+
+
+def waves(count, seed):
+    """Series whose class is their shape, at any height and size."""
+    chance = random.Random(seed)
+    examples = []
+    for _ in range(count):
+        label, height, size = chance.choice(["slow", "fast"]), 50 * chance.random(), chance.random()
+        speed, begin = {"slow": 0.5, "fast": 1.5}[label], 0.3 * chance.random()
+        steps = tuple((height + size * math.sin(speed * t + begin),) for t in range(12))
+        examples.append(Labelled("here", steps, label, "1", ("x",)))
+    return examples
+
+
+def fit_series(examples, scale=None, **training):
+    data = DataOptions(files=("t.ts",), scale=scale)
+    splits = Splits(examples, [], [], [])
+    options = TaskOptions(data, ModelOptions(hidden_size=4), TrainingOptions(**training))
+    return ClassifyTask.fit(options, splits), splits
+
+
+def test_the_scale_is_chosen_by_neighbours_in_the_training_part_and_said():
+    task, splits = fit_series(waves(40, seed=1))
+    assert task.encoder.scale == "series"
+    assert splits.notes[0].startswith(f"numbers are scaled by {field('scale')} series: of 40 ser")
+    shares = dict(re.findall(r"(training|series|both) (\d\.\d{3})", splits.notes[0]))
+    assert float(shares["series"]) == 1 > float(shares["training"])
+    same = [replace(each, content=((float(each.label == "slow"),),)) for each in waves(20, seed=1)]
+    assert fit_series(same)[0].encoder.scale == "training"  # heights, which series hide
+    chosen, splits = fit_series(same, scale="both")
+    assert chosen.encoder.scale == "both"
+    assert splits.notes == []
+    assert ClassifyTask.from_dict(chosen.options, chosen.to_dict()).encoder.scale == "both"
+
+
+def test_neighbours_and_regression_stand_beside_a_classifier_of_series():
+    examples = waves(60, seed=2)
+    task, _ = fit_series(examples[:40])
+    baselines = task.baselines(examples[:40], examples[40:])
+    names = ["most frequent class", "nearest series", "nearest by DTW", "logistic regression"]
+    assert [*baselines] == names
+    assert all(baselines[name]["accuracy"] == 1 for name in names[1:])
+
+
+def test_series_are_varied_in_training_alone():
+    task, _ = fit_series(waves(8, seed=3), augment=True)
+    plain, _ = fit_series(waves(8, seed=3))
+    model = task.make_model(ModelOptions(hidden_size=4, dropout=0.0))
+    examples = waves(8, seed=3)
+    losses = [each.loss(model.train(), examples)[0].item() for each in (task, task, plain, plain)]
+    assert len({*losses}) == 3
+    assert losses[2] == losses[3]
+    model.eval()
+    assert task.loss(model, examples)[0].item() == plain.loss(model, examples)[0].item()
+
+
+def test_options_of_numbers_are_refused_for_text():
+    with pytest.raises(OptionError, match="scale is for numbers"):
+        DataOptions(files=("t.csv",), input=("text",), target="label", scale="both")
+    with pytest.raises(OptionError, match="scale must be one of training, series, both"):
+        DataOptions(files=("t.ts",), scale="all")
 
 
 def _file(folder, content):

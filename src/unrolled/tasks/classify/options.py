@@ -9,6 +9,7 @@ from unrolled.data.tables import TABLE_SUFFIXES
 from unrolled.errors import OptionError, field
 from unrolled.networks.options import BidirectionalOptions, EmbeddingSize, FreezeVectors
 from unrolled.options import Option, Options, absolute, options
+from unrolled.tasks.classify.series import SCALES
 from unrolled.training import options as training
 
 __all__ = ["HELP", "DataOptions", "ModelOptions", "PredictOptions", "TrainingOptions"]
@@ -81,6 +82,14 @@ class DataOptions(PartOptions):
         str | None, Option("What a text is cut into.", choices=_TOKENS, absent="word")
     ] = None
     vocabulary_size: BpeSize = None
+    scale: Annotated[
+        str | None,
+        Option(
+            "What numbers are scaled by: the training part, each series by itself, or both.",
+            choices=SCALES,
+            absent="what nearest neighbours in the training part do best with",
+        ),
+    ] = None
     min_count: Annotated[
         int,
         Option(
@@ -177,6 +186,9 @@ class DataOptions(PartOptions):
             if self.of_numbers and getattr(self, name) is not None:
                 message = f"{field(name)} is for text, and the data are numbers"
                 raise OptionError(message, "leave it out")
+        if self.scale is not None and not self.of_numbers:
+            message = f"{field('scale')} is for numbers, and the data are text"
+            raise OptionError(message, "leave it out")
 
 
 @options(hidden_size=64, dropout=0.5)
@@ -210,6 +222,9 @@ class TrainingOptions(training.TrainingOptions):
             choices=("none", "balanced"),
         ),
     ] = "none"
+    augment: Annotated[
+        bool, Option("Vary series of numbers in training: their speed, size and noise.")
+    ] = False
 
 
 @options

@@ -19,7 +19,10 @@ from typing import Any
 from unrolled.data.tables import Row, Table, read_table
 from unrolled.errors import DataError, field
 
-__all__ = ["Series", "parse_number", "read_long_table"]
+__all__ = ["SCALES", "Series", "parse_number", "read_long_table"]
+
+SCALES = ("training", "series", "both")
+"""What the numbers of a series can be scaled by."""
 
 _LARGEST = 3.4e38  # of float32, about
 MISSING = frozenset({"", "?", "nan", "na", "null", "none"})

@@ -22,8 +22,9 @@ from unrolled.data.batching import pad
 from unrolled.data.content import strings_of, whole_numbers_of
 from unrolled.data.source import Source
 from unrolled.data.words import UNKNOWN, split_words
-from unrolled.errors import DataError, RunError
+from unrolled.errors import DataError, RunError, field
 from unrolled.metrics import Metric
+from unrolled.tasks.classify.augment import augment_series
 from unrolled.tasks.classify.bag_of_words import BagOfWords
 from unrolled.tasks.classify.confusion import Confusion
 from unrolled.tasks.classify.encoders import (
@@ -34,6 +35,14 @@ from unrolled.tasks.classify.encoders import (
     WordEncoder,
 )
 from unrolled.tasks.classify.model import Classifier
+from unrolled.tasks.classify.neighbours import (
+    dtw_distances,
+    euclidean_distances,
+    left_out_accuracy,
+    logistic_regression,
+    nearest,
+    walkable,
+)
 from unrolled.tasks.classify.options import (
     DataOptions,
     ModelOptions,
@@ -46,6 +55,7 @@ from unrolled.tasks.classify.reader import (
     read_splits,
     read_unlabelled,
 )
+from unrolled.tasks.classify.series import SCALES
 from unrolled.tasks.classify.subject import ClassifierSubject
 from unrolled.tasks.task import ExamplesTask, OptionClasses, Splits, TaskOptions
 from unrolled.tasks.vectors import fitted_width, width_content, width_of
@@ -61,6 +71,7 @@ _ENCODERS: dict[str, type[TextEncoder] | type[NumberEncoder]] = {
     "number": NumberEncoder,
 }
 _FILE_BATCH = 64
+_MOST_NEIGHBOURS = 500
 _SHARE_OF_RATIOS = 0.2  # all of them are too sure: as if the words of a text knew nothing of others
 
 
@@ -124,6 +135,9 @@ class ClassifyTask(ExamplesTask[Labelled]):
         counts = Counter(str(example.label) for example in splits.training)
         classes = sorted(counts)
         encoder = _fit_encoder(options.data, splits.training)
+        if isinstance(encoder, NumberEncoder):
+            encoder, note = _scaled(options.data, encoder, splits.training)
+            splits.notes.extend(note)
         width = fitted_width(options)
         return cls(options, classes, [counts[label] for label in classes], encoder, width)
 
@@ -197,6 +211,8 @@ class ClassifyTask(ExamplesTask[Labelled]):
         if not known:
             return torch.zeros(()), 0
         inputs, lengths = pad([self._encode(example) for example in known])
+        if self.options.training.augment and inputs.is_floating_point() and model.training:
+            inputs = augment_series(inputs, lengths)
         targets = torch.tensor([self._number[str(example.label)] for example in known])
         losses = F.cross_entropy(model(inputs, lengths), targets, self._weights, reduction="sum")
         return losses, len(known)
@@ -221,16 +237,27 @@ class ClassifyTask(ExamplesTask[Labelled]):
     def baselines(
         self, training: Sequence[Labelled], examples: Sequence[Labelled]
     ) -> dict[str, dict[str, Any]]:
-        """Return the metrics of the most frequent class, and for text of a bag of words."""
+        """Return the metrics of the most frequent class, and of what knows no network.
+
+        For text a bag of words; for numbers the nearest series by two distances, and logistic
+        regression.
+        """
         most_frequent = max(range(len(self.counts)), key=self.counts.__getitem__)
         predictions = {"most frequent class": [most_frequent] * len(examples)}
+        labels = [self._number[str(example.label)] for example in training]
         if isinstance(self.encoder, TextEncoder):
             bag = BagOfWords.fit(
-                [_words(example) for example in training],
-                [self._number[str(example.label)] for example in training],
-                len(self.classes),
+                [_words(example) for example in training], labels, len(self.classes)
             )
             predictions["bag of words"] = bag.predict([_words(example) for example in examples])
+        else:
+            known, new = ([*map(self._encode, part)] for part in (training, examples))
+            predictions["nearest series"] = nearest(euclidean_distances(new, known), labels)
+            if walkable(new, known):
+                predictions["nearest by DTW"] = nearest(dtw_distances(new, known), labels)
+            predictions["logistic regression"] = logistic_regression(
+                known, labels, len(self.classes), new
+            )
         confusions = {
             name: self._confusion(examples, classes) for name, classes in predictions.items()
         }
@@ -363,6 +390,34 @@ def _fit_encoder(options: DataOptions, training: Sequence[Labelled]) -> Encoder:
         return BPEEncoder.fit(texts, lowercase=options.lowercase, size=options.bpe_size)
     kind = CharEncoder if options.tokens == "char" else WordEncoder
     return kind.fit(texts, lowercase=options.lowercase, min_count=options.min_count)
+
+
+def _scaled(
+    options: DataOptions, encoder: NumberEncoder, training: Sequence[Labelled]
+) -> tuple[NumberEncoder, list[str]]:
+    """Return the encoder on the scale that was chosen, and what it was chosen by.
+
+    Where nobody chose it, by how many series of the training part have the class of their nearest
+    other one: the plainest that there is, and most like a small set's test.
+    """
+    if options.scale is not None:
+        return encoder.scaled_by(options.scale), []
+    step = -(-len(training) // _MOST_NEIGHBOURS)
+    some = training[::step]
+    numbers = {label: number for number, label in enumerate(sorted({e.label or "" for e in some}))}
+    labels = [numbers[example.label or ""] for example in some]
+    shares = {}
+    for scale in SCALES:
+        by_scale = encoder.scaled_by(scale)
+        encoded = [by_scale.encode(cast(Any, example.content)) for example in some]
+        shares[scale] = left_out_accuracy(encoded, labels)
+    best = max(shares, key=shares.__getitem__)  # of equal ones the first
+    listed = ", ".join(f"{scale} {share:.3f}" for scale, share in shares.items())
+    note = (
+        f"numbers are scaled by {field('scale')} {best}: of {len(some):,} series of the training "
+        f"part so many have the class of their nearest other one: {listed}"
+    )
+    return encoder.scaled_by(best), [note]
 
 
 def _words(example: Labelled) -> list[str]:
