@@ -10,9 +10,10 @@ from torch import Tensor
 from unrolled.tasks.classify.neighbours import (
     dtw_distances,
     euclidean_distances,
-    left_out_accuracy,
     logistic_regression,
     nearest,
+    nearest_other,
+    ridge_regression,
 )
 
 
@@ -72,8 +73,7 @@ def test_series_without_steps_or_of_one_are_no_error():
 
 def test_what_is_left_out_is_not_its_own_neighbour():
     pair = [torch.tensor([[0.0]]), torch.tensor([[1.0]]), torch.tensor([[0.1]])]
-    assert left_out_accuracy(pair, [0, 1, 0]) == pytest.approx(2 / 3)
-    assert left_out_accuracy(pair, [0, 1, 1]) == pytest.approx(1 / 3)
+    assert nearest_other(pair, [5, 6, 7]) == [7, 7, 5]
 
 
 def test_logistic_regression_is_that_of_scikit_learn():
@@ -86,3 +86,14 @@ def test_logistic_regression_is_that_of_scikit_learn():
     expected = expected.fit(x[:30], labels[:30]).predict(x[30:])
     predicted = logistic_regression(series[:30], labels[:30], 3, series[30:])
     assert predicted == expected.tolist()
+
+
+def test_ridge_regression_is_that_of_scikit_learn():
+    linear_model = pytest.importorskip("sklearn.linear_model")
+    series = series_of([6] * 40, 2, seed=6)
+    labels = [float(x[:, 0].sum() + 3) for x in series]
+    x = torch.stack(series).flatten(1).double().numpy()
+    x = (x - x[:30].mean(0)) / x[:30].std(0)
+    expected = linear_model.Ridge(alpha=1.0).fit(x[:30], labels[:30]).predict(x[30:])
+    predicted = ridge_regression(series[:30], labels[:30], series[30:])
+    assert predicted == pytest.approx(expected.tolist())

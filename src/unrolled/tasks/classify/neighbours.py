@@ -21,9 +21,10 @@ from unrolled.data.batching import pad
 __all__ = [
     "dtw_distances",
     "euclidean_distances",
-    "left_out_accuracy",
     "logistic_regression",
     "nearest",
+    "nearest_other",
+    "ridge_regression",
     "walkable",
 ]
 
@@ -118,17 +119,33 @@ def _walk(x: Tensor, x_lengths: Tensor, y: Tensor, y_lengths: Tensor) -> Tensor:
     return distances
 
 
-def nearest(distances: Tensor, labels: Sequence[int]) -> list[int]:
+def nearest(distances: Tensor, labels: Sequence[float]) -> list[float]:
     """Return the label of the nearest of M series, for each row of (N, M)."""
-    found: list[int] = torch.tensor(labels)[distances.argmin(1)].tolist()
-    return found
+    return [labels[index] for index in distances.argmin(1).tolist()]
 
 
-def left_out_accuracy(series: Sequence[Tensor], labels: Sequence[int]) -> float:
-    """Return how many series have the label of their nearest other one (Euclidean), 0 to 1."""
+def nearest_other(series: Sequence[Tensor], labels: Sequence[float]) -> list[float]:
+    """Return for each series the label of its nearest other one (Euclidean)."""
     distances = euclidean_distances(series, series).fill_diagonal_(torch.inf)
-    right = torch.tensor(nearest(distances, labels)) == torch.tensor(labels)
-    return right.double().mean().item()
+    return nearest(distances, labels)
+
+
+def ridge_regression(
+    series: Sequence[Tensor], labels: Sequence[float], others: Sequence[Tensor]
+) -> list[float]:
+    """Return the number of each of `others`, by the numbers of all steps.
+
+        number = w x + b,   minimizing  sum of (true number - number)^2 + |w|^2
+
+    with x as in `logistic_regression`.
+    """
+    x, y = _flat(series, others)
+    numbers = torch.tensor(labels, dtype=torch.float64)
+    mean = numbers.mean()  # x has mean 0
+    products = x @ x.T + torch.eye(len(x), dtype=torch.float64)  # w = x' (x x' + 1)^-1 number
+    shares = torch.linalg.solve(products, numbers - mean)
+    said: list[float] = (y @ (x.T @ shares) + mean).tolist()
+    return said
 
 
 def logistic_regression(
@@ -140,10 +157,7 @@ def logistic_regression(
 
     with x the series pressed to one length, each number on the scale that it has in `series`.
     """
-    num_steps = common_length(series)
-    x, y = (resampled(each, num_steps).flatten(1).double() for each in (series, others))
-    spread, mean = torch.std_mean(x, dim=0, correction=0)
-    x, y = ((each - mean) / spread.where(spread > 0, 1.0) for each in (x, y))
+    x, y = _flat(series, others)
     weight = torch.zeros(x.shape[1], num_classes, dtype=torch.float64, requires_grad=True)
     bias = torch.zeros(num_classes, dtype=torch.float64, requires_grad=True)
     targets = torch.tensor(labels)
@@ -165,3 +179,12 @@ def logistic_regression(
     with torch.no_grad():
         classes: list[int] = (y @ weight + bias).argmax(1).tolist()
     return classes
+
+
+def _flat(series: Sequence[Tensor], others: Sequence[Tensor]) -> tuple[Tensor, Tensor]:
+    """Return both as rows of numbers, each on the scale that it has in `series`."""
+    num_steps = common_length(series)
+    x, y = (resampled(each, num_steps).flatten(1).double() for each in (series, others))
+    spread, mean = torch.std_mean(x, dim=0, correction=0)
+    x, y = ((each - mean) / spread.where(spread > 0, 1.0) for each in (x, y))
+    return x, y

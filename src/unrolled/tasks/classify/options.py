@@ -14,7 +14,7 @@ from unrolled.training import options as training
 
 __all__ = ["HELP", "DataOptions", "ModelOptions", "PredictOptions", "TrainingOptions"]
 
-HELP = """Train a classifier: the class of a text, or of a series of numbers.
+HELP = """Train a classifier: the class of a text, or of a series of numbers; or a number.
 
 The data are a table of texts, a text file for each class, a .ts file, or a table of numbers with a
 row for each step:
@@ -67,6 +67,12 @@ class DataOptions(PartOptions):
         ),
     ] = ()
     target: Annotated[str | None, Option("Column that holds the class.", metavar="COLUMN")] = None
+    number: Annotated[
+        bool,
+        Option(
+            "Predict the number in the column of the class, and no class.", flag="--number/--class"
+        ),
+    ] = False
     id: Annotated[
         str | None,
         Option(
@@ -160,7 +166,7 @@ class DataOptions(PartOptions):
         if len(set(self.classes)) < len(self.classes):
             twice = next(name for name, count in Counter(self.classes).items() if count > 1)
             raise OptionError(f"two files are of the class {twice!r}", "name them NAME=FILE")
-        for name in _TABLE_OPTIONS:
+        for name in (*_TABLE_OPTIONS, "number"):
             if getattr(self, name):
                 message = "is for tables and .ts files, not for a file for each class"
                 raise OptionError(f"{field(name)} {message}", "leave it out")

@@ -21,13 +21,17 @@ from unrolled.data.tables import TABLE_SUFFIXES, read_table
 from unrolled.data.text import read_text, split_lines
 from unrolled.errors import DataError, field
 from unrolled.tasks.classify.options import DataOptions
-from unrolled.tasks.classify.series import Series, read_long_table
+from unrolled.tasks.classify.series import Series, number_label, read_long_table
 from unrolled.tasks.classify.ts_files import read_ts_cases, read_ts_file
 from unrolled.tasks.task import Splits
 
 __all__ = ["Labelled", "read_examples", "read_splits", "read_unlabelled"]
 
 Steps = tuple[tuple[float, ...], ...]
+
+# Numbers are taken for classes only where they come again: stars, or codes.
+_MANY = 20
+_DIFFERENT = 0.5
 
 
 @dataclass(frozen=True, eq=False)
@@ -81,7 +85,7 @@ def read_splits(options: DataOptions, seed: int) -> Splits[Labelled]:
     )
     training, *others = ([examples[index] for index in part] for part in parts)
     splits = Splits(training, files.get("held_out", others[0]), files.get("test", others[1]), notes)
-    notes[:0] = _class_notes(options, splits)
+    notes[:0] = (_number_notes if options.number else _class_notes)(options, splits)
     return splits
 
 
@@ -192,7 +196,7 @@ def _numbers(
             target=target,
             encoding=options.encoding,
         )
-    cases = read_ts_file(path, options.encoding)
+    cases = read_ts_file(path, options.encoding, number=options.number)
     if names and len(cases[0].names) != len(names):
         dimensions = f"{len(cases[0].names)} dimensions, but the training data have {len(names)}"
         raise DataError(f"{path}: {dimensions}")
@@ -218,6 +222,11 @@ def _usable(
         )
     if not usable:
         raise DataError(f"{path}: no example has content and a class")
+    if options.number:
+        for example in usable:
+            if not _is_number(example.label):
+                message = f"{example.where}: {example.label!r} is not a finite number"
+                raise DataError(message, f"leave {field('number')} out to predict classes")
     if long := [example for example in usable if example.cut]:
         unit = "characters" if isinstance(long[0].content, str) else "steps"
         notes.append(
@@ -227,6 +236,24 @@ def _usable(
     return usable, notes
 
 
+def _is_number(label: str | None) -> bool:
+    try:
+        number_label(label or "")
+    except ValueError:
+        return False
+    return True
+
+
+def _number_notes(options: DataOptions, splits: Splits[Labelled]) -> list[str]:
+    """Refuse numbers that are all the same; return what they are."""
+    numbers = [number_label(str(example.label)) for example in splits.training]
+    low, high, mean = min(numbers), max(numbers), sum(numbers) / len(numbers)
+    if low == high:
+        message = f"{options.paths[0]}: all {len(numbers):,} training examples are {low:g}"
+        raise DataError(message, "there is nothing to learn: is it the right column?")
+    return [f"numbers in the training part: from {low:g} to {high:g}, mean {mean:g}"]
+
+
 def _class_notes(options: DataOptions, splits: Splits[Labelled]) -> list[str]:
     """Refuse data without two classes; return what there is of each, and what is unknown."""
     known = Counter(str(example.label) for example in splits.training)
@@ -234,6 +261,11 @@ def _class_notes(options: DataOptions, splits: Splits[Labelled]) -> list[str]:
         (label,) = known
         message = f"{options.paths[0]}: all {len(splits.training)} training examples are {label!r}"
         raise DataError(message, "a classifier needs at least two classes")
+    if len(known) > _MANY and len(known) > _DIFFERENT * len(splits.training):
+        if all(map(_is_number, known)):
+            examples = f"{len(splits.training):,} training examples have {len(known):,}"
+            message = f"{options.paths[0]}: {examples} different numbers as classes"
+            raise DataError(message, f"{field('number')} predicts a number")
     shown = [f"{label} {count:,}" for label, count in known.most_common(10)]
     more = f" and {len(known) - 10} more" if len(known) > 10 else ""
     notes = [f"{len(known)} classes in the training part: {', '.join(shown)}{more}"]

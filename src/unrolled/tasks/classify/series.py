@@ -19,7 +19,7 @@ from typing import Any
 from unrolled.data.tables import Row, Table, read_table
 from unrolled.errors import DataError, field
 
-__all__ = ["SCALES", "Series", "parse_number", "read_long_table"]
+__all__ = ["SCALES", "Series", "number_label", "parse_number", "read_long_table"]
 
 SCALES = ("training", "series", "both")
 """What the numbers of a series can be scaled by."""
@@ -70,6 +70,22 @@ def parse_number(value: Any) -> float:
         number = math.inf
     if abs(number) > _LARGEST:
         raise ValueError("infinite, or as good as")
+    return number
+
+
+def number_label(label: str) -> float:
+    """Return the number that a label writes.
+
+    Raises:
+        ValueError: It writes none that is finite in float32.
+
+    Example:
+        >>> number_label("-1.5e2")
+        -150.0
+    """
+    number = parse_number(label)
+    if math.isnan(number):
+        raise ValueError("no number")
     return number
 
 
