@@ -46,6 +46,10 @@ def write_series(folder: Path) -> dict[str, Any]:
     return {"files": (str(folder / "cases.ts"),)}
 
 
+def write_numbers(folder: Path) -> dict[str, Any]:
+    return write_series(folder) | {"number": True}
+
+
 def write_sentences(folder: Path) -> dict[str, Any]:
     words = [f"{a}\tB-X\n{b}\tI-X\nruns\tO\n" for a in NUMBERS for b in NUMBERS]
     (folder / "sentences.conll").write_text("\n".join(words))
@@ -100,7 +104,13 @@ RUNS: dict[str, tuple[str, Any, dict[str, Any], dict[str, Any]]] = {
         {"token_dropout": 0.2, "pooling": "attention"},
         BALANCED,
     ),
-    "classify-series": ("classify", write_series, {"pooling": "last"}, BALANCED),
+    "classify-series": (
+        "classify",
+        write_series,
+        {"pooling": "last"},
+        BALANCED | {"augment": True},
+    ),
+    "classify-number": ("classify", write_numbers, {"pooling": "mean"}, {}),
     "tag": ("tag", write_sentences, {}, {}),
     "tag-delay-0": ("tag", write_sentences, {"delay": 0, "crf": False, "affix_size": 0}, {}),
     "tag-vectors": ("tag", write_sentences_with_vectors, {"freeze_vectors": True}, {}),

@@ -15,6 +15,7 @@ import zlib
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from itertools import chain
 from pathlib import Path
 from typing import BinaryIO, cast
 
@@ -26,7 +27,7 @@ from unrolled.errors import DataError
 __all__ = ["WordVectors", "read_vectors", "vectors_width"]
 
 _FORMATS = "word2vec's text format, GloVe's and fastText's .vec are read"
-_HEADER = re.compile(rb"\d+ \d+")
+_HEADER = re.compile(rb"\d{1,12} \d{1,12}")
 _NO_NUMBER = re.compile(rb"[^-+.0-9eE ]")
 _LONGEST_LINE = 2**20  # bytes: numbers of 100,000 digits' width are no vectors
 _GZIP = b"\x1f\x8b"
@@ -130,22 +131,19 @@ def _first(path: Path, file: BinaryIO) -> tuple[int, int | None, Iterator[tuple[
     number, line = next(lines, (0, b""))
     if not number:
         raise DataError(f"{path}: the file is empty", _FORMATS)
-    if _HEADER.fullmatch(line):
-        count, width = map(int, line.split())
-        if not count or not width:
-            message = f"{path}: its header says {count:,} vectors of {width:,} numbers"
+    if not _HEADER.fullmatch(line):
+        width = _trailing_numbers(line.split(b" "))
+        if not width:
+            message = f"{path}, line {number}: a word and its numbers expected, got {_shown(line)}"
             raise DataError(message, _FORMATS)
-        return width, count, lines
-    width = _trailing_numbers(line.split(b" "))
-    if not width:
-        message = f"{path}, line {number}: a word and its numbers expected, got {_shown(line)}"
-        raise DataError(message, _FORMATS)
-
-    def all_lines() -> Iterator[tuple[int, bytes]]:
-        yield number, line
-        yield from lines
-
-    return width, None, all_lines()
+        return width, None, chain([(number, line)], lines)
+    count, width = map(int, line.split())
+    number, line = next(lines, (0, b""))
+    if not count or not width or not number:
+        message = f"{path}: its header says {count:,} vectors of {width:,} numbers"
+        raise DataError(f"{message}, and there is none", _FORMATS)
+    _split(path, number, line, width)  # before anything is as wide as a header says
+    return width, count, chain([(number, line)], lines)
 
 
 def _lines(path: Path, file: BinaryIO) -> Iterator[tuple[int, bytes]]:
@@ -168,7 +166,7 @@ def _split(path: Path, number: int, line: bytes, width: int) -> tuple[str, list[
     if len(fields) != width + 1:
         numbers = _trailing_numbers(fields)
         if len(fields) < width + 1 or numbers > width:
-            message = f"{path}, line {number}: a vector of {numbers}, those before have {width}"
+            message = f"{path}, line {number}: a vector of {numbers}, {width} expected"
             raise DataError(message, "numbers of two files, or a line that was cut")
     name, numbers_of = b" ".join(fields[:-width]), fields[-width:]
     try:

@@ -56,6 +56,23 @@ def test_numbers_are_on_the_scale_of_the_training_part():
     assert encoder.encode([]).shape == (0, 3)
 
 
+def test_numbers_are_on_the_scale_of_their_series():
+    fitted = NumberEncoder.fit("xyz", [[(0.0, 5.0, 1.0), (200.0, 7.0, 1.0)]])
+    steps = [(1.0, 2.0, 8.0), (3.0, 2.0, math.nan), (5.0, 2.0, 4.0)]
+    encoder = NumberEncoder.from_dict(json.loads(json.dumps(fitted.scaled_by("series").to_dict())))
+    scaled = encoder.encode(steps)
+    side = 1.5**0.5  # 1, 3, 5: mean 3, spread sqrt(8 / 3)
+    expected = torch.tensor([[-side, 0, 1], [0, 0, 0], [side, 0, -1]])
+    torch.testing.assert_close(scaled, expected)
+    moved = [tuple(10 * x + 3 for x in step) for step in steps]
+    torch.testing.assert_close(encoder.encode(moved), expected)
+    both = fitted.scaled_by("both")
+    assert both.size == 6
+    torch.testing.assert_close(both.encode(steps), torch.cat([fitted.encode(steps), scaled], 1))
+    assert encoder.encode([(1.0, 2.0, 3.0)]).tolist() == [[0, 0, 0]]
+    assert both.encode([]).shape == (0, 6)
+
+
 def test_a_feature_that_is_always_missing_tells_nothing():
     encoder = NumberEncoder.fit("x", [[(math.nan,)]])
     assert encoder.encode([(math.nan,), (2.0,)]).tolist() == [[0.0], [2.0]]

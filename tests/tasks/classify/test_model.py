@@ -113,7 +113,7 @@ def test_an_unreadable_token_loses_all_of_its_features():
 @pytest.mark.parametrize(
     ("sizes", "message"),
     [
-        (TOKENS | {"num_classes": 1}, "num_classes must be at least 2, got 1"),
+        (TOKENS | {"num_classes": 0}, "num_classes must be at least 1, got 0"),
         (TOKENS | {"input_size": 2}, "one of vocabulary_size and input_size .*, got 11 and 2"),
         ({"num_classes": 3}, "one of vocabulary_size and input_size"),
         (TOKENS | {"vocabulary_size": 0}, "must be at least 1, got 0"),

@@ -3,11 +3,14 @@
 import json
 import math
 import random
+import re
+from dataclasses import replace
 
 import pytest
 import torch
 
 from unrolled.data import Source
+from unrolled.errors import DataError, OptionError, field
 from unrolled.tasks import Splits, TaskOptions, load, prepare
 from unrolled.tasks.classify import (
     ClassifyTask,
@@ -16,6 +19,7 @@ from unrolled.tasks.classify import (
     PredictOptions,
     TrainingOptions,
 )
+from unrolled.tasks.classify.answers import NumberAnswer
 from unrolled.tasks.classify.reader import Labelled, read_examples
 
 MODEL = ModelOptions(hidden_size=12, embedding_size=8, dropout=0.0, pooling="last")
@@ -128,7 +132,7 @@ def test_what_was_fitted_is_kept_in_json(tokens):
     options = {"tokens": tokens} | ({"vocabulary_size": 260} if tokens == "bpe" else {})
     task = task_of("aab", **options)
     again = ClassifyTask.from_dict(task.options, json.loads(json.dumps(task.to_dict())))
-    assert (again.classes, again.counts) == (["a", "b"], [2, 1])
+    assert (again.answer.labels, again.answer.counts) == (("a", "b"), (2, 1))
     assert again.encoder.size == task.encoder.size
     example = labelled("some new words")
     assert torch.equal(again._encode(example), task._encode(example))
@@ -171,6 +175,147 @@ def test_numbers_are_classified_by_any_length(tmp_path):
     (prediction,) = task.predict(model, source, RUNNING)
     assert (prediction["class"], prediction["id"]) == ("up", "1")
     assert [step["token"] for step in prediction["running"]] == ["1", "2", "3", "4"]
+
+
+def waves(count, seed):
+    """Series whose class is their shape, at any height and size."""
+    chance = random.Random(seed)
+    examples = []
+    for _ in range(count):
+        label, height, size = chance.choice(["slow", "fast"]), 50 * chance.random(), chance.random()
+        speed, begin = {"slow": 0.5, "fast": 1.5}[label], 0.3 * chance.random()
+        steps = tuple((height + size * math.sin(speed * t + begin),) for t in range(12))
+        examples.append(Labelled("here", steps, label, "1", ("x",)))
+    return examples
+
+
+def fit_series(examples, scale=None, **training):
+    data = DataOptions(files=("t.ts",), scale=scale)
+    splits = Splits(examples, [], [], [])
+    options = TaskOptions(data, ModelOptions(hidden_size=4), TrainingOptions(**training))
+    return ClassifyTask.fit(options, splits), splits
+
+
+def test_the_scale_is_chosen_by_neighbours_in_the_training_part_and_said():
+    task, splits = fit_series(waves(40, seed=1))
+    assert task.encoder.scale == "series"
+    said = f"numbers are scaled by {field('scale')} series: accuracy of the nearest other one of 40"
+    assert splits.notes[0].startswith(said)
+    figures = dict(re.findall(r"(training|series|both) (\d[.\d]*)", splits.notes[0]))
+    assert float(figures["series"]) == 1 > float(figures["training"])
+    same = [replace(each, content=((float(each.label == "slow"),),)) for each in waves(20, seed=1)]
+    assert fit_series(same)[0].encoder.scale == "training"  # heights, which series hide
+    chosen, splits = fit_series(same, scale="both")
+    assert chosen.encoder.scale == "both"
+    assert splits.notes == []
+    assert ClassifyTask.from_dict(chosen.options, chosen.to_dict()).encoder.scale == "both"
+
+
+def test_neighbours_and_regression_stand_beside_a_classifier_of_series():
+    examples = waves(60, seed=2)
+    task, _ = fit_series(examples[:40])
+    baselines = task.baselines(examples[:40], examples[40:])
+    names = ["most frequent class", "nearest series", "nearest by DTW", "logistic regression"]
+    assert [*baselines] == names
+    assert all(baselines[name]["accuracy"] == 1 for name in names[1:])
+
+
+def test_numbers_are_predicted_from_series(tmp_path):
+    chance = random.Random(4)
+    lines = []
+    for _ in range(60):
+        slope = chance.uniform(-2, 2)
+        steps = ",".join(f"{slope * t + 3:.3f}" for t in range(chance.randint(4, 8)))
+        lines.append(f"{steps}:{100 + 10 * slope:.3f}\n")
+    path = tmp_path / "slopes.ts"
+    path.write_text("@targetlabel true\n@data\n" + "".join(lines))
+    data = DataOptions(files=(str(path),), number=True)
+    training = TrainingOptions(epochs=40, learning_rate=2e-2, batch_size=16)
+    prepared = prepare(ClassifyTask, data, tmp_path / "run", training=training, model=MODEL)
+    prepared.trainer.fit()
+    results = prepared.finish()
+    assert results.metrics["r2"] > 0.9
+    assert results.metrics["mae"] < results.baselines["mean"]["mae"] / 3
+    names = ["mean", "nearest series", "nearest by DTW", "ridge regression"]
+    assert [*results.baselines] == names
+    assert results.metrics["rmse"] >= results.metrics["mae"]
+    loaded = load(tmp_path / "run")
+    source = Source.file(_file(tmp_path, "3,4,5,6,7\n"))
+    (prediction,) = loaded.task.predict(loaded.model, source, RUNNING)
+    assert prediction["answer"] == pytest.approx(110, abs=4)
+    assert [step["token"] for step in prediction["running"]] == [*"12345"]
+    assert loaded.task.to_text(prediction).splitlines()[0] == f"{prediction['answer']:.6g}\t1"
+    subject = loaded.task.subject(loaded.model)
+    (passage,) = subject.read(Source.file(tmp_path / "new.ts"))
+    output, _ = loaded.model.layer(passage.features[None])
+    assert subject.labels == ()
+    assert subject.log_probabilities(passage, output[0]) is None
+
+
+def test_errors_of_numbers_by_hand():
+    answer = NumberAnswer.fit(["1", "3"])
+    assert (answer.mean, answer.spread) == (2, 1)
+    scores = torch.tensor([[-1.0], [2.0]])
+    assert answer.decide(scores) == [1, 4]
+    assert answer.losses(scores, ["1", "3"]).tolist() == [0, 1]
+    figures = answer.measure([1, 4], ["1", "3"])
+    assert figures == {"mae": 0.5, "rmse": pytest.approx(0.5**0.5), "r2": 0.5}
+    assert answer.measure([1], ["1"])["r2"] is None
+
+
+def test_numbers_as_classes_are_told_of_the_other_way(tmp_path):
+    table = tmp_path / "prices.csv"
+    table.write_text("text,price\n" + "".join(f"a {n} b,{n * 1.5}\n" for n in range(60)))
+    read = {"files": (str(table),), "input": ("text",), "target": "price"}
+    options = TaskOptions(DataOptions(**read), ModelOptions(), TrainingOptions())
+    with pytest.raises(DataError, match="48 different numbers as classes") as caught:
+        ClassifyTask.read(options)
+    assert caught.value.hint == "number predicts a number"
+    options = replace(options, data=DataOptions(**read, number=True))
+    splits = ClassifyTask.read(options)
+    assert splits.notes[0].startswith("numbers in the training part: from ")
+    task = ClassifyTask.fit(options, splits)
+    model = task.make_model(ModelOptions(hidden_size=2))
+    task.initialize(model, splits)
+    assert task.evaluate(model.eval(), splits.test)["mae"] > 0
+    balanced = replace(options, training=TrainingOptions(class_weights="balanced"))
+    with pytest.raises(OptionError, match="class_weights is for classes"):
+        ClassifyTask.fit(balanced, splits)
+
+
+@pytest.mark.parametrize(
+    ("rows", "expected"),
+    [
+        ("a,1\nb,x\n", r"line 3: 'x' is not a finite number"),
+        ("a,1\nb,inf\n", r"line 3: 'inf' is not a finite number"),
+        ("".join(f"t{n},7\n" for n in range(20)), r"training examples are 7"),
+    ],
+)
+def test_numbers_that_cannot_be_learned_are_one_line(rows, expected, tmp_path):
+    table = tmp_path / "t.csv"
+    table.write_text("text,n\n" + rows)
+    data = DataOptions(files=(str(table),), input=("text",), target="n", number=True)
+    with pytest.raises(DataError, match=expected):
+        ClassifyTask.read(TaskOptions(data, ModelOptions(), TrainingOptions()))
+
+
+def test_series_are_varied_in_training_alone():
+    task, _ = fit_series(waves(8, seed=3), augment=True)
+    plain, _ = fit_series(waves(8, seed=3))
+    model = task.make_model(ModelOptions(hidden_size=4, dropout=0.0))
+    examples = waves(8, seed=3)
+    losses = [each.loss(model.train(), examples)[0].item() for each in (task, task, plain, plain)]
+    assert len({*losses}) == 3
+    assert losses[2] == losses[3]
+    model.eval()
+    assert task.loss(model, examples)[0].item() == plain.loss(model, examples)[0].item()
+
+
+def test_options_of_numbers_are_refused_for_text():
+    with pytest.raises(OptionError, match="scale is for numbers"):
+        DataOptions(files=("t.csv",), input=("text",), target="label", scale="both")
+    with pytest.raises(OptionError, match="scale must be one of training, series, both"):
+        DataOptions(files=("t.ts",), scale="all")
 
 
 def _file(folder, content):

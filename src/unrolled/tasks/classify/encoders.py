@@ -12,7 +12,7 @@ from typing import Any, ClassVar, Self
 import torch
 from torch import Tensor
 
-from unrolled.data.content import flag_of, numbers_of, strings_of
+from unrolled.data.content import flag_of, numbers_of, one_of, strings_of
 from unrolled.data.vocabulary import BPEVocabulary
 from unrolled.data.words import (
     TEXT_VERSION,
@@ -22,10 +22,13 @@ from unrolled.data.words import (
     cut_text,
     text_version_of,
 )
+from unrolled.tasks.classify.series import SCALES
 
 __all__ = ["BPEEncoder", "CharEncoder", "NumberEncoder", "TextEncoder", "WordEncoder"]
 
 Steps = Sequence[Sequence[float]]
+
+_LEAST_SPREAD = 1e-9  # of the training part's: less is rounding of what never changes
 
 
 class TextEncoder(ABC):
@@ -205,12 +208,16 @@ class BPEEncoder(TextEncoder):
 
 
 class NumberEncoder:
-    """Numbers on the scale of the training part: (x - mean) / spread, 0 where one is missing.
+    """Numbers as (x - mean) / spread, 0 where one is missing.
+
+    Mean and spread of each feature are those of the training part, those of its series, or both are
+    given, one after the other. The spread of what never changes is 1.
 
     Args:
         names: Of the I features.
-        means: (I,), of each feature over all steps.
+        means: (I,), of each feature over all steps of the training part.
         spreads: (I,), its standard deviation; 1 where it never changes.
+        scale: "training", "series" or "both".
 
     Example:
         >>> encoder = NumberEncoder.fit(["x", "y"], [[(1, 5), (3, 5)], [(float("nan"), 5)]])
@@ -219,9 +226,14 @@ class NumberEncoder:
     """
 
     def __init__(
-        self, names: Sequence[str], means: Sequence[float], spreads: Sequence[float]
+        self,
+        names: Sequence[str],
+        means: Sequence[float],
+        spreads: Sequence[float],
+        scale: str = "training",
     ) -> None:
         self.names = tuple(names)
+        self.scale = scale
         self._means = torch.tensor(means, dtype=torch.float64)
         self._spreads = torch.tensor(spreads, dtype=torch.float64)
 
@@ -243,12 +255,16 @@ class NumberEncoder:
 
     @property
     def size(self) -> int:
-        """I, numbers in a step."""
-        return len(self.names)
+        """Numbers in a step as the model reads it: I, or 2 I on both scales."""
+        return len(self.names) * (2 if self.scale == "both" else 1)
+
+    def scaled_by(self, scale: str) -> Self:
+        """Return the encoder of the same numbers on another scale."""
+        return type(self)(self.names, self._means.tolist(), self._spreads.tolist(), scale)
 
     def waves(self, num_steps: int) -> list[list[float]]:
         """Return a wave for each feature, of its mean and spread: numbers of a likely size."""
-        phases = torch.linspace(0, 1, self.size + 1, dtype=torch.float64)[:-1, None]
+        phases = torch.linspace(0, 1, len(self.names) + 1, dtype=torch.float64)[:-1, None]
         times = torch.arange(num_steps, dtype=torch.float64) / num_steps
         waves = torch.sin(2 * math.pi * (times + phases))
         numbers: list[list[float]] = (
@@ -257,9 +273,16 @@ class NumberEncoder:
         return numbers
 
     def encode(self, steps: Steps) -> Tensor:
-        """Return the numbers on the scale of the training part, (T, I) float32."""
-        x = torch.tensor(steps, dtype=torch.float64).reshape(len(steps), self.size)
-        return ((x - self._means) / self._spreads).nan_to_num(nan=0.0).float()
+        """Return the numbers on their scale, (T, `size`) float32."""
+        x = torch.tensor(steps, dtype=torch.float64).reshape(len(steps), len(self.names))
+        by_training = (x - self._means) / self._spreads
+        if self.scale == "training":
+            scaled = by_training
+        else:
+            scaled = _standardized(by_training)
+            if self.scale == "both":
+                scaled = torch.cat([by_training, scaled], dim=1)
+        return scaled.nan_to_num(nan=0.0).float()
 
     def to_dict(self) -> dict[str, Any]:
         """Return the names and the scales."""
@@ -268,6 +291,7 @@ class NumberEncoder:
             "names": list(self.names),
             "means": self._means.tolist(),
             "spreads": self._spreads.tolist(),
+            "scale": self.scale,
         }
 
     @classmethod
@@ -275,4 +299,14 @@ class NumberEncoder:
         """Return the encoder that `to_dict` described."""
         names = strings_of(content, "names", least=1)
         means = numbers_of(content, "means", len(names))
-        return cls(names, means, numbers_of(content, "spreads", len(names), above=0))
+        spreads = numbers_of(content, "spreads", len(names), above=0)
+        return cls(names, means, spreads, one_of(content, "scale", SCALES))
+
+
+def _standardized(x: Tensor) -> Tensor:
+    """Return the columns of (T, I) with mean 0 and spread 1, of the numbers that are known."""
+    known = ~x.isnan()
+    count = known.sum(0).clamp(min=1)
+    centred = x - x.nan_to_num(nan=0.0).sum(0) / count
+    spread = (centred.nan_to_num(nan=0.0).square().sum(0) / count).sqrt()
+    return centred / spread.where(spread > _LEAST_SPREAD, 1.0)

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from datetime import date, time
 from typing import Any
 
-from unrolled.errors import DataError
+from unrolled.errors import DataError, field
 
 __all__ = ["check_classes", "label_of", "same_label"]
 
@@ -67,7 +67,8 @@ def check_classes(labels: Sequence[str], where: str) -> None:
     if are_numbers:
         message = f"{where}: the target is a number, not a class: {values}"
         span = f"from {min(numbers):g} to {max(numbers):g}"
-        raise DataError(f"{message}, {span}", "make a few classes of it, such as low and high")
+        hint = f"{field('number')} predicts it; or make a few classes of it"
+        raise DataError(f"{message}, {span}", hint)
     raise DataError(f"{where}: the target is no class: {values}", "is it the right column?")
 
 

@@ -53,7 +53,7 @@ class Classifier(nn.Module):
 
     Args:
         options: What it is made of.
-        num_classes: C, at least 2.
+        num_classes: C; 1 where the score stands for a number.
         vocabulary_size: V, for an input of tokens; None for numbers.
         input_size: I, for an input of so many numbers a step; None for tokens. Options of tokens
             are not used then.
@@ -87,9 +87,8 @@ class Classifier(nn.Module):
         if (vocabulary_size is None) == (input_size is None):
             message = "one of vocabulary_size and input_size must be given"
             raise OptionError(f"Classifier: {message}, got {vocabulary_size} and {input_size}")
-        if num_classes < 2:
-            raise OptionError(f"Classifier: num_classes must be at least 2, got {num_classes}")
-        check_sizes("Classifier", {"size of the input": vocabulary_size or input_size or 0})
+        sizes = {"size of the input": vocabulary_size or input_size or 0}
+        check_sizes("Classifier", sizes | {"num_classes": num_classes})
         self.options = options
         self.num_classes = num_classes
         self.input_size = input_size

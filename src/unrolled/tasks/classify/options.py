@@ -9,11 +9,12 @@ from unrolled.data.tables import is_table
 from unrolled.errors import OptionError, field
 from unrolled.networks.options import BidirectionalOptions, EmbeddingSize, FreezeVectors
 from unrolled.options import Option, Options, absolute, options
+from unrolled.tasks.classify.series import SCALES
 from unrolled.training import options as training
 
 __all__ = ["HELP", "DataOptions", "ModelOptions", "PredictOptions", "TrainingOptions"]
 
-HELP = """Train a classifier: the class of a text, or of a series of numbers.
+HELP = """Train a classifier: the class of a text, or of a series of numbers; or a number.
 
 The data are tables of texts, a text file or a folder of texts for each class, .ts files, or tables
 of numbers with a row for each step or for each series:
@@ -80,6 +81,12 @@ class DataOptions(PartOptions):
         str | None,
         Option("Column that holds the class: its name, or number.", metavar="COLUMN"),
     ] = None
+    number: Annotated[
+        bool,
+        Option(
+            "Predict the number in the column of the class, and no class.", flag="--number/--class"
+        ),
+    ] = False
     id: Annotated[
         str | None,
         Option(
@@ -99,6 +106,14 @@ class DataOptions(PartOptions):
         str | None, Option("What a text is cut into.", choices=_TOKENS, absent="word")
     ] = None
     vocabulary_size: BpeSize = None
+    scale: Annotated[
+        str | None,
+        Option(
+            "What numbers are scaled by: the training part, each series by itself, or both.",
+            choices=SCALES,
+            absent="what nearest neighbours in the training part do best with",
+        ),
+    ] = None
     min_count: Annotated[
         int,
         Option(
@@ -183,7 +198,7 @@ class DataOptions(PartOptions):
         if len(set(self.classes)) < len(self.classes):
             twice = next(name for name, count in Counter(self.classes).items() if count > 1)
             raise OptionError(f"two files are of the class {twice!r}", "name them NAME=FILE")
-        for name in _TABLE_OPTIONS:
+        for name in (*_TABLE_OPTIONS, "number"):
             if getattr(self, name):
                 message = "is for tables and folders, not for a file for each class"
                 raise OptionError(f"{field(name)} {message}", "leave it out")
@@ -220,6 +235,9 @@ class DataOptions(PartOptions):
             if self.of_numbers and getattr(self, name) is not None:
                 message = f"{field(name)} is for text, and the data are numbers"
                 raise OptionError(message, "leave it out")
+        if self.scale is not None and not self.of_numbers:
+            message = f"{field('scale')} is for numbers, and the data are text"
+            raise OptionError(message, "leave it out")
 
 
 @options(hidden_size=64, dropout=0.5)
@@ -253,6 +271,9 @@ class TrainingOptions(training.TrainingOptions):
             choices=("none", "balanced"),
         ),
     ] = "none"
+    augment: Annotated[
+        bool, Option("Vary series of numbers in training: their speed, size and noise.")
+    ] = False
 
 
 @options

@@ -24,7 +24,7 @@ from unrolled.data.text import read_text, split_lines
 from unrolled.errors import DataError, field
 from unrolled.tasks.classify.labels import check_classes, label_of
 from unrolled.tasks.classify.options import DataOptions
-from unrolled.tasks.classify.series import Series, number_in, read_long_table
+from unrolled.tasks.classify.series import Series, number_in, number_label, read_long_table
 from unrolled.tasks.classify.ts_files import read_ts_cases, read_ts_file
 from unrolled.tasks.task import Splits
 
@@ -73,7 +73,7 @@ def read_splits(options: DataOptions, seed: int) -> Splits[Labelled]:
         read += [read_examples(options, path, names) for path in options.paths[1:]]
     examples = [example for part, _ in read for example in part]
     notes = [note for _, part in read for note in part]
-    if options.target is not None:
+    if not (options.number or options.classes or options.of_folders):
         check_classes([str(example.label) for example in examples], options.files[0])
     files = {}
     for name, path in (("held_out", options.held_out_file), ("test", options.test_file)):
@@ -88,7 +88,7 @@ def read_splits(options: DataOptions, seed: int) -> Splits[Labelled]:
     )
     training, *others = ([examples[index] for index in part] for part in parts)
     splits = Splits(training, files.get("held_out", others[0]), files.get("test", others[1]), notes)
-    notes[:0] = _class_notes(options, splits)
+    notes[:0] = (_number_notes if options.number else _class_notes)(options, splits)
     return splits
 
 
@@ -303,7 +303,7 @@ def _numbers(
         )
     if options.wide:
         return _wide_table(options, path, names, target)
-    cases = read_ts_file(path, options.encoding)
+    cases = read_ts_file(path, options.encoding, number=options.number)
     if names and len(cases[0].names) != len(names):
         dimensions = f"{len(cases[0].names)} dimensions, but the training data have {len(names)}"
         raise DataError(f"{path}: {dimensions}")
@@ -329,6 +329,11 @@ def _usable(
         )
     if not usable:
         raise DataError(f"{path}: no example has content and a class")
+    if options.number:
+        for example in usable:
+            if not _is_number(example.label):
+                message = f"{example.where}: {example.label!r} is not a finite number"
+                raise DataError(message, f"leave {field('number')} out to predict classes")
     if long := [example for example in usable if example.cut]:
         unit = "characters" if isinstance(long[0].content, str) else "steps"
         notes.append(
@@ -336,6 +341,24 @@ def _usable(
             f"read of {len(long):,} of {len(usable):,} examples; the first: {long[0].where}"
         )
     return usable, notes
+
+
+def _is_number(label: str | None) -> bool:
+    try:
+        number_label(label or "")
+    except ValueError:
+        return False
+    return True
+
+
+def _number_notes(options: DataOptions, splits: Splits[Labelled]) -> list[str]:
+    """Refuse numbers that are all the same; return what they are."""
+    numbers = [number_label(str(example.label)) for example in splits.training]
+    low, high, mean = min(numbers), max(numbers), sum(numbers) / len(numbers)
+    if low == high:
+        message = f"{options.paths[0]}: all {len(numbers):,} training examples are {low:g}"
+        raise DataError(message, "there is nothing to learn: is it the right column?")
+    return [f"numbers in the training part: from {low:g} to {high:g}, mean {mean:g}"]
 
 
 def _class_notes(options: DataOptions, splits: Splits[Labelled]) -> list[str]:

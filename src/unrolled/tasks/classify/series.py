@@ -20,7 +20,10 @@ from unrolled.data.tables import Row, Table, read_table
 from unrolled.errors import DataError, field
 from unrolled.tasks.classify.labels import label_of
 
-__all__ = ["Series", "number_in", "parse_number", "read_long_table"]
+__all__ = ["SCALES", "Series", "number_in", "number_label", "parse_number", "read_long_table"]
+
+SCALES = ("training", "series", "both")
+"""What the numbers of a series can be scaled by."""
 
 _LARGEST = 3.4e38  # of float32, about
 MISSING = frozenset({"", "?", "nan", "na", "null", "none"})
@@ -68,6 +71,22 @@ def parse_number(value: Any) -> float:
         number = math.inf
     if abs(number) > _LARGEST:
         raise ValueError("infinite, or as good as")
+    return number
+
+
+def number_label(label: str) -> float:
+    """Return the number that a label writes.
+
+    Raises:
+        ValueError: It writes none that is finite in float32.
+
+    Example:
+        >>> number_label("-1.5e2")
+        -150.0
+    """
+    number = parse_number(label)
+    if math.isnan(number):
+        raise ValueError("no number")
     return number
 
 

@@ -85,6 +85,8 @@ class ClassifierSubject(Subject):
         """Whether what is read is text."""
         return isinstance(self.encoder, TextEncoder)
 
-    def log_probabilities(self, passage: Passage, output: Tensor) -> Tensor:  # noqa: ARG002
-        """Return the opinion after each step: of what was read so far."""
+    def log_probabilities(self, passage: Passage, output: Tensor) -> Tensor | None:  # noqa: ARG002
+        """Return the opinion after each step, of what was read so far; None of a number."""
+        if not self.labels:
+            return None
         return cast(Classifier, self.model).opinions(passage.context).double().log_softmax(-1)

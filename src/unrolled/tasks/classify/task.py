@@ -7,7 +7,6 @@ The formats are read by reader.py; the network is in model.py.
 """
 
 import math
-from collections import Counter
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any, Self, cast
@@ -15,16 +14,15 @@ from weakref import WeakKeyDictionary
 
 import torch
 from torch import Tensor, nn
-from torch.nn import functional as F
 
 from unrolled.data.batching import batches_that_come, pad
-from unrolled.data.content import strings_of, whole_numbers_of
 from unrolled.data.source import Source
 from unrolled.data.words import UNKNOWN, split_words, unknown_note
-from unrolled.errors import DataError, RunError, field
+from unrolled.errors import DataError, OptionError, RunError, field
 from unrolled.metrics import Metric
+from unrolled.tasks.classify.answers import Answer, ClassAnswer, NumberAnswer
+from unrolled.tasks.classify.augment import augment_series
 from unrolled.tasks.classify.bag_of_words import BagOfWords
-from unrolled.tasks.classify.confusion import Confusion
 from unrolled.tasks.classify.encoders import (
     BPEEncoder,
     CharEncoder,
@@ -32,8 +30,16 @@ from unrolled.tasks.classify.encoders import (
     TextEncoder,
     WordEncoder,
 )
-from unrolled.tasks.classify.labels import same_label
 from unrolled.tasks.classify.model import Classifier
+from unrolled.tasks.classify.neighbours import (
+    dtw_distances,
+    euclidean_distances,
+    logistic_regression,
+    nearest,
+    nearest_other,
+    ridge_regression,
+    walkable,
+)
 from unrolled.tasks.classify.options import (
     DataOptions,
     ModelOptions,
@@ -47,6 +53,7 @@ from unrolled.tasks.classify.reader import (
     read_unlabelled,
     text_files,
 )
+from unrolled.tasks.classify.series import SCALES
 from unrolled.tasks.classify.subject import ClassifierSubject
 from unrolled.tasks.task import ExamplesTask, OptionClasses, Splits, TaskOptions
 from unrolled.tasks.vectors import fitted_width, width_content, width_of
@@ -62,48 +69,40 @@ _ENCODERS: dict[str, type[TextEncoder] | type[NumberEncoder]] = {
     "number": NumberEncoder,
 }
 _FILE_BATCH = 64
+_MOST_NEIGHBOURS = 500
 _SHARE_OF_RATIOS = 0.2  # all of them are too sure: as if the words of a text knew nothing of others
 
 
 class ClassifyTask(ExamplesTask[Labelled]):
-    """A class for each example.
+    """A class for each example, or a number.
 
     Args:
         options: What was chosen.
-        classes: The names of the C classes of the training part.
-        counts: How many examples of each the training part has, (C,).
+        answer: What is said of an example, as fitted to the training part.
         encoder: Of an example's content.
         vectors_width: Numbers of each vector that words begin with; None without vectors.
     """
 
     name = "classify"
-    metrics = (
-        Metric("accuracy", "higher"),
-        Metric("macro_f1", "higher"),
-        Metric("loss", "lower", "nats/example"),
-    )
     option_classes = OptionClasses(DataOptions, ModelOptions, TrainingOptions, PredictOptions)
 
     def __init__(
         self,
         options: TaskOptions,
-        classes: Sequence[str],
-        counts: Sequence[int],
+        answer: Answer,
         encoder: Encoder,
         vectors_width: int | None = None,
     ) -> None:
         super().__init__(options)
-        self.classes = list(classes)
-        self.counts = list(counts)
+        self.answer = answer
         self.encoder = encoder
         self.vectors_width = vectors_width
-        # Older runs have classes such as 1.0, which now is 1
-        self._number = {same_label(label): index for index, label in enumerate(self.classes)}
-        self._weights = None
-        if options.training.class_weights == "balanced":
-            frequencies = torch.tensor(self.counts, dtype=torch.float32) * len(self.classes)
-            self._weights = sum(self.counts) / frequencies
         self._encoded: WeakKeyDictionary[Labelled, Tensor] = WeakKeyDictionary()
+
+    @property
+    def metrics(self) -> Sequence[Metric]:
+        """What the figures of the answer mean."""
+        return self.answer.metrics
 
     @classmethod
     def files(cls, data: DataOptions) -> list[Path]:
@@ -117,27 +116,32 @@ class ClassifyTask(ExamplesTask[Labelled]):
         """Return the data set.
 
         Raises:
-            DataError: A file that cannot be used, or fewer than two classes.
+            DataError: A file that cannot be used, or fewer than two classes or numbers.
         """
         return read_splits(options.data, options.training.seed)
 
     @classmethod
     def fit(cls, options: TaskOptions, splits: Splits[Labelled]) -> Self:
         """Return the task with the classes and the encoder of its training part."""
-        counts = Counter(str(example.label) for example in splits.training)
-        classes = sorted(counts)
+        balanced = _balanced(options)
+        labels = _labels(splits.training)
+        number = options.data.number
+        answer: Answer = (
+            NumberAnswer.fit(labels) if number else ClassAnswer.fit(labels, balanced=balanced)
+        )
         encoder = _fit_encoder(options.data, splits.training)
         if isinstance(encoder, WordEncoder) and encoder.kind == "word":
             texts = (str(example.content) for example in splits.held_out)
             hint = f"{field('tokens')} char or bpe may know them, or more training data"
             splits.notes.extend(unknown_note(*encoder.num_unknown(texts), "held-out part", hint))
-        width = fitted_width(options)
-        return cls(options, classes, [counts[label] for label in classes], encoder, width)
+        if isinstance(encoder, NumberEncoder):
+            encoder, note = _scaled(options.data, answer, encoder, splits.training)
+            splits.notes.extend(note)
+        return cls(options, answer, encoder, fitted_width(options))
 
     def to_dict(self) -> dict[str, Any]:
         """Return the classes and the encoder."""
-        fitted: dict[str, Any] = {"classes": self.classes, "counts": self.counts}
-        fitted["encoder"] = self.encoder.to_dict()
+        fitted = self.answer.to_dict() | {"encoder": self.encoder.to_dict()}
         return fitted | width_content(self.vectors_width)
 
     @classmethod
@@ -147,16 +151,19 @@ class ClassifyTask(ExamplesTask[Labelled]):
         if kind not in _ENCODERS:
             raise RunError(f"unknown kind of tokens {kind!r}", "was the run made by this version?")
         encoder = _ENCODERS[kind].from_dict(content["encoder"])
-        classes = strings_of(content, "classes", least=2)
-        counts = whole_numbers_of(content, "counts", len(classes), least=1)
-        return cls(options, classes, counts, encoder, width_of(content))
+        answer: Answer
+        if options.data.number:
+            answer = NumberAnswer.from_dict(content)
+        else:
+            answer = ClassAnswer.from_dict(content, balanced=_balanced(options))
+        return cls(options, answer, encoder, width_of(content))
 
     def make_model(self, options: ModelOptions) -> Classifier:
         """Return a new classifier for these classes and tokens, or numbers."""
         of_numbers = isinstance(self.encoder, NumberEncoder)
         inputs = "input_size" if of_numbers else "vocabulary_size"
         size = {inputs: self.encoder.size, "vectors_width": self.vectors_width}
-        return Classifier(options, num_classes=len(self.classes), **size)
+        return Classifier(options, num_classes=self.answer.num_scores, **size)
 
     @property
     def begins_with_a_file(self) -> bool:
@@ -180,11 +187,12 @@ class ClassifyTask(ExamplesTask[Labelled]):
             words = cast(WordEncoder, self.encoder).words
             splits.notes.append(classifier.embedding.begin_with(Path(path), words))
         evidence = classifier.evidence
-        if evidence is None:
+        if evidence is None or not self.answer.labels:  # a number has no ratios
             return
         counts = torch.ones(evidence.weight.shape, dtype=torch.float64)
         for example in splits.training:
-            counts[torch.unique(self._encode(example)), self._number[str(example.label)]] += 1
+            label = int(self.answer.value(str(example.label)))
+            counts[torch.unique(self._encode(example)), label] += 1
         logarithms = (counts / counts.sum(0)).log()
         with torch.no_grad():
             ratios = logarithms - logarithms.mean(1, keepdim=True)
@@ -196,55 +204,70 @@ class ClassifyTask(ExamplesTask[Labelled]):
         return len(self._encode(example))
 
     def loss(self, model: nn.Module, examples: Sequence[Labelled]) -> tuple[Tensor, int]:
-        """Return the sum of the cross-entropies, in nats, and of how many.
+        """Return the sum of the answer's losses, and of how many.
 
         Examples of a class that is not known do not count.
         """
-        known = [example for example in examples if example.label in self._number]
+        known = [example for example in examples if self.answer.knows(example.label)]
         if not known:
             return torch.zeros(()), 0
         inputs, lengths = pad([self._encode(example) for example in known])
-        targets = torch.tensor([self._number[str(example.label)] for example in known])
-        losses = F.cross_entropy(model(inputs, lengths), targets, self._weights, reduction="sum")
-        return losses, len(known)
+        if self.options.training.augment and inputs.is_floating_point() and model.training:
+            inputs = augment_series(inputs, lengths)
+        losses = self.answer.losses(model(inputs, lengths), _labels(known))
+        return losses.sum(), len(known)
 
     def monitor(self, model: nn.Module, examples: Sequence[Labelled]) -> dict[str, float]:
-        """Return the mean loss and the accuracy."""
-        loss, confusion = self._measure(model, examples)
-        return {"loss": loss, "accuracy": confusion.accuracy}
+        """Return the mean loss and the metric that models are ranked by."""
+        figures, name = self.evaluate(model, examples), self.metrics[0].name
+        return {"loss": figures["loss"], name: figures[name]}
 
     def evaluate(self, model: nn.Module, examples: Sequence[Labelled]) -> dict[str, Any]:
-        """Return loss, accuracy, F1 of all classes and of each, and the confusion matrix."""
-        loss, confusion = self._measure(model, examples)
-        classes = self._classes_with(examples)
-        return {
-            "loss": loss,
-            "accuracy": confusion.accuracy,
-            "macro_f1": confusion.macro_f1,
-            "f1": dict(zip(classes, confusion.f1, strict=True)),
-            "confusion": {"classes": classes, "counts": confusion.counts.tolist()},
-        }
+        """Return the mean loss over examples that the answer knows, and all figures of it."""
+        scores = self._scores(model, examples)
+        known = [self.answer.knows(example.label) for example in examples]
+        loss = math.nan
+        if any(known):
+            labels = _labels([e for e, knows in zip(examples, known, strict=True) if knows])
+            losses = self.answer.losses(scores[torch.tensor(known)], labels)
+            loss = losses.double().mean().item()
+        said = self.answer.decide(scores)
+        return {"loss": loss} | self.answer.measure(said, _labels(examples))
 
     def baselines(
         self, training: Sequence[Labelled], examples: Sequence[Labelled]
     ) -> dict[str, dict[str, Any]]:
-        """Return the metrics of the most frequent class, and for text of a bag of words."""
-        most_frequent = max(range(len(self.counts)), key=self.counts.__getitem__)
-        predictions = {"most frequent class": [most_frequent] * len(examples)}
-        if isinstance(self.encoder, TextEncoder):
-            bag = BagOfWords.fit(
-                [_words(example) for example in training],
-                [self._number[str(example.label)] for example in training],
-                len(self.classes),
-            )
-            predictions["bag of words"] = bag.predict([_words(example) for example in examples])
-        confusions = {
-            name: self._confusion(examples, classes) for name, classes in predictions.items()
+        """Return the metrics of the most frequent class or the mean, and of what is no network.
+
+        For classes of text a bag of words; for series of numbers the nearest ones by two distances,
+        and linear regression.
+        """
+        values = [self.answer.value(label) for label in _labels(training)]
+        classes, num_classes = [int(value) for value in values], self.answer.num_scores
+        said: dict[str, Sequence[float]] = {}
+        if self.answer.labels:
+            most_frequent = max(range(num_classes), key=classes.count)
+            said["most frequent class"] = [most_frequent] * len(examples)
+        else:
+            said["mean"] = [sum(values) / len(values)] * len(examples)
+        if isinstance(self.encoder, NumberEncoder):
+            known, new = ([*map(self._encode, part)] for part in (training, examples))
+            said["nearest series"] = nearest(euclidean_distances(new, known), values)
+            if walkable(new, known):
+                said["nearest by DTW"] = nearest(dtw_distances(new, known), values)
+            if self.answer.labels:
+                linear = logistic_regression(known, classes, num_classes, new)
+                said["logistic regression"] = linear
+            else:
+                said["ridge regression"] = ridge_regression(known, values, new)
+        elif self.answer.labels:
+            bag = BagOfWords.fit([_words(example) for example in training], classes, num_classes)
+            said["bag of words"] = bag.predict([_words(example) for example in examples])
+        names = [metric.name for metric in self.metrics if metric.name != "loss"]
+        figures = {
+            name: self.answer.measure(answers, _labels(examples)) for name, answers in said.items()
         }
-        return {
-            name: {"accuracy": confusion.accuracy, "macro_f1": confusion.macro_f1}
-            for name, confusion in confusions.items()
-        }
+        return {name: {key: all_[key] for key in names} for name, all_ in figures.items()}
 
     def read_examples(self, path: Path) -> tuple[list[Labelled], list[str]]:
         """Return the examples of a file in the format of the training, and notes.
@@ -253,7 +276,7 @@ class ClassifyTask(ExamplesTask[Labelled]):
             DataError: The file cannot be used, or training had none of its classes.
         """
         examples, notes = read_examples(self.options.data, path, self._names)
-        unknown = [example for example in examples if example.label not in self._number]
+        unknown = [example for example in examples if not self.answer.knows(example.label)]
         if unknown:
             notes.append(
                 f"{len(unknown):,} of {len(examples):,} examples have a class that training did "
@@ -268,6 +291,8 @@ class ClassifyTask(ExamplesTask[Labelled]):
     ) -> Iterator[dict[str, Any]]:
         """Yield for each input its class, the probability of it, and those of all classes.
 
+        Where numbers are predicted: the number as "answer".
+
         Args:
             model: A `Classifier` in eval mode.
             source: `read_unlabelled` says what it may be.
@@ -277,24 +302,24 @@ class ClassifyTask(ExamplesTask[Labelled]):
         at_once = 1 if source.is_interactive else _FILE_BATCH  # who types waits for an answer
         for batch in batches_that_come(inputs, at_once):
             scores = self._scores(model, batch)
-            for example, probabilities in zip(batch, scores.softmax(1), strict=True):
-                prediction = {**_shown(example), **self._opinion(probabilities)}
+            for example, row in zip(batch, scores, strict=True):
+                prediction = {**_shown(example), **self.answer.opinion(row)}
                 if options.running:
                     prediction["running"] = self._running(cast(Classifier, model), example)
                 yield prediction
 
     def to_text(self, prediction: dict[str, Any]) -> str:
-        """Return class, probability and input; below, if asked for, each token with its opinion."""
+        """Return opinion and input; below, if asked for, each token with its opinion."""
         name = prediction.get("text", prediction.get("id"))
-        lines = [f"{prediction['class']}\t{prediction['probability']:.4f}\t{name}"]
+        lines = [f"{self.answer.to_text(prediction)}\t{name}"]
         for step in prediction.get("running", ()):
-            lines.append(f"\t{step['class']}\t{step['probability']:.4f}\t{step['token']}")
+            lines.append(f"\t{self.answer.to_text(step)}\t{step['token']}")
         return "\n".join(lines)
 
     def subject(self, model: nn.Module) -> ClassifierSubject:
         """Return the classifier, its classes and what it reads."""
         data = self.options.data
-        return ClassifierSubject(cast(Classifier, model), data, self.encoder, self.classes)
+        return ClassifierSubject(cast(Classifier, model), data, self.encoder, self.answer.labels)
 
     @property
     def _names(self) -> tuple[str, ...]:
@@ -311,43 +336,11 @@ class ClassifyTask(ExamplesTask[Labelled]):
     @torch.inference_mode()
     def _scores(self, model: nn.Module, examples: Sequence[Labelled]) -> Tensor:
         """Return the scores of the classes of each example, (N, C)."""
-        scores = torch.empty(len(examples), len(self.classes))
+        scores = torch.empty(len(examples), self.answer.num_scores)
         for batch in self.in_batches(examples):
             inputs, lengths = pad([self._encode(examples[index]) for index in batch])
             scores[batch] = model(inputs, lengths)
         return scores
-
-    def _measure(self, model: nn.Module, examples: Sequence[Labelled]) -> tuple[float, Confusion]:
-        scores = self._scores(model, examples)
-        confusion = self._confusion(examples, scores.argmax(1).tolist())
-        numbers = [self._number.get(str(example.label), -1) for example in examples]
-        targets = torch.tensor(numbers)
-        known = targets >= 0
-        if not known.any():
-            return math.nan, confusion
-        losses = F.cross_entropy(scores[known], targets[known], self._weights, reduction="none")
-        return losses.double().mean().item(), confusion
-
-    def _classes_with(self, examples: Sequence[Labelled]) -> list[str]:
-        """Return the classes, and after them those that only `examples` have."""
-        unknown = {str(example.label) for example in examples} - self._number.keys()
-        return [*self.classes, *sorted(unknown)]
-
-    def _confusion(self, examples: Sequence[Labelled], predicted: Sequence[int]) -> Confusion:
-        classes = self._classes_with(examples)
-        number = {same_label(label): index for index, label in enumerate(classes)}
-        truth = [number[str(example.label)] for example in examples]
-        return Confusion.of(truth, predicted, len(classes))
-
-    def _opinion(self, probabilities: Tensor) -> dict[str, Any]:
-        best = int(probabilities.argmax())
-        probability_of = dict(zip(self.classes, probabilities.tolist(), strict=True))
-        label = self.classes[best]
-        return {
-            "class": label,
-            "probability": probability_of[label],
-            "probabilities": probability_of,
-        }
 
     def _running(self, model: Classifier, example: Labelled) -> list[dict[str, Any]]:
         encoded, tokens = self._encode(example), []
@@ -355,10 +348,9 @@ class ClassifyTask(ExamplesTask[Labelled]):
             tokens = self.encoder.tokens(str(example.content))
         else:
             tokens = [str(step) for step in range(1, len(encoded) + 1)]
-        opinions = model.opinions(encoded).softmax(1)
         return [
-            {"token": token, **self._opinion(probabilities)}
-            for token, probabilities in zip(tokens, opinions, strict=True)
+            {"token": token, **self.answer.opinion(row)}
+            for token, row in zip(tokens, model.opinions(encoded), strict=True)
         ]
 
 
@@ -371,6 +363,47 @@ def _fit_encoder(options: DataOptions, training: Sequence[Labelled]) -> Encoder:
         return BPEEncoder.fit(texts, lowercase=options.lowercase, size=options.bpe_size)
     kind = CharEncoder if options.tokens == "char" else WordEncoder
     return kind.fit(texts, lowercase=options.lowercase, min_count=options.min_count)
+
+
+def _balanced(options: TaskOptions) -> bool:
+    """Return whether all classes count alike in the loss."""
+    balanced = bool(options.training.class_weights == "balanced")
+    if balanced and options.data.number:
+        message = f"{field('class_weights')} is for classes, and {field('number')} predicts none"
+        raise OptionError(message, "leave it out")
+    return balanced
+
+
+def _labels(examples: Sequence[Labelled]) -> list[str]:
+    return [str(example.label) for example in examples]
+
+
+def _scaled(
+    options: DataOptions, answer: Answer, encoder: NumberEncoder, training: Sequence[Labelled]
+) -> tuple[NumberEncoder, list[str]]:
+    """Return the encoder on the scale that was chosen, and what it was chosen by.
+
+    Where nobody chose it, by how good the label of its nearest other one is for each series of the
+    training part: what needs no training, and is good at what is good for small sets.
+    """
+    if options.scale is not None:
+        return encoder.scaled_by(options.scale), []
+    some = training[:: -(-len(training) // _MOST_NEIGHBOURS)]
+    labels, metric = _labels(some), answer.metrics[0]
+    values = [answer.value(label) for label in labels]
+    best, figures = SCALES[0], dict[str, float]()
+    for scale in SCALES:
+        by_scale = encoder.scaled_by(scale)
+        series = [by_scale.encode(cast(Any, example.content)) for example in some]
+        figures[scale] = answer.measure(nearest_other(series, values), labels)[metric.name]
+        if metric.is_better(figures[scale], figures[best]):
+            best = scale
+    listed = ", ".join(f"{scale} {figure:.4g}" for scale, figure in figures.items())
+    note = (
+        f"numbers are scaled by {field('scale')} {best}: {metric.label} of the nearest other one "
+        f"of {len(some):,} series of the training part: {listed}"
+    )
+    return encoder.scaled_by(best), [note]
 
 
 def _words(example: Labelled) -> list[str]:

@@ -13,14 +13,19 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 from unrolled.data.text import read_text, split_lines
-from unrolled.errors import DataError
+from unrolled.errors import DataError, field
 from unrolled.tasks.classify.series import Series, parse_number
 
 __all__ = ["read_ts_cases", "read_ts_file"]
 
 
-def read_ts_file(path: Path, encoding: str = "utf-8") -> list[Series]:
+def read_ts_file(path: Path, encoding: str = "utf-8", *, number: bool = False) -> list[Series]:
     """Return the labelled cases of a `.ts` file.
+
+    Args:
+        path: The file.
+        encoding: Any that Python knows.
+        number: Whether labels are numbers (`@targetLabel`), and not classes.
 
     Raises:
         DataError: The file cannot be read; it has no `@classLabel` or no cases; a case has another
@@ -28,7 +33,7 @@ def read_ts_file(path: Path, encoding: str = "utf-8") -> list[Series]:
             label that `@classLabel` does not name.
     """
     lines = split_lines(read_text([path], encoding))
-    labels = _class_labels(path, lines)
+    labels = set() if number else _class_labels(path, lines)
     cases = list(read_ts_cases(path, lines, num_dimensions=None, labelled=True))
     if not cases:
         raise DataError(f"{path}: no cases", "they are the lines after @data")
@@ -80,7 +85,7 @@ def _class_labels(path: Path, lines: list[str]) -> set[str]:
         tag, *values = line.split() or [""]
         if tag.lower() == "@targetlabel" and values[:1] == ["true"]:
             message = f"{path}, line {number}: the targets are numbers (@targetLabel), not classes"
-            raise DataError(message)
+            raise DataError(message, f"{field('number')} predicts a number")
         if tag.lower() == "@classlabel":
             if [value.lower() for value in values[:1]] != ["true"]:
                 raise DataError(f"{path}, line {number}: the cases have no labels (@classLabel)")

@@ -1,0 +1,190 @@
+"""The controls of a classifier of series: the class of the nearest one, and logistic regression.
+
+    Euclidean    series drawn out or pressed to one length, then the distance of their numbers
+    DTW          dynamic time warping: the least sum of squared distances over all ways to walk
+                 through both series at once, at most a tenth of the longer one apart
+
+Series are (T, I), of any lengths. A series without steps is at distance 0 of all.
+
+Source:
+    Sakoe and Chiba (1978): DTW and its window; Ratanamahatana and Keogh (2005): a tenth.
+"""
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+from unrolled.data.batching import pad
+
+__all__ = [
+    "dtw_distances",
+    "euclidean_distances",
+    "logistic_regression",
+    "nearest",
+    "nearest_other",
+    "ridge_regression",
+    "walkable",
+]
+
+_WINDOW = 0.1  # of the longer series
+_MOST_STEPS = 100  # that a series is pressed to
+_MOST_CELLS = 4e9  # of all walks: some ten seconds
+_CELLS_AT_ONCE = 2**25  # numbers, of 4 bytes
+_ITERATIONS = 100
+
+
+def resampled(series: Sequence[Tensor], num_steps: int) -> Tensor:
+    """Return series with `num_steps` steps each, between two of their own linearly, (N, S, I)."""
+    width = series[0].shape[1]
+    rows = [
+        F.interpolate(x.T[None], size=num_steps, mode="linear", align_corners=True)[0].T
+        if len(x)
+        else x.new_zeros(num_steps, width)
+        for x in series
+    ]
+    return torch.stack(rows)
+
+
+def common_length(series: Sequence[Tensor]) -> int:
+    """Return the mean length of series, at least 1 and at most 100."""
+    mean = sum(map(len, series)) / len(series)
+    return min(max(1, round(mean)), _MOST_STEPS)
+
+
+def euclidean_distances(series: Sequence[Tensor], others: Sequence[Tensor]) -> Tensor:
+    """Return the distance of each of N series to each of M others, (N, M)."""
+    num_steps = common_length(others)
+    rows, columns = (resampled(each, num_steps).flatten(1).double() for each in (series, others))
+    return torch.cdist(rows, columns)
+
+
+def walkable(series: Sequence[Tensor], others: Sequence[Tensor]) -> bool:
+    """Return whether `dtw_distances` takes seconds and no hours."""
+    longest = max(map(len, [*series, *others]))
+    return len(series) * len(others) * longest * longest <= _MOST_CELLS
+
+
+def dtw_distances(series: Sequence[Tensor], others: Sequence[Tensor]) -> Tensor:
+    """Return the least sum of squared distances along a walk, (N, M).
+
+    The window is a tenth of the longer of the two, and at least the difference of their lengths.
+
+    Example:
+        >>> a, b = torch.tensor([[0.0], [0], [5], [0]]), torch.tensor([[0.0], [5], [0], [0]])
+        >>> dtw_distances([a], [b]).item()
+        0.0
+    """
+    columns, column_lengths = pad(others)
+    at_once = max(1, _CELLS_AT_ONCE // (columns.shape[0] * columns.shape[1] ** 2 + 1))
+    parts = [
+        _walk(*pad(series[start : start + at_once]), columns, column_lengths)
+        for start in range(0, len(series), at_once)
+    ]
+    return torch.cat(parts)
+
+
+def _walk(x: Tensor, x_lengths: Tensor, y: Tensor, y_lengths: Tensor) -> Tensor:
+    """Return the distances of (N, S, I) to (M, T, I)."""
+    num_rows, num_steps, _ = x.shape
+    num_columns, num_others, _ = y.shape
+    if not num_steps or not num_others:
+        return torch.zeros(num_rows, num_columns)
+    squares = torch.cdist(x.flatten(0, 1), y.flatten(0, 1)).square()
+    costs = squares.view(num_rows, num_steps, num_columns, num_others).permute(1, 3, 0, 2)
+    lengths = torch.stack(
+        [a.expand(num_rows, num_columns) for a in (x_lengths[:, None], y_lengths)]
+    )
+    difference = (lengths[0] - lengths[1]).abs()
+    window = (_WINDOW * lengths.amax(0)).ceil().long().maximum(difference)  # (N, M)
+    widest = int(window.max())
+    far = torch.full((num_rows, num_columns), torch.inf)
+    distances = torch.zeros(num_rows, num_columns)  # of series without steps
+    before = [far] * num_others
+    for step in range(num_steps):
+        row = [far] * num_others
+        first, last = max(0, step - widest), min(num_others - 1, step + widest)
+        for other in range(first, last + 1):
+            best = before[other]
+            if other:
+                best = best.minimum(row[other - 1]).minimum(before[other - 1])
+            if step == other == 0:
+                best = torch.zeros_like(far)
+            walk = (best + costs[step, other]).where(window >= abs(step - other), torch.inf)
+            row[other] = walk
+            ends = (lengths[0] == step + 1) & (lengths[1] == other + 1)
+            distances = walk.where(ends, distances)
+        before = row
+    return distances
+
+
+def nearest(distances: Tensor, labels: Sequence[float]) -> list[float]:
+    """Return the label of the nearest of M series, for each row of (N, M)."""
+    return [labels[index] for index in distances.argmin(1).tolist()]
+
+
+def nearest_other(series: Sequence[Tensor], labels: Sequence[float]) -> list[float]:
+    """Return for each series the label of its nearest other one (Euclidean)."""
+    distances = euclidean_distances(series, series).fill_diagonal_(torch.inf)
+    return nearest(distances, labels)
+
+
+def ridge_regression(
+    series: Sequence[Tensor], labels: Sequence[float], others: Sequence[Tensor]
+) -> list[float]:
+    """Return the number of each of `others`, by the numbers of all steps.
+
+        number = w x + b,   minimizing  sum of (true number - number)^2 + |w|^2
+
+    with x as in `logistic_regression`.
+    """
+    x, y = _flat(series, others)
+    numbers = torch.tensor(labels, dtype=torch.float64)
+    mean = numbers.mean()  # x has mean 0
+    products = x @ x.T + torch.eye(len(x), dtype=torch.float64)  # w = x' (x x' + 1)^-1 number
+    shares = torch.linalg.solve(products, numbers - mean)
+    said: list[float] = (y @ (x.T @ shares) + mean).tolist()
+    return said
+
+
+def logistic_regression(
+    series: Sequence[Tensor], labels: Sequence[int], num_classes: int, others: Sequence[Tensor]
+) -> list[int]:
+    """Return the likeliest class of each of `others`, by the numbers of all steps.
+
+        p(class) = softmax(W x + b),   minimizing  sum of -log p(true class) + |W|^2 / 2
+
+    with x the series pressed to one length, each number on the scale that it has in `series`.
+    """
+    x, y = _flat(series, others)
+    weight = torch.zeros(x.shape[1], num_classes, dtype=torch.float64, requires_grad=True)
+    bias = torch.zeros(num_classes, dtype=torch.float64, requires_grad=True)
+    targets = torch.tensor(labels)
+    optimizer = torch.optim.LBFGS(
+        [weight, bias],
+        max_iter=_ITERATIONS,
+        tolerance_grad=1e-5 * len(series),
+        line_search_fn="strong_wolfe",
+    )
+
+    def loss() -> Tensor:
+        optimizer.zero_grad()
+        scores = x @ weight + bias
+        total = F.cross_entropy(scores, targets, reduction="sum") + weight.square().sum() / 2
+        total.backward()  # type: ignore[no-untyped-call]  # torch has no types for it
+        return total
+
+    optimizer.step(loss)  # type: ignore[no-untyped-call]  # nor for this
+    with torch.no_grad():
+        classes: list[int] = (y @ weight + bias).argmax(1).tolist()
+    return classes
+
+
+def _flat(series: Sequence[Tensor], others: Sequence[Tensor]) -> tuple[Tensor, Tensor]:
+    """Return both as rows of numbers, each on the scale that it has in `series`."""
+    num_steps = common_length(series)
+    x, y = (resampled(each, num_steps).flatten(1).double() for each in (series, others))
+    spread, mean = torch.std_mean(x, dim=0, correction=0)
+    x, y = ((each - mean) / spread.where(spread > 0, 1.0) for each in (x, y))
+    return x, y
