@@ -268,9 +268,9 @@ def test_numbers_as_classes_are_told_of_the_other_way(tmp_path):
     table.write_text("text,price\n" + "".join(f"a {n} b,{n * 1.5}\n" for n in range(60)))
     read = {"files": (str(table),), "input": ("text",), "target": "price"}
     options = TaskOptions(DataOptions(**read), ModelOptions(), TrainingOptions())
-    with pytest.raises(DataError, match="48 different numbers as classes") as caught:
+    with pytest.raises(DataError, match="a number, not a class: 60 different") as caught:
         ClassifyTask.read(options)
-    assert caught.value.hint == "number predicts a number"
+    assert caught.value.hint == "number predicts it; or make a few classes of it"
     options = replace(options, data=DataOptions(**read, number=True))
     splits = ClassifyTask.read(options)
     assert splits.notes[0].startswith("numbers in the training part: from ")
