@@ -93,6 +93,22 @@ def test_a_cell_is_found_by_its_module_in_the_current_folder_or_installed(
     )
 
 
+def test_looking_for_a_module_runs_no_package_and_finds_none_by_chance(
+    write, tmp_path, monkeypatch, marker
+):
+    write("my_models/__init__.py")
+    inner = write("my_models/inner.py")
+    write("torch.py")  # which no import of the package is to meet
+    monkeypatch.chdir(tmp_path)
+    path, modules = list(sys.path), set(sys.modules)
+    assert CellSource.find("my_models.inner:leaky").path == str(inner)
+    with pytest.raises(OptionError, match=r"my_models\.other"):
+        CellSource.find("my_models.other:leaky")
+    assert not marker.exists()
+    assert sys.path == path
+    assert sys.modules.keys() <= modules
+
+
 def test_the_same_text_is_run_once_whoever_has_it(write, marker, tmp_path):
     path = write()
     first = CellSource.find(f"{path}:leaky").load()

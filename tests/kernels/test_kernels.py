@@ -440,9 +440,10 @@ def test_rows_of_very_unequal_lengths_stay_in_parts_of_bounded_size():
 def test_weights_that_do_not_belong_together_are_refused():
     layer, x, h = unrolled.GRU(3, 4), torch.randn(2, 3), torch.zeros(1, 4)
     weights = layer.weights_of("l0")
-    for broken in (weights._replace(weight_hh=None), weights._replace(bias_hh=None)):
+    for name in ("weight_ih", "weight_hh", "bias_ih", "bias_hh"):
+        broken = weights._replace(**{name: None})
         problem = Problem(layer.cell, x, (1, 1), broken, (h,), reverse=False)
-        with pytest.raises(unrolled.errors.ShapeError, match="missing"):
+        with pytest.raises(unrolled.errors.ShapeError, match=f"{name} is missing"):
             kernel_recurrence(kernel_of(layer.cell), problem)
 
 

@@ -26,6 +26,7 @@ from torch import nn, tanh
 from torch.nn import functional as f
 
 import unrolled
+from unrolled.cells.registry import find_cell
 from unrolled.errors import OptionError
 from unrolled.kernels import kernel_source, using_path
 from unrolled.kernels.running.paths import _outcomes, kernel_of, kernel_or_reason
@@ -675,6 +676,58 @@ def test_a_cell_may_come_from_a_place_without_a_name():
     cell = unrolled.cell(gates="a")(space["made"])
     assert reason_of(cell) is None
     assert_right(cell, sizes=(4,))
+
+
+def test_an_exported_program_does_not_compute_with_what_has_changed():
+    def declare(table):
+        @unrolled.cell(gates="f")
+        def scaled(x, u, h):
+            return dict(h=torch.tanh(x.f + u.f) * table.factor)
+
+        return scaled
+
+    table = types.SimpleNamespace(factor=0.5)
+    x, cell = torch.randn(5, 2, 3), declare(table)
+    layer = unrolled.Recurrent(cell, 3, 4)
+    program = torch.export.export(layer, (x,)).module()
+    before = program(x)[0]
+    table.factor = 2.0
+    with pytest.raises(OptionError, match="what they read from outside, or Python have changed"):
+        program(x)
+    table.factor = 0.5
+    assert torch.equal(program(x)[0], before)
+
+
+def test_an_equal_cell_that_has_changed_is_not_equal_any_more():
+    def declare():
+        space = {
+            "unrolled": unrolled,
+            "torch": torch,
+            "__name__": "notebook_of_equals",
+            "FACTOR": 1,
+        }
+        text = "@unrolled.cell(gates='f')\ndef equal(x, u, h): return dict(h=x.f + FACTOR * u.f)"
+        exec(text, space)
+        return space
+
+    first, second = declare(), declare()
+    key = first["equal"].key
+    first["equal"] = None
+    gc.collect()
+    assert find_cell(key) is second["equal"]
+    second["FACTOR"] = 2
+    with pytest.raises(OptionError, match="not the one that the program was made with"):
+        find_cell(key)
+
+
+def test_a_search_for_anomalies_at_the_first_use_costs_no_kernel():
+    cell = cell_of(lambda a, h, w: a * w)
+    with torch.autograd.set_detect_anomaly(True, check_nan=True):
+        assert reason_of(cell) is None
+        assert torch.is_anomaly_enabled()
+        assert torch.is_anomaly_check_nan_enabled()
+    assert not torch.is_anomaly_enabled()
+    assert gc.isenabled()
 
 
 @pytest.mark.parametrize("flag", [True, False])

@@ -17,6 +17,7 @@ from torch import Tensor
 
 from unrolled.cells.registry import free_key, remember
 from unrolled.cells.state import state_type
+from unrolled.cells.surroundings import Surroundings
 from unrolled.errors import OptionError
 
 __all__ = ["Cell", "cell"]
@@ -57,6 +58,7 @@ class Cell:
     keeps: str | None  # the gate that keeps the old state
     admits: str | None  # the gate that lets the new in
     source: str  # who published it
+    surroundings: Surroundings | None  # of the equations, when declared; None for cells of ours
 
     def __post_init__(self) -> None:
         # where pickle looks for the cell; of this one alone, for the class has a module of its own
@@ -183,6 +185,9 @@ def cell(
                 f"{len(recurrent_names)} recurrent gates",
                 'recurrent="" declares a cell without a recurrent product',
             )
+        key, surroundings = free_key(
+            equations, repr((gate_names, recurrent_names, applied_names, states, parameters))
+        )
         declared_cell = Cell(
             equations,
             tuple(gate_names),
@@ -192,12 +197,11 @@ def cell(
             parameters,
             arguments,
             state_type(tuple(state_names)),
-            free_key(
-                equations, repr((gate_names, recurrent_names, applied_names, states, parameters))
-            ),
+            key,
             keeps,
             admits,
             source,
+            surroundings,
         )
         return remember(declared_cell)
 

@@ -14,26 +14,32 @@ from unrolled.errors import OptionError
 if TYPE_CHECKING:
     from unrolled.cells.cell import Cell
 
-__all__ = ["find_cell", "free_key", "is_built_in", "remember"]
+__all__ = ["EXPORTED", "find_cell", "free_key", "is_built_in", "remember"]
+
+EXPORTED = "="
+"""Ends the key in a program that was exported: what its cell reads must be as when it was declared.
+"""
 
 _cells: WeakValueDictionary[str, "Cell"] = WeakValueDictionary()
 _given: Counter[str] = Counter()
 
 
-def free_key(equations: Callable[..., Any], declaration: str) -> str:
+def free_key(equations: Callable[..., Any], declaration: str) -> tuple[str, Surroundings | None]:
     """Return "module:qualified name@digest", with "#2" ... from the second such cell on.
+
+    With it goes what the equations read from outside, as it is now.
 
     The digest is of the equations, of what they read from outside, and of their `declaration`: a
     program that was exported must not compute with others. Cells of ours need none. A "~" says that
     it does not tell all. No key is given twice.
     """
-    key = f"{equations.__module__}:{equations.__qualname__}"
+    key, surroundings = f"{equations.__module__}:{equations.__qualname__}", None
     if not is_built_in(equations):
         surroundings = Surroundings(equations)
         told = surroundings.is_complete and not surroundings.unknown
         key = f"{key}@{surroundings.digest(declaration)}{'' if told else '~'}"
     _given[key] += 1
-    return key if _given[key] == 1 else f"{key}#{_given[key]}"
+    return key if _given[key] == 1 else f"{key}#{_given[key]}", surroundings
 
 
 def is_built_in(equations: Callable[..., Any]) -> bool:
@@ -53,8 +59,10 @@ def find_cell(key: str) -> "Cell":
     """Return the cell with this `key`; the module that declares it is imported if need be.
 
     Raises:
-        OptionError: there is none.
+        OptionError: there is none; or the key is `EXPORTED`, and the equations read from outside
+            what has changed since they were declared.
     """
+    key, is_exported = key.removesuffix(EXPORTED), key.endswith(EXPORTED)
     module, colon, _ = key.partition(":")
     problem = "not known in this process"
     if key not in _cells and colon:
@@ -62,7 +70,9 @@ def find_cell(key: str) -> "Cell":
             import_module(module)
         except ImportError as error:
             problem = f"its module cannot be imported: {error}"
-    registered = _cells.get(key) or _equal_cell(key)
+    registered = _cells.get(key)
+    if registered is None or (is_exported and not _is_as_declared(registered)):
+        registered = _equal_cell(key)
     if registered is not None:
         return registered
     name = key.partition("@")[0]
@@ -70,7 +80,7 @@ def find_cell(key: str) -> "Cell":
         raise OptionError(
             f"cell {name}: is not the one that the program was made with: its equations, what "
             "they read from outside, or Python have changed",
-            "export the program again",
+            "declare the cell again, and export the program again",
         )
     raise OptionError(
         f"cell {key}: {problem}",
@@ -83,4 +93,10 @@ def _equal_cell(key: str) -> "Cell | None":
     equal, _, _ = key.partition("#")
     if "@" not in equal or equal.endswith("~"):
         return None
-    return next((cell for other, cell in _cells.items() if other.partition("#")[0] == equal), None)
+    cells = (cell for other, cell in _cells.items() if other.partition("#")[0] == equal)
+    return next(filter(_is_as_declared, cells), None)
+
+
+def _is_as_declared(cell: "Cell") -> bool:
+    """Whether what the equations read from outside is what it was when they were declared."""
+    return cell.surroundings is None or cell.surroundings.unchanged()

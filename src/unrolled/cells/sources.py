@@ -6,7 +6,9 @@ must stand alone: what it imports must be installed where the run is loaded.
 
 import hashlib
 import sys
+from collections.abc import Sequence
 from dataclasses import dataclass
+from importlib.machinery import ModuleSpec, PathFinder
 from importlib.util import find_spec
 from pathlib import Path
 from traceback import extract_tb
@@ -131,14 +133,31 @@ def _read(path: Path, cell: str) -> str:
 
 
 def _module_path(name: str) -> Path:
-    """Return the file of a module, which may be in the current folder, as for `python -m`."""
-    sys.path.insert(0, "")
+    """Return the file of a module, which may be in the current folder, as for `python -m`.
+
+    Neither it nor the packages that it is in are run there, and `sys.path` is left as it is.
+    """
+    spec = _spec_in(Path.cwd(), name)
     try:
-        spec = find_spec(name) if name else None
+        if spec is None and name:
+            spec = find_spec(name)
     except (ImportError, ValueError) as error:
         raise OptionError(f"cannot import {name}: {type(error).__name__}: {error}") from None
-    finally:
-        sys.path.remove("")
-    if spec is None or spec.origin is None or not spec.origin.endswith(".py"):
+    if spec is None or not _is_source(spec):
         raise OptionError(f"no module {name!r} with a source file", "FILE.py:NAME names a file")
-    return Path(spec.origin)
+    return Path(str(spec.origin))
+
+
+def _spec_in(folder: Path, name: str) -> ModuleSpec | None:
+    """Return what a module is made of that lies in `folder`, None if there is no such file."""
+    places: Sequence[str] | None = [str(folder)]
+    spec = None
+    parts = name.split(".")
+    for count in range(1, len(parts) + 1):
+        spec = PathFinder.find_spec(".".join(parts[:count]), places) if places else None
+        places = None if spec is None else spec.submodule_search_locations
+    return spec if spec is not None and _is_source(spec) else None
+
+
+def _is_source(spec: ModuleSpec) -> bool:
+    return spec.origin is not None and spec.origin.endswith(".py")

@@ -7,6 +7,7 @@ times, on other sizes and values, and must do the same each time. What the tenso
 here. PyTorch's own tracers, which do much more, take seconds to import.
 """
 
+import gc
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, nullcontext
 from itertools import zip_longest
@@ -158,7 +159,7 @@ class _Run:
     @contextmanager
     def _watching(self) -> Iterator[None]:
         writer = self._writer or nullcontext()
-        with enable_python_dispatcher(), writer, self.watch, self._questions:
+        with _undisturbed(), enable_python_dispatcher(), writer, self.watch, self._questions:
             try:
                 yield
             except TypeError as error:
@@ -168,6 +169,27 @@ class _Run:
                     raise
         if problem := self._questions.problem:
             raise EquationsError(f"{self._where}: its equations {problem}")
+
+
+@contextmanager
+def _undisturbed() -> Iterator[None]:
+    """Keep from the equations what the process does beside them.
+
+    The collector runs finalizers of anything, in any thread; and torch's search for anomalies
+    looks at the numbers of each gradient.
+    """
+    collects = gc.isenabled()
+    searches, checks_nan = torch.is_anomaly_enabled(), torch.is_anomaly_check_nan_enabled()
+    gc.disable()
+    if searches:
+        torch.autograd.set_detect_anomaly(False)
+    try:
+        yield
+    finally:
+        if searches:
+            torch.autograd.set_detect_anomaly(True, checks_nan)
+        if collects:
+            gc.enable()
 
 
 def _require_equal(where: str, first: OperationWatch, second: OperationWatch) -> None:

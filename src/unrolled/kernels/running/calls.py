@@ -65,10 +65,12 @@ def check_numbers(problem: Problem, partition: Partition) -> None:
             f"{len(cell.parameters)} weight vectors, got x {tuple(x.shape)}, states "
             f"{[tuple(state.shape) for state in states]} and {len(weights.parameters)} vectors"
         )
-    recurrent, biased = bool(cell.recurrent), weights.bias_ih is not None
-    present = [w is not None for w in (weights.weight_ih, weights.weight_hh, weights.bias_hh)]
-    if present != [True, recurrent, recurrent and biased]:
-        raise ShapeError(f"{where}: a weight, or one of two biases, is missing")
+    biased = weights.bias_ih is not None or weights.bias_hh is not None
+    wanted = (True, bool(cell.recurrent), biased, biased and bool(cell.recurrent))
+    for name, weight, is_wanted in zip(WEIGHT_FIELDS, weights[:4], wanted, strict=True):
+        if (weight is not None) != is_wanted:
+            what = f"{name} is missing" if is_wanted else f"has no recurrent part, but {name}"
+            raise ShapeError(f"{where}: {what}")
     if states[0].shape[0] < partition.num_nonempty:
         raise ShapeError(f"{where}: {partition.num_nonempty} rows have {len(states[0])} states")
 

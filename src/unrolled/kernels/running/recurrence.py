@@ -4,6 +4,7 @@ import torch
 from torch import Tensor
 
 from unrolled.cells import Cell
+from unrolled.cells.registry import EXPORTED
 from unrolled.kernels.memory import check_memory, materialised
 from unrolled.kernels.observer import GraphObserver, Observer
 from unrolled.kernels.reference import reference_recurrence
@@ -82,7 +83,7 @@ def _as_operator(
         rows.lengths,
         list(states),
         weights.tensors(),
-        cell.key,
+        cell.key + EXPORTED if torch.compiler.is_exporting() else cell.key,
         weights.bias_ih is not None,
         weights.weight_hr is not None,
         reverse,
