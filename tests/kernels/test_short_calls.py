@@ -166,6 +166,30 @@ def test_gradients_are_those_of_the_ordinary_way(make, shape, batch_first, monke
             assert equal(got, ordinarily(monkeypatch, lambda a=arguments: derivatives(*a)))
 
 
+@every_kind
+@pytest.mark.parametrize(
+    ("num_layers", "bidirectional", "batch_first"),
+    [(2, False, False), (1, True, False), (2, True, True)],
+)
+def test_gradients_of_stacks_are_those_of_the_ordinary_way(
+    make, num_layers, bidirectional, batch_first, monkeypatch, taken
+):
+    layer = ready(
+        make, 5, 20, num_layers=num_layers, bidirectional=bidirectional, batch_first=batch_first
+    )
+    x = torch.randn(3, 4, 5, requires_grad=True)
+    state = layer.initial_state(3 if batch_first else 4)
+    state = map_state(lambda part: torch.randn_like(part).requires_grad_(), state)
+    weights, num_results = [*layer.parameters()], 1 + len(state_tensors(state))
+    for hx, sources in [(None, weights), (state, [x, *state_tensors(state), *weights])]:
+        for used in (range(num_results), [0]):
+            taken.clear()
+            arguments = (layer, x, hx, sources, used)
+            got = derivatives(*arguments)
+            assert taken == [True]
+            assert equal(got, ordinarily(monkeypatch, lambda a=arguments: derivatives(*a)))
+
+
 @pytest.mark.parametrize("frozen", [["weight_ih_l0"], ["weight_hh_l0", "bias_ih_l0"]])
 def test_weights_that_do_not_learn_have_no_gradient(frozen, monkeypatch, taken):
     layer = ready(unrolled.LSTM, 4, 20)

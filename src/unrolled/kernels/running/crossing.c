@@ -73,10 +73,11 @@ static struct {
 #define LONG_WORK (1l << 18) /* which others need not wait for */
 #define HEAD 16              /* floats before what a tape holds: the first says whether it was used */
 
-/* A layer, or a stack of them in one or two directions, as crossing.py describes it. */
+/* A layer, or a stack of them in one or two directions, as short_calls.py describes it. */
 typedef struct {
   int64_t num_gates, num_recurrent, num_states, num_vectors, biased;
   int64_t input_size, hidden_size, num_layers, num_directions;
+  int64_t reverse; /* of one layer in one direction */
   int64_t slots, scratch_slots;
   void (*forward)(ParallelFor, Call *);
   void (*backward)(ParallelFor, Call *);
@@ -414,7 +415,7 @@ static PyObject *infer_with(PyObject *const *args, PyObject **weights, long *num
     *c = rest;
     c->input_size = I;
     c->hidden_size = H;
-    c->reverse = l % D;
+    c->reverse = p->reverse || l % D;
     c->gate_stride = p->scratch_slots * H;
     for (long n = 0; n < each; n++) {
       float **place;
@@ -430,7 +431,7 @@ static PyObject *infer_with(PyObject *const *args, PyObject **weights, long *num
   }
   if (work > MOST_WORK || T * B * MAX(p->input_size, D * H) > MOST_FLOATS) return NULL;
   if (wanted) {
-    if (stacked > 1 || !batched || tape_floats(p, T * B) > MOST_FLOATS) return NULL;
+    if (!batched || tape_floats(p, T * B) > MOST_FLOATS) return NULL;
     py.increase(py.true_);
     return py.true_;
   }
@@ -527,6 +528,7 @@ static int set_inputs(const Plan *p, Call *c, Rows *rows, PyObject *const *input
   c->x = x.data;
   c->input_size = p->input_size;
   c->hidden_size = H;
+  c->reverse = p->reverse;
   for (long s = 0; s < S; s++) {
     if (inputs[1 + s] == py.none) continue;
     if (!is_dense(inputs[1 + s], &state, 3, 1, B, H)) return 0;
@@ -582,7 +584,8 @@ static PyObject *train(PyObject *self, PyObject *const *args, Py_ssize_t count) 
       memset(tape.data, 0, HEAD * sizeof(float));
       memcpy(output.data, c.states[0], T * B * H * sizeof(float));
       for (long s = 0; s < S; s++) {
-        memcpy(ends[s].data, c.states[s] + (T - 1) * B * H, B * H * sizeof(float));
+        const float *end = c.states[s] + (c.reverse ? 0 : (T - 1) * B * H);
+        memcpy(ends[s].data, end, B * H * sizeof(float));
       }
     }
     give_block(block);

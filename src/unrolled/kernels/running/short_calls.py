@@ -59,6 +59,7 @@ class ShortCalls:
         self._sizes = (input_size, hidden_size, num_layers, num_directions)
         self._biased = biased
         self._plan: _Plan | None = None
+        self._parts: Sequence[_Plan] = ()  # of each layer and direction
 
     def __reduce__(self) -> tuple[Any, ...]:
         return ShortCalls, (self._cell, *self._sizes, self._biased, self._names)
@@ -84,22 +85,59 @@ class ShortCalls:
             if crossing is None:
                 return None
             plan = _Plan(crossing, kernel, *self._sizes, self._biased, self._names)
-            self._plan = plan
+            self._plan, self._parts = plan, self._parts_of(plan, crossing)
         results = plan.infer(plan.address, input, hx, parameters, batch_first)
         if results is not True:
             return results  # type: ignore[no-any-return]  # of C
-        return self._with_gradients(plan, input, hx, parameters, batch_first)
+        x = input.transpose(0, 1).contiguous() if batch_first else input
+        output, ends = self._with_gradients(x, hx, parameters)
+        return (output.transpose(0, 1) if batch_first else output, *ends)
+
+    def _parts_of(self, plan: "_Plan", crossing: Crossing) -> "Sequence[_Plan]":
+        input_size, hidden_size, num_layers, num_directions = self._sizes
+        num_parts = num_layers * num_directions
+        if num_parts == 1:
+            return [plan]
+        of_each = len(self._names) // num_parts
+        return [
+            _Plan(
+                crossing,
+                plan.kernel,
+                input_size if number < num_directions else num_directions * hidden_size,
+                hidden_size,
+                1,
+                1,
+                self._biased,
+                self._names[number * of_each : (number + 1) * of_each],
+                reverse=number % num_directions == 1,
+            )
+            for number in range(num_parts)
+        ]
 
     def _with_gradients(
-        self, plan: "_Plan", input: Tensor, hx: Any, parameters: dict[str, Any], batch_first: bool
-    ) -> Sequence[Tensor]:
-        num_states = len(plan.kernel.cell.states)
-        states = (hx,) if num_states == 1 or hx is None else hx
-        states = states * num_states if hx is None else states
-        x = input.transpose(0, 1).contiguous() if batch_first else input
+        self, x: Tensor, hx: Any, parameters: dict[str, Any]
+    ) -> tuple[Tensor, Sequence[Tensor]]:
+        """Return the output (T, B, ...) and the states at the end, with a graph."""
         apply: Any = _ShortFunction.apply
-        output, *ends = apply(plan, x, *states, *[parameters[name] for name in self._names])
-        return (output.transpose(0, 1) if batch_first else output, *ends)
+        num_states, num_directions = len(self._parts[0].kernel.cell.states), self._sizes[3]
+        before = (hx,) if num_states == 1 else hx
+        outputs, ends = [], []
+        for number, plan in enumerate(self._parts):
+            if hx is None:
+                states: Sequence[Tensor | None] = (None,) * num_states
+            elif len(self._parts) == 1:
+                states = before
+            else:
+                states = [state.narrow(0, number, 1) for state in before]
+            output, *end = apply(plan, x, *states, *[parameters[name] for name in plan.names])
+            outputs.append(output)
+            ends.append(end)
+            if len(outputs) == num_directions:
+                x = output if num_directions == 1 else torch.cat(outputs, dim=-1)
+                outputs = []
+        if len(ends) == 1:
+            return x, ends[0]
+        return x, [torch.cat(parts) for parts in zip(*ends, strict=True)]
 
 
 class _Description(ctypes.Structure):
@@ -108,7 +146,7 @@ class _Description(ctypes.Structure):
     _fields_ = [
         *((name, _integer) for name in ("gates", "recurrent", "states", "vectors", "biased")),
         *((name, _integer) for name in ("input_size", "hidden_size", "layers", "directions")),
-        *((name, _integer) for name in ("slots", "scratch_slots")),
+        *((name, _integer) for name in ("reverse", "slots", "scratch_slots")),
         *((name, _pointer) for name in ("forward", "backward")),
         *((name, _pointer) for name in ("packed_floats", "workspace_floats", "names")),
     ]
@@ -127,22 +165,26 @@ class _Plan:
         num_directions: int,
         biased: bool,
         names: tuple[str, ...],
+        *,
+        reverse: bool = False,
     ) -> None:
         self.kernel, self.biased, self.hidden_size = kernel, biased, hidden_size
         self.infer, self.train, self.gradients = crossing
         cell, library = kernel.cell, kernel.library
         numbers = map(len, (cell.gates, cell.recurrent, cell.states, cell.parameters))
         sizes = (input_size, hidden_size, num_layers, num_directions)
-        self._names = names, (_pointer * len(names))(*map(id, names))
+        self.names, self.reverse = names, reverse
+        self._addresses = (_pointer * len(names))(*map(id, names))
         self._description = _Description(
             *numbers,
             biased,
             *sizes,
+            reverse,
             library.slots,
             library.scratch_slots,
             *(library.address(name) for name in ("forward", "backward")),
             *(library.address(f"{name}_floats") for name in ("packed", "workspace")),
-            ctypes.addressof(self._names[1]),
+            ctypes.addressof(self._addresses),
         )
         self.address = ctypes.addressof(self._description)
 
@@ -153,7 +195,7 @@ class _LayerPasses(KernelPasses):
     def __init__(self, plan: _Plan, inputs: Sequence[Any]) -> None:
         cell = plan.kernel.cell
         num_steps, batch_size, _ = inputs[0].shape
-        self._flat = Signature(cell, plan.biased, projected=False, reverse=False)
+        self._flat = Signature(cell, plan.biased, projected=False, reverse=plan.reverse)
         self._sizes = (batch_size,) * num_steps
         self._hidden_size = plan.hidden_size
         super().__init__(plan.kernel, self.fill(inputs))
