@@ -69,7 +69,18 @@ def test_an_output_may_change_between_the_passes(make, turns):
 @every_kind
 def test_a_graph_ends_with_its_output(make):
     layer, x = problem(make)
+    layer(x)  # which makes the kernel: the next call is a short one
     output, _ = layer(x)
+    tape = weakref.ref(output.grad_fn.saved_tensors[-1])
+    assert tape() is not None
+    del output, _
+    assert tape() is None
+
+
+@every_kind
+def test_a_graph_of_a_long_call_ends_with_its_output(make):
+    layer, _ = problem(make)
+    output, _ = layer(torch.randn(600, 1, layer.input_size))
     view = output.grad_fn
     passes = weakref.ref(view.next_functions[0][0].passes)
     del output, _, view

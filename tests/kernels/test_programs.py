@@ -277,7 +277,7 @@ def mapped(weights, f):
     return Weights(*flat, tuple(map(f, weights.parameters)))
 
 
-def values_and_gradients(run, problem, dtype=torch.float32):
+def values_and_gradients(run, problem, dtype=torch.float32, *, of_states=True):
     """Return output, states and all gradients of `run`, a path as `reference_recurrence`."""
     x, sizes, weights, states, reverse, upstream = problem
 
@@ -285,10 +285,12 @@ def values_and_gradients(run, problem, dtype=torch.float32):
         return tensor.detach().to(dtype).clone().requires_grad_()
 
     x, states, weights = leaf(x), tuple(map(leaf, states)), mapped(weights, leaf)
+    for state in states:
+        state.requires_grad_(of_states)
     output, after = run(x, sizes, weights, states, reverse=reverse)
     total = sum((r * u.to(dtype)).sum() for r, u in zip((output, *after), upstream, strict=True))
     flat = [w for w in weights[:4] if w is not None]
-    sources = [x, *states, *flat, *weights.parameters]
+    sources = [x, *(states if of_states else ()), *flat, *weights.parameters]
     gradients = torch.autograd.grad(total, sources, materialize_grads=True)
     return [output.detach(), *(state.detach() for state in after), *gradients]
 
@@ -313,6 +315,9 @@ SHORT = [  # sizes, I, H, reverse, rows of length zero
     ((1,), 33, 37, False, 0),  # a single row: its weights are not packed
     ((1,), 17, 70, True, 0),
     ((3, 2), 20, 70, False, 0),  # one chunk: panels of the input weights are packed in turn
+    ((30,), 3, 300, False, 0),  # no gradient goes through the recurrent weights: see `check`
+    ((5, 5), 3, 70, True, 0),
+    ((2, 1), 3, 300, False, 0),
 ]
 # Many rows, whose sums are made of blocks and rounds of blocks; few rows of many units, which
 # threads share.
@@ -355,13 +360,16 @@ def check(machine, program_of, cell, problems, place, tmp_path, threads=(1, 2, 3
 
         torch.set_num_threads(num_threads)
         try:
-            got = values_and_gradients(on_kernel, problem)
+            of_states = number % 2 == 0  # else a single step needs no recurrent weights
+            got = values_and_gradients(on_kernel, problem, of_states=of_states)
             with torch.no_grad():
                 whole = Problem(cell, *problem[:5])
                 results, _, records = KernelPasses(kernel, whole).forward(whole, record=True)
         finally:
             torch.set_num_threads(before)
-        exact = functools.partial(values_and_gradients, loop, problem, torch.float64)
+        exact = functools.partial(
+            values_and_gradients, loop, problem, torch.float64, of_states=of_states
+        )
         assert_right_to_rounding(got, exact, near=1e-5)
         for again, first in zip(results, got, strict=False):
             assert torch.equal(again, first), problems[number]  # without what training keeps

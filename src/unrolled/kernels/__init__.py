@@ -34,6 +34,7 @@ from unrolled.kernels.rows import (
 from unrolled.kernels.running import (
     TORCH_CELLS,
     Path,
+    ShortCalls,
     Stepper,
     WeightCache,
     caching_weights,
@@ -58,6 +59,7 @@ __all__ = [
     "PaddedRows",
     "Path",
     "RaggedRows",
+    "ShortCalls",
     "StepGraph",
     "StepNode",
     "Stepper",

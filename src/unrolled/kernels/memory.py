@@ -14,6 +14,7 @@ from torch.autograd import forward_ad
 from unrolled.errors import ShapeError
 
 __all__ = [
+    "UNOBSERVED",
     "are_observed",
     "are_plain",
     "check_memory",
@@ -41,7 +42,8 @@ def _bits(*names: str) -> int:
 _PLAIN = frozenset(
     {_bits("CPU", "AutocastCPU"), _bits("CPU", "AutocastCPU", "ADInplaceOrView", "AutogradCPU")}
 )  # the first is a tensor of inference mode
-_UNOBSERVED = _bits("BackendSelect", "ADInplaceOrView")
+UNOBSERVED = _bits("BackendSelect", "ADInplaceOrView")
+"""The keys of a thread, as bits, that nobody has put there who wants to see operations."""
 _BATCHED = torch._C._dispatch_key_parse("Batched")
 
 
@@ -84,7 +86,7 @@ def are_observed() -> bool:
     """Whether somebody wants to see torch's operations: a tracer, a mode, forward gradients."""
     return (
         torch.compiler.is_compiling()
-        or bool(_keys_of_thread().raw_repr() & ~_UNOBSERVED)
+        or bool(_keys_of_thread().raw_repr() & ~UNOBSERVED)
         or forward_ad._current_level >= 0
     )
 

@@ -25,6 +25,7 @@ from unrolled.kernels import (
 __all__ = [
     "GraphRecord",
     "Record",
+    "is_observed",
     "observe_input",
     "observe_level",
     "observer_of",
@@ -129,6 +130,11 @@ def observing_graph() -> Iterator[list[GraphRecord]]:
 def observes_values() -> bool:
     """Whether somebody looks at the numbers of what runs now."""
     return not torch.compiler.is_compiling() and _records.get() is not None
+
+
+def is_observed() -> bool:
+    """Whether somebody looks at the numbers or the graph; asked at every call of a layer."""
+    return _records.get() is not None or _graph_records.get() is not None
 
 
 def observes_graph() -> bool:

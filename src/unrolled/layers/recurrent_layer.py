@@ -20,6 +20,7 @@ from unrolled.errors import OptionError
 from unrolled.kernels import (
     PaddedRows,
     RaggedRows,
+    ShortCalls,
     Stepper,
     Weights,
     check_lengths,
@@ -29,7 +30,7 @@ from unrolled.kernels import (
     stepper_of,
 )
 from unrolled.layers.arguments import checked_states, time_first
-from unrolled.layers.observing import observer_of, observes_values
+from unrolled.layers.observing import is_observed, observer_of, observes_values
 from unrolled.layers.options import check_dropout, check_sizes
 from unrolled.layers.packed_sequence import read_packed, run_padded
 from unrolled.layers.recurrent_weights import RecurrentWeights
@@ -41,6 +42,8 @@ __all__ = ["RecurrentLayer"]
 
 class RecurrentLayer(RecurrentWeights):
     """A stack of recurrent layers. Abstract: use `Recurrent`, `RNN`, `LSTM`, `GRU`, `JANET`."""
+
+    _short_calls: ShortCalls | None = None  # made at the first call
 
     @abc.abstractmethod
     def __init__(
@@ -104,6 +107,9 @@ class RecurrentLayer(RecurrentWeights):
         Raises:
             ShapeError: A wrong shape, number of dimensions or dtype, or impossible lengths.
         """
+        if lengths is None and (results := self._short_call(input, hx)) is not None:
+            output, *ends = results
+            return output, self._as_state(ends)
         if keeps_padding() and isinstance(input, PackedSequence):
             return run_padded(self, input, hx, lengths)
         # each weight is read once: it may be the result of a parametrisation
@@ -121,6 +127,25 @@ class RecurrentLayer(RecurrentWeights):
         if not batched:
             return output.squeeze(1), map_state(lambda part: part.squeeze(1), state)
         return output.transpose(0, 1) if self.batch_first else output, state
+
+    def _short_call(self, input: Any, hx: Any) -> Sequence[Tensor] | None:
+        """Return the output and the states where little but the kernel is needed, else None."""
+        if torch.compiler.is_compiling() or is_observed() or self.proj_size:
+            return None
+        if self.training and self.dropout and self.num_layers > 1:
+            return None
+        calls = self._short_calls
+        if calls is None:
+            calls = self._short_calls = ShortCalls(
+                self.cell,
+                self.input_size,
+                self.hidden_size,
+                self.num_layers,
+                1 + self.bidirectional,
+                self.bias,
+                self._all_names,
+            )
+        return calls.run(input, hx, self._parameters, batch_first=self.batch_first)
 
     def _read(
         self,

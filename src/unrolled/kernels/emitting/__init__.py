@@ -4,6 +4,6 @@ The second station of the pipeline, after capturing.
 """
 
 from unrolled.kernels.emitting.call import MOST_STATES, Call
-from unrolled.kernels.emitting.emit import emit, kernel_source
+from unrolled.kernels.emitting.emit import call_text, emit, kernel_source
 
-__all__ = ["MOST_STATES", "Call", "emit", "kernel_source"]
+__all__ = ["MOST_STATES", "Call", "call_text", "emit", "kernel_source"]

@@ -5,6 +5,7 @@ matrix products, the loop over time and the threads are in headers/, the same fo
 """
 
 import json
+from collections.abc import Mapping
 
 from unrolled.cells import Cell
 from unrolled.cells.surroundings import Surroundings
@@ -16,7 +17,7 @@ from unrolled.kernels.emitting.headers import header_text
 from unrolled.kernels.emitting.names import NodeNames
 from unrolled.kernels.emitting.step_functions import step_functions
 
-__all__ = ["emit", "kernel_source"]
+__all__ = ["call_text", "emit", "kernel_source"]
 
 
 def kernel_source(cell: Cell, surroundings: Surroundings | None = None) -> str:
@@ -59,6 +60,12 @@ def emit(step: CapturedStep) -> str:
     return "\n".join(parts)
 
 
+def call_text() -> str:
+    """Return C that declares what a kernel is called with, for those who call it from C."""
+    headers = map(header_text, ("vector", "tile", "call"))
+    return "\n".join([_defines(_BOUNDS), *headers, layout_assertions()])
+
+
 def _comment(step: CapturedStep, row: GateRow, names: NodeNames) -> str:
     cell = step.cell
     equations = (cell.equations.__doc__ or "").strip().splitlines()
@@ -94,9 +101,14 @@ def _sizes(step: CapturedStep, row: GateRow) -> str:
         "PARAMETERS": len(step.cell.parameters),
         "RECORDS": len(step.named),
         "DIRECT": int(bool(applied) or step.state_gradients_in[0] is not None),
-        "MOST_STATES": MOST_STATES,
-        "MOST_PARAMETERS": MOST_PARAMETERS,
-    }
+    } | _BOUNDS
+    return _defines(numbers)
+
+
+_BOUNDS = {"MOST_STATES": MOST_STATES, "MOST_PARAMETERS": MOST_PARAMETERS}
+
+
+def _defines(numbers: Mapping[str, int]) -> str:
     return "\n".join([*(f"#define {name} {number}" for name, number in numbers.items()), ""])
 
 

@@ -15,6 +15,7 @@ from unrolled.kernels.running.paths import (
     using_path,
 )
 from unrolled.kernels.running.recurrence import recurrence
+from unrolled.kernels.running.short_calls import ShortCalls
 from unrolled.kernels.running.stepper import Stepper, stepper_of
 from unrolled.kernels.running.vendor import TORCH_CELLS
 from unrolled.kernels.running.weight_cache import WeightCache, caching_weights
@@ -22,6 +23,7 @@ from unrolled.kernels.running.weight_cache import WeightCache, caching_weights
 __all__ = [
     "TORCH_CELLS",
     "Path",
+    "ShortCalls",
     "Stepper",
     "WeightCache",
     "caching_weights",

@@ -13,7 +13,7 @@ from torch import Tensor
 
 from unrolled.kernels.memory import check_memory, materialised
 
-__all__ = ["Forward", "Passes", "RecurrenceFunction", "gradients_of_rerun"]
+__all__ = ["Forward", "Passes", "RecurrenceFunction", "gradients_by", "gradients_of_rerun"]
 
 
 class Forward(NamedTuple):
@@ -81,24 +81,33 @@ class RecurrenceFunction(torch.autograd.Function):
         """Return the gradients of `passes`, which has none, and of the inputs."""
         passes, saved, wanted = ctx.passes, ctx.saved_tensors, ctx.needs_input_grad[1:]
         inputs, tape = saved[: ctx.num_inputs], saved[ctx.num_inputs :]
+        changed = ctx.output_counter is not None and ctx.output_counter.has_moved()
+        kept = None if changed else tape
+        return (None, *gradients_by(passes, inputs, kept, d_results, wanted))
+
+
+def gradients_by(
+    passes: Passes,
+    inputs: Sequence[Any],
+    tape: Sequence[Tensor] | None,
+    d_results: Sequence[Tensor | None],
+    wanted: Sequence[bool],
+) -> Sequence[Tensor | None]:
+    """Return the gradients of `inputs` by `passes`, or where they cannot, by the reference loop."""
+    is_readable = passes.can_read(d_results)
+    if not is_readable:
+        d_results = tuple(None if d is None else materialised(d) for d in d_results)
         is_readable = passes.can_read(d_results)
-        if not is_readable:
-            d_results = tuple(None if d is None else materialised(d) for d in d_results)
-            is_readable = passes.can_read(d_results)
-        # create_graph=True: the gradient is to be differentiated; or many are asked for at once
-        if torch.is_grad_enabled() or not is_readable:
-            gradients: Sequence[Tensor | None] = gradients_of_rerun(
-                lambda leaves: passes.reference(passes.fill(leaves)),
-                inputs,
-                d_results,
-                wanted,
-                create_graph=True,
-            )
-        else:
-            changed = ctx.output_counter is not None and ctx.output_counter.has_moved()
-            kept = None if changed else tape
-            gradients = passes.backward(passes.fill(inputs), kept, d_results, wanted)
-        return (None, *gradients)
+    # create_graph=True: the gradient is to be differentiated; or many are asked for at once
+    if torch.is_grad_enabled() or not is_readable:
+        return gradients_of_rerun(
+            lambda leaves: passes.reference(passes.fill(leaves)),
+            inputs,
+            d_results,
+            wanted,
+            create_graph=True,
+        )
+    return passes.backward(passes.fill(inputs), tape, d_results, wanted)
 
 
 def gradients_of_rerun(

@@ -12,7 +12,7 @@ from unrolled.kernels.running.partition import Partition
 from unrolled.kernels.running.problem import Problem
 from unrolled.kernels.weights import Weights
 
-__all__ = ["WEIGHT_FIELDS", "check_numbers", "make_call"]
+__all__ = ["WEIGHT_FIELDS", "check_numbers", "make_call", "threads_run_at_once"]
 
 WEIGHT_FIELDS = Weights._fields[:4]
 """The weights that a `Call` has under their own names, in the order of `Weights`."""
@@ -36,7 +36,7 @@ def make_call(problem: Problem, partition: Partition) -> tuple[Call, list[Tensor
     call.num_steps, call.num_parts, call.batch_sizes, call.starts, call.parts = partition.bounds
     call.num_rows, call.input_size, call.hidden_size = partition.num_rows, input_size, hidden_size
     call.reverse = reverse
-    call.num_threads = torch.get_num_threads() if _threads_run_at_once() else call.num_parts
+    call.num_threads = torch.get_num_threads() if threads_run_at_once() else call.num_parts
     alive = [readable(where, "x", x, (partition.num_rows, input_size))]
     call.x = alive[0].data_ptr()
     num_gates, num_recurrent = len(cell.gates) * hidden_size, len(cell.recurrent) * hidden_size
@@ -76,6 +76,6 @@ def check_numbers(problem: Problem, partition: Partition) -> None:
 
 
 @lru_cache
-def _threads_run_at_once() -> bool:
+def threads_run_at_once() -> bool:
     """Whether torch's pool gives every piece a thread of its own, so that pieces may meet."""
     return "backend: OpenMP" in torch.__config__.parallel_info()

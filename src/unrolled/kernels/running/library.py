@@ -14,7 +14,7 @@ import torch
 from unrolled.kernels.building import KernelError
 from unrolled.kernels.emitting import Call
 
-__all__ = ["Library"]
+__all__ = ["Library", "pool_address"]
 
 _pointer, _integer = ctypes.c_void_p, ctypes.c_int64
 
@@ -41,7 +41,7 @@ class Library:
         self.scratch_slots: int = description["scratch_slots"]
         self.records: tuple[str, ...] = tuple(description["records"])
         self._library = library  # stays loaded
-        self._pool = _pointer(_pool_address())
+        self._pool = _pointer(pool_address())
         call = ctypes.POINTER(Call)
         self._pack = _function(library, "pack", None, _pointer, call, _integer)
         self._forward = _function(library, "forward", None, _pointer, call)
@@ -51,6 +51,12 @@ class Library:
         )
         self._packed_floats = _function(library, "packed_floats", _integer, call)
         self._workspace_floats = _function(library, "workspace_floats", _integer, call, _integer)
+
+    def address(self, name: str) -> int:
+        """Return where the function `unrolled_{name}` is."""
+        address = ctypes.cast(self._library[f"unrolled_{name}"], _pointer).value
+        assert address is not None
+        return address
 
     def packed_floats(self, call: Call) -> int:
         """Return how many floats `call.packed` must hold."""
@@ -84,7 +90,7 @@ def _function(library: ctypes.CDLL, name: str, result: Any, *arguments: Any) -> 
 
 
 @lru_cache
-def _pool_address() -> int:
+def pool_address() -> int:
     """Return the address of `torch_parallel_for`, a part of torch's stable ABI."""
     folder = Path(torch.__file__).parent / "lib"
     for name in ("libtorch_cpu.so", "libtorch_cpu.dylib", "torch_cpu.dll"):

@@ -34,8 +34,10 @@ __all__ = [
     "kernel_or_reason",
     "may_step",
     "path_of",
+    "ready_kernel",
     "require_kernel",
     "using_path",
+    "warn_once",
 ]
 
 Path = Literal["kernel", "reference", "torch"]
@@ -125,11 +127,20 @@ def require_kernel(cell: Cell) -> Kernel:
     return kernel
 
 
+def ready_kernel(cell: Cell) -> Kernel | None:
+    """Return the kernel of a cell if it has been made, is as its equations say, and may be used."""
+    known = _outcomes.get(cell)
+    if known is None or _forced_path.get() not in (None, "kernel"):
+        return None
+    kernel = known.kernel_or_reason
+    return kernel if isinstance(kernel, Kernel) and known.surroundings.unchanged() else None
+
+
 def kernel_of(cell: Cell) -> Kernel | None:
     """Return the compiled kernel of `cell`, or None after one warning that says why."""
     kernel = kernel_or_reason(cell)
     if isinstance(kernel, str):
-        _warn(kernel)
+        warn_once(kernel)
         return None
     return kernel
 
@@ -170,7 +181,7 @@ def _make_kernel(cell: Cell, surroundings: Surroundings) -> Kernel | str:
     try:
         kernel = make_kernel(cell, surroundings)
         if problem := cache_folder().problem:
-            _warn(
+            warn_once(
                 f"kernels are compiled again in every process: the cache cannot be used: {problem}"
             )
         return kernel
@@ -185,7 +196,8 @@ def _runs_on_the_loop(cell: Cell) -> str:
 
 
 @cache
-def _warn(reason: str) -> None:
+def warn_once(reason: str) -> None:
+    """Warn at the line that called a layer."""
     packages = (FilePath(__file__).parents[2], FilePath(torch.__file__).parent)
     inside = tuple(f"{folder}{os.sep}" for folder in packages)
     frame, level = sys._getframe(), 1

@@ -13,7 +13,7 @@ from unrolled.kernels.running.arena import FLOAT, take_scratch
 from unrolled.kernels.running.library import Library
 from unrolled.kernels.weights import Weights
 
-__all__ = ["WeightCache", "caching_weights", "mark_of", "pack_weights"]
+__all__ = ["WeightCache", "are_weights_cached", "caching_weights", "mark_of", "pack_weights"]
 
 
 Mark = tuple[int, int, torch.Size, tuple[int, ...]]
@@ -66,6 +66,11 @@ def caching_weights(cache: WeightCache) -> Iterator[None]:
         yield
     finally:
         _in_use.reset(token)
+
+
+def are_weights_cached() -> bool:
+    """Whether a `caching_weights` block is around."""
+    return _in_use.get() is not None
 
 
 def pack_weights(library: Library, call: Call, weights: Weights) -> tuple[Tensor, bool]:

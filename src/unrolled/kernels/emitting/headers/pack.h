@@ -51,7 +51,7 @@ INL Layout layout_of(const Call *c) {
   }
   at.end = at.bias + PANELS(COLUMNS * H) * PANEL;
   const long again = T - 1 + (c->starts_wanted != 0); /* steps that read the recurrent weights */
-  at.recurrent_once = alone && again <= 1;
+  at.recurrent_once = !again || (alone && again == 1);
   at.applied_once = alone && T == 1;
   at.d_x_once = c->num_rows <= CHUNK_ROWS;
   at.back_recurrent = 0;
