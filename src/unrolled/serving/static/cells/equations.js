@@ -41,6 +41,8 @@ export function numbersAt(step, unit, at) {
     const all = unit.inner[id] ?? { x: unit.x, u: unit.u, before: unit.before, "": unit.values }[kind]?.[name];
     numbers[id] = all[at];
   }
+  // a state that the equations read through products alone has no node, and was something before
+  for (const [name, values] of Object.entries(unit.before)) numbers[`before:${name}`] = values[at];
   return numbers;
 }
 

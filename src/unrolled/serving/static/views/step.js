@@ -36,7 +36,7 @@ export function step(root, { signal, report, say }) {
   let drawn = null; // for which direction
 
   const text = ribbon((at) => set({ position: at }), t("text"));
-  const holder = h("div", { class: "diagram-holder" });
+  const holder = h("div", { class: "diagram-holder", tabindex: "0" });
   const sentence = h("p", { class: "sentence", id: "sentence", });
   const list = h("ol", { class: "operations" });
   const chips = h("div", { class: "chips", role: "group" },
