@@ -75,12 +75,12 @@ export function shownNumbers(step, equation, numbers) {
 
 const SUMS = ["add", "sub"];
 
-/** The numbers with `digits` after the point, by id; those of a sum have as many as it takes. */
-export function numbersThatAdd(step, numbers, digits) {
-  const sums = [...step.nodes.values()].filter(({ operation }) => SUMS.includes(operation)).map((node) => ({
+/** The numbers with `digits` after the point, by id; those of a sum that is shown have as many as it takes. */
+export function numbersThatAdd(step, numbers, digits, shown) {
+  const sums = [...step.nodes.values()].filter(({ id, operation }) => SUMS.includes(operation) && shown.has(id)).map((node) => ({
     result: node.id,
     operands: node.inputs.filter((source) => typeof source === "string"),
-    value: (shown) => OPERATIONS[node.operation](...node.inputs.map((source) => shown(source))),
+    value: (written) => OPERATIONS[node.operation](...node.inputs.map(written)),
   }));
   return agreeing(numbers, sums, digits);
 }
