@@ -244,6 +244,14 @@ def test_the_cell_is_seen_whole_on_a_projector(open_page, at):
             assert box["width"] > 0.9 * width
 
 
+def test_a_state_that_is_read_through_a_product_alone_was_something_before(open_page, at, traced):
+    page = open_page(at=at, view="step", run="rnn", unit=UNIT, text=TEXT, position=3)
+    page.wait_for_selector(".diagram .number")
+    before, after = (shown(traced["rnn"]["h"][place].item(), 2) for place in (2, 3))
+    sentence = plain(page.locator("#sentence").inner_text())
+    assert f"goes from {before} to {after}" in sentence
+
+
 def test_another_run_is_shown_by_its_own_cell(open_page):
     page = open_page(view="step", run="lstm")
     page.wait_for_selector(".operation[data-equation=o]")

@@ -213,8 +213,10 @@ def test_a_run_has_one_verdict_whatever_is_read(client, loaded, name):
 
 
 def test_a_text_that_is_long_enough_is_measured_itself(client):
-    got = ask(client, "gradient", run="rnn", text=(TEXT * 80)[:3000])
+    text = (TEXT * 80)[:3000]
+    got = ask(client, "gradient", run="rnn", text=text)
     assert got["measured"] == {"windows": 18, "held_out": False, "cut": 64}
+    assert ask(client, "gradient", run="rnn", text=text, position=1500)["verdict"] == got["verdict"]
 
 
 def test_a_run_whose_data_are_elsewhere_is_measured_on_what_is_read(serve, small_runs, tmp_path):

@@ -3,6 +3,7 @@
 import math
 from dataclasses import replace
 from typing import Any
+from weakref import WeakKeyDictionary
 
 from torch import Tensor
 
@@ -25,6 +26,7 @@ from unrolled.serving.runs import ServedRun
 __all__ = ["look_back"]
 
 _LAGS_OF_ONE_PLACE = 40
+_measured: WeakKeyDictionary[Reading, Measured | None] = WeakKeyDictionary()
 
 
 def look_back(run: ServedRun, reading: Reading, position: int | None) -> schema.GradientAnswer:
@@ -90,7 +92,9 @@ def _measure(run: ServedRun, reading: Reading) -> Measured | None:
     passages, wanted = [reading.passage], run.task.steps_backward
     if not enough_to_measure(passages, wanted) and run.measured is not None:
         return replace(run.measured, held_out=True)
-    return measure(run.subject, passages, wanted)
+    if reading not in _measured:  # who walks through a text asks again at every step
+        _measured[reading] = measure(run.subject, passages, wanted)
+    return _measured[reading]
 
 
 def _from_place(subject: Subject, reading: Reading, position: int) -> Reach:

@@ -77,8 +77,8 @@ export function addUp(values, levels, checks, outDigits = 3) {
 
 /**
  * Numbers by name, each with `digits` after the point, or more where it goes into a sum: the sums of
- * what is shown are what is shown. sums: {result, operands, value}; value(shown) is the sum of what
- * shown(name) returns, a number for a name and a number for itself.
+ * what is shown are what is shown. sums: {result, operands, value}; value(written) is the sum of what
+ * written(name) returns, a number for a name and a number for itself.
  */
 export function agreeing(values, sums, digits) {
   const places = Object.fromEntries(Object.keys(values).map((name) => [name, digits]));

@@ -135,7 +135,7 @@ function others(alternatives, key) {
 function attentionMap(columns, rows, shares) {
   const scale = scaleOf("", [], [0, 1]);
   const clean = (token) => token.replace(/^␣(?=.)/, "");
-  return h("div", { class: "scrolls" }, h("table", { class: "attention" },
+  return h("div", { class: "scrolls", tabindex: "0" }, h("table", { class: "attention" },
     h("thead", null, h("tr", null, h("td"), columns.map((token) => h("th", { scope: "col" }, h("span", null, clean(token)))))),
     h("tbody", null, rows.map((token, row) => h("tr", null,
       h("th", { scope: "row" }, clean(token)),

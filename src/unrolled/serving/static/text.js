@@ -98,10 +98,9 @@ export function candidateList(candidates, { choose, came, most = 8 } = {}) {
       h("span", { class: "candidate-share" }, share),
     ];
     const isCame = came !== undefined && came === text;
-    const properties = { class: `candidate${isCame ? " came" : ""}`, title: isCame ? t("came") : null };
+    const properties = { class: `candidate${isCame ? " came" : ""}`, ...(isCame && { title: t("came") }) };
     if (!choose) return h("li", null, h("div", properties, inside));
-    const label = `${visible(text)} ${share}, ${t("insert")}`;
-    return h("li", null, h("button", { ...properties, type: "button", "aria-label": label, onclick: () => choose(text) }, inside));
+    return h("li", null, h("button", { title: t("insert"), ...properties, type: "button", onclick: () => choose(text) }, inside));
   });
   const wide = candidates.some(({ text }) => text.length > 2);
   return h("ol", { class: `candidates${wide ? " wide-tokens" : ""}` }, rows);

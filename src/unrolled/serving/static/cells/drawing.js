@@ -63,6 +63,7 @@ export class Drawing {
   constructor(scene, { width, height, glyphs, wires, joints }, isReverse) {
     this.groups = [];
     this.wires = [];
+    this.ids = new Set(scene.wires.flatMap(({ ids }) => (ids.length === 1 ? ids : []))); // whose numbers are shown
     this.numbers = new Map(); // by place, the equations that each belongs to
     const under = s("g", { class: "edges" });
     const over = s("g", { class: "nodes" });

@@ -41,6 +41,8 @@ export function numbersAt(step, unit, at) {
     const all = unit.inner[id] ?? { x: unit.x, u: unit.u, before: unit.before, "": unit.values }[kind]?.[name];
     numbers[id] = all[at];
   }
+  // a state that the equations read through products alone has no node, and was something before
+  for (const [name, values] of Object.entries(unit.before)) numbers[`before:${name}`] = values[at];
   return numbers;
 }
 
@@ -73,12 +75,12 @@ export function shownNumbers(step, equation, numbers) {
 
 const SUMS = ["add", "sub"];
 
-/** The numbers with `digits` after the point, by id; those of a sum have as many as it takes. */
-export function numbersThatAdd(step, numbers, digits) {
-  const sums = [...step.nodes.values()].filter(({ operation }) => SUMS.includes(operation)).map((node) => ({
+/** The numbers with `digits` after the point, by id; those of a sum that is shown have as many as it takes. */
+export function numbersThatAdd(step, numbers, digits, shown) {
+  const sums = [...step.nodes.values()].filter(({ id, operation }) => SUMS.includes(operation) && shown.has(id)).map((node) => ({
     result: node.id,
     operands: node.inputs.filter((source) => typeof source === "string"),
-    value: (shown) => OPERATIONS[node.operation](...node.inputs.map((source) => shown(source))),
+    value: (written) => OPERATIONS[node.operation](...node.inputs.map(written)),
   }));
   return agreeing(numbers, sums, digits);
 }

@@ -29,6 +29,7 @@ export function step(root, { signal, report, say }) {
   }
   const cell = readStep(one.step);
   const { equations } = cell;
+  const named = new Set(equations.map(({ id }) => id));
   const isReverse = () => one.parts[state.part].reverse;
   let unit = null; // the numbers of the unit over the text
   let pieces = [];
@@ -36,7 +37,7 @@ export function step(root, { signal, report, say }) {
   let drawn = null; // for which direction
 
   const text = ribbon((at) => set({ position: at }), t("text"));
-  const holder = h("div", { class: "diagram-holder" });
+  const holder = h("div", { class: "diagram-holder", tabindex: "0" });
   const sentence = h("p", { class: "sentence", id: "sentence", });
   const list = h("ol", { class: "operations" });
   const chips = h("div", { class: "chips", role: "group" },
@@ -130,8 +131,8 @@ export function step(root, { signal, report, say }) {
     const shown = new Map(equations.map((equation) => [equation.id, shownNumbers(cell, equation, numbers)]));
     text.mark(at);
     buttons.show(at);
-    drawing.show(numbers, numbersThatAdd(cell, numbers, 3), pieces[at], t("diagram", { cell: one.cell, number: state.unit, token: spoken(pieces[at]) }));
-    const short = numbersThatAdd(cell, numbers, 2);
+    drawing.show(numbers, numbersThatAdd(cell, numbers, 3, drawing.ids), pieces[at], t("diagram", { cell: one.cell, number: state.unit, token: spoken(pieces[at]) }));
+    const short = numbersThatAdd(cell, numbers, 2, named);
     const all = equations.map((equation) => sentenceFor(equation, numbers, short));
     list.replaceChildren(...equations.map((equation, index) => block(equation, index, shown.get(equation.id), all[index])));
     units.show(one.memory, at);

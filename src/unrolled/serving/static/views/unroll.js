@@ -23,7 +23,7 @@ export function unroll(root, { signal, report, say }) {
   let numbers = null; // of the unit, for each layer of the direction that is chosen
   let back = null;
   const text = ribbon((at) => set({ position: at }), t("text"));
-  const holder = h("div", { class: "unrolled" });
+  const holder = h("div", { class: "unrolled", tabindex: "0" });
   const wayHint = h("p", { class: "soft hint" });
   const said = h("div", { class: "verdict" });
   const gradientHint = hasCell ? (one.says ? "unroll_hint" : "unroll_no_loss") : "unroll_window";
