@@ -10,7 +10,7 @@ PYTEST := PYTHONHASHSEED=0 $(BIN)/pytest -n 2 --dist loadfile
 # The text files to train on; without them, the Python files of the standard library.
 TEXT ?=
 
-.PHONY: install run quick test lint types pytest explore fuzz docs sanitize format clean
+.PHONY: install run quick test lint types pytest explore fuzz malformed docs sanitize format clean
 
 install: $(STAMP)
 
@@ -47,6 +47,10 @@ explore: $(STAMP)
 # Random arguments of operators and layers, until the time is over or one ends the process.
 fuzz: $(STAMP)
 	$(BIN)/python tests/fuzz.py --minutes $(MINUTES)
+
+# All malformed inputs on all commands, and how many ended how; the tests run every third.
+malformed: $(STAMP)
+	$(BIN)/python tests/malformed/running.py
 
 # The page of all options, which a test compares with the commands.
 docs: $(STAMP)

@@ -264,8 +264,11 @@ def absolute(paths: Any) -> Any:
         paths: A text, or a tuple of texts.
     """
     if isinstance(paths, tuple):
-        return tuple(str(Path(path).resolve()) for path in paths)
-    return str(Path(paths).resolve())
+        return tuple(map(absolute, paths))
+    try:
+        return str(Path(paths).resolve())
+    except (OSError, RuntimeError):  # a link to itself: who reads it says so
+        return str(Path(paths).absolute())
 
 
 def _documented(text: str, cls: type[Any]) -> str:

@@ -65,6 +65,7 @@ def test_an_unreadable_file_is_named_with_the_reason(path, monkeypatch):
     def refused(self):
         raise PermissionError(13, "Permission denied")
 
+    path.touch()
     monkeypatch.setattr(Path, "read_bytes", refused)
     with pytest.raises(DataError, match=r"book\.txt: cannot be read: Permission denied"):
         read_text([path])

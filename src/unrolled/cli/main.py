@@ -8,6 +8,7 @@
 A traceback is a defect of ours. Each subcommand is a file of its own beside this one.
 """
 
+import errno
 import os
 import re
 import sys
@@ -32,7 +33,7 @@ from unrolled.cli.predict import predict
 from unrolled.cli.program import program
 from unrolled.cli.resume import resume
 from unrolled.cli.serve import serve
-from unrolled.cli.terminal import say, visible
+from unrolled.cli.terminal import discard_output, say, visible, write_any_character
 from unrolled.cli.train import train_app
 from unrolled.errors import UnrolledError
 
@@ -75,13 +76,16 @@ def main(arguments: Sequence[str] | None = None) -> None:
         SystemExit: Always, with the exit code.
     """
     arguments = list(sys.argv[1:] if arguments is None else arguments)
+    write_any_character()
     with _telling_warnings():
         _run(arguments)
 
 
 def _run(arguments: Sequence[str]) -> NoReturn:
     try:
-        sys.exit(app(arguments or ["--help"], prog_name="unrolled", standalone_mode=False))
+        code = app(arguments or ["--help"], prog_name="unrolled", standalone_mode=False)
+        sys.stdout.flush()
+        sys.exit(code)
     except typer.TyperException as error:
         context = getattr(error, "ctx", None)
         command = context.command_path if context else "unrolled"
@@ -91,6 +95,13 @@ def _run(arguments: Sequence[str]) -> NoReturn:
         names = _names_for(arguments)
         message, hint = error.render(lambda name: names.get(name, name), program())
         _fail(message, hint, 1)
+    except OSError as error:
+        if error.filename is None:  # what was written to, as no command writes but to its output
+            discard_output()
+        if error.errno == errno.EPIPE:  # nobody reads any more, which is no mistake
+            sys.exit(1)
+        where = error.filename if error.filename is not None else "the standard output"
+        _fail(f"{os.fsdecode(where)}: {error.strerror or error}", "", 1)
     except (MemoryError, RuntimeError) as error:
         if not isinstance(error, MemoryError) and _NO_MEMORY not in str(error):
             raise

@@ -9,12 +9,24 @@ everywhere, which stand for the same text.
 All commands write by these functions, or by a console of `progress.py`.
 """
 
+import contextlib
+import io
 import json
+import os
 import re
 import sys
 from typing import Any
 
-__all__ = ["counted", "json_line", "say", "visible", "visible_parts", "write"]
+__all__ = [
+    "counted",
+    "discard_output",
+    "json_line",
+    "say",
+    "visible",
+    "visible_parts",
+    "write",
+    "write_any_character",
+]
 
 # Of C0 all but tab and line end, DEL and C1; line separators; embeddings, overrides and isolates of
 # direction; halves of surrogate pairs. Joiners and marks stay: scripts and emoji need them.
@@ -74,6 +86,21 @@ def write(text: str) -> None:
     """Write data to stdout, of any number of lines."""
     sys.stdout.write(visible(text, lines=True) if sys.stdout.isatty() else text)
     sys.stdout.flush()
+
+
+def write_any_character() -> None:
+    r"""Have characters that the encoding of the output lacks written as `\u6f22`, not refused."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")
+
+
+def discard_output() -> None:
+    """Let what could not be written to stdout go, so that it is not tried again at the end."""
+    with contextlib.suppress(OSError, ValueError):
+        nowhere = os.open(os.devnull, os.O_WRONLY)
+        os.dup2(nowhere, sys.stdout.fileno())
+        os.close(nowhere)
 
 
 def json_line(content: Any) -> str:

@@ -6,6 +6,7 @@ Turning text into numbers is the vocabulary's part, cutting it for training that
 import codecs
 import gzip
 import io
+import os
 import re
 import sysconfig
 import zlib
@@ -88,6 +89,8 @@ def python_library_text() -> list[Path]:
 def _read_file(path: Path, encoding: str) -> str:
     check_encoding(encoding)
     try:
+        if path.stat().st_size > physical_memory():
+            raise _too_large(path)
         content = path.read_bytes()
         if content[:2] == b"\x1f\x8b" or path.suffix.lower() == ".gz":
             content = _unpacked(path, content)
@@ -149,13 +152,19 @@ def refuse_utf8(where: str, content: bytes, encoding: str) -> None:
         content: The bytes, from the begin of a line to the end of one.
         encoding: What they are to be read by.
     """
-    if content.isascii() or codecs.lookup(encoding).name.startswith("utf"):
+    name = codecs.lookup(encoding).name
+    is_wide = name.startswith(("utf-16", "utf-32"))  # text in them has NUL in every line end
+    if is_wide:
+        may_be_utf8 = b"\0" not in content
+    else:
+        may_be_utf8 = not content.isascii() and not name.startswith("utf")
+    if not may_be_utf8:
         return
     try:
         text = content.decode()
     except UnicodeDecodeError:
         return
-    has_pairs = any(len(pair.decode(encoding, "replace")) < 2 for pair in _PAIRS)
+    has_pairs = not is_wide and any(len(pair.decode(encoding, "replace")) < 2 for pair in _PAIRS)
     if has_pairs and len(text) - len(text.encode("ascii", "ignore")) < _MANY:
         return
     hint = f"{field('encoding')} utf-8"
@@ -169,6 +178,14 @@ def _likely(content: bytes) -> str:
     if _OF_WINDOWS.search(content[:1_000_000]):
         return f"it looks like text of Windows: {field('encoding')} cp1252"
     return f"is it text in another encoding, such as {field('encoding')} cp1252, latin-1 or utf-16?"
+
+
+def physical_memory() -> int:
+    """Return how many bytes of memory this machine has; 2^40 where it does not say."""
+    try:
+        return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+    except (AttributeError, OSError, ValueError):  # Windows has none of this
+        return 2**40
 
 
 def _too_large(path: Path) -> DataError:
