@@ -81,8 +81,6 @@ class Task(ABC, Generic[Example]):
     """What config.json and the command line call it: the name of its folder."""
     option_classes: ClassVar[OptionClasses]
     """Of what can be chosen: the four classes in `options.py`."""
-    commands: ClassVar[tuple[str, ...]] = ("predict RUN FILE", "evaluate RUN FILE")
-    """What to do with a run, each after `unrolled`."""
 
     def __init__(self, options: TaskOptions) -> None:
         self.options = options
@@ -167,6 +165,11 @@ class Task(ABC, Generic[Example]):
     @abstractmethod
     def to_text(self, prediction: dict[str, Any]) -> str:
         """Return a prediction as text for people, without an end of line."""
+
+    @property
+    def commands(self) -> tuple[str, ...]:
+        """What this task's runs are for, each after `unrolled`."""
+        return "predict RUN FILE", "evaluate RUN FILE"
 
     @property
     def predict_options(self) -> tuple[str, ...]:

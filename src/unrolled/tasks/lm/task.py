@@ -58,7 +58,6 @@ class LanguageModelTask(Task[str]):
         Metric("num_characters", None),
     )
     option_classes = OptionClasses(DataOptions, ModelOptions, TrainingOptions, PredictOptions)
-    commands = ("generate RUN", "evaluate RUN FILE")
 
     def __init__(self, options: TaskOptions, vocabulary: Vocabulary) -> None:
         super().__init__(options)
@@ -175,6 +174,11 @@ class LanguageModelTask(Task[str]):
         bits = prediction["bits_per_character"]
         candidates = ", ".join(f"{c['text']!r} {c['probability']:.2f}" for c in prediction["next"])
         return f"{'' if bits is None else f'{bits:.3f}'}\t{candidates}\t{prediction['text']}"
+
+    @property
+    def commands(self) -> tuple[str, ...]:
+        """It writes."""
+        return "generate RUN", "evaluate RUN FILE"
 
     @property
     def characters(self) -> str | None:
