@@ -95,6 +95,7 @@ class Option:
         positional: Whether it stands on the command line without a name.
         convert: Makes of a value, whose type is right, the one that is kept.
         kind: The type on the command line, where the field takes more than can be typed.
+        decided_by: The option that decides this one where it is given; not both can be typed.
     """
 
     help: str
@@ -106,6 +107,7 @@ class Option:
     positional: bool = False
     convert: Callable[[Any], Any] | None = None
     kind: type | None = None
+    decided_by: str | None = None
 
     def check(self, name: str, value: Any) -> None:
         """Raise `OptionError` unless `value` is legal."""

@@ -122,7 +122,10 @@ class TranslateTask(ExamplesTask[Pair]):
         source, target = (
             SentenceVocabulary.from_dict(content[side]) for side in ("source", "target")
         )
-        return cls(options, source, target, whole_number_of(content, "max_length", least=1))
+        # a sentence has as many tokens as bytes at most, and half as many are added
+        most = 6 * options.data.max_characters
+        max_length = whole_number_of(content, "max_length", least=1, most=most)
+        return cls(options, source, target, max_length)
 
     @property
     def predict_options(self) -> tuple[str, ...]:
