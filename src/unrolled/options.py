@@ -97,6 +97,7 @@ class Option:
         kind: The type on the command line, where the field takes more than can be typed.
         kept: Whether a run keeps it, to be trained on and loaded with; a file that a model only
             begins with is not.
+        decided_by: The option that decides this one where it is given; not both can be typed.
     """
 
     help: str
@@ -109,6 +110,7 @@ class Option:
     convert: Callable[[Any], Any] | None = None
     kind: type | None = None
     kept: bool = True
+    decided_by: str | None = None
 
     def check(self, name: str, value: Any) -> None:
         """Raise `OptionError` unless `value` is legal."""

@@ -52,6 +52,10 @@ def test_a_training_that_fails_is_named_with_its_last_words_and_how_to_try_again
         (("--cells", "gru --hidden-size 3"), 1, "--parameters decides it for each contestant"),
         (("--cells", "gru --layers 0"), 1, "--layers must be at least 1, got 0"),
         (("--parameters", "0"), 1, "--parameters must be at least 1, got 0"),
+        (
+            ("--parameters", "3", "--cells", "dense,tcn --layers 2"),
+            *(1, "--parameters: dense: no model of this kind fits in 3 parameters"),
+        ),
         (("--seeds", "0"), 1, "--seeds must be at least 1, got 0"),
         (("--processes", "0"), 1, "--processes must be at least 1, got 0"),
         (("--seed", "3"), 1, "--seed is set by the comparison, for all trainings"),

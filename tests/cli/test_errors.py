@@ -6,10 +6,10 @@ import pytest
 import safetensors.torch
 import torch
 
-from support.runs import change_config
+from support.runs import change_config, without_checksums
 from unrolled.cli.main import main
 from unrolled.errors import RunError
-from unrolled.tasks import resume
+from unrolled.tasks import find_task, load, options_of, prepare, resume
 from unrolled.training import Run
 
 
@@ -245,3 +245,46 @@ def test_weights_that_are_not_finite_are_told_by_whoever_loads_them(unrolled, tr
             continue
         assert_refused(result, "weights.safetensors: ", "infinite or not a number", "hint: ")
     assert unrolled("evaluate", trained, text_file).code == 0
+
+
+@pytest.mark.parametrize("size", [512, 64])  # 512 is what there would be anyway
+def test_a_hidden_size_and_a_budget_are_not_both_taken(train, size):
+    result = train("run", "--hidden-size", size, "--parameters", 5000)
+    assert_refused(result, "--hidden-size and --parameters are given", "leave one of the two out")
+    assert not Path("run").exists()
+
+
+@pytest.mark.parametrize(
+    ("words", "name"),
+    [
+        (("echo", "--delay", 999_999), "--delay"),
+        (("copy", "--length", 10**9), "--length"),
+        (("adding", "--length", 10**6), "--length"),
+    ],
+)
+def test_more_steps_than_can_be_made_are_refused_at_once(unrolled, words, name):
+    result = unrolled("train", "toy", *words, "--run", "run")
+    assert_refused(result, name, "at most 100,000,000 steps are made")
+
+
+def test_a_report_into_nowhere_names_its_own_option(unrolled, trained):
+    result = unrolled("inspect", trained, "--output", "nosuch/dir/report.html")
+    assert_refused(result, "--output: there is no folder nosuch/dir", "make it first")
+
+
+def test_a_foreign_run_cannot_ask_for_any_number_of_words(tmp_path):
+    pairs = [f"one {n}\tun {n}" for n in range(40)]
+    (tmp_path / "pairs.tsv").write_text("\n".join(pairs) + "\n")
+    options = options_of("translate")
+    prepare(
+        find_task("translate"),
+        options.DataOptions(file=str(tmp_path / "pairs.tsv")),
+        tmp_path / "run",
+        model=options.ModelOptions(hidden_size=4, embedding_size=4),
+        training=options.TrainingOptions(epochs=1),
+    )
+    vocabulary = without_checksums(tmp_path / "run") / "vocabulary.json"
+    content = json.loads(vocabulary.read_text()) | {"max_length": 10**9}
+    vocabulary.write_text(json.dumps(content))
+    with pytest.raises(RunError, match=r"vocabulary\.json: .*max_length must be at most 2,400"):
+        load(tmp_path / "run")

@@ -7,6 +7,7 @@ from typing import Annotated
 
 import pytest
 import typer
+from typer.core import TyperArgument
 from typer.testing import CliRunner
 
 from unrolled.cli.flags import (
@@ -305,3 +306,30 @@ def test_a_required_option_is_one_without_a_default():
             for each in option_fields(cls):
                 (found,) = (p for p in command.params if p.name == each.name)
                 assert found.required == (each.default is MISSING), each.name
+
+
+@pytest.mark.parametrize("words", COMMANDS, ids=" ".join)
+def test_a_usage_line_has_no_signs_that_a_shell_or_we_would_not_take(words):
+    """It is the command as it is typed: arguments first, in brackets what may be left out."""
+    command = COMMANDS[words]
+    line = " ".join(command.collect_usage_pieces(typer.Context(command)))
+    assert not set("{}<>") & set(line)
+    assert "[[" not in line
+    assert line.endswith(("[OPTIONS]", "..."))
+    required = [p.metavar for p in command.params if isinstance(p, TyperArgument) and p.required]
+    assert line.split("[")[0].replace("...", "").split() == required
+
+
+def test_the_first_help_has_an_example_and_begins_with_training():
+    text = CliRunner().invoke(app, ["--help"], env={"COLUMNS": "80"}).output
+    assert text.index("unrolled train lm") < text.index("Commands")
+    assert re.search(r"Commands ─+╮\n│ train ", text)
+
+
+@pytest.mark.parametrize("name", ["predict", "evaluate"])
+def test_the_formats_of_every_task_are_named_and_keep_to_a_line(name):
+    lines = CliRunner().invoke(app, [name, "--help"], env={"COLUMNS": "80"}).output.splitlines()
+    for task in TASKS:
+        (line,) = (line for line in lines if line.strip().startswith(f"train {task} "))
+        after = lines[lines.index(line) + 1].strip()
+        assert not after or after.startswith("train ")

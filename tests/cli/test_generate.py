@@ -23,7 +23,7 @@ def test_a_file_or_the_standard_input_is_continued(unrolled, trained, tmp_path, 
         (["--prompt", ""], "--prompt is empty"),
         (["--prompt", "7", "--prompt-file", "-"], "give --prompt or --prompt-file, one of the two"),
         (["--prompt-file", "nowhere"], "nowhere: cannot be read"),
-        (["--prompt", "é 日"], "--prompt: the model has never seen 'é', '日'"),
+        (["--prompt", "é 日"], "--prompt: the model has never seen 'é' (U+00E9), '日' (U+65E5)"),
         (["--prompt", "日", "--skip-unknown"], "--prompt: nothing to continue"),
         (["--until", ""], "--until is empty"),
         (["--samples", 0], "--samples must be at least 1, got 0"),
@@ -42,7 +42,7 @@ def test_unknown_characters_are_left_out_when_that_is_asked_for_and_counted(unro
     assert "hint: leave them out, or add --skip-unknown" in refused.err
     done = unrolled("generate", trained, "--prompt", "7 é botéles", "--skip-unknown", *asked)
     assert done.out == unrolled("generate", trained, "--prompt", "7  botles", *asked).out
-    assert done.err == "note: 2 characters left out that the model has never seen: 'é'\n"
+    assert done.err == "note: 2 characters left out that the model has never seen: 'é' (U+00E9)\n"
 
 
 def test_a_text_ends_where_it_is_told_to(unrolled, trained):

@@ -160,8 +160,8 @@ def test_no_row_gives_no_hypothesis():
     [
         ({"beam": 0}, "beam must be at least 1, got 0"),
         ({"n_best": 2}, "n_best is 2, but a beam of 1"),
-        ({"length_penalty": -1.0}, "length_penalty must be at least 0"),
-        ({"length_penalty": float("nan")}, "length_penalty must be at least 0"),
+        ({"length_penalty": -1.0}, r"length_penalty must be in \[0, 10\]"),
+        ({"length_penalty": float("nan")}, r"length_penalty must be in \[0, 10\]"),
         ({"no_repeat": 0}, "no_repeat must be at least 1"),
         ({"max_length": 0}, "max_length must be at least 1"),
     ],

@@ -276,3 +276,12 @@ def test_a_vocabulary_that_its_owner_changed_is_no_ground_to_train_on(tmp_path, 
         resume(run)
     assert "vocabulary.json" in error.value.message
     assert place in error.value.message
+
+
+def test_a_hidden_size_and_a_budget_are_one_too_many(numbers, tmp_path):
+    with pytest.raises(OptionError, match="hidden_size and num_parameters are given"):
+        prepare_signs(numbers, tmp_path / "run", {"hidden_size": 3, "num_parameters": 500})
+    assert not (tmp_path / "run").exists()
+    run = tmp_path / "fits"  # what a budget has decided is no second decision when it is loaded
+    prepare_signs(numbers, run, {"num_parameters": 500}, epochs=1).trainer.fit()
+    assert load(run).task.options.model.hidden_size > 1

@@ -6,6 +6,7 @@ import signal
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -56,10 +57,10 @@ def _compare(context: typer.Context, task: str, **values: Any) -> None:
             first = plan.contestants[0].name
             message = f"{field('contestants')}: {contestant.name} reads other data than {first}"
             raise OptionError(message, "give options of the data once, for all of them")
-    if metric is not None:
-        _check_metric(task, options[0], metric)
     trials = plan.trials(folder)
     runner = Runner(trials, num_processes, _num_threads())
+    if runner.waiting or metric is not None:
+        _check_models(plan, options, metric)
     plan.settle(folder)
     if any((trial.path / "config.json").exists() for trial in trials):
         pairs = zip(plan.contestants, options, strict=True)
@@ -130,17 +131,38 @@ def _check(trial: "Trial") -> "TaskOptions":
     return TaskOptions(*task_options(task, given))
 
 
-def _check_metric(task: str, options: "TaskOptions", name: str) -> None:
-    """Raise `OptionError` if models of these data cannot be ranked by the metric called `name`."""
+def _check_models(plan: "Plan", options: "list[TaskOptions]", metric: str | None) -> None:
+    """Raise `OptionError` if a contestant does not fit in the budget, or the metric does not rank.
+
+    For this the data are read once; what a training would find is found before the first of them.
+
+    Args:
+        plan: What is compared.
+        options: Of each contestant's first training.
+        metric: What is ranked by; None for the task's own.
+    """
     from unrolled.errors import OptionError, field
     from unrolled.metrics import find_metric
+    from unrolled.networks import hidden_size_for
     from unrolled.tasks import find_task
 
-    kind = find_task(task)
-    ranking = [each for each in kind.fit(options, kind.read(options)).metrics if each.better]
-    if find_metric(ranking, name) is None:
-        message = f"{field('metric')}: {task} cannot be ranked by {name!r}"
+    kind = find_task(plan.task)
+    fitted = kind.fit(options[0], kind.read(options[0]))
+    ranking = [each for each in fitted.metrics if each.better]
+    if metric is not None and find_metric(ranking, metric) is None:
+        message = f"{field('metric')}: {plan.task} cannot be ranked by {metric!r}"
         raise OptionError(message, f"choose one of {', '.join(each.name for each in ranking)}")
+    for contestant, each in zip(plan.contestants, options, strict=True):
+        task, model = kind.from_dict(each, fitted.to_dict()), each.model.settled()
+
+        def make_model(size: int, task: Any = task, model: Any = model) -> Any:
+            return task.make_model(replace(model, hidden_size=size))
+
+        try:
+            hidden_size_for(make_model, plan.num_parameters)
+        except OptionError as error:
+            message = f"{field('num_parameters')}: {contestant.name}: {error.message}"
+            raise OptionError(message, error.hint) from None
 
 
 def _run(

@@ -26,7 +26,14 @@ def evaluate(
 ) -> None:
     """Measure a trained model on a file: a text, or examples with their answers.
 
-    With a language model, every token of the text after the first counts once.
+    What FILE may be follows from the run:
+
+      train lm          a text, of which every token after the first counts
+      train classify    a table, cases or CLASS=FILE, as in training
+      train tag         CoNLL or CoNLL-U, tags in the column of the training
+      train translate   pairs, in the columns of the training
+      train caption     files and captions, in the columns of the training
+      train toy         a line for each sequence, with its answer
     """
     from unrolled.cli.flags import option_name
     from unrolled.cli.program import program

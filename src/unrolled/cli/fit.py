@@ -15,22 +15,26 @@ from unrolled.cli.flags import option_name
 from unrolled.cli.program import program
 from unrolled.cli.progress import Display, LiveReporter, PlainReporter, make_console, make_reporter
 from unrolled.cli.signals import handling_signals
-from unrolled.cli.tables import confusion_table, results_table
+from unrolled.cli.tables import confusion_table, results_table, results_texts
 from unrolled.cli.terminal import counted
 from unrolled.errors import render
 from unrolled.networks import count_parameters
 from unrolled.tasks import Prepared
-from unrolled.training import Trainer, TrainingResult
+from unrolled.training import Run, Trainer, TrainingResult
 
 __all__ = ["fit"]
 
 _SECONDS_BETWEEN_SIGNALS = 1.0
 
 
-def fit(prepared: Prepared) -> None:
+def fit(prepared: Prepared, *, resumed: bool = False) -> None:
     """Train to the end or to a signal, and say how to go on.
 
     SIGINT (Ctrl-C) and SIGTERM let the update at hand finish and save; a second one aborts.
+
+    Args:
+        prepared: A run.
+        resumed: Whether it has begun before.
 
     Raises:
         typer.Exit: A signal ended the training.
@@ -42,10 +46,13 @@ def fit(prepared: Prepared) -> None:
     resume = f"{program()} resume {folder}{trust}"
     console.print(
         f"{folder}: {model.kind.name} {model.num_layers} x {model.hidden_size}, "
-        f"{count_parameters(trainer.model):,} parameters; {task.describe(prepared.splits)}"
+        f"{count_parameters(trainer.model):,} parameters"
     )
+    _print_words(console, task.describe(prepared.splits))
     for note in prepared.splits.notes:
-        console.print(f"note: {render(note, option_name, program())}")
+        _print_words(console, f"note: {render(note, option_name, program())}")
+    if resumed and not trainer.finished:
+        _print_words(console, _where_from(trainer))
     display = Display(task.metrics, trainer.objective.counted)
     received: list[int] = []
     try:
@@ -62,10 +69,13 @@ def fit(prepared: Prepared) -> None:
     if trainer.processes.is_first:
         results = prepared.finish()
         console.print(results_table(results))
+        for text in results_texts(results):
+            console.print(text)
         if (confusion := confusion_table(results.metrics)) is not None:
             console.print(confusion)
-    commands = [f"{command}{trust}".replace("RUN", folder) for command in task.commands]
-    _say_next(console, folder, [f"{program()} {command}" for command in commands])
+    _say_what_is_there(console, trainer.run)
+    commands = [f"{each}{trust}" for each in (*task.commands, "inspect RUN", "serve RUN")]
+    _say_next(console, folder, [f"{program()} {each.replace('RUN', folder)}" for each in commands])
 
 
 def _sample(prepared: Prepared) -> str | None:
@@ -101,10 +111,32 @@ def _stopping_on_signals(
 
 def _say_how_it_ended(console: Console, result: TrainingResult, unit: str) -> None:
     elapsed = timedelta(seconds=round(result.elapsed_seconds))
-    console.print(
-        f"{result.reason} after {counted(result.update, 'update')}, {result.epoch:.2f} epochs, "
-        f"{elapsed}; best held-out loss {result.best_loss:.4f} {unit}"
-    )
+    updates, epochs = counted(result.update, "update"), f"{result.epoch:.2f} epochs"
+    console.print(f"{result.reason} after {updates}, {epochs}, {elapsed}")
+    console.print(f"best held-out loss {result.best_loss:.4f} {unit}")
+
+
+def _where_from(trainer: Trainer) -> str:
+    """Return where a run goes on that has begun before."""
+    progress = trainer.progress
+    if progress.update == 0:
+        return "begins at the start: it was stopped before its first update was saved"
+    elapsed = timedelta(seconds=round(progress.elapsed_seconds))
+    done = trainer.schedule.done(progress)
+    return f"goes on from update {progress.update:,}, {done:.0%} done in {elapsed}"
+
+
+def _print_words(console: Console, text: str) -> None:
+    """Print a text for people, whose lines end between two words."""
+    console.print(text, soft_wrap=not console.is_interactive)
+
+
+def _say_what_is_there(console: Console, run: Run) -> None:
+    """Say which files are worth a look beside the weights."""
+    curves = "curves in metrics.jsonl"
+    if run.tensorboard_path.is_dir():
+        curves += " and tensorboard/"
+    _print_words(console, f"figures in results.json, {curves}")
 
 
 def _say_next(console: Console, folder: str, commands: list[str]) -> None:

@@ -45,7 +45,11 @@ def parameters(*classes: type[Options]) -> list[inspect.Parameter]:
     fields = [field for cls in classes for field in option_fields(cls)]
     assert len({field.name for field in fields}) == len(fields), "two options of one name"
     fields.sort(key=lambda field: not field.option.positional)
-    return [_parameter(field, field.default, field.panel) for field in fields]
+    # of what another option may decide it must be known whether it was typed
+    return [
+        _parameter(field, None if field.option.decided_by else field.default, field.panel)
+        for field in fields
+    ]
 
 
 def parameters_of_any(classes: Mapping[str, type[Options]]) -> list[inspect.Parameter]:
@@ -94,7 +98,17 @@ def chosen(cls: type[AnyOptions], values: Mapping[str, Any]) -> AnyOptions:
     Raises:
         OptionError: A value out of its range, or two that exclude each other.
     """
-    return cls(**{field.name: _value(field, values[field.name]) for field in option_fields(cls)})
+    fields = option_fields(cls)
+    for field in fields:
+        other = field.option.decided_by
+        if other and values[field.name] is not None and values[other] is not None:
+            message = f"{named(field.name)} and {named(other)} are given, which decides it"
+            raise OptionError(message, "leave one of the two out")
+    given = {field.name: _value(field, values[field.name]) for field in fields}
+    unsaid = {
+        field.name for field in fields if field.option.decided_by and given[field.name] is None
+    }
+    return cls(**{name: value for name, value in given.items() if name not in unsaid})
 
 
 def chosen_of_any(cls: type[AnyOptions], owner: str, values: Mapping[str, Any]) -> AnyOptions:

@@ -71,7 +71,7 @@ def _prompt(task: "Task[Any]", options: WriteOptions) -> str:
         return task.prompt
     known, unknown = task.readable(prompt)
     if unknown:
-        shown = ", ".join(map(repr, unknown[:5]))
+        shown = ", ".join(_named(each, prompt) for each in unknown[:5])
         shown += f" and {len(unknown) - 5} more" if len(unknown) > 5 else ""
         if not options.skip_unknown:
             message = f"{name}: the model has never seen {shown}"
@@ -81,6 +81,12 @@ def _prompt(task: "Task[Any]", options: WriteOptions) -> str:
     if not known:
         raise OptionError(f"{name}: nothing to continue", "leave it out to begin with a new line")
     return known
+
+
+def _named(character: str, prompt: str) -> str:
+    if character not in prompt:  # what `Task.readable` has in the place of what is no text
+        return "half a surrogate pair"
+    return f"{character!r} (U+{ord(character):04X})"
 
 
 generate = with_parameters(

@@ -74,6 +74,14 @@ class _Readable:
         finally:
             self._shows_help = False
 
+    def collect_usage_pieces(self, ctx: Any) -> list[str]:
+        """Return the words of the usage line after the command: they can be typed as they stand."""
+        pieces = [_usage(each) for each in self.get_params(ctx) if isinstance(each, TyperArgument)]
+        pieces.append(self.options_metavar or "")  # type: ignore[attr-defined]  # of the class beside
+        if isinstance(self, TyperGroup):
+            pieces = [self.subcommand_metavar]
+        return pieces
+
     def get_params(self, ctx: Any) -> list[Any]:
         """Return the parameters, and `--help`; in help as they are shown."""
         parameters: list[Any] = super().get_params(ctx)  # type: ignore[misc]  # the same
@@ -99,6 +107,12 @@ def register(apps: Sequence[typer.Typer]) -> None:
         app.info.cls = Group
         for command in app.registered_commands:
             command.cls = Command
+
+
+def _usage(argument: Any) -> str:
+    """Return an argument as the usage line has it: in brackets if it may be left out."""
+    name = f"{argument.metavar}{' ...' if argument.nargs != 1 else ''}"
+    return name if argument.required else f"[{name}]"
 
 
 def _shown(parameter: Any) -> Any:

@@ -7,6 +7,7 @@ import typer
 
 from unrolled.cli.terminal import say
 from unrolled.cli.trust import TrustCode
+from unrolled.errors import OptionError, field
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -39,6 +40,8 @@ def inspect(
     """
     if text is not None and file is not None:
         raise typer.BadParameter("give --text or --file, one of the two")
+    if output is not None and not output.parent.is_dir():
+        raise OptionError(f"{field('output')}: there is no folder {output.parent}", "make it first")
     import torch
 
     from unrolled.data import Source, write_atomically
@@ -101,7 +104,7 @@ def inspect(
     )
     content = page.encode("utf-8", "backslashreplace")  # names of files may be neither
     output = output or run / "report.html"
-    with writing(output), write_atomically(output) as opened:
+    with writing(output, "output"), write_atomically(output) as opened:
         opened.write(content)
     say(f"{output}: {len(content) / 1e6:.1f} MB, open it in a browser", err=True)
 

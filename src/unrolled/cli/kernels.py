@@ -15,7 +15,8 @@ if TYPE_CHECKING:
 __all__ = ["kernels_app"]
 
 kernels_app = typer.Typer(
-    help="Show the kernels that cells are compiled to, and manage their cache."
+    help="Show the kernels that cells are compiled to, and manage their cache.",
+    subcommand_metavar="COMMAND ...",
 )
 
 _Name = Annotated[

@@ -41,9 +41,21 @@ __all__ = ["app", "main"]
 
 _HELP_OPTIONS = {"help_option_names": ["-h", "--help"]}
 
+_HELP = """Recurrent sequence models: train them, use them, look at what they do.
+
+For example
+
+  unrolled train lm book.txt --run runs/book --minutes 5
+  unrolled generate runs/book --prompt "Once "
+  unrolled serve runs/book
+
+`unrolled COMMAND --help` tells more of each.
+"""
+
 app = typer.Typer(
     name="unrolled",
-    help="Recurrent sequence models: train them, use them, look at what they do.",
+    help=_HELP,
+    subcommand_metavar="COMMAND ...",
     add_completion=False,
     context_settings=_HELP_OPTIONS,
     pretty_exceptions_enable=False,
@@ -58,7 +70,7 @@ app.command()(resume)
 app.command()(serve)
 app.command(
     "compare",
-    options_metavar="[ARGS]... [OPTIONS]",
+    options_metavar="[ARGS ...] [OPTIONS]",
     context_settings={"allow_extra_args": True, "ignore_unknown_options": True},
 )(compare)
 app.command()(doctor)

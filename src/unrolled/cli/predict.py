@@ -25,8 +25,17 @@ def _predict(
 ) -> None:
     """Predict with a trained model.
 
-    Writes a class, tags, a translation or a caption for each input; with a language model, how well
-    it predicts each line and what it expects next.
+    Writes a line for each input: a class, tags, a translation or a caption; with a language model,
+    how well it predicts each line and what it expects next.
+
+    What INPUT may be follows from the run:
+
+      train lm          a text, each line by itself
+      train classify    a text in each line, or a table or cases as in training
+      train tag         a sentence in each line, or CoNLL, or CoNLL-U
+      train translate   a sentence in each line
+      train caption     a picture, a recording, or a text file that lists some
+      train toy         a sequence in each line
     """
     from unrolled.data import Source
     from unrolled.tasks import load

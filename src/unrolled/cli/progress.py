@@ -5,8 +5,10 @@ trainer's business.
 """
 
 import math
+import sys
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from datetime import timedelta
 from typing import Any, Self
@@ -185,10 +187,12 @@ class LiveReporter:
         self._best: Figures = {}
         self._evaluations_since_best = 0
         self._notice = ""
+        self._keys = ExitStack()
         self._live = Live(get_renderable=self._render, console=console, redirect_stdout=False)
 
     def __enter__(self) -> Self:
         """Take the foot of the terminal."""
+        self._keys.enter_context(_unechoed_keys())
         self._live.start()
         return self
 
@@ -196,6 +200,7 @@ class LiveReporter:
         """Leave the last numbers standing, and the cursor below them."""
         self._notice = ""
         self._live.stop()
+        self._keys.close()
 
     def on_log(self, metrics: Figures) -> None:
         """Show the numbers at the next refresh."""
@@ -220,29 +225,59 @@ class LiveReporter:
         self._notice = "stopping after this update; once more to abort without saving"
 
     def _render(self) -> Group:
-        """Return the display. Called by the refreshing thread."""
+        """Return the display, whose rows keep to a line. Called by the refreshing thread."""
         rows = Table.grid(padding=(0, 2))
-        rows.add_column(style="dim")
-        rows.add_column(style="bold")
+        rows.add_column(style="dim", no_wrap=True, min_width=8)
+        rows.add_column(style="bold", no_wrap=True, overflow="ellipsis")
         if self._training:
             figures = self._display.figures(self._training)
-            speed = self._display.speed(self._training)
-            rows.add_row("training", "  ".join([*figures, speed, _place(self._training)]))
+            rows.add_row("training", "  ".join([*figures, self._display.speed(self._training)]))
         if self._best:
             tries = self._evaluations_since_best
-            verdict = f"best, {tries} tries ago" if tries else "best so far"
-            figures = self._display.figures(self._best)
-            rows.add_row("held out", "  ".join([*figures, verdict, _place(self._best)]))
-        notice = [Text(self._notice, style="bold yellow")] if self._notice else []
+            verdict = f"best, {_tries(tries)} ago" if tries else "best so far"
+            rows.add_row("held out", "  ".join([*self._display.figures(self._best), verdict]))
+        notice = [Text(self._notice, style="bold yellow", no_wrap=True)] if self._notice else []
         return Group(_bar(self._training), *([rows] if rows.row_count else []), *notice)
+
+
+@contextmanager
+def _unechoed_keys() -> Iterator[None]:
+    """Have the terminal show no `^C` inside the `with` block: the display would stand twice.
+
+    What is drawn again is drawn over itself, from where the cursor was left.
+    """
+    try:
+        import termios
+    except ImportError:  # Windows
+        yield
+        return
+    try:
+        descriptor = sys.stdin.fileno()
+        before = termios.tcgetattr(descriptor)
+    except (OSError, ValueError, termios.error):  # no terminal
+        yield
+        return
+    quiet = [*before]
+    quiet[3] &= ~termios.ECHOCTL
+    termios.tcsetattr(descriptor, termios.TCSANOW, quiet)
+    try:
+        yield
+    finally:
+        termios.tcsetattr(descriptor, termios.TCSANOW, before)
+
+
+def _tries(number: int) -> str:
+    return "1 try" if number == 1 else f"{number:,} tries"
 
 
 def _bar(metrics: Figures) -> Table:
     done = metrics.get("done", 0.0)
-    left = _time_left(metrics) if metrics else "starting"
+    place, left = (_place(metrics), _time_left(metrics)) if metrics else ("", "starting")
     bar = Table.grid(expand=True, padding=(0, 2))
     bar.add_column(ratio=1)
-    bar.add_row(ProgressBar(total=1.0, completed=done), f"{done:.0%}", left)
+    for _ in range(3):
+        bar.add_column(no_wrap=True)
+    bar.add_row(ProgressBar(total=1.0, completed=done), f"{done:.0%}", place, left)
     return bar
 
 

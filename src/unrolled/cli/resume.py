@@ -24,4 +24,5 @@ def resume(
     from unrolled.training import initialize_distributed
 
     with initialize_distributed() as processes:
-        fit(resume_run(run, trust_code=trust_code, processes=processes))
+        prepared = resume_run(run, trust_code=trust_code, processes=processes)
+        fit(prepared, resumed=True)

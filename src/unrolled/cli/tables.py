@@ -9,7 +9,7 @@ from unrolled.cli.terminal import visible
 from unrolled.metrics import Metric, find_metric
 from unrolled.training import Results
 
-__all__ = ["confusion_table", "figures_table", "results_table", "shown"]
+__all__ = ["confusion_table", "figures_table", "results_table", "results_texts", "shown"]
 
 _MOST_CLASSES = 20
 
@@ -25,16 +25,25 @@ def results_table(results: Results) -> Table:
         table.add_column(name, justify="right")
     for name, value in results.metrics.items():
         others = [shown(metrics.get(name)) for metrics in results.baselines.values()]
-        if isinstance(value, int | float | str):
+        if isinstance(value, int | float):
             table.add_row(_label(name, results.meanings), shown(value), *others)
     return table
 
 
+def results_texts(results: Results) -> Iterator[str]:
+    """Yield what was measured with, a line each: too long for a column."""
+    for name, value in results.metrics.items():
+        if isinstance(value, str):
+            yield f"{_label(name, results.meanings)}: {value}"
+
+
 def figures_table(figures: Mapping[str, Any], metrics: Sequence[Metric]) -> Iterator[str]:
-    """Yield a line for each figure that is a number or a text."""
+    """Yield a line for each figure that is a number, or a text."""
     for name, value in figures.items():
-        if isinstance(value, int | float | str):
+        if isinstance(value, int | float):
             yield f"{_label(name, metrics):<22}{shown(value):>14}"
+        elif isinstance(value, str):
+            yield f"{_label(name, metrics)}: {value}"
 
 
 def confusion_table(metrics: Mapping[str, Any]) -> Table | None:

@@ -13,7 +13,12 @@ from unrolled.tasks.registry import TASKS, options_of
 
 __all__ = ["task_options", "train_app"]
 
-train_app = typer.Typer(help="Train a model on your data.")
+_HELP = """Train a model on your data.
+
+`unrolled train TASK --help` has the formats and options of each task.
+"""
+
+train_app = typer.Typer(help=_HELP, subcommand_metavar="TASK ...")
 
 
 def task_options(name: str, values: Mapping[str, Any]) -> tuple[Any, Any, Any]:

@@ -11,12 +11,12 @@ from typing import Any
 
 from unrolled.comparison.metrics import choose_metric, meanings, numbers
 from unrolled.comparison.origin import require_one_origin
-from unrolled.comparison.plan import AGAIN, Plan, Trial, writing
+from unrolled.comparison.plan import AGAIN, Plan, Trial
 from unrolled.comparison.statistics import Difference, compare_all
 from unrolled.data.files import to_json, write_atomically
 from unrolled.errors import RunError
 from unrolled.metrics import Metric
-from unrolled.training import Run, read_metrics, read_results
+from unrolled.training import Run, read_metrics, read_results, writing
 
 __all__ = ["Comparison", "Finished", "Row", "gather"]
 
@@ -108,7 +108,7 @@ class Comparison:
         Raises:
             RunError: The file cannot be written.
         """
-        with writing(path), write_atomically(path) as file:
+        with writing(path, "folder"), write_atomically(path) as file:
             file.write(to_json(self.to_dict(), indent=1))
 
 

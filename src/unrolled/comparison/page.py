@@ -13,9 +13,9 @@ from typing import Any
 from unrolled.comparison.figures import curves, final_values
 from unrolled.comparison.gather import Comparison
 from unrolled.comparison.metrics import shown, signed
-from unrolled.comparison.plan import writing
 from unrolled.comparison.verdict import best_first, method, shown_p, verdict
 from unrolled.data.files import write_atomically
+from unrolled.training import writing
 
 __all__ = ["page", "save_page", "table"]
 
@@ -98,7 +98,7 @@ def save_page(comparison: Comparison, path: Path) -> None:
         RunError: The file cannot be written.
     """
     content = page(comparison).encode("utf-8", "backslashreplace")  # names of files may be neither
-    with writing(path), write_atomically(path) as file:
+    with writing(path, "folder"), write_atomically(path) as file:
         file.write(content)
 
 

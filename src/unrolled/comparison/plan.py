@@ -6,8 +6,7 @@ Not here: running them (`runner.py`).
 import os
 import re
 import shlex
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -16,9 +15,9 @@ from unrolled.comparison.options import CompareOptions
 from unrolled.data.files import read_json, to_json, write_atomically
 from unrolled.errors import OptionError, RunError, field
 from unrolled.networks import find_layer
-from unrolled.training import reading
+from unrolled.training import reading, writing
 
-__all__ = ["AGAIN", "Contestant", "Plan", "Trial", "parse_contestants", "writing"]
+__all__ = ["AGAIN", "Contestant", "Plan", "Trial", "parse_contestants"]
 
 FORMAT = 1
 _CONTESTANTS = field("contestants")
@@ -214,7 +213,7 @@ class Plan:
                     raise RunError(f"{output}: is a folder, in the place of a file", _ANOTHER)
             return
         unfinished = f".{path.name}."  # of a process that was killed while it wrote the plan
-        with writing(folder):
+        with writing(folder, "folder"):
             if folder.exists():
                 if any(not file.name.startswith(unfinished) for file in folder.iterdir()):
                     raise RunError(f"{folder}: not empty, and not a comparison", _ANOTHER)
@@ -230,16 +229,6 @@ class Plan:
             if other_value != value:
                 message = f"{folder}: a comparison with other {name}: {_shown(other_value)}"
                 raise RunError(f"{message}, not {_shown(value)}", _ANOTHER)
-
-
-@contextmanager
-def writing(path: Path) -> Iterator[None]:
-    """Turn the system's refusal to write `path` into a `RunError`."""
-    try:
-        yield
-    except OSError as error:
-        hint = f"check the permissions and the space on the disk, or {_ANOTHER}"
-        raise RunError(f"{path}: cannot be written: {error.strerror}", hint) from error
 
 
 def _shown(value: Any) -> str:

@@ -15,7 +15,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from unrolled.comparison.options import CompareOptions
-from unrolled.comparison.plan import Trial, writing
+from unrolled.comparison.plan import Trial
+from unrolled.training import writing
 
 __all__ = ["Failure", "Runner"]
 
@@ -139,7 +140,7 @@ class Runner:
         for name in ("OMP_NUM_THREADS", "MKL_NUM_THREADS"):
             environment[name] = str(self.threads_each)
         command = [*self.program, *trial.next_command()]
-        with writing(trial.log_path):
+        with writing(trial.log_path, "folder"):
             trial.log_path.unlink(missing_ok=True)
             with trial.log_path.open("xb") as log:  # "x": no link is followed
                 return subprocess.Popen(

@@ -15,8 +15,9 @@ from typing import Protocol, Self, TypeVar
 import torch
 from torch import Tensor
 
-from unrolled.errors import OptionError, field
+from unrolled.errors import OptionError, field, require
 from unrolled.networks.options import SearchOptions
+from unrolled.options import option_fields
 
 __all__ = [
     "BeamOptions",
@@ -49,8 +50,8 @@ class BeamOptions:
     Args:
         beam: K, hypotheses that are followed side by side, at least 1.
         n_best: Hypotheses that are returned for each row, 1..K.
-        length_penalty: alpha of `length_penalty`, in [0, 10]; 0 ranks by the probability alone,
-            which prefers the short.
+        length_penalty: alpha of `length_penalty`; 0 ranks by the probability alone, which prefers
+            the short.
         no_repeat: n, so that no n tokens in a row occur twice; None allows all.
         max_length: Tokens at most, without the end.
 
@@ -65,19 +66,14 @@ class BeamOptions:
     max_length: int = 100
 
     def __post_init__(self) -> None:
-        for name in ("beam", "n_best", "no_repeat", "max_length"):
-            size = getattr(self, name)
-            if size is not None and size < 1:
-                raise OptionError(f"{field(name)} must be at least 1, got {size}")
+        values = {each.name: getattr(self, each.name) for each in option_fields(SearchOptions)}
+        SearchOptions(**values)  # refuses
+        require(self.max_length >= 1, "max_length", "at least 1", self.max_length)
         if self.n_best > self.beam:
             raise OptionError(
                 f"{field('n_best')} is {self.n_best}, but a beam of {self.beam} finds no more",
                 "take a beam at least as large",
             )
-        if not 0 <= self.length_penalty <= 10:  # beyond, lengths of thousands leave float64
-            got = self.length_penalty
-            expected = "at least 0 and at most 10"
-            raise OptionError(f"{field('length_penalty')} must be {expected}, got {got}")
 
 
 def beam_options(

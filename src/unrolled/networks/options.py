@@ -81,7 +81,9 @@ class LayerOptions(Options):
             kind=str,
         ),
     ] = "lstm"
-    hidden_size: Annotated[int, Option("Units in each layer.", within="[1, inf)")] = 128
+    hidden_size: Annotated[
+        int, Option("Units in each layer.", within="[1, inf)", decided_by="num_parameters")
+    ] = 128
     num_parameters: Annotated[
         int | None,
         Option(
@@ -172,7 +174,7 @@ class SearchOptions(Options):
         float | None,
         Option(
             "Divide scores by ((5 + length) / 6)^A before they are ranked.",
-            within="[0, 10]",
+            within="[0, 10]",  # beyond, lengths of thousands leave float64
             metavar="A",
             absent="0.6 for translate, 1 for caption",
         ),

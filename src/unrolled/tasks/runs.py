@@ -23,6 +23,7 @@ from unrolled.errors import DataError, OptionError, RunError, field
 from unrolled.metrics import check_declared
 from unrolled.networks.budget import hidden_size_for
 from unrolled.networks.options import LayerOptions
+from unrolled.options import option_fields
 from unrolled.tasks.registry import find_task
 from unrolled.tasks.task import Splits, Task, TaskOptions
 from unrolled.training import (
@@ -153,6 +154,7 @@ def prepare(
     """
     classes = task_class.option_classes
     model = classes.model() if model is None else model
+    _check_sizes(model)
     training = classes.training() if training is None else training
     options = TaskOptions(data, model.settled(), training)
     own_cell = _own_cell(options.model)
@@ -385,6 +387,16 @@ def _load_cell(run: Run, name: str, trust_code: bool) -> Cell:
             f"read that file; if you trust it, add {field('trust_code')}",
         )
     return CellSource(text, name, str(path)).load()
+
+
+def _check_sizes(model: LayerOptions) -> None:
+    """Raise `OptionError` if a hidden size is given, and a budget that would decide it."""
+    default = next(f.default for f in option_fields(type(model)) if f.name == "hidden_size")
+    if model.num_parameters is not None and model.hidden_size != default:
+        message = (
+            f"{field('hidden_size')} and {field('num_parameters')} are given, which decides it"
+        )
+        raise OptionError(message, "leave one of the two out")
 
 
 def _within_budget(task: Task[Any]) -> Any:

@@ -81,8 +81,6 @@ class Task(ABC, Generic[Example]):
     """What config.json and the command line call it: the name of its folder."""
     option_classes: ClassVar[OptionClasses]
     """Of what can be chosen: the four classes in `options.py`."""
-    commands: ClassVar[tuple[str, ...]] = ("predict RUN FILE", "evaluate RUN FILE")
-    """What to do with a run, each after `unrolled`."""
 
     def __init__(self, options: TaskOptions) -> None:
         self.options = options
@@ -179,6 +177,11 @@ class Task(ABC, Generic[Example]):
     def beginning(self, examples: Sequence[Example], num_steps: int) -> list[Example]:
         """Return the first examples, of so many steps together if there are as many, or more."""
         return list(examples[:num_steps])
+
+    @property
+    def commands(self) -> tuple[str, ...]:
+        """What this task's runs are for, each after `unrolled`."""
+        return "predict RUN FILE", "evaluate RUN FILE"
 
     @property
     def predict_options(self) -> tuple[str, ...]:

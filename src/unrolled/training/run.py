@@ -311,10 +311,15 @@ def reading(path: Path, hint: str = _PUT_BACK) -> Iterator[None]:
 
 
 @contextmanager
-def writing(path: Path) -> Iterator[None]:
-    """Turn the system's refusal to write `path` into a `RunError`."""
+def writing(path: Path, option: str = "run_path") -> Iterator[None]:
+    """Turn the system's refusal to write `path` into a `RunError`.
+
+    Args:
+        path: What is written.
+        option: The name of the option that says where.
+    """
     try:
         yield
     except OSError as error:
-        hint = f"check the permissions and the space on the disk, or {_CHOOSE}"
+        hint = f"check the permissions and the space on the disk, or choose another {field(option)}"
         raise RunError(f"{path}: cannot be written: {error.strerror}", hint) from error

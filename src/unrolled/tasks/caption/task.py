@@ -59,6 +59,7 @@ _LENGTH_PENALTY = (
     1.0  # the translator's; without it, a model that knows little writes next to nothing
 )
 _AT_ONCE = 32
+_MOST_WORDS = 10_000  # of a caption that is written: a foreign run could ask for any number
 
 
 class CaptionTask(ExamplesTask[Caption]):
@@ -141,7 +142,8 @@ class CaptionTask(ExamplesTask[Caption]):
         """Return the task with the words of the training part and the scale of its recordings."""
         training = splits.training
         vocabulary = WordVocabulary.from_sentences(example.words for example in training)
-        max_words = 2 * max(len(example.words) for example in training)
+        longest = max(len(example.words) for example in training)
+        max_words = min(2 * longest, _MOST_WORDS)
         kind = training[0].kind
         short = are_short(len(example.words) for example in training)
         if kind == "picture":
@@ -170,7 +172,7 @@ class CaptionTask(ExamplesTask[Caption]):
             options,
             WordVocabulary.from_dict(content),
             cast(Kind, one_of(content, "kind", get_args(Kind))),
-            whole_number_of(content, "max_words", least=1),
+            whole_number_of(content, "max_words", least=1, most=_MOST_WORDS),
             numbers_of(content, "mean"),
             number_of(content, "scale", above=0),
             "short" in content and flag_of(content, "short"),

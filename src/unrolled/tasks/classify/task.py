@@ -322,6 +322,12 @@ class ClassifyTask(ExamplesTask[Labelled]):
         return ClassifierSubject(cast(Classifier, model), data, self.encoder, self.answer.labels)
 
     @property
+    def commands(self) -> tuple[str, ...]:
+        """Where the training had a file for each class, a class is said of a file here too."""
+        has_classes = bool(self.options.data.classes)
+        return "predict RUN FILE", f"evaluate RUN {'CLASS=FILE' if has_classes else 'FILE'}"
+
+    @property
     def _names(self) -> tuple[str, ...]:
         """What the numbers of a step are called; nothing for text."""
         return self.encoder.names if isinstance(self.encoder, NumberEncoder) else ()

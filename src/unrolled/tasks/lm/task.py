@@ -63,7 +63,6 @@ class LanguageModelTask(Task[str]):
         Metric("num_words", None),
     )
     option_classes = OptionClasses(DataOptions, ModelOptions, TrainingOptions, PredictOptions)
-    commands = ("generate RUN", "evaluate RUN FILE")
 
     def __init__(self, options: TaskOptions, vocabulary: Vocabulary) -> None:
         super().__init__(options)
@@ -192,6 +191,11 @@ class LanguageModelTask(Task[str]):
         """Return the beginning of the first text."""
         most = 1 if self.vocabulary.kind in ("char", "byte") else _LONGEST_TOKEN  # in characters
         return [text[: num_steps * most] for text in examples[:1]]
+
+    @property
+    def commands(self) -> tuple[str, ...]:
+        """It writes."""
+        return "generate RUN", "evaluate RUN FILE"
 
     @property
     def characters(self) -> str | None:

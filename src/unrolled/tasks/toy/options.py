@@ -16,6 +16,9 @@ It shows within minutes what a cell can remember and what it cannot. Ctrl-C save
 """
 
 
+_MOST_STEPS = 100_000_000  # of all examples: they are made anew in each pass, and held in memory
+
+
 @options
 class DataOptions(Options):
     """Which problem, and how many examples."""
@@ -49,7 +52,14 @@ class DataOptions(Options):
         """Raise `OptionError` unless there is such a problem, with such sizes."""
         from unrolled.tasks.toy.problems import make_toy
 
-        make_toy(self.problem, 0, length=self.length, delay=self.delay)
+        toy = make_toy(self.problem, 0, length=self.length, delay=self.delay)
+        names = [name for name in ("length", "delay") if hasattr(toy, name)]
+        steps = sum(getattr(toy, name) for name in names)
+        if steps * self.num_examples > _MOST_STEPS:
+            made = f"{self.num_examples:,} examples of {steps:,} steps and more"
+            several = ", ".join(map(field, [*names, "num_examples"]))
+            message = f"{several}: {made} are too many, at most {_MOST_STEPS:,} steps are made"
+            raise OptionError(message, "make them fewer or shorter")
 
 
 @options

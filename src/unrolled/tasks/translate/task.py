@@ -151,7 +151,9 @@ class TranslateTask(ExamplesTask[Pair]):
         source, target = (
             SentenceVocabulary.from_dict(content[side]) for side in ("source", "target")
         )
-        max_length = whole_number_of(content, "max_length", least=1)
+        # a sentence has as many tokens as bytes at most, and half as many are added
+        most = 6 * options.data.max_characters
+        max_length = whole_number_of(content, "max_length", least=1, most=most)
         short = "short" in content and flag_of(content, "short")
         return cls(options, source, target, max_length, short, width_of(content))
 
