@@ -176,7 +176,28 @@ def test_evidence_is_a_sum_over_the_tokens_of_a_row_wherever_they_stand():
         torch.testing.assert_close(opinions[-1:], whole)
 
 
-def test_evidence_is_left_out_where_it_is_not_wanted_and_of_numbers():
+def test_evidence_of_numbers_is_linear_in_what_stands_at_16_places():
+    model, other = (make(NUMBERS, bidirectional=each).double().eval() for each in (True, False))
+    x, lengths = torch.randn(2, 16, 2, dtype=torch.float64), torch.tensor([16, 7])
+    before = model(x, lengths)
+    weight = torch.randn(3, 32, dtype=torch.float64)
+    with torch.no_grad():
+        model.shape.weight.copy_(weight)
+        other.shape.weight.copy_(weight)
+    torch.testing.assert_close(model(x, lengths)[0] - before[0], weight @ x[0].flatten())
+    beyond = x.clone()
+    beyond[1, 7:] = 9.0
+    torch.testing.assert_close(model(beyond, lengths)[1], model(x, lengths)[1])
+    for each in (model, other):
+        opinions = each.opinions(x[0])
+        prefixes = [each(x[:1, :t], torch.tensor([t]))[0] for t in range(1, 17)]
+        torch.testing.assert_close(opinions, torch.stack(prefixes))
+
+
+def test_evidence_is_left_out_where_it_is_not_wanted():
     assert make(TOKENS).evidence is not None
+    assert make(TOKENS).shape is None
     assert make(TOKENS, evidence=False).evidence is None
     assert make(NUMBERS).evidence is None
+    assert make(NUMBERS).shape is not None
+    assert make(NUMBERS, evidence=False).shape is None

@@ -146,12 +146,15 @@ def test_predicted_entities_keep_to_the_scheme_of_the_training(crf: bool, tmp_pa
     assert [p["tags"] for p in predict(task, model, path)] == [["B-PER", "I-PER"], [], ["B-PER"]]
 
 
-def test_a_crf_is_used_where_tags_mark_entities_unless_somebody_says_otherwise() -> None:
-    spans, words = task_of(IOB2), task_of(TaggedSentence(("a", "b"), ("X", "Y")))
-    assert spans.make_model(ModelOptions()).transitions is not None
-    assert words.make_model(ModelOptions()).transitions is None
-    assert spans.make_model(ModelOptions(crf=False)).transitions is None
-    assert words.make_model(ModelOptions(crf=True)).transitions is not None
+def test_a_crf_is_used_for_up_to_100_tags_unless_somebody_says_otherwise() -> None:
+    few, many = (
+        task_of(TaggedSentence(("a",) * count, tuple(map(str, range(count)))))
+        for count in (100, 101)
+    )
+    assert few.make_model(ModelOptions()).transitions is not None
+    assert many.make_model(ModelOptions()).transitions is None
+    assert few.make_model(ModelOptions(crf=False)).transitions is None
+    assert many.make_model(ModelOptions(crf=True)).transitions is not None
 
 
 def test_with_a_crf_loss_and_probabilities_are_those_of_whole_sentences(tmp_path: Path) -> None:

@@ -28,9 +28,11 @@ from unrolled.layers import check_lengths, check_sizes, valid_steps
 from unrolled.networks.embedding import TokenEmbedding
 from unrolled.networks.sequence_layers import make_layer
 from unrolled.tasks.classify.options import ModelOptions
+from unrolled.tasks.classify.pressing import pressed
 
 __all__ = ["Classifier"]
 
+_PLACES = 16  # of a series, whose numbers are evidence
 _STEPS_AT_ONCE = 2**16  # of all prefixes in one batch
 _EMBEDDING_SPREAD = 0.1  # torch's 1 drowns what few examples teach: 0.67 right instead of 0.78
 
@@ -47,7 +49,8 @@ class Classifier(nn.Module):
         scores = U p + d + sum over t of e_{x_t},    p(class = c) = softmax(scores)_c
 
     The last term is the evidence of single tokens, a row of scores for each, zero at first: what a
-    linear classifier of words has, beside what only their order tells. A sequence without steps has
+    linear classifier of words has, beside what only their order tells. That of a series of numbers
+    is linear too, E [x at 16 places from its first step to its last]. A sequence without steps has
     p = 0. Initial values are those of torch, but the
     embedding has a standard deviation of 0.1.
 
@@ -55,8 +58,8 @@ class Classifier(nn.Module):
         options: What it is made of.
         num_classes: C; 1 where the score stands for a number.
         vocabulary_size: V, for an input of tokens; None for numbers.
-        input_size: I, for an input of so many numbers a step; None for tokens. Options of tokens
-            are not used then.
+        input_size: I, for an input of so many numbers a step; None for tokens. Other options of
+            tokens than `evidence` are not used then.
         vectors_width: Numbers of each vector that the embedding begins with; None without.
 
     Raises:
@@ -104,6 +107,10 @@ class Classifier(nn.Module):
         if vocabulary_size is not None and options.evidence:
             self.evidence = nn.Embedding(vocabulary_size, num_classes)
             nn.init.zeros_(self.evidence.weight)
+        self.shape = None
+        if input_size is not None and options.evidence:
+            self.shape = nn.Linear(_PLACES * input_size, num_classes, bias=False)
+            nn.init.zeros_(self.shape.weight)
         self.attention = None
         if options.pooling == "attention":
             self.attention = nn.Sequential(
@@ -130,6 +137,8 @@ class Classifier(nn.Module):
         lengths = check_lengths("Classifier", lengths, num_steps, batch_size, inputs.device)
         h = self._states(inputs, lengths)  # (B, T, H)
         scores: Tensor = self.scores(self.dropout(self._pool(h, lengths)))
+        if self.shape is not None:
+            scores = scores + self.shape(self.dropout(pressed(inputs, lengths, _PLACES).flatten(1)))
         if self.evidence is None:
             return scores
         valid = valid_steps(lengths, num_steps).T
@@ -139,7 +148,8 @@ class Classifier(nn.Module):
     def opinions(self, inputs: Tensor) -> Tensor:
         """Return the scores after each step of one sequence: those of what was read so far.
 
-        With one direction this takes one pass; with two, one for each step, of all until there.
+        With one direction and tokens this takes one pass; otherwise one for each step, of all until
+        there.
 
         Args:
             inputs: (T,) int64, or (T, I).
@@ -151,7 +161,7 @@ class Classifier(nn.Module):
         num_steps = len(inputs)
         if num_steps == 0:
             return self.scores.weight.new_zeros(0, self.num_classes)
-        if not self.options.bidirectional:
+        if not self.options.bidirectional and self.shape is None:
             lengths = torch.tensor([num_steps], device=inputs.device)
             pooled = self._pool_prefixes(self._states(inputs[None], lengths)[0])
             opinions: Tensor = self.scores(self.dropout(pooled))

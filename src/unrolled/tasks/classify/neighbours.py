@@ -17,6 +17,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from unrolled.data.batching import pad
+from unrolled.tasks.classify.pressing import pressed
 
 __all__ = [
     "dtw_distances",
@@ -35,18 +36,6 @@ _CELLS_AT_ONCE = 2**25  # numbers, of 4 bytes
 _ITERATIONS = 100
 
 
-def resampled(series: Sequence[Tensor], num_steps: int) -> Tensor:
-    """Return series with `num_steps` steps each, between two of their own linearly, (N, S, I)."""
-    width = series[0].shape[1]
-    rows = [
-        F.interpolate(x.T[None], size=num_steps, mode="linear", align_corners=True)[0].T
-        if len(x)
-        else x.new_zeros(num_steps, width)
-        for x in series
-    ]
-    return torch.stack(rows)
-
-
 def common_length(series: Sequence[Tensor]) -> int:
     """Return the mean length of series, at least 1 and at most 100."""
     mean = sum(map(len, series)) / len(series)
@@ -56,7 +45,9 @@ def common_length(series: Sequence[Tensor]) -> int:
 def euclidean_distances(series: Sequence[Tensor], others: Sequence[Tensor]) -> Tensor:
     """Return the distance of each of N series to each of M others, (N, M)."""
     num_steps = common_length(others)
-    rows, columns = (resampled(each, num_steps).flatten(1).double() for each in (series, others))
+    rows, columns = (
+        pressed(*pad(each), num_steps).flatten(1).double() for each in (series, others)
+    )
     return torch.cdist(rows, columns)
 
 
@@ -184,7 +175,7 @@ def logistic_regression(
 def _flat(series: Sequence[Tensor], others: Sequence[Tensor]) -> tuple[Tensor, Tensor]:
     """Return both as rows of numbers, each on the scale that it has in `series`."""
     num_steps = common_length(series)
-    x, y = (resampled(each, num_steps).flatten(1).double() for each in (series, others))
+    x, y = (pressed(*pad(each), num_steps).flatten(1).double() for each in (series, others))
     spread, mean = torch.std_mean(x, dim=0, correction=0)
     x, y = ((each - mean) / spread.where(spread > 0, 1.0) for each in (x, y))
     return x, y

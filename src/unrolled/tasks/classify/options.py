@@ -256,7 +256,12 @@ class ModelOptions(BidirectionalOptions):
     token_dropout: Annotated[
         float, Option("Probability of hiding a token in training.", within="[0, 1)", metavar="P")
     ] = 0.0
-    evidence: Annotated[bool, Option("Also let each token count for the classes by itself.")] = True
+    evidence: Annotated[
+        bool,
+        Option(
+            "Also let each token, or the numbers at 16 places of a series, count by themselves."
+        ),
+    ] = True
 
 
 @options

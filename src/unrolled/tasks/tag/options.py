@@ -86,7 +86,7 @@ class ModelOptions(LayerOptions):
         Option(
             "Score each tag together with the one before it (CRF).",
             flag="--crf/--no-crf",
-            absent="yes where the tags mark entities",
+            absent="yes, up to 100 tags",
         ),
     ] = None
     word_dropout: Annotated[

@@ -39,6 +39,7 @@ from unrolled.tasks.vectors import fitted_width, width_content, width_of
 __all__ = ["TagTask"]
 
 _SENTENCES_AT_ONCE = 64
+_MOST_TAGS_OF_A_CRF = 100  # the search for the best path looks at their square in every step
 
 
 class TagTask(ExamplesTask[TaggedSentence]):
@@ -150,7 +151,7 @@ class TagTask(ExamplesTask[TaggedSentence]):
 
     def make_model(self, options: ModelOptions) -> Tagger:
         """Return a new tagger for these words, letters and tags."""
-        crf = self.has_entities if options.crf is None else options.crf
+        crf = len(self.tags) <= _MOST_TAGS_OF_A_CRF if options.crf is None else options.crf
         return Tagger(
             options,
             vocabulary_size=len(self.words),
