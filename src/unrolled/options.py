@@ -16,7 +16,7 @@ Not here: any option. Those are in the room that they belong to. This file impor
 import math
 import types
 import typing
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import MISSING, dataclass, fields, is_dataclass
 from pathlib import Path
 from typing import Annotated, Any, ClassVar, TypeVar, dataclass_transform, overload
@@ -95,6 +95,8 @@ class Option:
         positional: Whether it stands on the command line without a name.
         convert: Makes of a value, whose type is right, the one that is kept.
         kind: The type on the command line, where the field takes more than can be typed.
+        decides_vocabulary: Of data: whether what is fitted to them depends on it, so that a run can
+            only start from one with the same.
     """
 
     help: str
@@ -106,6 +108,7 @@ class Option:
     positional: bool = False
     convert: Callable[[Any], Any] | None = None
     kind: type | None = None
+    decides_vocabulary: bool = False
 
     def check(self, name: str, value: Any) -> None:
         """Raise `OptionError` unless `value` is legal."""
@@ -181,6 +184,8 @@ class Options:
 
     panel: ClassVar[str] = "Options"
     """The heading that the options stand under in help and documentation."""
+    before: ClassVar[Mapping[str, Any]] = {}
+    """Of options that older versions lacked, what held then, where that is not the default."""
 
     def __post_init__(self) -> None:
         for each in option_fields(type(self)):

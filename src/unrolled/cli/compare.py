@@ -4,7 +4,7 @@ import os
 import shlex
 import signal
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from datetime import datetime
 from pathlib import Path
@@ -104,8 +104,7 @@ def compare(
             first = plan.contestants[0].name
             message = f"{field('contestants')}: {contestant.name} reads other data than {first}"
             raise OptionError(message, "give options of the data once, for all of them")
-    if metric is not None:
-        _check_metric(task, options[0], metric)
+    _check_choices(task, options, metric)
     runner = Runner(plan.trials(folder), num_processes, _num_threads())
     plan.settle(folder)
     console = make_console()
@@ -158,15 +157,33 @@ def _check(trial: "Trial") -> "TaskOptions":
     return TaskOptions(*task_options(task, given))
 
 
-def _check_metric(task: str, options: "TaskOptions", name: str) -> None:
-    """Raise `OptionError` if models of these data cannot be ranked by the metric called `name`."""
+def _check_choices(task: str, options: Sequence["TaskOptions"], name: str | None) -> None:
+    """Raise `OptionError` if models of these data cannot be chosen or ranked as is asked for.
+
+    Args:
+        task: Its name.
+        options: Those of each contestant, whose data are the same.
+        name: The metric to rank by, if one was given.
+    """
     from unrolled.errors import OptionError, field
     from unrolled.metrics import find_metric
     from unrolled.tasks import find_task
+    from unrolled.training import LAST
 
+    selected = {each.training.select for each in options} - {None, LAST}
+    holds_out = getattr(options[0].data, "held_out", None) != 0
+    if name is None and not selected and holds_out:
+        return
     kind = find_task(task)
-    ranking = [each for each in kind.fit(options, kind.read(options)).metrics if each.better]
-    if find_metric(ranking, name) is None:
+    splits = kind.read(options[0])
+    if not splits.held_out and not splits.test:
+        message = "nothing is held out, and nothing is left to test on: there is nothing to rank by"
+        raise OptionError(message, f"leave {field('held_out')} out")
+    fitted = kind.fit(options[0], splits)
+    for select in sorted(selected):
+        fitted.metric(select)
+    ranking = [each for each in fitted.metrics if each.better]
+    if name is not None and find_metric(ranking, name) is None:
         message = f"{field('metric')}: {task} cannot be ranked by {name!r}"
         raise OptionError(message, f"choose one of {', '.join(each.name for each in ranking)}")
 

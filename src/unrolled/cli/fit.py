@@ -19,7 +19,7 @@ from unrolled.cli.tables import confusion_table, results_table
 from unrolled.errors import render
 from unrolled.networks import count_parameters
 from unrolled.tasks import Prepared
-from unrolled.training import Trainer, TrainingResult
+from unrolled.training import FEWEST, Trainer, TrainingResult
 
 __all__ = ["fit"]
 
@@ -45,7 +45,9 @@ def fit(prepared: Prepared) -> None:
     )
     for note in prepared.splits.notes:
         console.print(f"note: {render(note, option_name, program())}")
-    display = Display(task.metrics, trainer.objective.counted)
+    if few := _too_few(trainer):
+        console.print(f"note: {few}")
+    display = Display(task.metrics, trainer.objective.counted, trainer.metric.name)
     received: list[int] = []
     try:
         with make_reporter(console, lambda: _sample(prepared), display) as reporter:
@@ -54,7 +56,7 @@ def fit(prepared: Prepared) -> None:
     except KeyboardInterrupt:
         console.print(f"aborted; from the last checkpoint: {resume}")
         raise typer.Exit(_exit_code(received)) from None
-    _say_how_it_ended(console, result, display.loss_unit)
+    _say_how_it_ended(console, result, trainer)
     if result.reason == "interrupted":
         _say_next(console, folder, [resume])
         raise typer.Exit(_exit_code(received))
@@ -63,6 +65,8 @@ def fit(prepared: Prepared) -> None:
         console.print(results_table(results))
         if (confusion := confusion_table(results.metrics)) is not None:
             console.print(confusion)
+        if result.still_improving and not trainer.keeps_last:
+            console.print(f"still improving when it ended: {resume} {_twice(trainer)}")
     commands = [f"{command}{trust}".replace("RUN", folder) for command in task.commands]
     _say_next(console, folder, [f"{program()} {command}" for command in commands])
 
@@ -98,12 +102,34 @@ def _stopping_on_signals(
         yield
 
 
-def _say_how_it_ended(console: Console, result: TrainingResult, unit: str) -> None:
+def _too_few(trainer: Trainer) -> str | None:
+    """Return why the held-out part chooses nothing, where that is because it is small."""
+    number = trainer.objective.num_held_out
+    if not trainer.keeps_last or not 0 < number < FEWEST:
+        return None
+    return (
+        f"{number} held-out examples are too few to choose by: the last weights, averaged, are kept"
+    )
+
+
+def _say_how_it_ended(console: Console, result: TrainingResult, trainer: Trainer) -> None:
     elapsed = timedelta(seconds=round(result.elapsed_seconds))
+    metric, kept = trainer.metric, "the last weights, averaged, are kept"
+    if not trainer.keeps_last and result.best_figure is not None:
+        best = f"{result.best_figure:.4f} {metric.unit}".rstrip()
+        kept = f"best held-out {metric.plain_label} {best}, of update {result.kept_update:,}"
     console.print(
         f"{result.reason} after {result.update:,} updates, {result.epoch:.2f} epochs, {elapsed}; "
-        f"best held-out loss {result.best_loss:.4f} {unit}"
+        f"{_too_few(trainer) or kept}"
     )
+    if result.kept_update == 0 and result.update > 0:
+        console.print("nothing was better than the weights before the first update: those are kept")
+
+
+def _twice(trainer: Trainer) -> str:
+    """Return the option that makes a run twice as long."""
+    ((name, value),) = ((k, v) for k, v in (trainer.options.length or {}).items() if v is not None)
+    return f"{option_name(name)} {2 * value:g}"
 
 
 def _say_next(console: Console, folder: str, commands: list[str]) -> None:

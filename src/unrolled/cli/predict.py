@@ -7,6 +7,7 @@ from typing import Annotated, Any
 import typer
 
 from unrolled.cli.flags import chosen_of_any, parameter, parameters_of_any, with_parameters
+from unrolled.cli.loading import load_run
 from unrolled.cli.signals import ending_with_its_reader
 from unrolled.cli.terminal import json_line, visible_parts, write
 from unrolled.cli.trust import TrustCode
@@ -22,9 +23,8 @@ def _predict(run: Path, source: Path, as_json: bool, trust_code: bool, **values:
     it predicts each line and what it expects next.
     """
     from unrolled.data import Source
-    from unrolled.tasks import load
 
-    loaded = load(run, trust_code=trust_code)
+    loaded = load_run(run, trust_code=trust_code)
     task = loaded.task
     options = chosen_of_any(task.option_classes.predict, task.name, values)
     inputs = Source.stdin() if str(source) == "-" else Source.file(source)

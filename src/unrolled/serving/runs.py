@@ -42,6 +42,7 @@ class ServedRun:
         version: Of its weights: their file's time of change, in nanoseconds.
         task: What it learned.
         model: In eval mode.
+        notes: What whoever uses it should know, in sentences.
         weight_cache: The kernels' packed weights, one copy for all who use it.
     """
 
@@ -49,6 +50,7 @@ class ServedRun:
     version: int
     task: Task[Any]
     model: nn.Module
+    notes: tuple[str, ...] = ()
     weight_cache: WeightCache = field(default_factory=WeightCache)
 
     @cached_property
@@ -201,6 +203,11 @@ class Runs:
         return [name for name in self._paths if name in self._loaded]
 
     @property
+    def notes(self) -> list[str]:
+        """What is to be known of those that can be shown, in sentences."""
+        return [note for name in self.names for note in self._loaded[name].notes]
+
+    @property
     def broken(self) -> dict[str, RunError]:
         """The others, and what was wrong when they were looked at last."""
         return dict(self._broken)
@@ -273,7 +280,7 @@ def _loaded_run(name: str, path: Path, trust_code: bool) -> ServedRun:
         hint = "wait until the training has measured its first weights"
         raise RunError(f"{run.weights_path}: cannot be read: {error.strerror}", hint) from error
     loaded = load(path, trust_code=trust_code)
-    served = ServedRun(name, version, loaded.task, loaded.model)
+    served = ServedRun(name, version, loaded.task, loaded.model, loaded.notes)
     # now: it builds the cell's kernel, for which no visitor waits, and what cannot be told of a
     # run would fail whenever it is asked for
     told = [served.description, served.subject.labels]

@@ -320,7 +320,7 @@ def test_a_line_that_is_too_long_is_refused_with_its_number(trained):
         ({"limit": 0}, "limit must be at least 1"),
         ({"vocabulary_size": 0}, "vocabulary_size must be at least 1"),
         ({"max_characters": 0}, "max_characters must be at least 1"),
-        ({"held_out": 0.0}, r"held_out must be in \(0, 1\), got 0.0"),
+        ({"held_out": 1.0}, r"held_out must be in \[0, 1\), got 1.0"),
         ({"test": 1.0}, r"test must be in \[0, 1\), got 1.0"),
     ],
 )

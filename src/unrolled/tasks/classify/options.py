@@ -1,8 +1,9 @@
 """What can be chosen of a classifier: how its data are read, its network, its training."""
 
 from collections import Counter
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated, ClassVar
+from typing import Annotated, Any, ClassVar
 
 from unrolled.data.options import BpeSize, Encoding, PartOptions
 from unrolled.data.tables import TABLE_SUFFIXES
@@ -48,6 +49,7 @@ def _absolute(arguments: tuple[str, ...]) -> tuple[str, ...]:
 class DataOptions(PartOptions):
     """How a classifier reads its data."""
 
+    before: ClassVar[Mapping[str, Any]] = {"stratify": False}
     default_bpe_size: ClassVar[int] = 2048
     files: Annotated[
         tuple[str, ...],
@@ -78,7 +80,8 @@ class DataOptions(PartOptions):
         Option("Column that orders the steps.", metavar="COLUMN", absent="the order of the file"),
     ] = None
     tokens: Annotated[
-        str | None, Option("What a text is cut into.", choices=_TOKENS, absent="word")
+        str | None,
+        Option("What a text is cut into.", choices=_TOKENS, absent="word", decides_vocabulary=True),
     ] = None
     vocabulary_size: BpeSize = None
     min_count: Annotated[
@@ -90,7 +93,10 @@ class DataOptions(PartOptions):
         ),
     ] = 2
     lowercase: Annotated[
-        bool, Option("Lowercase the text first.", flag="--lowercase/--keep-case")
+        bool,
+        Option(
+            "Lowercase the text first.", flag="--lowercase/--keep-case", decides_vocabulary=True
+        ),
     ] = True
     max_length: Annotated[
         int,
@@ -100,6 +106,7 @@ class DataOptions(PartOptions):
             metavar="N",
         ),
     ] = 5000
+    stratify: Annotated[bool, Option("Give each part of the data its share of every class.")] = True
     encoding: Encoding = "utf-8"
 
     def check(self) -> None:

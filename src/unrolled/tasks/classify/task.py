@@ -145,6 +145,23 @@ class ClassifyTask(ExamplesTask[Labelled]):
         size = {inputs: self.encoder.size}
         return Classifier(options, num_classes=len(self.classes), **size)
 
+    def check_start(self, splits: Splits[Labelled]) -> None:
+        """Raise `DataError` unless a model of these classes can read and learn these examples."""
+        first = splits.training[0]
+        if isinstance(self.encoder, NumberEncoder) == isinstance(first.content, str):
+            kinds = ("text", "numbers") if isinstance(first.content, str) else ("numbers", "text")
+            message = f"{first.where}: {kinds[0]}, but the run to start from reads {kinds[1]}"
+            raise DataError(message, "name another run")
+        if len(first.names) != len(self._names):
+            message = f"{first.where}: {len(first.names)} numbers in each step, but the run to "
+            message += f"start from reads {len(self._names)}"
+            raise DataError(message, "name another run")
+        for example in splits.training:
+            if example.label not in self._number:
+                message = f"{example.where}: the run to start from does not know the class "
+                known = ", ".join(self.classes[:10])
+                raise DataError(f"{message}{example.label!r}", f"it knows {known}")
+
     def initialize(self, model: nn.Module, splits: Splits[Labelled]) -> None:
         """Begin with the evidence that counting gives: part of the log ratios of naive Bayes.
 
@@ -183,11 +200,6 @@ class ClassifyTask(ExamplesTask[Labelled]):
         targets = torch.tensor([self._number[str(example.label)] for example in known])
         losses = F.cross_entropy(model(inputs, lengths), targets, self._weights, reduction="sum")
         return losses, len(known)
-
-    def monitor(self, model: nn.Module, examples: Sequence[Labelled]) -> dict[str, float]:
-        """Return the mean loss and the accuracy."""
-        loss, confusion = self._measure(model, examples)
-        return {"loss": loss, "accuracy": confusion.accuracy}
 
     def evaluate(self, model: nn.Module, examples: Sequence[Labelled]) -> dict[str, Any]:
         """Return loss, accuracy, F1 of all classes and of each, and the confusion matrix."""

@@ -44,7 +44,10 @@ class DataOptions(Options):
         str, Option("Column to translate into: its number or name.", metavar="COLUMN")
     ] = "2"
     encoding: Encoding = "utf-8"
-    tokens: Annotated[str, Option("What sentences are cut into.", choices=SENTENCE_TOKENS)] = "bpe"
+    tokens: Annotated[
+        str,
+        Option("What sentences are cut into.", choices=SENTENCE_TOKENS, decides_vocabulary=True),
+    ] = "bpe"
     vocabulary_size: Annotated[
         int | None,
         Option(
@@ -69,8 +72,8 @@ class DataOptions(Options):
     held_out: Annotated[
         float,
         Option(
-            "Fraction of the pairs that chooses the best weights.",
-            within="(0, 1)",
+            "Fraction of the pairs that chooses the weights; 0 for none.",
+            within="[0, 1)",
             metavar="FRACTION",
         ),
     ] = 0.05
@@ -145,7 +148,7 @@ class ModelOptions(LayerOptions):
 class TrainingOptions(training.TrainingOptions):
     """How a translator is trained."""
 
-    budget: ClassVar[training.Budget] = training.Budget(epochs=10)
+    budget: ClassVar[training.Budget] = training.Budget(epochs=10, least_updates=2000)
     label_smoothing: LabelSmoothing = 0.1
 
 
