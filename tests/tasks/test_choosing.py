@@ -5,9 +5,9 @@ import shutil
 
 import pytest
 import torch
-from tasks.test_every_task import RUNS
 
 from support.runs import change_config
+from tasks.test_every_task import RUNS
 from unrolled.errors import DataError, OptionError, RunError
 from unrolled.tasks import TASKS, find_task, load, options_of, prepare, resume
 from unrolled.training import LengthOptions

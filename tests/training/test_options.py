@@ -52,6 +52,11 @@ class ByUpdates(TrainingOptions):
     budget: ClassVar[Budget] = Budget(epochs=5, least_updates=600)
 
 
+@options
+class AtMost(TrainingOptions):
+    budget: ClassVar[Budget] = Budget(epochs=5, least_updates=600, most_epochs=12)
+
+
 @pytest.mark.parametrize(
     ("cls", "given", "updates_per_epoch", "expected"),
     [
@@ -64,6 +69,9 @@ class ByUpdates(TrainingOptions):
         (ByUpdates, {}, 1000, {"epochs": 5}),
         (ByUpdates, {}, 120, {"epochs": 5}),
         (ByUpdates, {}, 10, {"epochs": 60}),  # 600 updates
+        (AtMost, {}, 10, {"epochs": 12}),
+        (AtMost, {}, 100, {"epochs": 6}),
+        (AtMost, {}, 1000, {"epochs": 5}),
         (ByUpdates, {"epochs": 1}, 10, {"epochs": 1}),
         (ByUpdates, {"minutes": 1}, 10, {"minutes": 1}),
     ],

@@ -356,6 +356,7 @@ def _assemble(
     torch.manual_seed(training.seed + processes.rank)  # weights are the first's, dropout each's own
     objective = task.objective(splits, processes)
     training = _selecting(task, objective.num_held_out)
+    training = training.settled(objective.updates_per_epoch, task.budget)
     model = task.make_model(task.options.model)
     if start is None:
         task.initialize(model, splits)

@@ -20,7 +20,14 @@ from unrolled.inspection import Subject
 from unrolled.metrics import Metric, find_metric
 from unrolled.networks.options import GenerateOptions, LayerOptions
 from unrolled.options import Options, option_fields
-from unrolled.training import LAST, ExamplesObjective, Objective, Processes, TrainingOptions
+from unrolled.training import (
+    LAST,
+    Budget,
+    ExamplesObjective,
+    Objective,
+    Processes,
+    TrainingOptions,
+)
 
 __all__ = ["ExamplesTask", "OptionClasses", "Splits", "Task", "TaskOptions"]
 
@@ -127,6 +134,12 @@ class Task(ABC, Generic[Example]):
         Args:
             options: Of the model, which may differ from the task's own in the hidden size.
         """
+
+    @property
+    def budget(self) -> Budget | None:
+        """How long models of these data are trained where nobody says it."""
+        budget: Budget | None = self.options.training.budget
+        return budget
 
     def metric(self, name: str | None) -> Metric:
         """Return the metric that weights are chosen by; the first one for None.

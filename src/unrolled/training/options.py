@@ -4,6 +4,7 @@ Each task derives a class of its own with its defaults, and perhaps further opti
 belongs to the data or to the model.
 """
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Annotated, Any, ClassVar, Self
@@ -28,10 +29,14 @@ class Budget:
         epochs: Passes over the training data; None where updates decide.
         least_updates: As many more passes as it takes to make so many updates; without passes, the
             updates.
+        most_epochs: But not more passes than these for the sake of updates.
+        note: What help says of a most that some data have.
     """
 
     epochs: float | None
     least_updates: int = 0
+    most_epochs: float = math.inf
+    note: str = ""
 
     def length_for(self, updates_per_epoch: int) -> dict[str, Any]:
         """Return the option that says how long to train, for data of this size."""
@@ -39,7 +44,8 @@ class Budget:
             return {"updates": self.least_updates}
         if not self.least_updates:
             return {"epochs": self.epochs}
-        return {"epochs": round(max(self.epochs, self.least_updates / updates_per_epoch))}
+        enough = min(self.least_updates / updates_per_epoch, self.most_epochs)
+        return {"epochs": round(max(self.epochs, enough))}
 
 
 def _epochs(cls: "type[LengthOptions]") -> str:
@@ -48,7 +54,8 @@ def _epochs(cls: "type[LengthOptions]") -> str:
         return "as before"
     if budget.epochs is None:
         return f"{field('updates')} decides"
-    more = f", or as many as make {budget.least_updates} updates" * bool(budget.least_updates)
+    more = f", or as many as make {budget.least_updates} updates{budget.note}"
+    more *= bool(budget.least_updates)
     return f"{budget.epochs:g}{more}, unless {field('updates')} or {field('minutes')} is given"
 
 
@@ -194,8 +201,14 @@ class TrainingOptions(LengthOptions):
         ),
     ] = 30.0
 
-    def settled(self, updates_per_epoch: int) -> Self:
-        """Return the options with one of the three lengths, for data of this size."""
-        if self.length is not None or self.budget is None:
+    def settled(self, updates_per_epoch: int, budget: Budget | None = None) -> Self:
+        """Return the options with one of the three lengths, for data of this size.
+
+        Args:
+            updates_per_epoch: In one pass over the training data.
+            budget: Where none is given; None for that of the class.
+        """
+        budget = budget or self.budget
+        if self.length is not None or budget is None:
             return self
-        return replace(self, **self.budget.length_for(updates_per_epoch))
+        return replace(self, **budget.length_for(updates_per_epoch))

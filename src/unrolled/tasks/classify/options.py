@@ -202,7 +202,14 @@ class ModelOptions(BidirectionalOptions):
 class TrainingOptions(training.TrainingOptions):
     """How a classifier is trained."""
 
-    budget: ClassVar[training.Budget] = training.Budget(epochs=5, least_updates=600)
+    budget: ClassVar[training.Budget] = training.Budget(
+        epochs=5, least_updates=600, note=" (12 at most over texts)"
+    )
+    text_budget: ClassVar[training.Budget] = training.Budget(
+        epochs=5, least_updates=600, most_epochs=12
+    )
+    """Of a few texts more passes than these are learned by heart; few series take them."""
+
     class_weights: Annotated[
         str,
         Option(

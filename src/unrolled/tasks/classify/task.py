@@ -48,6 +48,7 @@ from unrolled.tasks.classify.reader import (
 )
 from unrolled.tasks.classify.subject import ClassifierSubject
 from unrolled.tasks.task import ExamplesTask, OptionClasses, Splits, TaskOptions
+from unrolled.training import Budget
 
 __all__ = ["ClassifyTask"]
 
@@ -144,6 +145,12 @@ class ClassifyTask(ExamplesTask[Labelled]):
         inputs = "input_size" if of_numbers else "vocabulary_size"
         size = {inputs: self.encoder.size}
         return Classifier(options, num_classes=len(self.classes), **size)
+
+    @property
+    def budget(self) -> Budget:
+        """That of texts, or of numbers."""
+        options: TrainingOptions = self.options.training
+        return options.text_budget if isinstance(self.encoder, TextEncoder) else options.budget
 
     def check_start(self, splits: Splits[Labelled]) -> None:
         """Raise `DataError` unless a model of these classes can read and learn these examples."""

@@ -77,7 +77,7 @@ class ModelOptions(LayerOptions):
 class TrainingOptions(training.TrainingOptions):
     """How the network of a toy problem is trained."""
 
-    budget: ClassVar[training.Budget] = training.Budget(epochs=40, least_updates=1000)
+    budget: ClassVar[training.Budget] = training.Budget(epochs=40)
 
 
 @options
