@@ -16,7 +16,7 @@ Not here: any option. Those are in the room that they belong to. This file impor
 import math
 import types
 import typing
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import MISSING, dataclass, fields, is_dataclass
 from pathlib import Path
 from typing import Annotated, Any, ClassVar, TypeVar, dataclass_transform, overload
@@ -98,6 +98,8 @@ class Option:
         kept: Whether a run keeps it, to be trained on and loaded with; a file that a model only
             begins with is not.
         decided_by: The option that decides this one where it is given; not both can be typed.
+        decides_vocabulary: Of data: whether what is fitted to them depends on it, so that a run can
+            only start from one with the same.
     """
 
     help: str
@@ -111,6 +113,7 @@ class Option:
     kind: type | None = None
     kept: bool = True
     decided_by: str | None = None
+    decides_vocabulary: bool = False
 
     def check(self, name: str, value: Any) -> None:
         """Raise `OptionError` unless `value` is legal."""
@@ -186,6 +189,8 @@ class Options:
 
     panel: ClassVar[str] = "Options"
     """The heading that the options stand under in help and documentation."""
+    before: ClassVar[Mapping[str, Any]] = {}
+    """Of options that older versions lacked, what held then, where that is not the default."""
 
     def __post_init__(self) -> None:
         for each in option_fields(type(self)):

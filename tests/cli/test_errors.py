@@ -59,9 +59,9 @@ def test_training_refuses_a_file_that_is_no_text(unrolled, content, expected):
         (["--batch-size", 1000], ["too short: 1000 columns of 16 steps", "--batch-size", "--k1"]),
         (["--k1", 8, "--k2", 4], ["--k2 (steps backward) must be at least --k1"]),
         (["--learning-rate", 0], ["--learning-rate must be a number above 0"]),
-        (["--minutes", 1], ["either --epochs or --minutes"]),
+        (["--minutes", 1], ["one of --epochs, --updates or --minutes"]),
         (["--encoding", "klingon"], ["unknown encoding 'klingon'"]),
-        (["--held-out", 1], ["--held-out must be in (0, 1), got 1"]),
+        (["--held-out", 1], ["--held-out must be in [0, 1), got 1"]),
         (["--seed", -1], ["--seed must be in [0, 9e+18], got -1"]),
     ],
 )

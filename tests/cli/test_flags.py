@@ -215,7 +215,7 @@ def test_the_command_of_a_task_has_the_options_of_its_classes_and_no_others(task
     fields = {each.name: each for cls in classes_of(task) for each in option_fields(cls)}
     command = COMMANDS["train", task]
     names = flag_names(command)
-    assert names.keys() == fields.keys() | {"run_path"}
+    assert names.keys() == fields.keys() | {"run_path", "trust_code"}
     assert all(names[name] == field.flag.partition("/")[0] for name, field in fields.items())
 
 

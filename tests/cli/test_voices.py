@@ -32,8 +32,8 @@ CASES = [
     (
         (*LM, "--held-out", 1),
         lambda: lm.DataOptions(**TEXT, held_out=1.0),
-        "held_out must be in (0, 1), got 1.0",
-        "--held-out must be in (0, 1), got 1.0",
+        "held_out must be in [0, 1), got 1.0",
+        "--held-out must be in [0, 1), got 1.0",
     ),
     (
         (*LM, "--k1", 8, "--k2", 4),
@@ -44,8 +44,8 @@ CASES = [
     (
         (*LM, "--epochs", 1, "--minutes", 2),
         lambda: lm.TrainingOptions(epochs=1, minutes=2),
-        "either epochs or minutes says how long to train, got 1 and 2",
-        "either --epochs or --minutes says how long to train, got 1 and 2",
+        "one of epochs, updates or minutes says how long to train, got 1 and 2",
+        "one of --epochs, --updates or --minutes says how long to train, got 1 and 2",
     ),
     (
         (*LM, "--checkpoint-seconds", 0),

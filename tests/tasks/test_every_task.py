@@ -313,7 +313,7 @@ def test_what_nobody_chooses_is_the_same_by_library_and_by_command(
         assert by_command == by_library
     config = json.loads((runs[0] / "config.json").read_text())
     assert config["model"]["num_layers"] == (4 if cell == "tcn" else 1)
-    assert config["training"]["epochs"] or config["training"]["minutes"]
+    assert config["training"]["epochs"] or config["training"]["updates"]
 
 
 if __name__ == "__main__":

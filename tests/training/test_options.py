@@ -1,3 +1,4 @@
+import itertools
 import math
 from typing import ClassVar
 
@@ -5,6 +6,7 @@ import pytest
 
 from unrolled.errors import OptionError
 from unrolled.options import options
+from unrolled.tasks.registry import TASKS, options_of
 from unrolled.training import Budget, TrainingOptions
 
 
@@ -34,14 +36,15 @@ def test_options_out_of_range_are_named(name, value):
         TrainingOptions(**{name: value})
 
 
-def test_epochs_or_minutes_say_how_long_to_train_and_not_both():
-    with pytest.raises(OptionError, match=r"either epochs or minutes .*, got 1 and 2"):
-        TrainingOptions(epochs=1, minutes=2)
+@pytest.mark.parametrize("names", [*itertools.combinations(("epochs", "updates", "minutes"), 2)])
+def test_one_option_says_how_long_to_train(names):
+    with pytest.raises(OptionError, match=r"one of epochs, updates or minutes .*, got 1 and 2"):
+        TrainingOptions(**dict(zip(names, (1, 2), strict=True)))
 
 
 @options
-class ByMinutes(TrainingOptions):
-    budget: ClassVar[Budget] = Budget(minutes=3)
+class ByNumber(TrainingOptions):
+    budget: ClassVar[Budget] = Budget(None, least_updates=300)
 
 
 @options
@@ -49,42 +52,52 @@ class ByUpdates(TrainingOptions):
     budget: ClassVar[Budget] = Budget(epochs=5, least_updates=600)
 
 
+@options
+class AtMost(TrainingOptions):
+    budget: ClassVar[Budget] = Budget(epochs=5, least_updates=600, most_epochs=12)
+
+
 @pytest.mark.parametrize(
     ("cls", "given", "updates_per_epoch", "expected"),
     [
-        (TrainingOptions, {}, 7, (10, None)),
-        (TrainingOptions, {"epochs": 0.5}, 7, (0.5, None)),
-        (TrainingOptions, {"minutes": 2}, 7, (None, 2)),
-        (ByMinutes, {}, 7, (None, 3)),
-        (ByMinutes, {"epochs": 2}, 7, (2, None)),
-        (ByUpdates, {}, 1000, (5, None)),
-        (ByUpdates, {}, 120, (5, None)),
-        (ByUpdates, {}, 10, (60, None)),  # 600 updates
-        (ByUpdates, {"epochs": 1}, 10, (1, None)),
-        (ByUpdates, {"minutes": 1}, 10, (None, 1)),
+        (TrainingOptions, {}, 7, {"epochs": 10}),
+        (TrainingOptions, {"epochs": 0.5}, 7, {"epochs": 0.5}),
+        (TrainingOptions, {"minutes": 2}, 7, {"minutes": 2}),
+        (TrainingOptions, {"updates": 2}, 7, {"updates": 2}),
+        (ByNumber, {}, 7, {"updates": 300}),
+        (ByNumber, {"epochs": 2}, 7, {"epochs": 2}),
+        (ByUpdates, {}, 1000, {"epochs": 5}),
+        (ByUpdates, {}, 120, {"epochs": 5}),
+        (ByUpdates, {}, 10, {"epochs": 60}),  # 600 updates
+        (AtMost, {}, 10, {"epochs": 12}),
+        (AtMost, {}, 100, {"epochs": 6}),
+        (AtMost, {}, 1000, {"epochs": 5}),
+        (ByUpdates, {"epochs": 1}, 10, {"epochs": 1}),
+        (ByUpdates, {"minutes": 1}, 10, {"minutes": 1}),
     ],
 )
 def test_where_nobody_says_how_long_the_budget_of_the_class_does(
     cls, given, updates_per_epoch, expected
 ):
     settled = cls(**given).settled(updates_per_epoch)
-    assert (settled.epochs, settled.minutes) == expected
+    assert {name: x for name, x in settled.length.items() if x is not None} == expected
     assert type(settled) is cls
     assert cls(**settled.to_dict()).settled(3) == settled
 
 
-LENGTHS = ("epochs", "minutes")
+def test_no_task_trains_by_the_clock_where_nobody_says_so():
+    for task in TASKS:
+        settled = options_of(task).TrainingOptions().settled(10)
+        assert settled.minutes is None
+        assert settled.epochs or settled.updates
 
 
 def test_the_docstring_says_what_the_budget_is():
     def absent(cls):
         lines = [line.strip() for line in cls.__doc__.splitlines()]
-        return [
-            line.rpartition("None: ")[2] for line in lines if line[:7] in ("epochs:", "minutes")
-        ]
+        return [line.partition("None: ")[2] for line in lines if line[:7] in ("epochs:", "updates")]
 
-    unless_minutes, unless_epochs = "unless minutes is given.", "unless epochs is given."
-    assert absent(TrainingOptions) == [f"10, {unless_minutes}", "epochs decides."]
-    assert absent(ByMinutes) == ["minutes decides.", f"3, {unless_epochs}"]
-    more = "5, or as many as make 600 updates"
-    assert absent(ByUpdates) == [f"{more}, {unless_minutes}", "epochs decides."]
+    unless_others = "unless updates or minutes is given."
+    assert absent(TrainingOptions) == [f"10, {unless_others}", ""]
+    assert absent(ByNumber) == ["updates decides.", "300, unless epochs or minutes is given."]
+    assert absent(ByUpdates) == [f"5, or as many as make 600 updates, {unless_others}", ""]

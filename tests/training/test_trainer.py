@@ -22,6 +22,7 @@ class Line:
     """Learns y = 3 x from 4 noisy examples an update. The held-out losses may be dictated."""
 
     updates_per_epoch = 10
+    num_held_out = 9
 
     def __init__(self, held_out=None, spoil=None):
         self.held_out = held_out

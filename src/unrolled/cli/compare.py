@@ -132,7 +132,7 @@ def _check(trial: "Trial") -> "TaskOptions":
 
 
 def _check_models(plan: "Plan", options: "list[TaskOptions]", metric: str | None) -> None:
-    """Raise `OptionError` if a contestant does not fit in the budget, or the metric does not rank.
+    """Raise `OptionError` if trainings cannot be chosen, ranked or fitted into the budget as asked.
 
     For this the data are read once; what a training would find is found before the first of them.
 
@@ -145,9 +145,16 @@ def _check_models(plan: "Plan", options: "list[TaskOptions]", metric: str | None
     from unrolled.metrics import find_metric
     from unrolled.networks import hidden_size_for
     from unrolled.tasks import find_task
+    from unrolled.training import LAST
 
     kind = find_task(plan.task)
-    fitted = kind.fit(options[0], kind.read(options[0]))
+    splits = kind.read(options[0])
+    if not splits.held_out and not splits.test:
+        message = "nothing is held out, and nothing is left to test on: there is nothing to rank by"
+        raise OptionError(message, f"leave {field('held_out')} out")
+    fitted = kind.fit(options[0], splits)
+    for select in sorted({each.training.select for each in options} - {None, LAST}):
+        fitted.metric(select)
     ranking = [each for each in fitted.metrics if each.better]
     if metric is not None and find_metric(ranking, metric) is None:
         message = f"{field('metric')}: {plan.task} cannot be ranked by {metric!r}"

@@ -6,6 +6,7 @@ from typing import Annotated
 import typer
 
 from unrolled.cli.encoding import InputEncoding, reading_in
+from unrolled.cli.loading import load_run
 from unrolled.cli.terminal import json_line, say
 from unrolled.cli.trust import TrustCode
 
@@ -39,9 +40,9 @@ def evaluate(
     from unrolled.cli.program import program
     from unrolled.cli.tables import confusion_table, figures_table
     from unrolled.errors import render
-    from unrolled.tasks import ExamplesTask, load
+    from unrolled.tasks import ExamplesTask
 
-    loaded = load(run, trust_code=trust_code)
+    loaded = load_run(run, trust_code=trust_code)
     task = reading_in(loaded.task, encoding)
     examples, notes = task.read_examples(file)
     for note in notes:

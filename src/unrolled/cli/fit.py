@@ -20,7 +20,7 @@ from unrolled.cli.terminal import counted
 from unrolled.errors import render
 from unrolled.networks import count_parameters
 from unrolled.tasks import Prepared
-from unrolled.training import Run, Trainer, TrainingResult
+from unrolled.training import FEWEST, Run, Trainer, TrainingResult
 
 __all__ = ["fit"]
 
@@ -51,9 +51,11 @@ def fit(prepared: Prepared, *, resumed: bool = False) -> None:
     _print_words(console, task.describe(prepared.splits))
     for note in prepared.splits.notes:
         _print_words(console, f"note: {render(note, option_name, program())}")
+    if few := _too_few(trainer):
+        _print_words(console, f"note: {few}")
     if resumed and not trainer.finished:
         _print_words(console, _where_from(trainer))
-    display = Display(task.metrics, trainer.objective.counted)
+    display = Display(task.metrics, trainer.objective.counted, trainer.metric.name)
     received: list[int] = []
     try:
         with make_reporter(console, lambda: _sample(prepared), display) as reporter:
@@ -62,7 +64,7 @@ def fit(prepared: Prepared, *, resumed: bool = False) -> None:
     except KeyboardInterrupt:
         console.print(f"aborted; from the last checkpoint: {resume}")
         raise typer.Exit(_exit_code(received)) from None
-    _say_how_it_ended(console, result, display.loss_unit)
+    _say_how_it_ended(console, result, trainer)
     if result.reason == "interrupted":
         _say_next(console, folder, [resume])
         raise typer.Exit(_exit_code(received))
@@ -73,6 +75,8 @@ def fit(prepared: Prepared, *, resumed: bool = False) -> None:
             console.print(text)
         if (confusion := confusion_table(results.metrics)) is not None:
             console.print(confusion)
+        if result.still_improving and not trainer.keeps_last:
+            console.print(f"still improving when it ended: {resume} {_twice(trainer)}")
     _say_what_is_there(console, trainer.run)
     commands = [f"{each}{trust}" for each in (*task.commands, "inspect RUN", "serve RUN")]
     _say_next(console, folder, [f"{program()} {each.replace('RUN', folder)}" for each in commands])
@@ -109,11 +113,34 @@ def _stopping_on_signals(
         yield
 
 
-def _say_how_it_ended(console: Console, result: TrainingResult, unit: str) -> None:
+def _too_few(trainer: Trainer) -> str | None:
+    """Return why the held-out part chooses nothing, where that is because it is small."""
+    number = trainer.objective.num_held_out
+    if not trainer.keeps_last or not 0 < number < FEWEST:
+        return None
+    return (
+        f"{number} held-out examples are too few to choose by: the last weights, averaged, are kept"
+    )
+
+
+def _say_how_it_ended(console: Console, result: TrainingResult, trainer: Trainer) -> None:
     elapsed = timedelta(seconds=round(result.elapsed_seconds))
+    metric, kept = trainer.metric, "the last weights, averaged, are kept"
+    if not trainer.keeps_last and result.best_figure is not None:
+        best = f"{result.best_figure:.4f} {metric.unit}".rstrip()
+        kept = f"best held-out {metric.plain_label} {best}, of update {result.kept_update:,}"
     updates, epochs = counted(result.update, "update"), f"{result.epoch:.2f} epochs"
     console.print(f"{result.reason} after {updates}, {epochs}, {elapsed}")
-    console.print(f"best held-out loss {result.best_loss:.4f} {unit}")
+    _print_words(console, _too_few(trainer) or kept)
+    if result.kept_update == 0 and result.update > 0:
+        words = "nothing was better than the weights before the first update: those are kept"
+        _print_words(console, words)
+
+
+def _twice(trainer: Trainer) -> str:
+    """Return the option that makes a run twice as long."""
+    ((name, value),) = ((k, v) for k, v in (trainer.options.length or {}).items() if v is not None)
+    return f"{option_name(name)} {2 * value:g}"
 
 
 def _where_from(trainer: Trainer) -> str:

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from unrolled.cli.flags import chosen, parameter, parameters, with_parameters
+from unrolled.cli.loading import load_run
 from unrolled.cli.signals import ending_with_its_reader
 from unrolled.cli.terminal import counted, say, write
 from unrolled.cli.trust import TrustCode
@@ -21,10 +22,9 @@ __all__ = ["generate"]
 def _generate(run: Path, trust_code: bool, **values: Any) -> None:
     """Write new text with a trained language model."""
     from unrolled.errors import RunError
-    from unrolled.tasks import load
 
     options = chosen(WriteOptions, values)
-    loaded = load(run, trust_code=trust_code)
+    loaded = load_run(run, trust_code=trust_code)
     task = loaded.task
     if task.prompt is None:
         message = f"{run}: its task is {task.name!r}, which writes no text by itself"

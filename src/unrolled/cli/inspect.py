@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from unrolled.cli.loading import load_run
 from unrolled.cli.terminal import say
 from unrolled.cli.trust import TrustCode
 from unrolled.errors import OptionError, field
@@ -49,14 +50,13 @@ def inspect(
     from unrolled.inspection.reading import steps_to_measure
     from unrolled.inspection.report import Facts, report
     from unrolled.metrics import find_metric
-    from unrolled.tasks import load
     from unrolled.training import loss_curves, writing
 
-    loaded = load(run, trust_code=trust_code)
+    loaded = load_run(run, trust_code=trust_code)
     task, options = loaded.task, loaded.task.options
     others = {}
     for path in beside or []:
-        other = load(path, trust_code=trust_code)
+        other = load_run(path, trust_code=trust_code)
         if type(other.task) is not type(task) or other.task.to_dict() != task.to_dict():
             message = f"{path}: has other tokens or answers than {run}"
             raise RunError(message, "compare runs on the same data")
@@ -65,6 +65,9 @@ def inspect(
     if file is not None:
         source = Source.file(file, getattr(options.data, "encoding", "utf-8"))
     examples = loaded.read().held_out if source is None else []
+    if source is None and not examples:
+        message = f"{run}: held nothing out that could be read"
+        raise RunError(message, "give a text or a file: --text or --file")
 
     def read(subject: "Subject") -> "Iterable[Passage]":
         return subject.passages(examples) if source is None else subject.read(source)

@@ -66,7 +66,7 @@ app.command("generate")(generate)
 app.command("predict")(predict)
 app.command()(evaluate)
 app.command()(inspect)
-app.command()(resume)
+app.command("resume")(resume)
 app.command()(serve)
 app.command(
     "compare",

@@ -7,6 +7,7 @@ import typer
 
 from unrolled.cli.encoding import InputEncoding, reading_in
 from unrolled.cli.flags import chosen_of_any, parameter, parameters_of_any, with_parameters
+from unrolled.cli.loading import load_run
 from unrolled.cli.signals import ending_with_its_reader
 from unrolled.cli.terminal import counted, json_line, say, visible_parts, write
 from unrolled.cli.trust import TrustCode
@@ -38,9 +39,8 @@ def _predict(
       train toy         a sequence in each line
     """
     from unrolled.data import Source
-    from unrolled.tasks import load
 
-    loaded = load(run, trust_code=trust_code)
+    loaded = load_run(run, trust_code=trust_code)
     task = reading_in(loaded.task, encoding)
     options = chosen_of_any(task.option_classes.predict, task.name, values)
     written_in = getattr(task.options.data, "encoding", "utf-8")

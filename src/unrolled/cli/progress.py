@@ -48,10 +48,12 @@ class Display:
     Args:
         metrics: What they mean.
         counted: What the speed is counted in, and how many of them a term of the loss stands for.
+        chooses: The name of the metric that chooses weights, which is shown first.
     """
 
     metrics: Sequence[Metric]
     counted: tuple[str, float]
+    chooses: str = "loss"
 
     @property
     def loss_unit(self) -> str:
@@ -62,6 +64,7 @@ class Display:
     def figures(self, figures: Figures) -> list[str]:
         """Return the loss, and of the other figures those that fit beside it, two at most."""
         others = [m for m in self.metrics if m.name != "loss" and m.better and m.name in figures]
+        others.sort(key=lambda metric: metric.name != self.chooses)
         words = [f"{figures['loss']:.3f} {self.loss_unit}"]
         for metric in others[:2]:
             word = f"{metric.label} {figures[metric.name]:.3f}"
@@ -154,7 +157,7 @@ class PlainReporter:
         self._console.print("  ".join([*parts, _time_left(metrics)]))
 
     def on_evaluation(self, metrics: Figures, improved: bool) -> None:
-        """Write the held-out loss; if it is the best so far, a sample as well."""
+        """Write the held-out figures; if they are the best so far, a sample as well."""
         verdict = "best so far" if improved else "not better"
         parts = ["held out:", _place(metrics), *self._display.figures(metrics), verdict]
         self._console.print("  ".join(parts))
@@ -207,7 +210,7 @@ class LiveReporter:
         self._training = metrics
 
     def on_evaluation(self, metrics: Figures, improved: bool) -> None:
-        """Show the held-out loss if it is the best so far, and a sample above the display."""
+        """Show the held-out figures if they are the best so far, and a sample above the display."""
         self._evaluations_since_best = 0 if improved else self._evaluations_since_best + 1
         if not improved:
             return
@@ -222,7 +225,7 @@ class LiveReporter:
 
     def on_stop_request(self) -> None:
         """Show that the signal was heard. Only sets a value, as it is called by its handler."""
-        self._notice = "stopping after this update; once more to abort without saving"
+        self._notice = "stopping after this update and a measurement; once more to abort"
 
     def _render(self) -> Group:
         """Return the display, whose rows keep to a line. Called by the refreshing thread."""

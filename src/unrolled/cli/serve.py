@@ -34,7 +34,8 @@ def serve(
     trust_code: TrustCode = False,
 ) -> None:
     """Open runs on a page: write with them, step through their cells, see what they remember."""
-    from unrolled.errors import OptionError
+    from unrolled.cli.program import program
+    from unrolled.errors import OptionError, render
 
     try:
         from unrolled.serving.app import serve as serve_runs
@@ -49,7 +50,7 @@ def serve(
         say("Ctrl-C ends it.", err=True)
 
     def note(words: str) -> None:
-        say(f"note: {words}", err=True)
+        say(f"note: {render(words, program=program())}", err=True)
 
     handler = logging.StreamHandler()
     handler.setFormatter(_Visible())

@@ -13,7 +13,11 @@ __all__ = ["confusion_table", "figures_table", "results_table", "results_texts",
 
 _MOST_CLASSES = 20
 
-_PARTS = {"test": "on the test part", "held_out": "on the held-out part"}
+_PARTS = {
+    "test": "on the test part",
+    "held_out": "on the held-out part",
+    "none": "measured on nothing: no part is left for it",
+}
 
 
 def results_table(results: Results) -> Table:

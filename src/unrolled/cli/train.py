@@ -8,7 +8,8 @@ from typing import Annotated, Any
 
 import typer
 
-from unrolled.cli.flags import chosen, parameters, with_parameters
+from unrolled.cli.flags import chosen, parameter, parameters, with_parameters
+from unrolled.cli.trust import TrustCode
 from unrolled.tasks.registry import TASKS, options_of
 
 __all__ = ["task_options", "train_app"]
@@ -51,7 +52,7 @@ def _train_command(name: str) -> Callable[..., None]:
         ],
     )
 
-    def train(run_path: Path | None, **values: Any) -> None:
+    def train(run_path: Path | None, trust_code: bool, **values: Any) -> None:
         from unrolled.cli.fit import fit
         from unrolled.tasks import find_task, prepare
         from unrolled.training import initialize_distributed
@@ -60,13 +61,20 @@ def _train_command(name: str) -> Callable[..., None]:
         with initialize_distributed() as processes:
             path = run_path or processes.from_first(lambda: _new_run_path(name, model.kind.name))
             prepared = prepare(
-                find_task(name), data, path, model=model, training=training, processes=processes
+                find_task(name),
+                data,
+                path,
+                model=model,
+                training=training,
+                trust_code=trust_code,
+                processes=processes,
             )
             fit(prepared)
 
     train.__doc__ = module.HELP
     classes = (module.DataOptions, module.ModelOptions, module.TrainingOptions)
-    return with_parameters(train, [*parameters(*classes), run_path])
+    trust = parameter("trust_code", TrustCode, False)
+    return with_parameters(train, [*parameters(*classes), run_path, trust])
 
 
 def _new_run_path(task: str, cell: str) -> Path:

@@ -7,6 +7,7 @@ from unrolled.comparison.gather import Comparison, Row
 from unrolled.comparison.metrics import shown, signed
 from unrolled.comparison.statistics import LEVEL, Difference
 from unrolled.metrics import Metric
+from unrolled.training import LAST
 
 __all__ = ["best_first", "method", "verdict"]
 
@@ -68,10 +69,9 @@ def method(comparison: Comparison) -> list[str]:
         "deviation over the seeds."
     ]
     if comparison.part == "held_out":
-        sentences.append(
-            "Measured on the held-out part, which also chose the weights that were kept: a little "
-            "too good, for all alike."
-        )
+        chose = any(each.results.get("selected_by") != LAST for each in comparison.finished)
+        also = ", which also chose the weights that were kept: a little too good, for all alike"
+        sentences.append(f"Measured on the held-out part{also * chose}.")
     tested = [difference for difference in comparison.differences if difference.p is not None]
     if tested:
         sentences.append(

@@ -32,6 +32,7 @@ BpeSize = Annotated[
         within="[1, inf)",
         metavar="N",
         absent=lambda options: f"{options.default_bpe_size}",
+        decides_vocabulary=True,
     ),
 ]
 """The type of the field `vocabulary_size` of a class that has a `default_bpe_size`."""
@@ -39,7 +40,7 @@ BpeSize = Annotated[
 
 @options
 class PartOptions(Options):
-    """Which examples choose the best weights, and which ones measure the model at the end."""
+    """Which examples choose the weights, and which ones measure the model at the end."""
 
     panel = "Data"
     part: ClassVar[float] = 0.1
@@ -47,8 +48,8 @@ class PartOptions(Options):
     held_out: Annotated[
         float | None,
         Option(
-            "Fraction of the data that chooses the best weights.",
-            within="(0, 1)",
+            "Fraction of the data that chooses the weights; 0 for none.",
+            within="[0, 1)",
             metavar="FRACTION",
             absent=lambda options: f"{options.part:g}, unless {field('held_out_file')} is given",
         ),
@@ -65,7 +66,7 @@ class PartOptions(Options):
     held_out_file: Annotated[
         str | None,
         Option(
-            "File that chooses the best weights, instead of a fraction of the data.",
+            "File that chooses the weights, instead of a fraction of the data.",
             metavar="FILE",
             convert=absolute,
         ),

@@ -4,6 +4,7 @@ Not for texts, which are cut in two where they stand (`tasks/lm/task.py`).
 """
 
 import random
+from collections import Counter
 from collections.abc import Hashable, Sequence
 from typing import NamedTuple
 
@@ -20,7 +21,14 @@ class Parts(NamedTuple):
     test: list[int]
 
 
-def split(keys: Sequence[Hashable], *, held_out: float, test: float = 0.0, seed: int = 0) -> Parts:
+def split(
+    keys: Sequence[Hashable],
+    *,
+    held_out: float,
+    test: float = 0.0,
+    seed: int = 0,
+    classes: Sequence[Hashable] | None = None,
+) -> Parts:
     """Return a random split in which examples with equal keys are in one part.
 
     A key says what must not be seen twice: a sentence that has several translations, say. So a part
@@ -31,6 +39,8 @@ def split(keys: Sequence[Hashable], *, held_out: float, test: float = 0.0, seed:
         held_out: Part of the examples, in [0, 1).
         test: Part of the examples, in [0, 1).
         seed: The same seed and keys give the same split, on every machine.
+        classes: One for each example: each part gets its share of every class, as far as keys
+            allow, and training keeps one of each as long as there are others.
 
     Raises:
         DataError: There are too few different keys for the parts that are asked for.
@@ -43,7 +53,10 @@ def split(keys: Sequence[Hashable], *, held_out: float, test: float = 0.0, seed:
     for index, key in enumerate(keys):
         groups.setdefault(key, []).append(index)
     order = list(groups.values())
-    random.Random(seed).shuffle(order)
+    generator = random.Random(seed)
+    generator.shuffle(order)
+    if classes is not None:
+        order = _by_class(order, [classes[group[0]] for group in order], generator)
     parts: list[list[int]] = []
     for fraction in (held_out, test):
         part: list[int] = []
@@ -61,3 +74,24 @@ def split(keys: Sequence[Hashable], *, held_out: float, test: float = 0.0, seed:
             "give more examples, or files of their own for the parts",
         )
     return Parts(sorted(training), *map(sorted, parts))
+
+
+def _by_class(
+    groups: Sequence[list[int]], classes: Sequence[Hashable], generator: random.Random
+) -> list[list[int]]:
+    """Return groups in an order in which every stretch has about its share of each class.
+
+    Those of a class stand at even distances, the first of them at a random place. The first group
+    of each class comes first: parts are taken from the end.
+    """
+    totals: Counter[Hashable] = Counter()
+    for group, name in zip(groups, classes, strict=True):
+        totals[name] += len(group)
+    offsets = {name: generator.random() for name in dict.fromkeys(classes)}
+    seen: Counter[Hashable] = Counter()
+    places = []
+    for group, name in zip(groups, classes, strict=True):
+        place = (seen[name] + offsets[name] * len(group)) / totals[name]
+        places.append(place if seen[name] else -1.0)
+        seen[name] += len(group)
+    return [groups[index] for index in sorted(range(len(groups)), key=places.__getitem__)]

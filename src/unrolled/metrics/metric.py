@@ -34,7 +34,12 @@ class Metric:
     def label(self) -> str:
         """The name as people read it, with the unit if there is one."""
         unit = f" ({self.unit})" if self.unit else ""
-        return self.name.removeprefix("num_").replace("_", " ") + unit
+        return self.plain_label + unit
+
+    @property
+    def plain_label(self) -> str:
+        """The name as people read it, without the unit."""
+        return self.name.removeprefix("num_").replace("_", " ")
 
     def is_better(self, value: float, other: float) -> bool:
         """Whether `value` is better than `other`."""

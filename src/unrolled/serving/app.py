@@ -148,7 +148,7 @@ def serve(
         port: 0 takes a free one.
         token: Which visitors must know; beyond loopback None takes a random one.
         say: Is told the address.
-        note: Is told which folders cannot be served, and why.
+        note: Is told which folders cannot be served, and why; and which have learned nothing yet.
         trust_code: Whether cells of somebody's own, which the folders hold, may be run.
 
     Raises:
@@ -168,6 +168,8 @@ def serve(
     runs = Runs(paths, trust_code=trust_code)
     for error in runs.broken.values():
         note(f"left out: {error}")
+    for sentence in runs.notes:
+        note(sentence)
     server = make_server(create_app(runs, Access(token, loopback)))
     with _listen(host, port) as listening:
         name = f"[{host}]" if ":" in host else host

@@ -51,6 +51,7 @@ class ServedRun:
         version: Of its weights: their file's time of change, in nanoseconds.
         task: What it learned.
         model: In eval mode.
+        notes: What whoever uses it should know, in sentences.
         weight_cache: The kernels' packed weights, one copy for all who use it.
         read_held_out: Returns the first held-out examples, of so many steps.
     """
@@ -59,6 +60,7 @@ class ServedRun:
     version: int
     task: Task[Any]
     model: nn.Module
+    notes: tuple[str, ...] = ()
     weight_cache: WeightCache = field(default_factory=WeightCache)
     read_held_out: Callable[[int], list[Any]] = lambda _: []
 
@@ -257,6 +259,11 @@ class Runs:
         return [name for name in self._paths if name in self._loaded]
 
     @property
+    def notes(self) -> list[str]:
+        """What is to be known of those that can be shown, in sentences."""
+        return [note for name in self.names for note in self._loaded[name].notes]
+
+    @property
     def broken(self) -> dict[str, RunError]:
         """The others, and what was wrong when they were looked at last."""
         broken = dict(self._broken)
@@ -334,7 +341,9 @@ def _loaded_run(name: str, path: Path, trust_code: bool) -> ServedRun:
         hint = "wait until the training has measured its first weights"
         raise RunError(f"{run.weights_path}: cannot be read: {error.strerror}", hint) from error
     loaded = load(path, trust_code=trust_code)
-    served = ServedRun(name, version, loaded.task, loaded.model, read_held_out=loaded.held_out)
+    served = ServedRun(
+        name, version, loaded.task, loaded.model, loaded.notes, read_held_out=loaded.held_out
+    )
     # now: it builds the cell's kernel, for which no visitor waits, and what cannot be told of a
     # run would fail whenever it is asked for
     told = [served.description, served.subject.labels]

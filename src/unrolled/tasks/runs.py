@@ -7,6 +7,7 @@ loaded = load(Path("runs/reviews"))
 """
 
 import math
+import shlex
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
@@ -19,7 +20,7 @@ from torch import nn
 
 from unrolled.cells import Cell, CellSource
 from unrolled.data.files import fingerprint, parse_json, to_json
-from unrolled.errors import DataError, OptionError, RunError, field
+from unrolled.errors import PROGRAM, DataError, OptionError, RunError, field
 from unrolled.metrics import check_declared
 from unrolled.networks.budget import hidden_size_for
 from unrolled.networks.options import LayerOptions
@@ -28,6 +29,9 @@ from unrolled.tasks.registry import find_task
 from unrolled.tasks.task import Splits, Task, TaskOptions
 from unrolled.training import (
     ALONE,
+    FEWEST,
+    LAST,
+    LengthOptions,
     Processes,
     Results,
     Run,
@@ -64,13 +68,12 @@ class Prepared:
 
     def finish(self) -> Results:
         """Measure the weights that were kept, write results.json, and return what it says."""
-        part, examples = "test", self.splits.test
-        if not examples:
-            part, examples = "held_out", self.splits.held_out
+        parts = {"test": self.splits.test, "held_out": self.splits.held_out}
+        part, examples = next(((name, part) for name, part in parts.items() if part), ("none", []))
         task, trainer = self.task, self.trainer
-        load_weights(trainer.run.weights_path, trainer.model, trainer.run.identity)
-        metrics = task.evaluate(trainer.model.eval(), examples)
-        baselines = task.baselines(self.splits.training, examples)
+        kept_update = load_weights(trainer.run.weights_path, trainer.model, trainer.run.identity)
+        metrics = task.evaluate(trainer.model.eval(), examples) if examples else {}
+        baselines = task.baselines(self.splits.training, examples) if examples else {}
         for figures in (metrics, *baselines.values()):
             check_declared(task.metrics, figures)
         options = task.options.model
@@ -87,6 +90,9 @@ class Prepared:
             meanings=list(task.metrics),
             metrics=metrics,
             baselines=baselines,
+            selected_by=LAST if trainer.keeps_last else trainer.metric.name,
+            kept_update=kept_update,
+            num_held_out=trainer.objective.num_held_out,
         )
         results.save(trainer.run)
         return results
@@ -100,11 +106,13 @@ class Loaded:
         run: Its folder.
         task: What it learned, as it was fitted to its data.
         model: With the weights that were kept, in eval mode.
+        notes: What whoever uses it should know, in sentences; `errors.render` names the program.
     """
 
     run: Run
     task: Task[Any]
     model: nn.Module
+    notes: tuple[str, ...] = ()
 
     def read(self) -> Splits[Any]:
         """Return the data that it was trained on.
@@ -132,6 +140,7 @@ def prepare(
     *,
     model: Any = None,
     training: Any = None,
+    trust_code: bool = False,
     processes: Processes = ALONE,
 ) -> Prepared:
     """Make a run's folder and return what fills it.
@@ -145,12 +154,14 @@ def prepare(
         run_path: The run's folder; it must not exist, or be empty.
         model: Its `ModelOptions`; None takes the defaults.
         training: Its `TrainingOptions`; None takes the defaults.
+        trust_code: Whether code that the run to start from holds may be run.
         processes: Those of `initialize_distributed()`; every process makes this call.
 
     Raises:
         DataError: The data cannot be used.
-        OptionError: An option is out of range, or the cell has no file that the run could keep.
-        RunError: The folder is in the way or cannot be made.
+        OptionError: An option is out of range, or the cell has no file that the run could keep; the
+            task has no such metric; the run to start from is of another task or model.
+        RunError: The folder is in the way or cannot be made; the run to start from cannot be read.
     """
     classes = task_class.option_classes
     model = classes.model() if model is None else model
@@ -159,13 +170,19 @@ def prepare(
     options = TaskOptions(data, model.settled(), training)
     own_cell = _own_cell(options.model)
     processes.from_first(lambda: Run.check_vacant(run_path))
+    start = _start(task_class, training, trust_code)
     splits = task_class.read(options)
-    fitted = processes.from_first(lambda: task_class.fit(options, splits).to_dict())
+    if start is None:
+        fitted = processes.from_first(lambda: task_class.fit(options, splits).to_dict())
+    else:
+        fitted = start.task.to_dict()
     task = task_class.from_dict(options, fitted)
     if options.model.num_parameters is not None:
         task.options = replace(options, model=_within_budget(task))
+    if start is not None:
+        _check_start(start, task, splits)
     run = Run(run_path)
-    trainer = _assemble(run, task, splits, processes)
+    trainer = _assemble(run, task, splits, processes, start)
     content = {
         "task": task.name,
         "data": {"files": _fingerprints(task), "options": data.to_run()},
@@ -193,7 +210,13 @@ def prepare(
     return Prepared(task, splits, trainer)
 
 
-def resume(run_path: Path, *, trust_code: bool = False, processes: Processes = ALONE) -> Prepared:
+def resume(
+    run_path: Path,
+    *,
+    trust_code: bool = False,
+    length: LengthOptions | None = None,
+    processes: Processes = ALONE,
+) -> Prepared:
     """Return a run where it stopped: `trainer.fit()` goes on.
 
     Until then, nothing may draw from the global random generators, which are those of the run.
@@ -201,25 +224,39 @@ def resume(run_path: Path, *, trust_code: bool = False, processes: Processes = A
     Args:
         run_path: The run's folder.
         trust_code: Whether code that the run holds, a cell of somebody's own, may be run.
+        length: How long it is to be trained in all, from its beginning; None, and options of which
+            none is given, leave it as it is. With more than it has, a finished run goes on.
         processes: Those of `initialize_distributed()`; every process makes this call.
 
     Raises:
         DataError: A file of the data is gone.
+        OptionError: It has been trained for as long already.
         RunError: There is no such run, it is damaged, holds code that is not trusted, or a file of
             its data has changed.
     """
     run = Run.open(run_path)
     task = _rebuild(run, trust_code)
+    if length is not None and length.length is not None:
+        training = replace(task.options.training, **length.length)
+        task.options = replace(task.options, training=training)
+    else:
+        length = None
     splits = _read(run, task)
     _check_size(run, task)
     require_checkpoint(run)
     if task.begins_with_a_file and not (run.checkpoint_path.exists() or run.weights_path.exists()):
         message = f"{run.path}: stopped before it kept anything, and it has no path to the vectors"
         raise RunError(message, "train again")
+    start = None
+    if not run.checkpoint_path.exists():  # it was killed before it had taken over the weights
+        start = _start(type(task), task.options.training, trust_code)
     with _as_written(run.path):
         _check_fitted(run, task, splits)
-        trainer = _assemble(run, task, splits, processes)
+        trainer = _assemble(run, task, splits, processes, start)
     trainer.restore()
+    if length is not None:
+        trainer.go_on()
+        processes.from_first(lambda: run.go_on(trainer.options.to_dict()))
     return Prepared(task, splits, trainer)
 
 
@@ -239,8 +276,13 @@ def load(run_path: Path, *, trust_code: bool = False) -> Loaded:
     _check_size(run, task)
     with _as_written(run.path):
         model = task.make_model(task.options.model)
-    load_weights(run.weights_path, model, run.identity)
-    return Loaded(run, task, model.eval())
+    update = load_weights(run.weights_path, model, run.identity)
+    notes: tuple[str, ...] = ()
+    if update == 0:
+        resume = f"{PROGRAM} resume {shlex.quote(str(run_path))}"
+        note = f"{run_path} has learned nothing yet: its weights are those before the first update"
+        notes = (f"{note}; `{resume}` goes on",)
+    return Loaded(run, task, model.eval(), notes)
 
 
 def _read(run: Run, task: Task[Any]) -> Splits[Any]:
@@ -255,13 +297,90 @@ def _read(run: Run, task: Task[Any]) -> Splits[Any]:
     return splits
 
 
-def _assemble(run: Run, task: Task[Any], splits: Splits[Any], processes: Processes) -> Trainer:
+def _start(task_class: type[Task[Any]], training: Any, trust_code: bool) -> Loaded | None:
+    """Return the run whose weights and vocabulary training starts from, if there is one."""
+    if training.start_from is None:
+        return None
+    path = Path(training.start_from)
+    run = Run.open(path)
+    if run.task != task_class.name:
+        message = f"{field('start_from')}: {path} is of {run.task}, not of {task_class.name}"
+        raise OptionError(message, "name a run of the same task")
+    return load(path, trust_code=trust_code)
+
+
+def _check_start(start: Loaded, task: Task[Any], splits: Splits[Any]) -> None:
+    """Raise unless the model of `task` is that of the run it starts from, and can learn its data.
+
+    Dropout may differ: it changes how a model is trained, and not what it is.
+    """
+    for part, theirs in (("model", start.task.options.model), ("data", start.task.options.data)):
+        mine = getattr(task.options, part)
+        for each in option_fields(type(mine)):
+            if each.name == "num_parameters" or "dropout" in each.name:
+                continue
+            if part == "data" and not each.option.decides_vocabulary:
+                continue
+            one, other = getattr(mine, each.name), getattr(theirs, each.name)
+            if not _same(one, other):
+                was, got = (_shown(value) for value in (other, one))
+                message = f"{field('start_from')}: {start.run.path} has {field(each.name)} {was}"
+                raise OptionError(f"{message}, got {got}", f"{field(each.name)} {was}")
+    task.check_start(splits)
+
+
+def _same(one: Any, other: Any) -> bool:
+    """Whether two values of an option are the same; cells of their own if their code is."""
+    if isinstance(one, Cell) and isinstance(other, Cell):
+        mine, theirs = CellSource.of(one), CellSource.of(other)
+        return (mine.text, mine.name) == (theirs.text, theirs.name)
+    return bool(one == other)
+
+
+def _shown(value: Any) -> str:
+    return value.name if isinstance(value, Cell) else str(value)
+
+
+def _selecting(task: Task[Any], num_held_out: int) -> Any:
+    """Return the training options with the choice of weights settled for these data.
+
+    Raises:
+        OptionError: No such metric; or nothing is held out for what needs it.
+    """
+    training = task.options.training
+    if not num_held_out:
+        for name in ("select", "patience"):
+            if getattr(training, name) not in (None, LAST):
+                message = f"{field(name)} needs a held-out part, and nothing is held out"
+                raise OptionError(message, f"leave it out, or give {field('held_out')} 0.1")
+        return replace(training, select=LAST)
+    if training.select == LAST:
+        return training
+    metric = task.metric(training.select)
+    if training.select is None and num_held_out < FEWEST:
+        return replace(training, select=LAST)
+    return replace(training, select=metric.name)
+
+
+def _assemble(
+    run: Run,
+    task: Task[Any],
+    splits: Splits[Any],
+    processes: Processes,
+    start: Loaded | None = None,
+) -> Trainer:
     training = task.options.training
     torch.manual_seed(training.seed + processes.rank)  # weights are the first's, dropout each's own
     objective = task.objective(splits, processes)
+    training = _selecting(task, objective.num_held_out)
+    training = training.settled(objective.updates_per_epoch, task.budget)
     model = task.make_model(task.options.model)
-    task.initialize(model, splits)
-    return Trainer(model, objective, run, training, processes)
+    if start is None:
+        task.initialize(model, splits)
+    else:
+        model.load_state_dict(start.model.state_dict())
+    metric = task.metric(None if training.select == LAST else training.select)
+    return Trainer(model, objective, run, training, processes, metric)
 
 
 def _check_size(run: Run, task: Task[Any]) -> None:
@@ -292,7 +411,8 @@ def _check_fitted(run: Run, task: Task[Any], splits: Splits[Any]) -> None:
     It is looked at where config.json has no checksum of it, as its owner may have changed it: what
     a model has learned of symbols and classes cannot go on with others.
     """
-    if run.vocabulary_path.name in run.config.get("sha256", {}):
+    started = task.options.training.start_from is not None  # with what another run was fitted to
+    if started or run.vocabulary_path.name in run.config.get("sha256", {}):
         return
     fitted = parse_json(to_json(type(task).fit(task.options, splits).to_dict()))
     place = _difference(parse_json(run.read(run.vocabulary_path)), fitted)
@@ -334,9 +454,9 @@ def _rebuild(run: Run, trust_code: bool) -> Task[Any]:
         elif ":" in cell:  # never a path of this machine: a run has its code in its own folder
             raise ValueError(f"cell {cell!r}")
         options = TaskOptions(
-            classes.data(**run.config["data"]["options"]),
-            classes.model(**{**run.config["model"], "cell": cell}),
-            classes.training(**run.config["training"]),
+            classes.data(**{**classes.data.before, **run.config["data"]["options"]}),
+            classes.model(**{**classes.model.before, **run.config["model"], "cell": cell}),
+            classes.training(**{**classes.training.before, **run.config["training"]}),
         )
     with reading(run.vocabulary_path):
         fitted = parse_json(run.read(run.vocabulary_path))

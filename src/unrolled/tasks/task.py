@@ -15,12 +15,19 @@ from torch import Tensor, nn
 
 from unrolled.data.batching import batches_by_length
 from unrolled.data.source import Source
-from unrolled.errors import OptionError
+from unrolled.errors import OptionError, field
 from unrolled.inspection import Subject
-from unrolled.metrics import Metric
+from unrolled.metrics import Metric, find_metric
 from unrolled.networks.options import GenerateOptions, LayerOptions
 from unrolled.options import Options, option_fields
-from unrolled.training import ExamplesObjective, Objective, Processes, TrainingOptions
+from unrolled.training import (
+    LAST,
+    Budget,
+    ExamplesObjective,
+    Objective,
+    Processes,
+    TrainingOptions,
+)
 
 __all__ = ["ExamplesTask", "OptionClasses", "Splits", "Task", "TaskOptions"]
 
@@ -35,7 +42,7 @@ class Splits(Generic[Example]):
 
     Args:
         training: Learned from.
-        held_out: The best weights are chosen on these.
+        held_out: The best weights are chosen on these; may be empty.
         test: Measured once, at the end; may be empty.
         notes: What the reader counted or left out, in sentences; `errors.render` names the options.
     """
@@ -125,6 +132,31 @@ class Task(ABC, Generic[Example]):
         Args:
             options: Of the model, which may differ from the task's own in the hidden size.
         """
+
+    @property
+    def budget(self) -> Budget | None:
+        """How long models of these data are trained where nobody says it."""
+        budget: Budget | None = self.options.training.budget
+        return budget
+
+    def metric(self, name: str | None) -> Metric:
+        """Return the metric that weights are chosen by; the first one for None.
+
+        Raises:
+            OptionError: There is none of that name, or it does not rank.
+        """
+        ranking = [metric for metric in self.metrics if metric.better]
+        if name is None:
+            return ranking[0]
+        metric = find_metric(ranking, name)
+        if metric is None:
+            known = ", ".join(each.name for each in ranking)
+            message = f"{field('select')}: {self.name} has no metric {name!r} to choose by"
+            raise OptionError(message, f"choose one of {known}, or {LAST}")
+        return metric
+
+    def check_start(self, splits: Splits[Example]) -> None:
+        """Raise `DataError` if a model of this task, fitted to other data, cannot learn these."""
 
     def initialize(self, model: nn.Module, splits: Splits[Example]) -> None:
         """Set what the data tell of a new model's initial values: nothing.
@@ -273,16 +305,18 @@ class ExamplesTask(Task[Example]):
         """Return the examples of pass `number`, as many as `training` has: the same each time."""
         return training
 
+    def evaluate(self, model: nn.Module, examples: Sequence[Example]) -> dict[str, Any]:
+        """Return the loss, a mean in nats, and whatever else is worth keeping."""
+        return {"loss": self.mean_loss(model, examples)}
+
     def monitor(self, model: nn.Module, examples: Sequence[Example]) -> dict[str, float]:
-        """Return what is measured during training: at least "loss", a mean in nats.
+        """Return what is measured during training: each figure that ranks, the loss among them.
 
         The model is in eval mode.
         """
-        return {"loss": self.mean_loss(model, examples)}
-
-    def evaluate(self, model: nn.Module, examples: Sequence[Example]) -> dict[str, Any]:
-        """Return what `monitor` measures."""
-        return self.monitor(model, examples)
+        figures = self.evaluate(model, examples)
+        names = [metric.name for metric in self.metrics if metric.better]
+        return {name: figures[name] for name in names if figures.get(name) is not None}
 
     def objective(self, splits: Splits[Example], processes: Processes) -> Objective:
         """Return the training examples, pass after pass, in batches."""

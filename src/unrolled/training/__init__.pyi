@@ -9,7 +9,7 @@ from .distributed import ALONE, Processes, initialize_distributed
 from .examples import ExamplesObjective
 from .metrics_log import loss_curves, read_metrics
 from .objective import Objective
-from .options import Budget, TrainingOptions
+from .options import FEWEST, LAST, Budget, LengthOptions, TrainingOptions
 from .reporter import NullReporter, Reporter
 from .results import Results, peak_memory_bytes, read_results
 from .run import Run, reading, writing
@@ -17,8 +17,11 @@ from .trainer import Trainer, TrainingResult
 
 __all__ = [
     "ALONE",
+    "FEWEST",
+    "LAST",
     "Budget",
     "ExamplesObjective",
+    "LengthOptions",
     "NullReporter",
     "Objective",
     "Processes",

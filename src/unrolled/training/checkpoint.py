@@ -35,6 +35,7 @@ __all__ = [
     "of_another_run",
     "random_state",
     "read_log_mark",
+    "read_weights",
     "require_checkpoint",
     "require_finite",
     "restore_random_state",
@@ -44,7 +45,7 @@ __all__ = [
 ]
 
 _NO_CHECKSUM = "0" * 64  # what the weights' metadata have while their checksum is computed
-_CHECKSUM = re.compile(rb'"sha256":"([0-9a-f]{64})(?: of ([0-9a-f]{64}))?"')
+_CHECKSUM = re.compile(rb'"sha256":"([0-9a-f]{64})(?: of ([0-9a-f]{64}))?(?: at (\d+))?"')
 _SEAL = re.compile(rb'([0-9a-f]{64})"}\n')
 _SEAL_LENGTH = 67
 _ZIP_END = b"PK\5\6"  # of torch's file, 22 bytes before its end
@@ -134,18 +135,27 @@ def read_log_mark(path: Path) -> tuple[int, str] | None:
         return None
 
 
-def save_weights(path: Path, model: nn.Module, run: str | None = None) -> None:
-    """Write the model's `state_dict` as safetensors.
+def save_weights(
+    path: Path,
+    weights: nn.Module | Mapping[str, Tensor],
+    run: str | None = None,
+    update: int | None = None,
+) -> None:
+    """Write weights as safetensors.
 
     Args:
         path: The file.
-        model: Whose weights.
+        weights: A model's `state_dict`, or the model.
         run: The identity of its run, `Run.identity`; None for a model without one.
+        update: That they are of; None where it is not known.
     """
-    tensors = {name: tensor.contiguous() for name, tensor in model.state_dict().items()}
+    tensors = weights.state_dict() if isinstance(weights, nn.Module) else weights
     of_run = "" if run is None else f" of {run}"
+    at_update = "" if update is None else f" at {update}"
     # one entry, as several come in an order that is not the same in every process
-    data = safetensors.torch.save(tensors, {"sha256": f"{_NO_CHECKSUM}{of_run}"})
+    metadata = {"sha256": f"{_NO_CHECKSUM}{of_run}{at_update}"}
+    contiguous = {name: tensor.contiguous() for name, tensor in tensors.items()}
+    data = safetensors.torch.save(contiguous, metadata)
     found = _checksum_in(data)
     assert found is not None
     start, end = found.span(1)
@@ -155,23 +165,27 @@ def save_weights(path: Path, model: nn.Module, run: str | None = None) -> None:
         file.write(memoryview(data)[end:])
 
 
-def load_weights(path: Path, model: nn.Module, run: str | None = None) -> None:
-    """Fill `model` with what `save_weights` wrote.
+def load_weights(path: Path, model: nn.Module, run: str | None = None) -> int | None:
+    """Fill `model` with what `save_weights` wrote, and return the update that they are of.
 
     Args:
         path: The file.
         model: What is filled.
         run: The identity of the run that it should be of; None for any.
 
+    Returns:
+        None where the file does not say it: of an older version, or another program.
+
     Raises:
         RunError: The file is missing, damaged, or holds the weights of another model or run, or
             numbers that are not finite.
     """
-    tensors = _read_weights(path, run)
+    tensors, update = read_weights(path, run)
     try:
         model.load_state_dict(tensors)
     except RuntimeError as error:
         raise of_another_model(path) from error
+    return update
 
 
 def of_another_model(path: Path) -> RunError:
@@ -200,7 +214,12 @@ def of_another_run(path: Path) -> RunError:
     return RunError(message, "put back the file as this run left it, or train again")
 
 
-def _read_weights(path: Path, run: str | None) -> dict[str, Tensor]:
+def read_weights(path: Path, run: str | None) -> tuple[dict[str, Tensor], int | None]:
+    """Return the tensors that `save_weights` wrote, and the update that they are of.
+
+    Raises:
+        RunError: As `load_weights` does.
+    """
     try:
         with reading(path, _DAMAGED):
             data = read_plain(path)
@@ -227,7 +246,8 @@ def _read_weights(path: Path, run: str | None) -> dict[str, Tensor]:
     except (SafetensorError, ValueError, KeyError, RuntimeError) as error:
         raise RunError(f"{path}: damaged: {error}", _DAMAGED) from error
     require_finite(path, tensors, _DAMAGED)
-    return tensors
+    update = None if found is None or found[3] is None else int(found[3])
+    return tensors, update
 
 
 def _header_end(data: bytes) -> int:

@@ -76,6 +76,11 @@ class ExamplesObjective(Generic[Example]):
         """Batches in one pass."""
         return -(-len(self.training) // self.batch_size)
 
+    @property
+    def num_held_out(self) -> int:
+        """Examples that are measured on."""
+        return len(self.held_out)
+
     def next_loss(self, model: nn.Module) -> tuple[Tensor, int]:
         """Return the sum of the losses of this process's part of the next batch, and their count.
 

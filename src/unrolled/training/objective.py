@@ -19,6 +19,11 @@ class Objective(Protocol):
         ...
 
     @property
+    def num_held_out(self) -> int:
+        """How many examples, or tokens of a text, are held out; with none, nothing is measured."""
+        ...
+
+    @property
     def counted(self) -> tuple[str, float]:
         """What speeds are counted in, "characters", and how many of them a term of the loss has."""
         ...
@@ -32,7 +37,7 @@ class Objective(Protocol):
         ...
 
     def evaluate(self, model: nn.Module) -> dict[str, float]:
-        """Return metrics on held-out data; "loss", a mean in nats, decides which model is best."""
+        """Return figures on held-out data, "loss" among them, a mean in nats."""
         ...
 
     def state_dict(self) -> dict[str, Any]:

@@ -4,78 +4,144 @@ Each task derives a class of its own with its defaults, and perhaps further opti
 belongs to the data or to the model.
 """
 
+import math
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from typing import Annotated, ClassVar, Self
+from typing import Annotated, Any, ClassVar, Self
 
 from unrolled.errors import OptionError, field
-from unrolled.options import Option, Options, options
+from unrolled.options import Option, Options, absolute, options
 
-__all__ = ["Budget", "TrainingOptions"]
+__all__ = ["FEWEST", "LAST", "Budget", "LengthOptions", "TrainingOptions"]
+
+LAST = "last"
+"""What is selected where no metric chooses: the last weights, averaged."""
+
+FEWEST = 30
+"""Held-out examples that choose weights: of fewer, chance decides."""
 
 
 @dataclass(frozen=True)
 class Budget:
-    """How long a task trains where nobody says it: one of epochs and minutes.
+    """How long a task trains where nobody says it: never by the clock, which other work slows down.
 
     Args:
-        epochs: Passes over the training data.
-        minutes: Time to train in.
-        least_updates: With epochs: as many more as it takes to make so many updates.
+        epochs: Passes over the training data; None where updates decide.
+        least_updates: As many more passes as it takes to make so many updates; without passes, the
+            updates.
+        most_epochs: But not more passes than these for the sake of updates.
+        note: What help says of a most that some data have.
     """
 
-    epochs: float | None = None
-    minutes: float | None = None
+    epochs: float | None
     least_updates: int = 0
+    most_epochs: float = math.inf
+    note: str = ""
 
-    def __str__(self) -> str:
-        if self.minutes is not None:
-            return f"{self.minutes:g}"
-        more = f", or as many as make {self.least_updates} updates"
-        return f"{self.epochs:g}{more if self.least_updates else ''}"
-
-    def epochs_for(self, updates_per_epoch: int) -> float | None:
-        """Return the passes over data of this size; None where minutes decide."""
-        if self.epochs is None or not self.least_updates:
-            return self.epochs
-        return round(max(self.epochs, self.least_updates / updates_per_epoch))
-
-
-def _epochs(cls: "type[TrainingOptions]") -> str:
-    minutes = field("minutes")
-    if cls.budget.epochs is None:
-        return f"{minutes} decides"
-    return f"{cls.budget}, unless {minutes} is given"
+    def length_for(self, updates_per_epoch: int) -> dict[str, Any]:
+        """Return the option that says how long to train, for data of this size."""
+        if self.epochs is None:
+            return {"updates": self.least_updates}
+        if not self.least_updates:
+            return {"epochs": self.epochs}
+        enough = min(self.least_updates / updates_per_epoch, self.most_epochs)
+        return {"epochs": round(max(self.epochs, enough))}
 
 
-def _minutes(cls: "type[TrainingOptions]") -> str:
-    epochs = field("epochs")
-    if cls.budget.minutes is None:
-        return f"{epochs} decides"
-    return f"{cls.budget}, unless {epochs} is given"
+def _epochs(cls: "type[LengthOptions]") -> str:
+    budget = cls.budget
+    if budget is None:
+        return "as before"
+    if budget.epochs is None:
+        return f"{field('updates')} decides"
+    more = f", or as many as make {budget.least_updates} updates{budget.note}"
+    more *= bool(budget.least_updates)
+    return f"{budget.epochs:g}{more}, unless {field('updates')} or {field('minutes')} is given"
+
+
+def _updates(cls: "type[LengthOptions]") -> str:
+    budget = cls.budget
+    if budget is None or budget.epochs is not None:
+        return ""
+    return f"{budget.least_updates}, unless {field('epochs')} or {field('minutes')} is given"
 
 
 @options
-class TrainingOptions(Options):
-    """The options of a `Trainer`. One of `epochs` and `minutes` says how long it runs.
-
-    With `epochs` a run is a function of its options and data: interrupted and resumed, it ends with
-    the same bits. With `minutes` it is not, because no two runs see the same clock.
-    """
+class LengthOptions(Options):
+    """How long to train: one of three ways to say it."""
 
     panel = "Training"
-    budget: ClassVar[Budget] = Budget(epochs=10)
-    """How long it runs where neither is given."""
+    budget: ClassVar[Budget | None] = None
+    """How long where none is given; None: the run says it."""
 
     epochs: Annotated[
         float | None,
         Option("Passes over the data; 0.5 is half a pass.", "(0, inf)", absent=_epochs),
     ] = None
+    updates: Annotated[
+        int | None,
+        Option(
+            f"Updates to make, instead of {field('epochs')}.",
+            "[1, inf)",
+            metavar="N",
+            absent=_updates,
+        ),
+    ] = None
     minutes: Annotated[
         float | None,
         Option(
-            f"Minutes to train for, evaluations included, instead of {field('epochs')}.",
+            f"Minutes to train for, evaluations included, instead of {field('epochs')}: on a busy "
+            "machine the model learns less.",
             "(0, inf)",
-            absent=_minutes,
+        ),
+    ] = None
+
+    def check(self) -> None:
+        """Raise `OptionError` if the length is said twice."""
+        given = [name for name in _LENGTHS if getattr(self, name) is not None]
+        if len(given) > 1:
+            got = " and ".join(f"{getattr(self, name):g}" for name in given)
+            names = f"{field('epochs')}, {field('updates')} or {field('minutes')}"
+            raise OptionError(
+                f"one of {names} says how long to train, got {got}", "leave the others out"
+            )
+
+    @property
+    def length(self) -> dict[str, float | None] | None:
+        """The three, if one of them is given."""
+        lengths = {name: getattr(self, name) for name in _LENGTHS}
+        return lengths if any(value is not None for value in lengths.values()) else None
+
+
+_LENGTHS = ("epochs", "updates", "minutes")
+
+
+@options
+class TrainingOptions(LengthOptions):
+    """The options of a `Trainer`.
+
+    With `epochs` or `updates` a run is a function of its options and data: interrupted and resumed,
+    it ends with the same bits. With `minutes` it is not, because no two runs see the same clock.
+    """
+
+    budget: ClassVar[Budget | None] = Budget(epochs=10)
+    before: ClassVar[Mapping[str, Any]] = {"select": "loss"}
+
+    select: Annotated[
+        str | None,
+        Option(
+            f"Metric on the held-out part that chooses the weights to keep; {LAST} keeps the last "
+            "ones, averaged.",
+            metavar="NAME",
+            absent=f"the task's own, or {LAST} where fewer than {FEWEST} examples are held out",
+        ),
+    ] = None
+    start_from: Annotated[
+        str | None,
+        Option(
+            "Run of the same task and model whose weights and vocabulary to start from.",
+            metavar="RUN",
+            convert=absolute,
         ),
     ] = None
     batch_size: Annotated[
@@ -135,18 +201,14 @@ class TrainingOptions(Options):
         ),
     ] = 30.0
 
-    def check(self) -> None:
-        """Raise `OptionError` if both ways of saying how long are used."""
-        if self.epochs is not None and self.minutes is not None:
-            got = f"{self.epochs:g} and {self.minutes:g}"
-            raise OptionError(
-                f"either {field('epochs')} or {field('minutes')} says how long to train, got {got}",
-                "leave one of the two out",
-            )
+    def settled(self, updates_per_epoch: int, budget: Budget | None = None) -> Self:
+        """Return the options with one of the three lengths, for data of this size.
 
-    def settled(self, updates_per_epoch: int) -> Self:
-        """Return the options with one of `epochs` and `minutes`, for data of this size."""
-        if self.epochs is not None or self.minutes is not None:
+        Args:
+            updates_per_epoch: In one pass over the training data.
+            budget: Where none is given; None for that of the class.
+        """
+        budget = budget or self.budget
+        if self.length is not None or budget is None:
             return self
-        epochs = self.budget.epochs_for(updates_per_epoch)
-        return replace(self, epochs=epochs, minutes=self.budget.minutes)
+        return replace(self, **budget.length_for(updates_per_epoch))

@@ -33,10 +33,15 @@ class Results:
         elapsed_seconds: Of training and evaluation.
         peak_memory_bytes: The most that this process has had, training included; None where the
             system does not tell.
-        part: What was measured on: "test", or "held_out" where there is no test part.
+        part: What was measured on: "test", or "held_out" where there is no test part; "none" where
+            there is neither, and no figure.
         meanings: What each figure is, the one that models are ranked by first.
         metrics: The figures of the weights that were kept, and what else was measured.
         baselines: The same figures of predictors that learned next to nothing, by their names.
+        selected_by: The metric that chose the weights that were kept on the held-out part; "last"
+            where they are the last ones.
+        kept_update: The update that they are of.
+        num_held_out: How many examples, or tokens of a text, were held out.
     """
 
     task: str
@@ -51,6 +56,9 @@ class Results:
     meanings: list[Metric]
     metrics: dict[str, Any]
     baselines: dict[str, dict[str, Any]]
+    selected_by: str
+    kept_update: int | None
+    num_held_out: int
 
     def save(self, run: Run) -> None:
         """Write the run's results.json, with a checksum."""

@@ -3,7 +3,7 @@
     config.json          what was trained on what, with which options: enough to build it again
     cell.py              the file of a cell of somebody's own, if it has one: code, run when trusted
     vocabulary.json      what was fitted to the data: symbols, classes, scales
-    weights.safetensors  the best weights so far, by held-out loss
+    weights.safetensors  the weights that are kept: the best so far, or the last
     last.ckpt            everything to go on exactly where the run was
     metrics.jsonl        one line a measurement
     results.json         what the weights that were kept are worth, at the end
@@ -193,6 +193,21 @@ class Run:
         checksums = {path.name: sha256(content).hexdigest() for path, content in files.items()}
         checksums[self.config_path.name] = checksum(config)
         _write(self.config_path, to_json({**config, "sha256": checksums}, indent=2))
+
+    def go_on(self, training: dict[str, Any]) -> None:
+        """Give the run other options of training, and take away the results that it had ended with.
+
+        Args:
+            training: In types that JSON has.
+        """
+        config = {**self.config, "training": training}
+        checksums = {**config.get("sha256", {}), self.config_path.name: checksum(config)}
+        config["sha256"] = checksums
+        with self.locked():
+            _write(self.config_path, to_json(config, indent=2))
+            with writing(self.results_path):
+                self.results_path.unlink(missing_ok=True)
+        self.config = config
 
     def read(self, path: Path) -> bytes:
         """Return a file that was written with config.json, if it is as it was.

@@ -24,8 +24,11 @@ class Progress:
     evaluation_seconds: float = 0.0  # how long the last one took
     evaluations_seconds: float = 0.0  # how long all of them took
     best_loss: float = math.inf  # held out
+    best_figure: float | None = None  # of the metric that chooses, at the same evaluation
     best_update: int | None = None
     evaluations_without_improvement: int = 0
+    improvements_in_a_row: int = 0
+    kept_update: int | None = None  # of the weights in the run's folder
     # since the last line of the log
     loss_sum: float = 0.0
     count: int = 0
@@ -64,7 +67,7 @@ class Schedule:
     def __init__(self, options: TrainingOptions, updates_per_epoch: int) -> None:
         self.options = options
         self.updates_per_epoch = updates_per_epoch
-        self.total_updates: int | None = None
+        self.total_updates = options.updates
         if options.epochs is not None:
             self.total_updates = max(1, round(options.epochs * updates_per_epoch))
 

@@ -5,7 +5,7 @@ What is learned from what is the objective's part, when what is due the schedule
 
 import math
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from dataclasses import asdict, dataclass
 from typing import Any
@@ -14,11 +14,13 @@ import torch
 from torch import Tensor, nn
 from torch.optim.swa_utils import AveragedModel
 
-from unrolled.errors import DivergedError, RunError, field
+from unrolled.errors import DivergedError, OptionError, RunError, field
+from unrolled.metrics import Metric
 from unrolled.training.checkpoint import (
     load_checkpoint,
     of_another_run,
     random_state,
+    read_weights,
     require_finite,
     restore_random_state,
     save_checkpoint,
@@ -27,7 +29,7 @@ from unrolled.training.checkpoint import (
 from unrolled.training.distributed import ALONE, Processes
 from unrolled.training.metrics_log import MetricsLog
 from unrolled.training.objective import Objective
-from unrolled.training.options import TrainingOptions
+from unrolled.training.options import LAST, TrainingOptions
 from unrolled.training.reporter import NullReporter, Reporter
 from unrolled.training.run import Run
 from unrolled.training.schedule import Progress, Schedule
@@ -35,6 +37,9 @@ from unrolled.training.schedule import Progress, Schedule
 __all__ = ["Trainer", "TrainingResult"]
 
 Tensors = tuple[Tensor, ...] | list[Tensor]
+_Weights = tuple[dict[str, Tensor], int | None]  # and the update that they are of
+
+_LOSS = Metric("loss", "lower")
 
 
 @dataclass(frozen=True)
@@ -42,12 +47,17 @@ class TrainingResult:
     """How a training ended.
 
     Args:
-        reason: "finished", "out of patience" (the held-out loss no longer improved), or
+        reason: "finished", "out of patience" (what is held out was no longer predicted better), or
             "interrupted" (by `Trainer.request_stop`; it can be resumed).
         update: Updates made.
         epoch: Passes over the training data.
-        best_loss: Least held-out loss: that of the weights that were kept.
+        best_loss: Held-out loss at the best evaluation: that of the weights that were kept, unless
+            those are the last ones; infinite without a held-out part.
         elapsed_seconds: Of training and evaluation, all sessions together.
+        best_figure: Of the metric that chooses, at the same evaluation.
+        kept_update: The update whose weights, averaged, are kept; None before the first evaluation.
+        still_improving: Whether each of the last three evaluations was the best so far, when there
+            was nothing left to do.
     """
 
     reason: str
@@ -55,6 +65,9 @@ class TrainingResult:
     epoch: float
     best_loss: float
     elapsed_seconds: float
+    best_figure: float | None = None
+    kept_update: int | None = None
+    still_improving: bool = False
 
 
 class Trainer:
@@ -63,7 +76,8 @@ class Trainer:
     AdamW (Loshchilov & Hutter 2019), the gradient clipped by its norm, warm-up and cosine, early
     stopping. What is evaluated and kept is the average of the weights over about the last tenth of
     the updates so far (Shamir & Zhang 2013, section 4), which is better than the last weights at
-    any time but the very end.
+    any time but the very end. The weights that are kept are the best by a metric on the held-out
+    part, where equal figures are decided by the loss; or the last ones, where nothing chooses.
 
     A run that was killed at any moment goes on from its last checkpoint as if nothing had happened:
     in one process, with `epochs`, on the same machine and number of threads, it ends with the same
@@ -75,6 +89,7 @@ class Trainer:
         run: A folder with its config.json written.
         options: How long and how fast; the objective's data settle what they leave open.
         processes: With several, the model's gradients are averaged over them.
+        metric: By which the held-out part ranks weights.
 
     Attributes:
         progress: How far the run has come.
@@ -87,8 +102,10 @@ class Trainer:
         run: Run,
         options: TrainingOptions,
         processes: Processes = ALONE,
+        metric: Metric = _LOSS,
     ) -> None:
         self.model = model
+        self.metric = metric
         self.objective = objective
         self.run = run
         self.options = options.settled(objective.updates_per_epoch)
@@ -102,6 +119,9 @@ class Trainer:
         self._log_length = 0  # bytes of metrics.jsonl that are kept when it is opened
         self._log_digest: str | None = None  # of those bytes; None where it is not known
         self._is_new = True  # rather than restored
+        self._must_save = False  # as the progress is no longer the last checkpoint's
+        self._replaced: _Weights | None = None  # by those of a stop, until the next evaluation
+        self._kept_at_stop: Mapping[str, float] | None = None  # the figures of weights of a stop
         self._surroundings: dict[str, Any] | None = None  # those of the checkpoint
         self._started = 0.0  # by the clock, sessions before this one included
         self._stop_requested = False
@@ -116,8 +136,28 @@ class Trainer:
         """Whether the run has come to its end, so that `fit` has nothing left to do."""
         return self.schedule.ended(self.progress)
 
+    @property
+    def keeps_last(self) -> bool:
+        """Whether the last weights are kept, whatever the held-out part says."""
+        return self.options.select == LAST or not self.objective.num_held_out
+
+    def go_on(self) -> None:
+        """Have `fit` go on with a run that had come to its end, as its options are now of more.
+
+        Raises:
+            OptionError: They are not: as much has been done already.
+        """
+        progress = self.progress
+        progress.evaluations_without_improvement = progress.improvements_in_a_row = 0
+        if self.schedule.done(progress) == 1.0:
+            minutes = progress.elapsed_seconds / 60
+            done = f"{progress.update:,} updates, {self._epoch:.2f} epochs, {minutes:.1f} minutes"
+            message = f"{self.run.path} has already been trained for {done}"
+            raise OptionError(message, "give more than that: what there is counts")
+        self._must_save = True
+
     def request_stop(self) -> None:
-        """Have `fit` save a checkpoint and return, after this update or the next.
+        """Have `fit` save a checkpoint, measure and return, after this update or the next.
 
         For signal handlers; with several processes, one request stops them all.
         """
@@ -139,7 +179,9 @@ class Trainer:
         if reporter is None or not self.processes.is_first:
             reporter = NullReporter()
         if self.finished:
-            reporter.on_message(f"{self.run.path} is finished: there is nothing left to train")
+            reporter.on_message(
+                f"{self.run.path} is finished: more epochs, updates or minutes go on with it"
+            )
             return self._result(interrupted=False)
         self.model.train()
         with self._alone():
@@ -157,8 +199,9 @@ class Trainer:
         self._say_what_differs(reporter)
         self._started = time.monotonic() - self.progress.elapsed_seconds
         try:
+            self._kept_at_stop = None
             self._parallel_model = self.processes.parallel(self.model)
-            if log_was_mended:
+            if log_was_mended or self._must_save:
                 self._save()
             return self._train(reporter)
         finally:
@@ -191,8 +234,8 @@ class Trainer:
         except (LookupError, TypeError, ValueError, AttributeError, RuntimeError) as error:
             message = f"{self.run.checkpoint_path}: not a checkpoint of what config.json describes"
             raise RunError(message, "put back the file as the run left it") from error
-        if self.progress.best_update == self.progress.update:
-            self._save_best()  # the process may have been killed just before it did
+        if self.progress.kept_update == self.progress.update:
+            self._save_weights()  # the process may have been killed just before it did
 
     def _restore(self, checkpoint: dict[str, Any]) -> None:
         run, other = self.run.identity, checkpoint.get("run")
@@ -203,13 +246,18 @@ class Trainer:
             message = f"{self.run.path}: trained by {made_by} process(es), resumed by {world_size}"
             hint = f"torchrun --nproc-per-node {made_by}" if made_by > 1 else "without torchrun"
             raise RunError(message, f"resume {hint}")
-        for weights in (checkpoint["model"], checkpoint["average"]):
+        replaced = checkpoint.get("replaced")
+        for weights in (checkpoint["model"], checkpoint["average"], *(replaced or ())[:1]):
             hint = "training had diverged, or the file is damaged: train again"
             require_finite(self.run.checkpoint_path, weights, hint)
         self.model.load_state_dict(checkpoint["model"])
         self._averaged.load_state_dict(checkpoint["average"])
         self.optimizer.load_state_dict(checkpoint["optimizer"])
-        self.progress = Progress(**checkpoint["progress"])
+        self.progress = progress = Progress(**checkpoint["progress"])
+        self._replaced = replaced
+        if progress.best_update is not None and progress.kept_update is None:
+            progress.kept_update = progress.best_update  # an older version's, which chose by loss
+            progress.best_figure = progress.best_loss if self.metric.name == "loss" else None
         length = checkpoint["log_length"]
         if not isinstance(length, int) or length < 0:
             raise ValueError(f"log_length {length!r}")
@@ -242,6 +290,8 @@ class Trainer:
             if self.schedule.checkpoint_due(self.progress):
                 self._save()
         self._save()
+        if interrupted:
+            self._measure_at_stop(reporter)
         return interrupted
 
     def _warn_if_untrained(self, reporter: Reporter) -> None:
@@ -305,31 +355,77 @@ class Trainer:
         reporter.on_log(metrics | {"seconds_left": self.schedule.seconds_left(progress)})
 
     def _evaluate(self, reporter: Reporter) -> None:
-        """Measure on held-out data; keep the weights if they are the best so far."""
+        """Measure on held-out data, and keep the weights if they are to be kept."""
         progress = self.progress
         measured, elapsed = self.processes.from_first(self._measure)
-        self._require_finite("held-out loss", measured["loss"], progress.update)
         progress.evaluation_seconds = elapsed - progress.elapsed_seconds
         progress.evaluations_seconds += progress.evaluation_seconds
         progress.elapsed_seconds = progress.evaluated_seconds = elapsed
         progress.evaluated_update = progress.update
-        improved = measured["loss"] < progress.best_loss
+        improved = self._is_best(measured)
         if improved:
-            progress.best_loss, progress.best_update = measured["loss"], progress.update
+            progress.best_loss, progress.best_figure = measured["loss"], measured[self.metric.name]
+            progress.best_update = progress.update
             progress.evaluations_without_improvement = 0
+            progress.improvements_in_a_row += 1
         else:
             progress.evaluations_without_improvement += 1
+            progress.improvements_in_a_row = 0
         metrics = {"update": progress.update, "epoch": self._epoch, **measured}
         metrics["elapsed_seconds"] = elapsed
-        if self._log is not None:
+        if measured and self._log is not None:
             self._log.write("held_out", metrics)
-        if improved:
+        if improved or self.keeps_last:
+            progress.kept_update, self._replaced = progress.update, None
             self._save()  # first, so that the kept weights are never ahead of the checkpoint
-            self._save_best()
-        reporter.on_evaluation(metrics, improved)
+            self._save_weights()
+        elif self._replaced is not None:
+            self._put_back(self._replaced)
+        if measured:
+            reporter.on_evaluation(metrics, improved)
+
+    def _measure_at_stop(self, reporter: Reporter) -> None:
+        """Keep the weights of an interrupted run if they are better than those that were kept.
+
+        The progress does not know of it, so that the resumed run goes on as if it had not stopped:
+        the checkpoint has the weights that these replace.
+        """
+        progress = self.progress
+        if progress.evaluated_update == progress.update:
+            return
+        drawn = random_state()
+        measured, _ = self.processes.from_first(self._measure)
+        restore_random_state(drawn)
+        improved = self._is_best(measured)
+        if improved or self.keeps_last:
+            if self._replaced is None:
+                path, run = self.run.weights_path, self.run.identity
+                self._replaced = self.processes.from_first(lambda: read_weights(path, run))
+            self._save()
+            self._save_weights()
+            self._kept_at_stop = measured
+        if measured:
+            metrics = {"update": progress.update, "epoch": self._epoch, **measured}
+            reporter.on_evaluation(metrics, improved)
+
+    def _is_best(self, measured: Mapping[str, float]) -> bool:
+        """Whether figures on held-out data are the best so far; without any, none are."""
+        progress, name = self.progress, self.metric.name
+        if not measured:
+            return False
+        self._require_finite("held-out loss", measured["loss"], progress.update)
+        if name not in measured:
+            message = f"{field('select')}: the held-out part has no figure of {name!r}"
+            raise OptionError(message, "choose another metric, or hold out more")
+        figure, best = measured[name], progress.best_figure
+        if progress.best_update is None or best is None:
+            return progress.best_update is None or math.isfinite(figure)
+        if figure == best:
+            return measured["loss"] < progress.best_loss
+        return self.metric.is_better(figure, best)
 
     def _measure(self) -> tuple[dict[str, float], float]:
-        metrics = self.objective.evaluate(self.average)
+        metrics = self.objective.evaluate(self.average) if self.objective.num_held_out else {}
         return metrics, time.monotonic() - self._started
 
     def _require_finite(self, name: str, value: float, update: int) -> None:
@@ -338,10 +434,10 @@ class Trainer:
             return
         options, last = self.options, self.progress.last_loss
         before = "" if last is None else f", after a loss of {last:.4g}"
-        left = f"{self.run.path} keeps its last checkpoint and its best weights"
+        left = f"{self.run.path} keeps its last checkpoint and the weights that were kept"
         if self._failed_at_once:
             left = f"nothing was learned, and {self.run.path} is removed"
-        elif self.progress.best_update is None:
+        elif self.progress.kept_update is None:
             left = f"{self.run.path} keeps its last checkpoint, and no weights"
         hint = f"try a lower learning rate, it was {options.learning_rate:g}, "
         if name == "held-out loss" and update == 0:
@@ -366,6 +462,7 @@ class Trainer:
                 "run": self.run.identity,
                 "model": self.model.state_dict(),
                 "average": self._averaged.state_dict(),
+                "replaced": self._replaced,
                 "optimizer": self.optimizer.state_dict(),
                 "progress": asdict(self.progress),
                 "log_length": self._log.sync(),
@@ -377,10 +474,15 @@ class Trainer:
 
         self.processes.from_first(save)
 
-    def _save_best(self) -> None:
-        self.processes.from_first(
-            lambda: save_weights(self.run.weights_path, self.average, self.run.identity)
-        )
+    def _save_weights(self) -> None:
+        path, run, update = self.run.weights_path, self.run.identity, self.progress.update
+        self.processes.from_first(lambda: save_weights(path, self.average, run, update))
+
+    def _put_back(self, weights: "_Weights") -> None:
+        """Keep again what the weights of a stop replaced: those after it are not better."""
+        path, run = self.run.weights_path, self.run.identity
+        self.processes.from_first(lambda: save_weights(path, weights[0], run, weights[1]))
+        self._replaced = None
 
     def _open_log(self, reporter: Reporter) -> bool:
         """Open the log; return whether it had lost lines that were there at the checkpoint."""
@@ -417,8 +519,21 @@ class Trainer:
         elif self.schedule.out_of_patience(self.progress):
             reason = "out of patience"
         progress = self.progress
+        loss, figure = progress.best_loss, progress.best_figure
+        kept_update = progress.kept_update
+        if interrupted and self._kept_at_stop is not None:
+            kept_update = progress.update
+            loss = self._kept_at_stop.get("loss", loss)
+            figure = self._kept_at_stop.get(self.metric.name, figure)
         return TrainingResult(
-            reason, progress.update, self._epoch, progress.best_loss, progress.elapsed_seconds
+            reason,
+            progress.update,
+            self._epoch,
+            loss,
+            progress.elapsed_seconds,
+            figure,
+            kept_update,
+            still_improving=reason == "finished" and progress.improvements_in_a_row > 2,
         )
 
 

@@ -361,7 +361,7 @@ def test_a_test_table_of_another_kind_is_refused(pictures, recordings):
     [
         ({"test": 0.1, "test_file": "test.tsv"}, "a part of the data or a file, not both"),
         ({"held_out": 0.1, "held_out_file": "x.tsv"}, "held_out and held_out_file.* not both"),
-        ({"held_out": 1.0}, r"held_out must be in \(0, 1\), got 1.0"),
+        ({"held_out": 1.0}, r"held_out must be in \[0, 1\), got 1.0"),
         ({"picture_size": 0}, "picture_size must be at least 1"),
     ],
 )

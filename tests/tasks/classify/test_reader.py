@@ -177,7 +177,7 @@ def test_a_test_file_must_have_the_numbers_of_the_training_file(write):
         ((), {}, "no file to read"),
         (("t.csv",), {**TABLE, "vocabulary_size": 300}, "vocabulary_size is for bpe"),
         (("t.csv",), {**TABLE, "tokens": "letter"}, "tokens must be one of word, char, bpe"),
-        (("t.csv",), {**TABLE, "held_out": 0.0}, "held_out must be"),
+        (("t.csv",), {**TABLE, "held_out": 1.0}, "held_out must be"),
         (("t.csv",), {**TABLE, "test": 1.0}, "test must be"),
         (("t.csv",), {**TABLE, "test": 0.5, "test_file": "c"}, "test and test_file.* not both"),
         (("t.csv",), {**TABLE, "min_count": 0}, "min_count must be"),

@@ -246,10 +246,11 @@ def test_tags_unseen_in_training_are_counted_and_are_errors(tmp_path: Path) -> N
     file = write(tmp_path / "a.conll", sentences(20))
     test = write(tmp_path / "b.conll", [[("Ana", "B-NEW"), ("ama", "O")], [("Eva", "B-ODD")]])
     splits = TagTask.read(options_of(file, test_file=str(test)))
-    [note] = splits.notes
+    note, missing = splits.notes
     assert note.startswith(
         "test part: 2 words have tags that the training part lacks (B-NEW, B-ODD)"
     )
+    assert missing == "test part: has none of 3 of the training part's tags: B-LOC, B-PER, I-PER"
     task = TagTask.fit(options_of(file), splits)
     model = model_of(task, hidden_size=2)
     assert task.loss(model, splits.test)[1] == 1
@@ -267,7 +268,7 @@ def test_data_that_cannot_be_learned_from_are_refused(tmp_path: Path) -> None:
     few = write(tmp_path / "few.conll", [[("a", "X"), ("b", "Y")]])
     with pytest.raises(DataError, match="too few to hold out"):
         TagTask.read(options_of(few))
-    for options in ({"held_out": 0.0}, {"held_out": 1.0}, {"test": 1.0}, {"test": -0.1}):
+    for options in ({"held_out": -0.1}, {"held_out": 1.0}, {"test": 1.0}, {"test": -0.1}):
         with pytest.raises(OptionError, match=next(iter(options))):
             DataOptions(file="x", **options)
 

@@ -338,7 +338,7 @@ def test_what_comes_before_a_line_that_cannot_be_read_is_translated(trained):
         ({"limit": 0}, "limit must be at least 1"),
         ({"vocabulary_size": 0}, "vocabulary_size must be at least 1"),
         ({"max_characters": 0}, "max_characters must be at least 1"),
-        ({"held_out": 0.0}, r"held_out must be in \(0, 1\), got 0.0"),
+        ({"held_out": 1.0}, r"held_out must be in \[0, 1\), got 1.0"),
         ({"test": 1.0}, r"test must be in \[0, 1\), got 1.0"),
     ],
 )

@@ -36,14 +36,29 @@ class MediumOptions(Options):
 
     panel = "Data"
     picture_size: Annotated[
-        int, Option("Pixels of each side that pictures are scaled to.", within="[1, inf)")
+        int,
+        Option(
+            "Pixels of each side that pictures are scaled to.",
+            within="[1, inf)",
+            decides_vocabulary=True,
+        ),
     ] = 32
     rate: Annotated[
-        int, Option("Sample rate that recordings are converted to, in Hz.", within="[1, inf)")
+        int,
+        Option(
+            "Sample rate that recordings are converted to, in Hz.",
+            within="[1, inf)",
+            decides_vocabulary=True,
+        ),
     ] = 16_000
     num_bands: Annotated[
         int,
-        Option("Frequency bands in each frame of a recording.", within="[1, inf)", flag="--bands"),
+        Option(
+            "Frequency bands in each frame of a recording.",
+            within="[1, inf)",
+            decides_vocabulary=True,
+            flag="--bands",
+        ),
     ] = 40
     max_seconds: Annotated[
         float, Option("Longest recording, all its parts together, in seconds.", within="(0, inf)")
@@ -130,7 +145,7 @@ class ModelOptions(BidirectionalOptions):
 class TrainingOptions(training.TrainingOptions):
     """How a captioner is trained."""
 
-    budget: ClassVar[training.Budget] = training.Budget(minutes=5)
+    budget: ClassVar[training.Budget] = training.Budget(epochs=20, least_updates=1500)
     augment: Annotated[
         bool, Option("Vary pictures and recordings a little, differently in each pass.")
     ] = True

@@ -32,10 +32,14 @@ def read_parts(options: DataOptions, seed: int) -> Splits[Caption]:
     if len({example.words for example in examples}) < 2:
         message = f"{options.file}: all captions are the same, {examples[0].text!r}"
         raise DataError(message, "there is nothing to learn; is it the right column?")
-    fractions = {part: options.fraction(part) for part in ("held_out", "test")}
     closed = _are_names(examples)
     by_media = options.split_by is None and closed
-    parts = split(_groups(examples, by_media), **fractions, seed=seed)
+    parts = split(
+        _groups(examples, by_media),
+        held_out=options.fraction("held_out"),
+        test=options.fraction("test"),
+        seed=seed,
+    )
     rest, notes = [], table.notes + _about_split(examples, options, closed)
     for path, indices in (
         (options.held_out_file, parts.held_out),
@@ -49,8 +53,6 @@ def read_parts(options: DataOptions, seed: int) -> Splits[Caption]:
         rest.append(further.examples)
         notes = notes + further.notes
     training = [examples[index] for index in parts.training]
-    if not rest[0]:
-        raise DataError(f"{options.file}: nothing is held out", "hold out a part, or give a file")
     return Splits(training, rest[0], rest[1], notes + _unseen(training, rest[0] + rest[1]))
 
 

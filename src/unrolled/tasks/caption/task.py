@@ -188,6 +188,13 @@ class CaptionTask(ExamplesTask[Caption]):
             medium = {"num_bands": data.num_bands}
         return Captioner(options, vocabulary_size=len(self.vocabulary), **medium)
 
+    def check_start(self, splits: Splits[Caption]) -> None:
+        """Raise `DataError` unless a captioner of this kind can read these media."""
+        kind = splits.training[0].kind
+        if kind != self.kind:
+            message = f"{splits.training[0].name}: a {kind}, but the run to start from was trained"
+            raise DataError(f"{message} on {self.kind}s", "name another run")
+
     def length(self, example: Caption) -> int:
         """Return the frames of a recording, or the words of a picture."""
         return len(example.content if self.kind == "recording" else self._words(example))

@@ -1,8 +1,9 @@
 """What can be chosen of a classifier: how its data are read, its network, its training."""
 
 from collections import Counter
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated, ClassVar
+from typing import Annotated, Any, ClassVar
 
 from unrolled.data.options import BpeSize, Encoding, PartOptions, Vectors
 from unrolled.data.tables import is_table
@@ -59,6 +60,7 @@ def _absolute(arguments: tuple[str, ...]) -> tuple[str, ...]:
 class DataOptions(PartOptions):
     """How a classifier reads its data."""
 
+    before: ClassVar[Mapping[str, Any]] = {"stratify": False}
     default_bpe_size: ClassVar[int] = 2048
     files: Annotated[
         tuple[str, ...],
@@ -103,7 +105,8 @@ class DataOptions(PartOptions):
         Option("Each row is a series, in numbers: its columns but the class are the steps."),
     ] = False
     tokens: Annotated[
-        str | None, Option("What a text is cut into.", choices=_TOKENS, absent="word")
+        str | None,
+        Option("What a text is cut into.", choices=_TOKENS, absent="word", decides_vocabulary=True),
     ] = None
     vocabulary_size: BpeSize = None
     scale: Annotated[
@@ -123,7 +126,10 @@ class DataOptions(PartOptions):
         ),
     ] = 2
     lowercase: Annotated[
-        bool, Option("Lowercase the text first.", flag="--lowercase/--keep-case")
+        bool,
+        Option(
+            "Lowercase the text first.", flag="--lowercase/--keep-case", decides_vocabulary=True
+        ),
     ] = True
     max_length: Annotated[
         int,
@@ -133,6 +139,7 @@ class DataOptions(PartOptions):
             metavar="N",
         ),
     ] = 5000
+    stratify: Annotated[bool, Option("Give each part of the data its share of every class.")] = True
     encoding: Encoding = "utf-8"
     vectors: Vectors = None
 
@@ -268,7 +275,14 @@ class ModelOptions(BidirectionalOptions):
 class TrainingOptions(training.TrainingOptions):
     """How a classifier is trained."""
 
-    budget: ClassVar[training.Budget] = training.Budget(epochs=5, least_updates=600)
+    budget: ClassVar[training.Budget] = training.Budget(
+        epochs=5, least_updates=600, note=" (12 at most over texts)"
+    )
+    text_budget: ClassVar[training.Budget] = training.Budget(
+        epochs=5, least_updates=600, most_epochs=12
+    )
+    """Of a few texts more passes than these are learned by heart; few series take them."""
+
     class_weights: Annotated[
         str,
         Option(

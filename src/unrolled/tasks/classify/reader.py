@@ -80,11 +80,13 @@ def read_splits(options: DataOptions, seed: int) -> Splits[Labelled]:
         if path is not None:
             files[name], more = read_examples(options, Path(path), examples[0].names)
             notes += more
+    by_class = options.stratify and not options.number
     parts = split(
         [example.content for example in examples],
         held_out=options.fraction("held_out"),
         test=options.fraction("test"),
         seed=seed,
+        classes=[example.label for example in examples] if by_class else None,
     )
     training, *others = ([examples[index] for index in part] for part in parts)
     splits = Splits(training, files.get("held_out", others[0]), files.get("test", others[1]), notes)
@@ -381,4 +383,11 @@ def _class_notes(options: DataOptions, splits: Splits[Labelled]) -> list[str]:
             )
         if part and len(unknown) == len(part):
             raise DataError(f"{notes[-1]}: nothing is left to measure on")
+        missing = [label for label in known if all(each.label != label for each in part)]
+        if part and missing:
+            names = ", ".join(sorted(missing)[:10]) + (" ..." if len(missing) > 10 else "")
+            notes.append(
+                f"the {name} part, {len(part):,} examples, has none of {len(missing):,} of the "
+                f"{len(known):,} classes: {names}"
+            )
     return notes

@@ -57,6 +57,7 @@ from unrolled.tasks.classify.series import SCALES
 from unrolled.tasks.classify.subject import ClassifierSubject
 from unrolled.tasks.task import ExamplesTask, OptionClasses, Splits, TaskOptions
 from unrolled.tasks.vectors import fitted_width, width_content, width_of
+from unrolled.training import Budget
 
 __all__ = ["ClassifyTask"]
 
@@ -170,6 +171,29 @@ class ClassifyTask(ExamplesTask[Labelled]):
         """Whether words begin with vectors."""
         return self.vectors_width is not None
 
+    @property
+    def budget(self) -> Budget:
+        """That of texts, or of numbers."""
+        options: TrainingOptions = self.options.training
+        return options.text_budget if isinstance(self.encoder, TextEncoder) else options.budget
+
+    def check_start(self, splits: Splits[Labelled]) -> None:
+        """Raise `DataError` unless a model of these classes can read and learn these examples."""
+        first = splits.training[0]
+        if isinstance(self.encoder, NumberEncoder) == isinstance(first.content, str):
+            kinds = ("text", "numbers") if isinstance(first.content, str) else ("numbers", "text")
+            message = f"{first.where}: {kinds[0]}, but the run to start from reads {kinds[1]}"
+            raise DataError(message, "name another run")
+        if len(first.names) != len(self._names):
+            message = f"{first.where}: {len(first.names)} numbers in each step, but the run to "
+            message += f"start from reads {len(self._names)}"
+            raise DataError(message, "name another run")
+        for example in splits.training:
+            if not self.answer.knows(example.label):
+                message = f"{example.where}: the run to start from does not know the class "
+                known = ", ".join(self.answer.labels[:10])
+                raise DataError(f"{message}{example.label!r}", f"it knows {known}")
+
     def initialize(self, model: nn.Module, splits: Splits[Labelled]) -> None:
         """Begin with the evidence that counting gives: part of the log ratios of naive Bayes.
 
@@ -216,11 +240,6 @@ class ClassifyTask(ExamplesTask[Labelled]):
             inputs = augment_series(inputs, lengths)
         losses = self.answer.losses(model(inputs, lengths), _labels(known))
         return losses.sum(), len(known)
-
-    def monitor(self, model: nn.Module, examples: Sequence[Labelled]) -> dict[str, float]:
-        """Return the mean loss and the metric that models are ranked by."""
-        figures, name = self.evaluate(model, examples), self.metrics[0].name
-        return {"loss": figures["loss"], name: figures[name]}
 
     def evaluate(self, model: nn.Module, examples: Sequence[Labelled]) -> dict[str, Any]:
         """Return the mean loss over examples that the answer knows, and all figures of it."""

@@ -28,7 +28,7 @@ class LanguageModelObjective:
     Args:
         windows: The walk through the training part.
         characters_per_token: Of the training part.
-        held_out: The tokens of the held-out part, at least 2.
+        held_out: The tokens of the held-out part, at least 2; None where there is none.
         held_out_size: Of the text that `held_out[1:]` stand for.
         reach_lag: How far back `evaluate` follows the gradient, in tokens; None: not at all.
 
@@ -40,7 +40,7 @@ class LanguageModelObjective:
         self,
         windows: TruncatedBPTT,
         characters_per_token: float,
-        held_out: Tensor,
+        held_out: Tensor | None,
         held_out_size: TextSize,
         reach_lag: int | None = None,
     ) -> None:
@@ -48,10 +48,11 @@ class LanguageModelObjective:
         self.characters_per_token = characters_per_token
         self.held_out = held_out
         self.held_out_size = held_out_size
-        self.reach_lag = None if reach_lag is None else min(reach_lag, len(held_out) - 2)
+        size = 0 if held_out is None else len(held_out)
+        self.reach_lag = None if reach_lag is None else min(reach_lag, size - 2)
         if self.reach_lag is not None and self.reach_lag < 4:
             raise DataError(
-                f"the held-out part is too short to follow a gradient: {len(held_out)} tokens",
+                f"the held-out part is too short to follow a gradient: {size} tokens",
                 f"hold out more of the text, or leave {field('log_reach')} out",
             )
 
@@ -59,6 +60,11 @@ class LanguageModelObjective:
     def updates_per_epoch(self) -> int:
         """Windows in one walk through the columns."""
         return self.windows.updates_per_epoch
+
+    @property
+    def num_held_out(self) -> int:
+        """Tokens that are predicted of the held-out part."""
+        return 0 if self.held_out is None else len(self.held_out) - 1
 
     @property
     def counted(self) -> tuple[str, float]:
@@ -75,6 +81,7 @@ class LanguageModelObjective:
 
     def evaluate(self, model: nn.Module) -> dict[str, float]:
         """Return the metrics on the held-out part; "loss" is in nats per token."""
+        assert self.held_out is not None
         language_model = cast("LanguageModel", model)
         metrics = evaluate_language_model(language_model, self.held_out, self.held_out_size)
         figures = metrics.to_dict()
@@ -86,6 +93,7 @@ class LanguageModelObjective:
         """Return how far back the gradient reaches on a few pieces of the held-out part."""
         if self.reach_lag is None:
             return {}
+        assert self.held_out is not None
         width = self.reach_lag + 2
         num_rows = min(_REACH_ROWS, len(self.held_out) // width)
         starts = torch.linspace(0, len(self.held_out) - width, num_rows).long().tolist()

@@ -44,7 +44,9 @@ class DataOptions(Options):
     standard_library: Annotated[
         bool, Option("Train on the standard library of this Python instead of files.")
     ] = False
-    tokens: Annotated[str, Option("What the text is cut into.", choices=_TOKENS)] = "char"
+    tokens: Annotated[
+        str, Option("What the text is cut into.", choices=_TOKENS, decides_vocabulary=True)
+    ] = "char"
     vocabulary_size: Annotated[
         int | None,
         Option(
@@ -52,13 +54,14 @@ class DataOptions(Options):
             within="[1, inf)",
             metavar="N",
             absent="1024 for bpe, 10000 for word",
+            decides_vocabulary=True,
         ),
     ] = None
     held_out: Annotated[
         float,
         Option(
-            "Fraction at the end of the text that chooses the best weights.",
-            within="(0, 1)",
+            "Fraction at the end of the text that chooses the weights; 0 for none.",
+            within="[0, 1)",
             metavar="FRACTION",
         ),
     ] = 0.1
@@ -93,7 +96,7 @@ class ModelOptions(LayerOptions):
 class TrainingOptions(training.TrainingOptions):
     """How a language model is trained. A batch is so many places of the text, read side by side."""
 
-    budget: ClassVar[training.Budget] = training.Budget(minutes=5)
+    budget: ClassVar[training.Budget] = training.Budget(None, least_updates=4000)
     batch_size: Annotated[
         int,
         Option(

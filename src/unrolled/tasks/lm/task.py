@@ -75,7 +75,7 @@ class LanguageModelTask(Task[str]):
 
     @classmethod
     def read(cls, options: TaskOptions) -> Splits[str]:
-        """Return the text in two parts, the end of it held out.
+        """Return the text in two parts, the end of it held out; or whole.
 
         Raises:
             DataError: A file cannot be read, or is not text.
@@ -83,13 +83,13 @@ class LanguageModelTask(Task[str]):
         data: DataOptions = options.data
         text = read_text(cls.files(data), data.encoding)
         cut = int(len(text) * (1 - data.held_out))
-        return Splits([text[:cut]], [text[cut:]], [], [])
+        return Splits([text[:cut]], [text[cut:]] if data.held_out else [], [], [])
 
     @classmethod
     def fit(cls, options: TaskOptions, splits: Splits[str]) -> Self:
         """Return the task with its vocabulary; that of BPE is learned from the training part."""
         data: DataOptions = options.data
-        (training,), (held_out,) = splits.training, splits.held_out
+        (training,), held_out = splits.training, "".join(splits.held_out)
         vocabulary: Vocabulary
         if data.tokens == "char":
             vocabulary = CharVocabulary.from_text(training + held_out)
@@ -130,14 +130,19 @@ class LanguageModelTask(Task[str]):
             DataError: The text is too short for its columns, or to be predicted.
         """
         training: TrainingOptions = self.options.training
-        (learned,), (held_out,) = splits.training, splits.held_out
-        tokens, held_out_tokens = self.encode(learned), self.encode(held_out)
+        (learned,), held_out = splits.training, "".join(splits.held_out)
+        tokens = self.encode(learned)
+        held_out_tokens = self.encode(held_out) if splits.held_out else None
         columns = Columns(tokens, training.batch_size, min_steps=training.k1)
         return LanguageModelObjective(
             TruncatedBPTT(columns, training.k1, training.steps_backward, processes),
             characters_per_token=len(learned) / len(tokens),
             held_out=held_out_tokens,
-            held_out_size=self._size_after_first(held_out, held_out_tokens),
+            held_out_size=(
+                TextSize(0, 0)
+                if held_out_tokens is None
+                else self._size_after_first(held_out, held_out_tokens)
+            ),
             reach_lag=2 * training.steps_backward if training.log_reach else None,
         )
 

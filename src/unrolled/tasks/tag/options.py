@@ -103,7 +103,7 @@ class ModelOptions(LayerOptions):
 class TrainingOptions(training.TrainingOptions):
     """How a tagger is trained."""
 
-    budget: ClassVar[training.Budget] = training.Budget(epochs=8)
+    budget: ClassVar[training.Budget] = training.Budget(epochs=8, least_updates=1000)
 
 
 @options

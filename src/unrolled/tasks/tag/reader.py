@@ -57,7 +57,8 @@ def read_parts(options: DataOptions, seed: int) -> Splits[TaggedSentence]:
             sentences, more = read_sentences(Path(file), options)
             part += sentences
             notes += more
-    notes += unseen_tags("held-out part", held_out, known) + unseen_tags("test part", test, known)
+    for where, part in (("held-out part", held_out), ("test part", test)):
+        notes += unseen_tags(where, part, known) + missing_tags(where, part, known)
     return Splits(training, held_out, test, notes)
 
 
@@ -99,6 +100,17 @@ def unseen_tags(where: str, sentences: Sequence[TaggedSentence], known: Iterable
         f"{where}: {words} tags that the training part lacks ({names}): they count as errors, "
         f"and not in the loss"
     ]
+
+
+def missing_tags(
+    where: str, sentences: Sequence[TaggedSentence], known: Iterable[str]
+) -> list[str]:
+    """Return a note on the tags that no word of a part has, if there are any."""
+    missing = sorted(set(known) - set(tags_of(sentences)))
+    if not sentences or not missing:
+        return []
+    names = ", ".join(missing[:5]) + (" ..." if len(missing) > 5 else "")
+    return [f"{where}: has none of {len(missing):,} of the training part's tags: {names}"]
 
 
 def untagged(

@@ -17,6 +17,7 @@ from unrolled.data.batching import IGNORE, batches_that_come, pad
 from unrolled.data.content import flag_of, letters_of, strings_of
 from unrolled.data.source import Source
 from unrolled.data.words import WordVocabulary, as_read, text_version_of
+from unrolled.errors import DataError
 from unrolled.metrics import Metric
 from unrolled.networks.crf import best_path, log_likelihood
 from unrolled.tasks.tag.conll import TaggedSentence
@@ -173,6 +174,13 @@ class TagTask(ExamplesTask[TaggedSentence]):
             words = self.words.decode(range(len(self.words)))
             splits.notes.append(cast(Tagger, model).embedding.begin_with(Path(path), words))
 
+    def check_start(self, splits: Splits[TaggedSentence]) -> None:
+        """Raise `DataError` unless a model of these tags can learn these sentences."""
+        unknown = sorted(set(tags_of(splits.training)) - set(self.tags))
+        if unknown:
+            message = f"the run to start from does not know these tags: {', '.join(unknown[:5])}"
+            raise DataError(message, "is it the right column, or train without it")
+
     def length(self, example: TaggedSentence) -> int:
         """Return the number of words."""
         return len(example.words)
@@ -201,13 +209,11 @@ class TagTask(ExamplesTask[TaggedSentence]):
         scores, transitions = model(batch)
         return _loss(scores, batch.lengths, transitions, self.targets(examples))
 
-    def monitor(self, model: nn.Module, examples: Sequence[TaggedSentence]) -> dict[str, float]:
-        """Return loss, accuracy and, where the tags mark entities, precision, recall and F1."""
-        loss, predicted = self._measure(model, examples)
-        return {"loss": loss, **self._scores(examples, predicted)}
-
     def evaluate(self, model: nn.Module, examples: Sequence[TaggedSentence]) -> dict[str, Any]:
-        """Return what `monitor` does, the accuracy on words unseen in training, and F1 by type."""
+        """Return loss, accuracy, that on words unseen in training, and F1 where tags mark entities.
+
+        With F1 come precision, recall and the F1 of each type.
+        """
         loss, predicted = self._measure(model, examples)
         unseen = [
             tag == other

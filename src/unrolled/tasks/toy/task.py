@@ -139,7 +139,7 @@ class ToyTask(ExamplesTask[ToyExample]):
         answers, targets = self._answers(model, examples)
         return self._loss(answers, targets), len(targets)
 
-    def monitor(self, model: nn.Module, examples: Sequence[ToyExample]) -> dict[str, float]:
+    def evaluate(self, model: nn.Module, examples: Sequence[ToyExample]) -> dict[str, Any]:
         """Return the loss, and how often the answers were right, as the problem counts it."""
         sums: defaultdict[str, float] = defaultdict(float)
         counts: defaultdict[str, int] = defaultdict(int)

@@ -55,7 +55,10 @@ class DataOptions(PartOptions):
         str, Option("Column to translate into: its number or name.", metavar="COLUMN")
     ] = "2"
     encoding: Encoding = "utf-8"
-    tokens: Annotated[str, Option("What sentences are cut into.", choices=SENTENCE_TOKENS)] = "bpe"
+    tokens: Annotated[
+        str,
+        Option("What sentences are cut into.", choices=SENTENCE_TOKENS, decides_vocabulary=True),
+    ] = "bpe"
     vocabulary_size: Annotated[
         int | None,
         Option(
@@ -155,7 +158,7 @@ class ModelOptions(LayerOptions):
 class TrainingOptions(training.TrainingOptions):
     """How a translator is trained."""
 
-    budget: ClassVar[training.Budget] = training.Budget(epochs=10)
+    budget: ClassVar[training.Budget] = training.Budget(epochs=10, least_updates=2000)
     label_smoothing: LabelSmoothing = 0.1
 
 

@@ -101,8 +101,12 @@ class TranslateTask(ExamplesTask[Pair]):
             notes = [*notes, f"{data.limit:,} of {len(pairs):,} pairs are used, drawn at random"]
             chosen = random.Random(seed).sample(range(len(pairs)), data.limit)
             pairs = [pairs[index] for index in sorted(chosen)]
-        fractions = {part: data.fraction(part) for part in ("held_out", "test")}
-        parts = split([pair.source for pair in pairs], **fractions, seed=seed)
+        parts = split(
+            [pair.source for pair in pairs],
+            held_out=data.fraction("held_out"),
+            test=data.fraction("test"),
+            seed=seed,
+        )
         training, held_out, test = ([pairs[index] for index in part] for part in parts)
         for part, file in ((held_out, data.held_out_file), (test, data.test_file)):
             if file is not None:
