@@ -412,7 +412,8 @@ def _check_fitted(run: Run, task: Task[Any], splits: Splits[Any]) -> None:
     a model has learned of symbols and classes cannot go on with others.
     """
     started = task.options.training.start_from is not None  # with what another run was fitted to
-    if started or run.vocabulary_path.name in run.config.get("sha256", {}):
+    as_written = run.vocabulary_path.name in run.config.get("sha256", {})
+    if as_written or started or task.begins_with_a_file:  # which the run has no path to
         return
     fitted = parse_json(to_json(type(task).fit(task.options, splits).to_dict()))
     place = _difference(parse_json(run.read(run.vocabulary_path)), fitted)
