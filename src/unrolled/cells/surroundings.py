@@ -58,6 +58,7 @@ _REFUSED = {
     *("needs_input_grad", "set_materialize_grads"),
 }
 _MAKE_ANOTHER = {"type", "__class__", "copy", "deepcopy", "replace"}  # object of the same class
+_READ_FIELDS = {"fields", "asdict", "astuple"}  # of a dataclass
 _ASK_THE_CLASS = {"isinstance", "issubclass", "__instancecheck__", "__subclasscheck__"}
 # What Python keeps of a function or a class, but not in its `__dict__`.
 _OF_FUNCTIONS = ("__name__", "__qualname__", "__doc__", "__module__", "__annotations__")
@@ -544,6 +545,8 @@ class Surroundings:
 
     def _follow(self, lookup: _Lookup) -> None:
         names = self._names | lookup.always
+        if self._called & _READ_FIELDS:
+            names.add("__dataclass_fields__")
         reads_any = self._reads_any()
         makes_others = bool((self._names | self._called) & _MAKE_ANOTHER)
         for place in lookup.places:
