@@ -1536,6 +1536,46 @@ def further():
         SEEN,
         (lambda a, h: a * borrower.factor, lambda: setattr(Borrower, "factor", Borrowed())),
     )
+    nowhere = {}
+    exec("class Nowhere:\n    factor = 0.5\nclass Sub(Nowhere): pass", nowhere)
+    sub = nowhere["Sub"]
+    yield (
+        "class without a module",
+        SEEN,
+        (lambda a, h: a * sub.factor, lambda: setattr(sub, "factor", 2.0)),
+    )
+    named = type("Named", (Base,), {"__module__": "collections", "of": lambda self, y: y})
+    yield (
+        "class that names another module",
+        SEEN,
+        (lambda a, h: a * named.factor, lambda: setattr(named, "factor", 2.0)),
+    )
+
+    class Hiding(dict):
+        def values(self):
+            return []
+
+    hiding = Hiding(factor=0.5)
+    yield (
+        "dict that hides its values",
+        SEEN,
+        (lambda a, h: a * hiding["factor"], lambda: hiding.update(factor=2.0)),
+    )
+    objects = np.array([Base()], dtype=object)
+    yield (
+        "array of objects",
+        LOOP,
+        (lambda a, h: a * objects[0].factor, lambda: setattr(objects[0], "factor", 2.0)),
+    )
+    polynomial = np.poly1d([0.5])
+    yield (
+        "polynomial",
+        SEEN,
+        (
+            lambda a, h: a * float(polynomial.coeffs[0]),
+            lambda: vars(polynomial).update(coeffs=np.array([2.0])),
+        ),
+    )
     yield (
         "platform",
         LOOP,
