@@ -1576,6 +1576,36 @@ def further():
             lambda: vars(polynomial).update(coeffs=np.array([2.0])),
         ),
     )
+    decorated = [0.5]
+
+    @torch.no_grad()
+    def without(y):
+        return y * decorated[0]
+
+    yield (
+        "function without gradients",
+        SEEN,
+        (lambda a, h: a + without(h), lambda: decorated.__setitem__(0, 2.0)),
+    )
+    once = [0.5]
+
+    class Once(torch.autograd.Function):
+        @staticmethod
+        def forward(_, y):
+            return y * 1.0
+
+        @staticmethod
+        @torch.autograd.function.once_differentiable
+        def backward(_, gradient):
+            return gradient * once[0]
+
+    yield (
+        "gradient that is differentiated once",
+        SEEN,
+        (lambda a, h: Once.apply(a), lambda: once.__setitem__(0, 2.0)),
+    )
+    hidden = torch.func.vmap(lambda y: y * decorated[0])
+    yield ("function that torch.func holds", LOOP, (lambda a, h: hidden(a), None))
     yield (
         "platform",
         LOOP,
@@ -1648,6 +1678,16 @@ HARMLESS = {
     "getattr of torch": lambda a, h: getattr(torch, "".join(["ta", "nh"]))(a),
     "sum and max": lambda a, h: sum([a, h, max(1, 2) * a]),
     "isinstance": lambda a, h: a if isinstance(a, torch.Tensor) else h,
+    "finfo": lambda a, h: a + torch.finfo(torch.float32).eps + torch.finfo(h.dtype).tiny,
+    "numbers of modules": lambda a, h: a * (math.pi + np.pi + torch.pi),
+    "cast": lambda a, h: typing.cast(torch.Tensor, a) * 0.5,
+    "module of torch": lambda a, h: SOFTPLUS(a) + f.hardtanh(h) + f.gelu(h),
+    "try": lambda a, h: with_try(a),
+    "match": lambda a, h: with_match(a, Plain(0.5)),
+    "f-string": lambda a, h: {"1.0 x": a, "2.0 x": h}[f"{Plain(0.5).twice()!r} x"],
+    "walrus and comprehension": lambda a, h: (b := a * 2) + sum(c * b for c in (0.5, 0.25)),
+    "class in the step": lambda a, h: with_class_inside(a),
+    "import in the step": lambda a, h: with_import(a),
     "no_grad": lambda a, h: a + without_gradient(h),
 }
 
@@ -1658,6 +1698,43 @@ class Plain:
 
     def twice(self):
         return self.factor * 2
+
+
+SOFTPLUS = nn.Softplus(beta=2)
+
+
+def with_try(y):
+    try:
+        return y * FACTORS["missing"]
+    except KeyError:
+        return y * FACTORS["factor"]
+
+
+FACTORS = {"factor": 0.5}
+
+
+def with_match(y, plain):
+    match plain:
+        case Plain(factor=0.5):
+            return y * 2
+        case _:
+            return y
+
+
+def with_class_inside(y):
+    class Inside:
+        factor = 0.5
+
+        def apply(self, y):
+            return y * self.factor
+
+    return Inside().apply(y)
+
+
+def with_import(y):
+    from torch.nn.functional import softsign
+
+    return softsign(y)
 
 
 def without_gradient(y):

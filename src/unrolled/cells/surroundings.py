@@ -226,6 +226,8 @@ class Surroundings:
         code, module = function.__code__, function.__module__ or ""
         self._texts.append(f"{name}={module}.{function.__qualname__}")
         is_theirs = is_of_equations(code.co_filename)
+        if "__wrapped__" in vars(function):  # by torch.no_grad() or once_differentiable, too
+            self._visit(f"{name}.__wrapped__", vars(function)["__wrapped__"])
         if is_theirs or is_standard(code.co_filename):
             self._visit_made_function(name, function)
         if is_theirs:
@@ -241,8 +243,6 @@ class Surroundings:
     def _visit_made_function(self, name: str, function: FunctionType) -> None:
         """Visit what a function has besides its code; of Python's own, one made for the user."""
         attributes = vars(function)
-        if "__wrapped__" in attributes:
-            self._visit(f"{name}.__wrapped__", attributes["__wrapped__"])
         if "registry" in attributes and is_standard(function.__code__.co_filename):
             # of functools.singledispatch, which keeps the results of its lookups in its closure
             self._visit(f"{name}.registry", attributes["registry"])
