@@ -153,22 +153,22 @@ class Keys:
         relevant: Whether it matters that a name is there.
     """
 
-    expression = "{c}.unchanged()"
+    expression = "[*{c}.mapping] == {c}.keys"
 
     def __init__(
         self, name: str, mapping: Mapping[str, Any], relevant: Callable[[str], bool]
     ) -> None:
-        self.name, self._mapping, self._relevant = name, mapping, relevant
-        self._keys = [*mapping]
+        self.name, self.mapping, self._relevant = name, mapping, relevant
+        self.keys = [*mapping]
 
     def unchanged(self) -> bool:
         """Whether no relevant name has come or gone."""
-        keys = [*self._mapping]
-        if keys == self._keys:
+        keys = [*self.mapping]
+        if keys == self.keys:
             return True
-        if any(map(self._relevant, set(keys) ^ set(self._keys))):
+        if any(map(self._relevant, set(keys) ^ set(self.keys))):
             return False
-        self._keys = keys
+        self.keys = keys
         return True
 
 

@@ -10,13 +10,15 @@ import sysconfig
 from collections.abc import Iterable
 from pathlib import Path
 from traceback import walk_stack
-from types import FrameType
+from types import FrameType, FunctionType
 
 import torch
 
 __all__ = [
     "BUILT_IN_FILES",
+    "is_changeable",
     "is_library",
+    "is_library_class",
     "is_of_equations",
     "is_standard",
     "line_in",
@@ -57,8 +59,26 @@ def package_of(module: str | None) -> str:
 
 def is_library(module: str) -> bool:
     """Whether the module of this name is Python's, torch's, numpy's or ours."""
-    package = module.partition(".")[0]
-    return package in _LIBRARIES
+    if module.partition(".")[0] not in _LIBRARIES:
+        return False
+    file = getattr(sys.modules.get(module), "__file__", None)
+    return file is None or not is_of_equations(file)  # a user's may have the same name
+
+
+def is_library_class(kind: type) -> bool:
+    """Whether a class is Python's, torch's, numpy's or ours; its `__module__` may say anything."""
+    if kind.__module__ == "builtins":
+        return not is_changeable(kind)
+    files = (
+        value.__code__.co_filename for value in vars(kind).values() if type(value) is FunctionType
+    )
+    written = (file for file in files if not file.startswith("<"))
+    return is_library(kind.__module__) and not any(map(is_of_equations, written))
+
+
+def is_changeable(kind: type) -> bool:
+    """Whether attributes of a class can be set: it is on the heap, and not immutable."""
+    return bool(kind.__flags__ & 1 << 9) and not kind.__flags__ & 1 << 8
 
 
 def line_of_equations() -> str:

@@ -34,7 +34,9 @@ from torch import Tensor, nn
 from unrolled.cells.guards import MISSING, PLAIN, Absent, Contents, Guards, Keys
 from unrolled.cells.origins import (
     BUILT_IN_FILES,
+    is_changeable,
     is_library,
+    is_library_class,
     is_of_equations,
     is_standard,
     package_of,
@@ -58,6 +60,7 @@ _REFUSED = {
     *("needs_input_grad", "set_materialize_grads"),
 }
 _MAKE_ANOTHER = {"type", "__class__", "copy", "deepcopy", "replace"}  # object of the same class
+_READ_FIELDS = {"fields", "asdict", "astuple"}  # of a dataclass
 _ASK_THE_CLASS = {"isinstance", "issubclass", "__instancecheck__", "__subclasscheck__"}
 # What Python keeps of a function or a class, but not in its `__dict__`.
 _OF_FUNCTIONS = ("__name__", "__qualname__", "__doc__", "__module__", "__annotations__")
@@ -80,6 +83,7 @@ _OF_TORCH = {
 _READ_BY_NAME = {"SimpleNamespace", "Namespace", "Logger"}  # objects of Python's library
 
 _CONTAINERS = (list, tuple, dict, set, frozenset, deque, types.MappingProxyType)
+_TABLES = (OrderedDict, dict, types.MappingProxyType)
 _BASES = (
     *(object, list, tuple, dict, set, frozenset, OrderedDict, defaultdict, types.SimpleNamespace),
     *(int, float, complex, str, bytes),
@@ -116,7 +120,6 @@ _OTHER_OPERATORS = {
     **{"UNARY_NEGATIVE": "__neg__", "UNARY_INVERT": "__invert__", "UNARY_POSITIVE": "__pos__"},
     **{"BINARY_SUBSCR": "__getitem__", "STORE_SUBSCR": "__setitem__"},
 }
-_CHANGED_FROM_PYTHON = (1 << 9, 1 << 8)  # flags of a class: on the heap, and not immutable
 
 
 class _Names(NamedTuple):
@@ -223,6 +226,8 @@ class Surroundings:
         code, module = function.__code__, function.__module__ or ""
         self._texts.append(f"{name}={module}.{function.__qualname__}")
         is_theirs = is_of_equations(code.co_filename)
+        if "__wrapped__" in vars(function):  # by torch.no_grad() or once_differentiable, too
+            self._visit(f"{name}.__wrapped__", vars(function)["__wrapped__"])
         if is_theirs or is_standard(code.co_filename):
             self._visit_made_function(name, function)
         if is_theirs:
@@ -238,8 +243,6 @@ class Surroundings:
     def _visit_made_function(self, name: str, function: FunctionType) -> None:
         """Visit what a function has besides its code; of Python's own, one made for the user."""
         attributes = vars(function)
-        if "__wrapped__" in attributes:
-            self._visit(f"{name}.__wrapped__", attributes["__wrapped__"])
         if "registry" in attributes and is_standard(function.__code__.co_filename):
             # of functools.singledispatch, which keeps the results of its lookups in its closure
             self._visit(f"{name}.registry", attributes["registry"])
@@ -278,7 +281,8 @@ class Surroundings:
                     self._visit_import(instruction.argval, before[0].argval, variables, more)
                 elif instruction.argval not in but:
                     self._note_instruction(instruction)
-                before = [*before[-1:], instruction]
+                if instruction.opname != "EXTENDED_ARG":
+                    before = [*before[-1:], instruction]
         for key in read:
             if key in but or (code.co_filename in BUILT_IN_FILES and hasattr(builtins, key)):
                 continue
@@ -362,7 +366,7 @@ class Surroundings:
     def _visit_module(self, name: str, module: ModuleType) -> None:
         is_users = not is_library(module.__name__)
         places = [_Names(vars(module), module, is_users=is_users)]
-        if not is_library(type(module).__module__) and type(module) is not ModuleType:
+        if not is_library_class(type(module)) and type(module) is not ModuleType:
             self._guards.add_type(name, module)
             places += self._places_in_class(type(module))
         always = {"__getattr__"} if is_users else set()
@@ -370,7 +374,7 @@ class Surroundings:
 
     def _visit_class(self, name: str, kind: type, *, is_called: bool) -> None:
         self._texts.append(f"{name}={kind.__module__}.{kind.__qualname__}")
-        is_users = not is_library(kind.__module__)
+        is_users = not is_library_class(kind)
         if is_called and not is_users and package_of(kind.__module__) not in _PURE_CLASSES:
             self.unknown.append(f"{name}, the class {kind.__qualname__}")
             return
@@ -383,7 +387,7 @@ class Surroundings:
         if is_users:
             self._guards.add_attribute(name, kind, "__mro__")
             self._guards.add_type(name, kind)
-            if not is_library(type(kind).__module__):
+            if not is_library_class(type(kind)):
                 places += self._places_in_class(type(kind))
         kept = self._kept(name, kind, _OF_CLASSES) if is_users else {}
         self._lookups.append(_Lookup(name, places, always, elsewhere=kept))
@@ -399,9 +403,8 @@ class Surroundings:
         """Return where attributes of a class are found: in it and its bases."""
         places = []
         for base in kind.__mro__:
-            on_heap, immutable = (bool(base.__flags__ & flag) for flag in _CHANGED_FROM_PYTHON)
-            if on_heap and not immutable:
-                is_users = not is_library(base.__module__)
+            if is_changeable(base):
+                is_users = not is_library_class(base)
                 places.append(_Names(vars(base), base, is_users, is_class=True))
                 if is_users and id(base) not in self._bases:
                     self._bases[id(base)] = base
@@ -445,7 +448,7 @@ class Surroundings:
             owner = getattr(value, "__self__", None)
             if owner is not None and not isinstance(owner, ModuleType | type):
                 self._visit(name, owner)
-        elif kind.__module__ == "numpy":
+        elif kind.__module__ == "numpy" and any(map(_is_written_in_c, kind.__mro__[:-1])):
             self._visit_numpy(name, value)
         else:
             return False
@@ -455,17 +458,21 @@ class Surroundings:
         if len(value) > _MOST_VALUES:
             self.unknown.append(f"{name}, of {len(value)} values")
         elif isinstance(value, dict | types.MappingProxyType):
-            self._guards.add_contents(Contents(name, lambda: (*value.keys(), *value.values())))
+            # by the methods of the plain type, for the user's own may leave something out
+            of: Any = next(kind for kind in _TABLES if isinstance(value, kind))
+            self._guards.add_contents(Contents(name, lambda: (*of.keys(value), *of.values(value))))
             self.is_complete = False
-            for key, part in value.items():
+            for key, part in of.items(value):
                 if part is not vars(builtins):  # which `eval` adds to what it is given
                     self._visit(name, key)
                     self._visit(f"{name}[{key!r}]", part)
         else:
+            plain = next(kind for kind in _CONTAINERS if isinstance(value, kind))
             if not isinstance(value, tuple | frozenset):
-                self._guards.add_contents(Contents(name, lambda: tuple(value)))
+                self._guards.add_contents(Contents(name, lambda: tuple(plain.__iter__(value))))
                 self.is_complete = False
-            parts = sorted(value, key=repr) if isinstance(value, set | frozenset) else value
+            parts = list(plain.__iter__(value))
+            parts = sorted(parts, key=repr) if isinstance(value, set | frozenset) else parts
             for index, part in enumerate(parts):
                 self._visit(f"{name}[{index}]", part)
         if isinstance(value, defaultdict):
@@ -476,6 +483,9 @@ class Surroundings:
     def _visit_numpy(self, name: str, value: Any) -> None:
         if isinstance(value, type) or not hasattr(value, "tobytes"):
             self._texts.append(f"{name}={type(value)}")  # a function
+            return
+        if value.dtype.hasobject:
+            self.unknown.append(f"{name}, an array of objects")
             return
         self._guards.add_contents(
             Contents(name, lambda: (value.tobytes(), str(value.dtype), str(value.shape)))
@@ -506,7 +516,7 @@ class Surroundings:
         """Let attributes of `value` be read, which may also be found in the `places` of a class."""
         kind = type(value)
         self._guards.add_type(name, value)
-        is_of_library = is_library(kind.__module__) and kind.__name__ not in _READ_BY_NAME
+        is_of_library = is_library_class(kind) and kind.__name__ not in _READ_BY_NAME
         reads_all = is_of_library or isinstance(value, nn.Module | enum.Enum)
         slots: dict[str, Callable[[], object]] = {}
         for place in places:
@@ -544,6 +554,8 @@ class Surroundings:
 
     def _follow(self, lookup: _Lookup) -> None:
         names = self._names | lookup.always
+        if self._called & _READ_FIELDS:
+            names.add("__dataclass_fields__")
         reads_any = self._reads_any()
         makes_others = bool((self._names | self._called) & _MAKE_ANOTHER)
         for place in lookup.places:

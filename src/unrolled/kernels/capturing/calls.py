@@ -4,6 +4,7 @@ What a function returns becomes a constant of the graph. A clock, a counter, a r
 mode of torch may be another one at the next step, and the modes of `reads` do not see them.
 """
 
+import copy
 import os
 import sys
 from collections.abc import Callable
@@ -117,7 +118,8 @@ class CallWatch:
     def _see_c_call(self, frame: FrameType, function: Any) -> None:
         module, name = _module_of(function), function.__name__
         if module == "builtins" and name in _IMPURE_BUILTINS:
-            if frame.f_code.co_name == "__hash__":  # of a key: the place in a table is not read
+            # the hash of a key, whose place in a table is not read; what was copied already
+            if frame.f_code.co_name == "__hash__" or frame.f_globals is vars(copy):
                 return
             self._note(f"call {name}, which may say something else at the next step")
         elif module not in _PURE and module != "torch":
@@ -161,7 +163,9 @@ def _module_of(function: Any) -> str:
     if isinstance(owner, ModuleType):
         name = owner.__name__
     elif name is None:
-        name = (owner if isinstance(owner, type) else type(owner)).__module__
+        kind = owner if isinstance(owner, type) else type(owner)
+        bases = (base for base in kind.__mro__ if function.__name__ in vars(base))
+        name = next(bases, kind).__module__
     if name.startswith("numpy.random"):
         return name
     return package_of(name)
