@@ -19,7 +19,7 @@ import unrolled
 from support.equations import assert_kernel_is_reference, layer_of, values_and_gradients
 from unrolled.kernels import kernel_source, using_path
 from unrolled.kernels.capturing import capture
-from unrolled.kernels.running.paths import _warn, kernel_of
+from unrolled.kernels.running.paths import kernel_of, warn_once
 
 pytestmark = pytest.mark.skipif(
     not any(map(shutil.which, ("cc", "gcc", "clang"))), reason="no C compiler on the PATH"
@@ -174,7 +174,7 @@ REFUSED["read values "] = REFUSED.pop("their values")
 @pytest.mark.parametrize("reason", REFUSED)
 def test_what_no_kernel_can_do_is_named_in_the_one_warning(reason):
     cell = cell_of([REFUSED[reason]], "refused")
-    _warn.cache_clear()  # it does not say the same twice
+    warn_once.cache_clear()  # it does not say the same twice
     with pytest.warns(UserWarning, match=reason.strip()) as caught:
         assert kernel_of(cell) is None
     assert kernel_of(cell) is None
@@ -201,7 +201,7 @@ READS_SIZES = {
 
 @pytest.mark.parametrize("equations", READS_SIZES.values(), ids=list(READS_SIZES))
 def test_equations_that_read_sizes_have_no_kernel(equations):
-    _warn.cache_clear()
+    warn_once.cache_clear()
     with pytest.warns(UserWarning, match="depend on the number of units or rows"):
         assert kernel_of(cell_of([equations], "sized")) is None
 

@@ -77,7 +77,7 @@ def body(begin, end, context):
 arguments = ctypes.c_int64(0), ctypes.c_int64(2), ctypes.c_int64(1), body, ctypes.c_void_p()
 ctypes.CFUNCTYPE(
     None, ctypes.c_int64, ctypes.c_int64, ctypes.c_int64, body_type, ctypes.c_void_p
-)(library._pool_address())(*arguments)
+)(library.pool_address())(*arguments)
 assert done == [True, True], done
 """
 

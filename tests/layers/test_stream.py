@@ -1,5 +1,8 @@
 """What a stream refuses. That it gives the whole's numbers is in tests/properties."""
 
+import copy
+
+import numpy as np
 import pytest
 import torch
 
@@ -214,3 +217,99 @@ def test_a_weight_that_is_none_is_an_error(name, layer_of_stack, read):
     setattr(layer, f"{name}_{layer_of_stack}", None)
     with pytest.raises((RuntimeError, AttributeError, TypeError)):
         read(layer, stream, x)
+
+
+def outputs_of(layer, x):
+    with torch.no_grad():
+        return layer(x)[0]
+
+
+KINDS = {
+    "LSTM": lambda: unrolled.LSTM(5, 20),
+    "GRU of two layers": lambda: unrolled.GRU(5, 20, 2),
+    "JANET": lambda: unrolled.JANET(5, 20),
+    "float64": lambda: unrolled.GRU(5, 20, dtype=torch.float64),
+    "TCN": lambda: unrolled.TCN(5, 20),
+}
+LAYOUTS = {
+    "dense": lambda t: t.clone(),
+    "turned": lambda t: t.t().contiguous().t(),
+    "strided": lambda t: t.repeat_interleave(2, 1)[:, ::2],
+    "with a gradient": lambda t: t.clone().requires_grad_(),
+}
+TO = {
+    "nothing": lambda t: None,
+    "dense": torch.empty_like,
+    "turned": lambda t: t.t().contiguous().t(),
+    "strided": lambda t: torch.zeros(len(t), 3 * t.shape[1], dtype=t.dtype)[:, ::3],
+    "an array": lambda t: np.zeros(t.shape, t.numpy().dtype),
+    "a turned array": lambda t: np.zeros(t.shape[::-1], t.numpy().dtype).T,
+    "an array backwards": lambda t: np.zeros(t.shape, t.numpy().dtype)[::-1, ::-1],
+}
+
+
+@pytest.mark.parametrize("kind", KINDS.values(), ids=list(KINDS))
+@pytest.mark.parametrize("layout", LAYOUTS.values(), ids=list(LAYOUTS))
+@pytest.mark.parametrize("to", TO.values(), ids=list(TO))
+def test_steps_read_and_write_any_layout(kind, layout, to):
+    layer = kind().eval()
+    dtype = next(layer.parameters()).dtype
+    x = torch.randn(6, 3, 5, dtype=dtype)
+    expected, stream = outputs_of(layer, x), layer.stream(3)
+    for step, output in zip(x, expected, strict=True):
+        out = to(output)
+        got = stream.step(layout(step), out=out)
+        assert out is None or got is out
+        np.testing.assert_allclose(got, output, atol=1e-6)
+
+
+@pytest.mark.parametrize("kind", KINDS.values(), ids=list(KINDS))
+def test_a_step_of_an_array_gives_an_array(kind):
+    layer = kind().eval()
+    x = torch.randn(4, 2, 5, dtype=next(layer.parameters()).dtype)
+    expected, stream = outputs_of(layer, x).numpy(), layer.stream(2)
+    for step, output in zip(x.numpy(), expected, strict=True):
+        for array in (step, step[:, ::-1][:, ::-1]):
+            got = copy.copy(stream).step(array)
+            assert type(got) is np.ndarray
+            np.testing.assert_allclose(got, output, atol=1e-6)
+        stream.step(step)
+
+
+UNFIT_OUT = {
+    "of another shape": torch.zeros(2, 7),
+    "of another type": torch.zeros(2, 6, dtype=torch.float64),
+    "an array of another shape": np.zeros((1, 6), np.float32),
+    "an array of another type": np.zeros((2, 6)),
+}
+
+
+@pytest.mark.parametrize("out", UNFIT_OUT.values(), ids=list(UNFIT_OUT))
+@pytest.mark.parametrize("num_before", [0, 2])
+def test_an_output_that_does_not_fit_is_an_error_and_no_step(out, num_before):
+    layer, x = unrolled.LSTM(3, 6), torch.randn(4, 2, 3)
+    expected, stream = outputs_of(layer, x), layer.stream(2)
+    for step in x[:num_before]:
+        stream.step(step)
+    with pytest.raises(ShapeError, match="out must be"):
+        stream.step(x[num_before], out=out)
+    assert torch.equal(stream.step(x[num_before]), expected[num_before])
+
+
+def test_an_array_that_cannot_be_written_is_an_error():
+    stream, out = unrolled.LSTM(3, 6).stream(1), np.zeros((1, 6), np.float32)
+    out.flags.writeable = False
+    for _ in range(2):
+        with pytest.raises(ValueError, match="read-only"):
+            stream.step(torch.zeros(1, 3), out=out)
+        stream.step(torch.zeros(1, 3))
+
+
+def test_a_graph_that_kept_what_a_step_writes_over_is_told():
+    stream, out = unrolled.LSTM(3, 6).stream(1), torch.zeros(1, 6)
+    stream.step(torch.zeros(1, 3))
+    weight = torch.ones(1, 6, requires_grad=True)
+    total = (weight * out).sum()
+    stream.step(torch.zeros(1, 3), out=out)
+    with pytest.raises(RuntimeError, match="modified by an inplace operation"):
+        total.backward()

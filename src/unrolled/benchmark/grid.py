@@ -34,6 +34,12 @@ _CELLS = {
     "own_lstm": ("An LSTM of the user's own", 4),
 }
 _SHAPES = ((64, 128, 128), (64, 128, 256), (64, 128, 512), (8, 128, 128), (1, 128, 64))  # B, T, H
+# Of calls in which what surrounds a kernel counts: a step of a decoder, of a policy, of a loop.
+_SHORT_SHAPES = (
+    *((1, 1, 64), (1, 1, 256), (1, 1, 512), (1, 8, 64), (1, 32, 256)),
+    *((8, 1, 64), (8, 1, 256), (8, 16, 256), (8, 32, 64)),
+    *((64, 1, 64), (64, 1, 256), (64, 8, 64)),
+)
 
 
 @dataclass(frozen=True)
@@ -52,6 +58,7 @@ class Work:
         num_layers: One above the other.
         bidirectional: Whether each layer reads backwards too.
         ragged: Whether the rows' lengths are uniform in T/4..T rather than T.
+        short: Whether it is a call of a few steps, among others of its kind.
     """
 
     cell: str
@@ -63,12 +70,15 @@ class Work:
     num_layers: int = 1
     bidirectional: bool = False
     ragged: bool = False
+    short: bool = False
 
     @property
     def section(self) -> str:
         """The table that the line belongs to."""
         if self.mode == "step":
             return "One step of a stream"
+        if self.short:
+            return "Short calls"
         if self.ragged:
             return "Ragged lengths"
         name, _ = _CELLS[self.cell]
@@ -84,7 +94,8 @@ class Work:
     @property
     def label(self) -> str:
         """The line's name within its section."""
-        name = f"{_CELLS[self.cell][0]} " if self.ragged or self.mode == "step" else ""
+        together = self.ragged or self.short or self.mode == "step"
+        name = f"{_CELLS[self.cell][0]} " if together else ""
         both = "bidirectional " if self.bidirectional else ""
         return f"{name}{both}{self.shape} {self.mode}"
 
@@ -124,6 +135,10 @@ def all_works(*, quick: bool = False) -> Iterator[Work]:
     for rows, steps, size in shapes:
         yield Work("own_janet", "training", rows, steps, size, size)
     yield Work("own_lstm", "training", *middle, middle[-1])
+    for cell in ("lstm", "gru", "rnn"):
+        for rows, steps, size in ((1, 1, 16),) if quick else _SHORT_SHAPES:
+            yield Work(cell, "forward", rows, steps, size, size, short=True)
+            yield Work(cell, "training", rows, steps, size, size, short=True)
     for cell in ("lstm", "gru"):
         for size in (16,) if quick else (64, 128, 256, 512):
             yield Work(cell, "step", 1, 1, size, size)
@@ -133,6 +148,8 @@ def peers_of(work: Work) -> list[str]:
     """Return the peers of a work by name, ours not among them."""
     if work.mode == "step":
         return ["torch.nn", "torch.nn cell", "ONNX Runtime"]
+    if work.short:
+        return ["torch.nn"]
     if work.ragged:
         return ["packed", "padded", "packed, tuned", "padded, tuned"]
     if work.num_layers > 1:

@@ -14,6 +14,11 @@ _MEMORY = {"B64 T1024 H512": 0.9}
 _B64 = ("B64 T128 H128", "B64 T128 H256", "B64 T128 H512")
 _SMALL = ("B8 T128 H128", "B1 T128 H64")
 _ALL = (*_B64, *_SMALL)
+_STEP = ("B1 T1 H64", "B1 T1 H256", "B1 T1 H512")
+_FEW_STEPS = (
+    *("B1 T8 H64", "B1 T32 H256", "B8 T1 H64", "B8 T1 H256", "B8 T16 H256", "B8 T32 H64"),
+    *("B64 T1 H64", "B64 T1 H256", "B64 T8 H64"),
+)
 
 
 def _at(shapes: tuple[str, ...], *ratios: float) -> dict[str, float]:
@@ -24,7 +29,7 @@ def _at(shapes: tuple[str, ...], *ratios: float) -> dict[str, float]:
 _RATIOS = {
     ("LSTM", "forward", "torch.nn"): _at(_B64, 1.0, 1.0, 1.0),
     ("LSTM", "forward", "ONNX Runtime"): _at(_B64, 1.0, 1.0, 1.0),
-    ("LSTM", "training", "torch.nn"): _at(_B64, 1.35, 1.2, 1.05),
+    ("LSTM", "training", "torch.nn"): _at((*_B64, "B1 T128 H64"), 1.35, 1.2, 1.05, 2.5),
     ("LSTM", "training", "torch.nn, tuned"): _at(_B64, 0.97, 0.97, 0.97),
     ("GRU", "training", "torch.nn"): _at(_ALL, 2.2, 1.5, 1.4, 4.0, 12.0),
     ("RNN", "training", "torch.nn"): _at(_ALL, 1.8, 1.5, 1.3, 3.0, 8.0),
@@ -36,6 +41,10 @@ _RATIOS = {
     ("Ragged lengths", "training", "packed"): {"B32 T25..100 H128": 3.5},
     ("Ragged lengths", "training", "padded"): {"B32 T25..100 H128": 1.2},
     ("LSTM, 2 layers", "training", "torch.nn"): {"B32 T400 I100 H128": 1.3},
+    ("Short calls", "forward", "torch.nn"): (
+        dict.fromkeys(_STEP, 2.0) | dict.fromkeys(_FEW_STEPS, 1.0)
+    ),
+    ("Short calls", "training", "torch.nn"): dict.fromkeys((*_STEP, *_FEW_STEPS), 1.0),
 }
 
 

@@ -62,7 +62,7 @@ def bench(
 ) -> None:
     r"""Measure the layers against torch, torch.compile, ONNX Runtime and JAX.
 
-    Contestants take turns, each in a process of its own. All lines take about half an hour.
+    Contestants take turns, each in a process of its own. All lines take about an hour.
     The peers that torch does not bring: pip install "unrolled\[bench]".
     """
     from unrolled.benchmark import Settings, all_works

@@ -30,7 +30,7 @@ from unrolled.kernels import (
     stepper_of,
 )
 from unrolled.layers.arguments import checked_states, time_first
-from unrolled.layers.observing import is_observed, observer_of, observes_values
+from unrolled.layers.observing import is_observed, observer_of
 from unrolled.layers.options import check_dropout, check_sizes
 from unrolled.layers.packed_sequence import read_packed, run_padded
 from unrolled.layers.recurrent_weights import RecurrentWeights
@@ -239,12 +239,12 @@ class RecurrentLayer(RecurrentWeights):
 
     def stream(self, batch_size: int = 1) -> Stream:
         """Return a `Stream` that reads `batch_size` sequences piece by piece."""
-        return Stream(self, batch_size, partial(self._stepper, batch_size))
+        prepare = partial(self._stepper, batch_size)
+        return Stream(self, batch_size, prepare, self._unwatched_parameters)
 
     def _stepper(self, batch_size: int, stepper: Stepper | None) -> Stepper | None:
         """Return `stepper` if it has this layer's weights, else a new one, if there can be any."""
-        hooked = self._forward_hooks or self._forward_pre_hooks
-        if hooked or observes_values() or (self.training and self.dropout):
+        if self._unwatched_parameters() is None:
             return None  # as the layer itself does it
         try:  # straight from where modules keep them: this is asked at every step
             weights = [self._parameters[name] for name in self._all_names]
@@ -253,7 +253,15 @@ class RecurrentLayer(RecurrentWeights):
         if stepper is not None and stepper.serves(weights):
             return stepper
         layers = [self.weights_of(suffix) for suffix in self.suffixes]
-        return stepper_of(self.cell, layers, batch_size)
+        return stepper_of(self.cell, layers, self._all_names, batch_size)
+
+    def _unwatched_parameters(self) -> dict[str, Any] | None:
+        """Return the parameters, None where more is to be done than to compute with them."""
+        hooked = self._forward_hooks or self._forward_pre_hooks
+        dropped = self.training and self.dropout
+        if hooked or dropped or torch.compiler.is_compiling() or is_observed():
+            return None
+        return self._parameters
 
     def extra_repr(self) -> str:
         """Return the sizes, and every option that is not the default."""

@@ -1,8 +1,11 @@
 """Streaming: a layer that is given its sequence piece by piece and remembers where it is."""
 
 from collections.abc import Callable, Sequence
+from typing import Any, TypeVar, overload
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
 from unrolled.errors import OptionError, ShapeError
@@ -10,6 +13,9 @@ from unrolled.kernels import Stepper, WeightCache, caching_weights, may_step
 from unrolled.layers.state import SequenceLayer, State, map_state, state_tensors
 
 __all__ = ["Stream"]
+
+Array = NDArray[np.float32]
+_Out = TypeVar("_Out", Tensor, Array)
 
 
 class Stream:
@@ -28,6 +34,8 @@ class Stream:
         batch_size: The number of sequences, B.
         prepare: Returns a stepper with the layer's present weights, which may be the one that it
             is given, or None where there can be none.
+        parameters: Returns the layer's parameters by name, or None where a step is more than to
+            compute with them.
 
     Raises:
         OptionError: The layer reads backwards too, or would drop units at random.
@@ -47,6 +55,7 @@ class Stream:
         layer: SequenceLayer,
         batch_size: int,
         prepare: Callable[[Stepper | None], Stepper | None] | None = None,
+        parameters: Callable[[], dict[str, Any] | None] | None = None,
     ) -> None:
         where = f"{type(layer).__name__}.stream"
         if getattr(layer, "bidirectional", False):
@@ -61,7 +70,7 @@ class Stream:
         self._layer = layer
         self.batch_size = batch_size
         self._weight_cache = WeightCache()
-        self._prepare = prepare
+        self._prepare, self._parameters = prepare, parameters
         self._stepper: Stepper | None = None
         # the state, or None while it is in the stepper
         self._state: State | None = self._layer.initial_state(batch_size)
@@ -106,8 +115,62 @@ class Stream:
         fresh = {"_weight_cache": WeightCache(), "_stepper": None, "_state": self.state}
         return self.__dict__ | fresh
 
-    def step(self, x: Tensor) -> Tensor:
-        """Read one step, (B, I); return its output, (B, H)."""
+    @overload
+    def step(self, x: Tensor) -> Tensor: ...
+    @overload
+    def step(self, x: Array) -> Array: ...
+    @overload
+    def step(self, x: Tensor | Array, *, out: _Out) -> _Out: ...
+
+    def step(self, x: Any, *, out: Any = None) -> Any:
+        """Read one step.
+
+        Args:
+            x: (B, I), a tensor, or a numpy array of float32; of any layout.
+            out: Where its output goes, (B, H): a tensor without a gradient, or a numpy array, of
+                any layout, whose memory `x` and the layer do not share.
+
+        Returns:
+            The output, (B, H): `out`, or a new one of the kind of `x`.
+
+        Raises:
+            ShapeError: Another shape or type; then nothing was read.
+        """
+        if self._state is None and self._stepper is not None and self._parameters is not None:
+            parameters = self._parameters()
+            if parameters is not None:
+                to = out
+                if out is None and isinstance(x, np.ndarray):
+                    to = np.empty((self.batch_size, self._layer.output_size), np.float32)
+                output = self._stepper.short_step(x, to, parameters)
+                if output is not None:
+                    return output
+        return self._long_step(x, out)
+
+    def _long_step(self, x: Any, out: Any) -> Any:
+        is_array = not isinstance(x, Tensor)
+        x = torch.from_numpy(np.ascontiguousarray(x)) if is_array else x
+        if out is not None:
+            self._check_out(x, out)
+        output = self._step_of_tensor(x)
+        if out is None:
+            return output.numpy(force=True) if is_array else output
+        if isinstance(out, Tensor):
+            with torch.no_grad():
+                return out.copy_(output)
+        out[...] = output.numpy(force=True)
+        return out
+
+    def _check_out(self, x: Tensor, out: Any) -> None:
+        shape, dtype = tuple(out.shape), str(out.dtype).removeprefix("torch.")
+        expected = (self.batch_size, self._layer.output_size)
+        if shape != expected or dtype != str(x.dtype).removeprefix("torch."):
+            raise ShapeError(
+                f"{type(self._layer).__name__}.stream: out must be {expected} of {x.dtype}, "
+                f"got {shape} of {out.dtype}"
+            )
+
+    def _step_of_tensor(self, x: Tensor) -> Tensor:
         if x.dim() != 2:
             raise ShapeError(
                 f"{type(self._layer).__name__}.stream: a step must be 2-D (B, I), got {x.dim()}-D",

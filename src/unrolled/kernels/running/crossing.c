@@ -32,6 +32,17 @@ typedef struct {
   uint64_t byte_offset;
 } DLTensor;
 
+/* Python's Py_buffer. */
+typedef struct {
+  void *data;
+  PyObject *object;
+  Py_ssize_t bytes, item_bytes;
+  int readonly, ndim;
+  char *format;
+  Py_ssize_t *shape, *strides, *suboffsets;
+  void *internal;
+} Buffer;
+
 /* What crossing.py gives, in this order. */
 static struct {
   PyObject *(*call)(PyObject *, PyObject *const *, size_t, PyObject *);
@@ -52,14 +63,16 @@ static struct {
   void *(*release_lock)(void);
   void (*take_lock)(void *);
   PyObject *(*function)(void *, PyObject *, PyObject *);
+  int (*buffer)(PyObject *, Buffer *, int);
+  void (*release_buffer)(Buffer *);
   int (*look)(PyObject *, DLTensor *);
   ParallelFor parallel_for;
   /* objects, which live as long as the process */
   PyObject *none, *true_, *false_, *tensor, *parameter;
   PyObject *is_neg, *storage_offset, *untyped_storage, *nbytes, *requires_grad, *version;
-  PyObject *new_empty, *empty_like, *raw_repr, *cpu, *current_level;
+  PyObject *is_inference, *new_empty, *empty_like, *raw_repr, *cpu, *current_level;
   PyObject *forward_gradients; /* the dict of torch.autograd.forward_ad */
-  PyObject *included_keys, *is_autocast_enabled, *is_grad_enabled, *num_threads;
+  PyObject *included_keys, *is_autocast_enabled, *is_grad_enabled, *num_threads, *increase_version;
   long long unobserved_keys; /* bits */
   long long threads_meet;    /* whether every piece has a thread of its own */
 } py;
@@ -107,6 +120,12 @@ static int is_true(PyObject *object, PyObject *name) {
   PyObject *value = py.attribute(object, name);
   if (value) py.decrease(value);
   return value == py.true_;
+}
+
+static int is_inference(PyObject *object) {
+  PyObject *answer = py.call_method(py.is_inference, &object, 1, NULL);
+  if (answer) py.decrease(answer);
+  return answer != py.false_;
 }
 
 /* The end of the memory of a tensor, in bytes, or -1. */
@@ -695,6 +714,124 @@ static PyObject *gradients(PyObject *self, PyObject *const *args, Py_ssize_t cou
   return tuple ? tuple : not_taken();
 }
 
+/* ---- Streams --------------------------------------------------------------------------------- */
+
+/* A stack of layers in the middle of its sequences, as stepper.py describes it. */
+typedef struct {
+  void (*step)(ParallelFor, Call *, int64_t, const float *, float *, int64_t);
+  Call *calls;
+  int64_t num_layers, batch_size, input_size, hidden_size, work, packed, num_weights;
+  PyObject **names, **weights;
+  const int64_t *addresses, *rows, *columns; /* of each weight; columns 0: it is a vector */
+  int64_t *versions;                         /* what torch counted when they were packed */
+  float *x, *y;                              /* [B, I], [B, H] */
+  PyObject *like;                            /* a tensor (B, H) */
+} Steps;
+
+/* Whether all weights are those that the calls point to, as they lay; `changed`: not their numbers. */
+static int has_weights(Steps *s, PyObject *parameters, int *changed) {
+  for (long i = 0; i < s->num_weights; i++) {
+    PyObject *weight = py.item(parameters, s->names[i]);
+    if (!weight || weight != s->weights[i]) return 0;
+    DLTensor t;
+    if (py.look(weight, &t) || (int64_t)t.data != s->addresses[i]) return 0;
+    const int64_t columns = s->columns[i], last = columns ? columns : 1;
+    if (t.dtype.bits != 32 || t.ndim != 1 + (columns != 0) || t.shape[0] != s->rows[i]) return 0;
+    if (columns && (t.shape[1] != columns || (t.strides && t.strides[1] != 1 && columns > 1))) return 0;
+    if (t.strides && t.strides[0] != last && s->rows[i] > 1) return 0;
+    PyObject *version = py.attribute(weight, py.version);
+    if (!version) return 0;
+    const int64_t number = py.as_integer(version);
+    py.decrease(version);
+    *changed |= number != s->versions[i];
+    s->versions[i] = number;
+  }
+  return 1;
+}
+
+/* Whether an object is an array of float32, (rows, columns), whose numbers can be read, or written. */
+static int is_array(PyObject *object, View *view, long rows, long columns, int written) {
+  Buffer b;
+  if (py.buffer(object, &b, 0x1c | written)) return 0; /* PyBUF_STRIDES | PyBUF_FORMAT | _WRITABLE */
+  const int ok = b.ndim == 2 && b.item_bytes == 4 && b.format && !strcmp(b.format, "f") &&
+                 b.shape[0] == rows && b.shape[1] == columns && !b.suboffsets &&
+                 b.strides[0] % 4 == 0 && b.strides[1] % 4 == 0;
+  if (ok) {
+    *view = (View){b.data, 2, rows * columns, {rows, columns}, {0}, 0};
+    view->stride[0] = b.strides[0] / 4;
+    view->stride[1] = b.strides[1] / 4;
+    view->contiguous = (view->stride[1] == 1 || columns == 1) && (view->stride[0] == columns || rows == 1);
+  }
+  py.release_buffer(&b); /* the caller holds the object */
+  return ok;
+}
+
+static int is_matrix(PyObject *object, View *view, long rows, long columns, int written) {
+  PyObject *type = py.type(object);
+  py.decrease(type);
+  if (type != py.tensor && type != py.parameter) {
+    return is_array(object, view, rows, columns, written);
+  }
+  if (!is_plain(object, view) || view->ndim != 2) return 0;
+  if (view->size[0] != rows || view->size[1] != columns) return 0;
+  if (!written) return 1;
+  const int fixed = is_true(object, py.requires_grad) || is_inference(object);
+  return !fixed && (view->stride[0] || rows == 1) && (view->stride[1] || columns == 1);
+}
+
+/* Tell torch that a tensor was written to: a graph may have kept it. */
+static void count_change(PyObject *out) {
+  PyObject *type = py.type(out);
+  py.decrease(type);
+  if (type != py.tensor && type != py.parameter) return;
+  py.increase(out);
+  PyObject *tuple = tuple_if(1, &out, 1);
+  PyObject *nothing = tuple ? py.call(py.increase_version, &tuple, 1, NULL) : NULL;
+  if (nothing) py.decrease(nothing);
+  if (tuple) py.decrease(tuple);
+  if (!nothing) py.clear_error();
+}
+
+/* step(steps, x, out, parameters): the output of one step, which is `out` unless that is None; or
+   None, where it is not taken. */
+static PyObject *step(PyObject *self, PyObject *const *args, Py_ssize_t count) {
+  (void)self, (void)count;
+  Steps *s = py.as_address(args[0]);
+  const long B = s->batch_size, I = s->input_size, H = s->hidden_size;
+  View x, y;
+  int changed = 0;
+  if (is_observed() || !is_matrix(args[1], &x, B, I, 0)) return not_taken();
+  PyObject *out = args[2];
+  if (out != py.none && !is_matrix(out, &y, B, H, 1)) return not_taken();
+  if (!has_weights(s, args[3], &changed)) return not_taken();
+  if (out == py.none) {
+    out = new_like(s->like, &y.data);
+    if (!out) return not_taken();
+    y.contiguous = 1;
+  } else {
+    py.increase(out);
+  }
+  const float *from = x.data;
+  if (!x.contiguous) {
+    from = s->x;
+    for (long b = 0; b < B; b++) {
+      for (long i = 0; i < I; i++) s->x[b * I + i] = x.data[b * x.stride[0] + i * x.stride[1]];
+    }
+  }
+  float *to = y.contiguous ? y.data : s->y;
+  void *lock = s->work > LONG_WORK ? py.release_lock() : NULL;
+  s->step(py.parallel_for, s->calls, s->num_layers, from, to, s->packed && !changed);
+  if (lock) py.take_lock(lock);
+  s->packed = 1;
+  if (args[2] != py.none) count_change(out);
+  if (!y.contiguous) {
+    for (long b = 0; b < B; b++) {
+      for (long i = 0; i < H; i++) y.data[b * y.stride[0] + i * y.stride[1]] = to[b * H + i];
+    }
+  }
+  return out;
+}
+
 /* ---- The functions, as Python has them --------------------------------------------------------- */
 
 typedef struct {
@@ -708,6 +845,7 @@ static Method methods[] = {
     {"infer", (void *)infer, 0x80, NULL}, /* METH_FASTCALL */
     {"train", (void *)train, 0x80, NULL},
     {"gradients", (void *)gradients, 0x80, NULL},
+    {"step", (void *)step, 0x80, NULL},
 };
 
 /* The functions, a tuple, in the order of `methods`; given what `py` holds. */

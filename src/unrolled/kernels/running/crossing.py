@@ -46,9 +46,11 @@ _FUNCTIONS = (
     "PyEval_SaveThread",
     "PyEval_RestoreThread",
     "PyCFunction_NewEx",
+    "PyObject_GetBuffer",
+    "PyBuffer_Release",
 )
 _METHODS = ("is_neg", "storage_offset", "untyped_storage", "nbytes", "requires_grad", "_version")
-_MORE_METHODS = ("new_empty", "empty_like", "raw_repr", "cpu", "_current_level")
+_MORE = ("is_inference", "new_empty", "empty_like", "raw_repr", "cpu", "_current_level")
 
 
 class Crossing(NamedTuple):
@@ -57,6 +59,7 @@ class Crossing(NamedTuple):
     infer: Callable[..., Any]
     train: Callable[..., Any]
     gradients: Callable[..., Any]
+    step: Callable[..., Any]
 
 
 def is_possible() -> bool:
@@ -102,8 +105,7 @@ def _table() -> ctypes.Array[ctypes.c_void_p]:
     assert exchange is not None
     look = (_pointer * 7).from_address(exchange)[5]
     functions = [ctypes.cast(getattr(ctypes.pythonapi, n), _pointer).value for n in _FUNCTIONS]
-    names = [sys.intern(name) for name in (*_METHODS, *_MORE_METHODS)]
-    names[_METHODS.index("requires_grad")] = sys.intern("requires_grad")
+    names = [sys.intern(name) for name in (*_METHODS, *_MORE)]
     objects: list[object] = [None, True, False, Tensor, torch.nn.Parameter, *names]
     objects[objects.index("empty_like")] = torch.empty_like
     objects += [
@@ -112,6 +114,7 @@ def _table() -> ctypes.Array[ctypes.c_void_p]:
         torch.is_autocast_enabled,
         torch.is_grad_enabled,
         torch.get_num_threads,
+        torch._C._increment_version,
     ]
     _alive.extend(objects)
     values = [*functions, look, pool_address(), *map(id, objects)]

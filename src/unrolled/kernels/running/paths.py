@@ -33,6 +33,7 @@ __all__ = [
     "kernel_of",
     "kernel_or_reason",
     "may_step",
+    "may_use_kernels",
     "path_of",
     "ready_kernel",
     "require_kernel",
@@ -105,7 +106,12 @@ def path_of(problem: Problem) -> Path:
 
 def may_step(x: Tensor) -> bool:
     """Whether `Stepper` may read `x`: no other path is forced, and it is a plain tensor."""
-    return _forced_path.get() in (None, "kernel") and may_read(x)
+    return may_use_kernels() and may_read(x)
+
+
+def may_use_kernels() -> bool:
+    """Whether no other path is forced."""
+    return _forced_path.get() in (None, "kernel")
 
 
 def may_read(*tensors: Tensor) -> bool:
@@ -130,7 +136,7 @@ def require_kernel(cell: Cell) -> Kernel:
 def ready_kernel(cell: Cell) -> Kernel | None:
     """Return the kernel of a cell if it has been made, is as its equations say, and may be used."""
     known = _outcomes.get(cell)
-    if known is None or _forced_path.get() not in (None, "kernel"):
+    if known is None or not may_use_kernels():
         return None
     kernel = known.kernel_or_reason
     return kernel if isinstance(kernel, Kernel) and known.surroundings.unchanged() else None

@@ -26,7 +26,7 @@ from unrolled.kernels.running.paths import ready_kernel, warn_once
 from unrolled.kernels.running.problem import Problem, Signature, split
 from unrolled.kernels.running.weight_cache import are_weights_cached
 
-__all__ = ["ShortCalls"]
+__all__ = ["ShortCalls", "crossing_of"]
 
 _pointer, _integer = ctypes.c_void_p, ctypes.c_int64
 _UNITS = 20  # of the proof: no whole vectors
@@ -81,7 +81,7 @@ class ShortCalls:
             return None
         plan = self._plan
         if plan is None or plan.kernel is not kernel:
-            crossing = _crossing(kernel)
+            crossing = crossing_of(kernel)
             if crossing is None:
                 return None
             plan = _Plan(crossing, kernel, *self._sizes, self._biased, self._names)
@@ -169,7 +169,7 @@ class _Plan:
         reverse: bool = False,
     ) -> None:
         self.kernel, self.biased, self.hidden_size = kernel, biased, hidden_size
-        self.infer, self.train, self.gradients = crossing
+        self.infer, self.train, self.gradients, _ = crossing
         cell, library = kernel.cell, kernel.library
         numbers = map(len, (cell.gates, cell.recurrent, cell.states, cell.parameters))
         sizes = (input_size, hidden_size, num_layers, num_directions)
@@ -246,7 +246,7 @@ class _ShortFunction(torch.autograd.Function):
 _loaded: list[Crossing | None] = []
 
 
-def _crossing(kernel: Kernel) -> Crossing | None:
+def crossing_of(kernel: Kernel) -> Crossing | None:
     """Return the functions of crossing.c; None, after one warning, where they cannot be had."""
     if not _loaded:
         _loaded.append(_load(kernel))

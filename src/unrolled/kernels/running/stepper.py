@@ -4,7 +4,9 @@ For streaming, where a step is a few microseconds: all that does not change from
 prepared once. Not for several steps at once, nor for gradients: that is `recurrence`.
 """
 
+import ctypes
 from collections.abc import Sequence
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -16,15 +18,20 @@ from unrolled.kernels.running.arena import FLOAT
 from unrolled.kernels.running.calls import check_numbers, make_call
 from unrolled.kernels.running.kernel import Kernel
 from unrolled.kernels.running.partition import partition_of
-from unrolled.kernels.running.paths import choose_path, kernel_of
+from unrolled.kernels.running.paths import choose_path, kernel_of, may_use_kernels
 from unrolled.kernels.running.problem import Problem
+from unrolled.kernels.running.short_calls import crossing_of
 from unrolled.kernels.running.weight_cache import mark_of
 from unrolled.kernels.weights import Weights
 
 __all__ = ["Stepper", "stepper_of"]
 
+_pointer, _integer = ctypes.c_void_p, ctypes.c_int64
 
-def stepper_of(cell: Cell, layers: Sequence[Weights], batch_size: int) -> "Stepper | None":
+
+def stepper_of(
+    cell: Cell, layers: Sequence[Weights], names: Sequence[str], batch_size: int
+) -> "Stepper | None":
     """Return a stack of layers of `cell`, ready to stream by its kernel; None if it has none."""
     tensors = [tensor for weights in layers for tensor in weights.tensors()]
     # contiguous, for a copy would not see changes; of inference mode torch counts none
@@ -33,7 +40,7 @@ def stepper_of(cell: Cell, layers: Sequence[Weights], batch_size: int) -> "Stepp
     if any(weights.weight_hr is not None for weights in layers) or not (usable and typed):
         return None
     kernel = kernel_of(cell) if choose_path(cell) == "kernel" else None
-    return Stepper(kernel, layers, batch_size) if kernel else None
+    return Stepper(kernel, layers, names, batch_size) if kernel else None
 
 
 class Stepper:
@@ -42,13 +49,16 @@ class Stepper:
     Args:
         kernel: The cell's kernel.
         layers: The weights of each layer, float32 on CPU, each reading what the one before gives.
+        names: What the layer calls them, in order.
         batch_size: B.
 
     Attributes:
         states: The states of all layers, (L, B, H) each, updated by every step.
     """
 
-    def __init__(self, kernel: Kernel, layers: Sequence[Weights], batch_size: int) -> None:
+    def __init__(
+        self, kernel: Kernel, layers: Sequence[Weights], names: Sequence[str], batch_size: int
+    ) -> None:
         num_units = layers[0].weight_ih.shape[0] // len(kernel.cell.gates)
         shape = (len(layers), batch_size, num_units)
         with torch.inference_mode(False), torch.no_grad():
@@ -66,6 +76,7 @@ class Stepper:
         for index, weights in enumerate(layers):
             before = tuple(state[index] for state in self.states)
             self._calls[index] = self._call(kernel, weights, before, outputs[index])
+        self._short = _ShortSteps.of(kernel, self._calls, self._weights, names, shape)
 
     def _call(
         self, kernel: Kernel, weights: Weights, states: tuple[Tensor, ...], output: Tensor
@@ -106,6 +117,19 @@ class Stepper:
         self._marks, self._is_packed = marks, False
         return True
 
+    def short_step(self, x: Any, out: Any, parameters: dict[str, Any]) -> Any:
+        """Do what `step` does in one crossing, or return None where that is not to be had.
+
+        Args:
+            x: (B, I), a tensor or an array, of any layout.
+            out: Where the output goes, (B, H), as `x`; None: to a new tensor.
+            parameters: Of the layer, by name.
+        """
+        short = self._short
+        if short is None or not may_use_kernels() or not self._surroundings.unchanged():
+            return None
+        return short.step(short.address, x, out, parameters)
+
     def takes(self, x: Tensor) -> bool:
         """Whether `x` is an input of one step: (B, I), float32, on CPU."""
         return x.shape == self._input_shape and x.dtype is torch.float32 and x.is_cpu
@@ -117,3 +141,64 @@ class Stepper:
         self._library.step(self._calls, x.data_ptr(), y.data_ptr(), known=self._is_packed)
         self._is_packed = True
         return y
+
+
+class _Description(ctypes.Structure):
+    """`Steps` of crossing.c."""
+
+    _fields_ = [
+        *((name, _pointer) for name in ("step", "calls")),
+        *((name, _integer) for name in ("num_layers", "batch_size", "input_size", "hidden_size")),
+        *((name, _integer) for name in ("work", "packed", "num_weights")),
+        *((name, _pointer) for name in ("names", "weights", "addresses", "rows", "columns")),
+        *((name, _pointer) for name in ("versions", "x", "y", "like")),
+    ]
+
+
+class _ShortSteps:
+    """What crossing.c is given for a stack of layers: `step(address, x, out, parameters)`."""
+
+    def __init__(
+        self,
+        kernel: Kernel,
+        step: Any,
+        calls: Any,
+        weights: Sequence[Tensor],
+        names: Sequence[str],
+        shape: tuple[int, int, int],
+    ) -> None:
+        _, batch_size, hidden_size = shape
+        input_size, number = calls[0].input_size, len(weights)
+        pointers, integers = _pointer * number, _integer * number
+        x = torch.empty(batch_size, input_size, **FLOAT)
+        y = torch.empty(batch_size, hidden_size, **FLOAT)
+        arrays = (
+            pointers(*map(id, names)),
+            pointers(*map(id, weights)),
+            integers(*(weight.data_ptr() for weight in weights)),
+            integers(*(weight.shape[0] for weight in weights)),
+            integers(*(weight.shape[1] if weight.dim() == 2 else 0 for weight in weights)),
+            integers(*(weight._version for weight in weights)),
+        )
+        self._alive = (calls, weights, names, arrays, x, y)
+        self._description = _Description(
+            kernel.library.address("step"),
+            ctypes.addressof(calls),
+            *shape[:2],
+            input_size,
+            hidden_size,
+            batch_size * sum(weight.numel() for weight in weights),
+            0,
+            number,
+            *(ctypes.addressof(array) for array in arrays),
+            x.data_ptr(),
+            y.data_ptr(),
+            id(y),
+        )
+        self.step, self.address = step, ctypes.addressof(self._description)
+
+    @classmethod
+    def of(cls, kernel: Kernel, *arguments: Any) -> "_ShortSteps | None":
+        """Return it, or None without a crossing."""
+        crossing = crossing_of(kernel)
+        return None if crossing is None else cls(kernel, crossing.step, *arguments)

@@ -136,6 +136,13 @@ LOCAL void backward_start(const Part *p, long begin, long b, long end, const Tea
   const Call *c = p->call;
   const long H = H_OF(c), panels = PANELS(H);
   vf sums[PLAIN_ROWS * PLAIN_VECTORS];
+  if (RECURRENT_COLUMNS && c->num_rows == 1 && p->at.recurrent_once) {
+    float *sum = c->workspace + p->at.back_recurrent, *d_h = c->d_states[0] + b * H;
+    unpacked_row(c->weight_hh, H, H, RECURRENT_BLOCKS, RECURRENT_COLUMNS,
+                 c->gates + FIRST_RECURRENT * H, sum);
+    for (long unit = 0; unit < H; unit++) d_h[unit] = DIRECT ? sum[unit] + d_h[unit] : sum[unit];
+    return;
+  }
   for (long panel = share_begin(team, panels); panel < share_end(team, panels); panel++) {
     const float *weights = RECURRENT_COLUMNS ? back_recurrent_panel(c, &p->at, panel) : NULL;
     for (long first = b, rows; first < end; first += rows) {

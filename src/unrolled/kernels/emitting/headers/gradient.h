@@ -16,6 +16,7 @@
 
 #define BLOCK_DEPTH 1024             /* n at once: a panel of b stays in the second cache */
 #define BLOCK_ROWS (16 * PLAIN_ROWS) /* rows of the result at once: their part of a does too */
+#define FEW_ROWS 4                   /* N up to which nothing is packed: each result is read once */
 #define PACKED_FLOATS (4l << 20)     /* of b at once: read again and again, from the last cache */
 
 #define MOST_FACTORS (2 + APPLIED_COLUMNS + PARAMETERS)
@@ -182,6 +183,27 @@ LOCAL void multiply_block(const Gradient *g, const Factor *f, long begin, long d
   }
 }
 
+/* The same for few n, of which all are there, from where they are: row after row of the result. */
+LOCAL void multiply_few(const Gradient *g, const Factor *f, long row, long rows) {
+  const Call *c = g->call;
+  const float *b[FEW_ROWS];
+  for (long t = 0, n = 0; t < c->num_steps; t++) {
+    for (long r = 0; r < c->batch_sizes[t]; r++, n++) {
+      b[n] = f->b ? f->b + n * f->b_stride : state_before(c, 0, t, r);
+    }
+  }
+  for (long i = row; i < row + rows; i++) {
+    float *out = f->out + row_of(g, f, i) * f->columns;
+    const float *a = c->gates + i;
+    for (long column = 0; column < f->columns; column += W) {
+      const long left = f->columns - column;
+      vf sum = {0};
+      for (long n = 0; n < c->num_rows; n++) sum += load(b[n] + column, left) * a[n * c->gate_stride];
+      store(out + column, left, sum);
+    }
+  }
+}
+
 /* A block of a factor's b. */
 LOCAL void gradient_pack_piece(const Gradient *g, long piece) {
   const long blocks = (g->end - g->begin + BLOCK_DEPTH - 1) / BLOCK_DEPTH;
@@ -203,10 +225,15 @@ LOCAL void gradient_piece(const Gradient *g, long piece, long thread) {
   for (long begin = g->begin; begin < g->end; begin += BLOCK_DEPTH) {
     const long depth = MIN(BLOCK_DEPTH, g->end - begin);
     add_up(g, range->factors, begin, depth, row, rows);
-    gradient_pack_a(g, begin, depth, row, rows, a);
+    const int few = g->call->num_rows <= FEW_ROWS;
+    if (!few) gradient_pack_a(g, begin, depth, row, rows, a);
     for (long i = 0; i < g->num_factors; i++) {
       const Factor *f = g->factors + i;
       if (!(range->factors >> i & 1) || !f->out) continue;
+      if (few) {
+        multiply_few(g, f, row, rows);
+        continue;
+      }
       multiply_block(g, f, begin, depth, row, rows, a,
                      f->packed + (begin - g->begin) * packed_columns(f->columns));
     }
@@ -267,7 +294,7 @@ LOCAL void plan_gradient(Gradient *g, const Call *c, float *memory) {
 /* Pieces of gradient_pack_piece, and multiply-adds of those of gradient_piece, for begin..end. */
 INL long pack_pieces(const Gradient *g) {
   long pieces = 0;
-  for (long i = 0; i < g->num_factors; i++) {
+  for (long i = 0; i < g->num_factors && g->call->num_rows > FEW_ROWS; i++) {
     if (g->factors[i].out) pieces += (g->end - g->begin + BLOCK_DEPTH - 1) / BLOCK_DEPTH;
   }
   return pieces;
@@ -293,6 +320,10 @@ LOCAL void input_gradient_piece(const Call *c, long piece) {
     out[r] = c->d_x + (first + r) * I;
   }
   const Layout at = layout_of(c);
+  if (c->num_rows == 1) {
+    unpacked_row(c->weight_ih, I, H_OF(c), INPUT_BLOCKS, INPUT_COLUMNS, a[0], out[0]);
+    return;
+  }
   for (long panel = 0; panel < PANELS(I); panel++) {
     multiply_rows(rows, INPUT_COLUMNS * H_OF(c), I, panel * PANEL, a,
                   back_input_panel(c, &at, panel), out);

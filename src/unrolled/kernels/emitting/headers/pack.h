@@ -151,6 +151,34 @@ LOCAL void pack_straight(const float *weight, long columns, long H, const int64_
   }
 }
 
+/* One row times such blocks, unpacked: the same chains as from a panel. a: [num_blocks * H]; out:
+   [columns]. */
+LOCAL void unpacked_row(const float *weight, long columns, long H, const int64_t *blocks,
+                        long num_blocks, const float *a, float *restrict out) {
+  for (long c = 0; c < columns; c++) out[c] = 0.0f;
+  for (long g = 0; g < num_blocks; g++, a += H) {
+    const float *row = weight + blocks[g] * H * columns;
+    long unit = 0;
+    for (; unit + 4 <= H; unit += 4, row += 4 * columns) {
+      for (long c = 0; c < columns; c += W) {
+        const long left = columns - c;
+        vf sum = load(out + c, left);
+        sum += load(row + c, left) * a[unit];
+        sum += load(row + columns + c, left) * a[unit + 1];
+        sum += load(row + 2 * columns + c, left) * a[unit + 2];
+        sum += load(row + 3 * columns + c, left) * a[unit + 3];
+        store(out + c, left, sum);
+      }
+    }
+    for (; unit < H; unit++, row += columns) {
+      for (long c = 0; c < columns; c += W) {
+        const vf sum = load(out + c, columns - c);
+        store(out + c, columns - c, sum + load(row + c, columns - c) * a[unit]);
+      }
+    }
+  }
+}
+
 /* ---- Panels; packed now if there is memory for one, which is each of them in turn -------------- */
 
 INL const float *input_panel(const Call *c, const Layout *at, long p) {
