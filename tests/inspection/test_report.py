@@ -126,6 +126,25 @@ def test_short_texts_are_enough(length):
     report_on(PLAY[:length], vocabulary, model_of("lstm", vocabulary), Facts("it", wanted=64))
 
 
+def test_a_report_on_a_short_text_has_the_verdict_of_the_run():
+    vocabulary = CharVocabulary.from_text(PLAY)
+    model, facts = model_of("lstm", vocabulary), Facts("it", wanted=64)
+    subject = LanguageSubject(model, vocabulary)
+
+    def reading(text):
+        return lambda which: which.passages([text])
+
+    whole = report(subject, reading(PLAY), facts)
+    short = report(subject, reading(PLAY[:45]), facts, held_out=reading(PLAY))
+    alone = report(subject, reading(PLAY[:45]), facts)
+    sentence = re.compile(r"(?s)<div class=\"verdict.*?</div>")
+    assert sentence.findall(short) == sentence.findall(whole) != sentence.findall(alone)
+    assert "64: where training cuts" in whole
+    assert "64: where training cuts" in short
+    assert "of the held-out part, for too little was given" in words(short)
+    assert "where training cuts" not in alone  # nor at any other place
+
+
 def test_too_short_a_text_is_refused():
     vocabulary = CharVocabulary.from_text(PLAY)
     with pytest.raises(unrolled.UnrolledError, match="5 characters, at least 24"):

@@ -19,7 +19,7 @@ from unrolled.serving.app import create_app
 from unrolled.serving.guard import Access
 from unrolled.serving.limits import Limits
 from unrolled.serving.runs import Runs
-from unrolled.tasks import load
+from unrolled.tasks import Loaded, load
 from unrolled.tasks.lm import generate
 from unrolled.training import save_weights
 
@@ -307,9 +307,12 @@ def test_an_unknown_session_is_told_apart(client):
     assert ask(client, "read", 422, run="lstm", text="A")["error"]["code"] == "request"
 
 
-def test_a_run_that_is_trained_further_is_shown_as_it_is_now(serve, small_runs, tmp_path, clock):
+def test_a_run_that_is_trained_further_is_shown_as_it_is_now(
+    serve, small_runs, tmp_path, clock, monkeypatch
+):
     path = shutil.copytree(small_runs["lstm"], tmp_path / "lstm")
     runs = Runs([path], clock=clock)
+    monkeypatch.setattr(Loaded, "read", None)  # the data are not read again
     client = serve(served=runs)
     before = ask(client, "read", run="lstm", text=TEXT)
     model = load(path).model
@@ -320,6 +323,7 @@ def test_a_run_that_is_trained_further_is_shown_as_it_is_now(serve, small_runs, 
     after = ask(client, "read", run="lstm", text=TEXT)
     assert before["version"] != after["version"]
     assert before["surprise"] != after["surprise"]
+    assert ask(client, "gradient", run="lstm", text=TEXT)["measured"]["held_out"]
 
 
 @pytest.mark.filterwarnings("ignore")

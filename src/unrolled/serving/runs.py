@@ -32,7 +32,7 @@ from unrolled.inspection.reading import Measured, first_passages, measure, steps
 from unrolled.kernels import EquationsError, WeightCache
 from unrolled.layers import TCN, observing_values
 from unrolled.networks import count_parameters
-from unrolled.tasks import Task, load
+from unrolled.tasks import Loaded, Task, load
 from unrolled.training import Run
 
 __all__ = ["Runs", "ServedRun"]
@@ -113,11 +113,12 @@ class ServedRun:
 
         Nothing where the data cannot be read now: they may lie on another machine.
         """
-        passages = self.subject.passages(self._held_out_examples)
+        passages = self.subject.passages(self.held_out_examples)
         return first_passages(passages, steps_to_measure(self.task.steps_backward))[0]
 
     @cached_property
-    def _held_out_examples(self) -> list[Any]:
+    def held_out_examples(self) -> list[Any]:
+        """As many of the held-out part; none where it cannot be read."""
         try:
             return self.read_held_out(steps_to_measure(self.task.steps_backward))
         except (UnrolledError, OSError) as error:
@@ -133,7 +134,7 @@ class ServedRun:
     def example(self) -> str | None:
         """An input to begin with: of the held-out part, or what the model makes up."""
         if self.task.medium is None:
-            inputs = [*filter(None, map(self.subject.as_input, self._held_out_examples[:50]))]
+            inputs = [*filter(None, map(self.subject.as_input, self.held_out_examples[:50]))]
             if inputs:  # one that has some words, rather than the very first
                 return next(
                     (text for text in inputs if text.count(" ") >= _WORTH_READING), inputs[0]
@@ -307,7 +308,7 @@ class Runs:
         is_gone = not Run(path).config_path.exists()
         try:
             if run is None or is_gone or _version(path) != run.version:
-                self._loaded[name] = _load(name, path, self._trust_code)
+                self._loaded[name] = _load(name, path, self._trust_code, run)
                 self._broken.pop(name, None)
         except (RunError, OSError) as error:
             if run is not None and not is_gone:
@@ -321,10 +322,17 @@ def _version(path: Path) -> int:
     return Run(path).weights_path.stat().st_mtime_ns
 
 
-def _load(name: str, path: Path, trust_code: bool) -> ServedRun:
-    """Load a run; whatever is wrong with it is a `RunError`."""
+def _load(name: str, path: Path, trust_code: bool, before: ServedRun | None = None) -> ServedRun:
+    """Load a run; whatever is wrong with it is a `RunError`.
+
+    Args:
+        name: By which visitors know it.
+        path: Its folder.
+        trust_code: Whether a cell of somebody's own may be run.
+        before: The run with other weights, whose data need not be read again.
+    """
     try:
-        return _loaded_run(name, path, trust_code)
+        return _loaded_run(name, path, trust_code, before)
     except RunError:
         raise
     except UnrolledError as error:
@@ -333,7 +341,7 @@ def _load(name: str, path: Path, trust_code: bool) -> ServedRun:
         raise RunError(f"{path}: cannot be loaded: {type(error).__name__}: {error}") from error
 
 
-def _loaded_run(name: str, path: Path, trust_code: bool) -> ServedRun:
+def _loaded_run(name: str, path: Path, trust_code: bool, before: ServedRun | None) -> ServedRun:
     run = Run.open(path)
     try:
         version = _version(path)
@@ -342,7 +350,8 @@ def _loaded_run(name: str, path: Path, trust_code: bool) -> ServedRun:
         raise RunError(f"{run.weights_path}: cannot be read: {error.strerror}", hint) from error
     loaded = load(path, trust_code=trust_code)
     served = ServedRun(
-        name, version, loaded.task, loaded.model, loaded.notes, read_held_out=loaded.held_out
+        *(name, version, loaded.task, loaded.model, loaded.notes),
+        read_held_out=_reader_of(loaded, before),
     )
     # now: it builds the cell's kernel, for which no visitor waits, and what cannot be told of a
     # run would fail whenever it is asked for
@@ -352,3 +361,11 @@ def _loaded_run(name: str, path: Path, trust_code: bool) -> ServedRun:
     except ValueError as error:  # half a surrogate pair in a vocabulary, for one
         raise RunError(f"{path}: cannot be shown: {error}", "train it again") from None
     return served
+
+
+def _reader_of(loaded: Loaded, before: ServedRun | None) -> Callable[[int], list[Any]]:
+    """Return what reads the held-out examples: not again where another version has read them."""
+    if before is None or before.task.options != loaded.task.options:
+        return loaded.held_out
+    examples = before.held_out_examples
+    return lambda _: examples

@@ -80,7 +80,9 @@ def reach_by_lag(
                 )
                 number += 1
     styled(figure, height=360, legend=number > 1)
-    end = min(max(int(reach.lags[-1]) for reach in reaches.values()), max(longest * 1.08, 10))
+    marks = [lag for lag in (wanted, cut) if lag is not None]
+    shown_lags = max(longest * 1.08, 10, *(lag * 1.08 for lag in marks))
+    end = min(max(int(reach.lags[-1]) for reach in reaches.values()), shown_lags)
     figure.add_hline(y=0.01, line={"color": INK, "width": 1, "dash": "dot"})
     figure.add_annotation(
         xref="paper", x=1, y=-2, xanchor="right", yanchor="bottom", showarrow=False,

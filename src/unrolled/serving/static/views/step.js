@@ -162,6 +162,11 @@ export function step(root, { signal, report, say }) {
     const on = equations[state.operation]?.id ?? null;
     drawing.highlight(on);
     for (const item of list.children) item.classList.toggle("on", item.dataset.equation === on);
+    const lit = list.querySelector(".on");
+    const card = list.parentElement;
+    if (lit && (lit.offsetTop < card.scrollTop || lit.offsetTop + lit.offsetHeight > card.scrollTop + card.clientHeight)) {
+      card.scrollTop = lit.offsetTop - card.clientHeight / 3; // within the card, which is positioned
+    }
     for (const chip of chips.children) chip.setAttribute("aria-pressed", String(chip.dataset.equation === (on ?? "whole")));
   }
 

@@ -175,7 +175,7 @@ export function unroll(root, { signal, report, say }) {
         for (const lag of one.windows[layer]) {
           if (k - lag < first) continue;
           if (seen.has(k)) below.add(k - lag);
-          if (lag) parts.push(s("path", { d: `M${x(k - lag)} ${from}L${x(k)} ${stateY(layer) + 30}`, class: `window${seen.has(k) ? " seen" : ""}`, "data-lag": lag, "data-layer": layer }));
+          if (lag) parts.push(s("path", { d: `M${x(k - lag)} ${from}L${x(k)} ${stateY(layer) + 30}`, class: `way window${seen.has(k) ? " seen" : ""}`, "data-lag": lag, "data-layer": layer }));
         }
       }
       seen = below;
