@@ -58,6 +58,6 @@ def split(keys: Sequence[Hashable], *, held_out: float, test: float = 0.0, seed:
         raise DataError(
             f"{len(keys)} examples ({len(groups)} different) are too few to hold out {held_out:g} "
             f"and test on {test:g} of them",
-            "give more examples, or files of their own for the parts",
+            "give more examples",
         )
     return Parts(sorted(training), *map(sorted, parts))
