@@ -40,7 +40,7 @@ def _predict(run: Path, source: Path, as_json: bool, trust_code: bool, **values:
     try:
         with ending_with_its_reader():
             for prediction in task.predict(loaded.model, inputs, options):
-                num_cut += "left_out" in prediction
+                num_cut += "read" in prediction  # that many characters or steps of it
                 # texts may hold line ends, tabs and control characters: as text, each input has
                 # its line; JSON has escapes of its own
                 as_line = json_line if as_json else task.to_text
