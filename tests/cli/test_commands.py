@@ -134,3 +134,18 @@ def test_help_does_not_import_torch():
         "except SystemExit: sys.exit('torch' in sys.modules)"
     )
     assert subprocess.run([sys.executable, "-c", code], capture_output=True).returncode == 0
+
+
+@pytest.mark.skipif(sys.platform in ("win32", "darwin"), reason="names there are Unicode")
+def test_a_run_in_a_folder_whose_name_is_not_utf_8_is_a_run_like_others(
+    unrolled, trained, text_file
+):
+    folder = trained.rename(trained.with_name(os.fsdecode(b"cora\xe7\xe3o")))
+    for command in (
+        ("generate", folder, "--length", 5),
+        ("predict", folder, text_file),
+        ("evaluate", folder, text_file),
+        ("resume", folder),
+    ):
+        done = unrolled(*command)
+        assert done.code == 0, done.err

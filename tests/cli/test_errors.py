@@ -250,7 +250,7 @@ def test_weights_that_are_not_finite_are_told_by_whoever_loads_them(unrolled, tr
 @pytest.mark.parametrize("size", [512, 64])  # 512 is what there would be anyway
 def test_a_hidden_size_and_a_budget_are_not_both_taken(train, size):
     result = train("run", "--hidden-size", size, "--parameters", 5000)
-    assert_refused(result, "--hidden-size and --parameters are given", "leave one of the two out")
+    assert_refused(result, "--hidden-size is given beside --parameters", "leave one of the two out")
     assert not Path("run").exists()
 
 

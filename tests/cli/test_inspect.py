@@ -50,7 +50,7 @@ def test_what_cannot_be_inspected_is_said_in_one_line(unrolled, train, trained, 
         ([trained, "--file", "none.txt"], "none.txt"),
         ([trained, "--text", "a", "--file", "b"], "one of the two"),
         ([trained, "--beside", "nowhere"], "no such folder"),
-        ([trained, "--output", tmp_path / "no" / "page.html"], "cannot be written"),
+        ([trained, "--output", tmp_path / "no" / "page.html"], "--output: there is no folder"),
     ]:
         done = unrolled("inspect", *arguments)
         assert done.code in (1, 2), arguments

@@ -93,3 +93,13 @@ def test_a_warning_cannot_steer_a_terminal_and_is_a_line(unrolled, folder, monke
     done = unrolled("predict", folder / "classifier", folder / "odd.csv")
     assert done.err == "unrolled: warning: class \\x1b[2J\\nunrolled: done\n"
     assert warnings.formatwarning is before
+
+
+@pytest.mark.parametrize("number", [1, 2])
+def test_inputs_that_are_read_in_part_are_counted(unrolled, folder, tmp_path, number):
+    lines = ["good film", *["good film " * 5000] * number]
+    (tmp_path / "in.txt").write_text("\n".join(lines) + "\n")
+    done = unrolled("predict", folder / "classifier", "in.txt", "--json")
+    assert (done.code, done.out.count("\n")) == (0, number + 1)
+    were = "1 input was" if number == 1 else "2 inputs were"
+    assert done.err == f"note: {were} too long for this model, which read the beginning\n"

@@ -57,7 +57,7 @@ def test_ctrl_c_leaves_one_display(tmp_path):
     pressed = []
 
     def press(written: str) -> bytes | None:
-        if not pressed and re.search(r"update 1,\d\d\d", written):
+        if not pressed and re.search(r"update \d+ .* left", written):
             pressed.append(True)
             return b"\x03"
         return None
@@ -69,7 +69,7 @@ def test_ctrl_c_leaves_one_display(tmp_path):
     assert all(len(line) <= 80 for line in lines)
     assert len([line for line in lines if line.endswith(" left")]) == 1, lines
     assert len([line for line in lines if line.startswith("training")]) == 1
-    assert [line for line in lines if line.startswith("interrupted after 1,")]
+    assert [line for line in lines if line.startswith("interrupted after ")]
 
 
 @pytest.mark.parametrize(
@@ -102,3 +102,45 @@ def test_resume_says_where_it_goes_on(unrolled, tmp_path, updates, message):
     assert done.code == 0, done.err
     assert message in done.err, done.err
     assert "goes on" not in unrolled("resume", "run").err
+
+
+def test_at_the_end_what_there_is_and_what_to_do_is_named_and_nothing_is_cut(
+    unrolled, tmp_path, monkeypatch
+):
+    pytest.importorskip("sacrebleu")
+    monkeypatch.setenv("COLUMNS", "80")
+    pairs = "".join(f"I see dog {n}\tJe vois chien {n}\n" for n in range(60))
+    (tmp_path / "pairs.tsv").write_text(pairs)
+    small = ("--epochs", 1, "--hidden-size", 4, "--embedding-size", 4)
+    done = unrolled("train", "translate", "pairs.tsv", "--run", "r", *small)
+    assert done.code == 0, done.err
+    assert "\u2026" not in done.err  # an ellipsis
+    assert re.search(r"^bleu signature: nrefs:1\|.*\|version:[\d.]+$", done.err, re.MULTILINE)
+    lines = done.err.splitlines()
+    at = next(n for n, line in enumerate(lines) if line.startswith("figures in results.json"))
+    assert "curves in metrics.jsonl" in lines[at]
+    assert [line.strip() for line in lines[at + 1 :]] == [
+        "saved in r; go on with",
+        "unrolled predict r FILE",
+        "unrolled evaluate r FILE",
+        "unrolled inspect r",
+        "unrolled serve r",
+    ]
+    assert all(len(line) <= 80 for line in lines), max(lines, key=len)
+
+
+def test_a_run_with_a_file_for_each_class_is_evaluated_on_such(unrolled, tmp_path):
+    for name in ("neg", "pos"):
+        (tmp_path / name).write_text("".join(f"{name} film {n}\n" for n in range(30)))
+    small = ("--epochs", 1, "--hidden-size", 4)
+    done = unrolled("train", "classify", "neg=neg", "pos=pos", "--run", "r", *small)
+    command = next(line for line in done.err.splitlines() if "unrolled evaluate" in line).split()
+    assert command == ["unrolled", "evaluate", "r", "CLASS=FILE"]
+    assert unrolled(*command[1:-1], "pos=pos").code == 0
+
+
+def test_one_update_is_one_update(unrolled, tmp_path):
+    (tmp_path / "text.txt").write_text("to be or not to be\n" * 20)
+    small = ("--hidden-size", 4, "--batch-size", 2, "--k1", 16, "--epochs", 0.01)
+    done = unrolled("train", "lm", "text.txt", "--run", "r", *small)
+    assert "finished after 1 update, " in done.err

@@ -79,6 +79,9 @@ def data_of(task: str, folder: Path) -> dict[str, Any]:
     return {"files": (str(folder / "texts.csv"),), "input": ("text",), "target": "class"}
 
 
+SIZE = {"hidden_size": 5}
+
+
 def prepared(task: str, folder: Path, cell: Any, run: str = "run", **model: Any) -> Prepared:
     options = options_of(task)
     training = {"epochs": 2, "batch_size": 8, "seed": 1} | ({"k1": 8} if task == "lm" else {})
@@ -86,7 +89,9 @@ def prepared(task: str, folder: Path, cell: Any, run: str = "run", **model: Any)
         find_task(task),
         options.DataOptions(**data_of(task, folder)),
         folder / run,
-        model=options.ModelOptions(cell=cell, hidden_size=5, **model),
+        model=options.ModelOptions(
+            cell=cell, **({} if "num_parameters" in model else SIZE) | model
+        ),
         training=options.TrainingOptions(**training),
     )
 

@@ -279,7 +279,7 @@ def test_a_vocabulary_that_its_owner_changed_is_no_ground_to_train_on(tmp_path, 
 
 
 def test_a_hidden_size_and_a_budget_are_one_too_many(numbers, tmp_path):
-    with pytest.raises(OptionError, match="hidden_size and num_parameters are given"):
+    with pytest.raises(OptionError, match="hidden_size is given beside num_parameters"):
         prepare_signs(numbers, tmp_path / "run", {"hidden_size": 3, "num_parameters": 500})
     assert not (tmp_path / "run").exists()
     run = tmp_path / "fits"  # what a budget has decided is no second decision when it is loaded

@@ -102,7 +102,7 @@ def chosen(cls: type[AnyOptions], values: Mapping[str, Any]) -> AnyOptions:
     for field in fields:
         other = field.option.decided_by
         if other and values[field.name] is not None and values[other] is not None:
-            message = f"{named(field.name)} and {named(other)} are given, which decides it"
+            message = f"{named(field.name)} is given beside {named(other)}, which decides it"
             raise OptionError(message, "leave one of the two out")
     given = {field.name: _value(field, values[field.name]) for field in fields}
     unsaid = {

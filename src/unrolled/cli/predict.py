@@ -51,7 +51,7 @@ def _predict(
     try:
         with ending_with_its_reader():
             for prediction in task.predict(loaded.model, inputs, options):
-                num_cut += "left_out" in prediction
+                num_cut += "read" in prediction  # that many characters or steps of it
                 # texts may hold line ends, tabs and control characters: as text, each input has
                 # its line; JSON has escapes of its own
                 told = prediction if as_json else visible_parts(prediction)

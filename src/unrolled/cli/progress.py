@@ -294,6 +294,8 @@ def _place(metrics: Figures) -> str:
 
 
 def _time_left(metrics: Figures) -> str:
+    if metrics["done"] >= 1:
+        return "done"
     return f"{timedelta(seconds=round(metrics['seconds_left']))} left"
 
 

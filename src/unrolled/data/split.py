@@ -71,7 +71,7 @@ def split(
         raise DataError(
             f"{len(keys)} examples ({len(groups)} different) are too few to hold out {held_out:g} "
             f"and test on {test:g} of them",
-            "give more examples, or files of their own for the parts",
+            "give more examples",
         )
     return Parts(sorted(training), *map(sorted, parts))
 

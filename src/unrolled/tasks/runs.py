@@ -511,12 +511,11 @@ def _load_cell(run: Run, name: str, trust_code: bool) -> Cell:
 
 
 def _check_sizes(model: LayerOptions) -> None:
-    """Raise `OptionError` if a hidden size is given, and a budget that would decide it."""
+    """Raise `OptionError` if a hidden size is given beside a budget, which would decide it."""
     default = next(f.default for f in option_fields(type(model)) if f.name == "hidden_size")
     if model.num_parameters is not None and model.hidden_size != default:
-        message = (
-            f"{field('hidden_size')} and {field('num_parameters')} are given, which decides it"
-        )
+        budget = field("num_parameters")
+        message = f"{field('hidden_size')} is given beside {budget}, which decides it"
         raise OptionError(message, "leave one of the two out")
 
 

@@ -90,7 +90,11 @@ def test_the_seed_decides_the_weights_and_other_seeds_decide_otherwise(tmp_path,
         ({"cell": "lstn"}, OptionError, "did you mean lstm"),
         ({"hidden_size": 0}, OptionError, "hidden_size"),
         ({"embedding_size": 0}, OptionError, "embedding_size must be at least 1, got 0"),
-        ({"num_parameters": 3}, OptionError, "no model of this kind fits in 3 parameters"),
+        (
+            {"num_parameters": 3, "hidden_size": 512},
+            OptionError,
+            "no model of this kind fits in 3 parameters",
+        ),
         ({"training": {"k1": 16, "k2": 8}}, OptionError, "k2 .* must be at least k1"),
         (
             {"data": {"tokens": "syllable"}},

@@ -256,8 +256,8 @@ class TranslateTask(ExamplesTask[Pair]):
     ) -> Iterator[dict[str, Any]]:
         """Yield a translation for each line, an empty one for an empty line.
 
-        Of a line that is longer than what the model reads, the beginning is translated; "left_out"
-        says how many characters are not.
+        Of a line that is longer than what the model reads, the beginning is translated; "read" says
+        how many characters that is.
 
         Raises:
             DataError: A line is not UTF-8; it names the line. Those before it come first.
@@ -325,8 +325,8 @@ class TranslateTask(ExamplesTask[Pair]):
         """Yield each line as it is read."""
         return (sentence for sentence, _ in self._lines(source))
 
-    def _lines(self, source: Source) -> Iterator[tuple[str, int]]:
-        """Yield each line in single blanks, as far as the model reads, and what is left out of it.
+    def _lines(self, source: Source) -> Iterator[tuple[str, bool]]:
+        """Yield each line in single blanks, as far as the model reads, and whether it goes on.
 
         A line is cut between two words, where there are any.
         """
@@ -334,11 +334,10 @@ class TranslateTask(ExamplesTask[Pair]):
         for line in sources_of(source, self.options.data.source_column):
             sentence = " ".join(line.split())
             if len(sentence) <= most:
-                yield sentence, 0
+                yield sentence, False
                 continue
             end = sentence.rfind(" ", 1, most + 1)
-            kept = sentence[: end if end > 0 else most]
-            yield kept, len(sentence) - len(kept)
+            yield sentence[: end if end > 0 else most], True
 
     def _scores(self, written: dict[str, str], examples: Sequence[Pair]) -> dict[str, Any]:
         """Return the scores of translations by their sources, and some of them to read.
@@ -367,16 +366,16 @@ class TranslateTask(ExamplesTask[Pair]):
         return [token.replace("␣", " ") for token in vocabulary.tokens_of(range(len(vocabulary)))]
 
     def _predicted(
-        self, model: nn.Module, lines: Sequence[tuple[str, int]], options: PredictOptions
+        self, model: nn.Module, lines: Sequence[tuple[str, bool]], options: PredictOptions
     ) -> Iterator[dict[str, Any]]:
         sentences = [sentence for sentence, _ in lines if sentence]
         predictions = iter(self.predictions(model, sentences, options))
-        for sentence, left_out in lines:
+        for sentence, was_cut in lines:
             if not sentence:
                 yield {"source": "", "translation": ""}
                 continue
             prediction = next(predictions)
-            yield {**prediction, "left_out": left_out} if left_out else prediction
+            yield {**prediction, "read": len(sentence)} if was_cut else prediction
 
     def _described(
         self, way: Way, source: Tensor, hypotheses: Sequence[Hypothesis]
