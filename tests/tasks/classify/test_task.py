@@ -206,6 +206,10 @@ def test_the_scale_is_chosen_by_neighbours_in_the_training_part_and_said():
     assert float(figures["series"]) == 1 > float(figures["training"])
     same = [replace(each, content=((float(each.label == "slow"),),)) for each in waves(20, seed=1)]
     assert fit_series(same)[0].encoder.scale == "training"  # heights, which series hide
+    few = waves(8, seed=4)  # seven of eight instead of six are chance
+    task, splits = fit_series(few)
+    assert "training 0.75, series 0.875" in splits.notes[0]
+    assert task.encoder.scale == "training"
     chosen, splits = fit_series(same, scale="both")
     assert chosen.encoder.scale == "both"
     assert splits.notes == []

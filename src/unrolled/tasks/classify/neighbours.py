@@ -31,7 +31,7 @@ __all__ = [
 
 _WINDOW = 0.1  # of the longer series
 _MOST_STEPS = 100  # that a series is pressed to
-_MOST_CELLS = 4e9  # of all walks: some ten seconds
+_MOST_CELLS = 1e9  # of all walks: seven seconds
 _CELLS_AT_ONCE = 2**25  # numbers, of 4 bytes
 _ITERATIONS = 100
 

@@ -114,7 +114,7 @@ class DataOptions(PartOptions):
         Option(
             "What numbers are scaled by: the training part, each series by itself, or both.",
             choices=SCALES,
-            absent="what nearest neighbours in the training part do best with",
+            absent="training, unless nearest neighbours there do clearly better with another",
         ),
     ] = None
     min_count: Annotated[

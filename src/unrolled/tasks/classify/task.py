@@ -409,20 +409,25 @@ def _scaled(
     """Return the encoder on the scale that was chosen, and what it was chosen by.
 
     Where nobody chose it, by how good the label of its nearest other one is for each series of the
-    training part: what needs no training, and is good at what is good for small sets.
+    training part. Another scale than that of the training part must be better by two standard
+    errors of a difference of shares: few examples would otherwise draw lots.
     """
     if options.scale is not None:
         return encoder.scaled_by(options.scale), []
     some = training[:: -(-len(training) // _MOST_NEIGHBOURS)]
     labels, metric = _labels(some), answer.metrics[0]
     values = [answer.value(label) for label in labels]
-    best, figures = SCALES[0], dict[str, float]()
+    figures: dict[str, float] = {}
     for scale in SCALES:
         by_scale = encoder.scaled_by(scale)
         series = [by_scale.encode(cast(Any, example.content)) for example in some]
         figures[scale] = answer.measure(nearest_other(series, values), labels)[metric.name]
-        if metric.is_better(figures[scale], figures[best]):
-            best = scale
+    order = max if metric.better == "higher" else min
+    best = order(SCALES, key=figures.__getitem__)
+    plain = figures["training"]
+    margin = math.sqrt(2 / len(some)) * (1 if metric.better == "higher" else plain)
+    if abs(figures[best] - plain) <= margin:
+        best = "training"
     listed = ", ".join(f"{scale} {figure:.4g}" for scale, figure in figures.items())
     note = (
         f"numbers are scaled by {field('scale')} {best}: {metric.label} of the nearest other one "
