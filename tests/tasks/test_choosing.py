@@ -279,6 +279,7 @@ def test_a_run_starts_from_another_with_its_vocabulary(tmp_path):
         ({"cell": "gru"}, r"has cell lstm, got gru", "cell lstm"),
         ({"hidden_size": 5}, r"has hidden_size 4, got 5", "hidden_size 4"),
         ({"pooling": "last"}, r"has pooling max, got last", "pooling max"),
+        ({"evidence": False}, r"has evidence True, got False", "have evidence as it is there"),
     ],
 )
 def test_a_run_starts_only_from_the_same_model(model, message, hint, tmp_path):
@@ -315,3 +316,40 @@ def test_what_a_run_cannot_start_from_is_refused(tmp_path):
             model=options.ModelOptions(hidden_size=4, embedding_size=4),
             training=options.TrainingOptions(start_from=str(tmp_path / "first")),
         )
+
+
+CELL = """
+import unrolled
+from torch import sigmoid, tanh
+
+
+@unrolled.cell(gates="f g", keeps="f")
+def mine(x, u, h):
+    f = sigmoid(x.f + u.f)
+    g = tanh(x.g + u.g)
+    return dict(h=f * h + (1 - f) * g)
+"""
+
+
+def test_a_run_with_a_cell_of_its_own_is_started_from_only_if_it_is_trusted_and_the_same(tmp_path):
+    cell = f"{tmp_path / 'cells.py'}:mine"
+    (tmp_path / "cells.py").write_text(CELL)
+    classify(tmp_path, "first", model={"cell": cell}, updates=1).trainer.fit()
+    start, options = str(tmp_path / "first"), options_of("classify")
+
+    def begin(run, trust_code):
+        return prepare(
+            find_task("classify"),
+            load(tmp_path / "first", trust_code=True).task.options.data,
+            tmp_path / run,
+            model=options.ModelOptions(cell=cell, hidden_size=4, embedding_size=4),
+            training=options.TrainingOptions(start_from=start),
+            trust_code=trust_code,
+        )
+
+    with pytest.raises(RunError, match="which has not been run"):
+        begin("second", False)
+    begin("second", True)
+    (tmp_path / "cells.py").write_text(CELL.replace("* g)", "* g * 1.0)"))
+    with pytest.raises(OptionError, match="has cell mine, got other equations under the name"):
+        begin("third", True)
