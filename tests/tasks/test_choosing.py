@@ -7,8 +7,9 @@ import pytest
 import torch
 
 from support.runs import change_config
-from tasks.test_every_task import RUNS
+from tasks.test_every_task import RUNS, prepare_small
 from unrolled.errors import DataError, OptionError, RunError
+from unrolled.serving.runs import Runs
 from unrolled.tasks import TASKS, find_task, load, options_of, prepare, resume
 from unrolled.training import LengthOptions
 
@@ -238,6 +239,7 @@ def test_whoever_loads_weights_of_no_update_is_told(tmp_path, capsys):
     prepared.trainer.objective.evaluate = lambda model: {"loss": 1.0, "accuracy": 0.5}
     prepared.trainer.fit()
     (note,) = load(tmp_path / "run").notes
+    assert Runs([tmp_path / "run"]).notes == [note]
     assert "has learned nothing yet" in note
     from unrolled.cli.main import main
 
@@ -353,3 +355,19 @@ def test_a_run_with_a_cell_of_its_own_is_started_from_only_if_it_is_trusted_and_
     (tmp_path / "cells.py").write_text(CELL.replace("* g)", "* g * 1.0)"))
     with pytest.raises(OptionError, match="has cell mine, got other equations under the name"):
         begin("third", True)
+
+
+@pytest.mark.parametrize("task", ["translate", "caption"])
+def test_what_takes_a_search_is_measured_on_some_of_many_and_the_loss_on_all(
+    task, tmp_path, monkeypatch
+):
+    prepared = prepare_small(task, tmp_path, "run")
+    model, examples = prepared.trainer.model.eval(), prepared.splits.training
+    whole = prepared.task.evaluate(model, examples)
+    assert prepared.task.monitor(model, examples)["chrf"] == whole["chrf"]
+    monkeypatch.setattr(type(prepared.task), "most_monitored", 5)
+    figures = prepared.task.monitor(model, examples)
+    some = examples[:: -(-len(examples) // 5)]
+    assert 2 <= len(some) <= 5
+    assert figures["chrf"] == prepared.task.evaluate(model, some)["chrf"]
+    assert figures["loss"] == pytest.approx(whole["loss"])

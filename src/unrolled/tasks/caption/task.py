@@ -60,6 +60,7 @@ class CaptionTask(ExamplesTask[Caption]):
 
     name = "caption"
     terms = "words"
+    most_monitored = 500
     metrics = (
         *TEXT_METRICS,
         Metric("unknown_words", "lower"),

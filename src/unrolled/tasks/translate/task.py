@@ -54,6 +54,7 @@ class TranslateTask(ExamplesTask[Pair]):
 
     name = "translate"
     terms = "tokens"
+    most_monitored = 500
     metrics = (
         *TEXT_METRICS,
         Metric("bleu_all_references", "higher"),
