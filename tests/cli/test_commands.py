@@ -2,6 +2,7 @@ import json
 import math
 import os
 import re
+import shlex
 import signal
 import subprocess
 import sys
@@ -149,3 +150,43 @@ def test_a_run_in_a_folder_whose_name_is_not_utf_8_is_a_run_like_others(
     ):
         done = unrolled(*command)
         assert done.code == 0, done.err
+
+
+def test_a_training_that_was_still_improving_says_how_to_go_on_and_that_goes_on(train, unrolled):
+    said = train("run", "--learning-rate", "0.0005", "--evaluate-every", 2).err
+    (line,) = (line for line in said.splitlines() if line.startswith("still improving"))
+    command = shlex.split(line.partition("ended: ")[2])
+    position = command.index("resume")
+    assert command[position + 1 :] == ["run", "--epochs", "2"]
+    done = unrolled(*command[position:])
+    assert done.code == 0
+    assert "2.00 epochs" in done.err
+    refused = unrolled(*command[position:])
+    assert refused.code == 1
+    assert "has already been trained for" in refused.err
+    assert len(refused.err.splitlines()) == 2
+
+
+def test_a_metric_to_choose_by_is_checked_before_anything_is_trained(train, unrolled, tmp_path):
+    refused = train("run", "--select", "f1")
+    assert (refused.code, refused.err.splitlines()) == (
+        1,
+        [
+            "unrolled: error: --select: lm has no metric 'f1' to choose by",
+            "hint: choose one of bits_per_character, perplexity_per_token, perplexity_per_word, loss, or last",
+        ],
+    )
+    compared = unrolled(
+        *("compare", "toy", "reber", "--cells", "gru", "--select", "f1", "--out", "c")
+    )
+    assert compared.code == 1
+    assert "--select: toy has no metric 'f1'" in compared.err
+    assert not (tmp_path / "c").exists()
+
+
+def test_inspect_of_a_run_that_held_nothing_out_asks_for_a_text(train, unrolled):
+    assert train("run", "--held-out", 0).code == 0
+    done = unrolled("inspect", "run")
+    assert done.code == 1
+    assert done.err.splitlines()[-1] == "hint: give a text or a file: --text or --file"
+    assert unrolled("compare", "lm", "bottles.txt", "--held-out", 0, "--cells", "gru").code == 1

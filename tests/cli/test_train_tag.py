@@ -84,7 +84,7 @@ def test_a_delay_makes_a_network_of_one_direction(train) -> None:
         ("Ana NOUN\n\ncome VERB\n", ("--held-out-file", "no.conll"), "no.conll: no such file"),
         (SENTENCES, ("--delay", "-1"), "--delay must be at least 0"),
         (SENTENCES, ("--layers", "0"), "--layers must be at least 1, got 0"),
-        (SENTENCES, ("--held-out", "0"), "--held-out must be in (0, 1), got 0"),
+        (SENTENCES, ("--held-out", "1"), "--held-out must be in [0, 1), got 1"),
         (SENTENCES, ("--encoding", "klingon"), "unknown encoding"),
     ],
 )

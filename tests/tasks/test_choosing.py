@@ -7,8 +7,9 @@ import pytest
 import torch
 
 from support.runs import change_config
-from tasks.test_every_task import RUNS
+from tasks.test_every_task import RUNS, prepare_small
 from unrolled.errors import DataError, OptionError, RunError
+from unrolled.serving.runs import Runs
 from unrolled.tasks import TASKS, find_task, load, options_of, prepare, resume
 from unrolled.training import LengthOptions
 
@@ -99,7 +100,7 @@ def test_few_held_out_examples_choose_nothing_unless_they_are_asked(
 
     def worse_and_worse(model):
         update = progress.update
-        return {**evaluate(model), "accuracy": 1 / (update + 1), "loss": 1.0 + update}
+        return {**evaluate(model), "accuracy": 1 - update / 10, "loss": 1.0 + update}
 
     prepared.trainer.objective.evaluate = worse_and_worse
     result = prepared.trainer.fit()
@@ -238,6 +239,7 @@ def test_whoever_loads_weights_of_no_update_is_told(tmp_path, capsys):
     prepared.trainer.objective.evaluate = lambda model: {"loss": 1.0, "accuracy": 0.5}
     prepared.trainer.fit()
     (note,) = load(tmp_path / "run").notes
+    assert Runs([tmp_path / "run"]).notes == [note]
     assert "has learned nothing yet" in note
     from unrolled.cli.main import main
 
@@ -279,6 +281,7 @@ def test_a_run_starts_from_another_with_its_vocabulary(tmp_path):
         ({"cell": "gru"}, r"has cell lstm, got gru", "cell lstm"),
         ({"hidden_size": 5}, r"has hidden_size 4, got 5", "hidden_size 4"),
         ({"pooling": "last"}, r"has pooling max, got last", "pooling max"),
+        ({"evidence": False}, r"has evidence True, got False", "have evidence as it is there"),
     ],
 )
 def test_a_run_starts_only_from_the_same_model(model, message, hint, tmp_path):
@@ -315,3 +318,56 @@ def test_what_a_run_cannot_start_from_is_refused(tmp_path):
             model=options.ModelOptions(hidden_size=4, embedding_size=4),
             training=options.TrainingOptions(start_from=str(tmp_path / "first")),
         )
+
+
+CELL = """
+import unrolled
+from torch import sigmoid, tanh
+
+
+@unrolled.cell(gates="f g", keeps="f")
+def mine(x, u, h):
+    f = sigmoid(x.f + u.f)
+    g = tanh(x.g + u.g)
+    return dict(h=f * h + (1 - f) * g)
+"""
+
+
+def test_a_run_with_a_cell_of_its_own_is_started_from_only_if_it_is_trusted_and_the_same(tmp_path):
+    cell = f"{tmp_path / 'cells.py'}:mine"
+    (tmp_path / "cells.py").write_text(CELL)
+    classify(tmp_path, "first", model={"cell": cell}, updates=1).trainer.fit()
+    start, options = str(tmp_path / "first"), options_of("classify")
+
+    def begin(run, trust_code):
+        return prepare(
+            find_task("classify"),
+            load(tmp_path / "first", trust_code=True).task.options.data,
+            tmp_path / run,
+            model=options.ModelOptions(cell=cell, hidden_size=4, embedding_size=4),
+            training=options.TrainingOptions(start_from=start),
+            trust_code=trust_code,
+        )
+
+    with pytest.raises(RunError, match="which has not been run"):
+        begin("second", False)
+    begin("second", True)
+    (tmp_path / "cells.py").write_text(CELL.replace("* g)", "* g * 1.0)"))
+    with pytest.raises(OptionError, match="has cell mine, got other equations under the name"):
+        begin("third", True)
+
+
+@pytest.mark.parametrize("task", ["translate", "caption"])
+def test_what_takes_a_search_is_measured_on_some_of_many_and_the_loss_on_all(
+    task, tmp_path, monkeypatch
+):
+    prepared = prepare_small(task, tmp_path, "run")
+    model, examples = prepared.trainer.model.eval(), prepared.splits.training
+    whole = prepared.task.evaluate(model, examples)
+    assert prepared.task.monitor(model, examples)["chrf"] == whole["chrf"]
+    monkeypatch.setattr(type(prepared.task), "most_monitored", 5)
+    figures = prepared.task.monitor(model, examples)
+    some = examples[:: -(-len(examples) // 5)]
+    assert 2 <= len(some) <= 5
+    assert figures["chrf"] == prepared.task.evaluate(model, some)["chrf"]
+    assert figures["loss"] == pytest.approx(whole["loss"])

@@ -9,7 +9,8 @@ import safetensors.torch
 import torch
 from torch import nn
 
-from unrolled.errors import DivergedError, RunError
+from unrolled.errors import DivergedError, OptionError, RunError
+from unrolled.metrics import Metric
 from unrolled.training import trainer as trainer_module
 from unrolled.training.checkpoint import load_checkpoint
 from unrolled.training.metrics_log import MetricsLog, loss_curves
@@ -151,6 +152,75 @@ def test_the_best_weights_are_kept(run):
     kept = safetensors.torch.load_file(run.weights_path)
     assert all(torch.equal(kept[name], seen[2][name]) for name in kept)
     assert not torch.equal(seen[2]["0.weight"], seen[4]["0.weight"])
+
+
+class Dictated(Line):
+    """Held-out figures by update: of the metric that chooses, and the loss."""
+
+    def __init__(self, figures, num_held_out=100):
+        super().__init__()
+        self.figures, self.num_held_out = figures, num_held_out
+
+    def evaluate(self, model):  # noqa: ARG002
+        figure, loss = self.figures[self.update]
+        return {"figure": figure, "loss": loss}
+
+
+def kept_updates(run, figures, better, unit="", num_held_out=100):
+    """Return the updates whose weights were the best so far, and how it ended."""
+    trainer = make_trainer(
+        run, Dictated(figures, num_held_out), epochs=(len(figures) - 1) / 10, evaluate_every=1
+    )
+    trainer.metric = Metric("figure", better, unit)
+    reporter = Recorder()
+    result = trainer.fit(reporter)
+    return [update for update, _, improved in reporter.evaluations if improved], result
+
+
+def test_the_metric_chooses_the_weights_and_the_loss_among_equals(run):
+    figures = [(0.1, 1.0), (0.5, 2.0), (0.5, 1.9), (0.5, 3.0), (0.9, 9.0), (0.4, 0.1)]
+    kept, result = kept_updates(run, figures, "higher")
+    assert kept == [0, 1, 2, 4]
+    assert (result.best_figure, result.best_loss, result.kept_update) == (0.9, 9.0, 4)
+
+
+def test_a_lower_figure_is_better_where_the_metric_says_so(run):
+    kept, _ = kept_updates(run, [(3.0, 1.0), (2.0, 2.0), (2.5, 0.1), (2.0, 1.5)], "lower")
+    assert kept == [0, 1, 3]
+
+
+def test_shares_that_chance_could_explain_are_equal(run):
+    """0.8 of 100 has a standard error of 0.04: 0.77 is as good, 0.75 is not."""
+    figures = [(0.5, 1.0), (0.8, 0.9), (0.77, 0.5), (0.75, 0.1), (0.805, 0.6), (0.86, 0.7)]
+    kept, result = kept_updates(run, figures, "higher")
+    assert kept == [0, 1, 2, 5]  # at 0.86 +- 0.035 the 0.77 is no longer
+    assert result.best_figure == 0.86
+
+
+def test_what_is_no_share_has_no_error_that_is_known(run):
+    kept, _ = kept_updates(run, [(0.80, 1.0), (0.79, 0.5), (0.81, 0.9)], "higher", unit="bits")
+    assert kept == [0, 2]
+
+
+def test_with_few_examples_each_figure_is_less_sure(tmp_path):
+    figures = [(0.80, 1.0), (0.75, 0.5)]
+    assert kept_updates(Run.create(tmp_path / "few"), figures, "higher")[0] == [0]
+    assert kept_updates(Run.create(tmp_path / "a"), figures, "higher", num_held_out=50)[0] == [0, 1]
+
+
+@pytest.mark.parametrize(
+    ("figures", "expected"), [([1, 2, 3, 4], True), ([1, 4, 2, 3], False), ([1, 2, 4, 3], False)]
+)
+def test_a_run_says_whether_it_was_still_improving(run, figures, expected):
+    _, result = kept_updates(run, [(10 * x, 1.0) for x in figures], "higher")
+    assert result.still_improving is expected
+
+
+def test_a_figure_that_the_held_out_part_does_not_have_is_told(run):
+    trainer = make_trainer(run)
+    trainer.metric = Metric("accuracy", "higher")
+    with pytest.raises(OptionError, match="select: the held-out part has no figure of 'accuracy'"):
+        trainer.fit()
 
 
 def test_what_is_evaluated_is_the_average_of_about_the_last_tenth_of_the_updates(run):

@@ -323,22 +323,29 @@ def _check_start(start: Loaded, task: Task[Any], splits: Splits[Any]) -> None:
                 continue
             one, other = getattr(mine, each.name), getattr(theirs, each.name)
             if not _same(one, other):
-                was, got = (_shown(value) for value in (other, one))
-                message = f"{field('start_from')}: {start.run.path} has {field(each.name)} {was}"
-                raise OptionError(f"{message}, got {got}", f"{field(each.name)} {was}")
+                raise _differs(start.run, each.name, one, other)
     task.check_start(splits)
 
 
 def _same(one: Any, other: Any) -> bool:
-    """Whether two values of an option are the same; cells of their own if their code is."""
+    """Whether two values of an option are the same; cells of somebody's own if their code is."""
     if isinstance(one, Cell) and isinstance(other, Cell):
         mine, theirs = CellSource.of(one), CellSource.of(other)
         return (mine.text, mine.name) == (theirs.text, theirs.name)
     return bool(one == other)
 
 
-def _shown(value: Any) -> str:
-    return value.name if isinstance(value, Cell) else str(value)
+def _differs(run: Run, name: str, one: Any, other: Any) -> OptionError:
+    """Return the error of an option that is another one in the run to start from."""
+    was, got = (each.name if isinstance(each, Cell) else each for each in (other, one))
+    hint = f"{field(name)} {was}"
+    if isinstance(other, Cell):
+        got = f"other equations under the name of {got}" if got == was else got
+        hint = f"{field(name)} {shlex.quote(f'{run.cell_path}:{was}')}"
+    elif isinstance(was, bool):
+        hint = f"have {field(name)} as it is there"
+    message = f"{field('start_from')}: {run.path} has {field(name)} {was}, got {got}"
+    return OptionError(message, hint)
 
 
 def _selecting(task: Task[Any], num_held_out: int) -> Any:

@@ -25,6 +25,7 @@ class Progress:
     evaluations_seconds: float = 0.0  # how long all of them took
     best_loss: float = math.inf  # held out
     best_figure: float | None = None  # of the metric that chooses, at the same evaluation
+    top_figure: float | None = None  # the best of any evaluation
     best_update: int | None = None
     evaluations_without_improvement: int = 0
     improvements_in_a_row: int = 0

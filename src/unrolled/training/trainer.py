@@ -77,7 +77,8 @@ class Trainer:
     stopping. What is evaluated and kept is the average of the weights over about the last tenth of
     the updates so far (Shamir & Zhang 2013, section 4), which is better than the last weights at
     any time but the very end. The weights that are kept are the best by a metric on the held-out
-    part, where equal figures are decided by the loss; or the last ones, where nothing chooses.
+    part, where the loss decides among figures that chance could explain; or the last ones, where
+    nothing chooses.
 
     A run that was killed at any moment goes on from its last checkpoint as if nothing had happened:
     in one process, with `epochs`, on the same machine and number of threads, it ends with the same
@@ -258,6 +259,7 @@ class Trainer:
         if progress.best_update is not None and progress.kept_update is None:
             progress.kept_update = progress.best_update  # an older version's, which chose by loss
             progress.best_figure = progress.best_loss if self.metric.name == "loss" else None
+            progress.top_figure = progress.best_figure
         length = checkpoint["log_length"]
         if not isinstance(length, int) or length < 0:
             raise ValueError(f"log_length {length!r}")
@@ -371,6 +373,8 @@ class Trainer:
         else:
             progress.evaluations_without_improvement += 1
             progress.improvements_in_a_row = 0
+        if measured and math.isfinite(measured[self.metric.name]):
+            progress.top_figure = self._top_figure(measured[self.metric.name])
         metrics = {"update": progress.update, "epoch": self._epoch, **measured}
         metrics["elapsed_seconds"] = elapsed
         if measured and self._log is not None:
@@ -409,7 +413,11 @@ class Trainer:
             reporter.on_evaluation(metrics, improved)
 
     def _is_best(self, measured: Mapping[str, float]) -> bool:
-        """Whether figures on held-out data are the best so far; without any, none are."""
+        """Whether figures on held-out data are the best so far; without any, none are.
+
+        Those that so few examples cannot tell from the best one, within a standard error, count as
+        equal: among them the loss decides, which says more than a count of what is right.
+        """
         progress, name = self.progress, self.metric.name
         if not measured:
             return False
@@ -418,11 +426,22 @@ class Trainer:
             message = f"{field('select')}: the held-out part has no figure of {name!r}"
             raise OptionError(message, "choose another metric, or hold out more")
         figure, best = measured[name], progress.best_figure
-        if progress.best_update is None or best is None:
-            return progress.best_update is None or math.isfinite(figure)
-        if figure == best:
-            return measured["loss"] < progress.best_loss
-        return self.metric.is_better(figure, best)
+        if progress.best_update is None or best is None or not math.isfinite(figure):
+            return progress.best_update is None or (best is None and math.isfinite(figure))
+        top = self._top_figure(figure)
+        margin = self.metric.standard_error(top, self.objective.num_held_out)
+
+        def is_worse(value: float) -> bool:
+            return self.metric.is_better(top, value) and abs(top - value) > margin
+
+        return not is_worse(figure) and (is_worse(best) or measured["loss"] < progress.best_loss)
+
+    def _top_figure(self, figure: float) -> float:
+        """Return the best figure so far, `figure` included."""
+        top = self.progress.top_figure
+        if top is None or self.metric.is_better(figure, top):
+            return figure
+        return top
 
     def _measure(self) -> tuple[dict[str, float], float]:
         metrics = self.objective.evaluate(self.average) if self.objective.num_held_out else {}

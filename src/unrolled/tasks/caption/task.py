@@ -79,6 +79,7 @@ class CaptionTask(ExamplesTask[Caption]):
 
     name = "caption"
     terms = "words"
+    most_monitored = 500
     option_classes = OptionClasses(DataOptions, ModelOptions, TrainingOptions, PredictOptions)
 
     def __init__(

@@ -58,6 +58,7 @@ class TranslateTask(ExamplesTask[Pair]):
 
     name = "translate"
     terms = "tokens"
+    most_monitored = 500
     option_classes = OptionClasses(DataOptions, ModelOptions, TrainingOptions, PredictOptions)
 
     def __init__(
