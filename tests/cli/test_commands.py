@@ -173,8 +173,8 @@ def test_a_metric_to_choose_by_is_checked_before_anything_is_trained(train, unro
         1,
         [
             "unrolled: error: --select: lm has no metric 'f1' to choose by",
-            "hint: choose one of bits_per_character, perplexity_per_token, perplexity_per_word, loss, "
-            "or last",
+            "hint: choose one of bits_per_character, perplexity_per_token, perplexity_per_word, "
+            "loss, or last",
         ],
     )
     compared = unrolled(
