@@ -132,6 +132,10 @@ def test_the_longest_text_that_may_be_given_is_read_and_predicted_from(
         if (name, question) == ("gru", "read"):  # of a free text the beginning is read
             assert ask(tasks_client, "read", run=name, text=longest + further)["left_out"] == 1
             continue
+        if name in ("translator", "delayed"):  # so is the beginning of a sentence
+            answer = ask(tasks_client, question, run=name, text=longest + further)
+            assert question == "read" or answer["prediction"]["read"] <= most
+            continue
         refused = ask(tasks_client, question, 422, run=name, text=longest + further)
         assert f"at most {most:,}" in refused["error"]["message"]
 
