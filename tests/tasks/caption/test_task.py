@@ -433,3 +433,12 @@ def test_from_the_command_line_to_words_and_back(pictures, tmp_path, monkeypatch
     assert "line 5: " in said.err
     assert "3.png: not a picture" in said.err
     assert "Traceback" not in said.err
+
+
+def test_a_picture_at_hand_can_be_looked_into(run, tmp_path):
+    loaded = load(run)
+    subject = loaded.task.subject(loaded.model)
+    (passage,) = subject.read(Source.of_bytes((tmp_path / "0.png").read_bytes()))
+    caption = "".join(passage.pieces).removesuffix("</s>").strip()
+    (prediction,) = predict(loaded, Source.file(tmp_path / "0.png"))
+    assert prediction["caption"] in caption

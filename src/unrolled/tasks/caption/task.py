@@ -309,7 +309,7 @@ class CaptionTask(ExamplesTask[Caption]):
                 for word in self.vocabulary.decode(range(len(self.vocabulary)))
             ],
             self._collate,
-            lambda source: (content for _, content in self._media(source)),
+            self._media,
             describe,
             lambda example: self.vocabulary.encode(self._words(example)).tolist(),
         )
