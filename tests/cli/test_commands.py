@@ -94,8 +94,10 @@ def test_evaluate_prints_every_metric_with_its_unit(unrolled, trained, text_file
         "loss (nats/token)",
         "bits per character",
         "perplexity per token",
+        "perplexity per word",
         "tokens",
         "characters",
+        "words",
     ]
 
 

@@ -80,15 +80,16 @@ CASES = [
     (
         (*CLASSIFY, "a.csv", "--target", "y"),
         lambda: classify.DataOptions(**TABLE, target="y"),
-        "a table needs one column of text | input COLUMN; for numbers with a row a step, id COLUMN",
-        "a table needs one column of text | "
-        "--input COLUMN; for numbers with a row a step, --id COLUMN",
+        "a table needs one column of text | input COLUMN; "
+        "for numbers with a row for each step, id COLUMN, with a row for each series, wide",
+        "a table needs one column of text | --input COLUMN; "
+        "for numbers with a row for each step, --id COLUMN, with a row for each series, --wide",
     ),
     (
-        (*CLASSIFY, "x=a.txt", "y=b.txt", "--target", "y"),
-        lambda: classify.DataOptions(**CLASSES, target="y"),
-        "target is for tables and .ts files, not for a file for each class | leave it out",
-        "--target is for tables and .ts files, not for a file for each class | leave it out",
+        (*CLASSIFY, "x=a.txt", "y=b.txt", "--id", "y"),
+        lambda: classify.DataOptions(**CLASSES, id="y"),
+        "id is for tables and folders, not for a file for each class | leave it out",
+        "--id is for tables and folders, not for a file for each class | leave it out",
     ),
     (
         (*CLASSIFY, "x=a.txt", "y=b.txt", "--held-out", 0.2, "--held-out-file", "c.txt"),

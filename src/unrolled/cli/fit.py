@@ -118,9 +118,7 @@ def _too_few(trainer: Trainer) -> str | None:
     number = trainer.objective.num_held_out
     if not trainer.keeps_last or not 0 < number < FEWEST:
         return None
-    return (
-        f"{number} held-out examples are too few to choose by: the last weights, averaged, are kept"
-    )
+    return f"{number} held-out examples are too few to choose by: the last average is kept"
 
 
 def _say_how_it_ended(console: Console, result: TrainingResult, trainer: Trainer) -> None:

@@ -230,7 +230,7 @@ def test_a_vocabulary_of_another_run_is_named(tmp_path, text_file):
         with pytest.raises(RunError, match=r"weights\.safetensors: weights of another model"):
             read(tmp_path / "run")
     (tmp_path / "run" / "weights.safetensors").unlink()
-    with pytest.raises(RunError, match=r"last\.ckpt: not a checkpoint of what config.json"):
+    with pytest.raises(RunError, match=r"vocabulary\.json: not what the run's data give"):
         resume(tmp_path / "run")
 
 
@@ -239,7 +239,7 @@ def test_a_damaged_vocabulary_is_named(tmp_path, text_file, content):
     prepared([text_file], tmp_path / "run").trainer.fit()
     (without_checksums(tmp_path / "run") / "vocabulary.json").write_text(content)
     for read in (load, resume):
-        with pytest.raises(RunError, match=r"run: not what `unrolled` wrote: .*not a voca"):
+        with pytest.raises(RunError, match=r"json: not what `unrolled` wrote: .*not a voca"):
             read(tmp_path / "run")
 
 
@@ -248,7 +248,7 @@ def test_a_library_that_is_missing_is_named_and_the_run_is_not_said_to_be_damage
 ):
     prepared([text_file], tmp_path / "run", {"tokens": "bpe", "vocabulary_size": 260})
     monkeypatch.setitem(__import__("sys").modules, "tokenizers", None)
-    with pytest.raises(RunError, match=r"run: .*needs the library tokenizers .*unrolled\[bpe\]"):
+    with pytest.raises(RunError, match=r"json: .*needs the library tokenizers .*unrolled\[bpe\]"):
         load(tmp_path / "run")
 
 

@@ -5,9 +5,10 @@ Not here: the format of the files (`conll.py`), and what is learned (`task.py`).
 
 from collections import Counter
 from collections.abc import Collection, Iterable, Iterator, Sequence
-from itertools import chain, islice
+from itertools import chain
 from pathlib import Path
 
+from unrolled.data.batching import batches_that_come
 from unrolled.data.source import Source
 from unrolled.data.split import split
 from unrolled.data.tables import is_table
@@ -134,8 +135,9 @@ def untagged(
         return
     lines = source.lines()
     if path is not None:
-        first = list(islice(lines, _LINES_SEEN))
-        lines = chain(first, lines)
+        pieces = batches_that_come(lines, _LINES_SEEN)
+        first = next(pieces, [])
+        lines = chain(first, chain.from_iterable(pieces))
         if path.name.lower().endswith(_CONLL) or looks_like_conll(first, tags):
             found = parse_conll(
                 *(lines, source.name, None, options.word_column), tagged=False, tags=tags
