@@ -30,6 +30,7 @@ __all__ = ["ShortCalls", "crossing_of"]
 
 _pointer, _integer = ctypes.c_void_p, ctypes.c_int64
 _UNITS = 20  # of the proof: no whole vectors
+_FEW_WEIGHTS = 1 << 18  # read anew in less time than the ordinary way takes, which keeps them
 
 
 class ShortCalls:
@@ -58,6 +59,8 @@ class ShortCalls:
         self._cell, self._names = cell, names
         self._sizes = (input_size, hidden_size, num_layers, num_directions)
         self._biased = biased
+        of_direction = 4 * hidden_size * (max(input_size, 2 * hidden_size) + hidden_size)
+        self._num_weights = num_layers * num_directions * of_direction  # at most, of 4 gates
         self._plan: _Plan | None = None
         self._parts: Sequence[_Plan] = ()  # of each layer and direction
 
@@ -77,7 +80,7 @@ class ShortCalls:
         """
         assert self._cell is not None
         kernel = ready_kernel(self._cell)
-        if kernel is None or are_weights_cached():
+        if kernel is None or (are_weights_cached() and self._num_weights > _FEW_WEIGHTS):
             return None
         plan = self._plan
         if plan is None or plan.kernel is not kernel:
