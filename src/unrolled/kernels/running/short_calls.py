@@ -22,11 +22,11 @@ from unrolled.kernels.running.arena import FLOAT
 from unrolled.kernels.running.autograd import gradients_by
 from unrolled.kernels.running.crossing import Crossing, is_possible, load_crossing
 from unrolled.kernels.running.kernel import Kernel, KernelPasses, kernel_recurrence
-from unrolled.kernels.running.paths import ready_kernel, warn_once
+from unrolled.kernels.running.paths import ready_kernel, require_kernel, warn_once
 from unrolled.kernels.running.problem import Problem, Signature, split
 from unrolled.kernels.running.weight_cache import are_weights_cached
 
-__all__ = ["ShortCalls", "crossing_of"]
+__all__ = ["ShortCalls", "crossing_of", "prepare_short_calls"]
 
 _pointer, _integer = ctypes.c_void_p, ctypes.c_int64
 _UNITS = 20  # of the proof: no whole vectors
@@ -244,6 +244,11 @@ class _ShortFunction(torch.autograd.Function):
         gradients = gradients_by(passes, inputs, None, flat, wanted[1:])
         pairs = zip(gradients, inputs, strict=True)
         return (None, *(None if g is None else g.view(i.shape) for g, i in pairs))
+
+
+def prepare_short_calls(cell: Cell) -> bool:
+    """Compile what short calls cross by, and return whether there is any; `cell` has a kernel."""
+    return crossing_of(require_kernel(cell)) is not None
 
 
 _loaded: list[Crossing | None] = []
