@@ -318,6 +318,8 @@ SHORT = [  # sizes, I, H, reverse, rows of length zero
     ((30,), 3, 300, False, 0),  # no gradient goes through the recurrent weights: see `check`
     ((5, 5), 3, 70, True, 0),
     ((2, 1), 3, 300, False, 0),
+    ((1,), 5, 70, False, 0),  # on one thread
+    ((1, 1), 33, 70, True, 0),  # the recurrent weights of two steps are not packed either
 ]
 # Many rows, whose sums are made of blocks and rounds of blocks; few rows of many units, which
 # threads share.

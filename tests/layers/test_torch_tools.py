@@ -115,3 +115,12 @@ def test_spectral_normalisation_bounds_the_recurrence():
     parametrizations.spectral_norm(layer, "weight_hh_l0", n_power_iterations=50)
     assert torch.linalg.matrix_norm(layer.weight_hh_l0, 2) <= 1.0 + 1e-4
     losses_of(layer)
+
+
+@pytest.mark.parametrize("num_steps", [1, 600])
+def test_a_profiler_sees_a_layer_with_its_cell_and_sizes(num_steps):
+    layer = unrolled.GRU(3, 4)
+    with torch.profiler.profile(activities=[torch.profiler.ProfilerActivity.CPU]) as profile:
+        layer(torch.zeros(num_steps, 2, 3))
+    names = {event.key for event in profile.key_averages()}
+    assert f"unrolled::{layer.cell.name} ({num_steps}, 2, 3) -> 4" in names

@@ -68,8 +68,8 @@ def clear() -> None:
 @kernels_app.command()
 def warm() -> None:
     """Compile the built-in cells now, so that their first use does not wait for it."""
-    from unrolled.cells import CELLS
-    from unrolled.kernels import KernelError, kernel_or_reason
+    from unrolled.cells import CELLS, lstm
+    from unrolled.kernels import KernelError, kernel_or_reason, prepare_short_calls
 
     _say_problem()
     reasons = []
@@ -85,6 +85,12 @@ def warm() -> None:
             say(f"{name:<20}{outcome}", err=True)
     if reasons:
         raise KernelError("; ".join(dict.fromkeys(reasons)))
+    begin = time.perf_counter()
+    possible = prepare_short_calls(lstm)
+    say(
+        f"{'short calls':<20}{f'{time.perf_counter() - begin:.2f} s' if possible else 'none'}",
+        err=True,
+    )
 
 
 def _say_problem() -> None:

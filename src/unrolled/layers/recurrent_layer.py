@@ -13,6 +13,7 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.autograd.profiler import record_function
 from torch.nn.utils.rnn import PackedSequence
 
 from unrolled.cells import Cell
@@ -107,6 +108,19 @@ class RecurrentLayer(RecurrentWeights):
         Raises:
             ShapeError: A wrong shape, number of dimensions or dtype, or impossible lengths.
         """
+        if not torch.compiler.is_compiling() and torch._C._autograd._profiler_enabled():
+            with record_function(self._title(input)):
+                return self._forward(input, hx, lengths)
+        return self._forward(input, hx, lengths)
+
+    def _title(self, input: Any) -> str:
+        """Return what a profiler calls a call: the layer, and the shape of what it reads."""
+        shape = tuple((input.data if isinstance(input, PackedSequence) else input).shape)
+        return f"unrolled::{self.cell.name} {shape} -> {self.hidden_size}"
+
+    def _forward(
+        self, input: Tensor | PackedSequence, hx: Any, lengths: Tensor | Sequence[int] | None
+    ) -> tuple[Any, Any]:
         if lengths is None and (results := self._short_call(input, hx)) is not None:
             output, *ends = results
             return output, self._as_state(ends)

@@ -15,7 +15,7 @@ from unrolled.kernels.running.paths import (
     using_path,
 )
 from unrolled.kernels.running.recurrence import recurrence
-from unrolled.kernels.running.short_calls import ShortCalls
+from unrolled.kernels.running.short_calls import ShortCalls, prepare_short_calls
 from unrolled.kernels.running.stepper import Stepper, stepper_of
 from unrolled.kernels.running.vendor import TORCH_CELLS
 from unrolled.kernels.running.weight_cache import WeightCache, caching_weights
@@ -30,6 +30,7 @@ __all__ = [
     "choose_path",
     "kernel_or_reason",
     "may_step",
+    "prepare_short_calls",
     "recurrence",
     "stepper_of",
     "using_path",

@@ -22,14 +22,15 @@ from unrolled.kernels.running.arena import FLOAT
 from unrolled.kernels.running.autograd import gradients_by
 from unrolled.kernels.running.crossing import Crossing, is_possible, load_crossing
 from unrolled.kernels.running.kernel import Kernel, KernelPasses, kernel_recurrence
-from unrolled.kernels.running.paths import ready_kernel, warn_once
+from unrolled.kernels.running.paths import ready_kernel, require_kernel, warn_once
 from unrolled.kernels.running.problem import Problem, Signature, split
 from unrolled.kernels.running.weight_cache import are_weights_cached
 
-__all__ = ["ShortCalls", "crossing_of"]
+__all__ = ["ShortCalls", "crossing_of", "prepare_short_calls"]
 
 _pointer, _integer = ctypes.c_void_p, ctypes.c_int64
 _UNITS = 20  # of the proof: no whole vectors
+_FEW_WEIGHTS = 1 << 18  # read anew in less time than the ordinary way takes, which keeps them
 
 
 class ShortCalls:
@@ -58,6 +59,8 @@ class ShortCalls:
         self._cell, self._names = cell, names
         self._sizes = (input_size, hidden_size, num_layers, num_directions)
         self._biased = biased
+        of_direction = 4 * hidden_size * (max(input_size, 2 * hidden_size) + hidden_size)
+        self._num_weights = num_layers * num_directions * of_direction  # at most, of 4 gates
         self._plan: _Plan | None = None
         self._parts: Sequence[_Plan] = ()  # of each layer and direction
 
@@ -77,7 +80,7 @@ class ShortCalls:
         """
         assert self._cell is not None
         kernel = ready_kernel(self._cell)
-        if kernel is None or are_weights_cached():
+        if kernel is None or (are_weights_cached() and self._num_weights > _FEW_WEIGHTS):
             return None
         plan = self._plan
         if plan is None or plan.kernel is not kernel:
@@ -241,6 +244,11 @@ class _ShortFunction(torch.autograd.Function):
         gradients = gradients_by(passes, inputs, None, flat, wanted[1:])
         pairs = zip(gradients, inputs, strict=True)
         return (None, *(None if g is None else g.view(i.shape) for g, i in pairs))
+
+
+def prepare_short_calls(cell: Cell) -> bool:
+    """Compile what short calls cross by, and return whether there is any; `cell` has a kernel."""
+    return crossing_of(require_kernel(cell)) is not None
 
 
 _loaded: list[Crossing | None] = []

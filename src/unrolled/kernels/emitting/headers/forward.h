@@ -90,7 +90,7 @@ LOCAL void forward_rows(const Part *p, long t, long end, float *const *gates, co
   vf sums[GATE_ROWS * GATE_VECTORS];
   for (long panel = share_begin(team, panels); panel < share_end(team, panels); panel++) {
     const long unit0 = panel * UNITS * W;
-    const int packed = RECURRENT_COLUMNS && !p->at.unpacked;
+    const int packed = RECURRENT_COLUMNS && !p->at.hidden_unpacked;
     const float *weights = packed ? gate_panel(c, &p->at, panel) : NULL;
     for (long b = p->first, rows; b < end; b += rows) {
       rows = next_rows(end - b, GATE_ROWS);
@@ -126,7 +126,7 @@ LOCAL void finish_rows(const Part *p, long t, long end, float *const *gates, con
   vf sums[APPLIED_COLUMNS][PLAIN_ROWS * PLAIN_VECTORS];
   for (long panel = share_begin(team, panels); panel < share_end(team, panels); panel++) {
     const float *weights[APPLIED_COLUMNS] = {0};
-    for (long g = 0; g < APPLIED_COLUMNS && !p->at.unpacked; g++) {
+    for (long g = 0; g < APPLIED_COLUMNS && !p->at.hidden_unpacked; g++) {
       weights[g] = applied_panel(c, &p->at, g, panel);
     }
     for (long b = p->first, rows; b < end; b += rows) {
@@ -136,7 +136,7 @@ LOCAL void finish_rows(const Part *p, long t, long end, float *const *gates, con
         for (long r = 0; r < rows; r++) {
           v[r] = p->applied + ((b + r - p->first) * APPLIED_COLUMNS + g) * H;
         }
-        if (!p->at.unpacked) {
+        if (!p->at.hidden_unpacked) {
           plain_product(rows, H, v, weights[g], sums[g]);
           continue;
         }
@@ -178,7 +178,7 @@ LOCAL void forward_part(const Part *p, Team *team) {
     }
     for (long panel = share_begin(team, panels); panel < share_end(team, panels); panel++) {
       const long first = panel * PANEL;
-      if (!p->at.unpacked) {
+      if (!p->at.input_unpacked) {
         multiply_rows(rows, I, columns, first, x, input_panel(c, &p->at, panel), gates);
         continue;
       }

@@ -23,7 +23,8 @@
  * A matrix is packed before, all of its panels; or, where each of them is read only once, just there,
  * in memory for one; or, where a single row reads it, not at all. */
 typedef struct {
-  int unpacked, input_once, hidden_once, recurrent_once, applied_once, d_x_once;
+  int input_unpacked, hidden_unpacked;
+  int input_once, hidden_once, recurrent_once, applied_once, d_x_once;
   long input, gates, applied, bias, end; /* forward */
   long back_recurrent, back_applied, back_input, back_end;
 } Layout;
@@ -35,10 +36,12 @@ INL Layout layout_of(const Call *c) {
   const long H = H_OF(c), I = c->input_size, T = c->num_steps, B = c->parts[c->num_parts];
   const int alone = c->num_parts == 1 && c->num_threads < 2; /* others would read it, too */
   Layout at;
-  at.unpacked = !c->kept && c->num_parts == 1 && B == 1 && T == 1;
-  at.input_once = at.unpacked || (!c->kept && alone && T * B <= CHUNK_ROWS);
-  at.hidden_once = at.unpacked || (!c->kept && alone && T == 1);
-  const long of_input = at.unpacked ? 0 : PANEL * I, of_hidden = at.unpacked ? 0 : H;
+  const int one_row = !c->kept && c->num_parts == 1 && B == 1;
+  at.input_unpacked = one_row && T == 1;
+  at.hidden_unpacked = one_row && T <= 2; /* to pack takes as long as to read unpacked twice */
+  at.input_once = at.input_unpacked || (!c->kept && alone && T * B <= CHUNK_ROWS);
+  at.hidden_once = at.hidden_unpacked || (!c->kept && alone && T == 1);
+  const long of_input = at.input_unpacked ? 0 : PANEL * I, of_hidden = at.hidden_unpacked ? 0 : H;
   at.input = SAMPLE;
   at.gates = at.input + floats_of(PANELS(INPUT_COLUMNS * H), of_input, at.input_once);
   at.applied = at.gates;

@@ -106,6 +106,8 @@ LOCAL void multiply_rows(long rows, long depth, long columns, long first, const 
   }
 }
 
+#define AHEAD 64 /* floats: of so many rows at once, the processor itself does not read ahead */
+
 /* The products of one row with W columns that are rows in memory: the same chains as in a panel,
    without one. columns: [W], each [depth]; a: [depth]. */
 INL vf unpacked_product(long depth, const float *const *columns, const float *a) {
@@ -114,7 +116,10 @@ INL vf unpacked_product(long depth, const float *const *columns, const float *a)
   for (; k + W <= depth; k += W) {
     vf block[W];
 #pragma GCC unroll 16
-    for (int i = 0; i < W; i++) block[i] = *(const vfu *)(columns[i] + k);
+    for (int i = 0; i < W; i++) {
+      __builtin_prefetch(columns[i] + k + AHEAD);
+      block[i] = *(const vfu *)(columns[i] + k);
+    }
     transpose(block);
 #pragma GCC unroll 16
     for (int i = 0; i < W; i++) sum += block[i] * a[k + i];
