@@ -613,7 +613,7 @@ OPTIONS: dict[str, tuple[str, ...]] = {
     "a dropout of 1": ("--dropout", "1"),
     "a cell that is unknown": ("--cell", "lstn"),
     "a cell of no file": ("--cell", "none.py:cell"),
-    "nothing held out": ("--held-out", "0"),
+    "nothing held out, a figure to choose by": ("--held-out", "0", "--select", "loss"),
     "all held out": ("--held-out", "0.999999"),
     "no such option": ("--hiden-size", "4"),
     "a seed of 2^70": ("--seed", str(2**70)),
