@@ -216,6 +216,22 @@ def test_the_network_writes_on(open_page, small_runs):
     until(page, READ, arg=64)
 
 
+def test_a_text_of_which_the_beginning_is_read_goes_on_from_its_end(open_page):
+    page = open_page(view="write", run="gru")
+    text = "All the world " * 320
+    page.fill("#text", text)
+    asked = []
+
+    def answer(route):
+        asked.append(route.request.post_data_json["text"])
+        route.fulfill(body="".join(f"{json.dumps({'text': piece})}\n" for piece in "and on"))
+
+    page.route("**/api/generate", answer)
+    page.get_by_role("button", name="Write on").click()
+    until(page, "document.querySelector('#text').value.endsWith('and on')")
+    assert asked == [text[-4000:]]
+
+
 _ESCAPE_SOON = """() => {
     const watch = new MutationObserver(() => {
         if (document.querySelector("#text").value.length <= 20) return;

@@ -3,9 +3,10 @@
 import pytest
 
 from unrolled.metrics import Metric, check_declared, find_metric, metrics_of_texts
+from unrolled.tasks.classify.answers import ClassAnswer, NumberAnswer
 
 ERRORS = Metric("word_error_rate", "lower", "%")
-ACCURACY = Metric("accuracy", "higher")
+ACCURACY = Metric("accuracy", "higher", share=True)
 COUNT = Metric("num_unseen_words", None)
 
 
@@ -44,3 +45,14 @@ def test_metrics_come_back_from_json_as_they_were():
     assert {metric.better for short in (False, True) for metric in metrics_of_texts(short)} == {
         "higher"
     }
+
+
+def test_only_a_share_of_examples_has_an_error_by_chance():
+    assert [m.name for m in metrics_of_texts(short=True) if m.standard_error(0.5, 100)] == [
+        "exact_match"
+    ]
+    assert [m.name for m in NumberAnswer.metrics if m.standard_error(0.5, 100)] == []
+    assert [m.name for m in ClassAnswer.metrics if m.standard_error(0.5, 100)] == [
+        "accuracy",
+        "macro_f1",
+    ]

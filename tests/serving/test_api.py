@@ -229,7 +229,7 @@ def test_a_run_whose_data_are_elsewhere_is_measured_on_what_is_read(serve, small
     (run,) = client.get("/api/runs").json()["runs"]
     assert run["example"] != TEXT[: len(run["example"])]  # what the model itself writes
     error = ask(client, "gradient", 422, run="gru", text="All")["error"]
-    assert "at least 4" in error["message"]
+    assert (error["code"], error["values"]) == ("too_short", {"least": 4, "got": 3})
     got = ask(client, "gradient", run="gru", text=TEXT)
     assert got["measured"] == {"windows": 1, "held_out": False, "cut": None}
     assert got["lags"][-1] == len(TEXT) - 2
@@ -272,7 +272,7 @@ BAD = [
     ("generate", {"run": "lstm", "text": "A", "length": 4001}, 422, "length"),
     ("generate", {"run": "lstm", "text": "A", "length": 0}, 422, "request"),
     ("generate", {"run": "lstm", "text": "A", "temperature": -1}, 422, "request"),
-    ("gradient", {"run": "lstm", "text": "Aaaaaa", "position": 9}, 422, "option"),
+    ("gradient", {"run": "lstm", "text": "Aaaaaa", "position": 9}, 422, "position"),
     ("rank", {"run": "lstm", "text": "Aaa", "name": "zz"}, 422, "signal"),
     ("rank", {"run": "lstm", "text": "Aaa", "name": "f", "part": 1}, 422, "part"),
     ("caption", {"run": "lstm", "data": ""}, 422, "reads_no_media"),

@@ -33,6 +33,15 @@ def test_one_character_that_was_never_seen_stops_no_view(client, path, more, unk
     assert with_unknown == without
 
 
+@pytest.mark.parametrize(
+    ("position", "code", "values"),
+    [(99, "position", {"most": 3, "got": 99}), (0, "nothing_before", {})],
+)
+def test_where_a_gradient_cannot_be_followed_from_has_a_code(client, position, code, values):
+    error = ask(client, "gradient", 422, run="lstm", text="All", position=position)["error"]
+    assert (error["code"], error["values"]) == (code, values)
+
+
 def test_every_different_unknown_character_is_named_once(client):
     answer = ask(client, "read", run="lstm", text="日A本日")
     assert (answer["pieces"], answer["unknown"]) == (["A"], ["日", "本"])

@@ -23,7 +23,7 @@ class Line:
     """Learns y = 3 x from 4 noisy examples an update. The held-out losses may be dictated."""
 
     updates_per_epoch = 10
-    num_held_out = 9
+    num_held_out = num_monitored = 9
 
     def __init__(self, held_out=None, spoil=None):
         self.held_out = held_out
@@ -157,21 +157,21 @@ def test_the_best_weights_are_kept(run):
 class Dictated(Line):
     """Held-out figures by update: of the metric that chooses, and the loss."""
 
-    def __init__(self, figures, num_held_out=100):
+    def __init__(self, figures, num_monitored=100):
         super().__init__()
-        self.figures, self.num_held_out = figures, num_held_out
+        self.figures, self.num_held_out, self.num_monitored = figures, 100, num_monitored
 
     def evaluate(self, model):  # noqa: ARG002
         figure, loss = self.figures[self.update]
         return {"figure": figure, "loss": loss}
 
 
-def kept_updates(run, figures, better, unit="", num_held_out=100):
+def kept_updates(run, figures, better, share=True, num_monitored=100):
     """Return the updates whose weights were the best so far, and how it ended."""
     trainer = make_trainer(
-        run, Dictated(figures, num_held_out), epochs=(len(figures) - 1) / 10, evaluate_every=1
+        run, Dictated(figures, num_monitored), epochs=(len(figures) - 1) / 10, evaluate_every=1
     )
-    trainer.metric = Metric("figure", better, unit)
+    trainer.metric = Metric("figure", better, share=share)
     reporter = Recorder()
     result = trainer.fit(reporter)
     return [update for update, _, improved in reporter.evaluations if improved], result
@@ -185,7 +185,8 @@ def test_the_metric_chooses_the_weights_and_the_loss_among_equals(run):
 
 
 def test_a_lower_figure_is_better_where_the_metric_says_so(run):
-    kept, _ = kept_updates(run, [(3.0, 1.0), (2.0, 2.0), (2.5, 0.1), (2.0, 1.5)], "lower")
+    figures = [(3.0, 1.0), (2.0, 2.0), (2.5, 0.1), (2.0, 1.5)]
+    kept, _ = kept_updates(run, figures, "lower", share=False)
     assert kept == [0, 1, 3]
 
 
@@ -198,21 +199,31 @@ def test_shares_that_chance_could_explain_are_equal(run):
 
 
 def test_what_is_no_share_has_no_error_that_is_known(run):
-    kept, _ = kept_updates(run, [(0.80, 1.0), (0.79, 0.5), (0.81, 0.9)], "higher", unit="bits")
-    assert kept == [0, 2]
+    """R2, and BLEU of 0 to 100, may lie between 0 and 1 too."""
+    figures = [(0.80, 1.0), (0.79, 0.5), (0.81, 0.9)]
+    assert kept_updates(run, figures, "higher", share=False)[0] == [0, 2]
+
+
+def test_a_first_figure_that_is_not_finite_is_worse_than_any(run):
+    figures = [(math.inf, 1.0), (math.inf, 0.5), (9.0, 2.0), (8.0, 3.0)]
+    assert kept_updates(run, figures, "lower", share=False)[0] == [0, 2, 3]
 
 
 def test_with_few_examples_each_figure_is_less_sure(tmp_path):
+    """What tells a figure counts, and not all that is held out."""
     figures = [(0.80, 1.0), (0.75, 0.5)]
     assert kept_updates(Run.create(tmp_path / "few"), figures, "higher")[0] == [0]
-    assert kept_updates(Run.create(tmp_path / "a"), figures, "higher", num_held_out=50)[0] == [0, 1]
+    assert kept_updates(Run.create(tmp_path / "a"), figures, "higher", num_monitored=50)[0] == [
+        0,
+        1,
+    ]
 
 
 @pytest.mark.parametrize(
     ("figures", "expected"), [([1, 2, 3, 4], True), ([1, 4, 2, 3], False), ([1, 2, 4, 3], False)]
 )
 def test_a_run_says_whether_it_was_still_improving(run, figures, expected):
-    _, result = kept_updates(run, [(10 * x, 1.0) for x in figures], "higher")
+    _, result = kept_updates(run, [(10 * x, 1.0) for x in figures], "higher", share=False)
     assert result.still_improving is expected
 
 

@@ -19,7 +19,8 @@ class Metric:
         name: The key in a run's results, with underscores.
         better: Which way is better; None for a figure that describes and does not rank, as a
             number of examples.
-        unit: "nats/token", "%"; empty for a plain part of one.
+        unit: "nats/token", "%"; empty for what has none.
+        share: Whether it is a part of the examples, in 0..1, so that chance has a known size.
 
     Example:
         >>> error_rate = Metric("word_error_rate", "lower")
@@ -30,6 +31,7 @@ class Metric:
     name: str
     better: Literal["higher", "lower"] | None
     unit: str = ""
+    share: bool = False
 
     @property
     def label(self) -> str:
@@ -52,10 +54,10 @@ class Metric:
 
         That of a share, sqrt(p (1 - p) / n); 0 for what is not one, where a mean tells no spread.
 
-        >>> round(Metric("accuracy", "higher").standard_error(0.8, 400), 4)
+        >>> round(Metric("accuracy", "higher", share=True).standard_error(0.8, 400), 4)
         0.02
         """
-        if self.unit or self.better != "higher" or not 0 <= value <= 1:
+        if not self.share:
             return 0.0
         return math.sqrt(value * (1 - value) / number)
 

@@ -29,7 +29,8 @@ def metrics_of_texts(short: bool) -> tuple[Metric, ...]:
     Args:
         short: Whether the texts are; if not, BLEU comes first.
     """
-    bleu, chrf, exact = (Metric(name, "higher") for name in ("bleu", "chrf", "exact_match"))
+    bleu, chrf = Metric("bleu", "higher"), Metric("chrf", "higher")
+    exact = Metric("exact_match", "higher", share=True)
     return (exact, chrf, bleu) if short else (bleu, chrf, exact)
 
 

@@ -7,7 +7,6 @@ from weakref import WeakKeyDictionary
 
 from torch import Tensor
 
-from unrolled.errors import DataError, OptionError
 from unrolled.inspection import (
     Reach,
     Subject,
@@ -20,6 +19,7 @@ from unrolled.inspection.reading import Measured, enough_to_measure, measure
 from unrolled.inspection.verdict import MARKS
 from unrolled.languages import language_names
 from unrolled.serving import schema
+from unrolled.serving.errors import ApiError
 from unrolled.serving.reading import Reading
 from unrolled.serving.runs import ServedRun
 
@@ -38,19 +38,19 @@ def look_back(run: ServedRun, reading: Reading, position: int | None) -> schema.
         position: From what is said at this step; None averages over places.
 
     Raises:
-        DataError: There is too little, or the position is the first.
-        OptionError: There is no such position, or the layer cannot be followed.
+        ApiError: There is too little, no such position, or it is the first.
+        OptionError: The layer cannot be followed.
     """
     length, subject = len(reading.pieces), run.subject
     if position is not None and position >= length:
-        raise OptionError(f"position must be below {length}, got {position}")
+        raise ApiError("position", most=length, got=position)
     measured = _measure(run, reading)
     if position is not None:
         reach = _from_place(subject, reading, position)
     elif measured is not None:
         reach = measured.reach
     else:
-        raise DataError(f"at least 4 {subject.unit}s are needed, got {length}", "write more")
+        raise ApiError("too_short", least=4, got=length)
     records = reading.records if subject.recurrent is not None else ()
     forgets = subject.recurrent is not None and subject.recurrent.cell.keeps is not None
     return schema.GradientAnswer(
@@ -100,7 +100,7 @@ def _measure(run: ServedRun, reading: Reading) -> Measured | None:
 def _from_place(subject: Subject, reading: Reading, position: int) -> Reach:
     """Return the reach of the loss of what is said at one step."""
     if position == 0:
-        raise DataError(f"the first {subject.unit} has nothing before it", "choose a later one")
+        raise ApiError("nothing_before")
     passage, following = reading.passage, None
     if passage.tokens is not None and position + 1 < len(passage):
         following = passage.tokens[position + 1][None]

@@ -311,14 +311,18 @@ class ExamplesTask(Task[Example]):
         """Return the loss, a mean in nats, and whatever else is worth keeping."""
         return {"loss": self.mean_loss(model, examples)}
 
+    def monitored(self, examples: Sequence[Example]) -> Sequence[Example]:
+        """Return those of the examples that tell, during training, all figures but the loss."""
+        return examples[:: max(1, -(-len(examples) // (self.most_monitored or len(examples) or 1)))]
+
     def monitor(self, model: nn.Module, examples: Sequence[Example]) -> dict[str, float]:
         """Return what is measured during training: each figure that ranks, the loss among them.
 
         The model is in eval mode.
         """
-        step = -(-len(examples) // (self.most_monitored or len(examples)))
-        figures = self.evaluate(model, examples[::step])
-        if step > 1:
+        some = self.monitored(examples)
+        figures = self.evaluate(model, some)
+        if len(some) < len(examples):
             figures["loss"] = self.mean_loss(model, examples)
         names = [metric.name for metric in self.metrics if metric.better]
         return {name: figures[name] for name in names if figures.get(name) is not None}

@@ -33,6 +33,10 @@ class Learner(Protocol[Example]):
         """Return the sum of the losses of a batch, and of how many."""
         ...
 
+    def monitored(self, examples: Sequence[Example]) -> Sequence[Example]:
+        """Return those of the examples that tell all figures of `monitor` but the loss."""
+        ...
+
     def monitor(self, model: nn.Module, examples: Sequence[Example]) -> dict[str, float]:
         """Return metrics; "loss" is the mean that `loss` has a sum of."""
         ...
@@ -80,6 +84,11 @@ class ExamplesObjective(Generic[Example]):
     def num_held_out(self) -> int:
         """Examples that are measured on."""
         return len(self.held_out)
+
+    @property
+    def num_monitored(self) -> int:
+        """Those of them that tell all figures but the loss."""
+        return len(self.learner.monitored(self.held_out))
 
     def next_loss(self, model: nn.Module) -> tuple[Tensor, int]:
         """Return the sum of the losses of this process's part of the next batch, and their count.

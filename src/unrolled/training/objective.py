@@ -24,6 +24,11 @@ class Objective(Protocol):
         ...
 
     @property
+    def num_monitored(self) -> int:
+        """How many of them tell the figures that rank, the loss aside."""
+        ...
+
+    @property
     def counted(self) -> tuple[str, float]:
         """What speeds are counted in, "characters", and how many of them a term of the loss has."""
         ...

@@ -426,10 +426,12 @@ class Trainer:
             message = f"{field('select')}: the held-out part has no figure of {name!r}"
             raise OptionError(message, "choose another metric, or hold out more")
         figure, best = measured[name], progress.best_figure
-        if progress.best_update is None or best is None or not math.isfinite(figure):
-            return progress.best_update is None or (best is None and math.isfinite(figure))
+        if progress.best_update is None or not math.isfinite(figure):
+            return progress.best_update is None
+        if best is None or not math.isfinite(best):
+            return True
         top = self._top_figure(figure)
-        margin = self.metric.standard_error(top, self.objective.num_held_out)
+        margin = self.metric.standard_error(top, self.objective.num_monitored)
 
         def is_worse(value: float) -> bool:
             return self.metric.is_better(top, value) and abs(top - value) > margin

@@ -7,12 +7,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor
 
+from unrolled.tasks.classify import neighbours
 from unrolled.tasks.classify.neighbours import (
     dtw_distances,
     euclidean_distances,
     logistic_regression,
     nearest,
-    nearest_other,
+    nearest_of,
     ridge_regression,
 )
 
@@ -71,9 +72,25 @@ def test_series_without_steps_or_of_one_are_no_error():
         assert distances(some, some).isfinite().all()
 
 
-def test_what_is_left_out_is_not_its_own_neighbour():
-    pair = [torch.tensor([[0.0]]), torch.tensor([[1.0]]), torch.tensor([[0.1]])]
-    assert nearest_other(pair, [5, 6, 7]) == [7, 7, 5]
+def test_the_nearest_are_the_same_however_many_are_looked_at_at_once(monkeypatch):
+    some, others = series_of([5, 9, 3, 7, 8], 2, seed=1), series_of([6, 4, 11], 2, seed=2)
+    for distances in (euclidean_distances, dtw_distances):
+        expected = nearest(distances(some, others), [7, 8, 9])
+        monkeypatch.setattr(neighbours, "_CELLS_AT_ONCE", 7)
+        assert nearest_of(distances, some, others, [7, 8, 9]) == expected
+        monkeypatch.undo()
+
+
+def test_a_series_far_from_zero_is_at_no_distance_of_itself():
+    (series,) = series_of([40], 2, seed=3)
+    assert dtw_distances([series + 1000] * 26, [series + 1000]).tolist() == [[0.0]] * 26
+
+
+def test_time_warping_of_long_series_takes_steps_of_one_length_and_not_of_both(monkeypatch):
+    calls, square = [], torch.Tensor.square
+    monkeypatch.setattr(torch.Tensor, "square", lambda x: calls.append(1) or square(x))
+    dtw_distances(series_of([300], 1, seed=4), series_of([300], 1, seed=5))
+    assert len(calls) == 599  # diagonals; there are 18,000 pairs of steps within the window
 
 
 def test_logistic_regression_is_that_of_scikit_learn():
@@ -88,9 +105,10 @@ def test_logistic_regression_is_that_of_scikit_learn():
     assert predicted == expected.tolist()
 
 
-def test_ridge_regression_is_that_of_scikit_learn():
+@pytest.mark.parametrize("num_steps", [6, 30])  # 12 numbers of each of 30 series, or 60
+def test_ridge_regression_is_that_of_scikit_learn(num_steps):
     linear_model = pytest.importorskip("sklearn.linear_model")
-    series = series_of([6] * 40, 2, seed=6)
+    series = series_of([num_steps] * 40, 2, seed=6)
     labels = [float(x[:, 0].sum() + 3) for x in series]
     x = torch.stack(series).flatten(1).double().numpy()
     x = (x - x[:30].mean(0)) / x[:30].std(0)

@@ -77,8 +77,8 @@ class ClassAnswer(Answer):
     """
 
     metrics = (
-        Metric("accuracy", "higher"),
-        Metric("macro_f1", "higher"),
+        Metric("accuracy", "higher", share=True),
+        Metric("macro_f1", "higher", share=True),
         Metric("loss", "lower", "nats/example"),
     )
 

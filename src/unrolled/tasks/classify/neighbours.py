@@ -10,7 +10,7 @@ Source:
     Sakoe and Chiba (1978): DTW and its window; Ratanamahatana and Keogh (2005): a tenth.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import torch
 from torch import Tensor
@@ -24,7 +24,7 @@ __all__ = [
     "euclidean_distances",
     "logistic_regression",
     "nearest",
-    "nearest_other",
+    "nearest_of",
     "ridge_regression",
     "walkable",
 ]
@@ -68,7 +68,8 @@ def dtw_distances(series: Sequence[Tensor], others: Sequence[Tensor]) -> Tensor:
         0.0
     """
     columns, column_lengths = pad(others)
-    at_once = max(1, _CELLS_AT_ONCE // (columns.shape[0] * columns.shape[1] ** 2 + 1))
+    widest = max(columns.shape[1], *map(len, series)) + 1
+    at_once = max(1, _CELLS_AT_ONCE // (len(others) * widest * max(1, columns.shape[2])))
     parts = [
         _walk(*pad(series[start : start + at_once]), columns, column_lengths)
         for start in range(0, len(series), at_once)
@@ -77,48 +78,53 @@ def dtw_distances(series: Sequence[Tensor], others: Sequence[Tensor]) -> Tensor:
 
 
 def _walk(x: Tensor, x_lengths: Tensor, y: Tensor, y_lengths: Tensor) -> Tensor:
-    """Return the distances of (N, S, I) to (M, T, I)."""
-    num_rows, num_steps, _ = x.shape
-    num_columns, num_others, _ = y.shape
-    if not num_steps or not num_others:
-        return torch.zeros(num_rows, num_columns)
-    squares = torch.cdist(x.flatten(0, 1), y.flatten(0, 1)).square()
-    costs = squares.view(num_rows, num_steps, num_columns, num_others).permute(1, 3, 0, 2)
-    lengths = torch.stack(
-        [a.expand(num_rows, num_columns) for a in (x_lengths[:, None], y_lengths)]
-    )
-    difference = (lengths[0] - lengths[1]).abs()
-    window = (_WINDOW * lengths.amax(0)).ceil().long().maximum(difference)  # (N, M)
-    widest = int(window.max())
-    far = torch.full((num_rows, num_columns), torch.inf)
+    """Return the distances of (N, S, I) to (M, T, I).
+
+    Cells (i, j) of the same i + j depend on those of the two diagonals before alone: each diagonal
+    is computed at once, (N, M, S + 2), step i at place i + 1; beside the window nothing ends.
+    """
+    (num_rows, num_steps, _), (num_columns, num_others, _) = x.shape, y.shape
     distances = torch.zeros(num_rows, num_columns)  # of series without steps
-    before = [far] * num_others
-    for step in range(num_steps):
-        row = [far] * num_others
-        first, last = max(0, step - widest), min(num_others - 1, step + widest)
-        for other in range(first, last + 1):
-            best = before[other]
-            if other:
-                best = best.minimum(row[other - 1]).minimum(before[other - 1])
-            if step == other == 0:
-                best = torch.zeros_like(far)
-            walk = (best + costs[step, other]).where(window >= abs(step - other), torch.inf)
-            row[other] = walk
-            ends = (lengths[0] == step + 1) & (lengths[1] == other + 1)
-            distances = walk.where(ends, distances)
-        before = row
+    if not num_steps or not num_others:
+        return distances
+    shape = num_rows, num_columns
+    x_length, y_length = x_lengths[:, None].expand(shape), y_lengths.expand(shape)
+    window = (_WINDOW * x_length.maximum(y_length)).ceil().long()
+    window = window.maximum((x_length - y_length).abs())
+    widest = int(window.max())
+    last_diagonal = (x_length + y_length - 2).where(x_length.minimum(y_length) > 0, -1)
+    walk, before, two_before = (torch.full((*shape, num_steps + 2), torch.inf) for _ in range(3))
+    for diagonal in range(num_steps + num_others - 1):
+        first = max(0, diagonal - num_others + 1, (diagonal - widest + 1) // 2)
+        end = min(num_steps, diagonal + 1, (diagonal + widest) // 2 + 1)
+        steps, others = x[:, first:end], y[:, diagonal - end + 1 : diagonal - first + 1].flip(1)
+        costs = (steps[:, None] - others).square().sum(3)
+        apart = (2 * torch.arange(first, end) - diagonal).abs()
+        best = before[..., first:end].minimum(before[..., first + 1 : end + 1])
+        best = best.minimum(two_before[..., first:end]) if diagonal else torch.zeros(())
+        walk[..., first] = walk[..., end + 1] = torch.inf  # of three diagonals before
+        walk[..., first + 1 : end + 1] = (best + costs).where(apart <= window[..., None], torch.inf)
+        at_last_step = walk.gather(2, x_length[..., None])[..., 0]
+        distances = at_last_step.where(last_diagonal == diagonal, distances)
+        walk, before, two_before = two_before, walk, before
     return distances
+
+
+def nearest_of(
+    distances: Callable[[Sequence[Tensor], Sequence[Tensor]], Tensor],
+    series: Sequence[Tensor],
+    others: Sequence[Tensor],
+    labels: Sequence[float],
+) -> list[float]:
+    """Return the label of the nearest of `others` for each series, so many at once as fit."""
+    at_once = max(1, _CELLS_AT_ONCE // len(others))
+    parts = (series[start : start + at_once] for start in range(0, len(series), at_once))
+    return [label for part in parts for label in nearest(distances(part, others), labels)]
 
 
 def nearest(distances: Tensor, labels: Sequence[float]) -> list[float]:
     """Return the label of the nearest of M series, for each row of (N, M)."""
     return [labels[index] for index in distances.argmin(1).tolist()]
-
-
-def nearest_other(series: Sequence[Tensor], labels: Sequence[float]) -> list[float]:
-    """Return for each series the label of its nearest other one (Euclidean)."""
-    distances = euclidean_distances(series, series).fill_diagonal_(torch.inf)
-    return nearest(distances, labels)
 
 
 def ridge_regression(
@@ -133,10 +139,16 @@ def ridge_regression(
     x, y = _flat(series, others)
     numbers = torch.tensor(labels, dtype=torch.float64)
     mean = numbers.mean()  # x has mean 0
-    products = x @ x.T + torch.eye(len(x), dtype=torch.float64)  # w = x' (x x' + 1)^-1 number
-    shares = torch.linalg.solve(products, numbers - mean)
-    said: list[float] = (y @ (x.T @ shares) + mean).tolist()
+    if x.shape[1] < len(x):  # the same w, by the smaller matrix: w = (x' x + 1)^-1 x' number
+        weight = torch.linalg.solve(x.T @ x + _one(x.shape[1]), x.T @ (numbers - mean))
+    else:  # w = x' (x x' + 1)^-1 number
+        weight = x.T @ torch.linalg.solve(x @ x.T + _one(len(x)), numbers - mean)
+    said: list[float] = (y @ weight + mean).tolist()
     return said
+
+
+def _one(size: int) -> Tensor:
+    return torch.eye(size, dtype=torch.float64)
 
 
 def logistic_regression(

@@ -114,7 +114,7 @@ class DataOptions(PartOptions):
         Option(
             "What numbers are scaled by: the training part, each series by itself, or both.",
             choices=SCALES,
-            absent="training, unless nearest neighbours there do clearly better with another",
+            absent=SCALES[0],
         ),
     ] = None
     min_count: Annotated[

@@ -383,7 +383,7 @@ def _class_notes(options: DataOptions, splits: Splits[Labelled]) -> list[str]:
             )
         if part and len(unknown) == len(part):
             raise DataError(f"{notes[-1]}: nothing is left to measure on")
-        missing = [label for label in known if all(each.label != label for each in part)]
+        missing = known.keys() - {each.label for each in part}
         if part and missing:
             names = ", ".join(sorted(missing)[:10]) + (" ..." if len(missing) > 10 else "")
             notes.append(

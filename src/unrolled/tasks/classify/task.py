@@ -7,6 +7,7 @@ The formats are read by reader.py; the network is in model.py.
 """
 
 import math
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any, Self, cast
@@ -35,8 +36,7 @@ from unrolled.tasks.classify.neighbours import (
     dtw_distances,
     euclidean_distances,
     logistic_regression,
-    nearest,
-    nearest_other,
+    nearest_of,
     ridge_regression,
     walkable,
 )
@@ -70,7 +70,6 @@ _ENCODERS: dict[str, type[TextEncoder] | type[NumberEncoder]] = {
     "number": NumberEncoder,
 }
 _FILE_BATCH = 64
-_MOST_NEIGHBOURS = 500
 _SHARE_OF_RATIOS = 0.2  # all of them are too sure: as if the words of a text knew nothing of others
 
 
@@ -135,9 +134,6 @@ class ClassifyTask(ExamplesTask[Labelled]):
             texts = (str(example.content) for example in splits.held_out)
             hint = f"{field('tokens')} char or bpe may know them, or more training data"
             splits.notes.extend(unknown_note(*encoder.num_unknown(texts), "held-out part", hint))
-        if isinstance(encoder, NumberEncoder):
-            encoder, note = _scaled(options.data, answer, encoder, splits.training)
-            splits.notes.extend(note)
         return cls(options, answer, encoder, fitted_width(options))
 
     def to_dict(self) -> dict[str, Any]:
@@ -265,15 +261,16 @@ class ClassifyTask(ExamplesTask[Labelled]):
         classes, num_classes = [int(value) for value in values], self.answer.num_scores
         said: dict[str, Sequence[float]] = {}
         if self.answer.labels:
-            most_frequent = max(range(num_classes), key=classes.count)
+            counts = Counter(classes)
+            most_frequent = max(range(num_classes), key=counts.__getitem__)
             said["most frequent class"] = [most_frequent] * len(examples)
         else:
             said["mean"] = [sum(values) / len(values)] * len(examples)
         if isinstance(self.encoder, NumberEncoder):
             known, new = ([*map(self._encode, part)] for part in (training, examples))
-            said["nearest series"] = nearest(euclidean_distances(new, known), values)
+            said["nearest series"] = nearest_of(euclidean_distances, new, known, values)
             if walkable(new, known):
-                said["nearest by DTW"] = nearest(dtw_distances(new, known), values)
+                said["nearest by DTW"] = nearest_of(dtw_distances, new, known, values)
             if self.answer.labels:
                 linear = logistic_regression(known, classes, num_classes, new)
                 said["logistic regression"] = linear
@@ -382,7 +379,8 @@ class ClassifyTask(ExamplesTask[Labelled]):
 def _fit_encoder(options: DataOptions, training: Sequence[Labelled]) -> Encoder:
     if options.of_numbers:
         contents = [cast(Any, example.content) for example in training]
-        return NumberEncoder.fit(training[0].names, contents)
+        encoder = NumberEncoder.fit(training[0].names, contents)
+        return encoder.scaled_by(options.scale or SCALES[0])
     texts = (str(example.content) for example in training)
     if options.tokens == "bpe":
         return BPEEncoder.fit(texts, lowercase=options.lowercase, size=options.bpe_size)
@@ -401,39 +399,6 @@ def _balanced(options: TaskOptions) -> bool:
 
 def _labels(examples: Sequence[Labelled]) -> list[str]:
     return [str(example.label) for example in examples]
-
-
-def _scaled(
-    options: DataOptions, answer: Answer, encoder: NumberEncoder, training: Sequence[Labelled]
-) -> tuple[NumberEncoder, list[str]]:
-    """Return the encoder on the scale that was chosen, and what it was chosen by.
-
-    Where nobody chose it, by how good the label of its nearest other one is for each series of the
-    training part. Another scale than that of the training part must be better by two standard
-    errors of a difference of shares: few examples would otherwise draw lots.
-    """
-    if options.scale is not None:
-        return encoder.scaled_by(options.scale), []
-    some = training[:: -(-len(training) // _MOST_NEIGHBOURS)]
-    labels, metric = _labels(some), answer.metrics[0]
-    values = [answer.value(label) for label in labels]
-    figures: dict[str, float] = {}
-    for scale in SCALES:
-        by_scale = encoder.scaled_by(scale)
-        series = [by_scale.encode(cast(Any, example.content)) for example in some]
-        figures[scale] = answer.measure(nearest_other(series, values), labels)[metric.name]
-    order = max if metric.better == "higher" else min
-    best = order(SCALES, key=figures.__getitem__)
-    plain = figures["training"]
-    margin = math.sqrt(2 / len(some)) * (1 if metric.better == "higher" else plain)
-    if abs(figures[best] - plain) <= margin:
-        best = "training"
-    listed = ", ".join(f"{scale} {figure:.4g}" for scale, figure in figures.items())
-    note = (
-        f"numbers are scaled by {field('scale')} {best}: {metric.label} of the nearest other one "
-        f"of {len(some):,} series of the training part: {listed}"
-    )
-    return encoder.scaled_by(best), [note]
 
 
 def _words(example: Labelled) -> list[str]:

@@ -67,6 +67,11 @@ class LanguageModelObjective:
         return 0 if self.held_out is None else len(self.held_out) - 1
 
     @property
+    def num_monitored(self) -> int:
+        """All of them."""
+        return self.num_held_out
+
+    @property
     def counted(self) -> tuple[str, float]:
         """Speeds are counted in characters."""
         return "characters", self.characters_per_token

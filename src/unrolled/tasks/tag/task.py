@@ -84,11 +84,11 @@ class TagTask(ExamplesTask[TaggedSentence]):
     @property
     def metrics(self) -> Sequence[Metric]:
         """What the figures mean: F1 of entities ranks, where the tags mark any, else accuracy."""
-        spans = [Metric(name, "higher") for name in ("f1", "precision", "recall")]
+        spans = [Metric(name, "higher", share=True) for name in ("f1", "precision", "recall")]
         return [
             *(spans if self.has_entities else []),
-            Metric("accuracy", "higher"),
-            Metric("accuracy_unseen_words", "higher"),
+            Metric("accuracy", "higher", share=True),
+            Metric("accuracy_unseen_words", "higher", share=True),
             Metric("loss", "lower", "nats/word"),
             Metric("num_words", None),
             Metric("num_unseen_words", None),

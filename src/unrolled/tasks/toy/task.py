@@ -65,7 +65,7 @@ class ToyTask(ExamplesTask[ToyExample]):
     def metrics(self) -> Sequence[Metric]:
         """What the figures mean: the problem's own measures, then the loss."""
         names = {name: None for level in self.toy.levels().values() for name in level}
-        own = [Metric(name, "higher") for name in names if name != "loss"]
+        own = [Metric(name, "higher", share=True) for name in names if name != "loss"]
         unit = "nats/step" if self.toy.symbols else "squared error"
         return [*own, Metric("loss", "lower", unit)]
 

@@ -4,7 +4,7 @@ import * as api from "../api.js";
 import { h } from "../dom.js";
 import { capital, t } from "../i18n.js";
 import { fixed } from "../numbers.js";
-import { question, state } from "../store.js";
+import { state } from "../store.js";
 
 /** What a temperature does, as an index of the words for it. */
 const boldness = (temperature) => (temperature === 0 ? 0 : 2 + Math.sign(temperature - 1));
@@ -34,7 +34,7 @@ export function generator({ editor, signal, report, typed }) {
     const seedText = seed.value.trim();
     const asked = {
       run: state.run,
-      text: question().text,
+      text: [...state.text].slice(-state.limits.text_characters).join(""), // its end, where it goes on
       length: Math.max(1, Math.min(Math.trunc(Number(length.value)) || 1, state.limits.generate_tokens)),
       temperature: Number(temperature.value),
       seed: /^\d+$/.test(seedText) ? Number(seedText) : null,
@@ -49,7 +49,6 @@ export function generator({ editor, signal, report, typed }) {
         typed();
         editor.scrollTop = editor.scrollHeight;
         count.textContent = t("wrote", { count: written });
-        if ([...editor.value].length >= state.limits.text_characters) break;
       }
     } catch (error) {
       if (error.name !== "AbortError") report(error);
