@@ -9,6 +9,7 @@ from unrolled.networks import LAYERS
 from unrolled.training import Run
 
 SMALL = ("--hidden-size", 4, "--embedding-size", 4, "--epochs", 2, "--run", "run")
+READ = ("--input", "text", "--target", "label")
 WORDS = {"pos": "good great fine", "neg": "bad poor weak"}
 
 
@@ -71,3 +72,41 @@ def test_a_mistake_ends_in_a_line_and_a_hint(unrolled, reviews, arguments, messa
     assert message in result.err
     assert hint in result.err
     assert not (reviews.parent / "run").exists()
+
+
+def test_a_figure_that_is_higher_by_chance_is_not_passed_over_in_silence(
+    unrolled, reviews, monkeypatch
+):
+    """The loss decides among accuracies within a standard error, here against the higher one."""
+    measured = iter([{"loss": 0.5, "accuracy": 0.70}, {"loss": 0.6, "accuracy": 0.72}])
+    monkeypatch.setattr(
+        "unrolled.tasks.classify.ClassifyTask.monitor",
+        lambda *_: next(measured) | {"macro_f1": 0.7},
+    )
+    options = ("--updates", 1, "--evaluate-every", 1, "--held-out", 0.4)
+    done = unrolled("train", "classify", "reviews.csv", *READ, *SMALL[:4], *options, "--run", "run")
+    assert done.code == 0
+    said = " ".join(done.err.split())
+    assert "best held-out" not in said
+    assert (
+        "kept: update 0, held-out accuracy 0.7000; that 0.7200 is more, chance may explain, and "
+        "the loss was higher nothing was clearly better than the weights before the first update"
+    ) in said
+
+
+def test_without_a_part_to_measure_on_there_is_no_table_of_figures(unrolled, reviews):
+    none = ("--held-out", 0, "--test", 0)
+    done = unrolled("train", "classify", "reviews.csv", *READ, *SMALL, *none)
+    lines = done.err.splitlines()
+    place = lines.index("no part is left to measure on")
+    assert lines[place - 1] == "the last weights, averaged, are kept"
+    assert not any(line.split()[-1:] == ["model"] for line in lines)
+
+
+@pytest.mark.parametrize(("select", "said"), [((), 1), (("--select", "last"), 0)])
+def test_that_few_are_held_out_is_said_once_and_not_to_who_chose(unrolled, reviews, select, said):
+    done = unrolled(
+        *("train", "classify", "reviews.csv", *READ, *SMALL, "--held-out", 0.05, *select)
+    )
+    assert done.err.count("too few to choose by") == said
+    assert done.err.count("the last weights, averaged, are kept") == 1

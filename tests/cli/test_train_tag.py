@@ -97,3 +97,12 @@ def test_data_and_options_that_cannot_be_used_end_in_one_line(
     assert expected in " ".join(result.err.split())
     assert result.err.startswith("unrolled: error: ")
     assert not Path("run").exists()
+
+
+def test_a_table_whose_sentences_are_not_named_is_told_how_they_are(unrolled, tmp_path) -> None:
+    (tmp_path / "words.csv").write_text("sentence,word,tag\n1,Ana,B-PER\n1,runs,O\n")
+    refused = unrolled("train", "tag", "words.csv", "--run", "run", *SMALL)
+    assert (refused.code, refused.err.splitlines()[-1]) == (
+        1,
+        "hint: is it a table? training on one names its column of sentences: --sentence",
+    )

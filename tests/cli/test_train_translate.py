@@ -92,3 +92,13 @@ def test_attention_and_the_encoder_are_chosen(unrolled, pairs, tmp_path, attenti
     (tmp_path / "in.txt").write_text("one and two\n")
     found = json.loads(unrolled("predict", "run", "in.txt", "--json").out)
     assert ("attention" in found) == (attention != "none")
+
+
+def test_a_run_of_two_files_side_by_side_is_measured_on_a_table_too(unrolled, pairs, tmp_path):
+    rows = [line.split("\t") for line in pairs.read_text().splitlines()[1:-1]]
+    for place, name in enumerate(("a.en", "a.fr")):
+        (tmp_path / name).write_text("".join(f"{row[place]}\n" for row in rows))
+    assert unrolled("train", "translate", "a.en", "a.fr", "--run", "run", *SMALL).code == 0
+    (tmp_path / "new.tsv").write_text("".join("\t".join(row) + "\n" for row in rows[:7]))
+    measured = unrolled("evaluate", "run", "new.tsv", "--json")
+    assert (measured.code, json.loads(measured.out)["num_examples"]) == (0, 7)

@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from support.runs import change_config
-from tasks.test_every_task import RUNS, prepare_small
+from tasks.test_every_task import RUNS, SMALL, prepare_small
 from unrolled.errors import DataError, OptionError, RunError
 from unrolled.serving.runs import Runs
 from unrolled.tasks import TASKS, find_task, load, options_of, prepare, resume
@@ -319,6 +319,62 @@ def test_what_a_run_cannot_start_from_is_refused(tmp_path):
             model=options.ModelOptions(hidden_size=4, embedding_size=4),
             training=options.TrainingOptions(start_from=str(tmp_path / "first")),
         )
+
+
+def start_from(first, name, tmp_path, *, data=None, model=None):
+    """Prepare a run that starts from another one, on the same data."""
+    task, write, small, _ = RUNS[name]
+    options = options_of(task)
+    return prepare(
+        find_task(task),
+        options.DataOptions(**write(tmp_path) | (data or {})),
+        tmp_path / "second",
+        model=options.ModelOptions(**SMALL | small | (model or {})),
+        training=options.TrainingOptions(updates=1, start_from=str(first)),
+    )
+
+
+def test_what_a_run_left_to_the_task_is_not_given_to_those_that_start_from_it(tmp_path):
+    prepare_small("tag", tmp_path, "first").trainer.fit()
+    with pytest.raises(OptionError, match="was trained without crf, got False") as refused:
+        start_from(tmp_path / "first", "tag", tmp_path, model={"crf": False})
+    assert refused.value.hint == "leave crf out"
+
+
+@pytest.mark.parametrize("task", ["tag", "classify", "translate"])
+def test_vectors_are_not_ignored_beside_a_run_to_start_from(task, tmp_path):
+    prepare_small(task, tmp_path, "first").trainer.fit()
+    with pytest.raises(OptionError, match="vectors and start_from both say what to begin with"):
+        start_from(tmp_path / "first", task, tmp_path, data={"vectors": "vectors.txt"})
+    assert not (tmp_path / "second").exists()
+
+
+@pytest.mark.parametrize("number", [True, False])
+def test_numbers_do_not_start_from_classes_nor_classes_from_numbers(number, tmp_path):
+    table, options = tmp_path / "t.csv", options_of("classify")
+    table.write_text("text,y\n" + "".join(f"w{i},{i % 3}\n" for i in range(60)))
+
+    def begin(run, number, start):
+        return prepare(
+            find_task("classify"),
+            options.DataOptions(files=(str(table),), input=("text",), target="y", number=number),
+            tmp_path / run,
+            model=options.ModelOptions(hidden_size=2),
+            training=options.TrainingOptions(updates=1, start_from=start),
+        )
+
+    begin("first", number, None).trainer.fit()
+    message = f"first has number {number}, got {not number}"
+    with pytest.raises(OptionError, match=message) as refused:
+        begin("second", not number, str(tmp_path / "first"))
+    assert refused.value.hint == "have number as it is there"
+
+
+def test_series_are_scaled_as_in_the_run_that_they_start_from(tmp_path):
+    prepare_small("classify-series", tmp_path, "first").trainer.fit()
+    with pytest.raises(OptionError, match="was trained without scale, got series") as refused:
+        start_from(tmp_path / "first", "classify-series", tmp_path, data={"scale": "series"})
+    assert refused.value.hint == "leave scale out"
 
 
 CELL = """

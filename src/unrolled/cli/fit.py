@@ -51,7 +51,7 @@ def fit(prepared: Prepared, *, resumed: bool = False) -> None:
     _print_words(console, task.describe(prepared.splits))
     for note in prepared.splits.notes:
         _print_words(console, f"note: {render(note, option_name, program())}")
-    if few := _too_few(trainer):
+    if not resumed and task.options.training.select is None and (few := _too_few(trainer)):
         _print_words(console, f"note: {few}")
     if resumed and not trainer.finished:
         _print_words(console, _where_from(trainer))
@@ -70,7 +70,10 @@ def fit(prepared: Prepared, *, resumed: bool = False) -> None:
         raise typer.Exit(_exit_code(received))
     if trainer.processes.is_first:
         results = prepared.finish()
-        console.print(results_table(results))
+        if results.metrics:
+            console.print(results_table(results))
+        else:
+            _print_words(console, "no part is left to measure on")
         for text in results_texts(results):
             console.print(text)
         if (confusion := confusion_table(results.metrics)) is not None:
@@ -118,20 +121,28 @@ def _too_few(trainer: Trainer) -> str | None:
     number = trainer.objective.num_held_out
     if not trainer.keeps_last or not 0 < number < FEWEST:
         return None
-    return f"{number} held-out examples are too few to choose by: the last average is kept"
+    few = f"{number} held-out examples are" if number > 1 else "1 held-out example is"
+    return f"{few} too few to choose by: the last average is kept"
 
 
 def _say_how_it_ended(console: Console, result: TrainingResult, trainer: Trainer) -> None:
     elapsed = timedelta(seconds=round(result.elapsed_seconds))
-    metric, kept = trainer.metric, "the last weights, averaged, are kept"
+    metric, top = trainer.metric, trainer.progress.top_figure
+    kept, better = "the last weights, averaged, are kept", "better"
     if not trainer.keeps_last and result.best_figure is not None:
         best = f"{result.best_figure:.4f} {metric.unit}".rstrip()
         kept = f"best held-out {metric.plain_label} {best}, of update {result.kept_update:,}"
+        if top is not None and metric.is_better(top, result.best_figure):
+            kept = (
+                f"kept: update {result.kept_update:,}, held-out {metric.plain_label} {best}; that "
+                f"{top:.4f} is more, chance may explain, and the loss was higher"
+            )
+            better = "clearly better"
     updates, epochs = counted(result.update, "update"), f"{result.epoch:.2f} epochs"
     console.print(f"{result.reason} after {updates}, {epochs}, {elapsed}")
-    _print_words(console, _too_few(trainer) or kept)
-    if result.kept_update == 0 and result.update > 0:
-        words = "nothing was better than the weights before the first update: those are kept"
+    _print_words(console, kept)
+    if not trainer.keeps_last and result.kept_update == 0 and result.update > 0:
+        words = f"nothing was {better} than the weights before the first update: those are kept"
         _print_words(console, words)
 
 

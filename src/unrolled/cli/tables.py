@@ -13,17 +13,13 @@ __all__ = ["confusion_table", "figures_table", "results_table", "results_texts",
 
 _MOST_CLASSES = 20
 
-_PARTS = {
-    "test": "on the test part",
-    "held_out": "on the held-out part",
-    "none": "measured on nothing: no part is left for it",
-}
+_PARTS = {"test": "on the test part", "held_out": "on the held-out part"}
 
 
 def results_table(results: Results) -> Table:
     """Return what was measured, beside the baselines."""
     table = Table(box=None, pad_edge=False)
-    table.add_column(_PARTS.get(results.part, results.part), style="dim")
+    table.add_column(_PARTS[results.part], style="dim")
     table.add_column("model", justify="right", style="bold")
     for name in results.baselines:
         table.add_column(name, justify="right")

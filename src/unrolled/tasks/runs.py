@@ -171,6 +171,8 @@ def prepare(
     own_cell = _own_cell(options.model)
     processes.from_first(lambda: Run.check_vacant(run_path))
     start = _start(task_class, training, trust_code)
+    if start is not None:
+        _check_data_start(start, data)
     splits = task_class.read(options)
     if start is None:
         fitted = processes.from_first(lambda: task_class.fit(options, splits).to_dict())
@@ -309,21 +311,32 @@ def _start(task_class: type[Task[Any]], training: Any, trust_code: bool) -> Load
     return load(path, trust_code=trust_code)
 
 
+def _check_data_start(start: Loaded, data: Any) -> None:
+    """Raise unless `data` are read as the run to start from needs it, and begin with nothing else.
+
+    It comes before a task is made of what was fitted to that run's data.
+    """
+    for each in option_fields(type(data)):
+        mine, theirs = getattr(data, each.name), getattr(start.task.options.data, each.name)
+        if not each.option.kept and mine is not None:
+            message = f"{field(each.name)} and {field('start_from')} both say what to begin with"
+            raise OptionError(message, "leave one of them out")
+        if each.option.decides_vocabulary and mine != theirs:
+            raise _differs(start.run, each.name, mine, theirs)
+
+
 def _check_start(start: Loaded, task: Task[Any], splits: Splits[Any]) -> None:
     """Raise unless the model of `task` is that of the run it starts from, and can learn its data.
 
     Dropout may differ: it changes how a model is trained, and not what it is.
     """
-    for part, theirs in (("model", start.task.options.model), ("data", start.task.options.data)):
-        mine = getattr(task.options, part)
-        for each in option_fields(type(mine)):
-            if each.name == "num_parameters" or "dropout" in each.name:
-                continue
-            if part == "data" and not each.option.decides_vocabulary:
-                continue
-            one, other = getattr(mine, each.name), getattr(theirs, each.name)
-            if not _same(one, other):
-                raise _differs(start.run, each.name, one, other)
+    mine, theirs = task.options.model, start.task.options.model
+    for each in option_fields(type(mine)):
+        if each.name == "num_parameters" or "dropout" in each.name:
+            continue
+        one, other = getattr(mine, each.name), getattr(theirs, each.name)
+        if not _same(one, other):
+            raise _differs(start.run, each.name, one, other)
     task.check_start(splits)
 
 
@@ -339,11 +352,15 @@ def _differs(run: Run, name: str, one: Any, other: Any) -> OptionError:
     """Return the error of an option that is another one in the run to start from."""
     was, got = (each.name if isinstance(each, Cell) else each for each in (other, one))
     hint = f"{field(name)} {was}"
+    if other is None:
+        message = f"{field('start_from')}: {run.path} was trained without {field(name)}, got {got}"
+        return OptionError(message, f"leave {field(name)} out")
     if isinstance(other, Cell):
         got = f"other equations under the name of {got}" if got == was else got
         hint = f"{field(name)} {shlex.quote(f'{run.cell_path}:{was}')}"
     elif isinstance(was, bool):
         hint = f"have {field(name)} as it is there"
+    got = "nothing" if got is None else got
     message = f"{field('start_from')}: {run.path} has {field(name)} {was}, got {got}"
     return OptionError(message, hint)
 

@@ -86,7 +86,9 @@ class DataOptions(PartOptions):
     number: Annotated[
         bool,
         Option(
-            "Predict the number in the column of the class, and no class.", flag="--number/--class"
+            "Predict the number in the column of the class, and no class.",
+            flag="--number/--class",
+            decides_vocabulary=True,
         ),
     ] = False
     id: Annotated[
@@ -115,6 +117,7 @@ class DataOptions(PartOptions):
             "What numbers are scaled by: the training part, each series by itself, or both.",
             choices=SCALES,
             absent=SCALES[0],
+            decides_vocabulary=True,
         ),
     ] = None
     min_count: Annotated[

@@ -197,4 +197,5 @@ def number_in(table: Table, row: Row, column: str) -> float:
     except (TypeError, ValueError):
         value = row.values[column]
         message = f"{table.where(row)}: {column!r} is not a finite number: {value!r}"
-        raise DataError(message, "leave it empty where it is missing") from None
+        hint = f"leave it empty where it is missing, or name the columns to read: {field('input')}"
+        raise DataError(message, hint) from None

@@ -12,7 +12,7 @@ from unrolled.data.batching import batches_that_come
 from unrolled.data.source import Source
 from unrolled.data.split import split
 from unrolled.data.tables import is_table
-from unrolled.errors import DataError
+from unrolled.errors import DataError, field
 from unrolled.tasks.tag.conll import (
     MAX_WORDS,
     TaggedSentence,
@@ -74,7 +74,13 @@ def read_sentences(path: Path, options: DataOptions) -> tuple[list[TaggedSentenc
     """
     if options.sentence is not None or has_lists(path):
         return read_table_of_tags(path, options)
-    return read_conll(path, options.column, options.encoding, options.word_column)
+    try:
+        return read_conll(path, options.column, options.encoding, options.word_column)
+    except DataError as error:
+        if error.hint or not is_table(path):
+            raise
+        hint = f"is it a table? training on one names its column of sentences: {field('sentence')}"
+        raise DataError(error.message, hint) from None
 
 
 def tags_of(sentences: Iterable[TaggedSentence]) -> list[str]:

@@ -17,7 +17,7 @@ from unrolled.data.batching import IGNORE, batches_that_come, pad
 from unrolled.data.content import flag_of, letters_of, strings_of
 from unrolled.data.source import Source
 from unrolled.data.words import WordVocabulary, as_read, text_version_of
-from unrolled.errors import DataError
+from unrolled.errors import DataError, field
 from unrolled.metrics import Metric
 from unrolled.networks.crf import best_path, log_likelihood
 from unrolled.tasks.tag.conll import TaggedSentence
@@ -179,7 +179,9 @@ class TagTask(ExamplesTask[TaggedSentence]):
         unknown = sorted(set(tags_of(splits.training)) - set(self.tags))
         if unknown:
             message = f"the run to start from does not know these tags: {', '.join(unknown[:5])}"
-            raise DataError(message, "is it the right column, or train without it")
+            raise DataError(
+                message, f"is it the right column? else leave {field('start_from')} out"
+            )
 
     def length(self, example: TaggedSentence) -> int:
         """Return the number of words."""

@@ -17,6 +17,7 @@ from unrolled.data.content import flag_of, whole_number_of
 from unrolled.data.sentences import SentenceVocabulary
 from unrolled.data.source import Source
 from unrolled.data.split import split
+from unrolled.data.tables import is_table
 from unrolled.data.words import END, UNKNOWN, as_read, split_words, unknown_note
 from unrolled.errors import OptionError, field
 from unrolled.metrics import Metric, are_short, metrics_of_texts, text_metrics
@@ -404,6 +405,8 @@ def _targets(path: Path, options: DataOptions) -> Path | None:
         return None
     if str(path) == options.file:
         return Path(options.targets)
+    if is_table(path) and not is_table(Path(options.file)):
+        return None
     return counterpart(path, Path(options.file), Path(options.targets))
 
 
