@@ -1,11 +1,11 @@
-"""The options that several readers share: which parts of the data choose and measure a model."""
+"""The options that several readers share: parts of the data, encodings, pictures and recordings."""
 
 from typing import Annotated, ClassVar
 
 from unrolled.errors import OptionError, field
 from unrolled.options import Option, Options, absolute, options
 
-__all__ = ["SENTENCE_TOKENS", "BpeSize", "Encoding", "PartOptions", "Vectors"]
+__all__ = ["SENTENCE_TOKENS", "BpeSize", "Encoding", "MediumOptions", "PartOptions", "Vectors"]
 
 SENTENCE_TOKENS = ("word", "bpe", "char")
 """What a sentence can be cut into."""
@@ -93,3 +93,38 @@ class PartOptions(Options):
             return 0.0
         fraction: float | None = getattr(self, part)
         return self.part if fraction is None else fraction
+
+
+@options
+class MediumOptions(Options):
+    """What pictures and recordings are turned into."""
+
+    panel = "Data"
+    picture_size: Annotated[
+        int,
+        Option(
+            "Pixels of each side that pictures are scaled to.",
+            within="[1, inf)",
+            decides_vocabulary=True,
+        ),
+    ] = 32
+    rate: Annotated[
+        int,
+        Option(
+            "Sample rate that recordings are converted to, in Hz.",
+            within="[1, inf)",
+            decides_vocabulary=True,
+        ),
+    ] = 16_000
+    num_bands: Annotated[
+        int,
+        Option(
+            "Frequency bands in each frame of a recording.",
+            within="[1, inf)",
+            decides_vocabulary=True,
+            flag="--bands",
+        ),
+    ] = 40
+    max_seconds: Annotated[
+        float, Option("Longest recording, all its parts together, in seconds.", within="(0, inf)")
+    ] = 60.0

@@ -10,11 +10,11 @@ from pathlib import Path
 
 from torch import Tensor
 
+from unrolled.data.media import Kind, read_named
+from unrolled.data.options import MediumOptions
 from unrolled.data.tables import Row, Table, read_table
 from unrolled.data.words import TEXT_VERSION, as_read, cut_sentence, split_words
 from unrolled.errors import DataError, field
-from unrolled.tasks.caption.media import Kind, read_named
-from unrolled.tasks.caption.options import MediumOptions
 
 __all__ = ["MAX_WORDS", "Caption", "Captions", "join_words", "read_captions", "words_of"]
 

@@ -2,7 +2,7 @@
 
 from typing import Annotated, ClassVar
 
-from unrolled.data.options import Encoding, PartOptions
+from unrolled.data.options import Encoding, MediumOptions, PartOptions
 from unrolled.data.tables import TABLE_SUFFIXES
 from unrolled.errors import OptionError, field
 from unrolled.networks.options import (
@@ -12,13 +12,12 @@ from unrolled.networks.options import (
     LabelSmoothing,
     SearchOptions,
 )
-from unrolled.options import Option, Options, absolute, options
+from unrolled.options import Option, absolute, options
 from unrolled.training import options as training
 
 __all__ = [
     "HELP",
     "DataOptions",
-    "MediumOptions",
     "ModelOptions",
     "PredictOptions",
     "TrainingOptions",
@@ -28,41 +27,6 @@ HELP = """Train a captioner: a picture or a recording in, words out.
 
 Ctrl-C saves the run, and `unrolled resume` continues it.
 """
-
-
-@options
-class MediumOptions(Options):
-    """What pictures and recordings are turned into."""
-
-    panel = "Data"
-    picture_size: Annotated[
-        int,
-        Option(
-            "Pixels of each side that pictures are scaled to.",
-            within="[1, inf)",
-            decides_vocabulary=True,
-        ),
-    ] = 32
-    rate: Annotated[
-        int,
-        Option(
-            "Sample rate that recordings are converted to, in Hz.",
-            within="[1, inf)",
-            decides_vocabulary=True,
-        ),
-    ] = 16_000
-    num_bands: Annotated[
-        int,
-        Option(
-            "Frequency bands in each frame of a recording.",
-            within="[1, inf)",
-            decides_vocabulary=True,
-            flag="--bands",
-        ),
-    ] = 40
-    max_seconds: Annotated[
-        float, Option("Longest recording, all its parts together, in seconds.", within="(0, inf)")
-    ] = 60.0
 
 
 @options

@@ -5,8 +5,8 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from unrolled.tasks.caption.augment import augment_frames, augment_pictures
-from unrolled.tasks.caption.recordings import LOG_MEL_FLOOR
+from unrolled.data.augment import augment_frames, augment_pictures
+from unrolled.data.recordings import LOG_MEL_FLOOR
 
 
 def pictures(batch_size=4, size=16):

@@ -1,29 +1,43 @@
-"""A picture or a recording, whichever a file holds, as the tensor that models read.
+"""Pictures and recordings, whichever files hold, as the tensors that models read.
 
 What is in a file is decided by its content, not by its name.
 """
 
+import os
 import re
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Literal, NamedTuple
 
 import torch
 from torch import Tensor
+from torch.nn import functional as F
 
+from unrolled.data.options import MediumOptions
+from unrolled.data.pictures import read_picture
+from unrolled.data.recordings import is_recording, log_mel, read_recording
 from unrolled.data.source import Source
+from unrolled.data.tables import is_table, read_table
 from unrolled.errors import DataError
-from unrolled.tasks.caption.options import MediumOptions
-from unrolled.tasks.caption.pictures import read_picture
-from unrolled.tasks.caption.recordings import is_recording, log_mel, read_recording
 
-__all__ = ["JOIN", "Kind", "Medium", "holds_medium", "read_medium", "read_named"]
+__all__ = [
+    "JOIN",
+    "Kind",
+    "Medium",
+    "content_of",
+    "holds_medium",
+    "named_media",
+    "read_medium",
+    "read_named",
+    "thumbnail",
+]
 
 JOIN = ";"
 """Between the paths of recordings that are heard one after the other."""
 
 Kind = Literal["picture", "recording"]
 
+_THUMBNAIL = 16  # places on each side of a picture, or along a recording
 _AS_OTHERS = "save its sound as WAV or FLAC, or a picture of it as PNG"
 
 # Those that no text begins with; other formats of pictures are only known to Pillow
@@ -139,6 +153,87 @@ def holds_medium(file: Source) -> bool:
     if _PICTURE.match(head) or _foreign(head) or b"\0" in head:
         return True
     return file.path is not None and file.path.suffix.lower() in _SUFFIXES
+
+
+def named_media(
+    source: Source,
+    options: MediumOptions,
+    kind: Kind,
+    *,
+    column: str | None = None,
+    folder: str | None = None,
+) -> Iterator[tuple[str, Tensor | DataError]]:
+    """Yield the content of each picture or recording of a source with its name.
+
+    That is the name of the source, or what it names.
+
+    In the place of what cannot be read is why not.
+
+    Args:
+        source: A picture or a recording; or a list of their paths, one a line, or a table.
+        options: What they are turned into.
+        kind: What they must be.
+        column: Of a table, that of the paths; None where none is read as a table.
+        folder: Where the paths start; None for the folder of what names them, and for those of a
+            list also the current one.
+
+    Raises:
+        DataError: The list or the table cannot be read, or the source is one that cannot be used.
+        OptionError: A library that it takes is not installed.
+    """
+    path = source.path
+    if source.content is not None or (path is not None and holds_medium(source)):
+        medium = read_medium(source.name, [source], options)
+        yield source.name, content_of(medium, source.name, kind)
+        return
+    for where, name, start in _listed(source, column, folder):
+        if not name:
+            hint = "put the path of a picture or a recording there"
+            yield name, DataError(f"{where}: is empty", hint)
+            continue
+        try:
+            yield name, content_of(read_named(name, start, options), name, kind)
+        except DataError as error:
+            yield name, DataError(f"{where}: {error.message}", error.hint)
+
+
+def content_of(medium: Medium, name: str, kind: Kind) -> Tensor:
+    """Return the content of a medium called `name`.
+
+    Raises:
+        DataError: It is not of the kind that a model was trained on.
+    """
+    if medium.kind != kind:
+        message = f"{name}: a {medium.kind}, but the model was trained on {kind}s"
+        raise DataError(message, "give another file, or another run")
+    return medium.content
+
+
+def thumbnail(content: Tensor) -> Tensor:
+    """Return a picture of 16 x 16 pixels, or a recording of 16 frames, as one row of numbers."""
+    if content.dtype == torch.uint8:
+        small = F.adaptive_avg_pool2d(content.float() / 255, _THUMBNAIL)
+    else:
+        small = F.adaptive_avg_pool1d(content.T, _THUMBNAIL)
+    return small.flatten()
+
+
+def _listed(
+    source: Source, column: str | None, folder: str | None
+) -> Iterator[tuple[str, str, Path]]:
+    """Yield the paths in a list or a table: their places, their names, where they start."""
+    path = source.path
+    if column is not None and path is not None and is_table(path):
+        table = read_table(path, [column], source.encoding)
+        start = path.parent if folder is None else Path(folder)
+        for row in table.rows:
+            yield table.where(row), str(row.values[column] or "").strip(), start
+        return
+    for number, line in enumerate(source.lines(), 1):
+        name = line.strip()
+        beside = path is not None and os.path.lexists(path.parent / name.partition(JOIN)[0])
+        start = path.parent if path is not None and beside else Path()
+        yield f"{source.name}, line {number}", name, start
 
 
 def _refuse_foreign(file: Source) -> None:

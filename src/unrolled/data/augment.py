@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from unrolled.tasks.caption.recordings import LOG_MEL_FLOOR
+from unrolled.data.recordings import LOG_MEL_FLOOR
 
 __all__ = ["augment_frames", "augment_pictures"]
 
