@@ -9,9 +9,12 @@ from torch.nn import functional as F
 
 from unrolled.data.recordings import LOG_MEL_FLOOR
 
-__all__ = ["augment_frames", "augment_pictures"]
+__all__ = ["augment_frames", "augment_pictures", "turn_pictures"]
 
 _WHITE = 255
+_TURN = 0.2  # radians, at most: 11 degrees
+_SIZE = 0.15  # at most so much larger or smaller
+_GRAIN = 4.0  # standard deviation of the noise of a picture, of 255
 _TEMPO = 0.15  # at most so much slower or faster
 _GAIN = 1.5  # nats of energy: 6.5 dB up or down
 _MASKED_BANDS = 0.15  # at most this part of the bands
@@ -46,6 +49,32 @@ def augment_pictures(pixels: Tensor, flip: bool = False) -> Tensor:
     x = x.permute(0, 2, 3, 1)[rows, down[:, :, None], right[:, None, :]].permute(0, 3, 1, 2)
     x = torch.lerp(x.mean(1, keepdim=True).expand_as(x), x, _about_one(batch_size, 1))
     ink = (_WHITE - x) * _about_one(batch_size, 1) * _about_one(batch_size, 3)  # white stays white
+    return (_WHITE - ink).round().clamp(0, _WHITE).to(torch.uint8)
+
+
+def turn_pictures(pixels: Tensor) -> Tensor:
+    """Return pictures turned by up to 11 degrees, up to 15 % larger or smaller, and noisier.
+
+    What comes in at the edge is white; no noise is added where a picture is white.
+
+    Args:
+        pixels: (B, 3, S, S) uint8.
+
+    Returns:
+        Pictures of the same shape and dtype.
+
+    Example:
+        >>> turn_pictures(torch.zeros(2, 3, 8, 8, dtype=torch.uint8)).shape
+        torch.Size([2, 3, 8, 8])
+    """
+    batch_size = len(pixels)
+    angle = _TURN * (2 * torch.rand(batch_size) - 1)
+    factor = 1 + _SIZE * (2 * torch.rand(batch_size) - 1)
+    cosine, sine, zero = angle.cos() / factor, angle.sin() / factor, torch.zeros(batch_size)
+    rows = [torch.stack(row, 1) for row in ((cosine, -sine, zero), (sine, cosine, zero))]
+    grid = F.affine_grid(torch.stack(rows, 1), list(pixels.shape), align_corners=False)
+    ink = F.grid_sample(_WHITE - pixels.float(), grid, align_corners=False)
+    ink = ink + _GRAIN * torch.randn_like(ink) * (ink > 0)
     return (_WHITE - ink).round().clamp(0, _WHITE).to(torch.uint8)
 
 

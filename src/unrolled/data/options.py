@@ -5,7 +5,17 @@ from typing import Annotated, ClassVar
 from unrolled.errors import OptionError, field
 from unrolled.options import Option, Options, absolute, options
 
-__all__ = ["SENTENCE_TOKENS", "BpeSize", "Encoding", "MediumOptions", "PartOptions", "Vectors"]
+__all__ = [
+    "MEDIA",
+    "SENTENCE_TOKENS",
+    "BpeSize",
+    "Encoding",
+    "Flip",
+    "MediaFolder",
+    "MediumOptions",
+    "PartOptions",
+    "Vectors",
+]
 
 SENTENCE_TOKENS = ("word", "bpe", "char")
 """What a sentence can be cut into."""
@@ -24,6 +34,26 @@ Vectors = Annotated[
     ),
 ]
 """The type of the field that names vectors of the words that are read."""
+
+MEDIA = Option(
+    "Column with the paths of pictures or recordings; a;b joins two recordings.",
+    metavar="COLUMN",
+)
+"""The option that names the column of the files in a table of pictures or recordings."""
+
+MediaFolder = Annotated[
+    str | None,
+    Option(
+        "Folder that the paths start from.",
+        metavar="DIR",
+        convert=absolute,
+        absent="the folder of the table",
+    ),
+]
+"""The type of the field that says where these paths start."""
+
+Flip = Annotated[bool, Option("Also mirror pictures; not for letters or flags.")]
+"""The type of the field that says whether pictures are mirrored in training."""
 
 BpeSize = Annotated[
     int | None,

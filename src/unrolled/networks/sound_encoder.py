@@ -34,6 +34,8 @@ def side_by_side(frames: Tensor, count: int) -> Tensor:
         tensor([[1., 1.],
                 [1., 0.]])
     """
+    if count == 1:
+        return frames
     filled = F.pad(frames, (0, 0, 0, -frames.shape[-2] % count))
     return filled.reshape(*frames.shape[:-2], -1, count * frames.shape[-1])
 

@@ -2,13 +2,15 @@
 
 from typing import Annotated, ClassVar
 
-from unrolled.data.options import Encoding, MediumOptions, PartOptions
+from unrolled.data.options import MEDIA, Encoding, Flip, MediaFolder, MediumOptions, PartOptions
 from unrolled.data.tables import TABLE_SUFFIXES
 from unrolled.errors import OptionError, field
 from unrolled.networks.options import (
     ATTENTION,
     EMBEDDING_SIZE,
     BidirectionalOptions,
+    Channels,
+    FramesPerStep,
     LabelSmoothing,
     SearchOptions,
 )
@@ -42,23 +44,9 @@ class DataOptions(MediumOptions, PartOptions):
             convert=absolute,
         ),
     ]
-    media: Annotated[
-        str,
-        Option(
-            "Column with the paths of pictures or recordings; a;b joins two recordings.",
-            metavar="COLUMN",
-        ),
-    ]
+    media: Annotated[str, MEDIA]
     text: Annotated[str, Option("Column with the caption.", metavar="COLUMN")]
-    folder: Annotated[
-        str | None,
-        Option(
-            "Folder that the paths start from.",
-            metavar="DIR",
-            convert=absolute,
-            absent="the folder of the table",
-        ),
-    ] = None
+    folder: MediaFolder = None
     split_by: Annotated[
         str | None,
         Option(
@@ -90,12 +78,8 @@ class ModelOptions(BidirectionalOptions):
     summary: Annotated[
         bool, Option("Start the decoder from a summary of the picture or recording.")
     ] = True
-    frames_per_step: Annotated[
-        int, Option("Frames of 10 ms that are read in one step.", within="[1, inf)")
-    ] = 3
-    channels: Annotated[
-        int, Option("Channels in the first stage of the picture encoder.", within="[1, inf)")
-    ] = 32
+    frames_per_step: FramesPerStep = 3
+    channels: Channels = 32
 
     def check(self) -> None:
         """Raise `OptionError` if nothing of what is seen or heard reaches the decoder."""
@@ -113,7 +97,7 @@ class TrainingOptions(training.TrainingOptions):
     augment: Annotated[
         bool, Option("Vary pictures and recordings a little, differently in each pass.")
     ] = True
-    flip: Annotated[bool, Option("Also mirror pictures; not for letters or flags.")] = False
+    flip: Flip = False
     label_smoothing: LabelSmoothing = 0.0
 
 

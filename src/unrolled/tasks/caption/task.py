@@ -15,6 +15,7 @@ from unrolled.data.augment import augment_frames, augment_pictures
 from unrolled.data.batching import IGNORE, batches_by_length, batches_that_come, pad
 from unrolled.data.content import flag_of, number_of, numbers_of, one_of, whole_number_of
 from unrolled.data.media import Kind, named_media
+from unrolled.data.recordings import scale_of
 from unrolled.data.source import Source
 from unrolled.data.words import (
     BEGIN,
@@ -140,10 +141,8 @@ class CaptionTask(ExamplesTask[Caption]):
         short = are_short(len(example.words) for example in training)
         if kind == "picture":
             return cls(options, vocabulary, kind, max_words, short=short)
-        frames = torch.cat([example.content for example in training])
-        mean = frames.mean(0)
-        scale = (frames - mean).square().mean().sqrt().item() or 1.0  # all are silent
-        return cls(options, vocabulary, kind, max_words, mean.tolist(), scale, short)
+        mean, scale = scale_of(example.content for example in training)
+        return cls(options, vocabulary, kind, max_words, mean, scale, short)
 
     def to_dict(self) -> dict[str, Any]:
         """Return the words, the kind and the scale."""
