@@ -215,9 +215,9 @@ def test_equal_pictures_are_in_one_part(pictures):
 @pytest.mark.parametrize("media", ["pictures", "recordings"])
 def test_an_interrupted_run_ends_as_one_that_was_not(media, request, tmp_path):
     folder = request.getfixturevalue(media)
-    whole = prepared(folder, tmp_path / "whole")
+    whole = prepared(folder, tmp_path / "whole", augment=True)
     whole.trainer.fit()
-    parted = prepared(folder, tmp_path / "parted")
+    parted = prepared(folder, tmp_path / "parted", augment=True)
     next_loss = parted.trainer.objective.next_loss
 
     def interrupted(model):
@@ -234,17 +234,28 @@ def test_an_interrupted_run_ends_as_one_that_was_not(media, request, tmp_path):
     assert all(torch.equal(mine[name], other[name]) for name in mine)
 
 
-@pytest.mark.parametrize(("chosen", "differs"), [(None, True), (True, True), (False, False)])
-def test_media_are_varied_in_training_unless_told_not_to(pictures, chosen, differs):
-    options = TaskOptions(data_for(pictures), SMALL, TrainingOptions(augment=chosen))
+@pytest.mark.parametrize(
+    ("media", "chosen", "varied"),
+    [
+        ("pictures", None, True),
+        ("pictures", False, False),
+        ("recordings", None, False),
+        ("recordings", True, True),
+    ],
+)
+def test_media_are_varied_in_training_as_they_are_told(media, chosen, varied, request):
+    folder = request.getfixturevalue(media)
+    options = TaskOptions(data_for(folder), SMALL, TrainingOptions(augment=chosen))
     splits = ClassifyTask.read(options)
     task = ClassifyTask.fit(options, splits)
-    model = task.make_model(SMALL).train()
-    one, other = (task.loss(model, splits.training)[0].item() for _ in range(2))
-    no_dropout = task.make_model(SMALL).eval()
-    assert (one != other) or not differs
-    still = [task.loss(no_dropout, splits.training)[0].item() for _ in range(2)]
-    assert still[0] == still[1]
+    torch.manual_seed(0)
+    model = task.make_model(SMALL)
+    for module in model.modules():
+        if isinstance(module, torch.nn.Dropout):
+            module.p = 0.0
+    for training, differs in ((True, varied), (False, False)):
+        one, other = (task.loss(model.train(training), splits.training)[0] for _ in range(2))
+        assert (one.item() != other.item()) == differs
 
 
 @pytest.mark.parametrize("sizes", SIZES)

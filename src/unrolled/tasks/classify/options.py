@@ -299,7 +299,7 @@ class ModelOptions(BidirectionalOptions):
         Option("Also let each token, or 16 places of what else is read, count by themselves."),
     ] = True
     frames_per_step: FramesPerStep = 3
-    channels: Channels = 32
+    channels: Channels = 16
 
 
 @options
@@ -328,7 +328,7 @@ class TrainingOptions(training.TrainingOptions):
         Option(
             "Vary what is learned from a little, differently in each pass; not texts.",
             flag="--augment/--no-augment",
-            absent="pictures and recordings yes, series of numbers no",
+            absent="pictures yes; recordings and series of numbers no",
         ),
     ] = None
     flip: Flip = False

@@ -401,11 +401,9 @@ class ClassifyTask(ExamplesTask[Labelled]):
     def _augments(self) -> bool:
         """Whether what is learned from is changed a little."""
         augment: bool | None = self.options.training.augment
-        return (
-            False
-            if isinstance(self.encoder, TextEncoder)
-            else augment or (augment is None and self.medium is not None)
-        )
+        if isinstance(self.encoder, TextEncoder):
+            return False
+        return self.medium == "picture" if augment is None else augment
 
     def _batch(
         self, examples: Sequence[Labelled], *, vary: bool = False
