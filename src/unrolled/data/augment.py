@@ -9,7 +9,7 @@ from torch.nn import functional as F
 
 from unrolled.data.recordings import LOG_MEL_FLOOR
 
-__all__ = ["augment_frames", "augment_pictures", "turn_pictures"]
+__all__ = ["augment_frames", "augment_pictures", "move_pictures"]
 
 _WHITE = 255
 _TURN = 0.2  # radians, at most: 11 degrees
@@ -47,34 +47,47 @@ def augment_pictures(pixels: Tensor, flip: bool = False) -> Tensor:
     down, right = torch.randint(0, 2 * most + 1, (2, batch_size, 1)) + torch.arange(size)
     rows = torch.arange(batch_size)[:, None, None]
     x = x.permute(0, 2, 3, 1)[rows, down[:, :, None], right[:, None, :]].permute(0, 3, 1, 2)
-    x = torch.lerp(x.mean(1, keepdim=True).expand_as(x), x, _about_one(batch_size, 1))
-    ink = (_WHITE - x) * _about_one(batch_size, 1) * _about_one(batch_size, 3)  # white stays white
-    return (_WHITE - ink).round().clamp(0, _WHITE).to(torch.uint8)
+    return _in_other_light(x)
 
 
-def turn_pictures(pixels: Tensor) -> Tensor:
-    """Return pictures turned by up to 11 degrees, up to 15 % larger or smaller, and noisier.
+def move_pictures(pixels: Tensor, flip: bool = False) -> Tensor:
+    """Return pictures shifted, turned, larger or smaller, in other light, with a little noise.
 
-    What comes in at the edge is white; no noise is added where a picture is white.
+    Shifted by up to an eighth of their side, turned by up to 11 degrees, up to 15 % larger or
+    smaller. What comes in at the edge is as the edge: `augment_pictures` has white, which around
+    white letters on black would be a mark of its own.
 
     Args:
         pixels: (B, 3, S, S) uint8.
+        flip: Whether left and right are exchanged in half of them.
 
     Returns:
         Pictures of the same shape and dtype.
 
     Example:
-        >>> turn_pictures(torch.zeros(2, 3, 8, 8, dtype=torch.uint8)).shape
+        >>> move_pictures(torch.zeros(2, 3, 8, 8, dtype=torch.uint8)).shape
         torch.Size([2, 3, 8, 8])
     """
     batch_size = len(pixels)
-    angle = _TURN * (2 * torch.rand(batch_size) - 1)
-    factor = 1 + _SIZE * (2 * torch.rand(batch_size) - 1)
-    cosine, sine, zero = angle.cos() / factor, angle.sin() / factor, torch.zeros(batch_size)
-    rows = [torch.stack(row, 1) for row in ((cosine, -sine, zero), (sine, cosine, zero))]
+    angle, growth, right, down = 2 * torch.rand(4, batch_size) - 1
+    angle, factor = _TURN * angle, 1 + _SIZE * growth
+    cosine, sine = angle.cos() / factor, angle.sin() / factor
+    mirror = torch.where(torch.rand(batch_size) < 0.5, -1.0, 1.0) if flip else torch.ones(())
+    # the grid goes from -1 to 1: an eighth of the side is a quarter
+    rows = [
+        torch.stack(row, 1)
+        for row in ((mirror * cosine, -sine, right / 4), (mirror * sine, cosine, down / 4))
+    ]
     grid = F.affine_grid(torch.stack(rows, 1), list(pixels.shape), align_corners=False)
-    ink = F.grid_sample(_WHITE - pixels.float(), grid, align_corners=False)
-    ink = ink + _GRAIN * torch.randn_like(ink) * (ink > 0)
+    x = F.grid_sample(pixels.float(), grid, padding_mode="border", align_corners=False)
+    return _in_other_light(x + _GRAIN * torch.randn_like(x))
+
+
+def _in_other_light(x: Tensor) -> Tensor:
+    """Return pictures, (B, 3, S, S) float, in other light and colours, as uint8."""
+    batch_size = len(x)
+    x = torch.lerp(x.mean(1, keepdim=True).expand_as(x), x, _about_one(batch_size, 1))
+    ink = (_WHITE - x) * _about_one(batch_size, 1) * _about_one(batch_size, 3)  # white stays white
     return (_WHITE - ink).round().clamp(0, _WHITE).to(torch.uint8)
 
 

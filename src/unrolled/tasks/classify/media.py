@@ -7,7 +7,7 @@ from typing import Any, NamedTuple, Self, cast, get_args
 import torch
 from torch import Tensor
 
-from unrolled.data.augment import augment_frames, augment_pictures, turn_pictures
+from unrolled.data.augment import augment_frames, move_pictures
 from unrolled.data.content import number_of, numbers_of, one_of
 from unrolled.data.media import Kind, named_media, read_named, unusable
 from unrolled.data.recordings import scale_of
@@ -140,7 +140,7 @@ class MediumEncoder:
     def varied(self, contents: Sequence[Tensor], flip: bool) -> list[Tensor]:
         """Return what the model reads of contents that are changed a little, at random."""
         if self.kind == "picture":
-            return [*augment_pictures(turn_pictures(torch.stack(list(contents))), flip)]
+            return [*move_pictures(torch.stack(list(contents)), flip)]
         return [self.encode(augment_frames(content)) for content in contents]
 
     def to_dict(self) -> dict[str, Any]:
