@@ -113,6 +113,8 @@ def task_runs(make_run, tmp_path_factory) -> dict[str, Path]:
         image.new("RGB", (8, 8), (10 * number, 100, 50)).save(folder / f"{number}.png")
         pictures.append(f"{number}.png\tpicture {NUMBERS[number % 6]} of {number}")
     (folder / "pictures.tsv").write_text("\n".join(pictures) + "\n")
+    kinds = ["file,kind", *(f"{number}.png,{'ab'[number > 11]}" for number in range(24))]
+    (folder / "kinds.csv").write_text("\n".join(kinds) + "\n")
 
     of_reviews = {
         "files": (str(folder / "reviews.csv"),),
@@ -144,6 +146,16 @@ def task_runs(make_run, tmp_path_factory) -> dict[str, Path]:
         "convolution": ("translate", of_pairs, {"cell": "tcn", "attention": "none"}),
         "delayed": ("translate", of_pairs, {"cell": "rnn", "delay": 3}),
         "captions": ("caption", of_pictures, {"cell": "lstm", "channels": 4}),
+        "kinds": (
+            "classify",
+            {
+                "files": (str(folder / "kinds.csv"),),
+                "media": "file",
+                "target": "kind",
+                "picture_size": 8,
+            },
+            {"cell": "gru", "channels": 4},
+        ),
         "symbols": ("toy", {"problem": "reber", "num_examples": 24}, {"cell": "rnn_relu"}),
         "values": (
             "toy",

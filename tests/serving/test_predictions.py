@@ -27,6 +27,7 @@ def test_the_runs_say_what_they_read(tasks_client):
         "convolution": ("translate", "text", "line"),
         "delayed": ("translate", "text", "line"),
         "captions": ("caption", "picture", "picture"),
+        "kinds": ("classify", "picture", "picture"),
         "symbols": ("toy", "numbers", "symbols"),
         "values": ("toy", "numbers", "values"),
         "gru": ("lm", "text", "text"),
@@ -76,6 +77,17 @@ def test_a_picture_is_described(tasks_client, picture):
     got = answer.json()["prediction"]
     assert got["media"] == "the input"
     assert len(got["alternatives"]) == 2
+
+
+def test_a_picture_has_a_class_and_is_looked_into(tasks_client, picture):
+    answer = caption(tasks_client, "kinds", picture)
+    assert answer.status_code == 200, answer.text
+    got = answer.json()["prediction"]
+    assert set(got["probabilities"]) == {"a", "b"}
+    session = answer.request.headers["X-Session"]
+    headers = {"X-Session": session}
+    read = tasks_client.post("/api/read", json={"run": "kinds", "text": ""}, headers=headers)
+    assert read.status_code == 200, read.text
 
 
 @pytest.fixture

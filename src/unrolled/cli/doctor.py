@@ -14,7 +14,7 @@ EXTRAS = {
     "bpe": ("tokenizers", "--tokens bpe"),
     "tables": ("polars", "tables in Parquet"),
     "translation": ("sacrebleu", "train translate and caption: BLEU, chrF"),
-    "media": ("kaldi-native-fbank", "with pillow, soundfile and soxr: train caption"),
+    "media": ("kaldi-native-fbank", "with pillow, soundfile and soxr: pictures and recordings"),
     "figures": ("plotly", "inspect, compare"),
     "serve": ("fastapi", "with uvicorn: the page"),
     "hdf5": ("h5py", "files for LSTMVis"),

@@ -30,7 +30,7 @@ def evaluate(
     What FILE may be follows from the run:
 
       train lm          a text, of which every token after the first counts
-      train classify    a table, cases or CLASS=FILE, as in training
+      train classify    a table, cases, a folder or CLASS=FILE, as in training
       train tag         CoNLL or CoNLL-U, tags in the column of the training
       train translate   pairs, in the columns of the training
       train caption     files and captions, in the columns of the training

@@ -32,10 +32,10 @@ def _predict(
     What INPUT may be follows from the run:
 
       train lm          a text, each line by itself
-      train classify    a text in each line, or a table or cases as in training
+      train classify    a text in each line, a table, cases; media as caption
       train tag         a sentence in each line, or CoNLL, or CoNLL-U
       train translate   a sentence in each line
-      train caption     a picture, a recording, or a text file that lists some
+      train caption     a picture, a recording, a folder or a list of them
       train toy         a sequence in each line
     """
     from unrolled.data import Source

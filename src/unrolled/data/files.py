@@ -1,4 +1,4 @@
-"""Files that are written whole or not at all, read without following links, and known again.
+"""Files that are found, written whole or not at all, read without following links, known again.
 
 The one way in which this package writes a file that it will read again. Formats are the caller's.
 """
@@ -13,7 +13,10 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, BinaryIO
 
+from unrolled.errors import DataError
+
 __all__ = [
+    "files_below",
     "fingerprint",
     "open_plain",
     "parse_json",
@@ -27,6 +30,23 @@ __all__ = [
 _CAREFULLY = 0
 for _flag in ("O_NOFOLLOW", "O_NONBLOCK", "O_CLOEXEC", "O_BINARY"):
     _CAREFULLY |= getattr(os, _flag, 0)
+
+
+def files_below(folder: Path) -> list[Path]:
+    """Return the files in a folder and those below it, in order; none that is hidden.
+
+    Raises:
+        DataError: There is none.
+    """
+    below = (path for path in sorted(folder.rglob("*")) if path.is_file())
+    files = [
+        path
+        for path in below
+        if not any(part.startswith(".") for part in path.relative_to(folder).parts)
+    ]
+    if not files:
+        raise DataError(f"{folder}: no files in it", "put an example in each file")
+    return files
 
 
 @contextmanager

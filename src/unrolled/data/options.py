@@ -1,11 +1,21 @@
-"""The options that several readers share: which parts of the data choose and measure a model."""
+"""The options that several readers share: parts of the data, encodings, pictures and recordings."""
 
 from typing import Annotated, ClassVar
 
 from unrolled.errors import OptionError, field
 from unrolled.options import Option, Options, absolute, options
 
-__all__ = ["SENTENCE_TOKENS", "BpeSize", "Encoding", "PartOptions", "Vectors"]
+__all__ = [
+    "MEDIA",
+    "SENTENCE_TOKENS",
+    "BpeSize",
+    "Encoding",
+    "Flip",
+    "MediaFolder",
+    "MediumOptions",
+    "PartOptions",
+    "Vectors",
+]
 
 SENTENCE_TOKENS = ("word", "bpe", "char")
 """What a sentence can be cut into."""
@@ -24,6 +34,26 @@ Vectors = Annotated[
     ),
 ]
 """The type of the field that names vectors of the words that are read."""
+
+MEDIA = Option(
+    "Column with the paths of pictures or recordings; a;b joins two recordings.",
+    metavar="COLUMN",
+)
+"""The option that names the column of the files in a table of pictures or recordings."""
+
+MediaFolder = Annotated[
+    str | None,
+    Option(
+        "Folder that the paths start from.",
+        metavar="DIR",
+        convert=absolute,
+        absent="the folder of the table",
+    ),
+]
+"""The type of the field that says where these paths start."""
+
+Flip = Annotated[bool, Option("Also mirror pictures; not for letters or flags.")]
+"""The type of the field that says whether pictures are mirrored in training."""
 
 BpeSize = Annotated[
     int | None,
@@ -93,3 +123,38 @@ class PartOptions(Options):
             return 0.0
         fraction: float | None = getattr(self, part)
         return self.part if fraction is None else fraction
+
+
+@options
+class MediumOptions(Options):
+    """What pictures and recordings are turned into."""
+
+    panel = "Data"
+    picture_size: Annotated[
+        int,
+        Option(
+            "Pixels of each side that pictures are scaled to.",
+            within="[1, inf)",
+            decides_vocabulary=True,
+        ),
+    ] = 32
+    rate: Annotated[
+        int,
+        Option(
+            "Sample rate that recordings are converted to, in Hz.",
+            within="[1, inf)",
+            decides_vocabulary=True,
+        ),
+    ] = 16_000
+    num_bands: Annotated[
+        int,
+        Option(
+            "Frequency bands in each frame of a recording.",
+            within="[1, inf)",
+            decides_vocabulary=True,
+            flag="--bands",
+        ),
+    ] = 40
+    max_seconds: Annotated[
+        float, Option("Longest recording, all its parts together, in seconds.", within="(0, inf)")
+    ] = 60.0

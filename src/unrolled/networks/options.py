@@ -19,7 +19,9 @@ __all__ = [
     "ATTENTION_NAMES",
     "EMBEDDING_SIZE",
     "BidirectionalOptions",
+    "Channels",
     "EmbeddingSize",
+    "FramesPerStep",
     "FreezeVectors",
     "GenerateOptions",
     "LabelSmoothing",
@@ -55,6 +57,16 @@ FreezeVectors = Annotated[
     ),
 ]
 """The type of the field that says whether vectors are learned further."""
+
+FramesPerStep = Annotated[
+    int, Option("Frames of 10 ms that are read in one step.", within="[1, inf)")
+]
+"""The type of the field that says how many frames of a recording a layer reads at once."""
+
+Channels = Annotated[
+    int, Option("Channels in the first stage of the picture encoder.", within="[1, inf)")
+]
+"""The type of the field that says how wide the picture encoder is."""
 
 LabelSmoothing = Annotated[
     float,

@@ -5,9 +5,9 @@ import pytest
 import soundfile
 from PIL import Image
 
+from unrolled.data.options import MediumOptions
 from unrolled.errors import DataError
 from unrolled.tasks.caption.captions import join_words, read_captions, words_of
-from unrolled.tasks.caption.options import MediumOptions
 
 OPTIONS = MediumOptions(picture_size=8)
 

@@ -114,8 +114,8 @@ def test_an_unreadable_token_loses_all_of_its_features():
     ("sizes", "message"),
     [
         (TOKENS | {"num_classes": 0}, "num_classes must be at least 1, got 0"),
-        (TOKENS | {"input_size": 2}, "one of vocabulary_size and input_size .*, got 11 and 2"),
-        ({"num_classes": 3}, "one of vocabulary_size and input_size"),
+        (TOKENS | {"input_size": 2}, "one of vocabulary_size, input_size, .*, got 11, 2, None"),
+        ({"num_classes": 3}, "one of vocabulary_size, input_size, picture_size and num_bands"),
         (TOKENS | {"vocabulary_size": 0}, "must be at least 1, got 0"),
         (NUMBERS | {"input_size": 0}, "must be at least 1, got 0"),
     ],

@@ -4,9 +4,8 @@ from collections import Counter
 from collections.abc import Sequence
 
 import torch
-from torch import Tensor
-from torch.nn import functional as F
 
+from unrolled.data.media import thumbnail
 from unrolled.metrics.text import text_metrics
 from unrolled.tasks.caption.captions import Caption
 
@@ -14,7 +13,6 @@ __all__ = ["best_constant", "nearest_neighbours"]
 
 _CANDIDATES = 25
 _COMPARED = 500  # training captions that candidates are tried on
-_THUMBNAIL = 16  # places on each side of a picture, or along a recording
 
 
 def best_constant(training: Sequence[Caption], short: bool = False) -> str:
@@ -47,15 +45,7 @@ def nearest_neighbours(training: Sequence[Caption], examples: Sequence[Caption])
 
     Alike are pictures of 16 x 16 pixels and recordings of 16 frames, by their squared difference.
     """
-    known = torch.stack([_thumbnail(example.content) for example in training])
-    wanted = torch.stack([_thumbnail(example.content) for example in examples])
+    known = torch.stack([thumbnail(example.content) for example in training])
+    wanted = torch.stack([thumbnail(example.content) for example in examples])
     nearest = [int(torch.cdist(row[None], known).argmin()) for row in wanted]
     return [training[index].text for index in nearest]
-
-
-def _thumbnail(content: Tensor) -> Tensor:
-    if content.dtype == torch.uint8:
-        small = F.adaptive_avg_pool2d(content.float() / 255, _THUMBNAIL)
-    else:
-        small = F.adaptive_avg_pool1d(content.T, _THUMBNAIL)
-    return small.flatten()

@@ -10,16 +10,15 @@ from pathlib import Path
 
 from torch import Tensor
 
+from unrolled.data.media import Kind, read_named, unusable
+from unrolled.data.options import MediumOptions
 from unrolled.data.tables import Row, Table, read_table
 from unrolled.data.words import TEXT_VERSION, as_read, cut_sentence, split_words
-from unrolled.errors import DataError, field
-from unrolled.tasks.caption.media import Kind, read_named
-from unrolled.tasks.caption.options import MediumOptions
+from unrolled.errors import DataError
 
 __all__ = ["MAX_WORDS", "Caption", "Captions", "join_words", "read_captions", "words_of"]
 
 MAX_WORDS = 500
-_NAMED = 20
 _NO_BLANK_BEFORE = re.compile(r" (?=[,.;:!?…)\]}%])")
 _NO_BLANK_AFTER = re.compile(r"(?<=[(\[{]) ")
 
@@ -109,7 +108,8 @@ def read_captions(
         split = _words(table, row, words)
         examples.append(Caption(name, medium.kind, medium.content, words, split, group))
     if bad and not (skip_bad and examples):
-        raise _unusable(table, bad)
+        rows = [(f"{table.unit} {row.line}", error) for row, error in bad]
+        raise unusable(path, "rows have files", rows)
     if not examples:
         raise DataError(f"{path}: no row has both {media!r} and {text!r}", "fill the columns")
     notes = _notes(path, num_empty, num_animated)
@@ -153,17 +153,6 @@ def _name(table: Table, row: Row, column: str) -> str:
         message = f"{column!r} must be text, got {value!r}"
         raise DataError(f"{table.where(row)}: {message}", "put it in quotes")
     return value.strip()
-
-
-def _unusable(table: Table, bad: Sequence[tuple[Row, DataError]]) -> DataError:
-    """Return the error that names the rows whose files cannot be used."""
-    (row, first), *others = bad
-    if not others:
-        return DataError(f"{table.where(row)}: {first.message}", first.hint)
-    named = "; ".join(f"{table.unit} {row.line}: {error.message}" for row, error in bad[:_NAMED])
-    more = f"; and {len(bad) - _NAMED:,} more" if len(bad) > _NAMED else ""
-    message = f"{table.path}: {len(bad):,} rows have files that cannot be used: {named}{more}"
-    return DataError(message, f"mend them, or leave them out by {field('skip_bad')}")
 
 
 def _words(table: Table, row: Row, text: str) -> tuple[str, ...]:

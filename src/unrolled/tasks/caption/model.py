@@ -28,9 +28,9 @@ from torch import Tensor, nn
 
 from unrolled.errors import OptionError
 from unrolled.networks.decoder import Decoder, DecoderConfig, DecoderState
+from unrolled.networks.picture_encoder import PictureEncoder, PictureEncoderConfig
+from unrolled.networks.sound_encoder import SoundEncoder, SoundEncoderConfig
 from unrolled.tasks.caption.options import ModelOptions
-from unrolled.tasks.caption.picture_encoder import PictureEncoder, PictureEncoderConfig
-from unrolled.tasks.caption.sound_encoder import SoundEncoder, SoundEncoderConfig
 
 __all__ = ["Captioner"]
 

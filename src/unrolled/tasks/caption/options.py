@@ -2,23 +2,24 @@
 
 from typing import Annotated, ClassVar
 
-from unrolled.data.options import Encoding, PartOptions
+from unrolled.data.options import MEDIA, Encoding, Flip, MediaFolder, MediumOptions, PartOptions
 from unrolled.data.tables import TABLE_SUFFIXES
 from unrolled.errors import OptionError, field
 from unrolled.networks.options import (
     ATTENTION,
     EMBEDDING_SIZE,
     BidirectionalOptions,
+    Channels,
+    FramesPerStep,
     LabelSmoothing,
     SearchOptions,
 )
-from unrolled.options import Option, Options, absolute, options
+from unrolled.options import Option, absolute, options
 from unrolled.training import options as training
 
 __all__ = [
     "HELP",
     "DataOptions",
-    "MediumOptions",
     "ModelOptions",
     "PredictOptions",
     "TrainingOptions",
@@ -28,41 +29,6 @@ HELP = """Train a captioner: a picture or a recording in, words out.
 
 Ctrl-C saves the run, and `unrolled resume` continues it.
 """
-
-
-@options
-class MediumOptions(Options):
-    """What pictures and recordings are turned into."""
-
-    panel = "Data"
-    picture_size: Annotated[
-        int,
-        Option(
-            "Pixels of each side that pictures are scaled to.",
-            within="[1, inf)",
-            decides_vocabulary=True,
-        ),
-    ] = 32
-    rate: Annotated[
-        int,
-        Option(
-            "Sample rate that recordings are converted to, in Hz.",
-            within="[1, inf)",
-            decides_vocabulary=True,
-        ),
-    ] = 16_000
-    num_bands: Annotated[
-        int,
-        Option(
-            "Frequency bands in each frame of a recording.",
-            within="[1, inf)",
-            decides_vocabulary=True,
-            flag="--bands",
-        ),
-    ] = 40
-    max_seconds: Annotated[
-        float, Option("Longest recording, all its parts together, in seconds.", within="(0, inf)")
-    ] = 60.0
 
 
 @options
@@ -78,23 +44,9 @@ class DataOptions(MediumOptions, PartOptions):
             convert=absolute,
         ),
     ]
-    media: Annotated[
-        str,
-        Option(
-            "Column with the paths of pictures or recordings; a;b joins two recordings.",
-            metavar="COLUMN",
-        ),
-    ]
+    media: Annotated[str, MEDIA]
     text: Annotated[str, Option("Column with the caption.", metavar="COLUMN")]
-    folder: Annotated[
-        str | None,
-        Option(
-            "Folder that the paths start from.",
-            metavar="DIR",
-            convert=absolute,
-            absent="the folder of the table",
-        ),
-    ] = None
+    folder: MediaFolder = None
     split_by: Annotated[
         str | None,
         Option(
@@ -126,12 +78,8 @@ class ModelOptions(BidirectionalOptions):
     summary: Annotated[
         bool, Option("Start the decoder from a summary of the picture or recording.")
     ] = True
-    frames_per_step: Annotated[
-        int, Option("Frames of 10 ms that are read in one step.", within="[1, inf)")
-    ] = 3
-    channels: Annotated[
-        int, Option("Channels in the first stage of the picture encoder.", within="[1, inf)")
-    ] = 32
+    frames_per_step: FramesPerStep = 3
+    channels: Channels = 32
 
     def check(self) -> None:
         """Raise `OptionError` if nothing of what is seen or heard reaches the decoder."""
@@ -149,7 +97,7 @@ class TrainingOptions(training.TrainingOptions):
     augment: Annotated[
         bool, Option("Vary pictures and recordings a little, differently in each pass.")
     ] = True
-    flip: Annotated[bool, Option("Also mirror pictures; not for letters or flags.")] = False
+    flip: Flip = False
     label_smoothing: LabelSmoothing = 0.0
 
 

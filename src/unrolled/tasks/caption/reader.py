@@ -4,10 +4,10 @@ from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
 
+from unrolled.data.media import Kind
 from unrolled.data.split import split
 from unrolled.errors import DataError, field
 from unrolled.tasks.caption.captions import Caption, Captions, read_captions
-from unrolled.tasks.caption.media import Kind
 from unrolled.tasks.caption.options import DataOptions
 from unrolled.tasks.task import Splits
 

@@ -4,7 +4,6 @@ The network is in `model.py`, what predictors without learning reach in
 `baselines.py`.
 """
 
-import os
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any, Self, cast, get_args
@@ -12,10 +11,12 @@ from typing import Any, Self, cast, get_args
 import torch
 from torch import Tensor, nn
 
+from unrolled.data.augment import augment_frames, augment_pictures
 from unrolled.data.batching import IGNORE, batches_by_length, batches_that_come, pad
 from unrolled.data.content import flag_of, number_of, numbers_of, one_of, whole_number_of
+from unrolled.data.media import Kind, named_media
+from unrolled.data.recordings import scale_of
 from unrolled.data.source import Source
-from unrolled.data.tables import is_table, read_table
 from unrolled.data.words import (
     BEGIN,
     END,
@@ -29,17 +30,8 @@ from unrolled.errors import DataError
 from unrolled.metrics import Metric, are_short, metrics_of_texts, text_metrics
 from unrolled.networks import BeamOptions, Hypothesis, word_loss
 from unrolled.networks.beam import beam_options
-from unrolled.tasks.caption.augment import augment_frames, augment_pictures
 from unrolled.tasks.caption.baselines import best_constant, nearest_neighbours
 from unrolled.tasks.caption.captions import Caption, join_words, words_of
-from unrolled.tasks.caption.media import (
-    JOIN,
-    Kind,
-    Medium,
-    holds_medium,
-    read_medium,
-    read_named,
-)
 from unrolled.tasks.caption.model import Captioner
 from unrolled.tasks.caption.options import (
     DataOptions,
@@ -149,10 +141,8 @@ class CaptionTask(ExamplesTask[Caption]):
         short = are_short(len(example.words) for example in training)
         if kind == "picture":
             return cls(options, vocabulary, kind, max_words, short=short)
-        frames = torch.cat([example.content for example in training])
-        mean = frames.mean(0)
-        scale = (frames - mean).square().mean().sqrt().item() or 1.0  # all are silent
-        return cls(options, vocabulary, kind, max_words, mean.tolist(), scale, short)
+        mean, scale = scale_of(example.content for example in training)
+        return cls(options, vocabulary, kind, max_words, mean, scale, short)
 
     def to_dict(self) -> dict[str, Any]:
         """Return the words, the kind and the scale."""
@@ -322,49 +312,9 @@ class CaptionTask(ExamplesTask[Caption]):
             yield medium
 
     def _named_media(self, source: Source) -> Iterator[tuple[str, Tensor | DataError]]:
-        """Yield what is to be described, each with its name: the source, or what it names.
-
-        In the place of what cannot be read is why not.
-        """
+        """Yield what is to be described, or why it cannot be, each with its name."""
         data = self.options.data
-        path = source.path
-        if source.content is not None or (path is not None and holds_medium(source)):
-            yield source.name, self._content(read_medium(source.name, [source], data), source.name)
-            return
-        for where, name, folder in self._listed(source):
-            if not name:
-                hint = "put the path of a picture or a recording there"
-                yield name, DataError(f"{where}: is empty", hint)
-                continue
-            try:
-                yield name, self._content(read_named(name, folder, data), name)
-            except DataError as error:
-                yield name, DataError(f"{where}: {error.message}", error.hint)
-
-    def _listed(self, source: Source) -> Iterator[tuple[str, str, Path]]:
-        """Yield the paths in a list or a table: their places, their names, where they start.
-
-        As in training they start at the folder of what names them, in a table or `folder`; those of
-        a list also at the current folder.
-        """
-        data, path = self.options.data, source.path
-        if path is not None and is_table(path):
-            table = read_table(path, [data.media], source.encoding)
-            folder = path.parent if data.folder is None else Path(data.folder)
-            for row in table.rows:
-                yield table.where(row), str(row.values[data.media] or "").strip(), folder
-            return
-        for number, line in enumerate(source.lines(), 1):
-            name = line.strip()
-            beside = path is not None and os.path.lexists(path.parent / name.partition(JOIN)[0])
-            folder = path.parent if path is not None and beside else Path()
-            yield f"{source.name}, line {number}", name, folder
-
-    def _content(self, medium: Medium, name: str) -> Tensor:
-        if medium.kind != self.kind:
-            message = f"{name}: a {medium.kind}, but the model was trained on {self.kind}s"
-            raise DataError(message, "give another file, or another run")
-        return medium.content
+        return named_media(source, data, self.kind, column=data.media, folder=data.folder)
 
     def _collate(
         self, contents: Sequence[Tensor], *, augment: bool = False

@@ -10,7 +10,9 @@ The network unrolled over "not a bad film", with mean pooling and one direction:
                 ^         ^                   ^         ^
     start --> [layer]-->[layer]------------>[layer]-->[layer]        and a second layer that reads
                 ^         ^                   ^         ^            from the end, if bidirectional
-              embed     embed               embed     embed          or I numbers as they are
+              embed     embed               embed     embed          or I numbers as they are, the
+                                                                       places of a picture's grid,
+                                                                       or frames of a recording
                 ^         ^                   ^         ^
     token      not        a                  bad       film
 
@@ -26,13 +28,16 @@ from torch import Tensor, nn
 from unrolled.errors import OptionError, ShapeError
 from unrolled.layers import check_lengths, check_sizes, valid_steps
 from unrolled.networks.embedding import TokenEmbedding
+from unrolled.networks.picture_encoder import PictureEncoder, PictureEncoderConfig
 from unrolled.networks.sequence_layers import make_layer
+from unrolled.networks.sound_encoder import side_by_side
 from unrolled.tasks.classify.options import ModelOptions
 from unrolled.tasks.classify.pressing import pressed
 
 __all__ = ["Classifier"]
 
 _PLACES = 16  # of a series, whose numbers are evidence
+_PICTURE_DROPOUT = 0.2
 _STEPS_AT_ONCE = 2**16  # of all prefixes in one batch
 _EMBEDDING_SPREAD = 0.1  # torch's 1 drowns what few examples teach: 0.67 right instead of 0.78
 
@@ -41,6 +46,8 @@ class Classifier(nn.Module):
     """Scores of the classes of whole sequences: embedding, sequence layer, pooling, linear.
 
         x_t = a row of the embedding, or the numbers of the step
+            | place t of the grid that the picture encoder makes, row by row
+            | the log-mel frames k t ... k t + k - 1 side by side
         h_1 ... h_T = layer(x_1 ... x_T)
         p = h_T                     last (of the direction that reads from the end: h_1)
           | mean of h_t             mean
@@ -49,8 +56,8 @@ class Classifier(nn.Module):
         scores = U p + d + sum over t of e_{x_t},    p(class = c) = softmax(scores)_c
 
     The last term is the evidence of single tokens, a row of scores for each, zero at first: what a
-    linear classifier of words has, beside what only their order tells. That of a series of numbers
-    is linear too, E [x at 16 places from its first step to its last]. A sequence without steps has
+    linear classifier of words has, beside what only their order tells. That of other input is
+    linear too, E [x at 16 places from its first step to its last]. A sequence without steps has
     p = 0. Initial values are those of torch, but the
     embedding has a standard deviation of 0.1.
 
@@ -60,6 +67,8 @@ class Classifier(nn.Module):
         vocabulary_size: V, for an input of tokens; None for numbers.
         input_size: I, for an input of so many numbers a step; None for tokens. Other options of
             tokens than `evidence` are not used then.
+        picture_size: S, pixels of each side, for pictures.
+        num_bands: K, features of each log-mel frame, for recordings.
         vectors_width: Numbers of each vector that the embedding begins with; None without.
 
     Raises:
@@ -85,22 +94,32 @@ class Classifier(nn.Module):
         vocabulary_size: int | None = None,
         input_size: int | None = None,
         vectors_width: int | None = None,
+        picture_size: int | None = None,
+        num_bands: int | None = None,
     ) -> None:
         super().__init__()
-        if (vocabulary_size is None) == (input_size is None):
-            message = "one of vocabulary_size and input_size must be given"
-            raise OptionError(f"Classifier: {message}, got {vocabulary_size} and {input_size}")
-        sizes = {"size of the input": vocabulary_size or input_size or 0}
-        check_sizes("Classifier", sizes | {"num_classes": num_classes})
+        sizes = [vocabulary_size, input_size, picture_size, num_bands]
+        if len(given := [size for size in sizes if size is not None]) != 1:
+            message = "one of vocabulary_size, input_size, picture_size and num_bands must be given"
+            raise OptionError(f"Classifier: {message}, got {', '.join(map(str, sizes))}")
+        check_sizes("Classifier", {"size of the input": given[0], "num_classes": num_classes})
         self.options = options
         self.num_classes = num_classes
-        self.input_size = input_size
+        self.input_size = input_size if num_bands is None else num_bands
+        self.frames_per_step = 1 if num_bands is None else options.frames_per_step
+        self.pictures = None
+        if picture_size is not None:
+            config = PictureEncoderConfig(picture_size, options.channels, _PICTURE_DROPOUT)
+            self.pictures = PictureEncoder(config)
         self.embedding = None
         if vocabulary_size is not None:
             self.embedding = TokenEmbedding(options, vocabulary_size, vectors_width)
             nn.init.normal_(self.embedding.table.weight, std=_EMBEDDING_SPREAD)
-        width = input_size if self.embedding is None else self.embedding.output_size
-        assert width is not None
+        width = (self.input_size or 0) * self.frames_per_step
+        if self.pictures is not None:
+            width = self.pictures.config.memory_size
+        elif self.embedding is not None:
+            width = self.embedding.output_size
         self.layer = make_layer(options, width, bidirectional=options.bidirectional)
         size = cast(int, self.layer.output_size)
         self.evidence = None
@@ -108,8 +127,8 @@ class Classifier(nn.Module):
             self.evidence = nn.Embedding(vocabulary_size, num_classes)
             nn.init.zeros_(self.evidence.weight)
         self.shape = None
-        if input_size is not None and options.evidence:
-            self.shape = nn.Linear(_PLACES * input_size, num_classes, bias=False)
+        if vocabulary_size is None and options.evidence:
+            self.shape = nn.Linear(_PLACES * width, num_classes, bias=False)
             nn.init.zeros_(self.shape.weight)
         self.attention = None
         if options.pooling == "attention":
@@ -119,12 +138,14 @@ class Classifier(nn.Module):
         self.dropout = nn.Dropout(options.dropout)
         self.scores = nn.Linear(size, num_classes)
 
-    def forward(self, inputs: Tensor, lengths: Tensor) -> Tensor:
+    def forward(self, inputs: Tensor, lengths: Tensor | None) -> Tensor:
         """Score the classes of each sequence.
 
         Args:
-            inputs: (B, T) int64 tokens in 0 ... V - 1, or (B, T, I) numbers.
-            lengths: (B,) int64, steps of each row; what comes after them has no effect.
+            inputs: (B, T) int64 tokens in 0 ... V - 1; (B, T, I) numbers; (B, 3, S, S) uint8
+                pictures; or (B, T, K) log-mel frames on a scale of about 1.
+            lengths: (B,) int64, steps or frames of each row; what comes after them has no effect.
+                None for pictures.
 
         Returns:
             The scores (unnormalised log probabilities), (B, C).
@@ -133,16 +154,29 @@ class Classifier(nn.Module):
             ShapeError: Inputs of another shape or type, or lengths that do not fit.
         """
         self._check(inputs)
-        batch_size, num_steps = inputs.shape[:2]
-        lengths = check_lengths("Classifier", lengths, num_steps, batch_size, inputs.device)
-        h = self._states(inputs, lengths)  # (B, T, H)
-        scores: Tensor = self.scores(self.dropout(self._pool(h, lengths)))
-        if self.shape is not None:
-            scores = scores + self.shape(self.dropout(pressed(inputs, lengths, _PLACES).flatten(1)))
+        if lengths is None or self.pictures is not None:
+            x = self.features(inputs)
+            steps = torch.full((len(x),), x.shape[1], device=inputs.device)
+        else:
+            batch_size, num_steps = inputs.shape[:2]
+            lengths = check_lengths("Classifier", lengths, num_steps, batch_size, inputs.device)
+            k = self.frames_per_step
+            if k > 1:  # the last step of a recording has what comes after its end
+                inputs = inputs.masked_fill(~valid_steps(lengths, num_steps).T[..., None], 0.0)
+            x = self.features(inputs)
+            steps = (lengths + k - 1).div(k, rounding_mode="floor")
+        scores = self._score(x, steps)
         if self.evidence is None:
             return scores
-        valid = valid_steps(lengths, num_steps).T
+        valid = valid_steps(steps, x.shape[1]).T
         return scores + (self._weigh(inputs) * valid[..., None]).sum(1)
+
+    def _score(self, x: Tensor, lengths: Tensor) -> Tensor:
+        """Return the scores of what the layer reads, (B, T, I), without the evidence of tokens."""
+        scores: Tensor = self.scores(self.dropout(self._pool(self._states(x, lengths), lengths)))
+        if self.shape is not None:
+            scores = scores + self.shape(self.dropout(pressed(x, lengths, _PLACES).flatten(1)))
+        return scores
 
     @torch.inference_mode()
     def opinions(self, inputs: Tensor) -> Tensor:
@@ -152,33 +186,39 @@ class Classifier(nn.Module):
         there.
 
         Args:
-            inputs: (T,) int64, or (T, I).
+            inputs: (T,) int64, (T, I), (3, S, S) uint8, or (T, K).
 
         Returns:
-            (T, C); row t is what `forward` gives for the steps 0 ... t.
+            (T, C), a row for each step that the layer reads; row t is what `forward` gives for the
+            steps 0 ... t. Of a picture the encoder has seen all.
         """
         self._check(inputs[None])
-        num_steps = len(inputs)
+        x = self.features(inputs[None])[0]
+        num_steps = len(x)
         if num_steps == 0:
             return self.scores.weight.new_zeros(0, self.num_classes)
         if not self.options.bidirectional and self.shape is None:
             lengths = torch.tensor([num_steps], device=inputs.device)
-            pooled = self._pool_prefixes(self._states(inputs[None], lengths)[0])
-            opinions: Tensor = self.scores(self.dropout(pooled))
-            return opinions if self.evidence is None else opinions + self._weigh(inputs).cumsum(0)
+            pooled = self._pool_prefixes(self._states(x[None], lengths)[0])
+            return self._with_evidence(self.scores(self.dropout(pooled)), inputs)
         scores, start = [], 0
         while start < num_steps:
             stop = start + 1
             while stop < num_steps and (stop + 1 - start) * (stop + 1) <= _STEPS_AT_ONCE:
                 stop += 1
             lengths = torch.arange(start + 1, stop + 1, device=inputs.device)
-            prefixes = inputs[:stop].expand(stop - start, *inputs[:stop].shape)
-            scores.append(self(prefixes, lengths))
+            scores.append(self._score(x[:stop].expand(stop - start, stop, -1), lengths))
             start = stop
-        return torch.cat(scores)
+        return self._with_evidence(torch.cat(scores), inputs)
+
+    def _with_evidence(self, opinions: Tensor, inputs: Tensor) -> Tensor:
+        """Return opinions, (T, C), with the evidence of the tokens until there."""
+        return opinions if self.evidence is None else opinions + self._weigh(inputs).cumsum(0)
 
     def _check(self, inputs: Tensor) -> None:
         size = self.input_size
+        if self.pictures is not None:
+            return  # the encoder checks them
         if size is None:
             right = inputs.dtype == torch.int64 and inputs.dim() == 2
             expected = "tokens must be (B, T) torch.int64"
@@ -189,17 +229,23 @@ class Classifier(nn.Module):
             got = f"{tuple(inputs.shape)} {inputs.dtype}"
             raise ShapeError(f"Classifier: {expected}, got {got}")
 
-    def _states(self, inputs: Tensor, lengths: Tensor) -> Tensor:
+    def _states(self, x: Tensor, lengths: Tensor) -> Tensor:
         """Return the outputs of the sequence layer, (B, T, H), zero after the end of a row."""
-        if inputs.shape[1] == 0:  # which layers refuse
-            return self.scores.weight.new_zeros(len(inputs), 0, self.scores.in_features)
-        h: Tensor = self.layer(self.features(inputs), lengths=lengths)[0]
+        if x.shape[1] == 0:  # which layers refuse
+            return self.scores.weight.new_zeros(len(x), 0, self.scores.in_features)
+        h: Tensor = self.layer(x, lengths=lengths)[0]
         return h
 
     def features(self, inputs: Tensor) -> Tensor:
-        """Return what the layer reads: (B, T, I) numbers, or (B, T, E) of tokens."""
+        """Return what the layer reads: (B, T, I) numbers, (B, T, E) of tokens.
+
+        Of pictures (B, P, M), the places of the grid; of recordings (B, S, k K), S = ceil(T / k).
+        """
+        if self.pictures is not None:
+            memory: Tensor = self.pictures(inputs)[0]
+            return memory
         if self.embedding is None:
-            return inputs
+            return side_by_side(inputs, self.frames_per_step)
         x: Tensor = self.dropout(self.embedding(inputs))
         if self.training and self.options.token_dropout:
             readable = x.new_full(inputs.shape, 1 - self.options.token_dropout).bernoulli()

@@ -24,6 +24,7 @@ __all__ = [
     "euclidean_distances",
     "logistic_regression",
     "nearest",
+    "nearest_mean",
     "nearest_of",
     "ridge_regression",
     "walkable",
@@ -125,6 +126,14 @@ def nearest_of(
 def nearest(distances: Tensor, labels: Sequence[float]) -> list[float]:
     """Return the label of the nearest of M series, for each row of (N, M)."""
     return [labels[index] for index in distances.argmin(1).tolist()]
+
+
+def nearest_mean(known: Tensor, classes: Sequence[int], others: Tensor) -> list[int]:
+    """Return for each of `others`, (M, D), the class whose mean in `known`, (N, D), is nearest."""
+    present = sorted(set(classes))
+    of_class = torch.tensor(classes)
+    means = torch.stack([known[of_class == each].mean(0) for each in present])
+    return [present[index] for index in torch.cdist(others, means).argmin(1).tolist()]
 
 
 def ridge_regression(

@@ -5,20 +5,36 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any, ClassVar
 
-from unrolled.data.options import BpeSize, Encoding, PartOptions, Vectors
+from unrolled.data.options import (
+    MEDIA,
+    BpeSize,
+    Encoding,
+    Flip,
+    MediaFolder,
+    MediumOptions,
+    PartOptions,
+    Vectors,
+)
 from unrolled.data.tables import is_table
 from unrolled.errors import OptionError, field
-from unrolled.networks.options import BidirectionalOptions, EmbeddingSize, FreezeVectors
+from unrolled.networks.options import (
+    BidirectionalOptions,
+    Channels,
+    EmbeddingSize,
+    FramesPerStep,
+    FreezeVectors,
+)
 from unrolled.options import Option, Options, absolute, options
 from unrolled.tasks.classify.series import SCALES
 from unrolled.training import options as training
 
 __all__ = ["HELP", "DataOptions", "ModelOptions", "PredictOptions", "TrainingOptions"]
 
-HELP = """Train a classifier: the class of a text, or of a series of numbers; or a number.
+HELP = """Train a classifier: the class of a text, a series of numbers, a picture or a recording.
 
-The data are tables of texts, a text file or a folder of texts for each class, .ts files, or tables
-of numbers with a row for each step or for each series:
+The data are tables of texts, a text file or a folder of texts for each class, .ts files, tables of
+numbers with a row for each step or for each series, a folder of pictures or recordings for each
+class, or a table that names them:
 
   reviews.csv --input text --target stars
   neg=reviews.neg pos=reviews.pos
@@ -26,12 +42,15 @@ of numbers with a row for each step or for each series:
   JapaneseVowels_TRAIN.ts
   runs.csv --id case --time t --target activity
   GunPoint_TRAIN.tsv --wide --target 1
+  digits/train
+  birds.csv --media file --target species
 
 Ctrl-C saves the run, and `unrolled resume` continues it.
 """
 
 _TOKENS = ("word", "char", "bpe")
-_TABLE_OPTIONS = ("input", "target", "id", "time", "wide", "held_out_file", "test_file")
+_COLUMNS = ("input", "target", "media", "id", "time", "wide")
+_TABLE_OPTIONS = (*_COLUMNS, "folder", "held_out_file", "test_file")
 
 
 def _split(argument: str) -> tuple[str, str]:
@@ -57,7 +76,7 @@ def _absolute(arguments: tuple[str, ...]) -> tuple[str, ...]:
 
 
 @options
-class DataOptions(PartOptions):
+class DataOptions(MediumOptions, PartOptions):
     """How a classifier reads its data."""
 
     before: ClassVar[Mapping[str, Any]] = {"stratify": False}
@@ -65,7 +84,7 @@ class DataOptions(PartOptions):
     files: Annotated[
         tuple[str, ...],
         Option(
-            "Tables, .ts files, a text file for each class (CLASS=FILE), or a folder of them.",
+            "Tables, .ts files, a file or folder for each class (CLASS=FILE), or a folder of them.",
             metavar="FILE",
             positional=True,
             convert=_absolute,
@@ -90,6 +109,11 @@ class DataOptions(PartOptions):
             flag="--number/--class",
             decides_vocabulary=True,
         ),
+    ] = False
+    media: Annotated[str | None, MEDIA] = None
+    folder: MediaFolder = None
+    skip_bad: Annotated[
+        bool, Option("Leave out and count pictures and recordings that cannot be used.")
     ] = False
     id: Annotated[
         str | None,
@@ -160,9 +184,9 @@ class DataOptions(PartOptions):
         if self.classes:
             self._check_text_files()
         elif self.of_folders:
-            for name in ("input", "target", "id", "time", "wide"):
+            for name in (*_COLUMNS, "folder"):
                 if getattr(self, name):
-                    message = f"{field(name)} is for tables, not for a folder of texts"
+                    message = f"{field(name)} is for tables, not for a folder of classes"
                     raise OptionError(message, "leave it out")
         else:
             self._check_tables()
@@ -219,34 +243,41 @@ class DataOptions(PartOptions):
             raise OptionError(message, f"leave out the class, or {field('target')}")
         if len({_is_ts(file) for file in self.files}) > 1:
             raise OptionError("tables and .ts files are not read together", "leave one kind out")
-        columns = [
-            name for name in ("input", "target", "id", "time", "wide") if getattr(self, name)
-        ]
+        columns = [name for name in _COLUMNS if getattr(self, name)]
+        others = [name for name in columns if name not in ("media", "target")]
+        if self.folder is not None and self.media is None:
+            message = f"{field('folder')} is where the paths of pictures or recordings start"
+            raise OptionError(message, f"{field('media')} COLUMN, or leave it out")
         if _is_ts(self.files[0]):
             if columns:
                 message = f"{field(columns[0])} names a column, and a .ts file has none"
                 raise OptionError(message, "leave it out")
         elif self.target is None:
             raise OptionError("a table needs the column of the class", f"{field('target')} COLUMN")
+        elif self.media is not None and others:
+            message = f"{field('media')} is for pictures or recordings, {field(others[0])} is not"
+            raise OptionError(message, "leave out one of them")
         elif self.id is not None and self.wide:
             message = f"{field('id')} has a row for each step, {field('wide')} for each series"
             raise OptionError(message, "leave out one of them")
-        elif self.id is None and not self.wide and len(self.input) != 1:
+        elif not (self.id or self.wide or self.media) and len(self.input) != 1:
             message = "a table needs one column of text"
             hint = (
                 f"{field('input')} COLUMN; for numbers with a row for each step, {field('id')} "
-                f"COLUMN, with a row for each series, {field('wide')}"
+                f"COLUMN, with a row for each series, {field('wide')}; for pictures or recordings, "
+                f"{field('media')} COLUMN"
             )
             raise OptionError(message, hint)
         elif self.id is None and self.time is not None:
             message = f"{field('time')} is for numbers with a row for each step"
             raise OptionError(message, f"{field('id')} COLUMN")
         for name in ("tokens", "vectors"):
-            if self.of_numbers and getattr(self, name) is not None:
-                message = f"{field(name)} is for text, and the data are numbers"
+            if (self.of_numbers or self.media is not None) and getattr(self, name) is not None:
+                what = "numbers" if self.of_numbers else "pictures or recordings"
+                message = f"{field(name)} is for text, and the data are {what}"
                 raise OptionError(message, "leave it out")
         if self.scale is not None and not self.of_numbers:
-            message = f"{field('scale')} is for numbers, and the data are text"
+            message = f"{field('scale')} is for numbers, and the data are not"
             raise OptionError(message, "leave it out")
 
 
@@ -268,10 +299,10 @@ class ModelOptions(BidirectionalOptions):
     ] = 0.0
     evidence: Annotated[
         bool,
-        Option(
-            "Also let each token, or the numbers at 16 places of a series, count by themselves."
-        ),
+        Option("Also let each token, or 16 places of what else is read, count by themselves."),
     ] = True
+    frames_per_step: FramesPerStep = 3
+    channels: Channels = 16
 
 
 @options
@@ -286,6 +317,8 @@ class TrainingOptions(training.TrainingOptions):
     )
     """Of a few texts more passes than these are learned by heart; few series take them."""
 
+    media_budget: ClassVar[training.Budget] = training.Budget(epochs=20, least_updates=1500)
+
     class_weights: Annotated[
         str,
         Option(
@@ -294,8 +327,14 @@ class TrainingOptions(training.TrainingOptions):
         ),
     ] = "none"
     augment: Annotated[
-        bool, Option("Vary series of numbers in training: their speed, size and noise.")
-    ] = False
+        bool | None,
+        Option(
+            "Vary what is learned from a little, differently in each pass; not texts.",
+            flag="--augment/--no-augment",
+            absent="pictures yes; recordings and series of numbers no",
+        ),
+    ] = None
+    flip: Flip = False
 
 
 @options
@@ -304,3 +343,6 @@ class PredictOptions(Options):
 
     panel = "Prediction"
     running: Annotated[bool, Option("Also show the opinion after every token or step.")] = False
+    skip_bad: Annotated[
+        bool, Option("Write a line without a class for a file that cannot be used, and go on.")
+    ] = False

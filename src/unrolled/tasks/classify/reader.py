@@ -6,52 +6,38 @@
     runs.csv --id case --time t        a table with a row for each step: numbers, `series.py`
     gunpoint.tsv --wide                a table with a row for each series: numbers, its steps
     Vowels_TRAIN.ts                    numbers, the format of the UCR and UEA archives
+    pictures/, cat=cats/ dog=dogs/     folders of pictures or recordings, `media.py`
+    birds.csv --media file             a table that names them
 
 The task itself is in `task.py`.
 """
 
+import hashlib
 import math
 from collections import Counter
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Hashable, Iterator, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import cast
 
+from torch import Tensor
+
+from unrolled.data.files import files_below
+from unrolled.data.media import Kind, are_media
 from unrolled.data.source import Source
 from unrolled.data.split import split
 from unrolled.data.tables import Table, has_columns, is_table, read_table
 from unrolled.data.text import read_text, split_lines
 from unrolled.errors import DataError, field
+from unrolled.tasks.classify.examples import Labelled, Steps
 from unrolled.tasks.classify.labels import check_classes, label_of
+from unrolled.tasks.classify.media import MediumFile, files_in, read_media, read_unlabelled_media
 from unrolled.tasks.classify.options import DataOptions
 from unrolled.tasks.classify.series import Series, number_in, number_label, read_long_table
 from unrolled.tasks.classify.ts_files import read_ts_cases, read_ts_file
 from unrolled.tasks.task import Splits
 
-__all__ = ["Labelled", "read_examples", "read_splits", "read_unlabelled", "text_files"]
-
-Steps = tuple[tuple[float, ...], ...]
-
-
-@dataclass(frozen=True, eq=False)
-class Labelled:
-    """An example. Two of equal content are two examples.
-
-    Args:
-        where: Its file and line.
-        content: A text, or T steps of I numbers each.
-        label: Its class, None if it is not known.
-        id: What it is called, for numbers.
-        names: Of the I numbers.
-        cut: Whether there was more than `max_length` of it.
-    """
-
-    where: str
-    content: str | Steps
-    label: str | None
-    id: str | None = None
-    names: tuple[str, ...] = ()
-    cut: bool = False
+__all__ = ["read_examples", "read_splits", "read_unlabelled"]
 
 
 def read_splits(options: DataOptions, seed: int) -> Splits[Labelled]:
@@ -65,24 +51,29 @@ def read_splits(options: DataOptions, seed: int) -> Splits[Labelled]:
         DataError: A file cannot be used; there are fewer than two classes, or too few examples.
     """
     if options.classes:
-        pairs = zip(options.paths, options.classes, strict=True)
-        read = [_text_lines(options, path, label) for path, label in pairs]
+        first, *further = zip(options.paths, options.classes, strict=True)
+        read = [_of_class(options, *first, None)]
+        kind = read[0][0][0].kind
+        read += [_of_class(options, *each, kind) for each in further]
     else:
         read = [read_examples(options, options.paths[0])]
-        names = read[0][0][0].names
-        read += [read_examples(options, path, names) for path in options.paths[1:]]
+        names, kind = read[0][0][0].names, read[0][0][0].kind
+        read += [read_examples(options, path, names, kind) for path in options.paths[1:]]
     examples = [example for part, _ in read for example in part]
+    if odd := next((example for example in examples if example.kind != kind), None):
+        message = f"{odd.where}: a {odd.kind}, and what is before it is text"
+        raise DataError(message, "name pictures, recordings or texts, not both")
     notes = [note for _, part in read for note in part]
     if not (options.number or options.classes or options.of_folders):
         check_classes([str(example.label) for example in examples], options.files[0])
     files = {}
     for name, path in (("held_out", options.held_out_file), ("test", options.test_file)):
         if path is not None:
-            files[name], more = read_examples(options, Path(path), examples[0].names)
+            files[name], more = read_examples(options, Path(path), examples[0].names, kind)
             notes += more
     by_class = options.stratify and not options.number
     parts = split(
-        [example.content for example in examples],
+        [_key(example) for example in examples],
         held_out=options.fraction("held_out"),
         test=options.fraction("test"),
         seed=seed,
@@ -95,7 +86,7 @@ def read_splits(options: DataOptions, seed: int) -> Splits[Labelled]:
 
 
 def read_examples(
-    options: DataOptions, path: Path, names: Sequence[str] = ()
+    options: DataOptions, path: Path, names: Sequence[str] = (), kind: Kind | None = None
 ) -> tuple[list[Labelled], list[str]]:
     """Return the examples of one table, folder, `.ts` file, or CLASS=FILE; and what was left out.
 
@@ -103,18 +94,22 @@ def read_examples(
         options: How it is read.
         path: The file.
         names: Of the numbers in a step; none if any will do.
+        kind: Of pictures or recordings: then a folder, CLASS=FILE and, where the training was on a
+            table, a table are all read. None of others, or if it is not known.
 
     Raises:
         DataError: The file cannot be used, or has other numbers.
     """
+    if kind is not None or options.media is not None:
+        return _media(options, path, kind)
     if options.classes:
         label, equals, file = str(path).partition("=")
         if not equals or label not in options.classes:
             message = f"{path}: the class of its lines is not known"
             raise DataError(message, f"{options.classes[0]}={path}")
-        return _text_lines(options, Path(file), label)
+        return _of_class(options, Path(file), label, None)
     if options.of_folders:
-        return _folder_of_texts(options, path)
+        return _folder_of_classes(options, path)
     if not options.of_numbers:
         return _table_of_text(options, path)
     cases = _numbers(options, path, names, options.target)
@@ -127,7 +122,7 @@ def read_examples(
 
 
 def read_unlabelled(
-    options: DataOptions, source: Source, names: Sequence[str]
+    options: DataOptions, source: Source, names: Sequence[str], kind: Kind | None = None
 ) -> Iterator[Labelled]:
     """Yield what is to be predicted, as it comes.
 
@@ -137,14 +132,19 @@ def read_unlabelled(
             folder with a text in each file. Of numbers: cases in the lines of a `.ts` file, or a
             table as it was trained on.
         names: Of the numbers in a step; none for text.
+        kind: Of pictures or recordings: then the source is what `named_media` reads, and examples
+            that cannot be read have an error. None for others.
 
     Raises:
         DataError: The source cannot be used.
     """
+    if kind is not None:
+        yield from read_unlabelled_media(options, source, kind)
+        return
     path = source.path
     as_table = path is not None and _has_format(options, path)
     if path is not None and path.is_dir() and not names:
-        for each in text_files(path):
+        for each in files_below(path):
             text = read_text([each], options.encoding)
             yield _cut(options, Labelled(str(each), text.strip(), None))
     elif names and options.target is not None and path is not None and as_table:
@@ -164,23 +164,6 @@ def read_unlabelled(
             yield _cut(options, Labelled(f"{source.name}, line {number}", line, None))
 
 
-def text_files(folder: Path) -> list[Path]:
-    """Return the files in a folder and those below it, in order; none that is hidden.
-
-    Raises:
-        DataError: There is none.
-    """
-    below = (path for path in sorted(folder.rglob("*")) if path.is_file())
-    files = [
-        path
-        for path in below
-        if not any(part.startswith(".") for part in path.relative_to(folder).parts)
-    ]
-    if not files:
-        raise DataError(f"{folder}: no files in it", "a text in each file")
-    return files
-
-
 def _has_format(options: DataOptions, path: Path) -> bool:
     """Return whether a file is to be read as a table.
 
@@ -198,7 +181,7 @@ def _has_format(options: DataOptions, path: Path) -> bool:
 
 def _cut(options: DataOptions, example: Labelled) -> Labelled:
     """Return what is read of an example."""
-    if len(example.content) <= options.max_length:
+    if isinstance(example.content, Tensor) or len(example.content) <= options.max_length:
         return example
     return replace(example, content=example.content[: options.max_length], cut=True)
 
@@ -207,13 +190,49 @@ def _of_series(series: Series) -> Labelled:
     return Labelled(series.where, series.steps, series.label, series.id, series.names)
 
 
-def _text_lines(options: DataOptions, path: Path, label: str) -> tuple[list[Labelled], list[str]]:
+def _key(example: Labelled) -> Hashable:
+    """Return what must not be in two parts: the content."""
+    content = example.content
+    if isinstance(content, Tensor):
+        return hashlib.sha256(content.numpy().tobytes()).digest()
+    return content
+
+
+def _of_class(
+    options: DataOptions, path: Path, label: str, kind: Kind | None
+) -> tuple[list[Labelled], list[str]]:
+    """Return the examples of one class: the lines of a file, or the files of a folder."""
+    files = files_below(path) if path.is_dir() else [path]
+    if kind is not None or are_media(files):
+        media = [MediumFile(str(file), label) for file in files]
+        return _usable_media(options, path, media, kind)
     if path.is_dir():
-        examples = [_whole_text(options, file, label) for file in text_files(path)]
+        examples = [_whole_text(options, file, label) for file in files]
     else:
         lines = split_lines(read_text([path], options.encoding))
         examples = [Labelled(f"{path}, line {n}", line, label) for n, line in enumerate(lines, 1)]
     return _usable(options, examples, path)
+
+
+def _media(options: DataOptions, path: Path, kind: Kind | None) -> tuple[list[Labelled], list[str]]:
+    """Return the pictures or recordings of a folder, of CLASS=FILE, or of a table."""
+    if path.is_dir():
+        return _folder_of_classes(options, path, kind)
+    label, equals, file = str(path).partition("=")
+    if equals and not path.exists():
+        return _of_class(options, Path(file), label, kind)
+    if options.media is None:
+        hint = "a folder with a folder for each class, or CLASS=FILE"
+        raise DataError(f"{path}: no class is known of it", hint)
+    return _usable_media(options, path, files_in(options, path), kind)
+
+
+def _usable_media(
+    options: DataOptions, path: Path, files: Sequence[MediumFile], kind: Kind | None
+) -> tuple[list[Labelled], list[str]]:
+    examples, notes = read_media(options, path, files, kind)
+    usable, more = _usable(options, examples, path)
+    return usable, notes + more
 
 
 def _whole_text(options: DataOptions, path: Path, label: str) -> Labelled:
@@ -222,23 +241,28 @@ def _whole_text(options: DataOptions, path: Path, label: str) -> Labelled:
     return Labelled(str(path), read_text([path], options.encoding).strip(), label)
 
 
-def _folder_of_texts(options: DataOptions, path: Path) -> tuple[list[Labelled], list[str]]:
-    """Return the texts of a folder with a folder for each class."""
+def _folder_of_classes(
+    options: DataOptions, path: Path, kind: Kind | None = None
+) -> tuple[list[Labelled], list[str]]:
+    """Return the texts, pictures or recordings of a folder with a folder for each class."""
     try:
         entries = sorted(entry for entry in path.iterdir() if not entry.name.startswith("."))
     except OSError as error:
         raise DataError(f"{path}: cannot be read as a folder: {error.strerror}") from None
     classes = [entry for entry in entries if entry.is_dir()]
     if not classes:
-        hint = "a folder for each class, with a text in each file"
+        hint = "a folder for each class, with an example in each file"
         raise DataError(f"{path}: no folders in it", hint)
-    examples = [
-        _whole_text(options, file, each.name) for each in classes for file in text_files(each)
-    ]
-    usable, notes = _usable(options, examples, path)
+    files = [(file, each.name) for each in classes for file in files_below(each)]
+    if kind is not None or are_media([file for file, _ in files]):
+        media = [MediumFile(str(file), label) for file, label in files]
+        usable, notes = _usable_media(options, path, media, kind)
+    else:
+        texts = [_whole_text(options, file, label) for file, label in files]
+        usable, notes = _usable(options, texts, path)
     if beside := len(entries) - len(classes):
-        files = "1 file" if beside == 1 else f"{beside:,} files"
-        notes.append(f"{path}: {files} beside the folders of the classes not read")
+        shown = "1 file" if beside == 1 else f"{beside:,} files"
+        notes.append(f"{path}: {shown} beside the folders of the classes not read")
     return usable, notes
 
 
@@ -321,7 +345,9 @@ def _usable(
     notes = []
     for example in examples:
         content = example.content
-        empty = not (content.strip() if isinstance(content, str) else content)
+        empty = not isinstance(content, Tensor) and not (
+            content.strip() if isinstance(content, str) else content
+        )
         (unusable if empty or not example.label else usable).append(_cut(options, example))
     if unusable:
         share = f"{len(unusable):,} of {len(examples):,} examples"

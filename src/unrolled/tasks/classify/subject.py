@@ -9,9 +9,11 @@ from torch import Tensor
 from unrolled.data.source import Source
 from unrolled.inspection.subject import InputForm, Passage, Subject
 from unrolled.tasks.classify.encoders import NumberEncoder, TextEncoder
+from unrolled.tasks.classify.examples import Labelled
+from unrolled.tasks.classify.media import MediumEncoder
 from unrolled.tasks.classify.model import Classifier
 from unrolled.tasks.classify.options import DataOptions
-from unrolled.tasks.classify.reader import Labelled, read_unlabelled
+from unrolled.tasks.classify.reader import read_unlabelled
 
 __all__ = ["ClassifierSubject"]
 
@@ -34,7 +36,7 @@ class ClassifierSubject(Subject):
         self,
         model: Classifier,
         options: DataOptions,
-        encoder: TextEncoder | NumberEncoder,
+        encoder: TextEncoder | NumberEncoder | MediumEncoder,
         classes: Iterable[str],
     ) -> None:
         units = {"char": "character", "bpe": "token", "word": "word"}
@@ -46,13 +48,13 @@ class ClassifierSubject(Subject):
     @property
     def form(self) -> InputForm:
         """A line of text, or a series as a line of a `.ts` file."""
-        if isinstance(self.encoder, TextEncoder):
-            return InputForm()
-        return InputForm("series", dimensions=len(self.encoder.names))
+        if isinstance(self.encoder, NumberEncoder):
+            return InputForm("series", dimensions=len(self.encoder.names))
+        return InputForm()
 
     def example(self) -> str | None:
         """Return waves of the training part's mean and spread, where numbers are read."""
-        if isinstance(self.encoder, TextEncoder):
+        if not isinstance(self.encoder, NumberEncoder):
             return None
         return ":".join(",".join(f"{x:.4g}" for x in wave) for wave in self.encoder.waves(_WAVE))
 
@@ -63,7 +65,11 @@ class ClassifierSubject(Subject):
     def read(self, source: Source) -> Iterator[Passage]:
         """Yield each input, as `unrolled predict` reads it."""
         names = self.encoder.names if isinstance(self.encoder, NumberEncoder) else ()
-        yield from map(self.passage, read_unlabelled(self.options, source, names))
+        kind = self.encoder.kind if isinstance(self.encoder, MediumEncoder) else None
+        for example in read_unlabelled(self.options, source, names, kind):
+            if example.error is not None:
+                raise example.error
+            yield self.passage(example)
 
     def passages(self, examples: Iterable[Labelled]) -> Iterator[Passage]:
         """Yield examples."""
@@ -73,11 +79,11 @@ class ClassifierSubject(Subject):
     def passage(self, example: Labelled) -> Passage:
         """Return how an example is read."""
         inputs = self.encoder.encode(example.content)  # type: ignore[arg-type]  # of its own kind
+        features = cast(Classifier, self.model).features(inputs[None])[0]
         if isinstance(self.encoder, TextEncoder):
             pieces = tuple(self.encoder.pieces(str(example.content)))
         else:
-            pieces = tuple(str(step) for step in range(1, len(inputs) + 1))
-        features = cast(Classifier, self.model).features(inputs[None])[0]
+            pieces = tuple(str(step) for step in range(1, len(features) + 1))
         return Passage(pieces, features, context=inputs)
 
     @property

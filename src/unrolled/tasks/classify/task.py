@@ -1,4 +1,4 @@
-"""Many to one: the class of a text or of a sequence of numbers, and the opinion on the way.
+"""Many to one: the class of a text, of numbers, a picture or a recording; the opinion on the way.
 
     data = DataOptions(files=("reviews.csv",), input=("text",), target="stars")
     prepared = prepare(ClassifyTask, data, Path("runs/reviews"))      # tasks/runs.py
@@ -17,6 +17,8 @@ import torch
 from torch import Tensor, nn
 
 from unrolled.data.batching import batches_that_come, pad
+from unrolled.data.files import files_below
+from unrolled.data.media import Kind, thumbnail
 from unrolled.data.source import Source
 from unrolled.data.words import UNKNOWN, split_words, unknown_note
 from unrolled.errors import DataError, OptionError, RunError, field
@@ -31,11 +33,15 @@ from unrolled.tasks.classify.encoders import (
     TextEncoder,
     WordEncoder,
 )
+from unrolled.tasks.classify.examples import Labelled
+from unrolled.tasks.classify.media import MediumEncoder
 from unrolled.tasks.classify.model import Classifier
 from unrolled.tasks.classify.neighbours import (
     dtw_distances,
     euclidean_distances,
     logistic_regression,
+    nearest,
+    nearest_mean,
     nearest_of,
     ridge_regression,
     walkable,
@@ -46,13 +52,7 @@ from unrolled.tasks.classify.options import (
     PredictOptions,
     TrainingOptions,
 )
-from unrolled.tasks.classify.reader import (
-    Labelled,
-    read_examples,
-    read_splits,
-    read_unlabelled,
-    text_files,
-)
+from unrolled.tasks.classify.reader import read_examples, read_splits, read_unlabelled
 from unrolled.tasks.classify.series import SCALES
 from unrolled.tasks.classify.subject import ClassifierSubject
 from unrolled.tasks.task import ExamplesTask, OptionClasses, Splits, TaskOptions
@@ -61,13 +61,15 @@ from unrolled.training import Budget
 
 __all__ = ["ClassifyTask"]
 
-Encoder = TextEncoder | NumberEncoder
+Encoder = TextEncoder | NumberEncoder | MediumEncoder
 
-_ENCODERS: dict[str, type[TextEncoder] | type[NumberEncoder]] = {
+_ENCODERS: dict[str, type[TextEncoder] | type[NumberEncoder] | type[MediumEncoder]] = {
     "word": WordEncoder,
     "char": CharEncoder,
     "bpe": BPEEncoder,
     "number": NumberEncoder,
+    "picture": MediumEncoder,
+    "recording": MediumEncoder,
 }
 _FILE_BATCH = 64
 _SHARE_OF_RATIOS = 0.2  # all of them are too sure: as if the words of a text knew nothing of others
@@ -109,7 +111,7 @@ class ClassifyTask(ExamplesTask[Labelled]):
         """Return the files that hold the data."""
         others = [path for path in (data.held_out_file, data.test_file) if path is not None]
         paths = [*data.paths, *map(Path, others)]
-        return [file for path in paths for file in (text_files(path) if path.is_dir() else [path])]
+        return [file for path in paths for file in (files_below(path) if path.is_dir() else [path])]
 
     @classmethod
     def read(cls, options: TaskOptions) -> Splits[Labelled]:
@@ -157,10 +159,22 @@ class ClassifyTask(ExamplesTask[Labelled]):
 
     def make_model(self, options: ModelOptions) -> Classifier:
         """Return a new classifier for these classes and tokens, or numbers."""
-        of_numbers = isinstance(self.encoder, NumberEncoder)
-        inputs = "input_size" if of_numbers else "vocabulary_size"
-        size = {inputs: self.encoder.size, "vectors_width": self.vectors_width}
+        encoder, data = self.encoder, self.options.data
+        size: dict[str, int | None]
+        if isinstance(encoder, TextEncoder):
+            size = {"vocabulary_size": encoder.size, "vectors_width": self.vectors_width}
+        elif isinstance(encoder, NumberEncoder):
+            size = {"input_size": encoder.size}
+        elif encoder.kind == "picture":
+            size = {"picture_size": data.picture_size}
+        else:
+            size = {"num_bands": data.num_bands}
         return Classifier(options, num_classes=self.answer.num_scores, **size)
+
+    @property
+    def medium(self) -> Kind | None:
+        """What is read, if that is pictures or recordings."""
+        return self.encoder.kind if isinstance(self.encoder, MediumEncoder) else None
 
     @property
     def begins_with_a_file(self) -> bool:
@@ -169,16 +183,19 @@ class ClassifyTask(ExamplesTask[Labelled]):
 
     @property
     def budget(self) -> Budget:
-        """That of texts, or of numbers."""
+        """That of texts, of numbers, or of pictures and recordings."""
         options: TrainingOptions = self.options.training
+        if isinstance(self.encoder, MediumEncoder):
+            return options.media_budget
         return options.text_budget if isinstance(self.encoder, TextEncoder) else options.budget
 
     def check_start(self, splits: Splits[Labelled]) -> None:
         """Raise `DataError` unless a model of these classes can read and learn these examples."""
         first = splits.training[0]
-        if isinstance(self.encoder, NumberEncoder) == isinstance(first.content, str):
-            kinds = ("text", "numbers") if isinstance(first.content, str) else ("numbers", "text")
-            message = f"{first.where}: {kinds[0]}, but the run to start from reads {kinds[1]}"
+        reads = self.medium or ("text" if isinstance(self.encoder, TextEncoder) else "numbers")
+        own = first.kind or ("text" if isinstance(first.content, str) else "numbers")
+        if own != reads:
+            message = f"{first.where}: {own}, but the run to start from reads {reads}"
             raise DataError(message, "name another run")
         if len(first.names) != len(self._names):
             message = f"{first.where}: {len(first.names)} numbers in each step, but the run to "
@@ -221,6 +238,8 @@ class ClassifyTask(ExamplesTask[Labelled]):
 
     def length(self, example: Labelled) -> int:
         """Return the steps of an example."""
+        if isinstance(example.content, Tensor):
+            return 1 if example.kind == "picture" else len(example.content)
         return len(self._encode(example))
 
     def loss(self, model: nn.Module, examples: Sequence[Labelled]) -> tuple[Tensor, int]:
@@ -231,9 +250,7 @@ class ClassifyTask(ExamplesTask[Labelled]):
         known = [example for example in examples if self.answer.knows(example.label)]
         if not known:
             return torch.zeros(()), 0
-        inputs, lengths = pad([self._encode(example) for example in known])
-        if self.options.training.augment and inputs.is_floating_point() and model.training:
-            inputs = augment_series(inputs, lengths)
+        inputs, lengths = self._batch(known, vary=self._augments and model.training)
         losses = self.answer.losses(model(inputs, lengths), _labels(known))
         return losses.sum(), len(known)
 
@@ -255,7 +272,8 @@ class ClassifyTask(ExamplesTask[Labelled]):
         """Return the metrics of the most frequent class or the mean, and of what is no network.
 
         For classes of text a bag of words; for series of numbers the nearest ones by two distances,
-        and linear regression.
+        and linear regression; for pictures and recordings the nearest one, and the nearest mean of
+        a class.
         """
         values = [self.answer.value(label) for label in _labels(training)]
         classes, num_classes = [int(value) for value in values], self.answer.num_scores
@@ -266,7 +284,15 @@ class ClassifyTask(ExamplesTask[Labelled]):
             said["most frequent class"] = [most_frequent] * len(examples)
         else:
             said["mean"] = [sum(values) / len(values)] * len(examples)
-        if isinstance(self.encoder, NumberEncoder):
+        if isinstance(self.encoder, MediumEncoder):
+            seen, shown = (
+                torch.stack([thumbnail(cast(Tensor, example.content)) for example in part])
+                for part in (training, examples)
+            )
+            said["nearest neighbour"] = nearest(torch.cdist(shown, seen), values)
+            if self.answer.labels:
+                said["nearest mean"] = nearest_mean(seen, classes, shown)
+        elif isinstance(self.encoder, NumberEncoder):
             known, new = ([*map(self._encode, part)] for part in (training, examples))
             said["nearest series"] = nearest_of(euclidean_distances, new, known, values)
             if walkable(new, known):
@@ -291,7 +317,7 @@ class ClassifyTask(ExamplesTask[Labelled]):
         Raises:
             DataError: The file cannot be used, or training had none of its classes.
         """
-        examples, notes = read_examples(self.options.data, path, self._names)
+        examples, notes = read_examples(self.options.data, path, self._names, self.medium)
         unknown = [example for example in examples if not self.answer.knows(example.label)]
         if unknown:
             notes.append(
@@ -307,18 +333,26 @@ class ClassifyTask(ExamplesTask[Labelled]):
     ) -> Iterator[dict[str, Any]]:
         """Yield for each input its class, the probability of it, and those of all classes.
 
-        Where numbers are predicted: the number as "answer".
+        Where numbers are predicted: the number as "answer". With `skip_bad`, a picture or a
+        recording that cannot be used has an "error" and an empty class.
 
         Args:
             model: A `Classifier` in eval mode.
             source: `read_unlabelled` says what it may be.
             options: Whether also the opinion after every token or step is given.
         """
-        inputs = read_unlabelled(self.options.data, source, self._names)
+        inputs = read_unlabelled(self.options.data, source, self._names, self.medium)
         at_once = 1 if source.is_interactive else _FILE_BATCH  # who types waits for an answer
         for batch in batches_that_come(inputs, at_once):
-            scores = self._scores(model, batch)
-            for example, row in zip(batch, scores, strict=True):
+            scores = iter(self._scores(model, [each for each in batch if each.error is None]))
+            for example in batch:
+                if example.error is not None:
+                    if not options.skip_bad:
+                        raise example.error
+                    unsaid = {"class": ""} if self.answer.labels else {"answer": None}
+                    yield {**_shown(example), **unsaid, "error": str(example.error)}
+                    continue
+                row = next(scores)
                 prediction = {**_shown(example), **self.answer.opinion(row)}
                 if options.running:
                     prediction["running"] = self._running(cast(Classifier, model), example)
@@ -326,8 +360,9 @@ class ClassifyTask(ExamplesTask[Labelled]):
 
     def to_text(self, prediction: dict[str, Any]) -> str:
         """Return opinion and input; below, if asked for, each token with its opinion."""
-        name = prediction.get("text", prediction.get("id"))
-        lines = [f"{self.answer.to_text(prediction)}\t{name}"]
+        name = next(prediction[key] for key in ("text", "media", "id") if key in prediction)
+        opinion = "\t" if "error" in prediction else self.answer.to_text(prediction)
+        lines = [f"{opinion}\t{name}"]
         for step in prediction.get("running", ()):
             lines.append(f"\t{self.answer.to_text(step)}\t{step['token']}")
         return "\n".join(lines)
@@ -344,6 +379,11 @@ class ClassifyTask(ExamplesTask[Labelled]):
         return "predict RUN FILE", f"evaluate RUN {'CLASS=FILE' if has_classes else 'FILE'}"
 
     @property
+    def predict_options(self) -> tuple[str, ...]:
+        """The options of a prediction; files that cannot be used are pictures or recordings."""
+        return tuple(name for name in super().predict_options if self.medium or name != "skip_bad")
+
+    @property
     def _names(self) -> tuple[str, ...]:
         """What the numbers of a step are called; nothing for text."""
         return self.encoder.names if isinstance(self.encoder, NumberEncoder) else ()
@@ -355,28 +395,58 @@ class ClassifyTask(ExamplesTask[Labelled]):
             self._encoded[example] = encoded
         return encoded
 
+    @property
+    def _augments(self) -> bool:
+        """Whether what is learned from is changed a little."""
+        augment: bool | None = self.options.training.augment
+        if isinstance(self.encoder, TextEncoder):
+            return False
+        return self.medium == "picture" if augment is None else augment
+
+    def _batch(
+        self, examples: Sequence[Labelled], *, vary: bool = False
+    ) -> tuple[Tensor, Tensor | None]:
+        """Return what the model reads, and lengths; of pictures none.
+
+        Args:
+            examples: At least one.
+            vary: Whether they are changed a little.
+        """
+        encoder = self.encoder
+        if isinstance(encoder, MediumEncoder):
+            contents = [cast(Tensor, example.content) for example in examples]
+            if vary:
+                encoded = encoder.varied(contents, self.options.training.flip)
+            else:
+                encoded = [encoder.encode(content) for content in contents]
+            return (torch.stack(encoded), None) if self.medium == "picture" else pad(encoded)
+        inputs, lengths = pad([self._encode(example) for example in examples])
+        return (augment_series(inputs, lengths) if vary else inputs), lengths
+
     @torch.inference_mode()
     def _scores(self, model: nn.Module, examples: Sequence[Labelled]) -> Tensor:
         """Return the scores of the classes of each example, (N, C)."""
         scores = torch.empty(len(examples), self.answer.num_scores)
         for batch in self.in_batches(examples):
-            inputs, lengths = pad([self._encode(examples[index]) for index in batch])
+            inputs, lengths = self._batch([examples[index] for index in batch])
             scores[batch] = model(inputs, lengths)
         return scores
 
     def _running(self, model: Classifier, example: Labelled) -> list[dict[str, Any]]:
-        encoded, tokens = self._encode(example), []
+        opinions = model.opinions(self._encode(example))
         if isinstance(self.encoder, TextEncoder):
             tokens = self.encoder.tokens(str(example.content))
         else:
-            tokens = [str(step) for step in range(1, len(encoded) + 1)]
+            tokens = [str(step) for step in range(1, len(opinions) + 1)]
         return [
             {"token": token, **self.answer.opinion(row)}
-            for token, row in zip(tokens, model.opinions(encoded), strict=True)
+            for token, row in zip(tokens, opinions, strict=True)
         ]
 
 
 def _fit_encoder(options: DataOptions, training: Sequence[Labelled]) -> Encoder:
+    if (medium := training[0].kind) is not None:
+        return MediumEncoder.fit(medium, [cast(Tensor, example.content) for example in training])
     if options.of_numbers:
         contents = [cast(Any, example.content) for example in training]
         encoder = NumberEncoder.fit(training[0].names, contents)
@@ -407,7 +477,9 @@ def _words(example: Labelled) -> list[str]:
 
 def _shown(example: Labelled) -> dict[str, Any]:
     shown: dict[str, Any] = {}
-    if isinstance(example.content, str):
+    if isinstance(example.content, Tensor) or example.error is not None:
+        shown["media"] = example.id
+    elif isinstance(example.content, str):
         shown["text"] = example.content
     else:
         shown["id"] = example.id

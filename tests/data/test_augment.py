@@ -5,15 +5,23 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from unrolled.tasks.caption.augment import augment_frames, augment_pictures
-from unrolled.tasks.caption.recordings import LOG_MEL_FLOOR
+from unrolled.data.augment import augment_frames, augment_pictures, move_pictures
+from unrolled.data.recordings import LOG_MEL_FLOOR
 
 
 def pictures(batch_size=4, size=16):
     return torch.randint(0, 256, (batch_size, 3, size, size), dtype=torch.uint8)
 
 
-@pytest.mark.parametrize("augment", [augment_frames, lambda x: augment_pictures(pictures())])
+@pytest.mark.parametrize(
+    "augment",
+    [
+        augment_frames,
+        lambda frames: augment_pictures(pictures()),
+        lambda frames: move_pictures(pictures()),
+    ],
+    ids=["frames", "pictures", "moved pictures"],
+)
 def test_the_seed_decides_every_change(augment):
     frames = torch.randn(50, 40)
     results = []
@@ -30,6 +38,35 @@ def test_pictures_of_any_size_keep_their_shape_and_type(size, flip):
     changed = augment_pictures(pictures(2, size), flip)
     assert changed.shape == (2, 3, size, size)
     assert changed.dtype == torch.uint8
+
+
+@given(size=st.integers(1, 40), flip=st.booleans())
+def test_moved_pictures_keep_their_shape_and_have_no_mark_at_the_edge(size, flip):
+    black = torch.zeros(2, 3, size, size, dtype=torch.uint8)
+    moved = move_pictures(black, flip)
+    assert moved.shape == black.shape
+    assert moved.dtype == torch.uint8
+    assert (moved.flatten(2).float().std(2, correction=0) < 20).all()  # noise; white would be 100
+
+
+def test_moved_pictures_are_moved_mirrored_and_not_turned_over():
+    torch.manual_seed(0)
+    square = torch.zeros(200, 3, 32, 32, dtype=torch.uint8)
+    square[:, :, 10:22, 2:10] = 255  # on the left, in the middle of the height
+    places = torch.arange(32.0)
+
+    def centres(flip):
+        bright = move_pictures(square, flip)[:, 1].float()
+        bright = (bright - bright.amin((1, 2), keepdim=True)).clamp(min=0) ** 2
+        total = bright.sum((1, 2))
+        return (bright.sum(1) * places).sum(1) / total, (bright.sum(2) * places).sum(1) / total
+
+    across, down = centres(flip=False)
+    assert (across < 15).all()
+    assert ((down - 15.5).abs() < 7).all()
+    assert across.std() > 1
+    across, _ = centres(flip=True)
+    assert 60 < int((across > 15).sum()) < 140
 
 
 def test_white_stays_white():

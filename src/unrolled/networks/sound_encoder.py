@@ -23,7 +23,21 @@ from unrolled.layers import check_lengths, check_sizes, valid_steps
 from unrolled.networks.options import LayerOptions
 from unrolled.networks.sequence_layers import make_layer
 
-__all__ = ["SoundEncoder", "SoundEncoderConfig"]
+__all__ = ["SoundEncoder", "SoundEncoderConfig", "side_by_side"]
+
+
+def side_by_side(frames: Tensor, count: int) -> Tensor:
+    """Return `count` frames as one step, zeros after the last: (..., T, K) to (..., S, count K).
+
+    Example:
+        >>> side_by_side(torch.ones(3, 1), 2)
+        tensor([[1., 1.],
+                [1., 0.]])
+    """
+    if count == 1:
+        return frames
+    filled = F.pad(frames, (0, 0, 0, -frames.shape[-2] % count))
+    return filled.reshape(*frames.shape[:-2], -1, count * frames.shape[-1])
 
 
 @dataclass(frozen=True)
@@ -104,8 +118,7 @@ class SoundEncoder(nn.Module):
             raise ShapeError(f"SoundEncoder: recording {row} of the batch has no frame")
         k = config.frames_per_step
         x = frames.masked_fill(~valid_steps(lengths, num_frames).T[:, :, None], 0.0)
-        x = F.pad(x, (0, 0, 0, -num_frames % k))
-        x = x.reshape(batch_size, -1, k * config.num_bands)  # (B, S, k K)
+        x = side_by_side(x, k)  # (B, S, k K)
         steps = (lengths + k - 1).div(k, rounding_mode="floor")
         memory, _ = self.layer(self.dropout(x), lengths=steps)
         memory = self.dropout(memory)

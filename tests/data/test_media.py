@@ -9,10 +9,10 @@ import torch
 from PIL import Image
 
 from unrolled.data import Source
+from unrolled.data.media import holds_medium, read_medium, read_named
+from unrolled.data.options import MediumOptions
+from unrolled.data.recordings import log_mel, read_recording
 from unrolled.errors import DataError, OptionError
-from unrolled.tasks.caption.media import holds_medium, read_medium, read_named
-from unrolled.tasks.caption.options import MediumOptions
-from unrolled.tasks.caption.recordings import log_mel, read_recording
 
 OPTIONS = MediumOptions(picture_size=8, rate=8000)
 

@@ -7,8 +7,8 @@ from hypothesis import strategies as st
 
 from unrolled.errors import ShapeError
 from unrolled.networks import LAYERS, LayerOptions
-from unrolled.tasks.caption.picture_encoder import PictureEncoder, PictureEncoderConfig
-from unrolled.tasks.caption.sound_encoder import SoundEncoder, SoundEncoderConfig
+from unrolled.networks.picture_encoder import PictureEncoder, PictureEncoderConfig
+from unrolled.networks.sound_encoder import SoundEncoder, SoundEncoderConfig
 
 
 def pictures(size: int, batch_size: int = 3) -> torch.Tensor:

@@ -7,6 +7,7 @@ channels are mixed piece by piece.
 
 import importlib
 import re
+from collections.abc import Iterable
 from types import ModuleType
 from typing import Any
 
@@ -17,7 +18,14 @@ from torch import Tensor
 from unrolled.data.source import Source
 from unrolled.errors import DataError, OptionError
 
-__all__ = ["FRAMES_PER_SECOND", "LOG_MEL_FLOOR", "is_recording", "log_mel", "read_recording"]
+__all__ = [
+    "FRAMES_PER_SECOND",
+    "LOG_MEL_FLOOR",
+    "is_recording",
+    "log_mel",
+    "read_recording",
+    "scale_of",
+]
 
 FRAMES_PER_SECOND = 100
 LOG_MEL_FLOOR = -16.0  # just below log(1.2e-7), which digital silence gives
@@ -132,6 +140,20 @@ def log_mel(sound: Tensor, rate: int, num_bins: int = 40) -> Tensor:
     computer.input_finished()
     frames = [computer.get_frame(index) for index in range(computer.num_frames_ready)]
     return torch.from_numpy(np.stack(frames)) if frames else torch.empty(0, num_bins)
+
+
+def scale_of(recordings: Iterable[Tensor]) -> tuple[list[float], float]:
+    """Return the mean of each band over all frames, and the deviation of all bands together.
+
+    A band that is silent in training, and is not when it is used, must not drown the others.
+
+    Args:
+        recordings: (T, K) each.
+    """
+    frames = torch.cat(list(recordings))
+    mean = frames.mean(0)
+    scale = (frames - mean).square().mean().sqrt().item() or 1.0  # all are silent
+    return mean.tolist(), scale
 
 
 def _check_header(source: Source, file: Any, max_seconds: float) -> None:

@@ -1,29 +1,48 @@
-"""A picture or a recording, whichever a file holds, as the tensor that models read.
+"""Pictures and recordings, whichever files hold, as the tensors that models read.
 
 What is in a file is decided by its content, not by its name.
 """
 
+import os
 import re
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Literal, NamedTuple
 
 import torch
 from torch import Tensor
+from torch.nn import functional as F
 
+from unrolled.data.files import files_below
+from unrolled.data.options import MediumOptions
+from unrolled.data.pictures import read_picture
+from unrolled.data.recordings import is_recording, log_mel, read_recording
 from unrolled.data.source import Source
-from unrolled.errors import DataError
-from unrolled.tasks.caption.options import MediumOptions
-from unrolled.tasks.caption.pictures import read_picture
-from unrolled.tasks.caption.recordings import is_recording, log_mel, read_recording
+from unrolled.data.tables import is_table, read_table
+from unrolled.errors import DataError, field
 
-__all__ = ["JOIN", "Kind", "Medium", "holds_medium", "read_medium", "read_named"]
+__all__ = [
+    "JOIN",
+    "Kind",
+    "Medium",
+    "are_media",
+    "content_of",
+    "holds_medium",
+    "named_media",
+    "read_medium",
+    "read_named",
+    "thumbnail",
+    "unusable",
+]
 
 JOIN = ";"
 """Between the paths of recordings that are heard one after the other."""
 
 Kind = Literal["picture", "recording"]
 
+_NAMED = 20  # files that a message names
+_LOOKED_AT = 20  # of the files of a folder, to know what they are
+_THUMBNAIL = 16  # places on each side of a picture, or along a recording
 _AS_OTHERS = "save its sound as WAV or FLAC, or a picture of it as PNG"
 
 # Those that no text begins with; other formats of pictures are only known to Pillow
@@ -49,6 +68,7 @@ _FOREIGN: tuple[tuple[bytes, str, str], ...] = (
     (rb"PK\x03\x04", "a ZIP archive", "unpack it"),
     (rb"\x1f\x8b", "compressed by gzip", "unpack it"),
 )
+_UTF_16 = b"\xff\xfe"
 _SUFFIXES = frozenset(
     ".png .jpg .jpeg .jpe .gif .bmp .webp .tif .tiff .ppm .pgm .pbm .ico .avif .jp2 .heic .heif "
     ".wav .flac .ogg .oga .opus .mp3 .aif .aiff .au .caf .m4a .mp4 .mov .webm .mkv .avi .wma .wmv "
@@ -139,6 +159,136 @@ def holds_medium(file: Source) -> bool:
     if _PICTURE.match(head) or _foreign(head) or b"\0" in head:
         return True
     return file.path is not None and file.path.suffix.lower() in _SUFFIXES
+
+
+def named_media(
+    source: Source,
+    options: MediumOptions,
+    kind: Kind,
+    *,
+    column: str | None = None,
+    folder: str | None = None,
+) -> Iterator[tuple[str, Tensor | DataError]]:
+    """Yield the content of each picture or recording of a source with its name.
+
+    That is the name of the source, or what it names.
+
+    In the place of what cannot be read is why not.
+
+    Args:
+        source: A picture or a recording; a folder of them; a list of their paths, one a line; or a
+            table.
+        options: What they are turned into.
+        kind: What they must be.
+        column: Of a table, that of the paths; None where none is read as a table.
+        folder: Where the paths start; None for the folder of what names them, and for those of a
+            list also the current one.
+
+    Raises:
+        DataError: The list or the table cannot be read, or the source is one that cannot be used.
+        OptionError: A library that it takes is not installed.
+    """
+    path = source.path
+    if path is not None and path.is_dir():
+        for file in files_below(path):
+            try:
+                yield str(file), content_of(read_named(str(file), Path(), options), str(file), kind)
+            except DataError as error:
+                yield str(file), error
+        return
+    if source.content is not None or (path is not None and holds_medium(source)):
+        medium = read_medium(source.name, [source], options)
+        yield source.name, content_of(medium, source.name, kind)
+        return
+    for where, name, start in _listed(source, column, folder):
+        if not name:
+            hint = "put the path of a picture or a recording there"
+            yield name, DataError(f"{where}: is empty", hint)
+            continue
+        try:
+            yield name, content_of(read_named(name, start, options), name, kind)
+        except DataError as error:
+            yield name, DataError(f"{where}: {error.message}", error.hint)
+
+
+def content_of(medium: Medium, name: str, kind: Kind) -> Tensor:
+    """Return the content of a medium called `name`.
+
+    Raises:
+        DataError: It is not of the kind that a model was trained on.
+    """
+    if medium.kind != kind:
+        message = f"{name}: a {medium.kind}, but the model was trained on {kind}s"
+        raise DataError(message, "give another file, or another run")
+    return medium.content
+
+
+def thumbnail(content: Tensor) -> Tensor:
+    """Return a picture of 16 x 16 pixels, or a recording of 16 frames, as one row of numbers."""
+    if content.dtype == torch.uint8:
+        small = F.adaptive_avg_pool2d(content.float() / 255, _THUMBNAIL)
+    else:
+        small = F.adaptive_avg_pool1d(content.T, _THUMBNAIL)
+    return small.flatten()
+
+
+def _listed(
+    source: Source, column: str | None, folder: str | None
+) -> Iterator[tuple[str, str, Path]]:
+    """Yield the paths in a list or a table: their places, their names, where they start."""
+    path = source.path
+    if column is not None and path is not None and is_table(path):
+        table = read_table(path, [column], source.encoding)
+        start = path.parent if folder is None else Path(folder)
+        for row in table.rows:
+            yield table.where(row), str(row.values[column] or "").strip(), start
+        return
+    for number, line in enumerate(source.lines(), 1):
+        name = line.strip()
+        beside = path is not None and os.path.lexists(path.parent / name.partition(JOIN)[0])
+        start = path.parent if path is not None and beside else Path()
+        yield f"{source.name}, line {number}", name, start
+
+
+def are_media(files: Sequence[Path]) -> bool:
+    """Return whether most of some files are, or are meant to be, pictures or recordings.
+
+    They are if they are called like them, or have the first bytes of one; those of a text in UTF-16
+    are also those of an MP3.
+    """
+    some = files[:: -(-len(files) // _LOOKED_AT)]
+    return 2 * sum(map(_is_medium, some)) > len(some)
+
+
+def _is_medium(path: Path) -> bool:
+    if path.suffix.lower() in _SUFFIXES:
+        return True
+    try:
+        head = Source.file(path).head(16)
+        return bool(_PICTURE.match(head)) or (
+            is_recording(Source.file(path)) and not head.startswith(_UTF_16)
+        )
+    except (OSError, DataError):  # which who reads it says
+        return False
+
+
+def unusable(path: Path, what: str, bad: Sequence[tuple[str, DataError]]) -> DataError:
+    """Return the error that names all files which cannot be used.
+
+    Args:
+        path: The table or the folder that has them.
+        what: What each belongs to, in the plural: "rows have files".
+        bad: Where each is named, "" if its error says it, and why it cannot be used.
+    """
+    (where, first), *others = bad
+    if not others:
+        return DataError(
+            f"{path}, {where}: {first.message}" if where else first.message, first.hint
+        )
+    shown = [f"{where}: {error.message}" if where else error.message for where, error in bad]
+    more = f"; and {len(bad) - _NAMED:,} more" if len(bad) > _NAMED else ""
+    message = f"{path}: {len(bad):,} {what} that cannot be used: {'; '.join(shown[:_NAMED])}{more}"
+    return DataError(message, f"mend them, or leave them out by {field('skip_bad')}")
 
 
 def _refuse_foreign(file: Source) -> None:

@@ -1,4 +1,4 @@
-"""The picture encoder: a small convolutional network, learned from scratch with its captions.
+"""The picture encoder: a small convolutional network, learned from scratch.
 
     pixels (3, S, S)
        |

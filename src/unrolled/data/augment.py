@@ -7,11 +7,14 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from unrolled.tasks.caption.recordings import LOG_MEL_FLOOR
+from unrolled.data.recordings import LOG_MEL_FLOOR
 
-__all__ = ["augment_frames", "augment_pictures"]
+__all__ = ["augment_frames", "augment_pictures", "move_pictures"]
 
 _WHITE = 255
+_TURN = 0.2  # radians, at most: 11 degrees
+_SIZE = 0.15  # at most so much larger or smaller
+_GRAIN = 4.0  # standard deviation of the noise of a picture, of 255
 _TEMPO = 0.15  # at most so much slower or faster
 _GAIN = 1.5  # nats of energy: 6.5 dB up or down
 _MASKED_BANDS = 0.15  # at most this part of the bands
@@ -44,6 +47,45 @@ def augment_pictures(pixels: Tensor, flip: bool = False) -> Tensor:
     down, right = torch.randint(0, 2 * most + 1, (2, batch_size, 1)) + torch.arange(size)
     rows = torch.arange(batch_size)[:, None, None]
     x = x.permute(0, 2, 3, 1)[rows, down[:, :, None], right[:, None, :]].permute(0, 3, 1, 2)
+    return _in_other_light(x)
+
+
+def move_pictures(pixels: Tensor, flip: bool = False) -> Tensor:
+    """Return pictures shifted, turned, larger or smaller, in other light, with a little noise.
+
+    Shifted by up to an eighth of their side, turned by up to 11 degrees, up to 15 % larger or
+    smaller. What comes in at the edge is as the edge: `augment_pictures` has white, which around
+    white letters on black would be a mark of its own.
+
+    Args:
+        pixels: (B, 3, S, S) uint8.
+        flip: Whether left and right are exchanged in half of them.
+
+    Returns:
+        Pictures of the same shape and dtype.
+
+    Example:
+        >>> move_pictures(torch.zeros(2, 3, 8, 8, dtype=torch.uint8)).shape
+        torch.Size([2, 3, 8, 8])
+    """
+    batch_size = len(pixels)
+    angle, growth, right, down = 2 * torch.rand(4, batch_size) - 1
+    angle, factor = _TURN * angle, 1 + _SIZE * growth
+    cosine, sine = angle.cos() / factor, angle.sin() / factor
+    mirror = torch.where(torch.rand(batch_size) < 0.5, -1.0, 1.0) if flip else torch.ones(())
+    # the grid goes from -1 to 1: an eighth of the side is a quarter
+    rows = [
+        torch.stack(row, 1)
+        for row in ((mirror * cosine, -sine, right / 4), (mirror * sine, cosine, down / 4))
+    ]
+    grid = F.affine_grid(torch.stack(rows, 1), list(pixels.shape), align_corners=False)
+    x = F.grid_sample(pixels.float(), grid, padding_mode="border", align_corners=False)
+    return _in_other_light(x + _GRAIN * torch.randn_like(x))
+
+
+def _in_other_light(x: Tensor) -> Tensor:
+    """Return pictures, (B, 3, S, S) float, in other light and colours, as uint8."""
+    batch_size = len(x)
     x = torch.lerp(x.mean(1, keepdim=True).expand_as(x), x, _about_one(batch_size, 1))
     ink = (_WHITE - x) * _about_one(batch_size, 1) * _about_one(batch_size, 3)  # white stays white
     return (_WHITE - ink).round().clamp(0, _WHITE).to(torch.uint8)

@@ -13,9 +13,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image
 
-from unrolled.data import Source
+from unrolled.data import Source, pictures
 from unrolled.errors import DataError, OptionError
-from unrolled.tasks.caption import pictures
 
 WHITE = 255
 

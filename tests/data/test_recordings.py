@@ -9,10 +9,9 @@ import pytest
 import soundfile
 import torch
 
-from unrolled.data import Source
+from unrolled.data import Source, recordings
+from unrolled.data.recordings import LOG_MEL_FLOOR, log_mel
 from unrolled.errors import DataError, OptionError
-from unrolled.tasks.caption import recordings
-from unrolled.tasks.caption.recordings import LOG_MEL_FLOOR, log_mel
 
 RATE = 8000
 

@@ -1,0 +1,44 @@
+"""An example of a classifier, in whichever format it came."""
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from unrolled.data.media import Kind
+from unrolled.errors import DataError
+
+__all__ = ["Labelled", "Steps"]
+
+Steps = tuple[tuple[float, ...], ...]
+
+
+@dataclass(frozen=True, eq=False)
+class Labelled:
+    """An example. Two of equal content are two examples.
+
+    Args:
+        where: Its file and line.
+        content: A text; T steps of I numbers each; a picture, (3, S, S) uint8; or log-mel frames of
+            a recording, (T, K) float32.
+        label: Its class, None if it is not known.
+        id: What it is called, for what is no text.
+        names: Of the I numbers.
+        cut: Whether there was more than `max_length` of it.
+        error: Why a picture or a recording cannot be read: then its content is empty.
+    """
+
+    where: str
+    content: str | Steps | Tensor
+    label: str | None
+    id: str | None = None
+    names: tuple[str, ...] = ()
+    cut: bool = False
+    error: DataError | None = None
+
+    @property
+    def kind(self) -> Kind | None:
+        """What it is, if it is a picture or a recording."""
+        if not isinstance(self.content, Tensor):
+            return None
+        return "picture" if self.content.dtype == torch.uint8 else "recording"
