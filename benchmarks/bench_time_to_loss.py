@@ -34,6 +34,7 @@ from unrolled.tasks.lm import (
     DataOptions,
     LanguageModelTask,
     ModelOptions,
+    TextSize,
     TrainingOptions,
     evaluate_language_model,
 )
@@ -101,7 +102,8 @@ def train_plain(text, recipe, options):
     while True:
         if update % options.evaluate_every == 0:
             judge.load_state_dict(model.state_dict())
-            nats = evaluate_language_model(judge, held_out, len(held_out) - 1).nats_per_token
+            size = TextSize(len(held_out) - 1, words=0)  # which nats per token do not ask for
+            nats = evaluate_language_model(judge, held_out, size).nats_per_token
             points.append((characters, seconds, nats))
             show(recipe.name, points)
             if nats <= options.loss or seconds >= 60 * minutes:
