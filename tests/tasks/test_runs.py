@@ -34,7 +34,8 @@ def test_a_run_learns_keeps_its_best_and_says_what_it_is_worth(numbers, tmp_path
     assert results.updates == result.update == 40 * 8
     said = json.loads((tmp_path / "run" / "results.json").read_text())
     assert said["metrics"] == results.metrics
-    assert said["meanings"] == [{"name": "loss", "better": "lower", "unit": "nats/example"}]
+    meaning = {"name": "loss", "better": "lower", "unit": "nats/example", "share": False}
+    assert said["meanings"] == [meaning]
     assert said["parameters"] == sum(p.numel() for p in prepared.trainer.model.parameters())
     assert said["peak_memory_bytes"] > 50e6
     loaded = load(tmp_path / "run")

@@ -19,7 +19,7 @@ _PARTS = {"test": "on the test part", "held_out": "on the held-out part"}
 def results_table(results: Results) -> Table:
     """Return what was measured, beside the baselines."""
     table = Table(box=None, pad_edge=False)
-    table.add_column(_PARTS[results.part], style="dim")
+    table.add_column(_PARTS[results.part], style="dim", overflow="fold", min_width=16)
     table.add_column("model", justify="right", style="bold")
     for name in results.baselines:
         table.add_column(name, justify="right")
