@@ -318,7 +318,7 @@ static long weight_size(const Plan *p, long input_size) {
 static int set_weight(const Plan *p, Call *c, long n, long input_size, PyObject *object,
                       float ***place) {
   const long H = p->hidden_size, G = p->num_gates * H, R = p->num_recurrent * H;
-  View v;
+  View v = {0};
   if (n-- == 0) {
     const int ok = is_dense(object, &v, 2, G, input_size, 0);
     c->weight_ih = v.data;
@@ -728,8 +728,8 @@ typedef struct {
   PyObject *like;                            /* a tensor (B, H) */
 } Steps;
 
-/* Whether all weights are those that the calls point to, as they lay; `changed`: not their numbers. */
-static int has_weights(Steps *s, PyObject *parameters, int *changed) {
+/* Whether all weights are those that the calls point to, as they lay. */
+static int has_weights(Steps *s, PyObject *parameters) {
   for (long i = 0; i < s->num_weights; i++) {
     PyObject *weight = py.item(parameters, s->names[i]);
     if (!weight || weight != s->weights[i]) return 0;
@@ -739,11 +739,19 @@ static int has_weights(Steps *s, PyObject *parameters, int *changed) {
     if (t.dtype.bits != 32 || t.ndim != 1 + (columns != 0) || t.shape[0] != s->rows[i]) return 0;
     if (columns && (t.shape[1] != columns || (t.strides && t.strides[1] != 1 && columns > 1))) return 0;
     if (t.strides && t.strides[0] != last && s->rows[i] > 1) return 0;
-    PyObject *version = py.attribute(weight, py.version);
+  }
+  return 1;
+}
+
+/* Take down how often torch counted a change of each weight. Where that is another number than before,
+   they are packed anew: in this step or, if it is not taken, in the next. Whether torch told. */
+static int note_versions(Steps *s) {
+  for (long i = 0; i < s->num_weights; i++) {
+    PyObject *version = py.attribute(s->weights[i], py.version);
     if (!version) return 0;
     const int64_t number = py.as_integer(version);
     py.decrease(version);
-    *changed |= number != s->versions[i];
+    if (number != s->versions[i]) s->packed = 0;
     s->versions[i] = number;
   }
   return 1;
@@ -799,11 +807,10 @@ static PyObject *step(PyObject *self, PyObject *const *args, Py_ssize_t count) {
   Steps *s = py.as_address(args[0]);
   const long B = s->batch_size, I = s->input_size, H = s->hidden_size;
   View x, y;
-  int changed = 0;
   if (is_observed() || !is_matrix(args[1], &x, B, I, 0)) return not_taken();
   PyObject *out = args[2];
   if (out != py.none && !is_matrix(out, &y, B, H, 1)) return not_taken();
-  if (!has_weights(s, args[3], &changed)) return not_taken();
+  if (!has_weights(s, args[3]) || !note_versions(s)) return not_taken();
   if (out == py.none) {
     out = new_like(s->like, &y.data);
     if (!out) return not_taken();
@@ -820,7 +827,7 @@ static PyObject *step(PyObject *self, PyObject *const *args, Py_ssize_t count) {
   }
   float *to = y.contiguous ? y.data : s->y;
   void *lock = s->work > LONG_WORK ? py.release_lock() : NULL;
-  s->step(py.parallel_for, s->calls, s->num_layers, from, to, s->packed && !changed);
+  s->step(py.parallel_for, s->calls, s->num_layers, from, to, s->packed);
   if (lock) py.take_lock(lock);
   s->packed = 1;
   if (args[2] != py.none) count_change(out);
