@@ -8,7 +8,6 @@ from unrolled.options import Option, Options, absolute, options
 __all__ = [
     "MEDIA",
     "SENTENCE_TOKENS",
-    "BpeSize",
     "Encoding",
     "Flip",
     "MediaFolder",
@@ -54,18 +53,6 @@ MediaFolder = Annotated[
 
 Flip = Annotated[bool, Option("Also mirror pictures; not for letters or flags.")]
 """The type of the field that says whether pictures are mirrored in training."""
-
-BpeSize = Annotated[
-    int | None,
-    Option(
-        "Number of tokens in the vocabulary; for bpe only.",
-        within="[1, inf)",
-        metavar="N",
-        absent=lambda options: f"{options.default_bpe_size}",
-        decides_vocabulary=True,
-    ),
-]
-"""The type of the field `vocabulary_size` of a class that has a `default_bpe_size`."""
 
 
 @options

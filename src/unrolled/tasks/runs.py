@@ -437,7 +437,7 @@ def _check_fitted(run: Run, task: Task[Any], splits: Splits[Any]) -> None:
     """
     started = task.options.training.start_from is not None  # with what another run was fitted to
     as_written = run.vocabulary_path.name in run.config.get("sha256", {})
-    if as_written or started or task.begins_with_a_file:  # which the run has no path to
+    if as_written or started or task.begins_with_a_file:  # a run has no path to that file
         return
     content = parse_json(run.read(run.vocabulary_path))
     fitted = parse_json(to_json(type(task).fit(task.options, splits).to_dict()))

@@ -17,7 +17,7 @@ def test_it_is_the_regression_of_scikit_learn():
     vectorizer = features.CountVectorizer(binary=True, analyzer=list)
     peer = linear.LogisticRegression(C=1, tol=1e-8, max_iter=1000)
     peer.fit(vectorizer.fit_transform(texts), classes)
-    ours = bag._score(*bag._encode(texts)).softmax(1)
+    ours = bag.scores(texts).softmax(1)
     theirs = peer.predict_proba(vectorizer.transform(texts))
     assert ours.numpy() == pytest.approx(theirs, abs=1e-3)
     assert bag.predict(texts) == peer.predict(vectorizer.transform(texts)).tolist()

@@ -1,15 +1,15 @@
 """The control of a text classifier: logistic regression on which words occur, order unseen."""
 
-from collections.abc import Hashable, Iterable, Sequence
+from collections.abc import Hashable, Iterable, Mapping, Sequence
 from typing import Self
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 from torch.nn import functional as F
 
-__all__ = ["BagOfWords"]
+from unrolled.tasks.classify.logistic import fit_logistic
 
-_MAX_ITERATIONS = 100
+__all__ = ["BagOfWords"]
 
 
 class BagOfWords:
@@ -51,40 +51,33 @@ class BagOfWords:
         for text in texts:
             for word in text:
                 words.setdefault(word, len(words))
-        weight = torch.zeros(len(words), num_classes, dtype=torch.float64, requires_grad=True)
-        bias = torch.zeros(num_classes, dtype=torch.float64, requires_grad=True)
-        bag, targets = cls(words, weight, bias), torch.tensor(classes)
-        ids, offsets = bag._encode(texts)
-        optimizer = torch.optim.LBFGS(
-            [weight, bias],
-            max_iter=_MAX_ITERATIONS,
-            tolerance_grad=1e-5 * len(texts),
-            line_search_fn="strong_wolfe",
+        ids, offsets = _encode(words, texts)
+        weight, bias = fit_logistic(
+            lambda w, b: _score(ids, offsets, w, b), classes, len(words), num_classes
         )
-
-        def loss() -> Tensor:
-            optimizer.zero_grad()
-            scores = bag._score(ids, offsets)
-            total = F.cross_entropy(scores, targets, reduction="sum") + weight.square().sum() / 2
-            total.backward()  # type: ignore[no-untyped-call]  # torch has no types for it
-            return total
-
-        optimizer.step(loss)  # type: ignore[no-untyped-call]  # nor for this
-        return cls(words, weight.detach(), bias.detach())
+        return cls(words, weight, bias)
 
     def predict(self, texts: Sequence[Iterable[Hashable]]) -> list[int]:
         """Return the most probable class of each text; words that were not seen count nothing."""
-        classes: list[int] = self._score(*self._encode(texts)).argmax(1).tolist()
+        classes: list[int] = self.scores(texts).argmax(1).tolist()
         return classes
 
-    def _encode(self, texts: Sequence[Iterable[Hashable]]) -> tuple[Tensor, Tensor]:
-        """Return the words of all texts in one row, and where each text begins in it."""
-        ids: list[int] = []
-        offsets: list[int] = []
-        for text in texts:
-            offsets.append(len(ids))
-            ids += sorted({self._words[word] for word in text if word in self._words})
-        return torch.tensor(ids, dtype=torch.int64), torch.tensor(offsets)
+    def scores(self, texts: Sequence[Iterable[Hashable]]) -> Tensor:
+        """Return the logarithm of each class's probability, but for a constant, (N, C)."""
+        return _score(*_encode(self._words, texts), self._weight, self._bias)
 
-    def _score(self, ids: Tensor, offsets: Tensor) -> Tensor:
-        return nn.functional.embedding_bag(ids, self._weight, offsets, mode="sum") + self._bias
+
+def _encode(
+    words: Mapping[Hashable, int], texts: Sequence[Iterable[Hashable]]
+) -> tuple[Tensor, Tensor]:
+    """Return the words of all texts in one row, and where each text begins in it."""
+    ids: list[int] = []
+    offsets: list[int] = []
+    for text in texts:
+        offsets.append(len(ids))
+        ids += sorted({words[word] for word in text if word in words})
+    return torch.tensor(ids, dtype=torch.int64), torch.tensor(offsets)
+
+
+def _score(ids: Tensor, offsets: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
+    return F.embedding_bag(ids, weight, offsets, mode="sum") + bias

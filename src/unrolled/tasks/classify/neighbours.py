@@ -14,9 +14,9 @@ from collections.abc import Callable, Sequence
 
 import torch
 from torch import Tensor
-from torch.nn import functional as F
 
 from unrolled.data.batching import pad
+from unrolled.tasks.classify.logistic import fit_logistic
 from unrolled.tasks.classify.pressing import pressed
 
 __all__ = [
@@ -34,7 +34,6 @@ _WINDOW = 0.1  # of the longer series
 _MOST_STEPS = 100  # that a series is pressed to
 _MOST_CELLS = 1e9  # of all walks: seven seconds
 _CELLS_AT_ONCE = 2**25  # numbers, of 4 bytes
-_ITERATIONS = 100
 
 
 def common_length(series: Sequence[Tensor]) -> int:
@@ -170,26 +169,8 @@ def logistic_regression(
     with x the series pressed to one length, each number on the scale that it has in `series`.
     """
     x, y = _flat(series, others)
-    weight = torch.zeros(x.shape[1], num_classes, dtype=torch.float64, requires_grad=True)
-    bias = torch.zeros(num_classes, dtype=torch.float64, requires_grad=True)
-    targets = torch.tensor(labels)
-    optimizer = torch.optim.LBFGS(
-        [weight, bias],
-        max_iter=_ITERATIONS,
-        tolerance_grad=1e-5 * len(series),
-        line_search_fn="strong_wolfe",
-    )
-
-    def loss() -> Tensor:
-        optimizer.zero_grad()
-        scores = x @ weight + bias
-        total = F.cross_entropy(scores, targets, reduction="sum") + weight.square().sum() / 2
-        total.backward()  # type: ignore[no-untyped-call]  # torch has no types for it
-        return total
-
-    optimizer.step(loss)  # type: ignore[no-untyped-call]  # nor for this
-    with torch.no_grad():
-        classes: list[int] = (y @ weight + bias).argmax(1).tolist()
+    weight, bias = fit_logistic(lambda w, b: x @ w + b, labels, x.shape[1], num_classes)
+    classes: list[int] = (y @ weight + bias).argmax(1).tolist()
     return classes
 
 

@@ -7,7 +7,6 @@ from typing import Annotated, Any, ClassVar
 
 from unrolled.data.options import (
     MEDIA,
-    BpeSize,
     Encoding,
     Flip,
     MediaFolder,
@@ -134,7 +133,16 @@ class DataOptions(MediumOptions, PartOptions):
         str | None,
         Option("What a text is cut into.", choices=_TOKENS, absent="word", decides_vocabulary=True),
     ] = None
-    vocabulary_size: BpeSize = None
+    vocabulary_size: Annotated[
+        int | None,
+        Option(
+            "Number of tokens in the vocabulary; for bpe only.",
+            within="[1, inf)",
+            metavar="N",
+            absent=lambda options: f"{options.default_bpe_size}",
+            decides_vocabulary=True,
+        ),
+    ] = None
     scale: Annotated[
         str | None,
         Option(
