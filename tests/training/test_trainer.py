@@ -74,11 +74,15 @@ class Recorder:
         self.messages.append(message)
 
 
-def make_trainer(run: Run, objective=None, **options) -> Trainer:
+LOSS = Metric("loss", "lower")
+
+
+def make_trainer(run: Run, objective=None, metric=LOSS, **options) -> Trainer:
     torch.manual_seed(0)
     model = nn.Sequential(nn.Linear(1, 8), nn.Dropout(0.1), nn.Linear(8, 1))
     defaults = {"epochs": 2, "learning_rate": 0.05, "log_every": 1}
-    return Trainer(model, objective or Line(), run, TrainingOptions(**(defaults | options)))
+    settled = TrainingOptions(**(defaults | options))
+    return Trainer(model, objective or Line(), run, settled, metric=metric)
 
 
 def lines(run: Run, *but: str) -> list[dict]:
@@ -168,10 +172,9 @@ class Dictated(Line):
 
 def kept_updates(run, figures, better, share=True, num_monitored=100):
     """Return the updates whose weights were the best so far, and how it ended."""
-    trainer = make_trainer(
-        run, Dictated(figures, num_monitored), epochs=(len(figures) - 1) / 10, evaluate_every=1
-    )
-    trainer.metric = Metric("figure", better, share=share)
+    objective, metric = Dictated(figures, num_monitored), Metric("figure", better, share=share)
+    epochs = (len(figures) - 1) / 10
+    trainer = make_trainer(run, objective, metric, epochs=epochs, evaluate_every=1)
     reporter = Recorder()
     result = trainer.fit(reporter)
     return [update for update, _, improved in reporter.evaluations if improved], result
@@ -228,8 +231,7 @@ def test_a_run_says_whether_it_was_still_improving(run, figures, expected):
 
 
 def test_a_figure_that_the_held_out_part_does_not_have_is_told(run):
-    trainer = make_trainer(run)
-    trainer.metric = Metric("accuracy", "higher")
+    trainer = make_trainer(run, metric=Metric("accuracy", "higher"))
     with pytest.raises(OptionError, match="select: the held-out part has no figure of 'accuracy'"):
         trainer.fit()
 

@@ -10,9 +10,7 @@ from contextlib import ExitStack, contextmanager
 from dataclasses import asdict, dataclass
 from typing import Any
 
-import torch
 from torch import Tensor, nn
-from torch.optim.swa_utils import AveragedModel
 
 from unrolled.errors import DivergedError, OptionError, RunError, field
 from unrolled.metrics import Metric
@@ -26,17 +24,19 @@ from unrolled.training.checkpoint import (
     save_checkpoint,
     save_weights,
 )
+from unrolled.training.choice import Choice
 from unrolled.training.distributed import ALONE, Processes
 from unrolled.training.metrics_log import MetricsLog
 from unrolled.training.objective import Objective
+from unrolled.training.optimizer import adamw, average_of
 from unrolled.training.options import LAST, TrainingOptions
 from unrolled.training.reporter import NullReporter, Reporter
 from unrolled.training.run import Run
 from unrolled.training.schedule import Progress, Schedule
+from unrolled.training.surroundings import surroundings, what_differs
 
 __all__ = ["Trainer", "TrainingResult"]
 
-Tensors = tuple[Tensor, ...] | list[Tensor]
 _Weights = tuple[dict[str, Tensor], int | None]  # and the update that they are of
 
 _LOSS = Metric("loss", "lower")
@@ -106,15 +106,16 @@ class Trainer:
         metric: Metric = _LOSS,
     ) -> None:
         self.model = model
-        self.metric = metric
         self.objective = objective
         self.run = run
         self.options = options.settled(objective.updates_per_epoch)
         self.processes = processes
+        self.metric = metric
         self.progress = Progress()
+        self._choice = Choice(metric, objective.num_monitored)
         self.schedule = Schedule(self.options, objective.updates_per_epoch)
-        self.optimizer = _adamw(model, self.options)
-        self._averaged = AveragedModel(model, multi_avg_fn=_average_last_tenth)
+        self.optimizer = adamw(model, self.options)
+        self._averaged = average_of(model)
         self._parallel_model = model
         self._log: MetricsLog | None = None  # in the first process, while it trains
         self._log_length = 0  # bytes of metrics.jsonl that are kept when it is opened
@@ -364,17 +365,8 @@ class Trainer:
         progress.evaluations_seconds += progress.evaluation_seconds
         progress.elapsed_seconds = progress.evaluated_seconds = elapsed
         progress.evaluated_update = progress.update
-        improved = self._is_best(measured)
-        if improved:
-            progress.best_loss, progress.best_figure = measured["loss"], measured[self.metric.name]
-            progress.best_update = progress.update
-            progress.evaluations_without_improvement = 0
-            progress.improvements_in_a_row += 1
-        else:
-            progress.evaluations_without_improvement += 1
-            progress.improvements_in_a_row = 0
-        if measured and math.isfinite(measured[self.metric.name]):
-            progress.top_figure = self._top_figure(measured[self.metric.name])
+        self._require_figures(measured)
+        improved = self._choice.note(measured, progress)
         metrics = {"update": progress.update, "epoch": self._epoch, **measured}
         metrics["elapsed_seconds"] = elapsed
         if measured and self._log is not None:
@@ -400,7 +392,8 @@ class Trainer:
         drawn = random_state()
         measured, _ = self.processes.from_first(self._measure)
         restore_random_state(drawn)
-        improved = self._is_best(measured)
+        self._require_figures(measured)
+        improved = self._choice.is_best(measured, progress)
         if improved or self.keeps_last:
             if self._replaced is None:
                 path, run = self.run.weights_path, self.run.identity
@@ -412,42 +405,18 @@ class Trainer:
             metrics = {"update": progress.update, "epoch": self._epoch, **measured}
             reporter.on_evaluation(metrics, improved)
 
-    def _is_best(self, measured: Mapping[str, float]) -> bool:
-        """Whether figures on held-out data are the best so far; without any, none are.
-
-        Those that so few examples cannot tell from the best one, within a standard error, count as
-        equal: among them the loss decides, which says more than a count of what is right.
-        """
-        progress, name = self.progress, self.metric.name
-        if not measured:
-            return False
-        self._require_finite("held-out loss", measured["loss"], progress.update)
-        if name not in measured:
-            message = f"{field('select')}: the held-out part has no figure of {name!r}"
-            raise OptionError(message, "choose another metric, or hold out more")
-        figure, best = measured[name], progress.best_figure
-        if progress.best_update is None or not math.isfinite(figure):
-            return progress.best_update is None
-        if best is None or not math.isfinite(best):
-            return True
-        top = self._top_figure(figure)
-        margin = self.metric.standard_error(top, self.objective.num_monitored)
-
-        def is_worse(value: float) -> bool:
-            return self.metric.is_better(top, value) and abs(top - value) > margin
-
-        return not is_worse(figure) and (is_worse(best) or measured["loss"] < progress.best_loss)
-
-    def _top_figure(self, figure: float) -> float:
-        """Return the best figure so far, `figure` included."""
-        top = self.progress.top_figure
-        if top is None or self.metric.is_better(figure, top):
-            return figure
-        return top
-
     def _measure(self) -> tuple[dict[str, float], float]:
         metrics = self.objective.evaluate(self.average) if self.objective.num_held_out else {}
         return metrics, time.monotonic() - self._started
+
+    def _require_figures(self, measured: Mapping[str, float]) -> None:
+        """Raise unless the weights can be chosen by what was measured, if anything was."""
+        if not measured:
+            return
+        self._require_finite("held-out loss", measured["loss"], self.progress.update)
+        if (name := self.metric.name) not in measured:
+            message = f"{field('select')}: the held-out part has no figure of {name!r}"
+            raise OptionError(message, "choose another metric, or hold out more")
 
     def _require_finite(self, name: str, value: float, update: int) -> None:
         """Raise `DivergedError` unless `value` is finite. Nothing has been changed by it yet."""
@@ -488,7 +457,7 @@ class Trainer:
                 "progress": asdict(self.progress),
                 "log_length": self._log.sync(),
                 "log_sha256": self._log.digest,
-                "surroundings": _surroundings(),
+                "surroundings": surroundings(),
                 "processes": processes,
             }
             save_checkpoint(self.run.checkpoint_path, content)
@@ -515,18 +484,10 @@ class Trainer:
 
     def _say_what_differs(self, reporter: Reporter) -> None:
         """Say what has changed since the checkpoint on which the last bits of sums depend."""
-        now, before = _surroundings(), self._surroundings
-        if before is None:
-            return
-        differing = [name for name in now if before.get(name) != now[name]]
-        if differing:
-            was, is_now = (
-                ", ".join(f"{name} {values.get(name)}" for name in differing)
-                for values in (before, now)
-            )
+        if self._surroundings is not None and (differing := what_differs(self._surroundings)):
             reporter.on_message(
-                f"trained so far with {was}, now with {is_now}: the run may end with weights whose "
-                "last bits are not those of a run that was never interrupted"
+                f"{differing}: the run may end with weights whose last bits are not those of a run "
+                "that was never interrupted"
             )
 
     @property
@@ -556,30 +517,3 @@ class Trainer:
             kept_update,
             still_improving=reason == "finished" and progress.improvements_in_a_row > 2,
         )
-
-
-def _surroundings() -> dict[str, Any]:
-    """Return what the last bits of sums depend on, beside the run's own files."""
-    return {
-        "threads": torch.get_num_threads(),
-        "torch": torch.__version__.partition("+")[0],
-        "instructions": torch.backends.cpu.get_cpu_capability(),
-    }
-
-
-def _adamw(model: nn.Module, options: TrainingOptions) -> torch.optim.AdamW:
-    """Return AdamW with weight decay on matrices alone: biases and gains have nothing to forget."""
-    parameters = [parameter for parameter in model.parameters() if parameter.requires_grad]
-    matrices = [parameter for parameter in parameters if parameter.dim() >= 2]
-    vectors = [parameter for parameter in parameters if parameter.dim() < 2]
-    groups = [
-        {"params": matrices, "weight_decay": options.weight_decay},
-        {"params": vectors, "weight_decay": 0.0},
-    ]
-    return torch.optim.AdamW(groups, lr=options.learning_rate, betas=(0.9, 0.99), fused=True)
-
-
-@torch.no_grad()
-def _average_last_tenth(average: Tensors, weights: Tensors, num_averaged: Tensor | int) -> None:
-    """Move `average` towards `weights`: Shamir & Zhang's polynomial decay, with eta = 9."""
-    torch._foreach_lerp_(average, weights, 10 / (int(num_averaged) + 10))
