@@ -13,7 +13,6 @@ workings (`__globals__`): such equations get no kernel, and run as they are writ
 
 import abc
 import builtins
-import dis
 import enum
 import functools
 import hashlib
@@ -31,6 +30,7 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor, nn
 
+from unrolled.cells.bytecode import all_codes, code_text, reads_of, words_in
 from unrolled.cells.guards import MISSING, PLAIN, Absent, Contents, Guards, Keys
 from unrolled.cells.origins import (
     BUILT_IN_FILES,
@@ -45,9 +45,6 @@ from unrolled.cells.origins import (
 __all__ = ["Surroundings"]
 
 _MOST_VALUES = 1000
-_MOST_CHARACTERS = 1000  # of a string in which names of attributes may stand
-_WORDS = re.compile(r"[^\W\d]\w*")
-
 # Code with one of these may read any attribute, under names that do not stand in it.
 _READ_ANY = {
     *("getattr", "hasattr", "__getattribute__", "__getattr__", "__dict__", "attrgetter"),
@@ -109,17 +106,6 @@ _PLUMBING = {
     *("handle_torch_function", "warnings", "__class__"),
 }
 _HOOKS_OF_ALL_MODULES = {name for name in vars(nn.modules.module) if name.startswith("_global_")}
-
-_GLOBALS = ("LOAD_GLOBAL", "LOAD_NAME", "STORE_GLOBAL", "DELETE_GLOBAL")
-_OPERATORS = {
-    **{"+": "add", "-": "sub", "*": "mul", "/": "truediv", "**": "pow", "@": "matmul"},
-    **{"//": "floordiv", "%": "mod", "&": "and", "|": "or", "^": "xor", "<<": "lshift"},
-    **{">>": "rshift", "<": "lt", "<=": "le", "==": "eq", "!=": "ne", ">": "gt", ">=": "ge"},
-}
-_OTHER_OPERATORS = {
-    **{"UNARY_NEGATIVE": "__neg__", "UNARY_INVERT": "__invert__", "UNARY_POSITIVE": "__pos__"},
-    **{"BINARY_SUBSCR": "__getitem__", "STORE_SUBSCR": "__setitem__"},
-}
 
 
 class _Names(NamedTuple):
@@ -267,45 +253,22 @@ class Surroundings:
         but: Collection[str] = (),
     ) -> None:
         """Visit the global `variables` that code reads, or `more`, and note its names."""
-        self._texts.append(f"{name}: {_code_text(code)}")
-        read: dict[str, None] = {}
+        self._texts.append(f"{name}: {code_text(code)}")
         self._globals.add(id(variables))
-        for each in _all_codes(code):
-            self._codes.add((each, id(variables)))
-            self._may_miss |= bool(each.co_exceptiontable)
-            before: list[dis.Instruction] = []
-            for instruction in dis.get_instructions(each):
-                if instruction.opname in _GLOBALS:
-                    read[instruction.argval] = None
-                elif instruction.opname == "IMPORT_NAME":
-                    self._visit_import(instruction.argval, before[0].argval, variables, more)
-                elif instruction.argval not in but:
-                    self._note_instruction(instruction)
-                if instruction.opname != "EXTENDED_ARG":
-                    before = [*before[-1:], instruction]
-        for key in read:
-            if key in but or (code.co_filename in BUILT_IN_FILES and hasattr(builtins, key)):
+        self._codes.update((each, id(variables)) for each in all_codes(code))
+        reads = reads_of(code, but)
+        self._names |= reads.names
+        self._operators |= reads.operators
+        self._may_miss |= reads.may_miss
+        for module, level in reads.imports:
+            self._visit_import(module, level, variables, more)
+        for key in reads.variables:
+            if code.co_filename in BUILT_IN_FILES and hasattr(builtins, key):
                 continue
             value = self._guards.add_item(key, variables, key, variables)
             if value is MISSING:
                 value = self._guards.add_item(key, more, key, more)
             self._visit(key, value)
-
-    def _note_instruction(self, instruction: dis.Instruction) -> None:
-        """Note the names of attributes that an instruction reads beside those of its code."""
-        if instruction.opcode in dis.hasname:
-            self._names.add(instruction.argval)
-        elif instruction.opcode in dis.hasconst:
-            self._note_words(instruction.argval)
-        elif instruction.opname == "MATCH_CLASS":
-            self._names.add("isinstance")
-        elif instruction.opname in _OTHER_OPERATORS:
-            self._operators.add(_OTHER_OPERATORS[instruction.opname])
-        elif (symbol := instruction.argrepr.removesuffix("=")) in _OPERATORS:
-            for kind in ("", "r", "i") if symbol != instruction.argrepr else ("", "r"):
-                self._operators.add(f"__{kind}{_OPERATORS[symbol]}__")
-        elif instruction.argrepr in _OPERATORS:
-            self._operators.add(f"__{_OPERATORS[instruction.argrepr]}__")
 
     def _visit_import(
         self, name: str, level: int, variables: dict[str, Any], more: Mapping[str, Any]
@@ -324,14 +287,6 @@ class Surroundings:
             module = ".".join(parts[:count])
             self._visit(module, self._guards.add_item(module, sys.modules, module, sys.modules))
 
-    def _note_words(self, value: object) -> None:
-        """Note the names that a value may give, as that of an attribute."""
-        if isinstance(value, str):
-            self._names.update(_WORDS.findall(value[:_MOST_CHARACTERS]))
-        elif isinstance(value, tuple | frozenset):
-            for part in value:
-                self._note_words(part)
-
     # ---- What there is ---------------------------------------------------------------------------
 
     def _visit(self, name: str, value: Any) -> None:
@@ -339,7 +294,7 @@ class Surroundings:
             return
         if type(value) in PLAIN:
             self._texts.append(f"{name}={value!r}")
-            self._note_words(value)
+            self._names |= words_in(value)
             return
         if id(value) in self._visited:
             return
@@ -356,7 +311,7 @@ class Surroundings:
             self._visit_class(name, value, is_called=True)
         elif isinstance(value, CodeType):  # whose variables are in a dict, or made by what runs it
             self._visit_code(name, value, {}, vars(builtins))
-            self._loose_codes.update(_all_codes(value))
+            self._loose_codes.update(all_codes(value))
         elif isinstance(value, Tensor):
             self.is_complete = False  # an operation that reads it is refused
             self._look_up_in(name, value, [])
@@ -626,23 +581,3 @@ def _is_written_in_c(kind: type) -> bool:
         and type(value).__name__ in ("wrapper_descriptor", "method_descriptor")
         for value in vars(kind).values()
     )
-
-
-def _all_codes(code: CodeType) -> list[CodeType]:
-    """Return code with that of all functions inside of it."""
-    todo = [code]
-    for each in todo:
-        todo += [constant for constant in each.co_consts if isinstance(constant, CodeType)]
-    return todo
-
-
-def _code_text(code: CodeType) -> str:
-    """Return what code does, whatever the file that it stands in."""
-    constants = [
-        _code_text(constant)
-        if isinstance(constant, CodeType)
-        else repr(sorted(map(repr, constant)) if isinstance(constant, frozenset) else constant)
-        for constant in code.co_consts
-    ]
-    variables = (code.co_names, code.co_varnames, code.co_freevars, code.co_cellvars)
-    return f"{code.co_code.hex()} {constants} {variables}"
