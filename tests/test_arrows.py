@@ -26,7 +26,7 @@ LEVELS = (
     ("inspection", "training"),
     ("tasks",),
     ("",),
-    ("benchmark", "comparison"),
+    ("benchmark", "comparison", "sklearn"),
     ("serving",),
     ("cli",),
     ("__main__",),

@@ -142,6 +142,7 @@ def prepare(
     training: Any = None,
     trust_code: bool = False,
     processes: Processes = ALONE,
+    splits: Splits[Any] | None = None,
 ) -> Prepared:
     """Make a run's folder and return what fills it.
 
@@ -156,6 +157,8 @@ def prepare(
         training: Its `TrainingOptions`; None takes the defaults.
         trust_code: Whether code that the run to start from holds may be run.
         processes: Those of `initialize_distributed()`; every process makes this call.
+        splits: The examples, where they are not in the files of `data`; such a run has no data to
+            be resumed with.
 
     Raises:
         DataError: The data cannot be used.
@@ -173,7 +176,8 @@ def prepare(
     start = _start(task_class, training, trust_code)
     if start is not None:
         _check_data_start(start, data)
-    splits = task_class.read(options)
+    in_files = splits is None
+    splits = task_class.read(options) if splits is None else splits
     if start is None:
         fitted = processes.from_first(lambda: task_class.fit(options, splits).to_dict())
     else:
@@ -187,7 +191,7 @@ def prepare(
     trainer = _assemble(run, task, splits, processes, start)
     content = {
         "task": task.name,
-        "data": {"files": _fingerprints(task), "options": data.to_run()},
+        "data": {"files": _fingerprints(task) if in_files else [], "options": data.to_run()},
         "model": _model_content(task.options.model, own_cell),
         "training": trainer.options.to_dict(),
     }

@@ -256,7 +256,7 @@ class ClassifyTask(ExamplesTask[Labelled]):
 
     def evaluate(self, model: nn.Module, examples: Sequence[Labelled]) -> dict[str, Any]:
         """Return the mean loss over examples that the answer knows, and all figures of it."""
-        scores = self._scores(model, examples)
+        scores = self.scores(model, examples)
         known = [self.answer.knows(example.label) for example in examples]
         loss = math.nan
         if any(known):
@@ -344,7 +344,7 @@ class ClassifyTask(ExamplesTask[Labelled]):
         inputs = read_unlabelled(self.options.data, source, self._names, self.medium)
         at_once = 1 if source.is_interactive else _FILE_BATCH  # who types waits for an answer
         for batch in batches_that_come(inputs, at_once):
-            scores = iter(self._scores(model, [each for each in batch if each.error is None]))
+            scores = iter(self.scores(model, [each for each in batch if each.error is None]))
             for example in batch:
                 if example.error is not None:
                     if not options.skip_bad:
@@ -424,7 +424,7 @@ class ClassifyTask(ExamplesTask[Labelled]):
         return (augment_series(inputs, lengths) if vary else inputs), lengths
 
     @torch.inference_mode()
-    def _scores(self, model: nn.Module, examples: Sequence[Labelled]) -> Tensor:
+    def scores(self, model: nn.Module, examples: Sequence[Labelled]) -> Tensor:
         """Return the scores of the classes of each example, (N, C)."""
         scores = torch.empty(len(examples), self.answer.num_scores)
         for batch in self.in_batches(examples):

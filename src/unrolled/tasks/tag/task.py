@@ -268,7 +268,7 @@ class TagTask(ExamplesTask[TaggedSentence]):
         sentences = self._sentences(source)
         at_once = 1 if source.is_interactive else _SENTENCES_AT_ONCE
         for batch in batches_that_come(sentences, at_once):
-            yield from self._predictions(model, batch)
+            yield from self.tagged(model, batch)
 
     def to_text(self, prediction: dict[str, Any]) -> str:
         """Return the words, each with its tag behind a slash."""
@@ -282,9 +282,10 @@ class TagTask(ExamplesTask[TaggedSentence]):
     def _sentences(self, source: Source) -> Iterator[Sequence[str]]:
         return untagged(source, self.options.data, self.tags)
 
-    def _predictions(
+    def tagged(
         self, model: nn.Module, sentences: Sequence[Sequence[str]]
     ) -> Iterator[dict[str, Any]]:
+        """Yield what `predict` does, for sentences that are in words."""
         full = [words for words in sentences if words]
         rows: Iterator[tuple[list[str], list[float]]] = iter(())
         tagger = cast(Tagger, model)

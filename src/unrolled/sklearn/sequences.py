@@ -1,0 +1,128 @@
+"""Sequences in the forms that scikit-learn's users have them in, as what a task reads.
+
+(N, T) numbers              a series of T numbers in each row
+(N, T, I) numbers           N series of T steps with I numbers each
+a list of (T, I) or (T,)    series of different lengths
+a frame with two levels of index, series and step    the same, as sktime has it
+a list of str               texts
+"""
+
+from collections.abc import Sequence
+from typing import Any, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+from sklearn.utils.validation import check_array, validate_data
+
+from unrolled.errors import DataError
+
+__all__ = ["Sequences", "read_sequences"]
+
+Floats = NDArray[np.float64]
+
+_NUMBERS: dict[str, Any] = {"dtype": np.float64, "ensure_all_finite": "allow-nan"}
+
+
+class Sequences(NamedTuple):
+    """What an estimator is given.
+
+    Args:
+        contents: Of each sequence: a text, or (T, I) numbers.
+        are_texts: Which of both.
+    """
+
+    contents: list[Any]
+    are_texts: bool
+
+
+def read_sequences(estimator: Any, given: Any, *, reset: bool) -> Sequences:
+    """Return sequences, checked; NaN is a number that is missing.
+
+    Args:
+        estimator: It keeps, or has, `n_features_in_`: I, or T of a table of numbers.
+        given: In one of the forms above.
+        reset: Whether the estimator is fitted to them, rather than used.
+
+    Raises:
+        DataError: They are neither, or not those that the estimator was fitted to.
+        ValueError: As scikit-learn raises it for numbers that cannot be used.
+        TypeError: As scikit-learn raises it for a sparse matrix.
+    """
+    rows = _rows(given)
+    if not reset:
+        _check_kind(estimator, are_texts=rows is not None and isinstance(rows[0], str))
+    if rows is None:  # a table, where scikit-learn itself keeps and compares the columns
+        table = validate_data(estimator, given, reset=reset, **_NUMBERS)
+        return Sequences([*table[:, :, None]], are_texts=False)
+    if isinstance(rows[0], str):
+        for index, row in enumerate(rows):
+            if not isinstance(row, str):
+                message = f"X[{index}]: a {type(row).__name__} among texts"
+                raise DataError(message, "give texts only")
+        sequences, size = Sequences([*map(str, rows)], are_texts=True), None
+    else:
+        contents = [_series(row, index) for index, row in enumerate(rows)]
+        size = contents[0].shape[1]
+        for index, content in enumerate(contents):
+            if content.shape[1] != size:
+                message = f"X[{index}]: {content.shape[1]} numbers in each step, X[0] has {size}"
+                raise DataError(message, "give the same in each")
+        sequences = Sequences(contents, are_texts=False)
+    if reset:
+        for name in ("n_features_in_", "feature_names_in_"):
+            vars(estimator).pop(name, None)
+        if size is not None:
+            estimator.n_features_in_ = size
+    elif size != (expected := getattr(estimator, "n_features_in_", None)):
+        name = type(estimator).__name__
+        message = f"X has {size} features, but {name} is expecting {expected} features as input"
+        raise DataError(message)
+    return sequences
+
+
+def _rows(given: Any) -> Sequence[Any] | None:
+    """Return sequences one by one; None for a table of numbers, or for what is neither."""
+    if getattr(getattr(given, "index", None), "nlevels", 1) == 2:
+        groups = given.groupby(level=0, sort=False)
+        return [group.to_numpy() for _, group in groups] or None
+    if getattr(given, "ndim", 0) == 1 and hasattr(given, "to_numpy"):  # a column of a frame
+        given = given.to_numpy()
+    if isinstance(given, np.ndarray):
+        if given.ndim > 3:
+            message = f"expected (N, T) or (N, T, I) numbers, got {given.shape}"
+            raise DataError(message, "make one series of each example")
+        is_in_rows = given.ndim == 3 or (given.ndim == 1 and given.dtype.kind in "OUT")
+        return [*given] if is_in_rows and len(given) else None
+    if not isinstance(given, list | tuple) or not given:
+        return None
+    if isinstance(given[0], str):
+        return given
+    shapes = {np.shape(row) if _is_rectangle(row) else None for row in given}
+    is_table = len(shapes) == 1 and None not in shapes and len(*shapes) < 2  # type: ignore[arg-type]
+    return None if is_table else given
+
+
+def _is_rectangle(row: Any) -> bool:
+    try:
+        np.shape(row)
+    except ValueError:
+        return False
+    return True
+
+
+def _series(row: Any, index: int) -> Floats:
+    """Return a row as (T, I) numbers."""
+    where = f"X[{index}]"
+    numbers = check_array(
+        np.asarray(row)[:, None] if np.ndim(row) == 1 else row,
+        input_name=where,
+        **_NUMBERS,
+    )
+    return np.asarray(numbers)
+
+
+def _check_kind(estimator: Any, *, are_texts: bool) -> None:
+    """Raise unless the estimator was fitted to sequences of this kind."""
+    if are_texts == hasattr(estimator, "n_features_in_"):
+        got, wanted = ("texts", "numbers") if are_texts else ("numbers", "texts")
+        raise DataError(f"X has {got}, but {type(estimator).__name__} was fitted to {wanted}")
