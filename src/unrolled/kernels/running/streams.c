@@ -5,7 +5,9 @@
  * a layer reads them, and back after it.
  */
 
-#define MOST_ROWS_TOGETHER 1024 /* so that what is copied together stays in a cache */
+/* Of a piece, so that what lies between layers stays in a cache. */
+#define MOST_ROWS_TOGETHER 256
+#define MOST_NUMBERS_TOGETHER (1l << 18)
 
 /* What is given or wanted, [steps, rows, width], by its strides. */
 typedef struct {
@@ -80,107 +82,117 @@ static int find_rows(Steps *s, PyObject *rows, long count) {
   return 1;
 }
 
-/* One layer's states and where they are while some rows are read. */
+/* One layer's states, [count], and where they are while some rows are read. */
 typedef struct {
-  const int64_t *slots; /* of the rows; NULL: they follow one another in `whole` */
+  const int64_t *slots; /* of the rows in `whole` */
   float *whole[MOST_STATES], *together[MOST_STATES];
-  long count, width, back, last; /* back: whether to `whole`; last: where the first state is then */
+  long count, rows, width;
 } Moves;
 
-static void move_rows(int64_t begin, int64_t end, void *context) {
-  const Moves *m = context;
+static void move_states(const Moves *m, int back) {
   const size_t bytes = m->width * sizeof(float);
-  for (long r = begin; r < end; r++) {
-    for (long s = 0; s < m->count; s++) {
+  for (long s = 0; s < m->count; s++) {
+    for (long r = 0; r < m->rows; r++) {
       float *in_whole = m->whole[s] + m->slots[r] * m->width;
       float *row = m->together[s] + r * m->width;
-      memcpy(m->back ? in_whole : row, m->back ? row : in_whole, bytes);
+      memcpy(back ? in_whole : row, back ? row : in_whole, bytes);
     }
   }
 }
 
-static void move_states(Moves *m, long rows) {
-  py.parallel_for(0, rows, MAX(1, WORTH_A_THREAD / (4 * m->count * m->width)), move_rows, m);
-}
-
-/* Scratch of a call: for its input, between layers, of the kernel, for states that are together. */
+/* All that is to be read: in pieces of some rows, each of which one thread takes through all layers and
+   steps, so that none waits for others; or all rows at once, if they are fewer than threads. */
 typedef struct {
-  float *x, *layers[2], *workspace, *states[MOST_STATES];
-} Memory;
+  const Steps *stack;
+  const Chunk *x, *y;
+  const int64_t *slots; /* of all rows; NULL: they follow one another from `place` on */
+  long place, rows, steps, num_threads; /* of a piece; the steps are taken one part after the other */
+  float *scratch;
+  long of_workspace, of_layer, of_input, of_states, floats; /* of the scratch of each thread */
+} Reading;
 
-/* Read steps begin.. of rows first..; their states are at `slots`, or from `place` on. */
-static void read_piece(const Steps *s, Rows *division, const Memory *memory, long num_threads,
-                       const Chunk *x, const Chunk *y, long begin, long steps, long first,
-                       long rows, const int64_t *slots, long place) {
-  const long H = s->hidden_size;
-  float *from = dense_at(x, begin, steps, first, rows), *to = dense_at(y, begin, steps, first, rows);
-  if (!from) {
-    from = memory->x;
-    copy_chunk(x, begin, steps, first, rows, from, 0);
-  }
-  for (long l = 0; l < s->num_layers; l++) {
-    Call c = s->calls[l];
-    divide_among(division, &c, steps, rows, num_threads);
-    const int last = l + 1 == s->num_layers;
-    Moves m = {.slots = slots, .count = s->num_states, .width = H};
-    for (long n = 0; n < s->num_states; n++) {
-      m.whole[n] = (float *)s->calls[l].initial[n] + (slots ? 0 : place * H);
-      m.together[n] = memory->states[n];
-      c.states[n] = slots ? m.together[n] : m.whole[n];
-      c.initial[n] = c.states[n];
+/* Have a call read these rows. */
+static void set_rows(const Reading *g, Rows *rows, Call *c, long steps, long count) {
+  divide_among(rows, c, steps, count, g->num_threads);
+  if (g->num_threads > 1) return;
+  rows->parts[1] = count;
+  c->num_parts = 1;
+  c->num_threads = 1;
+}
+
+static void read_piece(void *context, long piece, long thread) {
+  const Reading *g = context;
+  const Steps *s = g->stack;
+  const long H = s->hidden_size, first = piece * g->rows, rows = MIN(g->rows, g->x->rows - first);
+  float *memory = g->scratch + thread * g->floats;
+  float *workspace = next(&memory, g->of_workspace), *input = next(&memory, g->of_input);
+  float *layers[2] = {next(&memory, g->of_layer), next(&memory, g->of_layer)};
+  Moves m = {.count = s->num_states, .rows = rows, .width = H};
+  m.slots = g->slots ? g->slots + first : NULL;
+  for (long n = 0; n < m.count; n++) m.together[n] = next(&memory, g->of_states);
+  Rows division;
+  for (long begin = 0, steps; begin < g->x->steps; begin += steps) {
+    steps = MIN(g->steps, g->x->steps - begin);
+    float *from = dense_at(g->x, begin, steps, first, rows);
+    float *to = dense_at(g->y, begin, steps, first, rows);
+    if (!from) {
+      from = input;
+      copy_chunk(g->x, begin, steps, first, rows, from, 0);
     }
-    if (slots) move_states(&m, rows);
-    c.x = l ? memory->layers[(l + 1) % 2] : from;
-    c.states[0] = last && to ? to : memory->layers[l % 2];
-    c.workspace = memory->workspace;
-    s->forward(py.parallel_for, &c);
-    float *end = c.states[0] + (steps - 1) * rows * H;
-    if (slots) {
-      m.together[0] = end;
-      m.back = 1;
-      move_states(&m, rows);
-    } else {
-      memcpy(m.whole[0], end, rows * H * sizeof(float));
+    for (long l = 0; l < s->num_layers; l++) {
+      Call c = s->calls[l];
+      set_rows(g, &division, &c, steps, rows);
+      for (long n = 0; n < m.count; n++) {
+        m.whole[n] = (float *)s->calls[l].initial[n] + (m.slots ? 0 : (g->place + first) * H);
+        c.states[n] = m.slots ? m.together[n] : m.whole[n];
+        c.initial[n] = c.states[n];
+      }
+      if (m.slots) move_states(&m, 0);
+      c.x = l ? layers[(l + 1) % 2] : from;
+      c.states[0] = to && l + 1 == s->num_layers ? to : layers[l % 2];
+      c.workspace = workspace;
+      s->forward(py.parallel_for, &c);
+      const float *end = c.states[0] + (steps - 1) * rows * H;
+      memcpy(m.slots ? m.together[0] : m.whole[0], end, rows * H * sizeof(float));
+      if (m.slots) move_states(&m, 1);
+      if (!to && l + 1 == s->num_layers) copy_chunk(g->y, begin, steps, first, rows, c.states[0], 1);
     }
-    if (last && !to) copy_chunk(y, begin, steps, first, rows, c.states[0], 1);
   }
 }
 
 /* Read all of `x` into `y`; whether there was memory. */
 static int read_all(Steps *s, const Chunk *x, const Chunk *y, const int64_t *slots, long place) {
-  const long H = s->hidden_size, width = MAX(x->width, H), num_threads = threads();
-  const long rows = next_rows(x->rows, MOST_ROWS_TOGETHER), few = (x->rows - 1) % rows + 1;
-  const long steps = MAX(1, MIN(MIN(x->steps, MOST_STEPS), MOST_FLOATS / (rows * width)));
+  const long H = s->hidden_size, width = MAX(x->width, H), B = x->rows;
+  const long n = threads(), work = s->work / s->batch_size * x->steps * B;
+  Reading g = {s, x, y, slots, place, .num_threads = B < n ? n : 1};
+  const long even = B < n ? 1 : MAX(MIN(n, B), MIN(2 * n, B / 12));
+  const long count = MAX(even, (B + MOST_ROWS_TOGETHER - 1) / MOST_ROWS_TOGETHER);
+  g.rows = (B + count - 1) / count;
+  g.steps = MAX(1, MIN(MIN(x->steps, MOST_STEPS), MOST_NUMBERS_TOGETHER / (g.rows * width)));
   Rows division;
-  long of_kernel = 0;
   for (long l = 0; l < s->num_layers; l++) {
     Call c = s->calls[l];
-    divide_among(&division, &c, 1, few, num_threads);
-    of_kernel = MAX(of_kernel, s->workspace_floats(&c, 0));
-    divide_among(&division, &c, 1, rows, num_threads);
-    of_kernel = MAX(of_kernel, s->workspace_floats(&c, 0));
+    set_rows(&g, &division, &c, 1, g.rows);
+    g.of_workspace = MAX(g.of_workspace, s->workspace_floats(&c, 0));
   }
-  const long of_layer = steps * rows * H, of_states = slots ? rows * H : 0;
-  const Block block = take_block(ROUND_UP(of_kernel) + ROUND_UP(steps * rows * x->width) +
-                                 2 * ROUND_UP(of_layer) + s->num_states * ROUND_UP(of_states));
-  float *memory = block.memory;
-  if (!memory) return 0;
-  Memory m = {.workspace = next(&memory, of_kernel)};
-  m.x = next(&memory, steps * rows * x->width);
-  for (long i = 0; i < 2; i++) m.layers[i] = next(&memory, of_layer);
-  for (long i = 0; i < s->num_states; i++) m.states[i] = next(&memory, of_states);
-  const long work = s->work * x->steps * x->rows;
+  g.of_input = g.steps * g.rows * x->width;
+  g.of_layer = g.steps * g.rows * H;
+  g.of_states = slots ? g.rows * H : 0;
+  g.floats = ROUND_UP(g.of_workspace) + ROUND_UP(g.of_input) + 2 * ROUND_UP(g.of_layer) +
+             s->num_states * ROUND_UP(g.of_states);
+  const Block block = take_block(g.floats * (B < n ? 1 : n));
+  if (!block.memory) return 0;
+  g.scratch = block.memory;
   void *lock = work > LONG_WORK ? py.release_lock() : NULL;
   for (long l = 0; l < s->num_layers; l++) {
     Call c = s->calls[l];
-    divide_among(&division, &c, 1, rows, num_threads);
+    divide_among(&division, &c, 1, g.rows, n);
     s->pack(py.parallel_for, &c, s->packed);
   }
-  for (long first = 0; first < x->rows; first += rows) {
-    for (long begin = 0; begin < x->steps; begin += steps) {
-      read_piece(s, &division, &m, num_threads, x, y, begin, MIN(steps, x->steps - begin), first,
-                 MIN(rows, x->rows - first), slots ? slots + first : NULL, place + first);
-    }
+  if (B < n) {
+    read_piece(&g, 0, 0);
+  } else {
+    run(py.parallel_for, n, (B + g.rows - 1) / g.rows, work, read_piece, &g);
   }
   if (lock) py.take_lock(lock);
   s->packed = 1;
