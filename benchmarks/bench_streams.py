@@ -3,12 +3,12 @@
     python benchmarks/bench_streams.py [bound] [batch] [clock] [--streams 5000] [--seconds 10]
 
 bound: one step of an LSTM of 64 units, from Python, by every way there is, one thread.
-batch: one step of 1,000 streams of an LSTM 2x256, in the order of the pool and in any, against a plain
-batch of 1,000, in turns.
-clock: streams of an LSTM of 128 units (the recurrent part of silero-vad), each of which is given a frame
-every 32 ms, at a time of its own. What has come is read in one call, then what has come since. The
-latency is from the moment that a frame is there to its output. In the end every stream is held
-against the same frames read alone, to the last bit.
+batch: one step of 1,000 streams of an LSTM 2x256, in the order of the pool and in any, against a
+plain batch of 1,000, in turns.
+clock: streams of an LSTM of 128 units (the recurrent part of silero-vad), each of which is given a
+frame every 32 ms, at a time of its own. What has come is read in one call, then what has come since
+then. The latency is from the moment that a frame is there to its output. In the end every stream is
+held against the same frames read alone, to the last bit.
 """
 
 import argparse
