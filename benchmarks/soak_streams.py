@@ -5,8 +5,8 @@
 At every call some of the streams, in any order, are given a step or a chunk of steps; some leave,
 others come, some start again, and at times the pool is pickled, and its copy goes on. When a stream
 leaves or starts again, all its outputs and its state are compared with those of `layer.stream(1)`,
-to the last bit. A line every few seconds: steps so far, sequences compared, memory of the process; in
-the end how memory changed from the second quarter to the last. Needs Linux, for /proc.
+to the last bit. A line every few seconds: steps so far, sequences compared, memory of the process.
+In the end: how memory changed from the second quarter to the last. Needs Linux, for /proc.
 """
 
 import argparse
