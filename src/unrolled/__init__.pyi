@@ -1,7 +1,7 @@
 from .cells import Cell, cell
 from .errors import UnrolledError
 from .inspection import Record, trace
-from .layers import GRU, JANET, LSTM, RNN, TCN, Recurrent, Stream, initialize
+from .layers import GRU, JANET, LSTM, RNN, TCN, Recurrent, Stream, Streams, initialize
 from .tasks.lm.model import LanguageModel
 from .tasks.lm.sampling import generate
 from .tasks.runs import load
@@ -17,6 +17,7 @@ __all__ = [
     "Record",
     "Recurrent",
     "Stream",
+    "Streams",
     "UnrolledError",
     "cell",
     "generate",

@@ -482,9 +482,9 @@ def test_weights_may_be_replaced_while_another_thread_reads_them():
 def test_the_c_has_no_warnings(compiler, tmp_path):
     if shutil.which(compiler) is None:
         pytest.skip(f"no {compiler}")
-    own = Path(kernels.__file__).parent / "running" / "crossing.c"
-    text = tmp_path / "crossing.c"
-    text.write_text(f"{call_text()}\n{own.read_text()}")
+    folder, text = Path(kernels.__file__).parent / "running", tmp_path / "crossing.c"
+    own = [(folder / name).read_text() for name in ("crossing.c", "streams.c")]
+    text.write_text("\n".join([call_text(), *own]))
     flags = ["-Wall", "-Wextra", "-Werror", "-std=gnu11", "-O2", "-fsyntax-only"]
     for machine in ([], ["-march=native"]):
         subprocess.run([compiler, *flags, *machine, str(text)], check=True)

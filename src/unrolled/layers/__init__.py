@@ -2,6 +2,7 @@
 
 from unrolled.kernels import check_lengths, valid_steps
 from unrolled.layers import initialize
+from unrolled.layers.bound_step import BoundStep
 from unrolled.layers.causal_conv import FiniteMemoryLayer, causal_conv, memory_span
 from unrolled.layers.drop_in import GRU, LSTM, RNN
 from unrolled.layers.janet import JANET
@@ -18,6 +19,7 @@ from unrolled.layers.recurrent import Recurrent
 from unrolled.layers.recurrent_layer import RecurrentLayer
 from unrolled.layers.state import SequenceLayer, State, map_state, state_tensors
 from unrolled.layers.stream import Stream
+from unrolled.layers.streams import Streams
 from unrolled.layers.tcn import TCN
 
 __all__ = [
@@ -26,6 +28,7 @@ __all__ = [
     "LSTM",
     "RNN",
     "TCN",
+    "BoundStep",
     "FiniteMemoryLayer",
     "GraphRecord",
     "Record",
@@ -34,6 +37,7 @@ __all__ = [
     "SequenceLayer",
     "State",
     "Stream",
+    "Streams",
     "causal_conv",
     "check_dropout",
     "check_lengths",

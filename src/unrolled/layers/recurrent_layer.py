@@ -14,12 +14,14 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 from torch.autograd.profiler import record_function
+from torch.compiler import is_compiling
 from torch.nn.utils.rnn import PackedSequence
 
 from unrolled.cells import Cell
 from unrolled.errors import OptionError
 from unrolled.kernels import (
     PaddedRows,
+    Places,
     RaggedRows,
     ShortCalls,
     Stepper,
@@ -37,6 +39,7 @@ from unrolled.layers.packed_sequence import read_packed, run_padded
 from unrolled.layers.recurrent_weights import RecurrentWeights
 from unrolled.layers.state import State, map_state
 from unrolled.layers.stream import Stream
+from unrolled.layers.streams import Streams
 
 __all__ = ["RecurrentLayer"]
 
@@ -256,7 +259,14 @@ class RecurrentLayer(RecurrentWeights):
         prepare = partial(self._stepper, batch_size)
         return Stream(self, batch_size, prepare, self._unwatched_parameters)
 
-    def _stepper(self, batch_size: int, stepper: Stepper | None) -> Stepper | None:
+    def streams(self, capacity: int) -> Streams:
+        """Return `Streams`: up to `capacity` of them, which come and go, any of them in a call."""
+        prepare = partial(self._stepper, 1)
+        return Streams(self, capacity, prepare, self._unwatched_parameters)
+
+    def _stepper(
+        self, batch_size: int, stepper: Stepper | None, places: Places | None = None
+    ) -> Stepper | None:
         """Return `stepper` if it has this layer's weights, else a new one, if there can be any."""
         if self._unwatched_parameters() is None:
             return None  # as the layer itself does it
@@ -267,15 +277,13 @@ class RecurrentLayer(RecurrentWeights):
         if stepper is not None and stepper.serves(weights):
             return stepper
         layers = [self.weights_of(suffix) for suffix in self.suffixes]
-        return stepper_of(self.cell, layers, self._all_names, batch_size)
+        return stepper_of(self.cell, layers, self._all_names, batch_size, places)
 
     def _unwatched_parameters(self) -> dict[str, Any] | None:
         """Return the parameters, None where more is to be done than to compute with them."""
-        hooked = self._forward_hooks or self._forward_pre_hooks
-        dropped = self.training and self.dropout
-        if hooked or dropped or torch.compiler.is_compiling() or is_observed():
+        if self._forward_hooks or self._forward_pre_hooks or (self.dropout and self.training):
             return None
-        return self._parameters
+        return None if is_observed() or is_compiling() else self._parameters
 
     def extra_repr(self) -> str:
         """Return the sizes, and every option that is not the default."""

@@ -9,10 +9,18 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from unrolled.errors import OptionError, ShapeError
-from unrolled.kernels import Stepper, WeightCache, caching_weights, may_step
+from unrolled.kernels import (
+    Stepper,
+    WeightCache,
+    are_weights_cached,
+    caching_weights,
+    may_step,
+    may_use_kernels,
+)
+from unrolled.layers.bound_step import BoundStep
 from unrolled.layers.state import SequenceLayer, State, map_state, state_tensors
 
-__all__ = ["Stream"]
+__all__ = ["Stream", "check_streamable"]
 
 Array = NDArray[np.float32]
 _Out = TypeVar("_Out", Tensor, Array)
@@ -58,13 +66,7 @@ class Stream:
         parameters: Callable[[], dict[str, Any] | None] | None = None,
     ) -> None:
         where = f"{type(layer).__name__}.stream"
-        if getattr(layer, "bidirectional", False):
-            raise OptionError(
-                f"{where}: a bidirectional layer needs the end of the sequence first",
-                "use bidirectional=False to stream",
-            )
-        if layer.training and getattr(layer, "dropout", None):
-            raise OptionError(f"{where}: the layer is in training mode", "call layer.eval() first")
+        check_streamable(where, layer)
         if batch_size < 1:
             raise OptionError(f"{where}: batch_size must be at least 1, got {batch_size}")
         self._layer = layer
@@ -88,9 +90,43 @@ class Stream:
     def state(self, state: State) -> None:
         self._state = state
 
+    @overload
+    def push(self, chunk: Tensor) -> Tensor: ...
+    @overload
+    def push(self, chunk: Array) -> Array: ...
+    @overload
+    def push(self, chunk: Tensor | Array, *, out: _Out) -> _Out: ...
+
+    def push(self, chunk: Any, *, out: Any = None) -> Any:
+        """Read the next steps.
+
+        Args:
+            chunk: (T, B, I), or (B, T, I) if the layer's are; a tensor, or a numpy array of
+                float32; of any layout.
+            out: Where the outputs go, as `step` has it, laid out as `chunk`.
+
+        Returns:
+            The outputs, laid out as `chunk`: `out`, or a new one of its kind.
+
+        Raises:
+            ShapeError: Another shape or type; then nothing was read.
+        """
+        output = self._advance(chunk, out) if chunk.ndim == 3 else None
+        return self._long(chunk, out, self._push_tensor) if output is None else output
+
+    def _advance(self, chunk: Any, out: Any) -> Any:
+        """Read a chunk in one crossing, or return None where that is not to be had."""
+        if self._state is not None or self._stepper is None or self._parameters is None:
+            return None
+        parameters = self._parameters()
+        if parameters is None or are_weights_cached():  # many who share one copy of them
+            return None
+        if out is None and isinstance(chunk, np.ndarray):
+            out = np.empty((*chunk.shape[:2], self._layer.output_size), np.float32)
+        return self._stepper.advance(chunk, out, parameters, None, self._layer.batch_first)
+
     @torch.no_grad()
-    def push(self, chunk: Tensor) -> Tensor:
-        """Read the next steps, (T, B, I) or (B, T, I) as the layer's; return their outputs."""
+    def _push_tensor(self, chunk: Tensor) -> Tensor:
         batch_dim = 0 if self._layer.batch_first else 1
         if chunk.dim() == 3 and chunk.shape[batch_dim] != self.batch_size:
             raise ShapeError(
@@ -102,6 +138,10 @@ class Stream:
         if not chunk.numel() and chunk.dim() in (2, 3) and not chunk.shape[time_dim]:
             if chunk.shape[-1] == self._layer.input_size:
                 return chunk.new_zeros(*chunk.shape[:-1], self._layer.output_size)
+        if chunk.dim() == 3 and not are_weights_cached() and self._ready(chunk) is not None:
+            output: Tensor | None = self._advance(chunk, None)
+            if output is not None:
+                return output
         with caching_weights(self._weight_cache):
             output, self.state = self._layer(chunk, self.state)
         return output
@@ -145,14 +185,59 @@ class Stream:
                 output = self._stepper.short_step(x, to, parameters)
                 if output is not None:
                     return output
-        return self._long_step(x, out)
+        return self._long(x, out, self._step_of_tensor)
 
-    def _long_step(self, x: Any, out: Any) -> Any:
+    def bind(self, x: Tensor | Array, out: Tensor | Array) -> BoundStep:
+        """Return a step from and to these, for many steps with the same memory.
+
+        Args:
+            x: (B, I), float32, whose numbers follow one another: a tensor on CPU, or an array. Each
+                step reads what is in it then.
+            out: The same for the output, (B, H).
+
+        Raises:
+            ShapeError: Another shape, type or layout.
+
+        Example:
+            >>> import numpy as np, unrolled
+            >>> x, y = np.zeros((1, 3), np.float32), np.zeros((1, 4), np.float32)
+            >>> bound = unrolled.GRU(3, 4).stream().bind(x, y)
+            >>> x[:] = 1.0
+            >>> bound.step() is y
+            True
+        """
+        return BoundStep(self, x, out, (self._layer.input_size, self._layer.output_size))
+
+    def _bound_step(self, x: Array, y: Array, out: Any) -> Callable[[], bool] | None:
+        """Return what does a step and says whether it did; None where there can be none now."""
+        stepper, parameters = self._stepper, self._parameters
+        known = parameters and parameters()
+        if stepper is None or parameters is None or known is None:
+            return None
+
+        if (bound := stepper.bind(x, y, out, known)) is None:
+            return None
+        step, address, unchanged, alive = bound
+
+        def run() -> bool:  # in as few calls as can be
+            return (
+                self._stepper is stepper
+                and self._state is None
+                and parameters() is known
+                and may_use_kernels()
+                and unchanged()
+                and step(address) is not None
+                and alive is not None
+            )
+
+        return run
+
+    def _long(self, x: Any, out: Any, read: Callable[[Tensor], Tensor]) -> Any:
         is_array = not isinstance(x, Tensor)
         x = torch.from_numpy(np.ascontiguousarray(x)) if is_array else x
         if out is not None:
             self._check_out(x, out)
-        output = self._step_of_tensor(x)
+        output = read(x)
         if out is None:
             return output.numpy(force=True) if is_array else output
         if isinstance(out, Tensor):
@@ -163,7 +248,7 @@ class Stream:
 
     def _check_out(self, x: Tensor, out: Any) -> None:
         shape, dtype = tuple(out.shape), str(out.dtype).removeprefix("torch.")
-        expected = (self.batch_size, self._layer.output_size)
+        expected = (*x.shape[:-1], self._layer.output_size)
         if shape != expected or dtype != str(x.dtype).removeprefix("torch."):
             raise ShapeError(
                 f"{type(self._layer).__name__}.stream: out must be {expected} of {x.dtype}, "
@@ -176,17 +261,18 @@ class Stream:
                 f"{type(self._layer).__name__}.stream: a step must be 2-D (B, I), got {x.dim()}-D",
                 "push() takes chunks of several steps",
             )
-        if (output := self._fast_step(x)) is not None:
-            return output
+        stepper = self._ready(x)
+        if stepper is not None and stepper.takes(x):
+            return stepper.step(x)
         time_dim = 1 if self._layer.batch_first else 0
-        return self.push(x.unsqueeze(time_dim)).squeeze(time_dim)
+        return self._push_tensor(x.unsqueeze(time_dim)).squeeze(time_dim)
 
-    def _fast_step(self, x: Tensor) -> Tensor | None:
-        """Do one step in a few microseconds of C, or return None if that is not possible."""
-        if self._prepare is None or not may_step(x):
+    def _ready(self, x: Tensor) -> Stepper | None:
+        """Return a stepper with the state and the present weights; None if no kernel reads `x`."""
+        if self._prepare is None or not may_step(x) or x.dtype is not torch.float32:
             return None
         stepper = self._prepare(self._stepper)
-        if stepper is None or not stepper.takes(x):
+        if stepper is None:
             return None
         if stepper is not self._stepper or self._state is not None:
             states = state_tensors(self.state)
@@ -196,7 +282,7 @@ class Stream:
                 own.copy_(state.detach())
             self._stepper = stepper
         self._state = None
-        return stepper.step(x)
+        return stepper
 
     def reset(self, rows: Tensor | Sequence[int] | None = None) -> None:
         """Start `rows` again (indices, or a boolean mask, (B,)), or all rows."""
@@ -236,6 +322,17 @@ class Stream:
         mask = torch.zeros(self.batch_size, dtype=torch.bool)
         mask[index] = True
         return mask
+
+
+def check_streamable(where: str, layer: SequenceLayer) -> None:
+    """Raise `OptionError` for a layer that reads backwards too, or would drop units at random."""
+    if getattr(layer, "bidirectional", False):
+        raise OptionError(
+            f"{where}: a bidirectional layer needs the end of the sequence first",
+            "use bidirectional=False to stream",
+        )
+    if layer.training and getattr(layer, "dropout", None):
+        raise OptionError(f"{where}: the layer is in training mode", "call layer.eval() first")
 
 
 def _are_alike(states: Sequence[Tensor], others: Sequence[Tensor]) -> bool:

@@ -12,24 +12,32 @@ from unrolled.kernels.running.paths import (
     choose_path,
     kernel_or_reason,
     may_step,
+    may_use_kernels,
     using_path,
 )
 from unrolled.kernels.running.recurrence import recurrence
 from unrolled.kernels.running.short_calls import ShortCalls, prepare_short_calls
-from unrolled.kernels.running.stepper import Stepper, stepper_of
+from unrolled.kernels.running.stepper import Places, Stepper, stepper_of
 from unrolled.kernels.running.vendor import TORCH_CELLS
-from unrolled.kernels.running.weight_cache import WeightCache, caching_weights
+from unrolled.kernels.running.weight_cache import (
+    WeightCache,
+    are_weights_cached,
+    caching_weights,
+)
 
 __all__ = [
     "TORCH_CELLS",
     "Path",
+    "Places",
     "ShortCalls",
     "Stepper",
     "WeightCache",
+    "are_weights_cached",
     "caching_weights",
     "choose_path",
     "kernel_or_reason",
     "may_step",
+    "may_use_kernels",
     "prepare_short_calls",
     "recurrence",
     "stepper_of",

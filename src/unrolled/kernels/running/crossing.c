@@ -286,9 +286,8 @@ typedef struct {
   long work;
 } Rows;
 
-/* A batch of B rows of T steps, divided among threads. */
-static void divide(Rows *rows, Call *c, long T, long B) {
-  const long n = threads();
+/* A batch of B rows of T steps, divided among n threads. */
+static void divide_among(Rows *rows, Call *c, long T, long B, long n) {
   const long each = MIN(n, B), more = MIN(2 * n, B / 12), num_parts = MAX(each, more);
   for (long t = 0; t < T; t++) {
     rows->sizes[t] = B;
@@ -303,6 +302,8 @@ static void divide(Rows *rows, Call *c, long T, long B) {
   c->starts = rows->starts;
   c->parts = rows->parts;
 }
+
+static void divide(Rows *rows, Call *c, long T, long B) { divide_among(rows, c, T, B, threads()); }
 
 static long num_weights(const Plan *p) {
   return 1 + (p->num_recurrent > 0) + (p->biased ? 1 + (p->num_recurrent > 0) : 0) + p->num_vectors;
@@ -726,6 +727,15 @@ typedef struct {
   int64_t *versions;                         /* what torch counted when they were packed */
   float *x, *y;                              /* [B, I], [B, H] */
   PyObject *like;                            /* a tensor (B, H) */
+  /* What streams.c has beside that. */
+  int64_t num_states;
+  void (*pack)(ParallelFor, Call *, int64_t);
+  void (*forward)(ParallelFor, Call *);
+  int64_t (*workspace_floats)(const Call *, int64_t);
+  int64_t capacity;                 /* the rows that states have memory for */
+  const int64_t *numbers;           /* [capacity], of the streams in these rows, or -1; NULL: a row
+                                       is what it is to the caller */
+  int64_t *turns, turn, *slots;     /* [capacity], [capacity]: of use within a call */
 } Steps;
 
 /* Whether all weights are those that the calls point to, as they lay. */
@@ -757,34 +767,45 @@ static int note_versions(Steps *s) {
   return 1;
 }
 
-/* Whether an object is an array of float32, (rows, columns), whose numbers can be read, or written. */
-static int is_array(PyObject *object, View *view, long rows, long columns, int written) {
+/* Whether an object is an array of float32, whose numbers can be read, or written. */
+static int is_array(PyObject *object, View *view, int written) {
   Buffer b;
   if (py.buffer(object, &b, 0x1c | written)) return 0; /* PyBUF_STRIDES | PyBUF_FORMAT | _WRITABLE */
-  const int ok = b.ndim == 2 && b.item_bytes == 4 && b.format && !strcmp(b.format, "f") &&
-                 b.shape[0] == rows && b.shape[1] == columns && !b.suboffsets &&
-                 b.strides[0] % 4 == 0 && b.strides[1] % 4 == 0;
+  int ok = b.ndim <= MOST_DIMS && b.item_bytes == 4 && b.format && !strcmp(b.format, "f") && !b.suboffsets;
   if (ok) {
-    *view = (View){b.data, 2, rows * columns, {rows, columns}, {0}, 0};
-    view->stride[0] = b.strides[0] / 4;
-    view->stride[1] = b.strides[1] / 4;
-    view->contiguous = (view->stride[1] == 1 || columns == 1) && (view->stride[0] == columns || rows == 1);
+    *view = (View){b.data, b.ndim, 1, {0}, {0}, 1};
+    for (long i = b.ndim; i-- > 0;) {
+      view->size[i] = b.shape[i];
+      view->stride[i] = b.strides[i] / 4;
+      view->contiguous &= b.shape[i] == 1 || view->stride[i] == view->count;
+      view->count *= b.shape[i];
+      ok &= b.strides[i] % 4 == 0;
+    }
   }
   py.release_buffer(&b); /* the caller holds the object */
-  return ok;
+  return ok && view->count;
 }
 
-static int is_matrix(PyObject *object, View *view, long rows, long columns, int written) {
+/* Whether an object is a tensor or an array of float32, whose numbers can be read, or written. */
+static int is_block(PyObject *object, View *view, int written) {
   PyObject *type = py.type(object);
   py.decrease(type);
   if (type != py.tensor && type != py.parameter) {
-    return is_array(object, view, rows, columns, written);
+    if (!is_array(object, view, written)) return 0;
+  } else if (!is_plain(object, view)) {
+    return 0;
+  } else if (written && (is_true(object, py.requires_grad) || is_inference(object))) {
+    return 0;
   }
-  if (!is_plain(object, view) || view->ndim != 2) return 0;
-  if (view->size[0] != rows || view->size[1] != columns) return 0;
-  if (!written) return 1;
-  const int fixed = is_true(object, py.requires_grad) || is_inference(object);
-  return !fixed && (view->stride[0] || rows == 1) && (view->stride[1] || columns == 1);
+  for (long i = 0; written && i < view->ndim; i++) {
+    if (!view->stride[i] && view->size[i] > 1) return 0;
+  }
+  return 1;
+}
+
+static int is_matrix(PyObject *object, View *view, long rows, long columns, int written) {
+  return is_block(object, view, written) && view->ndim == 2 && view->size[0] == rows &&
+         view->size[1] == columns;
 }
 
 /* Tell torch that a tensor was written to: a graph may have kept it. */
@@ -839,6 +860,31 @@ static PyObject *step(PyObject *self, PyObject *const *args, Py_ssize_t count) {
   return out;
 }
 
+/* step_bound(bound): True, or None where it is not taken. It uses none of torch's operations, and does
+   not ask who wants to see them. */
+typedef struct {
+  Steps *steps;
+  const float *x;
+  float *y;
+  PyObject *out, *parameters;
+} Bound;
+
+static PyObject *step_bound(PyObject *self, PyObject *const *args, Py_ssize_t count) {
+  (void)self, (void)count;
+  const Bound *b = py.as_address(args[0]);
+  Steps *s = b->steps;
+  if (!has_weights(s, b->parameters) || !note_versions(s)) return not_taken();
+  void *lock = s->work > LONG_WORK ? py.release_lock() : NULL;
+  s->step(py.parallel_for, s->calls, s->num_layers, b->x, b->y, s->packed);
+  if (lock) py.take_lock(lock);
+  s->packed = 1;
+  count_change(b->out);
+  py.increase(py.true_);
+  return py.true_;
+}
+
+static PyObject *advance(PyObject *, PyObject *const *, Py_ssize_t); /* of streams.c */
+
 /* ---- The functions, as Python has them --------------------------------------------------------- */
 
 typedef struct {
@@ -853,6 +899,8 @@ static Method methods[] = {
     {"train", (void *)train, 0x80, NULL},
     {"gradients", (void *)gradients, 0x80, NULL},
     {"step", (void *)step, 0x80, NULL},
+    {"step_bound", (void *)step_bound, 0x80, NULL},
+    {"advance", (void *)advance, 0x80, NULL},
 };
 
 /* The functions, a tuple, in the order of `methods`; given what `py` holds. */

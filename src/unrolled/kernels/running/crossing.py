@@ -54,12 +54,14 @@ _MORE = ("is_inference", "new_empty", "empty_like", "raw_repr", "cpu", "_current
 
 
 class Crossing(NamedTuple):
-    """The functions of crossing.c, which explains their arguments."""
+    """The functions of crossing.c and streams.c, which explain their arguments."""
 
     infer: Callable[..., Any]
     train: Callable[..., Any]
     gradients: Callable[..., Any]
     step: Callable[..., Any]
+    step_bound: Callable[..., Any]
+    advance: Callable[..., Any]
 
 
 def is_possible() -> bool:
@@ -81,7 +83,8 @@ def load_crossing(prove: Callable[[Crossing], None]) -> Crossing:
     Raises:
         KernelError: There is no compiler, or it fails, or the library cannot be loaded.
     """
-    text = Path(__file__).with_name("crossing.c").read_text(encoding="utf-8")
+    files = [Path(__file__).with_name(name) for name in ("crossing.c", "streams.c")]
+    text = "\n".join(file.read_text(encoding="utf-8") for file in files)
     library = load_library(
         f"{call_text()}\n{text}", "crossing", lambda library: prove(_open(library))
     )

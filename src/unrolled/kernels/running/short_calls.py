@@ -172,7 +172,7 @@ class _Plan:
         reverse: bool = False,
     ) -> None:
         self.kernel, self.biased, self.hidden_size = kernel, biased, hidden_size
-        self.infer, self.train, self.gradients, _ = crossing
+        self.infer, self.train, self.gradients, *_ = crossing
         cell, library = kernel.cell, kernel.library
         numbers = map(len, (cell.gates, cell.recurrent, cell.states, cell.parameters))
         sizes = (input_size, hidden_size, num_layers, num_directions)

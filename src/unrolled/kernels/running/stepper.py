@@ -1,12 +1,12 @@
-"""A stack of layers in the middle of its sequences, ready for the next step.
+"""A stack of layers in the middle of its sequences, ready for the next steps.
 
 For streaming, where a step is a few microseconds: all that does not change from step to step is
-prepared once. Not for several steps at once, nor for gradients: that is `recurrence`.
+prepared once. Not for gradients: that is `recurrence`.
 """
 
 import ctypes
-from collections.abc import Sequence
-from typing import Any
+from collections.abc import Callable, Sequence
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
@@ -16,6 +16,7 @@ from unrolled.kernels.emitting import Call
 from unrolled.kernels.memory import is_plain, readable
 from unrolled.kernels.running.arena import FLOAT
 from unrolled.kernels.running.calls import check_numbers, make_call
+from unrolled.kernels.running.crossing import Crossing
 from unrolled.kernels.running.kernel import Kernel
 from unrolled.kernels.running.partition import partition_of
 from unrolled.kernels.running.paths import choose_path, kernel_of, may_use_kernels
@@ -24,13 +25,28 @@ from unrolled.kernels.running.short_calls import crossing_of
 from unrolled.kernels.running.weight_cache import mark_of
 from unrolled.kernels.weights import Weights
 
-__all__ = ["Stepper", "stepper_of"]
+__all__ = ["Places", "Stepper", "stepper_of"]
 
 _pointer, _integer = ctypes.c_void_p, ctypes.c_int64
 
 
+class Places(NamedTuple):
+    """Where streams that come and go are.
+
+    states: of all layers, (L, capacity, H) each; numbers: (capacity,) int64, the stream that each
+    row is of, or -1. Stream n is in row n % capacity or nowhere.
+    """
+
+    states: tuple[Tensor, ...]
+    numbers: Tensor
+
+
 def stepper_of(
-    cell: Cell, layers: Sequence[Weights], names: Sequence[str], batch_size: int
+    cell: Cell,
+    layers: Sequence[Weights],
+    names: Sequence[str],
+    batch_size: int,
+    places: Places | None = None,
 ) -> "Stepper | None":
     """Return a stack of layers of `cell`, ready to stream by its kernel; None if it has none."""
     tensors = [tensor for weights in layers for tensor in weights.tensors()]
@@ -40,7 +56,7 @@ def stepper_of(
     if any(weights.weight_hr is not None for weights in layers) or not (usable and typed):
         return None
     kernel = kernel_of(cell) if choose_path(cell) == "kernel" else None
-    return Stepper(kernel, layers, names, batch_size) if kernel else None
+    return Stepper(kernel, layers, names, batch_size, places) if kernel else None
 
 
 class Stepper:
@@ -51,19 +67,28 @@ class Stepper:
         layers: The weights of each layer, float32 on CPU, each reading what the one before gives.
         names: What the layer calls them, in order.
         batch_size: B.
+        places: Where the states are, of which `advance` reads some; None: memory of its own for B
+            rows.
 
     Attributes:
         states: The states of all layers, (L, B, H) each, updated by every step.
     """
 
     def __init__(
-        self, kernel: Kernel, layers: Sequence[Weights], names: Sequence[str], batch_size: int
+        self,
+        kernel: Kernel,
+        layers: Sequence[Weights],
+        names: Sequence[str],
+        batch_size: int,
+        places: Places | None = None,
     ) -> None:
         num_units = layers[0].weight_ih.shape[0] // len(kernel.cell.gates)
         shape = (len(layers), batch_size, num_units)
         with torch.inference_mode(False), torch.no_grad():
-            self.states = tuple(torch.zeros(shape, **FLOAT) for _ in kernel.cell.states)
+            own = places is None
+            zeros = [torch.zeros(shape, **FLOAT) for _ in kernel.cell.states if own]
             outputs = torch.empty(shape, **FLOAT)
+        self.states = tuple(zeros) if places is None else places.states
         self._where = f"cell {kernel.cell.name}"
         self._library, self._surroundings = kernel.library, kernel.surroundings
         self._input_shape = (batch_size, layers[0].weight_ih.shape[1])
@@ -74,9 +99,9 @@ class Stepper:
         self._alive: list[object] = []  # what the calls point to
         self._calls = (Call * len(layers))()
         for index, weights in enumerate(layers):
-            before = tuple(state[index] for state in self.states)
+            before = tuple(state[index, :batch_size] for state in self.states)
             self._calls[index] = self._call(kernel, weights, before, outputs[index])
-        self._short = _ShortSteps.of(kernel, self._calls, self._weights, names, shape)
+        self._short = _ShortSteps.of(kernel, self._calls, self._weights, names, shape, places)
 
     def _call(
         self, kernel: Kernel, weights: Weights, states: tuple[Tensor, ...], output: Tensor
@@ -130,6 +155,49 @@ class Stepper:
             return None
         return short.step(short.address, x, out, parameters)
 
+    def advance(
+        self,
+        x: Any,
+        out: Any,
+        parameters: dict[str, Any],
+        rows: Any = None,
+        batch_first: bool | None = None,
+    ) -> Any:
+        """Read any number of steps in one crossing, or return None where that is not to be had.
+
+        Args:
+            x: (T, B, I), a tensor or an array, of any layout.
+            out: Where the outputs go, (T, B, H), as `x`; None: to a new tensor.
+            parameters: Of the layer, by name.
+            rows: The numbers of streams, (B,) int64, a tensor or an array; None: all rows.
+            batch_first: Whether `x` and `out` are (B, T, ...) instead; None: one step, (B, ...).
+        """
+        short = self._short
+        if short is None or not may_use_kernels() or not self._surroundings.unchanged():
+            return None
+        return short.advance(short.address, x, out, parameters, rows, batch_first)
+
+    def bind(
+        self, x: Any, y: Any, out: Any, parameters: dict[str, Any]
+    ) -> tuple[Callable[[int], Any], int, Callable[[], bool], object] | None:
+        """Return what does a step with these arrays in one crossing, for `Stream`; None: nothing.
+
+        Args:
+            x: (B, I), an array of float32 whose numbers follow one another.
+            y: (B, H), the same for the output.
+            out: The tensor that `y` is the memory of, or anything else.
+            parameters: Of the layer, by name.
+
+        Returns:
+            A function; what it is given at each step, after which it returns None where it did
+            nothing; what is asked before; and what is to be kept as long as it is called.
+        """
+        if self._short is None:
+            return None
+        step, bound = self._short.bind(x, y, out, parameters)
+        alive = (self, bound, x, y, out, parameters)
+        return step, ctypes.addressof(bound), self._surroundings.unchanged, alive
+
     def takes(self, x: Tensor) -> bool:
         """Whether `x` is an input of one step: (B, I), float32, on CPU."""
         return x.shape == self._input_shape and x.dtype is torch.float32 and x.is_cpu
@@ -152,20 +220,33 @@ class _Description(ctypes.Structure):
         *((name, _integer) for name in ("work", "packed", "num_weights")),
         *((name, _pointer) for name in ("names", "weights", "addresses", "rows", "columns")),
         *((name, _pointer) for name in ("versions", "x", "y", "like")),
+        ("num_states", _integer),
+        *((name, _pointer) for name in ("pack", "forward", "workspace_floats")),
+        ("capacity", _integer),
+        *((name, _pointer) for name in ("numbers", "turns")),
+        ("turn", _integer),
+        ("slots", _pointer),
     ]
 
 
+class _BoundStep(ctypes.Structure):
+    """`Bound` of crossing.c."""
+
+    _fields_ = [(name, _pointer) for name in ("steps", "x", "y", "out", "parameters")]
+
+
 class _ShortSteps:
-    """What crossing.c is given for a stack of layers: `step(address, x, out, parameters)`."""
+    """What crossing.c and streams.c are given for a stack of layers."""
 
     def __init__(
         self,
         kernel: Kernel,
-        step: Any,
+        crossing: Crossing,
         calls: Any,
         weights: Sequence[Tensor],
         names: Sequence[str],
         shape: tuple[int, int, int],
+        places: Places | None,
     ) -> None:
         _, batch_size, hidden_size = shape
         input_size, number = calls[0].input_size, len(weights)
@@ -180,9 +261,12 @@ class _ShortSteps:
             integers(*(weight.shape[1] if weight.dim() == 2 else 0 for weight in weights)),
             integers(*(weight._version for weight in weights)),
         )
-        self._alive = (calls, weights, names, arrays, x, y)
+        capacity = 0 if places is None else len(places.numbers)
+        turns, slots = (torch.zeros(capacity, dtype=torch.int64, device="cpu") for _ in range(2))
+        self._alive = (calls, weights, names, arrays, x, y, places, turns, slots)
+        address = kernel.library.address
         self._description = _Description(
-            kernel.library.address("step"),
+            address("step"),
             ctypes.addressof(calls),
             *shape[:2],
             input_size,
@@ -194,11 +278,28 @@ class _ShortSteps:
             x.data_ptr(),
             y.data_ptr(),
             id(y),
+            len(kernel.cell.states),
+            *map(address, ("pack", "forward", "workspace_floats")),
+            capacity,
+            None if places is None else places.numbers.data_ptr(),
+            turns.data_ptr(),
+            0,
+            slots.data_ptr(),
         )
-        self.step, self.address = step, ctypes.addressof(self._description)
+        self.step, self.advance, self._step_bound = (
+            crossing.step,
+            crossing.advance,
+            crossing.step_bound,
+        )
+        self.address = ctypes.addressof(self._description)
+
+    def bind(self, x: Any, y: Any, out: Any, parameters: dict[str, Any]) -> tuple[Any, Any]:
+        """Return the step with these arrays, and what it is given the address of."""
+        arrays = (x.ctypes.data, y.ctypes.data)
+        return self._step_bound, _BoundStep(self.address, *arrays, id(out), id(parameters))
 
     @classmethod
     def of(cls, kernel: Kernel, *arguments: Any) -> "_ShortSteps | None":
         """Return it, or None without a crossing."""
         crossing = crossing_of(kernel)
-        return None if crossing is None else cls(kernel, crossing.step, *arguments)
+        return None if crossing is None else cls(kernel, crossing, *arguments)

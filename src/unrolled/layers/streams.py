@@ -1,0 +1,406 @@
+"""Many streams of one layer: they come and go, and any of them are stepped in one call."""
+
+from collections.abc import Callable, Sequence
+from functools import partial
+from threading import Lock
+from typing import Any, TypeVar, overload
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from unrolled.errors import OptionError, ShapeError
+from unrolled.kernels import Places, Stepper, WeightCache, caching_weights, may_step
+from unrolled.layers.arguments import check_dtype, checked_states
+from unrolled.layers.state import SequenceLayer, State, map_state, state_tensors
+from unrolled.layers.stream import check_streamable
+
+__all__ = ["Streams"]
+
+Array = NDArray[np.float32]
+Rows = int | Sequence[int] | Tensor | NDArray[np.integer[Any]]
+_Out = TypeVar("_Out", Tensor, Array)
+
+
+class Streams:
+    """A pool of independent streams, made by `layer.streams(capacity)`.
+
+    A stream is known by the number that `join` returns, which is not used again. A call names the
+    streams that it is for, in the order of the rows of its input; None stands for all of them, in
+    the order in which they joined. What a stream is given does not depend on its company: its
+    outputs are those of `layer.stream(1)`, to the last bit. Only states that a call names are
+    touched.
+
+    No gradients are kept. Weights that change are read again, as by `Stream`, which also says what
+    `refresh` is for. Calls from several threads wait for one another; those of several pools do
+    not. A copy by `copy.copy` has the same layer; `copy.deepcopy` and pickle copy the layer too.
+
+    Args:
+        layer: A recurrent or convolutional layer that reads forwards, in evaluation mode if it
+            has dropout. Without a kernel for its cell, type and device it is called for each
+            stream alone.
+        capacity: The most streams at a time; their states are allocated now.
+        prepare: Returns a stepper with the layer's present weights, which may be the one that it is
+            given, or None where there can be none.
+        parameters: Returns the layer's parameters by name, or None where a step is more than to
+            compute with them.
+
+    Raises:
+        OptionError: The layer reads backwards too, or would drop units at random.
+
+    Example:
+        >>> import torch, unrolled
+        >>> pool = unrolled.GRU(3, 4).streams(capacity=100)
+        >>> a, b, c = pool.join(), pool.join(), pool.join()
+        >>> pool.step(torch.zeros(2, 3), [c, a]).shape
+        torch.Size([2, 4])
+        >>> pool.leave(b)
+        >>> pool.push(torch.zeros(5, 2, 3)).shape  # a and c
+        torch.Size([5, 2, 4])
+    """
+
+    def __init__(
+        self,
+        layer: SequenceLayer,
+        capacity: int,
+        prepare: Callable[[Stepper | None, Places], Stepper | None] | None = None,
+        parameters: Callable[[], dict[str, Any] | None] | None = None,
+    ) -> None:
+        self._where = f"{type(layer).__name__}.streams"
+        check_streamable(self._where, layer)
+        if capacity < 1:
+            raise OptionError(f"{self._where}: capacity must be at least 1, got {capacity}")
+        self._layer, self.capacity = layer, capacity
+        self._prepare, self._parameters = prepare, parameters
+        with torch.inference_mode(False), torch.no_grad():
+            self._state = layer.initial_state(capacity)
+            numbers = torch.full((capacity,), -1, dtype=torch.int64, device="cpu")
+        self._places = Places(state_tensors(self._state), numbers)
+        self._numbers: NDArray[np.int64] = numbers.numpy()
+        self._next = list(range(capacity))  # the number of the next stream in each row
+        self._free = list(range(capacity))[::-1]
+        self._joined: dict[int, None] = {}  # in order
+        self._lock = Lock()
+        self._forget_weights()
+
+    def _forget_weights(self) -> None:
+        self._weight_cache = WeightCache()
+        self._stepper: Stepper | None = None
+        self._all: NDArray[np.int64] | None = None
+
+    # ---- Who is there ----------------------------------------------------------------------------
+
+    @property
+    def rows(self) -> list[int]:
+        """The numbers of the streams, in the order in which they joined."""
+        return list(self._joined)
+
+    def __len__(self) -> int:
+        """Return how many streams there are."""
+        return len(self._joined)
+
+    def __contains__(self, row: object) -> bool:
+        """Return whether there is a stream of this number."""
+        return row in self._joined
+
+    def join(self, state: State | None = None) -> int:
+        """Open a stream and return its number.
+
+        Args:
+            state: That it goes on from, of one row: `state_of` of this or another pool, or the
+                state of a `Stream`. None: the layer's initial one.
+
+        Raises:
+            OptionError: There are `capacity` streams.
+            ShapeError: The state is not one of the layer's.
+        """
+        with self._lock:
+            if not self._free:
+                raise OptionError(
+                    f"{self._where}: all {self.capacity} streams are in use",
+                    "leave(row) frees one; streams(capacity) says how many there can be",
+                )
+            slot = self._free[-1]
+            self._write(np.array([slot]), state)
+            self._free.pop()
+            number = self._next[slot]
+            self._next[slot] += self.capacity
+            self._numbers[slot] = number
+            self._joined[number] = None
+            self._all = None
+            return number
+
+    def leave(self, rows: Rows) -> None:
+        """Close streams; their numbers are of no use then."""
+        with self._lock:
+            slots = self._slots_of(self._numbers_of(rows))
+            for slot in slots.tolist():
+                del self._joined[int(self._numbers[slot])]
+                self._numbers[slot] = -1
+                self._free.append(slot)
+            self._all = None
+
+    def reset(self, rows: Rows | None = None) -> None:
+        """Start streams again."""
+        with self._lock:
+            self._write(self._slots_of(self._numbers_of(rows)), None)
+
+    # ---- States ----------------------------------------------------------------------------------
+
+    def state_of(self, rows: Rows | None = None) -> State:
+        """Return a copy of the states of streams, as the layer returns that of a batch of them."""
+        with self._lock:
+            return self._read(self._slots_of(self._numbers_of(rows)))
+
+    def set_state(self, rows: Rows | None, state: State) -> None:
+        """Have streams go on from `state`, as `state_of` returns it."""
+        with self._lock:
+            self._write(self._slots_of(self._numbers_of(rows)), state)
+
+    def _read(self, slots: NDArray[np.int64]) -> State:
+        index = torch.from_numpy(slots)
+
+        def part_of(part: Tensor) -> Tensor:
+            return part.index_select(1, index.to(part.device))
+
+        with torch.no_grad():
+            return map_state(part_of, self._state)
+
+    def _write(self, slots: NDArray[np.int64], state: State | None) -> None:
+        index, own = torch.from_numpy(slots), self._places.states
+        with torch.no_grad():
+            if state is None:
+                state = self._layer.initial_state(len(slots))
+            shapes = [(part.shape[0], len(slots), *part.shape[2:]) for part in own]
+            names = [str(number) for number in range(len(own))]
+            # of the types of what is here, whatever the layer was changed to
+            like = own[0] if own else torch.zeros(0)
+            new = checked_states(self._where, state, names, shapes, like)
+            for part, values in zip(own, new, strict=True):
+                part.index_copy_(1, index.to(part.device), values)
+
+    # ---- Reading ---------------------------------------------------------------------------------
+
+    @overload
+    def step(self, x: Tensor, rows: Rows | None = None) -> Tensor: ...
+    @overload
+    def step(self, x: Array, rows: Rows | None = None) -> Array: ...
+    @overload
+    def step(self, x: Tensor | Array, rows: Rows | None = None, *, out: _Out) -> _Out: ...
+
+    def step(self, x: Any, rows: Rows | None = None, *, out: Any = None) -> Any:
+        """Read one step of each of the streams.
+
+        Args:
+            x: (n, I), a tensor, or a numpy array of float32; of any layout.
+            rows: The numbers of n streams, none of them twice; None: of all.
+            out: Where the outputs go, (n, H): a tensor without a gradient, or a numpy array, of any
+                layout, whose memory `x` and the layer do not share.
+
+        Returns:
+            The outputs, (n, H): `out`, or a new one of the kind of `x`.
+
+        Raises:
+            ShapeError: Another shape, type or device; then nothing was read.
+            OptionError: A stream that has left, or twice the same; then nothing was read.
+        """
+        return self._advance(x, rows, out, None)
+
+    @overload
+    def push(self, chunk: Tensor, rows: Rows | None = None) -> Tensor: ...
+    @overload
+    def push(self, chunk: Array, rows: Rows | None = None) -> Array: ...
+    @overload
+    def push(self, chunk: Tensor | Array, rows: Rows | None = None, *, out: _Out) -> _Out: ...
+
+    def push(self, chunk: Any, rows: Rows | None = None, *, out: Any = None) -> Any:
+        """Read the next T steps of each of the streams, (T, n, I) or (n, T, I) as the layer's.
+
+        The rest is as in `step`; the outputs are laid out as `chunk`.
+        """
+        return self._advance(chunk, rows, out, self._layer.batch_first)
+
+    def _advance(self, x: Any, rows: Any, out: Any, batch_first: bool | None) -> Any:
+        """Read steps; `batch_first` None: one step."""
+        if rows is not None and type(rows) not in (np.ndarray, Tensor):
+            rows = self._numbers_of(rows)
+        with self._lock:
+            rows = self._all_rows() if rows is None else rows
+            output = self._short(x, rows, out, batch_first)
+            return self._long(x, rows, out, batch_first) if output is None else output
+
+    def _short(self, x: Any, rows: Any, out: Any, batch_first: bool | None) -> Any:
+        """Read steps in one crossing, or return None where that is not to be had."""
+        stepper, parameters = self._stepper, self._parameters and self._parameters()
+        if stepper is None or parameters is None:
+            return None
+        if out is None and isinstance(x, np.ndarray):
+            out = np.empty((*x.shape[:-1], self._layer.output_size), np.float32)
+        return stepper.advance(x, out, parameters, rows, batch_first)
+
+    def _long(self, x: Any, rows: Any, out: Any, batch_first: bool | None) -> Any:
+        rows = self._numbers_of(rows)
+        slots = self._slots_of(rows)
+        is_array = isinstance(x, np.ndarray)
+        given = torch.from_numpy(np.ascontiguousarray(x)) if is_array else x
+        self._check_input(given, len(slots), batch_first)
+        if out is not None:
+            _check_out(self._where, out, (*given.shape[:-1], self._layer.output_size), given)
+        if self._prepare is not None and len(slots) and may_step(given):
+            self._stepper = self._prepare(self._stepper, self._places)
+            output = self._short(x, rows, out, batch_first)
+            if output is not None:
+                return output
+        output, state = self._by_layer(given, slots, batch_first)
+        if out is None:
+            out = output.numpy(force=True) if is_array else output
+        elif isinstance(out, Tensor):
+            with torch.no_grad():
+                out.copy_(output)
+        else:
+            out[...] = output.numpy(force=True)
+        if state is not None:
+            self._write(slots, state)
+        return out
+
+    @torch.no_grad()
+    def _by_layer(
+        self, x: Tensor, slots: NDArray[np.int64], batch_first: bool | None
+    ) -> tuple[Tensor, State | None]:
+        """Return the outputs by the layer's own call, and the states then."""
+        time_dim = 1 if self._layer.batch_first else 0
+        chunk = x.unsqueeze(time_dim) if batch_first is None else x
+        if not chunk.numel():
+            return x.new_zeros((*x.shape[:-1], self._layer.output_size)), None
+        state = self._read(slots)
+        with caching_weights(self._weight_cache):
+            if self._stepper is not None:  # of a kernel, rows do not depend on one another
+                output, state = self._layer(chunk, state)
+            else:
+                output, state = self._row_by_row(chunk, state)
+        return output.squeeze(time_dim) if batch_first is None else output, state
+
+    def _row_by_row(self, chunk: Tensor, state: State) -> tuple[Tensor, State]:
+        """Return what the layer makes of each row alone."""
+        batch_dim = 0 if self._layer.batch_first else 1
+
+        def alone(part: Tensor, dim: int, row: int) -> Tensor:
+            # in memory of its own: the bits of torch's products depend on where a row begins
+            return part.narrow(dim, row, 1).clone(memory_format=torch.contiguous_format)
+
+        outputs, ends = [], []
+        for row in range(chunk.shape[batch_dim]):
+            before = map_state(partial(alone, dim=1, row=row), state)
+            output, end = self._layer(alone(chunk, batch_dim, row), before)
+            outputs.append(output)
+            ends.append(state_tensors(end))
+        after = iter(torch.cat(parts, 1) for parts in zip(*ends, strict=True))
+        return torch.cat(outputs, batch_dim), map_state(lambda _: next(after), state)
+
+    # ---- Arguments -------------------------------------------------------------------------------
+
+    def _all_rows(self) -> NDArray[np.int64]:
+        if self._all is None:
+            self._all = np.array(list(self._joined), np.int64)
+        return self._all
+
+    def _numbers_of(self, rows: Any) -> NDArray[np.int64]:
+        """Return what names streams as an array."""
+        if rows is None:
+            return self._all_rows()
+        given = rows.cpu().numpy() if isinstance(rows, Tensor) else rows
+        numbers = np.atleast_1d(np.asarray(given))
+        if not numbers.size:
+            numbers = numbers.astype(np.int64)
+        if numbers.ndim != 1 or numbers.dtype.kind not in "iu":
+            raise OptionError(
+                f"{self._where}: rows must be numbers that join() returned, got {rows!r}"
+            )
+        return np.ascontiguousarray(numbers, np.int64)
+
+    def _slots_of(self, numbers: NDArray[np.int64]) -> NDArray[np.int64]:
+        """Return where the streams of these numbers are."""
+        slots = numbers % self.capacity
+        gone = (self._numbers[slots] != numbers) | (numbers < 0)
+        if gone.any():
+            number = int(numbers[gone.argmax()])
+            known = 0 <= number < self._next[number % self.capacity]
+            raise OptionError(
+                f"{self._where}: stream {number} {'has left' if known else 'never joined'}",
+                "join() opens a stream and returns its number",
+            )
+        values, counts = np.unique(numbers, return_counts=True)
+        if len(values) < len(numbers):
+            raise OptionError(
+                f"{self._where}: stream {values[counts.argmax()]} is named twice in one call",
+                "push() takes several steps of a stream",
+            )
+        return slots
+
+    def _check_input(self, x: Any, count: int, batch_first: bool | None) -> None:
+        if not isinstance(x, Tensor):
+            raise ShapeError(
+                f"{self._where}: x must be a tensor or a numpy array, got {type(x).__name__}"
+            )
+        size, shape = self._layer.input_size, tuple(x.shape)
+        layouts = {None: f"({count}, {size})", False: f"(T, {count}, {size})"}
+        expected = layouts.get(batch_first, f"({count}, T, {size})")
+        fits = len(shape) == (2 if batch_first is None else 3) and shape[-1] == size
+        if not fits or shape[1 if batch_first is False else 0] != count:
+            raise ShapeError(
+                f"{self._where}: the input must be {expected} for {count} streams, got {shape}",
+                "a row for each stream; step() takes one step, push() a chunk of steps",
+            )
+        like = self._places.states[0] if self._places.states else x
+        check_dtype(self._where, x, like)
+        if x.device != like.device:
+            raise ShapeError(
+                f"{self._where}: the input is on {x.device}, the states are on {like.device}",
+                f"convert: input.to({str(like.device)!r})",
+            )
+
+    # ---- Weights and copies ----------------------------------------------------------------------
+
+    def refresh(self) -> None:
+        """Read all weights again before the next step; the states stay."""
+        with self._lock:
+            self._forget_weights()
+
+    def __getstate__(self) -> dict[str, Any]:
+        """Return what a copy or a pickle holds: all but packed weights, which it packs again."""
+        left_out = ("_lock", "_weight_cache", "_stepper", "_all", "_places", "_numbers")
+        with self._lock:
+            kept = {name: v for name, v in self.__dict__.items() if name not in left_out}
+            kept["_state"] = map_state(torch.clone, self._state)
+            kept["_places"] = self._places.numbers.clone()
+            for name in ("_next", "_free", "_joined"):
+                kept[name] = kept[name].copy()
+        return kept
+
+    def __setstate__(self, kept: dict[str, Any]) -> None:
+        self.__dict__ |= kept
+        numbers = kept["_places"]
+        self._places = Places(state_tensors(self._state), numbers)
+        self._numbers, self._lock = numbers.numpy(), Lock()
+        self._forget_weights()
+
+
+def _check_out(where: str, out: Any, expected: tuple[int, ...], like: Tensor) -> None:
+    """Raise `ShapeError` unless outputs can be written to `out`."""
+    problem = ""
+    if not isinstance(out, (Tensor, np.ndarray)):
+        problem = f"a {type(out).__name__}"
+    else:
+        shape, dtype = tuple(out.shape), str(out.dtype).removeprefix("torch.")
+        strides = out.stride() if isinstance(out, Tensor) else out.strides
+        if shape != expected or dtype != str(like.dtype).removeprefix("torch."):
+            problem = f"{shape} of {out.dtype}"
+        elif any(not stride and size > 1 for stride, size in zip(strides, shape, strict=True)):
+            problem = "one whose rows share their memory"
+        elif isinstance(out, np.ndarray) and not out.flags.writeable:
+            problem = "a read-only array"
+        elif isinstance(out, Tensor) and (out.requires_grad or out.is_inference()):
+            problem = "one that is not to be written over: with a gradient, or of inference mode"
+    if problem:
+        raise ShapeError(f"{where}: out must be {expected} of {like.dtype}, got {problem}")
