@@ -25,8 +25,10 @@ from unrolled.kernels.convolving import (
     BlockShape,
     BlockWeights,
     NetworkProblem,
+    NetworkStepper,
     convolve_blocks,
     network_or_reason,
+    network_stepper,
     window_and_past,
 )
 from unrolled.kernels.emitting import kernel_source
@@ -68,6 +70,7 @@ __all__ = [
     "GraphObserver",
     "KernelError",
     "NetworkProblem",
+    "NetworkStepper",
     "Observer",
     "PaddedRows",
     "Path",
@@ -94,6 +97,7 @@ __all__ = [
     "load_library",
     "may_step",
     "network_or_reason",
+    "network_stepper",
     "prepare_short_calls",
     "recurrence",
     "reference_recurrence",

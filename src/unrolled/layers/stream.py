@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from unrolled.errors import OptionError, ShapeError
-from unrolled.kernels import Stepper, WeightCache, caching_weights, may_step
+from unrolled.kernels import NetworkStepper, Stepper, WeightCache, caching_weights, may_step
 from unrolled.layers.state import SequenceLayer, State, map_state, state_tensors
 
 __all__ = ["Stream"]
@@ -54,7 +54,7 @@ class Stream:
         self,
         layer: SequenceLayer,
         batch_size: int,
-        prepare: Callable[[Stepper | None], Stepper | None] | None = None,
+        prepare: Callable[[Any], Stepper | NetworkStepper | None] | None = None,
         parameters: Callable[[], dict[str, Any] | None] | None = None,
     ) -> None:
         where = f"{type(layer).__name__}.stream"
@@ -71,7 +71,7 @@ class Stream:
         self.batch_size = batch_size
         self._weight_cache = WeightCache()
         self._prepare, self._parameters = prepare, parameters
-        self._stepper: Stepper | None = None
+        self._stepper: Stepper | NetworkStepper | None = None
         # the state, or None while it is in the stepper
         self._state: State | None = self._layer.initial_state(batch_size)
 

@@ -4,6 +4,7 @@ Source: S. Bai, J. Z. Kolter and V. Koltun (2018), "An empirical evaluation of g
 and recurrent networks for sequence modeling", arXiv:1803.01271, section 3 and figure 1.
 """
 
+from functools import partial
 from typing import Any
 
 import torch
@@ -15,17 +16,21 @@ from unrolled.kernels import (
     BlockShape,
     BlockWeights,
     NetworkProblem,
+    NetworkStepper,
     convolve_blocks,
     may_step,
+    network_stepper,
 )
 from unrolled.layers.causal_conv import FiniteMemoryLayer, causal_conv, memory_span
 from unrolled.layers.observing import (
+    is_observed,
     observe_input,
     observe_level,
     observes_graph,
     observes_values,
 )
 from unrolled.layers.options import check_dropout, check_sizes
+from unrolled.layers.stream import Stream
 
 __all__ = ["TCN"]
 
@@ -150,6 +155,34 @@ class TCN(FiniteMemoryLayer):
             state += results[1:]
         return x, tuple(state)
 
+    def stream(self, batch_size: int = 1) -> Stream:
+        """Return a `Stream` that reads `batch_size` sequences piece by piece."""
+        return Stream(self, batch_size, partial(self._stepper, batch_size), self._may_be_stepped)
+
+    def _stepper(self, batch_size: int, stepper: NetworkStepper | None) -> NetworkStepper | None:
+        """Return `stepper` if it has these modules and weights, else a new one, if there may be."""
+        if self._may_be_stepped() is None:
+            return None
+        if stepper is not None and stepper.serves():
+            return stepper
+        if next(self.parameters()).dtype is not torch.float32 or _is_changed(self):
+            return None
+        parameters, shapes = list(self.parameters()), self._shapes()
+        if shapes is None:
+            return None
+        dicts: list[dict[Any, Any]] = []
+        for module in self.modules():
+            dicts += [d for d in (module._modules, module._parameters) if d]
+        for module in (self, *(m for block in self.blocks for m in (block, *block.children()))):
+            dicts += [module._forward_hooks, module._forward_pre_hooks]
+        return network_stepper(shapes, self._weights, parameters, dicts, batch_size)
+
+    def _may_be_stepped(self) -> dict[str, Any] | None:
+        """Return nothing, None where a step is more than to compute with the weights."""
+        dropouts: list[Any] = [block.dropout for block in self.blocks] if self.dropout else []
+        dropped = any(dropout.training and dropout.p for dropout in dropouts)
+        return None if dropped or is_observed() or _has_global_hook() else {}
+
     def _observe(self, level: int, read: Tensor, output: Tensor, lengths: Tensor | None) -> None:
         """Give what a block read and returned, (T, B, C), to who looks."""
         if observes_values():
@@ -158,7 +191,7 @@ class TCN(FiniteMemoryLayer):
 
     def _shapes(self) -> tuple[BlockShape, ...] | None:
         """Return what the blocks are, None where they are more than what `TCN` says."""
-        if torch_module._has_any_global_hook():  # type: ignore[no-untyped-call]  # torch has no types for it
+        if _has_global_hook():
             return None
         shapes = []
         for level, block in enumerate(self.blocks):
@@ -245,15 +278,18 @@ class ResidualBlock(nn.Module):
         )
 
 
+_HOOKS = ("_forward_hooks", "_forward_pre_hooks", "_backward_hooks", "_backward_pre_hooks")
+
+
+def _has_global_hook() -> bool:
+    """Whether there are hooks for the calls of all modules."""
+    found: bool = torch_module._has_any_global_hook()  # type: ignore[no-untyped-call]  # torch has no types for it
+    return found
+
+
 def _is_changed(module: nn.Module) -> bool:
     """Whether a call of a module is more than its class's `forward`."""
-    return bool(
-        module._forward_hooks
-        or module._forward_pre_hooks
-        or module._backward_hooks
-        or module._backward_pre_hooks
-        or "forward" in module.__dict__
-    )
+    return any(getattr(module, name) for name in _HOOKS) or "forward" in module.__dict__
 
 
 def _is_convolution(

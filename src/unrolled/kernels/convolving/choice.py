@@ -13,7 +13,7 @@ from unrolled.kernels.convolving.passes import NetworkPasses
 from unrolled.kernels.convolving.problem import NetworkProblem
 from unrolled.kernels.convolving.proof import prove_network
 from unrolled.kernels.running.autograd import RecurrenceFunction
-from unrolled.kernels.running.paths import may_read, may_use_kernels, warn_once
+from unrolled.kernels.running.paths import may_read, may_use_kernels, warn_of_cache, warn_once
 
 __all__ = ["MOST_TAPS", "convolve_blocks", "network_kernel", "network_or_reason"]
 
@@ -56,6 +56,8 @@ def network_kernel() -> NetworkLibrary | None:
 def network_or_reason() -> NetworkLibrary | str:
     """Return the kernel, compiled if need be, or why there is none."""
     try:
-        return load_network(prove_network)
+        library = load_network(prove_network)
+        warn_of_cache()
+        return library
     except KernelError as error:
         return f"TCNs run on torch's conv1d, which is slower: {error}"

@@ -11,7 +11,15 @@ from unrolled.kernels.building import load_library
 from unrolled.kernels.emitting import call_text
 from unrolled.kernels.running.library import pool_address
 
-__all__ = ["BlockCall", "NetworkCall", "NetworkLibrary", "load_network", "network_source"]
+__all__ = [
+    "SAMPLES",
+    "BlockCall",
+    "NetworkCall",
+    "NetworkLibrary",
+    "SamplesCall",
+    "load_network",
+    "network_source",
+]
 
 _pointer, _integer = ctypes.c_void_p, ctypes.c_int64
 
@@ -89,11 +97,19 @@ class NetworkLibrary:
             return found
 
         self._library, self._pool = library, pool  # stays loaded
+        self.pool = pool.value
         self.packed_floats = function("packed_floats", _integer, call)
         self.tape_floats = function("tape_floats", _integer, call)
         self._workspace_floats = function("workspace_floats", _integer, call, _integer)
         self.step_floats = function("step_floats", _integer, call)
         self.is_known = function("is_known", _integer, ctypes.POINTER(SamplesCall))
+        # called with the interpreter's lock held, since they read objects
+        self.watch = ctypes.PYFUNCTYPE(_integer, _pointer, _pointer)(
+            ("unrolled_network_watch", library)
+        )
+        self.short_step = ctypes.PYFUNCTYPE(_integer, *[_pointer] * 5, _integer, *[_pointer] * 2)(
+            ("unrolled_network_short_step", library)
+        )
         self._pack = function("pack", None, _pointer, call)
         self._forward = function("forward", None, _pointer, call)
         self._backward = function("backward", None, _pointer, call)

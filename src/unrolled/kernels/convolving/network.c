@@ -897,3 +897,84 @@ void unrolled_network_step(ParallelFor parallel_for, Network *n, int64_t count, 
   run(parallel_for, n->num_threads, (n->batch_size + MOST_ROWS - 1) / MOST_ROWS,
       packed_floats(n) / 2 * n->batch_size, step_piece, &step);
 }
+
+/* ---- What a stream computes with, as Python has it ------------------------------------------- */
+
+/* Functions of Python's stable interface, and of DLPack's exchange, by their addresses. */
+typedef struct {
+  void *(*item)(void *dict, void *key); /* PyDict_GetItemWithError: borrowed */
+  int64_t (*size)(void *dict);          /* PyDict_Size */
+  void *(*attribute)(void *object, void *name); /* PyObject_GetAttr */
+  long long (*as_integer)(void *number);        /* PyLong_AsLongLong */
+  void (*decrease)(void *object);               /* Py_DecRef */
+  void (*clear_error)(void);                    /* PyErr_Clear */
+  int (*look)(void *tensor, void *result);      /* dltensor_from_py_object_no_sync */
+  void *version;                                /* the name of a tensor's counter of changes */
+} Python;
+
+/* DLTensor of dlpack.h. */
+typedef struct {
+  void *data;
+  int32_t device_type, device_id, ndim;
+  uint8_t code, bits;
+  uint16_t lanes;
+  int64_t *shape, *strides;
+  uint64_t byte_offset;
+} DLTensor;
+
+typedef struct {
+  int64_t num_dicts, num_entries, num_weights;
+  void **dicts;          /* [num_dicts] */
+  const int64_t *sizes;  /* [num_dicts], how many entries each has */
+  void **owners, **keys, **values; /* [num_entries]: owner[key] is value */
+  void **weights;        /* [num_weights] */
+  const int64_t *addresses;
+  int64_t *versions;     /* of each weight, updated */
+} Watch;
+
+enum { ANOTHER, CHANGED, SAME };
+
+/* Whether the dicts hold what they held, and the weights are where they were; whether torch counts
+   them as changed. With the interpreter's lock. */
+int64_t unrolled_network_watch(const Python *py, Watch *w) {
+  for (long i = 0; i < w->num_dicts; i++) {
+    if (py->size(w->dicts[i]) != w->sizes[i]) return ANOTHER;
+  }
+  for (long i = 0; i < w->num_entries; i++) {
+    if (py->item(w->owners[i], w->keys[i]) != w->values[i]) {
+      py->clear_error();
+      return ANOTHER;
+    }
+  }
+  int64_t found = SAME;
+  for (long i = 0; i < w->num_weights; i++) {
+    DLTensor t;
+    if (py->look(w->weights[i], &t)) {
+      py->clear_error();
+      return ANOTHER;
+    }
+    void *number = py->attribute(w->weights[i], py->version);
+    if (!number) {
+      py->clear_error();
+      return ANOTHER;
+    }
+    const int64_t version = py->as_integer(number);
+    py->decrease(number);
+    if ((int64_t)(intptr_t)t.data != w->addresses[i] || t.bits != 32) return ANOTHER;
+    if (version != w->versions[i]) found = CHANGED;
+    w->versions[i] = version;
+  }
+  return found;
+}
+
+/* unrolled_network_step if nothing has changed; what unrolled_network_watch says, and CHANGED where
+   a sample of the weights differs. With the interpreter's lock. */
+int64_t unrolled_network_short_step(const Python *py, Watch *w, const Samples *s,
+                                    ParallelFor parallel_for, Network *n, int64_t count,
+                                    const float *x, float *y) {
+  const int64_t found = unrolled_network_watch(py, w);
+  if (found != SAME) return found;
+  if (!unrolled_network_is_known(s)) return CHANGED;
+  unrolled_network_step(parallel_for, n, count, x, y);
+  return SAME;
+}

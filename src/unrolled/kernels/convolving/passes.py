@@ -56,7 +56,7 @@ class NetworkPasses:
         output = _result(num_steps, batch_size, shapes[0].hidden_size, rows_first)
         call.y, call.y_step, call.y_row = output.data_ptr(), *output.stride()[:2]
         states = [
-            torch.empty(shape.span, batch_size, size, **FLOAT)
+            buffer(shape.span, batch_size, size)
             for shape in shapes
             for size in (shape.input_size, shape.hidden_size)
         ]
