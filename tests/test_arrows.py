@@ -42,6 +42,7 @@ LEVELS_INSIDE = {
         ("emitting",),
         ("building",),
         ("running",),
+        ("convolving",),
         ("",),
     ),
 }

@@ -5,7 +5,8 @@ torch implements) and `reference` (any cell, a loop in torch, which proves the o
 
 A kernel comes about in the order of the folders: `capturing` makes graphs of the equations,
 `emitting` makes C of those, `building` compiles it, `running` calls it. What all paths are given
-stands beside them: `weights`, `rows`, `observer`.
+stands beside them: `weights`, `rows`, `observer`. Networks without a recurrence have a kernel that
+is written by hand, and a door of their own: `convolving`.
 """
 
 from unrolled.kernels.building import (
@@ -20,6 +21,16 @@ from unrolled.kernels.building import (
     load_library,
 )
 from unrolled.kernels.capturing import EquationsError, StepGraph, StepNode, step_graph
+from unrolled.kernels.convolving import (
+    BlockShape,
+    BlockWeights,
+    NetworkProblem,
+    NetworkStepper,
+    convolve_blocks,
+    network_or_reason,
+    network_stepper,
+    window_and_past,
+)
 from unrolled.kernels.emitting import kernel_source
 from unrolled.kernels.observer import GraphObserver, Observer, ValueObserver
 from unrolled.kernels.reference import reference_recurrence
@@ -53,12 +64,16 @@ from unrolled.kernels.weights import Weights
 
 __all__ = [
     "TORCH_CELLS",
+    "BlockShape",
+    "BlockWeights",
     "CacheEntry",
     "CacheFolder",
     "Compiler",
     "EquationsError",
     "GraphObserver",
     "KernelError",
+    "NetworkProblem",
+    "NetworkStepper",
     "Observer",
     "PaddedRows",
     "Path",
@@ -78,6 +93,7 @@ __all__ = [
     "check_lengths",
     "choose_path",
     "clear_cache",
+    "convolve_blocks",
     "find_compiler",
     "keeps_padding",
     "kernel_or_reason",
@@ -86,6 +102,8 @@ __all__ = [
     "load_library",
     "may_step",
     "may_use_kernels",
+    "network_or_reason",
+    "network_stepper",
     "prepare_short_calls",
     "recurrence",
     "reference_recurrence",
@@ -93,4 +111,5 @@ __all__ = [
     "stepper_of",
     "using_path",
     "valid_steps",
+    "window_and_past",
 ]

@@ -20,11 +20,10 @@ from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from typing import Any
 
-import torch
 from torch import Tensor, nn
 from torch.nn.utils.rnn import PackedSequence
 
-from unrolled.kernels import check_lengths, lengths_tensor, valid_steps
+from unrolled.kernels import check_lengths, lengths_tensor, valid_steps, window_and_past
 from unrolled.layers.arguments import checked_states, time_first
 from unrolled.layers.observing import observe_input, observes_graph
 from unrolled.layers.packed_sequence import run_padded
@@ -53,15 +52,7 @@ def causal_conv(
     Returns:
         (B, H, T), and the last `span` inputs before each row's end, (span, B, I).
     """
-    window = torch.cat([past.permute(1, 2, 0), x], dim=2)
-    if lengths is None:
-        latest = window[:, :, x.shape[2] :]
-    else:
-        # In the window, the inputs before step `length` start at `length`: the past comes first.
-        steps = lengths[:, None] + torch.arange(len(past), device=x.device)  # (B, span)
-        latest = window.gather(2, steps[:, None, :].expand(-1, x.shape[1], -1))
-    # A copy, so that the state does not keep the whole window alive.
-    new_past = latest.permute(2, 0, 1).clone(memory_format=torch.contiguous_format)
+    window, new_past = window_and_past(x, past, lengths)
     return convolution(window), new_past
 
 
@@ -96,6 +87,18 @@ class FiniteMemoryLayer(nn.Module, ABC):
         self, x: Tensor, past: tuple[Tensor, ...], lengths: Tensor | None
     ) -> tuple[Tensor, tuple[Tensor, ...]]:
         """Return the output, (T, B, H), and the new past for `x`, (T, B, I)."""
+
+    def _run_compiled(
+        self,
+        x: Tensor,  # noqa: ARG002  # for those that have a kernel
+        past: tuple[Tensor, ...] | None,  # noqa: ARG002
+        lengths: Tensor | None,  # noqa: ARG002
+    ) -> tuple[Tensor, tuple[Tensor, ...]] | None:
+        """Return what `_run` does, by a kernel, or None where there is none for these tensors.
+
+        It reads no padding, and what is past a row's end is zero. Without a past it begins.
+        """
+        return None
 
     @property
     def receptive_field(self) -> int:
@@ -139,29 +142,37 @@ class FiniteMemoryLayer(nn.Module, ABC):
         where, weight = type(self).__name__, next(self.parameters())
         x, batched = time_first(where, input, self.input_size, self.batch_first, weight)
         num_steps, batch_size = x.shape[:2]
-        past = self._past_of(hx, batch_size, batched, weight)
+        past = None if hx is None else self._past_of(hx, batch_size, batched, weight)
         if observes_graph():
             x = observe_input(self, 0, x)
-
-        if lengths is None:
-            output, state = self._run(x, past, None)
-        else:
+        if lengths is not None:
             lengths = lengths if batched else lengths_tensor(lengths).reshape(-1)
             lengths = check_lengths(where, lengths, num_steps, batch_size, x.device)
-            padding = ~valid_steps(lengths, num_steps).unsqueeze(2)  # (T, B, 1)
-            output, state = self._run(x.masked_fill(padding, 0.0), past, lengths)
-            output = output.masked_fill(padding, 0.0)
 
+        results = self._run_compiled(x, past, lengths)
+        if results is None:
+            results = self._run_by_torch(x, past, lengths)
+        output, state = results
         if not batched:
             return output.squeeze(1), tuple(part.squeeze(1) for part in state)
         return output.transpose(0, 1) if self.batch_first else output, state
 
+    def _run_by_torch(
+        self, x: Tensor, past: tuple[Tensor, ...] | None, lengths: Tensor | None
+    ) -> tuple[Tensor, tuple[Tensor, ...]]:
+        """Return what `_run` does, with zeros for what is past a row's end."""
+        num_steps, batch_size = x.shape[:2]
+        past = self.initial_state(batch_size) if past is None else past
+        if lengths is None:
+            return self._run(x, past, None)
+        padding = ~valid_steps(lengths, num_steps).unsqueeze(2)  # (T, B, 1)
+        output, state = self._run(x.masked_fill(padding, 0.0), past, lengths)
+        return output.masked_fill(padding, 0.0), state
+
     def _past_of(
-        self, hx: State | None, batch_size: int, batched: bool, weight: Tensor
+        self, hx: State, batch_size: int, batched: bool, weight: Tensor
     ) -> tuple[Tensor, ...]:
         """Return the past inputs of each convolution, (span, B, channels) each."""
-        if hx is None:
-            return self.initial_state(batch_size)
         rows = (batch_size,) if batched else ()
         shapes = [(steps, *rows, size) for steps, size in self._memory]
         names = [str(index) for index in range(len(shapes))]

@@ -10,6 +10,7 @@ from torch import Tensor
 
 from unrolled.errors import OptionError, ShapeError
 from unrolled.kernels import (
+    NetworkStepper,
     Stepper,
     WeightCache,
     are_weights_cached,
@@ -62,7 +63,7 @@ class Stream:
         self,
         layer: SequenceLayer,
         batch_size: int,
-        prepare: Callable[[Stepper | None], Stepper | None] | None = None,
+        prepare: Callable[[Any], Stepper | NetworkStepper | None] | None = None,
         parameters: Callable[[], dict[str, Any] | None] | None = None,
     ) -> None:
         where = f"{type(layer).__name__}.stream"
@@ -73,7 +74,7 @@ class Stream:
         self.batch_size = batch_size
         self._weight_cache = WeightCache()
         self._prepare, self._parameters = prepare, parameters
-        self._stepper: Stepper | None = None
+        self._stepper: Stepper | NetworkStepper | None = None
         # the state, or None while it is in the stepper
         self._state: State | None = self._layer.initial_state(batch_size)
 
@@ -267,7 +268,7 @@ class Stream:
         time_dim = 1 if self._layer.batch_first else 0
         return self._push_tensor(x.unsqueeze(time_dim)).squeeze(time_dim)
 
-    def _ready(self, x: Tensor) -> Stepper | None:
+    def _ready(self, x: Tensor) -> Stepper | NetworkStepper | None:
         """Return a stepper with the state and the present weights; None if no kernel reads `x`."""
         if self._prepare is None or not may_step(x) or x.dtype is not torch.float32:
             return None

@@ -4,20 +4,33 @@ Source: S. Bai, J. Z. Kolter and V. Koltun (2018), "An empirical evaluation of g
 and recurrent networks for sequence modeling", arXiv:1803.01271, section 3 and figure 1.
 """
 
+from functools import partial
 from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.nn.modules import module as torch_module
 from torch.nn.utils.parametrize import register_parametrization
 
+from unrolled.kernels import (
+    BlockShape,
+    BlockWeights,
+    NetworkProblem,
+    NetworkStepper,
+    convolve_blocks,
+    may_step,
+    network_stepper,
+)
 from unrolled.layers.causal_conv import FiniteMemoryLayer, causal_conv, memory_span
 from unrolled.layers.observing import (
+    is_observed,
     observe_input,
     observe_level,
     observes_graph,
     observes_values,
 )
 from unrolled.layers.options import check_dropout, check_sizes
+from unrolled.layers.stream import Stream
 
 __all__ = ["TCN"]
 
@@ -115,6 +128,91 @@ class TCN(FiniteMemoryLayer):
             f"batch_first={self.batch_first}"
         )
 
+    def _run_compiled(
+        self, x: Tensor, past: tuple[Tensor, ...] | None, lengths: Tensor | None
+    ) -> tuple[Tensor, tuple[Tensor, ...]] | None:
+        if torch.compiler.is_compiling() or not may_step(x) or x.dtype is not torch.float32:
+            return None
+        shapes = self._shapes()
+        if shapes is None:
+            return None
+        weights, keep = self._weights(), _what_dropout_keeps(shapes, x)
+        if not (observes_graph() or observes_values()):
+            results = convolve_blocks(NetworkProblem(shapes, x, lengths, past or (), weights, keep))
+            return None if results is None else (results[0], tuple(results[1:]))
+        state: list[Tensor] = []
+        for level in range(self.num_layers):
+            if level and observes_graph():
+                x = observe_input(self, level, x)
+            own = slice(2 * level, 2 * level + 2)
+            given = past[own] if past else ()
+            block = (shapes[level : level + 1], x, lengths, given, weights[level : level + 1])
+            results = convolve_blocks(NetworkProblem(*block, keep[own]))
+            if results is None:
+                return None
+            self._observe(level, x, results[0], lengths)
+            x = results[0]
+            state += results[1:]
+        return x, tuple(state)
+
+    def stream(self, batch_size: int = 1) -> Stream:
+        """Return a `Stream` that reads `batch_size` sequences piece by piece."""
+        return Stream(self, batch_size, partial(self._stepper, batch_size), self._may_be_stepped)
+
+    def _stepper(self, batch_size: int, stepper: NetworkStepper | None) -> NetworkStepper | None:
+        """Return `stepper` if it has these modules and weights, else a new one, if there may be."""
+        if self._may_be_stepped() is None:
+            return None
+        if stepper is not None and stepper.serves():
+            return stepper
+        if next(self.parameters()).dtype is not torch.float32 or _is_changed(self):
+            return None
+        parameters, shapes = list(self.parameters()), self._shapes()
+        if shapes is None:
+            return None
+        dicts: list[dict[Any, Any]] = []
+        for module in self.modules():
+            dicts += [d for d in (module._modules, module._parameters) if d]
+        for module in (self, *(m for block in self.blocks for m in (block, *block.children()))):
+            dicts += [module._forward_hooks, module._forward_pre_hooks]
+        return network_stepper(shapes, self._weights, parameters, dicts, batch_size)
+
+    def _may_be_stepped(self) -> dict[str, Any] | None:
+        """Return nothing, None where a step is more than to compute with the weights."""
+        dropouts: list[Any] = [block.dropout for block in self.blocks] if self.dropout else []
+        dropped = any(dropout.training and dropout.p for dropout in dropouts)
+        return None if dropped or is_observed() or _has_global_hook() else {}
+
+    def _observe(self, level: int, read: Tensor, output: Tensor, lengths: Tensor | None) -> None:
+        """Give what a block read and returned, (T, B, C), to who looks."""
+        if observes_values():
+            field = 1 + sum(steps for steps, _ in self._memory[: 2 * level + 2])
+            observe_level(self, level, field, read, output, lengths)
+
+    def _shapes(self) -> tuple[BlockShape, ...] | None:
+        """Return what the blocks are, None where they are more than what `TCN` says."""
+        if _has_global_hook():
+            return None
+        shapes = []
+        for level, block in enumerate(self.blocks):
+            input_size = self.output_size if level else self.input_size
+            shape = BlockShape(input_size, self.output_size, self.kernel_size, 2**level, 0.0)
+            if type(block) is not ResidualBlock or not block.computes(shape):
+                return None
+            dropout = block.dropout
+            shapes.append(shape._replace(dropout=dropout.p if dropout.training else 0.0))
+        return tuple(shapes)
+
+    def _weights(self) -> tuple[BlockWeights, ...]:
+        weights = []
+        for block in self.blocks:
+            convolutions: list[Any] = [block.conv1, block.conv2]
+            if not isinstance(block.shortcut, nn.Identity):
+                convolutions.append(block.shortcut)
+            flat = [tensor for module in convolutions for tensor in (module.weight, module.bias)]
+            weights.append(BlockWeights(*flat))
+        return tuple(weights)
+
     def _run(
         self, x: Tensor, past: tuple[Tensor, ...], lengths: Tensor | None
     ) -> tuple[Tensor, tuple[Tensor, ...]]:
@@ -126,10 +224,7 @@ class TCN(FiniteMemoryLayer):
             read = x
             x, block_state = block(read, past[2 * level : 2 * level + 2], lengths)
             state += block_state
-            if observes_values():
-                field = 1 + sum(steps for steps, _ in self._memory[: 2 * level + 2])
-                both = (read.permute(2, 0, 1), x.permute(2, 0, 1))
-                observe_level(self, level, field, *both, lengths)
+            self._observe(level, read.permute(2, 0, 1), x.permute(2, 0, 1), lengths)
         return x.permute(2, 0, 1), state
 
 
@@ -164,6 +259,68 @@ class ResidualBlock(nn.Module):
         b, past2 = causal_conv(self.conv2, a, past[1], lengths)
         b = self.dropout(b.relu())
         return (b + self.shortcut(x)).relu(), (past1, past2)
+
+    def computes(self, shape: BlockShape) -> bool:
+        """Whether it is what it was made as: no hook, and no module of another kind or size."""
+        sizes = (shape.kernel_size, shape.dilation)
+        same = shape.input_size == shape.hidden_size
+        return (
+            not _is_changed(self)
+            and _is_convolution(self.conv1, shape.input_size, shape.hidden_size, *sizes)
+            and _is_convolution(self.conv2, shape.hidden_size, shape.hidden_size, *sizes)
+            and type(self.dropout) is nn.Dropout
+            and not _is_changed(self.dropout)
+            and (
+                type(self.shortcut) is nn.Identity and not _is_changed(self.shortcut)
+                if same
+                else _is_convolution(self.shortcut, shape.input_size, shape.hidden_size, 1, 1)
+            )
+        )
+
+
+_HOOKS = ("_forward_hooks", "_forward_pre_hooks", "_backward_hooks", "_backward_pre_hooks")
+
+
+def _has_global_hook() -> bool:
+    """Whether there are hooks for the calls of all modules."""
+    found: bool = torch_module._has_any_global_hook()  # type: ignore[no-untyped-call]  # torch has no types for it
+    return found
+
+
+def _is_changed(module: nn.Module) -> bool:
+    """Whether a call of a module is more than its class's `forward`."""
+    return any(getattr(module, name) for name in _HOOKS) or "forward" in module.__dict__
+
+
+def _is_convolution(
+    module: Any, in_channels: int, out_channels: int, kernel_size: int, dilation: int
+) -> bool:
+    """Whether a module is an unpadded convolution of these sizes and of stride 1."""
+    kind = type(module)
+    return (
+        isinstance(module, nn.Conv1d)
+        and kind.forward is nn.Conv1d.forward
+        and kind._conv_forward is nn.Conv1d._conv_forward
+        and not _is_changed(module)
+        and (module.in_channels, module.out_channels) == (in_channels, out_channels)
+        and (module.kernel_size, module.dilation) == ((kernel_size,), (dilation,))
+        and (module.stride, module.padding, module.groups) == ((1,), (0,), 1)
+    )
+
+
+def _what_dropout_keeps(shapes: tuple[BlockShape, ...], x: Tensor) -> tuple[Tensor | None, ...]:
+    """Return for each convolution which values, (B, T, H), dropout keeps; None for all."""
+    num_steps, batch_size, _ = x.shape
+    keep: list[Tensor | None] = []
+    for shape in shapes:
+        for _ in range(2):
+            kept = None
+            if shape.dropout:
+                size = (batch_size, num_steps, shape.hidden_size)
+                kept = torch.empty(size, dtype=torch.bool, device=x.device)
+                kept.bernoulli_(1 - shape.dropout)
+            keep.append(kept)
+    return tuple(keep)
 
 
 class NormalisedConv(nn.Conv1d):

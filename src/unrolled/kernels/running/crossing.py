@@ -22,7 +22,7 @@ from unrolled.kernels.memory import UNOBSERVED
 from unrolled.kernels.running.calls import threads_run_at_once
 from unrolled.kernels.running.library import pool_address
 
-__all__ = ["Crossing", "is_possible", "load_crossing"]
+__all__ = ["Crossing", "dlpack_exchange", "is_possible", "load_crossing"]
 
 _pointer, _integer = ctypes.c_void_p, ctypes.c_longlong
 
@@ -69,7 +69,7 @@ def is_possible() -> bool:
     return (
         sys.implementation.name == "cpython"
         and not sysconfig.get_config_var("Py_GIL_DISABLED")
-        and _exchange() is not None
+        and dlpack_exchange() is not None
         and all(hasattr(ctypes.pythonapi, name) for name in _FUNCTIONS)
     )
 
@@ -104,7 +104,7 @@ _alive: list[object] = []  # what the table points to, for ever
 
 def _table() -> ctypes.Array[ctypes.c_void_p]:
     """Return what crossing.c calls `py`."""
-    exchange = _exchange()
+    exchange = dlpack_exchange()
     assert exchange is not None
     look = (_pointer * 7).from_address(exchange)[5]
     functions = [ctypes.cast(getattr(ctypes.pythonapi, n), _pointer).value for n in _FUNCTIONS]
@@ -125,7 +125,7 @@ def _table() -> ctypes.Array[ctypes.c_void_p]:
     return (_pointer * len(values))(*values)
 
 
-def _exchange() -> int | None:
+def dlpack_exchange() -> int | None:
     """Return the address of torch's table of DLPack's exchange, version 1; None without one."""
     capsule = getattr(Tensor, "__dlpack_c_exchange_api__", None)
     if capsule is None:

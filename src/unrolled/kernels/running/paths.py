@@ -38,6 +38,7 @@ __all__ = [
     "ready_kernel",
     "require_kernel",
     "using_path",
+    "warn_of_cache",
     "warn_once",
 ]
 
@@ -186,15 +187,20 @@ _outcomes: dict[Cell, _Outcome] = {}
 def _make_kernel(cell: Cell, surroundings: Surroundings) -> Kernel | str:
     try:
         kernel = make_kernel(cell, surroundings)
-        if problem := cache_folder().problem:
-            warn_once(
-                f"kernels are compiled again in every process: the cache cannot be used: {problem}"
-            )
+        warn_of_cache()
         return kernel
     except EquationsError as error:
         return f"{error}; {_runs_on_the_loop(cell)}"
     except KernelError as error:
         return f"cells run without compiled kernels, which is slower: {error}"
+
+
+def warn_of_cache() -> None:
+    """Warn once if the cache is a temporary one."""
+    if problem := cache_folder().problem:
+        warn_once(
+            f"kernels are compiled again in every process: the cache cannot be used: {problem}"
+        )
 
 
 def _runs_on_the_loop(cell: Cell) -> str:
