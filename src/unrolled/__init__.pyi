@@ -2,6 +2,7 @@ from .cells import Cell, cell
 from .errors import UnrolledError
 from .inspection import Record, trace
 from .layers import GRU, JANET, LSTM, RNN, TCN, Recurrent, Stream, initialize
+from .streaming import ModelStream, stream
 from .tasks.lm.model import LanguageModel
 from .tasks.lm.sampling import generate
 from .tasks.runs import load
@@ -14,6 +15,7 @@ __all__ = [
     "TCN",
     "Cell",
     "LanguageModel",
+    "ModelStream",
     "Record",
     "Recurrent",
     "Stream",
@@ -22,5 +24,6 @@ __all__ = [
     "generate",
     "initialize",
     "load",
+    "stream",
     "trace",
 ]

@@ -17,7 +17,7 @@ from unrolled.layers.options import check_dropout, check_sizes
 from unrolled.layers.recurrent import Recurrent
 from unrolled.layers.recurrent_layer import RecurrentLayer
 from unrolled.layers.state import SequenceLayer, State, map_state, state_tensors
-from unrolled.layers.stream import Stream
+from unrolled.layers.stream import Stream, row_mask
 from unrolled.layers.tcn import TCN
 
 __all__ = [
@@ -45,6 +45,7 @@ __all__ = [
     "observes_values",
     "observing_graph",
     "observing_values",
+    "row_mask",
     "state_tensors",
     "valid_steps",
 ]
