@@ -37,6 +37,8 @@ from unrolled.kernels.running import (
     ShortCalls,
     Stepper,
     WeightCache,
+    Writer,
+    are_weights_cached,
     caching_weights,
     choose_path,
     kernel_or_reason,
@@ -45,6 +47,7 @@ from unrolled.kernels.running import (
     recurrence,
     stepper_of,
     using_path,
+    writer_of,
 )
 from unrolled.kernels.weights import Weights
 
@@ -67,6 +70,8 @@ __all__ = [
     "ValueObserver",
     "WeightCache",
     "Weights",
+    "Writer",
+    "are_weights_cached",
     "cache_entries",
     "cache_folder",
     "caching_weights",
@@ -87,4 +92,5 @@ __all__ = [
     "stepper_of",
     "using_path",
     "valid_steps",
+    "writer_of",
 ]

@@ -19,6 +19,7 @@ from unrolled.layers.recurrent_layer import RecurrentLayer
 from unrolled.layers.state import SequenceLayer, State, map_state, state_tensors
 from unrolled.layers.stream import Stream, row_mask
 from unrolled.layers.tcn import TCN
+from unrolled.layers.writing import make_writer, written_weights
 
 __all__ = [
     "GRU",
@@ -39,6 +40,7 @@ __all__ = [
     "check_lengths",
     "check_sizes",
     "initialize",
+    "make_writer",
     "map_state",
     "memory_span",
     "observe_level",
@@ -48,4 +50,5 @@ __all__ = [
     "row_mask",
     "state_tensors",
     "valid_steps",
+    "written_weights",
 ]

@@ -18,7 +18,12 @@ from unrolled.kernels.running.recurrence import recurrence
 from unrolled.kernels.running.short_calls import ShortCalls, prepare_short_calls
 from unrolled.kernels.running.stepper import Stepper, stepper_of
 from unrolled.kernels.running.vendor import TORCH_CELLS
-from unrolled.kernels.running.weight_cache import WeightCache, caching_weights
+from unrolled.kernels.running.weight_cache import (
+    WeightCache,
+    are_weights_cached,
+    caching_weights,
+)
+from unrolled.kernels.running.writer import Writer, writer_of
 
 __all__ = [
     "TORCH_CELLS",
@@ -26,6 +31,8 @@ __all__ = [
     "ShortCalls",
     "Stepper",
     "WeightCache",
+    "Writer",
+    "are_weights_cached",
     "caching_weights",
     "choose_path",
     "kernel_or_reason",
@@ -34,4 +41,5 @@ __all__ = [
     "recurrence",
     "stepper_of",
     "using_path",
+    "writer_of",
 ]
