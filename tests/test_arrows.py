@@ -22,7 +22,7 @@ LEVELS = (
     ("cells",),
     ("kernels",),
     ("layers",),
-    ("networks",),
+    ("networks", "streaming"),
     ("inspection", "training"),
     ("tasks",),
     ("",),

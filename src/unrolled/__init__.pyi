@@ -1,7 +1,18 @@
 from .cells import Cell, cell
 from .errors import UnrolledError
 from .inspection import Record, trace
-from .layers import GRU, JANET, LSTM, RNN, TCN, Recurrent, Stream, Streams, initialize
+from .layers import (
+    GRU,
+    JANET,
+    LSTM,
+    RNN,
+    TCN,
+    Recurrent,
+    Stream,
+    Streams,
+    initialize,
+)
+from .streaming import ModelStream, stream
 from .tasks.lm.model import LanguageModel
 from .tasks.lm.sampling import generate
 from .tasks.runs import load
@@ -14,6 +25,7 @@ __all__ = [
     "TCN",
     "Cell",
     "LanguageModel",
+    "ModelStream",
     "Record",
     "Recurrent",
     "Stream",
@@ -23,5 +35,6 @@ __all__ = [
     "generate",
     "initialize",
     "load",
+    "stream",
     "trace",
 ]

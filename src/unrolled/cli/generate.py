@@ -31,10 +31,8 @@ def _generate(run: Path, trust_code: bool, **values: Any) -> None:
         raise RunError(message, "name the run of a language model")
     prompt = _prompt(task, options)
     # all at once, for their errors
-    texts = [
-        task.generate(loaded.model, prompt, options.of_sample(number))
-        for number in range(options.num_samples)
-    ]
+    samples = [options.of_sample(number) for number in range(options.num_samples)]
+    texts = task.generate_many(loaded.model, prompt, samples)
     with ending_with_its_reader():
         for number, pieces in enumerate(texts, 1):
             if len(texts) > 1:

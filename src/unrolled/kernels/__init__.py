@@ -20,7 +20,12 @@ from unrolled.kernels.building import (
     find_compiler,
     load_library,
 )
-from unrolled.kernels.capturing import EquationsError, StepGraph, StepNode, step_graph
+from unrolled.kernels.capturing import (
+    EquationsError,
+    StepGraph,
+    StepNode,
+    step_graph,
+)
 from unrolled.kernels.convolving import (
     BlockShape,
     BlockWeights,
@@ -49,6 +54,7 @@ from unrolled.kernels.running import (
     ShortCalls,
     Stepper,
     WeightCache,
+    Writer,
     are_weights_cached,
     caching_weights,
     choose_path,
@@ -59,6 +65,7 @@ from unrolled.kernels.running import (
     recurrence,
     stepper_of,
     using_path,
+    writer_of,
 )
 from unrolled.kernels.weights import Weights
 
@@ -86,6 +93,7 @@ __all__ = [
     "ValueObserver",
     "WeightCache",
     "Weights",
+    "Writer",
     "are_weights_cached",
     "cache_entries",
     "cache_folder",
@@ -112,4 +120,5 @@ __all__ = [
     "using_path",
     "valid_steps",
     "window_and_past",
+    "writer_of",
 ]

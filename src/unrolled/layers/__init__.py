@@ -17,10 +17,16 @@ from unrolled.layers.observing import (
 from unrolled.layers.options import check_dropout, check_sizes
 from unrolled.layers.recurrent import Recurrent
 from unrolled.layers.recurrent_layer import RecurrentLayer
-from unrolled.layers.state import SequenceLayer, State, map_state, state_tensors
-from unrolled.layers.stream import Stream
+from unrolled.layers.state import (
+    SequenceLayer,
+    State,
+    map_state,
+    state_tensors,
+)
+from unrolled.layers.stream import Stream, row_mask
 from unrolled.layers.streams import Streams
 from unrolled.layers.tcn import TCN
+from unrolled.layers.writing import make_writer, written_weights
 
 __all__ = [
     "GRU",
@@ -43,12 +49,15 @@ __all__ = [
     "check_lengths",
     "check_sizes",
     "initialize",
+    "make_writer",
     "map_state",
     "memory_span",
     "observe_level",
     "observes_values",
     "observing_graph",
     "observing_values",
+    "row_mask",
     "state_tensors",
     "valid_steps",
+    "written_weights",
 ]

@@ -279,6 +279,26 @@ class RecurrentLayer(RecurrentWeights):
         layers = [self.weights_of(suffix) for suffix in self.suffixes]
         return stepper_of(self.cell, layers, self._all_names, batch_size, places)
 
+    def plain_weights(self) -> list[Tensor] | None:
+        """Return all weights; None where more is to be done than to compute with them.
+
+        Dropout is not looked at: this is for who leaves it out.
+        """
+        hooked = self._forward_hooks or self._forward_pre_hooks
+        if hooked or torch.compiler.is_compiling() or is_observed():
+            return None
+        parameters = self._parameters
+        weights = [parameters.get(name) for name in self._all_names]
+        present: list[Tensor] = [w for w in weights if w is not None]  # none are computed
+        return present if len(present) == len(weights) else None
+
+    def plain_stepper(self, batch_size: int) -> Stepper | None:
+        """Return what steps with `plain_weights`, if there can be any, for its caller alone."""
+        if self.plain_weights() is None:
+            return None
+        layers = [self.weights_of(suffix) for suffix in self.suffixes]
+        return stepper_of(self.cell, layers, self._all_names, batch_size)
+
     def _unwatched_parameters(self) -> dict[str, Any] | None:
         """Return the parameters, None where more is to be done than to compute with them."""
         if self._forward_hooks or self._forward_pre_hooks or (self.dropout and self.training):

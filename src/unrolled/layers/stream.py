@@ -21,7 +21,7 @@ from unrolled.kernels import (
 from unrolled.layers.bound_step import BoundStep
 from unrolled.layers.state import SequenceLayer, State, map_state, state_tensors
 
-__all__ = ["Stream", "check_streamable"]
+__all__ = ["Stream", "check_streamable", "row_mask"]
 
 Array = NDArray[np.float32]
 _Out = TypeVar("_Out", Tensor, Array)
@@ -290,39 +290,39 @@ class Stream:
         if rows is None:
             self.state = self._layer.initial_state(self.batch_size)
             return
-        restart = self._mask_of(rows)
+        restart = row_mask(f"{type(self._layer).__name__}.stream", rows, self.batch_size)
 
         def zero(part: Tensor) -> Tensor:
             return part.masked_fill(restart.to(part.device)[:, None], 0.0)
 
         self.state = map_state(zero, self.state)
 
-    def _mask_of(self, rows: Tensor | Sequence[int]) -> Tensor:
-        """Return `rows` as a boolean mask, (B,)."""
-        index, problem = torch.as_tensor(rows).cpu(), ""
-        if not index.numel():
-            index = index.long()
-        elif index.dtype == torch.bool:
-            index = index.nonzero()[:, 0] if index.shape == (self.batch_size,) else index
-        if (
-            index.dim() != 1
-            or index.dtype in (torch.bool, torch.uint8)
-            or index.is_floating_point()
-        ):
-            problem = f"got {index.dtype} {tuple(index.shape)}"
-        elif len(set(index.tolist())) < len(index):
-            problem = "a row is named twice"
-        elif len(index) and not -self.batch_size <= index.min() <= index.max() < self.batch_size:
-            problem = f"got {index.tolist()}"
-        if problem:
-            raise ShapeError(
-                f"{type(self._layer).__name__}.stream: cannot reset rows of a batch of "
-                f"{self.batch_size}: {problem}",
-                "give the numbers of the rows, or a mask (B,) of dtype bool",
-            )
-        mask = torch.zeros(self.batch_size, dtype=torch.bool)
-        mask[index] = True
-        return mask
+
+def row_mask(where: str, rows: Tensor | Sequence[int], batch_size: int) -> Tensor:
+    """Return `rows` (indices, or a boolean mask) as a boolean mask, (B,).
+
+    Raises:
+        ShapeError: There are no such rows, or it could mean others.
+    """
+    index, problem = torch.as_tensor(rows).cpu(), ""
+    if not index.numel():
+        index = index.long()
+    elif index.dtype == torch.bool:
+        index = index.nonzero()[:, 0] if index.shape == (batch_size,) else index
+    if index.dim() != 1 or index.dtype in (torch.bool, torch.uint8) or index.is_floating_point():
+        problem = f"got {index.dtype} {tuple(index.shape)}"
+    elif len(set(index.tolist())) < len(index):
+        problem = "a row is named twice"
+    elif len(index) and not -batch_size <= index.min() <= index.max() < batch_size:
+        problem = f"got {index.tolist()}"
+    if problem:
+        raise ShapeError(
+            f"{where}: cannot reset rows of a batch of {batch_size}: {problem}",
+            "give the numbers of the rows, or a mask (B,) of dtype bool",
+        )
+    mask = torch.zeros(batch_size, dtype=torch.bool)
+    mask[index] = True
+    return mask
 
 
 def check_streamable(where: str, layer: SequenceLayer) -> None:

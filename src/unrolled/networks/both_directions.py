@@ -24,6 +24,7 @@ class BothDirections(nn.Module):
     """
 
     batch_first = True
+    bidirectional = True
 
     def __init__(self, forwards: SequenceLayer, backwards: SequenceLayer) -> None:
         super().__init__()

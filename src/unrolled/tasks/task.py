@@ -269,6 +269,21 @@ class Task(ABC, Generic[Example]):
         message = f"a model of {self.name} writes no text by itself"
         raise OptionError(message, "choose a language model")
 
+    def generate_many(
+        self, model: nn.Module, prompt: str, options: Sequence[GenerateOptions]
+    ) -> list[Iterator[str]]:
+        """Return several texts that a model writes after `prompt`, each as `generate` gives it.
+
+        Args:
+            model: The model.
+            prompt: What they begin with.
+            options: Of each text; they differ in nothing but their seeds.
+
+        Raises:
+            OptionError: Models of this task write no text by themselves.
+        """
+        return [self.generate(model, prompt, each) for each in options]
+
     @abstractmethod
     def subject(self, model: nn.Module) -> Subject:
         """Return what reports and views look into: the model's layer, what it reads and says."""

@@ -11,7 +11,7 @@ from unrolled.data import ByteVocabulary, CharVocabulary
 from unrolled.errors import OptionError, VocabularyError
 from unrolled.networks import LayerOptions
 from unrolled.tasks.lm import default_prompt, generate
-from unrolled.tasks.lm.sampling import filter_scores
+from unrolled.tasks.lm.drawing import filter_scores
 
 VOCABULARY = CharVocabulary.from_text("hello world")
 

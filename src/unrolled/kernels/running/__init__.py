@@ -19,11 +19,8 @@ from unrolled.kernels.running.recurrence import recurrence
 from unrolled.kernels.running.short_calls import ShortCalls, prepare_short_calls
 from unrolled.kernels.running.stepper import Places, Stepper, stepper_of
 from unrolled.kernels.running.vendor import TORCH_CELLS
-from unrolled.kernels.running.weight_cache import (
-    WeightCache,
-    are_weights_cached,
-    caching_weights,
-)
+from unrolled.kernels.running.weight_cache import WeightCache, are_weights_cached, caching_weights
+from unrolled.kernels.running.writer import Writer, writer_of
 
 __all__ = [
     "TORCH_CELLS",
@@ -32,6 +29,7 @@ __all__ = [
     "ShortCalls",
     "Stepper",
     "WeightCache",
+    "Writer",
     "are_weights_cached",
     "caching_weights",
     "choose_path",
@@ -42,4 +40,5 @@ __all__ = [
     "recurrence",
     "stepper_of",
     "using_path",
+    "writer_of",
 ]

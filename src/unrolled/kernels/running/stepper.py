@@ -124,6 +124,25 @@ class Stepper:
         self._alive += [*alive, partition, output, packed, workspace]
         return call
 
+    @property
+    def entry(self) -> tuple[int, Any]:
+        """For who steps from C: where the kernel's step is, and the calls of the layers."""
+        return self._library.address("step"), self._calls
+
+    @property
+    def input_shape(self) -> tuple[int, int]:
+        """Of a step: (B, I)."""
+        return self._input_shape
+
+    @property
+    def weights(self) -> list[Tensor]:
+        """All that it reads, of all layers."""
+        return self._weights
+
+    def is_unchanged(self) -> bool:
+        """Whether what the equations read from outside is as it was."""
+        return self._surroundings.unchanged()
+
     def serves(self, weights: Sequence[Tensor | None]) -> bool:
         """Whether it computes with these weights, as they lay in memory, and the cell as it is now.
 

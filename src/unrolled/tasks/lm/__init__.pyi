@@ -1,7 +1,7 @@
 from .evaluation import LanguageModelMetrics, TextSize, evaluate_language_model
 from .model import LanguageModel
 from .options import DataOptions, ModelOptions, PredictOptions, TrainingOptions
-from .sampling import default_prompt, generate
+from .sampling import default_prompt, generate, generate_many
 from .subject import LanguageSubject
 from .task import LanguageModelTask
 
@@ -18,4 +18,5 @@ __all__ = [
     "default_prompt",
     "evaluate_language_model",
     "generate",
+    "generate_many",
 ]

@@ -1,25 +1,21 @@
 """Text from a language model, each token drawn from what the model expects next.
 
-This file decides which token comes next and hands out the text; it knows nothing of runs, terminals
-or training. Its random numbers are its own: neither the global generator nor a training in progress
-is touched.
+This file hands out the text; which token comes next is decided in `drawing.py`. Neither knows of
+runs, terminals or training.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Any
-
-import torch
-from torch import Tensor
 
 from unrolled.data.vocabulary import Vocabulary
 from unrolled.errors import OptionError, VocabularyError, field
-from unrolled.kernels import WeightCache, caching_weights
-from unrolled.layers import State
-from unrolled.networks.modes import evaluating
 from unrolled.networks.options import GenerateOptions
+from unrolled.tasks.lm.drawing import Drawing, can_write
 from unrolled.tasks.lm.model import LanguageModel
 
-__all__ = ["default_prompt", "filter_scores", "generate"]
+__all__ = ["default_prompt", "generate", "generate_many"]
+
+_TEXTS_AT_ONCE = 64
 
 
 def generate(
@@ -55,37 +51,58 @@ def generate(
         >>> sum(len(piece) for piece in pieces)
         5
     """
-    chosen = GenerateOptions(**options)
+    (pieces,) = generate_many(model, vocabulary, prompt, [GenerateOptions(**options)])
+    return pieces
+
+
+def generate_many(
+    model: LanguageModel,
+    vocabulary: Vocabulary,
+    prompt: str,
+    options: Sequence[GenerateOptions],
+) -> list[Iterator[str]]:
+    """Continue `prompt` several times, all of a step at once; each is what `generate` gives alone.
+
+    Args:
+        model: As `generate`.
+        vocabulary: As `generate`.
+        prompt: As `generate`.
+        options: Of each text; they differ in nothing but their seeds.
+
+    Returns:
+        The texts, each piece by piece. What one draws, the others need not draw again: it waits for
+        them.
+
+    Raises:
+        OptionError: The prompt is empty.
+        VocabularyError: The prompt has characters that the vocabulary lacks.
+    """
     if not prompt:
         hint = "the model needs something to continue, such as a line end"
         raise OptionError(f"{field('prompt')} is empty", hint)
     tokens = vocabulary.encode(prompt)
-    generator = torch.Generator()
-    if chosen.seed is None:
-        generator.seed()
-    else:
-        generator.manual_seed(chosen.seed)
+    texts: list[Iterator[str]] = []
+    # torch's sums depend on how many rows there are: then each text is drawn by itself
+    at_once = _TEXTS_AT_ONCE if len(options) > 1 and can_write(model) else 1
+    for start in range(0, len(options), at_once):
+        drawing = Drawing(model, tokens, options[start : start + at_once])
+        texts += [_pieces(drawing, row, vocabulary) for row in range(drawing.num_texts)]
+    return texts
 
-    def pieces() -> Iterator[str]:
-        until = None if chosen.until is None else chosen.until.replace("\\n", "\n")
-        written = _drawn()
-        yield from written if until is None else _up_to(written, until)
 
-    def _drawn() -> Iterator[str]:
-        decoder = vocabulary.decoder()
-        token, state = tokens, None
-        weight_cache = WeightCache()
-        for _ in range(chosen.length):
-            with caching_weights(weight_cache):
-                scores, state = _read(model, token, state)
-            scores = filter_scores(scores, chosen.temperature, chosen.top_k, chosen.top_p)
-            token = torch.multinomial(scores.softmax(-1), 1, generator=generator)
-            if piece := decoder.push(int(token)):
-                yield piece
-        if piece := decoder.finish():
+def _pieces(drawing: Drawing, row: int, vocabulary: Vocabulary) -> Iterator[str]:
+    until = drawing.options.until
+    written = _written(drawing, row, vocabulary)
+    yield from written if until is None else _up_to(written, until.replace("\\n", "\n"))
+
+
+def _written(drawing: Drawing, row: int, vocabulary: Vocabulary) -> Iterator[str]:
+    decoder = vocabulary.decoder()
+    for number in range(drawing.options.length):
+        if piece := decoder.push(drawing.token(row, number)):
             yield piece
-
-    return pieces()
+    if piece := decoder.finish():
+        yield piece
 
 
 def _up_to(pieces: Iterator[str], end: str) -> Iterator[str]:
@@ -104,54 +121,6 @@ def _up_to(pieces: Iterator[str], end: str) -> Iterator[str]:
         before = text[max(0, len(text) - len(end) + 1) :]
 
 
-def filter_scores(
-    scores: Tensor, temperature: float, top_k: int | None, top_p: float | None
-) -> Tensor:
-    """Return `scores` reshaped by the temperature, the tokens not to be drawn at minus infinity.
-
-    In this order: the scores are divided by the temperature; the `top_k` largest are kept; of
-    those, renormalised, the smallest set of most likely tokens whose probability reaches `top_p`.
-
-    Args:
-        scores: (V,), unnormalised logarithms of probabilities.
-        temperature: At least 0. Below 1 the likely becomes likelier, above 1 the unlikely does;
-            0 is the limit: the most likely token alone (the first of equals).
-        top_k: Keep at most this many tokens, at least 1; None keeps all.
-        top_p: Keep the smallest set that reaches this probability, in (0, 1]; None keeps all.
-
-    Returns:
-        (V,), in double precision.
-
-    Raises:
-        OptionError: An argument is out of its range.
-
-    Source:
-        top-k: Fan, Lewis, Dauphin (2018), section 5.1; top-p: Holtzman et al. (2020), section 3.1.
-
-    Example:
-        >>> import torch
-        >>> filter_scores(torch.tensor([1.0, 3.0, 2.0]), 0.5, 2, None)
-        tensor([-inf,  0., -2.], dtype=torch.float64)
-    """
-    GenerateOptions(temperature=temperature, top_k=top_k, top_p=top_p)  # refuses
-    scores = scores.double() - scores.max()  # the largest is 0: no temperature can overflow it
-    if temperature == 0:
-        top_k = 1
-    else:
-        scores = scores / temperature
-    if top_k is None and top_p is None:
-        return scores
-    order = scores.argsort(descending=True, stable=True)
-    keep = torch.zeros_like(order, dtype=torch.bool)
-    keep[order[:top_k]] = True
-    scores = scores.masked_fill(~keep, -torch.inf)
-    if top_p is not None:
-        probabilities = scores[order].softmax(-1)
-        reached_before = probabilities.cumsum(-1) - probabilities
-        scores[order[reached_before >= top_p]] = -torch.inf
-    return scores
-
-
 def default_prompt(vocabulary: Vocabulary) -> str:
     """Return what to start from when the user gave no prompt.
 
@@ -163,12 +132,3 @@ def default_prompt(vocabulary: Vocabulary) -> str:
     except VocabularyError:
         return vocabulary.decode([0])
     return "\n"
-
-
-@torch.inference_mode()
-def _read(model: LanguageModel, tokens: Tensor, state: State | None) -> tuple[Tensor, State]:
-    """Return the scores (V,) of what follows `tokens` (N,), and the state there."""
-    device = next(model.parameters()).device
-    with evaluating(model):
-        scores, state = model(tokens.unsqueeze(0).to(device), state)
-    return scores[0, -1].cpu(), state

@@ -29,7 +29,7 @@ from unrolled.tasks.lm.evaluation import TextSize, combined, evaluate_language_m
 from unrolled.tasks.lm.model import LanguageModel
 from unrolled.tasks.lm.objective import LanguageModelObjective
 from unrolled.tasks.lm.options import DataOptions, ModelOptions, PredictOptions, TrainingOptions
-from unrolled.tasks.lm.sampling import default_prompt, generate
+from unrolled.tasks.lm.sampling import default_prompt, generate, generate_many
 from unrolled.tasks.lm.subject import LanguageSubject
 from unrolled.tasks.lm.tbptt import TruncatedBPTT
 from unrolled.tasks.task import OptionClasses, Splits, Task, TaskOptions
@@ -223,6 +223,12 @@ class LanguageModelTask(Task[str]):
     def generate(self, model: nn.Module, prompt: str, options: GenerateOptions) -> Iterator[str]:
         """Return the text that the model writes after `prompt`."""
         return generate(cast(LanguageModel, model), self.vocabulary, prompt, **options.to_dict())
+
+    def generate_many(
+        self, model: nn.Module, prompt: str, options: Sequence[GenerateOptions]
+    ) -> list[Iterator[str]]:
+        """Return texts that the model writes after `prompt`, drawn together."""
+        return generate_many(cast(LanguageModel, model), self.vocabulary, prompt, options)
 
     def subject(self, model: nn.Module) -> LanguageSubject:
         """Return the model and its vocabulary."""

@@ -1,0 +1,463 @@
+"""What each function does with time: the rules by which a model is followed through functions."""
+
+from collections.abc import Callable
+from dataclasses import replace
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from unrolled.streaming.following import Call, Follower
+from unrolled.streaming.parts import Apply, Drop, Hold, Pad, Slot, Window
+from unrolled.streaming.values import Series, axis_of
+
+__all__ = ["add_window", "call_function", "check_apart"]
+
+Rule = Callable[[Follower, Call], Any]
+
+_OF_EACH_NUMBER = frozenset(
+    """
+    abs add addcdiv addcmul and atan atan2 bfloat16 bitwise_and bitwise_not bitwise_or bool ceil
+    celu clamp clamp_max clamp_min clip clone contiguous copysign cos cosh cpu data deg2rad detach
+    div double elu eq erf erfc exp exp2 expm1 fill float float_power floor floor_divide floordiv
+    fmod full_like ge gelu greater greater_equal gt half hardshrink hardsigmoid hardswish hardtanh
+    heaviside hypot iadd idiv imul int invert isfinite isinf isnan isub itruediv le leaky_relu
+    lerp less less_equal log log10 log1p log2 logaddexp logical_and logical_not logical_or logit
+    logsigmoid long lt masked_fill maximum minimum mish mod mul multiply nan_to_num ne neg
+    negative ones_like or pos positive pow prelu radd rdiv real reciprocal relu relu6 remainder
+    rfloordiv rmul round rpow rsqrt rsub rtruediv selu sgn sigmoid sign silu sin sinh softplus
+    softshrink softsign special_expit sqrt square sub subtract tan tanh tanhshrink threshold to
+    true_divide truediv trunc type type_as where xor zeros_like
+    """.split()
+)
+_ALONG = {  # where the dim stands among the arguments, and what it is by default
+    **dict.fromkeys("sum mean amax amin argmax argmin max min prod std var any all".split(), 1),
+    **dict.fromkeys("softmax log_softmax softmin cumsum cumprod logcumsumexp logsumexp".split(), 1),
+    **{"norm": 2, "normalize": 2, "topk": 2, "sort": 1, "argsort": 1, "glu": 1, "unbind": 1},
+    **{"chunk": 2, "split": 2, "tensor_split": 2, "select": 1, "narrow": 1, "index_select": 1},
+}
+_DEFAULT_DIM = {"normalize": 1, "unbind": 0, "chunk": 0, "split": 0, "tensor_split": 0} | {
+    name: -1 for name in ("topk", "sort", "argsort", "glu")
+}
+_SHAPING = frozenset(
+    """
+    T adjoint expand flatten mT movedim moveaxis permute reshape squeeze swapaxes swapdims t
+    transpose unflatten unsqueeze view expand_as reshape_as view_as
+    """.split()
+)
+_REORDERING = frozenset(
+    "T adjoint mT movedim moveaxis permute swapaxes swapdims t transpose".split()
+)
+_REASONS = {
+    "group_norm": "takes its mean over time",
+    "instance_norm": "takes its mean over time",
+    "batch_norm": "takes its mean over time, or is not a module in evaluation mode",
+    "scaled_dot_product_attention": "looks at all steps (attention)",
+    "multi_head_attention_forward": "looks at all steps (attention)",
+    "adaptive_avg_pool1d": "pools over all time",
+    "adaptive_max_pool1d": "pools over all time",
+    "bmm": "multiplies one sequence by another (attention)",
+    "baddbmm": "multiplies one sequence by another (attention)",
+    "einsum": "may mix steps; matmul with a weight is known",
+    "flip": "may turn time round",
+    "iter": "goes through the sequence in a loop",
+    "bool": "asks for the value of a number that is not there yet",
+    **dict.fromkeys(
+        ("item", "tolist", "numpy"), "asks for the value of a number that is not there yet"
+    ),
+    "conv_transpose1d": "makes more steps than it reads",
+    "interpolate": "makes other steps than it reads",
+}
+
+
+def call_function(follower: Follower, call: Call) -> Any:
+    """Return what a function gives, and write it down.
+
+    Raises:
+        OptionError: It cannot be streamed.
+    """
+    name = call.name.strip("_")
+    if call.name == "__bool__":
+        raise follower.refuse("if", _REASONS["bool"], "what is decided must not depend on values")
+    if (rule := _RULES.get(name)) is not None:
+        return rule(follower, call)
+    if name in _OF_EACH_NUMBER:
+        return _of_each_number(follower, call)
+    if name in _ALONG:
+        return _along(follower, call)
+    if name in _SHAPING:
+        return _shaping(follower, call)
+    if name not in _REASONS:
+        result = _plain(call)
+        if result is not None:
+            return result
+    raise follower.refuse(call.name, _REASONS.get(name, "is not known to keep steps apart"))
+
+
+def _plain(call: Call) -> Any:
+    """Return what is no tensor, such as a shape; None if there is nothing but tensors."""
+    try:
+        result = call.function(*call.arguments, **call.keywords)
+    except Exception:  # whatever it is, it is not a question about a shape
+        return None
+    parts = result if isinstance(result, (tuple, list)) else [result]
+    return None if any(isinstance(part, Tensor) for part in parts) else result
+
+
+def check_apart(follower: Follower, call: Call, series: Series, axes: set[int]) -> None:
+    """Raise `OptionError` if time or the batch is among the axes that are worked along."""
+    if series.time in axes:
+        raise follower.refuse(call.name, "works along time, over all of it")
+    if series.batch in axes:
+        raise follower.refuse(call.name, "works along the batch")
+
+
+def _first(follower: Follower, call: Call) -> Series:
+    series = follower.series_of(call.arguments[0] if call.arguments else None)
+    if series is None:
+        series = next((s for v in call.keywords.values() if (s := follower.series_of(v))), None)
+    if series is None:
+        follower.apply(call)  # refuses the state at an end
+        raise follower.refuse(call.name, "reads a sequence where a weight is usual")
+    return series
+
+
+def _of_each_number(follower: Follower, call: Call) -> Any:
+    """Of numbers at the same place: time is the same axis, from the end, of all."""
+    tensors = [v for v in (*call.arguments, *call.keywords.values()) if isinstance(v, Tensor)]
+    series = [s for tensor in tensors if (s := follower.series_of(tensor)) is not None]
+    places = {(s.time - s.sample.dim(), s.batch - s.sample.dim()) for s in series}
+    numbers = [v for v in (*call.arguments, *call.keywords.values()) if type(v) is int]
+    if any(v == s.length or v == s.batch_size for v in numbers for s in series):
+        raise follower.refuse(call.name, "computes with the length of the sequence")
+    if len(places) > 1:
+        raise follower.refuse(call.name, "brings together sequences whose time is another axis")
+    for tensor in tensors:
+        own = follower.series_of(tensor)
+        if own is None and any(axis_of(tensor, s.length) is not None for s in series):
+            raise follower.refuse(call.name, "reads something as long as the sequence")
+    return follower.apply(call)
+
+
+def _dims(value: Any, count: int) -> set[int]:
+    values = value if isinstance(value, (tuple, list)) else [value]
+    return {dim % count for dim in values}
+
+
+def _along(follower: Follower, call: Call) -> Any:
+    series, name = _first(follower, call), call.name.strip("_")
+    dims = call.value(_ALONG[name], "dim", _DEFAULT_DIM.get(name))
+    if name in ("max", "min") and isinstance(dims, Tensor):
+        return _of_each_number(follower, call)
+    if dims is None:
+        dims = tuple(range(series.sample.dim()))
+    check_apart(follower, call, series, _dims(dims, series.sample.dim()))
+    return follower.apply(call)
+
+
+def _shaping(follower: Follower, call: Call) -> Any:
+    series, name = _first(follower, call), call.name.strip("_")
+    if name == "squeeze" and len(call.arguments) + len(call.keywords) == 1:
+        raise follower.refuse(call.name, "takes away every axis of size 1", "say which: squeeze(1)")
+    result = follower.apply(call)
+    made = follower.series_of(result)
+    assert made is not None
+    if name not in _REORDERING and name not in ("squeeze", "unsqueeze", "expand", "expand_as"):
+        before, after = series.sample.shape, result.shape  # as numbers lie one after the other
+        for old, new in ((series.time, made.time), (series.batch, made.batch)):
+            if before[:old].numel() != after[:new].numel():
+                raise follower.refuse(call.name, "mixes steps of time", "transpose(...) swaps axes")
+    return result
+
+
+# ---- Some steps of time ------------------------------------------------------------------------
+
+
+def _drop(follower: Follower, series: Series, count: int) -> Series:
+    """Return all but the first `count` steps."""
+    if not count:
+        return series
+    sample = series.sample.narrow(series.time, count, series.length - count)
+    made = replace(
+        series,
+        slot=follower.new_slot(),
+        sample=sample,
+        length=series.length - count,
+        emitted=series.emitted - count,
+        first=series.first + count * series.rate,
+    )
+    follower.append(Drop(count, series.time), [series.slot], made.slot)
+    return made
+
+
+def _cut_end(follower: Follower, series: Series, count: int) -> Series:
+    """Return all but the last `count` steps: first those that look behind the end."""
+    if not count:
+        return series
+    held = max(count - (series.length - series.emitted), 0)
+    length, slot = series.length - count, series.slot
+    if held:
+        slot = follower.new_slot()
+        follower.append(Hold(held, series.time), [series.slot], slot)
+    emitted = series.emitted - held
+    return replace(
+        series,
+        slot=slot,
+        sample=series.sample.narrow(series.time, 0, length),
+        length=length,
+        emitted=emitted,
+        first=series.first + held * series.rate,
+        ahead=series.ahead if emitted < length else "",
+    )
+
+
+def _item(follower: Follower, call: Call) -> Any:
+    series, index = _first(follower, call), call.arguments[1]
+    parts = list(index) if isinstance(index, tuple) else [index]
+    if any(isinstance(part, (Tensor, list)) for part in parts):
+        raise follower.refuse("[]", "looks up steps or rows by their numbers")
+    missing = series.sample.dim() - sum(part is not None and part is not ... for part in parts)
+    full = [slice(None)] * missing
+    at = parts.index(...) if ... in parts else len(parts)
+    parts[at : at + 1] = full
+    axes = [n for n, part in enumerate(parts) if part is not None]
+    of_batch, of_time = parts[axes[series.batch]], parts[axes[series.time]]
+    if of_batch != slice(None):
+        raise follower.refuse("[]", "takes some rows of the batch")
+    if not isinstance(of_time, slice) or of_time.step not in (None, 1):
+        raise follower.refuse("[]", "takes some steps of the sequence, not all in turn")
+    start, stop, _ = of_time.indices(series.length)
+    if max(start, series.length - stop) > series.length // 2:
+        raise follower.refuse("[]", "takes a part of the sequence that does not grow with it")
+    cut = _cut_end(follower, _drop(follower, series, start), series.length - stop)
+    parts[axes[series.time]] = slice(None)
+    if all(part == slice(None) for part in parts):
+        sample = cut.sample.view_as(cut.sample)  # another object, for it is another value
+        return follower.know(replace(cut, sample=sample))
+    tensor = follower.know(replace(cut, sample=cut.sample.view_as(cut.sample)))
+    return follower.apply(Call(call.function, (tensor, tuple(parts)), {}, "[]"))
+
+
+def _pad(follower: Follower, call: Call) -> Any:
+    series, widths = _first(follower, call), list(call.value(1, "pad"))
+    mode, value = call.value(2, "mode", "constant"), call.value(3, "value") or 0.0
+    place = 2 * (series.sample.dim() - 1 - series.time)
+    before, after = [*widths[place : place + 2], 0, 0][:2]
+    if not before and not after:
+        at = 2 * (series.sample.dim() - 1 - series.batch)
+        if any(widths[at : at + 2]):
+            raise follower.refuse(call.name, "adds rows to the batch")
+        return follower.apply(call)
+    if any(widths[:place] + widths[place + 2 :]):
+        raise follower.refuse(call.name, "pads time and another axis at once", "pad one by one")
+    if mode != "constant":
+        raise follower.refuse(call.name, f"pads time by the mode {mode!r}", "use zeros")
+    series = _cut_end(follower, _drop(follower, series, max(-before, 0)), max(-after, 0))
+    made = replace(
+        series,
+        length=series.length + max(before, 0) + max(after, 0),
+        emitted=series.emitted + max(before, 0),
+        first=series.first - max(before, 0) * series.rate,
+        ahead=series.ahead or (follower.where(call.name) if after > 0 else ""),
+    )
+    shape = list(series.sample.shape)
+    shape[series.time] = made.length
+    made = replace(made, sample=series.sample.new_empty(shape))
+    if before > 0:
+        made = replace(made, slot=follower.new_slot())
+        follower.append(Pad(before, series.time, value), [series.slot], made.slot)
+    return follower.know(made)
+
+
+# ---- Several steps at a time -------------------------------------------------------------------
+
+
+def add_window(
+    follower: Follower,
+    call: Call,
+    series: Series,
+    function: Apply,
+    sample: Tensor,
+    *,
+    size: int,
+    stride: int,
+    padding: tuple[int, int],
+) -> Tensor:
+    """Write down a function of `size` steps at a time; return what it gives."""
+    before, after = padding
+    if series.time != series.sample.dim() - 1:
+        raise follower.refuse(call.name, "works along an axis that is not time")
+    if after and stride > 1:
+        raise follower.refuse(call.name, _looks_ahead(after), _PAD_HINT)
+    length = (series.length + before + after - size) // stride + 1
+    emitted = (series.emitted + before - size) // stride + 1
+    made = replace(
+        series,
+        length=length,
+        emitted=emitted,
+        first=series.first + (size - 1 - before) * series.rate,
+        rate=series.rate * stride,
+        ahead=series.ahead or (follower.where(call.name) if after else ""),
+    )
+    try:
+        made = made.like(follower.new_slot(), sample)
+    except LookupError:
+        raise follower.refuse(call.name, "mixes steps of time, or rows of the batch") from None
+    part = Window(function, size, stride, before, series.time, series.batch)
+    follower.append(part, [series.slot], made.slot)
+    return follower.know(made)
+
+
+_PAD_HINT = "pad the past alone: F.pad(x, (n, 0)), and no padding of its own"
+
+
+def _looks_ahead(count: int) -> str:
+    return f"looks {count} steps ahead: its padding is not causal"
+
+
+def _conv(follower: Follower, call: Call) -> Any:
+    """conv1d(input, weight, bias, stride, padding, dilation, groups)."""
+    from unrolled.streaming.modules import follow_conv
+
+    values = [
+        call.value(n, name, default)
+        for n, (name, default) in enumerate(
+            {"input": None, "weight": None, "bias": None, "stride": 1, "padding": 0}.items()
+        )
+    ]
+    dilation, groups = call.value(5, "dilation", 1), call.value(6, "groups", 1)
+    _, weight, bias, stride, padding = values
+    series = _first(follower, call)
+    arguments = (Slot(0), weight, bias, stride, 0, dilation, groups)
+    function = Apply(torch.conv1d, arguments, {}, series.time, series.batch)
+    return follow_conv(follower, call, series, function, weight, stride, padding, dilation)
+
+
+def _pool(follower: Follower, call: Call) -> Any:
+    """avg_pool1d or max_pool1d(input, kernel_size, stride, padding, ...)."""
+    series, size = _first(follower, call), _one(call.value(1, "kernel_size"))
+    stride = _one(call.value(2, "stride") or size)
+    names = ["padding", "ceil_mode", "count_include_pad"]
+    if call.name == "max_pool1d":
+        names = ["padding", "dilation", "ceil_mode", "return_indices"]
+    plain = {"padding": 0, "dilation": 1, "count_include_pad": True}
+    for place, name in enumerate(names, 3):
+        usual = plain.get(name, False)
+        if name != "count_include_pad" and call.value(place, name, usual) not in (usual, (usual,)):
+            raise follower.refuse(call.name, f"has {name}={call.value(place, name)}", "do without")
+    arguments = (Slot(0), size, stride)
+    function = Apply(call.function, arguments, {}, series.time, series.batch)
+    sample = call.function(series.sample, size, stride)
+    none = (0, 0)
+    return add_window(
+        follower, call, series, function, sample, size=size, stride=stride, padding=none
+    )
+
+
+def _one(value: Any) -> int:
+    return int(value[0] if isinstance(value, (tuple, list)) else value)
+
+
+# ---- With weights --------------------------------------------------------------------------------
+
+
+def _last_axis(follower: Follower, call: Call) -> Any:
+    """Of a function of the last axis alone, such as linear."""
+    series = _first(follower, call)
+    check_apart(follower, call, series, {series.sample.dim() - 1})
+    return follower.apply(call)
+
+
+def _normalised(follower: Follower, call: Call) -> Any:
+    """layer_norm or rms_norm(input, normalized_shape, ...)."""
+    series, count = _first(follower, call), series_dims(call.value(1, "normalized_shape"))
+    num_dims = series.sample.dim()
+    check_apart(follower, call, series, set(range(num_dims - count, num_dims)))
+    return follower.apply(call)
+
+
+def series_dims(shape: Any) -> int:
+    """Return how many axes a normalised shape has."""
+    return len(shape) if isinstance(shape, (tuple, list, torch.Size)) else 1
+
+
+def _product(follower: Follower, call: Call) -> Any:
+    """Product of a sequence and a weight."""
+    a, b = call.arguments[:2]
+    if call.name == "__rmatmul__":
+        a, b = b, a
+    of_a, of_b = follower.series_of(a), follower.series_of(b)
+    if of_a is not None and of_b is not None:
+        raise follower.refuse(call.name, "multiplies one sequence by another (attention)")
+    series = of_a or of_b
+    if series is None:
+        return follower.apply(call)
+    axis = series.sample.dim() - (1 if of_a is not None else 2)
+    check_apart(follower, call, series, {axis})
+    return follower.apply(call)
+
+
+def _one_hot(follower: Follower, call: Call) -> Any:
+    count = call.value(1, "num_classes", -1)
+    if count < 0:
+        raise follower.refuse(call.name, "counts the classes that it sees", "say num_classes=")
+    if _first(follower, call).slot == follower.source.slot:
+        follower.reads_tokens = count
+    return follower.apply(call)
+
+
+def _embedding(follower: Follower, call: Call) -> Any:
+    if _first(follower, call).slot == follower.source.slot:
+        follower.reads_tokens = len(call.value(1, "weight"))
+    return follower.apply(call)
+
+
+def _joined(follower: Follower, call: Call) -> Any:
+    """Sequences side by side, by cat or stack, along an axis that is not time."""
+    tensors, dim = call.arguments[0], call.value(1, "dim", 0)
+    series = [s for tensor in tensors if (s := follower.series_of(tensor)) is not None]
+    if not series:
+        return follower.apply(call)
+    num_dims = series[0].sample.dim() + (call.name == "stack")
+    if call.name == "stack":
+        if dim % num_dims <= max(series[0].time, series[0].batch) and len(series) < len(tensors):
+            raise follower.refuse(call.name, "puts a weight beside a sequence")
+        return follower.apply(call)
+    check_apart(follower, call, series[0], {dim % num_dims})
+    return follower.apply(call)
+
+
+def _dropout(follower: Follower, call: Call) -> Any:
+    defaults = {"training": True}
+    if call.value(2, "training", defaults["training"]) and call.value(1, "p", 0.5):
+        raise follower.refuse("", "drops numbers at random", "call model.eval() first")
+    return call.arguments[0]
+
+
+def _new(follower: Follower, call: Call) -> Any:  # noqa: ARG001
+    """new_zeros and the like: a state to begin with."""
+    return call.function(*call.arguments, **call.keywords)
+
+
+_RULES: dict[str, Rule] = {
+    "getitem": _item,
+    "pad": _pad,
+    "conv1d": _conv,
+    "avg_pool1d": _pool,
+    "max_pool1d": _pool,
+    "linear": _last_axis,
+    "layer_norm": _normalised,
+    "rms_norm": _normalised,
+    "matmul": _product,
+    "rmatmul": _product,
+    "one_hot": _one_hot,
+    "embedding": _embedding,
+    "cat": _joined,
+    "concat": _joined,
+    "stack": _joined,
+    "new_zeros": _new,
+    **dict.fromkeys(
+        ("dropout", "dropout1d", "feature_dropout", "alpha_dropout", "feature_alpha_dropout"),
+        _dropout,
+    ),
+}
