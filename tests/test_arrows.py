@@ -22,7 +22,7 @@ LEVELS = (
     ("cells",),
     ("kernels",),
     ("layers",),
-    ("networks",),
+    ("acceleration", "networks"),
     ("inspection", "training"),
     ("tasks",),
     ("",),

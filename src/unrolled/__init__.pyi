@@ -1,3 +1,4 @@
+from .acceleration import accelerate, accelerated, restore
 from .cells import Cell, cell
 from .errors import UnrolledError
 from .inspection import Record, trace
@@ -18,9 +19,12 @@ __all__ = [
     "Recurrent",
     "Stream",
     "UnrolledError",
+    "accelerate",
+    "accelerated",
     "cell",
     "generate",
     "initialize",
     "load",
+    "restore",
     "trace",
 ]

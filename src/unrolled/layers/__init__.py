@@ -16,6 +16,7 @@ from unrolled.layers.observing import (
 from unrolled.layers.options import check_dropout, check_sizes
 from unrolled.layers.recurrent import Recurrent
 from unrolled.layers.recurrent_layer import RecurrentLayer
+from unrolled.layers.stack import run_stack
 from unrolled.layers.state import SequenceLayer, State, map_state, state_tensors
 from unrolled.layers.stream import Stream
 from unrolled.layers.tcn import TCN
@@ -45,6 +46,7 @@ __all__ = [
     "observes_values",
     "observing_graph",
     "observing_values",
+    "run_stack",
     "state_tensors",
     "valid_steps",
 ]

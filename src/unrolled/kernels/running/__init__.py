@@ -11,6 +11,7 @@ from unrolled.kernels.running.paths import (
     Path,
     choose_path,
     kernel_or_reason,
+    may_read,
     may_step,
     using_path,
 )
@@ -29,6 +30,7 @@ __all__ = [
     "caching_weights",
     "choose_path",
     "kernel_or_reason",
+    "may_read",
     "may_step",
     "prepare_short_calls",
     "recurrence",
