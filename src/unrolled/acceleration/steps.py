@@ -43,27 +43,18 @@ def read_step(layer: Any, input: Any, hx: Any) -> Any:
         return None
     if not all(isinstance(s, Tensor) and s.dim() == input.dim() for s in states):
         return None
-    # time goes before the batch; without a batch, (T, I) is what a layer takes, too
-    before: Any = None if hx is None else tuple(state.unsqueeze(0) for state in states)
     calls = _short_calls(cell, layer.input_size, layer.hidden_size, layer.bias)
-    results = calls.run(
-        input.unsqueeze(0),
-        before[0] if before and len(before) == 1 else before,
-        weights,
-        batch_first=False,
-    )
+    results = calls.run(input, hx, weights, batch_first=False)
     if results is None:
         return _long_step(layer, cell, list(weights.values()), input, states)
     output, _, *ends = results
-    if not ends:
-        return output.squeeze(0)
-    return (output.squeeze(0), *(end.squeeze(0) for end in ends))
+    return (output, *ends) if ends else output
 
 
 @lru_cache(_KEPT)
 def _short_calls(cell: Cell, input_size: int, hidden_size: int, bias: bool) -> ShortCalls:
     names = _NAMES if bias else _NAMES[:2]
-    return ShortCalls(cell, input_size, hidden_size, 1, 1, bias, names)
+    return ShortCalls(cell, input_size, hidden_size, 1, 1, bias, names, single=True)
 
 
 def _long_step(
