@@ -9,7 +9,8 @@ import torch
 TESTS = Path(__file__).parent
 # What `make quick` leaves out: what compiles many kernels, trains, or starts other programs.
 SLOW = [
-    *("benchmark", "browser", "cli", "kernels", "layers", "parity", "properties", "sklearn"),
+    *("acceleration", "benchmark", "browser", "cli", "kernels", "layers", "parity", "properties"),
+    "sklearn",
     *("comparison/test_runner.py", "inspection/test_report.py", "tasks/test_every_task.py"),
     *("serving/test_bombs.py", "serving/test_description.py", "serving/test_odd_questions.py"),
     *("serving/test_step.py", "serving/test_views.py", "tasks/test_own_cells.py"),

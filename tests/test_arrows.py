@@ -22,7 +22,7 @@ LEVELS = (
     ("cells",),
     ("kernels",),
     ("layers",),
-    ("networks", "streaming"),
+    ("acceleration", "networks", "streaming"),
     ("inspection", "training"),
     ("tasks",),
     ("",),

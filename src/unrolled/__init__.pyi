@@ -1,3 +1,4 @@
+from .acceleration import accelerate, accelerated, restore
 from .cells import Cell, cell
 from .errors import UnrolledError
 from .inspection import Record, trace
@@ -31,10 +32,13 @@ __all__ = [
     "Stream",
     "Streams",
     "UnrolledError",
+    "accelerate",
+    "accelerated",
     "cell",
     "generate",
     "initialize",
     "load",
+    "restore",
     "stream",
     "trace",
 ]

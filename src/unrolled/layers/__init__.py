@@ -17,6 +17,7 @@ from unrolled.layers.observing import (
 from unrolled.layers.options import check_dropout, check_sizes
 from unrolled.layers.recurrent import Recurrent
 from unrolled.layers.recurrent_layer import RecurrentLayer
+from unrolled.layers.stack import run_stack
 from unrolled.layers.state import (
     SequenceLayer,
     State,
@@ -57,6 +58,7 @@ __all__ = [
     "observing_graph",
     "observing_values",
     "row_mask",
+    "run_stack",
     "state_tensors",
     "valid_steps",
     "written_weights",

@@ -12,7 +12,7 @@ from functools import partial
 from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 from torch.autograd.profiler import record_function
 from torch.compiler import is_compiling
 from torch.nn.utils.rnn import PackedSequence
@@ -20,6 +20,7 @@ from torch.nn.utils.rnn import PackedSequence
 from unrolled.cells import Cell
 from unrolled.errors import OptionError
 from unrolled.kernels import (
+    Observer,
     PaddedRows,
     Places,
     RaggedRows,
@@ -29,7 +30,6 @@ from unrolled.kernels import (
     check_lengths,
     keeps_padding,
     lengths_tensor,
-    recurrence,
     stepper_of,
 )
 from unrolled.layers.arguments import checked_states, time_first
@@ -37,6 +37,7 @@ from unrolled.layers.observing import is_observed, observer_of
 from unrolled.layers.options import check_dropout, check_sizes
 from unrolled.layers.packed_sequence import read_packed, run_padded
 from unrolled.layers.recurrent_weights import RecurrentWeights
+from unrolled.layers.stack import run_stack
 from unrolled.layers.state import State, map_state
 from unrolled.layers.stream import Stream
 from unrolled.layers.streams import Streams
@@ -198,29 +199,13 @@ class RecurrentLayer(RecurrentWeights):
         states: tuple[Tensor, ...],
     ) -> tuple[Tensor, tuple[Tensor, ...]]:
         """Run all layers and directions over rows (N, I); states are (L * D, B, H)."""
+
+        def observer(layer: int, reverse: bool) -> Observer | None:
+            return observer_of(self, layer, reverse, self.cell.states, rows)
+
+        dropout = self.dropout if self.training else 0.0
         directions = 1 + self.bidirectional
-        ends = []
-        for layer in range(self.num_layers):
-            outputs = []
-            for direction in range(directions):
-                index, reverse = layer * directions + direction, direction == 1
-                output, end = recurrence(
-                    self.cell,
-                    x,
-                    rows,
-                    weights[index],
-                    tuple(state[index] for state in states),
-                    reverse=reverse,
-                    observer=observer_of(self, layer, reverse, self.cell.states, rows),
-                )
-                outputs.append(output)
-                ends.append(end)
-            x = torch.cat(outputs, dim=-1) if directions == 2 else outputs[0]
-            if self.dropout and layer < self.num_layers - 1:
-                x = nn.functional.dropout(x, self.dropout, self.training)
-        if len(ends) == 1:  # a view is all that one layer needs
-            return x, tuple(part.unsqueeze(0) for part in ends[0])
-        return x, tuple(torch.stack(parts) for parts in zip(*ends, strict=True))
+        return run_stack(self.cell, x, rows, weights, states, directions, dropout, observer)
 
     # ---- States ----------------------------------------------------------------------------------
 

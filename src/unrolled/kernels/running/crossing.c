@@ -91,6 +91,7 @@ typedef struct {
   int64_t num_gates, num_recurrent, num_states, num_vectors, biased;
   int64_t input_size, hidden_size, num_layers, num_directions;
   int64_t reverse; /* of one layer in one direction */
+  int64_t single;  /* one step: no tensor has a dim for time, nor a state one for layers */
   int64_t slots, scratch_slots;
   void (*forward)(ParallelFor, Call *);
   void (*backward)(ParallelFor, Call *);
@@ -404,9 +405,12 @@ static PyObject *infer_with(PyObject *const *args, PyObject **weights, long *num
   const long H = p->hidden_size, D = p->num_directions, stacked = p->num_layers * D;
   const long each = num_weights(p), S = p->num_states;
   View x, states[MOST_STATES];
-  if (is_observed() || !is_plain(input, &x) || !x.contiguous || x.ndim < 2) return NULL;
-  const int batched = x.ndim == 3, turned = batched && batch_first;
-  const long T = x.size[turned], B = batched ? x.size[!turned] : 1;
+  if (is_observed() || !is_plain(input, &x) || !x.contiguous) return NULL;
+  const long whole_ndim = p->single ? 2 : 3;
+  if (x.ndim != whole_ndim && x.ndim != whole_ndim - 1) return NULL;
+  const int batched = x.ndim == whole_ndim, turned = batched && batch_first;
+  const long T = p->single ? 1 : x.size[turned];
+  const long B = batched ? x.size[p->single ? 0 : !turned] : 1;
   if (x.size[x.ndim - 1] != p->input_size || T > MOST_STEPS || B > MOST_ROWS_AT_A_STEP ||
       each * stacked > MOST_WEIGHTS) {
     return NULL;
@@ -417,8 +421,10 @@ static PyObject *infer_with(PyObject *const *args, PyObject **weights, long *num
     if (S > 1 && py.tuple_size(hx) != S) return NULL;
     for (long s = 0; s < S; s++) {
       PyObject *state = S == 1 ? hx : py.tuple_item(hx, s);
-      const int ok = batched ? is_dense(state, states + s, 3, stacked, B, H)
-                             : is_dense(state, states + s, 2, stacked, H, 0);
+      const int ok = p->single && batched ? is_dense(state, states + s, 2, B, H, 0)
+                     : p->single          ? is_dense(state, states + s, 1, H, 0, 0)
+                     : batched            ? is_dense(state, states + s, 3, stacked, B, H)
+                                          : is_dense(state, states + s, 2, stacked, H, 0);
       if (!ok) return NULL;
       wanted |= differentiable && is_true(state, py.requires_grad);
     }
@@ -459,11 +465,18 @@ static PyObject *infer_with(PyObject *const *args, PyObject **weights, long *num
   PyObject *results[1 + MOST_STATES];
   View output, ends[MOST_STATES];
   const int copied = turned && T > 1 && B > 1;
-  results[0] = batched ? new_tensor(input, &output, 3, x.size[0], x.size[1], D * H)
-                       : new_tensor(input, &output, 2, T, D * H, 0);
-  for (long s = 0; s < S; s++) {
-    results[1 + s] = batched ? new_tensor(input, ends + s, 3, stacked, B, H)
-                             : new_tensor(input, ends + s, 2, stacked, H, 0);
+  if (p->single) {
+    for (long s = 0; s <= S; s++) {
+      View *v = s ? ends + s - 1 : &output;
+      results[s] = batched ? new_tensor(input, v, 2, B, H, 0) : new_tensor(input, v, 1, H, 0, 0);
+    }
+  } else {
+    results[0] = batched ? new_tensor(input, &output, 3, x.size[0], x.size[1], D * H)
+                         : new_tensor(input, &output, 2, T, D * H, 0);
+    for (long s = 0; s < S; s++) {
+      results[1 + s] = batched ? new_tensor(input, ends + s, 3, stacked, B, H)
+                               : new_tensor(input, ends + s, 2, stacked, H, 0);
+    }
   }
   const long of_kernel = floats, of_output = ROUND_UP(T * B * H), of_layer = ROUND_UP(T * B * D * H);
   floats += (copied ? ROUND_UP(T * B * p->input_size) : 0) + 2 * of_layer + of_output * D;
@@ -541,9 +554,9 @@ static void set_tape(const Plan *p, Call *c, float *tape) {
 static int set_inputs(const Plan *p, Call *c, Rows *rows, PyObject *const *inputs) {
   const long H = p->hidden_size, S = p->num_states;
   View x, state;
-  if (!is_plain(inputs[0], &x) || !x.contiguous || x.ndim != 3) return 0;
-  const long T = x.size[0], B = x.size[1];
-  if (x.size[2] != p->input_size || T > MOST_STEPS || B > MOST_ROWS_AT_A_STEP) return 0;
+  if (!is_plain(inputs[0], &x) || !x.contiguous || x.ndim != (p->single ? 2 : 3)) return 0;
+  const long T = p->single ? 1 : x.size[0], B = x.size[!p->single];
+  if (x.size[x.ndim - 1] != p->input_size || T > MOST_STEPS || B > MOST_ROWS_AT_A_STEP) return 0;
   divide(rows, c, T, B);
   c->x = x.data;
   c->input_size = p->input_size;
@@ -551,7 +564,10 @@ static int set_inputs(const Plan *p, Call *c, Rows *rows, PyObject *const *input
   c->reverse = p->reverse;
   for (long s = 0; s < S; s++) {
     if (inputs[1 + s] == py.none) continue;
-    if (!is_dense(inputs[1 + s], &state, 3, 1, B, H)) return 0;
+    if (p->single ? !is_dense(inputs[1 + s], &state, 2, B, H, 0)
+                  : !is_dense(inputs[1 + s], &state, 3, 1, B, H)) {
+      return 0;
+    }
     c->initial[s] = state.data;
   }
   for (long n = 0; n < num_weights(p); n++) {
@@ -585,8 +601,13 @@ static PyObject *train(PyObject *self, PyObject *const *args, Py_ssize_t count) 
   const long T = c.num_steps, B = c.batch_sizes[0];
   PyObject *results[2 + MOST_STATES];
   View output, ends[MOST_STATES], tape;
-  results[0] = new_tensor(args[1], &output, 3, T, B, H);
-  for (long s = 0; s < S; s++) results[1 + s] = new_tensor(args[1], ends + s, 3, 1, B, H);
+  if (p->single) {
+    results[0] = new_tensor(args[1], &output, 2, B, H, 0);
+    for (long s = 0; s < S; s++) results[1 + s] = new_tensor(args[1], ends + s, 2, B, H, 0);
+  } else {
+    results[0] = new_tensor(args[1], &output, 3, T, B, H);
+    for (long s = 0; s < S; s++) results[1 + s] = new_tensor(args[1], ends + s, 3, 1, B, H);
+  }
   results[1 + S] = new_tensor(args[1], &tape, 1, tape_floats(p, T * B), 0, 0);
   int whole = 1;
   for (long i = 0; i < 2 + S; i++) whole &= results[i] != NULL;
@@ -624,10 +645,15 @@ static void copy_view(const View *v, float *to) {
   }
 }
 
-/* Whether a gradient is a plain tensor (a, b, c), of any strides. */
-static int is_gradient(PyObject *object, View *v, long a, long b, long c) {
-  return is_plain(object, v) && v->ndim == 3 && v->size[0] == a && v->size[1] == b &&
-         v->size[2] == c;
+/* Whether a gradient is a plain tensor (a, b, c), of any strides; of a single step it is (b, c). */
+static int is_gradient(PyObject *object, View *v, int single, long a, long b, long c) {
+  if (!is_plain(object, v) || v->ndim != (single ? 2 : 3)) return 0;
+  for (long i = 2; single && i > 0; i--) {
+    v->size[i] = v->size[i - 1];
+    v->stride[i] = v->stride[i - 1];
+  }
+  if (single) v->size[0] = 1;
+  return v->size[0] == a && v->size[1] == b && v->size[2] == c;
 }
 
 /* gradients(plan, wanted, d_results, saved): the gradients of (plan, x, *states, *weights), or None.
@@ -655,7 +681,7 @@ static PyObject *gradients(PyObject *self, PyObject *const *args, Py_ssize_t cou
   for (long i = 0; i <= S; i++) {
     PyObject *gradient = py.tuple_item(args[2], i);
     if (gradient == py.none) continue;
-    if (!is_gradient(gradient, d + i, i ? 1 : T, B, H)) return not_taken();
+    if (!is_gradient(gradient, d + i, p->single, i ? 1 : T, B, H)) return not_taken();
     c.given |= i ? 1l << (i - 1) : 1l << MOST_STATES;
   }
   set_tape(p, &c, tape.data);

@@ -32,6 +32,7 @@ __all__ = [
     "choose_path",
     "kernel_of",
     "kernel_or_reason",
+    "may_read",
     "may_step",
     "may_use_kernels",
     "path_of",

@@ -44,6 +44,8 @@ class ShortCalls:
         num_directions: 1 or 2.
         biased: Whether there are biases.
         names: Of all weights, layer after layer, direction after direction.
+        single: Whether a call is one step of one layer: input (B, I) or (I,), states (B, H) or
+            (H,).
     """
 
     def __init__(
@@ -55,8 +57,9 @@ class ShortCalls:
         num_directions: int = 0,
         biased: bool = False,
         names: tuple[str, ...] = (),
+        single: bool = False,
     ) -> None:
-        self._cell, self._names = cell, names
+        self._cell, self._names, self._single = cell, names, single
         self._sizes = (input_size, hidden_size, num_layers, num_directions)
         self._biased = biased
         of_direction = 4 * hidden_size * (max(input_size, 2 * hidden_size) + hidden_size)
@@ -65,7 +68,7 @@ class ShortCalls:
         self._parts: Sequence[_Plan] = ()  # of each layer and direction
 
     def __reduce__(self) -> tuple[Any, ...]:
-        return ShortCalls, (self._cell, *self._sizes, self._biased, self._names)
+        return ShortCalls, (self._cell, *self._sizes, self._biased, self._names, self._single)
 
     def run(
         self, input: Tensor, hx: Any, parameters: dict[str, Any], *, batch_first: bool
@@ -87,7 +90,8 @@ class ShortCalls:
             crossing = crossing_of(kernel)
             if crossing is None:
                 return None
-            plan = _Plan(crossing, kernel, *self._sizes, self._biased, self._names)
+            sizes, names = self._sizes, self._names
+            plan = _Plan(crossing, kernel, *sizes, self._biased, names, single=self._single)
             self._plan, self._parts = plan, self._parts_of(plan, crossing)
         results = plan.infer(plan.address, input, hx, parameters, batch_first)
         if results is not True:
@@ -149,7 +153,7 @@ class _Description(ctypes.Structure):
     _fields_ = [
         *((name, _integer) for name in ("gates", "recurrent", "states", "vectors", "biased")),
         *((name, _integer) for name in ("input_size", "hidden_size", "layers", "directions")),
-        *((name, _integer) for name in ("reverse", "slots", "scratch_slots")),
+        *((name, _integer) for name in ("reverse", "single", "slots", "scratch_slots")),
         *((name, _pointer) for name in ("forward", "backward")),
         *((name, _pointer) for name in ("packed_floats", "workspace_floats", "names")),
     ]
@@ -170,6 +174,7 @@ class _Plan:
         names: tuple[str, ...],
         *,
         reverse: bool = False,
+        single: bool = False,
     ) -> None:
         self.kernel, self.biased, self.hidden_size = kernel, biased, hidden_size
         self.infer, self.train, self.gradients, *_ = crossing
@@ -183,6 +188,7 @@ class _Plan:
             biased,
             *sizes,
             reverse,
+            single,
             library.slots,
             library.scratch_slots,
             *(library.address(name) for name in ("forward", "backward")),
@@ -193,22 +199,27 @@ class _Plan:
 
 
 class _LayerPasses(KernelPasses):
-    """The ordinary way of a plan: x is (T, B, I), states are (1, B, H) or None, which is zeros."""
+    """The ordinary way of a plan: x is (T, B, I), states are (1, B, H) or None, which is zeros.
+
+    Of a single step x is (B, I), and states are (B, H).
+    """
 
     def __init__(self, plan: _Plan, inputs: Sequence[Any]) -> None:
         cell = plan.kernel.cell
-        num_steps, batch_size, _ = inputs[0].shape
+        *steps, batch_size, _ = inputs[0].shape
         self._flat = Signature(cell, plan.biased, projected=False, reverse=plan.reverse)
-        self._sizes = (batch_size,) * num_steps
+        self._sizes = (batch_size,) * (steps[0] if steps else 1)
         self._hidden_size = plan.hidden_size
         super().__init__(plan.kernel, self.fill(inputs))
 
     def fill(self, inputs: Sequence[Any]) -> Problem:
         """Return the problem with these tensors, laid out as a kernel has them."""
         x, states, weights = split(inputs, len(self._flat.cell.states))
-        zeros = x.new_zeros(x.shape[1], self._hidden_size)
-        before = [zeros if state is None else state.squeeze(0) for state in states]
-        return self._flat.problem([x.flatten(0, 1), *before, *weights], self._sizes)
+        zeros = x.new_zeros(x.shape[-2], self._hidden_size)
+        before = [zeros if state is None else state for state in states]
+        before = [state.squeeze(0) if state.dim() == 3 else state for state in before]
+        rows = x.flatten(0, 1) if x.dim() == 3 else x
+        return self._flat.problem([rows, *before, *weights], self._sizes)
 
 
 class _ShortFunction(torch.autograd.Function):

@@ -1,0 +1,138 @@
+"""One host in its own environment: whether its numbers stay, and how its time changes.
+
+Run by `run.py`. A host has `make()`, a model; `call(model)`, what its users do with it, whose
+tensors are compared and timed; and, where it trains, `loss(model)`. Everything random is in `make`,
+or drawn from a seed.
+"""
+
+import copy
+import importlib
+import json
+import statistics
+import sys
+import time
+import warnings
+from collections.abc import Callable
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.utils._pytree import tree_leaves
+
+import unrolled
+
+STEPS = 10
+
+
+def distance(ours: Any, theirs: Any) -> float:
+    """Return the greatest relative norm of a difference among the tensors of two results."""
+    pairs = zip(tensors(ours), tensors(theirs), strict=True)
+    return max(float((a - b).norm() / b.norm().clamp(min=1e-12)) for a, b in pairs)
+
+
+def tensors(tree: Any) -> list[Tensor]:
+    """Return what is to be compared of a result: its tensors of numbers that may differ."""
+    leaves = (leaf for leaf in tree_leaves(tree) if isinstance(leaf, Tensor))
+    return [leaf.detach().double() for leaf in leaves if leaf.is_floating_point()]
+
+
+def train_step(host: Any, model: nn.Module) -> Callable[[], None]:
+    """Return a function that makes one update."""
+    optimiser = torch.optim.SGD(model.parameters(), lr=1e-3)
+
+    def step() -> None:
+        optimiser.zero_grad()
+        torch.manual_seed(7)  # of dropout, and of what is drawn
+        host.loss(model).backward()
+        optimiser.step()
+
+    return step
+
+
+def ratio(first: Callable[[], Any], second: Callable[[], Any], repeats: int) -> dict[str, float]:
+    """Return how many times the time of the first is that of the second, in turns."""
+    clock = time.process_time if torch.get_num_threads() == 1 else time.perf_counter
+    begin = time.perf_counter()
+    first()
+    number = max(1, int(0.2 / (time.perf_counter() - begin)))
+    second()
+    times: list[list[float]] = [[], []]
+    for _ in range(repeats):
+        for function, of_function in zip((first, second), times, strict=True):
+            begin = clock()
+            for _ in range(number):
+                function()
+            of_function.append((clock() - begin) / number)
+    ratios = [a / b for a, b in zip(*times, strict=True)]
+    low, middle, high = statistics.quantiles(ratios, n=4)
+    return {
+        "before_ms": round(1e3 * statistics.median(times[0]), 3),
+        "after_ms": round(1e3 * statistics.median(times[1]), 3),
+        "ratio": round(middle, 2),
+        "low": round(low, 2),
+        "high": round(high, 2),
+    }
+
+
+def recurrent_share(model: nn.Module, call: Callable[[], Any]) -> float:
+    """Return what part of a call's time is spent in recurrent layers."""
+    spent, begins = [0.0], []
+    kinds = (nn.RNNBase, nn.modules.rnn.RNNCellBase)
+    handles = []
+    for module in model.modules():
+        if isinstance(module, kinds):
+            handles += [
+                module.register_forward_pre_hook(lambda *_: begins.append(time.process_time())),
+                module.register_forward_hook(
+                    lambda *_: spent.__setitem__(0, spent[0] + time.process_time() - begins.pop())
+                ),
+            ]
+    begin = time.process_time()
+    for _ in range(5):
+        call()
+    total = time.process_time() - begin
+    for handle in handles:
+        handle.remove()
+    return round(spent[0] / total, 3)
+
+
+def main(name: str, threads: int, repeats: int) -> None:
+    """Print the figures of a host as one line of JSON."""
+    warnings.simplefilter("ignore")
+    host = importlib.import_module(name)
+    torch.set_num_threads(threads)
+    torch.manual_seed(0)
+    model = host.make()
+    fast, report = unrolled.accelerate(copy.deepcopy(model))
+    result: dict[str, Any] = {"threads": threads, "on_kernels": len(report.on_kernels)}
+    result["left_alone"] = report.left_alone
+    with torch.no_grad():
+        for one in (model, fast):
+            one.eval()
+        result["difference"] = distance(host.call(fast), host.call(model))
+        if threads == 1:
+            result["recurrent_share"] = recurrent_share(model, lambda: host.call(model))
+        result["call"] = ratio(lambda: host.call(model), lambda: host.call(fast), repeats)
+    if hasattr(host, "loss"):
+        for one in (model, fast):
+            one.train()
+            one.requires_grad_(True)
+        steps = [train_step(host, one) for one in (model, fast)]
+        steps[0](), steps[1]()
+        gradients = [
+            [p.grad for p in one.parameters() if p.grad is not None] for one in (fast, model)
+        ]
+        vectors = [torch.cat([gradient.flatten() for gradient in one]) for one in gradients]
+        result["gradient_difference"] = distance(*vectors)
+        for _ in range(STEPS - 1):
+            steps[0](), steps[1]()
+        result["trained_difference"] = distance(
+            torch.cat([p.flatten() for p in fast.parameters()]),
+            torch.cat([p.flatten() for p in model.parameters()]),
+        )
+        result["training"] = ratio(*steps, repeats)
+    print(json.dumps(result))
+
+
+if __name__ == "__main__":
+    main(sys.argv[1], int(sys.argv[2]), int(sys.argv[3]))

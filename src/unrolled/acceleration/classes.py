@@ -1,0 +1,173 @@
+"""Classes of accelerated layers: each a subclass of the layer's own class with another `forward`.
+
+A layer becomes accelerated by its `__class__`, and nothing in it changes. What looks at classes is
+to see no difference: the new one has the name and the module of the old one and equals it, so that
+`type(layer) == nn.LSTM` and tables by type (`quantize_dynamic`) go on as before.
+"""
+
+from collections.abc import Callable
+from threading import Lock
+from types import FunctionType
+from typing import Any
+
+from torch import nn
+from torch._C._dynamo.eval_frame import _FrameAction, _FrameExecStrategy, set_code_exec_strategy
+from torch.nn.utils.parametrize import is_parametrized
+
+from unrolled.acceleration.sequences import read_sequences
+from unrolled.acceleration.steps import read_step
+
+__all__ = ["FORWARDS", "is_accelerated", "own_class", "put_on_kernels", "take_off_kernels"]
+
+Run = Callable[[Any, Any, Any], Any]
+
+FORWARDS: dict[type, Run] = {
+    nn.RNN: read_sequences,
+    nn.LSTM: read_sequences,
+    nn.GRU: read_sequences,
+    nn.RNNCell: read_step,
+    nn.LSTMCell: read_step,
+    nn.GRUCell: read_step,
+}
+"""What each class of torch does by kernels: (layer, input, hx) -> its results, or None."""
+
+
+class _AcceleratedType(type):
+    """The type of accelerated classes: as a key of a table each is the class that it is made of."""
+
+    def __eq__(cls, other: object) -> bool:
+        return _own(cls) is _own(other)
+
+    def __hash__(cls) -> int:
+        return type.__hash__(_own(cls))
+
+
+def _own(cls: Any) -> Any:
+    """Return the class that an accelerated class is made of; any other one itself."""
+    return vars(cls).get("_accelerated_from", cls) if isinstance(cls, _AcceleratedType) else cls
+
+
+def own_class(layer: nn.Module) -> type:
+    """Return the class of a layer as it was before it was accelerated, or parametrised."""
+    cls = type(layer)
+    if is_parametrized(layer):
+        cls = cls.__bases__[0]
+    own: type = _own(cls)
+    return own
+
+
+def is_accelerated(layer: nn.Module) -> bool:
+    """Whether a layer's forward is one of ours."""
+    return isinstance(type(layer), _AcceleratedType)
+
+
+def put_on_kernels(layer: nn.Module) -> None:
+    """Accelerate a layer of one of the classes `FORWARDS`, or of a subclass."""
+    _set_class(layer, _accelerated_class(own_class(layer)))
+
+
+def take_off_kernels(layer: nn.Module) -> None:
+    """Undo `put_on_kernels`."""
+    _set_class(layer, own_class(layer))
+
+
+def _set_class(layer: nn.Module, cls: type) -> None:
+    if is_parametrized(layer):
+        # Its class is torch's, made of the one before; copies of the layer may share it.
+        parametrised = type(layer)
+        members = {k: v for k, v in vars(parametrised).items() if k not in _OF_EVERY_CLASS}
+        cls = type(cls)(parametrised.__name__, (cls,), members)
+    object.__setattr__(layer, "__class__", cls)
+
+
+_OF_EVERY_CLASS = ("__dict__", "__weakref__")
+_making = Lock()
+
+
+def _accelerated_class(own: type) -> type:
+    """Return the accelerated class made of a layer's own, always the same one."""
+    with _making:
+        subclasses: list[type] = type.__subclasses__(own)
+        for cls in subclasses:
+            if "_accelerated_from" in vars(cls):
+                return cls
+        base: Any = next(cls for cls in own.__mro__ if cls in FORWARDS)
+        members = {
+            "__module__": own.__module__,
+            "__qualname__": own.__qualname__,
+            "__doc__": own.__doc__,
+            "_accelerated_from": own,
+            "__reduce_ex__": _reduce,
+            "qconfig": _QConfig(),
+            "forward": _forward(base.forward, FORWARDS[base]),
+        }
+        made: type = _type_for(type(own))(own.__name__, (own,), members)
+        return made
+
+
+def _type_for(own: type) -> type:
+    """Return a type for accelerated classes whose own class has the type `own`, as of `abc.ABC`."""
+    if own is type:
+        return _AcceleratedType
+    return type(own.__name__, (_AcceleratedType, own), {})
+
+
+def _forward(own: FunctionType, run: Run) -> Any:
+    """Return a forward: what `run` gives, or what `own` does where that is None.
+
+    TorchScript, which compiles a method from its source, is to read that of `own`, with the names
+    that it knows: so this has no names but what it encloses, and the globals of `own`. It says that
+    it is in the file of `own`, since torch.compile knows by that what to take into a graph. Where
+    it stands by itself, after a break of a graph, torch.compile is told to let it run as it is:
+    what it calls would be compiled as torch's own.
+    """
+
+    def forward(self: Any, input: Any, hx: Any = None) -> Any:
+        results = run(self, input, hx)
+        return own(self, input, hx) if results is None else results
+
+    where = own.__code__
+    code = forward.__code__.replace(
+        co_filename=where.co_filename, co_firstlineno=where.co_firstlineno
+    )
+    skip = _FrameAction.SKIP
+    set_code_exec_strategy(code, _FrameExecStrategy(skip, skip))
+    made: Any = FunctionType(code, own.__globals__, own.__name__, (None,), forward.__closure__)
+    made.__wrapped__ = own
+    made.__module__, made.__qualname__, made.__doc__ = own.__module__, own.__qualname__, own.__doc__
+    return made
+
+
+# ---- Quantisation --------------------------------------------------------------------------------
+
+
+class _QConfig:
+    """How a layer is to be quantised: who does that asks for torch's very class, and sets this."""
+
+    def __get__(self, layer: nn.Module | None, cls: type) -> Any:
+        if layer is None or "qconfig" not in vars(layer):
+            raise AttributeError("qconfig")
+        return vars(layer)["qconfig"]
+
+    def __set__(self, layer: nn.Module, value: Any) -> None:
+        vars(layer)["qconfig"] = value
+        if value is not None:
+            take_off_kernels(layer)
+
+
+# ---- Copies and pickles --------------------------------------------------------------------------
+
+
+def _reduce(self: Any, protocol: Any) -> Any:
+    """Return how to make a layer again: one of its own class is made, and accelerated."""
+    own: Any = own_class(self)
+    cls = type(self)
+    construct, arguments, *rest = own.__reduce_ex__(self, protocol)
+    arguments = tuple(own if argument is cls else argument for argument in arguments)
+    return _revived, (construct, *arguments), *rest
+
+
+def _revived(construct: Any, *arguments: Any) -> Any:
+    layer = construct(*arguments)
+    put_on_kernels(layer)
+    return layer

@@ -1,0 +1,82 @@
+"""A call of an RNNCell, LSTMCell or GRUCell of torch, by a kernel: a recurrence of one step."""
+
+from functools import lru_cache
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from unrolled.cells import Cell, gru_reset_after, lstm, rnn_relu, rnn_tanh
+from unrolled.kernels import RaggedRows, ShortCalls, Weights, choose_path, may_read, recurrence
+
+__all__ = ["cell_of_step", "read_step"]
+
+_NAMES = ("weight_ih", "weight_hh", "bias_ih", "bias_hh")
+_CELLS = {torch.nn.LSTMCell: lstm, torch.nn.GRUCell: gru_reset_after}
+_KEPT = 1024  # sizes of layers
+
+
+def cell_of_step(layer: Any) -> Cell | None:
+    """Return the equations of a cell of torch; None for a nonlinearity that it does not have."""
+    for kind, cell in _CELLS.items():
+        if isinstance(layer, kind):
+            return cell
+    return {"tanh": rnn_tanh, "relu": rnn_relu}.get(layer.nonlinearity)
+
+
+def read_step(layer: Any, input: Any, hx: Any) -> Any:
+    """Return what torch's forward of a cell returns, or None where it is to do it.
+
+    Args:
+        layer: A torch.nn.RNNCell, LSTMCell or GRUCell, whose weights are read as they are now.
+        input: (B, I) or (I,).
+        hx: Its state before the step, or None.
+    """
+    cell = None if torch.compiler.is_compiling() else cell_of_step(layer)
+    if cell is None or not isinstance(input, Tensor) or input.dim() not in (1, 2):
+        return None
+    names = _NAMES if layer.bias else _NAMES[:2]
+    own = layer._parameters
+    weights = {name: own[name] if name in own else getattr(layer, name) for name in names}
+    states = () if hx is None else (hx,) if len(cell.states) == 1 else tuple(hx)
+    if hx is not None and len(states) != len(cell.states):
+        return None
+    if not all(isinstance(s, Tensor) and s.dim() == input.dim() for s in states):
+        return None
+    calls = _short_calls(cell, layer.input_size, layer.hidden_size, layer.bias)
+    results = calls.run(input, hx, weights, batch_first=False)
+    if results is None:
+        return _long_step(layer, cell, list(weights.values()), input, states)
+    output, _, *ends = results
+    return (output, *ends) if ends else output
+
+
+@lru_cache(_KEPT)
+def _short_calls(cell: Cell, input_size: int, hidden_size: int, bias: bool) -> ShortCalls:
+    names = _NAMES if bias else _NAMES[:2]
+    return ShortCalls(cell, input_size, hidden_size, 1, 1, bias, names, single=True)
+
+
+def _long_step(
+    layer: Any, cell: Cell, weights: list[Any], input: Tensor, states: tuple[Tensor, ...]
+) -> Any:
+    tensors = (input, *weights, *states)
+    if not all(isinstance(t, Tensor) and t.dtype is torch.float32 for t in tensors):
+        return None
+    if not may_read(*tensors) or not input.numel() or choose_path(cell) != "kernel":
+        return None
+    rows, hidden_size = len(cell.gates) * layer.hidden_size, layer.hidden_size
+    x = input if input.dim() == 2 else input.unsqueeze(0)
+    before = [state if input.dim() == 2 else state.unsqueeze(0) for state in states]
+    shapes = [(rows, layer.input_size), (rows, hidden_size), (rows,), (rows,)]
+    shapes = [*shapes[: len(weights)], *[(len(x), hidden_size)] * len(before)]
+    if x.shape[1] != layer.input_size or any(
+        t.shape != shape for t, shape in zip((*weights, *before), shapes, strict=True)
+    ):
+        return None
+    before = before or [x.new_zeros(len(x), hidden_size)] * len(cell.states)
+    of_layer = Weights.of(cell, weights, biased=layer.bias)
+    _, after = recurrence(cell, x, RaggedRows.even(1, len(x)), of_layer, tuple(before))
+    if input.dim() == 1:
+        after = tuple(state.squeeze(0) for state in after)
+    return after[0] if len(after) == 1 else after
