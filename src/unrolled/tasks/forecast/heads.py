@@ -261,7 +261,8 @@ class StudentHead(Head):
 
     def start(self, residuals: Tensor) -> Tensor:
         """Return what a normal distribution has, and 10 degrees of freedom."""
-        raw = NormalHead().start(residuals)
+        raw = NormalHead().start(residuals * math.sqrt(8 / 10))  # its variance is s^2 n / (n - 2)
+        raw[..., 0] /= math.sqrt(8 / 10)
         return torch.cat([raw, torch.full_like(raw[..., :1], 8.0)], -1)
 
 
@@ -331,12 +332,12 @@ def _inverse_softplus(values: Tensor) -> Tensor:
 
 
 def _student_quantile(freedom: Tensor, level: float) -> Tensor:
-    """Return a quantile of Student's t, within half a per cent: Hill (1970), algorithm 396."""
+    """Return a quantile of Student's t, to about four digits: Hill (1970), algorithm 396."""
     if level == 0.5:
         return torch.zeros_like(freedom)
     n, tails = freedom.double(), 2 * min(level, 1 - level)
     a = 1 / (n - 0.5)
-    b = (48 / a).square()
+    b = 48 / a.square()
     c = ((20700 * a / b - 98) * a - 16) * a + 96.36
     d = ((94.5 / (b + c) - 3) / b + 1) * (a * np.pi / 2).sqrt() * n
     y = (d * tails) ** (2 / n)

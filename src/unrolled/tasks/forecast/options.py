@@ -250,7 +250,7 @@ class DataOptions(Options):
         return self.part if fraction is None else fraction
 
 
-@options(hidden_size=64)
+@options(hidden_size=64, dropout=0.3)
 class ModelOptions(LayerOptions):
     """What a forecaster is made of."""
 
@@ -392,7 +392,9 @@ class ModelOptions(LayerOptions):
 class TrainingOptions(training.TrainingOptions):
     """How a forecaster is trained."""
 
-    budget: ClassVar[training.Budget] = training.Budget(epochs=10, least_updates=600)
+    budget: ClassVar[training.Budget] = training.Budget(
+        epochs=10, least_updates=600, most_epochs=60, note=" (60 epochs at most)"
+    )
 
 
 @options

@@ -42,6 +42,7 @@ from unrolled.tasks.forecast.rows import (
     to_text,
 )
 from unrolled.tasks.forecast.scales import Scale, column_scale
+from unrolled.tasks.forecast.start import find_start
 from unrolled.tasks.forecast.stream import ForecastStream
 from unrolled.tasks.forecast.subject import ForecastSubject
 from unrolled.tasks.forecast.times import Calendar
@@ -53,7 +54,7 @@ __all__ = ["Forecast", "ForecastTask"]
 _AT_ONCE = 256  # windows that are forecast together
 _LEVELS = tuple(level / 20 for level in range(1, 20))  # that a distribution is measured at
 _PATHS = 100
-_SEEN_AT_START = 2000  # windows that tell the errors of the forecast that a new model begins with
+_SEEN_AT_START = 5000  # windows that the linear forecast of a new model is fitted to
 
 
 class Forecast(NamedTuple):
@@ -239,31 +240,23 @@ class ForecastTask(ExamplesTask[Window]):
 
     @torch.no_grad()
     def initialize(self, model: nn.Module, splits: Splits[Window]) -> None:
-        """Begin with the naive forecast or the seasonal one, whichever was better, and its errors.
+        """Begin with a linear forecast, `start.py`, and with the spread of its errors.
 
-        The linear part makes it; the network's own answer begins at 0, with the spread of the
-        errors that this forecast makes in what is learned from.
+        The network's own answer begins at 0.
         """
         forecaster = cast(Forecaster, model)
         if forecaster.linear is None:
             return
-        some = splits.training[:: -(-len(splits.training) // _SEEN_AT_START)]
-        inputs, _ = self._batch(some)
+        ordered = sorted(splits.training, key=lambda window: window.series.places[window.origin])
+        inputs, _ = self._batch(ordered[:: -(-len(ordered) // _SEEN_AT_START)])
         assert inputs.targets is not None
         frame = forecaster.frame(inputs.past)
-        framed = (inputs.targets - frame.offset) / frame.width  # (B, H, C)
-        season, steps = self.calendar.season, torch.arange(self.sizes.horizon)
-        places = {"naive": torch.full_like(steps, self.sizes.lookback - 1)}
-        if 1 < season <= self.sizes.lookback:
-            places["seasonal naive"] = self.sizes.lookback - season + steps % season
-        filled = forecaster.filled(inputs.past, frame)
-        residuals = {name: framed - filled[:, at] for name, at in places.items()}
-        best = min(residuals, key=lambda name: float(residuals[name].abs().nanmean()))
-        forecaster.linear.weight.zero_()
+        targets = (inputs.targets - frame.offset) / frame.width
+        start = find_start(forecaster.filled(inputs.past, frame), targets, self.calendar.season)
+        forecaster.linear.weight.copy_(start.weights)
         forecaster.linear.bias.zero_()
-        forecaster.linear.weight[steps, places[best]] = 1.0
-        forecaster.begin_with(residuals[best])
-        splits.notes.append(f"the linear forecast begins as the {best} one")
+        forecaster.begin_with(start.residuals)
+        splits.notes.append(f"the linear forecast begins as {start.name}")
 
     def length(self, example: Window) -> int:  # noqa: ARG002  # all alike
         """Return the steps that are looked at."""
@@ -493,11 +486,11 @@ class ForecastTask(ExamplesTask[Window]):
             paths = drawn.double() * width + center
             is_mean = self.options.model.learns != "student-t"
             point = paths.mean(0) if is_mean else paths.median(0).values
-            quantiles = paths.quantile(torch.tensor(levels, dtype=torch.float64), 0)
+            quantiles = torch.quantile(paths, paths.new_tensor(levels), 0) if levels else None
         else:
             parameters = model.head.moved(said.double(), center, width)
             point = model.head.point(parameters)
-            quantiles = model.head.quantiles(parameters, levels)
+            quantiles = model.head.quantiles(parameters, levels) if levels else None
         if self.options.data.log:
             point = point.exp()
             quantiles = None if quantiles is None else quantiles.exp()
