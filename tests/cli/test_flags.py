@@ -201,6 +201,7 @@ NEEDED = {
     "tag": {"file": "a.conll"},
     "translate": {"file": "a.tsv"},
     "caption": {"file": "a.tsv", "media": "file", "text": "words"},
+    "forecast": {"file": "a.csv", "target": ["y"]},
     "toy": {"problem": "echo"},
 }
 

@@ -230,6 +230,7 @@ SMALLEST = {
     "tag": ("a.conll",),
     "translate": ("a.tsv",),
     "caption": ("a.tsv", "--media", "m", "--text", "t"),
+    "forecast": ("a.csv", "--target", "y"),
     "toy": ("hello",),
 }
 

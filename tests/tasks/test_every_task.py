@@ -9,6 +9,7 @@ import math
 import subprocess
 import sys
 from collections.abc import Iterator
+from datetime import date, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -95,6 +96,15 @@ def write_nothing(folder: Path) -> dict[str, Any]:
     return {"problem": "reber", "num_examples": 24}
 
 
+def write_table(folder: Path) -> dict[str, Any]:
+    first = date(2024, 1, 1)
+    rows = [f"{first + timedelta(n)},{n % 5 + n / 10},{n % 2}" for n in range(60)]
+    rows[9] = f"{first + timedelta(9)},,0"
+    (folder / "table.csv").write_text("\n".join(["day,sales,open", *rows]) + "\n")
+    data = {"file": str(folder / "table.csv"), "time": "day", "target": ("sales",)}
+    return data | {"horizon": 2, "lookback": 4, "known": ("open",)}
+
+
 BALANCED = {"class_weights": "balanced"}
 RUNS: dict[str, tuple[str, Any, dict[str, Any], dict[str, Any]]] = {
     "lm": ("lm", write_text, {}, {"k1": 8, "k2": 12}),
@@ -121,6 +131,9 @@ RUNS: dict[str, tuple[str, Any, dict[str, Any], dict[str, Any]]] = {
     "translate-delay": ("translate", write_pairs, {"delay": 3}, {}),
     "caption": ("caption", write_pictures, {"channels": 4}, {}),
     "caption-no-summary": ("caption", write_pictures, {"channels": 4, "summary": False}, {}),
+    "forecast": ("forecast", write_table, {}, {}),
+    "forecast-recursive": ("forecast", write_table, {"method": "recursive"}, {}),
+    "forecast-segment": ("forecast", write_table, {"method": "segment", "loss": "mae"}, {}),
     "toy": ("toy", write_nothing, {}, {}),
 }
 """Of each run its task, what writes its data, and options of its model and its training."""
@@ -254,6 +267,7 @@ def test_an_entry_of_the_vocabulary_that_cannot_be_is_refused(name, tmp_path):
 
 def test_two_processes_train_what_one_can(tmp_path):
     names = ("lm", "classify", "tag-delay-0", "translate", "translate-delay", "caption", "toy")
+    names += ("forecast",)
     command = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node=2"]
     finished = subprocess.run(
         [*command, __file__, tmp_path, *names], capture_output=True, text=True

@@ -34,6 +34,7 @@ def evaluate(
       train tag         CoNLL or CoNLL-U, tags in the column of the training
       train translate   pairs, in the columns of the training
       train caption     files and captions, in the columns of the training
+      train forecast    a table with the columns of the training
       train toy         a line for each sequence, with its answer
     """
     from unrolled.cli.flags import option_name

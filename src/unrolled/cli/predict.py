@@ -11,6 +11,7 @@ from unrolled.cli.loading import load_run
 from unrolled.cli.signals import ending_with_its_reader
 from unrolled.cli.terminal import counted, json_line, say, visible_parts, write
 from unrolled.cli.trust import TrustCode
+from unrolled.errors import OptionError
 from unrolled.tasks.registry import TASKS, options_of
 
 __all__ = ["predict"]
@@ -18,7 +19,7 @@ __all__ = ["predict"]
 
 def _predict(
     run: Path,
-    source: Path,
+    source: Path | None,
     as_json: bool,
     trust_code: bool,
     encoding: str | None,
@@ -36,6 +37,7 @@ def _predict(
       train tag         a sentence in each line, or CoNLL, or CoNLL-U
       train translate   a sentence in each line
       train caption     a picture, a recording, a folder or a list of them
+      train forecast    a table, by default its own; last values
       train toy         a sequence in each line
     """
     from unrolled.data import Source
@@ -44,12 +46,22 @@ def _predict(
     task = reading_in(loaded.task, encoding)
     options = chosen_of_any(task.option_classes.predict, task.name, values)
     written_in = getattr(task.options.data, "encoding", "utf-8")
-    is_stdin = str(source) == "-"
-    inputs = Source.stdin(written_in) if is_stdin else Source.file(source, written_in)
+    inputs: Source | None
+    if source is None:
+        inputs = task.own_source
+    elif str(source) == "-":
+        inputs = Source.stdin(written_in)
+    else:
+        inputs = Source.file(source, written_in)
+    if inputs is None:
+        message = f"a model of {task.name} needs something to read"
+        raise OptionError(message, "name a file, or - for the standard input")
     as_line = json_line if as_json else task.to_text
     num_cut = 0
     try:
         with ending_with_its_reader():
+            if task.heading is not None and not as_json:
+                write(task.heading + "\n")
             for prediction in task.predict(loaded.model, inputs, options):
                 num_cut += "read" in prediction  # that many characters or steps of it
                 # texts may hold line ends, tabs and control characters: as text, each input has
@@ -72,9 +84,13 @@ predict = with_parameters(
         parameter(
             "source",
             Annotated[
-                Path,
-                typer.Argument(metavar="INPUT", help="File to read, or - for the standard input."),
+                Path | None,
+                typer.Argument(
+                    metavar="INPUT",
+                    help="File to read, or - for the standard input; a forecaster needs none.",
+                ),
             ],
+            None,
         ),
         parameter(
             "as_json",

@@ -63,6 +63,7 @@ def report(
         **({} if loss is None else {f"{facts.loss_unit or 'nats/token'}, here": f"{loss:.3f}"}),
     }
     page.header("unrolled · a look inside", facts.name, pairs)
+    subject.write(page, reading.passages)
     measured = reach_of(subject, reading.passages)
     fresh = None if untrained is None else read_anew(untrained)
     others = {name: read_anew(other) for name, other in (beside or {}).items()}

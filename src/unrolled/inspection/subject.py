@@ -14,6 +14,7 @@ from torch.nn import functional
 from torch.nn.utils.rnn import pad_sequence
 
 from unrolled.data.source import Source
+from unrolled.inspection.page import Page
 from unrolled.inspection.units import pattern_masks
 from unrolled.layers import (
     Record,
@@ -119,6 +120,9 @@ class Subject(ABC):
     def as_input(self, example: Any) -> str | None:  # noqa: ARG002
         """Return a task's example as one types it, to begin with; None where it is no text."""
         return None
+
+    def write(self, page: Page, passages: Sequence[Passage]) -> None:  # noqa: B027  # nothing
+        """Write what a report shows of this kind of model before all else: nothing."""
 
     def readout(self, output: Tensor) -> Tensor | None:  # noqa: ARG002
         """Return the scores of the labels, (..., V), for outputs of the layer, (..., O).

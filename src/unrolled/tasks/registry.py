@@ -17,6 +17,7 @@ TASKS = {
     "tag": "TagTask",
     "translate": "TranslateTask",
     "caption": "CaptionTask",
+    "forecast": "ForecastTask",
     "toy": "ToyTask",
 }
 """The name of each task's class, in `task.py` of its folder."""

@@ -206,6 +206,16 @@ class Task(ABC, Generic[Example]):
     def to_text(self, prediction: dict[str, Any]) -> str:
         """Return a prediction as text for people, without an end of line."""
 
+    @property
+    def heading(self) -> str | None:
+        """A line above predictions as text, where each is a row of a table; None without one."""
+        return None
+
+    @property
+    def own_source(self) -> Source | None:
+        """What is predicted from where nothing is named: the run's own data; None for nothing."""
+        return None
+
     def beginning(self, examples: Sequence[Example], num_steps: int) -> list[Example]:
         """Return the first examples, of so many steps together if there are as many, or more."""
         return list(examples[:num_steps])

@@ -16,6 +16,7 @@ from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
+from unrolled.data.numbers import parse_number
 from unrolled.data.tables import Row, Table, read_table
 from unrolled.errors import DataError, field
 from unrolled.tasks.classify.labels import label_of
@@ -24,10 +25,6 @@ __all__ = ["SCALES", "Series", "number_in", "number_label", "parse_number", "rea
 
 SCALES = ("training", "series", "both")
 """What the numbers of a series can be scaled by."""
-
-_LARGEST = 3.4e38  # of float32, about
-MISSING = frozenset({"", "?", "nan", "na", "null", "none"})
-"""How a value that is missing is written, in small letters."""
 
 
 @dataclass(frozen=True)
@@ -47,31 +44,6 @@ class Series:
     names: tuple[str, ...]
     steps: tuple[tuple[float, ...], ...]
     label: str | None
-
-
-def parse_number(value: Any) -> float:
-    """Return a number, NaN for one that is missing.
-
-    Args:
-        value: Text, a number, or None.
-
-    Raises:
-        ValueError: Neither missing nor a number that is finite in float32, as what stands for a
-            missing one in some files, 1.8e308, is not.
-
-    Example:
-        >>> parse_number("1e3"), parse_number("?"), parse_number(None)
-        (1000.0, nan, nan)
-    """
-    if value is None or (isinstance(value, str) and value.strip().lower() in MISSING):
-        return math.nan
-    try:
-        number = float(value)
-    except OverflowError:
-        number = math.inf
-    if abs(number) > _LARGEST:
-        raise ValueError("infinite, or as good as")
-    return number
 
 
 def number_label(label: str) -> float:

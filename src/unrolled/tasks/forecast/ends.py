@@ -1,0 +1,143 @@
+"""The ends of series, from where the unknown is forecast: of a table, and of what was typed.
+
+Not here: windows in what is known (`windows.py`).
+"""
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from unrolled.data.numbers import parse_number
+from unrolled.data.source import Source
+from unrolled.errors import DataError, field
+from unrolled.tasks.forecast.options import DataOptions
+from unrolled.tasks.forecast.reader import Series, read_panel
+from unrolled.tasks.forecast.times import Calendar
+from unrolled.tasks.forecast.windows import Sizes, Window
+
+__all__ = ["ends_of_table", "typed_ends"]
+
+
+def ends_of_table(
+    path: Path, data: DataOptions, calendar: Calendar, sizes: Sizes, horizon: int
+) -> Iterator[Window]:
+    """Yield the window at the end of each series of a table.
+
+    Args:
+        path: The table.
+        data: Its columns.
+        calendar: That of the training.
+        sizes: Those of the training.
+        horizon: Steps that are asked for: fewer than the training had, or more.
+
+    Raises:
+        DataError: The table cannot be used, a series is shorter than what a forecast looks at, or
+            lacks what is to be known in advance.
+    """
+    longest = max(horizon, sizes.horizon)
+    for series in read_panel(path, data, ahead=longest, calendar=calendar).series:
+        _require_known(path, data, series, calendar, horizon)
+        yield _end(series, calendar, Sizes(sizes.lookback, longest))
+
+
+def typed_ends(
+    source: Source,
+    data: DataOptions,
+    calendar: Calendar,
+    sizes: Sizes,
+    *,
+    horizon: int,
+    last_place: float,
+    name: str,
+) -> Iterator[Window]:
+    """Yield the window at the end of each line: values between commas, targets between colons.
+
+    Args:
+        source: The lines.
+        data: The columns of the training.
+        calendar: That of the training.
+        sizes: Those of the training.
+        horizon: Steps that are asked for.
+        last_place: Of the last step of a line, as none has a time.
+        name: Of the series whose scale is used.
+
+    Raises:
+        DataError: The training read other columns too; a line has other targets, something that is
+            no number, or fewer steps than a forecast looks at.
+    """
+    longest = max(horizon, sizes.horizon)
+    for number, line in enumerate(source.lines(), 1):
+        where = f"{source.name}, line {number}"
+        if data.past or data.known:
+            message = f"{where}: the model also reads {', '.join((*data.past, *data.known))}"
+            raise DataError(message, "give a table")
+        rows = [*zip(*_columns(line, where, data), strict=True)]
+        values = torch.tensor(rows, dtype=torch.float64)
+        steps = np.arange(len(rows) + longest) - (len(rows) - 1)
+        places: NDArray[np.float64] = last_place + calendar.step * steps.astype(np.float64)
+        known = [np.zeros((len(places), 1))] * (not data.regular)
+        if data.calendar:
+            known.append(calendar.features(places))
+        columns = np.concatenate([np.zeros((len(places), 0)), *known], 1)
+        series = Series(
+            where=where,
+            id=name,
+            values=values,
+            past=values[:, :0],
+            known=torch.from_numpy(columns),
+            num_columns=0,
+            places=tuple(places.tolist()),
+            last_line=number,
+        )
+        yield _end(series, calendar, Sizes(sizes.lookback, longest))
+
+
+def _columns(line: str, where: str, data: DataOptions) -> list[list[float]]:
+    """Return the values of each target in a line."""
+    parts = line.strip().split(":")
+    if len(parts) != len(data.target):
+        message = f"{where}: {len(parts)} targets, expected {len(data.target)}"
+        raise DataError(message, f"{', '.join(data.target)}, with a colon between them")
+    columns = []
+    for name, part in zip(data.target, parts, strict=True):
+        try:
+            columns.append([parse_number(value) for value in part.split(",")])
+        except ValueError:
+            message = f"{where}: a value of {name!r} is not a finite number"
+            raise DataError(message, "values lie between commas; ? is a missing one") from None
+    if len({len(column) for column in columns}) > 1:
+        lengths = " and ".join(str(len(column)) for column in columns)
+        raise DataError(f"{where}: targets of different lengths, {lengths}")
+    if data.log and any(value <= 0 for column in columns for value in column):
+        raise DataError(f"{where}: a value is not above 0, and has no logarithm")
+    return columns
+
+
+def _end(series: Series, calendar: Calendar, sizes: Sizes) -> Window:
+    name = f" of series {series.id!r}" if series.id else ""
+    if len(series) < sizes.lookback:
+        message = f"{series.where}: {len(series):,} steps{name}, but a forecast looks at "
+        raise DataError(f"{message}{sizes.lookback:,}", "give more steps")
+    seen = series.values[len(series) - sizes.lookback :]
+    if bool(seen.isnan().all()):
+        raise DataError(f"{series.where}: no value{name} in what a forecast looks at")
+    return Window(series, len(series), sizes, len(series), calendar)
+
+
+def _require_known(
+    path: Path, data: DataOptions, series: Series, calendar: Calendar, horizon: int
+) -> None:
+    ahead = series.known[len(series) : len(series) + horizon, : series.num_columns]
+    lacking = ahead.isnan()
+    if not bool(lacking.any()):
+        return
+    step, column = lacking.nonzero()[0].tolist()
+    name = f" of series {series.id!r}" if series.id else ""
+    time = calendar.text(series.places[len(series) + step])
+    message = f"{path}, line {series.last_line}: {data.known[column]!r}{name} ends before the "
+    message += f"horizon: it is not known for {time}"
+    hint = f"give rows with it and without a target for {horizon} steps, or a smaller "
+    raise DataError(message, f"{hint}{field('horizon')}")

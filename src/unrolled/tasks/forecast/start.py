@@ -1,0 +1,93 @@
+"""The linear forecast that a new model begins with: naive, or least squares drawn to that.
+
+    W = argmin |Y - W X|^2 + l |W - W_0|^2        W_0 copies the last value, or that of a cycle ago
+
+Which W_0 and which l is decided by the last fifth of what is learned from, forecast by what the
+rest gives; then all of it is fitted. An infinite l leaves W_0 as it is.
+"""
+
+from collections.abc import Iterator
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+
+__all__ = ["Start", "find_start"]
+
+_SHARE = 0.2
+_FEWEST = 8  # windows that decide
+_STRENGTHS = (1e-3, 1e-2, 1e-1, 1.0, 10.0)  # of the mean of the diagonal of X X'
+
+
+class Start(NamedTuple):
+    """A linear forecast.
+
+    weights: (H, L).
+    residuals: Of windows that it was not fitted to, where there are enough, (N, H, C).
+    name: In words.
+    """
+
+    weights: Tensor
+    residuals: Tensor
+    name: str
+
+
+def find_start(past: Tensor, targets: Tensor, season: int) -> Start:
+    """Return the linear forecast for windows in the order of their places.
+
+    Args:
+        past: (N, L, C), nothing missing.
+        targets: (N, H, C), NaN where one is missing.
+        season: Steps of a cycle.
+    """
+    num, lookback, _ = past.shape
+    horizon = targets.shape[1]
+    copies = dict(_copies(lookback, horizon, season))
+    cut = num - max(1, round(_SHARE * num))
+    known = cut - horizon  # windows whose targets the deciding ones do not forecast
+    if known < 1 or num - cut < _FEWEST:
+        errors = {name: targets - _forecast(weights, past) for name, weights in copies.items()}
+        best = min(errors, key=lambda name: float(errors[name].abs().nanmean()))
+        return Start(copies[best], errors[best], f"the {best} one")
+    found: list[tuple[float, str, float | None]] = []
+    residuals: dict[tuple[str, float | None], Tensor] = {}
+    for name, copied in copies.items():
+        for strength, weights in [
+            (None, copied),
+            *_fitted(past[:known], targets[:known], copied),
+        ]:
+            error = targets[cut:] - _forecast(weights, past[cut:])
+            residuals[name, strength] = error
+            found.append((float(error.abs().nanmean()), name, strength))
+    _, name, chosen = min(found, key=lambda each: each[0])
+    if chosen is None:
+        return Start(copies[name], residuals[name, None], f"the {name} one")
+    weights = dict(_fitted(past, targets, copies[name]))[chosen]
+    return Start(weights, residuals[name, chosen], f"least squares, drawn to the {name} one")
+
+
+def _copies(lookback: int, horizon: int, season: int) -> Iterator[tuple[str, Tensor]]:
+    steps = torch.arange(horizon)
+    places = {"naive": torch.full_like(steps, lookback - 1)}
+    if 1 < season <= lookback:
+        places["seasonal naive"] = lookback - season + steps % season
+    for name, at in places.items():
+        weights = torch.zeros(horizon, lookback, dtype=torch.float64)
+        weights[steps, at] = 1.0
+        yield name, weights
+
+
+def _forecast(weights: Tensor, past: Tensor) -> Tensor:
+    return torch.einsum("hl,nlc->nhc", weights.to(past.dtype), past)
+
+
+def _fitted(past: Tensor, targets: Tensor, copied: Tensor) -> Iterator[tuple[float, Tensor]]:
+    """Yield strengths, and the weights that each gives."""
+    x = past.double().transpose(1, 2).flatten(0, 1)  # (N C, L)
+    y = (targets - _forecast(copied, past)).double().nan_to_num(0.0).transpose(1, 2).flatten(0, 1)
+    products, answers = x.T @ x, x.T @ y
+    size = products.diagonal().mean().clamp(min=1e-12)
+    identity = torch.eye(len(products), dtype=torch.float64)
+    for strength in _STRENGTHS:
+        solved = torch.linalg.solve(products + strength * size * identity, answers)
+        yield strength, copied + solved.T

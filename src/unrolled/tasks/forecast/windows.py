@@ -1,0 +1,111 @@
+"""Which steps are learned from, chosen by and measured on: parts of time, and windows in them.
+
+    series    ................................................
+    parts     learned from                |held out |test
+    window           [  lookback  ][horizon]
+    window    of the test:      [  lookback  ][horizon]
+
+A window belongs to the part in which its whole horizon lies. What it looks at may lie in an earlier
+part, never in a later one.
+"""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import NamedTuple
+
+from unrolled.errors import DataError, field
+from unrolled.tasks.forecast.options import DataOptions
+from unrolled.tasks.forecast.reader import Series
+from unrolled.tasks.forecast.times import Calendar
+
+__all__ = ["Sizes", "Window", "ends_of", "settled_sizes", "windows_of"]
+
+_SHARE = 3  # of what is learned from, a window looks at one part in so many at most
+
+
+class Sizes(NamedTuple):
+    """Steps that a forecast looks at, and steps that it makes."""
+
+    lookback: int
+    horizon: int
+
+
+@dataclass(frozen=True, eq=False)
+class Window:
+    """A place from which a series is forecast.
+
+    Args:
+        series: Of which.
+        origin: The first step that is forecast; those before it are seen.
+        sizes: Of the window.
+        learned: The first step of the series that is not learned from.
+        calendar: Of the series.
+    """
+
+    series: Series
+    origin: int
+    sizes: Sizes
+    learned: int
+    calendar: Calendar
+
+
+def settled_sizes(data: DataOptions, series: Sequence[Series], calendar: Calendar) -> Sizes:
+    """Return the sizes of windows, those that nobody chose by what the data allow."""
+    horizon = data.horizon or calendar.season
+    if data.lookback is not None:
+        return Sizes(data.lookback, horizon)
+    shortest = min(_ends(data, len(one), horizon)[0] for one in series)
+    most = max(1, (shortest - horizon + 1) // 2, shortest // _SHARE)
+    return Sizes(max(1, min(2 * max(calendar.season, horizon), most)), horizon)
+
+
+def ends_of(data: DataOptions, series: Series, sizes: Sizes) -> tuple[int, int, int]:
+    """Return where the parts of a series end: what is learned from, held out, measured on.
+
+    Raises:
+        DataError: It is too short for them.
+    """
+    learned, held_out, test = _ends(data, len(series), sizes.horizon)
+    needed = sizes.lookback + sizes.horizon
+    name = f" of series {series.id!r}" if series.id else ""
+    if data.split is not None and test > len(series):
+        message = f"{series.where}: {len(series):,} steps{name}, but {field('split')} has {test:,}"
+        raise DataError(message, f"make the parts of {field('split')} smaller")
+    if learned < needed:
+        parts = f" before the parts that are held out and measured on, of {len(series):,}"
+        message = f"{series.where}: {max(0, learned):,} steps{name} to learn from"
+        message += parts if learned < len(series) else ""
+        message += f", but a window has {needed:,}: {sizes.lookback:,} to look at and "
+        message += f"{sizes.horizon:,} to forecast"
+        hint = f"give more steps, or less {field('lookback')} or {field('horizon')}"
+        raise DataError(message, hint)
+    return learned, held_out, test
+
+
+def _ends(data: DataOptions, length: int, horizon: int) -> tuple[int, int, int]:
+    if data.split is not None:
+        first, second, third = (int(part) for part in data.split.split(","))
+        return first, first + second, first + second + third
+    sizes = []
+    for part in ("held_out", "test"):
+        fraction = data.fraction(part)
+        sizes.append(max(round(fraction * length), horizon) if fraction else 0)
+    return length - sum(sizes), length - sizes[1], length
+
+
+def windows_of(
+    series: Series, start: int, stop: int, *, sizes: Sizes, learned: int, calendar: Calendar
+) -> Iterator[Window]:
+    """Yield the windows whose horizon lies in steps `start` to `stop`, and that see enough.
+
+    Those without any target that is there, or with nothing to look at, are left out.
+    """
+    missing = series.values.isnan().all(1)
+    gone = [0, *missing.long().cumsum(0).tolist()]
+    for origin in range(max(start, sizes.lookback), stop - sizes.horizon + 1):
+        ahead, behind = origin + sizes.horizon, origin - sizes.lookback
+        if gone[ahead] - gone[origin] == sizes.horizon:
+            continue
+        if gone[origin] - gone[behind] == sizes.lookback:
+            continue
+        yield Window(series, origin, sizes, learned, calendar)

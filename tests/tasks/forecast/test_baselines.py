@@ -1,0 +1,73 @@
+import numpy as np
+import pytest
+import torch
+
+from unrolled.tasks.forecast.baselines import baseline_forecasts, last_values
+
+
+def forecasts_of(run, name):
+    examples = run.splits.test
+    return baseline_forecasts(run.splits.training, examples)[name](examples)[..., 0], examples
+
+
+@pytest.fixture
+def run(wave_table, prepared):
+    return prepared(wave_table(), lookback=14)
+
+
+def test_naive_forecasts_repeat_what_was_seen(run):
+    said, examples = forecasts_of(run, "naive")
+    seasonal, _ = forecasts_of(run, "seasonal naive")
+    drift, _ = forecasts_of(run, "drift")
+    values = examples[0].series.values[:, 0]
+    for row, window in enumerate(examples):
+        at = window.origin
+        assert said[row].tolist() == [values[at - 1]] * 3
+        assert seasonal[row].tolist() == values[at - 7 : at - 4].tolist()
+        slope = float(values[at - 1] - values[0]) / (at - 1)
+        expected = [float(values[at - 1]) + slope * k for k in (1, 2, 3)]
+        assert drift[row].tolist() == pytest.approx(expected)
+
+
+def test_what_is_missing_is_taken_from_before(write_table, prepared):
+    rows = [f"2024-01-{n:02d},{n}" for n in range(1, 32)]
+    rows[22] = "2024-01-23,"
+    rows[29] = "2024-01-30,"
+    run = prepared(write_table("day,y", *rows), lookback=5, horizon=1, test=0.05, held_out=0)
+    (said, examples) = forecasts_of(run, "naive")
+    seasonal, _ = forecasts_of(run, "seasonal naive")
+    (row,) = [index for index, window in enumerate(examples) if window.origin == 30]
+    assert said[row].tolist() == [29]
+    assert seasonal[row].tolist() == [24]
+    values = torch.tensor([[np.nan], [1.0], [np.nan]])
+    assert last_values(values)[1:, 0].tolist() == [1, 1]
+
+
+def test_smoothing_and_least_squares_continue_a_line_and_a_cycle(run):
+    """The series is a sine of a week on a line: both have all that it takes."""
+    for name in ("ETS", "linear"):
+        said, examples = forecasts_of(run, name)
+        for row, window in zip(said, examples, strict=True):
+            truth = window.series.values[window.origin : window.origin + 3, 0]
+            assert row.tolist() == pytest.approx(truth.tolist(), abs=0.05), name
+
+
+def test_smoothing_of_one_place_knows_nothing_of_later_ones(wave_table, prepared):
+    path = wave_table()
+    before, examples = forecasts_of(prepared(path, run="a", lookback=14), "ETS")
+    rows = path.read_text().splitlines()
+    rows[71] = rows[71].split(",")[0] + ",50"
+    path.write_text("\n".join(rows) + "\n")
+    after, _ = forecasts_of(prepared(path, run="b", lookback=14), "ETS")
+    for row, window in enumerate(examples):
+        assert torch.equal(before[row], after[row]) == (window.origin <= 70)
+
+
+def test_smoothing_multiplies_where_that_is_better(write_table, prepared):
+    """A cycle that grows with its level: exponentials of a line and a cycle."""
+    rows = [f"{n},{100 * 1.03**n * (1 + 0.5 * (n % 4 == 0)):.4f}" for n in range(60)]
+    run = prepared(write_table("t,y", *rows), time="t", season=4, lookback=8)
+    said, examples = forecasts_of(run, "ETS")
+    for row, window in zip(said, examples, strict=True):
+        truth = window.series.values[window.origin : window.origin + 3, 0]
+        assert row.tolist() == pytest.approx(truth.tolist(), rel=0.03)

@@ -1,0 +1,137 @@
+import math
+import re
+from pathlib import Path
+
+import pytest
+
+from unrolled.errors import DataError, OptionError
+from unrolled.tasks.forecast import DataOptions
+from unrolled.tasks.forecast.reader import read_panel
+
+
+def read(path, **options):
+    options = {"time": "day", "target": ("y",), "calendar": False} | options
+    return read_panel(path, DataOptions(file=str(path), **options))
+
+
+def test_a_step_without_a_row_and_an_empty_value_are_missing_and_counted(write_table):
+    path = write_table("day,y", "2024-01-01,1", "2024-01-02,", "2024-01-04,4", "2024-01-05,5")
+    (series,), calendar, notes = read(path)
+    values = series.values[:, 0].tolist()
+    assert [v for v in values if v == v] == [1, 4, 5]
+    assert [math.isnan(v) for v in values] == [False, True, True, False, False]
+    assert notes == [
+        "daily, 5 steps",
+        "1 step has no row: they are marked as missing, and not learned from",
+        "1 value of a target is missing, and not learned from",
+    ]
+    assert calendar.text(series.places[5]) == "2024-01-06"
+
+
+def test_rows_out_of_order_are_put_in_order_and_counted(write_table):
+    path = write_table("day,y", "2024-01-02,2", "2024-01-01,1", "2024-01-03,3")
+    (series,), _, notes = read(path)
+    assert series.values[:, 0].tolist() == [1, 2, 3]
+    assert "1 rows came before an earlier time, and were put in order" in notes
+
+
+def test_several_series_are_read_apart(write_table):
+    rows = ["shop,day,y,z", "B,2024-01-01,1,7", "A,2024-01-05,2,8", "B,2024-01-02,3,9"]
+    path = write_table(*rows, "A,2024-01-06,4,10")
+    series, _, notes = read(path, id="shop", target=("y", "z"))
+    assert [(one.id, one.values.tolist()) for one in series] == [
+        ("B", [[1, 7], [3, 9]]),
+        ("A", [[2, 8], [4, 10]]),
+    ]
+    assert notes[0] == "daily, 2 series, 4 steps"
+
+
+def test_rows_without_a_target_are_the_future_of_what_is_known(write_table):
+    rows = ["day,y,price,rain", "2024-01-01,1,10,5", "2024-01-02,2,20,6", "2024-01-03,,30,"]
+    (series,), _, _ = read(write_table(*rows), known=("price",), past=("rain",), horizon=2)
+    assert series.values[:, 0].tolist() == [1, 2]
+    assert series.past[:, 0].tolist() == [5, 6]
+    known = series.known[:, 0].tolist()
+    assert known[:3] == [10, 20, 30]
+    assert math.isnan(known[3])
+
+
+def test_without_a_time_the_rows_are_the_steps(write_table):
+    (series,), calendar, _ = read(write_table("y", "1", "2"), time=None)
+    assert series.values[:, 0].tolist() == [1, 2]
+    assert calendar.text(series.places[2]) == "3"
+
+
+def test_irregular_rows_are_steps_with_the_time_between_them(write_table):
+    rows = ["day,y", "2024-01-01,1", "2024-01-02,2", "2024-01-04,3", "2024-01-05,4"]
+    (series,), calendar, notes = read(write_table(*rows), regular=False, horizon=1)
+    assert series.values[:, 0].tolist() == [1, 2, 3, 4]
+    gaps = [0, 0, math.log(2), 0, 0]
+    assert series.known[:, 0].tolist() == pytest.approx(gaps, abs=1e-6)
+    assert notes == ["irregular, 4 steps"]
+    assert calendar.text(series.places[4]) == "2024-01-06"
+
+
+WRONG = {
+    "twice": (
+        ["2024-01-01,1", "2024-01-02,1", "2024-01-01,2"],
+        "lines 2 and 4 have the same 'day'",
+    ),
+    "text": (["2024-01-01,1", "2024-01-02,high"], "line 3: 'y' is not a finite number: 'high'"),
+    "infinite": (["2024-01-01,1", "2024-01-02,inf"], "line 3: 'y' is not a finite number: 'inf'"),
+    "no time": (["2024-01-01,1", "soon,2"], "line 3: 'day' is neither a date nor a number: 'soon'"),
+    "two kinds": (["2024-01-01,1", "3,2"], "line 3: 'day' is a number, and a date before"),
+    "zones": (
+        ["2024-01-01 00:00,1", "2024-01-01 01:00+00:00,2"],
+        "line 3: 'day' is a date with a time zone, and a date before",
+    ),
+    "off the grid": (
+        ["2024-01-01 00:00,1", "2024-01-01 01:00,1", "2024-01-01 02:00,1", "2024-01-01 02:20,1"],
+        "line 5: 2024-01-01 02:20:00 does not lie on the grid from 2024-01-01 00:00:00, hourly",
+    ),
+    "mixed": (
+        [*(f"2024-01-01 0{n}:00,1" for n in range(6)), *(f"2024-01-0{n} 00:00,1" for n in (2, 3))],
+        "line 8: 19 steps after the row before: most rows are hourly, but 41 of 49 steps have no",
+    ),
+    "one row": (["2024-01-01,1"], "no two different times"),
+    "no value": (["2024-01-01,", "2024-01-02,nan"], "line 2: no value of 'y'"),
+}
+
+
+@pytest.mark.parametrize("name", WRONG)
+def test_a_table_that_cannot_be_used_is_refused_with_its_line(name, write_table):
+    rows, expected = WRONG[name]
+    path = write_table("day,y", *rows)
+    with pytest.raises(DataError, match=re.escape(expected)) as caught:
+        read(path)
+    assert str(path) in caught.value.message
+
+
+def test_a_logarithm_of_nothing_is_refused_with_its_line(write_table):
+    path = write_table("day,y", "2024-01-01,1", "2024-01-02,0")
+    with pytest.raises(DataError, match="line 3: 'y' is 0, which has no logarithm"):
+        read(path, log=True)
+
+
+@pytest.mark.parametrize(
+    ("options", "expected"),
+    [
+        ({"target": ()}, "no column to forecast"),
+        ({"target": ("y", "y")}, "column 'y' is named twice"),
+        ({"known": ("y",)}, "column 'y' is named twice"),
+        ({"split": "8,2"}, "split must be three numbers of steps"),
+        ({"split": "8,2,2", "test": 0.1}, "test and split both say where parts begin"),
+        ({"held_out": 0.6, "test": 0.4}, "held_out and test together must be below 1, got 1"),
+        ({"regular": False}, "rows without a time are at even distances"),
+    ],
+)
+def test_options_that_do_not_fit_together_are_refused(options, expected):
+    with pytest.raises(OptionError, match=expected):
+        DataOptions(**{"file": "a.csv", "target": ("y",)} | options)
+
+
+def test_columns_may_stand_between_commas():
+    data = DataOptions(file="a.csv", target=("a,b", "c"), known=("d, e",))
+    assert data.target == ("a", "b", "c")
+    assert data.known == ("d", "e")
+    assert Path(data.file).is_absolute()

@@ -1,0 +1,210 @@
+"""A run of a forecaster, from its table to its forecasts."""
+
+import json
+import random
+
+import pytest
+import torch
+
+from unrolled.data import Source
+from unrolled.errors import DataError, OptionError
+from unrolled.tasks import load
+from unrolled.tasks.forecast import PredictOptions
+
+METHODS = {
+    "direct": {},
+    "recursive": {"method": "recursive"},
+    "recursive-own": {"method": "recursive", "loss": "mse"},
+    "segment": {"method": "segment", "loss": "normal"},
+    "instance": {"normalize": "instance", "cell": "tcn", "loss": "huber"},
+    "apart": {"independent": True, "linear": False, "cell": "gru"},
+}
+
+
+def predicted(run, path=None, **options):
+    source = run.task.own_source if path is None else Source.file(path)
+    return list(run.task.predict(run.model, source, PredictOptions(**options)))
+
+
+def trained(prepared, path, **options):
+    run = prepared(path, **options)
+    run.trainer.fit()
+    results = run.finish()
+    return load(run.trainer.run.path), results
+
+
+@pytest.mark.parametrize("name", METHODS)
+def test_every_method_forecasts_what_comes_after_the_table(name, write_table, prepared):
+    rows = ["day,a,b", *(f"2024-01-{n:02d},{n % 7},{20 + n % 5}" for n in range(1, 32))]
+    options = {"target": ("a,b",), "lookback": 7, "horizon": 3, "test": 0.15, "held_out": 0.15}
+    run, results = trained(prepared, write_table(*rows), model=METHODS[name], **options)
+    assert {"naive", "seasonal naive", "drift", "ETS", "linear"} == results.baselines.keys()
+    told = predicted(run)
+    days = ["2024-02-01", "2024-02-02", "2024-02-03"]
+    assert [(r["time"], r["target"]) for r in told] == [(d, t) for d in days for t in "ab"]
+    says_one = METHODS[name].get("loss") in ("mse", "huber")
+    assert ("low" in told[0]) != says_one
+    assert says_one or all(row["low"] <= row["forecast"] <= row["high"] for row in told)
+    assert predicted(run) == told
+    assert predicted(run, horizon=2) == told[:4] or name == "recursive"  # draws for two steps
+    evaluated = run.task.evaluate(run.model, run.task.read(run.task.options).test)
+    assert results.metrics == evaluated
+
+
+def test_a_forecast_of_counts_is_of_counts(write_table, prepared):
+    rows = [f"{n},{(n * 7) % 5}" for n in range(60)]
+    path = write_table("t,y", *rows)
+    options = {"time": "t", "lookback": 8}
+    for method in ("direct", "recursive"):
+        model = {"loss": "negative-binomial", "method": method}
+        run, _ = trained(prepared, path, run=method, model=model, **options)
+        for row in predicted(run):
+            assert row["forecast"] > 0
+            assert row["low"] == round(row["low"])
+    path = write_table("t,y", "0,1", "1,2", "2,1.5", *rows[3:], name="half.csv")
+    with pytest.raises(DataError, match=r"step 3 has 1\.5, which is no count"):
+        prepared(path, run="half", model=model, **options)
+
+
+def test_logarithms_are_learned_and_undone(write_table, prepared):
+    rows = [f"{n},{1.1**n:.6f}" for n in range(60)]
+    run, results = trained(
+        prepared, write_table("t,y", *rows), time="t", lookback=6, log=True, horizon=2
+    )
+    last, _ = predicted(run)
+    assert last["forecast"] == pytest.approx(1.1**60, rel=0.1)
+    assert results.metrics["mae"] < results.baselines["naive"]["mae"]
+
+
+def test_a_horizon_may_be_longer_where_paths_are_drawn(wave_table, prepared):
+    path = wave_table()
+    run, _ = trained(prepared, path, model={"method": "recursive"})
+    assert len(predicted(run, horizon=9)) == 9
+    run, _ = trained(prepared, path, run="direct")
+    with pytest.raises(OptionError, match="horizon is 9, but the model makes 3 steps"):
+        predicted(run, horizon=9)
+
+
+def test_an_interval_is_one_of_those_that_were_learned(wave_table, prepared):
+    path = wave_table()
+    model = {"quantiles": ("0.05,0.25,0.5", "0.75,0.95")}
+    run, results = trained(prepared, path, model=model)
+    wide, half = predicted(run), predicted(run, interval=0.5)
+    assert all(w["low"] < h["low"] < h["high"] < w["high"] for w, h in zip(wide, half, strict=True))
+    assert results.metrics["interval"] == "from 0.05 to 0.95: coverage should be 0.9"
+    with pytest.raises(
+        OptionError, match=r"interval 0\.8 has ends at 0\.1 and 0\.9, but the model"
+    ):
+        predicted(run, interval=0.8)
+    run, _ = trained(prepared, path, run="one", model={"loss": "mae"})
+    with pytest.raises(OptionError, match="interval is for models with intervals"):
+        predicted(run, interval=0.8)
+
+
+def test_what_is_typed_is_forecast_as_if_it_were_the_end_of_the_table(wave_table, prepared):
+    path = wave_table()
+    run, _ = trained(prepared, path, lookback=10)
+    rows = path.read_text().splitlines()[-10:]
+    line = ",".join(row.split(",")[1] for row in rows)
+    (typed,) = run.task.predict(run.model, Source.text(line), PredictOptions())
+    told = predicted(run)
+    assert typed["times"] == [row["time"] for row in told]
+    assert typed["forecast"]["y"] == pytest.approx([row["forecast"] for row in told])
+    assert run.task.to_text(typed).splitlines() == [run.task.to_text(row) for row in told]
+    assert run.task.heading == "time\ttarget\tforecast\tlow\thigh"
+    for text, expected in (
+        ("1,2", "line 1: 2 steps, but a forecast looks at 10"),
+        ("1,x", "line 1: a value of 'y' is not a finite number"),
+        ("1:2", "line 1: 2 targets, expected 1"),
+    ):
+        with pytest.raises(DataError, match=expected):
+            list(run.task.predict(run.model, Source.text(text), PredictOptions()))
+
+
+def test_what_is_known_in_advance_must_reach_to_the_horizon(write_table, prepared):
+    rows = [f"{n},{n % 4},{n % 2}" for n in range(50)]
+    path = write_table("t,y,k", *rows, "50,,1", "51,,0")
+    run, _ = trained(prepared, path, time="t", known=("k",), lookback=4, horizon=3)
+    expected = "table.csv, line 53: 'k' ends before the horizon: it is not known for 52"
+    with pytest.raises(DataError, match=expected):
+        predicted(run)
+    assert [row["time"] for row in predicted(run, horizon=2)] == ["50", "51"]
+
+
+def test_another_table_with_a_new_series_is_forecast_and_measured(write_table, prepared):
+    rows = [f"{s},{n},{n % 4 + 10 * s}" for s in (1, 2) for n in range(40)]
+    run, _ = trained(prepared, write_table("s,t,y", *rows), time="t", id="s", lookback=4)
+    rows = [f"3,{n},{n % 4 + 500}" for n in range(20)]
+    path = write_table("s,t,y", *rows, name="new.csv")
+    told = predicted(run, path)
+    assert [(row["id"], row["time"]) for row in told] == [("3", "20"), ("3", "21"), ("3", "22")]
+    assert all(450 < row["forecast"] < 550 for row in told)
+    examples, notes = run.task.read_examples(path)
+    assert len(examples) == 14
+    assert "1 series is new, and scaled by the steps before the first forecast" in notes
+    assert run.task.evaluate(run.model, examples)["mae"] < 5
+
+
+def test_on_a_random_walk_no_model_is_said_to_be_better_than_naive(write_table, prepared):
+    for seed in range(3):
+        chance, level, rows = random.Random(seed), 0.0, ["t,y"]
+        for step in range(400):
+            rows.append(f"{step},{level:.4f}")
+            level += chance.gauss(0, 1)
+        path = write_table(*rows, name=f"{seed}.csv")
+        options = {"time": "t", "horizon": 2, "lookback": 10, "training": {"epochs": 5}}
+        _, results = trained(prepared, path, run=f"r{seed}", **options)
+        assert not results.metrics["verdict"].startswith("better")
+
+
+def test_a_series_with_a_cycle_is_said_to_be_better_than_naive(write_table, prepared):
+    chance = random.Random(0)
+    rows = [f"{n},{(0, 3, 1, 7)[n % 4] + chance.gauss(0, 1):.3f}" for n in range(400)]
+    path = write_table("t,y", *rows)
+    _, results = trained(prepared, path, time="t", lookback=8, season=4, training={"epochs": 10})
+    assert results.metrics["verdict"] == "better than the seasonal naive forecast, beyond chance"
+    assert results.metrics["mase"] < results.baselines["seasonal naive"]["mase"]
+
+
+def test_a_constant_series_is_said_and_ranked_by_another_metric(write_table, prepared):
+    rows = [f"{n},5" for n in range(50)]
+    run, results = trained(prepared, write_table("t,y", *rows), time="t", lookback=4)
+    assert run.task.metrics[0].name == "smape"
+    assert results.metrics["mae"] == pytest.approx(0, abs=1e-3)
+    config = json.loads((run.run.path / "config.json").read_text())
+    assert config["training"]["select"] in ("smape", "last")
+
+
+def test_the_report_shows_forecasts_beside_the_truth(wave_table, prepared, tmp_path):
+    from unrolled.inspection.report import Facts, report
+
+    run, _ = trained(prepared, wave_table(), lookback=10)
+    examples = run.read().held_out + run.read().test
+    subject = run.task.subject(run.model)
+    page = report(subject, lambda subject: subject.passages(examples), Facts("waves"))
+    assert "What does it forecast?" in page
+    assert "Forecasts of y beside the truth." in page
+    typed = next(iter(subject.read(Source.text(subject.example()))))
+    assert len(typed) == 10
+
+
+def test_steps_are_forecast_one_observation_at_a_time(wave_table, prepared):
+    """Equal to the model's own forecast from all that was read so far."""
+    path = wave_table()
+    for model in ({"normalize": "none"}, {"normalize": "none", "linear": False, "loss": "mse"}):
+        options = {"lookback": 10, "calendar": False, "run": str(len(model))}
+        run, _ = trained(prepared, path, model=model, **options)
+        stream = run.task.stream(run.model)
+        (series,) = {window.series for window in run.read().test}
+        for step in range(25):
+            said = stream.push(series.values[step].tolist())
+        nothing = torch.zeros(1, 25, 0)
+        scale = run.task.scale_of("")
+        scaled = ((series.values[:25] - scale.center) / scale.width).float()[None]
+        inputs = type(run.task.inputs(run.read().test[:1]))(scaled, nothing, nothing[:, :3])
+        parameters = run.model(inputs)
+        expected = run.model.head.point(parameters)[0] * scale.width + scale.center
+        torch.testing.assert_close(said, expected.double(), rtol=1e-5, atol=1e-5)
+    framed = prepared(path, run="framed")
+    with pytest.raises(OptionError, match="train with normalize none"):
+        framed.task.stream(framed.trainer.model.eval())

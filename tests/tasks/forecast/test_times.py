@@ -1,0 +1,87 @@
+from datetime import datetime, timedelta
+
+import numpy as np
+import pytest
+
+from unrolled.errors import OptionError
+from unrolled.tasks.forecast.times import Calendar, find_calendar, localized, parse_moment
+
+
+def moments(*texts):
+    return localized([parse_moment(text) for text in texts], None)
+
+
+def calendar_of(*texts, **options):
+    return find_calendar([moments(*texts)], **options)
+
+
+@pytest.mark.parametrize(
+    ("texts", "name", "season", "following"),
+    [
+        (("2024-01-01 00:00", "2024-01-01 01:00"), "hourly", 24, "2024-01-01 02:00:00"),
+        (("2024-01-01 00:00", "2024-01-01 00:15"), "every 15 minutes", 96, "2024-01-01 00:30:00"),
+        (("2024-02-27", "2024-02-28"), "daily", 7, "2024-02-29"),
+        (("20240227", "20240228"), "daily", 7, "2024-02-29"),
+        (("2024-01-01", "2024-01-08", "2024-01-15"), "weekly", 52, "2024-01-22"),
+        (("1949-11", "1949-12"), "monthly", 12, "1950-01"),
+        (("2024-01-31", "2024-02-29", "2024-03-31"), "monthly", 12, "2024-04-30"),
+        (("2024-01-15", "2024-02-15", "2024-03-15"), "monthly", 12, "2024-04-15"),
+        (("1970 Q3", "1970 Q4"), "quarterly", 4, "1971 Q1"),
+        (("2020-01-01", "2021-01-01", "2022-01-01"), "yearly", 1, "2023-01-01"),
+        (("1821", "1822"), "every 1", 1, "1823"),
+        (("0.5", "0.75", "1"), "every 0.25", 1, "1.25"),
+    ],
+)
+def test_the_frequency_is_found_and_continued(texts, name, season, following):
+    calendar = calendar_of(*texts)
+    assert (calendar.name, calendar.season) == (name, season)
+    assert calendar.text(calendar.place(moments(texts[-1])[0]) + calendar.step) == following
+    assert Calendar.from_dict(calendar.to_dict()) == calendar
+
+
+def test_business_days_have_no_weekend():
+    first = datetime(2024, 1, 1)  # a Monday
+    days = [first + timedelta(n) for n in range(28) if n % 7 < 5]
+    calendar = find_calendar([days])
+    places = np.array([calendar.place(day) for day in days])
+    assert calendar.name == "every business day"
+    assert calendar.season == 5
+    assert np.diff(places).tolist() == [1.0] * 19
+    assert calendar.text(places[4] + 1) == "2024-01-08"
+    with pytest.raises(ValueError, match="not a business day"):
+        calendar.place(datetime(2024, 1, 6))
+
+
+def test_an_hour_that_a_clock_skips_or_shows_twice_is_as_long_as_any():
+    """In Berlin the clock went from 2 to 3 on 31 March, and from 3 to 2 on 27 October 2024."""
+    spring = ["2024-03-31 01:00", "2024-03-31 03:00", "2024-03-31 04:00"]
+    autumn = ["2024-10-27 01:00", "2024-10-27 02:00", "2024-10-27 02:00", "2024-10-27 03:00"]
+    for texts, offsets in ((spring, ["+01", "+02", "+02"]), (autumn, ["+02", "+02", "+01", "+01"])):
+        told = localized([parse_moment(text) for text in texts], "Europe/Berlin")
+        calendar = find_calendar([told], zone="Europe/Berlin")
+        places = [calendar.place(moment) for moment in told]
+        assert np.diff(places).tolist() == [3600.0] * (len(texts) - 1)
+        written = [calendar.text(place) for place in places]
+        assert written == [f"{t}:00{offset}:00" for t, offset in zip(texts, offsets, strict=True)]
+
+
+def test_days_of_a_time_zone_are_days_when_summer_time_begins():
+    texts = ("2024-03-30T00:00+01:00", "2024-03-31T00:00+01:00", "2024-04-01T00:00+02:00")
+    told = localized([parse_moment(text) for text in texts], "Europe/Berlin")
+    calendar = find_calendar([told], zone="Europe/Berlin")
+    assert calendar.name == "daily"
+    assert calendar.text(calendar.place(told[-1]) + 1) == "2024-04-02"
+
+
+def test_the_calendar_tells_hour_weekday_and_time_of_the_year():
+    calendar = calendar_of("2024-01-01 00:00", "2024-01-01 06:00")
+    assert calendar.cycles == ("day", "week", "year")
+    features = calendar.features(np.array([calendar.place(m) for m in moments("2024-01-01 06:00")]))
+    assert features[0, [0, 3]] == pytest.approx([1.0, 0.0], abs=1e-9)  # a quarter of the day
+    assert calendar_of("2024-01-01", "2024-01-02").cycles == ("week", "year")
+    assert calendar_of("1", "2").features(np.zeros(3)).shape == (3, 0)
+
+
+def test_an_unknown_zone_is_refused():
+    with pytest.raises(OptionError, match="unknown time zone 'Mars'"):
+        localized([datetime(2024, 1, 1)], "Mars")
