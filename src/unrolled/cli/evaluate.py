@@ -1,7 +1,7 @@
-"""`unrolled evaluate`: how good a run's model is on a file with the answers."""
+"""`unrolled evaluate`: how good a run's model is on files with the answers."""
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
@@ -15,23 +15,24 @@ __all__ = ["evaluate"]
 
 def evaluate(
     run: Annotated[Path, typer.Argument(metavar="RUN", help="Folder of a trained model.")],
-    file: Annotated[
-        Path,
+    files: Annotated[
+        list[Path],
         typer.Argument(
-            metavar="FILE", help="Text, or examples in the format of the training data."
+            metavar="FILE...",
+            help="Texts, or examples in a format of the training; of several, all together.",
         ),
     ],
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
     encoding: InputEncoding = None,
     trust_code: TrustCode = False,
 ) -> None:
-    """Measure a trained model on a file: a text, or examples with their answers.
+    """Measure a trained model on texts, or on examples with their answers.
 
     What FILE may be follows from the run:
 
       train lm          a text, of which every token after the first counts
       train classify    a table, cases, a folder or CLASS=FILE, as in training
-      train tag         CoNLL or CoNLL-U, tags in the column of the training
+      train tag         CoNLL, CoNLL-U or, as in training, a table
       train translate   pairs, in the columns of the training
       train caption     files and captions, in the columns of the training
       train toy         a line for each sequence, with its answer
@@ -44,9 +45,12 @@ def evaluate(
 
     loaded = load_run(run, trust_code=trust_code)
     task = reading_in(loaded.task, encoding)
-    examples, notes = task.read_examples(file)
-    for note in notes:
-        say(f"note: {render(note, option_name, program())}", err=True)
+    examples: list[Any] = []
+    for file in files:
+        read, notes = task.read_examples(file)
+        examples += read
+        for note in notes:
+            say(f"note: {render(note, option_name, program())}", err=True)
     counted = {"num_examples": len(examples)} if isinstance(task, ExamplesTask) else {}
     figures = {**counted, **task.evaluate(loaded.model, examples)}
     if as_json:

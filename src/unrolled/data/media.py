@@ -18,7 +18,7 @@ from unrolled.data.options import MediumOptions
 from unrolled.data.pictures import read_picture
 from unrolled.data.recordings import is_recording, log_mel, read_recording
 from unrolled.data.source import Source
-from unrolled.data.tables import is_table, read_table
+from unrolled.data.tables import is_header, is_table, read_table
 from unrolled.errors import DataError, field
 
 __all__ = [
@@ -237,7 +237,7 @@ def _listed(
 ) -> Iterator[tuple[str, str, Path]]:
     """Yield the paths in a list or a table: their places, their names, where they start."""
     path = source.path
-    if column is not None and path is not None and is_table(path):
+    if column is not None and path is not None and _is_table(source, path, column):
         table = read_table(path, [column], source.encoding)
         start = path.parent if folder is None else Path(folder)
         for row in table.rows:
@@ -248,6 +248,11 @@ def _listed(
         beside = path is not None and os.path.lexists(path.parent / name.partition(JOIN)[0])
         start = path.parent if path is not None and beside else Path()
         yield f"{source.name}, line {number}", name, start
+
+
+def _is_table(source: Source, path: Path, column: str) -> bool:
+    """Return whether a file is a table by its name, or begins with the column of the training."""
+    return is_table(path) or is_header(next(source.lines(), ""), [column])
 
 
 def are_media(files: Sequence[Path]) -> bool:

@@ -25,8 +25,8 @@ from unrolled.tasks.tag.letters import Affixes, Alphabet, without_case
 from unrolled.tasks.tag.model import Sentences, Tagger
 from unrolled.tasks.tag.options import DataOptions, ModelOptions, PredictOptions, TrainingOptions
 from unrolled.tasks.tag.reader import (
+    read_others,
     read_parts,
-    read_sentences,
     tags_of,
     unseen_tags,
     untagged,
@@ -251,7 +251,7 @@ class TagTask(ExamplesTask[TaggedSentence]):
 
     def read_examples(self, path: Path) -> tuple[list[TaggedSentence], list[str]]:
         """Return the sentences of a file in the format of the training, and notes."""
-        sentences, notes = read_sentences(path, self.options.data)
+        sentences, notes = read_others(path, self.options.data, self.tags)
         return sentences, notes + unseen_tags(str(path), sentences, self.tags)
 
     def predict(
