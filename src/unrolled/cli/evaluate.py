@@ -18,7 +18,7 @@ def evaluate(
     files: Annotated[
         list[Path],
         typer.Argument(
-            metavar="FILE...",
+            metavar="FILE",
             help="Texts, or examples in a format of the training; of several, all together.",
         ),
     ],
