@@ -4,6 +4,7 @@ The words are those of the file: a sentence is not cut into words here, but for 
 predicted from, one sentence a line, its words between blanks.
 """
 
+import math
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -311,7 +312,7 @@ class TagTask(ExamplesTask[TaggedSentence]):
     def _measure(
         self, model: nn.Module, examples: Sequence[TaggedSentence]
     ) -> tuple[float, list[list[str]]]:
-        """Return the mean loss and the predicted tags of each sentence."""
+        """Return the mean loss, NaN if no tag is known, and the predicted tags of each sentence."""
         predicted: list[list[str]] = [[] for _ in examples]
         total, count, tagger = 0.0, 0, cast(Tagger, model)
         with torch.inference_mode():
@@ -326,7 +327,7 @@ class TagTask(ExamplesTask[TaggedSentence]):
                 ):
                     tags = [self.tags[id] for id in row.tolist()]
                     predicted[index] = tags[: self.length(examples[index])]
-        return total / count, predicted
+        return total / count if count else math.nan, predicted
 
     def _best(self, tagger: Tagger, scores: Tensor, lengths: Tensor) -> Tensor:
         """Return the likeliest tags among those that the scheme allows, (B, T)."""
