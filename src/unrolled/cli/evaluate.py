@@ -9,6 +9,7 @@ from unrolled.cli.encoding import InputEncoding, reading_in
 from unrolled.cli.loading import load_run
 from unrolled.cli.terminal import json_line, say
 from unrolled.cli.trust import TrustCode
+from unrolled.cli.unknown import known_part
 
 __all__ = ["evaluate"]
 
@@ -24,6 +25,13 @@ def evaluate(
     ],
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
     encoding: InputEncoding = None,
+    skip_unknown: Annotated[
+        bool,
+        typer.Option(
+            "--skip-unknown",
+            help="train lm: leave out of a text what the model has never seen, and say so.",
+        ),
+    ] = False,
     trust_code: TrustCode = False,
 ) -> None:
     """Measure a trained model on texts, or on examples with their answers.
@@ -40,14 +48,19 @@ def evaluate(
     from unrolled.cli.flags import option_name
     from unrolled.cli.program import program
     from unrolled.cli.tables import confusion_table, figures_table
-    from unrolled.errors import render
+    from unrolled.errors import OptionError, field, render
     from unrolled.tasks import ExamplesTask
 
     loaded = load_run(run, trust_code=trust_code)
     task = reading_in(loaded.task, encoding)
+    reads_text = task.prompt is not None
+    if skip_unknown and not reads_text:
+        raise OptionError(f"{field('skip_unknown')} is not for runs of {task.name}", "leave it out")
     examples: list[Any] = []
     for file in files:
         read, notes = task.read_examples(file)
+        if reads_text:
+            read = [known_part(task, text, str(file), skip_unknown=skip_unknown) for text in read]
         examples += read
         for note in notes:
             say(f"note: {render(note, option_name, program())}", err=True)

@@ -185,7 +185,7 @@ def named_media(
             list also the current one.
 
     Raises:
-        DataError: The list or the table cannot be read, or the source is one that cannot be used.
+        DataError: The list or the table cannot be read, or there is no such source.
         OptionError: A library that it takes is not installed.
     """
     path = source.path
@@ -197,8 +197,11 @@ def named_media(
                 yield str(file), error
         return
     if source.content is not None or (path is not None and holds_medium(source)):
-        medium = read_medium(source.name, [source], options)
-        yield source.name, content_of(medium, source.name, kind)
+        try:
+            medium = read_medium(source.name, [source], options)
+            yield source.name, content_of(medium, source.name, kind)
+        except DataError as error:
+            yield source.name, error
         return
     for where, name, start in _listed(source, column, folder):
         if not name:

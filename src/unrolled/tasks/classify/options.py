@@ -155,6 +155,7 @@ class DataOptions(MediumOptions, PartOptions):
             "Treat words or characters seen fewer than N times as unknown.",
             within="[1, inf)",
             metavar="N",
+            decides_vocabulary=True,
         ),
     ] = 2
     lowercase: Annotated[
