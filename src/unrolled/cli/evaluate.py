@@ -29,7 +29,7 @@ def evaluate(
         bool,
         typer.Option(
             "--skip-unknown",
-            help="train lm: leave out of a text what the model has never seen, and say so.",
+            help="Leave out of a text what a language model has never seen, and say so.",
         ),
     ] = False,
     trust_code: TrustCode = False,

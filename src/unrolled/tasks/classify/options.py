@@ -36,14 +36,14 @@ The data are tables of texts, a text file or a folder of texts for each class, .
 numbers with a row for each step or for each series, a folder of pictures or recordings for each
 class, or a table that names them:
 
-  reviews.csv --input text --target stars
-  neg=reviews.neg pos=reviews.pos
-  aclImdb/train
-  JapaneseVowels_TRAIN.ts
-  runs.csv --id case --time t --target activity
-  GunPoint_TRAIN.tsv --wide --target 1
-  digits/train
-  birds.csv --media file --target species
+  unrolled train classify reviews.csv --input text --target stars
+  unrolled train classify neg=reviews.neg pos=reviews.pos
+  unrolled train classify aclImdb/train
+  unrolled train classify JapaneseVowels_TRAIN.ts
+  unrolled train classify runs.csv --id case --time t --target activity
+  unrolled train classify GunPoint_TRAIN.tsv --wide --target 1
+  unrolled train classify digits/train
+  unrolled train classify birds.csv --media file --target species
 
 Ctrl-C saves the run, and `unrolled resume` continues it.
 """
