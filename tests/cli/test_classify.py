@@ -45,6 +45,10 @@ def test_train_predict_evaluate_and_resume_work_together(unrolled, reviews):
     assert measured["num_examples"] == 60
     assert measured["confusion"]["classes"] == ["neg", "pos"]
     assert "taken for" in unrolled("evaluate", "run", "neg=neg.txt").out
+    both = json.loads(unrolled("evaluate", "run", "neg=neg.txt", "pos=pos.txt", "--json").out)
+    assert both["num_examples"] == 120
+    assert both["accuracy"] > measured["accuracy"] / 2  # those of the second file are among them
+    assert [sum(row) for row in both["confusion"]["counts"]] == [60, 60]
     assert "finished" in unrolled("resume", "run").err
 
 

@@ -9,6 +9,10 @@ import time
 
 import pytest
 
+from unrolled.cli.compare import _selected
+from unrolled.tasks import TaskOptions
+from unrolled.training import TrainingOptions
+
 pytest.importorskip("plotly")
 SMALL = ("toy", "hello", "--examples", "8", "--batch-size", "4", "--parameters", "300")
 
@@ -26,6 +30,21 @@ def test_cells_are_compared_at_one_budget_and_what_is_done_is_not_done_again(unr
     assert "1 training, 1 of them done" in again.err
     comparison = json.loads((tmp_path / "c" / "comparison.json").read_text())
     assert [row["contestant"] for row in comparison["rows"]] == ["conv --kernel-size 2"]
+
+
+def test_cells_are_ranked_by_what_their_weights_are_chosen_by(unrolled):
+    small = (*SMALL, "--cells", "dense", "--epochs", "1", "--seeds", "1", "--out", "c")
+    done = unrolled("compare", *small, "--select", "loss")
+    assert "Best loss (nats/step): dense" in done.out, done.err
+
+
+@pytest.mark.parametrize(
+    ("selects", "metric"),
+    [(("loss", "loss"), "loss"), (("loss", None), None), (("last", "last"), None)],
+)
+def test_what_is_chosen_by_ranks_where_it_is_one_metric_for_all(selects, metric):
+    options = [TaskOptions(None, None, TrainingOptions(select=select)) for select in selects]
+    assert _selected(options) == metric
 
 
 DIVERGES = "gru --learning-rate 1e30 --epochs 30"

@@ -334,3 +334,19 @@ def test_the_formats_of_every_task_are_named_and_keep_to_a_line(name):
         (line,) = (line for line in lines if line.strip().startswith(f"train {task} "))
         after = lines[lines.index(line) + 1].strip()
         assert not after or after.startswith("train ")
+
+
+EXAMPLES = [
+    (task, line.strip())
+    for task in TASKS
+    for line in options_of(task).HELP.splitlines()
+    if line.startswith("  ")
+]
+
+
+@pytest.mark.parametrize(("task", "line"), EXAMPLES)
+def test_an_example_in_help_is_a_whole_command(task, line):
+    before, command, rest = line.partition(f"unrolled train {task} ")
+    assert command, line
+    assert before in ("", "torchrun --nproc-per-node 2 -m -- ")
+    assert COMMANDS["train", task].make_context(task, rest.split()).params

@@ -1,6 +1,7 @@
 """What `generate` goes on from, and where it stops."""
 
 import io
+import json
 import sys
 
 import pytest
@@ -64,3 +65,55 @@ def test_samples_are_texts_of_their_own(unrolled, trained):
     joined = "".join(t if t.endswith("\n") else f"{t}\n" for t in texts[:-1]) + texts[-1]
     assert done.out == joined
     assert len(set(alone)) == 3
+
+
+def test_what_was_never_seen_is_left_out_of_what_is_predicted_and_measured(
+    unrolled, trained, tmp_path
+):
+    (tmp_path / "new.txt").write_text("7 béottles of 日beer\n8 bottles\n")
+    (tmp_path / "known.txt").write_text("7 bottles of beer\n8 bottles\n")
+    for command in ("predict", "evaluate"):
+        refused = unrolled(command, trained, "new.txt")
+        assert refused.code == 1
+        assert "--skip-unknown" in refused.err
+        assert "new.txt" in refused.err
+        done = unrolled(command, trained, "new.txt", "--json", "--skip-unknown")
+        assert done.code == 0, done.err
+        known = unrolled(command, trained, "known.txt", "--json")
+        if command == "evaluate":
+            assert done.out == known.out
+            assert done.err.startswith("note: 2 characters left out that the model has never seen")
+        else:
+            first, second = map(json.loads, done.out.splitlines())
+            same, other = map(json.loads, known.out.splitlines())
+            assert first.pop("unknown") == ["é", "日"]
+            assert (first.pop("text"), same.pop("text"))[0] == "7 béottles of 日beer"
+            assert (first, second) == (same, other)
+            assert done.err == (
+                "note: 1 input had characters that the model has never seen, which were left out\n"
+            )
+
+
+def test_only_texts_of_a_language_model_have_characters_that_it_has_never_seen(unrolled, tmp_path):
+    assert unrolled("train", "toy", "hello", "--updates", 1, "--run", "t").code == 0
+    (tmp_path / "x").write_text("hell\tello\n")
+    refused = unrolled("evaluate", "t", "x", "--skip-unknown")
+    assert "--skip-unknown is not for runs of toy" in refused.err
+
+
+def test_files_that_could_not_be_used_are_counted(unrolled, tmp_path):
+    pictures = pytest.importorskip("PIL.Image")
+    for name, colour in (("red", (200, 0, 0)), ("blue", (0, 0, 200))):
+        (tmp_path / "all" / name).mkdir(parents=True)
+        for n in range(5):
+            one = pictures.new("RGB", (8, 8), (colour[0] + n, 0, colour[2] + n))
+            one.save(tmp_path / "all" / name / f"{n}.png")
+    (tmp_path / "bad.png").write_bytes(b"\x89PNG and no more")
+    small = ("--updates", 1, "--hidden-size", 2, "--picture-size", 16, "--channels", 4)
+    done = unrolled("train", "classify", "all", "--run", "r", *small, "--held-out", 0, "--test", 0)
+    assert done.code == 0, done.err
+    assert unrolled("predict", "r", "bad.png").code == 1
+    done = unrolled("predict", "r", "bad.png", "--skip-bad")
+    assert done.code == 0
+    assert done.out.endswith("\tbad.png\n")
+    assert done.err.startswith("note: 1 input could not be used; the first: bad.png")

@@ -90,3 +90,13 @@ def test_logging_the_reach_does_not_change_the_training(unrolled, train, tmp_pat
     ends = [loss_curves(Run.open(tmp_path / name)) for name in ("logged", "silent")]
     assert ends[0] == ends[1]
     assert set(ends[0]) == {"training", "held out"}
+
+
+def test_a_report_is_written_in_the_language_that_is_asked_for(unrolled, trained):
+    done = unrolled("inspect", trained, "--language", "pt-BR")
+    assert done.code == 0, done.err
+    page = (trained / "report.html").read_text()
+    assert "8 em 1 camada" in page
+    refused = unrolled("inspect", trained, "--language", "xx")
+    assert refused.code == 1
+    assert "--language must be one of en, pt-BR, got 'xx'" in refused.err

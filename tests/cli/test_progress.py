@@ -123,6 +123,21 @@ def test_the_best_stays_in_view_while_nothing_better_comes():
     assert "best, 2 tries ago" in last
 
 
+@pytest.mark.parametrize("terminal", [False, True])
+def test_nothing_is_called_the_best_where_the_last_weights_are_kept(terminal):
+    out, samples = console(terminal), iter(["first", "second"])
+    with make_reporter(out, lambda: next(samples), DISPLAY) as reporter:
+        reporter.on_evaluation(HELD_OUT, None)
+        reporter.on_evaluation(HELD_OUT | {"loss": 3.0}, None)
+    text = plain_text(out)
+    assert "best" not in text
+    assert "better" not in text
+    assert "second" in text  # a sample of the weights that are kept by now
+    last = [line for line in text.splitlines() if "held out" in line][-1]
+    assert "3.000 nats/token" in last
+    assert last.rstrip().endswith("kept")
+
+
 def test_only_terminals_get_a_live_display(monkeypatch):
     assert isinstance(make_reporter(console(terminal=True), str, DISPLAY), LiveReporter)
     assert isinstance(make_reporter(console(terminal=False), str, DISPLAY), PlainReporter)

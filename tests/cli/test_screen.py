@@ -135,8 +135,8 @@ def test_a_run_with_a_file_for_each_class_is_evaluated_on_such(unrolled, tmp_pat
     small = ("--epochs", 1, "--hidden-size", 4)
     done = unrolled("train", "classify", "neg=neg", "pos=pos", "--run", "r", *small)
     command = next(line for line in done.err.splitlines() if "unrolled evaluate" in line).split()
-    assert command == ["unrolled", "evaluate", "r", "CLASS=FILE"]
-    assert unrolled(*command[1:-1], "pos=pos").code == 0
+    assert command == ["unrolled", "evaluate", "r", "CLASS=FILE", "CLASS=FILE"]
+    assert unrolled(*command[1:-2], "neg=neg", "pos=pos").code == 0
 
 
 def test_one_update_is_one_update(unrolled, tmp_path):

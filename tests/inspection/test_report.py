@@ -33,6 +33,7 @@ def report_on(
     model: LanguageModel,
     facts: Facts | None = None,
     beside: dict[str, LanguageModel] | None = None,
+    language: str = "en",
 ) -> str:
     others = {name: LanguageSubject(other, vocabulary) for name, other in (beside or {}).items()}
     return report(
@@ -40,6 +41,7 @@ def report_on(
         lambda subject: subject.passages([text]),
         facts or Facts("it"),
         beside=others,
+        language=language,
     )
 
 
@@ -151,3 +153,39 @@ def test_too_short_a_text_is_refused():
         report_on(PLAY[:5], vocabulary, model_of("lstm", vocabulary))
     with pytest.raises(unrolled.UnrolledError, match="vocabulary"):
         report_on("ж" * 50, vocabulary, model_of("lstm", vocabulary))
+
+
+ENGLISH = r"(?i)\b(the|of|and|units?|gradient|loss|steps?|layer|before|after|training|share|back)\b"
+
+
+@pytest.mark.parametrize("cell", ["lstm", "janet", "tcn"])
+def test_a_report_in_portuguese_has_no_english_and_the_signs_of_portuguese(cell):
+    vocabulary = CharVocabulary.from_text(PLAY)
+    model = model_of(cell, vocabulary, num_layers=2)
+    facts = Facts("it", {"task": "lm"}, wanted=8, curves={"training": [(1, 2.5), (2, 1.25)]})
+    page = report_on(PLAY, vocabulary, model, facts, beside={"b": model}, language="pt-BR")
+    assert '<html lang="pt-BR">' in page
+    said = words(page)
+    assert not re.findall(ENGLISH, said)
+    assert not re.findall(r"\d\.\d(?!\d\d)", said)
+    assert "Até onde o aprendizado alcança?" in said
+    assert "1,250" in said
+    assert "tarefalm" in said
+    for figure in figures_of(page):
+        assert figure["layout"]["separators"] == ",."
+        titles = [
+            axis["title"]["text"]
+            for name, axis in figure["layout"].items()
+            if name.startswith(("xaxis", "yaxis")) and "text" in axis.get("title", {})
+        ]
+        hovers = [trace.get("hovertemplate", "") for trace in figure["data"]]
+        names = [trace["name"] for trace in figure["data"] if "name" in trace]
+        notes = [each["text"] for each in figure["layout"].get("annotations", ())]
+        for text in (*titles, *hovers, *names, *notes):
+            assert not re.findall(ENGLISH, text), text
+
+
+def test_a_report_is_in_a_language_that_there_is():
+    vocabulary = CharVocabulary.from_text(PLAY)
+    with pytest.raises(unrolled.errors.OptionError, match="no language 'xx'"):
+        report_on(PLAY, vocabulary, model_of("gru", vocabulary), language="xx")

@@ -377,6 +377,21 @@ def test_series_are_scaled_as_in_the_run_that_they_start_from(tmp_path):
     assert refused.value.hint == "leave scale out"
 
 
+@pytest.mark.parametrize(
+    ("task", "data", "message"),
+    [
+        ("classify", {"min_count": 3}, "first has min_count 2, got 3"),
+        ("translate", {"vocabulary_size": 300}, "without vocabulary_size, got 300"),
+        ("toy", {"problem": "hello"}, "first has problem reber, got hello"),
+    ],
+)
+def test_what_decides_a_vocabulary_is_as_in_the_run_to_start_from(task, data, message, tmp_path):
+    prepare_small(task, tmp_path, "first").trainer.fit()
+    with pytest.raises(OptionError, match=message):
+        start_from(tmp_path / "first", task, tmp_path, data=data)
+    assert not (tmp_path / "second").exists()
+
+
 CELL = """
 import unrolled
 from torch import sigmoid, tanh

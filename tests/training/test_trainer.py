@@ -264,6 +264,18 @@ def test_what_is_evaluated_is_the_average_of_about_the_last_tenth_of_the_updates
         torch.testing.assert_close(evaluated[num_updates], expected, rtol=1e-5, atol=1e-7)
 
 
+def test_a_run_that_was_killed_when_it_was_given_more_goes_on(run):
+    """config.json has the new length, the checkpoint still the counts of the old one."""
+    losses = [5.0, 3.0, *[4.0] * 30]
+    make_trainer(run, Line(losses), epochs=1, evaluate_every=1, patience=2).fit()
+    same = make_trainer(run, Line(losses), epochs=1, evaluate_every=1, patience=2)
+    same.restore()
+    assert same.fit().update == 3  # it has run out of patience, and had no other length since
+    longer = make_trainer(run, Line(losses[4:]), epochs=2, evaluate_every=1, patience=2)
+    longer.restore()
+    assert longer.fit().update == 5
+
+
 def test_training_ends_when_it_runs_out_of_patience(run):
     losses = [5.0, 4.0, 4.5, 3.0, 3.0, 3.5, 1.0]  # by update
     trainer = make_trainer(run, Line(losses), epochs=10, evaluate_every=1, patience=2)

@@ -43,7 +43,7 @@ def _compare(context: typer.Context, task: str, **values: Any) -> None:
 
     plotly()  # before hours of training
     chosen_options = chosen(CompareOptions, values)
-    metric, num_processes = chosen_options.metric, chosen_options.num_processes
+    num_processes = chosen_options.num_processes
     arguments = list(context.args)
     for name in ("minutes", "epochs"):
         arguments += _given(f"--{name}", getattr(chosen_options, name))
@@ -57,6 +57,7 @@ def _compare(context: typer.Context, task: str, **values: Any) -> None:
             first = plan.contestants[0].name
             message = f"{field('contestants')}: {contestant.name} reads other data than {first}"
             raise OptionError(message, "give options of the data once, for all of them")
+    metric = chosen_options.metric or _selected(options)
     trials = plan.trials(folder)
     runner = Runner(trials, num_processes, _num_threads())
     if runner.waiting or metric is not None:
@@ -68,7 +69,7 @@ def _compare(context: typer.Context, task: str, **values: Any) -> None:
         check_origins(trials, origins)
     console = make_console()
     _run(console, runner, plan, folder, metric)
-    again = _again(plan, folder, num_processes, metric)
+    again = _again(plan, folder, num_processes, chosen_options.metric)
     if runner.interrupted or (runner.stop_requested and runner.waiting):
         console.print("interrupted; go on with")
         console.print(f"  {again}")
@@ -129,6 +130,14 @@ def _check(trial: "Trial") -> "TaskOptions":
         raise typer.BadParameter(f"no task {task!r}, there are {', '.join(group.commands)}")
     given = command.make_context(f"unrolled train {task}", arguments).params
     return TaskOptions(*task_options(task, given))
+
+
+def _selected(options: "list[TaskOptions]") -> str | None:
+    """Return the metric that all trainings choose their weights by, if it was named."""
+    from unrolled.training import LAST
+
+    names = {each.training.select for each in options}
+    return names.pop() if len(names) == 1 and names != {LAST} else None
 
 
 def _check_models(plan: "Plan", options: "list[TaskOptions]", metric: str | None) -> None:

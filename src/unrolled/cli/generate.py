@@ -9,8 +9,9 @@ import typer
 from unrolled.cli.flags import chosen, parameter, parameters, with_parameters
 from unrolled.cli.loading import load_run
 from unrolled.cli.signals import ending_with_its_reader
-from unrolled.cli.terminal import counted, say, write
+from unrolled.cli.terminal import write
 from unrolled.cli.trust import TrustCode
+from unrolled.cli.unknown import known_part
 from unrolled.networks.options import WriteOptions
 
 if TYPE_CHECKING:
@@ -56,7 +57,7 @@ def _prompt(task: "Task[Any]", options: WriteOptions) -> str:
         VocabularyError: It has characters that the vocabulary lacks, which are not to be skipped.
     """
     from unrolled.data import Source
-    from unrolled.errors import OptionError, VocabularyError, field
+    from unrolled.errors import OptionError, field
 
     name, prompt = field("prompt"), options.prompt
     if options.prompt_file is not None:
@@ -67,24 +68,10 @@ def _prompt(task: "Task[Any]", options: WriteOptions) -> str:
     if prompt is None:
         assert task.prompt is not None
         return task.prompt
-    known, unknown = task.readable(prompt)
-    if unknown:
-        shown = ", ".join(_named(each, prompt) for each in unknown[:5])
-        shown += f" and {len(unknown) - 5} more" if len(unknown) > 5 else ""
-        if not options.skip_unknown:
-            message = f"{name}: the model has never seen {shown}"
-            raise VocabularyError(message, f"leave them out, or add {field('skip_unknown')}")
-        skipped = counted(len(prompt) - len(known), "character")
-        say(f"note: {skipped} left out that the model has never seen: {shown}", err=True)
+    known = known_part(task, prompt, name, skip_unknown=options.skip_unknown)
     if not known:
         raise OptionError(f"{name}: nothing to continue", "leave it out to begin with a new line")
     return known
-
-
-def _named(character: str, prompt: str) -> str:
-    if character not in prompt:  # what `Task.readable` has in the place of what is no text
-        return "half a surrogate pair"
-    return f"{character!r} (U+{ord(character):04X})"
 
 
 generate = with_parameters(

@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from unrolled.cli.language import Language, phrases
 from unrolled.cli.loading import load_run
 from unrolled.cli.terminal import say
 from unrolled.cli.trust import TrustCode
@@ -14,6 +15,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable
 
     from unrolled.inspection import Passage, Subject
+    from unrolled.languages import Phrases
 
 __all__ = ["inspect"]
 
@@ -33,12 +35,14 @@ def inspect(
         list[Path] | None,
         typer.Option(metavar="RUN", help="Another run to compare the gradient with; repeatable."),
     ] = None,
+    language: Language = "en",
     trust_code: TrustCode = False,
 ) -> None:
     r"""Look inside a model: gates, memory, and how far its gradient reaches.
 
     Writes one HTML file that works without a network. Needs pip install "unrolled\[figures]".
     """
+    say_in = phrases(language, "report")
     if text is not None and file is not None:
         raise typer.BadParameter("give --text or --file, one of the two")
     if output is not None and not output.parent.is_dir():
@@ -86,8 +90,9 @@ def inspect(
         facts={
             "task": task.name,
             "cell": options.model.kind.name,
-            "units": _units(options.model.hidden_size, options.model.num_layers),
-            "data": ", ".join(path.name for path in task.files(options.data)) or "made data",
+            "units": _units(say_in, options.model.hidden_size, options.model.num_layers),
+            "data": ", ".join(path.name for path in task.files(options.data))
+            or say_in("facts.made_data"),
         },
         wanted=task.steps_backward,
         curves=loss_curves(loaded.run),
@@ -104,6 +109,7 @@ def inspect(
         untrained=untrained,
         beside=others,
         held_out=None if source is None else held_out,
+        language=language,
     )
     content = page.encode("utf-8", "backslashreplace")  # names of files may be neither
     output = output or run / "report.html"
@@ -112,5 +118,6 @@ def inspect(
     say(f"{output}: {len(content) / 1e6:.1f} MB, open it in a browser", err=True)
 
 
-def _units(hidden_size: int, num_layers: int) -> str:
-    return f"{hidden_size} in {num_layers} layer{'s' * (num_layers > 1)}"
+def _units(say_in: "Phrases", hidden_size: int, num_layers: int) -> str:
+    name = "facts.units_in_one" if num_layers == 1 else "facts.units_in_many"
+    return say_in(name, size=hidden_size, number=num_layers)

@@ -57,13 +57,16 @@ def _predict(
         message = f"a model of {task.name} needs something to read"
         raise OptionError(message, "name a file, or - for the standard input")
     as_line = json_line if as_json else task.to_text
-    num_cut = 0
+    num_cut = num_with_unknown = 0
+    errors: list[str] = []
     try:
         with ending_with_its_reader():
             if task.heading is not None and not as_json:
                 write(task.heading + "\n")
             for prediction in task.predict(loaded.model, inputs, options):
                 num_cut += "read" in prediction  # that many characters or steps of it
+                num_with_unknown += "unknown" in prediction
+                errors += [prediction["error"]] if "error" in prediction else []
                 # texts may hold line ends, tabs and control characters: as text, each input has
                 # its line; JSON has escapes of its own
                 told = prediction if as_json else visible_parts(prediction)
@@ -72,6 +75,12 @@ def _predict(
         if num_cut:
             were = f"{counted(num_cut, 'input')} {'was' if num_cut == 1 else 'were'}"
             say(f"note: {were} too long for this model, which read the beginning", err=True)
+        if num_with_unknown:
+            what = "characters that the model has never seen, which were left out"
+            say(f"note: {counted(num_with_unknown, 'input')} had {what}", err=True)
+        if errors:
+            first = f"; the first: {errors[0]}"
+            say(f"note: {counted(len(errors), 'input')} could not be used{first}", err=True)
 
 
 predict = with_parameters(

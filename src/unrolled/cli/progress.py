@@ -39,6 +39,7 @@ Sample = Callable[[], str | None]
 _SECONDS_BETWEEN_LINES = 5.0
 _SAMPLE_LINES = 8
 _WIDTH_OF_FIGURES = 46  # so that the line of an evaluation keeps within 80 columns
+_VERDICTS = {True: "best so far", False: "not better", None: "kept"}
 
 
 @dataclass(frozen=True)
@@ -156,9 +157,9 @@ class PlainReporter:
         parts = [f"{metrics['done']:4.0%}", _place(metrics), *figures, speed]
         self._console.print("  ".join([*parts, _time_left(metrics)]))
 
-    def on_evaluation(self, metrics: Figures, improved: bool) -> None:
-        """Write the held-out figures; if they are the best so far, a sample as well."""
-        verdict = "best so far" if improved else "not better"
+    def on_evaluation(self, metrics: Figures, improved: bool | None) -> None:
+        """Write the held-out figures; if these weights are kept, a sample as well."""
+        verdict = _VERDICTS[improved]
         parts = ["held out:", _place(metrics), *self._display.figures(metrics), verdict]
         self._console.print("  ".join(parts))
         if _worth_a_sample(metrics, improved) and (sample := self._sample()) is not None:
@@ -187,8 +188,9 @@ class LiveReporter:
         self._sample = sample
         self._display = display
         self._training: Figures = {}
-        self._best: Figures = {}
-        self._evaluations_since_best = 0
+        self._kept: Figures = {}
+        self._verdict = ""
+        self._tries_since_kept = 0
         self._notice = ""
         self._keys = ExitStack()
         self._live = Live(get_renderable=self._render, console=console, redirect_stdout=False)
@@ -209,12 +211,12 @@ class LiveReporter:
         """Show the numbers at the next refresh."""
         self._training = metrics
 
-    def on_evaluation(self, metrics: Figures, improved: bool) -> None:
-        """Show the held-out figures if they are the best so far, and a sample above the display."""
-        self._evaluations_since_best = 0 if improved else self._evaluations_since_best + 1
-        if not improved:
+    def on_evaluation(self, metrics: Figures, improved: bool | None) -> None:
+        """Show the held-out figures if these weights are kept, and a sample above the display."""
+        self._tries_since_kept = self._tries_since_kept + 1 if improved is False else 0
+        if improved is False:
             return
-        self._best = metrics
+        self._kept, self._verdict = metrics, _VERDICTS[improved]
         if _worth_a_sample(metrics, improved) and (sample := self._sample()) is not None:
             title = "  ".join([_place(metrics), "held out", *self._display.figures(metrics)])
             self._console.print(_panel(sample, title))
@@ -235,10 +237,10 @@ class LiveReporter:
         if self._training:
             figures = self._display.figures(self._training)
             rows.add_row("training", "  ".join([*figures, self._display.speed(self._training)]))
-        if self._best:
-            tries = self._evaluations_since_best
-            verdict = f"best, {_tries(tries)} ago" if tries else "best so far"
-            rows.add_row("held out", "  ".join([*self._display.figures(self._best), verdict]))
+        if self._kept:
+            tries = self._tries_since_kept
+            verdict = f"best, {_tries(tries)} ago" if tries else self._verdict
+            rows.add_row("held out", "  ".join([*self._display.figures(self._kept), verdict]))
         notice = [Text(self._notice, style="bold yellow", no_wrap=True)] if self._notice else []
         return Group(_bar(self._training), *([rows] if rows.row_count else []), *notice)
 
@@ -299,8 +301,10 @@ def _time_left(metrics: Figures) -> str:
     return f"{timedelta(seconds=round(metrics['seconds_left']))} left"
 
 
-def _worth_a_sample(metrics: Figures, improved: bool) -> bool:
-    return improved and metrics["update"] > 0  # before the first update there is only noise
+def _worth_a_sample(metrics: Figures, improved: bool | None) -> bool:
+    return (
+        improved is not False and metrics["update"] > 0
+    )  # before the first update there is only noise
 
 
 def _presentable(sample: str) -> list[str]:

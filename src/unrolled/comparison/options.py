@@ -3,6 +3,7 @@
 from dataclasses import replace
 from typing import Annotated
 
+from unrolled.errors import field
 from unrolled.networks.options import LayerOptions
 from unrolled.options import Option, Options, option_fields, options
 from unrolled.training.options import TrainingOptions
@@ -64,7 +65,12 @@ class CompareOptions(Options):
             flag="--processes",
         ),
     ] = 1
-    metric: Annotated[str | None, Option("Metric to rank by.", metavar="NAME", absent=_OWN)] = None
+    metric: Annotated[
+        str | None,
+        Option(
+            "Metric to rank by.", metavar="NAME", absent=f"that of {field('select')}, or {_OWN}"
+        ),
+    ] = None
     folder: Annotated[
         str | None,
         Option(

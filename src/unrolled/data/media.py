@@ -18,7 +18,7 @@ from unrolled.data.options import MediumOptions
 from unrolled.data.pictures import read_picture
 from unrolled.data.recordings import is_recording, log_mel, read_recording
 from unrolled.data.source import Source
-from unrolled.data.tables import is_table, read_table
+from unrolled.data.tables import is_header, is_table, read_table
 from unrolled.errors import DataError, field
 
 __all__ = [
@@ -185,7 +185,7 @@ def named_media(
             list also the current one.
 
     Raises:
-        DataError: The list or the table cannot be read, or the source is one that cannot be used.
+        DataError: The list or the table cannot be read, or there is no such source.
         OptionError: A library that it takes is not installed.
     """
     path = source.path
@@ -197,8 +197,11 @@ def named_media(
                 yield str(file), error
         return
     if source.content is not None or (path is not None and holds_medium(source)):
-        medium = read_medium(source.name, [source], options)
-        yield source.name, content_of(medium, source.name, kind)
+        try:
+            medium = read_medium(source.name, [source], options)
+            yield source.name, content_of(medium, source.name, kind)
+        except DataError as error:
+            yield source.name, error
         return
     for where, name, start in _listed(source, column, folder):
         if not name:
@@ -237,7 +240,7 @@ def _listed(
 ) -> Iterator[tuple[str, str, Path]]:
     """Yield the paths in a list or a table: their places, their names, where they start."""
     path = source.path
-    if column is not None and path is not None and is_table(path):
+    if column is not None and path is not None and _is_table(source, path, column):
         table = read_table(path, [column], source.encoding)
         start = path.parent if folder is None else Path(folder)
         for row in table.rows:
@@ -248,6 +251,11 @@ def _listed(
         beside = path is not None and os.path.lexists(path.parent / name.partition(JOIN)[0])
         start = path.parent if path is not None and beside else Path()
         yield f"{source.name}, line {number}", name, start
+
+
+def _is_table(source: Source, path: Path, column: str) -> bool:
+    """Return whether a file is a table by its name, or begins with the column of the training."""
+    return is_table(path) or is_header(next(source.lines(), ""), [column])
 
 
 def are_media(files: Sequence[Path]) -> bool:

@@ -7,15 +7,18 @@ import io
 import sys
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
+from itertools import chain
 from pathlib import Path
 from typing import BinaryIO, Self
 
+from unrolled.data.batching import batches_that_come
 from unrolled.data.text import check_encoding, read_text, refuse_utf8, split_lines
 from unrolled.errors import DataError, field
 
 __all__ = ["Source"]
 
 _HANDED_OVER = "the input"  # what messages call that which has no path
+_LINES_SEEN = 200
 
 
 @dataclass(frozen=True)
@@ -105,6 +108,18 @@ class Source:
             yield from self._decode(sys.stdin.buffer)
         else:
             yield from self._file_lines(self.path)
+
+    def begun(self) -> tuple[list[str], Iterator[str]]:
+        """Return the first lines, by which a format is known, and all of them.
+
+        Of what somebody may wait for an answer to, that is one line.
+
+        Raises:
+            DataError: As `lines`, where the first line is read.
+        """
+        pieces = batches_that_come(self.lines(), 1 if self.is_interactive else _LINES_SEEN)
+        first = next(pieces, [])
+        return first, chain(first, chain.from_iterable(pieces))
 
     def _file_lines(self, path: Path) -> Iterator[str]:
         try:

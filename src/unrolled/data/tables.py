@@ -30,7 +30,16 @@ from typing import Any
 from unrolled.data.text import read_text, split_lines
 from unrolled.errors import DataError, OptionError
 
-__all__ = ["TABLE_SUFFIXES", "Row", "Table", "has_columns", "is_table", "read_table"]
+__all__ = [
+    "TABLE_SUFFIXES",
+    "Row",
+    "Table",
+    "has_columns",
+    "is_header",
+    "is_table",
+    "read_table",
+    "refuse_header",
+]
 
 _TABS = (".tsv", ".tab")
 _NO_TABLES = frozenset(
@@ -128,6 +137,30 @@ def read_table(
 def is_table(path: Path) -> bool:
     """Return whether a file is a table by its name."""
     return _suffix(path) in _READERS
+
+
+def is_header(line: str, columns: Sequence[str]) -> bool:
+    """Return whether a line names these columns, and so begins a table; without columns it cannot.
+
+    Example:
+        >>> is_header("Sentence #,Word,Tag", ["Word"]), is_header("Word for word.", ["Word"])
+        (True, False)
+    """
+    line = line.removeprefix("\ufeff").partition("\r")[0]
+    return bool(columns) and any(set(columns) <= set(_split(line, mark)) for mark in ",;\t|")
+
+
+def refuse_header(name: str, lines: Sequence[str], columns: Sequence[str]) -> None:
+    """Raise `DataError` if an input that is no file, and read by lines, begins with these columns.
+
+    Args:
+        name: Of the input.
+        lines: Its first ones.
+        columns: Those of the training.
+    """
+    if lines and is_header(lines[0], columns):
+        message = f"{name}: begins with the header of a table, and is read by lines"
+        raise DataError(message, "save it as a file, and name that")
 
 
 def has_columns(path: Path, columns: Sequence[str], encoding: str) -> bool:

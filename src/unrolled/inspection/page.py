@@ -14,6 +14,7 @@ from typing import Any
 
 from unrolled.inspection.figures.style import plotly_script
 from unrolled.inspection.verdict import Said
+from unrolled.languages import Phrases
 
 __all__ = ["Page"]
 
@@ -25,10 +26,12 @@ class Page:
 
     Args:
         title: Of the document.
+        say: What it says, in its language.
     """
 
-    def __init__(self, title: str) -> None:
+    def __init__(self, title: str, say: Phrases) -> None:
         self._title = title
+        self.say = say
         self._parts: list[str] = []
         self._sections: list[tuple[str, str]] = []
 
@@ -106,7 +109,7 @@ class Page:
         links = "".join(f'<a href="#{name}">{_e(link)}</a>' for name, link in self._sections)
         body = "\n".join(self._parts).replace("<!-- sections -->", f"<nav>{links}</nav>", 1)
         return (
-            '<!doctype html>\n<html lang="en">\n<head>\n<meta charset="utf-8">\n'
+            f'<!doctype html>\n<html lang="{self.say.language}">\n<head>\n<meta charset="utf-8">\n'
             '<meta name="viewport" content="width=device-width, initial-scale=1">\n'
             f'<link rel="icon" href="data:,">\n<title>{_e(self._title)}</title>\n'
             f"<style>\n{css}</style>\n</head>\n<body>\n<main>\n{body}\n</main>\n"

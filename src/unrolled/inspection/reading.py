@@ -13,6 +13,7 @@ from unrolled.errors import DataError, OptionError
 from unrolled.inspection.gradients import Reach, gradient_reach
 from unrolled.inspection.subject import Passage, Subject, stacked_states
 from unrolled.inspection.verdict import Verdict, verdict
+from unrolled.languages import Phrases
 from unrolled.layers import Record, State, map_state
 
 __all__ = [
@@ -183,19 +184,16 @@ class Reading:
         )
         return float(right.double().mean()) if len(right) else 0.0
 
-    def notes(self) -> list[str]:
+    def notes(self, say: Phrases) -> list[str]:
         """Return what was looked at, and what was thinned, in sentences."""
-        seen = f"{self.num_steps:,} {self.unit}s"
-        many = f" in {len(self.passages):,} pieces" if len(self.passages) > 1 else ""
-        thinned = f"{seen}{many}"
+        what = f"{say.number(self.num_steps, ',')} {say.many(self.unit)}"
         if self.num_given > self.num_steps:
-            thinned = f"the first {seen} of {self.num_given:,}"
-        return [
-            f"Looked at {thinned}. To keep this file "
-            f"small, maps show {min(MAP_STEPS, self.num_steps)} steps of at most {MAP_UNITS} units "
-            f"and texts {EXCERPT} characters; trace() has everything.",
-            "Made by unrolled. This page is complete: it asks no other host for anything.",
-        ]
+            what = say("notes.first", seen=what, given=say.number(self.num_given, ","))
+        elif len(self.passages) > 1:
+            what = say("notes.pieces", seen=what, number=say.number(len(self.passages), ","))
+        steps = min(MAP_STEPS, self.num_steps)
+        sizes = {"steps": steps, "units": MAP_UNITS, "characters": EXCERPT}
+        return [say("notes.looked", what=what, **sizes), say("notes.made")]
 
 
 @dataclass(frozen=True)

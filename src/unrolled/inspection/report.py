@@ -16,6 +16,7 @@ from unrolled.inspection.sections import (
     write_units,
 )
 from unrolled.inspection.subject import Passage, Subject
+from unrolled.languages import ENGLISH, Phrases
 from unrolled.networks import count_parameters
 
 __all__ = ["Facts", "report"]
@@ -29,6 +30,7 @@ def report(
     untrained: Subject | None = None,
     beside: Mapping[str, Subject] | None = None,
     held_out: Read | None = None,
+    language: str = ENGLISH,
 ) -> str:
     """Return a report of a model: one HTML file that works without a network.
 
@@ -40,12 +42,14 @@ def report(
         untrained: The same model before its training, to compare the reach with.
         beside: Other models that read the same, by name, to compare the reach with.
         held_out: What the reach is measured on where `read` gives too little for it.
+        language: Of what is said: "en", "pt-BR".
 
     Raises:
         DataError: There is too little to see anything.
         VocabularyError: A text has characters that the vocabulary lacks.
-        OptionError: plotly is not installed.
+        OptionError: plotly is not installed; there is no such language.
     """
+    say = Phrases(language, "report")
     reading = Reading(subject, read)
 
     def reach_of(subject: Subject, passages: Sequence[Passage]) -> Measured | None:
@@ -55,14 +59,13 @@ def report(
     def read_anew(subject: Subject) -> Measured | None:
         return reach_of(subject, first_passages(read(subject))[0])
 
-    page = Page(f"{facts.name}: inside")
-    loss = reading.loss
-    pairs = {
-        **facts.facts,
-        "parameters": f"{count_parameters(subject.model):,}",
-        **({} if loss is None else {f"{facts.loss_unit or 'nats/token'}, here": f"{loss:.3f}"}),
-    }
-    page.header("unrolled · a look inside", facts.name, pairs)
+    page = Page(say("title", name=facts.name), say)
+    pairs = {say.of("facts", name): value for name, value in facts.facts.items()}
+    pairs[say("facts.parameters")] = say.number(count_parameters(subject.model), ",")
+    if (loss := reading.loss) is not None:
+        name = say("facts.loss_here", unit=facts.loss_unit or "nats/token")
+        pairs[name] = say.number(loss, ".3f")
+    page.header(say("kicker"), facts.name, pairs)
     subject.write(page, reading.passages)
     measured = reach_of(subject, reading.passages)
     fresh = None if untrained is None else read_anew(untrained)
@@ -74,5 +77,5 @@ def report(
     write_candidates(page, reading)
     if facts.curves:
         write_training(page, facts)
-    page.footer(reading.notes())
+    page.footer(reading.notes(say))
     return page.to_html()

@@ -27,6 +27,7 @@ from unrolled.inspection.reading import (
     Reading,
 )
 from unrolled.inspection.units import area_under_curve, rank_units
+from unrolled.languages import ENGLISH, Phrases
 from unrolled.layers import Record, RecurrentLayer
 
 __all__ = [
@@ -38,16 +39,11 @@ __all__ = [
     "write_units",
 ]
 
-_DIRECTION = (
-    " The layer reads both ways: followed is the direction that reads forwards, from its own last "
-    "output."
-)
 _MEMORY_LAGS = 60
 _REPLACEMENTS = 4
 _GOOD = 0.8  # a unit that follows a pattern less well is not drawn
 _MOST_DRAWN = 4
 _MOST_PATTERNS = 20
-_SWATCHES = '<span class="swatch high"></span> high, <span class="swatch low"></span> low'
 
 
 def write_reach(
@@ -62,28 +58,23 @@ def write_reach(
     unit = reading.unit
     if measured is None:
         return
-    page.section(
-        "How far back does learning reach?",
-        "Gradient",
-        "The error at one place can only teach the network what its gradient still feels. Here it "
-        f"is followed back, step by step, {_over(measured, unit)}."
-        + _DIRECTION
-        * _reads_both_ways(reading),
-    )
+    say = page.say
+    intro = say("reach.intro", over=_over(say, measured, unit))
+    both_ways = say("reach.direction") * _reads_both_ways(reading)
+    page.section(say("reach.heading"), say("reach.link"), intro + both_ways)
     reach, trained = measured.reach, measured.verdict
-    page.verdict(trained.kind, trained.say())
+    said = trained.say(say.language)
+    page.verdict(trained.kind, said)
     state, layer = trained.state, trained.layer
-    curves = {"trained": reach}
+    curves = {say("reach.trained"): reach}
     grew = ""
     if fresh is not None:
-        curves["before training"] = fresh.reach
-        before = fresh.verdict
-        if (trained.half_life_steps or 0) > (before.half_life_steps or math.inf):
-            grew = (
-                f" Before training the gradient halved every {before.half_life_steps:.1f} {unit}s, "
-                f"now every {trained.half_life_steps:.1f}."
-            )
-    of_layer = f" of layer {layer + 1}" if len(reach.by_state[state]) > 1 else ""
+        curves[say("reach.before")] = fresh.reach
+        half_lives = [each.verdict.half_life_steps for each in (fresh, measured)]
+        if (half_lives[1] or 0) > (half_lives[0] or math.inf):
+            was, now = (say.number(steps or 0.0, ".1f") for steps in half_lives)
+            grew = say("reach.grew", before=was, now=now, units=say.many(unit))
+    of_layer = say("reach.of_layer", layer=layer + 1) if len(reach.by_state[state]) > 1 else ""
     page.figure(
         figures.reach_by_lag(
             {
@@ -93,25 +84,33 @@ def write_reach(
             state=state,
             cut=measured.cut,
             unit=unit,
+            language=say.language,
         ),
-        f"Gradient by lag, before and after training. {trained.sentence}",
-        f"<b>Length of the gradient of the loss in {escape(_named(state))}{of_layer}, k {unit}s "
-        "earlier</b>, "
-        f"as part of that at lag 0. A straight line is a fixed half-life.{grew}",
+        say("reach.label", sentence=said.sentence),
+        say(
+            "reach.caption",
+            state=escape(say.of("reach.states", state, state=state)),
+            of_layer=of_layer,
+            units=say.many(unit),
+            grew=grew,
+        ),
     )
     if beside:
         _write_beside(page, unit, {facts.name: measured, **beside})
 
 
-def _over(measured: Measured, unit: str) -> str:
+def _over(say: Phrases, measured: Measured, unit: str) -> str:
     """Return what a reach is the mean over, in words."""
-    where = " of the held-out part, for too little was given" if measured.held_out else ""
-    windows = "one window" if measured.windows == 1 else f"the mean over {measured.windows} windows"
-    return f"{windows}{where}, {int(measured.reach.lags[-1])} {unit}s back"
+    one = measured.windows == 1
+    windows = say("reach.one_window" if one else "reach.windows", number=measured.windows)
+    where = say("reach.held_out") * measured.held_out
+    lag = int(measured.reach.lags[-1])
+    return say("reach.over", windows=windows, where=where, lag=lag, units=say.many(unit))
 
 
 def _write_beside(page: Page, unit: str, measured: Mapping[str, Measured | None]) -> None:
     """Write the reach of several models, each in the state that carries it farthest."""
+    say = page.say
     followed = {name: each for name, each in measured.items() if each is not None}
     verdicts = {name: each.verdict for name, each in followed.items()}
     curves = {
@@ -125,22 +124,25 @@ def _write_beside(page: Page, unit: str, measured: Mapping[str, Measured | None]
     cut = cuts.pop() if len(cuts) == 1 else None
     farthest = max(verdicts, key=lambda name: verdicts[name].horizon_steps)
     page.figure(
-        figures.reach_by_lag(curves, state="memory", cut=cut, unit=unit),
-        "Gradient by lag for several models",
-        f"<b>Several models on the same input</b>, each by the state that carries its gradient "
-        f"farthest. {escape(farthest)} reaches farthest: {verdicts[farthest].horizon_steps} "
-        f"{unit}s.",
+        figures.reach_by_lag(curves, state="memory", cut=cut, unit=unit, language=say.language),
+        say("reach.beside_label"),
+        say(
+            "reach.beside",
+            farthest=escape(farthest),
+            steps=verdicts[farthest].horizon_steps,
+            units=say.many(unit),
+        ),
     )
     rows = [
         (
             name,
-            each.kind,
-            "" if each.half_life_steps is None else f"{each.half_life_steps:.1f}",
+            each.say(say.language).head if say.language != ENGLISH else each.kind,
+            "" if each.half_life_steps is None else say.number(each.half_life_steps, ".1f"),
             str(each.horizon_steps),
         )
         for name, each in verdicts.items()
     ]
-    page.table(("model", "gradient", f"half-life, {unit}s", f"felt back, {unit}s"), rows, 2)
+    page.table(say.all("reach.columns", units=say.many(unit)), rows, 2)
 
 
 def _reads_both_ways(reading: Reading) -> bool:
@@ -152,93 +154,86 @@ def _capitalized(text: str) -> str:
     return text[0].upper() + text[1:]
 
 
-def _named(state: str) -> str:
-    names = {"h": "the hidden state h", "c": "the cell state c", "x": "the input x"}
-    return names.get(state, f"the state {state}")
-
-
 def write_memory(page: Page, reading: Reading) -> None:
     """Write how long units remember: by trying, by their gates, and step by step."""
     layer = reading.subject.recurrent
     if layer is None:
         return
-    page.section(
-        "How long do units remember?",
-        "Memory",
-        "A gradient is about small changes. Here a whole input is replaced by another, and the "
-        "units are watched until they have forgotten it.",
-    )
+    say = page.say
+    page.section(say("memory.heading"), say("memory.link"), say("memory.intro"))
     if not layer.bidirectional:
         _write_forgetting(page, reading, layer)
     if layer.cell.keeps is not None:
-        constants = {_of(record): time_constants(record) for record in reading.records}
+        constants = {_of(say, record): time_constants(record) for record in reading.records}
         slowest = max(float(steps.max()) for steps in constants.values())
         page.figure(
-            figures.time_constant_curve(constants),
-            "Time constants of all units, sorted",
-            f"<b>Memory by the gate alone</b>: 1 / (1 - mean {escape(layer.cell.keeps)}). The "
-            f"slowest unit holds on for {slowest:.0f} steps.",
+            figures.time_constant_curve(constants, language=say.language),
+            say("memory.gate_label"),
+            say("memory.gate", gate=escape(layer.cell.keeps), steps=say.number(slowest, ".0f")),
         )
     if not layer.bidirectional:
         _write_stretch(page, reading, layer)
 
 
-def _of(record: Record) -> str:
+def _of(say: Phrases, record: Record) -> str:
     """Return which layer and direction a record is of."""
-    return f"layer {record.layer + 1}{', backwards' if record.reverse else ''}"
+    name = "memory.backwards" if record.reverse else "memory.layer"
+    return say(name, layer=record.layer + 1)
 
 
 def _write_forgetting(page: Page, reading: Reading, layer: RecurrentLayer) -> None:
     """Write how long each unit feels an input that was replaced."""
-    unit, state = reading.unit, layer.cell.states[-1]  # an LSTM's c: what carries
+    say, unit, state = page.say, reading.unit, layer.cell.states[-1]  # an LSTM's c: what carries
     inputs, replacements, before = reading.replaced(_MEMORY_LAGS, _REPLACEMENTS)
     memory = memory_by_perturbation(layer, inputs, replacements, state=before)
     moved, spans = memory.by_state[state][-1], memory.spans()[state][-1]
     order = spans.argsort(descending=True, stable=True)
     shown = order[:: max(1, len(order) // 64)]
     longest, max_lag = int(spans.max()), int(memory.lags[-1])
-    most = f"at least {longest}" if longest == max_lag else str(longest)
+    most = say("memory.at_least", steps=longest) if longest == max_lag else str(longest)
     page.figure(
-        figures.memory_map(moved, shown.tolist(), unit),
-        f"How far each unit still moves, by the {unit}s since an input was replaced",
-        f"<b>What is left of one replaced {unit}</b>: each line is a unit of {escape(state)} in "
-        f"the last layer, the longest memory on top; full colour is a full swing of that unit. "
-        f"Half of all units have forgotten after {int(spans.median()) + 1} {unit}s; unit "
-        f"{int(order[0])} still moves by a tenth of its spread after {most}.",
+        figures.memory_map(moved, shown.tolist(), unit, language=say.language),
+        say("memory.map_label", units=say.many(unit)),
+        say(
+            "memory.map",
+            unit=say.one(unit),
+            units=say.many(unit),
+            state=escape(state),
+            median=int(spans.median()) + 1,
+            slowest=int(order[0]),
+            most=most,
+        ),
     )
 
 
 def _write_stretch(page: Page, reading: Reading, layer: RecurrentLayer) -> None:
     """Write how far a single step can stretch a change."""
-    first = reading.passages[0]
+    say, first = page.say, reading.passages[0]
     steps = min(MAP_STEPS, len(first))
     norms = step_jacobian_norms(layer, first.features[None, :steps].detach())[:, :, 0]
     page.figure(
-        figures.step_stretch(norms, first.pieces[:steps]),
-        "Spectral norm of each step's Jacobian along the text",
-        "<b>The most that one step can stretch a change of the state</b>, along the beginning: "
-        f"{float(norms.median()):.1f} times in the median. Above 1 is not an explosion yet: "
-        "in the next step the change points elsewhere, and may shrink.",
+        figures.step_stretch(norms, first.pieces[:steps], language=say.language),
+        say("memory.stretch_label"),
+        say("memory.stretch", median=say.number(float(norms.median()), ".1f")),
     )
 
 
 def write_gates(page: Page, reading: Reading) -> None:
     """Write what the gates do over the text, or the levels of a convolution."""
-    layer = reading.subject.recurrent
+    say, layer = page.say, reading.subject.recurrent
     if layer is None:
-        page.section("What do the levels do?", "Levels")
-        _write_maps(page, reading, {f"level {r.layer + 1}": r.values["y"] for r in reading.records})
+        page.section(say("gates.levels"), say("gates.levels_link"))
+        levels = {say("gates.level", layer=r.layer + 1): r.values["y"] for r in reading.records}
+        _write_maps(page, reading, levels)
         return
-    page.section("What do the gates do?", "Gates")
+    page.section(say("gates.heading"), say("gates.link"))
     record = reading.records[-1 - layer.bidirectional]  # the last layer, forwards
     if shares := saturation(record):
-        which = " or ".join(shares) if len(shares) < 3 else "a gate"
+        which = say("gates.or").join(shares) if len(shares) < 3 else say("gates.any")
         page.figure(
-            figures.saturation_map(shares),
-            "Share of steps at which each gate is at either end",
-            f"<b>Open, shut, or in between</b>: a point is {escape(which)} of one unit, to the "
-            "right if it is often at its low end, to the top if it is often at its high end. On "
-            "the dotted line it works like a switch; at the origin like a dimmer.",
+            figures.saturation_map(shares, language=say.language),
+            say("gates.saturation_label"),
+            say("gates.saturation", which=escape(which)),
         )
     states = {name: record.values[name] for name in layer.cell.states}
     others = {name: value for name, value in record.values.items() if name not in states}
@@ -247,22 +242,40 @@ def write_gates(page: Page, reading: Reading) -> None:
 
 def _write_maps(page: Page, reading: Reading, values: Mapping[str, Tensor]) -> None:
     """Write heat maps of (T, 1, H) values over the beginning of the text."""
-    steps = min(MAP_STEPS, reading.num_steps)
+    say, steps = page.say, min(MAP_STEPS, reading.num_steps)
     shown = {name: value[:steps, 0] for name, value in values.items()}
     order = order_by_change(list(shown.values())[-1], MAP_UNITS)
     named = ", ".join(escape(name) for name in shown)
     fields = [
-        f" Level {record.layer + 1} sees {record.receptive_field} {reading.unit}s."
+        say(
+            "gates.field",
+            layer=record.layer + 1,
+            steps=record.receptive_field,
+            units=say.many(reading.unit),
+        )
         for record in reading.records
         if record.receptive_field is not None
     ]
     page.figure(
-        figures.gate_maps(shown, reading.pieces[:steps], order, names=list(shown)),
-        f"Heat maps of {named} over the beginning",
-        f"<b>{named} over the beginning</b>: a column is a {reading.unit}, a line "
-        f"one of the {len(order)} liveliest units, those that change slowly on top. {_SWATCHES}, "
-        f"the nearer to zero, the fainter.{''.join(fields)}",
+        figures.gate_maps(
+            shown, reading.pieces[:steps], order, names=list(shown), language=say.language
+        ),
+        say("gates.maps_label", names=named),
+        say(
+            "gates.maps",
+            names=named,
+            unit=say.one(reading.unit),
+            number=len(order),
+            swatches=_swatches(say),
+            fields="".join(fields),
+        ),
     )
+
+
+def _swatches(say: Phrases) -> str:
+    """Return which colour is which, as HTML."""
+    ends = (f'<span class="swatch {end}"></span> {say(f"gates.{end}")}' for end in ("high", "low"))
+    return ", ".join(ends)
 
 
 def write_units(page: Page, reading: Reading) -> None:
@@ -276,25 +289,20 @@ def write_units(page: Page, reading: Reading) -> None:
     }
     if not usable:
         return
-    page.section(
-        "What do single units follow?",
-        "Units",
-        "For each pattern, the unit that tells best whether one is inside of it: chosen on the "
-        "first half of what was read, measured on the second. The area under the curve (AUC) is 1 "
-        "for a unit that is never wrong, 0.5 for one that knows nothing.",
-    )
-    best = {name: _best_unit(reading, mask, half) for name, mask in usable.items()}
+    say = page.say
+    page.section(say("units.heading"), say("units.link"), say("units.intro"))
+    best = {name: _best_unit(say, reading, mask, half) for name, mask in usable.items()}
     ranked = sorted(best, key=lambda name: -best[name].score)[:_MOST_PATTERNS]
     rows = [
         (
-            name,
+            say.pattern(name),
             best[name].name,
-            "high" if best[name].area > 0.5 else "low",
-            f"{best[name].score:.3f}",
+            say("gates.high" if best[name].area > 0.5 else "gates.low"),
+            say.number(best[name].score, ".3f"),
         )
         for name in ranked
     ]
-    page.table(("pattern", "unit", "inside it is", "AUC, second half"), rows, 1)
+    page.table(say.all("units.columns"), rows, 1)
     drawn: set[str] = set()
     for name in ranked:
         chosen = best[name]
@@ -302,12 +310,19 @@ def write_units(page: Page, reading: Reading) -> None:
             continue
         drawn.add(chosen.name)
         start, stop = _excerpt(reading.pieces, usable[name], half)
-        page.subsection(_capitalized(name))
+        page.subsection(_capitalized(say.pattern(name)))
         page.figure(
-            figures.unit_over_text(chosen.values[start:stop], reading.pieces[start:stop]),
-            f"The text coloured by {chosen.name}",
-            f"<b>{escape(chosen.name)}</b>, AUC {chosen.score:.3f}: {_SWATCHES}. The colour of a "
-            f"{reading.unit} is the unit's value after reading it.",
+            figures.unit_over_text(
+                chosen.values[start:stop], reading.pieces[start:stop], language=say.language
+            ),
+            say("units.label", name=chosen.name),
+            say(
+                "units.caption",
+                name=escape(chosen.name),
+                area=say.number(chosen.score, ".3f"),
+                swatches=_swatches(say),
+                unit=say.one(reading.unit),
+            ),
         )
 
 
@@ -322,7 +337,7 @@ class _Best:
         return max(self.area, 1 - self.area)
 
 
-def _best_unit(reading: Reading, mask: Tensor, half: int) -> _Best:
+def _best_unit(say: Phrases, reading: Reading, mask: Tensor, half: int) -> _Best:
     """Return the unit of any layer and state that follows `mask` best in the first half."""
     best: tuple[float, str, Tensor] | None = None
     for record in reading.records:
@@ -331,8 +346,9 @@ def _best_unit(reading: Reading, mask: Tensor, half: int) -> _Best:
             ranking = rank_units(values[:half], mask[:half])
             unit, score = int(ranking.units[0]), float(ranking.score[0])
             if best is None or score > best[0]:
-                where = f" of {_of(record)}" if len(reading.records) > 1 else ""
-                best = (score, f"{state}, unit {unit}{where}", values[:, unit])
+                key = "units.unit_of" if len(reading.records) > 1 else "units.unit"
+                name = say(key, state=state, number=unit, layer=_of(say, record))
+                best = (score, name, values[:, unit])
     assert best is not None
     _, name, values = best
     area = float(area_under_curve(values[half:, None], mask[half:])[0])
@@ -364,42 +380,36 @@ def write_candidates(page: Page, reading: Reading) -> None:
         for piece, row in zip(passage.pieces, steps, strict=False)
     ][:SAID]
     pieces, log_probabilities = [piece for piece, _ in rows], torch.stack([row for _, row in rows])
-    if forecasts:
-        page.section(
-            "What does it expect?",
-            "Next",
-            f"Each {reading.unit}, and under it what the model thought would come next.",
-        )
-        right = reading.share_of_right_forecasts()
-        words = (
-            "<b>On top what was read, beneath the five likeliest to come next</b>, the stronger "
-            "the colour the surer; bold is what did come. The first guess is right "
-            f"{right:.0%} of the time."
-        )
-    else:
-        page.section(
-            "What does it answer?",
-            "Answers",
-            f"Each {reading.unit}, and under it what the model answers there.",
-        )
-        words = (
-            "<b>On top what was read, beneath the five likeliest answers</b>, the stronger the "
-            "colour the surer."
-        )
+    kind, unit = "next" if forecasts else "answer", page.say.one(reading.unit)
+    say = page.say
+    page.section(
+        say(f"said.{kind}"), say(f"said.{kind}_link"), say(f"said.{kind}_intro", unit=unit)
+    )
+    share = say.number(reading.share_of_right_forecasts(), ".0%") if forecasts else ""
     page.figure(
-        figures.candidates(pieces, log_probabilities.exp(), subject.labels, forecasts=forecasts),
-        "What was read, with the likeliest of what is said at each step",
-        words,
+        figures.candidates(
+            pieces,
+            log_probabilities.exp(),
+            subject.labels,
+            forecasts=forecasts,
+            language=say.language,
+        ),
+        say("said.label"),
+        say(f"said.{kind}_caption", share=share),
     )
 
 
 def write_training(page: Page, facts: Facts) -> None:
     """Write how the loss fell."""
-    page.section("How was it trained?", "Training")
-    ends = {name: points[-1][1] for name, points in facts.curves.items() if points}
-    ended = ", ".join(f"{escape(name)} {value:.3f}" for name, value in ends.items())
+    say = page.say
+    page.section(say("training.heading"), say("training.link"))
+    curves = {say.of("training.curves", name): points for name, points in facts.curves.items()}
+    ends = {name: say.number(points[-1][1], ".3f") for name, points in curves.items() if points}
+    ended = ", ".join(f"{escape(name)} {value}" for name, value in ends.items())
     page.figure(
-        figures.learning_curves(facts.curves, x_title="update", y_title=facts.loss_unit),
-        "Learning curves",
-        f"<b>Loss during training</b>, at the end: {ended} {escape(facts.loss_unit)}.",
+        figures.learning_curves(
+            curves, x_title=say("figures.update"), y_title=facts.loss_unit, language=say.language
+        ),
+        say("training.label"),
+        say("training.caption", ends=ended, unit=escape(facts.loss_unit)),
     )

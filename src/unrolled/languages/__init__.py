@@ -16,7 +16,7 @@ from typing import Any
 
 from unrolled.errors import OptionError
 
-__all__ = ["ENGLISH", "Words", "best_language", "fill", "language_names", "load_words"]
+__all__ = ["ENGLISH", "Phrases", "Words", "best_language", "fill", "language_names", "load_words"]
 
 Words = dict[str, Any]
 """What is said, by what it is: texts, lists, and further words by what they are."""
@@ -74,6 +74,66 @@ def fill(text: str, values: Mapping[str, object]) -> str:
         '3 of 9'
     """
     return _PLACE.sub(lambda place: str(values.get(place[1], place[0])), text)
+
+
+class Phrases:
+    """What a report says in a language: a part of its words, and numbers in its signs.
+
+    Args:
+        language: Its code.
+        part: Which of the words, by name.
+
+    Raises:
+        OptionError: There is no such language.
+
+    Example:
+        >>> say = Phrases("pt-BR", "report")
+        >>> say("figures.back", units=say.many("character")), say.number(1234.5, ",.1f")
+        ('caracteres atrás', '1.234,5')
+    """
+
+    def __init__(self, language: str, part: str) -> None:
+        words = load_words(language)
+        self.language = language
+        self._words = words[part]
+        self._units = words["units"]
+        self._patterns = words["patterns"]
+        self._signs = str.maketrans(",.", ".,") if words["decimal"] == "," else {}
+
+    def __call__(self, name: str, /, **values: object) -> str:
+        """Return a text by its name, the parts of which points separate, with values in it."""
+        return fill(self._found(name), values)
+
+    def all(self, name: str, /, **values: object) -> list[str]:
+        """Return a list of texts."""
+        return [fill(text, values) for text in self._found(name)]
+
+    def of(self, name: str, kind: str, /, **values: object) -> str:
+        """Return which of several texts is for a kind, or that for all others."""
+        words = self._found(name)
+        return fill(words.get(kind, words.get("other", kind)), values)
+
+    def number(self, value: float, form: str = "") -> str:
+        """Return a number, in a form of Python's, with the signs of the language."""
+        return f"{value:{form}}".translate(self._signs)
+
+    def one(self, unit: str) -> str:
+        """Return what a step is called."""
+        return str(self._units[unit]["one"]) if unit in self._units else unit
+
+    def many(self, unit: str) -> str:
+        """Return what steps are called."""
+        return str(self._units[unit]["many"]) if unit in self._units else f"{unit}s"
+
+    def pattern(self, name: str) -> str:
+        """Return what a pattern of a text is called."""
+        return str(self._patterns.get(name, name))
+
+    def _found(self, name: str) -> Any:
+        words: Any = self._words
+        for part in name.split("."):
+            words = words[part]
+        return words
 
 
 def _files() -> list[Traversable]:

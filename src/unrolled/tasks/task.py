@@ -4,6 +4,7 @@ One class for each sequence configuration, each in a folder of its own beside th
 task (folders, training, resuming) is in `runs.py`, the same for all.
 """
 
+import math
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -372,10 +373,10 @@ class ExamplesTask(Task[Example]):
         yield from batches_by_length([self.length(example) for example in examples], batch_size)
 
     def mean_loss(self, model: nn.Module, examples: Sequence[Example]) -> float:
-        """Return the mean of `loss` over examples, summed in float64."""
+        """Return the mean of `loss` over examples, summed in float64; NaN where none counts."""
         total, count = 0.0, 0
         with torch.inference_mode():
             for batch in self.in_batches(examples):
                 loss, terms = self.loss(model, [examples[index] for index in batch])
                 total, count = total + loss.item(), count + terms
-        return total / count
+        return total / count if count else math.nan

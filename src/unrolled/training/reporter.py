@@ -22,8 +22,11 @@ class Reporter(Protocol):
         """
         ...
 
-    def on_evaluation(self, metrics: Mapping[str, float], improved: bool) -> None:
-        """Take the measurements on held-out data, and whether they are the best so far."""
+    def on_evaluation(self, metrics: Mapping[str, float], improved: bool | None) -> None:
+        """Take the measurements on held-out data, and whether they are the best so far.
+
+        None where the last weights are kept, whichever are the best.
+        """
         ...
 
     def on_message(self, message: str) -> None:
@@ -37,7 +40,7 @@ class NullReporter:
     def on_log(self, metrics: Mapping[str, float]) -> None:
         """Do nothing."""
 
-    def on_evaluation(self, metrics: Mapping[str, float], improved: bool) -> None:
+    def on_evaluation(self, metrics: Mapping[str, float], improved: bool | None) -> None:
         """Do nothing."""
 
     def on_message(self, message: str) -> None:

@@ -150,13 +150,17 @@ class Trainer:
             OptionError: They are not: as much has been done already.
         """
         progress = self.progress
-        progress.evaluations_without_improvement = progress.improvements_in_a_row = 0
+        self._judge_anew()
         if self.schedule.done(progress) == 1.0:
             minutes = progress.elapsed_seconds / 60
             done = f"{progress.update:,} updates, {self._epoch:.2f} epochs, {minutes:.1f} minutes"
             message = f"{self.run.path} has already been trained for {done}"
             raise OptionError(message, "give more than that: what there is counts")
         self._must_save = True
+
+    def _judge_anew(self) -> None:
+        """Count evaluations from here on: those before were of a training of another length."""
+        self.progress.evaluations_without_improvement = self.progress.improvements_in_a_row = 0
 
     def request_stop(self) -> None:
         """Have `fit` save a checkpoint, measure and return, after this update or the next.
@@ -261,6 +265,8 @@ class Trainer:
             progress.kept_update = progress.best_update  # an older version's, which chose by loss
             progress.best_figure = progress.best_loss if self.metric.name == "loss" else None
             progress.top_figure = progress.best_figure
+        if checkpoint.get("length", self.options.length) != self.options.length:
+            self._judge_anew()  # config.json has been given another one, and then it was killed
         length = checkpoint["log_length"]
         if not isinstance(length, int) or length < 0:
             raise ValueError(f"log_length {length!r}")
@@ -378,7 +384,7 @@ class Trainer:
         elif self._replaced is not None:
             self._put_back(self._replaced)
         if measured:
-            reporter.on_evaluation(metrics, improved)
+            reporter.on_evaluation(metrics, None if self.keeps_last else improved)
 
     def _measure_at_stop(self, reporter: Reporter) -> None:
         """Keep the weights of an interrupted run if they are better than those that were kept.
@@ -403,7 +409,7 @@ class Trainer:
             self._kept_at_stop = measured
         if measured:
             metrics = {"update": progress.update, "epoch": self._epoch, **measured}
-            reporter.on_evaluation(metrics, improved)
+            reporter.on_evaluation(metrics, None if self.keeps_last else improved)
 
     def _measure(self) -> tuple[dict[str, float], float]:
         metrics = self.objective.evaluate(self.average) if self.objective.num_held_out else {}
@@ -455,6 +461,7 @@ class Trainer:
                 "replaced": self._replaced,
                 "optimizer": self.optimizer.state_dict(),
                 "progress": asdict(self.progress),
+                "length": self.options.length,
                 "log_length": self._log.sync(),
                 "log_sha256": self._log.digest,
                 "surroundings": surroundings(),

@@ -324,6 +324,19 @@ def test_what_stands_before_a_bad_file_is_written_and_bad_ones_can_be_passed(run
     assert [first["media"], last["media"]] == ["0.png", "1.png"]
 
 
+def test_a_bad_file_that_is_named_itself_can_be_passed_too(run, tmp_path):
+    bad = tmp_path / "bad.png"
+    bad.write_bytes(b"\x89PNG\r\n\x1a\n and no more")
+    loaded = load(run)
+    with pytest.raises(DataError, match=r"bad\.png"):
+        predict(loaded, Source.file(bad))
+    (prediction,) = predict(loaded, Source.file(bad), skip_bad=True)
+    assert (prediction["media"], prediction["caption"]) == (str(bad), "")
+    assert "bad.png" in prediction["error"]
+    with pytest.raises(DataError, match="no such file"):  # what is not there is no bad picture
+        predict(loaded, Source.file(tmp_path / "lost.png"), skip_bad=True)
+
+
 def test_a_list_in_another_folder_and_the_training_table_are_read(
     run, pictures, tmp_path, monkeypatch
 ):

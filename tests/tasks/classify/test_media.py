@@ -107,6 +107,9 @@ def test_pictures_are_learned_and_told_apart_in_every_way_to_name_them(pictures,
     with pytest.raises(DataError, match=r"list\.txt, line 2: is empty"):
         predict(loaded, listed)
     assert predict(loaded, listed, skip_bad=True) == [("pictures/red/0.png", "red"), ("", "")]
+    bad = tmp_path / "bad.png"
+    bad.write_bytes(b"\x89PNG\r\n\x1a\n and no more")
+    assert predict(loaded, bad, skip_bad=True) == [(str(bad), "")]
     for path in (pictures, f"red={red}", f"red={red / '0.png'}"):
         examples, _ = loaded.task.read_examples(Path(path))
         assert loaded.task.evaluate(loaded.model, examples)["accuracy"] == 1.0

@@ -72,9 +72,8 @@ def test_one_file_of_a_class_says_which(write):
     path = write("a", "one\n")
     both = DataOptions(files=(f"a={path}", "b"))
     assert contents(read_examples(both, Path(f"b={path}"))[0]) == [("one", "b")]
-    for wrong in (path, Path(f"c={path}")):
-        with pytest.raises(DataError, match="the class of its lines is not known"):
-            read_examples(both, wrong)
+    with pytest.raises(DataError, match="the class of its lines is not known"):
+        read_examples(both, path)
 
 
 def test_equal_texts_are_in_one_part(write):
@@ -379,3 +378,61 @@ def test_a_column_with_hardly_a_repeated_value_has_no_classes(write, labels, mes
 def test_a_few_numbers_and_names_are_classes(write, labels):
     path = write("t.csv", table([(f"text {n}", label) for n, label in enumerate(labels)]))
     assert read_splits(options(path, **TABLE)).training
+
+
+# ---- whatever the training was on, a file is read as what it is -------------------------------
+
+
+@pytest.mark.parametrize("trained_on", ["table", "classes", "folder"])
+def test_texts_with_a_class_are_read_whatever_the_training_was_on(write, folders, trained_on):
+    lines = write("good.txt", "one\ntwo\n")
+    chosen = {
+        "table": lambda: options("t.csv", **TABLE),
+        "classes": lambda: DataOptions(files=("a=x.txt", "b=y.txt")),
+        "folder": lambda: options(folders),
+    }[trained_on]()
+    assert contents(read_examples(chosen, Path(f"a={lines}"))[0]) == [("one", "a"), ("two", "a")]
+    assert len(read_examples(chosen, folders)[0]) == 40
+    assert len(list(read_unlabelled(chosen, Source.file(folders / "b"), ()))) == 20
+
+
+@pytest.mark.parametrize("trained_on", ["classes", "folder", "series"])
+def test_a_table_is_not_read_as_lines_where_the_training_had_no_columns(write, folders, trained_on):
+    path = write("new.csv", table(many(3)))
+    chosen, names = {
+        "classes": (DataOptions(files=("a=x.txt", "b=y.txt")), ()),
+        "folder": (options(folders), ()),
+        "series": (options("a.ts"), ("1",)),
+    }[trained_on]
+    with pytest.raises(DataError, match="the training data had no columns to find in it"):
+        list(read_unlabelled(chosen, Source.file(path), names))
+    with pytest.raises(DataError, match="the training data had no columns to find in it"):
+        read_examples(chosen, path, names)
+
+
+def test_a_table_is_no_file_of_one_class(write):
+    path = write("good.csv", table(many(3)))
+    with pytest.raises(DataError, match="a file of one class has a text in each line"):
+        read_splits(DataOptions(files=(f"a={path}", f"b={path}")))
+
+
+def test_a_table_of_another_name_is_known_by_its_header(write):
+    path = write("new.txt", table([("one", "a"), ("two", "b")]))
+    found = read_unlabelled(options("t.csv", **TABLE), Source.file(path), ())
+    assert [example.content for example in found] == ["one", "two"]
+
+
+def test_ts_files_are_read_by_a_run_that_was_trained_on_a_table(write):
+    path = write("new.ts", f"{HEADER}1,2:3,4:a\n5:6:b\n")
+    chosen = options("long.csv", id="case", target="label")
+    expected = [((1, 3), (2, 4)), ((5, 6),)]
+    assert [e.content for e in read_examples(chosen, path, ("x", "y"))[0]] == expected
+    found = read_unlabelled(chosen, Source.file(path), ("x", "y"))
+    assert [example.content for example in found] == expected
+
+
+def test_a_table_that_is_no_file_is_not_read_line_by_line():
+    chosen = options("t.csv", **TABLE)
+    with pytest.raises(DataError, match="the input: begins with the header of a table"):
+        list(read_unlabelled(chosen, Source.text("id,text\n1,good\n"), ()))
+    assert len(list(read_unlabelled(chosen, Source.text("a text of mine\nmore\n"), ()))) == 2

@@ -261,6 +261,16 @@ def test_tags_unseen_in_training_are_counted_and_are_errors(tmp_path: Path) -> N
         task.read_examples(strange)
 
 
+@pytest.mark.parametrize("crf", [True, False])
+def test_sentences_of_unknown_tags_alone_have_no_loss(crf: bool) -> None:
+    task = task_of(TaggedSentence(("a", "b"), ("X", "Y")))
+    unknown = [TaggedSentence(("a", "b"), ("Z", "Z"))]
+    figures = task.evaluate(model_of(task, hidden_size=2, crf=crf), unknown)
+    assert math.isnan(figures["loss"])
+    assert figures["accuracy"] == 0.0
+    assert math.isnan(task.mean_loss(model_of(task, hidden_size=2, crf=crf), unknown))
+
+
 def test_data_that_cannot_be_learned_from_are_refused(tmp_path: Path) -> None:
     one = write(tmp_path / "one.conll", [[(str(i), "O")] for i in range(40)])
     with pytest.raises(DataError, match=r"one\.conll: all words of the training part have one tag"):

@@ -169,3 +169,27 @@ def test_a_value_that_is_no_text_is_refused_with_its_place(tmp_path, value):
     path.write_text(json.dumps({"en": "a", "fr": value}))
     with pytest.raises(DataError, match="line 1: 'fr' is not text but"):
         read_pairs(path, source_column="en", target_column="fr")
+
+
+@pytest.mark.parametrize("name", ["new.tsv", "new.txt"])
+@pytest.mark.parametrize(("header", "column"), [("", "1"), ("en\tfr\n", "en"), ("", "2")])
+def test_columns_with_tabs_are_no_sentences(tmp_path, name, header, column):
+    path = tmp_path / name
+    path.write_text(f"{header}Go.\tVa !\n\nHi.\tSalut.\n")
+    expected = ["Va !", "", "Salut."] if column == "2" else ["Go.", "", "Hi."]
+    assert list(sources_of(Source.file(path), column)) == expected
+    assert list(sources_of(Source.text(path.read_text()), column)) == expected
+
+
+def test_lines_are_sentences_where_a_tab_is_not_in_each(tmp_path):
+    path = tmp_path / "new.txt"
+    path.write_text("Go.\tnow\nHi.\n")
+    assert list(sources_of(Source.file(path), "1")) == ["Go.\tnow", "Hi."]
+    path.write_text("Go.\tnow\nHi.\tand\n" * 200 + "Hi.\n")
+    with pytest.raises(DataError, match=r"line 401: the source is in column 2, got 1 columns"):
+        list(sources_of(Source.file(path), "2"))
+
+
+def test_a_table_that_is_no_file_is_not_translated_line_by_line():
+    with pytest.raises(DataError, match="the input: begins with the header of a table"):
+        list(sources_of(Source.text("en,fr\nGo.,Va !\n"), "en"))

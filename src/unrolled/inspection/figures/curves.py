@@ -18,6 +18,7 @@ from unrolled.inspection.figures.style import (
     styled,
 )
 from unrolled.inspection.gradients import Reach
+from unrolled.languages import ENGLISH, Phrases
 
 __all__ = [
     "learning_curves",
@@ -29,7 +30,6 @@ __all__ = [
 ]
 
 _FLOOR = 1e-5  # of the gradient at lag 0: nobody learns from less
-_STATE_NAMES = {"h": "hidden state h", "c": "cell state c", "x": "input x"}
 
 
 def reach_by_lag(
@@ -39,6 +39,7 @@ def reach_by_lag(
     wanted: int | None = None,
     cut: int | None = None,
     unit: str = "step",
+    language: str = ENGLISH,
 ) -> Any:
     """Draw how much of the gradient is left k steps back, on a logarithmic scale.
 
@@ -49,8 +50,10 @@ def reach_by_lag(
         wanted: A mark at this lag: how far back the loss should be felt.
         cut: A mark at this lag: where training cuts its gradient, k2.
         unit: What a step is called.
+        language: Of what is written.
     """
-    figure = new_figure()
+    say, figure = Phrases(language, "report"), new_figure(language=language)
+    back = say("figures.back", units=say.many(unit))
     number = 0
     longest = 1
     for name, reach in reaches.items():
@@ -62,21 +65,22 @@ def reach_by_lag(
                     continue
                 parts = [name] if name else []
                 if state is None:
-                    parts.append(_STATE_NAMES.get(which, which))
-                    parts += [f"layer {layer + 1}"] * (len(relative[which]) > 1)
+                    parts.append(say.of("figures.states", which, state=which))
+                    of_layer = say("memory.layer", layer=layer + 1)
+                    parts += [of_layer] * (len(relative[which]) > 1)
                 shown = curve.where(curve >= _FLOOR, torch.nan).tolist()
                 longest = max([longest, *(k for k, v in enumerate(shown) if v == v)])
                 figure.add_scatter(
                     x=reach.lags.tolist(),
                     y=[None if v != v else v for v in shown],
-                    name=", ".join(parts) or "gradient",
+                    name=", ".join(parts) or say("figures.gradient"),
                     mode="lines",
                     line={
                         "color": COLOURS[number % len(COLOURS)],
                         "width": 2.5,
                         "dash": DASHES[number % len(DASHES)],
                     },
-                    hovertemplate=f"%{{x}} {unit}s back: %{{y:.2e}}",
+                    hovertemplate=f"%{{x}} {back}: %{{y:.2e}}",
                 )
                 number += 1
     styled(figure, height=360, legend=number > 1)
@@ -86,9 +90,9 @@ def reach_by_lag(
     figure.add_hline(y=0.01, line={"color": INK, "width": 1, "dash": "dot"})
     figure.add_annotation(
         xref="paper", x=1, y=-2, xanchor="right", yanchor="bottom", showarrow=False,
-        text="1 %: hardly felt", font={"size": 11},
+        text=say("figures.felt"), font={"size": 11},
     )  # fmt: skip
-    for lag, meaning in ((wanted, "wanted"), (cut, "where training cuts")):
+    for lag, meaning in ((wanted, say("figures.wanted")), (cut, say("figures.cut"))):
         if lag is None or lag > end:
             continue
         figure.add_vline(x=lag, line={"color": INK, "width": 1, "dash": "dot"})
@@ -97,49 +101,52 @@ def reach_by_lag(
             xanchor="left" if lag < 0.6 * end else "right",
             text=f"&nbsp;{lag}: {meaning}&nbsp;",
         )  # fmt: skip
-    figure.update_xaxes(title_text=f"{unit}s back", range=[0, end])
+    figure.update_xaxes(title_text=back, range=[0, end])
     figure.update_yaxes(
-        title_text="gradient, part of that at lag 0",
+        title_text=say("figures.part"),
         type="log",
         tickvals=[10.0**power for power in range(-5, 7)],
-        ticktext=["0.001 %", "0.01 %", "0.1 %", "1 %", "10 %", "100 %", "10×", "100×", "10³×",
-                  "10⁴×", "10⁵×", "10⁶×"],
+        ticktext=[*(f"{say.number(share, 'g')} %" for share in (0.001, 0.01, 0.1)), "1 %", "10 %",
+                  "100 %", "10×", "100×", "10³×", "10⁴×", "10⁵×", "10⁶×"],
     )  # fmt: skip
     return figure
 
 
-def step_stretch(norms: Tensor, tokens: Sequence[str]) -> Any:
+def step_stretch(norms: Tensor, tokens: Sequence[str], *, language: str = ENGLISH) -> Any:
     """Draw by how much a single step stretches a change of the state, along a text.
 
     Args:
         norms: Of `step_jacobian_norms`, one row's, (L, T).
         tokens: What each step read, T of them.
+        language: Of what is written.
     """
-    figure = new_figure()
+    say, figure = Phrases(language, "report"), new_figure(language=language)
     for layer, line in enumerate(norms.tolist()):
         figure.add_scatter(
             x=list(range(len(line))),
             y=line,
             customdata=[_visible(token) for token in tokens],
-            name=f"layer {layer + 1}",
+            name=say("memory.layer", layer=layer + 1),
             mode="lines",
             line={"color": COLOURS[layer % len(COLOURS)], "width": 1.5},
-            hovertemplate="after “%{customdata}”: × %{y:.2f}<extra></extra>",
+            hovertemplate=say("figures.after") + " “%{customdata}”: × %{y:.2f}<extra></extra>",
         )
     styled(figure, height=230, legend=len(norms) > 1)
     figure.add_hline(y=1, line={"color": INK, "width": 1, "dash": "dot"})
-    figure.update_xaxes(title_text="characters of the text", showgrid=False)
-    figure.update_yaxes(title_text="stretched at most by", rangemode="tozero", ticksuffix="×")
+    figure.update_xaxes(title_text=say("figures.characters"), showgrid=False)
+    figure.update_yaxes(title_text=say("figures.stretched"), rangemode="tozero", ticksuffix="×")
     return figure
 
 
-def time_constant_curve(constants: Mapping[str, Tensor]) -> Any:
+def time_constant_curve(constants: Mapping[str, Tensor], *, language: str = ENGLISH) -> Any:
     """Draw the time constants of all units, the longest first, on a logarithmic scale.
 
     Args:
         constants: (H,) of `time_constants` for each layer or cell by its name.
+        language: Of what is written.
     """
-    figure = new_figure()
+    say, figure = Phrases(language, "report"), new_figure(language=language)
+    unit, steps_word = say("figures.unit"), say("figures.steps")
     for number, (name, steps) in enumerate(constants.items()):
         order = steps.argsort(descending=True)
         colour = COLOURS[number % len(COLOURS)]
@@ -152,35 +159,40 @@ def time_constant_curve(constants: Mapping[str, Tensor]) -> Any:
             line={"color": colour, "width": 2.5, "dash": DASHES[number % len(DASHES)]},
             fill="tozeroy" if len(constants) == 1 else None,
             fillcolor=rgba(colour, 0.12),
-            hovertemplate="unit %{customdata}: %{y:.1f} steps<extra>%{fullData.name}</extra>",
+            hovertemplate=f"{unit} %{{customdata}}: %{{y:.1f}} {steps_word}"
+            "<extra>%{fullData.name}</extra>",
         )
     styled(figure, height=280, legend=len(constants) > 1)
-    figure.update_xaxes(title_text="units, the slowest first", showgrid=False)
+    figure.update_xaxes(title_text=say("figures.slowest"), showgrid=False)
     figure.update_yaxes(
-        title_text="time constant, steps",
+        title_text=say("figures.constant"),
         type="log",
         tickvals=[1, 2, 5, 10, 20, 50, 100, 200, 500, 1000],
     )
     return figure
 
 
-def memory_map(moved: Tensor, units: Sequence[int], unit: str = "step") -> Any:
+def memory_map(
+    moved: Tensor, units: Sequence[int], unit: str = "step", *, language: str = ENGLISH
+) -> Any:
     """Draw how far units still move when the input k steps ago is replaced.
 
     Args:
         moved: (K, H), as part of each unit's spread: a layer of `Memory.by_state`.
         units: The units that are drawn, from top to bottom.
         unit: What a step is called.
+        language: Of what is written.
     """
-    figure = new_figure()
+    say, figure = Phrases(language, "report"), new_figure(language=language)
+    later, spread = say("figures.later", units=say.many(unit)), say("figures.of_spread")
     shown = moved[:, list(units)].T.float().cpu().numpy()
     figure.add_heatmap(
         z=shown,
         zmin=0,
         zmax=1,
         colorscale=scale(FROM_ZERO),
-        y=[f"unit {number}" for number in units],
-        hovertemplate=f"%{{y}}, %{{x}} {unit}s later: %{{z:.2f}} of its spread<extra></extra>",
+        y=[f"{say('figures.unit')} {number}" for number in units],
+        hovertemplate=f"%{{y}}, %{{x}} {later}: %{{z:.2f}} {spread}<extra></extra>",
         colorbar={
             "thickness": 8,
             "outlinewidth": 0,
@@ -190,24 +202,31 @@ def memory_map(moved: Tensor, units: Sequence[int], unit: str = "step") -> Any:
         },
     )
     styled(figure, height=max(220, min(420, 60 + 6 * len(units))))
-    figure.update_xaxes(title_text=f"{unit}s since the input that was replaced", showgrid=False)
+    figure.update_xaxes(title_text=say("figures.since", units=say.many(unit)), showgrid=False)
     figure.update_yaxes(
-        autorange="reversed", showticklabels=False, showgrid=False, title_text="units"
+        autorange="reversed",
+        showticklabels=False,
+        showgrid=False,
+        title_text=say("figures.units"),
     )
     return figure
 
 
-def saturation_map(shares: Mapping[str, tuple[Tensor, Tensor]]) -> Any:
+def saturation_map(shares: Mapping[str, tuple[Tensor, Tensor]], *, language: str = ENGLISH) -> Any:
     """Draw each unit at the shares of time it is at its low end and at its high end.
 
     After A. Karpathy, J. Johnson and L. Fei-Fei (2015), figure 3.
 
     Args:
         shares: Of `saturation`: (low, high), (H,) each, by the names of the gates.
+        language: Of what is written.
     """
     if not shares:
         raise OptionError("saturation_map: nothing in this cell has bounds")
-    figure = new_figure()
+    say, figure = Phrases(language, "report"), new_figure(language=language)
+    of_unit, low_word, high_word = (
+        say(name) for name in ("figures.of_unit", "gates.low", "gates.high")
+    )
     symbols = ("circle", "diamond", "square", "cross", "triangle-up", "x")
     for number, (name, (low, high)) in enumerate(shares.items()):
         figure.add_scatter(
@@ -222,23 +241,27 @@ def saturation_map(shares: Mapping[str, tuple[Tensor, Tensor]]) -> Any:
                 "symbol": symbols[number % len(symbols)],
                 "line": {"width": 0},
             },
-            hovertemplate=f"{name} of unit %{{customdata}}: low %{{x:.0%}}, high %{{y:.0%}}"
-            "<extra></extra>",
+            hovertemplate=f"{name} {of_unit} %{{customdata}}: {low_word} %{{x:.0%}}, "
+            f"{high_word} %{{y:.0%}}<extra></extra>",
         )
     styled(figure, height=400, legend=True)
     figure.add_scatter(
         x=[0, 1], y=[1, 0], mode="lines", showlegend=False, hoverinfo="skip",
         line={"color": INK, "width": 1, "dash": "dot"},
     )  # fmt: skip
-    figure.update_xaxes(title_text="share of steps at the low end", range=[-0.02, 1.03])
-    figure.update_yaxes(title_text="share of steps at the high end", range=[-0.02, 1.03])
+    figure.update_xaxes(title_text=say("figures.low_share"), range=[-0.02, 1.03])
+    figure.update_yaxes(title_text=say("figures.high_share"), range=[-0.02, 1.03])
     figure.update_xaxes(tickformat=".0%")
     figure.update_yaxes(tickformat=".0%")
     return figure
 
 
 def learning_curves(
-    curves: Mapping[str, Sequence[tuple[float, float]]], *, x_title: str, y_title: str
+    curves: Mapping[str, Sequence[tuple[float, float]]],
+    *,
+    x_title: str,
+    y_title: str,
+    language: str = ENGLISH,
 ) -> Any:
     """Draw measurements over a training.
 
@@ -247,8 +270,9 @@ def learning_curves(
             beneath the others: it is the noisy one.
         x_title: What x is, with its unit.
         y_title: What y is, with its unit.
+        language: Of the numbers.
     """
-    figure = new_figure()
+    figure = new_figure(language=language)
     for number, (name, points) in enumerate(curves.items()):
         dense = len(points) > 40
         colour = COLOURS[number % len(COLOURS)]

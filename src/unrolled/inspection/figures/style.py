@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from unrolled.errors import OptionError
+from unrolled.languages import ENGLISH, load_words
 
 __all__ = [
     "AROUND_ZERO",
@@ -49,13 +50,19 @@ MONO = "ui-monospace, SFMono-Regular, Menlo, Consolas, 'DejaVu Sans Mono', monos
 _FAINT = "rgba(128,128,128,0.18)"
 
 
-def new_figure(rows: int | None = None) -> Any:
+def new_figure(rows: int | None = None, *, language: str = ENGLISH) -> Any:
     """Return an empty plotly figure, of `rows` one below the other on one x axis.
 
+    Args:
+        rows: How many; None for one.
+        language: Of its numbers.
+
     Raises:
-        OptionError: plotly is not installed.
+        OptionError: plotly is not installed; there is no such language.
     """
     figure = _figure_class()()
+    if load_words(language)["decimal"] == ",":
+        figure.update_layout(separators=",.")
     if rows is not None:
         options = {"rows": rows, "cols": 1, "shared_xaxes": True, "vertical_spacing": 0.03}
         _imported("plotly.subplots").make_subplots(figure=figure, **options)

@@ -16,6 +16,7 @@ from unrolled.inspection.figures.style import (
     scale,
     styled,
 )
+from unrolled.languages import ENGLISH, Phrases
 
 __all__ = ["attention_map", "candidates", "gate_maps", "unit_over_text"]
 
@@ -32,6 +33,7 @@ def gate_maps(
     units: Sequence[int],
     *,
     names: Sequence[str],
+    language: str = ENGLISH,
 ) -> Any:
     """Draw gates and states over a text, one below the other: a line is a unit, a column a token.
 
@@ -40,9 +42,11 @@ def gate_maps(
         tokens: What each step read, T of them.
         units: The units that are drawn, from top to bottom.
         names: Which values are drawn, from top to bottom.
+        language: Of what is written.
     """
     _check_length("gate_maps", values[names[0]], tokens)
-    figure = new_figure(len(names))
+    say, figure = Phrases(language, "report"), new_figure(len(names), language=language)
+    unit, of, character = (say(f"figures.{name}") for name in ("unit", "of", "character"))
     chosen = list(units)
     signs = [_sign(token) for token in tokens]
     for row, name in enumerate(names, 1):
@@ -58,9 +62,9 @@ def gate_maps(
             zmin=-limit if signed else 0,
             zmax=limit,
             colorscale=scale(AROUND_ZERO if signed else FROM_ZERO),
-            y=[f"unit {unit}" for unit in chosen],
-            hovertemplate=f"{name} of %{{y}}, character %{{x}}: %{{z:.3f}}<extra></extra>",
-            colorbar=_bar(row, len(names), limit, signed),
+            y=[f"{unit} {number}" for number in chosen],
+            hovertemplate=f"{name} {of} %{{y}}, {character} %{{x}}: %{{z:.3f}}<extra></extra>",
+            colorbar=_bar(say, row, len(names), limit, signed),
         )
     styled(figure, height=50 + 128 * len(names))
     least = 110 + round(_COLUMN * len(tokens))
@@ -81,7 +85,9 @@ def gate_maps(
     return figure
 
 
-def unit_over_text(values: Tensor, tokens: Sequence[str], *, columns: int = 76) -> Any:
+def unit_over_text(
+    values: Tensor, tokens: Sequence[str], *, columns: int = 76, language: str = ENGLISH
+) -> Any:
     """Colour the tokens of a text by the value of one unit after each of them.
 
     After A. Karpathy, J. Johnson and L. Fei-Fei (2015), figure 2.
@@ -90,6 +96,7 @@ def unit_over_text(values: Tensor, tokens: Sequence[str], *, columns: int = 76) 
         values: (T,).
         tokens: What each step read, T of them.
         columns: Characters in a line; a line break in the text also begins a new one.
+        language: Of the numbers.
     """
     _check_length("unit_over_text", values, tokens)
     num_cells = _num_cells(tokens, columns)
@@ -97,7 +104,7 @@ def unit_over_text(values: Tensor, tokens: Sequence[str], *, columns: int = 76) 
     limit = max(float(values.abs().quantile(0.98)), 1e-6)
     z = [[float(values[t]) for t in line] + [None] * (num_cells - len(line)) for line in lines]
     signs = [[_sign(tokens[t]) for t in line] + [""] * (num_cells - len(line)) for line in lines]
-    figure = new_figure()
+    figure = new_figure(language=language)
     figure.add_heatmap(
         z=z,
         zmin=-limit,
@@ -121,6 +128,7 @@ def candidates(
     forecasts: bool = True,
     top: int = 5,
     columns: int = 80,
+    language: str = ENGLISH,
 ) -> Any:
     """Draw a text, and beneath each token what the model says there, the likeliest on top.
 
@@ -133,6 +141,7 @@ def candidates(
         forecasts: Whether the labels are tokens, and what is said at a step is the next one.
         top: How many candidates are drawn.
         columns: Characters in a line.
+        language: Of the numbers.
     """
     _check_length("candidates", probabilities, tokens)
     best = probabilities.topk(min(top, probabilities.shape[1]), dim=1)
@@ -156,7 +165,7 @@ def candidates(
             text.append([*map(_bold_if, signs, (following[t] for t in line)), *[""] * gap])
         z.append([None] * num_cells)
         text.append([""] * num_cells)
-    figure = new_figure()
+    figure = new_figure(language=language)
     figure.add_heatmap(
         z=z[:-1],
         zmin=0,
@@ -248,7 +257,7 @@ def _wrapped(tokens: Sequence[str], columns: int) -> list[list[int]]:
     return lines
 
 
-def _bar(row: int, rows: int, limit: float, signed: bool) -> dict[str, Any]:
+def _bar(say: Phrases, row: int, rows: int, limit: float, signed: bool) -> dict[str, Any]:
     height = 1 / rows
     low = -limit if signed else 0.0
     return {
@@ -257,7 +266,7 @@ def _bar(row: int, rows: int, limit: float, signed: bool) -> dict[str, Any]:
         "len": height * 0.86,
         "y": 1 - (row - 0.5) * height,
         "tickvals": [low, (low + limit) / 2, limit],
-        "ticktext": [f"{v:.2g}" for v in (low, (low + limit) / 2, limit)],
+        "ticktext": [say.number(v, ".2g") for v in (low, (low + limit) / 2, limit)],
         "tickfont": {"size": 10},
     }
 

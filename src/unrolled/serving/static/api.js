@@ -1,5 +1,7 @@
 // Questions to the server. A session that has ended is begun again, unseen; too many are spaced out.
 
+import { hear } from "./store.js";
+
 const REMEMBERED = "unrolled.session"; // for as long as the tab is open: a reload is no new visitor
 
 let session = remembered();
@@ -93,7 +95,15 @@ export const words = (language) => get(`/api/words${language ? `?language=${enco
 
 const ask = (path) => async (question, options) => (await post(path, question, options)).json();
 
-export const read = ask("/api/read");
+const readText = ask("/api/read");
+
+/** Reads a text; which of its characters are not read is known from then on. */
+export async function read(question, options) {
+  const answer = await readText(question, options);
+  hear(question, answer.unknown);
+  return answer;
+}
+
 export const unit = ask("/api/unit");
 export const map = ask("/api/map");
 export const rank = ask("/api/rank");

@@ -32,7 +32,7 @@ function leftOut() {
   const unknown = unknownIn(state.text);
   const list = unknown.slice(0, MOST_NAMED).map(visible).join(" ") + (unknown.length > MOST_NAMED ? " …" : "");
   const most = state.limits.text_characters;
-  const isLong = state.text.length > most && [...state.text].length - unknown.length > most;
+  const isLong = state.text.length > most && [...state.text].length > most;
   return [unknown.length ? t("unknown", { list }) : "", isLong ? t("too_long", { most: grouped(most) }) : ""].filter(Boolean).join(" ");
 }
 

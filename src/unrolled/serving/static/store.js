@@ -55,23 +55,37 @@ export function run(name = state.run) {
 /** The name under which all runs are known that read the same kind of input. */
 const kindOf = (one) => JSON.stringify([one.task, one.form]);
 
-/** Whether a run can read what another one is given. */
-export function readsTheSame(one, other, text = readable(state.text, other)) {
-  return kindOf(one) === kindOf(other) && !unknownIn(text, one).length;
+const has = (one, character) => one.characters === null || one.characters.includes(character);
+
+/** Whether a run is worth a look at what another one is given: it knows as much of it. */
+export function readsTheSame(one, other) {
+  return kindOf(one) === kindOf(other) && [...state.text].every((each) => has(one, each) || !has(other, each));
 }
 
-/** The characters of a text that a run has never seen, each once. */
-export function unknownIn(text, one = run()) {
-  if (one.characters === null) return [];
-  return [...new Set(text)].filter((character) => !one.characters.includes(character));
+const said = new Map(); // by run, what the server has said of characters: whether the run reads them
+const HALF = /^[\ud800-\udfff]$/; // of a surrogate pair, which the server calls U+FFFD
+const nameOf = (character) => (HALF.test(character) ? "\ufffd" : character);
+const isRead = (character, name) => said.get(name)?.get(nameOf(character));
+
+/** Takes from an answer which characters of a text a run does not read. */
+export function hear({ run: name, text }, unknown) {
+  if (!said.has(name)) said.set(name, new Map());
+  for (const character of text) said.get(name).set(nameOf(character), !unknown.includes(nameOf(character)));
 }
 
-/** What a run reads of a text: without characters that it has never seen, and not too much. */
-export function readable(text, one = run()) {
-  const unknown = new Set(unknownIn(text, one));
+/** Whether the server has said of each character of a text whether a run reads it. */
+export const isHeard = (text, name = state.run) => [...text].every((character) => isRead(character, name) !== undefined);
+
+/** The characters of a text that a run does not read, each once, as far as the server has said it. */
+export const unknownIn = (text, name = state.run) => [...new Set(text)].filter((character) => isRead(character, name) === false);
+
+/** What the server reads of a text: what it was asked about, without what it does not read. */
+export const readable = (text, name = state.run) => [...beginning(text)].filter((character) => isRead(character, name) !== false).join("");
+
+/** The beginning of a text, as much of it as the server reads. */
+function beginning(text) {
   const most = state.limits.text_characters;
-  if (!unknown.size && text.length <= most) return text;
-  return [...text].filter((character) => !unknown.has(character)).slice(0, most).join("");
+  return text.length <= most ? text : [...text].slice(0, most).join("");
 }
 
 /** What a text can be coloured by: what the model says, then its gates, its states last. */
@@ -107,17 +121,17 @@ function forRun(name) {
 /** What was typed for a run last time, or what it gives to begin with. */
 const firstText = (one) => remembered(`text.${one.name}`) ?? one.example ?? "";
 
-/** What a run is asked about: what it can read; a line is read without its line breaks. */
+/** What a run is asked about; a line is read without its line breaks. */
 export function question(name = state.run) {
   const one = run(name);
   const text = one.form.kind === "text" ? state.text : state.text.replaceAll("\n", " ");
-  return { run: name, text: readable(text, one) };
+  return { run: name, text: beginning(text) };
 }
 
 /** Whether a text is wanted, and there is none. */
 export function nothingToRead(one = run()) {
   const isMedium = one.reads !== "text" && one.reads !== "numbers";
-  return !isMedium && !readable(state.text, one).trim();
+  return !isMedium && !readable(state.text, one.name).trim();
 }
 
 /** The place that is looked at, in a text of `length` steps. */

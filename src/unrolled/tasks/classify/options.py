@@ -25,6 +25,7 @@ from unrolled.networks.options import (
 )
 from unrolled.options import Option, Options, absolute, options
 from unrolled.tasks.classify.series import SCALES
+from unrolled.tasks.classify.ts_files import is_ts
 from unrolled.training import options as training
 
 __all__ = ["HELP", "DataOptions", "ModelOptions", "PredictOptions", "TrainingOptions"]
@@ -35,14 +36,14 @@ The data are tables of texts, a text file or a folder of texts for each class, .
 numbers with a row for each step or for each series, a folder of pictures or recordings for each
 class, or a table that names them:
 
-  reviews.csv --input text --target stars
-  neg=reviews.neg pos=reviews.pos
-  aclImdb/train
-  JapaneseVowels_TRAIN.ts
-  runs.csv --id case --time t --target activity
-  GunPoint_TRAIN.tsv --wide --target 1
-  digits/train
-  birds.csv --media file --target species
+  unrolled train classify reviews.csv --input text --target stars
+  unrolled train classify neg=reviews.neg pos=reviews.pos
+  unrolled train classify aclImdb/train
+  unrolled train classify JapaneseVowels_TRAIN.ts
+  unrolled train classify runs.csv --id case --time t --target activity
+  unrolled train classify GunPoint_TRAIN.tsv --wide --target 1
+  unrolled train classify digits/train
+  unrolled train classify birds.csv --media file --target species
 
 Ctrl-C saves the run, and `unrolled resume` continues it.
 """
@@ -58,10 +59,6 @@ def _split(argument: str) -> tuple[str, str]:
     if not equals or Path(argument).is_absolute() or Path(argument).exists():
         return "", argument
     return name, path
-
-
-def _is_ts(path: str) -> bool:
-    return path.lower().endswith(".ts")
 
 
 def _absolute(arguments: tuple[str, ...]) -> tuple[str, ...]:
@@ -158,6 +155,7 @@ class DataOptions(MediumOptions, PartOptions):
             "Treat words or characters seen fewer than N times as unknown.",
             within="[1, inf)",
             metavar="N",
+            decides_vocabulary=True,
         ),
     ] = 2
     lowercase: Annotated[
@@ -213,14 +211,14 @@ class DataOptions(MediumOptions, PartOptions):
         pairs = [_split(argument) for argument in self.files]
         if self.target is not None or self.of_folders:
             return ()
-        if any(not name and (_is_ts(path) or is_table(Path(path))) for name, path in pairs):
+        if any(not name and (is_ts(path) or is_table(Path(path))) for name, path in pairs):
             return ()
         return tuple(name or Path(path).name for name, path in pairs)
 
     @property
     def of_numbers(self) -> bool:
         """Whether the examples are numbers and not text."""
-        return self.id is not None or self.wide or _is_ts(self.files[0])
+        return self.id is not None or self.wide or is_ts(self.files[0])
 
     @property
     def of_folders(self) -> bool:
@@ -249,14 +247,14 @@ class DataOptions(MediumOptions, PartOptions):
         if named := [argument for argument in self.files if _split(argument)[0]]:
             message = f"{named[0]}: a class is named for a text file, and these are tables"
             raise OptionError(message, f"leave out the class, or {field('target')}")
-        if len({_is_ts(file) for file in self.files}) > 1:
+        if len({is_ts(file) for file in self.files}) > 1:
             raise OptionError("tables and .ts files are not read together", "leave one kind out")
         columns = [name for name in _COLUMNS if getattr(self, name)]
         others = [name for name in columns if name not in ("media", "target")]
         if self.folder is not None and self.media is None:
             message = f"{field('folder')} is where the paths of pictures or recordings start"
             raise OptionError(message, f"{field('media')} COLUMN, or leave it out")
-        if _is_ts(self.files[0]):
+        if is_ts(self.files[0]):
             if columns:
                 message = f"{field(columns[0])} names a column, and a .ts file has none"
                 raise OptionError(message, "leave it out")

@@ -26,7 +26,7 @@ from unrolled.data.files import files_below
 from unrolled.data.media import Kind, are_media
 from unrolled.data.source import Source
 from unrolled.data.split import split
-from unrolled.data.tables import Table, has_columns, is_table, read_table
+from unrolled.data.tables import Table, has_columns, is_header, is_table, read_table, refuse_header
 from unrolled.data.text import read_text, split_lines
 from unrolled.errors import DataError, field
 from unrolled.tasks.classify.examples import Labelled, Steps
@@ -34,7 +34,7 @@ from unrolled.tasks.classify.labels import check_classes, label_of
 from unrolled.tasks.classify.media import MediumFile, files_in, read_media, read_unlabelled_media
 from unrolled.tasks.classify.options import DataOptions
 from unrolled.tasks.classify.series import Series, number_in, number_label, read_long_table
-from unrolled.tasks.classify.ts_files import read_ts_cases, read_ts_file
+from unrolled.tasks.classify.ts_files import is_ts, read_ts_cases, read_ts_file
 from unrolled.tasks.task import Splits
 
 __all__ = ["read_examples", "read_splits", "read_unlabelled"]
@@ -90,28 +90,32 @@ def read_examples(
 ) -> tuple[list[Labelled], list[str]]:
     """Return the examples of one table, folder, `.ts` file, or CLASS=FILE; and what was left out.
 
+    Text, pictures and recordings are read of each of these, but of tables only if the training had
+    one, whose columns are then known; numbers of tables and of `.ts` files.
+
     Args:
-        options: How it is read.
+        options: How the training data were read.
         path: The file.
         names: Of the numbers in a step; none if any will do.
-        kind: Of pictures or recordings: then a folder, CLASS=FILE and, where the training was on a
-            table, a table are all read. None of others, or if it is not known.
+        kind: Of pictures or recordings; None of others, or if it is not known.
 
     Raises:
         DataError: The file cannot be used, or has other numbers.
     """
     if kind is not None or options.media is not None:
         return _media(options, path, kind)
-    if options.classes:
-        label, equals, file = str(path).partition("=")
-        if not equals or label not in options.classes:
-            message = f"{path}: the class of its lines is not known"
-            raise DataError(message, f"{options.classes[0]}={path}")
-        return _of_class(options, Path(file), label, None)
-    if options.of_folders:
-        return _folder_of_classes(options, path)
     if not options.of_numbers:
-        return _table_of_text(options, path)
+        if path.is_dir():
+            return _folder_of_classes(options, path)
+        label, equals, file = str(path).partition("=")
+        if equals and not path.exists():
+            return _of_class(options, Path(file), label, None)
+        if options.target is not None:
+            return _table_of_text(options, path)
+        if is_table(path):
+            raise _without_columns(path)
+        classes = options.classes or ("CLASS",)
+        raise DataError(f"{path}: the class of its lines is not known", f"{classes[0]}={path}")
     cases = _numbers(options, path, names, options.target)
     examples, notes = _usable(options, [_of_series(case) for case in cases], path)
     numbers = [x for example in examples for step in cast(Steps, example.content) for x in step]
@@ -147,36 +151,53 @@ def read_unlabelled(
         for each in files_below(path):
             text = read_text([each], options.encoding)
             yield _cut(options, Labelled(str(each), text.strip(), None))
-    elif names and options.target is not None and path is not None and as_table:
+    elif names and path is not None and as_table:
         for case in _numbers(options, path, names, None):
             yield _cut(options, _of_series(case))
     elif names:
         for case in read_ts_cases(source.name, source.lines(), len(names), labelled=False):
             yield _cut(options, _of_series(case))
-    elif options.input and path is not None and as_table:
+    elif path is not None and as_table:
         table = read_table(path, options.input, options.encoding)
         for row in table.rows:
             text = row.values[options.input[0]]
             where = table.where(row)
             yield _cut(options, Labelled(where, "" if text is None else str(text), None))
     else:
-        for number, line in enumerate(source.lines(), start=1):
+        first, lines = source.begun()
+        if path is None and options.target is not None:
+            refuse_header(source.name, first, options.input)
+        for number, line in enumerate(lines, start=1):
             yield _cut(options, Labelled(f"{source.name}, line {number}", line, None))
 
 
 def _has_format(options: DataOptions, path: Path) -> bool:
     """Return whether a file is to be read as a table.
 
-    One whose name does not say so is, if the training had one, it has the columns of the training.
+    It is if its name says so; if it begins with the columns of the training; or if these are
+    numbers, and the table of the training was not called one either.
+
+    Raises:
+        DataError: It is a table by its name, and the training was on none.
     """
-    if is_table(path):
-        return True
-    if options.target is None or not path.is_file():
+    if options.target is None:
+        if is_table(path):
+            raise _without_columns(path)
         return False
+    if is_table(path) or not path.is_file():
+        return is_table(path)
     if options.of_numbers:
         return path.suffix.lower() == options.paths[0].suffix.lower()
+    if is_header(next(Source.file(path, options.encoding).lines(), ""), options.input):
+        return True
     trained_on_others = not any(map(is_table, options.paths))
     return trained_on_others and has_columns(path, options.input, options.encoding)
+
+
+def _without_columns(path: Path) -> DataError:
+    """Return the error of a table where the training data had no columns."""
+    message = f"{path}: a table by its name, and the training data had no columns to find in it"
+    return DataError(message, "save it as the training data were; texts: one in each line, as .txt")
 
 
 def _cut(options: DataOptions, example: Labelled) -> Labelled:
@@ -208,6 +229,10 @@ def _of_class(
         return _usable_media(options, path, media, kind)
     if path.is_dir():
         examples = [_whole_text(options, file, label) for file in files]
+    elif is_table(path):
+        message = f"{path}: a table by its name, and a file of one class has a text in each line"
+        hint = f"{field('input')} and {field('target')} name the columns of a table with classes"
+        raise DataError(message, f"{hint}; else save the texts in a .txt file")
     else:
         lines = split_lines(read_text([path], options.encoding))
         examples = [Labelled(f"{path}, line {n}", line, label) for n, line in enumerate(lines, 1)]
@@ -318,22 +343,26 @@ def _wide_table(
 def _numbers(
     options: DataOptions, path: Path, names: Sequence[str], target: str | None
 ) -> list[Series]:
-    if options.id is not None:
-        return read_long_table(
-            path,
-            id=options.id,
-            time=options.time,
-            inputs=names or options.input or None,
-            target=target,
-            encoding=options.encoding,
-        )
+    if is_ts(path):
+        cases = read_ts_file(path, options.encoding, number=options.number)
+        if names and len(cases[0].names) != len(names):
+            dimensions = (
+                f"{len(cases[0].names)} dimensions, but the training data have {len(names)}"
+            )
+            raise DataError(f"{path}: {dimensions}")
+        return cases
     if options.wide:
         return _wide_table(options, path, names, target)
-    cases = read_ts_file(path, options.encoding, number=options.number)
-    if names and len(cases[0].names) != len(names):
-        dimensions = f"{len(cases[0].names)} dimensions, but the training data have {len(names)}"
-        raise DataError(f"{path}: {dimensions}")
-    return cases
+    if options.id is None:
+        raise _without_columns(path)
+    return read_long_table(
+        path,
+        id=options.id,
+        time=options.time,
+        inputs=names or options.input or None,
+        target=target,
+        encoding=options.encoding,
+    )
 
 
 def _usable(

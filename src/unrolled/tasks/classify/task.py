@@ -376,7 +376,10 @@ class ClassifyTask(ExamplesTask[Labelled]):
     def commands(self) -> tuple[str, ...]:
         """Where the training had a file for each class, a class is said of a file here too."""
         has_classes = bool(self.options.data.classes)
-        return "predict RUN FILE", f"evaluate RUN {'CLASS=FILE' if has_classes else 'FILE'}"
+        return (
+            "predict RUN FILE",
+            f"evaluate RUN {'CLASS=FILE CLASS=FILE' if has_classes else 'FILE'}",
+        )
 
     @property
     def predict_options(self) -> tuple[str, ...]:

@@ -16,7 +16,12 @@ from unrolled.data.text import read_text, split_lines
 from unrolled.errors import DataError, field
 from unrolled.tasks.classify.series import Series, parse_number
 
-__all__ = ["read_ts_cases", "read_ts_file"]
+__all__ = ["is_ts", "read_ts_cases", "read_ts_file"]
+
+
+def is_ts(path: Path | str) -> bool:
+    """Return whether a file is, by its name, one of this format."""
+    return str(path).lower().endswith(".ts")
 
 
 def read_ts_file(path: Path, encoding: str = "utf-8", *, number: bool = False) -> list[Series]:

@@ -140,3 +140,6 @@ class PredictOptions(Options):
     candidates: Annotated[
         int, Option("Number of likeliest next tokens to show.", within="[1, inf)", metavar="N")
     ] = 5
+    skip_unknown: Annotated[
+        bool, Option("Leave out of each line what the model has never seen, and say so.")
+    ] = False

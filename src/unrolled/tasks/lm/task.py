@@ -21,7 +21,7 @@ from unrolled.data.vocabulary import (
     WordTokenVocabulary,
     vocabulary_from_dict,
 )
-from unrolled.errors import DataError, VocabularyError
+from unrolled.errors import DataError, VocabularyError, field
 from unrolled.metrics import Metric
 from unrolled.networks.options import GenerateOptions
 from unrolled.tasks.lm.columns import Columns
@@ -169,18 +169,24 @@ class LanguageModelTask(Task[str]):
     ) -> Iterator[dict[str, Any]]:
         """Yield for each line how well it is predicted, and what is expected to come after it.
 
+        With `skip_unknown`, characters that the vocabulary lacks are not read, and are "unknown".
+
         Raises:
-            VocabularyError: A line has characters that the vocabulary lacks; it names the line.
+            VocabularyError: A line has such characters; it names the line.
         """
         for number, line in enumerate(source.lines(), 1):
+            known, unknown = self.readable(line) if options.skip_unknown else (line, [])
             try:
-                tokens = self.vocabulary.encode(line)
+                tokens = self.vocabulary.encode(known)
             except VocabularyError as error:
                 message = f"{source.name}, line {number}: {error.message}"
-                raise VocabularyError(message, error.hint) from None
+                hint = f"{error.hint}; {field('skip_unknown')} leaves them out"
+                raise VocabularyError(message, hint) from None
             prediction: dict[str, Any] = {"text": line, "bits_per_character": None, "next": []}
+            if unknown:
+                prediction["unknown"] = unknown
             if len(tokens) > 1:
-                figures = self.evaluate(model, [line])
+                figures = self.evaluate(model, [known])
                 prediction["bits_per_character"] = figures["bits_per_character"]
             if len(tokens):
                 prediction["next"] = self._expected(model, tokens, options.candidates)

@@ -25,12 +25,19 @@ from pathlib import Path
 from unrolled.data.text import read_text, split_lines
 from unrolled.errors import DataError, OptionError
 
-__all__ = ["MAX_WORDS", "TaggedSentence", "looks_like_conll", "parse_conll", "read_conll"]
+__all__ = [
+    "CONLLU_COLUMNS",
+    "MAX_WORDS",
+    "TaggedSentence",
+    "looks_like_conll",
+    "parse_conll",
+    "read_conll",
+]
 
 MAX_WORDS = 5_000
 """The most words of a sentence: where there are more, the ends of sentences are not marked."""
 
-_CONLLU = ("id", "form", "lemma", "upos", "xpos", "feats", "head", "deprel", "deps", "misc")
+CONLLU_COLUMNS = ("id", "form", "lemma", "upos", "xpos", "feats", "head", "deprel", "deps", "misc")
 _CONLL_2003 = {"pos": 1, "chunk": 2}
 _DOCUMENT_START = "-DOCSTART-"
 _PLUS = re.compile(r"#\s*global\.columns\s*=\s*(.+)", re.IGNORECASE)
@@ -262,7 +269,7 @@ def _sniff(
             break
     number, first = words[0] if words else (len(before), "")
     plus = next((match for line in before if (match := _PLUS.match(line))), None)
-    names = tuple(plus[1].lower().split()) if plus else _CONLLU
+    names = tuple(plus[1].lower().split()) if plus else CONLLU_COLUMNS
     named = where.lower().endswith((".conllu", ".conllup"))
     if plus or named or _FIRST_WORD.fullmatch(first):
         layout = _conllu(names, where, (column or "upos").lower() if tagged else None, word_column)

@@ -19,7 +19,7 @@ from unrolled.tasks.tag.options import DataOptions
 
 __all__ = ["has_lists", "read_table_of_tags"]
 
-_OF_LISTS = (".jsonl", ".ndjson", ".parquet", ".pq")
+_OF_LISTS = (".jsonl", ".ndjson", ".json", ".parquet", ".pq")
 
 
 def has_lists(path: Path) -> bool:

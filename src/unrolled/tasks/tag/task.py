@@ -4,6 +4,7 @@ The words are those of the file: a sentence is not cut into words here, but for 
 predicted from, one sentence a line, its words between blanks.
 """
 
+import math
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -25,8 +26,8 @@ from unrolled.tasks.tag.letters import Affixes, Alphabet, without_case
 from unrolled.tasks.tag.model import Sentences, Tagger
 from unrolled.tasks.tag.options import DataOptions, ModelOptions, PredictOptions, TrainingOptions
 from unrolled.tasks.tag.reader import (
+    read_others,
     read_parts,
-    read_sentences,
     tags_of,
     unseen_tags,
     untagged,
@@ -251,7 +252,7 @@ class TagTask(ExamplesTask[TaggedSentence]):
 
     def read_examples(self, path: Path) -> tuple[list[TaggedSentence], list[str]]:
         """Return the sentences of a file in the format of the training, and notes."""
-        sentences, notes = read_sentences(path, self.options.data)
+        sentences, notes = read_others(path, self.options.data, self.tags)
         return sentences, notes + unseen_tags(str(path), sentences, self.tags)
 
     def predict(
@@ -312,7 +313,7 @@ class TagTask(ExamplesTask[TaggedSentence]):
     def _measure(
         self, model: nn.Module, examples: Sequence[TaggedSentence]
     ) -> tuple[float, list[list[str]]]:
-        """Return the mean loss and the predicted tags of each sentence."""
+        """Return the mean loss, NaN if no tag is known, and the predicted tags of each sentence."""
         predicted: list[list[str]] = [[] for _ in examples]
         total, count, tagger = 0.0, 0, cast(Tagger, model)
         with torch.inference_mode():
@@ -327,7 +328,7 @@ class TagTask(ExamplesTask[TaggedSentence]):
                 ):
                     tags = [self.tags[id] for id in row.tolist()]
                     predicted[index] = tags[: self.length(examples[index])]
-        return total / count, predicted
+        return total / count if count else math.nan, predicted
 
     def _best(self, tagger: Tagger, scores: Tensor, lengths: Tensor) -> Tensor:
         """Return the likeliest tags among those that the scheme allows, (B, T)."""

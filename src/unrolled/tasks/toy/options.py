@@ -30,6 +30,7 @@ class DataOptions(Options):
             "adding, copy, echo, reber, embedded-reber or hello.",
             metavar="PROBLEM",
             positional=True,
+            decides_vocabulary=True,
         ),
     ]
     length: Annotated[

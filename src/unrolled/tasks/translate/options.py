@@ -66,6 +66,7 @@ class DataOptions(PartOptions):
             within="[1, inf)",
             metavar="N",
             absent="4000 for bpe, else all",
+            decides_vocabulary=True,
         ),
     ] = None
     vectors: Vectors = None

@@ -14,7 +14,7 @@ from itertools import takewhile
 from pathlib import Path
 
 from unrolled.data.source import Source
-from unrolled.data.tables import Row, Table, is_table, read_table
+from unrolled.data.tables import Row, Table, is_table, read_table, refuse_header
 from unrolled.data.text import read_text, split_lines
 from unrolled.errors import DataError, OptionError
 
@@ -103,11 +103,20 @@ def read_pairs(
 def sources_of(source: Source, column: str) -> Iterator[str]:
     """Yield what is to be translated: the lines of an input, or the sources of a table.
 
+    Columns with a tab between them are a table, as in training, if each of the first lines has one.
+
     Raises:
         DataError: The input cannot be read, or has no such column.
     """
     if source.path is None or not _is_table(source.path):
-        yield from source.lines()
+        first, lines = source.begun()
+        full = [line for line in first if line.strip()]
+        if full and all("\t" in line for line in full):
+            yield from _first_column(source.name, lines, column)
+        else:
+            if source.path is None and _number(column) is None:
+                refuse_header(source.name, first, [column])
+            yield from lines
         return
     table, (name,) = _table_with(source.path, [column], source.encoding)
     for row in table.rows:
@@ -210,7 +219,27 @@ def _of_tabs(path: Path, asked: Sequence[str], encoding: str) -> Iterator[tuple[
         yield fields[columns[0]], fields[columns[1]]
 
 
-def _columns(path: Path, header: Sequence[str], asked: Sequence[str]) -> tuple[list[int], int]:
+def _first_column(name: str, lines: Iterator[str], asked: str) -> Iterator[str]:
+    """Yield one column of lines with tabs, "" for a blank line."""
+    column: int | None = None
+    for number, line in enumerate(lines, 1):
+        if not line.strip():
+            yield ""
+            continue
+        fields = line.split("\t")
+        if column is None:
+            (column,), is_header = _columns(name, fields, [asked])
+            if is_header:
+                continue
+        if len(fields) <= column:
+            message = f"{name}, line {number}: the source is in column {column + 1}"
+            raise DataError(f"{message}, got {len(fields)} columns", "put a tab between columns")
+        yield fields[column]
+
+
+def _columns(
+    path: Path | str, header: Sequence[str], asked: Sequence[str]
+) -> tuple[list[int], int]:
     """Return the columns that were asked for, from 0, and the first line with a pair."""
     numbers = [_number(name) for name in asked]
     if all(number is not None for number in numbers):
@@ -223,7 +252,7 @@ def _columns(path: Path, header: Sequence[str], asked: Sequence[str]) -> tuple[l
             message = f"{path}, line 1: no column {name!r}, the first line has: {known}"
             raise DataError(message, "name one of these, or give its number, from 1")
         columns.append(names.index(name) if number is None else number - 1)
-    if columns[0] == columns[1]:
+    if len(set(columns)) < len(columns):
         raise OptionError(f"source and target are both in column {asked[0]}", "name two")
     return columns, 1
 

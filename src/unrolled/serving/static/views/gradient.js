@@ -6,7 +6,7 @@ import { partName } from "../controls.js";
 import { h, oneAtATime } from "../dom.js";
 import { capital, signalName, t, unitsOf } from "../i18n.js";
 import { forget } from "../scales.js";
-import { question, readsTheSame, run, state, watch } from "../store.js";
+import { isHeard, question, readsTheSame, run, state, watch } from "../store.js";
 import { sayMeasured, sayVerdict } from "../verdict.js";
 
 export function gradient(root, { signal, report }) {
@@ -47,6 +47,7 @@ export function gradient(root, { signal, report }) {
     if (!chart.firstChild) chart.replaceChildren(h("p", { class: "soft" }, t("computing")));
     try {
       const answers = await Promise.all(names.map((name) => api.gradient(question(name))));
+      if (one.characters !== null && !isHeard(state.text)) await api.read(question()); // what is passed over is said
       if (signal.aborted) return;
       report(null);
       show(answers, names);

@@ -90,9 +90,10 @@ export function step(root, { signal, report, say }) {
     try {
       const [reading, numbers] = await Promise.all([
         api.read({ run: asked.run, text: asked.text }),
-        api.unit({ ...asked, unit: state.unit }),
+        api.unit({ ...asked, unit: state.unit }).catch((error) => error),
       ]);
       if (signal.aborted) return;
+      if (numbers instanceof Error && reading.pieces.length) throw numbers; // of nothing there are none
       pieces = reading.pieces;
       unit = numbers;
       report(null);

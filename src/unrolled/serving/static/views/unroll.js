@@ -49,13 +49,18 @@ export function unroll(root, { signal, report, say }) {
     try {
       const [answer, unit] = await Promise.all([
         api.read({ ...asked, ...colour.asked, expected: true }),
-        hasCell ? Promise.all(partsThisWay().map((part) => api.unit({ ...asked, part, unit: state.unit }))) : null,
+        hasCell ? Promise.all(partsThisWay().map((part) => api.unit({ ...asked, part, unit: state.unit }))).catch((error) => error) : null,
       ]);
       if (signal.aborted) return;
+      if (unit instanceof Error && answer.pieces.length) throw unit; // of nothing there are no numbers
       reading = answer;
       numbers = unit;
       back = null;
       report(null);
+      if (!reading.pieces.length) {
+        holder.replaceChildren(h("p", { class: "soft" }, t("nothing_read")));
+        return;
+      }
       text.show(reading.pieces, colour.values(reading), signalsOf(one)[0], rangeOf(signalsOf(one)[0]));
       show();
       loadGradient();

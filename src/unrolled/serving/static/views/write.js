@@ -6,7 +6,7 @@ import { h, later, oneAtATime, spoken } from "../dom.js";
 import { t } from "../i18n.js";
 import { fixed } from "../numbers.js";
 import { forget, paint, scaleOf } from "../scales.js";
-import { isRecorded, place, question, rangeOf, readable, run, set, state, watch } from "../store.js";
+import { isHeard, isRecorded, place, question, rangeOf, readable, run, set, state, watch } from "../store.js";
 import { candidateList, legend, readout } from "../text.js";
 import { heatMap, mapped } from "../heatmap.js";
 import { generator } from "./generator.js";
@@ -125,9 +125,9 @@ export function write(root, { signal, report }) {
     const asked = question();
     const name = state.signal;
     const chosen = chosenSignal();
-    // where a token is not a character, the place is known when the text has been read
-    const isPlaced = run().characters !== null || isReadingOf(asked.text);
-    const position = isPlaced && state.position < [...asked.text].length ? state.position : null;
+    // where a token is no character, or one that may not be read, the place is known by the answer
+    const isPlaced = (run().characters !== null && isHeard(asked.text)) || isReadingOf(asked.text);
+    const position = isPlaced && state.position < [...readable(asked.text)].length ? state.position : null;
     try {
       const answer = await api.read({ ...asked, ...chosen.asked, position });
       if (signal.aborted || asked.text !== question().text || asked.run !== state.run) return;
