@@ -38,6 +38,7 @@ LEVELS_INSIDE = {
         ("memory",),
         ("modes", "observer", "rows", "weights"),
         ("reference",),
+        ("exporting",),
         ("capturing",),
         ("emitting",),
         ("building",),

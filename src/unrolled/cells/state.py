@@ -22,7 +22,7 @@ def state_type(names: tuple[str, ...]) -> Any:
     rebuild = {"__reduce__": lambda self: (named_state, (names, tuple(self)))}
     state_class = type("State", (make_named_tuple("State", names),), {"__slots__": (), **rebuild})
     # so that torch.export.save can write a program that returns one
-    _register_namedtuple(state_class, serialized_type_name=f"unrolled.State({', '.join(names)})")
+    _register_namedtuple(state_class, serialized_type_name=f"unrolled.State[{', '.join(names)}]")
     return state_class
 
 

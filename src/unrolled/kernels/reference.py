@@ -18,7 +18,7 @@ from unrolled.errors import OptionError, ShapeError
 from unrolled.kernels.modes import CHANGE_HINT, ChangeWatch
 from unrolled.kernels.weights import Weights
 
-__all__ = ["reference_recurrence"]
+__all__ = ["gate_blocks", "recurrent_terms", "reference_recurrence"]
 
 _Step = Callable[[int, tuple[Tensor, ...]], tuple[Tensor, ...]]
 
@@ -49,9 +49,9 @@ def reference_recurrence(
     Returns:
         The output (N, P), in the order of `x`, and the states at the end of each row.
     """
-    gates = _blocks(linear(x, weights.weight_ih, weights.bias_ih), len(cell.gates))
+    gates = gate_blocks(linear(x, weights.weight_ih, weights.bias_ih), len(cell.gates))
     starts = [0, *accumulate(batch_sizes)]
-    recurrent = _recurrent_terms(cell, weights)
+    recurrent = recurrent_terms(cell, weights)
     # copies, so that equations which change what they are given harm nobody before they are told
     states = tuple(state.clone() for state in states)
     parameters = {
@@ -89,13 +89,19 @@ def reference_recurrence(
     return torch.cat(outputs), states
 
 
-def _blocks(tensor: Tensor, count: int) -> list[Tensor]:
+def gate_blocks(tensor: Tensor, count: int) -> list[Tensor]:
     """Return the `count` parts of the last dim, one for each gate.
 
     Not by `chunk`: what it gives, torch itself refuses to change in place, in words of its own.
     """
     width = tensor.shape[-1] // count
     return [tensor.narrow(-1, index * width, width) for index in range(count)]
+
+
+def _parts(tensor: Tensor, sizes: Sequence[int]) -> list[Tensor]:
+    """Return the rows of `tensor`, so many at a time."""
+    starts = accumulate(sizes, initial=0)
+    return [tensor.narrow(0, start, size) for start, size in zip(starts, sizes, strict=False)]
 
 
 def _nothing(
@@ -184,7 +190,7 @@ def _join(states: tuple[Tensor, ...], initial: tuple[Tensor, ...], rows: int) ->
     )
 
 
-def _recurrent_terms(
+def recurrent_terms(
     cell: Cell, weights: Weights
 ) -> Callable[[Tensor], dict[str, Tensor | Callable[[Tensor], Tensor]]]:
     """Return the function h_{t-1} -> the recurrent terms of all gates, by name."""
@@ -193,8 +199,8 @@ def _recurrent_terms(
     hidden_size = len(weights.weight_hh) // len(cell.recurrent)
     direct = cell.recurrent[: len(cell.recurrent) - len(cell.applied)]
     sizes = [hidden_size * len(direct), *(hidden_size for _ in cell.applied)]
-    matrices = torch.split(weights.weight_hh, sizes)
-    biases = [None] * len(sizes) if weights.bias_hh is None else torch.split(weights.bias_hh, sizes)
+    matrices = _parts(weights.weight_hh, sizes)
+    biases = [None] * len(sizes) if weights.bias_hh is None else _parts(weights.bias_hh, sizes)
     products = {
         name: lambda v, w=w, b=b: linear(v, w, b)
         for name, w, b in zip(cell.applied, matrices[1:], biases[1:], strict=True)
@@ -203,7 +209,7 @@ def _recurrent_terms(
     def terms(h: Tensor) -> dict[str, Tensor | Callable[[Tensor], Tensor]]:
         if not direct:
             return {**products}
-        u = _blocks(linear(h, matrices[0], biases[0]), len(direct))
+        u = gate_blocks(linear(h, matrices[0], biases[0]), len(direct))
         return {**dict(zip(direct, u, strict=True)), **products}
 
     return terms

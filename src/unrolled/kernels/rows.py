@@ -137,13 +137,8 @@ class RaggedRows:
 
 
 def keeps_padding() -> bool:
-    """Whether a tracer is at work whose graph is to hold a recurrence as one operator.
-
-    That is every tracer but the one of ONNX, which knows torch's own operators only.
-    """
-    return torch.compiler.is_compiling() or (
-        torch._C._get_tracing_state() is not None and not torch.onnx.is_in_onnx_export()
-    )
+    """Whether a tracer is at work, whose graph is to hold a recurrence as one operator."""
+    return torch.compiler.is_compiling() or torch._C._get_tracing_state() is not None
 
 
 @dataclass(frozen=True)

@@ -20,6 +20,7 @@ from torch import Tensor
 
 from unrolled.cells.registry import find_cell
 from unrolled.errors import ShapeError, UnrolledError
+from unrolled.kernels.exporting import register
 from unrolled.kernels.memory import is_transformed
 from unrolled.kernels.running.arena import lasting
 from unrolled.kernels.running.autograd import Forward, RecurrenceFunction, gradients_of_rerun
@@ -319,6 +320,7 @@ def _define(name: str, arguments: str, run: Any, fake: Any, autograd: Any) -> No
 
 _define("recurrence", "", _run, _fake, _autograd)
 _NAMESPACE.impl("recurrence", _decomposed, "FuncTorchBatchedDecomposition")
+register(torch.ops.unrolled.recurrence.default)
 _define(
     "recurrence_train",
     ", int gate_width",

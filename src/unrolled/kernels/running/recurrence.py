@@ -5,6 +5,7 @@ from torch import Tensor
 
 from unrolled.cells import Cell
 from unrolled.cells.registry import EXPORTED
+from unrolled.kernels.exporting import prepare_legacy_export
 from unrolled.kernels.memory import check_memory, materialised
 from unrolled.kernels.observer import GraphObserver, Observer
 from unrolled.kernels.reference import reference_recurrence
@@ -78,6 +79,8 @@ def _as_operator(
     reverse: bool,
 ) -> Recurrence:
     """Run `cell` as one operator of torch: `operator.py`, in the type of the weights."""
+    if torch._C._get_tracing_state() is not None and torch.onnx.is_in_onnx_export():
+        prepare_legacy_export()
     output, *after = torch.ops.unrolled.recurrence(
         x.to(weights.weight_ih.dtype),
         rows.lengths,
