@@ -9,6 +9,7 @@ from unrolled.kernels.memory import check_memory, materialised
 from unrolled.kernels.observer import GraphObserver, Observer
 from unrolled.kernels.reference import reference_recurrence
 from unrolled.kernels.rows import PaddedRows, RaggedRows
+from unrolled.kernels.running.half import half_results, widened
 from unrolled.kernels.running.kernel import KernelPasses, kernel_recurrence
 from unrolled.kernels.running.paths import Path, path_of, require_kernel
 from unrolled.kernels.running.problem import Problem, Recurrence
@@ -51,6 +52,10 @@ def recurrence(
     problem = Problem(cell, x, rows.batch_sizes, weights, states, reverse)
     if observer is not None:
         return _observed(problem, observer)
+    if (wide := widened(problem)) is not None:
+        with torch.autocast("cpu", enabled=False):
+            output, after = kernel_recurrence(require_kernel(cell), wide)
+        return half_results(cell, x, output, after)
     path, problem = _path_and_problem(problem)
     if path == "kernel":
         return kernel_recurrence(require_kernel(cell), problem)
