@@ -20,7 +20,7 @@ from unrolled.kernels.building import (
     load_library,
 )
 from unrolled.kernels.capturing import EquationsError, StepGraph, StepNode, step_graph
-from unrolled.kernels.emitting import kernel_source
+from unrolled.kernels.emitting import WEIGHT_FORMATS, WeightFormat, kernel_source
 from unrolled.kernels.observer import GraphObserver, Observer, ValueObserver
 from unrolled.kernels.reference import reference_recurrence
 from unrolled.kernels.rows import (
@@ -44,12 +44,14 @@ from unrolled.kernels.running import (
     prepare_short_calls,
     recurrence,
     stepper_of,
+    storing_weights,
     using_path,
 )
 from unrolled.kernels.weights import Weights
 
 __all__ = [
     "TORCH_CELLS",
+    "WEIGHT_FORMATS",
     "CacheEntry",
     "CacheFolder",
     "Compiler",
@@ -66,6 +68,7 @@ __all__ = [
     "Stepper",
     "ValueObserver",
     "WeightCache",
+    "WeightFormat",
     "Weights",
     "cache_entries",
     "cache_folder",
@@ -85,6 +88,7 @@ __all__ = [
     "reference_recurrence",
     "step_graph",
     "stepper_of",
+    "storing_weights",
     "using_path",
     "valid_steps",
 ]

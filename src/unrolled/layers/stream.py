@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from unrolled.errors import OptionError, ShapeError
-from unrolled.kernels import Stepper, WeightCache, caching_weights, may_step
+from unrolled.kernels import Stepper, WeightCache, WeightFormat, caching_weights, may_step
 from unrolled.layers.state import SequenceLayer, State, map_state, state_tensors
 
 __all__ = ["Stream"]
@@ -36,6 +36,7 @@ class Stream:
             is given, or None where there can be none.
         parameters: Returns the layer's parameters by name, or None where a step is more than to
             compute with them.
+        weights: How weights are stored; what is not "f32" has been asked of the layer.
 
     Raises:
         OptionError: The layer reads backwards too, or would drop units at random.
@@ -56,6 +57,7 @@ class Stream:
         batch_size: int,
         prepare: Callable[[Stepper | None], Stepper | None] | None = None,
         parameters: Callable[[], dict[str, Any] | None] | None = None,
+        weights: WeightFormat = "f32",
     ) -> None:
         where = f"{type(layer).__name__}.stream"
         if getattr(layer, "bidirectional", False):
@@ -69,7 +71,7 @@ class Stream:
             raise OptionError(f"{where}: batch_size must be at least 1, got {batch_size}")
         self._layer = layer
         self.batch_size = batch_size
-        self._weight_cache = WeightCache()
+        self._weight_cache = WeightCache(weights)
         self._prepare, self._parameters = prepare, parameters
         self._stepper: Stepper | None = None
         # the state, or None while it is in the stepper
@@ -112,7 +114,8 @@ class Stream:
 
     def __getstate__(self) -> dict[str, object]:
         """Return what a copy or a pickle holds: all but packed weights, which it packs again."""
-        fresh = {"_weight_cache": WeightCache(), "_stepper": None, "_state": self.state}
+        cache = WeightCache(self._weight_cache.weights)
+        fresh = {"_weight_cache": cache, "_stepper": None, "_state": self.state}
         return self.__dict__ | fresh
 
     @overload

@@ -19,6 +19,7 @@ from unrolled.kernels.running.short_calls import ShortCalls, prepare_short_calls
 from unrolled.kernels.running.stepper import Stepper, stepper_of
 from unrolled.kernels.running.vendor import TORCH_CELLS
 from unrolled.kernels.running.weight_cache import WeightCache, caching_weights
+from unrolled.kernels.running.weight_format import storing_weights
 
 __all__ = [
     "TORCH_CELLS",
@@ -33,5 +34,6 @@ __all__ = [
     "prepare_short_calls",
     "recurrence",
     "stepper_of",
+    "storing_weights",
     "using_path",
 ]

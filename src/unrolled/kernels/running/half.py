@@ -13,6 +13,7 @@ from unrolled.cells import Cell, lstm, rnn_relu, rnn_tanh
 from unrolled.kernels.memory import are_observed, are_plain
 from unrolled.kernels.running.paths import choose_path
 from unrolled.kernels.running.problem import Problem
+from unrolled.kernels.running.weight_format import weight_format
 
 __all__ = ["half_results", "widened"]
 
@@ -48,6 +49,7 @@ def _is_torchs(problem: Problem) -> bool:
     is_native = dtype is torch.bfloat16 and torch.cpu._is_avx512_bf16_supported()
     is_even = sizes[0] == sizes[-1] == len(problem.states[0])
     is_native &= problem.x.dtype is not torch.float16
+    is_native &= weight_format() == "f32"
     return problem.cell is lstm and is_native and is_even and sizes[0] >= _MANY_ROWS
 
 

@@ -14,6 +14,7 @@ from unrolled.kernels.running.kernel import KernelPasses, kernel_recurrence
 from unrolled.kernels.running.paths import Path, path_of, require_kernel
 from unrolled.kernels.running.problem import Problem, Recurrence
 from unrolled.kernels.running.vendor import torch_recurrence
+from unrolled.kernels.running.weight_format import refuse_smaller_weights
 from unrolled.kernels.weights import Weights
 
 __all__ = ["recurrence"]
@@ -48,6 +49,7 @@ def recurrence(
         ShapeError: The tensors do not fit one another.
     """
     if isinstance(rows, PaddedRows):
+        refuse_smaller_weights(cell, "a compiler of torch looks on")
         return _as_operator(cell, x, rows, weights, states, reverse)
     problem = Problem(cell, x, rows.batch_sizes, weights, states, reverse)
     if observer is not None:
@@ -98,6 +100,7 @@ def _as_operator(
 
 def _observed(problem: Problem, observer: Observer) -> Recurrence:
     if isinstance(observer, GraphObserver):
+        refuse_smaller_weights(problem.cell, "gradients of all values are wanted")
         problem = problem._replace(x=observer.input(problem.x))
         return problem.solved_by(reference_recurrence, on_step=observer.see)
     with torch.no_grad():
