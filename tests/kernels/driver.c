@@ -167,7 +167,9 @@ int main(int count, char **arguments) {
   call.packed = (float *)packed.begin;
   call.workspace = workspace.size ? (float *)workspace.begin : NULL;
   if (backward) {
+#if WEIGHT_BITS == 32
     unrolled_backward(parallel_for, &call);
+#endif
   } else {
     unrolled_forward(parallel_for, &call);
     if (call.num_steps == 1 && !call.train) check_step(call);

@@ -22,6 +22,8 @@ CELLS = {
     "without recurrent products": ["-DAPPLIED_COLUMNS=0", "-DRECURRENT_COLUMNS=0"],
     "without weight vectors": ["-DPARAMETERS=0"],
     "with one state": ["-DSTATES=1", "-DDIRECT=0"],
+    "with bfloat16 weights": ["-DWEIGHT_BITS=16"],
+    "with int8 weights": ["-DWEIGHT_BITS=8"],
 }
 
 

@@ -29,6 +29,7 @@ from unrolled.kernels.building.compiler import FLAGS
 from unrolled.kernels.emitting.headers import header_text
 from unrolled.kernels.running.kernel import Kernel, KernelPasses, kernel_recurrence
 from unrolled.kernels.running.problem import Problem
+from unrolled.kernels.running.proof import rounded_weights
 
 DRIVER = Path(__file__).with_name("driver.c")
 EXAMPLES = Path(__file__).parents[2] / "examples"
@@ -68,9 +69,9 @@ CELLS += [cell for cell in cells.CELLS.values() if cell not in CELLS]
 
 
 @functools.cache
-def source_of(cell):
+def source_of(cell, weights="f32"):
     """Return the kernel of a cell, which takes a second to trace, and what it says of itself."""
-    text = kernel_source(cell)
+    text = kernel_source(cell, weights=weights)
     (line,) = (line for line in text.splitlines() if "unrolled_description[] = " in line)
     return text, json.loads(json.loads(line.partition(" = ")[2].rstrip(";")))
 
@@ -86,9 +87,10 @@ class Machine:
         self.optimize = optimize
         self.missing = [p for p in (compiler, *runner[:1]) if shutil.which(p) is None]
 
-    def build(self, cell, folder):
-        text, program = folder / f"{cell.name}.c", folder / f"{cell.name}-{self.name}"
-        text.write_text(source_of(cell)[0])
+    def build(self, cell, folder, weights="f32"):
+        name = f"{cell.name}-{weights}"
+        text, program = folder / f"{name}.c", folder / f"{name}-{self.name}"
+        text.write_text(source_of(cell, weights)[0])
         shared = [
             flag
             for flag in FLAGS
@@ -112,7 +114,7 @@ COVERED = Machine("coverage", "gcc", "-march=native", "--coverage", optimize="-O
 
 def executed_lines(folder, cell):
     """Yield each line of the headers that makes code, (header, number, text), and its count."""
-    source = (folder / f"{cell.name}.c").read_text()
+    source = (folder / f"{cell.name}-f32.c").read_text()
     places = {}
     for name in ("vector", "tile", "call", "pack", "forward", "backward", "gradient", "entry"):
         text = header_text(name)
@@ -123,7 +125,7 @@ def executed_lines(folder, cell):
     command = ["gcov", "--json-format", "--stdout", notes.name]
     done = subprocess.run(command, cwd=folder, capture_output=True, text=True, check=True)
     for file in json.loads(done.stdout)["files"]:
-        if Path(file["file"]).name == f"{cell.name}.c":
+        if Path(file["file"]).name == f"{cell.name}-f32.c":
             for line in file["lines"]:
                 if place := places.get(line["line_number"]):
                     yield place, line["count"]
@@ -146,12 +148,12 @@ def program_of(tmp_path_factory):
     """A function of a machine and a cell: the cell's kernel as a program for the machine."""
     folder, known = tmp_path_factory.mktemp("programs"), {}
 
-    def build(machine, cell):
+    def build(machine, cell, weights="f32"):
         if machine.missing:
             pytest.skip(f"no {' and no '.join(machine.missing)}")
-        key = machine.name, cell.name
+        key = machine.name, cell.name, weights
         if key not in known:
-            known[key] = machine.build(cell, folder)
+            known[key] = machine.build(cell, folder, weights)
         return known[key]
 
     return build
@@ -166,6 +168,7 @@ class Program:
 
     def __init__(self, machine, program, cell, place, num_threads, folder):
         description = source_of(cell)[1]
+        self.trains = True
         self.slots, self.scratch_slots = description["slots"], description["scratch_slots"]
         self.records, self.cell = description["records"], cell
         self._folder = folder
@@ -380,6 +383,33 @@ def check(machine, program_of, cell, problems, place, tmp_path, threads=(1, 2, 3
         assert records.isfinite().all()
 
 
+def check_smaller_weights(machine, program_of, cell, weights, place, tmp_path):
+    """Hold its numbers against the reference in float64, with weights that it need not round.
+
+    Of one step, the program itself compares the ways in which a layer and a stream call it.
+    """
+    program = program_of(machine, cell, weights)
+    before = torch.get_num_threads()
+    problems = [*SHORT, ((2,) * 3, 3, 256, False, 0)]
+    for number, (sizes, input_size, hidden_size, reverse, idle) in enumerate(problems):
+        num_threads = (1, 2, 4)[number % 3]
+        x, _, given, states, *_ = problem_of(cell, sizes, input_size, hidden_size, reverse, idle)
+        given = rounded_weights(given, weights)
+        problem = Problem(cell, x, sizes, given, states, reverse)
+        stand_in = Program(machine, program, cell, place, num_threads, tmp_path)
+        torch.set_num_threads(num_threads)
+        try:
+            kernel = Kernel(cell, stand_in, Surroundings(cell.equations))
+            with torch.no_grad():
+                output, after = kernel_recurrence(kernel, problem)
+        finally:
+            torch.set_num_threads(before)
+        wide = [tensor.double() for tensor in problem.tensors()]
+        exact = problem.signature().problem(wide, sizes).solved_by(reference_recurrence)
+        for got, expected in zip((output, *after), (exact[0], *exact[1]), strict=True):
+            assert (got - expected).norm() <= 2e-5 * expected.norm(), problems[number]
+
+
 every_cell = pytest.mark.parametrize("cell", CELLS, ids=lambda cell: cell.name)
 some_cells = pytest.mark.parametrize(
     "cell", CELLS if THOROUGH else CELLS[:2], ids=lambda cell: cell.name
@@ -399,7 +429,31 @@ def test_kernels_of_other_machines_equal_the_reference(cell, machine, program_of
     check(machine, program_of, cell, PROBLEMS, "before", tmp_path)
 
 
+@pytest.mark.parametrize(
+    ("weights", "place"), [("bf16", "behind"), ("int8", "behind"), ("int8", "before")]
+)
+@pytest.mark.parametrize("cell", CELLS[: 9 if THOROUGH else 3], ids=lambda cell: cell.name)
+def test_no_kernel_of_smaller_weights_touches_what_lies_beside_its_memory(
+    cell, place, weights, program_of, tmp_path
+):
+    check_smaller_weights(NATIVE, program_of, cell, weights, place, tmp_path)
+
+
+@pytest.mark.parametrize("weights", ["bf16", "int8"])
+@pytest.mark.parametrize("machine", list(machines()), ids=lambda machine: machine.name)
+def test_smaller_weights_are_the_same_numbers_on_other_machines(
+    machine, weights, program_of, tmp_path
+):
+    check_smaller_weights(machine, program_of, cells.lstm, weights, "behind", tmp_path)
+
+
 if THOROUGH:
+
+    @pytest.mark.parametrize("weights", ["bf16", "int8"])
+    @some_cells
+    def test_sanitizers_are_silent_on_smaller_weights(cell, weights, program_of, tmp_path):
+        for machine in (ADDRESS, THREAD):
+            check_smaller_weights(machine, program_of, cell, weights, "heap", tmp_path)
 
     def test_these_problems_reach_every_line_of_the_headers(tmp_path):
         """Where one is not reached, no sanitizer has looked."""

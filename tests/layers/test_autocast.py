@@ -8,6 +8,7 @@ from torch.nn.utils.rnn import pack_padded_sequence
 
 import unrolled
 from unrolled.errors import ShapeError
+from unrolled.kernels import using_path
 from unrolled.layers import map_state, state_tensors
 
 LAYERS = {
@@ -84,3 +85,86 @@ def test_a_stream_reads_under_autocast():
         expected, _ = copy.deepcopy(layer)(x)
         got = torch.cat([stream.push(piece) for piece in x.split(1)])
     torch.testing.assert_close(got, expected, rtol=0, atol=0.02)
+
+
+HALVES = [torch.bfloat16, torch.float16]
+KERNEL_LAYERS = [name for name in LAYERS if name not in ("lstm projected", "tcn")]
+
+
+@pytest.mark.parametrize("name", ["RNN", "LSTM", "GRU"])
+@pytest.mark.parametrize("batch_size", [3, 16])
+def test_types_under_autocast_are_those_of_torch(name, batch_size):
+    num_compared = 0
+    for weight_type in (torch.float32, torch.bfloat16):
+        theirs = getattr(torch.nn, name)(4, 8).to(weight_type)
+        ours = getattr(unrolled, name)(4, 8).to(weight_type)
+        ours.load_state_dict(theirs.state_dict())
+        for input_type in (torch.float32, *HALVES):
+            x = torch.randn(5, batch_size, 4, dtype=input_type)
+            for lower in HALVES:
+                with torch.autocast("cpu", lower):
+                    try:
+                        expected = theirs(x)
+                    except RuntimeError:  # oneDNN has no such LSTM
+                        continue
+                    got = ours(x)
+                pairs = zip(outcomes(got), outcomes(expected), strict=True)
+                for a, b in pairs:
+                    torch.testing.assert_close(a, b, rtol=0.05, atol=0.05)
+                num_compared += 1
+    assert num_compared >= 8
+
+
+def outcomes(results):
+    output, state = results
+    return [output, *state_tensors(state)]
+
+
+@pytest.mark.parametrize("name", KERNEL_LAYERS)
+@pytest.mark.parametrize("lengths", [None, [5, 0, 3]], ids=["even", "ragged"])
+def test_the_kernel_of_float32_computes_under_autocast(name, lengths):
+    layer, x = LAYERS[name](), torch.randn(5, 3, 3, requires_grad=True)
+    rounds = layer.num_layers > 1 and name in ("rnn", "lstm")  # between layers too
+    if rounds:
+        layer = type(layer)(3, 4)
+    expected, _ = layer(x, lengths=lengths)
+    wanted = torch.autograd.grad(expected.sum(), [x, *layer.parameters()])
+    for lower in HALVES:
+        with torch.autocast("cpu", lower), using_path("kernel"):
+            output, _ = layer(x, lengths=lengths)
+        assert torch.equal(output, expected.to(output.dtype))
+        got = torch.autograd.grad(output.float().sum(), [x, *layer.parameters()])
+        for a, b in zip(got, wanted, strict=True):
+            torch.testing.assert_close(a, b)
+
+
+@pytest.mark.parametrize("dtype", HALVES, ids=str)
+@pytest.mark.parametrize("name", KERNEL_LAYERS)
+def test_a_layer_of_half_the_width_is_computed_by_the_kernel_of_float32(name, dtype):
+    layer = type(LAYERS[name]())(3, 4, **({"reset": "before"} if "before" in name else {})).to(
+        dtype
+    )
+    x = torch.randn(5, 3, 3, dtype=dtype, requires_grad=True)
+    wide = copy.deepcopy(layer).float()
+    expected, expected_state = wide(x.float())
+    output, state = layer(x)
+    assert torch.equal(output, expected.to(dtype))
+    for part, wanted in zip(state_tensors(state), state_tensors(expected_state), strict=True):
+        assert torch.equal(part, wanted.to(dtype))
+    output.float().sum().backward()
+    expected.to(dtype).float().sum().backward()
+    for a, b in zip(layer.parameters(), wide.parameters(), strict=True):
+        assert a.grad.dtype is dtype
+        assert torch.equal(a.grad, b.grad.to(dtype))
+
+
+def test_under_autocast_a_large_layer_is_not_run_step_by_step():
+    """Of a loop in torch there would be a product for each step."""
+    layer, x = unrolled.JANET(3, 4), torch.randn(50, 2, 3)
+    layer(x)
+    with torch.profiler.profile() as profile, autocast:
+        layer(x)
+    assert (
+        sum(event.name in ("aten::linear", "aten::mm", "aten::addmm") for event in profile.events())
+        == 0
+    )

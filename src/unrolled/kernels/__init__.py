@@ -36,7 +36,7 @@ from unrolled.kernels.convolving import (
     network_stepper,
     window_and_past,
 )
-from unrolled.kernels.emitting import kernel_source
+from unrolled.kernels.emitting import WEIGHT_FORMATS, WeightFormat, kernel_source
 from unrolled.kernels.observer import GraphObserver, Observer, ValueObserver
 from unrolled.kernels.reference import reference_recurrence
 from unrolled.kernels.rows import (
@@ -65,6 +65,7 @@ from unrolled.kernels.running import (
     prepare_short_calls,
     recurrence,
     stepper_of,
+    storing_weights,
     using_path,
     writer_of,
 )
@@ -72,6 +73,7 @@ from unrolled.kernels.weights import Weights
 
 __all__ = [
     "TORCH_CELLS",
+    "WEIGHT_FORMATS",
     "BlockShape",
     "BlockWeights",
     "CacheEntry",
@@ -93,6 +95,7 @@ __all__ = [
     "Stepper",
     "ValueObserver",
     "WeightCache",
+    "WeightFormat",
     "Weights",
     "Writer",
     "are_weights_cached",
@@ -119,6 +122,7 @@ __all__ = [
     "reference_recurrence",
     "step_graph",
     "stepper_of",
+    "storing_weights",
     "using_path",
     "valid_steps",
     "window_and_past",

@@ -26,17 +26,20 @@ from unrolled.kernels import (
     RaggedRows,
     ShortCalls,
     Stepper,
+    WeightFormat,
     Weights,
     check_lengths,
     keeps_padding,
     lengths_tensor,
     stepper_of,
+    storing_weights,
 )
 from unrolled.layers.arguments import checked_states, time_first
 from unrolled.layers.observing import is_observed, observer_of
 from unrolled.layers.options import check_dropout, check_sizes
 from unrolled.layers.packed_sequence import read_packed, run_padded
 from unrolled.layers.recurrent_weights import RecurrentWeights
+from unrolled.layers.smaller_weights import check_smaller_weights
 from unrolled.layers.stack import run_stack
 from unrolled.layers.state import State, map_state
 from unrolled.layers.stream import Stream
@@ -239,10 +242,32 @@ class RecurrentLayer(RecurrentWeights):
 
     # ---- Streams ---------------------------------------------------------------------------------
 
-    def stream(self, batch_size: int = 1) -> Stream:
-        """Return a `Stream` that reads `batch_size` sequences piece by piece."""
-        prepare = partial(self._stepper, batch_size)
-        return Stream(self, batch_size, prepare, self._unwatched_parameters)
+    def stream(self, batch_size: int = 1, *, weights: WeightFormat = "f32") -> Stream:
+        """Return a `Stream` that reads `batch_size` sequences piece by piece.
+
+        Args:
+            batch_size: B.
+            weights: How it stores the weight matrices: "f32"; "bf16", each number rounded to
+                bfloat16; "int8", rounded to one of 255 multiples of a scale that each row has. A
+                step of many units waits for its weights, and half the bytes take half the time.
+                Sums, states, biases and weight vectors stay float32.
+
+        Raises:
+            OptionError: The layer cannot be streamed, or not with such weights: they need its
+                cell's kernel, and so float32 on CPU.
+        """
+        if weights == "f32":
+            prepare = partial(self._stepper, batch_size)
+        else:
+            check_smaller_weights(self, weights)
+            prepare = partial(self._smaller_stepper, weights, batch_size)
+        return Stream(self, batch_size, prepare, self._unwatched_parameters, weights)
+
+    def _smaller_stepper(
+        self, weights: WeightFormat, batch_size: int, stepper: Stepper | None
+    ) -> Stepper | None:
+        with storing_weights(weights):
+            return self._stepper(batch_size, stepper)
 
     def streams(self, capacity: int) -> Streams:
         """Return `Streams`: up to `capacity` of them, which come and go, any of them in a call."""

@@ -13,6 +13,7 @@ from unrolled.kernels import (
     NetworkStepper,
     Stepper,
     WeightCache,
+    WeightFormat,
     are_weights_cached,
     caching_weights,
     may_step,
@@ -45,6 +46,7 @@ class Stream:
             is given, or None where there can be none.
         parameters: Returns the layer's parameters by name, or None where a step is more than to
             compute with them.
+        weights: How weights are stored; what is not "f32" has been asked of the layer.
 
     Raises:
         OptionError: The layer reads backwards too, or would drop units at random.
@@ -65,6 +67,7 @@ class Stream:
         batch_size: int,
         prepare: Callable[[Any], Stepper | NetworkStepper | None] | None = None,
         parameters: Callable[[], dict[str, Any] | None] | None = None,
+        weights: WeightFormat = "f32",
     ) -> None:
         where = f"{type(layer).__name__}.stream"
         check_streamable(where, layer)
@@ -72,7 +75,7 @@ class Stream:
             raise OptionError(f"{where}: batch_size must be at least 1, got {batch_size}")
         self._layer = layer
         self.batch_size = batch_size
-        self._weight_cache = WeightCache()
+        self._weight_cache = WeightCache(weights)
         self._prepare, self._parameters = prepare, parameters
         self._stepper: Stepper | NetworkStepper | None = None
         # the state, or None while it is in the stepper
@@ -153,7 +156,8 @@ class Stream:
 
     def __getstate__(self) -> dict[str, object]:
         """Return what a copy or a pickle holds: all but packed weights, which it packs again."""
-        fresh = {"_weight_cache": WeightCache(), "_stepper": None, "_state": self.state}
+        cache = WeightCache(self._weight_cache.weights)
+        fresh = {"_weight_cache": cache, "_stepper": None, "_state": self.state}
         return self.__dict__ | fresh
 
     @overload

@@ -16,13 +16,17 @@ __all__ = ["cell_library"]
 
 
 def cell_library(
-    cell: Cell, surroundings: Surroundings, prove: Callable[[ctypes.CDLL], None]
+    cell: Cell,
+    surroundings: Surroundings,
+    prove: Callable[[ctypes.CDLL], None],
+    weights: emitting.WeightFormat = "f32",
 ) -> ctypes.CDLL:
     """Return the compiled kernel of `cell`, whose equations read `surroundings` from outside.
 
     Args:
         cell: The equations.
         surroundings: What they read from outside.
+        weights: How the kernel stores weights.
         prove: Is given a new library before it is used; raises a KernelError if it is wrong.
 
     Raises:
@@ -31,13 +35,15 @@ def cell_library(
     """
 
     def write() -> str:
-        return emitting.kernel_source(cell, surroundings)
+        return emitting.kernel_source(cell, surroundings, weights)
 
+    name = cell.name if weights == "f32" else f"{cell.name}_{weights}"
     if is_built_in(cell.equations) and surroundings.is_complete and not surroundings.unknown:
         # known without capturing, which takes ten times as long
-        return load_defined(_definition_of(cell, surroundings), write, cell.name, prove)
+        definition = _definition_of(cell, surroundings) + "\0" + weights
+        return load_defined(definition, write, name, prove)
     # what such equations read from outside can be known only by capturing them
-    return load_library(write(), cell.name, prove)
+    return load_library(write(), name, prove)
 
 
 def _definition_of(cell: Cell, surroundings: Surroundings) -> str:

@@ -4,6 +4,20 @@ The second station of the pipeline, after capturing.
 """
 
 from unrolled.kernels.emitting.call import MOST_STATES, Call
-from unrolled.kernels.emitting.emit import call_text, emit, kernel_source
+from unrolled.kernels.emitting.emit import (
+    WEIGHT_FORMATS,
+    WeightFormat,
+    call_text,
+    emit,
+    kernel_source,
+)
 
-__all__ = ["MOST_STATES", "Call", "call_text", "emit", "kernel_source"]
+__all__ = [
+    "MOST_STATES",
+    "WEIGHT_FORMATS",
+    "Call",
+    "WeightFormat",
+    "call_text",
+    "emit",
+    "kernel_source",
+]

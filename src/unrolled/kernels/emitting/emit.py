@@ -6,6 +6,7 @@ matrix products, the loop over time and the threads are in headers/, the same fo
 
 import json
 from collections.abc import Mapping
+from typing import Literal, get_args
 
 from unrolled.cells import Cell
 from unrolled.cells.surroundings import Surroundings
@@ -17,23 +18,32 @@ from unrolled.kernels.emitting.headers import header_text
 from unrolled.kernels.emitting.names import NodeNames
 from unrolled.kernels.emitting.step_functions import step_functions
 
-__all__ = ["call_text", "emit", "kernel_source"]
+__all__ = ["WEIGHT_FORMATS", "WeightFormat", "call_text", "emit", "kernel_source"]
+
+WeightFormat = Literal["f32", "bf16", "int8"]
+"""How a kernel stores the weights that it multiplies with: headers/words.h."""
+WEIGHT_FORMATS: tuple[WeightFormat, ...] = get_args(WeightFormat)
+
+_BITS = {"f32": 32, "bf16": 16, "int8": 8}
 
 
-def kernel_source(cell: Cell, surroundings: Surroundings | None = None) -> str:
+def kernel_source(
+    cell: Cell, surroundings: Surroundings | None = None, weights: WeightFormat = "f32"
+) -> str:
     """Return the C file of a cell's kernel.
 
     Args:
         cell: The cell.
         surroundings: What its equations read from outside.
+        weights: How it stores weights; only a kernel of "f32" has a backward pass.
 
     Raises:
         EquationsError: No kernel can do what the equations hold, which is named.
     """
-    return emit(capture(cell, surroundings))
+    return emit(capture(cell, surroundings), weights)
 
 
-def emit(step: CapturedStep) -> str:
+def emit(step: CapturedStep, weights: WeightFormat = "f32") -> str:
     """Return the C file of the kernel of a captured step.
 
     Raises:
@@ -46,24 +56,27 @@ def emit(step: CapturedStep) -> str:
             f"cell {cell.name}: a kernel has at most {MOST_STATES} states "
             f"and {MOST_PARAMETERS} weight vectors"
         )
-    names, row = NodeNames(step), gate_row_of(step)
+    names, row, trains = NodeNames(step), gate_row_of(step), weights == "f32"
     parts = [
         _comment(step, row, names),
-        _sizes(step, row),
+        _sizes(step, row, weights),
         _blocks(step),
-        _description(step, row),
-        *map(header_text, ("vector", "tile", "call")),
+        _description(step, row, trains),
+        *map(header_text, ("vector", "words", "tile", "call")),
         layout_assertions(),
-        *step_functions(step, names, row),
-        *map(header_text, ("pack", "forward", "backward", "gradient", "entry")),
+        *step_functions(step, names, row, backward=trains),
+        *map(header_text, ("pack", "forward")),
+        *map(header_text, ("backward", "gradient") if trains else ()),
+        header_text("entry"),
     ]
     return "\n".join(parts)
 
 
 def call_text() -> str:
     """Return C that declares what a kernel is called with, for those who call it from C."""
-    headers = map(header_text, ("vector", "tile", "call"))
-    return "\n".join([_defines(_BOUNDS), *headers, layout_assertions()])
+    headers = map(header_text, ("vector", "words", "tile", "call"))
+    numbers = _BOUNDS | {"WEIGHT_BITS": _BITS["f32"]}
+    return "\n".join([_defines(numbers), *headers, layout_assertions()])
 
 
 def _comment(step: CapturedStep, row: GateRow, names: NodeNames) -> str:
@@ -85,7 +98,7 @@ def _comment(step: CapturedStep, row: GateRow, names: NodeNames) -> str:
     return f"/*\n{text}\n */"
 
 
-def _sizes(step: CapturedStep, row: GateRow) -> str:
+def _sizes(step: CapturedStep, row: GateRow, weights: WeightFormat) -> str:
     """Return the macros that headers/cell.h explains."""
     recurrent = [n for n, c in enumerate(step.columns) if c.recurrent and not c.applied]
     applied = [n for n, c in enumerate(step.columns) if c.applied]
@@ -101,6 +114,7 @@ def _sizes(step: CapturedStep, row: GateRow) -> str:
         "PARAMETERS": len(step.cell.parameters),
         "RECORDS": len(step.named),
         "DIRECT": int(bool(applied) or step.state_gradients_in[0] is not None),
+        "WEIGHT_BITS": _BITS[weights],
     } | _BOUNDS
     return _defines(numbers)
 
@@ -122,20 +136,22 @@ def _blocks(step: CapturedStep) -> str:
         ],
         "APPLIED": [cell.recurrent.index(c.gate) for c in columns if c.applied],
     }
-    arrays = [
-        f"static const int64_t {name}_BLOCKS[] = {{{', '.join(map(str, numbers or [0]))}}};"
-        for name, numbers in blocks.items()
+    numbers_of = {f"{name}_BLOCKS": numbers or [0] for name, numbers in blocks.items()}
+    numbers_of["GRADIENT_OF"] = gradient_flow(step)
+    arrays = {name: ", ".join(map(str, numbers)) for name, numbers in numbers_of.items()}
+    lines = [
+        f"static const int64_t {name}[] __attribute__((unused)) = {{{numbers}}};"
+        for name, numbers in arrays.items()
     ]
-    reached = ", ".join(map(str, gradient_flow(step)))
-    arrays.append(f"static const int64_t GRADIENT_OF[] = {{{reached}}};")
-    return "\n".join(["#include <stdint.h>", "", *arrays, ""])
+    return "\n".join(["#include <stdint.h>", "", *lines, ""])
 
 
-def _description(step: CapturedStep, row: GateRow) -> str:
+def _description(step: CapturedStep, row: GateRow, trains: bool) -> str:
     description = {
         "slots": row.slots,
         "scratch_slots": row.slots if step.applied else _num_input_columns(step),
         "records": list(step.named),
+        "trains": trains,
     }
     comment = "For the caller: vectors of H in a row of gates, kept or not, and what is recorded."
     quoted = json.dumps(json.dumps(description))

@@ -22,16 +22,21 @@ from unrolled.kernels.emitting.names import NodeNames
 __all__ = ["step_functions"]
 
 
-def step_functions(step: CapturedStep, names: NodeNames, row: GateRow) -> list[str]:
-    """Return the functions that headers/steps.h declares, in C.
+def step_functions(
+    step: CapturedStep, names: NodeNames, row: GateRow, *, backward: bool = True
+) -> list[str]:
+    """Return the functions that headers/steps.h declares, in C; without `backward` half of them.
 
     Raises:
         EquationsError: The equations use an operation that no kernel has, which is named.
     """
     writer = _Writer(step, names, row)
-    if not step.applied:
-        return [writer.forward(), writer.backward()]
-    return [writer.apply(), writer.forward(), writer.unapply(), writer.backward()]
+    functions = [writer.apply] if step.applied else []
+    functions.append(writer.forward)
+    if backward:
+        functions += [writer.unapply] if step.applied else []
+        functions.append(writer.backward)
+    return [write() for write in functions]
 
 
 class _Writer:

@@ -21,6 +21,7 @@ from unrolled.kernels.running.short_calls import ShortCalls, prepare_short_calls
 from unrolled.kernels.running.stepper import Places, Stepper, stepper_of
 from unrolled.kernels.running.vendor import TORCH_CELLS
 from unrolled.kernels.running.weight_cache import WeightCache, are_weights_cached, caching_weights
+from unrolled.kernels.running.weight_format import storing_weights
 from unrolled.kernels.running.writer import Writer, writer_of
 
 __all__ = [
@@ -41,6 +42,7 @@ __all__ = [
     "prepare_short_calls",
     "recurrence",
     "stepper_of",
+    "storing_weights",
     "using_path",
     "writer_of",
 ]

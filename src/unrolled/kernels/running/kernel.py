@@ -74,7 +74,11 @@ def kernel_numbered(number: int) -> Kernel:
 def kernel_recurrence(kernel: Kernel, problem: Problem) -> Recurrence:
     """Do what `reference_recurrence` does, for float32 tensors on CPU, without a projection."""
     passes, tensors = KernelPasses(kernel, problem), problem.tensors()
-    if torch.is_grad_enabled() and any(tensor.requires_grad for tensor in tensors):
+    if (
+        kernel.library.trains
+        and torch.is_grad_enabled()
+        and any(tensor.requires_grad for tensor in tensors)
+    ):
         differentiable: Any = RecurrenceFunction.apply
         output, *after = differentiable(passes, *tensors)
     else:

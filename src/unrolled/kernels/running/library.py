@@ -29,6 +29,7 @@ class Library:
         slots: Vectors of H in a row of the gate buffer, in training.
         scratch_slots: The same, otherwise.
         records: The names of what a step records, in order.
+        trains: Whether it has a backward pass.
 
     Raises:
         KernelError: Torch's pool of threads cannot be called.
@@ -40,12 +41,14 @@ class Library:
         self.slots: int = description["slots"]
         self.scratch_slots: int = description["scratch_slots"]
         self.records: tuple[str, ...] = tuple(description["records"])
+        self.trains: bool = description["trains"]
         self._library = library  # stays loaded
         self._pool = _pointer(pool_address())
         call = ctypes.POINTER(Call)
         self._pack = _function(library, "pack", None, _pointer, call, _integer)
         self._forward = _function(library, "forward", None, _pointer, call)
-        self._backward = _function(library, "backward", None, _pointer, call)
+        if self.trains:
+            self._backward = _function(library, "backward", None, _pointer, call)
         self._step = _function(
             library, "step", None, _pointer, call, _integer, _pointer, _pointer, _integer
         )

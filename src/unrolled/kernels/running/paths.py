@@ -26,6 +26,7 @@ from unrolled.kernels.running.kernel import Kernel
 from unrolled.kernels.running.problem import Problem
 from unrolled.kernels.running.proof import make_kernel
 from unrolled.kernels.running.vendor import TORCH_CELLS
+from unrolled.kernels.running.weight_format import refuse_smaller_weights, weight_format
 
 __all__ = [
     "Path",
@@ -87,11 +88,14 @@ def path_of(problem: Problem) -> Path:
 
     Raises:
         KernelError: The kernel is forced where it cannot read them.
+        OptionError: No kernel reads them, and the format of the weights needs one.
     """
     cell, x, batch_sizes, weights, states, _ = problem
     tensors = problem.tensors()
     is_readable = may_read(*tensors)
     if not x.numel() or (not is_readable and _are_transformed(tensors)):
+        if x.numel():
+            refuse_smaller_weights(cell, "torch.func transforms the tensors")
         return "reference"  # it can read nothing at all, and torch can transform its operations
     path = choose_path(
         cell,
@@ -101,6 +105,8 @@ def path_of(problem: Problem) -> Path:
         even=bool(batch_sizes) and batch_sizes[-1] == len(states[0]),
         projected=weights.weight_hr is not None,
     )
+    if path != "kernel" or not is_readable or {t.dtype for t in tensors} != {torch.float32}:
+        refuse_smaller_weights(cell, "kernels read plain tensors of float32 on CPU")
     if path == "kernel" and not is_readable:
         raise KernelError(f"cell {cell.name}: the kernel was forced, and cannot read these tensors")
     return path
@@ -127,7 +133,7 @@ def require_kernel(cell: Cell) -> Kernel:
     Raises:
         KernelError: It has none, and a path was forced.
     """
-    known = _outcomes.get(cell)
+    known = _outcomes.get(_key(cell))
     is_checked = known is not None and _forced_path.get() is None  # `choose_path` has just asked
     kernel = known.kernel_or_reason if known and is_checked else kernel_or_reason(cell)
     if isinstance(kernel, str):
@@ -136,18 +142,26 @@ def require_kernel(cell: Cell) -> Kernel:
 
 
 def ready_kernel(cell: Cell) -> Kernel | None:
-    """Return the kernel of a cell if it has been made, is as its equations say, and may be used."""
+    """Return the kernel of a cell if it has been made, is as its equations say, and may be used.
+
+    That of float32: for short calls, which are not for streams with weights of fewer bits.
+    """
     known = _outcomes.get(cell)
-    if known is None or not may_use_kernels():
+    if known is None or not may_use_kernels() or weight_format() != "f32":
         return None
     kernel = known.kernel_or_reason
     return kernel if isinstance(kernel, Kernel) and known.surroundings.unchanged() else None
 
 
 def kernel_of(cell: Cell) -> Kernel | None:
-    """Return the compiled kernel of `cell`, or None after one warning that says why."""
+    """Return the compiled kernel of `cell`, or None after one warning that says why.
+
+    Raises:
+        OptionError: It has none, and the format of the weights needs one.
+    """
     kernel = kernel_or_reason(cell)
     if isinstance(kernel, str):
+        refuse_smaller_weights(cell, f"there is none: {kernel}")
         warn_once(kernel)
         return None
     return kernel
@@ -158,7 +172,8 @@ def kernel_or_reason(cell: Cell) -> Kernel | str:
 
     It is made once, and again where something has changed that the equations read from outside.
     """
-    known = _outcomes.get(cell)
+    key = _key(cell)
+    known = _outcomes.get(key)
     if known is not None and (known.is_final or known.surroundings.unchanged()):
         return known.kernel_or_reason
     surroundings = Surroundings(cell.equations)
@@ -170,7 +185,7 @@ def kernel_or_reason(cell: Cell) -> Kernel | str:
         made: Kernel | str = f"cell {cell.name}: {problem}; {_runs_on_the_loop(cell)}"
     else:
         made = _make_kernel(cell, surroundings)
-    _outcomes[cell] = _Outcome(made, surroundings, num_changes, is_final)
+    _outcomes[key] = _Outcome(made, surroundings, num_changes, is_final)
     return made
 
 
@@ -182,12 +197,18 @@ class _Outcome(NamedTuple):
 
 
 _MOST_CHANGES = 8  # of what a cell's equations read: each may take a second to compile
-_outcomes: dict[Cell, _Outcome] = {}
+_outcomes: dict[object, _Outcome] = {}
+
+
+def _key(cell: Cell) -> object:
+    """Return what the kernel of a cell is known by: the cell, and the format unless it is f32."""
+    weights = weight_format()
+    return cell if weights == "f32" else (cell, weights)
 
 
 def _make_kernel(cell: Cell, surroundings: Surroundings) -> Kernel | str:
     try:
-        kernel = make_kernel(cell, surroundings)
+        kernel = make_kernel(cell, surroundings, weight_format())
         warn_of_cache()
         return kernel
     except EquationsError as error:

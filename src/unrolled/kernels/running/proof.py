@@ -16,13 +16,14 @@ from torch import Tensor
 from unrolled.cells import Cell
 from unrolled.cells.surroundings import Surroundings
 from unrolled.kernels.building import KernelError, cell_library
+from unrolled.kernels.emitting import WeightFormat
 from unrolled.kernels.reference import reference_recurrence
 from unrolled.kernels.running.kernel import Kernel, kernel_recurrence
 from unrolled.kernels.running.library import Library
 from unrolled.kernels.running.problem import Problem, Recurrence
 from unrolled.kernels.weights import Weights
 
-__all__ = ["make_kernel", "prove"]
+__all__ = ["make_kernel", "prove", "rounded_weights"]
 
 _BATCH_SIZES = (13, 13, 5)  # more rows than a tile has, and rows that end
 _INPUT_SIZE, _HIDDEN_SIZE = 3, 67  # more than a panel, and no whole vectors
@@ -30,24 +31,33 @@ _NEAR = 1e-4  # relative: kernels are below 1e-5, what a wrong compiler makes is
 _ROUNDINGS = 100  # times the error of the loop in float32: some equations grow what is rounded
 
 
-def make_kernel(cell: Cell, surroundings: Surroundings) -> Kernel:
+def make_kernel(cell: Cell, surroundings: Surroundings, weights: WeightFormat = "f32") -> Kernel:
     """Return the compiled kernel of `cell`, proven before its first use.
 
     Args:
         cell: The equations.
         surroundings: What they read from outside.
+        weights: How it stores weights.
 
     Raises:
         EquationsError: No kernel can do what the equations hold.
         KernelError: There is no compiler, or it fails, or what it made is wrong, or torch's threads
             cannot be called.
     """
-    proof = partial(prove, cell, surroundings)
-    return Kernel(cell, Library(cell_library(cell, surroundings, proof)), surroundings)
+    proof = partial(prove, cell, surroundings, weights=weights)
+    library = Library(cell_library(cell, surroundings, proof, weights))
+    return Kernel(cell, library, surroundings)
 
 
-def prove(cell: Cell, surroundings: Surroundings, library: ctypes.CDLL) -> None:
+def prove(
+    cell: Cell,
+    surroundings: Surroundings,
+    library: ctypes.CDLL,
+    weights: WeightFormat = "f32",
+) -> None:
     """Hold values and gradients of a new library against the reference loop in float64.
+
+    Where it rounds weights, the loop is given such as need no rounding.
 
     Takes its numbers from no generator of the user's, and leaves the modes of a thread out of
     account: it is called in one of its own.
@@ -60,7 +70,8 @@ def prove(cell: Cell, surroundings: Surroundings, library: ctypes.CDLL) -> None:
     except (AttributeError, ValueError) as error:
         raise _wrong(cell, str(error)) from error
     problem, upstream = _problem_of(cell)
-    if not _has_gradient(problem, upstream):
+    problem = problem._replace(weights=rounded_weights(problem.weights, weights))
+    if not kernel.library.trains or not _has_gradient(problem, upstream):
         upstream = []
 
     def loop(problem: Problem) -> Recurrence:
@@ -101,6 +112,22 @@ def _prove_nan(
         expected, got = (path(with_nan)[0] for path in (loop, compiled))
     if not torch.equal(expected.isnan(), got.isnan()):
         raise _wrong(cell, "NaN does not become what it should")
+
+
+def rounded_weights(weights: Weights, to: WeightFormat) -> Weights:
+    """Return weights of which a kernel that stores them as `to` says keeps every bit."""
+    if to == "f32":
+        return weights
+    ih, hh = (None if w is None else _rounded(w, to) for w in weights[:2])
+    assert ih is not None
+    return weights._replace(weight_ih=ih, weight_hh=hh)
+
+
+def _rounded(matrix: Tensor, to: WeightFormat) -> Tensor:
+    if to == "bf16":
+        return matrix.bfloat16().float()
+    scale = matrix.abs().amax(1, keepdim=True) / 127
+    return (matrix / scale).round() * scale
 
 
 def _problem_of(cell: Cell) -> tuple[Problem, list[Tensor]]:

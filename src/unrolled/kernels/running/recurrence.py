@@ -10,10 +10,12 @@ from unrolled.kernels.memory import check_memory, materialised
 from unrolled.kernels.observer import GraphObserver, Observer
 from unrolled.kernels.reference import reference_recurrence
 from unrolled.kernels.rows import PaddedRows, RaggedRows
+from unrolled.kernels.running.half import half_results, widened
 from unrolled.kernels.running.kernel import KernelPasses, kernel_recurrence
 from unrolled.kernels.running.paths import Path, path_of, require_kernel
 from unrolled.kernels.running.problem import Problem, Recurrence
 from unrolled.kernels.running.vendor import torch_recurrence
+from unrolled.kernels.running.weight_format import refuse_smaller_weights
 from unrolled.kernels.weights import Weights
 
 __all__ = ["recurrence"]
@@ -48,10 +50,15 @@ def recurrence(
         ShapeError: The tensors do not fit one another.
     """
     if isinstance(rows, PaddedRows):
+        refuse_smaller_weights(cell, "a compiler of torch looks on")
         return _as_operator(cell, x, rows, weights, states, reverse)
     problem = Problem(cell, x, rows.batch_sizes, weights, states, reverse)
     if observer is not None:
         return _observed(problem, observer)
+    if (wide := widened(problem)) is not None:
+        with torch.autocast("cpu", enabled=False):
+            output, after = kernel_recurrence(require_kernel(cell), wide)
+        return half_results(cell, x, output, after)
     path, problem = _path_and_problem(problem)
     if path == "kernel":
         return kernel_recurrence(require_kernel(cell), problem)
@@ -96,6 +103,7 @@ def _as_operator(
 
 def _observed(problem: Problem, observer: Observer) -> Recurrence:
     if isinstance(observer, GraphObserver):
+        refuse_smaller_weights(problem.cell, "gradients of all values are wanted")
         problem = problem._replace(x=observer.input(problem.x))
         return problem.solved_by(reference_recurrence, on_step=observer.see)
     with torch.no_grad():

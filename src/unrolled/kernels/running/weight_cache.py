@@ -8,9 +8,10 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from unrolled.kernels.emitting import Call
+from unrolled.kernels.emitting import Call, WeightFormat
 from unrolled.kernels.running.arena import FLOAT, take_scratch
 from unrolled.kernels.running.library import Library
+from unrolled.kernels.running.weight_format import storing_weights
 from unrolled.kernels.weights import Weights
 
 __all__ = ["WeightCache", "are_weights_cached", "caching_weights", "mark_of", "pack_weights"]
@@ -27,9 +28,14 @@ class _Entry(NamedTuple):
 
 
 class WeightCache:
-    """Packed weights, in use inside `caching_weights` blocks: empty, then filled by these."""
+    """Packed weights, in use inside `caching_weights` blocks: empty, then filled by these.
 
-    def __init__(self) -> None:
+    Args:
+        weights: How kernels store weights inside of such a block.
+    """
+
+    def __init__(self, weights: WeightFormat = "f32") -> None:
+        self.weights = weights
         self._entries: dict[object, _Entry] = {}
 
     def pack(self, library: Library, call: Call, weights: tuple[Tensor | None, ...]) -> Tensor:
@@ -58,12 +64,13 @@ def caching_weights(cache: WeightCache) -> Iterator[None]:
     For many short calls with the same weights: streams and generation. Weights that have changed
     are packed again: those that torch counts as changed, and those of which a sample differs, for
     torch does not count what its fused optimisers do. Inside another such block that one's cache
-    is used, so that many who write with one model share one copy.
+    is used, so that many who write with one model share one copy; the format is this one's.
     """
     outer = _in_use.get()
     token = _in_use.set(cache if outer is None else outer)
     try:
-        yield
+        with storing_weights(cache.weights):
+            yield
     finally:
         _in_use.reset(token)
 

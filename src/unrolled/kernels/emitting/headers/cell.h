@@ -45,6 +45,9 @@
 #ifndef DIRECT /* whether the gradient of the output before a step has a part past the gates */
 #define DIRECT 1
 #endif
+#ifndef WEIGHT_BITS /* of a packed weight: see words.h */
+#define WEIGHT_BITS 32
+#endif
 #ifndef MOST_STATES /* of any cell */
 #define MOST_STATES 8
 #endif

@@ -21,27 +21,25 @@ typedef struct {
   long *arrived;       /* [num_parts] */
 } Parts;
 
-INL long largest_part(const Call *c) {
-  long most = 0;
-  for (long p = 0; p < c->num_parts; p++) most = MAX(most, c->parts[p + 1] - c->parts[p]);
-  return most;
-}
-
-/* Floats of scratch of each thread or team, forward: its gate rows unless they are kept, then the
-   vectors that products are applied to. */
+/* Floats of scratch of each thread, forward: its gate rows unless they are kept, the vectors that
+   products are applied to, and what is multiplied. Of a team the first two are those of its first. */
 INL long part_scratch(const Call *c) {
   const long rows = largest_part(c);
   const long gates = c->train ? 0 : MAX(CHUNK_ROWS, rows) * c->gate_stride;
-  return gates + rows * APPLIED_COLUMNS * H_OF(c);
+  return gates + rows * APPLIED_COLUMNS * H_OF(c) + encoded_floats(c);
 }
 
 LOCAL void run_part(const Parts *parts, long n, long slot, Team *team) {
   const Call *c = parts->call;
-  const long gates = parts->scratch_floats - largest_part(c) * APPLIED_COLUMNS * H_OF(c);
+  const long encoded = parts->scratch_floats - encoded_floats(c);
+  const long gates = encoded - largest_part(c) * APPLIED_COLUMNS * H_OF(c);
   float *scratch = parts->scratch ? parts->scratch + slot * parts->scratch_floats : NULL;
   const Layout at = layout_of(c);
-  const Part part = {c, at, c->packed + at.bias, scratch, scratch ? scratch + gates : NULL,
-                     c->parts[n], c->parts[n + 1]};
+  Part part = {c, at, c->packed + at.bias, scratch, NULL, NULL, c->parts[n], c->parts[n + 1]};
+  if (scratch) {
+    part.applied = scratch + gates;
+    part.encoded = scratch + team->first * parts->scratch_floats + encoded;
+  }
   if (part.first < part.end) parts->run(&part, team);
 }
 
@@ -58,7 +56,7 @@ LOCAL void teams_body(int64_t begin, int64_t end, void *context) {
     const long n = begin / parts->members, first = begin - n * parts->members;
     const long last = MIN(end - n * parts->members, parts->members);
     Team team = {first, last, parts->members, parts->arrived + n, 0};
-    run_part(parts, n, n, &team);
+    run_part(parts, n, n * parts->members, &team);
     begin = n * parts->members + last;
   }
   restore_denormals(mode);
@@ -83,8 +81,11 @@ LOCAL void run_parts(ParallelFor parallel_for, Parts *parts) {
 int64_t unrolled_packed_floats(const Call *c) { return layout_of(c).end; }
 
 int64_t unrolled_workspace_floats(const Call *c, int64_t backward) {
-  if (!backward) return part_scratch(c) * MAX(c->num_threads, 1);
-  return layout_of(c).back_end + gradient_floats(c);
+#if WEIGHT_BITS == 32
+  if (backward) return layout_of(c).back_end + gradient_floats(c);
+#endif
+  (void)backward;
+  return part_scratch(c) * MAX(c->num_threads, 1);
 }
 
 LOCAL void pack_forward(ParallelFor parallel_for, Call *c) {
@@ -124,6 +125,8 @@ void unrolled_step(ParallelFor parallel_for, Call *calls, int64_t count, const f
     if (l + 1 == count) memcpy(y, c->states[0], bytes);
   }
 }
+
+#if WEIGHT_BITS == 32
 
 /* The backward pass: few runs of many pieces, for at the end of each all threads wait. */
 typedef struct {
@@ -180,5 +183,7 @@ void unrolled_backward(ParallelFor parallel_for, Call *c) {
     g->end = MIN(g->begin + packed_depth(c), N);
   }
 }
+
+#endif
 
 #endif

@@ -54,8 +54,29 @@ typedef struct {
   const float *bias;
   float *scratch;  /* gate rows of a chunk, unless they are kept */
   float *applied;  /* [rows, APPLIED_COLUMNS, H]: the vectors that products are applied to */
+  float *encoded;  /* [encoded_floats]: what is multiplied, where it is no float; of one thread */
   long first, end; /* rows of the batch */
 } Part;
+
+/* The rows of the largest part of the batch. */
+INL long largest_part(const Call *c) {
+  long most = 0;
+  for (long p = 0; p < c->num_parts; p++) most = MAX(most, c->parts[p + 1] - c->parts[p]);
+  return most;
+}
+
+/* What is multiplied at once, as `encoded` leaves it: of a chunk the inputs, of a step the states,
+   then the vectors that products are applied to. */
+INL long encoded_floats(const Call *c) {
+  const long rows = largest_part(c), chunk = MIN(MAX(CHUNK_ROWS, rows), c->num_rows);
+  return MAX(chunk * ENCODED_FLOATS(c->input_size),
+             rows * MAX(1, APPLIED_COLUMNS) * ENCODED_FLOATS(H_OF(c)));
+}
+
+/* Factor number n of such a group, each [depth]. */
+INL const float *factors(const Part *p, long n, long depth, const float *a) {
+  return encoded(a, depth, p->encoded + n * ENCODED_FLOATS(depth));
+}
 
 OUT_OF_LINE void gate_product(long rows, long depth, const float *const *a, const float *panel,
                               vf *out) {
@@ -88,6 +109,10 @@ LOCAL void forward_rows(const Part *p, long t, long end, float *const *gates, co
   const Call *c = p->call;
   const long H = H_OF(c), panels = GATE_PANELS(H);
   vf sums[GATE_ROWS * GATE_VECTORS];
+  const float *factor[MAX(1, end - p->first)];
+  for (long b = p->first; b < end && RECURRENT_COLUMNS; b++) {
+    factor[b - p->first] = factors(p, b - p->first, H, state_before(c, 0, t, b));
+  }
   for (long panel = share_begin(team, panels); panel < share_end(team, panels); panel++) {
     const long unit0 = panel * UNITS * W;
     const int packed = RECURRENT_COLUMNS && !p->at.hidden_unpacked;
@@ -95,9 +120,7 @@ LOCAL void forward_rows(const Part *p, long t, long end, float *const *gates, co
     for (long b = p->first, rows; b < end; b += rows) {
       rows = next_rows(end - b, GATE_ROWS);
       if (packed) {
-        const float *h[GATE_ROWS];
-        for (long r = 0; r < rows; r++) h[r] = state_before(c, 0, t, b + r);
-        gate_product(rows, H, h, weights, sums);
+        gate_product(rows, H, factor + (b - p->first), weights, sums);
       } else if (RECURRENT_COLUMNS) {
         unpacked_gates(c, unit0, state_before(c, 0, t, b), sums);
       }
@@ -124,6 +147,13 @@ LOCAL void finish_rows(const Part *p, long t, long end, float *const *gates, con
   const Call *c = p->call;
   const long H = H_OF(c), panels = PANELS(H);
   vf sums[APPLIED_COLUMNS][PLAIN_ROWS * PLAIN_VECTORS];
+  const long count = end - p->first;
+  const float *factor[count * APPLIED_COLUMNS];
+  for (long g = 0; g < APPLIED_COLUMNS; g++) {
+    for (long n = g * count; n < (g + 1) * count; n++) {
+      factor[n] = factors(p, n, H, p->applied + ((n - g * count) * APPLIED_COLUMNS + g) * H);
+    }
+  }
   for (long panel = share_begin(team, panels); panel < share_end(team, panels); panel++) {
     const float *weights[APPLIED_COLUMNS] = {0};
     for (long g = 0; g < APPLIED_COLUMNS && !p->at.hidden_unpacked; g++) {
@@ -132,10 +162,7 @@ LOCAL void finish_rows(const Part *p, long t, long end, float *const *gates, con
     for (long b = p->first, rows; b < end; b += rows) {
       rows = next_rows(end - b, PLAIN_ROWS);
       for (long g = 0; g < APPLIED_COLUMNS; g++) {
-        const float *v[PLAIN_ROWS];
-        for (long r = 0; r < rows; r++) {
-          v[r] = p->applied + ((b + r - p->first) * APPLIED_COLUMNS + g) * H;
-        }
+        const float *const *v = factor + g * count + (b - p->first);
         if (!p->at.hidden_unpacked) {
           plain_product(rows, H, v, weights[g], sums[g]);
           continue;
@@ -171,7 +198,7 @@ LOCAL void forward_part(const Part *p, Team *team) {
     for (long step = begin; step < stop; step++) {
       const long t = c->reverse ? c->num_steps - 1 - step : step;
       for (long b = p->first; b < MIN(p->end, c->batch_sizes[t]); b++, rows++) {
-        x[rows] = c->x + (c->starts[t] + b) * I;
+        x[rows] = factors(p, rows, I, c->x + (c->starts[t] + b) * I);
         gates[rows] = c->train ? c->gates + (c->starts[t] + b) * c->gate_stride
                                : p->scratch + rows * c->gate_stride;
       }

@@ -4,6 +4,7 @@
 
 #include "cell.h"
 #include "vector.h"
+#include "words.h"
 #include "tile.h"
 #include "call.h"
 #include "steps.h"

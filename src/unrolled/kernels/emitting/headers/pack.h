@@ -36,21 +36,23 @@ INL Layout layout_of(const Call *c) {
   const long H = H_OF(c), I = c->input_size, T = c->num_steps, B = c->parts[c->num_parts];
   const int alone = c->num_parts == 1 && c->num_threads < 2; /* others would read it, too */
   Layout at;
-  const int one_row = !c->kept && c->num_parts == 1 && B == 1;
+  const int one_row = WEIGHT_BITS == 32 && !c->kept && c->num_parts == 1 && B == 1;
   at.input_unpacked = one_row && T == 1;
   at.hidden_unpacked = one_row && T <= 2; /* to pack takes as long as to read unpacked twice */
   at.input_once = at.input_unpacked || (!c->kept && alone && T * B <= CHUNK_ROWS);
   at.hidden_once = at.hidden_unpacked || (!c->kept && alone && T == 1);
-  const long of_input = at.input_unpacked ? 0 : PANEL * I, of_hidden = at.hidden_unpacked ? 0 : H;
+  const long of_input = at.input_unpacked ? 0 : PANEL_FLOATS(I, PLAIN_VECTORS);
+  const long of_gates = at.hidden_unpacked ? 0 : PANEL_FLOATS(H, GATE_VECTORS);
+  const long of_applied = at.hidden_unpacked ? 0 : PANEL_FLOATS(H, PLAIN_VECTORS);
   at.input = SAMPLE;
   at.gates = at.input + floats_of(PANELS(INPUT_COLUMNS * H), of_input, at.input_once);
   at.applied = at.gates;
   if (RECURRENT_COLUMNS) {
-    at.applied += floats_of(GATE_PANELS(H), GATE_VECTORS * W * of_hidden, at.hidden_once);
+    at.applied += floats_of(GATE_PANELS(H), of_gates, at.hidden_once);
   }
   at.bias = at.applied;
   if (APPLIED_COLUMNS) {
-    at.bias += floats_of(PANELS(H), APPLIED_COLUMNS * PANEL * of_hidden, at.hidden_once);
+    at.bias += floats_of(PANELS(H), APPLIED_COLUMNS * of_applied, at.hidden_once);
   }
   at.end = at.bias + PANELS(COLUMNS * H) * PANEL;
   const long again = T - 1 + (c->starts_wanted != 0); /* steps that read the recurrent weights */
@@ -89,6 +91,7 @@ INL void gate_columns_of(const float *weight, long H, long gate, long first, con
 }
 
 /* W columns [W], each [depth], of which the first `count` are there, to every `stride` floats. */
+#if WEIGHT_BITS == 32
 INL void pack_columns(const float *const *column, long count, long depth, float *restrict to,
                       long stride) {
   if (count < W) {
@@ -114,9 +117,52 @@ INL void pack_columns(const float *const *column, long count, long depth, float 
     *(vf *)(to + k * stride) = v;
   }
 }
+#else
+INL void take_columns(const float *const *column, long count, long k, long depth, vf *block) {
+  for (long i = 0; i < W; i++) block[i] = i < count ? load(column[i] + k, depth - k) : (vf){0};
+  transpose(block);
+}
+
+LOCAL void pack_columns(const float *const *column, long count, long depth, float *restrict to,
+                        long stride) {
+  vf block[W];
+#if WEIGHT_BITS == 8
+  vi bits = {0}, totals = {0};
+  for (long k = 0; k < depth; k += W) {
+    take_columns(column, count, k, depth, block);
+    for (int i = 0; i < W; i++) bits = greater_bits(bits, block[i]);
+  }
+  const vf most = (vf)bits;
+  const vi some = most > 0x1p-100f; /* less is nothing: its inverse would be infinite */
+  const vf inverse = (vf)(some & (vi)(127.0f / most));
+  /* NaN for a row that is not finite */
+  *(vf *)to = (vf)(some & (vi)(most * (1.0f / 127.0f))) + (most - most);
+#endif
+  for (long k = 0; k < depth; k += W) {
+    take_columns(column, count, k, depth, block);
+    for (long j = 0; j < W && k + j < depth; j += PER_WORD) {
+      vu word = {0};
+#pragma GCC unroll 4
+      for (int i = 0; i < PER_WORD; i++) {
+#if WEIGHT_BITS == 8
+        const vi number = (vi)(block[j + i] * inverse + 0x1.8p23f) - 0x4b400000;
+        totals += number;
+        word |= ((vu)number & 255) << (8 * i);
+#else
+        word |= rounded(block[j + i]) << (16 * i);
+#endif
+      }
+      *(vu *)(to + (HEAD_WORDS + (k + j) / PER_WORD) * stride) = word;
+    }
+  }
+#if WEIGHT_BITS == 8
+  *(vi *)(to + stride) = totals;
+#endif
+}
+#endif
 
 /* A panel of the transpose of some blocks of weight [all blocks * H, depth]: columns first.. of
-   those blocks' rows. panel: [depth, PANEL]. */
+   those blocks' rows. panel: [PANEL_FLOATS(depth, PLAIN_VECTORS)]. */
 LOCAL void pack_plain(const float *weight, long depth, long H, const int64_t *blocks, long columns,
                       long first, float *restrict panel) {
   for (long v = 0; v < PLAIN_VECTORS; v++) {
@@ -127,8 +173,8 @@ LOCAL void pack_plain(const float *weight, long depth, long H, const int64_t *bl
   }
 }
 
-/* A panel of the same transpose in which the gates of W units lie side by side: [H, GATE_VECTORS *
-   W], for units first.. */
+/* A panel of the same transpose in which the gates of W units lie side by side:
+   [PANEL_FLOATS(H, GATE_VECTORS)], for units first.. */
 LOCAL void pack_gates(const float *weight, long H, long first, float *restrict panel) {
   for (long j = 0; j < UNITS; j++) {
     for (long g = 0; g < RECURRENT_COLUMNS; g++) {
@@ -186,7 +232,7 @@ LOCAL void unpacked_row(const float *weight, long columns, long H, const int64_t
 
 INL const float *input_panel(const Call *c, const Layout *at, long p) {
   float *panels = c->packed + at->input;
-  if (!at->input_once) return panels + p * PANEL * c->input_size;
+  if (!at->input_once) return panels + p * PANEL_FLOATS(c->input_size, PLAIN_VECTORS);
   pack_plain(c->weight_ih, c->input_size, H_OF(c), INPUT_BLOCKS, INPUT_COLUMNS * H_OF(c), p * PANEL,
              panels);
   return panels;
@@ -194,7 +240,7 @@ INL const float *input_panel(const Call *c, const Layout *at, long p) {
 
 INL const float *gate_panel(const Call *c, const Layout *at, long p) {
   float *panels = c->packed + at->gates;
-  if (!at->hidden_once) return panels + p * GATE_VECTORS * W * H_OF(c);
+  if (!at->hidden_once) return panels + p * PANEL_FLOATS(H_OF(c), GATE_VECTORS);
   pack_gates(c->weight_hh, H_OF(c), p * UNITS * W, panels);
   return panels;
 }
@@ -202,8 +248,9 @@ INL const float *gate_panel(const Call *c, const Layout *at, long p) {
 INL const float *applied_panel(const Call *c, const Layout *at, long gate, long p) {
   const long H = H_OF(c);
   float *panels = c->packed + at->applied;
-  if (!at->hidden_once) return panels + (gate * PANELS(H) + p) * PANEL * H;
-  panels += gate * PANEL * H;
+  const long of_one = PANEL_FLOATS(H, PLAIN_VECTORS);
+  if (!at->hidden_once) return panels + (gate * PANELS(H) + p) * of_one;
+  panels += gate * of_one;
   pack_plain(c->weight_hh, H, H, APPLIED_BLOCKS + gate, H, p * PANEL, panels);
   return panels;
 }
@@ -249,14 +296,15 @@ LOCAL void pack_forward_panel(void *context, long p, long thread) {
   const long gates = RECURRENT_COLUMNS ? GATE_PANELS(H) : 0, of_one = PANELS(H);
   if (p < input) {
     pack_plain(c->weight_ih, I, H, INPUT_BLOCKS, INPUT_COLUMNS * H, p * PANEL,
-               c->packed + at.input + p * PANEL * I);
+               c->packed + at.input + p * PANEL_FLOATS(I, PLAIN_VECTORS));
   } else if (p < input + gates) {
-    const long first = (p - input) * UNITS * W;
-    pack_gates(c->weight_hh, H, first, c->packed + at.gates + first * RECURRENT_COLUMNS * H);
+    const long q = p - input;
+    pack_gates(c->weight_hh, H, q * UNITS * W,
+               c->packed + at.gates + q * PANEL_FLOATS(H, GATE_VECTORS));
   } else {
     const long q = p - input - gates;
     pack_plain(c->weight_hh, H, H, APPLIED_BLOCKS + q / of_one, H, q % of_one * PANEL,
-               c->packed + at.applied + q * PANEL * H);
+               c->packed + at.applied + q * PANEL_FLOATS(H, PLAIN_VECTORS));
   }
 }
 

@@ -4,15 +4,17 @@
  * of rows beside it: a row's result does not depend on the batch it is in.
  *
  * A packed matrix is a sequence of panels; a panel holds, for each k of the depth, `vectors`
- * vectors of W columns. It is aligned to a vector; columns that are missing are zero.
+ * vectors of W columns, or words of several k each (words.h). It is aligned to a vector; columns
+ * that are missing are zero.
  */
 #ifndef UNROLLED_TILE_H
 #define UNROLLED_TILE_H
 
 #include "vector.h"
+#include "words.h"
 
 /* Accumulators that stay in registers, with room for a panel's vectors and a broadcast. */
-#define ACCUMULATORS (REGISTERS == 32 ? 24 : 12)
+#define ACCUMULATORS ((REGISTERS == 32 ? 24 : 12) / DIGITS)
 #define MOST_ROWS 12
 #define ROWS_OF(vectors) \
   (ACCUMULATORS / (vectors) > MOST_ROWS ? MOST_ROWS \
@@ -33,8 +35,49 @@ INL long next_rows(long left, long most) {
 }
 
 /* out[row * vectors + v] = sum over k of a[row][k] * panel[k][v], for constant rows and vectors.
-   a: [rows], each [depth]; panel: [depth, vectors * W]; out: [rows * vectors], must not overlap the
-   inputs. */
+   a: [rows], each [depth], as `encoded` gives it; panel: [PANEL_FLOATS(depth, vectors)]; out:
+   [rows * vectors], must not overlap the inputs. */
+#if WEIGHT_BITS == 8
+INL void tile(const int rows, const int vectors, long depth, const float *const *a,
+              const float *restrict panel, vf *restrict out) {
+  const int32_t *digits[rows];
+  const long apart = DIGIT_FLOATS(depth), words = WORDS(depth);
+  vi sum[rows][DIGITS][vectors];
+#pragma GCC unroll 12
+  for (int r = 0; r < rows; r++) {
+    digits[r] = (const int32_t *)(a[r] + ENCODED_HEAD);
+#pragma GCC unroll 3
+    for (int d = 0; d < DIGITS; d++) {
+#pragma GCC unroll 24
+      for (int v = 0; v < vectors; v++) sum[r][d][v] = (vi){0};
+    }
+  }
+  const vf *scales = (const vf *)panel;
+  const vi *totals = (const vi *)panel + vectors, *p = totals + vectors;
+  for (long q = 0; q < words; q++, p += vectors) {
+#pragma GCC unroll 12
+    for (int r = 0; r < rows; r++) {
+#pragma GCC unroll 3
+      for (int d = 0; d < DIGITS; d++) {
+        const vi factor = (vi){0} + digits[r][d * apart + q];
+#pragma GCC unroll 24
+        for (int v = 0; v < vectors; v++) sum[r][d][v] = dot(sum[r][d][v], factor, p[v]);
+      }
+    }
+  }
+#pragma GCC unroll 12
+  for (int r = 0; r < rows; r++) {
+#pragma GCC unroll 24
+    for (int v = 0; v < vectors; v++) {
+      const vi high = sum[r][2][v] - totals[v] * (MIDDLE >> 16);
+      vf value = __builtin_convertvector(high, vf) * 65536.0f;
+      value += __builtin_convertvector(sum[r][1][v], vf) * 256.0f;
+      value += __builtin_convertvector(sum[r][0][v], vf);
+      out[r * vectors + v] = value * a[r][0] * scales[v];
+    }
+  }
+}
+#else
 INL void tile(const int rows, const int vectors, long depth, const float *const *a,
               const float *restrict panel, vf *restrict out) {
   const float *row[rows];
@@ -46,6 +89,23 @@ INL void tile(const int rows, const int vectors, long depth, const float *const 
     for (int v = 0; v < vectors; v++) sum[r][v] = (vf){0};
   }
   const vf *p = (const vf *)panel;
+#if WEIGHT_BITS == 16
+  for (long k = 0; k < depth; k += 2, p += vectors) {
+#pragma GCC unroll 12
+    for (int r = 0; r < rows; r++) {
+      const float factor = row[r][k];
+#pragma GCC unroll 24
+      for (int v = 0; v < vectors; v++) sum[r][v] += (vf)((vu)p[v] << 16) * factor;
+    }
+    if (k + 1 == depth) break;
+#pragma GCC unroll 12
+    for (int r = 0; r < rows; r++) {
+      const float factor = row[r][k + 1];
+#pragma GCC unroll 24
+      for (int v = 0; v < vectors; v++) sum[r][v] += (vf)((vu)p[v] & 0xffff0000) * factor;
+    }
+  }
+#else
   for (long k = 0; k < depth; k++, p += vectors) {
 #pragma GCC unroll 12
     for (int r = 0; r < rows; r++) {
@@ -54,12 +114,14 @@ INL void tile(const int rows, const int vectors, long depth, const float *const 
       for (int v = 0; v < vectors; v++) sum[r][v] += p[v] * factor;
     }
   }
+#endif
 #pragma GCC unroll 12
   for (int r = 0; r < rows; r++) {
 #pragma GCC unroll 24
     for (int v = 0; v < vectors; v++) out[r * vectors + v] = sum[r][v];
   }
 }
+#endif
 
 /* The same for any number of rows up to ROWS_OF(vectors). */
 #define TILE_CASE(n)                                                      \
@@ -91,7 +153,7 @@ OUT_OF_LINE void plain_product(long rows, long depth, const float *const *a,
 }
 
 /* out[r][first..] = a[r][0..depth) times the panel of columns first.. of `columns`, for any number of
-   rows. a, out: [rows], each [depth], [columns]. */
+   rows. a: as `tile` has it; out: [rows], each [columns]. */
 LOCAL void multiply_rows(long rows, long depth, long columns, long first, const float *const *a,
                          const float *panel, float *const *out) {
   vf sums[PLAIN_ROWS * PLAIN_VECTORS];

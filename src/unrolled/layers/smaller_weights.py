@@ -1,0 +1,47 @@
+"""Whether a layer may be streamed with weights of fewer bits, asked when the stream is opened."""
+
+import torch
+
+from unrolled.errors import OptionError
+from unrolled.kernels import WEIGHT_FORMATS, WeightFormat, kernel_or_reason, storing_weights
+from unrolled.layers.recurrent_weights import RecurrentWeights
+
+__all__ = ["check_smaller_weights"]
+
+_MOST_SUMMED = 1 << 16  # products of bytes that a sum of 32 bits holds
+
+
+def check_smaller_weights(layer: RecurrentWeights, weights: WeightFormat) -> None:
+    """Raise `OptionError` unless a kernel of `layer` can store its weights so.
+
+    Compiles that kernel, the first time.
+
+    Args:
+        layer: The layer.
+        weights: The format.
+    """
+    where, hint = f"{type(layer).__name__}.stream", 'use weights="f32"'
+    if weights not in WEIGHT_FORMATS:
+        raise OptionError(f"{where}: weights must be f32, bf16 or int8, got {weights!r}")
+    tensors = [tensor for s in layer.suffixes for tensor in layer.weights_of(s).tensors()]
+    wrong = next((t for t in tensors if t.dtype is not torch.float32 or not t.is_cpu), None)
+    if wrong is not None:
+        raise OptionError(
+            f'{where}: weights="{weights}" are made of float32 on cpu, '
+            f"the layer's are {wrong.dtype} on {wrong.device}",
+            "convert it: layer.float(), on cpu",
+        )
+    if layer.proj_size:
+        raise OptionError(
+            f'{where}: weights="{weights}" needs a kernel, and proj_size has none', hint
+        )
+    largest = max(layer.input_size, layer.hidden_size)
+    if weights == "int8" and largest > _MOST_SUMMED:
+        raise OptionError(
+            f'{where}: weights="int8" add up to {_MOST_SUMMED} products, got {largest}',
+            'use weights="bf16"',
+        )
+    with storing_weights(weights):
+        kernel = kernel_or_reason(layer.cell)
+    if isinstance(kernel, str):
+        raise OptionError(f'{where}: weights="{weights}" needs a kernel: {kernel}', hint)
