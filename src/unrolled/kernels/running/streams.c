@@ -172,7 +172,7 @@ static int read_all(Steps *s, const Chunk *x, const Chunk *y, const int64_t *slo
   Rows division;
   for (long l = 0; l < s->num_layers; l++) {
     Call c = s->calls[l];
-    set_rows(&g, &division, &c, 1, g.rows);
+    set_rows(&g, &division, &c, g.steps, g.rows);
     g.of_workspace = MAX(g.of_workspace, s->workspace_floats(&c, 0));
   }
   g.of_input = g.steps * g.rows * x->width;
