@@ -365,6 +365,38 @@ def test_an_open_pool_sees_weights_change():
     assert torch.equal(pool.state_of(rows[1])[0], fresh.state_of(1)[0])
 
 
+@pytest.mark.parametrize("call", ["step", "push", "bound step", "steps of many", "chunk"])
+def test_one_number_that_changes_behind_torchs_back_is_seen_within_32_steps(call):
+    layer, x = unrolled.LSTM(24, 40, 2), torch.randn(33, 1, 24)
+    many = torch.randn(32, 24)
+    for number in (0, 1000, 5000, 4 * 40 * 24 - 1):
+        stream, pool, out = layer.stream(), layer.streams(40), torch.zeros(1, 40)
+        rows = [pool.join() for _ in range(32)]
+        bound = stream.bind(x[0], out)
+        for _ in range(3):
+            pool.step(many), stream.step(x[0]), bound.step()
+        layer.weight_hh_l1.data.view(-1)[number] += 3.0
+        if call == "steps of many":
+            fresh = layer.stream(32)
+            fresh.state = pool.state_of()
+            assert torch.equal(pool.step(many), fresh.step(many))
+            continue
+        if call == "chunk":
+            fresh = layer.stream()
+            fresh.state = pool.state_of(rows[3])
+            assert torch.equal(pool.push(x, rows[3]), fresh.push(x))
+            continue
+        for step in x[:32]:
+            if call == "bound step":
+                bound.step()
+            else:
+                stream.step(step) if call == "step" else stream.push(step[None])
+        fresh, last = layer.stream(), copy.copy(stream)
+        fresh.state = last.state
+        stream._state = None  # as it was: nothing is packed anew
+        assert torch.equal(stream.step(x[32]), fresh.step(x[32]))
+
+
 def test_a_layer_made_double_is_an_error_and_back_again_it_goes_on():
     layer, x = unrolled.GRU(3, 6), torch.randn(4, 3)
     pool, _ = filled(layer)
