@@ -413,8 +413,37 @@ def test_a_layer_made_double_is_an_error_and_back_again_it_goes_on():
 def test_hooks_see_what_pools_read():
     layer = unrolled.GRU(3, 6)
     pool, _ = filled(layer)
-    layer.register_forward_hook(lambda module, given, result: (result[0] + 100, result[1]))
+    layer.register_forward_hook(
+        lambda module, given, result: (result[0] + len(pool.rows), result[1])
+    )
+    layer.register_forward_hook(lambda module, given, result: (result[0] + 100, pool.state_of(0)))
     assert pool.step(torch.zeros(4, 3)).min() > 90
+
+
+def test_what_others_want_to_see_is_read_by_torch_and_does_not_change_streams():
+    layer, x = unrolled.GRU(3, 6), torch.randn(4, 3)
+    pool, rows = filled(layer)
+    other, alone = copy.copy(pool), layer.stream()
+    alone.state = pool.state_of(rows[2])
+    with unrolled.layers.observing_values() as records:
+        seen = pool.step(x)
+    assert records
+    assert torch.equal(seen, other.step(x))
+    with torch.autocast("cpu", torch.bfloat16):
+        assert pool.step(x).shape == (4, 6)
+    with unrolled.kernels.using_path("reference"):
+        loop = pool.step(x[1:], rows[1:])
+        alone.state = other.state_of(rows[2])
+        pool.set_state(rows[2], alone.state)
+        assert torch.equal(pool.step(x[2:3], rows[2]), alone.step(x[2:3]))
+    assert loop.shape == (3, 6)
+
+
+def test_nobody_leaves_unnamed():
+    pool, rows = filled(unrolled.GRU(3, 6))
+    with pytest.raises(OptionError, match="numbers that join"):
+        pool.leave(None)
+    assert pool.rows == rows
 
 
 def test_threads_step_pools_of_their_own_and_one_together():

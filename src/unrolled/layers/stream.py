@@ -112,7 +112,7 @@ class Stream:
         Raises:
             ShapeError: Another shape or type; then nothing was read.
         """
-        output = self._advance(chunk, out) if chunk.ndim == 3 else None
+        output = self._advance(chunk, out) if getattr(chunk, "ndim", 0) == 3 else None
         return self._long(chunk, out, self._push_tensor) if output is None else output
 
     def _advance(self, chunk: Any, out: Any) -> Any:
