@@ -365,6 +365,38 @@ def test_an_open_pool_sees_weights_change():
     assert torch.equal(pool.state_of(rows[1])[0], fresh.state_of(1)[0])
 
 
+@pytest.mark.parametrize("call", ["step", "push", "bound step", "steps of many", "chunk"])
+def test_one_number_that_changes_behind_torchs_back_is_seen_within_32_steps(call):
+    layer, x = unrolled.LSTM(24, 40, 2), torch.randn(33, 1, 24)
+    many = torch.randn(32, 24)
+    for number in (0, 1000, 5000, 4 * 40 * 24 - 1):
+        stream, pool, out = layer.stream(), layer.streams(40), torch.zeros(1, 40)
+        rows = [pool.join() for _ in range(32)]
+        bound = stream.bind(x[0], out)
+        for _ in range(3):
+            pool.step(many), stream.step(x[0]), bound.step()
+        layer.weight_hh_l1.data.view(-1)[number] += 3.0
+        if call == "steps of many":
+            fresh = layer.stream(32)
+            fresh.state = pool.state_of()
+            assert torch.equal(pool.step(many), fresh.step(many))
+            continue
+        if call == "chunk":
+            fresh = layer.stream()
+            fresh.state = pool.state_of(rows[3])
+            assert torch.equal(pool.push(x, rows[3]), fresh.push(x))
+            continue
+        for step in x[:32]:
+            if call == "bound step":
+                bound.step()
+            else:
+                stream.step(step) if call == "step" else stream.push(step[None])
+        fresh, last = layer.stream(), copy.copy(stream)
+        fresh.state = last.state
+        stream._state = None  # as it was: nothing is packed anew
+        assert torch.equal(stream.step(x[32]), fresh.step(x[32]))
+
+
 def test_a_layer_made_double_is_an_error_and_back_again_it_goes_on():
     layer, x = unrolled.GRU(3, 6), torch.randn(4, 3)
     pool, _ = filled(layer)
@@ -381,8 +413,37 @@ def test_a_layer_made_double_is_an_error_and_back_again_it_goes_on():
 def test_hooks_see_what_pools_read():
     layer = unrolled.GRU(3, 6)
     pool, _ = filled(layer)
-    layer.register_forward_hook(lambda module, given, result: (result[0] + 100, result[1]))
+    layer.register_forward_hook(
+        lambda module, given, result: (result[0] + len(pool.rows), result[1])
+    )
+    layer.register_forward_hook(lambda module, given, result: (result[0] + 100, pool.state_of(0)))
     assert pool.step(torch.zeros(4, 3)).min() > 90
+
+
+def test_what_others_want_to_see_is_read_by_torch_and_does_not_change_streams():
+    layer, x = unrolled.GRU(3, 6), torch.randn(4, 3)
+    pool, rows = filled(layer)
+    other, alone = copy.copy(pool), layer.stream()
+    alone.state = pool.state_of(rows[2])
+    with unrolled.layers.observing_values() as records:
+        seen = pool.step(x)
+    assert records
+    assert torch.equal(seen, other.step(x))
+    with torch.autocast("cpu", torch.bfloat16):
+        assert pool.step(x).shape == (4, 6)
+    with unrolled.kernels.using_path("reference"):
+        loop = pool.step(x[1:], rows[1:])
+        alone.state = other.state_of(rows[2])
+        pool.set_state(rows[2], alone.state)
+        assert torch.equal(pool.step(x[2:3], rows[2]), alone.step(x[2:3]))
+    assert loop.shape == (3, 6)
+
+
+def test_nobody_leaves_unnamed():
+    pool, rows = filled(unrolled.GRU(3, 6))
+    with pytest.raises(OptionError, match="numbers that join"):
+        pool.leave(None)
+    assert pool.rows == rows
 
 
 def test_threads_step_pools_of_their_own_and_one_together():

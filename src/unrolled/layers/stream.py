@@ -32,9 +32,10 @@ class Stream:
     """A layer in the middle of `batch_size` sequences; made by `layer.stream(batch_size)`.
 
     However a sequence is cut into pieces, the outputs are those of the whole. No gradients are
-    kept. Weights that change are read again: those that torch counts as changed, and those of which
-    a sample of 16 numbers differs. What changes a few numbers without torch's knowledge - by
-    `.data`, or in another process that shares the memory - calls `refresh`. One thread at a time.
+    kept. Weights that change are read again: at once those that torch counts as changed, and those
+    of which a sample of 16 numbers differs. What changes a few numbers without torch's knowledge -
+    by `.data`, or in another process that shares the memory - is seen within 32 steps of a row, in
+    one call or several; at once after `refresh`. One thread at a time.
     `copy.copy(stream)` is a second reader that goes on from here with the same layer;
     `copy.deepcopy` and pickle copy the layer too.
 
@@ -115,7 +116,7 @@ class Stream:
         Raises:
             ShapeError: Another shape or type; then nothing was read.
         """
-        output = self._advance(chunk, out) if chunk.ndim == 3 else None
+        output = self._advance(chunk, out) if getattr(chunk, "ndim", 0) == 3 else None
         return self._long(chunk, out, self._push_tensor) if output is None else output
 
     def _advance(self, chunk: Any, out: Any) -> Any:

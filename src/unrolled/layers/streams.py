@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Sequence
 from functools import partial
-from threading import Lock
+from threading import RLock
 from typing import Any, TypeVar, overload
 
 import numpy as np
@@ -81,7 +81,7 @@ class Streams:
         self._next = list(range(capacity))  # the number of the next stream in each row
         self._free = list(range(capacity))[::-1]
         self._joined: dict[int, None] = {}  # in order
-        self._lock = Lock()
+        self._lock = RLock()  # a hook of the layer may ask the pool
         self._forget_weights()
 
     def _forget_weights(self) -> None:
@@ -134,7 +134,7 @@ class Streams:
     def leave(self, rows: Rows) -> None:
         """Close streams; their numbers are of no use then."""
         with self._lock:
-            slots = self._slots_of(self._numbers_of(rows))
+            slots = self._slots_of(self._named(rows))
             for slot in slots.tolist():
                 del self._joined[int(self._numbers[slot])]
                 self._numbers[slot] = -1
@@ -247,8 +247,9 @@ class Streams:
         self._check_input(given, len(slots), batch_first)
         if out is not None:
             _check_out(self._where, out, (*given.shape[:-1], self._layer.output_size), given)
-        if self._prepare is not None and len(slots) and may_step(given):
-            self._stepper = self._prepare(self._stepper, self._places)
+        if self._prepare is not None and given.numel():
+            known = self._stepper
+            self._stepper = self._prepare(known, self._places) if may_step(given) else None
             output = self._short(x, rows, out, batch_first)
             if output is not None:
                 return output
@@ -306,9 +307,10 @@ class Streams:
         return self._all
 
     def _numbers_of(self, rows: Any) -> NDArray[np.int64]:
-        """Return what names streams as an array."""
-        if rows is None:
-            return self._all_rows()
+        """Return the numbers of streams that `rows` names, all of them if it is None."""
+        return self._all_rows() if rows is None else self._named(rows)
+
+    def _named(self, rows: Any) -> NDArray[np.int64]:
         given = rows.cpu().numpy() if isinstance(rows, Tensor) else rows
         numbers = np.atleast_1d(np.asarray(given))
         if not numbers.size:
@@ -382,7 +384,7 @@ class Streams:
         self.__dict__ |= kept
         numbers = kept["_places"]
         self._places = Places(state_tensors(self._state), numbers)
-        self._numbers, self._lock = numbers.numpy(), Lock()
+        self._numbers, self._lock = numbers.numpy(), RLock()
         self._forget_weights()
 
 

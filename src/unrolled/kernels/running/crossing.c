@@ -762,7 +762,51 @@ typedef struct {
   const int64_t *numbers;           /* [capacity], of the streams in these rows, or -1; NULL: a row
                                        is what it is to the caller */
   int64_t *turns, turn, *slots;     /* [capacity], [capacity]: of use within a call */
+  int64_t *sums, looked, floats;    /* [LOOKS]: of the weights as they were packed; how many of them
+                                       have been looked at again; of all weights */
 } Steps;
+
+/* What torch does not count, `weight.data[0] = 1` or another process, shows in sums over all bits of
+   the weights. Each step of a row pays for a part of them. */
+#define LOOKS 32 /* parts that all weights are looked at in */
+#define FEW_FLOATS 2304 /* all at once */
+
+/* Of floats begin..end of all weights, one after the other. */
+static uint64_t sum_of(const Steps *s, long begin, long end) {
+  typedef uint32_t Bits __attribute__((may_alias));
+  typedef uint32_t ManyBits __attribute__((vector_size(64)));
+  typedef uint32_t ManyInMemory __attribute__((vector_size(64), aligned(4), may_alias));
+  ManyBits sums[4] = {{0}}; /* times an odd number: what one number changes is never lost */
+  uint64_t total = 0;
+  for (long i = 0, first = 0; i < s->num_weights && first < end; i++) {
+    const long count = s->rows[i] * (s->columns[i] ? s->columns[i] : 1);
+    const Bits *bits = (const Bits *)s->addresses[i] - first;
+    long k = MAX(begin, first);
+    const long last = MIN(end, first + count);
+    for (; k + 64 <= last; k += 64) {
+      for (int j = 0; j < 4; j++) sums[j] = sums[j] * 0x9e3779b1u + *(const ManyInMemory *)(bits + k + 16 * j);
+    }
+    for (; k < last; k++) total = total * 0x9e3779b97f4a7c15u + bits[k];
+    first += count;
+  }
+  for (int j = 0; j < 4; j++) {
+    for (int i = 0; i < 16; i++) total = total * 0x9e3779b97f4a7c15u + sums[j][i];
+  }
+  return total;
+}
+
+/* Before a call that reads `row_steps` steps of rows: the weights are to be packed anew if what is looked
+   at now has changed, and all sums are taken if they are to be packed. */
+static void look_at_weights(Steps *s, long row_steps) {
+  const long parts = s->floats <= FEW_FLOATS ? 1 : LOOKS;
+  for (long i = MIN(parts, row_steps); i > 0 && s->packed; i--) {
+    const long n = s->looked++ % parts;
+    s->packed = s->sums[n] == (int64_t)sum_of(s, s->floats * n / parts, s->floats * (n + 1) / parts);
+  }
+  for (long n = 0; n < parts && !s->packed; n++) {
+    s->sums[n] = sum_of(s, s->floats * n / parts, s->floats * (n + 1) / parts);
+  }
+}
 
 /* Whether all weights are those that the calls point to, as they lay. */
 static int has_weights(Steps *s, PyObject *parameters) {
@@ -873,6 +917,7 @@ static PyObject *step(PyObject *self, PyObject *const *args, Py_ssize_t count) {
     }
   }
   float *to = y.contiguous ? y.data : s->y;
+  look_at_weights(s, B);
   void *lock = s->work > LONG_WORK ? py.release_lock() : NULL;
   s->step(py.parallel_for, s->calls, s->num_layers, from, to, s->packed);
   if (lock) py.take_lock(lock);
@@ -900,6 +945,7 @@ static PyObject *step_bound(PyObject *self, PyObject *const *args, Py_ssize_t co
   const Bound *b = py.as_address(args[0]);
   Steps *s = b->steps;
   if (!has_weights(s, b->parameters) || !note_versions(s)) return not_taken();
+  look_at_weights(s, s->batch_size);
   void *lock = s->work > LONG_WORK ? py.release_lock() : NULL;
   s->step(py.parallel_for, s->calls, s->num_layers, b->x, b->y, s->packed);
   if (lock) py.take_lock(lock);

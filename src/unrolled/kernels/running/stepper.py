@@ -28,6 +28,7 @@ from unrolled.kernels.weights import Weights
 __all__ = ["Places", "Stepper", "stepper_of"]
 
 _pointer, _integer = ctypes.c_void_p, ctypes.c_int64
+_LOOKS = 32  # as in crossing.c
 
 
 class Places(NamedTuple):
@@ -244,7 +245,8 @@ class _Description(ctypes.Structure):
         ("capacity", _integer),
         *((name, _pointer) for name in ("numbers", "turns")),
         ("turn", _integer),
-        ("slots", _pointer),
+        *((name, _pointer) for name in ("slots", "sums")),
+        *((name, _integer) for name in ("looked", "floats")),
     ]
 
 
@@ -282,7 +284,8 @@ class _ShortSteps:
         )
         capacity = 0 if places is None else len(places.numbers)
         turns, slots = (torch.zeros(capacity, dtype=torch.int64, device="cpu") for _ in range(2))
-        self._alive = (calls, weights, names, arrays, x, y, places, turns, slots)
+        sums = (_integer * _LOOKS)()
+        self._alive = (calls, weights, names, arrays, x, y, places, turns, slots, sums)
         address = kernel.library.address
         self._description = _Description(
             address("step"),
@@ -304,6 +307,9 @@ class _ShortSteps:
             turns.data_ptr(),
             0,
             slots.data_ptr(),
+            ctypes.addressof(sums),
+            0,
+            sum(weight.numel() for weight in weights),
         )
         self.step, self.advance, self._step_bound = (
             crossing.step,

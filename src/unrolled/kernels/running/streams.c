@@ -183,6 +183,7 @@ static int read_all(Steps *s, const Chunk *x, const Chunk *y, const int64_t *slo
   const Block block = take_block(g.floats * (B < n ? 1 : n));
   if (!block.memory) return 0;
   g.scratch = block.memory;
+  look_at_weights(s, x->steps * B);
   void *lock = work > LONG_WORK ? py.release_lock() : NULL;
   for (long l = 0; l < s->num_layers; l++) {
     Call c = s->calls[l];
