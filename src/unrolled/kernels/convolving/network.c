@@ -967,14 +967,21 @@ int64_t unrolled_network_watch(const Python *py, Watch *w) {
   return found;
 }
 
+/* What a stream's step is given each time. */
+typedef struct {
+  const Python *py;
+  Watch *watch;
+  const Samples *samples;
+  ParallelFor parallel_for;
+  Network *net;
+} Stream;
+
 /* unrolled_network_step if nothing has changed; what unrolled_network_watch says, and CHANGED where
    a sample of the weights differs. With the interpreter's lock. */
-int64_t unrolled_network_short_step(const Python *py, Watch *w, const Samples *s,
-                                    ParallelFor parallel_for, Network *n, int64_t count,
-                                    const float *x, float *y) {
-  const int64_t found = unrolled_network_watch(py, w);
+int64_t unrolled_network_short_step(const Stream *s, int64_t count, const float *x, float *y) {
+  const int64_t found = unrolled_network_watch(s->py, s->watch);
   if (found != SAME) return found;
-  if (!unrolled_network_is_known(s)) return CHANGED;
-  unrolled_network_step(parallel_for, n, count, x, y);
+  if (!unrolled_network_is_known(s->samples)) return CHANGED;
+  unrolled_network_step(s->parallel_for, s->net, count, x, y);
   return SAME;
 }
