@@ -477,6 +477,15 @@ def test_a_trace_holds_the_bits_of_the_layer(tcn):
     assert torch.equal(records[-1].values["y"], output)
 
 
+def test_a_profiler_is_told_the_sizes_of_a_call(tcn):
+    x = torch.randn(9, 2, 3)
+    expected, _ = run(tcn, x)
+    with torch.profiler.profile() as profile:
+        got, _ = run(tcn, x)
+    assert torch.equal(got, expected)
+    assert "unrolled::tcn (9, 2, 3) -> 25" in {event.key for event in profile.key_averages()}
+
+
 def test_dropout_repeats_with_the_seed_and_trains():
     layer, x = unrolled.TCN(3, 25, 2, 3, dropout=0.4), torch.randn(50, 8, 3)
     results = []

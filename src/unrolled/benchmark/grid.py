@@ -126,12 +126,20 @@ class Work:
     def forward_flop(self) -> int:
         """The useful floating point operations of a forward pass, matrix products alone."""
         if self.cell == "tcn":
-            widths = [self.input_size] + [self.hidden_size] * (2 * self.num_layers - 1)
-            taps = TAPS * sum(widths) + self.input_size * (self.input_size != self.hidden_size)
-            return 2 * self.rows * self.steps * self.hidden_size * taps
+            return 2 * self.rows * self.hidden_size * self._products_of_taps()
         assert self.num_layers == 1
         width = self.input_size + self.hidden_size
         return 2 * self.rows * self.steps * self.num_gates * self.hidden_size * width
+
+    def _products_of_taps(self) -> int:
+        """Return how many numbers the taps of a unit see in all steps of a row, in all blocks."""
+        count = 0
+        for level in range(self.num_layers):
+            width = self.hidden_size if level else self.input_size
+            seen = sum(max(0, self.steps - (tap << level)) for tap in range(TAPS))
+            shortcut = self.steps * width if width != self.hidden_size else 0
+            count += seen * (width + self.hidden_size) + shortcut
+        return count
 
 
 def all_works(*, quick: bool = False) -> Iterator[Work]:
