@@ -43,3 +43,11 @@ def test_the_operations_of_a_forward_pass_are_two_for_each_weight_and_step():
     work = Work("gru", "forward", rows=2, steps=5, input_size=3, hidden_size=4)
     weights = 3 * 4 * 3 + 3 * 4 * 4
     assert work.forward_flop == 2 * weights * 2 * 5
+
+
+def test_the_operations_of_a_tcn_are_those_of_taps_that_see_a_step():
+    work = Work("tcn", "forward", rows=2, steps=3, input_size=2, hidden_size=4, num_layers=2)
+    near = 3 + 2 + 1  # steps that the taps of dilation 1 see, of seven; then of dilation 2
+    far = 3 + 1
+    numbers = near * (2 + 4) + 3 * 2 + far * (4 + 4)
+    assert work.forward_flop == 2 * 2 * 4 * numbers

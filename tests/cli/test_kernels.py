@@ -39,6 +39,7 @@ def test_what_is_warmed_is_listed_until_it_is_cleared(unrolled, monkeypatch, tmp
     warmed = unrolled("kernels", "warm")
     assert warmed.code == 0
     assert "lstm" in warmed.err
+    assert "tcn" in warmed.err
     assert "removed" in unrolled("kernels", "clear").err
     assert unrolled("kernels", "list").out == ""
 

@@ -38,6 +38,7 @@ SIZES = [
     (130, 130, 1, 3, 5, 17),
     (5, 48, 2, 1, 25, 2),
     (2, 8, 6, 2, 600, 1),
+    (4, 20, 3, 5, 2, 3),
 ]
 
 
@@ -226,6 +227,19 @@ def test_threads_and_gradients_change_no_bits(tcn):
         torch.set_num_threads(threads)
     for other in results[1:]:
         assert all(map(torch.equal, other, results[0]))
+
+
+def test_nan_in_one_row_is_where_torch_has_it_and_harms_no_other(tcn):
+    x = torch.randn(60, 3, 3)
+    expected, _ = run(tcn, x)
+    x[20, 1, 2] = torch.nan
+    got, _ = run(tcn, x)
+    with using_path("reference"):
+        right, _ = run(tcn, x)
+    assert torch.equal(got.isnan(), right.isnan())
+    assert got[20:, 1].isnan().any()
+    assert torch.equal(got[:, ::2], expected[:, ::2])
+    assert torch.equal(got[:20], expected[:20])
 
 
 # ---- Streams ------------------------------------------------------------------------------------
@@ -461,6 +475,15 @@ def test_a_trace_holds_the_bits_of_the_layer(tcn):
     output, _ = run(tcn, x)
     records = unrolled.trace(tcn, x.transpose(0, 1) if tcn.batch_first else x)
     assert torch.equal(records[-1].values["y"], output)
+
+
+def test_a_profiler_is_told_the_sizes_of_a_call(tcn):
+    x = torch.randn(9, 2, 3)
+    expected, _ = run(tcn, x)
+    with torch.profiler.profile() as profile:
+        got, _ = run(tcn, x)
+    assert torch.equal(got, expected)
+    assert "unrolled::tcn (9, 2, 3) -> 25" in {event.key for event in profile.key_averages()}
 
 
 def test_dropout_repeats_with_the_seed_and_trains():

@@ -8,11 +8,22 @@ from dataclasses import dataclass
 from importlib.util import find_spec
 from typing import Literal
 
-__all__ = ["OURS", "PROCESSES", "Work", "all_works", "base_of", "missing", "peers_of", "process_of"]
+__all__ = [
+    "OURS",
+    "PROCESSES",
+    "TAPS",
+    "Work",
+    "all_works",
+    "base_of",
+    "missing",
+    "peers_of",
+    "process_of",
+]
 
 Mode = Literal["forward", "training", "step"]
 
 OURS = "unrolled"
+TAPS = 7  # of a convolution of the TCN: the official code's, for the adding problem
 
 # The processes that contestants run in, and the packages that each needs beside torch.
 PROCESSES = {
@@ -32,6 +43,7 @@ _CELLS = {
     "gru_before": ("GRU reset before", 3),
     "own_janet": ("A JANET of the user's own", 2),
     "own_lstm": ("An LSTM of the user's own", 4),
+    "tcn": ("TCN", 0),
 }
 _SHAPES = ((64, 128, 128), (64, 128, 256), (64, 128, 512), (8, 128, 128), (1, 128, 64))  # B, T, H
 # Of calls in which what surrounds a kernel counts: a step of a decoder, of a policy, of a loop.
@@ -48,7 +60,8 @@ class Work:
 
     Args:
         cell: lstm, gru, rnn, janet, gru_before (the reset gate before the product), own_janet or
-            own_lstm (cells written in the benchmark, as a user writes them).
+            own_lstm (cells written in the benchmark, as a user writes them); or tcn, whose layers
+            are residual blocks with TAPS taps.
         mode: forward (without gradients), training (forward and backward, the input requires a
             gradient too) or step (one step of a stream, the state carried).
         rows: B.
@@ -112,9 +125,21 @@ class Work:
     @property
     def forward_flop(self) -> int:
         """The useful floating point operations of a forward pass, matrix products alone."""
+        if self.cell == "tcn":
+            return 2 * self.rows * self.hidden_size * self._products_of_taps()
         assert self.num_layers == 1
         width = self.input_size + self.hidden_size
         return 2 * self.rows * self.steps * self.num_gates * self.hidden_size * width
+
+    def _products_of_taps(self) -> int:
+        """Return how many numbers the taps of a unit see in all steps of a row, in all blocks."""
+        count = 0
+        for level in range(self.num_layers):
+            width = self.hidden_size if level else self.input_size
+            seen = sum(max(0, self.steps - (tap << level)) for tap in range(TAPS))
+            shortcut = self.steps * width if width != self.hidden_size else 0
+            count += seen * (width + self.hidden_size) + shortcut
+        return count
 
 
 def all_works(*, quick: bool = False) -> Iterator[Work]:
@@ -142,10 +167,19 @@ def all_works(*, quick: bool = False) -> Iterator[Work]:
     for cell in ("lstm", "gru"):
         for size in (16,) if quick else (64, 128, 256, 512):
             yield Work(cell, "step", 1, 1, size, size)
+    for rows, steps, size, blocks in (
+        ((4, 8, 16, 2),) if quick else ((64, 400, 25, 8), (1, 400, 25, 8), (32, 128, 128, 4))
+    ):
+        for mode in ("forward", "training"):
+            yield Work("tcn", mode, rows, steps, 2, size, num_layers=blocks)
+    size, blocks = (16, 2) if quick else (25, 8)
+    yield Work("tcn", "step", 1, 1, 2, size, num_layers=blocks)
 
 
 def peers_of(work: Work) -> list[str]:
     """Return the peers of a work by name, ours not among them."""
+    if work.cell == "tcn":
+        return ["torch conv1d"] if work.mode == "step" else ["torch conv1d", "torch conv1d, tuned"]
     if work.mode == "step":
         return ["torch.nn", "torch.nn cell", "ONNX Runtime"]
     if work.short:

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from unrolled.benchmark.grid import Work
+from unrolled.benchmark.grid import TAPS, Work
 
 __all__ = ["STEPS_ANSWERED", "Array", "Contestant", "Problem", "pose"]
 
@@ -76,6 +76,9 @@ def pose(work: Work) -> Problem:
 
 
 def _weight_shapes(work: Work) -> Iterator[tuple[str, tuple[int, ...]]]:
+    if work.cell == "tcn":
+        yield from _block_shapes(work)
+        return
     rows = work.num_gates * work.hidden_size
     directions = ("", "_reverse") if work.bidirectional else ("",)
     for layer in range(work.num_layers):
@@ -86,3 +89,18 @@ def _weight_shapes(work: Work) -> Iterator[tuple[str, tuple[int, ...]]]:
             yield f"weight_hh_{suffix}", (rows, work.hidden_size)
             yield f"bias_ih_{suffix}", (rows,)
             yield f"bias_hh_{suffix}", (rows,)
+
+
+def _block_shapes(work: Work) -> Iterator[tuple[str, tuple[int, ...]]]:
+    """Yield names and shapes of residual blocks, as `unrolled.TCN` names them."""
+    units = work.hidden_size
+    for level in range(work.num_layers):
+        width = units if level else work.input_size
+        for conv, inputs in (("conv1", width), ("conv2", units)):
+            name = f"blocks.{level}.{conv}"
+            yield f"{name}.bias", (units,)
+            yield f"{name}.parametrizations.weight.original0", (units, 1, 1)
+            yield f"{name}.parametrizations.weight.original1", (units, inputs, TAPS)
+        if width != units:
+            yield f"blocks.{level}.shortcut.weight", (units, width, 1)
+            yield f"blocks.{level}.shortcut.bias", (units,)

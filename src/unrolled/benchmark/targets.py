@@ -41,6 +41,8 @@ _RATIOS = {
     ("Ragged lengths", "training", "packed"): {"B32 T25..100 H128": 3.5},
     ("Ragged lengths", "training", "padded"): {"B32 T25..100 H128": 1.2},
     ("LSTM, 2 layers", "training", "torch.nn"): {"B32 T400 I100 H128": 1.3},
+    ("TCN, 8 layers", "training", "torch conv1d"): {"B64 T400 I2 H25": 1.0, "B1 T400 I2 H25": 2.0},
+    ("TCN, 4 layers", "training", "torch conv1d"): {"B32 T128 I2 H128": 1.0},
     ("Short calls", "forward", "torch.nn"): (
         dict.fromkeys(_STEP, 2.0) | dict.fromkeys(_FEW_STEPS, 1.0)
     ),

@@ -4,6 +4,7 @@ Everything here runs in a worker process.
 """
 
 from collections.abc import Callable
+from functools import partial
 from itertools import cycle
 
 import torch
@@ -13,9 +14,10 @@ from torch.nn.utils.rnn import PackedSequence, pack_padded_sequence, pad_packed_
 
 import unrolled
 from unrolled.benchmark import peak
-from unrolled.benchmark.grid import OURS, Work
+from unrolled.benchmark.grid import OURS, TAPS, Work
 from unrolled.benchmark.problem import Array, Contestant, Problem, pose
 from unrolled.cells import Cell, cell
+from unrolled.kernels import using_path
 
 __all__ = ["make"]
 
@@ -107,6 +109,8 @@ def make(contestant: str, work: Work) -> Contestant:
 
 def _module(name: str, work: Work) -> nn.Module:
     sizes = (work.input_size, work.hidden_size)
+    if work.cell == "tcn":
+        return unrolled.TCN(*sizes, work.num_layers, TAPS)
     options = {"num_layers": work.num_layers, "bidirectional": work.bidirectional}
     if name == OURS and work.cell in _OWN:
         return unrolled.Recurrent(_OWN[work.cell], *sizes)
@@ -171,14 +175,31 @@ def _reader(name: str, module: nn.Module, work: Work, lengths: Tensor) -> _Layer
         return lambda x: layer(x)[0]
     if name == "packed":
         return lambda x: module(_pack(x, lengths))[0].data
+    if name == "torch conv1d":
+        return partial(_by_torch, module)
     if name == OURS and work.ragged:
         return lambda x: module(x, lengths=lengths)[0]
     return lambda x: module(x)[0]
 
 
+def _by_torch(module: nn.Module, x: Tensor) -> Tensor:
+    """Run a TCN by torch's convolutions."""
+    with using_path("reference"):
+        output: Tensor = module(x)[0]
+    return output
+
+
+def _step_by_torch(stream: unrolled.Stream, x: Tensor) -> Tensor:
+    with using_path("reference"):
+        return stream.step(x)
+
+
 def _stream(name: str, module: nn.Module, work: Work, problem: Problem) -> Contestant:
     def start() -> _Step:
-        if isinstance(module, (unrolled.LSTM, unrolled.GRU)):
+        if name == "torch conv1d":
+            stream = module.stream(1)  # type: ignore[operator]  # of a TCN
+            return partial(_step_by_torch, stream)
+        if isinstance(module, (unrolled.LSTM, unrolled.GRU, unrolled.TCN)):
             return module.stream(1).step
         state = None
         if isinstance(module, (nn.LSTMCell, nn.GRUCell)):

@@ -94,13 +94,17 @@ def _extras() -> dict[str, str]:
 
 def _layers() -> dict[str, str]:
     """Return how each built-in layer is run on this machine's CPU."""
-    from unrolled.kernels import TORCH_CELLS, kernel_or_reason
+    from unrolled.kernels import TORCH_CELLS, kernel_or_reason, network_or_reason
     from unrolled.networks import LAYERS
 
     lines = {}
     for name, layer in LAYERS.items():
         if layer.cell is None:
             lines[name] = "torch"
+            if name == "tcn":
+                reason = network_or_reason()
+                found = f"{reason}; " if isinstance(reason, str) else "compiled (float32); else "
+                lines[name] = f"{found}torch"
             continue
         kernel = kernel_or_reason(layer.cell)
         words = "compiled from its equations (float32); else "

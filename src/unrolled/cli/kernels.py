@@ -67,9 +67,14 @@ def clear() -> None:
 
 @kernels_app.command()
 def warm() -> None:
-    """Compile the built-in cells now, so that their first use does not wait for it."""
+    """Compile the built-in cells and the TCN now, so that their first use does not wait for it."""
     from unrolled.cells import CELLS, lstm
-    from unrolled.kernels import KernelError, kernel_or_reason, prepare_short_calls
+    from unrolled.kernels import (
+        KernelError,
+        kernel_or_reason,
+        network_or_reason,
+        prepare_short_calls,
+    )
 
     _say_problem()
     reasons = []
@@ -85,6 +90,11 @@ def warm() -> None:
             say(f"{name:<20}{outcome}", err=True)
     if reasons:
         raise KernelError("; ".join(dict.fromkeys(reasons)))
+    begin = time.perf_counter()
+    network = network_or_reason()
+    if isinstance(network, str):
+        raise KernelError(network)
+    say(f"{'tcn':<20}{time.perf_counter() - begin:.2f} s", err=True)
     begin = time.perf_counter()
     possible = prepare_short_calls(lstm)
     say(

@@ -9,6 +9,7 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.autograd.profiler import record_function
 from torch.nn.modules import module as torch_module
 from torch.nn.utils.parametrize import register_parametrization
 
@@ -138,7 +139,12 @@ class TCN(FiniteMemoryLayer):
             return None
         weights, keep = self._weights(), _what_dropout_keeps(shapes, x)
         if not (observes_graph() or observes_values()):
-            results = convolve_blocks(NetworkProblem(shapes, x, lengths, past or (), weights, keep))
+            problem = NetworkProblem(shapes, x, lengths, past or (), weights, keep)
+            if not torch._C._autograd._profiler_enabled():
+                results = convolve_blocks(problem)
+            else:  # a name for the call
+                with record_function(f"unrolled::tcn {tuple(x.shape)} -> {self.output_size}"):
+                    results = convolve_blocks(problem)
             return None if results is None else (results[0], tuple(results[1:]))
         state: list[Tensor] = []
         for level in range(self.num_layers):

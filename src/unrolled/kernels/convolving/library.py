@@ -71,11 +71,8 @@ def network_source() -> str:
         for ours, theirs in structures
         for name, *_ in ours._fields_
     ]
-    assertions.append(f"_Static_assert(SAMPLES == {SAMPLES} && sizeof(long) == 8, {_WHY});")
+    assertions.append(f'_Static_assert(SAMPLES == {SAMPLES}, "SAMPLES");')
     return "\n".join([call_text(), text, "/* As library.py has it. */", *assertions, ""])
-
-
-_WHY = '"as library.py"'
 
 
 class NetworkLibrary:
@@ -107,7 +104,7 @@ class NetworkLibrary:
         self.watch = ctypes.PYFUNCTYPE(_integer, _pointer, _pointer)(
             ("unrolled_network_watch", library)
         )
-        self.short_step = ctypes.PYFUNCTYPE(_integer, *[_pointer] * 5, _integer, *[_pointer] * 2)(
+        self.short_step = ctypes.PYFUNCTYPE(_integer, _pointer, _integer, _pointer, _pointer)(
             ("unrolled_network_short_step", library)
         )
         self._pack = function("pack", None, _pointer, call)

@@ -222,30 +222,54 @@ INL Layout layout_of(const Network *n, long block) {
   return at;
 }
 
+/* The first tap that sees a step at all where nothing is before them; else the first. */
+INL long first_tap(const Network *n, const Block *b, int which, int without_past) {
+  long first = 0;
+  if (which == 2 || !without_past) return 0;
+  while ((n->kernel_size - 1 - first) * b->dilation >= n->num_steps) first++;
+  return first;
+}
+
+/* W columns first.. of the H that are rows [C * taps] of a weight, to [taps, C] vectors, `width`
+   floats apart, from tap `begin` on; columns that are missing are zero. */
+LOCAL void pack_vector(const float *weight, long H, long C, long taps, long begin, long first,
+                       float *to, long width) {
+  const long depth = C * taps, here = MIN(W, H - first);
+  vi there;
+  for (int i = 0; i < W; i++) there[i] = i < here ? -1 : 0;
+  const float *column[W];
+  for (long i = 0; i < W; i++) column[i] = weight + MIN(first + i, H - 1) * depth;
+  long c = 0, j = 0;
+  for (long q = 0; q < depth; q += W) {
+    const long left = MIN(W, depth - q);
+    vf block[W];
+    for (int i = 0; i < W; i++) block[i] = load(column[i] + q, left);
+    transpose(block);
+    for (long i = 0; i < left; i++) {
+      if (j >= begin) *(vf *)(to + (j * C + c) * width) = (vf)((vi)block[i] & there);
+      if (++j == taps) c++, j = 0;
+    }
+  }
+}
+
 /* weight: [H, C, taps]; to: for each panel of the H columns [taps, C, vectors * W]. */
-LOCAL void pack_weight(const float *weight, long H, long C, long taps, float *to) {
+LOCAL void pack_weight(const float *weight, long H, long C, long taps, long begin, float *to) {
   for (long column = 0; column < H; column += PANEL) {
     const long width = vectors_at(H, column) * W;
-    float *panel = to + column * taps * C;
-    for (long o = 0; o < width; o++) {
-      const float *from = weight + (column + o) * C * taps;
-      for (long c = 0; c < C; c++) {
-        for (long j = 0; j < taps; j++) {
-          panel[(j * C + c) * width + o] = column + o < H ? from[c * taps + j] : 0.0f;
-        }
-      }
+    for (long v = 0; v < width; v += W) {
+      pack_vector(weight, H, C, taps, begin, column + v, to + column * taps * C + v, width);
     }
   }
 }
 
 /* The same for the transpose: for each panel of the C columns [taps, H, vectors * W]. */
-LOCAL void pack_back(const float *weight, long H, long C, long taps, float *to) {
+LOCAL void pack_back(const float *weight, long H, long C, long taps, long begin, float *to) {
   for (long column = 0; column < C; column += PANEL) {
     const long width = vectors_at(C, column) * W, here = MIN(width, C - column);
     float *panel = to + column * taps * H;
     for (long o = 0; o < H; o++) {
       const float *from = weight + (o * C + column) * taps;
-      for (long j = 0; j < taps; j++) {
+      for (long j = begin; j < taps; j++) {
         float *row = panel + (j * H + o) * width;
         for (long c = 0; c < here; c++) row[c] = from[c * taps + j];
         for (long c = here; c < width; c++) row[c] = 0.0f;
@@ -261,10 +285,12 @@ LOCAL void pack_block(const Network *n, long block, int back) {
   for (int which = 0; which < 2 + has_shortcut(b); which++) {
     const long taps = taps_of(n, which), C = channels_of(n, b, which);
     if (back) {
-      pack_back(b->weight[which], H, C, taps, n->packed + at.back[which]);
+      const long begin = first_tap(n, b, which, !b->d_past[which % 2]);
+      pack_back(b->weight[which], H, C, taps, begin, n->packed + at.back[which]);
       continue;
     }
-    pack_weight(b->weight[which], H, C, taps, n->packed + at.panels[which]);
+    const long begin = first_tap(n, b, which, !b->past[which % 2]);
+    pack_weight(b->weight[which], H, C, taps, begin, n->packed + at.panels[which]);
     float *bias = n->packed + at.bias[which];
     for (long i = 0; i < padded(H); i++) bias[i] = b->bias[which] && i < H ? b->bias[which][i] : 0.0f;
   }
@@ -724,11 +750,24 @@ LOCAL void backward_row(const Work *work, long row, float *scratch, float *gradi
   }
 }
 
+/* Of the gradients of a convolution's weights those of the taps that see nothing. */
+INL long unused_floats(const Network *n, const Block *b, int which) {
+  const long first = first_tap(n, b, which, !b->past[which % 2]);
+  return first * n->hidden_size * padded(channels_of(n, b, which));
+}
+
 LOCAL void group_piece(void *context, long group, long thread) {
   const Work *work = context;
   const Network *n = work->net;
   float *gradients = work->partial + group * group_floats(n);
-  memset(gradients, 0, group_floats(n) * sizeof(float));
+  for (long l = 0; l < n->num_blocks; l++) {
+    const Block *b = n->blocks + l;
+    for (int which = 0; which < 2 + has_shortcut(b); which++) {
+      const long unused = unused_floats(n, b, which);
+      memset(gradients + floats_before(n, l, which) + unused, 0,
+             (gradient_floats(n, b, which) - unused) * sizeof(float));
+    }
+  }
   const long begin = group * n->batch_size / work->groups;
   const long end = (group + 1) * n->batch_size / work->groups;
   float *scratch = n->workspace + thread * backward_scratch(n);
@@ -746,13 +785,16 @@ LOCAL void sum_piece(void *context, long piece, long thread) {
   if (which == 2 && !has_shortcut(b)) return;
   const long C = channels_of(n, b, which), columns = padded(C), taps = taps_of(n, which);
   const float *from = work->partial + floats_before(n, block, which);
-  for (long j = 0; j < taps && b->d_weight[which]; j++) {
-    for (long o = 0; o < H; o++, from += columns) {
+  const long first = first_tap(n, b, which, !b->past[which % 2]);
+  for (long o = 0; o < H && b->d_weight[which]; o++) {
+    float *to = b->d_weight[which] + o * C * taps;
+    for (long j = 0; j < taps; j++) {
       for (long c = 0; c < C; c += W) {
         vf sum = {0};
-        for (long g = 0; g < work->groups; g++) sum += *(const vf *)(from + g * size + c);
-        float *to = b->d_weight[which] + (o * C + c) * taps + j;
-        for (long i = 0; i < MIN(W, C - c); i++) to[i * taps] = sum[i];
+        for (long g = 0; g < work->groups && j >= first; g++) {
+          sum += *(const vf *)(from + g * size + (j * H + o) * columns + c);
+        }
+        for (long i = 0; i < MIN(W, C - c); i++) to[(c + i) * taps + j] = sum[i];
       }
     }
   }
@@ -967,14 +1009,21 @@ int64_t unrolled_network_watch(const Python *py, Watch *w) {
   return found;
 }
 
+/* What a stream's step is given each time. */
+typedef struct {
+  const Python *py;
+  Watch *watch;
+  const Samples *samples;
+  ParallelFor parallel_for;
+  Network *net;
+} Stream;
+
 /* unrolled_network_step if nothing has changed; what unrolled_network_watch says, and CHANGED where
    a sample of the weights differs. With the interpreter's lock. */
-int64_t unrolled_network_short_step(const Python *py, Watch *w, const Samples *s,
-                                    ParallelFor parallel_for, Network *n, int64_t count,
-                                    const float *x, float *y) {
-  const int64_t found = unrolled_network_watch(py, w);
+int64_t unrolled_network_short_step(const Stream *s, int64_t count, const float *x, float *y) {
+  const int64_t found = unrolled_network_watch(s->py, s->watch);
   if (found != SAME) return found;
-  if (!unrolled_network_is_known(s)) return CHANGED;
-  unrolled_network_step(parallel_for, n, count, x, y);
+  if (!unrolled_network_is_known(s->samples)) return CHANGED;
+  unrolled_network_step(s->parallel_for, s->net, count, x, y);
   return SAME;
 }

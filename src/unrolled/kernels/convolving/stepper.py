@@ -94,7 +94,9 @@ class NetworkStepper:
         self._samples = SamplesCall(len(parameters), *arrays)
         self._alive = (pointers, sizes)
         samples, call = ctypes.addressof(self._samples), ctypes.addressof(self._call)
-        self._fixed = (*self._watch.addresses, samples, library.pool, call)
+        self._stream = (_pointer * 5)(*self._watch.addresses, samples, library.pool, call)
+        self._address = ctypes.addressof(self._stream)
+        self._num_inputs = batch_size * shapes[0].input_size
         self._is_short = batch_size * sum(w.numel() for w in parameters) <= _SHORT_WORK
         self._packed = self._workspace = torch.empty(0, **FLOAT)
 
@@ -128,10 +130,12 @@ class NetworkStepper:
         """
         if out is not None or not self._is_short or type(x) is not Tensor or not may_step(x):
             return None
-        if not self._is_packed or not self.takes(x):
+        if not (self._is_packed and self.takes(x) and x.is_contiguous()):
             return None
-        x, y = readable("TCN", "x", x, self._input_shape), torch.empty(self._output_shape, **FLOAT)
-        found = self._library.short_step(*self._fixed, self._count, x.data_ptr(), y.data_ptr())
+        if 4 * (x.storage_offset() + self._num_inputs) > x.untyped_storage().nbytes():
+            return None  # `step` says so
+        y = torch.empty(self._output_shape, **FLOAT)
+        found = self._library.short_step(self._address, self._count, x.data_ptr(), y.data_ptr())
         if found == SAME:
             self._count += 1
             return y
