@@ -142,9 +142,10 @@ class Follower(TorchFunctionMode):
         known = self._known.get(id(value))
         return known[1] if known is not None and isinstance(known[1], Series) else None
 
-    def is_derived(self, value: Any) -> bool:
-        """Whether it is made of weights while `forward` runs."""
-        return id(value) in self._known
+    def derived_slot(self, value: Any) -> int | None:
+        """Return where a value is kept that is made of weights; None of any other."""
+        known = self._known.get(id(value))
+        return known[1].slot if known is not None and isinstance(known[1], _Derived) else None
 
     def where(self, name: str) -> str:
         """Return the words for where `forward` is: the module, and the function `name` in it."""

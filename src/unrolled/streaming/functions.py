@@ -174,9 +174,14 @@ def _conv(follower: Follower, call: Call) -> Any:
     dilation, groups = call.value(5, "dilation", 1), call.value(6, "groups", 1)
     _, weight, bias, stride, padding = values
     series = first_series(follower, call)
-    arguments = (Slot(0), weight, bias, stride, 0, dilation, groups)
+    more = [slot for value in (weight, bias) if (slot := follower.derived_slot(value)) is not None]
+    numbers = [
+        value if (slot := follower.derived_slot(value)) is None else Slot(1 + more.index(slot))
+        for value in (weight, bias)
+    ]
+    arguments = (Slot(0), *numbers, stride, 0, dilation, groups)
     function = Apply(torch.conv1d, arguments, {}, series.time, series.batch)
-    return follow_conv(follower, call, series, function, weight, stride, padding, dilation)
+    return follow_conv(follower, call, series, function, weight, stride, padding, dilation, more)
 
 
 def _pool(follower: Follower, call: Call) -> Any:

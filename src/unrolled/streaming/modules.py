@@ -29,6 +29,9 @@ def call_module(follower: Follower, call: Call, ordinary: Ordinary) -> Any:
         raise follower.refuse("", why, "use one direction to stream")
     if isinstance(module, (torch.jit.ScriptModule, torch._dynamo.OptimizedModule)):
         raise follower.refuse("", "is compiled", "give the module that was compiled")
+    hooked = module._forward_hooks or module._forward_pre_hooks
+    if hooked and isinstance(module, nn.Conv1d):  # which is not called as it is
+        return ordinary(module, *call.arguments, **call.keywords)
     rule = next((rule for kinds, rule in _RULES if _is_one_of(module, kinds)), None)
     if rule is None:
         return ordinary(module, *call.arguments, **call.keywords)

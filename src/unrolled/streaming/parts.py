@@ -186,7 +186,7 @@ class Window:
 
     def run(self, pieces: Pieces) -> Tensor | None:
         """Return the outputs whose steps are all there."""
-        (x,), time = pieces, self._time
+        x, time = pieces[0], self._time
         if self._past is None:
             self._past = _steps_of(x, time, self._before, self._value)
         past = torch.cat([self._past, x], time) if self._past.shape[time] else x
@@ -203,7 +203,7 @@ class Window:
         self._skipped += count * self._stride - seen
         self._past = past.narrow(time, seen, length - seen).clone()
         window = past.narrow(time, 0, (count - 1) * self._stride + self._size)
-        output: Tensor = self._function.run([window])
+        output: Tensor = self._function.run([window, *pieces[1:]])
         return output
 
     def reset(self, rows: Tensor | None) -> None:

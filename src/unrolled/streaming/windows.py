@@ -1,5 +1,6 @@
 """Functions of several steps at a time, and what is asked of those that work along an axis."""
 
+from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -51,6 +52,7 @@ def add_window(
     size: int,
     stride: int,
     padding: tuple[int, int],
+    more: Sequence[int] = (),
 ) -> Tensor:
     """Write down a function of `size` steps at a time; return what it gives."""
     before, after = padding
@@ -73,7 +75,7 @@ def add_window(
     except LookupError:
         raise follower.refuse(call.name, "mixes steps of time, or rows of the batch") from None
     part = Window(function, size, stride, before, series.time, series.batch)
-    follower.append(part, [series.slot], made.slot)
+    follower.append(part, [series.slot, *more], made.slot)
     return follower.know(made)
 
 
@@ -93,8 +95,21 @@ def follow_conv(
     stride: Any,
     padding: Any,
     dilation: Any,
+    more: Sequence[int] = (),
 ) -> Tensor:
-    """Write down a convolution; return what it gives."""
+    """Write down a convolution; return what it gives.
+
+    Args:
+        follower: Who writes.
+        call: What was called.
+        series: What is convolved.
+        function: What convolves a piece that is padded.
+        weight: (out, in, k).
+        stride: As torch has it.
+        padding: As torch has it.
+        dilation: As torch has it.
+        more: Slots of what the function reads beside the piece.
+    """
     stride, dilation = (v[0] if isinstance(v, (tuple, list)) else v for v in (stride, dilation))
     span = (weight.shape[2] - 1) * dilation
     if padding == "same":
@@ -102,8 +117,6 @@ def follow_conv(
     else:
         before = 0 if padding == "valid" else padding
         before = after = before[0] if isinstance(before, (tuple, list)) else before
-    if follower.is_derived(weight):
-        raise follower.refuse(call.name, "has a weight that is computed", "use parametrizations")
     if series.batch != 0 or series.sample.dim() != 3 or series.time != 2:
         raise follower.refuse(call.name, "reads time along another axis", "it reads (B, C, T)")
     groups_times = series.sample.shape[1] // weight.shape[1]
@@ -121,4 +134,5 @@ def follow_conv(
         size=span + 1,
         stride=stride,
         padding=(before, after),
+        more=more,
     )
