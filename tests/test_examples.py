@@ -45,7 +45,7 @@ def test_keywords_are_spotted_in_pieces_as_in_the_whole(shared_data, tmp_path):
     assert lines[0] == "one stream: 80 samples a frame, each 255 samples late"
     assert float(re.match(r"pieces against the whole: (\S+) apart", lines[1])[1]) < 1e-4
     assert lines[-1].split(" words")[0].endswith("of 3")
-    assert "milliseconds from a frame" in figure.read_text()
+    assert "milliseconds of a frame" in figure.read_text()
 
 
 def test_a_folder_without_recordings_is_one_line(tmp_path):
