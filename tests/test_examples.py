@@ -1,5 +1,6 @@
 """The examples run as their docstrings say, and reach what they show."""
 
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -16,12 +17,39 @@ LAST_LINES = {
 
 
 def test_every_example_is_tested():
-    assert set(LAST_LINES) == {path.stem for path in EXAMPLES.glob("*.py")}
+    assert {*LAST_LINES, "keyword_spotting"} == {path.stem for path in EXAMPLES.glob("*.py")}
+
+
+def run(name, *arguments):
+    command = [sys.executable, "-W", "error", str(EXAMPLES / f"{name}.py"), *map(str, arguments)]
+    return subprocess.run(command, capture_output=True, text=True, check=False)
 
 
 @pytest.mark.parametrize("name", LAST_LINES)
 def test_an_example_reaches_what_it_shows(name):
-    command = [sys.executable, "-W", "error", str(EXAMPLES / f"{name}.py")]
-    result = subprocess.run(command, capture_output=True, text=True, check=False)
+    result = run(name)
     assert result.returncode == 0, result.stderr
     assert result.stdout.splitlines()[-1] == LAST_LINES[name]
+
+
+def test_keywords_are_spotted_in_pieces_as_in_the_whole(shared_data, tmp_path):
+    """Whether they are spotted at all takes a training of minutes."""
+    folder, figure = tmp_path / "recordings", tmp_path / "latency.html"
+    folder.mkdir()
+    for path in (shared_data / "audio" / "fsdd" / "recordings").glob("[0-2]_theo_?.wav"):
+        (folder / path.name).symlink_to(path)
+    options = ["--updates", 2, "--words", 3, "--fast", "--figure", figure]
+    result = run("keyword_spotting", folder, *options)
+    assert result.returncode == 0, result.stderr
+    lines = result.stdout.splitlines()
+    assert lines[0] == "one stream: 80 samples a frame, each 255 samples late"
+    assert float(re.match(r"pieces against the whole: (\S+) apart", lines[1])[1]) < 1e-4
+    assert lines[-1].split(" words")[0].endswith("of 3")
+    assert "milliseconds of a frame" in figure.read_text()
+
+
+def test_a_folder_without_recordings_is_one_line(tmp_path):
+    result = run("keyword_spotting", tmp_path)
+    assert result.returncode == 1
+    assert result.stderr.count("\n") == 1
+    assert "has no recordings" in result.stderr

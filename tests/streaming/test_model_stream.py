@@ -2,6 +2,7 @@
 
 import copy
 import pickle
+import warnings
 from functools import lru_cache
 from itertools import pairwise
 
@@ -71,6 +72,25 @@ def mixed(self, x):
     return self.out(self.ln(flat * torch.tensor(0.5) + 1)).log_softmax(-1)
 
 
+class Skips(nn.Module):
+    """Dilated convolutions without padding, whose outputs are cut to the shortest and summed."""
+
+    def __init__(self):
+        super().__init__()
+        with warnings.catch_warnings(action="ignore", category=FutureWarning):
+            norm = [nn.utils.weight_norm(nn.Conv1d(6, 12, 2, dilation=2**n)) for n in range(3)]
+        self.convs = nn.ModuleList(norm)
+
+    def forward(self, x):
+        skips = []
+        for number, conv in enumerate(self.convs):
+            a, b = conv(x).chunk(2, 1)
+            gated = torch.tanh(a) * b.sigmoid()
+            skips.append(gated)
+            x = x[:, :, 2**number :] + gated
+        return sum(skip[:, :, -x.shape[2] :] for skip in skips)
+
+
 MODELS = {  # what makes it, what it reads, delay, rate
     "linear": (lambda: nn.Sequential(nn.Linear(6, 8), nn.GELU(), nn.Linear(8, 3)), "B T 6", 0, 1),
     "one layer": (lambda: unrolled.LSTM(6, 5), "T B 6", 0, 1),
@@ -105,6 +125,9 @@ MODELS = {  # what makes it, what it reads, delay, rate
         1,
     ),
     "chomped blocks": (lambda: nn.Sequential(*(Chomped(6, 2**n) for n in range(3))), "B 6 T", 0, 1),
+    "skips of computed weights": (Skips, "B 6 T", 7, 1),
+    "largest features": (lambda: Model(lambda m, x: x.max(-1).values), "B T 6", 0, 1),
+    "sums so far": (lambda: Model(lambda m, x: x.cumsum(1) + x.cummax(1)[0]), "B T 6", 0, 1),
     "gates": (lambda: Model(gated, conv=nn.Conv1d(6, 10, 4)), "B 6 T", 0, 1),
     "branches of unlike delay": (
         lambda: Model(
@@ -226,6 +249,8 @@ def test_what_a_model_reads_is_known_from_its_first_part():
     for name, (make, *_) in MODELS.items():
         if name not in (
             "the present against the past",
+            "largest features",
+            "sums so far",
             "branches of unlike delay",
             "a weight of its own",
         ):

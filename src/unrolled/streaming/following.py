@@ -20,7 +20,7 @@ from unrolled.errors import UnrolledError
 from unrolled.streaming.parts import BATCH, STEPS, Align, Apply, Part, Pick, Slot
 from unrolled.streaming.values import EndState, Series, refusal
 
-__all__ = ["Call", "Follower", "Step"]
+__all__ = ["Call", "Follower", "Rules", "Step"]
 
 _following = threading.RLock()
 
@@ -59,11 +59,25 @@ class Call:
         return self.keywords.get(name, default)
 
 
+@dataclass(frozen=True)
+class Rules:
+    """What functions and modules do with time.
+
+    Args:
+        of_function: Is given a follower and a call; writes it down and returns what it gives.
+        of_module: The same, and the ordinary way to call a module.
+    """
+
+    of_function: Callable[["Follower", Call], Any]
+    of_module: Callable[["Follower", Call, Callable[..., Any]], Any]
+
+
 class Follower(TorchFunctionMode):
     """What writes down a model's `forward`.
 
     Args:
         model: The model.
+        rules: What functions and modules do with time.
         sample: What it reads, without memory.
         time: Its axis that is time; the other axis that counts, the batch.
         batch: The axis that is the batch.
@@ -76,9 +90,16 @@ class Follower(TorchFunctionMode):
     """
 
     def __init__(
-        self, model: nn.Module, sample: Tensor, time: int, batch: int, batch_size: int
+        self,
+        model: nn.Module,
+        rules: "Rules",
+        sample: Tensor,
+        time: int,
+        batch: int,
+        batch_size: int,
     ) -> None:
         super().__init__()
+        self._rules = rules
         self.batch_size = batch_size
         self.steps: list[Step] = []
         self.reads_tokens: int | None = None
@@ -121,9 +142,10 @@ class Follower(TorchFunctionMode):
         known = self._known.get(id(value))
         return known[1] if known is not None and isinstance(known[1], Series) else None
 
-    def is_derived(self, value: Any) -> bool:
-        """Whether it is made of weights while `forward` runs."""
-        return id(value) in self._known
+    def derived_slot(self, value: Any) -> int | None:
+        """Return where a value is kept that is made of weights; None of any other."""
+        known = self._known.get(id(value))
+        return known[1].slot if known is not None and isinstance(known[1], _Derived) else None
 
     def where(self, name: str) -> str:
         """Return the words for where `forward` is: the module, and the function `name` in it."""
@@ -250,8 +272,6 @@ class Follower(TorchFunctionMode):
         args: tuple[Any, ...] = (),
         kwargs: dict[str, Any] | None = None,
     ) -> Any:
-        from unrolled.streaming.functions import call_function
-
         kwargs = kwargs or {}
         name = getattr(function, "__name__", str(function))
         if name == "__get__":  # of an attribute, such as x.shape
@@ -259,7 +279,7 @@ class Follower(TorchFunctionMode):
         values, call = self._values((args, kwargs)), Call(function, args, kwargs, name)
         if not any(isinstance(value, (Series, EndState)) for value in values):
             return self._derive(call, values)
-        return call_function(self, call)
+        return self._rules.of_function(self, call)
 
     def _derive(self, call: Call, values: Sequence[Any]) -> Any:
         """Return what is made of no sequence; what is made of weights is made for each piece."""
@@ -292,8 +312,6 @@ class Follower(TorchFunctionMode):
         Raises:
             OptionError: Something in it cannot be streamed.
         """
-        from unrolled.streaming.modules import call_module
-
         ordinary, thread = nn.Module.__call__, threading.get_ident()
 
         def call(module: nn.Module, *args: Any, **kwargs: Any) -> Any:
@@ -303,7 +321,7 @@ class Follower(TorchFunctionMode):
                 seen = Call(module, args, kwargs, "")
                 if not any(isinstance(v, (Series, EndState)) for v in self._values((args, kwargs))):
                     return ordinary(module, *args, **kwargs)
-                return call_module(self, seen, ordinary)
+                return self._rules.of_module(self, seen, ordinary)
 
         with _following, torch.no_grad(), self:
             nn.Module.__call__ = call  # type: ignore[method-assign]  # as torch.fx does

@@ -7,11 +7,19 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from unrolled.streaming.cutting import item, pad
 from unrolled.streaming.following import Call, Follower
-from unrolled.streaming.parts import Apply, Drop, Hold, Pad, Slot, Window
-from unrolled.streaming.values import Series, axis_of
+from unrolled.streaming.parts import Apply, Running, Slot
+from unrolled.streaming.values import axis_of
+from unrolled.streaming.windows import (
+    add_window,
+    check_apart,
+    first_series,
+    follow_conv,
+    series_dims,
+)
 
-__all__ = ["add_window", "call_function", "check_apart"]
+__all__ = ["call_function"]
 
 Rule = Callable[[Follower, Call], Any]
 
@@ -32,7 +40,7 @@ _OF_EACH_NUMBER = frozenset(
 )
 _ALONG = {  # where the dim stands among the arguments, and what it is by default
     **dict.fromkeys("sum mean amax amin argmax argmin max min prod std var any all".split(), 1),
-    **dict.fromkeys("softmax log_softmax softmin cumsum cumprod logcumsumexp logsumexp".split(), 1),
+    **dict.fromkeys("softmax log_softmax softmin logsumexp cumsum cummax cumprod".split(), 1),
     **{"norm": 2, "normalize": 2, "topk": 2, "sort": 1, "argsort": 1, "glu": 1, "unbind": 1},
     **{"chunk": 2, "split": 2, "tensor_split": 2, "select": 1, "narrow": 1, "index_select": 1},
 }
@@ -104,24 +112,6 @@ def _plain(call: Call) -> Any:
     return None if any(isinstance(part, Tensor) for part in parts) else result
 
 
-def check_apart(follower: Follower, call: Call, series: Series, axes: set[int]) -> None:
-    """Raise `OptionError` if time or the batch is among the axes that are worked along."""
-    if series.time in axes:
-        raise follower.refuse(call.name, "works along time, over all of it")
-    if series.batch in axes:
-        raise follower.refuse(call.name, "works along the batch")
-
-
-def _first(follower: Follower, call: Call) -> Series:
-    series = follower.series_of(call.arguments[0] if call.arguments else None)
-    if series is None:
-        series = next((s for v in call.keywords.values() if (s := follower.series_of(v))), None)
-    if series is None:
-        follower.apply(call)  # refuses the state at an end
-        raise follower.refuse(call.name, "reads a sequence where a weight is usual")
-    return series
-
-
 def _of_each_number(follower: Follower, call: Call) -> Any:
     """Of numbers at the same place: time is the same axis, from the end, of all."""
     tensors = [v for v in (*call.arguments, *call.keywords.values()) if isinstance(v, Tensor)]
@@ -145,7 +135,7 @@ def _dims(value: Any, count: int) -> set[int]:
 
 
 def _along(follower: Follower, call: Call) -> Any:
-    series, name = _first(follower, call), call.name.strip("_")
+    series, name = first_series(follower, call), call.name.strip("_")
     dims = call.value(_ALONG[name], "dim", _DEFAULT_DIM.get(name))
     if name in ("max", "min") and isinstance(dims, Tensor):
         return _of_each_number(follower, call)
@@ -156,7 +146,7 @@ def _along(follower: Follower, call: Call) -> Any:
 
 
 def _shaping(follower: Follower, call: Call) -> Any:
-    series, name = _first(follower, call), call.name.strip("_")
+    series, name = first_series(follower, call), call.name.strip("_")
     if name == "squeeze" and len(call.arguments) + len(call.keywords) == 1:
         raise follower.refuse(call.name, "takes away every axis of size 1", "say which: squeeze(1)")
     result = follower.apply(call)
@@ -170,155 +160,11 @@ def _shaping(follower: Follower, call: Call) -> Any:
     return result
 
 
-# ---- Some steps of time ------------------------------------------------------------------------
-
-
-def _drop(follower: Follower, series: Series, count: int) -> Series:
-    """Return all but the first `count` steps."""
-    if not count:
-        return series
-    sample = series.sample.narrow(series.time, count, series.length - count)
-    made = replace(
-        series,
-        slot=follower.new_slot(),
-        sample=sample,
-        length=series.length - count,
-        emitted=series.emitted - count,
-        first=series.first + count * series.rate,
-    )
-    follower.append(Drop(count, series.time), [series.slot], made.slot)
-    return made
-
-
-def _cut_end(follower: Follower, series: Series, count: int) -> Series:
-    """Return all but the last `count` steps: first those that look behind the end."""
-    if not count:
-        return series
-    held = max(count - (series.length - series.emitted), 0)
-    length, slot = series.length - count, series.slot
-    if held:
-        slot = follower.new_slot()
-        follower.append(Hold(held, series.time), [series.slot], slot)
-    emitted = series.emitted - held
-    return replace(
-        series,
-        slot=slot,
-        sample=series.sample.narrow(series.time, 0, length),
-        length=length,
-        emitted=emitted,
-        first=series.first + held * series.rate,
-        ahead=series.ahead if emitted < length else "",
-    )
-
-
-def _item(follower: Follower, call: Call) -> Any:
-    series, index = _first(follower, call), call.arguments[1]
-    parts = list(index) if isinstance(index, tuple) else [index]
-    if any(isinstance(part, (Tensor, list)) for part in parts):
-        raise follower.refuse("[]", "looks up steps or rows by their numbers")
-    missing = series.sample.dim() - sum(part is not None and part is not ... for part in parts)
-    full = [slice(None)] * missing
-    at = parts.index(...) if ... in parts else len(parts)
-    parts[at : at + 1] = full
-    axes = [n for n, part in enumerate(parts) if part is not None]
-    of_batch, of_time = parts[axes[series.batch]], parts[axes[series.time]]
-    if of_batch != slice(None):
-        raise follower.refuse("[]", "takes some rows of the batch")
-    if not isinstance(of_time, slice) or of_time.step not in (None, 1):
-        raise follower.refuse("[]", "takes some steps of the sequence, not all in turn")
-    start, stop, _ = of_time.indices(series.length)
-    if max(start, series.length - stop) > series.length // 2:
-        raise follower.refuse("[]", "takes a part of the sequence that does not grow with it")
-    cut = _cut_end(follower, _drop(follower, series, start), series.length - stop)
-    parts[axes[series.time]] = slice(None)
-    if all(part == slice(None) for part in parts):
-        sample = cut.sample.view_as(cut.sample)  # another object, for it is another value
-        return follower.know(replace(cut, sample=sample))
-    tensor = follower.know(replace(cut, sample=cut.sample.view_as(cut.sample)))
-    return follower.apply(Call(call.function, (tensor, tuple(parts)), {}, "[]"))
-
-
-def _pad(follower: Follower, call: Call) -> Any:
-    series, widths = _first(follower, call), list(call.value(1, "pad"))
-    mode, value = call.value(2, "mode", "constant"), call.value(3, "value") or 0.0
-    place = 2 * (series.sample.dim() - 1 - series.time)
-    before, after = [*widths[place : place + 2], 0, 0][:2]
-    if not before and not after:
-        at = 2 * (series.sample.dim() - 1 - series.batch)
-        if any(widths[at : at + 2]):
-            raise follower.refuse(call.name, "adds rows to the batch")
-        return follower.apply(call)
-    if any(widths[:place] + widths[place + 2 :]):
-        raise follower.refuse(call.name, "pads time and another axis at once", "pad one by one")
-    if mode != "constant":
-        raise follower.refuse(call.name, f"pads time by the mode {mode!r}", "use zeros")
-    series = _cut_end(follower, _drop(follower, series, max(-before, 0)), max(-after, 0))
-    made = replace(
-        series,
-        length=series.length + max(before, 0) + max(after, 0),
-        emitted=series.emitted + max(before, 0),
-        first=series.first - max(before, 0) * series.rate,
-        ahead=series.ahead or (follower.where(call.name) if after > 0 else ""),
-    )
-    shape = list(series.sample.shape)
-    shape[series.time] = made.length
-    made = replace(made, sample=series.sample.new_empty(shape))
-    if before > 0:
-        made = replace(made, slot=follower.new_slot())
-        follower.append(Pad(before, series.time, value), [series.slot], made.slot)
-    return follower.know(made)
-
-
 # ---- Several steps at a time -------------------------------------------------------------------
-
-
-def add_window(
-    follower: Follower,
-    call: Call,
-    series: Series,
-    function: Apply,
-    sample: Tensor,
-    *,
-    size: int,
-    stride: int,
-    padding: tuple[int, int],
-) -> Tensor:
-    """Write down a function of `size` steps at a time; return what it gives."""
-    before, after = padding
-    if series.time != series.sample.dim() - 1:
-        raise follower.refuse(call.name, "works along an axis that is not time")
-    if after and stride > 1:
-        raise follower.refuse(call.name, _looks_ahead(after), _PAD_HINT)
-    length = (series.length + before + after - size) // stride + 1
-    emitted = (series.emitted + before - size) // stride + 1
-    made = replace(
-        series,
-        length=length,
-        emitted=emitted,
-        first=series.first + (size - 1 - before) * series.rate,
-        rate=series.rate * stride,
-        ahead=series.ahead or (follower.where(call.name) if after else ""),
-    )
-    try:
-        made = made.like(follower.new_slot(), sample)
-    except LookupError:
-        raise follower.refuse(call.name, "mixes steps of time, or rows of the batch") from None
-    part = Window(function, size, stride, before, series.time, series.batch)
-    follower.append(part, [series.slot], made.slot)
-    return follower.know(made)
-
-
-_PAD_HINT = "pad the past alone: F.pad(x, (n, 0)), and no padding of its own"
-
-
-def _looks_ahead(count: int) -> str:
-    return f"looks {count} steps ahead: its padding is not causal"
 
 
 def _conv(follower: Follower, call: Call) -> Any:
     """conv1d(input, weight, bias, stride, padding, dilation, groups)."""
-    from unrolled.streaming.modules import follow_conv
-
     values = [
         call.value(n, name, default)
         for n, (name, default) in enumerate(
@@ -327,15 +173,20 @@ def _conv(follower: Follower, call: Call) -> Any:
     ]
     dilation, groups = call.value(5, "dilation", 1), call.value(6, "groups", 1)
     _, weight, bias, stride, padding = values
-    series = _first(follower, call)
-    arguments = (Slot(0), weight, bias, stride, 0, dilation, groups)
+    series = first_series(follower, call)
+    more = [slot for value in (weight, bias) if (slot := follower.derived_slot(value)) is not None]
+    numbers = [
+        value if (slot := follower.derived_slot(value)) is None else Slot(1 + more.index(slot))
+        for value in (weight, bias)
+    ]
+    arguments = (Slot(0), *numbers, stride, 0, dilation, groups)
     function = Apply(torch.conv1d, arguments, {}, series.time, series.batch)
-    return follow_conv(follower, call, series, function, weight, stride, padding, dilation)
+    return follow_conv(follower, call, series, function, weight, stride, padding, dilation, more)
 
 
 def _pool(follower: Follower, call: Call) -> Any:
     """avg_pool1d or max_pool1d(input, kernel_size, stride, padding, ...)."""
-    series, size = _first(follower, call), _one(call.value(1, "kernel_size"))
+    series, size = first_series(follower, call), _one(call.value(1, "kernel_size"))
     stride = _one(call.value(2, "stride") or size)
     names = ["padding", "ceil_mode", "count_include_pad"]
     if call.name == "max_pool1d":
@@ -358,27 +209,40 @@ def _one(value: Any) -> int:
     return int(value[0] if isinstance(value, (tuple, list)) else value)
 
 
+def _running(follower: Follower, call: Call) -> Any:
+    """Sums or maxima of all steps until each one: cumsum or cummax."""
+    series, dim = first_series(follower, call), call.value(1, "dim")
+    if dim % series.sample.dim() != series.time or call.keywords.get("dtype") is not None:
+        return _along(follower, call)
+    sample = torch.empty_like(series.sample)
+    if not sample.is_floating_point() and call.name == "cumsum":
+        sample = sample.long()
+    made = replace(series, slot=follower.new_slot(), sample=sample)
+    of_maxima = call.name == "cummax"
+    part = Running(of_maxima=of_maxima, time=series.time, batch=series.batch)
+    follower.append(part, [series.slot], made.slot)
+    if not of_maxima:
+        return follower.know(made)
+    places = follower.end_state(torch.empty_like(sample, dtype=torch.int64))  # which nobody knows
+    return torch.return_types.cummax((follower.know(made), places))
+
+
 # ---- With weights --------------------------------------------------------------------------------
 
 
 def _last_axis(follower: Follower, call: Call) -> Any:
     """Of a function of the last axis alone, such as linear."""
-    series = _first(follower, call)
+    series = first_series(follower, call)
     check_apart(follower, call, series, {series.sample.dim() - 1})
     return follower.apply(call)
 
 
 def _normalised(follower: Follower, call: Call) -> Any:
     """layer_norm or rms_norm(input, normalized_shape, ...)."""
-    series, count = _first(follower, call), series_dims(call.value(1, "normalized_shape"))
+    series, count = first_series(follower, call), series_dims(call.value(1, "normalized_shape"))
     num_dims = series.sample.dim()
     check_apart(follower, call, series, set(range(num_dims - count, num_dims)))
     return follower.apply(call)
-
-
-def series_dims(shape: Any) -> int:
-    """Return how many axes a normalised shape has."""
-    return len(shape) if isinstance(shape, (tuple, list, torch.Size)) else 1
 
 
 def _product(follower: Follower, call: Call) -> Any:
@@ -401,13 +265,13 @@ def _one_hot(follower: Follower, call: Call) -> Any:
     count = call.value(1, "num_classes", -1)
     if count < 0:
         raise follower.refuse(call.name, "counts the classes that it sees", "say num_classes=")
-    if _first(follower, call).slot == follower.source.slot:
+    if first_series(follower, call).slot == follower.source.slot:
         follower.reads_tokens = count
     return follower.apply(call)
 
 
 def _embedding(follower: Follower, call: Call) -> Any:
-    if _first(follower, call).slot == follower.source.slot:
+    if first_series(follower, call).slot == follower.source.slot:
         follower.reads_tokens = len(call.value(1, "weight"))
     return follower.apply(call)
 
@@ -440,14 +304,16 @@ def _new(follower: Follower, call: Call) -> Any:  # noqa: ARG001
 
 
 _RULES: dict[str, Rule] = {
-    "getitem": _item,
-    "pad": _pad,
+    "getitem": item,
+    "pad": pad,
     "conv1d": _conv,
     "avg_pool1d": _pool,
     "max_pool1d": _pool,
     "linear": _last_axis,
     "layer_norm": _normalised,
     "rms_norm": _normalised,
+    "cumsum": _running,
+    "cummax": _running,
     "matmul": _product,
     "rmatmul": _product,
     "one_hot": _one_hot,

@@ -1,7 +1,7 @@
 """A whole model in the middle of its sequences: `stream(model)`, which returns a `ModelStream`."""
 
 from collections.abc import Sequence
-from typing import Any, overload
+from typing import Any, Protocol, overload, runtime_checkable
 
 import numpy as np
 import torch
@@ -10,13 +10,24 @@ from torch import Tensor, nn
 
 from unrolled.errors import OptionError, ShapeError, UnrolledError
 from unrolled.layers import row_mask
-from unrolled.streaming.following import Follower, Step
+from unrolled.streaming.following import Follower, Rules, Step
+from unrolled.streaming.functions import call_function
+from unrolled.streaming.modules import call_module
 from unrolled.streaming.reading import EXAMPLES, Reading, likely_readings
 from unrolled.streaming.values import Series, marker_sizes, refusal
 
-__all__ = ["ModelStream", "stream"]
+__all__ = ["ModelStream", "Streamed", "stream"]
 
-_WHERE = "stream"
+_WHERE, _CHUNK, _STEP = "stream", "stream: a chunk", "stream: a step, with an axis for time,"
+
+
+@runtime_checkable
+class Streamed(Protocol):
+    """A model whose `forward` is not what a stream of it does."""
+
+    def streamed(self) -> tuple[nn.Module, str]:
+        """Return the module that a stream follows, with this model's weights, and what it reads."""
+        ...
 
 
 def stream(model: nn.Module, batch_size: int = 1, *, reads: str | None = None) -> "ModelStream":
@@ -33,7 +44,9 @@ def stream(model: nn.Module, batch_size: int = 1, *, reads: str | None = None) -
 
     Args:
         model: In evaluation mode where that matters. Its first output with steps of time is that of
-            the stream; states that it returns beside it are left out.
+            the stream; states that it returns beside it are left out. A model that has a method
+            `streamed()` says by it which module is followed: a classifier one that gives the scores
+            of what was read so far, a tagger one that reads the features of words.
         batch_size: B, how many sequences are read at once.
         reads: The axes of its input, in order: B, T, and how many features; "B T 40", "B 40 T",
             "T B 40", or "B T" for tokens. None: as the first part that has weights reads it.
@@ -57,6 +70,9 @@ def stream(model: nn.Module, batch_size: int = 1, *, reads: str | None = None) -
         raise OptionError(f"{_WHERE}: needs a module, got {type(model).__name__}")
     if type(batch_size) is not int or batch_size < 1:
         raise OptionError(f"{_WHERE}: batch_size must be at least 1, got {batch_size!r}")
+    if isinstance(model, Streamed):
+        model, own = model.streamed()
+        reads = reads or own
     if reads is not None:
         dtype = next((p.dtype for p in model.parameters() if p.is_floating_point()), torch.float32)
         return ModelStream(model, batch_size, Reading.of(reads, dtype))
@@ -112,7 +128,7 @@ class ModelStream:
             ShapeError: Another shape or type; then nothing was read.
         """
         x = _tensor(chunk)
-        self._reading.check(x, self.batch_size, f"{_WHERE}: a chunk")
+        self._reading.check(x, self.batch_size, _CHUNK)
         output = self._run(x) if x.shape[self._reading.time] else None
         if output is None:
             shape = list(self._output_shape)
@@ -134,7 +150,7 @@ class ModelStream:
         given = _tensor(x)
         time = min(self._reading.time, given.dim())
         chunk = given.unsqueeze(time)
-        self._reading.check(chunk, self.batch_size, f"{_WHERE}: a step, with an axis for time,")
+        self._reading.check(chunk, self.batch_size, _STEP)
         output = self._run(chunk)
         if output is None:
             return None
@@ -149,12 +165,13 @@ class ModelStream:
         pieces[self._source] = x
         for step in self._steps:
             read = [pieces[slot] for slot in step.inputs]
-            if not step.is_several and any(piece is None for piece in read):
-                continue  # nothing comes of it yet
-            made = step.part.run(read)
             if not step.is_several:
-                pieces[step.outputs[0]] = made
-            elif made is not None:
+                for piece in read:
+                    if piece is None:
+                        break  # nothing comes of it yet
+                else:
+                    pieces[step.outputs[0]] = step.part.run(read)
+            elif (made := step.part.run(read)) is not None:
                 for slot, piece in zip(step.outputs, made, strict=True):
                     pieces[slot] = piece
         output: Tensor | None = pieces[self._end]
@@ -201,7 +218,8 @@ def _followed(model: nn.Module, reading: Reading, batch_size: int) -> tuple[Foll
     """Return a follower that has been through the model, and what is known of its output."""
     marker, num_steps = marker_sizes(model)
     sample = torch.empty(reading.shape(marker, num_steps), dtype=reading.dtype, device="meta")
-    follower = Follower(model, sample, reading.time, reading.batch, batch_size)
+    rules = Rules(call_function, call_module)
+    follower = Follower(model, rules, sample, reading.time, reading.batch, batch_size)
     try:
         result = follower.follow(model)
     except UnrolledError as error:

@@ -8,11 +8,11 @@ from torch import Tensor, nn
 
 from unrolled.layers import FiniteMemoryLayer, RecurrentLayer, state_tensors
 from unrolled.streaming.following import Call, Follower
-from unrolled.streaming.functions import add_window, check_apart, series_dims
 from unrolled.streaming.parts import Apply, Layer, Slot, TorchLayer
 from unrolled.streaming.values import Series
+from unrolled.streaming.windows import check_apart, follow_conv, series_dims
 
-__all__ = ["call_module", "follow_conv"]
+__all__ = ["call_module"]
 
 Ordinary = Callable[..., Any]
 
@@ -29,6 +29,9 @@ def call_module(follower: Follower, call: Call, ordinary: Ordinary) -> Any:
         raise follower.refuse("", why, "use one direction to stream")
     if isinstance(module, (torch.jit.ScriptModule, torch._dynamo.OptimizedModule)):
         raise follower.refuse("", "is compiled", "give the module that was compiled")
+    hooked = module._forward_hooks or module._forward_pre_hooks
+    if hooked and isinstance(module, nn.Conv1d):  # which is not called as it is
+        return ordinary(module, *call.arguments, **call.keywords)
     rule = next((rule for kinds, rule in _RULES if _is_one_of(module, kinds)), None)
     if rule is None:
         return ordinary(module, *call.arguments, **call.keywords)
@@ -121,46 +124,6 @@ class _Unpadded:
     def __call__(self, x: Tensor) -> Tensor:
         m = self._module
         return torch.conv1d(x, m.weight, m.bias, m.stride, 0, m.dilation, m.groups)
-
-
-def follow_conv(
-    follower: Follower,
-    call: Call,
-    series: Series,
-    function: Apply,
-    weight: Tensor,
-    stride: Any,
-    padding: Any,
-    dilation: Any,
-) -> Tensor:
-    """Write down a convolution; return what it gives."""
-    stride, dilation = (v[0] if isinstance(v, (tuple, list)) else v for v in (stride, dilation))
-    span = (weight.shape[2] - 1) * dilation
-    if padding == "same":
-        before, after = span // 2, span - span // 2
-    else:
-        before = 0 if padding == "valid" else padding
-        before = after = before[0] if isinstance(before, (tuple, list)) else before
-    if follower.is_derived(weight):
-        raise follower.refuse(call.name, "has a weight that is computed", "use parametrizations")
-    if series.batch != 0 or series.sample.dim() != 3 or series.time != 2:
-        raise follower.refuse(call.name, "reads time along another axis", "it reads (B, C, T)")
-    groups_times = series.sample.shape[1] // weight.shape[1]
-    if groups_times * weight.shape[1] != series.sample.shape[1]:
-        raise follower.refuse(call.name, f"reads other than {series.sample.shape[1]} channels")
-    length = (series.length + before + after - span - 1) // stride + 1
-    shape = (series.batch_size, weight.shape[0], length)
-    sample = torch.empty(shape, dtype=series.sample.dtype, device="meta")
-    return add_window(
-        follower,
-        call,
-        series,
-        function,
-        sample,
-        size=span + 1,
-        stride=stride,
-        padding=(before, after),
-    )
 
 
 def _batch_norm(follower: Follower, call: Call) -> Any:

@@ -23,6 +23,7 @@ __all__ = [
     "Pad",
     "Part",
     "Pick",
+    "Running",
     "Slot",
     "TorchLayer",
     "Window",
@@ -185,7 +186,7 @@ class Window:
 
     def run(self, pieces: Pieces) -> Tensor | None:
         """Return the outputs whose steps are all there."""
-        (x,), time = pieces, self._time
+        x, time = pieces[0], self._time
         if self._past is None:
             self._past = _steps_of(x, time, self._before, self._value)
         past = torch.cat([self._past, x], time) if self._past.shape[time] else x
@@ -202,7 +203,7 @@ class Window:
         self._skipped += count * self._stride - seen
         self._past = past.narrow(time, seen, length - seen).clone()
         window = past.narrow(time, 0, (count - 1) * self._stride + self._size)
-        output: Tensor = self._function.run([window])
+        output: Tensor = self._function.run([window, *pieces[1:]])
         return output
 
     def reset(self, rows: Tensor | None) -> None:
@@ -211,6 +212,41 @@ class Window:
             self._past, self._skipped = None, 0
         elif self._past is not None:
             self._past = _without(self._past, rows, self._batch, self._value)
+
+
+class Running:
+    """Sums, or maxima, of all steps until each one.
+
+    Args:
+        of_maxima: Whether it is maxima.
+        time: The axis that is time.
+        batch: The axis that is the batch.
+    """
+
+    def __init__(self, *, of_maxima: bool, time: int, batch: int) -> None:
+        self._of_maxima, self._time, self._batch = of_maxima, time, batch
+        self._last: Tensor | None = None  # sums in double precision, as torch has them inside
+
+    def run(self, pieces: Pieces) -> Tensor:
+        """Return the sums or maxima, in the input's type."""
+        x: Tensor = pieces[0]
+        if self._of_maxima:
+            made = x.cummax(self._time).values
+            made = made if self._last is None else torch.maximum(made, self._last)
+        else:
+            made = x.double() if x.is_floating_point() else x
+            made = made.cumsum(self._time)
+            made = made if self._last is None else made + self._last
+        self._last = made.narrow(self._time, made.shape[self._time] - 1, 1).clone()
+        return made if made.dtype == x.dtype or self._of_maxima else made.to(x.dtype)
+
+    def reset(self, rows: Tensor | None) -> None:
+        """Begin again."""
+        if rows is None:
+            self._last = None
+        elif self._last is not None:
+            value = -torch.inf if self._of_maxima else 0.0
+            self._last = _without(self._last, rows, self._batch, value)
 
 
 class Pad:

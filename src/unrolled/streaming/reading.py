@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import cached_property
 
 import torch
 from torch import Tensor, nn
@@ -46,33 +47,36 @@ class Reading:
             )
         return cls(axes, dtype if features else torch.int64)
 
-    @property
+    @cached_property
     def time(self) -> int:
         """The axis that is time."""
         return self.axes.index("T")
 
-    @property
+    @cached_property
     def batch(self) -> int:
         """The axis that is the batch."""
         return self.axes.index("B")
 
     def shape(self, batch_size: int, num_steps: int) -> tuple[int, ...]:
         """Return the shape of an input."""
-        sizes = {"B": batch_size, "T": num_steps}
-        return tuple(sizes[axis] if axis in sizes else int(axis) for axis in self.axes)
+        shape = list(self._features)
+        shape[self.time], shape[self.batch] = num_steps, batch_size
+        return tuple(shape)
+
+    @cached_property
+    def _features(self) -> list[int]:
+        return [0 if axis in ("B", "T") else int(axis) for axis in self.axes]
 
     def check(self, x: Tensor, batch_size: int, where: str) -> None:
-        """Raise `ShapeError` unless it is an input."""
-        axes = [
-            "T" if axis == "T" else str(size)
-            for axis, size in zip(self.axes, self.shape(batch_size, 0), strict=True)
-        ]
-        right = x.dim() == len(axes) and all(
-            axis == "T" or int(axis) == size for axis, size in zip(axes, x.shape, strict=True)
-        )
-        if not right or x.dtype != self.dtype:
-            expected = f"({', '.join(axes)}) of {self.dtype}"
-            raise ShapeError(f"{where} must be {expected}, got {tuple(x.shape)} of {x.dtype}")
+        """Raise `ShapeError` unless it is an input; asked at every step."""
+        shape = x.shape
+        if len(shape) == len(self.axes) and x.dtype is self.dtype:
+            if shape == self.shape(batch_size, shape[self.time]):
+                return
+        sizes = [str(size) for size in self.shape(batch_size, 0)]
+        sizes[self.time] = "T"
+        expected = f"({', '.join(sizes)}) of {self.dtype}"
+        raise ShapeError(f"{where} must be {expected}, got {tuple(shape)} of {x.dtype}")
 
     def __str__(self) -> str:
         return " ".join(self.axes)

@@ -215,6 +215,21 @@ class Classifier(nn.Module):
         """Return opinions, (T, C), with the evidence of the tokens until there."""
         return opinions if self.evidence is None else opinions + self._weigh(inputs).cumsum(0)
 
+    def streamed(self) -> tuple[nn.Module, str]:
+        """Return what gives the running opinion, (B, T, C), for `unrolled.stream`; what it reads.
+
+        Raises:
+            OptionError: What was read so far is not enough for an opinion.
+        """
+        if self.pictures is not None:
+            message = "stream: a Classifier of pictures reads each as a whole"
+            raise OptionError(message, "stream one that reads tokens, numbers or recordings")
+        if self.shape is not None:
+            message = "stream: the evidence of a Classifier is from the whole: 16 places of it"
+            raise OptionError(message, "train without evidence to stream")
+        reads = "B T" if self.embedding is not None else f"B T {self.input_size}"
+        return RunningOpinion(self), reads
+
     def _check(self, inputs: Tensor) -> None:
         size = self.input_size
         if self.pictures is not None:
@@ -298,3 +313,48 @@ class Classifier(nn.Module):
         assert self.attention is not None
         scores: Tensor = self.attention(h)
         return scores
+
+
+class RunningOpinion(nn.Module):
+    """The opinion of a classifier after each step, as a module that can be streamed."""
+
+    def __init__(self, classifier: Classifier) -> None:
+        super().__init__()
+        self.classifier = classifier
+        self.side_by_side = None
+        if (k := classifier.frames_per_step) > 1:  # k frames as one step: a copy of each number
+            weight, size = classifier.scores.weight, cast(int, classifier.input_size)
+            meta = nn.Conv1d(size, k * size, k, k, bias=False, device="meta")  # nothing is drawn
+            conv = meta.to_empty(device=weight.device).to(weight.dtype)
+            with torch.no_grad():
+                conv.weight.copy_(torch.eye(k * size).view(k * size, k, size).transpose(1, 2))
+            self.side_by_side = conv.requires_grad_(False)
+        self.train(classifier.training)
+
+    def forward(self, inputs: Tensor) -> Tensor:
+        """Return the scores of what was read so far, (B, T, C), of the input (B, T) or (B, T, I).
+
+        Of a recording, of its whole steps of k frames.
+        """
+        classifier = self.classifier
+        if self.side_by_side is not None:
+            x = self.side_by_side(inputs.transpose(1, 2)).transpose(1, 2)
+        else:
+            x = classifier.features(inputs)
+        h: Tensor = classifier.layer(x)[0]
+        scores: Tensor = classifier.scores(classifier.dropout(self._pool(h)))
+        if classifier.evidence is None:
+            return scores
+        weighed: Tensor = classifier.evidence(inputs)
+        return scores + weighed.cumsum(1)
+
+    def _pool(self, h: Tensor) -> Tensor:
+        pooling = self.classifier.options.pooling
+        if pooling == "mean":
+            return h.cumsum(1) / torch.ones_like(h[..., :1]).cumsum(1)
+        if pooling == "max":
+            return h.cummax(1).values
+        if pooling == "attention":
+            weights = self.classifier._attend(h).double().exp()
+            return ((weights * h).cumsum(1) / weights.cumsum(1)).to(h.dtype)
+        return h

@@ -174,6 +174,14 @@ class Tagger(nn.Module):
             return scores.log_softmax(2)
         return log_marginals(scores, lengths, self.transitions)
 
+    def streamed(self) -> tuple[nn.Module, str]:
+        """Return what scores words as they come, for `unrolled.stream`, and what it reads.
+
+        That is `inputs`, word by word, (B, T, F), with k blanks at the end; a word's scores come k
+        words later.
+        """
+        return TagsOfWords(self), f"B T {self.layer.input_size}"
+
     def inputs(self, sentences: Sentences) -> Tensor:
         """Return what the layer reads, (B, T + k, F): with delay k, k blanks after each sentence.
 
@@ -204,3 +212,19 @@ class Tagger(nn.Module):
         if self.affixes is not None:
             features.append(self.affixes(sentences.affixes)[sentences.spellings])
         return torch.cat(features, dim=2)
+
+
+class TagsOfWords(nn.Module):
+    """The scores of a tagger from the features of words, as a module that can be streamed."""
+
+    def __init__(self, tagger: Tagger) -> None:
+        super().__init__()
+        self.tagger = tagger
+        self.train(tagger.training)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Return the scores, (B, T - k, V), of features and blanks, (B, T, F)."""
+        tagger = self.tagger
+        h: Tensor = tagger.layer(x)[0][:, tagger.options.delay or 0 :]
+        scores: Tensor = tagger.scores(tagger.dropout(h))
+        return scores
