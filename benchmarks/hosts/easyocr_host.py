@@ -4,7 +4,9 @@ import sys
 from unittest.mock import MagicMock
 
 # Not used here, and its wheels want a torch for CUDA.
-sys.modules.update(dict.fromkeys(("torchvision", "torchvision.models"), MagicMock()))
+sys.modules.update(
+    dict.fromkeys(("torchvision", "torchvision.models", "torchvision.transforms"), MagicMock())
+)
 
 import torch  # noqa: E402
 from easyocr.model.vgg_model import Model  # noqa: E402

@@ -6,9 +6,10 @@ import pytest
 import torch
 from torch import nn
 from torch.nn.utils.rnn import pack_padded_sequence, pack_sequence
-from torch.utils._pytree import tree_leaves
+from torch.utils._pytree import tree_leaves, tree_map
 
 import unrolled
+from unrolled.acceleration import steps
 from unrolled.acceleration.sequences import read_sequences
 from unrolled.acceleration.steps import read_step
 
@@ -20,6 +21,12 @@ FORMS = {
     "stack, batch first": {"num_layers": 3, "batch_first": True},
     "both ways": {"bidirectional": True, "num_layers": 2},
 }
+
+
+@pytest.fixture(autouse=True)
+def kernels_wherever_they_can(monkeypatch):
+    """What is faster by torch is as right by a kernel."""
+    monkeypatch.setattr(steps, "prefers_torch_for_step", lambda *_: False)
 
 
 def pair(kind, *sizes, seed=0, **options):
@@ -139,6 +146,22 @@ def test_cells_equal_torchs(kind, bias, shape):
         with torch.no_grad():
             same = zip(tree_leaves(fast(x, state)), tree_leaves(layer(x, state)), strict=True)
             assert all(distance(ours, torchs) < 1e-5 for ours, torchs in same)
+
+
+@pytest.mark.parametrize("kind", [*LAYERS, *CELLS])
+@pytest.mark.parametrize("of_steps", [5, 600])
+def test_inputs_and_states_of_any_layout_are_taken(kind, of_steps):
+    layer, fast = pair(kind, 3, 4)
+    x, hx = input_of(kind, 3, 2, of_steps, state=(4, 2, *[1][: kind in LAYERS]))
+    run = read_sequences if kind in LAYERS else read_step
+    turned = x.permute(2, 1, 0) if kind in LAYERS else x[..., 0].t()
+    hx = tree_map(lambda state: state.permute(*range(state.dim())[::-1]), hx)
+    assert run(fast, turned, hx) is not None
+    ours, torchs = fast(turned, hx), layer(turned, hx)
+    for a, b in zip(tree_leaves(ours), tree_leaves(torchs), strict=True):
+        assert distance(a, b) < 1e-5
+    gradients = [torch.autograd.grad(tree_leaves(r)[0].square().sum(), x) for r in (ours, torchs)]
+    assert distance(gradients[0][0], gradients[1][0]) < 1e-5
 
 
 @pytest.mark.parametrize("kind", [nn.RNN, nn.RNNCell])

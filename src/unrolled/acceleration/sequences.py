@@ -13,6 +13,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.utils.rnn import PackedSequence
 
+from unrolled.acceleration.prefer import prefers_torch_for_sequences
 from unrolled.cells import Cell, gru_reset_after, lstm, rnn_relu, rnn_tanh
 from unrolled.kernels import RaggedRows, ShortCalls, Weights, choose_path, may_read
 from unrolled.layers import run_stack
@@ -41,6 +42,8 @@ def read_sequences(layer: Any, input: Any, hx: Any) -> Any:
     if torch.compiler.is_compiling():
         return None
     cell = CELL_OF_MODE[layer.mode]
+    if prefers_torch_for_sequences(cell, layer, input):
+        return None
     weights = _weights_of(layer)
     dropout = layer.dropout if layer.training and layer.num_layers > 1 else 0.0
     if not dropout:

@@ -6,6 +6,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from unrolled.acceleration.prefer import prefers_torch_for_step
 from unrolled.cells import Cell, gru_reset_after, lstm, rnn_relu, rnn_tanh
 from unrolled.kernels import RaggedRows, ShortCalls, Weights, choose_path, may_read, recurrence
 
@@ -38,6 +39,8 @@ def read_step(layer: Any, input: Any, hx: Any) -> Any:
     names = _NAMES if layer.bias else _NAMES[:2]
     own = layer._parameters
     weights = {name: own[name] if name in own else getattr(layer, name) for name in names}
+    if prefers_torch_for_step(cell, weights["weight_ih"], weights["weight_hh"], input):
+        return None
     states = () if hx is None else (hx,) if len(cell.states) == 1 else tuple(hx)
     if hx is not None and len(states) != len(cell.states):
         return None

@@ -22,7 +22,7 @@ from unrolled.kernels.running.arena import FLOAT
 from unrolled.kernels.running.autograd import gradients_by
 from unrolled.kernels.running.crossing import Crossing, is_possible, load_crossing
 from unrolled.kernels.running.kernel import Kernel, KernelPasses, kernel_recurrence
-from unrolled.kernels.running.paths import ready_kernel, require_kernel, warn_once
+from unrolled.kernels.running.paths import may_read, ready_kernel, require_kernel, warn_once
 from unrolled.kernels.running.problem import Problem, Signature, split
 from unrolled.kernels.running.weight_cache import are_weights_cached
 
@@ -31,6 +31,8 @@ __all__ = ["ShortCalls", "crossing_of", "prepare_short_calls"]
 _pointer, _integer = ctypes.c_void_p, ctypes.c_int64
 _UNITS = 20  # of the proof: no whole vectors
 _FEW_WEIGHTS = 1 << 18  # read anew in less time than the ordinary way takes, which keeps them
+
+_MOST_COPIED = 1 << 18  # floats
 
 
 class ShortCalls:
@@ -94,6 +96,9 @@ class ShortCalls:
             plan = _Plan(crossing, kernel, *sizes, self._biased, names, single=self._single)
             self._plan, self._parts = plan, self._parts_of(plan, crossing)
         results = plan.infer(plan.address, input, hx, parameters, batch_first)
+        if results is None and _may_be_copied(input):
+            input = input.contiguous()
+            results = plan.infer(plan.address, input, hx, parameters, batch_first)
         if results is not True:
             return results  # type: ignore[no-any-return]  # of C
         x = input.transpose(0, 1).contiguous() if batch_first else input
@@ -145,6 +150,13 @@ class ShortCalls:
         if len(ends) == 1:
             return x, ends[0]
         return x, [torch.cat(parts) for parts in zip(*ends, strict=True)]
+
+
+def _may_be_copied(input: Any) -> bool:
+    """Whether a copy may be taken where an input is not: a step cut out of a batch, say."""
+    if not isinstance(input, Tensor) or input.is_contiguous() or input.numel() > _MOST_COPIED:
+        return False
+    return may_read(input)
 
 
 class _Description(ctypes.Structure):
