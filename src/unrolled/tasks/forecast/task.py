@@ -7,6 +7,7 @@ Tables are read by reader.py, cut into windows by windows.py; the network is in 
 """
 
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple, Self, cast
@@ -396,6 +397,12 @@ class ForecastTask(ExamplesTask[Window]):
         return to_text(prediction)
 
     @property
+    def predict_options(self) -> tuple[str, ...]:
+        """The options of a prediction; of one number there is no interval."""
+        one = says_one_number(self.options.model)
+        return tuple(name for name in super().predict_options if not (one and name == "interval"))
+
+    @property
     def own_source(self) -> Source:
         """The table of the training: what is forecast where nobody names another."""
         return Source.file(Path(self.options.data.file), self.options.data.encoding)
@@ -511,21 +518,21 @@ class ForecastTask(ExamplesTask[Window]):
         return chosen
 
     def drawn(self, model: Forecaster, windows: Sequence[Window], num_steps: int) -> list[Drawn]:
-        """Return the targets of the first series of some windows, with forecasts from them.
+        """Return the targets of the series of the first window, with forecasts from there on.
+
+        Each forecast begins where the one before it ends.
 
         Args:
             model: In eval mode.
-            windows: Of a series at rising places.
+            windows: At least one.
             num_steps: Of the series, at most.
         """
         series = windows[0].series
         start = max(0, windows[0].origin - self.sizes.lookback)
         stop = start + num_steps
-        shown: list[Window] = []
-        for window in windows:
-            follows = not shown or window.origin >= shown[-1].origin + self.sizes.horizon
-            if window.series is series and window.origin < stop and follows:
-                shown.append(window)
+        last = min(stop, len(series) - self.sizes.horizon + 1)
+        origins = range(windows[0].origin, max(last, windows[0].origin + 1), self.sizes.horizon)
+        shown = [replace(windows[0], origin=origin) for origin in origins]
         levels = ends_of_interval(self.options.model, None) or ()
         forecasts = [self.forecast(model, [window], levels) for window in shown]
         texts = [self.calendar.text(place) for place in series.places[: stop + self.sizes.horizon]]
