@@ -116,6 +116,9 @@ def task_runs(make_run, tmp_path_factory) -> dict[str, Path]:
     kinds = ["file,kind", *(f"{number}.png,{'ab'[number > 11]}" for number in range(24))]
     (folder / "kinds.csv").write_text("\n".join(kinds) + "\n")
 
+    days = [f"2024-{n // 28 + 1:02d}-{n % 28 + 1:02d},{n % 7 + n / 50}" for n in range(28)]
+    (folder / "days.csv").write_text("\n".join(["day,y", *days]) + "\n")
+
     of_reviews = {
         "files": (str(folder / "reviews.csv"),),
         "input": ("text",),
@@ -155,6 +158,17 @@ def task_runs(make_run, tmp_path_factory) -> dict[str, Path]:
                 "picture_size": 8,
             },
             {"cell": "gru", "channels": 4},
+        ),
+        "forecasts": (
+            "forecast",
+            {
+                "file": str(folder / "days.csv"),
+                "time": "day",
+                "target": ("y",),
+                "horizon": 2,
+                "lookback": 3,
+            },
+            {"cell": "gru"},
         ),
         "symbols": ("toy", {"problem": "reber", "num_examples": 24}, {"cell": "rnn_relu"}),
         "values": (

@@ -16,6 +16,7 @@ TEXTS = {
     "tags": "one two runs",
     "translator": "one and two",
     "delayed": "one and two",
+    "forecasts": "1,2,3,4",
     "symbols": "BTXS",
     "values": "0.5 0.25*",
 }
@@ -145,7 +146,7 @@ def test_a_network_that_answers_with_a_delay_has_no_options_of_a_search(client, 
     for run in runs.values():
         if run["task"] not in ("caption", "lm"):
             for each in run["predict_options"]:
-                options = {each: 1 if each != "running" else True}
+                options = {each: {"running": True, "interval": 0.8}.get(each, 1)}
                 question = {
                     "run": run["name"],
                     "text": TEXTS.get(run["name"], "one"),

@@ -32,7 +32,7 @@ def test_rows_out_of_order_are_put_in_order_and_counted(write_table):
     path = write_table("day,y", "2024-01-02,2", "2024-01-01,1", "2024-01-03,3")
     (series,), _, notes = read(path)
     assert series.values[:, 0].tolist() == [1, 2, 3]
-    assert "1 rows came before an earlier time, and were put in order" in notes
+    assert "1 row came before an earlier time, and were put in order" in notes
 
 
 def test_several_series_are_read_apart(write_table):

@@ -92,9 +92,10 @@ def test_too_few_steps_are_refused(wave_table, prepared, data, expected):
 
 def test_series_that_are_too_short_are_left_out_and_counted(write_table, prepared):
     rows = [f"A,{n},{n % 4}" for n in range(50)] + [f"B,{n},{n % 4}" for n in range(6)]
-    path = write_table("id,t,y", *rows)
-    run = prepared(path, time="t", id="id", lookback=4)
-    assert {window.series.id for window in run.splits.training} == {"A"}
+    path = write_table("id,t,y", *rows, *(f"C,{n},{n % 3}" for n in range(50)))
+    run = prepared(path, time="t", id="id")
+    assert run.task.sizes.lookback == 6
+    assert {window.series.id for window in run.splits.training} == {"A", "C"}
     assert any(note.startswith("1 series is left out; the first: ") for note in run.splits.notes)
 
 

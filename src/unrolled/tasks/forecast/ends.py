@@ -39,7 +39,7 @@ def ends_of_table(
     """
     longest = max(horizon, sizes.horizon)
     for series in read_panel(path, data, ahead=longest, calendar=calendar).series:
-        _require_known(path, data, series, calendar, horizon)
+        _require_known(data, series, calendar, horizon)
         yield _end(series, calendar, Sizes(sizes.lookback, longest))
 
 
@@ -127,9 +127,7 @@ def _end(series: Series, calendar: Calendar, sizes: Sizes) -> Window:
     return Window(series, len(series), sizes, len(series), calendar)
 
 
-def _require_known(
-    path: Path, data: DataOptions, series: Series, calendar: Calendar, horizon: int
-) -> None:
+def _require_known(data: DataOptions, series: Series, calendar: Calendar, horizon: int) -> None:
     ahead = series.known[len(series) : len(series) + horizon, : series.num_columns]
     lacking = ahead.isnan()
     if not bool(lacking.any()):
@@ -137,7 +135,8 @@ def _require_known(
     step, column = lacking.nonzero()[0].tolist()
     name = f" of series {series.id!r}" if series.id else ""
     time = calendar.text(series.places[len(series) + step])
-    message = f"{path}, line {series.last_line}: {data.known[column]!r}{name} ends before the "
+    where = f"{series.where.rpartition(' ')[0]} {series.last_line}"  # a line, or a row
+    message = f"{where}: {data.known[column]!r}{name} ends before the "
     message += f"horizon: it is not known for {time}"
     hint = f"give rows with it and without a target for {horizon} steps, or a smaller "
     raise DataError(message, f"{hint}{field('horizon')}")

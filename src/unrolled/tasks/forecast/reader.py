@@ -104,7 +104,8 @@ def read_panel(
     groups = [_in_order(table, name, rows, data) for name, rows in _groups(table, data.id)]
     num_moved = sum(moved for _, moved in groups)
     if num_moved:
-        notes.append(f"{num_moved:,} rows came before an earlier time, and were put in order")
+        rows = "1 row" if num_moved == 1 else f"{num_moved:,} rows"
+        notes.append(f"{rows} came before an earlier time, and were put in order")
     placed = [group for group, _ in groups]
     if calendar is None:
         calendar = _found(table, placed, data)
@@ -128,6 +129,11 @@ def read_panel(
     if num_empty:
         values = "1 value of a target is" if num_empty == 1 else f"{num_empty:,} target values are"
         notes.append(f"{values} missing, and not learned from")
+    others = [torch.cat([o.past, o.known[: len(o), : o.num_columns]], 1) for o in series]
+    if num_others := sum(int(each.isnan().sum()) for each in others):
+        values = "1 value" if num_others == 1 else f"{num_others:,} values"
+        columns = f"columns of {field('known')} and {field('past')}"
+        notes.append(f"{values} in {columns} are missing, where their mean is read")
     return Panel(series, calendar, notes)
 
 

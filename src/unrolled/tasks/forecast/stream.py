@@ -44,7 +44,7 @@ class ForecastStream:
         self._model = model
         self._scale = task.scale_of(series)
         self._log: bool = task.options.data.log
-        self._columns = task.columns
+        self._columns = task.scaling.columns
         layer = cast(Recurrent, model.layer)
         self._stream = layer.stream(1)
         self._window = torch.full((model.lookback, model.num_targets), torch.nan)

@@ -45,7 +45,7 @@ class ForecastSubject(Subject):
     def example(self) -> str:
         """Return waves of the season, of the mean and spread of the first series."""
         task = self.task
-        scale = next(iter(task.scales.values()))
+        scale = next(iter(task.scaling.scales.values()))
         season = task.calendar.season if task.calendar.season > 1 else 12
         num = task.sizes.lookback
         waves = []

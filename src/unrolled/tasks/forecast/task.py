@@ -7,10 +7,10 @@ Tables are read by reader.py, cut into windows by windows.py; the network is in 
 """
 
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple, Self, cast
-from weakref import WeakKeyDictionary
 
 import torch
 from torch import Tensor, nn
@@ -33,6 +33,7 @@ from unrolled.tasks.forecast.options import (
     PredictOptions,
     TrainingOptions,
 )
+from unrolled.tasks.forecast.parts import read_splits
 from unrolled.tasks.forecast.reader import Series, read_panel
 from unrolled.tasks.forecast.rows import (
     as_one,
@@ -42,11 +43,12 @@ from unrolled.tasks.forecast.rows import (
     to_text,
 )
 from unrolled.tasks.forecast.scales import Scale, column_scale
+from unrolled.tasks.forecast.scaling import Scaling, kind_of_scale
 from unrolled.tasks.forecast.start import find_start
 from unrolled.tasks.forecast.stream import ForecastStream
 from unrolled.tasks.forecast.subject import ForecastSubject
 from unrolled.tasks.forecast.times import Calendar
-from unrolled.tasks.forecast.windows import Sizes, Window, ends_of, settled_sizes, windows_of
+from unrolled.tasks.forecast.windows import Sizes, Window, windows_of
 from unrolled.tasks.task import ExamplesTask, OptionClasses, Splits, TaskOptions
 
 __all__ = ["Forecast", "ForecastTask"]
@@ -66,14 +68,6 @@ class Forecast(NamedTuple):
 
     point: Tensor
     quantiles: Tensor | None
-
-
-class _Scaled(NamedTuple):
-    """A series as a model reads it: targets (T, C), what is known (T, P + K) and (T + ahead, K)."""
-
-    past: Tensor
-    columns: Tensor
-    known: Tensor
 
 
 class ForecastTask(ExamplesTask[Window]):
@@ -106,18 +100,15 @@ class ForecastTask(ExamplesTask[Window]):
         super().__init__(options)
         self.calendar = calendar
         self.sizes = sizes
-        self.scales = scales
-        self.columns = columns
+        self.scaling = Scaling(options, scales, columns, sizes.lookback, calendar.season)
         self.marks_missing = marks_missing
         self.last_place = last_place
         self._head = make_head(options.model.learns, options.model.levels)
-        self._own: WeakKeyDictionary[Series, Scale] = WeakKeyDictionary()
-        self._scaled: WeakKeyDictionary[Series, _Scaled] = WeakKeyDictionary()
 
     @property
     def metrics(self) -> Sequence[Metric]:
         """What the figures mean: MASE first, where a series has a seasonal error to divide by."""
-        has_scale = any(bool((~scale.is_constant).any()) for scale in self.scales.values())
+        has_scale = any(bool((~scale.is_constant).any()) for scale in self.scaling.scales.values())
         metrics = METRICS if has_scale else METRICS[1:]
         unit = "nats" if self.options.model.learns in DISTRIBUTIONS else ""
         return (*metrics, Metric("loss", "lower", unit and f"{unit}/value"))
@@ -134,35 +125,13 @@ class ForecastTask(ExamplesTask[Window]):
         Raises:
             DataError: The table cannot be used, or no series is long enough.
         """
-        data: DataOptions = options.data
-        series, calendar, notes = read_panel(Path(data.file), data)
-        sizes = settled_sizes(data, series, calendar)
-        splits: Splits[Window] = Splits([], [], [], notes)
-        refused: list[DataError] = []
-        num_after = 0
-        for one in series:
-            try:
-                learned, held_out, test = ends_of(data, one, sizes)
-            except DataError as error:
-                refused.append(error)
-                continue
-            num_after += len(one) - test
-            cut = partial(windows_of, one, sizes=sizes, learned=learned, calendar=calendar)
-            splits.training.extend(cut(0, learned))
-            chosen = [*cut(learned, held_out)]
-            splits.held_out.extend(chosen[:: data.stride])
-            measured = [*cut(held_out, test)]
-            splits.test.extend(measured[:: data.stride])
-        if not splits.training:
-            raise refused[0] if refused else DataError(f"{data.file}: no window has all it needs")
-        notes.extend(_notes(splits, sizes, refused, num_after))
-        return splits
+        return read_splits(options.data)
 
     @classmethod
     def fit(cls, options: TaskOptions, splits: Splits[Window]) -> Self:
         """Return the task with the scales of what is learned from."""
         data: DataOptions = options.data
-        kind = _kind_of_scale(options)
+        kind = kind_of_scale(options)
         first = splits.training[0]
         learned = {w.series: w.learned for w in splits.training}
         scales = {}
@@ -190,7 +159,7 @@ class ForecastTask(ExamplesTask[Window]):
 
     def to_dict(self) -> dict[str, Any]:
         """Return the calendar, sizes and scales."""
-        center, width = self.columns
+        center, width = self.scaling.columns
         return {
             "targets": list(self.options.data.target),
             "calendar": self.calendar.to_dict(),
@@ -199,7 +168,7 @@ class ForecastTask(ExamplesTask[Window]):
             "marks_missing": self.marks_missing,
             "last_place": float(self.last_place),
             "columns": {"center": center.tolist(), "width": width.tolist()},
-            "series": {name: scale.to_dict() for name, scale in self.scales.items()},
+            "series": {name: scale.to_dict() for name, scale in self.scaling.scales.items()},
         }
 
     @classmethod
@@ -232,7 +201,7 @@ class ForecastTask(ExamplesTask[Window]):
             options,
             num_targets=len(self.options.data.target),
             num_past=num_past,
-            num_known=len(self.columns[0]) - num_past,
+            num_known=len(self.scaling.columns[0]) - num_past,
             lookback=self.sizes.lookback,
             horizon=self.sizes.horizon,
             marks_missing=self.marks_missing,
@@ -248,7 +217,7 @@ class ForecastTask(ExamplesTask[Window]):
         if forecaster.linear is None:
             return
         ordered = sorted(splits.training, key=lambda window: window.series.places[window.origin])
-        inputs, _ = self._batch(ordered[:: -(-len(ordered) // _SEEN_AT_START)])
+        inputs, _ = self.scaling.batch(ordered[:: -(-len(ordered) // _SEEN_AT_START)])
         assert inputs.targets is not None
         frame = forecaster.frame(inputs.past)
         targets = (inputs.targets - frame.offset) / frame.width
@@ -264,7 +233,7 @@ class ForecastTask(ExamplesTask[Window]):
 
     def loss(self, model: nn.Module, examples: Sequence[Window]) -> tuple[Tensor, int]:
         """Return the sum of the losses of values that are there, and of how many."""
-        inputs, scales = self._batch(examples)
+        inputs, scales = self.scaling.batch(examples)
         return self._loss(model(inputs), inputs, scales)
 
     def evaluate(self, model: nn.Module, examples: Sequence[Window]) -> dict[str, Any]:
@@ -315,9 +284,9 @@ class ForecastTask(ExamplesTask[Window]):
         windows: list[Window] = []
         num_new = 0
         for one in series:
-            if one.id not in self.scales:
+            if one.id not in self.scaling.scales:
                 num_new += 1
-                self._own[one] = self._scale_of(one.values[: self.sizes.lookback])
+                self.scaling.add(one, one.values[: self.sizes.lookback])
             cut = partial(windows_of, one, sizes=self.sizes, learned=len(one), calendar=calendar)
             windows.extend([*cut(0, len(one))][:: self.options.data.stride])
         if not windows:
@@ -376,12 +345,12 @@ class ForecastTask(ExamplesTask[Window]):
                 self.sizes,
                 horizon=horizon,
                 last_place=self.last_place,
-                name=next(iter(self.scales)),
+                name=next(iter(self.scaling.scales)),
             )
             return
         for window in ends_of_table(source.path, data, calendar, self.sizes, horizon):
-            if window.series.id not in self.scales:
-                self._own[window.series] = self._scale_of(window.series.values)
+            if window.series.id not in self.scaling.scales:
+                self.scaling.add(window.series, window.series.values)
             yield window
 
     @property
@@ -394,6 +363,12 @@ class ForecastTask(ExamplesTask[Window]):
     def to_text(self, prediction: dict[str, Any]) -> str:
         """Return a step as a line of a table; of what was typed a line for each step."""
         return to_text(prediction)
+
+    @property
+    def predict_options(self) -> tuple[str, ...]:
+        """The options of a prediction; of one number there is no interval."""
+        one = says_one_number(self.options.model)
+        return tuple(name for name in super().predict_options if not (one and name == "interval"))
 
     @property
     def own_source(self) -> Source:
@@ -424,9 +399,9 @@ class ForecastTask(ExamplesTask[Window]):
             message += f"but the run to start from has {theirs.lookback} and {theirs.horizon}"
             hint = f"{field('lookback')} {theirs.lookback}, {field('horizon')} {theirs.horizon}"
             raise DataError(message, hint)
-        for window in splits.training:
-            if window.series.id not in self.scales and window.series not in self._own:
-                self._own[window.series] = self._scale_of(window.series.values[: window.learned])
+        for series, learned in {w.series: w.learned for w in splits.training}.items():
+            if series.id not in self.scaling.scales:
+                self.scaling.add(series, series.values[:learned])
 
     def subject(self, model: nn.Module) -> ForecastSubject:
         """Return the forecaster and what it reads."""
@@ -450,21 +425,21 @@ class ForecastTask(ExamplesTask[Window]):
         Raises:
             OptionError: Training had none of that name.
         """
-        if series not in self.scales:
-            known = ", ".join(map(repr, [*self.scales][:10]))
+        if series not in self.scaling.scales:
+            known = ", ".join(map(repr, [*self.scaling.scales][:10]))
             raise OptionError(f"no series {series!r} in what was learned from", f"there is {known}")
-        return self.scales[series]
+        return self.scaling.scales[series]
 
     def inputs(self, windows: Sequence[Window]) -> Inputs:
         """Return what the model reads of windows, scaled; targets NaN where they are not known."""
-        return self._batch(windows)[0]
+        return self.scaling.batch(windows)[0]
 
     @torch.inference_mode()
     def forecast(
         self, model: Forecaster, windows: Sequence[Window], levels: Sequence[float]
     ) -> Forecast:
         """Return what is said of windows, on the scale of the data."""
-        inputs, scales = self._batch(windows)
+        inputs, scales = self.scaling.batch(windows)
         said = None if self._draws_paths else model(inputs._replace(targets=None))
         return self._unscaled(model, said, inputs, scales, levels)
 
@@ -511,21 +486,21 @@ class ForecastTask(ExamplesTask[Window]):
         return chosen
 
     def drawn(self, model: Forecaster, windows: Sequence[Window], num_steps: int) -> list[Drawn]:
-        """Return the targets of the first series of some windows, with forecasts from them.
+        """Return the targets of the series of the first window, with forecasts from there on.
+
+        Each forecast begins where the one before it ends.
 
         Args:
             model: In eval mode.
-            windows: Of a series at rising places.
+            windows: At least one.
             num_steps: Of the series, at most.
         """
         series = windows[0].series
         start = max(0, windows[0].origin - self.sizes.lookback)
         stop = start + num_steps
-        shown: list[Window] = []
-        for window in windows:
-            follows = not shown or window.origin >= shown[-1].origin + self.sizes.horizon
-            if window.series is series and window.origin < stop and follows:
-                shown.append(window)
+        last = min(stop, len(series) - self.sizes.horizon + 1)
+        origins = range(windows[0].origin, max(last, windows[0].origin + 1), self.sizes.horizon)
+        shown = [replace(windows[0], origin=origin) for origin in origins]
         levels = ends_of_interval(self.options.model, None) or ()
         forecasts = [self.forecast(model, [window], levels) for window in shown]
         texts = [self.calendar.text(place) for place in series.places[: stop + self.sizes.horizon]]
@@ -579,7 +554,7 @@ class ForecastTask(ExamplesTask[Window]):
             ends = (low, high) if low < high else None
         for batch in batches_by_length([1] * len(examples), _AT_ONCE):
             windows = [examples[index] for index in batch]
-            inputs, scales = self._batch(windows)
+            inputs, scales = self.scaling.batch(windows)
             said = model(inputs)
             loss, terms = self._loss(said, inputs, scales)
             total, count = total + loss.item(), count + terms
@@ -614,7 +589,7 @@ class ForecastTask(ExamplesTask[Window]):
         levels: Sequence[float] = (),
         interval: tuple[int, int] | None = None,
     ) -> None:
-        scales = [self._scale(window.series) for window in windows]
+        scales = [self.scaling.scale(window.series) for window in windows]
         targets = [w.series.values[w.origin : w.origin + self.sizes.horizon] for w in windows]
         tally.add(
             point,
@@ -626,46 +601,6 @@ class ForecastTask(ExamplesTask[Window]):
             interval=interval,
         )
 
-    def _scale_of(self, values: Tensor) -> Scale:
-        kind, log = _kind_of_scale(self.options), self.options.data.log
-        return Scale.fit(values, kind=kind, log=log, season=self.calendar.season)
-
-    def _scale(self, series: Series) -> Scale:
-        own = self._own.get(series)
-        return self.scales[series.id] if own is None else own
-
-    def _read_scaled(self, series: Series) -> _Scaled:
-        scaled = self._scaled.get(series)
-        if scaled is None:
-            scale, num_past = self._scale(series), series.past.shape[1]
-            values = series.values.log() if self.options.data.log else series.values
-            past = ((values - scale.center) / scale.width).float()
-            center, width = self.columns
-            known = ((series.known - center[num_past:]) / width[num_past:]).float()
-            own = ((series.past - center[:num_past]) / width[:num_past]).float()
-            columns = torch.cat([own, known[: len(series)]], 1)
-            scaled = self._scaled[series] = _Scaled(past, columns, known)
-        return scaled
-
-    def _batch(self, windows: Sequence[Window]) -> tuple[Inputs, list[Scale]]:
-        """Return what a model reads of windows, and the scales of their series."""
-        past, columns, future, targets = [], [], [], []
-        for window in windows:
-            scaled, origin = self._read_scaled(window.series), window.origin
-            start, end = origin - self.sizes.lookback, origin + window.sizes.horizon
-            past.append(scaled.past[start:origin])
-            columns.append(scaled.columns[start:origin])
-            future.append(scaled.known[origin:end])
-            targets.append(scaled.past[origin:end])
-        known = targets[0].shape[0] == windows[0].sizes.horizon
-        inputs = Inputs(
-            torch.stack(past),
-            torch.stack(columns),
-            torch.stack(future),
-            torch.stack(targets) if known else None,
-        )
-        return inputs, [self._scale(window.series) for window in windows]
-
     def _horizon(self, options: PredictOptions) -> int:
         horizon = options.horizon or self.sizes.horizon
         if horizon > self.sizes.horizon and not self._draws_paths:
@@ -675,16 +610,6 @@ class ForecastTask(ExamplesTask[Window]):
         return horizon
 
 
-def _kind_of_scale(options: TaskOptions) -> str:
-    is_of_counts = options.model.learns == "negative-binomial"
-    kind: str = options.data.scale or ("mean" if is_of_counts else "standard")
-    if is_of_counts and (kind == "standard" or options.data.log):
-        what = field("log") if options.data.log else f"{field('scale')} standard"
-        message = f"{what} is not for {field('loss')} negative-binomial, which is of counts"
-        raise OptionError(message, "leave it out")
-    return kind
-
-
 def _check_counts(series: Series) -> None:
     values = series.values.nan_to_num(0.0)
     wrong = (values < 0) | (values != values.round())
@@ -692,18 +617,3 @@ def _check_counts(series: Series) -> None:
         step = int(wrong.any(1).nonzero()[0, 0])
         message = f"{series.where}: step {step + 1} has {values[wrong][0]:g}, which is no count"
         raise DataError(message, f"{field('loss')} normal or student-t is for other numbers")
-
-
-def _notes(
-    splits: Splits[Window], sizes: Sizes, refused: Sequence[DataError], num_after: int
-) -> Iterator[str]:
-    if refused:
-        these = "1 series is" if len(refused) == 1 else f"{len(refused):,} series are"
-        yield f"{these} left out; the first: {refused[0].message}"
-    num_series = len({window.series for window in splits.training})
-    borders = bool(splits.held_out) + bool(splits.test)
-    crossing = num_series * borders * (sizes.horizon - 1)
-    if crossing:
-        yield f"{crossing:,} windows would forecast steps of two parts, and are left out"
-    if num_after:
-        yield f"{num_after:,} steps after the part that is measured on are not used"

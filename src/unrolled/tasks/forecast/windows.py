@@ -54,8 +54,9 @@ def settled_sizes(data: DataOptions, series: Sequence[Series], calendar: Calenda
     horizon = data.horizon or calendar.season
     if data.lookback is not None:
         return Sizes(data.lookback, horizon)
-    shortest = min(_ends(data, len(one), horizon)[0] for one in series)
-    most = max(1, (shortest - horizon + 1) // 2, shortest // _SHARE)
+    lengths = sorted(_ends(data, len(one), horizon)[0] for one in series)
+    learned = lengths[len(lengths) // 2]  # of most series: those that are too short are left out
+    most = max(1, learned // _SHARE)
     return Sizes(max(1, min(2 * max(calendar.season, horizon), most)), horizon)
 
 

@@ -1,0 +1,114 @@
+"""Series as a model reads them: scaled, and cut into batches of windows.
+
+Not here: how a scale is fitted (`scales.py`).
+"""
+
+from collections.abc import Mapping, Sequence
+from typing import NamedTuple
+from weakref import WeakKeyDictionary
+
+import torch
+from torch import Tensor
+
+from unrolled.errors import OptionError, field
+from unrolled.tasks.forecast.model import Inputs
+from unrolled.tasks.forecast.reader import Series
+from unrolled.tasks.forecast.scales import Scale
+from unrolled.tasks.forecast.windows import Window
+from unrolled.tasks.task import TaskOptions
+
+__all__ = ["Scaling", "kind_of_scale"]
+
+
+class _Scaled(NamedTuple):
+    """A series as a model reads it: targets (T, C), what is known (T, P + K) and (T + ahead, K)."""
+
+    past: Tensor
+    columns: Tensor
+    known: Tensor
+
+
+class Scaling:
+    """The scales of series, by which windows become what a model reads.
+
+    Args:
+        options: Of the task.
+        scales: Of the series of the training, by their names.
+        columns: What is taken off other columns and what they are divided by, (P + K,) each.
+        lookback: Steps that a forecast looks at.
+        season: Steps of a cycle.
+    """
+
+    def __init__(
+        self,
+        options: TaskOptions,
+        scales: Mapping[str, Scale],
+        columns: tuple[Tensor, Tensor],
+        lookback: int,
+        season: int,
+    ) -> None:
+        self.scales = scales
+        self.columns = columns
+        self._kind, self._log = kind_of_scale(options), options.data.log
+        self._lookback, self._season = lookback, season
+        self._added: WeakKeyDictionary[Series, Scale] = WeakKeyDictionary()
+        self._scaled: WeakKeyDictionary[Series, _Scaled] = WeakKeyDictionary()
+
+    def add(self, series: Series, values: Tensor) -> None:
+        """Scale a series that training did not have by some of its values, (T, C)."""
+        self._added[series] = Scale.fit(values, kind=self._kind, log=self._log, season=self._season)
+
+    def scale(self, series: Series) -> Scale:
+        """Return the scale of a series."""
+        added = self._added.get(series)
+        return self.scales[series.id] if added is None else added
+
+    def batch(self, windows: Sequence[Window]) -> tuple[Inputs, list[Scale]]:
+        """Return what a model reads of windows, and the scales of their series.
+
+        There are targets where the steps that are forecast are known, of all windows.
+        """
+        past, columns, future, targets = [], [], [], []
+        for window in windows:
+            scaled, origin = self._read(window.series), window.origin
+            start, end = origin - self._lookback, origin + window.sizes.horizon
+            past.append(scaled.past[start:origin])
+            columns.append(scaled.columns[start:origin])
+            future.append(scaled.known[origin:end])
+            targets.append(scaled.past[origin:end])
+        known = all(len(each) == windows[0].sizes.horizon for each in targets)
+        inputs = Inputs(
+            torch.stack(past),
+            torch.stack(columns),
+            torch.stack(future),
+            torch.stack(targets) if known else None,
+        )
+        return inputs, [self.scale(window.series) for window in windows]
+
+    def _read(self, series: Series) -> _Scaled:
+        scaled = self._scaled.get(series)
+        if scaled is None:
+            scale, num_past = self.scale(series), series.past.shape[1]
+            values = series.values.log() if self._log else series.values
+            past = ((values - scale.center) / scale.width).float()
+            center, width = self.columns
+            known = ((series.known - center[num_past:]) / width[num_past:]).float()
+            own = ((series.past - center[:num_past]) / width[:num_past]).float()
+            columns = torch.cat([own, known[: len(series)]], 1)
+            scaled = self._scaled[series] = _Scaled(past, columns, known)
+        return scaled
+
+
+def kind_of_scale(options: TaskOptions) -> str:
+    """Return what targets are scaled by: "standard", "mean" or "none".
+
+    Raises:
+        OptionError: Counts cannot be shifted, and have no logarithm.
+    """
+    is_of_counts = options.model.learns == "negative-binomial"
+    kind: str = options.data.scale or ("mean" if is_of_counts else "standard")
+    if is_of_counts and (kind == "standard" or options.data.log):
+        what = field("log") if options.data.log else f"{field('scale')} standard"
+        message = f"{what} is not for {field('loss')} negative-binomial, which is of counts"
+        raise OptionError(message, "leave it out")
+    return kind
