@@ -6,6 +6,7 @@ import signal
 import subprocess
 import sys
 import time
+from pathlib import Path
 
 import pytest
 
@@ -34,8 +35,9 @@ def test_cells_are_compared_at_one_budget_and_what_is_done_is_not_done_again(unr
 
 def test_cells_are_ranked_by_what_their_weights_are_chosen_by(unrolled):
     small = (*SMALL, "--cells", "dense", "--epochs", "1", "--seeds", "1", "--out", "c")
-    done = unrolled("compare", *small, "--select", "loss")
+    done = unrolled("compare", *small, "--select", "loss", "--language", "pt-BR")
     assert "Best loss (nats/step): dense" in done.out, done.err
+    assert "Melhor loss (nats/step): dense" in Path("c", "comparison.html").read_text()
 
 
 @pytest.mark.parametrize(
@@ -75,6 +77,7 @@ def test_a_training_that_fails_is_named_with_its_last_words_and_how_to_try_again
             ("--parameters", "3", "--cells", "dense,tcn --layers 2"),
             *(1, "--parameters: dense: no model of this kind fits in 3 parameters"),
         ),
+        (("--language", "xx"), 1, "--language must be one of en, pt-BR, got 'xx'"),
         (("--seeds", "0"), 1, "--seeds must be at least 1, got 0"),
         (("--processes", "0"), 1, "--processes must be at least 1, got 0"),
         (("--seed", "3"), 1, "--seed is set by the comparison, for all trainings"),

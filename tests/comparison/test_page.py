@@ -168,3 +168,29 @@ def test_a_baseline_far_away_does_not_crowd_the_rest_together(plan, folder):
 def test_a_page_that_cannot_be_written_is_an_error(plan, folder):
     with pytest.raises(RunError, match="cannot be written"):
         save_page(gather(plan, folder), folder / "no" / "page.html")
+
+
+ENGLISH = (
+    r"(?i)\b(the|of|and|is|better|before|seeds?|told|apart|mean|updates|held|part|how|every)\b"
+)
+
+
+def test_a_page_in_portuguese_has_no_english_and_the_signs_of_portuguese(plan, folder, tmp_path):
+    comparison = gather(plan, folder)
+    content = page(comparison, "pt-BR")
+    assert '<html lang="pt-BR">' in content
+    body = re.sub(r"<(script|style|pre).*?</\1>", " ", content, flags=re.S)
+    said = re.sub(r"<[^>]+>", " ", body)
+    assert not re.findall(ENGLISH, said.replace("most frequent class", ""))
+    assert not re.findall(r"\d\.\d(?!\d\d)", said)
+    assert "Melhor accuracy: lstm, 0,9133 ± 0,0153 (média de 3 sementes)." in said
+    assert "p abaixo de 0,05" in said
+    for figure in (curves(comparison, "by time", "pt-BR"), final_values(comparison, "pt-BR")):
+        assert figure.layout.separators == ",."
+        texts = [figure.layout.xaxis.title.text, figure.layout.yaxis.title.text]
+        texts += [trace.hovertemplate for trace in figure.data]
+        assert not re.findall(ENGLISH, " ".join(filter(None, texts)))
+    one = replace(plan, num_seeds=1)
+    assert "(uma semente)" in verdict(gather(one, folder), "pt-BR")[0]
+    save_page(comparison, tmp_path / "page.html", "pt-BR")
+    assert '<html lang="pt-BR">' in (tmp_path / "page.html").read_text()

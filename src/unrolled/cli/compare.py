@@ -18,6 +18,7 @@ from unrolled.cli.program import program
 from unrolled.cli.signals import handling_signals
 from unrolled.cli.terminal import counted, say, visible
 from unrolled.comparison.options import CompareOptions
+from unrolled.languages import ENGLISH
 from unrolled.tasks.registry import TASKS
 
 if TYPE_CHECKING:
@@ -69,13 +70,13 @@ def _compare(context: typer.Context, task: str, **values: Any) -> None:
         check_origins(trials, origins)
     console = make_console()
     _run(console, runner, plan, folder, metric)
-    again = _again(plan, folder, num_processes, chosen_options.metric)
+    again = _again(plan, folder, num_processes, chosen_options.metric, chosen_options.language)
     if runner.interrupted or (runner.stop_requested and runner.waiting):
         console.print("interrupted; go on with")
         console.print(f"  {again}")
         raise typer.Exit(128 + signal.SIGINT)
     if any(trial.results_path.exists() for trial in trials):
-        _finish(plan, folder, metric)
+        _finish(plan, folder, metric, chosen_options.language)
         console.print(f"written: {folder / 'comparison.json'}, {folder / 'comparison.html'}")
     if runner.failures:
         names = ", ".join(failure.trial.name for failure in runner.failures)
@@ -256,13 +257,13 @@ def _done(trial: "Trial") -> str:
         return "beginning"
 
 
-def _finish(plan: "Plan", folder: Path, metric: str | None) -> None:
+def _finish(plan: "Plan", folder: Path, metric: str | None, language: str) -> None:
     """Write the comparison as JSON and HTML, and print it."""
     from unrolled.comparison import gather, save_page, verdict
 
     comparison = gather(plan, folder, metric)
     comparison.save(folder / "comparison.json")
-    save_page(comparison, folder / "comparison.html")
+    save_page(comparison, folder / "comparison.html", language)
     _print_table(comparison)
     for sentence in verdict(comparison):
         say(sentence)
@@ -286,8 +287,11 @@ def _print_table(comparison: "Comparison") -> None:
     plain_console(width=width).print(drawn)
 
 
-def _again(plan: "Plan", folder: Path, num_processes: int, metric: str | None) -> str:
+def _again(
+    plan: "Plan", folder: Path, num_processes: int, metric: str | None, language: str
+) -> str:
     """Return the command that goes on with a comparison."""
     words = [*plan.command, "--out", str(folder), "--processes", str(num_processes)]
     words += [] if metric is None else ["--metric", metric]
+    words += [] if language == ENGLISH else ["--language", language]
     return f"{program()} {shlex.join(words)}"

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 from unrolled.comparison.gather import Comparison, Finished
 from unrolled.comparison.verdict import best_first
 from unrolled.errors import OptionError
+from unrolled.languages import ENGLISH, Phrases, load_words
 from unrolled.metrics import find_metric
 
 if TYPE_CHECKING:
@@ -25,7 +26,7 @@ _DASHES = ("solid", "dash", "dot", "dashdot", "longdash", "longdashdot")
 _SYMBOLS = ("circle", "square", "diamond", "triangle-up", "x", "cross", "star")
 _POINTS = 80
 _FAR = 2.5  # times the range of all trainings
-_AXES = {"by updates": (0, "updates"), "by time": (1, "seconds of training")}
+_AXES = {"by updates": (0, "figures.by_updates"), "by time": (1, "figures.by_time")}
 
 Curve = list[tuple[float, float]]
 
@@ -45,14 +46,16 @@ def plotly() -> "ModuleType":
     return module
 
 
-def curves(comparison: Comparison, kind: str) -> Any:
+def curves(comparison: Comparison, kind: str, language: str = ENGLISH) -> Any:
     """Return the held-out loss on the way: the mean over the seeds, and the range they span.
 
     Args:
         comparison: What to draw.
         kind: "by updates" or "by time".
+        language: Of what is written.
     """
     go = plotly()
+    say = Phrases(language, "comparison")
     column, title = _AXES[kind]
     figure = go.Figure()
     every_loss: list[float] = []
@@ -95,19 +98,20 @@ def curves(comparison: Comparison, kind: str) -> Any:
                 annotation_position="top right",
             )
     wide = min(every_loss, default=0) > 0 and max(every_loss) > 30 * min(every_loss)
-    figure.update_xaxes(title=title, rangemode="tozero")
+    figure.update_xaxes(title=say(title), rangemode="tozero")
     loss_metric = find_metric(comparison.metrics, "loss")
     assert loss_metric is not None
-    figure.update_yaxes(title=f"held-out {loss_metric.label}")
+    figure.update_yaxes(title=say("figures.held_out", metric=loss_metric.label))
     figure.update_layout(height=460)
     if wide:
         figure.update_yaxes(type="log", exponentformat="power", dtick=1)
-    return _styled(figure)
+    return _styled(figure, language)
 
 
-def final_values(comparison: Comparison) -> Any:
+def final_values(comparison: Comparison, language: str = ENGLISH) -> Any:
     """Return the metric that decides, a point each training, the best contestant on top."""
     go = plotly()
+    say = Phrases(language, "comparison")
     figure = go.Figure()
     metric = comparison.metric.name
     names = [row.contestant for row in comparison.rows]
@@ -130,7 +134,7 @@ def final_values(comparison: Comparison) -> Any:
                 "size": 10,
                 "opacity": 0.75,
             },
-            text=[f"seed {seed}" for seed, _ in values],
+            text=[f"{say('figures.seed')} {seed}" for seed, _ in values],
             hovertemplate="%{y}, %{text}: %{x}<extra></extra>",
         )
         if len(values) > 1:
@@ -139,7 +143,7 @@ def final_values(comparison: Comparison) -> Any:
                 y=[wrapped],
                 mode="markers",
                 marker={"symbol": "line-ns-open", "color": "#222", "size": 22, "line_width": 2},
-                hovertemplate="%{y}, mean: %{x}<extra></extra>",
+                hovertemplate=f"%{{y}}, {say('figures.mean')}: %{{x}}<extra></extra>",
             )
     everything = [run.results["metrics"][metric] for run in comparison.finished]
     low, high = min(everything), max(everything)
@@ -159,10 +163,12 @@ def final_values(comparison: Comparison) -> Any:
     figure.update_yaxes(automargin=True)
     lines = max(1 + name.count(" --") for name in names)
     figure.update_layout(height=130 + len(names) * (24 + 18 * lines), showlegend=False)
-    return _styled(figure)
+    return _styled(figure, language)
 
 
-def _styled(figure: Any) -> Any:
+def _styled(figure: Any, language: str) -> Any:
+    if load_words(language)["decimal"] == ",":
+        figure.update_layout(separators=",.")
     figure.update_layout(
         template="simple_white",
         hovermode="closest",

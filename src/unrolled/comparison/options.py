@@ -4,6 +4,7 @@ from dataclasses import replace
 from typing import Annotated
 
 from unrolled.errors import field
+from unrolled.languages import ENGLISH, language_names
 from unrolled.networks.options import LayerOptions
 from unrolled.options import Option, Options, option_fields, options
 from unrolled.training.options import TrainingOptions
@@ -71,6 +72,10 @@ class CompareOptions(Options):
             "Metric to rank by.", metavar="NAME", absent=f"that of {field('select')}, or {_OWN}"
         ),
     ] = None
+    language: Annotated[
+        str,
+        Option("Language of comparison.html.", choices=tuple(language_names()), metavar="CODE"),
+    ] = ENGLISH
     folder: Annotated[
         str | None,
         Option(

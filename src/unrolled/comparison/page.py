@@ -15,6 +15,7 @@ from unrolled.comparison.gather import Comparison
 from unrolled.comparison.metrics import shown, signed
 from unrolled.comparison.verdict import best_first, method, shown_p, verdict
 from unrolled.data.files import write_atomically
+from unrolled.languages import ENGLISH, Phrases
 from unrolled.training import writing
 
 __all__ = ["page", "save_page", "table"]
@@ -22,92 +23,107 @@ __all__ = ["page", "save_page", "table"]
 _CONFIG = {"responsive": True, "displayModeBar": False}
 
 
-def table(comparison: Comparison) -> tuple[list[str], list[list[str]]]:
+def table(comparison: Comparison, language: str = ENGLISH) -> tuple[list[str], list[list[str]]]:
     """Return the heads of a table, and its rows of text, the best contestant first.
 
     Trivial predictors come last, in the columns that they have.
+
+    Raises:
+        OptionError: There is no such language.
     """
+    say = Phrases(language, "comparison")
     names = comparison.rows[0].metrics
     others = [m for m in comparison.metrics if m.name in names and m != comparison.metric]
     shown_metrics = [comparison.metric, *others]
     metrics = [metric.name for metric in shown_metrics]
-    heads = ["cell", *(metric.label for metric in shown_metrics)]
-    heads += ["hidden size", "parameters", "updates", "time", "memory"]
+    columns = ["hidden_size", "parameters", "updates", "time", "memory"]
+    heads = [say("heads.cell"), *(metric.label for metric in shown_metrics)]
+    heads += [say(f"heads.{name}") for name in columns]
     several = any(row.num_seeds != comparison.plan.num_seeds for row in comparison.rows)
-    heads += ["seeds"] if several else []
+    heads += [say("heads.seeds")] if several else []
     lines = []
     for row in best_first(comparison):
         values = [
-            shown(row.metrics[name], row.spreads.get(name)) if name in row.metrics else ""
+            say.signs(shown(row.metrics[name], row.spreads.get(name)))
+            if name in row.metrics
+            else ""
             for name in metrics
         ]
-        line = [row.contestant, *values, f"{row.hidden_size:,}", f"{row.parameters:,}"]
-        line += [f"{row.updates:,.0f}", _time(row.elapsed_seconds)]
+        sizes = (row.hidden_size, row.parameters, row.updates)
+        line = [row.contestant, *values, *(say.number(size, ",.0f") for size in sizes)]
         peak = row.peak_memory_bytes
-        line += ["" if peak is None else f"{peak / 1e6:,.0f} MB"]
+        line += [say.signs(_time(row.elapsed_seconds))]
+        line += ["" if peak is None else say.number(peak / 1e6, ",.0f") + " MB"]
         lines.append(line + ([str(row.num_seeds)] if several else []))
     for name, levels in comparison.baselines.items():
-        values = [shown(levels[metric]) if metric in levels else "" for metric in metrics]
+        values = [
+            say.signs(shown(levels[metric])) if metric in levels else "" for metric in metrics
+        ]
         line = [name, *values]
         lines.append(line + [""] * (len(heads) - len(line)))
     return heads, lines
 
 
-def page(comparison: Comparison) -> str:
+def page(comparison: Comparison, language: str = ENGLISH) -> str:
     """Return the page.
 
+    Args:
+        comparison: What came out.
+        language: Of what is said; names of metrics and of trivial predictors stay as they are.
+
     Raises:
-        OptionError: plotly is not installed.
+        OptionError: plotly is not installed; there is no such language.
     """
+    say = Phrases(language, "comparison")
     plan = comparison.plan
     arguments = shlex.join([plan.task, *(_short(argument) for argument in plan.arguments)])
-    title = f"Cells compared: {arguments}"
-    heads, lines = table(comparison)
+    title = say("title", arguments=arguments)
+    heads, lines = table(comparison, language)
     num_cells = len(comparison.rows)
     parts = [
         f"<h1>{_text(title)}</h1>",
-        *(f"<p class=verdict>{_text(sentence)}</p>" for sentence in verdict(comparison)),
-        _table(heads, lines, _caption(comparison), quiet_from=num_cells),
-        "<h2>Every training</h2>",
-        _figure(final_values(comparison), first=True),
-        "<h2>Learning curves</h2>",
-        "<p>The loss on held-out data: mean over the seeds, and the range that they span.</p>",
+        *(f"<p class=verdict>{_text(sentence)}</p>" for sentence in verdict(comparison, language)),
+        _table(heads, lines, _caption(say, comparison), quiet_from=num_cells),
+        f"<h2>{_text(say('every'))}</h2>",
+        _figure(final_values(comparison, language), first=True),
+        f"<h2>{_text(say('curves'))}</h2>",
+        f"<p>{_text(say('curves_hint'))}</p>",
         "<div class=figures>",
-        _figure(curves(comparison, "by updates")),
-        _figure(curves(comparison, "by time")),
+        _figure(curves(comparison, "by updates", language)),
+        _figure(curves(comparison, "by time", language)),
         "</div>",
-        _pairs(comparison),
-        "<h2>How it was compared</h2>",
-        *(f"<p>{_text(sentence)}</p>" for sentence in method(comparison)),
+        _pairs(say, comparison),
+        f"<h2>{_text(say('how'))}</h2>",
+        *(f"<p>{_text(sentence)}</p>" for sentence in method(comparison, language)),
         f"<pre tabindex=0>{html.escape(shlex.join(('unrolled', *plan.command)))}</pre>",
     ]
     body = "\n".join(parts)
     return (
-        f'<!doctype html>\n<html lang="en">\n<head>\n<meta charset="utf-8">\n'
+        f'<!doctype html>\n<html lang="{language}">\n<head>\n<meta charset="utf-8">\n'
         f'<meta name="viewport" content="width=device-width, initial-scale=1">\n'
         f"<title>{html.escape(title)}</title>\n<style>{_STYLE}</style>\n</head>\n"
         f"<body>\n<main>\n{body}\n</main>\n</body>\n</html>\n"
     )
 
 
-def save_page(comparison: Comparison, path: Path) -> None:
+def save_page(comparison: Comparison, path: Path, language: str = ENGLISH) -> None:
     """Write the page.
 
     Raises:
-        OptionError: plotly is not installed.
+        OptionError: plotly is not installed; there is no such language.
         RunError: The file cannot be written.
     """
-    content = page(comparison).encode("utf-8", "backslashreplace")  # names of files may be neither
+    content = page(comparison, language).encode(
+        "utf-8", "backslashreplace"
+    )  # names of files may be neither
     with writing(path, "folder"), write_atomically(path) as file:
         file.write(content)
 
 
-def _caption(comparison: Comparison) -> str:
-    part = {"test": "the test part", "held_out": "the held-out part"}
-    where = part.get(comparison.part, comparison.part)
+def _caption(say: Phrases, comparison: Comparison) -> str:
+    where = say.of("parts", comparison.part)
     num = comparison.plan.num_seeds
-    of = f"Mean of {num} seeds" if num > 1 else "One seed"
-    return f"{of}, on {where}; the best first. Memory: the most that the process had."
+    return say("caption.many" if num > 1 else "caption.one", number=num, part=where)
 
 
 def _table(
@@ -127,7 +143,7 @@ def _table(
     )
 
 
-def _pairs(comparison: Comparison) -> str:
+def _pairs(say: Phrases, comparison: Comparison) -> str:
     """Return all pairs as a table, the surest first; nothing where nothing could be tested."""
     tested = [difference for difference in comparison.differences if difference.p is not None]
     if not tested:
@@ -135,18 +151,21 @@ def _pairs(comparison: Comparison) -> str:
     like = best_first(comparison)[0].metrics[comparison.metric.name]
     lines = [
         [
-            f"{difference.first} minus {difference.second}",
-            signed(difference.mean, like),
-            f"{signed(difference.low or 0.0, like)} to {signed(difference.high or 0.0, like)}",
-            shown_p(difference.p or 0.0),
-            "told apart" if difference.is_significant else "not told apart",
+            say("pairs.pair", first=difference.first, second=difference.second),
+            say.signs(signed(difference.mean, like)),
+            say(
+                "pairs.interval",
+                low=say.signs(signed(difference.low or 0.0, like)),
+                high=say.signs(signed(difference.high or 0.0, like)),
+            ),
+            say.signs(shown_p(difference.p or 0.0)),
+            say("pairs.apart" if difference.is_significant else "pairs.together"),
         ]
         for difference in sorted(tested, key=lambda each: each.p or 0.0)
     ]
-    metric = comparison.metric.label
-    heads = ["pair", "difference", "95 % interval", "p, corrected", "verdict"]
-    caption = f"Differences in {metric}, over the seeds that both have; the surest first."
-    return f"<h2>All pairs</h2>\n{_table(heads, lines, caption, len(lines))}"
+    caption = say("pairs.caption", metric=comparison.metric.label)
+    drawn = _table(say.all("pairs.heads"), lines, caption, len(lines))
+    return f"<h2>{_text(say('pairs.heading'))}</h2>\n{drawn}"
 
 
 def _figure(figure: Any, *, first: bool = False) -> str:

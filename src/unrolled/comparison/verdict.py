@@ -6,6 +6,7 @@ Not here: the arithmetic (`statistics.py`).
 from unrolled.comparison.gather import Comparison, Row
 from unrolled.comparison.metrics import shown, signed
 from unrolled.comparison.statistics import LEVEL, Difference
+from unrolled.languages import ENGLISH, Phrases
 from unrolled.metrics import Metric
 from unrolled.training import LAST
 
@@ -19,19 +20,23 @@ def best_first(comparison: Comparison) -> list[Row]:
     return sorted(comparison.rows, key=lambda row: sign * row.metrics[metric.name])
 
 
-def verdict(comparison: Comparison) -> list[str]:
-    """Return what can be said of the contestants, in sentences."""
+def verdict(comparison: Comparison, language: str = ENGLISH) -> list[str]:
+    """Return what can be said of the contestants, in sentences.
+
+    Raises:
+        OptionError: There is no such language.
+    """
+    say = Phrases(language, "comparison")
     rows, metric = best_first(comparison), comparison.metric
     best = rows[0]
-    value = shown(best.metrics[metric.name], best.spreads.get(metric.name))
-    sentences = [f"Best {metric.label}: {best.contestant}, {value}{_of_seeds(best)}."]
+    value = say.signs(shown(best.metrics[metric.name], best.spreads.get(metric.name)))
+    key = "verdict.best" if best.num_seeds > 1 else "verdict.best_of_one"
+    words = {"metric": metric.label, "value": value, "number": best.num_seeds}
+    sentences = [say(key, name=best.contestant, **words)]
     if len(rows) == 1:
         return sentences
     if all(difference.p is None for difference in comparison.differences):
-        sentences.append(
-            "Each was trained with one seed alone, so nothing can be said about which is better: "
-            "another seed may reverse the order. Train with several seeds to find out."
-        )
+        sentences.append(say("verdict.one_seed"))
         return sentences
     apart: list[Difference] = []
     together: list[Difference] = []
@@ -43,56 +48,48 @@ def verdict(comparison: Comparison) -> list[str]:
         elif _order(difference, metric)[0] == best.contestant:  # else only over all its own seeds
             apart.append(difference)
     if apart:
-        sentences.append(f"{best.contestant} is better than {_listed(apart, best, metric)}.")
+        others = _listed(say, apart, best, metric)
+        sentences.append(say("verdict.better", name=best.contestant, others=others))
     if together:
-        sentences.append(
-            f"{best.contestant} cannot be told from {_listed(together, best, metric)}."
-        )
-    others = [each for each in comparison.differences if each not in apart + together]
+        others = _listed(say, together, best, metric)
+        sentences.append(say("verdict.equal", name=best.contestant, others=others))
     worse: dict[str, list[str]] = {}
-    for difference in others:
+    for difference in comparison.differences:
+        if difference in apart + together:
+            continue
         if difference.is_significant:
             better_one, worse_one = _order(difference, metric)
             worse.setdefault(better_one, []).append(worse_one)
     if worse:
-        orders = [f"{name} before {', '.join(names)}" for name, names in worse.items()]
-        sentences.append(f"Also told apart: {'; '.join(orders)}.")
+        orders = [
+            say("verdict.order", better=name, worse=", ".join(names))
+            for name, names in worse.items()
+        ]
+        sentences.append(say("verdict.also", orders="; ".join(orders)))
     return sentences
 
 
-def method(comparison: Comparison) -> list[str]:
-    """Return how it was found out, in sentences."""
-    plan = comparison.plan
-    sentences = [
-        f"Every model has at most {plan.num_parameters:,} parameters, and as many units as they "
-        "allow. With the same seed, all had the same data in the same order; ± is the standard "
-        "deviation over the seeds."
-    ]
+def method(comparison: Comparison, language: str = ENGLISH) -> list[str]:
+    """Return how it was found out, in sentences.
+
+    Raises:
+        OptionError: There is no such language.
+    """
+    say = Phrases(language, "comparison")
+    sentences = [say("method.budget", number=say.number(comparison.plan.num_parameters, ","))]
     if comparison.part == "held_out":
         chose = any(each.results.get("selected_by") != LAST for each in comparison.finished)
-        also = ", which also chose the weights that were kept: a little too good, for all alike"
-        sentences.append(f"Measured on the held-out part{also * chose}.")
+        sentences.append(say("method.held_out_chose" if chose else "method.held_out"))
     tested = [difference for difference in comparison.differences if difference.p is not None]
     if tested:
-        sentences.append(
-            f"Each of the {len(tested)} pairs was tested with Student's paired t-test over the "
-            f"seeds, corrected for their number by Holm: with p below {LEVEL} a pair counts as "
-            f"told apart, and the chance of one false claim among all is below {LEVEL:.0%}. "
-            "Intervals are 95 % each. Few seeds tell large differences only; not told apart does "
-            "not mean equal."
-        )
+        levels = {"level": say.number(LEVEL), "chance": say.number(LEVEL, ".0%")}
+        sentences.append(say("method.test", number=len(tested), **levels))
     if comparison.missing:
-        sentences.append(
-            f"Missing, because they have not finished: {'; '.join(comparison.missing)}."
-        )
+        sentences.append(say("method.missing", names="; ".join(comparison.missing)))
     return sentences
 
 
-def _of_seeds(row: Row) -> str:
-    return f" (mean of {row.num_seeds} seeds)" if row.num_seeds > 1 else " (one seed)"
-
-
-def _listed(differences: list[Difference], best: Row, metric: Metric) -> str:
+def _listed(say: Phrases, differences: list[Difference], best: Row, metric: Metric) -> str:
     """Return the others of `best`'s differences, each with how far it is and how surely."""
     parts = []
     like = best.metrics[metric.name]
@@ -102,13 +99,13 @@ def _listed(differences: list[Difference], best: Row, metric: Metric) -> str:
         if other == best.contestant:
             other, mean = difference.first, -mean
         if low is None or high is None or difference.p is None:
-            parts.append(f"{other} (one seed in common)")
+            parts.append(say("verdict.in_common", name=other))
             continue
         if other == difference.first:
             low, high = -high, -low
-        between = f"{signed(low, like)} to {signed(high, like)}"
-        p = f"p = {shown_p(difference.p)}".replace("= <", "<")
-        parts.append(f"{other} ({signed(mean, like)}, {between}, {p})")
+        mean_, low_, high_ = (say.signs(signed(value, like)) for value in (mean, low, high))
+        p = say.signs(f"p = {shown_p(difference.p)}".replace("= <", "<"))
+        parts.append(say("verdict.other", name=other, mean=mean_, low=low_, high=high_, p=p))
     return ", ".join(parts)
 
 

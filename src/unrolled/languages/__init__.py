@@ -115,7 +115,11 @@ class Phrases:
 
     def number(self, value: float, form: str = "") -> str:
         """Return a number, in a form of Python's, with the signs of the language."""
-        return f"{value:{form}}".translate(self._signs)
+        return self.signs(f"{value:{form}}")
+
+    def signs(self, number: str) -> str:
+        """Return a number that is written as in English with the signs of the language."""
+        return number.translate(self._signs)
 
     def one(self, unit: str) -> str:
         """Return what a step is called."""
