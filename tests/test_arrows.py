@@ -25,6 +25,7 @@ LEVELS = (
     ("networks",),
     ("inspection", "training"),
     ("tasks",),
+    ("export",),
     ("",),
     ("benchmark", "comparison"),
     ("serving",),

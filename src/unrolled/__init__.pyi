@@ -1,3 +1,4 @@
+from . import export
 from .cells import Cell, cell
 from .errors import UnrolledError
 from .inspection import Record, trace
@@ -19,6 +20,7 @@ __all__ = [
     "Stream",
     "UnrolledError",
     "cell",
+    "export",
     "generate",
     "initialize",
     "load",

@@ -21,6 +21,7 @@ from unrolled.kernels.building import (
 )
 from unrolled.kernels.capturing import EquationsError, StepGraph, StepNode, step_graph
 from unrolled.kernels.emitting import kernel_source
+from unrolled.kernels.exporting import decomposed
 from unrolled.kernels.observer import GraphObserver, Observer, ValueObserver
 from unrolled.kernels.reference import reference_recurrence
 from unrolled.kernels.rows import (
@@ -73,6 +74,7 @@ __all__ = [
     "check_lengths",
     "choose_path",
     "clear_cache",
+    "decomposed",
     "find_compiler",
     "keeps_padding",
     "kernel_or_reason",
