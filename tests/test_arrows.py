@@ -25,6 +25,7 @@ LEVELS = (
     ("acceleration", "networks", "streaming"),
     ("inspection", "training"),
     ("tasks",),
+    ("export",),
     ("",),
     ("benchmark", "comparison", "sklearn"),
     ("serving",),

@@ -63,8 +63,9 @@ def test_every_name_of_a_stub_is_where_it_says(stub):
     package = ".".join(stub.relative_to(FOLDER.parent).parent.parts)
     for node in ast.parse(stub.read_text()).body:
         for alias in node.names if isinstance(node, ast.ImportFrom) else ():
-            home = importlib.import_module(f"{package}.{node.module}")
-            value = getattr(home, alias.name)
+            name = alias.name if node.module is None else node.module
+            home = importlib.import_module(f"{package}.{name}")
+            value = home if node.module is None else getattr(home, alias.name)
             assert getattr(importlib.import_module(package), alias.name) is value
             exported = alias.name in home.__all__ or inspect.ismodule(value)
             assert exported, f"{home.__name__} does not export {alias.name}"

@@ -1,3 +1,4 @@
+from . import export
 from .acceleration import accelerate, accelerated, restore
 from .cells import Cell, cell
 from .errors import UnrolledError
@@ -35,6 +36,7 @@ __all__ = [
     "accelerate",
     "accelerated",
     "cell",
+    "export",
     "generate",
     "initialize",
     "load",

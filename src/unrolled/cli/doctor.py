@@ -17,6 +17,7 @@ EXTRAS = {
     "media": ("kaldi-native-fbank", "with pillow, soundfile and soxr: pictures and recordings"),
     "figures": ("plotly", "inspect, compare"),
     "serve": ("fastapi", "with uvicorn: the page"),
+    "export": ("onnxscript", "with onnx and onnxruntime: export to ONNX"),
     "hdf5": ("h5py", "files for LSTMVis"),
     "tensorboard": ("tensorboard", "curves of a training in TensorBoard"),
     "bench": ("onnxruntime", "with jax, the peers of `unrolled bench` beside torch"),

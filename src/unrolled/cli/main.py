@@ -24,6 +24,7 @@ from unrolled.cli.bench import bench
 from unrolled.cli.compare import compare
 from unrolled.cli.doctor import doctor
 from unrolled.cli.evaluate import evaluate
+from unrolled.cli.export import export
 from unrolled.cli.flags import flag_names
 from unrolled.cli.generate import generate
 from unrolled.cli.help import register
@@ -66,6 +67,7 @@ app.command("generate")(generate)
 app.command("predict")(predict)
 app.command()(evaluate)
 app.command()(inspect)
+app.command()(export)
 app.command("resume")(resume)
 app.command()(serve)
 app.command(

@@ -37,6 +37,7 @@ from unrolled.kernels.convolving import (
     window_and_past,
 )
 from unrolled.kernels.emitting import WEIGHT_FORMATS, WeightFormat, kernel_source
+from unrolled.kernels.exporting import decomposed
 from unrolled.kernels.observer import GraphObserver, Observer, ValueObserver
 from unrolled.kernels.reference import reference_recurrence
 from unrolled.kernels.rows import (
@@ -106,6 +107,7 @@ __all__ = [
     "choose_path",
     "clear_cache",
     "convolve_blocks",
+    "decomposed",
     "find_compiler",
     "keeps_padding",
     "kernel_or_reason",

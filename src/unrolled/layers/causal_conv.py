@@ -118,7 +118,6 @@ class FiniteMemoryLayer(nn.Module, ABC):
         self,
         input: Tensor | PackedSequence,
         hx: State | None = None,
-        *,
         lengths: Tensor | Sequence[int] | None = None,
     ) -> tuple[Any, tuple[Tensor, ...]]:
         """Run the layer over a batch of sequences.

@@ -95,7 +95,6 @@ class RecurrentLayer(RecurrentWeights):
         self,
         input: Tensor | PackedSequence,
         hx: Any = None,
-        *,
         lengths: Tensor | Sequence[int] | None = None,
     ) -> tuple[Any, Any]:
         """Read a batch of sequences.

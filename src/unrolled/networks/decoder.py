@@ -222,10 +222,10 @@ class Decoder(nn.Module):
             if bridge is not None:
                 layers.append(bridge(summary))
             elif layer is not None:
-                layers.append(cast("SequenceLayer", layer).initial_state(len(summary)))
+                layers.append(cast("SequenceLayer", layer).initial_state(summary.shape[0]))
         read = None
         if self.attention is not None and memory is not None:
-            if len(memory) != len(summary):
+            if memory.shape[0] != summary.shape[0]:
                 message = f"a summary of {len(summary)} rows and a memory of {len(memory)}"
                 raise ShapeError(f"Decoder: {message}")
             read = self.attention.read(memory, lengths)

@@ -113,7 +113,7 @@ class SoundEncoder(nn.Module):
             raise ShapeError(f"SoundEncoder: frames must be (B, T, {config.num_bands}), got {got}")
         batch_size, num_frames, _ = frames.shape
         lengths = check_lengths("SoundEncoder", lengths, num_frames, batch_size, frames.device)
-        if batch_size and not bool((lengths > 0).all()):
+        if not torch.compiler.is_compiling() and not bool((lengths > 0).all()):
             row = int(lengths.argmin())
             raise ShapeError(f"SoundEncoder: recording {row} of the batch has no frame")
         k = config.frames_per_step
@@ -126,7 +126,7 @@ class SoundEncoder(nn.Module):
 
     def _summary(self, memory: Tensor, steps: Tensor) -> Tensor:
         """Return the output of each direction at its end, (B, M)."""
-        rows = torch.arange(len(memory), device=memory.device)
+        rows = torch.arange(memory.shape[0], device=memory.device)
         last = memory[rows, steps - 1]
         size = self.config.layer.hidden_size
         if not self.config.bidirectional:

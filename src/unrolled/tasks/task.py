@@ -21,6 +21,7 @@ from unrolled.inspection import Subject
 from unrolled.metrics import Metric, find_metric
 from unrolled.networks.options import GenerateOptions, LayerOptions
 from unrolled.options import Options, option_fields
+from unrolled.tasks.graphs import Graphs
 from unrolled.training import (
     LAST,
     Budget,
@@ -294,6 +295,15 @@ class Task(ABC, Generic[Example]):
             OptionError: Models of this task write no text by themselves.
         """
         return [self.generate(model, prompt, each) for each in options]
+
+    def graphs(self, model: nn.Module) -> Graphs[Example]:  # noqa: ARG002
+        """Return what is exported of a model, which is in eval mode.
+
+        Raises:
+            OptionError: Models of this task are not exported.
+        """
+        message = f"a model of {self.name} cannot be exported yet"
+        raise OptionError(message, "torch.onnx.export writes its layers")
 
     @abstractmethod
     def subject(self, model: nn.Module) -> Subject:

@@ -7,13 +7,11 @@ for it.
 """
 
 from collections.abc import Callable, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from itertools import pairwise
 from typing import Any
 
 import torch
 from torch import fx
-from torch.fx.experimental.proxy_tensor import make_fx
 from torch.onnx._internal.torchscript_exporter import (
     _type_utils,
     jit_utils,
@@ -23,9 +21,9 @@ from torch.onnx._internal.torchscript_exporter import (
 
 from unrolled.cells import Cell
 from unrolled.cells.registry import find_cell
-from unrolled.errors import OptionError, ShapeError
+from unrolled.errors import ShapeError
 from unrolled.kernels.exporting.onnx_nodes import OnnxNode, onnx_node
-from unrolled.kernels.exporting.plain import step_of
+from unrolled.kernels.exporting.plain import step_graph, step_of
 from unrolled.kernels.weights import Weights
 
 __all__ = ["symbolic"]
@@ -154,8 +152,12 @@ def _as_loop(
     values = [*before, body.op("Gather", gates, step_index, axis_i=0)]
     if lengths is not None:
         values.append(_unsqueeze(body, body.op("Less", step_index, lengths), 1))
-    graph, taken = _step_graph(cell, weights, states, ragged=lengths is not None)
-    written = _write(body, graph, [*values, *taken], _type_of(weights.weight_ih))
+    dtype = _type_of(weights.weight_ih)
+    step, taken = step_of(cell, weights, ragged=lengths is not None)
+    widths = [*(_sizes(state)[-1] for state in states), _sizes(weights.weight_ih)[0]]
+    shapes = [_sizes(weight) for weight in taken]
+    graph = step_graph(cell, step, widths, shapes, dtype, ragged=lengths is not None)
+    written = _write(body, graph, [*values, *taken], dtype)
     block.registerOutput(body.op("Identity", always))
     for value in written:
         block.registerOutput(value)
@@ -167,40 +169,6 @@ def _as_loop(
         start, end = _integers(g, [-1]), _integers(g, [-(2**63)])
         output = g.op("Slice", output, start, end, _integers(g, [0]), _integers(g, [-1]))
     return [output, *after]
-
-
-def _step_graph(
-    cell: Cell, weights: Weights, states: Sequence[Any], *, ragged: bool
-) -> tuple[fx.Graph, list[Any]]:
-    """Return the graph of one step in torch's operations, and the weights that it takes.
-
-    In a thread of its own, where nothing is traced.
-
-    Raises:
-        OptionError: The equations depend on how many rows a batch has.
-    """
-    step, taken = step_of(cell, weights, ragged=ragged)
-    dtype = _type_of(weights.weight_ih)
-    shapes = [_sizes(weight) for weight in taken]
-    widths = [*(_sizes(state)[-1] for state in states), _sizes(weights.weight_ih)[0]]
-
-    def graph_of(num_rows: int) -> fx.Graph:
-        examples = [torch.zeros(num_rows, width, dtype=dtype) for width in widths]
-        if ragged:
-            examples.append(torch.ones(num_rows, 1, dtype=torch.bool))
-        examples += [torch.zeros(shape, dtype=dtype) for shape in shapes]
-        with torch.no_grad():
-            return make_fx(step)(*examples).graph
-
-    with ThreadPoolExecutor(1) as thread:
-        graph, other = thread.submit(lambda: (graph_of(3), graph_of(5))).result()
-    if str(graph) != str(other):
-        raise OptionError(
-            f"cell {cell.name}: its equations depend on the number of rows, which the graph would "
-            "have for good",
-            "export with dynamo=True, or write them for any number of rows",
-        )
-    return graph, taken
 
 
 def _write(g: Any, graph: fx.Graph, inputs: Sequence[Any], dtype: torch.dtype) -> list[Any]:

@@ -5,20 +5,23 @@ torch: ONNX's exporter (as `Scan`), AOTInductor, other consumers of exported pro
 """
 
 from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, fx
+from torch.fx.experimental.proxy_tensor import make_fx
 from torch.nn.functional import linear
 
 from unrolled.cells import Cell
 from unrolled.cells.registry import find_cell
+from unrolled.errors import OptionError
 from unrolled.kernels.exporting.onnx_nodes import OnnxNode, onnx_node
 from unrolled.kernels.reference import gate_blocks, recurrent_terms
 from unrolled.kernels.rows import valid_steps
 from unrolled.kernels.weights import Weights
 
-__all__ = ["Step", "decomposed", "step_of"]
+__all__ = ["Step", "decomposed", "step_graph", "step_of"]
 
 Step = Callable[..., list[Tensor]]
 
@@ -101,6 +104,50 @@ def step_of(cell: Cell, weights: Weights, *, ragged: bool) -> tuple[Step, list[T
     return step, taken
 
 
+def step_graph(
+    cell: Cell,
+    step: Step,
+    widths: Sequence[int],
+    shapes: Sequence[Sequence[int]],
+    dtype: torch.dtype,
+    *,
+    ragged: bool,
+) -> fx.Graph:
+    """Return the graph of a step that `step_of` gave, in torch's operations.
+
+    It is made in a thread of its own, where nobody traces.
+
+    Args:
+        cell: The equations.
+        step: One step.
+        widths: Numbers in a row of each state, and of the input's part of all gates.
+        shapes: Of the weights that it takes.
+        dtype: Of all of them.
+        ragged: As `step_of` was told.
+
+    Raises:
+        OptionError: The equations depend on how many rows a batch has: ONNX would have one number
+            for good.
+    """
+
+    def graph_of(num_rows: int) -> fx.Graph:
+        examples = [torch.zeros(num_rows, width, dtype=dtype) for width in widths]
+        if ragged:
+            examples.append(torch.ones(num_rows, 1, dtype=torch.bool))
+        examples += [torch.zeros(tuple(shape), dtype=dtype) for shape in shapes]
+        with torch.no_grad():
+            return make_fx(step)(*examples).graph
+
+    with ThreadPoolExecutor(1) as thread:
+        graph, other = thread.submit(lambda: (graph_of(3), graph_of(5))).result()
+    if str(graph) != str(other):
+        raise OptionError(
+            f"cell {cell.name}: its equations depend on the number of rows, which ONNX cannot ask",
+            "write them for one row, whatever the number",
+        )
+    return graph
+
+
 def _as_scan(
     cell: Cell,
     x: Tensor,
@@ -121,7 +168,11 @@ def _as_scan(
     sequences.insert(0, linear(x, weights.weight_ih, weights.bias_ih))
     if reverse:
         sequences = [sequence.flip(0) for sequence in sequences]
-    if for_onnx:  # its passes run the scan once more, and those of torch fail with a gradient
+    if for_onnx:
+        widths = [*(state.shape[1] for state in states), len(weights.weight_ih)]
+        shapes = [weight.shape for weight in taken]
+        step_graph(cell, step, widths, shapes, x.dtype, ragged=lengths is not None)  # for its error
+        # its passes run the scan once more, and those of torch fail with a gradient
         given = [*states, *sequences, *taken]
         detached = iter([tensor.detach() for tensor in given])
         states, sequences, taken = (

@@ -122,10 +122,10 @@ class Captioner(nn.Module):
             memory, summary = self.encoder(media)
         else:
             if lengths is None:
-                lengths = torch.full((len(media),), media.shape[1], device=media.device)
+                lengths = torch.full((media.shape[0],), media.shape[1], device=media.device)
             memory, steps, summary = self.encoder(media, lengths)
         if not self.options.summary:
-            summary = summary.new_zeros(len(summary), 1)
+            summary = summary.new_zeros(summary.shape[0], 1)
         if self.options.attention == "none":
             return self.decoder.start(summary)
         return self.decoder.start(summary, memory, steps)

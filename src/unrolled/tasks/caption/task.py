@@ -32,6 +32,7 @@ from unrolled.networks import BeamOptions, Hypothesis, word_loss
 from unrolled.networks.beam import beam_options
 from unrolled.tasks.caption.baselines import best_constant, nearest_neighbours
 from unrolled.tasks.caption.captions import Caption, join_words, words_of
+from unrolled.tasks.caption.exports import CaptionerGraphs
 from unrolled.tasks.caption.model import Captioner
 from unrolled.tasks.caption.options import (
     DataOptions,
@@ -197,10 +198,10 @@ class CaptionTask(ExamplesTask[Caption]):
         training, what is read is changed a little and labels are smoothed.
         """
         contents = [example.content for example in examples]
-        media, lengths = self._collate(
+        media, lengths = self.collate(
             contents, augment=model.training and self.options.training.augment
         )
-        words = [self.vocabulary.encode(self._words(example)) for example in examples]
+        words = [self.encoded(example) for example in examples]
         previous, _ = pad([torch.cat([torch.tensor([BEGIN]), ids]) for ids in words], END)
         targets, _ = pad([torch.cat([ids, torch.tensor([END])]) for ids in words], IGNORE)
         targets = targets.masked_fill(targets == UNKNOWN, IGNORE)
@@ -285,6 +286,10 @@ class CaptionTask(ExamplesTask[Caption]):
         alternatives = prediction["alternatives"]
         return "\n".join(f"{each['score']:.2f}\t{each['caption']}" for each in alternatives)
 
+    def graphs(self, model: nn.Module) -> CaptionerGraphs:
+        """Return what is exported of a model."""
+        return CaptionerGraphs(self, model)
+
     def subject(self, model: nn.Module) -> CaptionerSubject:
         """Return the decoder while it writes."""
 
@@ -298,10 +303,10 @@ class CaptionTask(ExamplesTask[Caption]):
                 word if self._text_version > 1 else f" {word}"
                 for word in self.vocabulary.decode(range(len(self.vocabulary)))
             ],
-            self._collate,
+            self.collate,
             self._media,
             describe,
-            lambda example: self.vocabulary.encode(self._words(example)).tolist(),
+            lambda example: self.encoded(example).tolist(),
         )
 
     def _media(self, source: Source) -> Iterator[Tensor]:
@@ -316,7 +321,7 @@ class CaptionTask(ExamplesTask[Caption]):
         data = self.options.data
         return named_media(source, data, self.kind, column=data.media, folder=data.folder)
 
-    def _collate(
+    def collate(
         self, contents: Sequence[Tensor], *, augment: bool = False
     ) -> tuple[Tensor, Tensor | None]:
         """Return pictures as a batch, (B, 3, S, S); or scaled frames, (B, T, K), and lengths."""
@@ -338,7 +343,7 @@ class CaptionTask(ExamplesTask[Caption]):
         """Return the best captions of each picture or recording."""
         hypotheses: list[list[Hypothesis]] = [[] for _ in contents]
         for batch in batches_by_length([len(content) for content in contents], _AT_ONCE):
-            media, lengths = self._collate([contents[index] for index in batch])
+            media, lengths = self.collate([contents[index] for index in batch])
             rows = best_captions(cast("Captioner", model), media, lengths, options)
             for index, row in zip(batch, rows, strict=True):
                 hypotheses[index] = row
@@ -348,7 +353,7 @@ class CaptionTask(ExamplesTask[Caption]):
         self, model: nn.Module, content: Tensor, hypotheses: Sequence[Hypothesis]
     ) -> list[dict[str, Any]]:
         """Return captions in types that JSON has, with their words and where it looked for them."""
-        media, lengths = self._collate([content])
+        media, lengths = self.collate([content])
         attention = attention_of(cast("Captioner", model), media, lengths, hypotheses)
         described = []
         for number, hypothesis in enumerate(hypotheses):
@@ -367,6 +372,10 @@ class CaptionTask(ExamplesTask[Caption]):
     def _text(self, hypothesis: Hypothesis) -> str:
         words = self.vocabulary.decode(hypothesis.tokens)
         return as_read(join_words(words, self._text_version))
+
+    def encoded(self, example: Caption) -> Tensor:
+        """Return the words of a caption as numbers."""
+        return self.vocabulary.encode(self._words(example))
 
     def _words(self, example: Caption) -> Sequence[str]:
         """Return the words of a caption as this model knows them."""

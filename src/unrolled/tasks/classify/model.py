@@ -156,7 +156,7 @@ class Classifier(nn.Module):
         self._check(inputs)
         if lengths is None or self.pictures is not None:
             x = self.features(inputs)
-            steps = torch.full((len(x),), x.shape[1], device=inputs.device)
+            steps = torch.full((x.shape[0],), x.shape[1], device=inputs.device)
         else:
             batch_size, num_steps = inputs.shape[:2]
             lengths = check_lengths("Classifier", lengths, num_steps, batch_size, inputs.device)

@@ -34,6 +34,7 @@ from unrolled.tasks.classify.encoders import (
     WordEncoder,
 )
 from unrolled.tasks.classify.examples import Labelled
+from unrolled.tasks.classify.exports import ClassifierGraphs
 from unrolled.tasks.classify.media import MediumEncoder
 from unrolled.tasks.classify.model import Classifier
 from unrolled.tasks.classify.neighbours import (
@@ -250,7 +251,7 @@ class ClassifyTask(ExamplesTask[Labelled]):
         known = [example for example in examples if self.answer.knows(example.label)]
         if not known:
             return torch.zeros(()), 0
-        inputs, lengths = self._batch(known, vary=self._augments and model.training)
+        inputs, lengths = self.batch(known, vary=self._augments and model.training)
         losses = self.answer.losses(model(inputs, lengths), _labels(known))
         return losses.sum(), len(known)
 
@@ -367,6 +368,10 @@ class ClassifyTask(ExamplesTask[Labelled]):
             lines.append(f"\t{self.answer.to_text(step)}\t{step['token']}")
         return "\n".join(lines)
 
+    def graphs(self, model: nn.Module) -> ClassifierGraphs:
+        """Return what is exported of a model."""
+        return ClassifierGraphs(self, model)
+
     def subject(self, model: nn.Module) -> ClassifierSubject:
         """Return the classifier, its classes and what it reads."""
         data = self.options.data
@@ -406,7 +411,7 @@ class ClassifyTask(ExamplesTask[Labelled]):
             return False
         return self.medium == "picture" if augment is None else augment
 
-    def _batch(
+    def batch(
         self, examples: Sequence[Labelled], *, vary: bool = False
     ) -> tuple[Tensor, Tensor | None]:
         """Return what the model reads, and lengths; of pictures none.
@@ -431,7 +436,7 @@ class ClassifyTask(ExamplesTask[Labelled]):
         """Return the scores of the classes of each example, (N, C)."""
         scores = torch.empty(len(examples), self.answer.num_scores)
         for batch in self.in_batches(examples):
-            inputs, lengths = self._batch([examples[index] for index in batch])
+            inputs, lengths = self.batch([examples[index] for index in batch])
             scores[batch] = model(inputs, lengths)
         return scores
 

@@ -26,6 +26,7 @@ from unrolled.metrics import Metric
 from unrolled.networks.options import GenerateOptions
 from unrolled.tasks.lm.columns import Columns
 from unrolled.tasks.lm.evaluation import TextSize, combined, evaluate_language_model
+from unrolled.tasks.lm.exports import LanguageGraphs
 from unrolled.tasks.lm.model import LanguageModel
 from unrolled.tasks.lm.objective import LanguageModelObjective
 from unrolled.tasks.lm.options import DataOptions, ModelOptions, PredictOptions, TrainingOptions
@@ -235,6 +236,10 @@ class LanguageModelTask(Task[str]):
     ) -> list[Iterator[str]]:
         """Return texts that the model writes after `prompt`, drawn together."""
         return generate_many(cast(LanguageModel, model), self.vocabulary, prompt, options)
+
+    def graphs(self, model: nn.Module) -> LanguageGraphs:
+        """Return what is exported of a model."""
+        return LanguageGraphs(self, model)
 
     def subject(self, model: nn.Module) -> LanguageSubject:
         """Return the model and its vocabulary."""

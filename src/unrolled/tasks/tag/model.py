@@ -192,13 +192,14 @@ class Tagger(nn.Module):
         if words.dtype != torch.int64 or words.dim() != 2:
             got = f"{tuple(words.shape)} {words.dtype}"
             raise ShapeError(f"Tagger: words must be (B, T) torch.int64, got {got}")
-        x: Tensor = self.dropout(self._features(sentences))
+        x: Tensor = self.dropout(self.features(sentences))
         if not self.options.delay:
             return x
         num_steps = words.shape[1] + self.options.delay
         return append_blanks(x, sentences.lengths, num_steps, self.blank)
 
-    def _features(self, sentences: Sentences) -> Tensor:
+    def features(self, sentences: Sentences) -> Tensor:
+        """Return what is known of each word, (B, T, F)."""
         words = sentences.words
         if self.training and self.options.word_dropout:
             forgotten = torch.rand(words.shape, device=words.device) < self.options.word_dropout

@@ -22,6 +22,7 @@ from unrolled.errors import DataError, field
 from unrolled.metrics import Metric
 from unrolled.networks.crf import best_path, log_likelihood
 from unrolled.tasks.tag.conll import TaggedSentence
+from unrolled.tasks.tag.exports import TaggerGraphs
 from unrolled.tasks.tag.letters import Affixes, Alphabet, without_case
 from unrolled.tasks.tag.model import Sentences, Tagger
 from unrolled.tasks.tag.options import DataOptions, ModelOptions, PredictOptions, TrainingOptions
@@ -275,6 +276,10 @@ class TagTask(ExamplesTask[TaggedSentence]):
         """Return the words, each with its tag behind a slash."""
         pairs = zip(prediction["words"], prediction["tags"], strict=True)
         return " ".join(f"{word}/{tag}" for word, tag in pairs)
+
+    def graphs(self, model: nn.Module) -> TaggerGraphs:
+        """Return what is exported of a model."""
+        return TaggerGraphs(self, model)
 
     def subject(self, model: nn.Module) -> TaggerSubject:
         """Return the tagger and its tags."""

@@ -20,6 +20,7 @@ from unrolled.errors import DataError
 from unrolled.metrics import Metric
 from unrolled.tasks.task import ExamplesTask, OptionClasses, Splits, TaskOptions
 from unrolled.tasks.toy.answers import right_answers
+from unrolled.tasks.toy.exports import ToyGraphs
 from unrolled.tasks.toy.lines import parse_answers, parse_inputs
 from unrolled.tasks.toy.model import ToyModel
 from unrolled.tasks.toy.options import DataOptions, ModelOptions, PredictOptions, TrainingOptions
@@ -197,6 +198,10 @@ class ToyTask(ExamplesTask[ToyExample]):
     def to_text(self, prediction: dict[str, Any]) -> str:
         """Return the answers alone."""
         return str(prediction.get("answers", prediction.get("answer")))
+
+    def graphs(self, model: nn.Module) -> ToyGraphs:
+        """Return what is exported of a model."""
+        return ToyGraphs(self, model)
 
     def subject(self, model: nn.Module) -> ToySubject:
         """Return the network and its problem."""

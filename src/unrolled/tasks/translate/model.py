@@ -67,7 +67,7 @@ class Encoder(nn.Module):
             raise ShapeError(f"Encoder: source must be (B, S) torch.int64, got {got}")
         batch_size, num_steps = source.shape
         lengths = check_lengths("Encoder", lengths, num_steps, batch_size, source.device)
-        if bool((lengths == 0).any()):
+        if not torch.compiler.is_compiling() and bool((lengths == 0).any()):
             message = f"Encoder: row {int(lengths.argmin())} of the source has no token"
             raise ShapeError(message, "leave it out, or end each row with an end mark")
         memory, _ = self.layer(self.dropout(self.embedding(source)), lengths=lengths)

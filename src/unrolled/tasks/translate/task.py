@@ -27,6 +27,7 @@ from unrolled.tasks.translate.baselines import baseline_translations
 from unrolled.tasks.translate.by_decoder import ByDecoder
 from unrolled.tasks.translate.by_delay import ByDelay
 from unrolled.tasks.translate.delayed_model import DelayedModel
+from unrolled.tasks.translate.exports import DelayedGraphs, TranslatorGraphs
 from unrolled.tasks.translate.model import EncoderDecoder
 from unrolled.tasks.translate.options import (
     DataOptions,
@@ -304,6 +305,10 @@ class TranslateTask(ExamplesTask[Pair]):
                 prediction["alternatives"] = alternatives
             predictions.append(prediction)
         return predictions
+
+    def graphs(self, model: nn.Module) -> TranslatorGraphs | DelayedGraphs:
+        """Return what is exported of a model."""
+        return (DelayedGraphs if isinstance(model, DelayedModel) else TranslatorGraphs)(self, model)
 
     def subject(self, model: nn.Module) -> TranslatorSubject | DelayedSubject:
         """Return the decoder while it writes, or the network that answers late."""

@@ -1,0 +1,148 @@
+"""A tagger as graphs: the words of a sentence in, the scores of their tags out."""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import fields
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from unrolled.errors import OptionError, field
+from unrolled.layers import state_tensors
+from unrolled.tasks.graphs import (
+    AFTER,
+    Graph,
+    Graphs,
+    Steps,
+    Tensors,
+    expected_steps,
+    state_names,
+    states_of,
+)
+from unrolled.tasks.tag.model import Sentences
+
+__all__ = ["TaggerGraphs"]
+
+_NAMES = tuple(each.name for each in fields(Sentences))
+_OF_WORDS = ("letters", "letter_lengths", "affixes")
+
+
+class TaggerGraphs(Graphs[Any]):
+    """Whole sentences; with a delay also word by word, the tag of a word k words later."""
+
+    def whole(self) -> Graph:
+        """Return the graph of sentences, as `Sentences` lists its inputs."""
+        words = {"words": {0: "batch", 1: "time"}, "lengths": {0: "batch"}}
+        spellings = {"spellings": {0: "batch", 1: "time"}}
+        letters = {"letters": {0: "different", 1: "letters"}, "letter_lengths": {0: "different"}}
+        free = words | spellings | letters | {"affixes": {0: "different"}}
+        inputs = {
+            "words": torch.zeros(2, 3, dtype=torch.int64),
+            "lengths": torch.tensor([3, 2]),
+            "spellings": torch.tensor([[0, 1, 2], [0, 3, 0]]),
+            "letters": torch.zeros(4, 5, dtype=torch.int64),
+            "letter_lengths": torch.tensor([5, 1, 2, 3]),
+            "affixes": torch.zeros(4, self._num_affixes, dtype=torch.int64),
+        }
+        kept = self._kept([*_NAMES])
+
+        def run(*tensors: Tensor) -> list[Tensor]:
+            given = inputs | dict(zip(kept, tensors, strict=True))
+            return [self.model(Sentences(**given))[0]]
+
+        chosen = {name: inputs[name] for name in kept}
+        return Graph(self.model, run, chosen, {name: free[name] for name in kept}, ("scores",))
+
+    def steps(self) -> Steps:
+        """Return the graph of one word of each sentence.
+
+        A row of `ended` that is true reads the blank that comes after a sentence.
+        """
+        model = self.model
+        if model.options.delay is None:
+            raise OptionError(
+                f"{field('stream')}: this tagger reads both ways",
+                f"train with {field('delay')}, or export without it",
+            )
+        names, start = state_names(model.layer), self._start(2)
+        num_letters = 5
+        inputs = {
+            "words": torch.zeros(2, dtype=torch.int64),
+            "letters": torch.zeros(2, num_letters, dtype=torch.int64),
+            "letter_lengths": torch.tensor([num_letters, 1]),
+            "affixes": torch.zeros(2, self._num_affixes, dtype=torch.int64),
+        }
+        kept = self._kept([*inputs])
+        chosen = {name: inputs[name] for name in kept}
+        free: dict[str, dict[int, str]] = {name: {0: "batch"} for name in kept}
+        if "letters" in free:
+            free["letters"][1] = "letters"
+        if model.options.delay:
+            chosen["ended"] = torch.tensor([False, True])
+            free["ended"] = {0: "batch"}
+
+        def run(*tensors: Tensor) -> list[Tensor]:
+            given = inputs | dict(zip([*chosen, *names], tensors, strict=True))
+            words = given["words"]
+            x = model.features(
+                Sentences(
+                    words[:, None],
+                    torch.ones_like(words),
+                    torch.arange(words.shape[0])[:, None],
+                    *(given[name] for name in _OF_WORDS),
+                )
+            )
+            if "ended" in given:
+                x = torch.where(given["ended"][:, None, None], model.blank, x)
+            states = states_of(model.layer, tensors[len(chosen) :])
+            h, after = model.layer(x, states)
+            return [model.scores(h).squeeze(1), *state_tensors(after)]
+
+        free |= {name: {1: "batch"} for name in names}
+        outputs = ("scores", *(f"{name}{AFTER}" for name in names))
+        return Steps(Graph(model, run, {**chosen, **start}, free, outputs))
+
+    def batches(self, examples: Sequence[Any]) -> Iterator[dict[str, Tensor]]:
+        """Yield the sentences of examples."""
+        for indices in self.task.in_batches(examples, 16):
+            batch = self.task.collate([examples[index].words for index in indices])
+            yield {name: getattr(batch, name) for name in self._kept([*_NAMES])}
+
+    def in_steps(
+        self, inputs: Tensors, scores: Tensor
+    ) -> tuple[dict[str, Tensor], list[tuple[dict[str, Tensor], Tensor]]]:
+        """Return a word of each sentence at a time, and blanks after it."""
+        lengths, delay = inputs["lengths"], self.model.options.delay
+        batch_size, num_steps, num_scores = scores.shape
+        nothing = scores.new_full((batch_size, num_scores), torch.nan)
+        expected = [nothing] * delay + expected_steps(scores, lengths)
+        pairs = []
+        for number, wanted in enumerate(expected):
+            at = min(number, num_steps - 1)
+            step = {"words": inputs["words"][:, at]}
+            if self._kept(list(_OF_WORDS)):
+                spelled = inputs["spellings"][:, at]
+                step |= {name: inputs[name][spelled] for name in self._kept(list(_OF_WORDS))}
+            if delay:
+                step["ended"] = number >= lengths
+            pairs.append((step, wanted))
+        return self._start(batch_size), pairs
+
+    @property
+    def _num_affixes(self) -> int:
+        return int(self.task.collate([["a"]]).affixes.shape[1])
+
+    def _kept(self, names: list[str]) -> list[str]:
+        """Return those inputs that the model reads."""
+        unread: set[str] = set()
+        if not self.model.options.letter_size:
+            unread |= {"letters", "letter_lengths"}
+        if self.model.affixes is None:
+            unread.add("affixes")
+        if len(unread) == len(_OF_WORDS):
+            unread.add("spellings")
+        return [name for name in names if name not in unread]
+
+    def _start(self, batch_size: int) -> dict[str, Tensor]:
+        state = self.model.layer.initial_state(batch_size)
+        return dict(zip(state_names(self.model.layer), state_tensors(state), strict=True))
