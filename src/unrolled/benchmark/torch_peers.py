@@ -112,7 +112,7 @@ def _module(name: str, work: Work) -> nn.Module:
         return unrolled.Recurrent(_OWN[work.cell], *sizes)
     if name == OURS and work.cell == "gru_before":
         return unrolled.GRU(*sizes, reset="before")
-    if name in (OURS, "built-in"):
+    if name in (OURS, "built-in", "f32 weights"):
         return _BUILT_IN[work.cell](*sizes, **options)
     if name == "torch.nn cell":
         return _TORCH_CELLS[work.cell](*sizes)
@@ -179,7 +179,7 @@ def _reader(name: str, module: nn.Module, work: Work, lengths: Tensor) -> _Layer
 def _stream(name: str, module: nn.Module, work: Work, problem: Problem) -> Contestant:
     def start() -> _Step:
         if isinstance(module, (unrolled.LSTM, unrolled.GRU)):
-            return module.stream(1).step
+            return module.stream(1, weights=work.weights if name == OURS else "f32").step
         state = None
         if isinstance(module, (nn.LSTMCell, nn.GRUCell)):
 
