@@ -21,6 +21,7 @@ __all__ = [
 ]
 
 Mode = Literal["forward", "training", "step"]
+Weights = Literal["f32", "bf16", "int8"]
 
 OURS = "unrolled"
 TAPS = 7  # of a convolution of the TCN: the official code's, for the adding problem
@@ -72,6 +73,7 @@ class Work:
         bidirectional: Whether each layer reads backwards too.
         ragged: Whether the rows' lengths are uniform in T/4..T rather than T.
         short: Whether it is a call of a few steps, among others of its kind.
+        weights: How ours stores weights, of a step.
     """
 
     cell: str
@@ -84,6 +86,7 @@ class Work:
     bidirectional: bool = False
     ragged: bool = False
     short: bool = False
+    weights: Weights = "f32"
 
     @property
     def section(self) -> str:
@@ -99,10 +102,12 @@ class Work:
 
     @property
     def shape(self) -> str:
-        """The sizes, as in B64 T128 H256; I is named where it is not H."""
+        """The sizes, as in B64 T128 H256; I where it is not H, and weights that are not f32."""
         steps = f" T{self.steps // 4}..{self.steps}" if self.ragged else f" T{self.steps}"
         inputs = f" I{self.input_size}" if self.input_size != self.hidden_size else ""
-        return f"B{self.rows}{'' if self.mode == 'step' else steps}{inputs} H{self.hidden_size}"
+        weights = f" {self.weights}" if self.weights != "f32" else ""
+        steps = "" if self.mode == "step" else steps
+        return f"B{self.rows}{steps}{inputs} H{self.hidden_size}{weights}"
 
     @property
     def label(self) -> str:
@@ -167,6 +172,9 @@ def all_works(*, quick: bool = False) -> Iterator[Work]:
     for cell in ("lstm", "gru"):
         for size in (16,) if quick else (64, 128, 256, 512):
             yield Work(cell, "step", 1, 1, size, size)
+        for size in (16,) if quick else (256, 512):
+            yield Work(cell, "step", 1, 1, size, size, weights="bf16")
+            yield Work(cell, "step", 1, 1, size, size, weights="int8")
     for rows, steps, size, blocks in (
         ((4, 8, 16, 2),) if quick else ((64, 400, 25, 8), (1, 400, 25, 8), (32, 128, 128, 4))
     ):
@@ -178,6 +186,8 @@ def all_works(*, quick: bool = False) -> Iterator[Work]:
 
 def peers_of(work: Work) -> list[str]:
     """Return the peers of a work by name, ours not among them."""
+    if work.weights != "f32":
+        return ["f32 weights", "torch.nn"]
     if work.cell == "tcn":
         return ["torch conv1d"] if work.mode == "step" else ["torch conv1d", "torch conv1d, tuned"]
     if work.mode == "step":

@@ -69,10 +69,21 @@ def pose(work: Work) -> Problem:
         valid,
         lengths,
         {
-            name: random.uniform(-bound, bound, shape).astype(np.float32)
+            name: _rounded(random.uniform(-bound, bound, shape).astype(np.float32), work)
             for name, shape in _weight_shapes(work)
         },
     )
+
+
+def _rounded(weight: Array, work: Work) -> Array:
+    """Return weights that the work's format need not round, so that all contestants agree."""
+    if weight.ndim == 1 or work.weights == "f32":
+        return weight
+    if work.weights == "bf16":
+        return (weight.view(np.uint32) & np.uint32(0xFFFF0000)).view(np.float32)
+    scale = np.abs(weight).max(1, keepdims=True) / np.float32(127)
+    rounded: Array = np.round(weight / scale) * scale
+    return rounded
 
 
 def _weight_shapes(work: Work) -> Iterator[tuple[str, tuple[int, ...]]]:

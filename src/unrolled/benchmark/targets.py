@@ -46,6 +46,7 @@ _RATIOS = {
     ("Short calls", "forward", "torch.nn"): (
         dict.fromkeys(_STEP, 2.0) | dict.fromkeys(_FEW_STEPS, 1.0)
     ),
+    ("One step of a stream", "step", "f32 weights"): {"B1 H512 bf16": 1.6, "B1 H512 int8": 2.5},
     ("Short calls", "training", "torch.nn"): dict.fromkeys((*_STEP, *_FEW_STEPS), 1.0),
 }
 

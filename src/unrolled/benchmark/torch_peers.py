@@ -116,7 +116,7 @@ def _module(name: str, work: Work) -> nn.Module:
         return unrolled.Recurrent(_OWN[work.cell], *sizes)
     if name == OURS and work.cell == "gru_before":
         return unrolled.GRU(*sizes, reset="before")
-    if name in (OURS, "built-in"):
+    if name in (OURS, "built-in", "f32 weights"):
         return _BUILT_IN[work.cell](*sizes, **options)
     if name == "torch.nn cell":
         return _TORCH_CELLS[work.cell](*sizes)
@@ -199,8 +199,10 @@ def _stream(name: str, module: nn.Module, work: Work, problem: Problem) -> Conte
         if name == "torch conv1d":
             stream = module.stream(1)  # type: ignore[operator]  # of a TCN
             return partial(_step_by_torch, stream)
-        if isinstance(module, (unrolled.LSTM, unrolled.GRU, unrolled.TCN)):
+        if isinstance(module, unrolled.TCN):
             return module.stream(1).step
+        if isinstance(module, (unrolled.LSTM, unrolled.GRU)):
+            return module.stream(1, weights=work.weights if name == OURS else "f32").step
         state = None
         if isinstance(module, (nn.LSTMCell, nn.GRUCell)):
 

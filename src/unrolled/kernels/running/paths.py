@@ -105,7 +105,9 @@ def path_of(problem: Problem) -> Path:
         even=bool(batch_sizes) and batch_sizes[-1] == len(states[0]),
         projected=weights.weight_hr is not None,
     )
-    if path != "kernel" or not is_readable or {t.dtype for t in tensors} != {torch.float32}:
+    if weight_format() != "f32" and not (
+        path == "kernel" and is_readable and all(t.dtype is torch.float32 for t in tensors)
+    ):
         refuse_smaller_weights(cell, "kernels read plain tensors of float32 on CPU")
     if path == "kernel" and not is_readable:
         raise KernelError(f"cell {cell.name}: the kernel was forced, and cannot read these tensors")
