@@ -1,10 +1,11 @@
 """Streams: one that is bound, a thousand at once, and as many as keep up with the clock.
 
-    python benchmarks/bench_streams.py [bound] [batch] [clock] [--streams 5000] [--seconds 10]
+    python benchmarks/bench_streams.py [bound] [batch] [cost] [clock] [--streams 5000]
 
 bound: one step of an LSTM of 64 units, from Python, by every way there is, one thread.
 batch: one step of 1,000 streams of an LSTM 2x256, in the order of the pool and in any, against a
 plain batch of 1,000, in turns.
+cost: what a step of a stream takes of a core in calls of several sizes, one thread.
 clock: streams of an LSTM of 128 units (the recurrent part of silero-vad), each of which is given a
 frame every 32 ms, at a time of its own. What has come is read in one call, then what has come since
 then. The latency is from the moment that a frame is there to its output. In the end every stream is
@@ -12,6 +13,7 @@ held against the same frames read alone, to the last bit.
 """
 
 import argparse
+import threading
 import time
 
 import numpy as np
@@ -25,11 +27,12 @@ FRAME_SECONDS = 0.032
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
-    parser.add_argument("parts", nargs="*", default=["bound", "batch", "clock"])
+    parser.add_argument("parts", nargs="*", default=["bound", "batch", "cost", "clock"])
     parser.add_argument("--steps", type=int, default=10_000, help="Steps of `bound`.")
     parser.add_argument("--repeats", type=int, default=100, help="Of `batch`.")
     parser.add_argument("--streams", type=int, default=5000, help="Streams of `clock`.")
     parser.add_argument("--seconds", type=float, default=10.0, help="Of `clock`.")
+    parser.add_argument("--pools", type=int, default=2, help="Of `clock`, a thread for each.")
     chosen = parser.parse_args()
     torch.manual_seed(0)
     print(f"{processor()}, {available_cores()} cores, torch {torch.__version__}, load {load():.1f}")
@@ -37,8 +40,10 @@ def main() -> None:
         bound(chosen.steps)
     if "batch" in chosen.parts:
         batch(chosen.repeats)
+    if "cost" in chosen.parts:
+        cost()
     if "clock" in chosen.parts:
-        clock(chosen.streams, chosen.seconds)
+        clock(chosen.streams, chosen.seconds, chosen.pools)
 
 
 def bound(num_steps: int) -> None:
@@ -97,51 +102,104 @@ def batch(num_repeats: int) -> None:
         print(f"{name:18} {seconds * 1e3:6.2f}  {best / seconds:.2f}")
 
 
-def clock(num_streams: int, num_seconds: float) -> None:
+def cost() -> None:
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
     layer = unrolled.LSTM(128, 128)
-    pool = layer.streams(num_streams)
-    random = np.random.default_rng(0)
-    rows = random.permutation([pool.join() for _ in range(num_streams)])
-    frames = random.standard_normal((997, 128), dtype=np.float32)
-    num_frames = int(num_seconds / FRAME_SECONDS)
-    total, spacing = num_frames * num_streams, FRAME_SECONDS / num_streams
-    # frame k is the (k // num_streams)-th of stream k % num_streams, and comes at k * spacing
-    x, out = (np.empty((num_streams, 128), np.float32) for _ in range(2))
-    last = np.empty((num_streams, 128), np.float32)
-    latencies, sizes, done = np.empty(total), [], 0
-    pool.step(frames[np.zeros(num_streams, int)])  # all is compiled and packed
-    pool.reset()
+    pool = layer.streams(5000)
+    rows = np.random.default_rng(0).permutation([pool.join() for _ in range(5000)])
+    frames = torch.randn(5000, 128)
+    print("\nLSTM 128, a step of some of 5,000 streams, time of a core, median of 20;")
+    print("and how many, at a step each 32 ms, two such cores could take:")
+    print(f"{'streams':>7} {'us each':>8} {'at most':>8}")
+    for count in (1, 10, 50, 150, 500, 1500, 5000):
+        x, some = frames[:count], rows[:count].copy()
+        calls = max(1, 20_000 // count)
+        taken = []
+        for _ in range(20):
+            begin = time.process_time()
+            for _ in range(calls):
+                pool.step(x, some)
+            taken.append((time.process_time() - begin) / (calls * count))
+        each = float(np.median(taken))
+        print(f"{count:7} {each * 1e6:8.2f} {2 * FRAME_SECONDS / each:8,.0f}")
+    torch.set_num_threads(before)
+
+
+def clock(num_streams: int, num_seconds: float, num_pools: int) -> None:
+    before = torch.get_num_threads()
+    torch.set_num_threads(1 if num_pools > 1 else before)
+    layer = unrolled.LSTM(128, 128)
+    each, num_frames = num_streams // num_pools, int(num_seconds / FRAME_SECONDS)
+    frames = np.random.default_rng(0).standard_normal((997, 128), dtype=np.float32)
+    readers = [Reader(layer, each, num_frames, frames, seed) for seed in range(num_pools)]
     processor_begin, begin = time.process_time(), time.perf_counter()
-    while done < total:
-        come = min(int((time.perf_counter() - begin) / spacing), total)
-        count = min(come - done, num_streams - done % num_streams)
-        if count < 1:
-            time.sleep(1e-4)
-            continue
-        numbers = np.arange(done, done + count)
-        which = numbers % num_streams
-        np.take(frames, (which + numbers // num_streams) % len(frames), axis=0, out=x[:count])
-        pool.step(x[:count], rows[which], out=out[:count])
-        latencies[done : done + count] = time.perf_counter() - begin - numbers * spacing
-        last[which] = out[:count]
-        sizes.append(count)
-        done += count
-    elapsed = time.perf_counter() - begin
+    threads = [threading.Thread(target=reader.keep_up, args=(begin,)) for reader in readers]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
     cores = (time.process_time() - processor_begin) / (num_frames * FRAME_SECONDS)
+    torch.set_num_threads(before)
+    latencies = np.concatenate([reader.latencies for reader in readers])
+    size = np.mean([size for reader in readers for size in reader.sizes])
     p50, p99, most = np.percentile(latencies, (50, 99, 100)) * 1e3
-    print(f"\n{num_streams} streams of LSTM 128, a frame each 32 ms, {num_frames} frames of each")
-    print(f"in {elapsed:.1f} s, {torch.get_num_threads()} threads, {np.mean(sizes):.0f} in a call,")
-    print(f"{cores:.2f} cores' time for each second of sound:")
+    print(f"\n{each * num_pools} streams of LSTM 128 in {num_pools} pools, each with a thread,")
+    print(f"a frame each 32 ms, {num_frames} frames of each, {size:.0f} in a call,")
+    print(f"{cores:.2f} cores' time for each second of sound, load {load():.1f}:")
     print(f"latency p50 {p50:.1f} ms, p99 {p99:.1f} ms, most {most:.1f} ms")
-    different = 0
-    for number in range(num_streams):
-        alone = layer.stream()
-        order = (number + np.arange(num_frames)) % len(frames)
-        output = alone.push(frames[order][:, None])
-        state, ours = alone.state, pool.state_of(rows[number])
-        same = all(map(torch.equal, state, ours))
-        different += not (same and np.array_equal(output[-1, 0], last[number]))
-    print(f"{different} of {num_streams} streams differ from the same frames read alone")
+    different = sum(reader.num_different() for reader in readers)
+    print(f"{different} of {each * num_pools} streams differ from the same frames read alone")
+
+
+class Reader:
+    """A pool, each of whose streams is given a frame every 32 ms, one after the other."""
+
+    def __init__(
+        self, layer: unrolled.LSTM, count: int, num_frames: int, frames: np.ndarray, seed: int
+    ) -> None:
+        self.layer, self.count, self.num_frames, self.frames = layer, count, num_frames, frames
+        self.pool = layer.streams(count)
+        random = np.random.default_rng(seed)
+        self.rows = random.permutation([self.pool.join() for _ in range(count)])
+        self.latencies, self.sizes = np.empty(num_frames * count), []
+        self.last = np.empty((count, 128), np.float32)
+        self.pool.step(frames[np.zeros(count, int)])  # all is compiled and packed
+        self.pool.reset()
+
+    def keep_up(self, begin: float) -> None:
+        """Read what has come since `begin`, then what has come since then, to the end."""
+        # frame k is the (k // count)-th of stream k % count, and comes at k * spacing
+        total, spacing, done = len(self.latencies), FRAME_SECONDS / self.count, 0
+        x, out = (np.empty((self.count, 128), np.float32) for _ in range(2))
+        while done < total:
+            come = min(int((time.perf_counter() - begin) / spacing), total)
+            size = min(come - done, self.count - done % self.count)
+            if size < 1:
+                time.sleep(2e-4)
+                continue
+            numbers = np.arange(done, done + size)
+            which = numbers % self.count
+            places = (which + numbers // self.count) % len(self.frames)
+            np.take(self.frames, places, axis=0, out=x[:size])
+            self.pool.step(x[:size], self.rows[which], out=out[:size])
+            now = time.perf_counter() - begin
+            self.latencies[done : done + size] = now - numbers * spacing
+            self.last[which] = out[:size]
+            self.sizes.append(size)
+            done += size
+
+    def num_different(self) -> int:
+        """Return how many streams end otherwise than if they are read alone."""
+        different = 0
+        for number in range(self.count):
+            alone = self.layer.stream()
+            order = (number + np.arange(self.num_frames)) % len(self.frames)
+            output = alone.push(self.frames[order][:, None])
+            states = zip(alone.state, self.pool.state_of(self.rows[number]), strict=True)
+            same = np.array_equal(output[-1, 0], self.last[number])
+            different += not (same and all(torch.equal(a, b) for a, b in states))
+        return different
 
 
 def in_turns(ways: dict, num_repeats: int, calls: int = 1) -> dict[str, np.ndarray]:
