@@ -116,7 +116,7 @@ class Writer:
             return False
         marks = _marks(own)
         if marks != self._marks:
-            if any(old[0] != new[0] for old, new in zip(self._marks, marks, strict=True)):
+            if any(old[1:] != new[1:] for old, new in zip(self._marks, marks, strict=True)):
                 return False
             self._marks, self._is_known = marks, False
         return self._stepper.is_unchanged()
@@ -136,8 +136,9 @@ class Writer:
         return not failed
 
 
-def _marks(weights: Sequence[Tensor]) -> list[tuple[int, int]]:
-    return [(weight.data_ptr(), weight._version) for weight in weights]
+def _marks(weights: Sequence[Tensor]) -> list[tuple[int, int, int, bool]]:
+    """Return what changes with the numbers of weights, last, and with where they are."""
+    return [(w._version, w.data_ptr(), w.numel(), w.is_contiguous()) for w in weights]
 
 
 @lru_cache
