@@ -56,7 +56,7 @@ def written_weights(
             return None
         weights.append(embedding._parameters.get("weight"))
     weights.append(scores._parameters.get("weight"))
-    if (bias := scores.bias) is not None:
+    if (bias := scores._parameters.get("bias")) is not None:
         weights.append(bias)
     present = [weight for weight in weights if weight is not None]
     return present if len(present) == len(weights) else None
