@@ -28,6 +28,8 @@ def make_writer(
     width = scores.out_features if embedding is None else embedding.embedding_dim
     if (layer.input_size, layer.output_size) != (width, scores.in_features):
         return None
+    if embedding is not None and embedding.num_embeddings < scores.out_features:
+        return None  # a token may be drawn that cannot be read
     stepper = layer.plain_stepper(batch_size)
     table = None if embedding is None else embedding.weight
     return None if stepper is None else writer_of(stepper, table, scores.weight, scores.bias)
@@ -42,15 +44,19 @@ def written_weights(
     embedding that changes what it reads.
     """
     of_layer = layer.plain_weights()
+    if type(layer).forward is not RecurrentLayer.forward or type(scores) is not nn.Linear:
+        return None  # of somebody's own
     if of_layer is None or scores._forward_hooks or scores._forward_pre_hooks:
         return None
     weights: list[Tensor | None] = [*of_layer]
     if embedding is not None:
+        if type(embedding) is not nn.Embedding:
+            return None
         if embedding._forward_hooks or embedding._forward_pre_hooks or embedding.max_norm:
             return None
         weights.append(embedding._parameters.get("weight"))
     weights.append(scores._parameters.get("weight"))
-    if (bias := scores.bias) is not None:
+    if (bias := scores._parameters.get("bias")) is not None:
         weights.append(bias)
     present = [weight for weight in weights if weight is not None]
     return present if len(present) == len(weights) else None

@@ -115,6 +115,11 @@ CHANGES = {
     "the bias of the scores": lambda m: m.scores.bias.detach().add_(torch.arange(16) * 2.0),
     "other memory": lambda m: setattr(m.scores.weight, "data", -m.scores.weight.data),
     "of the layer": lambda m: setattr(m.layer.weight_ih_l0, "data", -m.layer.weight_ih_l0.data),
+    "turned in its place": lambda m: setattr(
+        m.layer.weight_hh_l0,
+        "data",
+        m.layer.weight_hh_l0.data.view(4, 20, 20).transpose(1, 2).contiguous().view(80, 20),
+    ),
     "another parameter": lambda m: setattr(m.scores, "weight", nn.Parameter(-m.scores.weight)),
     "another layer's": lambda m: setattr(
         m.layer, "weight_hh_l0", nn.Parameter(-m.layer.weight_hh_l0.detach())

@@ -7,6 +7,7 @@ reading a prompt, nor for what a token means.
 import ctypes
 from collections.abc import Sequence
 from functools import lru_cache
+from operator import attrgetter
 from pathlib import Path
 from typing import Any
 
@@ -76,7 +77,9 @@ class Writer:
         assert input_size == (len(weight) if embedding is None else embedding.shape[1])
         given = [embedding, weight, bias]
         self._weights = [*stepper.weights, *(tensor for tensor in given if tensor is not None)]
-        self._marks = _marks(self._weights)
+        self._ids = [*map(id, self._weights)]
+        self._places = _places(self._weights)
+        self._versions = [*map(_version_of, self._weights)]
         self._is_known = False
         x = torch.zeros(batch_size, input_size, **FLOAT)
         h = torch.empty(batch_size, hidden_size, **FLOAT)
@@ -109,16 +112,13 @@ class Writer:
         Args:
             weights: Of the layers, then the embedding, weight and bias of the scores; None: others.
         """
-        own = self._weights
-        if weights is None or len(weights) != len(own) or not may_use_kernels():
+        if weights is None or [*map(id, weights)] != self._ids or not may_use_kernels():
             return False
-        if any(mine is not weight for mine, weight in zip(own, weights, strict=True)):
+        if _places(self._weights) != self._places:
             return False
-        marks = _marks(own)
-        if marks != self._marks:
-            if any(old[0] != new[0] for old, new in zip(self._marks, marks, strict=True)):
-                return False
-            self._marks, self._is_known = marks, False
+        versions = [*map(_version_of, self._weights)]
+        if versions != self._versions:
+            self._versions, self._is_known = versions, False
         return self._stepper.is_unchanged()
 
     def write(self, numbers: int, tokens: int) -> bool:
@@ -136,8 +136,13 @@ class Writer:
         return not failed
 
 
-def _marks(weights: Sequence[Tensor]) -> list[tuple[int, int]]:
-    return [(weight.data_ptr(), weight._version) for weight in weights]
+_version_of = attrgetter("_version")
+
+
+def _places(weights: Sequence[Tensor]) -> list[int]:
+    """Return what changes with where weights are; asked at every token, so in few calls."""
+    sizes = map(Tensor.numel, weights)
+    return [*map(Tensor.data_ptr, weights), *sizes, *map(Tensor.is_contiguous, weights)]
 
 
 @lru_cache

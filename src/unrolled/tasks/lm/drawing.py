@@ -5,6 +5,7 @@ A text is drawn by the same numbers, and from the same scores, whatever is drawn
 """
 
 from collections.abc import Sequence
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -126,10 +127,11 @@ def _weights_of(model: LanguageModel) -> list[Tensor] | None:
     """Return what a writer reads of a model; None where more is to be done."""
     if type(model) is not LanguageModel or model._forward_hooks or model._forward_pre_hooks:
         return None
-    layer = model.layer
+    parts: Any = model._modules  # asked at every token
+    layer = parts["layer"]
     if not isinstance(layer, RecurrentLayer):
         return None
-    return written_weights(layer, model.embedding, model.scores)
+    return written_weights(layer, parts.get("embedding"), parts["scores"])
 
 
 def filter_scores(
