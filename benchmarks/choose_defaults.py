@@ -132,7 +132,13 @@ _LENGTHS = {
 KINDS = {
     "texts": Kind(
         ("classify", "FILE", "--input", "text", "--target", "label"),
-        _LENGTHS | {"by the loss": ("--select", "loss"), "the last": ("--select", "last")},
+        _LENGTHS
+        | {
+            "by the loss": ("--select", "loss"),
+            "the last": ("--select", "last"),
+            "all words": ("--min-count", "1"),
+            "words seen twice": ("--min-count", "2"),
+        },
         "accuracy",
         {
             "rt-polarity": _two_files(

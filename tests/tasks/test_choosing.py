@@ -380,7 +380,7 @@ def test_series_are_scaled_as_in_the_run_that_they_start_from(tmp_path):
 @pytest.mark.parametrize(
     ("task", "data", "message"),
     [
-        ("classify", {"min_count": 3}, "first has min_count 2, got 3"),
+        ("classify", {"min_count": 3}, "trained without min_count, got 3"),
         ("translate", {"vocabulary_size": 300}, "without vocabulary_size, got 300"),
         ("toy", {"problem": "hello"}, "first has problem reber, got hello"),
     ],

@@ -333,3 +333,29 @@ def test_evidence_begins_with_the_log_ratios_of_the_training_part(tmp_path):
         model.evidence(good)[0], torch.tensor([expected, -expected]), atol=1e-6, rtol=0
     )
     assert (model.evidence.weight[0] == 0).all()
+
+
+@pytest.mark.parametrize(
+    ("count", "tokens", "chosen", "is_known"),
+    [
+        (499, "word", None, True),
+        (500, "word", None, False),
+        (499, "char", None, False),
+        (499, "word", 2, False),
+        (500, "word", 1, True),
+    ],
+)
+def test_words_that_occur_once_are_known_where_there_are_few_texts(
+    tmp_path, count, tokens, chosen, is_known
+):
+    rows = [("a" if tokens == "char" else "good film", "x")] * (count - 1)
+    once = "é" if tokens == "char" else "odd"
+    training = [
+        Labelled(str(n), text, label) for n, (text, label) in enumerate([*rows, (once, "y")])
+    ]
+    data = DataOptions(
+        files=("t.csv",), input=("text",), target="label", tokens=tokens, min_count=chosen
+    )
+    options = TaskOptions(data, ModelOptions(), TrainingOptions())
+    task = ClassifyTask.fit(options, Splits(training, [], [], []))
+    assert (once in task.encoder.words) == is_known

@@ -150,14 +150,15 @@ class DataOptions(MediumOptions, PartOptions):
         ),
     ] = None
     min_count: Annotated[
-        int,
+        int | None,
         Option(
             "Treat words or characters seen fewer than N times as unknown.",
             within="[1, inf)",
             metavar="N",
+            absent="2, or 1 for words of fewer than 500 training examples",
             decides_vocabulary=True,
         ),
-    ] = 2
+    ] = None
     lowercase: Annotated[
         bool,
         Option(

@@ -73,6 +73,7 @@ _ENCODERS: dict[str, type[TextEncoder] | type[NumberEncoder] | type[MediumEncode
     "recording": MediumEncoder,
 }
 _FILE_BATCH = 64
+_FEW_TEXTS = 500  # of fewer, most words occur once, and say what there is to be known
 _SHARE_OF_RATIOS = 0.2  # all of them are too sure: as if the words of a text knew nothing of others
 
 
@@ -463,7 +464,10 @@ def _fit_encoder(options: DataOptions, training: Sequence[Labelled]) -> Encoder:
     if options.tokens == "bpe":
         return BPEEncoder.fit(texts, lowercase=options.lowercase, size=options.bpe_size)
     kind = CharEncoder if options.tokens == "char" else WordEncoder
-    return kind.fit(texts, lowercase=options.lowercase, min_count=options.min_count)
+    min_count = options.min_count
+    if min_count is None:
+        min_count = 1 if kind is WordEncoder and len(training) < _FEW_TEXTS else 2
+    return kind.fit(texts, lowercase=options.lowercase, min_count=min_count)
 
 
 def _balanced(options: TaskOptions) -> bool:
