@@ -14,7 +14,7 @@ from torch import Tensor
 from unrolled.cells import Cell
 from unrolled.kernels.emitting import Call
 from unrolled.kernels.memory import is_plain, readable
-from unrolled.kernels.running.arena import FLOAT
+from unrolled.kernels.running.arena import FLOAT, buffer
 from unrolled.kernels.running.calls import check_numbers, make_call
 from unrolled.kernels.running.crossing import Crossing
 from unrolled.kernels.running.kernel import Kernel
@@ -115,7 +115,7 @@ class Stepper:
         check_numbers(problem, partition)
         call, alive = make_call(problem, partition)
         call.kept = True
-        packed = torch.empty(self._library.packed_floats(call), **FLOAT)
+        packed = buffer(self._library.packed_floats(call))
         call.gate_stride = self._library.scratch_slots * num_units
         workspace = torch.empty(self._library.workspace_floats(call, backward=False), **FLOAT)
         call.packed, call.workspace = packed.data_ptr(), workspace.data_ptr()
