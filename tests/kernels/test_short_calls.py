@@ -285,6 +285,27 @@ def test_copies_and_pickles_of_a_layer_are_layers_of_their_own(taken):
     assert all(taken)
 
 
+def test_a_slice_without_memory_is_not_copied(taken):
+    layer = ready(unrolled.GRU, 4, 8)
+    x = torch.randn(3, 2, 8)[..., :4]
+    x.untyped_storage().resize_(16)
+    with pytest.raises(ShapeError, match="no memory for its numbers"):
+        layer(x)
+    assert not any(taken)
+
+
+def test_a_step_cut_out_of_a_batch_is_short(monkeypatch, taken):
+    layer = ready(unrolled.LSTM, 3, 4)
+    x = torch.randn(5, 7, 3, requires_grad=True)
+    step = x[:, 2:3].transpose(0, 1)  # (1, 5, 3), not dense
+    assert not step.is_contiguous()
+    taken.clear()
+    arguments = (layer, step, None, [x, *layer.parameters()], range(3))
+    got = derivatives(*arguments)
+    assert taken == [True]
+    assert equal(got, ordinarily(monkeypatch, lambda: derivatives(*arguments)))
+
+
 # ---- What is not taken ---------------------------------------------------------------------------
 
 
@@ -355,7 +376,8 @@ def test_what_is_not_plain_goes_the_ordinary_way_with_its_results_and_errors(
 
     taken.clear()
     got = run()
-    assert taken == [False]
+    copied = place == "input" and strange in (STRANGE["strided"], STRANGE["expanded"])
+    assert taken == [copied]
     expected = ordinarily(monkeypatch, run)
     if isinstance(expected, tuple):
         assert got == expected

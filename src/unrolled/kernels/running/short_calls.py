@@ -17,7 +17,7 @@ from torch import Tensor
 
 from unrolled.cells import Cell
 from unrolled.kernels.building import KernelError
-from unrolled.kernels.memory import materialised
+from unrolled.kernels.memory import check_memory, materialised
 from unrolled.kernels.running.arena import FLOAT
 from unrolled.kernels.running.autograd import gradients_by
 from unrolled.kernels.running.crossing import Crossing, is_possible, load_crossing
@@ -153,10 +153,17 @@ class ShortCalls:
 
 
 def _may_be_copied(input: Any) -> bool:
-    """Whether a copy may be taken where an input is not: a step cut out of a batch, say."""
+    """Whether a copy may be taken where an input is not: a step cut out of a batch, say.
+
+    Raises:
+        ShapeError: The input has no memory for its numbers.
+    """
     if not isinstance(input, Tensor) or input.is_contiguous() or input.numel() > _MOST_COPIED:
         return False
-    return may_read(input)
+    if not may_read(input):
+        return False
+    check_memory("input", input)
+    return True
 
 
 class _Description(ctypes.Structure):
