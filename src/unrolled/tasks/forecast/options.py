@@ -15,9 +15,9 @@ HELP = """Train a forecaster: the next steps of series of numbers, with interval
 The data are a table with a row for each step, of one series or, with a column that names them, of
 many:
 
-  airline.csv --time Month --target Passengers --horizon 12
-  ETTh1.csv --time date --target HUFL,HULL,OT --horizon 96 --split 8640,2880,2880
-  sales.parquet --time day --target units --id shop --known price,holiday --horizon 28
+  unrolled train forecast airline.csv --time Month --target Passengers --horizon 12
+  unrolled train forecast ETTh1.csv --time date --target OT --horizon 96 --split 8640,2880,2880
+  unrolled train forecast sales.csv --time day --id shop --target units --known price --horizon 28
 
 The last steps are measured on, those before them choose the weights, and only what comes before
 both is learned from. Ctrl-C saves the run, and `unrolled resume` continues it.
