@@ -69,13 +69,13 @@ MISTAKES = {
 
 @pytest.mark.parametrize("mistake", MISTAKES)
 def test_a_kernel_with_a_mistake_is_seen(monkeypatch, mistake):
-    def source_with_mistake(cell, surroundings=None):
+    def source_with_mistake(cell, surroundings=None, weights="f32"):
         source, count = re.subn(*MISTAKES[mistake], kernel_source(cell), count=1)
         assert count, "the kernel is not written as it was"
         return source
 
     monkeypatch.setattr(emitting, "kernel_source", source_with_mistake)
-    monkeypatch.setattr(proof, "prove", lambda *_: None)  # which sees the larger ones
+    monkeypatch.setattr(proof, "prove", lambda *_, **__: None)  # which sees the larger ones
     with pytest.raises(AssertionError, match=r"of [hmpq]: off by"):
         assert_kernel_is_reference(layer_of(random_cell(MIXED)), "hmpq", num_steps=4)
 

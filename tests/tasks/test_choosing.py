@@ -22,7 +22,7 @@ def classify(tmp_path, run, *, rows=80, model=None, held_out=0.5, stratify=True,
     options = options_of("classify")
     data = options.DataOptions(
         **{"files": (str(table),), "input": ("text",), "target": "label"},
-        **{"held_out": held_out, "test": 0.1, "stratify": stratify},
+        **{"held_out": held_out, "test": 0.1, "stratify": stratify, "min_count": 2},
     )
     small = {"hidden_size": 4, "embedding_size": 4, **(model or {})}
     return prepare(

@@ -50,7 +50,8 @@ def recurrence(
         ShapeError: The tensors do not fit one another.
     """
     if isinstance(rows, PaddedRows):
-        refuse_smaller_weights(cell, "a compiler of torch looks on")
+        if not torch.compiler.is_dynamo_compiling():  # which cannot follow the question
+            refuse_smaller_weights(cell, "a compiler of torch looks on")
         return _as_operator(cell, x, rows, weights, states, reverse)
     problem = Problem(cell, x, rows.batch_sizes, weights, states, reverse)
     if observer is not None:
