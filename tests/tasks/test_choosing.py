@@ -16,13 +16,15 @@ from unrolled.training import LengthOptions
 OTHERS = [name for name in TASKS if name not in ("sign", "toy")]  # whose examples are read
 
 
-def classify(tmp_path, run, *, rows=80, model=None, held_out=0.5, stratify=True, **training):
+def classify(
+    tmp_path, run, *, rows=80, model=None, held_out=0.5, stratify=True, min_count=None, **training
+):
     table = tmp_path / f"{rows}.csv"
     table.write_text("text,label\n" + "".join(f"w{i} x,{'ab'[i % 2]}\n" for i in range(rows)))
     options = options_of("classify")
     data = options.DataOptions(
         **{"files": (str(table),), "input": ("text",), "target": "label"},
-        **{"held_out": held_out, "test": 0.1, "stratify": stratify, "min_count": 2},
+        **{"held_out": held_out, "test": 0.1, "stratify": stratify, "min_count": min_count},
     )
     small = {"hidden_size": 4, "embedding_size": 4, **(model or {})}
     return prepare(
@@ -184,7 +186,8 @@ def test_going_on_takes_away_the_results_that_are_no_longer_true(tmp_path):
 
 def test_a_stop_before_the_first_evaluation_keeps_what_was_learned_until_the_run_goes_on(tmp_path):
     def run(name, *stops):
-        prepared = classify(tmp_path, name, updates=12, evaluate_every=6, learning_rate=0.1)
+        options = {"updates": 12, "evaluate_every": 6, "learning_rate": 0.1}
+        prepared = classify(tmp_path, name, min_count=2, **options)
         for stop in stops:
             prepared.trainer.objective.next_loss = stopping(prepared.trainer, stop)
             assert prepared.trainer.fit().reason == "interrupted"
