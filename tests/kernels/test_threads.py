@@ -115,6 +115,66 @@ def test_threads_that_share_a_row_may_share_a_core():
     run_python(TOGETHER, REPEATS, 2, 4, environment=environment, prefix=["taskset", "-c", "0"])
 
 
+LATE = """
+import ctypes, faulthandler, sys, threading, time
+faulthandler.dump_traceback_later(100, exit=True)
+import torch, unrolled
+from unrolled.kernels.running import library
+
+num_threads, calls_of_pool = int(sys.argv[1]), 0
+body_type = ctypes.CFUNCTYPE(None, ctypes.c_int64, ctypes.c_int64, ctypes.c_void_p)
+
+def run_late(body, number, context):
+    time.sleep(0.005 * number)
+    body(number, number + 1, context)
+
+@ctypes.CFUNCTYPE(
+    None, ctypes.c_int64, ctypes.c_int64, ctypes.c_int64, ctypes.c_void_p, ctypes.c_void_p
+)
+def late_pool(begin, end, grain, address, context):
+    global calls_of_pool
+    calls_of_pool += 1
+    arguments = [(body_type(address), number, context) for number in range(end)]
+    others = [threading.Thread(target=run_late, args=of_thread) for of_thread in arguments[1:]]
+    for thread in others:
+        thread.start()
+    body_type(address)(0, 1, context)
+    for thread in others:
+        thread.join()
+
+address = ctypes.cast(late_pool, ctypes.c_void_p).value
+for module in list(sys.modules.values()):
+    if getattr(module, "pool_address", None) is library.pool_address and module is not library:
+        module.pool_address = lambda: address
+library.pool_address = lambda: address
+
+layers = [unrolled.LSTM(8, 256), unrolled.GRU(8, 256, reset="before")]
+x = torch.randn(30, int(sys.argv[2]), 8)
+
+def results(layer):
+    output, _ = layer(x)
+    return [output, *torch.autograd.grad(output.sum(), list(layer.parameters()))]
+
+torch.set_num_threads(1)
+expected = [results(layer) for layer in layers]
+assert calls_of_pool == 0
+torch.set_num_threads(num_threads)
+for layer, alone in zip(layers, expected):
+    asked, end = [], time.monotonic() + 20
+    # most of them do without the pool, and it is asked again
+    while asked.count(True) < 3 or asked.count(False) < 4 * asked.count(True):
+        assert time.monotonic() < end, asked
+        calls_of_pool = 0
+        assert all(map(torch.equal, results(layer), alone))
+        asked.append(calls_of_pool > 0)
+"""
+
+
+@pytest.mark.parametrize(("num_threads", "num_rows"), [(2, 1), (5, 2)])
+def test_after_a_wait_for_another_thread_one_thread_does_the_work(num_threads, num_rows):
+    run_python(LATE, num_threads, num_rows)
+
+
 def train(layer, x, num_updates=5):
     optimizer = torch.optim.SGD(layer.parameters(), lr=0.1)
     for _ in range(num_updates):

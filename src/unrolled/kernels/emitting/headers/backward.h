@@ -174,10 +174,10 @@ LOCAL void backward_part(const Part *p, Team *team) {
     if (first >= end) continue;
     backward_rows(p, t, after, first, going_on, present, team);
     backward_rows(p, t, -1, going_on, end, present, team);
-    meet(team);
+    if (!meet(team)) return;
 #if APPLIED_COLUMNS
     unfinish_rows(p, t, end, present, team);
-    meet(team);
+    if (!meet(team)) return;
 #endif
   }
   const long end = MIN(p->end, c->batch_sizes[0]);

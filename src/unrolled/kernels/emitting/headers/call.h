@@ -14,6 +14,7 @@
 #include <sched.h>
 #include <stddef.h>
 #include <stdint.h>
+#include <time.h>
 
 #include "cell.h"
 #include "tile.h"
@@ -70,12 +71,43 @@ typedef void (*ParallelFor)(int64_t begin, int64_t end, int64_t grain, ParallelB
 /* Work that is worth another thread, in multiply-adds: waking one takes a microsecond or two. */
 #define WORTH_A_THREAD (1l << 18)
 
+/* Where another process has the core of a thread, whoever waits for that thread waits for some
+   milliseconds, many times what a short call takes. So waits are measured, and after one that was
+   longer than the work, one thread does all for WAIT_SHARE times as long: however busy the machine,
+   waits take at most that share of the time. */
+#define WAIT_SHARE 32
+#define SHORT_WAIT 50000 /* ns, in which a thread that slept is awake */
+#define SLOW 16          /* multiply-adds in a nanosecond, where threads gain even so */
+static int64_t alone_until __attribute__((unused)); /* ns of the clock */
+
+INL int64_t nanoseconds(void) {
+  struct timespec now;
+  clock_gettime(CLOCK_MONOTONIC, &now);
+  return (int64_t)now.tv_sec * 1000000000 + now.tv_nsec;
+}
+
+INL int is_alone(void) { return nanoseconds() < __atomic_load_n(&alone_until, __ATOMIC_RELAXED); }
+
+/* Whether a thread that worked for a while on its share of `work` waited too long for others. The
+   while says too much where its own core was taken, so `work` bounds it. */
+INL int is_late(int64_t worked, int64_t waited, long work) {
+  return waited > MIN(worked + worked / 2, work / SLOW) + SHORT_WAIT;
+}
+
+/* Take down what a thread waited since `begin`. */
+LOCAL void note_wait(int64_t begin, int64_t waited, long work) {
+  const int64_t end = nanoseconds();
+  if (!is_late(end - begin - waited, waited, work)) return;
+  __atomic_store_n(&alone_until, end + WAIT_SHARE * waited, __ATOMIC_RELAXED);
+}
+
 /* Pieces of work that threads take one after the other: one whose core another process has takes
    fewer. */
 typedef struct {
   void (*body)(void *context, long piece, long thread);
   void *context;
   long count, taken;
+  int64_t done; /* when the caller's thread found nothing more to take */
 } Pieces;
 
 LOCAL void take_pieces(int64_t begin, int64_t end, void *context) {
@@ -88,40 +120,73 @@ LOCAL void take_pieces(int64_t begin, int64_t end, void *context) {
     p->body(p->context, piece, begin);
   }
   restore_denormals(mode);
+  if (begin == 0) p->done = nanoseconds();
 }
 
 /* Run `count` pieces, which are `work` in all, on at most `threads` threads. */
 LOCAL void run(ParallelFor parallel_for, long threads, long count, long work,
                void (*body)(void *context, long piece, long thread), void *context) {
-  Pieces pieces = {body, context, count, 0};
+  Pieces pieces = {body, context, count, 0, 0};
   threads = work < WORTH_A_THREAD ? 1 : MIN(threads, count);
-  if (threads == 1) {
+  if (threads == 1 || is_alone()) {
     take_pieces(0, 1, &pieces);
-  } else {
-    parallel_for(0, threads, 1, take_pieces, &pieces);
+    return;
   }
+  const int64_t begin = nanoseconds();
+  parallel_for(0, threads, 1, take_pieces, &pieces);
+  note_wait(begin, nanoseconds() - pieces.done, work);
 }
+
+/* What the members of a team share. */
+typedef struct {
+  long arrived;  /* of all members, over all steps so far */
+  long alone;    /* after so many the first goes on alone; 0: it does not */
+  int64_t begin; /* when they were called */
+  long work;     /* of the call */
+} Meeting;
 
 /* Several threads that run the same rows, each some of the units, step by step together. */
 typedef struct {
   long first, last, members; /* this thread's share of the units: first..last of members */
-  long *arrived;             /* of all members, over all steps so far */
+  Meeting *meeting;
   long passed;
+  int64_t waited; /* ns, without the waits that were short */
 } Team;
 
 /* Which of `count` panels of units this thread has. */
 INL long share_begin(const Team *team, long count) { return count * team->first / team->members; }
 INL long share_end(const Team *team, long count) { return count * team->last / team->members; }
 
+/* The other's core may be taken. A team whose members wait more than they work parts at the next
+   meeting: then all have come there knowing it. */
+OUT_OF_LINE void wait_for_others(Team *team) {
+  Meeting *m = team->meeting;
+  const int64_t begin = nanoseconds();
+  while (__atomic_load_n(&m->arrived, __ATOMIC_ACQUIRE) < team->passed) sched_yield();
+  const int64_t end = nanoseconds();
+  team->waited += end - begin;
+  if (!is_late(end - m->begin - team->waited, team->waited, m->work)) return;
+  if (__atomic_load_n(&m->alone, __ATOMIC_RELAXED)) return; /* said before this meeting */
+  __atomic_store_n(&m->alone, team->passed + team->members, __ATOMIC_RELAXED);
+}
+
 /* Wait until all members are here. They run at once, since torch's pool gives each of its threads
-   a piece; a thread that was given several pieces counts for as many. */
-INL void meet(Team *team) {
-  if (team->last - team->first == team->members) return;
+   a piece; a thread that was given several pieces counts for as many. Whether this one goes on. */
+INL int meet(Team *team) {
+  if (team->last - team->first == team->members) return 1;
+  Meeting *m = team->meeting;
   team->passed += team->members;
-  __atomic_fetch_add(team->arrived, team->last - team->first, __ATOMIC_ACQ_REL);
-  for (long tries = 0; __atomic_load_n(team->arrived, __ATOMIC_ACQUIRE) < team->passed; tries++) {
-    if (tries > 2000) sched_yield(); /* the other's core may be taken */
+  __atomic_fetch_add(&m->arrived, team->last - team->first, __ATOMIC_ACQ_REL);
+  for (long tries = 0; __atomic_load_n(&m->arrived, __ATOMIC_ACQUIRE) < team->passed; tries++) {
+    if (tries > 2000) {
+      wait_for_others(team);
+      break;
+    }
   }
+  const long alone = __atomic_load_n(&m->alone, __ATOMIC_RELAXED);
+  if (!alone || team->passed < alone) return 1;
+  team->last = team->members;
+  return team->first == 0;
 }
 
 #endif

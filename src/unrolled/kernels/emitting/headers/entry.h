@@ -18,7 +18,8 @@ typedef struct {
   float *scratch;
   long scratch_floats; /* of each thread, or team */
   long members;        /* threads that share a part */
-  long *arrived;       /* [num_parts] */
+  Meeting *meetings;   /* [num_parts] */
+  int64_t waited, done; /* the caller's thread: for others, and when it was through */
 } Parts;
 
 /* Floats of scratch of each thread, forward: its gate rows unless they are kept, the vectors that
@@ -44,22 +45,28 @@ LOCAL void run_part(const Parts *parts, long n, long slot, Team *team) {
 }
 
 LOCAL void parts_piece(void *context, long n, long thread) {
-  Team alone = {0, 1, 1, NULL, 0};
+  Team alone = {0, 1, 1, NULL, 0, 0};
   run_part(context, n, thread, &alone);
 }
 
 /* Pieces begin..end of parts times members, all at once: those of one part run as one. */
 LOCAL void teams_body(int64_t begin, int64_t end, void *context) {
-  const Parts *parts = context;
+  Parts *parts = context;
+  const int of_caller = begin == 0;
+  int64_t waited = 0;
   const unsigned long mode = flush_denormals();
   while (begin < end) {
     const long n = begin / parts->members, first = begin - n * parts->members;
     const long last = MIN(end - n * parts->members, parts->members);
-    Team team = {first, last, parts->members, parts->arrived + n, 0};
+    Team team = {first, last, parts->members, parts->meetings + n, 0, 0};
     run_part(parts, n, n * parts->members, &team);
+    waited += team.waited;
     begin = n * parts->members + last;
   }
   restore_denormals(mode);
+  if (!of_caller) return;
+  parts->waited = waited;
+  parts->done = nanoseconds();
 }
 
 LOCAL void run_parts(ParallelFor parallel_for, Parts *parts) {
@@ -68,14 +75,17 @@ LOCAL void run_parts(ParallelFor parallel_for, Parts *parts) {
   const long step = weights + INPUT_COLUMNS * H_OF(c) * (c->input_size + STEP_WORK);
   const long work = step * c->num_rows;
   parts->members = c->num_threads / c->num_parts;
-  if (parts->members < 2 || weights * largest_part(c) < LARGE_STEP || work < WORTH_A_THREAD) {
+  if (parts->members < 2 || weights * largest_part(c) < LARGE_STEP || work < WORTH_A_THREAD ||
+      is_alone()) {
     run(parallel_for, c->num_threads, c->num_parts, work, parts_piece, parts);
     return;
   }
-  long arrived[c->num_parts];
-  for (long p = 0; p < c->num_parts; p++) arrived[p] = 0;
-  parts->arrived = arrived;
+  Meeting meetings[c->num_parts];
+  const int64_t begin = nanoseconds();
+  for (long p = 0; p < c->num_parts; p++) meetings[p] = (Meeting){0, 0, begin, work};
+  parts->meetings = meetings;
   parallel_for(0, c->num_parts * parts->members, 1, teams_body, parts);
+  note_wait(begin, parts->waited + nanoseconds() - parts->done, work);
 }
 
 int64_t unrolled_packed_floats(const Call *c) { return layout_of(c).end; }
@@ -106,7 +116,7 @@ void unrolled_pack(ParallelFor parallel_for, Call *c, int64_t known) {
 
 void unrolled_forward(ParallelFor parallel_for, Call *c) {
   if (!c->kept) pack_forward(parallel_for, c);
-  Parts parts = {c, forward_part, c->workspace, part_scratch(c), 1, NULL};
+  Parts parts = {c, forward_part, c->workspace, part_scratch(c), 1, NULL, 0, 0};
   run_parts(parallel_for, &parts);
 }
 
@@ -167,7 +177,7 @@ void unrolled_backward(ParallelFor parallel_for, Call *c) {
   const long early = APPLIED_COLUMNS ? 0 : pack_pieces(g);
   run(parallel_for, c->num_threads, b.panels + early,
       at.back_end + (early ? g->end * (I + H) : 0), prepare_piece, &b);
-  Parts parts = {c, backward_part, NULL, 0, 1, NULL};
+  Parts parts = {c, backward_part, NULL, 0, 1, NULL, 0, 0};
   run_parts(parallel_for, &parts);
   b.panels = 0;
   for (;;) {

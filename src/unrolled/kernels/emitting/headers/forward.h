@@ -214,17 +214,17 @@ LOCAL void forward_part(const Part *p, Team *team) {
                                                           columns, j, x[0]));
       }
     }
-    meet(team);
+    if (!meet(team)) return;
     float *const *of_step = gates;
     for (long step = begin; step < stop; step++) {
       const long t = c->reverse ? c->num_steps - 1 - step : step;
       const long end = MIN(p->end, c->batch_sizes[t]);
       if (end <= p->first) continue;
       forward_rows(p, t, end, of_step, team);
-      meet(team);
+      if (!meet(team)) return;
 #if APPLIED_COLUMNS
       finish_rows(p, t, end, of_step, team);
-      meet(team);
+      if (!meet(team)) return;
 #endif
       of_step += end - p->first;
     }
