@@ -312,7 +312,7 @@ class ForecastTask(ExamplesTask[Window]):
             OptionError: A horizon or an interval that the model does not have.
         """
         forecaster = cast(Forecaster, model)
-        horizon = self._horizon(options)
+        horizon = self.num_steps(options)
         levels = ends_of_interval(self.options.model, options.interval)
         targets, named = self.options.data.target, self.options.data.id is not None
         for window in self.ends(source, horizon):
@@ -601,7 +601,12 @@ class ForecastTask(ExamplesTask[Window]):
             interval=interval,
         )
 
-    def _horizon(self, options: PredictOptions) -> int:
+    def num_steps(self, options: PredictOptions) -> int:
+        """Return how many steps are forecast.
+
+        Raises:
+            OptionError: The model does not make as many.
+        """
         horizon = options.horizon or self.sizes.horizon
         if horizon > self.sizes.horizon and not self._draws_paths:
             message = f"{field('horizon')} is {horizon}, but the model makes {self.sizes.horizon}"
