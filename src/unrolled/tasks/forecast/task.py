@@ -22,6 +22,7 @@ from unrolled.errors import DataError, OptionError, field
 from unrolled.metrics import Metric
 from unrolled.tasks.forecast.baselines import baseline_forecasts, naive, seasonal_naive
 from unrolled.tasks.forecast.ends import ends_of_table, typed_ends
+from unrolled.tasks.forecast.exports import ForecasterGraphs
 from unrolled.tasks.forecast.figure import Drawn
 from unrolled.tasks.forecast.heads import make_head
 from unrolled.tasks.forecast.measures import METRICS, Tally, verdict
@@ -406,6 +407,18 @@ class ForecastTask(ExamplesTask[Window]):
     def subject(self, model: nn.Module) -> ForecastSubject:
         """Return the forecaster and what it reads."""
         return ForecastSubject(cast(Forecaster, model), self)
+
+    def graphs(self, model: nn.Module) -> ForecasterGraphs:
+        """Return what is exported of a model.
+
+        Raises:
+            OptionError: A recursive one.
+        """
+        if self.options.model.method == "recursive":
+            message = f"a forecaster of {field('method')} recursive reads what it said itself, "
+            message += "which a graph does not"
+            raise OptionError(message, f"train with {field('method')} direct or segment")
+        return ForecasterGraphs(self, model)
 
     def stream(self, model: nn.Module, series: str = "") -> ForecastStream:
         """Return a forecaster that is given one observation at a time.
