@@ -206,3 +206,17 @@ def test_what_was_not_fitted_to_is_named(fitted, with_known):
         SequenceForecaster(**QUICK, log=True).fit(SINE - 5)
     with pytest.raises(DataError, match="no series has the 18 steps of a window"):
         fitted.score(SINE[:17])
+
+
+def test_frames_are_the_arrays_that_they_hold():
+    pandas = pytest.importorskip("pandas")
+    days = pandas.date_range("2024-01-01", periods=len(SINE))
+    column = pandas.Series(SINE, index=days)
+    assert np.array_equal(
+        SequenceForecaster(**QUICK).fit(column).predict(),
+        SequenceForecaster(**QUICK).fit(SINE).predict(),
+    )
+    frame = pandas.DataFrame({"a": SINE, "b": 2 * SINE})
+    panel = pandas.concat({"first": frame, "second": frame})  # two levels of index
+    assert SequenceForecaster(**QUICK).fit(frame).predict().shape == (4, 2)
+    assert SequenceForecaster(**QUICK).fit(panel).predict(panel).shape == (2, 4, 2)
