@@ -6,7 +6,8 @@ except ModuleNotFoundError as error:
     message = 'unrolled.sklearn needs scikit-learn: pip install "unrolled[sklearn]"'
     raise ModuleNotFoundError(message, name="sklearn") from error
 
+from unrolled.sklearn.forecaster import SequenceForecaster
 from unrolled.sklearn.labelled import SequenceClassifier, SequenceRegressor
 from unrolled.sklearn.tagger import SequenceTagger
 
-__all__ = ["SequenceClassifier", "SequenceRegressor", "SequenceTagger"]
+__all__ = ["SequenceClassifier", "SequenceForecaster", "SequenceRegressor", "SequenceTagger"]

@@ -60,28 +60,34 @@ class Estimator(BaseEstimator):  # type: ignore[misc]  # scikit-learn has no typ
             classes: Of each example, of which each part then gets its share.
             data: Options of the data beside those that are parameters.
         """
-        task = self._task
-        chosen = {
-            kind: {each.name: getattr(self, each.name) for each in fields}
-            for kind, fields in self._options.items()
-        }
-        of = task.option_classes
+        of_data = self._chosen(self._task.option_classes.data, **data)
         seed = int(check_random_state(self.random_state).randint(2**31 - 1))
-        of_data: Any = of.data(**chosen[of.data], **data)
         held_out = of_data.fraction("held_out")
         if self.held_out is None and round(held_out * len(examples)) < FEWEST:
             held_out = 0.0  # so few choose no weights: they are learned from
         parts = _parts(len(examples), held_out, seed, classes)
         training, held_out_part = ([examples[index] for index in part] for part in parts)
-        splits = Splits(training, held_out_part, [], [])
+        self._run(of_data, Splits(training, held_out_part, [], []), seed)
+
+    def _chosen(self, kind: type[Options], **more: Any) -> Any:
+        """Return options: those that are parameters, where texts may be numbers, and others."""
+        chosen = {each.name: getattr(self, each.name) for each in self._options[kind]}
+        for each in self._options[kind]:
+            if each.type is tuple and isinstance(chosen[each.name], tuple | list):
+                chosen[each.name] = tuple(map(str, chosen[each.name]))
+        return kind(**chosen, **more)
+
+    def _run(self, data: Any, splits: Splits[Any], seed: int) -> None:
+        """Train on splits of the task, and keep the files of the run."""
+        of = self._task.option_classes
         with TemporaryDirectory() as folder, torch.random.fork_rng(devices=[]):
             path = Path(folder) / "run"
             prepared = prepare(
-                task,
-                of_data,
+                self._task,
+                data,
                 path,
-                model=of.model(**chosen[of.model]),
-                training=replace(of.training(**chosen[of.training]), seed=seed),
+                model=self._chosen(of.model),
+                training=replace(self._chosen(of.training), seed=seed),
                 splits=splits,
             )
             self.result_ = prepared.trainer.fit()

@@ -18,7 +18,7 @@ from unrolled.tasks.forecast.reader import Series, read_panel
 from unrolled.tasks.forecast.times import Calendar
 from unrolled.tasks.forecast.windows import Sizes, Window
 
-__all__ = ["ends_of_table", "typed_ends"]
+__all__ = ["end_of", "ends_of_table", "typed_ends"]
 
 
 def ends_of_table(
@@ -40,7 +40,7 @@ def ends_of_table(
     longest = max(horizon, sizes.horizon)
     for series in read_panel(path, data, ahead=longest, calendar=calendar).series:
         _require_known(data, series, calendar, horizon)
-        yield _end(series, calendar, Sizes(sizes.lookback, longest))
+        yield end_of(series, calendar, Sizes(sizes.lookback, longest))
 
 
 def typed_ends(
@@ -92,7 +92,7 @@ def typed_ends(
             places=tuple(places.tolist()),
             last_line=number,
         )
-        yield _end(series, calendar, Sizes(sizes.lookback, longest))
+        yield end_of(series, calendar, Sizes(sizes.lookback, longest))
 
 
 def _columns(line: str, where: str, data: DataOptions) -> list[list[float]]:
@@ -116,7 +116,12 @@ def _columns(line: str, where: str, data: DataOptions) -> list[list[float]]:
     return columns
 
 
-def _end(series: Series, calendar: Calendar, sizes: Sizes) -> Window:
+def end_of(series: Series, calendar: Calendar, sizes: Sizes) -> Window:
+    """Return the window at the end of a series.
+
+    Raises:
+        DataError: It is shorter than what a forecast looks at, or has no value there.
+    """
     name = f" of series {series.id!r}" if series.id else ""
     if len(series) < sizes.lookback:
         message = f"{series.where}: {len(series):,} steps{name}, but a forecast looks at "

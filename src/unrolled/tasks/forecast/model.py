@@ -157,7 +157,7 @@ class Forecaster(nn.Module):
             raw = (
                 self._segments(framed) if self.options.method == "segment" else self._direct(framed)
             )
-        raw = self._together(raw, len(inputs.past))
+        raw = self._together(raw, inputs.past.shape[0])
         if self.linear is not None:
             raw = self.with_location(raw, self.linear_part(inputs.past, frame))
         return self.said(raw, frame)
@@ -190,10 +190,14 @@ class Forecaster(nn.Module):
         """Return windows in their frame, (B, L, C), in place of a missing value the one before."""
         z = (past - frame.offset) / frame.width
         missing = z.isnan()
-        if not bool(missing.any()):
+        if not torch.compiler.is_compiling() and not bool(missing.any()):
             return z
         steps = torch.arange(z.shape[1], device=z.device)[:, None]
-        before = torch.where(missing, -1, steps).cummax(1).values
+        before = torch.where(missing, -1, steps)
+        reach = 1
+        while reach < z.shape[1]:  # a running maximum; ONNX has no operator for it
+            earlier = nn.functional.pad(before[:, :-reach], (0, 0, reach, 0), value=-1)
+            before, reach = torch.maximum(before, earlier), 2 * reach
         return z.nan_to_num(0.0).gather(1, before.clamp(min=0)).masked_fill(before < 0, 0.0)
 
     def linear_part(self, past: Tensor, frame: Frame) -> Tensor:
@@ -261,7 +265,7 @@ class Forecaster(nn.Module):
         columns, future = inputs.columns.nan_to_num(0.0), inputs.future.nan_to_num(0.0)
         if not self.options.is_independent:
             return Inputs(past, columns, future, targets)
-        size, num = len(past), self.num_targets
+        size, num = past.shape[0], self.num_targets
 
         def rows(tensor: Tensor) -> Tensor:
             return tensor.transpose(1, 2).reshape(size * num, -1, 1)
@@ -305,7 +309,7 @@ class Forecaster(nn.Module):
             last: The layer's output at the last step, (rows, O).
             future: What is known of the steps to come, (rows, H, K).
         """
-        raw: Tensor = self.answer(last).view(len(last), self.horizon, -1)
+        raw: Tensor = self.answer(last).view(last.shape[0], self.horizon, -1)
         if self.known is None:
             return raw
         steps = torch.cat(
@@ -320,12 +324,12 @@ class Forecaster(nn.Module):
         num = steps.shape[1] // self.segment
         cut = steps[:, steps.shape[1] - num * self.segment :]
         assert self.embed is not None
-        embedded: Tensor = self.embed(cut.reshape(len(steps), num, -1))
+        embedded: Tensor = self.embed(cut.reshape(steps.shape[0], num, -1))
         return embedded.relu()
 
     def _segments(self, inputs: Inputs) -> Tensor:
         _, state = self.layer(self._embedded(inputs))
-        rows, num = len(inputs.past), self.num_segments
+        rows, num = inputs.past.shape[0], self.num_segments  # len() would be a constant in a graph
         channel = self.channel.repeat(rows // len(self.channel), 1)  # (rows, D / 2)
         where = torch.cat(
             [

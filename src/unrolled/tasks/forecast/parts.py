@@ -9,11 +9,11 @@ from pathlib import Path
 
 from unrolled.errors import DataError
 from unrolled.tasks.forecast.options import DataOptions
-from unrolled.tasks.forecast.reader import read_panel
+from unrolled.tasks.forecast.reader import Panel, read_panel
 from unrolled.tasks.forecast.windows import Sizes, Window, ends_of, settled_sizes, windows_of
 from unrolled.tasks.task import Splits
 
-__all__ = ["read_splits"]
+__all__ = ["read_splits", "splits_of"]
 
 
 def read_splits(data: DataOptions) -> Splits[Window]:
@@ -22,7 +22,16 @@ def read_splits(data: DataOptions) -> Splits[Window]:
     Raises:
         DataError: The table cannot be used, or no series is long enough.
     """
-    series, calendar, notes = read_panel(Path(data.file), data)
+    return splits_of(read_panel(Path(data.file), data), data)
+
+
+def splits_of(panel: Panel, data: DataOptions) -> Splits[Window]:
+    """Return the windows of series that were read.
+
+    Raises:
+        DataError: No series is long enough.
+    """
+    series, calendar, notes = panel
     sizes = settled_sizes(data, series, calendar)
     splits: Splits[Window] = Splits([], [], [], notes)
     refused: list[DataError] = []

@@ -22,6 +22,7 @@ from unrolled.errors import DataError, OptionError, field
 from unrolled.metrics import Metric
 from unrolled.tasks.forecast.baselines import baseline_forecasts, naive, seasonal_naive
 from unrolled.tasks.forecast.ends import ends_of_table, typed_ends
+from unrolled.tasks.forecast.exports import ForecasterGraphs
 from unrolled.tasks.forecast.figure import Drawn
 from unrolled.tasks.forecast.heads import make_head
 from unrolled.tasks.forecast.measures import METRICS, Tally, verdict
@@ -312,7 +313,7 @@ class ForecastTask(ExamplesTask[Window]):
             OptionError: A horizon or an interval that the model does not have.
         """
         forecaster = cast(Forecaster, model)
-        horizon = self._horizon(options)
+        horizon = self.num_steps(options)
         levels = ends_of_interval(self.options.model, options.interval)
         targets, named = self.options.data.target, self.options.data.id is not None
         for window in self.ends(source, horizon):
@@ -406,6 +407,18 @@ class ForecastTask(ExamplesTask[Window]):
     def subject(self, model: nn.Module) -> ForecastSubject:
         """Return the forecaster and what it reads."""
         return ForecastSubject(cast(Forecaster, model), self)
+
+    def graphs(self, model: nn.Module) -> ForecasterGraphs:
+        """Return what is exported of a model.
+
+        Raises:
+            OptionError: A recursive one.
+        """
+        if self.options.model.method == "recursive":
+            message = f"a forecaster of {field('method')} recursive reads what it said itself, "
+            message += "which a graph does not"
+            raise OptionError(message, f"train with {field('method')} direct or segment")
+        return ForecasterGraphs(self, model)
 
     def stream(self, model: nn.Module, series: str = "") -> ForecastStream:
         """Return a forecaster that is given one observation at a time.
@@ -601,7 +614,12 @@ class ForecastTask(ExamplesTask[Window]):
             interval=interval,
         )
 
-    def _horizon(self, options: PredictOptions) -> int:
+    def num_steps(self, options: PredictOptions) -> int:
+        """Return how many steps are forecast.
+
+        Raises:
+            OptionError: The model does not make as many.
+        """
         horizon = options.horizon or self.sizes.horizon
         if horizon > self.sizes.horizon and not self._draws_paths:
             message = f"{field('horizon')} is {horizon}, but the model makes {self.sizes.horizon}"

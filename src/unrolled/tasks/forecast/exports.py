@@ -1,0 +1,101 @@
+"""A forecaster as a graph: windows and their scales in, what is said of the steps to come out.
+
+Numbers are those of the data, in float64: a graph scales what it reads, and scales back what it
+says. Not here: recursive forecasters, which draw or feed themselves.
+"""
+
+from collections.abc import Iterator, Sequence
+
+import torch
+from torch import Tensor
+
+from unrolled.errors import OptionError, field
+from unrolled.tasks.forecast.model import Inputs
+from unrolled.tasks.forecast.options import DISTRIBUTIONS
+from unrolled.tasks.forecast.windows import Window
+from unrolled.tasks.graphs import Graph, Graphs, Steps, Tensors
+
+__all__ = ["ForecasterGraphs"]
+
+_AT_ONCE = 16
+
+
+class ForecasterGraphs(Graphs[Window]):
+    """Whole windows, of as many steps as the model looks at.
+
+    past: The targets, (B, L, C), NaN where one is missing.
+    columns: What else is known of these steps, (B, L, P + K); left out where there is nothing.
+    future: What is known of the steps to come, (B, H, K); left out where there is nothing.
+    center, width: The scale of each series, (B, C), of logarithms where those are learned.
+    scores: The parameters of the model's head, (B, H, C, R).
+    """
+
+    def whole(self) -> Graph:
+        """Return the graph of windows."""
+        model, (center, width) = self.model, self.task.scaling.columns
+        is_log, num_past = self.task.options.data.log, model.num_past
+        as_data = is_log and model.options.learns not in DISTRIBUTIONS
+        lookback, horizon = self.task.sizes
+        names = self._names()
+
+        def run(*tensors: Tensor) -> list[Tensor]:
+            given = dict(zip(names, tensors, strict=True))
+            past, offset, size = given["past"], given["center"][:, None], given["width"][:, None]
+            past = ((past.log() if is_log else past) - offset) / size
+            none = past[:, :, :0]
+            columns, future = none, none[:, :1].expand(-1, horizon, -1)
+            if "columns" in given:
+                columns = (given["columns"] - center) / width
+            if "future" in given:
+                future = (given["future"] - center[num_past:]) / width[num_past:]
+            said = model(Inputs(past.float(), columns.float(), future.float()))
+            scores = model.head.moved(said.double(), offset, size)
+            return [scores.exp() if as_data else scores]
+
+        examples = {
+            "past": torch.zeros(2, lookback, model.num_targets),
+            "columns": torch.zeros(2, lookback, len(center)),
+            "future": torch.zeros(2, horizon, model.num_known),
+            "center": torch.zeros(2, model.num_targets),
+            "width": torch.ones(2, model.num_targets),
+        }
+        inputs = {name: examples[name].double() for name in names}
+        return Graph(model, run, inputs, {name: {0: "batch"} for name in names}, ("scores",))
+
+    def steps(self) -> Steps:
+        """Raise `OptionError`: a forecast looks at a whole window."""
+        message = f"{field('stream')}: a forecast looks at a whole window, and has no single steps"
+        raise OptionError(message, "export the whole alone")
+
+    def batches(self, examples: Sequence[Window]) -> Iterator[dict[str, Tensor]]:
+        """Yield what the graph reads of windows."""
+        names = self._names()
+        for start in range(0, len(examples), _AT_ONCE):
+            windows = examples[start : start + _AT_ONCE]
+            rows: dict[str, list[Tensor]] = {name: [] for name in names}
+            for window in windows:
+                series, origin = window.series, window.origin
+                seen = slice(origin - window.sizes.lookback, origin)
+                scale = self.task.scaling.scale(series)
+                read = {
+                    "past": series.values[seen],
+                    "columns": torch.cat([series.past[seen], series.known[seen]], 1),
+                    "future": series.known[origin : origin + window.sizes.horizon],
+                    "center": scale.center,
+                    "width": scale.width,
+                }
+                for name in names:
+                    rows[name].append(read[name])
+            yield {name: torch.stack(tensors) for name, tensors in rows.items()}
+
+    def in_steps(
+        self, inputs: Tensors, scores: Tensor
+    ) -> tuple[dict[str, Tensor], list[tuple[dict[str, Tensor], Tensor]]]:
+        """Raise as `steps` does, which is asked first."""
+        raise NotImplementedError
+
+    def _names(self) -> list[str]:
+        names = ["past"]
+        names += ["columns"] if len(self.task.scaling.columns[0]) else []
+        names += ["future"] if self.model.num_known else []
+        return [*names, "center", "width"]

@@ -1,0 +1,222 @@
+"""The forecaster with scikit-learn's face."""
+
+import copy
+import pickle
+
+import numpy as np
+import pytest
+import torch
+from sklearn.base import clone
+from sklearn.exceptions import NotFittedError
+from sklearn.model_selection import GridSearchCV, TimeSeriesSplit
+
+from unrolled.data.source import Source
+from unrolled.errors import DataError, OptionError
+from unrolled.sklearn import SequenceForecaster
+from unrolled.tasks import load
+
+STEPS = np.arange(140)
+SINE = 5 + np.sin(STEPS * 2 * np.pi / 7)
+QUICK = {"horizon": 4, "season": 7, "hidden_size": 4, "updates": 20, "random_state": 0}
+
+
+def known_in_advance(num=160):
+    """A column, and a series that is twice the column of the same step."""
+    X = np.random.default_rng(0).normal(size=(num, 1))
+    return X, 2 * X[:, 0] + 10
+
+
+@pytest.fixture(scope="module")
+def fitted():
+    return SequenceForecaster(**QUICK).fit(SINE)
+
+
+@pytest.fixture(scope="module")
+def with_known():
+    X, y = known_in_advance()
+    options = QUICK | {"updates": 600, "learning_rate": 0.02, "dropout": 0.0, "loss": "mae"}
+    return SequenceForecaster(**options).fit(X[:150], y[:150])
+
+
+def test_it_goes_on_from_the_training_and_from_other_series(fitted):
+    expected = 5 + np.sin(np.arange(140, 144) * 2 * np.pi / 7)
+    assert fitted.predict() == pytest.approx(expected, abs=0.05)
+    assert (fitted.horizon_, fitted.lookback_) == (4, 14)
+    later = fitted.predict(SINE[:-3])
+    assert later == pytest.approx(SINE[-3:].tolist() + expected[:1].tolist(), abs=0.05)
+    assert np.array_equal(fitted.predict(SINE), fitted.predict())
+    assert np.array_equal(fitted.predict(horizon=2), fitted.predict()[:2])
+    assert np.array_equal(fitted.predict(SINE.tolist()), fitted.predict())
+    with pytest.raises(OptionError, match="horizon is 5, but the model makes 4"):
+        fitted.predict(horizon=5)
+
+
+def test_the_forms_of_series_and_of_forecasts():
+    two = np.stack([SINE, 2 * SINE], 1)
+    table = SequenceForecaster(**QUICK).fit(two)
+    assert table.predict().shape == (4, 2)
+    assert table.predict_interval(two[:50]).shape == (2, 4, 2)
+    several = SequenceForecaster(**QUICK).fit([SINE, 100 * SINE[:90]])
+    assert several.predict().shape == (2, 4)
+    assert several.predict()[1] == pytest.approx(100 * SINE[90:94], rel=0.05)
+    # another series is scaled by itself
+    assert several.predict([1000 * SINE[:60]]) == pytest.approx(1000 * SINE[None, 60:64], rel=0.05)
+    assert several.predict(SINE[:60]).shape == (4,)
+    cube = SequenceForecaster(**QUICK).fit(np.stack([two, two]))
+    assert cube.predict().shape == (2, 4, 2)
+
+
+def test_what_is_known_in_advance_decides(with_known):
+    X, y = known_in_advance()
+    assert with_known.predict(X[150:]) == pytest.approx(y[150:154], abs=0.6)
+    assert with_known.predict(X[150:152], horizon=2) == pytest.approx(y[150:152], abs=0.6)
+    assert np.array_equal(with_known.predict(X[:154], y[:150]), with_known.predict(X[150:]))
+    assert with_known.predict(X[:104], y[:100]) == pytest.approx(y[100:104], abs=0.6)
+    assert with_known.score(X, y) > -0.5
+
+
+def test_intervals_hold_the_forecast(fitted):
+    low, high = fitted.predict_interval()
+    assert (low <= fitted.predict()).all()
+    assert (fitted.predict() <= high).all()
+    with pytest.raises(OptionError, match=r"interval 0\.5 has ends at 0\.25"):
+        fitted.predict_interval(coverage=0.5)
+    with pytest.raises(OptionError, match="interval must be"):
+        fitted.predict_interval(coverage=1.5)
+    levels = SequenceForecaster(**QUICK, quantiles=(0.25, 0.5, 0.75)).fit(SINE)
+    assert np.array_equal(levels.predict_interval(coverage=0.5), levels.predict_interval())
+    number = SequenceForecaster(**QUICK, loss="mae").fit(SINE)
+    with pytest.raises(OptionError, match="says one number"):
+        number.predict_interval()
+
+
+def test_the_score_is_minus_mase_by_hand():
+    learned = SINE + np.random.default_rng(1).normal(size=140)
+    model = SequenceForecaster(**QUICK).fit(learned)
+    y = learned[::-1][:40]
+    errors = [
+        np.abs(model.predict(y[:origin]) - y[origin : origin + 4])
+        for origin in range(model.lookback_, 37)
+    ]
+    scale = np.abs(learned[7:] - learned[:-7]).mean()  # nothing is held out of so few
+    assert model.score(y) == pytest.approx(-np.mean(errors) / scale, rel=1e-5)
+
+
+def test_nothing_after_the_place_of_a_forecast_changes_it(fitted):
+    spiked = np.concatenate([SINE[:60], [1e6] * 4])
+    assert np.array_equal(fitted.predict(spiked[:60]), fitted.predict(SINE[:60]))
+
+
+def test_missing_numbers_are_not_learned_from():
+    y = SINE.copy()
+    y[::9] = np.nan
+    model = SequenceForecaster(**QUICK).fit(y)
+    assert np.isfinite(model.predict()).all()
+    assert model.predict() == pytest.approx(
+        5 + np.sin(np.arange(140, 144) * 2 * np.pi / 7), abs=0.5
+    )
+
+
+def test_few_steps_are_all_learned_from():
+    few = SequenceForecaster(**QUICK | {"lookback": 8}).fit(SINE[:13])
+    assert few.predict().shape == (4,)
+    held_out = SequenceForecaster(**QUICK | {"lookback": 8}, held_out=0.2)
+    with pytest.raises(DataError, match="y: 9 steps to learn from before the parts"):
+        held_out.fit(SINE[:13])
+
+
+def test_a_grid_over_series_and_over_time():
+    grid = GridSearchCV(SequenceForecaster(**QUICK), {"method": ["direct", "segment"]}, cv=2)
+    assert grid.fit([SINE + k for k in range(4)]).best_score_ < 0
+    split = TimeSeriesSplit(2)
+    over_time = GridSearchCV(SequenceForecaster(**QUICK), {"hidden_size": [2, 4]}, cv=split)
+    assert over_time.fit(SINE).best_estimator_.predict().shape == (4,)
+
+
+@pytest.mark.parametrize("copy_of", [copy.deepcopy, lambda m: pickle.loads(pickle.dumps(m))])
+def test_copies_say_the_same(fitted, copy_of):
+    other = copy_of(fitted)
+    assert np.array_equal(other.predict(), fitted.predict())
+    assert other.model_ is not fitted.model_
+    with pytest.raises(NotFittedError):
+        clone(fitted).predict()
+
+
+def test_a_saved_run_forecasts_a_table(with_known, fitted, tmp_path):
+    fitted.save(tmp_path / "run")
+    run = load(tmp_path / "run")
+    (tmp_path / "table.csv").write_text("\n".join(["y", *map(str, SINE)]))
+    options = run.task.option_classes.predict()
+    rows = run.task.predict(run.model, Source.file(tmp_path / "table.csv"), options)
+    assert [row["forecast"] for row in rows] == pytest.approx(fitted.predict())
+    with_known.save(tmp_path / "known")
+    X, y = known_in_advance()
+    pairs = [f"{a},{b}" for a, b in zip(X[:150, 0], y, strict=False)]
+    pairs += [f"{a}," for a in X[150:154, 0]]
+    (tmp_path / "known.csv").write_text("\n".join(["x,y", *pairs]))
+    run = load(tmp_path / "known")
+    rows = run.task.predict(run.model, Source.file(tmp_path / "known.csv"), options)
+    assert [row["forecast"] for row in rows] == pytest.approx(with_known.predict(X[150:154]))
+
+
+def test_the_callers_random_numbers_are_left_alone():
+    torch.manual_seed(1)
+    expected = torch.rand(3)
+    torch.manual_seed(1)
+    SequenceForecaster(**QUICK | {"updates": 1}).fit(SINE).predict()
+    assert torch.equal(torch.rand(3), expected)
+
+
+@pytest.mark.parametrize(
+    ("given", "error", "message"),
+    [
+        ((SINE[:4],), DataError, "y: 4 steps to learn from, but a window has"),
+        (([SINE, SINE[:5]],), DataError, r"y\[1\]: 5 steps of series '1'"),
+        (([SINE, SINE[:, None] * [1, 2]],), DataError, r"y\[1\]: 2 columns, y\[0\] has 1"),
+        ((np.full(50, np.nan),), DataError, "y: no value"),
+        ((np.array([1.0, np.inf] * 40),), ValueError, "infinity"),
+        ((SINE[:, None], SINE[:-1]), DataError, "X: 140 rows, expected one for each of 139"),
+        (([SINE[:, None]] * 2, [SINE]), DataError, "X has 2 series, and y 1"),
+        ((7,), DataError, "expected a series of numbers, got 7"),
+        ((["a", "b"],), ValueError, "could not convert"),
+        (([],), ValueError, "0 sample|empty"),
+    ],
+)
+def test_what_cannot_be_used_is_named(given, error, message):
+    with pytest.raises(error, match=message):
+        SequenceForecaster(**QUICK).fit(*given)
+
+
+def test_what_was_not_fitted_to_is_named(fitted, with_known):
+    with pytest.raises(DataError, match=r"y has 2 columns, but .* was fitted to 1"):
+        fitted.predict(np.zeros((30, 2)))
+    with pytest.raises(DataError, match="y: 5 steps, but a forecast looks at 14"):
+        fitted.predict(SINE[:5])
+    with pytest.raises(DataError, match="steps are a keyword: horizon=12"):
+        fitted.predict(12)
+    with pytest.raises(DataError, match="was fitted to y alone"):
+        fitted.predict(SINE[:, None], SINE)
+    with pytest.raises(DataError, match="the model also reads x"):
+        with_known.predict()
+    with pytest.raises(DataError, match="X: 3 rows, expected one for each of 4 steps to come"):
+        with_known.predict(np.zeros((3, 1)))
+    with pytest.raises(DataError, match="was fitted to X and y"):
+        with_known.score(SINE)
+    with pytest.raises(DataError, match="which has no logarithm"):
+        SequenceForecaster(**QUICK, log=True).fit(SINE - 5)
+    with pytest.raises(DataError, match="no series has the 18 steps of a window"):
+        fitted.score(SINE[:17])
+
+
+def test_frames_are_the_arrays_that_they_hold():
+    pandas = pytest.importorskip("pandas")
+    days = pandas.date_range("2024-01-01", periods=len(SINE))
+    column = pandas.Series(SINE, index=days)
+    assert np.array_equal(
+        SequenceForecaster(**QUICK).fit(column).predict(),
+        SequenceForecaster(**QUICK).fit(SINE).predict(),
+    )
+    frame = pandas.DataFrame({"a": SINE, "b": 2 * SINE})
+    panel = pandas.concat({"first": frame, "second": frame})  # two levels of index
+    assert SequenceForecaster(**QUICK).fit(frame).predict().shape == (4, 2)
+    assert SequenceForecaster(**QUICK).fit(panel).predict(panel).shape == (2, 4, 2)
