@@ -71,3 +71,22 @@ def test_smoothing_multiplies_where_that_is_better(write_table, prepared):
     for row, window in zip(said, examples, strict=True):
         truth = window.series.values[window.origin : window.origin + 3, 0]
         assert row.tolist() == pytest.approx(truth.tolist(), rel=0.03)
+
+
+def test_least_squares_are_not_ruled_by_windows_in_which_nothing_happens(write_table, prepared):
+    """A pause with the last digit at play, in a series that else has a cycle of 5."""
+    rows = [f"{n},{(0, 3, 1, 7, 4)[n % 5]}" for n in range(80)]
+    rows[20:40] = [f"{n},{5 + 1e-9 * (n % 2)}" for n in range(20, 40)]
+    run = prepared(write_table("t,y", *rows), time="t", lookback=5)
+    said, examples = forecasts_of(run, "linear")
+    for row, window in zip(said, examples, strict=True):
+        truth = window.series.values[window.origin : window.origin + 3, 0]
+        assert (row - truth).abs().max() < 2
+
+
+def test_it_is_said_where_smoothing_is_left_out(wave_table, prepared, monkeypatch):
+    monkeypatch.setattr("unrolled.tasks.forecast.baselines._MOST_SMOOTHED", 70)
+    run = prepared(wave_table(), lookback=14)
+    assert "ETS" not in baseline_forecasts(run.splits.training, run.splits.test)
+    note = "too many steps for exponential smoothing: no ETS beside the model"
+    assert note in run.splits.notes

@@ -208,3 +208,42 @@ def test_steps_are_forecast_one_observation_at_a_time(wave_table, prepared):
     framed = prepared(path, run="framed")
     with pytest.raises(OptionError, match="train with normalize none"):
         framed.task.stream(framed.trainer.model.eval())
+
+
+@pytest.mark.parametrize("method", ["direct", "segment"])
+@pytest.mark.parametrize("independent", [True, False])
+def test_a_new_network_adds_nothing_to_the_linear_forecast(
+    wave_table, prepared, method, independent
+):
+    """Its columns that are known in advance, here the calendar, neither."""
+    run = prepared(
+        wave_table(), model={"method": method, "independent": independent, "loss": "mae"}
+    )
+    model = run.trainer.model.eval()
+    inputs = run.task.inputs(run.splits.test)
+    frame = model.frame(inputs.past)
+    expected = model.linear_part(inputs.past, frame) * frame.width + frame.offset
+    torch.testing.assert_close(model(inputs)[..., 0], expected)
+
+
+def test_series_that_are_too_short_are_left_out_of_a_prediction_with_a_warning(
+    write_table, prepared
+):
+    rows = [f"A,{n},{n % 4}" for n in range(50)]
+    path = write_table("id,t,y", *rows, "B,1,5", *(f"C,{n},{n % 3}" for n in range(50)))
+    run, _ = trained(prepared, path, time="t", id="id")
+    with pytest.warns(
+        UserWarning, match="1 series is left out; the first: .* 1 step of series 'B'"
+    ):
+        told = predicted(run, path)
+    assert [row["id"] for row in told] == ["A"] * 3 + ["C"] * 3
+
+
+def test_numbers_of_any_size_are_scaled(write_table, prepared):
+    scales = []
+    for size in (1.0, 1e-200, 1e30):
+        rows = [f"{n},{size * (n % 4)!r}" for n in range(50)]
+        path = write_table("t,y", *rows, name=f"{size}.csv")
+        scale = prepared(path, run=f"{size}", time="t").task.scale_of("")
+        scales.append(float(scale.width / size))
+    assert scales == pytest.approx([scales[0]] * 3)

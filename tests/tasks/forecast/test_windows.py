@@ -115,3 +115,8 @@ def test_a_target_that_is_missing_is_neither_learned_from_nor_measured(wave_tabl
     truth = window.series.values[19:22, 0]
     point = task.forecast(model, [window], (0.1, 0.9)).point[0, :, 0]
     assert figures["mae"] == pytest.approx(float((point - truth).abs()[[0, 2]].mean()))
+
+
+def test_a_split_with_a_part_shorter_than_a_forecast_is_refused(wave_table, prepared):
+    with pytest.raises(DataError, match="split 60,2,18: a part has fewer steps than a forecast, 3"):
+        prepared(wave_table(80), split="60,2,18")

@@ -3,6 +3,7 @@
 Not here: windows in what is known (`windows.py`).
 """
 
+import warnings
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -24,7 +25,7 @@ __all__ = ["ends_of_table", "typed_ends"]
 def ends_of_table(
     path: Path, data: DataOptions, calendar: Calendar, sizes: Sizes, horizon: int
 ) -> Iterator[Window]:
-    """Yield the window at the end of each series of a table.
+    """Yield the window at the end of each series of a table; warn of those that are too short.
 
     Args:
         path: The table.
@@ -34,13 +35,26 @@ def ends_of_table(
         horizon: Steps that are asked for: fewer than the training had, or more.
 
     Raises:
-        DataError: The table cannot be used, a series is shorter than what a forecast looks at, or
-            lacks what is to be known in advance.
+        DataError: The table cannot be used, all series are shorter than what a forecast looks at,
+            or one lacks what is to be known in advance.
     """
     longest = max(horizon, sizes.horizon)
+    windows: list[Window] = []
+    refused: list[DataError] = []
     for series in read_panel(path, data, ahead=longest, calendar=calendar).series:
+        try:
+            window = _end(series, calendar, Sizes(sizes.lookback, longest))
+        except DataError as error:
+            refused.append(error)
+            continue
         _require_known(data, series, calendar, horizon)
-        yield _end(series, calendar, Sizes(sizes.lookback, longest))
+        windows.append(window)
+    if refused and not windows:
+        raise refused[0]
+    if refused:
+        these = "1 series is" if len(refused) == 1 else f"{len(refused):,} series are"
+        warnings.warn(f"{these} left out; the first: {refused[0].message}", stacklevel=2)
+    yield from windows
 
 
 def typed_ends(
@@ -119,7 +133,8 @@ def _columns(line: str, where: str, data: DataOptions) -> list[list[float]]:
 def _end(series: Series, calendar: Calendar, sizes: Sizes) -> Window:
     name = f" of series {series.id!r}" if series.id else ""
     if len(series) < sizes.lookback:
-        message = f"{series.where}: {len(series):,} steps{name}, but a forecast looks at "
+        steps = "1 step" if len(series) == 1 else f"{len(series):,} steps"
+        message = f"{series.where}: {steps}{name}, but a forecast looks at "
         raise DataError(f"{message}{sizes.lookback:,}", "give more steps")
     seen = series.values[len(series) - sizes.lookback :]
     if bool(seen.isnan().all()):

@@ -225,6 +225,10 @@ class Forecaster(nn.Module):
             raw = self.head.start(residuals)
         self.answer.weight.zero_()
         self.answer.bias.copy_(raw.flatten())
+        if self.options.method == "direct" and self.known is not None:
+            added = cast(nn.Linear, self.known[-1])
+            added.weight.zero_()
+            added.bias.zero_()
 
     def with_location(self, raw: Tensor, location: Tensor) -> Tensor:
         """Return raw numbers with `location` added to the one that says where values lie."""

@@ -20,7 +20,12 @@ from unrolled.data.content import flag_of, numbers_of, strings_of, whole_number_
 from unrolled.data.source import Source
 from unrolled.errors import DataError, OptionError, field
 from unrolled.metrics import Metric
-from unrolled.tasks.forecast.baselines import baseline_forecasts, naive, seasonal_naive
+from unrolled.tasks.forecast.baselines import (
+    baseline_forecasts,
+    naive,
+    seasonal_naive,
+    too_many_to_smooth,
+)
 from unrolled.tasks.forecast.ends import ends_of_table, typed_ends
 from unrolled.tasks.forecast.figure import Drawn
 from unrolled.tasks.forecast.heads import make_head
@@ -145,6 +150,8 @@ class ForecastTask(ExamplesTask[Window]):
         if num_constant:
             these = "1 series does" if num_constant == 1 else f"{num_constant:,} series do"
             splits.notes.append(f"{these} not change in what is learned from: no MASE of it")
+        if too_many_to_smooth(learned):
+            splits.notes.append("too many steps for exponential smoothing: no ETS beside the model")
         past = [series.past[:end] for series, end in learned.items()]
         known = [series.known[:end, : series.num_columns] for series, end in learned.items()]
         columns = torch.cat([torch.cat(past), torch.cat(known)], 1)

@@ -67,6 +67,9 @@ def ends_of(data: DataOptions, series: Series, sizes: Sizes) -> tuple[int, int, 
         DataError: It is too short for them.
     """
     learned, held_out, test = _ends(data, len(series), sizes.horizon)
+    if min(held_out - learned, test - held_out) < sizes.horizon and data.split is not None:
+        message = f"{field('split')} {data.split}: a part has fewer steps than a forecast, "
+        raise DataError(f"{message}{sizes.horizon:,}", f"make the parts of {field('split')} larger")
     needed = sizes.lookback + sizes.horizon
     name = f" of series {series.id!r}" if series.id else ""
     if data.split is not None and test > len(series):
