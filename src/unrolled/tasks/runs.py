@@ -41,6 +41,7 @@ from unrolled.training import (
     peak_memory_bytes,
     reading,
     require_checkpoint,
+    save_weights,
     weight_shapes,
 )
 
@@ -72,7 +73,9 @@ class Prepared:
         part, examples = next(((name, part) for name, part in parts.items() if part), ("none", []))
         task, trainer = self.task, self.trainer
         kept_update = load_weights(trainer.run.weights_path, trainer.model, trainer.run.identity)
-        metrics = task.evaluate(trainer.model.eval(), examples) if examples else {}
+        if task.calibrate(trainer.model.eval(), self.splits.held_out):
+            save_weights(trainer.run.weights_path, trainer.model, trainer.run.identity, kept_update)
+        metrics = task.evaluate(trainer.model, examples) if examples else {}
         baselines = task.baselines(self.splits.training, examples) if examples else {}
         for figures in (metrics, *baselines.values()):
             check_declared(task.metrics, figures)

@@ -56,11 +56,14 @@ def test_smoothing_of_one_place_knows_nothing_of_later_ones(wave_table, prepared
     path = wave_table()
     before, examples = forecasts_of(prepared(path, run="a", lookback=14), "ETS")
     rows = path.read_text().splitlines()
-    rows[71] = rows[71].split(",")[0] + ",50"
-    path.write_text("\n".join(rows) + "\n")
-    after, _ = forecasts_of(prepared(path, run="b", lookback=14), "ETS")
-    for row, window in enumerate(examples):
-        assert torch.equal(before[row], after[row]) == (window.origin <= 70)
+    for later in ("50", "-50"):  # of which there is no logarithm
+        rows[71] = rows[71].split(",")[0] + f",{later}"
+        path.write_text("\n".join(rows) + "\n")
+        after, _ = forecasts_of(prepared(path, run=f"b{later}", lookback=14), "ETS")
+        assert bool(after.isfinite().all())
+        for row, window in enumerate(examples):
+            assert window.origin > 70 or torch.equal(before[row], after[row])
+    assert not torch.equal(before, after)
 
 
 def test_smoothing_multiplies_where_that_is_better(write_table, prepared):

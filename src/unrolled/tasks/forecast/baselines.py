@@ -172,12 +172,12 @@ class _Smoothing:
             if period > 1 or not season
         ]
         parameters = np.array(grid).T[:, :, None]  # (3, K, 1)
-        positive = (np.nan_to_num(values, nan=1.0) > 0).all(0)
+        positive = (np.nan_to_num(values[:end], nan=1.0) > 0).all(0)
         errors, _ = _smooth(values[:end], parameters, period)
         best = errors.argmin(0)
         smallest = errors.min(0)
         is_log = np.zeros(values.shape[1], dtype=bool)
-        logs = np.log(np.where(positive, np.nan_to_num(values, nan=np.nan), 1.0))
+        logs = np.log(np.where(values > 0, values, np.nan))  # what comes below 0 later is skipped
         if positive.any():
             of_logs, _ = _smooth(logs[:end], parameters, period, exponential=True)
             is_log = positive & (of_logs.min(0) < smallest)

@@ -14,12 +14,44 @@ from numpy.typing import NDArray
 from unrolled.data.numbers import parse_number
 from unrolled.data.source import Source
 from unrolled.errors import DataError, field
+from unrolled.tasks.forecast.fitted import Fitted
 from unrolled.tasks.forecast.options import DataOptions
 from unrolled.tasks.forecast.reader import Series, read_panel
+from unrolled.tasks.forecast.scaling import Scaling
 from unrolled.tasks.forecast.times import Calendar
 from unrolled.tasks.forecast.windows import Sizes, Window
 
-__all__ = ["ends_of_table", "typed_ends"]
+__all__ = ["ends_of_source"]
+
+
+def ends_of_source(
+    source: Source, data: DataOptions, fitted: Fitted, scaling: Scaling, horizon: int
+) -> Iterator[Window]:
+    """Yield the window at the end of each series of a table, or of each line that was typed.
+
+    A series that training did not have is scaled by all its values.
+
+    Args:
+        source: What is read.
+        data: The columns of the training.
+        fitted: To the training.
+        scaling: By which new series are scaled.
+        horizon: Steps that are asked for.
+
+    Raises:
+        DataError: As of `ends_of_table` and `typed_ends`.
+    """
+    calendar, sizes = fitted.calendar, fitted.sizes
+    if source.path is None:
+        name, place = next(iter(fitted.scales)), fitted.last_place
+        yield from typed_ends(
+            source, data, calendar, sizes, horizon=horizon, last_place=place, name=name
+        )
+        return
+    for window in ends_of_table(source.path, data, calendar, sizes, horizon):
+        if window.series.id not in fitted.scales:
+            scaling.add(window.series, window.series.values)
+        yield window
 
 
 def ends_of_table(
