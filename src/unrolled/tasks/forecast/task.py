@@ -18,6 +18,7 @@ from unrolled.metrics import Metric
 from unrolled.tasks.forecast.ends import ends_of_source
 from unrolled.tasks.forecast.fitted import Fitted
 from unrolled.tasks.forecast.forecasting import Forecast, forecast
+from unrolled.tasks.forecast.heads import make_head
 from unrolled.tasks.forecast.measures import METRICS
 from unrolled.tasks.forecast.measuring import (
     baseline_figures,
@@ -69,6 +70,7 @@ class ForecastTask(ExamplesTask[Window]):
     def __init__(self, options: TaskOptions, fitted: Fitted) -> None:
         super().__init__(options)
         self.fitted = fitted
+        self._head = make_head(options.model.learns, options.model.levels)
         self.calendar = fitted.calendar
         self.sizes = fitted.sizes
         lookback, season = fitted.sizes.lookback, fitted.calendar.season
@@ -140,8 +142,7 @@ class ForecastTask(ExamplesTask[Window]):
     def loss(self, model: nn.Module, examples: Sequence[Window]) -> tuple[Tensor, int]:
         """Return the sum of the losses of values that are there, and of how many."""
         inputs, scales = self.scaling.batch(examples)
-        head = cast(Forecaster, model).head
-        return total_loss(head, model(inputs), inputs, scales)
+        return total_loss(self._head, model(inputs), inputs, scales)
 
     def evaluate(self, model: nn.Module, examples: Sequence[Window]) -> dict[str, Any]:
         """Return the figures, the loss, and whether a naive forecast is worse beyond chance."""
