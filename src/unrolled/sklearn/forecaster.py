@@ -20,7 +20,7 @@ from unrolled.tasks.forecast.model import Forecaster
 from unrolled.tasks.forecast.options import DataOptions, PredictOptions
 from unrolled.tasks.forecast.parts import splits_of
 from unrolled.tasks.forecast.reader import Panel, Series
-from unrolled.tasks.forecast.rows import ends_of_interval
+from unrolled.tasks.forecast.rows import ends_of_interval, horizon_of
 from unrolled.tasks.forecast.task import ForecastTask
 from unrolled.tasks.forecast.times import Calendar
 from unrolled.tasks.forecast.windows import Sizes, Window, ends_of, settled_sizes, windows_of
@@ -194,7 +194,7 @@ class SequenceForecaster(Estimator):
         """Return the forecast and its quantiles."""
         check_is_fitted(self)
         task = self._fitted
-        num = task.num_steps(PredictOptions(horizon=horizon))
+        num = horizon_of(task.options.model, PredictOptions(horizon=horizon), task.sizes)
         given, known = self._ends, None
         if self._known_ends is None:
             if X is not None or y is not None:

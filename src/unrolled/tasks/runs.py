@@ -41,6 +41,7 @@ from unrolled.training import (
     peak_memory_bytes,
     reading,
     require_checkpoint,
+    save_weights,
     weight_shapes,
 )
 
@@ -66,13 +67,25 @@ class Prepared:
     splits: Splits[Any]
     trainer: Trainer
 
+    def calibrate(self) -> int | None:
+        """Take the weights that were kept, set by the held-out part what is set after a training.
+
+        Returns:
+            The update whose weights they are.
+        """
+        run, model = self.trainer.run, self.trainer.model
+        kept_update = load_weights(run.weights_path, model, run.identity)
+        if self.task.calibrate(model.eval(), self.splits.held_out):
+            save_weights(run.weights_path, model, run.identity, kept_update)
+        return kept_update
+
     def finish(self) -> Results:
         """Measure the weights that were kept, write results.json, and return what it says."""
         parts = {"test": self.splits.test, "held_out": self.splits.held_out}
         part, examples = next(((name, part) for name, part in parts.items() if part), ("none", []))
         task, trainer = self.task, self.trainer
-        kept_update = load_weights(trainer.run.weights_path, trainer.model, trainer.run.identity)
-        metrics = task.evaluate(trainer.model.eval(), examples) if examples else {}
+        kept_update = self.calibrate()
+        metrics = task.evaluate(trainer.model, examples) if examples else {}
         baselines = task.baselines(self.splits.training, examples) if examples else {}
         for figures in (metrics, *baselines.values()):
             check_declared(task.metrics, figures)

@@ -175,6 +175,10 @@ class Task(ABC, Generic[Example]):
     def objective(self, splits: Splits[Example], processes: Processes) -> Objective:
         """Return what a model is trained for. It draws from no global random generator."""
 
+    def calibrate(self, model: nn.Module, held_out: Sequence[Example]) -> bool:  # noqa: ARG002
+        """Set by held-out examples how sure the kept weights are; return whether it was done."""
+        return False
+
     @abstractmethod
     def evaluate(self, model: nn.Module, examples: Sequence[Example]) -> dict[str, Any]:
         """Return all figures, and whatever else is worth keeping of the measurement.

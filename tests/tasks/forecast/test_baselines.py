@@ -56,11 +56,14 @@ def test_smoothing_of_one_place_knows_nothing_of_later_ones(wave_table, prepared
     path = wave_table()
     before, examples = forecasts_of(prepared(path, run="a", lookback=14), "ETS")
     rows = path.read_text().splitlines()
-    rows[71] = rows[71].split(",")[0] + ",50"
-    path.write_text("\n".join(rows) + "\n")
-    after, _ = forecasts_of(prepared(path, run="b", lookback=14), "ETS")
-    for row, window in enumerate(examples):
-        assert torch.equal(before[row], after[row]) == (window.origin <= 70)
+    for later in ("50", "-50"):  # of which there is no logarithm
+        rows[71] = rows[71].split(",")[0] + f",{later}"
+        path.write_text("\n".join(rows) + "\n")
+        after, _ = forecasts_of(prepared(path, run=f"b{later}", lookback=14), "ETS")
+        assert bool(after.isfinite().all())
+        for row, window in enumerate(examples):
+            assert window.origin > 70 or torch.equal(before[row], after[row])
+    assert not torch.equal(before, after)
 
 
 def test_smoothing_multiplies_where_that_is_better(write_table, prepared):
@@ -71,3 +74,22 @@ def test_smoothing_multiplies_where_that_is_better(write_table, prepared):
     for row, window in zip(said, examples, strict=True):
         truth = window.series.values[window.origin : window.origin + 3, 0]
         assert row.tolist() == pytest.approx(truth.tolist(), rel=0.03)
+
+
+def test_least_squares_are_not_ruled_by_windows_in_which_nothing_happens(write_table, prepared):
+    """A pause with the last digit at play, in a series that else has a cycle of 5."""
+    rows = [f"{n},{(0, 3, 1, 7, 4)[n % 5]}" for n in range(80)]
+    rows[20:40] = [f"{n},{5 + 1e-9 * (n % 2)}" for n in range(20, 40)]
+    run = prepared(write_table("t,y", *rows), time="t", lookback=5)
+    said, examples = forecasts_of(run, "linear")
+    for row, window in zip(said, examples, strict=True):
+        truth = window.series.values[window.origin : window.origin + 3, 0]
+        assert (row - truth).abs().max() < 2
+
+
+def test_it_is_said_where_smoothing_is_left_out(wave_table, prepared, monkeypatch):
+    monkeypatch.setattr("unrolled.tasks.forecast.baselines._MOST_SMOOTHED", 70)
+    run = prepared(wave_table(), lookback=14)
+    assert "ETS" not in baseline_forecasts(run.splits.training, run.splits.test)
+    note = "too many steps for exponential smoothing: no ETS beside the model"
+    assert note in run.splits.notes

@@ -83,3 +83,48 @@ def test_series_that_are_forecast_from_one_place_count_once():
     places = [*range(30)] * 20
     told = verdict(errors, errors + 1, places, overlap=10, name="that one")
     assert told.startswith("too few forecasts")
+
+
+def test_a_verdict_does_not_depend_on_the_order_of_series():
+    """Neighbouring places go together, in whatever order the table has them."""
+    chance = torch.Generator().manual_seed(0)
+    walk = torch.randn(40, generator=chance, dtype=torch.float64).cumsum(0)
+    errors, origins = 5 + walk - walk.mean() + 2.0, [float(n) for n in range(40)]
+    others = torch.full((40,), 8.0).double()
+    order = torch.randperm(40, generator=chance).tolist()
+    moved = [origins[place] for place in order]
+    told = verdict(errors, others, origins, overlap=8, name="it")
+    assert verdict(errors[order], others, moved, overlap=8, name="it") == told
+
+
+def test_each_figure_of_five_numbers_is_that_of_arithmetic_by_hand():
+    """Errors 1, -1, 2, 0 and -4; the seasonal naive forecast errs by 2, the deviation is 4."""
+    truth, said = [1.0, 2.0, 3.0, 4.0, 5.0], [2.0, 1.0, 5.0, 4.0, 1.0]
+    quantiles = torch.tensor([said, said, said]).double() + torch.tensor([[-1.5], [0], [1]])
+    one = torch.ones(1, 1).double()
+    figures = tallied(
+        said,
+        truth,
+        deviation=4 * one,
+        seasonal_error=2 * one,
+        quantiles=quantiles.view(3, 1, 5, 1),
+        levels=(0.1, 0.5, 0.9),
+        interval=(0, 2),
+    ).figures()
+    low = [0.05, 0.25, 0.9 * 0.5, 0.15, 0.55]  # truth above the low end by 0.5, 2.5, -0.5, 1.5, 5.5
+    middle = [0.5, 0.5, 1, 0, 2]
+    high = [0.2, 0.0, 0.3, 0.1, 2.7]  # truth above the high end by -2, 0, -3, -1, 3
+    pinball = 2 * (sum(low) + sum(middle) + sum(high)) / 3
+    expected = {
+        "mase": 8 / 5 / 2,
+        "smape": 200 * (1 / 3 + 1 / 3 + 2 / 8 + 0 + 4 / 6) / 5,
+        "mae": 8 / 5,
+        "rmse": math.sqrt(22 / 5),
+        "mse": 22 / 5,
+        "scaled_mae": 8 / 5 / 4,
+        "scaled_mse": 22 / 5 / 16,
+        "crps": pinball / 5,
+        "quantile_loss": pinball / 15,
+        "coverage": 3 / 5,
+    }
+    assert figures == pytest.approx(expected)

@@ -7,6 +7,7 @@ import pytest
 from unrolled.errors import DataError, OptionError
 from unrolled.tasks.forecast import DataOptions
 from unrolled.tasks.forecast.reader import read_panel
+from unrolled.tasks.forecast.times import Calendar
 
 
 def read(path, **options):
@@ -135,3 +136,36 @@ def test_columns_may_stand_between_commas():
     assert data.target == ("a", "b", "c")
     assert data.known == ("d", "e")
     assert Path(data.file).is_absolute()
+
+
+def test_an_hour_that_a_clock_shows_twice_is_read_as_two(write_table):
+    """In Lisbon the clock went from 2 to 1 on 27 October 2024."""
+    clocks = ["00:00", "01:00", "01:00", "02:00", "03:00"]
+    rows = [f"2024-10-27 {clock},{n}" for n, clock in enumerate(clocks)]
+    written = [
+        f"2024-10-27T{clock}{'+01:00' if n < 2 else 'Z'},{n}" for n, clock in enumerate(clocks)
+    ]
+    for table in (rows, written):
+        path = write_table("t,y", *table)
+        data = DataOptions(file=str(path), time="t", target=("y",), zone="Europe/Lisbon")
+        (series,), calendar, _ = read_panel(path, data)
+        assert calendar.name == "hourly"
+        assert series.values[:, 0].tolist() == [0, 1, 2, 3, 4]
+
+
+def test_two_rows_in_one_step_are_refused(write_table):
+    """Hours, where the training had days: none of them stands for the day."""
+    daily = Calendar("day", 1, "date")
+    path = write_table("t,y", "2024-01-01 00:00,1", "2024-01-01 01:00,2", "2024-01-02 00:00,3")
+    data = DataOptions(file=str(path), time="t", target=("y",))
+    with pytest.raises(
+        DataError, match="line 3: in the same step as line 2, where steps are daily"
+    ):
+        read_panel(path, data, calendar=daily)
+
+
+def test_a_future_that_no_date_can_write_is_refused(write_table):
+    path = write_table("t,y", *(f"{9990 + n}-06-01,{n}" for n in range(10)))
+    data = DataOptions(file=str(path), time="t", target=("y",), horizon=3)
+    with pytest.raises(DataError, match="line 11: the steps to forecast lie after the year 9999"):
+        read_panel(path, data)

@@ -208,3 +208,101 @@ def test_steps_are_forecast_one_observation_at_a_time(wave_table, prepared):
     framed = prepared(path, run="framed")
     with pytest.raises(OptionError, match="train with normalize none"):
         framed.task.stream(framed.trainer.model.eval())
+
+
+@pytest.mark.parametrize("method", ["direct", "segment"])
+@pytest.mark.parametrize("independent", [True, False])
+def test_a_new_network_adds_nothing_to_the_linear_forecast(
+    wave_table, prepared, method, independent
+):
+    """Its columns that are known in advance, here the calendar, neither."""
+    run = prepared(
+        wave_table(), model={"method": method, "independent": independent, "loss": "mae"}
+    )
+    model = run.trainer.model.eval()
+    inputs = run.task.inputs(run.splits.test)
+    frame = model.frame(inputs.past)
+    expected = model.linear_part(inputs.past, frame) * frame.width + frame.offset
+    torch.testing.assert_close(model(inputs)[..., 0], expected)
+
+
+def test_series_that_are_too_short_are_left_out_of_a_prediction_with_a_warning(
+    write_table, prepared
+):
+    rows = [f"A,{n},{n % 4}" for n in range(50)]
+    path = write_table("id,t,y", *rows, "B,1,5", *(f"C,{n},{n % 3}" for n in range(50)))
+    run, _ = trained(prepared, path, time="t", id="id")
+    with pytest.warns(
+        UserWarning, match="1 series is left out; the first: .* 1 step of series 'B'"
+    ):
+        told = predicted(run, path)
+    assert [row["id"] for row in told] == ["A"] * 3 + ["C"] * 3
+
+
+def test_numbers_of_any_size_are_scaled(write_table, prepared):
+    scales = []
+    for size in (1.0, 1e-200, 1e30):
+        rows = [f"{n},{size * (n % 4)!r}" for n in range(50)]
+        path = write_table("t,y", *rows, name=f"{size}.csv")
+        scale = prepared(path, run=f"{size}", time="t").task.scale_of("")
+        scales.append(float(scale.width / size))
+    assert scales == pytest.approx([scales[0]] * 3)
+
+
+@pytest.mark.parametrize("model", [{}, {"loss": "normal"}, {"loss": "student-t", "log": True}])
+def test_intervals_hold_their_share_of_held_out_values(write_table, prepared, model):
+    """A model that is far too sure: its training has no noise, what is held out has."""
+    chance = random.Random(0)
+    rows = [f"{n},{20 + n % 4 + (chance.gauss(0, 1) if n >= 200 else 0):.4f}" for n in range(400)]
+    options = {"time": "t", "lookback": 8, "split": "200,100,100", "log": model.get("log", False)}
+    model = {name: value for name, value in model.items() if name != "log"}
+    run = prepared(write_table("t,y", *rows), model=model, **options)
+    run.trainer.fit()
+    results = run.finish()
+    held_out = run.task.evaluate(run.trainer.model, run.splits.held_out)
+    spread = run.trainer.model.spread.clone()
+    run.trainer.model.spread.fill_(1.0)
+    sure = run.task.evaluate(run.trainer.model, run.splits.held_out)
+    assert sure["coverage"] < 0.5
+    assert 0.79 <= held_out["coverage"] <= 0.86
+    assert 0.7 < results.metrics["coverage"] < 0.95
+    assert held_out["mae"] == pytest.approx(sure["mae"])
+    loaded = load(run.trainer.run.path)
+    assert loaded.task.evaluate(loaded.model, run.splits.held_out) == held_out
+    run.finish()
+    assert torch.equal(run.trainer.model.spread, spread)
+
+
+def test_paths_hold_their_share_of_held_out_values_too(write_table, prepared):
+    chance = random.Random(0)
+    rows = [f"{n},{chance.gauss(0, 1):.4f}" for n in range(200)]
+    model = {"method": "recursive", "loss": "normal"}
+    run = prepared(write_table("t,y", *rows), model=model, time="t", lookback=8, calendar=False)
+    run.trainer.fit()
+    with torch.no_grad():
+        run.trainer.model.answer.bias[1] -= 3
+    assert run.task.evaluate(run.trainer.model.eval(), run.splits.held_out)["coverage"] < 0.4
+    assert run.task.calibrate(run.trainer.model, run.splits.held_out)
+    coverage = run.task.evaluate(run.trainer.model, run.splits.held_out)["coverage"]
+    assert 0.8 <= coverage <= 0.9
+
+
+def test_numbers_and_counts_have_no_interval_to_set(write_table, prepared):
+    path = write_table("t,y", *(f"{n},{n % 4}" for n in range(60)))
+    for loss in ("mae", "negative-binomial"):
+        run = prepared(path, run=loss, time="t", model={"loss": loss})
+        assert not run.task.calibrate(run.trainer.model.eval(), run.splits.held_out)
+        assert run.trainer.model.spread.tolist() == [1]
+
+
+def test_the_report_speaks_the_language_that_is_asked_for(wave_table, prepared):
+    from unrolled.inspection.report import Facts, report
+
+    run = prepared(wave_table(), lookback=10)
+    subject = run.task.subject(run.trainer.model.eval())
+    examples = run.splits.held_out + run.splits.test
+    facts = Facts("waves")
+    page = report(subject, lambda each: each.passages(examples), facts, language="pt-BR")
+    for words in ("O que ele prevê?", "Previsões de y ao lado", '"previsão"', '"intervalo"'):
+        assert words in page
+    assert "What does it forecast?" not in page

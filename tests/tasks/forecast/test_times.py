@@ -85,3 +85,49 @@ def test_the_calendar_tells_hour_weekday_and_time_of_the_year():
 def test_an_unknown_zone_is_refused():
     with pytest.raises(OptionError, match="unknown time zone 'Mars'"):
         localized([datetime(2024, 1, 1)], "Mars")
+
+
+def test_moments_are_written_with_the_offset_that_all_of_them_have():
+    calendar = calendar_of("2024-03-01T00:00+02:00", "2024-03-01T01:00+02:00")
+    assert calendar.zone == "+02:00"
+    assert calendar.text(calendar.place(parse_moment("2024-03-01T00:00Z"))) == (
+        "2024-03-01 02:00:00+02:00"
+    )
+    assert Calendar.from_dict(calendar.to_dict()) == calendar
+    daily = calendar_of("2024-03-01T00:00-03:30", "2024-03-02T00:00-03:30")
+    assert (daily.name, daily.text(daily.place(parse_moment("2024-03-03T00:00-03:30")))) == (
+        "daily",
+        "2024-03-03",
+    )
+    several = calendar_of("2024-03-01T00:00+02:00", "2024-03-01T00:00+01:00")
+    assert (several.zone, several.name) == ("UTC", "hourly")
+
+
+@pytest.mark.parametrize(
+    ("unit", "zone", "seconds"),
+    [
+        ("second", None, 0),
+        ("second", "Europe/Lisbon", 0),
+        ("second", "Asia/Kathmandu", 0),
+        ("second", "-03:30", 0),
+        ("day", None, 50_000),
+        ("day", "Europe/Lisbon", 0),
+        ("business day", None, 0),
+    ],
+)
+def test_what_the_calendar_tells_of_many_places_is_what_each_date_says(unit, zone, seconds):
+    calendar = Calendar(unit, 1, "datetime", zone=zone, seconds=seconds)
+    most = {"second": 3e9, "day": 8e5, "business day": 5.7e5}[unit]
+    places = np.floor(np.random.default_rng(0).uniform(2e5, most, 300))
+    expected = []
+    for place in places:
+        moment = calendar.moment(place)
+        hour = (moment.hour + moment.minute / 60 + moment.second / 3600) / 24
+        cycles = {
+            "day": hour,
+            "week": (moment.weekday() + hour) / 7,
+            "year": (moment.timetuple().tm_yday - 1 + hour) / 365.25,
+        }
+        angles = 2 * np.pi * np.array([cycles[name] for name in calendar.cycles])
+        expected.append(np.concatenate([np.sin(angles), np.cos(angles)]))
+    np.testing.assert_allclose(calendar.features(places), expected, atol=1e-9)

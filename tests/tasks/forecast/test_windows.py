@@ -107,7 +107,7 @@ def test_a_target_that_is_missing_is_neither_learned_from_nor_measured(wave_tabl
     task: ForecastTask
     run = prepared(path, lookback=6)
     task, model = run.task, run.trainer.model.eval()
-    assert task.marks_missing
+    assert task.fitted.marks_missing
     window = next(w for w in run.splits.training if w.origin == 19)
     _, count = task.loss(model, [window])
     assert count == 2
@@ -115,3 +115,19 @@ def test_a_target_that_is_missing_is_neither_learned_from_nor_measured(wave_tabl
     truth = window.series.values[19:22, 0]
     point = task.forecast(model, [window], (0.1, 0.9)).point[0, :, 0]
     assert figures["mae"] == pytest.approx(float((point - truth).abs()[[0, 2]].mean()))
+
+
+def test_a_split_with_a_part_shorter_than_a_forecast_is_refused(wave_table, prepared):
+    with pytest.raises(DataError, match="split 60,2,18: a part has fewer steps than a forecast, 3"):
+        prepared(wave_table(80), split="60,2,18")
+
+
+def test_a_series_without_a_target_to_learn_from_is_left_out_and_counted(write_table, prepared):
+    rows = [f"A,{n},{n % 4}" for n in range(50)]
+    rows += [f"B,{n},{n % 4 if n > 35 else ''}" for n in range(50)]
+    run = prepared(write_table("id,t,y", *rows), time="t", id="id", lookback=6)
+    splits = run.splits
+    windows = [*splits.training, *splits.held_out, *splits.test]
+    assert {window.series.id for window in windows} == {"A"}
+    (note,) = [note for note in run.splits.notes if "left out; the first" in note]
+    assert "no window of series 'B' has a target to learn from" in note

@@ -10,7 +10,7 @@ linear            least squares on the steps that a window looks at, its last va
                   (NLinear, Zeng et al. 2023), the same for all targets
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from itertools import product
 from typing import NamedTuple
 
@@ -20,9 +20,17 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from unrolled.tasks.forecast.reader import Series
+from unrolled.tasks.forecast.scales import column_scale
 from unrolled.tasks.forecast.windows import Window
 
-__all__ = ["Forecasts", "baseline_forecasts", "last_values", "naive", "seasonal_naive"]
+__all__ = [
+    "Forecasts",
+    "baseline_forecasts",
+    "last_values",
+    "naive",
+    "seasonal_naive",
+    "too_many_to_smooth",
+]
 
 Forecasts = Callable[[Sequence[Window]], Tensor]
 """What is forecast from windows, (B, H, C) in float64."""
@@ -99,10 +107,15 @@ def baseline_forecasts(
     if examples[0].calendar.season > 1:
         forecasts = {"naive": naive, "seasonal naive": seasonal_naive, "drift": drift}
     learned = {window.series: window.learned for window in (*training, *examples)}
-    if sum(map(len, learned)) <= _MOST_SMOOTHED:
+    if not too_many_to_smooth(learned):
         forecasts["ETS"] = _Smoothing(learned, examples[0].calendar.season)
     forecasts["linear"] = _Linear(training)
     return forecasts
+
+
+def too_many_to_smooth(series: Iterable[Series]) -> bool:
+    """Return whether ETS is left out, for the time that it would take."""
+    return sum(map(len, series)) > _MOST_SMOOTHED
 
 
 def _seen(window: Window) -> Tensor:
@@ -159,12 +172,12 @@ class _Smoothing:
             if period > 1 or not season
         ]
         parameters = np.array(grid).T[:, :, None]  # (3, K, 1)
-        positive = (np.nan_to_num(values, nan=1.0) > 0).all(0)
+        positive = (np.nan_to_num(values[:end], nan=1.0) > 0).all(0)
         errors, _ = _smooth(values[:end], parameters, period)
         best = errors.argmin(0)
         smallest = errors.min(0)
         is_log = np.zeros(values.shape[1], dtype=bool)
-        logs = np.log(np.where(positive, np.nan_to_num(values, nan=np.nan), 1.0))
+        logs = np.log(np.where(values > 0, values, np.nan))  # what comes below 0 later is skipped
         if positive.any():
             of_logs, _ = _smooth(logs[:end], parameters, period, exponential=True)
             is_log = positive & (of_logs.min(0) < smallest)
@@ -240,6 +253,11 @@ def _mean(values: Array) -> Array:
     return means
 
 
+def _width(values: Tensor) -> Tensor:
+    """Return the deviations of targets, by which series count alike, (C,); 1 of a constant one."""
+    return column_scale(values)[1]
+
+
 class _Linear:
     """Least squares on windows of the training."""
 
@@ -248,12 +266,13 @@ class _Linear:
         products = torch.zeros(lookback, lookback, dtype=torch.float64)
         answers = torch.zeros(lookback, horizon, dtype=torch.float64)
         self._filled: dict[Series, Tensor] = {}
+        widths = {w.series: _width(w.series.values[: w.learned]) for w in training}
         for window in training:
             x, last = self._inputs(window)
             y = window.series.values[window.origin : window.origin + horizon] - last
             y = y.nan_to_num(0.0)
-            scale = x.square().mean().sqrt().clamp(min=1e-12)
-            x, y = x / scale, y / scale
+            width = widths[window.series]
+            x, y = x / width, y / width
             products += x @ x.T
             answers += x @ y.T
         ridge = _SHARE_OF_RIDGE * products.diagonal().mean().clamp(min=1e-12)

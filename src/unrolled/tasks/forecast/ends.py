@@ -3,6 +3,7 @@
 Not here: windows in what is known (`windows.py`).
 """
 
+import warnings
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -13,18 +14,50 @@ from numpy.typing import NDArray
 from unrolled.data.numbers import parse_number
 from unrolled.data.source import Source
 from unrolled.errors import DataError, field
+from unrolled.tasks.forecast.fitted import Fitted
 from unrolled.tasks.forecast.options import DataOptions
 from unrolled.tasks.forecast.reader import Series, read_panel
+from unrolled.tasks.forecast.scaling import Scaling
 from unrolled.tasks.forecast.times import Calendar
 from unrolled.tasks.forecast.windows import Sizes, Window
 
-__all__ = ["end_of", "ends_of_table", "typed_ends"]
+__all__ = ["end_of", "ends_of_source"]
+
+
+def ends_of_source(
+    source: Source, data: DataOptions, fitted: Fitted, scaling: Scaling, horizon: int
+) -> Iterator[Window]:
+    """Yield the window at the end of each series of a table, or of each line that was typed.
+
+    A series that training did not have is scaled by all its values.
+
+    Args:
+        source: What is read.
+        data: The columns of the training.
+        fitted: To the training.
+        scaling: By which new series are scaled.
+        horizon: Steps that are asked for.
+
+    Raises:
+        DataError: As of `ends_of_table` and `typed_ends`.
+    """
+    calendar, sizes = fitted.calendar, fitted.sizes
+    if source.path is None:
+        name, place = next(iter(fitted.scales)), fitted.last_place
+        yield from typed_ends(
+            source, data, calendar, sizes, horizon=horizon, last_place=place, name=name
+        )
+        return
+    for window in ends_of_table(source.path, data, calendar, sizes, horizon):
+        if window.series.id not in fitted.scales:
+            scaling.add(window.series, window.series.values)
+        yield window
 
 
 def ends_of_table(
     path: Path, data: DataOptions, calendar: Calendar, sizes: Sizes, horizon: int
 ) -> Iterator[Window]:
-    """Yield the window at the end of each series of a table.
+    """Yield the window at the end of each series of a table; warn of those that are too short.
 
     Args:
         path: The table.
@@ -34,13 +67,26 @@ def ends_of_table(
         horizon: Steps that are asked for: fewer than the training had, or more.
 
     Raises:
-        DataError: The table cannot be used, a series is shorter than what a forecast looks at, or
-            lacks what is to be known in advance.
+        DataError: The table cannot be used, all series are shorter than what a forecast looks at,
+            or one lacks what is to be known in advance.
     """
     longest = max(horizon, sizes.horizon)
+    windows: list[Window] = []
+    refused: list[DataError] = []
     for series in read_panel(path, data, ahead=longest, calendar=calendar).series:
+        try:
+            window = end_of(series, calendar, Sizes(sizes.lookback, longest))
+        except DataError as error:
+            refused.append(error)
+            continue
         _require_known(data, series, calendar, horizon)
-        yield end_of(series, calendar, Sizes(sizes.lookback, longest))
+        windows.append(window)
+    if refused and not windows:
+        raise refused[0]
+    if refused:
+        these = "1 series is" if len(refused) == 1 else f"{len(refused):,} series are"
+        warnings.warn(f"{these} left out; the first: {refused[0].message}", stacklevel=2)
+    yield from windows
 
 
 def typed_ends(
@@ -124,7 +170,8 @@ def end_of(series: Series, calendar: Calendar, sizes: Sizes) -> Window:
     """
     name = f" of series {series.id!r}" if series.id else ""
     if len(series) < sizes.lookback:
-        message = f"{series.where}: {len(series):,} steps{name}, but a forecast looks at "
+        steps = "1 step" if len(series) == 1 else f"{len(series):,} steps"
+        message = f"{series.where}: {steps}{name}, but a forecast looks at "
         raise DataError(f"{message}{sizes.lookback:,}", "give more steps")
     seen = series.values[len(series) - sizes.lookback :]
     if bool(seen.isnan().all()):

@@ -52,6 +52,13 @@ class Head(ABC):
     def losses(self, parameters: Tensor, targets: Tensor) -> Tensor:
         """Return the loss of each target, (...)."""
 
+    def widened(self, parameters: Tensor, spread: Tensor) -> Tensor:  # noqa: ARG002
+        """Return them with intervals `spread` times as wide, (1,), around the same forecast.
+
+        A number has none, and counts cannot be stretched.
+        """
+        return parameters
+
     @abstractmethod
     def point(self, parameters: Tensor) -> Tensor:
         """Return the forecast, (...): the mean of a squared error, else the median."""
@@ -133,6 +140,11 @@ class QuantileHead(Head):
         """Return the quantiles on the other scale."""
         return parameters * width[..., None] + center[..., None]
 
+    def widened(self, parameters: Tensor, spread: Tensor) -> Tensor:
+        """Return the quantiles, their distances from the median multiplied."""
+        median = parameters[..., self.middle, None]
+        return median + spread * (parameters - median)
+
     def losses(self, parameters: Tensor, targets: Tensor) -> Tensor:
         """Return twice the mean pinball loss: of the median alone it is the absolute error."""
         errors = targets[..., None] - parameters
@@ -174,6 +186,11 @@ class NormalHead(Head):
 
     def __init__(self) -> None:
         super().__init__(2)
+
+    def widened(self, parameters: Tensor, spread: Tensor) -> Tensor:
+        """Return them with the deviation multiplied."""
+        mean, deviation = parameters.unbind(-1)
+        return torch.stack([mean, deviation * spread], -1)
 
     def parameters(self, raw: Tensor) -> Tensor:
         """Return mean and deviation."""
@@ -222,6 +239,11 @@ class StudentHead(Head):
 
     def __init__(self) -> None:
         super().__init__(3)
+
+    def widened(self, parameters: Tensor, spread: Tensor) -> Tensor:
+        """Return them with the scale multiplied."""
+        location, scale, freedom = parameters.unbind(-1)
+        return torch.stack([location, scale * spread, freedom], -1)
 
     def parameters(self, raw: Tensor) -> Tensor:
         """Return location, scale and degrees of freedom."""

@@ -13,7 +13,7 @@ Source:
 
 import math
 from collections import defaultdict
-from collections.abc import Hashable, Sequence
+from collections.abc import Sequence
 
 import torch
 from torch import Tensor
@@ -124,7 +124,7 @@ class Tally:
 
 
 def verdict(
-    errors: Tensor, others: Tensor, origins: Sequence[Hashable], *, overlap: int, name: str
+    errors: Tensor, others: Tensor, origins: Sequence[float], *, overlap: int, name: str
 ) -> str:
     """Return in words whether errors are smaller than those of another forecast, beyond chance.
 
@@ -139,10 +139,11 @@ def verdict(
         overlap: Neighbouring places whose forecasts share steps, their own included.
         name: Of the other forecast.
     """
-    by_origin: defaultdict[Hashable, list[float]] = defaultdict(list)
+    by_origin: defaultdict[float, list[float]] = defaultdict(list)
     for origin, difference in zip(origins, (others - errors).tolist(), strict=True):
         by_origin[origin].append(difference)
-    differences = torch.tensor([sum(d) / len(d) for d in by_origin.values()], dtype=torch.float64)
+    in_order = [by_origin[origin] for origin in sorted(by_origin)]
+    differences = torch.tensor([sum(d) / len(d) for d in in_order], dtype=torch.float64)
     num = len(differences)
     mean = float(differences.mean()) if num else 0.0
     if num < _FEWEST * overlap:

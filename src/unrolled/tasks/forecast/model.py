@@ -71,6 +71,8 @@ class Forecaster(nn.Module):
     Attributes:
         layer: The sequence layer, batch first.
         head: What its numbers mean.
+        spread: What the widths of intervals are multiplied by in eval mode, (1,): 1 until
+            held-out values were looked at.
 
     Example:
         >>> sizes = {"num_targets": 2, "num_past": 0, "num_known": 0, "lookback": 8, "horizon": 3}
@@ -103,6 +105,8 @@ class Forecaster(nn.Module):
         features = self.width * (1 + marks_missing) + num_past + num_known
         spoken = self.width * self.head.size
         self.dropout = nn.Dropout(options.dropout)
+        self.spread: Tensor
+        self.register_buffer("spread", torch.ones(1))
         self.linear: nn.Linear | None = None
         if options.is_linear:
             self.linear = nn.Linear(lookback, horizon)
@@ -165,6 +169,8 @@ class Forecaster(nn.Module):
     def said(self, raw: Tensor, frame: Frame) -> Tensor:
         """Return the head's parameters of raw numbers, (B, H, C, R), with the frame put back."""
         parameters = self.head.parameters(raw)
+        if not self.training and self.options.method != "recursive":  # of that, paths are widened
+            parameters = self.head.widened(parameters, self.spread)
         if self.options.frame == "none":
             return parameters
         return self.head.moved(parameters, *frame)
@@ -229,6 +235,10 @@ class Forecaster(nn.Module):
             raw = self.head.start(residuals)
         self.answer.weight.zero_()
         self.answer.bias.copy_(raw.flatten())
+        if self.options.method == "direct" and self.known is not None:
+            added = cast(nn.Linear, self.known[-1])
+            added.weight.zero_()
+            added.bias.zero_()
 
     def with_location(self, raw: Tensor, location: Tensor) -> Tensor:
         """Return raw numbers with `location` added to the one that says where values lie."""
@@ -414,4 +424,7 @@ class Forecaster(nn.Module):
         steps = torch.stack(drawn, 1).view(num_paths, rows, horizon, self.width)
         if self.options.is_independent:
             steps = steps.view(num_paths, -1, self.num_targets, horizon).transpose(2, 3)
+        if not self.head.counts:
+            middle = steps.median(0).values
+            steps = middle + self.spread * (steps - middle)
         return steps * frame.width + frame.offset

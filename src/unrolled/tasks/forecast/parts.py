@@ -10,10 +10,12 @@ from pathlib import Path
 from unrolled.errors import DataError
 from unrolled.tasks.forecast.options import DataOptions
 from unrolled.tasks.forecast.reader import Panel, read_panel
+from unrolled.tasks.forecast.scaling import Scaling
+from unrolled.tasks.forecast.times import Calendar
 from unrolled.tasks.forecast.windows import Sizes, Window, ends_of, settled_sizes, windows_of
 from unrolled.tasks.task import Splits
 
-__all__ = ["read_splits", "splits_of"]
+__all__ = ["read_splits", "splits_of", "windows_of_table"]
 
 
 def read_splits(data: DataOptions) -> Splits[Window]:
@@ -42,17 +44,51 @@ def splits_of(panel: Panel, data: DataOptions) -> Splits[Window]:
         except DataError as error:
             refused.append(error)
             continue
-        num_after += len(one) - test
         cut = partial(windows_of, one, sizes=sizes, learned=learned, calendar=calendar)
-        splits.training.extend(cut(0, learned))
+        seen = [*cut(0, learned)]
+        if not seen:
+            name = f" of series {one.id!r}" if one.id else ""
+            what = f"no window{name} has a target to learn from"
+            refused.append(DataError(f"{one.where}: {what}", "are most of them missing?"))
+            continue
+        num_after += len(one) - test
+        splits.training.extend(seen)
         chosen = [*cut(learned, held_out)]
         splits.held_out.extend(chosen[:: data.stride])
         measured = [*cut(held_out, test)]
         splits.test.extend(measured[:: data.stride])
     if not splits.training:
-        raise refused[0] if refused else DataError(f"{data.file}: no window has all it needs")
+        raise refused[0]
     notes.extend(_notes(splits, sizes, refused, num_after))
     return splits
+
+
+def windows_of_table(
+    path: Path, data: DataOptions, calendar: Calendar, sizes: Sizes, scaling: Scaling
+) -> tuple[list[Window], list[str]]:
+    """Return all windows of another table with the columns of the training, and notes.
+
+    A series that training did not have is scaled by the first steps that a window looks at.
+
+    Raises:
+        DataError: The table cannot be used, or no series is long enough.
+    """
+    series, calendar, notes = read_panel(path, data, calendar=calendar)
+    windows: list[Window] = []
+    num_new = 0
+    for one in series:
+        if one.id not in scaling.scales:
+            num_new += 1
+            scaling.add(one, one.values[: sizes.lookback])
+        cut = windows_of(one, 0, len(one), sizes=sizes, learned=len(one), calendar=calendar)
+        windows.extend([*cut][:: data.stride])
+    if not windows:
+        message = f"{path}: no series has {sum(sizes):,} steps: {sizes.lookback:,} to look at"
+        raise DataError(f"{message} and {sizes.horizon:,} to forecast", "give more steps")
+    if num_new:
+        these = "1 series is" if num_new == 1 else f"{num_new:,} series are"
+        notes.append(f"{these} new, and scaled by the steps before the first forecast")
+    return windows, notes
 
 
 def _notes(

@@ -12,6 +12,7 @@ learned from (`windows.py`), scales (`scales.py`).
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from datetime import datetime
 from itertools import pairwise
 from pathlib import Path
 from typing import NamedTuple
@@ -29,6 +30,7 @@ from unrolled.tasks.forecast.times import (
     Calendar,
     Moment,
     find_calendar,
+    instant,
     kind_of,
     localized,
     parse_moment,
@@ -161,9 +163,10 @@ def _in_order(table: Table, name: str, rows: list[Row], data: DataOptions) -> tu
             message = f"{table.where(row)}: {data.time!r} is {kind}, and {kinds[0]} before"
             raise DataError(message, "write all times in one way")
     moments = localized(moments, data.zone)
-    order = sorted(range(len(rows)), key=lambda index: moments[index])
+    times = [instant(moment) if isinstance(moment, datetime) else moment for moment in moments]
+    order = sorted(range(len(rows)), key=lambda index: times[index])
     for before, after in pairwise(order):
-        if moments[before] == moments[after]:
+        if times[before] == times[after]:
             first, second = sorted((rows[before].line, rows[after].line))
             hint = f"remove one, or name the column of several series: {field('id')}"
             if kinds[0] == "a date" and data.zone is None:
@@ -216,7 +219,7 @@ def _steps(table: Table, group: _Placed, places: list[float], calendar: Calendar
     """
     if calendar.unit == "row":
         return [*range(len(places))]
-    steps = []
+    steps: list[int] = []
     hint = f"choose the other of {field('regular')}, where rows come as they come"
     for index, place in enumerate(places):
         exact = (place - places[0]) / calendar.step
@@ -224,7 +227,12 @@ def _steps(table: Table, group: _Placed, places: list[float], calendar: Calendar
         if abs(exact - step) > _NEAR * max(1.0, abs(exact)):
             message = f"{table.where(group.rows[index])}: {calendar.text(place)} does not lie on "
             message += f"the grid from {calendar.text(places[0])}, {calendar.name}"
-            raise DataError(message, hint)
+            clocks = f"; where clocks change, {field('zone')}" if calendar.zone == "UTC" else ""
+            raise DataError(message, hint + clocks)
+        if steps and step == steps[-1]:
+            message = f"{table.where(group.rows[index])}: in the same step as "
+            message += f"{table.unit} {group.rows[index - 1].line}, where steps are {calendar.name}"
+            raise DataError(message, "give the mean or the sum of what lies in one step")
         if step > _MOST_STEPS:
             message = f"{table.where(group.rows[index])}: {step:,} steps after the first row"
             raise DataError(message, "is the time right?")
@@ -274,6 +282,11 @@ def _series(
     else:
         whole = places[0] + calendar.step * np.arange(num + ahead, dtype=np.float64)
         extra = []
+    try:
+        calendar.text(whole[-1])
+    except (ValueError, OverflowError):
+        message = f"{table.where(rows[-1])}: the steps to forecast lie after the year 9999{name}"
+        raise DataError(message, "are the times right?") from None
     if data.calendar:
         extra.append(calendar.features(whole))
     known = np.full((num + ahead, len(data.known)), np.nan)

@@ -6,10 +6,18 @@ from typing import Any
 from torch import Tensor
 
 from unrolled.errors import OptionError, field
-from unrolled.tasks.forecast.options import DISTRIBUTIONS, ModelOptions
-from unrolled.tasks.forecast.windows import Window
+from unrolled.tasks.forecast.options import DISTRIBUTIONS, ModelOptions, PredictOptions
+from unrolled.tasks.forecast.windows import Sizes, Window
 
-__all__ = ["as_one", "ends_of_interval", "says_one_number", "to_rows", "to_text"]
+__all__ = [
+    "as_one",
+    "draws_paths",
+    "ends_of_interval",
+    "horizon_of",
+    "says_one_number",
+    "to_rows",
+    "to_text",
+]
 
 _INTERVAL = 0.8
 _NEAR = 1e-9
@@ -18,6 +26,25 @@ _NEAR = 1e-9
 def says_one_number(model: ModelOptions) -> bool:
     """Return whether a model has no intervals."""
     return model.learns not in ("quantile", *DISTRIBUTIONS)
+
+
+def draws_paths(options: ModelOptions) -> bool:
+    """Return whether a model's forecasts are those of paths that it draws."""
+    return options.method == "recursive" and options.learns in DISTRIBUTIONS
+
+
+def horizon_of(model: ModelOptions, asked: PredictOptions, sizes: Sizes) -> int:
+    """Return how many steps are wanted.
+
+    Raises:
+        OptionError: The model does not make as many.
+    """
+    horizon = asked.horizon or sizes.horizon
+    if horizon > sizes.horizon and not draws_paths(model):
+        message = f"{field('horizon')} is {horizon}, but the model makes {sizes.horizon} steps"
+        hint = f"train with {field('horizon')} {horizon}; {field('method')} recursive with a "
+        raise OptionError(message, f"{hint}distribution makes any number")
+    return horizon
 
 
 def ends_of_interval(model: ModelOptions, interval: float | None) -> tuple[float, float] | None:

@@ -87,7 +87,9 @@ def column_scale(values: Tensor, kind: str = "standard") -> tuple[Tensor, Tensor
     if kind == "mean":
         width = values.abs().nanmean(0).nan_to_num(0.0)
         return torch.zeros_like(mean), torch.where(width > 0, width, 1.0)
-    deviation = (values - mean).square().nanmean(0).nan_to_num(0.0).sqrt()
+    size = values.abs().nan_to_num(0.0).amax(0)
+    size = torch.where(size > 0, size, 1.0)  # the square of 1e-200 would be 0
+    deviation = size * ((values - mean) / size).square().nanmean(0).nan_to_num(0.0).sqrt()
     is_constant = deviation <= _LEAST * mean.abs()
     return mean, torch.where(is_constant, 1.0, deviation)
 

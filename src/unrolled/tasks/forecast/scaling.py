@@ -10,14 +10,14 @@ from weakref import WeakKeyDictionary
 import torch
 from torch import Tensor
 
-from unrolled.errors import OptionError, field
+from unrolled.errors import DataError, OptionError, field
 from unrolled.tasks.forecast.model import Inputs
 from unrolled.tasks.forecast.reader import Series
 from unrolled.tasks.forecast.scales import Scale
 from unrolled.tasks.forecast.windows import Window
 from unrolled.tasks.task import TaskOptions
 
-__all__ = ["Scaling", "kind_of_scale"]
+__all__ = ["Scaling", "check_counts", "kind_of_scale"]
 
 
 class _Scaled(NamedTuple):
@@ -49,19 +49,41 @@ class Scaling:
     ) -> None:
         self.scales = scales
         self.columns = columns
-        self._kind, self._log = kind_of_scale(options), options.data.log
+        self.is_log: bool = options.data.log
+        self.stride: int = options.data.stride
+        self._kind = kind_of_scale(options)
         self._lookback, self._season = lookback, season
         self._added: WeakKeyDictionary[Series, Scale] = WeakKeyDictionary()
         self._scaled: WeakKeyDictionary[Series, _Scaled] = WeakKeyDictionary()
 
+    @staticmethod
+    def truth(windows: Sequence[Window]) -> Tensor:
+        """Return what came, (B, H, C), on the scale of the data; NaN where it is missing."""
+        return torch.stack(
+            [w.series.values[w.origin : w.origin + w.sizes.horizon] for w in windows]
+        )
+
     def add(self, series: Series, values: Tensor) -> None:
         """Scale a series that training did not have by some of its values, (T, C)."""
-        self._added[series] = Scale.fit(values, kind=self._kind, log=self._log, season=self._season)
+        self._added[series] = Scale.fit(
+            values, kind=self._kind, log=self.is_log, season=self._season
+        )
 
     def scale(self, series: Series) -> Scale:
         """Return the scale of a series."""
         added = self._added.get(series)
         return self.scales[series.id] if added is None else added
+
+    def named(self, name: str) -> Scale:
+        """Return the scale of a series of the training by its name.
+
+        Raises:
+            OptionError: There was none of that name.
+        """
+        if name not in self.scales:
+            known = ", ".join(map(repr, [*self.scales][:10]))
+            raise OptionError(f"no series {name!r} in what was learned from", f"there is {known}")
+        return self.scales[name]
 
     def batch(self, windows: Sequence[Window]) -> tuple[Inputs, list[Scale]]:
         """Return what a model reads of windows, and the scales of their series.
@@ -89,7 +111,7 @@ class Scaling:
         scaled = self._scaled.get(series)
         if scaled is None:
             scale, num_past = self.scale(series), series.past.shape[1]
-            values = series.values.log() if self._log else series.values
+            values = series.values.log() if self.is_log else series.values
             past = ((values - scale.center) / scale.width).float()
             center, width = self.columns
             known = ((series.known - center[num_past:]) / width[num_past:]).float()
@@ -112,3 +134,13 @@ def kind_of_scale(options: TaskOptions) -> str:
         message = f"{what} is not for {field('loss')} negative-binomial, which is of counts"
         raise OptionError(message, "leave it out")
     return kind
+
+
+def check_counts(series: Series) -> None:
+    """Raise `DataError` unless all targets that are there are counts."""
+    values = series.values.nan_to_num(0.0)
+    wrong = (values < 0) | (values != values.round())
+    if bool(wrong.any()):
+        step = int(wrong.any(1).nonzero()[0, 0])
+        message = f"{series.where}: step {step + 1} has {values[wrong][0]:g}, which is no count"
+        raise DataError(message, f"{field('loss')} normal or student-t is for other numbers")

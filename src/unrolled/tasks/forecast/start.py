@@ -6,13 +6,19 @@ Which W_0 and which l is decided by the last fifth of what is learned from, fore
 rest gives; then all of it is fitted. An infinite l leaves W_0 as it is.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
 import torch
 from torch import Tensor
 
-__all__ = ["Start", "find_start"]
+from unrolled.tasks.forecast.model import Forecaster
+from unrolled.tasks.forecast.scaling import Scaling
+from unrolled.tasks.forecast.windows import Window
+
+__all__ = ["Start", "begin", "find_start"]
+
+_MOST_SEEN = 5000  # windows that are fitted to
 
 _SHARE = 0.2
 _FEWEST = 8  # windows that decide
@@ -30,6 +36,26 @@ class Start(NamedTuple):
     weights: Tensor
     residuals: Tensor
     name: str
+
+
+@torch.no_grad()
+def begin(model: Forecaster, scaling: Scaling, training: Sequence[Window], season: int) -> str:
+    """Have a new model begin as a linear forecast, its intervals as the errors of that.
+
+    Returns:
+        The forecast in words.
+    """
+    ordered = sorted(training, key=lambda window: window.series.places[window.origin])
+    inputs, _ = scaling.batch(ordered[:: -(-len(ordered) // _MOST_SEEN)])
+    assert inputs.targets is not None
+    assert model.linear is not None
+    frame = model.frame(inputs.past)
+    targets = (inputs.targets - frame.offset) / frame.width
+    start = find_start(model.filled(inputs.past, frame), targets, season)
+    model.linear.weight.copy_(start.weights)
+    model.linear.bias.zero_()
+    model.begin_with(start.residuals)
+    return start.name
 
 
 def find_start(past: Tensor, targets: Tensor, season: int) -> Start:

@@ -11,7 +11,7 @@ from unrolled.data.source import Source
 from unrolled.inspection.page import Page
 from unrolled.inspection.subject import InputForm, Passage, Subject
 from unrolled.tasks.forecast.model import Forecaster
-from unrolled.tasks.forecast.windows import Window
+from unrolled.tasks.forecast.windows import Window, apart
 
 if TYPE_CHECKING:
     from unrolled.tasks.forecast.task import ForecastTask
@@ -63,7 +63,7 @@ class ForecastSubject(Subject):
 
     def passages(self, examples: Iterable[Window]) -> Iterator[Passage]:
         """Yield windows that do not share what they look at."""
-        for window in self.task.apart([*examples]):
+        for window in apart([*examples]):
             yield self.passage(window)
 
     @torch.no_grad()
@@ -80,21 +80,15 @@ class ForecastSubject(Subject):
 
     def write(self, page: Page, passages: Sequence[Passage]) -> None:
         """Write the forecasts from the passages beside what came."""
-        from unrolled.tasks.forecast.figure import forecast_figure
+        from unrolled.tasks.forecast.figure import forecast_figure, forecasts_from
 
         windows = [cast(Window, passage.context) for passage in passages]
-        page.section(
-            "What does it forecast?",
-            "Forecast",
-            "From places one after the other, each forecast is made of what came before its place "
-            "alone; the band is its interval.",
-        )
-        for drawn in self.task.drawn(cast(Forecaster, self.model), windows, _DRAWN_STEPS)[
-            :_DRAWN_TARGETS
-        ]:
-            figure = forecast_figure(drawn)
-            page.figure(
-                figure,
-                f"Forecasts of {drawn.name} beside the truth.",
-                f"<b>{escape(drawn.name)}</b>",
-            )
+        say = page.say
+        page.section(say("forecast.heading"), say("forecast.link"), say("forecast.intro"))
+        targets = forecasts_from(self.task, cast(Forecaster, self.model), windows, _DRAWN_STEPS)
+        for drawn in targets[:_DRAWN_TARGETS]:
+            name = drawn.target
+            if drawn.series:
+                name = say("forecast.of", target=drawn.target, series=drawn.series)
+            figure = forecast_figure(drawn, name, language=say.language)
+            page.figure(figure, say("forecast.label", name=name), f"<b>{escape(name)}</b>")

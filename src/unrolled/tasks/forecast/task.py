@@ -7,25 +7,28 @@ Tables are read by reader.py, cut into windows by windows.py; the network is in 
 """
 
 from collections.abc import Iterator, Sequence
-from dataclasses import replace
-from functools import partial
 from pathlib import Path
-from typing import Any, NamedTuple, Self, cast
+from typing import Any, Self, cast
 
 import torch
 from torch import Tensor, nn
 
-from unrolled.data.batching import batches_by_length
-from unrolled.data.content import flag_of, numbers_of, strings_of, whole_number_of
 from unrolled.data.source import Source
-from unrolled.errors import DataError, OptionError, field
+from unrolled.errors import OptionError, field
 from unrolled.metrics import Metric
-from unrolled.tasks.forecast.baselines import baseline_forecasts, naive, seasonal_naive
-from unrolled.tasks.forecast.ends import ends_of_table, typed_ends
+from unrolled.tasks.forecast.ends import ends_of_source
 from unrolled.tasks.forecast.exports import ForecasterGraphs
-from unrolled.tasks.forecast.figure import Drawn
+from unrolled.tasks.forecast.fitted import Fitted
+from unrolled.tasks.forecast.forecasting import Forecast, forecast
 from unrolled.tasks.forecast.heads import make_head
-from unrolled.tasks.forecast.measures import METRICS, Tally, verdict
+from unrolled.tasks.forecast.measures import METRICS
+from unrolled.tasks.forecast.measuring import (
+    baseline_figures,
+    beside_naive,
+    measure,
+    spread_of,
+    total_loss,
+)
 from unrolled.tasks.forecast.model import Forecaster, Inputs
 from unrolled.tasks.forecast.options import (
     DISTRIBUTIONS,
@@ -34,41 +37,24 @@ from unrolled.tasks.forecast.options import (
     PredictOptions,
     TrainingOptions,
 )
-from unrolled.tasks.forecast.parts import read_splits
-from unrolled.tasks.forecast.reader import Series, read_panel
+from unrolled.tasks.forecast.parts import read_splits, windows_of_table
 from unrolled.tasks.forecast.rows import (
     as_one,
     ends_of_interval,
+    horizon_of,
     says_one_number,
     to_rows,
     to_text,
 )
-from unrolled.tasks.forecast.scales import Scale, column_scale
-from unrolled.tasks.forecast.scaling import Scaling, kind_of_scale
-from unrolled.tasks.forecast.start import find_start
+from unrolled.tasks.forecast.scales import Scale
+from unrolled.tasks.forecast.scaling import Scaling
+from unrolled.tasks.forecast.start import begin
 from unrolled.tasks.forecast.stream import ForecastStream
 from unrolled.tasks.forecast.subject import ForecastSubject
-from unrolled.tasks.forecast.times import Calendar
-from unrolled.tasks.forecast.windows import Sizes, Window, windows_of
+from unrolled.tasks.forecast.windows import Window, apart, check_sizes
 from unrolled.tasks.task import ExamplesTask, OptionClasses, Splits, TaskOptions
 
 __all__ = ["Forecast", "ForecastTask"]
-
-_AT_ONCE = 256  # windows that are forecast together
-_LEVELS = tuple(level / 20 for level in range(1, 20))  # that a distribution is measured at
-_PATHS = 100
-_SEEN_AT_START = 5000  # windows that the linear forecast of a new model is fitted to
-
-
-class Forecast(NamedTuple):
-    """What is said of windows, on the scale of the data.
-
-    point: (B, H, C).
-    quantiles: (Q, B, H, C); None of a model that says one number.
-    """
-
-    point: Tensor
-    quantiles: Tensor | None
 
 
 class ForecastTask(ExamplesTask[Window]):
@@ -76,35 +62,21 @@ class ForecastTask(ExamplesTask[Window]):
 
     Args:
         options: What was chosen.
-        calendar: Of all series.
-        sizes: Of windows.
-        scales: Of the series by their names.
-        columns: What is taken off other columns and what they are divided by, (P + K,) each.
-        marks_missing: Whether a step also says which targets are missing.
-        last_place: Where the first series ended: what is typed without times ends there too.
+        fitted: What was found in what is learned from.
     """
 
     name = "forecast"
     terms = "values"
     option_classes = OptionClasses(DataOptions, ModelOptions, TrainingOptions, PredictOptions)
 
-    def __init__(
-        self,
-        options: TaskOptions,
-        calendar: Calendar,
-        sizes: Sizes,
-        scales: dict[str, Scale],
-        columns: tuple[Tensor, Tensor],
-        marks_missing: bool,
-        last_place: float,
-    ) -> None:
+    def __init__(self, options: TaskOptions, fitted: Fitted) -> None:
         super().__init__(options)
-        self.calendar = calendar
-        self.sizes = sizes
-        self.scaling = Scaling(options, scales, columns, sizes.lookback, calendar.season)
-        self.marks_missing = marks_missing
-        self.last_place = last_place
+        self.fitted = fitted
         self._head = make_head(options.model.learns, options.model.levels)
+        self.calendar = fitted.calendar
+        self.sizes = fitted.sizes
+        lookback, season = fitted.sizes.lookback, fitted.calendar.season
+        self.scaling = Scaling(options, fitted.scales, fitted.columns, lookback, season)
 
     @property
     def metrics(self) -> Sequence[Metric]:
@@ -131,69 +103,16 @@ class ForecastTask(ExamplesTask[Window]):
     @classmethod
     def fit(cls, options: TaskOptions, splits: Splits[Window]) -> Self:
         """Return the task with the scales of what is learned from."""
-        data: DataOptions = options.data
-        kind = kind_of_scale(options)
-        first = splits.training[0]
-        learned = {w.series: w.learned for w in splits.training}
-        scales = {}
-        for series, end in learned.items():
-            values = series.values[:end]
-            if options.model.learns == "negative-binomial":
-                _check_counts(series)
-            scale = Scale.fit(values, kind=kind, log=data.log, season=first.calendar.season)
-            scales[series.id] = scale
-        num_constant = sum(bool(scale.is_constant.any()) for scale in scales.values())
-        if num_constant:
-            these = "1 series does" if num_constant == 1 else f"{num_constant:,} series do"
-            splits.notes.append(f"{these} not change in what is learned from: no MASE of it")
-        past = [series.past[:end] for series, end in learned.items()]
-        known = [series.known[:end, : series.num_columns] for series, end in learned.items()]
-        columns = torch.cat([torch.cat(past), torch.cat(known)], 1)
-        center, width = column_scale(columns)
-        extra = first.series.known.shape[1] - first.series.num_columns  # sines and cosines
-        center = torch.cat([center, center.new_zeros(extra)])
-        width = torch.cat([width, width.new_ones(extra)])
-        marks = any(bool(series.values[:end].isnan().any()) for series, end in learned.items())
-        last_place = first.series.places[len(first.series) - 1]
-        fitted = (first.calendar, first.sizes, scales, (center, width), marks, last_place)
-        return cls(options, *fitted)
+        return cls(options, Fitted.of(options, splits))
 
     def to_dict(self) -> dict[str, Any]:
         """Return the calendar, sizes and scales."""
-        center, width = self.scaling.columns
-        return {
-            "targets": list(self.options.data.target),
-            "calendar": self.calendar.to_dict(),
-            "lookback": self.sizes.lookback,
-            "horizon": self.sizes.horizon,
-            "marks_missing": self.marks_missing,
-            "last_place": float(self.last_place),
-            "columns": {"center": center.tolist(), "width": width.tolist()},
-            "series": {name: scale.to_dict() for name, scale in self.scaling.scales.items()},
-        }
+        return self.fitted.to_dict(self.options.data.target)
 
     @classmethod
     def from_dict(cls, options: TaskOptions, content: dict[str, Any]) -> Self:
         """Return the task that `to_dict` described."""
-        data: DataOptions = options.data
-        if tuple(strings_of(content, "targets", least=1)) != data.target:
-            raise ValueError(f"targets must be {', '.join(data.target)}")
-        calendar = Calendar.from_dict(content["calendar"])
-        lookback = whole_number_of(content, "lookback", least=1)
-        horizon = whole_number_of(content, "horizon", least=1)
-        num = len(data.target)
-        scales = {name: Scale.from_dict(each, num) for name, each in content["series"].items()}
-        if not scales:
-            raise ValueError("series must be at least 1")
-        cycles = 2 * len(calendar.cycles) if data.calendar else 0
-        count = len(data.past) + len(data.known) + cycles + (not data.regular)
-        center = numbers_of(content["columns"], "center", count)
-        width = numbers_of(content["columns"], "width", count, above=0)
-        columns = torch.tensor([center, width], dtype=torch.float64)
-        place = numbers_of({"last_place": [content["last_place"]]}, "last_place", 1)[0]
-        marks = flag_of(content, "marks_missing")
-        sizes = Sizes(lookback, horizon)
-        return cls(options, calendar, sizes, scales, (columns[0], columns[1]), marks, place)
+        return cls(options, Fitted.from_dict(options.data, content))
 
     def make_model(self, options: ModelOptions) -> Forecaster:
         """Return a new forecaster for these series."""
@@ -205,28 +124,18 @@ class ForecastTask(ExamplesTask[Window]):
             num_known=len(self.scaling.columns[0]) - num_past,
             lookback=self.sizes.lookback,
             horizon=self.sizes.horizon,
-            marks_missing=self.marks_missing,
+            marks_missing=self.fitted.marks_missing,
         )
 
-    @torch.no_grad()
     def initialize(self, model: nn.Module, splits: Splits[Window]) -> None:
         """Begin with a linear forecast, `start.py`, and with the spread of its errors.
 
         The network's own answer begins at 0.
         """
         forecaster = cast(Forecaster, model)
-        if forecaster.linear is None:
-            return
-        ordered = sorted(splits.training, key=lambda window: window.series.places[window.origin])
-        inputs, _ = self.scaling.batch(ordered[:: -(-len(ordered) // _SEEN_AT_START)])
-        assert inputs.targets is not None
-        frame = forecaster.frame(inputs.past)
-        targets = (inputs.targets - frame.offset) / frame.width
-        start = find_start(forecaster.filled(inputs.past, frame), targets, self.calendar.season)
-        forecaster.linear.weight.copy_(start.weights)
-        forecaster.linear.bias.zero_()
-        forecaster.begin_with(start.residuals)
-        splits.notes.append(f"the linear forecast begins as {start.name}")
+        if forecaster.linear is not None:
+            name = begin(forecaster, self.scaling, splits.training, self.calendar.season)
+            splits.notes.append(f"the linear forecast begins as {name}")
 
     def length(self, example: Window) -> int:  # noqa: ARG002  # all alike
         """Return the steps that are looked at."""
@@ -235,43 +144,37 @@ class ForecastTask(ExamplesTask[Window]):
     def loss(self, model: nn.Module, examples: Sequence[Window]) -> tuple[Tensor, int]:
         """Return the sum of the losses of values that are there, and of how many."""
         inputs, scales = self.scaling.batch(examples)
-        return self._loss(model(inputs), inputs, scales)
+        return total_loss(self._head, model(inputs), inputs, scales)
 
     def evaluate(self, model: nn.Module, examples: Sequence[Window]) -> dict[str, Any]:
         """Return the figures, the loss, and whether a naive forecast is worse beyond chance."""
-        figures, tally = self._measure(cast(Forecaster, model), examples)
-        others = {"naive": naive}
-        if self.calendar.season > 1:
-            others["seasonal naive"] = seasonal_naive
-        tallies = {name: self._tally(forecasts, examples) for name, forecasts in others.items()}
-        errors = {name: torch.cat(each.errors) for name, each in tallies.items()}
-        name = min(errors, key=lambda name: float(errors[name].mean()))
-        figures["verdict"] = verdict(
-            torch.cat(tally.errors),
-            errors[name],
-            [example.series.places[example.origin] for example in examples],
-            overlap=-(-self.sizes.horizon // self.options.data.stride),
-            name=f"the {name} forecast",
-        )
+        measured = measure(self.scaling, cast(Forecaster, model), examples)
+        figures = measured.figures
+        figures["verdict"] = beside_naive(self.scaling, measured, examples)
         return figures
 
     def monitor(self, model: nn.Module, examples: Sequence[Window]) -> dict[str, float]:
         """Return the figures that rank."""
-        figures, _ = self._measure(cast(Forecaster, model), examples)
+        figures = measure(self.scaling, cast(Forecaster, model), examples).figures
         names = [metric.name for metric in self.metrics if metric.better]
         return {name: figures[name] for name in names if name in figures}
+
+    @torch.inference_mode()
+    def calibrate(self, model: nn.Module, held_out: Sequence[Window]) -> bool:
+        """Make intervals as wide as held-out values ask for; return whether there are any."""
+        forecaster = cast(Forecaster, model)
+        forecaster.spread.fill_(1.0)
+        spread = spread_of(self.scaling, forecaster, held_out)
+        if spread is not None:
+            forecaster.spread.fill_(spread)
+        return spread is not None
 
     def baselines(
         self, training: Sequence[Window], examples: Sequence[Window]
     ) -> dict[str, dict[str, Any]]:
         """Return the figures of forecasts without a network."""
-        forecasts = baseline_forecasts(training, examples)
         names = {metric.name for metric in self.metrics}
-        figures = {name: self._tally(each, examples).figures() for name, each in forecasts.items()}
-        return {
-            name: {key: value for key, value in each.items() if key in names}
-            for name, each in figures.items()
-        }
+        return baseline_figures(self.scaling, training, examples, names)
 
     def read_examples(self, path: Path) -> tuple[list[Window], list[str]]:
         """Return all windows of a table with the columns of the training, and notes.
@@ -281,23 +184,7 @@ class ForecastTask(ExamplesTask[Window]):
         Raises:
             DataError: The table cannot be used, or no series is long enough.
         """
-        series, calendar, notes = read_panel(path, self.options.data, calendar=self.calendar)
-        windows: list[Window] = []
-        num_new = 0
-        for one in series:
-            if one.id not in self.scaling.scales:
-                num_new += 1
-                self.scaling.add(one, one.values[: self.sizes.lookback])
-            cut = partial(windows_of, one, sizes=self.sizes, learned=len(one), calendar=calendar)
-            windows.extend([*cut(0, len(one))][:: self.options.data.stride])
-        if not windows:
-            needed = sum(self.sizes)
-            message = f"{path}: no series has {needed:,} steps: {self.sizes.lookback:,} to look at"
-            raise DataError(f"{message} and {self.sizes.horizon:,} to forecast", "give more steps")
-        if num_new:
-            these = "1 series is" if num_new == 1 else f"{num_new:,} series are"
-            notes.append(f"{these} new, and scaled by the steps before the first forecast")
-        return windows, notes
+        return windows_of_table(path, self.options.data, self.calendar, self.sizes, self.scaling)
 
     def predict(
         self, model: nn.Module, source: Source, options: PredictOptions
@@ -313,7 +200,7 @@ class ForecastTask(ExamplesTask[Window]):
             OptionError: A horizon or an interval that the model does not have.
         """
         forecaster = cast(Forecaster, model)
-        horizon = self.num_steps(options)
+        horizon = horizon_of(self.options.model, options, self.sizes)
         levels = ends_of_interval(self.options.model, options.interval)
         targets, named = self.options.data.target, self.options.data.id is not None
         for window in self.ends(source, horizon):
@@ -327,7 +214,7 @@ class ForecastTask(ExamplesTask[Window]):
                 yield from to_rows(window, said, targets, named=named)
 
     def ends(self, source: Source, horizon: int | None = None) -> Iterator[Window]:
-        """Yield the window at the end of each series, what comes next being unknown.
+        """Return the window at the end of each series, what comes next being unknown.
 
         Args:
             source: A table; or lines that were typed, `predict`.
@@ -336,23 +223,8 @@ class ForecastTask(ExamplesTask[Window]):
         Raises:
             DataError: As of `predict`.
         """
-        data, calendar = self.options.data, self.calendar
         horizon = horizon or self.sizes.horizon
-        if source.path is None:
-            yield from typed_ends(
-                source,
-                data,
-                calendar,
-                self.sizes,
-                horizon=horizon,
-                last_place=self.last_place,
-                name=next(iter(self.scaling.scales)),
-            )
-            return
-        for window in ends_of_table(source.path, data, calendar, self.sizes, horizon):
-            if window.series.id not in self.scaling.scales:
-                self.scaling.add(window.series, window.series.values)
-            yield window
+        return ends_of_source(source, self.options.data, self.fitted, self.scaling, horizon)
 
     @property
     def heading(self) -> str:
@@ -389,24 +261,14 @@ class ForecastTask(ExamplesTask[Window]):
 
     def beginning(self, examples: Sequence[Window], num_steps: int) -> list[Window]:
         """Return windows that do not share what they look at, of so many steps together."""
-        return self.apart(examples)[: max(1, -(-num_steps // self.sizes.lookback))]
+        return apart(examples)[: max(1, -(-num_steps // self.sizes.lookback))]
 
     def check_start(self, splits: Splits[Window]) -> None:
         """Raise `DataError` unless windows are as long as those of the run to start from."""
-        first = splits.training[0]
-        if first.sizes != self.sizes:
-            mine, theirs = first.sizes, self.sizes
-            message = f"{first.series.where}: windows of {mine.lookback} and {mine.horizon} steps, "
-            message += f"but the run to start from has {theirs.lookback} and {theirs.horizon}"
-            hint = f"{field('lookback')} {theirs.lookback}, {field('horizon')} {theirs.horizon}"
-            raise DataError(message, hint)
+        check_sizes(splits.training[0], self.sizes)
         for series, learned in {w.series: w.learned for w in splits.training}.items():
             if series.id not in self.scaling.scales:
                 self.scaling.add(series, series.values[:learned])
-
-    def subject(self, model: nn.Module) -> ForecastSubject:
-        """Return the forecaster and what it reads."""
-        return ForecastSubject(cast(Forecaster, model), self)
 
     def graphs(self, model: nn.Module) -> ForecasterGraphs:
         """Return what is exported of a model.
@@ -419,6 +281,10 @@ class ForecastTask(ExamplesTask[Window]):
             message += "which a graph does not"
             raise OptionError(message, f"train with {field('method')} direct or segment")
         return ForecasterGraphs(self, model)
+
+    def subject(self, model: nn.Module) -> ForecastSubject:
+        """Return the forecaster and what it reads."""
+        return ForecastSubject(cast(Forecaster, model), self)
 
     def stream(self, model: nn.Module, series: str = "") -> ForecastStream:
         """Return a forecaster that is given one observation at a time.
@@ -438,10 +304,7 @@ class ForecastTask(ExamplesTask[Window]):
         Raises:
             OptionError: Training had none of that name.
         """
-        if series not in self.scaling.scales:
-            known = ", ".join(map(repr, [*self.scaling.scales][:10]))
-            raise OptionError(f"no series {series!r} in what was learned from", f"there is {known}")
-        return self.scaling.scales[series]
+        return self.scaling.named(series)
 
     def inputs(self, windows: Sequence[Window]) -> Inputs:
         """Return what the model reads of windows, scaled; targets NaN where they are not known."""
@@ -452,186 +315,4 @@ class ForecastTask(ExamplesTask[Window]):
         self, model: Forecaster, windows: Sequence[Window], levels: Sequence[float]
     ) -> Forecast:
         """Return what is said of windows, on the scale of the data."""
-        inputs, scales = self.scaling.batch(windows)
-        said = None if self._draws_paths else model(inputs._replace(targets=None))
-        return self._unscaled(model, said, inputs, scales, levels)
-
-    def _unscaled(
-        self,
-        model: Forecaster,
-        said: Tensor | None,
-        inputs: Inputs,
-        scales: Sequence[Scale],
-        levels: Sequence[float],
-    ) -> Forecast:
-        """Return parameters, (B, H, C, R), as forecasts; where they are None, paths are drawn."""
-        center = torch.stack([scale.center for scale in scales])[:, None]
-        width = torch.stack([scale.width for scale in scales])[:, None]
-        quantiles: Tensor | None
-        if said is None:
-            horizon = inputs.future.shape[1]
-            drawn = model.paths(inputs, _PATHS, horizon, seed=0, scales=width[:, 0].float())
-            paths = drawn.double() * width + center
-            is_mean = self.options.model.learns != "student-t"
-            point = paths.mean(0) if is_mean else paths.median(0).values
-            quantiles = torch.quantile(paths, paths.new_tensor(levels), 0) if levels else None
-        else:
-            parameters = model.head.moved(said.double(), center, width)
-            point = model.head.point(parameters)
-            quantiles = model.head.quantiles(parameters, levels) if levels else None
-        if self.options.data.log:
-            point = point.exp()
-            quantiles = None if quantiles is None else quantiles.exp()
-        return Forecast(point, quantiles)
-
-    @staticmethod
-    def apart(windows: Sequence[Window]) -> list[Window]:
-        """Return windows of which no two look at the same steps."""
-        chosen: list[Window] = []
-        for window in windows:
-            last = chosen[-1] if chosen else None
-            if (
-                last is None
-                or last.series is not window.series
-                or window.origin - window.sizes.lookback >= last.origin
-            ):
-                chosen.append(window)
-        return chosen
-
-    def drawn(self, model: Forecaster, windows: Sequence[Window], num_steps: int) -> list[Drawn]:
-        """Return the targets of the series of the first window, with forecasts from there on.
-
-        Each forecast begins where the one before it ends.
-
-        Args:
-            model: In eval mode.
-            windows: At least one.
-            num_steps: Of the series, at most.
-        """
-        series = windows[0].series
-        start = max(0, windows[0].origin - self.sizes.lookback)
-        stop = start + num_steps
-        last = min(stop, len(series) - self.sizes.horizon + 1)
-        origins = range(windows[0].origin, max(last, windows[0].origin + 1), self.sizes.horizon)
-        shown = [replace(windows[0], origin=origin) for origin in origins]
-        levels = ends_of_interval(self.options.model, None) or ()
-        forecasts = [self.forecast(model, [window], levels) for window in shown]
-        texts = [self.calendar.text(place) for place in series.places[: stop + self.sizes.horizon]]
-        drawn = []
-        for column, target in enumerate(self.options.data.target):
-            truth = series.values[start:stop, column].tolist()
-            lines = []
-            for window, forecast in zip(shown, forecasts, strict=True):
-                times = texts[window.origin : window.origin + self.sizes.horizon]
-                low: list[float] = []
-                high: list[float] = []
-                if forecast.quantiles is not None:
-                    low, high = forecast.quantiles[:, 0, :, column].tolist()
-                lines.append((times, forecast.point[0, :, column].tolist(), low, high))
-            name = f"{target} of {series.id}" if series.id else target
-            known = [None if value != value else value for value in truth]
-            drawn.append(Drawn(texts[start : start + len(known)], known, lines, name))
-        return drawn
-
-    @property
-    def _draws_paths(self) -> bool:
-        options: ModelOptions = self.options.model
-        return options.method == "recursive" and options.learns in DISTRIBUTIONS
-
-    @property
-    def _levels(self) -> tuple[float, ...]:
-        """The levels that a model is measured at."""
-        options: ModelOptions = self.options.model
-        if says_one_number(self.options.model):
-            return ()
-        return options.levels if options.learns == "quantile" else _LEVELS
-
-    def _loss(self, said: Tensor, inputs: Inputs, scales: Sequence[Scale]) -> tuple[Tensor, int]:
-        head, targets = self._head, inputs.targets
-        assert targets is not None
-        if head.counts:
-            width = torch.stack([scale.width for scale in scales])[:, None].float()
-            said, targets = head.moved(said, torch.zeros_like(width), width), targets * width
-        there = ~targets.isnan()
-        losses = head.losses(said, targets.nan_to_num(0.0))
-        return losses[there].sum(), int(there.sum())
-
-    @torch.inference_mode()
-    def _measure(
-        self, model: Forecaster, examples: Sequence[Window]
-    ) -> tuple[dict[str, Any], Tally]:
-        tally, total, count, levels = Tally(), 0.0, 0, self._levels
-        ends = None
-        if levels:
-            low, high = (0, len(levels) - 1) if levels != _LEVELS else (1, len(levels) - 2)
-            ends = (low, high) if low < high else None
-        for batch in batches_by_length([1] * len(examples), _AT_ONCE):
-            windows = [examples[index] for index in batch]
-            inputs, scales = self.scaling.batch(windows)
-            said = model(inputs)
-            loss, terms = self._loss(said, inputs, scales)
-            total, count = total + loss.item(), count + terms
-            if self.options.model.method == "recursive" and self.options.model.reads_truth:
-                said = None if self._draws_paths else model(inputs._replace(targets=None))
-            point, quantiles = self._unscaled(model, said, inputs, scales, levels)
-            self._add(tally, windows, point, quantiles, levels, ends)
-        figures: dict[str, Any] = {**tally.figures(), "loss": total / max(1, count)}
-        if ends is not None:
-            low_level, high_level = (levels[end] for end in ends)
-            share = high_level - low_level
-            figures["interval"] = (
-                f"from {low_level:g} to {high_level:g}: coverage should be {share:g}"
-            )
-        elif "coverage" in figures:
-            del figures["coverage"]
-        return figures, tally
-
-    def _tally(self, forecasts: Any, examples: Sequence[Window]) -> Tally:
-        tally = Tally()
-        for batch in batches_by_length([1] * len(examples), _AT_ONCE):
-            windows = [examples[index] for index in batch]
-            self._add(tally, windows, forecasts(windows))
-        return tally
-
-    def _add(
-        self,
-        tally: Tally,
-        windows: Sequence[Window],
-        point: Tensor,
-        quantiles: Tensor | None = None,
-        levels: Sequence[float] = (),
-        interval: tuple[int, int] | None = None,
-    ) -> None:
-        scales = [self.scaling.scale(window.series) for window in windows]
-        targets = [w.series.values[w.origin : w.origin + self.sizes.horizon] for w in windows]
-        tally.add(
-            point,
-            torch.stack(targets),
-            deviation=torch.stack([scale.deviation for scale in scales]),
-            seasonal_error=torch.stack([scale.seasonal_error for scale in scales]),
-            quantiles=quantiles,
-            levels=levels,
-            interval=interval,
-        )
-
-    def num_steps(self, options: PredictOptions) -> int:
-        """Return how many steps are forecast.
-
-        Raises:
-            OptionError: The model does not make as many.
-        """
-        horizon = options.horizon or self.sizes.horizon
-        if horizon > self.sizes.horizon and not self._draws_paths:
-            message = f"{field('horizon')} is {horizon}, but the model makes {self.sizes.horizon}"
-            hint = f"train with {field('horizon')} {horizon}; {field('method')} recursive with a "
-            raise OptionError(f"{message} steps", f"{hint}distribution makes any number")
-        return horizon
-
-
-def _check_counts(series: Series) -> None:
-    values = series.values.nan_to_num(0.0)
-    wrong = (values < 0) | (values != values.round())
-    if bool(wrong.any()):
-        step = int(wrong.any(1).nonzero()[0, 0])
-        message = f"{series.where}: step {step + 1} has {values[wrong][0]:g}, which is no count"
-        raise DataError(message, f"{field('loss')} normal or student-t is for other numbers")
+        return forecast(self.scaling, model, windows, levels)

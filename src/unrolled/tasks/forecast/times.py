@@ -15,7 +15,7 @@ import re
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from datetime import UTC, date, datetime, timedelta
+from datetime import UTC, date, datetime, timedelta, timezone, tzinfo
 from itertools import pairwise
 from typing import Any
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
@@ -26,7 +26,15 @@ from numpy.typing import NDArray
 from unrolled.data.content import number_of, one_of, whole_number_of
 from unrolled.errors import DataError, OptionError, field
 
-__all__ = ["Calendar", "Moment", "find_calendar", "kind_of", "localized", "parse_moment"]
+__all__ = [
+    "Calendar",
+    "Moment",
+    "find_calendar",
+    "instant",
+    "kind_of",
+    "localized",
+    "parse_moment",
+]
 
 Moment = datetime | float | tuple[str, int]
 """A date, a number, or the number of a month ("month") or quarter ("quarter") since year 0."""
@@ -37,6 +45,7 @@ _DAY, _HOUR, _MINUTE = 86_400, 3_600, 60
 _SEASONS = {"day": {1: 7}, "business day": {1: 5}, "month": {1: 12, 3: 4, 12: 1}}
 _MONTH = re.compile(r"(\d{1,4})-(\d{1,2})")
 _QUARTER = re.compile(r"(\d{1,4})[ -]?[Qq]([1-4])")
+_OFFSET = re.compile(r"([+-])(\d{2}):(\d{2})")
 _SUNDAY = 6
 
 
@@ -93,7 +102,7 @@ class Calendar:
         style: How a moment is written.
         day: Of the month, where the unit is a month and a date is written; 31 for its end.
         seconds: Of the day, where the unit is a day or more and a time is written.
-        zone: The time zone of what is written, None for none.
+        zone: The time zone of what is written, by name or as an offset like +02:00; None for none.
         season: Steps of a cycle; 1 where none is known.
     """
 
@@ -111,6 +120,7 @@ class Calendar:
         if self.unit == "row":
             return "irregular"
         known: dict[tuple[str, float], str] = {
+            ("second", _DAY): "daily",
             ("second", _HOUR): "hourly",
             ("second", _MINUTE): "every minute",
             ("day", 1): "daily",
@@ -162,7 +172,8 @@ class Calendar:
             whole = datetime.fromordinal(7 * week + weekday + 1)
         else:
             whole = datetime.fromordinal(int(place))
-        return whole + timedelta(seconds=self.seconds)
+        zone = None if self.zone is None else _zone(self.zone)
+        return whole.replace(tzinfo=zone) + timedelta(seconds=self.seconds)
 
     @property
     def cycles(self) -> tuple[str, ...]:
@@ -183,14 +194,39 @@ class Calendar:
         if self.unit == "month":
             phases = {"year": places % 12 / 12}
         else:
-            moments = [self.moment(place) for place in places]
-            hours = np.array([m.hour + m.minute / 60 + m.second / 3600 for m in moments]) / 24
-            ordinals = np.array([moment.toordinal() for moment in moments])
-            year = np.array([moment.timetuple().tm_yday - 1 for moment in moments])
-            weekday = (ordinals - 1) % 7
+            days = self._days(places)  # since 1970, a Thursday, as a clock on the wall shows them
+            whole = np.floor(days)
+            hours = days - whole
+            dates = whole.astype("datetime64[D]")
+            year = (dates - dates.astype("datetime64[Y]").astype("datetime64[D]")).astype(float)
+            weekday = (whole + 3) % 7
             phases = {"day": hours, "week": (weekday + hours) / 7, "year": (year + hours) / 365.25}
         angles = np.stack([2 * np.pi * phases[name] for name in self.cycles], 1)
         return np.concatenate([np.sin(angles), np.cos(angles)], 1)
+
+    def _days(self, places: NDArray[np.float64]) -> NDArray[np.float64]:
+        """Return the days since 1970 on the clocks of the zone, with fractions, (T,)."""
+        if self.unit == "second":
+            return (places + self._ahead(places)) / _DAY
+        days = places
+        if self.unit == "business day":
+            days = 7 * (places // 5) + places % 5 + 1
+        return days - datetime(1970, 1, 1).toordinal() + self.seconds / _DAY
+
+    def _ahead(self, seconds: NDArray[np.float64]) -> NDArray[np.float64]:
+        """Return how many seconds the clocks of the zone are ahead of UTC, (T,).
+
+        The zone is asked for each quarter of an hour in which a place lies: there clocks change.
+        """
+        if self.zone is None:
+            return np.zeros(len(seconds))
+        quarters, which = np.unique(np.floor(seconds / 900), return_inverse=True)
+        zone = _zone(self.zone)
+        if isinstance(zone, timezone):
+            quarters = quarters[:1]
+            which = np.zeros(len(seconds), dtype=np.intp)
+        ahead = [datetime.fromtimestamp(900 * q, zone).utcoffset() for q in quarters.tolist()]
+        return np.array([offset.total_seconds() for offset in ahead if offset is not None])[which]
 
     def to_dict(self) -> dict[str, Any]:
         """Return it in types that JSON has."""
@@ -239,11 +275,12 @@ class Calendar:
             return moment
         if self.style in ("number", "month", "quarter"):
             raise ValueError("a date, where there were none")
+        if (moment.tzinfo is None) != (self.zone is None):
+            raise ValueError("with a time zone, or without one, unlike the others")
         if self.unit in ("second", "row"):
-            if (moment.tzinfo is None) != (self.zone is None):
-                raise ValueError("with a time zone, or without one, unlike the others")
-            aware = moment if moment.tzinfo is not None else moment.replace(tzinfo=UTC)
-            return (aware - datetime(1970, 1, 1, tzinfo=UTC)).total_seconds()
+            return instant(moment).timestamp()
+        if self.zone is not None:
+            moment = moment.astimezone(_zone(self.zone))
         if self.unit == "month":
             return float(12 * moment.year + moment.month - 1)
         if self.unit == "day":
@@ -254,12 +291,25 @@ class Calendar:
         return float(5 * week + weekday)
 
 
-def _zone(name: str) -> ZoneInfo:
+def instant(moment: datetime) -> datetime:
+    """Return a moment in UTC; one without a zone as it is read there.
+
+    Python compares two moments of one zone by their clocks, to which the two hours of autumn are
+    the same.
+    """
+    return moment.replace(tzinfo=UTC) if moment.tzinfo is None else moment.astimezone(UTC)
+
+
+def _zone(name: str) -> tzinfo:
+    if match := _OFFSET.fullmatch(name):
+        ahead = timedelta(hours=int(match[2]), minutes=int(match[3]))
+        if ahead < timedelta(days=1):
+            return timezone(-ahead if match[1] == "-" else ahead)
     try:
         return ZoneInfo(name)
     except (ZoneInfoNotFoundError, ValueError, OSError):
         message = f"{field('zone')}: unknown time zone {name!r}"
-        raise OptionError(message, "a name such as Europe/Lisbon or UTC") from None
+        raise OptionError(message, "a name such as Europe/Lisbon, UTC or +02:00") from None
 
 
 def localized(moments: Sequence[Moment], zone: str | None) -> list[Moment]:
@@ -269,10 +319,7 @@ def localized(moments: Sequence[Moment], zone: str | None) -> list[Moment]:
     second one.
     """
     if zone is None:
-        return [
-            moment.astimezone(UTC) if isinstance(moment, datetime) and moment.tzinfo else moment
-            for moment in moments
-        ]
+        return [*moments]
     info = _zone(zone)
     seen: set[datetime] = set()
     result: list[Moment] = []
@@ -330,7 +377,11 @@ def _largest_part(differences: Counter[float]) -> float:
 
 
 def _of_dates(moments: Sequence[datetime], zone: str | None, regular: bool) -> Calendar:
-    zone = zone or ("UTC" if moments[0].tzinfo is not None else None)
+    if zone is None and moments[0].tzinfo is not None:
+        zone = _written(moments)
+    if zone is not None:
+        there = _zone(zone)
+        moments = [moment.astimezone(there) for moment in moments]
     seconds = {m.hour * _HOUR + m.minute * _MINUTE + m.second for m in moments}
     if len(seconds) > 1 or any(m.microsecond for m in moments) or not regular:
         style = "datetime" if len(seconds) > 1 or seconds != {0} else "date"
@@ -343,12 +394,22 @@ def _of_dates(moments: Sequence[datetime], zone: str | None, regular: bool) -> C
     at_end = all(day.day == months.monthrange(day.year, day.month)[1] for day in dates)
     if gaps and min(gaps) >= 28 and (len(days) == 1 or at_end):
         day = 31 if at_end and len(days) > 1 else next(iter(days))
-        return Calendar("month", 1, style, day=day, seconds=at)
+        return Calendar("month", 1, style, day=day, seconds=at, zone=zone)
     weekdays = {day.weekday() for day in dates}
     span = (dates[-1] - dates[0]).days
     if span >= 14 and min(gaps) == 1 and not weekdays & {5, _SUNDAY} and len(weekdays) == 5:
-        return Calendar("business day", 1, style, seconds=at)
-    return Calendar("day", 1, style, seconds=at)
+        return Calendar("business day", 1, style, seconds=at, zone=zone)
+    return Calendar("day", 1, style, seconds=at, zone=zone)
+
+
+def _written(moments: Sequence[datetime]) -> str:
+    """Return the offset with which all moments are written; UTC where there are several."""
+    offsets = {moment.utcoffset() for moment in moments}
+    minutes = (next(iter(offsets)) or timedelta()) / timedelta(minutes=1)
+    if len(offsets) > 1 or not minutes or minutes % 1:
+        return "UTC"
+    hours, rest = divmod(abs(int(minutes)), 60)
+    return f"{'-' if minutes < 0 else '+'}{hours:02d}:{rest:02d}"
 
 
 def _season(unit: str, step: float) -> int:

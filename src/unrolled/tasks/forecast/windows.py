@@ -18,7 +18,15 @@ from unrolled.tasks.forecast.options import DataOptions
 from unrolled.tasks.forecast.reader import Series
 from unrolled.tasks.forecast.times import Calendar
 
-__all__ = ["Sizes", "Window", "ends_of", "settled_sizes", "windows_of"]
+__all__ = [
+    "Sizes",
+    "Window",
+    "apart",
+    "check_sizes",
+    "ends_of",
+    "settled_sizes",
+    "windows_of",
+]
 
 _SHARE = 3  # of what is learned from, a window looks at one part in so many at most
 
@@ -67,6 +75,9 @@ def ends_of(data: DataOptions, series: Series, sizes: Sizes) -> tuple[int, int, 
         DataError: It is too short for them.
     """
     learned, held_out, test = _ends(data, len(series), sizes.horizon)
+    if min(held_out - learned, test - held_out) < sizes.horizon and data.split is not None:
+        message = f"{field('split')} {data.split}: a part has fewer steps than a forecast, "
+        raise DataError(f"{message}{sizes.horizon:,}", f"make the parts of {field('split')} larger")
     needed = sizes.lookback + sizes.horizon
     name = f" of series {series.id!r}" if series.id else ""
     if data.split is not None and test > len(series):
@@ -110,3 +121,28 @@ def windows_of(
         if gone[origin] - gone[behind] == sizes.lookback:
             continue
         yield Window(series, origin, sizes, learned, calendar)
+
+
+def apart(windows: Sequence[Window]) -> list[Window]:
+    """Return windows of which no two look at the same steps."""
+    chosen: list[Window] = []
+    for window in windows:
+        last = chosen[-1] if chosen else None
+        if (
+            last is None
+            or last.series is not window.series
+            or window.origin - window.sizes.lookback >= last.origin
+        ):
+            chosen.append(window)
+    return chosen
+
+
+def check_sizes(window: Window, theirs: Sizes) -> None:
+    """Raise `DataError` unless a window is as long as those of the run to start from."""
+    mine = window.sizes
+    if mine == theirs:
+        return
+    message = f"{window.series.where}: windows of {mine.lookback} and {mine.horizon} steps, "
+    message += f"but the run to start from has {theirs.lookback} and {theirs.horizon}"
+    hint = f"{field('lookback')} {theirs.lookback}, {field('horizon')} {theirs.horizon}"
+    raise DataError(message, hint)
