@@ -7,7 +7,7 @@ import pytest
 import torch
 
 import unrolled
-from unrolled.errors import ShapeError
+from unrolled.errors import OptionError, ShapeError
 
 
 def test_a_bidirectional_layer_cannot_stream():
@@ -278,6 +278,39 @@ def test_a_step_of_an_array_gives_an_array(kind):
 
 with torch.inference_mode():
     OF_INFERENCE = torch.zeros(2, 6)
+BACKWARDS_OR_FIXED = {
+    "backwards": lambda array: array[..., ::-1].copy()[..., ::-1],
+    "rows backwards": lambda array: array[::-1].copy()[::-1],
+    "read-only": lambda array: np.frombuffer(array.tobytes(), array.dtype).reshape(array.shape),
+    "spread": lambda array: np.broadcast_to(array[:1], array.shape),
+}
+
+
+@pytest.mark.parametrize("of", BACKWARDS_OR_FIXED.values(), ids=list(BACKWARDS_OR_FIXED))
+@pytest.mark.parametrize(("size", "num_rows"), [(1, 3), (4, 1), (1, 1), (4, 3)])
+def test_the_first_step_too_reads_arrays_of_any_layout(of, size, num_rows):
+    layer = unrolled.GRU(size, 6)
+    x = of(np.random.default_rng(0).standard_normal((num_rows, size), np.float32))
+    pool, expected = (
+        layer.streams(num_rows),
+        outputs_of(layer, torch.tensor(x.copy())[None])[0].numpy(),
+    )
+    for _ in range(num_rows):
+        pool.join()
+    readers = [layer.stream(num_rows).step, pool.step, unrolled.stream(layer, num_rows).step]
+    for read in readers:
+        np.testing.assert_array_equal(read(x), expected)
+
+
+@pytest.mark.parametrize("count", [True, 2.0, "3", None])
+def test_a_number_of_rows_is_a_whole_number(count):
+    with pytest.raises(OptionError, match="batch_size must be at least 1, got"):
+        unrolled.GRU(3, 6).stream(count)
+    with pytest.raises(OptionError, match="capacity must be at least 1, got"):
+        unrolled.GRU(3, 6).streams(count)
+    assert unrolled.GRU(3, 6).stream(np.int64(2)).step(torch.zeros(2, 3)).shape == (2, 6)
+
+
 UNFIT_OUT = {
     "of another shape": torch.zeros(2, 7),
     "of another type": torch.zeros(2, 6, dtype=torch.float64),

@@ -17,6 +17,7 @@ __all__ = [
     "check_dtype",
     "check_out",
     "checked_states",
+    "tensor_of_array",
     "time_first",
 ]
 
@@ -108,6 +109,16 @@ def checked_states(
                 f"convert it: state.to({device}, {weight.dtype})",
             )
     return tuple(state.to(weight.dtype) for state in states)
+
+
+def tensor_of_array(array: Any) -> Tensor:
+    """Return an array, or what numpy makes one of, as a tensor.
+
+    It is of the same memory, unless that is read backwards or read-only, as no tensor can be.
+    """
+    array = np.ascontiguousarray(array)  # also of one row backwards: it has no second one
+    fits = array.flags.writeable and min(array.strides, default=0) >= 0
+    return torch.from_numpy(array if fits else array.copy())
 
 
 def check_out(where: str, out: Any, shape: tuple[int, ...], like: Tensor) -> None:

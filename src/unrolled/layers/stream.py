@@ -19,8 +19,9 @@ from unrolled.kernels import (
     may_step,
     may_use_kernels,
 )
-from unrolled.layers.arguments import autocast_dtype, check_out
+from unrolled.layers.arguments import autocast_dtype, check_out, tensor_of_array
 from unrolled.layers.bound_step import BoundStep
+from unrolled.layers.options import check_count
 from unrolled.layers.state import SequenceLayer, State, map_state, state_tensors
 
 __all__ = ["Stream", "check_streamable", "row_mask"]
@@ -73,8 +74,7 @@ class Stream:
     ) -> None:
         where = f"{type(layer).__name__}.stream"
         check_streamable(where, layer)
-        if batch_size < 1:
-            raise OptionError(f"{where}: batch_size must be at least 1, got {batch_size}")
+        check_count(where, "batch_size", batch_size)
         self._layer = layer
         self.batch_size = batch_size
         self._weight_cache = WeightCache(weights)
@@ -246,7 +246,7 @@ class Stream:
 
     def _long(self, x: Any, out: Any, read: Callable[[Tensor], Tensor]) -> Any:
         is_array = not isinstance(x, Tensor)
-        x = torch.from_numpy(np.ascontiguousarray(x)) if is_array else x
+        x = tensor_of_array(x) if is_array else x
         if out is not None:
             where = f"{type(self._layer).__name__}.stream"
             check_out(where, out, (*x.shape[:-1], self._layer.output_size), x)

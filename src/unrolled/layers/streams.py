@@ -19,7 +19,8 @@ from unrolled.kernels import (
     caching_weights,
     may_step,
 )
-from unrolled.layers.arguments import check_dtype, check_out, checked_states
+from unrolled.layers.arguments import check_dtype, check_out, checked_states, tensor_of_array
+from unrolled.layers.options import check_count
 from unrolled.layers.state import SequenceLayer, State, map_state, state_tensors
 from unrolled.layers.stream import check_streamable
 
@@ -78,8 +79,7 @@ class Streams:
     ) -> None:
         self._where = f"{type(layer).__name__}.streams"
         check_streamable(self._where, layer)
-        if capacity < 1:
-            raise OptionError(f"{self._where}: capacity must be at least 1, got {capacity}")
+        check_count(self._where, "capacity", capacity)
         self._layer, self.capacity = layer, capacity
         self._prepare, self._parameters, self._weights = prepare, parameters, weights
         with torch.inference_mode(False), torch.no_grad():
@@ -252,7 +252,7 @@ class Streams:
         rows = self._numbers_of(rows)
         slots = self._slots_of(rows)
         is_array = isinstance(x, np.ndarray)
-        given = torch.from_numpy(np.ascontiguousarray(x)) if is_array else x
+        given = tensor_of_array(x) if is_array else x
         self._check_input(given, len(slots), batch_first)
         if out is not None:
             check_out(self._where, out, (*given.shape[:-1], self._layer.output_size), given)
