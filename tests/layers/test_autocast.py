@@ -87,6 +87,28 @@ def test_a_stream_reads_under_autocast():
     torch.testing.assert_close(got, expected, rtol=0, atol=0.02)
 
 
+READERS = {
+    "a layer's": unrolled.LSTM(3, 4).stream,
+    "bf16": lambda batch_size: unrolled.LSTM(3, 4).stream(batch_size, weights="bf16"),
+    "of a TCN": unrolled.TCN(3, 4).stream,
+    "a model's": lambda batch_size: unrolled.stream(unrolled.LSTM(3, 4, 2), batch_size),
+    "of torch's LSTM": lambda batch_size: unrolled.stream(torch.nn.LSTM(3, 4), batch_size),
+}
+
+
+@pytest.mark.parametrize("reader", READERS.values(), ids=list(READERS))
+def test_autocast_may_begin_and_end_between_two_steps(reader):
+    torch.manual_seed(0)
+    stream, x = reader(2), torch.randn(4, 2, 3)
+    other = copy.deepcopy(stream)
+    expected = [other.step(step).float() for step in x]
+    for step, output, mixed in zip(x, expected, [False, True, True, False], strict=True):
+        with torch.autocast("cpu", torch.bfloat16, enabled=mixed):
+            got = stream.step(step)
+        torch.testing.assert_close(got.float(), output, rtol=0, atol=0.02)
+    assert got.dtype is torch.float32
+
+
 HALVES = [torch.bfloat16, torch.float16]
 KERNEL_LAYERS = [name for name in LAYERS if name not in ("lstm projected", "tcn")]
 

@@ -255,6 +255,33 @@ def refused(layer, *, match, **options):
         layer.stream(**options)
 
 
+@every_format
+@pytest.mark.parametrize("num_threads", [1, 2])
+def test_a_pool_of_streams_has_them_too(weights, num_threads):
+    layer, x = unrolled.LSTM(5, 33, 2), torch.randn(9, 40, 5)
+    pool = layer.streams(50, weights=weights)
+    rows = [pool.join() for _ in range(40)]
+    expected, before = layer.stream(40, weights=weights).push(x), torch.get_num_threads()
+    assert not torch.equal(expected, layer.stream(40).push(x))
+    torch.set_num_threads(num_threads)
+    try:
+        assert torch.equal(pool.push(x[:4]), expected[:4])
+        order = rows[::-3]
+        assert torch.equal(pool.step(x[4, order], order), expected[4, order])
+        copied = pickle.loads(pickle.dumps(pool))
+        assert torch.equal(copied.step(x[5, order], order), expected[5, order])
+        with using_path("reference"), pytest.raises(OptionError, match="needs a kernel"):
+            pool.step(x[5, order], order)
+        layer.weight_hh_l1.detach().mul_(0.5)
+        other = layer.streams(1, weights=weights)
+        other.join(pool.state_of(rows[7]))
+        assert torch.equal(pool.step(x[5, 7:8], rows[7]), other.step(x[5, 7:8]))
+    finally:
+        torch.set_num_threads(before)
+    with pytest.raises(OptionError, match=r"LSTM\.streams: weights must be"):
+        layer.streams(3, weights="int4")
+
+
 def test_what_cannot_be_had_is_refused_when_the_stream_is_opened():
     refused(unrolled.LSTM(3, 4), weights="int4", match="weights must be f32, bf16 or int8")
     refused(unrolled.LSTM(3, 4), weights=8, match="weights must be f32, bf16 or int8")

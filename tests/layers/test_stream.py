@@ -7,7 +7,7 @@ import pytest
 import torch
 
 import unrolled
-from unrolled.errors import ShapeError
+from unrolled.errors import OptionError, ShapeError
 
 
 def test_a_bidirectional_layer_cannot_stream():
@@ -276,33 +276,100 @@ def test_a_step_of_an_array_gives_an_array(kind):
         stream.step(step)
 
 
+with torch.inference_mode():
+    OF_INFERENCE = torch.zeros(2, 6)
+BACKWARDS_OR_FIXED = {
+    "backwards": lambda array: array[..., ::-1].copy()[..., ::-1],
+    "rows backwards": lambda array: array[::-1].copy()[::-1],
+    "read-only": lambda array: np.frombuffer(array.tobytes(), array.dtype).reshape(array.shape),
+    "spread": lambda array: np.broadcast_to(array[:1], array.shape),
+}
+
+
+@pytest.mark.parametrize("of", BACKWARDS_OR_FIXED.values(), ids=list(BACKWARDS_OR_FIXED))
+@pytest.mark.parametrize(("size", "num_rows"), [(1, 3), (4, 1), (1, 1), (4, 3)])
+def test_the_first_step_too_reads_arrays_of_any_layout(of, size, num_rows):
+    layer = unrolled.GRU(size, 6)
+    x = of(np.random.default_rng(0).standard_normal((num_rows, size), np.float32))
+    pool, expected = (
+        layer.streams(num_rows),
+        outputs_of(layer, torch.tensor(x.copy())[None])[0].numpy(),
+    )
+    for _ in range(num_rows):
+        pool.join()
+    readers = [layer.stream(num_rows).step, pool.step, unrolled.stream(layer, num_rows).step]
+    for read in readers:
+        np.testing.assert_array_equal(read(x), expected)
+
+
+@pytest.mark.parametrize("count", [True, 2.0, "3", None])
+def test_a_number_of_rows_is_a_whole_number(count):
+    with pytest.raises(OptionError, match="batch_size must be at least 1, got"):
+        unrolled.GRU(3, 6).stream(count)
+    with pytest.raises(OptionError, match="capacity must be at least 1, got"):
+        unrolled.GRU(3, 6).streams(count)
+    assert unrolled.GRU(3, 6).stream(np.int64(2)).step(torch.zeros(2, 3)).shape == (2, 6)
+
+
 UNFIT_OUT = {
     "of another shape": torch.zeros(2, 7),
     "of another type": torch.zeros(2, 6, dtype=torch.float64),
     "an array of another shape": np.zeros((1, 6), np.float32),
     "an array of another type": np.zeros((2, 6)),
+    "read-only": np.frombuffer(bytes(48), np.float32).reshape(2, 6),
+    "of rows that share their memory": torch.zeros(1, 6).expand(2, 6),
+    "with a gradient": torch.zeros(2, 6, requires_grad=True),
+    "of inference mode": OF_INFERENCE,
+    "on another device": torch.zeros(2, 6, device="meta"),
+    "a list": [[0.0] * 6] * 2,
 }
 
 
 @pytest.mark.parametrize("out", UNFIT_OUT.values(), ids=list(UNFIT_OUT))
 @pytest.mark.parametrize("num_before", [0, 2])
-def test_an_output_that_does_not_fit_is_an_error_and_no_step(out, num_before):
-    layer, x = unrolled.LSTM(3, 6), torch.randn(4, 2, 3)
+@pytest.mark.parametrize("kind", [unrolled.LSTM, unrolled.TCN])
+def test_an_output_that_does_not_fit_is_an_error_and_no_step(kind, out, num_before):
+    layer, x = kind(3, 6), torch.randn(4, 2, 3)
     expected, stream = outputs_of(layer, x), layer.stream(2)
     for step in x[:num_before]:
         stream.step(step)
     with pytest.raises(ShapeError, match="out must be"):
         stream.step(x[num_before], out=out)
+    with pytest.raises(ShapeError, match="out must be"):
+        stream.push(x[num_before:][:1], out=[out] if isinstance(out, list) else out[None])
     assert torch.equal(stream.step(x[num_before]), expected[num_before])
 
 
-def test_an_array_that_cannot_be_written_is_an_error():
-    stream, out = unrolled.LSTM(3, 6).stream(1), np.zeros((1, 6), np.float32)
-    out.flags.writeable = False
-    for _ in range(2):
-        with pytest.raises(ValueError, match="read-only"):
-            stream.step(torch.zeros(1, 3), out=out)
-        stream.step(torch.zeros(1, 3))
+def test_what_inference_mode_made_is_written_inside_it():
+    stream, pool = unrolled.LSTM(3, 6).stream(2), unrolled.LSTM(3, 6).streams(2)
+    pool.join(), pool.join()
+    for read in (stream.step, pool.step, stream.step, pool.step):
+        with torch.inference_mode():
+            assert read(torch.ones(2, 3), out=OF_INFERENCE) is OF_INFERENCE
+        assert OF_INFERENCE.any()
+        with torch.inference_mode():
+            OF_INFERENCE.zero_()
+
+
+@pytest.mark.parametrize("num_layers", [1, 2])
+@pytest.mark.parametrize("cut", [(slice(-1), slice(1, None)), (slice(1, None), slice(-1))])
+def test_outputs_may_be_written_over_the_inputs(cut, num_layers):
+    layer, x = unrolled.LSTM(4, 4, num_layers), torch.randn(700, 3, 4)  # more than are read at once
+    memory, pool = torch.zeros(701, 3, 4), layer.streams(3)
+    rows, expected = [pool.join() for _ in range(3)], outputs_of(layer, x)
+    for read in (
+        layer.stream(3).push,
+        pool.push,
+        lambda chunk, out: pool.push(chunk, rows, out=out),
+    ):
+        pool.reset()
+        memory[cut[0]] = x
+        read(memory[cut[0]], out=memory[cut[1]])
+        assert torch.equal(memory[cut[1]], expected)
+        same = x.clone()
+        pool.reset()
+        pool.push(same, out=same)
+        assert torch.equal(same, expected)
 
 
 def test_a_graph_that_kept_what_a_step_writes_over_is_told():

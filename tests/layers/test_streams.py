@@ -99,7 +99,7 @@ def test_streams_that_come_and_go_are_each_as_if_alone(kind, threads, num_calls)
 
 def test_a_convolution_has_streams_too():
     layer = unrolled.TCN(5, 20).eval()
-    pool = unrolled.Streams(layer, 3)
+    pool = layer.streams(3)
     a, b = pool.join(), pool.join()
     alone, x = layer.stream(1), torch.randn(6, 2, 5)
     pool.step(x[0, :1], b)

@@ -102,6 +102,13 @@ MODELS = {  # what makes it, what it reads, delay, rate
         1,
     ),
     "torch's LSTM": (lambda: nn.LSTM(6, 5, 2), "T B 6", 0, 1),
+    "torch's LSTM, accelerated": (
+        lambda: unrolled.accelerate(nn.Sequential(nn.Linear(6, 4), recurrent(nn.LSTM, 4, 5)))[0],
+        "B T 6",
+        0,
+        1,
+    ),
+    "torch's GRU, accelerated": (lambda: unrolled.accelerate(nn.GRU(6, 5))[0], "T B 6", 0, 1),
     "valid convolution": (lambda: nn.Sequential(nn.Conv1d(6, 4, 5, dilation=2)), "B 6 T", 8, 1),
     "strides": (
         lambda: nn.Sequential(

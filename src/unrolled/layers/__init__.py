@@ -2,6 +2,7 @@
 
 from unrolled.kernels import check_lengths, valid_steps
 from unrolled.layers import initialize
+from unrolled.layers.arguments import tensor_of_array
 from unrolled.layers.bound_step import BoundStep
 from unrolled.layers.causal_conv import FiniteMemoryLayer, causal_conv, memory_span
 from unrolled.layers.drop_in import GRU, LSTM, RNN
@@ -60,6 +61,7 @@ __all__ = [
     "row_mask",
     "run_stack",
     "state_tensors",
+    "tensor_of_array",
     "valid_steps",
     "written_weights",
 ]

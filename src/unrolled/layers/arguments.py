@@ -1,4 +1,4 @@
-"""Checks of the arguments of a layer's call, in one voice for all layers: input and state.
+"""Checks of the arguments of a layer's call, in one voice for all layers: input, state, output.
 
 Lengths are checked in `kernels`, which reads them; the arguments of constructors in options.py.
 """
@@ -6,12 +6,20 @@ Lengths are checked in `kernels`, which reads them; the arguments of constructor
 from collections.abc import Sequence
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor
 
 from unrolled.errors import ShapeError, check_shape
 
-__all__ = ["check_dtype", "checked_states", "time_first"]
+__all__ = [
+    "autocast_dtype",
+    "check_dtype",
+    "check_out",
+    "checked_states",
+    "tensor_of_array",
+    "time_first",
+]
 
 
 def time_first(
@@ -101,3 +109,42 @@ def checked_states(
                 f"convert it: state.to({device}, {weight.dtype})",
             )
     return tuple(state.to(weight.dtype) for state in states)
+
+
+def tensor_of_array(array: Any) -> Tensor:
+    """Return an array, or what numpy makes one of, as a tensor.
+
+    It is of the same memory, unless that is read backwards or read-only, as no tensor can be.
+    """
+    array = np.ascontiguousarray(array)  # also of one row backwards: it has no second one
+    fits = array.flags.writeable and min(array.strides, default=0) >= 0
+    return torch.from_numpy(array if fits else array.copy())
+
+
+def check_out(where: str, out: Any, shape: tuple[int, ...], like: Tensor) -> None:
+    """Raise `ShapeError` unless outputs of this shape can be written to `out`.
+
+    Args:
+        where: The stream.
+        out: A tensor or an array.
+        shape: Of the outputs.
+        like: For their type and device.
+    """
+    problem = ""
+    if not isinstance(out, (Tensor, np.ndarray)):
+        problem = f"a {type(out).__name__}"
+    else:
+        dtype = str(out.dtype).removeprefix("torch.")
+        strides = out.stride() if isinstance(out, Tensor) else out.strides
+        if tuple(out.shape) != shape or dtype != str(like.dtype).removeprefix("torch."):
+            problem = f"{tuple(out.shape)} of {out.dtype}"
+        elif any(not stride and size > 1 for stride, size in zip(strides, shape, strict=True)):
+            problem = "one whose rows share their memory"
+        elif isinstance(out, np.ndarray):
+            problem = "" if out.flags.writeable else "a read-only array"
+        elif out.device != like.device:
+            problem = f"one on {out.device}, and the input is on {like.device}"
+        elif out.requires_grad or (out.is_inference() and not torch.is_inference_mode_enabled()):
+            problem = "one that is not to be written over: with a gradient, or of inference mode"
+    if problem:
+        raise ShapeError(f"{where}: out must be {shape} of {like.dtype}, got {problem}")

@@ -29,6 +29,7 @@ from unrolled.layers.observing import observe_input, observes_graph
 from unrolled.layers.packed_sequence import run_padded
 from unrolled.layers.state import State
 from unrolled.layers.stream import Stream
+from unrolled.layers.streams import Streams
 
 __all__ = ["FiniteMemoryLayer", "causal_conv", "memory_span"]
 
@@ -113,6 +114,10 @@ class FiniteMemoryLayer(nn.Module, ABC):
     def stream(self, batch_size: int = 1) -> Stream:
         """Return a `Stream` that reads `batch_size` sequences piece by piece."""
         return Stream(self, batch_size)
+
+    def streams(self, capacity: int) -> Streams:
+        """Return `Streams`: up to `capacity` of them, which come and go, any of them in a call."""
+        return Streams(self, capacity)
 
     def forward(
         self,

@@ -1,12 +1,12 @@
 """Checks of the constructor arguments that layers and models share. Not for shapes of tensors."""
 
 from collections.abc import Mapping
-from numbers import Real
+from numbers import Integral, Real
 from typing import Any
 
 from unrolled.errors import OptionError
 
-__all__ = ["check_dropout", "check_sizes"]
+__all__ = ["check_count", "check_dropout", "check_sizes"]
 
 
 def check_sizes(where: str, sizes: Mapping[str, int]) -> None:
@@ -14,6 +14,13 @@ def check_sizes(where: str, sizes: Mapping[str, int]) -> None:
     for name, size in sizes.items():
         if size < 1:
             raise OptionError(f"{where}: {name} must be at least 1, got {size}")
+
+
+def check_count(where: str, name: str, count: Any) -> None:
+    """Raise `OptionError` unless `count` is a whole number of at least 1, which a bool is not."""
+    is_whole = isinstance(count, Integral) and count is not True and count is not False
+    if not is_whole or count < 1:
+        raise OptionError(f"{where}: {name} must be at least 1, got {count!r}")
 
 
 def check_dropout(where: str, dropout: Any) -> None:

@@ -258,20 +258,36 @@ class RecurrentLayer(RecurrentWeights):
         if weights == "f32":
             prepare = partial(self._stepper, batch_size)
         else:
-            check_smaller_weights(self, weights)
+            check_smaller_weights(self, "stream", weights)
             prepare = partial(self._smaller_stepper, weights, batch_size)
         return Stream(self, batch_size, prepare, self._unwatched_parameters, weights)
 
     def _smaller_stepper(
-        self, weights: WeightFormat, batch_size: int, stepper: Stepper | None
+        self,
+        weights: WeightFormat,
+        batch_size: int,
+        stepper: Stepper | None,
+        places: Places | None = None,
     ) -> Stepper | None:
         with storing_weights(weights):
-            return self._stepper(batch_size, stepper)
+            return self._stepper(batch_size, stepper, places)
 
-    def streams(self, capacity: int) -> Streams:
-        """Return `Streams`: up to `capacity` of them, which come and go, any of them in a call."""
-        prepare = partial(self._stepper, 1)
-        return Streams(self, capacity, prepare, self._unwatched_parameters)
+    def streams(self, capacity: int, *, weights: WeightFormat = "f32") -> Streams:
+        """Return `Streams`: up to `capacity` of them, which come and go, any of them in a call.
+
+        Args:
+            capacity: The most at a time.
+            weights: How they store the weight matrices, as `stream` has it.
+
+        Raises:
+            OptionError: As `stream`.
+        """
+        if weights == "f32":
+            prepare = partial(self._stepper, 1)
+        else:
+            check_smaller_weights(self, "streams", weights)
+            prepare = partial(self._smaller_stepper, weights, 1)
+        return Streams(self, capacity, prepare, self._unwatched_parameters, weights)
 
     def _stepper(
         self, batch_size: int, stepper: Stepper | None, places: Places | None = None

@@ -11,16 +11,17 @@ __all__ = ["check_smaller_weights"]
 _MOST_SUMMED = 1 << 16  # products of bytes that a sum of 32 bits holds
 
 
-def check_smaller_weights(layer: RecurrentWeights, weights: WeightFormat) -> None:
+def check_smaller_weights(layer: RecurrentWeights, method: str, weights: WeightFormat) -> None:
     """Raise `OptionError` unless a kernel of `layer` can store its weights so.
 
     Compiles that kernel, the first time.
 
     Args:
         layer: The layer.
+        method: What was called, for messages.
         weights: The format.
     """
-    where, hint = f"{type(layer).__name__}.stream", 'use weights="f32"'
+    where, hint = f"{type(layer).__name__}.{method}", 'use weights="f32"'
     if weights not in WEIGHT_FORMATS:
         raise OptionError(f"{where}: weights must be f32, bf16 or int8, got {weights!r}")
     tensors = [tensor for s in layer.suffixes for tensor in layer.weights_of(s).tensors()]

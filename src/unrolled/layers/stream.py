@@ -19,7 +19,9 @@ from unrolled.kernels import (
     may_step,
     may_use_kernels,
 )
+from unrolled.layers.arguments import autocast_dtype, check_out, tensor_of_array
 from unrolled.layers.bound_step import BoundStep
+from unrolled.layers.options import check_count
 from unrolled.layers.state import SequenceLayer, State, map_state, state_tensors
 
 __all__ = ["Stream", "check_streamable", "row_mask"]
@@ -72,8 +74,7 @@ class Stream:
     ) -> None:
         where = f"{type(layer).__name__}.stream"
         check_streamable(where, layer)
-        if batch_size < 1:
-            raise OptionError(f"{where}: batch_size must be at least 1, got {batch_size}")
+        check_count(where, "batch_size", batch_size)
         self._layer = layer
         self.batch_size = batch_size
         self._weight_cache = WeightCache(weights)
@@ -147,8 +148,13 @@ class Stream:
             output: Tensor | None = self._advance(chunk, None)
             if output is not None:
                 return output
+        before = self.state
         with caching_weights(self._weight_cache):
-            output, self.state = self._layer(chunk, self.state)
+            output, after = self._layer(chunk, before)
+        if autocast_dtype(chunk.device) is not None:  # it narrows states, and may end before them
+            types = iter([part.dtype for part in state_tensors(before)])
+            after = map_state(lambda part: part.to(next(types)), after)
+        self.state = after
         return output
 
     def refresh(self) -> None:
@@ -174,7 +180,7 @@ class Stream:
         Args:
             x: (B, I), a tensor, or a numpy array of float32; of any layout.
             out: Where its output goes, (B, H): a tensor without a gradient, or a numpy array, of
-                any layout, whose memory `x` and the layer do not share.
+                any layout, whose memory the layer does not share.
 
         Returns:
             The output, (B, H): `out`, or a new one of the kind of `x`.
@@ -240,9 +246,10 @@ class Stream:
 
     def _long(self, x: Any, out: Any, read: Callable[[Tensor], Tensor]) -> Any:
         is_array = not isinstance(x, Tensor)
-        x = torch.from_numpy(np.ascontiguousarray(x)) if is_array else x
+        x = tensor_of_array(x) if is_array else x
         if out is not None:
-            self._check_out(x, out)
+            where = f"{type(self._layer).__name__}.stream"
+            check_out(where, out, (*x.shape[:-1], self._layer.output_size), x)
         output = read(x)
         if out is None:
             return output.numpy(force=True) if is_array else output
@@ -251,15 +258,6 @@ class Stream:
                 return out.copy_(output)
         out[...] = output.numpy(force=True)
         return out
-
-    def _check_out(self, x: Tensor, out: Any) -> None:
-        shape, dtype = tuple(out.shape), str(out.dtype).removeprefix("torch.")
-        expected = (*x.shape[:-1], self._layer.output_size)
-        if shape != expected or dtype != str(x.dtype).removeprefix("torch."):
-            raise ShapeError(
-                f"{type(self._layer).__name__}.stream: out must be {expected} of {x.dtype}, "
-                f"got {shape} of {out.dtype}"
-            )
 
     def _step_of_tensor(self, x: Tensor) -> Tensor:
         if x.dim() != 2:

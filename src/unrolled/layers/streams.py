@@ -11,8 +11,16 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from unrolled.errors import OptionError, ShapeError
-from unrolled.kernels import Places, Stepper, WeightCache, caching_weights, may_step
-from unrolled.layers.arguments import check_dtype, checked_states
+from unrolled.kernels import (
+    Places,
+    Stepper,
+    WeightCache,
+    WeightFormat,
+    caching_weights,
+    may_step,
+)
+from unrolled.layers.arguments import check_dtype, check_out, checked_states, tensor_of_array
+from unrolled.layers.options import check_count
 from unrolled.layers.state import SequenceLayer, State, map_state, state_tensors
 from unrolled.layers.stream import check_streamable
 
@@ -45,6 +53,7 @@ class Streams:
             given, or None where there can be none.
         parameters: Returns the layer's parameters by name, or None where a step is more than to
             compute with them.
+        weights: How weights are stored; what is not "f32" has been asked of the layer.
 
     Raises:
         OptionError: The layer reads backwards too, or would drop units at random.
@@ -66,13 +75,13 @@ class Streams:
         capacity: int,
         prepare: Callable[[Stepper | None, Places], Stepper | None] | None = None,
         parameters: Callable[[], dict[str, Any] | None] | None = None,
+        weights: WeightFormat = "f32",
     ) -> None:
         self._where = f"{type(layer).__name__}.streams"
         check_streamable(self._where, layer)
-        if capacity < 1:
-            raise OptionError(f"{self._where}: capacity must be at least 1, got {capacity}")
+        check_count(self._where, "capacity", capacity)
         self._layer, self.capacity = layer, capacity
-        self._prepare, self._parameters = prepare, parameters
+        self._prepare, self._parameters, self._weights = prepare, parameters, weights
         with torch.inference_mode(False), torch.no_grad():
             self._state = layer.initial_state(capacity)
             numbers = torch.full((capacity,), -1, dtype=torch.int64, device="cpu")
@@ -85,7 +94,7 @@ class Streams:
         self._forget_weights()
 
     def _forget_weights(self) -> None:
-        self._weight_cache = WeightCache()
+        self._weight_cache = WeightCache(self._weights)
         self._stepper: Stepper | None = None
         self._all: NDArray[np.int64] | None = None
 
@@ -196,7 +205,7 @@ class Streams:
             x: (n, I), a tensor, or a numpy array of float32; of any layout.
             rows: The numbers of n streams, none of them twice; None: of all.
             out: Where the outputs go, (n, H): a tensor without a gradient, or a numpy array, of any
-                layout, whose memory `x` and the layer do not share.
+                layout, whose memory the layer does not share.
 
         Returns:
             The outputs, (n, H): `out`, or a new one of the kind of `x`.
@@ -243,17 +252,21 @@ class Streams:
         rows = self._numbers_of(rows)
         slots = self._slots_of(rows)
         is_array = isinstance(x, np.ndarray)
-        given = torch.from_numpy(np.ascontiguousarray(x)) if is_array else x
+        given = tensor_of_array(x) if is_array else x
         self._check_input(given, len(slots), batch_first)
         if out is not None:
-            _check_out(self._where, out, (*given.shape[:-1], self._layer.output_size), given)
+            check_out(self._where, out, (*given.shape[:-1], self._layer.output_size), given)
+        output, state = None, None
         if self._prepare is not None and given.numel():
             known = self._stepper
             self._stepper = self._prepare(known, self._places) if may_step(given) else None
-            output = self._short(x, rows, out, batch_first)
-            if output is not None:
-                return output
-        output, state = self._by_layer(given, slots, batch_first)
+            if out is not None:  # unless `x` and it share memory
+                output = self._short(x, rows, out, batch_first)
+                if output is not None:
+                    return output
+            output = self._short(given, rows, None, batch_first)
+        if output is None:
+            output, state = self._by_layer(given, slots, batch_first)
         if out is None:
             out = output.numpy(force=True) if is_array else output
         elif isinstance(out, Tensor):
@@ -386,23 +399,3 @@ class Streams:
         self._places = Places(state_tensors(self._state), numbers)
         self._numbers, self._lock = numbers.numpy(), RLock()
         self._forget_weights()
-
-
-def _check_out(where: str, out: Any, expected: tuple[int, ...], like: Tensor) -> None:
-    """Raise `ShapeError` unless outputs can be written to `out`."""
-    problem = ""
-    if not isinstance(out, (Tensor, np.ndarray)):
-        problem = f"a {type(out).__name__}"
-    else:
-        shape, dtype = tuple(out.shape), str(out.dtype).removeprefix("torch.")
-        strides = out.stride() if isinstance(out, Tensor) else out.strides
-        if shape != expected or dtype != str(like.dtype).removeprefix("torch."):
-            problem = f"{shape} of {out.dtype}"
-        elif any(not stride and size > 1 for stride, size in zip(strides, shape, strict=True)):
-            problem = "one whose rows share their memory"
-        elif isinstance(out, np.ndarray) and not out.flags.writeable:
-            problem = "a read-only array"
-        elif isinstance(out, Tensor) and (out.requires_grad or out.is_inference()):
-            problem = "one that is not to be written over: with a gradient, or of inference mode"
-    if problem:
-        raise ShapeError(f"{where}: out must be {expected} of {like.dtype}, got {problem}")

@@ -3,13 +3,12 @@
 from collections.abc import Sequence
 from typing import Any, Protocol, overload, runtime_checkable
 
-import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from unrolled.errors import OptionError, ShapeError, UnrolledError
-from unrolled.layers import row_mask
+from unrolled.layers import row_mask, tensor_of_array
 from unrolled.streaming.following import Follower, Rules, Step
 from unrolled.streaming.functions import call_function
 from unrolled.streaming.modules import call_module
@@ -272,4 +271,4 @@ def _are_close(a: Tensor, b: Tensor) -> bool:
 
 
 def _tensor(x: Any) -> Tensor:
-    return x if isinstance(x, Tensor) else torch.from_numpy(np.ascontiguousarray(x))
+    return x if isinstance(x, Tensor) else tensor_of_array(x)

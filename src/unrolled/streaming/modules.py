@@ -158,8 +158,14 @@ def _embedding(follower: Follower, call: Call) -> Any:
 
 
 def _is_one_of(module: nn.Module, kinds: tuple[type[nn.Module], ...]) -> bool:
-    """Whether it is a module of such a kind, and not one with a `forward` of its own."""
-    return any(isinstance(module, kind) and type(module).forward is kind.forward for kind in kinds)
+    """Whether it is a module of such a kind, and not one with a `forward` of its own.
+
+    The class of an accelerated layer is equal to torch's, and does what that does.
+    """
+    own: Any = type(module)
+    return any(
+        isinstance(module, kind) and (own.forward is kind.forward or own == kind) for kind in kinds
+    )
 
 
 _RULES: tuple[tuple[tuple[type[nn.Module], ...], Callable[[Follower, Call], Any]], ...] = (

@@ -10,7 +10,7 @@ from typing import Any, Protocol
 import torch
 from torch import Tensor, nn
 
-from unrolled.layers import RecurrentLayer, SequenceLayer, State, Stream, map_state
+from unrolled.layers import RecurrentLayer, State, Stream, map_state
 
 __all__ = [
     "BATCH",
@@ -139,12 +139,15 @@ class TorchLayer:
     """A recurrent layer of torch, with its state."""
 
     def __init__(self, layer: nn.Module) -> None:
-        self._layer: SequenceLayer | Any = layer
+        self._layer: Any = layer
         self._state: State | None = None
 
     def run(self, pieces: Pieces) -> Tensor:
         """Return the layer's output."""
-        output, self._state = self._layer(pieces[0], self._state)
+        output: Tensor
+        output, state = self._layer(pieces[0], self._state)
+        dtype = next(self._layer.parameters()).dtype  # autocast, which may end, makes it narrow
+        self._state = map_state(lambda part: part.to(dtype), state)
         return output
 
     def reset(self, rows: Tensor | None) -> None:

@@ -157,6 +157,28 @@ def test_scores_that_are_no_numbers_are_an_error(path):
         next(pieces)
 
 
+@pytest.mark.parametrize("path", ["kernel", "reference"])
+@pytest.mark.parametrize("embedding_size", [None, 7])
+def test_a_text_that_diverges_ends_alone(path, embedding_size):
+    samples = [GenerateOptions(length=9, seed=seed) for seed in (1, 2, 3)]
+    with using_path(path):
+        whole, drawing = (
+            Drawing(made(embedding_size), VOCABULARY.encode("the "), samples) for _ in range(2)
+        )
+        drawing.token(0, 3)
+        states = drawing._writer.states if drawing._writer else drawing._state
+        with torch.inference_mode():
+            states[0][:, 1] = torch.nan
+        for _ in range(2):  # the second time it stands among the tokens that are read
+            for number in (4, 5, 8):
+                with pytest.raises(DivergedError, match="not finite numbers"):
+                    drawing.token(1, number)
+        for row in (0, 2):
+            assert [drawing.token(row, n) for n in range(9)] == [
+                whole.token(row, n) for n in range(9)
+            ]
+
+
 def test_within_a_cache_of_weights_its_copy_is_used():
     """As a server has it, where many write with one model."""
     drawing = drawing_of(made(), length=9)

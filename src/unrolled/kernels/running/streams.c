@@ -52,6 +52,22 @@ static void copy_chunk(const Chunk *k, long begin, long steps, long first, long 
   }
 }
 
+/* The addresses of the first and of the last number of a chunk. */
+static void find_ends(const Chunk *k, const float **first, const float **last) {
+  const long ends[] = {(k->steps - 1) * k->of_step, (k->rows - 1) * k->of_row,
+                       (k->width - 1) * k->of_number};
+  *first = *last = k->data;
+  for (int i = 0; i < 3; i++) *(ends[i] < 0 ? first : last) += ends[i];
+}
+
+/* Whether two chunks may share memory: then what is written could be read again. */
+static int are_entangled(const Chunk *x, const Chunk *y) {
+  const float *x_first, *x_last, *y_first, *y_last;
+  find_ends(x, &x_first, &x_last);
+  find_ends(y, &y_first, &y_last);
+  return x_first <= y_last && y_first <= x_last;
+}
+
 /* The numbers of streams as places of rows, in `slots`; whether each of them is there, and only once. */
 static int find_rows(Steps *s, PyObject *rows, long count) {
   const int64_t *numbers = NULL;
@@ -214,7 +230,7 @@ static PyObject *advance(PyObject *self, PyObject *const *args, Py_ssize_t count
   if (is_observed() || !is_chunk(args[1], &x, dims, turned, 0)) return not_taken();
   if (x.width != s->input_size) return not_taken();
   if (out != py.none && (!is_chunk(out, &y, dims, turned, 1) || y.steps != x.steps ||
-                         y.rows != x.rows || y.width != H)) {
+                         y.rows != x.rows || y.width != H || are_entangled(&x, &y))) {
     return not_taken();
   }
   const int whole = args[4] == py.none;

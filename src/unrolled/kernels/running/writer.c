@@ -129,21 +129,20 @@ LOCAL int64_t draw(const Writer *w, const float *scores, double number) {
   return last;
 }
 
-/* Draw from the scores of each row as they are. tokens: [B], of no use where 1 is returned: scores
-   that are no finite numbers. */
-int64_t unrolled_draw(const Writer *w, const double *numbers, int64_t *tokens) {
+/* Draw from the scores of each row as they are. tokens: [B]; of a row whose scores are no finite numbers
+   it is -1 from then on, and others go on. */
+void unrolled_draw(const Writer *w, const double *numbers, int64_t *tokens) {
   for (long b = 0; b < w->batch_size; b++) {
-    tokens[b] = draw(w, w->scores + b * w->num_tokens, numbers[b]);
-    if (tokens[b] < 0) return 1;
+    if (tokens[b] >= 0) tokens[b] = draw(w, w->scores + b * w->num_tokens, numbers[b]);
   }
-  return 0;
 }
 
 /* Read a token of each row, and draw the next. tokens: [B], updated; numbers: [B], in 0..1; known:
    whether the weights are those of the last call. */
-int64_t unrolled_write(const Writer *w, const double *numbers, int64_t *tokens, int64_t known) {
+void unrolled_write(const Writer *w, const double *numbers, int64_t *tokens, int64_t known) {
   const long B = w->batch_size, I = w->input_size;
   for (long b = 0; b < B; b++) {
+    if (tokens[b] < 0) continue; /* it reads what is there, and nobody sees what comes of it */
     if (w->embedding) {
       memcpy(w->x + b * I, w->embedding + tokens[b] * I, I * sizeof(float));
     } else {
@@ -151,10 +150,10 @@ int64_t unrolled_write(const Writer *w, const double *numbers, int64_t *tokens, 
     }
   }
   w->step(w->parallel_for, w->calls, w->num_layers, w->x, w->h, known);
-  if (!w->embedding) {
-    for (long b = 0; b < B; b++) w->x[b * I + tokens[b]] = 0;
+  for (long b = 0; !w->embedding && b < B; b++) {
+    if (tokens[b] >= 0) w->x[b * I + tokens[b]] = 0;
   }
   const long work = B * w->num_tokens * w->hidden_size;
   run(w->parallel_for, w->calls[0].num_threads, B, work, score_row, (void *)w);
-  return unrolled_draw(w, numbers, tokens);
+  unrolled_draw(w, numbers, tokens);
 }

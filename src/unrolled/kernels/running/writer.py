@@ -121,19 +121,16 @@ class Writer:
             self._versions, self._is_known = versions, False
         return self._stepper.is_unchanged()
 
-    def write(self, numbers: int, tokens: int) -> bool:
+    def write(self, numbers: int, tokens: int) -> None:
         """Read a token for each row, and draw the next.
 
         Args:
             numbers: Address of B numbers in 0..1, float64.
-            tokens: Address of B tokens, int64, each below V; updated.
-
-        Returns:
-            Whether all scores are finite numbers; else the tokens are of no use.
+            tokens: Address of B tokens, int64, each below V; updated. That of a row whose scores
+                are not finite numbers is -1, and stays so.
         """
-        failed = self._write(self._address, numbers, tokens, self._is_known)
+        self._write(self._address, numbers, tokens, self._is_known)
         self._is_known = True
-        return not failed
 
 
 _version_of = attrgetter("_version")
@@ -160,7 +157,7 @@ def _library() -> ctypes.CDLL | None:
 
 def _declare(library: ctypes.CDLL) -> Any:
     for function in (library.unrolled_write, library.unrolled_draw):
-        function.restype = _integer
+        function.restype = None
     library.unrolled_draw.argtypes = (_pointer, _pointer, _pointer)
     library.unrolled_write.argtypes = (_pointer, _pointer, _pointer, _integer)
     return library

@@ -48,7 +48,7 @@ class Drawing:
         self._generators = [_generator(each.seed) for each in options]
         self._numbers = torch.empty(self.num_texts, 0, dtype=torch.float64)
         self._tokens: list[list[int]] = []  # of each step
-        self._last = torch.empty(self.num_texts, dtype=torch.int64)
+        self._last = torch.empty(self.num_texts, dtype=torch.int64)  # -1: it has diverged
         self._prompt = prompt
         self._state: State | None = None  # None: before the prompt, or while a writer has it
         self._writer: Writer | None = None
@@ -58,12 +58,16 @@ class Drawing:
         """Return a token of a text, drawn now unless it was drawn with that of another text.
 
         Raises:
-            DivergedError: The model's scores are not finite numbers.
+            DivergedError: The model's scores of this text are not finite numbers.
         """
         while len(self._tokens) <= number:
             self._draw_next(len(self._tokens))
             self._tokens.append(self._last.tolist())
-        return self._tokens[number][row]
+        token = self._tokens[number][row]
+        if token < 0:
+            message = "the model's scores of the next token are not finite numbers"
+            raise DivergedError(message, "its weights may have grown without bound in training")
+        return token
 
     def _draw_next(self, number: int) -> None:
         at = number % _NUMBERS_AT_ONCE
@@ -82,26 +86,29 @@ class Drawing:
             self._last = self._drawn_by_torch(number, self._numbers[at])
             return
         numbers = self._numbers.data_ptr() + at * self._numbers.stride(0) * 8
-        if not self._writer.write(numbers, self._last.data_ptr()):
-            raise _not_finite()
+        self._writer.write(numbers, self._last.data_ptr())
 
     def _drawn_by_torch(self, number: int, numbers: Tensor) -> Tensor:
-        """Return the next tokens, (B,), of the scores after the last ones."""
-        read = self._last[:, None] if number else self._prompt[None]
+        """Return the next tokens, (B,), of the scores after the last ones; -1 as a writer does."""
+        read = self._last[:, None].clamp(min=0) if number else self._prompt[None]
         with caching_weights(self._weight_cache):
             scores, self._state = _read(self._model, read, self._state)
         if not number and self.num_texts > 1:
             scores = scores.expand(self.num_texts, -1)
             self._state = _repeated(self._state, self.num_texts)
-        if not bool(scores.isfinite().all()):
-            raise _not_finite()
+        diverged = ~scores.isfinite().all(-1)
+        if number:
+            diverged |= self._last < 0
+        scores = scores.masked_fill(diverged[:, None], 0.0)
         chosen = self.options
         shares = torch.stack(
             [filter_scores(s, chosen.temperature, chosen.top_k, chosen.top_p) for s in scores]
         ).softmax(-1)
         ends = shares.cumsum(-1)
         ends[ends >= ends[:, -1:]] = torch.inf  # the last that may be drawn
-        return torch.searchsorted(ends, numbers[:, None] * shares.sum(-1, True), right=True)[:, 0]
+        at = numbers[:, None] * shares.sum(-1, True)
+        drawn = torch.searchsorted(ends, at, right=True)[:, 0]
+        return drawn.masked_fill_(diverged, -1)
 
     def _writer_of(self, state: State | None) -> Writer | None:
         writer = None if state is None else _writer_of(self._model, self.num_texts)
@@ -189,11 +196,6 @@ def _generator(seed: int | None) -> torch.Generator:
     else:
         generator.manual_seed(seed)
     return generator
-
-
-def _not_finite() -> DivergedError:
-    message = "the model's scores of the next token are not finite numbers"
-    return DivergedError(message, "its weights may have grown without bound in training")
 
 
 @torch.inference_mode()
