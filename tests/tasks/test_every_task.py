@@ -20,7 +20,16 @@ from PIL import Image
 from unrolled.cli.main import main
 from unrolled.errors import OptionError, RunError
 from unrolled.options import option_fields
-from unrolled.tasks import TASKS, Prepared, find_task, load, options_of, prepare, resume
+from unrolled.tasks import (
+    TASKS,
+    Prepared,
+    find_task,
+    from_pretrained,
+    load,
+    options_of,
+    prepare,
+    resume,
+)
 from unrolled.training import ALONE, Processes, initialize_distributed
 
 SMALL: dict[str, Any] = {"cell": "lstm", "hidden_size": 6, "num_layers": 1, "dropout": 0.2}
@@ -181,6 +190,27 @@ def test_a_killed_run_that_is_resumed_ends_with_the_same_bits(name, tmp_path):
     for mine, other in zip(*(end.values() for end in ends), strict=True):
         assert torch.equal(mine, other)
     assert resumed.finish().metrics == whole.finish().metrics
+
+
+@pytest.mark.parametrize("name", [name for name in TASKS if name != "sign"])
+def test_a_folder_to_publish_is_a_run_under_the_names_that_others_know(name, tmp_path):
+    prepared = prepare_small(name, tmp_path, "run")
+    prepared.trainer.fit()
+    metrics = prepared.finish().metrics
+    folder = tmp_path / "to" / "publish"
+    load(tmp_path / "run").save_pretrained(folder, licence="cc-by-4.0")
+    files = ["README.md", "config.json", "model.safetensors", "results.json", "vocabulary.json"]
+    assert sorted(path.name for path in folder.iterdir()) == files
+    published = from_pretrained(str(folder))
+    splits = prepared.splits
+    examples = splits.test or splits.held_out
+    assert published.task.evaluate(published.model, examples) == metrics
+    card = (folder / "README.md").read_text()
+    assert card.startswith('---\nlibrary_name: unrolled\nlicense: "cc-by-4.0"\n')
+    assert f"for its task {name}: 1 x 6 units of lstm" in card
+    assert str(tmp_path) not in card
+    figure = metrics[prepared.task.metrics[0].name]
+    assert f"| {prepared.task.metrics[0].label} | {figure:,.4f}" in card
 
 
 @pytest.mark.parametrize("name", [name for name in RUNS if name.endswith("vectors")])
