@@ -17,7 +17,7 @@ from .layers import (
 from .streaming import ModelStream, stream
 from .tasks.lm.model import LanguageModel
 from .tasks.lm.sampling import generate
-from .tasks.runs import load
+from .tasks.runs import from_pretrained, load
 
 __all__ = [
     "GRU",
@@ -37,6 +37,7 @@ __all__ = [
     "accelerated",
     "cell",
     "export",
+    "from_pretrained",
     "generate",
     "initialize",
     "load",

@@ -263,6 +263,25 @@ def test_errors_of_cells_are_torchs(case):
     assert isinstance(ours[1], str)
 
 
+@pytest.mark.parametrize(
+    "hx",
+    [
+        torch.zeros(2, 2, 4),
+        dict.fromkeys((torch.zeros(2, 4), torch.ones(2, 4))),
+        (),
+        (torch.zeros(2, 4),),
+        (torch.zeros(2, 4), None),
+        5,
+    ],
+    ids=["one tensor", "dict", "none", "one", "half", "number"],
+)
+def test_states_of_a_cell_are_two_in_a_tuple_or_torchs_error(hx):
+    layer, fast = pair(nn.LSTMCell, 3, 4)
+    ours, torchs = (outcome(one, torch.zeros(2, 3), hx) for one in (fast, layer))
+    assert ours == torchs
+    assert isinstance(ours[1], str)
+
+
 @pytest.mark.parametrize("kind", [*LAYERS, *CELLS])
 def test_other_types_and_autocast_are_torchs(kind):
     layer, fast = pair(kind, 3, 4)

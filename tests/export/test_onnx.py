@@ -43,6 +43,8 @@ def test_a_run_is_written_whole_and_step_by_step_with_its_vocabulary(trained, tm
     content = json.loads((tmp_path / "lm.json").read_text())
     loaded = load(trained)
     assert content["vocabulary"] == loaded.task.to_dict()
+    assert content["reading"] == {"tokens": "char", "vocabulary_size": None}
+    assert content["model"]["cell"] == "janet"
     assert content["files"]["lm.onnx"]["inputs"]["tokens"]["shape"] == ["batch", "time"]
     assert content["files"]["lm.onnx"]["greatest_difference"] == whole.difference
     graph = onnx.load(step.path).graph
@@ -98,6 +100,41 @@ def test_a_place_that_cannot_be_written_is_said_before_anything_is_exported(
 ):
     with pytest.raises(RunError, match=r"is a folder|there is no folder for it"):
         to_onnx(unrolled.GRU(3, 4), tmp_path / name)
+
+
+@pytest.mark.parametrize(
+    ("name", "in_the_way", "message"),
+    [
+        ("lm.json", None, "lm.json: is the name of what goes beside the model"),
+        ("lm.onnx", "lm.json", "lm.json: is in the way of what goes beside the model"),
+        ("lm.onnx", "lm.json/", "lm.json: is a folder"),
+        ("lm.onnx", "lm.step.onnx/", "lm.step.onnx: is a folder"),
+    ],
+)
+def test_nothing_of_others_is_lost_and_no_part_is_written_alone(
+    name, in_the_way, message, trained, tmp_path, at_once
+):
+    if in_the_way is not None:
+        place = tmp_path / in_the_way
+        place.mkdir() if in_the_way.endswith("/") else place.write_text('{"files": []}')
+    before = sorted(tmp_path.iterdir())
+    with pytest.raises(RunError, match=message):
+        to_onnx(trained, tmp_path / name, stream=True)
+    assert sorted(tmp_path.iterdir()) == before
+
+
+def test_what_is_not_proved_on_anything_is_not_written(trained, tmp_path, at_once, monkeypatch):
+    loaded = load(trained)
+    monkeypatch.setattr(type(loaded.task.graphs(loaded.model)), "batches", lambda *_: iter(()))
+    with pytest.raises(RunError, match="so it cannot be proved"):
+        to_onnx(loaded, tmp_path / "lm.onnx")
+
+
+def test_a_model_in_training_mode_is_refused(trained, tmp_path, at_once):
+    loaded = load(trained)
+    loaded.model.train()
+    with pytest.raises(OptionError, match=r"in training mode.*model\.eval\(\)"):
+        to_onnx(loaded, tmp_path / "lm.onnx")
 
 
 def test_a_missing_library_is_named_with_its_extra(monkeypatch, tmp_path):

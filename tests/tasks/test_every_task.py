@@ -20,7 +20,16 @@ from PIL import Image
 from unrolled.cli.main import main
 from unrolled.errors import OptionError, RunError
 from unrolled.options import option_fields
-from unrolled.tasks import TASKS, Prepared, find_task, load, options_of, prepare, resume
+from unrolled.tasks import (
+    TASKS,
+    Prepared,
+    find_task,
+    from_pretrained,
+    load,
+    options_of,
+    prepare,
+    resume,
+)
 from unrolled.training import ALONE, Processes, initialize_distributed
 
 SMALL: dict[str, Any] = {"cell": "lstm", "hidden_size": 6, "num_layers": 1, "dropout": 0.2}
@@ -139,9 +148,16 @@ RUNS: dict[str, tuple[str, Any, dict[str, Any], dict[str, Any]]] = {
 """Of each run its task, what writes its data, and options of its model and its training."""
 
 
-def prepare_small(name: str, folder: Path, run: str, processes: Processes = ALONE) -> Prepared:
-    """Return run `run` of the task of `name`, its data in `folder`."""
+def prepare_small(
+    name: str,
+    folder: Path,
+    run: str,
+    processes: Processes = ALONE,
+    **more: Any,
+) -> Prepared:
+    """Return run `run` of the task of `name`, its data in `folder`; `more` options of its model."""
     task, write, model, training = RUNS[name]
+    model = model | more
     data = processes.from_first(lambda: write(folder))
     options = options_of(task)
     return prepare(
@@ -181,6 +197,74 @@ def test_a_killed_run_that_is_resumed_ends_with_the_same_bits(name, tmp_path):
     for mine, other in zip(*(end.values() for end in ends), strict=True):
         assert torch.equal(mine, other)
     assert resumed.finish().metrics == whole.finish().metrics
+
+
+@pytest.mark.parametrize("name", [name for name in TASKS if name != "sign"])
+def test_a_folder_to_publish_is_a_run_under_the_names_that_others_know(name, tmp_path):
+    prepared = prepare_small(name, tmp_path, "run")
+    prepared.trainer.fit()
+    metrics = prepared.finish().metrics
+    folder = tmp_path / "to" / "publish"
+    load(tmp_path / "run").save_pretrained(folder, licence="cc-by-4.0")
+    files = ["README.md", "config.json", "model.safetensors", "results.json", "vocabulary.json"]
+    assert sorted(path.name for path in folder.iterdir()) == files
+    published = from_pretrained(str(folder))
+    splits = prepared.splits
+    examples = splits.test or splits.held_out
+    assert published.task.evaluate(published.model, examples) == metrics
+    card = (folder / "README.md").read_text()
+    assert card.startswith('---\nlibrary_name: unrolled\nlicense: "cc-by-4.0"\n')
+    assert f"for its task {name}: 1 x 6 units of lstm" in card
+    assert str(tmp_path) not in card
+    figure = metrics[prepared.task.metrics[0].name]
+    assert f"| {prepared.task.metrics[0].label} | {figure:,.4f}" in card
+
+
+BY_STEPS = [name for name in RUNS if not name.endswith("vectors") and RUNS[name][0] != "forecast"]
+ONE_WAY: dict[str, dict[str, Any]] = {
+    "classify": {"bidirectional": False},
+    "classify-series": {"bidirectional": False, "evidence": False},
+    "classify-number": {"bidirectional": False, "evidence": False},
+    "tag": {"delay": 2},
+}
+
+
+@pytest.mark.parametrize("name", BY_STEPS)
+def test_a_model_to_export_gives_the_same_scores_step_by_step(name, tmp_path):
+    prepared = prepare_small(name, tmp_path, "run", **ONE_WAY.get(name, {}))
+    graphs = prepared.task.graphs(prepared.trainer.model.eval())
+    examples = prepared.splits.held_out or prepared.splits.test
+    whole, steps = graphs.whole(), graphs.steps()
+    counted = 0
+    with torch.inference_mode():
+        for batch in graphs.batches(examples):
+            assert list(batch) == list(whole.inputs)
+            scores = dict(zip(whole.outputs, whole.run(*batch.values()), strict=True))["scores"]
+            first, pairs = graphs.in_steps(batch, scores)
+            given = dict(first)
+            if steps.start is not None:
+                results = steps.start.run(*(first[each] for each in steps.start.inputs))
+                given = dict(zip(steps.start.outputs, results, strict=True))
+            for read, expected in pairs:
+                inputs = given | read
+                results = steps.step.run(*(inputs[each] for each in steps.step.inputs))
+                outputs = dict(zip(steps.step.outputs, results, strict=True))
+                counts = ~expected.isnan()
+                counted += int(counts.sum())
+                torch.testing.assert_close(outputs["scores"][counts], expected[counts])
+                ends = {n.removesuffix("_after"): t for n, t in outputs.items()}
+                given |= {each: ends[each] for each in given if each in ends}
+    assert counted
+
+
+def test_what_a_taggers_scores_lack_goes_beside_them(tmp_path):
+    prepared = prepare_small("tag", tmp_path, "run")
+    model = prepared.trainer.model
+    torch.nn.init.normal_(model.transitions)
+    beside = json.loads(json.dumps(prepared.task.graphs(model.eval()).beside()))
+    assert torch.equal(torch.tensor(beside["transitions"]), model.transitions)
+    without = prepare_small("tag-delay-0", tmp_path, "other")
+    assert without.task.graphs(without.trainer.model.eval()).beside() == {}
 
 
 @pytest.mark.parametrize("name", [name for name in RUNS if name.endswith("vectors")])

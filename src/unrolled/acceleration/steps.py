@@ -41,15 +41,17 @@ def read_step(layer: Any, input: Any, hx: Any) -> Any:
     weights = {name: own[name] if name in own else getattr(layer, name) for name in names}
     if prefers_torch_for_step(cell, weights["weight_ih"], weights["weight_hh"], input):
         return None
-    states = () if hx is None else (hx,) if len(cell.states) == 1 else tuple(hx)
-    if hx is not None and len(states) != len(cell.states):
-        return None
+    states = () if hx is None else (hx,) if len(cell.states) == 1 else hx
+    if hx is not None and not (
+        isinstance(states, tuple | list) and len(states) == len(cell.states)
+    ):
+        return None  # torch says what is wrong, also of one tensor with both
     if not all(isinstance(s, Tensor) and s.dim() == input.dim() for s in states):
         return None
     calls = _short_calls(cell, layer.input_size, layer.hidden_size, layer.bias)
     results = calls.run(input, hx, weights, batch_first=False)
     if results is None:
-        return _long_step(layer, cell, list(weights.values()), input, states)
+        return _long_step(layer, cell, list(weights.values()), input, tuple(states))
     output, _, *ends = results
     return (output, *ends) if ends else output
 

@@ -13,11 +13,12 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from unrolled.data.files import to_json, write_atomically
+from unrolled.data.files import read_json, to_json, write_atomically
 from unrolled.errors import OptionError, RunError, field
 from unrolled.export.proof import prove_graph, prove_steps
 from unrolled.export.writing import check_libraries, check_opset, onnx_bytes
 from unrolled.layers import FiniteMemoryLayer, RecurrentLayer, state_tensors
+from unrolled.options import option_fields
 from unrolled.tasks import Loaded, load
 from unrolled.tasks.graphs import AFTER, Graph, Graphs, Steps, Tensors, state_names, states_of
 from unrolled.training import writing
@@ -97,6 +98,9 @@ def to_onnx(
 
 
 def _run_to_onnx(loaded: Loaded, path: Path, stream: bool, opset: int) -> list[OnnxFile]:
+    if loaded.model.training:
+        message = f"{loaded.run.path}: its model is in training mode"
+        raise OptionError(message, "call model.eval() first")
     graphs = loaded.task.graphs(loaded.model)
     splits = loaded.read()
     examples = splits.held_out or splits.test
@@ -107,9 +111,19 @@ def _run_to_onnx(loaded: Loaded, path: Path, stream: bool, opset: int) -> list[O
         "task": loaded.task.name,
         "run": loaded.run.path.name,
         "unrolled": version("unrolled"),
+        "reading": _reading(loaded),
+        "model": loaded.run.config["model"],
         "vocabulary": loaded.task.to_dict(),
+        **graphs.beside(),
     }
     return _written(graphs, path, stream, opset, examples, content)
+
+
+def _reading(loaded: Loaded) -> dict[str, Any]:
+    """Return the options that decide what numbers become of the data."""
+    data = loaded.task.options.data
+    fields = [each.name for each in option_fields(type(data)) if each.option.decides_vocabulary]
+    return {name: getattr(data, name) for name in fields}
 
 
 def _written(
@@ -121,21 +135,24 @@ def _written(
     content: dict[str, Any],
 ) -> list[OnnxFile]:
     """Make all graphs, prove them, and only then write them."""
-    with writing(path, "onnx"):
-        if path.is_dir() or not path.parent.is_dir():
-            what = "is a folder" if path.is_dir() else "there is no folder for it"
-            raise RunError(f"{path}: {what}", f"choose another {field('onnx')}")
+    _check_places([path], None)
     described = graphs.steps() if stream else None
-    batches = list(graphs.batches(examples))
     whole = graphs.whole()
-    made = [(path, whole, onnx_bytes(whole, opset))]
-    differences = [prove_graph(whole, made[0][2], batches)]
+    parts: list[tuple[Path, Graph]] = [(path, whole)]
     if described is not None:
-        parts = [("step", described.step), ("start", described.start)]
-        for name, graph in parts:
+        for name, graph in (("step", described.step), ("start", described.start)):
             if graph is not None:
                 file = path.with_name(f"{path.stem}.{name}{path.suffix or '.onnx'}")
-                made.append((file, graph, onnx_bytes(graph, opset)))
+                parts.append((file, graph))
+    beside = path.with_suffix(".json") if content else None
+    _check_places([file for file, _ in parts], beside)
+    batches = list(graphs.batches(examples))
+    if not batches:
+        message = f"{path}: nothing that was held out has a step, so it cannot be proved"
+        raise RunError(message, "train with other data held out")
+    made = [(file, graph, onnx_bytes(graph, opset)) for file, graph in parts]
+    differences = [prove_graph(whole, made[0][2], batches)]
+    if described is not None:
         steps = prove_steps(graphs, whole, described, [file for _, _, file in made[1:]], batches)
         differences += [steps] * (len(made) - 1)
     files = [
@@ -151,10 +168,35 @@ def _written(
     _check(files)
     for file, _, data in made:
         _write(file, data)
-    if content:
+    if beside is not None:
         content |= {"opset": opset, "files": {each.path.name: _told(each) for each in files}}
-        _write(path.with_suffix(".json"), to_json(content, indent=1))
+        _write(beside, to_json(content, indent=1))
     return files
+
+
+def _check_places(files: list[Path], beside: Path | None) -> None:
+    """Raise `RunError` where a file cannot be written, or JSON of somebody else would be lost."""
+    hint = f"choose another {field('onnx')}"
+    with writing(files[0], "onnx"):
+        if not files[0].parent.is_dir():
+            raise RunError(f"{files[0]}: there is no folder for it", hint)
+        for file in files if beside is None else [*files, beside]:
+            if file.is_dir():
+                raise RunError(f"{file}: is a folder", hint)
+        if beside is None:
+            return
+        if beside in files:
+            raise RunError(f"{beside}: is the name of what goes beside the model", hint)
+        if beside.exists() and not _is_ours(beside):
+            raise RunError(f"{beside}: is in the way of what goes beside the model", hint)
+
+
+def _is_ours(path: Path) -> bool:
+    try:
+        content = read_json(path)
+    except (OSError, ValueError):
+        return False
+    return isinstance(content, dict) and {"opset", "files"} <= content.keys()
 
 
 def _check(files: list[OnnxFile]) -> None:

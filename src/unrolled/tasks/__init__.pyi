@@ -1,5 +1,5 @@
 from .registry import TASKS, find_task, options_of
-from .runs import Loaded, Prepared, load, prepare, resume
+from .runs import Loaded, Prepared, from_pretrained, load, prepare, resume
 from .task import ExamplesTask, Splits, Task, TaskOptions
 
 __all__ = [
@@ -11,6 +11,7 @@ __all__ = [
     "Task",
     "TaskOptions",
     "find_task",
+    "from_pretrained",
     "load",
     "options_of",
     "prepare",

@@ -79,6 +79,10 @@ class Graphs(ABC, Generic[Example]):
             OptionError: There are none: the model reads the end of a sequence first.
         """
 
+    def beside(self) -> dict[str, Any]:
+        """Return what else is needed to use the scores, in types that JSON has."""
+        return {}
+
     @abstractmethod
     def batches(self, examples: Sequence[Example]) -> Iterator[dict[str, Tensor]]:
         """Yield the inputs of the whole graph for examples, in batches of different sizes."""

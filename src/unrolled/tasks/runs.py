@@ -16,15 +16,16 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from unrolled.cells import Cell, CellSource
-from unrolled.data.files import fingerprint, parse_json, to_json
+from unrolled.data.files import fingerprint, parse_json, read_plain, to_json, write_atomically
 from unrolled.errors import PROGRAM, DataError, OptionError, RunError, field
 from unrolled.metrics import check_declared
 from unrolled.networks.budget import hidden_size_for
 from unrolled.networks.options import LayerOptions
 from unrolled.options import option_fields
+from unrolled.tasks.model_card import model_card
 from unrolled.tasks.registry import find_task
 from unrolled.tasks.task import Splits, Task, TaskOptions
 from unrolled.training import (
@@ -39,13 +40,17 @@ from unrolled.training import (
     load_weights,
     of_another_model,
     peak_memory_bytes,
+    read_results,
+    read_weights,
     reading,
     require_checkpoint,
+    require_finite,
     save_weights,
     weight_shapes,
+    writing,
 )
 
-__all__ = ["Loaded", "Prepared", "load", "prepare", "resume"]
+__all__ = ["Loaded", "Prepared", "from_pretrained", "load", "prepare", "resume"]
 
 _WRONG_CONTENT = (
     *(LookupError, TypeError, ValueError, AttributeError),
@@ -144,6 +149,68 @@ class Loaded:
             RunError: A file has changed since the run began.
         """
         return self.task.beginning(self.read().held_out, num_steps)
+
+    def save_pretrained(self, folder: Path | str, *, licence: str | None = None) -> None:
+        """Write a folder to publish, which `from_pretrained` and every command takes as a run.
+
+        It has model.safetensors, config.json and the other files of the run that a model is made
+        of, and a model card, README.md. Results are left out where the model's weights are no
+        longer those of the run. config.json has the paths of the data, as in the run.
+
+        Args:
+            folder: Made where it is missing; files of others may be in it, but none of these.
+            licence: Of the weights, as model hubs name it: "cc-by-4.0". None leaves it to be filled
+                in.
+
+        Raises:
+            RunError: A file is in the way or cannot be written; the run is damaged; the model has
+                weights that its run does not describe, or that are infinite or not a number.
+        """
+        folder, run = Path(folder), self.run
+        weights, update, is_changed = self._weights()
+        files = {run.vocabulary_path: run.read(run.vocabulary_path)}
+        if isinstance(run.config["model"]["cell"], dict):
+            files[run.cell_path] = run.read(run.cell_path)
+        results = None
+        if run.results_path.exists() and not is_changed:
+            results = read_results(run)
+            with reading(run.results_path):
+                files[run.results_path] = read_plain(run.results_path)
+        with _as_written(run.path):
+            card = model_card(run, self.task, self.model, results, licence)
+        files[run.card_path] = card.encode()
+        pretrained = Run(folder)
+        names = {file.name for file in files} | {"weights.safetensors", "last.ckpt"}
+        names |= {pretrained.config_path.name, pretrained.published_weights_path.name}
+        with writing(folder, "folder"):
+            folder.mkdir(parents=True, exist_ok=True)
+            for file in sorted(folder / name for name in names):
+                if file.exists() or file.is_symlink():
+                    raise RunError(f"{file}: is in the way", f"choose another {field('folder')}")
+            for file, content in files.items():
+                with write_atomically(folder / file.name) as opened:
+                    opened.write(content)
+            save_weights(pretrained.published_weights_path, weights, run.identity, update)
+            with write_atomically(pretrained.config_path) as opened:  # last: now it is a run
+                opened.write(to_json(run.config, indent=2))
+
+    def _weights(self) -> tuple[dict[str, Tensor], int | None, bool]:
+        """Return the model's weights, the update that they are of, and if others than the run's.
+
+        Raises:
+            RunError: They are not of the model that the run describes, or no numbers.
+        """
+        path = self.run.weights_path
+        kept, update = read_weights(path, self.run.identity)
+        weights = {name: tensor.cpu() for name, tensor in self.model.state_dict().items()}
+        if {name: each.shape for name, each in weights.items()} != {
+            name: each.shape for name, each in kept.items()
+        }:
+            message = f"{self.run.path}: the model has other weights than its run describes"
+            raise RunError(message, "save it as it was loaded, without what was built into it")
+        require_finite(path, weights, "save it before that happens")
+        is_changed = not all(torch.equal(each, kept[name]) for name, each in weights.items())
+        return weights, None if is_changed else update, is_changed
 
 
 def prepare(
@@ -279,7 +346,7 @@ def resume(
     return Prepared(task, splits, trainer)
 
 
-def load(run_path: Path, *, trust_code: bool = False) -> Loaded:
+def load(run_path: Path | str, *, trust_code: bool = False) -> Loaded:
     """Return a run's task and its best model, in eval mode.
 
     Args:
@@ -290,7 +357,7 @@ def load(run_path: Path, *, trust_code: bool = False) -> Loaded:
         RunError: There is no such run, it is damaged, holds code that is not trusted, or has not
             been evaluated yet.
     """
-    run = Run.open(run_path)
+    run = Run.open(Path(run_path))
     task = _rebuild(run, trust_code)
     _check_size(run, task)
     with _as_written(run.path):
@@ -302,6 +369,23 @@ def load(run_path: Path, *, trust_code: bool = False) -> Loaded:
         note = f"{run_path} has learned nothing yet: its weights are those before the first update"
         notes = (f"{note}; `{resume}` goes on",)
     return Loaded(run, task, model.eval(), notes)
+
+
+def from_pretrained(folder: Path | str, *, trust_code: bool = False) -> Loaded:
+    """Return what `Loaded.save_pretrained` wrote, or a run, as `load` does.
+
+    Args:
+        folder: A folder on this computer. Nothing is fetched.
+        trust_code: Whether code that it holds, a cell of somebody's own, may be run.
+
+    Raises:
+        RunError: As of `load`.
+    """
+    if not Path(folder).exists():
+        name = shlex.quote(str(folder))
+        hint = f"from a model hub: `hf download {name} --local-dir FOLDER`, then name that folder"
+        raise RunError(f"{folder}: no such folder on this computer", hint)
+    return load(folder, trust_code=trust_code)
 
 
 def _read(run: Run, task: Task[Any]) -> Splits[Any]:

@@ -1,7 +1,9 @@
 from .checkpoint import (
     load_weights,
     of_another_model,
+    read_weights,
     require_checkpoint,
+    require_finite,
     save_weights,
     weight_shapes,
 )
@@ -38,8 +40,10 @@ __all__ = [
     "peak_memory_bytes",
     "read_metrics",
     "read_results",
+    "read_weights",
     "reading",
     "require_checkpoint",
+    "require_finite",
     "save_weights",
     "weight_shapes",
     "writing",

@@ -10,6 +10,9 @@
     tensorboard/         the same measurements for TensorBoard
     report.html          what `unrolled inspect` found, unless it was told another place
 
+A folder that `Loaded.save_pretrained` wrote is one too: its weights are called model.safetensors,
+as others call them, and it has no checkpoint to go on from.
+
 What is read is what was written: config.json has checksums of itself and of the files that are
 written with it, the others have one inside. A folder may come from somebody else, so links in it
 are not followed.
@@ -65,12 +68,19 @@ class Run:
         self.made_folder = False
         self.config_path = path / "config.json"
         self.vocabulary_path = path / "vocabulary.json"
-        self.weights_path = path / "weights.safetensors"
         self.checkpoint_path = path / "last.ckpt"
         self.metrics_path = path / "metrics.jsonl"
         self.results_path = path / "results.json"
         self.tensorboard_path = path / "tensorboard"
         self.cell_path = path / "cell.py"
+        self.published_weights_path = path / "model.safetensors"
+        self.card_path = path / "README.md"
+
+    @property
+    def weights_path(self) -> Path:
+        """The file of the weights, under the name that it has in this folder."""
+        own, published = self.path / "weights.safetensors", self.published_weights_path
+        return published if os.path.lexists(published) and not os.path.lexists(own) else own
 
     @staticmethod
     def check_vacant(path: Path) -> None:

@@ -62,7 +62,7 @@ class TaggerGraphs(Graphs[Any]):
         if model.options.delay is None:
             raise OptionError(
                 f"{field('stream')}: this tagger reads both ways",
-                f"train with {field('delay')}, or export without it",
+                f"train with {field('delay')}, or export the whole alone",
             )
         names, start = state_names(model.layer), self._start(2)
         num_letters = 5
@@ -101,6 +101,11 @@ class TaggerGraphs(Graphs[Any]):
         free |= {name: {1: "batch"} for name in names}
         outputs = ("scores", *(f"{name}{AFTER}" for name in names))
         return Steps(Graph(model, run, {**chosen, **start}, free, outputs))
+
+    def beside(self) -> dict[str, Any]:
+        """Return what a tag counts for the next one, (V + 1, V), row V the begin, of a CRF."""
+        transitions = self.model.transitions
+        return {} if transitions is None else {"transitions": transitions.tolist()}
 
     def batches(self, examples: Sequence[Any]) -> Iterator[dict[str, Tensor]]:
         """Yield the sentences of examples."""
