@@ -6,10 +6,12 @@ updates of 64 windows, no dropout, nothing held out, the weights of the last upd
 the same windows of the last fifth, from every N-th step. One thread, each package in a process and
 an environment of its own (`hosts/run.py` makes them), one after the other, several times.
 
-What differs: "unrolled" takes the last value off each window; "unrolled, default" also adds the
-linear forecast that it begins with, as users have it. darts normalises each window (RevIN), and is
-given the series standardised; neuralforecast scales each window by median and deviation (its
-default), takes windows at random, and its head is an MLP of its own shape, whose size is shown.
+What differs: "unrolled" takes the last value off each window (with `--normalize instance` mean and
+deviation, as darts does by RevIN); "unrolled, default" also adds a linear forecast, as users
+have it. Our learning rate falls from 1e-3 along half a cosine, so that its mean is half of
+theirs, which stays; `--our-rate 2e-3` makes the means equal. Our weights are averaged over the last
+updates. darts is given the series standardised; neuralforecast scales each window by median and
+deviation (its default), takes windows at random, and its head is an MLP of its own shape.
 
 The clock runs from numbers in memory (ours: a CSV file) to a trained model, after three updates
 that nobody counts; then over all test windows in one call (ours: in calls of 256), then over
@@ -87,9 +89,10 @@ def of_unrolled(case: dict[str, Any], values: np.ndarray, *, linear: bool) -> tu
             dropout=0.0,
             loss="mae",
             linear=linear,
+            normalize=None if linear else case["normalize"],
         )
         training = TrainingOptions(
-            updates=updates, batch_size=BATCH, learning_rate=1e-3, seed=case["seed"]
+            updates=updates, batch_size=BATCH, learning_rate=case["our_rate"], seed=case["seed"]
         )
         prepared = prepare(ForecastTask, data, path, model=model, training=training)
         prepared.trainer.fit()
@@ -279,6 +282,8 @@ def read_case(text: str, options: argparse.Namespace) -> dict[str, Any]:
         "units": options.units,
         "updates": options.updates,
         "calls": options.calls,
+        "our_rate": options.our_rate,
+        "normalize": options.normalize,
     }
 
 
@@ -295,10 +300,10 @@ def errors(case: dict[str, Any], said: np.ndarray) -> tuple[float, float]:
 
 def measure(case: dict[str, Any], options: argparse.Namespace) -> dict[str, list[dict[str, Any]]]:
     """Return the figures of all packages, one run of each after the other, several times."""
-    results: dict[str, list[dict[str, Any]]] = {package: [] for package in PACKAGES}
+    results: dict[str, list[dict[str, Any]]] = {package: [] for package in options.packages}
     environment = {**os.environ, "OMP_NUM_THREADS": "1", "MKL_NUM_THREADS": "1"}
     for seed in range(options.repeats):
-        for package in PACKAGES:
+        for package in options.packages:
             python, paths = sys.executable, HERE.parent / "src"
             if not package.startswith("unrolled"):
                 python, paths = str(options.environments / package / "bin" / "python"), HERE
@@ -324,8 +329,11 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("cases", nargs="*", metavar="FILE:COLUMN:LOOKBACK:HORIZON:SEASON")
     parser.add_argument("--environments", type=Path, default=HERE / "hosts" / ".venv")
+    parser.add_argument("--packages", nargs="+", choices=PACKAGES, default=PACKAGES)
     parser.add_argument("--units", type=int, default=64)
     parser.add_argument("--updates", type=int, default=500)
+    parser.add_argument("--our-rate", type=float, default=1e-3, help="our peak learning rate")
+    parser.add_argument("--normalize", default="last", help="of the GRU alone: last, instance")
     parser.add_argument("--repeats", type=int, default=3)
     parser.add_argument("--windows", type=int, default=200, help="forecasts to measure, about")
     parser.add_argument("--calls", type=int, default=105)
