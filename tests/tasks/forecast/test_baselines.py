@@ -93,3 +93,15 @@ def test_it_is_said_where_smoothing_is_left_out(wave_table, prepared, monkeypatc
     assert "ETS" not in baseline_forecasts(run.splits.training, run.splits.test)
     note = "too many steps for exponential smoothing: no ETS beside the model"
     assert note in run.splits.notes
+
+
+def test_a_later_value_below_0_takes_no_logarithms_away(write_table, prepared):
+    rows = [f"{n},{100 * 1.03**n * (1 + 0.5 * (n % 4 == 0)):.4f}" for n in range(60)]
+    options = {"time": "t", "season": 4, "lookback": 8}
+    before, examples = forecasts_of(prepared(write_table("t,y", *rows), run="a", **options), "ETS")
+    rows[55] = "55,-50"
+    after, _ = forecasts_of(prepared(write_table("t,y", *rows), run="b", **options), "ETS")
+    assert bool(after.isfinite().all())
+    early = [row for row, window in enumerate(examples) if window.origin <= 55]
+    assert early
+    assert torch.equal(before[early], after[early])
