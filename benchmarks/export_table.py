@@ -224,7 +224,9 @@ def table(rows, ways=WAYS) -> str:
         f"| layer | layers | directions | ragged | {' | '.join(ways)} |",
         f"|---|---:|---:|---|{'---:|' * len(ways)}",
     ]
-    for (name, num_layers, both, ragged), row in rows.items():
+    order = list(LAYERS)
+    in_order = sorted(rows.items(), key=lambda item: (order.index(item[0][0]), *item[0][1:]))
+    for (name, num_layers, both, ragged), row in in_order:
         figures = [f"{row[way]:.1e}" if way in row else "" for way in ways]
         cells = [name, num_layers, 1 + both, "yes" if ragged else "no", *figures]
         lines.append(f"| {' | '.join(map(str, cells))} |")

@@ -74,6 +74,14 @@ def test_a_layer_is_written_and_another_one_in_its_place_is_not(monkeypatch, tmp
     assert [path.read_text() for path in tmp_path.iterdir()] == ["before"]
 
 
+def test_what_onnx_runtime_refuses_is_one_line(monkeypatch, tmp_path):
+    monkeypatch.setattr(exporting, "onnx_bytes", lambda graph, opset: b"nothing that is a model")
+    with pytest.raises(RunError, match="ONNX Runtime cannot run the model") as told:
+        to_onnx(unrolled.GRU(3, 4), tmp_path / "gru.onnx")
+    assert "\n" not in str(told.value)
+    assert not [*tmp_path.iterdir()]
+
+
 @pytest.fixture
 def at_once(monkeypatch):
     """Have nothing exported: what is wrong is said before."""
@@ -86,6 +94,8 @@ def at_once(monkeypatch):
         (torch.nn.Linear(3, 4), {}, "takes a run or a layer of unrolled, got Linear"),
         (unrolled.GRU(3, 4, bidirectional=True), {"stream": True}, "reads both ways"),
         (unrolled.TCN(3, 4, dropout=0.5), {}, "is in training mode"),
+        (unrolled.LSTM(3, 4).half(), {}, "must be of float32 or float64 on the CPU, got float16"),
+        (unrolled.LSTM(3, 4, device="meta"), {}, "on the CPU, got float32 on meta"),
         (unrolled.GRU(3, 4), {"opset": 12}, r"opset must be 18 \.\.\. \d+, got 12"),
     ],
 )

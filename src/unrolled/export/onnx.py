@@ -93,7 +93,7 @@ def to_onnx(
             f"to_onnx: takes a run or a layer of unrolled, got {type(model).__name__}",
             "torch.onnx.export writes any module, and finds unrolled's layers in it",
         )
-    _check_stream(model, stream)
+    _check_layer(model, stream)
     return _written(_LayerGraphs(None, model), path, stream, opset, None, {})
 
 
@@ -232,7 +232,12 @@ def _described(graph: Graph, name: str) -> dict[str, Any]:
 # ---- Layers --------------------------------------------------------------------------------------
 
 
-def _check_stream(layer: nn.Module, stream: bool) -> None:
+def _check_layer(layer: nn.Module, stream: bool) -> None:
+    weight = next(layer.parameters())
+    if weight.dtype not in (torch.float32, torch.float64) or weight.device.type != "cpu":
+        has = f"{str(weight.dtype).removeprefix('torch.')} on {weight.device}"
+        message = f"to_onnx: {type(layer).__name__} must be of float32 or float64 on the CPU"
+        raise OptionError(f"{message}, got {has}", "export a copy: copy.deepcopy(layer).float()")
     if stream and getattr(layer, "bidirectional", False):
         raise OptionError(
             f"to_onnx: {type(layer).__name__} reads both ways, and has no single steps",

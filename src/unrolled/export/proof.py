@@ -4,12 +4,14 @@ A difference is the greatest absolute one of any number that comes out, divided 
 absolute number of the batch where that is above 1: float32 has no more digits.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
 
+from unrolled.errors import RunError, field
 from unrolled.tasks.graphs import AFTER, Graph, Graphs, Steps, Tensors
 
 __all__ = ["Difference", "prove_graph", "prove_steps"]
@@ -91,6 +93,17 @@ def _greater(greatest: float, got: Tensor, expected: Tensor) -> float:
     return greatest if difference <= greatest else difference
 
 
+@contextmanager
+def _by_onnx_runtime() -> Iterator[None]:
+    """Have its refusal be an error of ours; it has none of its own that others could name."""
+    try:
+        yield
+    except Exception as error:
+        reason = (str(error) or type(error).__name__).splitlines()[0]
+        message = f"not written: ONNX Runtime cannot run the model: {reason}"
+        raise RunError(message, f"try another {field('opset')}, or report it") from error
+
+
 class _Session:
     """A file of ONNX, run on one thread."""
 
@@ -100,12 +113,14 @@ class _Session:
         options = onnxruntime.SessionOptions()
         options.intra_op_num_threads = 1
         options.log_severity_level = 3
-        self._session = onnxruntime.InferenceSession(file, options, ["CPUExecutionProvider"])
+        with _by_onnx_runtime():
+            self._session = onnxruntime.InferenceSession(file, options, ["CPUExecutionProvider"])
         self._inputs = {each.name for each in self._session.get_inputs()}
         self._outputs = [each.name for each in self._session.get_outputs()]
 
     def run(self, inputs: Tensors) -> dict[str, Tensor]:
         """Return the outputs by name; inputs that the graph does not need are left out."""
         arrays = {name: t.numpy(force=True) for name, t in inputs.items() if name in self._inputs}
-        outputs = self._session.run(self._outputs, arrays)
+        with _by_onnx_runtime():
+            outputs = self._session.run(self._outputs, arrays)
         return {n: torch.from_numpy(o) for n, o in zip(self._outputs, outputs, strict=True)}
