@@ -5,7 +5,8 @@ BIN := .venv/bin
 STAMP := .venv/installed
 
 # The same for everybody: no seed by chance, nor the order of a set; a file's tests in one process.
-PYTEST := PYTHONHASHSEED=0 $(BIN)/pytest -n 2 --dist loadfile
+# Threads that wait sleep, since the two processes and what they start share the cores.
+PYTEST := PYTHONHASHSEED=0 OMP_WAIT_POLICY=passive $(BIN)/pytest -n 2 --dist loadfile
 
 # The text files to train on; without them, the Python files of the standard library.
 TEXT ?=
