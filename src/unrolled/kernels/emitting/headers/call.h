@@ -72,13 +72,14 @@ typedef void (*ParallelFor)(int64_t begin, int64_t end, int64_t grain, ParallelB
 #define WORTH_A_THREAD (1l << 18)
 
 /* Where another process has the core of a thread, whoever waits for that thread waits for some
-   milliseconds, many times what a short call takes. So waits are measured, and after one that was
-   longer than the work, one thread does all for WAIT_SHARE times as long: however busy the machine,
-   waits take at most that share of the time. */
+   milliseconds, many times what a short call takes. So waits are measured, and after two in a row
+   that were longer than the work, one thread does all for WAIT_SHARE times as long: however busy the
+   machine, waits take at most that share of the time. */
 #define WAIT_SHARE 32
 #define SHORT_WAIT 50000 /* ns, in which a thread that slept is awake */
 #define SLOW 16          /* multiply-adds in a nanosecond, where threads gain even so */
 static int64_t alone_until __attribute__((unused)); /* ns of the clock */
+static int64_t late __attribute__((unused));        /* ns of the wait before, if it was late */
 
 INL int64_t nanoseconds(void) {
   struct timespec now;
@@ -94,11 +95,15 @@ INL int is_late(int64_t worked, int64_t waited, long work) {
   return waited > MIN(worked + worked / 2, work / SLOW) + SHORT_WAIT;
 }
 
-/* Take down what a thread waited since `begin`. */
+/* Take down what a thread waited since `begin`. Two late waits in a row are for a core that is taken:
+   the first after a pause wakes a thread that slept, and the second finds it awake. */
 LOCAL void note_wait(int64_t begin, int64_t waited, long work) {
-  const int64_t end = nanoseconds();
-  if (!is_late(end - begin - waited, waited, work)) return;
-  __atomic_store_n(&alone_until, end + WAIT_SHARE * waited, __ATOMIC_RELAXED);
+  const int64_t end = nanoseconds(), before = __atomic_load_n(&late, __ATOMIC_RELAXED);
+  const int is_now = is_late(end - begin - waited, waited, work);
+  if (is_now && before) {
+    __atomic_store_n(&alone_until, end + WAIT_SHARE * (before + waited), __ATOMIC_RELAXED);
+  }
+  if (before || is_now) __atomic_store_n(&late, is_now && !before ? waited : 0, __ATOMIC_RELAXED);
 }
 
 /* Pieces of work that threads take one after the other: one whose core another process has takes
