@@ -193,3 +193,28 @@ def test_inspect_of_a_run_that_held_nothing_out_asks_for_a_text(train, unrolled)
     assert done.code == 1
     assert done.err.splitlines()[-1] == "hint: give a text or a file: --text or --file"
     assert unrolled("compare", "lm", "bottles.txt", "--held-out", 0, "--cells", "gru").code == 1
+
+
+@pytest.mark.parametrize(
+    ("command", "environment", "expected"),
+    [
+        ("--version", {}, "2000"),
+        ("--version", {"GOMP_SPINCOUNT": "7"}, "7"),
+        ("--version", {"OMP_WAIT_POLICY": "active"}, "None"),
+        ("bench", {}, "None"),  # whose peers run as torch is
+    ],
+)
+def test_threads_that_wait_sleep_soon_unless_the_environment_says_how_long(
+    command, environment, expected
+):
+    code = "import atexit, os, sys; from unrolled.cli.main import main; "
+    code += "atexit.register(lambda: print(os.environ.get('GOMP_SPINCOUNT'))); main()"
+    free = {k: v for k, v in os.environ.items() if k not in ("GOMP_SPINCOUNT", "OMP_WAIT_POLICY")}
+    run = subprocess.run(
+        [sys.executable, "-c", code, command, "--help"],
+        env=free | environment,
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert run.stdout.splitlines()[-1] == expected
