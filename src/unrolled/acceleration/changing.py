@@ -177,7 +177,7 @@ def _reason_of_class(module: Any, kind: type | str) -> str | None:
     own = own_class(module)
     if "forward" in vars(module):
         return "its forward was replaced, which goes before that of its class"
-    if own.forward is not kind.forward:  # type: ignore[attr-defined]
+    if own.forward is not kind.forward:  # type: ignore[attr-defined]  # of modules
         return f"its class {own.__name__} has a forward of its own"
     for name in _CALLED_BY_FORWARD:
         if getattr(own, name, None) is not getattr(kind, name, None):
@@ -256,7 +256,7 @@ def accelerated() -> Iterator[Report]:
         if not _blocks:
             for cls in _CONSTRUCTORS:
                 _own_inits[cls] = cls.__init__
-                cls.__init__ = _accelerating(cls.__init__)  # type: ignore[method-assign]
+                cls.__init__ = _accelerating(cls.__init__)  # type: ignore[method-assign]  # till the end
         _blocks.append(report)
     try:
         yield report
@@ -266,7 +266,7 @@ def accelerated() -> Iterator[Report]:
             _blocks.pop()
             if not _blocks:
                 for cls in _CONSTRUCTORS:
-                    cls.__init__ = _own_inits.pop(cls)  # type: ignore[method-assign]
+                    cls.__init__ = _own_inits.pop(cls)  # type: ignore[method-assign]  # as it was
 
 
 def _accelerating(init: Any) -> Any:

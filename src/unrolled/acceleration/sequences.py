@@ -61,7 +61,7 @@ def _weights_of(layer: Any) -> dict[str, Any]:
     """Return the weights by name: those that torch's forward would read."""
     names, flat, own = layer._flat_weights_names, layer._flat_weights, layer._parameters
     if all(map(is_, map(own.get, names), flat)):
-        return own  # type: ignore[no-any-return]
+        return own  # type: ignore[no-any-return]  # of torch
     layer._update_flat_weights()  # some are computed, or another tensor for this call
     return dict(zip(names, layer._flat_weights, strict=False))
 

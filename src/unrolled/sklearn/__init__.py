@@ -1,7 +1,7 @@
 """Sequence models with scikit-learn's face: fit, predict, score; pipelines, grid search, pickle."""
 
 try:
-    import sklearn  # noqa: F401
+    import sklearn  # noqa: F401  # whether it is there
 except ModuleNotFoundError as error:
     message = 'unrolled.sklearn needs scikit-learn: pip install "unrolled[sklearn]"'
     raise ModuleNotFoundError(message, name="sklearn") from error

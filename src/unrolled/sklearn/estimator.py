@@ -168,10 +168,10 @@ def takes_options_of(
             Estimator.__init__(self, **parameters)
 
         self = inspect.Parameter("self", inspect.Parameter.POSITIONAL_OR_KEYWORD)
-        __init__.__signature__ = signature.replace(  # type: ignore[attr-defined]
+        __init__.__signature__ = signature.replace(  # type: ignore[attr-defined]  # what inspect asks
             parameters=[self, *signature.parameters.values()]
         )
-        cls.__init__ = __init__  # type: ignore[method-assign]
+        cls.__init__ = __init__  # type: ignore[method-assign]  # made here
         lines = [f"{each.name}: {render(each.option.help)}" for each in fields]
         lines.append("random_state: Seed of weights, split and order; None draws one.")
         text = (cls.__doc__ or "").rstrip()

@@ -71,7 +71,7 @@ class _Labelled(Estimator):
 
 
 @takes_options_of(ClassifyTask, data=(*_OF_DATA, "stratify"), but=_OF_MEDIA)
-class SequenceClassifier(ClassifierMixin, _Labelled):  # type: ignore[misc]
+class SequenceClassifier(ClassifierMixin, _Labelled):  # type: ignore[misc]  # the mixin has no types
     """The class of a series of numbers, or of a text.
 
     `fit(X, y)` trains as `unrolled train classify` does, `predict`, `predict_proba` and `score`
@@ -129,7 +129,7 @@ class SequenceClassifier(ClassifierMixin, _Labelled):  # type: ignore[misc]
 
 
 @takes_options_of(ClassifyTask, data=_OF_DATA, but={*_OF_MEDIA, "class_weights"})
-class SequenceRegressor(RegressorMixin, _Labelled):  # type: ignore[misc]
+class SequenceRegressor(RegressorMixin, _Labelled):  # type: ignore[misc]  # the mixin has no types
     """A number for each series of numbers, or text.
 
     Example:

@@ -97,9 +97,10 @@ def _rows(given: Any) -> Sequence[Any] | None:
         return None
     if isinstance(given[0], str):
         return given
-    shapes = {np.shape(row) if _is_rectangle(row) else None for row in given}
-    is_table = len(shapes) == 1 and None not in shapes and len(*shapes) < 2  # type: ignore[arg-type]
-    return None if is_table else given
+    if not all(map(_is_rectangle, given)):
+        return given
+    shapes = {np.shape(row) for row in given}
+    return None if len(shapes) == 1 and len(shapes.pop()) < 2 else given
 
 
 def _is_rectangle(row: Any) -> bool:

@@ -328,7 +328,7 @@ class Follower(TorchFunctionMode):
             try:
                 return model(self.source.sample)
             finally:
-                nn.Module.__call__ = ordinary  # type: ignore[method-assign]
+                nn.Module.__call__ = ordinary  # type: ignore[method-assign]  # as it was
 
 
 def _leaves(tree: Any) -> list[Any]:

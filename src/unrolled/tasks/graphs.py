@@ -7,14 +7,24 @@ known in `unrolled.export`.
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Generic, TypeVar
+from typing import Any, ClassVar, Generic, TypeVar
 
 import torch
 from torch import Tensor, nn
 
 from unrolled.layers import SequenceLayer, State, map_state, state_tensors
 
-__all__ = ["Graph", "Graphs", "Steps", "expected_steps", "state_names", "states_of"]
+__all__ = [
+    "Graph",
+    "Graphs",
+    "LayerGraphs",
+    "Steps",
+    "expected_steps",
+    "start_of",
+    "state_names",
+    "states_of",
+    "step_of",
+]
 
 Example = TypeVar("Example")
 Tensors = Mapping[str, Tensor]
@@ -101,6 +111,81 @@ class Graphs(ABC, Generic[Example]):
             What the start is given, or the states of the first step without one; and for each step
             its inputs besides states, and the scores that are expected, NaN where none count.
         """
+
+
+class LayerGraphs(Graphs[Example]):
+    """Of a model that is a layer between what it reads and what it says, at every step.
+
+    Attributes:
+        reads: What its input is called.
+    """
+
+    reads: ClassVar[str]
+
+    @abstractmethod
+    def example(self, num_steps: int) -> Tensor:
+        """Return two rows of the input, (2, T) or (2, T, I)."""
+
+    @abstractmethod
+    def scores(self, h: Tensor) -> Tensor:
+        """Return what is said for outputs of the layer, (B, T, H)."""
+
+    def whole(self) -> Graph:
+        """Return the graph of whole sequences, (B, T) or (B, T, I)."""
+        return Graph(
+            self.model,
+            lambda inputs, lengths: [self.model(inputs, lengths)],
+            {self.reads: self.example(3), "lengths": torch.tensor([3, 2])},
+            {self.reads: {0: "batch", 1: "time"}, "lengths": {0: "batch"}},
+            ("scores",),
+        )
+
+    def steps(self) -> Steps:
+        """Return the graph of one step, (B,) or (B, I)."""
+        model = self.model
+
+        def run(inputs: Tensor, *states: Tensor) -> list[Tensor]:
+            x = model.features(inputs.unsqueeze(1))
+            h, after = model.layer(x, states_of(model.layer, states))
+            return [self.scores(h).squeeze(1), *state_tensors(after)]
+
+        inputs = {self.reads: self.example(1)[:, 0]}
+        return step_of(model, run, inputs, {self.reads: {0: "batch"}})
+
+    def in_steps(
+        self, inputs: Tensors, scores: Tensor
+    ) -> tuple[dict[str, Tensor], list[tuple[dict[str, Tensor], Tensor]]]:
+        """Return a step of all rows at a time."""
+        expected = expected_steps(scores, inputs["lengths"])
+        pairs = zip(inputs[self.reads].unbind(1), expected, strict=True)
+        start = start_of(self.model.layer, len(scores))
+        return start, [({self.reads: each}, wanted) for each, wanted in pairs]
+
+
+def start_of(layer: Any, batch_size: int) -> dict[str, Tensor]:
+    """Return the state of a layer before the first step, by its names."""
+    state = layer.initial_state(batch_size)
+    return dict(zip(state_names(layer), state_tensors(state), strict=True))
+
+
+def step_of(
+    model: Any,
+    run: Callable[..., Sequence[Tensor]],
+    inputs: dict[str, Tensor],
+    free: dict[str, dict[int, str]],
+) -> Steps:
+    """Return one step of a model whose only states are those of its layer.
+
+    Args:
+        model: Has the layer.
+        run: From `inputs` and states to scores and states.
+        inputs: An example of each, for two rows.
+        free: Their axes of any size.
+    """
+    start = start_of(model.layer, 2)
+    free = free | {name: {1: "batch"} for name in start}
+    outputs = ("scores", *(f"{name}{AFTER}" for name in start))
+    return Steps(Graph(model, run, inputs | start, free, outputs))
 
 
 def state_names(layer: Any, prefix: str = "state") -> list[str]:

@@ -306,7 +306,7 @@ class Task(ABC, Generic[Example]):
         Raises:
             OptionError: Models of this task are not exported.
         """
-        message = f"a model of {self.name} cannot be exported yet"
+        message = f"models of {self.name} are not exported"
         raise OptionError(message, "torch.onnx.export writes its layers")
 
     @abstractmethod

@@ -90,7 +90,7 @@ class NetworkLibrary:
 
         def function(name: str, result: object, *arguments: object) -> Callable[..., int]:
             found = library[f"unrolled_network_{name}"]
-            found.restype, found.argtypes = result, arguments  # type: ignore[assignment]
+            found.restype, found.argtypes = result, arguments  # type: ignore[assignment]  # of ctypes
             return found
 
         self._library, self._pool = library, pool  # stays loaded

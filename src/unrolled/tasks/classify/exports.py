@@ -8,7 +8,16 @@ from torch import Tensor
 
 from unrolled.errors import OptionError, field
 from unrolled.layers import state_tensors
-from unrolled.tasks.graphs import AFTER, Graph, Graphs, Steps, Tensors, state_names, states_of
+from unrolled.tasks.graphs import (
+    AFTER,
+    Graph,
+    Graphs,
+    Steps,
+    Tensors,
+    start_of,
+    state_names,
+    states_of,
+)
 
 __all__ = ["ClassifierGraphs"]
 
@@ -106,8 +115,7 @@ class ClassifierGraphs(Graphs[Any]):
     def _start(self, batch_size: int) -> dict[str, Tensor]:
         """Return the states before the first step: of the layer, the pooling and the evidence."""
         model = self.model
-        states = state_tensors(model.layer.initial_state(batch_size))
-        start = dict(zip(state_names(model.layer), states, strict=True))
+        start = start_of(model.layer, batch_size)
         zeros = torch.zeros(batch_size, model.scores.in_features)
         none = torch.zeros(batch_size, 1)
         pooling = {

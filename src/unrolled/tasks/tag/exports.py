@@ -10,14 +10,15 @@ from torch import Tensor
 from unrolled.errors import OptionError, field
 from unrolled.layers import state_tensors
 from unrolled.tasks.graphs import (
-    AFTER,
     Graph,
     Graphs,
     Steps,
     Tensors,
     expected_steps,
+    start_of,
     state_names,
     states_of,
+    step_of,
 )
 from unrolled.tasks.tag.model import Sentences
 
@@ -64,8 +65,7 @@ class TaggerGraphs(Graphs[Any]):
                 f"{field('stream')}: this tagger reads both ways",
                 f"train with {field('delay')}, or export the whole alone",
             )
-        names, start = state_names(model.layer), self._start(2)
-        num_letters = 5
+        names, num_letters = state_names(model.layer), 5
         inputs = {
             "words": torch.zeros(2, dtype=torch.int64),
             "letters": torch.zeros(2, num_letters, dtype=torch.int64),
@@ -98,9 +98,7 @@ class TaggerGraphs(Graphs[Any]):
             h, after = model.layer(x, states)
             return [model.scores(h).squeeze(1), *state_tensors(after)]
 
-        free |= {name: {1: "batch"} for name in names}
-        outputs = ("scores", *(f"{name}{AFTER}" for name in names))
-        return Steps(Graph(model, run, {**chosen, **start}, free, outputs))
+        return step_of(model, run, chosen, free)
 
     def beside(self) -> dict[str, Any]:
         """Return what a tag counts for the next one, (V + 1, V), row V the begin, of a CRF."""
@@ -131,7 +129,7 @@ class TaggerGraphs(Graphs[Any]):
             if delay:
                 step["ended"] = number >= lengths
             pairs.append((step, wanted))
-        return self._start(batch_size), pairs
+        return start_of(self.model.layer, batch_size), pairs
 
     @property
     def _num_affixes(self) -> int:
@@ -147,7 +145,3 @@ class TaggerGraphs(Graphs[Any]):
         if len(unread) == len(_OF_WORDS):
             unread.add("spellings")
         return [name for name in names if name not in unread]
-
-    def _start(self, batch_size: int) -> dict[str, Tensor]:
-        state = self.model.layer.initial_state(batch_size)
-        return dict(zip(state_names(self.model.layer), state_tensors(state), strict=True))
