@@ -6,7 +6,6 @@ print(prepared.finish().metrics)
 loaded = load(Path("runs/reviews"))
 """
 
-import math
 import shlex
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -25,8 +24,10 @@ from unrolled.metrics import check_declared
 from unrolled.networks.budget import hidden_size_for
 from unrolled.networks.options import LayerOptions
 from unrolled.options import option_fields
+from unrolled.tasks.fitted_content import check_fitted
 from unrolled.tasks.model_card import model_card
 from unrolled.tasks.registry import find_task
+from unrolled.tasks.starting import check_data_start, check_start
 from unrolled.tasks.task import Splits, Task, TaskOptions
 from unrolled.training import (
     ALONE,
@@ -255,7 +256,7 @@ def prepare(
     processes.from_first(lambda: Run.check_vacant(run_path))
     start = _start(task_class, training, trust_code)
     if start is not None:
-        _check_data_start(start, data)
+        check_data_start(start.run, start.task, data)
     in_files = splits is None
     splits = task_class.read(options) if splits is None else splits
     if start is None:
@@ -266,7 +267,7 @@ def prepare(
     if options.model.num_parameters is not None:
         task.options = replace(options, model=_within_budget(task))
     if start is not None:
-        _check_start(start, task, splits)
+        check_start(start.run, start.task, task, splits)
     run = Run(run_path)
     trainer = _assemble(run, task, splits, processes, start)
     content = {
@@ -337,7 +338,7 @@ def resume(
     if not run.checkpoint_path.exists():  # it was killed before it had taken over the weights
         start = _start(type(task), task.options.training, trust_code)
     with _as_written(run.path):
-        _check_fitted(run, task, splits)
+        check_fitted(run, task, splits)
         trainer = _assemble(run, task, splits, processes, start)
     trainer.restore()
     if length is not None:
@@ -412,60 +413,6 @@ def _start(task_class: type[Task[Any]], training: Any, trust_code: bool) -> Load
     return load(path, trust_code=trust_code)
 
 
-def _check_data_start(start: Loaded, data: Any) -> None:
-    """Raise unless `data` are read as the run to start from needs it, and begin with nothing else.
-
-    It comes before a task is made of what was fitted to that run's data.
-    """
-    for each in option_fields(type(data)):
-        mine, theirs = getattr(data, each.name), getattr(start.task.options.data, each.name)
-        if not each.option.kept and mine is not None:
-            message = f"{field(each.name)} and {field('start_from')} both say what to begin with"
-            raise OptionError(message, "leave one of them out")
-        if each.option.decides_vocabulary and mine != theirs:
-            raise _differs(start.run, each.name, mine, theirs)
-
-
-def _check_start(start: Loaded, task: Task[Any], splits: Splits[Any]) -> None:
-    """Raise unless the model of `task` is that of the run it starts from, and can learn its data.
-
-    Dropout may differ: it changes how a model is trained, and not what it is.
-    """
-    mine, theirs = task.options.model, start.task.options.model
-    for each in option_fields(type(mine)):
-        if each.name == "num_parameters" or "dropout" in each.name:
-            continue
-        one, other = getattr(mine, each.name), getattr(theirs, each.name)
-        if not _same(one, other):
-            raise _differs(start.run, each.name, one, other)
-    task.check_start(splits)
-
-
-def _same(one: Any, other: Any) -> bool:
-    """Whether two values of an option are the same; cells of somebody's own if their code is."""
-    if isinstance(one, Cell) and isinstance(other, Cell):
-        mine, theirs = CellSource.of(one), CellSource.of(other)
-        return (mine.text, mine.name) == (theirs.text, theirs.name)
-    return bool(one == other)
-
-
-def _differs(run: Run, name: str, one: Any, other: Any) -> OptionError:
-    """Return the error of an option that is another one in the run to start from."""
-    was, got = (each.name if isinstance(each, Cell) else each for each in (other, one))
-    hint = f"{field(name)} {was}"
-    if other is None:
-        message = f"{field('start_from')}: {run.path} was trained without {field(name)}, got {got}"
-        return OptionError(message, f"leave {field(name)} out")
-    if isinstance(other, Cell):
-        got = f"other equations under the name of {got}" if got == was else got
-        hint = f"{field(name)} {shlex.quote(f'{run.cell_path}:{was}')}"
-    elif isinstance(was, bool):
-        hint = f"have {field(name)} as it is there"
-    got = "nothing" if got is None else got
-    message = f"{field('start_from')}: {run.path} has {field(name)} {was}, got {got}"
-    return OptionError(message, hint)
-
-
 def _selecting(task: Task[Any], num_held_out: int) -> Any:
     """Return the training options with the choice of weights settled for these data.
 
@@ -528,56 +475,6 @@ def _check_size(run: Run, task: Task[Any]) -> None:
         return
     if {name: list(tensor.shape) for name, tensor in described.items()} != expected:
         raise of_another_model(run.weights_path)
-
-
-def _check_fitted(run: Run, task: Task[Any], splits: Splits[Any]) -> None:
-    """Raise `RunError` if vocabulary.json is not what the run's data give.
-
-    It is looked at where config.json has no checksum of it, as its owner may have changed it: what
-    a model has learned of symbols and classes cannot go on with others.
-    """
-    started = task.options.training.start_from is not None  # with what another run was fitted to
-    as_written = run.vocabulary_path.name in run.config.get("sha256", {})
-    if as_written or started or task.begins_with_a_file:  # a run has no path to that file
-        return
-    content = parse_json(run.read(run.vocabulary_path))
-    fitted = parse_json(to_json(type(task).fit(task.options, splits).to_dict()))
-    if _text_versions(content) != _text_versions(fitted):  # by now text is read otherwise
-        return
-    place = _difference(content, fitted)
-    if place is not None:
-        message = f"{run.vocabulary_path}: not what the run's data give: {place}"
-        hint = "put it back to go on training; predict and evaluate take it as it is"
-        raise RunError(message, hint)
-
-
-def _text_versions(content: Any) -> list[Any]:
-    """Return the version in which text is read, of each vocabulary that says it."""
-    if not isinstance(content, dict):
-        return []
-    own = [content["text_version"]] if "text_version" in content else []
-    return own + [each for value in content.values() for each in _text_versions(value)]
-
-
-def _difference(content: Any, fitted: Any, place: str = "") -> str | None:
-    """Return where two contents of JSON differ first, and how; None where they do not."""
-    if isinstance(content, dict) and isinstance(fitted, dict) and content.keys() == fitted.keys():
-        pairs = [(f"{place}.{name}".lstrip("."), content[name], fitted[name]) for name in fitted]
-    elif isinstance(content, list) and isinstance(fitted, list) and len(content) == len(fitted):
-        pairs = [
-            (f"{place}[{i}]", *each) for i, each in enumerate(zip(content, fitted, strict=True))
-        ]
-    else:
-        are_numbers = all(type(each) in (int, float) for each in (content, fitted))
-        same = math.isclose(content, fitted) if are_numbers else content == fitted
-        return None if same else f"{place} is {_brief(content)}, expected {_brief(fitted)}"
-    return next(filter(None, (_difference(a, b, name) for name, a, b in pairs)), None)
-
-
-def _brief(content: Any) -> str:
-    if isinstance(content, dict | list):
-        return f"{len(content):,} entries"
-    return repr(content) if len(repr(content)) <= 40 else f"{repr(content)[:40]}..."
 
 
 def _rebuild(run: Run, trust_code: bool) -> Task[Any]:
