@@ -426,6 +426,23 @@ def test_everything_can_be_done_by_keys(open_page):
         page.wait_for_selector(f".tab[aria-current][data-view={view}]")
 
 
+def test_keys_work_at_once_after_the_help_is_closed(open_page):
+    """Focus leaves the checkbox of a closed dialog only when the page is drawn again."""
+    page = open_page(view="write", run="lstm")
+    page.wait_for_selector(".candidate")
+    page.keyboard.press("?")
+    page.wait_for_selector("dialog[open]")
+    view = page.evaluate(
+        """() => {
+            document.querySelector("#keys").close();
+            const pressed = new KeyboardEvent("keydown", { key: "3", bubbles: true });
+            document.activeElement.dispatchEvent(pressed);
+            return document.querySelector(".tab[aria-current]").dataset.view;
+        }"""
+    )
+    assert view == "unroll"
+
+
 def test_light_and_dark_are_kept(open_page):
     page = open_page(view="write", run="lstm", theme="dark")
     assert page.evaluate("document.documentElement.dataset.theme") == "dark"

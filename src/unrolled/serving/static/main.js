@@ -123,8 +123,9 @@ function fullScreen() {
   else document.documentElement.requestFullscreen().catch(report);
 }
 
+/** Whether keys mean something to an element itself; to a checkbox, only the space bar does. */
 function isTyping(element) {
-  return element.matches("textarea, select, input, [contenteditable]");
+  return element.matches("textarea, select, input:not([type=checkbox]), [contenteditable]");
 }
 
 function onKey(event) {
@@ -143,7 +144,7 @@ function onKey(event) {
     const by = event.key === "[" ? -1 : 1;
     const count = run().hidden_size;
     set({ unit: (state.unit + by + count) % count, mean: false });
-  } else if (event.key === " " && element.matches("button, a, summary")) return;
+  } else if (event.key === " " && element.matches("button, a, summary, input")) return;
   else if (!current.view.step(event.key)) return;
   event.preventDefault();
 }
