@@ -22,7 +22,7 @@ LEVELS = (
     ("cells",),
     ("kernels",),
     ("layers",),
-    ("acceleration", "networks", "streaming"),
+    ("acceleration", "networks", "streaming", "wrappers"),
     ("inspection", "training"),
     ("tasks",),
     ("export",),

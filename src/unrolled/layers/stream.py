@@ -6,7 +6,8 @@ from typing import Any, TypeVar, overload
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from torch import Tensor
+from torch import Tensor, nn
+from torch.nn.modules.dropout import _DropoutNd
 
 from unrolled.errors import OptionError, ShapeError
 from unrolled.kernels import (
@@ -80,8 +81,13 @@ class Stream:
         self._weight_cache = WeightCache(weights)
         self._prepare, self._parameters = prepare, parameters
         self._stepper: Stepper | NetworkStepper | None = None
+        self._initial_state: Callable[[int], State] = layer.initial_state
         # the state, or None while it is in the stepper
-        self._state: State | None = self._layer.initial_state(batch_size)
+        self._state: State | None = self._start()
+
+    @torch.no_grad()
+    def _start(self) -> State:
+        return map_state(torch.clone, self._initial_state(self.batch_size))
 
     @property
     def state(self) -> State:
@@ -288,17 +294,23 @@ class Stream:
         self._state = None
         return stepper
 
+    def begin_with(self, initial_state: Callable[[int], State]) -> None:
+        """Begin all rows again, now and at each reset with what this gives for B rows."""
+        self._initial_state = initial_state
+        self.reset()
+
     def reset(self, rows: Tensor | Sequence[int] | None = None) -> None:
         """Start `rows` again (indices, or a boolean mask, (B,)), or all rows."""
         if rows is None:
-            self.state = self._layer.initial_state(self.batch_size)
+            self.state = self._start()
             return
         restart = row_mask(f"{type(self._layer).__name__}.stream", rows, self.batch_size)
+        starts = iter(state_tensors(self._start()))
 
-        def zero(part: Tensor) -> Tensor:
-            return part.masked_fill(restart.to(part.device)[:, None], 0.0)
+        def begin(part: Tensor) -> Tensor:
+            return torch.where(restart.to(part.device)[:, None], next(starts), part)
 
-        self.state = map_state(zero, self.state)
+        self.state = map_state(begin, self.state)
 
 
 def row_mask(where: str, rows: Tensor | Sequence[int], batch_size: int) -> Tensor:
@@ -335,8 +347,14 @@ def check_streamable(where: str, layer: SequenceLayer) -> None:
             f"{where}: a bidirectional layer needs the end of the sequence first",
             "use bidirectional=False to stream",
         )
-    if layer.training and getattr(layer, "dropout", None):
+    parts = layer.modules() if isinstance(layer, nn.Module) else [layer]
+    if any(part.training and _dropout_of(part) for part in parts):
         raise OptionError(f"{where}: the layer is in training mode", "call layer.eval() first")
+
+
+def _dropout_of(part: Any) -> float:
+    rate = part.p if isinstance(part, _DropoutNd) else getattr(part, "dropout", 0.0)
+    return rate if isinstance(rate, (int, float)) else 0.0  # a layer may have a module of this name
 
 
 def _are_alike(states: Sequence[Tensor], others: Sequence[Tensor]) -> bool:

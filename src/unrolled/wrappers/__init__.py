@@ -1,0 +1,15 @@
+"""What is put around a layer and leaves it on its kernel: stacks, ways around, starts, dropout."""
+
+from unrolled.wrappers.dropout import LockedDropout, drop_recurrent_weights
+from unrolled.wrappers.stacked import Stacked
+from unrolled.wrappers.start import LearnedState
+from unrolled.wrappers.ways_around import Highway, Residual
+
+__all__ = [
+    "Highway",
+    "LearnedState",
+    "LockedDropout",
+    "Residual",
+    "Stacked",
+    "drop_recurrent_weights",
+]

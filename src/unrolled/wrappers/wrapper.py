@@ -1,0 +1,59 @@
+"""What all wrappers of one layer share: they are called, stepped and streamed as the layer is."""
+
+import abc
+from collections.abc import Sequence
+from typing import Any
+
+from torch import Tensor, nn
+from torch.nn.utils.rnn import PackedSequence
+
+from unrolled.layers import State, Stream, map_state
+
+__all__ = ["Wrapper"]
+
+
+class Wrapper(nn.Module, abc.ABC):
+    """A layer with something around it, used as the layer itself.
+
+    Args:
+        layer: A recurrent layer, TCN, or another wrapper.
+
+    Attributes:
+        layer: The same.
+        input_size: I, of the layer.
+        output_size: The width of its output.
+        batch_first: Whether input and output are (B, T, ...).
+        bidirectional: Whether it reads backwards too.
+    """
+
+    def __init__(self, layer: nn.Module) -> None:
+        super().__init__()
+        self.layer: Any = layer
+        given: Any = layer  # untyped: a module's attributes may be anything
+        self.input_size: int = given.input_size
+        self.output_size: int = given.output_size
+        self.batch_first: bool = given.batch_first
+        self.bidirectional: bool = getattr(given, "bidirectional", False)
+
+    @abc.abstractmethod
+    def forward(
+        self,
+        input: Tensor | PackedSequence,
+        hx: Any = None,
+        lengths: Tensor | Sequence[int] | None = None,
+        **given: Any,
+    ) -> tuple[Any, Any]:
+        """Read a batch of sequences; arguments, results and errors are the layer's."""
+
+    def initial_state(self, batch_size: int) -> State:
+        """Return the state that `hx=None` stands for."""
+        state: State = self.layer.initial_state(batch_size)
+        return map_state(lambda part: part, state)
+
+    def stream(self, batch_size: int = 1) -> Stream:
+        """Return a `Stream` of `batch_size` sequences.
+
+        Raises:
+            OptionError: The layer reads backwards too, or would drop something at random.
+        """
+        return Stream(self, batch_size)
