@@ -173,7 +173,7 @@ def open_page(browser, address) -> Iterator[Callable[..., Any]]:
         )
         contexts.append(context)
         page = context.new_page()
-        page.set_default_timeout(20_000)
+        page.set_default_timeout(90_000)
 
         def hear(message):
             refused = "Failed to load resource" in message.text  # a 4xx, which the page explains

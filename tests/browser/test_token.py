@@ -42,7 +42,7 @@ def course(start_server, small_runs):
 def tab(browser):
     context = browser.new_context()
     tab = context.new_page()
-    tab.set_default_timeout(20_000)
+    tab.set_default_timeout(90_000)
     yield tab
     context.close()
 

@@ -144,7 +144,7 @@ def test_while_a_run_is_loaded_again_others_are_shown_the_old_one(
     with ThreadPoolExecutor(1) as another:  # a visitor who comes while it is loaded
 
         def slow_load(*arguments, **options):
-            during.append(another.submit(runs.get, "lstm").result(timeout=2))
+            during.append(another.submit(runs.get, "lstm").result(timeout=60))
             return load(*arguments, **options)
 
         monkeypatch.setattr("unrolled.serving.runs.load", slow_load)

@@ -8,7 +8,7 @@ from typing import Any
 MINUS = "\N{MINUS SIGN}"
 
 
-def until(page: Any, condition: str, arg: Any = None, seconds: float = 20) -> None:
+def until(page: Any, condition: str, arg: Any = None, seconds: float = 90) -> None:
     """Wait for a JavaScript expression; playwright's own way needs eval, which the page forbids."""
     end = time.monotonic() + seconds
     while not page.evaluate(condition, arg):

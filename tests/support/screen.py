@@ -58,7 +58,7 @@ def run_in_terminal(
     folder: Path,
     keys: Callable[[str], bytes | None] = lambda _: None,
     columns: int = 80,
-    seconds: float = 60,
+    seconds: float = 300,
 ) -> tuple[int, str]:
     """Run a command in a terminal; return its exit code and all that it has written.
 
