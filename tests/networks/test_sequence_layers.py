@@ -125,11 +125,12 @@ def test_a_layer_reads_both_ways_when_it_is_told_to(cell):
         ("LSTM", "did you mean lstm?"),
         ("jannet", "did you mean janet?"),
         ("gru-reset-before", "did you mean gru_reset_before?"),
-        ("transformer", "a cell of your own is FILE.py:NAME"),
+        ("li-gru", "did you mean li_gru?"),
+        ("transformer", "`unrolled cells` lists all, and a cell of your own is FILE.py:NAME"),
     ],
 )
 def test_an_unknown_cell_is_refused_with_what_may_be_meant(cell, hint):
-    message = f"cell must be one of {', '.join(LAYERS)}, got"
+    message = f"cell must be one of {', '.join(LAYERS)} or a published cell, got"
     with pytest.raises(OptionError, match=message) as caught:
         LayerOptions(cell=cell)
     assert caught.value.hint == hint
