@@ -171,6 +171,20 @@ def test_all_that_a_cell_declares_is_used_but_the_inputs_of_gates_that_see_the_s
     assert said == {name for name, _ in idle}
 
 
+@pytest.mark.parametrize("name", [name for name, cell in CATALOGUE.items() if cell.keeps])
+def test_the_gate_that_keeps_is_open_where_its_bias_is_large(name):
+    """And what is recorded by its name is the gate, between 0 and 1."""
+    layer = unrolled.Recurrent(name, INPUT, HIDDEN)
+    unrolled.initialize.forget_bias(layer, 15.0)
+    (record,) = unrolled.trace(layer, torch.randn(STEPS, ROWS, INPUT))
+    gate = record.values[layer.cell.keeps]
+    assert gate.min() > 0.999
+    assert gate.max() <= 1
+    unrolled.initialize.forget_bias(layer, -15.0)
+    (record,) = unrolled.trace(layer, torch.randn(STEPS, ROWS, INPUT))
+    assert 0 <= record.values[layer.cell.keeps].max() < 0.001
+
+
 def test_names_are_unique_and_none_is_that_of_another_layer():
     names = [name for cells in FAMILIES.values() for name in cells]
     assert len(names) == len(set(names))

@@ -167,7 +167,7 @@ def star(x: Terms, u: Terms, h: Tensor) -> Values:
     return dict(h=h, z=z, k=k)
 
 
-@cell(gates="z g", applied="g", recurrent="z g", keeps="g", source=CHEN)
+@cell(gates="z g", applied="g", source=CHEN)
 def minimal_rnn(x: Terms, u: Terms, h: Tensor) -> Values:
     """The input is embedded first, and the state is an average of embeddings by one gate.
 

@@ -214,16 +214,16 @@ def indy_lstm(
 def slstm(x: Terms, u: Terms, c: Tensor, n: Tensor, m: Tensor) -> Values:
     """The input gate is an exponential, so that what comes later can outweigh all before it.
 
-    n sums what was let in, and m keeps the exponents in range without changing h. The forget gate
-    is the sigmoid one; one head, where the paper's recurrent matrices have blocks.
+    n sums what was let in, and m keeps the exponents in range without changing h: c and n are the
+    paper's, divided by exp(m). The forget gate is the sigmoid one; one head, where the paper's
+    recurrent matrices have blocks.
     """
-    a = x.i + u.i
-    b = logsigmoid(x.f + u.f) + m
+    f = sigmoid(x.f + u.f)
+    a, b = x.i + u.i, logsigmoid(x.f + u.f) + m
     m = maximum(a, b)
-    i, f = exp(a - m), exp(b - m)
     g = tanh(x.g + u.g)
     o = sigmoid(x.o + u.o)
-    c = f * c + i * g
-    n = f * n + i
+    c = exp(b - m) * c + exp(a - m) * g
+    n = exp(b - m) * n + exp(a - m)
     h = o * (c / n)
-    return dict(h=h, c=c, n=n, m=m, i=i, f=f, g=g, o=o)
+    return dict(h=h, c=c, n=n, m=m, f=f, g=g, o=o)
