@@ -5,6 +5,7 @@ import torch
 
 import unrolled
 from unrolled import cells
+from unrolled.cells.catalogue import CATALOGUE
 from unrolled.errors import OptionError
 from unrolled.layers import TCN, Recurrent, state_tensors
 from unrolled.networks import (
@@ -151,6 +152,8 @@ def test_a_cell_of_ones_own_is_itself_and_a_built_in_one_its_name():
         assert LayerOptions(cell=cell).cell == name
         assert find_layer(cell) is LAYERS[name]
     assert LayerOptions(cell="unrolled.cells:gru_reset_after").cell == "gru"
+    assert LayerOptions(cell=CATALOGUE["mgu"]).cell == LayerOptions(cell="mgu").cell == "mgu"
+    assert not find_layer("mgu").is_own
 
 
 @pytest.mark.parametrize("cell", [*cells.CELLS, "dense", leaky])

@@ -4,7 +4,7 @@ Training such a cell could be parallel over time, which is what most of these pa
 it is a loop, whose input products are made for all steps at once.
 """
 
-from torch import Tensor, cos, exp, maximum, sigmoid, sin, sqrt, tanh, where
+from torch import Tensor, cos, exp, expm1, maximum, sigmoid, sin, sqrt, tanh, where
 from torch.nn.functional import logsigmoid
 
 from unrolled.cells.cell import Terms, Values, Vector, cell
@@ -218,7 +218,7 @@ def lru(
     for d have no effect.
     """
     r = exp(-exp(nu))
-    gamma = sqrt(1 - r * r)
+    gamma = sqrt(-expm1(-2 * exp(nu)))
     re, im = r * cos(exp(theta)), r * sin(exp(theta))
     p, q = re * p - im * q + gamma * x.a, re * q + im * p + gamma * x.b
     h = u.c(p) + u.d(q) + x.c
@@ -226,16 +226,17 @@ def lru(
 
 
 @cell(gates="r i n", recurrent="", admits="i", source=DE)
-def rg_lru(x: Terms, h: Tensor, *, Lambda: Vector = 4.0) -> Values:
+def rg_lru(x: Terms, h: Tensor, *, Lambda: Vector = 5.0) -> Values:
     """A real linear recurrence whose decay a gate turns down, so that a unit can skip an input.
 
     The gates see the layer's input itself, where Griffin's see x.n, what is fed to the recurrence.
-    Lambda starts at one number, where the paper draws it.
+    Lambda starts at one number, where the paper draws it; -expm1(2 b) is 1 - a^2.
     """
     r = sigmoid(x.r)
     i = sigmoid(x.i)
-    a = exp(8 * r * logsigmoid(Lambda))
-    h = a * h + sqrt(1 - a * a) * (i * x.n)
+    b = 8 * r * logsigmoid(Lambda)
+    a = exp(b)
+    h = a * h + sqrt(-expm1(2 * b)) * (i * x.n)
     return dict(h=h, r=r, i=i, a=a)
 
 

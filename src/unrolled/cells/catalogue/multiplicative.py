@@ -73,7 +73,7 @@ def delta_rnn(
     u: Terms,
     h: Tensor,
     *,
-    alpha: Vector = 2.0,
+    alpha: Vector = 1.0,
     beta_1: Vector = 1.0,
     beta_2: Vector = 1.0,
     b_z: Vector = 0.0,
