@@ -98,7 +98,8 @@ def errors(name: str) -> dict[str, float]:
 
 
 def relative(tensor: Tensor, expected: Tensor) -> float:
-    return float((tensor.double() - expected).norm() / expected.norm())
+    difference = tensor.detach().double() - expected.detach()
+    return float(difference.norm() / expected.detach().norm())
 
 
 def trainings(name: str, peers: Any, sizes: tuple[int, int, int]) -> Iterator[Callable[[], None]]:
@@ -115,7 +116,11 @@ def trainings(name: str, peers: Any, sizes: tuple[int, int, int]) -> Iterator[Ca
 
 
 def speed(name: str, peers: Any, sizes: tuple[int, int, int], repeats: int) -> dict[str, float]:
-    """Return milliseconds of ours, and the quartiles of how many times theirs are."""
+    """Return milliseconds of ours, and the quartiles of how many times theirs are.
+
+    With one thread it is the processor's time, which other processes do not change.
+    """
+    clock = time.process_time if torch.get_num_threads() == 1 else time.perf_counter
     runs = list(trainings(name, peers, sizes))
     for run in runs:
         run()
@@ -123,9 +128,9 @@ def speed(name: str, peers: Any, sizes: tuple[int, int, int], repeats: int) -> d
     for _ in range(repeats):
         times = []
         for run in runs:
-            begin = time.perf_counter()
+            begin = clock()
             run()
-            times.append(time.perf_counter() - begin)
+            times.append(clock() - begin)
         ours.append(1e3 * times[0])
         ratios.append(times[1] / times[0])
     low, middle, high = statistics.quantiles(ratios, n=4)
