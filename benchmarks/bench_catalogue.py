@@ -44,6 +44,8 @@ PEERS = {
     "mut3": "MUT3",
     "light_ru": "LightRU",
     "li_gru": "LiGRU",
+    "miru1": "MiRU1",
+    "miru2": "MiRU2",
     "ugrnn": "UGRNN",
     "atr": "ATR",
     "brc": "BR",

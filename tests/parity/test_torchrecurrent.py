@@ -84,6 +84,8 @@ CASES = {
     "mut3": Case("MUT3Cell", "z r n", "z r n"),
     "light_ru": Case("LightRUCell", "n f", "f"),
     "li_gru": Case("LiGRUCell", "z n", "z n"),
+    "miru1": Case("MiRU1Cell", "r n", "r n", {"update_coefficient": 0.5}),
+    "miru2": Case("MiRU2Cell", "n", "n", {"update_coefficient": 0.5, "reset_coefficient": 0.5}),
     "ugrnn": Case("UGRNNCell", "n g", "n g"),
     "atr": Case("ATRCell", "p", "p"),
     "brc": Case("BRCell", "a c n", fixed={"bias_hh": 0.0}, more=bistable),

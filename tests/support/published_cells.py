@@ -165,6 +165,16 @@ def li_gru(w, x, s):
     return {"h": z * s["h"] + (1 - z) * np.maximum(both(w, "n", x, s["h"]), 0)}
 
 
+def miru1(w, x, s):
+    """Zyarah and Kudithipudi (2025), beta = lambda = 0.5."""
+    r = sigmoid(both(w, "r", x, s["h"]))
+    return {"h": 0.5 * s["h"] + 0.5 * np.tanh(both(w, "n", x, r * s["h"]))}
+
+
+def miru2(w, x, s):
+    return {"h": 0.5 * s["h"] + 0.5 * np.tanh(both(w, "n", x, 0.5 * s["h"]))}
+
+
 # ---- other gated cells ----
 
 
@@ -498,7 +508,7 @@ PUBLISHED = {
     **{
         step.__name__: step
         for step in (
-            *(mut1, mut2, mut3, light_ru, li_gru),
+            *(mut1, mut2, mut3, light_ru, li_gru, miru1, miru2),
             *(ugrnn, atr, brc, nbrc, cfn, ran, sgu, star, minimal_rnn, nas, rhn, rwa),
             *(mrnn, mlstm, mi_rnn, delta_rnn),
             *(t_rnn, t_gru, t_lstm, qrnn_f, qrnn, qrnn_ifo, sru, gilr, lru, rg_lru, rwkv4),

@@ -46,6 +46,12 @@ YE = Publication(
     "long-range dependency",
     "Electronics 13(16), 3204",
 )
+ZYARAH = Publication(
+    "A. M. Zyarah and D. Kudithipudi",
+    2025,
+    "Minion gated recurrent unit for continual learning",
+    "arXiv 2503.06175",
+)
 
 
 @cell(gates="r z n", applied="n", admits="z", source=DEY)
@@ -164,3 +170,23 @@ def li_gru(x: Terms, u: Terms, h: Tensor) -> Values:
     n = relu(x.n + u.n)
     h = z * h + (1 - z) * n
     return dict(h=h, z=z, n=n)
+
+
+MIRU_BETA, MIRU_LAMBDA = 0.5, 0.5  # in the place of the reset gate, and of the update gate
+
+
+@cell(gates="r n", applied="n", source=ZYARAH)
+def miru1(x: Terms, u: Terms, h: Tensor) -> Values:
+    """A GRU whose update gate is a number, the same for all units and steps: the paper's MiRU-1."""
+    r = sigmoid(x.r + u.r)
+    n = tanh(x.n + u.n(r * h))
+    h = MIRU_LAMBDA * h + (1 - MIRU_LAMBDA) * n
+    return dict(h=h, r=r, n=n)
+
+
+@cell(gates="n", applied="n", source=ZYARAH)
+def miru2(x: Terms, u: Terms, h: Tensor) -> Values:
+    """A GRU with numbers for both gates, the same for all units and steps: the paper's MiRU-2."""
+    n = tanh(x.n + u.n(MIRU_BETA * h))
+    h = MIRU_LAMBDA * h + (1 - MIRU_LAMBDA) * n
+    return dict(h=h, n=n)
