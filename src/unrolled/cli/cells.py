@@ -36,8 +36,8 @@ def list_cells(
 ) -> None:
     """List the published cells, or show one.
 
-    With --measure: steps of training a second, in thousands, of 16 rows of 64 steps, and
-    microseconds for a step of a stream.
+    A kernel is there where the equations can be compiled. With --measure: steps of training a
+    second, in thousands, of 16 rows of 64 steps, and microseconds for a step of a stream.
     """
     if context.invoked_subcommand is not None:
         return
