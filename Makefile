@@ -56,6 +56,7 @@ malformed: $(STAMP)
 # The page of all options, which a test compares with the commands.
 docs: $(STAMP)
 	$(BIN)/python -m unrolled.cli.reference docs/options.md
+	$(BIN)/python -m unrolled.cli.catalogue docs/catalogue.md
 
 # The kernels of all cells, at all sizes: between guard pages, with gcc's sanitizers, for other
 # processors (aarch64 by qemu-user), and many threads on one row. Over a quarter of an hour.

@@ -14,6 +14,7 @@ import pytest
 import typer
 from typer.core import TyperGroup
 
+from unrolled.cli.catalogue import catalogue_page
 from unrolled.cli.main import app, train_app
 from unrolled.cli.reference import reference
 
@@ -78,7 +79,8 @@ def commands_and_paths(command, path=()):
     if not isinstance(command, TyperGroup):
         return [(command, path)]
     found = [commands_and_paths(each, (*path, name)) for name, each in command.commands.items()]
-    return [pair for pairs in found for pair in pairs]
+    own = [(command, path)] if command.invoke_without_command else []
+    return [*own, *(pair for pairs in found for pair in pairs)]
 
 
 COMMANDS = commands_and_paths(typer.main.get_command(app))
@@ -181,6 +183,18 @@ def test_every_option_of_a_command_is_in_its_section(command, path):
     assert sorted(filter(None, sum(listed, ()))) == sorted(
         [*options, *(each.metavar for each in arguments)]
     )
+
+
+def test_the_page_of_published_cells_is_what_their_files_say():
+    page = ROOT / "docs" / "catalogue.md"
+    said = "a cell has changed: `make docs` writes docs/catalogue.md again, for you to read"
+    assert page.read_text(encoding="utf-8") == catalogue_page(), said
+
+
+def test_make_docs_writes_the_page_of_published_cells(tmp_path):
+    page = tmp_path / "catalogue.md"
+    subprocess.run([sys.executable, "-m", "unrolled.cli.catalogue", str(page)], check=True)
+    assert page.read_text(encoding="utf-8") == catalogue_page()
 
 
 def test_make_docs_writes_the_page(tmp_path):

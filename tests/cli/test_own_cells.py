@@ -115,7 +115,7 @@ def test_a_classifier_is_trained_with_a_cell_from_a_file(unrolled, texts, cells)
     assert (predicted.code, len(predicted.out.splitlines())) == (0, 60)
 
 
-@pytest.mark.parametrize("cell", LAYERS)
+@pytest.mark.parametrize("cell", [*LAYERS, "mgu"])
 def test_every_built_in_layer_can_be_named(unrolled, cell):
     options = ("--examples", 8, "--cell", cell, *SMALL, "--run", "r")
     trained = unrolled("train", "toy", "hello", *options)

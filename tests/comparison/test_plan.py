@@ -42,7 +42,11 @@ def test_contestants_that_make_no_comparison_are_refused(text, message):
     [
         ("lstm,gruu", "'gruu'", "did you mean gru?"),
         ("LSTM", "'LSTM'", "did you mean lstm?"),
-        ("transformer,lstm", "'transformer'", "a cell of your own is FILE.py:NAME"),
+        (
+            "transformer,lstm",
+            "'transformer'",
+            "`unrolled cells` lists all, and a cell of your own is FILE.py:NAME",
+        ),
         ("gru --layers 2,gru-reset-before", "'gru-reset-before'", "did you mean gru_reset_before?"),
     ],
 )
@@ -56,6 +60,7 @@ def test_what_is_no_layer_is_refused_when_the_list_is_read(text, got, hint):
 
 def test_every_layer_can_be_compared():
     assert [each.cell for each in parse_contestants(",".join(LAYERS))] == list(LAYERS)
+    assert [each.cell for each in parse_contestants("mgu,lstm,lif")] == ["mgu", "lstm", "lif"]
 
 
 def test_a_cell_of_ones_own_is_named_as_it_was_given_and_trusted_when_it_goes_on(tmp_path):

@@ -15,7 +15,9 @@ from types import SimpleNamespace
 import pytest
 import torch
 
+from unrolled.cells.catalogue import CATALOGUE
 from unrolled.kernels import (
+    WEIGHT_FORMATS,
     KernelError,
     cache_entries,
     cache_folder,
@@ -704,6 +706,12 @@ def test_the_entries_used_longest_ago_make_room(monkeypatch):
     assert [entry.name for entry in cache_entries()] == names
     assert [path.exists() for path in oldest_first] == [False, False, True, True]
     assert len(list(folder.iterdir())) == 2 * len(names)  # the C texts are gone, too
+
+
+def test_the_cache_has_room_for_every_published_cell_in_every_format():
+    """Else a comparison of all of them would compile each one again, each time."""
+    assert len(CATALOGUE) * len(WEIGHT_FORMATS) <= cache.MAX_ENTRIES
+    assert cache.MAX_ENTRIES * 200_000 <= cache.MAX_BYTES
 
 
 @needs_compiler

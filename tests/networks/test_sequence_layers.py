@@ -5,6 +5,7 @@ import torch
 
 import unrolled
 from unrolled import cells
+from unrolled.cells.catalogue import CATALOGUE
 from unrolled.errors import OptionError
 from unrolled.layers import TCN, Recurrent, state_tensors
 from unrolled.networks import (
@@ -125,11 +126,12 @@ def test_a_layer_reads_both_ways_when_it_is_told_to(cell):
         ("LSTM", "did you mean lstm?"),
         ("jannet", "did you mean janet?"),
         ("gru-reset-before", "did you mean gru_reset_before?"),
-        ("transformer", "a cell of your own is FILE.py:NAME"),
+        ("li-gru", "did you mean li_gru?"),
+        ("transformer", "`unrolled cells` lists all, and a cell of your own is FILE.py:NAME"),
     ],
 )
 def test_an_unknown_cell_is_refused_with_what_may_be_meant(cell, hint):
-    message = f"cell must be one of {', '.join(LAYERS)}, got"
+    message = f"cell must be one of {', '.join(LAYERS)} or a published cell, got"
     with pytest.raises(OptionError, match=message) as caught:
         LayerOptions(cell=cell)
     assert caught.value.hint == hint
@@ -150,6 +152,8 @@ def test_a_cell_of_ones_own_is_itself_and_a_built_in_one_its_name():
         assert LayerOptions(cell=cell).cell == name
         assert find_layer(cell) is LAYERS[name]
     assert LayerOptions(cell="unrolled.cells:gru_reset_after").cell == "gru"
+    assert LayerOptions(cell=CATALOGUE["mgu"]).cell == LayerOptions(cell="mgu").cell == "mgu"
+    assert not find_layer("mgu").is_own
 
 
 @pytest.mark.parametrize("cell", [*cells.CELLS, "dense", leaky])

@@ -5,12 +5,14 @@ from unrolled.cells.elman import rnn_relu, rnn_tanh
 from unrolled.cells.gru import gru_reset_after, gru_reset_before
 from unrolled.cells.janet import janet
 from unrolled.cells.lstm import lstm
+from unrolled.cells.publication import Publication
 from unrolled.cells.sources import CellSource
 
 __all__ = [
     "CELLS",
     "Cell",
     "CellSource",
+    "Publication",
     "cell",
     "gru_reset_after",
     "gru_reset_before",
@@ -28,4 +30,8 @@ CELLS: dict[str, Cell] = {
     "gru_reset_before": gru_reset_before,
     "janet": janet,
 }
-"""The built-in cells by the names that commands take."""
+"""The cells that layers of this package have, by the names that commands take.
+
+All others that commands know by a name are in `unrolled.cells.catalogue`, which is loaded when it
+is asked for.
+"""

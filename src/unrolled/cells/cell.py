@@ -15,14 +15,18 @@ from typing import Any
 
 from torch import Tensor
 
+from unrolled.cells.publication import Publication
 from unrolled.cells.registry import free_key, remember
 from unrolled.cells.state import state_type
 from unrolled.cells.surroundings import Surroundings
 from unrolled.errors import OptionError
 
-__all__ = ["Cell", "cell"]
+__all__ = ["Cell", "Terms", "Values", "Vector", "cell"]
 
 Values = dict[str, Tensor]
+
+Vector = Any
+"""What a vector is to a type checker: written with the number it starts at, given as a tensor."""
 
 _OF_A_LAYER = re.compile(r"weight_(ih|hh|hr)|bias_(ih|hh)|.*_l\d+(_reverse)?|_.*")
 
@@ -57,7 +61,7 @@ class Cell:
     key: str  # what traced graphs call it
     keeps: str | None  # the gate that keeps the old state
     admits: str | None  # the gate that lets the new in
-    source: str  # who published it
+    source: Publication | str  # who published it; "" for nobody
     surroundings: Surroundings | None  # of the equations, when declared; None for cells of ours
 
     def __post_init__(self) -> None:
@@ -120,7 +124,7 @@ def cell(
     applied: str = "",
     keeps: str | None = None,
     admits: str | None = None,
-    source: str = "",
+    source: Publication | str = "",
 ) -> Callable[[Callable[..., Values]], Cell]:
     """Mark a function as the equations of a recurrent cell.
 
@@ -145,7 +149,8 @@ def cell(
         keeps: The gate that keeps the old state: 1 remembers all. Initial values and the view of
             what units remember are about this gate; without it there are none.
         admits: The gate that lets the new in, where it is another one than `keeps`.
-        source: Who published the cell, for people to read.
+        source: Who published the cell, for people to read; `unrolled.cells.Publication` for the
+            parts of a citation.
 
     Raises:
         OptionError: a name is declared twice, unknown, or has no meaning in the function; begins

@@ -1,7 +1,6 @@
 """The long short-term memory cell, with a forget gate and without peepholes.
 
-Source: S. Hochreiter and J. Schmidhuber (1997), "Long short-term memory", Neural Computation 9;
-the forget gate: F. A. Gers, J. Schmidhuber and F. Cummins (2000), Neural Computation 12.
+The cell of 1997, which had no forget gate, is `lstm_1997` of the catalogue.
 
 Gates in the order of the weights' rows: i (input), f (forget), g (candidate), o (output), as in
 torch.nn.LSTM. f keeps the old cell state. Two biases; a forget bias is the sum of both
@@ -11,6 +10,14 @@ torch.nn.LSTM. f keeps the old cell state. Two biases; a forget bias is the sum 
 from torch import Tensor, sigmoid, tanh
 
 from unrolled.cells.cell import Terms, cell
+from unrolled.cells.publication import Publication
+
+GERS = Publication(
+    "F. A. Gers, J. Schmidhuber and F. Cummins",
+    2000,
+    "Learning to forget: continual prediction with LSTM",
+    "Neural Computation 12(10)",
+)
 
 
 @cell(
@@ -18,10 +25,13 @@ from unrolled.cells.cell import Terms, cell
     states="h c",
     keeps="f",
     admits="i",
-    source="S. Hochreiter and J. Schmidhuber (1997), Long short-term memory",
+    source=GERS,
 )
 def lstm(x: Terms, u: Terms, c: Tensor) -> dict[str, Tensor]:
-    """c_t = f * c_{t-1} + i * g and h_t = o * tanh(c_t)."""
+    """A state that gates add to, show and, with the forget gate that was new here, let go.
+
+    c_t = f * c_{t-1} + i * g and h_t = o * tanh(c_t).
+    """
     i = sigmoid(x.i + u.i)
     f = sigmoid(x.f + u.f)
     g = tanh(x.g + u.g)

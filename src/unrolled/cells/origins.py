@@ -28,8 +28,13 @@ __all__ = [
 
 _PACKAGE = Path(__file__).parents[1]
 _FOREIGN = tuple(f"{folder}{os.sep}" for folder in (_PACKAGE, Path(torch.__file__).parent))
-BUILT_IN_FILES = tuple(
-    str(_PACKAGE / "cells" / f"{name}.py") for name in ("elman", "gru", "janet", "lstm")
+_CELLS = _PACKAGE / "cells"
+BUILT_IN_FILES = frozenset(
+    str(file)
+    for file in (
+        *(_CELLS / f"{name}.py" for name in ("elman", "gru", "janet", "lstm")),
+        *(_CELLS / "catalogue").glob("*.py"),
+    )
 )
 """The files of the cells of this package."""
 

@@ -12,7 +12,7 @@ from unrolled.cli.terminal import say, write
 if TYPE_CHECKING:
     from unrolled.cells import Cell
 
-__all__ = ["kernels_app"]
+__all__ = ["find_cell", "kernels_app"]
 
 kernels_app = typer.Typer(
     help="Show the kernels that cells are compiled to, and manage their cache.",
@@ -34,7 +34,7 @@ def show(cell: _Name) -> None:
     from unrolled.errors import OptionError, UnrolledError
     from unrolled.kernels import kernel_source
 
-    registered = _find(cell)
+    registered = find_cell(cell)
     try:
         source = kernel_source(registered)
     except UnrolledError:
@@ -113,8 +113,12 @@ def _say_problem() -> None:
         )
 
 
-def _find(name: str) -> "Cell":
-    """Return the cell called `name`."""
+def find_cell(name: str) -> "Cell":
+    """Return the cell that a command line names.
+
+    Raises:
+        OptionError: There is none.
+    """
     from unrolled.errors import OptionError
     from unrolled.networks import LAYERS, find_layer
 

@@ -21,6 +21,7 @@ from typing import Annotated, Any, NoReturn
 import typer
 
 from unrolled.cli.bench import bench
+from unrolled.cli.cells import cells_app
 from unrolled.cli.compare import compare
 from unrolled.cli.doctor import doctor
 from unrolled.cli.evaluate import evaluate
@@ -63,6 +64,7 @@ app = typer.Typer(
 )
 app.add_typer(train_app, name="train")
 app.add_typer(kernels_app, name="kernels")
+app.add_typer(cells_app, name="cells")
 app.command("generate")(generate)
 app.command("predict")(predict)
 app.command()(evaluate)
@@ -77,7 +79,7 @@ app.command(
 )(compare)
 app.command()(doctor)
 app.command()(bench)
-register([app, train_app, kernels_app])
+register([app, train_app, kernels_app, cells_app])
 
 
 def main(arguments: Sequence[str] | None = None) -> None:

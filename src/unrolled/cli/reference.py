@@ -44,9 +44,16 @@ def reference() -> str:
 def _sections(command: Any, path: str) -> Iterator[str]:
     """Yield the lines on a command, or on all that a group has."""
     if isinstance(command, TyperGroup):
+        if command.invoke_without_command:  # does something without a command, too
+            yield from _section(command, path)
         for name in command.list_commands(typer.Context(command)):
             yield from _sections(command.commands[name], f"{path} {name}")
         return
+    yield from _section(command, path)
+
+
+def _section(command: Any, path: str) -> Iterator[str]:
+    """Yield the lines on one command."""
     yield from (f"## {path}", "", flowing(command.help).partition("\n\n")[0], "")
     fields = getattr(command.callback, "fields", {})
     panels: dict[str, list[str]] = {}

@@ -13,7 +13,8 @@ class Recurrent(RecurrentLayer):
     """A recurrent layer over any cell, a user's own included.
 
     Args:
-        cell: The equations, a function marked with `unrolled.cell`.
+        cell: The equations, a function marked with `unrolled.cell`; or the name of a published
+            cell, one of those that `unrolled cells` lists.
         input_size: I, at least 1.
         hidden_size: H, at least 1.
         num_layers: How many layers, each reading the output of the one before.
@@ -31,7 +32,7 @@ class Recurrent(RecurrentLayer):
         bias_hh_l0: b_h, (R * H,).
 
     Raises:
-        OptionError: A size below 1, or dropout outside [0, 1].
+        OptionError: No cell, a size below 1, or dropout outside [0, 1].
 
     Example:
         >>> import torch, unrolled
@@ -47,7 +48,7 @@ class Recurrent(RecurrentLayer):
 
     def __init__(
         self,
-        cell: Cell,
+        cell: Cell | str,
         input_size: int,
         hidden_size: int,
         num_layers: int = 1,
@@ -58,9 +59,13 @@ class Recurrent(RecurrentLayer):
         device: torch.device | str | None = None,
         dtype: torch.dtype | None = None,
     ) -> None:
+        if isinstance(cell, str):
+            from unrolled.cells.catalogue import named_cell  # most layers are of no such cell
+
+            cell = named_cell(cell)
         if not isinstance(cell, Cell):
             raise OptionError(
-                f"Recurrent: cell must be a cell, got {type(cell).__name__}",
+                f"Recurrent: cell must be a cell or the name of one, got {type(cell).__name__}",
                 "mark the function that holds the equations with @unrolled.cell(gates=...)",
             )
         super().__init__(

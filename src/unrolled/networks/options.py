@@ -87,8 +87,8 @@ class LayerOptions(Options):
     cell: Annotated[
         "str | Cell",
         Option(
-            "Layer: a built-in one (`unrolled doctor` lists them), or FILE.py:NAME or MODULE:NAME "
-            "for a cell of your own.",
+            "Layer: tcn, conv, dense or the name of a cell (`unrolled cells` lists them), or "
+            "FILE.py:NAME or MODULE:NAME for a cell of your own.",
             metavar="NAME",
             kind=str,
         ),

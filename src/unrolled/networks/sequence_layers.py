@@ -12,7 +12,7 @@ from typing import Any, cast
 from torch import nn
 
 from unrolled.cells import CELLS, Cell, CellSource
-from unrolled.errors import OptionError, field
+from unrolled.errors import PROGRAM, OptionError, field
 from unrolled.layers import TCN, Recurrent, SequenceLayer
 from unrolled.networks.both_directions import BothDirections
 from unrolled.networks.memoryless import Conv, Dense
@@ -55,31 +55,46 @@ LAYERS: dict[str, LayerKind] = {
     "conv": LayerKind("conv", Conv, kernel_size=8),
     "dense": LayerKind("dense", Dense),
 }
-"""The built-in layers: those of all built-in cells, and those that are not recurrent."""
+"""The layers that are always known: those of `CELLS`, and those that are not recurrent.
+
+`find_layer` knows those over all other cells of the catalogue, too.
+"""
 
 
 def find_layer(cell: str | Cell) -> LayerKind:
     """Return the layer that `cell` names.
 
     Args:
-        cell: One of `LAYERS`; or a cell of one's own, or where it is declared: "FILE.py:NAME" or
-            "MODULE:NAME". Naming a file runs it.
+        cell: One of `LAYERS` or of the catalogue; or a cell of one's own, or where it is declared:
+            "FILE.py:NAME" or "MODULE:NAME". Naming a file runs it.
 
     Raises:
         OptionError: There is none.
     """
     if isinstance(cell, Cell):
         built_in = next((kind for kind in LAYERS.values() if kind.cell is cell), None)
-        return built_in or LayerKind(cell.name, partial(Recurrent, cell), cell, is_own=True)
+        is_own = not cell.equations.__module__.startswith("unrolled.cells.catalogue.")
+        return built_in or _layer_over(cell, is_own=is_own)
     if not isinstance(cell, str):
         raise OptionError(f"{field('cell')} must be a name or a cell, got {type(cell).__name__}")
     if ":" in cell:
         return find_layer(CellSource.find(cell).load())
-    if cell not in LAYERS:
-        near = difflib.get_close_matches(cell.lower().replace("-", "_"), LAYERS, n=1)
-        hint = f"did you mean {near[0]}?" if near else "a cell of your own is FILE.py:NAME"
-        raise OptionError(f"{field('cell')} must be one of {', '.join(LAYERS)}, got {cell!r}", hint)
-    return LAYERS[cell]
+    if cell in LAYERS:
+        return LAYERS[cell]
+    from unrolled.cells.catalogue import CATALOGUE  # which most trainings have no need of
+
+    if cell in CATALOGUE:
+        return _layer_over(CATALOGUE[cell])
+    names = [*LAYERS, *CATALOGUE]
+    near = difflib.get_close_matches(cell.lower().replace("-", "_"), names, n=1)
+    own = f"`{PROGRAM} cells` lists all, and a cell of your own is FILE.py:NAME"
+    hint = f"did you mean {near[0]}?" if near else own
+    message = f"{field('cell')} must be one of {', '.join(LAYERS)} or a published cell"
+    raise OptionError(f"{message}, got {cell!r}", hint)
+
+
+def _layer_over(cell: Cell, *, is_own: bool = False) -> LayerKind:
+    return LayerKind(cell.name, partial(Recurrent, cell), cell, is_own=is_own)
 
 
 def make_layer(
