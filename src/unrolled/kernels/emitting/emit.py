@@ -5,7 +5,9 @@ matrix products, the loop over time and the threads are in headers/, the same fo
 """
 
 import json
+from bisect import bisect_left
 from collections.abc import Mapping
+from operator import sub
 from typing import Literal, get_args
 
 from unrolled.cells import Cell
@@ -23,6 +25,8 @@ __all__ = ["WEIGHT_FORMATS", "WeightFormat", "call_text", "emit", "kernel_source
 WeightFormat = Literal["f32", "bf16", "int8"]
 """How a kernel stores the weights that it multiplies with: headers/words.h."""
 WEIGHT_FORMATS: tuple[WeightFormat, ...] = get_args(WeightFormat)
+
+MOST_PRODUCTS = 64 - 2 - MOST_PARAMETERS  # a bit for each factor of a gradient: gradient.h
 
 _BITS = {"f32": 32, "bf16": 16, "int8": 8}
 
@@ -48,13 +52,18 @@ def emit(step: CapturedStep, weights: WeightFormat = "f32") -> str:
 
     Raises:
         EquationsError: The equations use an operation that no kernel has, which is named, or
-            more states or weight vectors than a kernel has room for.
+            more states, weight vectors or applied products than a kernel has room for.
     """
     cell = step.cell
     if len(cell.states) > MOST_STATES or len(cell.parameters) > MOST_PARAMETERS:
         raise EquationsError(
             f"cell {cell.name}: a kernel has at most {MOST_STATES} states "
             f"and {MOST_PARAMETERS} weight vectors"
+        )
+    if len(step.applied) > MOST_PRODUCTS:
+        raise EquationsError(
+            f"cell {cell.name}: a kernel applies at most {MOST_PRODUCTS} products to vectors, "
+            f"these are {len(step.applied)}"
         )
     names, row, trains = NodeNames(step), gate_row_of(step), weights == "f32"
     parts = [
@@ -102,6 +111,7 @@ def _sizes(step: CapturedStep, row: GateRow, weights: WeightFormat) -> str:
     """Return the macros that headers/cell.h explains."""
     recurrent = [n for n, c in enumerate(step.columns) if c.recurrent and not c.applied]
     applied = [n for n, c in enumerate(step.columns) if c.applied]
+    begins = _phase_begins(step)
     numbers = {
         "COLUMNS": len(step.columns),
         "INPUT_COLUMNS": _num_input_columns(step),
@@ -109,6 +119,8 @@ def _sizes(step: CapturedStep, row: GateRow, weights: WeightFormat) -> str:
         "RECURRENT_COLUMNS": len(recurrent),
         "FIRST_APPLIED": applied[0] if applied else 0,
         "APPLIED_COLUMNS": len(applied),
+        "LAST_PHASE": len(begins) - 2,
+        "MOST_APPLIED": max(map(sub, begins[1:], begins)),
         "FIRST_VECTOR": row.first_vector,
         "STATES": len(step.cell.states),
         "PARAMETERS": len(step.cell.parameters),
@@ -137,6 +149,7 @@ def _blocks(step: CapturedStep) -> str:
         "APPLIED": [cell.recurrent.index(c.gate) for c in columns if c.applied],
     }
     numbers_of = {f"{name}_BLOCKS": numbers or [0] for name, numbers in blocks.items()}
+    numbers_of["PHASE_BEGINS"] = _phase_begins(step)
     numbers_of["GRADIENT_OF"] = gradient_flow(step)
     arrays = {name: ", ".join(map(str, numbers)) for name, numbers in numbers_of.items()}
     lines = [
@@ -144,6 +157,13 @@ def _blocks(step: CapturedStep) -> str:
         for name, numbers in arrays.items()
     ]
     return "\n".join(["#include <stdint.h>", "", *lines, ""])
+
+
+def _phase_begins(step: CapturedStep) -> list[int]:
+    """Return for each phase its first applied product, and where the last phase ends."""
+    products = [column.phase for column in step.columns if column.applied]
+    last = max(products, default=0)
+    return [bisect_left(products, phase) for phase in range(last + 2)]
 
 
 def _description(step: CapturedStep, row: GateRow, trains: bool) -> str:

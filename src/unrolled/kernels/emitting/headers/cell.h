@@ -30,6 +30,12 @@
 #ifndef APPLIED_COLUMNS
 #define APPLIED_COLUMNS 1
 #endif
+#ifndef LAST_PHASE /* of a step: a product comes a phase after the product it is applied to */
+#define LAST_PHASE 1
+#endif
+#ifndef MOST_APPLIED /* applied products of one phase */
+#define MOST_APPLIED 1
+#endif
 #ifndef PARAMETERS /* weight vectors of the cell */
 #define PARAMETERS 1
 #endif
@@ -59,6 +65,9 @@
 static const int64_t INPUT_BLOCKS[] __attribute__((unused)) = {2, 0, 1};
 static const int64_t RECURRENT_BLOCKS[] __attribute__((unused)) = {0, 1};
 static const int64_t APPLIED_BLOCKS[] __attribute__((unused)) = {2};
+
+/* For each phase of a step, the first of its applied columns; then their number. */
+static const int64_t PHASE_BEGINS[] __attribute__((unused)) = {0, 0, 1};
 
 /* For each state, which states after a step, bit by bit, have gradients that reach it before. */
 static const int64_t GRADIENT_OF[] __attribute__((unused)) = {3, 2};
