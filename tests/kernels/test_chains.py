@@ -1,0 +1,309 @@
+"""Products applied to what other products gave: a step of several phases.
+
+Expected values come from loops over time written here, in float64, from the papers' equations.
+"""
+
+import random
+import shutil
+
+import pytest
+import torch
+from torch import sigmoid, tanh
+
+import unrolled
+from support.equations import assert_kernel_is_reference, layer_of
+from unrolled.kernels import EquationsError, kernel_source, using_path
+from unrolled.kernels.running.paths import kernel_of
+
+pytestmark = pytest.mark.skipif(
+    not any(map(shutil.which, ("cc", "gcc", "clang"))), reason="no C compiler on the PATH"
+)
+
+
+@unrolled.cell(gates="b p q w v", recurrent="p q w v", applied="q w v", states="h c")
+def scrn(x, u, h, c):
+    c = 0.05 * x.b + 0.95 * c
+    s = sigmoid(x.p + u.p + u.q(c))
+    return dict(h=tanh(u.w(s) + u.v(c)), c=c, s=s)
+
+
+@unrolled.cell(gates="g i f o a b k", applied="a b k", states="h c")
+def wmc_lstm(x, u, c):
+    i = sigmoid(x.i + u.i + tanh(u.a(c)))
+    f = sigmoid(x.f + u.f + tanh(u.b(c)))
+    c = f * c + i * tanh(x.g + u.g)
+    o = sigmoid(x.o + u.o + tanh(u.k(c)))
+    return dict(h=o * tanh(c), c=c, i=i, f=f, o=o)
+
+
+@unrolled.cell(gates="h1 t1 h2 t2 h3 t3", applied="h2 t2 h3 t3")
+def rhn3(x, u, h):
+    t = sigmoid(x.t1 + u.t1)
+    s = tanh(x.h1 + u.h1) * t + h * (1 - t)
+    t = sigmoid(u.t2(s))
+    s = tanh(u.h2(s)) * t + s * (1 - t)
+    t = sigmoid(u.t3(s))
+    s = tanh(u.h3(s)) * t + s * (1 - t)
+    return dict(h=s, t=t)
+
+
+@unrolled.cell(gates="m g a", applied="g a")
+def multiplicative(x, u, h):
+    """Applied in another order than declared, and a gate whose parts are multiplied."""
+    m = x.m * u.m
+    a = sigmoid(x.a * u.a(m))
+    return dict(h=a * h + (1 - a) * tanh(x.g + u.g(a * m)), a=a, m=m)
+
+
+# ---- The papers' equations again, over all that W and b hold -------------------------------------
+
+
+def scrn_loop(x, u, h, c):
+    c = 0.95 * c + 0.05 * x["b"]
+    s = sigmoid(x["p"] + u("p", h) + u("q", c))
+    return tanh(u("w", s) + u("v", c)), c
+
+
+def wmc_lstm_loop(x, u, h, c):
+    i = sigmoid(x["i"] + u("i", h) + tanh(u("a", c)))
+    f = sigmoid(x["f"] + u("f", h) + tanh(u("b", c)))
+    c = f * c + i * tanh(x["g"] + u("g", h))
+    return sigmoid(x["o"] + u("o", h) + tanh(u("k", c))) * tanh(c), c
+
+
+def rhn3_loop(x, u, s):
+    for n in "123":
+        first = n == "1"
+        t = sigmoid((x["t1"] if first else 0) + u("t" + n, s))
+        s = tanh((x["h1"] if first else 0) + u("h" + n, s)) * t + s * (1 - t)
+    return (s,)
+
+
+def multiplicative_loop(x, u, h):
+    m = x["m"] * u("m", h)
+    a = sigmoid(x["a"] * u("a", m))
+    return (a * h + (1 - a) * tanh(x["g"] + u("g", a * m)),)
+
+
+LOOPS = {
+    scrn: scrn_loop,
+    wmc_lstm: wmc_lstm_loop,
+    rhn3: rhn3_loop,
+    multiplicative: multiplicative_loop,
+}
+every_cell = pytest.mark.parametrize("cell", LOOPS, ids=lambda cell: cell.name)
+
+
+def run_alone(step, cell, weights, x, starts):
+    """Run one row, (T, I), from its states, (H,) each; return its outputs and the states after."""
+    weight_ih, weight_hh, bias_ih, bias_hh = weights
+    units = len(weight_hh) // len(cell.recurrent)
+
+    def u(gate, vector):
+        rows = slice(n := cell.recurrent.index(gate) * units, n + units)
+        return weight_hh[rows] @ vector + bias_hh[rows]
+
+    states, outputs = starts, []
+    for x_t in x:
+        parts = (weight_ih @ x_t + bias_ih).split(units)
+        states = step(dict(zip(cell.gates, parts, strict=True)), u, *states)
+        outputs.append(states[0])
+    return outputs, states
+
+
+def expected(layer, x, starts, lengths):
+    """Return outputs and states of a bidirectional layer, row by row, and zeros behind rows."""
+    cell, units = layer.cell, layer.hidden_size
+    parameters = dict(layer.named_parameters())
+    output = torch.zeros(len(x), len(lengths), 2 * units, dtype=torch.float64)
+    after = [start.clone() for start in starts]
+    for row, length in enumerate(lengths):
+        for direction, suffix in enumerate(("_l0", "_l0_reverse")):
+            names = ("weight_ih", "weight_hh", "bias_ih", "bias_hh")
+            weights = [parameters[name + suffix] for name in names]
+            steps = range(length)[:: -1 if direction else 1]
+            before = [start[direction, row] for start in starts]
+            rows, ends = run_alone(LOOPS[cell], cell, weights, [x[t, row] for t in steps], before)
+            part = slice(direction * units, (direction + 1) * units)
+            for t, value in zip(steps, rows, strict=True):
+                output[t, row, part] = value
+            for state, end in zip(after, ends, strict=True):
+                state[direction, row] = end
+    return output, after
+
+
+def problem(cell, dtype, hidden_size=19):
+    torch.manual_seed(3)
+    layer = unrolled.Recurrent(cell, 3, hidden_size, bidirectional=True)
+    with torch.no_grad():
+        for weight in layer.parameters():
+            weight.uniform_(-0.6, 0.6)
+    x = torch.randn(7, 5, 3)
+    starts = [torch.randn(2, 5, hidden_size) * 0.5 for _ in cell.states]
+    return layer.to(dtype), [tensor.to(dtype).requires_grad_() for tensor in (x, *starts)]
+
+
+def results(output, after, leaves):
+    torch.manual_seed(4)
+    total = sum((each * torch.randn(each.shape)).sum() for each in (output, *after))
+    return [*(each.detach() for each in (output, *after)), *torch.autograd.grad(total, leaves)]
+
+
+@every_cell
+def test_values_and_gradients_are_those_of_the_papers_in_float64(cell):
+    lengths = [7, 2, 0, 7, 4]
+    layer, (x, *starts) = problem(cell, torch.float32)
+    assert kernel_of(cell) is not None
+    output, after = layer(x, starts[0] if len(starts) == 1 else tuple(starts), lengths=lengths)
+    after = [after] if len(starts) == 1 else [*after]
+    got = results(output, after, [x, *starts, *layer.parameters()])
+    layer, (x, *starts) = problem(cell, torch.float64)
+    exact = results(*expected(layer, x, starts, lengths), [x, *starts, *layer.parameters()])
+    for ours, right in zip(got, exact, strict=True):
+        assert (ours - right).norm() < 1e-6 * right.norm()
+
+
+@every_cell
+def test_a_row_has_the_same_bits_alone_in_pieces_in_a_stream_and_without_gradients(cell):
+    layer = unrolled.Recurrent(cell, 3, 37)
+    x = torch.randn(9, 20, 3)
+    whole, _ = layer(x)
+    with torch.no_grad():
+        assert torch.equal(layer(x)[0], whole)
+        alone, _ = layer(x[:, 7:8])
+        assert torch.equal(alone, whole[:, 7:8])
+        ragged, _ = layer(x, lengths=[9, 4, *[9] * 18])
+        assert torch.equal(ragged[:4, 1], whole[:4, 1])
+        first, state = layer(x[:5])
+        second, _ = layer(x[5:], state)
+        assert torch.equal(torch.cat([first, second]), whole)
+    for columns in (slice(0, 20), slice(3, 4)):
+        stream = layer.stream(columns.stop - columns.start)
+        steps = torch.stack([stream.step(x_t[columns]) for x_t in x])
+        assert torch.equal(steps, whole[:, columns])
+
+
+def test_threads_that_share_a_row_give_the_same_bits():
+    layer = unrolled.Recurrent(scrn, 16, 256)
+    x = torch.randn(6, 1, 16, requires_grad=True)
+
+    def passes(threads):
+        before = torch.get_num_threads()
+        torch.set_num_threads(threads)
+        try:
+            output, _ = layer(x)
+            return [output, *torch.autograd.grad(output.sum(), [x, *layer.parameters()])]
+        finally:
+            torch.set_num_threads(before)
+
+    for one, two in zip(passes(1), passes(2), strict=True):
+        assert torch.equal(one, two)
+
+
+def test_a_trace_has_every_named_value_of_every_phase():
+    layer = unrolled.Recurrent(scrn, 3, 19)
+    x = torch.randn(6, 2, 3)
+    trace = unrolled.trace(layer, x)
+    with using_path("reference"):
+        reference = unrolled.trace(layer, x)
+    (ours,), (right,) = trace, reference
+    for name in ("h", "c", "s"):
+        torch.testing.assert_close(ours.values[name], right.values[name])
+
+
+# ---- Random chains -------------------------------------------------------------------------------
+
+FORMS = [
+    *("({} + {})", "({} - {})", "({} * {})", "tanh({} + {})", "sigmoid({} * {})", "tanh({} - {})"),
+    *("torch.maximum({}, {})", "({} / (1.5 + {} ** 2))", "torch.where({} > 0, {}, {})"),
+]
+
+
+def random_chain(seed, levels):
+    """Return a cell whose products read what products gave, through so many levels; its texts."""
+    draw = random.Random(seed)
+    order = draw.sample("pqrst", levels + draw.randint(1, 5 - levels))
+    known = ["h", "c", "(x.a + u.a)", "x.b", "u.b", "w"]
+    last, lines = "u.a", []
+    for place, gate in enumerate(order):
+        form = draw.choice(FORMS)
+        leaves = [draw.choice(known) for _ in range(form.count("{}"))]
+        if place < levels:  # the chain; what comes behind it may begin anywhere
+            leaves[draw.randrange(len(leaves))] = last
+        vector = form.format(*leaves)
+        both = draw.choice(["{} + x.{}", "{} * x.{}", "{}"]).format(f"u.{gate}({vector})", gate)
+        lines.append((f"v{place}", both))
+        last = f"v{place}"
+        known.append(last)
+    texts = [
+        f"tanh({draw.choice(FORMS[:2]).format(last, draw.choice(known))} + 0.1 * h)",
+        f"tanh({draw.choice(FORMS[:6]).format(draw.choice(known), draw.choice(known))} + 0.2 * c)",
+    ]
+    codes = [(name, compile(text, "equations", "eval")) for name, text in lines]
+    states = [compile(text, "equations", "eval") for text in texts]
+
+    @unrolled.cell(
+        gates="a b p q r s t",
+        recurrent="a b " + " ".join(sorted(order)),
+        applied=" ".join(sorted(order)),
+        states="h c",
+    )
+    def chain(x, u, h, c, *, w=0.4):
+        names = {"x": x, "u": u, "h": h, "c": c, "w": w + 0 * h}
+        names |= {"torch": torch, "tanh": tanh, "sigmoid": sigmoid}
+        for name, code in codes:
+            names[name] = eval(code, names)
+        return dict(zip("hc", (eval(code, names) for code in states), strict=True))
+
+    return chain, [*(f"{name} = {text}" for name, text in lines), *texts]
+
+
+@pytest.mark.parametrize(("seed", "levels"), [(0, 2), (1, 3), (2, 2), (3, 3)])
+def test_random_chains_equal_the_reference(seed, levels):
+    cell, texts = random_chain(seed, levels)
+    assert f"LAST_PHASE {levels}" in kernel_source(cell) or levels < len(texts) - 2
+    assert_kernel_is_reference(layer_of(cell, seed), texts[-2:], num_steps=4)
+
+
+# ---- What is absent, and what is refused ---------------------------------------------------------
+
+
+def test_an_absent_gradient_is_no_zero_in_any_phase():
+    @unrolled.cell(gates="a b c", applied="b c", states="h m")
+    def infinite(x, u, h, m):
+        b = u.b(torch.sqrt(m)) + x.b  # whose derivative at m = 0 is infinite
+        c = u.c(b) + x.c
+        return dict(h=tanh(x.a + u.a), m=c * c)
+
+    def gradients(path):
+        layer = layer_of(infinite, hidden_size=5)
+        x = torch.ones(1, 2, 3, requires_grad=True)
+        with using_path(path):
+            output, _ = layer(x)
+        return torch.autograd.grad(output.sum(), [x, *layer.parameters()], materialize_grads=True)
+
+    for ours, right in zip(gradients("kernel"), gradients("reference"), strict=True):
+        assert right.isfinite().all()
+        torch.testing.assert_close(ours, right)
+
+
+def test_a_product_that_is_applied_twice_is_named_with_what_can_be_done():
+    @unrolled.cell(gates="a n", applied="n")
+    def twice(x, u, h):
+        return dict(h=tanh(x.a + u.a + u.n(u.n(h) + x.n)))
+
+    with pytest.raises(EquationsError, match=r"u\.n twice in a step \(test_chains.py, line \d+\)"):
+        kernel_source(twice)
+
+
+def test_more_products_than_a_kernel_can_add_gradients_for_are_refused():
+    names = [f"g{n}" for n in range(40)]
+
+    @unrolled.cell(gates=" ".join(names), applied=" ".join(names))
+    def many(x, u, h):
+        for name in names:
+            h = tanh(getattr(x, name) + getattr(u, name)(h))
+        return dict(h=h)
+
+    with pytest.raises(EquationsError, match="at most 38 products to vectors, these are 40"):
+        kernel_source(many)
