@@ -12,8 +12,8 @@ from torch import sigmoid, tanh
 
 import unrolled
 from support.equations import assert_kernel_is_reference, layer_of
+from support.loops import assert_bits_of_rows, assert_kernel_is_loop
 from unrolled.kernels import EquationsError, kernel_source, using_path
-from unrolled.kernels.running.paths import kernel_of
 
 pytestmark = pytest.mark.skipif(
     not any(map(shutil.which, ("cc", "gcc", "clang"))), reason="no C compiler on the PATH"
@@ -94,93 +94,14 @@ LOOPS = {
 every_cell = pytest.mark.parametrize("cell", LOOPS, ids=lambda cell: cell.name)
 
 
-def run_alone(step, cell, weights, x, starts):
-    """Run one row, (T, I), from its states, (H,) each; return its outputs and the states after."""
-    weight_ih, weight_hh, bias_ih, bias_hh = weights
-    units = len(weight_hh) // len(cell.recurrent)
-
-    def u(gate, vector):
-        rows = slice(n := cell.recurrent.index(gate) * units, n + units)
-        return weight_hh[rows] @ vector + bias_hh[rows]
-
-    states, outputs = starts, []
-    for x_t in x:
-        parts = (weight_ih @ x_t + bias_ih).split(units)
-        states = step(dict(zip(cell.gates, parts, strict=True)), u, *states)
-        outputs.append(states[0])
-    return outputs, states
-
-
-def expected(layer, x, starts, lengths):
-    """Return outputs and states of a bidirectional layer, row by row, and zeros behind rows."""
-    cell, units = layer.cell, layer.hidden_size
-    parameters = dict(layer.named_parameters())
-    output = torch.zeros(len(x), len(lengths), 2 * units, dtype=torch.float64)
-    after = [start.clone() for start in starts]
-    for row, length in enumerate(lengths):
-        for direction, suffix in enumerate(("_l0", "_l0_reverse")):
-            names = ("weight_ih", "weight_hh", "bias_ih", "bias_hh")
-            weights = [parameters[name + suffix] for name in names]
-            steps = range(length)[:: -1 if direction else 1]
-            before = [start[direction, row] for start in starts]
-            rows, ends = run_alone(LOOPS[cell], cell, weights, [x[t, row] for t in steps], before)
-            part = slice(direction * units, (direction + 1) * units)
-            for t, value in zip(steps, rows, strict=True):
-                output[t, row, part] = value
-            for state, end in zip(after, ends, strict=True):
-                state[direction, row] = end
-    return output, after
-
-
-def problem(cell, dtype, hidden_size=19):
-    torch.manual_seed(3)
-    layer = unrolled.Recurrent(cell, 3, hidden_size, bidirectional=True)
-    with torch.no_grad():
-        for weight in layer.parameters():
-            weight.uniform_(-0.6, 0.6)
-    x = torch.randn(7, 5, 3)
-    starts = [torch.randn(2, 5, hidden_size) * 0.5 for _ in cell.states]
-    return layer.to(dtype), [tensor.to(dtype).requires_grad_() for tensor in (x, *starts)]
-
-
-def results(output, after, leaves):
-    torch.manual_seed(4)
-    total = sum((each * torch.randn(each.shape)).sum() for each in (output, *after))
-    return [*(each.detach() for each in (output, *after)), *torch.autograd.grad(total, leaves)]
-
-
 @every_cell
 def test_values_and_gradients_are_those_of_the_papers_in_float64(cell):
-    lengths = [7, 2, 0, 7, 4]
-    layer, (x, *starts) = problem(cell, torch.float32)
-    assert kernel_of(cell) is not None
-    output, after = layer(x, starts[0] if len(starts) == 1 else tuple(starts), lengths=lengths)
-    after = [after] if len(starts) == 1 else [*after]
-    got = results(output, after, [x, *starts, *layer.parameters()])
-    layer, (x, *starts) = problem(cell, torch.float64)
-    exact = results(*expected(layer, x, starts, lengths), [x, *starts, *layer.parameters()])
-    for ours, right in zip(got, exact, strict=True):
-        assert (ours - right).norm() < 1e-6 * right.norm()
+    assert_kernel_is_loop(cell, LOOPS[cell])
 
 
 @every_cell
 def test_a_row_has_the_same_bits_alone_in_pieces_in_a_stream_and_without_gradients(cell):
-    layer = unrolled.Recurrent(cell, 3, 37)
-    x = torch.randn(9, 20, 3)
-    whole, _ = layer(x)
-    with torch.no_grad():
-        assert torch.equal(layer(x)[0], whole)
-        alone, _ = layer(x[:, 7:8])
-        assert torch.equal(alone, whole[:, 7:8])
-        ragged, _ = layer(x, lengths=[9, 4, *[9] * 18])
-        assert torch.equal(ragged[:4, 1], whole[:4, 1])
-        first, state = layer(x[:5])
-        second, _ = layer(x[5:], state)
-        assert torch.equal(torch.cat([first, second]), whole)
-    for columns in (slice(0, 20), slice(3, 4)):
-        stream = layer.stream(columns.stop - columns.start)
-        steps = torch.stack([stream.step(x_t[columns]) for x_t in x])
-        assert torch.equal(steps, whole[:, columns])
+    assert_bits_of_rows(cell)
 
 
 def test_threads_that_share_a_row_give_the_same_bits():

@@ -215,12 +215,13 @@ class Program:
         yield from (("packed", -1), ("workspace", -1))
         yield "gates", 4 * rows * call.gate_stride
         yield "records", 4 * rows * len(self.records) * units
-        yield from ((f"initial {s}", 4 * batch * units) for s in range(8))
+        yield from ((f"initial {s}", 4 * batch * units) for s in range(32))
         yield from (
-            (f"states {s}", 4 * (batch if s and not call.train else rows) * units) for s in range(8)
+            (f"states {s}", 4 * (batch if s and not call.train else rows) * units)
+            for s in range(32)
         )
         yield "d_output", 4 * rows * units
-        yield from ((f"d_states {s}", 4 * batch * units) for s in range(8))
+        yield from ((f"d_states {s}", 4 * batch * units) for s in range(32))
         yield "d_x", 4 * rows * inputs
         yield from ((f"d_{name}", 4 * size) for name, size in weights.items())
         yield from ((f"d_parameters {n}", 4 * units) for n in range(24))

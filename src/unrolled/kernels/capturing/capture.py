@@ -100,6 +100,17 @@ class CapturedStep:
     parameter_gradients: tuple[fx.Node | None, ...]
 
     @property
+    def former(self) -> tuple[int, ...]:
+        """The places of the output state and of those that are it one step before, two, ..."""
+        places = [0]
+        while (node := self.states_in[places[-1]]) in self.states_out[1:]:
+            place = self.states_out.index(node, 1)
+            if place in places:  # itself, which never changes
+                break
+            places.append(place)
+        return tuple(places)
+
+    @property
     def phases(self) -> dict[fx.Node, int]:
         """The phase of the step from which on each value is known; the last one is the largest."""
         return _phases(self.forward, {column.node: column.phase for column in self.columns})

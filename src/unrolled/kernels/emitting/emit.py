@@ -18,7 +18,7 @@ from unrolled.kernels.emitting.call import MOST_PARAMETERS, MOST_STATES, layout_
 from unrolled.kernels.emitting.gate_row import GateRow, gate_row_of
 from unrolled.kernels.emitting.headers import header_text
 from unrolled.kernels.emitting.names import NodeNames
-from unrolled.kernels.emitting.step_functions import step_functions
+from unrolled.kernels.emitting.step_functions import states_read, step_functions
 
 __all__ = ["WEIGHT_FORMATS", "WeightFormat", "call_text", "emit", "kernel_source"]
 
@@ -57,8 +57,9 @@ def emit(step: CapturedStep, weights: WeightFormat = "f32") -> str:
     cell = step.cell
     if len(cell.states) > MOST_STATES or len(cell.parameters) > MOST_PARAMETERS:
         raise EquationsError(
-            f"cell {cell.name}: a kernel has at most {MOST_STATES} states "
-            f"and {MOST_PARAMETERS} weight vectors"
+            f"cell {cell.name}: a kernel has at most {MOST_STATES} states, delays among them, and "
+            f"{MOST_PARAMETERS} weight vectors, these are {len(cell.states)} and "
+            f"{len(cell.parameters)}"
         )
     if len(step.applied) > MOST_PRODUCTS:
         raise EquationsError(
@@ -123,6 +124,7 @@ def _sizes(step: CapturedStep, row: GateRow, weights: WeightFormat) -> str:
         "MOST_APPLIED": max(map(sub, begins[1:], begins)),
         "FIRST_VECTOR": row.first_vector,
         "STATES": len(step.cell.states),
+        "FORMER_STATES": len(step.former) - 1,
         "PARAMETERS": len(step.cell.parameters),
         "RECORDS": len(step.named),
         "DIRECT": int(bool(applied) or step.state_gradients_in[0] is not None),
@@ -149,6 +151,11 @@ def _blocks(step: CapturedStep) -> str:
         "APPLIED": [cell.recurrent.index(c.gate) for c in columns if c.applied],
     }
     numbers_of = {f"{name}_BLOCKS": numbers or [0] for name, numbers in blocks.items()}
+    numbers_of["FORMER"] = list(step.former)
+    numbers_of["STEPS_BACK"] = [
+        step.former.index(s) if s in step.former else 0 for s in range(len(cell.states))
+    ]
+    numbers_of["READ"] = list(map(int, states_read(step)))
     numbers_of["PHASE_BEGINS"] = _phase_begins(step)
     numbers_of["GRADIENT_OF"] = gradient_flow(step)
     arrays = {name: ", ".join(map(str, numbers)) for name, numbers in numbers_of.items()}

@@ -20,7 +20,7 @@ from unrolled.kernels.emitting.gate_row import GateRow, reached
 from unrolled.kernels.emitting.headers import header_text
 from unrolled.kernels.emitting.names import NodeNames
 
-__all__ = ["step_functions"]
+__all__ = ["states_read", "step_functions"]
 
 
 def step_functions(
@@ -40,6 +40,15 @@ def step_functions(
         functions += [writer.unbetween] if writer.last > 1 else []
         functions.append(writer.backward)
     return [write() for write in functions]
+
+
+def states_read(step: CapturedStep) -> list[bool]:
+    """Return for each state whether every step reads it, other than to hand it on."""
+    handed_on = {step.states_in[place] for place in step.former[:-1]}
+    own = [n for place, n in enumerate(step.states_out) if place not in step.former[1:]]
+    read = {source for node in step.forward for source in node.all_input_nodes}
+    read |= {*own, *step.applied, *step.saved.values(), *(set(step.states_in) - handed_on)}
+    return [node in read for node in step.states_in]
 
 
 class _Writer:
@@ -93,15 +102,18 @@ class _Writer:
         carried = self._carried(self.last)
         known = {*self._columns(self.last), *carried}
         saved = {n: s for n, s in row.saved.items() if self._phase(n) == self.last}
-        wanted = reached([*step.states_out, *saved], known)
+        former = dict.fromkeys(step.former[1:])
+        own = [(place, n) for place, n in enumerate(step.states_out) if place not in former]
+        wanted = reached([*(node for _, node in own), *saved], known)
         recorded = reached(step.named.values(), known | wanted)
         lines = self._load_columns(self.last)
         lines += self._load_slots(carried, set(carried))
-        lines += self._load_states(step.states_in, wanted | recorded, "before")
+        seldom = {step.states_in[place] for place in step.former} - wanted
+        lines += self._load_states(step.states_in, (wanted | recorded) - seldom, "before")
         lines += self._load_parameters(wanted | recorded)
         known = {*known, *step.states_in, *step.parameters}
         lines += self._statements(step.forward, known, wanted)
-        for index, node in enumerate(step.states_out):
+        for index, node in own:
             lines.append(f"    store(after[{index}] + unit, n, {names[node]});")
         if saved:
             lines.append("    if (call->train) {")
@@ -109,11 +121,20 @@ class _Writer:
                 lines.append(f"        store(x + {slot} * H, n, {names[node]});")
             lines.append("    }")
         lines.append("    if (record) {")
-        lines += [f"    {line}" for line in self._statements(step.forward, known, recorded)]
+        lines += _indented(self._load_states(step.states_in, recorded & seldom, "before"))
+        lines += _indented(self._statements(step.forward, known, recorded))
         for index, node in enumerate(step.named.values()):
             value = as_floats(node, names)
             lines.append(f"        store(record + {index} * H + unit, n, {value});")
         lines.append("    }")
+        if former:  # last, for a stream's are where they were read
+            lines.append(f"    if (after[{step.former[1]}]) {{")
+            handed_on = {step.states_out[place] for place in former} & seldom
+            lines += _indented(self._load_states(step.states_in, handed_on, "before"))
+            for place in former:
+                value = names[step.states_out[place]]
+                lines.append(f"        store(after[{place}] + unit, n, {value});")
+            lines.append("    }")
         return _function("step_forward", lines)
 
     # ---- Backward --------------------------------------------------------------------------------
@@ -278,9 +299,13 @@ def _by_phase(last: int, lines_of: Callable[[int], list[str]]) -> list[str]:
     """Return the statements of a function for each phase between the first and the last one."""
     lines = []
     for phase in range(1, last):
-        body = [f"    {line}" for line in _without_unused(lines_of(phase))]
+        body = _indented(_without_unused(lines_of(phase)))
         lines += [f"    if (phase == {phase}) {{", *body, "    }"]
     return lines
+
+
+def _indented(lines: Iterable[str]) -> list[str]:
+    return [f"    {line}" for line in lines]
 
 
 def _function(name: str, lines: Iterable[str]) -> str:

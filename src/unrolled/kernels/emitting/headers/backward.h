@@ -37,7 +37,7 @@ INL RowGradients gradients_of(const Call *c, long t, long b) {
   RowGradients row;
   const long H = H_OF(c);
   for (int s = 0; s < STATES; s++) {
-    row.before[s] = state_before(c, s, t, b);
+    row.before[s] = !FORMER_STATES || READ[s] ? state_before(c, s, t, b) : NULL;
     row.after[s] = c->states[s] + (c->starts[t] + b) * H;
     row.d_states[s] = c->d_states[s] + b * H;
   }

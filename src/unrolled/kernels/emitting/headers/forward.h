@@ -21,8 +21,24 @@ INL long step_before(const Call *c, long t) {
   return t + 1 < c->num_steps ? t + 1 : -1;
 }
 
+/* The step whose states come `steps` before those that come before step t, or -1. */
+INL long steps_before(const Call *c, long steps, long t) {
+  if (!c->reverse) return MAX(t - 1 - steps, -1);
+  return t + 1 + steps < c->num_steps ? t + 1 + steps : -1;
+}
+
+/* What the output state of row b was `steps` before step t, and one: an initial state where the row
+   had not begun. */
+INL const float *former_state(const Call *c, long steps, long t, long b) {
+  const long H = H_OF(c), then = steps_before(c, steps, t);
+  if (then >= 0 && b < c->batch_sizes[then]) return c->states[0] + (c->starts[then] + b) * H;
+  for (long here; (here = steps_before(c, 0, t)) >= 0 && b < c->batch_sizes[here]; t = here) steps--;
+  return c->initial[FORMER[steps]] + b * H;
+}
+
 /* State s of row b of the batch before step t; the initial one where the row has just begun. */
 INL const float *state_before(const Call *c, int s, long t, long b) {
+  if (FORMER_STATES && STEPS_BACK[s]) return former_state(c, STEPS_BACK[s], t, b);
   const long before = step_before(c, t), H = H_OF(c);
   if (before < 0 || b >= c->batch_sizes[before]) return c->initial[s] + b * H;
   return c->states[s] + (c->starts[before] + b) * H;
@@ -38,9 +54,17 @@ typedef struct {
 INL RowStates states_of(const Call *c, long t, long b) {
   RowStates row;
   const long H = H_OF(c), packed = c->starts[t] + b;
+  const long next = c->reverse ? t - 1 : t + 1 < c->num_steps ? t + 1 : -1;
+  const int ends = FORMER_STATES && (next < 0 || b >= c->batch_sizes[next]);
   for (int s = 0; s < STATES; s++) {
     const int running = s && !c->train;
     row.after[s] = c->states[s] + (running ? b : packed) * H;
+    if (FORMER_STATES && STEPS_BACK[s]) {
+      const int wanted = READ[s] || ends || c->records;
+      row.before[s] = wanted ? former_state(c, STEPS_BACK[s], t, b) : NULL;
+      if (!ends) row.after[s] = NULL;
+      continue;
+    }
     row.before[s] = running ? row.after[s] : state_before(c, s, t, b);
   }
   row.record = c->records ? c->records + packed * RECORDS * H : NULL;

@@ -26,7 +26,8 @@ void step_between(const Call *call, long phase, const float *bias, float *x, con
                   const float *const *before, float *v, long unit, long n);
 
 /* A step, or its last phase. u: [RECURRENT_COLUMNS], or in a last phase its products, the
-   products; after: [STATES], where the new states go; record: [RECORDS, H], where the named values
+   products; after: [STATES], where the new states go, NULL for what is a former output
+   state but where a row ends; record: [RECORDS, H], where the named values
    go, or NULL. */
 void step_forward(const Call *call, const float *bias, float *x, const vf *u,
                   const float *const *before, float *const *after, float *record, long unit,
