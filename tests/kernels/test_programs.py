@@ -54,6 +54,16 @@ def crowded(x, u, h, m, *, scale=0.5, shift=-0.2):
     return dict(h=torch.tanh(h), m=m, a=a)
 
 
+@unrolled.cell(gates="a b n m k", applied="n m k", states="h c", delays="h:4")
+def chained(x, u, h, h_2, h_4, c, *, scale=0.5):
+    """Products of products, in four phases, and former outputs."""
+    a = torch.sigmoid(x.a + u.a + scale * h_2)
+    n = torch.tanh(x.n + u.n(a * h_4))
+    m = torch.tanh(x.m * u.m(n + h_2) + u.b)
+    c = a * c + (1 - a) * torch.tanh(u.k(m * n) + x.k)
+    return dict(h=a * torch.tanh(c + x.b) + (1 - a) * n, c=c, m=m)
+
+
 CELLS = [
     cells.lstm,
     cells.gru_reset_before,
@@ -64,6 +74,7 @@ CELLS = [
     cells.gru_reset_after,
     cells.janet,
     example("peephole_lstm"),
+    chained,
 ]
 CELLS += [cell for cell in cells.CELLS.values() if cell not in CELLS]
 

@@ -105,7 +105,7 @@ LOCAL void unfinish_rows(const Part *p, long t, long end, const long phase, long
         const RowGradients row = gradients_of(c, t, b + r);
         float *x = c->gates + (c->starts[t] + b + r) * c->gate_stride;
         for (long j = 0, unit = panel * PANEL; j < PLAIN_VECTORS && unit < H; j++, unit += W) {
-          vf d_v[MOST_APPLIED];
+          vf d_v[MOST_APPLIED] = {{0}};
           for (long g = 0; g < products; g++) d_v[g] = sums[g][r * PLAIN_VECTORS + j];
 #if LAST_PHASE > 1
           if (phase > 1) {

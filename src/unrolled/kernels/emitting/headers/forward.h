@@ -202,7 +202,7 @@ LOCAL void finish_rows(const Part *p, long t, long end, float *const *gates, con
         const RowStates row = states_of(c, t, b + r);
         float *x = gates[b + r - p->first];
         for (long j = 0, unit = panel * PANEL; j < PLAIN_VECTORS && unit < H; j++, unit += W) {
-          vf u[MOST_APPLIED];
+          vf u[MOST_APPLIED] = {{0}}; /* for compilers: there is a product */
           for (long g = 0; g < products; g++) u[g] = sums[g][r * PLAIN_VECTORS + j];
 #if LAST_PHASE > 1
           if (phase < LAST_PHASE) {
