@@ -13,6 +13,7 @@ from torch import sigmoid, tanh
 import unrolled
 from support.equations import assert_kernel_is_reference, layer_of
 from support.loops import assert_bits_of_rows, assert_kernel_is_loop
+from unrolled.errors import OptionError
 from unrolled.kernels import EquationsError, kernel_source, using_path
 
 pytestmark = pytest.mark.skipif(
@@ -228,3 +229,22 @@ def test_more_products_than_a_kernel_can_add_gradients_for_are_refused():
 
     with pytest.raises(EquationsError, match="at most 38 products to vectors, these are 40"):
         kernel_source(many)
+
+
+@pytest.mark.parametrize(
+    ("applied", "equation", "said"),
+    [
+        ("", "u.n(h)", r'calls a tensor.*applied="n" makes u\.n a function'),
+        ("n", "tanh(h) + u.n", r"u\.n \(of applied=\) is a function.*write u\.n\(h\)"),
+        ("n", "u.n(0.5)", r"u\.n is applied to 0\.5.*takes a vector"),
+    ],
+)
+def test_a_product_taken_for_a_vector_is_explained(applied, equation, said):
+    code = compile(equation, "equations", "eval")
+
+    @unrolled.cell(gates="n", applied=applied)
+    def mistaken(x, u, h):
+        return dict(h=x.n + eval(code, {"u": u, "h": h, "tanh": tanh}))
+
+    with pytest.raises(OptionError, match=said):
+        unrolled.Recurrent(mistaken, 2, 3)(torch.zeros(1, 1, 2))

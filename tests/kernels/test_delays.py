@@ -88,6 +88,10 @@ def test_a_trace_has_the_former_states_of_every_step():
         torch.testing.assert_close(ours.values[name], right.values[name])
 
 
+def test_what_a_cell_remembers_is_not_in_a_former_state():
+    assert (tau_gru.carrier, clockwork.carrier) == ("h", "n")
+
+
 def test_the_state_of_a_layer_has_the_former_ones_by_name():
     layer = unrolled.Recurrent(tau_gru, 3, 5)
     output, state = layer(torch.randn(6, 2, 3), lengths=[6, 2])
@@ -101,6 +105,11 @@ def test_the_state_of_a_layer_has_the_former_ones_by_name():
 def test_a_delay_that_means_nothing_is_refused(delays):
     with pytest.raises(OptionError, match="delay"):
         unrolled.cell(gates="a", delays=delays)(lambda x, u, h: dict(h=x.a))
+
+
+def test_a_former_state_that_is_not_declared_says_how_it_would_be():
+    with pytest.raises(OptionError, match='delays="h:5" declares what h was 5 steps before'):
+        unrolled.cell(gates="a", delays="h:4")(lambda x, u, h, h_5: dict(h=x.a))
 
 
 def test_a_name_that_a_delay_has_is_refused_elsewhere():

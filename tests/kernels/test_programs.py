@@ -444,7 +444,7 @@ def test_kernels_of_other_machines_equal_the_reference(cell, machine, program_of
 @pytest.mark.parametrize(
     ("weights", "place"), [("bf16", "behind"), ("int8", "behind"), ("int8", "before")]
 )
-@pytest.mark.parametrize("cell", CELLS[: 9 if THOROUGH else 3], ids=lambda cell: cell.name)
+@pytest.mark.parametrize("cell", CELLS[: 10 if THOROUGH else 3], ids=lambda cell: cell.name)
 def test_no_kernel_of_smaller_weights_touches_what_lies_beside_its_memory(
     cell, place, weights, program_of, tmp_path
 ):

@@ -71,6 +71,11 @@ class Cell:
         """The name of the function that holds the equations."""
         return self.equations.__name__
 
+    @property
+    def carrier(self) -> str:
+        """The state that carries what the cell remembers: the last that is not a former one."""
+        return [state for state in self.states if state not in self.delayed][-1]
+
     def __call__(
         self,
         x: Mapping[str, Tensor],
@@ -93,7 +98,12 @@ class Cell:
             **states,
             **parameters,
         }
-        values = self.equations(**{argument: named[argument] for argument in self.arguments})
+        try:
+            values = self.equations(**{argument: named[argument] for argument in self.arguments})
+        except TypeError as error:
+            if explained := self._misused_product(str(error)):
+                raise explained from error
+            raise
         if not isinstance(values, Mapping):
             raise OptionError(
                 f"cell {self.name}: returns a {type(values).__name__}, and no dict",
@@ -112,6 +122,18 @@ class Cell:
                 f"return a dict with {', '.join(own)} and what else is worth seeing",
             )
         return {**values, **{late: states[former] for late, former in self.delayed.items()}}
+
+    def _misused_product(self, problem: str) -> OptionError | None:
+        """Return what is to be said where a product was taken for a vector, or a vector for one."""
+        where = f"cell {self.name}"
+        if "'Tensor' object is not callable" in problem:
+            hint = 'applied="n" makes u.n a function, u.n(v) = W_hn v + b_hn'
+            return OptionError(f"{where}: calls a tensor; u.n is the product with h", hint)
+        if "'function'" in problem and self.applied:
+            products = ", ".join(f"u.{gate}" for gate in self.applied)
+            hint = f"write u.{self.applied[0]}(h), or leave {self.applied[0]} out of applied="
+            return OptionError(f"{where}: {products} (of applied=) is a function, {problem}", hint)
+        return None
 
     def __repr__(self) -> str:
         return f"<cell {self.name}: gates {' '.join(self.gates)}, states {' '.join(self.states)}>"
@@ -268,9 +290,12 @@ def _read_signature(
                 "write a cell for each choice, for example by a function that returns the cell",
             )
         if not is_keyword or not is_number:
+            hint = f"a weight vector is written after a *, with its first value: *, {name}=0.0"
+            state, _, steps = name.rpartition("_")
+            if state in states and steps.isdecimal():
+                hint = f'delays="{state}:{steps}" declares what {state} was {steps} steps before'
             raise OptionError(
-                f"{where}: argument '{name}' is neither x, u nor a state ({' '.join(states)})",
-                f"a weight vector is written after a *, with its first value: *, {name}=0.0",
+                f"{where}: argument '{name}' is neither x, u nor a state ({' '.join(states)})", hint
             )
         if _OF_A_LAYER.fullmatch(name):
             raise OptionError(

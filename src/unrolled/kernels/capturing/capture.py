@@ -27,6 +27,7 @@ from torch import Tensor, fx
 from unrolled.cells import Cell
 from unrolled.cells.origins import line_of_equations
 from unrolled.cells.surroundings import Surroundings
+from unrolled.errors import OptionError
 from unrolled.kernels.capturing.errors import EquationsError
 from unrolled.kernels.capturing.graphs import Graphs, Step, pointwise_graphs
 
@@ -180,11 +181,14 @@ def _flat_step(cell: Cell, names: Sequence[str]) -> Step:
         vectors: dict[str, Tensor] = {}
 
         def product(gate: str) -> Callable[[Tensor], Tensor]:
-            def apply(vector: Tensor) -> Tensor:
+            def apply(vector: Any) -> Tensor:
                 if gate in vectors:
                     problem = f"applies u.{gate} twice in a step{line_of_equations()}"
                     hint = "a second gate has weights of its own, which may be tied (docs/cells.md)"
                     raise EquationsError(f"cell {cell.name}: {problem}", hint)
+                if not isinstance(vector, Tensor):
+                    got = f"u.{gate} is applied to {vector!r}{line_of_equations()}"
+                    raise OptionError(f"cell {cell.name}: {got}", "it takes a vector, (B, H)")
                 # copies: the vector as it is now, and a result that the equations may change
                 vectors[gate] = vector.clone()
                 return by_name[f"u.{gate}"].clone()
@@ -203,7 +207,7 @@ def _flat_step(cell: Cell, names: Sequence[str]) -> Step:
         results = {state: returned[state] for state in cell.states}
         if missing := set(cell.applied) - set(vectors):
             raise EquationsError(f"cell {cell.name}: does not apply u.{min(missing)}")
-        results |= {f"what u.{gate} is applied to": vectors[gate] for gate in cell.applied}
+        results |= {f"vector of u.{gate}": vectors[gate] for gate in cell.applied}
         return results, {name: v for name, v in returned.items() if name not in cell.states}
 
     return step
