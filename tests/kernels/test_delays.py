@@ -108,8 +108,10 @@ def test_a_delay_that_means_nothing_is_refused(delays):
 
 
 def test_a_former_state_that_is_not_declared_says_how_it_would_be():
-    with pytest.raises(OptionError, match='delays="h:5" declares what h was 5 steps before'):
+    with pytest.raises(OptionError, match='delays="h:5" declares it, h of 5 steps before'):
         unrolled.cell(gates="a", delays="h:4")(lambda x, u, h, h_5: dict(h=x.a))
+    with pytest.raises(OptionError, match="of one step before, it is h"):
+        unrolled.cell(gates="a", delays="h:4")(lambda x, u, h_1: dict(h=x.a))
 
 
 def test_a_name_that_a_delay_has_is_refused_elsewhere():

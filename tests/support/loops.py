@@ -58,6 +58,11 @@ def assert_bits_of_rows(cell):
         for streamed in (stream, chunks):
             for ours, right in zip(tree_leaves(streamed.state), tree_leaves(end), strict=True):
                 assert torch.equal(ours, right[:, columns])
+    pool = layer.streams(4)
+    streams = [pool.join() for _ in range(3)]
+    for first, last, rows in ((0, 3, [2, 0]), (0, 5, [1]), (3, 9, [0, 2]), (5, 9, [1])):
+        pushed = pool.push(x[first:last, rows], [streams[row] for row in rows])
+        assert torch.equal(pushed, whole[first:last, rows])
 
 
 def run_alone(step, cell, weights, x, starts):

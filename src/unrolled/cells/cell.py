@@ -293,7 +293,8 @@ def _read_signature(
             hint = f"a weight vector is written after a *, with its first value: *, {name}=0.0"
             state, _, steps = name.rpartition("_")
             if state in states and steps.isdecimal():
-                hint = f'delays="{state}:{steps}" declares what {state} was {steps} steps before'
+                hint = f'delays="{state}:{steps}" declares it, {state} of {steps} steps before'
+                hint = hint if int(steps) > 1 else f"of one step before, it is {state}"
             raise OptionError(
                 f"{where}: argument '{name}' is neither x, u nor a state ({' '.join(states)})", hint
             )
