@@ -19,9 +19,10 @@ needs_compiler = pytest.mark.skipif(not COMPILERS, reason="no C compiler on the 
 CELLS = {
     "of every kind": [],
     "without applied products": ["-DAPPLIED_COLUMNS=0"],
+    "with a product of a product": ["-DAPPLIED_COLUMNS=2", "-DLAST_PHASE=2"],
     "without recurrent products": ["-DAPPLIED_COLUMNS=0", "-DRECURRENT_COLUMNS=0"],
     "without weight vectors": ["-DPARAMETERS=0"],
-    "with one state": ["-DSTATES=1", "-DDIRECT=0"],
+    "with one state": ["-DSTATES=1", "-DFORMER_STATES=0", "-DDIRECT=0"],
     "with bfloat16 weights": ["-DWEIGHT_BITS=16"],
     "with int8 weights": ["-DWEIGHT_BITS=8"],
 }

@@ -54,6 +54,16 @@ def crowded(x, u, h, m, *, scale=0.5, shift=-0.2):
     return dict(h=torch.tanh(h), m=m, a=a)
 
 
+@unrolled.cell(gates="a b n m k", applied="n m k", states="h c", delays="h:4")
+def chained(x, u, h, h_2, h_4, c, *, scale=0.5):
+    """Products of products, in four phases, and former outputs."""
+    a = torch.sigmoid(x.a + u.a + scale * h_2)
+    n = torch.tanh(x.n + u.n(a * h_4))
+    m = torch.tanh(x.m * u.m(n + h_2) + u.b)
+    c = a * c + (1 - a) * torch.tanh(u.k(m * n) + x.k)
+    return dict(h=a * torch.tanh(c + x.b) + (1 - a) * n, c=c, m=m)
+
+
 CELLS = [
     cells.lstm,
     cells.gru_reset_before,
@@ -64,6 +74,7 @@ CELLS = [
     cells.gru_reset_after,
     cells.janet,
     example("peephole_lstm"),
+    chained,
 ]
 CELLS += [cell for cell in cells.CELLS.values() if cell not in CELLS]
 
@@ -215,12 +226,13 @@ class Program:
         yield from (("packed", -1), ("workspace", -1))
         yield "gates", 4 * rows * call.gate_stride
         yield "records", 4 * rows * len(self.records) * units
-        yield from ((f"initial {s}", 4 * batch * units) for s in range(8))
+        yield from ((f"initial {s}", 4 * batch * units) for s in range(32))
         yield from (
-            (f"states {s}", 4 * (batch if s and not call.train else rows) * units) for s in range(8)
+            (f"states {s}", 4 * (batch if s and not call.train else rows) * units)
+            for s in range(32)
         )
         yield "d_output", 4 * rows * units
-        yield from ((f"d_states {s}", 4 * batch * units) for s in range(8))
+        yield from ((f"d_states {s}", 4 * batch * units) for s in range(32))
         yield "d_x", 4 * rows * inputs
         yield from ((f"d_{name}", 4 * size) for name, size in weights.items())
         yield from ((f"d_parameters {n}", 4 * units) for n in range(24))
@@ -432,7 +444,7 @@ def test_kernels_of_other_machines_equal_the_reference(cell, machine, program_of
 @pytest.mark.parametrize(
     ("weights", "place"), [("bf16", "behind"), ("int8", "behind"), ("int8", "before")]
 )
-@pytest.mark.parametrize("cell", CELLS[: 9 if THOROUGH else 3], ids=lambda cell: cell.name)
+@pytest.mark.parametrize("cell", CELLS[: 10 if THOROUGH else 3], ids=lambda cell: cell.name)
 def test_no_kernel_of_smaller_weights_touches_what_lies_beside_its_memory(
     cell, place, weights, program_of, tmp_path
 ):

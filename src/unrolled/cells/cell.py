@@ -11,6 +11,7 @@ import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from enum import Enum
+from itertools import pairwise
 from typing import Any
 
 from torch import Tensor
@@ -62,6 +63,7 @@ class Cell:
     keeps: str | None  # the gate that keeps the old state
     admits: str | None  # the gate that lets the new in
     source: Publication | str  # who published it; "" for nobody
+    delayed: Mapping[str, str]  # of a state that is a former one: the one that it is a step later
     surroundings: Surroundings | None  # of the equations, when declared; None for cells of ours
 
     def __post_init__(self) -> None:
@@ -72,6 +74,11 @@ class Cell:
     def name(self) -> str:
         """The name of the function that holds the equations."""
         return self.equations.__name__
+
+    @property
+    def carrier(self) -> str:
+        """The state that carries what the cell remembers: the last that is not a former one."""
+        return [state for state in self.states if state not in self.delayed][-1]
 
     def __call__(
         self,
@@ -95,19 +102,42 @@ class Cell:
             **states,
             **parameters,
         }
-        values = self.equations(**{argument: named[argument] for argument in self.arguments})
+        try:
+            values = self.equations(**{argument: named[argument] for argument in self.arguments})
+        except TypeError as error:
+            if explained := self._misused_product(str(error)):
+                raise explained from error
+            raise
         if not isinstance(values, Mapping):
             raise OptionError(
                 f"cell {self.name}: returns a {type(values).__name__}, and no dict",
                 f"return a dict with {', '.join(self.states)} and what else is worth seeing",
             )
-        missing = [state for state in self.states if state not in values]
+        own = [state for state in self.states if state not in self.delayed]
+        missing = [state for state in own if state not in values]
+        if taken := [state for state in self.delayed if state in values]:
+            raise OptionError(
+                f"cell {self.name}: returns {taken[0]}, which its delays= make",
+                "leave it out, or call the value otherwise",
+            )
         if missing:
             raise OptionError(
                 f"cell {self.name}: the new state {missing[0]} is missing from {[*values]}",
-                f"return a dict with {', '.join(self.states)} and what else is worth seeing",
+                f"return a dict with {', '.join(own)} and what else is worth seeing",
             )
-        return values
+        return {**values, **{late: states[former] for late, former in self.delayed.items()}}
+
+    def _misused_product(self, problem: str) -> OptionError | None:
+        """Return what is to be said where a product was taken for a vector, or a vector for one."""
+        where = f"cell {self.name}"
+        if "'Tensor' object is not callable" in problem:
+            hint = 'applied="n" makes u.n a function, u.n(v) = W_hn v + b_hn'
+            return OptionError(f"{where}: calls a tensor; u.n is the product with h", hint)
+        if "'function'" in problem and self.applied:
+            products = ", ".join(f"u.{gate}" for gate in self.applied)
+            hint = f"write u.{self.applied[0]}(h), or leave {self.applied[0]} out of applied="
+            return OptionError(f"{where}: {products} (of applied=) is a function, {problem}", hint)
+        return None
 
     def __repr__(self) -> str:
         return f"<cell {self.name}: gates {' '.join(self.gates)}, states {' '.join(self.states)}>"
@@ -122,6 +152,7 @@ def cell(
     states: str = "h",
     recurrent: str | None = None,
     applied: str = "",
+    delays: str = "",
     keeps: str | None = None,
     admits: str | None = None,
     source: Publication | str = "",
@@ -146,6 +177,10 @@ def cell(
             weights; all of them unless given. `""` for a cell without a recurrent product.
         applied: The last ones of `recurrent` whose product is not with h_{t-1} but with a vector
             that the equations compute: there `u.n` is a function, `u.n(v)` = W_hn v + b_hn.
+        delays: States that the equations may read further back, each with how many steps: with
+            "h:4" they may take `h_2`, `h_3` and `h_4`, which are h_{t-2} to h_{t-4} as `h` is
+            h_{t-1}. These are states too, behind the one that they are of, but nothing that the
+            equations return.
         keeps: The gate that keeps the old state: 1 remembers all. Initial values and the view of
             what units remember are about this gate; without it there are none.
         admits: The gate that lets the new in, where it is another one than `keeps`.
@@ -154,7 +189,8 @@ def cell(
 
     Raises:
         OptionError: a name is declared twice, unknown, or has no meaning in the function; begins
-            with an underscore; is a word of Python; or, of a vector, is that of a layer's weights.
+            with an underscore; is a word of Python; or, of a vector, is that of a layer's weights;
+            a delay is not of a state, or not of at least 2 steps.
 
     Example:
         >>> from torch import sigmoid, tanh
@@ -166,13 +202,17 @@ def cell(
         >>> leaky
         <cell leaky: gates f g, states h>
     """
-    gate_names, state_names, applied_names = gates.split(), states.split(), applied.split()
+    gate_names, applied_names = gates.split(), applied.split()
     recurrent_names = gate_names if recurrent is None else recurrent.split()
 
     def declare(equations: Callable[..., Values]) -> Cell:
         where = f"cell {equations.__name__}"
         for what, names in (("gate", gate_names), ("recurrent gate", recurrent_names)):
             _check_names(where, what, names)
+        _check_names(where, "state", states.split())
+        steps_back = _read_delays(where, delays, states.split())
+        state_names = [name for names in steps_back.values() for name in names]
+        delayed = {late: n for names in steps_back.values() for n, late in pairwise(names)}
         _check_names(where, "state", state_names, taken={"x", "u"})
         if not state_names or not gate_names:
             raise OptionError(f"{where}: needs at least one gate and one state", "name them")
@@ -191,7 +231,8 @@ def cell(
                 'recurrent="" declares a cell without a recurrent product',
             )
         key, surroundings = free_key(
-            equations, repr((gate_names, recurrent_names, applied_names, states, parameters))
+            equations,
+            repr((gate_names, recurrent_names, applied_names, " ".join(state_names), parameters)),
         )
         declared_cell = Cell(
             equations,
@@ -206,6 +247,7 @@ def cell(
             keeps,
             admits,
             source,
+            delayed,
             surroundings,
         )
         return remember(declared_cell)
@@ -218,6 +260,23 @@ def _check_names(where: str, what: str, names: list[str], taken: set[str] | None
         word = name.isidentifier() and not keyword.iskeyword(name) and not name.startswith("_")
         if not word or name in names[:position] or name in (taken or ()):
             raise OptionError(f"{where}: {what} '{name}' is no name, or taken", "choose another")
+
+
+def _read_delays(where: str, delays: str, states: list[str]) -> dict[str, list[str]]:
+    """Return for each state its names at the steps before: h, h_2, h_3 for h_{t-1} to h_{t-3}."""
+    names = {state: [state] for state in states}
+    for word in delays.split():
+        match = re.fullmatch(r"(\w+):(\d+)", word, re.ASCII)
+        if match is None or match[1] not in states or int(match[2]) < 2:
+            raise OptionError(
+                f"{where}: the delay '{word}' is not of a state ({' '.join(states)}) and 2 or more",
+                'of h_{t-1} to h_{t-4}, h is the first; delays="h:4" declares the others',
+            )
+        state = match[1]
+        if len(names[state]) > 1:
+            raise OptionError(f"{where}: state {state} has two delays", "give the longer one")
+        names[state] += [f"{state}_{steps}" for steps in range(2, int(match[2]) + 1)]
+    return names
 
 
 def _read_signature(
@@ -236,9 +295,13 @@ def _read_signature(
                 "write a cell for each choice, for example by a function that returns the cell",
             )
         if not is_keyword or not is_number:
+            hint = f"a weight vector is written after a *, with its first value: *, {name}=0.0"
+            state, _, steps = name.rpartition("_")
+            if state in states and steps.isdecimal():
+                hint = f'delays="{state}:{steps}" declares it, {state} of {steps} steps before'
+                hint = hint if int(steps) > 1 else f"of one step before, it is {state}"
             raise OptionError(
-                f"{where}: argument '{name}' is neither x, u nor a state ({' '.join(states)})",
-                f"a weight vector is written after a *, with its first value: *, {name}=0.0",
+                f"{where}: argument '{name}' is neither x, u nor a state ({' '.join(states)})", hint
             )
         if _OF_A_LAYER.fullmatch(name):
             raise OptionError(

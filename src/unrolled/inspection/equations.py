@@ -94,7 +94,7 @@ def kinds(cell: Cell) -> dict[str, Kind]:
     output, *others = cell.states
     for state in others:
         kind_of[state] = "state"
-    kind_of[output] = "output" if others else "state"
+    kind_of[output] = "state" if cell.carrier == output else "output"
     return kind_of
 
 
@@ -315,7 +315,7 @@ class _Writer:
                 for source in node.inputs:
                     if isinstance(source, str) and source.startswith("before:"):
                         return source.partition(":")[2]
-        return self.cell.states[-1]
+        return self.cell.carrier
 
 
 def _symbol(name: str, time: str = "") -> str:

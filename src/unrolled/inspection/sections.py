@@ -183,7 +183,7 @@ def _of(say: Phrases, record: Record) -> str:
 
 def _write_forgetting(page: Page, reading: Reading, layer: RecurrentLayer) -> None:
     """Write how long each unit feels an input that was replaced."""
-    say, unit, state = page.say, reading.unit, layer.cell.states[-1]  # an LSTM's c: what carries
+    say, unit, state = page.say, reading.unit, layer.cell.carrier  # an LSTM's c
     inputs, replacements, before = reading.replaced(_MEMORY_LAGS, _REPLACEMENTS)
     memory = memory_by_perturbation(layer, inputs, replacements, state=before)
     moved, spans = memory.by_state[state][-1], memory.spans()[state][-1]

@@ -156,7 +156,7 @@ class ServedRun:
             "keeps": recurrent.cell.keeps if recurrent else None,
             "gates": [*recurrent.cell.gates] if recurrent else [],
             "states": [*recurrent.cell.states] if recurrent else [],
-            "memory": recurrent.cell.states[-1] if recurrent else "y",
+            "memory": recurrent.cell.carrier if recurrent else "y",
             "parts": self.parts,
             "windows": self.windows,
             "signals": self._signals(),

@@ -11,7 +11,9 @@ names back, and the gates are put in the order of a kernel's columns:
     applied only    the recurrent part of the first kind, otherwise
 
 so that what the input weights feed is one slice of the columns, what the recurrent weights feed
-another, and what is applied a third. Nothing here knows of C.
+another, and what is applied a third. A product that is applied to what another applied product
+gave comes a phase after it: within their slice, columns are in the order of their phases. Nothing
+here knows of C.
 """
 
 from collections.abc import Callable, Sequence
@@ -23,7 +25,9 @@ import torch
 from torch import Tensor, fx
 
 from unrolled.cells import Cell
+from unrolled.cells.origins import line_of_equations
 from unrolled.cells.surroundings import Surroundings
+from unrolled.errors import OptionError
 from unrolled.kernels.capturing.errors import EquationsError
 from unrolled.kernels.capturing.graphs import Graphs, Step, pointwise_graphs
 
@@ -42,6 +46,8 @@ class Column:
         recurrent: Whether the recurrent part, u.gate, is in it.
         applied: Whether that part is a product with a vector of the equations' own.
         node: The value that the column holds, in the forward graph.
+        phase: Of the step, from which on it is known: 0, the first; of what is applied, the one
+            after that in which its vector is known.
     """
 
     gate: str
@@ -49,6 +55,7 @@ class Column:
     recurrent: bool
     applied: bool
     node: fx.Node
+    phase: int = 0
 
 
 @dataclass(frozen=True)
@@ -63,7 +70,8 @@ class CapturedStep:
         states_in: The states before the step.
         states_out: The states after it.
         parameters: The per-unit vectors.
-        applied: The vectors that products are applied to, for each gate of `cell.applied`.
+        products: The gates of `cell.applied`, in the order of their columns.
+        applied: The vectors that these products are applied to.
         named: What the cell returned by name, states included.
         backward: Nodes of the gradient, likewise.
         saved: For each saved value that `backward` reads, the forward node it is.
@@ -81,6 +89,7 @@ class CapturedStep:
     states_in: tuple[fx.Node, ...]
     states_out: tuple[fx.Node, ...]
     parameters: tuple[fx.Node, ...]
+    products: tuple[str, ...]
     applied: tuple[fx.Node, ...]
     named: dict[str, fx.Node]
     backward: tuple[fx.Node, ...]
@@ -90,6 +99,22 @@ class CapturedStep:
     column_gradients: tuple[fx.Node | None, ...]
     state_gradients_in: tuple[fx.Node | None, ...]
     parameter_gradients: tuple[fx.Node | None, ...]
+
+    @property
+    def former(self) -> tuple[int, ...]:
+        """The places of the output state and of those that are it one step before, two, ..."""
+        places = [0]
+        while (node := self.states_in[places[-1]]) in self.states_out[1:]:
+            place = self.states_out.index(node, 1)
+            if place in places:  # itself, which never changes
+                break
+            places.append(place)
+        return tuple(places)
+
+    @property
+    def phases(self) -> dict[fx.Node, int]:
+        """The phase of the step from which on each value is known; the last one is the largest."""
+        return _phases(self.forward, {column.node: column.phase for column in self.columns})
 
 
 def capture(cell: Cell, surroundings: Surroundings | None = None) -> CapturedStep:
@@ -156,9 +181,14 @@ def _flat_step(cell: Cell, names: Sequence[str]) -> Step:
         vectors: dict[str, Tensor] = {}
 
         def product(gate: str) -> Callable[[Tensor], Tensor]:
-            def apply(vector: Tensor) -> Tensor:
+            def apply(vector: Any) -> Tensor:
                 if gate in vectors:
-                    raise EquationsError(f"cell {cell.name}: applies u.{gate} twice in a step")
+                    problem = f"applies u.{gate} twice in a step{line_of_equations()}"
+                    hint = "a second gate has weights of its own, which may be tied (docs/cells.md)"
+                    raise EquationsError(f"cell {cell.name}: {problem}", hint)
+                if not isinstance(vector, Tensor):
+                    got = f"u.{gate} is applied to {vector!r}{line_of_equations()}"
+                    raise OptionError(f"cell {cell.name}: {got}", "it takes a vector, (B, H)")
                 # copies: the vector as it is now, and a result that the equations may change
                 vectors[gate] = vector.clone()
                 return by_name[f"u.{gate}"].clone()
@@ -177,7 +207,7 @@ def _flat_step(cell: Cell, names: Sequence[str]) -> Step:
         results = {state: returned[state] for state in cell.states}
         if missing := set(cell.applied) - set(vectors):
             raise EquationsError(f"cell {cell.name}: does not apply u.{min(missing)}")
-        results |= {f"what u.{gate} is applied to": vectors[gate] for gate in cell.applied}
+        results |= {f"vector of u.{gate}": vectors[gate] for gate in cell.applied}
         return results, {name: v for name, v in returned.items() if name not in cell.states}
 
     return step
@@ -195,28 +225,56 @@ def _with_roles(cell: Cell, graphs: Graphs, names: Sequence[str]) -> CapturedSte
     placeholders = _placeholders(graphs.backward)
     tangents, saved = placeholders[:num_results], placeholders[num_results:]
     gradients = dict(zip(names, _outputs(graphs.backward), strict=True))
-    columns = _columns(cell, inputs)
+    forward = _calls(graphs.forward)
+    vectors = dict(zip(cell.applied, outputs[num_states:num_results], strict=True))
+    vector_gradients = dict(zip(cell.applied, tangents[num_states:], strict=True))
+    phase_of = _phases_of_products(inputs, vectors, forward)
+    products = tuple(sorted(cell.applied, key=phase_of.__getitem__))
+    columns = _columns(cell, inputs, products, phase_of)
     return CapturedStep(
         cell=cell,
         inputs=inputs,
         columns=columns,
-        forward=_calls(graphs.forward),
+        forward=forward,
         states_in=tuple(inputs[state] for state in cell.states),
         states_out=tuple(outputs[:num_states]),
         parameters=tuple(inputs[parameter] for parameter in cell.parameters),
-        applied=tuple(outputs[num_states:num_results]),
+        products=products,
+        applied=tuple(vectors[gate] for gate in products),
         named=named,
         backward=_calls(graphs.backward),
         saved=dict(zip(saved, outputs[num_named:], strict=True)),
         state_gradients_out=tuple(tangents[:num_states]),
-        applied_gradients=tuple(tangents[num_states:]),
+        applied_gradients=tuple(vector_gradients[gate] for gate in products),
         column_gradients=tuple(gradients[f"{'x' if c.input else 'u'}.{c.gate}"] for c in columns),
         state_gradients_in=tuple(gradients[state] for state in cell.states),
         parameter_gradients=tuple(gradients[parameter] for parameter in cell.parameters),
     )
 
 
-def _columns(cell: Cell, inputs: dict[str, fx.Node]) -> tuple[Column, ...]:
+def _phases_of_products(
+    inputs: dict[str, fx.Node], vectors: dict[str, fx.Node], forward: Sequence[fx.Node]
+) -> dict[str, int]:
+    """Return for each applied product the phase from which on it is known."""
+    phase_of = dict.fromkeys(vectors, 1)
+    for _ in vectors:  # a chain has no more products than there are
+        known = _phases(forward, {inputs[f"u.{gate}"]: phase_of[gate] for gate in vectors})
+        phase_of = {gate: 1 + known.get(vector, 0) for gate, vector in vectors.items()}
+    return phase_of
+
+
+def _phases(forward: Sequence[fx.Node], given: dict[fx.Node, int]) -> dict[fx.Node, int]:
+    """Return the phase of each value: the last of those that it is made of."""
+    phases = dict(given)
+    for node in forward:
+        if node not in phases:
+            phases[node] = max((phases.get(each, 0) for each in node.all_input_nodes), default=0)
+    return phases
+
+
+def _columns(
+    cell: Cell, inputs: dict[str, fx.Node], products: Sequence[str], phase_of: dict[str, int]
+) -> tuple[Column, ...]:
     """Return the columns in the order that the head of this file gives."""
     sums = {gate: _sum_of(inputs, gate) for gate in cell.recurrent}
     if any(sums[gate] is None for gate in cell.applied):  # all, so that they are one slice
@@ -226,18 +284,25 @@ def _columns(cell: Cell, inputs: dict[str, fx.Node]) -> tuple[Column, ...]:
 
     def both(gates: Sequence[str], applied: bool) -> list[Column]:
         nodes = ((gate, sums[gate]) for gate in gates)
-        return [Column(gate, True, True, applied, node) for gate, node in nodes if node]
+        return [
+            Column(gate, True, True, applied, node, phase_of.get(gate, 0))
+            for gate, node in nodes
+            if node
+        ]
 
     def recurrent(gates: Sequence[str], applied: bool) -> list[Column]:
         chosen = [gate for gate in gates if gate in apart]
-        return [Column(gate, False, True, applied, inputs[f"u.{gate}"]) for gate in chosen]
+        return [
+            Column(gate, False, True, applied, inputs[f"u.{gate}"], phase_of.get(gate, 0))
+            for gate in chosen
+        ]
 
     return (
-        *both(cell.applied, True),
+        *both(products, True),
         *(Column(gate, True, False, False, inputs[f"x.{gate}"]) for gate in apart),
         *both(direct, False),
         *recurrent(direct, False),
-        *recurrent(cell.applied, True),
+        *recurrent(products, True),
     )
 
 

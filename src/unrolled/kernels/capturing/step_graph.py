@@ -122,7 +122,7 @@ class _Builder:
         self._named: dict[fx.Node, str] = {}
         self._leaves = {node: _leaf(cell, name) for name, node in captured.inputs.items()}
         self._states = cell.states
-        self._vectors = dict(zip(cell.applied, captured.applied, strict=True))
+        self._vectors = dict(zip(captured.products, captured.applied, strict=True))
 
     def name(self, name: str, node: fx.Node) -> None:
         """Let a value have a name, if it has none yet. What is given is named but by a gate's."""

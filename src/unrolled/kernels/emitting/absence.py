@@ -63,12 +63,13 @@ def _sources(step: CapturedStep) -> dict[fx.Node, int]:
         for column, node in zip(step.columns, step.column_gradients, strict=True)
         if column.applied
     }
-    for _ in range(2):  # the products first, then what is made of their gradients
+    for _ in range(1 + max(step.phases.values(), default=0)):
+        # the last products first, then what is made of their gradients, other products among it
         for node in step.backward:
             sources[node] = 0
             for argument in node.all_input_nodes:
                 sources[node] |= sources.get(argument, 0)
-        for gate, node in zip(step.cell.applied, step.applied_gradients, strict=True):
+        for gate, node in zip(step.products, step.applied_gradients, strict=True):
             gradient = applied[gate]
             sources[node] = 0 if gradient is None else sources[gradient]
     return sources

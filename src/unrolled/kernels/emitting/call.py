@@ -8,7 +8,7 @@ import ctypes
 
 __all__ = ["MOST_PARAMETERS", "MOST_STATES", "Call", "layout_assertions"]
 
-MOST_STATES, MOST_PARAMETERS = 8, 24  # of a cell that a kernel can have
+MOST_STATES, MOST_PARAMETERS = 32, 24  # of a cell that a kernel can have
 
 _pointer, _integer = ctypes.c_void_p, ctypes.c_int64
 

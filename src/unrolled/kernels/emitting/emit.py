@@ -5,7 +5,9 @@ matrix products, the loop over time and the threads are in headers/, the same fo
 """
 
 import json
+from bisect import bisect_left
 from collections.abc import Mapping
+from operator import sub
 from typing import Literal, get_args
 
 from unrolled.cells import Cell
@@ -16,13 +18,15 @@ from unrolled.kernels.emitting.call import MOST_PARAMETERS, MOST_STATES, layout_
 from unrolled.kernels.emitting.gate_row import GateRow, gate_row_of
 from unrolled.kernels.emitting.headers import header_text
 from unrolled.kernels.emitting.names import NodeNames
-from unrolled.kernels.emitting.step_functions import step_functions
+from unrolled.kernels.emitting.step_functions import states_read, step_functions
 
 __all__ = ["WEIGHT_FORMATS", "WeightFormat", "call_text", "emit", "kernel_source"]
 
 WeightFormat = Literal["f32", "bf16", "int8"]
 """How a kernel stores the weights that it multiplies with: headers/words.h."""
 WEIGHT_FORMATS: tuple[WeightFormat, ...] = get_args(WeightFormat)
+
+MOST_PRODUCTS = 64 - 2 - MOST_PARAMETERS  # a bit for each factor of a gradient: gradient.h
 
 _BITS = {"f32": 32, "bf16": 16, "int8": 8}
 
@@ -48,13 +52,19 @@ def emit(step: CapturedStep, weights: WeightFormat = "f32") -> str:
 
     Raises:
         EquationsError: The equations use an operation that no kernel has, which is named, or
-            more states or weight vectors than a kernel has room for.
+            more states, weight vectors or applied products than a kernel has room for.
     """
     cell = step.cell
     if len(cell.states) > MOST_STATES or len(cell.parameters) > MOST_PARAMETERS:
         raise EquationsError(
-            f"cell {cell.name}: a kernel has at most {MOST_STATES} states "
-            f"and {MOST_PARAMETERS} weight vectors"
+            f"cell {cell.name}: a kernel has at most {MOST_STATES} states, delays among them, and "
+            f"{MOST_PARAMETERS} weight vectors, these are {len(cell.states)} and "
+            f"{len(cell.parameters)}"
+        )
+    if len(step.applied) > MOST_PRODUCTS:
+        raise EquationsError(
+            f"cell {cell.name}: a kernel applies at most {MOST_PRODUCTS} products to vectors, "
+            f"these are {len(step.applied)}"
         )
     names, row, trains = NodeNames(step), gate_row_of(step), weights == "f32"
     parts = [
@@ -102,6 +112,7 @@ def _sizes(step: CapturedStep, row: GateRow, weights: WeightFormat) -> str:
     """Return the macros that headers/cell.h explains."""
     recurrent = [n for n, c in enumerate(step.columns) if c.recurrent and not c.applied]
     applied = [n for n, c in enumerate(step.columns) if c.applied]
+    begins = _phase_begins(step)
     numbers = {
         "COLUMNS": len(step.columns),
         "INPUT_COLUMNS": _num_input_columns(step),
@@ -109,8 +120,11 @@ def _sizes(step: CapturedStep, row: GateRow, weights: WeightFormat) -> str:
         "RECURRENT_COLUMNS": len(recurrent),
         "FIRST_APPLIED": applied[0] if applied else 0,
         "APPLIED_COLUMNS": len(applied),
+        "LAST_PHASE": len(begins) - 2,
+        "MOST_APPLIED": max(map(sub, begins[1:], begins)),
         "FIRST_VECTOR": row.first_vector,
         "STATES": len(step.cell.states),
+        "FORMER_STATES": len(step.former) - 1,
         "PARAMETERS": len(step.cell.parameters),
         "RECORDS": len(step.named),
         "DIRECT": int(bool(applied) or step.state_gradients_in[0] is not None),
@@ -137,6 +151,12 @@ def _blocks(step: CapturedStep) -> str:
         "APPLIED": [cell.recurrent.index(c.gate) for c in columns if c.applied],
     }
     numbers_of = {f"{name}_BLOCKS": numbers or [0] for name, numbers in blocks.items()}
+    numbers_of["FORMER"] = list(step.former)
+    numbers_of["STEPS_BACK"] = [
+        step.former.index(s) if s in step.former else 0 for s in range(len(cell.states))
+    ]
+    numbers_of["READ"] = list(map(int, states_read(step)))
+    numbers_of["PHASE_BEGINS"] = _phase_begins(step)
     numbers_of["GRADIENT_OF"] = gradient_flow(step)
     arrays = {name: ", ".join(map(str, numbers)) for name, numbers in numbers_of.items()}
     lines = [
@@ -144,6 +164,13 @@ def _blocks(step: CapturedStep) -> str:
         for name, numbers in arrays.items()
     ]
     return "\n".join(["#include <stdint.h>", "", *lines, ""])
+
+
+def _phase_begins(step: CapturedStep) -> list[int]:
+    """Return for each phase its first applied product, and where the last phase ends."""
+    products = [column.phase for column in step.columns if column.applied]
+    last = max(products, default=0)
+    return [bisect_left(products, phase) for phase in range(last + 2)]
 
 
 def _description(step: CapturedStep, row: GateRow, trains: bool) -> str:

@@ -5,13 +5,13 @@ then the gradients of the weight vectors, then the vectors that products are app
 kept of the step lies among them, where the gradients will not be written before it is read.
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence, Set
 from dataclasses import dataclass
 from itertools import count
 
 from torch import fx
 
-from unrolled.kernels.capturing import CapturedStep, EquationsError
+from unrolled.kernels.capturing import CapturedStep
 from unrolled.kernels.emitting.expressions import is_costly
 
 __all__ = ["GateRow", "gate_row_of", "reached"]
@@ -23,9 +23,9 @@ class GateRow:
 
     Args:
         saved: What the backward pass reads, and its slot.
-        carried: What `step_forward` has of `step_apply`, and its slot.
+        carried: What phases of the step have of those before them, and its slot.
         again: What the backward pass computes again, in order.
-        late: The values that need an applied product.
+        phases: The phase of the step in which each value is first known.
         first_vector: The slot of the first vector that a product is applied to, backward.
         slots: How many there are.
     """
@@ -33,7 +33,7 @@ class GateRow:
     saved: dict[fx.Node, int]
     carried: dict[fx.Node, int]
     again: list[fx.Node]
-    late: set[fx.Node]
+    phases: dict[fx.Node, int]
     first_vector: int
     slots: int
 
@@ -43,51 +43,58 @@ def gate_row_of(step: CapturedStep) -> GateRow:
 
     The states are kept anyway. Of the rest, what is costly to compute, and the columns, get a
     slot; what follows from those by cheap operations is computed again.
-
-    Raises:
-        EquationsError: A product is applied to what depends on another applied product.
     """
-    late = _late_values(step)
-    saved, again = _stored(step, [*step.saved.values(), *step.applied], set())
-    carried: list[fx.Node] = []
-    if step.applied:
-        results = [*step.states_out, *step.named.values(), *saved]
-        carried, _ = _stored(step, results, late | set(step.states_out))
+    phases = step.phases
+    at_hand = {*step.states_in, *step.states_out, *step.parameters}
+    saved, again = _stored(step, [*step.saved.values(), *step.applied], at_hand)
+    carried = _carried(step, phases, saved)
+    first_vector = len(step.columns) + len(step.parameters)
+    # where the gradients of the products' columns go, and those of the vectors of later products,
+    # before all that is saved has been read
     taken = {n for n, column in enumerate(step.columns) if column.applied}
+    later = (n for n, node in enumerate(step.applied) if phases.get(node, 0))
+    taken |= {first_vector + n for n in later}
     free = (slot for slot in count() if slot not in taken)
     slot_of = {node: next(free) for node in dict.fromkeys([*carried, *saved])}
-    first_vector = len(step.columns) + len(step.parameters)
     return GateRow(
         saved={node: slot_of[node] for node in saved},
         carried={node: slot_of[node] for node in carried},
         again=again,
-        late=late,
+        phases=phases,
         first_vector=first_vector,
         slots=max([first_vector + len(step.applied), *(slot + 1 for slot in slot_of.values())]),
     )
 
 
-def _late_values(step: CapturedStep) -> set[fx.Node]:
-    """Return the values that need an applied product."""
-    late = {column.node for column in step.columns if column.applied}
-    for node in step.forward:
-        if late.intersection(node.all_input_nodes):
-            late.add(node)
-    if late.intersection(step.applied):
-        raise EquationsError(
-            f"cell {step.cell.name}: applies a product to what another product gave"
-        )
-    return late
+def _carried(
+    step: CapturedStep, phases: dict[fx.Node, int], saved: Sequence[fx.Node]
+) -> list[fx.Node]:
+    """Return what phases of a step must be given of those before them, the last phase's first."""
+    carried: list[fx.Node] = []
+    at_hand = {*step.states_in, *step.parameters}
+    last = max(phases.values(), default=0)
+    for phase in range(last, 0, -1):
+        if phase == last:
+            wanted = [*step.states_out, *step.named.values(), *saved]
+        else:
+            wanted = [node for node in (*step.applied, *carried) if phases.get(node, 0) == phase]
+        unknown = {node for node, first in phases.items() if first >= phase}
+        more, _ = _stored(step, wanted, at_hand, unknown)
+        carried += [node for node in more if node not in carried]
+    return carried
 
 
 def _stored(
-    step: CapturedStep, wanted: Iterable[fx.Node], later: set[fx.Node]
+    step: CapturedStep,
+    wanted: Iterable[fx.Node],
+    at_hand: set[fx.Node],
+    unknown: Set[fx.Node] = frozenset(),
 ) -> tuple[list[fx.Node], list[fx.Node]]:
     """Return which values must be kept so that `wanted` can be had, and which are computed again.
 
-    Those of `later` are not known yet: they are computed from what is kept, whatever they cost.
+    Those `at_hand` need no keeping. Those that are `unknown` yet are computed from what is kept,
+    whatever they cost.
     """
-    at_hand = {*step.states_in, *step.states_out, *step.parameters} - later
     columns = {column.node for column in step.columns}
     stored: list[fx.Node] = []
     again: list[fx.Node] = []
@@ -97,7 +104,7 @@ def _stored(
         if node in visited or node in at_hand:
             return
         visited.add(node)
-        if node not in later and (node in columns or is_costly(node)):
+        if node not in unknown and (node in columns or is_costly(node)):
             stored.append(node)
             return
         if node in columns:  # the applied product itself

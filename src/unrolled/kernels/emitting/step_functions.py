@@ -1,25 +1,26 @@
 """The C functions of one step of one cell, on a vector of units, forward and backward.
 
 Where a product is applied to a vector of the equations' own (GRU with reset before), a step has two
-halves: the vector must be whole before the product can begin. `step_apply` computes it, and
-`step_forward` the rest; backward, `step_unapply` comes before `step_backward`. headers/steps.h
-declares them and explains their arguments.
+phases: the vector must be whole before the product can begin. `step_apply` computes it, and
+`step_forward` the rest; backward, `step_unapply` comes before `step_backward`. Where a product is
+applied to what such a product gave, there are more, `step_between` and `step_unbetween`.
+headers/steps.h declares them and explains their arguments.
 """
 
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from itertools import count
 
 from torch import fx
 
-from unrolled.kernels.capturing import CapturedStep, EquationsError
+from unrolled.kernels.capturing import CapturedStep
 from unrolled.kernels.emitting.absence import guards
 from unrolled.kernels.emitting.expressions import as_floats, expression, is_mask
 from unrolled.kernels.emitting.gate_row import GateRow, reached
 from unrolled.kernels.emitting.headers import header_text
 from unrolled.kernels.emitting.names import NodeNames
 
-__all__ = ["step_functions"]
+__all__ = ["states_read", "step_functions"]
 
 
 def step_functions(
@@ -31,12 +32,23 @@ def step_functions(
         EquationsError: The equations use an operation that no kernel has, which is named.
     """
     writer = _Writer(step, names, row)
-    functions = [writer.apply] if step.applied else []
+    functions = [writer.apply] if writer.last else []
+    functions += [writer.between] if writer.last > 1 else []
     functions.append(writer.forward)
     if backward:
-        functions += [writer.unapply] if step.applied else []
+        functions += [writer.unapply] if writer.last else []
+        functions += [writer.unbetween] if writer.last > 1 else []
         functions.append(writer.backward)
     return [write() for write in functions]
+
+
+def states_read(step: CapturedStep) -> list[bool]:
+    """Return for each state whether every step reads it, other than to hand it on."""
+    handed_on = {step.states_in[place] for place in step.former[:-1]}
+    own = [n for place, n in enumerate(step.states_out) if place not in step.former[1:]]
+    read = {source for node in step.forward for source in node.all_input_nodes}
+    read |= {*own, *step.applied, *step.saved.values(), *(set(step.states_in) - handed_on)}
+    return [node in read for node in step.states_in]
 
 
 class _Writer:
@@ -45,41 +57,63 @@ class _Writer:
     def __init__(self, step: CapturedStep, names: NodeNames, row: GateRow) -> None:
         self._step, self._names, self._row = step, names, row
         self._guards = guards(step)
+        self.last = max(row.phases.values(), default=0)  # phase of the step
 
     # ---- Forward ---------------------------------------------------------------------------------
 
     def apply(self) -> str:
         """Return `step_apply`."""
+        return _function("step_apply", self._vectors(0))
+
+    def between(self) -> str:
+        """Return `step_between`."""
+        return _function("step_between", _by_phase(self.last, self._vectors))
+
+    def _vectors(self, phase: int) -> list[str]:
+        """Return a phase of a step but the last: up to the vectors that the next one reads."""
         step, row, names = self._step, self._row, self._names
-        stored = {n: s for n, s in {**row.carried, **row.saved}.items() if n not in row.late}
-        columns = {column.node for column in step.columns if not column.applied}
-        wanted = reached([*step.applied, *stored], columns)
-        lines = self._load_columns(applied=False)
+        stored = {n: s for n, s in {**row.carried, **row.saved}.items() if self._phase(n) == phase}
+        vectors = [node for node in step.applied if self._phase(node) == phase]
+        columns, carried = self._columns(phase), self._carried(phase)
+        wanted = reached([*vectors, *stored], columns | carried.keys())
+        lines = self._load_columns(phase)
+        lines += self._load_slots(carried, set(carried))
         lines += self._load_states(step.states_in, wanted, "before")
         lines += self._load_parameters(wanted)
-        known = {*columns, *step.states_in, *step.parameters}
+        known = {*columns, *carried, *step.states_in, *step.parameters}
         lines += self._statements(step.forward, known, wanted)
         for index, node in enumerate(step.applied):
-            lines.append(f"    store(v + {index} * H, n, {names[node]});")
-        lines += [f"    store(x + {slot} * H, n, {names[node]});" for node, slot in stored.items()]
-        return _function("step_apply", lines)
+            if self._phase(node) == phase:
+                lines.append(f"    store(v + {index} * H, n, {names[node]});")
+        return lines + [f"    store(x + {s} * H, n, {names[node]});" for node, s in stored.items()]
+
+    def _phase(self, node: fx.Node) -> int:
+        return self._row.phases.get(node, 0)
+
+    def _columns(self, phase: int) -> set[fx.Node]:
+        return {column.node for column in self._step.columns if column.phase == phase}
+
+    def _carried(self, phase: int) -> dict[fx.Node, int]:
+        return {n: slot for n, slot in self._row.carried.items() if self._phase(n) < phase}
 
     def forward(self) -> str:
         """Return `step_forward`."""
         step, row, names = self._step, self._row, self._names
-        halved = bool(step.applied)
-        columns = {column.node for column in step.columns if column.applied == halved}
-        known = {*columns, *row.carried} if halved else columns
-        saved = {n: s for n, s in row.saved.items() if not halved or n in row.late}
-        wanted = reached([*step.states_out, *saved], known)
+        carried = self._carried(self.last)
+        known = {*self._columns(self.last), *carried}
+        saved = {n: s for n, s in row.saved.items() if self._phase(n) == self.last}
+        former = dict.fromkeys(step.former[1:])
+        own = [(place, n) for place, n in enumerate(step.states_out) if place not in former]
+        wanted = reached([*(node for _, node in own), *saved], known)
         recorded = reached(step.named.values(), known | wanted)
-        lines = self._load_columns(applied=halved)
-        lines += self._load_slots(row.carried, set(row.carried))
-        lines += self._load_states(step.states_in, wanted | recorded, "before")
+        lines = self._load_columns(self.last)
+        lines += self._load_slots(carried, set(carried))
+        seldom = {step.states_in[place] for place in step.former} - wanted
+        lines += self._load_states(step.states_in, (wanted | recorded) - seldom, "before")
         lines += self._load_parameters(wanted | recorded)
         known = {*known, *step.states_in, *step.parameters}
         lines += self._statements(step.forward, known, wanted)
-        for index, node in enumerate(step.states_out):
+        for index, node in own:
             lines.append(f"    store(after[{index}] + unit, n, {names[node]});")
         if saved:
             lines.append("    if (call->train) {")
@@ -87,26 +121,69 @@ class _Writer:
                 lines.append(f"        store(x + {slot} * H, n, {names[node]});")
             lines.append("    }")
         lines.append("    if (record) {")
-        lines += [f"    {line}" for line in self._statements(step.forward, known, recorded)]
+        lines += _indented(self._load_states(step.states_in, recorded & seldom, "before"))
+        lines += _indented(self._statements(step.forward, known, recorded))
         for index, node in enumerate(step.named.values()):
             value = as_floats(node, names)
             lines.append(f"        store(record + {index} * H + unit, n, {value});")
         lines.append("    }")
+        if former:  # last, for a stream's are where they were read
+            lines.append(f"    if (after[{step.former[1]}]) {{")
+            handed_on = {step.states_out[place] for place in former} & seldom
+            lines += _indented(self._load_states(step.states_in, handed_on, "before"))
+            for place in former:
+                value = names[step.states_out[place]]
+                lines.append(f"        store(after[{place}] + unit, n, {value});")
+            lines.append("    }")
         return _function("step_forward", lines)
 
     # ---- Backward --------------------------------------------------------------------------------
 
     def unapply(self) -> str:
         """Return `step_unapply`."""
-        columns = zip(self._step.columns, self._step.column_gradients, strict=True)
+        lines = self._products_gradients(self.last)
+        return _function("step_unapply", [*lines, "    store(d_states[0] + unit, n, d_h);"])
+
+    def unbetween(self) -> str:
+        """Return `step_unbetween`."""
+
+        def lines(phase: int) -> list[str]:
+            # earlier phases need them, too
+            kept = [
+                f"    store(x + {slot} * H, n, {self._names[node]});"
+                for node, slot in self._vector_gradients(phase)
+            ]
+            d_h = "    const vf d_h = load(d_states[0] + unit, n);"
+            return [d_h, *self._products_gradients(phase), *kept]
+
+        return _function("step_unbetween", _by_phase(self.last, lines))
+
+    def _products_gradients(self, phase: int) -> list[str]:
+        """Return the statements that leave the gradients of a phase's applied products."""
+        step = self._step
         gradients = {
-            index: gradient for index, (column, gradient) in enumerate(columns) if column.applied
+            index: gradient
+            for index, (column, gradient) in enumerate(
+                zip(step.columns, step.column_gradients, strict=True)
+            )
+            if column.phase == phase
         }
-        lines = self._gradients(list(gradients.values()), finish=False)
-        for index, gradient in gradients.items():
-            lines.append(f"    store(x + {index} * H, n, {self._gradient(gradient)});")
-        lines.append("    store(d_states[0] + unit, n, d_h);")
-        return _function("step_unapply", lines)
+        return [
+            *self._gradients(list(gradients.values()), phase),
+            *(
+                f"    store(x + {index} * H, n, {self._gradient(gradient)});"
+                for index, gradient in gradients.items()
+            ),
+        ]
+
+    def _vector_gradients(self, phase: int) -> list[tuple[fx.Node, int]]:
+        """Return the gradients of what a phase applies products to, each with its slot."""
+        pairs = zip(self._step.applied_gradients, self._step.applied, strict=True)
+        return [
+            (gradient, slot)
+            for slot, (gradient, vector) in enumerate(pairs, start=self._row.first_vector)
+            if self._phase(vector) == phase
+        ]
 
     def backward(self) -> str:
         """Return `step_backward`."""
@@ -116,7 +193,7 @@ class _Writer:
             *enumerate(step.parameter_gradients, start=len(step.columns)),
         ]
         results = [*(gradient for _, gradient in slots), *step.state_gradients_in, *step.applied]
-        lines = self._gradients(results, finish=True)
+        lines = self._gradients(results, 0)
         for slot, gradient in slots:
             lines.append(f"    store(x + {slot} * H, n, {self._gradient(gradient)});")
         for slot, node in enumerate(step.applied, start=self._row.first_vector):
@@ -127,26 +204,21 @@ class _Writer:
                 lines.append(f"    store(d_states[{index}] + unit, n, {value});")
         return _function("step_backward", lines)
 
-    def _gradients(self, results: Sequence[fx.Node | None], finish: bool) -> list[str]:
-        """Return the statements that compute `results`, gradients of a step.
-
-        finish: Emit the half after the applied products, which is all where there are none; else
-            the half before them.
-        """
+    def _gradients(self, results: Sequence[fx.Node | None], phase: int) -> list[str]:
+        """Return the statements that compute `results`, gradients of a step, in a phase of it."""
         step, row, names = self._step, self._row, self._names
         wanted = self._wanted_backward(results)
-        if not finish and wanted & set(step.applied_gradients):
-            raise EquationsError(
-                f"cell {step.cell.name}: applies a product to what another product gave"
-            )
         first, *others = step.state_gradients_out
         lines = [f"    const vf {names[first]} = d_h;"] if first in wanted else []
         for index, node in enumerate(others, start=1):
             if node in wanted:
                 lines.append(f"    const vf {names[node]} = load(d_states[{index}] + unit, n);")
-        for index, node in enumerate(step.applied_gradients):
-            if node in wanted:
-                lines.append(f"    const vf {names[node]} = d_v[{index}];")
+        # all of its own: a phase between keeps them, else what nothing reads is left out
+        made = self._vector_gradients(phase) if phase < self.last else []
+        for index, (node, _) in enumerate(made):
+            lines.append(f"    const vf {names[node]} = d_v[{index}];")
+        for later in range(phase + 1, self.last):
+            lines += self._load_slots(dict(self._vector_gradients(later)), wanted)
         lines += self._load_states(step.states_in, wanted, "before")
         known = {*step.state_gradients_out, *step.applied_gradients, *step.states_in}
         for index, node in enumerate(step.states_out):
@@ -189,10 +261,10 @@ class _Writer:
             lines.append(f"    const {kind} {name} = {value};")
         return lines
 
-    def _load_columns(self, *, applied: bool) -> list[str]:
+    def _load_columns(self, phase: int) -> list[str]:
         lines, products = [], count()
         for index, column in enumerate(self._step.columns):
-            if column.applied != applied:
+            if column.phase != phase:
                 continue
             terms = [f"load(x + {index} * H, n)"] if column.input else []
             terms.append(f"load(bias + {index} * H + unit, n)")
@@ -221,6 +293,19 @@ class _Writer:
             for node, slot in slots.items()
             if node in wanted
         ]
+
+
+def _by_phase(last: int, lines_of: Callable[[int], list[str]]) -> list[str]:
+    """Return the statements of a function for each phase between the first and the last one."""
+    lines = []
+    for phase in range(1, last):
+        body = _indented(_without_unused(lines_of(phase)))
+        lines += [f"    if (phase == {phase}) {{", *body, "    }"]
+    return lines
+
+
+def _indented(lines: Iterable[str]) -> list[str]:
+    return [f"    {line}" for line in lines]
 
 
 def _function(name: str, lines: Iterable[str]) -> str:

@@ -37,7 +37,7 @@ INL RowGradients gradients_of(const Call *c, long t, long b) {
   RowGradients row;
   const long H = H_OF(c);
   for (int s = 0; s < STATES; s++) {
-    row.before[s] = state_before(c, s, t, b);
+    row.before[s] = !FORMER_STATES || READ[s] ? state_before(c, s, t, b) : NULL;
     row.after[s] = c->states[s] + (c->starts[t] + b) * H;
     row.d_states[s] = c->d_states[s] + b * H;
   }
@@ -79,20 +79,25 @@ LOCAL void backward_rows(const Part *p, long t, long after, long first, long end
 }
 
 #if APPLIED_COLUMNS
-/* The rest of step t, with the gradients of the vectors that products were applied to. */
-LOCAL void unfinish_rows(const Part *p, long t, long end, long present, const Team *team) {
+/* The phase of step t before `phase`, with the gradients of the vectors that it made for that. */
+LOCAL void unfinish_rows(const Part *p, long t, long end, const long phase, long present,
+                         const Team *team) {
   const Call *c = p->call;
   const long H = H_OF(c), panels = PANELS(H);
-  vf sums[APPLIED_COLUMNS][PLAIN_ROWS * PLAIN_VECTORS];
+  const long begin = PHASE_BEGINS[phase], products = PHASE_BEGINS[phase + 1] - begin;
+  vf sums[MOST_APPLIED][PLAIN_ROWS * PLAIN_VECTORS];
   for (long panel = share_begin(team, panels); panel < share_end(team, panels); panel++) {
-    const float *weights[APPLIED_COLUMNS] = {0};
-    for (long g = 0; g < APPLIED_COLUMNS; g++) weights[g] = back_applied_panel(c, &p->at, g, panel);
+    const float *weights[MOST_APPLIED] = {0};
+    for (long g = 0; g < products; g++) {
+      weights[g] = back_applied_panel(c, &p->at, begin + g, panel);
+    }
     for (long b = p->first, rows; b < end; b += rows) {
       rows = next_rows(end - b, PLAIN_ROWS);
-      for (long g = 0; g < APPLIED_COLUMNS; g++) {
+      for (long g = 0; g < products; g++) {
         const float *d_gate[PLAIN_ROWS];
+        const float *of_column = c->gates + (FIRST_APPLIED + begin + g) * H;
         for (long r = 0; r < rows; r++) {
-          d_gate[r] = c->gates + (c->starts[t] + b + r) * c->gate_stride + (FIRST_APPLIED + g) * H;
+          d_gate[r] = of_column + (c->starts[t] + b + r) * c->gate_stride;
         }
         plain_product(rows, H, d_gate, weights[g], sums[g]);
       }
@@ -100,8 +105,15 @@ LOCAL void unfinish_rows(const Part *p, long t, long end, long present, const Te
         const RowGradients row = gradients_of(c, t, b + r);
         float *x = c->gates + (c->starts[t] + b + r) * c->gate_stride;
         for (long j = 0, unit = panel * PANEL; j < PLAIN_VECTORS && unit < H; j++, unit += W) {
-          vf d_v[APPLIED_COLUMNS];
-          for (long g = 0; g < APPLIED_COLUMNS; g++) d_v[g] = sums[g][r * PLAIN_VECTORS + j];
+          vf d_v[MOST_APPLIED] = {{0}};
+          for (long g = 0; g < products; g++) d_v[g] = sums[g][r * PLAIN_VECTORS + j];
+#if LAST_PHASE > 1
+          if (phase > 1) {
+            step_unbetween(c, phase - 1, present, x + unit, d_v, row.before, row.after,
+                           row.d_states, unit, H - unit);
+            continue;
+          }
+#endif
           const vf d_h = load(row.d_states[0] + unit, H - unit);
           step_backward(c, present, x + unit, d_h, d_v, row.before, row.after, row.d_states, unit,
                         H - unit);
@@ -176,8 +188,10 @@ LOCAL void backward_part(const Part *p, Team *team) {
     backward_rows(p, t, -1, going_on, end, present, team);
     if (!meet(team)) return;
 #if APPLIED_COLUMNS
-    unfinish_rows(p, t, end, present, team);
-    if (!meet(team)) return;
+    for (long phase = LAST_PHASE; phase > 0; phase--) {
+      unfinish_rows(p, t, end, phase, present, team);
+      if (!meet(team)) return;
+    }
 #endif
   }
   const long end = MIN(p->end, c->batch_sizes[0]);

@@ -49,8 +49,9 @@ typedef struct {
                                   with 16 floats of no use */
   float *records;              /* [N, RECORDS, H]; NULL: nothing is recorded */
   const float *initial[MOST_STATES]; /* [B, H] */
-  float *states[MOST_STATES];  /* after each step, [N, H]; without train all but the first are
-                                  [B, H], the initial ones, updated */
+  float *states[MOST_STATES];  /* after each step, [N, H], of former output states only after the
+                                  last one of a row; without train all but the first are [B, H],
+                                  the initial ones, updated */
   /* Of the backward pass; a gradient that is NULL is not wanted. */
   const float *d_output;       /* [N, H] */
   float *d_states[MOST_STATES]; /* [B, H]: of those at the end, updated to those at the start if

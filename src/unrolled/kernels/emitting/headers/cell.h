@@ -30,6 +30,12 @@
 #ifndef APPLIED_COLUMNS
 #define APPLIED_COLUMNS 1
 #endif
+#ifndef LAST_PHASE /* of a step: a product comes a phase after the product it is applied to */
+#define LAST_PHASE 1
+#endif
+#ifndef MOST_APPLIED /* applied products of one phase */
+#define MOST_APPLIED 1
+#endif
 #ifndef PARAMETERS /* weight vectors of the cell */
 #define PARAMETERS 1
 #endif
@@ -38,6 +44,9 @@
 #endif
 #ifndef STATES
 #define STATES 2
+#endif
+#ifndef FORMER_STATES /* states that are the output state, some steps before */
+#define FORMER_STATES 1
 #endif
 #ifndef RECORDS /* values that the cell names */
 #define RECORDS 5
@@ -49,7 +58,7 @@
 #define WEIGHT_BITS 32
 #endif
 #ifndef MOST_STATES /* of any cell */
-#define MOST_STATES 8
+#define MOST_STATES 32
 #endif
 #ifndef MOST_PARAMETERS
 #define MOST_PARAMETERS 24
@@ -59,6 +68,15 @@
 static const int64_t INPUT_BLOCKS[] __attribute__((unused)) = {2, 0, 1};
 static const int64_t RECURRENT_BLOCKS[] __attribute__((unused)) = {0, 1};
 static const int64_t APPLIED_BLOCKS[] __attribute__((unused)) = {2};
+
+/* For each phase of a step, the first of its applied columns; then their number. */
+static const int64_t PHASE_BEGINS[] __attribute__((unused)) = {0, 0, 1};
+
+/* The output state, then the state that is it a step before, two, ...; for each state, the steps
+   that it is behind the output state, or 0; whether every step reads it, other than to hand it on. */
+static const int64_t FORMER[] __attribute__((unused)) = {0, 1};
+static const int64_t STEPS_BACK[] __attribute__((unused)) = {0, 1};
+static const int64_t READ[] __attribute__((unused)) = {1, 1};
 
 /* For each state, which states after a step, bit by bit, have gradients that reach it before. */
 static const int64_t GRADIENT_OF[] __attribute__((unused)) = {3, 2};

@@ -21,8 +21,24 @@ INL long step_before(const Call *c, long t) {
   return t + 1 < c->num_steps ? t + 1 : -1;
 }
 
+/* The step whose states come `steps` before those that come before step t, or -1. */
+INL long steps_before(const Call *c, long steps, long t) {
+  if (!c->reverse) return MAX(t - 1 - steps, -1);
+  return t + 1 + steps < c->num_steps ? t + 1 + steps : -1;
+}
+
+/* What the output state of row b was `steps` before step t, and one: an initial state where the row
+   had not begun. */
+INL const float *former_state(const Call *c, long steps, long t, long b) {
+  const long H = H_OF(c), then = steps_before(c, steps, t);
+  if (then >= 0 && b < c->batch_sizes[then]) return c->states[0] + (c->starts[then] + b) * H;
+  for (long here; (here = steps_before(c, 0, t)) >= 0 && b < c->batch_sizes[here]; t = here) steps--;
+  return c->initial[FORMER[steps]] + b * H;
+}
+
 /* State s of row b of the batch before step t; the initial one where the row has just begun. */
 INL const float *state_before(const Call *c, int s, long t, long b) {
+  if (FORMER_STATES && STEPS_BACK[s]) return former_state(c, STEPS_BACK[s], t, b);
   const long before = step_before(c, t), H = H_OF(c);
   if (before < 0 || b >= c->batch_sizes[before]) return c->initial[s] + b * H;
   return c->states[s] + (c->starts[before] + b) * H;
@@ -38,9 +54,17 @@ typedef struct {
 INL RowStates states_of(const Call *c, long t, long b) {
   RowStates row;
   const long H = H_OF(c), packed = c->starts[t] + b;
+  const long next = c->reverse ? t - 1 : t + 1 < c->num_steps ? t + 1 : -1;
+  const int ends = FORMER_STATES && (next < 0 || b >= c->batch_sizes[next]);
   for (int s = 0; s < STATES; s++) {
     const int running = s && !c->train;
     row.after[s] = c->states[s] + (running ? b : packed) * H;
+    if (FORMER_STATES && STEPS_BACK[s]) {
+      const int wanted = READ[s] || ends || c->records;
+      row.before[s] = wanted ? former_state(c, STEPS_BACK[s], t, b) : NULL;
+      if (!ends) row.after[s] = NULL;
+      continue;
+    }
     row.before[s] = running ? row.after[s] : state_before(c, s, t, b);
   }
   row.record = c->records ? c->records + packed * RECORDS * H : NULL;
@@ -70,7 +94,7 @@ INL long largest_part(const Call *c) {
 INL long encoded_floats(const Call *c) {
   const long rows = largest_part(c), chunk = MIN(MAX(CHUNK_ROWS, rows), c->num_rows);
   return MAX(chunk * ENCODED_FLOATS(c->input_size),
-             rows * MAX(1, APPLIED_COLUMNS) * ENCODED_FLOATS(H_OF(c)));
+             rows * MAX(1, MOST_APPLIED) * ENCODED_FLOATS(H_OF(c)));
 }
 
 /* Factor number n of such a group, each [depth]. */
@@ -142,41 +166,51 @@ LOCAL void forward_rows(const Part *p, long t, long end, float *const *gates, co
 }
 
 #if APPLIED_COLUMNS
-/* The rest of step t, with the applied products. */
-LOCAL void finish_rows(const Part *p, long t, long end, float *const *gates, const Team *team) {
+/* A phase of step t that begins with applied products. */
+LOCAL void finish_rows(const Part *p, long t, long end, float *const *gates, const long phase,
+                       const Team *team) {
   const Call *c = p->call;
   const long H = H_OF(c), panels = PANELS(H);
-  vf sums[APPLIED_COLUMNS][PLAIN_ROWS * PLAIN_VECTORS];
+  const long begin = PHASE_BEGINS[phase], products = PHASE_BEGINS[phase + 1] - begin;
+  vf sums[MOST_APPLIED][PLAIN_ROWS * PLAIN_VECTORS];
   const long count = end - p->first;
-  const float *factor[count * APPLIED_COLUMNS];
-  for (long g = 0; g < APPLIED_COLUMNS; g++) {
+  const float *factor[count * MOST_APPLIED];
+  for (long g = 0; g < products; g++) {
+    const float *v = p->applied + (begin + g) * H;
     for (long n = g * count; n < (g + 1) * count; n++) {
-      factor[n] = factors(p, n, H, p->applied + ((n - g * count) * APPLIED_COLUMNS + g) * H);
+      factor[n] = factors(p, n, H, v + (n - g * count) * APPLIED_COLUMNS * H);
     }
   }
   for (long panel = share_begin(team, panels); panel < share_end(team, panels); panel++) {
-    const float *weights[APPLIED_COLUMNS] = {0};
-    for (long g = 0; g < APPLIED_COLUMNS && !p->at.hidden_unpacked; g++) {
-      weights[g] = applied_panel(c, &p->at, g, panel);
+    const float *weights[MOST_APPLIED] = {0};
+    for (long g = 0; g < products && !p->at.hidden_unpacked; g++) {
+      weights[g] = applied_panel(c, &p->at, begin + g, panel);
     }
     for (long b = p->first, rows; b < end; b += rows) {
       rows = next_rows(end - b, PLAIN_ROWS);
-      for (long g = 0; g < APPLIED_COLUMNS; g++) {
+      for (long g = 0; g < products; g++) {
         const float *const *v = factor + g * count + (b - p->first);
         if (!p->at.hidden_unpacked) {
           plain_product(rows, H, v, weights[g], sums[g]);
           continue;
         }
         for (long j = 0, unit = panel * PANEL; j < PLAIN_VECTORS && unit < H; j++, unit += W) {
-          sums[g][j] = unpacked_columns(c->weight_hh, H, H, APPLIED_BLOCKS + g, H, unit, v[0]);
+          sums[g][j] = unpacked_columns(c->weight_hh, H, H, APPLIED_BLOCKS + begin + g, H, unit, v[0]);
         }
       }
       for (long r = 0; r < rows; r++) {
         const RowStates row = states_of(c, t, b + r);
         float *x = gates[b + r - p->first];
         for (long j = 0, unit = panel * PANEL; j < PLAIN_VECTORS && unit < H; j++, unit += W) {
-          vf u[APPLIED_COLUMNS];
-          for (long g = 0; g < APPLIED_COLUMNS; g++) u[g] = sums[g][r * PLAIN_VECTORS + j];
+          vf u[MOST_APPLIED] = {{0}}; /* for compilers: there is a product */
+          for (long g = 0; g < products; g++) u[g] = sums[g][r * PLAIN_VECTORS + j];
+#if LAST_PHASE > 1
+          if (phase < LAST_PHASE) {
+            float *v = p->applied + (b + r - p->first) * APPLIED_COLUMNS * H;
+            step_between(c, phase, p->bias, x + unit, u, row.before, v + unit, unit, H - unit);
+            continue;
+          }
+#endif
           step_forward(c, p->bias, x + unit, u, row.before, row.after, row.record, unit, H - unit);
         }
       }
@@ -223,8 +257,10 @@ LOCAL void forward_part(const Part *p, Team *team) {
       forward_rows(p, t, end, of_step, team);
       if (!meet(team)) return;
 #if APPLIED_COLUMNS
-      finish_rows(p, t, end, of_step, team);
-      if (!meet(team)) return;
+      for (long phase = 1; phase <= LAST_PHASE; phase++) {
+        finish_rows(p, t, end, of_step, phase, team);
+        if (!meet(team)) return;
+      }
 #endif
       of_step += end - p->first;
     }
