@@ -42,6 +42,7 @@ from unrolled.kernels.observer import GraphObserver, Observer, ValueObserver
 from unrolled.kernels.reference import reference_recurrence
 from unrolled.kernels.rows import (
     PaddedRows,
+    Pieces,
     RaggedRows,
     check_lengths,
     keeps_padding,
@@ -88,6 +89,7 @@ __all__ = [
     "Observer",
     "PaddedRows",
     "Path",
+    "Pieces",
     "Places",
     "RaggedRows",
     "ShortCalls",
