@@ -18,6 +18,7 @@ __all__ = [
     "Pieces",
     "RaggedRows",
     "check_lengths",
+    "exchanged",
     "keeps_padding",
     "lengths_tensor",
     "valid_steps",
@@ -191,13 +192,13 @@ class RaggedRows:
             check_memory("input", padded)  # for torch reads it here
         rows = padded.reshape(self.num_steps * self.batch_size, padded.shape[-1])
         if self.places is not None:
-            return _permuted(rows, self.index, self.places)
+            return exchanged(rows, self.index, self.places)
         return rows if self.index is None else rows.index_select(0, self.index)
 
     def restore_padding(self, rows: Tensor) -> Tensor:
         """Return `rows` (N, F) as (T, B, F), zero where a row has ended."""
         if self.places is not None:
-            rows = _permuted(rows, self.places, self.index)
+            rows = exchanged(rows, self.places, self.index)
         elif self.index is not None:
             padded = rows.new_zeros(self.num_steps * self.batch_size, rows.shape[-1])
             rows = padded.index_copy(0, self.index, rows)
@@ -229,19 +230,29 @@ class RaggedRows:
         return state.index_select(-2, self.order.argsort() if self.ends is None else self.ends)
 
 
-def _permuted(rows: Tensor, index: Any, inverse: Any) -> Tensor:
-    """Return `rows` (N, F) in the order of `index`, a permutation of which `inverse` is undone."""
-    permuted: Any = _Permutation.apply(rows, index, inverse)
+def exchanged(rows: Tensor, index: Any, back: Any) -> Tensor:
+    """Return `rows` (N, F) in another order, `rows[index]`.
+
+    The gradient of `index_select` adds up row by row, for a row may be taken twice; this one's is
+    `d[back]`, many times as fast.
+
+    Args:
+        rows: (N, F).
+        index: (K,), which row comes to each place.
+        back: (N,), to which place each row has come. Gradients of other places that take it must
+            be zero, and so that of the place which stands for a row that comes to none.
+    """
+    permuted: Any = _Exchange.apply(rows, index, back)
     return permuted
 
 
-class _Permutation(torch.autograd.Function):
-    """What `index_select` does, whose own gradient adds up row by row: it knows no permutation."""
+class _Exchange(torch.autograd.Function):
+    """The gradient of `exchanged`: the way back."""
 
     generate_vmap_rule = True
 
     @staticmethod
-    def forward(rows: Tensor, index: Tensor, inverse: Tensor) -> Tensor:  # noqa: ARG004
+    def forward(rows: Tensor, index: Tensor, back: Tensor) -> Tensor:  # noqa: ARG004
         return rows.index_select(0, index)
 
     @staticmethod
@@ -250,13 +261,13 @@ class _Permutation(torch.autograd.Function):
         ctx.save_for_forward(*inputs[1:])
 
     @staticmethod
-    def backward(ctx: Any, d_permuted: Tensor) -> Any:
-        index, inverse = ctx.saved_tensors
-        return _permuted(d_permuted, inverse, index), None, None
+    def backward(ctx: Any, d_exchanged: Tensor) -> Any:
+        index, back = ctx.saved_tensors
+        return exchanged(d_exchanged, back, index), None, None
 
     @staticmethod
     def jvp(ctx: Any, tangent: Tensor, *_: None) -> Tensor:
-        return _permuted(tangent, *ctx.saved_tensors)
+        return exchanged(tangent, *ctx.saved_tensors)
 
 
 def keeps_padding() -> bool:

@@ -23,7 +23,7 @@ typedef struct {
   const float *weight[3];      /* [H, C, k], [H, H, k]; of the shortcut [H, C], or NULL */
   const float *bias[3];        /* [H]; NULL: none */
   float *past[2];              /* [span, B, C], [span, B, H]; NULL: zeros; of a step: rings */
-  float *state[2];             /* as past, of what comes next */
+  float *state[2];             /* as past, of what comes next; NULL: not wanted */
   const uint8_t *keep[2];      /* [B, T, H], what dropout keeps; NULL: all */
   /* Of the backward pass; a gradient that is NULL is not wanted, or absent. */
   const float *d_state[2];
@@ -362,7 +362,7 @@ LOCAL float *begin_window(const Network *n, const Block *b, int which, long row,
 /* The last inputs of a row of `length` steps, which come before what comes next. */
 LOCAL void end_window(const Network *n, const Block *b, int which, long row, long length,
                       const float *window) {
-  const long C = channels_of(n, b, which), span = span_of(n, b);
+  const long C = channels_of(n, b, which), span = b->state[which] ? span_of(n, b) : 0;
   for (long s = 0; s < span; s++) {
     const long t = length - span + s;
     float *to = b->state[which] + (s * n->batch_size + row) * C;

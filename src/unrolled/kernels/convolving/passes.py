@@ -59,6 +59,7 @@ class NetworkPasses:
             buffer(shape.span, batch_size, size)
             for shape in shapes
             for size in (shape.input_size, shape.hidden_size)
+            if problem.ends
         ]
         for index, state in enumerate(states):
             blocks[index // 2].state[index % 2] = state.data_ptr()
@@ -141,7 +142,7 @@ def _make_call(
 
     And whether the rows of the batch lie before the steps: results are to lie as the input does.
     """
-    shapes, x, lengths, past, weights, keep = problem
+    shapes, x, lengths, past, weights, keep, _ = problem
     num_steps, batch_size, _ = x.shape
     hidden_size, kernel_size = shapes[0].hidden_size, shapes[0].kernel_size
     blocks = (BlockCall * len(shapes))()

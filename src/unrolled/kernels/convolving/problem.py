@@ -53,7 +53,7 @@ class NetworkProblem(NamedTuple):
 
     x: (T, B, I). lengths: (B,), int64; None: all T. past: (span, B, C) of each convolution, or
     nothing, which is zeros. keep: What dropout keeps after each convolution, (B, T, H) of bool, or
-    None.
+    None. ends: Whether the past of what comes next is wanted beside the output.
     """
 
     shapes: tuple[BlockShape, ...]
@@ -62,6 +62,7 @@ class NetworkProblem(NamedTuple):
     past: tuple[Tensor, ...]
     weights: tuple[BlockWeights, ...]
     keep: tuple[Tensor | None, ...]
+    ends: bool = True
 
     def tensors(self) -> tuple[Tensor | None, ...]:
         """Return x, the past, all weights and what is kept, in order."""
@@ -74,7 +75,7 @@ class NetworkProblem(NamedTuple):
 
     def signature(self) -> "NetworkSignature":
         """Return what this is but for its tensors."""
-        return NetworkSignature(self.shapes, bool(self.past))
+        return NetworkSignature(self.shapes, bool(self.past), self.ends)
 
 
 class NetworkSignature(NamedTuple):
@@ -82,6 +83,7 @@ class NetworkSignature(NamedTuple):
 
     shapes: tuple[BlockShape, ...]
     has_past: bool
+    ends: bool
 
     def problem(self, tensors: Sequence[Tensor | None], lengths: Tensor | None) -> NetworkProblem:
         """Return the problem of which `tensors` are `NetworkProblem.tensors()`."""
@@ -93,4 +95,6 @@ class NetworkSignature(NamedTuple):
             BlockWeights(*flat[begin : begin + _NUM_WEIGHTS])
             for begin in range(0, num_weights, _NUM_WEIGHTS)
         ]
-        return NetworkProblem(self.shapes, x, lengths, tuple(past), tuple(blocks), tuple(keep))
+        return NetworkProblem(
+            self.shapes, x, lengths, tuple(past), tuple(blocks), tuple(keep), self.ends
+        )

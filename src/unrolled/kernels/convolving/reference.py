@@ -33,7 +33,7 @@ def window_and_past(x: Tensor, past: Tensor, lengths: Tensor | None) -> tuple[Te
 
 def reference_blocks(problem: NetworkProblem) -> list[Tensor]:
     """Return the output, (T, B, H), zero past a row's end, and the past of what comes next."""
-    shapes, x, lengths, past, weights, keep = problem
+    shapes, x, lengths, past, weights, keep, ends_wanted = problem
     num_steps, batch_size, _ = x.shape
     padding = None
     if lengths is not None:
@@ -55,4 +55,5 @@ def reference_blocks(problem: NetworkProblem) -> list[Tensor]:
             read = conv1d(read, block.shortcut, block.shortcut_bias)
         x = (a + read).relu()
     output = x.permute(2, 0, 1)
-    return [output if padding is None else output.masked_fill(padding, 0.0), *ends]
+    output = output if padding is None else output.masked_fill(padding, 0.0)
+    return [output, *ends] if ends_wanted else [output]
