@@ -242,8 +242,9 @@ def exchanged(rows: Tensor, index: Any, back: Any) -> Tensor:
         back: (N,), to which place each row has come. Gradients of other places that take it must
             be zero, and so that of the place which stands for a row that comes to none.
     """
-    permuted: Any = _Exchange.apply(rows, index, back)
-    return permuted
+    differentiable: Any = _Exchange.apply
+    result: Tensor = differentiable(rows, index, back)
+    return result
 
 
 class _Exchange(torch.autograd.Function):

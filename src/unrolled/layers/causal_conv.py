@@ -29,7 +29,7 @@ from unrolled.layers.arguments import checked_states, time_first
 from unrolled.layers.observing import is_observed, observe_input, observes_graph
 from unrolled.layers.packed_sequence import run_padded
 from unrolled.layers.piecewise import run_pieces
-from unrolled.layers.resets import refuse_packed, time_first_resets
+from unrolled.layers.resets import Resets, refuse_packed, time_first_resets
 from unrolled.layers.state import State
 from unrolled.layers.stream import Stream
 from unrolled.layers.streams import Streams
@@ -130,7 +130,7 @@ class FiniteMemoryLayer(nn.Module, ABC):
         input: Tensor | PackedSequence,
         hx: State | None = None,
         lengths: Tensor | Sequence[int] | None = None,
-        resets: Any = None,
+        resets: Resets | None = None,
     ) -> tuple[Any, tuple[Tensor, ...]]:
         """Run the layer over a batch of sequences.
 

@@ -70,7 +70,8 @@ def run_pieces(
     back[index_of_all] = torch.arange(len(index_of_all), device=device)
     back[num_places] = len(index_of_all) - 1
     rows = torch.cat([x.reshape(num_places, input_size), x.new_zeros(1, input_size)])
-    parts = exchanged(rows, index_of_all, back).split([*map(len, index), 1])
+    read = exchanged(rows, index_of_all, back)
+    parts = torch.split(read, [*map(len, index), 1])
     outputs = []
     for group, length, part in zip(groups, lengths, parts, strict=False):
         chunk = part.view(group.num_steps, len(group.numbers), input_size)

@@ -40,7 +40,7 @@ from unrolled.layers.observing import is_observed, observer_of
 from unrolled.layers.options import check_dropout, check_sizes
 from unrolled.layers.packed_sequence import read_packed, run_padded
 from unrolled.layers.recurrent_weights import RecurrentWeights
-from unrolled.layers.resets import refuse_packed, time_first_resets
+from unrolled.layers.resets import Resets, refuse_packed, time_first_resets
 from unrolled.layers.smaller_weights import check_smaller_weights
 from unrolled.layers.stack import run_stack
 from unrolled.layers.state import State, map_state
@@ -98,7 +98,7 @@ class RecurrentLayer(RecurrentWeights):
         input: Tensor | PackedSequence,
         hx: Any = None,
         lengths: Tensor | Sequence[int] | None = None,
-        resets: Any = None,
+        resets: Resets | None = None,
     ) -> tuple[Any, Any]:
         """Read a batch of sequences.
 
@@ -137,7 +137,7 @@ class RecurrentLayer(RecurrentWeights):
         input: Tensor | PackedSequence,
         hx: Any,
         lengths: Tensor | Sequence[int] | None,
-        resets: Any,
+        resets: Resets | None,
     ) -> tuple[Any, Any]:
         no_lengths = lengths is None and resets is None
         if no_lengths and (results := self._short_call(input, hx)) is not None:
@@ -185,7 +185,7 @@ class RecurrentLayer(RecurrentWeights):
         self,
         input: Tensor | PackedSequence,
         lengths: Tensor | Sequence[int] | None,
-        resets: Any,
+        resets: Resets | None,
         weight: Tensor,
     ) -> tuple[Tensor, RaggedRows | PaddedRows]:
         """Return the rows of `input` that are not padding, (N, I), and how they lie.

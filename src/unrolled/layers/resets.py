@@ -1,52 +1,79 @@
-"""The argument `resets=` of a layer's call: before which steps a row's state starts anew.
+"""The argument `resets=` of layers and streams: before which steps a row's state starts anew.
 
-What layers make of it is in `kernels/rows.py`.
+What layers make of it is in `kernels/rows.py` and `piecewise.py`.
 """
 
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
+import torch
+from numpy.typing import NDArray
 from torch import Tensor
 from torch.nn.utils.rnn import PackedSequence
 
 from unrolled.errors import ShapeError
 from unrolled.layers.arguments import tensor_of_array
 
-__all__ = ["refuse_packed", "time_first_resets"]
+__all__ = ["Resets", "checked_resets", "refuse_packed", "time_first_resets"]
+
+Resets = Tensor | NDArray[np.bool_] | Sequence[Any]
+"""A mark for each step of each row: a tensor of bool on the input's device, an array, lists."""
 
 
-def time_first_resets(where: str, resets: Any, input: Tensor, batch_first: bool) -> Tensor:
-    """Return `resets` as a tensor of bool, (T, B).
+def checked_resets(
+    where: str, resets: Resets, shape: tuple[int, ...], device: torch.device | str
+) -> Tensor:
+    """Return `resets` as a tensor of bool.
 
     Args:
         where: The layer.
-        resets: (T, B), laid out as the input: a tensor of bool on its device, or an array or lists.
-        input: (T, B, I), or (B, T, I) if `batch_first`, or (T, I); checked.
-        batch_first: The layer's option.
+        resets: The marks.
+        shape: Which they must have: the input's without its features.
+        device: The input's.
 
     Raises:
         ShapeError: Another shape, type or device.
     """
-    shape, got, mask = tuple(input.shape[:-1]), "", resets
+    mask: Any = resets
+    got = ""
     if not isinstance(mask, Tensor):
         try:
             mask = tensor_of_array(resets if isinstance(resets, np.ndarray) else np.array(resets))
-            mask = mask.to(input.device)
+            mask = mask.to(device)
         except (TypeError, ValueError):  # not of numbers, or lists of several lengths
             got = f"a {type(resets).__name__}"
-    if not got and (mask.shape, str(mask.dtype), mask.device) != (shape, "torch.bool", input.device):
+    kind = (torch.bool, shape, torch.device(device))
+    if not got and (mask.dtype, tuple(mask.shape), mask.device) != kind:
         got = f"{mask.dtype} {tuple(mask.shape)} on {mask.device}"
     if got:
         raise ShapeError(
-            f"{where}: resets must be torch.bool {shape} on {input.device}, got {got}",
+            f"{where}: resets must be torch.bool {shape} on {device}, got {got}",
             "a mark for each step of each row, laid out as the input; of numbers: resets != 0",
         )
-    if len(shape) == 1:
+    checked: Tensor = mask
+    return checked
+
+
+def time_first_resets(where: str, resets: Resets, input: Tensor, batch_first: bool) -> Tensor:
+    """Return `resets`, laid out as `input`, as a tensor of bool, (T, B).
+
+    Args:
+        where: The layer.
+        resets: The marks.
+        input: (T, B, I), or (B, T, I) if `batch_first`, or (T, I).
+        batch_first: The layer's option.
+
+    Raises:
+        ShapeError: As `checked_resets`.
+    """
+    mask = checked_resets(where, resets, tuple(input.shape[:-1]), input.device)
+    if mask.dim() == 1:
         return mask[:, None]
     return mask.T if batch_first else mask
 
 
-def refuse_packed(where: str, resets: object, input: object) -> None:
+def refuse_packed(where: str, resets: Resets | None, input: object) -> None:
     """Raise `ShapeError` if there are `resets` beside a PackedSequence."""
     if resets is not None and isinstance(input, PackedSequence):
         raise ShapeError(
