@@ -34,6 +34,7 @@ from unrolled.kernels.convolving import (
     convolve_blocks,
     network_or_reason,
     network_stepper,
+    run_pieces,
     window_and_past,
 )
 from unrolled.kernels.emitting import WEIGHT_FORMATS, WeightFormat, kernel_source
@@ -45,7 +46,6 @@ from unrolled.kernels.rows import (
     Pieces,
     RaggedRows,
     check_lengths,
-    exchanged,
     keeps_padding,
     lengths_tensor,
     valid_steps,
@@ -111,7 +111,6 @@ __all__ = [
     "clear_cache",
     "convolve_blocks",
     "decomposed",
-    "exchanged",
     "find_compiler",
     "keeps_padding",
     "kernel_or_reason",
@@ -126,6 +125,7 @@ __all__ = [
     "prepare_short_calls",
     "recurrence",
     "reference_recurrence",
+    "run_pieces",
     "step_graph",
     "stepper_of",
     "storing_weights",

@@ -24,12 +24,18 @@ from torch import Tensor, nn
 from torch.nn.utils.rnn import PackedSequence
 
 from unrolled.errors import OptionError
-from unrolled.kernels import Pieces, check_lengths, lengths_tensor, valid_steps, window_and_past
+from unrolled.kernels import (
+    Pieces,
+    check_lengths,
+    lengths_tensor,
+    run_pieces,
+    valid_steps,
+    window_and_past,
+)
 from unrolled.layers.arguments import checked_states, time_first
 from unrolled.layers.observing import is_observed, observe_input, observes_graph
 from unrolled.layers.packed_sequence import run_padded
-from unrolled.layers.piecewise import run_pieces
-from unrolled.layers.resets import Resets, refuse_packed, time_first_resets
+from unrolled.layers.resets import Resets, refuse_resets, time_first_resets
 from unrolled.layers.state import State
 from unrolled.layers.stream import Stream
 from unrolled.layers.streams import Streams
@@ -97,13 +103,12 @@ class FiniteMemoryLayer(nn.Module, ABC):
         x: Tensor,  # noqa: ARG002  # for those that have a kernel
         past: tuple[Tensor, ...] | None,  # noqa: ARG002
         lengths: Tensor | None,  # noqa: ARG002
-        *,
-        ends: bool,  # noqa: ARG002
+        pieces: Pieces | None,  # noqa: ARG002
     ) -> tuple[Tensor, tuple[Tensor, ...]] | None:
         """Return what `_run` does, by a kernel, or None where there is none for these tensors.
 
-        It reads no padding, and what is past a row's end is zero. Without a past it begins. Unless
-        `ends` are wanted, the new past may be missing.
+        It reads no padding, and what is past a row's end is zero. Without a past it begins. Of
+        `pieces` it reads each as if alone.
         """
         return None
 
@@ -153,7 +158,7 @@ class FiniteMemoryLayer(nn.Module, ABC):
             ShapeError: Input, state, lengths or resets do not fit the layer or one another.
             OptionError: There are resets while somebody traces the layer.
         """
-        refuse_packed(type(self).__name__, resets, input)
+        refuse_resets(type(self).__name__, resets, input)
         if isinstance(input, PackedSequence):
             return run_padded(self, input, hx, lengths)
         where, weight = type(self).__name__, next(self.parameters())
@@ -170,40 +175,31 @@ class FiniteMemoryLayer(nn.Module, ABC):
         if resets is not None:
             marks = time_first_resets(where, resets, input, self.batch_first)
             pieces = Pieces.of(lengths, marks)
-        if pieces is None:
-            output, state = self._run_rows(x, past, lengths)
-        else:
             if is_observed():
                 raise OptionError(
                     f"{where}: cannot be looked into with resets=", "trace its pieces, each alone"
                 )
-            zeros = self.initial_state(batch_size)
-            output, state = run_pieces(self._run_rows, x, past, zeros, pieces)
+        results = self._run_compiled(x, past, lengths, pieces)
+        if results is None:
+            past = self.initial_state(batch_size) if past is None else past
+            run = self._run_by_torch
+            results = run(x, past, lengths) if pieces is None else run_pieces(run, x, past, pieces)
+        output, state = results
         if not batched:
             return output.squeeze(1), tuple(part.squeeze(1) for part in state)
         return output.transpose(0, 1) if self.batch_first else output, state
 
-    def _run_rows(
+    def _run_by_torch(
         self,
         x: Tensor,
-        past: tuple[Tensor, ...] | None,
+        past: tuple[Tensor, ...],
         lengths: Tensor | None,
-        *,
-        ends: bool = True,
-    ) -> tuple[Tensor, tuple[Tensor, ...]]:
-        """Return what `_run` does, by a kernel if there is one, with zeros past a row's end."""
-        results = self._run_compiled(x, past, lengths, ends=ends)
-        return self._run_by_torch(x, past, lengths) if results is None else results
-
-    def _run_by_torch(
-        self, x: Tensor, past: tuple[Tensor, ...] | None, lengths: Tensor | None
+        places: Tensor | None = None,  # noqa: ARG002  # of `run_pieces`
     ) -> tuple[Tensor, tuple[Tensor, ...]]:
         """Return what `_run` does, with zeros for what is past a row's end."""
-        num_steps, batch_size = x.shape[:2]
-        past = self.initial_state(batch_size) if past is None else past
         if lengths is None:
             return self._run(x, past, None)
-        padding = ~valid_steps(lengths, num_steps).unsqueeze(2)  # (T, B, 1)
+        padding = ~valid_steps(lengths, len(x)).unsqueeze(2)  # (T, B, 1)
         output, state = self._run(x.masked_fill(padding, 0.0), past, lengths)
         return output.masked_fill(padding, 0.0), state
 

@@ -40,7 +40,7 @@ from unrolled.layers.observing import is_observed, observer_of
 from unrolled.layers.options import check_dropout, check_sizes
 from unrolled.layers.packed_sequence import read_packed, run_padded
 from unrolled.layers.recurrent_weights import RecurrentWeights
-from unrolled.layers.resets import Resets, refuse_packed, time_first_resets
+from unrolled.layers.resets import Resets, refuse_resets, time_first_resets
 from unrolled.layers.smaller_weights import check_smaller_weights
 from unrolled.layers.stack import run_stack
 from unrolled.layers.state import State, map_state
@@ -143,7 +143,7 @@ class RecurrentLayer(RecurrentWeights):
         if no_lengths and (results := self._short_call(input, hx)) is not None:
             output, *ends = results
             return output, self._as_state(ends)
-        refuse_packed(type(self).__name__, resets, input)
+        refuse_resets(type(self).__name__, resets, input)
         if keeps_padding() and isinstance(input, PackedSequence):
             return run_padded(self, input, hx, lengths)
         # each weight is read once: it may be the result of a parametrisation

@@ -12,10 +12,12 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.nn.utils.rnn import PackedSequence
 
-from unrolled.errors import ShapeError
+from unrolled.errors import OptionError, ShapeError
+from unrolled.kernels import keeps_padding
 from unrolled.layers.arguments import tensor_of_array
+from unrolled.layers.observing import observes_graph
 
-__all__ = ["Resets", "checked_resets", "refuse_packed", "time_first_resets"]
+__all__ = ["Resets", "checked_resets", "refuse_resets", "time_first_resets"]
 
 Resets = Tensor | NDArray[np.bool_] | Sequence[Any]
 """A mark for each step of each row: a tensor of bool on the input's device, an array, lists."""
@@ -73,9 +75,21 @@ def time_first_resets(where: str, resets: Resets, input: Tensor, batch_first: bo
     return mask.T if batch_first else mask
 
 
-def refuse_packed(where: str, resets: Resets | None, input: object) -> None:
-    """Raise `ShapeError` if there are `resets` beside a PackedSequence."""
-    if resets is not None and isinstance(input, PackedSequence):
+def refuse_resets(where: str, resets: Resets | None, input: object) -> None:
+    """Refuse `resets` where there is no place for them.
+
+    Raises:
+        ShapeError: The input is a PackedSequence.
+        OptionError: A graph of the layer is made, which would hold these very pieces.
+    """
+    if resets is None:
+        return
+    if keeps_padding() or observes_graph():
+        raise OptionError(
+            f"{where}: resets= cannot be traced, compiled or exported: rows are cut as they say",
+            "leave it out, and run each piece as a row of its own with lengths=",
+        )
+    if isinstance(input, PackedSequence):
         raise ShapeError(
             f"{where}: resets= needs a padded batch, got a PackedSequence",
             "pass the tensor and its lengths=: pad_packed_sequence returns both",

@@ -5,6 +5,8 @@ from typing import Any, NamedTuple
 
 from torch import Tensor
 
+from unrolled.kernels.rows import Pieces
+
 __all__ = ["BlockShape", "BlockWeights", "NetworkProblem", "NetworkSignature"]
 
 _NUM_WEIGHTS = 6  # of a block
@@ -53,7 +55,7 @@ class NetworkProblem(NamedTuple):
 
     x: (T, B, I). lengths: (B,), int64; None: all T. past: (span, B, C) of each convolution, or
     nothing, which is zeros. keep: What dropout keeps after each convolution, (B, T, H) of bool, or
-    None. ends: Whether the past of what comes next is wanted beside the output.
+    None. pieces: Where rows are cut, if they are; then `lengths` are not read.
     """
 
     shapes: tuple[BlockShape, ...]
@@ -62,7 +64,7 @@ class NetworkProblem(NamedTuple):
     past: tuple[Tensor, ...]
     weights: tuple[BlockWeights, ...]
     keep: tuple[Tensor | None, ...]
-    ends: bool = True
+    pieces: Pieces | None = None
 
     def tensors(self) -> tuple[Tensor | None, ...]:
         """Return x, the past, all weights and what is kept, in order."""
@@ -75,7 +77,7 @@ class NetworkProblem(NamedTuple):
 
     def signature(self) -> "NetworkSignature":
         """Return what this is but for its tensors."""
-        return NetworkSignature(self.shapes, bool(self.past), self.ends)
+        return NetworkSignature(self.shapes, bool(self.past))
 
 
 class NetworkSignature(NamedTuple):
@@ -83,9 +85,13 @@ class NetworkSignature(NamedTuple):
 
     shapes: tuple[BlockShape, ...]
     has_past: bool
-    ends: bool
 
-    def problem(self, tensors: Sequence[Tensor | None], lengths: Tensor | None) -> NetworkProblem:
+    def problem(
+        self,
+        tensors: Sequence[Tensor | None],
+        lengths: Tensor | None,
+        pieces: Pieces | None = None,
+    ) -> NetworkProblem:
         """Return the problem of which `tensors` are `NetworkProblem.tensors()`."""
         rest: list[Any] = list(tensors)  # of which only biases, shortcuts and `keep` may be None
         number = len(self.shapes)
@@ -96,5 +102,5 @@ class NetworkSignature(NamedTuple):
             for begin in range(0, num_weights, _NUM_WEIGHTS)
         ]
         return NetworkProblem(
-            self.shapes, x, lengths, tuple(past), tuple(blocks), tuple(keep), self.ends
+            self.shapes, x, lengths, tuple(past), tuple(blocks), tuple(keep), pieces
         )
