@@ -90,7 +90,7 @@ def values_and_gradients(path, problem, dtype=torch.float32):
         return tensor.detach().to(dtype).clone().requires_grad_()
 
     leaves = [leaf(tensor) for tensor in problem.tensors()]
-    results = path(problem.signature().problem(leaves, problem.lengths))
+    results = path(problem.signature().problem(leaves, problem.lengths, problem.pieces))
     torch.manual_seed(1)
     upstream = [torch.randn(result.shape).to(dtype) for result in results]
     sources = [t for t in leaves if t is not None and t.requires_grad]

@@ -251,6 +251,7 @@ def test_a_network_with_dropout_has_a_second_derivative_by_pieces():
     assert x.grad.any()
 
 
+@pytest.mark.filterwarnings("ignore:.torch.jit.script. is deprecated")  # by forward mode
 def test_torch_func_sees_through_pieces():
     layer, resets, x = unrolled.GRU(SIZE, 4), marks(), torch.randn(T, B, SIZE)
 

@@ -156,7 +156,8 @@ class FiniteMemoryLayer(nn.Module, ABC):
 
         Raises:
             ShapeError: Input, state, lengths or resets do not fit the layer or one another.
-            OptionError: There are resets while somebody traces the layer.
+            OptionError: There are resets while somebody looks into the layer, or torch makes a
+                graph of it.
         """
         refuse_resets(type(self).__name__, resets, input)
         if isinstance(input, PackedSequence):

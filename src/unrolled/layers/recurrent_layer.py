@@ -112,7 +112,8 @@ class RecurrentLayer(RecurrentWeights):
             resets: Before which steps a row's state starts anew, from zeros: bool, laid out as
                 the input, (T, B). It cuts rows into pieces, in both directions, and each is read
                 as if alone, to the last bit; gradients stop there. `hx` is that of a row's first
-                piece, unless there is a mark before its first step. Not with a PackedSequence.
+                piece, unless there is a mark before its first step. Not with a PackedSequence, nor
+                while torch traces, compiles or exports the layer.
 
         Returns:
             The output (T, B, H * directions), laid out as the input, and the state at the end of
@@ -121,6 +122,7 @@ class RecurrentLayer(RecurrentWeights):
 
         Raises:
             ShapeError: A wrong shape, number of dimensions or dtype, or impossible lengths.
+            OptionError: There are resets while torch makes a graph of the layer.
         """
         if not torch.compiler.is_compiling() and torch._C._autograd._profiler_enabled():
             with record_function(self._title(input)):
@@ -202,14 +204,18 @@ class RecurrentLayer(RecurrentWeights):
             lengths = lengths if batched else lengths.reshape(-1)
         if keeps_padding():
             return x, PaddedRows(lengths, batch_size)
-        rows = RaggedRows.even(num_steps, batch_size)
+        pieces = None
         if lengths is not None:
             lengths = check_lengths(where, lengths, num_steps, batch_size, x.device)
-            rows = RaggedRows.of(lengths, num_steps)
         if resets is not None:
             marks = time_first_resets(where, resets, input, self.batch_first)
-            if (pieces := Pieces.of(lengths, marks)) is not None:
-                rows = RaggedRows.of_pieces(pieces, num_steps, batch_size)
+            pieces = Pieces.of(lengths, marks)
+        if pieces is not None:
+            rows = RaggedRows.of_pieces(pieces, num_steps, batch_size)
+        elif lengths is not None:
+            rows = RaggedRows.of(lengths, num_steps)
+        else:
+            rows = RaggedRows.even(num_steps, batch_size)
         return rows.drop_padding(x), rows
 
     def _run(

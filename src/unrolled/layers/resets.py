@@ -41,8 +41,8 @@ def checked_resets(
     got = ""
     if not isinstance(mask, Tensor):
         try:
-            mask = tensor_of_array(resets if isinstance(resets, np.ndarray) else np.array(resets))
-            mask = mask.to(device)
+            array = resets if isinstance(resets, np.ndarray) else np.array(resets)
+            mask = tensor_of_array(array).reshape(array.shape).to(device)
         except (TypeError, ValueError):  # not of numbers, or lists of several lengths
             got = f"a {type(resets).__name__}"
     kind = (torch.bool, shape, torch.device(device))
