@@ -382,6 +382,7 @@ def test_wrong_marks_are_refused_in_one_line(wrong):
             assert "\n" not in str(caught.value)
 
 
+@pytest.mark.filterwarnings("ignore:.torch.jit.trace. is deprecated")
 def test_marks_are_refused_where_there_is_no_place_for_them():
     packed = pack_sequence([torch.zeros(3, SIZE), torch.zeros(2, SIZE)])
     x, resets = torch.zeros(T, B, SIZE), marks()
