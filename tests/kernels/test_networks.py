@@ -16,7 +16,14 @@ from torch.nn.utils.parametrize import remove_parametrizations
 
 import unrolled
 from unrolled.errors import ShapeError
-from unrolled.kernels import BlockShape, BlockWeights, NetworkProblem, convolve_blocks, using_path
+from unrolled.kernels import (
+    BlockShape,
+    BlockWeights,
+    NetworkProblem,
+    Pieces,
+    convolve_blocks,
+    using_path,
+)
 from unrolled.kernels.convolving import choice, passes
 from unrolled.kernels.convolving.library import NetworkLibrary, network_source
 from unrolled.kernels.convolving.passes import NetworkPasses
@@ -83,7 +90,7 @@ def values_and_gradients(path, problem, dtype=torch.float32):
         return tensor.detach().to(dtype).clone().requires_grad_()
 
     leaves = [leaf(tensor) for tensor in problem.tensors()]
-    results = path(problem.signature().problem(leaves, problem.lengths))
+    results = path(problem.signature().problem(leaves, problem.lengths, problem.pieces))
     torch.manual_seed(1)
     upstream = [torch.randn(result.shape).to(dtype) for result in results]
     sources = [t for t in leaves if t is not None and t.requires_grad]
@@ -571,15 +578,23 @@ def run_between_guards(path, place, all_sizes):
     for sizes in all_sizes:
         num_steps, batch_size = sizes[-2:]
         lengths = torch.arange(batch_size) * 7 % (num_steps + 1)
-        for past, dropout, ends in ((True, 0.0, None), (False, 0.3, lengths), (True, 0.0, lengths)):
+        resets = torch.arange(num_steps * batch_size).view(num_steps, batch_size) % 5 == 3
+        for past, dropout, ends, cut in (
+            (True, 0.0, None, False),
+            (False, 0.3, lengths, False),
+            (True, 0.0, lengths, False),
+            (True, 0.3, lengths, True),
+            (False, 0.0, None, True),
+        ):
             problem = problem_of(sizes, past=past, lengths=ends, dropout=dropout)
             tensors = [guard(tensor) for tensor in problem.tensors()]
-            problem = problem.signature().problem(tensors, ends)
+            pieces = Pieces.of(ends, resets) if cut else None
+            problem = problem.signature().problem(tensors, ends, pieces)
             expected = values_and_gradients(reference_blocks, problem, torch.float64)
             leaves = [
                 t if t is None or t.dtype is torch.bool else t.requires_grad_() for t in tensors
             ]
-            results = compiled(problem.signature().problem(leaves, ends))
+            results = compiled(problem.signature().problem(leaves, ends, pieces))
             torch.manual_seed(1)
             upstream = [guarded.copy(torch.randn(result.shape)) for result in results]
             sources = [t for t in leaves if t is not None and t.requires_grad]

@@ -34,6 +34,7 @@ from unrolled.kernels.convolving import (
     convolve_blocks,
     network_or_reason,
     network_stepper,
+    run_pieces,
     window_and_past,
 )
 from unrolled.kernels.emitting import WEIGHT_FORMATS, WeightFormat, kernel_source
@@ -42,6 +43,7 @@ from unrolled.kernels.observer import GraphObserver, Observer, ValueObserver
 from unrolled.kernels.reference import reference_recurrence
 from unrolled.kernels.rows import (
     PaddedRows,
+    Pieces,
     RaggedRows,
     check_lengths,
     keeps_padding,
@@ -88,6 +90,7 @@ __all__ = [
     "Observer",
     "PaddedRows",
     "Path",
+    "Pieces",
     "Places",
     "RaggedRows",
     "ShortCalls",
@@ -122,6 +125,7 @@ __all__ = [
     "prepare_short_calls",
     "recurrence",
     "reference_recurrence",
+    "run_pieces",
     "step_graph",
     "stepper_of",
     "storing_weights",

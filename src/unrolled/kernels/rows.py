@@ -1,10 +1,11 @@
-"""Batches whose rows end at different steps: how `lengths=` becomes rows without padding.
+"""Batches whose rows end at different steps, or are cut: how they become rows without padding.
 
 Not for splitting or sorting data sets; that is the readers' business.
 """
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -14,8 +15,10 @@ from unrolled.kernels.memory import check_memory
 
 __all__ = [
     "PaddedRows",
+    "Pieces",
     "RaggedRows",
     "check_lengths",
+    "exchanged",
     "keeps_padding",
     "lengths_tensor",
     "valid_steps",
@@ -71,19 +74,67 @@ def valid_steps(lengths: Tensor, num_steps: int) -> Tensor:
 
 
 @dataclass(frozen=True)
+class Pieces:
+    """The P pieces into which `resets=` cuts the rows of a batch, row after row, in their order.
+
+    Args:
+        row: The row of the batch that each is of, (P,).
+        first: Its first step there, (P,).
+        length: Its steps, (P,); zero only for a row of length zero.
+        continues: Whether it goes on from the state that its row is given, (P,) of bool; the others
+            begin from zeros.
+        is_last: Whether its end is that of its row, (P,) of bool.
+    """
+
+    row: Tensor
+    first: Tensor
+    length: Tensor
+    continues: Tensor
+    is_last: Tensor
+
+    @classmethod
+    def of(cls, lengths: Tensor | None, resets: Tensor) -> "Pieces | None":
+        """Return the pieces of a batch; None where no mark counts.
+
+        Args:
+            lengths: Of the rows, checked, (B,); None: T each.
+            resets: Before which steps a row's state starts anew, (T, B) of bool. Those past a row's
+                end do not count.
+        """
+        num_steps, batch_size = resets.shape
+        if lengths is None:
+            lengths = torch.full((batch_size,), num_steps, device=resets.device)
+        cuts = resets & valid_steps(lengths, num_steps)
+        if not bool(cuts.any()):
+            return None
+        begins = cuts.clone()
+        begins[0] = True
+        row, first = begins.T.nonzero(as_tuple=True)
+        is_last = torch.ones_like(row, dtype=torch.bool)
+        is_last[:-1] = row[1:] != row[:-1]
+        end = torch.where(is_last, lengths[row], first.roll(-1))
+        return cls(row, first, end - first, ~cuts[first, row], is_last)
+
+
+@dataclass(frozen=True)
 class RaggedRows:
     """How a padded batch (T, B, ...) lies without its padding, (N, ...), the longest row first.
 
     All rows of the first step come first, then all rows that reach the second step, and so on, as
-    in a PackedSequence.
+    in a PackedSequence. Where rows are cut, each piece lies there as a row does, and has a state of
+    its own: P of them for the B rows.
 
     Args:
         batch_sizes: The number of rows at each step, never growing; their sum is N.
         num_steps: T, of the padded batch.
         batch_size: B.
-        order: The rows of the batch, longest first, (B,); None where they are in order already.
+        order: The rows of the batch, longest first, (B,); None where they are in order already. Of
+            pieces the row that each is of, (P,).
         index: For each of the N rows its place in the padded batch, flattened to (T * B,); None
             where nothing is padded.
+        places: The inverse of `index`, (T * B,), where pieces fill the batch.
+        begins: Of pieces, the numbers of those that go on from their rows' states; None: all rows.
+        ends: Of pieces, the number of the last one of each row, (B,).
     """
 
     batch_sizes: tuple[int, ...]
@@ -91,6 +142,9 @@ class RaggedRows:
     batch_size: int
     order: Tensor | None = None
     index: Tensor | None = None
+    places: Tensor | None = None
+    begins: Tensor | None = None
+    ends: Tensor | None = None
 
     @classmethod
     def even(cls, num_steps: int, batch_size: int) -> "RaggedRows":
@@ -110,30 +164,111 @@ class RaggedRows:
         reached = tuple(size for size in batch_sizes.tolist() if size)
         return cls(reached, num_steps, batch_size, order, step * batch_size + order[row])
 
+    @classmethod
+    def of_pieces(cls, pieces: Pieces, num_steps: int, batch_size: int) -> "RaggedRows":
+        """Return the layout of a batch whose rows are cut into `pieces`."""
+        length, order = pieces.length.sort(descending=True, stable=True)
+        row, first = pieces.row[order], pieces.first[order]
+        # without a matrix of all pieces and steps, which may be far larger than the batch
+        sizes = len(length) - length.bincount().cumsum(0)[:-1]
+        step = torch.arange(len(sizes), device=row.device).repeat_interleave(sizes)
+        number = torch.arange(len(step), device=row.device)
+        piece = number - (sizes.cumsum(0) - sizes)[step]
+        index = (first[piece] + step) * batch_size + row[piece]
+        places = None
+        if len(index) == num_steps * batch_size:
+            places = torch.empty_like(index)
+            places[index] = number
+        begins = pieces.continues[order].nonzero()[:, 0]
+        number_of = torch.empty_like(order)
+        number_of[order] = torch.arange(len(order), device=row.device)
+        ends = number_of[pieces.is_last]  # in the order of the rows
+        batch_sizes = tuple(sizes.tolist())
+        return cls(batch_sizes, num_steps, batch_size, row, index, places, begins, ends)
+
     def drop_padding(self, padded: Tensor) -> Tensor:
         """Return the rows of `padded` (T, B, F) that are not padding, (N, F)."""
         if self.index is not None or not padded.is_contiguous():
             check_memory("input", padded)  # for torch reads it here
         rows = padded.reshape(self.num_steps * self.batch_size, padded.shape[-1])
+        if self.places is not None:
+            return exchanged(rows, self.index, self.places)
         return rows if self.index is None else rows.index_select(0, self.index)
 
     def restore_padding(self, rows: Tensor) -> Tensor:
         """Return `rows` (N, F) as (T, B, F), zero where a row has ended."""
-        if self.index is not None:
+        if self.places is not None:
+            rows = exchanged(rows, self.places, self.index)
+        elif self.index is not None:
             padded = rows.new_zeros(self.num_steps * self.batch_size, rows.shape[-1])
             rows = padded.index_copy(0, self.index, rows)
         return rows.view(self.num_steps, self.batch_size, rows.shape[-1])
 
     def sort(self, state: Tensor) -> Tensor:
-        """Return `state` (..., B, H) with the longest row first."""
+        """Return `state` (..., B, H) with the longest row first; of pieces that of each."""
         if self.order is None:
             return state
         check_memory("state", state)
-        return state.index_select(-2, self.order)
+        if self.begins is None:
+            return state.index_select(-2, self.order)
+        known = state.index_select(-2, self.order[self.begins])
+        zeros = state.new_zeros(*state.shape[:-2], len(self.order), state.shape[-1])
+        return zeros.index_copy(-2, self.begins, known)
+
+    def starts(self, state: Tensor) -> Tensor:
+        """Return that before the first step of each row of what `sort` has returned."""
+        if self.order is None or self.begins is None:
+            return self.unsort(state)
+        zeros = state.new_zeros(*state.shape[:-2], self.batch_size, state.shape[-1])
+        known = state.index_select(-2, self.begins)
+        return zeros.index_copy(-2, self.order[self.begins], known)
 
     def unsort(self, state: Tensor) -> Tensor:
-        """Undo `sort`."""
-        return state if self.order is None else state.index_select(-2, self.order.argsort())
+        """Undo `sort`; of pieces, return the state of the last one of each row."""
+        if self.order is None:
+            return state
+        return state.index_select(-2, self.order.argsort() if self.ends is None else self.ends)
+
+
+def exchanged(rows: Tensor, index: Any, back: Any) -> Tensor:
+    """Return `rows` (N, F) in another order, `rows[index]`.
+
+    The gradient of `index_select` adds up row by row, for a row may be taken twice; this one's is
+    `d[back]`, many times as fast.
+
+    Args:
+        rows: (N, F).
+        index: (K,), which row comes to each place.
+        back: (N,), to which place each row has come. Gradients of other places that take it must
+            be zero, and so that of the place which stands for a row that comes to none.
+    """
+    differentiable: Any = _Exchange.apply
+    result: Tensor = differentiable(rows, index, back)
+    return result
+
+
+class _Exchange(torch.autograd.Function):
+    """The gradient of `exchanged`: the way back."""
+
+    generate_vmap_rule = True
+
+    @staticmethod
+    def forward(rows: Tensor, index: Tensor, back: Tensor) -> Tensor:  # noqa: ARG004
+        return rows.index_select(0, index)
+
+    @staticmethod
+    def setup_context(ctx: Any, inputs: tuple[Tensor, ...], output: Tensor) -> None:  # noqa: ARG004
+        ctx.save_for_backward(*inputs[1:])
+        ctx.save_for_forward(*inputs[1:])
+
+    @staticmethod
+    def backward(ctx: Any, d_exchanged: Tensor) -> Any:
+        index, back = ctx.saved_tensors
+        return exchanged(d_exchanged, back, index), None, None
+
+    @staticmethod
+    def jvp(ctx: Any, tangent: Tensor, *_: None) -> Tensor:
+        return exchanged(tangent, *ctx.saved_tensors)
 
 
 def keeps_padding() -> bool:

@@ -23,10 +23,19 @@ from typing import Any
 from torch import Tensor, nn
 from torch.nn.utils.rnn import PackedSequence
 
-from unrolled.kernels import check_lengths, lengths_tensor, valid_steps, window_and_past
+from unrolled.errors import OptionError
+from unrolled.kernels import (
+    Pieces,
+    check_lengths,
+    lengths_tensor,
+    run_pieces,
+    valid_steps,
+    window_and_past,
+)
 from unrolled.layers.arguments import checked_states, time_first
-from unrolled.layers.observing import observe_input, observes_graph
+from unrolled.layers.observing import is_observed, observe_input, observes_graph
 from unrolled.layers.packed_sequence import run_padded
+from unrolled.layers.resets import Resets, refuse_resets, time_first_resets
 from unrolled.layers.state import State
 from unrolled.layers.stream import Stream
 from unrolled.layers.streams import Streams
@@ -94,10 +103,12 @@ class FiniteMemoryLayer(nn.Module, ABC):
         x: Tensor,  # noqa: ARG002  # for those that have a kernel
         past: tuple[Tensor, ...] | None,  # noqa: ARG002
         lengths: Tensor | None,  # noqa: ARG002
+        pieces: Pieces | None,  # noqa: ARG002
     ) -> tuple[Tensor, tuple[Tensor, ...]] | None:
         """Return what `_run` does, by a kernel, or None where there is none for these tensors.
 
-        It reads no padding, and what is past a row's end is zero. Without a past it begins.
+        It reads no padding, and what is past a row's end is zero. Without a past it begins. Of
+        `pieces` it reads each as if alone.
         """
         return None
 
@@ -124,6 +135,7 @@ class FiniteMemoryLayer(nn.Module, ABC):
         input: Tensor | PackedSequence,
         hx: State | None = None,
         lengths: Tensor | Sequence[int] | None = None,
+        resets: Resets | None = None,
     ) -> tuple[Any, tuple[Tensor, ...]]:
         """Run the layer over a batch of sequences.
 
@@ -133,14 +145,21 @@ class FiniteMemoryLayer(nn.Module, ABC):
             hx: The state that an earlier call returned, to go on from there.
             lengths: (B,), how many steps of each row count, zero allowed. What lies past the end
                 of a row is not read: its output is zero and its state is the one at its end.
+            resets: Before which steps a row starts anew, with a past of zeros: bool, laid out as
+                the input, (T, B). Each piece of a row is read as if alone, to the last bit by the
+                kernel; gradients stop there. `hx` is that of a row's first piece, unless there is
+                a mark before its first step. Not with a PackedSequence.
 
         Returns:
             The output, laid out as the input with H features, and the state: for each convolution
             its last inputs, (span, B, channels), or (span, channels) without a batch.
 
         Raises:
-            ShapeError: Input, state or lengths do not fit the layer or one another.
+            ShapeError: Input, state, lengths or resets do not fit the layer or one another.
+            OptionError: There are resets while somebody looks into the layer, or torch makes a
+                graph of it.
         """
+        refuse_resets(type(self).__name__, resets, input)
         if isinstance(input, PackedSequence):
             return run_padded(self, input, hx, lengths)
         where, weight = type(self).__name__, next(self.parameters())
@@ -153,23 +172,35 @@ class FiniteMemoryLayer(nn.Module, ABC):
             lengths = lengths if batched else lengths_tensor(lengths).reshape(-1)
             lengths = check_lengths(where, lengths, num_steps, batch_size, x.device)
 
-        results = self._run_compiled(x, past, lengths)
+        pieces = None
+        if resets is not None:
+            marks = time_first_resets(where, resets, input, self.batch_first)
+            pieces = Pieces.of(lengths, marks)
+            if is_observed():
+                raise OptionError(
+                    f"{where}: cannot be looked into with resets=", "trace its pieces, each alone"
+                )
+        results = self._run_compiled(x, past, lengths, pieces)
         if results is None:
-            results = self._run_by_torch(x, past, lengths)
+            past = self.initial_state(batch_size) if past is None else past
+            run = self._run_by_torch
+            results = run(x, past, lengths) if pieces is None else run_pieces(run, x, past, pieces)
         output, state = results
         if not batched:
             return output.squeeze(1), tuple(part.squeeze(1) for part in state)
         return output.transpose(0, 1) if self.batch_first else output, state
 
     def _run_by_torch(
-        self, x: Tensor, past: tuple[Tensor, ...] | None, lengths: Tensor | None
+        self,
+        x: Tensor,
+        past: tuple[Tensor, ...],
+        lengths: Tensor | None,
+        places: Tensor | None = None,  # noqa: ARG002  # of `run_pieces`
     ) -> tuple[Tensor, tuple[Tensor, ...]]:
         """Return what `_run` does, with zeros for what is past a row's end."""
-        num_steps, batch_size = x.shape[:2]
-        past = self.initial_state(batch_size) if past is None else past
         if lengths is None:
             return self._run(x, past, None)
-        padding = ~valid_steps(lengths, num_steps).unsqueeze(2)  # (T, B, 1)
+        padding = ~valid_steps(lengths, len(x)).unsqueeze(2)  # (T, B, 1)
         output, state = self._run(x.masked_fill(padding, 0.0), past, lengths)
         return output.masked_fill(padding, 0.0), state
 

@@ -53,6 +53,8 @@ class Record:
             projected one. Of a convolutional layer empty.
         receptive_field: How many steps of the whole network's input a value depends on; None
             where that is all that came before.
+        resets: Before which steps a row's states started anew, from zeros, (T, B) of bool, the
+            first step of a row aside, before which `initial` says it; None: before none.
     """
 
     module: nn.Module
@@ -63,6 +65,7 @@ class Record:
     input: Tensor
     initial: dict[str, Tensor]
     receptive_field: int | None = None
+    resets: Tensor | None = None
 
     def __repr__(self) -> str:
         """Return what was recorded and in which shapes: the numbers would fill pages."""
@@ -184,15 +187,25 @@ class _Recorder(ValueObserver):
     def see(self, x: Tensor, states: tuple[Tensor, ...], values: dict[str, Tensor]) -> None:
         rows = self.rows
         sizes = torch.tensor(list(rows.batch_sizes), dtype=torch.int64, device=x.device)
-        numbers = torch.arange(rows.batch_size, device=x.device)
+        numbers = torch.arange(states[0].shape[0], device=x.device)
         present = numbers < sizes[:, None]
         step, row = present.nonzero(as_tuple=True)
 
         def in_batch(flat: Tensor) -> Tensor:
+            if rows.begins is not None:
+                return rows.restore_padding(flat)
             padded = flat.new_zeros(rows.num_steps, rows.batch_size, flat.shape[1])
             padded[step, row] = flat
             return rows.unsort(padded)
 
+        lengths, resets = present.sum(0), None
+        if rows.begins is None:
+            lengths = rows.unsort(lengths[:, None])[:, 0]
+        else:  # of pieces
+            assert rows.order is not None
+            lengths = lengths.new_zeros(rows.batch_size).index_add(0, rows.order, lengths)
+            resets = in_batch((step == 0)[:, None])[:, :, 0]
+            resets[0] = False
         initial = zip(self.names, states, strict=True)
         self.records.append(
             Record(
@@ -200,9 +213,10 @@ class _Recorder(ValueObserver):
                 self.layer,
                 self.reverse,
                 {name: in_batch(value) for name, value in values.items()},
-                rows.unsort(present.sum(0)[:, None])[:, 0],
+                lengths,
                 in_batch(x),
-                {name: rows.unsort(state) for name, state in initial},
+                {name: rows.starts(state) for name, state in initial},
+                resets=resets,
             )
         )
 

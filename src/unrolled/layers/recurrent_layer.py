@@ -22,6 +22,7 @@ from unrolled.errors import OptionError
 from unrolled.kernels import (
     Observer,
     PaddedRows,
+    Pieces,
     Places,
     RaggedRows,
     ShortCalls,
@@ -39,6 +40,7 @@ from unrolled.layers.observing import is_observed, observer_of
 from unrolled.layers.options import check_dropout, check_sizes
 from unrolled.layers.packed_sequence import read_packed, run_padded
 from unrolled.layers.recurrent_weights import RecurrentWeights
+from unrolled.layers.resets import Resets, refuse_resets, time_first_resets
 from unrolled.layers.smaller_weights import check_smaller_weights
 from unrolled.layers.stack import run_stack
 from unrolled.layers.state import State, map_state
@@ -96,6 +98,7 @@ class RecurrentLayer(RecurrentWeights):
         input: Tensor | PackedSequence,
         hx: Any = None,
         lengths: Tensor | Sequence[int] | None = None,
+        resets: Resets | None = None,
     ) -> tuple[Any, Any]:
         """Read a batch of sequences.
 
@@ -106,18 +109,25 @@ class RecurrentLayer(RecurrentWeights):
                 such for a cell of several states; without B for unbatched input. None: zeros.
             lengths: The number of steps of each row, (B,), 0..T in any order. What lies past a
                 row's end is not read; its output is zero and its state the one at its end.
+            resets: Before which steps a row's state starts anew, from zeros: bool, laid out as
+                the input, (T, B). It cuts rows into pieces, in both directions, and each is read
+                as if alone, to the last bit; gradients stop there. `hx` is that of a row's first
+                piece, unless there is a mark before its first step. Not with a PackedSequence, nor
+                while torch traces, compiles or exports the layer.
 
         Returns:
             The output (T, B, H * directions), laid out as the input, and the state at the end of
-            each row, laid out as `hx`: a tensor, or a named tuple for a cell of several states.
+            each row, of its last piece, laid out as `hx`: a tensor, or a named tuple for a cell
+            of several states.
 
         Raises:
             ShapeError: A wrong shape, number of dimensions or dtype, or impossible lengths.
+            OptionError: There are resets while torch makes a graph of the layer.
         """
         if not torch.compiler.is_compiling() and torch._C._autograd._profiler_enabled():
             with record_function(self._title(input)):
-                return self._forward(input, hx, lengths)
-        return self._forward(input, hx, lengths)
+                return self._forward(input, hx, lengths, resets)
+        return self._forward(input, hx, lengths, resets)
 
     def _title(self, input: Any) -> str:
         """Return what a profiler calls a call: the layer, and the shape of what it reads."""
@@ -125,18 +135,24 @@ class RecurrentLayer(RecurrentWeights):
         return f"unrolled::{self.cell.name} {shape} -> {self.hidden_size}"
 
     def _forward(
-        self, input: Tensor | PackedSequence, hx: Any, lengths: Tensor | Sequence[int] | None
+        self,
+        input: Tensor | PackedSequence,
+        hx: Any,
+        lengths: Tensor | Sequence[int] | None,
+        resets: Resets | None,
     ) -> tuple[Any, Any]:
-        if lengths is None and (results := self._short_call(input, hx)) is not None:
+        no_lengths = lengths is None and resets is None
+        if no_lengths and (results := self._short_call(input, hx)) is not None:
             output, *ends = results
             return output, self._as_state(ends)
+        refuse_resets(type(self).__name__, resets, input)
         if keeps_padding() and isinstance(input, PackedSequence):
             return run_padded(self, input, hx, lengths)
         # each weight is read once: it may be the result of a parametrisation
         weights = [self.weights_of(suffix) for suffix in self.suffixes]
         weight = weights[0].weight_ih
         batched = isinstance(input, PackedSequence) or input.dim() == 3
-        x, rows = self._read(input, lengths, weight)
+        x, rows = self._read(input, lengths, resets, weight)
         states = self._states_of(hx, rows.batch_size, batched, weight)
         states = tuple(rows.sort(state) for state in states)
         x, states = self._run(x, rows, weights, states)
@@ -171,6 +187,7 @@ class RecurrentLayer(RecurrentWeights):
         self,
         input: Tensor | PackedSequence,
         lengths: Tensor | Sequence[int] | None,
+        resets: Resets | None,
         weight: Tensor,
     ) -> tuple[Tensor, RaggedRows | PaddedRows]:
         """Return the rows of `input` that are not padding, (N, I), and how they lie.
@@ -187,10 +204,18 @@ class RecurrentLayer(RecurrentWeights):
             lengths = lengths if batched else lengths.reshape(-1)
         if keeps_padding():
             return x, PaddedRows(lengths, batch_size)
-        rows = RaggedRows.even(num_steps, batch_size)
+        pieces = None
         if lengths is not None:
-            checked = check_lengths(where, lengths, num_steps, batch_size, x.device)
-            rows = RaggedRows.of(checked, num_steps)
+            lengths = check_lengths(where, lengths, num_steps, batch_size, x.device)
+        if resets is not None:
+            marks = time_first_resets(where, resets, input, self.batch_first)
+            pieces = Pieces.of(lengths, marks)
+        if pieces is not None:
+            rows = RaggedRows.of_pieces(pieces, num_steps, batch_size)
+        elif lengths is not None:
+            rows = RaggedRows.of(lengths, num_steps)
+        else:
+            rows = RaggedRows.even(num_steps, batch_size)
         return rows.drop_padding(x), rows
 
     def _run(

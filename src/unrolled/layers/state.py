@@ -10,6 +10,8 @@ from typing import Protocol
 
 from torch import Tensor
 
+from unrolled.layers.resets import Resets
+
 __all__ = ["SequenceLayer", "State", "map_state", "state_tensors"]
 
 State = Tensor | tuple[Tensor, ...]
@@ -24,7 +26,12 @@ class SequenceLayer(Protocol):
     training: bool
 
     def __call__(
-        self, input: Tensor, hx: State | None = None, *, lengths: Tensor | None = None
+        self,
+        input: Tensor,
+        hx: State | None = None,
+        *,
+        lengths: Tensor | None = None,
+        resets: Resets | None = None,
     ) -> tuple[Tensor, State]:
         """Return the output, (T, B, output_size) unless `batch_first`, and the state at its end."""
         ...

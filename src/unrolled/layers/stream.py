@@ -1,6 +1,7 @@
 """Streaming: a layer that is given its sequence piece by piece and remembers where it is."""
 
 from collections.abc import Callable, Sequence
+from functools import partial
 from typing import Any, TypeVar, overload
 
 import numpy as np
@@ -23,6 +24,7 @@ from unrolled.kernels import (
 from unrolled.layers.arguments import autocast_dtype, check_out, tensor_of_array
 from unrolled.layers.bound_step import BoundStep
 from unrolled.layers.options import check_count
+from unrolled.layers.resets import Resets, checked_resets
 from unrolled.layers.state import SequenceLayer, State, map_state, state_tensors
 
 __all__ = ["Stream", "check_streamable", "row_mask"]
@@ -103,19 +105,21 @@ class Stream:
         self._state = state
 
     @overload
-    def push(self, chunk: Tensor) -> Tensor: ...
+    def push(self, chunk: Tensor, *, resets: Resets | None = None) -> Tensor: ...
     @overload
-    def push(self, chunk: Array) -> Array: ...
+    def push(self, chunk: Array, *, resets: Resets | None = None) -> Array: ...
     @overload
-    def push(self, chunk: Tensor | Array, *, out: _Out) -> _Out: ...
+    def push(self, chunk: Tensor | Array, *, out: _Out, resets: Resets | None = None) -> _Out: ...
 
-    def push(self, chunk: Any, *, out: Any = None) -> Any:
+    def push(self, chunk: Any, *, out: Any = None, resets: Resets | None = None) -> Any:
         """Read the next steps.
 
         Args:
             chunk: (T, B, I), or (B, T, I) if the layer's are; a tensor, or a numpy array of
                 float32; of any layout.
             out: Where the outputs go, as `step` has it, laid out as `chunk`.
+            resets: Before which steps a row starts again, as the layer has it: bool, laid out as
+                `chunk`, (T, B).
 
         Returns:
             The outputs, laid out as `chunk`: `out`, or a new one of its kind.
@@ -123,6 +127,8 @@ class Stream:
         Raises:
             ShapeError: Another shape or type; then nothing was read.
         """
+        if resets is not None:
+            return self._long(chunk, out, partial(self._push_tensor, resets=resets))
         output = self._advance(chunk, out) if getattr(chunk, "ndim", 0) == 3 else None
         return self._long(chunk, out, self._push_tensor) if output is None else output
 
@@ -138,7 +144,7 @@ class Stream:
         return self._stepper.advance(chunk, out, parameters, None, self._layer.batch_first)
 
     @torch.no_grad()
-    def _push_tensor(self, chunk: Tensor) -> Tensor:
+    def _push_tensor(self, chunk: Tensor, resets: Resets | None = None) -> Tensor:
         batch_dim = 0 if self._layer.batch_first else 1
         if chunk.dim() == 3 and chunk.shape[batch_dim] != self.batch_size:
             raise ShapeError(
@@ -150,13 +156,14 @@ class Stream:
         if not chunk.numel() and chunk.dim() in (2, 3) and not chunk.shape[time_dim]:
             if chunk.shape[-1] == self._layer.input_size:
                 return chunk.new_zeros(*chunk.shape[:-1], self._layer.output_size)
-        if chunk.dim() == 3 and not are_weights_cached() and self._ready(chunk) is not None:
+        is_simple = chunk.dim() == 3 and resets is None
+        if is_simple and not are_weights_cached() and self._ready(chunk) is not None:
             output: Tensor | None = self._advance(chunk, None)
             if output is not None:
                 return output
         before = self.state
         with caching_weights(self._weight_cache):
-            output, after = self._layer(chunk, before)
+            output, after = self._layer(chunk, before, resets=resets)
         if autocast_dtype(chunk.device) is not None:  # it narrows states, and may end before them
             types = iter([part.dtype for part in state_tensors(before)])
             after = map_state(lambda part: part.to(next(types)), after)
@@ -174,19 +181,20 @@ class Stream:
         return self.__dict__ | fresh
 
     @overload
-    def step(self, x: Tensor) -> Tensor: ...
+    def step(self, x: Tensor, *, resets: Resets | None = None) -> Tensor: ...
     @overload
-    def step(self, x: Array) -> Array: ...
+    def step(self, x: Array, *, resets: Resets | None = None) -> Array: ...
     @overload
-    def step(self, x: Tensor | Array, *, out: _Out) -> _Out: ...
+    def step(self, x: Tensor | Array, *, out: _Out, resets: Resets | None = None) -> _Out: ...
 
-    def step(self, x: Any, *, out: Any = None) -> Any:
+    def step(self, x: Any, *, out: Any = None, resets: Resets | None = None) -> Any:
         """Read one step.
 
         Args:
             x: (B, I), a tensor, or a numpy array of float32; of any layout.
             out: Where its output goes, (B, H): a tensor without a gradient, or a numpy array, of
                 any layout, whose memory the layer does not share.
+            resets: The rows that start again before this step, (B,) of bool.
 
         Returns:
             The output, (B, H): `out`, or a new one of the kind of `x`.
@@ -194,6 +202,8 @@ class Stream:
         Raises:
             ShapeError: Another shape or type; then nothing was read.
         """
+        if resets is not None:
+            return self._step_anew(x, out, resets)
         if self._state is None and self._stepper is not None and self._parameters is not None:
             parameters = self._parameters()
             if parameters is not None:
@@ -204,6 +214,20 @@ class Stream:
                 if output is not None:
                     return output
         return self._long(x, out, self._step_of_tensor)
+
+    def _step_anew(self, x: Any, out: Any, resets: Resets) -> Any:
+        where = f"{type(self._layer).__name__}.stream"
+        device = x.device if isinstance(x, Tensor) else "cpu"
+        rows = checked_resets(where, resets, (self.batch_size,), device)
+        if not bool(rows.any()):
+            return self.step(x, out=out)
+        before = self.state
+        self.reset(rows)
+        try:
+            return self.step(x, out=out)
+        except BaseException:
+            self.state = before  # nothing was read
+            raise
 
     def bind(self, x: Tensor | Array, out: Tensor | Array) -> BoundStep:
         """Return a step from and to these, for many steps with the same memory.

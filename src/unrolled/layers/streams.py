@@ -21,6 +21,7 @@ from unrolled.kernels import (
 )
 from unrolled.layers.arguments import check_dtype, check_out, checked_states, tensor_of_array
 from unrolled.layers.options import check_count
+from unrolled.layers.resets import Resets, checked_resets
 from unrolled.layers.state import SequenceLayer, State, map_state, state_tensors
 from unrolled.layers.stream import check_streamable
 
@@ -192,13 +193,31 @@ class Streams:
     # ---- Reading ---------------------------------------------------------------------------------
 
     @overload
-    def step(self, x: Tensor, rows: Rows | None = None) -> Tensor: ...
+    def step(
+        self, x: Tensor, rows: Rows | None = None, *, resets: Resets | None = None
+    ) -> Tensor: ...
     @overload
-    def step(self, x: Array, rows: Rows | None = None) -> Array: ...
+    def step(
+        self, x: Array, rows: Rows | None = None, *, resets: Resets | None = None
+    ) -> Array: ...
     @overload
-    def step(self, x: Tensor | Array, rows: Rows | None = None, *, out: _Out) -> _Out: ...
+    def step(
+        self,
+        x: Tensor | Array,
+        rows: Rows | None = None,
+        *,
+        out: _Out,
+        resets: Resets | None = None,
+    ) -> _Out: ...
 
-    def step(self, x: Any, rows: Rows | None = None, *, out: Any = None) -> Any:
+    def step(
+        self,
+        x: Any,
+        rows: Rows | None = None,
+        *,
+        out: Any = None,
+        resets: Resets | None = None,
+    ) -> Any:
         """Read one step of each of the streams.
 
         Args:
@@ -206,6 +225,7 @@ class Streams:
             rows: The numbers of n streams, none of them twice; None: of all.
             out: Where the outputs go, (n, H): a tensor without a gradient, or a numpy array, of any
                 layout, whose memory the layer does not share.
+            resets: The streams that start again before this step, (n,) of bool.
 
         Returns:
             The outputs, (n, H): `out`, or a new one of the kind of `x`.
@@ -214,30 +234,52 @@ class Streams:
             ShapeError: Another shape, type or device; then nothing was read.
             OptionError: A stream that has left, or twice the same; then nothing was read.
         """
-        return self._advance(x, rows, out, None)
+        return self._advance(x, rows, out, resets, None)
 
     @overload
-    def push(self, chunk: Tensor, rows: Rows | None = None) -> Tensor: ...
+    def push(
+        self, chunk: Tensor, rows: Rows | None = None, *, resets: Resets | None = None
+    ) -> Tensor: ...
     @overload
-    def push(self, chunk: Array, rows: Rows | None = None) -> Array: ...
+    def push(
+        self, chunk: Array, rows: Rows | None = None, *, resets: Resets | None = None
+    ) -> Array: ...
     @overload
-    def push(self, chunk: Tensor | Array, rows: Rows | None = None, *, out: _Out) -> _Out: ...
+    def push(
+        self,
+        chunk: Tensor | Array,
+        rows: Rows | None = None,
+        *,
+        out: _Out,
+        resets: Resets | None = None,
+    ) -> _Out: ...
 
-    def push(self, chunk: Any, rows: Rows | None = None, *, out: Any = None) -> Any:
+    def push(
+        self,
+        chunk: Any,
+        rows: Rows | None = None,
+        *,
+        out: Any = None,
+        resets: Resets | None = None,
+    ) -> Any:
         """Read the next T steps of each of the streams, (T, n, I) or (n, T, I) as the layer's.
 
-        The rest is as in `step`; the outputs are laid out as `chunk`.
+        The rest is as in `step`; the outputs are laid out as `chunk`, and so are `resets`, (T, n).
         """
-        return self._advance(chunk, rows, out, self._layer.batch_first)
+        return self._advance(chunk, rows, out, resets, self._layer.batch_first)
 
-    def _advance(self, x: Any, rows: Any, out: Any, batch_first: bool | None) -> Any:
+    def _advance(
+        self, x: Any, rows: Any, out: Any, resets: Resets | None, batch_first: bool | None
+    ) -> Any:
         """Read steps; `batch_first` None: one step."""
         if rows is not None and type(rows) not in (np.ndarray, Tensor):
             rows = self._numbers_of(rows)
         with self._lock:
             rows = self._all_rows() if rows is None else rows
+            if resets is not None:
+                return self._long(x, rows, out, resets, batch_first)
             output = self._short(x, rows, out, batch_first)
-            return self._long(x, rows, out, batch_first) if output is None else output
+            return self._long(x, rows, out, None, batch_first) if output is None else output
 
     def _short(self, x: Any, rows: Any, out: Any, batch_first: bool | None) -> Any:
         """Read steps in one crossing, or return None where that is not to be had."""
@@ -248,7 +290,9 @@ class Streams:
             out = np.empty((*x.shape[:-1], self._layer.output_size), np.float32)
         return stepper.advance(x, out, parameters, rows, batch_first)
 
-    def _long(self, x: Any, rows: Any, out: Any, batch_first: bool | None) -> Any:
+    def _long(
+        self, x: Any, rows: Any, out: Any, resets: Resets | None, batch_first: bool | None
+    ) -> Any:
         rows = self._numbers_of(rows)
         slots = self._slots_of(rows)
         is_array = isinstance(x, np.ndarray)
@@ -256,17 +300,20 @@ class Streams:
         self._check_input(given, len(slots), batch_first)
         if out is not None:
             check_out(self._where, out, (*given.shape[:-1], self._layer.output_size), given)
+        marks = None
+        if resets is not None:
+            marks = checked_resets(self._where, resets, tuple(given.shape[:-1]), given.device)
         output, state = None, None
         if self._prepare is not None and given.numel():
             known = self._stepper
             self._stepper = self._prepare(known, self._places) if may_step(given) else None
-            if out is not None:  # unless `x` and it share memory
+            if out is not None and marks is None:  # unless `x` and it share memory
                 output = self._short(x, rows, out, batch_first)
                 if output is not None:
                     return output
-            output = self._short(given, rows, None, batch_first)
+            output = self._short(given, rows, None, batch_first) if marks is None else None
         if output is None:
-            output, state = self._by_layer(given, slots, batch_first)
+            output, state = self._by_layer(given, slots, marks, batch_first)
         if out is None:
             out = output.numpy(force=True) if is_array else output
         elif isinstance(out, Tensor):
@@ -280,22 +327,26 @@ class Streams:
 
     @torch.no_grad()
     def _by_layer(
-        self, x: Tensor, slots: NDArray[np.int64], batch_first: bool | None
+        self, x: Tensor, slots: NDArray[np.int64], marks: Tensor | None, batch_first: bool | None
     ) -> tuple[Tensor, State | None]:
         """Return the outputs by the layer's own call, and the states then."""
         time_dim = 1 if self._layer.batch_first else 0
         chunk = x.unsqueeze(time_dim) if batch_first is None else x
+        if marks is not None and batch_first is None:
+            marks = marks.unsqueeze(time_dim)
         if not chunk.numel():
             return x.new_zeros((*x.shape[:-1], self._layer.output_size)), None
         state = self._read(slots)
         with caching_weights(self._weight_cache):
             if self._stepper is not None:  # of a kernel, rows do not depend on one another
-                output, state = self._layer(chunk, state)
+                output, state = self._layer(chunk, state, resets=marks)
             else:
-                output, state = self._row_by_row(chunk, state)
+                output, state = self._row_by_row(chunk, state, marks)
         return output.squeeze(time_dim) if batch_first is None else output, state
 
-    def _row_by_row(self, chunk: Tensor, state: State) -> tuple[Tensor, State]:
+    def _row_by_row(
+        self, chunk: Tensor, state: State, marks: Tensor | None
+    ) -> tuple[Tensor, State]:
         """Return what the layer makes of each row alone."""
         batch_dim = 0 if self._layer.batch_first else 1
 
@@ -306,7 +357,8 @@ class Streams:
         outputs, ends = [], []
         for row in range(chunk.shape[batch_dim]):
             before = map_state(partial(alone, dim=1, row=row), state)
-            output, end = self._layer(alone(chunk, batch_dim, row), before)
+            own = None if marks is None else alone(marks, batch_dim, row)
+            output, end = self._layer(alone(chunk, batch_dim, row), before, resets=own)
             outputs.append(output)
             ends.append(state_tensors(end))
         after = iter(torch.cat(parts, 1) for parts in zip(*ends, strict=True))

@@ -18,6 +18,7 @@ from unrolled.kernels import (
     BlockWeights,
     NetworkProblem,
     NetworkStepper,
+    Pieces,
     convolve_blocks,
     may_step,
     network_stepper,
@@ -130,7 +131,11 @@ class TCN(FiniteMemoryLayer):
         )
 
     def _run_compiled(
-        self, x: Tensor, past: tuple[Tensor, ...] | None, lengths: Tensor | None
+        self,
+        x: Tensor,
+        past: tuple[Tensor, ...] | None,
+        lengths: Tensor | None,
+        pieces: Pieces | None,
     ) -> tuple[Tensor, tuple[Tensor, ...]] | None:
         if torch.compiler.is_compiling() or not may_step(x) or x.dtype is not torch.float32:
             return None
@@ -139,7 +144,7 @@ class TCN(FiniteMemoryLayer):
             return None
         weights, keep = self._weights(), _what_dropout_keeps(shapes, x)
         if not (observes_graph() or observes_values()):
-            problem = NetworkProblem(shapes, x, lengths, past or (), weights, keep)
+            problem = NetworkProblem(shapes, x, lengths, past or (), weights, keep, pieces)
             if not torch._C._autograd._profiler_enabled():
                 results = convolve_blocks(problem)
             else:  # a name for the call

@@ -12,6 +12,7 @@ from unrolled.kernels.emitting import call_text
 from unrolled.kernels.running.library import pool_address
 
 __all__ = [
+    "PIECE_NUMBERS",
     "SAMPLES",
     "BlockCall",
     "NetworkCall",
@@ -25,6 +26,9 @@ _pointer, _integer = ctypes.c_void_p, ctypes.c_int64
 
 SAMPLES = 16
 """How many numbers of a weight network.c compares."""
+
+PIECE_NUMBERS = 6
+"""How many numbers `Piece` of network.c has, int64 all."""
 
 
 class BlockCall(ctypes.Structure):
@@ -47,7 +51,9 @@ class NetworkCall(ctypes.Structure):
         *((name, _integer) for name in ("num_blocks", "num_steps", "batch_size", "hidden_size")),
         *((name, _integer) for name in ("kernel_size", "num_threads", "train")),
         *((name, _integer) for name in ("x_step", "x_row", "y_step", "y_row")),
-        *((name, _pointer) for name in ("lengths", "x", "y", "d_x")),
+        ("lengths", _pointer),
+        ("num_pieces", _integer),
+        *((name, _pointer) for name in ("pieces", "x", "y", "d_x")),
         ("blocks", ctypes.POINTER(BlockCall)),
         *((name, _pointer) for name in ("packed", "workspace", "tape")),
     ]
@@ -71,6 +77,7 @@ def network_source() -> str:
         for ours, theirs in structures
         for name, *_ in ours._fields_
     ]
+    assertions.append(f'_Static_assert(sizeof(Piece) == 8 * {PIECE_NUMBERS}, "Piece");')
     assertions.append(f'_Static_assert(SAMPLES == {SAMPLES}, "SAMPLES");')
     return "\n".join([call_text(), text, "/* As library.py has it. */", *assertions, ""])
 

@@ -1,7 +1,8 @@
 /* A stack of residual blocks of causal convolutions, forwards, backwards, and step by step.
  *
- * One row of the batch is one piece of work: it goes through all blocks, so that what a block
- * leaves is read by the next one from cache, and threads never wait for one another. An output is
+ * One row of the batch, or one piece of a row that is cut, is one piece of work: it goes through all
+ * blocks, so that what a block leaves is read by the next one from cache, and threads never wait for
+ * one another. An output is
  * one chain of fused multiply-adds over the taps, the oldest first, and over the channels in each;
  * then comes the bias. So its bits depend on nothing but what it sees.
  *
@@ -32,11 +33,21 @@ typedef struct {
   float *d_bias[3];
 } Block;
 
+/* A part of a row that is read as if alone. */
+typedef struct {
+  int64_t row, first, length; /* of the batch; its first step there; its steps */
+  int64_t begins;             /* whether it goes on from the past of its row */
+  int64_t ends;               /* whether it is its row's last: what comes next goes on from it */
+  int64_t tape;               /* floats before its tape; unrolled_network_tape_floats writes them */
+} Piece;
+
 typedef struct {
   int64_t num_blocks, num_steps, batch_size, hidden_size, kernel_size, num_threads;
   int64_t train;               /* whether to write the tape */
   int64_t x_step, x_row, y_step, y_row; /* floats between steps, and between rows of the batch */
-  const int64_t *lengths;      /* [B]; NULL: all T */
+  const int64_t *lengths;      /* [B]; NULL: all T; not of pieces, which have their own */
+  int64_t num_pieces;
+  Piece *pieces;               /* row after row, in order; NULL: each row of the batch is one */
   const float *x;              /* [T, B, C] by its strides */
   float *y;                    /* [T, B, H] by its strides; backward: its gradient, read only */
   float *d_x;                  /* [T, B, C], as x, or NULL */
@@ -310,32 +321,53 @@ INL long packed_floats(const Network *n) { return layout_of(n, n->num_blocks - 1
 
 /* ---- Windows --------------------------------------------------------------------------------- */
 
+/* Whether a piece has something before its window; else zeros. */
+INL int has_past(const Block *b, int which, const Piece *p) { return b->past[which] && p->begins; }
+
 /* Rows before a window: its past, or zeros. */
-INL long front_of(const Network *n, const Block *b, int which) {
-  return b->past[which] ? span_of(n, b) : MIN(FRONT, span_of(n, b));
+INL long front_of(const Network *n, const Block *b, int which, const Piece *p) {
+  return has_past(b, which, p) ? span_of(n, b) : MIN(FRONT, span_of(n, b));
 }
 
-/* Floats of the window of a convolution of a row, and of what is known of a block's output. */
-INL long window_floats(const Network *n, const Block *b, int which) {
-  return (front_of(n, b, which) + n->num_steps) * padded(channels_of(n, b, which));
+/* Floats of the window of a convolution of a piece, and of what is known of a block's output. */
+INL long window_floats(const Network *n, const Block *b, int which, const Piece *p) {
+  return (front_of(n, b, which, p) + p->length) * padded(channels_of(n, b, which));
 }
-INL long marks_floats(const Network *n) {
-  return padded((n->num_steps * padded(n->hidden_size) + 3) / 4);
+INL long marks_floats(const Network *n, const Piece *p) {
+  return padded((p->length * padded(n->hidden_size) + 3) / 4);
 }
 
-INL long row_floats(const Network *n) {
+INL long piece_floats(const Network *n, const Piece *p) {
   long floats = 0;
   for (long l = 0; l < n->num_blocks; l++) {
     const Block *b = n->blocks + l;
-    floats += window_floats(n, b, 0) + window_floats(n, b, 1) + marks_floats(n);
+    floats += window_floats(n, b, 0, p) + window_floats(n, b, 1, p) + marks_floats(n, p);
   }
   return floats;
 }
 
+/* The largest that there can be. */
+INL Piece whole_row(const Network *n) { return (Piece){0, 0, n->num_steps, 1, 1, 0}; }
+
+INL long row_floats(const Network *n) {
+  const Piece whole = whole_row(n);
+  return piece_floats(n, &whole);
+}
+
+INL long count_pieces(const Network *n) { return n->pieces ? n->num_pieces : n->batch_size; }
+
+INL Piece piece_of(const Network *n, long number) {
+  if (n->pieces) return n->pieces[number];
+  return (Piece){number, 0, length_of(n, number), 1, 1, number * row_floats(n)};
+}
+
 /* Without a tape: two windows of inputs in turn, and one between two convolutions. */
 INL long largest_window(const Network *n, int which) {
+  const Piece whole = whole_row(n);
   long floats = 0;
-  for (long l = 0; l < n->num_blocks; l++) floats = MAX(floats, window_floats(n, n->blocks + l, which));
+  for (long l = 0; l < n->num_blocks; l++) {
+    floats = MAX(floats, window_floats(n, n->blocks + l, which, &whole));
+  }
   return floats;
 }
 
@@ -348,25 +380,27 @@ LOCAL void copy_rows(const float *from, long from_stride, long count, long C, fl
   }
 }
 
-/* Write the rows before a window, of row `row` of the batch; return where its own begin. */
-LOCAL float *begin_window(const Network *n, const Block *b, int which, long row, float *memory) {
-  const long C = channels_of(n, b, which), front = front_of(n, b, which);
-  if (b->past[which]) {
-    copy_rows(b->past[which] + row * C, n->batch_size * C, front, C, memory);
+/* Write the rows before a window of a piece; return where its own begin. */
+LOCAL float *begin_window(const Network *n, const Block *b, int which, const Piece *p,
+                          float *memory) {
+  const long C = channels_of(n, b, which), front = front_of(n, b, which, p);
+  if (has_past(b, which, p)) {
+    copy_rows(b->past[which] + p->row * C, n->batch_size * C, front, C, memory);
   } else {
     memset(memory, 0, front * padded(C) * sizeof(float));
   }
   return memory + front * padded(C);
 }
 
-/* The last inputs of a row of `length` steps, which come before what comes next. */
-LOCAL void end_window(const Network *n, const Block *b, int which, long row, long length,
+/* The last inputs of a row, of its last piece, which come before what comes next. */
+LOCAL void end_window(const Network *n, const Block *b, int which, const Piece *p,
                       const float *window) {
+  if (!p->ends) return;
   const long C = channels_of(n, b, which), span = span_of(n, b);
   for (long s = 0; s < span; s++) {
-    const long t = length - span + s;
-    float *to = b->state[which] + (s * n->batch_size + row) * C;
-    if (t < 0 && !b->past[which]) {
+    const long t = p->length - span + s;
+    float *to = b->state[which] + (s * n->batch_size + p->row) * C;
+    if (t < 0 && !has_past(b, which, p)) {
       memset(to, 0, C * sizeof(float));
     } else {
       memcpy(to, window + t * padded(C), C * sizeof(float));
@@ -446,10 +480,10 @@ INL Epilogue epilogue_at(const Epilogue *e, long t, long H) {
   return at;
 }
 
-/* One convolution of a block over a window of `length` steps. */
-LOCAL void convolve(const Network *n, const Block *b, const Layout *at, int which, long length,
+/* One convolution of a block over the window of a piece. */
+LOCAL void convolve(const Network *n, const Block *b, const Layout *at, int which, const Piece *p,
                     const float *window, const Epilogue *e) {
-  const long H = n->hidden_size, k = n->kernel_size, d = b->dilation;
+  const long H = n->hidden_size, k = n->kernel_size, d = b->dilation, length = p->length;
   const long C = channels_of(n, b, which), stride = padded(C);
   const float *tap[k];
   vf sums[ACCUMULATORS], direct[ACCUMULATORS];
@@ -459,7 +493,7 @@ LOCAL void convolve(const Network *n, const Block *b, const Layout *at, int whic
     for (long t = 0, rows; t < length; t += rows) {
       rows = next_rows(length - t, ROWS_OF(vectors));
       long first = 0; /* before it, all rows are zeros */
-      if (!b->past[which]) {
+      if (!has_past(b, which, p)) {
         while (t + rows - 1 < (k - 1 - first) * d) first++;
       }
       for (long j = first; j < k; j++) tap[j] = window + (t - (k - 1 - j) * d) * stride;
@@ -481,62 +515,73 @@ LOCAL void convolve(const Network *n, const Block *b, const Layout *at, int whic
   }
 }
 
-INL Epilogue epilogue_of(const Network *n, const Block *b, const Layout *at, int which, long row,
-                         const float *input) {
+INL Epilogue epilogue_of(const Network *n, const Block *b, const Layout *at, int which,
+                         const Piece *p, const float *input) {
   Epilogue e = {{0}, NULL, NULL, (float)b->scale, input, padded(b->input_size), NULL,
                 padded(n->hidden_size), 1, NULL};
   for (int w = 0; w < 3; w++) e.bias[w] = n->packed + at->bias[w];
-  if (b->keep[which]) e.keep = b->keep[which] + row * n->num_steps * n->hidden_size;
+  if (b->keep[which]) e.keep = b->keep[which] + (p->row * n->num_steps + p->first) * n->hidden_size;
   return e;
 }
 
-LOCAL void forward_row(void *work, long row, long thread) {
+LOCAL void forward_piece(void *work, long number, long thread) {
   const Network *n = ((const Work *)work)->net;
-  const long length = length_of(n, row), H = n->hidden_size;
+  const Piece piece = piece_of(n, number), *p = &piece;
+  const long H = n->hidden_size;
   const long inputs = largest_window(n, 0), between = largest_window(n, 1);
-  float *tape = n->tape + row * (n->train ? row_floats(n) : 0);
+  float *tape = n->tape + (n->train ? p->tape : 0);
   float *scratch = n->workspace + thread * (2 * inputs + between);
   float *input = n->train ? tape : scratch;
-  float *window = begin_window(n, n->blocks, 0, row, input);
-  copy_rows(n->x + row * n->x_row, n->x_step, length, n->blocks->input_size, window);
+  float *y = n->y + p->row * n->y_row + p->first * n->y_step;
+  float *window = begin_window(n, n->blocks, 0, p, input);
+  copy_rows(n->x + p->row * n->x_row + p->first * n->x_step, n->x_step, p->length,
+            n->blocks->input_size, window);
   for (long l = 0; l < n->num_blocks; l++) {
     const Block *b = n->blocks + l;
     const Layout at = layout_of(n, l);
     float *middle = scratch + 2 * inputs, *next = scratch + (l + 1) % 2 * inputs;
     uint8_t *marks = NULL;
     if (n->train) {
-      middle = input + window_floats(n, b, 0);
-      marks = (uint8_t *)(middle + window_floats(n, b, 1));
-      next = middle + window_floats(n, b, 1) + marks_floats(n);
+      middle = input + window_floats(n, b, 0, p);
+      marks = (uint8_t *)(middle + window_floats(n, b, 1, p));
+      next = middle + window_floats(n, b, 1, p) + marks_floats(n, p);
     }
-    float *between_window = begin_window(n, b, 1, row, middle);
-    Epilogue e = epilogue_of(n, b, &at, 0, row, window);
+    float *between_window = begin_window(n, b, 1, p, middle);
+    Epilogue e = epilogue_of(n, b, &at, 0, p, window);
     e.to = between_window;
-    convolve(n, b, &at, 0, length, window, &e);
-    end_window(n, b, 0, row, length, window);
+    convolve(n, b, &at, 0, p, window, &e);
+    end_window(n, b, 0, p, window);
 
-    e = epilogue_of(n, b, &at, 1, row, window);
+    e = epilogue_of(n, b, &at, 1, p, window);
     e.marks = marks;
     if (l + 1 < n->num_blocks) {
-      e.to = begin_window(n, b + 1, 0, row, next);
+      e.to = begin_window(n, b + 1, 0, p, next);
       window = e.to;
     } else {
-      e.to = n->y + row * n->y_row;
+      e.to = y;
       e.to_stride = n->y_step;
       e.whole = 0;
       e.input = window;
     }
-    convolve(n, b, &at, 1, length, between_window, &e);
-    end_window(n, b, 1, row, length, between_window);
+    convolve(n, b, &at, 1, p, between_window, &e);
+    end_window(n, b, 1, p, between_window);
     input = next;
   }
-  for (long t = length; t < n->num_steps; t++) {
-    memset(n->y + row * n->y_row + t * n->y_step, 0, H * sizeof(float));
+  for (long t = p->length; p->ends && p->first + t < n->num_steps; t++) {
+    memset(y + t * n->y_step, 0, H * sizeof(float));
   }
 }
 
 int64_t unrolled_network_packed_floats(const Network *n) { return packed_floats(n); }
-int64_t unrolled_network_tape_floats(const Network *n) { return row_floats(n) * n->batch_size; }
+int64_t unrolled_network_tape_floats(const Network *n) {
+  if (!n->pieces) return row_floats(n) * n->batch_size;
+  int64_t floats = 0;
+  for (long i = 0; i < n->num_pieces; i++) {
+    n->pieces[i].tape = floats;
+    floats += piece_floats(n, n->pieces + i);
+  }
+  return floats;
+}
 
 LOCAL long row_work(const Network *n) {
   return layout_of(n, n->num_blocks - 1).end / 2 * n->num_steps;
@@ -563,7 +608,7 @@ INL long group_floats(const Network *n) { return floats_before(n, n->num_blocks,
 /* How many groups there are depends on nothing but sizes, for the sums' order does. */
 INL long groups_of(const Network *n) {
   const long most = MAX(1, MOST_GROUP_FLOATS / group_floats(n));
-  return MAX(1, MIN(MIN(MOST_GROUPS, most), n->batch_size));
+  return MAX(1, MIN(MIN(MOST_GROUPS, most), count_pieces(n)));
 }
 
 /* Of a thread: gradients of a block's output and input, and between; those of sums, with rows of
@@ -585,11 +630,12 @@ int64_t unrolled_network_workspace_floats(const Network *n, int64_t backward) {
 
 /* The gradient of a window: of its `length` steps to d_window, added to what is there if `add`, and
    of its past. d_sums: of the sums, with rows of zeros around. */
-LOCAL void convolve_back(const Network *n, const Block *b, const Layout *at, int which, long row,
-                         long length, const float *d_sums, float *d_window, int add) {
+LOCAL void convolve_back(const Network *n, const Block *b, const Layout *at, int which,
+                         const Piece *p, const float *d_sums, float *d_window, int add) {
   const long H = n->hidden_size, k = n->kernel_size, d = b->dilation, span = span_of(n, b);
   const long C = channels_of(n, b, which), stride = padded(C), B = n->batch_size;
-  float *d_past = b->d_past[which];
+  const long row = p->row, length = p->length;
+  float *d_past = p->begins ? b->d_past[which] : NULL;
   const float *tap[k];
   vf sums[ACCUMULATORS];
   for (long column = 0; column < C; column += PANEL) {
@@ -616,7 +662,7 @@ LOCAL void convolve_back(const Network *n, const Block *b, const Layout *at, int
       }
     }
   }
-  if (!b->d_state[which]) return;
+  if (!b->d_state[which] || !p->ends) return;
   for (long s = 0; s < span; s++) {
     const long t = length - span + s;
     const float *from = b->d_state[which] + (s * B + row) * C;
@@ -644,16 +690,16 @@ LOCAL void shortcut_back(const Network *n, const Block *b, const Layout *at, lon
 }
 
 /* The gradients of the weights of a convolution, added up. */
-LOCAL void add_gradients(const Network *n, const Block *b, int which, long length,
+LOCAL void add_gradients(const Network *n, const Block *b, int which, const Piece *p,
                          const float *d_sums, const float *window, float *to) {
-  const long H = n->hidden_size, taps = taps_of(n, which), C = channels_of(n, b, which);
+  const long length = p->length, H = n->hidden_size, taps = taps_of(n, which), C = channels_of(n, b, which);
   const long d = b->dilation, columns = padded(C);
   if (b->d_weight[which]) {
     for (long begin = 0; begin < length; begin += BLOCK_DEPTH) {
       const long end = MIN(begin + BLOCK_DEPTH, length);
       for (long j = 0; j < taps; j++) {
         const long back = (taps - 1 - j) * d;
-        const long first = which == 2 || b->past[which] ? begin : MAX(begin, back);
+        const long first = which == 2 || has_past(b, which, p) ? begin : MAX(begin, back);
         if (first >= end) continue;
         add_products(H, C, end - first, d_sums + first * padded(H), window + (first - back) * columns,
                      to + j * H * columns);
@@ -681,54 +727,56 @@ LOCAL void unmark(float *d, const uint8_t *marks, int mark, long floats) {
 }
 
 /* d := what of it dropout kept, [length, padded(H)]. */
-LOCAL void undrop(const Network *n, const Block *b, int which, long row, long length, float *d) {
+LOCAL void undrop(const Network *n, const Block *b, int which, const Piece *p, float *d) {
   const long H = n->hidden_size;
   if (!b->keep[which]) return;
-  const uint8_t *keep = b->keep[which] + row * n->num_steps * H;
-  for (long t = 0; t < length; t++, keep += H, d += padded(H)) {
+  const uint8_t *keep = b->keep[which] + (p->row * n->num_steps + p->first) * H;
+  for (long t = 0; t < p->length; t++, keep += H, d += padded(H)) {
     for (long i = 0; i < H; i++) d[i] *= keep[i] ? (float)b->scale : 0.0f;
   }
 }
 
-LOCAL void backward_row(const Work *work, long row, float *scratch, float *gradients) {
+LOCAL void backward_piece(const Work *work, long number, float *scratch, float *gradients) {
   const Network *n = work->net;
-  const long length = length_of(n, row), T = n->num_steps, H = padded(n->hidden_size);
+  const Piece piece = piece_of(n, number), *p = &piece;
+  const long length = p->length, T = n->num_steps, H = padded(n->hidden_size);
   float *d_output = scratch, *d_input = d_output + T * widest(n);
   float *d_middle = d_input + T * widest(n), *d_sums = d_middle + T * H + FRONT * H;
   memset(d_sums - FRONT * H, 0, FRONT * H * sizeof(float));
   memset(d_sums + length * H, 0, FRONT * H * sizeof(float));
   if (n->y) {
-    copy_rows(n->y + row * n->y_row, n->y_step, length, n->hidden_size, d_output);
+    copy_rows(n->y + p->row * n->y_row + p->first * n->y_step, n->y_step, length, n->hidden_size,
+              d_output);
   } else {
     memset(d_output, 0, length * H * sizeof(float));
   }
-  float *end = n->tape + (row + 1) * row_floats(n);
+  float *end = n->tape + p->tape + piece_floats(n, p);
   for (long l = n->num_blocks - 1; l >= 0; l--) {
     const Block *b = n->blocks + l;
     const Layout at = layout_of(n, l);
-    const uint8_t *marks = (uint8_t *)(end - marks_floats(n));
-    const float *middle = (float *)marks - window_floats(n, b, 1);
-    const float *input = middle - window_floats(n, b, 0);
+    const uint8_t *marks = (uint8_t *)(end - marks_floats(n, p));
+    const float *middle = (float *)marks - window_floats(n, b, 1, p);
+    const float *input = middle - window_floats(n, b, 0, p);
     end = (float *)input;
-    middle += front_of(n, b, 1) * H;
-    input += front_of(n, b, 0) * padded(b->input_size);
+    middle += front_of(n, b, 1, p) * H;
+    input += front_of(n, b, 0, p) * padded(b->input_size);
     float *to[3];
     for (int which = 0; which < 3; which++) to[which] = gradients + floats_before(n, l, which);
 
     unmark(d_output, marks, 2, length * H); /* now of the sum with the shortcut */
     memcpy(d_sums, d_output, length * H * sizeof(float));
-    undrop(n, b, 1, row, length, d_sums);
+    undrop(n, b, 1, p, d_sums);
     unmark(d_sums, marks, 1, length * H);
-    add_gradients(n, b, 1, length, d_sums, middle, to[1]);
-    convolve_back(n, b, &at, 1, row, length, d_sums, d_middle, 0);
+    add_gradients(n, b, 1, p, d_sums, middle, to[1]);
+    convolve_back(n, b, &at, 1, p, d_sums, d_middle, 0);
 
-    if (has_shortcut(b)) add_gradients(n, b, 2, length, d_output, input, to[2]);
+    if (has_shortcut(b)) add_gradients(n, b, 2, p, d_output, input, to[2]);
     for (long i = 0; i < length * H; i += W) {
       const vi there = ~(*(const vf *)(middle + i) <= 0);
       *(vf *)(d_sums + i) = select(there, *(vf *)(d_middle + i), (vf){0});
     }
-    undrop(n, b, 0, row, length, d_sums);
-    add_gradients(n, b, 0, length, d_sums, input, to[0]);
+    undrop(n, b, 0, p, d_sums);
+    add_gradients(n, b, 0, p, d_sums, input, to[0]);
     if (!l && !n->d_x && !b->d_past[0]) break;
     if (has_shortcut(b)) {
       shortcut_back(n, b, &at, length, d_output, d_input);
@@ -736,12 +784,12 @@ LOCAL void backward_row(const Work *work, long row, float *scratch, float *gradi
       d_output = d_input;
       d_input = other;
     }
-    convolve_back(n, b, &at, 0, row, length, d_sums, d_output, 1);
+    convolve_back(n, b, &at, 0, p, d_sums, d_output, 1);
   }
   if (!n->d_x) return;
   const long C = n->blocks->input_size;
-  float *d_x = n->d_x + row * n->x_row;
-  for (long t = 0; t < T; t++, d_x += n->x_step) {
+  float *d_x = n->d_x + p->row * n->x_row + p->first * n->x_step;
+  for (long t = 0; t < (p->ends ? T - p->first : length); t++, d_x += n->x_step) {
     if (t < length) {
       memcpy(d_x, d_output + t * padded(C), C * sizeof(float));
     } else {
@@ -768,10 +816,10 @@ LOCAL void group_piece(void *context, long group, long thread) {
              (gradient_floats(n, b, which) - unused) * sizeof(float));
     }
   }
-  const long begin = group * n->batch_size / work->groups;
-  const long end = (group + 1) * n->batch_size / work->groups;
+  const long begin = group * count_pieces(n) / work->groups;
+  const long end = (group + 1) * count_pieces(n) / work->groups;
   float *scratch = n->workspace + thread * backward_scratch(n);
-  for (long row = begin; row < end; row++) backward_row(work, row, scratch, gradients);
+  for (long i = begin; i < end; i++) backward_piece(work, i, scratch, gradients);
 }
 
 /* Of one convolution, the sum over the groups, in order, as torch has it: [H, C, taps], [H]. */
@@ -817,7 +865,8 @@ void unrolled_network_pack(ParallelFor parallel_for, const Network *n) {
 void unrolled_network_forward(ParallelFor parallel_for, const Network *n) {
   Work work = {n, parallel_for, 0, NULL};
   unrolled_network_pack(parallel_for, n);
-  run(parallel_for, n->num_threads, n->batch_size, row_work(n) * n->batch_size, forward_row, &work);
+  run(parallel_for, n->num_threads, count_pieces(n), row_work(n) * n->batch_size, forward_piece,
+      &work);
 }
 
 /* Of a network as unrolled_network_forward was given it, its tape, and y the gradient of y. */
@@ -913,11 +962,12 @@ LOCAL void step_piece(void *context, long piece, long thread) {
   const long rows = MIN(MOST_ROWS, n->batch_size - first);
   float *scratch = n->workspace + thread * step_scratch(n), *middle = scratch + 2 * size;
   const float *input = n->x + first * n->blocks->input_size;
+  const Piece start = {0, 0, 1, 1, 1, 0};
   Layout at = {{0}, {0}, {0}, 0};
   for (long l = 0; l < n->num_blocks; l++) {
     const Block *b = n->blocks + l;
     add_layout(n, b, &at);
-    Epilogue e = epilogue_of(n, b, &at, 0, 0, input);
+    Epilogue e = epilogue_of(n, b, &at, 0, &start, input);
     e.input_stride = b->input_size;
     e.to = middle;
     e.to_stride = H;

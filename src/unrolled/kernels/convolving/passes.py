@@ -7,10 +7,16 @@ import torch
 from torch import Tensor
 
 from unrolled.errors import ShapeError
-from unrolled.kernels.convolving.library import BlockCall, NetworkCall, NetworkLibrary
+from unrolled.kernels.convolving.library import (
+    PIECE_NUMBERS,
+    BlockCall,
+    NetworkCall,
+    NetworkLibrary,
+)
 from unrolled.kernels.convolving.problem import NetworkProblem
 from unrolled.kernels.convolving.reference import reference_blocks
 from unrolled.kernels.memory import are_observed, are_plain, readable
+from unrolled.kernels.rows import Pieces
 from unrolled.kernels.running.arena import (
     FLOAT,
     buffer,
@@ -41,11 +47,11 @@ class NetworkPasses:
 
     def __init__(self, library: NetworkLibrary, problem: NetworkProblem) -> None:
         self._library, self._signature = library, problem.signature()
-        self._lengths = problem.lengths
+        self._lengths, self._pieces = problem.lengths, problem.pieces
 
     def fill(self, inputs: Sequence[Any]) -> NetworkProblem:
         """Return the problem with these tensors."""
-        return self._signature.problem(inputs, self._lengths)
+        return self._signature.problem(inputs, self._lengths, self._pieces)
 
     def forward(self, problem: NetworkProblem, *, train: bool = False) -> Forward:
         """Run all blocks."""
@@ -116,6 +122,10 @@ class NetworkPasses:
             buffer_like(tensor) if is_wanted and tensor is not None else None
             for tensor, is_wanted in zip(problem.tensors(), wanted, strict=True)
         ]
+        if problem.pieces is not None:  # not all rows go on from their past
+            for d_past in gradients[1 : 1 + len(problem.past)]:
+                if d_past is not None:
+                    d_past.zero_()
         if wanted[0]:
             d_x = _result(num_steps, batch_size, shapes[0].input_size, rows_first)
             gradients[0], call.d_x = d_x, d_x.data_ptr()
@@ -141,7 +151,7 @@ def _make_call(
 
     And whether the rows of the batch lie before the steps: results are to lie as the input does.
     """
-    shapes, x, lengths, past, weights, keep = problem
+    shapes, x, lengths, past, weights, keep, pieces = problem
     num_steps, batch_size, _ = x.shape
     hidden_size, kernel_size = shapes[0].hidden_size, shapes[0].kernel_size
     blocks = (BlockCall * len(shapes))()
@@ -151,7 +161,10 @@ def _make_call(
     x_shape = (num_steps, batch_size, shapes[0].input_size)
     alive = [_readable_steps("x", x, x_shape, rows_first)]
     call.x, call.x_step, call.x_row = alive[0].data_ptr(), *alive[0].stride()[:2]
-    if lengths is not None:
+    if pieces is not None:
+        alive.append(_table(pieces))
+        call.num_pieces, call.pieces = len(alive[-1]), alive[-1].data_ptr()
+    elif lengths is not None:
         if lengths.shape != (batch_size,) or lengths.dtype is not torch.int64:
             raise ShapeError(f"{_WHERE}: lengths must be ({batch_size},) of int64")
         alive.append(lengths.contiguous())
@@ -179,6 +192,15 @@ def _make_call(
                 alive.append(_checked_keep(kept, (batch_size, num_steps, hidden_size)))
                 block.keep[index] = alive[-1].data_ptr()
     return call, blocks, alive, rows_first
+
+
+def _table(pieces: Pieces) -> Tensor:
+    """Return the pieces as the kernel reads them, (P, PIECE_NUMBERS)."""
+    columns = (pieces.row, pieces.first, pieces.length, pieces.continues, pieces.is_last)
+    table = torch.zeros(len(pieces.row), PIECE_NUMBERS, dtype=torch.int64, device="cpu")
+    for number, column in enumerate(columns):
+        table[:, number] = column
+    return table
 
 
 def _checked_keep(keep: Tensor, shape: tuple[int, int, int]) -> Tensor:

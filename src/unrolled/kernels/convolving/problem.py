@@ -5,6 +5,8 @@ from typing import Any, NamedTuple
 
 from torch import Tensor
 
+from unrolled.kernels.rows import Pieces
+
 __all__ = ["BlockShape", "BlockWeights", "NetworkProblem", "NetworkSignature"]
 
 _NUM_WEIGHTS = 6  # of a block
@@ -53,7 +55,7 @@ class NetworkProblem(NamedTuple):
 
     x: (T, B, I). lengths: (B,), int64; None: all T. past: (span, B, C) of each convolution, or
     nothing, which is zeros. keep: What dropout keeps after each convolution, (B, T, H) of bool, or
-    None.
+    None. pieces: Where rows are cut, if they are; then `lengths` are not read.
     """
 
     shapes: tuple[BlockShape, ...]
@@ -62,6 +64,7 @@ class NetworkProblem(NamedTuple):
     past: tuple[Tensor, ...]
     weights: tuple[BlockWeights, ...]
     keep: tuple[Tensor | None, ...]
+    pieces: Pieces | None = None
 
     def tensors(self) -> tuple[Tensor | None, ...]:
         """Return x, the past, all weights and what is kept, in order."""
@@ -83,7 +86,12 @@ class NetworkSignature(NamedTuple):
     shapes: tuple[BlockShape, ...]
     has_past: bool
 
-    def problem(self, tensors: Sequence[Tensor | None], lengths: Tensor | None) -> NetworkProblem:
+    def problem(
+        self,
+        tensors: Sequence[Tensor | None],
+        lengths: Tensor | None,
+        pieces: Pieces | None = None,
+    ) -> NetworkProblem:
         """Return the problem of which `tensors` are `NetworkProblem.tensors()`."""
         rest: list[Any] = list(tensors)  # of which only biases, shortcuts and `keep` may be None
         number = len(self.shapes)
@@ -93,4 +101,6 @@ class NetworkSignature(NamedTuple):
             BlockWeights(*flat[begin : begin + _NUM_WEIGHTS])
             for begin in range(0, num_weights, _NUM_WEIGHTS)
         ]
-        return NetworkProblem(self.shapes, x, lengths, tuple(past), tuple(blocks), tuple(keep))
+        return NetworkProblem(
+            self.shapes, x, lengths, tuple(past), tuple(blocks), tuple(keep), pieces
+        )

@@ -86,7 +86,7 @@ def _values_and_gradients(
         None if tensor is None else tensor.to(dtype, copy=True).requires_grad_()
         for tensor in problem.tensors()
     ]
-    results = path(problem.signature().problem(leaves, problem.lengths))
+    results = path(problem.signature().problem(leaves, problem.lengths, problem.pieces))
     generator = torch.Generator().manual_seed(1)
     directions = [
         torch.randn(r.shape, generator=generator, dtype=torch.float32, device="cpu").to(dtype)

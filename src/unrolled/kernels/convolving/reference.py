@@ -4,7 +4,9 @@ import torch
 from torch import Tensor
 from torch.nn.functional import conv1d
 
+from unrolled.kernels.convolving.piecewise import run_pieces
 from unrolled.kernels.convolving.problem import NetworkProblem
+from unrolled.kernels.rows import Pieces
 
 __all__ = ["reference_blocks", "window_and_past"]
 
@@ -33,7 +35,9 @@ def window_and_past(x: Tensor, past: Tensor, lengths: Tensor | None) -> tuple[Te
 
 def reference_blocks(problem: NetworkProblem) -> list[Tensor]:
     """Return the output, (T, B, H), zero past a row's end, and the past of what comes next."""
-    shapes, x, lengths, past, weights, keep = problem
+    if problem.pieces is not None:
+        return _by_pieces(problem, problem.pieces)
+    shapes, x, lengths, past, weights, keep, _ = problem
     num_steps, batch_size, _ = x.shape
     padding = None
     if lengths is not None:
@@ -56,3 +60,26 @@ def reference_blocks(problem: NetworkProblem) -> list[Tensor]:
         x = (a + read).relu()
     output = x.permute(2, 0, 1)
     return [output if padding is None else output.masked_fill(padding, 0.0), *ends]
+
+
+def _by_pieces(problem: NetworkProblem, pieces: Pieces) -> list[Tensor]:
+    batch_size = problem.x.shape[1]
+
+    def kept(keep: Tensor | None, places: Tensor) -> Tensor | None:
+        if keep is None:
+            return None
+        of_places = keep.transpose(0, 1).reshape(-1, keep.shape[2])
+        return of_places[places.T.clamp(max=len(of_places) - 1)]
+
+    def run(
+        x: Tensor, past: tuple[Tensor, ...], lengths: Tensor, places: Tensor
+    ) -> tuple[Tensor, tuple[Tensor, ...]]:
+        keep = tuple(kept(each, places) for each in problem.keep)
+        own = problem._replace(x=x, past=past, lengths=lengths, keep=keep, pieces=None)
+        output, *ends = reference_blocks(own)
+        return output, tuple(ends)
+
+    spans = [(s.span, size) for s in problem.shapes for size in (s.input_size, s.hidden_size)]
+    zeros = (problem.x.new_zeros(span, batch_size, size) for span, size in spans)
+    output, ends = run_pieces(run, problem.x, problem.past or tuple(zeros), pieces)
+    return [output, *ends]

@@ -45,9 +45,17 @@ class Partition:
     @cached_property
     def last(self) -> Tensor:
         """Where each row of the batch ends among the N, (num_nonempty,)."""
-        rows = torch.arange(self.num_nonempty, **_INDEX)
-        lengths = (self.batch_sizes[:, None] > rows).sum(0)
-        return self.starts[lengths - 1] + rows
+        lengths = _lengths(self.batch_sizes, self.num_nonempty)
+        return self.starts[lengths - 1] + torch.arange(self.num_nonempty, **_INDEX)
+
+
+def _lengths(batch_sizes: Tensor, num_rows: int) -> Tensor:
+    """Return how many steps each row has, (num_rows,), the longest first.
+
+    Without a matrix of rows and steps: rows that are cut may be many.
+    """
+    rows = torch.arange(num_rows, **_INDEX)
+    return len(batch_sizes) - torch.searchsorted(batch_sizes.flip(0), rows, right=True)
 
 
 @lru_cache(maxsize=64)
@@ -57,7 +65,7 @@ def partition_of(batch_sizes: tuple[int, ...], num_threads: int) -> Partition:
         sizes = torch.tensor(batch_sizes, **_INDEX)
         starts = sizes.cumsum(0) - sizes
         num_nonempty = batch_sizes[0]
-        lengths = (sizes[:, None] > torch.arange(num_nonempty, **_INDEX)).sum(0)
+        lengths = _lengths(sizes, num_nonempty)
         work = torch.cat([torch.zeros(1, **_INDEX), lengths.cumsum(0)])
         num_rows = int(work[-1])
         num_parts = max(min(num_threads, num_nonempty), -(-num_nonempty // _MOST_ROWS_OF_A_PART))
