@@ -4,7 +4,9 @@ import numpy as np
 import pytest
 
 from unrolled.errors import OptionError
-from unrolled.tasks.forecast.times import Calendar, find_calendar, localized, parse_moment
+from unrolled.tasks.forecast.frequency import find_calendar
+from unrolled.tasks.forecast.moments import localized, parse_moment
+from unrolled.tasks.forecast.times import Calendar
 
 
 def moments(*texts):

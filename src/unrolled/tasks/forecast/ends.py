@@ -14,8 +14,8 @@ from numpy.typing import NDArray
 from unrolled.data.numbers import parse_number
 from unrolled.data.source import Source
 from unrolled.errors import DataError, field
+from unrolled.tasks.forecast.data_options import DataOptions
 from unrolled.tasks.forecast.fitted import Fitted
-from unrolled.tasks.forecast.options import DataOptions
 from unrolled.tasks.forecast.reader import Series, read_panel
 from unrolled.tasks.forecast.scaling import Scaling
 from unrolled.tasks.forecast.times import Calendar

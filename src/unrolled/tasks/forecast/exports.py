@@ -11,7 +11,7 @@ from torch import Tensor
 
 from unrolled.errors import OptionError, field
 from unrolled.tasks.forecast.model import Inputs
-from unrolled.tasks.forecast.options import DISTRIBUTIONS
+from unrolled.tasks.forecast.model_options import DISTRIBUTIONS
 from unrolled.tasks.forecast.windows import Window
 from unrolled.tasks.graphs import Graph, Graphs, Steps, Tensors
 

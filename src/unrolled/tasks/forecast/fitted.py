@@ -8,7 +8,7 @@ from torch import Tensor
 
 from unrolled.data.content import flag_of, numbers_of, strings_of, whole_number_of
 from unrolled.tasks.forecast.baselines import too_many_to_smooth
-from unrolled.tasks.forecast.options import DataOptions
+from unrolled.tasks.forecast.data_options import DataOptions
 from unrolled.tasks.forecast.scales import Scale, column_scale
 from unrolled.tasks.forecast.scaling import check_counts, kind_of_scale
 from unrolled.tasks.forecast.times import Calendar

@@ -13,10 +13,10 @@ from torch import Tensor
 from unrolled.data.batching import batches_by_length
 from unrolled.tasks.forecast.baselines import Forecasts, baseline_forecasts, naive, seasonal_naive
 from unrolled.tasks.forecast.forecasting import Forecast, forecast, unscaled
-from unrolled.tasks.forecast.heads import Head
+from unrolled.tasks.forecast.head import Head
 from unrolled.tasks.forecast.measures import Tally, verdict
 from unrolled.tasks.forecast.model import Forecaster, Inputs
-from unrolled.tasks.forecast.options import ModelOptions
+from unrolled.tasks.forecast.model_options import ModelOptions
 from unrolled.tasks.forecast.rows import draws_paths, ends_of_interval, says_one_number
 from unrolled.tasks.forecast.scales import Scale
 from unrolled.tasks.forecast.scaling import Scaling

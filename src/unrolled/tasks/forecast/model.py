@@ -23,7 +23,7 @@ from unrolled.errors import OptionError, ShapeError, field
 from unrolled.layers import State, check_sizes, map_state
 from unrolled.networks.sequence_layers import make_layer
 from unrolled.tasks.forecast.heads import make_head
-from unrolled.tasks.forecast.options import ModelOptions
+from unrolled.tasks.forecast.model_options import ModelOptions
 
 __all__ = ["Forecaster", "Frame", "Inputs"]
 

@@ -8,7 +8,7 @@ from functools import partial
 from pathlib import Path
 
 from unrolled.errors import DataError
-from unrolled.tasks.forecast.options import DataOptions
+from unrolled.tasks.forecast.data_options import DataOptions
 from unrolled.tasks.forecast.reader import Panel, read_panel
 from unrolled.tasks.forecast.scaling import Scaling
 from unrolled.tasks.forecast.times import Calendar

@@ -25,16 +25,10 @@ from torch import Tensor
 from unrolled.data.numbers import parse_number
 from unrolled.data.tables import Row, Table, read_table
 from unrolled.errors import DataError, field
-from unrolled.tasks.forecast.options import DataOptions
-from unrolled.tasks.forecast.times import (
-    Calendar,
-    Moment,
-    find_calendar,
-    instant,
-    kind_of,
-    localized,
-    parse_moment,
-)
+from unrolled.tasks.forecast.data_options import DataOptions
+from unrolled.tasks.forecast.frequency import find_calendar
+from unrolled.tasks.forecast.moments import Moment, instant, kind_of, localized, parse_moment
+from unrolled.tasks.forecast.times import Calendar
 
 __all__ = ["Panel", "Series", "read_panel"]
 

@@ -30,8 +30,8 @@ from unrolled.tasks.forecast.measuring import (
     total_loss,
 )
 from unrolled.tasks.forecast.model import Forecaster, Inputs
+from unrolled.tasks.forecast.model_options import DISTRIBUTIONS
 from unrolled.tasks.forecast.options import (
-    DISTRIBUTIONS,
     DataOptions,
     ModelOptions,
     PredictOptions,

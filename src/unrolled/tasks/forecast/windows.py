@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from typing import NamedTuple
 
 from unrolled.errors import DataError, field
-from unrolled.tasks.forecast.options import DataOptions
+from unrolled.tasks.forecast.data_options import DataOptions
 from unrolled.tasks.forecast.reader import Series
 from unrolled.tasks.forecast.times import Calendar
 
