@@ -12,7 +12,7 @@ from unrolled.errors import OptionError
 from unrolled.export import to_onnx
 from unrolled.tasks import load
 from unrolled.tasks.forecast import ModelOptions
-from unrolled.tasks.forecast.model import Forecaster
+from unrolled.tasks.forecast.methods import make_forecaster
 
 
 @pytest.fixture
@@ -30,6 +30,7 @@ def gaps(write_table):
     ("data", "model"),
     [
         ({"known": ("price",), "past": ("rain",)}, {"cell": "gru"}),
+        ({"known": ("price",)}, {"method": "encoder-decoder", "cell": "gru"}),
         ({"log": True}, {"method": "segment", "cell": "rnn", "normalize": "instance"}),
     ],
 )
@@ -76,7 +77,7 @@ def test_what_has_no_graph_is_said(gaps, prepared, tmp_path):
 @pytest.mark.parametrize("lookback", [1, 2, 7, 8])
 def test_a_missing_value_is_read_as_the_one_before(lookback):
     sizes = {"num_targets": 2, "num_past": 0, "num_known": 0, "horizon": 1, "lookback": lookback}
-    model = Forecaster(ModelOptions(normalize="none"), **sizes, marks_missing=True)
+    model = make_forecaster(ModelOptions(normalize="none"), **sizes, marks_missing=True)
     generator = torch.Generator().manual_seed(0)
     past = torch.randn(40, lookback, 2, generator=generator)
     past[torch.rand(past.shape, generator=generator) < 0.5] = torch.nan

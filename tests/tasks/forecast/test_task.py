@@ -16,6 +16,8 @@ METHODS = {
     "recursive": {"method": "recursive"},
     "recursive-own": {"method": "recursive", "loss": "mse"},
     "segment": {"method": "segment", "loss": "normal"},
+    "encoder-decoder": {"method": "encoder-decoder", "cell": "gru", "loss": "student-t"},
+    "encoder-decoder-tcn": {"method": "encoder-decoder", "cell": "tcn", "independent": True},
     "instance": {"normalize": "instance", "cell": "tcn", "loss": "huber"},
     "apart": {"independent": True, "linear": False, "cell": "gru"},
 }
@@ -210,7 +212,7 @@ def test_steps_are_forecast_one_observation_at_a_time(wave_table, prepared):
         framed.task.stream(framed.trainer.model.eval())
 
 
-@pytest.mark.parametrize("method", ["direct", "segment"])
+@pytest.mark.parametrize("method", ["direct", "segment", "encoder-decoder"])
 @pytest.mark.parametrize("independent", [True, False])
 def test_a_new_network_adds_nothing_to_the_linear_forecast(
     wave_table, prepared, method, independent

@@ -4,12 +4,13 @@ Not here: the network (`model.py`), and how forecasts are measured (`measuring.p
 """
 
 from collections.abc import Sequence
-from typing import NamedTuple
+from typing import NamedTuple, cast
 
 import torch
 from torch import Tensor
 
 from unrolled.tasks.forecast.model import Forecaster, Inputs
+from unrolled.tasks.forecast.recursive import RecursiveForecaster
 from unrolled.tasks.forecast.rows import draws_paths
 from unrolled.tasks.forecast.scales import Scale
 from unrolled.tasks.forecast.scaling import Scaling
@@ -54,7 +55,9 @@ def unscaled(
     quantiles: Tensor | None
     if said is None:
         horizon = inputs.future.shape[1]
-        drawn = model.paths(inputs, _PATHS, horizon, seed=0, scales=width[:, 0].float())
+        drawn = cast(RecursiveForecaster, model).paths(
+            inputs, _PATHS, horizon, seed=0, scales=width[:, 0].float()
+        )
         paths = drawn.double() * width + center
         is_mean = model.options.learns != "student-t"
         point = paths.mean(0) if is_mean else paths.median(0).values

@@ -11,7 +11,7 @@ __all__ = ["DISTRIBUTIONS", "ModelOptions"]
 
 LOSSES = ("mae", "mse", "huber", "quantile", "normal", "student-t", "negative-binomial")
 DISTRIBUTIONS = ("normal", "student-t", "negative-binomial")
-METHODS = ("direct", "recursive", "segment")
+METHODS = ("direct", "recursive", "segment", "encoder-decoder")
 
 
 def _levels(values: tuple[str, ...]) -> tuple[str, ...]:
@@ -36,7 +36,8 @@ class ModelOptions(LayerOptions):
         str,
         Option(
             "How steps are made: all by the last output (direct), each from the one before it "
-            "(recursive), or by segments of several steps (segment).",
+            "(recursive), by segments of several steps (segment), or by a second layer that goes "
+            "on from the state of the first (encoder-decoder).",
             choices=METHODS,
         ),
     ] = "direct"

@@ -8,6 +8,7 @@ from torch import Tensor
 
 from unrolled.errors import OptionError, ShapeError, field
 from unrolled.layers import Recurrent
+from unrolled.tasks.forecast.methods import DirectForecaster
 from unrolled.tasks.forecast.model import Forecaster
 
 if TYPE_CHECKING:
@@ -41,7 +42,7 @@ class ForecastStream:
                 f"{field('normalize')} {options.frame} changes all steps of a window with its "
             )
             raise OptionError(f"{message}end", f"train with {field('normalize')} none")
-        self._model = model
+        self._model = cast(DirectForecaster, model)
         self._scale = task.scale_of(series)
         self._log: bool = task.options.data.log
         self._columns = task.scaling.columns

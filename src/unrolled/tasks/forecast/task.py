@@ -29,6 +29,7 @@ from unrolled.tasks.forecast.measuring import (
     spread_of,
     total_loss,
 )
+from unrolled.tasks.forecast.methods import make_forecaster
 from unrolled.tasks.forecast.model import Forecaster, Inputs
 from unrolled.tasks.forecast.model_options import DISTRIBUTIONS
 from unrolled.tasks.forecast.options import (
@@ -117,7 +118,7 @@ class ForecastTask(ExamplesTask[Window]):
     def make_model(self, options: ModelOptions) -> Forecaster:
         """Return a new forecaster for these series."""
         num_past = len(self.options.data.past)
-        return Forecaster(
+        return make_forecaster(
             options,
             num_targets=len(self.options.data.target),
             num_past=num_past,
