@@ -30,8 +30,11 @@ def gaps(write_table):
     ("data", "model"),
     [
         ({"known": ("price",), "past": ("rain",)}, {"cell": "gru"}),
-        ({"known": ("price",)}, {"method": "encoder-decoder", "cell": "gru"}),
-        ({"log": True}, {"method": "segment", "cell": "rnn", "normalize": "instance"}),
+        (
+            {"known": ("price",), "transform": "log-diff"},
+            {"method": "encoder-decoder", "cell": "gru"},
+        ),
+        ({"transform": "log"}, {"method": "segment", "cell": "rnn", "normalize": "instance"}),
     ],
 )
 def test_a_file_says_what_the_model_says(data, model, gaps, prepared, tmp_path):

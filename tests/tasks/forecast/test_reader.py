@@ -111,7 +111,7 @@ def test_a_table_that_cannot_be_used_is_refused_with_its_line(name, write_table)
 def test_a_logarithm_of_nothing_is_refused_with_its_line(write_table):
     path = write_table("day,y", "2024-01-01,1", "2024-01-02,0")
     with pytest.raises(DataError, match="line 3: 'y' is 0, which has no logarithm"):
-        read(path, log=True)
+        read(path, transform="log")
 
 
 @pytest.mark.parametrize(

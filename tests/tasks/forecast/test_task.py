@@ -71,7 +71,7 @@ def test_a_forecast_of_counts_is_of_counts(write_table, prepared):
 def test_logarithms_are_learned_and_undone(write_table, prepared):
     rows = [f"{n},{1.1**n:.6f}" for n in range(60)]
     run, results = trained(
-        prepared, write_table("t,y", *rows), time="t", lookback=6, log=True, horizon=2
+        prepared, write_table("t,y", *rows), time="t", lookback=6, transform="log", horizon=2
     )
     last, _ = predicted(run)
     assert last["forecast"] == pytest.approx(1.1**60, rel=0.1)
@@ -251,13 +251,16 @@ def test_numbers_of_any_size_are_scaled(write_table, prepared):
     assert scales == pytest.approx([scales[0]] * 3)
 
 
-@pytest.mark.parametrize("model", [{}, {"loss": "normal"}, {"loss": "student-t", "log": True}])
+@pytest.mark.parametrize(
+    "model", [{}, {"loss": "normal"}, {"loss": "student-t", "transform": "log"}]
+)
 def test_intervals_hold_their_share_of_held_out_values(write_table, prepared, model):
     """A model that is far too sure: its training has no noise, what is held out has."""
     chance = random.Random(0)
     rows = [f"{n},{20 + n % 4 + (chance.gauss(0, 1) if n >= 200 else 0):.4f}" for n in range(400)]
-    options = {"time": "t", "lookback": 8, "split": "200,100,100", "log": model.get("log", False)}
-    model = {name: value for name, value in model.items() if name != "log"}
+    model = dict(model)
+    transform = model.pop("transform", "none")
+    options = {"time": "t", "lookback": 8, "split": "200,100,100", "transform": transform}
     run = prepared(write_table("t,y", *rows), model=model, **options)
     run.trainer.fit()
     results = run.finish()

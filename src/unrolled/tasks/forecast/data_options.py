@@ -6,8 +6,9 @@ from unrolled.data.options import Encoding
 from unrolled.errors import OptionError, field
 from unrolled.options import Option, Options, absolute, options
 
-__all__ = ["DataOptions", "names_of"]
+__all__ = ["TRANSFORMS", "DataOptions", "names_of"]
 
+TRANSFORMS = ("none", "log", "log1p", "diff", "log-diff")
 _PARTS = 3
 
 
@@ -149,14 +150,15 @@ class DataOptions(Options):
             decides_vocabulary=True,
         ),
     ] = None
-    log: Annotated[
-        bool,
+    transform: Annotated[
+        str,
         Option(
-            "Learn from the logarithms of targets, which must be above 0.",
-            flag="--log/--no-log",
+            "What of targets is learned: logarithms, of 1 + the target (log1p), differences from "
+            "step to step (diff), or those of logarithms (log-diff); forecasts are of the targets.",
+            choices=TRANSFORMS,
             decides_vocabulary=True,
         ),
-    ] = False
+    ] = "none"
     held_out: Annotated[
         float | None,
         Option(

@@ -19,6 +19,7 @@ from unrolled.tasks.forecast.fitted import Fitted
 from unrolled.tasks.forecast.reader import Series, read_panel
 from unrolled.tasks.forecast.scaling import Scaling
 from unrolled.tasks.forecast.times import Calendar
+from unrolled.tasks.forecast.transforms import curve_of
 from unrolled.tasks.forecast.windows import Sizes, Window
 
 __all__ = ["end_of", "ends_of_source"]
@@ -157,8 +158,11 @@ def _columns(line: str, where: str, data: DataOptions) -> list[list[float]]:
     if len({len(column) for column in columns}) > 1:
         lengths = " and ".join(str(len(column)) for column in columns)
         raise DataError(f"{where}: targets of different lengths, {lengths}")
-    if data.log and any(value <= 0 for column in columns for value in column):
-        raise DataError(f"{where}: a value is not above 0, and has no logarithm")
+    curve = curve_of(data.transform)
+    for name, column in zip(data.target, columns, strict=True):
+        for value in column:
+            if value <= curve.above:
+                raise curve.refuse(f"{where}: a value of {name!r}", value)
     return columns
 
 

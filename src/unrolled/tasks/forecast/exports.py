@@ -33,15 +33,15 @@ class ForecasterGraphs(Graphs[Window]):
     def whole(self) -> Graph:
         """Return the graph of windows."""
         model, (center, width) = self.model, self.task.scaling.columns
-        is_log, num_past = self.task.options.data.log, model.num_past
-        as_data = is_log and model.options.learns not in DISTRIBUTIONS
+        curve, num_past = self.task.scaling.curve, model.num_past
+        as_data = model.options.learns not in DISTRIBUTIONS
         lookback, horizon = self.task.sizes
         names = self._names()
 
         def run(*tensors: Tensor) -> list[Tensor]:
             given = dict(zip(names, tensors, strict=True))
             past, offset, size = given["past"], given["center"][:, None], given["width"][:, None]
-            past = ((past.log() if is_log else past) - offset) / size
+            past = (curve.apply(past) - offset) / size
             none = past[:, :, :0]
             columns, future = none, none[:, :1].expand(-1, horizon, -1)
             if "columns" in given:
@@ -50,7 +50,7 @@ class ForecasterGraphs(Graphs[Window]):
                 future = (given["future"] - center[num_past:]) / width[num_past:]
             said = model(Inputs(past.float(), columns.float(), future.float()))
             scores = model.head.moved(said.double(), offset, size)
-            return [scores.exp() if as_data else scores]
+            return [curve.undo(scores) if as_data else scores]
 
         examples = {
             "past": torch.zeros(2, lookback, model.num_targets),

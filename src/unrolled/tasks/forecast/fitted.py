@@ -54,8 +54,9 @@ class Fitted(NamedTuple):
             values = series.values[:end]
             if options.model.learns == "negative-binomial":
                 check_counts(series)
-            scale = Scale.fit(values, kind=kind, log=data.log, season=first.calendar.season)
-            scales[series.id] = scale
+            scales[series.id] = Scale.fit(
+                values, kind=kind, transform=data.transform, season=first.calendar.season
+            )
         num_constant = sum(bool(scale.is_constant.any()) for scale in scales.values())
         if num_constant:
             these = "1 series does" if num_constant == 1 else f"{num_constant:,} series do"

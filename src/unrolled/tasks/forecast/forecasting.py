@@ -66,7 +66,5 @@ def unscaled(
         parameters = model.head.moved(said.double(), center, width)
         point = model.head.point(parameters)
         quantiles = model.head.quantiles(parameters, levels) if levels else None
-    if scaling.is_log:
-        point = point.exp()
-        quantiles = None if quantiles is None else quantiles.exp()
-    return Forecast(point, quantiles)
+    undo = scaling.curve.undo
+    return Forecast(undo(point), None if quantiles is None else undo(quantiles))

@@ -136,9 +136,8 @@ def spread_of(scaling: Scaling, model: Forecaster, held_out: Sequence[Window]) -
         assert told.quantiles is not None
         parts = (told.point, *told.quantiles, scaling.truth(windows))
         width = torch.stack([scaling.scale(window.series).width for window in windows])
-        if scaling.is_log:
-            parts = tuple(part.log() for part in parts)
-        point, low, high, truth = (part / width[:, None] for part in parts)
+        curve = scaling.curve.apply
+        point, low, high, truth = (curve(part) / width[:, None] for part in parts)
         above = (truth - point) / (high - point).clamp(min=_LEAST_WIDTH)
         below = (point - truth) / (point - low).clamp(min=_LEAST_WIDTH)
         score = torch.maximum(above, below)

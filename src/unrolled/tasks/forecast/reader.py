@@ -29,6 +29,7 @@ from unrolled.tasks.forecast.data_options import DataOptions
 from unrolled.tasks.forecast.frequency import find_calendar
 from unrolled.tasks.forecast.moments import Moment, instant, kind_of, localized, parse_moment
 from unrolled.tasks.forecast.times import Calendar
+from unrolled.tasks.forecast.transforms import curve_of
 
 __all__ = ["Panel", "Series", "read_panel"]
 
@@ -261,11 +262,11 @@ def _series(
         targets = ", ".join(map(repr, data.target))
         raise DataError(f"{table.where(rows[0])}: no value of {targets}{name}", "leave it out")
     num = int(observed[-1]) + 1
-    if data.log and (low := np.nanmin(columns["target"])) <= 0:
-        at, column = np.argwhere(columns["target"] == low)[0]
-        row = rows[steps.index(int(at))]
-        message = f"{table.where(row)}: {data.target[column]!r} is {low:g}, which has no logarithm"
-        raise DataError(message, f"leave out {field('log')}")
+    curve = curve_of(data.transform)
+    if (wrong := columns["target"] <= curve.above).any():
+        at, column = np.argwhere(wrong)[0]
+        where = f"{table.where(rows[steps.index(int(at))])}: {data.target[column]!r}"
+        raise curve.refuse(where, columns["target"][at, column])
     if calendar.unit == "row":
         whole: NDArray[np.float64] = np.array(places[: num + ahead], dtype=np.float64)
         more = num + ahead - len(whole)

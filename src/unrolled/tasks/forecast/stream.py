@@ -44,7 +44,7 @@ class ForecastStream:
             raise OptionError(f"{message}end", f"train with {field('normalize')} none")
         self._model = cast(DirectForecaster, model)
         self._scale = task.scale_of(series)
-        self._log: bool = task.options.data.log
+        self._curve = task.scaling.curve
         self._columns = task.scaling.columns
         layer = cast(Recurrent, model.layer)
         self._stream = layer.stream(1)
@@ -79,7 +79,7 @@ class ForecastStream:
             got = f"{len(values)} and {len(columns)}"
             raise ShapeError(f"ForecastStream.push: expected {expected}, got {got}")
         y = torch.tensor(values, dtype=torch.float64)
-        y = ((y.log() if self._log else y) - scale.center) / scale.width
+        y = (self._curve.apply(y) - scale.center) / scale.width
         scaled = y.float()
         missing = scaled.isnan()
         self._last = torch.where(missing, self._last, scaled)
@@ -108,4 +108,4 @@ class ForecastStream:
             model.head.parameters(raw).double(), scale.center[None, None], scale.width[None, None]
         )
         point = model.head.point(said)[0]
-        return point.exp() if self._log else point
+        return self._curve.undo(point)

@@ -52,6 +52,7 @@ from unrolled.tasks.forecast.scaling import Scaling
 from unrolled.tasks.forecast.start import begin
 from unrolled.tasks.forecast.stream import ForecastStream
 from unrolled.tasks.forecast.subject import ForecastSubject
+from unrolled.tasks.forecast.transforms import takes_differences
 from unrolled.tasks.forecast.windows import Window, apart, check_sizes
 from unrolled.tasks.task import ExamplesTask, OptionClasses, Splits, TaskOptions
 
@@ -126,6 +127,7 @@ class ForecastTask(ExamplesTask[Window]):
             lookback=self.sizes.lookback,
             horizon=self.sizes.horizon,
             marks_missing=self.fitted.marks_missing,
+            differences=takes_differences(self.options.data.transform),
         )
 
     def initialize(self, model: nn.Module, splits: Splits[Window]) -> None:
