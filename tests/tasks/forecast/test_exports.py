@@ -18,11 +18,11 @@ from unrolled.tasks.forecast.methods import make_forecaster
 @pytest.fixture
 def gaps(write_table):
     """Two targets, a column that is known and one of the past, each missing now and then."""
-    generator, rows = np.random.default_rng(0), ["y,z,price,rain"]
+    generator, rows = np.random.default_rng(0), ["y,z,price,rain,region,size"]
     for step in range(120):
         wave = [1e3 + 5 * math.sin(step), 1 + generator.random(), 8.0, generator.random()]
         values = ["" if (step + k) % 11 == 0 else f"{value:.6f}" for k, value in enumerate(wave)]
-        rows.append(",".join(values))
+        rows.append(",".join([*values, "north", "5"]))
     return write_table(*rows)
 
 
@@ -31,7 +31,7 @@ def gaps(write_table):
     [
         ({"known": ("price",), "past": ("rain",)}, {"cell": "gru"}),
         (
-            {"known": ("price",), "transform": "log-diff"},
+            {"known": ("price",), "transform": "log-diff", "static": ("region", "size")},
             {"method": "encoder-decoder", "cell": "gru"},
         ),
         ({"transform": "log"}, {"method": "segment", "cell": "rnn", "normalize": "instance"}),
@@ -57,6 +57,8 @@ def test_a_file_says_what_the_model_says(data, model, gaps, prepared, tmp_path):
             for w in windows
         ],
         "future": [w.series.known[w.origin : w.origin + 3].numpy() for w in windows],
+        "numbers": [[5.0]] * 3,
+        "words": [[1]] * 3,
         "center": [scale["center"]] * 3,
         "width": [scale["width"]] * 3,
     }

@@ -113,7 +113,7 @@ def test_what_is_typed_is_forecast_as_if_it_were_the_end_of_the_table(wave_table
     assert typed["times"] == [row["time"] for row in told]
     assert typed["forecast"]["y"] == pytest.approx([row["forecast"] for row in told])
     assert run.task.to_text(typed).splitlines() == [run.task.to_text(row) for row in told]
-    assert run.task.heading == "time\ttarget\tforecast\tlow\thigh"
+    assert run.task.heading(PredictOptions()) == "time\ttarget\tforecast\tlow\thigh"
     for text, expected in (
         ("1,2", "line 1: 2 steps, but a forecast looks at 10"),
         ("1,x", "line 1: a value of 'y' is not a finite number"),
@@ -188,28 +188,6 @@ def test_the_report_shows_forecasts_beside_the_truth(wave_table, prepared, tmp_p
     assert "Forecasts of y beside the truth." in page
     typed = next(iter(subject.read(Source.text(subject.example()))))
     assert len(typed) == 10
-
-
-def test_steps_are_forecast_one_observation_at_a_time(wave_table, prepared):
-    """Equal to the model's own forecast from all that was read so far."""
-    path = wave_table()
-    for model in ({"normalize": "none"}, {"normalize": "none", "linear": False, "loss": "mse"}):
-        options = {"lookback": 10, "calendar": False, "run": str(len(model))}
-        run, _ = trained(prepared, path, model=model, **options)
-        stream = run.task.stream(run.model)
-        (series,) = {window.series for window in run.read().test}
-        for step in range(25):
-            said = stream.push(series.values[step].tolist())
-        nothing = torch.zeros(1, 25, 0)
-        scale = run.task.scale_of("")
-        scaled = ((series.values[:25] - scale.center) / scale.width).float()[None]
-        inputs = type(run.task.inputs(run.read().test[:1]))(scaled, nothing, nothing[:, :3])
-        parameters = run.model(inputs)
-        expected = run.model.head.point(parameters)[0] * scale.width + scale.center
-        torch.testing.assert_close(said, expected.double(), rtol=1e-5, atol=1e-5)
-    framed = prepared(path, run="framed")
-    with pytest.raises(OptionError, match="train with normalize none"):
-        framed.task.stream(framed.trainer.model.eval())
 
 
 @pytest.mark.parametrize("method", ["direct", "segment", "encoder-decoder"])

@@ -5,6 +5,7 @@ from typing import Annotated, ClassVar
 from unrolled.data.options import Encoding
 from unrolled.errors import OptionError, field
 from unrolled.options import Option, Options, absolute, options
+from unrolled.tasks.forecast.series_files import columns_of_suffix
 
 __all__ = ["TRANSFORMS", "DataOptions", "names_of"]
 
@@ -35,24 +36,27 @@ class DataOptions(Options):
     file: Annotated[
         str,
         Option(
-            "Table with a row for each step.", metavar="FILE", positional=True, convert=absolute
+            "Table with a row for each step; or a .tsf or .ts file.",
+            metavar="FILE",
+            positional=True,
+            convert=absolute,
         ),
     ]
     target: Annotated[
         tuple[str, ...],
         Option(
-            "Column to forecast; A,B are two, and it may be repeated.",
+            "Column to forecast; A,B are two, and it may be repeated; of .tsf and .ts files value.",
             metavar="COLUMN",
             convert=names_of,
             decides_vocabulary=True,
         ),
-    ]
+    ] = ()
     time: Annotated[
         str | None,
         Option(
             "Column of the time: dates, months, quarters or numbers.",
             metavar="COLUMN",
-            absent="the rows are the steps, in the order of the file",
+            absent="the rows are the steps, in the order of the file; time of .tsf, step of .ts",
             decides_vocabulary=True,
         ),
     ] = None
@@ -61,7 +65,7 @@ class DataOptions(Options):
         Option(
             "Column that names the series, where there are several.",
             metavar="COLUMN",
-            absent="all rows are one series",
+            absent="all rows are one series; series_name of .tsf, case of .ts",
             decides_vocabulary=True,
         ),
     ] = None
@@ -84,13 +88,23 @@ class DataOptions(Options):
             decides_vocabulary=True,
         ),
     ] = ()
+    static: Annotated[
+        tuple[str, ...],
+        Option(
+            "Column with one value for each series, a number or a word, such as its region.",
+            metavar="COLUMN",
+            convert=names_of,
+            decides_vocabulary=True,
+        ),
+    ] = ()
     horizon: Annotated[
         int | None,
         Option(
             "Number of steps to forecast.",
             within="[1, inf)",
             metavar="H",
-            absent="one cycle of the frequency: 12 months, 24 hours, 7 days; 1 where none is known",
+            absent="@horizon of a .tsf file; one cycle of the frequency: 12 months, 24 hours, "
+            "7 days; 1 where none is known",
             decides_vocabulary=True,
         ),
     ] = None
@@ -124,6 +138,15 @@ class DataOptions(Options):
             decides_vocabulary=True,
         ),
     ] = None
+    dates: Annotated[
+        str,
+        Option(
+            "How dates are written: ISO 8601, such as 2024-12-31; or 31/12/2024 (day-first), "
+            "12/31/2024 (month-first), also with points or hyphens.",
+            choices=("iso", "day-first", "month-first"),
+            decides_vocabulary=True,
+        ),
+    ] = "iso"
     regular: Annotated[
         bool,
         Option(
@@ -193,10 +216,14 @@ class DataOptions(Options):
     encoding: Encoding = "utf-8"
 
     def check(self) -> None:
-        """Raise `OptionError` unless columns and parts fit together."""
+        """Raise `OptionError` unless columns and parts fit together; fill in those of `.tsf`."""
+        for name, column in columns_of_suffix(self.file).items():
+            if not getattr(self, name):
+                object.__setattr__(self, name, (column,) if name == "target" else column)
         if not self.target:
             raise OptionError("no column to forecast", f"{field('target')} COLUMN")
         columns = [*self.target, *self.known, *self.past]
+        columns += [name for name in self.static if name != self.id]
         columns += [name for name in (self.time, self.id) if name is not None]
         for name in columns:
             if columns.count(name) > 1:

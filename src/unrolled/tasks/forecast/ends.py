@@ -49,7 +49,10 @@ def ends_of_source(
             source, data, calendar, sizes, horizon=horizon, last_place=place, name=name
         )
         return
-    for window in ends_of_table(source.path, data, calendar, sizes, horizon):
+    windows = [*ends_of_table(source.path, data, calendar, sizes, horizon)]
+    if note := fitted.statics.note(window.series for window in windows):
+        warnings.warn(note, stacklevel=2)
+    for window in windows:
         if window.series.id not in fitted.scales:
             scaling.add(window.series, window.series.values)
         yield window
@@ -118,8 +121,8 @@ def typed_ends(
     longest = max(horizon, sizes.horizon)
     for number, line in enumerate(source.lines(), 1):
         where = f"{source.name}, line {number}"
-        if data.past or data.known:
-            message = f"{where}: the model also reads {', '.join((*data.past, *data.known))}"
+        if others := (*data.past, *data.known, *data.static):
+            message = f"{where}: the model also reads {', '.join(others)}"
             raise DataError(message, "give a table")
         rows = [*zip(*_columns(line, where, data), strict=True)]
         values = torch.tensor(rows, dtype=torch.float64)

@@ -20,6 +20,7 @@ from unrolled.layers import SequenceLayer, check_sizes
 from unrolled.tasks.forecast.framing import Frame, changes, fill, frame_of
 from unrolled.tasks.forecast.heads import make_head
 from unrolled.tasks.forecast.model_options import ModelOptions
+from unrolled.tasks.forecast.statics import StaticReader
 
 __all__ = ["Forecaster", "Inputs", "joined"]
 
@@ -31,12 +32,14 @@ class Inputs(NamedTuple):
     columns: What else is known of these steps, (B, L, P + K).
     future: What is known of the steps to come, (B, H, K).
     targets: Of those steps, (B, H, C), where they are known: in training.
+    static: Of the series numbers, (B, N), and indices of words, (B, W), where it is read.
     """
 
     past: Tensor
     columns: Tensor
     future: Tensor
     targets: Tensor | None = None
+    static: tuple[Tensor, Tensor] | None = None
 
 
 def joined(inputs: Inputs) -> Tensor:
@@ -58,6 +61,8 @@ class Forecaster(nn.Module, ABC):
         horizon: H, steps that it makes.
         marks_missing: Whether a step also says which targets are missing.
         differences: Whether the layer reads how far each step is from the one before.
+        static: How many numbers are known of a whole series, and how many words each other column
+            of that kind has; read at each step.
 
     Raises:
         OptionError: A size below 1, or columns that a recursive forecaster would need to forecast.
@@ -86,6 +91,7 @@ class Forecaster(nn.Module, ABC):
         horizon: int,
         marks_missing: bool,
         differences: bool = False,
+        static: tuple[int, tuple[int, ...]] = (0, ()),
     ) -> None:
         super().__init__()
         sizes = {"num_targets": num_targets, "lookback": lookback, "horizon": horizon}
@@ -96,6 +102,7 @@ class Forecaster(nn.Module, ABC):
         self.marks_missing, self.differences = marks_missing, differences
         self.head = make_head(options.learns, options.levels)
         self.width = 1 if options.is_independent else num_targets  # targets that are read together
+        self.statics = StaticReader(*static) if static[0] or static[1] else None
         self.dropout = nn.Dropout(options.dropout)
         self.register_buffer("spread", torch.ones(1))
         self.linear: nn.Linear | None = None
@@ -105,12 +112,12 @@ class Forecaster(nn.Module, ABC):
     @property
     def step_size(self) -> int:
         """I, what is known of a step that was."""
-        return self.width * (1 + self.marks_missing) + self.num_past + self.num_known
+        return self.width * (1 + self.marks_missing) + self.num_past + self.ahead_size
 
     @property
     def ahead_size(self) -> int:
-        """What is known of a step to come."""
-        return self.num_known
+        """Numbers that are known of a step to come, those of the whole series among them."""
+        return self.num_known + (0 if self.statics is None else self.statics.output_size)
 
     @property
     def spoken_size(self) -> int:
@@ -213,6 +220,9 @@ class Forecaster(nn.Module, ABC):
         if inputs.past.shape[1] < self.lookback:
             message = f"Forecaster: past must have at least {self.lookback} steps"
             raise ShapeError(f"{message}, got {inputs.past.shape[1]}")
+        if (inputs.static is None) != (self.statics is None):
+            what = "is needed" if inputs.static is None else "is not read"
+            raise ShapeError(f"Forecaster: static {what}")
 
     def apart(self, inputs: Inputs, frame: Frame) -> Inputs:
         """Return windows in their frame; where targets are forecast by themselves, a row for each.
@@ -227,6 +237,12 @@ class Forecaster(nn.Module, ABC):
         if targets is not None:
             targets = (targets - frame.offset) / frame.width
         columns, future = inputs.columns.nan_to_num(0.0), inputs.future.nan_to_num(0.0)
+        if self.statics is not None and inputs.static is not None:
+            features = self.statics(*inputs.static)[:, None]
+            columns, future = (
+                torch.cat([each, features.expand(-1, each.shape[1], -1)], 2)
+                for each in (columns, future)
+            )
         if not self.options.is_independent:
             return Inputs(past, columns, future, targets)
         size, num = past.shape[0], self.num_targets

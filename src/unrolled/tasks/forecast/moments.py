@@ -4,6 +4,7 @@
     2016-07, 1-03          a year and a month
     2016 Q3                a quarter
     17, 17.5               a number
+    31/12/2024 23:59       a date, where an order of day and month is named; nothing guesses one
 
 Not here: the frequency that they come in (`frequency.py`), and their places on it (`times.py`).
 """
@@ -17,31 +18,44 @@ from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 from unrolled.errors import OptionError, field
 
-__all__ = ["Moment", "instant", "kind_of", "localized", "parse_moment", "zone_of"]
+__all__ = ["Moment", "has_an_order", "instant", "kind_of", "localized", "parse_moment", "zone_of"]
 
 Moment = datetime | float | tuple[str, int]
 """A date, a number, or the number of a month ("month") or quarter ("quarter") since year 0."""
 
 _MONTH = re.compile(r"(\d{1,4})-(\d{1,2})")
 _QUARTER = re.compile(r"(\d{1,4})[ -]?[Qq]([1-4])")
+_NAMED_ORDER = re.compile(r"(\d{1,2})([/.-])(\d{1,2})\2(\d{4})((?:[ T].*)?)")
 _OFFSET = re.compile(r"([+-])(\d{2}):(\d{2})")
 
 
-def parse_moment(value: Any) -> Moment:
+def parse_moment(value: Any, dates: str = "iso") -> Moment:
     """Return what a field of the time column says.
 
+    Args:
+        value: The field.
+        dates: How dates are written: "iso", "day-first" or "month-first".
+
     Raises:
-        ValueError: It is neither a date nor a number.
+        ValueError: It is neither a date nor a number; or a date in another order.
 
     Example:
         >>> parse_moment("2016-07"), parse_moment("1970 Q2"), parse_moment("2.5")
         (('month', 24198), ('quarter', 7881), 2.5)
+        >>> parse_moment("31.12.2024 23:59", "day-first")
+        datetime.datetime(2024, 12, 31, 23, 59)
     """
     if isinstance(value, datetime):
         return value
     if isinstance(value, date):
         return datetime(value.year, value.month, value.day)
     text = str(value).strip()
+    if dates != "iso":
+        if (match := _NAMED_ORDER.fullmatch(text)) is None:
+            raise ValueError(f"not {dates}")
+        first, _, second, year, rest = match.groups()
+        day, month = (first, second) if dates == "day-first" else (second, first)
+        return datetime.fromisoformat(f"{year}-{month:0>2}-{day:0>2}{rest}")
     if (match := _MONTH.fullmatch(text)) and 1 <= int(match[2]) <= 12:
         return "month", 12 * int(match[1]) + int(match[2]) - 1
     if match := _QUARTER.fullmatch(text):
@@ -58,6 +72,11 @@ def parse_moment(value: Any) -> Moment:
         return datetime.fromisoformat(text)
     except ValueError:
         return float(text)
+
+
+def has_an_order(value: Any) -> bool:
+    """Return whether a field is a date whose day and month only an order tells apart."""
+    return _NAMED_ORDER.fullmatch(str(value).strip()) is not None
 
 
 def kind_of(moment: Moment) -> str:

@@ -2,6 +2,7 @@
 
 from typing import Annotated, ClassVar
 
+from unrolled.errors import OptionError, field
 from unrolled.options import Option, Options, options
 from unrolled.tasks.forecast.data_options import DataOptions
 from unrolled.tasks.forecast.model_options import ModelOptions
@@ -55,3 +56,16 @@ class PredictOptions(Options):
             absent="0.8, or that of the outermost quantiles",
         ),
     ] = None
+    scores: Annotated[
+        bool,
+        Option(
+            "Write, instead of what comes next, how unlikely each step of the table was after "
+            "those before it."
+        ),
+    ] = False
+
+    def check(self) -> None:
+        """Raise `OptionError` if steps to come are asked for beside scores of those that came."""
+        if self.scores and self.horizon is not None:
+            message = f"{field('scores')} are of steps that came, one after the other"
+            raise OptionError(message, f"leave out {field('horizon')}")

@@ -14,6 +14,7 @@ from unrolled.errors import DataError, OptionError, field
 from unrolled.tasks.forecast.model import Inputs
 from unrolled.tasks.forecast.reader import Series
 from unrolled.tasks.forecast.scales import Scale
+from unrolled.tasks.forecast.statics import Statics
 from unrolled.tasks.forecast.transforms import curve_of, takes_differences
 from unrolled.tasks.forecast.windows import Window
 from unrolled.tasks.task import TaskOptions
@@ -22,11 +23,15 @@ __all__ = ["Scaling", "check_counts", "kind_of_scale"]
 
 
 class _Scaled(NamedTuple):
-    """A series as a model reads it: targets (T, C), what is known (T, P + K) and (T + ahead, K)."""
+    """A series as a model reads it: targets (T, C), what is known (T, P + K) and (T + ahead, K).
+
+    static: Numbers of the whole series, (N,), as they are, and which words it has, (W,).
+    """
 
     past: Tensor
     columns: Tensor
     known: Tensor
+    static: tuple[Tensor, Tensor]
 
 
 class Scaling:
@@ -38,6 +43,7 @@ class Scaling:
         columns: What is taken off other columns and what they are divided by, (P + K,) each.
         lookback: Steps that a forecast looks at.
         season: Steps of a cycle.
+        statics: What is known of whole series.
     """
 
     def __init__(
@@ -47,7 +53,9 @@ class Scaling:
         columns: tuple[Tensor, Tensor],
         lookback: int,
         season: int,
+        statics: Statics,
     ) -> None:
+        self.statics = statics
         self.scales = scales
         self.columns = columns
         self.curve = curve_of(options.data.transform)
@@ -106,8 +114,20 @@ class Scaling:
             torch.stack(columns),
             torch.stack(future),
             torch.stack(targets) if known else None,
+            self._static([window.series for window in windows]),
         )
         return inputs, [self.scale(window.series) for window in windows]
+
+    def scaled_static(self, numbers: Tensor, words: Tensor) -> tuple[Tensor, Tensor]:
+        """Return numbers of series, (B, N), as a model reads them, and words as they are."""
+        center, width = self.statics.scale
+        return ((numbers - center) / width).float(), words
+
+    def _static(self, series: Sequence[Series]) -> tuple[Tensor, Tensor] | None:
+        if not self.statics.columns:
+            return None
+        numbers, words = zip(*(self._read(one).static for one in series), strict=True)
+        return self.scaled_static(torch.stack(numbers), torch.stack(words))
 
     def _read(self, series: Series) -> _Scaled:
         scaled = self._scaled.get(series)
@@ -118,7 +138,8 @@ class Scaling:
             known = ((series.known - center[num_past:]) / width[num_past:]).float()
             own = ((series.past - center[:num_past]) / width[:num_past]).float()
             columns = torch.cat([own, known[: len(series)]], 1)
-            scaled = self._scaled[series] = _Scaled(past, columns, known)
+            static = self.statics.read(series.where, series.static)
+            scaled = self._scaled[series] = _Scaled(past, columns, known, static)
         return scaled
 
 

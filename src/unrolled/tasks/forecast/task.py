@@ -6,6 +6,7 @@
 Tables are read by reader.py, cut into windows by windows.py; the network is in model.py.
 """
 
+import warnings
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any, Self, cast
@@ -14,7 +15,7 @@ import torch
 from torch import Tensor, nn
 
 from unrolled.data.source import Source
-from unrolled.errors import OptionError, field
+from unrolled.errors import DataError, OptionError, field
 from unrolled.metrics import Metric
 from unrolled.tasks.forecast.ends import ends_of_source
 from unrolled.tasks.forecast.exports import ForecasterGraphs
@@ -38,7 +39,8 @@ from unrolled.tasks.forecast.options import (
     PredictOptions,
     TrainingOptions,
 )
-from unrolled.tasks.forecast.parts import read_splits, windows_of_table
+from unrolled.tasks.forecast.parts import read_splits, scaled_if_new, windows_of_table
+from unrolled.tasks.forecast.reader import read_panel
 from unrolled.tasks.forecast.rows import (
     as_one,
     ends_of_interval,
@@ -49,6 +51,7 @@ from unrolled.tasks.forecast.rows import (
 )
 from unrolled.tasks.forecast.scales import Scale
 from unrolled.tasks.forecast.scaling import Scaling
+from unrolled.tasks.forecast.scores import scored
 from unrolled.tasks.forecast.start import begin
 from unrolled.tasks.forecast.stream import ForecastStream
 from unrolled.tasks.forecast.subject import ForecastSubject
@@ -78,7 +81,9 @@ class ForecastTask(ExamplesTask[Window]):
         self.calendar = fitted.calendar
         self.sizes = fitted.sizes
         lookback, season = fitted.sizes.lookback, fitted.calendar.season
-        self.scaling = Scaling(options, fitted.scales, fitted.columns, lookback, season)
+        self.scaling = Scaling(
+            options, fitted.scales, fitted.columns, lookback, season, fitted.statics
+        )
 
     @property
     def metrics(self) -> Sequence[Metric]:
@@ -127,6 +132,7 @@ class ForecastTask(ExamplesTask[Window]):
             lookback=self.sizes.lookback,
             horizon=self.sizes.horizon,
             marks_missing=self.fitted.marks_missing,
+            static=self.fitted.statics.sizes,
             differences=takes_differences(self.options.data.transform),
         )
 
@@ -197,6 +203,9 @@ class ForecastTask(ExamplesTask[Window]):
         What is typed, and not a file, has in each line the last steps of a series: values between
         commas, targets between colons. Of such a line all steps are one prediction.
 
+        Where scores are asked for, yield each step that was observed instead, with how unlikely it
+        was (`scores.py`).
+
         Raises:
             DataError: The table cannot be used, is shorter than what a forecast looks at, or lacks
                 what is to be known in advance.
@@ -206,6 +215,9 @@ class ForecastTask(ExamplesTask[Window]):
         horizon = horizon_of(self.options.model, options, self.sizes)
         levels = ends_of_interval(self.options.model, options.interval)
         targets, named = self.options.data.target, self.options.data.id is not None
+        if options.scores:
+            yield from self._scored(forecaster, source, levels or ())
+            return
         for window in self.ends(source, horizon):
             point, quantiles = self.forecast(forecaster, [window], levels or ())
             said = {"forecast": point[0, :horizon]}
@@ -215,6 +227,27 @@ class ForecastTask(ExamplesTask[Window]):
                 yield as_one(window, said, targets)
             else:
                 yield from to_rows(window, said, targets, named=named)
+
+    def _scored(
+        self, model: Forecaster, source: Source, levels: Sequence[float]
+    ) -> Iterator[dict[str, Any]]:
+        """Yield each observed step that has enough before it, target by target, with its score."""
+        data, sizes = self.options.data, self.sizes
+        if source.path is None:
+            raise OptionError(f"{field('scores')} are of tables", "name a file")
+        series = read_panel(source.path, data, ahead=sizes.horizon, calendar=self.calendar).series
+        if all(len(one) <= sizes.lookback for one in series):
+            message = f"{source.path}: no series has more than the {sizes.lookback:,} steps that a "
+            raise DataError(f"{message}forecast looks at", "give more steps")
+        for note in scaled_if_new(series, self.scaling, sizes.lookback):
+            warnings.warn(note, stacklevel=2)
+        for one in series:
+            name = {"id": one.id} if data.id is not None else {}
+            for step, column, numbers in scored(
+                self.scaling, model, one, self.calendar, sizes, levels
+            ):
+                time = self.calendar.text(one.places[step])
+                yield {**name, "time": time, "target": data.target[column], **numbers}
 
     def ends(self, source: Source, horizon: int | None = None) -> Iterator[Window]:
         """Return the window at the end of each series, what comes next being unknown.
@@ -229,12 +262,12 @@ class ForecastTask(ExamplesTask[Window]):
         horizon = horizon or self.sizes.horizon
         return ends_of_source(source, self.options.data, self.fitted, self.scaling, horizon)
 
-    @property
-    def heading(self) -> str:
-        """The names of what stands in a line of a prediction."""
+    def heading(self, options: PredictOptions) -> str:
+        """Return the names of what stands in a line of a prediction."""
         names = ["id"] * (self.options.data.id is not None)
         ends = [] if says_one_number(self.options.model) else ["low", "high"]
-        return "\t".join([*names, "time", "target", "forecast", *ends])
+        value, score = (["value"], ["score"]) if options.scores else ([], [])
+        return "\t".join([*names, "time", "target", *value, "forecast", *ends, *score])
 
     def to_text(self, prediction: dict[str, Any]) -> str:
         """Return a step as a line of a table; of what was typed a line for each step."""
@@ -242,9 +275,9 @@ class ForecastTask(ExamplesTask[Window]):
 
     @property
     def predict_options(self) -> tuple[str, ...]:
-        """The options of a prediction; of one number there is no interval."""
-        one = says_one_number(self.options.model)
-        return tuple(name for name in super().predict_options if not (one and name == "interval"))
+        """The options of a prediction of what is typed; of one number there is no interval."""
+        left_out = {"scores"} | ({"interval"} if says_one_number(self.options.model) else set())
+        return tuple(name for name in super().predict_options if name not in left_out)
 
     @property
     def own_source(self) -> Source:
@@ -289,17 +322,22 @@ class ForecastTask(ExamplesTask[Window]):
         """Return the forecaster and what it reads."""
         return ForecastSubject(cast(Forecaster, model), self)
 
-    def stream(self, model: nn.Module, series: str = "") -> ForecastStream:
+    def stream(
+        self, model: nn.Module, series: str = "", static: Sequence[str | float] = ()
+    ) -> ForecastStream:
         """Return a forecaster that is given one observation at a time.
 
         Args:
             model: In eval mode.
             series: The name of the series whose scale is used.
+            static: Of each static column its value.
 
         Raises:
+            DataError: A static value is no number where one is expected.
             OptionError: A model that looks at a whole window for each forecast, or no such series.
+            ShapeError: Another number of static values.
         """
-        return ForecastStream(self, cast(Forecaster, model), series)
+        return ForecastStream(self, cast(Forecaster, model), series, static)
 
     def scale_of(self, series: str) -> Scale:
         """Return the scale of a series by its name.
