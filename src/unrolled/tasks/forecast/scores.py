@@ -9,28 +9,75 @@ The forecast is the first step of the one that is made from the step before; dis
 median are those of what is learned, such as logarithms. Nothing that comes later is looked at.
 """
 
+import warnings
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
+from typing import Any
 
 import torch
 from torch import Tensor
 
+from unrolled.data.source import Source
+from unrolled.errors import DataError, OptionError, field
+from unrolled.tasks.forecast.data_options import DataOptions
+from unrolled.tasks.forecast.fitted import Fitted
 from unrolled.tasks.forecast.forecasting import Forecast, of_parameters
 from unrolled.tasks.forecast.model import Forecaster
 from unrolled.tasks.forecast.model_options import DISTRIBUTIONS
-from unrolled.tasks.forecast.reader import Series
+from unrolled.tasks.forecast.parts import scaled_if_new
+from unrolled.tasks.forecast.reader import Series, read_panel
 from unrolled.tasks.forecast.scales import Scale
 from unrolled.tasks.forecast.scaling import Scaling
 from unrolled.tasks.forecast.times import Calendar
 from unrolled.tasks.forecast.windows import Sizes, Window, windows_of
 
-__all__ = ["scored"]
+__all__ = ["scored_table"]
 
 _AT_ONCE = 256  # windows
 _LEAST = 1e-9  # of the half of an interval, in parts of the scale
 
 
-def scored(
+def scored_table(
+    source: Source,
+    data: DataOptions,
+    fitted: Fitted,
+    scaling: Scaling,
+    model: Forecaster,
+    levels: Sequence[float],
+) -> Iterator[dict[str, Any]]:
+    """Yield each observed step of a table that has enough before it, target by target.
+
+    A series that training did not have is scaled by the first steps that a window looks at.
+
+    Args:
+        source: What is read.
+        data: The columns of the training.
+        fitted: To the training.
+        scaling: By which series are scaled.
+        model: In eval mode.
+        levels: Of the ends of an interval; none of a model of one number.
+
+    Raises:
+        DataError: The table cannot be used, or has no series that is long enough.
+        OptionError: The source is not a table.
+    """
+    if source.path is None:
+        raise OptionError(f"{field('scores')} are of tables", "name a file")
+    calendar, sizes = fitted.calendar, fitted.sizes
+    series = read_panel(source.path, data, ahead=sizes.horizon, calendar=calendar).series
+    if all(len(one) <= sizes.lookback for one in series):
+        message = f"{source.path}: no series has more than the {sizes.lookback:,} steps that a "
+        raise DataError(f"{message}forecast looks at", "give more steps")
+    for note in scaled_if_new(series, scaling, sizes.lookback):
+        warnings.warn(note, stacklevel=2)
+    for one in series:
+        name = {"id": one.id} if data.id is not None else {}
+        for step, column, numbers in _scored(scaling, model, one, calendar, sizes, levels):
+            time = calendar.text(one.places[step])
+            yield {**name, "time": time, "target": data.target[column], **numbers}
+
+
+def _scored(
     scaling: Scaling,
     model: Forecaster,
     series: Series,
@@ -38,19 +85,7 @@ def scored(
     sizes: Sizes,
     levels: Sequence[float],
 ) -> Iterator[tuple[int, int, dict[str, float]]]:
-    """Yield each target that is there, from where enough steps lie before it: step, target, score.
-
-    Args:
-        scaling: With the scale of the series.
-        model: In eval mode.
-        series: What was observed.
-        calendar: Its calendar.
-        sizes: Those of the training.
-        levels: Of the ends of an interval; none of a model of one number.
-
-    Yields:
-        The step, from 0; which target; its "value", "forecast", perhaps "low" and "high", "score".
-    """
+    """Yield each target that is there: step, target, and its numbers by their columns."""
     one_step = Sizes(sizes.lookback, 1)
     length = len(series)
     each = windows_of(series, 0, length, sizes=one_step, learned=length, calendar=calendar)

@@ -6,7 +6,6 @@
 Tables are read by reader.py, cut into windows by windows.py; the network is in model.py.
 """
 
-import warnings
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any, Self, cast
@@ -15,7 +14,7 @@ import torch
 from torch import Tensor, nn
 
 from unrolled.data.source import Source
-from unrolled.errors import DataError, OptionError, field
+from unrolled.errors import OptionError, field
 from unrolled.metrics import Metric
 from unrolled.tasks.forecast.ends import ends_of_source
 from unrolled.tasks.forecast.exports import ForecasterGraphs
@@ -39,8 +38,7 @@ from unrolled.tasks.forecast.options import (
     PredictOptions,
     TrainingOptions,
 )
-from unrolled.tasks.forecast.parts import read_splits, scaled_if_new, windows_of_table
-from unrolled.tasks.forecast.reader import read_panel
+from unrolled.tasks.forecast.parts import read_splits, windows_of_table
 from unrolled.tasks.forecast.rows import (
     as_one,
     ends_of_interval,
@@ -51,7 +49,7 @@ from unrolled.tasks.forecast.rows import (
 )
 from unrolled.tasks.forecast.scales import Scale
 from unrolled.tasks.forecast.scaling import Scaling
-from unrolled.tasks.forecast.scores import scored
+from unrolled.tasks.forecast.scores import scored_table
 from unrolled.tasks.forecast.start import begin
 from unrolled.tasks.forecast.stream import ForecastStream
 from unrolled.tasks.forecast.subject import ForecastSubject
@@ -216,7 +214,8 @@ class ForecastTask(ExamplesTask[Window]):
         levels = ends_of_interval(self.options.model, options.interval)
         targets, named = self.options.data.target, self.options.data.id is not None
         if options.scores:
-            yield from self._scored(forecaster, source, levels or ())
+            data, fitted = self.options.data, self.fitted
+            yield from scored_table(source, data, fitted, self.scaling, forecaster, levels or ())
             return
         for window in self.ends(source, horizon):
             point, quantiles = self.forecast(forecaster, [window], levels or ())
@@ -227,27 +226,6 @@ class ForecastTask(ExamplesTask[Window]):
                 yield as_one(window, said, targets)
             else:
                 yield from to_rows(window, said, targets, named=named)
-
-    def _scored(
-        self, model: Forecaster, source: Source, levels: Sequence[float]
-    ) -> Iterator[dict[str, Any]]:
-        """Yield each observed step that has enough before it, target by target, with its score."""
-        data, sizes = self.options.data, self.sizes
-        if source.path is None:
-            raise OptionError(f"{field('scores')} are of tables", "name a file")
-        series = read_panel(source.path, data, ahead=sizes.horizon, calendar=self.calendar).series
-        if all(len(one) <= sizes.lookback for one in series):
-            message = f"{source.path}: no series has more than the {sizes.lookback:,} steps that a "
-            raise DataError(f"{message}forecast looks at", "give more steps")
-        for note in scaled_if_new(series, self.scaling, sizes.lookback):
-            warnings.warn(note, stacklevel=2)
-        for one in series:
-            name = {"id": one.id} if data.id is not None else {}
-            for step, column, numbers in scored(
-                self.scaling, model, one, self.calendar, sizes, levels
-            ):
-                time = self.calendar.text(one.places[step])
-                yield {**name, "time": time, "target": data.target[column], **numbers}
 
     def ends(self, source: Source, horizon: int | None = None) -> Iterator[Window]:
         """Return the window at the end of each series, what comes next being unknown.
