@@ -203,7 +203,7 @@ def test_what_was_not_fitted_to_is_named(fitted, with_known):
     with pytest.raises(DataError, match="was fitted to X and y"):
         with_known.score(SINE)
     with pytest.raises(DataError, match="which has no logarithm"):
-        SequenceForecaster(**QUICK, log=True).fit(SINE - 5)
+        SequenceForecaster(**QUICK, transform="log").fit(SINE - 5)
     with pytest.raises(DataError, match="no series has the 18 steps of a window"):
         fitted.score(SINE[:17])
 

@@ -61,8 +61,9 @@ def _predict(
     errors: list[str] = []
     try:
         with ending_with_its_reader():
-            if task.heading is not None and not as_json:
-                write(task.heading + "\n")
+            heading = task.heading(options)
+            if heading is not None and not as_json:
+                write(heading + "\n")
             for prediction in task.predict(loaded.model, inputs, options):
                 num_cut += "read" in prediction  # that many characters or steps of it
                 num_with_unknown += "unknown" in prediction

@@ -34,6 +34,7 @@ __all__ = [
     "TABLE_SUFFIXES",
     "Row",
     "Table",
+    "check_columns",
     "has_columns",
     "is_header",
     "is_table",
@@ -44,7 +45,7 @@ __all__ = [
 _TABS = (".tsv", ".tab")
 _NO_TABLES = frozenset(
     ".xlsx .xls .ods .arrow .feather .h5 .hdf5 .db .sqlite .xml .html .zip .tar .pkl .npy .npz "
-    ".pdf .docx .doc .ts .arff .mat".split()
+    ".pdf .docx .doc .ts .tsf .arff .mat".split()
 )
 _LINES_SEEN = 200
 
@@ -125,7 +126,7 @@ def read_table(
     read = _READERS.get(_suffix(path), _read_fields)
     every = columns is None or others
     table = read(path, None if every and read is _read_parquet else columns, encoding)
-    _check_columns(table, columns, every)
+    check_columns(table, columns, every=every)
     if not table.rows:
         raise DataError(f"{path}: no rows", "a table has a header and at least one row")
     if every or columns is None:
@@ -189,8 +190,14 @@ def _suffix(path: Path) -> str:
     return Path(name).suffix
 
 
-def _check_columns(table: Table, columns: Sequence[str] | None, every: bool) -> None:
-    """Raise `DataError` unless each wanted column is there, once."""
+def check_columns(table: Table, columns: Sequence[str] | None, *, every: bool = False) -> None:
+    """Raise `DataError` unless each wanted column is there, once.
+
+    Args:
+        table: What was read.
+        columns: That are wanted.
+        every: Whether all others are wanted too.
+    """
     for name in table.columns if every else columns or ():
         if table.columns.count(name) > 1:
             if not name:

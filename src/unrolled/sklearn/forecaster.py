@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from sklearn.utils import check_random_state
 from sklearn.utils.validation import check_array, check_is_fitted
 
-from unrolled.errors import DataError, field
+from unrolled.errors import DataError
 from unrolled.sklearn.estimator import Estimator, takes_options_of
 from unrolled.tasks.forecast.ends import end_of
 from unrolled.tasks.forecast.model import Forecaster
@@ -23,6 +23,7 @@ from unrolled.tasks.forecast.reader import Panel, Series
 from unrolled.tasks.forecast.rows import ends_of_interval, horizon_of
 from unrolled.tasks.forecast.task import ForecastTask
 from unrolled.tasks.forecast.times import Calendar
+from unrolled.tasks.forecast.transforms import curve_of
 from unrolled.tasks.forecast.windows import Sizes, Window, ends_of, settled_sizes, windows_of
 from unrolled.training import FEWEST
 
@@ -47,7 +48,7 @@ class _Numbers(NamedTuple):
     names: tuple[str, ...] = ()
 
 
-@takes_options_of(ForecastTask, data=("horizon", "lookback", "season", "scale", "log"))
+@takes_options_of(ForecastTask, data=("horizon", "lookback", "season", "scale", "transform"))
 class SequenceForecaster(Estimator):
     """The next steps of a series of numbers, or of each of several.
 
@@ -354,9 +355,9 @@ def _series(
     where = f"y[{index}]" if given.is_many else "y"
     if bool(np.isnan(values).all()):
         raise DataError(f"{where}: no value", "leave it out")
-    if data.log and (low := np.nanmin(values)) <= 0:
-        message = f"{where}: a value is {low:g}, which has no logarithm"
-        raise DataError(message, f"leave out {field('log')}")
+    curve, low = curve_of(data.transform), np.nanmin(values)
+    if low <= curve.above:
+        raise curve.refuse(f"{where}: a value", low)
     num, steps = len(values), np.full((len(values) + room, 0), np.nan)
     if known is not None:
         _check_count(known, given)

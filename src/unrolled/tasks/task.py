@@ -212,9 +212,12 @@ class Task(ABC, Generic[Example]):
     def to_text(self, prediction: dict[str, Any]) -> str:
         """Return a prediction as text for people, without an end of line."""
 
-    @property
-    def heading(self) -> str | None:
-        """A line above predictions as text, where each is a row of a table; None without one."""
+    def heading(self, options: Any) -> str | None:  # noqa: ARG002
+        """Return a line above predictions as text, where each is a row of a table; else None.
+
+        Args:
+            options: Of the prediction.
+        """
         return None
 
     @property

@@ -12,17 +12,17 @@ from unrolled.errors import OptionError
 from unrolled.export import to_onnx
 from unrolled.tasks import load
 from unrolled.tasks.forecast import ModelOptions
-from unrolled.tasks.forecast.model import Forecaster
+from unrolled.tasks.forecast.methods import make_forecaster
 
 
 @pytest.fixture
 def gaps(write_table):
     """Two targets, a column that is known and one of the past, each missing now and then."""
-    generator, rows = np.random.default_rng(0), ["y,z,price,rain"]
+    generator, rows = np.random.default_rng(0), ["y,z,price,rain,region,size"]
     for step in range(120):
         wave = [1e3 + 5 * math.sin(step), 1 + generator.random(), 8.0, generator.random()]
         values = ["" if (step + k) % 11 == 0 else f"{value:.6f}" for k, value in enumerate(wave)]
-        rows.append(",".join(values))
+        rows.append(",".join([*values, "north", "5"]))
     return write_table(*rows)
 
 
@@ -30,7 +30,11 @@ def gaps(write_table):
     ("data", "model"),
     [
         ({"known": ("price",), "past": ("rain",)}, {"cell": "gru"}),
-        ({"log": True}, {"method": "segment", "cell": "rnn", "normalize": "instance"}),
+        (
+            {"known": ("price",), "transform": "log-diff", "static": ("region", "size")},
+            {"method": "encoder-decoder", "cell": "gru"},
+        ),
+        ({"transform": "log"}, {"method": "segment", "cell": "rnn", "normalize": "instance"}),
     ],
 )
 def test_a_file_says_what_the_model_says(data, model, gaps, prepared, tmp_path):
@@ -53,6 +57,8 @@ def test_a_file_says_what_the_model_says(data, model, gaps, prepared, tmp_path):
             for w in windows
         ],
         "future": [w.series.known[w.origin : w.origin + 3].numpy() for w in windows],
+        "numbers": [[5.0]] * 3,
+        "words": [[1]] * 3,
         "center": [scale["center"]] * 3,
         "width": [scale["width"]] * 3,
     }
@@ -76,7 +82,7 @@ def test_what_has_no_graph_is_said(gaps, prepared, tmp_path):
 @pytest.mark.parametrize("lookback", [1, 2, 7, 8])
 def test_a_missing_value_is_read_as_the_one_before(lookback):
     sizes = {"num_targets": 2, "num_past": 0, "num_known": 0, "horizon": 1, "lookback": lookback}
-    model = Forecaster(ModelOptions(normalize="none"), **sizes, marks_missing=True)
+    model = make_forecaster(ModelOptions(normalize="none"), **sizes, marks_missing=True)
     generator = torch.Generator().manual_seed(0)
     past = torch.randn(40, lookback, 2, generator=generator)
     past[torch.rand(past.shape, generator=generator) < 0.5] = torch.nan

@@ -17,7 +17,7 @@ def read(path, **options):
 
 def test_a_step_without_a_row_and_an_empty_value_are_missing_and_counted(write_table):
     path = write_table("day,y", "2024-01-01,1", "2024-01-02,", "2024-01-04,4", "2024-01-05,5")
-    (series,), calendar, notes = read(path)
+    (series,), calendar, notes, _ = read(path)
     values = series.values[:, 0].tolist()
     assert [v for v in values if v == v] == [1, 4, 5]
     assert [math.isnan(v) for v in values] == [False, True, True, False, False]
@@ -31,7 +31,7 @@ def test_a_step_without_a_row_and_an_empty_value_are_missing_and_counted(write_t
 
 def test_rows_out_of_order_are_put_in_order_and_counted(write_table):
     path = write_table("day,y", "2024-01-02,2", "2024-01-01,1", "2024-01-03,3")
-    (series,), _, notes = read(path)
+    (series,), _, notes, _ = read(path)
     assert series.values[:, 0].tolist() == [1, 2, 3]
     assert "1 row came before an earlier time, and were put in order" in notes
 
@@ -39,7 +39,7 @@ def test_rows_out_of_order_are_put_in_order_and_counted(write_table):
 def test_several_series_are_read_apart(write_table):
     rows = ["shop,day,y,z", "B,2024-01-01,1,7", "A,2024-01-05,2,8", "B,2024-01-02,3,9"]
     path = write_table(*rows, "A,2024-01-06,4,10")
-    series, _, notes = read(path, id="shop", target=("y", "z"))
+    series, _, notes, _ = read(path, id="shop", target=("y", "z"))
     assert [(one.id, one.values.tolist()) for one in series] == [
         ("B", [[1, 7], [3, 9]]),
         ("A", [[2, 8], [4, 10]]),
@@ -49,7 +49,7 @@ def test_several_series_are_read_apart(write_table):
 
 def test_rows_without_a_target_are_the_future_of_what_is_known(write_table):
     rows = ["day,y,price,rain", "2024-01-01,1,10,5", "2024-01-02,2,20,6", "2024-01-03,,30,"]
-    (series,), _, _ = read(write_table(*rows), known=("price",), past=("rain",), horizon=2)
+    (series,), _, _, _ = read(write_table(*rows), known=("price",), past=("rain",), horizon=2)
     assert series.values[:, 0].tolist() == [1, 2]
     assert series.past[:, 0].tolist() == [5, 6]
     known = series.known[:, 0].tolist()
@@ -58,14 +58,14 @@ def test_rows_without_a_target_are_the_future_of_what_is_known(write_table):
 
 
 def test_without_a_time_the_rows_are_the_steps(write_table):
-    (series,), calendar, _ = read(write_table("y", "1", "2"), time=None)
+    (series,), calendar, _, _ = read(write_table("y", "1", "2"), time=None)
     assert series.values[:, 0].tolist() == [1, 2]
     assert calendar.text(series.places[2]) == "3"
 
 
 def test_irregular_rows_are_steps_with_the_time_between_them(write_table):
     rows = ["day,y", "2024-01-01,1", "2024-01-02,2", "2024-01-04,3", "2024-01-05,4"]
-    (series,), calendar, notes = read(write_table(*rows), regular=False, horizon=1)
+    (series,), calendar, notes, _ = read(write_table(*rows), regular=False, horizon=1)
     assert series.values[:, 0].tolist() == [1, 2, 3, 4]
     gaps = [0, 0, math.log(2), 0, 0]
     assert series.known[:, 0].tolist() == pytest.approx(gaps, abs=1e-6)
@@ -111,7 +111,7 @@ def test_a_table_that_cannot_be_used_is_refused_with_its_line(name, write_table)
 def test_a_logarithm_of_nothing_is_refused_with_its_line(write_table):
     path = write_table("day,y", "2024-01-01,1", "2024-01-02,0")
     with pytest.raises(DataError, match="line 3: 'y' is 0, which has no logarithm"):
-        read(path, log=True)
+        read(path, transform="log")
 
 
 @pytest.mark.parametrize(
@@ -148,7 +148,7 @@ def test_an_hour_that_a_clock_shows_twice_is_read_as_two(write_table):
     for table in (rows, written):
         path = write_table("t,y", *table)
         data = DataOptions(file=str(path), time="t", target=("y",), zone="Europe/Lisbon")
-        (series,), calendar, _ = read_panel(path, data)
+        (series,), calendar, _, _ = read_panel(path, data)
         assert calendar.name == "hourly"
         assert series.values[:, 0].tolist() == [0, 1, 2, 3, 4]
 

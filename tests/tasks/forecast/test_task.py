@@ -16,6 +16,8 @@ METHODS = {
     "recursive": {"method": "recursive"},
     "recursive-own": {"method": "recursive", "loss": "mse"},
     "segment": {"method": "segment", "loss": "normal"},
+    "encoder-decoder": {"method": "encoder-decoder", "cell": "gru", "loss": "student-t"},
+    "encoder-decoder-tcn": {"method": "encoder-decoder", "cell": "tcn", "independent": True},
     "instance": {"normalize": "instance", "cell": "tcn", "loss": "huber"},
     "apart": {"independent": True, "linear": False, "cell": "gru"},
 }
@@ -69,7 +71,7 @@ def test_a_forecast_of_counts_is_of_counts(write_table, prepared):
 def test_logarithms_are_learned_and_undone(write_table, prepared):
     rows = [f"{n},{1.1**n:.6f}" for n in range(60)]
     run, results = trained(
-        prepared, write_table("t,y", *rows), time="t", lookback=6, log=True, horizon=2
+        prepared, write_table("t,y", *rows), time="t", lookback=6, transform="log", horizon=2
     )
     last, _ = predicted(run)
     assert last["forecast"] == pytest.approx(1.1**60, rel=0.1)
@@ -111,7 +113,7 @@ def test_what_is_typed_is_forecast_as_if_it_were_the_end_of_the_table(wave_table
     assert typed["times"] == [row["time"] for row in told]
     assert typed["forecast"]["y"] == pytest.approx([row["forecast"] for row in told])
     assert run.task.to_text(typed).splitlines() == [run.task.to_text(row) for row in told]
-    assert run.task.heading == "time\ttarget\tforecast\tlow\thigh"
+    assert run.task.heading(PredictOptions()) == "time\ttarget\tforecast\tlow\thigh"
     for text, expected in (
         ("1,2", "line 1: 2 steps, but a forecast looks at 10"),
         ("1,x", "line 1: a value of 'y' is not a finite number"),
@@ -188,29 +190,7 @@ def test_the_report_shows_forecasts_beside_the_truth(wave_table, prepared, tmp_p
     assert len(typed) == 10
 
 
-def test_steps_are_forecast_one_observation_at_a_time(wave_table, prepared):
-    """Equal to the model's own forecast from all that was read so far."""
-    path = wave_table()
-    for model in ({"normalize": "none"}, {"normalize": "none", "linear": False, "loss": "mse"}):
-        options = {"lookback": 10, "calendar": False, "run": str(len(model))}
-        run, _ = trained(prepared, path, model=model, **options)
-        stream = run.task.stream(run.model)
-        (series,) = {window.series for window in run.read().test}
-        for step in range(25):
-            said = stream.push(series.values[step].tolist())
-        nothing = torch.zeros(1, 25, 0)
-        scale = run.task.scale_of("")
-        scaled = ((series.values[:25] - scale.center) / scale.width).float()[None]
-        inputs = type(run.task.inputs(run.read().test[:1]))(scaled, nothing, nothing[:, :3])
-        parameters = run.model(inputs)
-        expected = run.model.head.point(parameters)[0] * scale.width + scale.center
-        torch.testing.assert_close(said, expected.double(), rtol=1e-5, atol=1e-5)
-    framed = prepared(path, run="framed")
-    with pytest.raises(OptionError, match="train with normalize none"):
-        framed.task.stream(framed.trainer.model.eval())
-
-
-@pytest.mark.parametrize("method", ["direct", "segment"])
+@pytest.mark.parametrize("method", ["direct", "segment", "encoder-decoder"])
 @pytest.mark.parametrize("independent", [True, False])
 def test_a_new_network_adds_nothing_to_the_linear_forecast(
     wave_table, prepared, method, independent
@@ -249,13 +229,16 @@ def test_numbers_of_any_size_are_scaled(write_table, prepared):
     assert scales == pytest.approx([scales[0]] * 3)
 
 
-@pytest.mark.parametrize("model", [{}, {"loss": "normal"}, {"loss": "student-t", "log": True}])
+@pytest.mark.parametrize(
+    "model", [{}, {"loss": "normal"}, {"loss": "student-t", "transform": "log"}]
+)
 def test_intervals_hold_their_share_of_held_out_values(write_table, prepared, model):
     """A model that is far too sure: its training has no noise, what is held out has."""
     chance = random.Random(0)
     rows = [f"{n},{20 + n % 4 + (chance.gauss(0, 1) if n >= 200 else 0):.4f}" for n in range(400)]
-    options = {"time": "t", "lookback": 8, "split": "200,100,100", "log": model.get("log", False)}
-    model = {name: value for name, value in model.items() if name != "log"}
+    model = dict(model)
+    transform = model.pop("transform", "none")
+    options = {"time": "t", "lookback": 8, "split": "200,100,100", "transform": transform}
     run = prepared(write_table("t,y", *rows), model=model, **options)
     run.trainer.fit()
     results = run.finish()

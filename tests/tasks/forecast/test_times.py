@@ -1,10 +1,13 @@
-from datetime import datetime, timedelta
+from datetime import date, datetime, timedelta
 
 import numpy as np
 import pytest
 
-from unrolled.errors import OptionError
-from unrolled.tasks.forecast.times import Calendar, find_calendar, localized, parse_moment
+from unrolled.errors import DataError, OptionError
+from unrolled.tasks.forecast import PredictOptions
+from unrolled.tasks.forecast.frequency import find_calendar
+from unrolled.tasks.forecast.moments import localized, parse_moment
+from unrolled.tasks.forecast.times import Calendar
 
 
 def moments(*texts):
@@ -131,3 +134,41 @@ def test_what_the_calendar_tells_of_many_places_is_what_each_date_says(unit, zon
         angles = 2 * np.pi * np.array([cycles[name] for name in calendar.cycles])
         expected.append(np.concatenate([np.sin(angles), np.cos(angles)]))
     np.testing.assert_allclose(calendar.features(places), expected, atol=1e-9)
+
+
+@pytest.mark.parametrize(
+    ("text", "dates", "expected"),
+    [
+        ("31/12/2024", "day-first", datetime(2024, 12, 31)),
+        ("1.2.2024 7:05", "day-first", None),  # an hour of one digit is not ISO 8601
+        ("1.2.2024 07:05", "day-first", datetime(2024, 2, 1, 7, 5)),
+        ("01-02-2024T07:05:09", "month-first", datetime(2024, 1, 2, 7, 5, 9)),
+        ("12/31/2024", "day-first", None),
+        ("31/12/2024", "month-first", None),
+        ("01/02.2024", "day-first", None),
+        ("01/02/24", "day-first", None),
+        ("2024-12-31", "day-first", None),
+        ("31/12/2024", "iso", None),
+    ],
+)
+def test_dates_are_read_in_the_order_that_is_named(text, dates, expected):
+    if expected is None:
+        with pytest.raises(ValueError):  # noqa: PT011  # whatever fromisoformat says
+            parse_moment(text, dates)
+    else:
+        assert parse_moment(text, dates) == expected
+
+
+def test_days_and_months_are_never_guessed(write_table, prepared):
+    """Not even where a later row would tell: the 13th is no month."""
+    days = [date(2024, 1, 1) + timedelta(n) for n in range(60)]
+    path = write_table("day,y", *(f"{day:%d/%m/%Y},{n % 5}" for n, day in enumerate(days)))
+    with pytest.raises(DataError, match=r"line 2: 'day' is neither a date .*01/01/2024") as refused:
+        prepared(path)
+    assert "day-first or month-first says which is which" in refused.value.hint
+    with pytest.raises(DataError, match="line 14: 'day' is no date with month first: '13/01/2024'"):
+        prepared(path, dates="month-first")
+    run = prepared(path, dates="day-first")
+    assert run.task.calendar.name == "daily"
+    rows = run.task.predict(run.trainer.model.eval(), run.task.own_source, PredictOptions())
+    assert [row["time"] for row in rows] == ["2024-03-01", "2024-03-02", "2024-03-03"]

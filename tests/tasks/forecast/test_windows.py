@@ -31,15 +31,16 @@ def test_windows_that_are_measured_lie_a_stride_apart(wave_table, prepared):
     assert len(splits.training) == 53
 
 
-def test_what_comes_later_changes_no_forecast_and_no_scale(wave_table, prepared):
+@pytest.mark.parametrize("transform", ["none", "log1p", "diff", "log-diff"])
+def test_what_comes_later_changes_no_forecast_and_no_scale(transform, wave_table, prepared):
     """A spike in the test part, and one in the held-out part, as those who peek would notice."""
-    whole = prepared(wave_table(), run="whole")
+    whole = prepared(wave_table(), run="whole", transform=transform)
     path = wave_table(name="spike.csv")
     rows = path.read_text().splitlines()
     for step in (50, 70):  # held out; measured on
         rows[1 + step] = rows[1 + step].split(",")[0] + ",1e6"
     path.write_text("\n".join(rows) + "\n")
-    spiked = prepared(path, run="spiked")
+    spiked = prepared(path, run="spiked", transform=transform)
     assert spiked.task.to_dict() == whole.task.to_dict()
     for one, other in zip(
         whole.trainer.model.state_dict().values(),

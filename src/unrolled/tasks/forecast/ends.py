@@ -14,11 +14,12 @@ from numpy.typing import NDArray
 from unrolled.data.numbers import parse_number
 from unrolled.data.source import Source
 from unrolled.errors import DataError, field
+from unrolled.tasks.forecast.data_options import DataOptions
 from unrolled.tasks.forecast.fitted import Fitted
-from unrolled.tasks.forecast.options import DataOptions
 from unrolled.tasks.forecast.reader import Series, read_panel
 from unrolled.tasks.forecast.scaling import Scaling
 from unrolled.tasks.forecast.times import Calendar
+from unrolled.tasks.forecast.transforms import curve_of
 from unrolled.tasks.forecast.windows import Sizes, Window
 
 __all__ = ["end_of", "ends_of_source"]
@@ -48,7 +49,10 @@ def ends_of_source(
             source, data, calendar, sizes, horizon=horizon, last_place=place, name=name
         )
         return
-    for window in ends_of_table(source.path, data, calendar, sizes, horizon):
+    windows = [*ends_of_table(source.path, data, calendar, sizes, horizon)]
+    if note := fitted.statics.note(window.series for window in windows):
+        warnings.warn(note, stacklevel=2)
+    for window in windows:
         if window.series.id not in fitted.scales:
             scaling.add(window.series, window.series.values)
         yield window
@@ -117,8 +121,8 @@ def typed_ends(
     longest = max(horizon, sizes.horizon)
     for number, line in enumerate(source.lines(), 1):
         where = f"{source.name}, line {number}"
-        if data.past or data.known:
-            message = f"{where}: the model also reads {', '.join((*data.past, *data.known))}"
+        if others := (*data.past, *data.known, *data.static):
+            message = f"{where}: the model also reads {', '.join(others)}"
             raise DataError(message, "give a table")
         rows = [*zip(*_columns(line, where, data), strict=True)]
         values = torch.tensor(rows, dtype=torch.float64)
@@ -157,8 +161,11 @@ def _columns(line: str, where: str, data: DataOptions) -> list[list[float]]:
     if len({len(column) for column in columns}) > 1:
         lengths = " and ".join(str(len(column)) for column in columns)
         raise DataError(f"{where}: targets of different lengths, {lengths}")
-    if data.log and any(value <= 0 for column in columns for value in column):
-        raise DataError(f"{where}: a value is not above 0, and has no logarithm")
+    curve = curve_of(data.transform)
+    for name, column in zip(data.target, columns, strict=True):
+        for value in column:
+            if value <= curve.above:
+                raise curve.refuse(f"{where}: a value of {name!r}", value)
     return columns
 
 

@@ -11,7 +11,7 @@ from torch import Tensor
 
 from unrolled.errors import OptionError, field
 from unrolled.tasks.forecast.model import Inputs
-from unrolled.tasks.forecast.options import DISTRIBUTIONS
+from unrolled.tasks.forecast.model_options import DISTRIBUTIONS
 from unrolled.tasks.forecast.windows import Window
 from unrolled.tasks.graphs import Graph, Graphs, Steps, Tensors
 
@@ -26,40 +26,53 @@ class ForecasterGraphs(Graphs[Window]):
     past: The targets, (B, L, C), NaN where one is missing.
     columns: What else is known of these steps, (B, L, P + K); left out where there is nothing.
     future: What is known of the steps to come, (B, H, K); left out where there is nothing.
+    numbers, words: What is known of each series, (B, N) as it is and NaN where it is missing, and
+        (B, W), which of the column's words it is, from 1, 0 for another; left out where there is
+        nothing.
     center, width: The scale of each series, (B, C), of logarithms where those are learned.
     scores: The parameters of the model's head, (B, H, C, R).
     """
 
     def whole(self) -> Graph:
         """Return the graph of windows."""
-        model, (center, width) = self.model, self.task.scaling.columns
-        is_log, num_past = self.task.options.data.log, model.num_past
-        as_data = is_log and model.options.learns not in DISTRIBUTIONS
+        model, scaling = self.model, self.task.scaling
+        center, width = scaling.columns
+        curve, num_past = scaling.curve, model.num_past
+        as_data = model.options.learns not in DISTRIBUTIONS
         lookback, horizon = self.task.sizes
         names = self._names()
 
         def run(*tensors: Tensor) -> list[Tensor]:
             given = dict(zip(names, tensors, strict=True))
             past, offset, size = given["past"], given["center"][:, None], given["width"][:, None]
-            past = ((past.log() if is_log else past) - offset) / size
+            past = (curve.apply(past) - offset) / size
             none = past[:, :, :0]
             columns, future = none, none[:, :1].expand(-1, horizon, -1)
             if "columns" in given:
                 columns = (given["columns"] - center) / width
             if "future" in given:
                 future = (given["future"] - center[num_past:]) / width[num_past:]
-            said = model(Inputs(past.float(), columns.float(), future.float()))
+            static = None
+            if "numbers" in given or "words" in given:
+                numbers = given["numbers"] if "numbers" in given else none[:, 0, :0]
+                words = given["words"] if "words" in given else none[:, 0, :0].long()
+                static = scaling.scaled_static(numbers, words)
+            said = model(Inputs(past.float(), columns.float(), future.float(), static=static))
             scores = model.head.moved(said.double(), offset, size)
-            return [scores.exp() if as_data else scores]
+            return [curve.undo(scores) if as_data else scores]
 
         examples = {
             "past": torch.zeros(2, lookback, model.num_targets),
             "columns": torch.zeros(2, lookback, len(center)),
             "future": torch.zeros(2, horizon, model.num_known),
+            "numbers": torch.zeros(2, scaling.statics.sizes[0]),
             "center": torch.zeros(2, model.num_targets),
             "width": torch.ones(2, model.num_targets),
         }
-        inputs = {name: examples[name].double() for name in names}
+        inputs = {name: examples[name].double() for name in names if name != "words"}
+        if "words" in names:
+            inputs["words"] = torch.zeros(2, len(scaling.statics.sizes[1]), dtype=torch.long)
+        inputs = {name: inputs[name] for name in names}
         return Graph(model, run, inputs, {name: {0: "batch"} for name in names}, ("scores",))
 
     def steps(self) -> Steps:
@@ -77,10 +90,13 @@ class ForecasterGraphs(Graphs[Window]):
                 series, origin = window.series, window.origin
                 seen = slice(origin - window.sizes.lookback, origin)
                 scale = self.task.scaling.scale(series)
+                numbers, words = self.task.scaling.statics.read(series.where, series.static)
                 read = {
                     "past": series.values[seen],
                     "columns": torch.cat([series.past[seen], series.known[seen]], 1),
                     "future": series.known[origin : origin + window.sizes.horizon],
+                    "numbers": numbers,
+                    "words": words,
                     "center": scale.center,
                     "width": scale.width,
                 }
@@ -98,4 +114,6 @@ class ForecasterGraphs(Graphs[Window]):
         names = ["past"]
         names += ["columns"] if len(self.task.scaling.columns[0]) else []
         names += ["future"] if self.model.num_known else []
+        num_numbers, num_words = self.task.scaling.statics.sizes
+        names += ["numbers"] * bool(num_numbers) + ["words"] * bool(num_words)
         return [*names, "center", "width"]

@@ -8,9 +8,10 @@ from torch import Tensor
 
 from unrolled.data.content import flag_of, numbers_of, strings_of, whole_number_of
 from unrolled.tasks.forecast.baselines import too_many_to_smooth
-from unrolled.tasks.forecast.options import DataOptions
+from unrolled.tasks.forecast.data_options import DataOptions
 from unrolled.tasks.forecast.scales import Scale, column_scale
 from unrolled.tasks.forecast.scaling import check_counts, kind_of_scale
+from unrolled.tasks.forecast.statics import Statics
 from unrolled.tasks.forecast.times import Calendar
 from unrolled.tasks.forecast.windows import Sizes, Window
 from unrolled.tasks.task import Splits, TaskOptions
@@ -28,6 +29,7 @@ class Fitted(NamedTuple):
         columns: What is taken off other columns and what they are divided by, (P + K,) each.
         marks_missing: Whether a step also says which targets are missing.
         last_place: Where the first series ended: what is typed without times ends there too.
+        statics: The columns of what is known of whole series.
     """
 
     calendar: Calendar
@@ -36,6 +38,7 @@ class Fitted(NamedTuple):
     columns: tuple[Tensor, Tensor]
     marks_missing: bool
     last_place: float
+    statics: Statics
 
     @classmethod
     def of(cls, options: TaskOptions, splits: Splits[Window]) -> Self:
@@ -54,8 +57,9 @@ class Fitted(NamedTuple):
             values = series.values[:end]
             if options.model.learns == "negative-binomial":
                 check_counts(series)
-            scale = Scale.fit(values, kind=kind, log=data.log, season=first.calendar.season)
-            scales[series.id] = scale
+            scales[series.id] = Scale.fit(
+                values, kind=kind, transform=data.transform, season=first.calendar.season
+            )
         num_constant = sum(bool(scale.is_constant.any()) for scale in scales.values())
         if num_constant:
             these = "1 series does" if num_constant == 1 else f"{num_constant:,} series do"
@@ -72,7 +76,9 @@ class Fitted(NamedTuple):
         width = torch.cat([width, width.new_ones(extra)])
         marks = any(bool(series.values[:end].isnan().any()) for series, end in learned.items())
         last_place = first.series.places[len(first.series) - 1]
-        return cls(first.calendar, first.sizes, scales, (center, width), marks, last_place)
+        statics = Statics.fit(data.static, learned, data.id)
+        sizes = first.sizes
+        return cls(first.calendar, sizes, scales, (center, width), marks, last_place, statics)
 
     def to_dict(self, targets: tuple[str, ...]) -> dict[str, Any]:
         """Return it, and the names of the targets, in types that JSON has."""
@@ -85,6 +91,7 @@ class Fitted(NamedTuple):
             "marks_missing": self.marks_missing,
             "last_place": float(self.last_place),
             "columns": {"center": center.tolist(), "width": width.tolist()},
+            "statics": self.statics.to_list(),
             "series": {name: scale.to_dict() for name, scale in self.scales.items()},
         }
 
@@ -108,4 +115,5 @@ class Fitted(NamedTuple):
         place = numbers_of({"last_place": [content["last_place"]]}, "last_place", 1)[0]
         marks = flag_of(content, "marks_missing")
         sizes = Sizes(lookback, horizon)
-        return cls(calendar, sizes, scales, (columns[0], columns[1]), marks, place)
+        statics = Statics.from_list(data.static, content["statics"])
+        return cls(calendar, sizes, scales, (columns[0], columns[1]), marks, place, statics)

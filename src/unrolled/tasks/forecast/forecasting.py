@@ -4,20 +4,22 @@ Not here: the network (`model.py`), and how forecasts are measured (`measuring.p
 """
 
 from collections.abc import Sequence
-from typing import NamedTuple
+from typing import NamedTuple, cast
 
 import torch
 from torch import Tensor
 
 from unrolled.tasks.forecast.model import Forecaster, Inputs
+from unrolled.tasks.forecast.recursive import RecursiveForecaster
 from unrolled.tasks.forecast.rows import draws_paths
 from unrolled.tasks.forecast.scales import Scale
 from unrolled.tasks.forecast.scaling import Scaling
 from unrolled.tasks.forecast.windows import Window
 
-__all__ = ["Forecast", "forecast", "unscaled"]
+__all__ = ["PATHS", "Forecast", "forecast", "of_parameters", "of_paths", "unscaled"]
 
-_PATHS = 100
+PATHS = 100
+"""That are drawn of each series."""
 
 
 class Forecast(NamedTuple):
@@ -49,21 +51,49 @@ def unscaled(
     levels: Sequence[float],
 ) -> Forecast:
     """Return parameters, (B, H, C, R), as forecasts; where they are None, paths are drawn."""
-    center = torch.stack([scale.center for scale in scales])[:, None]
-    width = torch.stack([scale.width for scale in scales])[:, None]
-    quantiles: Tensor | None
+    width = torch.stack([scale.width for scale in scales])
     if said is None:
-        horizon = inputs.future.shape[1]
-        drawn = model.paths(inputs, _PATHS, horizon, seed=0, scales=width[:, 0].float())
-        paths = drawn.double() * width + center
-        is_mean = model.options.learns != "student-t"
-        point = paths.mean(0) if is_mean else paths.median(0).values
-        quantiles = torch.quantile(paths, paths.new_tensor(levels), 0) if levels else None
-    else:
-        parameters = model.head.moved(said.double(), center, width)
-        point = model.head.point(parameters)
-        quantiles = model.head.quantiles(parameters, levels) if levels else None
-    if scaling.is_log:
-        point = point.exp()
-        quantiles = None if quantiles is None else quantiles.exp()
-    return Forecast(point, quantiles)
+        recursive, horizon = cast(RecursiveForecaster, model), inputs.future.shape[1]
+        drawn = recursive.paths(inputs, PATHS, horizon, seed=0, scales=width.float())
+        return of_paths(scaling, model, drawn, scales, levels)
+    return of_parameters(scaling, model, said, scales, levels)
+
+
+def of_paths(
+    scaling: Scaling,
+    model: Forecaster,
+    drawn: Tensor,
+    scales: Sequence[Scale],
+    levels: Sequence[float],
+) -> Forecast:
+    """Return paths as a model draws them, (N, B, H, C), as forecasts."""
+    center, width = _stacked(scales)
+    paths = drawn.double() * width + center
+    is_mean = model.options.learns != "student-t"
+    point = paths.mean(0) if is_mean else paths.median(0).values
+    quantiles = torch.quantile(paths, paths.new_tensor(levels), 0) if levels else None
+    return _undone(scaling, point, quantiles)
+
+
+def of_parameters(
+    scaling: Scaling,
+    model: Forecaster,
+    said: Tensor,
+    scales: Sequence[Scale],
+    levels: Sequence[float],
+) -> Forecast:
+    """Return parameters as a model says them, (B, H, C, R), as forecasts."""
+    parameters = model.head.moved(said.double(), *_stacked(scales))
+    quantiles = model.head.quantiles(parameters, levels) if levels else None
+    return _undone(scaling, model.head.point(parameters), quantiles)
+
+
+def _stacked(scales: Sequence[Scale]) -> tuple[Tensor, Tensor]:
+    """Return centers and widths, (B, 1, C) each."""
+    center = torch.stack([scale.center for scale in scales])[:, None]
+    return center, torch.stack([scale.width for scale in scales])[:, None]
+
+
+def _undone(scaling: Scaling, point: Tensor, quantiles: Tensor | None) -> Forecast:
+    undo = scaling.curve.undo
+    return Forecast(undo(point), None if quantiles is None else undo(quantiles))

@@ -13,10 +13,10 @@ from torch import Tensor
 from unrolled.data.batching import batches_by_length
 from unrolled.tasks.forecast.baselines import Forecasts, baseline_forecasts, naive, seasonal_naive
 from unrolled.tasks.forecast.forecasting import Forecast, forecast, unscaled
-from unrolled.tasks.forecast.heads import Head
+from unrolled.tasks.forecast.head import Head
 from unrolled.tasks.forecast.measures import Tally, verdict
 from unrolled.tasks.forecast.model import Forecaster, Inputs
-from unrolled.tasks.forecast.options import ModelOptions
+from unrolled.tasks.forecast.model_options import ModelOptions
 from unrolled.tasks.forecast.rows import draws_paths, ends_of_interval, says_one_number
 from unrolled.tasks.forecast.scales import Scale
 from unrolled.tasks.forecast.scaling import Scaling
@@ -136,9 +136,8 @@ def spread_of(scaling: Scaling, model: Forecaster, held_out: Sequence[Window]) -
         assert told.quantiles is not None
         parts = (told.point, *told.quantiles, scaling.truth(windows))
         width = torch.stack([scaling.scale(window.series).width for window in windows])
-        if scaling.is_log:
-            parts = tuple(part.log() for part in parts)
-        point, low, high, truth = (part / width[:, None] for part in parts)
+        curve = scaling.curve.apply
+        point, low, high, truth = (curve(part) / width[:, None] for part in parts)
         above = (truth - point) / (high - point).clamp(min=_LEAST_WIDTH)
         below = (point - truth) / (point - low).clamp(min=_LEAST_WIDTH)
         score = torch.maximum(above, below)

@@ -8,14 +8,14 @@ from functools import partial
 from pathlib import Path
 
 from unrolled.errors import DataError
-from unrolled.tasks.forecast.options import DataOptions
-from unrolled.tasks.forecast.reader import Panel, read_panel
+from unrolled.tasks.forecast.data_options import DataOptions
+from unrolled.tasks.forecast.reader import Panel, Series, read_panel
 from unrolled.tasks.forecast.scaling import Scaling
 from unrolled.tasks.forecast.times import Calendar
 from unrolled.tasks.forecast.windows import Sizes, Window, ends_of, settled_sizes, windows_of
 from unrolled.tasks.task import Splits
 
-__all__ = ["read_splits", "splits_of", "windows_of_table"]
+__all__ = ["read_splits", "scaled_if_new", "splits_of", "windows_of_table"]
 
 
 def read_splits(data: DataOptions) -> Splits[Window]:
@@ -33,8 +33,8 @@ def splits_of(panel: Panel, data: DataOptions) -> Splits[Window]:
     Raises:
         DataError: No series is long enough.
     """
-    series, calendar, notes = panel
-    sizes = settled_sizes(data, series, calendar)
+    series, calendar, notes, named = panel
+    sizes = settled_sizes(data, series, calendar, named)
     splits: Splits[Window] = Splits([], [], [], notes)
     refused: list[DataError] = []
     num_after = 0
@@ -73,22 +73,32 @@ def windows_of_table(
     Raises:
         DataError: The table cannot be used, or no series is long enough.
     """
-    series, calendar, notes = read_panel(path, data, calendar=calendar)
+    series, calendar, notes, _ = read_panel(path, data, calendar=calendar)
+    notes.extend(scaled_if_new(series, scaling, sizes.lookback))
     windows: list[Window] = []
-    num_new = 0
     for one in series:
-        if one.id not in scaling.scales:
-            num_new += 1
-            scaling.add(one, one.values[: sizes.lookback])
         cut = windows_of(one, 0, len(one), sizes=sizes, learned=len(one), calendar=calendar)
         windows.extend([*cut][:: data.stride])
     if not windows:
         message = f"{path}: no series has {sum(sizes):,} steps: {sizes.lookback:,} to look at"
         raise DataError(f"{message} and {sizes.horizon:,} to forecast", "give more steps")
-    if num_new:
-        these = "1 series is" if num_new == 1 else f"{num_new:,} series are"
-        notes.append(f"{these} new, and scaled by the steps before the first forecast")
     return windows, notes
+
+
+def scaled_if_new(series: Sequence[Series], scaling: Scaling, lookback: int) -> Iterator[str]:
+    """Scale series that training did not have by the first steps that a window looks at.
+
+    Yields:
+        Notes: how many they are, and how many words of theirs are new.
+    """
+    new = [one for one in series if one.id not in scaling.scales]
+    for one in new:
+        scaling.add(one, one.values[:lookback])
+    if new:
+        these = "1 series is" if len(new) == 1 else f"{len(new):,} series are"
+        yield f"{these} new, and scaled by the steps before the first forecast"
+    if note := scaling.statics.note(series):
+        yield note
 
 
 def _notes(

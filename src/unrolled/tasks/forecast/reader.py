@@ -12,8 +12,6 @@ learned from (`windows.py`), scales (`scales.py`).
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import datetime
-from itertools import pairwise
 from pathlib import Path
 from typing import NamedTuple
 
@@ -22,24 +20,23 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from unrolled.data.numbers import parse_number
+from unrolled.data.numbers import MISSING, parse_number
 from unrolled.data.tables import Row, Table, read_table
 from unrolled.errors import DataError, field
-from unrolled.tasks.forecast.options import DataOptions
-from unrolled.tasks.forecast.times import (
-    Calendar,
-    Moment,
-    find_calendar,
-    instant,
-    kind_of,
-    localized,
-    parse_moment,
+from unrolled.tasks.forecast.data_options import DataOptions
+from unrolled.tasks.forecast.grid import (
+    Placed,
+    calendar_of,
+    groups_of,
+    in_order,
+    places_of,
+    steps_of,
 )
+from unrolled.tasks.forecast.series_files import columns_of_suffix, read_series_file
+from unrolled.tasks.forecast.times import Calendar
+from unrolled.tasks.forecast.transforms import curve_of
 
 __all__ = ["Panel", "Series", "read_panel"]
-
-_MOST_STEPS = 50_000_000  # of a series, between its first and last row
-_NEAR = 1e-6  # of a step
 
 
 @dataclass(frozen=True, eq=False)
@@ -55,6 +52,7 @@ class Series:
         num_columns: How many of the K are columns of the table.
         places: Of all steps, (T + ahead,); `Calendar.text` writes them.
         last_line: The last one that it has in the file.
+        static: What is known of the whole series, a text for each column; empty where missing.
     """
 
     where: str
@@ -65,23 +63,22 @@ class Series:
     num_columns: int
     places: tuple[float, ...]
     last_line: int
+    static: tuple[str, ...] = ()
 
     def __len__(self) -> int:
         return len(self.values)
 
 
 class Panel(NamedTuple):
-    """What a table has: its series, their calendar, and what was counted, in sentences."""
+    """What a table has: its series, their calendar, and what was counted, in sentences.
+
+    horizon: That it names, where it names one.
+    """
 
     series: list[Series]
     calendar: Calendar
     notes: list[str]
-
-
-class _Placed(NamedTuple):
-    id: str
-    rows: list[Row]
-    moments: list[Moment]
+    horizon: int | None = None
 
 
 def read_panel(
@@ -90,7 +87,7 @@ def read_panel(
     """Return the series of a table, in the order in which they first occur.
 
     Args:
-        path: A table, `read_table`.
+        path: A table, `read_table`; or a `.tsf` or `.ts` file.
         data: Its columns.
         ahead: Steps after the last target that a forecast may need; None for the horizon.
         calendar: That of the training, for a table that is forecast; None finds one.
@@ -101,22 +98,27 @@ def read_panel(
             targets.
     """
     named = [name for name in (data.time, data.id) if name is not None]
-    table = read_table(path, [*named, *data.target, *data.known, *data.past], data.encoding)
+    wanted = [*named, *data.target, *data.known, *data.past, *data.static]
+    wanted, named_horizon = [*dict.fromkeys(wanted)], None
+    if columns_of_suffix(str(path)):
+        table, named_horizon = read_series_file(path, wanted, data.encoding)
+    else:
+        table = read_table(path, wanted, data.encoding)
     notes: list[str] = []
-    groups = [_in_order(table, name, rows, data) for name, rows in _groups(table, data.id)]
+    groups = [in_order(table, name, rows, data) for name, rows in groups_of(table, data.id)]
     num_moved = sum(moved for _, moved in groups)
     if num_moved:
         rows = "1 row" if num_moved == 1 else f"{num_moved:,} rows"
         notes.append(f"{rows} came before an earlier time, and were put in order")
     placed = [group for group, _ in groups]
     if calendar is None:
-        calendar = _found(table, placed, data)
-    ahead = ahead or data.horizon or calendar.season
+        calendar = calendar_of(table, placed, data)
+    ahead = ahead or data.horizon or named_horizon or calendar.season
     series = []
     num_missing = num_empty = 0
     for group in placed:
-        places = _places(table, group, calendar)
-        steps = _steps(table, group, places, calendar)
+        places = places_of(table, group, calendar)
+        steps = steps_of(table, group, places, calendar)
         num_missing += steps[-1] + 1 - len(steps)
         one = _series(table, group, places, steps, calendar, data, ahead)
         num_empty += int(one.values.isnan().sum()) - len(data.target) * (
@@ -136,120 +138,15 @@ def read_panel(
         values = "1 value" if num_others == 1 else f"{num_others:,} values"
         columns = f"columns of {field('known')} and {field('past')}"
         notes.append(f"{values} in {columns} are missing, where their mean is read")
-    return Panel(series, calendar, notes)
-
-
-def _groups(table: Table, column: str | None) -> list[tuple[str, list[Row]]]:
-    if column is None:
-        return [("", table.rows)]
-    groups: dict[str, list[Row]] = {}
-    for row in table.rows:
-        name = row.values[column]
-        if name is None or not str(name).strip():
-            message = f"{table.where(row)}: no {column!r}, so its series is not known"
-            raise DataError(message)
-        groups.setdefault(str(name), []).append(row)
-    return [*groups.items()]
-
-
-def _in_order(table: Table, name: str, rows: list[Row], data: DataOptions) -> tuple[_Placed, int]:
-    """Return the rows of a series by their time, and how many were not in that order."""
-    if data.time is None:
-        return _Placed(name, rows, [float(step) for step in range(1, len(rows) + 1)]), 0
-    moments = [_moment(table, row, data.time) for row in rows]
-    kinds = [kind_of(moment) for moment in moments]
-    for row, kind in zip(rows, kinds, strict=True):
-        if kind != kinds[0] and not (data.zone is not None and "date" in kind):
-            message = f"{table.where(row)}: {data.time!r} is {kind}, and {kinds[0]} before"
-            raise DataError(message, "write all times in one way")
-    moments = localized(moments, data.zone)
-    times = [instant(moment) if isinstance(moment, datetime) else moment for moment in moments]
-    order = sorted(range(len(rows)), key=lambda index: times[index])
-    for before, after in pairwise(order):
-        if times[before] == times[after]:
-            first, second = sorted((rows[before].line, rows[after].line))
-            hint = f"remove one, or name the column of several series: {field('id')}"
-            if kinds[0] == "a date" and data.zone is None:
-                hint += f"; of an hour that a clock shows twice, {field('zone')}"
-            message = f"{table.path}: {table.unit}s {first} and {second} have the same "
-            message += f"{data.time!r}, {rows[after].values[data.time]!r}"
-            raise DataError(message + (f", of series {name!r}" if name else ""), hint)
-    moved = sum(after < before for before, after in pairwise(order))
-    return _Placed(name, [rows[i] for i in order], [moments[i] for i in order]), moved
-
-
-def _moment(table: Table, row: Row, column: str) -> Moment:
-    value = row.values[column]
-    try:
-        return parse_moment(value)
-    except (TypeError, ValueError, OverflowError):
-        hint = "dates like 2024-12-31 or 2024-12-31 23:59, months like 2024-12, or numbers"
-        message = f"{table.where(row)}: {column!r} is neither a date nor a number: {value!r}"
-        raise DataError(message, hint) from None
-
-
-def _found(table: Table, placed: list[_Placed], data: DataOptions) -> Calendar:
-    try:
-        calendar = find_calendar(
-            [group.moments for group in placed], zone=data.zone, regular=data.regular
-        )
-    except DataError as error:
-        raise DataError(f"{table.path}: {error.message}", error.hint) from None
-    if data.season is None:
-        return calendar
-    return Calendar(**{**vars(calendar), "season": data.season})
-
-
-def _places(table: Table, group: _Placed, calendar: Calendar) -> list[float]:
-    places = []
-    for row, moment in zip(group.rows, group.moments, strict=True):
-        try:
-            places.append(calendar.place(moment))
-        except ValueError as error:
-            raise DataError(f"{table.where(row)}: the time is {error}") from None
-    return places
-
-
-def _steps(table: Table, group: _Placed, places: list[float], calendar: Calendar) -> list[int]:
-    """Return the step of each row, from 0.
-
-    Raises:
-        DataError: A row does not lie on the grid; or most of the grid has no rows, as where two
-            frequencies are mixed.
-    """
-    if calendar.unit == "row":
-        return [*range(len(places))]
-    steps: list[int] = []
-    hint = f"choose the other of {field('regular')}, where rows come as they come"
-    for index, place in enumerate(places):
-        exact = (place - places[0]) / calendar.step
-        step = round(exact)
-        if abs(exact - step) > _NEAR * max(1.0, abs(exact)):
-            message = f"{table.where(group.rows[index])}: {calendar.text(place)} does not lie on "
-            message += f"the grid from {calendar.text(places[0])}, {calendar.name}"
-            clocks = f"; where clocks change, {field('zone')}" if calendar.zone == "UTC" else ""
-            raise DataError(message, hint + clocks)
-        if steps and step == steps[-1]:
-            message = f"{table.where(group.rows[index])}: in the same step as "
-            message += f"{table.unit} {group.rows[index - 1].line}, where steps are {calendar.name}"
-            raise DataError(message, "give the mean or the sum of what lies in one step")
-        if step > _MOST_STEPS:
-            message = f"{table.where(group.rows[index])}: {step:,} steps after the first row"
-            raise DataError(message, "is the time right?")
-        steps.append(step)
-    missing = steps[-1] + 1 - len(steps)
-    if missing > len(steps):
-        far = next(i for i, (a, b) in enumerate(pairwise(steps), 1) if b - a > 1)
-        message = f"{table.where(group.rows[far])}: {steps[far] - steps[far - 1]} steps after the "
-        message += f"row before: most rows are {calendar.name}, but {missing:,} of "
-        message += f"{steps[-1] + 1:,} steps have no row, as where frequencies are mixed"
-        raise DataError(message, hint)
-    return steps
+    if num_unknown := sum(not text for one in series for text in one.static):
+        series_have = "1 series has" if num_unknown == 1 else f"{num_unknown:,} times a series has"
+        notes.append(f"{series_have} no value in a column of {field('static')}")
+    return Panel(series, calendar, notes, named_horizon)
 
 
 def _series(
     table: Table,
-    group: _Placed,
+    group: Placed,
     places: list[float],
     steps: list[int],
     calendar: Calendar,
@@ -267,11 +164,11 @@ def _series(
         targets = ", ".join(map(repr, data.target))
         raise DataError(f"{table.where(rows[0])}: no value of {targets}{name}", "leave it out")
     num = int(observed[-1]) + 1
-    if data.log and (low := np.nanmin(columns["target"])) <= 0:
-        at, column = np.argwhere(columns["target"] == low)[0]
-        row = rows[steps.index(int(at))]
-        message = f"{table.where(row)}: {data.target[column]!r} is {low:g}, which has no logarithm"
-        raise DataError(message, f"leave out {field('log')}")
+    curve = curve_of(data.transform)
+    if (wrong := columns["target"] <= curve.above).any():
+        at, column = np.argwhere(wrong)[0]
+        where = f"{table.where(rows[steps.index(int(at))])}: {data.target[column]!r}"
+        raise curve.refuse(where, columns["target"][at, column])
     if calendar.unit == "row":
         whole: NDArray[np.float64] = np.array(places[: num + ahead], dtype=np.float64)
         more = num + ahead - len(whole)
@@ -301,7 +198,25 @@ def _series(
         num_columns=len(data.known),
         places=tuple(whole.tolist()),
         last_line=rows[-1].line,
+        static=tuple(_static_value(table, rows, column, name) for column in data.static),
     )
+
+
+def _static_value(table: Table, rows: list[Row], column: str, name: str) -> str:
+    """Return the one value that a column has in all rows of a series; empty where it has none."""
+    first: tuple[str, Row] | None = None
+    for row in rows:
+        value = row.values[column]
+        text = "" if value is None else str(value).strip()
+        if text.lower() in MISSING:
+            continue
+        if first is not None and text != first[0]:
+            message = f"{table.where(row)}: {column!r}{name} is {text!r}, and {first[0]!r} in "
+            message += f"{table.unit} {first[1].line}"
+            hint = f"it is one for each series; {field('known')} and {field('past')} change"
+            raise DataError(message, hint)
+        first = first or (text, row)
+    return "" if first is None else first[0]
 
 
 def _column_values(

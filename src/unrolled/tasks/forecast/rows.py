@@ -6,7 +6,8 @@ from typing import Any
 from torch import Tensor
 
 from unrolled.errors import OptionError, field
-from unrolled.tasks.forecast.options import DISTRIBUTIONS, ModelOptions, PredictOptions
+from unrolled.tasks.forecast.model_options import DISTRIBUTIONS, ModelOptions
+from unrolled.tasks.forecast.options import PredictOptions
 from unrolled.tasks.forecast.windows import Sizes, Window
 
 __all__ = [

@@ -1,7 +1,8 @@
 """What series are scaled by: fitted to what is learned from, never to what comes after.
 
-    scaled = (y - center) / width        or of log y, where logarithms are learned
+    scaled = (y - center) / width        of what is learned, such as logarithms
 
+Where differences are learned the width is theirs: the root of their mean square, or their mean.
 Beside it each series has what errors are measured in: its deviation (figures on standardised data),
 and the mean error of the seasonal naive forecast, one step after the other (MASE, Hyndman and
 Koehler 2006).
@@ -15,6 +16,8 @@ import torch
 from torch import Tensor
 
 from unrolled.data.content import numbers_of
+from unrolled.tasks.forecast.framing import changes
+from unrolled.tasks.forecast.transforms import curve_of, takes_differences
 
 __all__ = ["Scale", "column_scale"]
 
@@ -38,20 +41,23 @@ class Scale:
     seasonal_error: Tensor
 
     @classmethod
-    def fit(cls, values: Tensor, *, kind: str, log: bool, season: int) -> Self:
+    def fit(cls, values: Tensor, *, kind: str, transform: str = "none", season: int) -> Self:
         """Return the scale of what is learned from of a series.
 
         Args:
             values: (T, C), NaN where one is missing.
             kind: "standard", "mean" or "none".
-            log: Whether logarithms are scaled.
+            transform: What of the values is learned (`transforms.py`).
             season: Steps of a cycle.
         """
-        center, width = column_scale(values.log() if log else values, kind)
+        learned = curve_of(transform).apply(values)
+        center, width = column_scale(learned, kind)
+        if takes_differences(transform):
+            width = _size(changes(learned[None])[0, 1:], kind)
         _, deviation = column_scale(values, "standard")
         season = season if season < len(values) else 1
-        changes = (values[season:] - values[:-season]).abs()
-        seasonal_error = changes.nanmean(0).nan_to_num(0.0)
+        errors = (values[season:] - values[:-season]).abs()
+        seasonal_error = errors.nanmean(0).nan_to_num(0.0)
         return cls(center, width, deviation, seasonal_error)
 
     @property
@@ -92,6 +98,18 @@ def column_scale(values: Tensor, kind: str = "standard") -> tuple[Tensor, Tensor
     deviation = size * ((values - mean) / size).square().nanmean(0).nan_to_num(0.0).sqrt()
     is_constant = deviation <= _LEAST * mean.abs()
     return mean, torch.where(is_constant, 1.0, deviation)
+
+
+def _size(differences: Tensor, kind: str) -> Tensor:
+    """Return what differences, (T, C), are divided by, (C,); 1 where there are none."""
+    size = differences.abs().nan_to_num(0.0)
+    if kind == "none" or not len(size):
+        return torch.ones_like(size.sum(0))
+    largest = size.amax(0)
+    largest = torch.where(largest > 0, largest, 1.0)
+    part = size / largest  # the square of 1e-200 would be 0
+    width = largest * (part.mean(0) if kind == "mean" else part.square().mean(0).sqrt())
+    return torch.where(width > 0, width, 1.0)
 
 
 def _tensor(numbers: list[float]) -> Tensor:

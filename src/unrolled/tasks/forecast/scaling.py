@@ -14,6 +14,8 @@ from unrolled.errors import DataError, OptionError, field
 from unrolled.tasks.forecast.model import Inputs
 from unrolled.tasks.forecast.reader import Series
 from unrolled.tasks.forecast.scales import Scale
+from unrolled.tasks.forecast.statics import Statics
+from unrolled.tasks.forecast.transforms import curve_of, takes_differences
 from unrolled.tasks.forecast.windows import Window
 from unrolled.tasks.task import TaskOptions
 
@@ -21,11 +23,15 @@ __all__ = ["Scaling", "check_counts", "kind_of_scale"]
 
 
 class _Scaled(NamedTuple):
-    """A series as a model reads it: targets (T, C), what is known (T, P + K) and (T + ahead, K)."""
+    """A series as a model reads it: targets (T, C), what is known (T, P + K) and (T + ahead, K).
+
+    static: Numbers of the whole series, (N,), as they are, and which words it has, (W,).
+    """
 
     past: Tensor
     columns: Tensor
     known: Tensor
+    static: tuple[Tensor, Tensor]
 
 
 class Scaling:
@@ -37,6 +43,7 @@ class Scaling:
         columns: What is taken off other columns and what they are divided by, (P + K,) each.
         lookback: Steps that a forecast looks at.
         season: Steps of a cycle.
+        statics: What is known of whole series.
     """
 
     def __init__(
@@ -46,10 +53,13 @@ class Scaling:
         columns: tuple[Tensor, Tensor],
         lookback: int,
         season: int,
+        statics: Statics,
     ) -> None:
+        self.statics = statics
         self.scales = scales
         self.columns = columns
-        self.is_log: bool = options.data.log
+        self.curve = curve_of(options.data.transform)
+        self._transform: str = options.data.transform
         self.stride: int = options.data.stride
         self._kind = kind_of_scale(options)
         self._lookback, self._season = lookback, season
@@ -66,7 +76,7 @@ class Scaling:
     def add(self, series: Series, values: Tensor) -> None:
         """Scale a series that training did not have by some of its values, (T, C)."""
         self._added[series] = Scale.fit(
-            values, kind=self._kind, log=self.is_log, season=self._season
+            values, kind=self._kind, transform=self._transform, season=self._season
         )
 
     def scale(self, series: Series) -> Scale:
@@ -104,20 +114,32 @@ class Scaling:
             torch.stack(columns),
             torch.stack(future),
             torch.stack(targets) if known else None,
+            self._static([window.series for window in windows]),
         )
         return inputs, [self.scale(window.series) for window in windows]
+
+    def scaled_static(self, numbers: Tensor, words: Tensor) -> tuple[Tensor, Tensor]:
+        """Return numbers of series, (B, N), as a model reads them, and words as they are."""
+        center, width = self.statics.scale
+        return ((numbers - center) / width).float(), words
+
+    def _static(self, series: Sequence[Series]) -> tuple[Tensor, Tensor] | None:
+        if not self.statics.columns:
+            return None
+        numbers, words = zip(*(self._read(one).static for one in series), strict=True)
+        return self.scaled_static(torch.stack(numbers), torch.stack(words))
 
     def _read(self, series: Series) -> _Scaled:
         scaled = self._scaled.get(series)
         if scaled is None:
             scale, num_past = self.scale(series), series.past.shape[1]
-            values = series.values.log() if self.is_log else series.values
-            past = ((values - scale.center) / scale.width).float()
+            past = ((self.curve.apply(series.values) - scale.center) / scale.width).float()
             center, width = self.columns
             known = ((series.known - center[num_past:]) / width[num_past:]).float()
             own = ((series.past - center[:num_past]) / width[:num_past]).float()
             columns = torch.cat([own, known[: len(series)]], 1)
-            scaled = self._scaled[series] = _Scaled(past, columns, known)
+            static = self.statics.read(series.where, series.static)
+            scaled = self._scaled[series] = _Scaled(past, columns, known, static)
         return scaled
 
 
@@ -125,14 +147,20 @@ def kind_of_scale(options: TaskOptions) -> str:
     """Return what targets are scaled by: "standard", "mean" or "none".
 
     Raises:
-        OptionError: Counts cannot be shifted, and have no logarithm.
+        OptionError: Counts cannot be shifted, and have no logarithm; or differences are learned,
+            and not of the last value.
     """
     is_of_counts = options.model.learns == "negative-binomial"
     kind: str = options.data.scale or ("mean" if is_of_counts else "standard")
-    if is_of_counts and (kind == "standard" or options.data.log):
-        what = field("log") if options.data.log else f"{field('scale')} standard"
+    transform, frame = options.data.transform, options.model.frame
+    if is_of_counts and (kind == "standard" or transform != "none"):
+        what = f"{field('scale')} standard" if transform == "none" else field("transform")
         message = f"{what} is not for {field('loss')} negative-binomial, which is of counts"
         raise OptionError(message, "leave it out")
+    if takes_differences(transform) and frame != "last":
+        message = f"{field('transform')} {transform} says steps from the last value on"
+        hint = f"leave out {field('normalize')}"
+        raise OptionError(f"{message}, and not by {field('normalize')} {frame}", hint)
     return kind
 
 

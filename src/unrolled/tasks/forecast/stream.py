@@ -7,8 +7,13 @@ import torch
 from torch import Tensor
 
 from unrolled.errors import OptionError, ShapeError, field
-from unrolled.layers import Recurrent
+from unrolled.layers import Recurrent, SequenceLayer
+from unrolled.tasks.forecast.forecasting import PATHS, of_parameters, of_paths
+from unrolled.tasks.forecast.framing import Frame
+from unrolled.tasks.forecast.methods import DirectForecaster
 from unrolled.tasks.forecast.model import Forecaster
+from unrolled.tasks.forecast.recursive import Reached, RecursiveForecaster
+from unrolled.tasks.forecast.rows import draws_paths
 
 if TYPE_CHECKING:
     from unrolled.tasks.forecast.task import ForecastTask
@@ -17,38 +22,47 @@ __all__ = ["ForecastStream"]
 
 
 class ForecastStream:
-    """A direct forecaster in the middle of one series; made by `ForecastTask.stream`.
+    """A forecaster in the middle of one series; made by `ForecastTask.stream`.
 
-    What it says is what the model says of all that was pushed, read as one window. A step costs one
-    step of the layer, however long the series is.
+    What it says is what the model says of all that was pushed, read as one window. To read a step
+    costs one step of the layer, however long the series is; a recursive model then makes its H
+    steps, or paths of them, from there.
 
     Args:
         task: Whose scales are used.
-        model: In eval mode, of method direct, without a frame of the window.
+        model: In eval mode, of method direct or recursive, which takes nothing off a window that
+            its end would change: `normalize` none, or differences.
         series: The name of the series whose scale is used.
+        static: What is known of the whole series: of each static column its value.
 
     Raises:
+        DataError: A static value is no number where one is expected.
         OptionError: A model that has to look at a whole window for each forecast.
+        ShapeError: Another number of static values.
     """
 
-    def __init__(self, task: "ForecastTask", model: Forecaster, series: str) -> None:
+    def __init__(
+        self, task: "ForecastTask", model: Forecaster, series: str, static: Sequence[str | float]
+    ) -> None:
         options = model.options
-        if options.method != "direct" or options.is_independent:
-            message = f"only {field('method')} direct over all targets together is streamed"
-            raise OptionError(f"{message}, got {options.method}", "train another run")
-        if options.frame != "none":
-            message = (
-                f"{field('normalize')} {options.frame} changes all steps of a window with its "
-            )
-            raise OptionError(f"{message}end", f"train with {field('normalize')} none")
+        if options.method not in ("direct", "recursive") or options.is_independent:
+            message = f"only {field('method')} direct and recursive over all targets together are "
+            raise OptionError(f"{message}streamed, got {options.method}", "train another run")
+        if options.frame != "none" and not model.differences:
+            message = f"{field('normalize')} {options.frame} changes all steps of a window with its"
+            hint = f"train with {field('normalize')} none, or {field('transform')} diff"
+            raise OptionError(f"{message} end", hint)
         self._model = model
+        self._scaling = task.scaling
         self._scale = task.scale_of(series)
-        self._log: bool = task.options.data.log
-        self._columns = task.scaling.columns
-        layer = cast(Recurrent, model.layer)
-        self._stream = layer.stream(1)
+        self._static = self._features(task.options.data.static, static)
+        self._stream = self._state = None
+        if options.method == "direct":
+            self._stream = cast(Recurrent, model.layer).stream(1)
+        else:
+            self._state = cast(SequenceLayer, model.layer).initial_state(1)
         self._window = torch.full((model.lookback, model.num_targets), torch.nan)
-        self._last = torch.zeros(model.num_targets)
+        self._last = torch.full((model.num_targets,), torch.nan)
         self.num_steps = 0
 
     @torch.inference_mode()
@@ -77,34 +91,75 @@ class ForecastStream:
             expected = f"{model.num_targets} values and {model.num_past + model.num_known} columns"
             got = f"{len(values)} and {len(columns)}"
             raise ShapeError(f"ForecastStream.push: expected {expected}, got {got}")
+        ahead = self._ahead(future)
         y = torch.tensor(values, dtype=torch.float64)
-        y = ((y.log() if self._log else y) - scale.center) / scale.width
-        scaled = y.float()
-        missing = scaled.isnan()
-        self._last = torch.where(missing, self._last, scaled)
-        parts = [self._last]
-        if model.marks_missing:
-            parts.append(missing.float())
-        if len(columns):
-            center, width = self._columns
-            more = (torch.tensor(columns, dtype=torch.float64) - center) / width
-            parts.append(more.float().nan_to_num(0.0))
-        output = self._stream.step(torch.cat(parts)[None])
+        scaled = ((self._scaling.curve.apply(y) - scale.center) / scale.width).float()
+        step = torch.cat([self._read(scaled), self._known(columns, ahead)])[None]
         self.num_steps += 1
+        frame = Frame(torch.zeros_like(scaled), torch.ones_like(scaled))
+        if model.differences:
+            frame = Frame(self._last.nan_to_num(0.0), frame.width)
+        if self._stream is None:
+            output, self._state = model.layer(step[:, None], self._state)
+            return self._go_on(Reached(output[:, -1], self._state), ahead, frame)
+        direct = cast(DirectForecaster, model)
+        raw = direct.answers(self._stream.step(step), ahead)
+        raw = model.together(raw, 1)
+        if model.linear is not None:
+            self._window = torch.cat([self._window[1:], scaled[None]])
+            whole = model.frame(self._window[None])
+            raw = model.with_location(raw, model.linear_part(self._window[None], whole))
+        return self._point(raw, frame)
+
+    def _features(self, names: Sequence[str], values: Sequence[str | float]) -> Tensor:
+        """Return what a step reads of what is known of the whole series, (S,)."""
+        if len(values) != len(names):
+            expected = f"a value of each of {', '.join(names)}" if names else "no static values"
+            raise ShapeError(f"ForecastStream: expected {expected}, got {len(values)}")
+        if self._model.statics is None:
+            return torch.zeros(0)
+        texts = [str(value).strip() for value in values]
+        numbers, words = self._scaling.statics.read("ForecastStream", texts)
+        with torch.inference_mode():
+            read = self._scaling.scaled_static(numbers[None], words[None])
+            features: Tensor = self._model.statics(*read)[0]
+        return features
+
+    def _ahead(self, future: Tensor | None) -> Tensor:
+        """Return what is known of the steps to come as a model reads it, (1, H, K + S)."""
+        model = self._model
         ahead = torch.zeros(1, model.horizon, model.num_known)
         if model.num_known:
             if future is None or future.shape != ahead.shape[1:]:
                 raise ShapeError(f"ForecastStream.push: future must be {tuple(ahead.shape[1:])}")
-            center, width = (part[model.num_past :] for part in self._columns)
+            center, width = (part[model.num_past :] for part in self._scaling.columns)
             ahead = ((future.double() - center) / width).float()[None].nan_to_num(0.0)
-        raw = model.answers(output, ahead).view(1, model.horizon, model.num_targets, -1)
-        if model.linear is not None:
-            self._window = torch.cat([self._window[1:], scaled[None]])
-            raw = model.with_location(
-                raw, model.linear_part(self._window[None], model.frame(self._window[None]))
-            )
-        said = model.head.moved(
-            model.head.parameters(raw).double(), scale.center[None, None], scale.width[None, None]
-        )
-        point = model.head.point(said)[0]
-        return point.exp() if self._log else point
+        return torch.cat([ahead, self._static.expand(1, model.horizon, -1)], 2)
+
+    def _read(self, scaled: Tensor) -> Tensor:
+        """Return what is read of the targets: values, or differences, and marks."""
+        missing = scaled.isnan()
+        before = self._last
+        self._last = torch.where(missing, before, scaled)
+        values = self._last - before if self._model.differences else self._last
+        marks = missing.float() if self._model.marks_missing else scaled[:0]
+        return torch.cat([values.nan_to_num(0.0), marks])
+
+    def _known(self, columns: Sequence[float], ahead: Tensor) -> Tensor:
+        """Return what else is read: of this step, by a recursive model of the one after it."""
+        if self._stream is None:
+            return ahead[0, 0]
+        center, width = self._scaling.columns
+        more = (torch.tensor(columns, dtype=torch.float64) - center) / width
+        return torch.cat([more.float().nan_to_num(0.0), self._static])
+
+    def _go_on(self, reached: Reached, ahead: Tensor, frame: Frame) -> Tensor:
+        model, scale = cast(RecursiveForecaster, self._model), self._scale
+        if not draws_paths(model.options):
+            return self._point(model.together(model.go_on(reached, ahead), 1), frame)
+        steps = model.draw(reached, ahead, PATHS, model.horizon, seed=0, scales=scale.width.float())
+        return of_paths(self._scaling, model, steps + frame.offset, [scale], ()).point[0]
+
+    def _point(self, raw: Tensor, frame: Frame) -> Tensor:
+        said = self._model.said(raw, frame)
+        return of_parameters(self._scaling, self._model, said, [self._scale], ()).point[0]

@@ -51,8 +51,7 @@ class ForecastSubject(Subject):
         waves = []
         for center, width in zip(scale.center.tolist(), scale.width.tolist(), strict=True):
             wave = [center + width * (1.5 + sin(2 * pi * t / season)) / 1.5 for t in range(num)]
-            if task.options.data.log:
-                wave = [2.718281828 ** min(value, 700) for value in wave]
+            wave = task.scaling.curve.undo(torch.tensor(wave).clamp(max=700)).tolist()
             waves.append(",".join(f"{value:.4g}" for value in wave))
         return ":".join(waves)
 

@@ -29,9 +29,10 @@ from unrolled.tasks.forecast.measuring import (
     spread_of,
     total_loss,
 )
+from unrolled.tasks.forecast.methods import make_forecaster
 from unrolled.tasks.forecast.model import Forecaster, Inputs
+from unrolled.tasks.forecast.model_options import DISTRIBUTIONS
 from unrolled.tasks.forecast.options import (
-    DISTRIBUTIONS,
     DataOptions,
     ModelOptions,
     PredictOptions,
@@ -48,9 +49,11 @@ from unrolled.tasks.forecast.rows import (
 )
 from unrolled.tasks.forecast.scales import Scale
 from unrolled.tasks.forecast.scaling import Scaling
+from unrolled.tasks.forecast.scores import scored_table
 from unrolled.tasks.forecast.start import begin
 from unrolled.tasks.forecast.stream import ForecastStream
 from unrolled.tasks.forecast.subject import ForecastSubject
+from unrolled.tasks.forecast.transforms import takes_differences
 from unrolled.tasks.forecast.windows import Window, apart, check_sizes
 from unrolled.tasks.task import ExamplesTask, OptionClasses, Splits, TaskOptions
 
@@ -76,7 +79,9 @@ class ForecastTask(ExamplesTask[Window]):
         self.calendar = fitted.calendar
         self.sizes = fitted.sizes
         lookback, season = fitted.sizes.lookback, fitted.calendar.season
-        self.scaling = Scaling(options, fitted.scales, fitted.columns, lookback, season)
+        self.scaling = Scaling(
+            options, fitted.scales, fitted.columns, lookback, season, fitted.statics
+        )
 
     @property
     def metrics(self) -> Sequence[Metric]:
@@ -117,7 +122,7 @@ class ForecastTask(ExamplesTask[Window]):
     def make_model(self, options: ModelOptions) -> Forecaster:
         """Return a new forecaster for these series."""
         num_past = len(self.options.data.past)
-        return Forecaster(
+        return make_forecaster(
             options,
             num_targets=len(self.options.data.target),
             num_past=num_past,
@@ -125,6 +130,8 @@ class ForecastTask(ExamplesTask[Window]):
             lookback=self.sizes.lookback,
             horizon=self.sizes.horizon,
             marks_missing=self.fitted.marks_missing,
+            static=self.fitted.statics.sizes,
+            differences=takes_differences(self.options.data.transform),
         )
 
     def initialize(self, model: nn.Module, splits: Splits[Window]) -> None:
@@ -194,6 +201,9 @@ class ForecastTask(ExamplesTask[Window]):
         What is typed, and not a file, has in each line the last steps of a series: values between
         commas, targets between colons. Of such a line all steps are one prediction.
 
+        Where scores are asked for, yield each step that was observed instead, with how unlikely it
+        was (`scores.py`).
+
         Raises:
             DataError: The table cannot be used, is shorter than what a forecast looks at, or lacks
                 what is to be known in advance.
@@ -203,6 +213,10 @@ class ForecastTask(ExamplesTask[Window]):
         horizon = horizon_of(self.options.model, options, self.sizes)
         levels = ends_of_interval(self.options.model, options.interval)
         targets, named = self.options.data.target, self.options.data.id is not None
+        if options.scores:
+            data, fitted = self.options.data, self.fitted
+            yield from scored_table(source, data, fitted, self.scaling, forecaster, levels or ())
+            return
         for window in self.ends(source, horizon):
             point, quantiles = self.forecast(forecaster, [window], levels or ())
             said = {"forecast": point[0, :horizon]}
@@ -226,12 +240,12 @@ class ForecastTask(ExamplesTask[Window]):
         horizon = horizon or self.sizes.horizon
         return ends_of_source(source, self.options.data, self.fitted, self.scaling, horizon)
 
-    @property
-    def heading(self) -> str:
-        """The names of what stands in a line of a prediction."""
+    def heading(self, options: PredictOptions) -> str:
+        """Return the names of what stands in a line of a prediction."""
         names = ["id"] * (self.options.data.id is not None)
         ends = [] if says_one_number(self.options.model) else ["low", "high"]
-        return "\t".join([*names, "time", "target", "forecast", *ends])
+        value, score = (["value"], ["score"]) if options.scores else ([], [])
+        return "\t".join([*names, "time", "target", *value, "forecast", *ends, *score])
 
     def to_text(self, prediction: dict[str, Any]) -> str:
         """Return a step as a line of a table; of what was typed a line for each step."""
@@ -239,9 +253,9 @@ class ForecastTask(ExamplesTask[Window]):
 
     @property
     def predict_options(self) -> tuple[str, ...]:
-        """The options of a prediction; of one number there is no interval."""
-        one = says_one_number(self.options.model)
-        return tuple(name for name in super().predict_options if not (one and name == "interval"))
+        """The options of a prediction of what is typed; of one number there is no interval."""
+        left_out = {"scores"} | ({"interval"} if says_one_number(self.options.model) else set())
+        return tuple(name for name in super().predict_options if name not in left_out)
 
     @property
     def own_source(self) -> Source:
@@ -286,17 +300,22 @@ class ForecastTask(ExamplesTask[Window]):
         """Return the forecaster and what it reads."""
         return ForecastSubject(cast(Forecaster, model), self)
 
-    def stream(self, model: nn.Module, series: str = "") -> ForecastStream:
+    def stream(
+        self, model: nn.Module, series: str = "", static: Sequence[str | float] = ()
+    ) -> ForecastStream:
         """Return a forecaster that is given one observation at a time.
 
         Args:
             model: In eval mode.
             series: The name of the series whose scale is used.
+            static: Of each static column its value.
 
         Raises:
+            DataError: A static value is no number where one is expected.
             OptionError: A model that looks at a whole window for each forecast, or no such series.
+            ShapeError: Another number of static values.
         """
-        return ForecastStream(self, cast(Forecaster, model), series)
+        return ForecastStream(self, cast(Forecaster, model), series, static)
 
     def scale_of(self, series: str) -> Scale:
         """Return the scale of a series by its name.

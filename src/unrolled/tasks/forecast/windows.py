@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from typing import NamedTuple
 
 from unrolled.errors import DataError, field
-from unrolled.tasks.forecast.options import DataOptions
+from unrolled.tasks.forecast.data_options import DataOptions
 from unrolled.tasks.forecast.reader import Series
 from unrolled.tasks.forecast.times import Calendar
 
@@ -57,9 +57,18 @@ class Window:
     calendar: Calendar
 
 
-def settled_sizes(data: DataOptions, series: Sequence[Series], calendar: Calendar) -> Sizes:
-    """Return the sizes of windows, those that nobody chose by what the data allow."""
-    horizon = data.horizon or calendar.season
+def settled_sizes(
+    data: DataOptions, series: Sequence[Series], calendar: Calendar, named: int | None = None
+) -> Sizes:
+    """Return the sizes of windows, those that nobody chose by what the data allow.
+
+    Args:
+        data: What was chosen.
+        series: All of them.
+        calendar: Theirs.
+        named: The horizon that their file names.
+    """
+    horizon = data.horizon or named or calendar.season
     if data.lookback is not None:
         return Sizes(data.lookback, horizon)
     lengths = sorted(_ends(data, len(one), horizon)[0] for one in series)

@@ -1,0 +1,160 @@
+"""The rows of a table by series, in the order of their times, on the grid of their frequency."""
+
+from datetime import datetime
+from itertools import pairwise
+from typing import NamedTuple
+
+from unrolled.data.tables import Row, Table
+from unrolled.errors import DataError, field
+from unrolled.tasks.forecast.data_options import DataOptions
+from unrolled.tasks.forecast.frequency import find_calendar
+from unrolled.tasks.forecast.moments import (
+    Moment,
+    has_an_order,
+    instant,
+    kind_of,
+    localized,
+    parse_moment,
+)
+from unrolled.tasks.forecast.times import Calendar
+
+__all__ = ["Placed", "calendar_of", "groups_of", "in_order", "places_of", "steps_of"]
+
+_MOST_STEPS = 50_000_000  # of a series, between its first and last row
+_NEAR = 1e-6  # of a step
+
+
+class Placed(NamedTuple):
+    """The rows of a series in order, and the moment of each."""
+
+    id: str
+    rows: list[Row]
+    moments: list[Moment]
+
+
+def groups_of(table: Table, column: str | None) -> list[tuple[str, list[Row]]]:
+    """Return the rows of each series, by the column that names it.
+
+    Raises:
+        DataError: A row without a name.
+    """
+    if column is None:
+        return [("", table.rows)]
+    groups: dict[str, list[Row]] = {}
+    for row in table.rows:
+        name = row.values[column]
+        if name is None or not str(name).strip():
+            message = f"{table.where(row)}: no {column!r}, so its series is not known"
+            raise DataError(message)
+        groups.setdefault(str(name), []).append(row)
+    return [*groups.items()]
+
+
+def in_order(table: Table, name: str, rows: list[Row], data: DataOptions) -> tuple[Placed, int]:
+    """Return the rows of a series by their time, and how many were not in that order."""
+    if data.time is None:
+        return Placed(name, rows, [float(step) for step in range(1, len(rows) + 1)]), 0
+    moments = [_moment(table, row, data.time, data.dates) for row in rows]
+    kinds = [kind_of(moment) for moment in moments]
+    for row, kind in zip(rows, kinds, strict=True):
+        if kind != kinds[0] and not (data.zone is not None and "date" in kind):
+            message = f"{table.where(row)}: {data.time!r} is {kind}, and {kinds[0]} before"
+            raise DataError(message, "write all times in one way")
+    moments = localized(moments, data.zone)
+    times = [instant(moment) if isinstance(moment, datetime) else moment for moment in moments]
+    order = sorted(range(len(rows)), key=lambda index: times[index])
+    for before, after in pairwise(order):
+        if times[before] == times[after]:
+            first, second = sorted((rows[before].line, rows[after].line))
+            hint = f"remove one, or name the column of several series: {field('id')}"
+            if kinds[0] == "a date" and data.zone is None:
+                hint += f"; of an hour that a clock shows twice, {field('zone')}"
+            message = f"{table.path}: {table.unit}s {first} and {second} have the same "
+            message += f"{data.time!r}, {rows[after].values[data.time]!r}"
+            raise DataError(message + (f", of series {name!r}" if name else ""), hint)
+    moved = sum(after < before for before, after in pairwise(order))
+    return Placed(name, [rows[i] for i in order], [moments[i] for i in order]), moved
+
+
+def _moment(table: Table, row: Row, column: str, dates: str) -> Moment:
+    value = row.values[column]
+    try:
+        return parse_moment(value, dates)
+    except (TypeError, ValueError, OverflowError):
+        hint = "dates like 2024-12-31 or 2024-12-31 23:59, months like 2024-12, or numbers"
+        message = f"{table.where(row)}: {column!r} is neither a date nor a number: {value!r}"
+        if dates != "iso":
+            message = f"{table.where(row)}: {column!r} is no date with {dates.replace('-', ' ')}: "
+            raise DataError(f"{message}{value!r}", f"{field('dates')} says the order") from None
+        if has_an_order(value):
+            hint = f"{field('dates')} day-first or month-first says which is which"
+        raise DataError(message, hint) from None
+
+
+def calendar_of(table: Table, placed: list[Placed], data: DataOptions) -> Calendar:
+    """Return the calendar of a table, with the season that was chosen.
+
+    Raises:
+        DataError: There is none.
+    """
+    try:
+        calendar = find_calendar(
+            [group.moments for group in placed], zone=data.zone, regular=data.regular
+        )
+    except DataError as error:
+        raise DataError(f"{table.path}: {error.message}", error.hint) from None
+    if data.season is None:
+        return calendar
+    return Calendar(**{**vars(calendar), "season": data.season})
+
+
+def places_of(table: Table, group: Placed, calendar: Calendar) -> list[float]:
+    """Return the place of each row of a series.
+
+    Raises:
+        DataError: A moment of another kind than those that the calendar was found in.
+    """
+    places = []
+    for row, moment in zip(group.rows, group.moments, strict=True):
+        try:
+            places.append(calendar.place(moment))
+        except ValueError as error:
+            raise DataError(f"{table.where(row)}: the time is {error}") from None
+    return places
+
+
+def steps_of(table: Table, group: Placed, places: list[float], calendar: Calendar) -> list[int]:
+    """Return the step of each row, from 0.
+
+    Raises:
+        DataError: A row does not lie on the grid; or most of the grid has no rows, as where two
+            frequencies are mixed.
+    """
+    if calendar.unit == "row":
+        return [*range(len(places))]
+    steps: list[int] = []
+    hint = f"choose the other of {field('regular')}, where rows come as they come"
+    for index, place in enumerate(places):
+        exact = (place - places[0]) / calendar.step
+        step = round(exact)
+        if abs(exact - step) > _NEAR * max(1.0, abs(exact)):
+            message = f"{table.where(group.rows[index])}: {calendar.text(place)} does not lie on "
+            message += f"the grid from {calendar.text(places[0])}, {calendar.name}"
+            clocks = f"; where clocks change, {field('zone')}" if calendar.zone == "UTC" else ""
+            raise DataError(message, hint + clocks)
+        if steps and step == steps[-1]:
+            message = f"{table.where(group.rows[index])}: in the same step as "
+            message += f"{table.unit} {group.rows[index - 1].line}, where steps are {calendar.name}"
+            raise DataError(message, "give the mean or the sum of what lies in one step")
+        if step > _MOST_STEPS:
+            message = f"{table.where(group.rows[index])}: {step:,} steps after the first row"
+            raise DataError(message, "is the time right?")
+        steps.append(step)
+    missing = steps[-1] + 1 - len(steps)
+    if missing > len(steps):
+        far = next(i for i, (a, b) in enumerate(pairwise(steps), 1) if b - a > 1)
+        message = f"{table.where(group.rows[far])}: {steps[far] - steps[far - 1]} steps after the "
+        message += f"row before: most rows are {calendar.name}, but {missing:,} of "
+        message += f"{steps[-1] + 1:,} steps have no row, as where frequencies are mixed"
+        raise DataError(message, hint)
+    return steps

@@ -1,0 +1,77 @@
+"""One observation at a time, and the whole history read at once."""
+
+import pytest
+import torch
+
+from unrolled.errors import OptionError, ShapeError
+from unrolled.tasks.forecast.forecasting import forecast
+from unrolled.tasks.forecast.scaling import Scaling
+from unrolled.tasks.forecast.windows import Sizes, Window
+
+PLAIN = {"normalize": "none"}
+MODELS = {
+    "direct": ({}, PLAIN),
+    "direct-mse": ({}, PLAIN | {"linear": False, "loss": "mse", "cell": "gru"}),
+    "direct-diff": ({"transform": "diff"}, {"linear": False}),
+    "direct-linear-log-diff": ({"transform": "log-diff"}, {"loss": "normal"}),
+    "recursive": ({}, PLAIN | {"method": "recursive", "loss": "mae"}),
+    "recursive-tcn": ({}, PLAIN | {"method": "recursive", "loss": "mse", "cell": "tcn"}),
+    "recursive-paths": ({"transform": "log"}, PLAIN | {"method": "recursive"}),
+    "recursive-diff": ({"transform": "diff"}, {"method": "recursive", "loss": "mse"}),
+    "recursive-paths-diff": ({"transform": "diff"}, {"method": "recursive", "loss": "normal"}),
+    "recursive-counts": ({}, {"method": "recursive", "loss": "negative-binomial"}),
+}
+
+
+def at_once(task, model, series, step):
+    """Return the forecast from a window of all steps before `step`."""
+    fitted = task.fitted
+    scaling = Scaling(
+        task.options, fitted.scales, fitted.columns, step, fitted.calendar.season, fitted.statics
+    )
+    sizes = Sizes(step, task.sizes.horizon)
+    with torch.inference_mode():
+        window = Window(series, step, sizes, len(series), task.calendar)
+        return forecast(scaling, model, [window], ()).point[0]
+
+
+@pytest.mark.parametrize("name", MODELS)
+def test_a_stream_says_what_the_whole_history_says(name, write_table, prepared):
+    """With missing values, first ones too, known columns and what is known of the series."""
+    data, model = MODELS[name]
+    rows = [
+        f"{s},{n},{'' if n % 13 in (0, 7) else 1 + (n * n) % 7 + k},{n % 4},{w},{s == 'A':d}"
+        for k, (s, w) in enumerate((("A", "north"), ("B", "south")))
+        for n in range(60)
+    ]
+    path = write_table("s,t,y,k,region,size", *rows)
+    run = prepared(
+        path,
+        time="t",
+        id="s",
+        known=("k",),
+        static=("region,size",),
+        lookback=8,
+        model=model,
+        **data,
+    )
+    run.trainer.fit()
+    task, trained = run.task, run.trainer.model.eval()
+    series = next(w.series for w in run.splits.test if w.series.id == "B")
+    stream = task.stream(trained, "B", static=("south", 0))
+    for step in range(24):
+        known = series.known[step : step + 4]
+        said = stream.push(
+            series.values[step].tolist(), columns=known[0].tolist(), future=known[1:]
+        )
+        if step + 1 in (8, 15, 24):  # after a missing one; long after the lookback
+            expected = at_once(task, trained, series, step + 1)
+            torch.testing.assert_close(said, expected, rtol=2e-5, atol=2e-5)
+    with pytest.raises(ShapeError, match="expected a value of each of region, size, got 0"):
+        task.stream(trained, "B")
+
+
+def test_what_a_window_ends_with_is_not_streamed(wave_table, prepared):
+    framed = prepared(wave_table())
+    with pytest.raises(OptionError, match="train with normalize none, or transform diff"):
+        framed.task.stream(framed.trainer.model.eval())
