@@ -36,7 +36,15 @@ from unrolled.kernels.convolving import (
     network_stepper,
     window_and_past,
 )
-from unrolled.kernels.emitting import WEIGHT_FORMATS, WeightFormat, kernel_source
+from unrolled.kernels.emitting import (
+    WEIGHT_FORMATS,
+    PlainStep,
+    WeightFormat,
+    kernel_source,
+    only_needed,
+    plain_functions,
+    plain_step,
+)
 from unrolled.kernels.exporting import decomposed
 from unrolled.kernels.observer import GraphObserver, Observer, ValueObserver
 from unrolled.kernels.reference import reference_recurrence
@@ -89,6 +97,7 @@ __all__ = [
     "PaddedRows",
     "Path",
     "Places",
+    "PlainStep",
     "RaggedRows",
     "ShortCalls",
     "StepGraph",
@@ -119,6 +128,9 @@ __all__ = [
     "may_use_kernels",
     "network_or_reason",
     "network_stepper",
+    "only_needed",
+    "plain_functions",
+    "plain_step",
     "prepare_short_calls",
     "recurrence",
     "reference_recurrence",
