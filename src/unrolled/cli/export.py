@@ -1,6 +1,5 @@
 """`unrolled export`: a run's model as files for those who run no torch."""
 
-from enum import StrEnum
 from pathlib import Path
 from typing import Annotated
 
@@ -12,14 +11,6 @@ from unrolled.cli.trust import TrustCode
 from unrolled.errors import OptionError, field
 
 __all__ = ["export"]
-
-
-class StoredWeights(StrEnum):
-    """How C stores matrices."""
-
-    f32 = "f32"
-    bf16 = "bf16"
-    int8 = "int8"
 
 
 def export(
@@ -43,8 +34,12 @@ def export(
         typer.Option(metavar="N", help="ONNX: version of its operators.", show_default="18"),
     ] = None,
     weights: Annotated[
-        StoredWeights | None,
-        typer.Option(help="C: how matrices are stored, int8 with scales.", show_default="f32"),
+        str | None,
+        typer.Option(
+            metavar="f32|bf16|int8",
+            help="C: how matrices are stored; int8 with a scale for each row.",
+            show_default="f32",
+        ),
     ] = None,
     name: Annotated[
         str | None,
@@ -72,7 +67,7 @@ def export(
         _to_onnx(run, onnx, stream, opset, trust_code)
     elif c is not None:
         _refuse("onnx", {"stream": stream, "opset": opset})
-        _to_c(run, c, weights or StoredWeights.f32, name or "model", check, trust_code)
+        _to_c(run, c, weights or "f32", name or "model", check, trust_code)
 
 
 def _refuse(other: str, options: dict[str, object]) -> None:
@@ -92,24 +87,22 @@ def _to_onnx(run: Path, onnx: Path, stream: bool, opset: int | None, trust_code:
         say(f"{file.path}: {_difference(file.difference, file.num_rows)}")
 
 
-def _to_c(
-    run: Path, c: Path, weights: StoredWeights, name: str, check: bool, trust_code: bool
-) -> None:
+def _to_c(run: Path, c: Path, weights: str, name: str, check: bool, trust_code: bool) -> None:
     from unrolled.export import to_c
-    from unrolled.export.c.files import check_folder, check_options
+    from unrolled.export.c.files import check_folder, weight_format
 
-    check_options(weights.value, name)
+    stored = weight_format(weights, name)
     check_folder(c)
     loaded = load_run(run, trust_code=trust_code)
-    model = to_c(loaded, c, weights=weights.value, name=name, check=check)
+    model = to_c(loaded, c, weights=stored, name=name, check=check)
     sizes = f"{model.num_bytes:,} bytes of weights, {model.instance:,} of each instance"
     say(f"{model.source}: {sizes}")
     if (proof := model.proof) is None:
         say("not compared with the model: --check does that")
         return
     say(_difference(proof.difference, proof.num_rows))
-    if weights is not StoredWeights.f32:
-        say(f"of {weights.value}: greatest difference {proof.of_rounding:.1e} to the model itself")
+    if stored != "f32":
+        say(f"of {stored}: greatest difference {proof.of_rounding:.1e} to the model itself")
 
 
 def _difference(difference: float, num_rows: int) -> str:

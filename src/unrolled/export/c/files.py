@@ -18,7 +18,7 @@ from unrolled.tasks import Loaded, load
 from unrolled.tasks.graphs import Chain
 from unrolled.training import writing
 
-__all__ = ["CModel", "check_folder", "check_options", "to_c"]
+__all__ = ["CModel", "check_folder", "to_c", "weight_format"]
 
 # What C files cannot be called, or would define twice.
 _KEYWORDS = frozenset(
@@ -89,7 +89,7 @@ def to_c(
         ['model.c', 'model.h']
     """
     folder = Path(folder)
-    check_options(weights, name)
+    weight_format(weights, name)
     check_folder(folder)
     if isinstance(model, Path | str):
         model = load(Path(model), trust_code=trust_code)
@@ -137,13 +137,19 @@ def chain_of(model: Any) -> Chain:
     return Chain(modules, num_tokens)
 
 
-def check_options(weights: str, name: str) -> None:
-    """Raise `OptionError` for weights that C is not written with, or a name that it cannot have."""
-    if weights not in WEIGHT_FORMATS:
+def weight_format(weights: str, name: str) -> WeightFormat:
+    """Return how matrices are stored.
+
+    Raises:
+        OptionError: C is not written with such weights, or cannot have the name.
+    """
+    stored = next((each for each in WEIGHT_FORMATS if each == weights), None)
+    if stored is None:
         raise OptionError(f"{field('weights')} must be f32, bf16 or int8, got {weights!r}")
     if not re.fullmatch(r"[A-Za-z]\w{0,30}", name, re.ASCII) or name in _KEYWORDS:
         message = f"{field('name')} must be a name that C can have, got {name!r}"
         raise OptionError(message, "letters, digits and _, a letter first, at most 31")
+    return stored
 
 
 def check_folder(folder: Path) -> None:

@@ -71,7 +71,9 @@ class _Builder:
         self._says: list[Stage] = []
         size = self._stages[-1].output_size
         self._width = size
-        if chain.pooling is not None:
+        if chain.pooling == "last" and not self._steps:  # each direction's last is copied
+            self._pooled = self._source.state(size)
+        elif chain.pooling is not None:
             self._pool, self._pooled = add_pooling(writer, chain.pooling, size, chain.attention)
         for module in chain.says:
             self._says += add_module(writer, module, size, one_hot=False)
@@ -347,7 +349,7 @@ class _Builder:
         return [
             "",
             "/* Reads a token, then draws `count` more, each read in its turn but the last:",
-            "   that of the greatest score at temperature 0, else by softmax(scores / temperature).",
+            "   of the greatest score at temperature 0, else by softmax(scores / temperature).",
             f"   random: any number but 0, which changes. tokens: [count]; scores: [{size}], those",
             "   that the last was drawn from. */",
             _WRITE.format(name=name) + ";",
