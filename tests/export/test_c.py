@@ -231,6 +231,24 @@ def with_nan():
     return layer
 
 
+def with_hook():
+    layer = nn.Linear(3, 4)
+    layer.register_forward_hook(lambda *_: None)
+    return layer
+
+
+def with_another_block():
+    layer = unrolled.TCN(3, 4, num_layers=2).eval()
+    layer.blocks[1].conv1 = nn.Conv1d(4, 4, 3)
+    return layer
+
+
+class Doubled(unrolled.GRU):
+    def forward(self, *arguments, **keywords):
+        output, state = super().forward(*arguments, **keywords)
+        return 2 * output, state
+
+
 @pytest.mark.parametrize(
     ("model", "options", "message"),
     [
@@ -244,6 +262,10 @@ def with_nan():
         (unrolled.GRU(3, 4), {"weights": "f16"}, "weights must be f32, bf16 or int8, got 'f16'"),
         (unrolled.GRU(3, 4), {"name": "2d"}, "name must be a name that C can have, got '2d'"),
         (unrolled.GRU(3, 4), {"name": "while"}, "name must be a name that C can have"),
+        (unrolled.GRU(3, 4), {"name": "part1"}, "name must be a name that C can have"),
+        (with_hook(), {}, "Linear has hooks"),
+        (Doubled(3, 4), {}, "Doubled has a forward of its own"),
+        (with_another_block(), {}, "block 1 of TCN is not what it was made as"),
         (unrolled.Recurrent(unknown_to_c, 3, 4), {}, "operation aten.special_bessel_j0"),
         (
             unrolled.Recurrent(that_decides, 3, 4),

@@ -20,12 +20,15 @@ from unrolled.training import writing
 
 __all__ = ["CModel", "check_folder", "to_c", "weight_format"]
 
-# What C files cannot be called, or would define twice.
-_KEYWORDS = frozenset(
-    "auto break case char const continue default do double else enum extern float for goto if "
-    "inline int long register restrict return short signed sizeof static struct switch typedef "
-    "union unsigned void volatile while main forward say product lookup embed copy zero add relu "
-    "window drawn select splat power clamp lesser greater".split()
+# What C or the files themselves call otherwise.
+_TAKEN = re.compile(
+    r"auto|break|case|char|const|continue|default|do|double|else|enum|extern|float|for|goto|if"
+    r"|inline|int|long|register|restrict|return|short|signed|sizeof|static|struct|switch|typedef"
+    r"|union|unsigned|void|volatile|while|main|u?int\d+_t|part\d+\w*|cell_\w*"
+    r"|v(f|i|min|max|abs|sign|sigmoid|exp\w*|log\w*|sqrt|floor|ceil|round|trunc|a?sinh?|a?cosh?)"
+    r"|v(a?tanh?|atan2|erfc?|pow|hypot)"
+    r"|forward|say|product|lookup|embed|copy|zero|add|relu|tanh_of|sigmoid_of|window|drawn|select"
+    r"|splat|power|clamp|lesser|greater|in|out|m|t|n|token|steps|room|tokens|count|scores|random"
 )
 
 
@@ -146,9 +149,11 @@ def weight_format(weights: str, name: str) -> WeightFormat:
     stored = next((each for each in WEIGHT_FORMATS if each == weights), None)
     if stored is None:
         raise OptionError(f"{field('weights')} must be f32, bf16 or int8, got {weights!r}")
-    if not re.fullmatch(r"[A-Za-z]\w{0,30}", name, re.ASCII) or name in _KEYWORDS:
+    if not re.fullmatch(r"[a-z]\w{0,30}", name, re.ASCII) or _TAKEN.fullmatch(name):
         message = f"{field('name')} must be a name that C can have, got {name!r}"
-        raise OptionError(message, "letters, digits and _, a letter first, at most 31")
+        raise OptionError(
+            message, "a small letter, then letters, digits and _, at most 31; 'model' is one"
+        )
     return stored
 
 

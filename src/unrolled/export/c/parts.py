@@ -14,8 +14,8 @@ from torch import Tensor, nn
 
 from unrolled.errors import OptionError
 from unrolled.export.c.source import Source
-from unrolled.kernels import EquationsError, Weights, plain_step
-from unrolled.layers import TCN, RecurrentLayer
+from unrolled.kernels import BlockShape, EquationsError, Weights, plain_step
+from unrolled.layers import TCN, RecurrentLayer, ResidualBlock
 from unrolled.networks.both_directions import BothDirections
 from unrolled.networks.memoryless import Conv, Dense
 
@@ -100,6 +100,7 @@ def add_module(writer: Writer, module: nn.Module, size: int, *, one_hot: bool) -
     Raises:
         OptionError: A kind of module that there is no C for, or one in training mode.
     """
+    _refuse_changed(module)
     if isinstance(module, RecurrentLayer):
         return _add_recurrent(writer, module, one_hot)
     if isinstance(module, nn.Embedding):
@@ -125,6 +126,27 @@ def add_module(writer: Writer, module: nn.Module, size: int, *, one_hot: bool) -
         f"to_c: there is no C for {type(module).__name__}",
         "what there is: unrolled's layers, Embedding, Linear, ReLU, Tanh, Sigmoid, Sequential",
     )
+
+
+_KINDS = (RecurrentLayer, TCN, Dense, Conv, BothDirections, nn.Embedding, nn.Linear)
+_HOOKS = ("_forward_hooks", "_forward_pre_hooks")
+
+
+def _refuse_changed(module: nn.Module) -> None:
+    """Raise `OptionError` where a call of a module is more than what its kind computes."""
+    kind = next((each for each in _KINDS if isinstance(module, each)), None)
+    name = type(module).__name__
+    if kind is not None and type(module).forward is not kind.forward:
+        raise OptionError(f"to_c: {name} has a forward of its own", "export it with torch.onnx")
+    hooked = any(getattr(part, hooks) for part in module.modules() for hooks in _HOOKS)
+    if hooked or any("forward" in vars(part) for part in module.modules()):
+        raise OptionError(f"to_c: {name} has hooks, which C would not run", "remove them first")
+    if isinstance(module, TCN):
+        for level, block in enumerate(module.blocks):
+            size = module.output_size if level else module.input_size
+            sizes = (size, module.output_size, module.kernel_size, 2**level, 0.0)
+            if type(block) is not ResidualBlock or not block.computes(BlockShape(*sizes)):
+                raise OptionError(f"to_c: block {level} of {name} is not what it was made as")
 
 
 def _add_sequential(writer: Writer, module: nn.Sequential, size: int) -> list[Stage]:
@@ -200,7 +222,7 @@ def _add_tcn(writer: Writer, module: TCN) -> list[Stage]:
         shortcut: Any = block.shortcut
         size = conv1.out_channels
         body = writer.body()
-        source, name = body.source, body.name
+        source = body.source
         middle = f"{source.work(0)} + {conv2.kernel_size[0] * max(conv1.in_channels, size)}"
         source.work(conv2.kernel_size[0] * max(conv1.in_channels, size) + size)
         for conv, read, out, which in ((conv1, "in", middle, "1"), (conv2, middle, "out", "2")):
@@ -214,7 +236,6 @@ def _add_tcn(writer: Writer, module: TCN) -> list[Stage]:
             _linear(body, shortcut, weight, "in", middle, "shortcut")
             body.lines.append(f"add({size}, {middle}, out);")
         body.lines.append(f"relu({size}, out);")
-        assert name
         stages.append(Stage(body.end(), None, size))
     return stages
 
