@@ -4,13 +4,17 @@ import ctypes
 import json
 import re
 import subprocess
+import tempfile
 from pathlib import Path
 
 import pytest
 import torch
+from hypothesis import Phase, example, given, settings
+from hypothesis import strategies as st
 from torch import nn, sigmoid, tanh
 
 import unrolled
+from support.equations import equations, layer_of, random_cell
 from unrolled.errors import OptionError, RunError
 from unrolled.export import to_c
 from unrolled.export.c import proof
@@ -76,6 +80,28 @@ def test_a_layer_in_c_gives_the_bits_of_its_stream(name, tmp_path):
 
 def is_gcc() -> bool:
     return "clang" not in COMPILER.version() and "zig" not in " ".join(COMPILER.argv)
+
+
+# Masks, powers and functions of C's library, in four states.
+MIXED = (
+    "torch.tanh(torch.where(~(h >= v) | (m < 0), f.gelu(v), torch.maximum(v, m)) + h)",
+    "torch.tanh(torch.hypot(u.c, 1 + m ** 2) - torch.lerp(v, m, x.b) + x.a)",
+    "torch.tanh((((1 + u.a ** 2) ** -0.7) * (x.a > h)) / (2 + torch.sin(h)))",
+    "torch.tanh(f.softsign(torch.erf(f.hardtanh((x.a + u.a)))) * (x.b != h))",
+)
+NUM_DRAWN = 30 if settings.get_current_profile_name() == "explore" else 1
+
+
+@settings(max_examples=NUM_DRAWN, phases=[Phase.explicit, Phase.generate])
+@given(equations(), st.integers(0, 2**31))
+@example(MIXED, 0)
+def test_cells_of_random_equations_are_the_same_in_c(texts, seed):
+    layer = layer_of(random_cell(texts), seed)
+    with pytest.MonkeyPatch.context() as patch, tempfile.TemporaryDirectory() as folder:
+        patch.setattr(proof, "_LENGTHS", (1, 4))  # what differs by rounding may grow with steps
+        written = to_c(layer, Path(folder, "c"), check=True)
+        assert written.proof.difference < 3e-6, texts
+        compiles_strictly(written.source)
 
 
 @pytest.mark.parametrize(

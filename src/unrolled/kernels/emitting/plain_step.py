@@ -6,6 +6,7 @@ once they are done, and between them `NAME_apply` where the equations compute wh
 
 import re
 from dataclasses import dataclass
+from pathlib import Path
 
 import torch
 from torch import fx
@@ -66,7 +67,7 @@ def plain_functions(text: str) -> str:
     """Return what a text of C needs of plain.h, and of our own exp, sigmoid and tanh."""
     vector = header_text("vector")
     parts = [
-        header_text("plain"),
+        Path(__file__).with_name("plain.h").read_text(encoding="utf-8"),
         _between(vector, "/* x + ROUND(bias)", "/* 2^k where"),
         _between(vector, "/* e^x = 2^k p(r)", "/* ---- Rare functions"),
     ]
