@@ -21,7 +21,7 @@ def test_a_run_is_written_as_c_and_said_to_be_compared_or_not(unrolled, trained,
     assert result.out.startswith("c/lm.c: ")
     assert "not compared with the model: --check does that" in result.out
     assert sorted(p.name for p in (tmp_path / "c").iterdir()) == ["lm.c", "lm.h", "lm.json"]
-    assert "WEIGHT_BITS 8" in (tmp_path / "c" / "lm.c").read_text()
+    assert "typedef int8_t Weight;" in (tmp_path / "c" / "lm.c").read_text()
 
 
 @pytest.mark.skipif(find_compiler() is None, reason="needs a C compiler")

@@ -3,6 +3,7 @@
 Not here: what is computed (`parts.py`), and in which order (`program.py`).
 """
 
+import re
 from collections.abc import Iterable
 from functools import cache
 from pathlib import Path
@@ -112,20 +113,30 @@ class Source:
         """
         steps = [step.text for step in self._steps.values()]
         functions = "\n".join([*steps, *self.functions])
-        support = only_needed(_support(), functions)
-        if self._constants and "Matrix" not in functions:
-            support = only_needed(_support(), functions + " Matrix")
+        support = only_needed(_support(_BITS[self.weights]), functions)
         plain = plain_functions(f"{support}\n{functions}")
         library = "#include <math.h>\n" if any(s.needs_libm for s in self._steps.values()) else ""
-        bits = f"#define WEIGHT_BITS {_BITS[self.weights]}\n"
         constants = "\n".join(self._constants)
-        parts = [head, f'#include "{include}"\n{library}', plain, bits, support]
+        parts = [head, f'#include "{include}"\n{library}', plain, support]
         return "\n".join([*parts, constants, functions])
 
 
 @cache
-def _support() -> str:
-    return Path(__file__).with_name("support.h").read_text(encoding="utf-8")
+def _support(bits: int) -> str:
+    """Return support.h with what it says of weights of so many bits, and not of others."""
+    text = Path(__file__).with_name("support.h").read_text(encoding="utf-8")
+    lines, is_open, is_taken, was_taken = [], False, True, False
+    for line in text.splitlines():
+        if condition := re.fullmatch(r"#(?:el)?if WEIGHT_BITS == (\d+)", line):
+            is_open, is_taken = True, int(condition[1]) == bits
+            was_taken = is_taken or (was_taken and line.startswith("#elif"))
+        elif is_open and line == "#else":
+            is_taken = not was_taken
+        elif is_open and line == "#endif":
+            is_open, is_taken = False, True
+        elif is_taken:
+            lines.append(line)
+    return "\n".join(lines)
 
 
 # ---- Numbers -------------------------------------------------------------------------------------

@@ -89,18 +89,23 @@ def only_needed(library: str, text: str) -> str:
         {function or macro for function, macro in _DEFINED.findall(each)} for each in paragraphs
     ]
     needed = [not names for names in defined]
-    words = set(re.findall(r"\w+", text))
+    words = _words(text)
     for each, is_needed in zip(paragraphs, needed, strict=True):
-        words |= set(re.findall(r"\w+", each)) if is_needed else set()
+        words |= _words(each) if is_needed else set()
     found = True
     while found:
         found = False
         for number, names in enumerate(defined):
             if not needed[number] and names & words:
                 needed[number] = found = True
-                words |= set(re.findall(r"\w+", paragraphs[number]))
+                words |= _words(paragraphs[number])
     kept = (each for each, is_needed in zip(paragraphs, needed, strict=True) if is_needed)
     return "\n\n".join(kept) + "\n"
+
+
+def _words(text: str) -> set[str]:
+    """Return the words of C, without those of comments."""
+    return set(re.findall(r"\w+", re.sub(r"/\*.*?\*/", "", text, flags=re.DOTALL)))
 
 
 def _between(text: str, begin: str, end: str) -> str:
