@@ -124,7 +124,7 @@ class Graphs(ABC, Generic[Example]):
             OptionError: It is more than that.
         """
         kind = type(self.model).__name__
-        message = f"a {kind} is more than modules one after the other, which plain C is written of"
+        message = f"{kind} is more than modules one after the other, which plain C is written of"
         raise OptionError(message, f"export it with {field('onnx')}")
 
     def beside(self) -> dict[str, Any]:
