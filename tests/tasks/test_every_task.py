@@ -19,6 +19,9 @@ from PIL import Image
 
 from unrolled.cli.main import main
 from unrolled.errors import OptionError, RunError
+from unrolled.export.c.program import program_of
+from unrolled.export.c.proof import prove_run
+from unrolled.kernels import find_compiler
 from unrolled.options import option_fields
 from unrolled.tasks import (
     TASKS,
@@ -255,6 +258,23 @@ def test_a_model_to_export_gives_the_same_scores_step_by_step(name, tmp_path):
                 ends = {n.removesuffix("_after"): t for n, t in outputs.items()}
                 given |= {each: ends[each] for each in given if each in ends}
     assert counted
+
+
+@pytest.mark.skipif(find_compiler() is None, reason="needs a C compiler")
+@pytest.mark.parametrize("name", BY_STEPS)
+def test_a_model_is_the_same_as_plain_c_or_refused_by_name(name, tmp_path):
+    prepared = prepare_small(name, tmp_path, "run", **ONE_WAY.get(name, {}))
+    graphs = prepared.task.graphs(prepared.trainer.model.eval())
+    kind = type(prepared.trainer.model).__name__
+    if kind in ("Tagger", "EncoderDecoder", "Captioner"):
+        with pytest.raises(OptionError, match=f"{kind} is more than modules one after the"):
+            graphs.chain()
+        return
+    program = program_of(graphs.chain(), "model", "f32")
+    examples = prepared.splits.held_out or prepared.splits.test
+    proof = prove_run(program, graphs, examples, "f32")
+    assert proof.num_rows
+    assert proof.difference < 1e-6
 
 
 def test_what_a_taggers_scores_lack_goes_beside_them(tmp_path):

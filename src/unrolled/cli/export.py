@@ -1,4 +1,4 @@
-"""`unrolled export`: a run's model as files for those who run no torch, each proved."""
+"""`unrolled export`: a run's model as files for those who run no torch."""
 
 from pathlib import Path
 from typing import Annotated
@@ -8,6 +8,7 @@ import typer
 from unrolled.cli.loading import load_run
 from unrolled.cli.terminal import say
 from unrolled.cli.trust import TrustCode
+from unrolled.errors import OptionError, field
 
 __all__ = ["export"]
 
@@ -15,32 +16,95 @@ __all__ = ["export"]
 def export(
     run: Annotated[Path, typer.Argument(metavar="RUN", help="Folder of a trained model.")],
     onnx: Annotated[
-        Path,
+        Path | None,
         typer.Option(
             "--onnx", metavar="FILE", help="File to write; the vocabulary goes beside it, as .json."
         ),
-    ],
+    ] = None,
+    c: Annotated[
+        Path | None,
+        typer.Option("--c", metavar="DIR", help="New folder for one C file and its header."),
+    ] = None,
     stream: Annotated[
         bool,
-        typer.Option("--stream", help="Write the graph of one step, too, as .step.onnx."),
+        typer.Option("--stream", help="ONNX: write the graph of one step, too, as .step.onnx."),
     ] = False,
     opset: Annotated[
         int | None,
-        typer.Option(metavar="N", help="Version of ONNX's operators.", show_default="18"),
+        typer.Option(metavar="N", help="ONNX: version of its operators.", show_default="18"),
     ] = None,
+    weights: Annotated[
+        str | None,
+        typer.Option(
+            metavar="f32|bf16|int8",
+            help="C: how matrices are stored; int8 with a scale for each row.",
+            show_default="f32",
+        ),
+    ] = None,
+    name: Annotated[
+        str | None,
+        typer.Option(
+            metavar="NAME", help="C: how functions and files begin.", show_default="model"
+        ),
+    ] = None,
+    check: Annotated[
+        bool,
+        typer.Option("--check", help="C: compile it here and compare it with the model first."),
+    ] = False,
     trust_code: TrustCode = False,
 ) -> None:
-    r"""Write a trained model as ONNX: tokens in, scores out.
+    r"""Write a trained model as ONNX or as C: tokens in, scores out.
 
-    What is written is run by ONNX Runtime on the run's held-out data first, and held against the
-    model: where it differs by more than 1e-5, nothing is written. Needs
-    pip install "unrolled\[export]".
+    ONNX is run by ONNX Runtime on the run's held-out data first, and held against the model: where
+    it differs by more than 1e-5, nothing is written. Needs pip install "unrolled\[export]". C is
+    held against it likewise with --check, which needs a C compiler.
     """
+    if (onnx is None) == (c is None):
+        message = f"one of {field('onnx')} and {field('c')} must be given"
+        raise OptionError(message, "both can be written one after the other")
+    if onnx is not None:
+        _refuse("c", {"weights": weights, "name": name, "check": check})
+        _to_onnx(run, onnx, stream, opset, trust_code)
+    elif c is not None:
+        _refuse("onnx", {"stream": stream, "opset": opset})
+        _to_c(run, c, weights or "f32", name or "model", check, trust_code)
+
+
+def _refuse(other: str, options: dict[str, object]) -> None:
+    """Raise `OptionError` if an option was given that only the other kind of file has."""
+    for name, value in options.items():
+        if value not in (None, False):
+            raise OptionError(f"{field(name)} is of {field(other)}", f"leave {field(name)} out")
+
+
+def _to_onnx(run: Path, onnx: Path, stream: bool, opset: int | None, trust_code: bool) -> None:
     from unrolled.export import to_onnx
     from unrolled.export.writing import check_libraries, check_opset
 
     check_libraries()
     check_opset(opset)
     for file in to_onnx(load_run(run, trust_code=trust_code), onnx, stream=stream, opset=opset):
-        sequences = f"{file.num_rows:,} held-out sequence{'s' * (file.num_rows != 1)}"
-        say(f"{file.path}: greatest difference {file.difference:.1e} on {sequences}")
+        say(f"{file.path}: {_difference(file.difference, file.num_rows)}")
+
+
+def _to_c(run: Path, c: Path, weights: str, name: str, check: bool, trust_code: bool) -> None:
+    from unrolled.export import to_c
+    from unrolled.export.c.files import check_folder, weight_format
+
+    stored = weight_format(weights, name)
+    check_folder(c)
+    loaded = load_run(run, trust_code=trust_code)
+    model = to_c(loaded, c, weights=stored, name=name, check=check)
+    sizes = f"{model.num_bytes:,} bytes of weights, {model.instance:,} of each instance"
+    say(f"{model.source}: {sizes}")
+    if (proof := model.proof) is None:
+        say("not compared with the model: --check does that")
+        return
+    say(_difference(proof.difference, proof.num_rows))
+    if stored != "f32":
+        say(f"of {stored}: greatest difference {proof.of_rounding:.1e} to the model itself")
+
+
+def _difference(difference: float, num_rows: int) -> str:
+    sequences = f"{num_rows:,} held-out sequence{'s' * (num_rows != 1)}"
+    return f"greatest difference {difference:.1e} on {sequences}"

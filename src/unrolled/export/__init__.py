@@ -1,4 +1,6 @@
-"""Models for those who run no torch: ONNX, programs without operators of ours, weights of others.
+"""Models for those who run no torch: ONNX, plain C, programs without operators of ours.
+
+And the weights of others.
 
 What torch's own exporters need to know of our layers is in `kernels`: they find it as soon as
 `unrolled` is imported. Here is what goes beyond: a run's model whole and step by step, and the

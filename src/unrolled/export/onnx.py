@@ -6,7 +6,6 @@ The graphs of a run's model are its task's (`tasks/graphs.py`); how one is writt
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
@@ -16,9 +15,9 @@ from torch import Tensor, nn
 from unrolled.data.files import read_json, to_json, write_atomically
 from unrolled.errors import OptionError, RunError, field
 from unrolled.export.proof import prove_graph, prove_steps
+from unrolled.export.reading import content_of, examples_of
 from unrolled.export.writing import check_libraries, check_opset, onnx_bytes
 from unrolled.layers import FiniteMemoryLayer, RecurrentLayer, state_tensors
-from unrolled.options import option_fields
 from unrolled.tasks import Loaded, load
 from unrolled.tasks.graphs import AFTER, Graph, Graphs, Steps, Tensors, state_names, states_of
 from unrolled.training import writing
@@ -102,28 +101,8 @@ def _run_to_onnx(loaded: Loaded, path: Path, stream: bool, opset: int) -> list[O
         message = f"{loaded.run.path}: its model is in training mode"
         raise OptionError(message, "call model.eval() first")
     graphs = loaded.task.graphs(loaded.model)
-    splits = loaded.read()
-    examples = splits.held_out or splits.test
-    if not examples:
-        message = f"{loaded.run.path}: held nothing out that the files could be proved on"
-        raise RunError(message, f"train with {field('held_out')}")
-    content = {
-        "task": loaded.task.name,
-        "run": loaded.run.path.name,
-        "unrolled": version("unrolled"),
-        "reading": _reading(loaded),
-        "model": loaded.run.config["model"],
-        "vocabulary": loaded.task.to_dict(),
-        **graphs.beside(),
-    }
+    examples, content = examples_of(loaded), content_of(loaded, graphs)
     return _written(graphs, path, stream, opset, examples, content)
-
-
-def _reading(loaded: Loaded) -> dict[str, Any]:
-    """Return the options that decide what numbers become of the data."""
-    data = loaded.task.options.data
-    fields = [each.name for each in option_fields(type(data)) if each.option.decides_vocabulary]
-    return {name: getattr(data, name) for name in fields}
 
 
 def _written(

@@ -37,7 +37,15 @@ from unrolled.kernels.convolving import (
     run_pieces,
     window_and_past,
 )
-from unrolled.kernels.emitting import WEIGHT_FORMATS, WeightFormat, kernel_source
+from unrolled.kernels.emitting import (
+    WEIGHT_FORMATS,
+    PlainStep,
+    WeightFormat,
+    kernel_source,
+    only_needed,
+    plain_functions,
+    plain_step,
+)
 from unrolled.kernels.exporting import decomposed
 from unrolled.kernels.observer import GraphObserver, Observer, ValueObserver
 from unrolled.kernels.reference import reference_recurrence
@@ -92,6 +100,7 @@ __all__ = [
     "Path",
     "Pieces",
     "Places",
+    "PlainStep",
     "RaggedRows",
     "ShortCalls",
     "StepGraph",
@@ -122,6 +131,9 @@ __all__ = [
     "may_use_kernels",
     "network_or_reason",
     "network_stepper",
+    "only_needed",
+    "plain_functions",
+    "plain_step",
     "prepare_short_calls",
     "recurrence",
     "reference_recurrence",

@@ -27,7 +27,7 @@ from unrolled.layers.state import (
 )
 from unrolled.layers.stream import Stream, row_mask
 from unrolled.layers.streams import Streams
-from unrolled.layers.tcn import TCN
+from unrolled.layers.tcn import TCN, ResidualBlock
 from unrolled.layers.writing import make_writer, written_weights
 
 __all__ = [
@@ -42,6 +42,7 @@ __all__ = [
     "Record",
     "Recurrent",
     "RecurrentLayer",
+    "ResidualBlock",
     "SequenceLayer",
     "State",
     "Stream",

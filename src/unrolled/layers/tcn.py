@@ -34,7 +34,7 @@ from unrolled.layers.observing import (
 from unrolled.layers.options import check_dropout, check_sizes
 from unrolled.layers.stream import Stream
 
-__all__ = ["TCN"]
+__all__ = ["TCN", "ResidualBlock"]
 
 
 class TCN(FiniteMemoryLayer):

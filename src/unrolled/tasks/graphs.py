@@ -12,13 +12,16 @@ from typing import Any, ClassVar, Generic, TypeVar
 import torch
 from torch import Tensor, nn
 
+from unrolled.errors import OptionError, field
 from unrolled.layers import SequenceLayer, State, map_state, state_tensors
 
 __all__ = [
+    "Chain",
     "Graph",
     "Graphs",
     "LayerGraphs",
     "Steps",
+    "chain_of_tokens",
     "expected_steps",
     "start_of",
     "state_names",
@@ -66,6 +69,31 @@ class Steps:
     start: Graph | None = None
 
 
+@dataclass(frozen=True)
+class Chain:
+    """A model as modules, each of which reads at every step what the one before gives.
+
+    Args:
+        modules: The modules, in order.
+        num_tokens: V, where tokens are read: by an embedding that comes first, or else one-hot.
+            None where numbers are.
+        pooling: What becomes one of all steps until now: "last", "mean", "max" or "attention".
+            None where something is said of each step.
+        attention: What scores a step, for that pooling.
+        says: Modules that come after the pooling.
+        evidence: What each token adds to what is said, if anything.
+        writes: Whether what it says are scores of the token that comes next.
+    """
+
+    modules: tuple[nn.Module, ...]
+    num_tokens: int | None = None
+    pooling: str | None = None
+    attention: nn.Module | None = None
+    says: tuple[nn.Module, ...] = ()
+    evidence: nn.Embedding | None = None
+    writes: bool = False
+
+
 class Graphs(ABC, Generic[Example]):
     """The graphs of one model, and what proves them. Each output that counts is called "scores".
 
@@ -88,6 +116,16 @@ class Graphs(ABC, Generic[Example]):
         Raises:
             OptionError: There are none: the model reads the end of a sequence first.
         """
+
+    def chain(self) -> Chain:
+        """Return the model as modules one after the other.
+
+        Raises:
+            OptionError: It is more than that.
+        """
+        kind = type(self.model).__name__
+        message = f"{kind} is more than modules one after the other, which plain C is written of"
+        raise OptionError(message, f"export it with {field('onnx')}")
 
     def beside(self) -> dict[str, Any]:
         """Return what else is needed to use the scores, in types that JSON has."""
@@ -160,6 +198,13 @@ class LayerGraphs(Graphs[Example]):
         pairs = zip(inputs[self.reads].unbind(1), expected, strict=True)
         start = start_of(self.model.layer, len(scores))
         return start, [({self.reads: each}, wanted) for each, wanted in pairs]
+
+
+def chain_of_tokens(model: Any, *, writes: bool = False) -> Chain:
+    """Return the chain of a model of tokens: an embedding or none, a layer, and scores."""
+    embedding = () if model.embedding is None else (model.embedding,)
+    modules = (*embedding, model.layer, model.scores)
+    return Chain(modules, model.vocabulary_size, writes=writes)
 
 
 def start_of(layer: Any, batch_size: int) -> dict[str, Tensor]:

@@ -9,6 +9,7 @@ import shutil
 import signal
 import subprocess
 import sys
+from collections.abc import Sequence
 from contextlib import suppress
 from importlib.util import find_spec
 from pathlib import Path
@@ -88,19 +89,20 @@ class Compiler(NamedTuple):
             hint = "TMPDIR can name another folder for temporary files"
             raise KernelError(f"{' '.join(self.argv)} cannot be run: {error}", hint) from error
 
-    def compile(self, source: Path, zig_cache: Path) -> Path:
+    def compile(self, source: Path, zig_cache: Path, more: Sequence[str] = ()) -> Path:
         """Compile a C file to a shared library beside it, and return that.
 
         Args:
             source: The file. Its folder is for this one call.
             zig_cache: A folder where zig, which has no libc at hand, keeps the one that it builds.
+            more: Arguments after those that kernels are compiled with.
 
         Raises:
             KernelError: The compiler cannot be run, or fails.
         """
         library = source.with_suffix(".so")
         # Names without folders: the same source gives the same library wherever it is compiled.
-        arguments = [*FLAGS, source.name, "-o", library.name, "-lm"]
+        arguments = [*FLAGS, *more, source.name, "-o", library.name, "-lm"]
         self._run(arguments, source.parent, zig_cache)
         if not library.exists():
             raise KernelError(f"{' '.join(self.argv)} made no library", COMPILER_HINT)

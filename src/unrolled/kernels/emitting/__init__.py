@@ -11,13 +11,23 @@ from unrolled.kernels.emitting.emit import (
     emit,
     kernel_source,
 )
+from unrolled.kernels.emitting.plain_step import (
+    PlainStep,
+    only_needed,
+    plain_functions,
+    plain_step,
+)
 
 __all__ = [
     "MOST_STATES",
     "WEIGHT_FORMATS",
     "Call",
+    "PlainStep",
     "WeightFormat",
     "call_text",
     "emit",
     "kernel_source",
+    "only_needed",
+    "plain_functions",
+    "plain_step",
 ]

@@ -15,7 +15,7 @@ from torch import fx
 
 from unrolled.kernels.capturing import EquationsError
 
-__all__ = ["as_floats", "expression", "is_costly", "is_mask"]
+__all__ = ["as_floats", "expression", "is_costly", "is_mask", "operand"]
 
 _ATEN = torch.ops.aten
 _INTEGERS = (torch.int32, torch.int64)
@@ -156,7 +156,7 @@ _TABLE = {
     "hardtanh.default": Form(_hardtanh, integers=True),
     "where.self": Form(
         "select({0.mask}, {1}, {2})",
-        mask="(({0.mask} & {1.mask}) | (~{0.mask} & {2.mask}))",
+        mask="(({0.mask} & {1.mask}) | (NOT({0.mask}) & {2.mask}))",
         integers=True,
     ),
     "_to_copy.default": Form("{0}", mask="{0.mask}", integers=True),
@@ -171,11 +171,11 @@ _TABLE = {
     "logical_and.default": Form(None, mask="({0.mask} & {1.mask})"),
     "logical_or.default": Form(None, mask="({0.mask} | {1.mask})"),
     "logical_xor.default": Form(None, mask="({0.mask} ^ {1.mask})"),
-    "logical_not.default": Form(None, mask="(~{0.mask})"),
+    "logical_not.default": Form(None, mask="NOT({0.mask})"),
     "bitwise_and.Tensor bitwise_and.Scalar": Form(None, mask="({0.mask} & {1.mask})"),
     "bitwise_or.Tensor bitwise_or.Scalar": Form(None, mask="({0.mask} | {1.mask})"),
     "bitwise_xor.Tensor bitwise_xor.Scalar": Form(None, mask="({0.mask} ^ {1.mask})"),
-    "bitwise_not.default": Form(None, mask="(~{0.mask})"),
+    "bitwise_not.default": Form(None, mask="NOT({0.mask})"),
 }
 
 
@@ -212,7 +212,7 @@ class _Operand:
     @property
     def mask(self) -> str:
         if not isinstance(self._argument, fx.Node):
-            return f"((vi){{0}} - {int(bool(self._argument))})"
+            return f"MASK({int(bool(self._argument))})"
         name = self._names[self._argument]
         return name if is_mask(self._argument) else f"({name} != 0.0f)"
 
@@ -238,6 +238,11 @@ def expression(node: fx.Node, names: Names) -> str:
     note = "" if _dtype(node) in (torch.float32, torch.bool) else f" in {_dtype(node)}"
     line = node.meta.get("line", "")
     raise EquationsError(f"no kernel has the operation {node.target}{note}{line}")
+
+
+def operand(argument: Any, names: Names) -> str:
+    """Return the C expression of an argument of an operation as floats."""
+    return str(_Operand(argument, names))
 
 
 def _text_for(node: fx.Node) -> _Text | None:

@@ -20,7 +20,7 @@ from unrolled.kernels.emitting.gate_row import GateRow, reached
 from unrolled.kernels.emitting.headers import header_text
 from unrolled.kernels.emitting.names import NodeNames
 
-__all__ = ["states_read", "step_functions"]
+__all__ = ["states_read", "step_functions", "without_unused"]
 
 
 def step_functions(
@@ -316,11 +316,11 @@ def _function(name: str, lines: Iterable[str]) -> str:
     comment, signature = declaration.groups()
     signature = signature.replace("\n", "\n    ")
     text = [comment, f"INL void {signature} {{", "    const long H = H_OF(call);"]
-    text += _without_unused(list(lines))
+    text += without_unused(list(lines))
     return "\n".join([*text, "}", ""])
 
 
-def _without_unused(lines: list[str]) -> list[str]:
+def without_unused(lines: list[str]) -> list[str]:
     """Return statements without the declarations of what none of them reads."""
     read: set[str] = set()
     kept = []

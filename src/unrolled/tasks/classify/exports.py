@@ -4,12 +4,13 @@ from collections.abc import Iterator, Sequence
 from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from unrolled.errors import OptionError, field
 from unrolled.layers import state_tensors
 from unrolled.tasks.graphs import (
     AFTER,
+    Chain,
     Graph,
     Graphs,
     Steps,
@@ -78,6 +79,28 @@ class ClassifierGraphs(Graphs[Any]):
         outputs = ("scores", *(f"{name}{AFTER}" for name in start))
         inputs = {"inputs": step, **start}
         return Steps(Graph(model, run, inputs, {"inputs": {0: "batch"}, **free}, outputs))
+
+    def chain(self) -> Chain:
+        """Return embedding, layer, pooling and scores; a step of recordings is k frames."""
+        model = self.model
+        if model.pictures is not None or model.shape is not None:
+            what = "sees a picture" if model.pictures is not None else "weighs places of the series"
+            hint = f"export it with {field('onnx')}"
+            raise OptionError(f"this classifier {what}, for which there is no plain C", hint)
+        features: tuple[nn.Module, ...] = ()
+        num_tokens = None
+        if model.embedding is not None:
+            projection = model.embedding.projection
+            features = (model.embedding.table, *([] if projection is None else [projection]))
+            num_tokens = model.embedding.table.num_embeddings
+        return Chain(
+            (*features, model.layer),
+            num_tokens,
+            model.options.pooling,
+            model.attention,
+            (model.scores,),
+            model.evidence,
+        )
 
     def batches(self, examples: Sequence[Any]) -> Iterator[dict[str, Tensor]]:
         """Yield the inputs of examples, those without a step left out."""

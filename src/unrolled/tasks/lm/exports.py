@@ -5,7 +5,17 @@ from collections.abc import Iterator, Sequence
 from torch import Tensor
 
 from unrolled.layers import state_tensors
-from unrolled.tasks.graphs import AFTER, Graph, Graphs, Steps, Tensors, state_names, states_of
+from unrolled.tasks.graphs import (
+    AFTER,
+    Chain,
+    Graph,
+    Graphs,
+    Steps,
+    Tensors,
+    chain_of_tokens,
+    state_names,
+    states_of,
+)
 
 __all__ = ["LanguageGraphs"]
 
@@ -23,6 +33,10 @@ class LanguageGraphs(Graphs[str]):
     def steps(self) -> Steps:
         """Return the graph of a token, (B,)."""
         return Steps(self._graph(one_step=True))
+
+    def chain(self) -> Chain:
+        """Return embedding, layer and scores."""
+        return chain_of_tokens(self.model, writes=True)
 
     def batches(self, examples: Sequence[str]) -> Iterator[dict[str, Tensor]]:
         """Yield the beginning of each text: its first row alone, and several rows."""

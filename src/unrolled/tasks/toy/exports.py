@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 
 from unrolled.data.batching import pad
-from unrolled.tasks.graphs import LayerGraphs
+from unrolled.tasks.graphs import Chain, LayerGraphs
 
 __all__ = ["ToyGraphs"]
 
@@ -27,6 +27,12 @@ class ToyGraphs(LayerGraphs[Any]):
         """Return the answers."""
         answers: Tensor = self.model.answer(h)
         return answers
+
+    def chain(self) -> Chain:
+        """Return the layer and the answer."""
+        model = self.model
+        num_tokens = model.input_size if model.reads_symbols else None
+        return Chain((model.layer, model.answer), num_tokens)
 
     def batches(self, examples: Sequence[Any]) -> Iterator[dict[str, Tensor]]:
         """Yield the inputs of examples."""

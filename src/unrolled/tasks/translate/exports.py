@@ -10,7 +10,7 @@ from unrolled.data.batching import pad
 from unrolled.data.words import BEGIN
 from unrolled.networks.decoder import DecoderState
 from unrolled.tasks.decoder_graphs import DecoderGraphs
-from unrolled.tasks.graphs import LayerGraphs
+from unrolled.tasks.graphs import Chain, LayerGraphs, chain_of_tokens
 
 __all__ = ["DelayedGraphs", "TranslatorGraphs"]
 
@@ -51,6 +51,10 @@ class DelayedGraphs(LayerGraphs[Any]):
         """Return the scores of the words."""
         scores: Tensor = self.model.scores(h)
         return scores
+
+    def chain(self) -> Chain:
+        """Return embedding, layer and scores."""
+        return chain_of_tokens(self.model)
 
     def batches(self, examples: Sequence[Any]) -> Iterator[dict[str, Tensor]]:
         """Yield sources, each with k blanks behind it."""

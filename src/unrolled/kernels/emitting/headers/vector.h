@@ -134,6 +134,16 @@ INL void transpose(vf *v) {
 
 /* ---- Selection ------------------------------------------------------------------------------ */
 
+/* What plain.h has in other words: a mask's opposite, the mask of a bit, and the bits of floats. */
+#define NOT(mask) (~(mask))
+#define MASK(bit) ((vi){0} - (bit))
+#define BITS(floats) ((vi)(floats))
+#define FLOATS(bits) ((vf)(bits))
+#define SIGN INT32_MIN
+
+/* a b + c: rounded once where there is FMA, which the compiler then takes. */
+#define MULTIPLY_ADD(a, b, c) ((a) * (b) + (c))
+
 /* mask ? a : b; a mask is what a comparison gives: -1 or 0 in each place. */
 INL vf select(vi mask, vf a, vf b) { return (vf)((mask & (vi)a) | (~mask & (vi)b)); }
 
@@ -190,7 +200,7 @@ INL vf vsign(vf x) { return __builtin_convertvector((x < 0) - (x > 0), vf); }
 #define LOG2E 0x1.715476p0f
 #define LN2 0x1.62e43p-1f
 #define LN2_HIGH 0x1.63p-1f /* short: its product with an exponent is exact */
-#define LN2_LOW -0x1.bd0106p-13f
+#define LN2_LOW (-0x1.bd0106p-13f)
 
 /* 2^k where the low bits of t hold k + 127: 0 of k = -127, infinity of k = 128. */
 INL vf power(vf t) { return (vf)((vi)t << 23); }
@@ -200,15 +210,15 @@ INL vf power(vf t) { return (vf)((vi)t << 23); }
  * rest fitted again, then their last bits searched for the least error of this very code. */
 INL vf vexp(vf x) {
   x = clamp(x, -88.02f, 89.4f); /* k = -127 and 128 */
-  vf t = (x * LOG2E - 0.5f) + ROUND(127);
+  vf t = MULTIPLY_ADD(x, LOG2E, -0.5f) + ROUND(127);
   vf k = t - ROUND(127);
-  vf r = (x - k * LN2_HIGH) - k * LN2_LOW;
-  vf p = r * 0x1.014b9ep-9f + 0x1.fcd06cp-8f;
-  p = p * r + 0x1.5789eap-5f;
-  p = p * r + 0x1.553414p-3f;
-  p = p * r + 0x1.0000e4p-1f;
-  p = p * r + 0x1.fffff8p-1f;
-  p = p * r + 1.0f;
+  vf r = MULTIPLY_ADD(k, -LN2_LOW, MULTIPLY_ADD(k, -LN2_HIGH, x));
+  vf p = MULTIPLY_ADD(r, 0x1.014b9ep-9f, 0x1.fcd06cp-8f);
+  p = MULTIPLY_ADD(p, r, 0x1.5789eap-5f);
+  p = MULTIPLY_ADD(p, r, 0x1.553414p-3f);
+  p = MULTIPLY_ADD(p, r, 0x1.0000e4p-1f);
+  p = MULTIPLY_ADD(p, r, 0x1.fffff8p-1f);
+  p = MULTIPLY_ADD(p, r, 1.0f);
   return p * power(t);
 }
 
@@ -217,13 +227,14 @@ INL vf vexp(vf x) {
  * exact floats where rounding does least harm. */
 INL vf vsigmoid(vf x) {
   x = clamp(x, -88.9f, 88.02f); /* k = 128 and -127 */
-  vf t = x * -LOG2E + ROUND(127);
+  vf t = MULTIPLY_ADD(x, -LOG2E, ROUND(127));
   vf k = t - ROUND(127);
-  vf r = (x + k * LN2_HIGH) + k * LN2_LOW;
+  vf r = MULTIPLY_ADD(k, LN2_LOW, MULTIPLY_ADD(k, LN2_HIGH, x));
   vf u = r * r;
-  vf even = u * 0.1640625f + 1.640625f, odd = u * 0.013671875f + 0.8203125f;
-  vf above = r * odd + even, below = even - r * odd;
-  return above / (above + power(t) * below);
+  vf even = MULTIPLY_ADD(u, 0.1640625f, 1.640625f);
+  vf odd = MULTIPLY_ADD(u, 0.013671875f, 0.8203125f);
+  vf above = MULTIPLY_ADD(r, odd, even), below = MULTIPLY_ADD(-r, odd, even);
+  return above / MULTIPLY_ADD(power(t), below, above);
 }
 
 /* e^2x = 2^k e^2r, tanh r = r (15 + r^2) / (15 + 6 r^2) = odd / even by the same N (here times
@@ -232,18 +243,18 @@ INL vf vsigmoid(vf x) {
  * every error of a tanh near 1 is large: from 0.6 on it is 1 - (even - odd) / (the same), whose
  * error is that of its last rounding. */
 INL vf vtanh(vf x) {
-  vi sign = (vi)x & INT32_MIN;
+  const vf before = x;
   x = lesser(splat(9.1f), vabs(x)); /* tanh 9.02 = 1 */
   vi high = x > 0.6f;
-  vf t = x * (2 * LOG2E) + ROUND(126);
+  vf t = MULTIPLY_ADD(x, 2 * LOG2E, ROUND(126));
   vf k = t - ROUND(126);
-  vf r = x - k * (LN2 / 2);
+  vf r = MULTIPLY_ADD(k, -(LN2 / 2), x);
   vf u = r * r;
-  vf minus_even = u * -0.78515625f - 1.962890625f;
-  vf odd = r * (u * 0.130859375f + 1.962890625f);
-  vf common = (power(t) - 0.5f) * (odd - minus_even);
-  vf y = (odd + select(high, minus_even, common)) / (common - minus_even);
-  return (vf)((vi)(y + (vf)(high & (vi)splat(1.0f))) | sign);
+  vf minus_even = MULTIPLY_ADD(u, -0.78515625f, -1.962890625f);
+  vf by_r = MULTIPLY_ADD(u, 0.130859375f, 1.962890625f); /* odd / r */
+  vf common = (power(t) - 0.5f) * MULTIPLY_ADD(r, by_r, -minus_even);
+  vf y = MULTIPLY_ADD(r, by_r, select(high, minus_even, common)) / (common - minus_even);
+  return FLOATS(BITS(y + select(high, splat(1.0f), splat(0.0f))) | (BITS(before) & SIGN));
 }
 
 /* ---- Rare functions: C's own, lane by lane --------------------------------------------------- */

@@ -1,0 +1,9 @@
+"""A model as one file of plain C and its header, for machines that run nothing else.
+
+`source.py` holds what a file is made of, `parts.py` what modules become in it, `program.py` the
+order in which they run, and `proof.py` what is computed by it.
+"""
+
+from unrolled.export.c.files import CModel, to_c
+
+__all__ = ["CModel", "to_c"]

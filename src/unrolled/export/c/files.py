@@ -1,0 +1,167 @@
+"""From a layer or a run to a folder with a C file, its header, and what tokens mean."""
+
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from torch import nn
+
+from unrolled.data.files import to_json, write_atomically
+from unrolled.errors import OptionError, RunError, field
+from unrolled.export.c.program import program_of
+from unrolled.export.c.proof import Proof, prove_chain, prove_run
+from unrolled.export.reading import content_of, examples_of
+from unrolled.kernels import WEIGHT_FORMATS, WeightFormat
+from unrolled.tasks import Loaded, load
+from unrolled.tasks.graphs import Chain
+from unrolled.training import writing
+
+__all__ = ["CModel", "check_folder", "to_c", "weight_format"]
+
+# What C or the files themselves call otherwise.
+_TAKEN = re.compile(
+    r"auto|break|case|char|const|continue|default|do|double|else|enum|extern|float|for|goto|if"
+    r"|inline|int|long|register|restrict|return|short|signed|sizeof|static|struct|switch|typedef"
+    r"|union|unsigned|void|volatile|while|main|u?int\d+_t|part\d+\w*|cell_\w*"
+    r"|v(f|i|min|max|abs|sign|sigmoid|exp\w*|log\w*|sqrt|floor|ceil|round|trunc|a?sinh?|a?cosh?)"
+    r"|v(a?tanh?|atan2|erfc?|pow|hypot)"
+    r"|forward|say|product|lookup|embed|copy|zero|add|relu|tanh_of|sigmoid_of|window|drawn|select"
+    r"|splat|power|clamp|lesser|greater|in|out|m|t|n|token|steps|room|tokens|count|scores|random"
+)
+
+
+@dataclass(frozen=True)
+class CModel:
+    """A model that was written as C.
+
+    Args:
+        source: The file NAME.c.
+        header: The file NAME.h, which says how it is used.
+        weights: How its matrices are stored.
+        num_bytes: Bytes of its constants.
+        instance: Bytes of one instance.
+        proof: What it computes beside the model; None where that was not asked for.
+    """
+
+    source: Path
+    header: Path
+    weights: WeightFormat
+    num_bytes: int
+    instance: int
+    proof: Proof | None
+
+
+def to_c(
+    model: nn.Module | Sequence[nn.Module] | Loaded | Path | str,
+    folder: Path | str,
+    *,
+    weights: WeightFormat = "f32",
+    name: str = "model",
+    check: bool = False,
+    trust_code: bool = False,
+) -> CModel:
+    """Write a model as one file of C99 and its header, in a new folder.
+
+    Args:
+        model: A run's folder, a loaded run, one of unrolled's layers, or modules one after the
+            other: such layers, Embedding, Linear, ReLU, Tanh, Sigmoid, Sequential.
+        folder: The folder to make.
+        weights: How matrices are stored: as they are, "bf16", or "int8" with a scale for each row.
+        name: How its functions and files begin.
+        check: Whether the C is compiled here and run on held-out data, of a layer on random
+            numbers, and compared with the model, before anything is written.
+        trust_code: Whether code that the run holds, a cell of somebody's own, may be run.
+
+    Returns:
+        What was written.
+
+    Raises:
+        OptionError: A model that there is no C for; weights that are not finite.
+        RunError: There is no such run, the folder exists or cannot be written, or what was compiled
+            computes something that differs by more than 1e-5.
+        KernelError: There is no compiler to check with.
+
+    Example:
+        >>> import unrolled
+        >>> from tempfile import TemporaryDirectory
+        >>> with TemporaryDirectory() as place:
+        ...     written = unrolled.export.to_c(unrolled.LSTM(1, 16), f"{place}/lstm")
+        ...     sorted(path.name for path in written.source.parent.iterdir())
+        ['model.c', 'model.h']
+    """
+    folder = Path(folder)
+    weight_format(weights, name)
+    check_folder(folder)
+    if isinstance(model, Path | str):
+        model = load(Path(model), trust_code=trust_code)
+    content: dict[str, Any] = {}
+    if isinstance(model, Loaded):
+        if model.model.training:
+            message = f"{model.run.path}: its model is in training mode"
+            raise OptionError(message, "call model.eval() first")
+        graphs = model.task.graphs(model.model)
+        chain = graphs.chain()
+        program = program_of(chain, name, weights)
+        proof = prove_run(program, graphs, examples_of(model), weights) if check else None
+        content = content_of(model, graphs)
+    else:
+        chain = chain_of(model)
+        program = program_of(chain, name, weights)
+        proof = prove_chain(program, chain, weights) if check else None
+    written = CModel(
+        folder / f"{name}.c",
+        folder / f"{name}.h",
+        weights,
+        program.num_bytes,
+        program.instance,
+        proof,
+    )
+    files = {written.source: program.text.encode(), written.header: program.header.encode()}
+    if content:
+        files[folder / f"{name}.json"] = to_json(content, indent=1)
+    with writing(folder, "c"):
+        folder.mkdir()
+        for path, data in files.items():
+            with write_atomically(path) as file:
+                file.write(data)
+    return written
+
+
+def chain_of(model: Any) -> Chain:
+    """Return modules one after the other as a chain."""
+    modules = tuple(model) if isinstance(model, (list, tuple, nn.Sequential)) else (model,)
+    if not modules or not all(isinstance(each, nn.Module) for each in modules):
+        got = ", ".join(type(each).__name__ for each in modules) or "nothing"
+        raise OptionError(f"to_c: takes a run, a layer or modules one after the other, got {got}")
+    first = modules[0]
+    num_tokens = first.num_embeddings if isinstance(first, nn.Embedding) else None
+    return Chain(modules, num_tokens)
+
+
+def weight_format(weights: str, name: str) -> WeightFormat:
+    """Return how matrices are stored.
+
+    Raises:
+        OptionError: C is not written with such weights, or cannot have the name.
+    """
+    stored = next((each for each in WEIGHT_FORMATS if each == weights), None)
+    if stored is None:
+        raise OptionError(f"{field('weights')} must be f32, bf16 or int8, got {weights!r}")
+    if not re.fullmatch(r"[a-z]\w{0,30}", name, re.ASCII) or _TAKEN.fullmatch(name):
+        message = f"{field('name')} must be a name that C can have, got {name!r}"
+        raise OptionError(
+            message, "a small letter, then letters, digits and _, at most 31; 'model' is one"
+        )
+    return stored
+
+
+def check_folder(folder: Path) -> None:
+    """Raise `RunError` where a folder is already, or none can be made."""
+    hint = f"choose another {field('c')}"
+    with writing(folder, "c"):
+        if folder.exists():
+            raise RunError(f"{folder}: exists", hint)
+        if not folder.absolute().parent.is_dir():
+            raise RunError(f"{folder}: there is no folder that it could be made in", hint)

@@ -1,0 +1,417 @@
+"""From a chain of modules to a C file and its header: the parts, and the order in which they run.
+
+A model of one direction goes step by step, and a sequence is its steps. One that reads from the end
+too has no steps: each of its stages goes over the whole sequence, in room that the caller gives.
+"""
+
+from dataclasses import dataclass
+from typing import Any
+
+from torch import nn
+
+from unrolled.errors import OptionError
+from unrolled.export.c.parts import Stage, Writer, add_module, add_one_hot, add_pooling
+from unrolled.export.c.source import Source, check_numbers
+from unrolled.kernels import WeightFormat
+from unrolled.tasks.graphs import Chain
+
+__all__ = ["Program", "program_of"]
+
+
+@dataclass(frozen=True)
+class Program:
+    """A model in C.
+
+    Args:
+        name: How everything in it begins.
+        text: The file NAME.c.
+        header: The file NAME.h.
+        num_tokens: V of a model of tokens; None of one of numbers.
+        input_size: Numbers that a step reads, 1 of a token.
+        output_size: Numbers that are said.
+        is_pooled: Whether they are said of the whole sequence, and not of each step.
+        steps: Whether it goes step by step.
+        room: Floats that `run` needs of its caller for each step; 0 of one that has steps.
+        num_bytes: Bytes of its constants.
+        instance: Bytes of an instance.
+    """
+
+    name: str
+    text: str
+    header: str
+    num_tokens: int | None
+    input_size: int
+    output_size: int
+    is_pooled: bool
+    steps: bool
+    room: int
+    num_bytes: int
+    instance: int
+
+
+def program_of(chain: Chain, name: str, weights: WeightFormat) -> Program:
+    """Return a chain of modules in C.
+
+    Raises:
+        OptionError: A module that there is no C for, in training mode, or with weights that are
+            not finite.
+    """
+    return _Builder(chain, name, weights).program()
+
+
+class _Builder:
+    def __init__(self, chain: Chain, name: str, weights: WeightFormat) -> None:
+        self._chain, self._name = chain, name
+        self._source = Source(weights)
+        _check([*chain.modules, *chain.says], chain.attention, chain.evidence)
+        writer = Writer(self._source, name)
+        self._stages = self._body_of(writer)
+        self._pool = self._pooled = ""
+        self._evidence = ""
+        self._says: list[Stage] = []
+        size = self._stages[-1].output_size
+        self._width = size
+        if chain.pooling == "last" and not self._steps:  # each direction's last is copied
+            self._pooled = self._source.state(size)
+        elif chain.pooling is not None:
+            self._pool, self._pooled = add_pooling(writer, chain.pooling, size, chain.attention)
+        for module in chain.says:
+            self._says += add_module(writer, module, size, one_hot=False)
+            size = self._says[-1].output_size
+        self._output_size = size
+        if chain.evidence is not None:
+            self._evidence = self._add_evidence(writer, chain.evidence)
+
+    def _body_of(self, writer: Writer) -> list[Stage]:
+        chain = self._chain
+        reads_tokens = chain.num_tokens is not None
+        size = chain.num_tokens if reads_tokens else _input_size(chain.modules[0])
+        assert size is not None
+        self._input_size = 1 if reads_tokens else size
+        stages: list[Stage] = []
+        one_hot = reads_tokens and not isinstance(chain.modules[0], nn.Embedding)
+        for module in chain.modules:
+            stages += add_module(writer, module, size, one_hot=one_hot)
+            one_hot = one_hot and not stages
+            size = stages[-1].output_size if stages else size
+        return stages or [add_one_hot(writer, size)]
+
+    def _add_evidence(self, writer: Writer, evidence: nn.Embedding) -> str:
+        """Add what sums up a row of scores for each token; return where the sums are."""
+        body = writer.body()
+        size = self._output_size
+        total = body.source.state(size)
+        table = body.source.matrix(f"{body.name}_table", evidence.weight, is_table=True)
+        body.lines += [f"embed({table}, m->token, out);", f"add({size}, out, {total});"]
+        self._adds_evidence = body.end()
+        return total
+
+    @property
+    def _steps(self) -> bool:
+        return all(stage.back is None for stage in self._stages)
+
+    # ---- C ---------------------------------------------------------------------------------------
+
+    def program(self) -> Program:
+        """Return the file and its header."""
+        source, name = self._source, self._name
+        widths = [self._input_size if self._chain.num_tokens is None else 0]
+        widths += [stage.output_size for stage in (*self._stages, *self._says)]
+        self._widest = max([*widths, self._output_size])
+        source.num_state = max(1, source.num_state)
+        source.num_work = max(1, source.num_work)
+        room = 0 if self._steps else 2 * max(stage.output_size for stage in self._stages)
+        functions = [self._begin()]
+        functions += [self._forward()] if self._steps else []
+        functions += [self._say()] if self._chain.pooling is not None else []
+        functions += [self._step(), self._run_steps()] if self._steps else [self._run_whole()]
+        functions += [self._write()] if self._chain.writes else []
+        source.functions += functions
+        head = f"/* A model in plain C, written by unrolled. {name}.h says how it is used. */"
+        floats = source.num_state + source.num_work + 2 * self._widest
+        return Program(
+            name,
+            source.text(head, f"{name}.h"),
+            self._header(room),
+            self._chain.num_tokens,
+            self._input_size,
+            self._output_size,
+            self._chain.pooling is not None,
+            self._steps,
+            room,
+            source.num_bytes,
+            4 * (floats + max(1, source.num_places) + 1),
+        )
+
+    def _begin(self) -> str:
+        name, source = self._name, self._source
+        places = max(1, source.num_places)
+        return (
+            f"void {name}_reset({name} *m) {{\n"
+            f"  zero({source.num_state}, m->state);\n"
+            f"  for (int32_t n = 0; n < {places}; n++) m->places[n] = 0;\n"
+            f"}}\n\n"
+            f"void {name}_init({name} *m) {{\n"
+            f"  zero({source.num_work}, m->work);\n"
+            f"  zero({2 * self._widest}, m->between);\n"
+            f"  m->token = 0;\n"
+            f"  {name}_reset(m);\n"
+            f"}}\n"
+        )
+
+    def _chained(self, stages: list[Stage], read: str, out: str) -> list[str]:
+        lines = []
+        for number, stage in enumerate(stages):
+            is_last = number == len(stages) - 1
+            to = out if is_last else f"m->between + {number % 2 * self._widest}"
+            lines.append(f"{stage.ahead}(m, {read}, {to});")
+            read = to
+        return lines
+
+    def _forward(self) -> str:
+        """Return what reads one step, up to the pooling."""
+        if self._chain.pooling is None:
+            lines = self._chained(self._stages, "in", "out")
+            arguments = "const float *in, float *out"
+        else:
+            place = f"m->between + {(len(self._stages) - 1) % 2 * self._widest}"
+            lines = self._chained(self._stages, "in", place)
+            lines.append(f"{self._pool}(m, {place}, 0);")
+            arguments = "const float *in"
+            if self._evidence:
+                other = f"m->between + {len(self._stages) % 2 * self._widest}"
+                lines.append(f"{self._adds_evidence}(m, 0, {other});")
+        return _function(f"static void forward({self._name} *m, {arguments})", lines)
+
+    def _say(self) -> str:
+        """Return what is said of what was pooled."""
+        lines = self._chained(self._says, self._pooled, "out")
+        if self._evidence:
+            lines.append(f"add({self._output_size}, {self._evidence}, out);")
+        return _function(f"static void say({self._name} *m, float *out)", lines)
+
+    @property
+    def _reads(self) -> str:
+        return "const float *" if self._chain.num_tokens is None else "const int32_t *"
+
+    def _step(self) -> str:
+        name, number = self._name, self._chain.num_tokens
+        say = "" if self._chain.pooling is None else "  say(m, out);\n"
+        given = "" if say else ", out"
+        if number is None:
+            return (
+                f"int32_t {name}_step({name} *m, const float *in, float *out) {{\n"
+                f"  forward(m, in{given});\n{say}  return 0;\n}}\n"
+            )
+        return (
+            f"int32_t {name}_step({name} *m, int32_t token, float *out) {{\n"
+            f"  if (token < 0 || token >= {number}) return -1;\n"
+            f"  m->token = token;\n"
+            f"  forward(m, 0{given});\n{say}  return 0;\n}}\n"
+        )
+
+    def _check_tokens(self) -> str:
+        number = self._chain.num_tokens
+        if number is None:
+            return ""
+        return (
+            f"  for (int32_t t = 0; t < steps; t++) {{\n"
+            f"    if (in[t] < 0 || in[t] >= {number}) return -1;\n  }}\n"
+        )
+
+    def _run_steps(self) -> str:
+        name, number = self._name, self._chain.num_tokens
+        pooled = self._chain.pooling is not None
+        out = "" if pooled else f", out + t * {self._output_size}"
+        read = f"forward(m, in + t * {self._input_size}{out});"
+        if number is not None:
+            read = f"m->token = in[t];\n    forward(m, 0{out});"
+        say = "  say(m, out);\n" if pooled else ""
+        return (
+            f"int32_t {name}_run({name} *m, int32_t steps, {self._reads}in, float *out) {{\n"
+            f"{self._check_tokens()}"
+            f"  for (int32_t t = 0; t < steps; t++) {{\n    {read}\n  }}\n{say}  return 0;\n}}\n"
+        )
+
+    def _run_whole(self) -> str:
+        """Return what reads a sequence stage by stage, each over all steps."""
+        name, lines = self._name, []
+        tokens, pooled = self._chain.num_tokens is not None, self._chain.pooling is not None
+        wide = max(stage.output_size for stage in self._stages)
+        read, size = "in", self._input_size
+        for number, stage in enumerate(self._stages):
+            is_last = number == len(self._stages) - 1 and not pooled
+            to = "out" if is_last else "room" if number % 2 == 0 else f"room + steps * {wide}"
+            given = "0" if tokens and number == 0 else f"{read} + t * {size}"
+            token = ["  m->token = in[t];"] if tokens and number == 0 else []
+            width = stage.output_size
+            lines += ["for (int32_t t = 0; t < steps; t++) {", *token]
+            lines += [f"  {stage.ahead}(m, {given}, {to} + t * {width});", "}"]
+            if stage.back is not None:
+                lines += ["for (int32_t t = steps - 1; t >= 0; t--) {", *token]
+                lines += [f"  {stage.back}(m, {given}, {to} + t * {width} + {stage.size});", "}"]
+            read, size = to, width
+        if pooled:
+            lines += self._pool_whole(read)
+        given = f"int32_t steps, {self._reads}in, float *out, float *room"
+        head = f"int32_t {name}_run({name} *m, {given})"
+        body = "\n".join(f"  {line}" for line in lines)
+        return f"{head} {{\n{self._check_tokens()}  {name}_reset(m);\n{body}\n  return 0;\n}}\n"
+
+    def _pool_whole(self, read: str) -> list[str]:
+        """Return what pools a sequence; the last of what reads from the end is its first step."""
+        last, width = self._stages[-1], self._width
+        if self._chain.pooling == "last":
+            lines = ["if (steps > 0) {"]
+            lines.append(f"  copy({last.size}, {read} + (steps - 1) * {width}, {self._pooled});")
+            at = f"{read} + {last.size}, {self._pooled} + {last.size}"
+            lines += [f"  copy({last.size}, {at});", "}"]
+        else:
+            lines = ["for (int32_t t = 0; t < steps; t++) {"]
+            lines += [f"  {self._pool}(m, {read} + t * {width}, 0);", "}"]
+        if self._evidence:
+            lines += ["for (int32_t t = 0; t < steps; t++) {", "  m->token = in[t];"]
+            lines += [f"  {self._adds_evidence}(m, 0, m->between);", "}"]
+        return [*lines, "say(m, out);"]
+
+    def _write(self) -> str:
+        name, size = self._name, self._output_size
+        return (
+            f"{_WRITE.format(name=name)} {{\n"
+            f"  for (int32_t n = 0; n < count; n++) {{\n"
+            f"    if ({name}_step(m, token, scores) != 0) return -1;\n"
+            f"    token = drawn({size}, scores, temperature, random);\n"
+            f"    tokens[n] = token;\n  }}\n  return 0;\n}}\n"
+        )
+
+    # ---- The header ------------------------------------------------------------------------------
+
+    def _header(self, room: int) -> str:
+        name, source, tokens = self._name, self._source, self._chain.num_tokens
+        guard, upper, size = f"{name.upper()}_H", name.upper(), self._output_size
+        of_all = "" if self._chain.pooling is not None else "steps * "
+        what = "of a step" if of_all else "of the sequence until now"
+        reads = f"TOKENS {tokens} /* a step reads one of them, from 0 on */"
+        if tokens is None:
+            reads = f"INPUTS {self._input_size} /* numbers that a step reads */"
+        lines = [
+            f"#define {upper}_{reads}",
+            f"#define {upper}_OUTPUTS {size} /* numbers that are said {what} */",
+            *([f"#define {upper}_ROOM(steps) ({room} * (steps)) /* floats */"] if room else []),
+            "",
+            "typedef struct {",
+            f"  float state[{source.num_state}]; /* what goes from step to step */",
+            f"  float work[{source.num_work}], between[{2 * self._widest}]; /* of one step */",
+            f"  int32_t places[{max(1, source.num_places)}], token;",
+            f"}} {name};",
+            "",
+            "/* Before anything else, once. */",
+            f"void {name}_init({name} *m);",
+            "",
+            "/* Begins another sequence. */",
+            f"void {name}_reset({name} *m);",
+            "",
+            *(self._declared_steps(of_all) if self._steps else self._declared_whole(of_all)),
+            *(self._declared_writer() if self._chain.writes else []),
+        ]
+        return _HEADER.format(
+            name=name, weights=source.weights, guard=guard, declarations="\n".join(lines)
+        )
+
+    def _declared_steps(self, of_all: str) -> list[str]:
+        name, size, reads = self._name, self._output_size, self._input_size
+        if self._chain.num_tokens is None:
+            one, given, shape = "const float *in", f"in: [{reads}]; ", f"[steps * {reads}]"
+        else:
+            one, given, shape = "int32_t token", "", "[steps]"
+        return [
+            f"/* Reads a step. {given}out: [{size}], elsewhere. */",
+            f"int32_t {name}_step({name} *m, {one}, float *out);",
+            "",
+            f"/* Reads several, after those before. in: {shape}; out: [{of_all}{size}]. */",
+            f"int32_t {name}_run({name} *m, int32_t steps, {self._reads}in, float *out);",
+        ]
+
+    def _declared_whole(self, of_all: str) -> list[str]:
+        name, size = self._name, self._output_size
+        shape = "[steps]"
+        if self._chain.num_tokens is None:
+            shape = f"[steps * {self._input_size}]"
+        return [
+            f"/* Reads a whole sequence, from both ends. in: {shape};",
+            f"   out: [{of_all}{size}]; room: [{name.upper()}_ROOM(steps)]. */",
+            f"int32_t {name}_run({name} *m, int32_t steps, {self._reads}in, float *out,",
+            "                  float *room);",
+        ]
+
+    def _declared_writer(self) -> list[str]:
+        name, size = self._name, self._output_size
+        return [
+            "",
+            "/* Reads a token, then draws `count` more, each read in its turn but the last:",
+            "   of the greatest score at temperature 0, else by softmax(scores / temperature).",
+            f"   random: any number but 0, which changes. tokens: [count]; scores: [{size}], those",
+            "   that the last was drawn from. */",
+            _WRITE.format(name=name) + ";",
+        ]
+
+
+_WRITE = """\
+int32_t {name}_write({name} *m, int32_t token, float temperature, uint32_t *random,
+                     int32_t count, int32_t *tokens, float *scores)"""
+
+_HEADER = """\
+/* A model in plain C, written by unrolled; weights: {weights}.
+ *
+ * Each {name} reads a sequence of its own. Nothing is allocated, and nothing is shared but
+ * constants, so several may run at once. What returns int32_t returns 0; or -1, with nothing
+ * done, for a token that there is not. */
+#ifndef {guard}
+#define {guard}
+
+#include <stdint.h>
+
+#ifdef __cplusplus
+extern "C" {{
+#endif
+
+{declarations}
+
+#ifdef __cplusplus
+}}
+#endif
+
+#endif
+"""
+
+
+def _function(head: str, lines: list[str]) -> str:
+    body = "\n".join(f"  {line}" for line in lines)
+    return f"{head} {{\n{body}\n}}\n"
+
+
+def _input_size(module: Any) -> int:
+    while isinstance(module, nn.Sequential) and len(module):
+        module = module[0]
+    size = getattr(module, "input_size", getattr(module, "in_features", None))
+    if not isinstance(size, int):
+        kind = type(module).__name__
+        message = f"to_c: a model cannot begin with {kind}, which does not say how much it reads"
+        raise OptionError(message, "begin with a layer, a Linear or an Embedding")
+    return size
+
+
+def _check(
+    modules: list[nn.Module], attention: nn.Module | None, evidence: nn.Module | None
+) -> None:
+    """Raise `OptionError` for weights that cannot be constants, and for modules that draw."""
+    for module in (*modules, attention, evidence):
+        if module is None:
+            continue
+        for part in module.modules():
+            drops = getattr(part, "p", getattr(part, "dropout", 0))
+            if part.training and isinstance(drops, float) and drops:
+                kind = type(module).__name__
+                raise OptionError(f"to_c: {kind} is in training mode", "call eval() first")
+        for name, weight in module.named_parameters():
+            check_numbers(f"{type(module).__name__}.{name}", weight)

@@ -1,0 +1,232 @@
+"""What was written as C, compiled here and held against what torch and our kernels compute.
+
+A difference is the greatest absolute one of any number that comes out, divided by the greatest
+absolute number of its batch where that is above 1.
+"""
+
+import copy
+import ctypes
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+from torch.nn.utils import parametrize
+
+from unrolled.errors import RunError
+from unrolled.export.c.program import Program
+from unrolled.export.c.source import as_stored
+from unrolled.kernels import KernelError, WeightFormat, find_compiler
+from unrolled.layers import RecurrentLayer
+from unrolled.tasks.graphs import Chain, Graphs
+
+__all__ = ["MOST_DIFFERENCE", "Proof", "prove_chain", "prove_run"]
+
+MOST_DIFFERENCE = 1e-5
+_C99 = ("-std=c99", "-ffp-contract=off", "-O3")
+_LENGTHS = (1, 2, 40)  # steps of the sequences that a layer is proved on
+
+
+@dataclass(frozen=True)
+class Proof:
+    """How far what C computes is from the model.
+
+    Args:
+        difference: The greatest difference to the model whose weights are as they are stored;
+            0.0 where every bit is equal.
+        of_rounding: The greatest to the model itself; the same where weights are float32.
+        num_rows: How many sequences were run.
+    """
+
+    difference: float
+    of_rounding: float
+    num_rows: int
+
+
+def prove_chain(program: Program, chain: Chain, weights: WeightFormat) -> Proof:
+    """Compile a program of modules and compare it on random numbers or tokens.
+
+    Raises:
+        KernelError: There is no compiler, or it fails.
+        RunError: What it computes differs by more than `MOST_DIFFERENCE`.
+    """
+    generator = torch.Generator().manual_seed(0)
+    modules = nn.ModuleList(chain.modules)
+    stored = _as_stored(modules, weights)
+    proof = _Comparison(program)
+    with _compiled(program) as library:
+        for length in _LENGTHS:
+            if chain.num_tokens is None:
+                x = torch.randn(length, program.input_size, generator=generator)
+            else:
+                x = torch.randint(chain.num_tokens, (length,), generator=generator)
+            said = library.run(x)
+            proof.compare(said, _in_torch(stored, x), _in_torch(modules, x))
+    return proof.result()
+
+
+def prove_run(program: Program, graphs: Graphs[Any], examples: Any, weights: WeightFormat) -> Proof:
+    """Compile a program of a run's model and compare it on examples.
+
+    Raises:
+        KernelError: There is no compiler, or it fails.
+        RunError: No example has a step, or what it computes differs by more than `MOST_DIFFERENCE`.
+    """
+    rounded = type(graphs)(graphs.task, _as_stored(graphs.model, weights))
+    whole, rounded_whole = graphs.whole(), rounded.whole()
+    proof = _Comparison(program)
+    with _compiled(program) as library, torch.inference_mode():
+        for inputs in graphs.batches(examples):
+            scores = whole.run(*(inputs[name] for name in whole.inputs))[0]
+            near = rounded_whole.run(*(inputs[name] for name in whole.inputs))[0]
+            steps = graphs.in_steps(inputs, scores)[1]
+            expected = rounded.in_steps(inputs, near)[1]
+            for row in range(len(scores)):
+                proof.row(library, row, steps, expected)
+    if not proof.num_rows:
+        raise RunError(f"{program.name}: nothing that was held out has a step to compare")
+    return proof.result()
+
+
+class _Comparison:
+    def __init__(self, program: Program) -> None:
+        self._program = program
+        self._difference = self._of_rounding = 0.0
+        self.num_rows = 0
+
+    def row(self, library: "_Library", row: int, steps: Any, expected: Any) -> None:
+        """Compare one row of a batch, given in steps; NaN where nothing is expected."""
+        wanted = torch.stack([each[row] for _, each in steps])
+        near = torch.stack([each[row] for _, each in expected])
+        counts = ~wanted.isnan().any(1)
+        if not bool(counts.any()):
+            return
+        length = int(counts.nonzero().max()) + 1
+        (name,) = steps[0][0]
+        x = torch.stack([read[name][row] for read, _ in steps[:length]])
+        said = library.run(x)
+        if not self._program.is_pooled:
+            said = said[counts[:length]]
+        self.compare(said, near[counts], wanted[counts])
+
+    def compare(self, said: Tensor, near: Tensor, exact: Tensor) -> None:
+        """Note how far numbers are from those of rounded weights, and from those of the model."""
+        self.num_rows += 1
+        self._difference = max(self._difference, _distance(said, near))
+        self._of_rounding = max(self._of_rounding, _distance(said, exact))
+
+    def result(self) -> Proof:
+        """Return what was found.
+
+        Raises:
+            RunError: Too great a difference.
+        """
+        if not self._difference <= MOST_DIFFERENCE:
+            raise RunError(
+                f"{self._program.name}.c: not written: its scores differ by "
+                f"{self._difference:.1e}, and at most {MOST_DIFFERENCE:.0e} is allowed",
+                "report it, with the cell and the versions that `unrolled doctor` shows",
+            )
+        return Proof(self._difference, self._of_rounding, self.num_rows)
+
+
+def _distance(got: Tensor, expected: Tensor) -> float:
+    if got.numel() == 0:
+        return 0.0
+    size = float(expected.abs().max().clamp(min=1.0))
+    difference = float((got - expected.reshape(got.shape)).abs().max()) / size
+    return difference if difference == difference else float("inf")
+
+
+# ---- The model in torch --------------------------------------------------------------------------
+
+
+def _as_stored(model: nn.Module, weights: WeightFormat) -> nn.Module:
+    """Return a copy of a model whose matrices are as C has them."""
+    if weights == "f32":
+        return model
+    model = copy.deepcopy(model)
+    for module in model.modules():
+        if isinstance(module, RecurrentLayer):
+            for weight in module.parameters(recurse=False):
+                if weight.dim() == 2:
+                    _set(weight, as_stored(weight, weights))
+        elif isinstance(module, nn.Conv1d):
+            rows = module.weight.transpose(1, 2).reshape(module.out_channels, -1)
+            shape = (module.out_channels, *module.kernel_size, module.in_channels)
+            values = as_stored(rows, weights).reshape(shape).transpose(1, 2)
+            if parametrize.is_parametrized(module):
+                with torch.no_grad():
+                    module.weight = values
+            else:
+                _set(module.weight, values)
+        elif isinstance(module, (nn.Linear, nn.Embedding)):
+            _set(module.weight, as_stored(module.weight, weights))
+    return model
+
+
+@torch.no_grad()
+def _set(weight: Tensor, values: Tensor) -> None:
+    weight.copy_(values)
+
+
+@torch.inference_mode()
+def _in_torch(modules: Any, x: Tensor) -> Tensor:
+    """Return what modules one after the other make of one sequence, (T, ...)."""
+    for module in modules:
+        if isinstance(module, (nn.Embedding, nn.Linear)) or not hasattr(module, "batch_first"):
+            x = module(x)
+            continue
+        time = 1 if module.batch_first else 0
+        x = module(x.to(next(module.parameters()).dtype).unsqueeze(1 - time))[0].squeeze(1 - time)
+    return x.float()
+
+
+# ---- The model in C ------------------------------------------------------------------------------
+
+
+class _Library:
+    def __init__(self, program: Program, library: ctypes.CDLL) -> None:
+        self._program, self._library = program, library
+        library.check_size.restype = ctypes.c_size_t
+        self._model = ctypes.create_string_buffer(library.check_size())
+        self._function("init")(self._model)
+
+    def _function(self, name: str) -> Any:
+        return getattr(self._library, f"{self._program.name}_{name}")
+
+    def run(self, x: Tensor) -> Tensor:
+        """Return what is said of one sequence, (T, O); or (O,) of the whole."""
+        program = self._program
+        kind = np.float32 if program.num_tokens is None else np.int32
+        read = np.ascontiguousarray(x.numpy(), kind)
+        steps = len(read)
+        shape = (program.output_size,) if program.is_pooled else (steps, program.output_size)
+        out = np.full(shape, np.nan, np.float32)
+        arguments = [read.ctypes.data_as(ctypes.c_void_p), out.ctypes.data_as(ctypes.c_void_p)]
+        if program.room:
+            room = np.empty(program.room * steps, np.float32)
+            arguments.append(room.ctypes.data_as(ctypes.c_void_p))
+        self._function("reset")(self._model)
+        status = self._function("run")(self._model, ctypes.c_int32(steps), *arguments)
+        assert status == 0
+        return torch.from_numpy(out)
+
+
+@contextmanager
+def _compiled(program: Program) -> Iterator[_Library]:
+    compiler = find_compiler()
+    if compiler is None:
+        raise KernelError("there is no C compiler to check with", "install gcc, or leave check out")
+    size = f"size_t check_size(void) {{ return sizeof({program.name}); }}"
+    with TemporaryDirectory() as folder:
+        source = Path(folder, f"{program.name}.c")
+        source.write_text(f"{program.text}\n#include <stddef.h>\n{size}\n")
+        source.with_suffix(".h").write_text(program.header)
+        library = compiler.compile(source, Path(folder, "zig"), _C99)
+        yield _Library(program, ctypes.CDLL(str(library)))

@@ -1,0 +1,139 @@
+#if WEIGHT_BITS == 8
+typedef int8_t Weight; /* times the scale of its column */
+#elif WEIGHT_BITS == 16
+typedef uint16_t Weight; /* the upper half of a float */
+#else
+typedef float Weight;
+#endif
+
+typedef struct {
+  const Weight *numbers; /* [depth][columns] */
+#if WEIGHT_BITS == 8
+  const float *scales; /* [columns] */
+#endif
+  int32_t depth, columns;
+} Matrix;
+
+#if WEIGHT_BITS == 8
+#define NUMBER(weight) ((float)(weight))
+#define SCALED(sum, matrix, column) ((sum) * (matrix)->scales[column])
+#elif WEIGHT_BITS == 16
+#define NUMBER(weight) FLOATS((uint32_t)(weight) << 16)
+#define SCALED(sum, matrix, column) (sum)
+#else
+#define NUMBER(weight) (weight)
+#define SCALED(sum, matrix, column) (sum)
+#endif
+
+/* Sums that are made at once, which should fit the registers; a multiple of 4. */
+#ifndef TILE
+#if defined(__AVX512F__)
+#define TILE 64
+#elif defined(__AVX__)
+#define TILE 32
+#elif defined(__SSE__) || defined(__ARM_NEON) || defined(__wasm_simd128__)
+#define TILE 16
+#else
+#define TILE 4
+#endif
+#endif
+
+/* The sums of `count` columns, a constant, from one on. */
+#define SUMS(count)                                                       \
+  do {                                                                    \
+    float sum[count];                                                     \
+    for (int32_t c = 0; c < (count); c++) sum[c] = 0.0f;                  \
+    const Weight *restrict row = matrix->numbers + first;                 \
+    for (int32_t k = 0; k < matrix->depth; k++, row += matrix->columns) { \
+      const float factor = a[k];                                          \
+      for (int32_t c = 0; c < (count); c++) {                             \
+        sum[c] = MULTIPLY_ADD(NUMBER(row[c]), factor, sum[c]);            \
+      }                                                                   \
+    }                                                                     \
+    for (int32_t c = 0; c < (count); c++) {                               \
+      out[first + c] = SCALED(sum[c], matrix, first + c);                 \
+    }                                                                     \
+  } while (0)
+
+/* out[c] = sum over k of a[k] matrix[k][c], each of them one sum in the order of k.
+   a: [depth]; out: [columns], elsewhere. */
+static void product(const Matrix *matrix, const float *restrict a, float *restrict out) {
+  int32_t first = 0;
+  for (; first + TILE <= matrix->columns; first += TILE) SUMS(TILE);
+#if TILE > 4
+  for (; first + 4 <= matrix->columns; first += 4) SUMS(4);
+#endif
+  for (; first < matrix->columns; first++) SUMS(1);
+}
+
+/* out = row k of the matrix: its product with a one at k and zeros. */
+static void lookup(const Matrix *matrix, int32_t k, float *restrict out) {
+  const Weight *row = matrix->numbers + k * matrix->columns;
+  for (int32_t c = 0; c < matrix->columns; c++) out[c] = SCALED(NUMBER(row[c]), matrix, c);
+}
+
+/* out = row k of a table, whose scales are of rows. */
+static void embed(const Matrix *table, int32_t k, float *restrict out) {
+  const Weight *row = table->numbers + k * table->columns;
+  for (int32_t c = 0; c < table->columns; c++) out[c] = SCALED(NUMBER(row[c]), table, k);
+}
+
+static void copy(int32_t count, const float *restrict from, float *restrict to) {
+  for (int32_t n = 0; n < count; n++) to[n] = from[n];
+}
+
+static void zero(int32_t count, float *to) {
+  for (int32_t n = 0; n < count; n++) to[n] = 0.0f;
+}
+
+static void add(int32_t count, const float *restrict from, float *restrict to) {
+  for (int32_t n = 0; n < count; n++) to[n] += from[n];
+}
+
+static void relu(int32_t count, float *to) {
+  for (int32_t n = 0; n < count; n++) to[n] = vmax(to[n], 0.0f);
+}
+
+static void tanh_of(int32_t count, float *to) {
+  for (int32_t n = 0; n < count; n++) to[n] = vtanh(to[n]);
+}
+
+static void sigmoid_of(int32_t count, float *to) {
+  for (int32_t n = 0; n < count; n++) to[n] = vsigmoid(to[n]);
+}
+
+/* Puts the step `in`, [size], into a ring of `span` + 1 steps and lays the `taps` steps that lie
+   0, dilation, ... back side by side, the oldest first. at: where the ring goes on. */
+static void window(int32_t size, int32_t taps, int32_t dilation, const float *restrict in,
+                   float *restrict ring, int32_t *at, float *restrict out) {
+  const int32_t length = (taps - 1) * dilation + 1;
+  copy(size, in, ring + *at * size);
+  *at = *at + 1 < length ? *at + 1 : 0;
+  int32_t from = *at; /* the oldest step */
+  for (int32_t tap = 0; tap < taps; tap++) {
+    copy(size, ring + from * size, out + tap * size);
+    from += dilation;
+    if (from >= length) from -= length;
+  }
+}
+
+/* Draws from softmax(scores / temperature); the greatest at temperature 0. random: any number but 0,
+   which is changed (xorshift, Marsaglia 2003). */
+static int32_t drawn(int32_t count, const float *scores, float temperature, uint32_t *random) {
+  int32_t best = 0;
+  for (int32_t n = 1; n < count; n++) best = scores[n] > scores[best] ? n : best;
+  if (temperature <= 0.0f) return best;
+  float total = 0.0f;
+  for (int32_t n = 0; n < count; n++) total += vexp((scores[n] - scores[best]) / temperature);
+  uint32_t bits = *random ? *random : 1u;
+  bits ^= bits << 13;
+  bits ^= bits >> 17;
+  bits ^= bits << 5;
+  *random = bits;
+  float left = total * ((float)(bits >> 8) * 0x1.0p-24f);
+  for (int32_t n = 0; n < count; n++) {
+    left -= vexp((scores[n] - scores[best]) / temperature);
+    if (left < 0.0f) return n;
+  }
+  return best;
+}
