@@ -44,6 +44,16 @@ def own(x, u, h, c, *, peephole=0.5):
     return dict(h=sigmoid(x.o + u.o) * tanh(c) - 0.1 * h**2, c=c, f=f)
 
 
+@unrolled.cell(gates="a b n m k", applied="n m k", states="h c", delays="h:3")
+def chained(x, u, h, h_2, h_3, c, *, scale=0.5):
+    """Products of products, in four phases, and former outputs."""
+    a = sigmoid(x.a + u.a + scale * h_2)
+    n = tanh(x.n + u.n(a * h_3))
+    m = tanh(x.m * u.m(n + h_2) + u.b)
+    c = a * c + (1 - a) * tanh(u.k(m * n) + x.k)
+    return dict(h=a * tanh(c + x.b) + (1 - a) * n, c=c)
+
+
 @pytest.fixture(autouse=True)
 def quickly(monkeypatch):
     """Compile without the optimisation that takes longest; the numbers are the same."""
@@ -63,6 +73,7 @@ LAYERS = {
     "janet both ways": lambda: unrolled.JANET(3, 8, num_layers=2, bidirectional=True),
     "rnn relu without bias": lambda: unrolled.RNN(3, 8, nonlinearity="relu", bias=False),
     "own": lambda: unrolled.Recurrent(own, 3, 19),
+    "chained": lambda: unrolled.Recurrent(chained, 3, 19),
     "tcn": lambda: unrolled.TCN(3, 9, num_layers=3, kernel_size=3),
 }
 

@@ -279,7 +279,8 @@ def _add_direction(writer: Writer, layer: RecurrentLayer, weights: Weights, one_
     work = source.work(0)
     sums = f"{work} + {step.num_slots * units}"
     vectors_at = f"{work} + {(step.num_slots + len(step.recurrent_gates)) * units}"
-    more = len(step.recurrent_gates) + 2 * len(step.applied_gates)
+    num_applied = sum(map(len, step.applied_gates))
+    more = len(step.recurrent_gates) + 2 * num_applied
     source.work((step.num_slots + more) * units)
     matrix = source.matrix(f"{name}_input", rows(weights.weight_ih, step.input_gates))
     reads = f"lookup({matrix}, m->token, {work});" if one_hot else f"product({matrix}, in, {work});"
@@ -292,14 +293,17 @@ def _add_direction(writer: Writer, layer: RecurrentLayer, weights: Weights, one_
     if weights.parameters:
         vectors = source.vector(f"{name}_vectors", torch.cat([*weights.parameters]).detach())
     given = f"{bias}, {vectors}, {state}"
-    if step.applied_gates:
+    place = 0
+    for phase, gates in enumerate(step.applied_gates):
         assert weights.weight_hh is not None
-        lines.append(f"{step.function}_apply({units}, {work}, {sums}, {given}, {vectors_at});")
-        sums = f"{vectors_at} + {len(step.applied_gates) * units}"
-        for place, gate in enumerate(step.applied_gates):
+        apply = f"{step.function}_apply{phase + 1 if phase else ''}"
+        lines.append(f"{apply}({units}, {work}, {sums}, {given}, {vectors_at});")
+        sums = f"{vectors_at} + {(num_applied + place) * units}"
+        for number, gate in enumerate(gates):
             matrix = source.matrix(f"{name}_applied{place}", rows(weights.weight_hh, [gate]))
-            at = place * units
-            lines.append(f"product({matrix}, {vectors_at} + {at}, {sums} + {at});")
+            vector = f"{vectors_at} + {place * units}"
+            lines.append(f"product({matrix}, {vector}, {sums} + {number * units});")
+            place += 1
     lines.append(f"{step.function}_units({units}, {work}, {sums}, {given});")
     if weights.weight_hr is not None:
         matrix = source.matrix(f"{name}_projection", weights.weight_hr.detach())
@@ -315,7 +319,8 @@ def _bias(weights: Weights, step: Any, units: int) -> Tensor:
         for column, gate in enumerate(step.input_gates):
             bias[column] += weights.bias_ih.detach()[gate * units : (gate + 1) * units]
     if weights.bias_hh is not None:
-        placed = ((step.recurrent_at, step.recurrent_gates), (step.applied_at, step.applied_gates))
+        applied = [gate for gates in step.applied_gates for gate in gates]
+        placed = ((step.recurrent_at, step.recurrent_gates), (step.applied_at, applied))
         for first, gates in placed:
             for column, gate in enumerate(gates, start=first):
                 bias[column] += weights.bias_hh.detach()[gate * units : (gate + 1) * units]

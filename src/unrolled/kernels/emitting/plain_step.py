@@ -1,10 +1,12 @@
 """One step of a cell in plain C, for files that need no kernel: the same expressions, unit by unit.
 
 Not for products, loops over time or gradients: products are the caller's, who calls `NAME_units`
-once they are done, and between them `NAME_apply` where the equations compute what they multiply.
+once they are done. Where the equations compute what is multiplied, `NAME_apply` comes before, then
+`NAME_apply2` and so on where that needs what products gave.
 """
 
 import re
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -41,7 +43,8 @@ class PlainStep:
         input_gates: Of which gates, by their numbers, rows of the input weights make the columns
             that `x` begins with.
         recurrent_gates: The same of the recurrent weights, for `u`.
-        applied_gates: The same of those that multiply what `NAME_apply` computes.
+        applied_gates: The same of those that multiply what `NAME_apply` computes, then of those of
+            `NAME_apply2`, and so on.
         recurrent_at: The column that `u` is of, the first one.
         applied_at: The same of the applied ones.
         num_columns: How many columns there are, all of which have a bias.
@@ -54,7 +57,7 @@ class PlainStep:
     function: str
     input_gates: tuple[int, ...]
     recurrent_gates: tuple[int, ...]
-    applied_gates: tuple[int, ...]
+    applied_gates: tuple[tuple[int, ...], ...]
     recurrent_at: int
     applied_at: int
     num_columns: int
@@ -130,11 +133,11 @@ class _Writer:
         self._step, self._function = step, function
         self._names, self._row = NodeNames(step), gate_row_of(step)
         self._fused = _fused(step, {*self._row.saved, *self._row.carried})
+        self._last = max(self._row.phases.values(), default=0)  # phase of the step
 
     def step(self) -> PlainStep:
         step, cell = self._step, self._step.cell
-        functions = [self._apply()] if step.applied else []
-        text = "\n".join([*functions, self._units()])
+        text = "\n".join([*map(self._apply, range(self._last)), self._units()])
         direct = [(n, c) for n, c in enumerate(step.columns) if c.recurrent and not c.applied]
         applied = [(n, c) for n, c in enumerate(step.columns) if c.applied]
         return PlainStep(
@@ -142,7 +145,10 @@ class _Writer:
             self._function,
             tuple(cell.gates.index(c.gate) for c in step.columns if c.input),
             tuple(cell.recurrent.index(c.gate) for _, c in direct),
-            tuple(cell.recurrent.index(c.gate) for _, c in applied),
+            tuple(
+                tuple(cell.recurrent.index(c.gate) for _, c in applied if c.phase == phase + 1)
+                for phase in range(self._last)
+            ),
             direct[0][0] if direct else 0,
             applied[0][0] if applied else 0,
             len(step.columns),
@@ -151,38 +157,47 @@ class _Writer:
             bool(set(_MATHEMATICS.findall(text)) - _OWN) or "INFINITY" in text or "NAN" in text,
         )
 
-    def _apply(self) -> str:
-        """Return what computes the vectors that products are applied to, and what follows needs."""
-        step, names, row = self._step, self._names, self._row
-        carried = {n: slot for n, slot in row.carried.items() if n not in row.late}
-        known = {column.node for column in step.columns if not column.applied}
-        wanted = reached([*step.applied, *carried], known)
-        lines = [*self._columns(applied=False), *self._given(wanted)]
-        lines += self._statements({*known, *step.states_in, *step.parameters}, wanted)
-        for index, node in enumerate(step.applied):
-            lines.append(f"v[{index} * units + n] = {names[node]};")
+    def _apply(self, phase: int) -> str:
+        """Return what computes the vectors of a phase that products are applied to.
+
+        And what later phases need of it.
+        """
+        step, names = self._step, self._names
+        vectors = [(n, node) for n, node in enumerate(step.applied) if self._phase(node) == phase]
+        carried = {n: slot for n, slot in self._row.carried.items() if self._phase(n) == phase}
+        lines = self._known_at(phase, [*(node for _, node in vectors), *carried])
+        lines += [f"v[{index} * units + n] = {names[node]};" for index, node in vectors]
         lines += [f"x[{slot} * units + n] = {names[node]};" for node, slot in carried.items()]
-        return self._text("apply", "float *restrict x, ", ", float *restrict v", lines, False)
+        name = f"apply{phase + 1}" if phase else "apply"
+        return self._text(name, "float *restrict x, ", ", float *restrict v", lines, False)
 
     def _units(self) -> str:
-        step, names, row = self._step, self._names, self._row
-        halved = bool(step.applied)
-        known = {column.node for column in step.columns if column.applied == halved}
-        known |= set(row.carried) if halved else set()
-        wanted = reached(step.states_out, known)
-        lines = self._columns(applied=halved)
-        carried = row.carried.items() if halved else ()
-        lines += [f"const vf {names[node]} = x[{slot} * units + n];" for node, slot in carried]
-        lines += self._given(wanted)
-        lines += self._statements({*known, *step.states_in, *step.parameters}, wanted)
+        step, names = self._step, self._names
+        lines = self._known_at(self._last, step.states_out)
         for index, node in enumerate(step.states_out):
             lines.append(f"state[{index} * units + n] = {as_floats(node, names)};")
         return self._text("units", "const float *restrict x, ", "", lines, True)
 
-    def _columns(self, *, applied: bool) -> list[str]:
+    def _known_at(self, phase: int, results: Sequence[fx.Node]) -> list[str]:
+        """Return the statements of a phase up to `results`."""
+        step, names = self._step, self._names
+        carried = {n: slot for n, slot in self._row.carried.items() if self._phase(n) < phase}
+        known = {c.node for c in step.columns if c.phase == phase} | carried.keys()
+        wanted = reached(results, known)
+        lines = self._columns(phase)
+        lines += [
+            f"const vf {names[node]} = x[{slot} * units + n];" for node, slot in carried.items()
+        ]
+        lines += self._given(wanted)
+        return lines + self._statements({*known, *step.states_in, *step.parameters}, wanted)
+
+    def _phase(self, node: fx.Node) -> int:
+        return self._row.phases.get(node, 0)
+
+    def _columns(self, phase: int) -> list[str]:
         lines, product = [], 0
         for index, column in enumerate(self._step.columns):
-            if column.applied != applied:
+            if column.phase != phase:
                 continue
             terms = [f"x[{index} * units + n]"] if column.input else []
             terms.append(f"bias[{index} * units + n]")

@@ -299,7 +299,7 @@ def _by_phase(last: int, lines_of: Callable[[int], list[str]]) -> list[str]:
     """Return the statements of a function for each phase between the first and the last one."""
     lines = []
     for phase in range(1, last):
-        body = _indented(_without_unused(lines_of(phase)))
+        body = _indented(without_unused(lines_of(phase)))
         lines += [f"    if (phase == {phase}) {{", *body, "    }"]
     return lines
 
