@@ -61,12 +61,12 @@ class InputForm(NamedTuple):
     """What an input looks like, for who types one.
 
     kind: "text" of any length; "line" of text; "series" of numbers, a case of a `.ts` file;
-        "symbols", one for each step; "values", some of them marked.
+        "sets" of labels; "symbols", one for each step; "values", some of them marked.
     symbols: Those that there are.
     dimensions: Of a series.
     """
 
-    kind: Literal["text", "line", "series", "symbols", "values"] = "line"
+    kind: Literal["text", "line", "series", "sets", "symbols", "values"] = "line"
     symbols: str = ""
     dimensions: int = 0
 
