@@ -89,7 +89,7 @@ function timeChart({ label, names, ticks, truth, forecasts, now, history, xTitle
   }
   if (xTitle) parts.push(s("text", { x: (left + width - right) / 2, y: height - 6, class: "axis", "text-anchor": "middle" }, xTitle));
   const lines = [];
-  for (const { start, forecast, low, high } of forecasts) {
+  for (const { start, forecast, low, high } of joined(forecasts)) {
     if (low.length) {
       const upper = high.map((value, k) => [x(start + k), at(value)]);
       const lower = low.map((value, k) => [x(start + k), at(value)]).reverse();
@@ -177,6 +177,13 @@ function timeChart({ label, names, ticks, truth, forecasts, now, history, xTitle
     swatch(t("forecast.forecast"), s("path", { d: "M0 6H30", class: "line said" })),
     hasBand && swatch(t("forecast.interval"), s("rect", { x: 0, y: 0, width: 30, height: 12, class: "band" })));
   return h("div", { class: "column" }, legend, box, said);
+}
+
+/** Forecasts of one step each, one after the other, as one: a line through all of them. */
+function joined(forecasts) {
+  if (forecasts.length < 2 || forecasts.some(({ forecast }) => forecast.length > 1)) return forecasts;
+  const all = (name) => forecasts.flatMap((each) => each[name]);
+  return [{ start: forecasts[0].start, forecast: all("forecast"), low: all("low"), high: all("high") }];
 }
 
 /** What is forecast at a step: {value, low, high}; undefined where nothing is. */
