@@ -74,6 +74,14 @@ def task_runs(tmp_path_factory) -> dict[str, Path]:
     (folder / "pictures.tsv").write_text("\n".join(rows) + "\n")
     pictures = {"file": f"{folder}/pictures.tsv", "media": "file", "text": "words"}
     numbers = {"problem": "adding", "num_examples": 24}
+    rows = [
+        f"2024-{1 + n // 28:02}-{1 + n % 28:02},{n % 7 + n / 10},{50 - n % 5}" for n in range(28)
+    ]
+    (folder / "days.csv").write_text("\n".join(["day,sales,cost", *rows, ""]))
+    days = {"file": f"{folder}/days.csv", "time": "day", "target": ("sales", "cost")}
+    days |= {"horizon": 3, "lookback": 5, "held_out": 0.3, "test": 0.0}
+    sets = "".join(f"{n % 5} 9 | {n % 3} | 9 {n % 4} | {n % 2}\n" for n in range(60))
+    (folder / "sets.txt").write_text(sets)
     return {
         "classifier": run_of("classify", reviews, folder / "classifier", bidirectional=True),
         "tagger": run_of("tag", {"file": f"{folder}/tags.conll"}, folder / "tagger"),
@@ -82,6 +90,14 @@ def task_runs(tmp_path_factory) -> dict[str, Path]:
         "captioner": run_of(
             "caption", pictures | {"picture_size": 8}, folder / "captioner", channels=4
         ),
+        "forecaster": run_of("forecast", days, folder / "forecaster", loss="quantile"),
+        "covariates": run_of(
+            "forecast",
+            days | {"target": ("sales",), "past": ("cost",), "horizon": 1},
+            folder / "covariates",
+            loss="mae",
+        ),
+        "sets": run_of("multilabel", {"file": f"{folder}/sets.txt"}, folder / "sets"),
         "numbers": run_of("toy", numbers, folder / "numbers", cell="tcn"),
     }
 

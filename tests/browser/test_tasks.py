@@ -1,5 +1,7 @@
 """Runs of every task on the page: its views are offered, and each has something to show."""
 
+import re
+
 import pytest
 
 from support.page import plain, until, wait_for_place
@@ -12,6 +14,7 @@ INPUTS = {
     "translator": "one and two",
     "delayed": "one and two",
     "numbers": "0.5 0.25* 0.125* 0.75 0.5 0.25",
+    "forecaster": "1,2,3,4,5,6:50,49,48,47,46,50",
 }
 PREDICTIONS = {
     "classifier": ".figure strong",
@@ -19,6 +22,7 @@ PREDICTIONS = {
     "translator": ".attention td",
     "delayed": ".said-big",
     "numbers": ".figure strong",
+    "forecaster": ".band",
 }
 
 
@@ -38,6 +42,8 @@ def test_the_views_of_a_run_are_those_that_it_can_fill(open_page, at):
         "classifier": ["read", "step", "unroll", "gradient", "compare"],
         "captioner": ["read", "step", "unroll", "gradient", "compare"],
         "numbers": ["read", "unroll", "gradient", "compare"],
+        "forecaster": ["read", "step", "unroll", "gradient", "compare"],
+        "sets": ["write", "step", "unroll", "gradient", "compare"],
     }
     page = open_page(at=at, run="lstm")
     for name, views in expected.items():
@@ -131,3 +137,147 @@ def test_unroll_follows_the_direction_that_is_chosen(open_page, at, way):
     until(page, "document.querySelectorAll('.state-number').length === " + "24"[way == "backwards"])
     assert (page.get_by_text("reads from the end").count() == 1) == (way == "backwards")
     assert plain(page.locator(".state-number").first.text_content())
+
+
+def charts(page, count):
+    until(page, "n => document.querySelectorAll('.time-chart').length === n", count)
+    return page.locator(".time-chart")
+
+
+def numbers_in(said):
+    """The numbers after the time of what is read out at a step."""
+    written = re.findall(r"-?\d+[.,]?\d*", plain(said).split(": ", 1)[1])
+    return [float(each.replace(",", ".")) for each in written]
+
+
+def without_numbers(said):
+    return re.sub(r"-?\d+[.,]\d+", "#", plain(said).split(": ", 1)[1])
+
+
+@pytest.mark.parametrize(("width", "theme"), [(1280, "light"), (390, "dark")])
+def test_a_forecast_is_drawn_with_its_interval_and_horizon(open_page, at, task_runs, width, theme):
+    loaded = load(task_runs["forecaster"])
+    text = "1,2,3,4,5,?:50,49,48,47,46,50"
+    options = loaded.task.option_classes.predict()
+    (expected,) = loaded.task.predict(loaded.model, Source.text(text), options)
+    page = open_page(at=at, run="forecaster", view="read", text=text, width=width, theme=theme)
+    charts(page, 2)
+    card = page.locator(".card.forecast").first
+    for part in (".line.truth", ".line.said", ".band", ".horizon"):
+        assert card.locator(f".chart {part}").count() == 1
+    assert card.get_by_text("horizon: 3").count() == 1
+    path = card.locator(".chart .line.truth").get_attribute("d")
+    assert (path.count("M"), path.count("L")) == (1, 4)  # the last one is missing
+    card.locator("summary").click()
+    heads, *rows = card.locator(".figures tr").all()
+    assert heads.inner_text().split() == ["time", "forecast", "low", "high"]
+    for row, time, *numbers in zip(
+        rows,
+        expected["times"],
+        *(expected[key]["sales"] for key in ("forecast", "low", "high")),
+        strict=True,
+    ):
+        first, *shown = plain(row.inner_text()).split("\t")
+        assert first == time
+        assert [float(each) for each in shown] == pytest.approx(numbers, abs=0.06)
+    card.locator("select").select_option("1")
+    assert "of cost" in card.locator(".time-chart").get_attribute("aria-label")
+    assert page.evaluate("document.documentElement.scrollWidth") <= width
+
+
+def test_a_cursor_goes_through_a_forecast_by_keys_and_by_pointing(open_page, at):
+    page = open_page(at=at, run="forecaster", view="read", text=INPUTS["forecaster"])
+    chart = charts(page, 2).first
+    page.wait_for_selector(".ribbon .here")
+    at_end = page.locator(".ribbon .here").get_attribute("data-at")
+    chart.focus()
+    assert chart.get_attribute("aria-valuenow") == "6"  # the first step ahead
+    page.keyboard.press("ArrowRight")
+    assert chart.get_attribute("aria-valuenow") == "7"
+    said = chart.get_attribute("aria-valuetext")
+    assert "forecast" in said
+    assert "interval" in said
+    card = page.locator(".card.forecast").first
+    assert card.locator(".readout").inner_text() == said
+    assert card.locator(".cursor").get_attribute("visibility") == "visible"
+    page.keyboard.press("Home")
+    assert plain(chart.get_attribute("aria-valuetext")).startswith("-5: 1.0")
+    page.keyboard.press("End")
+    page.keyboard.press("ArrowRight")  # there is nothing further
+    assert chart.get_attribute("aria-valuenow") == chart.get_attribute("aria-valuemax") == "8"
+    assert page.locator(".ribbon .here").get_attribute("data-at") == at_end
+    chart.hover(position={"x": 80, "y": 60})
+    assert int(chart.get_attribute("aria-valuenow")) < 3
+
+
+def test_what_would_have_been_forecast_stands_beside_what_came(open_page, at, task_runs):
+    loaded = load(task_runs["forecaster"])
+    subject = loaded.task.subject(loaded.model)
+    first, _ = subject.backtest(loaded.held_out(1000))
+    page = open_page(at=at, run="forecaster", view="read", language="pt-BR")
+    chart = charts(page, 2).nth(1)
+    chart.focus()
+    page.keyboard.press("Home")
+    own = first["forecasts"][0]
+    for _ in range(own["start"]):
+        page.keyboard.press("ArrowRight")
+    values = [first["truth"][own["start"]], own["forecast"][0], own["low"][0], own["high"][0]]
+    said = chart.get_attribute("aria-valuetext")
+    assert said.startswith(f"{own['times'][0]}: ")
+    assert numbers_in(said) == pytest.approx(values, abs=0.06)
+    assert without_numbers(said) == "aconteceu #, previsão #, intervalo de # a #"
+    assert (
+        page.locator(".card.forecast").nth(1).locator(".band").count()
+        == len(first["forecasts"]) + 1
+    )
+
+
+def test_where_values_cannot_be_typed_the_forecast_is_that_of_the_data(open_page, at, task_runs):
+    loaded = load(task_runs["covariates"])
+    options = loaded.task.option_classes.predict()
+    (expected,) = loaded.task.predict(loaded.model, loaded.task.own_source, options)
+    page = open_page(at=at, run="covariates", view="read")
+    chart = charts(page, 2).first
+    assert page.locator("#input").input_value() == ""
+    page.keyboard.press("Escape")
+    chart.focus()
+    page.keyboard.press("End")
+    said = plain(chart.get_attribute("aria-valuetext"))
+    assert said.startswith(f"{expected['time']}: forecast ")
+    assert numbers_in(said) == pytest.approx([expected["forecast"]], abs=0.06)
+    past = page.locator(".card.forecast").nth(1)
+    assert past.locator(".chart .line.said").count() == 1  # of one step each, joined
+    assert past.locator(".band").count() == 0
+
+
+def test_sets_are_written_on_and_a_label_is_chosen_for_the_next_one(open_page, at):
+    page = open_page(at=at, run="sets", view="write", text="1 9 | 2")
+    page.wait_for_selector(".candidates .candidate")
+    until(page, "document.querySelectorAll('.mirror [data-at]').length === 2")
+    label = page.locator(".candidate-token").first.inner_text()
+    page.locator(".candidates .candidate").first.click()
+    assert page.locator("#text").input_value() == f"1 9 | 2 | {label}"
+    until(page, "document.querySelectorAll('.mirror [data-at]').length === 3")
+    page.fill("#length", "4")
+    page.locator(".form button").click()
+    until(page, "document.querySelector('#text').value.split('|').length === 7")
+    until(page, "document.querySelectorAll('.mirror [data-at]').length === 7")
+    for view in tabs(page)[1:]:
+        page.click(f".tab[data-view={view}]")
+        page.wait_for_selector(f"#view[data-view={view}] .card")
+        page.wait_for_load_state("networkidle")
+        assert page.locator("#notice").is_hidden(), view
+        text = page.locator("#view").inner_text()
+        assert "undefined" not in text
+        assert "NaN" not in text
+
+
+def test_sets_beyond_what_is_read_are_left_out_as_whole_ones(open_page, at):
+    text = " | ".join(["1 9"] * 800)
+    page = open_page(at=at, run="sets", view="write")
+    page.fill("#text", text)
+    page.get_by_text("Only the first 4").wait_for()
+    until(page, "document.querySelectorAll('.mirror [data-at]').length > 600")
+    page.fill("#length", "2")
+    page.locator(".form button").click()
+    until(page, "t => document.querySelector('#text').value.split('|').length === 802")

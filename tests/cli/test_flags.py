@@ -202,6 +202,7 @@ NEEDED = {
     "translate": {"file": "a.tsv"},
     "caption": {"file": "a.tsv", "media": "file", "text": "words"},
     "forecast": {"file": "a.csv", "target": ["y"]},
+    "multilabel": {"file": "a.txt"},
     "toy": {"problem": "echo"},
 }
 

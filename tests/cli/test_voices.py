@@ -231,6 +231,7 @@ SMALLEST = {
     "translate": ("a.tsv",),
     "caption": ("a.tsv", "--media", "m", "--text", "t"),
     "forecast": ("a.csv", "--target", "y"),
+    "multilabel": ("a.txt",),
     "toy": ("hello",),
 }
 

@@ -15,7 +15,7 @@ from unrolled.serving.runs import Runs  # noqa: E402
 OPERATIONS = (
     *("GET /api/runs", "GET /api/words", "POST /api/session", "POST /api/read", "POST /api/unit"),
     *("POST /api/map", "POST /api/rank", "POST /api/gradient", "POST /api/generate"),
-    *("POST /api/predict", "POST /api/caption"),
+    *("POST /api/predict", "POST /api/caption", "POST /api/backtest"),
 )
 HELD = [
     checks.not_a_server_error,

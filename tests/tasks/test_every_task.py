@@ -117,6 +117,12 @@ def write_table(folder: Path) -> dict[str, Any]:
     return data | {"horizon": 2, "lookback": 4, "known": ("open",)}
 
 
+def write_sets(folder: Path) -> dict[str, Any]:
+    lines = [f"{n % 5} {n % 3} | {n % 4} | | a {n % 5}" + " | b" * (n % 3) for n in range(60)]
+    (folder / "sets.txt").write_text("\n".join(lines) + "\n")
+    return {"file": str(folder / "sets.txt")}
+
+
 BALANCED = {"class_weights": "balanced"}
 RUNS: dict[str, tuple[str, Any, dict[str, Any], dict[str, Any]]] = {
     "lm": ("lm", write_text, {}, {"k1": 8, "k2": 12}),
@@ -146,6 +152,7 @@ RUNS: dict[str, tuple[str, Any, dict[str, Any], dict[str, Any]]] = {
     "forecast": ("forecast", write_table, {}, {}),
     "forecast-recursive": ("forecast", write_table, {"method": "recursive"}, {}),
     "forecast-segment": ("forecast", write_table, {"method": "segment", "loss": "mae"}, {}),
+    "multilabel": ("multilabel", write_sets, {}, {}),
     "toy": ("toy", write_nothing, {}, {}),
 }
 """Of each run its task, what writes its data, and options of its model and its training."""
@@ -371,7 +378,7 @@ def test_an_entry_of_the_vocabulary_that_cannot_be_is_refused(name, tmp_path):
 
 def test_two_processes_train_what_one_can(tmp_path):
     names = ("lm", "classify", "tag-delay-0", "translate", "translate-delay", "caption", "toy")
-    names += ("forecast",)
+    names += ("forecast", "multilabel")
     command = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node=2"]
     finished = subprocess.run(
         [*command, __file__, tmp_path, *names], capture_output=True, text=True

@@ -19,6 +19,7 @@ EXTRAS = {
     "serve": ("fastapi", "with uvicorn: the page"),
     "export": ("onnxscript", "with onnx and onnxruntime: export to ONNX"),
     "hdf5": ("h5py", "files for LSTMVis"),
+    "matlab": ("scipy", "train multilabel: piano rolls of MATLAB"),
     "sklearn": ("scikit-learn", "estimators: unrolled.sklearn"),
     "tensorboard": ("tensorboard", "curves of a training in TensorBoard"),
     "bench": ("onnxruntime", "with jax, the peers of `unrolled bench` beside torch"),

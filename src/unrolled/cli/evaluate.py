@@ -44,6 +44,7 @@ def evaluate(
       train translate   pairs, in the columns of the training
       train caption     files and captions, in the columns of the training
       train forecast    a table with the columns of the training
+      train multilabel  a file as in training; of one in parts, its test part
       train toy         a line for each sequence, with its answer
     """
     from unrolled.cli.flags import option_name
@@ -54,7 +55,7 @@ def evaluate(
 
     loaded = load_run(run, trust_code=trust_code)
     task = reading_in(loaded.task, encoding)
-    reads_text = task.prompt is not None
+    reads_text = not isinstance(task, ExamplesTask)
     if skip_unknown and not reads_text:
         raise OptionError(f"{field('skip_unknown')} is not for runs of {task.name}", "leave it out")
     examples: list[Any] = []

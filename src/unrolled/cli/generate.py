@@ -21,7 +21,10 @@ __all__ = ["generate"]
 
 
 def _generate(run: Path, trust_code: bool, **values: Any) -> None:
-    """Write new text with a trained language model."""
+    """Write new text with a trained language model, or new sets with one of label sets.
+
+    The prompt of the second is a line such as "60 64 67 | 62 65"; --length counts sets.
+    """
     from unrolled.errors import RunError
 
     options = chosen(WriteOptions, values)
@@ -29,7 +32,7 @@ def _generate(run: Path, trust_code: bool, **values: Any) -> None:
     task = loaded.task
     if task.prompt is None:
         message = f"{run}: its task is {task.name!r}, which writes no text by itself"
-        raise RunError(message, "name the run of a language model")
+        raise RunError(message, "name the run of a language model, or of label sets")
     prompt = _prompt(task, options)
     # all at once, for their errors
     samples = [options.of_sample(number) for number in range(options.num_samples)]
@@ -80,7 +83,7 @@ generate = with_parameters(
         parameter(
             "run",
             Annotated[
-                Path, typer.Argument(metavar="RUN", help="Folder of a trained language model.")
+                Path, typer.Argument(metavar="RUN", help="Folder of a trained model that writes.")
             ],
         ),
         *parameters(WriteOptions),

@@ -38,6 +38,7 @@ def _predict(
       train translate   a sentence in each line
       train caption     a picture, a recording, a folder or a list of them
       train forecast    a table, by default its own; last values
+      train multilabel  sets in each line, or a file as in training
       train toy         a sequence in each line
     """
     from unrolled.data import Source

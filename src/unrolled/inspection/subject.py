@@ -61,12 +61,12 @@ class InputForm(NamedTuple):
     """What an input looks like, for who types one.
 
     kind: "text" of any length; "line" of text; "series" of numbers, a case of a `.ts` file;
-        "symbols", one for each step; "values", some of them marked.
+        "sets" of labels; "symbols", one for each step; "values", some of them marked.
     symbols: Those that there are.
     dimensions: Of a series.
     """
 
-    kind: Literal["text", "line", "series", "symbols", "values"] = "line"
+    kind: Literal["text", "line", "series", "sets", "symbols", "values"] = "line"
     symbols: str = ""
     dimensions: int = 0
 
@@ -87,6 +87,8 @@ class Subject(ABC):
     """Whether the pieces of a passage make a text."""
     forecasts: ClassVar[bool] = False
     """Whether what is said at a step is what comes next, and not an answer to what was read."""
+    backtests: ClassVar[bool] = False
+    """Whether numbers are forecast that can be drawn beside what came, by `backtest`."""
 
     def __init__(
         self, model: nn.Module, layer: nn.Module, unit: str, labels: Sequence[str] = ()
@@ -123,6 +125,24 @@ class Subject(ABC):
 
     def write(self, page: Page, passages: Sequence[Passage]) -> None:  # noqa: B027  # nothing
         """Write what a report shows of this kind of model before all else: nothing."""
+
+    def backtest(self, examples: Sequence[Any]) -> list[dict[str, Any]]:  # noqa: ARG002
+        """Return forecasts from places in examples, beside what came; nothing without numbers.
+
+        Returns:
+            For each target of a series its "target", the "series", its "times", the "truth" (None
+            where it is missing), and "forecasts": each begins at the place "start" of the times,
+            and has "times", "forecast", "low" and "high", of which the last two may be empty.
+        """
+        return []
+
+    def ahead(self) -> list[dict[str, Any]]:
+        """Return forecasts from the ends of the data of the training, each as of `backtest`.
+
+        Raises:
+            DataError: They cannot be read now.
+        """
+        return []
 
     def readout(self, output: Tensor) -> Tensor | None:  # noqa: ARG002
         """Return the scores of the labels, (..., V), for outputs of the layer, (..., O).

@@ -260,6 +260,25 @@ def make_router(services: Services) -> APIRouter:
 
         return await workers.slow(job)
 
+    @router.post("/backtest")
+    async def backtest(
+        question: schema.BacktestQuestion, session: Visitor
+    ) -> schema.BacktestAnswer:
+        """Forecasts of held-out steps beside what came, each made of what was before it alone."""
+        del session  # as of a prediction
+        run = await workers.quick(lambda: services.run(question.run))
+
+        def job() -> schema.BacktestAnswer:
+            if not run.subject.backtests:
+                raise ApiError("no_backtest", 409, run=run.name)
+            targets, ahead = (
+                [schema.PastForecasts(**each) for each in told]
+                for told in (run.backtest, run.ahead)
+            )
+            return schema.BacktestAnswer(version=str(run.version), targets=targets, ahead=ahead)
+
+        return await workers.slow(job)
+
     @router.post("/caption")
     async def caption(question: schema.CaptionQuestion, session: Visitor) -> schema.PredictAnswer:
         """The captions of a picture or a recording, with where the model looked for each word."""

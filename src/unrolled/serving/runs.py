@@ -131,14 +131,32 @@ class ServedRun:
         return measure(self.subject, self.held_out, self.task.steps_backward)
 
     @cached_property
+    def backtest(self) -> list[dict[str, Any]]:
+        """Its forecasts beside what came, from the first held-out examples on."""
+        return self.subject.backtest(self.held_out_examples)
+
+    @cached_property
+    def ahead(self) -> list[dict[str, Any]]:
+        """Its forecasts from the ends of its data; none where they cannot be read."""
+        try:
+            return self.subject.ahead()
+        except (UnrolledError, OSError) as error:
+            _log.warning("%s: no forecast of its data is shown: %s", self.name, error)
+            return []
+
+    @cached_property
+    def _inputs(self) -> list[str]:
+        """Held-out examples that one can type."""
+        if self.task.medium is not None:
+            return []
+        return [*filter(None, map(self.subject.as_input, self.held_out_examples[:50]))]
+
+    @property
     def example(self) -> str | None:
         """An input to begin with: of the held-out part, or what the model makes up."""
-        if self.task.medium is None:
-            inputs = [*filter(None, map(self.subject.as_input, self.held_out_examples[:50]))]
-            if inputs:  # one that has some words, rather than the very first
-                return next(
-                    (text for text in inputs if text.count(" ") >= _WORTH_READING), inputs[0]
-                )
+        inputs = self._inputs
+        if inputs:  # one that has some words, rather than the very first
+            return next((text for text in inputs if text.count(" ") >= _WORTH_READING), inputs[0])
         return self.subject.example()
 
     @cached_property
@@ -168,6 +186,8 @@ class ServedRun:
             "reads": self.task.medium or ("text" if subject.is_text else "numbers"),
             "form": form | {"kind": self.task.medium or form["kind"]},
             "example": self.example,
+            "made_up": not self._inputs,
+            "backtests": self.subject.backtests,
             "says": answers if len(subject.labels) > 1 else None,
             "writes": self.task.prompt is not None,
             "characters": self.task.characters,

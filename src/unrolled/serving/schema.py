@@ -5,6 +5,8 @@ from typing import Annotated, Any
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, model_validator
 
 __all__ = [
+    "BacktestAnswer",
+    "BacktestQuestion",
     "Candidate",
     "CaptionQuestion",
     "Failure",
@@ -147,6 +149,12 @@ class CaptionQuestion(_Question):
     ]
 
 
+class BacktestQuestion(_Question):
+    """Forecasts beside what came."""
+
+    run: Annotated[str, Field(max_length=256, description="A run with `backtests`.")]
+
+
 class Candidate(BaseModel):
     """What may come next."""
 
@@ -191,6 +199,36 @@ class PredictAnswer(BaseModel):
 
     version: str
     prediction: dict[str, Any]
+
+
+class PastForecast(BaseModel):
+    """A forecast from a place in what is known by now; lists have an entry for each step."""
+
+    start: Annotated[int, Field(description="Its first step, a place in the times of the series.")]
+    times: list[str]
+    forecast: list[float | None]
+    low: Annotated[list[float | None], Field(description="Empty of a model without intervals.")]
+    high: Annotated[list[float | None], Field(description="The same.")]
+
+
+class PastForecasts(BaseModel):
+    """A target of a series, and its forecasts from places one after the other."""
+
+    target: str
+    series: Annotated[str, Field(description="Empty where there is one.")]
+    times: list[str]
+    truth: Annotated[list[float | None], Field(description="What came; None where it is missing.")]
+    forecasts: list[PastForecast]
+
+
+class BacktestAnswer(BaseModel):
+    """Forecasts beside what came, from the first held-out steps on; none where none are read."""
+
+    version: str
+    targets: list[PastForecasts]
+    ahead: Annotated[
+        list[PastForecasts], Field(description="From the end of the data; a forecast of each.")
+    ]
 
 
 class MapAnswer(BaseModel):

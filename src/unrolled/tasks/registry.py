@@ -18,6 +18,7 @@ TASKS = {
     "translate": "TranslateTask",
     "caption": "CaptionTask",
     "forecast": "ForecastTask",
+    "multilabel": "MultilabelTask",
     "toy": "ToyTask",
 }
 """The name of each task's class, in `task.py` of its folder."""

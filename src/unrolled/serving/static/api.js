@@ -110,6 +110,7 @@ export const rank = ask("/api/rank");
 export const gradient = ask("/api/gradient");
 export const caption = ask("/api/caption");
 export const predict = ask("/api/predict");
+export const backtest = ask("/api/backtest");
 
 /** Yields the lines of a text as it is written: {prompt}, {text}, {done, seed}. */
 export async function* generate(question, signal) {

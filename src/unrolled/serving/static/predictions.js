@@ -1,18 +1,20 @@
-// What a prediction looks like: running opinions, tags, attention, a picture and its words.
+// What a prediction looks like: running opinions, tags, attention, forecasts, a picture and its words.
 
 import { DASHES, chartWidth } from "./charts.js";
 import { h, s } from "./dom.js";
+import { forecastView } from "./forecast.js";
 import { t } from "./i18n.js";
 import { fixed, percent } from "./numbers.js";
 import { hue, paint, scaleOf } from "./scales.js";
 import { candidateList } from "./text.js";
 
-/** What a prediction looks like, by what is in it; `medium` holds the address of what was given. */
-export function viewOf(prediction, medium) {
-  if (prediction.caption !== undefined) return captionView(prediction, medium);
+/** What a prediction looks like, by what is in it; `given` holds the text, or the address of a medium. */
+export function viewOf(prediction, given) {
+  if (prediction.caption !== undefined) return captionView(prediction, given);
   if (prediction.translation !== undefined) return translateView(prediction);
   if (prediction.tags !== undefined) return tagView(prediction);
   if (prediction.class !== undefined) return classifyView(prediction);
+  if (prediction.times !== undefined) return forecastView(prediction, given.text);
   return rawView(prediction);
 }
 

@@ -82,10 +82,18 @@ export const unknownIn = (text, name = state.run) => [...new Set(text)].filter((
 /** What the server reads of a text: what it was asked about, without what it does not read. */
 export const readable = (text, name = state.run) => [...beginning(text)].filter((character) => isRead(character, name) !== false).join("");
 
-/** The beginning of a text, as much of it as the server reads. */
+/** The beginning of a text, as much of it as the server reads; of sets, whole ones. */
 function beginning(text) {
   const most = state.limits.text_characters;
-  return text.length <= most ? text : [...text].slice(0, most).join("");
+  if (text.length <= most) return text;
+  const read = [...text].slice(0, most).join("");
+  return run()?.form.kind === "sets" ? read.slice(0, Math.max(0, read.lastIndexOf("|"))) : read;
+}
+
+/** The end of a text, as much of it as the server goes on from; of sets, whole ones. */
+export function ending(text) {
+  const read = [...text].slice(-state.limits.text_characters).join("");
+  return run().form.kind === "sets" && read.length < text.length ? read.slice(read.indexOf("|") + 1) : read;
 }
 
 /** What a text can be coloured by: what the model says, then its gates, its states last. */
@@ -119,7 +127,10 @@ function forRun(name) {
 }
 
 /** What was typed for a run last time, or what it gives to begin with. */
-const firstText = (one) => remembered(`text.${one.name}`) ?? one.example ?? "";
+const firstText = (one) => remembered(`text.${one.name}`) ?? (isWhole(one.example) ? one.example : "");
+
+/** Whether the server would read all of an example. */
+const isWhole = (example) => example !== null && example.length <= state.limits.text_characters;
 
 /** What a run is asked about; a line is read without its line breaks. */
 export function question(name = state.run) {

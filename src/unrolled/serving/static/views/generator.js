@@ -4,7 +4,7 @@ import * as api from "../api.js";
 import { h } from "../dom.js";
 import { capital, t } from "../i18n.js";
 import { fixed } from "../numbers.js";
-import { state } from "../store.js";
+import { ending, run, state } from "../store.js";
 
 /** What a temperature does, as an index of the words for it. */
 const boldness = (temperature) => (temperature === 0 ? 0 : 2 + Math.sign(temperature - 1));
@@ -34,7 +34,7 @@ export function generator({ editor, signal, report, typed }) {
     const seedText = seed.value.trim();
     const asked = {
       run: state.run,
-      text: [...state.text].slice(-state.limits.text_characters).join(""), // its end, where it goes on
+      text: ending(run().form.kind === "sets" ? state.text.replaceAll("\n", " ") : state.text),
       length: Math.max(1, Math.min(Math.trunc(Number(length.value)) || 1, state.limits.generate_tokens)),
       temperature: Number(temperature.value),
       seed: /^\d+$/.test(seedText) ? Number(seedText) : null,

@@ -3,6 +3,7 @@
 import * as api from "../api.js";
 import { chosenSignal, signalControls } from "../controls.js";
 import { h, later, oneAtATime } from "../dom.js";
+import { dataView } from "../forecast.js";
 import { heatMap, mapped } from "../heatmap.js";
 import { signalName, t } from "../i18n.js";
 import { fixed } from "../numbers.js";
@@ -26,6 +27,7 @@ export function read(root, { signal, report, say }) {
   const isMedium = one.form.kind === one.reads;
   const input = isMedium ? fileInput(one, { signal, report, given: load }) : textInput(one, { signal, changed: load });
   const answer = h("div", { class: "answer" });
+  const ofData = h("div", { class: "answer column" });
   const text = ribbon((at) => set({ position: at }), t("text"));
   const legendHolder = h("span");
   const said = h("p", { class: "readout", id: "readout" });
@@ -44,10 +46,11 @@ export function read(root, { signal, report, say }) {
           h("p", { class: "soft hint" }, t(`shapes.${one.task}`)),
           input.element,
           h("p", { class: "soft hint" }, t(`forms.${one.form.kind}`, one.form))),
-        answer, inside, map.element),
+        answer, ofData, inside, map.element),
       h("div", { class: "column side" }, opinion)));
   let reading = null;
   let prediction = null;
+  let given = ""; // the text that it is of
 
   /** Asks what the run says of an input, and how it read it. */
   async function load() {
@@ -61,7 +64,11 @@ export function read(root, { signal, report, say }) {
     }
     try {
       if (isMedium) prediction = input.prediction();
-      else prediction = (await api.predict({ ...question(), options: optionsOf(one) })).prediction;
+      else {
+        const asked = question();
+        ({ prediction } = await api.predict({ ...asked, options: optionsOf(one) }));
+        given = asked.text;
+      }
       if (signal.aborted) return;
       report(null);
       showPrediction();
@@ -71,7 +78,17 @@ export function read(root, { signal, report, say }) {
   });
 
   function showPrediction() {
-    if (prediction) answer.replaceChildren(viewOf(prediction, { ...input.medium(), reads: one.reads }));
+    if (prediction) answer.replaceChildren(viewOf(prediction, { ...input.medium(), reads: one.reads, text: given }));
+  }
+
+  /** Shows forecasts of the run's data, which are the same whatever is typed. */
+  async function showData() {
+    try {
+      const cards = await dataView(one.name, nothingToRead());
+      if (!signal.aborted) ofData.replaceChildren(...cards);
+    } catch (error) {
+      if (!signal.aborted) report(error);
+    }
   }
 
   const look = oneAtATime(async () => {
@@ -119,6 +136,7 @@ export function read(root, { signal, report, say }) {
     if (["signal", "unit", "part", "mean", "position", "theme"].some((name) => changed.has(name))) look();
   }, signal);
   load();
+  if (one.backtests) showData();
   return { step: (key) => walk(key, reading?.pieces.length ?? 0) };
 }
 
@@ -131,7 +149,7 @@ function textInput(one, { signal, changed }) {
     set({ text: element.value, position: null });
     soon();
   }, { signal });
-  const isExample = one.form.kind === "series" && state.text === one.example;
+  const isExample = one.form.kind === "series" && one.made_up && state.text === one.example;
   const hint = isExample ? h("p", { class: "soft hint" }, t("made_up")) : null;
   return { element: h("div", { class: "column" }, element, hint), medium: () => ({}) };
 }

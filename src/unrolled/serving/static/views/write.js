@@ -11,6 +11,13 @@ import { candidateList, legend, readout } from "../text.js";
 import { heatMap, mapped } from "../heatmap.js";
 import { generator } from "./generator.js";
 
+/** How a candidate is inserted after a token: of sets, as a set of its own. */
+function asNext(text, token) {
+  if (run().form.kind !== "sets") return text;
+  const label = /^[^\s|"[][^\s|"]*$/.test(text) ? text : JSON.stringify(text);
+  return token.trimEnd().endsWith("|") ? ` ${label} |` : ` | ${label}`;
+}
+
 export function write(root, { signal, report }) {
   const mirror = h("div", { class: "mirror", "aria-hidden": "true" });
   const editor = h("textarea", {
@@ -177,7 +184,7 @@ export function write(root, { signal, report }) {
       came: reading.pieces[here + 1],
       choose(text) {
         const at = endOf(here);
-        editor.setRangeText(text, at, at, "end");
+        editor.setRangeText(asNext(text, token), at, at, "end");
         typed();
       },
     });
