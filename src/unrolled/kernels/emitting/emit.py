@@ -13,9 +13,10 @@ from unrolled.cells.surroundings import Surroundings
 from unrolled.kernels.capturing import CapturedStep, EquationsError, capture
 from unrolled.kernels.emitting.absence import gradient_flow
 from unrolled.kernels.emitting.call import MOST_PARAMETERS, MOST_STATES, layout_assertions
-from unrolled.kernels.emitting.gate_row import GateRow, gate_row_of
+from unrolled.kernels.emitting.gate_row import GateRow, gate_row_of, reduces
 from unrolled.kernels.emitting.headers import header_text
 from unrolled.kernels.emitting.names import NodeNames
+from unrolled.kernels.emitting.row_functions import row_functions
 from unrolled.kernels.emitting.step_functions import step_functions
 
 __all__ = ["WEIGHT_FORMATS", "WeightFormat", "call_text", "emit", "kernel_source"]
@@ -57,14 +58,21 @@ def emit(step: CapturedStep, weights: WeightFormat = "f32") -> str:
             f"and {MOST_PARAMETERS} weight vectors"
         )
     names, row, trains = NodeNames(step), gate_row_of(step), weights == "f32"
+    num_temporary = 0
+    if over_rows := reduces(step):
+        functions, num_temporary = row_functions(step, names, row, backward=trains)
+    else:
+        functions = step_functions(step, names, row, backward=trains)
     parts = [
         _comment(step, row, names),
         _sizes(step, row, weights),
+        _defines({"REDUCES": int(over_rows), "TEMPORARY": num_temporary, "ROW_SLOTS": row.slots}),
         _blocks(step),
         _description(step, row, trains),
         *map(header_text, ("vector", "words", "tile", "call")),
         layout_assertions(),
-        *step_functions(step, names, row, backward=trains),
+        *map(header_text, ("reduce",) if over_rows else ()),
+        *functions,
         *map(header_text, ("pack", "forward")),
         *map(header_text, ("backward", "gradient") if trains else ()),
         header_text("entry"),
@@ -113,7 +121,7 @@ def _sizes(step: CapturedStep, row: GateRow, weights: WeightFormat) -> str:
         "STATES": len(step.cell.states),
         "PARAMETERS": len(step.cell.parameters),
         "RECORDS": len(step.named),
-        "DIRECT": int(bool(applied) or step.state_gradients_in[0] is not None),
+        "DIRECT": int(bool(applied) or reduces(step) or step.state_gradients_in[0] is not None),
         "WEIGHT_BITS": _BITS[weights],
     } | _BOUNDS
     return _defines(numbers)
@@ -149,7 +157,8 @@ def _blocks(step: CapturedStep) -> str:
 def _description(step: CapturedStep, row: GateRow, trains: bool) -> str:
     description = {
         "slots": row.slots,
-        "scratch_slots": row.slots if step.applied else _num_input_columns(step),
+        "scratch_slots": row.slots if step.applied or reduces(step) else _num_input_columns(step),
+        "numbers": len(row.numbers),
         "records": list(step.named),
         "trains": trains,
     }

@@ -3,18 +3,26 @@
 The values of one step of one row lie in its gate row: slots, vectors of H. First come the columns,
 then the gradients of the weight vectors, then the vectors that products are applied to; what is
 kept of the step lies among them, where the gradients will not be written before it is read.
+
+Where a step has sums over units, it reads a row in several loops: what is kept lies behind the
+columns, which are whole before the first loop. Numbers of a row, such as a mean, lie at its end.
 """
 
-from collections.abc import Iterable
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, field
 from itertools import count
 
 from torch import fx
 
-from unrolled.kernels.capturing import CapturedStep, EquationsError
+from unrolled.kernels.capturing import (
+    RUNNING_SUMS,
+    CapturedStep,
+    EquationsError,
+    is_over_units,
+)
 from unrolled.kernels.emitting.expressions import is_costly
 
-__all__ = ["GateRow", "gate_row_of", "reached"]
+__all__ = ["GateRow", "gate_row_of", "numbers_of_rows", "reached", "reduces"]
 
 
 @dataclass(frozen=True)
@@ -28,6 +36,7 @@ class GateRow:
         late: The values that need an applied product.
         first_vector: The slot of the first vector that a product is applied to, backward.
         slots: How many there are.
+        numbers: What is the same for all units of a row and is kept: its place behind the slots.
     """
 
     saved: dict[fx.Node, int]
@@ -36,6 +45,31 @@ class GateRow:
     late: set[fx.Node]
     first_vector: int
     slots: int
+    numbers: dict[fx.Node, int] = field(default_factory=dict)
+
+
+def reduces(step: CapturedStep) -> bool:
+    """Whether a step or its gradient has sums over units, or the like."""
+    return any(map(is_over_units, (*step.forward, *step.backward)))
+
+
+def numbers_of_rows(
+    nodes: Iterable[fx.Node],
+    units: Iterable[fx.Node],
+    sources_of: Callable[[fx.Node], list[fx.Node]] = lambda node: node.all_input_nodes,
+) -> set[fx.Node]:
+    """Return which of `nodes`, in order, are the same for all units of a row; `units` are not."""
+    varying = set(units)
+    numbers: set[fx.Node] = set()
+    for node in nodes:
+        if node in varying:
+            continue
+        pointwise = not is_over_units(node)
+        if node.target in RUNNING_SUMS or (pointwise and varying.intersection(sources_of(node))):
+            varying.add(node)
+        else:
+            numbers.add(node)
+    return numbers
 
 
 def gate_row_of(step: CapturedStep) -> GateRow:
@@ -53,6 +87,8 @@ def gate_row_of(step: CapturedStep) -> GateRow:
     if step.applied:
         results = [*step.states_out, *step.named.values(), *saved]
         carried, _ = _stored(step, results, late | set(step.states_out))
+    if reduces(step):
+        return _row_of_loops(step, saved, carried, again, late)
     taken = {n for n, column in enumerate(step.columns) if column.applied}
     free = (slot for slot in count() if slot not in taken)
     slot_of = {node: next(free) for node in dict.fromkeys([*carried, *saved])}
@@ -64,6 +100,44 @@ def gate_row_of(step: CapturedStep) -> GateRow:
         late=late,
         first_vector=first_vector,
         slots=max([first_vector + len(step.applied), *(slot + 1 for slot in slot_of.values())]),
+    )
+
+
+def _row_of_loops(
+    step: CapturedStep,
+    saved: list[fx.Node],
+    carried: list[fx.Node],
+    again: list[fx.Node],
+    late: set[fx.Node],
+) -> GateRow:
+    """Place the values of a step with sums over units.
+
+    A column stays where it is, unless the gradient of its product comes there before it is read.
+    Behind all that the backward pass writes at last lie the gradients of what products were
+    applied to.
+    """
+    columns = {c.node: n for n, c in enumerate(step.columns) if not c.applied}
+    of_rows = numbers_of_rows(step.forward, step.inputs.values())
+    numbers: dict[fx.Node, int] = {}
+    slot_of: dict[fx.Node, int] = {}
+    free = count(len(step.columns))
+    for node in dict.fromkeys([*carried, *saved]):
+        if node in of_rows:
+            numbers[node] = len(numbers)
+        elif node in columns:
+            slot_of[node] = columns[node]
+        else:
+            slot_of[node] = next(free)
+    first_vector = len(step.columns) + len(step.parameters)
+    slots = max([first_vector + len(step.applied), *(slot + 1 for slot in slot_of.values())])
+    return GateRow(
+        saved={node: slot_of[node] for node in saved if node in slot_of},
+        carried={node: slot_of[node] for node in carried if node in slot_of},
+        again=again,
+        late=late,
+        first_vector=first_vector,
+        slots=slots + len(step.applied),
+        numbers=numbers,
     )
 
 

@@ -19,7 +19,7 @@ from unrolled.kernels.emitting.gate_row import GateRow, reached
 from unrolled.kernels.emitting.headers import header_text
 from unrolled.kernels.emitting.names import NodeNames
 
-__all__ = ["step_functions"]
+__all__ = ["function_text", "step_functions"]
 
 
 def step_functions(
@@ -62,7 +62,7 @@ class _Writer:
         for index, node in enumerate(step.applied):
             lines.append(f"    store(v + {index} * H, n, {names[node]});")
         lines += [f"    store(x + {slot} * H, n, {names[node]});" for node, slot in stored.items()]
-        return _function("step_apply", lines)
+        return function_text("step_apply", lines)
 
     def forward(self) -> str:
         """Return `step_forward`."""
@@ -92,7 +92,7 @@ class _Writer:
             value = as_floats(node, names)
             lines.append(f"        store(record + {index} * H + unit, n, {value});")
         lines.append("    }")
-        return _function("step_forward", lines)
+        return function_text("step_forward", lines)
 
     # ---- Backward --------------------------------------------------------------------------------
 
@@ -106,7 +106,7 @@ class _Writer:
         for index, gradient in gradients.items():
             lines.append(f"    store(x + {index} * H, n, {self._gradient(gradient)});")
         lines.append("    store(d_states[0] + unit, n, d_h);")
-        return _function("step_unapply", lines)
+        return function_text("step_unapply", lines)
 
     def backward(self) -> str:
         """Return `step_backward`."""
@@ -125,7 +125,7 @@ class _Writer:
             if index or gradient is not None or step.applied:
                 value = self._gradient(gradient)
                 lines.append(f"    store(d_states[{index}] + unit, n, {value});")
-        return _function("step_backward", lines)
+        return function_text("step_backward", lines)
 
     def _gradients(self, results: Sequence[fx.Node | None], finish: bool) -> list[str]:
         """Return the statements that compute `results`, gradients of a step.
@@ -223,10 +223,10 @@ class _Writer:
         ]
 
 
-def _function(name: str, lines: Iterable[str]) -> str:
-    """Return a function with the comment and the arguments that headers/steps.h declares."""
+def function_text(name: str, lines: Iterable[str], header: str = "steps") -> str:
+    """Return a function with the comment and the arguments that a header declares."""
     pattern = rf"(/\*(?:(?!\*/).)*\*/)\nvoid ({name}\([^;]*);"
-    declaration = re.search(pattern, header_text("steps"), re.DOTALL)
+    declaration = re.search(pattern, header_text(header), re.DOTALL)
     assert declaration is not None, name
     comment, signature = declaration.groups()
     signature = signature.replace("\n", "\n    ")

@@ -8,6 +8,7 @@
 #include "cell.h"
 #include "forward.h"
 #include "pack.h"
+#include "row_steps.h"
 #include "steps.h"
 #include "tile.h"
 
@@ -65,7 +66,11 @@ LOCAL void backward_rows(const Part *p, long t, long after, long first, long end
         for (long v = 0, unit = panel * PANEL; v < PLAIN_VECTORS && unit < H; v++, unit += W) {
           vf d_h = sums[r * PLAIN_VECTORS + v] + load(c->d_output + packed * H + unit, H - unit);
           if (DIRECT || after < 0) d_h += load(row.d_states[0] + unit, H - unit);
-#if APPLIED_COLUMNS
+#if REDUCES
+          (void)present;
+          (void)x;
+          store(row.d_states[0] + unit, H - unit, d_h);
+#elif APPLIED_COLUMNS
           step_unapply(c, present, x + unit, d_h, row.before, row.after, row.d_states, unit,
                        H - unit);
 #else
@@ -102,12 +107,42 @@ LOCAL void unfinish_rows(const Part *p, long t, long end, long present, const Te
         for (long j = 0, unit = panel * PANEL; j < PLAIN_VECTORS && unit < H; j++, unit += W) {
           vf d_v[APPLIED_COLUMNS];
           for (long g = 0; g < APPLIED_COLUMNS; g++) d_v[g] = sums[g][r * PLAIN_VECTORS + j];
+#if REDUCES
+          (void)present;
+          (void)row;
+          for (long g = 0; g < APPLIED_COLUMNS; g++) {
+            store(x + (ROW_SLOTS - APPLIED_COLUMNS + g) * H + unit, H - unit, d_v[g]);
+          }
+#else
           const vf d_h = load(row.d_states[0] + unit, H - unit);
           step_backward(c, present, x + unit, d_h, d_v, row.before, row.after, row.d_states, unit,
                         H - unit);
+#endif
         }
       }
     }
+  }
+}
+#endif
+
+#if REDUCES
+/* What follows the gradient of the output of step t: down to the applied products, or before them. */
+LOCAL void reduce_gradients(const Part *p, long t, long end, long present, int second,
+                            const Team *team) {
+  const Call *c = p->call;
+  const long count = end - p->first;
+  for (long r = share_begin(team, count); r < share_end(team, count); r++) {
+    const long b = p->first + r;
+    const RowGradients row = gradients_of(c, t, b);
+    float *x = c->gates + (c->starts[t] + b) * c->gate_stride;
+#if APPLIED_COLUMNS
+    if (!second) {
+      row_unapply(c, present, x, row.before, row.after, row.d_states, p->temporary);
+      continue;
+    }
+#endif
+    (void)second;
+    row_backward(c, present, x, row.before, row.after, row.d_states, p->temporary);
   }
 }
 #endif
@@ -175,9 +210,17 @@ LOCAL void backward_part(const Part *p, Team *team) {
     backward_rows(p, t, after, first, going_on, present, team);
     backward_rows(p, t, -1, going_on, end, present, team);
     if (!meet(team)) return;
+#if REDUCES
+    reduce_gradients(p, t, end, present, 0, team);
+    if (!meet(team)) return;
+#endif
 #if APPLIED_COLUMNS
     unfinish_rows(p, t, end, present, team);
     if (!meet(team)) return;
+#if REDUCES
+    reduce_gradients(p, t, end, present, 1, team);
+    if (!meet(team)) return;
+#endif
 #endif
   }
   const long end = MIN(p->end, c->batch_sizes[0]);
