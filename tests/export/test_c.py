@@ -257,6 +257,11 @@ def unknown_to_c(x, u):
 
 
 @unrolled.cell(gates="a")
+def that_sums(x, u):
+    return dict(h=torch.softmax(x.a + u.a, -1))
+
+
+@unrolled.cell(gates="a")
 def that_decides(x, u):
     return dict(h=x.a if x.a.sum() > 0 else torch.tanh(u.a))
 
@@ -304,6 +309,11 @@ class Doubled(unrolled.GRU):
         (Doubled(3, 4), {}, "Doubled has a forward of its own"),
         (with_another_block(), {}, "block 1 of TCN is not what it was made as"),
         (unrolled.Recurrent(unknown_to_c, 3, 4), {}, "operation aten.special_bessel_j0"),
+        (
+            unrolled.Recurrent(that_sums, 3, 4),
+            {},
+            "cell that_sums: sums over the units of a row have kernels, but no plain C yet",
+        ),
         (
             unrolled.Recurrent(that_decides, 3, 4),
             {},

@@ -64,6 +64,19 @@ def chained(x, u, h, h_2, h_4, c, *, scale=0.5):
     return dict(h=a * torch.tanh(c + x.b) + (1 - a) * n, c=c, m=m)
 
 
+@unrolled.cell(gates="a b n", states="h m", applied="n")
+def normalised(x, u, h, m, *, gain=1.0, shift=0.1):
+    """Sums over units of all kinds, in both halves of a step: before and after a product."""
+    f = torch.nn.functional
+    a = torch.sigmoid(f.layer_norm(x.a, x.a.shape[-1:], gain) + u.a)
+    v = f.rms_norm(a * h, h.shape[-1:], eps=0.01) + shift
+    n = f.layer_norm(u.n(v) + x.n, h.shape[-1:])
+    b = torch.cumsum(torch.softmax(x.b + u.b, -1), -1)
+    m = b * m + (1 - b) * torch.tanh(n) - 0.1 * (n - n.amax(-1, keepdim=True))
+    h = torch.tanh(m - m.mean(-1, keepdim=True)) + 0.1 * m.amin(-1, keepdim=True)
+    return dict(h=h, m=m, n=n, spread=torch.tanh(m.std(-1, keepdim=True, correction=0) * a))
+
+
 CELLS = [
     cells.lstm,
     cells.gru_reset_before,
@@ -75,6 +88,7 @@ CELLS = [
     cells.janet,
     example("peephole_lstm"),
     chained,
+    normalised,
 ]
 CELLS += [cell for cell in cells.CELLS.values() if cell not in CELLS]
 
@@ -127,8 +141,20 @@ def executed_lines(folder, cell):
     """Yield each line of the headers that makes code, (header, number, text), and its count."""
     source = (folder / f"{cell.name}-f32.c").read_text()
     places = {}
-    for name in ("vector", "tile", "call", "pack", "forward", "backward", "gradient", "entry"):
+    for name in (
+        "vector",
+        "tile",
+        "call",
+        "reduce",
+        "pack",
+        "forward",
+        "backward",
+        "gradient",
+        "entry",
+    ):
         text = header_text(name)
+        if text not in source:  # of cells without sums over units
+            continue
         first = source[: source.index(text)].count("\n") + 1
         for number, line in enumerate(text.splitlines()):
             places[first + number] = (name, number + 1, line.strip())
@@ -181,6 +207,7 @@ class Program:
         description = source_of(cell)[1]
         self.trains = True
         self.slots, self.scratch_slots = description["slots"], description["scratch_slots"]
+        self.numbers = description["numbers"]
         self.records, self.cell = description["records"], cell
         self._folder = folder
         self._command = [*machine.runner, str(program)]

@@ -117,8 +117,8 @@ READS_SIZES = {
     "iteration": lambda a, h, w: a * (2 if len(list(w)) > 9 else 1),
     "unbind": lambda a, h, w: a * (2 if len(w.unbind()) > 9 else 1),
     "chunk": lambda a, h, w: a * (2 if len(h.chunk(16, -1)) > 9 else 1),
-    "sum of ones": lambda a, h, w: a / torch.ones(h.shape[-1]).sum(),
-    "mean": lambda a, h, w: a - h.mean(-1, keepdim=True),
+    "sum of three ones": lambda a, h, w: a / torch.ones(3).sum(),
+    "sum of a one for each row": lambda a, h, w: a / torch.ones(h.shape[0]).sum(),
 }
 
 
@@ -131,6 +131,8 @@ def test_equations_that_read_sizes_are_refused_and_right(equation):
 
 READS_NO_SIZES = {
     "ones": lambda a, h, w: a * torch.ones(h.shape[-1]) + torch.zeros(h.shape),
+    "sum of ones": lambda a, h, w: a / torch.ones(h.shape[-1]).sum(),
+    "mean": lambda a, h, w: a - h.mean(-1, keepdim=True),
     "expand": lambda a, h, w: a + w.expand(h.shape) + w.expand(h.shape[0], h.shape[1]),
     "view": lambda a, h, w: a.view(h.shape) + w.view(1, h.shape[-1]),
     "new_full": lambda a, h, w: a + h.new_full(h.size(), 0.5) + h.new_zeros(*h.shape),
@@ -179,10 +181,10 @@ GRADIENTS = {  # of a (B, H) value or of a vector; whether a kernel can do it
     "by the size": (lambda g, y: g / g.shape[-1] ** 0.5, False, False),
     "by a tensor of the size": (lambda g, y: g / torch.tensor(g.shape[-1]), False, False),
     "above a size": (lambda g, y: g * 2 if g.shape[-1] > 16 else g, False, False),
-    "sum over units": (lambda g, y: g.sum(-1, keepdim=True) + 0 * g, False, False),
-    "sum of all": (lambda g, y: g.sum() + 0 * g, False, False),
+    "sum over units": (lambda g, y: g.sum(-1, keepdim=True) + 0 * g, True, True),
+    "sum of all": (lambda g, y: g.sum() + 0 * g, False, True),
     "norm": (lambda g, y: g / (1 + g.norm()), False, False),
-    "mean": (lambda g, y: g - g.mean(-1, keepdim=True), False, False),
+    "mean": (lambda g, y: g - g.mean(-1, keepdim=True), True, True),
     "random": (lambda g, y: g * random.random(), False, False),
 }
 OF_ROWS = {
@@ -782,7 +784,7 @@ def test_what_one_process_changes_does_not_reach_the_next_by_the_cache(name, tmp
 # ---- Messages and C ------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("name", ["mean", "tensor", "unbind", "str"])
+@pytest.mark.parametrize("name", ["sum of three ones", "tensor", "unbind", "str"])
 def test_a_reason_names_the_line_of_the_equations(name):
     line = READS_SIZES[name].__code__.co_firstlineno
     assert f"(test_what_a_cell_says.py, line {line})" in reason_of(cell_of(READS_SIZES[name]))

@@ -1,11 +1,15 @@
+from types import SimpleNamespace
+
 import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from unrolled import trace
+from unrolled import Recurrent, cell, trace
 from unrolled.data import Source
 from unrolled.errors import OptionError
+from unrolled.inspection.terms import terms_of_units
+from unrolled.kernels import step_graph
 from unrolled.serving.reading import read, unit_view
 
 TEXT = "Before we proceed any further, hear me speak."
@@ -100,6 +104,26 @@ def test_a_unit_before_the_first_step_holds_nothing(subjects):
     view = unit_view(subject, read_text(subject, TEXT), 0, 3)
     assert view.before["c"][0] == view.before["h"][0] == 0
     assert torch.equal(view.before["c"][1:], view.values["c"][:-1])
+
+
+def test_a_unit_of_a_normalised_cell_has_the_numbers_that_all_units_give():
+    @cell(gates="f g")
+    def normalised(x, u, h):
+        f = torch.sigmoid(torch.nn.functional.layer_norm(x.f + u.f, h.shape[-1:]))
+        return dict(h=f * h + (1 - f) * torch.tanh(x.g + u.g))
+
+    layer = Recurrent(normalised, 3, 5)
+    (record,) = trace(layer, torch.randn(6, 1, 3))
+    subject, reading = SimpleNamespace(recurrent=layer), SimpleNamespace(records=[record])
+    graph = step_graph(normalised)
+    (gate,) = (node.id for node in graph.nodes if node.operation == "sigmoid")
+    for unit in (0, 3):
+        numbers = unit_view(subject, reading, 0, unit, graph).inner
+        terms = terms_of_units(record)
+        whole = terms.x["f"] + terms.u["f"]
+        deviation = whole.var(-1, keepdim=True, correction=0).add(1e-5).sqrt()
+        expected = torch.sigmoid((whole - whole.mean(-1, keepdim=True)) / deviation)
+        torch.testing.assert_close(numbers[gate], expected[:, unit])
 
 
 def test_the_memory_of_a_reading_is_that_of_its_tensors(subjects):

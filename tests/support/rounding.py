@@ -43,12 +43,12 @@ ROUNDINGS |= dict.fromkeys(
 _OF_SEVERAL = {"gelu", "gelu_backward"}  # whose operands are rounded on the way, too
 _EXACT = set(
     """
-    abs cat ceil clamp clamp_max clamp_min clone constant_pad_nd copy copy_ detach empty empty_like
-    empty_strided fill fill_ flip floor full full_like hardtanh hardtanh_backward index index_select
-    leaky_relu leaky_relu_backward lift lift_fresh masked_fill maximum minimum nan_to_num neg
-    new_empty new_empty_strided new_full new_ones new_zeros ones ones_like relu repeat round
-    scalar_tensor select_backward sgn sign slice_backward stack threshold threshold_backward trunc
-    where zero_ zeros zeros_like _efficientzerotensor _to_copy
+    abs amax amin cat ceil clamp clamp_max clamp_min clone constant_pad_nd copy copy_ detach empty
+    empty_like empty_strided fill fill_ flip floor full full_like hardtanh hardtanh_backward index
+    index_select leaky_relu leaky_relu_backward lift lift_fresh masked_fill maximum minimum
+    nan_to_num neg new_empty new_empty_strided new_full new_ones new_zeros ones ones_like relu
+    repeat round scalar_tensor select_backward sgn sign slice_backward stack threshold
+    threshold_backward trunc where zero_ zeros zeros_like _efficientzerotensor _to_copy
     """.split()
 )
 

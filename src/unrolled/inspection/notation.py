@@ -39,6 +39,10 @@ _FORMS = {
     "rsqrt": Form("1 / √({})", _PRODUCT),
     "sqrt": Form("√({})"),
     "abs": Form("|{}|"),
+    "sum": Form("Σ({})"),
+    "amax": Form("max over units({})"),
+    "amin": Form("min over units({})"),
+    "reversed_cumsum": Form("cumsum from the end({})"),
     "sigmoid": Form("σ({})"),
     "log": Form("ln({})"),
     "relu": Form("max(0, {})"),
@@ -92,6 +96,8 @@ def _written(
         for limit, outer in zip(limits, ("max", "min"), strict=False):
             text = text if limit is None else f"{outer}({text}, {operand(limit)[0]})"
         return text, _TIGHT
+    if operation == "sum" and inputs == [1]:  # as many ones as there are units
+        return "H", _TIGHT
     operands = [operand(source) for source in inputs]
     if operation == "pow" and inputs[1] in _RAISED:
         return f"{_bracketed(*operands[0], _TIGHT)}{_RAISED[inputs[1]]}", _TIGHT

@@ -18,7 +18,7 @@ from unrolled.inspection.record import gate_products, states_before, weights_of
 from unrolled.kernels import Weights
 from unrolled.layers import Record, RecurrentLayer
 
-__all__ = ["UnitTerms", "unit_terms"]
+__all__ = ["UnitTerms", "terms_of_units", "unit_terms"]
 
 
 @dataclass(frozen=True)
@@ -60,15 +60,24 @@ def unit_terms(record: Record, unit: int, row: int = 0) -> UnitTerms:
         raise OptionError(f"unit_terms: {name} has no gates", "trace a recurrent layer")
     if not 0 <= unit < layer.hidden_size:
         raise OptionError(f"unit_terms: unit must be in 0..{layer.hidden_size - 1}, got {unit}")
+    terms = terms_of_units(record, row)
+    return UnitTerms(
+        {name: part[:, unit] for name, part in terms.x.items()},
+        {name: part[:, unit] for name, part in terms.u.items()},
+    )
+
+
+@torch.no_grad()
+def terms_of_units(record: Record, row: int = 0) -> UnitTerms:
+    """Return the same for all units of a recurrent layer, (T, H) each."""
+    layer = record.module
+    assert isinstance(layer, RecurrentLayer)
     cell, weights = layer.cell, _double(weights_of(record))
     before = {name: states_before(record, name)[:, row].double() for name in cell.states}
     x, u = gate_products(cell, weights, record.input[:, row].double(), before[cell.states[0]])
     if cell.applied:
         u |= _applied_products(cell, weights, x, u, before)
-    return UnitTerms(
-        {name: part[:, unit] for name, part in x.items()},
-        {name: part[:, unit] for name, part in u.items()},
-    )
+    return UnitTerms(x, u)
 
 
 def _applied_products(

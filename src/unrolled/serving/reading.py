@@ -13,7 +13,7 @@ from torch import Tensor
 from unrolled.data import Source
 from unrolled.inspection import Passage, Subject
 from unrolled.inspection.record import states_before, weights_of
-from unrolled.inspection.terms import UnitTerms, unit_terms
+from unrolled.inspection.terms import UnitTerms, terms_of_units, unit_terms
 from unrolled.kernels import StepGraph
 from unrolled.layers import Record, State
 from unrolled.serving.errors import ApiError
@@ -179,12 +179,16 @@ def unit_view(
     of_unit = {name: state[:, unit] for name, state in before.items()}
     inner = {}
     if graph is not None:
-        leaves = {f"x:{name}": part for name, part in terms.x.items()}
-        leaves |= {f"u:{name}": part for name, part in terms.u.items()}
-        leaves |= {f"before:{name}": state for name, state in of_unit.items()}
+        together = graph.is_over_units
+        read = terms_of_units(record) if together else terms
+        leaves = {f"x:{name}": part for name, part in read.x.items()}
+        leaves |= {f"u:{name}": part for name, part in read.u.items()}
+        leaves |= {f"before:{n}": state for n, state in (before if together else of_unit).items()}
         vectors = zip(graph.cell.parameters, weights_of(record).parameters, strict=True)
-        leaves |= {f"vector:{name}": vector[unit] for name, vector in vectors}
+        leaves |= {f"vector:{n}": vector if together else vector[unit] for n, vector in vectors}
         numbers = graph.numbers(leaves)
+        if together:
+            numbers = {id: number[:, unit] for id, number in numbers.items()}
         elsewhere = ("input", "recurrent", "product", "before")
         unnamed = (node for node in graph.nodes if node.name is None)
         inner = {node.id: numbers[node.id] for node in unnamed if node.operation not in elsewhere}

@@ -5,9 +5,15 @@ The first station of the pipeline. The word is capture, because a trace is the n
 
 from unrolled.kernels.capturing.capture import CapturedStep, Column, capture
 from unrolled.kernels.capturing.errors import EquationsError
+from unrolled.kernels.capturing.reductions import (
+    RUNNING_SUMS,
+    is_over_units,
+    reversed_cumsum,
+)
 from unrolled.kernels.capturing.step_graph import Number, StepGraph, StepNode, step_graph
 
 __all__ = [
+    "RUNNING_SUMS",
     "CapturedStep",
     "Column",
     "EquationsError",
@@ -15,5 +21,7 @@ __all__ = [
     "StepGraph",
     "StepNode",
     "capture",
+    "is_over_units",
+    "reversed_cumsum",
     "step_graph",
 ]

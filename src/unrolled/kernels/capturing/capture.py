@@ -30,6 +30,7 @@ from unrolled.cells.surroundings import Surroundings
 from unrolled.errors import OptionError
 from unrolled.kernels.capturing.errors import EquationsError
 from unrolled.kernels.capturing.graphs import Graphs, Step, pointwise_graphs
+from unrolled.kernels.capturing.reductions import is_over_units
 
 __all__ = ["CapturedStep", "Column", "capture"]
 
@@ -102,7 +103,12 @@ class CapturedStep:
 
     @property
     def former(self) -> tuple[int, ...]:
-        """The places of the output state and of those that are it one step before, two, ..."""
+        """The places of the output state and of those that are it one step before, two, ...
+
+        None is looked for where a step has sums over units: there each is a state of its own.
+        """
+        if self.reduces:
+            return (0,)
         places = [0]
         while (node := self.states_in[places[-1]]) in self.states_out[1:]:
             place = self.states_out.index(node, 1)
@@ -110,6 +116,11 @@ class CapturedStep:
                 break
             places.append(place)
         return tuple(places)
+
+    @property
+    def reduces(self) -> bool:
+        """Whether the step or its gradient has sums over units, or the like."""
+        return any(map(is_over_units, (*self.forward, *self.backward)))
 
     @property
     def phases(self) -> dict[fx.Node, int]:

@@ -1,4 +1,7 @@
-"""Writes the operations of a step down as a graph, in which every value is (B, H) or constant."""
+"""Writes the operations of a step down as a graph, in which every value is (B, H) or constant.
+
+A value may be the same for all units of a row: (B, 1), or (B,).
+"""
 
 import math
 import operator
@@ -18,6 +21,13 @@ from unrolled.kernels.capturing.errors import (
     reads_values,
 )
 from unrolled.kernels.capturing.reads import LIFTS
+from unrolled.kernels.capturing.reductions import (
+    HINTS,
+    OWN,
+    REDUCTIONS,
+    RUNNING_SUMS,
+    reversed_cumsum,
+)
 from unrolled.kernels.modes import Mode, changed_tensors, memory_of, tensors_in
 
 __all__ = ["ROWS", "UNITS", "GraphWriter", "require_pointwise"]
@@ -57,6 +67,7 @@ _OWN: dict[Any, Callable[..., Tensor]] = {
     _ATEN.sigmoid_backward.default: lambda gradient, y: gradient * (y * (1 - y)),  # for torch's
     _ATEN.tanh_backward.default: lambda gradient, y: gradient * (1 - y * y),  # import sympy
     _ATEN.gelu_backward.default: _gelu_backward,
+    **OWN,
 }
 
 
@@ -154,7 +165,7 @@ class GraphWriter(Mode):
         if axes is None or func in _CONSTANT_ARGUMENT:  # the former is refused if it is needed
             return
         if func in _SUMS and (before := _axes_of(args[0])) is not None:
-            if before - axes == {"rows"}:
+            if "rows" in before - axes:
                 self._sums.add(memory_of(result))
                 return
         tensors = tensors_in((args, kwargs))
@@ -179,7 +190,8 @@ class GraphWriter(Mode):
             return True
         if func in (_ATEN.mul.Tensor, _ATEN.div.Tensor):
             return num_sums == 1 and (func is _ATEN.mul.Tensor or is_sum(args[0]))
-        return func in (_ATEN.neg.default, *_COPIES, *_RESHAPES, *_SUMS)
+        linear = (_ATEN.neg.default, _ATEN.flip.default, _ATEN.cumsum.default)
+        return func in (*linear, *_COPIES, *_RESHAPES, *_SUMS)
 
     def _is_zero(self, tensor: Tensor) -> bool:
         node = self.node_of(tensor)
@@ -222,7 +234,24 @@ class GraphWriter(Mode):
             return self._add_constant(0.0)
         if self._is_copy(func, args, result):
             return self.node_of(args[0], func)
+        if func in (_ATEN.cumsum.default, _ATEN.flip.default) and _is_along_units(args):
+            return self._add_along_units(func, args[0])
         return self._add_call(func, args, kwargs)
+
+    def _add_along_units(self, func: Any, x: Tensor) -> fx.Node:
+        """Return the node of a running sum, or of values in the opposite order.
+
+        The order is turned and turned back: a running sum of what is turned is one from the end.
+        """
+        node = self.node_of(x, func)
+        is_turned = node.target is _ATEN.flip.default
+        if is_turned and func is _ATEN.flip.default:
+            return node.args[0]  # type: ignore[return-value]  # a node
+        if is_turned:
+            running = self._new_node(reversed_cumsum, (node.args[0], -1), {})
+            running.meta["val"] = x
+            return self._new_node(_ATEN.flip.default, (running, [-1]), {})
+        return self._new_node(func, (node, [-1] if func is _ATEN.flip.default else -1), {})
 
     def _add_constant(self, number: Any) -> fx.Node:
         return self._add_call(_ATEN.full.default, ([], number), {})
@@ -231,8 +260,10 @@ class GraphWriter(Mode):
         def as_node(value: Any) -> Any:
             return self.node_of(value, func) if isinstance(value, Tensor) else value
 
+        return self._new_node(func, *tree_map(as_node, (tuple(args), kwargs)))
+
+    def _new_node(self, func: Any, positional: Any, keywords: Any) -> fx.Node:
         name = getattr(func, "overloadpacket", func).__name__
-        positional, keywords = tree_map(as_node, (tuple(args), kwargs))
         node = self.graph.create_node("call_function", func, positional, keywords, name=name)
         node.meta["line"] = line_of_equations()
         return node
@@ -246,7 +277,9 @@ class GraphWriter(Mode):
             return False
         reshaped = func in _RESHAPES and before <= after
         summed = self._is_gradient and func in _SUMS and before - after <= {"rows"}
-        return func in _COPIES or reshaped or summed
+        alone = before == after and func in REDUCTIONS  # of one number
+        alone |= func in (_ATEN.cumsum.default, _ATEN.flip.default) and _of_one_number(args)
+        return func in _COPIES or reshaped or summed or alone
 
 
 def require_pointwise(where: str, results: Iterable[fx.Node | None], *, of_step: bool) -> None:
@@ -255,7 +288,7 @@ def require_pointwise(where: str, results: Iterable[fx.Node | None], *, of_step:
     Args:
         where: The beginning of what the error says.
         results: Nodes of one graph.
-        of_step: Whether that is the graph of a step, in which nothing may be summed.
+        of_step: Whether that is the graph of a step, in which nothing is summed over rows.
     """
     todo = [node for node in results if node is not None]
     nodes = set(todo)
@@ -265,14 +298,44 @@ def require_pointwise(where: str, results: Iterable[fx.Node | None], *, of_step:
     for node in todo[0].graph.nodes if todo else ():
         if node not in nodes or node.target is operator.getitem:
             continue
-        axes = _axes_of(node.meta.get("val"))
-        sources = [_axes_of(each.meta.get("val")) for each in node.all_input_nodes]
-        summed = (
-            of_step and axes is not None and any(source and source - axes for source in sources)
-        )
-        if axes is None or summed:
-            problem = f"no kernel has the operation {node.target}"
+        if problem := _problem_of(node, of_step=of_step):
             raise EquationsError(f"{where}: {problem}{node.meta.get('line', '')}")
+
+
+def _problem_of(node: fx.Node, *, of_step: bool) -> str | None:
+    """Return why a node is neither pointwise nor over the units of a row; None if it is."""
+    if node.target in RUNNING_SUMS:
+        return None if node.args[1] == -1 else _refused(node, "over the rows of the batch")
+    axes = _axes_of(node.meta.get("val"))
+    if axes is None or node.target is _ATEN.flip.default:
+        return _refused(node)
+    sources = [_axes_of(each.meta.get("val")) or set() for each in node.all_input_nodes]
+    lost = set().union(*sources) - axes if of_step else set()
+    if "rows" in lost and node.target in REDUCTIONS:
+        return _refused(node, "over the rows of the batch")
+    return _refused(node) if lost and node.target not in REDUCTIONS else None
+
+
+def _refused(node: fx.Node, over: str = "") -> str:
+    """Return that no kernel has an operation, and the nearest thing that one has."""
+    name = str(node.target).removeprefix("aten.")
+    hint = next((HINTS[each] for each in HINTS if name.startswith(each)), "")
+    if over:
+        hint = "the same over units, as by sum(-1, keepdim=True)"
+    parts = [f"no kernel has the operation {node.target}", over, hint and f"(it has {hint})"]
+    return " ".join(filter(None, parts))
+
+
+def _is_along_units(args: Sequence[Any]) -> bool:
+    """Whether the last dim of the first argument, which the second names, is that of the units."""
+    dims = args[1] if isinstance(args[1], list | tuple) else [args[1]]
+    axes = _axes_of(args[0])
+    return [dim % args[0].dim() for dim in dims] == [args[0].dim() - 1] and "units" in (axes or ())
+
+
+def _of_one_number(args: Sequence[Any]) -> bool:
+    dims = args[1] if isinstance(args[1], list | tuple) else [args[1]]
+    return all(args[0].shape[dim] == 1 for dim in dims)
 
 
 def _place_of(tensor: Tensor) -> object:
@@ -283,6 +346,8 @@ def _axes_of(value: Any) -> set[str] | None:
     """Return the axes along which `value` varies; None if it does not fit into (B, H)."""
     if not isinstance(value, Tensor) or value.dim() > 2:
         return None
+    if tuple(value.shape) == (ROWS,):  # one number for each row
+        return {"rows"}
     axes = set()
     for axis, size, full_size in zip(
         ("units", "rows"), reversed(value.shape), (UNITS, ROWS), strict=False

@@ -94,6 +94,9 @@ def pointwise_graphs(
     other.differentiate()
     gradients = run.differentiate()
     _require_equal(where, other.watch, run.watch)
+    for one, two, line in zip(other.watch.shapes, run.watch.shapes, run.watch.lines, strict=True):
+        if one != two:  # a sum over what has three places, by chance
+            raise EquationsError(f"{where}: its equations {SIZES}{line}")
     for gradient in gradients[num_inputs:]:
         if gradient is not None:
             writer.require_sum(gradient)

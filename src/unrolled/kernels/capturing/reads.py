@@ -23,6 +23,7 @@ from unrolled.kernels.capturing.errors import (
     reads_foreign,
     reads_values,
 )
+from unrolled.kernels.capturing.reductions import COMPOSED
 from unrolled.kernels.modes import (
     Mode,
     memory_of,
@@ -74,12 +75,15 @@ class OperationWatch(Mode):
     Attributes:
         calls: Every operation with what it read and made, but for sizes: equal for two runs whose
             equations do not depend on these; and the line that it stands in.
+        shapes: Of what each of them made, with the numbers of rows and units named.
     """
 
     def __init__(self, where: str, arguments: Sequence[Tensor]) -> None:
         super().__init__()  # type: ignore[no-untyped-call]  # torch has no types for it
         self.calls: list[tuple[Any, ...]] = []
         self.lines: list[str] = []
+        self.shapes: list[list[tuple[object, ...]]] = []
+        self._names = dict(zip(arguments[0].shape, ("rows", "units"), strict=True))
         self._where = where
         self._alive: list[Tensor] = []  # so that their memory is never another tensor's
         self._numbers: dict[int, int] = {}
@@ -110,6 +114,8 @@ class OperationWatch(Mode):
         read = map(self.identity_of, (*args, *kwargs.values(), result))
         self.calls.append((func, repr(constants), *read))
         self.lines.append(line_of_equations())
+        made = tensors_in(result)
+        self.shapes.append([tuple(self._names.get(n, n) for n in each.shape) for each in made])
         return result
 
     def knows(self, tensor: Tensor) -> bool:
@@ -175,7 +181,8 @@ class QuestionWatch(TorchFunctionMode):
         if func in _TEXTS:  # printing a tensor does not use its values
             with _disable_current_modes():
                 return func(*args, **kwargs)
-        result = func(*tree_map(_plain, args), **tree_map(_plain, kwargs))
+        compute = COMPOSED.get(func, func)
+        result = compute(*tree_map(_plain, args), **tree_map(_plain, kwargs))
         for tensor in tensors_in((args, kwargs)):  # that no operation has read
             if not self._knows(tensor):
                 raise reads_foreign(self._where, _name_of(func), tensor)

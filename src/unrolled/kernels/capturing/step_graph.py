@@ -3,7 +3,7 @@
 It is the graph that a kernel is made of. How it is written down and drawn is not known here.
 """
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -13,6 +13,7 @@ from torch import Tensor, fx
 from unrolled.cells import Cell
 from unrolled.kernels.capturing.capture import CapturedStep, capture
 from unrolled.kernels.capturing.errors import EquationsError
+from unrolled.kernels.capturing.reductions import evaluated_over_units, is_over_units
 
 __all__ = ["Number", "StepGraph", "StepNode", "step_graph"]
 
@@ -58,12 +59,18 @@ class StepGraph:
     _captured: CapturedStep
     _ids: dict[fx.Node, str]
 
+    @property
+    def is_over_units(self) -> bool:
+        """Whether a value of one unit depends on those of others, as by a sum over units."""
+        return any(map(is_over_units, self._captured.forward))
+
     def numbers(self, leaves: Mapping[str, Tensor]) -> dict[str, Tensor]:
         """Return the number of every node, by its id, in float64; masks are 0 or 1.
 
         Args:
             leaves: The numbers of the nodes that nothing is computed for ("input", "recurrent",
-                "product", "before", "vector"), by id, of any shapes that go together.
+                "product", "before", "vector"), by id, of any shapes that go together; if
+                `is_over_units`, their last dim is that of all units.
         """
         shapes = [number.shape for number in leaves.values()]
         shape = torch.broadcast_shapes(*shapes)  # type: ignore[no-untyped-call]  # torch's fault
@@ -74,7 +81,7 @@ class StepGraph:
         }
         for node in self._captured.forward:
             if all(source in values for source in node.all_input_nodes):
-                values[node] = _evaluated(node, values)
+                values[node] = _evaluated(node, values, shape)
         numbers = {self._ids[node]: values[node].double().expand(shape) for node in self._ids}
         for each in self.nodes:
             if each.operation == "copy" and isinstance(each.inputs[0], str):
@@ -190,6 +197,8 @@ def _operation(node: fx.Node) -> tuple[str, list[Any]]:
     name, arguments = str(packet.__name__), list(node.args)  # type: ignore[union-attr]  # a call
     if node.target is _ATEN.full.default:
         return "constant", [node.args[1]]
+    if is_over_units(node):
+        return name, arguments[:1]
     if node.target is _ATEN._to_copy.default:
         return "copy", arguments[:1]
     if node.kwargs.get("approximate", "none") != "none":
@@ -197,11 +206,13 @@ def _operation(node: fx.Node) -> tuple[str, list[Any]]:
     return name, arguments + [value for key, value in node.kwargs.items() if key == "alpha"]
 
 
-def _evaluated(node: fx.Node, values: Mapping[fx.Node, Any]) -> Tensor:
+def _evaluated(node: fx.Node, values: Mapping[fx.Node, Any], shape: Sequence[int]) -> Tensor:
     """Return what a node computes, in float64 where it was in float32."""
     if node.target is _ATEN.full.default:
         dtype = node.meta["val"].dtype
         return torch.tensor(node.args[1], dtype=torch.float64 if dtype.is_floating_point else dtype)
+    if is_over_units(node):
+        return evaluated_over_units(node, values[node.all_input_nodes[0]].expand(shape))
     arguments = fx.node.map_arg((node.args, node.kwargs), values.__getitem__)
     args, kwargs = arguments
     if kwargs.get("dtype") is torch.float32:

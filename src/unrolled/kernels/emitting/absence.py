@@ -8,7 +8,7 @@ infinite derivative is NaN. So it must leave out what depends on absent gradient
 import torch
 from torch import fx
 
-from unrolled.kernels.capturing import CapturedStep
+from unrolled.kernels.capturing import CapturedStep, reversed_cumsum
 
 __all__ = ["gradient_flow", "guards"]
 
@@ -19,12 +19,16 @@ _FINITE = {
     *(_ATEN.add.Tensor, _ATEN.sub.Tensor, _ATEN.rsub.Scalar, _ATEN.mul.Tensor),
     *(_ATEN.neg.default, _ATEN.abs.default, _ATEN.sign.default, _ATEN.where.self),
     *(_ATEN.sin.default, _ATEN.cos.default, _ATEN.erf.default, _ATEN.clamp.default),
+    *(_ATEN.sum.dim_IntList, _ATEN.cumsum.default, reversed_cumsum, _ATEN.amax.default),
     *(_ATEN.minimum.default, _ATEN.maximum.default, _ATEN._to_copy.default),
     *(getattr(_ATEN, name).Scalar for name in ("lt", "le", "gt", "ge", "eq", "ne")),
     *(getattr(_ATEN, name).Tensor for name in ("lt", "le", "gt", "ge", "eq", "ne")),
 }
 # What is zero where the gradients are that it is computed from.
-_KEEP_ZERO = {_ATEN.add.Tensor, _ATEN.sub.Tensor, _ATEN.neg.default, _ATEN.where.self}
+_KEEP_ZERO = {
+    *(_ATEN.add.Tensor, _ATEN.sub.Tensor, _ATEN.neg.default, _ATEN.where.self),
+    *(_ATEN.sum.dim_IntList, _ATEN.cumsum.default, reversed_cumsum),
+}
 
 
 def guards(step: CapturedStep) -> dict[fx.Node, int]:

@@ -18,6 +18,7 @@ from unrolled.kernels.emitting.call import MOST_PARAMETERS, MOST_STATES, layout_
 from unrolled.kernels.emitting.gate_row import GateRow, gate_row_of
 from unrolled.kernels.emitting.headers import header_text
 from unrolled.kernels.emitting.names import NodeNames
+from unrolled.kernels.emitting.row_functions import row_functions
 from unrolled.kernels.emitting.step_functions import states_read, step_functions
 
 __all__ = ["WEIGHT_FORMATS", "WeightFormat", "call_text", "emit", "kernel_source"]
@@ -67,14 +68,23 @@ def emit(step: CapturedStep, weights: WeightFormat = "f32") -> str:
             f"these are {len(step.applied)}"
         )
     names, row, trains = NodeNames(step), gate_row_of(step), weights == "f32"
+    num_temporary = 0
+    if step.reduces:
+        functions, num_temporary = row_functions(step, names, row, backward=trains)
+    else:
+        functions = step_functions(step, names, row, backward=trains)
     parts = [
         _comment(step, row, names),
         _sizes(step, row, weights),
+        _defines(
+            {"REDUCES": int(step.reduces), "TEMPORARY": num_temporary, "ROW_SLOTS": row.slots}
+        ),
         _blocks(step),
         _description(step, row, trains),
         *map(header_text, ("vector", "words", "tile", "call")),
         layout_assertions(),
-        *step_functions(step, names, row, backward=trains),
+        *map(header_text, ("reduce",) if step.reduces else ()),
+        *functions,
         *map(header_text, ("pack", "forward")),
         *map(header_text, ("backward", "gradient") if trains else ()),
         header_text("entry"),
@@ -127,7 +137,7 @@ def _sizes(step: CapturedStep, row: GateRow, weights: WeightFormat) -> str:
         "FORMER_STATES": len(step.former) - 1,
         "PARAMETERS": len(step.cell.parameters),
         "RECORDS": len(step.named),
-        "DIRECT": int(bool(applied) or step.state_gradients_in[0] is not None),
+        "DIRECT": int(bool(applied) or step.reduces or step.state_gradients_in[0] is not None),
         "WEIGHT_BITS": _BITS[weights],
     } | _BOUNDS
     return _defines(numbers)
@@ -176,7 +186,8 @@ def _phase_begins(step: CapturedStep) -> list[int]:
 def _description(step: CapturedStep, row: GateRow, trains: bool) -> str:
     description = {
         "slots": row.slots,
-        "scratch_slots": row.slots if step.applied else _num_input_columns(step),
+        "scratch_slots": row.slots if step.applied or step.reduces else _num_input_columns(step),
+        "numbers": len(row.numbers),
         "records": list(step.named),
         "trains": trains,
     }

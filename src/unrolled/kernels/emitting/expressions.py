@@ -13,9 +13,9 @@ from typing import Any, NamedTuple, Protocol
 import torch
 from torch import fx
 
-from unrolled.kernels.capturing import EquationsError
+from unrolled.kernels.capturing import EquationsError, is_over_units
 
-__all__ = ["as_floats", "expression", "is_costly", "is_mask", "operand"]
+__all__ = ["as_floats", "expression", "is_costly", "is_mask", "operand", "require_floats"]
 
 _ATEN = torch.ops.aten
 _INTEGERS = (torch.int32, torch.int64)
@@ -262,8 +262,18 @@ def as_floats(node: fx.Node, names: Names) -> str:
     return f"select({name}, splat(1.0f), splat(0.0f))" if is_mask(node) else name
 
 
+def require_floats(node: fx.Node) -> None:
+    """Raise `EquationsError` if an operation over units does not give floats, or counts masks."""
+    if _dtype(node) is not torch.float32 and not _is_integer(node):
+        line = node.meta.get("line", "")
+        raise EquationsError(f"no kernel has the operation {node.target} in {_dtype(node)}{line}")
+
+
 def is_costly(node: fx.Node) -> bool:
     """Whether computing `node` again costs more than reading it from memory."""
+    if is_over_units(node):
+        source = node.args[0]
+        return isinstance(source, fx.Node) and source.target is not _ATEN.full.default
     form = _FORMS.get(node.target)
     return form is not None and form.costly
 

@@ -3,18 +3,21 @@
 The values of one step of one row lie in its gate row: slots, vectors of H. First come the columns,
 then the gradients of the weight vectors, then the vectors that products are applied to; what is
 kept of the step lies among them, where the gradients will not be written before it is read.
+
+Where a step has sums over units, it reads a row in several loops: what is kept lies behind the
+columns, which are whole before the first loop. Numbers of a row, such as a mean, lie at its end.
 """
 
-from collections.abc import Iterable, Sequence, Set
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Sequence, Set
+from dataclasses import dataclass, field
 from itertools import count
 
 from torch import fx
 
-from unrolled.kernels.capturing import CapturedStep
+from unrolled.kernels.capturing import RUNNING_SUMS, CapturedStep, is_over_units
 from unrolled.kernels.emitting.expressions import is_costly
 
-__all__ = ["GateRow", "gate_row_of", "reached"]
+__all__ = ["GateRow", "gate_row_of", "numbers_of_rows", "reached"]
 
 
 @dataclass(frozen=True)
@@ -28,6 +31,7 @@ class GateRow:
         phases: The phase of the step in which each value is first known.
         first_vector: The slot of the first vector that a product is applied to, backward.
         slots: How many there are.
+        numbers: What is the same for all units of a row and is kept: its place behind the slots.
     """
 
     saved: dict[fx.Node, int]
@@ -36,6 +40,26 @@ class GateRow:
     phases: dict[fx.Node, int]
     first_vector: int
     slots: int
+    numbers: dict[fx.Node, int] = field(default_factory=dict)
+
+
+def numbers_of_rows(
+    nodes: Iterable[fx.Node],
+    units: Iterable[fx.Node],
+    sources_of: Callable[[fx.Node], list[fx.Node]] = lambda node: node.all_input_nodes,
+) -> set[fx.Node]:
+    """Return which of `nodes`, in order, are the same for all units of a row; `units` are not."""
+    varying = set(units)
+    numbers: set[fx.Node] = set()
+    for node in nodes:
+        if node in varying:
+            continue
+        pointwise = not is_over_units(node)
+        if node.target in RUNNING_SUMS or (pointwise and varying.intersection(sources_of(node))):
+            varying.add(node)
+        else:
+            numbers.add(node)
+    return numbers
 
 
 def gate_row_of(step: CapturedStep) -> GateRow:
@@ -48,6 +72,8 @@ def gate_row_of(step: CapturedStep) -> GateRow:
     at_hand = {*step.states_in, *step.states_out, *step.parameters}
     saved, again = _stored(step, [*step.saved.values(), *step.applied], at_hand)
     carried = _carried(step, phases, saved)
+    if step.reduces:
+        return _row_of_loops(step, saved, carried, again)
     first_vector = len(step.columns) + len(step.parameters)
     # where the gradients of the products' columns go, and those of the vectors of later products,
     # before all that is saved has been read
@@ -82,6 +108,40 @@ def _carried(
         more, _ = _stored(step, wanted, at_hand, unknown)
         carried += [node for node in more if node not in carried]
     return carried
+
+
+def _row_of_loops(
+    step: CapturedStep, saved: list[fx.Node], carried: list[fx.Node], again: list[fx.Node]
+) -> GateRow:
+    """Place the values of a step with sums over units.
+
+    A column stays where it is, unless the gradient of its product comes there before it is read.
+    Behind all that the backward pass writes at last lie the gradients of what products were
+    applied to.
+    """
+    columns = {c.node: n for n, c in enumerate(step.columns) if not c.applied}
+    of_rows = numbers_of_rows(step.forward, step.inputs.values())
+    numbers: dict[fx.Node, int] = {}
+    slot_of: dict[fx.Node, int] = {}
+    free = count(len(step.columns))
+    for node in dict.fromkeys([*carried, *saved]):
+        if node in of_rows:
+            numbers[node] = len(numbers)
+        elif node in columns:
+            slot_of[node] = columns[node]
+        else:
+            slot_of[node] = next(free)
+    first_vector = len(step.columns) + len(step.parameters)
+    slots = max([first_vector + len(step.applied), *(slot + 1 for slot in slot_of.values())])
+    return GateRow(
+        saved={node: slot_of[node] for node in saved if node in slot_of},
+        carried={node: slot_of[node] for node in carried if node in slot_of},
+        again=again,
+        phases=step.phases,
+        first_vector=first_vector,
+        slots=slots + len(step.applied),
+        numbers=numbers,
+    )
 
 
 def _stored(

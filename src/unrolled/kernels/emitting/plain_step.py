@@ -14,7 +14,7 @@ import torch
 from torch import fx
 
 from unrolled.cells import Cell
-from unrolled.kernels.capturing import CapturedStep, capture
+from unrolled.kernels.capturing import CapturedStep, EquationsError, capture
 from unrolled.kernels.emitting.expressions import as_floats, expression, is_mask, operand
 from unrolled.kernels.emitting.gate_row import gate_row_of, reached
 from unrolled.kernels.emitting.headers import header_text
@@ -125,7 +125,13 @@ def plain_step(cell: Cell, function: str) -> PlainStep:
     Raises:
         EquationsError: No C can do what the equations hold, which is named.
     """
-    return _Writer(capture(cell), function).step()
+    step = capture(cell)
+    if step.reduces:
+        name = f"cell {step.cell.name}"
+        raise EquationsError(
+            f"{name}: sums over the units of a row have kernels, but no plain C yet"
+        )
+    return _Writer(step, function).step()
 
 
 class _Writer:

@@ -20,7 +20,7 @@ from unrolled.kernels.emitting.gate_row import GateRow, reached
 from unrolled.kernels.emitting.headers import header_text
 from unrolled.kernels.emitting.names import NodeNames
 
-__all__ = ["states_read", "step_functions", "without_unused"]
+__all__ = ["by_phase", "function_text", "states_read", "step_functions", "without_unused"]
 
 
 def step_functions(
@@ -63,11 +63,11 @@ class _Writer:
 
     def apply(self) -> str:
         """Return `step_apply`."""
-        return _function("step_apply", self._vectors(0))
+        return function_text("step_apply", self._vectors(0))
 
     def between(self) -> str:
         """Return `step_between`."""
-        return _function("step_between", _by_phase(self.last, self._vectors))
+        return function_text("step_between", by_phase(self.last, self._vectors))
 
     def _vectors(self, phase: int) -> list[str]:
         """Return a phase of a step but the last: up to the vectors that the next one reads."""
@@ -135,14 +135,14 @@ class _Writer:
                 value = names[step.states_out[place]]
                 lines.append(f"        store(after[{place}] + unit, n, {value});")
             lines.append("    }")
-        return _function("step_forward", lines)
+        return function_text("step_forward", lines)
 
     # ---- Backward --------------------------------------------------------------------------------
 
     def unapply(self) -> str:
         """Return `step_unapply`."""
         lines = self._products_gradients(self.last)
-        return _function("step_unapply", [*lines, "    store(d_states[0] + unit, n, d_h);"])
+        return function_text("step_unapply", [*lines, "    store(d_states[0] + unit, n, d_h);"])
 
     def unbetween(self) -> str:
         """Return `step_unbetween`."""
@@ -156,7 +156,7 @@ class _Writer:
             d_h = "    const vf d_h = load(d_states[0] + unit, n);"
             return [d_h, *self._products_gradients(phase), *kept]
 
-        return _function("step_unbetween", _by_phase(self.last, lines))
+        return function_text("step_unbetween", by_phase(self.last, lines))
 
     def _products_gradients(self, phase: int) -> list[str]:
         """Return the statements that leave the gradients of a phase's applied products."""
@@ -202,7 +202,7 @@ class _Writer:
             if index or gradient is not None or step.applied:
                 value = self._gradient(gradient)
                 lines.append(f"    store(d_states[{index}] + unit, n, {value});")
-        return _function("step_backward", lines)
+        return function_text("step_backward", lines)
 
     def _gradients(self, results: Sequence[fx.Node | None], phase: int) -> list[str]:
         """Return the statements that compute `results`, gradients of a step, in a phase of it."""
@@ -295,7 +295,7 @@ class _Writer:
         ]
 
 
-def _by_phase(last: int, lines_of: Callable[[int], list[str]]) -> list[str]:
+def by_phase(last: int, lines_of: Callable[[int], list[str]]) -> list[str]:
     """Return the statements of a function for each phase between the first and the last one."""
     lines = []
     for phase in range(1, last):
@@ -308,10 +308,10 @@ def _indented(lines: Iterable[str]) -> list[str]:
     return [f"    {line}" for line in lines]
 
 
-def _function(name: str, lines: Iterable[str]) -> str:
-    """Return a function with the comment and the arguments that headers/steps.h declares."""
+def function_text(name: str, lines: Iterable[str], header: str = "steps") -> str:
+    """Return a function with the comment and the arguments that a header declares."""
     pattern = rf"(/\*(?:(?!\*/).)*\*/)\nvoid ({name}\([^;]*);"
-    declaration = re.search(pattern, header_text("steps"), re.DOTALL)
+    declaration = re.search(pattern, header_text(header), re.DOTALL)
     assert declaration is not None, name
     comment, signature = declaration.groups()
     signature = signature.replace("\n", "\n    ")

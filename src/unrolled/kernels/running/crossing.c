@@ -92,7 +92,7 @@ typedef struct {
   int64_t input_size, hidden_size, num_layers, num_directions;
   int64_t reverse; /* of one layer in one direction */
   int64_t single;  /* one step: no tensor has a dim for time, nor a state one for layers */
-  int64_t slots, scratch_slots;
+  int64_t slots, scratch_slots, numbers;
   void (*forward)(ParallelFor, Call *);
   void (*backward)(ParallelFor, Call *);
   int64_t (*packed_floats)(const Call *);
@@ -385,7 +385,8 @@ static PyObject *tuple_if(int whole, PyObject **objects, long count) {
 
 /* The parts of a tape: HEAD, the gates, the histories. */
 static long tape_floats(const Plan *p, long rows) {
-  return HEAD + rows * (p->slots * p->hidden_size + HEAD) + p->num_states * rows * p->hidden_size;
+  const long row = p->slots * p->hidden_size + p->numbers + HEAD;
+  return HEAD + rows * row + p->num_states * rows * p->hidden_size;
 }
 
 /* Copy [a, b, width] to [b, a, width]. */
@@ -442,7 +443,7 @@ static PyObject *infer_with(PyObject *const *args, PyObject **weights, long *num
     c->input_size = I;
     c->hidden_size = H;
     c->reverse = p->reverse || l % D;
-    c->gate_stride = p->scratch_slots * H;
+    c->gate_stride = p->scratch_slots * H + p->numbers;
     for (long n = 0; n < each; n++) {
       float **place;
       PyObject *weight = py.item(args[3], p->names[l * each + n]);
@@ -543,7 +544,7 @@ static PyObject *infer(PyObject *self, PyObject *const *args, Py_ssize_t count) 
 static void set_tape(const Plan *p, Call *c, float *tape) {
   const long H = p->hidden_size;
   c->train = 1;
-  c->gate_stride = p->slots * H + HEAD;
+  c->gate_stride = p->slots * H + p->numbers + HEAD;
   c->gates = tape + HEAD;
   for (long s = 0; s < p->num_states; s++) {
     c->states[s] = c->gates + c->num_rows * (c->gate_stride + s * H);

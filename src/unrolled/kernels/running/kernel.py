@@ -60,7 +60,7 @@ class Kernel:
 
     def gate_width(self, hidden_size: int) -> int:
         """Return how many floats of gates training keeps for each row."""
-        return self.library.slots * hidden_size + _PADDING
+        return self.library.slots * hidden_size + self.library.numbers + _PADDING
 
 
 _numbered: list[Kernel] = []  # for ever, as their code stays loaded
@@ -139,7 +139,7 @@ class KernelPasses:
             tape = self._make_tape(call, output, len(states), capacity or num_rows)
             histories = tape[1:]
         else:
-            call.gate_stride = library.scratch_slots * hidden_size
+            call.gate_stride = library.scratch_slots * hidden_size + library.numbers
             tape = []
             histories = [output, *(_copy(state[: partition.num_nonempty]) for state in states[1:])]
         for index, history in enumerate(histories):

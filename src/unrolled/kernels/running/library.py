@@ -28,6 +28,7 @@ class Library:
     Attributes:
         slots: Vectors of H in a row of the gate buffer, in training.
         scratch_slots: The same, otherwise.
+        numbers: Floats behind them, in both, that are for all units of a row.
         records: The names of what a step records, in order.
         trains: Whether it has a backward pass.
 
@@ -40,6 +41,7 @@ class Library:
         description = json.loads(ctypes.string_at(ctypes.addressof(text)))
         self.slots: int = description["slots"]
         self.scratch_slots: int = description["scratch_slots"]
+        self.numbers: int = description["numbers"]
         self.records: tuple[str, ...] = tuple(description["records"])
         self.trains: bool = description["trains"]
         self._library = library  # stays loaded

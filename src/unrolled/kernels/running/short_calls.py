@@ -172,7 +172,7 @@ class _Description(ctypes.Structure):
     _fields_ = [
         *((name, _integer) for name in ("gates", "recurrent", "states", "vectors", "biased")),
         *((name, _integer) for name in ("input_size", "hidden_size", "layers", "directions")),
-        *((name, _integer) for name in ("reverse", "single", "slots", "scratch_slots")),
+        *((name, _integer) for name in ("reverse", "single", "slots", "scratch_slots", "numbers")),
         *((name, _pointer) for name in ("forward", "backward")),
         *((name, _pointer) for name in ("packed_floats", "workspace_floats", "names")),
     ]
@@ -210,6 +210,7 @@ class _Plan:
             single,
             library.slots,
             library.scratch_slots,
+            library.numbers,
             *(library.address(name) for name in ("forward", "backward")),
             *(library.address(f"{name}_floats") for name in ("packed", "workspace")),
             ctypes.addressof(self._addresses),

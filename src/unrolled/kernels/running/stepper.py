@@ -116,7 +116,7 @@ class Stepper:
         call, alive = make_call(problem, partition)
         call.kept = True
         packed = buffer(self._library.packed_floats(call))
-        call.gate_stride = self._library.scratch_slots * num_units
+        call.gate_stride = self._library.scratch_slots * num_units + self._library.numbers
         workspace = torch.empty(self._library.workspace_floats(call, backward=False), **FLOAT)
         call.packed, call.workspace = packed.data_ptr(), workspace.data_ptr()
         call.states[0] = output.data_ptr()

@@ -8,6 +8,7 @@
 #include "cell.h"
 #include "forward.h"
 #include "pack.h"
+#include "row_steps.h"
 #include "steps.h"
 #include "tile.h"
 
@@ -65,7 +66,11 @@ LOCAL void backward_rows(const Part *p, long t, long after, long first, long end
         for (long v = 0, unit = panel * PANEL; v < PLAIN_VECTORS && unit < H; v++, unit += W) {
           vf d_h = sums[r * PLAIN_VECTORS + v] + load(c->d_output + packed * H + unit, H - unit);
           if (DIRECT || after < 0) d_h += load(row.d_states[0] + unit, H - unit);
-#if APPLIED_COLUMNS
+#if REDUCES
+          (void)present;
+          (void)x;
+          store(row.d_states[0] + unit, H - unit, d_h);
+#elif APPLIED_COLUMNS
           step_unapply(c, present, x + unit, d_h, row.before, row.after, row.d_states, unit,
                        H - unit);
 #else
@@ -107,6 +112,13 @@ LOCAL void unfinish_rows(const Part *p, long t, long end, const long phase, long
         for (long j = 0, unit = panel * PANEL; j < PLAIN_VECTORS && unit < H; j++, unit += W) {
           vf d_v[MOST_APPLIED] = {{0}};
           for (long g = 0; g < products; g++) d_v[g] = sums[g][r * PLAIN_VECTORS + j];
+#if REDUCES
+          (void)present;
+          (void)row;
+          for (long g = 0; g < products; g++) {
+            store(x + (ROW_SLOTS - APPLIED_COLUMNS + begin + g) * H + unit, H - unit, d_v[g]);
+          }
+#else
 #if LAST_PHASE > 1
           if (phase > 1) {
             step_unbetween(c, phase - 1, present, x + unit, d_v, row.before, row.after,
@@ -117,9 +129,38 @@ LOCAL void unfinish_rows(const Part *p, long t, long end, const long phase, long
           const vf d_h = load(row.d_states[0] + unit, H - unit);
           step_backward(c, present, x + unit, d_h, d_v, row.before, row.after, row.d_states, unit,
                         H - unit);
+#endif
         }
       }
     }
+  }
+}
+#endif
+
+#if REDUCES
+/* A phase of step t, backward: down to its applied products, with the gradients of its vectors. */
+LOCAL void reduce_gradients(const Part *p, long t, long end, const long phase, long present,
+                            const Team *team) {
+  const Call *c = p->call;
+  const long count = end - p->first;
+  for (long r = share_begin(team, count); r < share_end(team, count); r++) {
+    const long b = p->first + r;
+    const RowGradients row = gradients_of(c, t, b);
+    float *x = c->gates + (c->starts[t] + b) * c->gate_stride;
+#if APPLIED_COLUMNS
+    if (phase == LAST_PHASE) {
+      row_unapply(c, present, x, row.before, row.after, row.d_states, p->temporary);
+      continue;
+    }
+#if LAST_PHASE > 1
+    if (phase > 0) {
+      row_unbetween(c, phase, present, x, row.before, row.after, row.d_states, p->temporary);
+      continue;
+    }
+#endif
+#endif
+    (void)phase;
+    row_backward(c, present, x, row.before, row.after, row.d_states, p->temporary);
   }
 }
 #endif
@@ -187,10 +228,18 @@ LOCAL void backward_part(const Part *p, Team *team) {
     backward_rows(p, t, after, first, going_on, present, team);
     backward_rows(p, t, -1, going_on, end, present, team);
     if (!meet(team)) return;
+#if REDUCES
+    reduce_gradients(p, t, end, LAST_PHASE, present, team);
+    if (!meet(team)) return;
+#endif
 #if APPLIED_COLUMNS
     for (long phase = LAST_PHASE; phase > 0; phase--) {
       unfinish_rows(p, t, end, phase, present, team);
       if (!meet(team)) return;
+#if REDUCES
+      reduce_gradients(p, t, end, phase - 1, present, team);
+      if (!meet(team)) return;
+#endif
     }
 #endif
   }

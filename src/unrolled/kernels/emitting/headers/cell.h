@@ -51,6 +51,15 @@
 #ifndef RECORDS /* values that the cell names */
 #define RECORDS 5
 #endif
+#ifndef REDUCES /* whether a step has sums over units: row_steps.h in the place of steps.h */
+#define REDUCES 0
+#endif
+#ifndef TEMPORARY /* vectors of H that such a step needs beside the row */
+#define TEMPORARY 1
+#endif
+#ifndef ROW_SLOTS /* vectors of H in a gate row, where the numbers of the row begin */
+#define ROW_SLOTS 6
+#endif
 #ifndef DIRECT /* whether the gradient of the output before a step has a part past the gates */
 #define DIRECT 1
 #endif

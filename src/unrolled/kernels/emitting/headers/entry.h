@@ -17,6 +17,7 @@ typedef struct {
   void (*run)(const Part *, Team *);
   float *scratch;
   long scratch_floats; /* of each thread, or team */
+  float *temporary;    /* [num_threads, temporary_floats] */
   long members;        /* threads that share a part */
   Meeting *meetings;   /* [num_parts] */
   int64_t waited, done; /* the caller's thread: for others, and when it was through */
@@ -30,13 +31,21 @@ INL long part_scratch(const Call *c) {
   return gates + rows * APPLIED_COLUMNS * H_OF(c) + encoded_floats(c);
 }
 
+/* Floats that each thread needs for the sums over units of a row, in both passes; whole vectors, as
+   all that panels lie beside. */
+INL long temporary_floats(const Call *c) {
+  return REDUCES ? (TEMPORARY * H_OF(c) + W - 1) / W * W : 0;
+}
+
 LOCAL void run_part(const Parts *parts, long n, long slot, Team *team) {
   const Call *c = parts->call;
   const long encoded = parts->scratch_floats - encoded_floats(c);
   const long gates = encoded - largest_part(c) * APPLIED_COLUMNS * H_OF(c);
   float *scratch = parts->scratch ? parts->scratch + slot * parts->scratch_floats : NULL;
   const Layout at = layout_of(c);
-  Part part = {c, at, c->packed + at.bias, scratch, NULL, NULL, c->parts[n], c->parts[n + 1]};
+  float *temporary = parts->temporary + (slot + team->first) * temporary_floats(c);
+  Part part = {c,    at,   c->packed + at.bias, scratch,
+               NULL, NULL, temporary,           c->parts[n], c->parts[n + 1]};
   if (scratch) {
     part.applied = scratch + gates;
     part.encoded = scratch + team->first * parts->scratch_floats + encoded;
@@ -92,10 +101,12 @@ int64_t unrolled_packed_floats(const Call *c) { return layout_of(c).end; }
 
 int64_t unrolled_workspace_floats(const Call *c, int64_t backward) {
 #if WEIGHT_BITS == 32
-  if (backward) return layout_of(c).back_end + gradient_floats(c);
+  if (backward) {
+    return layout_of(c).back_end + gradient_floats(c) + temporary_floats(c) * c->num_threads;
+  }
 #endif
   (void)backward;
-  return part_scratch(c) * MAX(c->num_threads, 1);
+  return (part_scratch(c) + temporary_floats(c)) * MAX(c->num_threads, 1);
 }
 
 LOCAL void pack_forward(ParallelFor parallel_for, Call *c) {
@@ -116,7 +127,8 @@ void unrolled_pack(ParallelFor parallel_for, Call *c, int64_t known) {
 
 void unrolled_forward(ParallelFor parallel_for, Call *c) {
   if (!c->kept) pack_forward(parallel_for, c);
-  Parts parts = {c, forward_part, c->workspace, part_scratch(c), 1, NULL, 0, 0};
+  float *temporary = c->workspace + part_scratch(c) * MAX(c->num_threads, 1);
+  Parts parts = {c, forward_part, c->workspace, part_scratch(c), temporary, 1, NULL, 0, 0};
   run_parts(parallel_for, &parts);
 }
 
@@ -177,7 +189,8 @@ void unrolled_backward(ParallelFor parallel_for, Call *c) {
   const long early = APPLIED_COLUMNS ? 0 : pack_pieces(g);
   run(parallel_for, c->num_threads, b.panels + early,
       at.back_end + (early ? g->end * (I + H) : 0), prepare_piece, &b);
-  Parts parts = {c, backward_part, NULL, 0, 1, NULL, 0, 0};
+  float *temporary = c->workspace + at.back_end + gradient_floats(c);
+  Parts parts = {c, backward_part, NULL, 0, temporary, 1, NULL, 0, 0};
   run_parts(parallel_for, &parts);
   b.panels = 0;
   for (;;) {

@@ -10,6 +10,8 @@
 #include "call.h"
 #include "cell.h"
 #include "pack.h"
+#include "reduce.h"
+#include "row_steps.h"
 #include "steps.h"
 #include "tile.h"
 
@@ -79,6 +81,7 @@ typedef struct {
   float *scratch;  /* gate rows of a chunk, unless they are kept */
   float *applied;  /* [rows, APPLIED_COLUMNS, H]: the vectors that products are applied to */
   float *encoded;  /* [encoded_floats]: what is multiplied, where it is no float; of one thread */
+  float *temporary; /* [TEMPORARY, H]; of one thread */
   long first, end; /* rows of the batch */
 } Part;
 
@@ -149,11 +152,15 @@ LOCAL void forward_rows(const Part *p, long t, long end, float *const *gates, co
         unpacked_gates(c, unit0, state_before(c, 0, t, b), sums);
       }
       for (long r = 0; r < rows; r++) {
+#if !REDUCES
         const RowStates row = states_of(c, t, b + r);
+#endif
         float *x = gates[b + r - p->first];
         for (long j = 0, unit = unit0; j < UNITS && unit < H; j++, unit += W) {
           const vf *u = sums + r * GATE_VECTORS + j * RECURRENT_COLUMNS;
-#if APPLIED_COLUMNS
+#if REDUCES
+          complete_columns(c, p->bias, x + unit, u, 0, unit, H - unit);
+#elif APPLIED_COLUMNS
           float *v = p->applied + (b + r - p->first) * APPLIED_COLUMNS * H;
           step_apply(c, p->bias, x + unit, u, row.before, v + unit, unit, H - unit);
 #else
@@ -199,11 +206,17 @@ LOCAL void finish_rows(const Part *p, long t, long end, float *const *gates, con
         }
       }
       for (long r = 0; r < rows; r++) {
+#if !REDUCES
         const RowStates row = states_of(c, t, b + r);
+#endif
         float *x = gates[b + r - p->first];
         for (long j = 0, unit = panel * PANEL; j < PLAIN_VECTORS && unit < H; j++, unit += W) {
           vf u[MOST_APPLIED] = {{0}}; /* for compilers: there is a product */
           for (long g = 0; g < products; g++) u[g] = sums[g][r * PLAIN_VECTORS + j];
+#if REDUCES
+          (void)t;
+          complete_columns(c, p->bias, x + unit, u, phase, unit, H - unit);
+#else
 #if LAST_PHASE > 1
           if (phase < LAST_PHASE) {
             float *v = p->applied + (b + r - p->first) * APPLIED_COLUMNS * H;
@@ -212,9 +225,38 @@ LOCAL void finish_rows(const Part *p, long t, long end, float *const *gates, con
           }
 #endif
           step_forward(c, p->bias, x + unit, u, row.before, row.after, row.record, unit, H - unit);
+#endif
         }
       }
     }
+  }
+}
+#endif
+
+#if REDUCES
+/* What follows the products of a phase of step t: threads that share the units of rows share the rows
+   here. */
+LOCAL void reduce_rows(const Part *p, long t, long end, float *const *gates, const long phase,
+                       const Team *team) {
+  const Call *c = p->call;
+  const long count = end - p->first;
+  for (long r = share_begin(team, count); r < share_end(team, count); r++) {
+    const RowStates row = states_of(c, t, p->first + r);
+#if APPLIED_COLUMNS
+    float *v = p->applied + r * APPLIED_COLUMNS * H_OF(c);
+    if (phase == 0) {
+      row_apply(c, gates[r], row.before, v, p->temporary);
+      continue;
+    }
+#if LAST_PHASE > 1
+    if (phase < LAST_PHASE) {
+      row_between(c, phase, gates[r], row.before, v, p->temporary);
+      continue;
+    }
+#endif
+#endif
+    (void)phase;
+    row_forward(c, gates[r], row.before, row.after, row.record, p->temporary);
   }
 }
 #endif
@@ -256,10 +298,18 @@ LOCAL void forward_part(const Part *p, Team *team) {
       if (end <= p->first) continue;
       forward_rows(p, t, end, of_step, team);
       if (!meet(team)) return;
+#if REDUCES
+      reduce_rows(p, t, end, of_step, 0, team);
+      if (!meet(team)) return;
+#endif
 #if APPLIED_COLUMNS
       for (long phase = 1; phase <= LAST_PHASE; phase++) {
         finish_rows(p, t, end, of_step, phase, team);
         if (!meet(team)) return;
+#if REDUCES
+        reduce_rows(p, t, end, of_step, phase, team);
+        if (!meet(team)) return;
+#endif
       }
 #endif
       of_step += end - p->first;

@@ -8,6 +8,8 @@
 #include "tile.h"
 #include "call.h"
 #include "steps.h"
+#include "reduce.h"
+#include "row_steps.h"
 #include "pack.h"
 #include "forward.h"
 #include "backward.h"
