@@ -236,6 +236,7 @@ def test_more_products_than_a_kernel_can_add_gradients_for_are_refused():
     [
         ("", "u.n(h)", r'calls a tensor.*applied="n" makes u\.n a function'),
         ("n", "tanh(h) + u.n", r"u\.n \(of applied=\) is a function.*write u\.n\(h\)"),
+        ("n", "tanh(u.n)", r"u\.n \(of applied=\) is a function.*write u\.n\(h\)"),
         ("n", "u.n(0.5)", r"u\.n is applied to 0\.5.*takes a vector"),
     ],
 )

@@ -101,7 +101,9 @@ def test_the_state_of_a_layer_has_the_former_ones_by_name():
     assert not state.h_3[0, 1].any()  # before its beginning
 
 
-@pytest.mark.parametrize("delays", ["h", "h:1", "h:x", "c:3", "h:2 h:3", "h=4"])
+@pytest.mark.parametrize(
+    "delays", ["h", "h:1", "h:x", "c:3", "h:2 h:3", "h=4", "h:1001", "h:9999999999"]
+)
 def test_a_delay_that_means_nothing_is_refused(delays):
     with pytest.raises(OptionError, match="delay"):
         unrolled.cell(gates="a", delays=delays)(lambda x, u, h: dict(h=x.a))
@@ -114,10 +116,18 @@ def test_a_former_state_that_is_not_declared_says_how_it_would_be():
         unrolled.cell(gates="a", delays="h:4")(lambda x, u, h_1: dict(h=x.a))
 
 
+@pytest.mark.parametrize("option", ["gates", "states", "recurrent", "applied", "delays"])
+def test_names_that_are_no_text_are_refused(option):
+    with pytest.raises(OptionError, match=f"{option}= must be a text, got list"):
+        unrolled.cell(**{"gates": "a", option: ["a"]})(lambda x, u, h: dict(h=x.a))
+
+
 def test_a_name_that_a_delay_has_is_refused_elsewhere():
     with pytest.raises(OptionError, match="state 'h_2' is no name, or taken"):
         unrolled.cell(gates="a", states="h h_2", delays="h:2")(lambda x, u, h: dict(h=x.a))
     cell = unrolled.cell(gates="a", delays="h:2")(lambda x, u, h: dict(h=x.a, h_2=h))
+    with pytest.raises(OptionError, match="argument 'h_2' is a state, and has no first value"):
+        unrolled.cell(gates="a", delays="h:2")(lambda x, u, *, h_2=1.0: dict(h=x.a * h_2))
     with pytest.raises(OptionError, match="returns h_2, which its delays= make"):
         unrolled.Recurrent(cell, 2, 3)(torch.zeros(1, 1, 2))
 

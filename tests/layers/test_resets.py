@@ -177,6 +177,46 @@ def test_what_is_given_to_a_row_that_begins_anew_is_not_read():
         assert output[0, 0].isnan().all()
 
 
+@pytest.mark.parametrize("unbatched", [False, True])
+def test_rows_start_anew_with_a_state_that_is_given(unbatched):
+    layer, x, resets = (
+        unrolled.GRU(SIZE, 4, 2, bidirectional=True),
+        torch.randn(T, B, SIZE),
+        marks(),
+    )
+    state, anew = torch.randn(4, B, 4), torch.randn(4, B, 4, requires_grad=True)
+    row, length = 1, T
+    if unbatched:
+        given = {"resets": resets[:, row], "resets_to": anew[:, row]}
+        output = layer(x[:, row], state[:, row], **given)[0][:, None]
+    else:
+        output = layer(x, state, resets=resets, resets_to=anew)[0][:, row : row + 1]
+    cuts = [0, *(t for t in range(1, length) if resets[t, row]), length]
+    assert len(cuts) > 3
+    for begin, end in pairwise(cuts):
+        given = state if not begin and not resets[0, row] else anew
+        alone, _ = layer(x[begin:end, row : row + 1], given[:, row : row + 1])
+        assert torch.equal(output[begin:end], alone)
+    (gradient,) = torch.autograd.grad(output.sum(), anew)
+    assert gradient[:, row].abs().min() > 0
+    with pytest.raises(ShapeError, match=r"state h must be \(4, 4, 4\), got \(4, 3, 4\)"):
+        layer(x, state, resets=resets, resets_to=anew[:, :3])
+
+
+def test_a_stream_of_any_layer_starts_again_with_what_it_begins_with():
+    layer, x, resets = unrolled.TCN(SIZE, 4, 2), torch.randn(T, B, SIZE), marks()
+    _, past = layer(torch.randn(20, B, SIZE))
+    pushed, stepped = layer.stream(B), layer.stream(B)
+    for stream in (pushed, stepped):
+        stream.begin_with(lambda count: tuple(part[:, :count] for part in past))
+    output = pushed.push(x, resets=resets)
+    steps = [stepped.step(x_t, resets=at) for x_t, at in zip(x, resets, strict=True)]
+    assert torch.equal(output, torch.stack(steps))
+    last = max(t for t in range(T) if resets[t, 0])
+    before = tuple(part[:, :1] for part in past)
+    assert torch.equal(output[last:, :1], layer(x[last:, :1], before)[0])
+
+
 @pytest.mark.parametrize("share", [0.0, 1.0])
 @pytest.mark.parametrize("kind", ["LSTM", "GRU, both directions, stacked", "TCN"])
 def test_no_mark_and_a_mark_at_every_step(kind, share):

@@ -1,6 +1,7 @@
 """Wrappers against the same thing written out with torch and the layer itself."""
 
 import copy
+from itertools import pairwise
 
 import pytest
 import torch
@@ -10,6 +11,8 @@ from torch.nn.utils.rnn import pack_sequence, pad_packed_sequence
 
 import unrolled
 from unrolled.errors import OptionError, ShapeError
+from unrolled.inspection import states_before
+from unrolled.layers import state_tensors
 from unrolled.wrappers import (
     Highway,
     LearnedState,
@@ -174,6 +177,122 @@ def test_a_learned_state_has_a_gradient():
         torch.testing.assert_close(ours.double(), theirs, rtol=1e-5, atol=1e-6)
 
 
+MARKS = torch.tensor([[0, 1, 0], [0, 0, 0], [1, 0, 0], [0, 0, 1], [1, 0, 0], [0, 1, 0]]) != 0
+
+WITH_A_START = {
+    "learned": lambda **o: learned(unrolled.LSTM(8, 8, 2, **o)),
+    "around": lambda **o: Residual(learned(unrolled.GRU(8, 8, **o))),
+    "in a stack": lambda **o: Stacked(
+        [unrolled.TCN(8, 8, 2, **o), learned(unrolled.GRU(8, 8, **o)), nn.Tanh()]
+    ),
+    "both ways": lambda **o: learned(unrolled.LSTM(8, 4, bidirectional=True, **o)),
+}
+
+
+@pytest.mark.parametrize("batch_first", [False, True])
+@pytest.mark.parametrize("name", WITH_A_START)
+def test_rows_start_anew_with_what_is_learned(name, batch_first):
+    model = WITH_A_START[name](batch_first=batch_first).eval()
+    x = inputs()
+    weights = torch.randn(6, 3, 8)
+
+    def read(x, **given):
+        output, state = model(x.transpose(0, 1) if batch_first else x, **given)
+        return output.transpose(0, 1) if batch_first else output, state
+
+    marks = MARKS.T if batch_first else MARKS
+    output, state = read(x, lengths=[6, 6, 5], resets=marks)
+    leaves = [x, *model.parameters()]
+    got = torch.autograd.grad((output * weights).sum(), leaves)
+    total = torch.zeros(())
+    for row, cuts in enumerate([[0, 2, 4, 6], [0, 5, 6], [0, 3, 5]]):
+        for begin, end in pairwise(cuts):
+            alone, ends = read(x[begin:end, row : row + 1])
+            assert torch.equal(output[begin:end, row : row + 1], alone)
+            total = total + (alone * weights[begin:end, row : row + 1]).sum()
+        for ours, right in zip(state_tensors(state), state_tensors(ends), strict=True):
+            assert torch.equal(ours[:, row], right[:, 0])
+    torch.testing.assert_close(got, torch.autograd.grad(total, leaves), rtol=1e-4, atol=1e-5)
+
+
+@pytest.mark.parametrize("name", ["learned", "around", "in a stack"])
+def test_streams_start_again_with_what_is_learned(name):
+    model, x = WITH_A_START[name]().eval(), inputs().detach()
+    whole, _ = model(x, resets=MARKS)
+    assert torch.equal(model.stream(3).push(x, resets=MARKS), whole)
+    stream = model.stream(3)
+    steps = [stream.step(x_t, resets=marks) for x_t, marks in zip(x, MARKS, strict=True)]
+    assert torch.equal(torch.stack(steps), whole)
+    pool = model.streams(5)
+    rows = [pool.join() for _ in range(3)]
+    pushed = pool.push(x[:4], rows, resets=MARKS[:4]), pool.push(x[4:], rows, resets=MARKS[4:])
+    assert torch.equal(torch.cat(pushed), whole)
+
+
+def test_a_pool_does_not_write_into_what_is_learned():
+    wrapped = learned(unrolled.GRU(8, 8))
+    before = wrapped.start_h.clone()
+    pool = wrapped.streams(2)
+    pool.join()
+    pool.step(torch.ones(1, 8))
+    assert torch.equal(wrapped.start_h, before)
+
+
+def test_a_chunk_that_cannot_be_read_starts_nothing_again():
+    stream = learned(unrolled.LSTM(8, 8)).stream(3)
+    stream.push(inputs().detach())
+    before = [part.clone() for part in stream.state]
+    with pytest.raises(ShapeError):
+        stream.push(inputs(features=7).detach(), resets=MARKS)
+    assert all(map(torch.equal, stream.state, before))
+
+
+@pytest.mark.parametrize("bidirectional", [False, True])
+def test_a_trace_knows_with_what_rows_start_anew(bidirectional):
+    wrapped = learned(unrolled.LSTM(8, 5, bidirectional=bidirectional))
+    for direction, record in enumerate(unrolled.trace(wrapped, inputs(), resets=MARKS)):
+        for name in ("h", "c"):
+            before = states_before(record, name)
+            start = getattr(wrapped, f"start_{name}")[direction, 0]
+            begins = MARKS.clone()
+            begins[0] = True
+            if record.reverse:  # a piece begins at its last step, before the next one's first
+                begins = begins.roll(-1, 0)
+            assert (before[begins] == start).all()
+            assert not (before[~begins] == start).any()
+
+
+@pytest.mark.parametrize("make", [Residual, Highway])
+def test_padding_is_not_read(make):
+    layer, x = make(unrolled.GRU(8, 8)), inputs().detach()
+    gradients = []
+    for padding in (0.0, float("nan")):
+        x[2:, 1], x[:, 2] = padding, padding
+        leaf = x.clone().requires_grad_()
+        output, _ = layer(leaf, lengths=torch.tensor(LENGTHS, dtype=torch.uint16))
+        gradients.append(torch.autograd.grad(output.square().sum(), [leaf, *layer.parameters()]))
+    assert all(map(torch.equal, *gradients))
+
+
+def test_a_highway_under_autocast():
+    layer, x = random_gate(Highway(unrolled.GRU(8, 8))), inputs().detach()
+    with torch.autocast("cpu", torch.bfloat16):
+        output, _ = layer(x)
+    torch.testing.assert_close(output.float(), layer(x)[0], rtol=0.05, atol=0.05)
+
+
+def test_a_linear_in_a_stack_may_change_the_width():
+    first, between, second = unrolled.LSTM(8, 6), nn.Linear(6, 5), unrolled.GRU(5, 4)
+    stack = Stacked([first, nn.Tanh(), between, second, nn.Sequential(nn.Linear(4, 2), nn.ReLU())])
+    x = inputs().detach()
+    output, _ = stack(x)
+    assert torch.equal(output, stack.layers[-1](second(between(first(x)[0].tanh()))[0]))
+    assert (stack.input_size, stack.output_size) == (8, 2)
+    assert Stacked([nn.Linear(3, 8), first]).input_size == 3
+    out = torch.empty(3, 2)
+    assert torch.equal(stack.stream(3).step(x[0], out=out), output[0])
+
+
 @pytest.mark.parametrize("batch_first", [False, True])
 def test_locked_dropout_drops_the_same_features_at_all_steps(batch_first):
     dropout = LockedDropout(0.5, batch_first)
@@ -228,6 +347,17 @@ def test_recurrent_weights_are_dropped_once_a_call():
             lambda: Stacked([unrolled.LSTM(3, 8), unrolled.GRU(8, 8, batch_first=True)]),
             "some layers are batch_first",
         ),
+        (
+            lambda: Stacked([unrolled.LSTM(3, 8, batch_first=True), LockedDropout(0.5)]),
+            "batch_first and some are not",
+        ),
+        (lambda: Stacked([unrolled.LSTM(3, 8), nn.Linear(7, 8)]), "8 features, Linear reads 7"),
+        (
+            lambda: Stacked([unrolled.LSTM(3, 8), nn.LSTM(8, 8)])(inputs(3)),
+            "LSTM gives a tuple, and no tensor",
+        ),
+        (lambda: Residual(nn.LSTM(8, 8)), "needs a layer of unrolled, got LSTM"),
+        (lambda: Highway(nn.Linear(8, 8)), "needs a layer of unrolled, got Linear"),
         (lambda: LearnedState(unrolled.TCN(3, 8, 2)), "needs a recurrent layer, got TCN"),
         (lambda: LockedDropout(1.5), "LockedDropout: dropout must be a probability"),
         (lambda: drop_recurrent_weights(unrolled.TCN(3, 8, 2), 0.5), "no recurrent weights"),

@@ -29,6 +29,8 @@ Values = dict[str, Tensor]
 Vector = Any
 """What a vector is to a type checker: written with the number it starts at, given as a tensor."""
 
+_LONGEST_DELAY = 1000  # each step of it is a state
+
 _OF_A_LAYER = re.compile(r"weight_(ih|hh|hr)|bias_(ih|hh)|.*_l\d+(_reverse)?|_.*")
 
 
@@ -133,7 +135,7 @@ class Cell:
         if "'Tensor' object is not callable" in problem:
             hint = 'applied="n" makes u.n a function, u.n(v) = W_hn v + b_hn'
             return OptionError(f"{where}: calls a tensor; u.n is the product with h", hint)
-        if "'function'" in problem and self.applied:
+        if ("'function'" in problem or problem.endswith("not function")) and self.applied:
             products = ", ".join(f"u.{gate}" for gate in self.applied)
             hint = f"write u.{self.applied[0]}(h), or leave {self.applied[0]} out of applied="
             return OptionError(f"{where}: {products} (of applied=) is a function, {problem}", hint)
@@ -190,7 +192,7 @@ def cell(
     Raises:
         OptionError: a name is declared twice, unknown, or has no meaning in the function; begins
             with an underscore; is a word of Python; or, of a vector, is that of a layer's weights;
-            a delay is not of a state, or not of at least 2 steps.
+            a delay is not of a state, or not of 2 to 1000 steps.
 
     Example:
         >>> from torch import sigmoid, tanh
@@ -202,6 +204,12 @@ def cell(
         >>> leaky
         <cell leaky: gates f g, states h>
     """
+    given: dict[str, object] = {"gates": gates, "states": states, "recurrent": recurrent or ""}
+    given |= {"applied": applied, "delays": delays}
+    for option, names in given.items():
+        if not isinstance(names, str):
+            got = f"{option}= must be a text, got {type(names).__name__}"
+            raise OptionError(f"cell: {got}", "names with spaces between them")
     gate_names, applied_names = gates.split(), applied.split()
     recurrent_names = gate_names if recurrent is None else recurrent.split()
 
@@ -267,9 +275,10 @@ def _read_delays(where: str, delays: str, states: list[str]) -> dict[str, list[s
     names = {state: [state] for state in states}
     for word in delays.split():
         match = re.fullmatch(r"(\w+):(\d+)", word, re.ASCII)
-        if match is None or match[1] not in states or int(match[2]) < 2:
+        if match is None or match[1] not in states or not 2 <= int(match[2]) <= _LONGEST_DELAY:
             raise OptionError(
-                f"{where}: the delay '{word}' is not of a state ({' '.join(states)}) and 2 or more",
+                f"{where}: the delay '{word}' is not of a state ({' '.join(states)}) "
+                f"and 2 to {_LONGEST_DELAY} steps",
                 'of h_{t-1} to h_{t-4}, h is the first; delays="h:4" declares the others',
             )
         state = match[1]
@@ -286,6 +295,12 @@ def _read_signature(
     arguments = inspect.signature(equations).parameters
     for name, argument in arguments.items():
         if name in ("x", "u", *states):
+            if argument.default is not argument.empty:
+                what = "a state" if name in states else "no weight"
+                raise OptionError(
+                    f"{where}: argument '{name}' is {what}, and has no first value",
+                    "choose another name for a weight vector",
+                )
             continue
         is_keyword = argument.kind is argument.KEYWORD_ONLY
         is_number = isinstance(argument.default, int | float)

@@ -67,15 +67,15 @@ def states_before(record: Record, name: str) -> Tensor:
         weight = weights_of(record).weight_hr
         after = after if weight is None else F.linear(after, weight).detach()
     valid = valid_steps(record.lengths, len(after))[:, :, None]
-    resets = record.resets
+    resets, anew = record.resets, record.anew.get(name, torch.zeros_like(initial))
     cuts = torch.zeros_like(valid) if resets is None else resets[:, :, None]
     if not record.reverse:
-        return torch.cat([initial[None], after[:-1]]).where(valid & ~cuts, 0.0)
+        return torch.cat([initial[None], after[:-1]]).where(~cuts, anew).where(valid, 0.0)
     later = torch.cat([after[1:], initial[None]])
     # before which, read backwards, a row or a piece of it begins: its own end
     ends = ~valid_steps(record.lengths - 1, len(after))[:, :, None]
     ends |= torch.cat([cuts[1:], cuts[:1]])
-    begin = initial.where(cuts.cumsum(0) == 0, 0.0)  # what is given is for the first piece
+    begin = initial.where(cuts.cumsum(0) == 0, anew)  # what is given is for the first piece
     return begin.where(ends, later).where(valid, 0.0)
 
 

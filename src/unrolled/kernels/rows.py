@@ -134,6 +134,7 @@ class RaggedRows:
             where nothing is padded.
         places: The inverse of `index`, (T * B,), where pieces fill the batch.
         begins: Of pieces, the numbers of those that go on from their rows' states; None: all rows.
+        firsts: Of pieces, the number of the first one of each row, (B,).
         ends: Of pieces, the number of the last one of each row, (B,).
     """
 
@@ -144,6 +145,7 @@ class RaggedRows:
     index: Tensor | None = None
     places: Tensor | None = None
     begins: Tensor | None = None
+    firsts: Tensor | None = None
     ends: Tensor | None = None
 
     @classmethod
@@ -182,9 +184,9 @@ class RaggedRows:
         begins = pieces.continues[order].nonzero()[:, 0]
         number_of = torch.empty_like(order)
         number_of[order] = torch.arange(len(order), device=row.device)
-        ends = number_of[pieces.is_last]  # in the order of the rows
+        firsts, ends = number_of[pieces.is_last.roll(1)], number_of[pieces.is_last]
         batch_sizes = tuple(sizes.tolist())
-        return cls(batch_sizes, num_steps, batch_size, row, index, places, begins, ends)
+        return cls(batch_sizes, num_steps, batch_size, row, index, places, begins, firsts, ends)
 
     def drop_padding(self, padded: Tensor) -> Tensor:
         """Return the rows of `padded` (T, B, F) that are not padding, (N, F)."""
@@ -204,24 +206,27 @@ class RaggedRows:
             rows = padded.index_copy(0, self.index, rows)
         return rows.view(self.num_steps, self.batch_size, rows.shape[-1])
 
-    def sort(self, state: Tensor) -> Tensor:
-        """Return `state` (..., B, H) with the longest row first; of pieces that of each."""
+    def sort(self, state: Tensor, anew: Tensor | None = None) -> Tensor:
+        """Return `state` (..., B, H) with the longest row first; of pieces that of each.
+
+        `anew`: what pieces begin with that do not go on from their rows', laid out as `state`;
+        None: zeros.
+        """
         if self.order is None:
             return state
         check_memory("state", state)
         if self.begins is None:
             return state.index_select(-2, self.order)
         known = state.index_select(-2, self.order[self.begins])
-        zeros = state.new_zeros(*state.shape[:-2], len(self.order), state.shape[-1])
-        return zeros.index_copy(-2, self.begins, known)
+        if anew is None:
+            others = state.new_zeros(*state.shape[:-2], len(self.order), state.shape[-1])
+        else:
+            others = anew.index_select(-2, self.order)
+        return others.index_copy(-2, self.begins, known)
 
     def starts(self, state: Tensor) -> Tensor:
         """Return that before the first step of each row of what `sort` has returned."""
-        if self.order is None or self.begins is None:
-            return self.unsort(state)
-        zeros = state.new_zeros(*state.shape[:-2], self.batch_size, state.shape[-1])
-        known = state.index_select(-2, self.begins)
-        return zeros.index_copy(-2, self.order[self.begins], known)
+        return self.unsort(state) if self.firsts is None else state.index_select(-2, self.firsts)
 
     def unsort(self, state: Tensor) -> Tensor:
         """Undo `sort`; of pieces, return the state of the last one of each row."""
@@ -291,7 +296,7 @@ class PaddedRows:
     lengths: Tensor | None
     batch_size: int
 
-    def sort(self, state: Tensor) -> Tensor:
+    def sort(self, state: Tensor, anew: Tensor | None = None) -> Tensor:  # noqa: ARG002
         """Return `state`."""
         return state
 

@@ -8,7 +8,7 @@ business of `inspection`.
 from collections.abc import Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import torch
 from torch import Tensor, nn
@@ -53,8 +53,9 @@ class Record:
             projected one. Of a convolutional layer empty.
         receptive_field: How many steps of the whole network's input a value depends on; None
             where that is all that came before.
-        resets: Before which steps a row's states started anew, from zeros, (T, B) of bool, the
-            first step of a row aside, before which `initial` says it; None: before none.
+        resets: Before which steps a row's states started anew, (T, B) of bool, the first step of a
+            row aside, before which `initial` says it; None: before none.
+        anew: The states that rows with such marks started anew with, (B, H) each.
     """
 
     module: nn.Module
@@ -66,6 +67,7 @@ class Record:
     initial: dict[str, Tensor]
     receptive_field: int | None = None
     resets: Tensor | None = None
+    anew: dict[str, Tensor] = field(default_factory=dict)
 
     def __repr__(self) -> str:
         """Return what was recorded and in which shapes: the numbers would fill pages."""
@@ -198,7 +200,8 @@ class _Recorder(ValueObserver):
             padded[step, row] = flat
             return rows.unsort(padded)
 
-        lengths, resets = present.sum(0), None
+        lengths, resets, anew = present.sum(0), None, {}
+        named = dict(zip(self.names, states, strict=True))
         if rows.begins is None:
             lengths = rows.unsort(lengths[:, None])[:, 0]
         else:  # of pieces
@@ -206,7 +209,11 @@ class _Recorder(ValueObserver):
             lengths = lengths.new_zeros(rows.batch_size).index_add(0, rows.order, lengths)
             resets = in_batch((step == 0)[:, None])[:, :, 0]
             resets[0] = False
-        initial = zip(self.names, states, strict=True)
+            fresh = torch.ones_like(rows.order, dtype=torch.bool)
+            fresh[rows.begins] = False
+            for name, state in named.items():
+                of_rows = state.new_zeros(rows.batch_size, state.shape[1])
+                anew[name] = of_rows.index_copy(0, rows.order[fresh], state[fresh])
         self.records.append(
             Record(
                 self.module,
@@ -215,8 +222,9 @@ class _Recorder(ValueObserver):
                 {name: in_batch(value) for name, value in values.items()},
                 lengths,
                 in_batch(x),
-                {name: rows.starts(state) for name, state in initial},
+                {name: rows.starts(state) for name, state in named.items()},
                 resets=resets,
+                anew=anew,
             )
         )
 

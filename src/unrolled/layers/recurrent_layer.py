@@ -99,6 +99,7 @@ class RecurrentLayer(RecurrentWeights):
         hx: Any = None,
         lengths: Tensor | Sequence[int] | None = None,
         resets: Resets | None = None,
+        resets_to: Any = None,
     ) -> tuple[Any, Any]:
         """Read a batch of sequences.
 
@@ -109,11 +110,12 @@ class RecurrentLayer(RecurrentWeights):
                 such for a cell of several states; without B for unbatched input. None: zeros.
             lengths: The number of steps of each row, (B,), 0..T in any order. What lies past a
                 row's end is not read; its output is zero and its state the one at its end.
-            resets: Before which steps a row's state starts anew, from zeros: bool, laid out as
+            resets: Before which steps a row's state starts anew: bool, laid out as
                 the input, (T, B). It cuts rows into pieces, in both directions, and each is read
                 as if alone, to the last bit; gradients stop there. `hx` is that of a row's first
                 piece, unless there is a mark before its first step. Not with a PackedSequence, nor
                 while torch traces, compiles or exports the layer.
+            resets_to: The state that rows start anew with, laid out as `hx`. None: zeros.
 
         Returns:
             The output (T, B, H * directions), laid out as the input, and the state at the end of
@@ -126,8 +128,8 @@ class RecurrentLayer(RecurrentWeights):
         """
         if not torch.compiler.is_compiling() and torch._C._autograd._profiler_enabled():
             with record_function(self._title(input)):
-                return self._forward(input, hx, lengths, resets)
-        return self._forward(input, hx, lengths, resets)
+                return self._forward(input, hx, lengths, resets, resets_to)
+        return self._forward(input, hx, lengths, resets, resets_to)
 
     def _title(self, input: Any) -> str:
         """Return what a profiler calls a call: the layer, and the shape of what it reads."""
@@ -140,6 +142,7 @@ class RecurrentLayer(RecurrentWeights):
         hx: Any,
         lengths: Tensor | Sequence[int] | None,
         resets: Resets | None,
+        resets_to: Any,
     ) -> tuple[Any, Any]:
         no_lengths = lengths is None and resets is None
         if no_lengths and (results := self._short_call(input, hx)) is not None:
@@ -154,7 +157,11 @@ class RecurrentLayer(RecurrentWeights):
         batched = isinstance(input, PackedSequence) or input.dim() == 3
         x, rows = self._read(input, lengths, resets, weight)
         states = self._states_of(hx, rows.batch_size, batched, weight)
-        states = tuple(rows.sort(state) for state in states)
+        if resets is not None and resets_to is not None:
+            anew = self._states_of(resets_to, rows.batch_size, batched, weight)
+            states = tuple(map(rows.sort, states, anew))
+        else:
+            states = tuple(map(rows.sort, states))
         x, states = self._run(x, rows, weights, states)
         state = self._as_state([rows.unsort(part) for part in states])
         if isinstance(input, PackedSequence):

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Sequence
 from functools import partial
+from itertools import pairwise
 from typing import Any, TypeVar, overload
 
 import numpy as np
@@ -24,7 +25,7 @@ from unrolled.kernels import (
 from unrolled.layers.arguments import autocast_dtype, check_out, tensor_of_array
 from unrolled.layers.bound_step import BoundStep
 from unrolled.layers.options import check_count
-from unrolled.layers.resets import Resets, checked_resets
+from unrolled.layers.resets import Resets, checked_resets, time_first_resets
 from unrolled.layers.state import SequenceLayer, State, map_state, state_tensors
 
 __all__ = ["Stream", "check_streamable", "row_mask"]
@@ -161,6 +162,8 @@ class Stream:
             output: Tensor | None = self._advance(chunk, None)
             if output is not None:
                 return output
+        if resets is not None and self._initial_state != self._layer.initial_state:
+            return self._push_parts(chunk, resets)
         before = self.state
         with caching_weights(self._weight_cache):
             output, after = self._layer(chunk, before, resets=resets)
@@ -169,6 +172,23 @@ class Stream:
             after = map_state(lambda part: part.to(next(types)), after)
         self.state = after
         return output
+
+    def _push_parts(self, chunk: Tensor, resets: Resets) -> Tensor:
+        """Read a chunk in parts, where rows start again; the layer would start them from zeros."""
+        where, batch_first = f"{type(self._layer).__name__}.stream", self._layer.batch_first
+        marks = time_first_resets(where, resets, chunk, batch_first)
+        time_dim = 1 if chunk.dim() == 3 and batch_first else 0
+        cuts = marks[1:].any(1).nonzero()[:, 0] + 1
+        before, outputs = self.state, []
+        try:
+            for begin, end in pairwise([0, *cuts.tolist(), len(marks)]):
+                if bool(marks[begin].any()):
+                    self.reset(marks[begin])
+                outputs.append(self._push_tensor(chunk.narrow(time_dim, begin, end - begin)))
+        except BaseException:
+            self.state = before  # nothing was read
+            raise
+        return torch.cat(outputs, time_dim)
 
     def refresh(self) -> None:
         """Read all weights again before the next step; the state stays."""

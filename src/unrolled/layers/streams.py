@@ -84,7 +84,7 @@ class Streams:
         self._layer, self.capacity = layer, capacity
         self._prepare, self._parameters, self._weights = prepare, parameters, weights
         with torch.inference_mode(False), torch.no_grad():
-            self._state = layer.initial_state(capacity)
+            self._state = map_state(torch.clone, layer.initial_state(capacity))
             numbers = torch.full((capacity,), -1, dtype=torch.int64, device="cpu")
         self._places = Places(state_tensors(self._state), numbers)
         self._numbers: NDArray[np.int64] = numbers.numpy()

@@ -8,7 +8,7 @@ from torch import Tensor, nn
 from torch.nn.utils.rnn import PackedSequence
 
 from unrolled.errors import OptionError, ShapeError
-from unrolled.layers import State, Stream, state_tensors
+from unrolled.layers import State, Stream, Streams, state_tensors
 from unrolled.wrappers.dropout import LockedDropout
 
 __all__ = ["Stacked"]
@@ -19,7 +19,8 @@ class Stacked(nn.Module):
 
     Args:
         layers: Recurrent layers, TCNs and wrappers of them; and modules of a tensor without state
-            between them, such as `LockedDropout` or `torch.nn.LayerNorm`.
+            between them, such as `LockedDropout` or `torch.nn.LayerNorm`. Of these, those of
+            `torch.nn.Linear` alone may give another width than they read.
 
     Attributes:
         layers: The same.
@@ -42,21 +43,22 @@ class Stacked(nn.Module):
         self.layers = nn.ModuleList(layers)
         with_state = self._with_state()
         if not with_state:
-            raise OptionError("Stacked: there is no layer")
-        for before, after in pairwise(with_state):
-            if before.output_size != after.input_size:
+            raise OptionError("Stacked: there is no layer of unrolled", "give it one, such as LSTM")
+        widths = [(layer, own) for layer in self.layers if (own := _widths(layer))]
+        for (before, (_, given)), (after, (read, _)) in pairwise(widths):
+            if given != read:
+                names = _title(before), _title(after)
                 raise OptionError(
-                    f"Stacked: {_title(before)} gives {before.output_size} features, "
-                    f"{_title(after)} reads {after.input_size}"
+                    f"Stacked: {names[0]} gives {given} features, {names[1]} reads {read}"
                 )
-        orders = {bool(getattr(layer, "batch_first", None)) for layer in with_state}
-        if len(orders) > 1:
+        orders = [getattr(part, "batch_first", None) for part in self.layers.modules()]
+        if len({order for order in orders if isinstance(order, bool)}) > 1:
             raise OptionError(
                 "Stacked: some layers are batch_first and some are not", "make them all alike"
             )
-        self.batch_first: bool = orders.pop()
-        self.input_size: Any = with_state[0].input_size
-        self.output_size: Any = with_state[-1].output_size
+        self.batch_first: bool = with_state[0].batch_first
+        self.input_size: Any = widths[0][1][0]
+        self.output_size: Any = widths[-1][1][1]
         self.bidirectional = any(getattr(layer, "bidirectional", False) for layer in with_state)
 
     def forward(
@@ -92,6 +94,10 @@ class Stacked(nn.Module):
                 output = output._replace(data=layer(output.data))
             else:
                 output = layer(output)
+                if not isinstance(output, (Tensor, PackedSequence)):
+                    got = f"{type(layer).__name__} gives a {type(output).__name__}, and no tensor"
+                    hint = "layers that have a state must be those of unrolled"
+                    raise OptionError(f"Stacked: {got}", hint)
         return output, tuple(ends)
 
     def _with_state(self) -> list[Any]:
@@ -123,9 +129,25 @@ class Stacked(nn.Module):
         """
         return Stream(self, batch_size)
 
+    def streams(self, capacity: int) -> Streams:
+        """Return `Streams`, a pool of up to `capacity`, each read by a call of its own.
+
+        Raises:
+            OptionError: As `stream`.
+        """
+        return Streams(self, capacity)
+
 
 def _has_state(layer: Any) -> bool:
     return hasattr(layer, "initial_state")
+
+
+def _widths(layer: Any) -> tuple[int, int] | None:
+    """Return how many features a layer reads and gives; None: as many as it gets."""
+    if _has_state(layer):
+        return layer.input_size, layer.output_size
+    linear = [part for part in layer.modules() if isinstance(part, nn.Linear)]
+    return (linear[0].in_features, linear[-1].out_features) if linear else None
 
 
 def _title(layer: Any) -> str:

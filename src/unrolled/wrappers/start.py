@@ -50,10 +50,12 @@ class LearnedState(Wrapper):
         lengths: Tensor | Sequence[int] | None = None,
         **given: Any,
     ) -> tuple[Any, Any]:
-        """Read a batch of sequences, from the learned state where `hx` is None.
+        """Read a batch of sequences, from the learned state where `hx` is None and at `resets`.
 
         Everything else is the layer's.
         """
+        if given.get("resets") is not None:
+            given.setdefault("resets_to", self._start_of(input))
         if hx is None:
             hx = self._start_of(input)
         output, state = self.layer(input, hx, lengths=lengths, **given)

@@ -8,7 +8,7 @@ from torch import Tensor, nn
 from torch.nn.utils.rnn import PackedSequence
 
 from unrolled.errors import OptionError
-from unrolled.layers import valid_steps
+from unrolled.kernels import lengths_tensor, valid_steps
 from unrolled.wrappers.wrapper import Wrapper
 
 __all__ = ["Highway", "Residual"]
@@ -41,17 +41,16 @@ class _WayAround(Wrapper):
         output, state = self.layer(input, hx, lengths=lengths, **given)
         if isinstance(input, PackedSequence):
             return output._replace(data=self._join(input.data, output.data)), state
-        output = self._join(input, output)
-        if lengths is None:
-            return output, state
-        time = 1 if self.batch_first and input.dim() == 3 else 0
-        counts = torch.as_tensor(lengths, device=output.device).reshape(-1)
-        valid = valid_steps(counts, input.shape[time])  # (T, B)
-        if input.dim() == 2:
-            valid = valid[:, 0]
-        elif self.batch_first:
-            valid = valid.T
-        return output.masked_fill(~valid[..., None], 0.0), state
+        if lengths is not None:  # as the layer does, read nothing past a row's end
+            time = 1 if self.batch_first and input.dim() == 3 else 0
+            counts = lengths_tensor(lengths).to(output.device).reshape(-1)
+            valid = valid_steps(counts, input.shape[time])  # (T, B)
+            if input.dim() == 2:
+                valid = valid[:, 0]
+            elif self.batch_first:
+                valid = valid.T
+            input = input.masked_fill(~valid[..., None], 0.0)
+        return self._join(input, output), state
 
     def _join(self, x: Tensor, y: Tensor) -> Tensor:
         raise NotImplementedError
@@ -111,4 +110,4 @@ class Highway(_WayAround):
         nn.init.constant_(self.gate.bias, bias)
 
     def _join(self, x: Tensor, y: Tensor) -> Tensor:
-        return torch.lerp(x, y, torch.sigmoid(self.gate(x)))
+        return x + torch.sigmoid(self.gate(x)) * (y - x)

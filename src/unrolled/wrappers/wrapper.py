@@ -7,7 +7,8 @@ from typing import Any
 from torch import Tensor, nn
 from torch.nn.utils.rnn import PackedSequence
 
-from unrolled.layers import State, Stream, map_state
+from unrolled.errors import OptionError
+from unrolled.layers import State, Stream, Streams
 
 __all__ = ["Wrapper"]
 
@@ -24,10 +25,18 @@ class Wrapper(nn.Module, abc.ABC):
         output_size: The width of its output.
         batch_first: Whether input and output are (B, T, ...).
         bidirectional: Whether it reads backwards too.
+
+    Raises:
+        OptionError: It is none of these.
     """
 
     def __init__(self, layer: nn.Module) -> None:
         super().__init__()
+        if not hasattr(layer, "initial_state"):
+            raise OptionError(
+                f"{type(self).__name__}: needs a layer of unrolled, got {type(layer).__name__}",
+                "such as unrolled.LSTM or unrolled.TCN, or a wrapper of one",
+            )
         self.layer: Any = layer
         given: Any = layer  # untyped: a module's attributes may be anything
         self.input_size: int = given.input_size
@@ -48,7 +57,7 @@ class Wrapper(nn.Module, abc.ABC):
     def initial_state(self, batch_size: int) -> State:
         """Return the state that `hx=None` stands for."""
         state: State = self.layer.initial_state(batch_size)
-        return map_state(lambda part: part, state)
+        return state
 
     def stream(self, batch_size: int = 1) -> Stream:
         """Return a `Stream` of `batch_size` sequences.
@@ -57,3 +66,11 @@ class Wrapper(nn.Module, abc.ABC):
             OptionError: The layer reads backwards too, or would drop something at random.
         """
         return Stream(self, batch_size)
+
+    def streams(self, capacity: int) -> Streams:
+        """Return `Streams`, a pool of up to `capacity`, each read by a call of its own.
+
+        Raises:
+            OptionError: As `stream`.
+        """
+        return Streams(self, capacity)
