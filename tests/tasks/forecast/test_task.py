@@ -289,3 +289,43 @@ def test_the_report_speaks_the_language_that_is_asked_for(wave_table, prepared):
     for words in ("O que ele prevê?", "Previsões de y ao lado", '"previsão"', '"intervalo"'):
         assert words in page
     assert "What does it forecast?" not in page
+
+
+def test_numbers_that_are_no_counts_are_refused_in_every_table(write_table, prepared):
+    counts = [f"{n},{n * n % 7}" for n in range(60)]
+    run = prepared(
+        write_table("t,y", *counts),
+        time="t",
+        lookback=6,
+        model={"loss": "negative-binomial"},
+    )
+    model = run.trainer.model.eval()
+    for value in ("-2", "2.5"):
+        rows = [*counts[:55], f"55,{value}", *counts[56:]]
+        other = write_table("t,y", *rows, name="other.csv")
+        expected = f"line 2: step 56 has {value}, which is no count"
+        for asked in (PredictOptions(), PredictOptions(scores=True)):
+            with pytest.raises(DataError, match=expected):
+                [*run.task.predict(model, Source.file(other), asked)]
+        with pytest.raises(DataError, match=expected):
+            run.task.evaluate(model, run.task.read_examples(other)[0])
+    with pytest.raises(DataError, match="step 2 has -1, which is no count"):
+        [*run.task.predict(model, Source.text("1,-1,2,3,4,5"), PredictOptions())]
+
+
+def test_a_new_series_is_scaled_by_what_its_first_forecast_sees(write_table, prepared):
+    """However late its first value comes; by all of it where its end is forecast."""
+    rows = [f"A,{n},{n % 5}" for n in range(60)]
+    run = prepared(write_table("s,t,y", *rows), time="t", id="s", lookback=6)
+    late = [f"B,{n},{'' if n < 8 else 1000 + n}" for n in range(40)]
+    early = [f"C,{n},{1000 + n}" for n in range(40)]
+    path = write_table("s,t,y", *late, *early, name="other.csv")
+    windows, notes = run.task.read_examples(path)
+    assert "2 series are new, and scaled by the steps before the first forecast" in notes
+    first = {w.series.id: run.task.scaling.scale(w.series) for w in reversed(windows)}
+    assert (float(first["B"].center), float(first["C"].center)) == (1008.0, 1002.5)
+    assert next(w.origin for w in windows) == 9
+    with pytest.warns(UserWarning, match="2 series are new, and scaled by all their steps"):
+        ends = [*run.task.ends(Source.file(path))]
+    scales = [run.task.scaling.scale(window.series) for window in ends]
+    assert [float(scale.center) for scale in scales] == [1023.5, 1019.5]

@@ -16,6 +16,7 @@ from unrolled.data.source import Source
 from unrolled.errors import DataError, field
 from unrolled.tasks.forecast.data_options import DataOptions
 from unrolled.tasks.forecast.fitted import Fitted
+from unrolled.tasks.forecast.parts import scaled_if_new
 from unrolled.tasks.forecast.reader import Series, read_panel
 from unrolled.tasks.forecast.scaling import Scaling
 from unrolled.tasks.forecast.times import Calendar
@@ -50,12 +51,9 @@ def ends_of_source(
         )
         return
     windows = [*ends_of_table(source.path, data, calendar, sizes, horizon)]
-    if note := fitted.statics.note(window.series for window in windows):
+    for note in scaled_if_new([window.series for window in windows], scaling, at_end=True):
         warnings.warn(note, stacklevel=2)
-    for window in windows:
-        if window.series.id not in fitted.scales:
-            scaling.add(window.series, window.series.values)
-        yield window
+    yield from windows
 
 
 def ends_of_table(

@@ -74,7 +74,7 @@ def windows_of_table(
         DataError: The table cannot be used, or no series is long enough.
     """
     series, calendar, notes, _ = read_panel(path, data, calendar=calendar)
-    notes.extend(scaled_if_new(series, scaling, sizes.lookback))
+    notes.extend(scaled_if_new(series, scaling))
     windows: list[Window] = []
     for one in series:
         cut = windows_of(one, 0, len(one), sizes=sizes, learned=len(one), calendar=calendar)
@@ -85,18 +85,29 @@ def windows_of_table(
     return windows, notes
 
 
-def scaled_if_new(series: Sequence[Series], scaling: Scaling, lookback: int) -> Iterator[str]:
-    """Scale series that training did not have by the first steps that a window looks at.
+def scaled_if_new(
+    series: Sequence[Series], scaling: Scaling, *, at_end: bool = False
+) -> Iterator[str]:
+    """Scale series that training did not have by what is seen before they are forecast.
+
+    Args:
+        series: All of them.
+        scaling: Which gets the scales.
+        at_end: Whether they are forecast from their ends, and not from their starts on.
 
     Yields:
         Notes: how many they are, and how many words of theirs are new.
+
+    Raises:
+        DataError: What is known of a whole series is no number where one is expected.
     """
     new = [one for one in series if one.id not in scaling.scales]
     for one in new:
-        scaling.add(one, one.values[:lookback])
+        scaling.add(one, one.values if at_end else scaling.seen_first(one.values))
     if new:
         these = "1 series is" if len(new) == 1 else f"{len(new):,} series are"
-        yield f"{these} new, and scaled by the steps before the first forecast"
+        by = "all their steps" if at_end else "the steps before the first forecast"
+        yield f"{these} new, and scaled by {by}"
     if note := scaling.statics.note(series):
         yield note
 

@@ -1,7 +1,8 @@
 """How unlikely each observed step was, after all that came before it.
 
     a distribution    -log p(y), in nats, of the target as the table has it
-    quantiles         |y - median| / (end of the interval on that side - median): 1 at the end
+    quantiles         |y - median| / (end of the interval on that side - median): 1 at the end;
+                      of an interval that begins or ends at the median by its other end
     a number          |y - forecast| / mean error of the seasonal naive forecast in what was learned
                       from: 1 where it is as far off as that is
 
@@ -68,7 +69,7 @@ def scored_table(
     if all(len(one) <= sizes.lookback for one in series):
         message = f"{source.path}: no series has more than the {sizes.lookback:,} steps that a "
         raise DataError(f"{message}forecast looks at", "give more steps")
-    for note in scaled_if_new(series, scaling, sizes.lookback):
+    for note in scaled_if_new(series, scaling):
         warnings.warn(note, stacklevel=2)
     for one in series:
         name = {"id": one.id} if data.id is not None else {}
@@ -97,7 +98,7 @@ def _scored(
         truth = series.values[steps]
         said = _first_step(scaling, model, batch)
         told = of_parameters(scaling, model, said, [scale], levels)
-        scores = _scores(scaling, model, said, told, truth, scale)
+        scores = _scores(scaling, model, said, told, truth, scale, levels)
         for row, column in (~truth.isnan()).nonzero().tolist():
             numbers = {"value": truth[row, column], "forecast": told.point[row, 0, column]}
             if told.quantiles is not None:
@@ -116,7 +117,13 @@ def _first_step(scaling: Scaling, model: Forecaster, windows: Sequence[Window]) 
 
 
 def _scores(
-    scaling: Scaling, model: Forecaster, said: Tensor, told: Forecast, truth: Tensor, scale: Scale
+    scaling: Scaling,
+    model: Forecaster,
+    said: Tensor,
+    told: Forecast,
+    truth: Tensor,
+    scale: Scale,
+    levels: Sequence[float],
 ) -> Tensor:
     """Return the scores, (B, C), of what came, (B, C); NaN where it is missing."""
     curve = scaling.curve
@@ -127,10 +134,12 @@ def _scores(
         losses = model.head.losses(parameters, curve.apply(y)) - curve.log_slope(y)
         return losses.masked_fill(~there, torch.nan)
     point = told.point[:, 0]
-    if told.quantiles is None or len(told.quantiles) < 2:
+    if told.quantiles is None or levels[0] == levels[1]:  # the median alone
         unit = torch.where(scale.seasonal_error > 0, scale.seasonal_error, scale.deviation)
         return (truth - point).abs() / unit
     parts = (point, *told.quantiles[:, :, 0], truth)
     middle, low, high, y = (curve.apply(part) / scale.width for part in parts)
-    end = torch.where(y > middle, high - middle, middle - low)
+    below, above = middle - low, high - middle
+    below, above = (above if levels[0] == 0.5 else below), (below if levels[1] == 0.5 else above)
+    end = torch.where(y > middle, above, below)
     return (y - middle).abs() / end.clamp(min=_LEAST)

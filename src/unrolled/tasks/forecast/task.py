@@ -293,7 +293,7 @@ class ForecastTask(ExamplesTask[Window]):
         if self.options.model.method == "recursive":
             message = f"a forecaster of {field('method')} recursive reads what it said itself, "
             message += "which a graph does not"
-            raise OptionError(message, f"train with {field('method')} direct or segment")
+            raise OptionError(message, f"train with another {field('method')}")
         return ForecasterGraphs(self, model)
 
     def subject(self, model: nn.Module) -> ForecastSubject:
