@@ -99,7 +99,7 @@ def test_scores_are_of_tables_and_of_what_came(table, prepared, write_table):
     with pytest.raises(OptionError, match="scores are of steps that came"):
         PredictOptions(scores=True, horizon=2)
     short = write_table("t,y", *(f"{n},1" for n in range(6)), name="short.csv")
-    with pytest.raises(DataError, match="no series has more than the 6 steps that a forecast"):
+    with pytest.raises(DataError, match=r"short\.csv, line 2: 6 steps, but a score needs 7"):
         rows_of(run.task, run.trainer.model, Source.file(short))
     assert "scores" not in run.task.predict_options
 

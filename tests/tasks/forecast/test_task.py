@@ -2,14 +2,16 @@
 
 import json
 import random
+import re
 
 import pytest
 import torch
 
 from unrolled.data import Source
 from unrolled.errors import DataError, OptionError
-from unrolled.tasks import load
+from unrolled.tasks import load, resume
 from unrolled.tasks.forecast import PredictOptions
+from unrolled.training import LengthOptions
 
 METHODS = {
     "direct": {},
@@ -138,7 +140,8 @@ def test_another_table_with_a_new_series_is_forecast_and_measured(write_table, p
     run, _ = trained(prepared, write_table("s,t,y", *rows), time="t", id="s", lookback=4)
     rows = [f"3,{n},{n % 4 + 500}" for n in range(20)]
     path = write_table("s,t,y", *rows, name="new.csv")
-    told = predicted(run, path)
+    with pytest.warns(UserWarning, match="1 series is new, and scaled by all its steps"):
+        told = predicted(run, path)
     assert [(row["id"], row["time"]) for row in told] == [("3", "20"), ("3", "21"), ("3", "22")]
     assert all(450 < row["forecast"] < 550 for row in told)
     examples, notes = run.task.read_examples(path)
@@ -329,3 +332,40 @@ def test_a_new_series_is_scaled_by_what_its_first_forecast_sees(write_table, pre
         ends = [*run.task.ends(Source.file(path))]
     scales = [run.task.scaling.scale(window.series) for window in ends]
     assert [float(scale.center) for scale in scales] == [1023.5, 1019.5]
+
+
+def test_series_that_are_too_short_are_counted_wherever_a_table_is_read(write_table, prepared):
+    rows = [f"A,{n},{n % 5}" for n in range(60)]
+    run = prepared(write_table("s,t,y", *rows), time="t", id="s", lookback=6)
+    path = write_table("s,t,y", *rows, *(f"B,{n},1" for n in range(6)), name="other.csv")
+    expected = "1 series is left out; the first: .* line 62: 6 steps of series 'B', but a "
+    notes = run.task.read_examples(path)[1]
+    assert any(re.match(f"{expected}window has 9", note) for note in notes)
+    assert not any("new" in note for note in notes)
+    asked = PredictOptions(scores=True)
+    with pytest.warns(UserWarning, match=f"{expected}score needs 7"):
+        rows = [*run.task.predict(run.trainer.model.eval(), Source.file(path), asked)]
+    assert {row["id"] for row in rows} == {"A"}
+
+
+def test_a_run_from_another_keeps_the_scales_of_its_new_series(write_table, prepared):
+    """So that it can go on, and its series be looked into."""
+    first = [f"{s},{n},{n % 5},{s}x" for s in "AB" for n in range(60)]
+    second = [f"C,{n},{100 + n % 5},new" for n in range(60)]
+    options = {"time": "t", "id": "s", "static": ("k",), "lookback": 6}
+    run = prepared(write_table("s,t,y,k", *first), run="first", **options)
+    run.trainer.fit()
+    run.finish()
+    path = write_table("s,t,y,k", *first, *second, name="more.csv")
+    training = {"start_from": str(run.trainer.run.path)}
+    again = prepared(path, run="second", training=training, **options)
+    assert "1 word is new, and read as missing; the first: 'new' in 'k'" in again.splits.notes
+    again.trainer.fit()
+    again.finish()
+    resumed = resume(again.trainer.run.path, length=LengthOptions(epochs=3.0))
+    assert resumed.task.scale_of("C").center.tolist() == pytest.approx([102.0], abs=0.1)
+    resumed.trainer.fit()
+    loaded = load(again.trainer.run.path)
+    with pytest.warns(UserWarning, match="1 word is new"):
+        told = predicted(loaded)
+    assert [row["forecast"] > 50 for row in told if row["id"] == "C"] == [True] * 3

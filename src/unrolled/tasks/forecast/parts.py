@@ -12,10 +12,17 @@ from unrolled.tasks.forecast.data_options import DataOptions
 from unrolled.tasks.forecast.reader import Panel, Series, read_panel
 from unrolled.tasks.forecast.scaling import Scaling
 from unrolled.tasks.forecast.times import Calendar
-from unrolled.tasks.forecast.windows import Sizes, Window, ends_of, settled_sizes, windows_of
+from unrolled.tasks.forecast.windows import (
+    Sizes,
+    Window,
+    ends_of,
+    settled_sizes,
+    too_short,
+    windows_of,
+)
 from unrolled.tasks.task import Splits
 
-__all__ = ["read_splits", "scaled_if_new", "splits_of", "windows_of_table"]
+__all__ = ["left_out", "read_splits", "scaled_if_new", "splits_of", "windows_of_table"]
 
 
 def read_splits(data: DataOptions) -> Splits[Window]:
@@ -73,16 +80,26 @@ def windows_of_table(
     Raises:
         DataError: The table cannot be used, or no series is long enough.
     """
-    series, calendar, notes, _ = read_panel(path, data, calendar=calendar)
-    notes.extend(scaled_if_new(series, scaling))
+    every, calendar, notes, _ = read_panel(path, data, calendar=calendar)
+    needed = sum(sizes)
+    refused = [too_short(one, needed, "a window has") for one in every if len(one) < needed]
+    series = [one for one in every if len(one) >= needed]
+    notes.extend([*left_out(refused), *scaled_if_new(series, scaling)])
     windows: list[Window] = []
     for one in series:
         cut = windows_of(one, 0, len(one), sizes=sizes, learned=len(one), calendar=calendar)
         windows.extend([*cut][:: data.stride])
     if not windows:
-        message = f"{path}: no series has {sum(sizes):,} steps: {sizes.lookback:,} to look at"
+        message = f"{path}: no series has {needed:,} steps: {sizes.lookback:,} to look at"
         raise DataError(f"{message} and {sizes.horizon:,} to forecast", "give more steps")
     return windows, notes
+
+
+def left_out(refused: Sequence[DataError]) -> Iterator[str]:
+    """Yield a note on series that are left out, if there are any, each for an error."""
+    if refused:
+        these = "1 series is" if len(refused) == 1 else f"{len(refused):,} series are"
+        yield f"{these} left out; the first: {refused[0].message}"
 
 
 def scaled_if_new(
@@ -106,7 +123,8 @@ def scaled_if_new(
         scaling.add(one, one.values if at_end else scaling.seen_first(one.values))
     if new:
         these = "1 series is" if len(new) == 1 else f"{len(new):,} series are"
-        by = "all their steps" if at_end else "the steps before the first forecast"
+        whole = "all its steps" if len(new) == 1 else "all their steps"
+        by = whole if at_end else "the steps before the first forecast"
         yield f"{these} new, and scaled by {by}"
     if note := scaling.statics.note(series):
         yield note
@@ -115,9 +133,7 @@ def scaled_if_new(
 def _notes(
     splits: Splits[Window], sizes: Sizes, refused: Sequence[DataError], num_after: int
 ) -> Iterator[str]:
-    if refused:
-        these = "1 series is" if len(refused) == 1 else f"{len(refused):,} series are"
-        yield f"{these} left out; the first: {refused[0].message}"
+    yield from left_out(refused)
     num_series = len({window.series for window in splits.training})
     borders = bool(splits.held_out) + bool(splits.test)
     crossing = num_series * borders * (sizes.horizon - 1)

@@ -76,9 +76,11 @@ class Scaling:
 
     def add(self, series: Series, values: Tensor) -> None:
         """Scale a series that training did not have by some of its values, (T, C)."""
-        self._added[series] = Scale.fit(
-            values, kind=self._kind, transform=self._transform, season=self._season
-        )
+        self._added[series] = self.fit(values)
+
+    def fit(self, values: Tensor) -> Scale:
+        """Return the scale of a series with such values, (T, C)."""
+        return Scale.fit(values, kind=self._kind, transform=self._transform, season=self._season)
 
     def seen_first(self, values: Tensor) -> Tensor:
         """Return those of a series' values, (T, C), that its first forecast may look at.

@@ -19,18 +19,18 @@ import torch
 from torch import Tensor
 
 from unrolled.data.source import Source
-from unrolled.errors import DataError, OptionError, field
+from unrolled.errors import OptionError, field
 from unrolled.tasks.forecast.data_options import DataOptions
 from unrolled.tasks.forecast.fitted import Fitted
 from unrolled.tasks.forecast.forecasting import Forecast, of_parameters
 from unrolled.tasks.forecast.model import Forecaster
 from unrolled.tasks.forecast.model_options import DISTRIBUTIONS
-from unrolled.tasks.forecast.parts import scaled_if_new
+from unrolled.tasks.forecast.parts import left_out, scaled_if_new
 from unrolled.tasks.forecast.reader import Series, read_panel
 from unrolled.tasks.forecast.scales import Scale
 from unrolled.tasks.forecast.scaling import Scaling
 from unrolled.tasks.forecast.times import Calendar
-from unrolled.tasks.forecast.windows import Sizes, Window, windows_of
+from unrolled.tasks.forecast.windows import Sizes, Window, too_short, windows_of
 
 __all__ = ["scored_table"]
 
@@ -65,11 +65,13 @@ def scored_table(
     if source.path is None:
         raise OptionError(f"{field('scores')} are of tables", "name a file")
     calendar, sizes = fitted.calendar, fitted.sizes
-    series = read_panel(source.path, data, ahead=sizes.horizon, calendar=calendar).series
-    if all(len(one) <= sizes.lookback for one in series):
-        message = f"{source.path}: no series has more than the {sizes.lookback:,} steps that a "
-        raise DataError(f"{message}forecast looks at", "give more steps")
-    for note in scaled_if_new(series, scaling):
+    every = read_panel(source.path, data, ahead=sizes.horizon, calendar=calendar).series
+    needed = sizes.lookback + 1
+    refused = [too_short(one, needed, "a score needs") for one in every if len(one) < needed]
+    series = [one for one in every if len(one) >= needed]
+    if not series:
+        raise refused[0]
+    for note in [*left_out(refused), *scaled_if_new(series, scaling)]:
         warnings.warn(note, stacklevel=2)
     for one in series:
         name = {"id": one.id} if data.id is not None else {}

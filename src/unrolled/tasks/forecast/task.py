@@ -278,11 +278,17 @@ class ForecastTask(ExamplesTask[Window]):
         return apart(examples)[: max(1, -(-num_steps // self.sizes.lookback))]
 
     def check_start(self, splits: Splits[Window]) -> None:
-        """Raise `DataError` unless windows are as long as those of the run to start from."""
+        """Raise `DataError` unless windows are as long as those of the run to start from.
+
+        Series that it did not have get scales of their own.
+        """
         check_sizes(splits.training[0], self.sizes)
-        for series, learned in {w.series: w.learned for w in splits.training}.items():
-            if series.id not in self.scaling.scales:
-                self.scaling.add(series, series.values[:learned])
+        learned = {window.series: window.learned for window in splits.training}
+        for series, end in learned.items():
+            if series.id not in self.fitted.scales:
+                self.fitted.scales[series.id] = self.scaling.fit(series.values[:end])
+        if note := self.fitted.statics.note(learned):
+            splits.notes.append(note)
 
     def graphs(self, model: nn.Module) -> ForecasterGraphs:
         """Return what is exported of a model.
