@@ -22,7 +22,7 @@ from unrolled.tasks.forecast.windows import (
 )
 from unrolled.tasks.task import Splits
 
-__all__ = ["left_out", "read_splits", "scaled_if_new", "splits_of", "windows_of_table"]
+__all__ = ["left_out", "read_splits", "scaled_if_new", "splits_of", "take_in", "windows_of_table"]
 
 
 def read_splits(data: DataOptions) -> Splits[Window]:
@@ -128,6 +128,19 @@ def scaled_if_new(
         yield f"{these} new, and scaled by {by}"
     if note := scaling.statics.note(series):
         yield note
+
+
+def take_in(splits: Splits[Window], scaling: Scaling) -> None:
+    """Give series of a training that starts from another run scales, where that had none of them.
+
+    A note of how many words are new is added to `splits`.
+    """
+    learned = {window.series: window.learned for window in splits.training}
+    for series, end in learned.items():
+        if series.id not in scaling.scales:
+            scaling.scales[series.id] = scaling.fit(series.values[:end])
+    if note := scaling.statics.note(learned):
+        splits.notes.append(note)
 
 
 def _notes(

@@ -3,7 +3,7 @@
 Not here: how a scale is fitted (`scales.py`).
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import NamedTuple
 from weakref import WeakKeyDictionary
 
@@ -49,7 +49,7 @@ class Scaling:
     def __init__(
         self,
         options: TaskOptions,
-        scales: Mapping[str, Scale],
+        scales: dict[str, Scale],
         columns: tuple[Tensor, Tensor],
         lookback: int,
         season: int,
