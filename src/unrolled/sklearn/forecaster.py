@@ -12,6 +12,7 @@ import torch
 from numpy.typing import NDArray
 from sklearn.utils import check_random_state
 from sklearn.utils.validation import check_array, check_is_fitted
+from torch import Tensor
 
 from unrolled.errors import DataError
 from unrolled.sklearn.estimator import Estimator, takes_options_of
@@ -169,9 +170,9 @@ class SequenceForecaster(Estimator):
         known, given = self._like_fitted(*_told(X, y))
         task = self._fitted
         windows: list[Window] = []
-        for index, content in enumerate(given.contents):
+        for index in range(len(given.contents)):
             series = _series(given, known, index, 0, task.options.data)
-            self._scale(series, given, content[: self.lookback_])
+            self._scale(series, given, task.scaling.seen_first(series.values))
             windows += windows_of(
                 series,
                 0,
@@ -211,10 +212,10 @@ class SequenceForecaster(Estimator):
                 known, given = self._like_fitted(known, _numbers("y", y))
         windows = []
         sizes = Sizes(self.lookback_, max(num, self.horizon_))
-        for index, content in enumerate(given.contents):
+        for index in range(len(given.contents)):
             series = _series(given, known, index, num, task.options.data, sizes.horizon)
             if given is not self._ends:
-                self._scale(series, given, content)
+                self._scale(series, given, series.values)
             windows.append(end_of(series, task.calendar, sizes))
         point, quantiles = task.forecast(cast(Forecaster, self.model_), windows, levels)
         said = point[None] if quantiles is None else torch.cat([point[None], quantiles])
@@ -235,10 +236,10 @@ class SequenceForecaster(Estimator):
         pairs = zip(self._known_ends.contents, known.contents, strict=True)
         return known._replace(contents=[np.concatenate(pair) for pair in pairs])
 
-    def _scale(self, series: Series, given: _Numbers, values: Floats) -> None:
+    def _scale(self, series: Series, given: _Numbers, values: Tensor) -> None:
         """Have a series scaled by values of its own, unless both it and the training's are one."""
         if given.is_many or self._ends.is_many:
-            self._fitted.scaling.add(series, torch.from_numpy(values))
+            self._fitted.scaling.add(series, values)
 
     def _like_fitted(
         self, known: _Numbers | None, given: _Numbers

@@ -268,6 +268,7 @@ def prepare(
         task.options = replace(options, model=_within_budget(task))
     if start is not None:
         check_start(start.run, start.task, task, splits)
+        fitted = task.to_dict()  # new series of a forecaster have scales now
     run = Run(run_path)
     trainer = _assemble(run, task, splits, processes, start)
     content = {

@@ -99,6 +99,23 @@ def test_scores_are_of_tables_and_of_what_came(table, prepared, write_table):
     with pytest.raises(OptionError, match="scores are of steps that came"):
         PredictOptions(scores=True, horizon=2)
     short = write_table("t,y", *(f"{n},1" for n in range(6)), name="short.csv")
-    with pytest.raises(DataError, match="no series has more than the 6 steps that a forecast"):
+    with pytest.raises(DataError, match=r"short\.csv, line 2: 6 steps, but a score needs 7"):
         rows_of(run.task, run.trainer.model, Source.file(short))
     assert "scores" not in run.task.predict_options
+
+
+def test_where_the_median_is_an_end_of_the_interval_the_other_end_counts(table, prepared):
+    """On the side where the interval has no width, by that of the other; of none, as a number."""
+    told = {}
+    for levels in (("0.1", "0.5"), ("0.5", "0.9"), ("0.5",)):
+        model = {"quantiles": levels}
+        run = prepared(table(), run="-".join(levels), time="t", lookback=6, model=model)
+        trained = run.trainer.model.eval()
+        assert not run.task.calibrate(trained, run.splits.held_out)
+        error = float(run.task.scale_of("").seasonal_error)
+        for row in rows_of(run.task, trained):
+            width = error if len(levels) == 1 else row["high"] - row["low"]
+            expected = abs(row["value"] - row["forecast"]) / width
+            assert row["score"] == pytest.approx(expected, rel=1e-4)
+            told.setdefault(levels, set()).add(row["value"] > row["forecast"])
+    assert all(sides == {True, False} for sides in told.values())

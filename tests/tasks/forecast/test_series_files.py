@@ -104,7 +104,8 @@ def test_a_case_of_a_ts_file_is_a_series(tmp_path):
         (("7,8,9", "7:8,9"), "line 12: a colon among the values"),
         (("7,8,9", "7,8,,inf"), "line 12: value 4 is not a finite number: 'inf'"),
         (("series_name", "name"), "no column 'series_name'; there are 'name', 'start_timestamp'"),
-        (("T2", "T1"), "lines 11 and 12 have the same 'time'"),
+        (("T2", "T1"), "line 12: series 'T1' is also in line 11"),
+        (("region string", "region numeric"), "line 11: 'region' is not a finite number: 'north'"),
         (("1979-11", "9999-11"), "line 6: a series goes on after the year 9999"),
     ],
 )
@@ -122,6 +123,7 @@ def test_a_tsf_file_that_cannot_be_used_is_refused_with_its_line(changed, expect
         ("@data\n", "no series"),
         ("1,2\n@data\n", "line 1: not a line of a header: '1,2'"),
         ("@classLabel true a\n@data\n1,2,3\n", "line 3: no label"),
+        ("@classLabel true a b\n@data\n1,2:a\n3,4:c\n", "line 4: the label 'c' is none of"),
         ("@data\n1,2:3,4\n1,2\n", "line 3: 1 dimensions, and 2 before"),
         ("@data\n1,2:3\n", "line 2: the steps of 'value2' are not those of 'value1'"),
         ("@data\n1,2:3,4\n", "no column 'value'; there are 'case', 'step', 'value1', 'value2'"),

@@ -104,8 +104,32 @@ def test_a_static_column_has_one_value_for_each_series(write_table, prepared):
     expected = "line 52: 'region' of series 'B' is 'north', and 'south' in line 42"
     with pytest.raises(DataError, match=re.escape(expected)):
         prepared(write_table(HEADER, *rows), time="t", id="shop", static=("region",))
+    rows = [row.replace(",10", ",10.0") if n % 2 else row for n, row in enumerate(shops())]
+    run = prepared(write_table(HEADER, *rows), time="t", id="shop", static=("size",))
+    assert run.task.fitted.statics.columns[0].center == pytest.approx(70 / 3)
     path = write_table(HEADER, *shops(40, REGIONS, [""] * 4))
     with pytest.raises(DataError, match="no series has a value of 'size'"):
         prepared(path, run="none", time="t", id="shop", static=("size",))
     with pytest.raises(OptionError, match="column 'y' is named twice"):
         DataOptions(file="a.csv", target=("y",), static=("y",))
+
+
+@pytest.mark.parametrize("odd", ["2O", "inf", "1e39"])
+def test_a_column_of_numbers_and_something_else_is_words_and_that_is_said(
+    odd, write_table, prepared
+):
+    path = write_table(HEADER, *shops(sizes=(10, odd, 40, "")))
+    run = prepared(path, time="t", id="shop", static=("region", "size"), lookback=6)
+    assert run.task.fitted.statics.columns[1].words == tuple(sorted(("10", odd, "40")))
+    (note,) = [note for note in run.splits.notes if "words" in note]
+    assert note.startswith(f"'size' is read as words: {odd!r} is not a finite number (")
+    assert note.endswith(", line 42)")
+
+
+def test_a_wrong_number_is_refused_before_any_forecast_is_written(write_table, prepared):
+    path = write_table(HEADER, *shops())
+    run = prepared(path, time="t", id="shop", static=("size",), lookback=6)
+    wrong = Source.file(write_table(HEADER, *shops(sizes=(10, "big", 3, 4)), name="wrong.csv"))
+    for asked in (PredictOptions(), PredictOptions(scores=True)):
+        with pytest.raises(DataError, match="line 42: 'size' is not a finite number: 'big'"):
+            next(run.task.predict(run.trainer.model.eval(), wrong, asked))

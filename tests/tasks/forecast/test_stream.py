@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from unrolled.errors import OptionError, ShapeError
+from unrolled.errors import DataError, OptionError, ShapeError
 from unrolled.tasks.forecast.forecasting import forecast
 from unrolled.tasks.forecast.scaling import Scaling
 from unrolled.tasks.forecast.windows import Sizes, Window
@@ -75,3 +75,21 @@ def test_what_a_window_ends_with_is_not_streamed(wave_table, prepared):
     framed = prepared(wave_table())
     with pytest.raises(OptionError, match="train with normalize none, or transform diff"):
         framed.task.stream(framed.trainer.model.eval())
+
+
+@pytest.mark.parametrize("name", ["direct", "recursive-paths", "recursive-counts"])
+def test_a_value_that_a_model_is_not_of_is_refused_and_not_read(name, write_table, prepared):
+    data, model = MODELS[name]
+    path = write_table("t,y", *(f"{n},{1 + (n * n) % 7}" for n in range(60)))
+    run = prepared(path, time="t", lookback=8, model=model, **data)
+    trained = run.trainer.model.eval()
+    stream, other = run.task.stream(trained), run.task.stream(trained)
+    wrong = {float("inf"): "'y' is not a finite number", "x": "'y' is not a finite number"}
+    wrong |= {0.0: "'y' is 0, which has no log", -1.0: "'y' is -1"} if "paths" in name else {}
+    wrong |= {2.5: "'y' has 2.5, which is no count", -1.0: "no count"} if "counts" in name else {}
+    for value in (3.0, 4.0):
+        for number, expected in wrong.items():
+            with pytest.raises(DataError, match=expected):
+                stream.push([number])
+        said = stream.push([value])
+        assert torch.equal(said, other.push([value]))

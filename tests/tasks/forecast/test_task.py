@@ -2,14 +2,16 @@
 
 import json
 import random
+import re
 
 import pytest
 import torch
 
 from unrolled.data import Source
 from unrolled.errors import DataError, OptionError
-from unrolled.tasks import load
+from unrolled.tasks import load, resume
 from unrolled.tasks.forecast import PredictOptions
+from unrolled.training import LengthOptions
 
 METHODS = {
     "direct": {},
@@ -138,7 +140,8 @@ def test_another_table_with_a_new_series_is_forecast_and_measured(write_table, p
     run, _ = trained(prepared, write_table("s,t,y", *rows), time="t", id="s", lookback=4)
     rows = [f"3,{n},{n % 4 + 500}" for n in range(20)]
     path = write_table("s,t,y", *rows, name="new.csv")
-    told = predicted(run, path)
+    with pytest.warns(UserWarning, match="1 series is new, and scaled by all its steps"):
+        told = predicted(run, path)
     assert [(row["id"], row["time"]) for row in told] == [("3", "20"), ("3", "21"), ("3", "22")]
     assert all(450 < row["forecast"] < 550 for row in told)
     examples, notes = run.task.read_examples(path)
@@ -289,3 +292,80 @@ def test_the_report_speaks_the_language_that_is_asked_for(wave_table, prepared):
     for words in ("O que ele prevê?", "Previsões de y ao lado", '"previsão"', '"intervalo"'):
         assert words in page
     assert "What does it forecast?" not in page
+
+
+def test_numbers_that_are_no_counts_are_refused_in_every_table(write_table, prepared):
+    counts = [f"{n},{n * n % 7}" for n in range(60)]
+    run = prepared(
+        write_table("t,y", *counts),
+        time="t",
+        lookback=6,
+        model={"loss": "negative-binomial"},
+    )
+    model = run.trainer.model.eval()
+    for value in ("-2", "2.5"):
+        rows = [*counts[:55], f"55,{value}", *counts[56:]]
+        other = write_table("t,y", *rows, name="other.csv")
+        expected = f"line 2: step 56 has {value}, which is no count"
+        for asked in (PredictOptions(), PredictOptions(scores=True)):
+            with pytest.raises(DataError, match=expected):
+                [*run.task.predict(model, Source.file(other), asked)]
+        with pytest.raises(DataError, match=expected):
+            run.task.evaluate(model, run.task.read_examples(other)[0])
+    with pytest.raises(DataError, match="step 2 has -1, which is no count"):
+        [*run.task.predict(model, Source.text("1,-1,2,3,4,5"), PredictOptions())]
+
+
+def test_a_new_series_is_scaled_by_what_its_first_forecast_sees(write_table, prepared):
+    """However late its first value comes; by all of it where its end is forecast."""
+    rows = [f"A,{n},{n % 5}" for n in range(60)]
+    run = prepared(write_table("s,t,y", *rows), time="t", id="s", lookback=6)
+    late = [f"B,{n},{'' if n < 8 else 1000 + n}" for n in range(40)]
+    early = [f"C,{n},{1000 + n}" for n in range(40)]
+    path = write_table("s,t,y", *late, *early, name="other.csv")
+    windows, notes = run.task.read_examples(path)
+    assert "2 series are new, and scaled by the steps before the first forecast" in notes
+    first = {w.series.id: run.task.scaling.scale(w.series) for w in reversed(windows)}
+    assert (float(first["B"].center), float(first["C"].center)) == (1008.0, 1002.5)
+    assert next(w.origin for w in windows) == 9
+    with pytest.warns(UserWarning, match="2 series are new, and scaled by all their steps"):
+        ends = [*run.task.ends(Source.file(path))]
+    scales = [run.task.scaling.scale(window.series) for window in ends]
+    assert [float(scale.center) for scale in scales] == [1023.5, 1019.5]
+
+
+def test_series_that_are_too_short_are_counted_wherever_a_table_is_read(write_table, prepared):
+    rows = [f"A,{n},{n % 5}" for n in range(60)]
+    run = prepared(write_table("s,t,y", *rows), time="t", id="s", lookback=6)
+    path = write_table("s,t,y", *rows, *(f"B,{n},1" for n in range(6)), name="other.csv")
+    expected = "1 series is left out; the first: .* line 62: 6 steps of series 'B', but a "
+    notes = run.task.read_examples(path)[1]
+    assert any(re.match(f"{expected}window has 9", note) for note in notes)
+    assert not any("new" in note for note in notes)
+    asked = PredictOptions(scores=True)
+    with pytest.warns(UserWarning, match=f"{expected}score needs 7"):
+        rows = [*run.task.predict(run.trainer.model.eval(), Source.file(path), asked)]
+    assert {row["id"] for row in rows} == {"A"}
+
+
+def test_a_run_from_another_keeps_the_scales_of_its_new_series(write_table, prepared):
+    """So that it can go on, and its series be looked into."""
+    first = [f"{s},{n},{n % 5},{s}x" for s in "AB" for n in range(60)]
+    second = [f"C,{n},{100 + n % 5},new" for n in range(60)]
+    options = {"time": "t", "id": "s", "static": ("k",), "lookback": 6}
+    run = prepared(write_table("s,t,y,k", *first), run="first", **options)
+    run.trainer.fit()
+    run.finish()
+    path = write_table("s,t,y,k", *first, *second, name="more.csv")
+    training = {"start_from": str(run.trainer.run.path)}
+    again = prepared(path, run="second", training=training, **options)
+    assert "1 word is new, and read as missing; the first: 'new' in 'k'" in again.splits.notes
+    again.trainer.fit()
+    again.finish()
+    resumed = resume(again.trainer.run.path, length=LengthOptions(epochs=3.0))
+    assert resumed.task.scale_of("C").center.tolist() == pytest.approx([102.0], abs=0.1)
+    resumed.trainer.fit()
+    loaded = load(again.trainer.run.path)
+    with pytest.warns(UserWarning, match="1 word is new"):
+        told = predicted(loaded)
+    assert [row["forecast"] > 50 for row in told if row["id"] == "C"] == [True] * 3

@@ -166,8 +166,10 @@ def test_days_and_months_are_never_guessed(write_table, prepared):
     with pytest.raises(DataError, match=r"line 2: 'day' is neither a date .*01/01/2024") as refused:
         prepared(path)
     assert "day-first or month-first says which is which" in refused.value.hint
-    with pytest.raises(DataError, match="line 14: 'day' is no date with month first: '13/01/2024'"):
+    expected = "line 14: 'day' is no date with month first: '13/01/2024'"
+    with pytest.raises(DataError, match=expected) as refused:
         prepared(path, dates="month-first")
+    assert "dates month-first: 12/31/2024 or 12/31/2024 23:59" in refused.value.hint
     run = prepared(path, dates="day-first")
     assert run.task.calendar.name == "daily"
     rows = run.task.predict(run.trainer.model.eval(), run.task.own_source, PredictOptions())

@@ -16,11 +16,12 @@ from unrolled.data.source import Source
 from unrolled.errors import DataError, field
 from unrolled.tasks.forecast.data_options import DataOptions
 from unrolled.tasks.forecast.fitted import Fitted
+from unrolled.tasks.forecast.parts import left_out, scaled_if_new
 from unrolled.tasks.forecast.reader import Series, read_panel
 from unrolled.tasks.forecast.scaling import Scaling
 from unrolled.tasks.forecast.times import Calendar
 from unrolled.tasks.forecast.transforms import curve_of
-from unrolled.tasks.forecast.windows import Sizes, Window
+from unrolled.tasks.forecast.windows import Sizes, Window, too_short
 
 __all__ = ["end_of", "ends_of_source"]
 
@@ -50,12 +51,9 @@ def ends_of_source(
         )
         return
     windows = [*ends_of_table(source.path, data, calendar, sizes, horizon)]
-    if note := fitted.statics.note(window.series for window in windows):
+    for note in scaled_if_new([window.series for window in windows], scaling, at_end=True):
         warnings.warn(note, stacklevel=2)
-    for window in windows:
-        if window.series.id not in fitted.scales:
-            scaling.add(window.series, window.series.values)
-        yield window
+    yield from windows
 
 
 def ends_of_table(
@@ -87,9 +85,8 @@ def ends_of_table(
         windows.append(window)
     if refused and not windows:
         raise refused[0]
-    if refused:
-        these = "1 series is" if len(refused) == 1 else f"{len(refused):,} series are"
-        warnings.warn(f"{these} left out; the first: {refused[0].message}", stacklevel=2)
+    for note in left_out(refused):
+        warnings.warn(note, stacklevel=2)
     yield from windows
 
 
@@ -175,13 +172,11 @@ def end_of(series: Series, calendar: Calendar, sizes: Sizes) -> Window:
     Raises:
         DataError: It is shorter than what a forecast looks at, or has no value there.
     """
-    name = f" of series {series.id!r}" if series.id else ""
     if len(series) < sizes.lookback:
-        steps = "1 step" if len(series) == 1 else f"{len(series):,} steps"
-        message = f"{series.where}: {steps}{name}, but a forecast looks at "
-        raise DataError(f"{message}{sizes.lookback:,}", "give more steps")
+        raise too_short(series, sizes.lookback, "a forecast looks at")
     seen = series.values[len(series) - sizes.lookback :]
     if bool(seen.isnan().all()):
+        name = f" of series {series.id!r}" if series.id else ""
         raise DataError(f"{series.where}: no value{name} in what a forecast looks at")
     return Window(series, len(series), sizes, len(series), calendar)
 

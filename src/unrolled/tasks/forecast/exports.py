@@ -5,6 +5,7 @@ says. Not here: recursive forecasters, which draw or feed themselves.
 """
 
 from collections.abc import Iterator, Sequence
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -31,7 +32,17 @@ class ForecasterGraphs(Graphs[Window]):
         nothing.
     center, width: The scale of each series, (B, C), of logarithms where those are learned.
     scores: The parameters of the model's head, (B, H, C, R).
+
+    Raises:
+        OptionError: A recursive model.
     """
+
+    def __init__(self, task: Any, model: Any) -> None:
+        if model.options.method == "recursive":
+            message = f"a forecaster of {field('method')} recursive reads what it said itself, "
+            message += "which a graph does not"
+            raise OptionError(message, f"train with another {field('method')}")
+        super().__init__(task, model)
 
     def whole(self) -> Graph:
         """Return the graph of windows."""

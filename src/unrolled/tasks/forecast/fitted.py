@@ -76,7 +76,7 @@ class Fitted(NamedTuple):
         width = torch.cat([width, width.new_ones(extra)])
         marks = any(bool(series.values[:end].isnan().any()) for series, end in learned.items())
         last_place = first.series.places[len(first.series) - 1]
-        statics = Statics.fit(data.static, learned, data.id)
+        statics = Statics.fit(data.static, learned, data.id, splits.notes)
         sizes = first.sizes
         return cls(first.calendar, sizes, scales, (center, width), marks, last_place, statics)
 

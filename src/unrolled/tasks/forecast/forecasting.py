@@ -33,6 +33,7 @@ class Forecast(NamedTuple):
     quantiles: Tensor | None
 
 
+@torch.inference_mode()
 def forecast(
     scaling: Scaling, model: Forecaster, windows: Sequence[Window], levels: Sequence[float]
 ) -> Forecast:

@@ -85,7 +85,9 @@ def _moment(table: Table, row: Row, column: str, dates: str) -> Moment:
         message = f"{table.where(row)}: {column!r} is neither a date nor a number: {value!r}"
         if dates != "iso":
             message = f"{table.where(row)}: {column!r} is no date with {dates.replace('-', ' ')}: "
-            raise DataError(f"{message}{value!r}", f"{field('dates')} says the order") from None
+            example = "31/12/2024" if dates == "day-first" else "12/31/2024"
+            hint = f"{field('dates')} {dates}: {example} or {example} 23:59, in all rows"
+            raise DataError(f"{message}{value!r}", hint) from None
         if has_an_order(value):
             hint = f"{field('dates')} day-first or month-first says which is which"
         raise DataError(message, hint) from None

@@ -13,16 +13,18 @@ Source:
 
 import math
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 import torch
 from torch import Tensor
 
 from unrolled.metrics import Metric
+from unrolled.tasks.forecast.model_options import DISTRIBUTIONS
+from unrolled.tasks.forecast.scales import Scale
 
-__all__ = ["METRICS", "Tally", "verdict"]
+__all__ = ["Tally", "metrics_of", "verdict"]
 
-METRICS = (
+_METRICS = (
     Metric("mase", "lower"),
     Metric("smape", "lower", "%"),
     Metric("mae", "lower"),
@@ -36,6 +38,18 @@ METRICS = (
 )
 _SURE = 2.58  # standard errors: one chance in a hundred
 _FEWEST = 4  # forecasts that do not overlap
+
+
+def metrics_of(learns: str, scales: Iterable[Scale]) -> tuple[Metric, ...]:
+    """Return what the figures mean: MASE first, where a series has a seasonal error to divide by.
+
+    Args:
+        learns: What the loss is of.
+        scales: Of the series that are learned from.
+    """
+    has_scale = any(bool((~scale.is_constant).any()) for scale in scales)
+    unit = "nats/value" if learns in DISTRIBUTIONS else ""
+    return (*(_METRICS if has_scale else _METRICS[1:]), Metric("loss", "lower", unit))
 
 
 class Tally:

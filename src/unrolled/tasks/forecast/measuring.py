@@ -122,13 +122,14 @@ def spread_of(scaling: Scaling, model: Forecaster, held_out: Sequence[Window]) -
     It is 1 at least: the weights were chosen by the same values, which they fit too well.
 
     Returns:
-        None of a model without intervals, or of counts; or where nothing is held out.
+        None of a model without intervals, with one that begins or ends at the median, or of
+        counts; or where nothing is held out.
 
     Source:
         Romano et al. (2019), conformalized quantile regression; scores as ratios.
     """
     ends = None if says_one_number(model.options) else ends_of_interval(model.options, None)
-    if ends is None or ends[0] == ends[1] or model.head.counts or not held_out:
+    if ends is None or not ends[0] < 0.5 < ends[1] or model.head.counts or not held_out:
         return None
     scores = []
     for windows in _batches(held_out):

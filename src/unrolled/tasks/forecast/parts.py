@@ -12,10 +12,17 @@ from unrolled.tasks.forecast.data_options import DataOptions
 from unrolled.tasks.forecast.reader import Panel, Series, read_panel
 from unrolled.tasks.forecast.scaling import Scaling
 from unrolled.tasks.forecast.times import Calendar
-from unrolled.tasks.forecast.windows import Sizes, Window, ends_of, settled_sizes, windows_of
+from unrolled.tasks.forecast.windows import (
+    Sizes,
+    Window,
+    ends_of,
+    settled_sizes,
+    too_short,
+    windows_of,
+)
 from unrolled.tasks.task import Splits
 
-__all__ = ["read_splits", "scaled_if_new", "splits_of", "windows_of_table"]
+__all__ = ["left_out", "read_splits", "scaled_if_new", "splits_of", "take_in", "windows_of_table"]
 
 
 def read_splits(data: DataOptions) -> Splits[Window]:
@@ -73,40 +80,73 @@ def windows_of_table(
     Raises:
         DataError: The table cannot be used, or no series is long enough.
     """
-    series, calendar, notes, _ = read_panel(path, data, calendar=calendar)
-    notes.extend(scaled_if_new(series, scaling, sizes.lookback))
+    every, calendar, notes, _ = read_panel(path, data, calendar=calendar)
+    needed = sum(sizes)
+    refused = [too_short(one, needed, "a window has") for one in every if len(one) < needed]
+    series = [one for one in every if len(one) >= needed]
+    notes.extend([*left_out(refused), *scaled_if_new(series, scaling)])
     windows: list[Window] = []
     for one in series:
         cut = windows_of(one, 0, len(one), sizes=sizes, learned=len(one), calendar=calendar)
         windows.extend([*cut][:: data.stride])
     if not windows:
-        message = f"{path}: no series has {sum(sizes):,} steps: {sizes.lookback:,} to look at"
+        message = f"{path}: no series has {needed:,} steps: {sizes.lookback:,} to look at"
         raise DataError(f"{message} and {sizes.horizon:,} to forecast", "give more steps")
     return windows, notes
 
 
-def scaled_if_new(series: Sequence[Series], scaling: Scaling, lookback: int) -> Iterator[str]:
-    """Scale series that training did not have by the first steps that a window looks at.
+def left_out(refused: Sequence[DataError]) -> Iterator[str]:
+    """Yield a note on series that are left out, if there are any, each for an error."""
+    if refused:
+        these = "1 series is" if len(refused) == 1 else f"{len(refused):,} series are"
+        yield f"{these} left out; the first: {refused[0].message}"
+
+
+def scaled_if_new(
+    series: Sequence[Series], scaling: Scaling, *, at_end: bool = False
+) -> Iterator[str]:
+    """Scale series that training did not have by what is seen before they are forecast.
+
+    Args:
+        series: All of them.
+        scaling: Which gets the scales.
+        at_end: Whether they are forecast from their ends, and not from their starts on.
 
     Yields:
         Notes: how many they are, and how many words of theirs are new.
+
+    Raises:
+        DataError: What is known of a whole series is no number where one is expected.
     """
     new = [one for one in series if one.id not in scaling.scales]
     for one in new:
-        scaling.add(one, one.values[:lookback])
+        scaling.add(one, one.values if at_end else scaling.seen_first(one.values))
     if new:
         these = "1 series is" if len(new) == 1 else f"{len(new):,} series are"
-        yield f"{these} new, and scaled by the steps before the first forecast"
+        whole = "all its steps" if len(new) == 1 else "all their steps"
+        by = whole if at_end else "the steps before the first forecast"
+        yield f"{these} new, and scaled by {by}"
     if note := scaling.statics.note(series):
         yield note
+
+
+def take_in(splits: Splits[Window], scaling: Scaling) -> None:
+    """Give series of a training that starts from another run scales, where that had none of them.
+
+    A note of how many words are new is added to `splits`.
+    """
+    learned = {window.series: window.learned for window in splits.training}
+    for series, end in learned.items():
+        if series.id not in scaling.scales:
+            scaling.scales[series.id] = scaling.fit(series.values[:end])
+    if note := scaling.statics.note(learned):
+        splits.notes.append(note)
 
 
 def _notes(
     splits: Splits[Window], sizes: Sizes, refused: Sequence[DataError], num_after: int
 ) -> Iterator[str]:
-    if refused:
-        these = "1 series is" if len(refused) == 1 else f"{len(refused):,} series are"
-        yield f"{these} left out; the first: {refused[0].message}"
+    yield from left_out(refused)
     num_series = len({window.series for window in splits.training})
     borders = bool(splits.held_out) + bool(splits.test)
     crossing = num_series * borders * (sizes.horizon - 1)

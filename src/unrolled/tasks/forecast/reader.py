@@ -210,13 +210,21 @@ def _static_value(table: Table, rows: list[Row], column: str, name: str) -> str:
         text = "" if value is None else str(value).strip()
         if text.lower() in MISSING:
             continue
-        if first is not None and text != first[0]:
+        if first is not None and _as_number(text) != _as_number(first[0]):
             message = f"{table.where(row)}: {column!r}{name} is {text!r}, and {first[0]!r} in "
             message += f"{table.unit} {first[1].line}"
             hint = f"it is one for each series; {field('known')} and {field('past')} change"
             raise DataError(message, hint)
         first = first or (text, row)
     return "" if first is None else first[0]
+
+
+def _as_number(text: str) -> float | str:
+    """Return the number that a text is, by which 120 and 120.0 are the same; else the text."""
+    try:
+        return parse_number(text)
+    except ValueError:
+        return text
 
 
 def _column_values(

@@ -3,7 +3,7 @@
 Not here: how a scale is fitted (`scales.py`).
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import NamedTuple
 from weakref import WeakKeyDictionary
 
@@ -19,7 +19,7 @@ from unrolled.tasks.forecast.transforms import curve_of, takes_differences
 from unrolled.tasks.forecast.windows import Window
 from unrolled.tasks.task import TaskOptions
 
-__all__ = ["Scaling", "check_counts", "kind_of_scale"]
+__all__ = ["Scaling", "check_counts", "kind_of_scale", "no_count"]
 
 
 class _Scaled(NamedTuple):
@@ -49,7 +49,7 @@ class Scaling:
     def __init__(
         self,
         options: TaskOptions,
-        scales: Mapping[str, Scale],
+        scales: dict[str, Scale],
         columns: tuple[Tensor, Tensor],
         lookback: int,
         season: int,
@@ -62,6 +62,7 @@ class Scaling:
         self._transform: str = options.data.transform
         self.stride: int = options.data.stride
         self._kind = kind_of_scale(options)
+        self._is_of_counts = options.model.learns == "negative-binomial"
         self._lookback, self._season = lookback, season
         self._added: WeakKeyDictionary[Series, Scale] = WeakKeyDictionary()
         self._scaled: WeakKeyDictionary[Series, _Scaled] = WeakKeyDictionary()
@@ -75,9 +76,19 @@ class Scaling:
 
     def add(self, series: Series, values: Tensor) -> None:
         """Scale a series that training did not have by some of its values, (T, C)."""
-        self._added[series] = Scale.fit(
-            values, kind=self._kind, transform=self._transform, season=self._season
-        )
+        self._added[series] = self.fit(values)
+
+    def fit(self, values: Tensor) -> Scale:
+        """Return the scale of a series with such values, (T, C)."""
+        return Scale.fit(values, kind=self._kind, transform=self._transform, season=self._season)
+
+    def seen_first(self, values: Tensor) -> Tensor:
+        """Return those of a series' values, (T, C), that its first forecast may look at.
+
+        That is the first one that has anything to look at.
+        """
+        first = int((~values.isnan().all(1)).long().argmax())
+        return values[: max(self._lookback, first + 1)]
 
     def scale(self, series: Series) -> Scale:
         """Return the scale of a series."""
@@ -99,6 +110,9 @@ class Scaling:
         """Return what a model reads of windows, and the scales of their series.
 
         There are targets where the steps that are forecast are known, of all windows.
+
+        Raises:
+            DataError: Counts are learned, and there are other numbers.
         """
         past, columns, future, targets = [], [], [], []
         for window in windows:
@@ -132,6 +146,8 @@ class Scaling:
     def _read(self, series: Series) -> _Scaled:
         scaled = self._scaled.get(series)
         if scaled is None:
+            if self._is_of_counts:
+                check_counts(series)
             scale, num_past = self.scale(series), series.past.shape[1]
             past = ((self.curve.apply(series.values) - scale.center) / scale.width).float()
             center, width = self.columns
@@ -170,5 +186,10 @@ def check_counts(series: Series) -> None:
     wrong = (values < 0) | (values != values.round())
     if bool(wrong.any()):
         step = int(wrong.any(1).nonzero()[0, 0])
-        message = f"{series.where}: step {step + 1} has {values[wrong][0]:g}, which is no count"
-        raise DataError(message, f"{field('loss')} normal or student-t is for other numbers")
+        raise no_count(f"{series.where}: step {step + 1}", float(values[wrong][0]))
+
+
+def no_count(where: str, value: float) -> DataError:
+    """Return the error that a value is no count, where the model is of counts."""
+    hint = f"{field('loss')} normal or student-t is for other numbers"
+    return DataError(f"{where} has {value:g}, which is no count", hint)

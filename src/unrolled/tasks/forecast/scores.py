@@ -1,7 +1,8 @@
 """How unlikely each observed step was, after all that came before it.
 
     a distribution    -log p(y), in nats, of the target as the table has it
-    quantiles         |y - median| / (end of the interval on that side - median): 1 at the end
+    quantiles         |y - median| / (end of the interval on that side - median): 1 at the end;
+                      of an interval that begins or ends at the median by its other end
     a number          |y - forecast| / mean error of the seasonal naive forecast in what was learned
                       from: 1 where it is as far off as that is
 
@@ -18,18 +19,18 @@ import torch
 from torch import Tensor
 
 from unrolled.data.source import Source
-from unrolled.errors import DataError, OptionError, field
+from unrolled.errors import OptionError, field
 from unrolled.tasks.forecast.data_options import DataOptions
 from unrolled.tasks.forecast.fitted import Fitted
 from unrolled.tasks.forecast.forecasting import Forecast, of_parameters
 from unrolled.tasks.forecast.model import Forecaster
 from unrolled.tasks.forecast.model_options import DISTRIBUTIONS
-from unrolled.tasks.forecast.parts import scaled_if_new
+from unrolled.tasks.forecast.parts import left_out, scaled_if_new
 from unrolled.tasks.forecast.reader import Series, read_panel
 from unrolled.tasks.forecast.scales import Scale
 from unrolled.tasks.forecast.scaling import Scaling
 from unrolled.tasks.forecast.times import Calendar
-from unrolled.tasks.forecast.windows import Sizes, Window, windows_of
+from unrolled.tasks.forecast.windows import Sizes, Window, too_short, windows_of
 
 __all__ = ["scored_table"]
 
@@ -64,11 +65,13 @@ def scored_table(
     if source.path is None:
         raise OptionError(f"{field('scores')} are of tables", "name a file")
     calendar, sizes = fitted.calendar, fitted.sizes
-    series = read_panel(source.path, data, ahead=sizes.horizon, calendar=calendar).series
-    if all(len(one) <= sizes.lookback for one in series):
-        message = f"{source.path}: no series has more than the {sizes.lookback:,} steps that a "
-        raise DataError(f"{message}forecast looks at", "give more steps")
-    for note in scaled_if_new(series, scaling, sizes.lookback):
+    every = read_panel(source.path, data, ahead=sizes.horizon, calendar=calendar).series
+    needed = sizes.lookback + 1
+    refused = [too_short(one, needed, "a score needs") for one in every if len(one) < needed]
+    series = [one for one in every if len(one) >= needed]
+    if not series:
+        raise refused[0]
+    for note in [*left_out(refused), *scaled_if_new(series, scaling)]:
         warnings.warn(note, stacklevel=2)
     for one in series:
         name = {"id": one.id} if data.id is not None else {}
@@ -97,7 +100,7 @@ def _scored(
         truth = series.values[steps]
         said = _first_step(scaling, model, batch)
         told = of_parameters(scaling, model, said, [scale], levels)
-        scores = _scores(scaling, model, said, told, truth, scale)
+        scores = _scores(scaling, model, said, told, truth, scale, levels)
         for row, column in (~truth.isnan()).nonzero().tolist():
             numbers = {"value": truth[row, column], "forecast": told.point[row, 0, column]}
             if told.quantiles is not None:
@@ -116,7 +119,13 @@ def _first_step(scaling: Scaling, model: Forecaster, windows: Sequence[Window]) 
 
 
 def _scores(
-    scaling: Scaling, model: Forecaster, said: Tensor, told: Forecast, truth: Tensor, scale: Scale
+    scaling: Scaling,
+    model: Forecaster,
+    said: Tensor,
+    told: Forecast,
+    truth: Tensor,
+    scale: Scale,
+    levels: Sequence[float],
 ) -> Tensor:
     """Return the scores, (B, C), of what came, (B, C); NaN where it is missing."""
     curve = scaling.curve
@@ -127,10 +136,12 @@ def _scores(
         losses = model.head.losses(parameters, curve.apply(y)) - curve.log_slope(y)
         return losses.masked_fill(~there, torch.nan)
     point = told.point[:, 0]
-    if told.quantiles is None or len(told.quantiles) < 2:
+    if told.quantiles is None or levels[0] == levels[1]:  # the median alone
         unit = torch.where(scale.seasonal_error > 0, scale.seasonal_error, scale.deviation)
         return (truth - point).abs() / unit
     parts = (point, *told.quantiles[:, :, 0], truth)
     middle, low, high, y = (curve.apply(part) / scale.width for part in parts)
-    end = torch.where(y > middle, high - middle, middle - low)
+    below, above = middle - low, high - middle
+    below, above = (above if levels[0] == 0.5 else below), (below if levels[1] == 0.5 else above)
+    end = torch.where(y > middle, above, below)
     return (y - middle).abs() / end.clamp(min=_LEAST)

@@ -40,7 +40,7 @@ _PERIODS = {
 }
 _ONE = {"minutely": "minutes", "hourly": "hours", "daily": "days", "weekly": "weeks"}
 _MONTHS = {"monthly": 1, "quarterly": 3, "yearly": 12}
-_STAMPS = ("%Y-%m-%d %H-%M-%S", "%Y-%m-%d %H:%M:%S", "%Y-%m-%d")
+_STAMPS = ("%Y-%m-%d %H-%M-%S", "%Y-%m-%d")
 _TYPES = ("string", "date", "numeric", "integer", "real")
 _NO_VALUES = "values lie between commas; ? is a missing one"
 
@@ -109,6 +109,7 @@ def _tsf(path: Path, lines: Sequence[str]) -> FileOfSeries:
     header, begin = _header(path, lines)
     names: list[str] = []
     dates: list[str] = []
+    numbers: list[str] = []
     frequency, horizon = None, None
     for number, (tag, *words) in header:
         where = f"{path}, line {number}"
@@ -118,6 +119,7 @@ def _tsf(path: Path, lines: Sequence[str]) -> FileOfSeries:
                 raise DataError(message, f"types are {', '.join(_TYPES)}")
             names.append(words[0])
             dates += [words[0]] * (words[1].lower() == "date")
+            numbers += [words[0]] * (words[1].lower() not in ("date", "string"))
         elif tag.lower() == "@frequency":
             frequency = _frequency(where, words)
         elif tag.lower() == "@horizon":
@@ -125,6 +127,7 @@ def _tsf(path: Path, lines: Sequence[str]) -> FileOfSeries:
                 raise DataError(f"{where}: @horizon is no number of steps: {' '.join(words)!r}")
             horizon = int(words[0])
     rows: list[Row] = []
+    lines_of: dict[str, int] = {}
     for number, line in _series(lines, begin):
         where = f"{path}, line {number}"
         *parts, values = line.split(":", len(names))
@@ -135,6 +138,12 @@ def _tsf(path: Path, lines: Sequence[str]) -> FileOfSeries:
             message = f"{where}: a colon among the values"
             raise DataError(message, "a time stamp is written 1979-01-01 00-00-00")
         known = dict(zip(names, (part.strip() for part in parts), strict=True))
+        series = known.get("series_name", str(number))
+        if lines_of.setdefault(series, number) != number:
+            message = f"{where}: series {series!r} is also in line {lines_of[series]}"
+            raise DataError(message, "a line is a whole series")
+        for name in numbers:
+            _number(where, repr(name), known[name])
         stamp = _stamp(where, dates[0], known[dates[0]]) if dates else None
         if stamp is not None and frequency is None:
             message = f"{path}: {dates[0]!r} says when series begin, but there is no @frequency"
@@ -196,11 +205,13 @@ def _stamp(where: str, name: str, text: str) -> datetime:
 def _ts(path: Path, lines: Sequence[str]) -> FileOfSeries:
     header, begin = _header(path, lines)
     is_labelled = has_stamps = False
+    labels: list[str] = []
     num_cases = 0
     for _, (tag, *words) in header:
         is_true = [word.lower() for word in words[:1]] == ["true"]
         if tag.lower() in ("@classlabel", "@targetlabel"):
             is_labelled = is_labelled or is_true
+            labels += words[1:]
         elif tag.lower() == "@timestamps":
             has_stamps = is_true
     rows: list[Row] = []
@@ -212,6 +223,10 @@ def _ts(path: Path, lines: Sequence[str]) -> FileOfSeries:
             line, colon, label = line.rpartition(":")
             if not colon:
                 raise DataError(f"{where}: no label", "it comes last, after a colon")
+            label = label.strip()
+            if labels and label not in labels:
+                message = f"{where}: the label {label!r} is none of @classLabel"
+                raise DataError(message, f"there are {', '.join(labels[:10])}")
         parts = _stamped(where, line) if has_stamps else _counted(line)
         columns = tuple(f"value{k}" for k in range(1, len(parts) + 1))
         columns = ("value",) if len(parts) == 1 else columns
@@ -225,7 +240,7 @@ def _ts(path: Path, lines: Sequence[str]) -> FileOfSeries:
                 message = f"{where}: the steps of {column!r} are not those of {names[0]!r}"
                 raise DataError(message, "fill the end with ?, for missing")
         num_cases += 1
-        known = {"case": str(num_cases)} | ({} if label is None else {"label": label.strip()})
+        known = {"case": str(num_cases)} | ({} if label is None else {"label": label})
         for step, time in enumerate(times):
             values = (_value(where, step, part[step][1]) for part in parts)
             rows.append(
@@ -258,9 +273,13 @@ def _stamped(where: str, line: str) -> list[list[tuple[Any, str]]]:
 
 def _value(where: str, step: int, text: str) -> str:
     """Return a value as it is written; one that is none is refused with its place in the line."""
+    return _number(where, f"value {step + 1}", text)
+
+
+def _number(where: str, name: str, text: str) -> str:
     try:
         parse_number(text)
     except ValueError:
-        message = f"{where}: value {step + 1} is not a finite number: {text.strip()[:40]!r}"
+        message = f"{where}: {name} is not a finite number: {text.strip()[:40]!r}"
         raise DataError(message, _NO_VALUES) from None
     return text

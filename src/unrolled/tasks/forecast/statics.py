@@ -5,7 +5,7 @@
     B     90    south        region: a vector of "north", one of "south"
 
 A number that is missing is read as the mean; a word that is missing, or that training did not have,
-as a vector of zeros.
+as a vector of zeros. A column in which anything is no number has words.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
@@ -71,13 +71,20 @@ class Statics:
         }
 
     @classmethod
-    def fit(cls, names: Sequence[str], series: Iterable[Series], id_column: str | None) -> Self:
+    def fit(
+        cls,
+        names: Sequence[str],
+        series: Iterable[Series],
+        id_column: str | None,
+        notes: list[str],
+    ) -> Self:
         """Return the columns as the series that are learned from have them.
 
         Args:
             names: Of the columns.
             series: That are learned from.
             id_column: The one that names series: its values are words, whatever they look like.
+            notes: To which a sentence is added for a column with numbers among its words.
 
         Raises:
             DataError: None of the series has a value.
@@ -85,15 +92,23 @@ class Statics:
         columns = []
         every = [*series]
         for index, name in enumerate(names):
-            texts = [one.static[index] for one in every if one.static[index]]
+            texts: dict[str, Series] = {}
+            for one in every:
+                if one.static[index]:
+                    texts.setdefault(one.static[index], one)
             if not texts:
                 message = f"{every[0].where}: no series has a value of {name!r}"
                 raise DataError(message, f"leave it out of {field('static')}")
-            if name == id_column or not all(map(_is_number, texts)):
-                columns.append(StaticColumn(name, words=tuple(sorted(set(texts)))))
+            others = [text for text in texts if not _is_number(text)]
+            if name == id_column or others:
+                columns.append(StaticColumn(name, words=tuple(sorted(texts))))
+                if name != id_column and len(others) < len(texts):
+                    where = texts[others[0]].where
+                    message = f"{name!r} is read as words: {others[0]!r} is not a finite number"
+                    notes.append(f"{message} ({where})")
                 continue
-            numbers = torch.tensor([[parse_number(text)] for text in texts], dtype=torch.float64)
-            center, width = column_scale(numbers)
+            numbers = [[parse_number(one.static[index])] for one in every if one.static[index]]
+            center, width = column_scale(torch.tensor(numbers, dtype=torch.float64))
             columns.append(StaticColumn(name, float(center), float(width)))
         return cls(columns)
 
@@ -129,7 +144,14 @@ class Statics:
         return torch.tensor(numbers, dtype=torch.float64), torch.tensor(words, dtype=torch.long)
 
     def note(self, series: Iterable[Series]) -> str | None:
-        """Return in a sentence how many words of series training did not have; None for none."""
+        """Return in a sentence how many words of series training did not have; None for none.
+
+        Raises:
+            DataError: A number was expected, in any of them.
+        """
+        series = [*series]
+        for one in series:
+            self.read(one.where, one.static)
         unknown = {
             (column.name, text): None
             for one in series

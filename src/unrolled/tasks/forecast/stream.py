@@ -6,7 +6,8 @@ from typing import TYPE_CHECKING, cast
 import torch
 from torch import Tensor
 
-from unrolled.errors import OptionError, ShapeError, field
+from unrolled.data.numbers import parse_number
+from unrolled.errors import DataError, OptionError, ShapeError, field
 from unrolled.layers import Recurrent, SequenceLayer
 from unrolled.tasks.forecast.forecasting import PATHS, of_parameters, of_paths
 from unrolled.tasks.forecast.framing import Frame
@@ -14,6 +15,7 @@ from unrolled.tasks.forecast.methods import DirectForecaster
 from unrolled.tasks.forecast.model import Forecaster
 from unrolled.tasks.forecast.recursive import Reached, RecursiveForecaster
 from unrolled.tasks.forecast.rows import draws_paths
+from unrolled.tasks.forecast.scaling import no_count
 
 if TYPE_CHECKING:
     from unrolled.tasks.forecast.task import ForecastTask
@@ -55,6 +57,7 @@ class ForecastStream:
         self._model = model
         self._scaling = task.scaling
         self._scale = task.scale_of(series)
+        self._targets: tuple[str, ...] = task.options.data.target
         self._static = self._features(task.options.data.static, static)
         self._stream = self._state = None
         if options.method == "direct":
@@ -84,6 +87,8 @@ class ForecastStream:
             The forecasts, (H, C), on the scale of the data.
 
         Raises:
+            DataError: A value is not a finite number, or none of those that the model is of, which
+                logarithms and counts have. The step is not read.
             ShapeError: Another number of values or columns.
         """
         model, scale = self._model, self._scale
@@ -92,7 +97,9 @@ class ForecastStream:
             got = f"{len(values)} and {len(columns)}"
             raise ShapeError(f"ForecastStream.push: expected {expected}, got {got}")
         ahead = self._ahead(future)
-        y = torch.tensor(values, dtype=torch.float64)
+        numbers = [self._target(*each) for each in zip(self._targets, values, strict=True)]
+        columns = [_number("a column", value) for value in columns]
+        y = torch.tensor(numbers, dtype=torch.float64)
         scaled = ((self._scaling.curve.apply(y) - scale.center) / scale.width).float()
         step = torch.cat([self._read(scaled), self._known(columns, ahead)])[None]
         self.num_steps += 1
@@ -107,9 +114,17 @@ class ForecastStream:
         raw = model.together(raw, 1)
         if model.linear is not None:
             self._window = torch.cat([self._window[1:], scaled[None]])
-            whole = model.frame(self._window[None])
-            raw = model.with_location(raw, model.linear_part(self._window[None], whole))
+            raw = model.with_location(raw, model.linear_part(self._window[None], frame))
         return self._point(raw, frame)
+
+    def _target(self, name: str, value: float) -> float:
+        """Return a value of a target, NaN of a missing one, if the model is of such values."""
+        number, curve = _number(repr(name), value), self._scaling.curve
+        if number <= curve.above:
+            raise curve.refuse(f"ForecastStream.push: {name!r}", number)
+        if self._model.head.counts and (number < 0 or number % 1 > 0):
+            raise no_count(f"ForecastStream.push: {name!r}", number)
+        return number
 
     def _features(self, names: Sequence[str], values: Sequence[str | float]) -> Tensor:
         """Return what a step reads of what is known of the whole series, (S,)."""
@@ -163,3 +178,11 @@ class ForecastStream:
     def _point(self, raw: Tensor, frame: Frame) -> Tensor:
         said = self._model.said(raw, frame)
         return of_parameters(self._scaling, self._model, said, [self._scale], ()).point[0]
+
+
+def _number(name: str, value: float) -> float:
+    try:
+        return parse_number(value)
+    except (TypeError, ValueError):
+        message = f"ForecastStream.push: {name} is not a finite number: {value!r}"
+        raise DataError(message, "NaN is a missing one") from None

@@ -14,14 +14,13 @@ import torch
 from torch import Tensor, nn
 
 from unrolled.data.source import Source
-from unrolled.errors import OptionError, field
 from unrolled.metrics import Metric
 from unrolled.tasks.forecast.ends import ends_of_source
 from unrolled.tasks.forecast.exports import ForecasterGraphs
 from unrolled.tasks.forecast.fitted import Fitted
 from unrolled.tasks.forecast.forecasting import Forecast, forecast
 from unrolled.tasks.forecast.heads import make_head
-from unrolled.tasks.forecast.measures import METRICS
+from unrolled.tasks.forecast.measures import metrics_of
 from unrolled.tasks.forecast.measuring import (
     baseline_figures,
     beside_naive,
@@ -31,25 +30,17 @@ from unrolled.tasks.forecast.measuring import (
 )
 from unrolled.tasks.forecast.methods import make_forecaster
 from unrolled.tasks.forecast.model import Forecaster, Inputs
-from unrolled.tasks.forecast.model_options import DISTRIBUTIONS
 from unrolled.tasks.forecast.options import (
     DataOptions,
     ModelOptions,
     PredictOptions,
     TrainingOptions,
 )
-from unrolled.tasks.forecast.parts import read_splits, windows_of_table
-from unrolled.tasks.forecast.rows import (
-    as_one,
-    ends_of_interval,
-    horizon_of,
-    says_one_number,
-    to_rows,
-    to_text,
-)
+from unrolled.tasks.forecast.parts import read_splits, take_in, windows_of_table
+from unrolled.tasks.forecast.predicting import heading_of, predictions
+from unrolled.tasks.forecast.rows import says_one_number, to_text
 from unrolled.tasks.forecast.scales import Scale
 from unrolled.tasks.forecast.scaling import Scaling
-from unrolled.tasks.forecast.scores import scored_table
 from unrolled.tasks.forecast.start import begin
 from unrolled.tasks.forecast.stream import ForecastStream
 from unrolled.tasks.forecast.subject import ForecastSubject
@@ -86,10 +77,7 @@ class ForecastTask(ExamplesTask[Window]):
     @property
     def metrics(self) -> Sequence[Metric]:
         """What the figures mean: MASE first, where a series has a seasonal error to divide by."""
-        has_scale = any(bool((~scale.is_constant).any()) for scale in self.scaling.scales.values())
-        metrics = METRICS if has_scale else METRICS[1:]
-        unit = "nats" if self.options.model.learns in DISTRIBUTIONS else ""
-        return (*metrics, Metric("loss", "lower", unit and f"{unit}/value"))
+        return metrics_of(self.options.model.learns, self.scaling.scales.values())
 
     @classmethod
     def files(cls, data: DataOptions) -> list[Path]:
@@ -196,12 +184,12 @@ class ForecastTask(ExamplesTask[Window]):
     def predict(
         self, model: nn.Module, source: Source, options: PredictOptions
     ) -> Iterator[dict[str, Any]]:
-        """Yield each step that comes after the end of each series, target by target.
+        """Return each step that comes after the end of each series, target by target.
 
         What is typed, and not a file, has in each line the last steps of a series: values between
         commas, targets between colons. Of such a line all steps are one prediction.
 
-        Where scores are asked for, yield each step that was observed instead, with how unlikely it
+        Where scores are asked for, return each step that was observed instead, with how unlikely it
         was (`scores.py`).
 
         Raises:
@@ -210,22 +198,7 @@ class ForecastTask(ExamplesTask[Window]):
             OptionError: A horizon or an interval that the model does not have.
         """
         forecaster = cast(Forecaster, model)
-        horizon = horizon_of(self.options.model, options, self.sizes)
-        levels = ends_of_interval(self.options.model, options.interval)
-        targets, named = self.options.data.target, self.options.data.id is not None
-        if options.scores:
-            data, fitted = self.options.data, self.fitted
-            yield from scored_table(source, data, fitted, self.scaling, forecaster, levels or ())
-            return
-        for window in self.ends(source, horizon):
-            point, quantiles = self.forecast(forecaster, [window], levels or ())
-            said = {"forecast": point[0, :horizon]}
-            if quantiles is not None:
-                said |= dict(zip(("low", "high"), quantiles[:, 0, :horizon], strict=True))
-            if source.path is None:
-                yield as_one(window, said, targets)
-            else:
-                yield from to_rows(window, said, targets, named=named)
+        return predictions(source, options, self.options, self.fitted, self.scaling, forecaster)
 
     def ends(self, source: Source, horizon: int | None = None) -> Iterator[Window]:
         """Return the window at the end of each series, what comes next being unknown.
@@ -242,10 +215,7 @@ class ForecastTask(ExamplesTask[Window]):
 
     def heading(self, options: PredictOptions) -> str:
         """Return the names of what stands in a line of a prediction."""
-        names = ["id"] * (self.options.data.id is not None)
-        ends = [] if says_one_number(self.options.model) else ["low", "high"]
-        value, score = (["value"], ["score"]) if options.scores else ([], [])
-        return "\t".join([*names, "time", "target", *value, "forecast", *ends, *score])
+        return heading_of(self.options, options)
 
     def to_text(self, prediction: dict[str, Any]) -> str:
         """Return a step as a line of a table; of what was typed a line for each step."""
@@ -278,11 +248,12 @@ class ForecastTask(ExamplesTask[Window]):
         return apart(examples)[: max(1, -(-num_steps // self.sizes.lookback))]
 
     def check_start(self, splits: Splits[Window]) -> None:
-        """Raise `DataError` unless windows are as long as those of the run to start from."""
+        """Raise `DataError` unless windows are as long as those of the run to start from.
+
+        Series that it did not have get scales of their own.
+        """
         check_sizes(splits.training[0], self.sizes)
-        for series, learned in {w.series: w.learned for w in splits.training}.items():
-            if series.id not in self.scaling.scales:
-                self.scaling.add(series, series.values[:learned])
+        take_in(splits, self.scaling)
 
     def graphs(self, model: nn.Module) -> ForecasterGraphs:
         """Return what is exported of a model.
@@ -290,10 +261,6 @@ class ForecastTask(ExamplesTask[Window]):
         Raises:
             OptionError: A recursive one.
         """
-        if self.options.model.method == "recursive":
-            message = f"a forecaster of {field('method')} recursive reads what it said itself, "
-            message += "which a graph does not"
-            raise OptionError(message, f"train with {field('method')} direct or segment")
         return ForecasterGraphs(self, model)
 
     def subject(self, model: nn.Module) -> ForecastSubject:
@@ -329,7 +296,6 @@ class ForecastTask(ExamplesTask[Window]):
         """Return what the model reads of windows, scaled; targets NaN where they are not known."""
         return self.scaling.batch(windows)[0]
 
-    @torch.inference_mode()
     def forecast(
         self, model: Forecaster, windows: Sequence[Window], levels: Sequence[float]
     ) -> Forecast:

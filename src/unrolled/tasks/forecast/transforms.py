@@ -52,7 +52,8 @@ class Curve(NamedTuple):
         if self.above == 0:
             hint = f"leave out {field('transform')}, or log1p where nothing is below 0"
             return DataError(message, hint)
-        return DataError(f"{message} of one more", f"leave out {field('transform')}")
+        message = f"{where} is {value:g}, and 1 more than that has no logarithm"
+        return DataError(message, f"leave out {field('transform')}")
 
 
 _STRAIGHT = Curve(lambda y: y, lambda y: y, torch.zeros_like)

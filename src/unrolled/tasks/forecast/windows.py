@@ -25,6 +25,7 @@ __all__ = [
     "check_sizes",
     "ends_of",
     "settled_sizes",
+    "too_short",
     "windows_of",
 ]
 
@@ -130,6 +131,13 @@ def windows_of(
         if gone[origin] - gone[behind] == sizes.lookback:
             continue
         yield Window(series, origin, sizes, learned, calendar)
+
+
+def too_short(series: Series, needed: int, what: str) -> DataError:
+    """Return the error that a series has fewer steps than `what`, such as "a window has", needs."""
+    steps = "1 step" if len(series) == 1 else f"{len(series):,} steps"
+    name = f" of series {series.id!r}" if series.id else ""
+    return DataError(f"{series.where}: {steps}{name}, but {what} {needed:,}", "give more steps")
 
 
 def apart(windows: Sequence[Window]) -> list[Window]:
