@@ -214,8 +214,8 @@ def test_names_are_unique_and_none_is_that_of_another_layer():
 @pytest.mark.parametrize(
     ("name", "hint"),
     [
-        ("MGU", "did you mean mgu"),
-        ("min-gru", "did you mean min_gru"),
+        ("MGU", "did you mean mgu?"),
+        ("min-gru", "did you mean min_gru?"),
         ("lstm_peephol", "did you mean lstm_peephole"),
         ("transformer", "`unrolled cells` lists them"),
     ],
