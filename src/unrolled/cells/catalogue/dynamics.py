@@ -1,6 +1,6 @@
 """Dynamical systems and neurons. A step of such a cell is a step of an equation in time.
 
-Step sizes and constants that a paper chooses for each data set are numbers here, at the top.
+Step sizes and constants that a paper chooses for each data set are numbers in the cells' file.
 """
 
 from typing import Any

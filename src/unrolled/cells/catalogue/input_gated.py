@@ -1,4 +1,4 @@
-"""Gates that see the input alone. No product with the state, so a step costs little.
+"""Gates that see the input alone. No product from one state to the next: a step costs little.
 
 Training such a cell could be parallel over time, which is what most of these papers are about; here
 it is a loop, whose input products are made for all steps at once.

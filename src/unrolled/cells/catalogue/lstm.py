@@ -1,6 +1,6 @@
 """LSTM variants. Gates i (input), f (forget), g (candidate), o (output); states h and c.
 
-The eight variants of Greff et al. are of an LSTM with peepholes: each leaves out or adds one thing.
+The variants of Greff et al. are of an LSTM with peepholes: each leaves out or adds one thing.
 The one without peepholes (their NP) is `lstm`. Peepholes start at 0.
 """
 
