@@ -92,6 +92,23 @@ def test_a_cells_gradient_is_that_of_its_papers_formula(name):
     assert slope == pytest.approx((losses[0] - losses[1]) / (2 * step), rel=1e-6, abs=1e-7)
 
 
+@every_cell
+@pytest.mark.parametrize("sign", [1, -1])
+def test_inputs_at_which_every_gate_is_shut_or_open_give_finite_values_and_gradients(name, sign):
+    """In float32, where an exponential of -104 is 0, and a sigmoid too: 0 / 0 is not far."""
+    layer = unrolled.Recurrent(name, INPUT, HIDDEN)
+    with torch.no_grad():
+        for weight_name, weight in layer.named_parameters():
+            if weight_name.startswith("weight_ih"):
+                weight.copy_(torch.linspace(-1, 1, weight.numel()).view_as(weight))
+    x = sign * 1000.0 * torch.tensor([1.0, 0.5, 1.0, 2.0]).expand(STEPS, ROWS, INPUT)
+    with using_path("reference"):
+        output, _ = layer(x)
+        output.sum().backward()
+    assert output.isfinite().all()
+    assert all(p.grad is None or p.grad.isfinite().all() for p in layer.parameters())
+
+
 @pytest.mark.parametrize("name", SPIKING)
 def test_a_spike_has_the_surrogates_gradient(name):
     layer = layer_over(name)
@@ -197,8 +214,8 @@ def test_names_are_unique_and_none_is_that_of_another_layer():
 @pytest.mark.parametrize(
     ("name", "hint"),
     [
-        ("MGU", "did you mean mgu"),
-        ("min-gru", "did you mean min_gru"),
+        ("MGU", "did you mean mgu?"),
+        ("min-gru", "did you mean min_gru?"),
         ("lstm_peephol", "did you mean lstm_peephole"),
         ("transformer", "`unrolled cells` lists them"),
     ],

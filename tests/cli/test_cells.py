@@ -1,12 +1,15 @@
 """`unrolled cells`: what the user sees of the published cells."""
 
 import re
+from contextlib import redirect_stdout
+from io import StringIO
 
 import pytest
 
 from unrolled.cells.catalogue import CATALOGUE
 from unrolled.cli import cells
 from unrolled.cli.cells import num_parameters
+from unrolled.inspection.description import describe
 
 
 @pytest.fixture
@@ -77,7 +80,38 @@ def test_a_cell_of_ones_own_is_shown_as_far_as_it_says(unrolled, tmp_path):
     assert "source      none\n" in done.out
 
 
-def test_an_unknown_cell_is_refused_with_the_nearest(unrolled):
-    done = unrolled("cells", "show", "li-gru")
+@pytest.mark.parametrize("command", ["cells", "kernels"])
+def test_an_unknown_cell_is_refused_with_the_nearest(unrolled, command):
+    done = unrolled(command, "show", "li-gru")
     assert (done.code, done.out) == (1, "")
+    assert "no cell is called 'li-gru'" in done.err
     assert "hint: did you mean li_gru?" in done.err
+
+
+def test_columns_stay_apart_where_a_cell_has_most_states_and_numbers(unrolled, monkeypatch):
+    one = {"Some": {"t_lstm": CATALOGUE["t_lstm"]}}
+    monkeypatch.setattr("unrolled.cells.catalogue.FAMILIES", one)
+    out = unrolled("cells", "--hidden-size", 65536).out
+    assert re.search(r"^t_lstm .* v_o +25,770,196,992  yes +z f o", out, re.MULTILINE)
+
+
+def test_a_line_of_the_list_fits_eighty_columns(unrolled, monkeypatch):
+    longest = {name: CATALOGUE[name] for name in ("t_lstm", "gru_reset_before", "nas", "cfn")}
+    monkeypatch.setattr("unrolled.cells.catalogue.FAMILIES", {"Some": longest})
+    assert max(map(len, unrolled("cells").out.splitlines())) <= 80
+
+
+@pytest.mark.parametrize("columns", [60, 120])
+def test_prose_is_wrapped_for_a_terminal_and_equations_are_not(monkeypatch, columns):
+    monkeypatch.setenv("COLUMNS", str(columns))
+    shown = StringIO()
+    shown.isatty = lambda: True
+    with redirect_stdout(shown):
+        cells.show("rwkv4", 128)
+    lines = shown.getvalue().splitlines()
+    equations = describe(CATALOGUE["rwkv4"]).equations
+    assert {f"  {line}" for line in equations} < set(lines)
+    prose = [line for line in lines if line[2:] not in equations]
+    assert columns - 25 < max(map(len, prose)) <= columns
+    source = lines.index(next(line for line in lines if line.startswith("source")))
+    assert columns > 100 or lines[source + 1].startswith(" " * 12)

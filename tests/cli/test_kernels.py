@@ -19,7 +19,7 @@ def test_show_prints_the_source_of_a_cell(unrolled):
 @pytest.mark.parametrize(
     ("name", "said", "hint"),
     [
-        ("ltsm", "must be one of rnn, rnn_relu, lstm,", "did you mean lstm?"),
+        ("ltsm", "no cell is called 'ltsm'", "did you mean lstm or "),
         ("dense", "dense is not a cell, but a layer without a recurrence", "rnn, rnn_relu, lstm,"),
         ("no_such_module:own", "no module 'no_such_module' with a source file", "FILE.py:NAME"),
         ("no_such.py:own", "cell no_such.py:own: no_such.py: cannot be read: No such file", ""),

@@ -105,7 +105,7 @@ def slstm(w, x, s):
     z, o = np.tanh(both(w, "g", x, s["h"])), sigmoid(both(w, "o", x, s["h"]))
     log_i = both(w, "i", x, s["h"])
     log_f = np.log(sigmoid(both(w, "f", x, s["h"])))
-    m = np.maximum(log_f + s["m"], log_i)
+    m = np.where(s["n"] > 0, np.maximum(log_f + s["m"], log_i), log_i)
     i, f = np.exp(log_i - m), np.exp(log_f + s["m"] - m)
     c, n = f * s["c"] + i * z, f * s["n"] + i
     return {"h": o * c / n, "c": c, "n": n, "m": m}
@@ -244,7 +244,7 @@ def nas(w, x, s):
     pre = [both(w, k, x, s["h"]) for k in "abdefgkl"]
     leaves = [
         (sigmoid(pre[0]), np.maximum(pre[1], 0)),
-        (sigmoid(pre[2]), np.maximum(pre[3], 0)),
+        (sigmoid(pre[2]), np.maximum(w.x("e", x) * w.u("e", s["h"]), 0)),
         (np.tanh(pre[4]), sigmoid(pre[5])),
         (np.tanh(pre[6]), sigmoid(pre[7])),
     ]
@@ -266,7 +266,7 @@ def rwa(w, x, s):
     z = w.x("k", x) * np.tanh(both(w, "g", x, s["h"]))
     a = both(w, "a", x, s["h"])
     numerator, denominator = numerator + z * np.exp(a), denominator + np.exp(a)
-    m = np.maximum(s["m"], a)
+    m = np.where(s["d"] > 0, np.maximum(s["m"], a), a)
     h = np.tanh(numerator / denominator)
     return {"h": h, "n": numerator / np.exp(m), "d": denominator / np.exp(m), "m": m}
 
@@ -407,7 +407,7 @@ def rwkv4(w, x, s):
     a, b = s["a"] * np.exp(s["m"]), s["b"] * np.exp(s["m"])
     k, v, decay = w.x("k", x), w.x("v", x), np.exp(-np.exp(w["w"]))
     wkv = (a + np.exp(w["e"] + k) * v) / (b + np.exp(w["e"] + k))
-    m = np.maximum(s["m"] - np.exp(w["w"]), k)
+    m = np.where(s["b"] > 0, np.maximum(s["m"] - np.exp(w["w"]), k), k)
     a, b = decay * a + np.exp(k) * v, decay * b + np.exp(k)
     return {"h": sigmoid(w.x("r", x)) * wkv, "a": a / np.exp(m), "b": b / np.exp(m), "m": m}
 
@@ -481,9 +481,9 @@ def lif(w, x, s):
 
 
 def alif(w, x, s):
-    """Bellec et al. (2018): the threshold is 1 + 0.5 b."""
-    b = 0.97 * s["b"] + 0.03 * s["h"]
-    potential = 0.9 * s["v"] + 0.1 * both(w, "a", x, s["h"]) - s["h"]
+    """Bellec et al. (2018), equations 1-3: V(t+1) = ... - B(t) z(t), with B = 1 + 0.5 b."""
+    passed, b = 1 + 0.5 * s["b"], 0.97 * s["b"] + 0.03 * s["h"]
+    potential = 0.9 * s["v"] + 0.1 * both(w, "a", x, s["h"]) - passed * s["h"]
     return {"h": (potential > 1 + 0.5 * b).astype(float), "v": potential, "b": b}
 
 

@@ -3,8 +3,9 @@
 Nothing is said here that a cell's file does not say; a test holds the page to them.
 """
 
+import inspect
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 from unrolled.cells import Cell, Publication
@@ -56,7 +57,9 @@ def catalogue_page() -> str:
 
 
 def _table() -> Iterator[str]:
-    """Yield a line for each cell."""
+    """Yield where each family is, and a line for each cell."""
+    links = [f"[{family}](#{_anchor(family)})" for family in FAMILIES]
+    yield from (f"By family, in the order of the table: {'; '.join(links)}.", "")
     yield f"| cell | year | gates | states | parameters at {_HIDDEN_SIZE} | new about it |"
     yield "|---|---:|---|---|---:|---|"
     for name, cell in CATALOGUE.items():
@@ -70,6 +73,8 @@ def _families() -> Iterator[str]:
     """Yield the sections."""
     for family, cells in FAMILIES.items():
         yield from (f"## {family}", "")
+        for paragraph in _introduction(cells):
+            yield from (paragraph, "")
         for name, cell in cells.items():
             description = describe(cell)
             yield from (f"### {name}", "", description.new, "")
@@ -79,6 +84,20 @@ def _families() -> Iterator[str]:
             source, *others = facts(cell, _HIDDEN_SIZE).items()
             yield from (f"Source: {source[1]}.", "")
             yield from (f"{'; '.join(f'{each} {text}' for each, text in others)}.", "")
+
+
+def _anchor(heading: str) -> str:
+    """Return what a link to a heading of Markdown ends in."""
+    return heading.lower().replace(" ", "-")
+
+
+def _introduction(cells: Mapping[str, Cell]) -> list[str]:
+    """Return what the file of a family says of all its cells, without its name; paragraphs."""
+    files = {cell.equations.__module__ for cell in cells.values()}
+    if len(files) > 1:
+        return []
+    text = inspect.cleandoc(sys.modules[files.pop()].__doc__ or "").partition(".")[2]
+    return [" ".join(each.split()) for each in text.split("\n\n") if each.strip()]
 
 
 def _year(cell: Cell) -> str:

@@ -1,5 +1,8 @@
 """`unrolled cells`: the published cells, what each computes, and how fast it is here."""
 
+import shutil
+import sys
+import textwrap
 import time
 from collections.abc import Callable
 from statistics import median
@@ -75,20 +78,35 @@ def show(
 
     cell = find_cell(name)
     description = describe(cell)
-    lines = [cell.name, "", *([description.new, ""] if description.new else [])]
+    lines = [cell.name, "", *([*_wrapped(description.new), ""] if description.new else [])]
     lines += [*(f"  {line}" for line in description.equations), ""]
-    lines += [text for note in description.notes for text in (note, "")]
-    lines += [f"{fact:<12}{text}" for fact, text in facts(cell, hidden_size).items()]
+    lines += [line for note in description.notes for line in (*_wrapped(note), "")]
     reason = reason_without_kernel(cell)
-    lines += [f"kernel      {f'no: {reason}' if reason else 'yes'}", ""]
+    known = facts(cell, hidden_size) | {"kernel": f"no: {reason}" if reason else "yes"}
+    lines += [line for fact, text in known.items() for line in _wrapped(f"{fact:<12}{text}", 12)]
+    lines += [""]
     if not reason:
         lines += ["A value, from what it is computed:"]
         lines += [f"  {value:<8} <- {', '.join(sources)}" for value, sources in data_flow(cell)]
         lines += [""]
-    lines += [
+    lines += _wrapped(
         "x.f is W_x x[t] + b_x of a gate f, u.f is W_h h[t-1] + b_h, and u.f(v) is W_h v + b_h."
-    ]
+    )
     write("\n".join(lines) + "\n")
+
+
+def _wrapped(text: str, indent: int = 0) -> list[str]:
+    """Return a text in lines that fit a terminal, those after the first indented; else in one."""
+    if not sys.stdout.isatty():
+        return [text]
+    width = max(40, shutil.get_terminal_size().columns)
+    return textwrap.wrap(
+        text,
+        width,
+        subsequent_indent=" " * indent,
+        break_long_words=False,
+        break_on_hyphens=False,
+    )
 
 
 def facts(cell: "Cell", hidden_size: int) -> dict[str, str]:
@@ -166,5 +184,5 @@ def _seconds(repeat: Callable[[], object]) -> float:
 
 def _line(name: str, year: str, states: str, parameters: str, kernel: str, *others: str) -> str:
     *figures, gates = others
-    columns = f"{name:<17}{year:<6}{states:<15}{parameters:>10}  {kernel:<8}"
+    columns = f"{name:<17}{year:<6}{states:<15} {parameters:>11}  {kernel:<6}"
     return f"{columns}{''.join(f'{figure:>10}' for figure in figures)}  {gates}".rstrip()

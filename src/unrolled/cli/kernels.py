@@ -122,6 +122,10 @@ def find_cell(name: str) -> "Cell":
     from unrolled.errors import OptionError
     from unrolled.networks import LAYERS, find_layer
 
+    if ":" not in name and name not in LAYERS:
+        from unrolled.cells.catalogue import named_cell
+
+        return named_cell(name)
     cell = find_layer(name).cell
     if cell is None:
         cells = ", ".join(name for name, kind in LAYERS.items() if kind.cell is not None)

@@ -44,6 +44,7 @@ def named_cell(name: str) -> Cell:
     """
     if name in CATALOGUE:
         return CATALOGUE[name]
-    near = difflib.get_close_matches(name.lower().replace("-", "_"), CATALOGUE, n=3)
+    written = name.lower().replace("-", "_")
+    near = [written] if written in CATALOGUE else difflib.get_close_matches(written, CATALOGUE)
     hint = f"did you mean {' or '.join(near)}?" if near else f"`{PROGRAM} cells` lists them"
     raise OptionError(f"no cell is called {name!r}", hint)

@@ -1,6 +1,6 @@
 """Dynamical systems and neurons. A step of such a cell is a step of an equation in time.
 
-Step sizes and constants that a paper chooses for each data set are numbers here, at the top.
+Step sizes and constants that a paper chooses for each data set are numbers in the cells' file.
 """
 
 from typing import Any
@@ -64,7 +64,8 @@ HASANI_CFC = Publication(
 NEFTCI = Publication(
     "E. O. Neftci, H. Mostafa and F. Zenke",
     2019,
-    "Surrogate gradient learning in spiking neural networks",
+    "Surrogate gradient learning in spiking neural networks: bringing the power of gradient-based "
+    "optimization to spiking neural networks",
     "IEEE Signal Processing Magazine 36(6), arXiv 1901.09948",
 )
 BELLEC = Publication(
@@ -138,7 +139,7 @@ CORNN_DT, CORNN_GAMMA, CORNN_EPSILON = 0.042, 2.7, 4.7  # as for sequential MNIS
 
 @cell(gates="a b", applied="b", states="h z", source=RUSCH)
 def cornn(x: Terms, u: Terms, h: Tensor, z: Tensor) -> Values:
-    """Units are damped oscillators that drive each other; no gradient can explode or vanish.
+    """Units are damped oscillators that drive each other, with a gradient that stays in bounds.
 
     h is the paper's y, the place of an oscillator, and z its velocity. The rows of W_x for b have
     no effect.
@@ -155,7 +156,7 @@ UNICORNN_DT, UNICORNN_ALPHA = 0.1, 1.0
 def unicornn(x: Terms, h: Tensor, z: Tensor, *, w: Vector = 0.5, c: Vector = 0.0) -> Values:
     """Oscillators without damping that see only themselves: a step that can be undone.
 
-    h is the paper's y. s(c) is the time step of each unit, in parts of the longest.
+    h is the paper's y. s(c) is the time step of each unit, in parts of the longest, 0.1 here.
     """
     dt = UNICORNN_DT * sigmoid(c)
     z = z - dt * (tanh(w * h + x.a) + UNICORNN_ALPHA * h)
@@ -170,7 +171,7 @@ LEM_DT = 1.0
 def lem(x: Terms, u: Terms, h: Tensor, c: Tensor) -> Values:
     """Two states that live on two time scales, both learned, of each unit and each step.
 
-    h is the paper's y, the slow or the fast one, and c its z, which h sees as it is now.
+    h is the paper's y, and c its z, which h sees as it is now.
     """
     d_z = LEM_DT * sigmoid(x.d_z + u.d_z)
     d_y = LEM_DT * sigmoid(x.d_y + u.d_y)
@@ -185,7 +186,8 @@ def lem(x: Terms, u: Terms, h: Tensor, c: Tensor) -> Values:
 def ltc(x: Terms, u: Terms, h: Tensor, *, tau: Vector = 1.0, A: Vector = 1.0) -> Values:
     """The time constant of a unit is liquid: it depends on the input and the state.
 
-    One step of the paper's fused solver, of time 1, for each input. The nonlinearity is s.
+    One step of the paper's fused solver, of time 1, for each input. The nonlinearity is s. Nothing
+    keeps tau above 0, where the paper's is.
     """
     f = sigmoid(x.f + u.f)
     h = (h + f * A) / (1 + 1 / tau + f)
@@ -238,8 +240,8 @@ THRESHOLD = 1.0
 def lif(x: Terms, u: Terms, h: Tensor, v: Tensor) -> Values:
     """A spiking neuron that leaks, trained as if its threshold were soft: a surrogate gradient.
 
-    h is 1 where a unit fires, else 0; a spike takes the threshold from the potential v. The
-    surrogate is 1 / (1 + 10 |v - 1|)^2.
+    h is 1 where a unit fires, else 0; a spike takes the threshold from the potential v. Without the
+    paper's current of a synapse, a second leak before v. The surrogate is 1 / (1 + 10 |v - 1|)^2.
     """
     v = LIF_DECAY * v + x.a + u.a - THRESHOLD * h
     h = spike(v - THRESHOLD)
@@ -253,11 +255,11 @@ ADAPTATION_DECAY, ADAPTATION = 0.97, 0.5
 def alif(x: Terms, u: Terms, h: Tensor, v: Tensor, b: Tensor) -> Values:
     """A spiking neuron whose threshold rises with each spike and falls back slowly: its memory.
 
-    h is 1 where a unit fires, else 0; a spike takes the threshold at rest from the potential v, and
-    b is how far spikes have raised it. The surrogate gradient is that of `lif`, where the paper's
-    is piecewise linear.
+    h is 1 where a unit fires, else 0; a spike takes the threshold that it passed from the potential
+    v, and b, the mean of past spikes, raises it. The surrogate gradient is that of `lif`, where the
+    paper's is piecewise linear; the numbers are chosen here.
     """
+    v = LIF_DECAY * v + (1 - LIF_DECAY) * (x.a + u.a) - (THRESHOLD + ADAPTATION * b) * h
     b = ADAPTATION_DECAY * b + (1 - ADAPTATION_DECAY) * h
-    v = LIF_DECAY * v + (1 - LIF_DECAY) * (x.a + u.a) - THRESHOLD * h
     h = spike(v - THRESHOLD - ADAPTATION * b)
     return dict(h=h, v=v, b=b)

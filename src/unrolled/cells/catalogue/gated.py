@@ -1,6 +1,6 @@
 """Other gated cells. Gates by the letters of each paper."""
 
-from torch import Tensor, clamp, exp, maximum, relu, sigmoid, tanh
+from torch import Tensor, clamp, exp, maximum, relu, sigmoid, tanh, where
 from torch.nn.functional import softplus
 
 from unrolled.cells.cell import Terms, Values, Vector, cell
@@ -98,7 +98,7 @@ def atr(x: Terms, u: Terms, h: Tensor) -> Values:
 
 @cell(gates="a c n", recurrent="", keeps="c", source=VECOVEN)
 def brc(x: Terms, h: Tensor, *, w_a: Vector = 1.0, w_c: Vector = 1.0) -> Values:
-    """A unit feeds back on itself so strongly that it has two stable states, and keeps one.
+    """A unit can feed back on itself so strongly that it has two stable states, and keeps one.
 
     The paper's BRC: units see each other only through the next layer.
     """
@@ -123,7 +123,8 @@ def nbrc(x: Terms, u: Terms, h: Tensor) -> Values:
 def cfn(x: Terms, u: Terms, h: Tensor) -> Values:
     """Without an input the state goes to zero, from any start: no chaos.
 
-    theta is the horizontal gate, eta the vertical one.
+    theta is the horizontal gate, eta the vertical one. So it is where the bias of n is 0: the
+    paper's n has none.
     """
     theta = sigmoid(x.theta + u.theta)
     eta = sigmoid(x.eta + u.eta)
@@ -184,11 +185,10 @@ def minimal_rnn(x: Terms, u: Terms, h: Tensor) -> Values:
 def nas(x: Terms, u: Terms, c: Tensor) -> Values:
     """Drawn by a network that was rewarded for cells that learn a language well.
 
-    The cell that the authors published as code, with eight products, which a figure of the paper
-    shows.
+    The cell that the authors published as code, with eight products; in e they are multiplied.
     """
     p = tanh(sigmoid(x.a + u.a) * relu(x.b + u.b))
-    q = tanh(sigmoid(x.d + u.d) + relu(x.e + u.e))
+    q = tanh(sigmoid(x.d + u.d) + relu(x.e * u.e))
     r = tanh(tanh(x.f + u.f) * sigmoid(x.g + u.g))
     s = sigmoid(tanh(x.k + u.k) + sigmoid(x.l + u.l))
     c = tanh(p + c) * q
@@ -213,11 +213,12 @@ def rwa(x: Terms, u: Terms, n: Tensor, d: Tensor, m: Tensor) -> Values:
     """The output is an average over all steps so far, weighted by an attention that is learned.
 
     k is the paper's u, a feature of the input; n and d are sums, divided by exp(m) to stay in
-    range. The state before the first step is zero, where the paper learns it.
+    range; at the first step, where d is 0, m is a. h is 0 before it, where the paper learns it.
     """
     z = x.k * tanh(x.g + u.g)
     a = x.a + u.a
-    b, m = m, maximum(m, a)
+    b = where(d > 0, m, a)
+    m = maximum(b, a)
     n = n * exp(b - m) + z * exp(a - m)
     d = d * exp(b - m) + exp(a - m)
     h = tanh(n / d)

@@ -1,10 +1,10 @@
-"""Gates that see the input alone. No product with the state, so a step costs little.
+"""Gates that see the input alone. No product from one state to the next: a step costs little.
 
 Training such a cell could be parallel over time, which is what most of these papers are about; here
 it is a loop, whose input products are made for all steps at once.
 """
 
-from torch import Tensor, cos, exp, expm1, maximum, sigmoid, sin, sqrt, tanh, where
+from torch import Tensor, clamp, cos, exp, expm1, maximum, sigmoid, sin, sqrt, tanh, where
 from torch.nn.functional import logsigmoid
 
 from unrolled.cells.cell import Terms, Values, Vector, cell
@@ -183,26 +183,28 @@ def min_gru_log(x: Terms, h: Tensor) -> Values:
 def min_lstm(x: Terms, h: Tensor) -> Values:
     """An LSTM without states in its gates, whose forget and input gate are scaled to sum to 1.
 
-    The form that the paper derives; `min_lstm_log` is the one that it trains. f and i are recorded
-    before they are scaled.
+    The form that the paper derives; `min_lstm_log` is the one that it trains. p is f / (f + i), by
+    logarithms, so that nothing is divided by 0. f and i are recorded before they are scaled.
     """
     f = sigmoid(x.f)
     i = sigmoid(x.i)
-    h = (f * h + i * x.n) / (f + i)
-    return dict(h=h, f=f, i=i)
+    p = sigmoid(logsigmoid(x.f) - logsigmoid(x.i))
+    h = p * h + (1 - p) * x.n
+    return dict(h=h, f=f, i=i, p=p)
 
 
 @cell(gates="f i n", recurrent="", keeps="f", admits="i", source=FENG)
 def min_lstm_log(x: Terms, h: Tensor) -> Values:
     """The minimal LSTM as it is trained in log space: the candidate is kept positive.
 
-    By g(a) = a + 0.5 for a >= 0, else s(a). The state before the first step is 0.
+    By g(a) = a + 0.5 for a >= 0, else s(a). The state before the first step is 0. p is f / (f + i).
     """
     f = sigmoid(x.f)
     i = sigmoid(x.i)
+    p = sigmoid(logsigmoid(x.f) - logsigmoid(x.i))
     n = where(x.n >= 0, x.n + 0.5, sigmoid(x.n))
-    h = (f * h + i * n) / (f + i)
-    return dict(h=h, f=f, i=i, n=n)
+    h = p * h + (1 - p) * n
+    return dict(h=h, f=f, i=i, p=p, n=n)
 
 
 @cell(gates="a b c d", recurrent="c d", applied="c d", states="h p q", source=ORVIETO)
@@ -230,13 +232,14 @@ def rg_lru(x: Terms, h: Tensor, *, Lambda: Vector = 5.0) -> Values:
     """A real linear recurrence whose decay a gate turns down, so that a unit can skip an input.
 
     The gates see the layer's input itself, where Griffin's see x.n, what is fed to the recurrence.
-    Lambda starts at one number, where the paper draws it; -expm1(2 b) is 1 - a^2.
+    Lambda starts at one number, where the paper draws it; -expm1(2 b) is 1 - a^2, kept above 0 for
+    the gradient of its root.
     """
     r = sigmoid(x.r)
     i = sigmoid(x.i)
     b = 8 * r * logsigmoid(Lambda)
     a = exp(b)
-    h = a * h + sqrt(-expm1(2 * b)) * (i * x.n)
+    h = a * h + sqrt(clamp(-expm1(2 * b), min=1e-30)) * (i * x.n)
     return dict(h=h, r=r, i=i, a=a)
 
 
@@ -244,10 +247,12 @@ def rg_lru(x: Terms, h: Tensor, *, Lambda: Vector = 5.0) -> Values:
 def rwkv4(x: Terms, a: Tensor, b: Tensor, m: Tensor, *, w: Vector = 0.0, e: Vector = 0.0) -> Values:
     """Attention with a decay a unit in the place of queries, as a recurrence: the WKV of RWKV-4.
 
-    a and b are sums, divided by exp(m) to stay in range; exp(w) is the decay, e the paper's bonus u
-    for the step itself. Without the mix with the step before, and without the matrix after r * wkv.
+    a and b are sums, divided by exp(m) to stay in range; at the first step, where b is 0, m is k. A
+    step multiplies them by exp(-exp(w)), and e is the paper's bonus u for the step itself. Without
+    the mix with the step before, and without the matrix after r * wkv.
     """
     r = sigmoid(x.r)
+    m = where(b > 0, m, x.k)
     t = maximum(m, e + x.k)
     wkv = (exp(m - t) * a + exp(e + x.k - t) * x.v) / (exp(m - t) * b + exp(e + x.k - t))
     d = m - exp(w)

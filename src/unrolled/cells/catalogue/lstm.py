@@ -1,10 +1,10 @@
 """LSTM variants. Gates i (input), f (forget), g (candidate), o (output); states h and c.
 
-The eight variants of Greff et al. are of an LSTM with peepholes: each leaves out or adds one thing.
+The variants of Greff et al. are of an LSTM with peepholes: each leaves out or adds one thing.
 The one without peepholes (their NP) is `lstm`. Peepholes start at 0.
 """
 
-from torch import Tensor, exp, maximum, sigmoid, tanh
+from torch import Tensor, exp, maximum, sigmoid, tanh, where
 from torch.nn.functional import logsigmoid
 
 from unrolled.cells.cell import Terms, Values, Vector, cell
@@ -73,7 +73,11 @@ def lstm_1997(x: Terms, u: Terms, c: Tensor) -> Values:
 def lstm_peephole(
     x: Terms, u: Terms, c: Tensor, *, p_i: Vector = 0.0, p_f: Vector = 0.0, p_o: Vector = 0.0
 ) -> Values:
-    """The gates see the state that they guard, by one weight a unit, and so can learn to count."""
+    """The gates see the state that they guard, by one weight a unit, and so learn precise timing.
+
+    As Greff et al. write it, with a tanh at the output, which the paper of 2002 leaves out
+    (`lstm_noaf` does too).
+    """
     i = sigmoid(x.i + u.i + p_i * c)
     f = sigmoid(x.f + u.f + p_f * c)
     g = tanh(x.g + u.g)
@@ -215,11 +219,12 @@ def slstm(x: Terms, u: Terms, c: Tensor, n: Tensor, m: Tensor) -> Values:
     """The input gate is an exponential, so that what comes later can outweigh all before it.
 
     n sums what was let in, and m keeps the exponents in range without changing h: c and n are the
-    paper's, divided by exp(m). The forget gate is the sigmoid one; one head, where the paper's
-    recurrent matrices have blocks.
+    paper's, divided by exp(m). At the first step, where n is 0, m is a. The forget gate is the
+    sigmoid one; one head, where the paper's recurrent matrices have blocks.
     """
     f = sigmoid(x.f + u.f)
-    a, b = x.i + u.i, logsigmoid(x.f + u.f) + m
+    a = x.i + u.i
+    b = where(n > 0, logsigmoid(x.f + u.f) + m, a)
     m = maximum(a, b)
     g = tanh(x.g + u.g)
     o = sigmoid(x.o + u.o)
