@@ -1,6 +1,7 @@
 """What modules become in C, and which ones would be something else there: they are refused."""
 
 import copy
+import subprocess
 
 import pytest
 import torch
@@ -8,11 +9,14 @@ from torch import nn, sigmoid, tanh
 from torch.nn.utils.parametrizations import weight_norm
 
 import unrolled
+from unrolled.cells.catalogue import CATALOGUE
 from unrolled.errors import OptionError
 from unrolled.export import to_c
 from unrolled.export.c import proof
 from unrolled.kernels import find_compiler
 from unrolled.wrappers import LockedDropout, Residual, Stacked, drop_recurrent_weights
+
+STRICT = ("-std=c99", "-Wall", "-Wextra", "-pedantic", "-Werror")
 
 pytestmark = pytest.mark.skipif(find_compiler() is None, reason="needs a C compiler")
 
@@ -65,6 +69,17 @@ def test_modules_are_the_same_in_c_and_stay_as_they_were(name, tmp_path):
     assert written.proof.difference < 1e-6 < written.proof.of_rounding
     after = to_c(before, tmp_path / "again", weights="int8")
     assert after.source.read_bytes() == written.source.read_bytes()
+
+
+def test_cells_that_multiply_what_they_compute_compile_without_a_warning(tmp_path):
+    cells = {name: CATALOGUE[name] for name in ("gru3", "lru", "miru2", "gru1")}
+    for name, cell in cells.items():
+        to_c(unrolled.Recurrent(cell, 3, 4), tmp_path / name, name=f"{name}_")
+    sources = map(str, tmp_path.glob("*/*.c"))
+    argv = [*find_compiler().argv, *STRICT, "-c", *sources]
+    done = subprocess.run(argv, cwd=tmp_path, capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stderr) == (0, "")
+    assert len([*tmp_path.glob("*.o")]) == len(cells)
 
 
 class Doubling(nn.Sequential):

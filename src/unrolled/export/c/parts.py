@@ -307,7 +307,7 @@ def _add_direction(writer: Writer, layer: RecurrentLayer, weights: Weights, one_
         return torch.cat(blocks).detach()
 
     work = source.work(0)
-    sums = f"{work} + {step.num_slots * units}"
+    sums = f"{work} + {step.num_slots * units}" if step.recurrent_gates else "0"
     vectors_at = f"{work} + {(step.num_slots + len(step.recurrent_gates)) * units}"
     num_applied = sum(map(len, step.applied_gates))
     more = len(step.recurrent_gates) + 2 * num_applied
