@@ -1,6 +1,7 @@
 """What modules become in C, and which ones would be something else there: they are refused."""
 
 import copy
+import json
 import subprocess
 
 import pytest
@@ -14,6 +15,8 @@ from unrolled.errors import OptionError
 from unrolled.export import to_c
 from unrolled.export.c import proof
 from unrolled.kernels import find_compiler
+from unrolled.tasks import prepare
+from unrolled.tasks.tag import DataOptions, ModelOptions, TagTask, TrainingOptions
 from unrolled.wrappers import LockedDropout, Residual, Stacked, drop_recurrent_weights
 
 STRICT = ("-std=c99", "-Wall", "-Wextra", "-pedantic", "-Werror")
@@ -41,7 +44,6 @@ MODELS = {
     "cells of one name": lambda: [
         unrolled.Recurrent(cell_of(0.5), 3, 4),
         unrolled.Recurrent(cell_of(2.5), 4, 4),
-        unrolled.Recurrent(cell_of(0.5), 4, 4),
     ],
     "sequential in sequential": lambda: nn.Sequential(
         nn.Sequential(nn.Embedding(5, 2), nn.Linear(2, 3)), unrolled.LSTM(3, 3)
@@ -80,6 +82,44 @@ def test_cells_that_multiply_what_they_compute_compile_without_a_warning(tmp_pat
     done = subprocess.run(argv, cwd=tmp_path, capture_output=True, text=True, check=False)
     assert (done.returncode, done.stderr) == (0, "")
     assert len([*tmp_path.glob("*.o")]) == len(cells)
+
+
+@pytest.mark.parametrize(
+    ("options", "refused"),
+    [
+        ({"crf": True}, None),
+        ({"delay": 0, "crf": False}, None),
+        ({"delay": 1}, "reads blanks after a sentence"),
+        ({"letter_size": 3}, "reads letters of words.*train with letter_size 0"),
+        ({"affix_size": 3}, "reads affixes of words"),
+    ],
+)
+def test_a_tagger_of_words_is_the_same_in_c(options, refused, tmp_path):
+    words = ["o", "gato", "dorme", "bem"]
+    sentences = [
+        "".join(f"{words[(n + k) % 4]} T{(n + k) % 3}\n" for k in range(1 + n % 5))
+        for n in range(60)
+    ]
+    (tmp_path / "tags.conll").write_text("\n".join(sentences))
+    sizes = {"hidden_size": 5, "embedding_size": 4, "letter_size": 0, "affix_size": 0}
+    prepared = prepare(
+        TagTask,
+        DataOptions(file=str(tmp_path / "tags.conll")),
+        tmp_path / "run",
+        model=ModelOptions(**(sizes | options)),
+        training=TrainingOptions(epochs=1),
+    )
+    prepared.trainer.fit()
+    if refused is not None:
+        with pytest.raises(OptionError, match=refused):
+            to_c(tmp_path / "run", tmp_path / "c")
+        return
+    written = to_c(tmp_path / "run", tmp_path / "c", check=True)
+    assert written.proof.difference < 1e-6
+    assert written.proof.num_rows > 3
+    transitions = json.loads((tmp_path / "c" / "model.json").read_text()).get("transitions")
+    assert (transitions is not None) == options["crf"]
+    assert "_run(model *m, int32_t steps" in written.header.read_text()
 
 
 class Doubling(nn.Sequential):
