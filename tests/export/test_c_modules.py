@@ -1,7 +1,9 @@
 """What modules become in C, and which ones would be something else there: they are refused."""
 
 import copy
+import errno
 import json
+import os
 import subprocess
 
 import pytest
@@ -11,9 +13,9 @@ from torch.nn.utils.parametrizations import weight_norm
 
 import unrolled
 from unrolled.cells.catalogue import CATALOGUE
-from unrolled.errors import OptionError
+from unrolled.errors import OptionError, RunError
 from unrolled.export import to_c
-from unrolled.export.c import proof
+from unrolled.export.c import files, proof
 from unrolled.kernels import find_compiler
 from unrolled.tasks import prepare
 from unrolled.tasks.tag import DataOptions, ModelOptions, TagTask, TrainingOptions
@@ -120,6 +122,20 @@ def test_a_tagger_of_words_is_the_same_in_c(options, refused, tmp_path):
     transitions = json.loads((tmp_path / "c" / "model.json").read_text()).get("transitions")
     assert (transitions is not None) == options["crf"]
     assert "_run(model *m, int32_t steps" in written.header.read_text()
+
+
+def test_a_full_disk_leaves_no_half_of_it(tmp_path, monkeypatch):
+    real = files.write_atomically
+
+    def write(path):
+        if path.suffix == ".h":
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+        return real(path)
+
+    monkeypatch.setattr(files, "write_atomically", write)
+    with pytest.raises(RunError, match="No space left"):
+        to_c(nn.Linear(3, 4), tmp_path / "c")
+    assert not [*tmp_path.iterdir()]
 
 
 class Doubling(nn.Sequential):

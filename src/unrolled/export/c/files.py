@@ -1,6 +1,7 @@
 """From a layer or a run to a folder with a C file, its header, and what tokens mean."""
 
 import re
+import shutil
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -129,9 +130,13 @@ def to_c(
         files[folder / f"{name}.json"] = to_json(content, indent=1)
     with writing(folder, "c"):
         folder.mkdir()
-        for path, data in files.items():
-            with write_atomically(path) as file:
-                file.write(data)
+        try:
+            for path, data in files.items():
+                with write_atomically(path) as file:
+                    file.write(data)
+        except BaseException:
+            shutil.rmtree(folder, ignore_errors=True)
+            raise
     return written
 
 
