@@ -67,6 +67,11 @@ class TokenEmbedding(nn.Module):
         rows: Tensor = self.table(tokens)
         return rows if self.projection is None else self.projection(rows)
 
+    @property
+    def modules_in_order(self) -> tuple[nn.Module, ...]:
+        """The table and, where there is one, the projection that reads its rows."""
+        return (self.table,) if self.projection is None else (self.table, self.projection)
+
     @torch.no_grad()
     def begin_with(self, path: Path, words: Sequence[str]) -> str:
         """Set the rows of words that a file has vectors of, and say of how many.

@@ -1,7 +1,8 @@
 """From a layer or a run to a folder with a C file, its header, and what tokens mean."""
 
 import re
-from collections.abc import Sequence
+import shutil
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -10,6 +11,7 @@ from torch import nn
 
 from unrolled.data.files import to_json, write_atomically
 from unrolled.errors import OptionError, RunError, field
+from unrolled.export.c.parts import refuse_changed
 from unrolled.export.c.program import program_of
 from unrolled.export.c.proof import Proof, prove_chain, prove_run
 from unrolled.export.reading import content_of, examples_of
@@ -20,13 +22,18 @@ from unrolled.training import writing
 
 __all__ = ["CModel", "check_folder", "to_c", "weight_format"]
 
-# What C or the files themselves call otherwise.
+# What C, C++, math.h or the files themselves call otherwise.
 _TAKEN = re.compile(
     r"auto|break|case|char|const|continue|default|do|double|else|enum|extern|float|for|goto|if"
     r"|inline|int|long|register|restrict|return|short|signed|sizeof|static|struct|switch|typedef"
-    r"|union|unsigned|void|volatile|while|main|u?int\d+_t|part\d+\w*|cell_\w*"
-    r"|v(f|i|min|max|abs|sign|sigmoid|exp\w*|log\w*|sqrt|floor|ceil|round|trunc|a?sinh?|a?cosh?)"
-    r"|v(a?tanh?|atan2|erfc?|pow|hypot)"
+    r"|union|unsigned|void|volatile|while|main|\w+_t|part\d+\w*|cell_\w*"
+    r"|align(as|of)|and(_eq)?|asm|bit(and|or)|bool|catch|char(8|16|32)_t|class|co_\w+|compl"
+    r"|concept|const(eval|expr|init|_cast)|decltype|delete|(dynamic|static|reinterpret)_cast"
+    r"|explicit|export|false|friend|linux|mutable|namespace|new|noexcept|not(_eq)?|nullptr"
+    r"|operator|x?or(_eq)?|private|protected|public|requires|static_assert|template|this"
+    r"|thread_local|throw|true|try|typeid|typename|typeof\w*|unix|using|virtual|wchar_t"
+    r"|v?(f|i|f?min|f?max|f?abs|sign|sigmoid|exp\w*|log\w*|sqrt|cbrt|floor|ceil|round|trunc)f?"
+    r"|v?(a?sinh?|a?cosh?|a?tanh?|atan2|erfc?|pow|hypot|fma|[lt]gamma|[jy][01n]|l*rint)f?"
     r"|forward|say|product|lookup|embed|copy|zero|add|relu|tanh_of|sigmoid_of|window|drawn|select"
     r"|splat|power|clamp|lesser|greater|in|out|m|t|n|token|steps|room|tokens|count|scores|random"
 )
@@ -123,21 +130,36 @@ def to_c(
         files[folder / f"{name}.json"] = to_json(content, indent=1)
     with writing(folder, "c"):
         folder.mkdir()
-        for path, data in files.items():
-            with write_atomically(path) as file:
-                file.write(data)
+        try:
+            for path, data in files.items():
+                with write_atomically(path) as file:
+                    file.write(data)
+        except BaseException:
+            shutil.rmtree(folder, ignore_errors=True)
+            raise
     return written
 
 
 def chain_of(model: Any) -> Chain:
     """Return modules one after the other as a chain."""
-    modules = tuple(model) if isinstance(model, (list, tuple, nn.Sequential)) else (model,)
+    modules = tuple(_one_by_one(model))
     if not modules or not all(isinstance(each, nn.Module) for each in modules):
         got = ", ".join(type(each).__name__ for each in modules) or "nothing"
         raise OptionError(f"to_c: takes a run, a layer or modules one after the other, got {got}")
     first = modules[0]
     num_tokens = first.num_embeddings if isinstance(first, nn.Embedding) else None
     return Chain(modules, num_tokens)
+
+
+def _one_by_one(model: Any) -> Iterator[Any]:
+    """Yield what runs one after the other."""
+    if isinstance(model, nn.Sequential):
+        refuse_changed(model)
+    if not isinstance(model, (list, tuple, nn.Sequential)):
+        yield model
+        return
+    for each in model:
+        yield from _one_by_one(each)
 
 
 def weight_format(weights: str, name: str) -> WeightFormat:

@@ -5,8 +5,9 @@ model of tokens reads `m->token`, and its `in` is not used.
 """
 
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import torch
@@ -18,11 +19,12 @@ from unrolled.kernels import BlockShape, EquationsError, Weights, plain_step
 from unrolled.layers import TCN, RecurrentLayer, ResidualBlock
 from unrolled.networks.both_directions import BothDirections
 from unrolled.networks.memoryless import Conv, Dense
+from unrolled.wrappers import LockedDropout, Residual, Stacked
 
-__all__ = ["Stage", "add_module", "add_one_hot", "add_pooling"]
+__all__ = ["Stage", "add_module", "add_one_hot", "add_pooling", "refuse_changed"]
 
 _ACTIVATIONS = {nn.ReLU: "relu", nn.Tanh: "tanh_of", nn.Sigmoid: "sigmoid_of"}
-_NOTHING = (nn.Dropout, nn.Identity)
+_NOTHING = (nn.Dropout, nn.Identity, LockedDropout)
 
 
 @dataclass(frozen=True)
@@ -68,12 +70,16 @@ class Writer:
     Args:
         source: The file.
         model: What an instance is called.
-        reads_tokens: Whether the first module reads a token.
     """
 
     def __init__(self, source: Source, model: str) -> None:
         self.source, self._model = source, model
         self._num_parts = 0
+
+    @property
+    def has_begun(self) -> bool:
+        """Whether there is a part already."""
+        return self._num_parts > 0
 
     def body(self) -> _Body:
         """Return the function of another part."""
@@ -98,12 +104,21 @@ def add_module(writer: Writer, module: nn.Module, size: int, *, one_hot: bool) -
         one_hot: Whether what it reads is a token, `size` that there are.
 
     Raises:
-        OptionError: A kind of module that there is no C for, or one in training mode.
+        OptionError: A kind of module that there is no C for, or one that reads something else
+            than what comes before it gives.
     """
-    _refuse_changed(module)
+    refuse_changed(module)
+    kind = type(module).__name__
+    reads = getattr(module, "input_size", getattr(module, "in_features", size))
+    if reads != size:
+        raise OptionError(
+            f"to_c: {kind} reads {reads} features, and what comes before gives {size}"
+        )
     if isinstance(module, RecurrentLayer):
         return _add_recurrent(writer, module, one_hot)
     if isinstance(module, nn.Embedding):
+        if writer.has_begun:
+            raise OptionError(f"to_c: {kind} reads tokens, so that nothing can come before it")
         return [_add_table(writer, module)]
     if isinstance(module, BothDirections):
         return _add_both(writer, module, size, one_hot)
@@ -114,8 +129,11 @@ def add_module(writer: Writer, module: nn.Module, size: int, *, one_hot: bool) -
         return before + _add_memoryless(writer, module)
     if isinstance(module, nn.Linear):
         return [*before, _add_dense(writer, [module])]
-    if isinstance(module, nn.Sequential):
-        return [*before, *_add_sequential(writer, module, size)]
+    if isinstance(module, (nn.Sequential, Stacked)):
+        each = module.layers if isinstance(module, Stacked) else module
+        return [*before, *_add_sequential(writer, each, size)]
+    if isinstance(module, Residual):
+        return [*before, _add_residual(writer, module, size)]
     if type(module) in _ACTIVATIONS:
         body = writer.body()
         body.lines += [f"copy({size}, in, out);", f"{_ACTIVATIONS[type(module)]}({size}, out);"]
@@ -123,16 +141,18 @@ def add_module(writer: Writer, module: nn.Module, size: int, *, one_hot: bool) -
     if isinstance(module, _NOTHING):
         return before
     raise OptionError(
-        f"to_c: there is no C for {type(module).__name__}",
-        "what there is: unrolled's layers, Embedding, Linear, ReLU, Tanh, Sigmoid, Sequential",
+        f"to_c: there is no C for {kind}",
+        "what there is: unrolled's layers, Stacked, Residual, Embedding, Linear, ReLU, Tanh, "
+        "Sigmoid, Sequential",
     )
 
 
-_KINDS = (RecurrentLayer, TCN, Dense, Conv, BothDirections, nn.Embedding, nn.Linear)
+_KINDS: tuple[type[nn.Module], ...] = (RecurrentLayer, TCN, Dense, Conv, BothDirections)
+_KINDS += (nn.Embedding, nn.Linear, nn.Sequential, Stacked, Residual, *_NOTHING)
 _HOOKS = ("_forward_hooks", "_forward_pre_hooks")
 
 
-def _refuse_changed(module: nn.Module) -> None:
+def refuse_changed(module: nn.Module) -> None:
     """Raise `OptionError` where a call of a module is more than what its kind computes."""
     kind = next((each for each in _KINDS if isinstance(module, each)), None)
     name = type(module).__name__
@@ -149,12 +169,23 @@ def _refuse_changed(module: nn.Module) -> None:
                 raise OptionError(f"to_c: block {level} of {name} is not what it was made as")
 
 
-def _add_sequential(writer: Writer, module: nn.Sequential, size: int) -> list[Stage]:
+def _add_sequential(writer: Writer, modules: Iterable[nn.Module], size: int) -> list[Stage]:
     stages: list[Stage] = []
-    for each in module:
+    for each in modules:
         stages += add_module(writer, each, size, one_hot=False)
         size = stages[-1].output_size if stages else size
     return stages
+
+
+def _add_residual(writer: Writer, module: Residual, size: int) -> Stage:
+    stages = add_module(writer, module.layer, size, one_hot=False)
+    if any(stage.back is not None for stage in stages):
+        message = "to_c: there is no C for Residual around a layer that reads from the end too"
+        raise OptionError(message, "export it with torch.onnx")
+    inner = _chained(writer, stages)
+    body = writer.body()
+    body.lines += [f"{inner}(m, in, out);", f"add({size}, in, out);"]
+    return Stage(body.end(), None, size)
 
 
 def _add_table(writer: Writer, module: nn.Embedding) -> Stage:
@@ -260,7 +291,7 @@ def _add_direction(writer: Writer, layer: RecurrentLayer, weights: Weights, one_
     cell, units = layer.cell, layer.hidden_size
     function = re.sub(r"\W", "_", cell.name, flags=re.ASCII)
     try:
-        step = plain_step(cell, f"cell_{function}")
+        step = writer.source.step(f"cell_{function}", partial(plain_step, cell))
     except EquationsError as error:
         raise OptionError(f"to_c: {error.message}", error.hint) from error
     if layer.proj_size and step.reads_h:
@@ -268,7 +299,6 @@ def _add_direction(writer: Writer, layer: RecurrentLayer, weights: Weights, one_
         raise OptionError(message, "export without proj_size")
     body = writer.body()
     source, name, lines = body.source, body.name, body.lines
-    source.step(step.function, step)
     state = source.state(len(cell.states) * units)
     h = source.state(layer.proj_size) if layer.proj_size else state
 
@@ -277,7 +307,7 @@ def _add_direction(writer: Writer, layer: RecurrentLayer, weights: Weights, one_
         return torch.cat(blocks).detach()
 
     work = source.work(0)
-    sums = f"{work} + {step.num_slots * units}"
+    sums = f"{work} + {step.num_slots * units}" if step.recurrent_gates else "0"
     vectors_at = f"{work} + {(step.num_slots + len(step.recurrent_gates)) * units}"
     num_applied = sum(map(len, step.applied_gates))
     more = len(step.recurrent_gates) + 2 * num_applied

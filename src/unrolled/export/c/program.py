@@ -410,7 +410,7 @@ def _check(
             continue
         for part in module.modules():
             drops = getattr(part, "p", getattr(part, "dropout", 0))
-            if part.training and isinstance(drops, float) and drops:
+            if part.training and isinstance(drops, (int, float)) and drops:
                 kind = type(module).__name__
                 raise OptionError(f"to_c: {kind} is in training mode", "call eval() first")
         for name, weight in module.named_parameters():

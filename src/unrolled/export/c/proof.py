@@ -151,39 +151,52 @@ def _as_stored(model: nn.Module, weights: WeightFormat) -> nn.Module:
     if weights == "f32":
         return model
     model = copy.deepcopy(model)
-    for module in model.modules():
+    for module in [*model.modules()]:
         if isinstance(module, RecurrentLayer):
-            for weight in module.parameters(recurse=False):
-                if weight.dim() == 2:
-                    _set(weight, as_stored(weight, weights))
+            for name in (*module._parameters, *getattr(module, "parametrizations", ())):
+                weight = getattr(module, name)
+                if weight is not None and weight.dim() == 2:
+                    _set(module, name, as_stored(weight, weights))
         elif isinstance(module, nn.Conv1d):
             rows = module.weight.transpose(1, 2).reshape(module.out_channels, -1)
             shape = (module.out_channels, *module.kernel_size, module.in_channels)
-            values = as_stored(rows, weights).reshape(shape).transpose(1, 2)
-            if parametrize.is_parametrized(module):
-                with torch.no_grad():
-                    module.weight = values
-            else:
-                _set(module.weight, values)
+            _set(module, "weight", as_stored(rows, weights).reshape(shape).transpose(1, 2))
         elif isinstance(module, (nn.Linear, nn.Embedding)):
-            _set(module.weight, as_stored(module.weight, weights))
+            _set(module, "weight", as_stored(module.weight, weights))
     return model
 
 
 @torch.no_grad()
-def _set(weight: Tensor, values: Tensor) -> None:
-    weight.copy_(values)
+def _set(module: nn.Module, name: str, values: Tensor) -> None:
+    if parametrize.is_parametrized(module, name):  # removing them would change the original, too
+        parametrize.register_parametrization(module, name, _Stored(values), unsafe=True)
+    else:
+        getattr(module, name).copy_(values)
+
+
+class _Stored(nn.Module):
+    """The last parametrization of a weight: numbers that it has, whatever it is made of."""
+
+    def __init__(self, values: Tensor) -> None:
+        super().__init__()
+        self._values = values
+
+    def forward(self, _: Tensor) -> Tensor:
+        return self._values
 
 
 @torch.inference_mode()
 def _in_torch(modules: Any, x: Tensor) -> Tensor:
     """Return what modules one after the other make of one sequence, (T, ...)."""
     for module in modules:
-        if isinstance(module, (nn.Embedding, nn.Linear)) or not hasattr(module, "batch_first"):
+        weight = next(module.parameters(), None)
+        if x.is_floating_point() and weight is not None:
+            x = x.to(weight.dtype)
+        if not hasattr(module, "initial_state"):
             x = module(x)
             continue
         time = 1 if module.batch_first else 0
-        x = module(x.to(next(module.parameters()).dtype).unsqueeze(1 - time))[0].squeeze(1 - time)
+        x = module(x.unsqueeze(1 - time))[0].squeeze(1 - time)
     return x.float()
 
 

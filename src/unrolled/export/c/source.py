@@ -4,8 +4,9 @@ Not here: what is computed (`parts.py`), and in which order (`program.py`).
 """
 
 import re
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from functools import cache
+from itertools import count
 from pathlib import Path
 
 import torch
@@ -89,7 +90,7 @@ class Source:
     def vector(self, name: str, vector: Tensor) -> str:
         """Add floats and return their name."""
         self.num_bytes += 4 * vector.numel()
-        self._array(name, "float", _texts(vector.reshape(-1).float(), "f32"))
+        self._array(name, "float", _texts(_narrowed(vector, "f32").reshape(-1), "f32"))
         return name
 
     def _array(self, name: str, kind: str, texts: Iterable[str]) -> None:
@@ -100,9 +101,18 @@ class Source:
 
     # ---- Functions -------------------------------------------------------------------------------
 
-    def step(self, name: str, step: PlainStep) -> PlainStep:
-        """Add the functions of a cell's step, once; return it."""
-        return self._steps.setdefault(name, step)
+    def step(self, name: str, make: Callable[[str], PlainStep]) -> PlainStep:
+        """Add the functions of a cell's step, once, and return it.
+
+        Args:
+            name: How their names begin; a number comes after it where another cell has the name.
+            make: Writes the step under a name.
+        """
+        for number in count():
+            step = make(f"{name}{number or ''}")
+            if self._steps.setdefault(step.function, step) == step:
+                break
+        return step
 
     def text(self, head: str, include: str) -> str:
         """Return the file.
@@ -155,9 +165,9 @@ def _stored(weight: Tensor, weights: WeightFormat) -> tuple[Tensor, Tensor | Non
 
     Both are made as a stream of such weights makes them (kernels/emitting/headers/words.h).
     """
-    weight = weight.detach().float().contiguous()
+    weight = _narrowed(weight, weights).contiguous()
     if weights == "bf16":
-        return weight.bfloat16().view(torch.int16), None
+        return weight.view(torch.int16), None
     if weights == "f32":
         return weight, None
     most = weight.abs().amax(1)
@@ -165,6 +175,22 @@ def _stored(weight: Tensor, weights: WeightFormat) -> tuple[Tensor, Tensor | Non
     inverse = torch.where(some, 127.0 / most, 0.0)
     scales = torch.where(some, most * (1.0 / 127.0), 0.0)
     return (weight * inverse[:, None]).round().to(torch.int8), scales
+
+
+def _narrowed(numbers: Tensor, weights: WeightFormat) -> Tensor:
+    """Return numbers as bfloat16 or float32.
+
+    Raises:
+        OptionError: One is not finite, at the latest when it is.
+    """
+    numbers = numbers.detach()
+    narrow = numbers.bfloat16() if weights == "bf16" else numbers.float()
+    if not bool(narrow.isfinite().all()):
+        number = float(numbers[~narrow.isfinite()][0])
+        kind = "bf16" if weights == "bf16" else "float32"
+        message = f"to_c: the model computes with a weight of {number:.9g}, which no {kind} can be"
+        raise OptionError(message, "train again, or start from an earlier checkpoint")
+    return narrow
 
 
 def _texts(numbers: Tensor, weights: WeightFormat) -> Iterable[str]:

@@ -90,8 +90,7 @@ class ClassifierGraphs(Graphs[Any]):
         features: tuple[nn.Module, ...] = ()
         num_tokens = None
         if model.embedding is not None:
-            projection = model.embedding.projection
-            features = (model.embedding.table, *([] if projection is None else [projection]))
+            features = model.embedding.modules_in_order
             num_tokens = model.embedding.table.num_embeddings
         return Chain(
             (*features, model.layer),

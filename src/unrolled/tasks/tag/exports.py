@@ -10,6 +10,7 @@ from torch import Tensor
 from unrolled.errors import OptionError, field
 from unrolled.layers import state_tensors
 from unrolled.tasks.graphs import (
+    Chain,
     Graph,
     Graphs,
     Steps,
@@ -100,6 +101,21 @@ class TaggerGraphs(Graphs[Any]):
 
         return step_of(model, run, chosen, free)
 
+    def chain(self) -> Chain:
+        """Return embedding, layer and scores, of a tagger that reads nothing but words."""
+        model = self.model
+        reads = {
+            "letters of words": model.options.letter_size and "letter_size",
+            "affixes of words": model.affixes is not None and "affix_size",
+            "blanks after a sentence": model.options.delay and "delay",
+        }
+        for what, name in reads.items():
+            if name:
+                hint = f"train with {field(name)} 0, or export it with {field('onnx')}"
+                raise OptionError(f"this tagger reads {what}, for which there is no plain C", hint)
+        modules = (*model.embedding.modules_in_order, model.layer, model.scores)
+        return Chain(modules, model.embedding.table.num_embeddings)
+
     def beside(self) -> dict[str, Any]:
         """Return what a tag counts for the next one, (V + 1, V), row V the begin, of a CRF."""
         transitions = self.model.transitions
@@ -115,7 +131,7 @@ class TaggerGraphs(Graphs[Any]):
         self, inputs: Tensors, scores: Tensor
     ) -> tuple[dict[str, Tensor], list[tuple[dict[str, Tensor], Tensor]]]:
         """Return a word of each sentence at a time, and blanks after it."""
-        lengths, delay = inputs["lengths"], self.model.options.delay
+        lengths, delay = inputs["lengths"], self.model.options.delay or 0
         batch_size, num_steps, num_scores = scores.shape
         nothing = scores.new_full((batch_size, num_scores), torch.nan)
         expected = [nothing] * delay + expected_steps(scores, lengths)

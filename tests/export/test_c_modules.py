@@ -1,0 +1,194 @@
+"""What modules become in C, and which ones would be something else there: they are refused."""
+
+import copy
+import errno
+import json
+import os
+import subprocess
+
+import pytest
+import torch
+from torch import nn, sigmoid, tanh
+from torch.nn.utils.parametrizations import weight_norm
+
+import unrolled
+from unrolled.cells.catalogue import CATALOGUE
+from unrolled.errors import OptionError, RunError
+from unrolled.export import to_c
+from unrolled.export.c import files, proof
+from unrolled.kernels import find_compiler
+from unrolled.tasks import prepare
+from unrolled.tasks.tag import DataOptions, ModelOptions, TagTask, TrainingOptions
+from unrolled.wrappers import LockedDropout, Residual, Stacked, drop_recurrent_weights
+
+STRICT = ("-std=c99", "-Wall", "-Wextra", "-pedantic", "-Werror")
+
+pytestmark = pytest.mark.skipif(find_compiler() is None, reason="needs a C compiler")
+
+
+@pytest.fixture(autouse=True)
+def quickly(monkeypatch):
+    """Compile without the optimisation that takes longest; the numbers are the same."""
+    monkeypatch.setattr(proof, "_C99", (*proof._C99, "-O1"))
+    torch.manual_seed(0)
+
+
+def cell_of(slope):
+    @unrolled.cell(gates="f g")
+    def namesake(x, u, h):
+        f = sigmoid(x.f + u.f)
+        return dict(h=f * h + (1 - f) * tanh(slope * (x.g + u.g)))
+
+    return namesake
+
+
+MODELS = {
+    "cells of one name": lambda: [
+        unrolled.Recurrent(cell_of(0.5), 3, 4),
+        unrolled.Recurrent(cell_of(2.5), 4, 4),
+    ],
+    "sequential in sequential": lambda: nn.Sequential(
+        nn.Sequential(nn.Embedding(5, 2), nn.Linear(2, 3)), unrolled.LSTM(3, 3)
+    ),
+    "float64": lambda: [nn.Linear(3, 4).double(), unrolled.GRU(4, 4), nn.Linear(4, 2).double()],
+    "stacked": lambda: Stacked(
+        [unrolled.LSTM(3, 4), LockedDropout(0.5), Residual(unrolled.GRU(4, 4)), nn.Tanh()]
+    ),
+    "residual tcn": lambda: [Residual(unrolled.TCN(4, 4, num_layers=2)), nn.Linear(4, 2)],
+    "weight norm": lambda: [
+        weight_norm(unrolled.LSTM(3, 4), "weight_hh_l0"),
+        weight_norm(nn.Linear(4, 4)),
+    ],
+    "dropped weights": lambda: drop_recurrent_weights(unrolled.LSTM(3, 4), 0.5),
+}
+
+
+@pytest.mark.parametrize("name", MODELS)
+def test_modules_are_the_same_in_c_and_stay_as_they_were(name, tmp_path):
+    modules = MODELS[name]()
+    for each in modules if isinstance(modules, list) else [modules]:
+        each.eval()
+    before = copy.deepcopy(modules)
+    written = to_c(modules, tmp_path / "c", weights="int8", check=True)
+    assert written.proof.difference < 1e-6 < written.proof.of_rounding
+    after = to_c(before, tmp_path / "again", weights="int8")
+    assert after.source.read_bytes() == written.source.read_bytes()
+
+
+def test_cells_that_multiply_what_they_compute_compile_without_a_warning(tmp_path):
+    cells = {name: CATALOGUE[name] for name in ("gru3", "lru", "miru2", "gru1")}
+    for name, cell in cells.items():
+        to_c(unrolled.Recurrent(cell, 3, 4), tmp_path / name, name=f"{name}_")
+    sources = map(str, tmp_path.glob("*/*.c"))
+    argv = [*find_compiler().argv, *STRICT, "-c", *sources]
+    done = subprocess.run(argv, cwd=tmp_path, capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stderr) == (0, "")
+    assert len([*tmp_path.glob("*.o")]) == len(cells)
+
+
+@pytest.mark.parametrize(
+    ("options", "refused"),
+    [
+        ({"crf": True}, None),
+        ({"delay": 0, "crf": False}, None),
+        ({"delay": 1}, "reads blanks after a sentence"),
+        ({"letter_size": 3}, "reads letters of words.*train with letter_size 0"),
+        ({"affix_size": 3}, "reads affixes of words"),
+    ],
+)
+def test_a_tagger_of_words_is_the_same_in_c(options, refused, tmp_path):
+    words = ["o", "gato", "dorme", "bem"]
+    sentences = [
+        "".join(f"{words[(n + k) % 4]} T{(n + k) % 3}\n" for k in range(1 + n % 5))
+        for n in range(60)
+    ]
+    (tmp_path / "tags.conll").write_text("\n".join(sentences))
+    sizes = {"hidden_size": 5, "embedding_size": 4, "letter_size": 0, "affix_size": 0}
+    prepared = prepare(
+        TagTask,
+        DataOptions(file=str(tmp_path / "tags.conll")),
+        tmp_path / "run",
+        model=ModelOptions(**(sizes | options)),
+        training=TrainingOptions(epochs=1),
+    )
+    prepared.trainer.fit()
+    if refused is not None:
+        with pytest.raises(OptionError, match=refused):
+            to_c(tmp_path / "run", tmp_path / "c")
+        return
+    written = to_c(tmp_path / "run", tmp_path / "c", check=True)
+    assert written.proof.difference < 1e-6
+    assert written.proof.num_rows > 3
+    transitions = json.loads((tmp_path / "c" / "model.json").read_text()).get("transitions")
+    assert (transitions is not None) == options["crf"]
+    assert "_run(model *m, int32_t steps" in written.header.read_text()
+
+
+def test_a_full_disk_leaves_no_half_of_it(tmp_path, monkeypatch):
+    real = files.write_atomically
+
+    def write(path):
+        if path.suffix == ".h":
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+        return real(path)
+
+    monkeypatch.setattr(files, "write_atomically", write)
+    with pytest.raises(RunError, match="No space left"):
+        to_c(nn.Linear(3, 4), tmp_path / "c")
+    assert not [*tmp_path.iterdir()]
+
+
+class Doubling(nn.Sequential):
+    def forward(self, x):
+        return 2 * super().forward(x)
+
+
+class Halving(nn.Identity):
+    def forward(self, x):
+        return x / 2
+
+
+def hooked():
+    model = nn.Sequential(nn.Linear(3, 4))
+    model.register_forward_hook(lambda _module, _given, result: 2 * result)
+    return model
+
+
+def linear(number, dtype=torch.float32):
+    layer = nn.Linear(3, 4, dtype=dtype)
+    with torch.no_grad():
+        layer.weight[1, 2] = number
+    return layer
+
+
+def without_length():
+    layer = weight_norm(nn.Linear(3, 4))
+    with torch.no_grad():
+        layer.parametrizations.weight.original1[0] = 0.0  # 0 / 0
+    return layer
+
+
+@pytest.mark.parametrize(
+    ("model", "options", "message"),
+    [
+        ([unrolled.LSTM(3, 4), nn.Linear(5, 2)], {}, "Linear reads 5 .* before gives 4"),
+        ([nn.Embedding(9, 3), nn.Tanh(), unrolled.GRU(4, 2)], {}, "GRU reads 4 .* gives 3"),
+        ([nn.Linear(3, 4), nn.Embedding(5, 2)], {}, "nothing can come before"),
+        (Doubling(nn.Linear(3, 4)), {}, "Doubling has a forward of its own"),
+        ([Doubling(nn.Linear(3, 4))], {}, "Doubling has a forward of its own"),
+        ([nn.Linear(3, 4), Halving()], {}, "Halving has a forward of its own"),
+        (hooked(), {}, "Sequential has hooks"),
+        ([nn.Linear(3, 4), nn.Dropout(1)], {}, "Dropout is in training mode"),
+        (Stacked([unrolled.GRU(3, 4), LockedDropout(0.5)]), {}, "Stacked is in training mode"),
+        (Residual(unrolled.GRU(4, 2, bidirectional=True)), {}, "Residual around a layer"),
+        (linear(1e300, torch.float64), {}, r"weight of 1e\+300, which no float32 can be"),
+        (linear(3.4e38), {"weights": "bf16"}, r"weight of 3.399\S*, which no bf16 can be"),
+        (without_length(), {}, "weight of nan, which no float32 can be"),
+        *((nn.Linear(3, 4), {"name": name}, "a name that C can have")
+          for name in ("class", "linux", "size_t", "bool", "exp", "tanhf", "y0")),
+    ],
+)  # fmt: skip
+def test_what_would_compute_something_else_in_c_is_refused(model, options, message, tmp_path):
+    with pytest.raises(OptionError, match=message):
+        to_c(model, tmp_path / "c", **options)
+    assert not [*tmp_path.iterdir()]
