@@ -232,13 +232,59 @@ def test_what_would_have_been_forecast_stands_beside_what_came(open_page, at, ta
     )
 
 
+@pytest.mark.parametrize("width", [1280, 390])
+@pytest.mark.parametrize("language", ["en", "pt-BR"])
+def test_what_stands_beside_a_chart_is_whole(open_page, at, width, language):
+    page = open_page(at=at, run="forecaster", view="read", width=width, language=language)
+    charts(page, 2)
+    texts = "[...document.querySelectorAll('.time-chart text')]"
+    outside = f"""{texts}.filter((text) => {{
+      const own = text.getBoundingClientRect();
+      const box = text.closest("svg").getBoundingClientRect();
+      return own.left < box.left - 1 || own.right > box.right + 1;
+    }}).map((text) => text.textContent)"""
+    assert page.evaluate(f"{texts}.length") > 10
+    assert page.evaluate(outside) == []
+
+
+def test_a_chart_has_levels_for_numbers_of_every_size(open_page, at):
+    page = open_page(at=at, run="forecaster", view="read")
+    charts(page, 2)
+    draw = """async ([text, values]) => {
+      const { forecastView } = await import("/static/forecast.js");
+      const view = forecastView({ times: ["t1", "t2"], forecast: { y: values } }, text);
+      const levels = [...view.querySelectorAll(".tick[text-anchor=end]")];
+      const last = view.querySelector(".time-chart").getAttribute("aria-valuemax");
+      return [levels.map((each) => each.textContent), last];
+    }"""
+    written = {}
+    for low, high in [
+        (1e16, 1e16 + 2),  # between which there is no other number
+        (1e15, 1e15 + 2),
+        (-3e38, 3e38),
+        (1e-7, 1e-7),
+        (-1.2, 8.1),
+        (5, 5),
+        (0, 4e-7),
+    ]:
+        text = f"{low!r},{high!r}\n7,7,7"  # of which the first line is read
+        (*levels, now), last = page.evaluate(draw, [text, [low, high]])
+        assert now == "now"
+        assert (2 if low == 1e16 else 3) <= len(levels) == len(set(levels)) <= 8, levels
+        assert last == "3"
+        written[low] = levels
+    assert written[0] == ["0", "1·10⁻⁷", "2·10⁻⁷", "3·10⁻⁷", "4·10⁻⁷"]
+    assert written[-1.2] == ["0", "2", "4", "6", "8"]
+
+
 def test_where_values_cannot_be_typed_the_forecast_is_that_of_the_data(open_page, at, task_runs):
     loaded = load(task_runs["covariates"])
     options = loaded.task.option_classes.predict()
     (expected,) = loaded.task.predict(loaded.model, loaded.task.own_source, options)
-    page = open_page(at=at, run="covariates", view="read")
+    page = open_page(at=at, run="covariates", view="read", text="1,2,3")  # typed for another run
     chart = charts(page, 2).first
-    assert page.locator("#input").input_value() == ""
+    assert page.locator("#input").count() == 0
+    assert page.get_by_text("columns that cannot be typed").count() == 1
     page.keyboard.press("Escape")
     chart.focus()
     page.keyboard.press("End")

@@ -34,6 +34,19 @@ def test_too_few_different_keys_are_refused(keys):
         split(keys, held_out=0.4, test=0.4)
 
 
+@pytest.mark.parametrize(
+    ("test", "hint"),
+    [
+        (0.4, "give more different examples, or set held_out and test to 0"),
+        (0.0, "give more different examples, or set held_out to 0"),
+    ],
+)
+def test_a_refusal_says_which_parts_can_be_left_out(test, hint):
+    with pytest.raises(DataError) as refused:
+        split(["a", "a", "a"], held_out=0.4, test=test)
+    assert refused.value.hint == hint
+
+
 def test_parts_that_leave_nothing_to_learn_from_are_refused():
     message = "held_out and test together must be below 1, got 1.1"
     with pytest.raises(OptionError, match=message):

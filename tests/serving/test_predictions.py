@@ -260,3 +260,21 @@ def test_pictures_may_be_larger_than_texts(serve, task_runs):
     assert caption(client, "captions", b"A" * 1000).status_code == 422
     assert caption(client, "captions", b"A" * 2000).status_code == 413
     assert client.post("/api/predict", content=b"A" * 1500).status_code == 413
+
+
+@pytest.mark.parametrize(
+    ("language", "said"),
+    [("en", "the model has not seen all of this"), ("pt-BR", "o modelo não viu tudo isso")],
+)
+def test_labels_that_are_not_known_are_named_with_those_that_are(
+    make_run, serve, tmp_path, language, said
+):
+    (tmp_path / "sets.txt").write_text("".join(f"a {n % 5} | b | {n % 3}\n" for n in range(40)))
+    run = make_run("multilabel", tmp_path / "run", {"file": str(tmp_path / "sets.txt")})
+    client = serve(served=Runs([run]))
+    client.headers["Accept-Language"] = language
+    error = ask(client, "predict", 422, run="run", text="a | <b>")["error"]
+    assert error["code"] == "vocabulary"
+    assert error["message"].startswith(said)
+    assert "labels that the model does not know: <b>" in error["message"]
+    assert error["hint"] == "it knows 7: 0 1 2 ..."

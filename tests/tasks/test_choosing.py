@@ -256,6 +256,10 @@ def test_whoever_loads_weights_of_no_update_is_told(tmp_path, capsys):
         (said,) = capsys.readouterr().err.splitlines()
         assert said.startswith("note: ")
         assert "has learned nothing yet" in said
+    prepared.finish()  # there is nothing to go on with
+    (note,) = load(tmp_path / "run").notes
+    assert "no update predicted what is held out better than the weights before" in note
+    assert "resume" not in note
 
 
 def test_a_run_starts_from_another_with_its_vocabulary(tmp_path):

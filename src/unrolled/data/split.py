@@ -68,10 +68,12 @@ def split(
         if held_out + test >= 1:
             together = f"{field('held_out')} and {field('test')} together"
             raise OptionError(f"{together} must be below 1, got {held_out + test:g}")
+        asked = [field(name) for name, f in (("held_out", held_out), ("test", test)) if f]
+        without = f", or set {' and '.join(asked)} to 0" if asked else ""
         raise DataError(
             f"{len(keys)} examples ({len(groups)} different) are too few to hold out {held_out:g} "
             f"and test on {test:g} of them",
-            "give more examples",
+            f"give more different examples{without}",
         )
     return Parts(sorted(training), *map(sorted, parts))
 

@@ -366,7 +366,12 @@ def load(run_path: Path | str, *, trust_code: bool = False) -> Loaded:
         model = task.make_model(task.options.model)
     update = load_weights(run.weights_path, model, run.identity)
     notes: tuple[str, ...] = ()
-    if update == 0:
+    if update == 0 and run.results_path.exists():
+        note = (
+            f"{run_path}: no update predicted what is held out better than the weights before the"
+        )
+        notes = (f"{note} first one, so these are kept",)
+    elif update == 0:
         resume = f"{PROGRAM} resume {shlex.quote(str(run_path))}"
         note = f"{run_path} has learned nothing yet: its weights are those before the first update"
         notes = (f"{note}; `{resume}` goes on",)

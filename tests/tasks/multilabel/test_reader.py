@@ -174,6 +174,8 @@ def two_widths(path):
         ("a.csv", b"x,y\n1,2\n", {"input": "z"}, "no column 'z'; there are 'x', 'y'"),
         ("a.csv", b"x,n\n1 | 2,1\n", {"input": "x", "id": "n"}, "line 2: 2 steps, but with id"),
         ("a.csv", b"x,n\n1,\n", {"input": "x", "id": "n"}, "line 2: no 'n', so its sequence"),
+        ("a.txt", b"1 | 2\n", {"input": "x"}, "a.txt is not a table, so it has no column 'x'"),
+        ("a.mat", write_wrong_roll, {"input": "x"}, "a.mat is not a table, so it has no column"),
         ("a.txt", b"1 | 2\n3 \"4\n", {}, "a.txt, line 2: a quote is not closed"),
         ("a.txt", b"1\n2\n", {}, "a.txt: no sequence of at least 2 steps"),
         ("a.txt", b"", {}, "no sequence of at least 2 steps"),

@@ -1,7 +1,7 @@
 // Small figures of the page: lines over a logarithmic axis, bars. Each is SVG with its numbers.
 
 import { h, s } from "./dom.js";
-import { local, percent } from "./numbers.js";
+import { local, percent, powerOfTen } from "./numbers.js";
 
 /** Dashes of lines, as many as there are colours. */
 export const DASHES = ["", "7 4", "2 4", "9 3 2 3", "1 3"];
@@ -9,14 +9,21 @@ export const DASHES = ["", "7 4", "2 4", "9 3 2 3", "1 3"];
 /** How wide a chart is drawn: on a telephone with fewer units, so that its text is as large as elsewhere. */
 export const chartWidth = () => (innerWidth <= 720 ? 400 : 720);
 
+const ruler = document.createElement("canvas").getContext("2d");
+
+/** How wide a text is in a chart, in the chart's units. */
+export function textWidth(text) {
+  ruler.font = `${chartWidth() < 700 ? 14 : 15}px ${getComputedStyle(document.body).fontFamily}`;
+  return ruler.measureText(text).width;
+}
+
 /** What tells line number `k` from others: a colour, and a dash that another line of that colour has not. */
 const lookOf = (k) => ({ colour: k % DASHES.length, dash: DASHES[(k + Math.floor(k / DASHES.length)) % DASHES.length] });
 
 /** Decades as a reader says them: 1, 0.1, 0.01, 10⁻³. */
 function decade(power) {
   if (power >= -2 && power <= 2) return local(String(10 ** power));
-  const raised = [...String(Math.abs(power))].map((digit) => "⁰¹²³⁴⁵⁶⁷⁸⁹"[digit]).join("");
-  return `10${power < 0 ? "⁻" : ""}${raised}`;
+  return powerOfTen(power);
 }
 
 /** A step that cuts `most` into at most `parts` round pieces. */

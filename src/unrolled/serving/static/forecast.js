@@ -1,27 +1,33 @@
 // Forecasts over time: what was given, what comes next with its interval, and what would have been said.
 
 import * as api from "./api.js";
-import { chartWidth } from "./charts.js";
+import { chartWidth, textWidth } from "./charts.js";
 import { h, s } from "./dom.js";
 import { t } from "./i18n.js";
-import { fixed, local } from "./numbers.js";
+import { local, readable } from "./numbers.js";
 
 const MISSING = /^(\?|nan|na|null|none|)$/i; // as the server reads it
 const MOST_POINTS = 24; // of a forecast whose steps are marked
 
-/** The numbers of each target in a line that was typed; null where one is missing. */
-const valuesIn = (line) => line.trim().split(":").map((part) =>
+/** The numbers of each target in what was typed, of whose lines the first is read; null where one is missing. */
+const valuesIn = (text) => text.trim().split(/[\r\n]/, 1)[0].split(":").map((part) =>
   part.split(",").map((text) => (MISSING.test(text.trim()) ? null : Number(text))));
 
-/** A step that cuts `span` into about `parts` round pieces. */
-function roundStep(span, parts) {
-  const raw = span / parts;
-  const size = 10 ** Math.floor(Math.log10(raw));
-  return [1, 2, 5, 10].map((k) => k * size).find((step) => step >= raw);
+/** Round numbers between two others, three to seven of them, each written. */
+function levelsBetween(lowest, highest) {
+  const raw = (highest - lowest) / 4;
+  const power = Math.floor(Math.log10(raw));
+  const part = raw / 10 ** power;
+  const step = 10 ** power * (part < 1.5 ? 1 : part < 3.5 ? 2 : part < 7.5 ? 5 : 10);
+  const first = Math.ceil(lowest / step);
+  const number = Math.floor(highest / step + 1e-9) - first + 1;
+  const levels = Array.from({ length: number }, (_, k) => (first + k) * step);
+  const different = levels.filter((level, k) => level !== levels[k - 1]); // of numbers with no more digits
+  return different.map((level) => [level, readable(level, -Math.floor(Math.log10(step) + 1e-9))]);
 }
 
 /** How many digits after the point tell numbers apart that span so much. */
-const digitsFor = (span) => Math.max(0, Math.min(6, 3 - Math.floor(Math.log10(span || 1))));
+const digitsFor = (span) => 3 - Math.floor(Math.log10(span || 1));
 
 const isNumber = (value) => typeof value === "number" && Number.isFinite(value);
 
@@ -53,13 +59,9 @@ function timeChart({ label, names, ticks, truth, forecasts, now, history, xTitle
   const all = [...truth, ...forecasts.flatMap(({ forecast, low, high }) => [...forecast, ...low, ...high])].filter(isNumber);
   let lowest = Math.min(...all);
   let highest = Math.max(...all);
-  if (!(highest > lowest)) [lowest, highest] = [lowest - 1, highest + 1];
-  const step = roundStep(highest - lowest, 4);
-  const levels = [];
-  for (let level = Math.ceil(lowest / step) * step; level <= highest + 1e-9 * step; level += step) levels.push(level);
-  const digits = Math.max(0, Math.min(6, -Math.floor(Math.log10(step) + 1e-9)));
-  const written = levels.map((level) => fixed(level, digits));
-  const left = 16 + 8.5 * Math.max(...written.map((text) => text.length));
+  if (!(highest > lowest)) [lowest, highest] = [lowest - (Math.abs(lowest) || 1) / 2, highest + (Math.abs(highest) || 1) / 2];
+  const levels = levelsBetween(lowest, highest);
+  const left = 16 + Math.max(...levels.map(([, written]) => textWidth(written)));
   const [right, top, bottom] = [14, now === null ? 14 : 30, xTitle ? 56 : 36];
   const margin = 0.04 * (highest - lowest);
   const x = (k) => left + (names.length < 2 ? 0.5 : k / (names.length - 1)) * (width - left - right);
@@ -70,16 +72,16 @@ function timeChart({ label, names, ticks, truth, forecasts, now, history, xTitle
   if (now !== null) {
     parts.push(s("rect", { x: x(now), y: top, width: width - right - x(now), height: floor - top, class: "horizon" }));
   }
-  levels.forEach((level, k) => parts.push(
+  levels.forEach(([level, written]) => parts.push(
     s("line", { x1: left, x2: width - right, y1: y(level), y2: y(level), class: "rule" }),
-    s("text", { x: left - 8, y: y(level) + 5, class: "tick", "text-anchor": "end" }, written[k])));
-  const letter = isNarrow ? 7.6 : 8.2; // how wide one is
+    s("text", { x: left - 8, y: y(level) + 5, class: "tick", "text-anchor": "end" }, written)));
   const below = ticks.every((text) => /\d:00$/.test(text)) ? ticks.map((text) => text.slice(0, -3)) : ticks;
-  const half = (letter * Math.max(...below.map((text) => text.length))) / 2;
+  const half = Math.max(...below.map(textWidth)) / 2;
   const room = 2 * half + 22;
   const every = Math.max(1, Math.ceil((names.length * room) / (width - left - right)));
   let taken = 0; // below the chart, from the left
-  for (let k = now === null ? 0 : now % every; k < names.length; k += every) {
+  const begin = now === null ? Math.max(0, names.findIndex((_, k) => x(k) >= half)) : now % every;
+  for (let k = begin; k < names.length; k += every) {
     const place = Math.max(half, Math.min(x(k), width - half));
     if (place - half < taken) continue;
     taken = place + half + 10;
@@ -109,7 +111,7 @@ function timeChart({ label, names, ticks, truth, forecasts, now, history, xTitle
   parts.push(s("path", { d: pathOf(truth.map((value, k) => [x(k), at(value)])), class: "line truth" }), ...lines);
   if (now !== null) {
     const ahead = t("forecast.horizon", { number: names.length - now - 1 });
-    const begins = Math.min(x(now) + 5, width - letter * ahead.length);
+    const begins = Math.min(x(now) + 5, width - textWidth(ahead));
     parts.push(
       s("line", { x1: x(now), x2: x(now), y1: top, y2: floor, class: "threshold" }),
       s("text", { x: begins - 10, y: top - 9, class: "tick", "text-anchor": "end" }, t("forecast.now")),
@@ -196,7 +198,7 @@ function forecastAt(forecasts, at) {
 
 /** What is read out at a step. */
 function spokenAt(name, came, own, digits, kind) {
-  const number = (value) => fixed(value, digits);
+  const number = (value) => readable(value, digits);
   const has = { came: isNumber(came), said: isNumber(own?.value) };
   if (!has.came && !has.said) return t("forecast.missing", { at: name });
   if (!has.said) return t(`forecast.${kind}_here`, { at: name, value: number(came) });
@@ -258,7 +260,7 @@ function forecastTable(times, { forecast, low, high }, digits) {
       h("thead", null, h("tr", null, h("th", { scope: "col" }, t("forecast.heads.time")),
         columns.map(([name]) => h("th", { scope: "col" }, t(name))))),
       h("tbody", null, times.map((time, k) => h("tr", null, h("th", { scope: "row" }, time),
-        columns.map(([, values]) => h("td", null, isNumber(values[k]) ? fixed(values[k], digits) : "–"))))))));
+        columns.map(([, values]) => h("td", null, isNumber(values[k]) ? readable(values[k], digits) : "–"))))))));
 }
 
 const titlesOf = (targets) => targets.map(({ target, series }) => (series ? t("forecast.of", { target, series }) : target));

@@ -29,6 +29,22 @@ export function fixed(value, digits = 3) {
   return local(plain(value, digits));
 }
 
+/** Ten to a power: 10⁻³. */
+export function powerOfTen(power) {
+  const raised = [...String(Math.abs(power))].map((digit) => "⁰¹²³⁴⁵⁶⁷⁸⁹"[digit]).join("");
+  return `10${power < 0 ? "⁻" : ""}${raised}`;
+}
+
+/** A number to `digits` after the point, or before it where they are negative; a long one as 4.2·10⁻⁷. */
+export function readable(value, digits) {
+  if (value === 0) return "0";
+  const isLong = Math.abs(value) >= 1e9 || (Math.abs(value) < 1e-4 && digits > 6);
+  if (!isLong) return fixed(value, Math.max(0, Math.min(digits, 12)));
+  const size = Math.floor(Math.log10(Math.abs(value)));
+  const [front, power] = value.toExponential(Math.max(0, Math.min(size + digits, 16))).split("e");
+  return `${local(front)}·${powerOfTen(Number(power))}`;
+}
+
 /** A whole number with thin spaces between its thousands, the same in all languages. */
 export function grouped(value) {
   return String(value).replace(/\B(?=(\d{3})+$)/g, "\u202f");

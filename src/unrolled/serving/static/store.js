@@ -139,10 +139,13 @@ export function question(name = state.run) {
   return { run: name, text: beginning(text) };
 }
 
+/** Whether a run reads nothing but what can be typed or chosen here. */
+export const isTyped = (one = run()) => !one.backtests || one.example !== null;
+
 /** Whether a text is wanted, and there is none. */
 export function nothingToRead(one = run()) {
   const isMedium = one.reads !== "text" && one.reads !== "numbers";
-  return !isMedium && !readable(state.text, one.name).trim();
+  return !isMedium && (!isTyped(one) || !readable(state.text, one.name).trim());
 }
 
 /** The place that is looked at, in a text of `length` steps. */

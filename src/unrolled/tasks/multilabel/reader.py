@@ -60,9 +60,13 @@ def read_parts(options: DataOptions, seed: int) -> Splits[SetSequence]:
 
     Raises:
         DataError: A file cannot be read, or no sequence has two steps.
-        OptionError: A part is asked for of a file that is in parts already.
+        OptionError: A part is asked for of a file that is in parts already, or a column of one
+            that is no table.
     """
     path = Path(options.file)
+    if options.input is not None and not is_table(path):
+        message = f"{path} is not a table, so it has no column {options.input!r}"
+        raise OptionError(message, f"leave {field('input')} out, or save it as .csv or .jsonl")
     parts, notes = _read(path, options)
     if len(parts) > 1:
         names = ("held_out", "test", "held_out_file", "test_file")

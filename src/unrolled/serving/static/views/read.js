@@ -9,10 +9,16 @@ import { signalName, t } from "../i18n.js";
 import { fixed } from "../numbers.js";
 import { viewOf } from "../predictions.js";
 import { forget } from "../scales.js";
-import { isRecorded, nothingToRead, place, question, rangeOf, run, set, state, walk, watch } from "../store.js";
+import { isRecorded, isTyped, nothingToRead, place, question, rangeOf, run, set, state, walk, watch } from "../store.js";
 import { candidateList, legend, readout, ribbon } from "../text.js";
 
 const HYPOTHESES = { beam: 4, n_best: 3 };
+
+/** How an input is written. */
+function formOf({ form }) {
+  const isAlone = form.kind === "series" && form.dimensions === 1;
+  return t(`forms.${isAlone ? "series_alone" : form.kind}`, form);
+}
 
 /** What is asked of a prediction, of the options that the run has. */
 function optionsOf(one) {
@@ -44,8 +50,8 @@ export function read(root, { signal, report, say }) {
         h("section", { class: "card" },
           h("h1", null, t("views.read")),
           h("p", { class: "soft hint" }, t(`shapes.${one.task}`)),
-          input.element,
-          h("p", { class: "soft hint" }, t(`forms.${one.form.kind}`, one.form))),
+          isTyped(one) && input.element,
+          h("p", { class: "soft hint" }, isTyped(one) ? formOf(one) : t("forecast.not_typed"))),
         answer, ofData, inside, map.element),
       h("div", { class: "column side" }, opinion)));
   let reading = null;
