@@ -1,7 +1,8 @@
 """Cells of the catalogue against those of torchrecurrent, which others wrote from the papers.
 
 Not all that both have are here: its `OriginalLSTMCell` squashes by tanh, its `LEMCell` shows the
-output the state before the step, where the papers have other things.
+output the state before the step, its `SCRNCell` feeds its output back in the place of its hidden
+units, where the papers have other things.
 """
 
 from collections.abc import Callable
@@ -35,6 +36,7 @@ class Case:
     ih and hh: our gates in the order of its rows; what is not there stays zero. vectors: ours by
     its names for them. further: its tensors of further recurrent rows, with our gates. fixed: what
     is a number for us, such as biases that we have no place for. more: ours from its tensors.
+    delay: how many steps before the state its cell takes another one.
     """
 
     kind: str
@@ -45,6 +47,7 @@ class Case:
     further: dict[str, str] = field(default_factory=dict)
     fixed: dict[str, float] = field(default_factory=dict)
     more: Callable[[Tensors], Tensors] = lambda _: {}
+    delay: int = 0
 
 
 def peepholes(theirs):
@@ -78,6 +81,7 @@ CASES = {
     "janet": Case("JANETCell", "f g", "f g", fixed={"beta": 1.0}),
     "lstm_peephole": Case("PeepholeLSTMCell", "i f g o", "i f g o", more=peepholes),
     "lstm_residual": Case("ResLSTMCell", "i f g o", "i f g o", more=residual),
+    "lstm_wmc": Case("WMCLSTMCell", "i f g o", "i f g o", further={"weight_mh": "m_i m_f m_o"}),
     "mgu": Case("MGUCell", "f n", "f n"),
     "mut1": Case("MUT1Cell", "z r n", "r n"),
     "mut2": Case("MUT2Cell", "z r n", "z r n"),
@@ -93,10 +97,14 @@ CASES = {
     "cfn": Case("CFNCell", "theta eta n", "theta eta"),
     "ran": Case("RANCell", "g i f", "i f", fixed={"bias_ih": 0.0}),
     "sgu": Case("SGUCell", "g z", "g z", {"gate_nonlinearity": HardSigmoid()}),
+    "dsgu": Case(
+        "DSGUCell", "g z", "g z", {"gate_nonlinearity": HardSigmoid()}, further={"weight_ho": "k"}
+    ),
     "star": Case("STARCell", "z k", "k"),
     "minimal_rnn": Case("MinimalRNNCell", "z", "z", further={"weight_mm": "g"}),
     "nas": Case("NASCell", "a b d e f g k l", "a b d e f g k l"),
     "mlstm": Case("MultiplicativeLSTMCell", "m i f g o", "m", further={"weight_mh": "i f g o"}),
+    "tau_gru": Case("tauGRUCell", "a z g r", "a z g r", delay=10),
     "t_rnn": Case("TRNNCell", "z f"),
     "t_gru": Case("TGRUCell", "z f o", fixed={"bias_hh": 0.0}, more=before),
     "t_lstm": Case("TLSTMCell", "z f o", fixed={"bias_hh": 0.0}, more=before),
@@ -178,11 +186,13 @@ def made_alike(name):
 @pytest.mark.parametrize("name", CASES)
 def test_values_and_gradients_are_those_of_torchrecurrent(name):
     layer, cell = made_alike(name)
-    x = torch.randn(STEPS, ROWS, INPUT, dtype=torch.float64, requires_grad=True)
+    delay = CASES[name].delay
+    x = torch.randn(STEPS + 2 * delay, ROWS, INPUT, dtype=torch.float64, requires_grad=True)
     output, _ = layer(x)
     state, outputs = None, []
     for x_t in x:
-        result = cell(x_t) if state is None else cell(x_t, state)
+        former = [outputs[-1 - delay] if len(outputs) > delay else None] if delay else []
+        result = cell(x_t) if state is None else cell(x_t, state, *former)
         first, state = (result, result) if isinstance(result, torch.Tensor) else (result[0], result)
         if isinstance(result, tuple) and isinstance(result[1], tuple):
             state = result[1]
