@@ -79,7 +79,8 @@ BELLEC = Publication(
 def ind_rnn(x: Terms, h: Tensor, *, w: Vector = 1.0) -> Values:
     """A unit sees of the state before only itself, so that its gradient can be kept in range.
 
-    The paper draws w between 0 and 1 and bounds it; here it starts at 1, and nothing bounds it.
+    The paper draws w between 0 and 1, as `initialize.uniform(layer, "w", 0, 1)` does, and bounds
+    it; here it starts at 1, and nothing bounds it.
     """
     h = relu(x.a + w * h)
     return dict(h=h)

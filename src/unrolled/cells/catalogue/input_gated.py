@@ -214,8 +214,8 @@ def lru(
     p + iq is the state, |l| = exp(-exp(nu)) and exp(theta) the modulus and the angle of what it is
     multiplied by, gamma = sqrt(1 - |l|^2). x.a + i x.b is B x, u.c(p) + u.d(q) the real part of
     C s, x.c is D x. All units start at one modulus and one angle, where the paper draws them from
-    a ring; gamma follows the modulus, where the paper learns it from there. The rows of W_x
-    for d have no effect.
+    a ring, as `initialize.ring` does; gamma follows the modulus, where the paper learns it from
+    there. The rows of W_x for d have no effect.
     """
     r = exp(-exp(nu))
     gamma = sqrt(-expm1(-2 * exp(nu)))
@@ -230,7 +230,8 @@ def rg_lru(x: Terms, h: Tensor, *, Lambda: Vector = 5.0) -> Values:
     """A real linear recurrence whose decay a gate turns down, so that a unit can skip an input.
 
     The gates see the layer's input itself, where Griffin's see x.n, what is fed to the recurrence.
-    Lambda starts at one number, where the paper draws it; -expm1(2 b) is 1 - a^2.
+    Lambda starts at one number, where the paper draws it, as `initialize.decay` does; -expm1(2 b)
+    is 1 - a^2.
     """
     r = sigmoid(x.r)
     i = sigmoid(x.i)
