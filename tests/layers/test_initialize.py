@@ -14,7 +14,7 @@ from unrolled.layers import map_state, state_tensors
 def total_bias(layer, gate, suffix="l0"):
     """Return the sum of the biases of a gate, in numpy."""
     biases = []
-    for side, gates in (("ih", layer.cell.gates), ("hh", layer.cell.recurrent)):
+    for side, gates in (("ih", layer.cell.feedforward), ("hh", layer.cell.recurrent)):
         if gate in gates:
             start = layer.hidden_size * gates.index(gate)
             bias = layer.get_parameter(f"bias_{side}_{suffix}").detach().numpy()

@@ -143,7 +143,7 @@ CASES = {
 
 def rows_of(layer, side, gates, stacked):
     """Yield where the rows of each gate are in our tensor, and those that are to be there."""
-    ours = layer.cell.gates if side == "ih" else layer.cell.recurrent
+    ours = layer.cell.feedforward if side == "ih" else layer.cell.recurrent
     for gate, rows in zip(gates.split(), stacked.split(HIDDEN), strict=True):
         start = HIDDEN * ours.index(gate)
         yield slice(start, start + HIDDEN), rows

@@ -30,7 +30,7 @@ class LayerWeights:
         return v @ self.arrays[f"weight_{side}"][rows].T + self.arrays[f"bias_{side}"][rows]
 
     def x(self, gate, v):
-        return self._term("ih", self.cell.gates, gate, v)
+        return self._term("ih", self.cell.feedforward, gate, v)
 
     def u(self, gate, v):
         return self._term("hh", self.cell.recurrent, gate, v)

@@ -101,11 +101,11 @@ def facts(cell: "Cell", hidden_size: int) -> dict[str, str]:
     function: Any = cell.equations
     known, names = function.__globals__, function.__code__.co_names
     numbers = {name: known[name] for name in names if isinstance(known.get(name), int | float)}
-    without = [gate for gate in cell.gates if gate not in cell.recurrent]
     lines = {
         "source": str(cell.source) or "none",
         "gates": " ".join(cell.gates),
-        "without u": " ".join(without),
+        "without x": " ".join(gate for gate in cell.gates if gate not in cell.feedforward),
+        "without u": " ".join(gate for gate in cell.gates if gate not in cell.recurrent),
         "states": states_of(cell),
         "keeps": cell.keeps or "",
         "admits": cell.admits or "",

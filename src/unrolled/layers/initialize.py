@@ -208,10 +208,10 @@ def _keep_gate(where: str, layer: RecurrentLayer) -> str:
 
 @torch.no_grad()
 def _set_bias(layer: RecurrentLayer, suffix: str, gate: str, value: Tensor) -> None:
-    """Make the two biases of `gate` sum to `value`, (H,): all of it on the input side."""
+    """Make the two biases of `gate` sum to `value`, (H,): that of the input has all, if any."""
     size = layer.hidden_size
-    start = size * layer.cell.gates.index(gate)
-    layer.get_parameter(f"bias_ih_{suffix}")[start : start + size] = value
-    if gate in layer.cell.recurrent:
-        start = size * layer.cell.recurrent.index(gate)
-        layer.get_parameter(f"bias_hh_{suffix}")[start : start + size] = 0.0
+    for side, gates in (("ih", layer.cell.feedforward), ("hh", layer.cell.recurrent)):
+        if gate in gates:
+            start = size * gates.index(gate)
+            layer.get_parameter(f"bias_{side}_{suffix}")[start : start + size] = value
+            value = torch.zeros_like(value)

@@ -38,12 +38,19 @@ ERICHSON = Publication(
 SCRN_ALPHA = 0.95
 
 
-@cell(gates="s k p y v", applied="k p y v", recurrent="k p y v", states="h k s", source=MIKOLOV)
+@cell(
+    gates="s k p y v",
+    feedforward="s k",
+    recurrent="k p y v",
+    applied="k p y v",
+    states="h k s",
+    source=MIKOLOV,
+)
 def scrn(x: Terms, u: Terms, k: Tensor, s: Tensor) -> Values:
     """Beside the hidden units are slow ones, which only average the input: a longer memory.
 
     s are the slow units, as many as hidden ones, and k the hidden ones, which are the paper's h. h
-    is U k + V s, which its output layer squashes. The rows of W_x for p, y and v have no effect.
+    is U k + V s, which its output layer squashes.
     """
     s = (1 - SCRN_ALPHA) * x.s + SCRN_ALPHA * s
     k = sigmoid(u.p(s) + x.k + u.k(k))
@@ -51,11 +58,11 @@ def scrn(x: Terms, u: Terms, k: Tensor, s: Tensor) -> Values:
     return dict(h=h, k=k, s=s)
 
 
-@cell(gates="a b d", applied="b d", delays="h:3", source=SOLTANI)
+@cell(gates="a b d", feedforward="a", applied="b d", delays="h:3", source=SOLTANI)
 def hornn(x: Terms, u: Terms, h_2: Tensor, h_3: Tensor) -> Values:
     """Several former states feed back, each by a matrix of its own, as the taps of a filter do.
 
-    Of order 3, with tanh. The rows of W_x for b and d have no effect.
+    Of order 3, with tanh.
     """
     h = tanh(x.a + u.a + u.b(h_2) + u.d(h_3))
     return dict(h=h)

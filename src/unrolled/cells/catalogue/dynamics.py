@@ -137,12 +137,11 @@ def fast_grnn(
 CORNN_DT, CORNN_GAMMA, CORNN_EPSILON = 0.042, 2.7, 4.7  # as for sequential MNIST
 
 
-@cell(gates="a b", applied="b", states="h z", source=RUSCH)
+@cell(gates="a b", feedforward="a", applied="b", states="h z", source=RUSCH)
 def cornn(x: Terms, u: Terms, h: Tensor, z: Tensor) -> Values:
     """Units are damped oscillators that drive each other; no gradient can explode or vanish.
 
-    h is the paper's y, the place of an oscillator, and z its velocity. The rows of W_x for b have
-    no effect.
+    h is the paper's y, the place of an oscillator, and z its velocity.
     """
     z = z + CORNN_DT * (tanh(x.a + u.a + u.b(z)) - CORNN_GAMMA * h - CORNN_EPSILON * z)
     h = h + CORNN_DT * z

@@ -158,11 +158,11 @@ def sgu(x: Terms, u: Terms, h: Tensor) -> Values:
     return dict(h=h, z=z, g=g, n=n)
 
 
-@cell(gates="z g k", applied="g k", admits="z", source=GAO)
+@cell(gates="z g k", feedforward="z g", applied="g k", admits="z", source=GAO)
 def dsgu(x: Terms, u: Terms, h: Tensor) -> Values:
     """The gated state goes through one more matrix and a sigmoid, which bounds it: the deep SGU.
 
-    z is a hard sigmoid, here max(0, min(1, 0.2 a + 0.5)). The rows of W_x for k have no effect.
+    z is a hard sigmoid, here max(0, min(1, 0.2 a + 0.5)).
     """
     g = tanh(u.g(x.g * h))
     n = sigmoid(u.k(g * h))
@@ -180,12 +180,12 @@ def star(x: Terms, u: Terms, h: Tensor) -> Values:
     return dict(h=h, z=z, k=k)
 
 
-@cell(gates="z g", applied="g", source=CHEN)
+@cell(gates="z g", feedforward="z", applied="g", source=CHEN)
 def minimal_rnn(x: Terms, u: Terms, h: Tensor) -> Values:
     """The input is embedded first, and the state is an average of embeddings by one gate.
 
     g is the paper's update gate u: it reads the state before by the recurrent matrix of z, and the
-    embedding by that of g. The rows of W_x for g have no effect.
+    embedding by that of g.
     """
     z = tanh(x.z)
     g = sigmoid(u.z + u.g(z))
@@ -221,12 +221,11 @@ def rhn(x: Terms, u: Terms, h: Tensor) -> Values:
     return dict(h=h, n=n, t=t)
 
 
-@cell(gates="n t n_2 t_2 n_3 t_3", applied="n_2 t_2 n_3 t_3", source=ZILLY)
+@cell(gates="n t n_2 t_2 n_3 t_3", feedforward="n t", applied="n_2 t_2 n_3 t_3", source=ZILLY)
 def rhn3(x: Terms, u: Terms, h: Tensor) -> Values:
     """Three highway layers, one after the other, as the step from one state to the next.
 
-    Of depth 3, the gates coupled; only the first layer sees the input. The rows of W_x for the
-    other layers have no effect.
+    Of depth 3, the gates coupled; only the first layer sees the input.
     """
     t = sigmoid(x.t + u.t)
     h = tanh(x.n + u.n) * t + h * (1 - t)

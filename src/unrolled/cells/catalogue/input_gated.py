@@ -205,7 +205,14 @@ def min_lstm_log(x: Terms, h: Tensor) -> Values:
     return dict(h=h, f=f, i=i, n=n)
 
 
-@cell(gates="a b c d", recurrent="c d", applied="c d", states="h p q", source=ORVIETO)
+@cell(
+    gates="a b c d",
+    feedforward="a b c",
+    recurrent="c d",
+    applied="c d",
+    states="h p q",
+    source=ORVIETO,
+)
 def lru(
     x: Terms, u: Terms, p: Tensor, q: Tensor, *, nu: Vector = -3.0, theta: Vector = -2.0
 ) -> Values:
@@ -215,7 +222,7 @@ def lru(
     multiplied by, gamma = sqrt(1 - |l|^2). x.a + i x.b is B x, u.c(p) + u.d(q) the real part of
     C s, x.c is D x. All units start at one modulus and one angle, where the paper draws them from
     a ring, as `initialize.ring` does; gamma follows the modulus, where the paper learns it from
-    there. The rows of W_x for d have no effect.
+    there.
     """
     r = exp(-exp(nu))
     gamma = sqrt(-expm1(-2 * exp(nu)))

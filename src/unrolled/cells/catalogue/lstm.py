@@ -163,6 +163,7 @@ def lstm_cifg(x: Terms, u: Terms, c: Tensor, *, p_i: Vector = 0.0, p_o: Vector =
 
 @cell(
     gates="i f g o ii fi oi if_ ff of io fo oo",
+    feedforward="i f g o",
     applied="ii fi oi if_ ff of io fo oo",
     states="h c i f o",
     keeps="f",
@@ -183,8 +184,7 @@ def lstm_fgr(
 ) -> Values:
     """Full gate recurrence: each gate sees all three as they were a step before, by nine matrices.
 
-    u.fi is what the input gate sees of the forget gate. The rows of W_x for the nine have no
-    effect.
+    u.fi is what the input gate sees of the forget gate.
     """
     a = x.i + u.i + u.ii(i) + u.fi(f) + u.oi(o) + p_i * c
     b = x.f + u.f + u.if_(i) + u.ff(f) + u.of(o) + p_f * c
@@ -200,6 +200,7 @@ def lstm_fgr(
 
 @cell(
     gates="i f g o m_i m_f m_o",
+    feedforward="i f g o",
     applied="m_i m_f m_o",
     states="h c",
     keeps="f",
@@ -207,10 +208,7 @@ def lstm_fgr(
     source=LANDI,
 )
 def lstm_wmc(x: Terms, u: Terms, c: Tensor) -> Values:
-    """The gates see the state by a matrix and a tanh, where peepholes have one weight a unit.
-
-    The rows of W_x for m_i, m_f and m_o have no effect.
-    """
+    """The gates see the state by a matrix and a tanh, where peepholes have one weight a unit."""
     i = sigmoid(x.i + u.i + tanh(u.m_i(c)))
     f = sigmoid(x.f + u.f + tanh(u.m_f(c)))
     g = tanh(x.g + u.g)
