@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 import torch
 from torch import nn
+from torch.nn.utils import parametrize
 
 import unrolled
 
@@ -204,3 +205,44 @@ def test_values_and_gradients_are_those_of_torchrecurrent(name):
     (ours,) = torch.autograd.grad((output * y).sum(), x)
     (theirs,) = torch.autograd.grad((expected * y).sum(), x)
     torch.testing.assert_close(ours, theirs, rtol=0, atol=1e-10)
+
+
+@unrolled.cell(gates="n")
+def antisymmetric(x, u, h):
+    return {"h": h + 0.1 * torch.tanh(x.n + u.n)}
+
+
+@unrolled.cell(gates="z n", recurrent="n")
+def gated_antisymmetric(x, u, h):
+    return {"h": h + 0.1 * torch.sigmoid(x.z + u.n) * torch.tanh(x.n + u.n)}
+
+
+class Antisymmetric(nn.Module):
+    """W - W^T - 0.01 I."""
+
+    def forward(self, w):
+        return w - w.T - 0.01 * torch.eye(len(w), dtype=w.dtype)
+
+
+@pytest.mark.parametrize(
+    ("cell", "kind"),
+    [
+        (antisymmetric, "AntisymmetricRNNCell"),
+        (gated_antisymmetric, "GatedAntisymmetricRNNCell"),
+    ],
+)
+def test_tied_weights_make_the_antisymmetric_networks_of_torchrecurrent(cell, kind):
+    layer = unrolled.Recurrent(cell, INPUT, HIDDEN, dtype=torch.float64)
+    theirs = getattr(others, kind)(INPUT, HIDDEN, dtype=torch.float64, epsilon=0.1, gamma=0.01)
+    with torch.no_grad():
+        layer.bias_hh_l0.zero_()  # theirs is of the candidate alone
+        theirs.load_state_dict(
+            {name.removesuffix("_l0"): value for name, value in layer.state_dict().items()}
+        )
+    parametrize.register_parametrization(layer, "weight_hh_l0", Antisymmetric())
+    x = torch.randn(STEPS, ROWS, INPUT, dtype=torch.float64)
+    state, outputs = torch.zeros(ROWS, HIDDEN, dtype=torch.float64), []
+    for x_t in x:
+        state = theirs(x_t, state)
+        outputs.append(state)
+    torch.testing.assert_close(layer(x)[0], torch.stack(outputs), rtol=0, atol=1e-12)
