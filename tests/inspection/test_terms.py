@@ -19,7 +19,7 @@ def test_terms_are_rows_of_the_products(layer):
     (record,) = trace(layer, x)
     terms = unit_terms(record, UNIT)
     before = torch.cat([torch.zeros(1, SIZE), record.values["h"][:-1, 0]]).double()
-    for number, gate in enumerate(layer.cell.gates):
+    for number, gate in enumerate(layer.cell.feedforward):
         row = SIZE * number + UNIT
         from_input = x[:, 0].double() @ layer.weight_ih_l0[row].double()
         recurrent = before @ layer.weight_hh_l0[row].double()

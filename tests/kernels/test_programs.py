@@ -239,7 +239,7 @@ class Program:
         )
         parts = (ctypes.c_int64 * (call.num_parts + 1)).from_address(call.parts)
         batch, cell = parts[call.num_parts], self.cell
-        gates, recurrent = len(cell.gates) * units, len(cell.recurrent) * units
+        gates, recurrent = len(cell.feedforward) * units, len(cell.recurrent) * units
         weights = {
             "weight_ih": gates * inputs,
             "weight_hh": recurrent * units,
@@ -303,7 +303,7 @@ def weights_of(cell, input_size, hidden_size, bias=True):
     def weight(*shape):
         return torch.randn(shape) * 0.4
 
-    gates, recurrent = len(cell.gates) * hidden_size, len(cell.recurrent) * hidden_size
+    gates, recurrent = len(cell.feedforward) * hidden_size, len(cell.recurrent) * hidden_size
     return Weights(
         weight(gates, input_size),
         weight(recurrent, hidden_size) if recurrent else None,

@@ -68,7 +68,10 @@ def of_equations(cell, leaves):
     unused = {"x": zero, "u": zero, "before": zero, "vector": zero[0]}
     u = named("u", cell.recurrent) | {gate: product(gate) for gate in cell.applied}
     values = cell(
-        named("x", cell.gates), u, named("before", cell.states), named("vector", cell.parameters)
+        named("x", cell.feedforward),
+        u,
+        named("before", cell.states),
+        named("vector", cell.parameters),
     )
     return values, vectors
 

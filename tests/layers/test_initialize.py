@@ -14,7 +14,7 @@ from unrolled.layers import map_state, state_tensors
 def total_bias(layer, gate, suffix="l0"):
     """Return the sum of the biases of a gate, in numpy."""
     biases = []
-    for side, gates in (("ih", layer.cell.gates), ("hh", layer.cell.recurrent)):
+    for side, gates in (("ih", layer.cell.feedforward), ("hh", layer.cell.recurrent)):
         if gate in gates:
             start = layer.hidden_size * gates.index(gate)
             bias = layer.get_parameter(f"bias_{side}_{suffix}").detach().numpy()
@@ -131,3 +131,80 @@ def test_one_hot_input_spreads_the_weights_of_the_first_layer_alone():
             assert torch.equal(weight, before[name])
     with pytest.raises(unrolled.UnrolledError, match="bound must be above 0, got 0"):
         initialize.one_hot_input(layer, 0)
+
+
+def vectors_of(layer, name):
+    """Return a cell's vector in each layer and direction, in float64."""
+    return [layer.get_parameter(f"{name}_{suffix}").detach().double() for suffix in layer.suffixes]
+
+
+def quartiles(values):
+    return np.quantile(values.numpy(), [0, 0.25, 0.5, 0.75, 1])
+
+
+def test_uniform_draws_one_vector_in_every_layer_and_direction_and_no_other():
+    layer = unrolled.Recurrent("indy_lstm", 2, 800, num_layers=2, bidirectional=True)
+    before = {name: weight.clone() for name, weight in layer.named_parameters()}
+    initialize.uniform(layer, "u_f", -1, 3)
+    drawn = vectors_of(layer, "u_f")
+    assert len(drawn) == 4
+    for vector in drawn:
+        np.testing.assert_allclose(quartiles(vector), [-1, 0, 1, 2, 3], atol=0.3)
+    assert not torch.equal(drawn[0], drawn[1])
+    for name, weight in layer.named_parameters():
+        assert name.startswith("u_f_") or torch.equal(weight, before[name])
+
+
+def test_ring_spreads_eigenvalues_evenly_over_the_area_of_a_ring():
+    """Orvieto et al. (2023): even in |l|^2 and in the angle, by the moduli that the cell has."""
+    layer = unrolled.Recurrent("lru", 2, 800, num_layers=2)
+    initialize.ring(layer, 0.5, 0.9, max_angle=1.0, generator=torch.Generator().manual_seed(0))
+    for nu, theta in zip(vectors_of(layer, "nu"), vectors_of(layer, "theta"), strict=True):
+        squares = torch.exp(-2 * nu.exp())
+        np.testing.assert_allclose(quartiles(squares), np.linspace(0.25, 0.81, 5), atol=0.04)
+        np.testing.assert_allclose(quartiles(theta.exp()), np.linspace(0, 1, 5), atol=0.06)
+    output, _ = layer(torch.randn(50, 2, 2))
+    assert output.isfinite().all()
+
+
+def test_a_whole_disc_has_no_unit_that_is_not_a_number():
+    layer = unrolled.Recurrent("lru", 2, 800)
+    initialize.ring(layer)
+    for name in ("nu", "theta"):
+        assert vectors_of(layer, name)[0].isfinite().all()
+
+
+def test_decay_spreads_what_units_keep_with_open_gates():
+    """De et al. (2024): a^8 is uniform between 0.9 and 0.999."""
+    layer = unrolled.Recurrent("rg_lru", 2, 800)
+    initialize.decay(layer)
+    (vector,) = vectors_of(layer, "Lambda")
+    kept = torch.sigmoid(vector) ** 8
+    np.testing.assert_allclose(quartiles(kept), np.linspace(0.9, 0.999, 5), atol=0.01)
+    with torch.no_grad():  # the gate r wide open, nothing let in: what is left is a^8 of what was
+        layer.weight_ih_l0.zero_()
+        layer.bias_ih_l0.copy_(torch.tensor([50.0, -50.0, 0.0]).repeat_interleave(800))
+    output, _ = layer(torch.zeros(1, 1, 2), torch.ones(1, 1, 800))
+    torch.testing.assert_close(output[0, 0].double(), kept, rtol=1e-5, atol=1e-5)
+
+
+@pytest.mark.parametrize(
+    ("function", "cell", "message"),
+    [
+        (lambda layer: initialize.uniform(layer, "v", 0, 1), "ind_rnn", "no vector v; .*: w"),
+        (lambda layer: initialize.uniform(layer, "w", 0, 1), "lstm", "no vector w; .*: none"),
+        (lambda layer: initialize.uniform(layer, "w", 1, 0), "ind_rnn", "not be above high"),
+        (initialize.ring, "rg_lru", "no vector nu"),
+        (lambda layer: initialize.ring(layer, 0.9, 0.5), "lru", "got 0.9 and 0.5"),
+        (lambda layer: initialize.ring(layer, 0.5, 1.5), "lru", "got 0.5 and 1.5"),
+        (lambda layer: initialize.ring(layer, max_angle=0), "lru", "max_angle must be above 0"),
+        (initialize.decay, "lru", "no vector Lambda; .*: nu, theta"),
+        (lambda layer: initialize.decay(layer, 0.9, 1.0), "rg_lru", "got 0.9 and 1.0"),
+    ],
+)
+def test_vectors_that_are_not_there_and_ranges_that_are_none_are_refused(function, cell, message):
+    layer = unrolled.Recurrent(cell, 2, 3)
+    before = {name: weight.clone() for name, weight in layer.named_parameters()}
+    with pytest.raises(unrolled.UnrolledError, match=message):
+        function(layer)
+    assert all(torch.equal(weight, before[name]) for name, weight in layer.named_parameters())

@@ -1,8 +1,9 @@
 """Cells of the catalogue against those of torchrecurrent, which others wrote from the papers.
 
 Not all that both have are here: its `OriginalLSTMCell` squashes by tanh, its `LEMCell` shows the
-output the state before the step, where the papers have other things, and its `NASCell` adds in one
-place where the authors' code multiplies.
+output the state before the step, its `SCRNCell` feeds its output back in the place of its hidden
+units, where the papers have other things, and its `NASCell` adds in one place where the authors'
+code multiplies.
 """
 
 from collections.abc import Callable
@@ -12,6 +13,7 @@ from typing import Any
 import pytest
 import torch
 from torch import nn
+from torch.nn.utils import parametrize
 
 import unrolled
 
@@ -36,6 +38,7 @@ class Case:
     ih and hh: our gates in the order of its rows; what is not there stays zero. vectors: ours by
     its names for them. further: its tensors of further recurrent rows, with our gates. fixed: what
     is a number for us, such as biases that we have no place for. more: ours from its tensors.
+    delay: how many steps before the state its cell takes another one.
     """
 
     kind: str
@@ -46,6 +49,7 @@ class Case:
     further: dict[str, str] = field(default_factory=dict)
     fixed: dict[str, float] = field(default_factory=dict)
     more: Callable[[Tensors], Tensors] = lambda _: {}
+    delay: int = 0
 
 
 def peepholes(theirs):
@@ -79,6 +83,7 @@ CASES = {
     "janet": Case("JANETCell", "f g", "f g", fixed={"beta": 1.0}),
     "lstm_peephole": Case("PeepholeLSTMCell", "i f g o", "i f g o", more=peepholes),
     "lstm_residual": Case("ResLSTMCell", "i f g o", "i f g o", more=residual),
+    "lstm_wmc": Case("WMCLSTMCell", "i f g o", "i f g o", further={"weight_mh": "m_i m_f m_o"}),
     "mgu": Case("MGUCell", "f n", "f n"),
     "mut1": Case("MUT1Cell", "z r n", "r n"),
     "mut2": Case("MUT2Cell", "z r n", "z r n"),
@@ -94,9 +99,13 @@ CASES = {
     "cfn": Case("CFNCell", "theta eta n", "theta eta"),
     "ran": Case("RANCell", "g i f", "i f", fixed={"bias_ih": 0.0}),
     "sgu": Case("SGUCell", "g z", "g z", {"gate_nonlinearity": HardSigmoid()}),
+    "dsgu": Case(
+        "DSGUCell", "g z", "g z", {"gate_nonlinearity": HardSigmoid()}, further={"weight_ho": "k"}
+    ),
     "star": Case("STARCell", "z k", "k"),
     "minimal_rnn": Case("MinimalRNNCell", "z", "z", further={"weight_mm": "g"}),
     "mlstm": Case("MultiplicativeLSTMCell", "m i f g o", "m", further={"weight_mh": "i f g o"}),
+    "tau_gru": Case("tauGRUCell", "a z g r", "a z g r", delay=10),
     "t_rnn": Case("TRNNCell", "z f"),
     "t_gru": Case("TGRUCell", "z f o", fixed={"bias_hh": 0.0}, more=before),
     "t_lstm": Case("TLSTMCell", "z f o", fixed={"bias_hh": 0.0}, more=before),
@@ -135,7 +144,7 @@ CASES = {
 
 def rows_of(layer, side, gates, stacked):
     """Yield where the rows of each gate are in our tensor, and those that are to be there."""
-    ours = layer.cell.gates if side == "ih" else layer.cell.recurrent
+    ours = layer.cell.feedforward if side == "ih" else layer.cell.recurrent
     for gate, rows in zip(gates.split(), stacked.split(HIDDEN), strict=True):
         start = HIDDEN * ours.index(gate)
         yield slice(start, start + HIDDEN), rows
@@ -178,11 +187,13 @@ def made_alike(name):
 @pytest.mark.parametrize("name", CASES)
 def test_values_and_gradients_are_those_of_torchrecurrent(name):
     layer, cell = made_alike(name)
-    x = torch.randn(STEPS, ROWS, INPUT, dtype=torch.float64, requires_grad=True)
+    delay = CASES[name].delay
+    x = torch.randn(STEPS + 2 * delay, ROWS, INPUT, dtype=torch.float64, requires_grad=True)
     output, _ = layer(x)
     state, outputs = None, []
     for x_t in x:
-        result = cell(x_t) if state is None else cell(x_t, state)
+        former = [outputs[-1 - delay] if len(outputs) > delay else None] if delay else []
+        result = cell(x_t) if state is None else cell(x_t, state, *former)
         first, state = (result, result) if isinstance(result, torch.Tensor) else (result[0], result)
         if isinstance(result, tuple) and isinstance(result[1], tuple):
             state = result[1]
@@ -194,3 +205,44 @@ def test_values_and_gradients_are_those_of_torchrecurrent(name):
     (ours,) = torch.autograd.grad((output * y).sum(), x)
     (theirs,) = torch.autograd.grad((expected * y).sum(), x)
     torch.testing.assert_close(ours, theirs, rtol=0, atol=1e-10)
+
+
+@unrolled.cell(gates="n")
+def antisymmetric(x, u, h):
+    return {"h": h + 0.1 * torch.tanh(x.n + u.n)}
+
+
+@unrolled.cell(gates="z n", recurrent="n")
+def gated_antisymmetric(x, u, h):
+    return {"h": h + 0.1 * torch.sigmoid(x.z + u.n) * torch.tanh(x.n + u.n)}
+
+
+class Antisymmetric(nn.Module):
+    """W - W^T - 0.01 I."""
+
+    def forward(self, w):
+        return w - w.T - 0.01 * torch.eye(len(w), dtype=w.dtype)
+
+
+@pytest.mark.parametrize(
+    ("cell", "kind"),
+    [
+        (antisymmetric, "AntisymmetricRNNCell"),
+        (gated_antisymmetric, "GatedAntisymmetricRNNCell"),
+    ],
+)
+def test_tied_weights_make_the_antisymmetric_networks_of_torchrecurrent(cell, kind):
+    layer = unrolled.Recurrent(cell, INPUT, HIDDEN, dtype=torch.float64)
+    theirs = getattr(others, kind)(INPUT, HIDDEN, dtype=torch.float64, epsilon=0.1, gamma=0.01)
+    with torch.no_grad():
+        layer.bias_hh_l0.zero_()  # theirs is of the candidate alone
+        theirs.load_state_dict(
+            {name.removesuffix("_l0"): value for name, value in layer.state_dict().items()}
+        )
+    parametrize.register_parametrization(layer, "weight_hh_l0", Antisymmetric())
+    x = torch.randn(STEPS, ROWS, INPUT, dtype=torch.float64)
+    state, outputs = torch.zeros(ROWS, HIDDEN, dtype=torch.float64), []
+    for x_t in x:
+        state = theirs(x_t, state)
+        outputs.append(state)
+    torch.testing.assert_close(layer(x)[0], torch.stack(outputs), rtol=0, atol=1e-12)

@@ -77,7 +77,7 @@ def run_alone(step, cell, weights, x, starts):
     states, outputs = starts, []
     for x_t in x:
         parts = (weight_ih @ x_t + bias_ih).split(units)
-        states = step(dict(zip(cell.gates, parts, strict=True)), u, *states)
+        states = step(dict(zip(cell.feedforward, parts, strict=True)), u, *states)
         outputs.append(states[0])
     return outputs, states
 

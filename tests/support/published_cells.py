@@ -30,7 +30,7 @@ class LayerWeights:
         return v @ self.arrays[f"weight_{side}"][rows].T + self.arrays[f"bias_{side}"][rows]
 
     def x(self, gate, v):
-        return self._term("ih", self.cell.gates, gate, v)
+        return self._term("ih", self.cell.feedforward, gate, v)
 
     def u(self, gate, v):
         return self._term("hh", self.cell.recurrent, gate, v)
@@ -75,6 +75,29 @@ def odyssey(without="", coupled=False):
         return {"h": (c if without == "output activation" else np.tanh(c)) * o, "c": c}
 
     return step
+
+
+def lstm_fgr(w, x, s):
+    """Greff et al. (2017): R_ii i + R_fi f + R_oi o of the step before, and so for f and o."""
+    y, c, before = s["h"], s["c"], {k: s[k] for k in "ifo"}
+    names = {("i", "f"): "if_"}
+
+    def gate(k, c):
+        others = (w.u(names.get((j, k), j + k), before[j]) for j in "ifo")
+        return sigmoid(both(w, k, x, y) + sum(others) + w[f"p_{k}"] * c)
+
+    i, f = gate("i", c), gate("f", c)
+    c = np.tanh(both(w, "g", x, y)) * i + c * f
+    o = gate("o", c)
+    return {"h": np.tanh(c) * o, "c": c, "i": i, "f": f, "o": o}
+
+
+def lstm_wmc(w, x, s):
+    """Landi et al. (2021): tanh(W_ic c), tanh(W_fc c), and tanh(W_oc c) of the new c."""
+    i, f = (sigmoid(both(w, k, x, s["h"]) + np.tanh(w.u(f"m_{k}", s["c"]))) for k in "if")
+    c = f * s["c"] + i * np.tanh(both(w, "g", x, s["h"]))
+    o = sigmoid(both(w, "o", x, s["h"]) + np.tanh(w.u("m_o", c)))
+    return {"h": o * np.tanh(c), "c": c}
 
 
 def lstm_residual(w, x, s):
@@ -226,6 +249,15 @@ def sgu(w, x, s):
     return {"h": (1 - z) * h + z * z_out}
 
 
+def dsgu(w, x, s):
+    """Gao and Glowacka (2016): the SGU with z_out = s(W_go (z_g * h))."""
+    h = s["h"]
+    z_g = np.tanh(w.u("g", w.x("g", x) * h))
+    z_out = sigmoid(w.u("k", z_g * h))
+    z = np.clip(0.2 * both(w, "z", x, h) + 0.5, 0, 1)
+    return {"h": (1 - z) * h + z * z_out}
+
+
 def star(w, x, s):
     """Turkoglu et al. (2021)."""
     k = sigmoid(both(w, "k", x, s["h"]))
@@ -258,6 +290,16 @@ def rhn(w, x, s):
     """Zilly et al. (2017), depth 1, c = 1 - t."""
     t = sigmoid(both(w, "t", x, s["h"]))
     return {"h": np.tanh(both(w, "n", x, s["h"])) * t + s["h"] * (1 - t)}
+
+
+def rhn3(w, x, s):
+    """Zilly et al. (2017), depth 3, c = 1 - t, the input in the first layer alone."""
+    state = s["h"]
+    for n, t in (("n", "t"), ("n_2", "t_2"), ("n_3", "t_3")):
+        first = n == "n"
+        a, b = w.u(n, state) + first * w.x("n", x), w.u(t, state) + first * w.x("t", x)
+        state = np.tanh(a) * sigmoid(b) + state * (1 - sigmoid(b))
+    return {"h": state}
 
 
 def rwa(w, x, s):
@@ -303,6 +345,41 @@ def delta_rnn(w, x, s):
     d2 = w["beta_1"] * from_h + w["beta_2"] * from_x
     z, r = np.tanh(d1 + d2 + w["b_z"]), sigmoid(from_x + w["b_r"])
     return {"h": np.tanh((1 - r) * z + r * s["h"])}
+
+
+# ---- cells that reach further back ----
+
+
+def scrn(w, x, s):
+    """Mikolov et al. (2014), alpha = 0.95, the output before it is squashed."""
+    slow = 0.05 * w.x("s", x) + 0.95 * s["s"]
+    hidden = sigmoid(w.u("p", slow) + both(w, "k", x, s["k"]))
+    return {"h": w.u("y", hidden) + w.u("v", slow), "k": hidden, "s": slow}
+
+
+def and_former(h, s):
+    """Return h with what it was before, each a step older: a delay line."""
+    line = sorted((k for k in s if k.startswith("h_")), key=lambda k: int(k[2:]))
+    return {"h": h, **{k: s[before] for before, k in zip(["h", *line], line, strict=False)}}
+
+
+def hornn(w, x, s):
+    """Soltani and Jiang (2016): h_t = f(W x_t + sum_n W_n h_{t-n}), n = 1, 2, 3."""
+    feedback = w.u("a", s["h"]) + w.u("b", s["h_2"]) + w.u("d", s["h_3"])
+    return and_former(np.tanh(w.x("a", x) + feedback), s)
+
+
+def dilated_rnn(w, x, s):
+    """Chang et al. (2017): h_t = f(x_t, h_{t-4})."""
+    return and_former(np.tanh(w.x("a", x) + w.u("a", s["h_4"])), s)
+
+
+def tau_gru(w, x, s):
+    """Erichson et al. (2022), a delay of 10 steps from h_{t-1}."""
+    h = s["h"]
+    u, z = np.tanh(both(w, "a", x, h)), np.tanh(both(w, "z", x, s["h_11"]))
+    g, a = sigmoid(both(w, "g", x, h)), sigmoid(both(w, "r", x, h))
+    return and_former((1 - g) * h + g * (u + a * z), s)
 
 
 # ---- gates that see the input alone ----
@@ -496,6 +573,8 @@ PUBLISHED = {
     "lstm_niaf": odyssey("input activation"),
     "lstm_noaf": odyssey("output activation"),
     "lstm_cifg": odyssey(coupled=True),
+    "lstm_fgr": lstm_fgr,
+    "lstm_wmc": lstm_wmc,
     "lstm_residual": lstm_residual,
     "lstm3": lstm3,
     "indy_lstm": indy_lstm,
@@ -509,8 +588,10 @@ PUBLISHED = {
         step.__name__: step
         for step in (
             *(mut1, mut2, mut3, light_ru, li_gru, miru1, miru2),
-            *(ugrnn, atr, brc, nbrc, cfn, ran, sgu, star, minimal_rnn, nas, rhn, rwa),
+            *(ugrnn, atr, brc, nbrc, cfn, ran, sgu, dsgu, star, minimal_rnn, nas),
+            *(rhn, rhn3, rwa),
             *(mrnn, mlstm, mi_rnn, delta_rnn),
+            *(scrn, hornn, dilated_rnn, tau_gru),
             *(t_rnn, t_gru, t_lstm, qrnn_f, qrnn, qrnn_ifo, sru, gilr, lru, rg_lru, rwkv4),
             *(ind_rnn, ctrnn, fast_rnn, fast_grnn, cornn, unicornn, lem, ltc, cfc, lif, alif),
         )

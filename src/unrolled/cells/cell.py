@@ -55,6 +55,7 @@ class Cell:
 
     equations: Callable[..., Values]
     gates: tuple[str, ...]
+    feedforward: tuple[str, ...]
     recurrent: tuple[str, ...]
     applied: tuple[str, ...]
     states: tuple[str, ...]
@@ -152,6 +153,7 @@ def cell(
     *,
     gates: str,
     states: str = "h",
+    feedforward: str | None = None,
     recurrent: str | None = None,
     applied: str = "",
     delays: str = "",
@@ -172,9 +174,10 @@ def cell(
     It returns a dict of all new states, and of whatever else is worth seeing, by name.
 
     Args:
-        gates: The names of the gates, separated by blanks, in the order of their rows in the
-            input weights, (G * H, I). A candidate counts as a gate.
+        gates: The names of the gates, separated by blanks. A candidate counts as a gate.
         states: The names of the states; the first is the output.
+        feedforward: The gates with a part of the input, in the order of their rows in the input
+            weights, (F * H, I); all of them unless given. Another gate has no `x.f`.
         recurrent: The gates with a recurrent part, in the order of their rows in the recurrent
             weights; all of them unless given. `""` for a cell without a recurrent product.
         applied: The last ones of `recurrent` whose product is not with h_{t-1} but with a vector
@@ -212,11 +215,14 @@ def cell(
             raise OptionError(f"cell: {got}", "names with spaces between them")
     gate_names, applied_names = gates.split(), applied.split()
     recurrent_names = gate_names if recurrent is None else recurrent.split()
+    input_names = gate_names if feedforward is None else feedforward.split()
 
     def declare(equations: Callable[..., Values]) -> Cell:
         where = f"cell {equations.__name__}"
-        for what, names in (("gate", gate_names), ("recurrent gate", recurrent_names)):
-            _check_names(where, what, names)
+        parts = {"recurrent": recurrent_names, "feedforward": input_names}
+        _check_names(where, "gate", gate_names)
+        for part, names in parts.items():
+            _check_names(where, f"{part} gate", names)
         _check_names(where, "state", states.split())
         steps_back = _read_delays(where, delays, states.split())
         state_names = [name for names in steps_back.values() for name in names]
@@ -224,8 +230,16 @@ def cell(
         _check_names(where, "state", state_names, taken={"x", "u"})
         if not state_names or not gate_names:
             raise OptionError(f"{where}: needs at least one gate and one state", "name them")
-        if unknown := set(recurrent_names) - set(gate_names):
-            raise OptionError(f"{where}: recurrent gate {min(unknown)} is not a gate", "name it")
+        for part, names in parts.items():
+            if unknown := set(names) - set(gate_names):
+                problem = f"{part} gate {min(unknown)} is not a gate"
+                raise OptionError(f"{where}: {problem}", "name it in gates")
+        if nothing := set(gate_names) - {*recurrent_names, *input_names}:
+            problem = f"gate {min(nothing)} reads neither the input nor a state"
+            raise OptionError(f"{where}: {problem}", "name it in feedforward or in recurrent")
+        if not input_names:
+            problem = "no gate reads the input"
+            raise OptionError(f"{where}: {problem}", "name those that do in feedforward")
         for name in (keeps, admits):
             if name is not None and name not in gate_names:
                 raise OptionError(f"{where}: gate {name} is not declared", "name it in gates")
@@ -240,11 +254,12 @@ def cell(
             )
         key, surroundings = free_key(
             equations,
-            repr((gate_names, recurrent_names, applied_names, " ".join(state_names), parameters)),
+            repr((*parts.values(), applied_names, " ".join(state_names), parameters)),
         )
         declared_cell = Cell(
             equations,
             tuple(gate_names),
+            tuple(input_names),
             tuple(recurrent_names),
             tuple(applied_names),
             tuple(state_names),

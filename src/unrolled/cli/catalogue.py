@@ -10,7 +10,7 @@ from pathlib import Path
 
 from unrolled.cells import Cell, Publication
 from unrolled.cells.catalogue import CATALOGUE, FAMILIES
-from unrolled.cli.cells import facts, num_parameters
+from unrolled.cli.cells import facts, num_parameters, states_of
 from unrolled.inspection.description import describe
 
 __all__ = ["catalogue_page"]
@@ -41,10 +41,11 @@ show` adds to what is below whether the cell has a kernel, and what each value i
 
 How to read the equations: `x.f` is W_x x_t + b_x of a gate f, `u.f` is W_h h_{{t-1}} + b_h, and
 `u.f(v)` is W_h v + b_h of a vector that the equations compute. A state's name is its value before
-the step until it gets a new one. All else is pointwise. Each product has a bias, which a paper may
-have left out, and states start at zero. A vector is one learned number a unit. `keeps` is the gate
-at which 1 keeps all of the old state, `admits` one that lets the new in, and gates without u have
-no recurrent product of their own. See [Writing a cell](cells.md).
+the step until it gets a new one; of the states h:3, h_2 and h_3 are h_{{t-2}} and h_{{t-3}}. All
+else is pointwise. Each product has a bias, which a paper may have left out, and states start at
+zero. A vector is one learned number a unit. `keeps` is the gate at which 1 keeps all of the old
+state, `admits` one that lets the new in. Gates without x have no part of the input, those without
+u no recurrent product of their own. See [Writing a cell](cells.md).
 
 Each cell is held against a second one, written from its paper in numpy: value and gradient. Where
 it departs from its paper, its section says so.
@@ -64,7 +65,7 @@ def _table() -> Iterator[str]:
     yield "|---|---:|---|---|---:|---|"
     for name, cell in CATALOGUE.items():
         new, parameters = describe(cell).new, f"{num_parameters(cell, _HIDDEN_SIZE):,}"
-        columns = (f"[{name}](#{name})", _year(cell), *map(" ".join, (cell.gates, cell.states)))
+        columns = (f"[{name}](#{name})", _year(cell), " ".join(cell.gates), states_of(cell))
         yield f"| {' | '.join((*columns, parameters, new))} |"
     yield ""
 

@@ -15,7 +15,7 @@ from unrolled.cli.terminal import say, write
 if TYPE_CHECKING:
     from unrolled.cells import Cell
 
-__all__ = ["cells_app", "num_parameters"]
+__all__ = ["cells_app", "facts", "num_parameters", "states_of"]
 
 cells_app = typer.Typer(
     help="List the published cells, or show one.",
@@ -56,7 +56,7 @@ def list_cells(
             kernel = "no" if reason_without_kernel(cell) else "yes"
             figures = _speeds(cell, hidden_size) if measure else ()
             parameters = f"{num_parameters(cell, hidden_size):,}"
-            states = " ".join(cell.states)
+            states = states_of(cell)
             say(_line(name, str(year), states, parameters, kernel, *figures, " ".join(cell.gates)))
 
 
@@ -87,7 +87,11 @@ def show(
     lines += [""]
     if not reason:
         lines += ["A value, from what it is computed:"]
-        lines += [f"  {value:<8} <- {', '.join(sources)}" for value, sources in data_flow(cell)]
+        lines += [
+            f"  {value:<8} <- {', '.join(sources)}"
+            for value, sources in data_flow(cell)
+            if value.removesuffix("[t]") not in cell.delayed
+        ]
         lines += [""]
     lines += _wrapped(
         "x.f is W_x x[t] + b_x of a gate f, u.f is W_h h[t-1] + b_h, and u.f(v) is W_h v + b_h."
@@ -115,12 +119,12 @@ def facts(cell: "Cell", hidden_size: int) -> dict[str, str]:
     function: Any = cell.equations
     known, names = function.__globals__, function.__code__.co_names
     numbers = {name: known[name] for name in names if isinstance(known.get(name), int | float)}
-    without = [gate for gate in cell.gates if gate not in cell.recurrent]
     lines = {
         "source": str(cell.source) or "none",
         "gates": " ".join(cell.gates),
-        "without u": " ".join(without),
-        "states": " ".join(cell.states),
+        "without x": " ".join(gate for gate in cell.gates if gate not in cell.feedforward),
+        "without u": " ".join(gate for gate in cell.gates if gate not in cell.recurrent),
+        "states": states_of(cell),
         "keeps": cell.keeps or "",
         "admits": cell.admits or "",
         "vectors": vectors,
@@ -128,6 +132,19 @@ def facts(cell: "Cell", hidden_size: int) -> dict[str, str]:
         "parameters": f"{num_parameters(cell, hidden_size):,} at {hidden_size} units and inputs",
     }
     return {name: text for name, text in lines.items() if text}
+
+
+def states_of(cell: "Cell") -> str:
+    """Return the states of a cell as it declares them: h:4 for h and three former ones."""
+    texts = []
+    for state in cell.states:
+        if state not in cell.delayed:
+            texts.append(state)
+            base, steps = state, 1
+        else:
+            steps += 1
+            texts[-1] = f"{base}:{steps}"
+    return " ".join(texts)
 
 
 def num_parameters(cell: "Cell", hidden_size: int) -> int:

@@ -102,9 +102,12 @@ def _at_the_end(cell: Cell, value: float) -> dict[str, float]:
     """Return what a unit's step from zero gives if each gate's pre-activation is `value`."""
     extreme = torch.full((1, 1), value, dtype=torch.float64)
     zero = torch.zeros_like(extreme)
-    u = {name: (lambda _: zero) if name in cell.applied else zero for name in cell.recurrent}
+    of_u = {name: zero if name in cell.feedforward else extreme for name in cell.recurrent}
+    u = {name: (lambda _, v=v: v) if name in cell.applied else v for name, v in of_u.items()}
     vectors = {name: torch.full((1,), start).double() for name, start in cell.parameters.items()}
-    values = cell(dict.fromkeys(cell.gates, extreme), u, dict.fromkeys(cell.states, zero), vectors)
+    values = cell(
+        dict.fromkeys(cell.feedforward, extreme), u, dict.fromkeys(cell.states, zero), vectors
+    )
     return {name: float(result) for name, result in values.items() if isinstance(result, Tensor)}
 
 

@@ -111,7 +111,7 @@ def pre_activations(record: Record) -> dict[str, Tensor]:
 def gate_products(
     cell: Cell, weights: Weights, x: Tensor, before: Tensor
 ) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
-    """Return W_x x_t + b_x of every gate, and W_h h_{t-1} + b_h of the recurrent ones, by name.
+    """Return W_x x_t + b_x and W_h h_{t-1} + b_h of the gates that have them, by name.
 
     Args:
         cell: Whose gates.
@@ -119,8 +119,8 @@ def gate_products(
         x: (..., I).
         before: h_{t-1}, (..., H), projected with `proj_size`.
     """
-    parts = F.linear(x, weights.weight_ih, weights.bias_ih).chunk(len(cell.gates), dim=-1)
-    from_input = dict(zip(cell.gates, parts, strict=True))
+    parts = F.linear(x, weights.weight_ih, weights.bias_ih).chunk(len(cell.feedforward), dim=-1)
+    from_input = dict(zip(cell.feedforward, parts, strict=True))
     if weights.weight_hh is None:
         return from_input, {}
     parts = F.linear(before, weights.weight_hh, weights.bias_hh).chunk(len(cell.recurrent), dim=-1)

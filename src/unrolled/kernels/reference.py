@@ -49,7 +49,7 @@ def reference_recurrence(
     Returns:
         The output (N, P), in the order of `x`, and the states at the end of each row.
     """
-    gates = gate_blocks(linear(x, weights.weight_ih, weights.bias_ih), len(cell.gates))
+    gates = gate_blocks(linear(x, weights.weight_ih, weights.bias_ih), len(cell.feedforward))
     starts = [0, *accumulate(batch_sizes)]
     recurrent = recurrent_terms(cell, weights)
     # copies, so that equations which change what they are given harm nobody before they are told
@@ -60,7 +60,9 @@ def reference_recurrence(
     }
 
     def step(t: int, before: tuple[Tensor, ...]) -> tuple[Tensor, ...]:
-        at_t = dict(zip(cell.gates, (g[starts[t] : starts[t + 1]] for g in gates), strict=True))
+        at_t = dict(
+            zip(cell.feedforward, (g[starts[t] : starts[t + 1]] for g in gates), strict=True)
+        )
         named = dict(zip(cell.states, before, strict=True))
         terms = recurrent(before[0])
         given = [*at_t.values(), *named.values(), *parameters.values()]

@@ -14,10 +14,10 @@ __all__ = ["Weights"]
 class Weights(NamedTuple):
     """The weights of one layer in one direction, in torch.nn's layout.
 
-    weight_ih: (G * H, I); weight_hh: (R * H, P), R the number of recurrent gates; bias_ih:
-    (G * H,); bias_hh: (R * H,); weight_hr: (P, H), the projection of LSTMs with `proj_size`;
-    parameters: the cell's per-unit vectors, (H,) each, in the cell's order. P = H without a
-    projection.
+    weight_ih: (F * H, I), F the number of gates that read the input; weight_hh: (R * H, P), R the
+    number of recurrent gates; bias_ih: (F * H,); bias_hh: (R * H,); weight_hr: (P, H), the
+    projection of LSTMs with `proj_size`; parameters: the cell's per-unit vectors, (H,) each, in the
+    cell's order. P = H without a projection.
     """
 
     weight_ih: Tensor

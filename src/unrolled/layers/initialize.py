@@ -3,13 +3,15 @@
 The layers start with torch's uniform values; these functions change them in place.
 """
 
+import math
+
 import torch
 from torch import Tensor
 
 from unrolled.errors import OptionError
 from unrolled.layers.recurrent_layer import RecurrentLayer
 
-__all__ = ["chrono", "forget_bias", "one_hot_input"]
+__all__ = ["chrono", "decay", "forget_bias", "one_hot_input", "ring", "uniform"]
 
 
 def forget_bias(layer: RecurrentLayer, value: float = 1.0) -> None:
@@ -73,6 +75,125 @@ def one_hot_input(layer: RecurrentLayer, bound: float = 1.0) -> None:
         layer.get_parameter(f"weight_ih_{suffix}").uniform_(-bound, bound)
 
 
+def uniform(
+    layer: RecurrentLayer,
+    vector: str,
+    low: float,
+    high: float,
+    generator: torch.Generator | None = None,
+) -> None:
+    """Draw a vector of the cell, one weight a unit, from U(low, high) in each layer and direction.
+
+    An IndRNN's recurrent weights are `uniform(layer, "w", 0, 1)`.
+
+    Source: S. Li, W. Li, C. Cook, C. Zhu and Y. Gao (2018), "Independently recurrent neural network
+    (IndRNN)".
+
+    Args:
+        layer: A layer over a cell with such a vector.
+        vector: Its name, as the cell's equations call it.
+        low: The least value.
+        high: The greatest value.
+        generator: Where the random numbers come from; torch's own unless given.
+
+    Raises:
+        OptionError: the cell has no such vector, or `low` is above `high`.
+    """
+    _check_vectors("uniform", layer, vector)
+    if not low <= high:
+        raise OptionError(f"uniform: low must not be above high, got {low} and {high}")
+    for suffix in layer.suffixes:
+        _set_vector(layer, suffix, vector, _draw(layer, generator) * (high - low) + low)
+
+
+def ring(
+    layer: RecurrentLayer,
+    inner: float = 0.0,
+    outer: float = 1.0,
+    max_angle: float = 2 * math.pi,
+    generator: torch.Generator | None = None,
+) -> None:
+    """Spread the eigenvalues of an LRU evenly over a ring in the complex plane.
+
+    |l|^2 is uniform between inner^2 and outer^2, and the angle between 0 and `max_angle`: nu is
+    log(-log |l|), theta the logarithm of the angle.
+
+    Source: A. Orvieto et al. (2023), "Resurrecting recurrent neural networks for long sequences",
+    lemma 3.2.
+
+    Args:
+        layer: A layer over the cell `lru`, or another with vectors nu and theta of that meaning.
+        inner: The least modulus, at least 0.
+        outer: The greatest modulus, at most 1.
+        max_angle: The greatest angle, in radians: how fast the state may turn, a step.
+        generator: Where the random numbers come from; torch's own unless given.
+
+    Raises:
+        OptionError: the cell has no such vectors, or these are no radii of a ring.
+    """
+    _check_vectors("ring", layer, "nu", "theta")
+    if not 0 <= inner < outer <= 1:
+        raise OptionError(f"ring: 0 <= inner < outer <= 1 is wanted, got {inner} and {outer}")
+    if not max_angle > 0:
+        raise OptionError(f"ring: max_angle must be above 0, got {max_angle}")
+    for suffix in layer.suffixes:
+        square = _draw(layer, generator) * (outer**2 - inner**2) + inner**2
+        _set_vector(layer, suffix, "nu", (-square.log() / 2).log())
+        _set_vector(layer, suffix, "theta", (_draw(layer, generator) * max_angle).log())
+
+
+def decay(
+    layer: RecurrentLayer,
+    low: float = 0.9,
+    high: float = 0.999,
+    generator: torch.Generator | None = None,
+) -> None:
+    """Spread how much units of an RG-LRU keep in a step, with open gates, over U(low, high).
+
+    What is kept is s(Lambda)^8.
+
+    Source: S. De et al. (2024), "Griffin: mixing gated linear recurrences with local attention for
+    efficient language models", section 2.4.
+
+    Args:
+        layer: A layer over the cell `rg_lru`, or another with a vector Lambda of that meaning.
+        low: The least part kept, above 0.
+        high: The greatest part kept, below 1.
+        generator: Where the random numbers come from; torch's own unless given.
+
+    Raises:
+        OptionError: the cell has no such vector, or these are no parts.
+    """
+    _check_vectors("decay", layer, "Lambda")
+    if not 0 < low <= high < 1:
+        raise OptionError(f"decay: 0 < low <= high < 1 is wanted, got {low} and {high}")
+    for suffix in layer.suffixes:
+        kept = _draw(layer, generator) * (high - low) + low
+        _set_vector(layer, suffix, "Lambda", torch.logit(kept ** (1 / 8)))
+
+
+def _check_vectors(where: str, layer: RecurrentLayer, *names: str) -> None:
+    """Raise `OptionError` unless the cell of `layer` has vectors of these names."""
+    cell = layer.cell
+    for name in names:
+        if name not in cell.parameters:
+            vectors = ", ".join(cell.parameters) or "none"
+            message = f"{where}: cell {cell.name} has no vector {name}; its vectors: {vectors}"
+            raise OptionError(message, "a vector is declared after a *, with its first value")
+
+
+def _draw(layer: RecurrentLayer, generator: torch.Generator | None) -> Tensor:
+    """Return (H,) numbers of U(0, 1), without 0 and 1, of which logarithms may be taken."""
+    tiny = 2.0**-24
+    numbers = torch.empty(layer.hidden_size, dtype=torch.float64)
+    return numbers.uniform_(tiny, 1 - tiny, generator=generator)
+
+
+@torch.no_grad()
+def _set_vector(layer: RecurrentLayer, suffix: str, name: str, value: Tensor) -> None:
+    layer.get_parameter(f"{name}_{suffix}").copy_(value)
+
+
 def _keep_gate(where: str, layer: RecurrentLayer) -> str:
     """Return the gate of `layer` that keeps the old state, whose biases can be set."""
     cell = layer.cell
@@ -87,10 +208,10 @@ def _keep_gate(where: str, layer: RecurrentLayer) -> str:
 
 @torch.no_grad()
 def _set_bias(layer: RecurrentLayer, suffix: str, gate: str, value: Tensor) -> None:
-    """Make the two biases of `gate` sum to `value`, (H,): all of it on the input side."""
+    """Make the two biases of `gate` sum to `value`, (H,): that of the input has all, if any."""
     size = layer.hidden_size
-    start = size * layer.cell.gates.index(gate)
-    layer.get_parameter(f"bias_ih_{suffix}")[start : start + size] = value
-    if gate in layer.cell.recurrent:
-        start = size * layer.cell.recurrent.index(gate)
-        layer.get_parameter(f"bias_hh_{suffix}")[start : start + size] = 0.0
+    for side, gates in (("ih", layer.cell.feedforward), ("hh", layer.cell.recurrent)):
+        if gate in gates:
+            start = size * gates.index(gate)
+            layer.get_parameter(f"bias_{side}_{suffix}")[start : start + size] = value
+            value = torch.zeros_like(value)

@@ -26,9 +26,10 @@ class Recurrent(RecurrentLayer):
         dtype: The type of the weights.
 
     Attributes:
-        weight_ih_l0: W_x, (G * H, I), gates in the cell's order; `_l1` ... and `_reverse` follow.
+        weight_ih_l0: W_x, (F * H, I), of the gates with a part of the input, in the cell's order;
+            `_l1` ... and `_reverse` follow.
         weight_hh_l0: W_h, (R * H, H), of the gates with a recurrent part.
-        bias_ih_l0: b_x, (G * H,).
+        bias_ih_l0: b_x, (F * H,).
         bias_hh_l0: b_h, (R * H,).
 
     Raises:

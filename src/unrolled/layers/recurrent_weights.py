@@ -71,7 +71,7 @@ class RecurrentWeights(nn.Module, abc.ABC):
 
     def _weight_shapes(self, width: int) -> dict[str, tuple[int, ...]]:
         """Return the weights of one layer and direction that reads `width` features, in order."""
-        gate_rows = len(self.cell.gates) * self.hidden_size
+        gate_rows = len(self.cell.feedforward) * self.hidden_size
         recurrent_rows = len(self.cell.recurrent) * self.hidden_size
         shapes: dict[str, tuple[int, ...]] = {"weight_ih": (gate_rows, width)}
         if recurrent_rows:

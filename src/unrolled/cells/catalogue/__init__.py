@@ -10,7 +10,15 @@ import difflib
 from types import ModuleType
 
 from unrolled.cells import CELLS
-from unrolled.cells.catalogue import dynamics, gated, gru, input_gated, lstm, multiplicative
+from unrolled.cells.catalogue import (
+    delayed,
+    dynamics,
+    gated,
+    gru,
+    input_gated,
+    lstm,
+    multiplicative,
+)
 from unrolled.cells.cell import Cell
 from unrolled.errors import PROGRAM, OptionError
 
@@ -25,7 +33,7 @@ FAMILIES: dict[str, dict[str, Cell]] = {
     "The six with layers of their own": CELLS,
     **{
         (family.__doc__ or "").partition(".")[0]: _cells_of(family)
-        for family in (lstm, gru, gated, multiplicative, input_gated, dynamics)
+        for family in (lstm, gru, gated, multiplicative, delayed, input_gated, dynamics)
     },
 }
 """The cells of each family by their names, under what the family is called."""

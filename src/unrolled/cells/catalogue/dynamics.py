@@ -80,7 +80,8 @@ BELLEC = Publication(
 def ind_rnn(x: Terms, h: Tensor, *, w: Vector = 1.0) -> Values:
     """A unit sees of the state before only itself, so that its gradient can be kept in range.
 
-    The paper draws w between 0 and 1 and bounds it; here it starts at 1, and nothing bounds it.
+    The paper draws w between 0 and 1, as `initialize.uniform(layer, "w", 0, 1)` does, and bounds
+    it; here it starts at 1, and nothing bounds it.
     """
     h = relu(x.a + w * h)
     return dict(h=h)
@@ -137,12 +138,11 @@ def fast_grnn(
 CORNN_DT, CORNN_GAMMA, CORNN_EPSILON = 0.042, 2.7, 4.7  # as for sequential MNIST
 
 
-@cell(gates="a b", applied="b", states="h z", source=RUSCH)
+@cell(gates="a b", feedforward="a", applied="b", states="h z", source=RUSCH)
 def cornn(x: Terms, u: Terms, h: Tensor, z: Tensor) -> Values:
     """Units are damped oscillators that drive each other, with a gradient that stays in bounds.
 
-    h is the paper's y, the place of an oscillator, and z its velocity. The rows of W_x for b have
-    no effect.
+    h is the paper's y, the place of an oscillator, and z its velocity.
     """
     z = z + CORNN_DT * (tanh(x.a + u.a + u.b(z)) - CORNN_GAMMA * h - CORNN_EPSILON * z)
     h = h + CORNN_DT * z

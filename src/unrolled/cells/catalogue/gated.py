@@ -159,6 +159,19 @@ def sgu(x: Terms, u: Terms, h: Tensor) -> Values:
     return dict(h=h, z=z, g=g, n=n)
 
 
+@cell(gates="z g k", feedforward="z g", applied="g k", admits="z", source=GAO)
+def dsgu(x: Terms, u: Terms, h: Tensor) -> Values:
+    """The gated state goes through one more matrix and a sigmoid, which bounds it: the deep SGU.
+
+    z is a hard sigmoid, here max(0, min(1, 0.2 a + 0.5)).
+    """
+    g = tanh(u.g(x.g * h))
+    n = sigmoid(u.k(g * h))
+    z = clamp(0.2 * (x.z + u.z) + 0.5, 0, 1)
+    h = (1 - z) * h + z * n
+    return dict(h=h, z=z, g=g, n=n)
+
+
 @cell(gates="z k", recurrent="k", admits="k", source=TURKOGLU)
 def star(x: Terms, u: Terms, h: Tensor) -> Values:
     """One gate, set so that the size of gradients stays about the same through a deep lattice."""
@@ -168,12 +181,12 @@ def star(x: Terms, u: Terms, h: Tensor) -> Values:
     return dict(h=h, z=z, k=k)
 
 
-@cell(gates="z g", applied="g", source=CHEN)
+@cell(gates="z g", feedforward="z", applied="g", source=CHEN)
 def minimal_rnn(x: Terms, u: Terms, h: Tensor) -> Values:
     """The input is embedded first, and the state is an average of embeddings by one gate.
 
     g is the paper's update gate u: it reads the state before by the recurrent matrix of z, and the
-    embedding by that of g. The rows of W_x for g have no effect.
+    embedding by that of g.
     """
     z = tanh(x.z)
     g = sigmoid(u.z + u.g(z))
@@ -206,6 +219,21 @@ def rhn(x: Terms, u: Terms, h: Tensor) -> Values:
     t = sigmoid(x.t + u.t)
     h = n * t + h * (1 - t)
     return dict(h=h, n=n, t=t)
+
+
+@cell(gates="n t n_2 t_2 n_3 t_3", feedforward="n t", applied="n_2 t_2 n_3 t_3", source=ZILLY)
+def rhn3(x: Terms, u: Terms, h: Tensor) -> Values:
+    """Three highway layers, one after the other, as the step from one state to the next.
+
+    Of depth 3, the gates coupled; only the first layer sees the input.
+    """
+    t = sigmoid(x.t + u.t)
+    h = tanh(x.n + u.n) * t + h * (1 - t)
+    t_2 = sigmoid(u.t_2(h))
+    h = tanh(u.n_2(h)) * t_2 + h * (1 - t_2)
+    t_3 = sigmoid(u.t_3(h))
+    h = tanh(u.n_3(h)) * t_3 + h * (1 - t_3)
+    return dict(h=h, t=t, t_2=t_2, t_3=t_3)
 
 
 @cell(gates="k g a", recurrent="g a", states="h n d m", source=OSTMEYER)

@@ -54,12 +54,9 @@ ZYARAH = Publication(
 )
 
 
-@cell(gates="r z n", applied="n", admits="z", source=DEY)
+@cell(gates="r z n", feedforward="n", applied="n", admits="z", source=DEY)
 def gru1(u: Terms, x: Terms, h: Tensor) -> Values:
-    """The gates see the state before and a bias, and not the input: the paper's GRU1.
-
-    The rows of W_x for r and z have no effect.
-    """
+    """The gates see the state before and a bias, and not the input: the paper's GRU1."""
     r = sigmoid(u.r)
     z = sigmoid(u.z)
     n = tanh(x.n + u.n(r * h))
@@ -89,12 +86,9 @@ def mgu(x: Terms, u: Terms, h: Tensor) -> Values:
     return dict(h=h, f=f, n=n)
 
 
-@cell(gates="f n", applied="n", admits="f", source=HECK)
+@cell(gates="f n", feedforward="n", applied="n", admits="f", source=HECK)
 def mgu1(x: Terms, u: Terms, h: Tensor) -> Values:
-    """An MGU whose gate sees the state before and a bias, and not the input: the paper's MGU1.
-
-    The rows of W_x for f have no effect.
-    """
+    """An MGU whose gate sees the state before and a bias, and not the input: the paper's MGU1."""
     f = sigmoid(u.f)
     n = tanh(x.n + u.n(f * h))
     h = (1 - f) * h + f * n

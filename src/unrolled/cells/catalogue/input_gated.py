@@ -207,7 +207,14 @@ def min_lstm_log(x: Terms, h: Tensor) -> Values:
     return dict(h=h, f=f, i=i, p=p, n=n)
 
 
-@cell(gates="a b c d", recurrent="c d", applied="c d", states="h p q", source=ORVIETO)
+@cell(
+    gates="a b c d",
+    feedforward="a b c",
+    recurrent="c d",
+    applied="c d",
+    states="h p q",
+    source=ORVIETO,
+)
 def lru(
     x: Terms, u: Terms, p: Tensor, q: Tensor, *, nu: Vector = -3.0, theta: Vector = -2.0
 ) -> Values:
@@ -216,8 +223,8 @@ def lru(
     p + iq is the state, |l| = exp(-exp(nu)) and exp(theta) the modulus and the angle of what it is
     multiplied by, gamma = sqrt(1 - |l|^2). x.a + i x.b is B x, u.c(p) + u.d(q) the real part of
     C s, x.c is D x. All units start at one modulus and one angle, where the paper draws them from
-    a ring; gamma follows the modulus, where the paper learns it from there. The rows of W_x
-    for d have no effect.
+    a ring, as `initialize.ring` does; gamma follows the modulus, where the paper learns it from
+    there.
     """
     r = exp(-exp(nu))
     gamma = sqrt(-expm1(-2 * exp(nu)))
@@ -232,8 +239,8 @@ def rg_lru(x: Terms, h: Tensor, *, Lambda: Vector = 5.0) -> Values:
     """A real linear recurrence whose decay a gate turns down, so that a unit can skip an input.
 
     The gates see the layer's input itself, where Griffin's see x.n, what is fed to the recurrence.
-    Lambda starts at one number, where the paper draws it; -expm1(2 b) is 1 - a^2, kept above 0 for
-    the gradient of its root.
+    Lambda starts at one number, where the paper draws it, as `initialize.decay` does; -expm1(2 b)
+    is 1 - a^2, kept above 0 for the gradient of its root.
     """
     r = sigmoid(x.r)
     i = sigmoid(x.i)

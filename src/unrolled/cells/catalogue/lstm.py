@@ -46,6 +46,12 @@ GONNET = Publication(
     "IndyLSTMs: independently recurrent LSTMs",
     "ICASSP 2020, arXiv 1903.08023",
 )
+LANDI = Publication(
+    "F. Landi, L. Baraldi, M. Cornia and R. Cucchiara",
+    2021,
+    "Working memory connections for LSTM",
+    "Neural Networks 144, arXiv 2109.00020",
+)
 BECK = Publication(
     "M. Beck et al.",
     2024,
@@ -157,6 +163,63 @@ def lstm_cifg(x: Terms, u: Terms, c: Tensor, *, p_i: Vector = 0.0, p_o: Vector =
     o = sigmoid(x.o + u.o + p_o * c)
     h = o * tanh(c)
     return dict(h=h, c=c, i=i, g=g, o=o)
+
+
+@cell(
+    gates="i f g o ii fi oi if_ ff of io fo oo",
+    feedforward="i f g o",
+    applied="ii fi oi if_ ff of io fo oo",
+    states="h c i f o",
+    keeps="f",
+    admits="i",
+    source=GREFF,
+)
+def lstm_fgr(
+    x: Terms,
+    u: Terms,
+    c: Tensor,
+    i: Tensor,
+    f: Tensor,
+    o: Tensor,
+    *,
+    p_i: Vector = 0.0,
+    p_f: Vector = 0.0,
+    p_o: Vector = 0.0,
+) -> Values:
+    """Full gate recurrence: each gate sees all three as they were a step before, by nine matrices.
+
+    u.fi is what the input gate sees of the forget gate.
+    """
+    a = x.i + u.i + u.ii(i) + u.fi(f) + u.oi(o) + p_i * c
+    b = x.f + u.f + u.if_(i) + u.ff(f) + u.of(o) + p_f * c
+    d = x.o + u.o + u.io(i) + u.fo(f) + u.oo(o)
+    i = sigmoid(a)
+    f = sigmoid(b)
+    g = tanh(x.g + u.g)
+    c = f * c + i * g
+    o = sigmoid(d + p_o * c)
+    h = o * tanh(c)
+    return dict(h=h, c=c, i=i, f=f, g=g, o=o)
+
+
+@cell(
+    gates="i f g o m_i m_f m_o",
+    feedforward="i f g o",
+    applied="m_i m_f m_o",
+    states="h c",
+    keeps="f",
+    admits="i",
+    source=LANDI,
+)
+def lstm_wmc(x: Terms, u: Terms, c: Tensor) -> Values:
+    """The gates see the state by a matrix and a tanh, where peepholes have one weight a unit."""
+    i = sigmoid(x.i + u.i + tanh(u.m_i(c)))
+    f = sigmoid(x.f + u.f + tanh(u.m_f(c)))
+    g = tanh(x.g + u.g)
+    c = f * c + i * g
+    o = sigmoid(x.o + u.o + tanh(u.m_o(c)))
+    h = o * tanh(c)
+    return dict(h=h, c=c, i=i, f=f, g=g, o=o)
 
 
 @cell(gates="i f g o m", states="h c", applied="m", keeps="f", admits="i", source=KIM)

@@ -56,6 +56,7 @@ def _definition_of(cell: Cell, surroundings: Surroundings) -> str:
         folder = Path(package.__path__[0])
         files += sorted(file for file in folder.rglob("*") if file.suffix in (".py", ".h"))
     texts = [file.read_text(encoding="utf-8") for file in files]
-    declared = (cell.gates, cell.recurrent, cell.applied, cell.states, [*cell.parameters])
+    gates = (cell.gates, cell.feedforward, cell.recurrent, cell.applied)
+    declared = (gates, cell.states, [*cell.parameters])
     digest = surroundings.digest(repr((declared, cell.arguments, cell.equations.__doc__)))
     return "\0".join([torch.__version__, cell.name, digest, *texts])

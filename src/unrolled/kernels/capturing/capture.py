@@ -168,7 +168,7 @@ def _capture(cell: Cell, surroundings: Surroundings) -> CapturedStep:
 
 
 def _captured(cell: Cell, surroundings: Surroundings) -> CapturedStep:
-    terms = [*(f"x.{gate}" for gate in cell.gates), *(f"u.{gate}" for gate in cell.recurrent)]
+    terms = [*(f"x.{gate}" for gate in cell.feedforward), *(f"u.{gate}" for gate in cell.recurrent)]
     names = [*terms, *cell.states, *cell.parameters]
     num_inputs = len(terms) + len(cell.states)
     where = f"cell {cell.name}"
@@ -207,7 +207,7 @@ def _flat_step(cell: Cell, names: Sequence[str]) -> Step:
             return apply
 
         returned = cell(
-            {gate: by_name[f"x.{gate}"] for gate in cell.gates},
+            {gate: by_name[f"x.{gate}"] for gate in cell.feedforward},
             {
                 gate: product(gate) if gate in cell.applied else by_name[f"u.{gate}"]
                 for gate in cell.recurrent
@@ -310,7 +310,11 @@ def _columns(
 
     return (
         *both(products, True),
-        *(Column(gate, True, False, False, inputs[f"x.{gate}"]) for gate in apart),
+        *(
+            Column(gate, True, False, False, inputs[f"x.{gate}"])
+            for gate in apart
+            if gate in cell.feedforward
+        ),
         *both(direct, False),
         *recurrent(direct, False),
         *recurrent(products, True),
@@ -319,6 +323,8 @@ def _columns(
 
 def _sum_of(inputs: dict[str, fx.Node], gate: str) -> fx.Node | None:
     """Return the node x.gate + u.gate, if that is all that either is used for."""
+    if f"x.{gate}" not in inputs:
+        return None
     x, u = inputs[f"x.{gate}"], inputs[f"u.{gate}"]
     if len(x.users) != 1 or x.users.keys() != u.users.keys():
         return None

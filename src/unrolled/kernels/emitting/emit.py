@@ -154,7 +154,7 @@ def _blocks(step: CapturedStep) -> str:
     """Return the arrays that headers/cell.h explains."""
     cell, columns = step.cell, step.columns
     blocks = {
-        "INPUT": [cell.gates.index(c.gate) for c in columns if c.input],
+        "INPUT": [cell.feedforward.index(c.gate) for c in columns if c.input],
         "RECURRENT": [
             cell.recurrent.index(c.gate) for c in columns if c.recurrent and not c.applied
         ],

@@ -67,9 +67,9 @@ def decomposed(
 def step_of(cell: Cell, weights: Weights, *, ragged: bool) -> tuple[Step, list[Tensor]]:
     """Return one step of a cell, and the weights that it takes.
 
-    It is given the states before it, (B, H) each; the input's part of all gates, (B, G * H); if
-    `ragged`, which rows have this step, (B, 1) boolean; and the weights. It returns the states
-    after it, and the output, zero in rows that do not have it.
+    It is given the states before it, (B, H) each; the input's part of all gates that have one,
+    (B, F * H); if `ragged`, which rows have this step, (B, 1) boolean; and the weights. It returns
+    the states after it, and the output, zero in rows that do not have it.
 
     Args:
         cell: The equations.
@@ -87,7 +87,7 @@ def step_of(cell: Cell, weights: Weights, *, ragged: bool) -> tuple[Step, list[T
         weight_hh, bias_hh, weight_hr = (None if kind is None else next(given) for kind in kinds)
         recurrent = Weights(weights.weight_ih, weight_hh, None, bias_hh, None, ())
         named = cell(
-            dict(zip(cell.gates, gate_blocks(gates, len(cell.gates)), strict=True)),
+            dict(zip(cell.feedforward, gate_blocks(gates, len(cell.feedforward)), strict=True)),
             recurrent_terms(cell, recurrent)(before[0]),
             dict(zip(cell.states, before, strict=True)),
             dict(zip(cell.parameters, given, strict=False)),  # what follows are sizes

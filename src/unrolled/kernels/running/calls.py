@@ -39,7 +39,10 @@ def make_call(problem: Problem, partition: Partition) -> tuple[Call, list[Tensor
     call.num_threads = torch.get_num_threads() if threads_run_at_once() else call.num_parts
     alive = [readable(where, "x", x, (partition.num_rows, input_size))]
     call.x = alive[0].data_ptr()
-    num_gates, num_recurrent = len(cell.gates) * hidden_size, len(cell.recurrent) * hidden_size
+    num_gates, num_recurrent = (
+        len(cell.feedforward) * hidden_size,
+        len(cell.recurrent) * hidden_size,
+    )
     shapes = ((num_gates, input_size), (num_recurrent, hidden_size), (num_gates,), (num_recurrent,))
     for name, weight, shape in zip(WEIGHT_FIELDS, weights[:4], shapes, strict=True):
         if weight is not None:

@@ -105,7 +105,7 @@ def _prove_nan(
     bias = problem.weights.bias_ih
     assert bias is not None
     bias = bias.clone()
-    for gate in range(len(cell.gates)):
+    for gate in range(len(cell.feedforward)):
         bias[gate * _HIDDEN_SIZE + gate % _HIDDEN_SIZE] = math.nan
     with_nan = problem._replace(weights=problem.weights._replace(bias_ih=bias))
     with torch.no_grad():
@@ -138,7 +138,7 @@ def _problem_of(cell: Cell) -> tuple[Problem, list[Tensor]]:
         return torch.randn(shape, generator=generator, dtype=torch.float32, device="cpu") * 0.4
 
     units = _HIDDEN_SIZE
-    gates, recurrent = len(cell.gates) * units, len(cell.recurrent) * units
+    gates, recurrent = len(cell.feedforward) * units, len(cell.recurrent) * units
     weights = Weights(
         numbers(gates, _INPUT_SIZE),
         numbers(recurrent, units) * (2 / math.sqrt(units)) if recurrent else None,

@@ -198,7 +198,7 @@ class _Plan:
         self.kernel, self.biased, self.hidden_size = kernel, biased, hidden_size
         self.infer, self.train, self.gradients, *_ = crossing
         cell, library = kernel.cell, kernel.library
-        numbers = map(len, (cell.gates, cell.recurrent, cell.states, cell.parameters))
+        numbers = map(len, (cell.feedforward, cell.recurrent, cell.states, cell.parameters))
         sizes = (input_size, hidden_size, num_layers, num_directions)
         self.names, self.reverse = names, reverse
         self._addresses = (_pointer * len(names))(*map(id, names))
@@ -315,7 +315,7 @@ def _prove(kernel: Kernel, crossing: Crossing) -> None:
     def numbers(*shape: int) -> Tensor:
         return torch.randn(shape, generator=generator, **FLOAT).requires_grad_()
 
-    gates, recurrent = len(cell.gates) * _UNITS, len(cell.recurrent) * _UNITS
+    gates, recurrent = len(cell.feedforward) * _UNITS, len(cell.recurrent) * _UNITS
     shapes = [(gates, 3), *([(recurrent, _UNITS)] if recurrent else []), (gates,)]
     shapes += [*([(recurrent,)] if recurrent else []), *((_UNITS,) for _ in cell.parameters)]
     weights = {f"weight {n}": numbers(*shape) for n, shape in enumerate(shapes)}

@@ -83,7 +83,7 @@ class Stepper:
         batch_size: int,
         places: Places | None = None,
     ) -> None:
-        num_units = layers[0].weight_ih.shape[0] // len(kernel.cell.gates)
+        num_units = layers[0].weight_ih.shape[0] // len(kernel.cell.feedforward)
         shape = (len(layers), batch_size, num_units)
         with torch.inference_mode(False), torch.no_grad():
             own = places is None
