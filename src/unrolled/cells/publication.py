@@ -10,7 +10,7 @@ class Publication:
     """The paper that a cell comes from.
 
     Args:
-        authors: As a reference list has them; "et al." after the first of more than three.
+        authors: As a reference list has them: all, or the first and "et al.".
         year: Of publication.
         title: Of the paper.
         where: Where to find it: an arXiv number, a journal with its volume, a conference.
