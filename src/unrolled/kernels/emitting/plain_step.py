@@ -149,7 +149,7 @@ class _Writer:
         return PlainStep(
             text,
             self._function,
-            tuple(cell.gates.index(c.gate) for c in step.columns if c.input),
+            tuple(cell.feedforward.index(c.gate) for c in step.columns if c.input),
             tuple(cell.recurrent.index(c.gate) for _, c in direct),
             tuple(
                 tuple(cell.recurrent.index(c.gate) for _, c in applied if c.phase == phase + 1)
