@@ -20,10 +20,19 @@ from unrolled.cells.state import state_type
 from unrolled.cells.surroundings import Surroundings
 from unrolled.errors import OptionError
 
-__all__ = ["Cell", "cell"]
+__all__ = ["RAW_INPUT", "Cell", "cell"]
+
+RAW_INPUT = "x_t"
+"""What equations call the input itself, before any weight: the x_t of W_x x_t, as papers write it.
+
+It is asked for in `inputs=`, and is no attribute of `x`: a gate may have any name there, and what a
+cell reads must be known before it runs, since a layer whose I is not H has no such vector.
+"""
 
 Values = dict[str, Tensor]
 
+# What calls of layers, streams and `trace` have under these names.
+_OF_A_CALL = {"input", "hx", "state", "lengths", "resets", "chunk", "rows", "out", "module", "self"}
 _OF_A_LAYER = re.compile(r"weight_(ih|hh|hr)|bias_(ih|hh)|.*_l\d+(_reverse)?|_.*")
 
 
@@ -59,6 +68,8 @@ class Cell:
     admits: str | None  # the gate that lets the new in
     source: str  # who published it
     surroundings: Surroundings | None  # of the equations, when declared; None for cells of ours
+    inputs: tuple[str, ...] = ()  # of every step beside x, which the caller of a layer gives
+    reads_raw_input: bool = False  # whether the equations read x_t itself
 
     def __post_init__(self) -> None:
         # where pickle looks for the cell; of this one alone, for the class has a module of its own
@@ -69,12 +80,18 @@ class Cell:
         """The name of the function that holds the equations."""
         return self.equations.__name__
 
+    @property
+    def step_inputs(self) -> tuple[str, ...]:
+        """What the equations read of a step beside its gates: `inputs`, then x_t if they do."""
+        return (*self.inputs, RAW_INPUT) if self.reads_raw_input else self.inputs
+
     def __call__(
         self,
         x: Mapping[str, Tensor],
         u: Mapping[str, Tensor | Callable[[Tensor], Tensor]],
         states: Mapping[str, Tensor],
         parameters: Mapping[str, Tensor],
+        inputs: Mapping[str, Tensor] | None = None,
     ) -> Values:
         """Return every value of one step by its name: the new states and all that is recorded.
 
@@ -84,12 +101,14 @@ class Cell:
                 `applied` the function v -> W v + b instead.
             states: The states before the step, (B, H) each.
             parameters: The per-unit vectors, (H,) each.
+            inputs: Those of `step_inputs`, (B, H) each.
         """
         named = {
             "x": Terms(f"cell {self.name}: x", x),
             "u": Terms(f"cell {self.name}: u", u),
             **states,
             **parameters,
+            **(inputs or {}),
         }
         values = self.equations(**{argument: named[argument] for argument in self.arguments})
         if not isinstance(values, Mapping):
@@ -118,6 +137,7 @@ def cell(
     states: str = "h",
     recurrent: str | None = None,
     applied: str = "",
+    inputs: str = "",
     keeps: str | None = None,
     admits: str | None = None,
     source: str = "",
@@ -130,7 +150,8 @@ def cell(
     * `u`: the recurrent part of every gate, `u.f` = W_hf h_{t-1} + b_hf, (B, H);
     * the name of a state: its value before the step, (B, H);
     * after a `*`, any other name with a number as default: a vector with one learned weight a
-      unit, (H,), that starts at that number (peepholes, a learned constant).
+      unit, (H,), that starts at that number (peepholes, a learned constant);
+    * a name of `inputs`: what the caller of a layer gives for this step, (B, H).
 
     It returns a dict of all new states, and of whatever else is worth seeing, by name.
 
@@ -142,6 +163,10 @@ def cell(
             weights; all of them unless given. `""` for a cell without a recurrent product.
         applied: The last ones of `recurrent` whose product is not with h_{t-1} but with a vector
             that the equations compute: there `u.n` is a function, `u.n(v)` = W_hn v + b_hn.
+        inputs: What is given for every step beside x, by the name of an argument each: a layer
+            takes it as a keyword, a number or H numbers for each step and row (time since the last
+            step, masks, noise), with a gradient where it requires one. `x_t` is not the caller's:
+            it is the input itself, before any weight, of layers whose input size is H.
         keeps: The gate that keeps the old state: 1 remembers all. Initial values and the view of
             what units remember are about this gate; without it there are none.
         admits: The gate that lets the new in, where it is another one than `keeps`.
@@ -149,7 +174,8 @@ def cell(
 
     Raises:
         OptionError: a name is declared twice, unknown, or has no meaning in the function; begins
-            with an underscore; is a word of Python; or, of a vector, is that of a layer's weights.
+            with an underscore; is a word of Python; or is one that a layer's weights have, of a
+            vector, or an argument of a layer's call, of an input.
 
     Example:
         >>> from torch import sigmoid, tanh
@@ -163,12 +189,14 @@ def cell(
     """
     gate_names, state_names, applied_names = gates.split(), states.split(), applied.split()
     recurrent_names = gate_names if recurrent is None else recurrent.split()
+    input_names = inputs.split()
 
     def declare(equations: Callable[..., Values]) -> Cell:
         where = f"cell {equations.__name__}"
         for what, names in (("gate", gate_names), ("recurrent gate", recurrent_names)):
             _check_names(where, what, names)
         _check_names(where, "state", state_names, taken={"x", "u"})
+        _check_names(where, "input", input_names, taken={"x", "u", *state_names, *_OF_A_CALL})
         if not state_names or not gate_names:
             raise OptionError(f"{where}: needs at least one gate and one state", "name them")
         if unknown := set(recurrent_names) - set(gate_names):
@@ -178,7 +206,7 @@ def cell(
                 raise OptionError(f"{where}: gate {name} is not declared", "name it in gates")
         if applied_names and recurrent_names[-len(applied_names) :] != applied_names:
             raise OptionError(f"{where}: applied must be the last of recurrent", "reorder them")
-        arguments, parameters = _read_signature(where, equations, state_names)
+        arguments, parameters = _read_signature(where, equations, state_names, input_names)
         if ("u" in arguments) != bool(recurrent_names):
             raise OptionError(
                 f"{where}: takes {'' if 'u' in arguments else 'no '}u, but has "
@@ -186,7 +214,12 @@ def cell(
                 'recurrent="" declares a cell without a recurrent product',
             )
         key, surroundings = free_key(
-            equations, repr((gate_names, recurrent_names, applied_names, states, parameters))
+            equations,
+            repr(
+                (gate_names, recurrent_names, applied_names, states, parameters)
+                # as it always was without any: exported programs name their cells by it
+                + ((input_names,) if input_names else ())
+            ),
         )
         declared_cell = Cell(
             equations,
@@ -202,6 +235,8 @@ def cell(
             admits,
             source,
             surroundings,
+            tuple(name for name in input_names if name != RAW_INPUT),
+            RAW_INPUT in input_names,
         )
         return remember(declared_cell)
 
@@ -216,12 +251,18 @@ def _check_names(where: str, what: str, names: list[str], taken: set[str] | None
 
 
 def _read_signature(
-    where: str, equations: Callable[..., Values], states: list[str]
+    where: str, equations: Callable[..., Values], states: list[str], inputs: list[str]
 ) -> tuple[tuple[str, ...], dict[str, float]]:
     parameters: dict[str, float] = {}
     arguments = inspect.signature(equations).parameters
+    for name in inputs:
+        if name not in arguments or arguments[name].default is not inspect.Parameter.empty:
+            has = "has a default" if name in arguments else "is no argument of the equations"
+            raise OptionError(
+                f"{where}: input '{name}' {has}", f"write def {equations.__name__}(x, ..., {name})"
+            )
     for name, argument in arguments.items():
-        if name in ("x", "u", *states):
+        if name in ("x", "u", *states, *inputs):
             continue
         is_keyword = argument.kind is argument.KEYWORD_ONLY
         is_number = isinstance(argument.default, int | float)
@@ -233,7 +274,8 @@ def _read_signature(
         if not is_keyword or not is_number:
             raise OptionError(
                 f"{where}: argument '{name}' is neither x, u nor a state ({' '.join(states)})",
-                f"a weight vector is written after a *, with its first value: *, {name}=0.0",
+                f"a weight vector is written after a *, with its first value: *, {name}=0.0; what "
+                f'is given at every step is declared: inputs="{name}"',
             )
         if _OF_A_LAYER.fullmatch(name):
             raise OptionError(

@@ -38,6 +38,7 @@ from unrolled.kernels.convolving import (
 )
 from unrolled.kernels.emitting import WEIGHT_FORMATS, WeightFormat, kernel_source
 from unrolled.kernels.exporting import decomposed
+from unrolled.kernels.memory import check_memory
 from unrolled.kernels.observer import GraphObserver, Observer, ValueObserver
 from unrolled.kernels.reference import reference_recurrence
 from unrolled.kernels.rows import (
@@ -104,6 +105,7 @@ __all__ = [
     "cache_folder",
     "caching_weights",
     "check_lengths",
+    "check_memory",
     "choose_path",
     "clear_cache",
     "convolve_blocks",

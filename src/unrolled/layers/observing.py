@@ -8,7 +8,7 @@ business of `inspection`.
 from collections.abc import Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import torch
 from torch import Tensor, nn
@@ -53,6 +53,8 @@ class Record:
             projected one. Of a convolutional layer empty.
         receptive_field: How many steps of the whole network's input a value depends on; None
             where that is all that came before.
+        inputs: What it read beside that by the names in the equations, (T, B, H) each; zero where
+            a row has ended.
     """
 
     module: nn.Module
@@ -63,6 +65,7 @@ class Record:
     input: Tensor
     initial: dict[str, Tensor]
     receptive_field: int | None = None
+    inputs: dict[str, Tensor] = field(default_factory=dict)
 
     def __repr__(self) -> str:
         """Return what was recorded and in which shapes: the numbers would fill pages."""
@@ -181,7 +184,13 @@ class _Recorder(ValueObserver):
     names: tuple[str, ...]
     rows: RaggedRows
 
-    def see(self, x: Tensor, states: tuple[Tensor, ...], values: dict[str, Tensor]) -> None:
+    def see(
+        self,
+        x: Tensor,
+        inputs: dict[str, Tensor],
+        states: tuple[Tensor, ...],
+        values: dict[str, Tensor],
+    ) -> None:
         rows = self.rows
         sizes = torch.tensor(list(rows.batch_sizes), dtype=torch.int64, device=x.device)
         numbers = torch.arange(rows.batch_size, device=x.device)
@@ -203,6 +212,7 @@ class _Recorder(ValueObserver):
                 rows.unsort(present.sum(0)[:, None])[:, 0],
                 in_batch(x),
                 {name: rows.unsort(state) for name, state in initial},
+                inputs={name: in_batch(part) for name, part in inputs.items()},
             )
         )
 

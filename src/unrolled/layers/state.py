@@ -24,7 +24,12 @@ class SequenceLayer(Protocol):
     training: bool
 
     def __call__(
-        self, input: Tensor, hx: State | None = None, *, lengths: Tensor | None = None
+        self,
+        input: Tensor,
+        hx: State | None = None,
+        *,
+        lengths: Tensor | None = None,
+        **inputs: Tensor,
     ) -> tuple[Tensor, State]:
         """Return the output, (T, B, output_size) unless `batch_first`, and the state at its end."""
         ...

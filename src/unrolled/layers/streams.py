@@ -22,6 +22,7 @@ from unrolled.kernels import (
 from unrolled.layers.arguments import check_dtype, check_out, checked_states, tensor_of_array
 from unrolled.layers.options import check_count
 from unrolled.layers.state import SequenceLayer, State, map_state, state_tensors
+from unrolled.layers.step_inputs import StepInputs
 from unrolled.layers.stream import check_streamable
 
 __all__ = ["Streams"]
@@ -54,6 +55,7 @@ class Streams:
         parameters: Returns the layer's parameters by name, or None where a step is more than to
             compute with them.
         weights: How weights are stored; what is not "f32" has been asked of the layer.
+        inputs: What the layer reads at every step beside x; None: nothing.
 
     Raises:
         OptionError: The layer reads backwards too, or would drop units at random.
@@ -76,11 +78,13 @@ class Streams:
         prepare: Callable[[Stepper | None, Places], Stepper | None] | None = None,
         parameters: Callable[[], dict[str, Any] | None] | None = None,
         weights: WeightFormat = "f32",
+        inputs: StepInputs | None = None,
     ) -> None:
         self._where = f"{type(layer).__name__}.streams"
         check_streamable(self._where, layer)
         check_count(self._where, "capacity", capacity)
         self._layer, self.capacity = layer, capacity
+        self._inputs = StepInputs(self._where) if inputs is None else inputs
         self._prepare, self._parameters, self._weights = prepare, parameters, weights
         with torch.inference_mode(False), torch.no_grad():
             self._state = layer.initial_state(capacity)
@@ -192,13 +196,15 @@ class Streams:
     # ---- Reading ---------------------------------------------------------------------------------
 
     @overload
-    def step(self, x: Tensor, rows: Rows | None = None) -> Tensor: ...
+    def step(self, x: Tensor, rows: Rows | None = None, **inputs: Tensor) -> Tensor: ...
     @overload
-    def step(self, x: Array, rows: Rows | None = None) -> Array: ...
+    def step(self, x: Array, rows: Rows | None = None, **inputs: Array) -> Array: ...
     @overload
-    def step(self, x: Tensor | Array, rows: Rows | None = None, *, out: _Out) -> _Out: ...
+    def step(
+        self, x: Tensor | Array, rows: Rows | None = None, *, out: _Out, **inputs: Tensor | Array
+    ) -> _Out: ...
 
-    def step(self, x: Any, rows: Rows | None = None, *, out: Any = None) -> Any:
+    def step(self, x: Any, rows: Rows | None = None, *, out: Any = None, **inputs: Any) -> Any:
         """Read one step of each of the streams.
 
         Args:
@@ -206,29 +212,48 @@ class Streams:
             rows: The numbers of n streams, none of them twice; None: of all.
             out: Where the outputs go, (n, H): a tensor without a gradient, or a numpy array, of any
                 layout, whose memory the layer does not share.
+            inputs: What the cell declares beside x, by name: (n,), (n, 1) or (n, H), of the kind of
+                `x`.
 
         Returns:
             The outputs, (n, H): `out`, or a new one of the kind of `x`.
 
         Raises:
             ShapeError: Another shape, type or device; then nothing was read.
-            OptionError: A stream that has left, or twice the same; then nothing was read.
+            OptionError: A stream that has left, or twice the same, or an input of the step that is
+                missing or not one of the cell's; then nothing was read.
         """
+        if inputs or self._inputs.names:
+            x = self._beside(x, inputs)
         return self._advance(x, rows, out, None)
 
     @overload
-    def push(self, chunk: Tensor, rows: Rows | None = None) -> Tensor: ...
+    def push(self, chunk: Tensor, rows: Rows | None = None, **inputs: Tensor) -> Tensor: ...
     @overload
-    def push(self, chunk: Array, rows: Rows | None = None) -> Array: ...
+    def push(self, chunk: Array, rows: Rows | None = None, **inputs: Array) -> Array: ...
     @overload
-    def push(self, chunk: Tensor | Array, rows: Rows | None = None, *, out: _Out) -> _Out: ...
+    def push(
+        self,
+        chunk: Tensor | Array,
+        rows: Rows | None = None,
+        *,
+        out: _Out,
+        **inputs: Tensor | Array,
+    ) -> _Out: ...
 
-    def push(self, chunk: Any, rows: Rows | None = None, *, out: Any = None) -> Any:
+    def push(self, chunk: Any, rows: Rows | None = None, *, out: Any = None, **inputs: Any) -> Any:
         """Read the next T steps of each of the streams, (T, n, I) or (n, T, I) as the layer's.
 
         The rest is as in `step`; the outputs are laid out as `chunk`.
         """
+        if inputs or self._inputs.names:
+            chunk = self._beside(chunk, inputs)
         return self._advance(chunk, rows, out, self._layer.batch_first)
+
+    @torch.no_grad()
+    def _beside(self, x: Any, inputs: dict[str, Any]) -> Any:
+        """Return what the methods below read: `x`, the inputs of its steps behind it."""
+        return self._inputs.beside(x if isinstance(x, Tensor) else np.asarray(x), inputs)
 
     def _advance(self, x: Any, rows: Any, out: Any, batch_first: bool | None) -> Any:
         """Read steps; `batch_first` None: one step."""
@@ -290,7 +315,7 @@ class Streams:
         state = self._read(slots)
         with caching_weights(self._weight_cache):
             if self._stepper is not None:  # of a kernel, rows do not depend on one another
-                output, state = self._layer(chunk, state)
+                output, state = self._call(chunk, state)
             else:
                 output, state = self._row_by_row(chunk, state)
         return output.squeeze(time_dim) if batch_first is None else output, state
@@ -306,11 +331,15 @@ class Streams:
         outputs, ends = [], []
         for row in range(chunk.shape[batch_dim]):
             before = map_state(partial(alone, dim=1, row=row), state)
-            output, end = self._layer(alone(chunk, batch_dim, row), before)
+            output, end = self._call(alone(chunk, batch_dim, row), before)
             outputs.append(output)
             ends.append(state_tensors(end))
         after = iter(torch.cat(parts, 1) for parts in zip(*ends, strict=True))
         return torch.cat(outputs, batch_dim), map_state(lambda _: next(after), state)
+
+    def _call(self, rows: Tensor, state: State) -> tuple[Tensor, State]:
+        x, inputs = self._inputs.apart(rows)
+        return self._layer(x, state, **inputs)
 
     # ---- Arguments -------------------------------------------------------------------------------
 
@@ -358,7 +387,8 @@ class Streams:
             raise ShapeError(
                 f"{self._where}: x must be a tensor or a numpy array, got {type(x).__name__}"
             )
-        size, shape = self._layer.input_size, tuple(x.shape)
+        size, width = self._layer.input_size, self._inputs.width
+        shape = (*x.shape[:-1], x.shape[-1] - width) if x.dim() else ()
         layouts = {None: f"({count}, {size})", False: f"(T, {count}, {size})"}
         expected = layouts.get(batch_first, f"({count}, T, {size})")
         fits = len(shape) == (2 if batch_first is None else 3) and shape[-1] == size

@@ -12,7 +12,7 @@ from torch import Tensor
 
 from unrolled.data import Source
 from unrolled.inspection import Passage, Subject
-from unrolled.inspection.record import states_before, weights_of
+from unrolled.inspection.record import states_before, step_inputs, weights_of
 from unrolled.inspection.terms import UnitTerms, unit_terms
 from unrolled.kernels import StepGraph
 from unrolled.layers import Record, State
@@ -184,6 +184,8 @@ def unit_view(
         leaves |= {f"before:{name}": state for name, state in of_unit.items()}
         vectors = zip(graph.cell.parameters, weights_of(record).parameters, strict=True)
         leaves |= {f"vector:{name}": vector[unit] for name, vector in vectors}
+        inputs = step_inputs(record).items()
+        leaves |= {f"given:{name}": part[:, 0, unit] for name, part in inputs}
         numbers = graph.numbers(leaves)
         elsewhere = ("input", "recurrent", "product", "before")
         unnamed = (node for node in graph.nodes if node.name is None)

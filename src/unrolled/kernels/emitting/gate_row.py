@@ -1,8 +1,9 @@
 """Which values of a step are kept for the backward pass, and where; which are computed again.
 
 The values of one step of one row lie in its gate row: slots, vectors of H. First come the columns,
-then the gradients of the weight vectors, then the vectors that products are applied to; what is
-kept of the step lies among them, where the gradients will not be written before it is read.
+then the gradients of the weight vectors and of the step's inputs, then the vectors that products
+are applied to; what is kept of the step lies among them, where the gradients will not be written
+before it is read.
 """
 
 from collections.abc import Iterable
@@ -41,8 +42,9 @@ class GateRow:
 def gate_row_of(step: CapturedStep) -> GateRow:
     """Place the values of a step.
 
-    The states are kept anyway. Of the rest, what is costly to compute, and the columns, get a
-    slot; what follows from those by cheap operations is computed again.
+    The states are kept anyway, and the step's inputs are the caller's. Of the rest, what is costly
+    to compute, and the columns, get a slot; what follows from those by cheap operations is computed
+    again.
 
     Raises:
         EquationsError: A product is applied to what depends on another applied product.
@@ -56,7 +58,7 @@ def gate_row_of(step: CapturedStep) -> GateRow:
     taken = {n for n, column in enumerate(step.columns) if column.applied}
     free = (slot for slot in count() if slot not in taken)
     slot_of = {node: next(free) for node in dict.fromkeys([*carried, *saved])}
-    first_vector = len(step.columns) + len(step.parameters)
+    first_vector = len(step.columns) + len(step.parameters) + len(step.step_inputs)
     return GateRow(
         saved={node: slot_of[node] for node in saved},
         carried={node: slot_of[node] for node in carried},
@@ -87,7 +89,8 @@ def _stored(
 
     Those of `later` are not known yet: they are computed from what is kept, whatever they cost.
     """
-    at_hand = {*step.states_in, *step.states_out, *step.parameters} - later
+    given = {*step.states_in, *step.step_inputs, *step.parameters}
+    at_hand = (given | {*step.states_out}) - later
     columns = {column.node for column in step.columns}
     stored: list[fx.Node] = []
     again: list[fx.Node] = []

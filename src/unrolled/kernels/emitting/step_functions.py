@@ -45,6 +45,8 @@ class _Writer:
     def __init__(self, step: CapturedStep, names: NodeNames, row: GateRow) -> None:
         self._step, self._names, self._row = step, names, row
         self._guards = guards(step)
+        self._before = (*step.states_in, *step.step_inputs)  # as `before` has them
+        self._given = {*self._before, *step.parameters}
 
     # ---- Forward ---------------------------------------------------------------------------------
 
@@ -55,9 +57,8 @@ class _Writer:
         columns = {column.node for column in step.columns if not column.applied}
         wanted = reached([*step.applied, *stored], columns)
         lines = self._load_columns(applied=False)
-        lines += self._load_states(step.states_in, wanted, "before")
-        lines += self._load_parameters(wanted)
-        known = {*columns, *step.states_in, *step.parameters}
+        lines += self._load_given(wanted)
+        known = {*columns, *self._given}
         lines += self._statements(step.forward, known, wanted)
         for index, node in enumerate(step.applied):
             lines.append(f"    store(v + {index} * H, n, {names[node]});")
@@ -75,9 +76,8 @@ class _Writer:
         recorded = reached(step.named.values(), known | wanted)
         lines = self._load_columns(applied=halved)
         lines += self._load_slots(row.carried, set(row.carried))
-        lines += self._load_states(step.states_in, wanted | recorded, "before")
-        lines += self._load_parameters(wanted | recorded)
-        known = {*known, *step.states_in, *step.parameters}
+        lines += self._load_given(wanted | recorded)
+        known = {*known, *self._given}
         lines += self._statements(step.forward, known, wanted)
         for index, node in enumerate(step.states_out):
             lines.append(f"    store(after[{index}] + unit, n, {names[node]});")
@@ -113,7 +113,9 @@ class _Writer:
         step, names = self._step, self._names
         slots = [
             *((n, g) for n, g in enumerate(step.column_gradients) if not step.columns[n].applied),
-            *enumerate(step.parameter_gradients, start=len(step.columns)),
+            *enumerate(
+                (*step.parameter_gradients, *step.step_input_gradients), start=len(step.columns)
+            ),
         ]
         results = [*(gradient for _, gradient in slots), *step.state_gradients_in, *step.applied]
         lines = self._gradients(results, finish=True)
@@ -147,15 +149,14 @@ class _Writer:
         for index, node in enumerate(step.applied_gradients):
             if node in wanted:
                 lines.append(f"    const vf {names[node]} = d_v[{index}];")
-        lines += self._load_states(step.states_in, wanted, "before")
-        known = {*step.state_gradients_out, *step.applied_gradients, *step.states_in}
+        lines += self._load_given(wanted)
+        known = {*step.state_gradients_out, *step.applied_gradients, *self._given}
         for index, node in enumerate(step.states_out):
             if node in wanted and node not in known:
                 lines.append(f"    const vf {names[node]} = load(after[{index}] + unit, n);")
                 known.add(node)
-        lines += self._load_parameters(wanted)
         lines += self._load_slots(row.saved, wanted)
-        known |= {*step.parameters, *row.saved}
+        known |= {*row.saved}
         lines += self._statements(row.again, known, wanted)
         return lines + self._statements(step.backward, known, wanted)
 
@@ -201,17 +202,13 @@ class _Writer:
             lines.append(f"    const vf {self._names[column.node]} = {' + '.join(terms)};")
         return lines
 
-    def _load_states(self, nodes: Sequence[fx.Node], wanted: set[fx.Node], array: str) -> list[str]:
+    def _load_given(self, wanted: set[fx.Node]) -> list[str]:
+        """Return declarations of the states before the step, its inputs and the weight vectors."""
+        arrays = {"before": self._before, "call->parameters": self._step.parameters}
         return [
             f"    const vf {self._names[node]} = load({array}[{index}] + unit, n);"
+            for array, nodes in arrays.items()
             for index, node in enumerate(nodes)
-            if node in wanted
-        ]
-
-    def _load_parameters(self, wanted: set[fx.Node]) -> list[str]:
-        return [
-            f"    const vf {self._names[node]} = load(call->parameters[{index}] + unit, n);"
-            for index, node in enumerate(self._step.parameters)
             if node in wanted
         ]
 

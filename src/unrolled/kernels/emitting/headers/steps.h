@@ -4,6 +4,8 @@
  * emitting/step_functions.py. With an applied product a step has two halves, as the vector must be
  * whole before the product can begin.
  *
+ * `before` holds GIVEN vectors: the states before the step, then its inputs.
+ *
  * All pointers are to the row, `x` to its gate row at these units; n: how many units there are, at
  * most W from `unit` on. What is written never overlaps what is read, but for `x` and `d_states`.
  */
@@ -14,8 +16,7 @@
 #include "vector.h"
 
 /* The first half of a step. bias: [COLUMNS, H]; x: its first columns hold the input's part; u:
-   [RECURRENT_COLUMNS], the products; before: [STATES], the states; v: [APPLIED_COLUMNS, H], the
-   vectors that products are to be applied to. */
+   [RECURRENT_COLUMNS], the products; v: [APPLIED_COLUMNS, H], the vectors that products are to be applied to. */
 void step_apply(const Call *call, const float *bias, float *x, const vf *u,
                 const float *const *before, float *v, long unit, long n);
 
@@ -33,7 +34,7 @@ void step_unapply(const Call *call, long present, float *x, vf d_h, const float 
 
 /* The gradient of a step, or its second half. present: bit s says whether the gradient of state s
    after the step is there, or absent, which times an infinite derivative is nothing; x: what the step left, overwritten by the gradients
-   of the columns and the weight vectors; d_v: [APPLIED_COLUMNS], the gradients of what products
+   of the columns, the weight vectors and the step's inputs; d_v: [APPLIED_COLUMNS], the gradients of what products
    were applied to; d_states: [STATES], the gradients of the states after the step, overwritten by
    those of the states before it, but for what goes through the gates. */
 void step_backward(const Call *call, long present, float *x, vf d_h, const vf *d_v,
