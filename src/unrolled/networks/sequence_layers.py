@@ -18,7 +18,7 @@ from unrolled.networks.both_directions import BothDirections
 from unrolled.networks.memoryless import Conv, Dense
 from unrolled.networks.options import LayerOptions
 
-__all__ = ["LAYERS", "LayerKind", "find_layer", "make_layer"]
+__all__ = ["LAYERS", "LayerKind", "find_layer", "layer_for_tasks", "make_layer"]
 
 
 @dataclass(frozen=True)
@@ -80,6 +80,22 @@ def find_layer(cell: str | Cell) -> LayerKind:
         hint = f"did you mean {near[0]}?" if near else "a cell of your own is FILE.py:NAME"
         raise OptionError(f"{field('cell')} must be one of {', '.join(LAYERS)}, got {cell!r}", hint)
     return LAYERS[cell]
+
+
+def layer_for_tasks(cell: str | Cell) -> LayerKind:
+    """Return what `find_layer` does, if tasks can train it.
+
+    Raises:
+        OptionError: There is none; or its cell reads at every step what no task gives.
+    """
+    kind = find_layer(cell)
+    if kind.cell is not None and (inputs := kind.cell.inputs):
+        raise OptionError(
+            f"{field('cell')}: {kind.name} reads {', '.join(inputs)} at every step beside x, which "
+            "no task gives",
+            "train it in a program of your own, with unrolled.Recurrent",
+        )
+    return kind
 
 
 def make_layer(
