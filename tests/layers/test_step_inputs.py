@@ -12,6 +12,7 @@ import unrolled
 from unrolled.errors import OptionError, ShapeError
 from unrolled.kernels import using_path
 from unrolled.kernels.running.paths import kernel_of
+from unrolled.networks import LayerOptions, find_layer
 
 T, B, I, H = 6, 5, 3, 7  # noqa: E741 - the letters of all shapes
 LENGTHS = [4, 0, 6, 1, 6]
@@ -443,6 +444,13 @@ def test_what_cannot_carry_them_says_so():
         layer(packed)
     with pytest.raises(OptionError, match=r"bind takes x alone, and each step reads dt, mask too"):
         layer.stream(B).bind(torch.zeros(B, I), torch.zeros(B, H))
+
+
+def test_no_task_trains_a_cell_that_reads_what_it_has_not():
+    with pytest.raises(OptionError, match=r"timed reads dt, mask at every step beside x, which no"):
+        LayerOptions(cell=timed)
+    assert find_layer(timed).cell is timed
+    assert LayerOptions(cell=sru).kind.cell is sru
 
 
 def test_x_itself_is_read_by_layers_of_one_width_alone():
