@@ -22,13 +22,22 @@ from unrolled.cells.state import state_type
 from unrolled.cells.surroundings import Surroundings
 from unrolled.errors import OptionError
 
-__all__ = ["Cell", "Terms", "Values", "Vector", "cell"]
+__all__ = ["RAW_INPUT", "Cell", "Terms", "Values", "Vector", "cell"]
+
+RAW_INPUT = "x_t"
+"""What equations call the input itself, before any weight: the x_t of W_x x_t, as papers write it.
+
+It is asked for in `inputs=`, and is no attribute of `x`: a gate may have any name there, and what a
+cell reads must be known before it runs, since a layer whose I is not H has no such vector.
+"""
 
 Values = dict[str, Tensor]
 
 Vector = Any
 """What a vector is to a type checker: written with the number it starts at, given as a tensor."""
 
+# What calls of layers, streams and `trace` have under these names.
+_OF_A_CALL = {"input", "hx", "state", "lengths", "resets", "chunk", "rows", "out", "module", "self"}
 _OF_A_LAYER = re.compile(r"weight_(ih|hh|hr)|bias_(ih|hh)|.*_l\d+(_reverse)?|_.*")
 
 
@@ -65,6 +74,8 @@ class Cell:
     source: Publication | str  # who published it; "" for nobody
     delayed: Mapping[str, str]  # of a state that is a former one: the one that it is a step later
     surroundings: Surroundings | None  # of the equations, when declared; None for cells of ours
+    inputs: tuple[str, ...] = ()  # of every step beside x, which the caller of a layer gives
+    reads_raw_input: bool = False  # whether the equations read x_t itself
 
     def __post_init__(self) -> None:
         # where pickle looks for the cell; of this one alone, for the class has a module of its own
@@ -80,12 +91,18 @@ class Cell:
         """The state that carries what the cell remembers: the last that is not a former one."""
         return [state for state in self.states if state not in self.delayed][-1]
 
+    @property
+    def step_inputs(self) -> tuple[str, ...]:
+        """What the equations read of a step beside its gates: `inputs`, then x_t if they do."""
+        return (*self.inputs, RAW_INPUT) if self.reads_raw_input else self.inputs
+
     def __call__(
         self,
         x: Mapping[str, Tensor],
         u: Mapping[str, Tensor | Callable[[Tensor], Tensor]],
         states: Mapping[str, Tensor],
         parameters: Mapping[str, Tensor],
+        inputs: Mapping[str, Tensor] | None = None,
     ) -> Values:
         """Return every value of one step by its name: the new states and all that is recorded.
 
@@ -95,12 +112,14 @@ class Cell:
                 `applied` the function v -> W v + b instead.
             states: The states before the step, (B, H) each.
             parameters: The per-unit vectors, (H,) each.
+            inputs: Those of `step_inputs`, (B, H) each.
         """
         named = {
             "x": Terms(f"cell {self.name}: x", x),
             "u": Terms(f"cell {self.name}: u", u),
             **states,
             **parameters,
+            **(inputs or {}),
         }
         try:
             values = self.equations(**{argument: named[argument] for argument in self.arguments})
@@ -153,6 +172,7 @@ def cell(
     recurrent: str | None = None,
     applied: str = "",
     delays: str = "",
+    inputs: str = "",
     keeps: str | None = None,
     admits: str | None = None,
     source: Publication | str = "",
@@ -165,7 +185,8 @@ def cell(
     * `u`: the recurrent part of every gate, `u.f` = W_hf h_{t-1} + b_hf, (B, H);
     * the name of a state: its value before the step, (B, H);
     * after a `*`, any other name with a number as default: a vector with one learned weight a
-      unit, (H,), that starts at that number (peepholes, a learned constant).
+      unit, (H,), that starts at that number (peepholes, a learned constant);
+    * a name of `inputs`: what the caller of a layer gives for this step, (B, H).
 
     It returns a dict of all new states, and of whatever else is worth seeing, by name.
 
@@ -181,6 +202,10 @@ def cell(
             "h:4" they may take `h_2`, `h_3` and `h_4`, which are h_{t-2} to h_{t-4} as `h` is
             h_{t-1}. These are states too, behind the one that they are of, but nothing that the
             equations return.
+        inputs: What is given for every step beside x, by the name of an argument each: a layer
+            takes it as a keyword, a number or H numbers for each step and row (time since the last
+            step, masks, noise), with a gradient where it requires one. `x_t` is not the caller's:
+            it is the input itself, before any weight, of layers whose input size is H.
         keeps: The gate that keeps the old state: 1 remembers all. Initial values and the view of
             what units remember are about this gate; without it there are none.
         admits: The gate that lets the new in, where it is another one than `keeps`.
@@ -189,8 +214,9 @@ def cell(
 
     Raises:
         OptionError: a name is declared twice, unknown, or has no meaning in the function; begins
-            with an underscore; is a word of Python; or, of a vector, is that of a layer's weights;
-            a delay is not of a state, or not of at least 2 steps.
+            with an underscore; is a word of Python; or is one that a layer's weights have, of a
+            vector, or an argument of a layer's call, of an input; a delay is not of a state, or not
+            of at least 2 steps.
 
     Example:
         >>> from torch import sigmoid, tanh
@@ -204,6 +230,7 @@ def cell(
     """
     gate_names, applied_names = gates.split(), applied.split()
     recurrent_names = gate_names if recurrent is None else recurrent.split()
+    input_names = inputs.split()
 
     def declare(equations: Callable[..., Values]) -> Cell:
         where = f"cell {equations.__name__}"
@@ -214,6 +241,7 @@ def cell(
         state_names = [name for names in steps_back.values() for name in names]
         delayed = {late: n for names in steps_back.values() for n, late in pairwise(names)}
         _check_names(where, "state", state_names, taken={"x", "u"})
+        _check_names(where, "input", input_names, taken={"x", "u", *state_names, *_OF_A_CALL})
         if not state_names or not gate_names:
             raise OptionError(f"{where}: needs at least one gate and one state", "name them")
         if unknown := set(recurrent_names) - set(gate_names):
@@ -223,7 +251,7 @@ def cell(
                 raise OptionError(f"{where}: gate {name} is not declared", "name it in gates")
         if applied_names and recurrent_names[-len(applied_names) :] != applied_names:
             raise OptionError(f"{where}: applied must be the last of recurrent", "reorder them")
-        arguments, parameters = _read_signature(where, equations, state_names)
+        arguments, parameters = _read_signature(where, equations, state_names, input_names)
         if ("u" in arguments) != bool(recurrent_names):
             raise OptionError(
                 f"{where}: takes {'' if 'u' in arguments else 'no '}u, but has "
@@ -232,7 +260,11 @@ def cell(
             )
         key, surroundings = free_key(
             equations,
-            repr((gate_names, recurrent_names, applied_names, " ".join(state_names), parameters)),
+            repr(
+                (gate_names, recurrent_names, applied_names, " ".join(state_names), parameters)
+                # as it always was without any: exported programs name their cells by it
+                + ((input_names,) if input_names else ())
+            ),
         )
         declared_cell = Cell(
             equations,
@@ -249,6 +281,8 @@ def cell(
             source,
             delayed,
             surroundings,
+            tuple(name for name in input_names if name != RAW_INPUT),
+            RAW_INPUT in input_names,
         )
         return remember(declared_cell)
 
@@ -280,12 +314,18 @@ def _read_delays(where: str, delays: str, states: list[str]) -> dict[str, list[s
 
 
 def _read_signature(
-    where: str, equations: Callable[..., Values], states: list[str]
+    where: str, equations: Callable[..., Values], states: list[str], inputs: list[str]
 ) -> tuple[tuple[str, ...], dict[str, float]]:
     parameters: dict[str, float] = {}
     arguments = inspect.signature(equations).parameters
+    for name in inputs:
+        if name not in arguments or arguments[name].default is not inspect.Parameter.empty:
+            has = "has a default" if name in arguments else "is no argument of the equations"
+            raise OptionError(
+                f"{where}: input '{name}' {has}", f"write def {equations.__name__}(x, ..., {name})"
+            )
     for name, argument in arguments.items():
-        if name in ("x", "u", *states):
+        if name in ("x", "u", *states, *inputs):
             continue
         is_keyword = argument.kind is argument.KEYWORD_ONLY
         is_number = isinstance(argument.default, int | float)
@@ -295,7 +335,8 @@ def _read_signature(
                 "write a cell for each choice, for example by a function that returns the cell",
             )
         if not is_keyword or not is_number:
-            hint = f"a weight vector is written after a *, with its first value: *, {name}=0.0"
+            hint = f"a weight vector is written after a *, with its first value: *, {name}=0.0; "
+            hint += f'what is given at every step is declared: inputs="{name}"'
             state, _, steps = name.rpartition("_")
             if state in states and steps.isdecimal():
                 hint = f'delays="{state}:{steps}" declares it, {state} of {steps} steps before'

@@ -112,7 +112,11 @@ def _compute_a_step(cell: Cell, path: str) -> None:
     }
     try:
         cell(
-            dict.fromkeys(cell.gates, part), recurrent, dict.fromkeys(cell.states, part), parameters
+            dict.fromkeys(cell.gates, part),
+            recurrent,
+            dict.fromkeys(cell.states, part),
+            parameters,
+            dict.fromkeys(cell.step_inputs, part),
         )
     except OptionError:
         raise

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
-from unrolled.cells import Cell
+from unrolled.cells import RAW_INPUT, Cell
 from unrolled.errors import OptionError, ShapeError
 from unrolled.layers import (
     Record,
@@ -104,7 +104,15 @@ def _at_the_end(cell: Cell, value: float) -> dict[str, float]:
     zero = torch.zeros_like(extreme)
     u = {name: (lambda _: zero) if name in cell.applied else zero for name in cell.recurrent}
     vectors = {name: torch.full((1,), start).double() for name, start in cell.parameters.items()}
-    values = cell(dict.fromkeys(cell.gates, extreme), u, dict.fromkeys(cell.states, zero), vectors)
+    inputs = {name: torch.ones_like(extreme) for name in cell.inputs}  # a mask or a time of 1
+    inputs |= {RAW_INPUT: zero}
+    values = cell(
+        dict.fromkeys(cell.gates, extreme),
+        u,
+        dict.fromkeys(cell.states, zero),
+        vectors,
+        {name: inputs[name] for name in cell.step_inputs},
+    )
     return {name: float(result) for name, result in values.items() if isinstance(result, Tensor)}
 
 

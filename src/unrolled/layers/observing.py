@@ -8,7 +8,7 @@ business of `inspection`.
 from collections.abc import Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import torch
 from torch import Tensor, nn
@@ -55,6 +55,8 @@ class Record:
             where that is all that came before.
         resets: Before which steps a row's states started anew, from zeros, (T, B) of bool, the
             first step of a row aside, before which `initial` says it; None: before none.
+        inputs: What it read beside that by the names in the equations, (T, B, H) each; zero where
+            a row has ended.
     """
 
     module: nn.Module
@@ -66,6 +68,7 @@ class Record:
     initial: dict[str, Tensor]
     receptive_field: int | None = None
     resets: Tensor | None = None
+    inputs: dict[str, Tensor] = field(default_factory=dict)
 
     def __repr__(self) -> str:
         """Return what was recorded and in which shapes: the numbers would fill pages."""
@@ -184,7 +187,13 @@ class _Recorder(ValueObserver):
     names: tuple[str, ...]
     rows: RaggedRows
 
-    def see(self, x: Tensor, states: tuple[Tensor, ...], values: dict[str, Tensor]) -> None:
+    def see(
+        self,
+        x: Tensor,
+        inputs: dict[str, Tensor],
+        states: tuple[Tensor, ...],
+        values: dict[str, Tensor],
+    ) -> None:
         rows = self.rows
         sizes = torch.tensor(list(rows.batch_sizes), dtype=torch.int64, device=x.device)
         numbers = torch.arange(states[0].shape[0], device=x.device)
@@ -217,6 +226,7 @@ class _Recorder(ValueObserver):
                 in_batch(x),
                 {name: rows.starts(state) for name, state in initial},
                 resets=resets,
+                inputs={name: in_batch(part) for name, part in inputs.items()},
             )
         )
 

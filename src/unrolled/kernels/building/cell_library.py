@@ -57,5 +57,6 @@ def _definition_of(cell: Cell, surroundings: Surroundings) -> str:
         files += sorted(file for file in folder.rglob("*") if file.suffix in (".py", ".h"))
     texts = [file.read_text(encoding="utf-8") for file in files]
     declared = (cell.gates, cell.recurrent, cell.applied, cell.states, [*cell.parameters])
-    digest = surroundings.digest(repr((declared, cell.arguments, cell.equations.__doc__)))
+    declared_too = (cell.step_inputs, cell.arguments, cell.equations.__doc__)
+    digest = surroundings.digest(repr((declared, *declared_too)))
     return "\0".join([torch.__version__, cell.name, digest, *texts])
