@@ -19,7 +19,7 @@
 
 #include KERNEL
 
-#define INTEGERS 12
+#define INTEGERS 14
 #define POINTERS ((sizeof(Call) - INTEGERS * sizeof(int64_t)) / sizeof(void *))
 #define CHECK(true)                                          \
   do {                                                       \
@@ -162,6 +162,7 @@ int main(int count, char **arguments) {
   }
   fclose(in);
   memcpy((char *)&call + INTEGERS * sizeof(int64_t), addresses, sizeof addresses);
+  call.inputs = call.x + call.input_size; /* in the rows of x, as far as there are any */
   const Buffer packed = make_floats(unrolled_packed_floats(&call));
   const Buffer workspace = make_floats(unrolled_workspace_floats(&call, backward));
   call.packed = (float *)packed.begin;

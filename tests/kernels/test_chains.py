@@ -145,7 +145,7 @@ def random_chain(seed, levels):
     """Return a cell whose products read what products gave, through so many levels; its texts."""
     draw = random.Random(seed)
     order = draw.sample("pqrst", levels + draw.randint(1, 5 - levels))
-    known = ["h", "c", "(x.a + u.a)", "x.b", "u.b", "w"]
+    known = ["h", "c", "(x.a + u.a)", "x.b", "u.b", "w", "d"]
     last, lines = "u.a", []
     for place, gate in enumerate(order):
         form = draw.choice(FORMS)
@@ -169,9 +169,10 @@ def random_chain(seed, levels):
         recurrent="a b " + " ".join(sorted(order)),
         applied=" ".join(sorted(order)),
         states="h c",
+        inputs="d",
     )
-    def chain(x, u, h, c, *, w=0.4):
-        names = {"x": x, "u": u, "h": h, "c": c, "w": w + 0 * h}
+    def chain(x, u, h, c, d, *, w=0.4):
+        names = {"x": x, "u": u, "h": h, "c": c, "d": d, "w": w + 0 * h}
         names |= {"torch": torch, "tanh": tanh, "sigmoid": sigmoid}
         for name, code in codes:
             names[name] = eval(code, names)

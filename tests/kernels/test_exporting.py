@@ -31,6 +31,18 @@ def without_product(x, h):
     return dict(h=(1 - z) * h + z * x.n)
 
 
+@unrolled.cell(gates="f g", inputs="dt mask")
+def with_inputs(x, u, h, dt, mask):
+    f = torch.sigmoid(x.f + u.f - dt)
+    return dict(h=f * h + (1 - f) * torch.tanh(x.g + u.g) * mask)
+
+
+@unrolled.cell(gates="f g", inputs="dt x_t")
+def with_x_itself(x, u, h, dt, x_t):
+    f = torch.sigmoid(x.f + u.f - dt)
+    return dict(h=f * torch.tanh(x.g + u.g) + (1 - f) * x_t)
+
+
 @unrolled.cell(gates="a")
 def unknown_to_onnx(x, u):
     return dict(h=torch.special.bessel_j0(x.a + u.a))
@@ -53,6 +65,18 @@ LAYERS = {
     "own": (lambda *sizes, **how: unrolled.Recurrent(two_states, *sizes, **how), {}, "Loop"),
     "own, no product": (
         lambda *sizes, **how: unrolled.Recurrent(without_product, *sizes, **how),
+        {},
+        "Loop",
+    ),
+    "inputs": (
+        lambda *sizes, **how: unrolled.Recurrent(with_inputs, *sizes, **how),
+        {},
+        "Loop",
+    ),
+    "x itself": (
+        lambda size, _, **how: unrolled.Recurrent(
+            with_x_itself, size, size, bidirectional=how["bidirectional"]
+        ),
         {},
         "Loop",
     ),
@@ -80,7 +104,7 @@ BOTH_WAYS = {"num_layers": 2, "bidirectional": True}
 
 
 class Exported(nn.Module):
-    """A layer with a state and lengths as plain tensors."""
+    """A layer with a state and lengths as plain tensors; inputs of a step are numbers of x."""
 
     def __init__(self, layer):
         super().__init__()
@@ -89,7 +113,9 @@ class Exported(nn.Module):
     def forward(self, x, lengths, *states):
         given = iter(states)
         state = map_state(lambda _: next(given), self.layer.initial_state(1))
-        output, after = self.layer(x, state, lengths=lengths)
+        names = self.layer.cell.inputs if isinstance(self.layer, unrolled.Recurrent) else ()
+        inputs = {name: x[..., number] for number, name in enumerate(names)}
+        output, after = self.layer(x, state, lengths=lengths, **inputs)
         return (output, *state_tensors(after))
 
 
@@ -194,7 +220,7 @@ def test_a_cell_that_onnx_cannot_have_is_refused_by_name(cell, error, message, t
 
 
 @pytest.mark.usefixtures("_as_others_export")
-@pytest.mark.parametrize("name", ["lstm", "own", "projected"])
+@pytest.mark.parametrize("name", ["lstm", "own", "projected", "inputs", "x itself"])
 def test_a_plain_program_has_no_operator_of_ours_and_the_same_numbers(name):
     make, options, _ = LAYERS[name]
     layer = make(3, 4, **BOTH_WAYS, **options)

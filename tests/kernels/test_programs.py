@@ -77,10 +77,19 @@ def normalised(x, u, h, m, *, gain=1.0, shift=0.1):
     return dict(h=h, m=m, n=n, spread=torch.tanh(m.std(-1, keepdim=True, correction=0) * a))
 
 
+@unrolled.cell(gates="r n", inputs="dt mask x_t", applied="n")
+def fed(x, u, h, dt, mask, x_t, *, scale=0.5):
+    """What is given at a step beside x, and x itself, before and after an applied product."""
+    r = torch.sigmoid(x.r + u.r) * torch.exp(-scale * dt.abs())
+    n = torch.tanh(x.n + u.n(r * h + 0.1 * x_t)) * mask
+    return dict(h=r * h + (1 - r) * n + 0.2 * x_t, r=r, dt=dt)
+
+
 CELLS = [
     cells.lstm,
     cells.gru_reset_before,
     crowded,
+    fed,
     example("min_gru"),
     cells.rnn_tanh,
     cells.rnn_relu,
@@ -234,8 +243,9 @@ class Program:
 
     def _buffers(self, call):
         """Yield the name and the number of bytes of all that a Call points to, in its order."""
-        steps, rows, inputs, units = (
-            getattr(call, name) for name in ("num_steps", "num_rows", "input_size", "hidden_size")
+        steps, rows, inputs, units, x_stride = (
+            getattr(call, name)
+            for name in ("num_steps", "num_rows", "input_size", "hidden_size", "x_stride")
         )
         parts = (ctypes.c_int64 * (call.num_parts + 1)).from_address(call.parts)
         batch, cell = parts[call.num_parts], self.cell
@@ -247,7 +257,7 @@ class Program:
             "bias_hh": recurrent,
         }
         yield from (("batch_sizes", 8 * steps), ("starts", 8 * steps), ("parts", 8 * len(parts)))
-        yield "x", 4 * rows * inputs
+        yield from (("x", 4 * rows * x_stride), ("inputs", -1))
         yield from ((name, 4 * size) for name, size in weights.items())
         yield from ((f"parameters {n}", 4 * units) for n in range(24))
         yield from (("packed", -1), ("workspace", -1))
@@ -260,7 +270,7 @@ class Program:
         )
         yield "d_output", 4 * rows * units
         yield from ((f"d_states {s}", 4 * batch * units) for s in range(32))
-        yield "d_x", 4 * rows * inputs
+        yield "d_x", 4 * rows * x_stride
         yield from ((f"d_{name}", 4 * size) for name, size in weights.items())
         yield from ((f"d_parameters {n}", 4 * units) for n in range(24))
 
@@ -269,7 +279,7 @@ class Program:
         given, results = self._folder / "arguments", self._folder / "results"
         buffers = []
         with given.open("wb") as file:
-            file.write(bytes(call)[: 12 * 8])
+            file.write(bytes(call)[: 14 * 8])
             for name, size in self._buffers(call):
                 field, _, index = name.partition(" ")
                 address = getattr(call, field)
@@ -340,7 +350,8 @@ def values_and_gradients(run, problem, dtype=torch.float32, *, of_states=True):
 def problem_of(cell, sizes, input_size, hidden_size, reverse, idle, bias=True):
     batch = sizes[0] + idle
     states = tuple(torch.randn(batch, hidden_size) * 0.5 for _ in cell.states)
-    x = torch.randn(sum(sizes), input_size)
+    input_size = hidden_size if cell.reads_raw_input else input_size
+    x = torch.randn(sum(sizes), input_size + len(cell.inputs) * hidden_size)
     upstream = [torch.randn(len(x), hidden_size), *map(torch.randn_like, states)]
     weights = weights_of(cell, input_size, hidden_size, bias)
     return x, sizes, weights, states, reverse, upstream
@@ -471,7 +482,7 @@ def test_kernels_of_other_machines_equal_the_reference(cell, machine, program_of
 @pytest.mark.parametrize(
     ("weights", "place"), [("bf16", "behind"), ("int8", "behind"), ("int8", "before")]
 )
-@pytest.mark.parametrize("cell", CELLS[: 10 if THOROUGH else 3], ids=lambda cell: cell.name)
+@pytest.mark.parametrize("cell", CELLS[: 12 if THOROUGH else 4], ids=lambda cell: cell.name)
 def test_no_kernel_of_smaller_weights_touches_what_lies_beside_its_memory(
     cell, place, weights, program_of, tmp_path
 ):

@@ -23,7 +23,8 @@ class Values(ValueObserver):
     def __init__(self):
         self.calls = []
 
-    def see(self, x, states, values):
+    def see(self, x, inputs, states, values):
+        assert inputs == {}  # of a cell that declares none
         self.calls.append((x, states, values))
 
 

@@ -307,7 +307,18 @@ def test_bits_of_chains_depend_on_nothing_but_the_row():
 
 # ---- Random equations ----------------------------------------------------------------------------
 
-LEAVES = ["(x.a + u.a)", "u.c", "x.b", "h", "m", "w", "(x.a - h)", "torch.sigmoid(u.c + m)"]
+LEAVES = [
+    "(x.a + u.a)",
+    "u.c",
+    "x.b",
+    "h",
+    "m",
+    "w",
+    "d",
+    "(e * x.b)",
+    "(x.a - h)",
+    "torch.sigmoid(u.c + m)",
+]
 OVER_UNITS = [
     "f.layer_norm({}, h.shape[-1:], v)",
     "f.layer_norm({} * w, h.shape[-1:])",
@@ -346,9 +357,10 @@ def test_random_equations_over_units_equal_the_reference(seed):
     texts = random_equations(seed)
     codes = [compile(text, "equations", "eval") for text in texts]
 
-    @unrolled.cell(gates="a b c", recurrent="a c", states="h m")
-    def over_units(x, u, h, m, *, w=0.4, v=1.0):
-        names = {"x": x, "u": u, "h": h, "m": m, "w": w, "v": v, "torch": torch, "f": f}
+    @unrolled.cell(gates="a b c", recurrent="a c", states="h m", inputs="d e")
+    def over_units(x, u, h, m, d, e, *, w=0.4, v=1.0):
+        names = {"x": x, "u": u, "h": h, "m": m, "d": d, "e": e, "w": w, "v": v}
+        names |= {"torch": torch, "f": f}
         return dict(zip("hm", (eval(code, names) for code in codes), strict=True))
 
     assert_kernel_is_reference(layer_of(over_units, seed, (19, 3, 33)[seed % 3]), texts, 3)
@@ -366,9 +378,12 @@ def test_random_chains_over_units_equal_the_reference(seed):
     steps = [some("h"), some("p", "(p * m)"), some("q", "(p - q)"), some("r", "q", "p")]
     codes = [compile(text, "equations", "eval") for text in steps]
 
-    @unrolled.cell(gates="a b c p q r", recurrent="a c p q r", applied="p q r", states="h m")
-    def chain(x, u, h, m, *, w=0.4, v=1.0):
-        names = {"x": x, "u": u, "h": h, "m": m, "w": w, "v": v, "torch": torch, "f": f}
+    @unrolled.cell(
+        gates="a b c p q r", recurrent="a c p q r", applied="p q r", states="h m", inputs="d e"
+    )
+    def chain(x, u, h, m, d, e, *, w=0.4, v=1.0):
+        names = {"x": x, "u": u, "h": h, "m": m, "d": d, "e": e, "w": w, "v": v}
+        names |= {"torch": torch, "f": f}
         for name, code in zip("pqr", codes, strict=False):
             names[name] = getattr(u, name)(eval(code, names))
         return dict(h=eval(codes[3], names), m=0.5 * m + 0.5 * torch.tanh(names["q"] + x.b))

@@ -38,7 +38,7 @@ PLAIN = {
     "relu": lambda a: max(0.0, a),
     "copy": lambda a: a,
 }
-LEAVES = {"input", "recurrent", "product", "before", "vector"}
+LEAVES = {"input", "recurrent", "product", "before", "given", "vector"}
 
 
 def random_leaves(graph, num_steps=7):
@@ -65,13 +65,14 @@ def of_equations(cell, leaves):
         return {name: leaves.get(f"{kind}:{name}", unused[kind]) for name in names}
 
     zero = torch.zeros(7, 1, dtype=torch.float64)
-    unused = {"x": zero, "u": zero, "before": zero, "vector": zero[0]}
+    unused = dict.fromkeys(("x", "u", "before", "given"), zero) | {"vector": zero[0]}
     u = named("u", cell.recurrent) | {gate: product(gate) for gate in cell.applied}
     values = cell(
         named("x", cell.feedforward),
         u,
         named("before", cell.states),
         named("vector", cell.parameters),
+        named("given", cell.step_inputs),
     )
     return values, vectors
 

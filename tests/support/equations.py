@@ -19,9 +19,10 @@ __all__ = [
 
 
 @st.composite
-def equations(draw):
-    """Return the texts of random equations of four states over three gates and a vector."""
+def equations(draw, *, inputs=True):
+    """Return the texts of four states' equations over gates, vectors and `inputs` of a step."""
     leaves = ["x.a", "u.a", "(x.a + u.a)", "x.b", "u.c", "h", "m", "w", "v", "0.7", "one", "-1"]
+    leaves += ["d", "e"] if inputs else []
     leaves = [f"({leaf} + 0 * h)" if leaf[-1].isdigit() else leaf for leaf in leaves]
     pairs = ["x.a > h", "m <= x.b", "(u.c > 0) & (x.a < w)", "~(h >= v) | (m < 0)", "x.b != h"]
     forms = [
@@ -48,14 +49,25 @@ def equations(draw):
     return [f"torch.tanh({text} + 0.1 * (h + x.a + u.c))" for text in texts]
 
 
-def random_cell(texts):
+def random_cell(texts, *, inputs=True):
     codes = [compile(text, "equations", "eval") for text in texts]
 
-    @unrolled.cell(gates="a b c", recurrent="a c", states="h m p q")
-    def random_cell(x, u, h, m, *, w=0.4, v=-0.3):
-        names = {"x": x, "u": u, "h": h, "m": m, "w": w, "v": v, "torch": torch, "f": f}
-        names["one"] = torch.ones_like(h)
+    def values(x, u, h, m, w, v, d=None, e=None):
+        names = {"x": x, "u": u, "h": h, "m": m, "d": d, "e": e, "w": w, "v": v}
+        names |= {"torch": torch, "f": f, "one": torch.ones_like(h)}
         return dict(zip("hmpq", (eval(code, names) for code in codes), strict=True))
+
+    if inputs:
+
+        @unrolled.cell(gates="a b c", recurrent="a c", states="h m p q", inputs="d e")
+        def random_cell(x, u, h, m, d, e, *, w=0.4, v=-0.3):
+            return values(x, u, h, m, w, v, d, e)
+
+    else:
+
+        @unrolled.cell(gates="a b c", recurrent="a c", states="h m p q")
+        def random_cell(x, u, h, m, *, w=0.4, v=-0.3):
+            return values(x, u, h, m, w, v)
 
     return random_cell
 
@@ -77,9 +89,10 @@ def values_and_gradients(layer, path, dtype=torch.float32, num_steps=2):
     start = layer.initial_state(5)
     start = (start,) if isinstance(start, torch.Tensor) else start
     start = [torch.randn(s.shape, generator=generator).to(dtype).requires_grad_() for s in start]
+    inputs = inputs_of(layer, num_steps, dtype)
     with using_path(path):
-        _, end = layer(x, start[0] if len(start) == 1 else tuple(start))
-    sources = [x, *start, *layer.parameters()]
+        _, end = layer(x, start[0] if len(start) == 1 else tuple(start), **inputs)
+    sources = [x, *start, *inputs.values(), *layer.parameters()]
     results = {}
     for name, state in zip(layer.cell.states, end, strict=True):
         factors = torch.randn(state.shape, generator=generator).to(dtype)
@@ -94,10 +107,21 @@ def values_and_gradients(layer, path, dtype=torch.float32, num_steps=2):
     return results
 
 
+def inputs_of(layer, num_steps, dtype):
+    """Return what a layer reads beside x, of five rows: numbers, and a number for each unit."""
+    generator = torch.Generator().manual_seed(2)
+    shapes = [(num_steps, 5), (num_steps, 5, layer.hidden_size)]
+    return {
+        name: torch.randn(shapes[n % 2], generator=generator).to(dtype).requires_grad_()
+        for n, name in enumerate(layer.cell.inputs)
+    }
+
+
 def assert_kernel_is_reference(layer, what, num_steps=2):
     """Hold a kernel's results to the errors that float32 allows them; `what` names the states."""
     assert kernel_of(layer.cell) is not None
-    sources = ["value", "x", *layer.cell.states, *(name for name, _ in layer.named_parameters())]
+    sources = ["value", "x", *layer.cell.states, *layer.cell.inputs]
+    sources += [name for name, _ in layer.named_parameters()]
 
     def results(path, dtype):
         by_state = values_and_gradients(layer, path, dtype, num_steps).values()

@@ -1,6 +1,6 @@
 """Cells: the equations of one step, and nothing else."""
 
-from unrolled.cells.cell import Cell, cell
+from unrolled.cells.cell import RAW_INPUT, Cell, cell
 from unrolled.cells.elman import rnn_relu, rnn_tanh
 from unrolled.cells.gru import gru_reset_after, gru_reset_before
 from unrolled.cells.janet import janet
@@ -10,6 +10,7 @@ from unrolled.cells.sources import CellSource
 
 __all__ = [
     "CELLS",
+    "RAW_INPUT",
     "Cell",
     "CellSource",
     "Publication",

@@ -22,7 +22,14 @@ from unrolled.cells.state import state_type
 from unrolled.cells.surroundings import Surroundings
 from unrolled.errors import OptionError
 
-__all__ = ["Cell", "Terms", "Values", "Vector", "cell"]
+__all__ = ["RAW_INPUT", "Cell", "Terms", "Values", "Vector", "cell"]
+
+RAW_INPUT = "x_t"
+"""What equations call the input itself, before any weight: the x_t of W_x x_t, as papers write it.
+
+It is asked for in `inputs=`, and is no attribute of `x`: a gate may have any name there, and what a
+cell reads must be known before it runs, since a layer whose I is not H has no such vector.
+"""
 
 Values = dict[str, Tensor]
 
@@ -31,6 +38,20 @@ Vector = Any
 
 _LONGEST_DELAY = 1000  # each step of it is a state
 
+# What calls of layers, streams and `trace` have under these names.
+_OF_A_CALL = {
+    "input",
+    "hx",
+    "state",
+    "lengths",
+    "resets",
+    "resets_to",
+    "chunk",
+    "rows",
+    "out",
+    "module",
+    "self",
+}
 _OF_A_LAYER = re.compile(r"weight_(ih|hh|hr)|bias_(ih|hh)|.*_l\d+(_reverse)?|_.*")
 
 
@@ -68,6 +89,8 @@ class Cell:
     source: Publication | str  # who published it; "" for nobody
     delayed: Mapping[str, str]  # of a state that is a former one: the one that it is a step later
     surroundings: Surroundings | None  # of the equations, when declared; None for cells of ours
+    inputs: tuple[str, ...] = ()  # of every step beside x, which the caller of a layer gives
+    reads_raw_input: bool = False  # whether the equations read x_t itself
 
     def __post_init__(self) -> None:
         # where pickle looks for the cell; of this one alone, for the class has a module of its own
@@ -83,12 +106,18 @@ class Cell:
         """The state that carries what the cell remembers: the last that is not a former one."""
         return [state for state in self.states if state not in self.delayed][-1]
 
+    @property
+    def step_inputs(self) -> tuple[str, ...]:
+        """What the equations read of a step beside its gates: `inputs`, then x_t if they do."""
+        return (*self.inputs, RAW_INPUT) if self.reads_raw_input else self.inputs
+
     def __call__(
         self,
         x: Mapping[str, Tensor],
         u: Mapping[str, Tensor | Callable[[Tensor], Tensor]],
         states: Mapping[str, Tensor],
         parameters: Mapping[str, Tensor],
+        inputs: Mapping[str, Tensor] | None = None,
     ) -> Values:
         """Return every value of one step by its name: the new states and all that is recorded.
 
@@ -98,12 +127,14 @@ class Cell:
                 `applied` the function v -> W v + b instead.
             states: The states before the step, (B, H) each.
             parameters: The per-unit vectors, (H,) each.
+            inputs: Those of `step_inputs`, (B, H) each.
         """
         named = {
             "x": Terms(f"cell {self.name}: x", x),
             "u": Terms(f"cell {self.name}: u", u),
             **states,
             **parameters,
+            **(inputs or {}),
         }
         try:
             values = self.equations(**{argument: named[argument] for argument in self.arguments})
@@ -157,6 +188,7 @@ def cell(
     recurrent: str | None = None,
     applied: str = "",
     delays: str = "",
+    inputs: str = "",
     keeps: str | None = None,
     admits: str | None = None,
     source: Publication | str = "",
@@ -169,7 +201,8 @@ def cell(
     * `u`: the recurrent part of every gate, `u.f` = W_hf h_{t-1} + b_hf, (B, H);
     * the name of a state: its value before the step, (B, H);
     * after a `*`, any other name with a number as default: a vector with one learned weight a
-      unit, (H,), that starts at that number (peepholes, a learned constant).
+      unit, (H,), that starts at that number (peepholes, a learned constant);
+    * a name of `inputs`: what the caller of a layer gives for this step, (B, H).
 
     It returns a dict of all new states, and of whatever else is worth seeing, by name.
 
@@ -186,6 +219,10 @@ def cell(
             "h:4" they may take `h_2`, `h_3` and `h_4`, which are h_{t-2} to h_{t-4} as `h` is
             h_{t-1}. These are states too, behind the one that they are of, but nothing that the
             equations return.
+        inputs: What is given for every step beside x, by the name of an argument each: a layer
+            takes it as a keyword, a number or H numbers for each step and row (time since the last
+            step, masks, noise), with a gradient where it requires one. `x_t` is not the caller's:
+            it is the input itself, before any weight, of layers whose input size is H.
         keeps: The gate that keeps the old state: 1 remembers all. Initial values and the view of
             what units remember are about this gate; without it there are none.
         admits: The gate that lets the new in, where it is another one than `keeps`.
@@ -194,8 +231,9 @@ def cell(
 
     Raises:
         OptionError: a name is declared twice, unknown, or has no meaning in the function; begins
-            with an underscore; is a word of Python; or, of a vector, is that of a layer's weights;
-            a delay is not of a state, or not of 2 to 1000 steps.
+            with an underscore; is a word of Python; or is one that a layer's weights have, of a
+            vector, or an argument of a layer's call, of an input; a delay is not of a state, or not
+            of 2 to 1000 steps.
 
     Example:
         >>> from torch import sigmoid, tanh
@@ -208,18 +246,20 @@ def cell(
         <cell leaky: gates f g, states h>
     """
     given: dict[str, object] = {"gates": gates, "states": states, "recurrent": recurrent or ""}
-    given |= {"applied": applied, "delays": delays}
+    given |= {"applied": applied, "delays": delays, "inputs": inputs}
+    given |= {"feedforward": feedforward or ""}
     for option, names in given.items():
         if not isinstance(names, str):
             got = f"{option}= must be a text, got {type(names).__name__}"
             raise OptionError(f"cell: {got}", "names with spaces between them")
     gate_names, applied_names = gates.split(), applied.split()
     recurrent_names = gate_names if recurrent is None else recurrent.split()
-    input_names = gate_names if feedforward is None else feedforward.split()
+    read_names = gate_names if feedforward is None else feedforward.split()
+    input_names = inputs.split()
 
     def declare(equations: Callable[..., Values]) -> Cell:
         where = f"cell {equations.__name__}"
-        parts = {"recurrent": recurrent_names, "feedforward": input_names}
+        parts = {"recurrent": recurrent_names, "feedforward": read_names}
         _check_names(where, "gate", gate_names)
         for part, names in parts.items():
             _check_names(where, f"{part} gate", names)
@@ -228,16 +268,17 @@ def cell(
         state_names = [name for names in steps_back.values() for name in names]
         delayed = {late: n for names in steps_back.values() for n, late in pairwise(names)}
         _check_names(where, "state", state_names, taken={"x", "u"})
+        _check_names(where, "input", input_names, taken={"x", "u", *state_names, *_OF_A_CALL})
         if not state_names or not gate_names:
             raise OptionError(f"{where}: needs at least one gate and one state", "name them")
         for part, names in parts.items():
             if unknown := set(names) - set(gate_names):
                 problem = f"{part} gate {min(unknown)} is not a gate"
                 raise OptionError(f"{where}: {problem}", "name it in gates")
-        if nothing := set(gate_names) - {*recurrent_names, *input_names}:
+        if nothing := set(gate_names) - {*recurrent_names, *read_names}:
             problem = f"gate {min(nothing)} reads neither the input nor a state"
             raise OptionError(f"{where}: {problem}", "name it in feedforward or in recurrent")
-        if not input_names:
+        if not read_names:
             problem = "no gate reads the input"
             raise OptionError(f"{where}: {problem}", "name those that do in feedforward")
         for name in (keeps, admits):
@@ -245,7 +286,7 @@ def cell(
                 raise OptionError(f"{where}: gate {name} is not declared", "name it in gates")
         if applied_names and recurrent_names[-len(applied_names) :] != applied_names:
             raise OptionError(f"{where}: applied must be the last of recurrent", "reorder them")
-        arguments, parameters = _read_signature(where, equations, state_names)
+        arguments, parameters = _read_signature(where, equations, state_names, input_names)
         if ("u" in arguments) != bool(recurrent_names):
             raise OptionError(
                 f"{where}: takes {'' if 'u' in arguments else 'no '}u, but has "
@@ -254,12 +295,16 @@ def cell(
             )
         key, surroundings = free_key(
             equations,
-            repr((*parts.values(), applied_names, " ".join(state_names), parameters)),
+            repr(
+                (gate_names, recurrent_names, applied_names, " ".join(state_names), parameters)
+                # as it always was without these: exported programs name their cells by it
+                + ((read_names, input_names) if input_names or read_names != gate_names else ())
+            ),
         )
         declared_cell = Cell(
             equations,
             tuple(gate_names),
-            tuple(input_names),
+            tuple(read_names),
             tuple(recurrent_names),
             tuple(applied_names),
             tuple(state_names),
@@ -272,6 +317,8 @@ def cell(
             source,
             delayed,
             surroundings,
+            tuple(name for name in input_names if name != RAW_INPUT),
+            RAW_INPUT in input_names,
         )
         return remember(declared_cell)
 
@@ -304,12 +351,18 @@ def _read_delays(where: str, delays: str, states: list[str]) -> dict[str, list[s
 
 
 def _read_signature(
-    where: str, equations: Callable[..., Values], states: list[str]
+    where: str, equations: Callable[..., Values], states: list[str], inputs: list[str]
 ) -> tuple[tuple[str, ...], dict[str, float]]:
     parameters: dict[str, float] = {}
     arguments = inspect.signature(equations).parameters
+    for name in inputs:
+        if name not in arguments or arguments[name].default is not inspect.Parameter.empty:
+            has = "has a default" if name in arguments else "is no argument of the equations"
+            raise OptionError(
+                f"{where}: input '{name}' {has}", f"write def {equations.__name__}(x, ..., {name})"
+            )
     for name, argument in arguments.items():
-        if name in ("x", "u", *states):
+        if name in ("x", "u", *states, *inputs):
             if argument.default is not argument.empty:
                 what = "a state" if name in states else "no weight"
                 raise OptionError(
@@ -325,7 +378,8 @@ def _read_signature(
                 "write a cell for each choice, for example by a function that returns the cell",
             )
         if not is_keyword or not is_number:
-            hint = f"a weight vector is written after a *, with its first value: *, {name}=0.0"
+            hint = f"a weight vector is written after a *, with its first value: *, {name}=0.0; "
+            hint += f'what is given at every step is declared: inputs="{name}"'
             state, _, steps = name.rpartition("_")
             if state in states and steps.isdecimal():
                 hint = f'delays="{state}:{steps}" declares it, {state} of {steps} steps before'

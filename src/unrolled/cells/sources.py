@@ -116,6 +116,7 @@ def _compute_a_step(cell: Cell, path: str) -> None:
             recurrent,
             dict.fromkeys(cell.states, part),
             parameters,
+            dict.fromkeys(cell.step_inputs, part),
         )
     except OptionError:
         raise

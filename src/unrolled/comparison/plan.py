@@ -14,7 +14,7 @@ from typing import Any
 from unrolled.comparison.options import CompareOptions
 from unrolled.data.files import read_json, to_json, write_atomically
 from unrolled.errors import OptionError, RunError, field
-from unrolled.networks import find_layer
+from unrolled.networks import layer_for_tasks
 from unrolled.training import reading, writing
 
 __all__ = ["AGAIN", "Contestant", "Plan", "Trial", "parse_contestants"]
@@ -95,7 +95,7 @@ def parse_contestants(text: str) -> list[Contestant]:
 def _check_layer(cell: str) -> None:
     """Raise `OptionError` if there is no such layer: now, and not when its turn comes."""
     try:
-        find_layer(cell)
+        layer_for_tasks(cell)
     except OptionError as error:
         raise OptionError(*error.render(lambda _: _CONTESTANTS)) from None
 

@@ -14,7 +14,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from typing import Literal
 
-from unrolled.cells import Cell
+from unrolled.cells import RAW_INPUT, Cell
 from unrolled.inspection.memory import bounds
 from unrolled.inspection.notation import PRIME, written
 from unrolled.kernels import StepGraph, StepNode, step_graph
@@ -26,7 +26,7 @@ Kind = Literal["keep", "admit", "gate", "candidate", "sum", "vector", "state", "
 _SymbolOf = Callable[[str], str | None]
 """The text of an id; None to write out what it is computed from."""
 
-_LEAVES = ("input", "recurrent", "product", "before", "vector")
+_LEAVES = ("input", "recurrent", "product", "before", "given", "vector")
 _SQUASHES = ("sigmoid", "tanh", "relu", "hardtanh")
 _ARITHMETIC = ("add", "sub", "mul", "div", "neg", "copy")
 _MOST_TERMS = 4
@@ -331,4 +331,6 @@ def _symbol_of_leaf(id: str) -> str:
     kind, _, name = id.partition(":")
     if kind == "before":
         return _symbol(name, "t−1")
+    if kind == "given":
+        return _symbol(name) if name == RAW_INPUT else _symbol(name, "t")
     return _symbol(name) if kind == "vector" else f"{kind}_{{{name.replace('_', ' ')}}}"

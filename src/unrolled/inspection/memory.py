@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
-from unrolled.cells import Cell
+from unrolled.cells import RAW_INPUT, Cell
 from unrolled.errors import OptionError, ShapeError
 from unrolled.layers import (
     Record,
@@ -105,8 +105,14 @@ def _at_the_end(cell: Cell, value: float) -> dict[str, float]:
     of_u = {name: zero if name in cell.feedforward else extreme for name in cell.recurrent}
     u = {name: (lambda _, v=v: v) if name in cell.applied else v for name, v in of_u.items()}
     vectors = {name: torch.full((1,), start).double() for name, start in cell.parameters.items()}
+    inputs = {name: torch.ones_like(extreme) for name in cell.inputs}  # a mask or a time of 1
+    inputs |= {RAW_INPUT: zero}
     values = cell(
-        dict.fromkeys(cell.feedforward, extreme), u, dict.fromkeys(cell.states, zero), vectors
+        dict.fromkeys(cell.feedforward, extreme),
+        u,
+        dict.fromkeys(cell.states, zero),
+        vectors,
+        {name: inputs[name] for name in cell.step_inputs},
     )
     return {name: float(result) for name, result in values.items() if isinstance(result, Tensor)}
 

@@ -6,12 +6,19 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from unrolled.cells import Cell
+from unrolled.cells import RAW_INPUT, Cell
 from unrolled.errors import OptionError
 from unrolled.kernels import Weights
 from unrolled.layers import Record, RecurrentLayer, observing_values, valid_steps
 
-__all__ = ["gate_products", "pre_activations", "states_before", "trace", "weights_of"]
+__all__ = [
+    "gate_products",
+    "pre_activations",
+    "states_before",
+    "step_inputs",
+    "trace",
+    "weights_of",
+]
 
 
 def trace(module: nn.Module, *inputs: Any, **options: Any) -> list[Record]:
@@ -125,6 +132,13 @@ def gate_products(
         return from_input, {}
     parts = F.linear(before, weights.weight_hh, weights.bias_hh).chunk(len(cell.recurrent), dim=-1)
     return from_input, dict(zip(cell.recurrent, parts, strict=True))
+
+
+def step_inputs(record: Record) -> dict[str, Tensor]:
+    """Return what a recurrent layer's equations read of a step beside its gates, (T, B, H) each."""
+    assert isinstance(record.module, RecurrentLayer)
+    raw = {RAW_INPUT: record.input} if record.module.cell.reads_raw_input else {}
+    return {**record.inputs, **raw}
 
 
 def weights_of(record: Record) -> Weights:

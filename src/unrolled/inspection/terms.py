@@ -14,7 +14,7 @@ from torch.nn import functional as F
 
 from unrolled.cells import Cell
 from unrolled.errors import OptionError
-from unrolled.inspection.record import gate_products, states_before, weights_of
+from unrolled.inspection.record import gate_products, states_before, step_inputs, weights_of
 from unrolled.kernels import Weights
 from unrolled.layers import Record, RecurrentLayer
 
@@ -76,7 +76,8 @@ def terms_of_units(record: Record, row: int = 0) -> UnitTerms:
     before = {name: states_before(record, name)[:, row].double() for name in cell.states}
     x, u = gate_products(cell, weights, record.input[:, row].double(), before[cell.states[0]])
     if cell.applied:
-        u |= _applied_products(cell, weights, x, u, before)
+        inputs = {name: part[:, row].double() for name, part in step_inputs(record).items()}
+        u |= _applied_products(cell, weights, x, u, before, inputs)
     return UnitTerms(x, u)
 
 
@@ -86,6 +87,7 @@ def _applied_products(
     x: dict[str, Tensor],
     u: dict[str, Tensor],
     before: dict[str, Tensor],
+    inputs: dict[str, Tensor],
 ) -> dict[str, Tensor]:
     """Return the products that the equations ask for themselves, by running them once more."""
     assert weights.weight_hh is not None
@@ -102,7 +104,7 @@ def _applied_products(
 
     parts: dict[str, Tensor | Callable[[Tensor], Tensor]] = dict(u)
     parts |= {name: partial(apply, name) for name in cell.applied}
-    cell(x, parts, before, dict(zip(cell.parameters, weights.parameters, strict=True)))
+    cell(x, parts, before, dict(zip(cell.parameters, weights.parameters, strict=True)), inputs)
     return products
 
 

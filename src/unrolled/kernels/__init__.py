@@ -47,6 +47,7 @@ from unrolled.kernels.emitting import (
     plain_step,
 )
 from unrolled.kernels.exporting import decomposed
+from unrolled.kernels.memory import check_memory
 from unrolled.kernels.observer import GraphObserver, Observer, ValueObserver
 from unrolled.kernels.reference import reference_recurrence
 from unrolled.kernels.rows import (
@@ -116,6 +117,7 @@ __all__ = [
     "cache_folder",
     "caching_weights",
     "check_lengths",
+    "check_memory",
     "choose_path",
     "clear_cache",
     "convolve_blocks",

@@ -11,11 +11,18 @@ class ValueObserver(ABC):
     """Sees numbers: everything that the cell names, at all steps. No gradients are kept then."""
 
     @abstractmethod
-    def see(self, x: Tensor, states: tuple[Tensor, ...], values: dict[str, Tensor]) -> None:
+    def see(
+        self,
+        x: Tensor,
+        inputs: dict[str, Tensor],
+        states: tuple[Tensor, ...],
+        values: dict[str, Tensor],
+    ) -> None:
         """Take note of a recurrence that has run.
 
         Args:
             x: What it read, (N, I).
+            inputs: By name what it read beside x, (N, H) each.
             states: The states before the first step, (B, H) each.
             values: By name what the cell returned, if it has a value for each row and unit, (N, H)
                 each in the order of `x`; booleans are 0 or 1.

@@ -18,7 +18,7 @@ from unrolled.errors import OptionError, ShapeError
 from unrolled.kernels.modes import CHANGE_HINT, ChangeWatch
 from unrolled.kernels.weights import Weights
 
-__all__ = ["gate_blocks", "recurrent_terms", "reference_recurrence"]
+__all__ = ["gate_blocks", "recurrent_terms", "reference_recurrence", "step_parts"]
 
 _Step = Callable[[int, tuple[Tensor, ...]], tuple[Tensor, ...]]
 
@@ -38,7 +38,8 @@ def reference_recurrence(
     Args:
         cell: The equations.
         x: The input, (N, I): all rows of the first step, then all rows that reach the second
-            step, and so on, as in a PackedSequence.
+            step, and so on, as in a PackedSequence. In each row, the I numbers are followed by the
+            H of each of the cell's `inputs`.
         batch_sizes: The number of rows at each step, T of them, never growing; their sum is N.
         weights: The weights of this layer and direction.
         states: The states before the first step, (B, P) for the output state and (B, H) for the
@@ -49,7 +50,7 @@ def reference_recurrence(
     Returns:
         The output (N, P), in the order of `x`, and the states at the end of each row.
     """
-    gates = gate_blocks(linear(x, weights.weight_ih, weights.bias_ih), len(cell.feedforward))
+    gates, inputs = step_parts(cell, x, weights)
     starts = [0, *accumulate(batch_sizes)]
     recurrent = recurrent_terms(cell, weights)
     # copies, so that equations which change what they are given harm nobody before they are told
@@ -63,14 +64,15 @@ def reference_recurrence(
         at_t = dict(
             zip(cell.feedforward, (g[starts[t] : starts[t + 1]] for g in gates), strict=True)
         )
+        beside = {name: part[starts[t] : starts[t + 1]] for name, part in inputs.items()}
         named = dict(zip(cell.states, before, strict=True))
         terms = recurrent(before[0])
-        given = [*at_t.values(), *named.values(), *parameters.values()]
+        given = [*at_t.values(), *named.values(), *parameters.values(), *beside.values()]
         given += [term for term in terms.values() if isinstance(term, Tensor)]
         versions = _versions(given)
         watch = None if cell in _watched else _change_watch(cell, given)
         with watch or nullcontext():
-            values = cell(at_t, terms, named, parameters)
+            values = cell(at_t, terms, named, parameters, beside)
         if watch:
             _watched.add(cell)
         if versions != _versions(given):
@@ -89,6 +91,39 @@ def reference_recurrence(
     scan = _scan_backwards if reverse else _scan_forwards
     outputs, states = scan(step, batch_sizes, states)
     return torch.cat(outputs), states
+
+
+def step_parts(cell: Cell, x: Tensor, weights: Weights) -> tuple[list[Tensor], dict[str, Tensor]]:
+    """Return what all steps read that does not depend on states.
+
+    Args:
+        cell: The equations.
+        x: (..., I + E * H), E the number of the cell's `inputs`.
+        weights: Of the layer.
+
+    Returns:
+        The input's part of each gate, (..., H), and by name the cell's `step_inputs`, (..., H).
+
+    Raises:
+        ShapeError: x has another width.
+    """
+    num_rows, input_size = weights.weight_ih.shape
+    if not cell.step_inputs:
+        return gate_blocks(linear(x, weights.weight_ih, weights.bias_ih), len(cell.feedforward)), {}
+    count, hidden_size = len(cell.inputs), num_rows // len(cell.feedforward)
+    if x.shape[-1] != input_size + count * hidden_size:
+        raise ShapeError(
+            f"cell {cell.name}: x must have {input_size} + {count} * {hidden_size} numbers in a "
+            f"row, got {x.shape[-1]}",
+            f"x_t, then the inputs beside it: {', '.join(cell.inputs) or 'none'}",
+        )
+    raw = x.narrow(-1, 0, input_size)
+    gates = gate_blocks(linear(raw, weights.weight_ih, weights.bias_ih), len(cell.feedforward))
+    beside = x.narrow(-1, input_size, count * hidden_size)
+    parts = [*gate_blocks(beside, count)] if count else []
+    # a copy of the raw input: equations that change it are to be told, and the gates read it too
+    parts += [raw.clone()] if cell.reads_raw_input else []
+    return gates, dict(zip(cell.step_inputs, parts, strict=True))
 
 
 def gate_blocks(tensor: Tensor, count: int) -> list[Tensor]:

@@ -56,6 +56,8 @@ class Record:
         resets: Before which steps a row's states started anew, (T, B) of bool, the first step of a
             row aside, before which `initial` says it; None: before none.
         anew: The states that rows with such marks started anew with, (B, H) each.
+        inputs: What it read beside that by the names in the equations, (T, B, H) each; zero where
+            a row has ended.
     """
 
     module: nn.Module
@@ -68,6 +70,7 @@ class Record:
     receptive_field: int | None = None
     resets: Tensor | None = None
     anew: dict[str, Tensor] = field(default_factory=dict)
+    inputs: dict[str, Tensor] = field(default_factory=dict)
 
     def __repr__(self) -> str:
         """Return what was recorded and in which shapes: the numbers would fill pages."""
@@ -186,7 +189,13 @@ class _Recorder(ValueObserver):
     names: tuple[str, ...]
     rows: RaggedRows
 
-    def see(self, x: Tensor, states: tuple[Tensor, ...], values: dict[str, Tensor]) -> None:
+    def see(
+        self,
+        x: Tensor,
+        inputs: dict[str, Tensor],
+        states: tuple[Tensor, ...],
+        values: dict[str, Tensor],
+    ) -> None:
         rows = self.rows
         sizes = torch.tensor(list(rows.batch_sizes), dtype=torch.int64, device=x.device)
         numbers = torch.arange(states[0].shape[0], device=x.device)
@@ -225,6 +234,7 @@ class _Recorder(ValueObserver):
                 {name: rows.starts(state) for name, state in named.items()},
                 resets=resets,
                 anew=anew,
+                inputs={name: in_batch(part) for name, part in inputs.items()},
             )
         )
 

@@ -44,6 +44,7 @@ from unrolled.layers.resets import Resets, refuse_resets, time_first_resets
 from unrolled.layers.smaller_weights import check_smaller_weights
 from unrolled.layers.stack import run_stack
 from unrolled.layers.state import State, map_state
+from unrolled.layers.step_inputs import StepInputs, check_raw_input
 from unrolled.layers.stream import Stream
 from unrolled.layers.streams import Streams
 
@@ -92,6 +93,14 @@ class RecurrentLayer(RecurrentWeights):
         )
         self.batch_first = batch_first
         self.dropout = float(dropout)
+        check_raw_input(
+            where,
+            cell,
+            input_size,
+            hidden_size,
+            output_size=self.output_size,
+            num_layers=num_layers,
+        )
 
     def forward(
         self,
@@ -100,6 +109,7 @@ class RecurrentLayer(RecurrentWeights):
         lengths: Tensor | Sequence[int] | None = None,
         resets: Resets | None = None,
         resets_to: Any = None,
+        **inputs: Tensor,
     ) -> tuple[Any, Any]:
         """Read a batch of sequences.
 
@@ -116,6 +126,9 @@ class RecurrentLayer(RecurrentWeights):
                 piece, unless there is a mark before its first step. Not with a PackedSequence, nor
                 while torch traces, compiles or exports the layer.
             resets_to: The state that rows start anew with, laid out as `hx`. None: zeros.
+            inputs: Those that the cell declares beside x, by name: for each step and row a number,
+                (T, B) or (T, B, 1), or a number for each unit, (T, B, H); laid out and typed as
+                the input. Every layer and direction reads the same.
 
         Returns:
             The output (T, B, H * directions), laid out as the input, and the state at the end of
@@ -124,12 +137,13 @@ class RecurrentLayer(RecurrentWeights):
 
         Raises:
             ShapeError: A wrong shape, number of dimensions or dtype, or impossible lengths.
-            OptionError: There are resets while torch makes a graph of the layer.
+            OptionError: There are resets while torch makes a graph of the layer; an input of a step
+                is missing, or is not one of the cell's.
         """
         if not torch.compiler.is_compiling() and torch._C._autograd._profiler_enabled():
             with record_function(self._title(input)):
-                return self._forward(input, hx, lengths, resets, resets_to)
-        return self._forward(input, hx, lengths, resets, resets_to)
+                return self._forward(input, hx, lengths, resets, resets_to, inputs)
+        return self._forward(input, hx, lengths, resets, resets_to, inputs)
 
     def _title(self, input: Any) -> str:
         """Return what a profiler calls a call: the layer, and the shape of what it reads."""
@@ -143,19 +157,25 @@ class RecurrentLayer(RecurrentWeights):
         lengths: Tensor | Sequence[int] | None,
         resets: Resets | None,
         resets_to: Any,
+        inputs: dict[str, Tensor],
     ) -> tuple[Any, Any]:
-        no_lengths = lengths is None and resets is None
-        if no_lengths and (results := self._short_call(input, hx)) is not None:
+        is_plain = lengths is None and resets is None and not inputs
+        if is_plain and (results := self._short_call(input, hx)) is not None:
             output, *ends = results
             return output, self._as_state(ends)
         refuse_resets(type(self).__name__, resets, input)
+        if inputs and isinstance(input, PackedSequence):
+            raise OptionError(
+                f"{type(self).__name__}: inputs of a step are not taken beside a PackedSequence",
+                "give a padded batch, and lengths=",
+            )
         if keeps_padding() and isinstance(input, PackedSequence):
             return run_padded(self, input, hx, lengths)
         # each weight is read once: it may be the result of a parametrisation
         weights = [self.weights_of(suffix) for suffix in self.suffixes]
         weight = weights[0].weight_ih
         batched = isinstance(input, PackedSequence) or input.dim() == 3
-        x, rows = self._read(input, lengths, resets, weight)
+        x, rows = self._read(input, lengths, resets, weight, inputs)
         states = self._states_of(hx, rows.batch_size, batched, weight)
         if resets is not None and resets_to is not None:
             anew = self._states_of(resets_to, rows.batch_size, batched, weight)
@@ -173,7 +193,7 @@ class RecurrentLayer(RecurrentWeights):
 
     def _short_call(self, input: Any, hx: Any) -> Sequence[Tensor] | None:
         """Return the output and the states where little but the kernel is needed, else None."""
-        if torch.compiler.is_compiling() or is_observed() or self.proj_size:
+        if torch.compiler.is_compiling() or is_observed() or self.proj_size or self.cell.inputs:
             return None
         if self.training and self.dropout and self.num_layers > 1:
             return None
@@ -196,15 +216,21 @@ class RecurrentLayer(RecurrentWeights):
         lengths: Tensor | Sequence[int] | None,
         resets: Resets | None,
         weight: Tensor,
+        inputs: dict[str, Tensor],
     ) -> tuple[Tensor, RaggedRows | PaddedRows]:
         """Return the rows of `input` that are not padding, (N, I), and how they lie.
 
-        While it is traced: the padded batch itself, (T, B, I).
+        While it is traced: the padded batch itself, (T, B, I). Behind x_t lie the inputs of a step.
         """
         where = type(self).__name__
         if isinstance(input, PackedSequence):
+            StepInputs(where, self.cell.inputs).beside(input.data, {})  # says what is missing
             return read_packed(where, input, self.input_size, lengths, weight)
         x, batched = time_first(where, input, self.input_size, self.batch_first, weight)
+        if inputs or self.cell.inputs:
+            beside = self._step_inputs().beside(input, inputs)
+            width = beside.shape[-1]
+            x, _ = time_first(where, beside, width, self.batch_first, beside)
         num_steps, batch_size = x.shape[:2]
         if lengths is not None:
             lengths = lengths_tensor(lengths)
@@ -224,6 +250,10 @@ class RecurrentLayer(RecurrentWeights):
         else:
             rows = RaggedRows.even(num_steps, batch_size)
         return rows.drop_padding(x), rows
+
+    def _step_inputs(self, user: str = "") -> StepInputs:
+        where = f"{type(self).__name__}{user}"
+        return StepInputs(where, self.cell.inputs, self.hidden_size)
 
     def _run(
         self,
@@ -292,7 +322,8 @@ class RecurrentLayer(RecurrentWeights):
         else:
             check_smaller_weights(self, "stream", weights)
             prepare = partial(self._smaller_stepper, weights, batch_size)
-        return Stream(self, batch_size, prepare, self._unwatched_parameters, weights)
+        inputs = self._step_inputs(".stream")
+        return Stream(self, batch_size, prepare, self._unwatched_parameters, weights, inputs)
 
     def _smaller_stepper(
         self,
@@ -319,7 +350,8 @@ class RecurrentLayer(RecurrentWeights):
         else:
             check_smaller_weights(self, "streams", weights)
             prepare = partial(self._smaller_stepper, weights, 1)
-        return Streams(self, capacity, prepare, self._unwatched_parameters, weights)
+        inputs = self._step_inputs(".streams")
+        return Streams(self, capacity, prepare, self._unwatched_parameters, weights, inputs)
 
     def _stepper(
         self, batch_size: int, stepper: Stepper | None, places: Places | None = None
@@ -350,8 +382,11 @@ class RecurrentLayer(RecurrentWeights):
         return present if len(present) == len(weights) else None
 
     def plain_stepper(self, batch_size: int) -> Stepper | None:
-        """Return what steps with `plain_weights`, if there can be any, for its caller alone."""
-        if self.plain_weights() is None:
+        """Return what steps with `plain_weights`, if there can be any, for its caller alone.
+
+        None where a step reads more than x.
+        """
+        if self.plain_weights() is None or self.cell.inputs:
             return None
         layers = [self.weights_of(suffix) for suffix in self.suffixes]
         return stepper_of(self.cell, layers, self._all_names, batch_size)

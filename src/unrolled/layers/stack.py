@@ -25,7 +25,8 @@ def run_stack(
 
     Args:
         cell: The equations.
-        x: The input, (N, I) or, with `PaddedRows`, (T, B, I).
+        x: The input, (N, I) or, with `PaddedRows`, (T, B, I); with the inputs of each step behind
+            it (`step_inputs.py`), which every layer reads.
         rows: How the rows of the batch lie in `x`.
         weights: Of each layer and direction, layer after layer.
         states: Before the first step, (L * directions, B, H) each, as `rows.sort` gives them.
@@ -38,6 +39,7 @@ def run_stack(
     """
     num_layers = len(weights) // directions
     ends = []
+    beside = x[..., weights[0].weight_ih.shape[1] :] if cell.inputs else None
     for layer in range(num_layers):
         outputs = []
         for direction in range(directions):
@@ -54,8 +56,12 @@ def run_stack(
             outputs.append(output)
             ends.append(end)
         x = torch.cat(outputs, dim=-1) if directions == 2 else outputs[0]
-        if dropout and layer < num_layers - 1:
+        if layer == num_layers - 1:
+            break
+        if dropout:
             x = nn.functional.dropout(x, dropout)
+        if beside is not None:
+            x = torch.cat([x, beside], dim=-1)
     if len(ends) == 1:  # a view is all that one layer needs
         return x, tuple(part.unsqueeze(0) for part in ends[0])
     return x, tuple(torch.stack(parts) for parts in zip(*ends, strict=True))

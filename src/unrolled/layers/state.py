@@ -32,6 +32,7 @@ class SequenceLayer(Protocol):
         *,
         lengths: Tensor | None = None,
         resets: Resets | None = None,
+        **inputs: Tensor,
     ) -> tuple[Tensor, State]:
         """Return the output, (T, B, output_size) unless `batch_first`, and the state at its end."""
         ...

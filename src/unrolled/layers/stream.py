@@ -27,6 +27,7 @@ from unrolled.layers.bound_step import BoundStep
 from unrolled.layers.options import check_count
 from unrolled.layers.resets import Resets, checked_resets, time_first_resets
 from unrolled.layers.state import SequenceLayer, State, map_state, state_tensors
+from unrolled.layers.step_inputs import StepInputs
 
 __all__ = ["Stream", "check_streamable", "row_mask"]
 
@@ -54,6 +55,7 @@ class Stream:
         parameters: Returns the layer's parameters by name, or None where a step is more than to
             compute with them.
         weights: How weights are stored; what is not "f32" has been asked of the layer.
+        inputs: What the layer reads at every step beside x; None: nothing.
 
     Raises:
         OptionError: The layer reads backwards too, or would drop units at random.
@@ -75,12 +77,14 @@ class Stream:
         prepare: Callable[[Any], Stepper | NetworkStepper | None] | None = None,
         parameters: Callable[[], dict[str, Any] | None] | None = None,
         weights: WeightFormat = "f32",
+        inputs: StepInputs | None = None,
     ) -> None:
         where = f"{type(layer).__name__}.stream"
         check_streamable(where, layer)
         check_count(where, "batch_size", batch_size)
         self._layer = layer
         self.batch_size = batch_size
+        self._inputs = StepInputs(where) if inputs is None else inputs
         self._weight_cache = WeightCache(weights)
         self._prepare, self._parameters = prepare, parameters
         self._stepper: Stepper | NetworkStepper | None = None
@@ -106,13 +110,22 @@ class Stream:
         self._state = state
 
     @overload
-    def push(self, chunk: Tensor, *, resets: Resets | None = None) -> Tensor: ...
+    def push(self, chunk: Tensor, *, resets: Resets | None = None, **inputs: Tensor) -> Tensor: ...
     @overload
-    def push(self, chunk: Array, *, resets: Resets | None = None) -> Array: ...
+    def push(self, chunk: Array, *, resets: Resets | None = None, **inputs: Array) -> Array: ...
     @overload
-    def push(self, chunk: Tensor | Array, *, out: _Out, resets: Resets | None = None) -> _Out: ...
+    def push(
+        self,
+        chunk: Tensor | Array,
+        *,
+        out: _Out,
+        resets: Resets | None = None,
+        **inputs: Tensor | Array,
+    ) -> _Out: ...
 
-    def push(self, chunk: Any, *, out: Any = None, resets: Resets | None = None) -> Any:
+    def push(
+        self, chunk: Any, *, out: Any = None, resets: Resets | None = None, **inputs: Any
+    ) -> Any:
         """Read the next steps.
 
         Args:
@@ -121,17 +134,27 @@ class Stream:
             out: Where the outputs go, as `step` has it, laid out as `chunk`.
             resets: Before which steps a row starts again, as the layer has it: bool, laid out as
                 `chunk`, (T, B).
+            inputs: What the cell declares beside x, by name: (T, B), (T, B, 1) or (T, B, H), laid
+                out and of the kind of `chunk`.
 
         Returns:
             The outputs, laid out as `chunk`: `out`, or a new one of its kind.
 
         Raises:
             ShapeError: Another shape or type; then nothing was read.
+            OptionError: An input of the steps is missing, or is not one of the cell's.
         """
+        if inputs or self._inputs.names:
+            chunk = self._beside(chunk, inputs)
         if resets is not None:
             return self._long(chunk, out, partial(self._push_tensor, resets=resets))
         output = self._advance(chunk, out) if getattr(chunk, "ndim", 0) == 3 else None
         return self._long(chunk, out, self._push_tensor) if output is None else output
+
+    @torch.no_grad()
+    def _beside(self, x: Any, inputs: dict[str, Any]) -> Any:
+        """Return what the methods below read: `x`, the inputs of its steps behind it."""
+        return self._inputs.beside(x if isinstance(x, Tensor) else np.asarray(x), inputs)
 
     def _advance(self, chunk: Any, out: Any) -> Any:
         """Read a chunk in one crossing, or return None where that is not to be had."""
@@ -155,7 +178,7 @@ class Stream:
             )
         time_dim = 1 if chunk.dim() == 3 and self._layer.batch_first else 0
         if not chunk.numel() and chunk.dim() in (2, 3) and not chunk.shape[time_dim]:
-            if chunk.shape[-1] == self._layer.input_size:
+            if chunk.shape[-1] == self._layer.input_size + self._inputs.width:
                 return chunk.new_zeros(*chunk.shape[:-1], self._layer.output_size)
         is_simple = chunk.dim() == 3 and resets is None
         if is_simple and not are_weights_cached() and self._ready(chunk) is not None:
@@ -166,7 +189,8 @@ class Stream:
             return self._push_parts(chunk, resets)
         before = self.state
         with caching_weights(self._weight_cache):
-            output, after = self._layer(chunk, before, resets=resets)
+            x, inputs = self._inputs.apart(chunk)
+            output, after = self._layer(x, before, resets=resets, **inputs)
         if autocast_dtype(chunk.device) is not None:  # it narrows states, and may end before them
             types = iter([part.dtype for part in state_tensors(before)])
             after = map_state(lambda part: part.to(next(types)), after)
@@ -201,13 +225,20 @@ class Stream:
         return self.__dict__ | fresh
 
     @overload
-    def step(self, x: Tensor, *, resets: Resets | None = None) -> Tensor: ...
+    def step(self, x: Tensor, *, resets: Resets | None = None, **inputs: Tensor) -> Tensor: ...
     @overload
-    def step(self, x: Array, *, resets: Resets | None = None) -> Array: ...
+    def step(self, x: Array, *, resets: Resets | None = None, **inputs: Array) -> Array: ...
     @overload
-    def step(self, x: Tensor | Array, *, out: _Out, resets: Resets | None = None) -> _Out: ...
+    def step(
+        self,
+        x: Tensor | Array,
+        *,
+        out: _Out,
+        resets: Resets | None = None,
+        **inputs: Tensor | Array,
+    ) -> _Out: ...
 
-    def step(self, x: Any, *, out: Any = None, resets: Resets | None = None) -> Any:
+    def step(self, x: Any, *, out: Any = None, resets: Resets | None = None, **inputs: Any) -> Any:
         """Read one step.
 
         Args:
@@ -215,15 +246,20 @@ class Stream:
             out: Where its output goes, (B, H): a tensor without a gradient, or a numpy array, of
                 any layout, whose memory the layer does not share.
             resets: The rows that start again before this step, (B,) of bool.
+            inputs: What the cell declares beside x, by name: (B,), (B, 1) or (B, H), of the kind of
+                `x`.
 
         Returns:
             The output, (B, H): `out`, or a new one of the kind of `x`.
 
         Raises:
             ShapeError: Another shape or type; then nothing was read.
+            OptionError: An input of the step is missing, or is not one of the cell's.
         """
-        if resets is not None:
-            return self._step_anew(x, out, resets)
+        if inputs or self._inputs.names:
+            x = self._beside(x, inputs)
+        if resets is not None and bool((anew := self._rows_of(resets, x)).any()):
+            return self._step_anew(x, out, anew)
         if self._state is None and self._stepper is not None and self._parameters is not None:
             parameters = self._parameters()
             if parameters is not None:
@@ -235,16 +271,17 @@ class Stream:
                     return output
         return self._long(x, out, self._step_of_tensor)
 
-    def _step_anew(self, x: Any, out: Any, resets: Resets) -> Any:
+    def _rows_of(self, resets: Resets, x: Any) -> Tensor:
         where = f"{type(self._layer).__name__}.stream"
         device = x.device if isinstance(x, Tensor) else "cpu"
-        rows = checked_resets(where, resets, (self.batch_size,), device)
-        if not bool(rows.any()):
-            return self.step(x, out=out)
+        return checked_resets(where, resets, (self.batch_size,), device)
+
+    def _step_anew(self, x: Any, out: Any, rows: Tensor) -> Any:
+        """Read one step before which some rows start again."""
         before = self.state
         self.reset(rows)
         try:
-            return self.step(x, out=out)
+            return self._long(x, out, self._step_of_tensor)
         except BaseException:
             self.state = before  # nothing was read
             raise
@@ -259,6 +296,7 @@ class Stream:
 
         Raises:
             ShapeError: Another shape, type or layout.
+            OptionError: The cell reads more at a step than `x`.
 
         Example:
             >>> import numpy as np, unrolled
@@ -268,6 +306,12 @@ class Stream:
             >>> bound.step() is y
             True
         """
+        if names := self._inputs.names:
+            raise OptionError(
+                f"{type(self._layer).__name__}.stream: bind takes x alone, and each step reads "
+                f"{', '.join(names)} too",
+                f"step(x, {names[0]}=..., out=...) takes them",
+            )
         return BoundStep(self, x, out, (self._layer.input_size, self._layer.output_size))
 
     def _bound_step(self, x: Array, y: Array, out: Any) -> Callable[[], bool] | None:

@@ -23,6 +23,7 @@ from unrolled.layers.arguments import check_dtype, check_out, checked_states, te
 from unrolled.layers.options import check_count
 from unrolled.layers.resets import Resets, checked_resets
 from unrolled.layers.state import SequenceLayer, State, map_state, state_tensors
+from unrolled.layers.step_inputs import StepInputs
 from unrolled.layers.stream import check_streamable
 
 __all__ = ["Streams"]
@@ -55,6 +56,7 @@ class Streams:
         parameters: Returns the layer's parameters by name, or None where a step is more than to
             compute with them.
         weights: How weights are stored; what is not "f32" has been asked of the layer.
+        inputs: What the layer reads at every step beside x; None: nothing.
 
     Raises:
         OptionError: The layer reads backwards too, or would drop units at random.
@@ -77,11 +79,13 @@ class Streams:
         prepare: Callable[[Stepper | None, Places], Stepper | None] | None = None,
         parameters: Callable[[], dict[str, Any] | None] | None = None,
         weights: WeightFormat = "f32",
+        inputs: StepInputs | None = None,
     ) -> None:
         self._where = f"{type(layer).__name__}.streams"
         check_streamable(self._where, layer)
         check_count(self._where, "capacity", capacity)
         self._layer, self.capacity = layer, capacity
+        self._inputs = StepInputs(self._where) if inputs is None else inputs
         self._prepare, self._parameters, self._weights = prepare, parameters, weights
         with torch.inference_mode(False), torch.no_grad():
             self._state = map_state(torch.clone, layer.initial_state(capacity))
@@ -194,11 +198,21 @@ class Streams:
 
     @overload
     def step(
-        self, x: Tensor, rows: Rows | None = None, *, resets: Resets | None = None
+        self,
+        x: Tensor,
+        rows: Rows | None = None,
+        *,
+        resets: Resets | None = None,
+        **inputs: Tensor,
     ) -> Tensor: ...
     @overload
     def step(
-        self, x: Array, rows: Rows | None = None, *, resets: Resets | None = None
+        self,
+        x: Array,
+        rows: Rows | None = None,
+        *,
+        resets: Resets | None = None,
+        **inputs: Array,
     ) -> Array: ...
     @overload
     def step(
@@ -208,6 +222,7 @@ class Streams:
         *,
         out: _Out,
         resets: Resets | None = None,
+        **inputs: Tensor | Array,
     ) -> _Out: ...
 
     def step(
@@ -217,6 +232,7 @@ class Streams:
         *,
         out: Any = None,
         resets: Resets | None = None,
+        **inputs: Any,
     ) -> Any:
         """Read one step of each of the streams.
 
@@ -226,23 +242,38 @@ class Streams:
             out: Where the outputs go, (n, H): a tensor without a gradient, or a numpy array, of any
                 layout, whose memory the layer does not share.
             resets: The streams that start again before this step, (n,) of bool.
+            inputs: What the cell declares beside x, by name: (n,), (n, 1) or (n, H), of the kind of
+                `x`.
 
         Returns:
             The outputs, (n, H): `out`, or a new one of the kind of `x`.
 
         Raises:
             ShapeError: Another shape, type or device; then nothing was read.
-            OptionError: A stream that has left, or twice the same; then nothing was read.
+            OptionError: A stream that has left, or twice the same, or an input of the step that is
+                missing or not one of the cell's; then nothing was read.
         """
+        if inputs or self._inputs.names:
+            x = self._beside(x, inputs)
         return self._advance(x, rows, out, resets, None)
 
     @overload
     def push(
-        self, chunk: Tensor, rows: Rows | None = None, *, resets: Resets | None = None
+        self,
+        chunk: Tensor,
+        rows: Rows | None = None,
+        *,
+        resets: Resets | None = None,
+        **inputs: Tensor,
     ) -> Tensor: ...
     @overload
     def push(
-        self, chunk: Array, rows: Rows | None = None, *, resets: Resets | None = None
+        self,
+        chunk: Array,
+        rows: Rows | None = None,
+        *,
+        resets: Resets | None = None,
+        **inputs: Array,
     ) -> Array: ...
     @overload
     def push(
@@ -252,6 +283,7 @@ class Streams:
         *,
         out: _Out,
         resets: Resets | None = None,
+        **inputs: Tensor | Array,
     ) -> _Out: ...
 
     def push(
@@ -261,12 +293,20 @@ class Streams:
         *,
         out: Any = None,
         resets: Resets | None = None,
+        **inputs: Any,
     ) -> Any:
         """Read the next T steps of each of the streams, (T, n, I) or (n, T, I) as the layer's.
 
         The rest is as in `step`; the outputs are laid out as `chunk`, and so are `resets`, (T, n).
         """
+        if inputs or self._inputs.names:
+            chunk = self._beside(chunk, inputs)
         return self._advance(chunk, rows, out, resets, self._layer.batch_first)
+
+    @torch.no_grad()
+    def _beside(self, x: Any, inputs: dict[str, Any]) -> Any:
+        """Return what the methods below read: `x`, the inputs of its steps behind it."""
+        return self._inputs.beside(x if isinstance(x, Tensor) else np.asarray(x), inputs)
 
     def _advance(
         self, x: Any, rows: Any, out: Any, resets: Resets | None, batch_first: bool | None
@@ -339,7 +379,7 @@ class Streams:
         state = self._read(slots)
         with caching_weights(self._weight_cache):
             if self._stepper is not None:  # of a kernel, rows do not depend on one another
-                output, state = self._layer(chunk, state, resets=marks)
+                output, state = self._call(chunk, state, marks)
             else:
                 output, state = self._row_by_row(chunk, state, marks)
         return output.squeeze(time_dim) if batch_first is None else output, state
@@ -358,11 +398,15 @@ class Streams:
         for row in range(chunk.shape[batch_dim]):
             before = map_state(partial(alone, dim=1, row=row), state)
             own = None if marks is None else alone(marks, batch_dim, row)
-            output, end = self._layer(alone(chunk, batch_dim, row), before, resets=own)
+            output, end = self._call(alone(chunk, batch_dim, row), before, own)
             outputs.append(output)
             ends.append(state_tensors(end))
         after = iter(torch.cat(parts, 1) for parts in zip(*ends, strict=True))
         return torch.cat(outputs, batch_dim), map_state(lambda _: next(after), state)
+
+    def _call(self, rows: Tensor, state: State, marks: Tensor | None) -> tuple[Tensor, State]:
+        x, inputs = self._inputs.apart(rows)
+        return self._layer(x, state, resets=marks, **inputs)
 
     # ---- Arguments -------------------------------------------------------------------------------
 
@@ -410,7 +454,8 @@ class Streams:
             raise ShapeError(
                 f"{self._where}: x must be a tensor or a numpy array, got {type(x).__name__}"
             )
-        size, shape = self._layer.input_size, tuple(x.shape)
+        size, width = self._layer.input_size, self._inputs.width
+        shape = (*x.shape[:-1], x.shape[-1] - width) if x.dim() else ()
         layouts = {None: f"({count}, {size})", False: f"(T, {count}, {size})"}
         expected = layouts.get(batch_first, f"({count}, T, {size})")
         fits = len(shape) == (2 if batch_first is None else 3) and shape[-1] == size

@@ -6,7 +6,7 @@ from .decoder import Decoder, DecoderConfig, DecoderState, word_loss
 from .memoryless import Conv, Dense
 from .modes import evaluating
 from .options import BidirectionalOptions, GenerateOptions, LayerOptions, SearchOptions
-from .sequence_layers import LAYERS, LayerKind, find_layer, make_layer
+from .sequence_layers import LAYERS, LayerKind, find_layer, layer_for_tasks, make_layer
 from .token_model import TokenModel
 from .word_search import known_words, search_words
 
@@ -38,6 +38,7 @@ __all__ = [
     "greedy_search",
     "hidden_size_for",
     "known_words",
+    "layer_for_tasks",
     "make_layer",
     "search_words",
     "word_loss",

@@ -145,9 +145,9 @@ class LayerOptions(Options):
     @property
     def kind(self) -> "LayerKind":
         """What is known of the layer."""
-        from unrolled.networks.sequence_layers import find_layer
+        from unrolled.networks.sequence_layers import layer_for_tasks
 
-        return find_layer(self.cell)
+        return layer_for_tasks(self.cell)
 
     def settled(self) -> Self:
         """Return the options with the numbers that None stands for."""

@@ -18,7 +18,7 @@ from unrolled.networks.both_directions import BothDirections
 from unrolled.networks.memoryless import Conv, Dense
 from unrolled.networks.options import LayerOptions
 
-__all__ = ["LAYERS", "LayerKind", "find_layer", "make_layer"]
+__all__ = ["LAYERS", "LayerKind", "find_layer", "layer_for_tasks", "make_layer"]
 
 
 @dataclass(frozen=True)
@@ -95,6 +95,22 @@ def find_layer(cell: str | Cell) -> LayerKind:
 
 def _layer_over(cell: Cell, *, is_own: bool = False) -> LayerKind:
     return LayerKind(cell.name, partial(Recurrent, cell), cell, is_own=is_own)
+
+
+def layer_for_tasks(cell: str | Cell) -> LayerKind:
+    """Return what `find_layer` does, if tasks can train it.
+
+    Raises:
+        OptionError: There is none; or its cell reads at every step what no task gives.
+    """
+    kind = find_layer(cell)
+    if kind.cell is not None and (inputs := kind.cell.inputs):
+        raise OptionError(
+            f"{field('cell')}: {kind.name} reads {', '.join(inputs)} at every step beside x, which "
+            "no task gives",
+            "train it in a program of your own, with unrolled.Recurrent",
+        )
+    return kind
 
 
 def make_layer(

@@ -12,7 +12,7 @@ from torch import Tensor
 
 from unrolled.data import Source
 from unrolled.inspection import Passage, Subject
-from unrolled.inspection.record import states_before, weights_of
+from unrolled.inspection.record import states_before, step_inputs, weights_of
 from unrolled.inspection.terms import UnitTerms, terms_of_units, unit_terms
 from unrolled.kernels import StepGraph
 from unrolled.layers import Record, State
@@ -186,6 +186,8 @@ def unit_view(
         leaves |= {f"before:{n}": state for n, state in (before if together else of_unit).items()}
         vectors = zip(graph.cell.parameters, weights_of(record).parameters, strict=True)
         leaves |= {f"vector:{n}": vector if together else vector[unit] for n, vector in vectors}
+        inputs = {n: part[:, 0] for n, part in step_inputs(record).items()}
+        leaves |= {f"given:{n}": p if together else p[:, unit] for n, p in inputs.items()}
         numbers = graph.numbers(leaves)
         if together:
             numbers = {id: number[:, unit] for id, number in numbers.items()}

@@ -57,6 +57,6 @@ def _definition_of(cell: Cell, surroundings: Surroundings) -> str:
         files += sorted(file for file in folder.rglob("*") if file.suffix in (".py", ".h"))
     texts = [file.read_text(encoding="utf-8") for file in files]
     gates = (cell.gates, cell.feedforward, cell.recurrent, cell.applied)
-    declared = (gates, cell.states, [*cell.parameters])
+    declared = (gates, cell.states, [*cell.parameters], cell.step_inputs)
     digest = surroundings.digest(repr((declared, cell.arguments, cell.equations.__doc__)))
     return "\0".join([torch.__version__, cell.name, digest, *texts])

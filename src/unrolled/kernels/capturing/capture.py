@@ -65,11 +65,13 @@ class CapturedStep:
 
     Args:
         cell: The cell.
-        inputs: What the step is given, by name: x.f, u.f, the states, the per-unit vectors.
+        inputs: What the step is given, by name: x.f, u.f, the states, the inputs of the step, the
+            per-unit vectors.
         columns: Its gates in the order of a kernel's columns.
         forward: Nodes of the step, in an order in which they can be computed.
         states_in: The states before the step.
         states_out: The states after it.
+        step_inputs: The inputs of the step, those of `cell.step_inputs`.
         parameters: The per-unit vectors.
         products: The gates of `cell.applied`, in the order of their columns.
         applied: The vectors that these products are applied to.
@@ -80,6 +82,7 @@ class CapturedStep:
         applied_gradients: The gradients of `applied`, which it needs on its way.
         column_gradients: The gradient of each column; None is zero, as everywhere below.
         state_gradients_in: The gradients of `states_in`, but for what goes through the columns.
+        step_input_gradients: The gradient of each of `step_inputs`.
         parameter_gradients: The gradient of each per-unit vector, a row's share of it.
     """
 
@@ -89,6 +92,7 @@ class CapturedStep:
     forward: tuple[fx.Node, ...]
     states_in: tuple[fx.Node, ...]
     states_out: tuple[fx.Node, ...]
+    step_inputs: tuple[fx.Node, ...]
     parameters: tuple[fx.Node, ...]
     products: tuple[str, ...]
     applied: tuple[fx.Node, ...]
@@ -99,6 +103,7 @@ class CapturedStep:
     applied_gradients: tuple[fx.Node, ...]
     column_gradients: tuple[fx.Node | None, ...]
     state_gradients_in: tuple[fx.Node | None, ...]
+    step_input_gradients: tuple[fx.Node | None, ...]
     parameter_gradients: tuple[fx.Node | None, ...]
 
     @property
@@ -169,8 +174,8 @@ def _capture(cell: Cell, surroundings: Surroundings) -> CapturedStep:
 
 def _captured(cell: Cell, surroundings: Surroundings) -> CapturedStep:
     terms = [*(f"x.{gate}" for gate in cell.feedforward), *(f"u.{gate}" for gate in cell.recurrent)]
-    names = [*terms, *cell.states, *cell.parameters]
-    num_inputs = len(terms) + len(cell.states)
+    names = [*terms, *cell.states, *cell.step_inputs, *cell.parameters]
+    num_inputs = len(names) - len(cell.parameters)
     where = f"cell {cell.name}"
     graphs = pointwise_graphs(
         where, _flat_step(cell, names), num_inputs, len(cell.parameters), surroundings.visit_frame
@@ -214,6 +219,7 @@ def _flat_step(cell: Cell, names: Sequence[str]) -> Step:
             },
             {state: by_name[state] for state in cell.states},
             {parameter: by_name[parameter] for parameter in cell.parameters},
+            {name: by_name[name] for name in cell.step_inputs},
         )
         results = {state: returned[state] for state in cell.states}
         if missing := set(cell.applied) - set(vectors):
@@ -249,6 +255,7 @@ def _with_roles(cell: Cell, graphs: Graphs, names: Sequence[str]) -> CapturedSte
         forward=forward,
         states_in=tuple(inputs[state] for state in cell.states),
         states_out=tuple(outputs[:num_states]),
+        step_inputs=tuple(inputs[name] for name in cell.step_inputs),
         parameters=tuple(inputs[parameter] for parameter in cell.parameters),
         products=products,
         applied=tuple(vectors[gate] for gate in products),
@@ -259,6 +266,7 @@ def _with_roles(cell: Cell, graphs: Graphs, names: Sequence[str]) -> CapturedSte
         applied_gradients=tuple(vector_gradients[gate] for gate in products),
         column_gradients=tuple(gradients[f"{'x' if c.input else 'u'}.{c.gate}"] for c in columns),
         state_gradients_in=tuple(gradients[state] for state in cell.states),
+        step_input_gradients=tuple(gradients[name] for name in cell.step_inputs),
         parameter_gradients=tuple(gradients[parameter] for parameter in cell.parameters),
     )
 

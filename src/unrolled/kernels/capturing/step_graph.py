@@ -29,11 +29,12 @@ class StepNode:
 
     Args:
         id: "x:f" and "u:f" for the two parts of a gate, "before:c" for a state before the step,
-            "vector:w" for a per-unit vector; what the cell returns by name has that name as its
-            id; "c.0" is the first of what c is computed from, "c.0.1" the second of that.
+            "given:dt" for an input of it, "vector:w" for a per-unit vector; what the cell returns
+            by name has that name as its id; "c.0" is the first of what c is computed from, "c.0.1"
+            the second of that.
         operation: Of an x "input", of a u "recurrent", or "product" where the equations apply it
-            to a vector of their own; "before", "vector", "constant"; "copy" of what is another
-            node's value; else the operation's name in torch, such as "sigmoid".
+            to a vector of their own; "before", "given", "vector", "constant"; "copy" of what is
+            another node's value; else the operation's name in torch, such as "sigmoid".
         inputs: The ids of the nodes that it is computed from, or numbers; None where torch was
             given None.
         name: By which the cell returns it; None of all others.
@@ -69,7 +70,7 @@ class StepGraph:
 
         Args:
             leaves: The numbers of the nodes that nothing is computed for ("input", "recurrent",
-                "product", "before", "vector"), by id, of any shapes that go together; if
+                "product", "before", "given", "vector"), by id, of any shapes that go together; if
                 `is_over_units`, their last dim is that of all units.
         """
         shapes = [number.shape for number in leaves.values()]
@@ -134,7 +135,7 @@ class _Builder:
     def name(self, name: str, node: fx.Node) -> None:
         """Let a value have a name, if it has none yet. What is given is named but by a gate's."""
         leaf = self._leaves.get(node)
-        is_gate = leaf is not None and leaf.operation not in ("before", "vector")
+        is_gate = leaf is not None and leaf.operation not in ("before", "given", "vector")
         if leaf is None or (is_gate and name not in self._states):
             self._named.setdefault(node, name)
 
@@ -188,7 +189,8 @@ def _leaf(cell: Cell, name: str) -> StepNode:
         return StepNode(f"{part}:{gate}", "product" if applied else _TERMS[part])
     if name in cell.states:
         return StepNode(f"before:{name}", "before")
-    return StepNode(f"vector:{name}", "vector")
+    kind = "given" if name in cell.step_inputs else "vector"
+    return StepNode(f"{kind}:{name}", kind)
 
 
 def _operation(node: fx.Node) -> tuple[str, list[Any]]:

@@ -111,6 +111,7 @@ def _comment(step: CapturedStep, row: GateRow, names: NodeNames) -> str:
         f"Kernel of the cell {cell.name}, written by unrolled.kernels.emitting.",
         *(f"  {line.strip()}".rstrip() for line in equations),
         f"States: {', '.join(cell.states)}. Columns: {columns}.",
+        *([f"Inputs of a step: {', '.join(cell.step_inputs)}."] if cell.step_inputs else []),
         f"Kept for the backward pass: {saved}.",
     ]
     text = "\n".join(f" * {line}".rstrip() for line in lines)
@@ -136,6 +137,8 @@ def _sizes(step: CapturedStep, row: GateRow, weights: WeightFormat) -> str:
         "STATES": len(step.cell.states),
         "FORMER_STATES": len(step.former) - 1,
         "PARAMETERS": len(step.cell.parameters),
+        "STEP_INPUTS": len(step.cell.inputs),
+        "RAW_INPUT": int(step.cell.reads_raw_input),
         "RECORDS": len(step.named),
         "DIRECT": int(bool(applied) or step.reduces or step.state_gradients_in[0] is not None),
         "WEIGHT_BITS": _BITS[weights],

@@ -1,8 +1,9 @@
 """Which values of a step are kept for the backward pass, and where; which are computed again.
 
 The values of one step of one row lie in its gate row: slots, vectors of H. First come the columns,
-then the gradients of the weight vectors, then the vectors that products are applied to; what is
-kept of the step lies among them, where the gradients will not be written before it is read.
+then the gradients of the weight vectors and of the step's inputs, then the vectors that products
+are applied to; what is kept of the step lies among them, where the gradients will not be written
+before it is read.
 
 Where a step has sums over units, it reads a row in several loops: what is kept lies behind the
 columns, which are whole before the first loop. Numbers of a row, such as a mean, lie at its end.
@@ -65,16 +66,17 @@ def numbers_of_rows(
 def gate_row_of(step: CapturedStep) -> GateRow:
     """Place the values of a step.
 
-    The states are kept anyway. Of the rest, what is costly to compute, and the columns, get a
-    slot; what follows from those by cheap operations is computed again.
+    The states are kept anyway, and the step's inputs are the caller's. Of the rest, what is costly
+    to compute, and the columns, get a slot; what follows from those by cheap operations is computed
+    again.
     """
     phases = step.phases
-    at_hand = {*step.states_in, *step.states_out, *step.parameters}
+    at_hand = {*step.states_in, *step.states_out, *step.step_inputs, *step.parameters}
     saved, again = _stored(step, [*step.saved.values(), *step.applied], at_hand)
     carried = _carried(step, phases, saved)
     if step.reduces:
         return _row_of_loops(step, saved, carried, again)
-    first_vector = len(step.columns) + len(step.parameters)
+    first_vector = len(step.columns) + len(step.parameters) + len(step.step_inputs)
     # where the gradients of the products' columns go, and those of the vectors of later products,
     # before all that is saved has been read
     taken = {n for n, column in enumerate(step.columns) if column.applied}
@@ -97,7 +99,7 @@ def _carried(
 ) -> list[fx.Node]:
     """Return what phases of a step must be given of those before them, the last phase's first."""
     carried: list[fx.Node] = []
-    at_hand = {*step.states_in, *step.parameters}
+    at_hand = {*step.states_in, *step.step_inputs, *step.parameters}
     last = max(phases.values(), default=0)
     for phase in range(last, 0, -1):
         if phase == last:
@@ -131,7 +133,7 @@ def _row_of_loops(
             slot_of[node] = columns[node]
         else:
             slot_of[node] = next(free)
-    first_vector = len(step.columns) + len(step.parameters)
+    first_vector = len(step.columns) + len(step.parameters) + len(step.step_inputs)
     slots = max([first_vector + len(step.applied), *(slot + 1 for slot in slot_of.values())])
     return GateRow(
         saved={node: slot_of[node] for node in saved if node in slot_of},

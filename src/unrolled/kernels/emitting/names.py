@@ -28,6 +28,8 @@ class NodeNames:
             self._add(node, f"{name}_prev")
         for name, node in zip(step.cell.parameters, step.parameters, strict=True):
             self._add(node, f"{name}_w")
+        for name, node in zip(step.cell.step_inputs, step.step_inputs, strict=True):
+            self._add(node, f"{name}_in")
         for column in step.columns:
             part = "" if column.input and column.recurrent else ("x_", "u_")[column.recurrent]
             self._add(column.node, f"a_{part}{column.gate}")

@@ -125,12 +125,14 @@ def plain_step(cell: Cell, function: str) -> PlainStep:
     Raises:
         EquationsError: No C can do what the equations hold, which is named.
     """
+    if cell.step_inputs:
+        names = ", ".join(cell.step_inputs)
+        problem = f"reads {names} at every step beside its gates, which plain C does not yet"
+        raise EquationsError(f"cell {cell.name}: {problem}")
     step = capture(cell)
     if step.reduces:
-        name = f"cell {step.cell.name}"
-        raise EquationsError(
-            f"{name}: sums over the units of a row have kernels, but no plain C yet"
-        )
+        problem = "sums over the units of a row have kernels, but no plain C yet"
+        raise EquationsError(f"cell {cell.name}: {problem}")
     return _Writer(step, function).step()
 
 

@@ -92,7 +92,7 @@ class _Writer:
         columns = enumerate(self._step.columns)
         loads = self._slots({c.node: index for index, c in columns if c.phase == phase})
         loads |= self._slots({n: s for n, s in row.carried.items() if self._phase(n) < phase})
-        loads |= self._given("before")
+        loads |= self._given()
         keep = {n: slot for n, slot in kept.items() if self._phase(n) == phase}
         elsewhere = [
             (f"store(row + {slot} * H + unit, n, {{}});", node)
@@ -139,7 +139,9 @@ class _Writer:
         step = self._step
         slots: list[tuple[int, fx.Node | None]] = [
             *((n, g) for n, g in enumerate(step.column_gradients) if not step.columns[n].applied),
-            *enumerate(step.parameter_gradients, start=len(step.columns)),
+            *enumerate(
+                (*step.parameter_gradients, *step.step_input_gradients), start=len(step.columns)
+            ),
             *enumerate(step.applied, start=self._row.first_vector),
         ]
         results = [(f"store(row + {slot} * H + unit, n, {{}});", node) for slot, node in slots]
@@ -159,7 +161,7 @@ class _Writer:
         loads |= self._slots({n: received + i for i, n in enumerate(step.applied_gradients)})
         for index, node in enumerate(step.states_out):
             loads.setdefault(node, f"load(after[{index}] + unit, n)")
-        loads |= self._given("before") | self._slots(row.saved)
+        loads |= self._given() | self._slots(row.saved)
         loops = RowLoops(
             self._names,
             [*row.again, *step.backward],
@@ -182,12 +184,12 @@ class _Writer:
 
     # ---- What is read ----------------------------------------------------------------------------
 
-    def _given(self, array: str) -> dict[fx.Node, str]:
-        """Return the states before the step, and the weight vectors."""
-        states = enumerate(self._step.states_in)
+    def _given(self) -> dict[fx.Node, str]:
+        """Return the states before the step, its inputs, and the weight vectors."""
+        states = enumerate((*self._step.states_in, *self._step.step_inputs))
         parameters = enumerate(self._step.parameters)
         return {
-            **{node: f"load({array}[{index}] + unit, n)" for index, node in states},
+            **{node: f"load(before[{index}] + unit, n)" for index, node in states},
             **{node: f"load(call->parameters[{index}] + unit, n)" for index, node in parameters},
         }
 

@@ -58,6 +58,8 @@ class _Writer:
         self._step, self._names, self._row = step, names, row
         self._guards = guards(step)
         self.last = max(row.phases.values(), default=0)  # phase of the step
+        self._before = (*step.states_in, *step.step_inputs)  # as `before` has them
+        self._given = {*self._before, *step.parameters}
 
     # ---- Forward ---------------------------------------------------------------------------------
 
@@ -78,9 +80,8 @@ class _Writer:
         wanted = reached([*vectors, *stored], columns | carried.keys())
         lines = self._load_columns(phase)
         lines += self._load_slots(carried, set(carried))
-        lines += self._load_states(step.states_in, wanted, "before")
-        lines += self._load_parameters(wanted)
-        known = {*columns, *carried, *step.states_in, *step.parameters}
+        lines += self._load_given(wanted)
+        known = {*columns, *carried, *self._given}
         lines += self._statements(step.forward, known, wanted)
         for index, node in enumerate(step.applied):
             if self._phase(node) == phase:
@@ -109,9 +110,8 @@ class _Writer:
         lines = self._load_columns(self.last)
         lines += self._load_slots(carried, set(carried))
         seldom = {step.states_in[place] for place in step.former} - wanted
-        lines += self._load_states(step.states_in, (wanted | recorded) - seldom, "before")
-        lines += self._load_parameters(wanted | recorded)
-        known = {*known, *step.states_in, *step.parameters}
+        lines += self._load_given((wanted | recorded) - seldom)
+        known = {*known, *self._given}
         lines += self._statements(step.forward, known, wanted)
         for index, node in own:
             lines.append(f"    store(after[{index}] + unit, n, {names[node]});")
@@ -121,7 +121,7 @@ class _Writer:
                 lines.append(f"        store(x + {slot} * H, n, {names[node]});")
             lines.append("    }")
         lines.append("    if (record) {")
-        lines += _indented(self._load_states(step.states_in, recorded & seldom, "before"))
+        lines += _indented(self._load_given(recorded & seldom))
         lines += _indented(self._statements(step.forward, known, recorded))
         for index, node in enumerate(step.named.values()):
             value = as_floats(node, names)
@@ -130,7 +130,7 @@ class _Writer:
         if former:  # last, for a stream's are where they were read
             lines.append(f"    if (after[{step.former[1]}]) {{")
             handed_on = {step.states_out[place] for place in former} & seldom
-            lines += _indented(self._load_states(step.states_in, handed_on, "before"))
+            lines += _indented(self._load_given(handed_on))
             for place in former:
                 value = names[step.states_out[place]]
                 lines.append(f"        store(after[{place}] + unit, n, {value});")
@@ -190,7 +190,9 @@ class _Writer:
         step, names = self._step, self._names
         slots = [
             *((n, g) for n, g in enumerate(step.column_gradients) if not step.columns[n].applied),
-            *enumerate(step.parameter_gradients, start=len(step.columns)),
+            *enumerate(
+                (*step.parameter_gradients, *step.step_input_gradients), start=len(step.columns)
+            ),
         ]
         results = [*(gradient for _, gradient in slots), *step.state_gradients_in, *step.applied]
         lines = self._gradients(results, 0)
@@ -219,15 +221,14 @@ class _Writer:
             lines.append(f"    const vf {names[node]} = d_v[{index}];")
         for later in range(phase + 1, self.last):
             lines += self._load_slots(dict(self._vector_gradients(later)), wanted)
-        lines += self._load_states(step.states_in, wanted, "before")
-        known = {*step.state_gradients_out, *step.applied_gradients, *step.states_in}
+        lines += self._load_given(wanted)
+        known = {*step.state_gradients_out, *step.applied_gradients, *self._given}
         for index, node in enumerate(step.states_out):
             if node in wanted and node not in known:
                 lines.append(f"    const vf {names[node]} = load(after[{index}] + unit, n);")
                 known.add(node)
-        lines += self._load_parameters(wanted)
         lines += self._load_slots(row.saved, wanted)
-        known |= {*step.parameters, *row.saved}
+        known |= {*row.saved}
         lines += self._statements(row.again, known, wanted)
         return lines + self._statements(step.backward, known, wanted)
 
@@ -273,17 +274,13 @@ class _Writer:
             lines.append(f"    const vf {self._names[column.node]} = {' + '.join(terms)};")
         return lines
 
-    def _load_states(self, nodes: Sequence[fx.Node], wanted: set[fx.Node], array: str) -> list[str]:
+    def _load_given(self, wanted: set[fx.Node]) -> list[str]:
+        """Return declarations of the states before the step, its inputs and the weight vectors."""
+        arrays = {"before": self._before, "call->parameters": self._step.parameters}
         return [
             f"    const vf {self._names[node]} = load({array}[{index}] + unit, n);"
+            for array, nodes in arrays.items()
             for index, node in enumerate(nodes)
-            if node in wanted
-        ]
-
-    def _load_parameters(self, wanted: set[fx.Node]) -> list[str]:
-        return [
-            f"    const vf {self._names[node]} = load(call->parameters[{index}] + unit, n);"
-            for index, node in enumerate(self._step.parameters)
             if node in wanted
         ]
 

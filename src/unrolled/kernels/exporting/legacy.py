@@ -130,9 +130,15 @@ def _as_loop(
     weights: Weights,
     reverse: bool,
 ) -> list[Any]:
-    gates = g.op("MatMul", x, g.op("Transpose", weights.weight_ih, perm_i=[1, 0]))
+    num_rows, input_size = _sizes(weights.weight_ih)
+    raw = _slice(g, x, 0, input_size, dim=2) if cell.inputs else x
+    parts = g.op("MatMul", raw, g.op("Transpose", weights.weight_ih, perm_i=[1, 0]))
     if weights.bias_ih is not None:
-        gates = g.op("Add", gates, weights.bias_ih)
+        parts = g.op("Add", parts, weights.bias_ih)
+    if cell.step_inputs:
+        beside = [_slice(g, x, input_size, 2**63 - 1, dim=2)] if cell.inputs else []
+        beside += [raw] if cell.reads_raw_input else []
+        parts = g.op("Concat", parts, *beside, axis_i=2)
     num_steps = g.op("Gather", g.op("Shape", x), _integer(g, 0), axis_i=0)
     always = g.op("Constant", value_t=torch.tensor(True))
     results, (body,), _ = jit_utils.add_op_with_blocks(
@@ -149,12 +155,13 @@ def _as_loop(
     if reverse:
         last = body.op("Sub", num_steps, _integer(body, 1))
         step_index = body.op("Sub", last, index)
-    values = [*before, body.op("Gather", gates, step_index, axis_i=0)]
+    values = [*before, body.op("Gather", parts, step_index, axis_i=0)]
     if lengths is not None:
         values.append(_unsqueeze(body, body.op("Less", step_index, lengths), 1))
     dtype = _type_of(weights.weight_ih)
     step, taken = step_of(cell, weights, ragged=lengths is not None)
-    widths = [*(_sizes(state)[-1] for state in states), _sizes(weights.weight_ih)[0]]
+    width = num_rows + len(cell.step_inputs) * (num_rows // len(cell.feedforward))
+    widths = [*(_sizes(state)[-1] for state in states), width]
     shapes = [_sizes(weight) for weight in taken]
     graph = step_graph(cell, step, widths, shapes, dtype, ragged=lengths is not None)
     written = _write(body, graph, [*values, *taken], dtype)
@@ -270,6 +277,6 @@ def _unsqueeze(g: Any, value: Any, dim: int) -> Any:
     return g.op("Unsqueeze", value, _integers(g, [dim]))
 
 
-def _slice(g: Any, value: Any, start: int, end: int) -> Any:
-    parts = [_integers(g, [number]) for number in (start, end, 0)]
+def _slice(g: Any, value: Any, start: int, end: int, dim: int = 0) -> Any:
+    parts = [_integers(g, [number]) for number in (start, end, dim)]
     return g.op("Slice", value, *parts)

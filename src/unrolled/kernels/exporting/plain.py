@@ -17,7 +17,7 @@ from unrolled.cells import Cell
 from unrolled.cells.registry import find_cell
 from unrolled.errors import OptionError
 from unrolled.kernels.exporting.onnx_nodes import OnnxNode, onnx_node
-from unrolled.kernels.reference import gate_blocks, recurrent_terms
+from unrolled.kernels.reference import gate_blocks, recurrent_terms, step_parts
 from unrolled.kernels.rows import valid_steps
 from unrolled.kernels.weights import Weights
 
@@ -41,7 +41,7 @@ def decomposed(
     While a program is exported to ONNX and ONNX has the cell: by that operator of ONNX.
 
     Args:
-        x: (T, B, I).
+        x: (T, B, I), the inputs of each step behind it, H each.
         lengths: (B,), 0 ... T, not checked; None for T.
         states: Before the first step, (B, P) or (B, H) each.
         weights: As `Weights.tensors` lists them.
@@ -67,9 +67,10 @@ def decomposed(
 def step_of(cell: Cell, weights: Weights, *, ragged: bool) -> tuple[Step, list[Tensor]]:
     """Return one step of a cell, and the weights that it takes.
 
-    It is given the states before it, (B, H) each; the input's part of all gates that have one,
-    (B, F * H); if `ragged`, which rows have this step, (B, 1) boolean; and the weights. It returns
-    the states after it, and the output, zero in rows that do not have it.
+    It is given the states before it, (B, H) each; the input's part of all gates that have one, then
+    the inputs of the step, (B, (F + E) * H) together; if `ragged`, which rows have this step,
+    (B, 1) boolean; and the weights. It returns the states after it, and the output, zero in rows
+    that do not have it.
 
     Args:
         cell: The equations.
@@ -78,19 +79,21 @@ def step_of(cell: Cell, weights: Weights, *, ragged: bool) -> tuple[Step, list[T
     """
     kinds = (weights.weight_hh, weights.bias_hh, weights.weight_hr)
     taken = [*(weight for weight in kinds if weight is not None), *weights.parameters]
-    num_states = len(cell.states)
+    num_states, num_gates = len(cell.states), len(cell.feedforward)
 
     def step(*values: Any) -> list[Tensor]:
-        before, (gates, *rest) = values[:num_states], values[num_states:]
+        before, (parts, *rest) = values[:num_states], values[num_states:]
         valid = rest.pop(0) if ragged else None
         given = iter(rest)
         weight_hh, bias_hh, weight_hr = (None if kind is None else next(given) for kind in kinds)
         recurrent = Weights(weights.weight_ih, weight_hh, None, bias_hh, None, ())
+        blocks = gate_blocks(parts, num_gates + len(cell.step_inputs))
         named = cell(
-            dict(zip(cell.feedforward, gate_blocks(gates, len(cell.feedforward)), strict=True)),
+            dict(zip(cell.feedforward, blocks[:num_gates], strict=True)),
             recurrent_terms(cell, recurrent)(before[0]),
             dict(zip(cell.states, before, strict=True)),
             dict(zip(cell.parameters, given, strict=False)),  # what follows are sizes
+            dict(zip(cell.step_inputs, blocks[num_gates:], strict=True)),
         )
         output, *others = (named[state] for state in cell.states)
         if weight_hr is not None:
@@ -120,7 +123,8 @@ def step_graph(
     Args:
         cell: The equations.
         step: One step.
-        widths: Numbers in a row of each state, and of the input's part of all gates.
+        widths: Numbers in a row of each state, and of the input's part of all gates with the
+            inputs of the step.
         shapes: Of the weights that it takes.
         dtype: Of all of them.
         ragged: As `step_of` was told.
@@ -165,11 +169,11 @@ def _as_scan(
         valid = valid_steps(lengths, x.shape[0]).unsqueeze(2)  # (T, B, 1)
         x = x.masked_fill(~valid, 0.0)  # so that no gradient reads what is past an end
         sequences = [valid]
-    sequences.insert(0, linear(x, weights.weight_ih, weights.bias_ih))
+    sequences.insert(0, _parts_together(cell, x, weights))
     if reverse:
         sequences = [sequence.flip(0) for sequence in sequences]
     if for_onnx:
-        widths = [*(state.shape[1] for state in states), len(weights.weight_ih)]
+        widths = [*(state.shape[1] for state in states), sequences[0].shape[2]]
         shapes = [weight.shape for weight in taken]
         step_graph(cell, step, widths, shapes, x.dtype, ragged=lengths is not None)  # for its error
         # its passes run the scan once more, and those of torch fail with a gradient
@@ -184,6 +188,14 @@ def _as_scan(
         sizes = [batch_size] if isinstance(batch_size, torch.SymInt) else []
     *after, output = scan_op(step, list(states), sequences, (*taken, *sizes))
     return [output.flip(0) if reverse else output, *after]
+
+
+def _parts_together(cell: Cell, x: Tensor, weights: Weights) -> Tensor:
+    """Return what all steps read that does not depend on states, (T, B, (G + E) * H)."""
+    if not cell.step_inputs:  # as it comes from the product, for a smaller graph
+        return linear(x, weights.weight_ih, weights.bias_ih)
+    gates, inputs = step_parts(cell, x, weights)
+    return torch.cat([*gates, *inputs.values()], dim=-1)
 
 
 # ---- An operator of ONNX -------------------------------------------------------------------------

@@ -31,14 +31,18 @@ def make_call(problem: Problem, partition: Partition) -> tuple[Call, list[Tensor
     """
     cell, x, _, weights, states, reverse = problem
     where = f"cell {cell.name}"
-    (batch_size, hidden_size), input_size = states[0].shape, x.shape[1]
+    (batch_size, hidden_size), x_stride = states[0].shape, x.shape[1]
+    input_size = x_stride - len(cell.inputs) * hidden_size
     call = Call()
     call.num_steps, call.num_parts, call.batch_sizes, call.starts, call.parts = partition.bounds
     call.num_rows, call.input_size, call.hidden_size = partition.num_rows, input_size, hidden_size
     call.reverse = reverse
     call.num_threads = torch.get_num_threads() if threads_run_at_once() else call.num_parts
-    alive = [readable(where, "x", x, (partition.num_rows, input_size))]
-    call.x = alive[0].data_ptr()
+    alive = [readable(where, "x", x, (partition.num_rows, x_stride))]
+    call.x, call.x_stride = alive[0].data_ptr(), x_stride
+    call.inputs, call.inputs_stride = call.x + input_size * x.element_size(), x_stride
+    if cell.reads_raw_input and input_size != hidden_size:
+        raise ShapeError(f"{where}: x_t must have the {hidden_size} units, got {input_size}")
     num_gates, num_recurrent = (
         len(cell.feedforward) * hidden_size,
         len(cell.recurrent) * hidden_size,

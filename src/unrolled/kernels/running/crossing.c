@@ -748,6 +748,7 @@ static PyObject *gradients(PyObject *self, PyObject *const *args, Py_ssize_t cou
 typedef struct {
   void (*step)(ParallelFor, Call *, int64_t, const float *, float *, int64_t);
   Call *calls;
+  /* input_size: the width of x, inputs of a step included */
   int64_t num_layers, batch_size, input_size, hidden_size, work, packed, num_weights;
   PyObject **names, **weights;
   const int64_t *addresses, *rows, *columns; /* of each weight; columns 0: it is a vector */

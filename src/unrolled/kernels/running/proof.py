@@ -138,9 +138,10 @@ def _problem_of(cell: Cell) -> tuple[Problem, list[Tensor]]:
         return torch.randn(shape, generator=generator, dtype=torch.float32, device="cpu") * 0.4
 
     units = _HIDDEN_SIZE
+    input_size = units if cell.reads_raw_input else _INPUT_SIZE
     gates, recurrent = len(cell.feedforward) * units, len(cell.recurrent) * units
     weights = Weights(
-        numbers(gates, _INPUT_SIZE),
+        numbers(gates, input_size),
         numbers(recurrent, units) * (2 / math.sqrt(units)) if recurrent else None,
         numbers(gates),
         numbers(recurrent) if recurrent else None,
@@ -149,7 +150,8 @@ def _problem_of(cell: Cell) -> tuple[Problem, list[Tensor]]:
     )
     num_rows, batch_size = sum(_BATCH_SIZES), _BATCH_SIZES[0]
     states = tuple(numbers(batch_size, units) for _ in cell.states)
-    problem = Problem(cell, numbers(num_rows, _INPUT_SIZE), _BATCH_SIZES, weights, states, False)
+    x = numbers(num_rows, input_size + len(cell.inputs) * units)
+    problem = Problem(cell, x, _BATCH_SIZES, weights, states, False)
     upstream = [numbers(num_rows, units), *(numbers(batch_size, units) for _ in states)]
     return problem, upstream
 

@@ -35,7 +35,8 @@ def recurrence(
 
     Args:
         cell: The equations.
-        x: The input, (N, I) as `rows.drop_padding` gives it; (T, B, I) with `PaddedRows`.
+        x: The input, (N, I) as `rows.drop_padding` gives it; (T, B, I) with `PaddedRows`. Behind
+            the I numbers of a row lie those of the cell's `inputs`, H each.
         rows: How the rows of the batch lie in `x`.
         weights: The weights of this layer and direction.
         states: The states before the first step, as `rows.sort` gives them: (B, P) for the output
@@ -105,12 +106,26 @@ def _as_operator(
 def _observed(problem: Problem, observer: Observer) -> Recurrence:
     if isinstance(observer, GraphObserver):
         refuse_smaller_weights(problem.cell, "gradients of all values are wanted")
-        problem = problem._replace(x=observer.input(problem.x))
+        x, beside = _apart(problem)
+        seen = observer.input(x)
+        seen = seen if beside is None else torch.cat([seen, beside], dim=-1)
+        problem = problem._replace(x=seen)
         return problem.solved_by(reference_recurrence, on_step=observer.see)
     with torch.no_grad():
         output, after, values = _with_values(problem)
-    observer.see(problem.x, problem.states, values)
+    x, beside = _apart(problem)
+    blocks = () if beside is None else beside.chunk(len(problem.cell.inputs), dim=-1)
+    inputs = dict(zip(problem.cell.inputs, blocks, strict=True))
+    observer.see(x, inputs, problem.states, values)
     return output, after
+
+
+def _apart(problem: Problem) -> tuple[Tensor, Tensor | None]:
+    """Return x_t of all rows, (N, I), and what lies behind it, (N, E * H), if anything does."""
+    input_size = problem.weights.weight_ih.shape[1]
+    if not problem.cell.inputs:
+        return problem.x, None
+    return problem.x[:, :input_size], problem.x[:, input_size:]
 
 
 def _with_values(

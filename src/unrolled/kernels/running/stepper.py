@@ -92,7 +92,8 @@ class Stepper:
         self.states = tuple(zeros) if places is None else places.states
         self._where = f"cell {kernel.cell.name}"
         self._library, self._surroundings = kernel.library, kernel.surroundings
-        self._input_shape = (batch_size, layers[0].weight_ih.shape[1])
+        self._beside = len(kernel.cell.inputs) * num_units  # floats in a row of x after x_t
+        self._input_shape = (batch_size, layers[0].weight_ih.shape[1] + self._beside)
         self._output_shape = shape[1:]
         self._weights = [tensor for weights in layers for tensor in weights.tensors()]
         self._marks = [mark_of(weight) for weight in self._weights]
@@ -102,6 +103,8 @@ class Stepper:
         for index, weights in enumerate(layers):
             before = tuple(state[index, :batch_size] for state in self.states)
             self._calls[index] = self._call(kernel, weights, before, outputs[index])
+            if index:  # it reads what the layer before gives; the inputs lie behind the first one's
+                self._calls[index].x_stride = self._calls[index].input_size
         self._short = _ShortSteps.of(kernel, self._calls, self._weights, names, shape, places)
 
     def _call(
@@ -110,7 +113,8 @@ class Stepper:
         """Return the call of one layer's step, from and to `states`, its output to `output`."""
         batch_size, num_units = output.shape
         partition = partition_of((batch_size,), torch.get_num_threads())
-        x = torch.empty(batch_size, weights.weight_ih.shape[1], **FLOAT)  # for its shape
+        width = weights.weight_ih.shape[1] + self._beside
+        x = torch.empty(batch_size, width, **FLOAT)  # for its shape
         problem = Problem(kernel.cell, x, (batch_size,), weights, states, reverse=False)
         check_numbers(problem, partition)
         call, alive = make_call(problem, partition)
@@ -132,7 +136,7 @@ class Stepper:
 
     @property
     def input_shape(self) -> tuple[int, int]:
-        """Of a step: (B, I)."""
+        """Of a step: (B, I), or with inputs of a step (B, I + E * H)."""
         return self._input_shape
 
     @property
@@ -219,7 +223,7 @@ class Stepper:
         return step, ctypes.addressof(bound), self._surroundings.unchanged, alive
 
     def takes(self, x: Tensor) -> bool:
-        """Whether `x` is an input of one step: (B, I), float32, on CPU."""
+        """Whether `x` is an input of one step: `input_shape`, float32, on CPU."""
         return x.shape == self._input_shape and x.dtype is torch.float32 and x.is_cpu
 
     def step(self, x: Tensor) -> Tensor:
@@ -270,7 +274,7 @@ class _ShortSteps:
         places: Places | None,
     ) -> None:
         _, batch_size, hidden_size = shape
-        input_size, number = calls[0].input_size, len(weights)
+        input_size, number = calls[0].x_stride, len(weights)
         pointers, integers = _pointer * number, _integer * number
         x = torch.empty(batch_size, input_size, **FLOAT)
         y = torch.empty(batch_size, hidden_size, **FLOAT)

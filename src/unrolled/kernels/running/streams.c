@@ -165,6 +165,8 @@ static void read_piece(void *context, long piece, long thread) {
       }
       if (m.slots) move_states(&m, 0);
       c.x = l ? layers[(l + 1) % 2] : from;
+      c.inputs = from + s->calls->input_size;
+      c.inputs_stride = g->x->width;
       c.states[0] = to && l + 1 == s->num_layers ? to : layers[l % 2];
       c.workspace = workspace;
       s->forward(py.parallel_for, &c);

@@ -30,7 +30,7 @@ INL void gradient_from(const Part *p, long after, long b, long rows, const float
 }
 
 typedef struct {
-  const float *before[STATES], *after[STATES];
+  const float *before[GIVEN], *after[STATES];
   float *d_states[STATES];
 } RowGradients;
 
@@ -42,6 +42,7 @@ INL RowGradients gradients_of(const Call *c, long t, long b) {
     row.after[s] = c->states[s] + (c->starts[t] + b) * H;
     row.d_states[s] = c->d_states[s] + b * H;
   }
+  give_inputs(c, c->starts[t] + b, row.before);
   return row;
 }
 

@@ -33,10 +33,13 @@ typedef struct {
                                   MOST_STATES: d_output; others are absent, their memory zero */
   int64_t kept;                /* forward: `packed` holds all weights, as unrolled_pack left them */
   int64_t starts_wanted;       /* backward: whether d_states are to be those at the start */
+  int64_t x_stride;            /* floats between the rows of x; unused without inputs of a step */
+  int64_t inputs_stride;       /* floats between the rows of inputs */
   const int64_t *batch_sizes;  /* [T], the rows of each step, never growing */
   const int64_t *starts;       /* [T], the first of the N rows that is of each step */
   const int64_t *parts;        /* [num_parts + 1], bounds of the rows of the batch of each part */
-  const float *x;              /* [N, I] */
+  const float *x;              /* [N, x_stride], the first I of each row; [N, I] without inputs */
+  const float *inputs;         /* [N, inputs_stride]: of each row those of its step, H each */
   const float *weight_ih;      /* [G * H, I], as torch has it */
   const float *weight_hh;      /* [R * H, H]; NULL if nothing is recurrent */
   const float *bias_ih;        /* [G * H]; NULL: no biases */
@@ -56,7 +59,7 @@ typedef struct {
   const float *d_output;       /* [N, H] */
   float *d_states[MOST_STATES]; /* [B, H]: of those at the end, updated to those at the start if
                                    `starts_wanted`, else to numbers of no use */
-  float *d_x;                  /* [N, I] */
+  float *d_x;                  /* [N, x_stride]: after I numbers those of the inputs; [N, I] without */
   float *d_weight_ih;          /* [G * H, I] */
   float *d_weight_hh;          /* [R * H, H] */
   float *d_bias_ih;            /* [G * H] */

@@ -1,8 +1,8 @@
 /* What differs from cell to cell: sizes, and which weights belong to which columns.
  *
  * A kernel does not hold this header: `emit` writes the numbers of its cell in its place. Those
- * here are of a GRU whose reset gate acts before the product, given a second state and a weight
- * vector, so that an editor and a compiler see every line of the other headers.
+ * here are of a GRU whose reset gate acts before the product, given a second state, a weight vector
+ * and inputs of a step, so that an editor and a compiler see every line of the other headers.
  *
  * A gate row is a sequence of columns, H floats each: gates, or parts of gates, in the order that
  * capturing/capture.py gives. A weight of torch is a sequence of blocks, H rows each.
@@ -39,8 +39,14 @@
 #ifndef PARAMETERS /* weight vectors of the cell */
 #define PARAMETERS 1
 #endif
+#ifndef STEP_INPUTS /* given for every step beside x */
+#define STEP_INPUTS 1
+#endif
+#ifndef RAW_INPUT /* whether x itself is read as one more of them, the last; then I = H */
+#define RAW_INPUT 1
+#endif
 #ifndef FIRST_VECTOR /* where a gate row keeps the vectors that products were applied to */
-#define FIRST_VECTOR (COLUMNS + PARAMETERS)
+#define FIRST_VECTOR (COLUMNS + PARAMETERS + STEP_INPUTS + RAW_INPUT)
 #endif
 #ifndef STATES
 #define STATES 2

@@ -134,13 +134,16 @@ void unrolled_forward(ParallelFor parallel_for, Call *c) {
 
 /* One step of a stack of layers for streaming: each has its call of one step, without training.
    calls[l].states[0], where its output goes, is copied to calls[l].initial[0], where the next step
-   reads it; x: the input of the first, y: a copy of the last one's output. */
+   reads it; x: the input of the first, and behind it in each row the inputs of the step, which all
+   layers read; y: a copy of the last one's output. */
 void unrolled_step(ParallelFor parallel_for, Call *calls, int64_t count, const float *x, float *y,
                    int64_t known) {
   for (long l = 0; l < count; l++) {
     Call *c = calls + l;
     const size_t bytes = c->num_rows * c->hidden_size * sizeof(float);
     c->x = l ? c[-1].states[0] : x;
+    c->inputs = x + calls->input_size;
+    c->inputs_stride = calls->x_stride;
     unrolled_pack(parallel_for, c, known);
     unrolled_forward(parallel_for, c);
     memcpy((float *)c->initial[0], c->states[0], bytes);

@@ -46,9 +46,24 @@ INL const float *state_before(const Call *c, int s, long t, long b) {
   return c->states[s] + (c->starts[before] + b) * H;
 }
 
-/* The states of row b before and after step t, and where its named values go, if anywhere. */
+#define GIVEN (STATES + STEP_INPUTS + RAW_INPUT) /* vectors that a step of a row begins with */
+#define X_STRIDE(c) ((long)(STEP_INPUTS ? (c)->x_stride : (c)->input_size))
+
+/* The inputs of row `packed` of all steps, behind its states. */
+INL void give_inputs(const Call *c, long packed, const float **before) {
+  (void)packed, (void)before;
+  for (long i = 0; i < STEP_INPUTS; i++) {
+    before[STATES + i] = c->inputs + packed * c->inputs_stride + i * H_OF(c);
+  }
+#if RAW_INPUT
+  before[STATES + STEP_INPUTS] = c->x + packed * X_STRIDE(c);
+#endif
+}
+
+/* The states of row b before and after step t, with the inputs of that, and where its named values
+   go, if anywhere. */
 typedef struct {
-  const float *before[STATES];
+  const float *before[GIVEN];
   float *after[STATES];
   float *record;
 } RowStates;
@@ -69,6 +84,7 @@ INL RowStates states_of(const Call *c, long t, long b) {
     }
     row.before[s] = running ? row.after[s] : state_before(c, s, t, b);
   }
+  give_inputs(c, packed, row.before);
   row.record = c->records ? c->records + packed * RECORDS * H : NULL;
   return row;
 }
@@ -274,7 +290,7 @@ LOCAL void forward_part(const Part *p, Team *team) {
     for (long step = begin; step < stop; step++) {
       const long t = c->reverse ? c->num_steps - 1 - step : step;
       for (long b = p->first; b < MIN(p->end, c->batch_sizes[t]); b++, rows++) {
-        x[rows] = factors(p, rows, I, c->x + (c->starts[t] + b) * I);
+        x[rows] = factors(p, rows, I, c->x + (c->starts[t] + b) * X_STRIDE(c));
         gates[rows] = c->train ? c->gates + (c->starts[t] + b) * c->gate_stride
                                : p->scratch + rows * c->gate_stride;
       }

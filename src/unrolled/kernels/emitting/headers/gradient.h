@@ -264,8 +264,8 @@ LOCAL void plan_gradient(Gradient *g, const Call *c, float *memory) {
   g->num_factors = g->num_ranges = g->num_pieces = 0;
   g->packed_a = memory;
   memory += packed_a_floats() * c->num_threads;
-  add_factor(g, (Factor){0, INPUT_COLUMNS, INPUT_BLOCKS, c->x, I, I, c->d_weight_ih, c->d_bias_ih,
-                         NULL}, &memory);
+  add_factor(g, (Factor){0, INPUT_COLUMNS, INPUT_BLOCKS, c->x, X_STRIDE(c), I, c->d_weight_ih,
+                         c->d_bias_ih, NULL}, &memory);
   add_factor(g, (Factor){FIRST_RECURRENT, RECURRENT_COLUMNS, RECURRENT_BLOCKS, NULL, 0, H,
                          c->d_weight_hh, c->d_bias_hh, NULL}, &memory);
   for (long i = 0; i < APPLIED_COLUMNS; i++) {
@@ -309,6 +309,19 @@ INL long gradient_work(const Gradient *g) {
   return work;
 }
 
+/* Those of a step's inputs, which its gate row holds: behind d_x, and in it that of x itself. */
+INL void add_step_inputs(const Call *c, const float *gates, float *d_x) {
+  const long H = H_OF(c);
+  const float *from = gates + (COLUMNS + PARAMETERS) * H;
+  (void)from, (void)d_x;
+#if STEP_INPUTS
+  memcpy(d_x + c->input_size, from, STEP_INPUTS * H * sizeof(float));
+#endif
+#if RAW_INPUT
+  for (long unit = 0; unit < H; unit++) d_x[unit] += from[STEP_INPUTS * H + unit];
+#endif
+}
+
 /* The gradient of the input: that of the gates, times the input weights. */
 LOCAL void input_gradient_piece(const Call *c, long piece) {
   const float *a[CHUNK_ROWS];
@@ -317,17 +330,18 @@ LOCAL void input_gradient_piece(const Call *c, long piece) {
   const long rows = MIN(CHUNK_ROWS, c->num_rows - first);
   for (long r = 0; r < rows; r++) {
     a[r] = c->gates + (first + r) * c->gate_stride;
-    out[r] = c->d_x + (first + r) * I;
+    out[r] = c->d_x + (first + r) * X_STRIDE(c);
   }
   const Layout at = layout_of(c);
   if (c->num_rows == 1) {
     unpacked_row(c->weight_ih, I, H_OF(c), INPUT_BLOCKS, INPUT_COLUMNS, a[0], out[0]);
-    return;
+  } else {
+    for (long panel = 0; panel < PANELS(I); panel++) {
+      multiply_rows(rows, INPUT_COLUMNS * H_OF(c), I, panel * PANEL, a,
+                    back_input_panel(c, &at, panel), out);
+    }
   }
-  for (long panel = 0; panel < PANELS(I); panel++) {
-    multiply_rows(rows, INPUT_COLUMNS * H_OF(c), I, panel * PANEL, a,
-                  back_input_panel(c, &at, panel), out);
-  }
+  for (long r = 0; r < rows; r++) add_step_inputs(c, a[r], out[r]);
 }
 
 #endif

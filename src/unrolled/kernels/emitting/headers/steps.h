@@ -6,6 +6,8 @@
  * LAST_PHASE and one more. Applied products, vectors and gradients of a phase are those of
  * PHASE_BEGINS.
  *
+ * `before` holds GIVEN vectors: the states before the step, then its inputs.
+ *
  * All pointers are to the row, `x` to its gate row at these units; n: how many units there are, at
  * most W from `unit` on. What is written never overlaps what is read, but for `x` and `d_states`.
  */
@@ -16,8 +18,8 @@
 #include "vector.h"
 
 /* The first phase of a step. bias: [COLUMNS, H]; x: its first columns hold the input's part; u:
-   [RECURRENT_COLUMNS], the products; before: [STATES], the states; v: [APPLIED_COLUMNS, H], the
-   vectors that products are to be applied to, of which those of the next phase are written. */
+   [RECURRENT_COLUMNS], the products; v: [APPLIED_COLUMNS, H], the vectors that products are to be
+   applied to, of which those of the next phase are written. */
 void step_apply(const Call *call, const float *bias, float *x, const vf *u,
                 const float *const *before, float *v, long unit, long n);
 
@@ -46,8 +48,8 @@ void step_unbetween(const Call *call, long phase, long present, float *x, const 
 
 /* The gradient of a step, or of its first phase. present: bit s says whether the gradient of state s
    after the step is there, or absent, which times an infinite derivative is nothing; x: what the step left, overwritten by the gradients
-   of the columns and the weight vectors; d_v: the gradients of what products were applied
-   to, of those that this phase made; d_states: [STATES], the gradients of the states after the step, overwritten by
+   of the columns, the weight vectors and the step's inputs; d_v: the gradients of what products were
+   applied to, of those that this phase made; d_states: [STATES], the gradients of the states after the step, overwritten by
    those of the states before it, but for what goes through the gates. */
 void step_backward(const Call *call, long present, float *x, vf d_h, const vf *d_v,
                    const float *const *before, const float *const *after,

@@ -28,7 +28,7 @@ function innerOf(nodes, named, id) {
   return [...inner.flatMap((source) => innerOf(nodes, named, source)), id];
 }
 
-const LEAVES = new Set(["input", "recurrent", "product", "before", "vector"]);
+const LEAVES = new Set(["input", "recurrent", "product", "before", "given", "vector"]);
 
 export const isLeaf = (node) => LEAVES.has(node.operation);
 

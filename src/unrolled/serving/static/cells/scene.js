@@ -87,7 +87,8 @@ export function sceneOf(step, states) {
     absorb(node.inputs[0]);
   }
 
-  const from = (id) => (isPart(id) || absorbed.has(id) ? "bus" : id);
+  const comesFromBelow = (id) => isPart(id) || nodes.get(id).operation === "given";
+  const from = (id) => (comesFromBelow(id) || absorbed.has(id) ? "bus" : id);
   const ownersOf = (id) => owners.get(id) ?? [];
 
   function connect(ids, to, equationsOfTarget) {
