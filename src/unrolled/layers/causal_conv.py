@@ -200,6 +200,7 @@ class FiniteMemoryLayer(nn.Module, ABC):
         """Return what `_run` does, with zeros for what is past a row's end."""
         if lengths is None:
             return self._run(x, past, None)
+        # x.shape[0], for a tracer takes len(x) for a number
         padding = ~valid_steps(lengths, x.shape[0]).unsqueeze(2)  # (T, B, 1)
         output, state = self._run(x.masked_fill(padding, 0.0), past, lengths)
         return output.masked_fill(padding, 0.0), state
