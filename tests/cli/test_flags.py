@@ -14,6 +14,7 @@ from unrolled.cli.flags import (
     chosen,
     chosen_of_any,
     flag_names,
+    names_in_messages,
     option_name,
     parameter,
     parameters,
@@ -219,6 +220,13 @@ def test_the_command_of_a_task_has_the_options_of_its_classes_and_no_others(task
     names = flag_names(command)
     assert names.keys() == fields.keys() | {"run_path", "trust_code"}
     assert all(names[name] == field.flag.partition("/")[0] for name, field in fields.items())
+
+
+def test_a_message_can_name_what_switches_an_option_off():
+    names = names_in_messages(COMMANDS["train", "classify"])
+    error = OptionError("reads both ways", f"train with {field('bidirectional=False')}")
+    assert error.render(lambda name: names.get(name, name))[1] == "train with --no-bidirectional"
+    assert error.hint == "train with bidirectional=False"
 
 
 @pytest.mark.parametrize("task", TASKS)

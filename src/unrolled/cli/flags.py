@@ -23,6 +23,7 @@ __all__ = [
     "default_text",
     "flag_names",
     "help_text",
+    "names_in_messages",
     "option_name",
     "parameter",
     "parameters",
@@ -136,6 +137,13 @@ def flag_names(command: Any) -> dict[str, str]:
         is_option = parameter.param_type_name == "option"
         names[parameter.name] = parameter.opts[0] if is_option else parameter.metavar
     return names
+
+
+def names_in_messages(command: Any) -> dict[str, str]:
+    """Return `flag_names`, and by "NAME=False" what switches an option off."""
+    options = [each for each in command.params if each.param_type_name == "option"]
+    off = {f"{each.name}=False": each.secondary_opts[0] for each in options if each.secondary_opts}
+    return flag_names(command) | off
 
 
 def option_name(name: str) -> str:

@@ -26,7 +26,7 @@ from unrolled.cli.compare import compare
 from unrolled.cli.doctor import doctor
 from unrolled.cli.evaluate import evaluate
 from unrolled.cli.export import export
-from unrolled.cli.flags import flag_names
+from unrolled.cli.flags import names_in_messages
 from unrolled.cli.generate import generate
 from unrolled.cli.help import register
 from unrolled.cli.inspect import inspect
@@ -168,12 +168,12 @@ def _names_for(arguments: Sequence[str]) -> dict[str, str]:
         if argument not in getattr(command, "commands", {}):
             break
         command = command.commands[argument]
-    return names | flag_names(command)
+    return names | names_in_messages(command)
 
 
 def _names_of_all(command: Any) -> dict[str, str]:
     """Return what options are called by a command, or by any of those that a group has."""
-    names = flag_names(command)
+    names = names_in_messages(command)
     for each in getattr(command, "commands", {}).values():
         names = _names_of_all(each) | names
     return names

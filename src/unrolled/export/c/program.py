@@ -10,8 +10,10 @@ from typing import Any
 from torch import nn
 
 from unrolled.errors import OptionError
-from unrolled.export.c.parts import Stage, Writer, add_module, add_one_hot, add_pooling
+from unrolled.export.c.parts import add_module, add_one_hot
+from unrolled.export.c.pooling import add_pooling
 from unrolled.export.c.source import Source, check_numbers
+from unrolled.export.c.stage import Stage, Writer
 from unrolled.kernels import WeightFormat
 from unrolled.tasks.graphs import Chain
 

@@ -13,7 +13,7 @@ from unrolled.kernels.emitting.absence import guards
 from unrolled.kernels.emitting.gate_row import GateRow
 from unrolled.kernels.emitting.names import NodeNames
 from unrolled.kernels.emitting.row_loops import RowLoops
-from unrolled.kernels.emitting.step_functions import by_phase, function_text
+from unrolled.kernels.emitting.step_functions import by_phase, function_text, functions_of
 
 __all__ = ["row_functions"]
 
@@ -29,14 +29,8 @@ def row_functions(
         EquationsError: The equations use an operation that no kernel has, which is named.
     """
     writer = _Writer(step, names, row)
-    functions = [writer.apply] if writer.last else []
-    functions += [writer.between] if writer.last > 1 else []
-    functions.append(writer.forward)
-    if backward:
-        functions += [writer.unapply] if writer.last else []
-        functions += [writer.unbetween] if writer.last > 1 else []
-        functions.append(writer.backward)
-    return [write() for write in functions], writer.num_temporary
+    functions = functions_of(writer.last, backward=backward)
+    return [getattr(writer, name)() for name in functions], writer.num_temporary
 
 
 class _Writer:

@@ -20,7 +20,14 @@ from unrolled.kernels.emitting.gate_row import GateRow, reached
 from unrolled.kernels.emitting.headers import header_text
 from unrolled.kernels.emitting.names import NodeNames
 
-__all__ = ["by_phase", "function_text", "states_read", "step_functions", "without_unused"]
+__all__ = [
+    "by_phase",
+    "function_text",
+    "functions_of",
+    "states_read",
+    "step_functions",
+    "without_unused",
+]
 
 
 def step_functions(
@@ -32,14 +39,19 @@ def step_functions(
         EquationsError: The equations use an operation that no kernel has, which is named.
     """
     writer = _Writer(step, names, row)
-    functions = [writer.apply] if writer.last else []
-    functions += [writer.between] if writer.last > 1 else []
-    functions.append(writer.forward)
+    return [getattr(writer, name)() for name in functions_of(writer.last, backward=backward)]
+
+
+def functions_of(last: int, *, backward: bool) -> list[str]:
+    """Return which functions a step has whose last phase is `last`, in their order."""
+    functions = ["apply"] if last else []
+    functions += ["between"] if last > 1 else []
+    functions.append("forward")
     if backward:
-        functions += [writer.unapply] if writer.last else []
-        functions += [writer.unbetween] if writer.last > 1 else []
-        functions.append(writer.backward)
-    return [write() for write in functions]
+        functions += ["unapply"] if last else []
+        functions += ["unbetween"] if last > 1 else []
+        functions.append("backward")
+    return functions
 
 
 def states_read(step: CapturedStep) -> list[bool]:

@@ -52,12 +52,12 @@ class ClassifierGraphs(Graphs[Any]):
         """
         model = self.model
         if model.options.bidirectional or model.shape is not None or model.pictures is not None:
-            what, hint = "reads both ways", f"train with {field('bidirectional')} off"
+            what, hint = "reads both ways", f"train with {field('bidirectional=False')}"
             if model.pictures is not None:
                 what, hint = "sees a picture at once", ""
             elif model.shape is not None:
                 what = "weighs places of the whole series"
-                hint = f"train with {field('bidirectional')} and {field('evidence')} off"
+                hint = f"train with {field('bidirectional=False')} and {field('evidence=False')}"
             message = f"{field('stream')}: this classifier {what}, and has no single steps"
             raise OptionError(message, hint or "export the whole alone")
         names = state_names(model.layer)
