@@ -27,7 +27,7 @@ _NOTHING = (nn.Dropout, nn.Identity, LockedDropout)
 def add_one_hot(writer: Writer, size: int) -> Stage:
     """Add what lays a token out as a one among zeros."""
     body = writer.body()
-    body.lines += [f"zero({size}, out);", "out[m->token] = 1.0f;"]
+    body.lines.append(f"one_at({size}, m->token, out);")
     return Stage(body.end(), None, size)
 
 

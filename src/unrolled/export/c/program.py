@@ -4,6 +4,8 @@ A model of one direction goes step by step, and a sequence is its steps. One tha
 too has no steps: each of its stages goes over the whole sequence, in room that the caller gives.
 """
 
+import re
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -17,7 +19,31 @@ from unrolled.export.c.stage import Stage, Writer
 from unrolled.kernels import WeightFormat
 from unrolled.tasks.graphs import Chain
 
-__all__ = ["Program", "program_of"]
+__all__ = ["Pass", "Program", "program_of"]
+
+
+@dataclass(frozen=True)
+class Pass:
+    """Calls that go over a sequence; or are made once, of one step of it.
+
+    Args:
+        lines: The calls, which read `in` and write `out`.
+        order: "ahead" or "back" over all steps; "first" or "last", of that one, if there is one;
+            "once", which reads no step.
+        reads: Where `in` is: in the rows of "in", "a", "b", or None.
+        writes: Where `out` is: in the rows of "a", "b", "out", or None.
+        in_size: Numbers of a row that is read.
+        out_size: Numbers of a row that is written.
+        out_at: Where in the row.
+    """
+
+    lines: tuple[str, ...]
+    order: str
+    reads: str | None = None
+    writes: str | None = None
+    in_size: int = 0
+    out_size: int = 0
+    out_at: int = 0
 
 
 @dataclass(frozen=True)
@@ -36,6 +62,9 @@ class Program:
         room: Floats that `run` needs of its caller for each step; 0 of one that has steps.
         num_bytes: Bytes of its constants.
         instance: Bytes of an instance.
+        source: What the file is made of.
+        passes: What `run` does.
+        between: Floats between stages.
     """
 
     name: str
@@ -49,6 +78,9 @@ class Program:
     room: int
     num_bytes: int
     instance: int
+    source: Source
+    passes: tuple[Pass, ...]
+    between: int
 
 
 def program_of(chain: Chain, name: str, weights: WeightFormat) -> Program:
@@ -72,7 +104,6 @@ class _Builder:
         self._evidence = ""
         self._says: list[Stage] = []
         size = self._stages[-1].output_size
-        self._width = size
         if chain.pooling == "last" and not self._steps:  # each direction's last is copied
             self._pooled = self._source.state(size)
         elif chain.pooling is not None:
@@ -143,6 +174,9 @@ class _Builder:
             room,
             source.num_bytes,
             4 * (floats + max(1, source.num_places) + 1),
+            source,
+            tuple(self._passes()),
+            2 * self._widest,
         )
 
     def _begin(self) -> str:
@@ -172,25 +206,31 @@ class _Builder:
 
     def _forward(self) -> str:
         """Return what reads one step, up to the pooling."""
+        arguments = "const float *in"
         if self._chain.pooling is None:
-            lines = self._chained(self._stages, "in", "out")
-            arguments = "const float *in, float *out"
-        else:
-            place = f"m->between + {(len(self._stages) - 1) % 2 * self._widest}"
-            lines = self._chained(self._stages, "in", place)
-            lines.append(f"{self._pool}(m, {place}, 0);")
-            arguments = "const float *in"
-            if self._evidence:
-                other = f"m->between + {len(self._stages) % 2 * self._widest}"
-                lines.append(f"{self._adds_evidence}(m, 0, {other});")
-        return _function(f"static void forward({self._name} *m, {arguments})", lines)
+            arguments += ", float *out"
+        return _function(f"static void forward({self._name} *m, {arguments})", self._read_step())
+
+    def _read_step(self) -> list[str]:
+        if self._chain.pooling is None:
+            return self._chained(self._stages, "in", "out")
+        place = f"m->between + {(len(self._stages) - 1) % 2 * self._widest}"
+        lines = self._chained(self._stages, "in", place)
+        lines.append(f"{self._pool}(m, {place}, 0);")
+        if self._evidence:
+            other = f"m->between + {len(self._stages) % 2 * self._widest}"
+            lines.append(f"{self._adds_evidence}(m, 0, {other});")
+        return lines
 
     def _say(self) -> str:
         """Return what is said of what was pooled."""
+        return _function(f"static void say({self._name} *m, float *out)", self._say_pooled())
+
+    def _say_pooled(self) -> list[str]:
         lines = self._chained(self._says, self._pooled, "out")
         if self._evidence:
             lines.append(f"add({self._output_size}, {self._evidence}, out);")
-        return _function(f"static void say({self._name} *m, float *out)", lines)
+        return lines
 
     @property
     def _reads(self) -> str:
@@ -237,44 +277,63 @@ class _Builder:
 
     def _run_whole(self) -> str:
         """Return what reads a sequence stage by stage, each over all steps."""
-        name, lines = self._name, []
-        tokens, pooled = self._chain.num_tokens is not None, self._chain.pooling is not None
+        name = self._name
+        given = f"int32_t steps, {self._reads}in, float *out, float *room"
+        head = f"int32_t {name}_run({name} *m, {given})"
+        body = "\n".join(f"  {line}" for each in self._passes() for line in self._in_c(each))
+        return f"{head} {{\n{self._check_tokens()}  {name}_reset(m);\n{body}\n  return 0;\n}}\n"
+
+    def _in_c(self, each: Pass) -> list[str]:
+        if each.order == "once":
+            return ["say(m, out);"]
         wide = max(stage.output_size for stage in self._stages)
+        rows = {"a": "room", "b": f"room + steps * {wide}", "in": "in", "out": "out", None: "0"}
+        t = {"first": "0", "last": "(steps - 1)"}.get(each.order, "t")
+        tokens = self._chain.num_tokens is not None and each.reads == "in"
+        read = "0" if tokens else f"{rows[each.reads]} + {t} * {each.in_size}"
+        written = f"{rows[each.writes]} + {t} * {each.out_size} + {each.out_at}"
+        places = {"in": read, "out": written}
+        lines = ["  m->token = in[t];"] if tokens else []
+        lines += [
+            "  " + re.sub(r"\b(in|out)\b", lambda word: places[word[0]], line)
+            for line in each.lines
+        ]
+        heads = {"ahead": "for (int32_t t = 0; t < steps; t++)"}
+        heads["back"] = "for (int32_t t = steps - 1; t >= 0; t--)"
+        return [f"{heads.get(each.order, 'if (steps > 0)')} {{", *lines, "}"]
+
+    def _passes(self) -> Iterator[Pass]:
+        """Yield what goes over a sequence; with steps one that takes each, else stage by stage."""
+        pooled = self._chain.pooling is not None
+        said = self._output_size
+        if self._steps:
+            lines = tuple(self._read_step())
+            yield Pass(lines, "ahead", "in", None if pooled else "out", self._input_size, said)
+        else:
+            yield from self._whole_passes()
+        if pooled:
+            yield Pass(tuple(self._say_pooled()), "once", None, "out", 0, said)
+
+    def _whole_passes(self) -> Iterator[Pass]:
+        pooled = self._chain.pooling is not None
         read, size = "in", self._input_size
         for number, stage in enumerate(self._stages):
             is_last = number == len(self._stages) - 1 and not pooled
-            to = "out" if is_last else "room" if number % 2 == 0 else f"room + steps * {wide}"
-            given = "0" if tokens and number == 0 else f"{read} + t * {size}"
-            token = ["  m->token = in[t];"] if tokens and number == 0 else []
-            width = stage.output_size
-            lines += ["for (int32_t t = 0; t < steps; t++) {", *token]
-            lines += [f"  {stage.ahead}(m, {given}, {to} + t * {width});", "}"]
-            if stage.back is not None:
-                lines += ["for (int32_t t = steps - 1; t >= 0; t--) {", *token]
-                lines += [f"  {stage.back}(m, {given}, {to} + t * {width} + {stage.size});", "}"]
+            to, width = "out" if is_last else "ab"[number % 2], stage.output_size
+            for part, order, at in ((stage.ahead, "ahead", 0), (stage.back, "back", stage.size)):
+                if part is not None:
+                    yield Pass((f"{part}(m, in, out);",), order, read, to, size, width, at)
             read, size = to, width
-        if pooled:
-            lines += self._pool_whole(read)
-        given = f"int32_t steps, {self._reads}in, float *out, float *room"
-        head = f"int32_t {name}_run({name} *m, {given})"
-        body = "\n".join(f"  {line}" for line in lines)
-        return f"{head} {{\n{self._check_tokens()}  {name}_reset(m);\n{body}\n  return 0;\n}}\n"
-
-    def _pool_whole(self, read: str) -> list[str]:
-        """Return what pools a sequence; the last of what reads from the end is its first step."""
-        last, width = self._stages[-1], self._width
-        if self._chain.pooling == "last":
-            lines = ["if (steps > 0) {"]
-            lines.append(f"  copy({last.size}, {read} + (steps - 1) * {width}, {self._pooled});")
-            at = f"{read} + {last.size}, {self._pooled} + {last.size}"
-            lines += [f"  copy({last.size}, {at});", "}"]
-        else:
-            lines = ["for (int32_t t = 0; t < steps; t++) {"]
-            lines += [f"  {self._pool}(m, {read} + t * {width}, 0);", "}"]
+        last = self._stages[-1].size
+        if self._chain.pooling == "last":  # of what reads from the end it is the first step
+            for order, at in (("last", 0), ("first", last)):
+                line = f"copy({last}, in + {at}, {self._pooled} + {at});"
+                yield Pass((line,), order, read, None, size)
+        elif pooled:
+            yield Pass((f"{self._pool}(m, in, 0);",), "ahead", read, None, size)
         if self._evidence:
-            lines += ["for (int32_t t = 0; t < steps; t++) {", "  m->token = in[t];"]
-            lines += [f"  {self._adds_evidence}(m, 0, m->between);", "}"]
-        return [*lines, "say(m, out);"]
+            line = f"{self._adds_evidence}(m, 0, m->between);"
+            yield Pass((line,), "ahead", "in", None, self._input_size)
 
     def _write(self) -> str:
         name, size = self._name, self._output_size

@@ -38,7 +38,8 @@ class Body:
     def end(self) -> str:
         """Add the function to the file, and return its name."""
         body = "\n".join(f"  {line}" for line in self.lines)
-        unused = [each for each in ("m", "in") if not re.search(rf"\b{each}\b", body)]
+        self.source.bodies[self.name] = tuple(self.lines)
+        unused = [each for each in ("m", "in", "out") if not re.search(rf"\b{each}\b", body)]
         quiet = "".join(f"  (void){each};\n" for each in unused)
         head = f"static void {self.name}({self._model} *m, const float *in, float *out) {{"
         self.source.functions.append(f"{head}\n{quiet}{body}\n}}\n")

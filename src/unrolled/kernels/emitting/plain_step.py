@@ -7,7 +7,7 @@ once they are done. Where the equations compute what is multiplied, `NAME_apply`
 
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import torch
@@ -21,7 +21,7 @@ from unrolled.kernels.emitting.headers import header_text
 from unrolled.kernels.emitting.names import NodeNames
 from unrolled.kernels.emitting.step_functions import without_unused
 
-__all__ = ["PlainStep", "only_needed", "plain_functions", "plain_step"]
+__all__ = ["PlainStep", "PlainTrace", "only_needed", "plain_functions", "plain_step", "plain_trace"]
 
 _MATHEMATICS = re.compile(r"\bv(\w+)\(")
 _ATEN = torch.ops.aten
@@ -51,6 +51,7 @@ class PlainStep:
         num_slots: How many of the size of a column `x` must have room for.
         reads_h: Whether the equations read h itself, and not only its products.
         needs_libm: Whether it calls functions of C's library.
+        cell: Whose step it is.
     """
 
     text: str
@@ -64,6 +65,21 @@ class PlainStep:
     num_slots: int
     reads_h: bool
     needs_libm: bool
+    cell: Cell = field(compare=False)
+
+
+@dataclass(frozen=True)
+class PlainTrace:
+    """What writes down the named values of a step, and changes nothing.
+
+    Args:
+        text: A function for each call of the step: NAME_trace before NAME_units, `NAME_trace_apply`
+            before `NAME_apply`, and so on. Each has that one's arguments, and then where to write.
+        phases: The names of what each writes, one vector after the other, in order of the calls.
+    """
+
+    text: str
+    phases: tuple[tuple[str, ...], ...]
 
 
 def plain_functions(text: str) -> str:
@@ -136,6 +152,18 @@ def plain_step(cell: Cell, function: str) -> PlainStep:
     return _Writer(step, function).step()
 
 
+def plain_trace(cell: Cell, function: str) -> PlainTrace:
+    """Return what traces the step that `plain_step` writes under the same name.
+
+    Values that are not numbers of each unit are left out.
+
+    Raises:
+        EquationsError: No C can do what the equations hold, which is named.
+    """
+    plain_step(cell, function)  # for what it refuses
+    return _Writer(capture(cell), function).trace()
+
+
 class _Writer:
     def __init__(self, step: CapturedStep, function: str) -> None:
         self._step, self._function = step, function
@@ -163,6 +191,7 @@ class _Writer:
             self._row.slots if applied else sum(c.input for c in step.columns),
             bool(step.states_in[0].users),
             bool(set(_MATHEMATICS.findall(text)) - _OWN) or "INFINITY" in text or "NAN" in text,
+            cell,
         )
 
     def _apply(self, phase: int) -> str:
@@ -178,6 +207,20 @@ class _Writer:
         lines += [f"x[{slot} * units + n] = {names[node]};" for node, slot in carried.items()]
         name = f"apply{phase + 1}" if phase else "apply"
         return self._text(name, "float *restrict x, ", ", float *restrict v", lines, False)
+
+    def trace(self) -> PlainTrace:
+        """Return what writes down the named values, phase by phase."""
+        texts, phases = [], []
+        for phase in range(self._last + 1):
+            named = {n: v for n, v in self._step.named.items() if self._phase(v) == phase}
+            lines = self._known_at(phase, list(named.values()))
+            for index, node in enumerate(named.values()):
+                lines.append(f"v[{index} * units + n] = {as_floats(node, self._names)};")
+            more = "" if phase == self._last else f"_apply{phase + 1 if phase else ''}"
+            x, v = "const float *restrict x, ", ", float *restrict v"
+            texts.append(self._text(f"trace{more}", x, v, lines, False))
+            phases.append(tuple(named))
+        return PlainTrace("\n".join(texts), tuple(phases))
 
     def _units(self) -> str:
         step, names = self._step, self._names
