@@ -13,21 +13,29 @@ __all__ = ["build", "compiler_or_none"]
 
 _LIMIT = 300  # seconds that a compiler may take
 _FLAGS = ("-std=gnu11", "-O3", "-ffp-contract=off", "-fno-strict-aliasing", "-mbulk-memory")
+_ALONE = ("-nostdlib", "-Wl,--no-entry")
 _LINKED = ("-Wl,--strip-all", "-Wl,-z,stack-size=16384", "-Wl,--export=__heap_base")
-_SIMD = ("-msimd128", "-DTILE=32")
+_SIMD = ("-msimd128",)
 
 
-def compiler_or_none() -> tuple[str, ...] | None:
-    """Return the command that compiles C to a module, or None."""
+def compiler_or_none(*, has_library: bool) -> tuple[str, ...] | None:
+    """Return the command that compiles C to a module, or None.
+
+    Args:
+        has_library: Whether with C's library, which only ziglang brings; the first time it compiles
+            that, too, for a minute or two.
+    """
     if find_spec("ziglang") is not None:
-        zig = (sys.executable, "-m", "ziglang", "cc", "-target", "wasm32-wasi")
-        return (*zig, "-mexec-model=reactor")
-    if shutil.which("clang") is None or shutil.which("wasm-ld") is None:
+        zig = (sys.executable, "-m", "ziglang", "cc", "-target")
+        if has_library:
+            return (*zig, "wasm32-wasi", "-mexec-model=reactor")
+        return (*zig, "wasm32-freestanding", *_ALONE)
+    if has_library or shutil.which("clang") is None or shutil.which("wasm-ld") is None:
         return None
     targets = subprocess.run(["clang", "--print-targets"], capture_output=True, text=True)
     if "wasm32" not in targets.stdout:
         return None
-    return ("clang", "--target=wasm32", "-nostdlib", "-Wl,--no-entry")
+    return ("clang", "--target=wasm32", *_ALONE)
 
 
 def build(text: str, *, simd: bool) -> bytes:
@@ -40,7 +48,7 @@ def build(text: str, *, simd: bool) -> bytes:
     Raises:
         KernelError: There is no compiler, or it fails.
     """
-    compiler = compiler_or_none()
+    compiler = compiler_or_none(has_library="#include <math.h>" in text)
     if compiler is None:
         message = "there is no compiler for WebAssembly, which a cell of your own needs"
         raise KernelError(message, 'pip install "unrolled[compiler]"')

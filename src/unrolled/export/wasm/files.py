@@ -34,7 +34,7 @@ class WasmModel:
     """A model that was written as WebAssembly.
 
     Args:
-        folder: Where it is: index.html, model.js, unrolled.js, and their types.
+        folder: Where it is: index.html, model.js, unrolled.js, tokens.js, and types.
         weights: How its matrices are stored.
         num_bytes: Bytes of its constants.
         module: Bytes of the module that computes with vectors.
@@ -113,6 +113,7 @@ def to_wasm(
         "tokens.js": web_file("tokens.js"),
         "model.js": f"export default {script(description)};\n",
         "model.d.ts": web_file("model.d.ts"),
+        "package.json": '{"type": "module", "main": "unrolled.js", "types": "unrolled.d.ts"}\n',
         "index.html": page_of(description),
     }
     with writing(folder, "wasm"):

@@ -11,6 +11,8 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+import torch
+from torch import Tensor
 
 from unrolled.export.c.program import Pass, Program
 from unrolled.export.c.source import Array
@@ -19,7 +21,7 @@ from unrolled.kernels import PlainStep, PlainTrace
 __all__ = ["OPERATION", "SUPPORT", "Linked", "function_kinds", "link"]
 
 SUPPORT = {
-    "product": "Mff",
+    "packed_product": "Mff",
     "lookup": "Mif",
     "embed": "Mif",
     "copy": "iff",
@@ -39,6 +41,7 @@ SUPPORT = {
 OPERATION = 10
 """Words of an operation: which function, a kind for each argument (4 bits), and eight arguments."""
 
+_PANELS = (32, 16, 4, 1)  # columns that lie together in what packed_product reads
 _ARGUMENTS = 8
 _NUMBER, _PLACE, _IN, _OUT, _TOKEN, _TRACE = range(6)
 _ORDERS = ("ahead", "back", "first", "last", "once")
@@ -94,7 +97,7 @@ class _Linker:
         self._records: list[dict[str, Any]] = []
         self._num_traced = 0
         self._constants = bytearray()
-        self._places = {name: self._constant(each) for name, each in self._source.arrays.items()}
+        self._place_constants()
         source, place = self._source, len(self._constants)
         self._memory: dict[str, int] = {}
         sizes = {"state": source.num_state, "places": max(1, source.num_places)}
@@ -106,6 +109,17 @@ class _Linker:
             self._memory[name] = place
             place += _aligned(4 * count)
         self._end = place
+
+    def _place_constants(self) -> None:
+        lines = (line for body in self._source.bodies.values() for line in body)
+        multiplied = {match[1] for line in lines if (match := re.match(r"product\(&(\w+)", line))}
+        self._places = {}
+        for name, array in self._source.arrays.items():
+            matrix = self._source.matrices.get(name.removesuffix("_numbers"))
+            if matrix is not None and matrix.name in multiplied:
+                numbers = _packed(array.numbers.reshape(matrix.depth, matrix.columns))
+                array = Array(numbers, array.stored)
+            self._places[name] = self._constant(array)
 
     def _constant(self, array: Array) -> int:
         place = _aligned(len(self._constants))
@@ -171,7 +185,7 @@ class _Linker:
         function, _, which = name.rpartition("_")
         if function in self._traces and which.startswith(("units", "apply")):
             self._trace(function, which, values, back)
-        self._add(name, values)
+        self._add("packed_product" if name == "product" else name, values)
 
     def _trace(self, function: str, which: str, values: Sequence[Any], back: bool) -> None:
         """Add what writes down the named values before a call changes what they are made of."""
@@ -222,6 +236,16 @@ class _Linker:
         if first.startswith("m->"):
             return _PLACE, self._memory[first[3:]] + 4 * added
         return _PLACE, self._places[first] + 4 * added
+
+
+def _packed(numbers: Tensor) -> Tensor:
+    """Return a matrix, (depth, columns), panel after panel."""
+    panels, first = [], 0
+    for width in _PANELS:
+        while first + width <= numbers.shape[1]:
+            panels.append(numbers[:, first : first + width].reshape(-1))
+            first += width
+    return torch.cat(panels) if panels else numbers.reshape(-1)
 
 
 def _words(words: Iterable[int]) -> bytes:

@@ -22,6 +22,42 @@ typedef struct {
   Pass passes[];
 } Model;
 
+/* The sums of `count` columns that lie side by side in a panel of `width`. */
+#define PANEL(count, width)                                           \
+  for (int32_t at = 0; at < (width); at += (count)) {                 \
+    const Weight *restrict row = panel + at;                          \
+    float sum[count];                                                 \
+    for (int32_t c = 0; c < (count); c++) sum[c] = 0.0f;              \
+    for (int32_t k = 0; k < depth; k++, row += (width)) {             \
+      const float factor = a[k];                                      \
+      for (int32_t c = 0; c < (count); c++) {                         \
+        sum[c] = MULTIPLY_ADD(NUMBER(row[c]), factor, sum[c]);        \
+      }                                                               \
+    }                                                                 \
+    for (int32_t c = 0; c < (count); c++) {                           \
+      out[first + at + c] = SCALED(sum[c], matrix, first + at + c);   \
+    }                                                                 \
+  }
+
+#if defined(__wasm_simd128__)
+#define AT_ONCE(width) (width)
+#else
+#define AT_ONCE(width) 4
+#endif
+
+/* The `product` of support.h, to the last bit, of a matrix that lies panel after panel, each
+   [depth][width] of as many columns as there are in a row of PANELS (linking.py): so that what is
+   read next lies behind what was read. */
+static void packed_product(const Matrix *matrix, const float *restrict a, float *restrict out) {
+  const Weight *panel = matrix->numbers;
+  const int32_t depth = matrix->depth, columns = matrix->columns;
+  int32_t first = 0;
+  for (; first + 32 <= columns; first += 32, panel += 32 * depth) PANEL(AT_ONCE(32), 32)
+  for (; first + 16 <= columns; first += 16, panel += 16 * depth) PANEL(AT_ONCE(16), 16)
+  for (; first + 4 <= columns; first += 4, panel += 4 * depth) PANEL(4, 4)
+  for (; first < columns; first++, panel += depth) PANEL(1, 1)
+}
+
 #define I(place) a[place]
 #define F(place) ((float *)a[place])
 #define P(place) ((int32_t *)a[place])
