@@ -35,7 +35,7 @@ _TAKEN = re.compile(
     r"|v?(f|i|f?min|f?max|f?abs|sign|sigmoid|exp\w*|log\w*|sqrt|cbrt|floor|ceil|round|trunc)f?"
     r"|v?(a?sinh?|a?cosh?|a?tanh?|atan2|erfc?|pow|hypot|fma|[lt]gamma|[jy][01n]|l*rint)f?"
     r"|forward|say|product|lookup|embed|copy|zero|add|relu|tanh_of|sigmoid_of|window|drawn|select"
-    r"|splat|power|clamp|lesser|greater|in|out|m|t|n|token|steps|room|tokens|count|scores|random"
+    r"|splat|power|clamp|lesser|greater|lanes|total|greatest|least|running_\w+|in|out|m|t|n|token|steps|room|tokens|count|scores|random"
 )
 
 

@@ -4,17 +4,19 @@ A model of one direction goes step by step, and a sequence is its steps. One tha
 too has no steps: each of its stages goes over the whole sequence, in room that the caller gives.
 """
 
+import re
 from dataclasses import dataclass
 from typing import Any
 
 from torch import nn
 
 from unrolled.errors import OptionError
-from unrolled.export.c.parts import add_module, add_one_hot
+from unrolled.export.c.parts import add_module, features_read
 from unrolled.export.c.pooling import add_pooling
 from unrolled.export.c.source import Source, check_numbers
-from unrolled.export.c.stage import Stage, Writer
+from unrolled.export.c.stage import Stage, Writer, add_one_hot
 from unrolled.kernels import WeightFormat
+from unrolled.layers import RecurrentLayer
 from unrolled.tasks.graphs import Chain
 
 __all__ = ["Program", "program_of"]
@@ -68,6 +70,7 @@ class _Builder:
         _check([*chain.modules, *chain.says], chain.attention, chain.evidence)
         writer = Writer(self._source, name)
         self._stages = self._body_of(writer)
+        self._given = writer.given
         self._pool = self._pooled = ""
         self._evidence = ""
         self._says: list[Stage] = []
@@ -173,17 +176,22 @@ class _Builder:
     def _forward(self) -> str:
         """Return what reads one step, up to the pooling."""
         if self._chain.pooling is None:
-            lines = self._chained(self._stages, "in", "out")
+            lines = self._beside("in") + self._chained(self._stages, "in", "out")
             arguments = "const float *in, float *out"
         else:
             place = f"m->between + {(len(self._stages) - 1) % 2 * self._widest}"
-            lines = self._chained(self._stages, "in", place)
+            lines = self._beside("in") + self._chained(self._stages, "in", place)
             lines.append(f"{self._pool}(m, {place}, 0);")
             arguments = "const float *in"
             if self._evidence:
                 other = f"m->between + {len(self._stages) % 2 * self._widest}"
                 lines.append(f"{self._adds_evidence}(m, 0, {other});")
         return _function(f"static void forward({self._name} *m, {arguments})", lines)
+
+    def _beside(self, read: str) -> list[str]:
+        """Return what puts the inputs of a step where each layer reads them."""
+        given = self._given
+        return [f"copy({given.count}, {read} + {given.after}, {given.address});"] if given else []
 
     def _say(self) -> str:
         """Return what is said of what was pooled."""
@@ -246,6 +254,7 @@ class _Builder:
             to = "out" if is_last else "room" if number % 2 == 0 else f"room + steps * {wide}"
             given = "0" if tokens and number == 0 else f"{read} + t * {size}"
             token = ["  m->token = in[t];"] if tokens and number == 0 else []
+            token += [f"  {each}" for each in self._beside(f"in + t * {self._input_size}")]
             width = stage.output_size
             lines += ["for (int32_t t = 0; t < steps; t++) {", *token]
             lines += [f"  {stage.ahead}(m, {given}, {to} + t * {width});", "}"]
@@ -257,6 +266,7 @@ class _Builder:
             lines += self._pool_whole(read)
         given = f"int32_t steps, {self._reads}in, float *out, float *room"
         head = f"int32_t {name}_run({name} *m, {given})"
+        lines += [] if re.search(r"\broom\b", "\n".join(lines)) else ["(void)room;"]
         body = "\n".join(f"  {line}" for line in lines)
         return f"{head} {{\n{self._check_tokens()}  {name}_reset(m);\n{body}\n  return 0;\n}}\n"
 
@@ -295,7 +305,7 @@ class _Builder:
         what = "of a step" if of_all else "of the sequence until now"
         reads = f"TOKENS {tokens} /* a step reads one of them, from 0 on */"
         if tokens is None:
-            reads = f"INPUTS {self._input_size} /* numbers that a step reads */"
+            reads = f"INPUTS {self._input_size} /* numbers that a step reads{self._parts} */"
         lines = [
             f"#define {upper}_{reads}",
             f"#define {upper}_OUTPUTS {size} /* numbers that are said {what} */",
@@ -319,6 +329,14 @@ class _Builder:
         return _HEADER.format(
             name=name, weights=source.weights, guard=guard, declarations="\n".join(lines)
         )
+
+    @property
+    def _parts(self) -> str:
+        given, layer = self._given, self._chain.modules[0]
+        if given is None or not isinstance(layer, RecurrentLayer):
+            return ""
+        names = ", ".join(layer.cell.inputs)
+        return f": {given.after} of x, then {layer.hidden_size} of each of {names}"
 
     def _declared_steps(self, of_all: str) -> list[str]:
         name, size, reads = self._name, self._output_size, self._input_size
@@ -395,8 +413,8 @@ def _function(head: str, lines: list[str]) -> str:
 def _input_size(module: Any) -> int:
     while isinstance(module, nn.Sequential) and len(module):
         module = module[0]
-    size = getattr(module, "input_size", getattr(module, "in_features", None))
-    if not isinstance(size, int):
+    size = features_read(module)
+    if size is None:
         kind = type(module).__name__
         message = f"to_c: a model cannot begin with {kind}, which does not say how much it reads"
         raise OptionError(message, "begin with a layer, a Linear or an Embedding")

@@ -196,7 +196,14 @@ def _in_torch(modules: Any, x: Tensor) -> Tensor:
             x = module(x)
             continue
         time = 1 if module.batch_first else 0
-        x = module(x.unsqueeze(1 - time))[0].squeeze(1 - time)
+        given: dict[str, Tensor] = {}
+        x = x.unsqueeze(1 - time)
+        if isinstance(module, RecurrentLayer) and module.cell.inputs:
+            names = module.cell.inputs
+            more = x[..., module.input_size :].chunk(len(names), -1)
+            given = dict(zip(names, more, strict=True))
+            x = x[..., : module.input_size]
+        x = module(x, **given)[0].squeeze(1 - time)
     return x.float()
 
 
