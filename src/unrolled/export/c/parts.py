@@ -18,7 +18,14 @@ from unrolled.networks.both_directions import BothDirections
 from unrolled.networks.memoryless import Conv, Dense
 from unrolled.wrappers import LockedDropout, Residual, Stacked
 
-__all__ = ["add_module", "add_sequential", "chained", "features_read", "refuse_changed"]
+__all__ = [
+    "add_module",
+    "add_sequential",
+    "add_table",
+    "chained",
+    "features_read",
+    "refuse_changed",
+]
 
 _ACTIVATIONS = {nn.ReLU: "relu", nn.Tanh: "tanh_of", nn.Sigmoid: "sigmoid_of"}
 _NOTHING = (nn.Dropout, nn.Identity, LockedDropout)
@@ -51,7 +58,7 @@ def add_module(writer: Writer, module: nn.Module, size: int, *, one_hot: bool) -
     if isinstance(module, nn.Embedding):
         if writer.has_begun:
             raise OptionError(f"to_c: {kind} reads tokens, so that nothing can come before it")
-        return [_add_table(writer, module)]
+        return [add_table(writer, module)]
     if isinstance(module, BothDirections):
         return _add_both(writer, module, size, one_hot)
     before = [add_one_hot(writer, size)] if one_hot else []
@@ -131,7 +138,8 @@ def _add_residual(writer: Writer, module: Residual, size: int) -> Stage:
     return Stage(body.end(), None, size)
 
 
-def _add_table(writer: Writer, module: nn.Embedding) -> Stage:
+def add_table(writer: Writer, module: nn.Embedding) -> Stage:
+    """Add what looks a token up."""
     if module.max_norm is not None:
         raise OptionError("to_c: an Embedding with max_norm changes its rows", "export without")
     body = writer.body()
