@@ -5,7 +5,7 @@
 onnxruntime-web is fetched by npm into a folder that is thrown away; it runs a graph of one node,
 LSTM, whose states go in again as they came out. Both read 1 input, both are held against the layer
 first. A round is 200 steps of each, in turns, in one page; said are the median of a step, the
-quarters of it, and the ratio of the medians. Needs node's npm, Chromium and the extras dev and export.
+quarters of it, and the ratio of the medians. Needs npm, Chromium, and the extras dev and export.
 """
 
 import argparse
@@ -102,7 +102,9 @@ def main() -> None:
             browser = driver.chromium.launch(executable_path=chromium(), args=["--no-sandbox"])
             cores = f"{available_cores()} cores, load {load():.1f}"
             print(f"{processor()}, {cores}, Chromium {browser.version}, onnxruntime-web {version}")
-            print("\nLSTM step, 1 input, microseconds: median (quarters), onnxruntime-web's by ours")
+            print(
+                "\nLSTM step, 1 input, microseconds: median (quarters), onnxruntime-web's by ours"
+            )
             page = browser.new_page()
             page.goto(f"{serve(folder)}/index.html")
             page.wait_for_function("window.ready")
@@ -158,7 +160,9 @@ def write(folder: Path, size: int, formats: list[str]) -> Any:
         [numpy_helper.from_array(array, name) for name, array in arrays.items()],
     )
     opset = [helper.make_opsetid("", 18)]
-    onnx.save(helper.make_model(graph, opset_imports=opset, ir_version=9), folder / f"lstm{size}.onnx")
+    onnx.save(
+        helper.make_model(graph, opset_imports=opset, ir_version=9), folder / f"lstm{size}.onnx"
+    )
     return layer
 
 

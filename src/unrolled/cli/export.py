@@ -58,7 +58,8 @@ def export(
     check: Annotated[
         bool,
         typer.Option(
-            "--check", help="C, page: run it here, a page by node, and compare with the model first."
+            "--check",
+            help="C, page: run it here, a page by node, and compare with the model first.",
         ),
     ] = False,
     trust_code: TrustCode = False,

@@ -112,7 +112,13 @@ class Source:
             name: Of it.
             weight: (columns, depth), each row with its scale; of a table (depth, columns).
             is_table: Whether its rows are looked up, and never multiplied.
+
+        Raises:
+            OptionError: More numbers than the C can count, or one that is not finite.
         """
+        if weight.numel() >= 2**31:
+            what = f"to_c: a matrix of the model has {weight.numel():,} numbers"
+            raise OptionError(f"{what}, and C here counts to 2,147,483,647", "make it smaller")
         numbers, scales = _stored(weight, self.weights)
         laid = numbers if is_table else numbers.T
         depth, columns = laid.shape

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 from unrolled.export.c.source import Source
 
-__all__ = ["Body", "Stage", "Writer"]
+__all__ = ["Body", "Given", "Stage", "Writer", "add_one_hot"]
 
 
 @dataclass(frozen=True)
@@ -46,17 +46,40 @@ class Body:
         return self.name
 
 
+@dataclass(frozen=True)
+class Given:
+    """Inputs of a step, which lie behind x in what a step is given, and which each layer reads.
+
+    Args:
+        after: Numbers of x.
+        count: How many there are.
+        address: Where they are while the step is made.
+    """
+
+    after: int
+    count: int
+    address: str
+
+
 class Writer:
     """Adds modules to a file.
 
     Args:
         source: The file.
         model: What an instance is called.
+
+    Attributes:
+        given: Inputs of a step, if its first layer has any.
     """
 
     def __init__(self, source: Source, model: str) -> None:
         self.source, self._model = source, model
         self._num_parts = 0
+        self.given: Given | None = None
+
+    def give(self, after: int, count: int) -> None:
+        """Have a step read `count` numbers that lie behind x, which has `after`."""
+        self.given = Given(after, count, self.source.state(count))
 
     @property
     def has_begun(self) -> bool:
@@ -67,3 +90,10 @@ class Writer:
         """Return the function of another part."""
         self._num_parts += 1
         return Body(self.source, self._model, f"part{self._num_parts}")
+
+
+def add_one_hot(writer: Writer, size: int) -> Stage:
+    """Add what lays a token out as a one among zeros."""
+    body = writer.body()
+    body.lines.append(f"one_at({size}, m->token, out);")
+    return Stage(body.end(), None, size)

@@ -94,7 +94,7 @@ def to_wasm(
             message = f"{model.run.path}: its model is in training mode"
             raise OptionError(message, "call model.eval() first")
         graphs = model.task.graphs(model.model)
-        program = program_of(graphs.chain(), "model", stored)
+        program = program_of(graphs.parts(), "model", stored)
         content = content_of(model, graphs)
         description, module, is_prebuilt = described(program, content)
         if check and has_node():
@@ -142,6 +142,9 @@ def described(
         KernelError: There is no compiler for a cell that is not built in.
     """
     source = program.source
+    if source is None or not program.passes:
+        message = "this model is more than calls over the steps of a sequence, which modules make"
+        raise OptionError(message, f"export it with {field('c')} or {field('onnx')}")
     if program.num_bytes > MOST_BYTES:
         stored = source.weights
         message = f"the model has {program.num_bytes:,} bytes of weights as {stored}, and a page "

@@ -14,8 +14,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from unrolled.export.c.program import Pass, Program
-from unrolled.export.c.source import Array
+from unrolled.export.c.interface import Pass, Program
+from unrolled.export.c.source import Array, Source
 from unrolled.kernels import PlainStep, PlainTrace
 
 __all__ = ["OPERATION", "SUPPORT", "Linked", "function_kinds", "link"]
@@ -38,11 +38,12 @@ SUPPORT = {
 }
 """What the functions of support.h take: M a matrix, i a number, f floats, p an integer's place."""
 
-OPERATION = 10
-"""Words of an operation: which function, a kind for each argument (4 bits), and eight arguments."""
+OPERATION = 12
+"""Words of an operation: which function, the kinds of its arguments, 4 bits each, in two words, and
+nine arguments."""
 
 _PANELS = (32, 16, 4, 1)  # columns that lie together in what packed_product reads
-_ARGUMENTS = 8
+_ARGUMENTS = 9
 _NUMBER, _PLACE, _IN, _OUT, _TOKEN, _TRACE = range(6)
 _ORDERS = ("ahead", "back", "first", "last", "once")
 _ROWS = ("in", "out", "trace", "a", "b")
@@ -81,16 +82,21 @@ def link(
         traces: What traces each of its steps, by the name of the step's functions.
         functions: What the module's functions take, by name, in the module's order.
     """
-    linker = _Linker(program, traces, functions)
+    assert program.source is not None
+    linker = _Linker(program, program.source, traces, functions)
     passes = [linker.run(each) for each in program.passes]
     return linker.linked(passes)
 
 
 class _Linker:
     def __init__(
-        self, program: Program, traces: Mapping[str, PlainTrace], functions: Mapping[str, str]
+        self,
+        program: Program,
+        source: Source,
+        traces: Mapping[str, PlainTrace],
+        functions: Mapping[str, str],
     ) -> None:
-        self._program, self._source = program, program.source
+        self._program, self._source = program, source
         self._traces, self._functions = traces, functions
         self._numbers = {name: number for number, name in enumerate(functions)}
         self._operations: list[list[int]] = []
@@ -98,7 +104,7 @@ class _Linker:
         self._num_traced = 0
         self._constants = bytearray()
         self._place_constants()
-        source, place = self._source, len(self._constants)
+        place = len(self._constants)
         self._memory: dict[str, int] = {}
         sizes = {"state": source.num_state, "places": max(1, source.num_places)}
         for name, count in (
@@ -197,17 +203,19 @@ class _Linker:
         for number, name in enumerate(trace.phases[phase]):
             places[name] = self._num_traced + number * units
         more = "" if which == "units" else f"_{which}"
-        arguments = [*values[:6], (_TRACE, 4 * self._num_traced)]
+        given = values if which == "units" else values[:-1]
+        arguments = [*given, (_TRACE, 4 * self._num_traced)]
         if trace.phases[phase]:
             self._add(f"{function}_trace{more}", arguments)
-        self._num_traced += units * len(trace.phases[phase])
+        self._num_traced += units * trace.num_vectors[phase]
 
     def _add(self, name: str, values: Sequence[tuple[int, int]]) -> None:
         assert len(values) <= _ARGUMENTS, name
         kinds = sum(kind << 4 * place for place, (kind, _) in enumerate(values))
         numbers = [number for _, number in values]
         padding = [0] * (_ARGUMENTS - len(numbers))
-        self._operations.append([self._numbers[name], kinds, *numbers, *padding])
+        words = [self._numbers[name], kinds & 0xFFFFFFFF, kinds >> 32]
+        self._operations.append([*words, *numbers, *padding])
 
     # ---- Arguments -------------------------------------------------------------------------------
 

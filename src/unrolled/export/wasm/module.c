@@ -5,8 +5,8 @@
 
 typedef struct {
   int32_t function;
-  uint32_t kinds; /* of each argument, 4 bits: a number, or what it is added to */
-  int32_t arguments[8];
+  uint32_t kinds[2]; /* of each argument, 4 bits: a number, or what it is added to */
+  int32_t arguments[9];
 } Operation;
 
 typedef struct { /* what goes over a sequence; sizes are bytes, of a row */
@@ -73,12 +73,10 @@ static void go(int32_t memory, const Operation *operations, int32_t count, int32
         int32_t in_stride, int32_t out, int32_t out_stride, int32_t trace, int32_t trace_stride) {
   for (int32_t t = 0; t < steps; t++) {
     for (const Operation *each = operations; each < operations + count; each++) {
-      int32_t a[8];
-      uint32_t kinds = each->kinds;
-      int32_t traces = 0;
-      for (int32_t n = 0; n < 8; n++, kinds >>= 4) {
+      int32_t a[9], traces = 0;
+      for (int32_t n = 0; n < 9; n++) {
         const int32_t number = each->arguments[n];
-        switch (kinds & 15u) {
+        switch (each->kinds[n / 8] >> n % 8 * 4 & 15u) {
           case 1: a[n] = memory + number; break;
           case 2: a[n] = in + number; break;
           case 3: a[n] = out + number; break;
