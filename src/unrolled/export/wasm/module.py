@@ -15,11 +15,17 @@ from unrolled.kernels import (
     PlainStep,
     PlainTrace,
     WeightFormat,
+    calls_library,
     only_needed,
     plain_functions,
 )
 
 __all__ = ["ModuleSource", "module_source"]
+
+_CONSTANTS = """\
+#define INFINITY __builtin_inff()
+#define NAN __builtin_nanf("")
+"""
 
 
 @dataclass(frozen=True)
@@ -58,7 +64,7 @@ def module_source(
     called = "\n".join([*cells, runner])
     support = only_needed(support_text(weights), called)
     bits = {"f32": 32, "bf16": 16, "int8": 8}[weights]
-    library = "#include <math.h>\n" if any(each.needs_libm for each in steps.values()) else ""
+    library = "#include <math.h>\n" if calls_library(called) else _CONSTANTS
     plain = plain_functions(f"{support}\n{called}")
     text = "\n".join([f"#define WEIGHT_BITS {bits}\n{library}", plain, support, called])
     return ModuleSource(text, functions)

@@ -9,6 +9,7 @@ import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cache
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
@@ -103,7 +104,7 @@ def make() -> None:
         sources[weights] = digest(text)
         files[f"{weights}.wasm"] = build(text, simd=True)
         files[f"{weights}-scalar.wasm"] = build(text, simd=False)
-    content = {**description, "sources": sources}
+    content = {**description, "sources": sources, "ziglang": version("ziglang")}
     content["files"] = {name: hashlib.sha256(data).hexdigest() for name, data in files.items()}
     for name, data in {**files, "modules.json": to_json(content, indent=1)}.items():
         with write_atomically(_FOLDER / name) as file:
