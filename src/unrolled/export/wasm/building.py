@@ -26,7 +26,7 @@ def compiler_or_none(*, has_library: bool) -> tuple[str, ...] | None:
             that, too, for a minute or two.
     """
     if find_spec("ziglang") is not None:
-        zig = (sys.executable, "-m", "ziglang", "cc", "-target")
+        zig = (sys.executable, "-P", "-m", "ziglang", "cc", "-target")
         if has_library:
             return (*zig, "wasm32-wasi", "-mexec-model=reactor")
         return (*zig, "wasm32-freestanding", *_ALONE)
