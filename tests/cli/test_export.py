@@ -71,7 +71,11 @@ def test_a_page_is_compared_on_what_was_held_out(unrolled, trained):
         (("trained", "--onnx", "no/x.onnx"), 1, "there is no folder for it"),
         (("trained", "--onnx", "x.onnx", "--opset", "7"), 1, "--opset must be 18 ... 23, got 7"),
         (("trained",), 1, "one of --onnx, --c and --wasm must be given"),
-        (("trained", "--onnx", "x.onnx", "--c", "c"), 1, "one of --onnx, --c and --wasm must be given"),
+        (
+            ("trained", "--onnx", "x.onnx", "--c", "c"),
+            1,
+            "one of --onnx, --c and --wasm must be given",
+        ),
         (("trained", "--c", "c", "--opset", "18"), 1, "--opset is of --onnx"),
         (("trained", "--onnx", "x.onnx", "--weights", "int8"), 1, "--weights is of --c"),
         (("trained", "--wasm", "w", "--c", "c"), 1, "one of --onnx, --c and --wasm must be given"),

@@ -281,12 +281,11 @@ def test_the_class_keeps_a_state_draws_and_refuses_what_is_no_step(tmp_path):
 # ---- Files ---------------------------------------------------------------------------------------
 
 
-def test_the_prebuilt_modules_are_what_their_sources_make():
+def test_the_prebuilt_modules_are_what_their_source_makes():
     content = json.loads((FOLDER / "modules.json").read_text())
-    for weights in modules.FORMATS:
-        text, description = modules.source_of_builtin(weights)
-        assert content["sources"][weights] == modules.digest(text), "make modules"
-        assert {key: content[key] for key in description} == description
+    text, description = modules.source_of_builtin()
+    assert content["source"] == modules.digest(text), "make modules"
+    assert {key: content[key] for key in description} == description
     for name, digest in content["files"].items():
         assert hashlib.sha256((FOLDER / name).read_bytes()).hexdigest() == digest, name
     assert {path.name for path in FOLDER.iterdir()} == {*content["files"], "modules.json"}
@@ -297,8 +296,8 @@ def test_a_prebuilt_module_is_what_ziglang_makes():
     content = json.loads((FOLDER / "modules.json").read_text())
     if content["ziglang"] != version("ziglang"):
         pytest.skip(f"made by ziglang {content['ziglang']}")
-    text, _ = modules.source_of_builtin("int8")
-    assert building.build(text, simd=True) == (FOLDER / "int8.wasm").read_bytes()
+    text, _ = modules.source_of_builtin()
+    assert building.build(text, simd=True) == (FOLDER / "cells.wasm").read_bytes()
 
 
 def test_the_class_has_under_3_kb_and_a_model_is_found_whole_in_its_folder(tmp_path):

@@ -14,7 +14,7 @@ __all__ = ["build", "compiler_or_none"]
 _LIMIT = 300  # seconds that a compiler may take
 _FLAGS = ("-std=gnu11", "-O3", "-ffp-contract=off", "-fno-strict-aliasing", "-mbulk-memory")
 _ALONE = ("-nostdlib", "-Wl,--no-entry")
-_LINKED = ("-Wl,--strip-all", "-Wl,-z,stack-size=16384", "-Wl,--export=__heap_base")
+_LINKED = ("-Wl,--strip-all", "-Wl,-z,stack-size=16384")
 _SIMD = ("-msimd128",)
 
 

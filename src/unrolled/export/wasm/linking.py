@@ -21,9 +21,10 @@ from unrolled.kernels import PlainStep, PlainTrace
 __all__ = ["OPERATION", "SUPPORT", "Linked", "function_kinds", "link"]
 
 SUPPORT = {
-    "packed_product": "Mff",
-    "lookup": "Mif",
-    "embed": "Mif",
+    "scaled_product": "Mff",
+    "scaled_lookup": "Mif",
+    "scaled_embed": "Mif",
+    "widen": "iff",
     "copy": "iff",
     "zero": "if",
     "one_at": "iif",
@@ -36,13 +37,13 @@ SUPPORT = {
     "most_of": "ifff",
     "attend": "iffffff",
 }
-"""What the functions of support.h take: M a matrix, i a number, f floats, p an integer's place."""
+"""What functions of support.h and module.c take: M a matrix, i a number, f floats, p an integer."""
 
 OPERATION = 12
 """Words of an operation: which function, the kinds of its arguments, 4 bits each, in two words, and
 nine arguments."""
 
-_PANELS = (32, 16, 4, 1)  # columns that lie together in what packed_product reads
+_PANELS = (32, 16, 4, 1)  # columns that lie together in what scaled_product reads
 _ARGUMENTS = 9
 _NUMBER, _PLACE, _IN, _OUT, _TOKEN, _TRACE = range(6)
 _ORDERS = ("ahead", "back", "first", "last", "once")
@@ -103,8 +104,7 @@ class _Linker:
         self._records: list[dict[str, Any]] = []
         self._num_traced = 0
         self._constants = bytearray()
-        self._place_constants()
-        place = len(self._constants)
+        place = self._place_constants()
         self._memory: dict[str, int] = {}
         sizes = {"state": source.num_state, "places": max(1, source.num_places)}
         for name, count in (
@@ -116,7 +116,8 @@ class _Linker:
             place += _aligned(4 * count)
         self._end = place
 
-    def _place_constants(self) -> None:
+    def _place_constants(self) -> int:
+        """Place constants, those of int8 once more as floats; return where memory goes on."""
         lines = (line for body in self._source.bodies.values() for line in body)
         multiplied = {match[1] for line in lines if (match := re.match(r"product\(&(\w+)", line))}
         self._places = {}
@@ -126,6 +127,15 @@ class _Linker:
                 numbers = _packed(array.numbers.reshape(matrix.depth, matrix.columns))
                 array = Array(numbers, array.stored)
             self._places[name] = self._constant(array)
+        place = len(self._constants)
+        for name, array in self._source.arrays.items():
+            if array.stored == "int8":
+                count, stored = array.numbers.numel(), self._places[name]
+                self._add("widen", [(_NUMBER, count), (_PLACE, stored), (_PLACE, place)])
+                self._places[name] = place
+                place += _aligned(4 * count)
+        self._num_setup = len(self._operations)
+        return place
 
     def _constant(self, array: Array) -> int:
         place = _aligned(len(self._constants))
@@ -143,10 +153,11 @@ class _Linker:
         wide = max([0, *(each.out_size for each in program.passes if each.writes in ("a", "b"))])
         rows = [program.input_size, program.output_size, self._num_traced, wide, wide]
         header = start + len(operations)
-        size = _aligned(header + 4 * (len(rows) + 3) + len(passes) * 32)
+        size = _aligned(header + 4 * (len(rows) + 5) + len(passes) * 32)
         for each in passes:
             each[0] += start
-        words = [size, *(4 * each for each in rows), int(program.is_pooled), len(passes)]
+        words = [size, *(4 * each for each in rows), int(program.is_pooled)]
+        words += [start, self._num_setup, len(passes)]
         words += [word for each in passes for word in each]
         layout = {
             "tokens": program.num_tokens,
@@ -191,7 +202,7 @@ class _Linker:
         function, _, which = name.rpartition("_")
         if function in self._traces and which.startswith(("units", "apply")):
             self._trace(function, which, values, back)
-        self._add("packed_product" if name == "product" else name, values)
+        self._add(f"scaled_{name}" if f"scaled_{name}" in SUPPORT else name, values)
 
     def _trace(self, function: str, which: str, values: Sequence[Any], back: bool) -> None:
         """Add what writes down the named values before a call changes what they are made of."""
