@@ -1,6 +1,6 @@
 """What kernels of mixed precision compute, by torch's operations: for their proof.
 
-Every factor of a product is the nearest bfloat16, forwards and backwards; sums are not rounded to it.
+Every factor of a product is the nearest bfloat16, forwards and backwards; sums are not rounded.
 """
 
 from typing import Any

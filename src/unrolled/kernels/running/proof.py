@@ -60,8 +60,8 @@ def prove(
 ) -> None:
     """Hold values and gradients of a new library against the reference loop in float64.
 
-    Where it rounds weights, the loop is given such as need no rounding; where it rounds all factors,
-    the loop does, too.
+    Where it rounds weights, the loop is given such as need no rounding; where it rounds all factors
+    of products, so does the loop.
 
     Takes its numbers from no generator of the user's, and leaves the modes of a thread out of
     account: it is called in one of its own.

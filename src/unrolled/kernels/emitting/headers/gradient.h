@@ -125,7 +125,7 @@ LOCAL void gradient_pack_b(const Gradient *g, const Factor *f, long begin, long 
   const Call *c = g->call;
   long t = 0;
   for (long k = 0; k < depth; k += PER_WORD) {
-    const float *row[PER_WORD];
+    const float *row[PER_WORD] = {NULL};
     for (long n = begin + k; n < begin + MIN(k + PER_WORD, depth); n++) {
       while (c->starts[t] + c->batch_sizes[t] <= n) t++;
       row[n - begin - k] = f->b ? f->b + n * f->b_stride : state_before(c, 0, t, n - c->starts[t]);
