@@ -475,7 +475,7 @@ some_cells = pytest.mark.parametrize(
 )
 PROBLEMS = LONG if THOROUGH else SHORT
 mixed = {"products": "mixed"}
-MIXED = (cells.lstm, chained, normalised)
+MIXED = (chained, normalised)
 
 
 @every_cell
