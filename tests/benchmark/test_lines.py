@@ -77,6 +77,8 @@ WORKS = [
     work_of("gru", "forward"),
     work_of("lstm", "step", rows=1),
     work_of("gru", "step", rows=1),
+    work_of("lstm", "training", weights="bf16"),
+    work_of("gru", "training", weights="bf16"),
     work_of("lstm", "step", rows=1, weights="bf16"),
     work_of("gru", "step", rows=1, weights="int8"),
 ]

@@ -30,6 +30,7 @@ CELLS = {
     ],
     "with bfloat16 weights": ["-DWEIGHT_BITS=16"],
     "with int8 weights": ["-DWEIGHT_BITS=8"],
+    "of mixed precision": ["-DMIXED=1"],
 }
 
 

@@ -15,6 +15,7 @@ import os
 import platform
 import shutil
 import subprocess
+from contextlib import nullcontext
 from pathlib import Path
 
 import pytest
@@ -28,6 +29,7 @@ from unrolled.kernels import Weights, kernel_source, reference_recurrence
 from unrolled.kernels.building.compiler import FLAGS
 from unrolled.kernels.emitting.headers import header_text
 from unrolled.kernels.running.kernel import Kernel, KernelPasses, kernel_recurrence
+from unrolled.kernels.running.mixed import MixedProducts
 from unrolled.kernels.running.problem import Problem
 from unrolled.kernels.running.proof import rounded_weights
 
@@ -105,7 +107,7 @@ CELLS += [cell for cell in cells.CELLS.values() if cell not in CELLS]
 @functools.cache
 def source_of(cell, weights="f32"):
     """Return the kernel of a cell, which takes a second to trace, and what it says of itself."""
-    text = kernel_source(cell, weights=weights)
+    text = kernel_source(cell, products=weights)
     (line,) = (line for line in text.splitlines() if "unrolled_description[] = " in line)
     return text, json.loads(json.loads(line.partition(" = ")[2].rstrip(";")))
 
@@ -139,6 +141,7 @@ class Machine:
 
 
 NATIVE = Machine("native", "gcc", "-march=native")
+WITHOUT_PAIRS = Machine("without pairs", "gcc", "-march=native", "-mno-avx512bf16")
 ARM = Machine("aarch64", "aarch64-linux-gnu-gcc", "-static", runner=("qemu-aarch64",))
 SANITIZED = ["-g", "-march=native", "-fno-sanitize-recover=all"]
 ADDRESS = Machine("address", "gcc", *SANITIZED, "-fsanitize=address,undefined", optimize="-O1")
@@ -397,9 +400,12 @@ LONG = [
 ]
 
 
-def check(machine, program_of, cell, problems, place, tmp_path, threads=(1, 2, 3, 4)):
-    """Hold a program's numbers against those of the reference in float64."""
-    program = program_of(machine, cell)
+def check(
+    machine, program_of, cell, problems, place, tmp_path, threads=(1, 2, 3, 4), products="f32"
+):
+    """Hold a program's numbers against those of the reference in float64, and return them."""
+    program = program_of(machine, cell, products)
+    everything = []
     before = torch.get_num_threads()
     for number, (sizes, input_size, hidden_size, reverse, idle) in enumerate(problems):
         num_threads = threads[number % len(threads)]
@@ -408,7 +414,8 @@ def check(machine, program_of, cell, problems, place, tmp_path, threads=(1, 2, 3
         kernel = Kernel(cell, stand_in, Surroundings(cell.equations))
 
         def loop(*arguments, **options):
-            return reference_recurrence(cell, *arguments, **options)
+            with MixedProducts() if products == "mixed" else nullcontext():
+                return reference_recurrence(cell, *arguments, **options)
 
         def on_kernel(*arguments, reverse, kernel=kernel):
             return kernel_recurrence(kernel, Problem(cell, *arguments, reverse))
@@ -431,6 +438,8 @@ def check(machine, program_of, cell, problems, place, tmp_path, threads=(1, 2, 3
         named = dict(zip(stand_in.records, records.unbind(1), strict=True))
         assert torch.equal(named[cell.states[0]], results[0])
         assert records.isfinite().all()
+        everything += got
+    return everything
 
 
 def check_smaller_weights(machine, program_of, cell, weights, place, tmp_path):
@@ -465,6 +474,8 @@ some_cells = pytest.mark.parametrize(
     "cell", CELLS if THOROUGH else CELLS[:2], ids=lambda cell: cell.name
 )
 PROBLEMS = LONG if THOROUGH else SHORT
+mixed = {"products": "mixed"}
+MIXED = (chained, normalised)
 
 
 @every_cell
@@ -497,7 +508,31 @@ def test_smaller_weights_are_the_same_numbers_on_other_machines(
     check_smaller_weights(machine, program_of, cells.lstm, weights, "behind", tmp_path)
 
 
+@pytest.mark.parametrize("cell", CELLS if THOROUGH else MIXED, ids=lambda cell: cell.name)
+def test_mixed_precision_gives_the_same_bits_with_and_without_pairs(cell, program_of, tmp_path):
+    """And the numbers of its definition, from and to memory whose neighbours are forbidden."""
+    results = []
+    for machine, place in ((NATIVE, "behind"), (WITHOUT_PAIRS, "before")):
+        torch.manual_seed(0)
+        problems = PROBLEMS if THOROUGH else [SHORT[n] for n in (0, 1, 6, 7, 10)]
+        got = check(machine, program_of, cell, problems, place, tmp_path, **mixed)
+        results.append(got)
+    for pairs, floats in zip(*results, strict=True):
+        assert torch.equal(pairs, floats)
+
+
+@pytest.mark.parametrize("machine", list(machines()), ids=lambda machine: machine.name)
+def test_mixed_precision_is_the_same_on_other_machines(machine, program_of, tmp_path):
+    problems = PROBLEMS if THOROUGH else SHORT[:2]
+    check(machine, program_of, cells.gru_reset_before, problems, "before", tmp_path, **mixed)
+
+
 if THOROUGH:
+
+    @every_cell
+    def test_sanitizers_are_silent_on_mixed_precision(cell, program_of, tmp_path):
+        check(ADDRESS, program_of, cell, LONG, "heap", tmp_path, **mixed)
+        check(THREAD, program_of, cell, SHORT, "heap", tmp_path, (4, 3, 2), **mixed)
 
     @pytest.mark.parametrize("weights", ["bf16", "int8"])
     @some_cells

@@ -74,24 +74,30 @@ def test_what_is_no_kernel_is_an_error_of_ours(tmp_path, monkeypatch):
 # What is written in a kernel, and what one that is wrong in one place would have there.
 MISTAKES = {
     "a bias": ("load(bias + 2 * H", "0.99f * load(bias + 2 * H"),
-    "a product": ("sum[r][v] += p[v] * factor;", "sum[r][v] += p[v] * factor * 1.01f;"),
+    "a product": ("(sum[r][v], p[v], factor);", "(sum[r][v], p[v], factor * 1.01f);"),
     "a function": ("= vtanh(a_g)", "= 0.99f * vtanh(a_g)"),
     "a state": ("store(after[1] + unit, n, c_t)", "store(after[1] + unit, n, 0.99f * c_t)"),
     "a gradient of the step": ("(splat(1.0f) - f_t)", "(splat(1.01f) - f_t)"),
     "a gradient of a state": ("n, d_mul_6)", "n, d_mul_5)"),
-    "a gradient of a weight": ("sum[r][v] += p[v] * a[r];", "sum[r][v] -= p[v] * a[r];"),
+    "a gradient of a weight": ("(sum[r][v], p[v], a[r]);", "(sum[r][v], p[v], -a[r]);"),
     "NaN": ("= vtanh(c_t)", "= vtanh(select(c_t == c_t, c_t, splat(0.0f)))"),
 }
 
 
-@pytest.mark.parametrize("mistake", MISTAKES)
-def test_a_kernel_that_is_wrong_in_one_place_is_not_taken(mistake):
+@pytest.mark.parametrize(
+    ("mistake", "products"),
+    [
+        *((mistake, "f32") for mistake in MISTAKES),
+        *((mistake, "mixed") for mistake in ("a product", "a state", "a gradient of a weight")),
+    ],
+)
+def test_a_kernel_that_is_wrong_in_one_place_is_not_taken(mistake, products):
     right, wrong = MISTAKES[mistake]
-    source = kernel_source(cells.lstm)
+    source = kernel_source(cells.lstm, products=products)
     assert source.count(right) == 1, "the kernel is not written as it was"
     library = load_library(source.replace(right, wrong), "lstm")
     with pytest.raises(KernelError, match="failed its proof"):
-        proof.prove(cells.lstm, Surroundings(cells.lstm.equations), library)
+        proof.prove(cells.lstm, Surroundings(cells.lstm.equations), library, products)
 
 
 CELLS = [*cells.CELLS.values(), greatest]

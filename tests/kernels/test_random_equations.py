@@ -69,7 +69,7 @@ MISTAKES = {
 
 @pytest.mark.parametrize("mistake", MISTAKES)
 def test_a_kernel_with_a_mistake_is_seen(monkeypatch, mistake):
-    def source_with_mistake(cell, surroundings=None, weights="f32"):
+    def source_with_mistake(cell, surroundings=None, products="f32"):
         source, count = re.subn(*MISTAKES[mistake], kernel_source(cell), count=1)
         assert count, "the kernel is not written as it was"
         return source

@@ -144,31 +144,31 @@ def outcomes(results):
 
 @pytest.mark.parametrize("name", KERNEL_LAYERS)
 @pytest.mark.parametrize("lengths", [None, [5, 0, 3]], ids=["even", "ragged"])
-def test_the_kernel_of_float32_computes_under_autocast(name, lengths):
+def test_the_kernel_of_float32_computes_under_autocast_in_float16(name, lengths):
     layer, x = LAYERS[name](), torch.randn(5, 3, 3, requires_grad=True)
     rounds = layer.num_layers > 1 and name in ("rnn", "lstm")  # between layers too
     if rounds:
         layer = type(layer)(3, 4)
     expected, _ = layer(x, lengths=lengths)
     wanted = torch.autograd.grad(expected.sum(), [x, *layer.parameters()])
-    for lower in HALVES:
-        with torch.autocast("cpu", lower), using_path("kernel"):
-            output, _ = layer(x, lengths=lengths)
-        assert torch.equal(output, expected.to(output.dtype))
-        got = torch.autograd.grad(output.float().sum(), [x, *layer.parameters()])
-        for a, b in zip(got, wanted, strict=True):
-            torch.testing.assert_close(a, b)
+    with torch.autocast("cpu", torch.float16), using_path("kernel"):
+        output, _ = layer(x, lengths=lengths)
+    assert torch.equal(output, expected.to(output.dtype))
+    got = torch.autograd.grad(output.float().sum(), [x, *layer.parameters()])
+    for a, b in zip(got, wanted, strict=True):
+        torch.testing.assert_close(a, b)
 
 
 @pytest.mark.parametrize("dtype", HALVES, ids=str)
 @pytest.mark.parametrize("name", KERNEL_LAYERS)
-def test_a_layer_of_half_the_width_is_computed_by_the_kernel_of_float32(name, dtype):
-    layer = type(LAYERS[name]())(3, 4, **({"reset": "before"} if "before" in name else {})).to(
-        dtype
-    )
+def test_a_converted_layer_has_the_numbers_of_the_layer_of_float32_under_autocast(name, dtype):
+    """Of float16, which no product rounds to, the numbers of the layer of float32."""
+    options = {"reset": "before"} if "before" in name else {}
+    layer = type(LAYERS[name]())(3, 4, **options).to(dtype)
     x = torch.randn(5, 3, 3, dtype=dtype, requires_grad=True)
     wide = copy.deepcopy(layer).float()
-    expected, expected_state = wide(x.float())
+    with torch.autocast("cpu", torch.bfloat16, enabled=dtype is torch.bfloat16):
+        expected, expected_state = wide(x.float())
     output, state = layer(x)
     assert torch.equal(output, expected.to(dtype))
     for part, wanted in zip(state_tensors(state), state_tensors(expected_state), strict=True):

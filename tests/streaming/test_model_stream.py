@@ -512,3 +512,60 @@ def test_modules_are_called_as_before_after_a_refusal():
     with pytest.raises(OptionError):
         unrolled.stream(nn.GRU(2, 2, bidirectional=True))
     assert nn.Module.__call__ is ordinary
+
+
+# ---- Smaller weights -----------------------------------------------------------------------------
+
+
+def between_dense(layer):
+    """A model with a layer from 6 to 5 numbers in its middle."""
+    run = lambda m, x: m.after(m.layer(m.before(x))[0])  # noqa: E731
+    return Model(run, before=nn.Linear(4, 6), layer=layer, after=nn.Linear(5, 3)).eval()
+
+
+def test_bf16_weights_of_a_model_are_rounded_matrices_of_its_layers_alone():
+    torch.manual_seed(0)
+    model, x = between_dense(recurrent(unrolled.LSTM)), torch.randn(2, 9, 4)
+    rounded = copy.deepcopy(model)
+    with torch.no_grad():
+        for weight in rounded.layer.parameters():
+            if weight.dim() == 2:
+                weight.copy_(weight.bfloat16())
+    expected = read(unrolled.stream(rounded, 2), x)
+    stream = unrolled.stream(model, 2, weights="bf16")
+    for _ in range(2):
+        assert torch.equal(read(stream, x), expected)
+        stream.reset()
+    assert not torch.equal(read(unrolled.stream(model, 2), x), expected)
+
+
+def read(stream, x):
+    return torch.cat([stream.push(piece) for piece in x.split([4, 1, 4], 1)], 1)
+
+
+def test_int8_weights_of_a_model_are_near_those_of_float32():
+    torch.manual_seed(0)
+    model, x = between_dense(recurrent()), torch.randn(1, 9, 4)
+    expected = model(x)
+    got = read(unrolled.stream(model, weights="int8"), x)
+    assert 1e-6 < (got - expected).abs().max() < 0.01
+
+
+@pytest.mark.parametrize(
+    ("layer", "why"),
+    [
+        (nn.GRU(6, 5, batch_first=True), "GRU cannot have them: it is a layer of torch"),
+        (unrolled.TCN(6, 5, batch_first=True), "TCN cannot have them: only recurrent layers"),
+    ],
+    ids=["torch", "tcn"],
+)
+def test_layers_whose_weights_cannot_be_smaller_are_named(layer, why):
+    with pytest.raises(OptionError, match=why):
+        unrolled.stream(between_dense(layer), weights="bf16")
+
+
+def test_a_model_without_recurrent_layers_has_no_smaller_weights():
+    with pytest.raises(OptionError, match="Sequential cannot have them: it has no recurrent layer"):
+        unrolled.stream(nn.Sequential(nn.Linear(3, 4)), weights="int8")
+    with pytest.raises(OptionError, match="weights must be f32, bf16 or int8, got 'int4'"):
+        unrolled.stream(between_dense(recurrent()), weights="int4")

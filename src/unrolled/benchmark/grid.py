@@ -73,7 +73,7 @@ class Work:
         bidirectional: Whether each layer reads backwards too.
         ragged: Whether the rows' lengths are uniform in T/4..T rather than T.
         short: Whether it is a call of a few steps, among others of its kind.
-        weights: How ours stores weights, of a step.
+        weights: How ours stores weights, of a step. In training, bf16 is under autocast.
     """
 
     cell: str
@@ -89,6 +89,11 @@ class Work:
     weights: Weights = "f32"
 
     @property
+    def mixed(self) -> bool:
+        """Whether it is a training under autocast."""
+        return self.mode == "training" and self.weights == "bf16"
+
+    @property
     def section(self) -> str:
         """The table that the line belongs to."""
         if self.mode == "step":
@@ -98,6 +103,8 @@ class Work:
         if self.ragged:
             return "Ragged lengths"
         name, _ = _CELLS[self.cell]
+        if self.mixed:
+            return f"{name}, mixed precision"
         return f"{name}, {self.num_layers} layers" if self.num_layers > 1 else name
 
     @property
@@ -160,6 +167,7 @@ def all_works(*, quick: bool = False) -> Iterator[Work]:
     for cell in ("lstm", "gru"):
         rows, steps, size = (4, 8, 16) if quick else (32, 100, 128)
         yield Work(cell, "training", rows, steps, size, size, ragged=True)
+        yield Work(cell, "training", *middle, middle[-1], weights="bf16")
     rows, steps, input_size, size = (4, 8, 10, 16) if quick else (32, 400, 100, 128)
     yield Work("lstm", "training", rows, steps, input_size, size, num_layers=2, bidirectional=True)
     for rows, steps, size in shapes:
@@ -186,6 +194,8 @@ def all_works(*, quick: bool = False) -> Iterator[Work]:
 
 def peers_of(work: Work) -> list[str]:
     """Return the peers of a work by name, ours not among them."""
+    if work.mixed:
+        return ["float32", "torch.nn"]
     if work.weights != "f32":
         return ["f32 weights", "torch.nn"]
     if work.cell == "tcn":

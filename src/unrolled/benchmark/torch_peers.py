@@ -116,7 +116,7 @@ def _module(name: str, work: Work) -> nn.Module:
         return unrolled.Recurrent(_OWN[work.cell], *sizes)
     if name == OURS and work.cell == "gru_before":
         return unrolled.GRU(*sizes, reset="before")
-    if name in (OURS, "built-in", "f32 weights"):
+    if name in (OURS, "built-in", "f32 weights", "float32"):
         return _BUILT_IN[work.cell](*sizes, **options)
     if name == "torch.nn cell":
         return _TORCH_CELLS[work.cell](*sizes)
@@ -133,6 +133,9 @@ def _sequence(name: str, module: nn.Module, work: Work, problem: Problem) -> Con
     if name == "packed":
         d_output = _pack(d_output, lengths).data
     read = _reader(name, module, work, lengths)
+    if work.mixed and name != "float32":
+        read = torch.autocast("cpu", torch.bfloat16)(read)
+        d_output = d_output.to(read(x).dtype)
 
     def train() -> Tensor:
         output = read(x)
@@ -156,7 +159,9 @@ def _sequence(name: str, module: nn.Module, work: Work, problem: Problem) -> Con
             output, _ = pad_packed_sequence(_pack(x, lengths)._replace(data=output))
         tensors = {"output": output * torch.from_numpy(problem.valid), "input": x.grad}
         tensors |= {key: weight.grad for key, weight in module.named_parameters()}
-        return {key: value.detach().numpy() for key, value in tensors.items() if value is not None}
+        return {
+            k: value.detach().float().numpy() for k, value in tensors.items() if value is not None
+        }
 
     return Contestant(repeat, answers, forget)
 

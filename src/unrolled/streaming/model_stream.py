@@ -8,10 +8,12 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from unrolled.errors import OptionError, ShapeError, UnrolledError
+from unrolled.kernels import WeightFormat
 from unrolled.layers import row_mask, tensor_of_array
 from unrolled.streaming.following import Follower, Rules, Step
 from unrolled.streaming.functions import call_function
 from unrolled.streaming.modules import call_module
+from unrolled.streaming.parts import Layer, TorchLayer, not_stored
 from unrolled.streaming.reading import EXAMPLES, Reading, likely_readings
 from unrolled.streaming.values import Series, marker_sizes, refusal
 
@@ -29,7 +31,13 @@ class Streamed(Protocol):
         ...
 
 
-def stream(model: nn.Module, batch_size: int = 1, *, reads: str | None = None) -> "ModelStream":
+def stream(
+    model: nn.Module,
+    batch_size: int = 1,
+    *,
+    reads: str | None = None,
+    weights: WeightFormat = "f32",
+) -> "ModelStream":
     """Return a causal model as one stream: it reads its sequences piece by piece.
 
     The model is followed once through its `forward`, functions and modules; then random steps are
@@ -49,9 +57,12 @@ def stream(model: nn.Module, batch_size: int = 1, *, reads: str | None = None) -
         batch_size: B, how many sequences are read at once.
         reads: The axes of its input, in order: B, T, and how many features; "B T 40", "B 40 T",
             "T B 40", or "B T" for tokens. None: as the first part that has weights reads it.
+        weights: How the matrices of its recurrent layers are stored, "f32", "bf16" or "int8", as
+            `layer.stream` has it; what lies around the layers stays as it is.
 
     Raises:
-        OptionError: Something in the model cannot be streamed; the error names it.
+        OptionError: Something in the model cannot be streamed, or has no such weights; the error
+            names it.
 
     Example:
         >>> import torch, unrolled
@@ -72,6 +83,13 @@ def stream(model: nn.Module, batch_size: int = 1, *, reads: str | None = None) -
     if isinstance(model, Streamed):
         model, own = model.streamed()
         reads = reads or own
+    reader = _reader(model, batch_size, reads)
+    if weights != "f32":
+        reader._store(weights)
+    return reader
+
+
+def _reader(model: nn.Module, batch_size: int, reads: str | None) -> "ModelStream":
     if reads is not None:
         dtype = next((p.dtype for p in model.parameters() if p.is_floating_point()), torch.float32)
         return ModelStream(model, batch_size, Reading.of(reads, dtype))
@@ -190,6 +208,19 @@ class ModelStream:
             raise OptionError(message, "reset() starts all again; or a stream for each")
         for step in self._steps:
             step.part.reset(mask)
+
+    def _store(self, weights: WeightFormat) -> None:
+        """Begin again with the matrices of all recurrent layers stored so.
+
+        Raises:
+            OptionError: There are none, or one that cannot have them.
+        """
+        layers = [s.part for s in self._steps if isinstance(s.part, (Layer, TorchLayer))]
+        if not layers:
+            raise not_stored(self._model, weights, "it has no recurrent layer")
+        for layer in layers:
+            layer.store(weights)
+        self.reset()
 
     def _prove(self, num_tokens: int | None) -> None:
         """Raise `OptionError` unless pieces of random steps give what the model gives of all."""

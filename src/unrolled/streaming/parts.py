@@ -10,6 +10,8 @@ from typing import Any, Protocol
 import torch
 from torch import Tensor, nn
 
+from unrolled.errors import OptionError
+from unrolled.kernels import WeightFormat
 from unrolled.layers import RecurrentLayer, State, Stream, map_state
 
 __all__ = [
@@ -27,6 +29,7 @@ __all__ = [
     "Slot",
     "TorchLayer",
     "Window",
+    "not_stored",
 ]
 
 Pieces = Sequence[Any]
@@ -42,6 +45,12 @@ class Part(Protocol):
     def reset(self, rows: Tensor | None) -> None:
         """Begin again: `rows`, a mask (B,), or all if None."""
         ...
+
+
+def not_stored(layer: nn.Module, weights: WeightFormat, why: str) -> OptionError:
+    """Return the error that says why a layer's weights cannot be stored so."""
+    where = f'stream: weights="{weights}": {type(layer).__name__}'
+    return OptionError(f"{where} cannot have them: {why}", 'use weights="f32"')
 
 
 class Slot(int):
@@ -119,6 +128,7 @@ class Layer:
     """A layer of this package, by its own stream."""
 
     def __init__(self, layer: RecurrentLayer | Any, batch_size: int) -> None:
+        self._layer = layer
         self._stream: Stream = layer.stream(batch_size)
         self._time = 1 if layer.batch_first else 0
 
@@ -129,6 +139,16 @@ class Layer:
             output: Tensor = self._stream.step(x.squeeze(self._time))
             return output.unsqueeze(self._time)
         return self._stream.push(x)
+
+    def store(self, weights: WeightFormat) -> None:
+        """Begin again with weights that are stored so.
+
+        Raises:
+            OptionError: The layer cannot be read with such weights.
+        """
+        if not isinstance(self._layer, RecurrentLayer):
+            raise not_stored(self._layer, weights, "only recurrent layers have them")
+        self._stream = self._layer.stream(self._stream.batch_size, weights=weights)
 
     def reset(self, rows: Tensor | None) -> None:
         """Begin again."""
@@ -141,6 +161,10 @@ class TorchLayer:
     def __init__(self, layer: nn.Module) -> None:
         self._layer: Any = layer
         self._state: State | None = None
+
+    def store(self, weights: WeightFormat) -> None:
+        """Raise `OptionError`: torch stores weights as they are."""
+        raise not_stored(self._layer, weights, "it is a layer of torch")
 
     def run(self, pieces: Pieces) -> Tensor:
         """Return the layer's output."""

@@ -50,8 +50,8 @@ __all__ = [
     "load_library",
 ]
 
-MAX_ENTRIES = 256  # every published cell, in every format of weights
-MAX_BYTES = 64 * 2**20  # without zig's libc, if there is no other compiler: 50 MB, once
+MAX_ENTRIES = 384  # every published cell, in every format of weights and mixed
+MAX_BYTES = 80 * 2**20  # without zig's libc, if there is no other compiler: 50 MB, once
 
 _FORMAT = 2  # of an entry: a shared library, then its seal
 _SEAL_BYTES = 32

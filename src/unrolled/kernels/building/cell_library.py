@@ -19,14 +19,14 @@ def cell_library(
     cell: Cell,
     surroundings: Surroundings,
     prove: Callable[[ctypes.CDLL], None],
-    weights: emitting.WeightFormat = "f32",
+    products: emitting.ProductFormat = "f32",
 ) -> ctypes.CDLL:
     """Return the compiled kernel of `cell`, whose equations read `surroundings` from outside.
 
     Args:
         cell: The equations.
         surroundings: What they read from outside.
-        weights: How the kernel stores weights.
+        products: How the kernel multiplies.
         prove: Is given a new library before it is used; raises a KernelError if it is wrong.
 
     Raises:
@@ -35,12 +35,12 @@ def cell_library(
     """
 
     def write() -> str:
-        return emitting.kernel_source(cell, surroundings, weights)
+        return emitting.kernel_source(cell, surroundings, products)
 
-    name = cell.name if weights == "f32" else f"{cell.name}_{weights}"
+    name = cell.name if products == "f32" else f"{cell.name}_{products}"
     if is_built_in(cell.equations) and surroundings.is_complete and not surroundings.unknown:
         # known without capturing, which takes ten times as long
-        definition = _definition_of(cell, surroundings) + "\0" + weights
+        definition = _definition_of(cell, surroundings) + "\0" + products
         return load_defined(definition, write, name, prove)
     # what such equations read from outside can be known only by capturing them
     return load_library(write(), name, prove)

@@ -6,6 +6,7 @@ The second station of the pipeline, after capturing.
 from unrolled.kernels.emitting.call import MOST_STATES, Call
 from unrolled.kernels.emitting.emit import (
     WEIGHT_FORMATS,
+    ProductFormat,
     WeightFormat,
     call_text,
     emit,
@@ -27,6 +28,7 @@ __all__ = [
     "Call",
     "PlainStep",
     "PlainTrace",
+    "ProductFormat",
     "WeightFormat",
     "call_text",
     "calls_library",

@@ -21,34 +21,44 @@ from unrolled.kernels.emitting.names import NodeNames
 from unrolled.kernels.emitting.row_functions import row_functions
 from unrolled.kernels.emitting.step_functions import states_read, step_functions
 
-__all__ = ["WEIGHT_FORMATS", "WeightFormat", "call_text", "emit", "kernel_source"]
+__all__ = [
+    "WEIGHT_FORMATS",
+    "ProductFormat",
+    "WeightFormat",
+    "call_text",
+    "emit",
+    "kernel_source",
+]
 
 WeightFormat = Literal["f32", "bf16", "int8"]
 """How a kernel stores the weights that it multiplies with: headers/words.h."""
 WEIGHT_FORMATS: tuple[WeightFormat, ...] = get_args(WeightFormat)
 
+ProductFormat = Literal[WeightFormat, "mixed"]
+"""How a kernel multiplies: with weights stored so, or both factors in bfloat16."""
+
 MOST_PRODUCTS = 64 - 2 - MOST_PARAMETERS  # a bit for each factor of a gradient: gradient.h
 
-_BITS = {"f32": 32, "bf16": 16, "int8": 8}
+_BITS = {"f32": 32, "bf16": 16, "int8": 8, "mixed": 32}
 
 
 def kernel_source(
-    cell: Cell, surroundings: Surroundings | None = None, weights: WeightFormat = "f32"
+    cell: Cell, surroundings: Surroundings | None = None, products: ProductFormat = "f32"
 ) -> str:
     """Return the C file of a cell's kernel.
 
     Args:
         cell: The cell.
         surroundings: What its equations read from outside.
-        weights: How it stores weights; only a kernel of "f32" has a backward pass.
+        products: How it multiplies; only kernels of "f32" and "mixed" have a backward pass.
 
     Raises:
         EquationsError: No kernel can do what the equations hold, which is named.
     """
-    return emit(capture(cell, surroundings), weights)
+    return emit(capture(cell, surroundings), products)
 
 
-def emit(step: CapturedStep, weights: WeightFormat = "f32") -> str:
+def emit(step: CapturedStep, products: ProductFormat = "f32") -> str:
     """Return the C file of the kernel of a captured step.
 
     Raises:
@@ -67,7 +77,7 @@ def emit(step: CapturedStep, weights: WeightFormat = "f32") -> str:
             f"cell {cell.name}: a kernel applies at most {MOST_PRODUCTS} products to vectors, "
             f"these are {len(step.applied)}"
         )
-    names, row, trains = NodeNames(step), gate_row_of(step), weights == "f32"
+    names, row, trains = NodeNames(step), gate_row_of(step), products in ("f32", "mixed")
     num_temporary = 0
     if step.reduces:
         functions, num_temporary = row_functions(step, names, row, backward=trains)
@@ -75,7 +85,7 @@ def emit(step: CapturedStep, weights: WeightFormat = "f32") -> str:
         functions = step_functions(step, names, row, backward=trains)
     parts = [
         _comment(step, row, names),
-        _sizes(step, row, weights),
+        _sizes(step, row, products),
         _defines(
             {"REDUCES": int(step.reduces), "TEMPORARY": num_temporary, "ROW_SLOTS": row.slots}
         ),
@@ -95,7 +105,7 @@ def emit(step: CapturedStep, weights: WeightFormat = "f32") -> str:
 def call_text() -> str:
     """Return C that declares what a kernel is called with, for those who call it from C."""
     headers = map(header_text, ("vector", "words", "tile", "call"))
-    numbers = _BOUNDS | {"WEIGHT_BITS": _BITS["f32"]}
+    numbers = _BOUNDS | {"WEIGHT_BITS": _BITS["f32"], "MIXED": 0}
     return "\n".join([_defines(numbers), *headers, layout_assertions()])
 
 
@@ -119,7 +129,7 @@ def _comment(step: CapturedStep, row: GateRow, names: NodeNames) -> str:
     return f"/*\n{text}\n */"
 
 
-def _sizes(step: CapturedStep, row: GateRow, weights: WeightFormat) -> str:
+def _sizes(step: CapturedStep, row: GateRow, products: ProductFormat) -> str:
     """Return the macros that headers/cell.h explains."""
     recurrent = [n for n, c in enumerate(step.columns) if c.recurrent and not c.applied]
     applied = [n for n, c in enumerate(step.columns) if c.applied]
@@ -141,7 +151,8 @@ def _sizes(step: CapturedStep, row: GateRow, weights: WeightFormat) -> str:
         "RAW_INPUT": int(step.cell.reads_raw_input),
         "RECORDS": len(step.named),
         "DIRECT": int(bool(applied) or step.reduces or step.state_gradients_in[0] is not None),
-        "WEIGHT_BITS": _BITS[weights],
+        "WEIGHT_BITS": _BITS[products],
+        "MIXED": int(products == "mixed"),
     } | _BOUNDS
     return _defines(numbers)
 

@@ -1,17 +1,19 @@
-"""Tensors of half the width, bfloat16 and float16: a kernel computes with them in float32.
+"""Tensors of half the width, bfloat16 and float16: kernels compute with them too.
 
 Torch's own loops round every operation to them, and take as long as in float32 or longer. So where
 there is a kernel, its tensors are made float32 before it and its results narrow after it; gradients
-go back by the same way. Not for one cell: where the processor multiplies bfloat16, torch's LSTM
-does so, and many rows of one length are faster there.
+go back by the same way. In bfloat16 it is the kernel that multiplies bfloat16, in float16 that of
+float32.
 """
 
 import torch
 from torch import Tensor
 
 from unrolled.cells import Cell, lstm, rnn_relu, rnn_tanh
+from unrolled.kernels.emitting import ProductFormat
 from unrolled.kernels.memory import are_observed, are_plain
-from unrolled.kernels.running.paths import choose_path
+from unrolled.kernels.running.kernel import Kernel
+from unrolled.kernels.running.paths import choose_path, require_kernel
 from unrolled.kernels.running.problem import Problem
 from unrolled.kernels.running.weight_format import weight_format
 
@@ -19,38 +21,30 @@ __all__ = ["half_results", "widened"]
 
 _HALVES = (torch.bfloat16, torch.float16)
 _TYPES = (torch.float32, *_HALVES)
-_MANY_ROWS = 8  # from which torch's LSTM is as fast in training, and faster otherwise
 
 
-def widened(problem: Problem) -> Problem | None:
-    """Return `problem` in float32, where a kernel is to solve it and not torch in half the width.
+def widened(problem: Problem) -> tuple[Kernel, Problem] | None:
+    """Return the kernel that is to solve `problem`, and the problem in float32.
 
     That is under autocast, and where the input is bfloat16 or float16. None otherwise.
     """
-    x = problem.x
-    if x.dtype not in _HALVES and not torch.is_autocast_enabled("cpu"):
+    x, is_autocast = problem.x, torch.is_autocast_enabled("cpu")
+    if x.dtype not in _HALVES and not is_autocast:
         return None
     tensors = problem.tensors()
     if not (x.is_cpu and x.numel() and all(tensor.dtype in _TYPES for tensor in tensors)):
         return None
     if are_observed() or not are_plain(tensors) or problem.weights.weight_hr is not None:
         return None
-    if _is_torchs(problem) or choose_path(problem.cell) != "kernel":
+    products: ProductFormat = weight_format()
+    lower = torch.get_autocast_dtype("cpu") if is_autocast else x.dtype
+    if lower is torch.bfloat16 and products == "f32":
+        products = "mixed"
+    if choose_path(problem.cell, products=products) != "kernel":
         return None
     floats = [tensor.float() for tensor in tensors]
-    return problem.signature().problem(floats, problem.batch_sizes)
-
-
-def _is_torchs(problem: Problem) -> bool:
-    """Whether torch's LSTM multiplies bfloat16 here, and at least about as fast."""
-    sizes = problem.batch_sizes
-    is_autocast = torch.is_autocast_enabled("cpu")
-    dtype = torch.get_autocast_dtype("cpu") if is_autocast else problem.x.dtype
-    is_native = dtype is torch.bfloat16 and torch.cpu._is_avx512_bf16_supported()
-    is_even = sizes[0] == sizes[-1] == len(problem.states[0])
-    is_native &= problem.x.dtype is not torch.float16
-    is_native &= weight_format() == "f32"
-    return problem.cell is lstm and is_native and is_even and sizes[0] >= _MANY_ROWS
+    wide = problem.signature().problem(floats, problem.batch_sizes)
+    return require_kernel(problem.cell, products), wide
 
 
 def half_results(

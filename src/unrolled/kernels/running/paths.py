@@ -21,6 +21,7 @@ from unrolled.cells import Cell
 from unrolled.cells.surroundings import Surroundings
 from unrolled.kernels.building import KernelError, cache_folder
 from unrolled.kernels.capturing import EquationsError
+from unrolled.kernels.emitting import ProductFormat
 from unrolled.kernels.memory import are_observed, are_plain, is_transformed
 from unrolled.kernels.running.kernel import Kernel
 from unrolled.kernels.running.problem import Problem
@@ -56,6 +57,7 @@ def choose_path(
     device: str = "cpu",
     even: bool = True,
     projected: bool = False,
+    products: ProductFormat | None = None,
 ) -> Path:
     """Return the path that `recurrence` takes. The first time, this compiles the cell's kernel.
 
@@ -65,10 +67,11 @@ def choose_path(
         device: The type of the device that they are on.
         even: Whether all rows of the batch have the same length.
         projected: Whether the output is projected.
+        products: How the kernel multiplies; None: with weights in the format in use.
     """
     if path := _forced_path.get():
         return path
-    if dtype is torch.float32 and device == "cpu" and not projected and kernel_of(cell):
+    if dtype is torch.float32 and device == "cpu" and not projected and kernel_of(cell, products):
         return "kernel"
     return "torch" if cell in TORCH_CELLS and even and not projected else "reference"
 
@@ -129,15 +132,15 @@ def may_read(*tensors: Tensor) -> bool:
     return not (are_observed() or torch.is_autocast_enabled("cpu")) and are_plain(tensors)
 
 
-def require_kernel(cell: Cell) -> Kernel:
-    """Return the kernel of a cell that has one.
+def require_kernel(cell: Cell, products: ProductFormat | None = None) -> Kernel:
+    """Return the kernel of a cell that has one, for `products` as `choose_path` takes them.
 
     Raises:
         KernelError: It has none, and a path was forced.
     """
-    known = _outcomes.get(_key(cell))
+    known = _outcomes.get(_key(cell, products))
     is_checked = known is not None and _forced_path.get() is None  # `choose_path` has just asked
-    kernel = known.kernel_or_reason if known and is_checked else kernel_or_reason(cell)
+    kernel = known.kernel_or_reason if known and is_checked else kernel_or_reason(cell, products)
     if isinstance(kernel, str):
         raise KernelError(f"cell {cell.name}: has no kernel: {kernel}")
     return kernel
@@ -155,13 +158,13 @@ def ready_kernel(cell: Cell) -> Kernel | None:
     return kernel if isinstance(kernel, Kernel) and known.surroundings.unchanged() else None
 
 
-def kernel_of(cell: Cell) -> Kernel | None:
+def kernel_of(cell: Cell, products: ProductFormat | None = None) -> Kernel | None:
     """Return the compiled kernel of `cell`, or None after one warning that says why.
 
     Raises:
         OptionError: It has none, and the format of the weights needs one.
     """
-    kernel = kernel_or_reason(cell)
+    kernel = kernel_or_reason(cell, products)
     if isinstance(kernel, str):
         refuse_smaller_weights(cell, f"there is none: {kernel}")
         warn_once(kernel)
@@ -169,12 +172,12 @@ def kernel_of(cell: Cell) -> Kernel | None:
     return kernel
 
 
-def kernel_or_reason(cell: Cell) -> Kernel | str:
+def kernel_or_reason(cell: Cell, products: ProductFormat | None = None) -> Kernel | str:
     """Return the compiled kernel of `cell`, or why it has none.
 
     It is made once, and again where something has changed that the equations read from outside.
     """
-    key = _key(cell)
+    key = _key(cell, products)
     known = _outcomes.get(key)
     if known is not None and (known.is_final or known.surroundings.unchanged()):
         return known.kernel_or_reason
@@ -186,7 +189,7 @@ def kernel_or_reason(cell: Cell) -> Kernel | str:
         problem = f"its equations read {name}, which has changed {num_changes} times"
         made: Kernel | str = f"cell {cell.name}: {problem}; {_runs_on_the_loop(cell)}"
     else:
-        made = _make_kernel(cell, surroundings)
+        made = _make_kernel(cell, surroundings, products or weight_format())
     _outcomes[key] = _Outcome(made, surroundings, num_changes, is_final)
     return made
 
@@ -202,15 +205,15 @@ _MOST_CHANGES = 8  # of what a cell's equations read: each may take a second to 
 _outcomes: dict[object, _Outcome] = {}
 
 
-def _key(cell: Cell) -> object:
+def _key(cell: Cell, products: ProductFormat | None) -> object:
     """Return what the kernel of a cell is known by: the cell, and the format unless it is f32."""
-    weights = weight_format()
-    return cell if weights == "f32" else (cell, weights)
+    products = products or weight_format()
+    return cell if products == "f32" else (cell, products)
 
 
-def _make_kernel(cell: Cell, surroundings: Surroundings) -> Kernel | str:
+def _make_kernel(cell: Cell, surroundings: Surroundings, products: ProductFormat) -> Kernel | str:
     try:
-        kernel = make_kernel(cell, surroundings, weight_format())
+        kernel = make_kernel(cell, surroundings, products)
         warn_of_cache()
         return kernel
     except EquationsError as error:

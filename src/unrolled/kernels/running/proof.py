@@ -8,6 +8,7 @@ one, in less time than it took to compile.
 import ctypes
 import math
 from collections.abc import Callable, Sequence
+from contextlib import nullcontext
 from functools import partial
 
 import torch
@@ -16,10 +17,11 @@ from torch import Tensor
 from unrolled.cells import Cell
 from unrolled.cells.surroundings import Surroundings
 from unrolled.kernels.building import KernelError, cell_library
-from unrolled.kernels.emitting import WeightFormat
+from unrolled.kernels.emitting import ProductFormat
 from unrolled.kernels.reference import reference_recurrence
 from unrolled.kernels.running.kernel import Kernel, kernel_recurrence
 from unrolled.kernels.running.library import Library
+from unrolled.kernels.running.mixed import MixedProducts
 from unrolled.kernels.running.problem import Problem, Recurrence
 from unrolled.kernels.weights import Weights
 
@@ -28,24 +30,25 @@ __all__ = ["make_kernel", "prove", "rounded_weights"]
 _BATCH_SIZES = (13, 13, 5)  # more rows than a tile has, and rows that end
 _INPUT_SIZE, _HIDDEN_SIZE = 3, 67  # more than a panel, and no whole vectors
 _NEAR = 1e-4  # relative: kernels are below 1e-5, what a wrong compiler makes is above 1e-2
+_NEAR_MIXED = 2e-3  # the same: a state that differs by a bit may round to another bfloat16
 _ROUNDINGS = 100  # times the error of the loop in float32: some equations grow what is rounded
 
 
-def make_kernel(cell: Cell, surroundings: Surroundings, weights: WeightFormat = "f32") -> Kernel:
+def make_kernel(cell: Cell, surroundings: Surroundings, products: ProductFormat = "f32") -> Kernel:
     """Return the compiled kernel of `cell`, proven before its first use.
 
     Args:
         cell: The equations.
         surroundings: What they read from outside.
-        weights: How it stores weights.
+        products: How it multiplies.
 
     Raises:
         EquationsError: No kernel can do what the equations hold.
         KernelError: There is no compiler, or it fails, or what it made is wrong, or torch's threads
             cannot be called.
     """
-    proof = partial(prove, cell, surroundings, weights=weights)
-    library = Library(cell_library(cell, surroundings, proof, weights))
+    proof = partial(prove, cell, surroundings, products=products)
+    library = Library(cell_library(cell, surroundings, proof, products))
     return Kernel(cell, library, surroundings)
 
 
@@ -53,11 +56,12 @@ def prove(
     cell: Cell,
     surroundings: Surroundings,
     library: ctypes.CDLL,
-    weights: WeightFormat = "f32",
+    products: ProductFormat = "f32",
 ) -> None:
     """Hold values and gradients of a new library against the reference loop in float64.
 
-    Where it rounds weights, the loop is given such as need no rounding.
+    Where it rounds weights, the loop is given such as need no rounding; where it rounds all factors
+    of products, so does the loop.
 
     Takes its numbers from no generator of the user's, and leaves the modes of a thread out of
     account: it is called in one of its own.
@@ -70,12 +74,15 @@ def prove(
     except (AttributeError, ValueError) as error:
         raise _wrong(cell, str(error)) from error
     problem, upstream = _problem_of(cell)
-    problem = problem._replace(weights=rounded_weights(problem.weights, weights))
+    problem = problem._replace(weights=rounded_weights(problem.weights, products))
+    is_mixed = products == "mixed"
+    largest = _NEAR_MIXED if is_mixed else _NEAR
     if not kernel.library.trains or not _has_gradient(problem, upstream):
         upstream = []
 
     def loop(problem: Problem) -> Recurrence:
-        return problem.solved_by(reference_recurrence)
+        with MixedProducts() if is_mixed else nullcontext():
+            return problem.solved_by(reference_recurrence)
 
     def compiled(problem: Problem) -> Recurrence:
         return kernel_recurrence(kernel, problem)
@@ -89,7 +96,7 @@ def prove(
     for name, ours, near, right in zip(_names(problem), got, rounded, exact, strict=True):
         known = near.isfinite() & right.isfinite()  # the others may differ by a rounding
         distance = _norm((ours - right)[known])
-        allowed = max(_NEAR * _norm(right[known]), _ROUNDINGS * _norm((near - right)[known]))
+        allowed = max(largest * _norm(right[known]), _ROUNDINGS * _norm((near - right)[known]))
         if not distance <= allowed:
             raise _wrong(cell, f"its {name} is off by {distance:.2g}, of {allowed:.2g} allowed")
     _prove_nan(cell, loop, compiled, problem)
@@ -114,16 +121,16 @@ def _prove_nan(
         raise _wrong(cell, "NaN does not become what it should")
 
 
-def rounded_weights(weights: Weights, to: WeightFormat) -> Weights:
+def rounded_weights(weights: Weights, to: ProductFormat) -> Weights:
     """Return weights of which a kernel that stores them as `to` says keeps every bit."""
-    if to == "f32":
+    if to in ("f32", "mixed"):
         return weights
     ih, hh = (None if w is None else _rounded(w, to) for w in weights[:2])
     assert ih is not None
     return weights._replace(weight_ih=ih, weight_hh=hh)
 
 
-def _rounded(matrix: Tensor, to: WeightFormat) -> Tensor:
+def _rounded(matrix: Tensor, to: ProductFormat) -> Tensor:
     if to == "bf16":
         return matrix.bfloat16().float()
     scale = matrix.abs().amax(1, keepdim=True) / 127

@@ -58,8 +58,9 @@ def recurrence(
     if observer is not None:
         return _observed(problem, observer)
     if (wide := widened(problem)) is not None:
+        kernel, wide_problem = wide
         with torch.autocast("cpu", enabled=False):
-            output, after = kernel_recurrence(require_kernel(cell), wide)
+            output, after = kernel_recurrence(kernel, wide_problem)
         return half_results(cell, x, output, after)
     path, problem = _path_and_problem(problem)
     if path == "kernel":

@@ -14,19 +14,32 @@
 
 /* The part of the gradient of the output of rows b.. at a step that comes through the gates of step
    `after`, by a panel of the recurrent weights; zero where no step comes after.
-   sums: [rows, PLAIN_VECTORS] */
-INL void gradient_from(const Part *p, long after, long b, long rows, const float *panel, vf *sums) {
+   d_gates: those of the rows, as `gates_after` gives them; sums: [rows, PLAIN_VECTORS] */
+INL void gradient_from(const Part *p, long after, const float *const *d_gates, long rows,
+                       const float *panel, vf *sums) {
   if (after < 0 || !RECURRENT_COLUMNS) {
     for (long i = 0; i < rows * PLAIN_VECTORS; i++) sums[i] = (vf){0};
     return;
   }
+  plain_product(rows, RECURRENT_COLUMNS * H_OF(p->call), d_gates, panel, sums);
+}
+
+/* The gradients of the gates of step `after`, of rows first..end, as they are multiplied: pointers
+   to `to`. */
+INL void gates_after(const Part *p, long after, long first, long end, const float **to) {
   const Call *c = p->call;
-  const long H = H_OF(c), depth = RECURRENT_COLUMNS * H;
-  const float *d_gates[PLAIN_ROWS];
-  for (long r = 0; r < rows; r++) {
-    d_gates[r] = c->gates + (c->starts[after] + b + r) * c->gate_stride + FIRST_RECURRENT * H;
+  const long depth = RECURRENT_COLUMNS * H_OF(c);
+  for (long b = first; b < end && after >= 0 && RECURRENT_COLUMNS; b++) {
+    const float *gates = c->gates + (c->starts[after] + b) * c->gate_stride;
+    to[b - first] = factors(p, b - first, depth, gates + FIRST_RECURRENT * H_OF(c));
   }
-  plain_product(rows, depth, d_gates, panel, sums);
+}
+
+/* Floats of what a thread multiplies at once after the forward pass: at a step, then of a chunk. */
+INL long back_encoded(const Call *c) {
+  const long H = H_OF(c), rows = largest_part(c), chunk = MIN(CHUNK_ROWS, c->num_rows);
+  const long of_step = MAX(ENCODED_FLOATS(RECURRENT_COLUMNS * H), MOST_APPLIED * ENCODED_FLOATS(H));
+  return MAX(rows * of_step, c->d_x ? chunk * ENCODED_FLOATS(INPUT_COLUMNS * H) : 0);
 }
 
 typedef struct {
@@ -54,12 +67,14 @@ LOCAL void backward_rows(const Part *p, long t, long after, long first, long end
   const long H = H_OF(c), panels = PANELS(H);
   vf sums[PLAIN_ROWS * PLAIN_VECTORS];
   if (first >= end) return;
+  const float *d_gates[end - first];
+  gates_after(p, after, first, end, d_gates);
   for (long panel = share_begin(team, panels); panel < share_end(team, panels); panel++) {
     const int product = RECURRENT_COLUMNS && after >= 0;
     const float *weights = product ? back_recurrent_panel(c, &p->at, panel) : NULL;
     for (long b = first, rows; b < end; b += rows) {
       rows = next_rows(end - b, PLAIN_ROWS);
-      gradient_from(p, after, b, rows, weights, sums);
+      gradient_from(p, after, d_gates + (b - first), rows, weights, sums);
       for (long r = 0; r < rows; r++) {
         const long packed = c->starts[t] + b + r;
         const RowGradients row = gradients_of(c, t, b + r);
@@ -92,6 +107,12 @@ LOCAL void unfinish_rows(const Part *p, long t, long end, const long phase, long
   const long H = H_OF(c), panels = PANELS(H);
   const long begin = PHASE_BEGINS[phase], products = PHASE_BEGINS[phase + 1] - begin;
   vf sums[MOST_APPLIED][PLAIN_ROWS * PLAIN_VECTORS];
+  const long count = end - p->first;
+  const float *d_gate[count * MOST_APPLIED];
+  for (long n = 0; n < count * products; n++) {
+    const float *x = c->gates + (c->starts[t] + p->first + n % count) * c->gate_stride;
+    d_gate[n] = factors(p, n, H, x + (FIRST_APPLIED + begin + n / count) * H);
+  }
   for (long panel = share_begin(team, panels); panel < share_end(team, panels); panel++) {
     const float *weights[MOST_APPLIED] = {0};
     for (long g = 0; g < products; g++) {
@@ -100,12 +121,7 @@ LOCAL void unfinish_rows(const Part *p, long t, long end, const long phase, long
     for (long b = p->first, rows; b < end; b += rows) {
       rows = next_rows(end - b, PLAIN_ROWS);
       for (long g = 0; g < products; g++) {
-        const float *d_gate[PLAIN_ROWS];
-        const float *of_column = c->gates + (FIRST_APPLIED + begin + g) * H;
-        for (long r = 0; r < rows; r++) {
-          d_gate[r] = of_column + (c->starts[t] + b + r) * c->gate_stride;
-        }
-        plain_product(rows, H, d_gate, weights[g], sums[g]);
+        plain_product(rows, H, d_gate + g * count + (b - p->first), weights[g], sums[g]);
       }
       for (long r = 0; r < rows; r++) {
         const RowGradients row = gradients_of(c, t, b + r);
@@ -197,11 +213,13 @@ LOCAL void backward_start(const Part *p, long begin, long b, long end, const Tea
     for (long unit = 0; unit < H; unit++) d_h[unit] = DIRECT ? sum[unit] + d_h[unit] : sum[unit];
     return;
   }
+  const float *d_gates[end - b];
+  gates_after(p, begin, b, end, d_gates);
   for (long panel = share_begin(team, panels); panel < share_end(team, panels); panel++) {
     const float *weights = RECURRENT_COLUMNS ? back_recurrent_panel(c, &p->at, panel) : NULL;
     for (long first = b, rows; first < end; first += rows) {
       rows = next_rows(end - first, PLAIN_ROWS);
-      gradient_from(p, begin, first, rows, weights, sums);
+      gradient_from(p, begin, d_gates + (first - b), rows, weights, sums);
       for (long r = 0; r < rows; r++) {
         for (long unit = panel * PANEL, v = 0; v < PLAIN_VECTORS && unit < H; v++, unit += W) {
           float *d_h = c->d_states[0] + (first + r) * H + unit;

@@ -72,6 +72,9 @@
 #ifndef WEIGHT_BITS /* of a packed weight: see words.h */
 #define WEIGHT_BITS 32
 #endif
+#ifndef MIXED /* whether both factors of every product are bfloat16: see words.h */
+#define MIXED 0
+#endif
 #ifndef MOST_STATES /* of any cell */
 #define MOST_STATES 32
 #endif

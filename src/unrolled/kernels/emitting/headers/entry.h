@@ -17,6 +17,7 @@ typedef struct {
   void (*run)(const Part *, Team *);
   float *scratch;
   long scratch_floats; /* of each thread, or team */
+  long encoded;        /* where in it what is multiplied is encoded */
   float *temporary;    /* [num_threads, temporary_floats] */
   long members;        /* threads that share a part */
   Meeting *meetings;   /* [num_parts] */
@@ -39,17 +40,14 @@ INL long temporary_floats(const Call *c) {
 
 LOCAL void run_part(const Parts *parts, long n, long slot, Team *team) {
   const Call *c = parts->call;
-  const long encoded = parts->scratch_floats - encoded_floats(c);
-  const long gates = encoded - largest_part(c) * APPLIED_COLUMNS * H_OF(c);
-  float *scratch = parts->scratch ? parts->scratch + slot * parts->scratch_floats : NULL;
+  const long gates = parts->encoded - largest_part(c) * APPLIED_COLUMNS * H_OF(c);
+  float *scratch = parts->scratch + slot * parts->scratch_floats;
   const Layout at = layout_of(c);
   float *temporary = parts->temporary + (slot + team->first) * temporary_floats(c);
   Part part = {c,    at,   c->packed + at.bias, scratch,
                NULL, NULL, temporary,           c->parts[n], c->parts[n + 1]};
-  if (scratch) {
-    part.applied = scratch + gates;
-    part.encoded = scratch + team->first * parts->scratch_floats + encoded;
-  }
+  if (gates >= 0) part.applied = scratch + gates; /* not backward */
+  part.encoded = scratch + team->first * parts->scratch_floats + parts->encoded;
   if (part.first < part.end) parts->run(&part, team);
 }
 
@@ -102,7 +100,8 @@ int64_t unrolled_packed_floats(const Call *c) { return layout_of(c).end; }
 int64_t unrolled_workspace_floats(const Call *c, int64_t backward) {
 #if WEIGHT_BITS == 32
   if (backward) {
-    return layout_of(c).back_end + gradient_floats(c) + temporary_floats(c) * c->num_threads;
+    return layout_of(c).back_end + gradient_floats(c) +
+           (temporary_floats(c) + back_encoded(c)) * c->num_threads;
   }
 #endif
   (void)backward;
@@ -128,7 +127,8 @@ void unrolled_pack(ParallelFor parallel_for, Call *c, int64_t known) {
 void unrolled_forward(ParallelFor parallel_for, Call *c) {
   if (!c->kept) pack_forward(parallel_for, c);
   float *temporary = c->workspace + part_scratch(c) * MAX(c->num_threads, 1);
-  Parts parts = {c, forward_part, c->workspace, part_scratch(c), temporary, 1, NULL, 0, 0};
+  const long encoded = part_scratch(c) - encoded_floats(c);
+  Parts parts = {c, forward_part, c->workspace, part_scratch(c), encoded, temporary, 1, NULL, 0, 0};
   run_parts(parallel_for, &parts);
 }
 
@@ -156,7 +156,8 @@ void unrolled_step(ParallelFor parallel_for, Call *calls, int64_t count, const f
 /* The backward pass: few runs of many pieces, for at the end of each all threads wait. */
 typedef struct {
   Gradient gradient;
-  long panels; /* of weights to pack */
+  long panels;    /* of weights to pack */
+  float *encoded; /* [threads, back_encoded] */
 } Backward;
 
 /* What the loop multiplies with, then what the gradients of the weights are made of. */
@@ -176,7 +177,9 @@ LOCAL void finish_piece(void *context, long piece, long thread) {
   if (piece < b->gradient.num_pieces) {
     gradient_piece(&b->gradient, piece, thread);
   } else {
-    input_gradient_piece(b->gradient.call, piece - b->gradient.num_pieces);
+    const Call *c = b->gradient.call;
+    float *memory = b->encoded + thread * back_encoded(c);
+    input_gradient_piece(c, piece - b->gradient.num_pieces, memory);
   }
 }
 
@@ -193,7 +196,8 @@ void unrolled_backward(ParallelFor parallel_for, Call *c) {
   run(parallel_for, c->num_threads, b.panels + early,
       at.back_end + (early ? g->end * (I + H) : 0), prepare_piece, &b);
   float *temporary = c->workspace + at.back_end + gradient_floats(c);
-  Parts parts = {c, backward_part, NULL, 0, temporary, 1, NULL, 0, 0};
+  b.encoded = temporary + temporary_floats(c) * c->num_threads;
+  Parts parts = {c, backward_part, b.encoded, back_encoded(c), 0, temporary, 1, NULL, 0, 0};
   run_parts(parallel_for, &parts);
   b.panels = 0;
   for (;;) {

@@ -96,7 +96,7 @@ typedef struct {
   const float *bias;
   float *scratch;  /* gate rows of a chunk, unless they are kept */
   float *applied;  /* [rows, APPLIED_COLUMNS, H]: the vectors that products are applied to */
-  float *encoded;  /* [encoded_floats]: what is multiplied, where it is no float; of one thread */
+  float *encoded;  /* [encoded_floats or back_encoded]: what is multiplied, encoded; of one thread */
   float *temporary; /* [TEMPORARY, H]; of one thread */
   long first, end; /* rows of the batch */
 } Part;
@@ -218,7 +218,8 @@ LOCAL void finish_rows(const Part *p, long t, long end, float *const *gates, con
           continue;
         }
         for (long j = 0, unit = panel * PANEL; j < PLAIN_VECTORS && unit < H; j++, unit += W) {
-          sums[g][j] = unpacked_columns(c->weight_hh, H, H, APPLIED_BLOCKS + begin + g, H, unit, v[0]);
+          sums[g][j] = unpacked_columns(c->weight_hh, H, H, APPLIED_BLOCKS + begin + g, H, unit,
+                                        p->applied + (begin + g) * H);
         }
       }
       for (long r = 0; r < rows; r++) {
@@ -303,7 +304,7 @@ LOCAL void forward_part(const Part *p, Team *team) {
       }
       for (long j = first; j < MIN(columns, first + PANEL); j += W) {
         store(gates[0] + j, columns - j, unpacked_columns(c->weight_ih, I, H_OF(c), INPUT_BLOCKS,
-                                                          columns, j, x[0]));
+                                                          columns, j, c->x));
       }
     }
     if (!meet(team)) return;

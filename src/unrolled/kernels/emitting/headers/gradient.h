@@ -51,7 +51,7 @@ typedef struct {
 INL long packed_columns(long columns) { return PANELS(columns) * PANEL; }
 
 /* Floats of a packed group of PLAIN_ROWS rows of the result, and of all in a block. */
-INL long group_floats(long depth) { return depth * PLAIN_ROWS + W; }
+INL long group_floats(long depth) { return WORDS(depth) * PLAIN_ROWS + W; }
 INL long packed_a_floats(void) { return BLOCK_ROWS / PLAIN_ROWS * group_floats(BLOCK_DEPTH); }
 
 /* Floats of packed b for each n. */
@@ -78,8 +78,8 @@ INL long row_of(const Gradient *g, const Factor *f, long j) {
   return f->blocks[j / H - f->first] * H + j % H;
 }
 
-/* out += a tile of packed a, [depth, PLAIN_ROWS], times `vectors`, constant, of a panel of packed
-   b, [depth, PANEL]; = if `fresh`. out: [rows], each [columns]. */
+/* out += a tile of packed a, [WORDS(depth), PLAIN_ROWS], times `vectors`, constant, of a panel of packed
+   b, [WORDS(depth), PANEL]; = if `fresh`. out: [rows], each [columns]. */
 INL void tile_of(const int vectors, long depth, const float *restrict a, const float *restrict b,
                  float *const *out, long rows, long columns, int fresh) {
   vf sum[PLAIN_ROWS][PLAIN_VECTORS];
@@ -89,11 +89,11 @@ INL void tile_of(const int vectors, long depth, const float *restrict a, const f
     for (int v = 0; v < vectors; v++) sum[r][v] = (vf){0};
   }
   const vf *p = (const vf *)b;
-  for (long k = 0; k < depth; k++, p += PLAIN_VECTORS, a += PLAIN_ROWS) {
+  for (long k = 0; k < WORDS(depth); k++, p += PLAIN_VECTORS, a += PLAIN_ROWS) {
 #pragma GCC unroll 12
     for (int r = 0; r < PLAIN_ROWS; r++) {
 #pragma GCC unroll 4
-      for (int v = 0; v < vectors; v++) sum[r][v] += p[v] * a[r];
+      for (int v = 0; v < vectors; v++) sum[r][v] = add_product(sum[r][v], p[v], a[r]);
     }
   }
 #pragma GCC unroll 12
@@ -124,15 +124,26 @@ LOCAL void gradient_pack_b(const Gradient *g, const Factor *f, long begin, long 
                            float *restrict packed) {
   const Call *c = g->call;
   long t = 0;
-  for (long k = 0; k < depth; k++) {
-    const long n = begin + k;
-    while (c->starts[t] + c->batch_sizes[t] <= n) t++;
-    const float *row = f->b ? f->b + n * f->b_stride : state_before(c, 0, t, n - c->starts[t]);
+  for (long k = 0; k < depth; k += PER_WORD) {
+    const float *row[PER_WORD] = {NULL};
+    for (long n = begin + k; n < begin + MIN(k + PER_WORD, depth); n++) {
+      while (c->starts[t] + c->batch_sizes[t] <= n) t++;
+      row[n - begin - k] = f->b ? f->b + n * f->b_stride : state_before(c, 0, t, n - c->starts[t]);
+    }
     for (long column = 0; column < f->columns; column += PANEL) {
-      float *to = packed + column * depth + k * PANEL;
+      float *to = packed + column * WORDS(depth) + k / PER_WORD * PANEL;
       const long here = MIN(PANEL, f->columns - column);
-      memcpy(to, row + column, here * sizeof(float));
+#if MIXED
+      for (long i = 0; i < PANEL; i += W) {
+        const long left = MAX(0, here - i);
+        const float *next = row[PER_WORD - 1] + column + i;
+        const vf first = load(row[0] + column + i, left);
+        *(vf *)(to + i) = word_of(first, load(next, k + PER_WORD <= depth ? left : 0));
+      }
+#else
+      memcpy(to, row[0] + column, here * sizeof(float));
       for (long i = here; i < PANEL; i++) to[i] = 0.0f;
+#endif
     }
   }
 }
@@ -141,11 +152,17 @@ LOCAL void gradient_pack_b(const Gradient *g, const Factor *f, long begin, long 
    floats behind a group; where it is read, behind a gate row, there is padding. */
 LOCAL void gradient_pack_a(const Gradient *g, long begin, long depth, long row, long rows,
                            float *restrict packed) {
-  for (long k = 0; k < depth; k++) {
-    const float *from = g->call->gates + (begin + k) * g->call->gate_stride + row;
-    float *to = packed + k * PLAIN_ROWS;
+  const long stride = g->call->gate_stride;
+  for (long k = 0; k < depth; k += PER_WORD) {
+    const float *from = g->call->gates + (begin + k) * stride + row;
+    const float *next = k + PER_WORD <= depth ? from + (PER_WORD - 1) * stride : NULL;
+    float *to = packed + k / PER_WORD * PLAIN_ROWS;
     for (long r = 0; r < rows; r += PLAIN_ROWS, to += group_floats(depth)) {
-      for (long i = 0; i < PLAIN_ROWS; i += W) *(vfu *)(to + i) = *(const vfu *)(from + r + i);
+      for (long i = 0; i < PLAIN_ROWS; i += W) {
+        vf after = {0};
+        if (next) after = *(const vfu *)(next + r + i);
+        *(vfu *)(to + i) = word_of(*(const vfu *)(from + r + i), after);
+      }
     }
   }
 }
@@ -177,7 +194,7 @@ LOCAL void multiply_block(const Gradient *g, const Factor *f, long begin, long d
         out[i] = f->out + row_of(g, f, row + MIN(r + i, rows - 1)) * f->columns + column;
       }
       (left > W ? gradient_tile : narrow_tile)(depth, a + r / PLAIN_ROWS * group_floats(depth),
-                                               b + column * depth, out, rows - r, left,
+                                               b + column * WORDS(depth), out, rows - r, left,
                                                begin == 0);
     }
   }
@@ -198,7 +215,9 @@ LOCAL void multiply_few(const Gradient *g, const Factor *f, long row, long rows)
     for (long column = 0; column < f->columns; column += W) {
       const long left = f->columns - column;
       vf sum = {0};
-      for (long n = 0; n < c->num_rows; n++) sum += load(b[n] + column, left) * a[n * c->gate_stride];
+      for (long n = 0; n < c->num_rows; n++) {
+        sum += narrow(load(b[n] + column, left)) * narrow(repeated(a[n * c->gate_stride]));
+      }
       store(out + column, left, sum);
     }
   }
@@ -322,14 +341,15 @@ INL void add_step_inputs(const Call *c, const float *gates, float *d_x) {
 #endif
 }
 
-/* The gradient of the input: that of the gates, times the input weights. */
-LOCAL void input_gradient_piece(const Call *c, long piece) {
+/* The gradient of the input: that of the gates, times the input weights. memory: [back_encoded] */
+LOCAL void input_gradient_piece(const Call *c, long piece, float *memory) {
   const float *a[CHUNK_ROWS];
   float *out[CHUNK_ROWS];
   const long I = c->input_size, first = piece * CHUNK_ROWS;
-  const long rows = MIN(CHUNK_ROWS, c->num_rows - first);
+  const long rows = MIN(CHUNK_ROWS, c->num_rows - first), depth = INPUT_COLUMNS * H_OF(c);
   for (long r = 0; r < rows; r++) {
-    a[r] = c->gates + (first + r) * c->gate_stride;
+    const float *gates = c->gates + (first + r) * c->gate_stride;
+    a[r] = c->num_rows == 1 ? gates : encoded(gates, depth, memory + r * ENCODED_FLOATS(depth));
     out[r] = c->d_x + (first + r) * X_STRIDE(c);
   }
   const Layout at = layout_of(c);
@@ -337,11 +357,13 @@ LOCAL void input_gradient_piece(const Call *c, long piece) {
     unpacked_row(c->weight_ih, I, H_OF(c), INPUT_BLOCKS, INPUT_COLUMNS, a[0], out[0]);
   } else {
     for (long panel = 0; panel < PANELS(I); panel++) {
-      multiply_rows(rows, INPUT_COLUMNS * H_OF(c), I, panel * PANEL, a,
+      multiply_rows(rows, depth, I, panel * PANEL, a,
                     back_input_panel(c, &at, panel), out);
     }
   }
-  for (long r = 0; r < rows; r++) add_step_inputs(c, a[r], out[r]);
+  for (long r = 0; r < rows; r++) {
+    add_step_inputs(c, c->gates + (first + r) * c->gate_stride, out[r]);
+  }
 }
 
 #endif

@@ -16,6 +16,7 @@
 #define GATE_PANELS(H) (((H) + UNITS * W - 1) / (UNITS * W))
 #define SAMPLE 64 /* floats of the weights that tell whether they have changed */
 
+#define STRAIGHT(depth) PANEL_FLOATS(depth, PLAIN_VECTORS) /* floats of a panel of pack_straight */
 #define CHUNK_ROWS 96 /* rows whose input is projected at once: their gates stay in cache */
 
 /* Where each part of the packed memory begins, in floats.
@@ -62,14 +63,14 @@ INL Layout layout_of(const Call *c) {
   at.back_recurrent = 0;
   at.back_applied = 0;
   if (RECURRENT_COLUMNS && again) {
-    at.back_applied += floats_of(PANELS(H), PANEL * RECURRENT_COLUMNS * H, at.recurrent_once);
+    at.back_applied += floats_of(PANELS(H), STRAIGHT(RECURRENT_COLUMNS * H), at.recurrent_once);
   }
   at.back_input = at.back_applied;
   if (APPLIED_COLUMNS) {
-    at.back_input += floats_of(PANELS(H), APPLIED_COLUMNS * PANEL * H, at.applied_once);
+    at.back_input += floats_of(PANELS(H), APPLIED_COLUMNS * STRAIGHT(H), at.applied_once);
   }
   at.back_end = at.back_input;
-  if (c->d_x) at.back_end += floats_of(PANELS(I), PANEL * INPUT_COLUMNS * H, at.d_x_once);
+  if (c->d_x) at.back_end += floats_of(PANELS(I), STRAIGHT(INPUT_COLUMNS * H), at.d_x_once);
   return at;
 }
 
@@ -91,7 +92,7 @@ INL void gate_columns_of(const float *weight, long H, long gate, long first, con
 }
 
 /* W columns [W], each [depth], of which the first `count` are there, to every `stride` floats. */
-#if WEIGHT_BITS == 32
+#if WEIGHT_BITS == 32 && !MIXED
 INL void pack_columns(const float *const *column, long count, long depth, float *restrict to,
                       long stride) {
   if (count < W) {
@@ -149,7 +150,7 @@ LOCAL void pack_columns(const float *const *column, long count, long depth, floa
         totals += number;
         word |= ((vu)number & 255) << (8 * i);
 #else
-        word |= rounded(block[j + i]) << (16 * i);
+        word |= rounded(block[j + i]) << (MIXED ? 16 - 16 * i : 16 * i);
 #endif
       }
       *(vu *)(to + (HEAD_WORDS + (k + j) / PER_WORD) * stride) = word;
@@ -187,15 +188,34 @@ LOCAL void pack_gates(const float *weight, long H, long first, float *restrict p
   }
 }
 
+/* Row k of such blocks. */
+INL const float *block_row(const float *weight, long columns, long H, const int64_t *blocks, long k) {
+  return weight + (blocks[k / H] * H + k % H) * columns;
+}
+
 /* A panel of the blocks themselves, of weight [all blocks * H, columns]: their rows are the depth.
-   panel: [num_blocks * H, PANEL]. */
+   panel: [STRAIGHT(num_blocks * H)]. */
 LOCAL void pack_straight(const float *weight, long columns, long H, const int64_t *blocks,
                          long num_blocks, long first, float *restrict panel) {
   const long here = MIN(PANEL, columns - first);
+#if PAIRS
+  const long depth = num_blocks * H;
+  for (long k = 0; k < depth; k += 2, panel += PANEL) {
+    const float *row = block_row(weight, columns, H, blocks, k) + first;
+    const float *next = block_row(weight, columns, H, blocks, MIN(k + 1, depth - 1)) + first;
+    for (long c = 0; c < PANEL; c += W) {
+      const long left = MAX(0, here - c);
+      *(vf *)(panel + c) = word_of(load(row + c, left), load(next + c, k + 1 < depth ? left : 0));
+    }
+  }
+  return;
+#endif
   for (long g = 0; g < num_blocks; g++) {
     const float *row = weight + blocks[g] * H * columns + first;
     for (long unit = 0; unit < H; unit++, row += columns, panel += PANEL) {
-      for (long c = 0; c < PANEL; c += W) *(vf *)(panel + c) = load(row + c, MAX(0, here - c));
+      for (long c = 0; c < PANEL; c += W) {
+        *(vf *)(panel + c) = narrow(load(row + c, MAX(0, here - c)));
+      }
     }
   }
 }
@@ -212,17 +232,17 @@ LOCAL void unpacked_row(const float *weight, long columns, long H, const int64_t
       for (long c = 0; c < columns; c += W) {
         const long left = columns - c;
         vf sum = load(out + c, left);
-        sum += load(row + c, left) * a[unit];
-        sum += load(row + columns + c, left) * a[unit + 1];
-        sum += load(row + 2 * columns + c, left) * a[unit + 2];
-        sum += load(row + 3 * columns + c, left) * a[unit + 3];
+        sum += narrow(load(row + c, left)) * narrow(repeated(a[unit]));
+        sum += narrow(load(row + columns + c, left)) * narrow(repeated(a[unit + 1]));
+        sum += narrow(load(row + 2 * columns + c, left)) * narrow(repeated(a[unit + 2]));
+        sum += narrow(load(row + 3 * columns + c, left)) * narrow(repeated(a[unit + 3]));
         store(out + c, left, sum);
       }
     }
     for (; unit < H; unit++, row += columns) {
       for (long c = 0; c < columns; c += W) {
-        const vf sum = load(out + c, columns - c);
-        store(out + c, columns - c, sum + load(row + c, columns - c) * a[unit]);
+        const vf sum = load(out + c, columns - c), weights = narrow(load(row + c, columns - c));
+        store(out + c, columns - c, sum + weights * narrow(repeated(a[unit])));
       }
     }
   }
@@ -258,7 +278,7 @@ INL const float *applied_panel(const Call *c, const Layout *at, long gate, long 
 INL const float *back_recurrent_panel(const Call *c, const Layout *at, long p) {
   const long H = H_OF(c);
   float *panels = c->workspace + at->back_recurrent;
-  if (!at->recurrent_once) return panels + p * PANEL * RECURRENT_COLUMNS * H;
+  if (!at->recurrent_once) return panels + p * STRAIGHT(RECURRENT_COLUMNS * H);
   pack_straight(c->weight_hh, H, H, RECURRENT_BLOCKS, RECURRENT_COLUMNS, p * PANEL, panels);
   return panels;
 }
@@ -266,8 +286,8 @@ INL const float *back_recurrent_panel(const Call *c, const Layout *at, long p) {
 INL const float *back_applied_panel(const Call *c, const Layout *at, long gate, long p) {
   const long H = H_OF(c);
   float *panels = c->workspace + at->back_applied;
-  if (!at->applied_once) return panels + (gate * PANELS(H) + p) * PANEL * H;
-  panels += gate * PANEL * H;
+  if (!at->applied_once) return panels + (gate * PANELS(H) + p) * STRAIGHT(H);
+  panels += gate * STRAIGHT(H);
   pack_straight(c->weight_hh, H, H, APPLIED_BLOCKS + gate, 1, p * PANEL, panels);
   return panels;
 }
@@ -275,7 +295,7 @@ INL const float *back_applied_panel(const Call *c, const Layout *at, long gate, 
 INL const float *back_input_panel(const Call *c, const Layout *at, long p) {
   const long H = H_OF(c), I = c->input_size;
   float *panels = c->workspace + at->back_input;
-  if (!at->d_x_once) return panels + p * PANEL * INPUT_COLUMNS * H;
+  if (!at->d_x_once) return panels + p * STRAIGHT(INPUT_COLUMNS * H);
   pack_straight(c->weight_ih, I, H, INPUT_BLOCKS, INPUT_COLUMNS, p * PANEL, panels);
   return panels;
 }
@@ -326,15 +346,15 @@ LOCAL void pack_backward_panel(const Call *c, long p) {
   const long H = H_OF(c), I = c->input_size, of_one = PANELS(H);
   if (p < panels.recurrent) {
     pack_straight(c->weight_hh, H, H, RECURRENT_BLOCKS, RECURRENT_COLUMNS, p * PANEL,
-                  c->workspace + at.back_recurrent + p * PANEL * RECURRENT_COLUMNS * H);
+                  c->workspace + at.back_recurrent + p * STRAIGHT(RECURRENT_COLUMNS * H));
   } else if (p < panels.recurrent + panels.applied) {
     const long q = p - panels.recurrent;
     pack_straight(c->weight_hh, H, H, APPLIED_BLOCKS + q / of_one, 1, q % of_one * PANEL,
-                  c->workspace + at.back_applied + q * PANEL * H);
+                  c->workspace + at.back_applied + q * STRAIGHT(H));
   } else {
     const long q = p - panels.recurrent - panels.applied;
     pack_straight(c->weight_ih, I, H, INPUT_BLOCKS, INPUT_COLUMNS, q * PANEL,
-                  c->workspace + at.back_input + q * PANEL * INPUT_COLUMNS * H);
+                  c->workspace + at.back_input + q * STRAIGHT(INPUT_COLUMNS * H));
   }
 }
 

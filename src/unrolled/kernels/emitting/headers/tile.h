@@ -106,12 +106,12 @@ INL void tile(const int rows, const int vectors, long depth, const float *const 
     }
   }
 #else
-  for (long k = 0; k < depth; k++, p += vectors) {
+  for (long k = 0; k < WORDS(depth); k++, p += vectors) {
 #pragma GCC unroll 12
     for (int r = 0; r < rows; r++) {
       const float factor = row[r][k];
 #pragma GCC unroll 24
-      for (int v = 0; v < vectors; v++) sum[r][v] += p[v] * factor;
+      for (int v = 0; v < vectors; v++) sum[r][v] = add_product(sum[r][v], p[v], factor);
     }
   }
 #endif
@@ -184,14 +184,14 @@ INL vf unpacked_product(long depth, const float *const *columns, const float *a)
     }
     transpose(block);
 #pragma GCC unroll 16
-    for (int i = 0; i < W; i++) sum += block[i] * a[k + i];
+    for (int i = 0; i < W; i++) sum += narrow(block[i]) * narrow(repeated(a[k + i]));
   }
   if (k < depth) {
     vf block[W];
 #pragma GCC unroll 16
     for (int i = 0; i < W; i++) block[i] = load(columns[i] + k, depth - k);
     transpose(block);
-    for (int i = 0; i < depth - k; i++) sum += block[i] * a[k + i];
+    for (int i = 0; i < depth - k; i++) sum += narrow(block[i]) * narrow(repeated(a[k + i]));
   }
   return sum;
 }

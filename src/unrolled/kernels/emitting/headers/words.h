@@ -1,5 +1,5 @@
-/* How a packed weight is stored: as a float, or in fewer bits, which is what a step of a stream
- * waits for where its weights do not fit the cache next to the core.
+/* How factors of products are stored: as floats, or in fewer bits. A step of a stream waits for its
+ * weights where they do not fit the cache next to the core.
  *
  *     WEIGHT_BITS 32  a float
  *     WEIGHT_BITS 16  a bfloat16: the nearest one. Made a float again, it is multiplied and added as
@@ -8,9 +8,14 @@
  *                     The row that it multiplies becomes fixed point, with 22 bits behind its largest
  *                     power of two, so that sums are integers: exact, in whatever order.
  *
+ * With MIXED, in training under autocast, both factors of every product are the nearest bfloat16, as
+ * are those of which the gradients are made. Such a product is a float, exactly, so that a sum is the
+ * same chain of additions from pairs, where the processor multiplies them (PAIRS), and from floats.
+ * Its instruction takes the high halves first: they have the even places.
+ *
  * In a panel stand, for each vector of columns, first what is said of them (HEAD_WORDS vectors), then
  * words of 32 bits that hold the weights of PER_WORD places of the depth, the first in the low bits.
- * Backward passes have floats only.
+ * Backward passes have WEIGHT_BITS 32.
  */
 #ifndef UNROLLED_WORDS_H
 #define UNROLLED_WORDS_H
@@ -18,7 +23,13 @@
 #include "cell.h"
 #include "vector.h"
 
-#define PER_WORD (32 / WEIGHT_BITS)
+#if MIXED && defined(__AVX512BF16__) && W == 16
+#define PAIRS 1
+#else
+#define PAIRS 0
+#endif
+
+#define PER_WORD (PAIRS ? 2 : 32 / WEIGHT_BITS)
 #define WORDS(depth) (((depth) + PER_WORD - 1) / PER_WORD)
 #define HEAD_WORDS (WEIGHT_BITS == 8 ? 2 : 0)
 #define PANEL_FLOATS(depth, vectors) ((HEAD_WORDS + WORDS(depth)) * (vectors) * W)
@@ -98,23 +109,90 @@ INL vi dot(vi sum, vi u, vi s) {
 #else
 
 #define DIGITS 1
-#define ENCODED_FLOATS(depth) 0
-
-INL const float *encoded(const float *a, long depth, float *to) {
-  (void)depth, (void)to;
-  return a;
-}
 
 #endif
 
-#if WEIGHT_BITS == 16
+#if WEIGHT_BITS == 16 || MIXED
 
 /* The nearest bfloat16, as the bits of it; of two, the even one; NaN stays NaN. */
 INL vu rounded(vf x) {
+#if PAIRS
+  typedef uint16_t vh __attribute__((vector_size(W * 2)));
+  vh half;
+  __asm__("vcvtneps2bf16 %1, %0" : "=v"(half) : "v"(x));
+  return __builtin_convertvector(half, vu);
+#else
   const vu bits = (vu)x;
   const vu nearest = (bits + 0x7fff + (bits >> 16 & 1)) >> 16;
   const vu number = (vu)(x == x);
   return (nearest & number) | (~number & 0x7fc0);
+#endif
+}
+
+#endif
+
+/* The same bits in each place. */
+INL vf repeated(float a) {
+  int32_t bits;
+  memcpy(&bits, &a, sizeof bits);
+  return (vf)((vi){0} + bits);
+}
+
+/* A factor as it is multiplied, where it stays a float. */
+INL vf narrow(vf x) {
+#if MIXED
+  x = (vf)(rounded(x) << 16);
+#endif
+  return x;
+}
+
+/* What stands in a word for the factors of one place of the depth, and of the next: that is not
+   asked for without PAIRS. */
+INL vf word_of(vf x, vf next) {
+#if PAIRS
+  return (vf)(rounded(x) << 16 | rounded(next));
+#else
+  (void)next;
+  return narrow(x);
+#endif
+}
+
+/* sum + the products of a word with a word, as of one float with another. */
+INL vf add_product(vf sum, vf p, float factor) {
+#if PAIRS
+  __asm__("vdpbf16ps %2, %1, %0" : "+v"(sum) : "v"(p), "v"(repeated(factor)));
+  return sum;
+#else
+  return sum + p * factor;
+#endif
+}
+
+#if MIXED
+
+#define ENCODED_FLOATS(depth) ((WORDS(depth) + 15) / 16 * 16)
+
+/* A row of factors, word after word. a: [depth]; to: [ENCODED_FLOATS(depth)], returned. */
+LOCAL const float *encoded(const float *a, long depth, float *to) {
+#if PAIRS
+  typedef uint32_t vh __attribute__((vector_size(W * 2), aligned(4), may_alias));
+  for (long k = 0; k < depth; k += W) {
+    vh half;
+    __asm__("vcvtneps2bf16 %1, %0" : "=v"(half) : "v"(load(a + k, depth - k)));
+    *(vh *)(to + k / 2) = half << 16 | half >> 16;
+  }
+#else
+  for (long k = 0; k < depth; k += W) *(vfu *)(to + k) = narrow(load(a + k, depth - k));
+#endif
+  return to;
+}
+
+#elif WEIGHT_BITS != 8
+
+#define ENCODED_FLOATS(depth) (0 * (depth))
+
+INL const float *encoded(const float *a, long depth, float *to) {
+  (void)depth, (void)to;
+  return a;
 }
 
 #endif
