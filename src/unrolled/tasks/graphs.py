@@ -14,6 +14,7 @@ from torch import Tensor, nn
 
 from unrolled.errors import OptionError, field
 from unrolled.layers import SequenceLayer, State, map_state, state_tensors
+from unrolled.networks.decoder import Decoder
 
 __all__ = [
     "Chain",
@@ -23,6 +24,7 @@ __all__ = [
     "Parts",
     "Steps",
     "WordChain",
+    "Writing",
     "chain_of_tokens",
     "expected_steps",
     "start_of",
@@ -120,7 +122,25 @@ class WordChain:
     modules: tuple[nn.Module, ...]
 
 
-Parts = Chain | WordChain
+@dataclass(frozen=True)
+class Writing:
+    """A model that reads something whole, and then writes word after word.
+
+    Args:
+        modules: What reads, in order, as in a chain; or an encoder of pictures alone.
+        num_tokens: V of what is read, where that is tokens; else None.
+        summary: What the decoder starts from: the last output of each direction, "ends", the "mean"
+            of all outputs, or the "greatest" of each feature; None: one zero.
+        decoder: What writes.
+    """
+
+    modules: tuple[nn.Module, ...]
+    num_tokens: int | None
+    summary: str | None
+    decoder: Decoder
+
+
+Parts = Chain | WordChain | Writing
 """What a model is made of, for those who write it anew."""
 
 

@@ -4,11 +4,8 @@ A model of one direction goes step by step, and a sequence is its steps. One tha
 too has no steps: each of its stages goes over the whole sequence, in room that the caller gives.
 """
 
-from typing import Any
-
 from torch import nn
 
-from unrolled.errors import OptionError
 from unrolled.export.c.interface import (
     Interface,
     Program,
@@ -16,11 +13,11 @@ from unrolled.export.c.interface import (
     function,
     program_text,
 )
-from unrolled.export.c.parts import add_module, features_read
+from unrolled.export.c.parts import add_module, add_reading
 from unrolled.export.c.passes import in_turn, over_steps
 from unrolled.export.c.pooling import add_pooling
 from unrolled.export.c.source import Source
-from unrolled.export.c.stage import Stage, Writer, add_one_hot
+from unrolled.export.c.stage import Stage, Writer
 from unrolled.kernels import WeightFormat
 from unrolled.layers import RecurrentLayer
 from unrolled.tasks.graphs import Chain
@@ -44,7 +41,7 @@ class _Builder:
         self._source = Source(weights)
         check_modules(*chain.modules, *chain.says, chain.attention, chain.evidence)
         writer = Writer(self._source, name)
-        self._stages = self._body_of(writer)
+        self._stages, self._input_size = add_reading(writer, chain.modules, chain.num_tokens)
         self._given = writer.given
         self._pool = self._pooled = ""
         self._evidence = ""
@@ -61,20 +58,6 @@ class _Builder:
         self._output_size = size
         if chain.evidence is not None:
             self._evidence = self._add_evidence(writer, chain.evidence)
-
-    def _body_of(self, writer: Writer) -> list[Stage]:
-        chain = self._chain
-        reads_tokens = chain.num_tokens is not None
-        size = chain.num_tokens if reads_tokens else _input_size(chain.modules[0])
-        assert size is not None
-        self._input_size = 1 if reads_tokens else size
-        stages: list[Stage] = []
-        one_hot = reads_tokens and not isinstance(chain.modules[0], nn.Embedding)
-        for module in chain.modules:
-            stages += add_module(writer, module, size, one_hot=one_hot)
-            one_hot = one_hot and not stages
-            size = stages[-1].output_size if stages else size
-        return stages or [add_one_hot(writer, size)]
 
     def _add_evidence(self, writer: Writer, evidence: nn.Embedding) -> str:
         """Add what sums up a row of scores for each token; return where the sums are."""
@@ -304,14 +287,3 @@ class _Builder:
 _WRITE = """\
 int32_t {name}_write({name} *m, int32_t token, float temperature, uint32_t *random,
                      int32_t count, int32_t *tokens, float *scores)"""
-
-
-def _input_size(module: Any) -> int:
-    while isinstance(module, nn.Sequential) and len(module):
-        module = module[0]
-    size = features_read(module)
-    if size is None:
-        kind = type(module).__name__
-        message = f"to_c: a model cannot begin with {kind}, which does not say how much it reads"
-        raise OptionError(message, "begin with a layer, a Linear or an Embedding")
-    return size

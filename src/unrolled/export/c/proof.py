@@ -166,6 +166,9 @@ def _as_stored(model: nn.Module, weights: WeightFormat) -> nn.Module:
             rows = module.weight.transpose(1, 2).reshape(module.out_channels, -1)
             shape = (module.out_channels, *module.kernel_size, module.in_channels)
             _set(module, "weight", as_stored(rows, weights).reshape(shape).transpose(1, 2))
+        elif isinstance(module, nn.Conv2d):
+            weight = as_stored(module.weight.flatten(1), weights)
+            _set(module, "weight", weight.reshape(module.weight.shape))
         elif isinstance(module, (nn.Linear, nn.Embedding, nn.EmbeddingBag)):
             _set(module, "weight", as_stored(module.weight, weights))
     return model

@@ -36,6 +36,7 @@ class Source:
         num_places: Places in rings.
         num_weights: Numbers in matrices.
         num_bytes: Bytes of all constants.
+        needs_libm: Whether something calls functions of C's library.
     """
 
     def __init__(self, weights: WeightFormat) -> None:
@@ -44,6 +45,7 @@ class Source:
         self.resets: list[str] = []
         self.num_state = self.num_work = self.num_places = 0
         self.num_weights = self.num_bytes = 0
+        self.needs_libm = False
         self._constants: list[str] = []
         self._steps: dict[str, PlainStep] = {}
 
@@ -131,7 +133,8 @@ class Source:
         functions = "\n".join([*steps, *self.functions])
         support = only_needed(_support(_BITS[self.weights]), functions)
         plain = plain_functions(f"{support}\n{functions}")
-        library = "#include <math.h>\n" if any(s.needs_libm for s in self._steps.values()) else ""
+        needs_libm = self.needs_libm or any(step.needs_libm for step in self._steps.values())
+        library = "#include <math.h>\n" if needs_libm else ""
         constants = "\n".join(self._constants)
         parts = [head, f'#include "{include}"\n{library}', plain, support]
         return "\n".join([*parts, constants, functions])

@@ -102,6 +102,64 @@ static void sigmoid_of(int32_t count, float *to) {
   for (int32_t n = 0; n < count; n++) to[n] = vsigmoid(to[n]);
 }
 
+/* x becomes the exponentials of x, each divided by the sum of all. */
+static void softmax(int32_t count, float *x) {
+  float most = x[0], sum = 0.0f;
+  for (int32_t n = 1; n < count; n++) most = vmax(most, x[n]);
+  for (int32_t n = 0; n < count; n++) {
+    x[n] = vexp(x[n] - most);
+    sum += x[n];
+  }
+  for (int32_t n = 0; n < count; n++) x[n] = x[n] / sum;
+}
+
+/* sums += factor from */
+static void add_times(int32_t count, float factor, const float *restrict from, float *restrict sums) {
+  for (int32_t n = 0; n < count; n++) sums[n] = MULTIPLY_ADD(factor, from[n], sums[n]);
+}
+
+static float dot(int32_t count, const float *restrict a, const float *restrict b) {
+  float sum = 0.0f;
+  for (int32_t n = 0; n < count; n++) sum = MULTIPLY_ADD(a[n], b[n], sum);
+  return sum;
+}
+
+/* A convolution of 3 x 3 places, zeros around, of every `stride`th one. in: [side][side][depth / 9];
+   patch: [depth]; out: [after][after][columns], after = (side + stride - 1) / stride. */
+static void convolve(const Matrix *matrix, int32_t side, int32_t stride, const float *restrict in,
+                     float *restrict patch, float *restrict out) {
+  const int32_t size = matrix->depth / 9, after = (side + stride - 1) / stride;
+  for (int32_t place = 0; place < after * after; place++) {
+    for (int32_t tap = 0; tap < 9; tap++) {
+      const int32_t row = place / after * stride + tap / 3 - 1;
+      const int32_t column = place % after * stride + tap % 3 - 1;
+      if (row < 0 || column < 0 || row >= side || column >= side) {
+        zero(size, patch + tap * size);
+      } else {
+        copy(size, in + (row * side + column) * size, patch + tap * size);
+      }
+    }
+    product(matrix, patch, out + place * matrix->columns);
+  }
+}
+
+/* x, [places][size], with mean 0 and variance 1, times weight and plus bias of each feature. */
+static void normalise(int32_t places, int32_t size, float epsilon, const float *restrict weight,
+                      const float *restrict bias, float *restrict x) {
+  double sum = 0.0, squares = 0.0;
+  for (int32_t n = 0; n < places * size; n++) sum += (double)x[n];
+  const double mean = sum / (double)(places * size);
+  for (int32_t n = 0; n < places * size; n++) {
+    squares += ((double)x[n] - mean) * ((double)x[n] - mean);
+  }
+  const float spread = vsqrt((float)(squares / (double)(places * size)) + epsilon);
+  for (int32_t place = 0; place < places; place++, x += size) {
+    for (int32_t n = 0; n < size; n++) {
+      x[n] = (x[n] - (float)mean) / spread * weight[n] + bias[n];
+    }
+  }
+}
+
 /* Puts the step `in`, [size], into a ring of `span` + 1 steps and lays the `taps` steps that lie
    0, dilation, ... back side by side, the oldest first. at: where the ring goes on. */
 static void window(int32_t size, int32_t taps, int32_t dilation, const float *restrict in,
