@@ -23,6 +23,7 @@ __all__ = [
     "LayerGraphs",
     "Parts",
     "Steps",
+    "Windows",
     "WordChain",
     "Writing",
     "chain_of_tokens",
@@ -140,7 +141,26 @@ class Writing:
     decoder: Decoder
 
 
-Parts = Chain | WordChain | Writing
+@dataclass(frozen=True)
+class Windows:
+    """A forecaster: windows of numbers of the data in, what is said of the steps to come out.
+
+    Args:
+        model: A `Forecaster`.
+        columns: What is taken off other columns, and what they are divided by, (P + K,) each.
+        numbers: The same of numbers of a whole series, (N,) each.
+        transform: Of which function of the targets it learns.
+        says_data: Whether that is undone in what it says, which else is of the function.
+    """
+
+    model: Any
+    columns: tuple[Tensor, Tensor]
+    numbers: tuple[Tensor, Tensor]
+    transform: str
+    says_data: bool
+
+
+Parts = Chain | WordChain | Writing | Windows
 """What a model is made of, for those who write it anew."""
 
 
@@ -158,6 +178,10 @@ class Graphs(ABC, Generic[Example]):
     @abstractmethod
     def whole(self) -> Graph:
         """Return the graph that reads whole sequences."""
+
+    def scored(self) -> Graph:
+        """Return the graph that what is written is compared with."""
+        return self.whole()
 
     @abstractmethod
     def steps(self) -> Steps:

@@ -20,7 +20,7 @@ from unrolled.export.c.interface import (
     program_text,
 )
 from unrolled.export.c.parts import add_module, add_reading, add_sequential, add_table
-from unrolled.export.c.passes import over_steps
+from unrolled.export.c.passes import over_steps, through
 from unrolled.export.c.pictures import add_pictures
 from unrolled.export.c.source import Source
 from unrolled.export.c.stage import Stage, Writer
@@ -105,7 +105,7 @@ class _Builder:
             lines.append(f"{self._attend(writer, decoder.attention)}(m, room, {both});")
             above = source.state(hidden)
             combined = add_sequential(writer, [decoder.combine, nn.Tanh()], context + hidden)
-            lines += self._in_turn(combined, both, above)
+            lines += through(self._source, combined, both, above)
             h = above
         if decoder.further is not None:
             top = source.state(hidden)
@@ -132,15 +132,7 @@ class _Builder:
                     place = (state * len(stages) + number) * units
                     copied = f"{started} + {place}, {stage.state} + {state * units}"
                     self._begin.append(f"copy({units}, {copied});")
-        return self._in_turn(stages, read, out)
-
-    def _in_turn(self, stages: list[Stage], read: str, out: str) -> list[str]:
-        lines = []
-        for number, stage in enumerate(stages):
-            to = out if number == len(stages) - 1 else self._source.state(stage.output_size)
-            lines.append(f"{stage.ahead}(m, {read}, {to});")
-            read = to
-        return lines
+        return through(self._source, stages, read, out)
 
     def _attend(self, writer: Writer, attention: Any) -> str:
         """Add what looks over the memory, and return its name; both: context, behind it h."""

@@ -5,7 +5,7 @@ from unrolled.export.c.decoder import writing_program
 from unrolled.export.c.interface import Program
 from unrolled.export.c.words import words_program
 from unrolled.kernels import WeightFormat
-from unrolled.tasks.graphs import Chain, Parts, Writing
+from unrolled.tasks.graphs import Chain, Parts, Windows, Writing
 
 __all__ = ["Program", "program_of"]
 
@@ -21,4 +21,8 @@ def program_of(parts: Parts, name: str, weights: WeightFormat) -> Program:
         return chain_program(parts, name, weights)
     if isinstance(parts, Writing):
         return writing_program(parts, name, weights)
+    if isinstance(parts, Windows):
+        from unrolled.export.c.forecaster import windows_program  # which loads that task
+
+        return windows_program(parts, name, weights)
     return words_program(parts, name, weights)

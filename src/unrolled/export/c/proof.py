@@ -78,7 +78,7 @@ def prove_run(program: Program, graphs: Graphs[Any], examples: Any, weights: Wei
         RunError: No example has a step, or what it computes differs by more than `MOST_DIFFERENCE`.
     """
     rounded = type(graphs)(graphs.task, _as_stored(graphs.model, weights))
-    whole, rounded_whole = graphs.whole(), rounded.whole()
+    whole, rounded_whole = graphs.scored(), rounded.scored()
     proof = _Comparison(program)
     with _compiled(program) as library, torch.inference_mode():
         for inputs in graphs.batches(examples):

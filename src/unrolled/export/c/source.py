@@ -122,6 +122,12 @@ class Source:
                 break
         return step
 
+    def doubles(self, name: str, vector: Tensor) -> str:
+        """Add doubles and return their name."""
+        self.num_bytes += 8 * vector.numel()
+        self._array(name, "double", map(repr, vector.double().tolist()))
+        return name
+
     def text(self, head: str, include: str) -> str:
         """Return the file.
 

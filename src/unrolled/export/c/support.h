@@ -102,6 +102,9 @@ static void sigmoid_of(int32_t count, float *to) {
   for (int32_t n = 0; n < count; n++) to[n] = vsigmoid(to[n]);
 }
 
+/* log(1 + e^x), as torch has it. */
+static float softplus(float x) { return x > 20.0f ? x : vlog1p(vexp(x)); }
+
 /* x becomes the exponentials of x, each divided by the sum of all. */
 static void softmax(int32_t count, float *x) {
   float most = x[0], sum = 0.0f;
