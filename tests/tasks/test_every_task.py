@@ -6,6 +6,7 @@ Run by torchrun, this file trains those that argv[2:] names, in the folder argv[
 
 import json
 import math
+import re
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -284,6 +285,9 @@ def test_a_model_is_the_same_as_plain_c_that_compiles_without_a_warning(
     proved = proof.prove_run(program, graphs, examples, "f32")
     assert proved.num_rows
     assert proved.difference < 1e-6
+    functions = re.findall(r"^(?:INL|static) .*?(\w+)\(", program.text, re.MULTILINE)
+    assert functions
+    assert all(program.text.count(f"{each}(") > 1 for each in functions)  # of which clang warns
 
 
 def test_what_a_taggers_scores_lack_goes_beside_them(tmp_path):
