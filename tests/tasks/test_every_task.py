@@ -269,7 +269,23 @@ def test_a_model_to_export_gives_the_same_scores_step_by_step(name, tmp_path):
 
 
 STRICT = ("-std=c99", "-ffp-contract=off", "-O1", "-Wall", "-Wextra", "-pedantic", "-Werror")
-IN_C = [name for name in RUNS if not name.endswith("vectors")]
+IN_C: dict[str, tuple[str, dict[str, Any]]] = {
+    name: (name, ONE_WAY.get(name, {})) for name in RUNS if not name.endswith("vectors")
+}
+IN_C |= {
+    "tag both ways": ("tag", {}),
+    "evidence of numbers": ("classify-series", {"bidirectional": False}),
+    "captions of layers": ("caption", {"num_layers": 2, "attention": "multiplicative"}),
+    "pictures": ("classify-pictures", {"pooling": "mean", "channels": 4}),
+    "distributions": ("forecast-recursive", {"loss": "normal", "independent": True}),
+}
+
+
+def write_labelled_pictures(folder: Path) -> dict[str, Any]:
+    rows = write_pictures(folder) and [f"{n}.png,{n % 3}" for n in range(24)]
+    (folder / "labels.csv").write_text("\n".join(["file,label", *rows]) + "\n")
+    files = (str(folder / "labels.csv"),)
+    return {"files": files, "input": ("file",), "target": "label", "picture_size": 8}
 
 
 @pytest.mark.skipif(find_compiler() is None, reason="needs a C compiler")
@@ -278,8 +294,17 @@ def test_a_model_is_the_same_as_plain_c_that_compiles_without_a_warning(
     name, tmp_path, monkeypatch
 ):
     monkeypatch.setattr(proof, "_C99", STRICT)
-    prepared = prepare_small(name, tmp_path, "run", **ONE_WAY.get(name, {}))
-    graphs = prepared.task.graphs(prepared.trainer.model.eval())
+    pictures = ("classify", write_labelled_pictures, {}, {})
+    monkeypatch.setitem(RUNS, "classify-pictures", pictures)
+    run, options = IN_C[name]
+    prepared = prepare_small(run, tmp_path, "run", **options)
+    model = prepared.trainer.model.eval()
+    with torch.no_grad():  # of some the first weights are zeros
+        for weight in model.parameters():
+            weight += 0.3 * torch.randn(weight.shape)
+        if hasattr(model, "spread"):
+            model.spread.fill_(1.5)
+    graphs = prepared.task.graphs(model)
     program = program_of(graphs.parts(), "model", "f32")
     examples = prepared.splits.held_out or prepared.splits.test
     proved = proof.prove_run(program, graphs, examples, "f32")

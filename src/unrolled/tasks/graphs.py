@@ -15,6 +15,7 @@ from torch import Tensor, nn
 from unrolled.errors import OptionError, field
 from unrolled.layers import SequenceLayer, State, map_state, state_tensors
 from unrolled.networks.decoder import Decoder
+from unrolled.networks.picture_encoder import PictureEncoder
 
 __all__ = [
     "Chain",
@@ -88,6 +89,9 @@ class Chain:
         says: Modules that come after the pooling.
         evidence: What each token adds to what is said, if anything.
         writes: Whether what it says are scores of the token that comes next.
+        pictures: What makes the steps of a picture, if pictures are read.
+        evenly: What weighs the steps at places that divide all of them evenly, whose numbers lie
+            one after the other; it adds to what is said. None where nothing does.
     """
 
     modules: tuple[nn.Module, ...]
@@ -97,6 +101,8 @@ class Chain:
     says: tuple[nn.Module, ...] = ()
     evidence: nn.Embedding | None = None
     writes: bool = False
+    pictures: PictureEncoder | None = None
+    evenly: nn.Linear | None = None
 
 
 @dataclass(frozen=True)

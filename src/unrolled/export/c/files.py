@@ -36,7 +36,7 @@ _TAKEN = re.compile(
     r"|v?(a?sinh?|a?cosh?|a?tanh?|atan2|erfc?|pow|hypot|fma|[lt]gamma|[jy][01n]|l*rint)f?"
     r"|forward|say|attend|scale|frame|look|answer|speak|features|is_word|grid\w*|stage\d+\w*"
     r"|product|lookup|embed|copy|zero|add|relu|tanh_of|sigmoid_of|window|drawn|softmax|add_times"
-    r"|dot|convolve|normalise|softplus|select|splat|power|clamp|lesser|greater|lanes\w*"
+    r"|dot|press|convolve|normalise|softplus|select|splat|power|clamp|lesser|greater|lanes\w*"
     r"|running_\w+|blank_word|affixes_table\w*|words\d+\w*|(segment|decoder)_\w+"
     r"|(columns|numbers)_(center|width)|in|out|m|t|n|token|steps|room|tokens|count|scores|random"
     r"|word|words|pixels|places|row|raw|x|past|columns|future|numbers|center|width"

@@ -87,7 +87,7 @@ def prove_run(program: Program, graphs: Graphs[Any], examples: Any, weights: Wei
             if program.row is not None:
                 for row in range(len(scores)):
                     said = program.row(library, inputs, row)
-                    proof.compare(said, near[row, : len(said)], scores[row, : len(said)])
+                    proof.compare(said, near[row][: len(said)], scores[row][: len(said)])
                 continue
             steps = graphs.in_steps(inputs, scores)[1]
             expected = rounded.in_steps(inputs, near)[1]

@@ -163,6 +163,21 @@ static void normalise(int32_t places, int32_t size, float epsilon, const float *
   }
 }
 
+/* x, [steps][size], at places that divide it evenly, between two steps linearly; zeros of none. */
+static void press(int32_t places, int32_t size, int32_t steps, const float *restrict x,
+                  float *restrict out) {
+  zero(places * size, out);
+  for (int32_t place = 0; place < places && steps > 0; place++, out += size) {
+    const float at = (float)place / (float)(places - 1) * (float)(steps - 1);
+    const int32_t below = (int32_t)at, above = below + 1 < steps ? below + 1 : below;
+    const float *const from = x + (size_t)below * (size_t)size;
+    const float *const to = x + (size_t)above * (size_t)size;
+    for (int32_t n = 0; n < size; n++) {
+      out[n] = from[n] + (at - (float)below) * (to[n] - from[n]);
+    }
+  }
+}
+
 /* Puts the step `in`, [size], into a ring of `span` + 1 steps and lays the `taps` steps that lie
    0, dilation, ... back side by side, the oldest first. at: where the ring goes on. */
 static void window(int32_t size, int32_t taps, int32_t dilation, const float *restrict in,
