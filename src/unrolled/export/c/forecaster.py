@@ -31,6 +31,7 @@ from unrolled.tasks.forecast.methods import (
     EncoderDecoderForecaster,
     SegmentForecaster,
 )
+from unrolled.tasks.forecast.transforms import curve_of
 from unrolled.tasks.graphs import Windows
 
 __all__ = ["windows_program"]
@@ -248,10 +249,9 @@ class _Builder:
             middle = getattr(model.head, "middle", 0)
             lines.append(f"    p[{middle}] += ({self._reader.linear})[s * {num} + c];")
         lines += [f"    {each}" for each in self._parameters()]
-        moves = _MOVES.get(self._learns, ("both",) * size)
         offset, spread = f"({self._reader.offset})[c]", f"({self._reader.size})[c]"
         undo = self._reader.curve[1] if self._windows.says_data else "{}"
-        for number, move in enumerate(moves):
+        for number, move in enumerate(self._moves):
             if model.options.frame != "none" and move != "not":
                 more = f" + {offset}" if move == "both" else ""
                 lines.append(f"    p[{number}] = p[{number}] * {spread}{more};")
@@ -343,7 +343,14 @@ class _Builder:
         text, header, instance = program_text(name, source, interface)
         outputs = model.horizon * model.num_targets * model.head.size
         return Program(
-            name, text, header, source.num_bytes, instance, output_size=outputs, row=self._row
+            name,
+            text,
+            header,
+            source.num_bytes,
+            instance,
+            output_size=outputs,
+            row=self._row,
+            scaled=self._on_scale,
         )
 
     @property
@@ -372,7 +379,24 @@ class _Builder:
         ]  # fmt: skip
         return lines
 
+    @property
+    def _moves(self) -> tuple[str, ...]:
+        size: int = self._model.head.size
+        return _MOVES.get(self._learns, ("both",) * size)
+
     # ---- The proof -------------------------------------------------------------------------------
+
+    def _on_scale(self, said: Tensor, inputs: Mapping[str, Tensor], row: int) -> Tensor:
+        """Return what is said, (H, C, R), on the scale that is learned."""
+        center, width = inputs["center"][row], inputs["width"][row]
+        if self._windows.says_data:
+            said = curve_of(self._windows.transform).apply(said)
+        moved = {
+            "both": lambda number: (said[..., number] - center) / width,
+            "width": lambda number: said[..., number] / width,
+            "not": lambda number: said[..., number],
+        }
+        return torch.stack([moved[move](number) for number, move in enumerate(self._moves)], -1)
 
     def _row(self, library: Any, inputs: Mapping[str, Tensor], row: int) -> Tensor:
         """Return what is said of a window, (H, C, R)."""

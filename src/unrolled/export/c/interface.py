@@ -12,13 +12,16 @@ from torch import Tensor, nn
 from unrolled.errors import OptionError
 from unrolled.export.c.source import Source, check_numbers
 
-__all__ = ["Interface", "Program", "Row", "check_modules", "function", "program_text"]
+__all__ = ["Interface", "Program", "Row", "Scaled", "check_modules", "function", "program_text"]
 
 _MOST_BYTES = 2**31 - 1  # of what int32_t counts
 
 Row = Callable[[Any, Mapping[str, Tensor], int], Tensor]
-"""Runs a row of a batch: from the library, the inputs of the whole graph and the row's number to
+"""Of a row of a batch: from the library, the inputs of the whole graph and the row's number to
 what is said of it, (T, O)."""
+
+Scaled = Callable[[Tensor, Mapping[str, Tensor], int], Tensor]
+"""From what is said of a row of a batch to the same on the scale on which it is compared."""
 
 
 @dataclass(frozen=True)
@@ -38,6 +41,7 @@ class Program:
         steps: Whether it goes step by step.
         room: Floats that `run` needs of its caller for each step; 0 of one that has steps.
         row: How it is run where it is more than modules one after the other; else None.
+        scaled: How what it says is compared, where not as it is.
     """
 
     name: str
@@ -52,6 +56,7 @@ class Program:
     steps: bool = False
     room: int = 0
     row: Row | None = None
+    scaled: Scaled | None = None
 
 
 @dataclass
