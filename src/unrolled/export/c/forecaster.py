@@ -1,0 +1,434 @@
+"""A forecaster in C: a window of numbers of the data in, what is said of the steps to come out.
+
+Scales go in beside the window, as doubles, for numbers of the data may need more digits than float
+has. A window is scaled, put in its frame, and read; a row for each target, where these are forecast
+by themselves. What is said goes the same way back.
+"""
+
+import ctypes
+from collections.abc import Mapping
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from unrolled.export.c.interface import (
+    Interface,
+    Program,
+    check_modules,
+    function,
+    program_text,
+)
+from unrolled.export.c.parts import add_module, add_sequential
+from unrolled.export.c.passes import through
+from unrolled.export.c.source import Source
+from unrolled.export.c.stage import Stage, Writer
+from unrolled.export.c.windows import WindowReader
+from unrolled.kernels import WeightFormat
+from unrolled.tasks.forecast.head import LEAST
+from unrolled.tasks.forecast.methods import (
+    DirectForecaster,
+    EncoderDecoderForecaster,
+    SegmentForecaster,
+)
+from unrolled.tasks.forecast.transforms import curve_of
+from unrolled.tasks.graphs import Windows
+
+__all__ = ["windows_program"]
+
+# Of each parameter that is said how it moves with a scale: with both numbers, with the width, not.
+_MOVES = {
+    "normal": ("both", "width"),
+    "student-t": ("both", "width", "not"),
+    "negative-binomial": ("width", "not"),
+}
+
+
+def windows_program(windows: Windows, name: str, weights: WeightFormat) -> Program:
+    """Return a forecaster in C.
+
+    Raises:
+        OptionError: A module that there is no C for, in training mode, or with weights that are
+            not finite.
+    """
+    return _Builder(windows, name, weights).program()
+
+
+class _Builder:
+    def __init__(self, windows: Windows, name: str, weights: WeightFormat) -> None:
+        self._windows, self._name = windows, name
+        self._model = model = windows.model
+        self._source = source = Source(weights)
+        check_modules(model)
+        self._writer = Writer(source, name)
+        self._learns: str = model.options.learns
+        source.needs_libm |= self._learns in ("quantile", *_MOVES)
+        self._width = model.width  # targets that are read together
+        self._reader = WindowReader(windows, name, source)
+        self._h = source.state(model.output_size)
+
+    # ---- The methods -----------------------------------------------------------------------------
+
+    def _layer(self, layer: nn.Module, size: int) -> tuple[list[Stage], "_Memory"]:
+        """Add a layer; return its stages, and where it is in a sequence."""
+        source = self._source
+        begin, places = source.num_state, source.num_places
+        stages = add_module(self._writer, layer, size, one_hot=False)
+        memory = _Memory(begin, source.num_state - begin, list(range(places, source.num_places)))
+        return stages, memory
+
+    def _answered(self) -> list[str]:
+        """Return what reads a row's window and leaves its raw numbers in `raw`."""
+        model = self._model
+        if isinstance(model, DirectForecaster):
+            return self._direct(model)
+        if isinstance(model, SegmentForecaster):
+            return self._segments(model)
+        if isinstance(model, EncoderDecoderForecaster):
+            return self._decoded(model)
+        return self._recursive(model)
+
+    def _window_read(self, size: int) -> tuple[list[str], list[Stage], "_Memory", str]:
+        stages, memory = self._layer(self._model.layer, size)
+        x = self._source.state(size)
+        lines = [
+            *memory.zeroed(),
+            f"for (int32_t t = 0; t < {self._model.lookback}; t++) {{",
+            f"  look(m, row, t, {x});",
+            *(f"  {each}" for each in through(self._source, stages, x, self._h)),
+            "}",
+        ]
+        return lines, stages, memory, x
+
+    def _direct(self, model: DirectForecaster) -> list[str]:
+        lines, *_ = self._window_read(model.step_size)
+        output, spoken = model.output_size, model.spoken_size
+        (answer,) = add_module(self._writer, model.answer, output, one_hot=False)
+        lines.append(f"{answer.ahead}(m, {self._h}, raw);")
+        if model.known is None:
+            return lines
+        both = self._source.state(output + model.ahead_size)
+        added = self._source.state(spoken)
+        known = add_sequential(self._writer, model.known, output + model.ahead_size)
+        return [
+            *lines,
+            f"copy({output}, {self._h}, {both});",
+            f"for (int32_t s = 0; s < {model.horizon}; s++) {{",
+            *(f"  {each}" for each in self._reader.ahead("s", f"{both} + {output}")),
+            *(f"  {each}" for each in through(self._source, known, both, added)),
+            f"  add({spoken}, {added}, raw + s * {spoken});",
+            "}",
+        ]
+
+    def _segments(self, model: SegmentForecaster) -> list[str]:
+        source, size, units = self._source, model.step_size, model.options.hidden_size
+        count, horizon = model.segment, model.horizon
+        x = source.state(count * max(size, model.ahead_size))
+        embedded = source.state(units)
+        (embed,) = add_module(self._writer, model.embed, count * size, one_hot=False)
+        stages, memory = self._layer(model.layer, units)
+        saved = source.state(memory.count)
+        num = model.lookback // count
+        first = model.lookback - num * count
+        place = source.vector("segment_place", model.place.detach())
+        channel = source.vector("segment_channel", model.channel.detach())
+        half, rest = units // 2, units - units // 2
+        (answer,) = add_module(self._writer, model.answer, model.output_size, one_hot=False)
+        lines = [
+            *memory.zeroed(),
+            f"for (int32_t n = 0; n < {num}; n++) {{",
+            f"  for (int32_t k = 0; k < {count}; k++) {{",
+            f"    look(m, row, {first} + n * {count} + k, {x} + k * {size});",
+            "  }",
+            f"  {embed.ahead}(m, {x}, {embedded});",
+            f"  relu({units}, {embedded});",
+            *(f"  {each}" for each in through(self._source, stages, embedded, self._h)),
+            "}",
+            *memory.saved(saved),
+            f"for (int32_t n = 0; n < {model.num_segments}; n++) {{",
+            f"  copy({half}, {place} + n * {half}, {embedded});" if half else "",
+            f"  copy({rest}, {channel} + row * {rest}, {embedded} + {half});",
+        ]
+        if model.known is not None:
+            added = source.state(units)
+            known = add_sequential(self._writer, model.known, count * model.ahead_size)
+            at = f"{x} + k * {model.ahead_size}"
+            lines += [
+                f"  zero({count * model.ahead_size}, {x});",
+                f"  for (int32_t k = 0; k < {count}; k++) {{",
+                f"    if (n * {count} + k >= {horizon}) continue;",
+                *(f"    {each}" for each in self._reader.ahead(f"n * {count} + k", at)),
+                "  }",
+                *(f"  {each}" for each in through(self._source, known, x, added)),
+                f"  add({units}, {added}, {embedded});",
+            ]
+        spoken = count * model.spoken_size
+        return [
+            *(line for line in lines if line),
+            *(f"  {each}" for each in memory.restored(saved)),
+            *(f"  {each}" for each in through(self._source, stages, embedded, self._h)),
+            f"  {answer.ahead}(m, {self._h}, raw + n * {spoken});",
+            "}",
+        ]
+
+    def _decoded(self, model: EncoderDecoderForecaster) -> list[str]:
+        source, units, spoken = self._source, model.options.hidden_size, model.spoken_size
+        lines, _, memory, _ = self._window_read(model.step_size)
+        stages, after = self._layer(model.decoder, units)
+        size = stages[-1].output_size
+        place = source.vector("decoder_place", model.place.detach())
+        step, added, h = source.state(units), source.state(units), source.state(size)
+        (answer,) = add_module(self._writer, model.answer, size, one_hot=False)
+        if model.summary is None:
+            assert memory.count == after.count
+            lines.append(f"copy({memory.count}, {memory.address}, {after.address});")
+            summed = []
+        else:
+            summary = source.state(units)
+            (sums,) = add_module(self._writer, model.summary, model.output_size, one_hot=False)
+            lines += [*after.zeroed(), f"{sums.ahead}(m, {self._h}, {summary});"]
+            summed = [f"  add({units}, {summary}, {step});"]
+        lines += [
+            f"for (int32_t s = 0; s < {model.horizon}; s++) {{",
+            f"  copy({units}, {place} + s * {units}, {step});",
+        ]
+        if model.known is not None:
+            ahead = source.state(model.ahead_size)
+            (known,) = add_module(self._writer, model.known, model.ahead_size, one_hot=False)
+            lines += [f"  {each}" for each in self._reader.ahead("s", ahead)]
+            lines += [f"  {known.ahead}(m, {ahead}, {added});", f"  add({units}, {added}, {step});"]
+        return [
+            *lines,
+            *summed,
+            *(f"  {each}" for each in through(self._source, stages, step, h)),
+            f"  {answer.ahead}(m, {h}, raw + s * {spoken});",
+            "}",
+        ]
+
+    def _recursive(self, model: Any) -> list[str]:
+        lines, stages, _, x = self._window_read(model.step_size)
+        width, spoken, size = self._width, model.spoken_size, model.head.size
+        level = self._source.state(width)
+        (answer,) = add_module(self._writer, model.answer, model.output_size, one_hot=False)
+        point = f"now[n * {size}]"
+        said = f"softplus({point}) + {LEAST!r}f" if self._learns == "negative-binomial" else point
+        ahead = width * (1 + model.marks_missing)
+        return [
+            *lines,
+            f"zero({width}, {level});",
+            f"for (int32_t s = 0; s < {model.horizon}; s++) {{",
+            f"  float *const now = raw + s * {spoken};",
+            f"  {answer.ahead}(m, {self._h}, now);",
+            f"  zero({model.step_size}, {x});",
+            f"  for (int32_t n = 0; n < {width}; n++) {{",
+            f"    const float said = {said};",
+            f"    ({x})[n] = said;",
+            *([f"    {point} += ({level})[n];"] if model.differences else []),
+            *([f"    ({level})[n] += said;"] if model.differences else []),
+            "  }",
+            f"  if (s + 1 == {model.horizon}) break;",
+            *(f"  {each}" for each in self._reader.ahead("s + 1", f"{x} + {ahead}")),
+            *(f"  {each}" for each in through(self._source, stages, x, self._h)),
+            "}",
+        ]
+
+    # ---- What is said ----------------------------------------------------------------------------
+
+    def _said(self) -> str:
+        """Return the function that makes of a row's raw numbers what is said of its targets."""
+        model, num, width = self._model, self._model.num_targets, self._width
+        size = model.head.size
+        lines = [
+            f"for (int32_t s = 0; s < {model.horizon}; s++) {{",
+            f"  for (int32_t n = 0; n < {width}; n++) {{",
+            f"    float *const p = raw + (s * {width} + n) * {size};",
+            f"    double *const to = out + (s * {num} + row + n) * {size};",
+            "    const int32_t c = row + n;",
+        ]
+        if self._reader.linear:
+            middle = getattr(model.head, "middle", 0)
+            lines.append(f"    p[{middle}] += ({self._reader.linear})[s * {num} + c];")
+        lines += [f"    {each}" for each in self._parameters()]
+        offset, spread = f"({self._reader.offset})[c]", f"({self._reader.size})[c]"
+        undo = self._reader.curve[1] if self._windows.says_data else "{}"
+        for number, move in enumerate(self._moves):
+            if model.options.frame != "none" and move != "not":
+                more = f" + {offset}" if move == "both" else ""
+                lines.append(f"    p[{number}] = p[{number}] * {spread}{more};")
+            value = f"(double)p[{number}]"
+            value = {"both": f"{value} * width[c] + center[c]", "width": f"{value} * width[c]"}.get(
+                move, value
+            )
+            lines.append(f"    to[{number}] = {undo.format(value)};")
+        unused = [each for each in ("center", "m") if f"{each}[" not in "".join(lines)]
+        quiet = ["(void)center;"] if "center" in unused else []
+        quiet += [] if "m->" in "".join(lines) else ["(void)m;"]
+        if "(s *" not in "".join(lines):
+            quiet.append("(void)raw;")
+        given = "int32_t row, const double *center, const double *width, float *raw, double *out"
+        head = f"static void speak({self._name} *m, {given})"
+        return function(head, [*quiet, *lines, "  }", "}"])
+
+    def _parameters(self) -> list[str]:
+        """Return what makes parameters of a head's raw numbers p, widened as held-out data said."""
+        model = self._model
+        spread = f"{float(model.spread)!r}f" if model.widens else "1.0f"
+        least = f"{LEAST!r}f"
+        if self._learns == "quantile":
+            middle, size = model.head.middle, model.head.size
+            return [
+                "float sum = 0.0f;",
+                f"for (int32_t r = {middle - 1}; r >= 0; r--) {{",
+                "  sum += softplus(p[r]);",
+                f"  p[r] = p[{middle}] - sum;",
+                "}",
+                "sum = 0.0f;",
+                f"for (int32_t r = {middle + 1}; r < {size}; r++) {{",
+                "  sum += softplus(p[r]);",
+                f"  p[r] = p[{middle}] + sum;",
+                "}",
+                f"for (int32_t r = 0; r < {size}; r++) {{",
+                f"  p[r] = p[{middle}] + {spread} * (p[r] - p[{middle}]);",
+                "}",
+            ]
+        if self._learns == "negative-binomial":
+            return [f"p[{number}] = softplus(p[{number}]) + {least};" for number in range(2)]
+        if self._learns not in _MOVES:
+            return []
+        lines = [f"p[1] = (softplus(p[1]) + {least}) * {spread};"]
+        return lines + (["p[2] = 2.0f + softplus(p[2]);"] if self._learns == "student-t" else [])
+
+    # ---- C ---------------------------------------------------------------------------------------
+
+    def program(self) -> Program:
+        """Return the file and its header."""
+        name, source, model = self._name, self._source, self._model
+        rows = model.num_targets if model.options.is_independent else 1
+        steps = model.horizon
+        if isinstance(model, SegmentForecaster):
+            steps = model.segment * model.num_segments
+        raw = source.state(steps * model.spoken_size)
+        extrapolated, answered = self._reader.extrapolated(self._writer), self._answered()
+        scaled, framed, said = self._reader.scaled(), self._reader.framed(), self._said()
+        answer = function(f"static void answer({name} *m, int32_t row, float *raw)", answered)
+        if model.num_targets == 1 or not model.options.is_independent:
+            answer = answer.replace("{\n", "{\n  (void)row;\n", 1)
+        names = ", ".join(each for _, each, _ in self._reader.inputs)
+        tables = [] if model.statics is None else [*model.statics.words]
+        lines = [
+            *(
+                f"if (words[{n}] < 0 || words[{n}] >= {table.num_embeddings}) return -1;"
+                for n, table in enumerate(tables)
+            ),
+            f"float *const raw = {raw};",
+            f"{name}_reset(m);",
+            f"scale(m, {names});",
+            "frame(m);",
+            *extrapolated,
+            f"for (int32_t row = 0; row < {rows}; row++) {{",
+            "  answer(m, row, raw);",
+            "  speak(m, row, center, width, raw, out);",
+            "}",
+            "return 0;",
+        ]
+        head = f"int32_t {name}_run({name} *m, {self._reader.arguments}, double *out)"
+        defines = [
+            (f"LOOKBACK {model.lookback}", "steps that are looked at"),
+            (f"HORIZON {model.horizon}", "steps that are forecast"),
+            (f"TARGETS {model.num_targets}", "numbers of a step"),
+            (f"OUTPUTS {model.head.size}", f"numbers that are said of each: {self._meaning}"),
+        ]
+        functions = [scaled, framed, self._reader.step(), answer, said, function(head, lines)]
+        interface = Interface(defines, functions, self._declared(head))
+        text, header, instance = program_text(name, source, interface)
+        outputs = model.horizon * model.num_targets * model.head.size
+        return Program(
+            name,
+            text,
+            header,
+            source.num_bytes,
+            instance,
+            output_size=outputs,
+            row=self._row,
+            scaled=self._on_scale,
+        )
+
+    @property
+    def _meaning(self) -> str:
+        if self._learns == "quantile":
+            return "quantiles " + ", ".join(f"{each:g}" for each in self._model.head.levels)
+        return {
+            "normal": "mean and deviation",
+            "student-t": "location, scale and degrees of freedom",
+            "negative-binomial": "mean and dispersion",
+        }.get(self._learns, "the forecast")
+
+    def _declared(self, head: str) -> list[str]:
+        model = self._model
+        shapes = [f"{each}: {shape}" for _, each, shape in self._reader.inputs]
+        out = f"[{model.horizon}][{model.num_targets}][{model.head.size}]"
+        lines = [
+            "/* Forecasts what comes after a window, in numbers of the data; NaN where missing.",
+            f"   center and width stand for each series in {self._name}.json.",
+            *(["   Steps after the first follow what was forecast before them."]
+              if model.options.method == "recursive" else []),
+            *([] if self._windows.says_data or self._reader.curve[0] == "{}" else
+              [f"   What is said is of {self._reader.curve[0].format('y')}."]),
+            f"   {'; '.join(shapes)}; out: {out}. */",
+            f"{head};",
+        ]  # fmt: skip
+        return lines
+
+    @property
+    def _moves(self) -> tuple[str, ...]:
+        size: int = self._model.head.size
+        return _MOVES.get(self._learns, ("both",) * size)
+
+    # ---- The proof -------------------------------------------------------------------------------
+
+    def _on_scale(self, said: Tensor, inputs: Mapping[str, Tensor], row: int) -> Tensor:
+        """Return what is said, (H, C, R), on the scale that is learned."""
+        center, width = inputs["center"][row], inputs["width"][row]
+        if self._windows.says_data:
+            said = curve_of(self._windows.transform).apply(said)
+        moved = {
+            "both": lambda number: (said[..., number] - center) / width,
+            "width": lambda number: said[..., number] / width,
+            "not": lambda number: said[..., number],
+        }
+        return torch.stack([moved[move](number) for number, move in enumerate(self._moves)], -1)
+
+    def _row(self, library: Any, inputs: Mapping[str, Tensor], row: int) -> Tensor:
+        """Return what is said of a window, (H, C, R)."""
+        given = []
+        for kind, name, _ in self._reader.inputs:
+            dtype = torch.int32 if kind == "int32_t" else torch.float64
+            given.append(inputs[name][row].to(dtype).contiguous())
+        model = self._model
+        shape = (model.horizon, model.num_targets, model.head.size)
+        out = torch.full(shape, torch.nan, dtype=torch.float64)
+        library.call("run", *(ctypes.c_void_p(each.data_ptr()) for each in (*given, out)))
+        return out
+
+
+class _Memory:
+    """Where a layer keeps what goes from step to step: floats of the state, and places of rings."""
+
+    def __init__(self, begin: int, count: int, places: list[int]) -> None:
+        self.count, self._places = count, places
+        self.address = f"m->state + {begin}"
+
+    def zeroed(self) -> list[str]:
+        """Return what begins a sequence."""
+        places = [f"m->places[{each}] = 0;" for each in self._places]
+        return [*([f"zero({self.count}, {self.address});"] if self.count else []), *places]
+
+    def saved(self, to: str) -> list[str]:
+        """Return what keeps all that for later."""
+        lines = [f"copy({self.count}, {self.address}, {to});"] if self.count else []
+        return lines + [f"const int32_t place{n} = m->places[{n}];" for n in self._places]
+
+    def restored(self, saved: str) -> list[str]:
+        """Return what takes it up again."""
+        lines = [f"copy({self.count}, {saved}, {self.address});"] if self.count else []
+        return lines + [f"m->places[{n}] = place{n};" for n in self._places]
