@@ -1,0 +1,53 @@
+// The weights that lie in the file: unpacked once, and what is multiplied by them.
+
+async function unpacked(text) {
+  const bytes = Uint8Array.from(atob(text), (character) => character.charCodeAt(0));
+  const stream = new Blob([bytes]).stream().pipeThrough(new DecompressionStream("gzip"));
+  return new Response(stream).arrayBuffer();
+}
+
+/** All weights of a model: `find(place)` gives numbers, a matrix row by row. */
+export async function loadWeights(text) {
+  const all = await unpacked(text);
+  const size = (shape) => shape.reduce((product, each) => product * each, 1);
+
+  function find(place) {
+    if (!place) return null;
+    const { at, shape, scales } = place;
+    if (!scales) return { shape, values: new Float32Array(all, at, size(shape)) };
+    const [rows, columns] = shape;
+    const whole = new Int8Array(all, at, rows * columns);
+    const scale = find(scales).values;
+    return { shape, values: Float32Array.from(whole, (value, k) => value * scale[Math.floor(k / columns)]) };
+  }
+
+  return find;
+}
+
+/** Adds rows `first` ... `first + count` of W x to `out`. */
+export function addProduct({ shape, values }, x, out, first = 0, count = shape[0]) {
+  const columns = shape[1];
+  const even = columns - (columns % 4);
+  for (let row = 0; row < count; row += 1) {
+    let at = (first + row) * columns;
+    let [a, b, c, d] = [0, 0, 0, 0];
+    for (let k = 0; k < even; k += 4, at += 4) {
+      a += values[at] * x[k];
+      b += values[at + 1] * x[k + 1];
+      c += values[at + 2] * x[k + 2];
+      d += values[at + 3] * x[k + 3];
+    }
+    for (let k = even; k < columns; k += 1, at += 1) a += values[at] * x[k];
+    out[row] += a + b + (c + d);
+  }
+}
+
+/** Adds the rows of W, each times a number of y, to `out`: W transposed, times y. */
+export function addTransposed({ shape, values }, y, out, first = 0) {
+  const columns = shape[1];
+  for (let row = 0; row < y.length; row += 1) {
+    if (!y[row]) continue;
+    const at = (first + row) * columns;
+    for (let k = 0; k < columns; k += 1) out[k] += values[at + k] * y[row];
+  }
+}
