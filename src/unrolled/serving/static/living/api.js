@@ -9,6 +9,7 @@ import { tokensOf } from "./tokens.js";
 const NUM_CANDIDATES = 12;
 const BEST_UNITS = 5;
 const STEPS_OF_A_MAP = 400;
+const BETWEEN_PIECES = 60; // milliseconds between pieces of a text that is written: the page reads each
 const MILLISECONDS = 12; // of computing, after which the page gets its turn
 
 const content = JSON.parse(document.getElementById("content").textContent);
@@ -246,14 +247,21 @@ export async function* generate({ text, length, temperature, seed: wanted }, sig
     read = network.read(id, read.states);
     await turn();
   }
+  let text = "";
+  let since = performance.now();
   for (let count = 0; count < length; count += 1) {
     signal.throwIfAborted();
     const id = drawn(finite(read.scores), temperature, random);
-    const piece = decoder.push(id) + (count === length - 1 ? decoder.finish() : "");
-    if (piece) yield { text: piece };
+    text += decoder.push(id);
     read = network.read(id, read.states);
     await turn();
+    if (performance.now() - since < BETWEEN_PIECES) continue;
+    if (text) yield { text };
+    text = "";
+    since = performance.now();
   }
+  text += decoder.finish();
+  if (text) yield { text };
   yield { done: true, seed };
 }
 

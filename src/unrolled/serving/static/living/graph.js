@@ -54,13 +54,12 @@ export function evaluate(nodes, size, leaf) {
     else {
       const out = (values[id] = new Float64Array(size));
       const compute = OPERATIONS[operation];
-      const [a, b, c] = inputs;
-      for (let i = 0; i < size; i += 1) {
-        if (inputs.length === 1) out[i] = compute(operand(a, values, i));
-        else if (inputs.length === 2) out[i] = compute(operand(a, values, i), operand(b, values, i));
-        else if (inputs.length === 3) out[i] = compute(operand(a, values, i), operand(b, values, i), operand(c, values, i));
-        else out[i] = compute(...inputs.map((input) => operand(input, values, i)));
-      }
+      // most operations are of one or two numbers of each unit; the loops for those are short
+      const [a, b] = inputs.map((input) => filled(input, values, size));
+      if (inputs.includes(null) || inputs.length > 2) {
+        for (let i = 0; i < size; i += 1) out[i] = compute(...inputs.map((input) => operand(input, values, i)));
+      } else if (b) for (let i = 0; i < size; i += 1) out[i] = compute(a[i], b[i]);
+      else for (let i = 0; i < size; i += 1) out[i] = compute(a[i]);
     }
   }
   return values;

@@ -24,21 +24,33 @@ export async function loadWeights(text) {
   return find;
 }
 
-/** Adds rows `first` ... `first + count` of W x to `out`. */
+/** Adds rows `first` ... `first + count` of W x to `out`, four of them at a time. */
 export function addProduct({ shape, values }, x, out, first = 0, count = shape[0]) {
   const columns = shape[1];
-  const even = columns - (columns % 4);
-  for (let row = 0; row < count; row += 1) {
+  let row = 0;
+  for (; row + 4 <= count; row += 4) {
     let at = (first + row) * columns;
-    let [a, b, c, d] = [0, 0, 0, 0];
-    for (let k = 0; k < even; k += 4, at += 4) {
-      a += values[at] * x[k];
-      b += values[at + 1] * x[k + 1];
-      c += values[at + 2] * x[k + 2];
-      d += values[at + 3] * x[k + 3];
+    let a = 0;
+    let b = 0;
+    let c = 0;
+    let d = 0;
+    for (let k = 0; k < columns; k += 1, at += 1) {
+      const read = x[k];
+      a += values[at] * read;
+      b += values[at + columns] * read;
+      c += values[at + 2 * columns] * read;
+      d += values[at + 3 * columns] * read;
     }
-    for (let k = even; k < columns; k += 1, at += 1) a += values[at] * x[k];
-    out[row] += a + b + (c + d);
+    out[row] += a;
+    out[row + 1] += b;
+    out[row + 2] += c;
+    out[row + 3] += d;
+  }
+  for (; row < count; row += 1) {
+    const at = (first + row) * columns;
+    let sum = 0;
+    for (let k = 0; k < columns; k += 1) sum += values[at + k] * x[k];
+    out[row] += sum;
   }
 }
 
