@@ -11,7 +11,7 @@ PYTEST := PYTHONHASHSEED=0 OMP_WAIT_POLICY=passive $(BIN)/pytest -n 2 --dist loa
 # The text files to train on; without them, the Python files of the standard library.
 TEXT ?=
 
-.PHONY: install run quick test lint types pytest explore fuzz malformed docs sanitize format clean
+.PHONY: install run quick test lint types pytest explore fuzz malformed docs modules sanitize format clean
 
 install: $(STAMP)
 
@@ -57,6 +57,10 @@ malformed: $(STAMP)
 docs: $(STAMP)
 	$(BIN)/python -m unrolled.cli.reference docs/options.md
 	$(BIN)/python -m unrolled.cli.catalogue docs/catalogue.md
+
+# The WebAssembly modules of the built-in cells, after a change to their C; a test holds them to it.
+modules: $(STAMP)
+	$(BIN)/python -c "from unrolled.export.wasm.modules import make; make()"
 
 # The kernels of all cells, at all sizes: between guard pages, with gcc's sanitizers, for other
 # processors (aarch64 by qemu-user), and many threads on one row. Over a quarter of an hour.

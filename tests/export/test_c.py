@@ -54,6 +54,22 @@ def chained(x, u, h, h_2, h_3, c, *, scale=0.5):
     return dict(h=a * tanh(c + x.b) + (1 - a) * n, c=c)
 
 
+@unrolled.cell(gates="a b n", applied="n", states="h c")
+def summing(x, u, h, c):
+    """Numbers of a row, in two phases and in both directions of a running sum."""
+    a = sigmoid(x.a + u.a)
+    a = a - a.mean(-1, keepdim=True)
+    n = tanh(x.n + u.n(a * h * torch.amin(a * h, -1, keepdim=True)))
+    m = torch.cumsum(torch.softmax(x.b + u.b, -1), -1)
+    c = c * m + ((n - n.mean(-1, keepdim=True)) ** 2).mean(-1, keepdim=True) * n
+    return dict(h=a * tanh(c - torch.amax(c, -1, keepdim=True)) + (1 - a) * n, c=c, m=m)
+
+
+@unrolled.cell(gates="a", inputs="dt x_t")
+def that_is_given(x, u, h, dt, x_t):
+    return dict(h=tanh(x.a + u.a * dt) + 0.5 * x_t)
+
+
 @pytest.fixture(autouse=True)
 def quickly(monkeypatch):
     """Compile without the optimisation that takes longest; the numbers are the same."""
@@ -74,6 +90,9 @@ LAYERS = {
     "rnn relu without bias": lambda: unrolled.RNN(3, 8, nonlinearity="relu", bias=False),
     "own": lambda: unrolled.Recurrent(own, 3, 19),
     "chained": lambda: unrolled.Recurrent(chained, 3, 19),
+    "summing": lambda: unrolled.Recurrent(summing, 3, 37, num_layers=2),
+    "given": lambda: unrolled.Recurrent(that_is_given, 6, 6, num_layers=2),
+    "given both ways": lambda: unrolled.Recurrent(that_is_given, 5, 5, bidirectional=True),
     "tcn": lambda: unrolled.TCN(3, 9, num_layers=3, kernel_size=3),
 }
 
@@ -256,16 +275,6 @@ def unknown_to_c(x, u):
     return dict(h=torch.special.bessel_j0(x.a + u.a))
 
 
-@unrolled.cell(gates="a", inputs="dt x_t")
-def that_is_given(x, u, dt, x_t):
-    return dict(h=torch.tanh(x.a + u.a * dt) + x_t)
-
-
-@unrolled.cell(gates="a")
-def that_sums(x, u):
-    return dict(h=torch.softmax(x.a + u.a, -1))
-
-
 @unrolled.cell(gates="a")
 def that_decides(x, u):
     return dict(h=x.a if x.a.sum() > 0 else torch.tanh(u.a))
@@ -315,14 +324,9 @@ class Doubled(unrolled.GRU):
         (with_another_block(), {}, "block 1 of TCN is not what it was made as"),
         (unrolled.Recurrent(unknown_to_c, 3, 4), {}, "operation aten.special_bessel_j0"),
         (
-            unrolled.Recurrent(that_sums, 3, 4),
+            [nn.Linear(3, 4), unrolled.Recurrent(that_is_given, 4, 4)],
             {},
-            "cell that_sums: sums over the units of a row have kernels, but no plain C yet",
-        ),
-        (
-            unrolled.Recurrent(that_is_given, 4, 4),
-            {},
-            "cell that_is_given: reads dt, x_t at every step beside its gates, which plain C",
+            "cell that_is_given reads dt beside x at every step, so that nothing can come before",
         ),
         (
             unrolled.Recurrent(that_decides, 3, 4),

@@ -87,16 +87,20 @@ def test_cells_that_multiply_what_they_compute_compile_without_a_warning(tmp_pat
 
 
 @pytest.mark.parametrize(
-    ("options", "refused"),
+    ("options", "weights", "function"),
     [
-        ({"crf": True}, None),
-        ({"delay": 0, "crf": False}, None),
-        ({"delay": 1}, "reads blanks after a sentence"),
-        ({"letter_size": 3}, "reads letters of words.*train with letter_size 0"),
-        ({"affix_size": 3}, "reads affixes of words"),
+        ({"crf": True}, "f32", "_run(model *m, int32_t steps, const int32_t *in"),
+        ({"delay": 0, "crf": False}, "f32", "_step(model *m, int32_t token"),
+        ({"delay": 2, "cell": "tcn"}, "f32", "_step(model *m, const model_word *word"),
+        (
+            {"letter_size": 3, "affix_size": 2},
+            "int8",
+            "_run(model *m, int32_t steps, const model_word",
+        ),
+        ({"letter_size": 3, "delay": 1, "num_layers": 2}, "f32", "const int32_t *letters;"),
     ],
 )
-def test_a_tagger_of_words_is_the_same_in_c(options, refused, tmp_path):
+def test_a_tagger_is_the_same_in_c(options, weights, function, tmp_path):
     words = ["o", "gato", "dorme", "bem"]
     sentences = [
         "".join(f"{words[(n + k) % 4]} T{(n + k) % 3}\n" for k in range(1 + n % 5))
@@ -104,24 +108,26 @@ def test_a_tagger_of_words_is_the_same_in_c(options, refused, tmp_path):
     ]
     (tmp_path / "tags.conll").write_text("\n".join(sentences))
     sizes = {"hidden_size": 5, "embedding_size": 4, "letter_size": 0, "affix_size": 0}
-    prepared = prepare(
+    prepare(
         TagTask,
         DataOptions(file=str(tmp_path / "tags.conll")),
         tmp_path / "run",
         model=ModelOptions(**(sizes | options)),
         training=TrainingOptions(epochs=1),
-    )
-    prepared.trainer.fit()
-    if refused is not None:
-        with pytest.raises(OptionError, match=refused):
-            to_c(tmp_path / "run", tmp_path / "c")
-        return
-    written = to_c(tmp_path / "run", tmp_path / "c", check=True)
+    ).trainer.fit()
+    written = to_c(tmp_path / "run", tmp_path / "c", weights=weights, check=True)
     assert written.proof.difference < 1e-6
     assert written.proof.num_rows > 3
     transitions = json.loads((tmp_path / "c" / "model.json").read_text()).get("transitions")
-    assert (transitions is not None) == options["crf"]
-    assert "_run(model *m, int32_t steps" in written.header.read_text()
+    assert (transitions is not None) == options.get("crf", True)
+    assert function in written.header.read_text()
+    compiles_strictly(written.source)
+
+
+def compiles_strictly(source):
+    argv = [*find_compiler().argv, *STRICT, "-c", source.name]
+    done = subprocess.run(argv, cwd=source.parent, capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stderr) == (0, "")
 
 
 def test_a_full_disk_leaves_no_half_of_it(tmp_path, monkeypatch):

@@ -1,7 +1,7 @@
 """`unrolled export`: a run's model as files for those who run no torch."""
 
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -9,6 +9,9 @@ from unrolled.cli.loading import load_run
 from unrolled.cli.terminal import say
 from unrolled.cli.trust import TrustCode
 from unrolled.errors import OptionError, field
+
+if TYPE_CHECKING:
+    from unrolled.export.c.proof import Proof
 
 __all__ = ["export"]
 
@@ -25,6 +28,10 @@ def export(
         Path | None,
         typer.Option("--c", metavar="DIR", help="New folder for one C file and its header."),
     ] = None,
+    wasm: Annotated[
+        Path | None,
+        typer.Option("--wasm", metavar="DIR", help="New folder for a page that runs the model."),
+    ] = None,
     stream: Annotated[
         bool,
         typer.Option("--stream", help="ONNX: write the graph of one step, too, as .step.onnx."),
@@ -37,7 +44,8 @@ def export(
         str | None,
         typer.Option(
             metavar="f32|bf16|int8",
-            help="C: how matrices are stored; int8 with a scale for each row.",
+            help="C, page: how matrices are stored; int8 with a scale for each row. A page has "
+            "no bf16.",
             show_default="f32",
         ),
     ] = None,
@@ -49,25 +57,34 @@ def export(
     ] = None,
     check: Annotated[
         bool,
-        typer.Option("--check", help="C: compile it here and compare it with the model first."),
+        typer.Option(
+            "--check",
+            help="C, page: run it here, a page by node, and compare with the model first.",
+        ),
     ] = False,
     trust_code: TrustCode = False,
 ) -> None:
-    r"""Write a trained model as ONNX or as C: tokens in, scores out.
+    r"""Write a trained model as ONNX, as C or as a page: tokens in, scores out.
 
     ONNX is run by ONNX Runtime on the run's held-out data first, and held against the model: where
     it differs by more than 1e-5, nothing is written. Needs pip install "unrolled\[export]". C is
-    held against it likewise with --check, which needs a C compiler.
+    held against it likewise with --check, which needs a C compiler; a page, which is WebAssembly,
+    with --check where node is installed. A cell of your own needs pip install "unrolled\[compiler]"
+    for a page.
     """
-    if (onnx is None) == (c is None):
-        message = f"one of {field('onnx')} and {field('c')} must be given"
-        raise OptionError(message, "both can be written one after the other")
+    if sum(each is not None for each in (onnx, c, wasm)) != 1:
+        message = f"one of {field('onnx')}, {field('c')} and {field('wasm')} must be given"
+        raise OptionError(message, "each can be written, one after the other")
     if onnx is not None:
         _refuse("c", {"weights": weights, "name": name, "check": check})
         _to_onnx(run, onnx, stream, opset, trust_code)
-    elif c is not None:
-        _refuse("onnx", {"stream": stream, "opset": opset})
+        return
+    _refuse("onnx", {"stream": stream, "opset": opset})
+    if c is not None:
         _to_c(run, c, weights or "f32", name or "model", check, trust_code)
+    elif wasm is not None:
+        _refuse("c", {"name": name})
+        _to_wasm(run, wasm, weights or "f32", check, trust_code)
 
 
 def _refuse(other: str, options: dict[str, object]) -> None:
@@ -100,6 +117,28 @@ def _to_c(run: Path, c: Path, weights: str, name: str, check: bool, trust_code: 
     if (proof := model.proof) is None:
         say("not compared with the model: --check does that")
         return
+    _say_proof(proof, stored)
+
+
+def _to_wasm(run: Path, wasm: Path, weights: str, check: bool, trust_code: bool) -> None:
+    from unrolled.export import to_wasm
+    from unrolled.export.c.files import check_folder
+    from unrolled.export.wasm.files import check_format
+
+    stored = check_format(weights)
+    check_folder(wasm, "wasm")
+    model = to_wasm(load_run(run, trust_code=trust_code), wasm, weights=stored, check=check)
+    made = "the module of the built-in cells" if model.is_prebuilt else "a module compiled here"
+    say(f"{wasm / 'index.html'}: {model.num_bytes:,} bytes of weights as {stored}, {made}")
+    if (proof := model.proof) is not None:
+        _say_proof(proof, stored)
+    elif check:
+        say("not compared with the model: there is no node here, which would run it")
+    else:
+        say("not compared with the model: --check does that")
+
+
+def _say_proof(proof: "Proof", stored: str) -> None:
     say(_difference(proof.difference, proof.num_rows))
     if stored != "f32":
         say(f"of {stored}: greatest difference {proof.of_rounding:.1e} to the model itself")

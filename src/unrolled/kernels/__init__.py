@@ -40,11 +40,13 @@ from unrolled.kernels.convolving import (
 from unrolled.kernels.emitting import (
     WEIGHT_FORMATS,
     PlainStep,
+    PlainTrace,
     WeightFormat,
     kernel_source,
     only_needed,
     plain_functions,
     plain_step,
+    plain_trace,
 )
 from unrolled.kernels.exporting import decomposed
 from unrolled.kernels.memory import check_memory
@@ -102,6 +104,7 @@ __all__ = [
     "Pieces",
     "Places",
     "PlainStep",
+    "PlainTrace",
     "RaggedRows",
     "ShortCalls",
     "StepGraph",
@@ -136,6 +139,7 @@ __all__ = [
     "only_needed",
     "plain_functions",
     "plain_step",
+    "plain_trace",
     "prepare_short_calls",
     "recurrence",
     "reference_recurrence",

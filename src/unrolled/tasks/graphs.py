@@ -20,7 +20,9 @@ __all__ = [
     "Graph",
     "Graphs",
     "LayerGraphs",
+    "Parts",
     "Steps",
+    "WordChain",
     "chain_of_tokens",
     "expected_steps",
     "start_of",
@@ -94,6 +96,34 @@ class Chain:
     writes: bool = False
 
 
+@dataclass(frozen=True)
+class WordChain:
+    """A model that reads words by what they are made of, and then goes on as a chain.
+
+    Args:
+        words: What reads the number of a word: an embedding, and what comes after it.
+        letters: An embedding of letters, and a layer that reads them from both ends, whose last
+            outputs come next; None where letters are not read.
+        affixes: Whose vectors come last, in sum, those of 0 left out; None where there are none.
+        num_affixes: Affixes of a word.
+        blank: What is read after a sentence instead of a word, (F,); None where nothing is.
+        delay: Steps after which a word is answered; None where sentences are read from both ends.
+        modules: What reads all that.
+    """
+
+    words: tuple[nn.Module, ...]
+    letters: tuple[nn.Embedding, nn.Module] | None
+    affixes: nn.EmbeddingBag | None
+    num_affixes: int
+    blank: Tensor | None
+    delay: int | None
+    modules: tuple[nn.Module, ...]
+
+
+Parts = Chain | WordChain
+"""What a model is made of, for those who write it anew."""
+
+
 class Graphs(ABC, Generic[Example]):
     """The graphs of one model, and what proves them. Each output that counts is called "scores".
 
@@ -126,6 +156,14 @@ class Graphs(ABC, Generic[Example]):
         kind = type(self.model).__name__
         message = f"{kind} is more than modules one after the other, which plain C is written of"
         raise OptionError(message, f"export it with {field('onnx')}")
+
+    def parts(self) -> Parts:
+        """Return what the model is made of: a chain where it is no more than that.
+
+        Raises:
+            OptionError: There is no description of it.
+        """
+        return self.chain()
 
     def beside(self) -> dict[str, Any]:
         """Return what else is needed to use the scores, in types that JSON has."""

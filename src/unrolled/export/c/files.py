@@ -20,7 +20,7 @@ from unrolled.tasks import Loaded, load
 from unrolled.tasks.graphs import Chain
 from unrolled.training import writing
 
-__all__ = ["CModel", "check_folder", "to_c", "weight_format"]
+__all__ = ["CModel", "chain_of", "check_folder", "to_c", "weight_format"]
 
 # What C, C++, math.h or the files themselves call otherwise.
 _TAKEN = re.compile(
@@ -34,8 +34,8 @@ _TAKEN = re.compile(
     r"|thread_local|throw|true|try|typeid|typename|typeof\w*|unix|using|virtual|wchar_t"
     r"|v?(f|i|f?min|f?max|f?abs|sign|sigmoid|exp\w*|log\w*|sqrt|cbrt|floor|ceil|round|trunc)f?"
     r"|v?(a?sinh?|a?cosh?|a?tanh?|atan2|erfc?|pow|hypot|fma|[lt]gamma|[jy][01n]|l*rint)f?"
-    r"|forward|say|product|lookup|embed|copy|zero|add|relu|tanh_of|sigmoid_of|window|drawn|select"
-    r"|splat|power|clamp|lesser|greater|in|out|m|t|n|token|steps|room|tokens|count|scores|random"
+    r"|one_at|mean_of|most_of|attend|forward|say|features|is_word|blank_word|affixes_table\w*|word|words|product|lookup|embed|copy|zero|add|relu|tanh_of|sigmoid_of|window|drawn|select"
+    r"|splat|power|clamp|lesser|greater|lanes|total|greatest|least|running_\w+|in|out|m|t|n|token|steps|room|tokens|count|scores|random"
 )
 
 
@@ -109,8 +109,7 @@ def to_c(
             message = f"{model.run.path}: its model is in training mode"
             raise OptionError(message, "call model.eval() first")
         graphs = model.task.graphs(model.model)
-        chain = graphs.chain()
-        program = program_of(chain, name, weights)
+        program = program_of(graphs.parts(), name, weights)
         proof = prove_run(program, graphs, examples_of(model), weights) if check else None
         content = content_of(model, graphs)
     else:
@@ -179,10 +178,10 @@ def weight_format(weights: str, name: str) -> WeightFormat:
     return stored
 
 
-def check_folder(folder: Path) -> None:
+def check_folder(folder: Path, option: str = "c") -> None:
     """Raise `RunError` where a folder is already, or none can be made."""
-    hint = f"choose another {field('c')}"
-    with writing(folder, "c"):
+    hint = f"choose another {field(option)}"
+    with writing(folder, option):
         if folder.exists():
             raise RunError(f"{folder}: exists", hint)
         if not folder.absolute().parent.is_dir():

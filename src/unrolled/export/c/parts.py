@@ -10,25 +10,25 @@ from typing import Any
 from torch import Tensor, nn
 
 from unrolled.errors import OptionError
-from unrolled.export.c.recurrent import add_recurrent
-from unrolled.export.c.stage import Body, Stage, Writer
+from unrolled.export.c.recurrent import add_recurrent, require_first
+from unrolled.export.c.stage import Body, Stage, Writer, add_one_hot
 from unrolled.kernels import BlockShape
 from unrolled.layers import TCN, RecurrentLayer, ResidualBlock
 from unrolled.networks.both_directions import BothDirections
 from unrolled.networks.memoryless import Conv, Dense
 from unrolled.wrappers import LockedDropout, Residual, Stacked
 
-__all__ = ["add_module", "add_one_hot", "add_sequential", "chained", "refuse_changed"]
+__all__ = [
+    "add_module",
+    "add_sequential",
+    "add_table",
+    "chained",
+    "features_read",
+    "refuse_changed",
+]
 
 _ACTIVATIONS = {nn.ReLU: "relu", nn.Tanh: "tanh_of", nn.Sigmoid: "sigmoid_of"}
 _NOTHING = (nn.Dropout, nn.Identity, LockedDropout)
-
-
-def add_one_hot(writer: Writer, size: int) -> Stage:
-    """Add what lays a token out as a one among zeros."""
-    body = writer.body()
-    body.lines += [f"zero({size}, out);", "out[m->token] = 1.0f;"]
-    return Stage(body.end(), None, size)
 
 
 def add_module(writer: Writer, module: nn.Module, size: int, *, one_hot: bool) -> list[Stage]:
@@ -46,7 +46,9 @@ def add_module(writer: Writer, module: nn.Module, size: int, *, one_hot: bool) -
     """
     refuse_changed(module)
     kind = type(module).__name__
-    reads = getattr(module, "input_size", getattr(module, "in_features", size))
+    if isinstance(module, RecurrentLayer):
+        require_first(writer, module, one_hot)
+    reads = features_read(module) or size
     if reads != size:
         raise OptionError(
             f"to_c: {kind} reads {reads} features, and what comes before gives {size}"
@@ -56,7 +58,7 @@ def add_module(writer: Writer, module: nn.Module, size: int, *, one_hot: bool) -
     if isinstance(module, nn.Embedding):
         if writer.has_begun:
             raise OptionError(f"to_c: {kind} reads tokens, so that nothing can come before it")
-        return [_add_table(writer, module)]
+        return [add_table(writer, module)]
     if isinstance(module, BothDirections):
         return _add_both(writer, module, size, one_hot)
     before = [add_one_hot(writer, size)] if one_hot else []
@@ -82,6 +84,16 @@ def add_module(writer: Writer, module: nn.Module, size: int, *, one_hot: bool) -
         "what there is: unrolled's layers, Stacked, Residual, Embedding, Linear, ReLU, Tanh, "
         "Sigmoid, Sequential",
     )
+
+
+def features_read(module: nn.Module) -> int | None:
+    """Return how many features a module reads at a step, inputs of a step among them, or None."""
+    size = getattr(module, "input_size", getattr(module, "in_features", None))
+    if not isinstance(size, int):
+        return None
+    if isinstance(module, RecurrentLayer):
+        size += len(module.cell.inputs) * module.hidden_size
+    return size
 
 
 _KINDS: tuple[type[nn.Module], ...] = (RecurrentLayer, TCN, Dense, Conv, BothDirections)
@@ -126,7 +138,8 @@ def _add_residual(writer: Writer, module: Residual, size: int) -> Stage:
     return Stage(body.end(), None, size)
 
 
-def _add_table(writer: Writer, module: nn.Embedding) -> Stage:
+def add_table(writer: Writer, module: nn.Embedding) -> Stage:
+    """Add what looks a token up."""
     if module.max_norm is not None:
         raise OptionError("to_c: an Embedding with max_norm changes its rows", "export without")
     body = writer.body()

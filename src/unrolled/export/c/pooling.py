@@ -30,51 +30,28 @@ def add_pooling(
     if pooling == "last":
         lines.append(f"copy({size}, in, {pooled});")
     pool[pooling]()
-    lines.append(f"if (out) copy({size}, {pooled}, out);")
     return body.end(), pooled
 
 
 def _mean(body: Body, size: int, pooled: str) -> None:
     total, steps = body.source.state(size), body.source.state(1)
-    body.lines += [
-        f"float *const total = {total}, *const steps = {steps}, *const mean = {pooled};",
-        f"add({size}, in, total);",
-        "*steps += 1.0f;",
-        f"for (int32_t n = 0; n < {size}; n++) mean[n] = total[n] / *steps;",
-    ]
+    body.lines.append(f"mean_of({size}, in, {total}, {steps}, {pooled});")
 
 
 def _max(body: Body, size: int, pooled: str) -> None:
     begun = body.source.state(1)
-    body.lines += [
-        f"float *const begun = {begun}, *const most = {pooled};",
-        f"for (int32_t n = 0; n < {size}; n++) {{",
-        "  most[n] = *begun == 0.0f || in[n] > most[n] ? in[n] : most[n];",
-        "}",
-        "*begun = 1.0f;",
-    ]
+    body.lines.append(f"most_of({size}, in, {begun}, {pooled});")
 
 
 def _attention(
     writer: Writer, body: Body, size: int, pooled: str, attention: nn.Module | None
 ) -> None:
-    """Write a softmax over time whose greatest score is kept, so that none overflows."""
     assert isinstance(attention, nn.Sequential)
     source = body.source
     score = chained(writer, add_sequential(writer, attention, size))
     total, weight, most = source.state(size), source.state(1), source.state(1)
+    said = source.state(1)
     body.lines += [
-        f"float *const total = {total}, *const weight = {weight}, *const most = {most};",
-        f"float *const pooled = {pooled};",
-        "float score;",
-        f"{score}(m, in, &score);",
-        "const float now = *weight == 0.0f || score > *most ? score : *most;",
-        "const float old = *weight == 0.0f ? 0.0f : vexp(*most - now);",
-        "const float share = vexp(score - now);",
-        "*weight = *weight * old + share;",
-        "*most = now;",
-        f"for (int32_t n = 0; n < {size}; n++) {{",
-        "  total[n] = total[n] * old + in[n] * share;",
-        "  pooled[n] = total[n] / *weight;",
-        "}",
+        f"{score}(m, in, {said});",
+        f"attend({size}, in, {said}, {total}, {weight}, {most}, {pooled});",
     ]

@@ -7,11 +7,11 @@ absolute number of its batch where that is above 1.
 import copy
 import ctypes
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 import torch
@@ -25,7 +25,7 @@ from unrolled.kernels import KernelError, WeightFormat, find_compiler
 from unrolled.layers import RecurrentLayer
 from unrolled.tasks.graphs import Chain, Graphs
 
-__all__ = ["MOST_DIFFERENCE", "Proof", "prove_chain", "prove_run"]
+__all__ = ["MOST_DIFFERENCE", "Proof", "Runs", "prove_chain", "prove_run"]
 
 MOST_DIFFERENCE = 1e-5
 _C99 = ("-std=c99", "-ffp-contract=off", "-O3")
@@ -48,8 +48,26 @@ class Proof:
     num_rows: int
 
 
-def prove_chain(program: Program, chain: Chain, weights: WeightFormat) -> Proof:
-    """Compile a program of modules and compare it on random numbers or tokens.
+class Runs(Protocol):
+    """A model that is compared with another."""
+
+    def run(self, x: Tensor) -> Tensor:
+        """Return what is said of one sequence, (T, O); or (O,) of the whole."""
+
+
+def prove_chain(
+    program: Program,
+    chain: Chain,
+    weights: WeightFormat,
+    running: AbstractContextManager[Runs] | None = None,
+) -> Proof:
+    """Compare a program of modules with them on random numbers or tokens.
+
+    Args:
+        program: What is proved.
+        chain: The modules.
+        weights: How matrices are stored.
+        running: What runs it; None compiles its C.
 
     Raises:
         KernelError: There is no compiler, or it fails.
@@ -59,7 +77,7 @@ def prove_chain(program: Program, chain: Chain, weights: WeightFormat) -> Proof:
     modules = nn.ModuleList(chain.modules)
     stored = _as_stored(modules, weights)
     proof = _Comparison(program)
-    with _compiled(program) as library:
+    with running or _compiled(program) as library:
         for length in _LENGTHS:
             if chain.num_tokens is None:
                 x = torch.randn(length, program.input_size, generator=generator)
@@ -70,8 +88,14 @@ def prove_chain(program: Program, chain: Chain, weights: WeightFormat) -> Proof:
     return proof.result()
 
 
-def prove_run(program: Program, graphs: Graphs[Any], examples: Any, weights: WeightFormat) -> Proof:
-    """Compile a program of a run's model and compare it on examples.
+def prove_run(
+    program: Program,
+    graphs: Graphs[Any],
+    examples: Any,
+    weights: WeightFormat,
+    running: AbstractContextManager[Runs] | None = None,
+) -> Proof:
+    """Compare a program of a run's model with it on examples, as `prove_chain` does.
 
     Raises:
         KernelError: There is no compiler, or it fails.
@@ -80,10 +104,15 @@ def prove_run(program: Program, graphs: Graphs[Any], examples: Any, weights: Wei
     rounded = type(graphs)(graphs.task, _as_stored(graphs.model, weights))
     whole, rounded_whole = graphs.whole(), rounded.whole()
     proof = _Comparison(program)
-    with _compiled(program) as library, torch.inference_mode():
+    with running or _compiled(program) as library, torch.inference_mode():
         for inputs in graphs.batches(examples):
             scores = whole.run(*(inputs[name] for name in whole.inputs))[0]
             near = rounded_whole.run(*(inputs[name] for name in whole.inputs))[0]
+            if program.row is not None:
+                for row in range(len(scores)):
+                    said = program.row(library, inputs, row)
+                    proof.compare(said, near[row, : len(said)], scores[row, : len(said)])
+                continue
             steps = graphs.in_steps(inputs, scores)[1]
             expected = rounded.in_steps(inputs, near)[1]
             for row in range(len(scores)):
@@ -99,7 +128,7 @@ class _Comparison:
         self._difference = self._of_rounding = 0.0
         self.num_rows = 0
 
-    def row(self, library: "_Library", row: int, steps: Any, expected: Any) -> None:
+    def row(self, library: Runs, row: int, steps: Any, expected: Any) -> None:
         """Compare one row of a batch, given in steps; NaN where nothing is expected."""
         wanted = torch.stack([each[row] for _, each in steps])
         near = torch.stack([each[row] for _, each in expected])
@@ -161,7 +190,7 @@ def _as_stored(model: nn.Module, weights: WeightFormat) -> nn.Module:
             rows = module.weight.transpose(1, 2).reshape(module.out_channels, -1)
             shape = (module.out_channels, *module.kernel_size, module.in_channels)
             _set(module, "weight", as_stored(rows, weights).reshape(shape).transpose(1, 2))
-        elif isinstance(module, (nn.Linear, nn.Embedding)):
+        elif isinstance(module, (nn.Linear, nn.Embedding, nn.EmbeddingBag)):
             _set(module, "weight", as_stored(module.weight, weights))
     return model
 
@@ -196,7 +225,14 @@ def _in_torch(modules: Any, x: Tensor) -> Tensor:
             x = module(x)
             continue
         time = 1 if module.batch_first else 0
-        x = module(x.unsqueeze(1 - time))[0].squeeze(1 - time)
+        given: dict[str, Tensor] = {}
+        x = x.unsqueeze(1 - time)
+        if isinstance(module, RecurrentLayer) and module.cell.inputs:
+            names = module.cell.inputs
+            more = x[..., module.input_size :].chunk(len(names), -1)
+            given = dict(zip(names, more, strict=True))
+            x = x[..., : module.input_size]
+        x = module(x, **given)[0].squeeze(1 - time)
     return x.float()
 
 
@@ -213,6 +249,11 @@ class _Library:
     def _function(self, name: str) -> Any:
         return getattr(self._library, f"{self._program.name}_{name}")
 
+    def call(self, name: str, *arguments: Any) -> None:
+        """Call a function of the model, which must not refuse what it is given."""
+        status = self._function(name)(self._model, *arguments)
+        assert status == 0, name
+
     def run(self, x: Tensor) -> Tensor:
         """Return what is said of one sequence, (T, O); or (O,) of the whole."""
         program = self._program
@@ -226,8 +267,7 @@ class _Library:
             room = np.empty(program.room * steps, np.float32)
             arguments.append(room.ctypes.data_as(ctypes.c_void_p))
         self._function("reset")(self._model)
-        status = self._function("run")(self._model, ctypes.c_int32(steps), *arguments)
-        assert status == 0
+        self.call("run", ctypes.c_int32(steps), *arguments)
         return torch.from_numpy(out)
 
 

@@ -8,11 +8,19 @@ import torch
 from torch import Tensor
 
 from unrolled.errors import OptionError
-from unrolled.export.c.stage import Stage, Writer
+from unrolled.export.c.stage import Stage, Writer, add_one_hot
 from unrolled.kernels import EquationsError, PlainStep, Weights, plain_step
 from unrolled.layers import RecurrentLayer
 
-__all__ = ["add_recurrent"]
+__all__ = ["add_recurrent", "require_first"]
+
+
+def require_first(writer: Writer, layer: RecurrentLayer, one_hot: bool) -> None:
+    """Raise `OptionError` where a layer reads inputs of a step, and something comes before it."""
+    if layer.cell.inputs and (writer.has_begun or one_hot):
+        names = ", ".join(layer.cell.inputs)
+        message = f"to_c: cell {layer.cell.name} reads {names} beside x at every step"
+        raise OptionError(f"{message}, so that nothing can come before it", "put it first")
 
 
 def add_recurrent(writer: Writer, layer: RecurrentLayer, one_hot: bool) -> list[Stage]:
@@ -26,7 +34,13 @@ def add_recurrent(writer: Writer, layer: RecurrentLayer, one_hot: bool) -> list[
     Raises:
         OptionError: No C can do what its equations hold.
     """
+    cell = layer.cell
     stages = []
+    if one_hot and cell.reads_raw_input:
+        stages.append(add_one_hot(writer, layer.input_size))
+        one_hot = False
+    if cell.inputs:
+        writer.give(layer.input_size, len(cell.inputs) * layer.hidden_size)
     suffixes = iter(layer.suffixes)
     for number in range(layer.num_layers):
         names = []
@@ -74,6 +88,9 @@ def _add_direction(writer: Writer, layer: RecurrentLayer, weights: Weights, one_
     if weights.parameters:
         vectors = source.vector(f"{name}_vectors", torch.cat([*weights.parameters]).detach())
     given = f"{bias}, {vectors}, {state}"
+    if step.step_inputs:
+        beside = writer.given.address if writer.given and cell.inputs else "0"
+        given += f", {beside}, {'in' if cell.reads_raw_input else '0'}"
     place = 0
     for phase, gates in enumerate(step.applied_gates):
         assert weights.weight_hh is not None

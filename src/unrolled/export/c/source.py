@@ -5,6 +5,7 @@ Not here: what is computed (`parts.py`), and in which order (`program.py`).
 
 import re
 from collections.abc import Callable, Iterable
+from dataclasses import dataclass
 from functools import cache
 from itertools import count
 from pathlib import Path
@@ -15,11 +16,43 @@ from torch import Tensor
 from unrolled.errors import OptionError
 from unrolled.kernels import PlainStep, WeightFormat, only_needed, plain_functions
 
-__all__ = ["Source", "as_stored"]
+__all__ = ["Array", "Matrix", "Source", "as_stored", "check_numbers", "support_text"]
 
 _ON_A_LINE = 8
 _BITS = {"f32": 32, "bf16": 16, "int8": 8}
 _TYPES = {"f32": "float", "bf16": "uint16_t", "int8": "int8_t"}
+
+
+@dataclass(frozen=True, eq=False)
+class Array:
+    """Constants: numbers as they are stored, in one dimension."""
+
+    numbers: Tensor
+    stored: WeightFormat
+
+    def text(self, name: str) -> str:
+        """Return its definition."""
+        words = list(_texts(self.numbers, self.stored))
+        lines = [", ".join(words[n : n + _ON_A_LINE]) for n in range(0, len(words), _ON_A_LINE)]
+        content = ",\n  ".join(lines)
+        return f"static const {_TYPES[self.stored]} {name}[{len(words)}] = {{\n  {content}}};\n"
+
+
+@dataclass(frozen=True)
+class Matrix:
+    """A matrix of the array NAME_numbers, (depth, columns), and maybe of NAME_scales."""
+
+    name: str
+    is_scaled: bool
+    depth: int
+    columns: int
+
+    @property
+    def text(self) -> str:
+        """Its definition."""
+        scales = f"{self.name}_scales, " if self.is_scaled else ""
+        fields = f"{self.name}_numbers, {scales}{self.depth}, {self.columns}"
+        return f"static const Matrix {self.name} = {{{fields}}};\n"
 
 
 class Source:
@@ -36,6 +69,10 @@ class Source:
         num_places: Places in rings.
         num_weights: Numbers in matrices.
         num_bytes: Bytes of all constants.
+        bodies: The statements of each part's function, by its name: calls, one on each.
+        arrays: Constants by name, with how they are stored.
+        matrices: Matrices by name.
+        steps: The steps of cells, by the names of their functions.
     """
 
     def __init__(self, weights: WeightFormat) -> None:
@@ -44,8 +81,10 @@ class Source:
         self.resets: list[str] = []
         self.num_state = self.num_work = self.num_places = 0
         self.num_weights = self.num_bytes = 0
-        self._constants: list[str] = []
-        self._steps: dict[str, PlainStep] = {}
+        self.bodies: dict[str, tuple[str, ...]] = {}
+        self.arrays: dict[str, Array] = {}
+        self.matrices: dict[str, Matrix] = {}
+        self.steps: dict[str, PlainStep] = {}
 
     # ---- Memory of an instance -------------------------------------------------------------------
 
@@ -73,31 +112,33 @@ class Source:
             name: Of it.
             weight: (columns, depth), each row with its scale; of a table (depth, columns).
             is_table: Whether its rows are looked up, and never multiplied.
+
+        Raises:
+            OptionError: More numbers than the C can count, or one that is not finite.
         """
+        if weight.numel() >= 2**31:
+            what = f"to_c: a matrix of the model has {weight.numel():,} numbers"
+            raise OptionError(f"{what}, and C here counts to 2,147,483,647", "make it smaller")
         numbers, scales = _stored(weight, self.weights)
         laid = numbers if is_table else numbers.T
         depth, columns = laid.shape
-        fields = [f"{name}_numbers", f"{depth}", f"{columns}"]
-        self._array(f"{name}_numbers", _TYPES[self.weights], _texts(laid.reshape(-1), self.weights))
+        self.arrays[f"{name}_numbers"] = Array(laid.reshape(-1), self.weights)
         self.num_bytes += laid.numel() * _BITS[self.weights] // 8
         if scales is not None:
             self.vector(f"{name}_scales", scales)
-            fields.insert(1, f"{name}_scales")
         self.num_weights += laid.numel()
-        self._constants.append(f"static const Matrix {name} = {{{', '.join(fields)}}};\n")
+        self.matrices[name] = Matrix(name, scales is not None, depth, columns)
         return f"&{name}"
 
     def vector(self, name: str, vector: Tensor) -> str:
         """Add floats and return their name."""
         self.num_bytes += 4 * vector.numel()
-        self._array(name, "float", _texts(_narrowed(vector, "f32").reshape(-1), "f32"))
+        self.arrays[name] = Array(_narrowed(vector, "f32").reshape(-1), "f32")
         return name
 
-    def _array(self, name: str, kind: str, texts: Iterable[str]) -> None:
-        words = list(texts)
-        lines = [", ".join(words[n : n + _ON_A_LINE]) for n in range(0, len(words), _ON_A_LINE)]
-        content = ",\n  ".join(lines)
-        self._constants.append(f"static const {kind} {name}[{len(words)}] = {{\n  {content}}};\n")
+    def _constants(self) -> str:
+        texts = [each.text(name) for name, each in self.arrays.items()]
+        return "\n".join([*texts, *(each.text for each in self.matrices.values())])
 
     # ---- Functions -------------------------------------------------------------------------------
 
@@ -110,7 +151,7 @@ class Source:
         """
         for number in count():
             step = make(f"{name}{number or ''}")
-            if self._steps.setdefault(step.function, step) == step:
+            if self.steps.setdefault(step.function, step) == step:
                 break
         return step
 
@@ -121,19 +162,19 @@ class Source:
             head: Its first comment.
             include: The name of its header.
         """
-        steps = [step.text for step in self._steps.values()]
+        steps = [step.text for step in self.steps.values()]
         functions = "\n".join([*steps, *self.functions])
-        support = only_needed(_support(_BITS[self.weights]), functions)
+        support = only_needed(support_text(self.weights), functions)
         plain = plain_functions(f"{support}\n{functions}")
-        library = "#include <math.h>\n" if any(s.needs_libm for s in self._steps.values()) else ""
-        constants = "\n".join(self._constants)
+        library = "#include <math.h>\n" if any(s.needs_libm for s in self.steps.values()) else ""
         parts = [head, f'#include "{include}"\n{library}', plain, support]
-        return "\n".join([*parts, constants, functions])
+        return "\n".join([*parts, self._constants(), functions])
 
 
 @cache
-def _support(bits: int) -> str:
-    """Return support.h with what it says of weights of so many bits, and not of others."""
+def support_text(weights: WeightFormat) -> str:
+    """Return support.h with what it says of weights stored so, and not of others."""
+    bits = _BITS[weights]
     text = Path(__file__).with_name("support.h").read_text(encoding="utf-8")
     lines, is_open, is_taken, was_taken = [], False, True, False
     for line in text.splitlines():

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 from unrolled.export.c.source import Source
 
-__all__ = ["Body", "Stage", "Writer"]
+__all__ = ["Body", "Given", "Stage", "Writer", "add_one_hot"]
 
 
 @dataclass(frozen=True)
@@ -38,11 +38,27 @@ class Body:
     def end(self) -> str:
         """Add the function to the file, and return its name."""
         body = "\n".join(f"  {line}" for line in self.lines)
-        unused = [each for each in ("m", "in") if not re.search(rf"\b{each}\b", body)]
+        self.source.bodies[self.name] = tuple(self.lines)
+        unused = [each for each in ("m", "in", "out") if not re.search(rf"\b{each}\b", body)]
         quiet = "".join(f"  (void){each};\n" for each in unused)
         head = f"static void {self.name}({self._model} *m, const float *in, float *out) {{"
         self.source.functions.append(f"{head}\n{quiet}{body}\n}}\n")
         return self.name
+
+
+@dataclass(frozen=True)
+class Given:
+    """Inputs of a step, which lie behind x in what a step is given, and which each layer reads.
+
+    Args:
+        after: Numbers of x.
+        count: How many there are.
+        address: Where they are while the step is made.
+    """
+
+    after: int
+    count: int
+    address: str
 
 
 class Writer:
@@ -51,11 +67,19 @@ class Writer:
     Args:
         source: The file.
         model: What an instance is called.
+
+    Attributes:
+        given: Inputs of a step, if its first layer has any.
     """
 
     def __init__(self, source: Source, model: str) -> None:
         self.source, self._model = source, model
         self._num_parts = 0
+        self.given: Given | None = None
+
+    def give(self, after: int, count: int) -> None:
+        """Have a step read `count` numbers that lie behind x, which has `after`."""
+        self.given = Given(after, count, self.source.state(count))
 
     @property
     def has_begun(self) -> bool:
@@ -66,3 +90,10 @@ class Writer:
         """Return the function of another part."""
         self._num_parts += 1
         return Body(self.source, self._model, f"part{self._num_parts}")
+
+
+def add_one_hot(writer: Writer, size: int) -> Stage:
+    """Add what lays a token out as a one among zeros."""
+    body = writer.body()
+    body.lines.append(f"one_at({size}, m->token, out);")
+    return Stage(body.end(), None, size)

@@ -86,6 +86,11 @@ static void zero(int32_t count, float *to) {
   for (int32_t n = 0; n < count; n++) to[n] = 0.0f;
 }
 
+/* A one at k among zeros. */
+static void one_at(int32_t count, int32_t k, float *to) {
+  for (int32_t n = 0; n < count; n++) to[n] = n == k ? 1.0f : 0.0f;
+}
+
 static void add(int32_t count, const float *restrict from, float *restrict to) {
   for (int32_t n = 0; n < count; n++) to[n] += from[n];
 }
@@ -100,6 +105,41 @@ static void tanh_of(int32_t count, float *to) {
 
 static void sigmoid_of(int32_t count, float *to) {
   for (int32_t n = 0; n < count; n++) to[n] = vsigmoid(to[n]);
+}
+
+/* The mean of all steps until now. total: [count], steps: [1], both zeros at first. */
+static void mean_of(int32_t count, const float *restrict in, float *restrict total,
+                    float *restrict steps, float *restrict mean) {
+  *steps += 1.0f;
+  for (int32_t n = 0; n < count; n++) {
+    total[n] += in[n];
+    mean[n] = total[n] / *steps;
+  }
+}
+
+/* The greatest of all steps until now. begun: [1], 0 at first. */
+static void most_of(int32_t count, const float *restrict in, float *restrict begun,
+                    float *restrict most) {
+  for (int32_t n = 0; n < count; n++) {
+    most[n] = *begun == 0.0f || in[n] > most[n] ? in[n] : most[n];
+  }
+  *begun = 1.0f;
+}
+
+/* The mean of all steps until now by a softmax over their scores, whose greatest is kept, so that
+   none overflows. total: [count], weight: [1], zeros at first; score, most: [1]. */
+static void attend(int32_t count, const float *restrict in, const float *restrict score,
+                   float *restrict total, float *restrict weight, float *restrict most,
+                   float *restrict pooled) {
+  const float now = *weight == 0.0f || *score > *most ? *score : *most;
+  const float old = *weight == 0.0f ? 0.0f : vexp(*most - now);
+  const float share = vexp(*score - now);
+  *weight = *weight * old + share;
+  *most = now;
+  for (int32_t n = 0; n < count; n++) {
+    total[n] = total[n] * old + in[n] * share;
+    pooled[n] = total[n] / *weight;
+  }
 }
 
 /* Puts the step `in`, [size], into a ring of `span` + 1 steps and lays the `taps` steps that lie

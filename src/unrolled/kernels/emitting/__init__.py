@@ -13,9 +13,11 @@ from unrolled.kernels.emitting.emit import (
 )
 from unrolled.kernels.emitting.plain_step import (
     PlainStep,
+    PlainTrace,
     only_needed,
     plain_functions,
     plain_step,
+    plain_trace,
 )
 
 __all__ = [
@@ -23,6 +25,7 @@ __all__ = [
     "WEIGHT_FORMATS",
     "Call",
     "PlainStep",
+    "PlainTrace",
     "WeightFormat",
     "call_text",
     "emit",
@@ -30,4 +33,5 @@ __all__ = [
     "only_needed",
     "plain_functions",
     "plain_step",
+    "plain_trace",
 ]

@@ -72,5 +72,63 @@ INL vf vabs(vf x) { return FLOATS(BITS(x) & ~SIGN); }
 
 INL vf vsign(vf x) { return (float)((x > 0.0f) - (x < 0.0f)); }
 
+/* Sums over the units of a row, and the like, in the order of a kernel: one for each lane of its
+   vectors, then these in pairs. */
+#if defined(__AVX512F__)
+#define LANES 16
+#elif defined(__AVX__)
+#define LANES 8
+#else
+#define LANES 4
+#endif
+#define LANE(over, n) over.of[(n) & (LANES - 1)]
+typedef struct {
+  float of[LANES];
+} Lanes;
+
+INL Lanes lanes(float first) {
+  Lanes v;
+  for (int32_t c = 0; c < LANES; c++) v.of[c] = first;
+  return v;
+}
+
+INL float total(Lanes v) {
+  for (int32_t half = LANES / 2; half > 0; half /= 2) {
+    for (int32_t c = 0; c < half; c++) v.of[c] = v.of[c] + v.of[c + half];
+  }
+  return v.of[0];
+}
+
+INL float greatest(Lanes v) {
+  for (int32_t half = LANES / 2; half > 0; half /= 2) {
+    for (int32_t c = 0; c < half; c++) v.of[c] = vmax(v.of[c], v.of[c + half]);
+  }
+  return v.of[0];
+}
+
+INL float least(Lanes v) {
+  for (int32_t half = LANES / 2; half > 0; half /= 2) {
+    for (int32_t c = 0; c < half; c++) v.of[c] = vmin(v.of[c], v.of[c + half]);
+  }
+  return v.of[0];
+}
+
+/* Each of v becomes the sum up to it, or from it on; summed in double. */
+static void running_up(float *v, int32_t units) {
+  double sum = 0.0;
+  for (int32_t n = 0; n < units; n++) {
+    sum += (double)v[n];
+    v[n] = (float)sum;
+  }
+}
+
+static void running_down(float *v, int32_t units) {
+  double sum = 0.0;
+  for (int32_t n = units - 1; n >= 0; n--) {
+    sum += (double)v[n];
+    v[n] = (float)sum;
+  }
+}
+
 /* 2^k where the low bits of t hold k + 127: 0 of k = -127, infinity of k = 128. */
 INL vf power(vf t) { return FLOATS(BITS(t) << 23); }

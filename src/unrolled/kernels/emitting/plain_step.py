@@ -6,31 +6,49 @@ once they are done. Where the equations compute what is multiplied, `NAME_apply`
 """
 
 import re
-from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
-import torch
 from torch import fx
 
 from unrolled.cells import Cell
-from unrolled.kernels.capturing import CapturedStep, EquationsError, capture
-from unrolled.kernels.emitting.expressions import as_floats, expression, is_mask, operand
-from unrolled.kernels.emitting.gate_row import gate_row_of, reached
+from unrolled.kernels.capturing import CapturedStep, capture
+from unrolled.kernels.emitting.gate_row import gate_row_of
 from unrolled.kernels.emitting.headers import header_text
 from unrolled.kernels.emitting.names import NodeNames
+from unrolled.kernels.emitting.row_loops import RowLoops, Words
 from unrolled.kernels.emitting.step_functions import without_unused
 
-__all__ = ["PlainStep", "only_needed", "plain_functions", "plain_step"]
+__all__ = ["PlainStep", "PlainTrace", "only_needed", "plain_functions", "plain_step", "plain_trace"]
 
 _MATHEMATICS = re.compile(r"\bv(\w+)\(")
-_ATEN = torch.ops.aten
-_PRODUCTS = {_ATEN.mul.Tensor, _ATEN.mul.Scalar}
-_DIFFERENCES = {_ATEN.sub.Tensor, _ATEN.sub.Scalar}
-_SUMS = {_ATEN.add.Tensor, _ATEN.add.Scalar, *_DIFFERENCES}
 _OWN = {"exp", "sigmoid", "tanh", "min", "max", "abs", "sign"}
 _DEFINED = re.compile(r"^(?:INL|static) .*?(\w+)\(|^#define (\w+)", re.MULTILINE)
 _ROUNDING = {"round": "rintf"}  # what C calls otherwise
+_ARGUMENTS = ("x", "u", "bias", "vectors", "state")  # of every function
+_WORDS = Words(
+    loop=("    for (int32_t n = 0; n < units; n++) {",),
+    load="({})[n]",
+    store="({0})[n] = {1};",
+    size="units",
+    slot="x + {} * units",
+    temporary="x + {} * units",
+    number="x[{0} * units] = {1};",
+    begin="Lanes {over} = lanes({first});",
+    reduced={
+        "sum": ("0.0f", "LANE({over}, n) += {value};", "total({over})"),
+        "amax": (
+            "-INFINITY",
+            "LANE({over}, n) = vmax(LANE({over}, n), {value});",
+            "greatest({over})",
+        ),
+        "amin": (
+            "INFINITY",
+            "LANE({over}, n) = vmin(LANE({over}, n), {value});",
+            "least({over})",
+        ),
+    },
+)
 
 
 @dataclass(frozen=True)
@@ -50,7 +68,10 @@ class PlainStep:
         num_columns: How many columns there are, all of which have a bias.
         num_slots: How many of the size of a column `x` must have room for.
         reads_h: Whether the equations read h itself, and not only its products.
+        step_inputs: What else they read of a step: `given` has those that a layer's caller gives,
+            one after the other, `raw` is x_t.
         needs_libm: Whether it calls functions of C's library.
+        cell: Whose step it is.
     """
 
     text: str
@@ -63,7 +84,25 @@ class PlainStep:
     num_columns: int
     num_slots: int
     reads_h: bool
+    step_inputs: tuple[str, ...]
     needs_libm: bool
+    cell: Cell = field(compare=False)
+
+
+@dataclass(frozen=True)
+class PlainTrace:
+    """What writes down the named values of a step, and changes nothing.
+
+    Args:
+        text: A function for each call of the step: NAME_trace before NAME_units, `NAME_trace_apply`
+            before `NAME_apply`, and so on. Each has that one's arguments, and then where to write.
+        phases: The names of what each writes, one vector after the other, in order of the calls.
+        num_vectors: How many vectors each writes, at least those: others are its own.
+    """
+
+    text: str
+    phases: tuple[tuple[str, ...], ...]
+    num_vectors: tuple[int, ...]
 
 
 def plain_functions(text: str) -> str:
@@ -125,23 +164,27 @@ def plain_step(cell: Cell, function: str) -> PlainStep:
     Raises:
         EquationsError: No C can do what the equations hold, which is named.
     """
-    if cell.step_inputs:
-        names = ", ".join(cell.step_inputs)
-        problem = f"reads {names} at every step beside its gates, which plain C does not yet"
-        raise EquationsError(f"cell {cell.name}: {problem}")
-    step = capture(cell)
-    if step.reduces:
-        problem = "sums over the units of a row have kernels, but no plain C yet"
-        raise EquationsError(f"cell {cell.name}: {problem}")
-    return _Writer(step, function).step()
+    return _Writer(capture(cell), function).step()
+
+
+def plain_trace(cell: Cell, function: str) -> PlainTrace:
+    """Return what traces the step that `plain_step` writes under the same name.
+
+    Raises:
+        EquationsError: No C can do what the equations hold, which is named.
+    """
+    return _Writer(capture(cell), function).trace()
 
 
 class _Writer:
     def __init__(self, step: CapturedStep, function: str) -> None:
         self._step, self._function = step, function
         self._names, self._row = NodeNames(step), gate_row_of(step)
-        self._fused = _fused(step, {*self._row.saved, *self._row.carried})
         self._last = max(self._row.phases.values(), default=0)  # phase of the step
+        slots = sum(column.input for column in step.columns)
+        self._first_number = self._row.slots if self._last else slots
+        self._first_temporary = self._first_number + (len(self._row.numbers) if self._last else 0)
+        self._num_temporary = 0
 
     def step(self) -> PlainStep:
         step, cell = self._step, self._step.cell
@@ -160,9 +203,11 @@ class _Writer:
             direct[0][0] if direct else 0,
             applied[0][0] if applied else 0,
             len(step.columns),
-            self._row.slots if applied else sum(c.input for c in step.columns),
+            self._first_temporary + self._num_temporary,
             bool(step.states_in[0].users),
+            cell.step_inputs,
             bool(set(_MATHEMATICS.findall(text)) - _OWN) or "INFINITY" in text or "NAN" in text,
+            cell,
         )
 
     def _apply(self, phase: int) -> str:
@@ -170,40 +215,79 @@ class _Writer:
 
         And what later phases need of it.
         """
-        step, names = self._step, self._names
-        vectors = [(n, node) for n, node in enumerate(step.applied) if self._phase(node) == phase]
-        carried = {n: slot for n, slot in self._row.carried.items() if self._phase(n) == phase}
-        lines = self._known_at(phase, [*(node for _, node in vectors), *carried])
-        lines += [f"v[{index} * units + n] = {names[node]};" for index, node in vectors]
-        lines += [f"x[{slot} * units + n] = {names[node]};" for node, slot in carried.items()]
-        name = f"apply{phase + 1}" if phase else "apply"
-        return self._text(name, "float *restrict x, ", ", float *restrict v", lines, False)
+        results = [
+            (f"v[{index} * units + n] = {{}};", node)
+            for index, node in enumerate(self._step.applied)
+            if self._phase(node) == phase
+        ]
+        return self._written(f"apply{phase + 1 if phase else ''}", phase, results)
+
+    def trace(self) -> PlainTrace:
+        """Return what writes down the named values, phase by phase."""
+        texts, phases, num_vectors = [], [], []
+        for phase in range(self._last + 1):
+            named = {n: v for n, v in self._step.named.items() if self._phase(v) == phase}
+            results = [
+                (f"v[{index} * units + n] = {{}};", v) for index, v in enumerate(named.values())
+            ]
+            more = "" if phase == self._last else f"_apply{phase + 1 if phase else ''}"
+            loops = self._loops(phase, f"v + ({len(named)} + {{}}) * units")
+            lines = without_unused(loops.write(results)) if results else []
+            texts.append(self._text(f"trace{more}", lines, changes_x=False))
+            phases.append(tuple(named))
+            num_vectors.append(len(named) + loops.num_temporary)
+        return PlainTrace("\n".join(texts), tuple(phases), tuple(num_vectors))
 
     def _units(self) -> str:
-        step, names = self._step, self._names
-        lines = self._known_at(self._last, step.states_out)
-        for index, node in enumerate(step.states_out):
-            lines.append(f"state[{index} * units + n] = {as_floats(node, names)};")
-        return self._text("units", "const float *restrict x, ", "", lines, True)
-
-    def _known_at(self, phase: int, results: Sequence[fx.Node]) -> list[str]:
-        """Return the statements of a phase up to `results`."""
-        step, names = self._step, self._names
-        carried = {n: slot for n, slot in self._row.carried.items() if self._phase(n) < phase}
-        known = {c.node for c in step.columns if c.phase == phase} | carried.keys()
-        wanted = reached(results, known)
-        lines = self._columns(phase)
-        lines += [
-            f"const vf {names[node]} = x[{slot} * units + n];" for node, slot in carried.items()
+        results = [
+            (f"state[{index} * units + n] = {{}};", node)
+            for index, node in enumerate(self._step.states_out)
         ]
-        lines += self._given(wanted)
-        return lines + self._statements({*known, *step.states_in, *step.parameters}, wanted)
+        return self._written("units", self._last, results)
+
+    def _written(self, name: str, phase: int, results: list[tuple[str, fx.Node]]) -> str:
+        """Return the function of a phase, which leaves what later ones need in x."""
+        row, is_last = self._row, phase == self._last
+        carried = {n: slot for n, slot in row.carried.items() if self._phase(n) == phase}
+        loads = self._loads(phase)
+        results = results + [
+            (f"x[{slot} * units + n] = {{}};", n) for n, slot in carried.items() if n in loads
+        ]
+        kept = {n: slot for n, slot in carried.items() if n not in loads}
+        numbers = self._numbers.items()
+        kept_numbers = {n: slot for n, slot in numbers if self._phase(n) == phase}
+        loops = self._loops(phase, f"x + ({self._first_temporary} + {{}}) * units")
+        loops.keep, loops.keep_numbers = kept, {} if is_last else kept_numbers
+        lines = without_unused(loops.write(results))
+        self._num_temporary = max(self._num_temporary, loops.num_temporary)
+        return self._text(name, lines, changes_x=not is_last or bool(loops.num_temporary))
+
+    @property
+    def _numbers(self) -> dict[fx.Node, int]:
+        return {n: self._first_number + k for n, k in self._row.numbers.items()}
+
+    def _loads(self, phase: int) -> dict[fx.Node, str]:
+        return self._columns(phase) | self._given() | self._carried(phase)
+
+    def _loops(self, phase: int, temporary: str) -> RowLoops:
+        step, row = self._step, self._row
+        known = {n: slot for n, slot in self._numbers.items() if self._phase(n) < phase}
+        return RowLoops(
+            self._names,
+            step.forward,
+            self._loads(phase),
+            {n: f"x[{slot} * units]" for n, slot in known.items()},
+            words=replace(_WORDS, temporary=temporary),
+            # of what a kernel writes down more is made than sums
+            barred={*row.saved, *row.carried, *row.numbers, *step.states_out, *step.applied},
+            recorded={*step.named.values()} if phase == self._last else set(),
+        )
 
     def _phase(self, node: fx.Node) -> int:
         return self._row.phases.get(node, 0)
 
-    def _columns(self, phase: int) -> list[str]:
-        lines, product = [], 0
+    def _columns(self, phase: int) -> dict[fx.Node, str]:
+        loads, product = {}, 0
         for index, column in enumerate(self._step.columns):
             if column.phase != phase:
                 continue
@@ -212,91 +296,40 @@ class _Writer:
             if column.recurrent:
                 terms.append(f"u[{product} * units + n]")
                 product += 1
-            lines.append(f"const vf {self._names[column.node]} = {' + '.join(terms)};")
-        return lines
+            loads[column.node] = " + ".join(terms)
+        return loads
 
-    def _given(self, wanted: set[fx.Node]) -> list[str]:
-        arrays = (("state", self._step.states_in), ("vectors", self._step.parameters))
-        return [
-            f"const vf {self._names[node]} = {array}[{index} * units + n];"
-            for array, nodes in arrays
+    def _carried(self, phase: int) -> dict[fx.Node, str]:
+        """Return what phases before this one left."""
+        carried = self._row.carried.items()
+        return {n: f"x[{slot} * units + n]" for n, slot in carried if self._phase(n) < phase}
+
+    def _given(self) -> dict[fx.Node, str]:
+        step, num = self._step, len(self._step.cell.inputs)
+        arrays = {
+            "state": step.states_in,
+            "vectors": step.parameters,
+            "given": step.step_inputs[:num],
+            "raw": step.step_inputs[num:],
+        }
+        return {
+            node: f"{array}[{index} * units + n]"
+            for array, nodes in arrays.items()
             for index, node in enumerate(nodes)
-            if node in wanted
-        ]
+        }
 
-    def _statements(self, known: set[fx.Node], wanted: set[fx.Node]) -> list[str]:
-        names = self._names
-        return [
-            f"const {'vi' if is_mask(node) else 'vf'} {names[node]} = {self._expression(node)};"
-            for node in self._step.forward
-            if node in wanted and node not in known
+    def _text(self, name: str, lines: list[str], *, changes_x: bool) -> str:
+        body = "\n".join(re.sub(r"^( +)\1", r"\1", line) for line in lines)
+        changed = {"state"} if name == "units" else {"v"}
+        changed |= {"x"} if changes_x else set()
+        names = [*_ARGUMENTS]
+        names += ["given", "raw"] if self._step.step_inputs else []
+        names += [] if name == "units" else ["v"]
+        arguments = [
+            f"{'' if each in changed else 'const '}float *restrict {each}" for each in names
         ]
-
-    def _expression(self, node: fx.Node) -> str:
-        names, product = self._names, self._fused.get(node)
-        if product is None:
-            return expression(node, names)
-        left, right = node.args
-        a, b = _factors(product, names)
-        minus = node.target in _DIFFERENCES
-        if left is product:
-            other = operand(right, names)
-            return f"MULTIPLY_ADD({a}, {b}, {f'-{other}' if minus else other})"
-        return f"MULTIPLY_ADD({f'-{a}' if minus else a}, {b}, {operand(left, names)})"
-
-    def _text(self, name: str, x: str, more: str, lines: list[str], changes: bool) -> str:
-        lines = without_unused(lines)
-        body = "\n".join(f"    {line}" for line in lines)
-        state = "float *restrict state" if changes else "const float *restrict state"
-        unused = [
-            each
-            for each in ("x", "bias", "u", "vectors", "state")
-            if not re.search(rf"\b{each}\[", body)
-        ]
+        unused = [each for each in names if not re.search(rf"\b{each}\b", body)]
         quiet = "".join(f"  (void){each};\n" for each in unused)
-        arguments = f"{x}const float *restrict u, const float *restrict bias,"
-        return (
-            f"static void {self._function}_{name}(int32_t units, {arguments}\n"
-            f"    const float *restrict vectors, {state}{more}) {{\n"
-            f"{quiet}  for (int32_t n = 0; n < units; n++) {{\n{body}\n  }}\n}}\n"
-        )
-
-
-def _fused(step: CapturedStep, stored: set[fx.Node]) -> dict[fx.Node, fx.Node]:
-    """Return the sums that are one with a product, as gcc makes them of a kernel.
-
-    A product is, in order, of which nothing but sums are made that are not one with another.
-
-    Args:
-        step: The step.
-        stored: What a kernel writes down, beside states and what has a name.
-    """
-    stored = stored | set(step.states_out) | set(step.applied) | set(step.named.values())
-    fused: dict[fx.Node, fx.Node] = {}
-    for node in step.forward:
-        if not _is_product(node) or node in stored:
-            continue
-        uses = [each for each in node.users if each in step.forward]
-        if uses and all(_is_sum(each, node) and each not in fused for each in uses):
-            fused |= dict.fromkeys(uses, node)
-    return fused
-
-
-def _is_product(node: fx.Node) -> bool:
-    power = node.target is _ATEN.pow.Tensor_Scalar and node.args[1] in (2, 3)
-    return power or (node.target in _PRODUCTS and not is_mask(node))
-
-
-def _factors(product: fx.Node, names: NodeNames) -> tuple[str, str]:
-    left, right = product.args
-    a = operand(left, names)
-    if product.target in _PRODUCTS:
-        return a, operand(right, names)
-    return (a if right == 2 else f"({a} * {a})"), a
-
-
-def _is_sum(node: fx.Node, product: fx.Node) -> bool:
-    """Whether `node` is a product and something else, added or subtracted."""
-    if node.target not in _SUMS or node.kwargs or len(node.args) != 2 or is_mask(node):
-        return False
-    return node.args.count(product) == 1
+        some, others = ", ".join(arguments[:3]), ", ".join(arguments[3:])
+        head = f"static void {self._function}_{name}(int32_t units, {some},\n    {others}) {{"
+        return f"{head}\n{quiet}{body}\n}}\n"

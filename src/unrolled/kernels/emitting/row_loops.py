@@ -6,7 +6,7 @@ the numbers that are the same for all units. A value that several loops need is 
 is costly, else computed again in each.
 """
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence, Set
 from dataclasses import dataclass, field
 
 import torch
@@ -15,31 +15,69 @@ from torch import fx
 from unrolled.kernels.capturing import RUNNING_SUMS, is_over_units
 from unrolled.kernels.emitting.expressions import (
     as_floats,
-    expression,
     is_costly,
     is_mask,
     require_floats,
 )
 from unrolled.kernels.emitting.gate_row import numbers_of_rows
+from unrolled.kernels.emitting.multiply_adds import fused_expression, fused_sums
 from unrolled.kernels.emitting.names import NodeNames
 
-__all__ = ["RowLoops"]
+__all__ = ["RowLoops", "Words"]
 
 _ATEN = torch.ops.aten
-# How a reduction begins, how it takes a vector of units in, and what it is at the end.
-_REDUCED = {
-    "sum": ("splat(0.0f)", "{total} += first({value}, n, 0.0f);", "total({total})"),
-    "amax": (
-        "splat(-INFINITY)",
-        "{total} = vmax({total}, first({value}, n, -INFINITY));",
-        "greatest({total})",
-    ),
-    "amin": (
-        "splat(INFINITY)",
-        "{total} = vmin({total}, first({value}, n, INFINITY));",
-        "least({total})",
-    ),
-}
+
+
+@dataclass(frozen=True)
+class Words:
+    """How loops over a row are written.
+
+    Args:
+        loop: How one over all units begins.
+        load: What reads a unit of a vector, {}.
+        store: The statement that writes {1} to a unit of a vector, {0}.
+        size: H.
+        slot: The vector of a slot of the row.
+        temporary: A vector besides.
+        number: The statement that keeps a number of the row, {1}, as the one with number {0}.
+        begin: The statement that begins a reduction, `over`, with its number at first.
+        reduced: Of each reduction its number at first, how it takes in a unit, and what it gives.
+    """
+
+    loop: tuple[str, ...]
+    load: str
+    store: str
+    size: str
+    slot: str
+    temporary: str
+    number: str
+    begin: str
+    reduced: Mapping[str, tuple[str, str, str]]
+
+
+_VECTORS = Words(
+    loop=("    for (long unit = 0; unit < H; unit += W) {", "        const long n = H - unit;"),
+    load="load({} + unit, n)",
+    store="store({0} + unit, n, {1});",
+    size="H",
+    slot="row + {} * H",
+    temporary="temporary + {} * H",
+    number="row[NUMBERS_AT(H) + {0}] = {1}[0];",
+    begin="vf {over} = splat({first});",
+    reduced={
+        "sum": ("0.0f", "{over} += first({value}, n, 0.0f);", "total({over})"),
+        "amax": (
+            "-INFINITY",
+            "{over} = vmax({over}, first({value}, n, -INFINITY));",
+            "greatest({over})",
+        ),
+        "amin": (
+            "INFINITY",
+            "{over} = vmin({over}, first({value}, n, INFINITY));",
+            "least({over})",
+        ),
+    },
+)
 
 
 @dataclass
@@ -55,6 +93,9 @@ class RowLoops:
         keep_numbers: The same of numbers, and which of the row's they are.
         guards: For values that must not be computed without a gradient, which bits tell.
         same: What stands in a gradient's graph for a value of the step, and that value.
+        words: How they are written.
+        barred: Products that no sum becomes one with; None where compilers decide on that.
+        recorded: More of them in the last of the loops.
     """
 
     names: NodeNames
@@ -65,9 +106,13 @@ class RowLoops:
     keep_numbers: Mapping[fx.Node, int] = field(default_factory=dict)
     guards: Mapping[fx.Node, int] = field(default_factory=dict)
     same: Mapping[fx.Node, fx.Node] = field(default_factory=dict)
+    words: Words = _VECTORS
+    barred: Set[fx.Node] | None = None
+    recorded: Set[fx.Node] = frozenset()
 
     def __post_init__(self) -> None:
         self._temporary: dict[fx.Node, int] = {}
+        self._fused: dict[fx.Node, fx.Node] = {}
 
     @property
     def num_temporary(self) -> int:
@@ -110,9 +155,14 @@ class RowLoops:
         ]
         stored = dict(self.loads)
         for level in range(last + 1):
-            for node in order:
-                if node in of_rows and levels[node] == level and not self._has_loop(node, of_rows):
-                    text.append(self._statement(node))
+            between = [
+                node
+                for node in order
+                if node in of_rows and levels[node] == level and not self._has_loop(node, of_rows)
+            ]
+            used = {s for node in order if node not in between for s in self._sources(node)}
+            self._fuse(between, {*used, *nodes, *self.keep_numbers, *self.recorded})
+            text += map(self._statement, between)
             sources = [self._source(node) for node in targets[level]]
             ends = level == last
             if ends:
@@ -122,10 +172,11 @@ class RowLoops:
             computed, store = self._computed(order, of_rows, stored, sources, later)
             read = {source for node in computed for source in self._sources(node)}
             read |= set(sources)
+            self._fuse(computed, {*sources, *store, *(self.recorded if ends else ())})
             body = [self._load(node, load) for node, load in stored.items() if node in read]
             body += [f"    {self._statement(node)}" for node in computed]
             for node, place in store.items():
-                body.append(f"        store({place} + unit, n, {self.names[node]});")
+                body.append(f"        {self.words.store.format(place, self.names[node])}")
             begin: list[str] = []
             after: list[str] = []
             for node in targets[level]:
@@ -140,21 +191,16 @@ class RowLoops:
                     body.append(f"        {statement.format(number)}")
             text += begin
             if body:
-                text += [
-                    "    for (long unit = 0; unit < H; unit += W) {",
-                    "        const long n = H - unit;",
-                    *body,
-                    "    }",
-                ]
+                text += [*self.words.loop, *body, "    }"]
             text += after
-            stored |= {n: f"load({place} + unit, n)" for n, place in store.items()}
+            stored |= {n: self.words.load.format(place) for n, place in store.items()}
             stored |= {
-                n: f"load({self._place(n)} + unit, n)"
+                n: self.words.load.format(self._place(n))
                 for n in targets[level]
                 if n.target in RUNNING_SUMS
             }
         text += [
-            f"    row[NUMBERS_AT(H) + {place}] = {self.names[n]}[0];"
+            f"    {self.words.number.format(place, self.names[n])}"
             for n, place in self.keep_numbers.items()
         ]
         return text
@@ -219,10 +265,18 @@ class RowLoops:
     def _place(self, node: fx.Node) -> str:
         """Return where a value of units is kept."""
         if node in self.keep:
-            return f"row + {self.keep[node]} * H"
+            return self.words.slot.format(self.keep[node])
         if node not in self._temporary:
             self._temporary[node] = len(self._temporary)
-        return f"temporary + {self._temporary[node]} * H"
+        return self.words.temporary.format(self._temporary[node])
+
+    def _fuse(self, nodes: Sequence[fx.Node], used: Set[fx.Node]) -> None:
+        """Have sums be one with products among `nodes`, but for products that are `used` besides.
+
+        They are computed in a piece of C without a branch: further than that no compiler sees.
+        """
+        if self.barred is not None:
+            self._fused = fused_sums(nodes, self.barred | used)
 
     # ---- Statements ------------------------------------------------------------------------------
 
@@ -238,9 +292,9 @@ class RowLoops:
             require_floats(node)
             value = as_floats(self._source(node), self.names)
             if _kind(node) == "sum":
-                value = f"({value} * (float)H)"
+                value = f"({value} * (float){self.words.size})"
         else:
-            value = expression(node, self.names)
+            value = fused_expression(node, self.names, self._fused)
         return self._guarded(node, value)
 
     def _guarded(self, node: fx.Node, value: str) -> str:
@@ -256,15 +310,18 @@ class RowLoops:
         if node.target in RUNNING_SUMS:
             place = self._place(node)
             direction = "up" if node.target is _ATEN.cumsum.default else "down"
-            inner = [f"        store({place} + unit, n, {self._guarded(node, value)});"]
-            return [], inner, [f"    running_{direction}({place}, H);"]
-        begin, take, end = (
-            part.format(total=f"over_{name}_", value=value) for part in _REDUCED[_kind(node)]
-        )
+            inner = self.words.store.format(place, self._guarded(node, value))
+            return (
+                [],
+                [f"        {inner}"],
+                [f"    running_{direction}({place}, {self.words.size});"],
+            )
+        over = f"over_{name}_"
+        first, take, end = self.words.reduced[_kind(node)]
         return (
-            [f"    vf over_{name}_ = {begin};"],
-            [f"        {take}"],
-            [f"    const vf {name} = {self._guarded(node, end)};"],
+            [f"    {self.words.begin.format(over=over, first=first)}"],
+            [f"        {take.format(over=over, value=value)}"],
+            [f"    const vf {name} = {self._guarded(node, end.format(over=over))};"],
         )
 
     def _recorded(

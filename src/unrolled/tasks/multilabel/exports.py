@@ -6,7 +6,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from unrolled.tasks.graphs import LayerGraphs
+from unrolled.tasks.graphs import Chain, LayerGraphs
 from unrolled.tasks.multilabel.reader import SetSequence
 
 __all__ = ["LabelSetGraphs"]
@@ -25,6 +25,10 @@ class LabelSetGraphs(LayerGraphs[SetSequence]):
         """Return the scores of the labels."""
         scores: Tensor = self.model.scores(h)
         return scores
+
+    def chain(self) -> Chain:
+        """Return the layer and the scores; a step is a set, as zeros and ones."""
+        return Chain((self.model.layer, self.model.scores))
 
     def beside(self) -> dict[str, Any]:
         """Return the labels of the scores, and what makes probabilities of these."""

@@ -13,8 +13,10 @@ from unrolled.tasks.graphs import (
     Chain,
     Graph,
     Graphs,
+    Parts,
     Steps,
     Tensors,
+    WordChain,
     expected_steps,
     start_of,
     state_names,
@@ -101,20 +103,21 @@ class TaggerGraphs(Graphs[Any]):
 
         return step_of(model, run, chosen, free)
 
-    def chain(self) -> Chain:
-        """Return embedding, layer and scores, of a tagger that reads nothing but words."""
+    def parts(self) -> Parts:
+        """Return embedding, layer and scores, and where more is read of words, what reads it."""
         model = self.model
-        reads = {
-            "letters of words": model.options.letter_size and "letter_size",
-            "affixes of words": model.affixes is not None and "affix_size",
-            "blanks after a sentence": model.options.delay and "delay",
-        }
-        for what, name in reads.items():
-            if name:
-                hint = f"train with {field(name)} 0, or export it with {field('onnx')}"
-                raise OptionError(f"this tagger reads {what}, for which there is no plain C", hint)
-        modules = (*model.embedding.modules_in_order, model.layer, model.scores)
-        return Chain(modules, model.embedding.table.num_embeddings)
+        delay: int | None = model.options.delay
+        modules = (model.layer, model.scores)
+        embedding = model.embedding.modules_in_order
+        if not model.options.letter_size and model.affixes is None and not delay:
+            return Chain((*embedding, *modules), model.embedding.table.num_embeddings)
+        letters = None
+        if model.options.letter_size:
+            letters = model.letter_embedding, model.letter_layer
+        blank = model.blank if delay else None
+        return WordChain(
+            embedding, letters, model.affixes, self._num_affixes, blank, delay, modules
+        )
 
     def beside(self) -> dict[str, Any]:
         """Return what a tag counts for the next one, (V + 1, V), row V the begin, of a CRF."""

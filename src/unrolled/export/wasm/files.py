@@ -1,0 +1,186 @@
+"""From a layer or a run to a folder with a model in WebAssembly: for a page, or for node."""
+
+import base64
+import shutil
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from torch import nn
+
+from unrolled.data.files import write_atomically
+from unrolled.errors import OptionError, field
+from unrolled.export.c.files import chain_of, check_folder
+from unrolled.export.c.program import Program, program_of
+from unrolled.export.c.proof import Proof, prove_chain, prove_run
+from unrolled.export.reading import content_of, examples_of
+from unrolled.export.wasm.linking import link
+from unrolled.export.wasm.modules import FORMATS, module_of
+from unrolled.export.wasm.node import has_node, running_in_node
+from unrolled.export.wasm.page import page_of, script, web_file
+from unrolled.kernels import WeightFormat, plain_trace
+from unrolled.tasks import Loaded, load
+from unrolled.training import writing
+
+__all__ = ["MOST_BYTES", "WasmModel", "check_format", "described", "to_wasm"]
+
+MOST_BYTES = 100_000_000
+"""Of weights: a page with more takes over 130 MB of text, which browsers open slowly or not."""
+
+
+@dataclass(frozen=True)
+class WasmModel:
+    """A model that was written as WebAssembly.
+
+    Args:
+        folder: Where it is: index.html, model.js, unrolled.js, tokens.js, and types.
+        weights: How its matrices are stored.
+        num_bytes: Bytes of its constants.
+        module: Bytes of the module that computes with vectors.
+        is_prebuilt: Whether that came with the package, or else was compiled here.
+        proof: What it computes beside the model, run by node; None where that was not asked for, or
+            there is no node.
+    """
+
+    folder: Path
+    weights: WeightFormat
+    num_bytes: int
+    module: int
+    is_prebuilt: bool
+    proof: Proof | None
+
+
+def to_wasm(
+    model: nn.Module | Sequence[nn.Module] | Loaded | Path | str,
+    folder: Path | str,
+    *,
+    weights: WeightFormat = "f32",
+    check: bool = False,
+    trust_code: bool = False,
+) -> WasmModel:
+    """Write a model as WebAssembly and what runs it in a page, in a new folder.
+
+    What it computes is what the C of `to_c` computes without multiply-adds, to the last bit.
+
+    Args:
+        model: A run's folder, a loaded run, one of unrolled's layers, or modules one after the
+            other, as for `to_c`.
+        folder: The folder to make.
+        weights: How matrices are stored: "f32", as they are, or "int8" with a scale for each row.
+        check: Whether node runs it on held-out data, of a layer on random numbers, and what comes
+            out is compared with the model, before anything is written; not where there is no node.
+        trust_code: Whether code that the run holds, a cell of somebody's own, may be run.
+
+    Returns:
+        What was written.
+
+    Raises:
+        OptionError: A model that there is no C for, that is too large for a page, or whose
+            weights are not finite.
+        RunError: There is no such run, the folder exists or cannot be written, or what it
+            computes differs by more than 1e-5.
+        KernelError: There is no compiler for a cell that is not built in.
+    """
+    folder = Path(folder)
+    stored = check_format(weights)
+    check_folder(folder, "wasm")
+    if isinstance(model, Path | str):
+        model = load(Path(model), trust_code=trust_code)
+    content: dict[str, Any] | None = None
+    proof = None
+    if isinstance(model, Loaded):
+        if model.model.training:
+            message = f"{model.run.path}: its model is in training mode"
+            raise OptionError(message, "call model.eval() first")
+        graphs = model.task.graphs(model.model)
+        program = program_of(graphs.parts(), "model", stored)
+        content = content_of(model, graphs)
+        description, module, is_prebuilt = described(program, content)
+        if check and has_node():
+            library = running_in_node(web_file("unrolled.js"), description)
+            proof = prove_run(program, graphs, examples_of(model), stored, library)
+    else:
+        chain = chain_of(model)
+        program = program_of(chain, "model", stored)
+        description, module, is_prebuilt = described(program, content)
+        if check and has_node():
+            library = running_in_node(web_file("unrolled.js"), description)
+            proof = prove_chain(program, chain, stored, library)
+    files = {
+        "unrolled.js": web_file("unrolled.js"),
+        "unrolled.d.ts": web_file("unrolled.d.ts"),
+        "tokens.js": web_file("tokens.js"),
+        "model.js": f"export default {script(description)};\n",
+        "model.d.ts": web_file("model.d.ts"),
+        "package.json": '{"type": "module", "main": "unrolled.js", "types": "unrolled.d.ts"}\n',
+        "index.html": page_of(description),
+    }
+    with writing(folder, "wasm"):
+        folder.mkdir()
+        try:
+            for name, text in files.items():
+                with write_atomically(folder / name) as file:
+                    file.write(text.encode())
+        except BaseException:
+            shutil.rmtree(folder, ignore_errors=True)
+            raise
+    return WasmModel(folder, stored, program.num_bytes, module, is_prebuilt, proof)
+
+
+def described(
+    program: Program, content: dict[str, Any] | None = None
+) -> tuple[dict[str, Any], int, bool]:
+    """Return what `Model.load` of unrolled.js takes, bytes of the module, whether it is prebuilt.
+
+    Args:
+        program: The model.
+        content: What text becomes tokens by, of a run.
+
+    Raises:
+        OptionError: It is too large for a page.
+        KernelError: There is no compiler for a cell that is not built in.
+    """
+    source = program.source
+    if source is None or not program.passes:
+        message = "this model is more than calls over the steps of a sequence, which modules make"
+        raise OptionError(message, f"export it with {field('c')} or {field('onnx')}")
+    if program.num_bytes > MOST_BYTES:
+        stored = source.weights
+        message = f"the model has {program.num_bytes:,} bytes of weights as {stored}, and a page "
+        message += f"takes at most {MOST_BYTES:,}"
+        smaller = f"{field('weights=int8')} has about a quarter, or " if stored == "f32" else ""
+        raise OptionError(message, f"{smaller}export with {field('c')} or {field('onnx')}")
+    steps = source.steps
+    traces = {name: plain_trace(step.cell, name) for name, step in steps.items()}
+    module = module_of(steps, traces, source.weights)
+    linked = link(program, traces, module.functions)
+    description = {
+        **linked.layout,
+        "weights": source.weights,
+        "bytes": len(linked.image),
+        **({} if content is None else {"content": content}),
+        "module": _base64(module.simd),
+        "scalar": _base64(module.scalar),
+        "image": _base64(linked.image),
+    }
+    for record in description["records"]:
+        record["cell"] = steps[record.pop("function")].cell.name
+    return description, len(module.simd), module.is_prebuilt
+
+
+def check_format(weights: str) -> WeightFormat:
+    """Return how matrices are stored.
+
+    Raises:
+        OptionError: No module has such weights.
+    """
+    stored = next((each for each in FORMATS if each == weights), None)
+    if stored is None:
+        names = " or ".join(FORMATS)
+        raise OptionError(f"{field('weights')} must be {names} in a page, got {weights!r}")
+    return stored
+
+
+def _base64(data: bytes) -> str:
+    return base64.b64encode(data).decode()

@@ -1,0 +1,138 @@
+/* A model's calls, given as numbers: which function, and where its arguments are. Nothing is checked
+   here: who makes the numbers (linking.py) and who calls (web/unrolled.js) do. */
+
+#define EXPORT(name) __attribute__((export_name(#name)))
+
+typedef struct {
+  int32_t function;
+  uint32_t kinds[2]; /* of each argument, 4 bits: a number, or what it is added to */
+  int32_t arguments[9];
+} Operation;
+
+typedef struct { /* what goes over a sequence; sizes are bytes, of a row */
+  int32_t operations, count, order, reads, writes, in_size, out_size, out_at;
+} Pass;
+
+enum { AHEAD, BACK, FIRST, LAST, ONCE };
+enum { IN, OUT, TRACE, A, B, END };
+
+typedef struct {
+  int32_t size; /* bytes of its memory, behind which rows lie */
+  int32_t rows[END], is_pooled, num_passes;
+  Pass passes[];
+} Model;
+
+/* The sums of `count` columns that lie side by side in a panel of `width`. */
+#define PANEL(count, width)                                           \
+  for (int32_t at = 0; at < (width); at += (count)) {                 \
+    const Weight *restrict row = panel + at;                          \
+    float sum[count];                                                 \
+    for (int32_t c = 0; c < (count); c++) sum[c] = 0.0f;              \
+    for (int32_t k = 0; k < depth; k++, row += (width)) {             \
+      const float factor = a[k];                                      \
+      for (int32_t c = 0; c < (count); c++) {                         \
+        sum[c] = MULTIPLY_ADD(NUMBER(row[c]), factor, sum[c]);        \
+      }                                                               \
+    }                                                                 \
+    for (int32_t c = 0; c < (count); c++) {                           \
+      out[first + at + c] = SCALED(sum[c], matrix, first + at + c);   \
+    }                                                                 \
+  }
+
+#if defined(__wasm_simd128__)
+#define AT_ONCE(width) (width)
+#else
+#define AT_ONCE(width) 4
+#endif
+
+/* The `product` of support.h, to the last bit, of a matrix that lies panel after panel, each
+   [depth][width] of as many columns as there are in a row of PANELS (linking.py): so that what is
+   read next lies behind what was read. */
+static void packed_product(const Matrix *matrix, const float *restrict a, float *restrict out) {
+  const Weight *panel = matrix->numbers;
+  const int32_t depth = matrix->depth, columns = matrix->columns;
+  int32_t first = 0;
+  for (; first + 32 <= columns; first += 32, panel += 32 * depth) PANEL(AT_ONCE(32), 32)
+  for (; first + 16 <= columns; first += 16, panel += 16 * depth) PANEL(AT_ONCE(16), 16)
+  for (; first + 4 <= columns; first += 4, panel += 4 * depth) PANEL(4, 4)
+  for (; first < columns; first++, panel += depth) PANEL(1, 1)
+}
+
+#define I(place) a[place]
+#define F(place) ((float *)a[place])
+#define P(place) ((int32_t *)a[place])
+#if WEIGHT_BITS == 8
+#define M(place) &(Matrix){(const Weight *)a[0], (const float *)a[1], a[2], a[3]}
+#else
+#define M(place) &(Matrix){(const Weight *)a[0], a[2], a[3]}
+#endif
+
+/* Runs operations for each of `steps` steps, from `in` on, which lie `in_stride` bytes apart, as
+   what is written does. memory: of the model. trace: where what has a name is written, or 0. */
+static void go(int32_t memory, const Operation *operations, int32_t count, int32_t steps, int32_t in,
+        int32_t in_stride, int32_t out, int32_t out_stride, int32_t trace, int32_t trace_stride) {
+  for (int32_t t = 0; t < steps; t++) {
+    for (const Operation *each = operations; each < operations + count; each++) {
+      int32_t a[9], traces = 0;
+      for (int32_t n = 0; n < 9; n++) {
+        const int32_t number = each->arguments[n];
+        switch (each->kinds[n / 8] >> n % 8 * 4 & 15u) {
+          case 1: a[n] = memory + number; break;
+          case 2: a[n] = in + number; break;
+          case 3: a[n] = out + number; break;
+          case 4: a[n] = *(const int32_t *)in; break;
+          case 5: a[n] = trace + number; traces = 1; break;
+          default: a[n] = number;
+        }
+      }
+      if (traces && !trace) continue;
+      switch (each->function) {
+CASES
+        default: __builtin_trap();
+      }
+    }
+    in += in_stride;
+    out += out_stride;
+    trace += trace ? trace_stride : 0;
+  }
+}
+
+/* Where in the memory rows of a sequence lie: what is read, said, traced, or goes between passes;
+   or their end. -1 where that is more than a memory can be. */
+EXPORT(place)
+int32_t place(int32_t memory, int32_t header, int32_t steps, int32_t which) {
+  const Model *model = (const Model *)(memory + header);
+  int64_t at = model->size;
+  for (int32_t n = 0; n < which; n++) {
+    const int64_t rows = n == OUT && model->is_pooled ? 1 : steps;
+    at += (rows * model->rows[n] + 15) & -16;
+  }
+  return at + memory < INT32_MAX ? (int32_t)at : -1;
+}
+
+/* Reads `steps` steps, which lie where `place` says, and says. is_traced: whether it writes down
+   what has a name. */
+EXPORT(run)
+void run(int32_t memory, int32_t header, int32_t steps, int32_t is_traced) {
+  const Model *model = (const Model *)(memory + header);
+  for (const Pass *p = model->passes; p < model->passes + model->num_passes; p++) {
+    if (!steps && p->order != ONCE) continue;
+    const int32_t t = p->order == BACK || p->order == LAST ? steps - 1 : 0;
+    const int32_t way = p->order == BACK ? -1 : 1, row = model->rows[TRACE];
+    const int32_t in = memory + place(memory, header, steps, p->reads) + t * p->in_size;
+    const int32_t out =
+        memory + place(memory, header, steps, p->writes) + p->out_at + t * p->out_size;
+    const int32_t trace =
+        is_traced ? memory + place(memory, header, steps, TRACE) + t * row : 0;
+    const Operation *operations = (const Operation *)(memory + p->operations);
+    go(memory, operations, p->count, p->order <= BACK ? steps : 1, in, way * p->in_size, out,
+       way * p->out_size, trace, way * row);
+  }
+}
+
+/* A token by its score: the greatest at temperature 0. random: any number, which changes. */
+EXPORT(draw)
+int32_t draw(int32_t memory, int32_t count, int32_t scores, float temperature, int32_t random) {
+  const float *said = (const float *)(memory + scores);
+  return drawn(count, said, temperature, (uint32_t *)(memory + random));
+}

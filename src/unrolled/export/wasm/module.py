@@ -1,0 +1,72 @@
+"""The C of a module: functions of support.h and of cells, and what calls them by number.
+
+A module knows no sizes and no weights: one does for all models of its cells, which give their
+calls as numbers (`linking.py`). That of the built-in cells lies in `prebuilt`, made by
+`make modules`; one of other cells is compiled as it is needed.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from unrolled.export.c.source import support_text
+from unrolled.export.wasm.linking import SUPPORT, function_kinds
+from unrolled.kernels import (
+    PlainStep,
+    PlainTrace,
+    WeightFormat,
+    only_needed,
+    plain_functions,
+)
+
+__all__ = ["ModuleSource", "module_source"]
+
+
+@dataclass(frozen=True)
+class ModuleSource:
+    """A module before it is compiled.
+
+    Args:
+        text: Its C.
+        functions: What its functions take, by name, in the order of their numbers.
+    """
+
+    text: str
+    functions: dict[str, str]
+
+
+def module_source(
+    steps: Mapping[str, PlainStep], traces: Mapping[str, PlainTrace], weights: WeightFormat
+) -> ModuleSource:
+    """Return the C of a module for cells.
+
+    Args:
+        steps: The steps of its cells, by the names of their functions.
+        traces: What traces them, by the same names.
+        weights: How matrices are stored.
+    """
+    functions = dict(SUPPORT)
+    for name, step in steps.items():
+        functions |= function_kinds(step, traces[name])
+    cases = [
+        f"        case {number}: {name}({_arguments(kinds)}); break;"
+        for number, (name, kinds) in enumerate(functions.items())
+    ]
+    path = Path(__file__).with_name("module.c")
+    runner = path.read_text(encoding="utf-8").replace("CASES", "\n".join(cases))
+    cells = [f"{step.text}\n{traces[name].text}" for name, step in steps.items()]
+    called = "\n".join([*cells, runner])
+    support = only_needed(support_text(weights), called)
+    bits = {"f32": 32, "bf16": 16, "int8": 8}[weights]
+    library = "#include <math.h>\n" if any(each.needs_libm for each in steps.values()) else ""
+    plain = plain_functions(f"{support}\n{called}")
+    text = "\n".join([f"#define WEIGHT_BITS {bits}\n{library}", plain, support, called])
+    return ModuleSource(text, functions)
+
+
+def _arguments(kinds: str) -> str:
+    texts, place = [], 0
+    for kind in kinds:
+        texts.append(f"{kind.upper()}({place})")
+        place += 4 if kind == "M" else 1
+    return ", ".join(texts)

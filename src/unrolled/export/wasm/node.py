@@ -1,0 +1,74 @@
+"""A model in WebAssembly, run by node: what proves that it computes the same."""
+
+import base64
+import json
+import shutil
+import subprocess
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from unrolled.errors import RunError
+
+__all__ = ["has_node", "running_in_node"]
+
+
+def has_node() -> bool:
+    """Whether there is node, which runs what is checked."""
+    return shutil.which("node") is not None
+
+
+class _Node:
+    def __init__(self, process: "subprocess.Popen[str]", description: dict[str, Any]) -> None:
+        self._process, self._description = process, description
+
+    def run(self, x: Tensor) -> Tensor:
+        """Return what is said of one sequence, (T, O); or (O,) of the whole."""
+        described, process = self._description, self._process
+        assert process.stdin
+        assert process.stdout
+        kind = np.float32 if described["tokens"] is None else np.int32
+        read = np.ascontiguousarray(x.numpy(), kind).tobytes()
+        try:
+            process.stdin.write(f"{base64.b64encode(read).decode()}\n")
+            process.stdin.flush()
+        except BrokenPipeError:
+            pass
+        line = process.stdout.readline()
+        if not line:
+            raise RunError("node ended while it ran the model", "node 16.4 and later can run it")
+        said = np.frombuffer(base64.b64decode(line), np.float32).copy()
+        shape = (-1,) if described["pooled"] else (len(x), described["outputs"])
+        return torch.from_numpy(said).reshape(shape)
+
+
+@contextmanager
+def running_in_node(script: str, description: dict[str, Any]) -> Iterator[_Node]:
+    """Run a model in node.
+
+    Args:
+        script: unrolled.js.
+        description: Of the model.
+    """
+    node = shutil.which("node")
+    assert node
+    with TemporaryDirectory() as folder:
+        Path(folder, "unrolled.mjs").write_text(script, encoding="utf-8")
+        Path(folder, "model.json").write_text(json.dumps(description), encoding="utf-8")
+        runner = Path(__file__).with_name("web") / "check.mjs"
+        command = [node, str(runner), f"{folder}/unrolled.mjs", f"{folder}/model.json"]
+        with subprocess.Popen(
+            command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, bufsize=1
+        ) as process:
+            try:
+                yield _Node(process, description)
+            finally:
+                assert process.stdin
+                process.stdin.close()
+                process.wait(60)

@@ -1,0 +1,4 @@
+import type { Description } from "./unrolled.js";
+
+declare const model: Description;
+export default model;

@@ -1,0 +1,117 @@
+// The example page: a language model goes on writing, others say their scores.
+
+const read = (id) => JSON.parse(document.getElementById(id).textContent);
+const described = read("model");
+const languages = read("words");
+const place = (id) => document.getElementById(id);
+const code = Object.keys(languages).find((each) =>
+  each.split("-")[0] === navigator.language.split("-")[0]) ?? "en";
+const words = languages[code];
+document.documentElement.lang = code;
+const say = (name, values = {}) =>
+  words[name].replace(/\{(\w+)\}/g, (whole, key) => values[key] ?? whole);
+const number = (value, digits) => value.toLocaleString(code, { maximumFractionDigits: digits });
+
+const content = described.content;
+const encoder = encoderOf(content);
+const isWriter = content?.task === "lm";
+const names = content?.vocabulary?.classes ?? [];
+
+place("title").textContent = document.title = content?.run ?? say("model");
+place("label").textContent = say(encoder ? "text" : described.tokens === null ? "numbers" : "tokens");
+place("go").textContent = say(isWriter ? "write" : "read");
+place("stop").textContent = say("stop");
+place("temperature-label").textContent = say("temperature");
+place("writing").hidden = !isWriter;
+
+const tell = (text) => (place("told").textContent = text);
+let model;
+try {
+  model = await Model.load(described);
+} catch (error) {
+  tell(say("cannot", { error: error.message }));
+  throw error;
+}
+place("facts").textContent = say("facts", {
+  bytes: number(described.bytes / 1000, 0),
+  weights: described.weights,
+  unrolled: content?.unrolled ?? "",
+}) + (model.simd ? "" : ` ${say("scalar")}`);
+place("go").disabled = false;
+
+/** What was typed, as the model reads it; throws what to say where that cannot be. */
+function typed() {
+  const text = place("input").value;
+  if (encoder) {
+    const missing = encoder.missing(text);
+    if (missing.length) throw new Error(say("missing", { symbols: missing.slice(0, 5).join(" ") }));
+    return encoder.encode(text);
+  }
+  const numbers = text.split(/[\s,;]+/).filter(Boolean).map(Number);
+  if (numbers.some(Number.isNaN)) throw new Error(say("not_numbers"));
+  return numbers;
+}
+
+let stopped = true;
+place("stop").onclick = () => (stopped = true);
+
+async function write(tokens) {
+  const decoder = new TextDecoder();
+  const temperature = Math.max(0, Number(place("temperature").value));
+  place("output").textContent = "";
+  model.reset();
+  model.seed = crypto.getRandomValues(new Uint32Array(1))[0] | 1;
+  if (!tokens.length) tokens = encoder.encode("\n").filter((token) => token !== undefined);
+  model.run(tokens.length ? tokens : [0]);
+  stopped = false;
+  place("stop").disabled = false;
+  let count = 0;
+  const begun = performance.now();
+  while (!stopped && count < 2000) {
+    let text = "";
+    for (const until = performance.now() + 20; performance.now() < until && count < 2000; count++) {
+      const token = model.draw(temperature);
+      text += decoder.decode(Uint8Array.from(encoder.bytes(token)), { stream: true });
+      model.step(token);
+    }
+    place("output").textContent += text;
+    const seconds = (performance.now() - begun) / 1000;
+    tell(say("speed", { speed: number(count / seconds, 0) }));
+    await new Promise(requestAnimationFrame);
+  }
+  place("stop").disabled = true;
+}
+
+function scores(inputs) {
+  model.reset();
+  const said = Array.from(model.run(inputs)).slice(-described.outputs);
+  const isClass = names.length === said.length && names.length > 1;
+  const most = Math.max(...said);
+  const powers = said.map((each) => Math.exp(each - most));
+  const total = powers.reduce((sum, each) => sum + each, 0);
+  const rows = said.map((each, n) => ({
+    name: names[n] ?? String(n), value: isClass ? powers[n] / total : each,
+  }));
+  if (isClass) rows.sort((a, b) => b.value - a.value);
+  place("scores").replaceChildren(...rows.map(({ name, value }) => {
+    const row = document.createElement("tr");
+    row.append(Object.assign(document.createElement("th"), { textContent: name, scope: "row" }));
+    const figure = isClass ? `${number(100 * value, 1)} %` : number(value, 4);
+    row.append(Object.assign(document.createElement("td"), { textContent: figure }));
+    return row;
+  }));
+  tell("");
+}
+
+place("form").onsubmit = async (event) => {
+  event.preventDefault();
+  if (!stopped) return;
+  try {
+    const inputs = typed();
+    if (isWriter) await write(inputs);
+    else scores(inputs);
+  } catch (error) {
+    stopped = true;
+    tell(error.message);
+  }
+};

@@ -1,0 +1,136 @@
+// Text to the tokens of a run and back, as the package reads it (data/vocabulary.py, data/words.py).
+
+const UNSPACED = "\\p{sc=Han}\\p{sc=Hiragana}\\p{sc=Thai}\\p{sc=Lao}\\p{sc=Khmer}\\p{sc=Myanmar}";
+const LETTER = `(?![${UNSPACED}])[\\p{L}\\p{N}_][\\p{M}\\u200c\\u200d]*`;
+const INSIDE = "(?:(?![\\u200b-\\u200d\\ufeff])\\p{Cf})*";
+const WORD = `${LETTER}(?:${INSIDE}${LETTER})*`;
+const WORDS = `${WORD}(?:['\\u2019\\-]${WORD})*`;
+const BLANK = "[\\s\\x1c-\\x1f\\x85]";
+const PAIRS_OF_BYTES = /'s|'t|'re|'ve|'m|'ll|'d| ?\p{L}+| ?\p{N}+| ?[^\s\p{L}\p{N}]+|\s+(?!\S)|\s+/gu;
+
+const utf8 = new TextEncoder();
+const isAscii = (text) => !/[^\x00-\x7f]/.test(text);
+
+/** Cuts text: what stands before each piece, a word or one character as readers see it. */
+function cut(text, before, word) {
+  const pieces = [];
+  const [start, whole] = [new RegExp(before, "uy"), new RegExp(word, "uy")];
+  const clusters = new Intl.Segmenter(undefined, { granularity: "grapheme" });
+  let at = 0;
+  while (at < text.length) {
+    start.lastIndex = at;
+    const blank = start.exec(text)?.[0] ?? "";
+    whole.lastIndex = at + blank.length;
+    let piece = whole.exec(text)?.[0];
+    if (piece === undefined) {
+      const rest = text.slice(at + blank.length, at + blank.length + 64);
+      const next = clusters.segment(rest).containing(0)?.segment ?? "";
+      piece = new RegExp(`^${BLANK}`, "u").test(next) ? "" : next;
+    }
+    if (piece === "") {
+      if (before !== " ?") break;
+      pieces.push(text[at]); // a space by itself
+      at += 1;
+    } else {
+      pieces.push(blank + piece);
+      at += blank.length + piece.length;
+    }
+  }
+  return pieces;
+}
+
+const ASCII_TOKENS = / ?(?:<\w+>|\w+(?:['-]\w+)*|[^\w\s])|[\s\x1c-\x1f]/g;
+const ASCII_WORDS = /[\s\x1c-\x1f]*(?:\w+(?:['\u2019-]\w+)*|[^\w\s\x1c-\x1f])/g;
+
+/** Words and marks with the one blank before each, and other spaces: of a text that is written. */
+export function cutTokens(text) {
+  if (isAscii(text)) return text.match(ASCII_TOKENS) ?? [];
+  return cut(text, " ?", `<[\\p{L}\\p{N}\\p{M}_]+>|${WORDS}`);
+}
+
+/** Words and marks without blanks: of a text that is classified. */
+export function cutWords(text) {
+  const pieces = isAscii(text) ? text.match(ASCII_WORDS) ?? [] : cut(text, `${BLANK}*`, WORDS);
+  return pieces.map((piece) => piece.replace(/^[\s\x1c-\x1f\x85]+/, ""));
+}
+
+function bytesOf(text) {
+  return Array.from(utf8.encode(text));
+}
+
+/** Byte pairs of a tokenizer of the library `tokenizers`. */
+function pairEncoder({ model: { vocab, merges } }) {
+  const order = new Map(merges.map((pair, n) => [[].concat(pair).join(" "), n]));
+  const own = (byte) => (byte > 32 && byte < 127) || (byte > 160 && byte !== 173);
+  const others = Array.from({ length: 256 }, (_, byte) => byte).filter((byte) => !own(byte));
+  const letters = Array.from({ length: 256 }, (_, byte) =>
+    String.fromCharCode(own(byte) ? byte : 256 + others.indexOf(byte)));
+  const byteOf = new Map(letters.map((letter, byte) => [letter, byte]));
+  const names = [];
+  for (const [name, id] of Object.entries(vocab)) names[id] = name;
+  const merged = (piece) => {
+    const parts = bytesOf(piece).map((byte) => letters[byte]);
+    for (;;) {
+      let best = Infinity;
+      for (let n = 0; n + 1 < parts.length; n++) {
+        best = Math.min(best, order.get(`${parts[n]} ${parts[n + 1]}`) ?? Infinity);
+      }
+      if (best === Infinity) return parts;
+      for (let n = 0; n + 1 < parts.length; n++) {
+        if (order.get(`${parts[n]} ${parts[n + 1]}`) === best) parts.splice(n, 2, parts[n] + parts[n + 1]);
+      }
+    }
+  };
+  const lines = (text) => text.match(/[^\n\r\v\f\x1c-\x1e\x85\u2028\u2029]*(?:\r\n|[\n\r\v\f\x1c-\x1e\x85\u2028\u2029])|[^\n\r\v\f\x1c-\x1e\x85\u2028\u2029]+/g) ?? [];
+  return {
+    encode: (text) => lines(text).flatMap((line) =>
+      (line.match(PAIRS_OF_BYTES) ?? []).flatMap(merged).map((name) => vocab[name])),
+    bytes: (id) => Array.from(names[id], (letter) => byteOf.get(letter)),
+  };
+}
+
+/**
+ * What text becomes tokens by: { encode(text) -> numbers, bytes(number) -> its bytes in UTF-8,
+ * missing(text) -> characters that it lacks }, or null where a run reads no text.
+ */
+export function encoderOf(content) {
+  const vocabulary = content?.vocabulary ?? {};
+  if (content?.task === "lm") return written(vocabulary);
+  const encoder = content?.task === "classify" ? vocabulary.encoder : null;
+  if (!encoder || !["word", "char", "bpe"].includes(encoder.kind)) return null;
+  const read = (text) => {
+    const composed = encoder.text_version > 1 ? text.normalize("NFC") : text;
+    return encoder.lowercase ? composed.toLowerCase() : composed;
+  };
+  if (encoder.kind === "bpe") {
+    const pairs = pairEncoder(encoder.tokenizer);
+    return { ...pairs, encode: (text) => pairs.encode(read(text)), missing: () => [] };
+  }
+  const words = ["<unk>", "<s>", "</s>", ...encoder.words];
+  const ids = new Map(words.map((word, id) => [word, id]));
+  const pieces = encoder.kind === "char" ? (text) => [...text] : cutWords;
+  return {
+    encode: (text) => pieces(read(text)).map((word) => ids.get(word) ?? 0),
+    bytes: (id) => bytesOf(words[id]),
+    missing: () => [],
+  };
+}
+
+function written({ kind, symbols, words, tokenizer }) {
+  if (kind === "bpe") return { ...pairEncoder(tokenizer), missing: () => [] };
+  if (kind === "byte") return { encode: bytesOf, bytes: (id) => [id], missing: () => [] };
+  if (kind === "char") {
+    const ids = new Map(symbols.map((symbol, id) => [symbol, id]));
+    return {
+      encode: (text) => Array.from(text, (symbol) => ids.get(symbol)),
+      bytes: (id) => bytesOf(symbols[id]),
+      missing: (text) => [...new Set(text)].filter((symbol) => !ids.has(symbol)),
+    };
+  }
+  const ids = new Map(words.map((word, n) => [word, 256 + n]));
+  return {
+    encode: (text) => cutTokens(text).flatMap((word) => ids.get(word) ?? bytesOf(word)),
+    bytes: (id) => (id < 256 ? [id] : bytesOf(words[id - 256])),
+    missing: () => [],
+  };
+}
