@@ -11,10 +11,9 @@ import torch
 
 from support.living import file_of, loaded_run
 from unrolled.serving import living
-from unrolled.serving.assets import load_assets
-from unrolled.serving.bundle import script_of
+from unrolled.serving.bundle import modules, script_of
 
-MODULES = {name: asset.content.decode() for name, asset in load_assets().items()}
+MODULES = modules()
 EXPORTED = re.compile(r"^export (?:async )?(?:const|class|function\*?) (\w+)", re.M)
 
 

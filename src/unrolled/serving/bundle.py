@@ -12,10 +12,11 @@ import re
 from collections.abc import Mapping
 from typing import Any
 
+from unrolled.export.wasm.page import web_file
 from unrolled.inspection.page import in_script
 from unrolled.serving.assets import load_assets
 
-__all__ = ["one_file", "script_of"]
+__all__ = ["modules", "one_file", "script_of"]
 
 _IMPORT = re.compile(
     r'^import (?:\* as (?P<all>\w+)|\{(?P<some>[^}]*)\}) from "(?P<path>[^"]+)";$', re.M
@@ -41,7 +42,7 @@ def one_file(title: str, language: str, report: str, content: Mapping[str, Any])
         report: The report, as markup.
         content: What the page asks its server for elsewhere; see `living.py`.
     """
-    assets = {name: asset.content.decode() for name, asset in load_assets().items()}
+    assets = modules()
     icon = base64.b64encode(assets["icon.svg"].encode()).decode()
     page = assets["index.html"]
     for old, new in (
@@ -73,6 +74,12 @@ def one_file(title: str, language: str, report: str, content: Mapping[str, Any])
         assert page.count(old) == 1, old
         page = page.replace(old, new)
     return page
+
+
+def modules() -> dict[str, str]:
+    """Return the texts of the page's files by their paths, and what runs a model in WebAssembly."""
+    texts = {name: asset.content.decode() for name, asset in load_assets().items()}
+    return texts | {"living/unrolled.js": web_file("unrolled.js")}
 
 
 def script_of(assets: Mapping[str, str], first: str) -> str:

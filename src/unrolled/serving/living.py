@@ -14,6 +14,7 @@ from typing import Any, Literal
 import torch
 from torch import Tensor
 
+from unrolled.cells import CELLS
 from unrolled.errors import UnrolledError
 from unrolled.inspection.page import in_script
 from unrolled.inspection.report import Report
@@ -21,6 +22,7 @@ from unrolled.kernels import EquationsError
 from unrolled.languages import fill, language_names, load_words
 from unrolled.layers import RecurrentLayer
 from unrolled.serving.bundle import one_file
+from unrolled.serving.compiled import compiled
 from unrolled.serving.limits import Limits
 from unrolled.serving.recorded import told_measured, told_reach, told_verdict
 from unrolled.serving.runs import ServedRun
@@ -32,6 +34,7 @@ __all__ = ["MOST_BYTES", "page_of"]
 MOST_BYTES = 3_000_000  # of a file that is mailed
 _WORDS_OF_OTHERS = ("report", "comparison")  # which nothing in the browser says
 _WHOLE_NUMBERS = 127  # to either side of zero that a byte has
+_LEAST = 2.0**-100  # of a row's greatest, below which it is zeros
 
 Format = Literal["f32", "int8"]
 
@@ -129,9 +132,11 @@ def _packed(run: ServedRun, room: int) -> tuple[dict[str, Any], Format]:
     for weights in formats:
         store = _Store(weights)
         network = _network(run, store)
-        packed = store.packed()
-        if len(packed) + len(in_script(network)) <= room:
-            return {"network": network, "weights": packed}, weights
+        model = {"network": network, "weights": store.packed()}
+        if run.task.options.model.kind.cell in CELLS.values():
+            model["compiled"] = compiled(run.task, run.model, weights, store.rows)
+        if len(in_script(model)) <= room:
+            return model, weights
     raise _OutsideError("large", weights=run.description["num_parameters"])
 
 
@@ -146,6 +151,7 @@ class _Store:
         self._format = format
         self._parts: list[bytes] = []
         self._length = 0
+        self.rows: dict[bytes, int] = {}  # of matrices: where each is, in bytes, by its content
 
     def vector(self, values: Tensor) -> dict[str, Any]:
         """Keep a vector; return where it lies."""
@@ -153,13 +159,22 @@ class _Store:
 
     def matrix(self, values: Tensor) -> dict[str, Any]:
         """Keep a matrix; return where it lies, with the scales of its rows where it has such."""
-        if self._format == "f32":
-            return self.vector(values)
         values = values.detach().float()
-        scale = values.abs().amax(1, keepdim=True) / _WHOLE_NUMBERS
-        whole = (values / scale.where(scale > 0, 1.0)).round().nan_to_num().to(torch.int8)
-        scales = self.vector(scale)
-        return {**self._kept(whole.contiguous().numpy().tobytes(), values), "scales": scales}
+        if self._format == "f32":
+            return self._rows(values, self.vector(values))
+        most = values.abs().amax(1)
+        some = most > _LEAST  # as plain C has it, so that both read the same bytes
+        inverse = torch.where(some, _WHOLE_NUMBERS / most, 0.0)
+        whole = (values * inverse[:, None]).round().nan_to_num().to(torch.int8)
+        scales = self.vector(torch.where(some, most * (1.0 / _WHOLE_NUMBERS), 0.0 * most))
+        place = self._kept(whole.contiguous().numpy().tobytes(), values)
+        return {**self._rows(whole, place), "scales": scales}
+
+    def _rows(self, stored: Tensor, place: dict[str, Any]) -> dict[str, Any]:
+        numbers = stored.contiguous().numpy()
+        for number, row in enumerate(numbers):
+            self.rows[row.tobytes()] = place["at"] + number * row.nbytes
+        return place
 
     def packed(self) -> str:
         """Return all of it, compressed, as base64."""

@@ -57,10 +57,13 @@ class Linked:
     Args:
         image: Its constants, its operations, and what module.c calls a Model.
         layout: Where what is in its memory, in bytes: what JavaScript is told.
+        matrices: Where in the image the numbers of each matrix are, by its name, and the widths of
+            the panels that they lie in: none of one that lies as it is in C.
     """
 
     image: bytes
     layout: dict[str, Any]
+    matrices: dict[str, tuple[int, tuple[int, ...]]]
 
 
 def function_kinds(step: PlainStep, trace: PlainTrace) -> dict[str, str]:
@@ -119,6 +122,7 @@ class _Linker:
     def _place_constants(self) -> None:
         lines = (line for body in self._source.bodies.values() for line in body)
         multiplied = {match[1] for line in lines if (match := re.match(r"product\(&(\w+)", line))}
+        self._multiplied = multiplied
         self._places = {}
         for name, array in self._source.arrays.items():
             matrix = self._source.matrices.get(name.removesuffix("_numbers"))
@@ -163,7 +167,11 @@ class _Linker:
             "traced": self._num_traced,
             "records": self._records,
         }
-        return Linked(bytes(self._constants) + operations + _words(words), layout)
+        matrices = {
+            name: (self._places[f"{name}_numbers"], _PANELS if name in self._multiplied else ())
+            for name in self._source.matrices
+        }
+        return Linked(bytes(self._constants) + operations + _words(words), layout, matrices)
 
     def run(self, each: Pass) -> list[int]:
         """Add a pass and return what module.c calls one, its operations counted from the first."""

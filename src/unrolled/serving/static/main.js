@@ -102,9 +102,9 @@ function chrome() {
   $("facts").textContent = [factsOf(one), whereabouts(one)].filter(Boolean).join(" · ");
 }
 
-/** In a file, whether the model is in it, and how; or why not. */
-function whereabouts({ inside, outside }) {
-  if (inside) return t(`inside.${inside}`);
+/** In a file, whether the model is in it, and what computes it; or why not. */
+function whereabouts({ inside, outside, engine }) {
+  if (inside) return `${t(`inside.${inside}`)} ${t(`engines.${engine}`)}`;
   return outside ? t(`outside.${outside.why}`, outside) : "";
 }
 

@@ -25,7 +25,7 @@ class Refused extends Error {
   }
 }
 
-export const runs = async () => ({ runs: [description], broken: [], limits });
+export const runs = async () => ({ runs: [{ ...description, engine: (await loaded)?.engine }], broken: [], limits });
 
 export const words = async (language) => {
   const code = language in content.words ? language : content.language;
@@ -247,21 +247,21 @@ export async function* generate({ text, length, temperature, seed: wanted }, sig
     read = network.read(id, read.states);
     await turn();
   }
-  let text = "";
+  let written = "";
   let since = performance.now();
   for (let count = 0; count < length; count += 1) {
     signal.throwIfAborted();
     const id = drawn(finite(read.scores), temperature, random);
-    text += decoder.push(id);
+    written += decoder.push(id);
     read = network.read(id, read.states);
     await turn();
     if (performance.now() - since < BETWEEN_PIECES) continue;
-    if (text) yield { text };
-    text = "";
+    if (written) yield { text: written };
+    written = "";
     since = performance.now();
   }
-  text += decoder.finish();
-  if (text) yield { text };
+  written += decoder.finish();
+  if (written) yield { text: written };
   yield { done: true, seed };
 }
 

@@ -1,7 +1,8 @@
 // A model of tokens as it is computed in the page: embedding, recurrent layers, scores.
 
+import { Compiled } from "./compiled.js";
 import { evaluate, pullBack } from "./graph.js";
-import { addProduct, addTransposed, loadWeights } from "./weights.js";
+import { addProduct, addTransposed, finderIn, unpacked } from "./weights.js";
 
 const MOST_LAGS = 40; // as on the server
 
@@ -14,8 +15,9 @@ function layerOf({ weight_ih, weight_hh, bias_ih, bias_hh, vectors }, find) {
 const nameIn = (id) => id.slice(id.indexOf(":") + 1);
 
 export class Network {
-  /** `nodes` are those of the cell's step, `size` is how many units a layer has. */
-  constructor({ network, weights }, nodes, size, find) {
+  /** `nodes` are those of the cell's step. */
+  constructor({ network }, nodes, size, find, compiled) {
+    this.compiled = compiled;
     this.cell = network.cell;
     this.nodes = nodes;
     this.size = size;
@@ -27,8 +29,19 @@ export class Network {
     this.isTogether = network.cell.over_units || nodes.some(({ operation }) => operation === "product");
   }
 
+  /** `size` is how many units a layer has; a module is used where there is one and it runs. */
   static async load(model, nodes, size) {
-    return new Network(model, nodes, size, await loadWeights(model.weights));
+    const store = await unpacked(model.weights);
+    const { cell, scores } = model.network;
+    const shape = { states: cell.states, size, isInt8: Boolean(scores.weight.scales) };
+    const compiled = model.compiled && (await Compiled.load(model.compiled, shape, store).catch(() => null));
+    return new Network(model, nodes, size, finderIn(store), compiled);
+  }
+
+  /** Whether steps are computed by WebAssembly, with vectors or without, or by this script. */
+  get engine() {
+    if (!this.compiled) return "script";
+    return this.compiled.isFast ? "vectors" : "scalar";
   }
 
   /** The states before the first token: for each layer, by name. */
@@ -83,6 +96,15 @@ export class Network {
   /** Reads a token: what each layer was given and made of it, and the scores of the next one. */
   read(token, states) {
     let x = this.features(token);
+    if (this.compiled) {
+      const { named, scores } = this.compiled.read(token, states);
+      const steps = named.map((values, k) => {
+        const given = { x, token, before: states[k] };
+        x = values[this.cell.states[0]];
+        return { given, values };
+      });
+      return { steps, states: named.map((values) => this.statesOf(values)), scores };
+    }
     const steps = this.layers.map((layer, k) => {
       const given = { x, token, before: states[k] };
       const values = this.step(layer, given);

@@ -1,14 +1,14 @@
 // The weights that lie in the file: unpacked once, and what is multiplied by them.
 
-async function unpacked(text) {
+/** The bytes that base64 of gzip stands for. */
+export async function unpacked(text) {
   const bytes = Uint8Array.from(atob(text), (character) => character.charCodeAt(0));
   const stream = new Blob([bytes]).stream().pipeThrough(new DecompressionStream("gzip"));
   return new Response(stream).arrayBuffer();
 }
 
-/** All weights of a model: `find(place)` gives numbers, a matrix row by row. */
-export async function loadWeights(text) {
-  const all = await unpacked(text);
+/** What finds weights in their store: `find(place)` gives numbers, a matrix row by row. */
+export function finderIn(all) {
   const size = (shape) => shape.reduce((product, each) => product * each, 1);
 
   function find(place) {
