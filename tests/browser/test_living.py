@@ -22,13 +22,27 @@ UNIT = 5
 
 
 @pytest.fixture(scope="module")
-def files(small_runs, own_runs, tmp_path_factory) -> Callable[[str], tuple[Loaded, Path]]:
+def token_runs(make_run, tmp_path_factory) -> dict[str, Path]:
+    """Language models by their tokens."""
+    folder = tmp_path_factory.mktemp("tokens")
+    (folder / "text.txt").write_text(TEXT * 40 + "né 日本\n" * 20, encoding="utf-8")
+    data = {"files": (str(folder / "text.txt"),)}
+    return {
+        kind: make_run("lm", {**data, "tokens": kind}, folder / kind)
+        for kind in ("byte", "bpe", "word")
+    }
+
+
+@pytest.fixture(scope="module")
+def files(
+    small_runs, own_runs, token_runs, tmp_path_factory
+) -> Callable[[str], tuple[Loaded, Path]]:
     """The run and the file of a name, made once."""
     folder, made = tmp_path_factory.mktemp("files"), {}
 
     def find(name: str) -> tuple[Loaded, Path]:
         if name not in made:
-            loaded = loaded_run((small_runs | own_runs)[name])
+            loaded = loaded_run((small_runs | own_runs | token_runs)[name])
             path = folder / f"{name}.html"
             path.write_text(file_of(loaded, text=TEXT * 8)[0], encoding="utf-8")
             made[name] = loaded, path
@@ -42,12 +56,13 @@ def open_file(browser) -> Iterator[Callable[..., Any]]:
     """Open a file without a network; nothing may be asked for or complained about."""
     contexts, complaints = [], []
 
-    def open_it(path: Path, width=1280, theme="light", **given: Any) -> Any:
+    def open_it(path: Path, width=1280, theme="light", before="", **given: Any) -> Any:
         context = browser.new_context(
             viewport={"width": width, "height": 860}, color_scheme=theme, offline=True
         )
         contexts.append(context)
         page = context.new_page()
+        page.add_init_script(before)
         page.set_default_timeout(90_000)
         page.on("console", lambda message: complaints.append(message.text))
         page.on("pageerror", lambda error: complaints.append(str(error)))
@@ -127,6 +142,47 @@ def test_the_numbers_are_those_of_python(open_file, files, name):
     for k, (lag, share) in enumerate(shares):
         expected = reach.relative()[carrier][k // of_layer][int(lag)].item()
         assert float(share) == pytest.approx(expected, rel=1e-3, abs=1e-9)
+
+
+ENGINES = {
+    "": "WebAssembly computes it.",
+    "WebAssembly.validate = () => false": "without vectors",
+    "delete window.WebAssembly": "JavaScript computes it",
+}
+
+
+@pytest.mark.parametrize("before", ENGINES)
+def test_a_browser_that_has_less_shows_the_same_and_says_so(open_file, files, before):
+    page = open_file(files("lstm")[1], before=before, view="unroll", text=TEXT, unit=UNIT)
+    page.wait_for_selector(".state-number")
+    (record,) = trace(files("lstm")[0].model, files("lstm")[0].task.vocabulary.encode(TEXT)[None])
+    for number in page.locator(".state-number").all():
+        value = record.values["c"][int(number.get_attribute("data-at")), 0, UNIT].item()
+        assert page_number(number.text_content()) == pytest.approx(value, abs=0.00501)
+    assert ENGINES[before] in page.locator("#facts").inner_text()
+
+
+def test_a_cell_that_has_no_module_is_computed_by_its_graph(open_file, files):
+    page = open_file(files("squared")[1], view="write")
+    assert "JavaScript computes it" in page.locator("#facts").inner_text()
+
+
+@pytest.mark.parametrize("name", ["byte", "bpe", "word"])
+def test_texts_are_cut_into_the_tokens_of_the_run(open_file, files, name):
+    loaded, path = files(name)
+    text = "hear né 日, speak"
+    page = open_file(path, view="write", text=text)
+    page.wait_for_selector(".mirror [data-at]")
+    passage = loaded.task.subject(loaded.model).passage(text)
+    until(page, "n => document.querySelectorAll('.mirror [data-at]').length === n", len(passage))
+    pieces = page.eval_on_selector_all(".mirror [data-at]", "all => all.map((e) => e.textContent)")
+    assert tuple(pieces) == passage.pieces
+    page.fill("#length", "12")
+    page.evaluate("""() => { const range = document.querySelector("#temperature");
+        range.value = "0"; range.dispatchEvent(new Event("input")) }""")
+    page.get_by_role("button", name="Write on").click()
+    written = generate(loaded.model, loaded.task.vocabulary, text, length=12, temperature=0)
+    until(page, "v => document.querySelector('#text').value === v", text + "".join(written))
 
 
 def page_number(text: str) -> float:

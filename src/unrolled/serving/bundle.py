@@ -77,9 +77,10 @@ def one_file(title: str, language: str, report: str, content: Mapping[str, Any])
 
 
 def modules() -> dict[str, str]:
-    """Return the texts of the page's files by their paths, and what runs a model in WebAssembly."""
+    """Return the texts of the page's files by their paths, and what it takes from `export`."""
     texts = {name: asset.content.decode() for name, asset in load_assets().items()}
-    return texts | {"living/unrolled.js": web_file("unrolled.js")}
+    others = {"living/unrolled.js": "unrolled.js", "living/encoder.js": "tokens.js"}
+    return texts | {name: web_file(other) for name, other in others.items()}
 
 
 def script_of(assets: Mapping[str, str], first: str) -> str:

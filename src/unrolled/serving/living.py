@@ -132,7 +132,7 @@ def _packed(run: ServedRun, room: int) -> tuple[dict[str, Any], Format]:
     for weights in formats:
         store = _Store(weights)
         network = _network(run, store)
-        model = {"network": network, "weights": store.packed()}
+        model: dict[str, Any] = {"network": network, "weights": store.packed()}
         if run.task.options.model.kind.cell in CELLS.values():
             model["compiled"] = compiled(run.task, run.model, weights, store.rows)
         if len(in_script(model)) <= room:
@@ -197,8 +197,6 @@ def _network(run: ServedRun, store: _Store) -> dict[str, Any]:
     task, model = run.task, run.model
     if not isinstance(task, LanguageModelTask) or type(model) is not LanguageModel:
         raise _OutsideError("task", task=task.name)
-    if task.vocabulary.kind not in ("char", "byte"):
-        raise _OutsideError("tokens")
     layer = run.subject.recurrent
     if layer is None or layer.proj_size or layer.bidirectional:
         raise _OutsideError("layer", cell=run.description["cell"])
@@ -212,7 +210,7 @@ def _network(run: ServedRun, store: _Store) -> dict[str, Any]:
     embedding = model.embedding
     scores = model.scores
     return {
-        "tokens": task.vocabulary.kind,
+        "vocabulary": task.to_dict(),
         "labels": run.subject.labels,
         "prompt": task.prompt,
         "embedding": None if embedding is None else store.matrix(embedding.weight),

@@ -167,7 +167,7 @@ class _Linker:
             "traced": self._num_traced,
             "records": self._records,
         }
-        matrices = {
+        matrices: dict[str, tuple[int, tuple[int, ...]]] = {
             name: (self._places[f"{name}_numbers"], _PANELS if name in self._multiplied else ())
             for name in self._source.matrices
         }

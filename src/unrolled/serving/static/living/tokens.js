@@ -1,29 +1,28 @@
-// Text to token numbers and back, as `data/vocabulary.py` has it: characters or bytes.
+// Text to the tokens of a language model and back, with what of a text is not read.
+
+import { encoderOf } from "./encoder.js";
 
 const isHalf = (character) => /^[\ud800-\udfff]$/.test(character); // of a surrogate pair
 const nameOf = (character) => (isHalf(character) ? "\ufffd" : character);
 
-/** How a model of `kind` "char" or "byte" reads and writes text. */
-export function tokensOf({ tokens: kind, labels }) {
-  const byCharacter = new Map(labels.map((label, id) => [label, id]));
-  const isRead = (character) => !isHalf(character) && (kind === "byte" || byCharacter.has(character));
+/** How a model reads and writes text. */
+export function tokensOf({ vocabulary }) {
+  const encoder = encoderOf({ task: "lm", vocabulary });
 
-  /** A decoder gives the text that each token completes. */
+  /** What gives the text that each token completes. */
   function decoder() {
-    if (kind === "char") return { push: (id) => labels[id], finish: () => "" };
     const bytes = new TextDecoder("utf-8", { ignoreBOM: true });
-    return { push: (id) => bytes.decode(Uint8Array.of(id), { stream: true }), finish: () => bytes.decode() };
+    return { push: (id) => bytes.decode(Uint8Array.from(encoder.bytes(id)), { stream: true }), finish: () => bytes.decode() };
   }
 
   /** The tokens of characters, the text that each of them completes, and what is not read. */
   function encode(characters) {
-    const known = characters.filter(isRead);
-    const unknown = [...new Set(characters.filter((each) => !isRead(each)).map(nameOf))];
-    const ids = kind === "char" ? known.map((each) => byCharacter.get(each)) : [...new TextEncoder().encode(known.join(""))];
-    const decode = decoder();
-    const pieces = ids.map(decode.push);
-    if (pieces.length) pieces[pieces.length - 1] += decode.finish();
-    return { ids, pieces, unknown };
+    const missing = new Set([...characters.filter(isHalf), ...encoder.missing(characters.join(""))]);
+    const ids = [...encoder.encode(characters.filter((each) => !missing.has(each)).join(""))];
+    const { push, finish } = decoder();
+    const pieces = ids.map(push);
+    if (pieces.length) pieces[pieces.length - 1] += finish();
+    return { ids, pieces, unknown: [...new Set([...missing].map(nameOf))] };
   }
 
   return { encode, decoder };
