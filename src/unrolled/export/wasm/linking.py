@@ -35,7 +35,7 @@ SUPPORT = {
     "window": "iiiffpf",
     "mean_of": "iffff",
     "most_of": "ifff",
-    "attend": "iffffff",
+    "attention_of": "iffffff",
 }
 """What functions of support.h and module.c take: M a matrix, i a number, f floats, p an integer."""
 

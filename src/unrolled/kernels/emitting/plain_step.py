@@ -44,16 +44,16 @@ _WORDS = Words(
     number="x[{0} * units] = {1};",
     begin="Lanes {over} = lanes({first});",
     reduced={
-        "sum": ("0.0f", "LANE({over}, n) += {value};", "total({over})"),
+        "sum": ("0.0f", "LANE({over}, n) += {value};", "lanes_total({over})"),
         "amax": (
             "-INFINITY",
             "LANE({over}, n) = vmax(LANE({over}, n), {value});",
-            "greatest({over})",
+            "lanes_greatest({over})",
         ),
         "amin": (
             "INFINITY",
             "LANE({over}, n) = vmin(LANE({over}, n), {value});",
-            "least({over})",
+            "lanes_least({over})",
         ),
     },
 )
