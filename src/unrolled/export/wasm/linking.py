@@ -14,6 +14,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from unrolled.errors import OptionError, field
 from unrolled.export.c.interface import Pass, Program
 from unrolled.export.c.source import Array, Source
 from unrolled.kernels import PlainStep, PlainTrace
@@ -188,7 +189,8 @@ class _Linker:
 
     def _call(self, line: str, bound: dict[str, tuple[int, int]], back: bool) -> None:
         match = _LINE.fullmatch(line)
-        assert match, f"{line} is no call"
+        if match is None:
+            raise _no_module(line)
         name, texts = match[1], match[2].split(", ")
         if name in self._source.bodies:
             inner = {
@@ -221,6 +223,8 @@ class _Linker:
         self._num_traced += units * trace.num_vectors[phase]
 
     def _add(self, name: str, values: Sequence[tuple[int, int]]) -> None:
+        if name not in self._numbers:
+            raise _no_module(name)
         assert len(values) <= _ARGUMENTS, name
         kinds = sum(kind << 4 * place for place, (kind, _) in enumerate(values))
         numbers = [number for _, number in values]
@@ -255,6 +259,11 @@ class _Linker:
         if first.startswith("m->"):
             return _PLACE, self._memory[first[3:]] + 4 * added
         return _PLACE, self._places[first] + 4 * added
+
+
+def _no_module(what: str) -> OptionError:
+    message = f"there is no module for this model, which computes {what}"
+    return OptionError(message, f"export it with {field('c')} or {field('onnx')}")
 
 
 def _packed(numbers: Tensor) -> Tensor:
