@@ -6,6 +6,7 @@ Run by torchrun, this file trains those that argv[2:] names, in the folder argv[
 
 import json
 import math
+import re
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -19,8 +20,8 @@ from PIL import Image
 
 from unrolled.cli.main import main
 from unrolled.errors import OptionError, RunError
+from unrolled.export.c import proof
 from unrolled.export.c.program import program_of
-from unrolled.export.c.proof import prove_run
 from unrolled.kernels import find_compiler
 from unrolled.options import option_fields
 from unrolled.tasks import (
@@ -267,25 +268,51 @@ def test_a_model_to_export_gives_the_same_scores_step_by_step(name, tmp_path):
     assert counted
 
 
+STRICT = ("-std=c99", "-ffp-contract=off", "-O1", "-Wall", "-Wextra", "-pedantic", "-Werror")
+IN_C: dict[str, tuple[str, dict[str, Any]]] = {
+    name: (name, ONE_WAY.get(name, {})) for name in RUNS if not name.endswith("vectors")
+}
+IN_C |= {
+    "tag both ways": ("tag", {}),
+    "evidence of numbers": ("classify-series", {"bidirectional": False}),
+    "captions of layers": ("caption", {"num_layers": 2, "attention": "multiplicative"}),
+    "pictures": ("classify-pictures", {"pooling": "mean", "channels": 4}),
+    "distributions": ("forecast-recursive", {"loss": "normal", "independent": True}),
+}
+
+
+def write_labelled_pictures(folder: Path) -> dict[str, Any]:
+    rows = write_pictures(folder) and [f"{n}.png,{n % 3}" for n in range(24)]
+    (folder / "labels.csv").write_text("\n".join(["file,label", *rows]) + "\n")
+    files = (str(folder / "labels.csv"),)
+    return {"files": files, "input": ("file",), "target": "label", "picture_size": 8}
+
+
 @pytest.mark.skipif(find_compiler() is None, reason="needs a C compiler")
-@pytest.mark.parametrize("name", BY_STEPS)
-def test_a_model_is_the_same_as_plain_c_or_refused_by_name(name, tmp_path):
-    prepared = prepare_small(name, tmp_path, "run", **ONE_WAY.get(name, {}))
-    graphs = prepared.task.graphs(prepared.trainer.model.eval())
-    kind = type(prepared.trainer.model).__name__
-    refused = dict.fromkeys(
-        ("EncoderDecoder", "Captioner", "LabelSetModel"), f"{kind} is more than modules one after"
-    )
-    refused["Tagger"] = "this tagger reads letters of words, for which there is no plain C"
-    if kind in refused:
-        with pytest.raises(OptionError, match=refused[kind]):
-            graphs.chain()
-        return
-    program = program_of(graphs.chain(), "model", "f32")
+@pytest.mark.parametrize("name", IN_C)
+def test_a_model_is_the_same_as_plain_c_that_compiles_without_a_warning(
+    name, tmp_path, monkeypatch
+):
+    monkeypatch.setattr(proof, "_C99", STRICT)
+    pictures = ("classify", write_labelled_pictures, {}, {})
+    monkeypatch.setitem(RUNS, "classify-pictures", pictures)
+    run, options = IN_C[name]
+    prepared = prepare_small(run, tmp_path, "run", **options)
+    model = prepared.trainer.model.eval()
+    with torch.no_grad():  # of some the first weights are zeros
+        for weight in model.parameters():
+            weight += 0.3 * torch.randn(weight.shape)
+        if hasattr(model, "spread"):
+            model.spread.fill_(1.5)
+    graphs = prepared.task.graphs(model)
+    program = program_of(graphs.parts(), "model", "f32")
     examples = prepared.splits.held_out or prepared.splits.test
-    proof = prove_run(program, graphs, examples, "f32")
-    assert proof.num_rows
-    assert proof.difference < 1e-6
+    proved = proof.prove_run(program, graphs, examples, "f32")
+    assert proved.num_rows
+    assert proved.difference < 1e-6
+    functions = re.findall(r"^(?:INL|static) .*?(\w+)\(", program.text, re.MULTILINE)
+    assert functions
+    assert all(program.text.count(f"{each}(") > 1 for each in functions)  # of which clang warns
 
 
 def test_what_a_taggers_scores_lack_goes_beside_them(tmp_path):

@@ -38,10 +38,10 @@ def compiled(
         if source is None or not program.passes:
             return None
         traces = {name: plain_trace(step.cell, name) for name, step in source.steps.items()}
-        module = module_of(source.steps, traces, weights)
+        module = module_of(source.steps, traces)
+        linked = link(program, traces, module.functions)
     except (OptionError, KernelError):
         return None
-    linked = link(program, traces, module.functions)
     image, fills = bytearray(linked.image), []
     for name, matrix in source.matrices.items():
         numbers = source.arrays[f"{name}_numbers"].numbers.reshape(matrix.depth, matrix.columns)

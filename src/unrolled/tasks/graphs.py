@@ -14,6 +14,8 @@ from torch import Tensor, nn
 
 from unrolled.errors import OptionError, field
 from unrolled.layers import SequenceLayer, State, map_state, state_tensors
+from unrolled.networks.decoder import Decoder
+from unrolled.networks.picture_encoder import PictureEncoder
 
 __all__ = [
     "Chain",
@@ -22,7 +24,9 @@ __all__ = [
     "LayerGraphs",
     "Parts",
     "Steps",
+    "Windows",
     "WordChain",
+    "Writing",
     "chain_of_tokens",
     "expected_steps",
     "start_of",
@@ -85,6 +89,9 @@ class Chain:
         says: Modules that come after the pooling.
         evidence: What each token adds to what is said, if anything.
         writes: Whether what it says are scores of the token that comes next.
+        pictures: What makes the steps of a picture, if pictures are read.
+        evenly: What weighs the steps at places that divide all of them evenly, whose numbers lie
+            one after the other; it adds to what is said. None where nothing does.
     """
 
     modules: tuple[nn.Module, ...]
@@ -94,6 +101,8 @@ class Chain:
     says: tuple[nn.Module, ...] = ()
     evidence: nn.Embedding | None = None
     writes: bool = False
+    pictures: PictureEncoder | None = None
+    evenly: nn.Linear | None = None
 
 
 @dataclass(frozen=True)
@@ -120,7 +129,44 @@ class WordChain:
     modules: tuple[nn.Module, ...]
 
 
-Parts = Chain | WordChain
+@dataclass(frozen=True)
+class Writing:
+    """A model that reads something whole, and then writes word after word.
+
+    Args:
+        modules: What reads, in order, as in a chain; or an encoder of pictures alone.
+        num_tokens: V of what is read, where that is tokens; else None.
+        summary: What the decoder starts from: the last output of each direction, "ends", the "mean"
+            of all outputs, or the "greatest" of each feature; None: one zero.
+        decoder: What writes.
+    """
+
+    modules: tuple[nn.Module, ...]
+    num_tokens: int | None
+    summary: str | None
+    decoder: Decoder
+
+
+@dataclass(frozen=True)
+class Windows:
+    """A forecaster: windows of numbers of the data in, what is said of the steps to come out.
+
+    Args:
+        model: A `Forecaster`.
+        columns: What is taken off other columns, and what they are divided by, (P + K,) each.
+        numbers: The same of numbers of a whole series, (N,) each.
+        transform: Of which function of the targets it learns.
+        says_data: Whether that is undone in what it says, which else is of the function.
+    """
+
+    model: Any
+    columns: tuple[Tensor, Tensor]
+    numbers: tuple[Tensor, Tensor]
+    transform: str
+    says_data: bool
+
+
+Parts = Chain | WordChain | Writing | Windows
 """What a model is made of, for those who write it anew."""
 
 
@@ -138,6 +184,10 @@ class Graphs(ABC, Generic[Example]):
     @abstractmethod
     def whole(self) -> Graph:
         """Return the graph that reads whole sequences."""
+
+    def scored(self) -> Graph:
+        """Return the graph that what is written is compared with."""
+        return self.whole()
 
     @abstractmethod
     def steps(self) -> Steps:

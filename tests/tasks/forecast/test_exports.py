@@ -73,7 +73,7 @@ def test_a_file_says_what_the_model_says(data, model, gaps, prepared, tmp_path):
 def test_what_has_no_graph_is_said(gaps, prepared, tmp_path):
     trained = prepared(gaps, time=None, model={"method": "recursive"})
     with pytest.raises(OptionError, match="method recursive reads what it said itself"):
-        trained.task.graphs(trained.trainer.model)
+        trained.task.graphs(trained.trainer.model).whole()
     trained = prepared(gaps, time=None, run="direct")
     with pytest.raises(OptionError, match="stream: a forecast looks at a whole window"):
         trained.task.graphs(trained.trainer.model).steps()

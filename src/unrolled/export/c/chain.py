@@ -4,12 +4,13 @@ A model of one direction goes step by step, and a sequence is its steps. One tha
 too has no steps: each of its stages goes over the whole sequence, in room that the caller gives.
 """
 
-from collections.abc import Iterator
+import ctypes
+from collections.abc import Iterator, Mapping
 from typing import Any
 
-from torch import nn
+import torch
+from torch import Tensor, nn
 
-from unrolled.errors import OptionError
 from unrolled.export.c.interface import (
     Interface,
     Pass,
@@ -18,11 +19,12 @@ from unrolled.export.c.interface import (
     function,
     program_text,
 )
-from unrolled.export.c.parts import add_module, features_read
+from unrolled.export.c.parts import add_module, add_reading
 from unrolled.export.c.passes import in_turn, over_steps
+from unrolled.export.c.pictures import add_pictures
 from unrolled.export.c.pooling import add_pooling
 from unrolled.export.c.source import Source
-from unrolled.export.c.stage import Stage, Writer, add_one_hot
+from unrolled.export.c.stage import Stage, Writer
 from unrolled.kernels import WeightFormat
 from unrolled.layers import RecurrentLayer
 from unrolled.tasks.graphs import Chain
@@ -45,15 +47,19 @@ class _Builder:
         self._chain, self._name = chain, name
         self._source = Source(weights)
         check_modules(*chain.modules, *chain.says, chain.attention, chain.evidence)
+        check_modules(chain.pictures, chain.evenly)
         writer = Writer(self._source, name)
-        self._stages = self._body_of(writer)
+        self._scratch = 0
+        if chain.pictures is not None:
+            self._scratch = add_pictures(self._source, chain.pictures)
+        self._stages, self._input_size = add_reading(writer, chain.modules, chain.num_tokens)
         self._given = writer.given
         self._pool = self._pooled = ""
         self._evidence = ""
         self._says: list[Stage] = []
         size = self._stages[-1].output_size
         self._width = size
-        if chain.pooling == "last" and not self._steps:  # each direction's last is copied
+        if chain.pooling == "last" and self._reads_both_ways:  # each direction's last is copied
             self._pooled = self._source.state(size)
         elif chain.pooling is not None:
             self._pool, self._pooled = add_pooling(writer, chain.pooling, size, chain.attention)
@@ -61,22 +67,11 @@ class _Builder:
             self._says += add_module(writer, module, size, one_hot=False)
             size = self._says[-1].output_size
         self._output_size = size
+        self._evenly: list[str] = []
+        if chain.evenly is not None:
+            self._evenly = self._add_evenly(writer, chain.evenly)
         if chain.evidence is not None:
             self._evidence = self._add_evidence(writer, chain.evidence)
-
-    def _body_of(self, writer: Writer) -> list[Stage]:
-        chain = self._chain
-        reads_tokens = chain.num_tokens is not None
-        size = chain.num_tokens if reads_tokens else _input_size(chain.modules[0])
-        assert size is not None
-        self._input_size = 1 if reads_tokens else size
-        stages: list[Stage] = []
-        one_hot = reads_tokens and not isinstance(chain.modules[0], nn.Embedding)
-        for module in chain.modules:
-            stages += add_module(writer, module, size, one_hot=one_hot)
-            one_hot = one_hot and not stages
-            size = stages[-1].output_size if stages else size
-        return stages or [add_one_hot(writer, size)]
 
     def _add_evidence(self, writer: Writer, evidence: nn.Embedding) -> str:
         """Add what sums up a row of scores for each token; return where the sums are."""
@@ -88,9 +83,27 @@ class _Builder:
         self._adds_evidence = body.end()
         return total
 
+    def _add_evenly(self, writer: Writer, evenly: nn.Linear) -> list[str]:
+        """Add what weighs the steps at places that divide them evenly; return its statements."""
+        source, size, count = self._source, self._input_size, evenly.in_features
+        pressed, said = source.state(count), source.state(evenly.out_features)
+        (stage,) = add_module(writer, evenly, count, one_hot=False)
+        return [
+            f"press({count // size}, {size}, steps, read, {pressed});",
+            f"{stage.ahead}(m, {pressed}, {said});",
+            f"add({evenly.out_features}, {said}, out);",
+        ]
+
     @property
     def _steps(self) -> bool:
+        chain = self._chain
+        if chain.pictures is not None or chain.evenly is not None:
+            return False
         return all(stage.back is None for stage in self._stages)
+
+    @property
+    def _reads_both_ways(self) -> bool:
+        return self._stages[-1].back is not None
 
     # ---- C ---------------------------------------------------------------------------------------
 
@@ -101,6 +114,10 @@ class _Builder:
         widths += [stage.output_size for stage in (*self._stages, *self._says)]
         self._widest = max([*widths, self._output_size])
         room = 0 if self._steps else 2 * max(stage.output_size for stage in self._stages)
+        if chain.pictures is not None:
+            places = chain.pictures.config.grid_size**2
+            room = places * self._input_size + max(self._scratch, places * room)
+        self._room = room
         functions = [self._forward()] if self._steps else []
         functions += [self._say()] if chain.pooling is not None else []
         functions += [self._step(), self._run_steps()] if self._steps else [self._run_whole()]
@@ -121,21 +138,34 @@ class _Builder:
             self._output_size,
             chain.pooling is not None,
             self._steps,
-            room,
-            None,
+            0 if chain.pictures is not None else room,
+            self._picture_row if chain.pictures is not None else None,
             source,
             tuple(self._passes()),
             2 * self._widest,
         )
 
+    def _picture_row(self, library: Any, inputs: Mapping[str, Tensor], row: int) -> Tensor:
+        """Return what is said of a picture, (C,)."""
+        assert self._chain.pictures is not None
+        pixels = inputs["inputs"][row].contiguous()
+        out, room = torch.full((self._output_size,), torch.nan), torch.empty(self._room)
+        library.call("run", *(ctypes.c_void_p(each.data_ptr()) for each in (pixels, out, room)))
+        return out
+
     def _defines(self, room: int) -> list[tuple[str, str]]:
         tokens = self._chain.num_tokens
         reads = (f"TOKENS {tokens}", "a step reads one of them, from 0 on")
-        if tokens is None:
+        if self._chain.pictures is not None:
+            side = self._chain.pictures.config.picture_size
+            reads = f"SIDE {side}", "pixels of each side of a picture"
+        elif tokens is None:
             reads = f"INPUTS {self._input_size}", f"numbers that a step reads{self._parts}"
         what = "of a step" if self._chain.pooling is None else "of the sequence until now"
         says = f"OUTPUTS {self._output_size}", f"numbers that are said {what}"
         needs = [(f"ROOM(steps) ((size_t){room} * (size_t)(steps))", "floats")] if room else []
+        if self._chain.pictures is not None:
+            needs = [(f"ROOM {room}", "floats")]
         return [reads, says, *needs]
 
     def _in_turn(self, stages: list[Stage], read: str, out: str) -> list[str]:
@@ -176,15 +206,15 @@ class _Builder:
 
     def _passes(self) -> Iterator[Pass]:
         """Yield what goes over a sequence; with steps one that takes each, else stage by stage."""
-        pooled = self._chain.pooling is not None
-        said = self._output_size
+        chain, said = self._chain, self._output_size
+        pooled = chain.pooling is not None
         if self._steps:
             lines = tuple(self._read_step())
             yield Pass(lines, "ahead", "in", None if pooled else "out", self._input_size, said)
-        elif self._given is None:
+        elif chain.pictures is not None or chain.evenly is not None or self._given is not None:
+            return  # more than calls over steps; where inputs are given, a stage reads two rows
+        else:
             yield from self._whole_passes()
-        else:  # each stage reads two rows
-            return
         if pooled:
             yield Pass(tuple(self._say_pooled()), "once", None, "out", 0, said)
 
@@ -199,7 +229,7 @@ class _Builder:
                     yield Pass((f"{part}(m, in, out);",), order, read, to, size, width, at)
             read, size = to, width
         last = self._stages[-1].size
-        if self._chain.pooling == "last":  # of what reads from the end it is the first step
+        if self._chain.pooling == "last" and self._reads_both_ways:  # backwards, the first step
             for order, at in (("last", 0), ("first", last)):
                 line = f"copy({last}, in + {at}, {self._pooled} + {at});"
                 yield Pass((line,), order, read, None, size)
@@ -261,13 +291,22 @@ class _Builder:
             token = ["m->token = in[t];"] if tokens and number == 0 else []
             return token + self._beside(f"in + (size_t)t * {size}")
 
-        read, out = "0" if tokens else "in", "" if pooled else "out"
-        lines, read = over_steps(self._stages, read, size, out, "room", before)
+        read, out, room = "0" if tokens else "in", "" if pooled else "out", "room"
+        given = f"int32_t steps, {self._reads}in, float *out, float *room"
+        first: list[str] = []
+        if self._chain.pictures is not None:
+            places = self._chain.pictures.config.grid_size**2
+            read, room = "room", f"room + {places * size}"
+            given = "const uint8_t *in, float *out, float *room"
+            first = [f"const int32_t steps = {places};", f"grid_of(in, room, {room});"]
+        if self._evenly:
+            first.append(f"const float *const read = {read};")
+        lines, last = over_steps(self._stages, read, size, out, room, before)
         if pooled:
-            lines += self._pool_whole(read)
+            lines += self._pool_whole(last)
         if len(self._stages) == 1 and not pooled:
             lines.append("(void)room;")
-        given = f"int32_t steps, {self._reads}in, float *out, float *room"
+        lines = [*first, *lines, *self._evenly]
         head = f"int32_t {name}_run({name} *m, {given})"
         body = "\n".join(f"  {line}" for line in lines)
         return f"{head} {{\n{self._check_tokens()}  {name}_reset(m);\n{body}\n  return 0;\n}}\n"
@@ -275,7 +314,7 @@ class _Builder:
     def _pool_whole(self, read: str) -> list[str]:
         """Return what pools a sequence; the last of what reads from the end is its first step."""
         last, width = self._stages[-1], self._width
-        if self._chain.pooling == "last":
+        if self._chain.pooling == "last" and self._reads_both_ways:
             lines = ["if (steps > 0) {"]
             lines.append(
                 f"  copy({last.size}, {read} + (size_t)(steps - 1) * {width}, {self._pooled});"
@@ -326,11 +365,19 @@ class _Builder:
 
     def _declared_whole(self, of_all: str) -> list[str]:
         name, size = self._name, self._output_size
+        if self._chain.pictures is not None:
+            side = self._chain.pictures.config.picture_size
+            return [
+                f"/* Reads a picture. in: [3][{side}][{side}], of red, green and blue;",
+                f"   out: [{size}]; room: [{name.upper()}_ROOM]. */",
+                f"int32_t {name}_run({name} *m, const uint8_t *in, float *out, float *room);",
+            ]
+        both = ", from both ends" if any(stage.back for stage in self._stages) else ""
         shape = "[steps]"
         if self._chain.num_tokens is None:
             shape = f"[steps * {self._input_size}]"
         return [
-            f"/* Reads a whole sequence, from both ends. in: {shape};",
+            f"/* Reads a whole sequence{both}. in: {shape};",
             f"   out: [{of_all}{size}]; room: [{name.upper()}_ROOM(steps)]. */",
             f"int32_t {name}_run({name} *m, int32_t steps, {self._reads}in, float *out,",
             "                  float *room);",
@@ -351,14 +398,3 @@ class _Builder:
 _WRITE = """\
 int32_t {name}_write({name} *m, int32_t token, float temperature, uint32_t *random,
                      int32_t count, int32_t *tokens, float *scores)"""
-
-
-def _input_size(module: Any) -> int:
-    while isinstance(module, nn.Sequential) and len(module):
-        module = module[0]
-    size = features_read(module)
-    if size is None:
-        kind = type(module).__name__
-        message = f"to_c: a model cannot begin with {kind}, which does not say how much it reads"
-        raise OptionError(message, "begin with a layer, a Linear or an Embedding")
-    return size

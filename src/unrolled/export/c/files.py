@@ -34,8 +34,12 @@ _TAKEN = re.compile(
     r"|thread_local|throw|true|try|typeid|typename|typeof\w*|unix|using|virtual|wchar_t"
     r"|v?(f|i|f?min|f?max|f?abs|sign|sigmoid|exp\w*|log\w*|sqrt|cbrt|floor|ceil|round|trunc)f?"
     r"|v?(a?sinh?|a?cosh?|a?tanh?|atan2|erfc?|pow|hypot|fma|[lt]gamma|[jy][01n]|l*rint)f?"
-    r"|one_at|mean_of|most_of|attend|forward|say|features|is_word|blank_word|affixes_table\w*|word|words|product|lookup|embed|copy|zero|add|relu|tanh_of|sigmoid_of|window|drawn|select"
-    r"|splat|power|clamp|lesser|greater|lanes|total|greatest|least|running_\w+|in|out|m|t|n|token|steps|room|tokens|count|scores|random"
+    r"|one_at|mean_of|most_of|attention_of|forward|say|attend|scale|frame|look|answer|speak|features|is_word|grid\w*|stage\d+\w*"
+    r"|product|lookup|embed|copy|zero|add|relu|tanh_of|sigmoid_of|window|drawn|softmax|add_times"
+    r"|dot|press|convolve|normalise|softplus|select|splat|power|clamp|lesser|greater|lanes\w*"
+    r"|running_\w+|blank_word|affixes_table\w*|words\d+\w*|(segment|decoder)_\w+"
+    r"|(columns|numbers)_(center|width)|in|out|m|t|n|token|steps|room|tokens|count|scores|random"
+    r"|word|words|pixels|places|row|raw|x|past|columns|future|numbers|center|width"
 )
 
 

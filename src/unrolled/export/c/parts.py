@@ -20,6 +20,7 @@ from unrolled.wrappers import LockedDropout, Residual, Stacked
 
 __all__ = [
     "add_module",
+    "add_reading",
     "add_sequential",
     "add_table",
     "chained",
@@ -116,6 +117,37 @@ def refuse_changed(module: nn.Module) -> None:
             sizes = (size, module.output_size, module.kernel_size, 2**level, 0.0)
             if type(block) is not ResidualBlock or not block.computes(BlockShape(*sizes)):
                 raise OptionError(f"to_c: block {level} of {name} is not what it was made as")
+
+
+def add_reading(
+    writer: Writer, modules: Sequence[nn.Module], num_tokens: int | None
+) -> tuple[list[Stage], int]:
+    """Add modules that read a sequence; return their stages, and the features of a step.
+
+    Args:
+        writer: Of the file.
+        modules: In order.
+        num_tokens: V, where tokens are read; else None.
+
+    Raises:
+        OptionError: The first does not say how much it reads.
+    """
+    size = features_read(modules[0]) if num_tokens is None else num_tokens
+    first = modules[0]
+    while size is None and isinstance(first, nn.Sequential) and len(first):
+        first = first[0]
+        size = features_read(first)
+    if size is None:
+        kind = type(modules[0]).__name__
+        message = f"to_c: a model cannot begin with {kind}, which does not say how much it reads"
+        raise OptionError(message, "begin with a layer, a Linear or an Embedding")
+    reads, stages = size, list[Stage]()
+    one_hot = num_tokens is not None and not isinstance(modules[0], nn.Embedding)
+    for module in modules:
+        stages += add_module(writer, module, size, one_hot=one_hot)
+        one_hot = one_hot and not stages
+        size = stages[-1].output_size if stages else size
+    return stages or [add_one_hot(writer, size)], 1 if num_tokens is not None else reads
 
 
 def add_sequential(writer: Writer, modules: Iterable[nn.Module], size: int) -> list[Stage]:

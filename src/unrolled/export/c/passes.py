@@ -2,9 +2,10 @@
 
 from collections.abc import Callable, Sequence
 
+from unrolled.export.c.source import Source
 from unrolled.export.c.stage import Stage
 
-__all__ = ["in_turn", "over_steps"]
+__all__ = ["in_turn", "over_steps", "through"]
 
 
 def in_turn(stages: Sequence[Stage], read: str, out: str, widest: int) -> list[str]:
@@ -20,6 +21,16 @@ def in_turn(stages: Sequence[Stage], read: str, out: str, widest: int) -> list[s
     for number, stage in enumerate(stages):
         is_last = number == len(stages) - 1
         to = out if is_last else f"m->between + {number % 2 * widest}"
+        lines.append(f"{stage.ahead}(m, {read}, {to});")
+        read = to
+    return lines
+
+
+def through(source: Source, stages: Sequence[Stage], read: str, out: str) -> list[str]:
+    """Return calls that run stages at a step, with room of their own between them."""
+    lines = []
+    for number, stage in enumerate(stages):
+        to = out if number == len(stages) - 1 else source.state(stage.output_size)
         lines.append(f"{stage.ahead}(m, {read}, {to});")
         read = to
     return lines

@@ -102,7 +102,7 @@ def prove_run(
         RunError: No example has a step, or what it computes differs by more than `MOST_DIFFERENCE`.
     """
     rounded = type(graphs)(graphs.task, _as_stored(graphs.model, weights))
-    whole, rounded_whole = graphs.whole(), rounded.whole()
+    whole, rounded_whole = graphs.scored(), rounded.scored()
     proof = _Comparison(program)
     with running or _compiled(program) as library, torch.inference_mode():
         for inputs in graphs.batches(examples):
@@ -111,7 +111,7 @@ def prove_run(
             if program.row is not None:
                 for row in range(len(scores)):
                     said = program.row(library, inputs, row)
-                    proof.compare(said, near[row, : len(said)], scores[row, : len(said)])
+                    proof.compare(said, near[row][: len(said)], scores[row][: len(said)])
                 continue
             steps = graphs.in_steps(inputs, scores)[1]
             expected = rounded.in_steps(inputs, near)[1]
@@ -190,6 +190,9 @@ def _as_stored(model: nn.Module, weights: WeightFormat) -> nn.Module:
             rows = module.weight.transpose(1, 2).reshape(module.out_channels, -1)
             shape = (module.out_channels, *module.kernel_size, module.in_channels)
             _set(module, "weight", as_stored(rows, weights).reshape(shape).transpose(1, 2))
+        elif isinstance(module, nn.Conv2d):
+            weight = as_stored(module.weight.flatten(1), weights)
+            _set(module, "weight", weight.reshape(module.weight.shape))
         elif isinstance(module, (nn.Linear, nn.Embedding, nn.EmbeddingBag)):
             _set(module, "weight", as_stored(module.weight, weights))
     return model

@@ -43,16 +43,20 @@ def add_recurrent(writer: Writer, layer: RecurrentLayer, one_hot: bool) -> list[
         writer.give(layer.input_size, len(cell.inputs) * layer.hidden_size)
     suffixes = iter(layer.suffixes)
     for number in range(layer.num_layers):
-        names = []
+        parts = []
         for suffix in [next(suffixes) for _ in range(1 + layer.bidirectional)]:
             weights = layer.weights_of(suffix)
-            names.append(_add_direction(writer, layer, weights, one_hot and not number))
+            parts.append(_add_direction(writer, layer, weights, one_hot and not number))
         size = layer.proj_size or layer.hidden_size
-        stages.append(Stage(names[0], names[1] if len(names) > 1 else None, size))
+        (ahead, state), *back = parts
+        stages.append(Stage(ahead, back[0][0] if back else None, size, state))
     return stages
 
 
-def _add_direction(writer: Writer, layer: RecurrentLayer, weights: Weights, one_hot: bool) -> str:
+def _add_direction(
+    writer: Writer, layer: RecurrentLayer, weights: Weights, one_hot: bool
+) -> tuple[str, str]:
+    """Add a direction of a layer; return the name of its function, and where its states are."""
     cell, units = layer.cell, layer.hidden_size
     function = re.sub(r"\W", "_", cell.name, flags=re.ASCII)
     try:
@@ -107,7 +111,7 @@ def _add_direction(writer: Writer, layer: RecurrentLayer, weights: Weights, one_
         matrix = source.matrix(f"{name}_projection", weights.weight_hr.detach())
         lines.append(f"product({matrix}, {state}, {h});")
     lines.append(f"copy({layer.proj_size or units}, {h}, out);")
-    return body.end()
+    return body.end(), state
 
 
 def _bias(weights: Weights, step: PlainStep, units: int) -> Tensor:

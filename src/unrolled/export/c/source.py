@@ -23,6 +23,13 @@ _BITS = {"f32": 32, "bf16": 16, "int8": 8}
 _TYPES = {"f32": "float", "bf16": "uint16_t", "int8": "int8_t"}
 
 
+def _definition(kind: str, name: str, texts: Iterable[str]) -> str:
+    words = list(texts)
+    lines = [", ".join(words[n : n + _ON_A_LINE]) for n in range(0, len(words), _ON_A_LINE)]
+    content = ",\n  ".join(lines)
+    return f"static const {kind} {name}[{len(words)}] = {{\n  {content}}};\n"
+
+
 @dataclass(frozen=True, eq=False)
 class Array:
     """Constants: numbers as they are stored, in one dimension."""
@@ -32,10 +39,7 @@ class Array:
 
     def text(self, name: str) -> str:
         """Return its definition."""
-        words = list(_texts(self.numbers, self.stored))
-        lines = [", ".join(words[n : n + _ON_A_LINE]) for n in range(0, len(words), _ON_A_LINE)]
-        content = ",\n  ".join(lines)
-        return f"static const {_TYPES[self.stored]} {name}[{len(words)}] = {{\n  {content}}};\n"
+        return _definition(_TYPES[self.stored], name, _texts(self.numbers, self.stored))
 
 
 @dataclass(frozen=True)
@@ -73,6 +77,7 @@ class Source:
         arrays: Constants by name, with how they are stored.
         matrices: Matrices by name.
         steps: The steps of cells, by the names of their functions.
+        needs_libm: Whether something calls functions of C's library.
     """
 
     def __init__(self, weights: WeightFormat) -> None:
@@ -85,6 +90,8 @@ class Source:
         self.arrays: dict[str, Array] = {}
         self.matrices: dict[str, Matrix] = {}
         self.steps: dict[str, PlainStep] = {}
+        self.needs_libm = False
+        self._doubles: list[str] = []
 
     # ---- Memory of an instance -------------------------------------------------------------------
 
@@ -138,7 +145,8 @@ class Source:
 
     def _constants(self) -> str:
         texts = [each.text(name) for name, each in self.arrays.items()]
-        return "\n".join([*texts, *(each.text for each in self.matrices.values())])
+        matrices = [each.text for each in self.matrices.values()]
+        return "\n".join([*texts, *self._doubles, *matrices])
 
     # ---- Functions -------------------------------------------------------------------------------
 
@@ -155,6 +163,12 @@ class Source:
                 break
         return step
 
+    def doubles(self, name: str, vector: Tensor) -> str:
+        """Add doubles and return their name."""
+        self.num_bytes += 8 * vector.numel()
+        self._doubles.append(_definition("double", name, map(repr, vector.double().tolist())))
+        return name
+
     def text(self, head: str, include: str) -> str:
         """Return the file.
 
@@ -166,7 +180,8 @@ class Source:
         functions = "\n".join([*steps, *self.functions])
         support = only_needed(support_text(self.weights), functions)
         plain = plain_functions(f"{support}\n{functions}")
-        library = "#include <math.h>\n" if any(s.needs_libm for s in self.steps.values()) else ""
+        needs_libm = self.needs_libm or any(step.needs_libm for step in self.steps.values())
+        library = "#include <math.h>\n" if needs_libm else ""
         parts = [head, f'#include "{include}"\n{library}', plain, support]
         return "\n".join([*parts, self._constants(), functions])
 

@@ -16,11 +16,14 @@ class Stage:
         ahead: The function.
         back: That of the other direction; None where there is one direction.
         size: Features that it gives, of one direction.
+        state: Where that of the first direction has its states, one after the other; empty of what
+            is not recurrent.
     """
 
     ahead: str
     back: str | None
     size: int
+    state: str = ""
 
     @property
     def output_size(self) -> int:

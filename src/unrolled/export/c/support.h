@@ -128,7 +128,7 @@ static void most_of(int32_t count, const float *restrict in, float *restrict beg
 
 /* The mean of all steps until now by a softmax over their scores, whose greatest is kept, so that
    none overflows. total: [count], weight: [1], zeros at first; score, most: [1]. */
-static void attend(int32_t count, const float *restrict in, const float *restrict score,
+static void attention_of(int32_t count, const float *restrict in, const float *restrict score,
                    float *restrict total, float *restrict weight, float *restrict most,
                    float *restrict pooled) {
   const float now = *weight == 0.0f || *score > *most ? *score : *most;
@@ -139,6 +139,82 @@ static void attend(int32_t count, const float *restrict in, const float *restric
   for (int32_t n = 0; n < count; n++) {
     total[n] = total[n] * old + in[n] * share;
     pooled[n] = total[n] / *weight;
+  }
+}
+
+/* log(1 + e^x), as torch has it. */
+static float softplus(float x) { return x > 20.0f ? x : vlog1p(vexp(x)); }
+
+/* x becomes the exponentials of x, each divided by the sum of all. */
+static void softmax(int32_t count, float *x) {
+  float most = x[0], sum = 0.0f;
+  for (int32_t n = 1; n < count; n++) most = vmax(most, x[n]);
+  for (int32_t n = 0; n < count; n++) {
+    x[n] = vexp(x[n] - most);
+    sum += x[n];
+  }
+  for (int32_t n = 0; n < count; n++) x[n] = x[n] / sum;
+}
+
+/* sums += factor from */
+static void add_times(int32_t count, float factor, const float *restrict from, float *restrict sums) {
+  for (int32_t n = 0; n < count; n++) sums[n] = MULTIPLY_ADD(factor, from[n], sums[n]);
+}
+
+static float dot(int32_t count, const float *restrict a, const float *restrict b) {
+  float sum = 0.0f;
+  for (int32_t n = 0; n < count; n++) sum = MULTIPLY_ADD(a[n], b[n], sum);
+  return sum;
+}
+
+/* A convolution of 3 x 3 places, zeros around, of every `stride`th one. in: [side][side][depth / 9];
+   patch: [depth]; out: [after][after][columns], after = (side + stride - 1) / stride. */
+static void convolve(const Matrix *matrix, int32_t side, int32_t stride, const float *restrict in,
+                     float *restrict patch, float *restrict out) {
+  const int32_t size = matrix->depth / 9, after = (side + stride - 1) / stride;
+  for (int32_t place = 0; place < after * after; place++) {
+    for (int32_t tap = 0; tap < 9; tap++) {
+      const int32_t row = place / after * stride + tap / 3 - 1;
+      const int32_t column = place % after * stride + tap % 3 - 1;
+      if (row < 0 || column < 0 || row >= side || column >= side) {
+        zero(size, patch + tap * size);
+      } else {
+        copy(size, in + (row * side + column) * size, patch + tap * size);
+      }
+    }
+    product(matrix, patch, out + place * matrix->columns);
+  }
+}
+
+/* x, [places][size], with mean 0 and variance 1, times weight and plus bias of each feature. */
+static void normalise(int32_t places, int32_t size, float epsilon, const float *restrict weight,
+                      const float *restrict bias, float *restrict x) {
+  double sum = 0.0, squares = 0.0;
+  for (int32_t n = 0; n < places * size; n++) sum += (double)x[n];
+  const double mean = sum / (double)(places * size);
+  for (int32_t n = 0; n < places * size; n++) {
+    squares += ((double)x[n] - mean) * ((double)x[n] - mean);
+  }
+  const float spread = vsqrt((float)(squares / (double)(places * size)) + epsilon);
+  for (int32_t place = 0; place < places; place++, x += size) {
+    for (int32_t n = 0; n < size; n++) {
+      x[n] = (x[n] - (float)mean) / spread * weight[n] + bias[n];
+    }
+  }
+}
+
+/* x, [steps][size], at places that divide it evenly, between two steps linearly; zeros of none. */
+static void press(int32_t places, int32_t size, int32_t steps, const float *restrict x,
+                  float *restrict out) {
+  zero(places * size, out);
+  for (int32_t place = 0; place < places && steps > 0; place++, out += size) {
+    const float at = (float)place / (float)(places - 1) * (float)(steps - 1);
+    const int32_t below = (int32_t)at, above = below + 1 < steps ? below + 1 : below;
+    const float *const from = x + (size_t)below * (size_t)size;
+    const float *const to = x + (size_t)above * (size_t)size;
+    for (int32_t n = 0; n < size; n++) {
+      out[n] = from[n] + (at - (float)below) * (to[n] - from[n]);
+    }
   }
 }
 

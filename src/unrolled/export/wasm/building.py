@@ -14,7 +14,7 @@ __all__ = ["build", "compiler_or_none"]
 _LIMIT = 300  # seconds that a compiler may take
 _FLAGS = ("-std=gnu11", "-O3", "-ffp-contract=off", "-fno-strict-aliasing", "-mbulk-memory")
 _ALONE = ("-nostdlib", "-Wl,--no-entry")
-_LINKED = ("-Wl,--strip-all", "-Wl,-z,stack-size=16384", "-Wl,--export=__heap_base")
+_LINKED = ("-Wl,--strip-all", "-Wl,-z,stack-size=16384")
 _SIMD = ("-msimd128",)
 
 
@@ -26,7 +26,7 @@ def compiler_or_none(*, has_library: bool) -> tuple[str, ...] | None:
             that, too, for a minute or two.
     """
     if find_spec("ziglang") is not None:
-        zig = (sys.executable, "-m", "ziglang", "cc", "-target")
+        zig = (sys.executable, "-P", "-m", "ziglang", "cc", "-target")
         if has_library:
             return (*zig, "wasm32-wasi", "-mexec-model=reactor")
         return (*zig, "wasm32-freestanding", *_ALONE)

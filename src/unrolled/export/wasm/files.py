@@ -16,14 +16,17 @@ from unrolled.export.c.program import Program, program_of
 from unrolled.export.c.proof import Proof, prove_chain, prove_run
 from unrolled.export.reading import content_of, examples_of
 from unrolled.export.wasm.linking import link
-from unrolled.export.wasm.modules import FORMATS, module_of
+from unrolled.export.wasm.modules import module_of
 from unrolled.export.wasm.node import has_node, running_in_node
 from unrolled.export.wasm.page import page_of, script, web_file
 from unrolled.kernels import WeightFormat, plain_trace
 from unrolled.tasks import Loaded, load
 from unrolled.training import writing
 
-__all__ = ["MOST_BYTES", "WasmModel", "check_format", "described", "to_wasm"]
+__all__ = ["FORMATS", "MOST_BYTES", "WasmModel", "check_format", "described", "to_wasm"]
+
+FORMATS: tuple[WeightFormat, ...] = ("f32", "int8")
+"""How a page can have its weights; those of int8 become floats as it is opened."""
 
 MOST_BYTES = 100_000_000
 """Of weights: a page with more takes over 130 MB of text, which browsers open slowly or not."""
@@ -153,7 +156,7 @@ def described(
         raise OptionError(message, f"{smaller}export with {field('c')} or {field('onnx')}")
     steps = source.steps
     traces = {name: plain_trace(step.cell, name) for name, step in steps.items()}
-    module = module_of(steps, traces, source.weights)
+    module = module_of(steps, traces)
     linked = link(program, traces, module.functions)
     description = {
         **linked.layout,

@@ -14,6 +14,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from unrolled.errors import OptionError, field
 from unrolled.export.c.interface import Pass, Program
 from unrolled.export.c.source import Array, Source
 from unrolled.kernels import PlainStep, PlainTrace
@@ -21,9 +22,10 @@ from unrolled.kernels import PlainStep, PlainTrace
 __all__ = ["OPERATION", "SUPPORT", "Linked", "function_kinds", "link"]
 
 SUPPORT = {
-    "packed_product": "Mff",
-    "lookup": "Mif",
-    "embed": "Mif",
+    "scaled_product": "Mff",
+    "scaled_lookup": "Mif",
+    "scaled_embed": "Mif",
+    "widen": "iff",
     "copy": "iff",
     "zero": "if",
     "one_at": "iif",
@@ -34,15 +36,15 @@ SUPPORT = {
     "window": "iiiffpf",
     "mean_of": "iffff",
     "most_of": "ifff",
-    "attend": "iffffff",
+    "attention_of": "iffffff",
 }
-"""What the functions of support.h take: M a matrix, i a number, f floats, p an integer's place."""
+"""What functions of support.h and module.c take: M a matrix, i a number, f floats, p an integer."""
 
 OPERATION = 12
 """Words of an operation: which function, the kinds of its arguments, 4 bits each, in two words, and
 nine arguments."""
 
-_PANELS = (32, 16, 4, 1)  # columns that lie together in what packed_product reads
+_PANELS = (32, 16, 4, 1)  # columns that lie together in what scaled_product reads
 _ARGUMENTS = 9
 _NUMBER, _PLACE, _IN, _OUT, _TOKEN, _TRACE = range(6)
 _ORDERS = ("ahead", "back", "first", "last", "once")
@@ -106,8 +108,7 @@ class _Linker:
         self._records: list[dict[str, Any]] = []
         self._num_traced = 0
         self._constants = bytearray()
-        self._place_constants()
-        place = len(self._constants)
+        place = self._place_constants()
         self._memory: dict[str, int] = {}
         sizes = {"state": source.num_state, "places": max(1, source.num_places)}
         for name, count in (
@@ -119,10 +120,10 @@ class _Linker:
             place += _aligned(4 * count)
         self._end = place
 
-    def _place_constants(self) -> None:
+    def _place_constants(self) -> int:
+        """Place constants, those of int8 once more as floats; return where memory goes on."""
         lines = (line for body in self._source.bodies.values() for line in body)
         multiplied = {match[1] for line in lines if (match := re.match(r"product\(&(\w+)", line))}
-        self._multiplied = multiplied
         self._places = {}
         for name, array in self._source.arrays.items():
             matrix = self._source.matrices.get(name.removesuffix("_numbers"))
@@ -130,6 +131,19 @@ class _Linker:
                 numbers = _packed(array.numbers.reshape(matrix.depth, matrix.columns))
                 array = Array(numbers, array.stored)
             self._places[name] = self._constant(array)
+        self._matrices: dict[str, tuple[int, tuple[int, ...]]] = {
+            name: (self._places[f"{name}_numbers"], _PANELS if name in multiplied else ())
+            for name in self._source.matrices
+        }
+        place = len(self._constants)
+        for name, array in self._source.arrays.items():
+            if array.stored == "int8":
+                count, stored = array.numbers.numel(), self._places[name]
+                self._add("widen", [(_NUMBER, count), (_PLACE, stored), (_PLACE, place)])
+                self._places[name] = place
+                place += _aligned(4 * count)
+        self._num_setup = len(self._operations)
+        return place
 
     def _constant(self, array: Array) -> int:
         place = _aligned(len(self._constants))
@@ -147,10 +161,11 @@ class _Linker:
         wide = max([0, *(each.out_size for each in program.passes if each.writes in ("a", "b"))])
         rows = [program.input_size, program.output_size, self._num_traced, wide, wide]
         header = start + len(operations)
-        size = _aligned(header + 4 * (len(rows) + 3) + len(passes) * 32)
+        size = _aligned(header + 4 * (len(rows) + 5) + len(passes) * 32)
         for each in passes:
             each[0] += start
-        words = [size, *(4 * each for each in rows), int(program.is_pooled), len(passes)]
+        words = [size, *(4 * each for each in rows), int(program.is_pooled)]
+        words += [start, self._num_setup, len(passes)]
         words += [word for each in passes for word in each]
         layout = {
             "tokens": program.num_tokens,
@@ -167,11 +182,7 @@ class _Linker:
             "traced": self._num_traced,
             "records": self._records,
         }
-        matrices: dict[str, tuple[int, tuple[int, ...]]] = {
-            name: (self._places[f"{name}_numbers"], _PANELS if name in self._multiplied else ())
-            for name in self._source.matrices
-        }
-        return Linked(bytes(self._constants) + operations + _words(words), layout, matrices)
+        return Linked(bytes(self._constants) + operations + _words(words), layout, self._matrices)
 
     def run(self, each: Pass) -> list[int]:
         """Add a pass and return what module.c calls one, its operations counted from the first."""
@@ -185,7 +196,8 @@ class _Linker:
 
     def _call(self, line: str, bound: dict[str, tuple[int, int]], back: bool) -> None:
         match = _LINE.fullmatch(line)
-        assert match, f"{line} is no call"
+        if match is None:
+            raise _no_module(line)
         name, texts = match[1], match[2].split(", ")
         if name in self._source.bodies:
             inner = {
@@ -199,7 +211,7 @@ class _Linker:
         function, _, which = name.rpartition("_")
         if function in self._traces and which.startswith(("units", "apply")):
             self._trace(function, which, values, back)
-        self._add("packed_product" if name == "product" else name, values)
+        self._add(f"scaled_{name}" if f"scaled_{name}" in SUPPORT else name, values)
 
     def _trace(self, function: str, which: str, values: Sequence[Any], back: bool) -> None:
         """Add what writes down the named values before a call changes what they are made of."""
@@ -218,6 +230,8 @@ class _Linker:
         self._num_traced += units * trace.num_vectors[phase]
 
     def _add(self, name: str, values: Sequence[tuple[int, int]]) -> None:
+        if name not in self._numbers:
+            raise _no_module(name)
         assert len(values) <= _ARGUMENTS, name
         kinds = sum(kind << 4 * place for place, (kind, _) in enumerate(values))
         numbers = [number for _, number in values]
@@ -252,6 +266,11 @@ class _Linker:
         if first.startswith("m->"):
             return _PLACE, self._memory[first[3:]] + 4 * added
         return _PLACE, self._places[first] + 4 * added
+
+
+def _no_module(what: str) -> OptionError:
+    message = f"there is no module for this model, which computes {what}"
+    return OptionError(message, f"export it with {field('c')} or {field('onnx')}")
 
 
 def _packed(numbers: Tensor) -> Tensor:

@@ -18,7 +18,7 @@ enum { IN, OUT, TRACE, A, B, END };
 
 typedef struct {
   int32_t size; /* bytes of its memory, behind which rows lie */
-  int32_t rows[END], is_pooled, num_passes;
+  int32_t rows[END], is_pooled, setup, num_setup, num_passes;
   Pass passes[];
 } Model;
 
@@ -31,11 +31,11 @@ typedef struct {
     for (int32_t k = 0; k < depth; k++, row += (width)) {             \
       const float factor = a[k];                                      \
       for (int32_t c = 0; c < (count); c++) {                         \
-        sum[c] = MULTIPLY_ADD(NUMBER(row[c]), factor, sum[c]);        \
+        sum[c] = MULTIPLY_ADD(row[c], factor, sum[c]);        \
       }                                                               \
     }                                                                 \
     for (int32_t c = 0; c < (count); c++) {                           \
-      out[first + at + c] = SCALED(sum[c], matrix, first + at + c);   \
+      out[first + at + c] = sum[c];                                     \
     }                                                                 \
   }
 
@@ -45,10 +45,15 @@ typedef struct {
 #define AT_ONCE(width) 4
 #endif
 
+static void scale(int32_t count, const float *scales, float *restrict out) {
+  for (int32_t c = 0; c < count; c++) out[c] *= scales[c];
+}
+
 /* The `product` of support.h, to the last bit, of a matrix that lies panel after panel, each
-   [depth][width] of as many columns as there are in a row of PANELS (linking.py): so that what is
-   read next lies behind what was read. */
-static void packed_product(const Matrix *matrix, const float *restrict a, float *restrict out) {
+   [depth][width] (linking.py): so that what is read next lies behind what was read. scales:
+   [columns], or 0. */
+static void scaled_product(const Matrix *matrix, const float *scales, const float *restrict a,
+                           float *restrict out) {
   const Weight *panel = matrix->numbers;
   const int32_t depth = matrix->depth, columns = matrix->columns;
   int32_t first = 0;
@@ -56,16 +61,32 @@ static void packed_product(const Matrix *matrix, const float *restrict a, float 
   for (; first + 16 <= columns; first += 16, panel += 16 * depth) PANEL(AT_ONCE(16), 16)
   for (; first + 4 <= columns; first += 4, panel += 4 * depth) PANEL(4, 4)
   for (; first < columns; first++, panel += depth) PANEL(1, 1)
+  if (scales) scale(columns, scales, out);
+}
+
+static void scaled_lookup(const Matrix *matrix, const float *scales, int32_t k,
+                          float *restrict out) {
+  lookup(matrix, k, out);
+  if (scales) scale(matrix->columns, scales, out);
+}
+
+/* scales: of rows, or 0. */
+static void scaled_embed(const Matrix *table, const float *scales, int32_t k,
+                         float *restrict out) {
+  embed(table, k, out);
+  for (int32_t c = 0; scales && c < table->columns; c++) out[c] *= scales[k];
+}
+
+/* Numbers of int8 as floats. */
+static void widen(int32_t count, const float *from, float *restrict to) {
+  const int8_t *numbers = (const int8_t *)from;
+  for (int32_t n = 0; n < count; n++) to[n] = (float)numbers[n];
 }
 
 #define I(place) a[place]
 #define F(place) ((float *)a[place])
 #define P(place) ((int32_t *)a[place])
-#if WEIGHT_BITS == 8
-#define M(place) &(Matrix){(const Weight *)a[0], (const float *)a[1], a[2], a[3]}
-#else
-#define M(place) &(Matrix){(const Weight *)a[0], a[2], a[3]}
-#endif
+#define M(place) &(Matrix){F(place), a[(place) + 2], a[(place) + 3]}, F((place) + 1)
 
 /* Runs operations for each of `steps` steps, from `in` on, which lie `in_stride` bytes apart, as
    what is written does. memory: of the model. trace: where what has a name is written, or 0. */
@@ -108,6 +129,13 @@ int32_t place(int32_t memory, int32_t header, int32_t steps, int32_t which) {
     at += (rows * model->rows[n] + 15) & -16;
   }
   return at + memory < INT32_MAX ? (int32_t)at : -1;
+}
+
+/* Makes a memory ready, into which all was put. */
+EXPORT(start)
+void start(int32_t memory, int32_t header) {
+  const Model *model = (const Model *)(memory + header);
+  go(memory, (const Operation *)(memory + model->setup), model->num_setup, 1, 0, 0, 0, 0, 0, 0);
 }
 
 /* Reads `steps` steps, which lie where `place` says, and says. is_traced: whether it writes down

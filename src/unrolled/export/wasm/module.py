@@ -14,12 +14,17 @@ from unrolled.export.wasm.linking import SUPPORT, function_kinds
 from unrolled.kernels import (
     PlainStep,
     PlainTrace,
-    WeightFormat,
+    calls_library,
     only_needed,
     plain_functions,
 )
 
 __all__ = ["ModuleSource", "module_source"]
+
+_CONSTANTS = """\
+#define INFINITY __builtin_inff()
+#define NAN __builtin_nanf("")
+"""
 
 
 @dataclass(frozen=True)
@@ -35,15 +40,12 @@ class ModuleSource:
     functions: dict[str, str]
 
 
-def module_source(
-    steps: Mapping[str, PlainStep], traces: Mapping[str, PlainTrace], weights: WeightFormat
-) -> ModuleSource:
+def module_source(steps: Mapping[str, PlainStep], traces: Mapping[str, PlainTrace]) -> ModuleSource:
     """Return the C of a module for cells.
 
     Args:
         steps: The steps of its cells, by the names of their functions.
         traces: What traces them, by the same names.
-        weights: How matrices are stored.
     """
     functions = dict(SUPPORT)
     for name, step in steps.items():
@@ -56,11 +58,10 @@ def module_source(
     runner = path.read_text(encoding="utf-8").replace("CASES", "\n".join(cases))
     cells = [f"{step.text}\n{traces[name].text}" for name, step in steps.items()]
     called = "\n".join([*cells, runner])
-    support = only_needed(support_text(weights), called)
-    bits = {"f32": 32, "bf16": 16, "int8": 8}[weights]
-    library = "#include <math.h>\n" if any(each.needs_libm for each in steps.values()) else ""
+    support = only_needed(support_text("f32"), called)
+    library = "#include <math.h>\n" if calls_library(called) else _CONSTANTS
     plain = plain_functions(f"{support}\n{called}")
-    text = "\n".join([f"#define WEIGHT_BITS {bits}\n{library}", plain, support, called])
+    text = "\n".join([library, plain, support, called])
     return ModuleSource(text, functions)
 
 

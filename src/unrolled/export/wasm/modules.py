@@ -9,6 +9,7 @@ import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cache
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
@@ -16,13 +17,11 @@ from unrolled.cells import CELLS, Cell
 from unrolled.data.files import to_json, write_atomically
 from unrolled.export.wasm.building import build
 from unrolled.export.wasm.module import module_source
-from unrolled.kernels import PlainStep, PlainTrace, WeightFormat, plain_step, plain_trace
+from unrolled.kernels import PlainStep, PlainTrace, plain_step, plain_trace
 
-__all__ = ["FORMATS", "Module", "digest", "make", "module_of", "source_of_builtin"]
+__all__ = ["Module", "digest", "make", "module_of", "source_of_builtin"]
 
-FORMATS: tuple[WeightFormat, ...] = ("f32", "int8")
-"""How weights can be stored."""
-
+_FILES = ("cells.wasm", "cells-scalar.wasm")
 _FOLDER = Path(__file__).with_name("prebuilt")
 
 
@@ -43,15 +42,12 @@ class Module:
     is_prebuilt: bool
 
 
-def module_of(
-    steps: Mapping[str, PlainStep], traces: Mapping[str, PlainTrace], weights: WeightFormat
-) -> Module:
+def module_of(steps: Mapping[str, PlainStep], traces: Mapping[str, PlainTrace]) -> Module:
     """Return a module with cells: the prebuilt one, or one that is compiled now.
 
     Args:
         steps: The steps of the cells, by the names of their functions.
         traces: What traces them, by the same names.
-        weights: How matrices are stored.
 
     Raises:
         KernelError: There is no compiler for other cells, or it fails.
@@ -59,10 +55,9 @@ def module_of(
     description = _description()
     known = description["cells"]
     if all(known.get(name) == _known_by(step, traces[name]) for name, step in steps.items()):
-        names = (f"{weights}.wasm", f"{weights}-scalar.wasm")
-        simd, scalar = (_FOLDER.joinpath(name).read_bytes() for name in names)
+        simd, scalar = (_FOLDER.joinpath(name).read_bytes() for name in _FILES)
         return Module(simd, scalar, description["functions"], True)
-    source = module_source(steps, traces, weights)
+    source = module_source(steps, traces)
     simd, scalar = (build(source.text, simd=simd) for simd in (True, False))
     return Module(simd, scalar, source.functions, False)
 
@@ -82,11 +77,11 @@ def _known_by(step: PlainStep, trace: PlainTrace) -> str:
     return digest(f"{step.text}\n{trace.text}")
 
 
-def source_of_builtin(weights: WeightFormat) -> tuple[str, dict[str, Any]]:
+def source_of_builtin() -> tuple[str, dict[str, Any]]:
     """Return the C of the module of the built-in cells, and its description."""
     steps = {name: plain_step(cell, name) for name, cell in _builtin().items()}
     traces = {name: plain_trace(cell, name) for name, cell in _builtin().items()}
-    source = module_source(steps, traces, weights)
+    source = module_source(steps, traces)
     cells = {name: _known_by(step, traces[name]) for name, step in steps.items()}
     return source.text, {"functions": source.functions, "cells": cells}
 
@@ -97,13 +92,9 @@ def _builtin() -> dict[str, Cell]:
 
 def make() -> None:
     """Compile the modules of the built-in cells, and write them where they lie."""
-    files, sources = {}, {}
-    for weights in FORMATS:
-        text, description = source_of_builtin(weights)
-        sources[weights] = digest(text)
-        files[f"{weights}.wasm"] = build(text, simd=True)
-        files[f"{weights}-scalar.wasm"] = build(text, simd=False)
-    content = {**description, "sources": sources}
+    text, description = source_of_builtin()
+    files = {name: build(text, simd=simd) for name, simd in zip(_FILES, (True, False), strict=True)}
+    content = {**description, "source": digest(text), "ziglang": version("ziglang")}
     content["files"] = {name: hashlib.sha256(data).hexdigest() for name, data in files.items()}
     for name, data in {**files, "modules.json": to_json(content, indent=1)}.items():
         with write_atomically(_FOLDER / name) as file:

@@ -14,6 +14,7 @@ from unrolled.kernels.emitting.emit import (
 from unrolled.kernels.emitting.plain_step import (
     PlainStep,
     PlainTrace,
+    calls_library,
     only_needed,
     plain_functions,
     plain_step,
@@ -28,6 +29,7 @@ __all__ = [
     "PlainTrace",
     "WeightFormat",
     "call_text",
+    "calls_library",
     "emit",
     "kernel_source",
     "only_needed",

@@ -92,21 +92,21 @@ INL Lanes lanes(float first) {
   return v;
 }
 
-INL float total(Lanes v) {
+INL float lanes_total(Lanes v) {
   for (int32_t half = LANES / 2; half > 0; half /= 2) {
     for (int32_t c = 0; c < half; c++) v.of[c] = v.of[c] + v.of[c + half];
   }
   return v.of[0];
 }
 
-INL float greatest(Lanes v) {
+INL float lanes_greatest(Lanes v) {
   for (int32_t half = LANES / 2; half > 0; half /= 2) {
     for (int32_t c = 0; c < half; c++) v.of[c] = vmax(v.of[c], v.of[c + half]);
   }
   return v.of[0];
 }
 
-INL float least(Lanes v) {
+INL float lanes_least(Lanes v) {
   for (int32_t half = LANES / 2; half > 0; half /= 2) {
     for (int32_t c = 0; c < half; c++) v.of[c] = vmin(v.of[c], v.of[c + half]);
   }

@@ -19,7 +19,15 @@ from unrolled.kernels.emitting.names import NodeNames
 from unrolled.kernels.emitting.row_loops import RowLoops, Words
 from unrolled.kernels.emitting.step_functions import without_unused
 
-__all__ = ["PlainStep", "PlainTrace", "only_needed", "plain_functions", "plain_step", "plain_trace"]
+__all__ = [
+    "PlainStep",
+    "PlainTrace",
+    "calls_library",
+    "only_needed",
+    "plain_functions",
+    "plain_step",
+    "plain_trace",
+]
 
 _MATHEMATICS = re.compile(r"\bv(\w+)\(")
 _OWN = {"exp", "sigmoid", "tanh", "min", "max", "abs", "sign"}
@@ -36,16 +44,16 @@ _WORDS = Words(
     number="x[{0} * units] = {1};",
     begin="Lanes {over} = lanes({first});",
     reduced={
-        "sum": ("0.0f", "LANE({over}, n) += {value};", "total({over})"),
+        "sum": ("0.0f", "LANE({over}, n) += {value};", "lanes_total({over})"),
         "amax": (
             "-INFINITY",
             "LANE({over}, n) = vmax(LANE({over}, n), {value});",
-            "greatest({over})",
+            "lanes_greatest({over})",
         ),
         "amin": (
             "INFINITY",
             "LANE({over}, n) = vmin(LANE({over}, n), {value});",
-            "least({over})",
+            "lanes_least({over})",
         ),
     },
 )
@@ -70,7 +78,7 @@ class PlainStep:
         reads_h: Whether the equations read h itself, and not only its products.
         step_inputs: What else they read of a step: `given` has those that a layer's caller gives,
             one after the other, `raw` is x_t.
-        needs_libm: Whether it calls functions of C's library.
+        needs_libm: Whether it needs C's library, its functions or its infinity.
         cell: Whose step it is.
     """
 
@@ -103,6 +111,11 @@ class PlainTrace:
     text: str
     phases: tuple[tuple[str, ...], ...]
     num_vectors: tuple[int, ...]
+
+
+def calls_library(text: str) -> bool:
+    """Return whether a text of C calls functions of C's library, beside constants of it."""
+    return bool(set(_MATHEMATICS.findall(text)) - _OWN)
 
 
 def plain_functions(text: str) -> str:
@@ -206,7 +219,7 @@ class _Writer:
             self._first_temporary + self._num_temporary,
             bool(step.states_in[0].users),
             cell.step_inputs,
-            bool(set(_MATHEMATICS.findall(text)) - _OWN) or "INFINITY" in text or "NAN" in text,
+            calls_library(text) or "INFINITY" in text or "NAN" in text,
             cell,
         )
 

@@ -9,7 +9,9 @@ from torch import Tensor
 from unrolled.data.batching import pad
 from unrolled.data.words import BEGIN
 from unrolled.networks.decoder import DecoderState
+from unrolled.networks.picture_encoder import PictureEncoder
 from unrolled.tasks.decoder_graphs import DecoderGraphs
+from unrolled.tasks.graphs import Parts, Writing
 
 __all__ = ["CaptionerGraphs"]
 
@@ -32,6 +34,14 @@ class CaptionerGraphs(DecoderGraphs):
         """Return the decoder's first state."""
         state: DecoderState = self.model.start(*source)
         return state
+
+    def parts(self) -> Parts:
+        """Return what reads the medium, and the decoder; a step of recordings is k frames."""
+        encoder, model = self.model.encoder, self.model
+        is_picture = isinstance(encoder, PictureEncoder)
+        summary = "greatest" if is_picture else "ends"
+        modules = (encoder,) if is_picture else (encoder.layer,)
+        return Writing(modules, None, summary if model.options.summary else None, model.decoder)
 
     def batches(self, examples: Sequence[Any]) -> Iterator[dict[str, Tensor]]:
         """Yield media, and their captions behind the mark of the beginning."""

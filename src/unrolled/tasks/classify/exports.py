@@ -83,10 +83,6 @@ class ClassifierGraphs(Graphs[Any]):
     def chain(self) -> Chain:
         """Return embedding, layer, pooling and scores; a step of recordings is k frames."""
         model = self.model
-        if model.pictures is not None or model.shape is not None:
-            what = "sees a picture" if model.pictures is not None else "weighs places of the series"
-            hint = f"export it with {field('onnx')}"
-            raise OptionError(f"this classifier {what}, for which there is no plain C", hint)
         features: tuple[nn.Module, ...] = ()
         num_tokens = None
         if model.embedding is not None:
@@ -99,6 +95,8 @@ class ClassifierGraphs(Graphs[Any]):
             model.attention,
             (model.scores,),
             model.evidence,
+            pictures=model.pictures,
+            evenly=model.shape,
         )
 
     def batches(self, examples: Sequence[Any]) -> Iterator[dict[str, Tensor]]:

@@ -1,11 +1,10 @@
 """A forecaster as a graph: windows and their scales in, what is said of the steps to come out.
 
 Numbers are those of the data, in float64: a graph scales what it reads, and scales back what it
-says. Not here: recursive forecasters, which draw or feed themselves.
+says. Recursive forecasters, which draw or feed themselves, are no graph; in C they are fed.
 """
 
 from collections.abc import Iterator, Sequence
-from typing import Any
 
 import torch
 from torch import Tensor
@@ -14,7 +13,7 @@ from unrolled.errors import OptionError, field
 from unrolled.tasks.forecast.model import Inputs
 from unrolled.tasks.forecast.model_options import DISTRIBUTIONS
 from unrolled.tasks.forecast.windows import Window
-from unrolled.tasks.graphs import Graph, Graphs, Steps, Tensors
+from unrolled.tasks.graphs import Graph, Graphs, Parts, Steps, Tensors, Windows
 
 __all__ = ["ForecasterGraphs"]
 
@@ -32,20 +31,29 @@ class ForecasterGraphs(Graphs[Window]):
         nothing.
     center, width: The scale of each series, (B, C), of logarithms where those are learned.
     scores: The parameters of the model's head, (B, H, C, R).
-
-    Raises:
-        OptionError: A recursive model.
     """
 
-    def __init__(self, task: Any, model: Any) -> None:
-        if model.options.method == "recursive":
+    def whole(self) -> Graph:
+        """Return the graph of windows.
+
+        Raises:
+            OptionError: A recursive model.
+        """
+        if self.model.options.method == "recursive":
             message = f"a forecaster of {field('method')} recursive reads what it said itself, "
             message += "which a graph does not"
             raise OptionError(message, f"train with another {field('method')}")
-        super().__init__(task, model)
+        return self.scored()
 
-    def whole(self) -> Graph:
-        """Return the graph of windows."""
+    def parts(self) -> Parts:
+        """Return the model, and how what it reads is scaled."""
+        scaling = self.task.scaling
+        says_data = self.model.options.learns not in DISTRIBUTIONS
+        transform = self.task.options.data.transform
+        return Windows(self.model, scaling.columns, scaling.statics.scale, transform, says_data)
+
+    def scored(self) -> Graph:
+        """Return the graph of windows; a recursive model reads its own point forecasts."""
         model, scaling = self.model, self.task.scaling
         center, width = scaling.columns
         curve, num_past = scaling.curve, model.num_past

@@ -8,9 +8,10 @@ from torch import Tensor
 
 from unrolled.data.batching import pad
 from unrolled.data.words import BEGIN
+from unrolled.layers import RecurrentLayer
 from unrolled.networks.decoder import DecoderState
 from unrolled.tasks.decoder_graphs import DecoderGraphs
-from unrolled.tasks.graphs import Chain, LayerGraphs, chain_of_tokens
+from unrolled.tasks.graphs import Chain, LayerGraphs, Parts, Writing, chain_of_tokens
 
 __all__ = ["DelayedGraphs", "TranslatorGraphs"]
 
@@ -27,6 +28,13 @@ class TranslatorGraphs(DecoderGraphs):
         """Return the decoder's first state after source and lengths."""
         state: DecoderState = self.model.start(*source)
         return state
+
+    def parts(self) -> Parts:
+        """Return what reads the source, and the decoder."""
+        encoder, decoder = self.model.encoder, self.model.decoder
+        modules = (*encoder.embedding.modules_in_order, encoder.layer)
+        summary = "ends" if isinstance(encoder.layer, RecurrentLayer) else "mean"
+        return Writing(modules, encoder.embedding.table.num_embeddings, summary, decoder)
 
     def batches(self, examples: Sequence[Any]) -> Iterator[dict[str, Tensor]]:
         """Yield pairs, the target behind the mark of the beginning."""

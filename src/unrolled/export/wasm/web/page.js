@@ -49,6 +49,10 @@ function typed() {
   }
   const numbers = text.split(/[\s,;]+/).filter(Boolean).map(Number);
   if (numbers.some(Number.isNaN)) throw new Error(say("not_numbers"));
+  const { inputs, tokens } = described;
+  if (numbers.length % inputs) throw new Error(say("step", { inputs }));
+  const last = tokens - 1;
+  if (tokens && numbers.some((k) => k < 0 || k > last || k % 1)) throw new Error(say("range", { last }));
   return numbers;
 }
 
@@ -79,12 +83,15 @@ async function write(tokens) {
     tell(say("speed", { speed: number(count / seconds, 0) }));
     await new Promise(requestAnimationFrame);
   }
+  stopped = true;
   place("stop").disabled = true;
 }
 
 function scores(inputs) {
   model.reset();
-  const said = Array.from(model.run(inputs)).slice(-described.outputs);
+  const { mean = 0, spread = 1 } = content?.vocabulary ?? {};
+  const said = Array.from(model.run(inputs)).slice(-described.outputs).map((each) =>
+    mean + spread * each);
   const isClass = names.length === said.length && names.length > 1;
   const most = Math.max(...said);
   const powers = said.map((each) => Math.exp(each - most));
@@ -108,6 +115,7 @@ place("form").onsubmit = async (event) => {
   if (!stopped) return;
   try {
     const inputs = typed();
+    if (!inputs.length && !isWriter) throw new Error(say("empty"));
     if (isWriter) await write(inputs);
     else scores(inputs);
   } catch (error) {

@@ -1,9 +1,9 @@
-// A model in WebAssembly; see unrolled.d.ts.
+// See unrolled.d.ts
 const bytes = (text) => Uint8Array.from(atob(text), (c) => c.charCodeAt(0));
 
 export class Model {
   static async load(model) {
-    if (!globalThis.WebAssembly) throw Error("no WebAssembly here");
+    if (!globalThis.WebAssembly) throw Error("no WebAssembly");
     const fast = bytes(model.module), simd = WebAssembly.validate(fast);
     const { instance } = await WebAssembly.instantiate(simd ? fast : bytes(model.scalar));
     return new Model(model, instance.exports, simd);
@@ -11,12 +11,13 @@ export class Model {
 
   constructor(model, wasm, simd) {
     Object.assign(this, { model, wasm, simd });
-    this.base = (wasm.__heap_base.value + 15) & -16;
+    this.base = wasm.memory.buffer.byteLength;
     const image = bytes(model.image);
     if (image.length !== model.bytes) throw Error("incomplete");
     this.grow(model.size);
     this.put(0, image.subarray(0, model.constants));
     this.put(model.operations, image.subarray(model.constants));
+    wasm.start(this.base, model.header);
   }
 
   view(Kind, at, length) {
@@ -30,7 +31,7 @@ export class Model {
   grow(end) {
     if (end < 0) throw RangeError("too many steps");
     const { memory } = this.wasm, more = this.base + end - memory.buffer.byteLength;
-    if (more > 0) memory.grow((more + 65535) >>> 16);
+    if (more > 0) memory.grow((more >> 16) + 1);
   }
 
   run(x, trace) {

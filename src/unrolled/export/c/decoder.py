@@ -1,0 +1,320 @@
+"""A model in C that reads something whole and then writes word after word.
+
+`read` leaves what every step looks at in room of the caller's: the memory, its keys, and the
+weights of the last look. Which word comes next is the caller's choice.
+"""
+
+import ctypes
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from unrolled.export.c.interface import (
+    Interface,
+    Program,
+    check_modules,
+    function,
+    program_text,
+)
+from unrolled.export.c.parts import add_module, add_reading, add_sequential, add_table
+from unrolled.export.c.passes import over_steps, through
+from unrolled.export.c.pictures import add_pictures
+from unrolled.export.c.source import Source
+from unrolled.export.c.stage import Stage, Writer
+from unrolled.kernels import WeightFormat
+from unrolled.layers import RecurrentLayer
+from unrolled.networks.attention import AdditiveAttention
+from unrolled.networks.picture_encoder import PictureEncoder
+from unrolled.networks.sound_encoder import side_by_side
+from unrolled.tasks.graphs import Writing
+
+__all__ = ["writing_program"]
+
+
+def writing_program(writing: Writing, name: str, weights: WeightFormat) -> Program:
+    """Return a model that reads and then writes in C.
+
+    Raises:
+        OptionError: A module that there is no C for, in training mode, or with weights that are
+            not finite.
+    """
+    return _Builder(writing, name, weights).program()
+
+
+class _Builder:
+    def __init__(self, writing: Writing, name: str, weights: WeightFormat) -> None:
+        self._writing, self._name = writing, name
+        self._decoder = decoder = writing.decoder
+        self._source = source = Source(weights)
+        check_modules(*writing.modules, decoder)
+        writer = Writer(source, name)
+        self._stages: list[Stage] = []
+        self._scratch = self._input_size = 0
+        if isinstance(writing.modules[0], PictureEncoder):
+            encoder = writing.modules[0]
+            self._scratch = add_pictures(source, encoder)
+            self._num_places = encoder.config.grid_size**2
+            self._memory_size = encoder.config.memory_size
+        else:
+            reading = add_reading(writer, writing.modules, writing.num_tokens)
+            self._stages, self._input_size = reading
+            self._memory_size = self._stages[-1].output_size
+        self._summary = source.state(decoder.config.summary_size)
+        self._begin = self._added_keys(writer)
+        self._steps = self._added_steps(writer)
+
+    # ---- The decoder -----------------------------------------------------------------------------
+
+    @property
+    def _key_size(self) -> int:
+        attention = self._decoder.attention
+        return 0 if attention is None else attention.query_size
+
+    def _added_keys(self, writer: Writer) -> list[str]:
+        """Return what makes the keys of a memory, if there are any."""
+        attention: Any = self._decoder.attention
+        if attention is None:
+            return []
+        (key,) = add_module(writer, attention.key, self._memory_size, one_hot=False)
+        size, keys = self._memory_size, self._key_size
+        return [
+            "for (int32_t t = 0; t < steps; t++) {",
+            f"  {key.ahead}(m, room + (size_t)t * {size},",
+            f"      room + (size_t)steps * {size} + (size_t)t * {keys});",
+            "}",
+        ]
+
+    def _added_steps(self, writer: Writer) -> list[str]:
+        """Return the statements of a step, and add to what begins: the states before the first."""
+        decoder: Any = self._decoder
+        source, size = self._source, decoder.config.embedding_size
+        x = source.state(size + (0 if decoder.bridge is not None else decoder.config.summary_size))
+        embedding = add_table(writer, decoder.embedding)
+        lines = [f"{embedding.ahead}(m, 0, {x});"]
+        if decoder.bridge is None:
+            lines.append(f"copy({decoder.config.summary_size}, {self._summary}, {x} + {size});")
+        hidden = decoder.config.layer.hidden_size
+        context = self._memory_size if decoder.attention is not None else 0
+        both = source.state(context + hidden)
+        h = f"{both} + {context}"
+        lines += self._layers(writer, decoder.layer, decoder.bridge, x, h)
+        if decoder.attention is not None:
+            lines.append(f"{self._attend(writer, decoder.attention)}(m, room, {both});")
+            above = source.state(hidden)
+            combined = add_sequential(writer, [decoder.combine, nn.Tanh()], context + hidden)
+            lines += through(self._source, combined, both, above)
+            h = above
+        if decoder.further is not None:
+            top = source.state(hidden)
+            lines += self._layers(writer, decoder.further, decoder.further_bridge, h, top)
+            h = top
+        (scores,) = add_module(writer, decoder.scores, hidden, one_hot=False)
+        return [*lines, f"{scores.ahead}(m, {h}, out);"]
+
+    def _layers(self, writer: Writer, layer: Any, bridge: Any, read: str, out: str) -> list[str]:
+        """Return what a layer does at a step, and add to what begins how it is started."""
+        reads = layer.input_size
+        stages = add_module(writer, layer, reads, one_hot=False)
+        if bridge is not None:
+            assert isinstance(layer, RecurrentLayer)
+            width, units = bridge.linear.out_features, layer.hidden_size
+            started = self._source.state(width)
+            (linear,) = add_module(writer, bridge.linear, bridge.linear.in_features, one_hot=False)
+            self._begin += [
+                f"{linear.ahead}(m, {self._summary}, {started});",
+                f"tanh_of({width}, {started});",
+            ]
+            for state in range(len(layer.cell.states)):
+                for number, stage in enumerate(stages):
+                    place = (state * len(stages) + number) * units
+                    copied = f"{started} + {place}, {stage.state} + {state * units}"
+                    self._begin.append(f"copy({units}, {copied});")
+        return through(self._source, stages, read, out)
+
+    def _attend(self, writer: Writer, attention: Any) -> str:
+        """Add what looks over the memory, and return its name; both: context, behind it h."""
+        source, size, keys = self._source, self._memory_size, self._key_size
+        if isinstance(attention, AdditiveAttention):
+            (query,) = add_module(writer, attention.query, keys, one_hot=False)
+            (score,) = add_module(writer, attention.score, keys, one_hot=False)
+            asked, hidden = source.state(keys), source.state(keys)
+            before = [f"{query.ahead}(m, both + {size}, {asked});"]
+            look = [
+                f"  copy({keys}, {asked}, {hidden});",
+                f"  add({keys}, keys + (size_t)t * {keys}, {hidden});",
+                f"  tanh_of({keys}, {hidden});",
+                f"  {score.ahead}(m, {hidden}, weights + t);",
+            ]
+        else:
+            before = []
+            look = [f"  weights[t] = dot({keys}, both + {size}, keys + (size_t)t * {keys});"]
+        lines = [
+            "const int32_t steps = m->steps;",
+            f"const float *const keys = room + (size_t)steps * {size};",
+            f"float *const weights = room + (size_t)steps * {size + keys};",
+            *before,
+            "for (int32_t t = 0; t < steps; t++) {",
+            *look,
+            "}",
+            "softmax(steps, weights);",
+            f"zero({size}, both);",
+            "for (int32_t t = 0; t < steps; t++) {",
+            f"  add_times({size}, weights[t], room + (size_t)t * {size}, both);",
+            "}",
+        ]
+        head = f"static void attend({self._name} *m, float *room, float *both)"
+        source.functions.append(function(head, lines))
+        return "attend"
+
+    # ---- Reading ---------------------------------------------------------------------------------
+
+    def _summed(self) -> list[str]:
+        """Return what makes the summary of a memory."""
+        size, summary = self._memory_size, self._summary
+        at = f"room + (size_t)(steps - 1) * {size}"
+        if self._writing.summary == "ends":
+            half = self._stages[-1].size
+            lines = [f"copy({half}, {at}, {summary});"]
+            if self._stages[-1].back is not None:
+                lines.append(f"copy({half}, room + {half}, {summary} + {half});")
+            return lines
+        if self._writing.summary == "mean":
+            return [
+                "for (int32_t t = 0; t < steps; t++) {",
+                f"  add({size}, room + (size_t)t * {size}, {summary});",
+                "}",
+                f"for (int32_t n = 0; n < {size}; n++) ({summary})[n] /= (float)steps;",
+            ]
+        if self._writing.summary == "greatest":
+            return [
+                f"copy({size}, room, {summary});",
+                f"for (int32_t n = {size}; n < {self._num_places * size}; n++) {{",
+                f"  float *const most = {summary} + n % {size};",
+                "  *most = vmax(*most, room[n]);",
+                "}",
+            ]
+        return []
+
+    @property
+    def _beside(self) -> int:
+        """Floats of a place in the room, besides its value: its key, its weight."""
+        return self._key_size + 1 if self._decoder.attention is not None else 0
+
+    def _read(self) -> tuple[str, str]:
+        """Return the function that reads, and what it is given."""
+        name, size = self._name, self._memory_size + self._beside
+        if self._scratch:
+            given = "const uint8_t *pixels, float *room"
+            at = f"room + {self._num_places * size}"
+            lines = [
+                f"const int32_t steps = {self._num_places};",
+                f"{name}_reset(m);",
+                f"grid_of(pixels, room, {at});",
+            ]
+        else:
+            tokens = self._writing.num_tokens
+            given = (
+                f"int32_t steps, const {'float' if tokens is None else 'int32_t'} *in, float *room"
+            )
+            lines = ["if (steps < 1) return -1;"]
+            if tokens is not None:
+                lines += ["for (int32_t t = 0; t < steps; t++) {"]
+                lines += [f"  if (in[t] < 0 || in[t] >= {tokens}) return -1;", "}"]
+
+            def before(number: int) -> list[str]:
+                return ["m->token = in[t];"] if tokens is not None and number == 0 else []
+
+            read = "in" if tokens is None else "0"
+            room = f"room + (size_t)steps * {size}"
+            loops, _ = over_steps(self._stages, read, self._input_size, "room", room, before)
+            lines += [f"{name}_reset(m);", *loops]
+        lines += ["m->steps = steps;", *self._summed(), *self._begin, "return 0;"]
+        head = f"int32_t {name}_read({name} *m, {given})"
+        return function(head, lines), given
+
+    # ---- C ---------------------------------------------------------------------------------------
+
+    def program(self) -> Program:
+        """Return the file and its header."""
+        name, source, decoder = self._name, self._source, self._decoder
+        words = decoder.config.vocabulary_size
+        looks = decoder.attention is not None
+        given = "int32_t word, float *room, float *out" if looks else "int32_t word, float *out"
+        wrong = f"if (m->steps < 1 || word < 0 || word >= {words}) return -1;"
+        head = f"int32_t {name}_step({name} *m, {given})"
+        step = function(head, [wrong, "m->token = word;", *self._steps, "return 0;"])
+        read, reads = self._read()
+        defines = [
+            (f"OUTPUTS {words}", "words: a step reads one, and says how likely each is next")
+        ]
+        size = self._memory_size + self._beside
+        if self._scratch:
+            self._room = size * self._num_places + self._scratch
+            defines.append((f"ROOM {self._room}", "floats"))
+            side = self._side
+            what = f"Reads a picture. pixels: [3][{side}][{side}], of red, green and blue;\n   "
+            what += "room: [{0}_ROOM]"
+        else:
+            self._room = size + 2 * max(stage.output_size for stage in self._stages)
+            tokens = self._writing.num_tokens
+            shape = f"steps * {self._input_size}" if tokens is None else "steps"
+            if tokens is None:
+                defines.append((f"INPUTS {self._input_size}", "numbers of a step that is read"))
+            else:
+                defines.append((f"TOKENS {tokens}", "of what is read, from 0 on"))
+            defines.append((f"ROOM(steps) ((size_t){self._room} * (size_t)(steps))", "floats"))
+            what = f"Reads a whole sequence. in: [{shape}]; room: [{{0}}_ROOM(steps)]"
+        keeps = ",\n   which every step needs as it is left" if looks else ""
+        places = f"steps * {self._memory_size + self._key_size}"
+        if self._scratch:
+            places = str(self._num_places * (self._memory_size + self._key_size))
+        looked = f"\n   room + {places}: how much it looked at each place." if looks else ""
+        declared = [
+            f"/* {what.format(name.upper())}{keeps}. */",
+            f"int32_t {name}_read({name} *m, {reads});",
+            "",
+            "/* Reads the word that was written last, at first the mark of the beginning, and says",
+            f"   scores of the next one. out: [{words}].{looked} */",
+            f"int32_t {name}_step({name} *m, {given});",
+        ]
+        widest = max([1, *(stage.output_size for stage in self._stages)])
+        interface = Interface(defines, [read, step], declared, integers=("steps",), widest=widest)
+        text, header, instance = program_text(name, source, interface)
+        return Program(
+            name, text, header, source.num_bytes, instance, output_size=words, row=self._row
+        )
+
+    @property
+    def _side(self) -> int:
+        encoder = self._writing.modules[0]
+        assert isinstance(encoder, PictureEncoder)
+        return encoder.config.picture_size
+
+    # ---- The proof -------------------------------------------------------------------------------
+
+    def _row(self, library: Any, inputs: Mapping[str, Tensor], row: int) -> Tensor:
+        """Return the scores after each known word of a row, (T, V)."""
+        name = "source" if "source" in inputs else "media"
+        read = inputs[name][row]
+        kind: Any = np.uint8
+        if not self._scratch:
+            steps = int(inputs["lengths"][row])
+            read = read[:steps]
+            kind = np.float32 if self._writing.num_tokens is None else np.int32
+            if self._writing.num_tokens is None:
+                read = side_by_side(read, self._input_size // read.shape[1])
+        numbers = np.ascontiguousarray(read.numpy(), kind)
+        steps = 1 if self._scratch else len(numbers)
+        room = torch.empty(self._room * steps)
+        first = [] if self._scratch else [ctypes.c_int32(steps)]
+        pointer = ctypes.c_void_p(room.data_ptr())
+        library.call("read", *first, numbers.ctypes.data_as(ctypes.c_void_p), pointer)
+        words = inputs["words"][row].tolist()
+        out = torch.full((len(words), self._decoder.config.vocabulary_size), torch.nan)
+        more = [pointer] if self._decoder.attention is not None else []
+        for word, scores in zip(words, out, strict=True):
+            library.call("step", ctypes.c_int32(word), *more, ctypes.c_void_p(scores.data_ptr()))
+        return out
