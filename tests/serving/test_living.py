@@ -12,6 +12,8 @@ import torch
 from support.living import file_of, loaded_run
 from unrolled.serving import living
 from unrolled.serving.bundle import modules, script_of
+from unrolled.serving.compiled import compiled
+from unrolled.serving.runs import ServedRun
 
 MODULES = modules()
 EXPORTED = re.compile(r"^export (?:async )?(?:const|class|function\*?) (\w+)", re.M)
@@ -96,6 +98,21 @@ def test_weights_become_bytes_where_the_file_would_be_too_large(lstm, page, monk
     assert content_of(smaller)["run"]["inside"] == "int8"
     assert len(smaller.encode()) <= living.MOST_BYTES
     assert "rounded to 8 bits" in said
+
+
+@pytest.mark.parametrize("weights", ["f32", "int8"])
+def test_the_weights_are_in_a_file_once(small_runs, weights):
+    loaded = loaded_run(small_runs["deep"])
+    run = ServedRun("deep", 0, loaded.task, loaded.model)
+    store = living._Store(weights)
+    living._network(run, store)
+    module = compiled(loaded.task, loaded.model, weights, store.rows)
+    matrices = [w for w in loaded.model.parameters() if w.dim() == 2]
+    assert len(module["fills"]) == len(matrices) == 6
+    image = np.frombuffer(gzip.decompress(base64.b64decode(module["image"])), "u1")
+    for fill in module["fills"]:
+        size = len(fill["rows"]) * fill["length"] * (4 if weights == "f32" else 1)
+        assert not image[fill["at"] : fill["at"] + size].any()
 
 
 @pytest.mark.parametrize(("run", "most", "why"), [("lstm", 9, "large"), ("tcn", 9**9, "layer")])
