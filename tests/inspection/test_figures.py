@@ -142,6 +142,6 @@ def test_colours_mean_what_they_mean_on_the_page():
         assert blue > red  # above zero
     red, _, blue = map(int, re.findall(r"\d+", AROUND_ZERO[0][1])[:3])
     assert red > blue
-    css = (files("unrolled.inspection") / "report.css").read_text(encoding="utf-8")
+    css = (files("unrolled.serving") / "static/report.css").read_text(encoding="utf-8")
     assert f".high {{ background: {AROUND_ZERO[-1][1]}; }}" in css
     assert f".low {{ background: {AROUND_ZERO[0][1]}; }}" in css

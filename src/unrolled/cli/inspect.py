@@ -54,6 +54,7 @@ def inspect(
     from unrolled.inspection.reading import steps_to_measure
     from unrolled.inspection.report import Facts, report
     from unrolled.metrics import find_metric
+    from unrolled.serving.living import page_of
     from unrolled.training import loss_curves, writing
 
     loaded = load_run(run, trust_code=trust_code)
@@ -102,7 +103,7 @@ def inspect(
         torch.manual_seed(0)
         untrained = task.subject(task.make_model(options.model).eval())
     subject = task.subject(loaded.model)
-    page = report(
+    written = report(
         subject,
         read,
         facts,
@@ -111,11 +112,12 @@ def inspect(
         held_out=None if source is None else held_out,
         language=language,
     )
+    page, weights = page_of(loaded, written, facts.name, on_held_out=source is None, example=text)
     content = page.encode("utf-8", "backslashreplace")  # names of files may be neither
     output = output or run / "report.html"
     with writing(output, "output"), write_atomically(output) as opened:
         opened.write(content)
-    say(f"{output}: {len(content) / 1e6:.1f} MB, open it in a browser", err=True)
+    say(f"{output}: {len(content) / 1e6:.1f} MB, open it in a browser; {weights}", err=True)
 
 
 def _units(say_in: "Phrases", hidden_size: int, num_layers: int) -> str:

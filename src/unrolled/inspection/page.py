@@ -1,26 +1,22 @@
-"""A page of sections, figures and tables as one HTML file that needs nothing else.
+"""A report of sections, figures and tables as markup, for the page that it is shown on.
 
-Not here: what is measured and said (`report.py`), how figures look (`figures`).
+Not here: what is measured and said (`report.py`), how figures look (`figures`), and the page, which
+draws them (`serving/bundle.py`, `serving/static/figures.js`).
 """
 
-import base64
-import gzip
 import html
 import json
 from collections.abc import Sequence
-from functools import cache
-from importlib.resources import files
 from typing import Any
 
-from unrolled.inspection.figures.style import plotly_script
 from unrolled.inspection.verdict import Said
 from unrolled.languages import Phrases
 
-__all__ = ["Page"]
+__all__ = ["Page", "in_script"]
 
 
 class Page:
-    """A page that is written from top to bottom.
+    """A report that is written from top to bottom.
 
     Text arguments are plain text, but for those called `markup`.
 
@@ -30,7 +26,7 @@ class Page:
     """
 
     def __init__(self, title: str, say: Phrases) -> None:
-        self._title = title
+        self.title = title
         self.say = say
         self._parts: list[str] = []
         self._sections: list[tuple[str, str]] = []
@@ -79,7 +75,7 @@ class Page:
         self._parts.append(
             f'<figure><div class="drawn"{data_least}><div{scroll} role="img" '
             f'aria-label="{_e(label)}"><div class="plot" style="min-height:{height}px"></div></div>'
-            f'<script type="application/json">{_in_script(content)}</script></div>'
+            f'<script type="application/json">{in_script(content)}</script></div>'
             f"<figcaption>{markup}</figcaption></figure>"
         )
 
@@ -99,34 +95,20 @@ class Page:
 
     def footer(self, paragraphs: Sequence[str]) -> None:
         """Write what is below all sections."""
-        self._parts.append(f"<footer>{''.join(f'<p>{_e(p)}</p>' for p in paragraphs)}</footer>")
-
-    def to_html(self) -> str:
-        """Return the whole file, plotly.js in it."""
-        folder = files("unrolled.inspection")
-        css = (folder / "report.css").read_text(encoding="utf-8")
-        script = (folder / "report.js").read_text(encoding="utf-8")
-        links = "".join(f'<a href="#{name}">{_e(link)}</a>' for name, link in self._sections)
-        body = "\n".join(self._parts).replace("<!-- sections -->", f"<nav>{links}</nav>", 1)
-        return (
-            f'<!doctype html>\n<html lang="{self.say.language}">\n<head>\n<meta charset="utf-8">\n'
-            '<meta name="viewport" content="width=device-width, initial-scale=1">\n'
-            f'<link rel="icon" href="data:,">\n<title>{_e(self._title)}</title>\n'
-            f"<style>\n{css}</style>\n</head>\n<body>\n<main>\n{body}\n</main>\n"
-            f'<script id="plotly" type="text/plain">{_packed_plotly()}</script>\n'
-            f"<script>\n{script}</script>\n</body>\n</html>\n"
+        self._parts.append(
+            f'<div class="foot">{"".join(f"<p>{_e(p)}</p>" for p in paragraphs)}</div>'
         )
 
-
-@cache
-def _packed_plotly() -> str:
-    return base64.b64encode(gzip.compress(plotly_script().encode(), mtime=0)).decode()
+    def markup(self) -> str:
+        """Return what has been written."""
+        links = "".join(f'<a href="#{name}">{_e(link)}</a>' for name, link in self._sections)
+        return "\n".join(self._parts).replace("<!-- sections -->", f"<nav>{links}</nav>", 1)
 
 
 def _e(text: str) -> str:
     return html.escape(text)
 
 
-def _in_script(content: Any) -> str:
+def in_script(content: Any) -> str:
     """Return JSON that no text in it can end the script with."""
     return json.dumps(content, ensure_ascii=False).replace("<", "\\u003c")

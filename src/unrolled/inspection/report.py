@@ -1,9 +1,11 @@
-"""The report of a model: what happens in it while it reads, as one HTML file.
+"""The report of a model: what happens in it while it reads.
 
-Not here: runs and their folders (`cli/inspect.py` knows those), how a page is laid out (`page.py`).
+Not here: runs and their folders (`cli/inspect.py` knows those), how a report is laid out
+(`page.py`), the file that it is part of (`serving/bundle.py`).
 """
 
 from collections.abc import Mapping, Sequence
+from typing import NamedTuple
 
 from unrolled.inspection.page import Page
 from unrolled.inspection.reading import Facts, Measured, Read, Reading, first_passages, measure
@@ -19,7 +21,19 @@ from unrolled.inspection.subject import Passage, Subject
 from unrolled.languages import ENGLISH, Phrases
 from unrolled.networks import count_parameters
 
-__all__ = ["Facts", "report"]
+__all__ = ["Facts", "Report", "report"]
+
+
+class Report(NamedTuple):
+    """A report, and what its verdict is made of.
+
+    Args:
+        page: What is written.
+        measured: How far the gradient reaches; None where that cannot be told.
+    """
+
+    page: Page
+    measured: Measured | None
 
 
 def report(
@@ -31,8 +45,8 @@ def report(
     beside: Mapping[str, Subject] | None = None,
     held_out: Read | None = None,
     language: str = ENGLISH,
-) -> str:
-    """Return a report of a model: one HTML file that works without a network.
+) -> Report:
+    """Return a report of a model.
 
     Args:
         subject: The model.
@@ -78,4 +92,4 @@ def report(
     if facts.curves:
         write_training(page, facts)
     page.footer(reading.notes(say))
-    return page.to_html()
+    return Report(page, measured)

@@ -1,26 +1,20 @@
 """What the page shows of a model's memory: gradients, saturation, time constants."""
 
-import math
 from dataclasses import replace
-from typing import Any
 from weakref import WeakKeyDictionary
-
-from torch import Tensor
 
 from unrolled.inspection import (
     Reach,
     Subject,
-    Verdict,
     gradient_reach,
     saturation,
     time_constants,
 )
 from unrolled.inspection.reading import Measured, enough_to_measure, measure
-from unrolled.inspection.verdict import MARKS
-from unrolled.languages import language_names
 from unrolled.serving import schema
 from unrolled.serving.errors import ApiError
 from unrolled.serving.reading import Reading
+from unrolled.serving.recorded import rounded, told_measured, told_reach, told_verdict
 from unrolled.serving.runs import ServedRun
 
 __all__ = ["look_back"]
@@ -55,36 +49,15 @@ def look_back(run: ServedRun, reading: Reading, position: int | None) -> schema.
     forgets = subject.recurrent is not None and subject.recurrent.cell.keeps is not None
     return schema.GradientAnswer(
         version=str(run.version),
-        lags=reach.lags.tolist(),
-        reach={name: [_numbers(row) for row in rows] for name, rows in reach.relative().items()},
-        verdict=None if measured is None else _in_words(measured.verdict),
-        measured=None
-        if measured is None
-        else schema.Measured(
-            windows=measured.windows, held_out=measured.held_out, cut=measured.cut
-        ),
+        **told_reach(reach),
+        verdict=None if measured is None else told_verdict(measured.verdict),
+        measured=None if measured is None else schema.Measured(**told_measured(measured)),
         saturation=[
             {name: [low.mean().item(), high.mean().item()] for name, (low, high) in shares.items()}
             for shares in map(saturation, records)
         ],
-        time_constants=[_numbers(time_constants(record)) for record in records if forgets],
+        time_constants=[rounded(time_constants(record)) for record in records if forgets],
     )
-
-
-def _in_words(judged: Verdict) -> dict[str, Any]:
-    """Return a verdict as JSON has it, with how it is said in each language."""
-    rate = judged.rate if math.isfinite(judged.rate) else None
-    return {
-        "kind": judged.kind,
-        "mark": MARKS[judged.kind],
-        "state": judged.state,
-        "layer": judged.layer,
-        "rate": rate,
-        "half_life_steps": judged.half_life_steps,
-        "horizon_steps": judged.horizon_steps,
-        "measured_steps": judged.measured_steps,
-        "words": {code: judged.say(code)._asdict() for code in language_names()},
-    }
 
 
 def _measure(run: ServedRun, reading: Reading) -> Measured | None:
@@ -111,8 +84,3 @@ def _from_place(subject: Subject, reading: Reading, position: int) -> Reach:
         loss=subject.loss(following),
         max_lag=min(_LAGS_OF_ONE_PLACE, position),
     )
-
-
-def _numbers(values: Tensor) -> list[float | None]:
-    """Return numbers as JSON has them, None for what is none."""
-    return [float(f"{v:.5g}") if math.isfinite(v) else None for v in values.tolist()]

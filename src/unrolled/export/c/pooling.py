@@ -53,5 +53,5 @@ def _attention(
     said = source.state(1)
     body.lines += [
         f"{score}(m, in, {said});",
-        f"attend({size}, in, {said}, {total}, {weight}, {most}, {pooled});",
+        f"attention_of({size}, in, {said}, {total}, {weight}, {most}, {pooled});",
     ]

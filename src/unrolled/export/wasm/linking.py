@@ -14,6 +14,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from unrolled.errors import OptionError, field
 from unrolled.export.c.interface import Pass, Program
 from unrolled.export.c.source import Array, Source
 from unrolled.kernels import PlainStep, PlainTrace
@@ -35,7 +36,7 @@ SUPPORT = {
     "window": "iiiffpf",
     "mean_of": "iffff",
     "most_of": "ifff",
-    "attend": "iffffff",
+    "attention_of": "iffffff",
 }
 """What functions of support.h and module.c take: M a matrix, i a number, f floats, p an integer."""
 
@@ -58,10 +59,13 @@ class Linked:
     Args:
         image: Its constants, its operations, and what module.c calls a Model.
         layout: Where what is in its memory, in bytes: what JavaScript is told.
+        matrices: Where in the image the numbers of each matrix are, by its name, and the widths of
+            the panels that they lie in: none of one that lies as it is in C.
     """
 
     image: bytes
     layout: dict[str, Any]
+    matrices: dict[str, tuple[int, tuple[int, ...]]]
 
 
 def function_kinds(step: PlainStep, trace: PlainTrace) -> dict[str, str]:
@@ -127,6 +131,10 @@ class _Linker:
                 numbers = _packed(array.numbers.reshape(matrix.depth, matrix.columns))
                 array = Array(numbers, array.stored)
             self._places[name] = self._constant(array)
+        self._matrices: dict[str, tuple[int, tuple[int, ...]]] = {
+            name: (self._places[f"{name}_numbers"], _PANELS if name in multiplied else ())
+            for name in self._source.matrices
+        }
         place = len(self._constants)
         for name, array in self._source.arrays.items():
             if array.stored == "int8":
@@ -174,7 +182,7 @@ class _Linker:
             "traced": self._num_traced,
             "records": self._records,
         }
-        return Linked(bytes(self._constants) + operations + _words(words), layout)
+        return Linked(bytes(self._constants) + operations + _words(words), layout, self._matrices)
 
     def run(self, each: Pass) -> list[int]:
         """Add a pass and return what module.c calls one, its operations counted from the first."""
@@ -188,7 +196,8 @@ class _Linker:
 
     def _call(self, line: str, bound: dict[str, tuple[int, int]], back: bool) -> None:
         match = _LINE.fullmatch(line)
-        assert match, f"{line} is no call"
+        if match is None:
+            raise _no_module(line)
         name, texts = match[1], match[2].split(", ")
         if name in self._source.bodies:
             inner = {
@@ -221,6 +230,8 @@ class _Linker:
         self._num_traced += units * trace.num_vectors[phase]
 
     def _add(self, name: str, values: Sequence[tuple[int, int]]) -> None:
+        if name not in self._numbers:
+            raise _no_module(name)
         assert len(values) <= _ARGUMENTS, name
         kinds = sum(kind << 4 * place for place, (kind, _) in enumerate(values))
         numbers = [number for _, number in values]
@@ -255,6 +266,11 @@ class _Linker:
         if first.startswith("m->"):
             return _PLACE, self._memory[first[3:]] + 4 * added
         return _PLACE, self._places[first] + 4 * added
+
+
+def _no_module(what: str) -> OptionError:
+    message = f"there is no module for this model, which computes {what}"
+    return OptionError(message, f"export it with {field('c')} or {field('onnx')}")
 
 
 def _packed(numbers: Tensor) -> Tensor:

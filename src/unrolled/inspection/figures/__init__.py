@@ -12,7 +12,6 @@ from unrolled.inspection.figures.curves import (
     step_stretch,
     time_constant_curve,
 )
-from unrolled.inspection.figures.style import plotly_script
 from unrolled.inspection.figures.texts import attention_map, candidates, gate_maps, unit_over_text
 
 __all__ = [
@@ -21,7 +20,6 @@ __all__ = [
     "gate_maps",
     "learning_curves",
     "memory_map",
-    "plotly_script",
     "reach_by_lag",
     "saturation_map",
     "step_stretch",

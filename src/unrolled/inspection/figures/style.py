@@ -6,7 +6,6 @@ Not here: what is drawn.
 from collections.abc import Sequence
 from functools import cache
 from importlib import import_module
-from pathlib import Path
 from typing import Any
 
 from unrolled.errors import OptionError
@@ -20,7 +19,6 @@ __all__ = [
     "INK",
     "MONO",
     "new_figure",
-    "plotly_script",
     "rgba",
     "styled",
 ]
@@ -80,12 +78,6 @@ def _figure_class() -> Any:
             return shown.get("text/html", whole)
 
     return Figure
-
-
-def plotly_script() -> str:
-    """Return the source of plotly.js, that pages without a network carry with them."""
-    package = Path(_imported("plotly").__file__).parent
-    return (package / "package_data" / "plotly.min.js").read_text(encoding="utf-8")
 
 
 def styled(figure: Any, *, height: int, legend: bool = False) -> Any:

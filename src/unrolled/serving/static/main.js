@@ -9,20 +9,21 @@ import { chooseKeys, chosen, readAddress, rememberLanguage, run, set, state, unk
 import { compare } from "./views/compare.js";
 import { gradient } from "./views/gradient.js";
 import { read } from "./views/read.js";
+import { report as written } from "./views/report.js";
 import { step } from "./views/step.js";
 import { unroll } from "./views/unroll.js";
 import { write } from "./views/write.js";
 
-const VIEWS = { write, read, step, unroll, gradient, compare };
+const VIEWS = { report: written, write, read, step, unroll, gradient, compare };
 const $ = (id) => document.getElementById(id);
 
 let current = null; // the view that is shown, and what ends it
 let lasting = ""; // what is said as long as the view is shown, where nothing goes wrong
 let broken = []; // names of runs that cannot be shown
 
-/** The views of a run, by what it can do. */
+/** The views of a run, by what it can do; in a file, those that it names. */
 function viewsOf(one) {
-  return [one.writes ? "write" : "read", ...(one.step ? ["step"] : []), "unroll", "gradient", "compare"];
+  return one.views ?? [one.writes ? "write" : "read", ...(one.step ? ["step"] : []), "unroll", "gradient", "compare"];
 }
 
 const MOST_NAMED = 12; // characters in a notice
@@ -97,7 +98,14 @@ function chrome() {
   }
   $("full").hidden = !document.fullscreenEnabled;
   $("theme").textContent = document.documentElement.dataset.theme === "dark" ? "☀" : "☾";
-  $("facts").textContent = factsOf(one);
+  $("run").closest("label").hidden = Boolean(one.views) && state.runs.length < 2;
+  $("facts").textContent = [factsOf(one), whereabouts(one)].filter(Boolean).join(" · ");
+}
+
+/** In a file, whether the model is in it, and what computes it; or why not. */
+function whereabouts({ inside, outside, engine }) {
+  if (inside) return `${t(`inside.${inside}`)} ${t(`engines.${engine}`)}`;
+  return outside ? t(`outside.${outside.why}`, outside) : "";
 }
 
 function applyTheme() {

@@ -2,6 +2,8 @@
 
 const LONGEST_IN_ADDRESS = 500; // characters of a text
 
+const isFile = document.getElementById("content") !== null; // what one remembers, another would be told
+
 const listeners = new Set();
 
 export const state = {
@@ -164,6 +166,7 @@ export function walk(key, length) {
 }
 
 function remember(name, value) {
+  if (isFile) return;
   try {
     localStorage.setItem(`unrolled.${name}`, value);
   } catch {
@@ -172,6 +175,7 @@ function remember(name, value) {
 }
 
 function remembered(name) {
+  if (isFile) return null;
   try {
     return localStorage.getItem(`unrolled.${name}`);
   } catch {
@@ -199,6 +203,7 @@ export function readAddress() {
     const changes = forRun(first.name);
     Object.assign(state, { run: first.name }, changes);
   }
+  if (first.views) [state.view] = first.views;
   for (const name of ["view", "second", "text"]) {
     if (shown.has(name)) state[name] = shown.get(name);
   }

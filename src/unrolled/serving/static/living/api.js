@@ -1,0 +1,298 @@
+// The page's questions, answered within the file: the same as `api.js`, which asks the server. Facts
+// about the run are in the file; what depends on a text is computed here by the model in it.
+
+import { hear, rangeOf } from "../store.js";
+import { Network, logSoftmax } from "./network.js";
+import { areaUnder, masksOf } from "./patterns.js";
+import { tokensOf } from "./tokens.js";
+
+const NUM_CANDIDATES = 12;
+const BEST_UNITS = 5;
+const STEPS_OF_A_MAP = 400;
+const BETWEEN_PIECES = 60; // milliseconds between pieces of a text that is written: the page reads each
+const MILLISECONDS = 12; // of computing, after which the page gets its turn
+
+const content = JSON.parse(document.getElementById("content").textContent);
+const { run: description, model, limits } = content;
+
+export const media = new Map();
+
+/** What cannot be answered, by the name of its words. */
+class Refused extends Error {
+  constructor(code, values) {
+    super(content.words[content.language].errors[code].message);
+    Object.assign(this, { code, values });
+  }
+}
+
+export const runs = async () => ({ runs: [{ ...description, engine: (await loaded)?.engine }], broken: [], limits });
+
+export const words = async (language) => {
+  const code = language in content.words ? language : content.language;
+  return { language: code, languages: content.languages, words: content.words[code] };
+};
+
+const loaded = model && Network.load(model, description.step?.nodes ?? [], description.hidden_size);
+const tokens = model && tokensOf(model.network);
+
+const pause = () => new Promise((done) => setTimeout(done));
+
+/** Waits for others whenever it has been at work for a while. */
+function turns() {
+  let since = performance.now();
+  return async () => {
+    if (performance.now() - since < MILLISECONDS) return;
+    await pause();
+    since = performance.now();
+  };
+}
+
+/** What was read last: {text, ids, pieces, unknown, leftOut, steps}. Another goes on from where the two part. */
+let last = { text: null, ids: [], steps: [] };
+let before = Promise.resolve(); // the reading that is on its way: one at a time
+
+/** How the model reads a text. */
+function readingOf(text) {
+  before = before.catch(() => {}).then(() => (last.text === text ? last : readAnew(text)));
+  return before;
+}
+
+async function readAnew(text) {
+  const network = await loaded;
+  const characters = [...text];
+  const read = characters.slice(0, limits.text_characters);
+  const { ids, pieces, unknown } = tokens.encode(read);
+  let same = 0;
+  while (same < ids.length && ids[same] === last.ids[same]) same += 1;
+  const steps = last.steps.slice(0, same);
+  const turn = turns();
+  let states = steps.at(-1)?.states ?? network.begin();
+  for (const id of ids.slice(same)) {
+    const step = kept(network.read(id, states));
+    steps.push(step);
+    ({ states } = step);
+    await turn();
+  }
+  last = { text, ids, pieces, unknown, leftOut: characters.length - read.length, steps };
+  return last;
+}
+
+/** Of a step what has a name, and what is said after it: the rest is computed again where it is asked for. */
+function kept({ steps, states, scores }) {
+  const named = steps.map(({ given, values }, part) => ({
+    given,
+    values: Object.fromEntries(description.parts[part].signals.map((name) => [name, values[name]])),
+  }));
+  const said = logSoftmax(scores);
+  const order = [...said.keys()].sort((a, b) => said[b] - said[a]);
+  const likeliest = order.slice(0, NUM_CANDIDATES).map((id) => ({ text: model.network.labels[id], probability: Math.exp(said[id]) }));
+  return { steps: named, states, scores, said, likeliest };
+}
+
+/** Numbers, which are numbers. */
+function finite(values) {
+  if (values.every(Number.isFinite)) return values;
+  throw new Refused("diverged");
+}
+
+const valuesOf = (reading, part, name) => reading.steps.map(({ steps }) => steps[part].values[name]);
+
+const ofUnit = (all, unit) => all.map((values) => (unit === null ? values.reduce((a, b) => a + b, 0) / values.length : values[unit]));
+
+/** Reads a text; which of its characters are not read is known from then on. */
+export async function read(question) {
+  const reading = await readingOf(question.text);
+  const { ids, pieces, steps, unknown } = reading;
+  const position = steps.length ? Math.min(question.position ?? Infinity, steps.length - 1) : null;
+  const { signal } = question;
+  hear(question, unknown);
+  return {
+    version: description.version,
+    pieces,
+    surprise: ids.map((id, at) => (at ? -steps[at - 1].said[id] / Math.LN2 : null)).map((bits) => (Number.isNaN(bits) ? null : bits)),
+    expected: question.expected && description.says ? steps.map(({ likeliest }) => likeliest[0]) : null,
+    position,
+    candidates: position === null || !description.says ? [] : finiteShares(steps[position].likeliest),
+    values: signal && steps.length ? finite(ofUnit(valuesOf(reading, signal.part, signal.name), signal.unit)) : null,
+    unknown,
+    left_out: reading.leftOut,
+  };
+}
+
+function finiteShares(candidates) {
+  finite(candidates.map(({ probability }) => probability));
+  return candidates;
+}
+
+/** Every number of one unit at every step. */
+export async function unit({ text, part, unit: which }) {
+  const network = await loaded;
+  const { steps } = await readingOf(text);
+  const answer = { version: description.version, x: {}, u: {}, values: {}, before: {}, inner: {} };
+  const put = (group, name, value) => (answer[group][name] ??= []).push(value);
+  const turn = turns();
+  const elsewhere = new Set(["input", "recurrent", "product", "before"]);
+  const named = new Set(description.parts[part].signals);
+  for (const { steps: ofLayers } of steps) {
+    const { given, values } = ofLayers[part];
+    const all = network.step(network.layers[part], given, which);
+    for (const { id, operation } of network.nodes) {
+      if (operation === "input") put("x", id.slice(2), all[id][0]);
+      else if (operation === "recurrent" || operation === "product") put("u", id.slice(2), all[id][0]);
+      else if (!elsewhere.has(operation) && !named.has(id)) put("inner", id, all[id][0]);
+    }
+    for (const name of named) put("values", name, values[name][which]);
+    for (const name of network.cell.states) put("before", name, given.before[name][which]);
+    await turn();
+  }
+  Object.values(answer).flatMap((group) => (typeof group === "string" ? [] : Object.values(group))).forEach(finite);
+  return answer;
+}
+
+/** A heat map of all units of a gate or state over a part of the text. */
+export async function map({ text, part, name, start, stop }) {
+  const reading = await readingOf(text);
+  const shown = valuesOf(reading, part, name).slice(start, Math.min(stop, start + STEPS_OF_A_MAP));
+  let [lowest, highest] = [Infinity, -Infinity];
+  for (const values of shown) {
+    for (const value of finite(values)) {
+      if (value < lowest) lowest = value;
+      if (value > highest) highest = value;
+    }
+  }
+  const scale = 255 / Math.max(highest - lowest, 1e-12);
+  const bytes = shown.map((values) => String.fromCharCode(...values.map((value) => Math.round((value - lowest) * scale)))).join("");
+  return { version: description.version, start, steps: shown.length, units: shown[0].length, lowest, highest, data: btoa(bytes) };
+}
+
+/** The units that follow patterns of the text best. */
+export async function rank({ text, part, name }) {
+  const reading = await readingOf(text);
+  const all = valuesOf(reading, part, name);
+  const patterns = {};
+  const turn = turns();
+  for (const [pattern, mask] of Object.entries(all.length ? masksOf(reading.pieces) : {})) {
+    const areas = [];
+    for (let which = 0; which < all[0].length; which += 1) {
+      areas.push({ unit: which, area: areaUnder(Float64Array.from(all, (values) => values[which]), mask) });
+      await turn();
+    }
+    areas.sort((a, b) => Math.abs(b.area - 0.5) - Math.abs(a.area - 0.5));
+    patterns[pattern] = areas.slice(0, BEST_UNITS);
+  }
+  return { version: description.version, patterns };
+}
+
+/** How far the loss reaches back: as it was measured, or from one place of the text. */
+export async function gradient({ text, position }) {
+  const network = await loaded;
+  const reading = await readingOf(text);
+  let reach = content.reach;
+  if (position !== undefined && position !== null) {
+    if (!position) throw new Refused("nothing_before");
+    reach = network.reach(reading.steps.slice(0, position + 1), reading.ids[position + 1]);
+    Object.values(reach.reach).flat().forEach(finite);
+  } else if (!reach.lags.length) throw new Refused("too_short", { least: 4, got: reading.steps.length });
+  const parts = reading.steps.length ? description.parts : [];
+  return {
+    version: description.version,
+    lags: reach.lags,
+    reach: reach.reach,
+    verdict: content.reach.verdict,
+    measured: content.reach.measured,
+    saturation: parts.map((_, part) => saturationOf(reading, part)),
+    time_constants: description.keeps ? parts.map((_, part) => constantsOf(valuesOf(reading, part, description.keeps))) : [],
+  };
+}
+
+const END = 0.9; // of its range, below which a gate is not open
+
+/** The shares of values at the low and at the high end of each gate's range. */
+function saturationOf(reading, part) {
+  const bounded = description.parts[part].signals.filter((name) => rangeOf(name, description) && !description.states.includes(name));
+  return Object.fromEntries(bounded.map((name) => {
+    const [lowest, highest] = rangeOf(name, description);
+    const far = END * (highest - lowest);
+    let [count, low, high] = [0, 0, 0];
+    for (const values of valuesOf(reading, part, name)) {
+      for (const value of values) {
+        count += 1;
+        low += value < highest - far;
+        high += value > lowest + far;
+      }
+    }
+    return [name, [low / count, high / count]];
+  }));
+}
+
+const constantsOf = (steps) =>
+  Array.from(steps[0], (_, unit) => 1 / (1 - steps.reduce((total, values) => total + values[unit], 0) / steps.length))
+    .map((steps) => (Number.isFinite(steps) ? steps : null));
+
+/** Yields the lines of a text as it is written: {prompt}, {text}, {done, seed}. */
+export async function* generate({ text, length, temperature, seed: wanted }, signal) {
+  const network = await loaded;
+  const given = tokens.encode([...text].slice(-limits.text_characters));
+  const seed = wanted ?? crypto.getRandomValues(new Uint32Array(1))[0];
+  const random = randomFrom(seed);
+  const decoder = tokens.decoder();
+  const turn = turns();
+  let prompt = given.ids;
+  if (!prompt.length) {
+    prompt = tokens.encode([...model.network.prompt]).ids;
+    yield { prompt: model.network.prompt };
+  }
+  let read = { states: network.begin() };
+  for (const id of prompt) {
+    read = network.read(id, read.states);
+    await turn();
+  }
+  let written = "";
+  let since = performance.now();
+  for (let count = 0; count < length; count += 1) {
+    signal.throwIfAborted();
+    const id = drawn(finite(read.scores), temperature, random);
+    written += decoder.push(id);
+    read = network.read(id, read.states);
+    await turn();
+    if (performance.now() - since < BETWEEN_PIECES) continue;
+    if (written) yield { text: written };
+    written = "";
+    since = performance.now();
+  }
+  written += decoder.finish();
+  if (written) yield { text: written };
+  yield { done: true, seed };
+}
+
+/** A label: the likeliest at temperature 0, else as likely as the scores say. */
+function drawn(scores, temperature, random) {
+  const best = scores.indexOf(scores.reduce((a, b) => Math.max(a, b)));
+  if (!temperature) return best;
+  const said = logSoftmax(scores.map((score) => score / temperature));
+  let rest = random();
+  for (let id = 0; id < said.length; id += 1) {
+    rest -= Math.exp(said[id]);
+    if (rest < 0) return id;
+  }
+  return best;
+}
+
+/** Random numbers in 0..1, always the same ones of a seed: splitmix of 32 bits (Steele et al., 2014). */
+function randomFrom(seed) {
+  let state = (seed ^ Math.floor(seed / 2 ** 32)) >>> 0;
+  return () => {
+    state = (state + 0x9e3779b9) >>> 0;
+    let mixed = Math.imul(state ^ (state >>> 16), 0x21f0aaad);
+    mixed = Math.imul(mixed ^ (mixed >>> 15), 0x735a2d97);
+    return ((mixed ^ (mixed >>> 15)) >>> 0) / 2 ** 32;
+  };
+}
+
+// what takes Python: views that ask for it are not among those of a file
+const needsServer = async () => {
+  throw new Refused("run");
+};
+export const caption = needsServer;
+export const predict = needsServer;
+export const backtest = needsServer;
