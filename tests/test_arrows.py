@@ -37,7 +37,7 @@ LEVELS_INSIDE = {
     "unrolled": LEVELS,
     "unrolled.kernels": (
         ("memory",),
-        ("modes", "observer", "rows", "weights"),
+        ("holding", "modes", "observer", "rows", "weights"),
         ("reference",),
         ("exporting",),
         ("capturing",),
