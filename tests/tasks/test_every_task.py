@@ -21,6 +21,7 @@ from unrolled.cli.main import main
 from unrolled.errors import OptionError, RunError
 from unrolled.export.c.program import program_of
 from unrolled.export.c.proof import prove_run
+from unrolled.inspection import attribute
 from unrolled.kernels import find_compiler
 from unrolled.options import option_fields
 from unrolled.tasks import (
@@ -286,6 +287,19 @@ def test_a_model_is_the_same_as_plain_c_or_refused_by_name(name, tmp_path):
     proof = prove_run(program, graphs, examples, "f32")
     assert proof.num_rows
     assert proof.difference < 1e-6
+
+
+@pytest.mark.parametrize("name", [name for name in PREPARED if name not in ("forecast", "toy")])
+def test_what_is_said_is_made_of_what_was_read(name, tmp_path):
+    prepared = prepare_small(name, tmp_path, "run")
+    subject = prepared.task.subject(prepared.trainer.model.eval())
+    examples = prepared.splits.held_out or prepared.splits.test
+    passage = next(iter(subject.passages(examples[:1])))
+    found = attribute(subject, passage)
+    added_up = float(found.values.sum()) + found.residual
+    assert added_up == pytest.approx(found.score - found.baseline_score, abs=1e-6)
+    assert abs(found.residual) <= 0.005 * max(1, abs(found.score - found.baseline_score))
+    assert found.values.any()
 
 
 def test_what_a_taggers_scores_lack_goes_beside_them(tmp_path):
