@@ -94,8 +94,9 @@ def test_what_came_next_is_explained_and_integrated_gradients_add_up():
     subject, passage = language_subject()
     found = attribute(subject, passage, step=5)
     assert found.text == passage.pieces[6]
-    output, _ = subject.layer(passage.features[None])
-    scores = subject.log_probabilities(passage, output[0])
+    with torch.no_grad():
+        output, _ = subject.layer(passage.features[None])
+        scores = subject.log_probabilities(passage, output[0])
     assert found.score == pytest.approx(float(scores[5, found.label]), rel=1e-4)
     difference = found.score - found.baseline_score
     assert abs(found.residual) <= 0.005 * max(1, abs(difference))
@@ -112,8 +113,9 @@ def test_leaving_one_out_is_reading_without_it():
     found = attribute(subject, passage, step=9, method="leave-one-out")
     changed = passage.features.clone()
     changed[4] = 0
-    output, _ = subject.layer(changed[None])
-    without = float(subject.readout(output[0, 9]).double().log_softmax(-1)[found.label])
+    with torch.no_grad():
+        output, _ = subject.layer(changed[None])
+        without = float(subject.readout(output[0, 9]).double().log_softmax(-1)[found.label])
     assert float(found.values[4]) == pytest.approx(found.score - without, rel=1e-4, abs=1e-6)
 
 

@@ -9,7 +9,7 @@ Integrated gradients are those of M. Sundararajan, A. Taly and Q. Yan (2017), "A
 for deep networks": they add up to F(x) - F(b), and what is missing of that is given.
 """
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Literal, cast, get_args
 
 import numpy as np
@@ -18,7 +18,7 @@ from torch import Tensor
 
 from unrolled.errors import OptionError, ShapeError
 from unrolled.inspection.subject import Passage, Subject
-from unrolled.layers import RecurrentLayer, SequenceLayer, map_state
+from unrolled.layers import RecurrentLayer
 from unrolled.networks.modes import evaluating
 
 __all__ = ["Attribution", "Method", "attribute"]
@@ -26,7 +26,6 @@ __all__ = ["Attribution", "Method", "attribute"]
 Method = Literal["gradient", "integrated", "leave-one-out"]
 
 _FEWEST_POINTS = 16  # of the line
-_MOST_POINTS = 1024
 _COMPLETE = 0.005  # of F(x) - F(b), or nats where that is less than 1
 _AT_ONCE = 32  # rows
 
@@ -69,6 +68,7 @@ def attribute(
     label: int | None = None,
     method: Method = "integrated",
     baseline: Tensor | None = None,
+    most_points: int = 1024,
 ) -> Attribution:
     """Return what one prediction is made of.
 
@@ -81,9 +81,10 @@ def attribute(
         step: At which step it is said; negative ones count from the last at which anything is.
         label: Of what; None: of what came next, where that is known, else of the likeliest.
         method: "gradient": gradient x input; "integrated": integrated gradients, with as many
-            points as it takes until less than 0.5 % is missing, 1024 at most; "leave-one-out":
-            exact, one run for each step.
-        baseline: What stands for no input, (I,) or (T, I); None: zeros.
+            points as it takes until less than 0.5 % is missing; "leave-one-out": exact, one run for
+            each step.
+        baseline: What stands for no input, (F,) or (T, F) as `subject.evidence`; None: zeros.
+        most_points: Of integrated gradients; 16 are the fewest.
 
     Returns:
         The attribution.
@@ -98,7 +99,8 @@ def attribute(
         raise OptionError(f"{where}: method must be one of {methods}, got {method!r}")
     said = _Said(subject, passage)
     with evaluating(subject.model), torch.no_grad():
-        scores = said.at(passage.features)
+        x = subject.evidence(passage)
+        (scores,) = said.of_rows(x[None])
     if scores is None or not len(scores):
         raise OptionError(
             f"{where}: this model says nothing with a probability at a step of this",
@@ -114,7 +116,6 @@ def attribute(
         label = int(cast(Tensor, tokens)[step + 1]) if known else int(scores[step].argmax())
     if not 0 <= label < scores.shape[1]:
         raise OptionError(f"{where}: label must lie in 0..{scores.shape[1] - 1}, got {label}")
-    x = passage.features.detach()
     base = torch.zeros_like(x) if baseline is None else baseline.detach().to(x)
     if base.shape not in (x.shape, x.shape[1:]):
         raise ShapeError(
@@ -134,7 +135,7 @@ def attribute(
         elif method == "leave-one-out":
             values = ends[0] - _left_out(score, x, base)
         else:
-            values, num_points = _integrated(score, x, base, ends[0] - ends[1])
+            values, num_points = _integrated(score, x, base, ends[0] - ends[1], most_points)
             residual = ends[0] - ends[1] - float(values.sum())
     whole = torch.zeros(len(passage), dtype=torch.float64)
     whole[:seen] = values
@@ -153,40 +154,24 @@ def attribute(
 
 
 class _Said:
-    """What a subject says of a passage, as a function of its features."""
+    """What a subject says of a passage, as a function of its evidence."""
 
     def __init__(self, subject: Subject, passage: Passage) -> None:
         self._subject, self._passage = subject, passage
-        self._layer = cast(SequenceLayer, subject.layer)
-
-    def at(self, features: Tensor) -> Tensor | None:
-        """Return what is said at each step, (S, V), of features (T, I)."""
-        (said,) = self.of_rows(features[None])
-        return said
 
     def of_rows(self, rows: Tensor) -> list[Tensor | None]:
-        """Return that of each of the rows, (N, T, I)."""
-        state = self._passage.state
-        if state is not None:
-            state = map_state(lambda part: part.expand(-1, len(rows), -1).contiguous(), state)
-        outputs, _ = self._layer(rows, state)
-        length = rows.shape[1]
-        passage = self._passage
-        if length < len(passage):
-            tokens = None if passage.tokens is None else passage.tokens[:length]
-            pieces, features = passage.pieces[:length], passage.features[:length]
-            passage = replace(passage, pieces=pieces, features=features, tokens=tokens)
-        return [self._subject.log_probabilities(passage, output) for output in outputs]
+        """Return what is said at each step, (S, V), of each of the evidences (N, T, F)."""
+        return self._subject.said_of(self._passage, rows)
 
     def seen_at(self, step: int) -> int:
         """Return how many steps what is said at one may depend on."""
-        layer = self._layer
+        layer = self._subject.layer
         forwards = isinstance(layer, RecurrentLayer) and not layer.bidirectional
         return step + 1 if forwards and self._subject.by_step else len(self._passage)
 
 
 class _Score:
-    """The log-probability of one label at one step, as a function of features (N, T, I)."""
+    """The log-probability of one label at one step, as a function of evidences (N, T, F)."""
 
     def __init__(self, said: _Said, step: int, label: int) -> None:
         self._said, self._step, self._label = said, step, label
@@ -197,7 +182,7 @@ class _Score:
             return torch.cat([self._of(part) for part in torch.split(rows, _AT_ONCE)])
 
     def gradients(self, rows: Tensor) -> Tensor:
-        """Return its gradient by each of the rows, (N, T, I) float64."""
+        """Return its gradient by each of the rows, (N, T, F) float64."""
         gradients = []
         for part in torch.split(rows, _AT_ONCE):
             with torch.enable_grad():
@@ -220,17 +205,20 @@ def _left_out(score: _Score, x: Tensor, base: Tensor) -> Tensor:
     return torch.cat(scores)
 
 
-def _integrated(score: _Score, x: Tensor, base: Tensor, difference: float) -> tuple[Tensor, int]:
+def _integrated(
+    score: _Score, x: Tensor, base: Tensor, difference: float, most_points: int
+) -> tuple[Tensor, int]:
     """Return integrated gradients, (T,) float64, and with how many points of Gauss and Legendre."""
     num_points = _FEWEST_POINTS
     while True:
         at, weights = map(torch.from_numpy, np.polynomial.legendre.leggauss(num_points))
         mean = torch.zeros(x.shape, dtype=torch.float64)
-        for places, shares in zip(*(torch.split(p, _AT_ONCE) for p in (at, weights)), strict=True):
+        parts = (torch.split(each, _AT_ONCE) for each in (at, weights))
+        for places, shares in zip(*parts, strict=True):
             line = base + (places[:, None, None] + 1).to(x) / 2 * (x - base)
             mean += (score.gradients(line) * shares[:, None, None] / 2).sum(0)
         values = ((x - base).double() * mean).sum(1)
         missing = abs(difference - float(values.sum()))
-        if missing <= _COMPLETE * max(1.0, abs(difference)) or num_points == _MOST_POINTS:
+        if missing <= _COMPLETE * max(1.0, abs(difference)) or num_points * 2 > most_points:
             return values, num_points
         num_points *= 2

@@ -16,6 +16,7 @@ from unrolled.languages import best_language, language_names, load_words
 from unrolled.networks.options import GenerateOptions
 from unrolled.options import Options, option_fields
 from unrolled.serving import schema
+from unrolled.serving.acting import attribution_answer, held_answer
 from unrolled.serving.answers import floats, map_answer, rank_answer, read_answer
 from unrolled.serving.errors import ApiError
 from unrolled.serving.gradient import look_back
@@ -221,6 +222,30 @@ def make_router(services: Services) -> APIRouter:
             run = services.run(question.run)
             reading = services.reading(session, run, question.text)
             return look_back(run, reading, question.position)
+
+        return await workers.slow(job)
+
+    @router.post("/intervene")
+    async def hold(question: schema.HoldQuestion, session: Visitor) -> schema.HoldAnswer:
+        """What the network expects while gates, units or states are held, beside what it does."""
+
+        def job() -> schema.HoldAnswer:
+            run = services.run(question.run)
+            reading = services.reading(session, run, question.text)
+            return held_answer(run, reading, question)
+
+        return await workers.slow(job)
+
+    @router.post("/attribute")
+    async def explain(
+        question: schema.AttributionQuestion, session: Visitor
+    ) -> schema.AttributionAnswer:
+        """How much each token of the text has added to one prediction."""
+
+        def job() -> schema.AttributionAnswer:
+            run = services.run(question.run)
+            reading = services.reading(session, run, question.text)
+            return attribution_answer(run, reading, question)
 
         return await workers.slow(job)
 
