@@ -37,7 +37,8 @@ LEVELS_INSIDE = {
     "unrolled": LEVELS,
     "unrolled.kernels": (
         ("memory",),
-        ("holding", "modes", "observer", "rows", "weights"),
+        ("holding",),
+        ("modes", "observer", "rows", "weights"),
         ("reference",),
         ("exporting",),
         ("capturing",),

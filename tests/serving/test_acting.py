@@ -3,11 +3,12 @@
 import pytest
 import torch
 
-from support.asking import ask
+from support.asking import ask, written
 from support.asking import post as post_question
 from unrolled import Hold, intervene
 from unrolled.data import Source
 from unrolled.inspection import attribute
+from unrolled.tasks.lm import generate
 
 TEXT = "Before we proceed any further, hear me speak."
 
@@ -116,3 +117,20 @@ def test_of_a_long_text_the_last_steps_are_explained(client, loaded):
 def test_nothing_to_explain_is_refused(client):
     answer = post(client, "attribute", run="lstm", text="")
     assert answer.json()["error"]["code"] in ("nothing_read", "position")
+
+
+def test_a_text_is_written_while_values_are_held(client, loaded):
+    asked = {"run": "lstm", "text": "Before", "length": 40, "temperature": 0.5, "seed": 7}
+    holds = [{"name": "o", "value": 0.0, "start": 3}]
+    free, held = (
+        "".join(line.get("text", "") for line in written(client, **asked, **more))
+        for more in ({}, {"holds": holds})
+    )
+    run = loaded["lstm"]
+    with intervene(run.model, {"o": Hold(0.0, steps=slice(3, None))}):
+        options = {"length": 40, "temperature": 0.5, "seed": 7}
+        expected = "".join(generate(run.model, run.task.vocabulary, "Before", **options))
+    assert held == expected != free
+    assert free == "".join(line.get("text", "") for line in written(client, **asked))
+    answer = post(client, "generate", **asked, holds=[{"name": "q", "value": 0}])
+    assert answer.json()["error"]["code"] == "signal"

@@ -1,5 +1,8 @@
 """What a visitor does to a model: values held while it reads, and what a prediction is made of."""
 
+from collections.abc import Iterator, Sequence
+from contextvars import copy_context
+
 import torch
 from torch import Tensor
 
@@ -31,10 +34,10 @@ def held_answer(
     subject = run.subject
     if subject.recurrent is None:
         raise ApiError("no_cell")
+    if not reading.pieces:
+        raise ApiError("nothing_read")
     position = position_in(reading, question.position)
-    holds: dict[str, list[Hold]] = {}
-    for each in question.holds:
-        holds.setdefault(each.name, []).append(_hold(reading, each))
+    holds = _holds(run, question.holds)
     said = subject.log_probabilities(reading.passage, reading.output)
     with intervene(subject.recurrent, holds):
         held = read(subject, reading.source)
@@ -52,23 +55,52 @@ def held_answer(
     )
 
 
-def _hold(reading: Reading, hold: schema.HoldOf) -> Hold:
-    parts = reading.records
-    if not parts:
-        raise ApiError("nothing_read")
+def held_pieces(
+    run: ServedRun, pieces: Iterator[str], holds: Sequence[schema.HoldOf]
+) -> Iterator[str]:
+    """Return a text that is written while values are held; at all steps, or not at all.
+
+    Raises:
+        ApiError: The layer is no recurrent one; no such layer, name or unit.
+    """
+    if run.subject.recurrent is None:
+        raise ApiError("no_cell")
+    block = intervene(run.subject.recurrent, _holds(run, holds))
+    context = copy_context()  # of these pieces alone: others are written in between
+
+    def written() -> Iterator[str]:
+        context.run(block.__enter__)
+        try:
+            while (piece := context.run(next, pieces, None)) is not None:
+                yield piece
+        finally:
+            context.run(block.__exit__, None, None, None)
+
+    return written()
+
+
+def _holds(run: ServedRun, holds: Sequence[schema.HoldOf]) -> dict[str, list[Hold]]:
+    by_name: dict[str, list[Hold]] = {}
+    for each in holds:
+        by_name.setdefault(each.name, []).append(_hold(run, each))
+    return by_name
+
+
+def _hold(run: ServedRun, hold: schema.HoldOf) -> Hold:
+    parts, size = run.parts, run.task.options.model.hidden_size
     if hold.part is not None and hold.part >= len(parts):
         raise ApiError("part", most=len(parts) - 1, got=hold.part)
     of = parts[hold.part or 0]
-    if hold.name not in of.values:
-        raise ApiError("signal", name=hold.name, names=" ".join(of.values))
-    size = of.values[hold.name].shape[-1]
+    if hold.name not in of["signals"]:
+        raise ApiError("signal", name=hold.name, names=" ".join(of["signals"]))
     if wrong := [unit for unit in hold.units or () if unit >= size]:
         raise ApiError("unit", most=size - 1, got=wrong[0])
     steps = slice(hold.start, hold.stop)
     units = None if hold.units is None else sorted({*hold.units})
     if hold.part is None:
         return Hold(hold.value, units=units, steps=steps)
-    return Hold(hold.value, units=units, steps=steps, layer=of.layer, reverse=of.reverse)
+    where = {"layer": of["layer"], "reverse": of["reverse"]}
+    return Hold(hold.value, units=units, steps=steps, **where)
 
 
 def _mean(surprise: Tensor) -> float | None:

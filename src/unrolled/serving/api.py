@@ -16,7 +16,7 @@ from unrolled.languages import best_language, language_names, load_words
 from unrolled.networks.options import GenerateOptions
 from unrolled.options import Options, option_fields
 from unrolled.serving import schema
-from unrolled.serving.acting import attribution_answer, held_answer
+from unrolled.serving.acting import attribution_answer, held_answer, held_pieces
 from unrolled.serving.answers import floats, map_answer, rank_answer, read_answer
 from unrolled.serving.errors import ApiError
 from unrolled.serving.gradient import look_back
@@ -263,6 +263,8 @@ def make_router(services: Services) -> APIRouter:
         prompt = given.text or task.prompt
         chosen = question.model_dump(include={"length", "temperature", "top_k", "top_p"})
         pieces = task.generate(run.model, prompt, GenerateOptions(**chosen, seed=seed))
+        if question.holds:
+            pieces = held_pieces(run, pieces, question.holds)
         if session.generating >= _GENERATIONS_OF_A_SESSION:
             raise ApiError("generating", 409)
         shown = "" if given.text else prompt

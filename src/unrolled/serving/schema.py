@@ -138,12 +138,17 @@ class HoldOf(_Question):
     stop: Annotated[int | None, Field(ge=0, description="Up to, and without, this step.")] = None
 
 
+_Holds = Annotated[
+    list[HoldOf],
+    BeforeValidator(_few),
+    Field(description="At most 32; of the same, the last counts."),
+]
+
+
 class HoldQuestion(TextQuestion):
     """Read a text while values are held."""
 
-    holds: Annotated[
-        list[HoldOf], BeforeValidator(_few), Field(description="Of the same, the last counts.")
-    ]
+    holds: _Holds
     position: Annotated[
         int | None, Field(ge=0, description="Candidates after this token; the last if None.")
     ] = None
@@ -168,6 +173,7 @@ class GenerateQuestion(TextQuestion):
     top_k: Annotated[int | None, Field(ge=1)] = None
     top_p: Annotated[float | None, Field(gt=0, le=1)] = None
     seed: Annotated[int | None, Field(ge=0, lt=2**53, description="None: from the system.")] = None
+    holds: Annotated[_Holds, Field(description="While the text is read and written.")] = []
 
 
 class PredictQuestion(_Question):

@@ -12,14 +12,22 @@ from unrolled.inspection.figures.curves import (
     step_stretch,
     time_constant_curve,
 )
+from unrolled.inspection.figures.dynamics import (
+    eigenvalue_map,
+    fixed_point_map,
+    lyapunov_spectrum,
+)
 from unrolled.inspection.figures.style import plotly_script
 from unrolled.inspection.figures.texts import attention_map, candidates, gate_maps, unit_over_text
 
 __all__ = [
     "attention_map",
     "candidates",
+    "eigenvalue_map",
+    "fixed_point_map",
     "gate_maps",
     "learning_curves",
+    "lyapunov_spectrum",
     "memory_map",
     "plotly_script",
     "reach_by_lag",

@@ -14,7 +14,7 @@ export function explaining({ signal, report, choose }) {
   const one = run();
   const methods = h("select", { id: "explain-method", onchange: () => load() },
     METHODS.map((name) => h("option", { value: name }, t(`explaining.methods.${name}`))));
-  const words = h("p", { class: "sentence", role: "status" });
+  const words = h("p", { class: "readout", role: "status" });
   const text = ribbon(choose, t("explaining.title"));
   const legendHolder = h("span");
   const inside = h("div", { class: "column" },

@@ -11,6 +11,8 @@ import { candidateList, legend, ribbon } from "../text.js";
 const MOST_HOLDS = 16;
 const MOST_UNITS = 32; // that one hold may name
 const SHOWN = 6; // candidates
+const WRITTEN = 120; // tokens
+const TEMPERATURE = 0.6;
 
 /** Units as they are typed, "3, 7-9": null for all, undefined for what means nothing. */
 export function unitsOfText(text, count) {
@@ -37,7 +39,7 @@ export function holding({ signal, report, choose }) {
   const units = h("input", { type: "text", id: "hold-units", class: "units-typed", placeholder: t("acting.all"), autocomplete: "off", "aria-describedby": "hold-hint" });
   const when = h("select", { id: "hold-steps" }, ["always", "from", "at"].map((key) => h("option", { value: key }, t(`acting.steps.${key}`))));
   const button = h("button", { type: "submit", class: "primary" }, t("acting.hold"));
-  const form = h("form", { class: "form controls hold-form", onsubmit: add },
+  const form = h("form", { class: "controls hold-form", onsubmit: add },
     h("label", { class: "field" }, h("span", null, t("acting.what")), names),
     h("span", { class: "field" }, h("label", { for: "hold-value" }, t("acting.at")), value, quick),
     h("label", { class: "field" }, h("span", null, t("acting.units")), units),
@@ -47,9 +49,11 @@ export function holding({ signal, report, choose }) {
   const text = ribbon(choose, t("acting.changed_label"));
   const legendHolder = h("span");
   const both = h("div", { class: "beside" });
-  const summary = h("p", { class: "sentence held-said", role: "status" });
+  const summary = h("p", { class: "readout", role: "status" });
+  const written = h("div", { class: "beside written", "aria-live": "polite" });
+  const writes = h("button", { type: "button", class: "quiet", id: "write-held", hidden: !one.writes, onclick: () => write() }, t("acting.write"));
   const results = h("div", { class: "column held-results", hidden: true }, both,
-    h("div", { class: "card-head" }, h("p", { class: "soft hint grow" }, t("acting.changed_hint")), legendHolder), text.element, summary);
+    h("div", { class: "card-head" }, h("p", { class: "soft hint grow" }, t("acting.changed_hint")), legendHolder), text.element, summary, writes, written);
   const element = h("section", { class: "card holding" },
     h("h2", null, t("acting.title")),
     h("p", { class: "soft hint", id: "hold-hint" }, t("acting.hint", { most: MOST_UNITS })),
@@ -105,6 +109,7 @@ export function holding({ signal, report, choose }) {
   }
 
   let pieces = [];
+  let writing = null;
 
   const load = oneAtATime(async () => {
     if (!holds.length || nothingToRead() || !pieces.length) {
@@ -131,6 +136,8 @@ export function holding({ signal, report, choose }) {
 
   function draw(answer, read, at) {
     results.hidden = false;
+    writing?.abort();
+    written.replaceChildren();
     const columns = [["free", answer.free], ["held", answer.held]].map(([key, candidates]) =>
       h("div", { class: key }, h("h3", null, t(`acting.${key}`)),
         candidates.length ? candidateList(candidates, { most: SHOWN, came: one.says === "forecasts" ? read[at + 1] : undefined }) : h("p", { class: "soft" }, t("acting.says_nothing"))));
@@ -141,6 +148,25 @@ export function holding({ signal, report, choose }) {
     legendHolder.replaceChildren(legend(t("acting.change"), changed, [0, 1]));
     const [before, after] = answer.surprise;
     summary.textContent = before === null || after === null ? "" : t("acting.surprise", { before: fixed(before, 2), after: fixed(after, 2) });
+  }
+
+  /** Lets the network write on, as it is and held, with the same random numbers. */
+  async function write() {
+    writing?.abort();
+    writing = new AbortController();
+    const { signal: stop } = writing;
+    signal.addEventListener("abort", () => writing.abort(), { once: true });
+    const asked = { ...question(), length: WRITTEN, temperature: TEMPERATURE, seed: 1 };
+    const held = holds.map(({ said: _, ...hold }) => hold);
+    const ways = [["free", []], ["held", held]].map(([key, of]) => [of, h("p", { class: `made ${key}` })]);
+    written.replaceChildren(...ways.map(([, place]) => place));
+    try {
+      for (const [of, into] of ways) {
+        for await (const line of api.generate({ ...asked, holds: of }, stop)) into.textContent += line.text ?? "";
+      }
+    } catch (error) {
+      if (error.name !== "AbortError" && !signal.aborted) report(error);
+    }
   }
 
   suggest();
