@@ -281,6 +281,7 @@ WRONG = {
     "a list of numbers": ({"f": [1.0, 0.0]}, "numbers for the units go into a tensor"),
     "unit out of range": ({"f": Hold(1.0, units=H)}, f"units must lie in 0..{H - 1}, got {H}"),
     "negative unit": ({"f": Hold(1.0, units=[-1])}, "units must lie in"),
+    "no unit": ({"f": Hold(1.0, units=[])}, "units: none is named"),
     "a unit twice": ({"f": Hold(1.0, units=[1, 1])}, "named twice"),
     "a unit of no number": ({"f": Hold(1.0, units=[0.5])}, "whole numbers"),
     "layer out of range": ({"f": Hold(1.0, layer=1)}, "layer must lie in 0..0"),

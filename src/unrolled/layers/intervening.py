@@ -223,8 +223,10 @@ def _places(where: str, places: Places, count: int | None) -> list[int] | range:
         raise OptionError(f"{where} must be whole numbers, got {places!r}", "numbers, or a slice")
     if len({*listed}) < len(listed):
         raise OptionError(f"{where}: one is named twice: {listed}", "name each once")
-    most = max(listed, default=0)
-    if min(listed, default=0) < 0 or (count is not None and most >= count):
+    if not listed:
+        raise OptionError(f"{where}: none is named", "leave it out for all of them")
+    most = max(listed)
+    if min(listed) < 0 or (count is not None and most >= count):
         beyond = f"must lie in 0..{count - 1}" if count is not None else "are counted from 0"
         raise OptionError(f"{where} {beyond}, got {listed if len(listed) > 1 else listed[0]}")
     return listed

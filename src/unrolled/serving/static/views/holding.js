@@ -88,13 +88,13 @@ export function holding({ signal, report, choose }) {
       start === null ? null : t(`acting.${when.value}_token`, { token: spoken(pieces[at] ?? ""), at }),
       several ? partName(one.parts[part]) : null,
     ];
-    if (holds.length === MOST_HOLDS) holds.shift();
     holds.push({ name: names.value, value: Number(value.value), part, units: chosen, start, stop, said: parts.filter(Boolean).join(" · ") });
     drawHolds();
     load();
   }
 
   function drawHolds() {
+    button.disabled = holds.length >= MOST_HOLDS;
     list.replaceChildren(...holds.map((hold, index) =>
       h("li", null, h("span", null, hold.said),
         h("button", {
@@ -110,6 +110,7 @@ export function holding({ signal, report, choose }) {
 
   let pieces = [];
   let writing = null;
+  signal.addEventListener("abort", () => writing?.abort());
 
   const load = oneAtATime(async () => {
     if (!holds.length || nothingToRead() || !pieces.length) {
@@ -155,7 +156,6 @@ export function holding({ signal, report, choose }) {
     writing?.abort();
     writing = new AbortController();
     const { signal: stop } = writing;
-    signal.addEventListener("abort", () => writing.abort(), { once: true });
     const asked = { ...question(), length: WRITTEN, temperature: TEMPERATURE, seed: 1 };
     const held = holds.map(({ said: _, ...hold }) => hold);
     const ways = [["free", []], ["held", held]].map(([key, of]) => [of, h("p", { class: `made ${key}` })]);
