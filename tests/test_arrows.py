@@ -37,6 +37,7 @@ LEVELS_INSIDE = {
     "unrolled": LEVELS,
     "unrolled.kernels": (
         ("memory",),
+        ("holding",),
         ("modes", "observer", "rows", "weights"),
         ("reference",),
         ("exporting",),

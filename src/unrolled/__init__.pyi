@@ -9,10 +9,12 @@ from .layers import (
     LSTM,
     RNN,
     TCN,
+    Hold,
     Recurrent,
     Stream,
     Streams,
     initialize,
+    intervene,
 )
 from .streaming import ModelStream, stream
 from .tasks.lm.model import LanguageModel
@@ -26,6 +28,7 @@ __all__ = [
     "RNN",
     "TCN",
     "Cell",
+    "Hold",
     "LanguageModel",
     "ModelStream",
     "Record",
@@ -40,6 +43,7 @@ __all__ = [
     "from_pretrained",
     "generate",
     "initialize",
+    "intervene",
     "load",
     "restore",
     "stream",

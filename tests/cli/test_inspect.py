@@ -100,3 +100,29 @@ def test_a_report_is_written_in_the_language_that_is_asked_for(unrolled, trained
     refused = unrolled("inspect", trained, "--language", "xx")
     assert refused.code == 1
     assert "--language must be one of en, pt-BR, got 'xx'" in refused.err
+
+
+def test_values_are_held_a_prediction_explained_and_the_map_followed(unrolled, trained):
+    text = "12 bottles of beer on the wall.\n" * 3
+    done = unrolled(
+        "inspect", trained, "--text", text, "--hold", "f=0", "--hold", "c:0,2-3@5-9=-0.5",
+        "--attribute", "7", "--dynamics", "--language", "pt-BR",
+    )  # fmt: skip
+    assert done.code == 0, done.err
+    page = (trained / "report.html").read_text()
+    assert "com valores fixados: f=0, c:0,2-3@5-9=-0.5" in page
+    assert "depois do passo 7" in page
+    assert "expoentes de Lyapunov" in page
+    assert "Autovalores de um passo" in page
+    for wrong, said in (
+        ("f", "--hold must be NAME[:UNITS][@STEPS]=NUMBER, got 'f'"),
+        ("f=open", "--hold must be"),
+        ("f:2-=1", "--hold must be"),
+        ("q=1", "no gate or state 'q' in lstm"),
+        ("f:9999=1", "units must lie in 0.."),
+    ):
+        done = unrolled("inspect", trained, "--text", text, "--hold", wrong)
+        assert done.code == 1
+        assert said in done.err
+    done = unrolled("inspect", trained, "--text", text, "--attribute", "5000")
+    assert "something is said at steps 0..95, got 5000" in done.err

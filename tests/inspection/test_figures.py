@@ -8,7 +8,7 @@ import pytest
 import torch
 
 import unrolled
-from unrolled.inspection import figures
+from unrolled.inspection import FixedPoints, Lyapunov, figures
 from unrolled.inspection.figures.style import AROUND_ZERO, COLOURS, FROM_ZERO, _figure_class
 from unrolled.inspection.gradients import Reach
 
@@ -145,3 +145,21 @@ def test_colours_mean_what_they_mean_on_the_page():
     css = (files("unrolled.serving") / "static/report.css").read_text(encoding="utf-8")
     assert f".high {{ background: {AROUND_ZERO[-1][1]}; }}" in css
     assert f".low {{ background: {AROUND_ZERO[0][1]}; }}" in css
+
+
+def test_fixed_points_and_exponents_are_drawn_by_kind():
+    states = {"h": torch.tensor([[[0.0, 0.0], [1.0, 0.0]]]).double()}
+    values = torch.tensor([[0.5 + 0j, -0.5], [2.0, 0.5]], dtype=torch.complex128)
+    visited = {"h": torch.randn(1, 9, 2).double()}
+    points = FixedPoints(states, torch.tensor([0.0, 0.1]), values, torch.tensor([5, 4]), visited)
+    dots, stable, saddle = figures.fixed_point_map(points).data
+    assert len(dots.x) == 9
+    assert [each.marker.symbol for each in (stable, saddle)] == [("circle",), ("x-open",)]
+    apart = torch.tensor([stable.x[0] - saddle.x[0], stable.y[0] - saddle.y[0]])
+    assert float(apart.norm()) == pytest.approx(1)  # a plane of two numbers keeps distances
+    circle, *drawn = figures.eigenvalue_map(points).data
+    assert all(x * x + y * y == pytest.approx(1) for x, y in zip(circle.x, circle.y, strict=True))
+    assert [each.x for each in drawn] == [(0.5, -0.5), (2.0, 0.5)]
+    found = Lyapunov(torch.tensor([0.5, -torch.inf]), torch.tensor([[0.5, -torch.inf]]), None, 2)
+    row, mean = figures.lyapunov_spectrum(found).data
+    assert row.y == mean.y == (0.5, None)

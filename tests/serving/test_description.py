@@ -16,6 +16,7 @@ OPERATIONS = (
     *("GET /api/runs", "GET /api/words", "POST /api/session", "POST /api/read", "POST /api/unit"),
     *("POST /api/map", "POST /api/rank", "POST /api/gradient", "POST /api/generate"),
     *("POST /api/predict", "POST /api/caption", "POST /api/backtest"),
+    *("POST /api/intervene", "POST /api/attribute"),
 )
 HELD = [
     checks.not_a_server_error,

@@ -22,6 +22,7 @@ from unrolled.cli.main import main
 from unrolled.errors import OptionError, RunError
 from unrolled.export.c import proof
 from unrolled.export.c.program import program_of
+from unrolled.inspection import attribute
 from unrolled.kernels import find_compiler
 from unrolled.options import option_fields
 from unrolled.tasks import (
@@ -313,6 +314,22 @@ def test_a_model_is_the_same_as_plain_c_that_compiles_without_a_warning(
     functions = re.findall(r"^(?:INL|static) .*?(\w+)\(", program.text, re.MULTILINE)
     assert functions
     assert all(program.text.count(f"{each}(") > 1 for each in functions)  # of which clang warns
+
+
+SAYING = ("lm", "classify", "classify-series", "tag", "translate", "translate-delay", "caption")
+
+
+@pytest.mark.parametrize("name", [*SAYING, "multilabel"])
+def test_what_is_said_is_made_of_what_was_read(name, tmp_path):
+    prepared = prepare_small(name, tmp_path, "run")
+    subject = prepared.task.subject(prepared.trainer.model.eval())
+    examples = prepared.splits.held_out or prepared.splits.test
+    passage = next(iter(subject.passages(examples[:1])))
+    found = attribute(subject, passage)
+    added_up = float(found.values.sum()) + found.residual
+    assert added_up == pytest.approx(found.score - found.baseline_score, abs=1e-6)
+    assert abs(found.residual) <= 0.005 * max(1, abs(found.score - found.baseline_score))
+    assert found.values.any()
 
 
 def test_what_a_taggers_scores_lack_goes_beside_them(tmp_path):

@@ -12,9 +12,11 @@ from unrolled.cli.trust import TrustCode
 from unrolled.errors import OptionError, field
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Callable, Iterable
 
     from unrolled.inspection import Passage, Subject
+    from unrolled.inspection.page import Page
+    from unrolled.inspection.reading import Reading
     from unrolled.languages import Phrases
 
 __all__ = ["inspect"]
@@ -35,6 +37,25 @@ def inspect(
         list[Path] | None,
         typer.Option(metavar="RUN", help="Another run to compare the gradient with; repeatable."),
     ] = None,
+    hold: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="NAME=X",
+            help="Hold a gate or state at X, and show what changes, such as f=1, or c:3,7-9=0 for "
+            "units, h@40-=0 from step 40 on; repeatable.",
+        ),
+    ] = None,
+    attribute: Annotated[
+        int | None,
+        typer.Option(
+            metavar="STEP",
+            help="Show what the prediction after this step is made of; -1 is the last.",
+        ),
+    ] = None,
+    dynamics: Annotated[
+        bool,
+        typer.Option("--dynamics", help="Show fixed points and Lyapunov exponents; takes longer."),
+    ] = False,
     language: Language = "en",
     trust_code: TrustCode = False,
 ) -> None:
@@ -49,14 +70,24 @@ def inspect(
         raise OptionError(f"{field('output')}: there is no folder {output.parent}", "make it first")
     import torch
 
+    from unrolled.cli.holds import holds_of
     from unrolled.data import Source, write_atomically
     from unrolled.errors import DataError, RunError
+    from unrolled.inspection.doing import write_attribution, write_dynamics, write_held
     from unrolled.inspection.reading import steps_to_measure
     from unrolled.inspection.report import Facts, report
     from unrolled.metrics import find_metric
     from unrolled.serving.living import page_of
     from unrolled.training import loss_curves, writing
 
+    also: list[Callable[[Page, Reading], None]] = []
+    if hold:
+        held = holds_of(hold)
+        also.append(lambda page, reading: write_held(page, reading, held, ", ".join(hold)))
+    if attribute is not None:
+        also.append(lambda page, reading: write_attribution(page, reading, attribute))
+    if dynamics:
+        also.append(write_dynamics)
     loaded = load_run(run, trust_code=trust_code)
     task, options = loaded.task, loaded.task.options
     others = {}
@@ -110,6 +141,7 @@ def inspect(
         untrained=untrained,
         beside=others,
         held_out=None if source is None else held_out,
+        also=also,
         language=language,
     )
     page, weights = page_of(loaded, written, facts.name, on_held_out=source is None, example=text)

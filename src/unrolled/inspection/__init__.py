@@ -1,5 +1,12 @@
 """Looking inside: gates and states by name, the reach of the gradient, the memory of units."""
 
+from unrolled.inspection.attribution import Attribution, attribute
+from unrolled.inspection.dynamics import (
+    FixedPoints,
+    Lyapunov,
+    fixed_points,
+    lyapunov_exponents,
+)
 from unrolled.inspection.equations import Equation, StepEquations, kinds, step_equations
 from unrolled.inspection.gradients import Reach, gradient_reach, step_jacobian_norms
 from unrolled.inspection.memory import (
@@ -17,8 +24,11 @@ from unrolled.inspection.verdict import Verdict, verdict
 from unrolled.layers import Record
 
 __all__ = [
+    "Attribution",
     "Equation",
+    "FixedPoints",
     "InputForm",
+    "Lyapunov",
     "Memory",
     "Passage",
     "Ranking",
@@ -28,9 +38,12 @@ __all__ = [
     "Subject",
     "Verdict",
     "area_under_curve",
+    "attribute",
     "bounds",
+    "fixed_points",
     "gradient_reach",
     "kinds",
+    "lyapunov_exponents",
     "memory_by_perturbation",
     "pattern_masks",
     "pre_activations",

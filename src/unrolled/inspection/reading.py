@@ -346,23 +346,11 @@ def first_passages(
     for passage in passages:
         num_given += len(passage)
         if len(passage):
-            first.append(_cut(passage, most - num_taken))
+            first.append(passage.beginning(most - num_taken))
             num_taken += len(first[-1])
         if num_taken == most or len(first) == _MOST_PASSAGES:
             break
     return first, num_given
-
-
-def _cut(passage: Passage, length: int) -> Passage:
-    if len(passage) <= length:
-        return passage
-    return replace(
-        passage,
-        pieces=passage.pieces[:length],
-        features=passage.features[:length],
-        tokens=None if passage.tokens is None else passage.tokens[:length],
-        marks={name: mask[:length] for name, mask in passage.marks.items()},
-    )
 
 
 def _joined(records: Sequence[Record]) -> Record:

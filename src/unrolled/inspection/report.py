@@ -4,7 +4,7 @@ Not here: runs and their folders (`cli/inspect.py` knows those), how a report is
 (`page.py`), the file that it is part of (`serving/bundle.py`).
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import NamedTuple
 
 from unrolled.inspection.page import Page
@@ -44,6 +44,7 @@ def report(
     untrained: Subject | None = None,
     beside: Mapping[str, Subject] | None = None,
     held_out: Read | None = None,
+    also: Sequence[Callable[[Page, Reading], None]] = (),
     language: str = ENGLISH,
 ) -> Report:
     """Return a report of a model.
@@ -56,6 +57,7 @@ def report(
         untrained: The same model before its training, to compare the reach with.
         beside: Other models that read the same, by name, to compare the reach with.
         held_out: What the reach is measured on where `read` gives too little for it.
+        also: Write more sections, such as those of `doing.py`.
         language: Of what is said: "en", "pt-BR".
 
     Raises:
@@ -89,6 +91,8 @@ def report(
     write_gates(page, reading)
     write_units(page, reading)
     write_candidates(page, reading)
+    for write in also:
+        write(page, reading)
     if facts.curves:
         write_training(page, facts)
     page.footer(reading.notes(say))

@@ -56,6 +56,18 @@ class Passage:
     def __len__(self) -> int:
         return len(self.pieces)
 
+    def beginning(self, length: int) -> "Passage":
+        """Return the first `length` steps of it."""
+        if len(self) <= length:
+            return self
+        return replace(
+            self,
+            pieces=self.pieces[:length],
+            features=self.features[:length],
+            tokens=None if self.tokens is None else self.tokens[:length],
+            marks={name: mask[:length] for name, mask in self.marks.items()},
+        )
+
 
 class InputForm(NamedTuple):
     """What an input looks like, for who types one.
@@ -160,6 +172,27 @@ class Subject(ABC):
         """
         scores = self.readout(output)
         return None if scores is None else scores.double().log_softmax(-1)
+
+    def evidence(self, passage: Passage) -> Tensor:
+        """Return what a prediction is made of, (T, F): what the layer reads, and what else counts.
+
+        It is attributed to the steps; zeros stand for nothing.
+        """
+        return passage.features
+
+    def said_of(self, passage: Passage, rows: Tensor) -> list[Tensor | None]:
+        """Return what `log_probabilities` does, with a graph, for each of other evidences.
+
+        Args:
+            passage: What was read.
+            rows: (N, T, F), as `evidence` gives it, or fewer steps of it.
+        """
+        state = passage.state
+        if state is not None:
+            state = map_state(lambda part: part.expand(-1, len(rows), -1).contiguous(), state)
+        outputs, _ = cast(SequenceLayer, self.layer)(rows, state)
+        passage = passage.beginning(rows.shape[1])
+        return [self.log_probabilities(passage, output) for output in outputs]
 
     def loss(self, following: Tensor | None) -> Callable[[Tensor], Tensor] | None:
         """Return the cross-entropy of what is said for outputs of the layer, summed over rows.

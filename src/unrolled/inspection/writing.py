@@ -50,7 +50,6 @@ class DecoderSubject(Subject):
             context=state,
         )
 
-    @torch.no_grad()
     def log_probabilities(self, passage: Passage, output: Tensor) -> Tensor:
         """Return what is expected after each word."""
         scores, _, _ = self.decoder.answers(output[None], passage.context)

@@ -50,6 +50,7 @@ from unrolled.kernels.emitting import (
     plain_trace,
 )
 from unrolled.kernels.exporting import decomposed
+from unrolled.kernels.holding import held_cell, named_values, refusing_compiled
 from unrolled.kernels.memory import check_memory
 from unrolled.kernels.observer import GraphObserver, Observer, ValueObserver
 from unrolled.kernels.reference import reference_recurrence
@@ -128,6 +129,7 @@ __all__ = [
     "convolve_blocks",
     "decomposed",
     "find_compiler",
+    "held_cell",
     "keeps_padding",
     "kernel_or_reason",
     "kernel_source",
@@ -136,6 +138,7 @@ __all__ = [
     "may_read",
     "may_step",
     "may_use_kernels",
+    "named_values",
     "network_or_reason",
     "network_stepper",
     "only_needed",
@@ -145,6 +148,7 @@ __all__ = [
     "prepare_short_calls",
     "recurrence",
     "reference_recurrence",
+    "refusing_compiled",
     "run_pieces",
     "step_graph",
     "stepper_of",

@@ -197,6 +197,15 @@ class RaggedRows:
             return exchanged(rows, self.index, self.places)
         return rows if self.index is None else rows.index_select(0, self.index)
 
+    def rows_of(self, padded: Tensor) -> Tensor:
+        """Return what `drop_padding` does, also for rows that came packed."""
+        if self.index is not None or self.batch_sizes == (self.batch_size,) * self.num_steps:
+            return self.drop_padding(padded)
+        step = torch.arange(self.num_steps).repeat_interleave(torch.tensor(self.batch_sizes))
+        row = torch.cat([torch.arange(size) for size in self.batch_sizes])
+        order = torch.arange(self.batch_size) if self.order is None else self.order.cpu()
+        return padded[step, order[row]]
+
     def restore_padding(self, rows: Tensor) -> Tensor:
         """Return `rows` (N, F) as (T, B, F), zero where a row has ended."""
         if self.places is not None:

@@ -6,6 +6,7 @@ from unrolled.layers.arguments import tensor_of_array
 from unrolled.layers.bound_step import BoundStep
 from unrolled.layers.causal_conv import FiniteMemoryLayer, causal_conv, memory_span
 from unrolled.layers.drop_in import GRU, LSTM, RNN
+from unrolled.layers.intervening import Hold, intervene, reading_on
 from unrolled.layers.janet import JANET
 from unrolled.layers.observing import (
     GraphRecord,
@@ -39,6 +40,7 @@ __all__ = [
     "BoundStep",
     "FiniteMemoryLayer",
     "GraphRecord",
+    "Hold",
     "Record",
     "Recurrent",
     "RecurrentLayer",
@@ -52,6 +54,7 @@ __all__ = [
     "check_lengths",
     "check_sizes",
     "initialize",
+    "intervene",
     "make_writer",
     "map_state",
     "memory_span",
@@ -59,6 +62,7 @@ __all__ = [
     "observes_values",
     "observing_graph",
     "observing_values",
+    "reading_on",
     "row_mask",
     "run_stack",
     "state_tensors",

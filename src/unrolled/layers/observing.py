@@ -33,6 +33,7 @@ __all__ = [
     "observes_values",
     "observing_graph",
     "observing_values",
+    "watched",
 ]
 
 
@@ -103,6 +104,7 @@ class GraphRecord:
 
 _records: ContextVar[list[Record] | None] = ContextVar("records", default=None)
 _graph_records: ContextVar[list[GraphRecord] | None] = ContextVar("graph_records", default=None)
+_is_watched: ContextVar[bool] = ContextVar("is_watched", default=False)
 
 
 @contextmanager
@@ -114,7 +116,7 @@ def observing_values() -> Iterator[list[Record]]:
     records: list[Record] = []
     token = _records.set(records)
     try:
-        with torch.no_grad():
+        with watched(), torch.no_grad():
             yield records
     finally:
         _records.reset(token)
@@ -129,7 +131,7 @@ def observing_graph() -> Iterator[list[GraphRecord]]:
     records: list[GraphRecord] = []
     token = _graph_records.set(records)
     try:
-        with torch.enable_grad():
+        with watched(), torch.enable_grad():
             yield records
     finally:
         _graph_records.reset(token)
@@ -140,9 +142,19 @@ def observes_values() -> bool:
     return not torch.compiler.is_compiling() and _records.get() is not None
 
 
+@contextmanager
+def watched() -> Iterator[None]:
+    """Keep layers inside the block from all ways that give nothing but their results."""
+    token = _is_watched.set(True)
+    try:
+        yield
+    finally:
+        _is_watched.reset(token)
+
+
 def is_observed() -> bool:
-    """Whether somebody looks at the numbers or the graph; asked at every call of a layer."""
-    return _records.get() is not None or _graph_records.get() is not None
+    """Whether somebody looks at the numbers or the graph, or holds some; asked at every call."""
+    return _is_watched.get()
 
 
 def observes_graph() -> bool:
@@ -158,6 +170,7 @@ def observer_of(
     layer: int,
     reverse: bool,
     names: tuple[str, ...],
+    inputs: tuple[str, ...],
     rows: RaggedRows | PaddedRows,
 ) -> Observer | None:
     """Return who looks at a recurrent layer in one direction, if anybody does.
@@ -167,12 +180,13 @@ def observer_of(
         layer: Its number.
         reverse: Whether it reads backwards.
         names: The names of its states.
+        inputs: Those of its inputs of a step.
         rows: How the rows lie in what it reads.
     """
     if isinstance(rows, PaddedRows):
         return None
     if (records := _records.get()) is not None:
-        return _Recorder(records, module, layer, reverse, names, rows)
+        return _Recorder(records, module, layer, reverse, names, inputs, rows)
     if (graph_records := _graph_records.get()) is not None:
         return _GraphRecorder(graph_records, module, layer, reverse)
     return None
@@ -187,6 +201,7 @@ class _Recorder(ValueObserver):
     layer: int
     reverse: bool
     names: tuple[str, ...]
+    inputs: tuple[str, ...]  # of the cell's own, and none of what it is held at
     rows: RaggedRows
 
     def see(
@@ -234,7 +249,7 @@ class _Recorder(ValueObserver):
                 {name: rows.starts(state) for name, state in named.items()},
                 resets=resets,
                 anew=anew,
-                inputs={name: in_batch(part) for name, part in inputs.items()},
+                inputs={name: in_batch(inputs[name]) for name in self.inputs},
             )
         )
 

@@ -36,6 +36,7 @@ from unrolled.kernels import (
     storing_weights,
 )
 from unrolled.layers.arguments import checked_states, time_first
+from unrolled.layers.intervening import holding_of
 from unrolled.layers.observing import is_observed, observer_of
 from unrolled.layers.options import check_dropout, check_sizes
 from unrolled.layers.packed_sequence import read_packed, run_padded
@@ -265,11 +266,16 @@ class RecurrentLayer(RecurrentWeights):
         """Run all layers and directions over rows (N, I); states are (L * D, B, H)."""
 
         def observer(layer: int, reverse: bool) -> Observer | None:
-            return observer_of(self, layer, reverse, self.cell.states, rows)
+            names, inputs = self.cell.states, self.cell.inputs
+            return observer_of(self, layer, reverse, names, inputs, rows)
 
+        def holding(layer: int, reverse: bool) -> tuple[Cell, Tensor] | None:
+            return holding_of(self, layer, reverse, rows, x)
+
+        held = holding if not is_compiling() and is_observed() else None
         dropout = self.dropout if self.training else 0.0
         directions = 1 + self.bidirectional
-        return run_stack(self.cell, x, rows, weights, states, directions, dropout, observer)
+        return run_stack(self.cell, x, rows, weights, states, directions, dropout, observer, held)
 
     # ---- States ----------------------------------------------------------------------------------
 

@@ -1,12 +1,13 @@
 """A stack of recurrent layers over one batch, in one or two directions, whoever has the weights."""
 
 from collections.abc import Callable, Sequence
+from contextlib import nullcontext
 
 import torch
 from torch import Tensor, nn
 
 from unrolled.cells import Cell
-from unrolled.kernels import Observer, PaddedRows, RaggedRows, Weights, recurrence
+from unrolled.kernels import Observer, PaddedRows, RaggedRows, Weights, recurrence, using_path
 
 __all__ = ["run_stack"]
 
@@ -20,6 +21,7 @@ def run_stack(
     directions: int,
     dropout: float,
     observer: Callable[[int, bool], Observer | None] = lambda _layer, _reverse: None,
+    holding: Callable[[int, bool], tuple[Cell, Tensor] | None] | None = None,
 ) -> tuple[Tensor, tuple[Tensor, ...]]:
     """Run all layers and directions over the rows of a batch.
 
@@ -33,6 +35,8 @@ def run_stack(
         directions: 1 or 2.
         dropout: The probability with which an output is dropped between layers, now.
         observer: Who looks at a layer in a direction, if anybody.
+        holding: What runs in a layer and direction in place of `cell`, with what that reads of each
+            step beside the rest, (N, F); returns None, or is None, where nothing else does.
 
     Returns:
         The output (N, H * directions), in the order of `x`, and the states at the end of each row.
@@ -44,15 +48,18 @@ def run_stack(
         outputs = []
         for direction in range(directions):
             index, reverse = layer * directions + direction, direction == 1
-            output, end = recurrence(
-                cell,
-                x,
-                rows,
-                weights[index],
-                tuple(state[index] for state in states),
-                reverse=reverse,
-                observer=observer(layer, reverse),
-            )
+            held = None if holding is None else holding(layer, reverse)
+            own, read = (cell, x) if held is None else (held[0], torch.cat([x, held[1]], dim=-1))
+            with nullcontext() if held is None else using_path("reference"):
+                output, end = recurrence(
+                    own,
+                    read,
+                    rows,
+                    weights[index],
+                    tuple(state[index] for state in states),
+                    reverse=reverse,
+                    observer=observer(layer, reverse),
+                )
             outputs.append(output)
             ends.append(end)
         x = torch.cat(outputs, dim=-1) if directions == 2 else outputs[0]

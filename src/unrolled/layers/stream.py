@@ -1,6 +1,7 @@
 """Streaming: a layer that is given its sequence piece by piece and remembers where it is."""
 
 from collections.abc import Callable, Sequence
+from contextlib import nullcontext
 from functools import partial
 from itertools import pairwise
 from typing import Any, TypeVar, overload
@@ -24,6 +25,8 @@ from unrolled.kernels import (
 )
 from unrolled.layers.arguments import autocast_dtype, check_out, tensor_of_array
 from unrolled.layers.bound_step import BoundStep
+from unrolled.layers.intervening import reading_on
+from unrolled.layers.observing import is_observed
 from unrolled.layers.options import check_count
 from unrolled.layers.resets import Resets, checked_resets, time_first_resets
 from unrolled.layers.state import SequenceLayer, State, map_state, state_tensors
@@ -188,7 +191,9 @@ class Stream:
         if resets is not None and self._initial_state != self._layer.initial_state:
             return self._push_parts(chunk, resets)
         before = self.state
-        with caching_weights(self._weight_cache):
+        num_steps = chunk.shape[time_dim]
+        counting = reading_on(self, num_steps) if is_observed() else nullcontext()
+        with caching_weights(self._weight_cache), counting:
             x, inputs = self._inputs.apart(chunk)
             output, after = self._layer(x, before, resets=resets, **inputs)
         if autocast_dtype(chunk.device) is not None:  # it narrows states, and may end before them

@@ -1,6 +1,7 @@
 """Many streams of one layer: they come and go, and any of them are stepped in one call."""
 
 from collections.abc import Callable, Sequence
+from contextlib import nullcontext
 from functools import partial
 from threading import RLock
 from typing import Any, TypeVar, overload
@@ -20,6 +21,8 @@ from unrolled.kernels import (
     may_step,
 )
 from unrolled.layers.arguments import check_dtype, check_out, checked_states, tensor_of_array
+from unrolled.layers.intervening import reading_on
+from unrolled.layers.observing import is_observed
 from unrolled.layers.options import check_count
 from unrolled.layers.resets import Resets, checked_resets
 from unrolled.layers.state import SequenceLayer, State, map_state, state_tensors
@@ -406,7 +409,8 @@ class Streams:
 
     def _call(self, rows: Tensor, state: State, marks: Tensor | None) -> tuple[Tensor, State]:
         x, inputs = self._inputs.apart(rows)
-        return self._layer(x, state, resets=marks, **inputs)
+        with reading_on(self, None) if is_observed() else nullcontext():
+            return self._layer(x, state, resets=marks, **inputs)
 
     # ---- Arguments -------------------------------------------------------------------------------
 

@@ -12,7 +12,14 @@ from unrolled.serving.errors import ApiError
 from unrolled.serving.reading import Reading, named, signal
 from unrolled.serving.runs import ServedRun
 
-__all__ = ["floats", "map_answer", "rank_answer", "read_answer"]
+__all__ = [
+    "candidates_at",
+    "floats",
+    "map_answer",
+    "position_in",
+    "rank_answer",
+    "read_answer",
+]
 
 _STEPS_OF_A_MAP = 400
 
@@ -26,16 +33,7 @@ def read_answer(
         ApiError: A position beyond the text; no such layer, signal or unit.
     """
     length, num_said = len(reading.pieces), len(reading.likeliest)
-    position = max(0, length - 1) if question.position is None else question.position
-    if position >= length and length:
-        raise ApiError("position", most=length, got=position)
-
-    def candidates(ids: list[int], probabilities: list[float]) -> list[schema.Candidate]:
-        return [
-            schema.Candidate(text=run.subject.labels[id], probability=round(probability, 7))
-            for id, probability in zip(ids, probabilities, strict=True)
-        ]
-
+    position = position_in(reading, question.position)
     values = None
     if question.signal is not None and length:
         chosen = question.signal
@@ -44,17 +42,40 @@ def read_answer(
         version=str(run.version),
         pieces=[*reading.pieces],
         surprise=[None if math.isnan(b) else round(b, 4) for b in reading.surprise.tolist()],
-        expected=candidates(reading.likeliest[:, 0].tolist(), reading.probabilities[:, 0].tolist())
+        expected=_candidates(run, reading.likeliest[:, 0], reading.probabilities[:, 0])
         if question.expected and num_said
         else None,
         position=position if length else None,
-        candidates=candidates(
-            reading.likeliest[position].tolist(), reading.probabilities[position].tolist()
-        )
-        if position < num_said
-        else [],
+        candidates=candidates_at(run, reading, position),
         values=values,
     )
+
+
+def position_in(reading: Reading, position: int | None) -> int:
+    """Return a position in what was read, the last for None.
+
+    Raises:
+        ApiError: It is beyond.
+    """
+    length = len(reading.pieces)
+    position = max(0, length - 1) if position is None else position
+    if position >= length and length:
+        raise ApiError("position", most=length, got=position)
+    return position
+
+
+def candidates_at(run: ServedRun, reading: Reading, position: int) -> list[schema.Candidate]:
+    """Return what is most likely at a position; nothing where nothing is said."""
+    if position >= len(reading.likeliest):
+        return []
+    return _candidates(run, reading.likeliest[position], reading.probabilities[position])
+
+
+def _candidates(run: ServedRun, ids: Tensor, probabilities: Tensor) -> list[schema.Candidate]:
+    return [
+        schema.Candidate(text=run.subject.labels[id], probability=round(probability, 7))
+        for id, probability in zip(ids.tolist(), probabilities.tolist(), strict=True)
+    ]
 
 
 def map_answer(run: ServedRun, reading: Reading, question: schema.MapQuestion) -> schema.MapAnswer:

@@ -16,6 +16,7 @@ from unrolled.languages import best_language, language_names, load_words
 from unrolled.networks.options import GenerateOptions
 from unrolled.options import Options, option_fields
 from unrolled.serving import schema
+from unrolled.serving.acting import attribution_answer, held_answer, held_pieces
 from unrolled.serving.answers import floats, map_answer, rank_answer, read_answer
 from unrolled.serving.errors import ApiError
 from unrolled.serving.gradient import look_back
@@ -224,6 +225,30 @@ def make_router(services: Services) -> APIRouter:
 
         return await workers.slow(job)
 
+    @router.post("/intervene")
+    async def hold(question: schema.HoldQuestion, session: Visitor) -> schema.HoldAnswer:
+        """What the network expects while gates, units or states are held, beside what it does."""
+
+        def job() -> schema.HoldAnswer:
+            run = services.run(question.run)
+            reading = services.reading(session, run, question.text)
+            return held_answer(run, reading, question)
+
+        return await workers.slow(job)
+
+    @router.post("/attribute")
+    async def explain(
+        question: schema.AttributionQuestion, session: Visitor
+    ) -> schema.AttributionAnswer:
+        """How much each token of the text has added to one prediction."""
+
+        def job() -> schema.AttributionAnswer:
+            run = services.run(question.run)
+            reading = services.reading(session, run, question.text)
+            return attribution_answer(run, reading, question)
+
+        return await workers.slow(job)
+
     @router.post("/generate", response_class=StreamingResponse)
     async def write_on(question: schema.GenerateQuestion, session: Visitor) -> StreamingResponse:
         """Go on from a text: JSON lines `{"text": ...}` as it is drawn, then `{"done": ...}`."""
@@ -238,6 +263,8 @@ def make_router(services: Services) -> APIRouter:
         prompt = given.text or task.prompt
         chosen = question.model_dump(include={"length", "temperature", "top_k", "top_p"})
         pieces = task.generate(run.model, prompt, GenerateOptions(**chosen, seed=seed))
+        if question.holds:
+            pieces = held_pieces(run, pieces, question.holds)
         if session.generating >= _GENERATIONS_OF_A_SESSION:
             raise ApiError("generating", 409)
         shown = "" if given.text else prompt

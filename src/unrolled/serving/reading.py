@@ -18,7 +18,15 @@ from unrolled.kernels import StepGraph
 from unrolled.layers import Record, State
 from unrolled.serving.errors import ApiError
 
-__all__ = ["NUM_CANDIDATES", "Reading", "UnitView", "read", "signal", "unit_view"]
+__all__ = [
+    "NUM_CANDIDATES",
+    "Reading",
+    "UnitView",
+    "beginning_late",
+    "read",
+    "signal",
+    "unit_view",
+]
 
 NUM_CANDIDATES = 12
 
@@ -295,6 +303,18 @@ def _from(passage: Passage, kept: int, state: State) -> Passage:
         state=state,
         marks={},
     )
+
+
+def beginning_late(subject: Subject, reading: Reading, first: int) -> tuple[Passage, int]:
+    """Return what was read up to its end, from a step on with the state there, and that step.
+
+    It is all from step 0 where a model cannot go on from a state.
+    """
+    recurrent = subject.recurrent
+    can_go_on = recurrent is not None and not recurrent.bidirectional and subject.by_step
+    if first <= 0 or not can_go_on:
+        return reading.passage, 0
+    return _from(reading.passage, first, _state_after(subject, reading, first)), first
 
 
 def _state_after(subject: Subject, reading: Reading, kept: int) -> State:

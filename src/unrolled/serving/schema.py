@@ -1,10 +1,12 @@
 """What goes in and out of the API. OpenAPI describes it from here."""
 
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, model_validator
 
 __all__ = [
+    "AttributionAnswer",
+    "AttributionQuestion",
     "BacktestAnswer",
     "BacktestQuestion",
     "Candidate",
@@ -13,6 +15,9 @@ __all__ = [
     "GenerateQuestion",
     "GradientAnswer",
     "GradientQuestion",
+    "HoldAnswer",
+    "HoldOf",
+    "HoldQuestion",
     "MapAnswer",
     "MapQuestion",
     "Measured",
@@ -117,6 +122,49 @@ class GradientQuestion(TextQuestion):
     ] = None
 
 
+_Unit = Annotated[int, Field(ge=0)]
+
+
+class HoldOf(_Question):
+    """A value that a gate or a state is held at."""
+
+    name: Annotated[str, Field(max_length=64, description="As in the cell's equations: f, c, h.")]
+    value: Annotated[float, Field(ge=-1e6, le=1e6)]
+    part: Annotated[int | None, Field(ge=0, description="Of the run's `parts`; None: all.")] = None
+    units: Annotated[
+        list[_Unit] | None, BeforeValidator(_few), Field(description="At most 32; None: all.")
+    ] = None
+    start: Annotated[int | None, Field(ge=0, description="From this step on.")] = None
+    stop: Annotated[int | None, Field(ge=0, description="Up to, and without, this step.")] = None
+
+
+_Holds = Annotated[
+    list[HoldOf],
+    BeforeValidator(_few),
+    Field(description="At most 32; of the same, the last counts."),
+]
+
+
+class HoldQuestion(TextQuestion):
+    """Read a text while values are held."""
+
+    holds: _Holds
+    position: Annotated[
+        int | None, Field(ge=0, description="Candidates after this token; the last if None.")
+    ] = None
+
+
+class AttributionQuestion(TextQuestion):
+    """What a prediction is made of."""
+
+    position: Annotated[
+        int | None, Field(ge=0, description="Of what is said after this token; the last if None.")
+    ] = None
+    method: Annotated[
+        Literal["gradient", "integrated", "leave-one-out"], Field(description="Of attribution.")
+    ] = "integrated"
+
+
 class GenerateQuestion(TextQuestion):
     """Go on from a text."""
 
@@ -125,6 +173,7 @@ class GenerateQuestion(TextQuestion):
     top_k: Annotated[int | None, Field(ge=1)] = None
     top_p: Annotated[float | None, Field(gt=0, le=1)] = None
     seed: Annotated[int | None, Field(ge=0, lt=2**53, description="None: from the system.")] = None
+    holds: Annotated[_Holds, Field(description="While the text is read and written.")] = []
 
 
 class PredictQuestion(_Question):
@@ -178,6 +227,36 @@ class ReadAnswer(BaseModel):
         list[str], Field(description="Characters of the text that this run cannot read.")
     ] = []
     left_out: Annotated[int, Field(description="Characters beyond `limits.text_characters`.")] = 0
+
+
+class HoldAnswer(BaseModel):
+    """What is expected as it is, and while values are held."""
+
+    version: str
+    position: int
+    free: Annotated[list[Candidate], Field(description="After the token at `position`, as it is.")]
+    held: Annotated[list[Candidate], Field(description="The same while values are held.")]
+    changed: Annotated[
+        list[float] | None,
+        Field(description="For each token, the most that a probability after it changes."),
+    ]
+    surprise: Annotated[
+        list[float | None], Field(description="The mean, in bits: as it is, and held.")
+    ]
+
+
+class AttributionAnswer(BaseModel):
+    """What a prediction is made of."""
+
+    version: str
+    position: int
+    text: Annotated[str, Field(description="What is explained: what came, or the likeliest.")]
+    probability: float
+    first: Annotated[int, Field(description="The first token that `values` are of.")]
+    values: Annotated[list[float], Field(description="Nats that each token adds to its logarithm.")]
+    residual: Annotated[
+        float | None, Field(description="Nats that integrated gradients leave over.")
+    ]
 
 
 class UnitAnswer(BaseModel):

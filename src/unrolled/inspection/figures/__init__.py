@@ -12,13 +12,22 @@ from unrolled.inspection.figures.curves import (
     step_stretch,
     time_constant_curve,
 )
-from unrolled.inspection.figures.texts import attention_map, candidates, gate_maps, unit_over_text
+from unrolled.inspection.figures.dynamics import eigenvalue_map, fixed_point_map, lyapunov_spectrum
+from unrolled.inspection.figures.texts import (
+    attention_map,
+    candidates,
+    gate_maps,
+    unit_over_text,
+)
 
 __all__ = [
     "attention_map",
     "candidates",
+    "eigenvalue_map",
+    "fixed_point_map",
     "gate_maps",
     "learning_curves",
+    "lyapunov_spectrum",
     "memory_map",
     "reach_by_lag",
     "saturation_map",

@@ -21,6 +21,7 @@ from torch import Tensor
 from unrolled.cells.registry import find_cell
 from unrolled.errors import ShapeError, UnrolledError
 from unrolled.kernels.exporting import register
+from unrolled.kernels.holding import refuse_compiled
 from unrolled.kernels.memory import is_transformed
 from unrolled.kernels.running.arena import lasting
 from unrolled.kernels.running.autograd import Forward, RecurrenceFunction, gradients_of_rerun
@@ -38,6 +39,7 @@ __all__: list[str] = []  # it is called by torch.ops.unrolled
 def _run(*arguments: Any) -> list[Tensor]:
     """Run a layer in one direction: [output (T, B, P), *states at the end (B, ...)]."""
     batch = PaddedBatch(*arguments)
+    refuse_compiled(batch.cell)
     with _without_autograd(batch):
         return _in_own_memory(batch.solved(), batch)
 
@@ -53,6 +55,7 @@ def _run_train(*arguments: Any) -> list[Tensor]:
     if not gate_width:
         return _run(*first)
     batch = PaddedBatch(*first)
+    refuse_compiled(batch.cell)
     with _without_autograd(batch):
         rows, problem = batch.flattened()
         kernel = _kernel_for(problem, gate_width)

@@ -193,27 +193,35 @@ class Classifier(nn.Module):
             steps 0 ... t. Of a picture the encoder has seen all.
         """
         self._check(inputs[None])
-        x = self.features(inputs[None])[0]
+        return self.opinions_of(self.features(inputs[None])[0], self.own_evidence(inputs))
+
+    def own_evidence(self, inputs: Tensor) -> Tensor | None:
+        """Return what each token of one sequence weighs by itself, (T, C); None if nothing."""
+        return None if self.evidence is None else self._weigh(inputs)
+
+    def opinions_of(self, x: Tensor, own: Tensor | None) -> Tensor:
+        """Return what `opinions` does, (T, C), with a graph where one is kept.
+
+        Args:
+            x: What the layer reads, (T, I).
+            own: As `own_evidence` gives it.
+        """
         num_steps = len(x)
         if num_steps == 0:
             return self.scores.weight.new_zeros(0, self.num_classes)
         if not self.options.bidirectional and self.shape is None:
-            lengths = torch.tensor([num_steps], device=inputs.device)
+            lengths = torch.tensor([num_steps], device=x.device)
             pooled = self._pool_prefixes(self._states(x[None], lengths)[0])
-            return self._with_evidence(self.scores(self.dropout(pooled)), inputs)
+            return _with_evidence(self.scores(self.dropout(pooled)), own)
         scores, start = [], 0
         while start < num_steps:
             stop = start + 1
             while stop < num_steps and (stop + 1 - start) * (stop + 1) <= _STEPS_AT_ONCE:
                 stop += 1
-            lengths = torch.arange(start + 1, stop + 1, device=inputs.device)
+            lengths = torch.arange(start + 1, stop + 1, device=x.device)
             scores.append(self._score(x[:stop].expand(stop - start, stop, -1), lengths))
             start = stop
-        return self._with_evidence(torch.cat(scores), inputs)
-
-    def _with_evidence(self, opinions: Tensor, inputs: Tensor) -> Tensor:
-        """Return opinions, (T, C), with the evidence of the tokens until there."""
-        return opinions if self.evidence is None else opinions + self._weigh(inputs).cumsum(0)
+        return _with_evidence(torch.cat(scores), own)
 
     def streamed(self) -> tuple[nn.Module, str]:
         """Return what gives the running opinion, (B, T, C), for `unrolled.stream`; what it reads.
@@ -358,3 +366,8 @@ class RunningOpinion(nn.Module):
             weights = self.classifier._attend(h).double().exp()
             return ((weights * h).cumsum(1) / weights.cumsum(1)).to(h.dtype)
         return h
+
+
+def _with_evidence(opinions: Tensor, own: Tensor | None) -> Tensor:
+    """Return opinions, (T, C), with the evidence of the tokens until there."""
+    return opinions if own is None else opinions + own.cumsum(0)

@@ -91,6 +91,22 @@ class ClassifierSubject(Subject):
         """Whether what is read is text."""
         return isinstance(self.encoder, TextEncoder)
 
+    def evidence(self, passage: Passage) -> Tensor:
+        """Return what the layer reads, and behind it what the tokens weigh by themselves."""
+        own = cast(Classifier, self.model).own_evidence(passage.context)
+        return passage.features if own is None else torch.cat([passage.features, own], dim=1)
+
+    def said_of(self, passage: Passage, rows: Tensor) -> list[Tensor | None]:
+        """Return the opinions after each step, for each of other evidences."""
+        if not self.labels:
+            return [None] * len(rows)
+        model, size = cast(Classifier, self.model), passage.features.shape[1]
+        opinions = (
+            model.opinions_of(row[:, :size], row[:, size:] if row.shape[1] > size else None)
+            for row in rows
+        )
+        return [each.double().log_softmax(-1) for each in opinions]
+
     def log_probabilities(self, passage: Passage, output: Tensor) -> Tensor | None:  # noqa: ARG002
         """Return the opinion after each step, of what was read so far; None of a number."""
         if not self.labels:

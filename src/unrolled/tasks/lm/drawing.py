@@ -17,6 +17,7 @@ from unrolled.layers import (
     State,
     make_writer,
     map_state,
+    reading_on,
     state_tensors,
     written_weights,
 )
@@ -91,7 +92,7 @@ class Drawing:
     def _drawn_by_torch(self, number: int, numbers: Tensor) -> Tensor:
         """Return the next tokens, (B,), of the scores after the last ones; -1 as a writer does."""
         read = self._last[:, None].clamp(min=0) if number else self._prompt[None]
-        with caching_weights(self._weight_cache):
+        with caching_weights(self._weight_cache), reading_on(self, read.shape[1]):
             scores, self._state = _read(self._model, read, self._state)
         if not number and self.num_texts > 1:
             scores = scores.expand(self.num_texts, -1)

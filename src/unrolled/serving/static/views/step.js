@@ -13,6 +13,8 @@ import { filledTerm } from "../numbers.js";
 import { forget } from "../scales.js";
 import { nothingToRead, place, question, rangeOf, run, set, state, watch } from "../store.js";
 import { legend, ribbon } from "../text.js";
+import { explaining } from "./explaining.js";
+import { holding } from "./holding.js";
 import { player } from "./player.js";
 import { unitGrid } from "./units.js";
 
@@ -49,6 +51,9 @@ export function step(root, { signal, report, say }) {
   const wayHint = h("p", { class: "soft hint" });
   const buttons = player({ signal, length: () => pieces.length });
   const units = unitGrid(signal, (chosen) => set({ unit: chosen }));
+  const choose = (at) => set({ position: at });
+  const held = holding({ signal, report, choose });
+  const explained = explaining({ signal, report, choose });
   const products = equations.filter(({ kind }) => kind === "vector").map(({ id, symbol }) => {
     const gates = one.step.nodes.filter((node) => node.operation === "product" && node.inputs[0] === id);
     return t("product_note", { u: gates.map((node) => node.symbol).join(", "), vector: symbol });
@@ -61,7 +66,7 @@ export function step(root, { signal, report, say }) {
         h("div", { class: "card-head" }, buttons.element,
           h("div", { class: "controls" }, partControl(), unitControl(signal), legendHolder)),
         text.element, wayHint, sentence, holder, chips),
-      units.element),
+      units.element, held.element, explained.element),
     h("div", { class: "column" },
       h("section", { class: "card equations" }, list,
         [t("terms_note"), t(`cell_notes.${one.cell}`), ...products].filter(Boolean).map((note) => h("p", { class: "soft hint" }, prose(note))))));
@@ -107,6 +112,8 @@ export function step(root, { signal, report, say }) {
       legendHolder.replaceChildren(legend(one.memory, unit.values[one.memory], rangeOf(one.memory)));
       wayHint.textContent = isReverse() ? t("backwards_hint") : "";
       show();
+      held.show(pieces);
+      explained.show(pieces);
     } catch (error) {
       if (signal.aborted) return;
       nothing();
