@@ -109,7 +109,7 @@ def inspect(
         untrained=untrained,
         beside=others,
         held_out=None if source is None else held_out,
-        language=language,
+        language=say_in.language,
     )
     content = page.encode("utf-8", "backslashreplace")  # names of files may be neither
     output = output or run / "report.html"

@@ -13,6 +13,7 @@ __all__ = [
     "GenerateQuestion",
     "GradientAnswer",
     "GradientQuestion",
+    "LectureAnswer",
     "MapAnswer",
     "MapQuestion",
     "Measured",
@@ -304,6 +305,12 @@ class WordsAnswer(BaseModel):
     language: Annotated[str, Field(description="Its code, BCP 47.")]
     languages: Annotated[dict[str, str], Field(description="All there are: own names by code.")]
     words: dict[str, Any]
+
+
+class LectureAnswer(BaseModel):
+    """The cells that the lecture draws and trains."""
+
+    cells: Annotated[dict[str, dict[str, Any]], Field(description="Graph and equations, by name.")]
 
 
 class RunsAnswer(BaseModel):
