@@ -2,6 +2,8 @@
 
 import json
 
+import pytest
+
 from support.runs import change_config
 from unrolled.training.metrics_log import loss_curves
 from unrolled.training.run import Run
