@@ -47,7 +47,7 @@ const words = (name) => (key, values) => t(`lecture.scenes.${name}.${key}`, valu
 const titleOf = (name) => t(`lecture.scenes.${name}.title`);
 const near = (name, by) => NAMES[NAMES.indexOf(name) + by];
 
-/** Shows a scene; what is to be seen of it at the top is so again only where another was shown. */
+/** Shows a scene, from its top where another one was shown. */
 function show(name) {
   shown?.end.abort();
   const end = new AbortController();
@@ -89,12 +89,14 @@ function show(name) {
       speak(readout);
     },
   };
+  const isFirst = !shown;
   const isOther = shown?.name !== name;
   shown = { name, end, scene: null };
   shown.scene = SCENES[name](stage);
   exercises.replaceChildren(h("h2", null, t("lecture.exercises")),
     h("div", { class: "exercise-list" }, say("exercises").map((each, k) => exercise(each, shown.scene.checks[k], k))));
   chrome();
+  if (isOther && !isFirst) head.focus({ preventScroll: true }); // who does not see the page goes on from its title
   if (isOther) scrollTo(0, 0);
 }
 
