@@ -1,5 +1,7 @@
 // A figure as a file: SVG and PNG with the colours that it has on the page, and its numbers as CSV.
 
+import { s } from "../dom.js";
+
 const KEPT = [
   "fill", "fill-opacity", "stroke", "stroke-width", "stroke-dasharray", "stroke-linecap", "stroke-linejoin", "stroke-opacity", "opacity",
   "font-family", "font-size", "font-weight", "font-style", "text-anchor", "paint-order", "dominant-baseline", "visibility", "display",
@@ -31,26 +33,34 @@ function standalone(svg) {
   return copy;
 }
 
-/** All drawings of a figure in one, below one another, on the ground that they have. */
+/** Where the drawings of a figure go in one picture: beside one another as on the page, without what is between the rows. */
+function places(drawings) {
+  const boxes = drawings.map((svg) => svg.getBoundingClientRect());
+  const left = Math.min(...boxes.map((box) => box.left));
+  let bottom = -Infinity; // of the row, on the page
+  let shift = 0; // from the page to the picture
+  return boxes.map((box) => {
+    if (box.top >= bottom) {
+      const end = bottom === -Infinity ? 0 : bottom - shift;
+      shift = box.top - end - MARGIN;
+    }
+    bottom = Math.max(bottom, box.bottom);
+    return { x: MARGIN + box.left - left, y: box.top - shift, width: box.width, height: box.height };
+  });
+}
+
+/** All drawings of a figure in one, on the ground that they have. */
 export function pictureOf(figure) {
   const drawings = [...figure.querySelectorAll("svg")].filter((svg) => !svg.parentElement.closest("svg, button"));
-  const sizes = drawings.map((svg) => svg.viewBox.baseVal);
-  const width = Math.max(...sizes.map((size) => size.width)) + 2 * MARGIN;
-  const height = sizes.reduce((sum, size) => sum + size.height + MARGIN, MARGIN);
-  const whole = document.createElementNS("http://www.w3.org/2000/svg", "svg");
-  whole.setAttribute("xmlns", "http://www.w3.org/2000/svg");
-  for (const [name, value] of Object.entries({ viewBox: `0 0 ${width} ${height}`, width, height })) whole.setAttribute(name, value);
-  const ground = document.createElementNS("http://www.w3.org/2000/svg", "rect");
-  const colour = getComputedStyle(figure.closest(".card")).backgroundColor;
-  for (const [name, value] of Object.entries({ width, height, fill: plainColours(colour) })) ground.setAttribute(name, value);
-  whole.append(ground);
-  let top = MARGIN;
+  const where = places(drawings);
+  const width = Math.ceil(Math.max(...where.map((place) => place.x + place.width)) + MARGIN);
+  const height = Math.ceil(Math.max(...where.map((place) => place.y + place.height)) + MARGIN);
+  const colour = plainColours(getComputedStyle(figure.closest(".card")).backgroundColor);
+  const whole = s("svg", { xmlns: "http://www.w3.org/2000/svg", viewBox: `0 0 ${width} ${height}`, width, height }, s("rect", { width, height, fill: colour }));
   drawings.forEach((svg, k) => {
     const copy = standalone(svg);
-    const place = { x: (width - sizes[k].width) / 2, y: top, width: sizes[k].width, height: sizes[k].height };
-    for (const [name, value] of Object.entries(place)) copy.setAttribute(name, value);
+    for (const [name, value] of Object.entries(where[k])) copy.setAttribute(name, value);
     whole.append(copy);
-    top += sizes[k].height + MARGIN;
   });
   return { text: new XMLSerializer().serializeToString(whole), width, height };
 }
