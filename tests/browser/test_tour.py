@@ -1,4 +1,4 @@
-"""The pictures of docs/serve.md.
+"""The pictures of docs/serve.md and docs/lecture.md.
 
 They are taken anew in every run of the tests, of small untrained runs, and thrown away. To renew
 those in docs/, of trained ones:
@@ -32,6 +32,7 @@ PICTURES = {
     "unroll": {"view": "unroll", "run": "lstm"},
     "gradient": {"view": "gradient", "run": "lstm", "check": "#all-runs"},
     "compare": {"view": "compare", "run": "lstm", "second": "gru"},
+    "lecture": {"scene": "gates"},
     "phone": {"view": "step", "run": "janet", "width": 390, "height": 844},
 }
 
@@ -62,9 +63,13 @@ def small_png(screenshot: bytes) -> bytes:
 def test_a_picture_of_the_tour_is_taken(open_page, tour, images, small_text, name):
     given = dict(PICTURES[name])
     keys, check = given.pop("keys", "").split(), given.pop("check", None)
+    scene = given.pop("scene", None)
     text = TEXT if "TOUR_RUNS" in os.environ else small_text
     page = open_page(at=tour, text=text, **{"height": 900} | given)
     page.locator("#view .card").first.wait_for()
+    if scene:
+        page.evaluate("name => { location.hash = `lecture/${name}` }", scene)
+        page.locator(f'.scene[data-scene="{scene}"] .exercise').first.wait_for()
     page.wait_for_load_state("networkidle")
     if name == "write":
         page.locator("#pattern option:nth-child(2)").wait_for(state="attached")

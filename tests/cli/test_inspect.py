@@ -2,6 +2,8 @@
 
 import json
 
+import pytest
+
 from support.runs import change_config
 from unrolled.training.metrics_log import loss_curves
 from unrolled.training.run import Run
@@ -92,8 +94,9 @@ def test_logging_the_reach_does_not_change_the_training(unrolled, train, tmp_pat
     assert set(ends[0]) == {"training", "held out"}
 
 
-def test_a_report_is_written_in_the_language_that_is_asked_for(unrolled, trained):
-    done = unrolled("inspect", trained, "--language", "pt-BR")
+@pytest.mark.parametrize("language", ["pt-BR", "pt"])
+def test_a_report_is_written_in_the_language_that_is_asked_for(unrolled, trained, language):
+    done = unrolled("inspect", trained, "--language", language)
     assert done.code == 0, done.err
     page = (trained / "report.html").read_text()
     assert "8 em 1 camada" in page

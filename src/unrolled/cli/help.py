@@ -17,7 +17,7 @@ __all__ = ["Command", "Group", "default_of", "flowing", "register", "value_name"
 
 _ORDER = (
     *("train", "resume", "predict", "generate", "evaluate"),
-    *("compare", "inspect", "serve", "export", "doctor", "cells", "kernels", "bench"),
+    *("compare", "inspect", "serve", "lecture", "export", "doctor", "cells", "kernels", "bench"),
 )
 _VALUE_NAMES = {"int": "N", "int range": "N", "float": "X", "str": "TEXT", "path": "PATH"}
 

@@ -142,7 +142,7 @@ def inspect(
         beside=others,
         held_out=None if source is None else held_out,
         also=also,
-        language=language,
+        language=say_in.language,
     )
     page, weights = page_of(loaded, written, facts.name, on_held_out=source is None, example=text)
     content = page.encode("utf-8", "backslashreplace")  # names of files may be neither

@@ -31,6 +31,7 @@ from unrolled.cli.generate import generate
 from unrolled.cli.help import register
 from unrolled.cli.inspect import inspect
 from unrolled.cli.kernels import kernels_app
+from unrolled.cli.lecture import lecture
 from unrolled.cli.predict import predict
 from unrolled.cli.program import program
 from unrolled.cli.resume import resume
@@ -72,6 +73,7 @@ app.command()(inspect)
 app.command()(export)
 app.command("resume")(resume)
 app.command()(serve)
+app.command()(lecture)
 app.command(
     "compare",
     options_metavar="[ARGS ...] [OPTIONS]",

@@ -25,6 +25,7 @@ from unrolled.serving.predictions import predict_medium, predict_text
 from unrolled.serving.reading import Reading, read, unit_view
 from unrolled.serving.runs import Runs, ServedRun
 from unrolled.serving.sessions import Session, Sessions
+from unrolled.serving.steps import lecture_cells
 from unrolled.serving.workers import Workers
 from unrolled.serving.writing import Writing, written_lines
 
@@ -146,6 +147,11 @@ def make_router(services: Services) -> APIRouter:
         names = language_names()
         code = language if language in names else best_language(accept_language)
         return schema.WordsAnswer(language=code, languages=names, words=load_words(code))
+
+    @router.get("/lecture")
+    async def lecture() -> schema.LectureAnswer:
+        """The cells of the lecture: the graph and the equations of a step of each."""
+        return schema.LectureAnswer(cells=await workers.quick(lecture_cells))
 
     @router.post("/session")
     async def begin_session() -> schema.SessionAnswer:

@@ -143,7 +143,7 @@ def serve(
     """Serve runs until a signal ends it.
 
     Args:
-        paths: The runs' folders.
+        paths: The runs' folders; none for the lecture alone.
         host: Where to listen. Anywhere but on loopback visitors need a token.
         port: 0 takes a free one.
         token: Which visitors must know; beyond loopback None takes a random one.

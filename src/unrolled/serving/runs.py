@@ -11,7 +11,7 @@ import os
 import threading
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -19,7 +19,7 @@ from typing import Any
 import torch
 from torch import nn
 
-from unrolled.errors import PROGRAM, OptionError, RunError, UnrolledError
+from unrolled.errors import RunError, UnrolledError
 from unrolled.inspection import (
     Passage,
     StepEquations,
@@ -32,6 +32,7 @@ from unrolled.inspection.reading import Measured, first_passages, measure, steps
 from unrolled.kernels import EquationsError, WeightCache
 from unrolled.layers import TCN, observing_values
 from unrolled.networks import count_parameters
+from unrolled.serving.steps import describe_step
 from unrolled.tasks import Loaded, Task, load
 from unrolled.training import Run
 
@@ -215,19 +216,7 @@ class ServedRun:
             step = self.step
         except EquationsError as error:
             return {"refused": error.message}
-        return {
-            "nodes": [
-                {
-                    "id": node.id,
-                    "operation": node.operation,
-                    "inputs": node.inputs,
-                    "symbol": step.symbols.get(node.id),
-                    "constant": step.constants.get(node.id),
-                }
-                for node in step.graph.nodes
-            ],
-            "equations": [asdict(equation) for equation in step.equations],
-        }
+        return describe_step(step)
 
 
 class Runs:
@@ -235,6 +224,7 @@ class Runs:
 
     Args:
         paths: Their folders; the names are the folders' own, numbered where they are equal.
+            None for a server of the lecture alone.
         trust_code: Whether cells of somebody's own, which the folders hold, may be run.
         clock: Seconds, for tests.
 
@@ -249,9 +239,6 @@ class Runs:
         trust_code: bool = False,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
-        if not paths:
-            hint = f"name the folder that `{PROGRAM} train` made"
-            raise OptionError("no run to serve", hint)
         self._trust_code = trust_code
         self._clock = clock
         self._paths: dict[str, Path] = {}
@@ -269,7 +256,7 @@ class Runs:
                 self._loaded[name] = _load(name, path, trust_code)
             except RunError as error:
                 self._broken[name] = error
-        if not self._loaded:
+        if self._broken and not self._loaded:
             raise next(iter(self._broken.values()))
         self._looked = dict.fromkeys(self._paths, clock())
         self._lock = threading.Lock()

@@ -18,6 +18,7 @@ __all__ = [
     "HoldAnswer",
     "HoldOf",
     "HoldQuestion",
+    "LectureAnswer",
     "MapAnswer",
     "MapQuestion",
     "Measured",
@@ -383,6 +384,12 @@ class WordsAnswer(BaseModel):
     language: Annotated[str, Field(description="Its code, BCP 47.")]
     languages: Annotated[dict[str, str], Field(description="All there are: own names by code.")]
     words: dict[str, Any]
+
+
+class LectureAnswer(BaseModel):
+    """The cells that the lecture draws and trains."""
+
+    cells: Annotated[dict[str, dict[str, Any]], Field(description="Graph and equations, by name.")]
 
 
 class RunsAnswer(BaseModel):

@@ -93,6 +93,9 @@ export const runs = () => get("/api/runs");
 /** All that the page says, in a language or in the one that the browser asks for. */
 export const words = (language) => get(`/api/words${language ? `?language=${encodeURIComponent(language)}` : ""}`);
 
+/** The cells of the lecture. */
+export const lecture = () => get("/api/lecture");
+
 const ask = (path) => async (question, options) => (await post(path, question, options)).json();
 
 const readText = ask("/api/read");

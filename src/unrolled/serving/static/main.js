@@ -114,11 +114,11 @@ function applyTheme() {
   forget();
 }
 
-function help() {
+function help(list = t("keys")) {
   const dialog = $("keys");
   dialog.replaceChildren(
     h("h2", null, t("help")),
-    h("dl", null, t("keys").map(([keys, what]) => [h("dt", null, keys), h("dd", null, what)])),
+    h("dl", null, list.map(([keys, what]) => [h("dt", null, keys), h("dd", null, what)])),
     h("label", { class: "check" },
       h("input", { type: "checkbox", id: "single-keys", checked: state.keys, onchange: (event) => chooseKeys(event.target.checked) }), t("single_keys")),
     h("form", { method: "dialog" }, h("button", { class: "primary" }, t("close"))));
@@ -173,13 +173,17 @@ function listen() {
     set({ theme: document.documentElement.dataset.theme === "dark" ? "light" : "dark" }));
   $("run").addEventListener("change", (event) => set({ run: event.target.value }));
   $("full").addEventListener("click", fullScreen);
-  $("help").addEventListener("click", help);
+  $("help").addEventListener("click", () => help());
   document.addEventListener("keydown", onKey);
   matchMedia("(prefers-color-scheme: dark)").addEventListener("change", () => {
     applyTheme();
     show();
   });
   addEventListener("hashchange", () => {
+    if (isLecture()) {
+      location.reload();
+      return;
+    }
     readAddress();
     show();
   });
@@ -191,9 +195,24 @@ function listen() {
   });
 }
 
+const isLecture = () => /^#lecture\b/.test(location.hash);
+
+/** Shows the lecture instead of the runs: another page in the same frame. */
+async function beginLecture() {
+  addEventListener("hashchange", () => {
+    if (!isLecture()) location.reload();
+  });
+  const { openLecture } = await import("./lecture/frame.js");
+  await openLecture({ applyTheme, fullScreen, help, isTyping, report });
+}
+
 async function begin() {
   state.theme = chosen.theme;
   applyTheme();
+  if (isLecture()) {
+    await beginLecture();
+    return;
+  }
   try {
     const [answer] = await Promise.all([api.runs(), loadWords(chosen.language)]);
     state.limits = answer.limits;
@@ -201,6 +220,11 @@ async function begin() {
     broken = answer.broken;
   } catch (error) {
     report(error);
+    return;
+  }
+  if (!state.runs.length) { // a server of the lecture alone
+    history.replaceState(null, "", "#lecture");
+    await beginLecture();
     return;
   }
   readAddress();
