@@ -45,6 +45,7 @@ LEVELS_INSIDE = {
         ("building",),
         ("running",),
         ("convolving",),
+        ("packaged",),
         ("",),
     ),
 }

@@ -10,6 +10,7 @@ is written by hand, and a door of their own: `convolving`.
 """
 
 from unrolled.kernels.building import (
+    PLATFORMS,
     CacheEntry,
     CacheFolder,
     Compiler,
@@ -19,6 +20,9 @@ from unrolled.kernels.building import (
     clear_cache,
     find_compiler,
     load_library,
+    prebuilt_archives,
+    this_platform,
+    write_archive,
 )
 from unrolled.kernels.capturing import (
     EquationsError,
@@ -49,6 +53,7 @@ from unrolled.kernels.emitting import (
 from unrolled.kernels.exporting import decomposed
 from unrolled.kernels.memory import check_memory
 from unrolled.kernels.observer import GraphObserver, Observer, ValueObserver
+from unrolled.kernels.packaged import cell_sources, packaged_sources
 from unrolled.kernels.reference import reference_recurrence
 from unrolled.kernels.rows import (
     PaddedRows,
@@ -84,6 +89,7 @@ from unrolled.kernels.running import (
 from unrolled.kernels.weights import Weights
 
 __all__ = [
+    "PLATFORMS",
     "TORCH_CELLS",
     "WEIGHT_FORMATS",
     "BlockShape",
@@ -116,6 +122,7 @@ __all__ = [
     "cache_entries",
     "cache_folder",
     "caching_weights",
+    "cell_sources",
     "check_lengths",
     "check_memory",
     "choose_path",
@@ -134,8 +141,10 @@ __all__ = [
     "network_or_reason",
     "network_stepper",
     "only_needed",
+    "packaged_sources",
     "plain_functions",
     "plain_step",
+    "prebuilt_archives",
     "prepare_short_calls",
     "recurrence",
     "reference_recurrence",
@@ -143,8 +152,10 @@ __all__ = [
     "step_graph",
     "stepper_of",
     "storing_weights",
+    "this_platform",
     "using_path",
     "valid_steps",
     "window_and_past",
+    "write_archive",
     "writer_of",
 ]
