@@ -13,7 +13,7 @@ import unrolled
 from unrolled.cells import lstm
 from unrolled.cells.surroundings import Surroundings
 from unrolled.kernels import KernelError, kernel_source, load_library
-from unrolled.kernels.building import cache, compiler, prebuilt
+from unrolled.kernels.building import archiving, cache, compiler, prebuilt
 from unrolled.kernels.building.platforms import PLATFORMS, this_platform
 from unrolled.kernels.running.proof import make_kernel
 
@@ -57,8 +57,8 @@ def write(tmp_path_factory):
         with pytest.MonkeyPatch.context() as patch:
             oldest = PLATFORMS[HERE].instruction_sets[-1:]
             patch.setitem(PLATFORMS, HERE, PLATFORMS[HERE]._replace(instruction_sets=oldest))
-            patch.setattr(prebuilt, "ziglang_compiler", lambda: zig)
-            return prebuilt.write_archive(file, HERE, texts, file.parent)
+            patch.setattr(archiving, "ziglang_compiler", lambda: zig)
+            return archiving.write_archive(file, HERE, texts)
 
     return write
 
@@ -227,7 +227,7 @@ def test_two_builds_give_the_same_bytes(write, tmp_path):
 
 def test_nothing_is_built_for_an_unknown_platform(tmp_path):
     with pytest.raises(KernelError, match="nothing is built for 'plan9-vax'") as error:
-        prebuilt.write_archive(tmp_path / "kernels.zip", "plan9-vax", [], tmp_path)
+        archiving.write_archive(tmp_path / "kernels.zip", "plan9-vax", [])
     assert "linux-x86_64" in error.value.hint
     assert not (tmp_path / "kernels.zip").exists()
 

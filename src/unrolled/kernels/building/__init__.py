@@ -3,6 +3,7 @@
 The third station of the pipeline, after emitting.
 """
 
+from unrolled.kernels.building.archiving import write_archive
 from unrolled.kernels.building.cache import (
     CacheEntry,
     CacheFolder,
@@ -16,7 +17,6 @@ from unrolled.kernels.building.cache import (
 from unrolled.kernels.building.cell_library import cell_library
 from unrolled.kernels.building.compiler import Compiler, KernelError, find_compiler
 from unrolled.kernels.building.platforms import PLATFORMS, this_platform
-from unrolled.kernels.building.prebuilt import write_archive
 
 __all__ = [
     "PLATFORMS",

@@ -51,6 +51,7 @@ __all__ = [
     "load_library",
     "prebuilt_archives",
     "prebuilt_problem",
+    "zig_folder",
 ]
 
 MAX_ENTRIES = 256  # every published cell, in every format of weights
@@ -196,6 +197,11 @@ def prebuilt_archives() -> tuple[list[Archive], str | None]:
 def prebuilt_problem() -> str | None:
     """Return why a kernel was compiled that the package holds ready, or None."""
     return _prebuilt_problems[0] if _prebuilt_problems else None
+
+
+def zig_folder() -> Path:
+    """Return where zig keeps what it has built of the libraries of systems."""
+    return _store().apart / _ZIG_CACHE
 
 
 def _load_probe(content: bytes) -> ctypes.CDLL:

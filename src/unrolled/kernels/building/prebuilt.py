@@ -6,7 +6,7 @@ exactly that text, so that an archive of another version, or of equations that h
 gives nothing rather than something else.
 
 Wheels hold one (`PACKAGED`), others are named by $UNROLLED_KERNELS. Not here: the cache, where
-libraries go once they have been proven (`cache.py`), and who compiles (`compiler.py`).
+libraries go once they have been proven (`cache.py`), and who writes an archive (`archiving.py`).
 """
 
 import ctypes
@@ -16,37 +16,37 @@ import os
 import stat
 import zipfile
 import zlib
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from functools import cache
 from pathlib import Path
-from tempfile import TemporaryDirectory
 from typing import IO, NamedTuple
 
-from unrolled.kernels.building.compiler import FLAGS, Compiler, KernelError, ziglang_compiler
-from unrolled.kernels.building.platforms import (
-    PLATFORMS,
-    InstructionSet,
-    Platform,
-    this_platform,
-)
+from unrolled.kernels.building.compiler import FLAGS, KernelError
+from unrolled.kernels.building.platforms import PLATFORMS, this_platform
 
 __all__ = [
+    "FORMAT",
+    "MANIFEST",
     "PACKAGED",
+    "PROBE",
     "VARIABLE",
     "Archive",
     "ArchiveError",
-    "find_platform",
     "open_archives",
-    "write_archive",
+    "source_key",
 ]
 
 VARIABLE = "UNROLLED_KERNELS"
 PACKAGED = Path(__file__).parents[1] / "prebuilt" / "kernels.zip"
 """The archive of a wheel; there is none in the wheel for all platforms, nor in the repository."""
 
-_FORMAT = 1
-_MANIFEST = "manifest.json"
-_PROBE = "processor"
+FORMAT = 1
+"""Of an archive."""
+
+MANIFEST = "manifest.json"
+PROBE = "processor"
+"""In the manifest: the library that knows the processor, of processor.c."""
+
 _READING = (
     OSError,
     ValueError,
@@ -56,8 +56,6 @@ _READING = (
     zipfile.BadZipFile,
     zlib.error,
 )
-_BASELINES = {"x86_64": "x86_64", "aarch64": "generic"}
-_EPOCH = (1980, 1, 1, 0, 0, 0)  # of all files: the same libraries give the same archive
 
 
 class ArchiveError(Exception):
@@ -86,7 +84,7 @@ class Archive(NamedTuple):
         Raises:
             ArchiveError: It is not what was written.
         """
-        name = self.libraries.get(_key(source))
+        name = self.libraries.get(source_key(source))
         if name is None:
             return None
         try:
@@ -141,15 +139,15 @@ def _read(file: Path, load: Callable[[bytes], ctypes.CDLL], _status: tuple[int, 
             if file != PACKAGED:
                 _refuse_of_others(opened, file)
             with zipfile.ZipFile(opened) as archive:
-                text = archive.read(_MANIFEST)
+                text = archive.read(MANIFEST)
                 manifest = json.loads(text)
-                if manifest["format"] != _FORMAT:
+                if manifest["format"] != FORMAT:
                     raise ArchiveError(f"{file} is of another version of unrolled")
                 platform, here = manifest["platform"], this_platform()
                 if platform != here:
                     raise ArchiveError(f"{file} is for {platform}, this is {here or 'another'}")
                 sets = manifest["instruction_sets"]
-                has = _processor(archive, manifest[_PROBE], load)
+                has = _processor(archive, manifest[PROBE], load)
     except _READING as error:
         raise ArchiveError(f"{file} is damaged: {error or type(error).__name__}") from error
     for candidate in PLATFORMS[platform].instruction_sets:
@@ -181,106 +179,7 @@ def _refuse_of_others(file: IO[bytes], path: Path) -> None:
         raise ArchiveError(f"{path} can be written by others: chmod go-w")
 
 
-def _key(source: str) -> str:
+def source_key(source: str) -> str:
     """Return what a C text is known by: with it change the arguments of the compiler."""
-    parts = (str(_FORMAT), *FLAGS, source)
+    parts = (str(FORMAT), *FLAGS, source)
     return hashlib.sha256("\0".join(parts).encode()).hexdigest()
-
-
-# ---- Writing ------------------------------------------------------------------------------------
-
-
-def find_platform(name: str) -> Platform:
-    """Return the platform of a name.
-
-    Raises:
-        KernelError: There is none.
-    """
-    if name not in PLATFORMS:
-        hint = f"platforms are {', '.join(PLATFORMS)}"
-        raise KernelError(f"nothing is built for {name!r}", hint)
-    return PLATFORMS[name]
-
-
-def write_archive(
-    file: Path,
-    platform: str,
-    sources: Sequence[str],
-    zig_cache: Path,
-    run: Callable[[Callable[["_Job"], bytes], Sequence["_Job"]], Iterable[bytes]] = map,
-) -> int:
-    """Compile C texts for all instruction sets of a platform, and write the archive of them.
-
-    Args:
-        file: What is written, whole or not at all.
-        platform: Its name.
-        sources: The texts.
-        zig_cache: Where zig keeps what it builds of a platform's own libraries.
-        run: Maps a function over jobs, in order: `map`, or that of an executor.
-
-    Returns:
-        The number of libraries, of which some stand for several instruction sets.
-
-    Raises:
-        KernelError: There is no such platform, or no ziglang, or it fails.
-    """
-    system, compiler = find_platform(platform), ziglang_compiler()
-    processor, _, _ = system.target.partition("-")
-    baseline = _BASELINES[processor]
-    oldest = InstructionSet("baseline", baseline, 0)
-    probe = Path(__file__).with_name("processor.c").read_text(encoding="utf-8")
-    jobs = [_Job(probe, compiler, system, oldest, baseline, zig_cache)]
-    jobs += [
-        _Job(source, compiler, system, instructions, baseline, zig_cache)
-        for instructions in system.instruction_sets
-        for source in sources
-    ]
-    contents = list(run(_compile, jobs))
-    names = [hashlib.sha256(content).hexdigest() for content in contents]
-    sets: dict[str, dict[str, str]] = {i.name: {} for i in system.instruction_sets}
-    for job, name in zip(jobs[1:], names[1:], strict=True):
-        sets[job.instructions.name][_key(job.source)] = name
-    manifest = {
-        "format": _FORMAT,
-        "platform": platform,
-        _PROBE: names[0],
-        "instruction_sets": sets,
-    }
-    libraries = dict(sorted(zip(names, contents, strict=True)))
-    with TemporaryDirectory(prefix=f".{file.name}-", dir=file.parent) as own:
-        draft = Path(own, file.name)
-        with zipfile.ZipFile(draft, "w") as archive:
-            for name, content in {_MANIFEST: _json(manifest), **libraries}.items():
-                entry = zipfile.ZipInfo(name, _EPOCH)
-                entry.compress_type = zipfile.ZIP_DEFLATED
-                archive.writestr(entry, content, compresslevel=9)
-        draft.replace(file)
-    return len(libraries)
-
-
-class _Job(NamedTuple):
-    source: str
-    compiler: Compiler
-    platform: Platform
-    instructions: InstructionSet
-    baseline: str
-    cache: Path
-
-
-def _compile(job: _Job) -> bytes:
-    platform, instructions, run = job.platform, job.instructions, job.compiler.run
-    flags = [flag for flag in FLAGS if not flag.startswith(("-march", "-shared"))]
-    flags += ["-target", platform.target, f"-mcpu={instructions.processor}", *instructions.flags]
-    # Linked for the baseline: zig builds a system's own libraries anew for each processor.
-    link = ["-target", platform.target, f"-mcpu={job.baseline}", "-shared", "-s"]
-    with TemporaryDirectory(prefix="unrolled-") as own:
-        folder = Path(own)
-        # one name for all: a library may hold that of its file
-        folder.joinpath("kernel.c").write_text(job.source, encoding="utf-8")
-        run([*flags, "-w", *platform.flags, "-c", "kernel.c", "-o", "kernel.o"], folder, job.cache)
-        run([*link, "kernel.o", "-o", "kernel.so", "-lm"], folder, job.cache)
-        return folder.joinpath("kernel.so").read_bytes()
-
-
-def _json(manifest: object) -> bytes:
-    return json.dumps(manifest, indent=1, sort_keys=True).encode()
