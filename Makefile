@@ -11,7 +11,7 @@ PYTEST := PYTHONHASHSEED=0 OMP_WAIT_POLICY=passive $(BIN)/pytest -n 2 --dist loa
 # The text files to train on; without them, the Python files of the standard library.
 TEXT ?=
 
-.PHONY: install run quick test lint types pytest explore fuzz malformed docs modules sanitize format clean
+.PHONY: install run quick test lint types pytest explore fuzz malformed docs modules sanitize wheels format clean
 
 install: $(STAMP)
 
@@ -66,6 +66,15 @@ modules: $(STAMP)
 # processors (aarch64 by qemu-user), and many threads on one row. Over a quarter of an hour.
 sanitize: $(STAMP)
 	UNROLLED_SANITIZE=1 $(BIN)/pytest tests/kernels/test_programs.py tests/kernels/test_threads.py
+
+# The wheel for all systems, then one with kernels inside for each of PLATFORMS (all, if empty):
+# compiled for it, looked at, and not run here. docs/platforms.md says what is proven of them.
+PLATFORMS ?=
+wheels: $(STAMP)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --requirement packaging/requirements.txt
+	rm -f dist/unrolled-*.whl
+	$(BIN)/python -m pip wheel --quiet --disable-pip-version-check --no-deps --wheel-dir dist .
+	$(BIN)/python packaging/wheels.py dist/unrolled-*-py3-none-any.whl $(PLATFORMS:%=--for %)
 
 format: $(STAMP)
 	$(BIN)/ruff check --fix

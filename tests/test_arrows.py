@@ -46,6 +46,7 @@ LEVELS_INSIDE = {
         ("building",),
         ("running",),
         ("convolving",),
+        ("packaged",),
         ("",),
     ),
 }

@@ -100,3 +100,29 @@ def test_a_cache_that_cannot_be_used_is_said(unrolled, monkeypatch, tmp_path):
     result = unrolled("kernels", "list")
     assert result.code == 0
     assert "the cache cannot be used" in result.err
+
+
+def test_build_names_the_platforms_there_are(unrolled, tmp_path):
+    result = unrolled("kernels", "build", "lstm", "--for", "plan9-vax", "--out", tmp_path)
+    assert (result.code, result.out) == (1, "")
+    assert "--for: nothing is built for 'plan9-vax'" in result.err
+    assert "linux-x86_64" in result.err
+    assert not list(tmp_path.iterdir())
+
+
+def test_build_makes_a_file_to_take_along(unrolled, monkeypatch, tmp_path):
+    """How it is compiled is in tests/kernels/test_prebuilt.py."""
+    import unrolled.kernels as kernels
+
+    written = []
+    monkeypatch.setattr(kernels, "write_archive", lambda *arguments: written.append(arguments))
+    (tmp_path / "own_cells.py").write_text(CELL.format(gate="f"))
+    monkeypatch.chdir(tmp_path)
+    own = ("kernels", "build", "own_cells.py:own")
+    result = unrolled(*own, "--for", "linux-arm64", "--for", "windows-x86_64")
+    assert result.code == 0, result.err
+    assert result.out.split() == ["own-linux-arm64.kernels", "own-windows-x86_64.kernels"]
+    assert "UNROLLED_KERNELS" in result.err
+    assert [platform for _, platform, _ in written] == ["linux-arm64", "windows-x86_64"]
+    assert all("Kernel of the cell own" in text for text in written[0][2])
+    assert "--out: nowhere is not a folder" in unrolled(*own, "--out", "nowhere").err

@@ -67,7 +67,13 @@ def _machine() -> dict[str, str]:
 
 
 def _compiler() -> dict[str, str]:
-    from unrolled.kernels import KernelError, cache_entries, cache_folder, find_compiler
+    from unrolled.kernels import (
+        KernelError,
+        cache_entries,
+        cache_folder,
+        find_compiler,
+        prebuilt_archives,
+    )
 
     try:
         compiler = find_compiler()
@@ -75,13 +81,21 @@ def _compiler() -> dict[str, str]:
     except KernelError as error:
         compiler_line = str(error)
     try:
+        archives, problem = prebuilt_archives()
+        lines = [f"{archive.file} ({archive.instruction_set})" for archive in archives]
+        ready_line = "; ".join([*lines, *([problem] if problem else [])]) or "none"
+        if not lines and os.environ.get("CC"):
+            ready_line = "not used, because CC names a compiler"
+    except KernelError as error:
+        ready_line = str(error)
+    try:
         folder = cache_folder()
         cache_line = f"{folder.path} ({len(cache_entries())} kernels)"
         if folder.problem:
             cache_line += f"; {folder.problem}"
     except KernelError as error:
         cache_line = str(error)
-    return {"compiler": compiler_line, "cache": cache_line}
+    return {"compiler": compiler_line, "compiled ahead": ready_line, "cache": cache_line}
 
 
 def _extras() -> dict[str, str]:

@@ -3,6 +3,7 @@
 import time
 import warnings
 from datetime import timedelta
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -101,6 +102,53 @@ def warm() -> None:
         f"{'short calls':<20}{f'{time.perf_counter() - begin:.2f} s' if possible else 'none'}",
         err=True,
     )
+
+
+@kernels_app.command()
+def build(
+    cells: Annotated[
+        list[str],
+        typer.Argument(
+            metavar="CELL...",
+            help="Built-in cells, or FILE.py:NAME or MODULE:NAME for cells of your own.",
+        ),
+    ],
+    platforms: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--for",
+            metavar="PLATFORM",
+            help="Where they are to run, such as linux-arm64; may be given several times.",
+            show_default="this machine's",
+        ),
+    ] = None,
+    out: Annotated[
+        Path, typer.Option("--out", metavar="DIR", help="Folder for the files.")
+    ] = Path(),
+) -> None:
+    """Compile cells for machines without a compiler: a file for each platform, to take along."""
+    from unrolled.errors import OptionError
+    from unrolled.kernels import PLATFORMS, cell_sources, this_platform, write_archive
+
+    here = this_platform()
+    wanted = platforms or ([here] if here else [])
+    for platform in wanted:
+        if platform not in PLATFORMS:
+            raise OptionError(
+                f"--for: nothing is built for {platform!r}", f"platforms are {', '.join(PLATFORMS)}"
+            )
+    if not wanted:
+        raise OptionError("--for: this machine is none of the platforms", ", ".join(PLATFORMS))
+    if not out.is_dir():
+        raise OptionError(f"--out: {out} is not a folder", "make it first")
+    known = [find_cell(name) for name in cells]
+    sources = [text for cell in known for text in cell_sources(cell)]
+    stem = "-".join(dict.fromkeys(cell.name for cell in known))
+    for platform in dict.fromkeys(wanted):
+        file = out / f"{stem}-{platform}.kernels"
+        write_archive(file, platform, sources)
+        say(f"{file}")
+    say("there: set UNROLLED_KERNELS to the path of its file", err=True)
 
 
 def _say_problem() -> None:

@@ -10,6 +10,7 @@ is written by hand, and a door of their own: `convolving`.
 """
 
 from unrolled.kernels.building import (
+    PLATFORMS,
     CacheEntry,
     CacheFolder,
     Compiler,
@@ -19,6 +20,9 @@ from unrolled.kernels.building import (
     clear_cache,
     find_compiler,
     load_library,
+    prebuilt_archives,
+    this_platform,
+    write_archive,
 )
 from unrolled.kernels.capturing import (
     EquationsError,
@@ -53,6 +57,7 @@ from unrolled.kernels.exporting import decomposed
 from unrolled.kernels.holding import held_cell, named_values, refusing_compiled
 from unrolled.kernels.memory import check_memory
 from unrolled.kernels.observer import GraphObserver, Observer, ValueObserver
+from unrolled.kernels.packaged import cell_sources, packaged_sources
 from unrolled.kernels.reference import reference_recurrence
 from unrolled.kernels.rows import (
     PaddedRows,
@@ -88,6 +93,7 @@ from unrolled.kernels.running import (
 from unrolled.kernels.weights import Weights
 
 __all__ = [
+    "PLATFORMS",
     "TORCH_CELLS",
     "WEIGHT_FORMATS",
     "BlockShape",
@@ -122,6 +128,7 @@ __all__ = [
     "cache_folder",
     "caching_weights",
     "calls_library",
+    "cell_sources",
     "check_lengths",
     "check_memory",
     "choose_path",
@@ -142,9 +149,11 @@ __all__ = [
     "network_or_reason",
     "network_stepper",
     "only_needed",
+    "packaged_sources",
     "plain_functions",
     "plain_step",
     "plain_trace",
+    "prebuilt_archives",
     "prepare_short_calls",
     "recurrence",
     "reference_recurrence",
@@ -153,8 +162,10 @@ __all__ = [
     "step_graph",
     "stepper_of",
     "storing_weights",
+    "this_platform",
     "using_path",
     "valid_steps",
     "window_and_past",
+    "write_archive",
     "writer_of",
 ]

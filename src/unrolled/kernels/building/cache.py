@@ -1,12 +1,12 @@
-"""From C text to a loaded library: compiled once, kept in the user's cache, checked when loaded.
+"""From C text to a loaded library: taken from an archive or compiled, kept in the user's cache.
 
 The cache belongs to one user. Each entry ends in a seal that only this user can make: its secret
 lies apart from the cache, so that what was written while others could write there is not loaded
 afterwards. Nothing is kept in a folder that others can write to now, and what is loaded are the
 bytes that were checked (`loading.py`).
 
-Not here: the C text (`emitting`), the compiler (`compiler.py`), who else can write (`private.py`),
-and what happens without a kernel (`running`).
+Not here: the C text (`emitting`), what was compiled ahead of time (`prebuilt.py`), the compiler
+(`compiler.py`), who else can write (`private.py`), and what happens without a kernel (`running`).
 """
 
 import atexit
@@ -38,6 +38,7 @@ from unrolled.kernels.building.compiler import (
     find_compiler,
 )
 from unrolled.kernels.building.loading import load_bytes
+from unrolled.kernels.building.prebuilt import Archive, ArchiveError, open_archives
 from unrolled.kernels.building.private import private_secret, problem_with, read_private
 
 __all__ = [
@@ -48,6 +49,9 @@ __all__ = [
     "clear_cache",
     "load_defined",
     "load_library",
+    "prebuilt_archives",
+    "prebuilt_problem",
+    "zig_folder",
 ]
 
 MAX_ENTRIES = 384  # every published cell, in every format of weights and mixed
@@ -95,6 +99,7 @@ class _Store(NamedTuple):
 
 
 _without_room: dict[Path, str] = {}  # folders in which nothing could be written, and why
+_prebuilt_problems: list[str] = []  # why a kernel that was compiled ahead of time was not used
 
 
 def load_library(
@@ -108,7 +113,8 @@ def load_library(
         prove: As `load_defined`.
 
     Raises:
-        KernelError: There is no compiler, or it fails, or the library cannot be loaded.
+        KernelError: There is neither a prebuilt library nor a compiler, or it fails, or the library
+            cannot be loaded.
     """
     return load_defined(source, lambda: source, name, prove)
 
@@ -125,37 +131,88 @@ def load_defined(
         definition: All that the source depends on.
         write: Returns the source, C, gnu11.
         name: What to call it in the cache.
-        prove: Is given a library that was compiled now, before it is kept, in a thread without the
+        prove: Is given a library that is new here, before it is kept, in a thread without the
             caller's modes; raises a KernelError if it is wrong.
 
     Raises:
         KernelError: As `load_library`; or `prove` raises it.
     """
-    compiler = find_compiler()
-    if compiler is None:
-        hint = 'install gcc or clang, or: pip install "unrolled[compiler]"'
-        raise KernelError("there is no C compiler", hint)  # the same words for every kernel
+    compiler, (archives, problem) = find_compiler(), prebuilt_archives()
+    if compiler is None and not archives:
+        raise _no_compiler(problem)
     try:
         label = re.sub(r"\W", "_", name, flags=re.ASCII)[:64] or "_"
-        file_name = f"{label}-{_key(definition, compiler)}.so"
+        makers: list[Archive | Compiler] = [*archives, *([compiler] if compiler else [])]
+        file_names = [f"{label}-{_key(definition, maker)}.so" for maker in makers]
         store = _store()
-        if content := _sealed_content(store, file_name):
-            with suppress(OSError):
-                os.utime(store.folder / file_name)
-            return load_bytes(content, label, store.folder, _BUILD_PREFIX)
+        for file_name in file_names:
+            if content := _sealed_content(store, file_name):
+                with suppress(OSError):
+                    os.utime(store.folder / file_name)
+                return load_bytes(content, label, store.folder, _BUILD_PREFIX)
         store = _store_with_room()
         source = write()
-        content = _compile(source, compiler, store, file_name)
-        with ThreadPoolExecutor(1) as thread:
-            library = thread.submit(_load_new, content, label, store.folder, prove).result()
-        try:
-            _keep(content, source, store, file_name)
-        except OSError as error:  # it is here all the same
-            _without_room[store.folder] = f"{store.folder}: {error.strerror}"
-        return library
+        for maker, file_name in zip(makers, file_names, strict=True):
+            try:
+                content = _made_by(maker, source, store, file_name)
+                if content is None:
+                    continue
+                with ThreadPoolExecutor(1) as thread:
+                    library = thread.submit(_load_new, content, label, store.folder, prove).result()
+            except (ArchiveError, KernelError, OSError) as error:
+                if isinstance(maker, Compiler):
+                    raise
+                problem = str(error)
+                continue
+            if isinstance(maker, Compiler) and problem:
+                _prebuilt_problems.append(problem)
+            try:
+                _keep(content, source, store, file_name)
+            except OSError as error:  # it is here all the same
+                _without_room[store.folder] = f"{store.folder}: {error.strerror}"
+            return library
+        raise _no_compiler(problem or f"{archives[0].file} holds no kernel for these equations")
     except OSError as error:
         hint = "UNROLLED_CACHE can name another folder, private and with room"
         raise KernelError(f"{name}: its kernel cannot be loaded: {error}", hint) from error
+
+
+def _no_compiler(problem: str | None) -> KernelError:
+    hint = 'install gcc or clang, or: pip install "unrolled[compiler]"'
+    # without an archive the same words for every kernel, so that they are said once
+    return KernelError("there is no C compiler" + (f", and {problem}" if problem else ""), hint)
+
+
+def prebuilt_archives() -> tuple[list[Archive], str | None]:
+    """Return the archives of kernels for this processor, and why the package's is not among them.
+
+    None where CC names the compiler to use.
+
+    Raises:
+        KernelError: One that $UNROLLED_KERNELS names cannot be used.
+    """
+    return ([], None) if os.environ.get("CC", "").split() else open_archives(_load_probe)
+
+
+def prebuilt_problem() -> str | None:
+    """Return why a kernel was compiled that the package holds ready, or None."""
+    return _prebuilt_problems[0] if _prebuilt_problems else None
+
+
+def zig_folder() -> Path:
+    """Return where zig keeps what it has built of the libraries of systems."""
+    return _store().apart / _ZIG_CACHE
+
+
+def _load_probe(content: bytes) -> ctypes.CDLL:
+    return load_bytes(content, "processor", _store().folder, _BUILD_PREFIX)
+
+
+def _made_by(maker: Archive | Compiler, source: str, store: _Store, file_name: str) -> bytes | None:
+    """Return the library of `source`; None of an archive that has none."""
+    if isinstance(maker, Archive):
+        return maker.library_of(source)
+    return _compile(source, maker, store, file_name)
 
 
 def cache_folder() -> CacheFolder:
@@ -240,8 +297,9 @@ def _temporary_folder() -> tuple[Path, bytes]:
     return folder, os.urandom(32)
 
 
-def _key(definition: str, compiler: Compiler) -> str:
-    parts = (str(_FORMAT), definition, compiler.identity(), *FLAGS, _processor())
+def _key(definition: str, maker: Archive | Compiler) -> str:
+    machine = (*FLAGS, _processor()) if isinstance(maker, Compiler) else ()
+    parts = (str(_FORMAT), definition, maker.identity(), *machine)
     return hashlib.sha256("\0".join(parts).encode()).hexdigest()[:32]
 
 

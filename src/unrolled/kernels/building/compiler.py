@@ -18,7 +18,7 @@ from typing import IO, NamedTuple
 
 from unrolled.errors import UnrolledError
 
-__all__ = ["COMPILER_HINT", "FLAGS", "Compiler", "KernelError", "find_compiler"]
+__all__ = ["COMPILER_HINT", "FLAGS", "Compiler", "KernelError", "find_compiler", "ziglang_compiler"]
 
 # Never -ffast-math: it breaks rounding tricks, infinities and NaN, and older gcc then makes the
 # whole process flush denormals. A compiler that is a script may bring it: the first three undo it.
@@ -84,7 +84,7 @@ class Compiler(NamedTuple):
         """
         try:
             with TemporaryDirectory() as folder:
-                return self._run(["--version"], Path(folder), Path(folder)).partition("\n")[0]
+                return self.run(["--version"], Path(folder), Path(folder)).partition("\n")[0]
         except OSError as error:
             hint = "TMPDIR can name another folder for temporary files"
             raise KernelError(f"{' '.join(self.argv)} cannot be run: {error}", hint) from error
@@ -103,13 +103,17 @@ class Compiler(NamedTuple):
         library = source.with_suffix(".so")
         # Names without folders: the same source gives the same library wherever it is compiled.
         arguments = [*FLAGS, *more, source.name, "-o", library.name, "-lm"]
-        self._run(arguments, source.parent, zig_cache)
+        self.run(arguments, source.parent, zig_cache)
         if not library.exists():
             raise KernelError(f"{' '.join(self.argv)} made no library", COMPILER_HINT)
         return library
 
-    def _run(self, arguments: list[str], folder: Path, zig_cache: Path) -> str:
-        """Run the compiler in `folder`, which is also its place for temporary files."""
+    def run(self, arguments: list[str], folder: Path, zig_cache: Path) -> str:
+        """Run the compiler in `folder`, also its place for temporary files; return what it says.
+
+        Raises:
+            KernelError: It cannot be run, or fails.
+        """
         environment = os.environ | {
             "TMPDIR": str(folder),  # nobody else may put another file there between two passes
             "ZIG_GLOBAL_CACHE_DIR": str(zig_cache),
@@ -191,6 +195,23 @@ def find_compiler() -> Compiler | None:
     for name in ("cc", "gcc", "clang"):
         if compiler := _find(name):
             return compiler
+    return _find_ziglang()
+
+
+def ziglang_compiler() -> Compiler:
+    """Return the compiler that compiles for any platform, the package ziglang.
+
+    Raises:
+        KernelError: It is not installed.
+    """
+    compiler = _find_ziglang()
+    if compiler is None:
+        hint = 'pip install "unrolled[compiler]"'
+        raise KernelError("the compiler for other platforms, ziglang, is not installed", hint)
+    return compiler
+
+
+def _find_ziglang() -> Compiler | None:
     ziglang = find_spec("ziglang")
     if ziglang is None or ziglang.origin is None:
         return None

@@ -997,7 +997,7 @@ typedef struct {
   void *(*item)(void *dict, void *key); /* PyDict_GetItemWithError: borrowed */
   int64_t (*size)(void *dict);          /* PyDict_Size */
   void *(*attribute)(void *object, void *name); /* PyObject_GetAttr */
-  long long (*as_integer)(void *number);        /* PyLong_AsLongLong */
+  int64_t (*as_integer)(void *number);          /* PyLong_AsLongLong */
   void (*decrease)(void *object);               /* Py_DecRef */
   void (*clear_error)(void);                    /* PyErr_Clear */
   int (*look)(void *tensor, void *result);      /* dltensor_from_py_object_no_sync */

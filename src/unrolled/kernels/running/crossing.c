@@ -54,8 +54,8 @@ static struct {
   Py_ssize_t (*tuple_size)(PyObject *);
   PyObject *(*tuple_item)(PyObject *, Py_ssize_t);
   int (*set_tuple_item)(PyObject *, Py_ssize_t, PyObject *);
-  long long (*as_integer)(PyObject *);
-  PyObject *(*integer)(long long);
+  int64_t (*as_integer)(PyObject *);
+  PyObject *(*integer)(int64_t);
   void *(*as_address)(PyObject *);
   void (*increase)(PyObject *);
   void (*decrease)(PyObject *);
@@ -73,8 +73,8 @@ static struct {
   PyObject *is_inference, *new_empty, *empty_like, *raw_repr, *cpu, *current_level;
   PyObject *forward_gradients; /* the dict of torch.autograd.forward_ad */
   PyObject *included_keys, *is_autocast_enabled, *is_grad_enabled, *num_threads, *increase_version;
-  long long unobserved_keys; /* bits */
-  long long threads_meet;    /* whether every piece has a thread of its own */
+  int64_t unobserved_keys; /* bits */
+  int64_t threads_meet;    /* whether every piece has a thread of its own */
 } py;
 
 #define MOST_DIMS 3
@@ -109,10 +109,10 @@ typedef struct {
 } View;
 
 /* The result of a method without arguments as an integer, or -1. */
-static long long asked(PyObject *object, PyObject *name) {
+static int64_t asked(PyObject *object, PyObject *name) {
   PyObject *result = py.call_method(name, &object, 1, NULL);
   if (!result) return -1;
-  const long long number = py.as_integer(result);
+  const int64_t number = py.as_integer(result);
   py.decrease(result);
   return number;
 }
@@ -130,10 +130,10 @@ static int is_inference(PyObject *object) {
 }
 
 /* The end of the memory of a tensor, in bytes, or -1. */
-static long long end_of_storage(PyObject *object) {
+static int64_t end_of_storage(PyObject *object) {
   PyObject *storage = py.call_method(py.untyped_storage, &object, 1, NULL);
   if (!storage) return -1;
-  const long long end = asked(storage, py.nbytes);
+  const int64_t end = asked(storage, py.nbytes);
   py.decrease(storage);
   return end;
 }
@@ -164,7 +164,7 @@ static int is_plain(PyObject *object, View *view) {
   PyObject *negative = py.call_method(py.is_neg, &object, 1, NULL);
   if (negative) py.decrease(negative);
   if (negative != py.false_) return 0; /* their sign is turned when they are read */
-  const long long offset = asked(object, py.storage_offset);
+  const int64_t offset = asked(object, py.storage_offset);
   return offset >= 0 && 4 * (offset + last + 1) <= end_of_storage(object);
 }
 
@@ -212,7 +212,7 @@ static PyObject *new_like(PyObject *like, float **data) {
 static int is_observed(void) {
   PyObject *keys = py.call(py.included_keys, NULL, 0, NULL);
   if (!keys) return 1;
-  const long long bits = asked(keys, py.raw_repr);
+  const int64_t bits = asked(keys, py.raw_repr);
   py.decrease(keys);
   if (bits < 0 || bits & ~py.unobserved_keys) return 1;
   PyObject *level = py.item(py.forward_gradients, py.current_level);
@@ -230,7 +230,7 @@ static int has_gradients(void) {
 
 static long threads(void) {
   PyObject *number = py.call(py.num_threads, NULL, 0, NULL);
-  const long long n = number ? py.as_integer(number) : 1;
+  const int64_t n = number ? py.as_integer(number) : 1;
   if (number) py.decrease(number);
   return n < 1 ? 1 : n;
 }
@@ -683,7 +683,7 @@ static PyObject *gradients(PyObject *self, PyObject *const *args, Py_ssize_t cou
     PyObject *gradient = py.tuple_item(args[2], i);
     if (gradient == py.none) continue;
     if (!is_gradient(gradient, d + i, p->single, i ? 1 : T, B, H)) return not_taken();
-    c.given |= i ? 1l << (i - 1) : 1l << MOST_STATES;
+    c.given |= INT64_C(1) << (i ? i - 1 : MOST_STATES);
   }
   set_tape(p, &c, tape.data);
   PyObject *results[1 + MOST_WEIGHTS];

@@ -22,7 +22,7 @@ from unrolled.kernels.memory import UNOBSERVED
 from unrolled.kernels.running.calls import threads_run_at_once
 from unrolled.kernels.running.library import pool_address
 
-__all__ = ["Crossing", "dlpack_exchange", "is_possible", "load_crossing"]
+__all__ = ["Crossing", "crossing_source", "dlpack_exchange", "is_possible", "load_crossing"]
 
 _pointer, _integer = ctypes.c_void_p, ctypes.c_longlong
 
@@ -83,12 +83,15 @@ def load_crossing(prove: Callable[[Crossing], None]) -> Crossing:
     Raises:
         KernelError: There is no compiler, or it fails, or the library cannot be loaded.
     """
+    library = load_library(crossing_source(), "crossing", lambda library: prove(_open(library)))
+    return _open(library)
+
+
+def crossing_source() -> str:
+    """Return the C file of crossings."""
     files = [Path(__file__).with_name(name) for name in ("crossing.c", "streams.c")]
     text = "\n".join(file.read_text(encoding="utf-8") for file in files)
-    library = load_library(
-        f"{call_text()}\n{text}", "crossing", lambda library: prove(_open(library))
-    )
-    return _open(library)
+    return f"{call_text()}\n{text}"
 
 
 def _open(library: ctypes.CDLL) -> Crossing:

@@ -19,7 +19,7 @@ from torch.autograd import forward_ad
 
 from unrolled.cells import Cell
 from unrolled.cells.surroundings import Surroundings
-from unrolled.kernels.building import KernelError, cache_folder
+from unrolled.kernels.building import KernelError, cache_folder, prebuilt_problem
 from unrolled.kernels.capturing import EquationsError
 from unrolled.kernels.emitting import ProductFormat
 from unrolled.kernels.memory import are_observed, are_plain, is_transformed
@@ -223,7 +223,9 @@ def _make_kernel(cell: Cell, surroundings: Surroundings, products: ProductFormat
 
 
 def warn_of_cache() -> None:
-    """Warn once if the cache is a temporary one."""
+    """Warn once if the cache is a temporary one, or a kernel that was there could not be used."""
+    if problem := prebuilt_problem():
+        warn_once(f"kernels are compiled on this machine: {problem}")
     if problem := cache_folder().problem:
         warn_once(
             f"kernels are compiled again in every process: the cache cannot be used: {problem}"

@@ -22,7 +22,7 @@ from unrolled.kernels.running.library import pool_address
 from unrolled.kernels.running.paths import may_use_kernels, warn_once
 from unrolled.kernels.running.stepper import Stepper
 
-__all__ = ["Writer", "writer_of"]
+__all__ = ["Writer", "writer_of", "writer_source"]
 
 _pointer, _integer, _double = ctypes.c_void_p, ctypes.c_int64, ctypes.c_double
 
@@ -142,12 +142,17 @@ def _places(weights: Sequence[Tensor]) -> list[int]:
     return [*map(Tensor.data_ptr, weights), *sizes, *map(Tensor.is_contiguous, weights)]
 
 
+def writer_source() -> str:
+    """Return the C file of writers."""
+    text = Path(__file__).with_name("writer.c").read_text(encoding="utf-8")
+    return f"{call_text()}\n{text}"
+
+
 @lru_cache
 def _library() -> ctypes.CDLL | None:
     """Return writer.c, loaded; None, after a warning, without a compiler."""
-    text = Path(__file__).with_name("writer.c").read_text(encoding="utf-8")
     try:
-        library = load_library(f"{call_text()}\n{text}", "writer", _prove)
+        library = load_library(writer_source(), "writer", _prove)
     except KernelError as error:
         warn_once(f"models write more slowly than they could: {error}")
         return None

@@ -187,7 +187,7 @@ LOCAL void reduce_gradients(const Part *p, long t, long end, const long phase, l
 INL long present_at(const Call *c, long t, long after, long present) {
   const long ends = c->batch_sizes[t] > (after < 0 ? 0 : c->batch_sizes[after]);
   long now = c->given >> MOST_STATES & 1;
-  if (ends) now |= c->given & ((1l << MOST_STATES) - 1);
+  if (ends) now |= c->given & ((INT64_C(1) << MOST_STATES) - 1);
   for (long s = 0; s < STATES; s++) now |= (long)((present & GRADIENT_OF[s]) != 0) << s;
   return now;
 }

@@ -1,0 +1,1 @@
+/* What kernels take from <sched.h> is in prelude.h. */

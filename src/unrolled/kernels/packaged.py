@@ -1,0 +1,33 @@
+"""The C texts that wheels hold compiled: of every published cell, and of what surrounds kernels.
+
+Of cells that have a layer of their own, the kernels of streams with smaller weights too.
+
+Not here: how they are compiled (`building.write_archive`).
+"""
+
+from unrolled.cells import CELLS, Cell
+from unrolled.cells.catalogue import CATALOGUE
+from unrolled.kernels.convolving.library import network_source
+from unrolled.kernels.emitting import WEIGHT_FORMATS, kernel_source
+from unrolled.kernels.running.crossing import crossing_source
+from unrolled.kernels.running.writer import writer_source
+
+__all__ = ["cell_sources", "packaged_sources"]
+
+
+def packaged_sources() -> list[str]:
+    """Return the C texts."""
+    sources = [crossing_source(), writer_source(), network_source()]
+    for cell in CATALOGUE.values():
+        formats = WEIGHT_FORMATS if cell in CELLS.values() else ("f32",)
+        sources += [kernel_source(cell, weights=weights) for weights in formats]
+    return sources
+
+
+def cell_sources(cell: Cell) -> list[str]:
+    """Return the C texts of a cell's kernels, one for each format of weights.
+
+    Raises:
+        EquationsError: No kernel can do what the equations hold.
+    """
+    return [kernel_source(cell, weights=weights) for weights in WEIGHT_FORMATS]

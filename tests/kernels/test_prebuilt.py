@@ -1,0 +1,250 @@
+"""Kernels that were compiled ahead of time: found by text and processor, checked, or not used."""
+
+import json
+import os
+import re
+import shutil
+import zipfile
+from pathlib import Path
+
+import pytest
+
+import unrolled
+from unrolled.cells import lstm
+from unrolled.cells.surroundings import Surroundings
+from unrolled.kernels import KernelError, kernel_source, load_library
+from unrolled.kernels.building import archiving, cache, compiler, prebuilt
+from unrolled.kernels.building.platforms import PLATFORMS, this_platform
+from unrolled.kernels.running.proof import make_kernel
+
+HERE = this_platform()
+CC = shutil.which("cc") or shutil.which("gcc") or shutil.which("clang")
+pytestmark = pytest.mark.skipif(
+    CC is None or HERE is None or os.name == "nt",
+    reason="needs a C compiler, on a system that kernels are built for",
+)
+
+
+def source(answer: int) -> str:
+    return f"int answer(void) {{ return {answer}; }}"
+
+
+@pytest.fixture(autouse=True)
+def folder(tmp_path, monkeypatch):
+    """An empty cache, and no trace of the caller's own."""
+    monkeypatch.setenv("UNROLLED_CACHE", str(tmp_path / "cache"))
+    monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path / "state"))
+    monkeypatch.delenv("CC", raising=False)
+    monkeypatch.delenv(prebuilt.VARIABLE, raising=False)
+    return tmp_path / "cache"
+
+
+@pytest.fixture(scope="module")
+def write(tmp_path_factory):
+    """A function that writes an archive with one instruction set, by the system's compiler.
+
+    It stands where ziglang does, which at its first use compiles for a while what it links with.
+    """
+    program = tmp_path_factory.mktemp("zig") / "zig"
+    lines = ["#!/usr/bin/env python3", "import os, sys", "words = sys.argv[1:]"]
+    lines += ["at = words.index('-target')", "words[at : at + 2] = []"]
+    lines += ["words = [word for word in words if not word.startswith('-mcpu')]"]
+    program.write_text("\n".join([*lines, f"os.execv({CC!r}, [{CC!r}, *words])", ""]))
+    program.chmod(0o755)
+    zig = compiler.Compiler((str(program),), program)
+
+    def write(file, texts):
+        with pytest.MonkeyPatch.context() as patch:
+            oldest = PLATFORMS[HERE].instruction_sets[-1:]
+            patch.setitem(PLATFORMS, HERE, PLATFORMS[HERE]._replace(instruction_sets=oldest))
+            patch.setattr(archiving, "ziglang_compiler", lambda: zig)
+            return archiving.write_archive(file, HERE, texts)
+
+    return write
+
+
+@pytest.fixture(scope="module")
+def made(tmp_path_factory, write):
+    """An archive of an LSTM and of a text."""
+    file = tmp_path_factory.mktemp("archive") / "kernels.zip"
+    assert write(file, [source(42), kernel_source(lstm)]) == 3
+    return file
+
+
+@pytest.fixture
+def archive(made, tmp_path, monkeypatch):
+    """A copy of it, in the place of that of a wheel; no compiler, and an empty cache."""
+    copy = tmp_path / "kernels.zip"
+    shutil.copy(made, copy)
+    monkeypatch.setattr(prebuilt, "PACKAGED", copy)
+    monkeypatch.setattr(cache, "_prebuilt_problems", [])
+    monkeypatch.setenv("PATH", str(tmp_path / "programs"))
+    monkeypatch.setattr(compiler, "find_spec", lambda name: None)
+    return copy
+
+
+@pytest.fixture
+def compilations(tmp_path, monkeypatch):
+    """Put a compiler on PATH, and return how often it has been run, as a function."""
+    (tmp_path / "programs").mkdir()
+    log = tmp_path / "compilations"
+    log.touch()
+    program = tmp_path / "programs/cc"
+    program.write_text(f'#!/bin/sh\necho >> "{log}"\nexec {CC} "$@"\n')
+    program.chmod(0o755)
+    monkeypatch.setenv("PATH", f"{tmp_path / 'programs'}:/usr/bin:/bin")
+    return lambda: len(log.read_text().splitlines())
+
+
+def entries_of(archive: Path) -> dict[str, bytes]:
+    with zipfile.ZipFile(archive) as opened:
+        return {name: opened.read(name) for name in opened.namelist()}
+
+
+def rewrite(archive: Path, entries: dict[str, bytes]) -> None:
+    with zipfile.ZipFile(archive, "w") as opened:
+        for name, content in entries.items():
+            opened.writestr(name, content)
+
+
+def damage_libraries(archive: Path) -> None:
+    """Change a byte of every library but the probe, with checksums of the file that fit."""
+    entries = entries_of(archive)
+    kept = {"manifest.json", json.loads(entries["manifest.json"])["processor"]}
+    for name, content in entries.items():
+        if name not in kept:
+            entries[name] = content[:-1] + bytes([content[-1] ^ 1])
+    rewrite(archive, entries)
+
+
+def test_a_kernel_is_there_without_a_compiler(archive, folder):
+    assert compiler.find_compiler() is None
+    assert load_library(source(42), "answer").answer() == 42
+    kernel = make_kernel(lstm, Surroundings(lstm.equations))  # proven against the loop
+    assert kernel.library.trains
+    assert len(list(folder.glob("lstm-*.so"))) == len(list(folder.glob("answer-*.so"))) == 1
+
+
+def test_a_proven_kernel_is_loaded_from_the_cache(archive):
+    calls = []
+    load_library(source(42), "answer", calls.append)
+    damage_libraries(archive)
+    assert load_library(source(42), "answer", calls.append).answer() == 42
+    assert len(calls) == 1
+
+
+def test_another_text_has_no_kernel(archive):
+    with pytest.raises(KernelError, match=r"no C compiler.* holds no kernel for these equations"):
+        load_library(source(43), "answer")
+
+
+def test_it_comes_before_a_compiler_unless_CC_names_one(archive, compilations, monkeypatch):
+    assert load_library(source(42), "answer").answer() == 42
+    assert compilations() == 0
+    assert load_library(source(43), "answer").answer() == 43
+    assert compilations() == 1
+    assert cache.prebuilt_problem() is None  # nothing is wrong with a cell of the user's own
+    monkeypatch.setenv("CC", "cc")
+    assert load_library(source(42), "answer").answer() == 42
+    assert compilations() == 2
+
+
+@pytest.mark.parametrize("how", ["libraries", "cut", "empty", "manifest", "other platform"])
+def test_a_damaged_archive_is_not_used_and_named(archive, compilations, how):
+    entries = entries_of(archive)
+    if how == "libraries":
+        damage_libraries(archive)
+    elif how in ("cut", "empty"):
+        archive.write_bytes(archive.read_bytes()[: 10_000 if how == "cut" else 0])
+    else:
+        manifest = json.loads(entries["manifest.json"])
+        manifest = [] if how == "manifest" else manifest | {"platform": "windows-x86_64"}
+        rewrite(archive, entries | {"manifest.json": json.dumps(manifest).encode()})
+    assert load_library(source(42), "answer").answer() == 42
+    assert compilations() == 1
+    expected = "is for windows-x86_64, this is" if how == "other platform" else "is damaged"
+    assert f"{archive} {expected}" in cache.prebuilt_problem()
+
+
+def test_without_a_compiler_the_error_says_what_is_wrong_with_the_archive(archive):
+    damage_libraries(archive)
+    with pytest.raises(KernelError, match=r"no C compiler, and .* is damaged"):
+        load_library(source(42), "answer")
+    archive.write_bytes(b"")
+    with pytest.raises(KernelError, match=r"no C compiler, and .* is damaged"):
+        load_library(source(42), "answer")
+
+
+def test_an_unknown_processor_has_no_kernel(archive, monkeypatch):
+    oldest = PLATFORMS[HERE].instruction_sets[-1]
+    needy = (oldest._replace(needs=1 << 40),)
+    monkeypatch.setitem(PLATFORMS, HERE, PLATFORMS[HERE]._replace(instruction_sets=needy))
+    archive.touch()
+    with pytest.raises(KernelError, match=f"for {oldest.name}, which this processor does not have"):
+        load_library(source(42), "answer")
+
+
+def test_a_library_that_is_wrong_here_is_compiled_again(archive, compilations):
+    seen = []
+
+    def prove(library):
+        seen.append(library)
+        if len(seen) == 1:
+            raise KernelError("its output is off")
+
+    assert load_library(source(42), "answer", prove).answer() == 42
+    assert compilations() == 1
+    assert cache.prebuilt_problem() == "its output is off"
+
+
+def test_the_variable_names_an_archive(archive, monkeypatch):
+    taken = archive.with_name("taken.zip")
+    archive.rename(taken)
+    with pytest.raises(KernelError, match=r"no C compiler \("):
+        load_library(source(42), "answer")
+    monkeypatch.setenv(prebuilt.VARIABLE, str(taken))
+    assert load_library(source(42), "answer").answer() == 42
+
+
+@pytest.mark.parametrize("how", ["missing", "damaged", "open to others"])
+def test_an_archive_that_the_variable_names_must_do(archive, monkeypatch, how):
+    taken = archive.with_name("taken.zip")
+    if how != "missing":
+        taken.write_bytes(b"" if how == "damaged" else archive.read_bytes())
+    if how == "open to others":
+        taken.chmod(0o666)
+    monkeypatch.setenv(prebuilt.VARIABLE, str(taken))
+    what = {"missing": "No such file", "damaged": "damaged", "open to others": "chmod go-w"}[how]
+    with pytest.raises(KernelError, match=f"{prebuilt.VARIABLE}: .*{what}"):
+        load_library(source(42), "answer")
+
+
+def test_two_builds_give_the_same_bytes(write, tmp_path):
+    for name in ("first", "second"):
+        write(tmp_path / name, [source(1), source(2)])
+    assert (tmp_path / "first").read_bytes() == (tmp_path / "second").read_bytes()
+
+
+def test_nothing_is_built_for_an_unknown_platform(tmp_path):
+    with pytest.raises(KernelError, match="nothing is built for 'plan9-vax'") as error:
+        archiving.write_archive(tmp_path / "kernels.zip", "plan9-vax", [])
+    assert "linux-x86_64" in error.value.hint
+    assert not (tmp_path / "kernels.zip").exists()
+
+
+def test_whatever_is_compiled_at_run_time_is_packaged():
+    """A new kernel written by hand belongs into `kernels/packaged.py`, and here."""
+    package = Path(unrolled.__file__).parent
+    callers = {
+        path.relative_to(package).as_posix()
+        for path in package.rglob("*.py")
+        if re.search(r"\bload_(library|defined)\(", path.read_text(encoding="utf-8"))
+    }
+    building = {"kernels/building/cache.py", "kernels/building/cell_library.py"}
+    packaged = {
+        "kernels/running/crossing.py",
+        "kernels/running/writer.py",
+        "kernels/convolving/library.py",
+    }
+    not_packaged = {"benchmark/peak.py"}
+    assert callers == building | packaged | not_packaged
