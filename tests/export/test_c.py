@@ -123,10 +123,10 @@ NUM_DRAWN = 30 if settings.get_current_profile_name() == "explore" else 1
 
 
 @settings(max_examples=NUM_DRAWN, phases=[Phase.explicit, Phase.generate])
-@given(equations(inputs=False), st.integers(0, 2**31))
+@given(equations(), st.integers(0, 2**31))
 @example(MIXED, 0)
 def test_cells_of_random_equations_are_the_same_in_c(texts, seed):
-    layer = layer_of(random_cell(texts, inputs=False), seed)
+    layer = layer_of(random_cell(texts), seed)
     with pytest.MonkeyPatch.context() as patch, tempfile.TemporaryDirectory() as folder:
         patch.setattr(proof, "_LENGTHS", (1, 4))  # what differs by rounding may grow with steps
         written = to_c(layer, Path(folder, "c"), check=True)

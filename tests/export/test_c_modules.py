@@ -4,6 +4,7 @@ import copy
 import errno
 import json
 import os
+import shutil
 import subprocess
 
 import pytest
@@ -16,8 +17,14 @@ from unrolled.cells.catalogue import CATALOGUE
 from unrolled.errors import OptionError, RunError
 from unrolled.export import to_c
 from unrolled.export.c import files, proof
+from unrolled.export.c.interface import Interface, check_modules, program_text
+from unrolled.export.c.program import program_of
+from unrolled.export.c.source import Source
 from unrolled.kernels import find_compiler
+from unrolled.networks.decoder import Decoder, DecoderConfig
+from unrolled.networks.options import LayerOptions
 from unrolled.tasks import prepare
+from unrolled.tasks.graphs import Chain, WordChain, Writing
 from unrolled.tasks.tag import DataOptions, ModelOptions, TagTask, TrainingOptions
 from unrolled.wrappers import LockedDropout, Residual, Stacked, drop_recurrent_weights
 
@@ -198,3 +205,51 @@ def test_what_would_compute_something_else_in_c_is_refused(model, options, messa
     with pytest.raises(OptionError, match=message):
         to_c(model, tmp_path / "c", **options)
     assert not [*tmp_path.iterdir()]
+
+
+def test_numbers_that_c_cannot_hold_or_count_are_refused_in_a_line():
+    many = torch.zeros(1).expand(2**31)[None]
+    with pytest.raises(OptionError, match=r"a matrix of the model has 2,147,483,648 numbers"):
+        Source("f32").matrix("name", many)
+    source = Source("f32")
+    source.state(2**29)
+    with pytest.raises(OptionError, match=r"an instance would have 2,147,\d+,\d+ bytes, over 2 GB"):
+        program_text("model", source, Interface([], [], []))
+    spread = nn.Linear(3, 4)
+    spread.register_buffer("spread", torch.tensor([torch.nan]))
+    with pytest.raises(OptionError, match=r"Linear\.spread has NaN"):
+        check_modules(spread)
+    decoder = Decoder(DecoderConfig(9, 3, LayerOptions(hidden_size=4)))
+    with torch.no_grad():
+        decoder.bridge.linear.bias[1] = torch.inf
+    writing = Writing((nn.Embedding(5, 3), unrolled.GRU(3, 3)), 5, "ends", decoder)
+    with pytest.raises(OptionError, match=r"Decoder\.bridge\.linear\.bias has infinity"):
+        program_of(writing, "model", "f32")
+
+
+@pytest.mark.skipif(shutil.which("c++") is None, reason="needs a compiler of C++")
+def test_the_headers_of_all_kinds_are_c_plus_plus(tmp_path):
+    config = DecoderConfig(9, 3, LayerOptions(hidden_size=4), attention="additive", memory_size=3)
+    kinds = {
+        "steps": Chain((unrolled.GRU(3, 4),)),
+        "whole": Chain((unrolled.GRU(3, 4, bidirectional=True),)),
+        "tokens": Chain((nn.Embedding(5, 3), nn.Linear(3, 5)), 5, writes=True),
+        "words_": WordChain((nn.Embedding(5, 3),), None, None, 9, torch.ones(3), 2, (nn.Tanh(),)),
+        "writing": Writing((nn.Embedding(5, 3),), 5, "mean", Decoder(config)),
+    }
+    for name, parts in kinds.items():
+        program = program_of(parts, name, "f32")
+        (tmp_path / f"{name}.h").write_text(program.header)
+        (tmp_path / f"{name}.c").write_text(program.text)
+        compiles_strictly(tmp_path / f"{name}.c")
+    (tmp_path / "all.cc").write_text("".join(f'#include "{name}.h"\n' for name in kinds))
+    argv = ["c++", "-Wall", "-Wextra", "-pedantic", "-Werror"]
+    done = subprocess.run(
+        [*argv, "-fsyntax-only", "all.cc"],
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert (done.returncode, done.stderr) == (0, "")
+    assert all('extern "C" {' in (tmp_path / f"{name}.h").read_text() for name in kinds)

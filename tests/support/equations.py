@@ -19,10 +19,10 @@ __all__ = [
 
 
 @st.composite
-def equations(draw, *, inputs=True):
-    """Return the texts of four states' equations over gates, vectors and `inputs` of a step."""
+def equations(draw):
+    """Return the texts of four states' equations over gates, vectors and inputs of a step."""
     leaves = ["x.a", "u.a", "(x.a + u.a)", "x.b", "u.c", "h", "m", "w", "v", "0.7", "one", "-1"]
-    leaves += ["d", "e"] if inputs else []
+    leaves += ["d", "e"]
     leaves = [f"({leaf} + 0 * h)" if leaf[-1].isdigit() else leaf for leaf in leaves]
     pairs = ["x.a > h", "m <= x.b", "(u.c > 0) & (x.a < w)", "~(h >= v) | (m < 0)", "x.b != h"]
     forms = [
@@ -49,25 +49,14 @@ def equations(draw, *, inputs=True):
     return [f"torch.tanh({text} + 0.1 * (h + x.a + u.c))" for text in texts]
 
 
-def random_cell(texts, *, inputs=True):
+def random_cell(texts):
     codes = [compile(text, "equations", "eval") for text in texts]
 
-    def values(x, u, h, m, w, v, d=None, e=None):
+    @unrolled.cell(gates="a b c", recurrent="a c", states="h m p q", inputs="d e")
+    def random_cell(x, u, h, m, d, e, *, w=0.4, v=-0.3):
         names = {"x": x, "u": u, "h": h, "m": m, "d": d, "e": e, "w": w, "v": v}
         names |= {"torch": torch, "f": f, "one": torch.ones_like(h)}
         return dict(zip("hmpq", (eval(code, names) for code in codes), strict=True))
-
-    if inputs:
-
-        @unrolled.cell(gates="a b c", recurrent="a c", states="h m p q", inputs="d e")
-        def random_cell(x, u, h, m, d, e, *, w=0.4, v=-0.3):
-            return values(x, u, h, m, w, v, d, e)
-
-    else:
-
-        @unrolled.cell(gates="a b c", recurrent="a c", states="h m p q")
-        def random_cell(x, u, h, m, *, w=0.4, v=-0.3):
-            return values(x, u, h, m, w, v)
 
     return random_cell
 

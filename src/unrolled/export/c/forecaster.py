@@ -23,6 +23,7 @@ from unrolled.export.c.parts import add_module, add_sequential
 from unrolled.export.c.passes import through
 from unrolled.export.c.source import Source
 from unrolled.export.c.stage import Stage, Writer
+from unrolled.export.c.windows import WindowReader
 from unrolled.kernels import WeightFormat
 from unrolled.tasks.forecast.head import LEAST
 from unrolled.tasks.forecast.methods import (
@@ -30,7 +31,7 @@ from unrolled.tasks.forecast.methods import (
     EncoderDecoderForecaster,
     SegmentForecaster,
 )
-from unrolled.tasks.forecast.transforms import takes_differences
+from unrolled.tasks.forecast.transforms import curve_of
 from unrolled.tasks.graphs import Windows
 
 __all__ = ["windows_program"]
@@ -41,7 +42,6 @@ _MOVES = {
     "student-t": ("both", "width", "not"),
     "negative-binomial": ("width", "not"),
 }
-_CURVES = {"log": ("log({})", "exp({})"), "log1p": ("log1p({})", "expm1({})")}
 
 
 def windows_program(windows: Windows, name: str, weights: WeightFormat) -> Program:
@@ -62,211 +62,10 @@ class _Builder:
         check_modules(model)
         self._writer = Writer(source, name)
         self._learns: str = model.options.learns
-        transform = windows.transform.removesuffix("diff").rstrip("-")
-        self._curve = _CURVES.get(transform, ("{}", "{}"))
-        assert takes_differences(windows.transform) == model.differences
-        source.needs_libm = transform in _CURVES or model.options.frame == "instance"
         source.needs_libm |= self._learns in ("quantile", *_MOVES)
-        num = model.num_targets
         self._width = model.width  # targets that are read together
-        self._num_columns = model.num_past + model.num_known
-        self._num_static = model.ahead_size - model.num_known
-        place = source.state
-        self._z = place(model.lookback * num)
-        self._offset, self._size = place(num), place(num)
-        self._values = place(model.lookback * num)
-        self._filled = place(model.lookback * num) if model.differences else self._values
-        self._columns = place(model.lookback * self._num_columns)
-        self._future = place(model.horizon * model.num_known)
-        self._static = place(self._num_static)
-        self._linear = place(model.horizon * num) if model.linear is not None else ""
-        self._h = place(model.output_size)
-
-    # ---- What is read ----------------------------------------------------------------------------
-
-    @property
-    def _inputs(self) -> list[tuple[str, str, str]]:
-        """What a call is given: types, names and shapes."""
-        model = self._model
-        num_numbers = len(self._windows.numbers[0])
-        num_words = len(model.statics.words) if model.statics is not None else 0
-        every = [
-            ("double", "past", (model.lookback, model.num_targets)),
-            ("double", "columns", (model.lookback, self._num_columns)),
-            ("double", "future", (model.horizon, model.num_known)),
-            ("double", "numbers", (num_numbers,)),
-            ("int32_t", "words", (num_words,)),
-            ("double", "center", (model.num_targets,)),
-            ("double", "width", (model.num_targets,)),
-        ]
-        return [
-            (kind, name, "".join(f"[{size}]" for size in shape))
-            for kind, name, shape in every
-            if 0 not in shape
-        ]
-
-    @property
-    def _arguments(self) -> str:
-        return ", ".join(f"const {kind} *{name}" for kind, name, _ in self._inputs)
-
-    def _scaled(self) -> str:
-        """Return the function that scales what is given."""
-        model, source, num = self._model, self._source, self._model.num_targets
-        apply = self._curve[0].format("past[n]")
-        lines = [
-            f"float *const z = {self._z};",
-            f"for (int32_t n = 0; n < {model.lookback * num}; n++) {{",
-            f"  z[n] = (float)(({apply} - center[n % {num}]) / width[n % {num}]);",
-            "}",
-        ]
-        read = [("columns", self._columns, 0, model.lookback, self._num_columns)]
-        read += [("future", self._future, model.num_past, model.horizon, model.num_known)]
-        if self._num_columns:
-            center = source.doubles("columns_center", self._windows.columns[0])
-            spread = source.doubles("columns_width", self._windows.columns[1])
-            for given, to, first, steps, size in read:
-                if not size:
-                    continue
-                by = f"{first} + n % {size}"
-                lines += [
-                    f"for (int32_t n = 0; n < {steps * size}; n++) {{",
-                    f"  const double x = ({given}[n] - {center}[{by}]) / {spread}[{by}];",
-                    f"  ({to})[n] = x == x ? (float)x : 0.0f;",
-                    "}",
-                ]
-        lines += self._statics()
-        used = "\n".join(lines)
-        quiet = [f"(void){name};" for _, name, _ in self._inputs if f"{name}[" not in used]
-        head = f"static void scale({self._name} *m, {self._arguments})"
-        return function(head, [*quiet, *lines])
-
-    def _statics(self) -> list[str]:
-        model, source = self._model, self._source
-        if model.statics is None:
-            return []
-        lines, place = [], len(self._windows.numbers[0])
-        if place:
-            center = source.doubles("numbers_center", self._windows.numbers[0])
-            spread = source.doubles("numbers_width", self._windows.numbers[1])
-            lines += [
-                f"for (int32_t n = 0; n < {place}; n++) {{",
-                f"  const double x = (numbers[n] - {center}[n]) / {spread}[n];",
-                f"  ({self._static})[n] = x == x ? (float)x : 0.0f;",
-                "}",
-            ]
-        for number, table in enumerate(model.statics.words):
-            matrix = source.matrix(f"words{number}_table", table.weight, is_table=True)
-            lines.append(f"embed({matrix}, words[{number}], {self._static} + {place});")
-            place += table.embedding_dim
-        return lines
-
-    def _framed(self) -> str:
-        """Return the function that takes a window's frame off, and says what stands for gaps."""
-        model, num = self._model, self._model.num_targets
-        steps, kind = model.lookback, model.options.frame
-        lines = [
-            f"float *const z = {self._z}, *const values = {self._values};",
-            f"for (int32_t c = 0; c < {num}; c++) {{",
-            "  float offset = 0.0f, size = 1.0f, last = 0.0f;",
-            "  int32_t any = 0;",
-        ]
-        loop = f"  for (int32_t t = 0; t < {steps}; t++) {{"
-        at = f"t * {num} + c"
-        if kind == "last":
-            lines += [loop, f"    if (z[{at}] == z[{at}]) offset = z[{at}];", "  }"]
-        elif kind == "instance":
-            lines += [
-                "  float sum = 0.0f, squares = 0.0f;",
-                "  int32_t count = 0;",
-                loop,
-                f"    if (z[{at}] != z[{at}]) continue;",
-                f"    sum += z[{at}];",
-                "    count++;",
-                "  }",
-                "  offset = sum / (float)(count > 0 ? count : 1);",
-                loop,
-                f"    const float off = z[{at}] - offset;",
-                "    if (off == off) squares += off * off;",
-                "  }",
-                "  size = vsqrt(squares / (float)(count > 0 ? count : 1) + 1e-5f);",
-            ]
-        change = "any && !gone ? now - last : 0.0f"
-        lines += [
-            f"  ({self._offset})[c] = offset;",
-            f"  ({self._size})[c] = size;",
-            loop,
-            f"    const int32_t gone = z[{at}] != z[{at}];",
-            f"    const float now = (z[{at}] - offset) / size;",
-            *([f"    values[{at}] = {change};"] if model.differences else []),
-            "    last = gone ? last : now;",
-            *(["    any = any || !gone;"] if model.differences else []),
-            f"    ({self._filled})[{at}] = last;",
-            "  }",
-            *([] if model.differences else ["  (void)any;"]),
-            "}",
-            *([] if model.differences else ["(void)values;"]),
-        ]
-        return function(f"static void frame({self._name} *m)", lines)
-
-    def _extrapolated(self) -> list[str]:
-        """Return the linear forecast of each target."""
-        model, num = self._model, self._model.num_targets
-        if model.linear is None:
-            return []
-        (linear,) = add_module(self._writer, model.linear, model.lookback, one_hot=False)
-        seen = self._source.state(model.lookback)
-        ahead = self._source.state(model.horizon)
-        return [
-            f"for (int32_t c = 0; c < {num}; c++) {{",
-            f"  for (int32_t t = 0; t < {model.lookback}; t++) {{",
-            f"    ({seen})[t] = ({self._filled})[t * {num} + c];",
-            "  }",
-            f"  {linear.ahead}(m, {seen}, {ahead});",
-            f"  for (int32_t s = 0; s < {model.horizon}; s++) {{",
-            f"    ({self._linear})[s * {num} + c] = ({ahead})[s];",
-            "  }",
-            "}",
-        ]
-
-    def _step(self) -> str:
-        """Return the function that lays out what is known of a step that was."""
-        model, num, width = self._model, self._model.num_targets, self._width
-        at = f"t * {num} + row + n"
-        lines = [
-            f"for (int32_t n = 0; n < {width}; n++) {{",
-            f"  x[n] = ({self._values})[{at}];",
-            "}",
-        ]
-        place = width
-        if model.marks_missing:
-            lines += [
-                f"for (int32_t n = 0; n < {width}; n++) {{",
-                f"  const float z = ({self._z})[{at}];",
-                f"  x[{place} + n] = z == z ? 0.0f : 1.0f;",
-                "}",
-            ]
-            place += width
-        size, known = self._num_columns, model.num_known
-        if size and model.options.method == "recursive":  # of the step after it
-            next_columns = f"t + 1 < {model.lookback} ? {self._columns} + (t + 1) * {size}"
-            lines.append(f"copy({size}, {next_columns} : {self._future}, x + {place});")
-        elif size:
-            lines.append(f"copy({size}, {self._columns} + t * {size}, x + {place});")
-        assert model.options.method != "recursive" or size == known
-        place += size
-        if self._num_static:
-            lines.append(f"copy({self._num_static}, {self._static}, x + {place});")
-        head = f"static void look({self._name} *m, int32_t row, int32_t t, float *x)"
-        return function(head, lines)
-
-    def _ahead(self, step: str, to: str) -> list[str]:
-        """Return what lays out what is known of a step to come."""
-        known, lines = self._model.num_known, []
-        if known:
-            lines.append(f"copy({known}, {self._future} + ({step}) * {known}, {to});")
-        if self._num_static:
-            lines.append(f"copy({self._num_static}, {self._static}, {to} + {known});")
-        return lines
+        self._reader = WindowReader(windows, name, source)
+        self._h = source.state(model.output_size)
 
     # ---- The methods -----------------------------------------------------------------------------
 
@@ -315,7 +114,7 @@ class _Builder:
             *lines,
             f"copy({output}, {self._h}, {both});",
             f"for (int32_t s = 0; s < {model.horizon}; s++) {{",
-            *(f"  {each}" for each in self._ahead("s", f"{both} + {output}")),
+            *(f"  {each}" for each in self._reader.ahead("s", f"{both} + {output}")),
             *(f"  {each}" for each in through(self._source, known, both, added)),
             f"  add({spoken}, {added}, raw + s * {spoken});",
             "}",
@@ -358,7 +157,7 @@ class _Builder:
                 f"  zero({count * model.ahead_size}, {x});",
                 f"  for (int32_t k = 0; k < {count}; k++) {{",
                 f"    if (n * {count} + k >= {horizon}) continue;",
-                *(f"    {each}" for each in self._ahead(f"n * {count} + k", at)),
+                *(f"    {each}" for each in self._reader.ahead(f"n * {count} + k", at)),
                 "  }",
                 *(f"  {each}" for each in through(self._source, known, x, added)),
                 f"  add({units}, {added}, {embedded});",
@@ -396,7 +195,7 @@ class _Builder:
         if model.known is not None:
             ahead = source.state(model.ahead_size)
             (known,) = add_module(self._writer, model.known, model.ahead_size, one_hot=False)
-            lines += [f"  {each}" for each in self._ahead("s", ahead)]
+            lines += [f"  {each}" for each in self._reader.ahead("s", ahead)]
             lines += [f"  {known.ahead}(m, {ahead}, {added});", f"  add({units}, {added}, {step});"]
         return [
             *lines,
@@ -428,7 +227,7 @@ class _Builder:
             *([f"    ({level})[n] += said;"] if model.differences else []),
             "  }",
             f"  if (s + 1 == {model.horizon}) break;",
-            *(f"  {each}" for each in self._ahead("s + 1", f"{x} + {ahead}")),
+            *(f"  {each}" for each in self._reader.ahead("s + 1", f"{x} + {ahead}")),
             *(f"  {each}" for each in through(self._source, stages, x, self._h)),
             "}",
         ]
@@ -446,14 +245,13 @@ class _Builder:
             f"    double *const to = out + (s * {num} + row + n) * {size};",
             "    const int32_t c = row + n;",
         ]
-        if self._linear:
+        if self._reader.linear:
             middle = getattr(model.head, "middle", 0)
-            lines.append(f"    p[{middle}] += ({self._linear})[s * {num} + c];")
+            lines.append(f"    p[{middle}] += ({self._reader.linear})[s * {num} + c];")
         lines += [f"    {each}" for each in self._parameters()]
-        moves = _MOVES.get(self._learns, ("both",) * size)
-        offset, spread = f"({self._offset})[c]", f"({self._size})[c]"
-        undo = self._curve[1] if self._windows.says_data else "{}"
-        for number, move in enumerate(moves):
+        offset, spread = f"({self._reader.offset})[c]", f"({self._reader.size})[c]"
+        undo = self._reader.curve[1] if self._windows.says_data else "{}"
+        for number, move in enumerate(self._moves):
             if model.options.frame != "none" and move != "not":
                 more = f" + {offset}" if move == "both" else ""
                 lines.append(f"    p[{number}] = p[{number}] * {spread}{more};")
@@ -510,12 +308,12 @@ class _Builder:
         if isinstance(model, SegmentForecaster):
             steps = model.segment * model.num_segments
         raw = source.state(steps * model.spoken_size)
-        extrapolated, answered = self._extrapolated(), self._answered()
-        scaled, framed, said = self._scaled(), self._framed(), self._said()
+        extrapolated, answered = self._reader.extrapolated(self._writer), self._answered()
+        scaled, framed, said = self._reader.scaled(), self._reader.framed(), self._said()
         answer = function(f"static void answer({name} *m, int32_t row, float *raw)", answered)
         if model.num_targets == 1 or not model.options.is_independent:
             answer = answer.replace("{\n", "{\n  (void)row;\n", 1)
-        names = ", ".join(each for _, each, _ in self._inputs)
+        names = ", ".join(each for _, each, _ in self._reader.inputs)
         tables = [] if model.statics is None else [*model.statics.words]
         lines = [
             *(
@@ -533,19 +331,26 @@ class _Builder:
             "}",
             "return 0;",
         ]
-        head = f"int32_t {name}_run({name} *m, {self._arguments}, double *out)"
+        head = f"int32_t {name}_run({name} *m, {self._reader.arguments}, double *out)"
         defines = [
             (f"LOOKBACK {model.lookback}", "steps that are looked at"),
             (f"HORIZON {model.horizon}", "steps that are forecast"),
             (f"TARGETS {model.num_targets}", "numbers of a step"),
             (f"OUTPUTS {model.head.size}", f"numbers that are said of each: {self._meaning}"),
         ]
-        functions = [scaled, framed, self._step(), answer, said, function(head, lines)]
+        functions = [scaled, framed, self._reader.step(), answer, said, function(head, lines)]
         interface = Interface(defines, functions, self._declared(head))
         text, header, instance = program_text(name, source, interface)
         outputs = model.horizon * model.num_targets * model.head.size
         return Program(
-            name, text, header, source.num_bytes, instance, output_size=outputs, row=self._row
+            name,
+            text,
+            header,
+            source.num_bytes,
+            instance,
+            output_size=outputs,
+            row=self._row,
+            scaled=self._on_scale,
         )
 
     @property
@@ -560,26 +365,43 @@ class _Builder:
 
     def _declared(self, head: str) -> list[str]:
         model = self._model
-        shapes = [f"{each}: {shape}" for _, each, shape in self._inputs]
+        shapes = [f"{each}: {shape}" for _, each, shape in self._reader.inputs]
         out = f"[{model.horizon}][{model.num_targets}][{model.head.size}]"
         lines = [
             "/* Forecasts what comes after a window, in numbers of the data; NaN where missing.",
             f"   center and width stand for each series in {self._name}.json.",
             *(["   Steps after the first follow what was forecast before them."]
               if model.options.method == "recursive" else []),
-            *([] if self._windows.says_data or self._curve[0] == "{}" else
-              [f"   What is said is of {self._curve[0].format('y')}."]),
+            *([] if self._windows.says_data or self._reader.curve[0] == "{}" else
+              [f"   What is said is of {self._reader.curve[0].format('y')}."]),
             f"   {'; '.join(shapes)}; out: {out}. */",
             f"{head};",
         ]  # fmt: skip
         return lines
 
+    @property
+    def _moves(self) -> tuple[str, ...]:
+        size: int = self._model.head.size
+        return _MOVES.get(self._learns, ("both",) * size)
+
     # ---- The proof -------------------------------------------------------------------------------
+
+    def _on_scale(self, said: Tensor, inputs: Mapping[str, Tensor], row: int) -> Tensor:
+        """Return what is said, (H, C, R), on the scale that is learned."""
+        center, width = inputs["center"][row], inputs["width"][row]
+        if self._windows.says_data:
+            said = curve_of(self._windows.transform).apply(said)
+        moved = {
+            "both": lambda number: (said[..., number] - center) / width,
+            "width": lambda number: said[..., number] / width,
+            "not": lambda number: said[..., number],
+        }
+        return torch.stack([moved[move](number) for number, move in enumerate(self._moves)], -1)
 
     def _row(self, library: Any, inputs: Mapping[str, Tensor], row: int) -> Tensor:
         """Return what is said of a window, (H, C, R)."""
         given = []
-        for kind, name, _ in self._inputs:
+        for kind, name, _ in self._reader.inputs:
             dtype = torch.int32 if kind == "int32_t" else torch.float64
             given.append(inputs[name][row].to(dtype).contiguous())
         model = self._model

@@ -12,13 +12,25 @@ from torch import Tensor, nn
 from unrolled.errors import OptionError
 from unrolled.export.c.source import Source, check_numbers
 
-__all__ = ["Interface", "Pass", "Program", "Row", "check_modules", "function", "program_text"]
+__all__ = [
+    "Interface",
+    "Pass",
+    "Program",
+    "Row",
+    "Scaled",
+    "check_modules",
+    "function",
+    "program_text",
+]
 
 _MOST_BYTES = 2**31 - 1  # of what int32_t counts
 
 Row = Callable[[Any, Mapping[str, Tensor], int], Tensor]
-"""Runs a row of a batch: from the library, the inputs of the whole graph and the row's number to
+"""Of a row of a batch: from the library, the inputs of the whole graph and the row's number to
 what is said of it, (T, O)."""
+
+Scaled = Callable[[Tensor, Mapping[str, Tensor], int], Tensor]
+"""From what is said of a row of a batch to the same on the scale on which it is compared."""
 
 
 @dataclass(frozen=True)
@@ -65,6 +77,7 @@ class Program:
         source: What the file is made of.
         passes: What `run` does; none where it is more than calls over the steps of a sequence.
         between: Floats between stages.
+        scaled: How what it says is compared, where not as it is.
     """
 
     name: str
@@ -82,6 +95,7 @@ class Program:
     source: Source | None = None
     passes: tuple[Pass, ...] = ()
     between: int = 0
+    scaled: Scaled | None = None
 
 
 @dataclass
@@ -150,9 +164,7 @@ def program_text(name: str, source: Source, interface: Interface) -> tuple[str, 
     )
     instance = 4 * (num_state + num_work + 2 * widest + places + len(integers))
     if instance > _MOST_BYTES:
-        message = (
-            f"to_c: an instance would have {instance:,} bytes, and at most 2 GB can be counted"
-        )
+        message = f"to_c: an instance would have {instance:,} bytes, over 2 GB"
         raise OptionError(message, "make the model smaller")
     head = f"/* A model in plain C, written by unrolled. {name}.h says how it is used. */"
     return source.text(head, f"{name}.h"), header, instance
@@ -200,5 +212,6 @@ def check_modules(*modules: nn.Module | None) -> None:
             if part.training and isinstance(drops, (int, float)) and drops:
                 kind = type(module).__name__
                 raise OptionError(f"to_c: {kind} is in training mode", "call eval() first")
-        for name, weight in module.named_parameters():
+        numbers = [each for each in module.named_buffers() if each[1].is_floating_point()]
+        for name, weight in (*module.named_parameters(), *numbers):
             check_numbers(f"{type(module).__name__}.{name}", weight)

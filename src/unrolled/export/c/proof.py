@@ -1,7 +1,7 @@
 """What was written as C, compiled here and held against what torch and our kernels compute.
 
 A difference is the greatest absolute one of any number that comes out, divided by the greatest
-absolute number of its batch where that is above 1.
+absolute number of its batch where that is above 1. Forecasts are compared on the model's scale.
 """
 
 import copy
@@ -111,7 +111,10 @@ def prove_run(
             if program.row is not None:
                 for row in range(len(scores)):
                     said = program.row(library, inputs, row)
-                    proof.compare(said, near[row][: len(said)], scores[row][: len(said)])
+                    three = [said, near[row][: len(said)], scores[row][: len(said)]]
+                    if program.scaled is not None:
+                        three = [program.scaled(each, inputs, row) for each in three]
+                    proof.compare(*three)
                 continue
             steps = graphs.in_steps(inputs, scores)[1]
             expected = rounded.in_steps(inputs, near)[1]

@@ -21,7 +21,7 @@ from unrolled.export.c.interface import (
 )
 from unrolled.export.c.parts import add_module, add_sequential, add_table
 from unrolled.export.c.passes import in_turn, over_steps
-from unrolled.export.c.source import Source
+from unrolled.export.c.source import Source, check_numbers
 from unrolled.export.c.stage import Stage, Writer
 from unrolled.kernels import WeightFormat
 from unrolled.tasks.graphs import WordChain
@@ -54,6 +54,7 @@ class _Builder:
             self._add_affixes(chain.affixes)
         self._blank = ""
         if chain.blank is not None:
+            check_numbers("what is read after a sentence", chain.blank)
             self._blank = source.vector("blank_word", chain.blank.detach())
         self._stages = add_sequential(writer, chain.modules, self._size)
         self._output_size = self._stages[-1].output_size

@@ -42,7 +42,9 @@ class ForecasterGraphs(Graphs[Window]):
         if self.model.options.method == "recursive":
             message = f"a forecaster of {field('method')} recursive reads what it said itself, "
             message += "which a graph does not"
-            raise OptionError(message, f"train with another {field('method')}")
+            raise OptionError(
+                message, f"train with another {field('method')}, or write {field('c')}"
+            )
         return self.scored()
 
     def parts(self) -> Parts:
