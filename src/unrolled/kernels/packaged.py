@@ -20,7 +20,7 @@ def packaged_sources() -> list[str]:
     sources = [crossing_source(), writer_source(), network_source()]
     for cell in CATALOGUE.values():
         formats = WEIGHT_FORMATS if cell in CELLS.values() else ("f32",)
-        sources += [kernel_source(cell, weights=weights) for weights in formats]
+        sources += [kernel_source(cell, products=weights) for weights in formats]
     return sources
 
 
@@ -30,4 +30,4 @@ def cell_sources(cell: Cell) -> list[str]:
     Raises:
         EquationsError: No kernel can do what the equations hold.
     """
-    return [kernel_source(cell, weights=weights) for weights in WEIGHT_FORMATS]
+    return [kernel_source(cell, products=weights) for weights in WEIGHT_FORMATS]
