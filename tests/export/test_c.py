@@ -74,6 +74,7 @@ LAYERS = {
     "rnn relu without bias": lambda: unrolled.RNN(3, 8, nonlinearity="relu", bias=False),
     "own": lambda: unrolled.Recurrent(own, 3, 19),
     "chained": lambda: unrolled.Recurrent(chained, 3, 19),
+    "heads": lambda: unrolled.Recurrent(chained, 3, 20, heads=2),
     "tcn": lambda: unrolled.TCN(3, 9, num_layers=3, kernel_size=3),
 }
 

@@ -81,7 +81,7 @@ from unrolled.kernels.running import (
     using_path,
     writer_of,
 )
-from unrolled.kernels.weights import Weights
+from unrolled.kernels.weights import Weights, recurrent_product
 
 __all__ = [
     "TORCH_CELLS",
@@ -138,6 +138,7 @@ __all__ = [
     "plain_step",
     "prepare_short_calls",
     "recurrence",
+    "recurrent_product",
     "reference_recurrence",
     "run_pieces",
     "step_graph",

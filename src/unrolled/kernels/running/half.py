@@ -50,6 +50,7 @@ def _is_torchs(problem: Problem) -> bool:
     is_even = sizes[0] == sizes[-1] == len(problem.states[0])
     is_native &= problem.x.dtype is not torch.float16
     is_native &= weight_format() == "f32"
+    is_native &= not problem.has_heads
     return problem.cell is lstm and is_native and is_even and sizes[0] >= _MANY_ROWS
 
 

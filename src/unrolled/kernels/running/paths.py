@@ -56,6 +56,7 @@ def choose_path(
     device: str = "cpu",
     even: bool = True,
     projected: bool = False,
+    has_heads: bool = False,
 ) -> Path:
     """Return the path that `recurrence` takes. The first time, this compiles the cell's kernel.
 
@@ -65,12 +66,14 @@ def choose_path(
         device: The type of the device that they are on.
         even: Whether all rows of the batch have the same length.
         projected: Whether the output is projected.
+        has_heads: Whether the recurrent weights are those of heads.
     """
     if path := _forced_path.get():
         return path
     if dtype is torch.float32 and device == "cpu" and not projected and kernel_of(cell):
         return "kernel"
-    return "torch" if cell in TORCH_CELLS and even and not projected else "reference"
+    is_torchs = cell in TORCH_CELLS and even and not (projected or has_heads)
+    return "torch" if is_torchs else "reference"
 
 
 @contextmanager
@@ -104,6 +107,7 @@ def path_of(problem: Problem) -> Path:
         device=x.device.type,
         even=bool(batch_sizes) and batch_sizes[-1] == len(states[0]),
         projected=weights.weight_hr is not None,
+        has_heads=problem.has_heads,
     )
     if weight_format() != "f32" and not (
         path == "kernel" and is_readable and all(t.dtype is torch.float32 for t in tensors)

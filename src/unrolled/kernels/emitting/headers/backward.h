@@ -13,20 +13,29 @@
 #include "tile.h"
 
 /* The part of the gradient of the output of rows b.. at a step that comes through the gates of step
-   `after`, by a panel of the recurrent weights; zero where no step comes after.
-   sums: [rows, PLAIN_VECTORS] */
-INL void gradient_from(const Part *p, long after, long b, long rows, const float *panel, vf *sums) {
+   `after`, by a panel of the recurrent weights; zero where no step comes after. With heads the gates of
+   one are apart in a row, and are multiplied one after the other.
+   head: its first unit; sums: [rows, PLAIN_VECTORS] */
+INL void gradient_from(const Part *p, long after, long b, long rows, long head, const float *panel,
+                       vf *sums) {
   if (after < 0 || !RECURRENT_COLUMNS) {
     for (long i = 0; i < rows * PLAIN_VECTORS; i++) sums[i] = (vf){0};
     return;
   }
   const Call *c = p->call;
-  const long H = H_OF(c), depth = RECURRENT_COLUMNS * H;
+  const long H = H_OF(c), K = K_OF(c), depth = K == H ? RECURRENT_COLUMNS * H : K;
   const float *d_gates[PLAIN_ROWS];
   for (long r = 0; r < rows; r++) {
-    d_gates[r] = c->gates + (c->starts[after] + b + r) * c->gate_stride + FIRST_RECURRENT * H;
+    const float *of_row = c->gates + (c->starts[after] + b + r) * c->gate_stride;
+    d_gates[r] = of_row + FIRST_RECURRENT * H + head;
   }
   plain_product(rows, depth, d_gates, panel, sums);
+  for (long done = depth; done < RECURRENT_COLUMNS * K; done += depth) {
+    vf more[PLAIN_ROWS * PLAIN_VECTORS];
+    for (long r = 0; r < rows; r++) d_gates[r] += H;
+    plain_product(rows, depth, d_gates, panel + done * PANEL, more);
+    for (long i = 0; i < rows * PLAIN_VECTORS; i++) sums[i] += more[i];
+  }
 }
 
 typedef struct {
@@ -51,32 +60,33 @@ INL RowGradients gradients_of(const Call *c, long t, long b) {
 LOCAL void backward_rows(const Part *p, long t, long after, long first, long end, long present,
                          const Team *team) {
   const Call *c = p->call;
-  const long H = H_OF(c), panels = PANELS(H);
+  const long H = H_OF(c), panels = HIDDEN_PANELS(c);
   vf sums[PLAIN_ROWS * PLAIN_VECTORS];
   if (first >= end) return;
   for (long panel = share_begin(team, panels); panel < share_end(team, panels); panel++) {
+    const Units units = units_of(c, panel, PANEL);
     const int product = RECURRENT_COLUMNS && after >= 0;
     const float *weights = product ? back_recurrent_panel(c, &p->at, panel) : NULL;
     for (long b = first, rows; b < end; b += rows) {
       rows = next_rows(end - b, PLAIN_ROWS);
-      gradient_from(p, after, b, rows, weights, sums);
+      gradient_from(p, after, b, rows, units.begin, weights, sums);
       for (long r = 0; r < rows; r++) {
         const long packed = c->starts[t] + b + r;
         const RowGradients row = gradients_of(c, t, b + r);
         float *x = c->gates + packed * c->gate_stride;
-        for (long v = 0, unit = panel * PANEL; v < PLAIN_VECTORS && unit < H; v++, unit += W) {
-          vf d_h = sums[r * PLAIN_VECTORS + v] + load(c->d_output + packed * H + unit, H - unit);
-          if (DIRECT || after < 0) d_h += load(row.d_states[0] + unit, H - unit);
+        for (long v = 0, unit = units.first; v < PLAIN_VECTORS && unit < units.end; v++, unit += W) {
+          const long here = units.end - unit;
+          vf d_h = sums[r * PLAIN_VECTORS + v] + load(c->d_output + packed * H + unit, here);
+          if (DIRECT || after < 0) d_h += load(row.d_states[0] + unit, here);
 #if REDUCES
           (void)present;
           (void)x;
-          store(row.d_states[0] + unit, H - unit, d_h);
+          store(row.d_states[0] + unit, here, d_h);
 #elif APPLIED_COLUMNS
-          step_unapply(c, present, x + unit, d_h, row.before, row.after, row.d_states, unit,
-                       H - unit);
+          step_unapply(c, present, x + unit, d_h, row.before, row.after, row.d_states, unit, here);
 #else
           step_backward(c, present, x + unit, d_h, NULL, row.before, row.after, row.d_states, unit,
-                        H - unit);
+                        here);
 #endif
         }
       }
@@ -89,10 +99,11 @@ LOCAL void backward_rows(const Part *p, long t, long after, long first, long end
 LOCAL void unfinish_rows(const Part *p, long t, long end, const long phase, long present,
                          const Team *team) {
   const Call *c = p->call;
-  const long H = H_OF(c), panels = PANELS(H);
+  const long H = H_OF(c), K = K_OF(c), panels = HIDDEN_PANELS(c);
   const long begin = PHASE_BEGINS[phase], products = PHASE_BEGINS[phase + 1] - begin;
   vf sums[MOST_APPLIED][PLAIN_ROWS * PLAIN_VECTORS];
   for (long panel = share_begin(team, panels); panel < share_end(team, panels); panel++) {
+    const Units units = units_of(c, panel, PANEL);
     const float *weights[MOST_APPLIED] = {0};
     for (long g = 0; g < products; g++) {
       weights[g] = back_applied_panel(c, &p->at, begin + g, panel);
@@ -101,35 +112,36 @@ LOCAL void unfinish_rows(const Part *p, long t, long end, const long phase, long
       rows = next_rows(end - b, PLAIN_ROWS);
       for (long g = 0; g < products; g++) {
         const float *d_gate[PLAIN_ROWS];
-        const float *of_column = c->gates + (FIRST_APPLIED + begin + g) * H;
+        const float *of_column = c->gates + (FIRST_APPLIED + begin + g) * H + units.begin;
         for (long r = 0; r < rows; r++) {
           d_gate[r] = of_column + (c->starts[t] + b + r) * c->gate_stride;
         }
-        plain_product(rows, H, d_gate, weights[g], sums[g]);
+        plain_product(rows, K, d_gate, weights[g], sums[g]);
       }
       for (long r = 0; r < rows; r++) {
         const RowGradients row = gradients_of(c, t, b + r);
         float *x = c->gates + (c->starts[t] + b + r) * c->gate_stride;
-        for (long j = 0, unit = panel * PANEL; j < PLAIN_VECTORS && unit < H; j++, unit += W) {
+        for (long j = 0, unit = units.first; j < PLAIN_VECTORS && unit < units.end; j++, unit += W) {
+          const long here = units.end - unit;
           vf d_v[MOST_APPLIED] = {{0}};
           for (long g = 0; g < products; g++) d_v[g] = sums[g][r * PLAIN_VECTORS + j];
 #if REDUCES
           (void)present;
           (void)row;
           for (long g = 0; g < products; g++) {
-            store(x + (ROW_SLOTS - APPLIED_COLUMNS + begin + g) * H + unit, H - unit, d_v[g]);
+            store(x + (ROW_SLOTS - APPLIED_COLUMNS + begin + g) * H + unit, here, d_v[g]);
           }
 #else
 #if LAST_PHASE > 1
           if (phase > 1) {
             step_unbetween(c, phase - 1, present, x + unit, d_v, row.before, row.after,
-                           row.d_states, unit, H - unit);
+                           row.d_states, unit, here);
             continue;
           }
 #endif
-          const vf d_h = load(row.d_states[0] + unit, H - unit);
+          const vf d_h = load(row.d_states[0] + unit, here);
           step_backward(c, present, x + unit, d_h, d_v, row.before, row.after, row.d_states, unit,
-                        H - unit);
+                        here);
 #endif
         }
       }
@@ -188,9 +200,9 @@ INL long first_step(const Call *c, long b) {
 /* What comes through the gates of the first step of rows b.. to the initial output state. */
 LOCAL void backward_start(const Part *p, long begin, long b, long end, const Team *team) {
   const Call *c = p->call;
-  const long H = H_OF(c), panels = PANELS(H);
+  const long H = H_OF(c), panels = HIDDEN_PANELS(c);
   vf sums[PLAIN_ROWS * PLAIN_VECTORS];
-  if (RECURRENT_COLUMNS && c->num_rows == 1 && p->at.recurrent_once) {
+  if (RECURRENT_COLUMNS && c->num_rows == 1 && p->at.recurrent_once && num_heads(c) == 1) {
     float *sum = c->workspace + p->at.back_recurrent, *d_h = c->d_states[0] + b * H;
     unpacked_row(c->weight_hh, H, H, RECURRENT_BLOCKS, RECURRENT_COLUMNS,
                  c->gates + FIRST_RECURRENT * H, sum);
@@ -198,16 +210,17 @@ LOCAL void backward_start(const Part *p, long begin, long b, long end, const Tea
     return;
   }
   for (long panel = share_begin(team, panels); panel < share_end(team, panels); panel++) {
+    const Units units = units_of(c, panel, PANEL);
     const float *weights = RECURRENT_COLUMNS ? back_recurrent_panel(c, &p->at, panel) : NULL;
     for (long first = b, rows; first < end; first += rows) {
       rows = next_rows(end - first, PLAIN_ROWS);
-      gradient_from(p, begin, first, rows, weights, sums);
+      gradient_from(p, begin, first, rows, units.begin, weights, sums);
       for (long r = 0; r < rows; r++) {
-        for (long unit = panel * PANEL, v = 0; v < PLAIN_VECTORS && unit < H; v++, unit += W) {
+        for (long unit = units.first, v = 0; v < PLAIN_VECTORS && unit < units.end; v++, unit += W) {
           float *d_h = c->d_states[0] + (first + r) * H + unit;
           vf sum = sums[r * PLAIN_VECTORS + v];
-          if (DIRECT) sum += load(d_h, H - unit);
-          store(d_h, H - unit, sum);
+          if (DIRECT) sum += load(d_h, units.end - unit);
+          store(d_h, units.end - unit, sum);
         }
       }
     }

@@ -13,10 +13,31 @@
 #define UNITS 4
 #define GATE_VECTORS 4
 #endif
-#define GATE_PANELS(H) (((H) + UNITS * W - 1) / (UNITS * W))
 #define SAMPLE 64 /* floats of the weights that tell whether they have changed */
 
 #define CHUNK_ROWS 96 /* rows whose input is projected at once: their gates stay in cache */
+
+#define GATE_UNITS (UNITS * W) /* of a panel of gates; PANEL of one of an applied product */
+
+/* The units of a panel of recurrent weights: its first one, the first one of its head and the one
+   behind that. Units of two heads are in no panel, as each head is multiplied with its own outputs. */
+typedef struct {
+  long first, begin, end;
+} Units;
+
+INL long num_heads(const Call *c) { return K_OF(c) == H_OF(c) ? 1 : H_OF(c) / K_OF(c); }
+INL long panels_of_units(const Call *c, long width) {
+  return num_heads(c) * ((K_OF(c) + width - 1) / width);
+}
+
+INL Units units_of(const Call *c, long panel, long width) {
+  const long K = K_OF(c), of_head = (K + width - 1) / width;
+  const long head = K == H_OF(c) ? 0 : panel / of_head, begin = head * K;
+  return (Units){begin + (panel - head * of_head) * width, begin, begin + K};
+}
+
+#define GATE_PANELS(c) panels_of_units(c, GATE_UNITS)
+#define HIDDEN_PANELS(c) panels_of_units(c, PANEL)
 
 /* Where each part of the packed memory begins, in floats.
  *
@@ -33,7 +54,8 @@ typedef struct {
 INL long floats_of(long panels, long of_one, int once) { return (once ? 1 : panels) * of_one; }
 
 INL Layout layout_of(const Call *c) {
-  const long H = H_OF(c), I = c->input_size, T = c->num_steps, B = c->parts[c->num_parts];
+  const long H = H_OF(c), K = K_OF(c), I = c->input_size, T = c->num_steps;
+  const long B = c->parts[c->num_parts];
   const int alone = c->num_parts == 1 && c->num_threads < 2; /* others would read it, too */
   Layout at;
   const int one_row = WEIGHT_BITS == 32 && !c->kept && c->num_parts == 1 && B == 1;
@@ -42,17 +64,17 @@ INL Layout layout_of(const Call *c) {
   at.input_once = at.input_unpacked || (!c->kept && alone && T * B <= CHUNK_ROWS);
   at.hidden_once = at.hidden_unpacked || (!c->kept && alone && T == 1);
   const long of_input = at.input_unpacked ? 0 : PANEL_FLOATS(I, PLAIN_VECTORS);
-  const long of_gates = at.hidden_unpacked ? 0 : PANEL_FLOATS(H, GATE_VECTORS);
-  const long of_applied = at.hidden_unpacked ? 0 : PANEL_FLOATS(H, PLAIN_VECTORS);
+  const long of_gates = at.hidden_unpacked ? 0 : PANEL_FLOATS(K, GATE_VECTORS);
+  const long of_applied = at.hidden_unpacked ? 0 : PANEL_FLOATS(K, PLAIN_VECTORS);
   at.input = SAMPLE;
   at.gates = at.input + floats_of(PANELS(INPUT_COLUMNS * H), of_input, at.input_once);
   at.applied = at.gates;
   if (RECURRENT_COLUMNS) {
-    at.applied += floats_of(GATE_PANELS(H), of_gates, at.hidden_once);
+    at.applied += floats_of(GATE_PANELS(c), of_gates, at.hidden_once);
   }
   at.bias = at.applied;
   if (APPLIED_COLUMNS) {
-    at.bias += floats_of(PANELS(H), APPLIED_COLUMNS * of_applied, at.hidden_once);
+    at.bias += floats_of(HIDDEN_PANELS(c), APPLIED_COLUMNS * of_applied, at.hidden_once);
   }
   at.end = at.bias + PANELS(COLUMNS * H) * PANEL;
   const long again = T - 1 + (c->starts_wanted != 0); /* steps that read the recurrent weights */
@@ -62,11 +84,11 @@ INL Layout layout_of(const Call *c) {
   at.back_recurrent = 0;
   at.back_applied = 0;
   if (RECURRENT_COLUMNS && again) {
-    at.back_applied += floats_of(PANELS(H), PANEL * RECURRENT_COLUMNS * H, at.recurrent_once);
+    at.back_applied += floats_of(HIDDEN_PANELS(c), PANEL * RECURRENT_COLUMNS * K, at.recurrent_once);
   }
   at.back_input = at.back_applied;
   if (APPLIED_COLUMNS) {
-    at.back_input += floats_of(PANELS(H), APPLIED_COLUMNS * PANEL * H, at.applied_once);
+    at.back_input += floats_of(HIDDEN_PANELS(c), APPLIED_COLUMNS * PANEL * K, at.applied_once);
   }
   at.back_end = at.back_input;
   if (c->d_x) at.back_end += floats_of(PANELS(I), PANEL * INPUT_COLUMNS * H, at.d_x_once);
@@ -83,10 +105,11 @@ INL void columns_of(const float *weight, long depth, long H, const int64_t *bloc
   }
 }
 
-/* The same for the gates: W units of one of them. */
-INL void gate_columns_of(const float *weight, long H, long gate, long first, const float **column) {
+/* The same for the gates: W units of one of them, from `first` up to `end`. */
+INL void gate_columns_of(const Call *c, long gate, long first, long end, const float **column) {
   for (long i = 0; i < W; i++) {
-    column[i] = weight + (RECURRENT_BLOCKS[gate] * H + MIN(first + i, H - 1)) * H;
+    const long row = RECURRENT_BLOCKS[gate] * H_OF(c) + MIN(first + i, end - 1);
+    column[i] = c->weight_hh + row * K_OF(c);
   }
 }
 
@@ -174,33 +197,46 @@ LOCAL void pack_plain(const float *weight, long depth, long H, const int64_t *bl
 }
 
 /* A panel of the same transpose in which the gates of W units lie side by side:
-   [PANEL_FLOATS(H, GATE_VECTORS)], for units first.. */
-LOCAL void pack_gates(const float *weight, long H, long first, float *restrict panel) {
+   [PANEL_FLOATS(K, GATE_VECTORS)]. */
+LOCAL void pack_gates(const Call *c, Units units, float *restrict panel) {
   for (long j = 0; j < UNITS; j++) {
     for (long g = 0; g < RECURRENT_COLUMNS; g++) {
       const float *column[W];
-      const long unit = first + j * W;
-      gate_columns_of(weight, H, g, unit, column);
-      pack_columns(column, MAX(0, MIN(W, H - unit)), H, panel + (j * RECURRENT_COLUMNS + g) * W,
-                   GATE_VECTORS * W);
+      const long unit = units.first + j * W;
+      gate_columns_of(c, g, unit, units.end, column);
+      pack_columns(column, MAX(0, MIN(W, units.end - unit)), K_OF(c),
+                   panel + (j * RECURRENT_COLUMNS + g) * W, GATE_VECTORS * W);
     }
   }
 }
 
-/* A panel of the blocks themselves, of weight [all blocks * H, columns]: their rows are the depth.
-   panel: [num_blocks * H, PANEL]. */
+/* A panel of an applied product: [PANEL_FLOATS(K, PLAIN_VECTORS)]. */
+LOCAL void pack_applied(const Call *c, long gate, Units units, float *restrict panel) {
+  pack_plain(c->weight_hh, K_OF(c), H_OF(c), APPLIED_BLOCKS + gate, units.end, units.first, panel);
+}
+
+/* A panel of the blocks themselves, of weight [all blocks * H, columns]: their rows are the depth, of
+   each block `units` rows from row `begin` on. panel: [num_blocks * units, PANEL]. */
 LOCAL void pack_straight(const float *weight, long columns, long H, const int64_t *blocks,
-                         long num_blocks, long first, float *restrict panel) {
+                         long num_blocks, long begin, long units, long first,
+                         float *restrict panel) {
   const long here = MIN(PANEL, columns - first);
   for (long g = 0; g < num_blocks; g++) {
-    const float *row = weight + blocks[g] * H * columns + first;
-    for (long unit = 0; unit < H; unit++, row += columns, panel += PANEL) {
+    const float *row = weight + (blocks[g] * H + begin) * columns + first;
+    for (long unit = 0; unit < units; unit++, row += columns, panel += PANEL) {
       for (long c = 0; c < PANEL; c += W) *(vf *)(panel + c) = load(row + c, MAX(0, here - c));
     }
   }
 }
 
-/* One row times such blocks, unpacked: the same chains as from a panel. a: [num_blocks * H]; out:
+LOCAL void pack_hidden_straight(const Call *c, const int64_t *blocks, long num_blocks, Units units,
+                                float *restrict panel) {
+  const long K = K_OF(c);
+  pack_straight(c->weight_hh, K, H_OF(c), blocks, num_blocks, units.begin, K,
+                units.first - units.begin, panel);
+}
+
+/* One row times whole blocks, unpacked: the same chains as from a panel. a: [num_blocks * H]; out:
    [columns]. */
 LOCAL void unpacked_row(const float *weight, long columns, long H, const int64_t *blocks,
                         long num_blocks, const float *a, float *restrict out) {
@@ -240,35 +276,33 @@ INL const float *input_panel(const Call *c, const Layout *at, long p) {
 
 INL const float *gate_panel(const Call *c, const Layout *at, long p) {
   float *panels = c->packed + at->gates;
-  if (!at->hidden_once) return panels + p * PANEL_FLOATS(H_OF(c), GATE_VECTORS);
-  pack_gates(c->weight_hh, H_OF(c), p * UNITS * W, panels);
+  if (!at->hidden_once) return panels + p * PANEL_FLOATS(K_OF(c), GATE_VECTORS);
+  pack_gates(c, units_of(c, p, GATE_UNITS), panels);
   return panels;
 }
 
 INL const float *applied_panel(const Call *c, const Layout *at, long gate, long p) {
-  const long H = H_OF(c);
   float *panels = c->packed + at->applied;
-  const long of_one = PANEL_FLOATS(H, PLAIN_VECTORS);
-  if (!at->hidden_once) return panels + (gate * PANELS(H) + p) * of_one;
+  const long of_one = PANEL_FLOATS(K_OF(c), PLAIN_VECTORS);
+  if (!at->hidden_once) return panels + (gate * HIDDEN_PANELS(c) + p) * of_one;
   panels += gate * of_one;
-  pack_plain(c->weight_hh, H, H, APPLIED_BLOCKS + gate, H, p * PANEL, panels);
+  pack_applied(c, gate, units_of(c, p, PANEL), panels);
   return panels;
 }
 
 INL const float *back_recurrent_panel(const Call *c, const Layout *at, long p) {
-  const long H = H_OF(c);
   float *panels = c->workspace + at->back_recurrent;
-  if (!at->recurrent_once) return panels + p * PANEL * RECURRENT_COLUMNS * H;
-  pack_straight(c->weight_hh, H, H, RECURRENT_BLOCKS, RECURRENT_COLUMNS, p * PANEL, panels);
+  if (!at->recurrent_once) return panels + p * PANEL * RECURRENT_COLUMNS * K_OF(c);
+  pack_hidden_straight(c, RECURRENT_BLOCKS, RECURRENT_COLUMNS, units_of(c, p, PANEL), panels);
   return panels;
 }
 
 INL const float *back_applied_panel(const Call *c, const Layout *at, long gate, long p) {
-  const long H = H_OF(c);
+  const long of_one = PANEL * K_OF(c);
   float *panels = c->workspace + at->back_applied;
-  if (!at->applied_once) return panels + (gate * PANELS(H) + p) * PANEL * H;
-  panels += gate * PANEL * H;
-  pack_straight(c->weight_hh, H, H, APPLIED_BLOCKS + gate, 1, p * PANEL, panels);
+  if (!at->applied_once) return panels + (gate * HIDDEN_PANELS(c) + p) * of_one;
+  panels += gate * of_one;
+  pack_hidden_straight(c, APPLIED_BLOCKS + gate, 1, units_of(c, p, PANEL), panels);
   return panels;
 }
 
@@ -276,35 +310,35 @@ INL const float *back_input_panel(const Call *c, const Layout *at, long p) {
   const long H = H_OF(c), I = c->input_size;
   float *panels = c->workspace + at->back_input;
   if (!at->d_x_once) return panels + p * PANEL * INPUT_COLUMNS * H;
-  pack_straight(c->weight_ih, I, H, INPUT_BLOCKS, INPUT_COLUMNS, p * PANEL, panels);
+  pack_straight(c->weight_ih, I, H, INPUT_BLOCKS, INPUT_COLUMNS, 0, H, p * PANEL, panels);
   return panels;
 }
 
 /* How many panels are packed before the forward pass. */
 INL long forward_panels(const Call *c, const Layout *at) {
-  const long H = H_OF(c), hidden = APPLIED_COLUMNS * PANELS(H);
-  return (at->input_once ? 0 : PANELS(INPUT_COLUMNS * H)) +
-         (at->hidden_once ? 0 : hidden + (RECURRENT_COLUMNS ? GATE_PANELS(H) : 0));
+  const long hidden = APPLIED_COLUMNS * HIDDEN_PANELS(c);
+  return (at->input_once ? 0 : PANELS(INPUT_COLUMNS * H_OF(c))) +
+         (at->hidden_once ? 0 : hidden + (RECURRENT_COLUMNS ? GATE_PANELS(c) : 0));
 }
 
 LOCAL void pack_forward_panel(void *context, long p, long thread) {
   (void)thread;
   const Call *c = context;
   const Layout at = layout_of(c);
-  const long H = H_OF(c), I = c->input_size;
+  const long H = H_OF(c), K = K_OF(c), I = c->input_size;
   const long input = at.input_once ? 0 : PANELS(INPUT_COLUMNS * H);
-  const long gates = RECURRENT_COLUMNS ? GATE_PANELS(H) : 0, of_one = PANELS(H);
+  const long gates = RECURRENT_COLUMNS ? GATE_PANELS(c) : 0, of_one = HIDDEN_PANELS(c);
   if (p < input) {
     pack_plain(c->weight_ih, I, H, INPUT_BLOCKS, INPUT_COLUMNS * H, p * PANEL,
                c->packed + at.input + p * PANEL_FLOATS(I, PLAIN_VECTORS));
   } else if (p < input + gates) {
     const long q = p - input;
-    pack_gates(c->weight_hh, H, q * UNITS * W,
-               c->packed + at.gates + q * PANEL_FLOATS(H, GATE_VECTORS));
+    pack_gates(c, units_of(c, q, GATE_UNITS),
+               c->packed + at.gates + q * PANEL_FLOATS(K, GATE_VECTORS));
   } else {
     const long q = p - input - gates;
-    pack_plain(c->weight_hh, H, H, APPLIED_BLOCKS + q / of_one, H, q % of_one * PANEL,
-               c->packed + at.applied + q * PANEL_FLOATS(H, PLAIN_VECTORS));
+    pack_applied(c, q / of_one, units_of(c, q % of_one, PANEL),
+                 c->packed + at.applied + q * PANEL_FLOATS(K, PLAIN_VECTORS));
   }
 }
 
@@ -314,7 +348,7 @@ typedef struct {
 } BackPanels;
 
 INL BackPanels back_panels(const Call *c, const Layout *at) {
-  const long of_one = PANELS(H_OF(c));
+  const long of_one = HIDDEN_PANELS(c);
   return (BackPanels){at->recurrent_once || !RECURRENT_COLUMNS ? 0 : of_one,
                       at->applied_once ? 0 : APPLIED_COLUMNS * of_one,
                       at->d_x_once || !c->d_x ? 0 : PANELS(c->input_size)};
@@ -323,17 +357,17 @@ INL BackPanels back_panels(const Call *c, const Layout *at) {
 LOCAL void pack_backward_panel(const Call *c, long p) {
   const Layout at = layout_of(c);
   const BackPanels panels = back_panels(c, &at);
-  const long H = H_OF(c), I = c->input_size, of_one = PANELS(H);
+  const long H = H_OF(c), K = K_OF(c), I = c->input_size, of_one = HIDDEN_PANELS(c);
   if (p < panels.recurrent) {
-    pack_straight(c->weight_hh, H, H, RECURRENT_BLOCKS, RECURRENT_COLUMNS, p * PANEL,
-                  c->workspace + at.back_recurrent + p * PANEL * RECURRENT_COLUMNS * H);
+    pack_hidden_straight(c, RECURRENT_BLOCKS, RECURRENT_COLUMNS, units_of(c, p, PANEL),
+                         c->workspace + at.back_recurrent + p * PANEL * RECURRENT_COLUMNS * K);
   } else if (p < panels.recurrent + panels.applied) {
     const long q = p - panels.recurrent;
-    pack_straight(c->weight_hh, H, H, APPLIED_BLOCKS + q / of_one, 1, q % of_one * PANEL,
-                  c->workspace + at.back_applied + q * PANEL * H);
+    pack_hidden_straight(c, APPLIED_BLOCKS + q / of_one, 1, units_of(c, q % of_one, PANEL),
+                         c->workspace + at.back_applied + q * PANEL * K);
   } else {
     const long q = p - panels.recurrent - panels.applied;
-    pack_straight(c->weight_ih, I, H, INPUT_BLOCKS, INPUT_COLUMNS, q * PANEL,
+    pack_straight(c->weight_ih, I, H, INPUT_BLOCKS, INPUT_COLUMNS, 0, H, q * PANEL,
                   c->workspace + at.back_input + q * PANEL * INPUT_COLUMNS * H);
   }
 }
@@ -361,7 +395,7 @@ LOCAL void pack_bias(const Call *c) {
 LOCAL void sample_weights(const Call *c, float *sample) {
   const long H = H_OF(c), hidden = H * (RECURRENT_COLUMNS + APPLIED_COLUMNS);
   const float *weights[] = {c->weight_ih, c->weight_hh, c->bias_ih, c->bias_hh};
-  const long sizes[] = {INPUT_COLUMNS * H * c->input_size, hidden * H, INPUT_COLUMNS * H, hidden};
+  const long sizes[] = {INPUT_COLUMNS * H * c->input_size, hidden * K_OF(c), INPUT_COLUMNS * H, hidden};
   for (long i = 0; i < SAMPLE; i++) {
     const long w = i % 4, part = i / 4;
     const long place = (part << 16) + (part * 40503 & 0xffff); /* the golden ratio, of 65536 */
