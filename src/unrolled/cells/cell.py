@@ -92,6 +92,7 @@ class Cell:
     inputs: tuple[str, ...] = ()  # of every step beside x, which the caller of a layer gives
     reads_raw_input: bool = False  # whether the equations read x_t itself
     heads: int = 1  # blocks on the diagonal of each recurrent matrix, where a layer is told none
+    recipe: tuple[Any, ...] | None = None  # what pickle makes it by, where it is in no module
 
     def __post_init__(self) -> None:
         # where pickle looks for the cell; of this one alone, for the class has a module of its own
@@ -177,8 +178,8 @@ class Cell:
     def __repr__(self) -> str:
         return f"<cell {self.name}: gates {' '.join(self.gates)}, states {' '.join(self.states)}>"
 
-    def __reduce__(self) -> str:
-        return self.equations.__qualname__
+    def __reduce__(self) -> str | tuple[Any, ...]:
+        return self.equations.__qualname__ if self.recipe is None else self.recipe
 
 
 def cell(

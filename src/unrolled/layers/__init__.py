@@ -25,6 +25,7 @@ from unrolled.layers.state import (
     map_state,
     state_tensors,
 )
+from unrolled.layers.step_inputs import StepInputs
 from unrolled.layers.stream import Stream, row_mask
 from unrolled.layers.streams import Streams
 from unrolled.layers.tcn import TCN, ResidualBlock
@@ -45,6 +46,7 @@ __all__ = [
     "ResidualBlock",
     "SequenceLayer",
     "State",
+    "StepInputs",
     "Stream",
     "Streams",
     "causal_conv",

@@ -96,6 +96,7 @@ class RecurrentLayer(RecurrentWeights):
             dtype,
         )
         self.batch_first = batch_first
+        self.input_defaults: dict[str, float] = {}  # what inputs of a step are, if not given
         self.dropout = float(dropout)
         check_raw_input(
             where,
@@ -229,8 +230,8 @@ class RecurrentLayer(RecurrentWeights):
         """
         where = type(self).__name__
         if isinstance(input, PackedSequence):
-            StepInputs(where, self.cell.inputs).beside(input.data, {})  # says what is missing
-            return read_packed(where, input, self.input_size, lengths, weight)
+            x, rows = read_packed(where, input, self.input_size, lengths, weight)
+            return self._step_inputs().beside(x, {}), rows  # says what is missing
         x, batched = time_first(where, input, self.input_size, self.batch_first, weight)
         if inputs or self.cell.inputs:
             beside = self._step_inputs().beside(input, inputs)
@@ -256,9 +257,14 @@ class RecurrentLayer(RecurrentWeights):
             rows = RaggedRows.even(num_steps, batch_size)
         return rows.drop_padding(x), rows
 
+    @property
+    def wanted_inputs(self) -> tuple[str, ...]:
+        """The inputs of a step that every call has to be given, beside x."""
+        return tuple(name for name in self.cell.inputs if name not in self.input_defaults)
+
     def _step_inputs(self, user: str = "") -> StepInputs:
         where = f"{type(self).__name__}{user}"
-        return StepInputs(where, self.cell.inputs, self.hidden_size)
+        return StepInputs(where, self.cell.inputs, self.hidden_size, self.input_defaults)
 
     def _run(
         self,
