@@ -18,7 +18,7 @@ from unrolled.errors import OptionError
 from unrolled.kernels import using_path
 from unrolled.layers import state_tensors
 
-STEPS, ROWS, INPUT, HIDDEN = 5, 3, 4, 3
+STEPS, ROWS, INPUT, HIDDEN = 5, 3, 4, 8
 SPIKING = {"lif": 3.0, "alif": 30.0}  # what inputs are multiplied by, so that units fire
 FAMILY_CELLS = {name: cell for name, cell in CATALOGUE.items() if name not in CELLS}
 every_cell = pytest.mark.parametrize("name", FAMILY_CELLS)

@@ -93,6 +93,7 @@ LAYERS = {
     "summing": lambda: unrolled.Recurrent(summing, 3, 37, num_layers=2),
     "given": lambda: unrolled.Recurrent(that_is_given, 6, 6, num_layers=2),
     "given both ways": lambda: unrolled.Recurrent(that_is_given, 5, 5, bidirectional=True),
+    "heads": lambda: unrolled.Recurrent(chained, 3, 20, heads=2),
     "tcn": lambda: unrolled.TCN(3, 9, num_layers=3, kernel_size=3),
 }
 

@@ -19,7 +19,7 @@
 
 #include KERNEL
 
-#define INTEGERS 14
+#define INTEGERS (offsetof(Call, batch_sizes) / sizeof(int64_t))
 #define POINTERS ((sizeof(Call) - INTEGERS * sizeof(int64_t)) / sizeof(void *))
 #define CHECK(true)                                          \
   do {                                                       \

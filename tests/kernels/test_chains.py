@@ -181,11 +181,12 @@ def random_chain(seed, levels):
     return chain, [*(f"{name} = {text}" for name, text in lines), *texts]
 
 
-@pytest.mark.parametrize(("seed", "levels"), [(0, 2), (1, 3), (2, 2), (3, 3)])
-def test_random_chains_equal_the_reference(seed, levels):
+@pytest.mark.parametrize(("seed", "levels", "heads"), [(0, 2, 1), (1, 3, 2), (2, 2, 4), (3, 3, 1)])
+def test_random_chains_equal_the_reference(seed, levels, heads):
     cell, texts = random_chain(seed, levels)
     assert f"LAST_PHASE {levels}" in kernel_source(cell) or levels < len(texts) - 2
-    assert_kernel_is_reference(layer_of(cell, seed), texts[-2:], num_steps=4)
+    layer = layer_of(cell, seed, 20 if heads > 1 else 19, heads)
+    assert_kernel_is_reference(layer, texts[-2:], num_steps=4)
 
 
 # ---- What is absent, and what is refused ---------------------------------------------------------

@@ -80,6 +80,16 @@ LAYERS = {
         {},
         "Loop",
     ),
+    "heads": (
+        lambda *sizes, **how: unrolled.Recurrent("group_gru", *sizes, heads=2, **how),
+        {},
+        "Loop",
+    ),
+    "heads of torch's cell": (
+        lambda *sizes, **how: unrolled.Recurrent("lstm", *sizes, heads=2, **how),
+        {},
+        "Loop",
+    ),
     "tcn": (unrolled.TCN, {}, "Conv"),
     "conv": (Conv, {}, "Conv"),
 }
@@ -177,7 +187,7 @@ class SeveralLayers(nn.Module):
     def __init__(self):
         super().__init__()
         self.first = unrolled.GRU(3, 4, reset="before", bidirectional=True)
-        self.second = unrolled.Recurrent(two_states, 8, 4, bidirectional=True)
+        self.second = unrolled.Recurrent(two_states, 8, 4, bidirectional=True, heads=2)
 
     def initial_state(self, batch_size):
         return (self.first.initial_state(batch_size), *self.second.initial_state(batch_size))
@@ -220,7 +230,7 @@ def test_a_cell_that_onnx_cannot_have_is_refused_by_name(cell, error, message, t
 
 
 @pytest.mark.usefixtures("_as_others_export")
-@pytest.mark.parametrize("name", ["lstm", "own", "projected", "inputs", "x itself"])
+@pytest.mark.parametrize("name", ["lstm", "own", "projected", "inputs", "x itself", "heads"])
 def test_a_plain_program_has_no_operator_of_ours_and_the_same_numbers(name):
     make, options, _ = LAYERS[name]
     layer = make(3, 4, **BOTH_WAYS, **options)

@@ -30,7 +30,15 @@ def elman(x, u):
     return dict(h=tanh(x.g + u.g))
 
 
+@unrolled.cell(gates="r z n", applied="n", heads=3)
+def grouped(x, u, h):
+    """Heads, with products of both kinds."""
+    r, z = torch.sigmoid(x.r + u.r), torch.sigmoid(x.z + u.z)
+    return dict(h=(1 - z) * tanh(x.n + u.n(r * h)) + z * h)
+
+
 LAYERS = {
+    "grouped": lambda size, units, **k: unrolled.Recurrent(grouped, size, units // 3 * 3, **k),
     "elman": lambda *sizes, **k: unrolled.Recurrent(elman, *sizes, **k),
     "gru": unrolled.GRU,
     "gru reset before": lambda *sizes, **k: unrolled.GRU(*sizes, reset="before", **k),

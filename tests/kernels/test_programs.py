@@ -27,6 +27,7 @@ from unrolled import cells
 from unrolled.cells.surroundings import Surroundings
 from unrolled.kernels import Weights, kernel_source, reference_recurrence
 from unrolled.kernels.building.compiler import FLAGS
+from unrolled.kernels.emitting.call import Call
 from unrolled.kernels.emitting.headers import header_text
 from unrolled.kernels.running.kernel import Kernel, KernelPasses, kernel_recurrence
 from unrolled.kernels.running.mixed import MixedProducts
@@ -66,6 +67,14 @@ def chained(x, u, h, h_2, h_4, c, *, scale=0.5):
     return dict(h=a * torch.tanh(c + x.b) + (1 - a) * n, c=c, m=m)
 
 
+@unrolled.cell(gates="z a m n k", states="h c", recurrent="z a m n", applied="m n", heads=3)
+def grouped(x, u, h, c, *, scale=0.5):
+    """Heads: two products with the output before at once, and two in a chain."""
+    c = torch.sigmoid(x.z + u.z) * c + scale * torch.tanh(x.a + u.a)
+    m = torch.tanh(u.m(c) + x.m * x.k)
+    return dict(h=torch.tanh(x.n + u.n(m * h)) + 0.5 * c, c=c, m=m)
+
+
 @unrolled.cell(gates="a b n", states="h m", applied="n")
 def normalised(x, u, h, m, *, gain=1.0, shift=0.1):
     """Sums over units of all kinds, in both halves of a step: before and after a product."""
@@ -99,6 +108,7 @@ CELLS = [
     cells.janet,
     example("peephole_lstm"),
     chained,
+    grouped,
     normalised,
 ]
 CELLS += [cell for cell in cells.CELLS.values() if cell not in CELLS]
@@ -255,7 +265,7 @@ class Program:
         gates, recurrent = len(cell.feedforward) * units, len(cell.recurrent) * units
         weights = {
             "weight_ih": gates * inputs,
-            "weight_hh": recurrent * units,
+            "weight_hh": recurrent * call.head_size,
             "bias_ih": gates,
             "bias_hh": recurrent,
         }
@@ -282,7 +292,7 @@ class Program:
         given, results = self._folder / "arguments", self._folder / "results"
         buffers = []
         with given.open("wb") as file:
-            file.write(bytes(call)[: 14 * 8])
+            file.write(bytes(call)[: Call.batch_sizes.offset])
             for name, size in self._buffers(call):
                 field, _, index = name.partition(" ")
                 address = getattr(call, field)
@@ -313,13 +323,15 @@ class Program:
 
 
 def weights_of(cell, input_size, hidden_size, bias=True):
+    """Return weights; the recurrent ones are the blocks of the cell's heads."""
+
     def weight(*shape):
         return torch.randn(shape) * 0.4
 
     gates, recurrent = len(cell.feedforward) * hidden_size, len(cell.recurrent) * hidden_size
     return Weights(
         weight(gates, input_size),
-        weight(recurrent, hidden_size) if recurrent else None,
+        weight(recurrent, hidden_size // cell.heads) if recurrent else None,
         weight(gates) if bias else None,
         weight(recurrent) if bias and recurrent else None,
         None,
@@ -351,6 +363,7 @@ def values_and_gradients(run, problem, dtype=torch.float32, *, of_states=True):
 
 
 def problem_of(cell, sizes, input_size, hidden_size, reverse, idle, bias=True):
+    hidden_size += -hidden_size % cell.heads
     batch = sizes[0] + idle
     states = tuple(torch.randn(batch, hidden_size) * 0.5 for _ in cell.states)
     input_size = hidden_size if cell.reads_raw_input else input_size
@@ -475,7 +488,7 @@ some_cells = pytest.mark.parametrize(
 )
 PROBLEMS = LONG if THOROUGH else SHORT
 mixed = {"products": "mixed"}
-MIXED = (chained, normalised)
+MIXED = (chained, grouped, normalised)
 
 
 @every_cell
@@ -493,7 +506,7 @@ def test_kernels_of_other_machines_equal_the_reference(cell, machine, program_of
 @pytest.mark.parametrize(
     ("weights", "place"), [("bf16", "behind"), ("int8", "behind"), ("int8", "before")]
 )
-@pytest.mark.parametrize("cell", CELLS[: 12 if THOROUGH else 4], ids=lambda cell: cell.name)
+@pytest.mark.parametrize("cell", CELLS[: 13 if THOROUGH else 4], ids=lambda cell: cell.name)
 def test_no_kernel_of_smaller_weights_touches_what_lies_beside_its_memory(
     cell, place, weights, program_of, tmp_path
 ):

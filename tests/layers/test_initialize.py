@@ -95,6 +95,38 @@ def test_chrono_spreads_the_time_constants_evenly(make, keeps, admits):
         np.testing.assert_array_equal(total_bias(layer, gate), before[gate])
 
 
+# Cells of which one gate, a, admits the new, and what a step does with the old state.
+COUPLED = ["lstm_cifg", "gru1", "mgu", "mut3", "light_ru", "rhn", "tau_gru", "min_gru", "group_gru"]
+NOT_COUPLED = ["lstm_1997", "lstm_nfg", "sgu", "star", "rg_lru", "lem"]
+
+
+@pytest.mark.parametrize("name", COUPLED)
+def test_where_one_minus_a_gate_keeps_its_bias_is_that_of_the_keeping_gate_turned(name):
+    layer = unrolled.Recurrent(name, 2, 400)
+    gate = layer.cell.admits
+    assert layer.cell.keeps is None
+    assert initialize.keeping_gate(layer.cell) == (gate, -1.0)
+    initialize.chrono(layer, 100, generator=torch.Generator().manual_seed(0))
+    kept = 1 / (1 + np.exp(total_bias(layer, gate).astype(np.float64)))
+    assert 1.99 <= (1 / (1 - kept)).min() <= (1 / (1 - kept)).max() <= 100.01
+    initialize.forget_bias(layer, 1.5)
+    assert (total_bias(layer, gate) == -1.5).all()
+    # shut, the gate lets nothing in, and a state stays what it is
+    initialize.forget_bias(layer, 100.0)
+    before = map_state(lambda part: torch.full_like(part, 0.4), layer.initial_state(3))
+    _, after = layer(torch.randn(5, 3, 2), before)
+    place = layer.cell.states.index(layer.cell.carrier)
+    torch.testing.assert_close(state_tensors(after)[place], state_tensors(before)[place])
+
+
+@pytest.mark.parametrize("name", NOT_COUPLED)
+def test_a_gate_that_admits_and_says_nothing_of_the_old_state_is_left_alone(name):
+    layer = unrolled.Recurrent(name, 2, 8)
+    assert layer.cell.admits is not None
+    with pytest.raises(unrolled.UnrolledError, match="no gate that keeps"):
+        initialize.chrono(layer, 10)
+
+
 def test_chrono_with_a_generator_leaves_the_global_one_alone():
     before = torch.get_rng_state()
     initialize.chrono(unrolled.LSTM(1, 2).cpu(), 10, generator=torch.Generator().manual_seed(1))

@@ -61,9 +61,9 @@ def random_cell(texts):
     return random_cell
 
 
-def layer_of(cell, seed=0, hidden_size=19):
+def layer_of(cell, seed=0, hidden_size=19, heads=1):
     torch.manual_seed(seed)
-    layer = unrolled.Recurrent(cell, 3, hidden_size)
+    layer = unrolled.Recurrent(cell, 3, hidden_size, heads=heads)
     with torch.no_grad():
         for name, weight in layer.named_parameters():
             weight.uniform_(-1, 1) if name.startswith("weight") else weight.uniform_(-0.5, 0.5)

@@ -9,27 +9,28 @@ from unrolled.kernels.running.paths import kernel_of
 __all__ = ["assert_bits_of_rows", "assert_kernel_is_loop"]
 
 
-def assert_kernel_is_loop(cell, loop):
+def assert_kernel_is_loop(cell, loop, hidden_size=19, heads=None):
     """Hold a bidirectional layer on ragged rows against `loop`: a step of one row.
 
     loop: takes the input's part of each gate by name, the product of a gate by name and a vector,
     and the states, (H,) each; returns the new states.
     """
     lengths = [7, 2, 0, 7, 4]
-    layer, (x, *starts) = problem(cell, torch.float32)
+    sizes = (hidden_size, heads)
+    layer, (x, *starts) = problem(cell, torch.float32, *sizes)
     assert kernel_of(cell) is not None
     output, after = layer(x, starts[0] if len(starts) == 1 else tuple(starts), lengths=lengths)
     after = [after] if len(starts) == 1 else [*after]
     got = results(output, after, [x, *starts, *layer.parameters()])
-    layer, (x, *starts) = problem(cell, torch.float64)
+    layer, (x, *starts) = problem(cell, torch.float64, *sizes)
     exact = results(*expected(loop, layer, x, starts, lengths), [x, *starts, *layer.parameters()])
     for ours, right in zip(got, exact, strict=True):
         assert (ours - right).norm() < 1e-6 * right.norm()
 
 
-def assert_bits_of_rows(cell):
+def assert_bits_of_rows(cell, hidden_size=37, heads=None):
     """Hold a row alone, in pieces, in a stream and without gradients to its bits in a batch."""
-    layer = unrolled.Recurrent(cell, 3, 37)
+    layer = unrolled.Recurrent(cell, 3, hidden_size, heads=heads)
     x = torch.randn(9, 20, 3)
     whole, end = layer(x)
     with torch.no_grad():
@@ -72,7 +73,9 @@ def run_alone(step, cell, weights, x, starts):
 
     def u(gate, vector):
         rows = slice(n := cell.recurrent.index(gate) * units, n + units)
-        return weight_hh[rows] @ vector + bias_hh[rows]
+        size = weight_hh.shape[1]  # of a head; all units without heads
+        heads = zip(weight_hh[rows].split(size), vector.split(size), strict=True)
+        return torch.cat([block @ part for block, part in heads]) + bias_hh[rows]
 
     states, outputs = starts, []
     for x_t in x:
@@ -103,12 +106,15 @@ def expected(loop, layer, x, starts, lengths):
     return output, after
 
 
-def problem(cell, dtype, hidden_size=19):
+def problem(cell, dtype, hidden_size, heads):
     torch.manual_seed(3)
-    layer = unrolled.Recurrent(cell, 3, hidden_size, bidirectional=True)
+    layer = unrolled.Recurrent(cell, 3, hidden_size, bidirectional=True, heads=heads)
     with torch.no_grad():
         for weight in layer.parameters():
             weight.uniform_(-0.6, 0.6)
+        for suffix in layer.suffixes:  # a sum over many units is not to saturate
+            weight = layer.get_parameter(f"weight_hh_{suffix}")
+            weight.mul_(min(1.0, (19 / weight.shape[1]) ** 0.5))
     x = torch.randn(7, 5, 3)
     starts = [torch.randn(2, 5, hidden_size) * 0.5 for _ in cell.states]
     return layer.to(dtype), [tensor.to(dtype).requires_grad_() for tensor in (x, *starts)]

@@ -15,7 +15,7 @@ class LayerWeights:
     """The blocks of the first layer's weights, by the name of the gate."""
 
     def __init__(self, layer):
-        self.cell, self.size = layer.cell, layer.hidden_size
+        self.cell, self.size, self.heads = layer.cell, layer.hidden_size, layer.heads
         self.arrays = {
             name.removesuffix("_l0"): value.detach().double().numpy()
             for name, value in layer.named_parameters()
@@ -27,7 +27,13 @@ class LayerWeights:
     def _term(self, side, gates, gate, v):
         place = gates.index(gate) * self.size
         rows = slice(place, place + self.size)
-        return v @ self.arrays[f"weight_{side}"][rows].T + self.arrays[f"bias_{side}"][rows]
+        weight = self.arrays[f"weight_{side}"][rows]
+        if side == "hh" and self.heads > 1:  # block by block
+            pairs = zip(np.split(weight, self.heads), np.split(v, self.heads, 1), strict=True)
+            product = np.concatenate([part @ block.T for block, part in pairs], 1)
+        else:
+            product = v @ weight.T
+        return product + self.arrays[f"bias_{side}"][rows]
 
     def x(self, gate, v):
         return self._term("ih", self.cell.feedforward, gate, v)
@@ -132,6 +138,13 @@ def slstm(w, x, s):
     i, f = np.exp(log_i - m), np.exp(log_f + s["m"] - m)
     c, n = f * s["c"] + i * z, f * s["n"] + i
     return {"h": o * c / n, "c": c, "n": n, "m": m}
+
+
+def group_gru(w, x, s):
+    """Cho et al. (2014) in groups: the reset gate before the product, as in Gao et al. (2018)."""
+    h = s["h"]
+    r, z = sigmoid(both(w, "r", x, h)), sigmoid(both(w, "z", x, h))
+    return {"h": (1 - z) * h + z * np.tanh(w.x("n", x) + w.u("n", r * h))}
 
 
 # ---- smaller GRUs ----
@@ -579,6 +592,7 @@ PUBLISHED = {
     "lstm3": lstm3,
     "indy_lstm": indy_lstm,
     "slstm": slstm,
+    "slstm_heads": slstm,
     "gru1": gru_of(lambda w, h: sigmoid(w.u("r", h)), lambda w, h: sigmoid(w.u("z", h))),
     "gru3": gru_of(lambda w, h: sigmoid(w["b_r"]), lambda w, h: sigmoid(w["b_z"])),
     "mgu": mgu_of(lambda w, x, h: sigmoid(both(w, "f", x, h))),
@@ -587,7 +601,7 @@ PUBLISHED = {
     **{
         step.__name__: step
         for step in (
-            *(mut1, mut2, mut3, light_ru, li_gru, miru1, miru2),
+            *(group_gru, mut1, mut2, mut3, light_ru, li_gru, miru1, miru2),
             *(ugrnn, atr, brc, nbrc, cfn, ran, sgu, dsgu, star, minimal_rnn, nas),
             *(rhn, rhn3, rwa),
             *(mrnn, mlstm, mi_rnn, delta_rnn),

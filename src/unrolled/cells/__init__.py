@@ -7,10 +7,12 @@ from unrolled.cells.janet import janet
 from unrolled.cells.lstm import lstm
 from unrolled.cells.publication import Publication
 from unrolled.cells.sources import CellSource
+from unrolled.cells.zoneout import ZONE, zoned
 
 __all__ = [
     "CELLS",
     "RAW_INPUT",
+    "ZONE",
     "Cell",
     "CellSource",
     "Publication",
@@ -21,6 +23,7 @@ __all__ = [
     "lstm",
     "rnn_relu",
     "rnn_tanh",
+    "zoned",
 ]
 
 CELLS: dict[str, Cell] = {

@@ -91,6 +91,8 @@ class Cell:
     surroundings: Surroundings | None  # of the equations, when declared; None for cells of ours
     inputs: tuple[str, ...] = ()  # of every step beside x, which the caller of a layer gives
     reads_raw_input: bool = False  # whether the equations read x_t itself
+    heads: int = 1  # blocks on the diagonal of each recurrent matrix, where a layer is told none
+    recipe: tuple[Any, ...] | None = None  # what pickle makes it by, where it is in no module
 
     def __post_init__(self) -> None:
         # where pickle looks for the cell; of this one alone, for the class has a module of its own
@@ -176,8 +178,8 @@ class Cell:
     def __repr__(self) -> str:
         return f"<cell {self.name}: gates {' '.join(self.gates)}, states {' '.join(self.states)}>"
 
-    def __reduce__(self) -> str:
-        return self.equations.__qualname__
+    def __reduce__(self) -> str | tuple[Any, ...]:
+        return self.equations.__qualname__ if self.recipe is None else self.recipe
 
 
 def cell(
@@ -191,6 +193,7 @@ def cell(
     inputs: str = "",
     keeps: str | None = None,
     admits: str | None = None,
+    heads: int = 1,
     source: Publication | str = "",
 ) -> Callable[[Callable[..., Values]], Cell]:
     """Mark a function as the equations of a recurrent cell.
@@ -226,6 +229,9 @@ def cell(
         keeps: The gate that keeps the old state: 1 remembers all. Initial values and the view of
             what units remember are about this gate; without it there are none.
         admits: The gate that lets the new in, where it is another one than `keeps`.
+        heads: How many groups its units are in, of which each reads its own outputs before only:
+            the recurrent matrices have blocks on their diagonals, and only these are weights. A
+            layer may be made with another number of heads, over any cell with recurrent weights.
         source: Who published the cell, for people to read; `unrolled.cells.Publication` for the
             parts of a citation.
 
@@ -233,7 +239,7 @@ def cell(
         OptionError: a name is declared twice, unknown, or has no meaning in the function; begins
             with an underscore; is a word of Python; or is one that a layer's weights have, of a
             vector, or an argument of a layer's call, of an input; a delay is not of a state, or not
-            of 2 to 1000 steps.
+            of 2 to 1000 steps; heads are less than 1, or of a cell without recurrent weights.
 
     Example:
         >>> from torch import sigmoid, tanh
@@ -252,6 +258,8 @@ def cell(
         if not isinstance(names, str):
             got = f"{option}= must be a text, got {type(names).__name__}"
             raise OptionError(f"cell: {got}", "names with spaces between them")
+    if not isinstance(heads, int) or isinstance(heads, bool) or heads < 1:
+        raise OptionError(f"cell: heads= must be a number of at least 1, got {heads!r}")
     gate_names, applied_names = gates.split(), applied.split()
     recurrent_names = gate_names if recurrent is None else recurrent.split()
     read_names = gate_names if feedforward is None else feedforward.split()
@@ -284,6 +292,9 @@ def cell(
         for name in (keeps, admits):
             if name is not None and name not in gate_names:
                 raise OptionError(f"{where}: gate {name} is not declared", "name it in gates")
+        if heads > 1 and not recurrent_names:
+            problem = f"has {heads} heads, but no recurrent weights"
+            raise OptionError(f"{where}: {problem}", "leave heads= out")
         if applied_names and recurrent_names[-len(applied_names) :] != applied_names:
             raise OptionError(f"{where}: applied must be the last of recurrent", "reorder them")
         arguments, parameters = _read_signature(where, equations, state_names, input_names)
@@ -319,6 +330,7 @@ def cell(
             surroundings,
             tuple(name for name in input_names if name != RAW_INPUT),
             RAW_INPUT in input_names,
+            heads,
         )
         return remember(declared_cell)
 

@@ -45,7 +45,8 @@ the step until it gets a new one; of the states h:3, h_2 and h_3 are h_{{t-2}} a
 else is pointwise. Each product has a bias, which a paper may have left out, and states start at
 zero. A vector is one learned number a unit. `keeps` is the gate at which 1 keeps all of the old
 state, `admits` one that lets the new in. Gates without x have no part of the input, those without
-u no recurrent product of their own. See [Writing a cell](cells.md).
+u no recurrent product of their own. With heads, units are in so many groups, and each product with
+a state reads a unit's own group alone. See [Writing a cell](cells.md).
 
 Each cell is held against a second one, written from its paper in numpy: value and gradient. Where
 it departs from its paper, its section says so.

@@ -127,6 +127,7 @@ def facts(cell: "Cell", hidden_size: int) -> dict[str, str]:
         "states": states_of(cell),
         "keeps": cell.keeps or "",
         "admits": cell.admits or "",
+        "heads": str(cell.heads) if cell.heads > 1 else "",
         "vectors": vectors,
         "numbers": ", ".join(f"{name} = {number:g}" for name, number in numbers.items()),
         "parameters": f"{num_parameters(cell, hidden_size):,} at {hidden_size} units and inputs",

@@ -8,7 +8,7 @@ from torch.nn import functional as F
 
 from unrolled.cells import RAW_INPUT, Cell
 from unrolled.errors import OptionError
-from unrolled.kernels import Weights
+from unrolled.kernels import Weights, recurrent_product
 from unrolled.layers import Record, RecurrentLayer, observing_values, valid_steps
 
 __all__ = [
@@ -130,7 +130,8 @@ def gate_products(
     from_input = dict(zip(cell.feedforward, parts, strict=True))
     if weights.weight_hh is None:
         return from_input, {}
-    parts = F.linear(before, weights.weight_hh, weights.bias_hh).chunk(len(cell.recurrent), dim=-1)
+    products = recurrent_product(before, weights.weight_hh, weights.bias_hh)
+    parts = products.chunk(len(cell.recurrent), dim=-1)
     return from_input, dict(zip(cell.recurrent, parts, strict=True))
 
 

@@ -10,12 +10,11 @@ from functools import partial
 
 import torch
 from torch import Tensor
-from torch.nn import functional as F
 
 from unrolled.cells import Cell
 from unrolled.errors import OptionError
 from unrolled.inspection.record import gate_products, states_before, step_inputs, weights_of
-from unrolled.kernels import Weights
+from unrolled.kernels import Weights, recurrent_product
 from unrolled.layers import Record, RecurrentLayer
 
 __all__ = ["UnitTerms", "terms_of_units", "unit_terms"]
@@ -99,7 +98,7 @@ def _applied_products(
         biases = weights.bias_hh.chunk(len(cell.recurrent))
 
     def apply(name: str, vector: Tensor) -> Tensor:
-        products[name] = F.linear(vector, stacked[index(name)], biases[index(name)])
+        products[name] = recurrent_product(vector, stacked[index(name)], biases[index(name)])
         return products[name]
 
     parts: dict[str, Tensor | Callable[[Tensor], Tensor]] = dict(u)

@@ -90,7 +90,7 @@ from unrolled.kernels.running import (
     using_path,
     writer_of,
 )
-from unrolled.kernels.weights import Weights
+from unrolled.kernels.weights import Weights, recurrent_product
 
 __all__ = [
     "PLATFORMS",
@@ -156,6 +156,7 @@ __all__ = [
     "prebuilt_archives",
     "prepare_short_calls",
     "recurrence",
+    "recurrent_product",
     "reference_recurrence",
     "refusing_compiled",
     "run_pieces",

@@ -16,7 +16,7 @@ from torch.nn.functional import linear
 from unrolled.cells import Cell
 from unrolled.errors import OptionError, ShapeError
 from unrolled.kernels.modes import CHANGE_HINT, ChangeWatch
-from unrolled.kernels.weights import Weights
+from unrolled.kernels.weights import Weights, recurrent_product
 
 __all__ = ["gate_blocks", "recurrent_terms", "reference_recurrence", "step_parts"]
 
@@ -239,14 +239,14 @@ def recurrent_terms(
     matrices = _parts(weights.weight_hh, sizes)
     biases = [None] * len(sizes) if weights.bias_hh is None else _parts(weights.bias_hh, sizes)
     products = {
-        name: lambda v, w=w, b=b: linear(v, w, b)
+        name: lambda v, w=w, b=b: recurrent_product(v, w, b)
         for name, w, b in zip(cell.applied, matrices[1:], biases[1:], strict=True)
     }
 
     def terms(h: Tensor) -> dict[str, Tensor | Callable[[Tensor], Tensor]]:
         if not direct:
             return {**products}
-        u = gate_blocks(linear(h, matrices[0], biases[0]), len(direct))
+        u = gate_blocks(recurrent_product(h, matrices[0], biases[0]), len(direct))
         return {**dict(zip(direct, u, strict=True)), **products}
 
     return terms

@@ -3,12 +3,14 @@
 from collections.abc import Sequence
 from typing import NamedTuple
 
+import torch
 from torch import Tensor
+from torch.nn.functional import linear
 
 from unrolled.cells import Cell
 from unrolled.errors import ShapeError
 
-__all__ = ["Weights"]
+__all__ = ["Weights", "recurrent_product"]
 
 
 class Weights(NamedTuple):
@@ -17,7 +19,8 @@ class Weights(NamedTuple):
     weight_ih: (F * H, I), F the number of gates that read the input; weight_hh: (R * H, P), R the
     number of recurrent gates; bias_ih: (F * H,); bias_hh: (R * H,); weight_hr: (P, H), the
     projection of LSTMs with `proj_size`; parameters: the cell's per-unit vectors, (H,) each, in the
-    cell's order. P = H without a projection.
+    cell's order. P = H without a projection. With heads of K units each, weight_hh is (R * H, K):
+    a unit reads the outputs of its own head.
     """
 
     weight_ih: Tensor
@@ -48,3 +51,23 @@ class Weights(NamedTuple):
     def tensors(self) -> list[Tensor]:
         """Return the tensors that are there, in order."""
         return [*(weight for weight in self[:5] if weight is not None), *self.parameters]
+
+
+def recurrent_product(vector: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
+    """Return W v + b, of some gates at once.
+
+    Args:
+        vector: v, (..., P).
+        weight: W, (G * H, P); or with heads (G * H, K), the blocks on the diagonals of G matrices.
+        bias: b, (G * H,), or None.
+    """
+    head_size = weight.shape[-1]
+    if vector.shape[-1] == head_size:
+        return linear(vector, weight, bias)
+    # block by block, for ONNX: all at once, a graph of it has the number of rows in it
+    products = [
+        linear(vector.narrow(-1, row % vector.shape[-1], head_size), weight[row : row + head_size])
+        for row in range(0, len(weight), head_size)
+    ]
+    product = torch.cat(products, dim=-1)
+    return product if bias is None else product + bias

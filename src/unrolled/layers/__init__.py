@@ -26,6 +26,7 @@ from unrolled.layers.state import (
     map_state,
     state_tensors,
 )
+from unrolled.layers.step_inputs import StepInputs
 from unrolled.layers.stream import Stream, row_mask
 from unrolled.layers.streams import Streams
 from unrolled.layers.tcn import TCN, ResidualBlock
@@ -47,6 +48,7 @@ __all__ = [
     "ResidualBlock",
     "SequenceLayer",
     "State",
+    "StepInputs",
     "Stream",
     "Streams",
     "causal_conv",

@@ -8,16 +8,18 @@ import math
 import torch
 from torch import Tensor
 
+from unrolled.cells import Cell
 from unrolled.errors import OptionError
 from unrolled.layers.recurrent_layer import RecurrentLayer
 
-__all__ = ["chrono", "decay", "forget_bias", "one_hot_input", "ring", "uniform"]
+__all__ = ["chrono", "decay", "forget_bias", "keeping_gate", "one_hot_input", "ring", "uniform"]
 
 
 def forget_bias(layer: RecurrentLayer, value: float = 1.0) -> None:
     """Set the bias of the gate that keeps the old state to `value`, the sum of its two biases.
 
-    That is an LSTM's or JANET's forget gate f, a GRU's z, and what `@cell(keeps=...)` names.
+    That is an LSTM's or JANET's forget gate f, a GRU's z, and what `@cell(keeps=...)` names. Where
+    a gate admits the new and one minus it keeps the old, its bias is set to -`value`.
 
     Source: F. A. Gers, J. Schmidhuber and F. Cummins (2000); R. Jozefowicz, W. Zaremba and
     I. Sutskever (2015), "An empirical exploration of recurrent network architectures".
@@ -25,16 +27,17 @@ def forget_bias(layer: RecurrentLayer, value: float = 1.0) -> None:
     Raises:
         OptionError: the cell declares no such gate, or the layer has no biases.
     """
-    keeps = _keep_gate("forget_bias", layer)
+    gate, sign = _keep_gate("forget_bias", layer)
     for suffix in layer.suffixes:
-        _set_bias(layer, suffix, keeps, torch.full((layer.hidden_size,), value))
+        _set_bias(layer, suffix, gate, torch.full((layer.hidden_size,), sign * value))
 
 
 def chrono(layer: RecurrentLayer, max_time: int, generator: torch.Generator | None = None) -> None:
     """Spread the memory of `layer`'s units over time spans of 1 to `max_time` steps.
 
     b_k = log(u), u uniform in [1, max_time - 1], for the gate k that keeps the old state, and
-    b_a = -b_k where another gate a admits the new: in an LSTM f and i.
+    b_a = -b_k where another gate a admits the new: in an LSTM f and i. Where no gate keeps, but one
+    minus a does, b_a = -log(u).
 
     Source: C. Tallec and Y. Ollivier (2018), "Can recurrent neural networks warp time?",
     section 2; for JANET, van der Westhuizen and Lasenby (2018), section 3.
@@ -50,11 +53,11 @@ def chrono(layer: RecurrentLayer, max_time: int, generator: torch.Generator | No
     """
     if max_time < 2:
         raise OptionError(f"chrono: max_time must be at least 2 steps, got {max_time}")
-    keeps = _keep_gate("chrono", layer)
+    gate, sign = _keep_gate("chrono", layer)
     for suffix in layer.suffixes:
         spans = torch.empty(layer.hidden_size).uniform_(1.0, max_time - 1.0, generator=generator)
-        _set_bias(layer, suffix, keeps, spans.log())
-        if layer.cell.admits is not None:
+        _set_bias(layer, suffix, gate, sign * spans.log())
+        if layer.cell.admits not in (None, gate):
             _set_bias(layer, suffix, layer.cell.admits, -spans.log())
 
 
@@ -194,16 +197,57 @@ def _set_vector(layer: RecurrentLayer, suffix: str, name: str, value: Tensor) ->
     layer.get_parameter(f"{name}_{suffix}").copy_(value)
 
 
-def _keep_gate(where: str, layer: RecurrentLayer) -> str:
-    """Return the gate of `layer` that keeps the old state, whose biases can be set."""
+def keeping_gate(cell: Cell) -> tuple[str, float] | None:
+    """Return the gate whose bias says how long a unit remembers; None if there is none.
+
+    With it 1.0, where the gate keeps the old state; or -1.0, where it is one that admits the new,
+    and one minus it is what a step keeps of the state.
+    """
+    if cell.keeps is not None:
+        return cell.keeps, 1.0
+    if cell.admits is None or not all(_keeps_the_rest(cell, at) for at in (-2.0, 1.0)):
+        return None
+    return cell.admits, -1.0
+
+
+@torch.enable_grad()
+def _keeps_the_rest(cell: Cell, value: float) -> bool:
+    """Whether a step keeps 1 - s(`value`) of a unit's state, if that is what its gate admits.
+
+    Of the state as it stands in the equations, past all products.
+    """
+
+    def number(value: float) -> Tensor:
+        return torch.full((1, 1), value, dtype=torch.float64)
+
+    x = {gate: number(value if gate == cell.admits else 0.0) for gate in cell.feedforward}
+    reads_state_alone = cell.admits not in cell.feedforward
+    parts = {
+        gate: number(value if gate == cell.admits and reads_state_alone else 0.0)
+        for gate in cell.recurrent
+    }
+    u = {gate: (lambda _, v=v: v) if gate in cell.applied else v for gate, v in parts.items()}
+    states = {name: number(0.3).requires_grad_() for name in cell.states}
+    vectors = {name: number(start)[0] for name, start in cell.parameters.items()}
+    after = cell(x, u, states, vectors, {name: number(1.0) for name in cell.step_inputs})
+    carried = after[cell.carrier]
+    if not carried.requires_grad:
+        return False
+    (kept,) = torch.autograd.grad(carried, states[cell.carrier], materialize_grads=True)
+    return math.isclose(float(kept), 1 / (1 + math.exp(value)), abs_tol=1e-6)
+
+
+def _keep_gate(where: str, layer: RecurrentLayer) -> tuple[str, float]:
+    """Return `keeping_gate` of a layer, whose biases can be set."""
     cell = layer.cell
-    if cell.keeps is None:
+    keeping = keeping_gate(cell)
+    if keeping is None:
         gates = " ".join(cell.gates)
         message = f"{where}: cell {cell.name} declares no gate that keeps the old state"
         raise OptionError(f"{message}, only gates {gates}", '@cell(..., keeps="f") declares it')
     if not layer.bias:
         raise OptionError(f"{where}: the layer has bias=False", "make it with bias=True")
-    return cell.keeps
+    return keeping
 
 
 @torch.no_grad()

@@ -23,8 +23,8 @@ def check_count(where: str, name: str, count: Any) -> None:
         raise OptionError(f"{where}: {name} must be at least 1, got {count!r}")
 
 
-def check_dropout(where: str, dropout: Any) -> None:
+def check_dropout(where: str, dropout: Any, name: str = "dropout") -> None:
     """Raise `OptionError` unless `dropout` is a probability: a number, which a bool is not."""
     is_number = isinstance(dropout, Real) and dropout is not True and dropout is not False
     if not is_number or not 0 <= dropout <= 1:
-        raise OptionError(f"{where}: dropout must be a probability in [0, 1], got {dropout!r}")
+        raise OptionError(f"{where}: {name} must be a probability in [0, 1], got {dropout!r}")

@@ -24,16 +24,20 @@ class Recurrent(RecurrentLayer):
         bidirectional: Whether a second set of weights reads backwards, its output appended.
         device: Where the weights are.
         dtype: The type of the weights.
+        heads: How many groups the units are in, of H / heads each, that do not read one another's
+            outputs: the recurrent matrices have blocks on their diagonals. As the cell declares
+            unless given.
 
     Attributes:
         weight_ih_l0: W_x, (F * H, I), of the gates with a part of the input, in the cell's order;
             `_l1` ... and `_reverse` follow.
-        weight_hh_l0: W_h, (R * H, H), of the gates with a recurrent part.
+        weight_hh_l0: W_h, (R * H, H / heads), of the gates with a recurrent part. Row n of a gate
+            is of unit n, and reads the units of its head.
         bias_ih_l0: b_x, (F * H,).
         bias_hh_l0: b_h, (R * H,).
 
     Raises:
-        OptionError: No cell, a size below 1, or dropout outside [0, 1].
+        OptionError: No cell, a size below 1, heads that do not divide H, or dropout outside [0, 1].
 
     Example:
         >>> import torch, unrolled
@@ -59,6 +63,7 @@ class Recurrent(RecurrentLayer):
         bidirectional: bool = False,
         device: torch.device | str | None = None,
         dtype: torch.dtype | None = None,
+        heads: int | None = None,
     ) -> None:
         if isinstance(cell, str):
             from unrolled.cells.catalogue import named_cell  # most layers are of no such cell
@@ -80,6 +85,7 @@ class Recurrent(RecurrentLayer):
             bidirectional,
             device=device,
             dtype=dtype,
+            heads=heads,
         )
 
     def extra_repr(self) -> str:

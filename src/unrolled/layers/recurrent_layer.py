@@ -71,10 +71,13 @@ class RecurrentLayer(RecurrentWeights):
         proj_size: int = 0,
         device: torch.device | str | None = None,
         dtype: torch.dtype | None = None,
+        heads: int | None = None,
     ) -> None:
         where, sizes = type(self).__name__, {"input_size": input_size, "hidden_size": hidden_size}
-        _check_types(where, sizes, {"bias": bias, "batch_first": batch_first})
+        heads = cell.heads if heads is None else heads
+        _check_types(where, sizes | {"heads": heads}, {"bias": bias, "batch_first": batch_first})
         _check_ranges(where, sizes | {"num_layers": num_layers}, dropout, proj_size)
+        _check_heads(where, cell, hidden_size, heads)
         if dropout and num_layers == 1:
             warnings.warn(
                 f"{where}: dropout={dropout} has no effect with num_layers=1: "
@@ -89,10 +92,12 @@ class RecurrentLayer(RecurrentWeights):
             bias,
             bool(bidirectional),
             proj_size,
+            heads,
             device,
             dtype,
         )
         self.batch_first = batch_first
+        self.input_defaults: dict[str, float] = {}  # what inputs of a step are, if not given
         self.dropout = float(dropout)
         check_raw_input(
             where,
@@ -208,6 +213,7 @@ class RecurrentLayer(RecurrentWeights):
                 1 + self.bidirectional,
                 self.bias,
                 self._all_names,
+                heads=self.heads,
             )
         return calls.run(input, hx, self._parameters, batch_first=self.batch_first)
 
@@ -225,8 +231,8 @@ class RecurrentLayer(RecurrentWeights):
         """
         where = type(self).__name__
         if isinstance(input, PackedSequence):
-            StepInputs(where, self.cell.inputs).beside(input.data, {})  # says what is missing
-            return read_packed(where, input, self.input_size, lengths, weight)
+            x, rows = read_packed(where, input, self.input_size, lengths, weight)
+            return self._step_inputs().beside(x, {}), rows  # says what is missing
         x, batched = time_first(where, input, self.input_size, self.batch_first, weight)
         if inputs or self.cell.inputs:
             beside = self._step_inputs().beside(input, inputs)
@@ -252,9 +258,14 @@ class RecurrentLayer(RecurrentWeights):
             rows = RaggedRows.even(num_steps, batch_size)
         return rows.drop_padding(x), rows
 
+    @property
+    def wanted_inputs(self) -> tuple[str, ...]:
+        """The inputs of a step that every call has to be given, beside x."""
+        return tuple(name for name in self.cell.inputs if name not in self.input_defaults)
+
     def _step_inputs(self, user: str = "") -> StepInputs:
         where = f"{type(self).__name__}{user}"
-        return StepInputs(where, self.cell.inputs, self.hidden_size)
+        return StepInputs(where, self.cell.inputs, self.hidden_size, self.input_defaults)
 
     def _run(
         self,
@@ -407,7 +418,7 @@ class RecurrentLayer(RecurrentWeights):
         """Return the sizes, and every option that is not the default."""
         options: dict[str, object] = {"proj_size": 0, "num_layers": 1, "nonlinearity": "tanh"}
         options |= {"bias": True, "batch_first": False, "dropout": 0.0, "bidirectional": False}
-        options |= {"reset": "after"}
+        options |= {"reset": "after", "heads": 1}
         values = {name: getattr(self, name, default) for name, default in options.items()}
         shown = [f"{name}={v!r}" for name, v in values.items() if v != options[name]]
         return ", ".join([str(self.input_size), str(self.hidden_size), *shown])
@@ -428,3 +439,19 @@ def _check_ranges(where: str, sizes: dict[str, int], dropout: Any, proj_size: in
     largest = sizes["hidden_size"] - 1
     if not 0 <= proj_size <= largest:
         raise OptionError(f"{where}: proj_size must lie in 0..{largest}, got {proj_size}")
+
+
+def _check_heads(where: str, cell: Cell, hidden_size: int, heads: int) -> None:
+    if heads < 1:
+        raise OptionError(f"{where}: heads must be at least 1, got {heads}")
+    if heads > 1 and not cell.recurrent:
+        raise OptionError(
+            f"{where}: heads={heads}, but cell {cell.name} has no recurrent weights",
+            "leave heads out",
+        )
+    if hidden_size % heads:
+        near = max(hidden_size // heads, 1) * heads
+        raise OptionError(
+            f"{where}: {hidden_size} units are not {heads} heads of as many each",
+            f"hidden_size must be a multiple of {heads}, such as {near}",
+        )

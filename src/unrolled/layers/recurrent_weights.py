@@ -27,6 +27,7 @@ class RecurrentWeights(nn.Module, abc.ABC):
         bias: Whether the gates have biases.
         bidirectional: Whether each layer has a second set of weights.
         proj_size: P; 0 for no projection.
+        heads: How many, of H / heads units each; those of two read nothing of one another.
         device: Where the weights are.
         dtype: The type of the weights.
 
@@ -44,6 +45,7 @@ class RecurrentWeights(nn.Module, abc.ABC):
         bias: bool,
         bidirectional: bool,
         proj_size: int,
+        heads: int,
         device: torch.device | str | None,
         dtype: torch.dtype | None,
     ) -> None:
@@ -55,6 +57,7 @@ class RecurrentWeights(nn.Module, abc.ABC):
         self.bias = bias
         self.bidirectional = bidirectional
         self.proj_size = proj_size
+        self.heads = heads
         directions = ("", "_reverse") if bidirectional else ("",)
         self.output_size = (proj_size or hidden_size) * len(directions)
         self.suffixes = tuple(f"l{k}{d}" for k in range(num_layers) for d in directions)
@@ -75,7 +78,7 @@ class RecurrentWeights(nn.Module, abc.ABC):
         recurrent_rows = len(self.cell.recurrent) * self.hidden_size
         shapes: dict[str, tuple[int, ...]] = {"weight_ih": (gate_rows, width)}
         if recurrent_rows:
-            shapes["weight_hh"] = (recurrent_rows, self.proj_size or self.hidden_size)
+            shapes["weight_hh"] = (recurrent_rows, self.proj_size or self.hidden_size // self.heads)
         if self.bias:
             shapes["bias_ih"] = (gate_rows,)
             if recurrent_rows:
@@ -101,10 +104,15 @@ class RecurrentWeights(nn.Module, abc.ABC):
 
     @torch.no_grad()
     def reset_parameters(self) -> None:
-        """Draw all weights from U(-1/sqrt(H), 1/sqrt(H)); the cell's vectors start as it says."""
-        bound = 1.0 / math.sqrt(self.hidden_size)
+        """Draw all weights from U(-1/sqrt(H), 1/sqrt(H)); the cell's vectors start as it says.
+
+        The recurrent weights of heads from that of the units that one reads, H / heads.
+        """
         for name, weight in self.named_parameters():
-            start = self.cell.parameters.get(name.rpartition("_l")[0])
+            kind = name.rpartition("_l")[0]
+            start = self.cell.parameters.get(kind)
+            fan_in = self.hidden_size // (self.heads if kind == "weight_hh" else 1)
+            bound = 1.0 / math.sqrt(fan_in)
             if start is None:
                 nn.init.uniform_(weight, -bound, bound)
             else:

@@ -27,10 +27,18 @@ class StepInputs:
         where: The layer, or its stream.
         names: What its cell calls them; none of a layer without a cell.
         hidden_size: H.
+        defaults: What those are that are not given.
     """
 
-    def __init__(self, where: str, names: tuple[str, ...] = (), hidden_size: int = 0) -> None:
+    def __init__(
+        self,
+        where: str,
+        names: tuple[str, ...] = (),
+        hidden_size: int = 0,
+        defaults: Mapping[str, float] | None = None,
+    ) -> None:
         self._where, self.names, self._hidden_size = where, names, hidden_size
+        self._defaults = defaults or {}
         self.width = len(names) * hidden_size
 
     def beside(self, x: Any, given: Mapping[str, Any]) -> Any:
@@ -48,7 +56,12 @@ class StepInputs:
         self._check_names(given)
         if not self.names:
             return x
-        values = [self._checked(name, given[name], x) for name in self.names]
+        values = [
+            self._default(name, x)
+            if given.get(name) is None
+            else self._checked(name, given[name], x)
+            for name in self.names
+        ]
         if isinstance(x, np.ndarray):
             rows = [np.broadcast_to(v, (*x.shape[:-1], self._hidden_size)) for v in values]
             return np.concatenate([x, *rows], axis=-1)
@@ -75,11 +88,19 @@ class StepInputs:
                     hint = "x_t is the input itself, and not given beside it"
                 raise OptionError(f"{self._where}: takes no input {name!r}", hint)
         for name in self.names:
-            if given.get(name) is None:
+            if given.get(name) is None and name not in self._defaults:
                 raise OptionError(
                     f"{self._where}: the input {name!r} is missing: the cell reads it at all steps",
                     f"give {name}=, one number or {self._hidden_size} for each step and row",
                 )
+
+    def _default(self, name: str, x: Any) -> Any:
+        shape, value = (*x.shape[:-1], 1), self._defaults[name]
+        return (
+            np.full(shape, value, x.dtype)
+            if isinstance(x, np.ndarray)
+            else x.new_full(shape, value)
+        )
 
     def _checked(self, name: str, value: Any, x: Any) -> Any:
         """Return one input as (..., 1) or (..., H)."""

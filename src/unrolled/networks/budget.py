@@ -19,15 +19,18 @@ def count_parameters(model: nn.Module) -> int:
     return sum(parameter.numel() for parameter in model.parameters())
 
 
-def hidden_size_for(make_model: Callable[[int], nn.Module], num_parameters: int) -> int:
+def hidden_size_for(
+    make_model: Callable[[int], nn.Module], num_parameters: int, multiple_of: int = 1
+) -> int:
     """Return the largest hidden size with which a model keeps within a budget.
 
     Args:
         make_model: Returns the model of a hidden size; a larger one has more parameters.
         num_parameters: The budget for the whole model, embedding and scores included.
+        multiple_of: What the hidden size is a multiple of: the heads of a cell.
 
     Raises:
-        OptionError: Even one hidden unit takes more.
+        OptionError: Even the smallest takes more.
 
     Example:
         >>> from unrolled import GRU, LSTM
@@ -35,17 +38,18 @@ def hidden_size_for(make_model: Callable[[int], nn.Module], num_parameters: int)
         [467, 544]
     """
 
-    def count(hidden_size: int) -> int:
+    def count(times: int) -> int:
         with torch.device("meta"):  # shapes alone: no memory, no initial values
-            model = make_model(hidden_size)
+            model = make_model(times * multiple_of)
         return count_parameters(model)
 
     if count(1) > num_parameters:
+        smallest = "a single hidden unit" if multiple_of == 1 else f"{multiple_of} hidden units"
         raise OptionError(
             f"no model of this kind fits in {num_parameters:,} parameters",
-            f"with a single hidden unit it has {count(1):,}",
+            f"with {smallest} it has {count(1):,}",
         )
     too_large = 2
     while count(too_large) <= num_parameters:
         too_large *= 2
-    return bisect_right(range(1, too_large), num_parameters, key=count)
+    return multiple_of * bisect_right(range(1, too_large), num_parameters, key=count)

@@ -565,8 +565,9 @@ def _within_budget(task: Task[Any]) -> Any:
     def sized(hidden_size: int) -> Any:
         return replace(options, hidden_size=hidden_size)
 
-    size = hidden_size_for(lambda size: task.make_model(sized(size)), options.num_parameters)
-    return sized(size)
+    cell, budget = options.kind.cell, options.num_parameters
+    heads = 1 if cell is None else cell.heads
+    return sized(hidden_size_for(lambda size: task.make_model(sized(size)), budget, heads))
 
 
 def _fingerprints(task: Task[Any]) -> list[dict[str, Any]]:

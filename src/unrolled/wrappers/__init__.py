@@ -4,6 +4,7 @@ from unrolled.wrappers.dropout import LockedDropout, drop_recurrent_weights
 from unrolled.wrappers.stacked import Stacked
 from unrolled.wrappers.start import LearnedState
 from unrolled.wrappers.ways_around import Highway, Residual
+from unrolled.wrappers.zoneout import Zoneout
 
 __all__ = [
     "Highway",
@@ -11,5 +12,6 @@ __all__ = [
     "LockedDropout",
     "Residual",
     "Stacked",
+    "Zoneout",
     "drop_recurrent_weights",
 ]

@@ -10,6 +10,7 @@ from torch.nn.utils.rnn import PackedSequence
 from unrolled.errors import OptionError, ShapeError
 from unrolled.layers import State, Stream, Streams, state_tensors
 from unrolled.wrappers.dropout import LockedDropout
+from unrolled.wrappers.wrapper import inputs_within, step_inputs_of
 
 __all__ = ["Stacked"]
 
@@ -74,7 +75,7 @@ class Stacked(nn.Module):
             input: As the first layer has it.
             hx: The states of all layers, one tensor after another, or None.
             lengths: The number of steps of each row, (B,).
-            **given: What every layer is given.
+            **given: What every layer is given; an input of a step those that take it.
 
         Returns:
             The last layer's output, and the states of all layers, one tensor after another.
@@ -85,10 +86,13 @@ class Stacked(nn.Module):
         states = None if hx is None else self._cut(hx)
         output: Any = input
         ends: list[Tensor] = []
+        known = inputs_within(self) if given else set()
         for layer in self.layers:
             if _has_state(layer):
                 before = None if states is None else states.pop(0)
-                output, end = layer(output, before, lengths=lengths, **given)
+                others = known - inputs_within(layer) if known else known
+                own = {name: value for name, value in given.items() if name not in others}
+                output, end = layer(output, before, lengths=lengths, **own)
                 ends += state_tensors(end)
             elif isinstance(output, PackedSequence) and not isinstance(layer, LockedDropout):
                 output = output._replace(data=layer(output.data))
@@ -127,7 +131,7 @@ class Stacked(nn.Module):
         Raises:
             OptionError: A layer reads backwards too, or would drop something at random.
         """
-        return Stream(self, batch_size)
+        return Stream(self, batch_size, inputs=step_inputs_of("Stacked.stream", self))
 
     def streams(self, capacity: int) -> Streams:
         """Return `Streams`, a pool of up to `capacity`, each read by a call of its own.
@@ -135,7 +139,7 @@ class Stacked(nn.Module):
         Raises:
             OptionError: As `stream`.
         """
-        return Streams(self, capacity)
+        return Streams(self, capacity, inputs=step_inputs_of("Stacked.streams", self))
 
 
 def _has_state(layer: Any) -> bool:

@@ -8,9 +8,34 @@ from torch import Tensor, nn
 from torch.nn.utils.rnn import PackedSequence
 
 from unrolled.errors import OptionError
-from unrolled.layers import State, Stream, Streams
+from unrolled.layers import RecurrentLayer, State, StepInputs, Stream, Streams
 
-__all__ = ["Wrapper"]
+__all__ = ["Wrapper", "inputs_within", "step_inputs_of"]
+
+
+def inputs_within(layer: nn.Module) -> set[str]:
+    """Return the inputs of a step, beside x, that layers within `layer` take."""
+    parts = [part for part in layer.modules() if isinstance(part, RecurrentLayer)]
+    return {name for part in parts for name in part.cell.inputs}
+
+
+def step_inputs_of(where: str, layer: nn.Module) -> StepInputs:
+    """Return what a stream of `layer` has to be given at every step beside x.
+
+    Raises:
+        OptionError: Layers within it read some, and have different numbers of units: a stream has
+            one width for all.
+    """
+    parts = [part for part in layer.modules() if isinstance(part, RecurrentLayer)]
+    wanted = {part.hidden_size for part in parts if part.wanted_inputs}
+    if len(wanted) > 1:
+        sizes = " and ".join(map(str, sorted(wanted)))
+        raise OptionError(
+            f"{where}: layers that read more than x at a step have {sizes} units",
+            "stream each of them, or give them as many units",
+        )
+    names = dict.fromkeys(name for part in parts for name in part.wanted_inputs)
+    return StepInputs(where, tuple(names), max(wanted, default=0))
 
 
 class Wrapper(nn.Module, abc.ABC):
@@ -65,7 +90,8 @@ class Wrapper(nn.Module, abc.ABC):
         Raises:
             OptionError: The layer reads backwards too, or would drop something at random.
         """
-        return Stream(self, batch_size)
+        inputs = step_inputs_of(f"{type(self).__name__}.stream", self)
+        return Stream(self, batch_size, inputs=inputs)
 
     def streams(self, capacity: int) -> Streams:
         """Return `Streams`, a pool of up to `capacity`, each read by a call of its own.
@@ -73,4 +99,5 @@ class Wrapper(nn.Module, abc.ABC):
         Raises:
             OptionError: As `stream`.
         """
-        return Streams(self, capacity)
+        inputs = step_inputs_of(f"{type(self).__name__}.streams", self)
+        return Streams(self, capacity, inputs=inputs)

@@ -152,6 +152,13 @@ def test_hidden_size_is_the_largest_within_the_budget(cell, num_layers):
         assert within <= budget < beyond
 
 
+def test_of_a_cell_with_heads_the_hidden_size_is_the_largest_multiple_of_them():
+    sized = of_size(cell="slstm_heads", num_layers=1)
+    size = hidden_size_for(sized, 9_999, multiple_of=4)
+    assert size % 4 == 0
+    assert count_parameters(sized(size)) <= 9_999 < count_parameters(sized(size + 4))
+
+
 def test_a_budget_below_one_unit_is_refused():
     smallest = count_parameters(make(hidden_size=1))
     assert hidden_size_for(of_size(), smallest) == 1

@@ -39,6 +39,12 @@ RAVANELLI = Publication(
     "Light gated recurrent units for speech recognition",
     "IEEE Transactions on Emerging Topics in Computational Intelligence 2(2), arXiv 1803.10225",
 )
+GAO = Publication(
+    "F. Gao, L. Wu, L. Zhao, T. Qin, X. Cheng and T.-Y. Liu",
+    2018,
+    "Efficient sequence learning with group recurrent networks",
+    "NAACL-HLT 2018",
+)
 YE = Publication(
     "H. Ye, Y. Zhang, H. Liu, X. Li, J. Chang and H. Zheng",
     2024,
@@ -184,3 +190,17 @@ def miru2(x: Terms, u: Terms, h: Tensor) -> Values:
     n = tanh(x.n + u.n(MIRU_BETA * h))
     h = MIRU_LAMBDA * h + (1 - MIRU_LAMBDA) * n
     return dict(h=h, n=n)
+
+
+@cell(gates="r z n", applied="n", admits="z", heads=4, source=GAO)
+def group_gru(x: Terms, u: Terms, h: Tensor) -> Values:
+    """The units are in groups that read their own states alone: a recurrent matrix a group.
+
+    Four unless the layer is told another number of `heads`. The paper's input weights are in groups
+    too, and layers exchange features between them; here each group reads the whole input.
+    """
+    r = sigmoid(x.r + u.r)
+    z = sigmoid(x.z + u.z)
+    n = tanh(x.n + u.n(r * h))
+    h = (1 - z) * h + z * n
+    return dict(h=h, r=r, z=z, n=n)

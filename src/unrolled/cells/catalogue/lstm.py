@@ -283,7 +283,26 @@ def slstm(x: Terms, u: Terms, c: Tensor, n: Tensor, m: Tensor) -> Values:
 
     n sums what was let in, and m keeps the exponents in range without changing h: c and n are the
     paper's, divided by exp(m). At the first step, where n is 0, m is a. The forget gate is the
-    sigmoid one; one head, where the paper's recurrent matrices have blocks.
+    sigmoid one; one head, where `slstm_heads` has several.
+    """
+    f = sigmoid(x.f + u.f)
+    a = x.i + u.i
+    b = where(n > 0, logsigmoid(x.f + u.f) + m, a)
+    m = maximum(a, b)
+    g = tanh(x.g + u.g)
+    o = sigmoid(x.o + u.o)
+    c = exp(b - m) * c + exp(a - m) * g
+    n = exp(b - m) * n + exp(a - m)
+    h = o * (c / n)
+    return dict(h=h, c=c, n=n, m=m, f=f, g=g, o=o)
+
+
+@cell(gates="i f g o", states="h c n m", keeps="f", admits="i", heads=4, source=BECK)
+def slstm_heads(x: Terms, u: Terms, c: Tensor, n: Tensor, m: Tensor) -> Values:
+    """The sLSTM as the paper has it: the units of a head mix, those of two heads do not.
+
+    Four heads unless the layer is told another number: the recurrent matrices have a block for each
+    on their diagonals. All else is `slstm`; the normalisation of each head is behind the layer.
     """
     f = sigmoid(x.f + u.f)
     a = x.i + u.i

@@ -75,6 +75,16 @@ def _add_direction(
         blocks = [weight[gate * units : (gate + 1) * units] for gate in gates]
         return torch.cat(blocks).detach()
 
+    def multiply(label: str, weight: Tensor, vector: str, to: str) -> None:
+        """Add the lines of a recurrent product: of heads, of one block after another."""
+        size = weight.shape[1]
+        if layer.heads == 1:
+            lines.append(f"product({source.matrix(label, weight)}, {vector}, {to});")
+            return
+        for row in range(0, len(weight), size):
+            matrix = source.matrix(f"{label}_{row // size}", weight[row : row + size])
+            lines.append(f"product({matrix}, {vector} + {row % units}, {to} + {row});")
+
     work = source.work(0)
     sums = f"{work} + {step.num_slots * units}" if step.recurrent_gates else "0"
     vectors_at = f"{work} + {(step.num_slots + len(step.recurrent_gates)) * units}"
@@ -85,8 +95,7 @@ def _add_direction(
     reads = f"lookup({matrix}, m->token, {work});" if one_hot else f"product({matrix}, in, {work});"
     lines.append(reads)
     if weights.weight_hh is not None and step.recurrent_gates:
-        matrix = source.matrix(f"{name}_recurrent", rows(weights.weight_hh, step.recurrent_gates))
-        lines.append(f"product({matrix}, {h}, {sums});")
+        multiply(f"{name}_recurrent", rows(weights.weight_hh, step.recurrent_gates), h, sums)
     bias = source.vector(f"{name}_bias", _bias(weights, step, units))
     vectors = "0"
     if weights.parameters:
@@ -102,9 +111,8 @@ def _add_direction(
         lines.append(f"{apply}({units}, {work}, {sums}, {given}, {vectors_at});")
         sums = f"{vectors_at} + {(num_applied + place) * units}"
         for number, gate in enumerate(gates):
-            matrix = source.matrix(f"{name}_applied{place}", rows(weights.weight_hh, [gate]))
-            vector = f"{vectors_at} + {place * units}"
-            lines.append(f"product({matrix}, {vector}, {sums} + {number * units});")
+            vector, to = f"{vectors_at} + {place * units}", f"{sums} + {number * units}"
+            multiply(f"{name}_applied{place}", rows(weights.weight_hh, [gate]), vector, to)
             place += 1
     lines.append(f"{step.function}_units({units}, {work}, {sums}, {given});")
     if weights.weight_hr is not None:

@@ -18,7 +18,7 @@ class Call(ctypes.Structure):
 
     _fields_ = [
         *((name, _integer) for name in ("num_steps", "num_rows", "input_size", "hidden_size")),
-        *((name, _integer) for name in ("reverse", "train", "gate_stride")),
+        *((name, _integer) for name in ("head_size", "reverse", "train", "gate_stride")),
         *((name, _integer) for name in ("num_parts", "num_threads", "given")),
         *((name, _integer) for name in ("kept", "starts_wanted")),
         *((name, _integer) for name in ("x_stride", "inputs_stride")),

@@ -61,7 +61,9 @@ def symbolic(
     own = Weights.of(equations, flat, biased=bool(_constant(biased)), projected=is_projected)
     before = _elements(states)
     lengths = None if _is_none(lengths) else lengths
-    node = onnx_node(equations, _type_of(own.weight_ih), projected=is_projected)
+    recurrent, dtype = own.weight_hh, _type_of(own.weight_ih)
+    has_heads = recurrent is not None and _sizes(recurrent)[1] != _sizes(before[0])[1]
+    node = onnx_node(equations, dtype, projected=is_projected, has_heads=has_heads)
     if node is not None:
         results = _as_node(g, node, x, lengths, before, own, is_reverse)
     else:

@@ -52,11 +52,13 @@ _NODES: dict[Cell, OnnxNode] = {
 }
 
 
-def onnx_node(cell: Cell, dtype: torch.dtype | None, *, projected: bool) -> OnnxNode | None:
+def onnx_node(
+    cell: Cell, dtype: torch.dtype | None, *, projected: bool, has_heads: bool
+) -> OnnxNode | None:
     """Return the operator that computes `cell`, None where there is none that runtimes have.
 
-    In other types than float32 they have them for none or some, and none projects.
+    In other types than float32 they have them for none or some, and none projects or has heads.
     """
-    if projected or dtype is not torch.float32:
+    if projected or has_heads or dtype is not torch.float32:
         return None
     return _NODES.get(cell)

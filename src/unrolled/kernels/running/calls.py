@@ -47,7 +47,12 @@ def make_call(problem: Problem, partition: Partition) -> tuple[Call, list[Tensor
         len(cell.feedforward) * hidden_size,
         len(cell.recurrent) * hidden_size,
     )
-    shapes = ((num_gates, input_size), (num_recurrent, hidden_size), (num_gates,), (num_recurrent,))
+    recurrent = weights.weight_hh
+    head_size = hidden_size if recurrent is None else recurrent.shape[-1]
+    if head_size < 1 or hidden_size % head_size:
+        raise ShapeError(f"{where}: {hidden_size} units are not heads of {head_size}")
+    call.head_size = head_size
+    shapes = ((num_gates, input_size), (num_recurrent, head_size), (num_gates,), (num_recurrent,))
     for name, weight, shape in zip(WEIGHT_FIELDS, weights[:4], shapes, strict=True):
         if weight is not None:
             alive.append(readable(where, name, weight, shape))

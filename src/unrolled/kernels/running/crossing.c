@@ -89,7 +89,7 @@ static struct {
 /* A layer, or a stack of them in one or two directions, as short_calls.py describes it. */
 typedef struct {
   int64_t num_gates, num_recurrent, num_states, num_vectors, biased;
-  int64_t input_size, hidden_size, num_layers, num_directions;
+  int64_t input_size, hidden_size, head_size, num_layers, num_directions;
   int64_t reverse; /* of one layer in one direction */
   int64_t single;  /* one step: no tensor has a dim for time, nor a state one for layers */
   int64_t slots, scratch_slots, numbers;
@@ -312,7 +312,7 @@ static long num_weights(const Plan *p) {
 
 static long weight_size(const Plan *p, long input_size) {
   return p->num_gates * p->hidden_size * input_size +
-         p->num_recurrent * p->hidden_size * p->hidden_size;
+         p->num_recurrent * p->hidden_size * p->head_size;
 }
 
 /* Whether `object`, weight number `n` of a layer that reads `input_size`, is as a kernel reads it;
@@ -328,7 +328,7 @@ static int set_weight(const Plan *p, Call *c, long n, long input_size, PyObject 
     return ok;
   }
   if (R && n-- == 0) {
-    const int ok = is_dense(object, &v, 2, R, H, 0);
+    const int ok = is_dense(object, &v, 2, R, p->head_size, 0);
     c->weight_hh = v.data;
     *place = &c->d_weight_hh;
     return ok;
@@ -442,6 +442,7 @@ static PyObject *infer_with(PyObject *const *args, PyObject **weights, long *num
     *c = rest;
     c->input_size = I;
     c->hidden_size = H;
+    c->head_size = p->head_size;
     c->reverse = p->reverse || l % D;
     c->gate_stride = p->scratch_slots * H + p->numbers;
     for (long n = 0; n < each; n++) {
@@ -562,6 +563,7 @@ static int set_inputs(const Plan *p, Call *c, Rows *rows, PyObject *const *input
   c->x = x.data;
   c->input_size = p->input_size;
   c->hidden_size = H;
+  c->head_size = p->head_size;
   c->reverse = p->reverse;
   for (long s = 0; s < S; s++) {
     if (inputs[1 + s] == py.none) continue;

@@ -24,7 +24,7 @@ class MixedProducts(TorchFunctionMode):
     ) -> Any:
         """Call `function`, or in the place of `linear` what rounds its factors."""
         if function is linear:
-            x, weight, bias = args
+            x, weight, bias = (*args, None)[:3]
             product: Any = _Product.apply(x, weight)  # type: ignore[no-untyped-call]
             return product if bias is None else product + bias
         return function(*args, **kwargs or {})

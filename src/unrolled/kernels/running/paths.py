@@ -58,6 +58,7 @@ def choose_path(
     even: bool = True,
     projected: bool = False,
     products: ProductFormat | None = None,
+    has_heads: bool = False,
 ) -> Path:
     """Return the path that `recurrence` takes. The first time, this compiles the cell's kernel.
 
@@ -68,12 +69,14 @@ def choose_path(
         even: Whether all rows of the batch have the same length.
         projected: Whether the output is projected.
         products: How the kernel multiplies; None: with weights in the format in use.
+        has_heads: Whether the recurrent weights are those of heads.
     """
     if path := _forced_path.get():
         return path
     if dtype is torch.float32 and device == "cpu" and not projected and kernel_of(cell, products):
         return "kernel"
-    return "torch" if cell in TORCH_CELLS and even and not projected else "reference"
+    is_torchs = cell in TORCH_CELLS and even and not (projected or has_heads)
+    return "torch" if is_torchs else "reference"
 
 
 @contextmanager
@@ -107,6 +110,7 @@ def path_of(problem: Problem) -> Path:
         device=x.device.type,
         even=bool(batch_sizes) and batch_sizes[-1] == len(states[0]),
         projected=weights.weight_hr is not None,
+        has_heads=problem.has_heads,
     )
     if weight_format() != "f32" and not (
         path == "kernel" and is_readable and all(t.dtype is torch.float32 for t in tensors)

@@ -48,6 +48,7 @@ class ShortCalls:
         names: Of all weights, layer after layer, direction after direction.
         single: Whether a call is one step of one layer: input (B, I) or (I,), states (B, H) or
             (H,).
+        heads: How many, of H / heads units each.
     """
 
     def __init__(
@@ -60,17 +61,19 @@ class ShortCalls:
         biased: bool = False,
         names: tuple[str, ...] = (),
         single: bool = False,
+        heads: int = 1,
     ) -> None:
-        self._cell, self._names, self._single = cell, names, single
+        self._cell, self._names, self._single, self._heads = cell, names, single, heads
         self._sizes = (input_size, hidden_size, num_layers, num_directions)
         self._biased = biased
-        of_direction = 4 * hidden_size * (max(input_size, 2 * hidden_size) + hidden_size)
+        of_direction = 4 * hidden_size * (max(input_size, 2 * hidden_size) + hidden_size // heads)
         self._num_weights = num_layers * num_directions * of_direction  # at most, of 4 gates
         self._plan: _Plan | None = None
         self._parts: Sequence[_Plan] = ()  # of each layer and direction
 
     def __reduce__(self) -> tuple[Any, ...]:
-        return ShortCalls, (self._cell, *self._sizes, self._biased, self._names, self._single)
+        given = (self._cell, *self._sizes, self._biased, self._names, self._single, self._heads)
+        return ShortCalls, given
 
     def run(
         self, input: Tensor, hx: Any, parameters: dict[str, Any], *, batch_first: bool
@@ -93,7 +96,15 @@ class ShortCalls:
             if crossing is None:
                 return None
             sizes, names = self._sizes, self._names
-            plan = _Plan(crossing, kernel, *sizes, self._biased, names, single=self._single)
+            plan = _Plan(
+                crossing,
+                kernel,
+                *sizes,
+                self._biased,
+                names,
+                single=self._single,
+                heads=self._heads,
+            )
             self._plan, self._parts = plan, self._parts_of(plan, crossing)
         results = plan.infer(plan.address, input, hx, parameters, batch_first)
         if results is None and _may_be_copied(input):
@@ -122,6 +133,7 @@ class ShortCalls:
                 self._biased,
                 self._names[number * of_each : (number + 1) * of_each],
                 reverse=number % num_directions == 1,
+                heads=self._heads,
             )
             for number in range(num_parts)
         ]
@@ -171,7 +183,8 @@ class _Description(ctypes.Structure):
 
     _fields_ = [
         *((name, _integer) for name in ("gates", "recurrent", "states", "vectors", "biased")),
-        *((name, _integer) for name in ("input_size", "hidden_size", "layers", "directions")),
+        *((name, _integer) for name in ("input_size", "hidden_size", "head_size")),
+        *((name, _integer) for name in ("layers", "directions")),
         *((name, _integer) for name in ("reverse", "single", "slots", "scratch_slots", "numbers")),
         *((name, _pointer) for name in ("forward", "backward")),
         *((name, _pointer) for name in ("packed_floats", "workspace_floats", "names")),
@@ -194,12 +207,13 @@ class _Plan:
         *,
         reverse: bool = False,
         single: bool = False,
+        heads: int = 1,
     ) -> None:
         self.kernel, self.biased, self.hidden_size = kernel, biased, hidden_size
         self.infer, self.train, self.gradients, *_ = crossing
         cell, library = kernel.cell, kernel.library
         numbers = map(len, (cell.feedforward, cell.recurrent, cell.states, cell.parameters))
-        sizes = (input_size, hidden_size, num_layers, num_directions)
+        sizes = (input_size, hidden_size, hidden_size // heads, num_layers, num_directions)
         self.names, self.reverse = names, reverse
         self._addresses = (_pointer * len(names))(*map(id, names))
         self._description = _Description(

@@ -79,9 +79,14 @@ class ModelOptions(LayerOptions):
     def check(self) -> None:
         """Raise `OptionError` if the cell has no gate to initialize."""
         super().check()
-        if self.initialize is not None and self.kind.keeps is None:
+        if self.initialize is not None and not self._has_a_keeping_gate():
             message = f"{field('initialize')} is for cells with a gate that keeps the old state"
             raise OptionError(f"{message}, but the cell is {self.kind.name}", "leave it out")
+
+    def _has_a_keeping_gate(self) -> bool:
+        from unrolled.layers import initialize
+
+        return self.kind.cell is not None and initialize.keeping_gate(self.kind.cell) is not None
 
 
 @options(batch_size=16, learning_rate=5e-3)

@@ -13,7 +13,8 @@
 #include "tile.h"
 
 /* The part of the gradient of the output of rows b.. at a step that comes through the gates of step
-   `after`, by a panel of the recurrent weights; zero where no step comes after.
+   `after`, by a panel of the recurrent weights; zero where no step comes after. With heads the gates of
+   one are apart in a row, and are multiplied one after the other.
    d_gates: those of the rows, as `gates_after` gives them; sums: [rows, PLAIN_VECTORS] */
 INL void gradient_from(const Part *p, long after, const float *const *d_gates, long rows,
                        const float *panel, vf *sums) {
@@ -21,25 +22,43 @@ INL void gradient_from(const Part *p, long after, const float *const *d_gates, l
     for (long i = 0; i < rows * PLAIN_VECTORS; i++) sums[i] = (vf){0};
     return;
   }
-  plain_product(rows, RECURRENT_COLUMNS * H_OF(p->call), d_gates, panel, sums);
+  const Call *c = p->call;
+  const long depth = straight_depth(c, RECURRENT_COLUMNS);
+  const long apart = MIXED ? ENCODED_FLOATS(depth) : H_OF(c);
+  plain_product(rows, depth, d_gates, panel, sums);
+  for (long g = 1; g < straight_pieces(c, RECURRENT_COLUMNS); g++) {
+    vf more[PLAIN_ROWS * PLAIN_VECTORS];
+    const float *of_gate[PLAIN_ROWS];
+    for (long r = 0; r < rows; r++) of_gate[r] = d_gates[r] + g * apart;
+    plain_product(rows, depth, of_gate, panel + g * STRAIGHT(depth), more);
+    for (long i = 0; i < rows * PLAIN_VECTORS; i++) sums[i] += more[i];
+  }
 }
 
 /* The gradients of the gates of step `after`, of rows first..end, as they are multiplied: pointers
-   to `to`. */
-INL void gates_after(const Part *p, long after, long first, long end, const float **to) {
+   to `to`. With heads those of the one that begins with unit `head`: gate after gate, H apart, or next
+   to one another where they are encoded. */
+INL void gates_after(const Part *p, long after, long first, long end, long head, const float **to) {
   const Call *c = p->call;
-  const long depth = RECURRENT_COLUMNS * H_OF(c);
+  const long pieces = straight_pieces(c, RECURRENT_COLUMNS);
+  const long depth = straight_depth(c, RECURRENT_COLUMNS);
   for (long b = first; b < end && after >= 0 && RECURRENT_COLUMNS; b++) {
     const float *gates = c->gates + (c->starts[after] + b) * c->gate_stride;
-    to[b - first] = factors(p, b - first, depth, gates + FIRST_RECURRENT * H_OF(c));
+    gates += FIRST_RECURRENT * H_OF(c) + head;
+    to[b - first] = factors(p, (b - first) * pieces, depth, gates);
+    for (long g = 1; g < pieces; g++) {
+      factors(p, (b - first) * pieces + g, depth, gates + g * H_OF(c));
+    }
   }
 }
 
 /* Floats of what a thread multiplies at once after the forward pass: at a step, then of a chunk. */
 INL long back_encoded(const Call *c) {
-  const long H = H_OF(c), rows = largest_part(c), chunk = MIN(CHUNK_ROWS, c->num_rows);
-  const long of_step = MAX(ENCODED_FLOATS(RECURRENT_COLUMNS * H), MOST_APPLIED * ENCODED_FLOATS(H));
-  return MAX(rows * of_step, c->d_x ? chunk * ENCODED_FLOATS(INPUT_COLUMNS * H) : 0);
+  const long rows = largest_part(c), chunk = MIN(CHUNK_ROWS, c->num_rows);
+  const long recurrent = straight_pieces(c, RECURRENT_COLUMNS) *
+                         ENCODED_FLOATS(straight_depth(c, RECURRENT_COLUMNS));
+  const long of_step = MAX(recurrent, MOST_APPLIED * ENCODED_FLOATS(K_OF(c)));
+  return MAX(rows * of_step, c->d_x ? chunk * ENCODED_FLOATS(INPUT_COLUMNS * H_OF(c)) : 0);
 }
 
 typedef struct {
@@ -64,12 +83,15 @@ INL RowGradients gradients_of(const Call *c, long t, long b) {
 LOCAL void backward_rows(const Part *p, long t, long after, long first, long end, long present,
                          const Team *team) {
   const Call *c = p->call;
-  const long H = H_OF(c), panels = PANELS(H);
+  const long H = H_OF(c), panels = HIDDEN_PANELS(c);
   vf sums[PLAIN_ROWS * PLAIN_VECTORS];
   if (first >= end) return;
   const float *d_gates[end - first];
-  gates_after(p, after, first, end, d_gates);
+  long head = -1; /* that of `d_gates`: the first of its units */
   for (long panel = share_begin(team, panels); panel < share_end(team, panels); panel++) {
+    const Units units = units_of(c, panel, PANEL);
+    if (head != units.begin) gates_after(p, after, first, end, units.begin, d_gates);
+    head = units.begin;
     const int product = RECURRENT_COLUMNS && after >= 0;
     const float *weights = product ? back_recurrent_panel(c, &p->at, panel) : NULL;
     for (long b = first, rows; b < end; b += rows) {
@@ -79,19 +101,19 @@ LOCAL void backward_rows(const Part *p, long t, long after, long first, long end
         const long packed = c->starts[t] + b + r;
         const RowGradients row = gradients_of(c, t, b + r);
         float *x = c->gates + packed * c->gate_stride;
-        for (long v = 0, unit = panel * PANEL; v < PLAIN_VECTORS && unit < H; v++, unit += W) {
-          vf d_h = sums[r * PLAIN_VECTORS + v] + load(c->d_output + packed * H + unit, H - unit);
-          if (DIRECT || after < 0) d_h += load(row.d_states[0] + unit, H - unit);
+        for (long v = 0, unit = units.first; v < PLAIN_VECTORS && unit < units.end; v++, unit += W) {
+          const long here = units.end - unit;
+          vf d_h = sums[r * PLAIN_VECTORS + v] + load(c->d_output + packed * H + unit, here);
+          if (DIRECT || after < 0) d_h += load(row.d_states[0] + unit, here);
 #if REDUCES
           (void)present;
           (void)x;
-          store(row.d_states[0] + unit, H - unit, d_h);
+          store(row.d_states[0] + unit, here, d_h);
 #elif APPLIED_COLUMNS
-          step_unapply(c, present, x + unit, d_h, row.before, row.after, row.d_states, unit,
-                       H - unit);
+          step_unapply(c, present, x + unit, d_h, row.before, row.after, row.d_states, unit, here);
 #else
           step_backward(c, present, x + unit, d_h, NULL, row.before, row.after, row.d_states, unit,
-                        H - unit);
+                        here);
 #endif
         }
       }
@@ -104,16 +126,19 @@ LOCAL void backward_rows(const Part *p, long t, long after, long first, long end
 LOCAL void unfinish_rows(const Part *p, long t, long end, const long phase, long present,
                          const Team *team) {
   const Call *c = p->call;
-  const long H = H_OF(c), panels = PANELS(H);
+  const long H = H_OF(c), K = K_OF(c), panels = HIDDEN_PANELS(c);
   const long begin = PHASE_BEGINS[phase], products = PHASE_BEGINS[phase + 1] - begin;
   vf sums[MOST_APPLIED][PLAIN_ROWS * PLAIN_VECTORS];
   const long count = end - p->first;
   const float *d_gate[count * MOST_APPLIED];
-  for (long n = 0; n < count * products; n++) {
-    const float *x = c->gates + (c->starts[t] + p->first + n % count) * c->gate_stride;
-    d_gate[n] = factors(p, n, H, x + (FIRST_APPLIED + begin + n / count) * H);
-  }
+  long head = -1;
   for (long panel = share_begin(team, panels); panel < share_end(team, panels); panel++) {
+    const Units units = units_of(c, panel, PANEL);
+    for (long n = 0; n < count * products && head != units.begin; n++) {
+      const float *x = c->gates + (c->starts[t] + p->first + n % count) * c->gate_stride;
+      d_gate[n] = factors(p, n, K, x + (FIRST_APPLIED + begin + n / count) * H + units.begin);
+    }
+    head = units.begin;
     const float *weights[MOST_APPLIED] = {0};
     for (long g = 0; g < products; g++) {
       weights[g] = back_applied_panel(c, &p->at, begin + g, panel);
@@ -121,31 +146,32 @@ LOCAL void unfinish_rows(const Part *p, long t, long end, const long phase, long
     for (long b = p->first, rows; b < end; b += rows) {
       rows = next_rows(end - b, PLAIN_ROWS);
       for (long g = 0; g < products; g++) {
-        plain_product(rows, H, d_gate + g * count + (b - p->first), weights[g], sums[g]);
+        plain_product(rows, K, d_gate + g * count + (b - p->first), weights[g], sums[g]);
       }
       for (long r = 0; r < rows; r++) {
         const RowGradients row = gradients_of(c, t, b + r);
         float *x = c->gates + (c->starts[t] + b + r) * c->gate_stride;
-        for (long j = 0, unit = panel * PANEL; j < PLAIN_VECTORS && unit < H; j++, unit += W) {
+        for (long j = 0, unit = units.first; j < PLAIN_VECTORS && unit < units.end; j++, unit += W) {
+          const long here = units.end - unit;
           vf d_v[MOST_APPLIED] = {{0}};
           for (long g = 0; g < products; g++) d_v[g] = sums[g][r * PLAIN_VECTORS + j];
 #if REDUCES
           (void)present;
           (void)row;
           for (long g = 0; g < products; g++) {
-            store(x + (ROW_SLOTS - APPLIED_COLUMNS + begin + g) * H + unit, H - unit, d_v[g]);
+            store(x + (ROW_SLOTS - APPLIED_COLUMNS + begin + g) * H + unit, here, d_v[g]);
           }
 #else
 #if LAST_PHASE > 1
           if (phase > 1) {
             step_unbetween(c, phase - 1, present, x + unit, d_v, row.before, row.after,
-                           row.d_states, unit, H - unit);
+                           row.d_states, unit, here);
             continue;
           }
 #endif
-          const vf d_h = load(row.d_states[0] + unit, H - unit);
+          const vf d_h = load(row.d_states[0] + unit, here);
           step_backward(c, present, x + unit, d_h, d_v, row.before, row.after, row.d_states, unit,
-                        H - unit);
+                        here);
 #endif
         }
       }
@@ -204,9 +230,9 @@ INL long first_step(const Call *c, long b) {
 /* What comes through the gates of the first step of rows b.. to the initial output state. */
 LOCAL void backward_start(const Part *p, long begin, long b, long end, const Team *team) {
   const Call *c = p->call;
-  const long H = H_OF(c), panels = PANELS(H);
+  const long H = H_OF(c), panels = HIDDEN_PANELS(c);
   vf sums[PLAIN_ROWS * PLAIN_VECTORS];
-  if (RECURRENT_COLUMNS && c->num_rows == 1 && p->at.recurrent_once) {
+  if (RECURRENT_COLUMNS && c->num_rows == 1 && p->at.recurrent_once && num_heads(c) == 1) {
     float *sum = c->workspace + p->at.back_recurrent, *d_h = c->d_states[0] + b * H;
     unpacked_row(c->weight_hh, H, H, RECURRENT_BLOCKS, RECURRENT_COLUMNS,
                  c->gates + FIRST_RECURRENT * H, sum);
@@ -214,18 +240,21 @@ LOCAL void backward_start(const Part *p, long begin, long b, long end, const Tea
     return;
   }
   const float *d_gates[end - b];
-  gates_after(p, begin, b, end, d_gates);
+  long head = -1;
   for (long panel = share_begin(team, panels); panel < share_end(team, panels); panel++) {
+    const Units units = units_of(c, panel, PANEL);
+    if (head != units.begin) gates_after(p, begin, b, end, units.begin, d_gates);
+    head = units.begin;
     const float *weights = RECURRENT_COLUMNS ? back_recurrent_panel(c, &p->at, panel) : NULL;
     for (long first = b, rows; first < end; first += rows) {
       rows = next_rows(end - first, PLAIN_ROWS);
       gradient_from(p, begin, d_gates + (first - b), rows, weights, sums);
       for (long r = 0; r < rows; r++) {
-        for (long unit = panel * PANEL, v = 0; v < PLAIN_VECTORS && unit < H; v++, unit += W) {
+        for (long unit = units.first, v = 0; v < PLAIN_VECTORS && unit < units.end; v++, unit += W) {
           float *d_h = c->d_states[0] + (first + r) * H + unit;
           vf sum = sums[r * PLAIN_VECTORS + v];
-          if (DIRECT) sum += load(d_h, H - unit);
-          store(d_h, H - unit, sum);
+          if (DIRECT) sum += load(d_h, units.end - unit);
+          store(d_h, units.end - unit, sum);
         }
       }
     }

@@ -1,8 +1,8 @@
 /* What a caller hands to a kernel, and how threads share its work.
  *
  * T = num_steps; N = num_rows, the rows of all steps; B, the rows of the batch that are not of
- * length zero; I = input_size; H = hidden_size; G and R, the gates of the cell and those with a
- * recurrent part. All rows of step 0 come first, then those of step 1, and so on. The rows of the
+ * length zero; I = input_size; H = hidden_size; K = head_size; G and R, the gates of the cell and
+ * those with a recurrent part. All rows of step 0 come first, then those of step 1, and so on. The rows of the
  * batch are sorted by length, longest first.
  *
  * emitting/call.py has the same structure, and a kernel asserts the place of every field. All
@@ -21,9 +21,11 @@
 #include "vector.h"
 
 #define H_OF(call) ((long)(call)->hidden_size)
+#define K_OF(call) ((long)(call)->head_size)
 
 typedef struct {
   int64_t num_steps, num_rows, input_size, hidden_size;
+  int64_t head_size;           /* K: units that read one another's output; H without heads */
   int64_t reverse;             /* read each row from its end to its beginning */
   int64_t train;               /* keep what the backward pass needs */
   int64_t gate_stride;         /* floats between the rows of gates */
@@ -41,7 +43,7 @@ typedef struct {
   const float *x;              /* [N, x_stride], the first I of each row; [N, I] without inputs */
   const float *inputs;         /* [N, inputs_stride]: of each row those of its step, H each */
   const float *weight_ih;      /* [G * H, I], as torch has it */
-  const float *weight_hh;      /* [R * H, H]; NULL if nothing is recurrent */
+  const float *weight_hh;      /* [R * H, K]; NULL if nothing is recurrent */
   const float *bias_ih;        /* [G * H]; NULL: no biases */
   const float *bias_hh;        /* [R * H]; NULL: no biases, or nothing is recurrent */
   const float *parameters[MOST_PARAMETERS]; /* [H] */
@@ -61,7 +63,7 @@ typedef struct {
                                    `starts_wanted`, else to numbers of no use */
   float *d_x;                  /* [N, x_stride]: after I numbers those of the inputs; [N, I] without */
   float *d_weight_ih;          /* [G * H, I] */
-  float *d_weight_hh;          /* [R * H, H] */
+  float *d_weight_hh;          /* [R * H, K] */
   float *d_bias_ih;            /* [G * H] */
   float *d_bias_hh;            /* [R * H] */
   float *d_parameters[MOST_PARAMETERS]; /* [H] */

@@ -78,7 +78,7 @@ LOCAL void teams_body(int64_t begin, int64_t end, void *context) {
 
 LOCAL void run_parts(ParallelFor parallel_for, Parts *parts) {
   const Call *c = parts->call;
-  const long weights = (RECURRENT_COLUMNS + APPLIED_COLUMNS) * H_OF(c) * H_OF(c);
+  const long weights = (RECURRENT_COLUMNS + APPLIED_COLUMNS) * H_OF(c) * K_OF(c);
   const long step = weights + INPUT_COLUMNS * H_OF(c) * (c->input_size + STEP_WORK);
   const long work = step * c->num_rows;
   parts->members = c->num_threads / c->num_parts;

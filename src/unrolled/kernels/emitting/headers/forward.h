@@ -108,12 +108,12 @@ INL long largest_part(const Call *c) {
   return most;
 }
 
-/* What is multiplied at once, as `encoded` leaves it: of a chunk the inputs, of a step the states,
-   then the vectors that products are applied to. */
+/* What is multiplied at once, as `encoded` leaves it: of a chunk the inputs, of a step and a head the
+   states, then the vectors that products are applied to. */
 INL long encoded_floats(const Call *c) {
   const long rows = largest_part(c), chunk = MIN(MAX(CHUNK_ROWS, rows), c->num_rows);
   return MAX(chunk * ENCODED_FLOATS(c->input_size),
-             rows * MAX(1, MOST_APPLIED) * ENCODED_FLOATS(H_OF(c)));
+             rows * MAX(1, MOST_APPLIED) * ENCODED_FLOATS(K_OF(c)));
 }
 
 /* Factor number n of such a group, each [depth]. */
@@ -126,15 +126,14 @@ OUT_OF_LINE void gate_product(long rows, long depth, const float *const *a, cons
   product(rows, GATE_VECTORS, depth, a, panel, out);
 }
 
-/* What these give for one row, of weights that are not packed: for the gates of units first.., and
-   for columns first.. of the others. */
-OUT_OF_LINE void unpacked_gates(const Call *c, long first, const float *h, vf *out) {
-  const long H = H_OF(c);
-  for (long j = 0; j < UNITS && first + j * W < H; j++) {
+/* What these give for one row, of weights that are not packed: for the gates of some units, and for
+   columns first.. of the others. h: [K], of their head. */
+OUT_OF_LINE void unpacked_gates(const Call *c, Units units, const float *h, vf *out) {
+  for (long j = 0; j < UNITS && units.first + j * W < units.end; j++) {
     for (long g = 0; g < RECURRENT_COLUMNS; g++) {
       const float *column[W];
-      gate_columns_of(c->weight_hh, H, g, first + j * W, column);
-      out[j * RECURRENT_COLUMNS + g] = unpacked_product(H, column, h);
+      gate_columns_of(c, g, units.first + j * W, units.end, column);
+      out[j * RECURRENT_COLUMNS + g] = unpacked_product(K_OF(c), column, h);
     }
   }
 }
@@ -150,37 +149,41 @@ OUT_OF_LINE vf unpacked_columns(const float *weight, long depth, long H, const i
    gates[b - first] is the gate row of row b. */
 LOCAL void forward_rows(const Part *p, long t, long end, float *const *gates, const Team *team) {
   const Call *c = p->call;
-  const long H = H_OF(c), panels = GATE_PANELS(H);
+  const long H = H_OF(c), K = K_OF(c), panels = GATE_PANELS(c);
   vf sums[GATE_ROWS * GATE_VECTORS];
   const float *factor[MAX(1, end - p->first)];
-  for (long b = p->first; b < end && RECURRENT_COLUMNS; b++) {
-    factor[b - p->first] = factors(p, b - p->first, H, state_before(c, 0, t, b));
-  }
+  long head = -1; /* that of `factor`: the first of its units */
+  (void)H;
   for (long panel = share_begin(team, panels); panel < share_end(team, panels); panel++) {
-    const long unit0 = panel * UNITS * W;
+    const Units units = units_of(c, panel, GATE_UNITS);
+    for (long b = p->first; b < end && RECURRENT_COLUMNS && head != units.begin; b++) {
+      factor[b - p->first] = factors(p, b - p->first, K, state_before(c, 0, t, b) + units.begin);
+    }
+    head = units.begin;
     const int packed = RECURRENT_COLUMNS && !p->at.hidden_unpacked;
     const float *weights = packed ? gate_panel(c, &p->at, panel) : NULL;
     for (long b = p->first, rows; b < end; b += rows) {
       rows = next_rows(end - b, GATE_ROWS);
       if (packed) {
-        gate_product(rows, H, factor + (b - p->first), weights, sums);
+        gate_product(rows, K, factor + (b - p->first), weights, sums);
       } else if (RECURRENT_COLUMNS) {
-        unpacked_gates(c, unit0, state_before(c, 0, t, b), sums);
+        unpacked_gates(c, units, state_before(c, 0, t, b) + units.begin, sums);
       }
       for (long r = 0; r < rows; r++) {
 #if !REDUCES
         const RowStates row = states_of(c, t, b + r);
 #endif
         float *x = gates[b + r - p->first];
-        for (long j = 0, unit = unit0; j < UNITS && unit < H; j++, unit += W) {
+        for (long j = 0, unit = units.first; j < UNITS && unit < units.end; j++, unit += W) {
           const vf *u = sums + r * GATE_VECTORS + j * RECURRENT_COLUMNS;
+          const long here = units.end - unit;
 #if REDUCES
-          complete_columns(c, p->bias, x + unit, u, 0, unit, H - unit);
+          complete_columns(c, p->bias, x + unit, u, 0, unit, here);
 #elif APPLIED_COLUMNS
           float *v = p->applied + (b + r - p->first) * APPLIED_COLUMNS * H;
-          step_apply(c, p->bias, x + unit, u, row.before, v + unit, unit, H - unit);
+          step_apply(c, p->bias, x + unit, u, row.before, v + unit, unit, here);
 #else
-          step_forward(c, p->bias, x + unit, u, row.before, row.after, row.record, unit, H - unit);
+          step_forward(c, p->bias, x + unit, u, row.before, row.after, row.record, unit, here);
 #endif
         }
       }
@@ -193,18 +196,21 @@ LOCAL void forward_rows(const Part *p, long t, long end, float *const *gates, co
 LOCAL void finish_rows(const Part *p, long t, long end, float *const *gates, const long phase,
                        const Team *team) {
   const Call *c = p->call;
-  const long H = H_OF(c), panels = PANELS(H);
+  const long H = H_OF(c), K = K_OF(c), panels = HIDDEN_PANELS(c);
   const long begin = PHASE_BEGINS[phase], products = PHASE_BEGINS[phase + 1] - begin;
   vf sums[MOST_APPLIED][PLAIN_ROWS * PLAIN_VECTORS];
   const long count = end - p->first;
   const float *factor[count * MOST_APPLIED];
-  for (long g = 0; g < products; g++) {
-    const float *v = p->applied + (begin + g) * H;
-    for (long n = g * count; n < (g + 1) * count; n++) {
-      factor[n] = factors(p, n, H, v + (n - g * count) * APPLIED_COLUMNS * H);
-    }
-  }
+  long head = -1;
   for (long panel = share_begin(team, panels); panel < share_end(team, panels); panel++) {
+    const Units units = units_of(c, panel, PANEL);
+    for (long g = 0; g < products && head != units.begin; g++) {
+      const float *v = p->applied + (begin + g) * H + units.begin;
+      for (long n = g * count; n < (g + 1) * count; n++) {
+        factor[n] = factors(p, n, K, v + (n - g * count) * APPLIED_COLUMNS * H);
+      }
+    }
+    head = units.begin;
     const float *weights[MOST_APPLIED] = {0};
     for (long g = 0; g < products && !p->at.hidden_unpacked; g++) {
       weights[g] = applied_panel(c, &p->at, begin + g, panel);
@@ -214,12 +220,12 @@ LOCAL void finish_rows(const Part *p, long t, long end, float *const *gates, con
       for (long g = 0; g < products; g++) {
         const float *const *v = factor + g * count + (b - p->first);
         if (!p->at.hidden_unpacked) {
-          plain_product(rows, H, v, weights[g], sums[g]);
+          plain_product(rows, K, v, weights[g], sums[g]);
           continue;
         }
-        for (long j = 0, unit = panel * PANEL; j < PLAIN_VECTORS && unit < H; j++, unit += W) {
-          sums[g][j] = unpacked_columns(c->weight_hh, H, H, APPLIED_BLOCKS + begin + g, H, unit,
-                                        p->applied + (begin + g) * H);
+        for (long j = 0, unit = units.first; j < PLAIN_VECTORS && unit < units.end; j++, unit += W) {
+          sums[g][j] = unpacked_columns(c->weight_hh, K, H, APPLIED_BLOCKS + begin + g, units.end,
+                                        unit, p->applied + (begin + g) * H + units.begin);
         }
       }
       for (long r = 0; r < rows; r++) {
@@ -227,21 +233,22 @@ LOCAL void finish_rows(const Part *p, long t, long end, float *const *gates, con
         const RowStates row = states_of(c, t, b + r);
 #endif
         float *x = gates[b + r - p->first];
-        for (long j = 0, unit = panel * PANEL; j < PLAIN_VECTORS && unit < H; j++, unit += W) {
+        for (long j = 0, unit = units.first; j < PLAIN_VECTORS && unit < units.end; j++, unit += W) {
+          const long here = units.end - unit;
           vf u[MOST_APPLIED] = {{0}}; /* for compilers: there is a product */
           for (long g = 0; g < products; g++) u[g] = sums[g][r * PLAIN_VECTORS + j];
 #if REDUCES
           (void)t;
-          complete_columns(c, p->bias, x + unit, u, phase, unit, H - unit);
+          complete_columns(c, p->bias, x + unit, u, phase, unit, here);
 #else
 #if LAST_PHASE > 1
           if (phase < LAST_PHASE) {
             float *v = p->applied + (b + r - p->first) * APPLIED_COLUMNS * H;
-            step_between(c, phase, p->bias, x + unit, u, row.before, v + unit, unit, H - unit);
+            step_between(c, phase, p->bias, x + unit, u, row.before, v + unit, unit, here);
             continue;
           }
 #endif
-          step_forward(c, p->bias, x + unit, u, row.before, row.after, row.record, unit, H - unit);
+          step_forward(c, p->bias, x + unit, u, row.before, row.after, row.record, unit, here);
 #endif
         }
       }

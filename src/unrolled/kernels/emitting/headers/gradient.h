@@ -26,15 +26,16 @@ typedef struct {
   long first, count;     /* columns of the gates, H each */
   const int64_t *blocks; /* [count], which block of H rows of the result each of them is */
   const float *b;        /* [N, b_stride]; NULL: the output before each step */
-  long b_stride, columns;
+  long b_stride, columns, heads; /* row by row of the result: `columns` of b, of one head after another */
   float *out;            /* [all blocks * H, columns], or NULL */
   float *sums;           /* [all blocks * H], or NULL */
-  float *packed;         /* [packed_depth, packed columns], block after block */
+  float *packed;         /* [packed_depth, heads, packed columns], block after block */
 } Factor;
 
-/* Columns of the gates, in floats, that have the same factors: those are packed once for all. */
+/* Columns of the gates, in floats, that have the same factors: those are packed once for all. No piece
+   has columns of two strips, which are the units of a head, or, without heads, all. */
 typedef struct {
-  long begin, end, pieces;
+  long begin, end, strip, pieces;
   uint64_t factors; /* a bit for each */
 } Range;
 
@@ -58,7 +59,7 @@ INL long packed_a_floats(void) { return BLOCK_ROWS / PLAIN_ROWS * group_floats(B
 INL long all_packed_columns(const Call *c) {
   const long hidden = APPLIED_COLUMNS + (RECURRENT_COLUMNS > 0);
   return (c->d_weight_ih ? packed_columns(c->input_size) : 0) +
-         (c->d_weight_hh ? hidden * packed_columns(H_OF(c)) : 0);
+         (c->d_weight_hh ? hidden * num_heads(c) * packed_columns(K_OF(c)) : 0);
 }
 
 /* How many n are packed at once. */
@@ -77,6 +78,14 @@ INL long row_of(const Gradient *g, const Factor *f, long j) {
   const long H = H_OF(g->call);
   return f->blocks[j / H - f->first] * H + j % H;
 }
+
+/* The head of column j of the gates, in what they are multiplied with. */
+INL long head_of(const Gradient *g, const Factor *f, long j) {
+  return f->heads == 1 ? 0 : j % H_OF(g->call) / f->columns;
+}
+
+/* Floats of packed b for each n. */
+INL long packed_floats(const Factor *f) { return f->heads * packed_columns(f->columns); }
 
 /* out += a tile of packed a, [WORDS(depth), PLAIN_ROWS], times `vectors`, constant, of a panel of packed
    b, [WORDS(depth), PANEL]; = if `fresh`. out: [rows], each [columns]. */
@@ -130,20 +139,24 @@ LOCAL void gradient_pack_b(const Gradient *g, const Factor *f, long begin, long 
       while (c->starts[t] + c->batch_sizes[t] <= n) t++;
       row[n - begin - k] = f->b ? f->b + n * f->b_stride : state_before(c, 0, t, n - c->starts[t]);
     }
-    for (long column = 0; column < f->columns; column += PANEL) {
-      float *to = packed + column * WORDS(depth) + k / PER_WORD * PANEL;
-      const long here = MIN(PANEL, f->columns - column);
+    for (long head = 0; head < f->heads; head++) {
+      float *of_head = packed + head * packed_columns(f->columns) * WORDS(depth) + k / PER_WORD * PANEL;
+      for (long column = 0; column < f->columns; column += PANEL) {
+        const float *from = row[0] + head * f->columns + column;
+        float *to = of_head + column * WORDS(depth);
+        const long here = MIN(PANEL, f->columns - column);
 #if MIXED
-      for (long i = 0; i < PANEL; i += W) {
-        const long left = MAX(0, here - i);
-        const float *next = row[PER_WORD - 1] + column + i;
-        const vf first = load(row[0] + column + i, left);
-        *(vf *)(to + i) = word_of(first, load(next, k + PER_WORD <= depth ? left : 0));
-      }
+        const int both = k + PER_WORD <= depth;
+        const float *next = both ? row[PER_WORD - 1] + head * f->columns + column : from;
+        for (long i = 0; i < PANEL; i += W) {
+          const long left = MAX(0, here - i);
+          *(vf *)(to + i) = word_of(load(from + i, left), load(next + i, both ? left : 0));
+        }
 #else
-      memcpy(to, row[0] + column, here * sizeof(float));
-      for (long i = here; i < PANEL; i++) to[i] = 0.0f;
+        memcpy(to, from, here * sizeof(float));
+        for (long i = here; i < PANEL; i++) to[i] = 0.0f;
 #endif
+      }
     }
   }
 }
@@ -186,6 +199,7 @@ LOCAL void add_up(const Gradient *g, uint64_t factors, long begin, long depth, l
 /* A block of packed a times one of packed b. */
 LOCAL void multiply_block(const Gradient *g, const Factor *f, long begin, long depth, long row,
                           long rows, const float *a, const float *b) {
+  b += head_of(g, f, row) * packed_columns(f->columns) * WORDS(depth);
   for (long column = 0; column < f->columns; column += PANEL) {
     const long left = f->columns - column;
     for (long r = 0; r < rows; r += PLAIN_ROWS) {
@@ -207,6 +221,7 @@ LOCAL void multiply_few(const Gradient *g, const Factor *f, long row, long rows)
   for (long t = 0, n = 0; t < c->num_steps; t++) {
     for (long r = 0; r < c->batch_sizes[t]; r++, n++) {
       b[n] = f->b ? f->b + n * f->b_stride : state_before(c, 0, t, r);
+      b[n] += head_of(g, f, row) * f->columns;
     }
   }
   for (long i = row; i < row + rows; i++) {
@@ -229,17 +244,20 @@ LOCAL void gradient_pack_piece(const Gradient *g, long piece) {
   const Factor *f = g->factors;
   for (; !f->out || piece >= blocks; f++) piece -= f->out ? blocks : 0;
   const long begin = g->begin + piece * BLOCK_DEPTH, depth = MIN(BLOCK_DEPTH, g->end - begin);
-  gradient_pack_b(g, f, begin, depth, f->packed + (begin - g->begin) * packed_columns(f->columns));
+  gradient_pack_b(g, f, begin, depth, f->packed + (begin - g->begin) * packed_floats(f));
 }
 
-/* At most BLOCK_ROWS columns of a range. */
+/* At most BLOCK_ROWS columns of a strip of a range. */
 LOCAL void gradient_piece(const Gradient *g, long piece, long thread) {
   const Range *range = g->ranges;
   while (piece >= range->pieces) piece -= range++->pieces;
-  const long tiles = (range->end - range->begin + PLAIN_ROWS - 1) / PLAIN_ROWS;
-  const long row = range->begin + tiles * piece / range->pieces * PLAIN_ROWS;
-  const long end = range->begin + tiles * (piece + 1) / range->pieces * PLAIN_ROWS;
-  const long rows = MIN(end, range->end) - row;
+  const long tiles = (range->strip + PLAIN_ROWS - 1) / PLAIN_ROWS;
+  const long strips = (range->end - range->begin) / range->strip, each = range->pieces / strips;
+  const long begin_strip = range->begin + piece / each * range->strip;
+  piece %= each;
+  const long row = begin_strip + tiles * piece / each * PLAIN_ROWS;
+  const long end = begin_strip + tiles * (piece + 1) / each * PLAIN_ROWS;
+  const long rows = MIN(end, begin_strip + range->strip) - row;
   float *a = g->packed_a + thread * packed_a_floats();
   for (long begin = g->begin; begin < g->end; begin += BLOCK_DEPTH) {
     const long depth = MIN(BLOCK_DEPTH, g->end - begin);
@@ -254,7 +272,7 @@ LOCAL void gradient_piece(const Gradient *g, long piece, long thread) {
         continue;
       }
       multiply_block(g, f, begin, depth, row, rows, a,
-                     f->packed + (begin - g->begin) * packed_columns(f->columns));
+                     f->packed + (begin - g->begin) * packed_floats(f));
     }
   }
 }
@@ -262,7 +280,7 @@ LOCAL void gradient_piece(const Gradient *g, long piece, long thread) {
 LOCAL void add_factor(Gradient *g, Factor factor, float **memory) {
   if (!factor.count || (!factor.out && !factor.sums)) return;
   factor.packed = *memory;
-  if (factor.out) *memory += packed_depth(g->call) * packed_columns(factor.columns);
+  if (factor.out) *memory += packed_depth(g->call) * packed_floats(&factor);
   g->factors[g->num_factors++] = factor;
 }
 
@@ -278,32 +296,33 @@ INL uint64_t factors_of(const Gradient *g, long column) {
 /* All gradients of weights, biases and vectors that are wanted; memory: [gradient_floats]. */
 LOCAL void plan_gradient(Gradient *g, const Call *c, float *memory) {
   static const int64_t own_block[] = {0};
-  const long H = H_OF(c), I = c->input_size;
+  const long H = H_OF(c), K = K_OF(c), I = c->input_size, heads = num_heads(c);
   g->call = c;
   g->num_factors = g->num_ranges = g->num_pieces = 0;
   g->packed_a = memory;
   memory += packed_a_floats() * c->num_threads;
-  add_factor(g, (Factor){0, INPUT_COLUMNS, INPUT_BLOCKS, c->x, X_STRIDE(c), I, c->d_weight_ih,
+  add_factor(g, (Factor){0, INPUT_COLUMNS, INPUT_BLOCKS, c->x, X_STRIDE(c), I, 1, c->d_weight_ih,
                          c->d_bias_ih, NULL}, &memory);
-  add_factor(g, (Factor){FIRST_RECURRENT, RECURRENT_COLUMNS, RECURRENT_BLOCKS, NULL, 0, H,
+  add_factor(g, (Factor){FIRST_RECURRENT, RECURRENT_COLUMNS, RECURRENT_BLOCKS, NULL, 0, K, heads,
                          c->d_weight_hh, c->d_bias_hh, NULL}, &memory);
   for (long i = 0; i < APPLIED_COLUMNS; i++) {
     add_factor(g, (Factor){FIRST_APPLIED + i, 1, APPLIED_BLOCKS + i,
-                           c->gates + (FIRST_VECTOR + i) * H, c->gate_stride, H, c->d_weight_hh,
-                           c->d_bias_hh, NULL}, &memory);
+                           c->gates + (FIRST_VECTOR + i) * H, c->gate_stride, K, heads,
+                           c->d_weight_hh, c->d_bias_hh, NULL}, &memory);
   }
   for (long p = 0; p < PARAMETERS; p++) {
-    add_factor(g, (Factor){COLUMNS + p, 1, own_block, NULL, 0, 0, NULL, c->d_parameters[p], NULL},
+    add_factor(g, (Factor){COLUMNS + p, 1, own_block, NULL, 0, 0, 1, NULL, c->d_parameters[p], NULL},
                &memory);
   }
   for (long column = 0, end; column < COLUMNS + PARAMETERS; column = end) {
     const uint64_t factors = factors_of(g, column);
     for (end = column + 1; end < COLUMNS + PARAMETERS && factors_of(g, end) == factors;) end++;
     if (!factors) continue;
-    const long rows = (end - column) * H, tiles = (rows + PLAIN_ROWS - 1) / PLAIN_ROWS;
-    long pieces = (rows + BLOCK_ROWS - 1) / BLOCK_ROWS;
-    pieces = MIN(tiles, (pieces + c->num_threads - 1) / c->num_threads * c->num_threads);
-    g->ranges[g->num_ranges++] = (Range){column * H, end * H, pieces, factors};
+    const long rows = (end - column) * H, strip = heads == 1 ? rows : K;
+    const long tiles = (strip + PLAIN_ROWS - 1) / PLAIN_ROWS, threads = heads == 1 ? c->num_threads : 1;
+    long pieces = (strip + BLOCK_ROWS - 1) / BLOCK_ROWS;
+    pieces = MIN(tiles, (pieces + threads - 1) / threads * threads) * (rows / strip);
+    g->ranges[g->num_ranges++] = (Range){column * H, end * H, strip, pieces, factors};
     g->num_pieces += pieces;
   }
   g->begin = 0;

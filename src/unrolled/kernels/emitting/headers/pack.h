@@ -13,11 +13,44 @@
 #define UNITS 4
 #define GATE_VECTORS 4
 #endif
-#define GATE_PANELS(H) (((H) + UNITS * W - 1) / (UNITS * W))
 #define SAMPLE 64 /* floats of the weights that tell whether they have changed */
 
 #define STRAIGHT(depth) PANEL_FLOATS(depth, PLAIN_VECTORS) /* floats of a panel of pack_straight */
 #define CHUNK_ROWS 96 /* rows whose input is projected at once: their gates stay in cache */
+
+#define GATE_UNITS (UNITS * W) /* of a panel of gates; PANEL of one of an applied product */
+
+/* The units of a panel of recurrent weights: its first one, the first one of its head and the one
+   behind that. Units of two heads are in no panel, as each head is multiplied with its own outputs. */
+typedef struct {
+  long first, begin, end;
+} Units;
+
+INL long num_heads(const Call *c) { return K_OF(c) == H_OF(c) ? 1 : H_OF(c) / K_OF(c); }
+INL long panels_of_units(const Call *c, long width) {
+  return num_heads(c) * ((K_OF(c) + width - 1) / width);
+}
+
+INL Units units_of(const Call *c, long panel, long width) {
+  const long K = K_OF(c), of_head = (K + width - 1) / width;
+  const long head = K == H_OF(c) ? 0 : panel / of_head, begin = head * K;
+  return (Units){begin + (panel - head * of_head) * width, begin, begin + K};
+}
+
+#define GATE_PANELS(c) panels_of_units(c, GATE_UNITS)
+#define HIDDEN_PANELS(c) panels_of_units(c, PANEL)
+
+/* The rows of some blocks of recurrent weights are one depth; of the blocks of a head, a depth each,
+   as its gates are apart: how many, of how many rows, and the floats of a panel of all. */
+INL long straight_pieces(const Call *c, long num_blocks) {
+  return K_OF(c) == H_OF(c) ? 1 : num_blocks;
+}
+INL long straight_depth(const Call *c, long num_blocks) {
+  return K_OF(c) == H_OF(c) ? num_blocks * H_OF(c) : K_OF(c);
+}
+INL long straight_floats(const Call *c, long num_blocks) {
+  return straight_pieces(c, num_blocks) * STRAIGHT(straight_depth(c, num_blocks));
+}
 
 /* Where each part of the packed memory begins, in floats.
  *
@@ -34,7 +67,8 @@ typedef struct {
 INL long floats_of(long panels, long of_one, int once) { return (once ? 1 : panels) * of_one; }
 
 INL Layout layout_of(const Call *c) {
-  const long H = H_OF(c), I = c->input_size, T = c->num_steps, B = c->parts[c->num_parts];
+  const long H = H_OF(c), K = K_OF(c), I = c->input_size, T = c->num_steps;
+  const long B = c->parts[c->num_parts];
   const int alone = c->num_parts == 1 && c->num_threads < 2; /* others would read it, too */
   Layout at;
   const int one_row = WEIGHT_BITS == 32 && !c->kept && c->num_parts == 1 && B == 1;
@@ -43,17 +77,17 @@ INL Layout layout_of(const Call *c) {
   at.input_once = at.input_unpacked || (!c->kept && alone && T * B <= CHUNK_ROWS);
   at.hidden_once = at.hidden_unpacked || (!c->kept && alone && T == 1);
   const long of_input = at.input_unpacked ? 0 : PANEL_FLOATS(I, PLAIN_VECTORS);
-  const long of_gates = at.hidden_unpacked ? 0 : PANEL_FLOATS(H, GATE_VECTORS);
-  const long of_applied = at.hidden_unpacked ? 0 : PANEL_FLOATS(H, PLAIN_VECTORS);
+  const long of_gates = at.hidden_unpacked ? 0 : PANEL_FLOATS(K, GATE_VECTORS);
+  const long of_applied = at.hidden_unpacked ? 0 : PANEL_FLOATS(K, PLAIN_VECTORS);
   at.input = SAMPLE;
   at.gates = at.input + floats_of(PANELS(INPUT_COLUMNS * H), of_input, at.input_once);
   at.applied = at.gates;
   if (RECURRENT_COLUMNS) {
-    at.applied += floats_of(GATE_PANELS(H), of_gates, at.hidden_once);
+    at.applied += floats_of(GATE_PANELS(c), of_gates, at.hidden_once);
   }
   at.bias = at.applied;
   if (APPLIED_COLUMNS) {
-    at.bias += floats_of(PANELS(H), APPLIED_COLUMNS * of_applied, at.hidden_once);
+    at.bias += floats_of(HIDDEN_PANELS(c), APPLIED_COLUMNS * of_applied, at.hidden_once);
   }
   at.end = at.bias + PANELS(COLUMNS * H) * PANEL;
   const long again = T - 1 + (c->starts_wanted != 0); /* steps that read the recurrent weights */
@@ -63,11 +97,13 @@ INL Layout layout_of(const Call *c) {
   at.back_recurrent = 0;
   at.back_applied = 0;
   if (RECURRENT_COLUMNS && again) {
-    at.back_applied += floats_of(PANELS(H), STRAIGHT(RECURRENT_COLUMNS * H), at.recurrent_once);
+    at.back_applied += floats_of(HIDDEN_PANELS(c), straight_floats(c, RECURRENT_COLUMNS),
+                                 at.recurrent_once);
   }
   at.back_input = at.back_applied;
   if (APPLIED_COLUMNS) {
-    at.back_input += floats_of(PANELS(H), APPLIED_COLUMNS * STRAIGHT(H), at.applied_once);
+    at.back_input += floats_of(HIDDEN_PANELS(c), APPLIED_COLUMNS * straight_floats(c, 1),
+                               at.applied_once);
   }
   at.back_end = at.back_input;
   if (c->d_x) at.back_end += floats_of(PANELS(I), STRAIGHT(INPUT_COLUMNS * H), at.d_x_once);
@@ -84,10 +120,11 @@ INL void columns_of(const float *weight, long depth, long H, const int64_t *bloc
   }
 }
 
-/* The same for the gates: W units of one of them. */
-INL void gate_columns_of(const float *weight, long H, long gate, long first, const float **column) {
+/* The same for the gates: W units of one of them, from `first` up to `end`. */
+INL void gate_columns_of(const Call *c, long gate, long first, long end, const float **column) {
   for (long i = 0; i < W; i++) {
-    column[i] = weight + (RECURRENT_BLOCKS[gate] * H + MIN(first + i, H - 1)) * H;
+    const long row = RECURRENT_BLOCKS[gate] * H_OF(c) + MIN(first + i, end - 1);
+    column[i] = c->weight_hh + row * K_OF(c);
   }
 }
 
@@ -175,34 +212,36 @@ LOCAL void pack_plain(const float *weight, long depth, long H, const int64_t *bl
 }
 
 /* A panel of the same transpose in which the gates of W units lie side by side:
-   [PANEL_FLOATS(H, GATE_VECTORS)], for units first.. */
-LOCAL void pack_gates(const float *weight, long H, long first, float *restrict panel) {
+   [PANEL_FLOATS(K, GATE_VECTORS)]. */
+LOCAL void pack_gates(const Call *c, Units units, float *restrict panel) {
   for (long j = 0; j < UNITS; j++) {
     for (long g = 0; g < RECURRENT_COLUMNS; g++) {
       const float *column[W];
-      const long unit = first + j * W;
-      gate_columns_of(weight, H, g, unit, column);
-      pack_columns(column, MAX(0, MIN(W, H - unit)), H, panel + (j * RECURRENT_COLUMNS + g) * W,
-                   GATE_VECTORS * W);
+      const long unit = units.first + j * W;
+      gate_columns_of(c, g, unit, units.end, column);
+      pack_columns(column, MAX(0, MIN(W, units.end - unit)), K_OF(c),
+                   panel + (j * RECURRENT_COLUMNS + g) * W, GATE_VECTORS * W);
     }
   }
 }
 
-/* Row k of such blocks. */
-INL const float *block_row(const float *weight, long columns, long H, const int64_t *blocks, long k) {
-  return weight + (blocks[k / H] * H + k % H) * columns;
+/* A panel of an applied product: [PANEL_FLOATS(K, PLAIN_VECTORS)]. */
+LOCAL void pack_applied(const Call *c, long gate, Units units, float *restrict panel) {
+  pack_plain(c->weight_hh, K_OF(c), H_OF(c), APPLIED_BLOCKS + gate, units.end, units.first, panel);
 }
 
-/* A panel of the blocks themselves, of weight [all blocks * H, columns]: their rows are the depth.
-   panel: [STRAIGHT(num_blocks * H)]. */
+/* A panel of the blocks themselves, of weight [all blocks * H, columns]: their rows are the depth, of
+   each block `units` rows from row `begin` on. panel: [STRAIGHT(num_blocks * units)]. */
 LOCAL void pack_straight(const float *weight, long columns, long H, const int64_t *blocks,
-                         long num_blocks, long first, float *restrict panel) {
+                         long num_blocks, long begin, long units, long first,
+                         float *restrict panel) {
   const long here = MIN(PANEL, columns - first);
 #if PAIRS
-  const long depth = num_blocks * H;
+  const long depth = num_blocks * units;
   for (long k = 0; k < depth; k += 2, panel += PANEL) {
-    const float *row = block_row(weight, columns, H, blocks, k) + first;
-    const float *next = block_row(weight, columns, H, blocks, MIN(k + 1, depth - 1)) + first;
+    const long after = MIN(k + 1, depth - 1);
+    const float *row = weight + first + (blocks[k / units] * H + begin + k % units) * columns;
+    const float *next = weight + first + (blocks[after / units] * H + begin + after % units) * columns;
     for (long c = 0; c < PANEL; c += W) {
       const long left = MAX(0, here - c);
       *(vf *)(panel + c) = word_of(load(row + c, left), load(next + c, k + 1 < depth ? left : 0));
@@ -211,8 +250,8 @@ LOCAL void pack_straight(const float *weight, long columns, long H, const int64_
   return;
 #endif
   for (long g = 0; g < num_blocks; g++) {
-    const float *row = weight + blocks[g] * H * columns + first;
-    for (long unit = 0; unit < H; unit++, row += columns, panel += PANEL) {
+    const float *row = weight + (blocks[g] * H + begin) * columns + first;
+    for (long unit = 0; unit < units; unit++, row += columns, panel += PANEL) {
       for (long c = 0; c < PANEL; c += W) {
         *(vf *)(panel + c) = narrow(load(row + c, MAX(0, here - c)));
       }
@@ -220,7 +259,17 @@ LOCAL void pack_straight(const float *weight, long columns, long H, const int64_
   }
 }
 
-/* One row times such blocks, unpacked: the same chains as from a panel. a: [num_blocks * H]; out:
+/* The same of recurrent weights, for some units: [straight_floats(num_blocks)]. */
+LOCAL void pack_hidden_straight(const Call *c, const int64_t *blocks, long num_blocks, Units units,
+                                float *restrict panel) {
+  const long K = K_OF(c), pieces = straight_pieces(c, num_blocks), each = pieces > 1 ? 1 : num_blocks;
+  for (long g = 0; g < pieces; g++, panel += STRAIGHT(each * K)) {
+    pack_straight(c->weight_hh, K, H_OF(c), blocks + g * each, each, units.begin, K,
+                  units.first - units.begin, panel);
+  }
+}
+
+/* One row times whole blocks, unpacked: the same chains as from a panel. a: [num_blocks * H]; out:
    [columns]. */
 LOCAL void unpacked_row(const float *weight, long columns, long H, const int64_t *blocks,
                         long num_blocks, const float *a, float *restrict out) {
@@ -260,35 +309,33 @@ INL const float *input_panel(const Call *c, const Layout *at, long p) {
 
 INL const float *gate_panel(const Call *c, const Layout *at, long p) {
   float *panels = c->packed + at->gates;
-  if (!at->hidden_once) return panels + p * PANEL_FLOATS(H_OF(c), GATE_VECTORS);
-  pack_gates(c->weight_hh, H_OF(c), p * UNITS * W, panels);
+  if (!at->hidden_once) return panels + p * PANEL_FLOATS(K_OF(c), GATE_VECTORS);
+  pack_gates(c, units_of(c, p, GATE_UNITS), panels);
   return panels;
 }
 
 INL const float *applied_panel(const Call *c, const Layout *at, long gate, long p) {
-  const long H = H_OF(c);
   float *panels = c->packed + at->applied;
-  const long of_one = PANEL_FLOATS(H, PLAIN_VECTORS);
-  if (!at->hidden_once) return panels + (gate * PANELS(H) + p) * of_one;
+  const long of_one = PANEL_FLOATS(K_OF(c), PLAIN_VECTORS);
+  if (!at->hidden_once) return panels + (gate * HIDDEN_PANELS(c) + p) * of_one;
   panels += gate * of_one;
-  pack_plain(c->weight_hh, H, H, APPLIED_BLOCKS + gate, H, p * PANEL, panels);
+  pack_applied(c, gate, units_of(c, p, PANEL), panels);
   return panels;
 }
 
 INL const float *back_recurrent_panel(const Call *c, const Layout *at, long p) {
-  const long H = H_OF(c);
   float *panels = c->workspace + at->back_recurrent;
-  if (!at->recurrent_once) return panels + p * STRAIGHT(RECURRENT_COLUMNS * H);
-  pack_straight(c->weight_hh, H, H, RECURRENT_BLOCKS, RECURRENT_COLUMNS, p * PANEL, panels);
+  if (!at->recurrent_once) return panels + p * straight_floats(c, RECURRENT_COLUMNS);
+  pack_hidden_straight(c, RECURRENT_BLOCKS, RECURRENT_COLUMNS, units_of(c, p, PANEL), panels);
   return panels;
 }
 
 INL const float *back_applied_panel(const Call *c, const Layout *at, long gate, long p) {
-  const long H = H_OF(c);
+  const long of_one = straight_floats(c, 1);
   float *panels = c->workspace + at->back_applied;
-  if (!at->applied_once) return panels + (gate * PANELS(H) + p) * STRAIGHT(H);
-  panels += gate * STRAIGHT(H);
-  pack_straight(c->weight_hh, H, H, APPLIED_BLOCKS + gate, 1, p * PANEL, panels);
+  if (!at->applied_once) return panels + (gate * HIDDEN_PANELS(c) + p) * of_one;
+  panels += gate * of_one;
+  pack_hidden_straight(c, APPLIED_BLOCKS + gate, 1, units_of(c, p, PANEL), panels);
   return panels;
 }
 
@@ -296,35 +343,35 @@ INL const float *back_input_panel(const Call *c, const Layout *at, long p) {
   const long H = H_OF(c), I = c->input_size;
   float *panels = c->workspace + at->back_input;
   if (!at->d_x_once) return panels + p * STRAIGHT(INPUT_COLUMNS * H);
-  pack_straight(c->weight_ih, I, H, INPUT_BLOCKS, INPUT_COLUMNS, p * PANEL, panels);
+  pack_straight(c->weight_ih, I, H, INPUT_BLOCKS, INPUT_COLUMNS, 0, H, p * PANEL, panels);
   return panels;
 }
 
 /* How many panels are packed before the forward pass. */
 INL long forward_panels(const Call *c, const Layout *at) {
-  const long H = H_OF(c), hidden = APPLIED_COLUMNS * PANELS(H);
-  return (at->input_once ? 0 : PANELS(INPUT_COLUMNS * H)) +
-         (at->hidden_once ? 0 : hidden + (RECURRENT_COLUMNS ? GATE_PANELS(H) : 0));
+  const long hidden = APPLIED_COLUMNS * HIDDEN_PANELS(c);
+  return (at->input_once ? 0 : PANELS(INPUT_COLUMNS * H_OF(c))) +
+         (at->hidden_once ? 0 : hidden + (RECURRENT_COLUMNS ? GATE_PANELS(c) : 0));
 }
 
 LOCAL void pack_forward_panel(void *context, long p, long thread) {
   (void)thread;
   const Call *c = context;
   const Layout at = layout_of(c);
-  const long H = H_OF(c), I = c->input_size;
+  const long H = H_OF(c), K = K_OF(c), I = c->input_size;
   const long input = at.input_once ? 0 : PANELS(INPUT_COLUMNS * H);
-  const long gates = RECURRENT_COLUMNS ? GATE_PANELS(H) : 0, of_one = PANELS(H);
+  const long gates = RECURRENT_COLUMNS ? GATE_PANELS(c) : 0, of_one = HIDDEN_PANELS(c);
   if (p < input) {
     pack_plain(c->weight_ih, I, H, INPUT_BLOCKS, INPUT_COLUMNS * H, p * PANEL,
                c->packed + at.input + p * PANEL_FLOATS(I, PLAIN_VECTORS));
   } else if (p < input + gates) {
     const long q = p - input;
-    pack_gates(c->weight_hh, H, q * UNITS * W,
-               c->packed + at.gates + q * PANEL_FLOATS(H, GATE_VECTORS));
+    pack_gates(c, units_of(c, q, GATE_UNITS),
+               c->packed + at.gates + q * PANEL_FLOATS(K, GATE_VECTORS));
   } else {
     const long q = p - input - gates;
-    pack_plain(c->weight_hh, H, H, APPLIED_BLOCKS + q / of_one, H, q % of_one * PANEL,
-               c->packed + at.applied + q * PANEL_FLOATS(H, PLAIN_VECTORS));
+    pack_applied(c, q / of_one, units_of(c, q % of_one, PANEL),
+                 c->packed + at.applied + q * PANEL_FLOATS(K, PLAIN_VECTORS));
   }
 }
 
@@ -334,7 +381,7 @@ typedef struct {
 } BackPanels;
 
 INL BackPanels back_panels(const Call *c, const Layout *at) {
-  const long of_one = PANELS(H_OF(c));
+  const long of_one = HIDDEN_PANELS(c);
   return (BackPanels){at->recurrent_once || !RECURRENT_COLUMNS ? 0 : of_one,
                       at->applied_once ? 0 : APPLIED_COLUMNS * of_one,
                       at->d_x_once || !c->d_x ? 0 : PANELS(c->input_size)};
@@ -343,17 +390,17 @@ INL BackPanels back_panels(const Call *c, const Layout *at) {
 LOCAL void pack_backward_panel(const Call *c, long p) {
   const Layout at = layout_of(c);
   const BackPanels panels = back_panels(c, &at);
-  const long H = H_OF(c), I = c->input_size, of_one = PANELS(H);
+  const long H = H_OF(c), I = c->input_size, of_one = HIDDEN_PANELS(c);
   if (p < panels.recurrent) {
-    pack_straight(c->weight_hh, H, H, RECURRENT_BLOCKS, RECURRENT_COLUMNS, p * PANEL,
-                  c->workspace + at.back_recurrent + p * STRAIGHT(RECURRENT_COLUMNS * H));
+    pack_hidden_straight(c, RECURRENT_BLOCKS, RECURRENT_COLUMNS, units_of(c, p, PANEL),
+                         c->workspace + at.back_recurrent + p * straight_floats(c, RECURRENT_COLUMNS));
   } else if (p < panels.recurrent + panels.applied) {
     const long q = p - panels.recurrent;
-    pack_straight(c->weight_hh, H, H, APPLIED_BLOCKS + q / of_one, 1, q % of_one * PANEL,
-                  c->workspace + at.back_applied + q * STRAIGHT(H));
+    pack_hidden_straight(c, APPLIED_BLOCKS + q / of_one, 1, units_of(c, q % of_one, PANEL),
+                         c->workspace + at.back_applied + q * straight_floats(c, 1));
   } else {
     const long q = p - panels.recurrent - panels.applied;
-    pack_straight(c->weight_ih, I, H, INPUT_BLOCKS, INPUT_COLUMNS, q * PANEL,
+    pack_straight(c->weight_ih, I, H, INPUT_BLOCKS, INPUT_COLUMNS, 0, H, q * PANEL,
                   c->workspace + at.back_input + q * STRAIGHT(INPUT_COLUMNS * H));
   }
 }
@@ -381,7 +428,7 @@ LOCAL void pack_bias(const Call *c) {
 LOCAL void sample_weights(const Call *c, float *sample) {
   const long H = H_OF(c), hidden = H * (RECURRENT_COLUMNS + APPLIED_COLUMNS);
   const float *weights[] = {c->weight_ih, c->weight_hh, c->bias_ih, c->bias_hh};
-  const long sizes[] = {INPUT_COLUMNS * H * c->input_size, hidden * H, INPUT_COLUMNS * H, hidden};
+  const long sizes[] = {INPUT_COLUMNS * H * c->input_size, hidden * K_OF(c), INPUT_COLUMNS * H, hidden};
   for (long i = 0; i < SAMPLE; i++) {
     const long w = i % 4, part = i / 4;
     const long place = (part << 16) + (part * 40503 & 0xffff); /* the golden ratio, of 65536 */
