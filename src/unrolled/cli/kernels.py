@@ -109,7 +109,7 @@ def build(
     cells: Annotated[
         list[str],
         typer.Argument(
-            metavar="CELL...",
+            metavar="CELL",
             help="Built-in cells, or FILE.py:NAME or MODULE:NAME for cells of your own.",
         ),
     ],

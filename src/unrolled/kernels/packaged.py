@@ -7,7 +7,6 @@ Not here: how they are compiled (`building.write_archive`).
 """
 
 from unrolled.cells import CELLS, Cell
-from unrolled.cells.catalogue import CATALOGUE
 from unrolled.kernels.convolving.library import network_source
 from unrolled.kernels.emitting import PRODUCT_FORMATS, kernel_source
 from unrolled.kernels.running.crossing import crossing_source
@@ -18,6 +17,8 @@ __all__ = ["cell_sources", "packaged_sources"]
 
 def packaged_sources() -> list[str]:
     """Return the C texts."""
+    from unrolled.cells.catalogue import CATALOGUE  # whoever computes has no need of it
+
     sources = [crossing_source(), writer_source(), network_source()]
     for cell in CATALOGUE.values():
         formats = PRODUCT_FORMATS if cell in CELLS.values() else PRODUCT_FORMATS[:1]
