@@ -72,14 +72,12 @@ def made(tmp_path_factory, write):
 
 
 @pytest.fixture
-def archive(made, tmp_path, monkeypatch):
+def archive(made, without_compiler, tmp_path, monkeypatch):
     """A copy of it, in the place of that of a wheel; no compiler, and an empty cache."""
     copy = tmp_path / "kernels.zip"
     shutil.copy(made, copy)
     monkeypatch.setattr(prebuilt, "PACKAGED", copy)
     monkeypatch.setattr(cache, "_prebuilt_problems", [])
-    monkeypatch.setenv("PATH", str(tmp_path / "programs"))
-    monkeypatch.setattr(compiler, "find_spec", lambda name: None)
     return copy
 
 
