@@ -6,15 +6,17 @@ import re
 import shutil
 import zipfile
 from pathlib import Path
+from typing import get_args
 
 import pytest
 
 import unrolled
-from unrolled.cells import lstm
+from unrolled.cells import CELLS, lstm
 from unrolled.cells.surroundings import Surroundings
-from unrolled.kernels import KernelError, kernel_source, load_library
+from unrolled.kernels import KernelError, kernel_source, load_library, packaged_sources
 from unrolled.kernels.building import archiving, cache, compiler, prebuilt
 from unrolled.kernels.building.platforms import PLATFORMS, this_platform
+from unrolled.kernels.emitting import ProductFormat
 from unrolled.kernels.running.proof import make_kernel
 
 HERE = this_platform()
@@ -228,6 +230,13 @@ def test_nothing_is_built_for_an_unknown_platform(tmp_path):
         archiving.write_archive(tmp_path / "kernels.zip", "plan9-vax", [])
     assert "linux-x86_64" in error.value.hint
     assert not (tmp_path / "kernels.zip").exists()
+
+
+def test_every_kernel_of_a_built_in_cell_is_packaged():
+    packaged = set(packaged_sources())
+    for cell in CELLS.values():
+        texts = {kernel_source(cell, products=products) for products in get_args(ProductFormat)}
+        assert texts <= packaged
 
 
 def test_whatever_is_compiled_at_run_time_is_packaged():

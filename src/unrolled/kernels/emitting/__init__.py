@@ -5,6 +5,7 @@ The second station of the pipeline, after capturing.
 
 from unrolled.kernels.emitting.call import MOST_STATES, Call
 from unrolled.kernels.emitting.emit import (
+    PRODUCT_FORMATS,
     WEIGHT_FORMATS,
     ProductFormat,
     WeightFormat,
@@ -24,6 +25,7 @@ from unrolled.kernels.emitting.plain_step import (
 
 __all__ = [
     "MOST_STATES",
+    "PRODUCT_FORMATS",
     "WEIGHT_FORMATS",
     "Call",
     "PlainStep",

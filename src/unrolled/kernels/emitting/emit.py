@@ -22,6 +22,7 @@ from unrolled.kernels.emitting.row_functions import row_functions
 from unrolled.kernels.emitting.step_functions import states_read, step_functions
 
 __all__ = [
+    "PRODUCT_FORMATS",
     "WEIGHT_FORMATS",
     "ProductFormat",
     "WeightFormat",
@@ -36,6 +37,7 @@ WEIGHT_FORMATS: tuple[WeightFormat, ...] = get_args(WeightFormat)
 
 ProductFormat = Literal[WeightFormat, "mixed"]
 """How a kernel multiplies: with weights stored so, or both factors in bfloat16."""
+PRODUCT_FORMATS: tuple[ProductFormat, ...] = get_args(ProductFormat)
 
 MOST_PRODUCTS = 64 - 2 - MOST_PARAMETERS  # a bit for each factor of a gradient: gradient.h
 
