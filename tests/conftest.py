@@ -1,6 +1,7 @@
 """What all tests share: real data where there is any, and small texts and runs."""
 
 import os
+import sys
 from pathlib import Path
 
 import pytest
@@ -39,6 +40,22 @@ def shared_data(pytestconfig: pytest.Config) -> Path:
     if not folder.is_dir():
         pytest.skip(f"no real data in {folder}: set UNROLLED_DATA to its folder")
     return folder
+
+
+@pytest.fixture
+def without_compiler(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """No C compiler, here and in programs started from here.
+
+    None is on PATH, CC names none, and ziglang cannot be imported, even where it is installed.
+    """
+    monkeypatch.setenv("PATH", "")
+    monkeypatch.delenv("CC", raising=False)
+    monkeypatch.setitem(sys.modules, "ziglang", None)
+    site = tmp_path / "site"
+    site.mkdir()
+    # Python runs it as it starts
+    (site / "sitecustomize.py").write_text("import sys\nsys.modules['ziglang'] = None\n")
+    monkeypatch.setenv("PYTHONPATH", str(site), prepend=os.pathsep)
 
 
 SERVED_TEXT = (

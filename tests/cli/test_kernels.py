@@ -1,8 +1,11 @@
 """`unrolled kernels`: what the user sees of the compiled cells."""
 
 import shutil
+from typing import get_args
 
 import pytest
+
+from unrolled.kernels.emitting import ProductFormat
 
 pytestmark = pytest.mark.skipif(
     not any(map(shutil.which, ("cc", "gcc", "clang"))), reason="no C compiler on the PATH"
@@ -124,5 +127,7 @@ def test_build_makes_a_file_to_take_along(unrolled, monkeypatch, tmp_path):
     assert result.out.split() == ["own-linux-arm64.kernels", "own-windows-x86_64.kernels"]
     assert "UNROLLED_KERNELS" in result.err
     assert [platform for _, platform, _ in written] == ["linux-arm64", "windows-x86_64"]
-    assert all("Kernel of the cell own" in text for text in written[0][2])
+    texts = set(written[0][2])
+    assert all("Kernel of the cell own" in text for text in texts)
+    assert len(texts) == len(get_args(ProductFormat))
     assert "--out: nowhere is not a folder" in unrolled(*own, "--out", "nowhere").err

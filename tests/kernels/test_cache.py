@@ -155,9 +155,8 @@ def test_an_entry_is_replaced_and_never_written_into(tmp_path):
     assert mapped.read_bytes() == damaged
 
 
-def test_without_a_compiler_the_error_says_how_to_get_one(monkeypatch):
-    monkeypatch.setenv("PATH", "")
-    monkeypatch.setitem(sys.modules, "ziglang", None)  # not importable, even where installed
+@pytest.mark.usefixtures("without_compiler")
+def test_without_a_compiler_the_error_says_how_to_get_one():
     assert find_compiler() is None
     with pytest.raises(KernelError, match=r"no C compiler.*unrolled\[compiler\]"):
         load_library(source(1), "lstm")

@@ -6,15 +6,17 @@ import re
 import shutil
 import zipfile
 from pathlib import Path
+from typing import get_args
 
 import pytest
 
 import unrolled
-from unrolled.cells import lstm
+from unrolled.cells import CELLS, lstm
 from unrolled.cells.surroundings import Surroundings
-from unrolled.kernels import KernelError, kernel_source, load_library
+from unrolled.kernels import KernelError, kernel_source, load_library, packaged, packaged_sources
 from unrolled.kernels.building import archiving, cache, compiler, prebuilt
 from unrolled.kernels.building.platforms import PLATFORMS, this_platform
+from unrolled.kernels.emitting import ProductFormat
 from unrolled.kernels.running.proof import make_kernel
 
 HERE = this_platform()
@@ -72,14 +74,12 @@ def made(tmp_path_factory, write):
 
 
 @pytest.fixture
-def archive(made, tmp_path, monkeypatch):
+def archive(made, without_compiler, tmp_path, monkeypatch):
     """A copy of it, in the place of that of a wheel; no compiler, and an empty cache."""
     copy = tmp_path / "kernels.zip"
     shutil.copy(made, copy)
     monkeypatch.setattr(prebuilt, "PACKAGED", copy)
     monkeypatch.setattr(cache, "_prebuilt_problems", [])
-    monkeypatch.setenv("PATH", str(tmp_path / "programs"))
-    monkeypatch.setattr(compiler, "find_spec", lambda name: None)
     return copy
 
 
@@ -166,12 +166,51 @@ def test_a_damaged_archive_is_not_used_and_named(archive, compilations, how):
     assert f"{archive} {expected}" in cache.prebuilt_problem()
 
 
+def headers_of(archive: Path) -> list[int]:
+    """Return the places of all that a zip file says about its members."""
+    with zipfile.ZipFile(archive) as opened:
+        begins = [info.header_offset for info in opened.infolist()]
+        places = [*range(opened.start_dir, archive.stat().st_size)]
+    return places + [begin + at for begin in begins for at in range(30)]
+
+
+def test_no_bit_of_a_header_gives_anything_but_the_library_or_an_error(archive):
+    whole, texts = archive.read_bytes(), (source(42), kernel_source(lstm))
+    contents = [_opened(archive).library_of(text) for text in texts]
+    assert all(contents)
+    kinds = set()
+    for number, place in enumerate(headers_of(archive)):
+        damaged = bytearray(whole)
+        damaged[place] ^= 1 << number % 8
+        archive.write_bytes(damaged)
+        os.utime(archive, (number, number))
+        try:
+            assert [_opened(archive).library_of(text) for text in texts] == contents
+        except prebuilt.ArchiveError as error:
+            kinds.add(type(error.__cause__))
+    assert {NotImplementedError, zipfile.BadZipFile} <= kinds
+
+
+def _opened(archive: Path) -> prebuilt.Archive:
+    return prebuilt._open(archive, cache._load_probe)
+
+
 def test_without_a_compiler_the_error_says_what_is_wrong_with_the_archive(archive):
     damage_libraries(archive)
     with pytest.raises(KernelError, match=r"no C compiler, and .* is damaged"):
         load_library(source(42), "answer")
     archive.write_bytes(b"")
     with pytest.raises(KernelError, match=r"no C compiler, and .* is damaged"):
+        load_library(source(42), "answer")
+
+
+def test_libraries_that_the_system_does_not_load_are_not_called_damaged(archive, monkeypatch):
+    def refuse(_content):
+        raise OSError("failed to map segment from shared object")
+
+    monkeypatch.setattr(cache, "_load_probe", refuse)
+    archive.touch()
+    with pytest.raises(KernelError, match=r"its libraries cannot be loaded: failed to map"):
         load_library(source(42), "answer")
 
 
@@ -230,6 +269,13 @@ def test_nothing_is_built_for_an_unknown_platform(tmp_path):
         archiving.write_archive(tmp_path / "kernels.zip", "plan9-vax", [])
     assert "linux-x86_64" in error.value.hint
     assert not (tmp_path / "kernels.zip").exists()
+
+
+def test_every_kernel_of_a_built_in_cell_is_packaged(monkeypatch):
+    monkeypatch.setattr(packaged, "CATALOGUE", CELLS)  # the others take seconds
+    texts = set(packaged_sources())
+    for cell in CELLS.values():
+        assert {kernel_source(cell, products=way) for way in get_args(ProductFormat)} <= texts
 
 
 def test_whatever_is_compiled_at_run_time_is_packaged():

@@ -21,8 +21,8 @@ def packaged_sources() -> list[str]:
 
     sources = [crossing_source(), writer_source(), network_source()]
     for cell in CATALOGUE.values():
-        formats = PRODUCT_FORMATS if cell in CELLS.values() else PRODUCT_FORMATS[:1]
-        sources += [kernel_source(cell, products=products) for products in formats]
+        is_built_in = cell in CELLS.values()
+        sources += cell_sources(cell) if is_built_in else [kernel_source(cell)]
     return sources
 
 

@@ -15,8 +15,8 @@ import json
 import os
 import stat
 import zipfile
-import zlib
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from functools import cache
 from pathlib import Path
 from typing import IO, NamedTuple
@@ -46,16 +46,6 @@ FORMAT = 1
 MANIFEST = "manifest.json"
 PROBE = "processor"
 """In the manifest: the library that knows the processor, of processor.c."""
-
-_READING = (
-    OSError,
-    ValueError,
-    LookupError,
-    AttributeError,
-    TypeError,
-    zipfile.BadZipFile,
-    zlib.error,
-)
 
 
 class ArchiveError(Exception):
@@ -87,14 +77,8 @@ class Archive(NamedTuple):
         name = self.libraries.get(source_key(source))
         if name is None:
             return None
-        try:
-            with zipfile.ZipFile(self.file) as archive:
-                content = archive.read(name)
-        except _READING as error:
-            raise ArchiveError(f"{self.file} is damaged: {error}") from error
-        if hashlib.sha256(content).hexdigest() != name:
-            raise ArchiveError(f"{self.file} is damaged: {name} has other bytes")
-        return content
+        with _reading(self.file), zipfile.ZipFile(self.file) as archive:
+            return _library(archive, name)
 
 
 def open_archives(load: Callable[[bytes], ctypes.CDLL]) -> tuple[list[Archive], str | None]:
@@ -124,32 +108,28 @@ def open_archives(load: Callable[[bytes], ctypes.CDLL]) -> tuple[list[Archive], 
 
 
 def _open(file: Path, load: Callable[[bytes], ctypes.CDLL]) -> Archive:
-    try:
+    with _reading(file):
         status = file.stat()
-    except OSError as error:
-        raise ArchiveError(f"{file}: {error.strerror}") from error
     return _read(file, load, (status.st_size, status.st_mtime_ns))
 
 
 @cache
 def _read(file: Path, load: Callable[[bytes], ctypes.CDLL], _status: tuple[int, int]) -> Archive:
     """Return what an archive has for this processor, once as long as the file stays as it is."""
-    try:
-        with file.open("rb") as opened:
-            if file != PACKAGED:
-                _refuse_of_others(opened, file)
-            with zipfile.ZipFile(opened) as archive:
-                text = archive.read(MANIFEST)
-                manifest = json.loads(text)
-                if manifest["format"] != FORMAT:
-                    raise ArchiveError(f"{file} is of another version of unrolled")
-                platform, here = manifest["platform"], this_platform()
-                if platform != here:
-                    raise ArchiveError(f"{file} is for {platform}, this is {here or 'another'}")
-                sets = manifest["instruction_sets"]
-                has = _processor(archive, manifest[PROBE], load)
-    except _READING as error:
-        raise ArchiveError(f"{file} is damaged: {error or type(error).__name__}") from error
+    with _reading(file), file.open("rb") as opened:
+        if file != PACKAGED:
+            _refuse_of_others(opened, file)
+        with zipfile.ZipFile(opened) as archive:
+            text = archive.read(MANIFEST)
+            manifest = json.loads(text)
+            if manifest["format"] != FORMAT:
+                raise ArchiveError(f"{file} is of another version of unrolled")
+            platform, here = manifest["platform"], this_platform()
+            if platform != here:
+                raise ArchiveError(f"{file} is for {platform}, this is {here or 'another'}")
+            sets = {name: dict(known) for name, known in manifest["instruction_sets"].items()}
+            probe = _library(archive, manifest[PROBE])
+    has = _processor(file, probe, load)
     for candidate in PLATFORMS[platform].instruction_sets:
         if candidate.name in sets and candidate.needs & ~has == 0:
             digest = hashlib.sha256(text).hexdigest()
@@ -158,12 +138,32 @@ def _read(file: Path, load: Callable[[bytes], ctypes.CDLL], _status: tuple[int, 
     raise ArchiveError(f"{file} has kernels for {built}, which this processor does not have")
 
 
-def _processor(archive: zipfile.ZipFile, name: str, load: Callable[[bytes], ctypes.CDLL]) -> int:
-    """Return the bits that say what this processor has."""
+@contextmanager
+def _reading(file: Path) -> Iterator[None]:
+    """Turn whatever goes wrong while an archive is read into an ArchiveError."""
+    try:
+        yield
+    except ArchiveError:
+        raise
+    except OSError as error:
+        raise ArchiveError(f"{file} cannot be read: {error.strerror or error}") from error
+    except Exception as error:  # of a damaged file, zipfile and json raise a dozen kinds
+        raise ArchiveError(f"{file} is damaged: {error or type(error).__name__}") from error
+
+
+def _library(archive: zipfile.ZipFile, name: str) -> bytes:
     content = archive.read(name)
     if hashlib.sha256(content).hexdigest() != name:
         raise ValueError(f"{name} has other bytes")
-    function = load(content).unrolled_processor
+    return content
+
+
+def _processor(file: Path, probe: bytes, load: Callable[[bytes], ctypes.CDLL]) -> int:
+    """Return the bits that say what this processor has."""
+    try:
+        function = load(probe).unrolled_processor
+    except (OSError, AttributeError) as error:
+        raise ArchiveError(f"{file}: its libraries cannot be loaded: {error}") from error
     function.restype = ctypes.c_uint64
     return int(function())
 

@@ -37,7 +37,7 @@ WEIGHT_FORMATS: tuple[WeightFormat, ...] = get_args(WeightFormat)
 
 ProductFormat = Literal[WeightFormat, "mixed"]
 """How a kernel multiplies: with weights stored so, or both factors in bfloat16."""
-PRODUCT_FORMATS: tuple[ProductFormat, ...] = (*WEIGHT_FORMATS, "mixed")
+PRODUCT_FORMATS: tuple[ProductFormat, ...] = get_args(ProductFormat)
 
 MOST_PRODUCTS = 64 - 2 - MOST_PARAMETERS  # a bit for each factor of a gradient: gradient.h
 
