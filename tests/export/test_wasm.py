@@ -379,6 +379,16 @@ def test_without_node_a_check_is_not_made(tmp_path, monkeypatch):
     assert to_wasm(unrolled.LSTM(3, 4), tmp_path / "page", check=True).proof is None
 
 
+def test_a_node_that_ends_is_an_error_of_its_own(tmp_path, monkeypatch):
+    (tmp_path / "node").write_text("#!/bin/sh\nexit 1\n")
+    (tmp_path / "node").chmod(0o755)
+    monkeypatch.setenv("PATH", str(tmp_path), prepend=":")
+    with pytest.raises(RunError, match="node ended while it ran the model") as at:
+        to_wasm(unrolled.LSTM(3, 4), tmp_path / "page", check=True)
+    assert at.value.hint == "node 16.4 and later can run it"
+    assert not (tmp_path / "page").exists()
+
+
 @needs_node
 def test_a_module_that_computes_something_else_is_not_written(tmp_path, monkeypatch):
     described = files.described
