@@ -116,6 +116,12 @@ def pooled_chain(pooling: str) -> Chain:
     )
 
 
+def weighing_chain(both: bool) -> Chain:
+    layer = unrolled.GRU(3, 6, bidirectional=both)
+    says = (nn.Linear(12 if both else 6, 4),)
+    return Chain((layer,), None, "max", says=says, evenly=nn.Linear(5 * 3, 4))
+
+
 @needs_node
 @needs_compiler
 @pytest.mark.parametrize("weights", ["f32", "int8"])
@@ -124,6 +130,7 @@ def test_a_module_gives_the_bits_of_the_c_with_vectors_and_without(weights, tmp_
     torch.manual_seed(0)
     chains = {name: chain_of(make()) for name, make in LAYERS.items()}
     chains |= {name: pooled_chain(name) for name in POOLED}
+    chains |= {f"places {way}": weighing_chain(way) for way in (False, True)}
     given, expected = [], []
     for chain in chains.values():
         program = program_of(chain, "model", weights)
@@ -280,7 +287,7 @@ def test_the_class_keeps_a_state_draws_and_refuses_what_is_no_step(tmp_path):
         *tokens,
         "RangeError: not one step",
         "RangeError: not one step",
-        "Error: it reads from both ends: call run",
+        "Error: it reads a whole: call run",
         "RangeError: no token 9",
         "RangeError: another model's state",
         "RangeError: too many steps",

@@ -52,7 +52,7 @@ export class Model {
 
   step(x, trace) {
     const { steps, inputs } = this.model, read = x.length + 1 ? x : [x];
-    if (!steps) throw Error("it reads from both ends: call run");
+    if (!steps) throw Error("it reads a whole: call run");
     if (read.length !== inputs) throw RangeError("not one step");
     return this.run(read, trace);
   }
