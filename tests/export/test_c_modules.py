@@ -22,6 +22,7 @@ from unrolled.export.c.program import program_of
 from unrolled.export.c.source import Source
 from unrolled.kernels import find_compiler
 from unrolled.networks.decoder import Decoder, DecoderConfig
+from unrolled.networks.memoryless import Conv, Dense
 from unrolled.networks.options import LayerOptions
 from unrolled.tasks import prepare
 from unrolled.tasks.graphs import Chain, WordChain, Writing
@@ -66,6 +67,12 @@ MODELS = {
         weight_norm(unrolled.LSTM(3, 4), "weight_hh_l0"),
         weight_norm(nn.Linear(4, 4)),
     ],
+    "dense": lambda: [
+        nn.Embedding(7, 3),
+        Dense(3, 9, num_layers=2, dropout=0.5),
+        unrolled.GRU(9, 5),
+    ],
+    "conv": lambda: [unrolled.LSTM(3, 5), Conv(5, 2, num_layers=2, kernel_size=4), Dense(2, 6)],
     "dropped weights": lambda: drop_recurrent_weights(unrolled.LSTM(3, 4), 0.5),
 }
 

@@ -116,6 +116,12 @@ def pooled_chain(pooling: str) -> Chain:
     )
 
 
+def weighing_chain(both: bool) -> Chain:
+    layer = unrolled.GRU(3, 6, bidirectional=both)
+    says = (nn.Linear(12 if both else 6, 4),)
+    return Chain((layer,), None, "max", says=says, evenly=nn.Linear(5 * 3, 4))
+
+
 @needs_node
 @needs_compiler
 @pytest.mark.parametrize("weights", ["f32", "int8"])
@@ -124,6 +130,7 @@ def test_a_module_gives_the_bits_of_the_c_with_vectors_and_without(weights, tmp_
     torch.manual_seed(0)
     chains = {name: chain_of(make()) for name, make in LAYERS.items()}
     chains |= {name: pooled_chain(name) for name in POOLED}
+    chains |= {f"places {way}": weighing_chain(way) for way in (False, True)}
     given, expected = [], []
     for chain in chains.values():
         program = program_of(chain, "model", weights)
@@ -214,11 +221,12 @@ def test_a_cell_of_ones_own_is_compiled_and_hands_out_its_values(tmp_path):
 USE = """
 import { readFileSync } from "node:fs";
 const { Model } = await import(process.argv[1]);
-const [model, both] = JSON.parse(readFileSync(process.argv[2], "utf8"));
-const one = await Model.load(model), two = await Model.load(both);
+const [model, ...others] = JSON.parse(readFileSync(process.argv[2], "utf8"));
+const one = await Model.load(model), [two, numbers] = await Promise.all(others.map(Model.load));
 const refused = (call) => {
   try { call(); return "nothing"; } catch (error) { return `${error.name}: ${error.message}`; }
 };
+const silent = refused(() => one.draw());
 const first = one.step(3), state = one.state;
 const second = one.step(5);
 one.state = state;
@@ -236,13 +244,20 @@ const results = {
   state: [`${second}` === `${again}`, `${first}` === `${anew}`, state.length],
   greedy: one.draw(0) === top,
   drawn: [`${drawn(7)}` === `${drawn(7)}`, new Set(drawn(7)).size > 3],
+  kept: `${one.run([])}` === "" && one.draw(0) === top,
   refused: [
     () => one.step(9), () => one.step(-1), () => one.step(1.5), () => one.step(NaN),
     () => one.step([1, 2]), () => one.step([]), () => two.step(1), () => one.run([1, 9, 2]),
-    () => (one.state = new Uint8Array(3)), () => one.run({ length: 1e9, *[Symbol.iterator]() {} }),
+    () => (one.state = new Uint8Array(3)), () => one.run(new Uint8Array(6e7)),
+    () => numbers.run(5), () => numbers.run([1, 2]),
   ].map(refused),
-  after: `${one.run([])}` === "",
 };
+results.refused.unshift(silent);
+one.state = state;
+results.after = [
+  `${one.run({ length: 1, 0: 5 })}` === `${second}`,  // of as many steps as before what was refused
+  one.draw(0) === [...second].indexOf(Math.max(...second)),
+];
 for (const change of [{ image: model.image.slice(0, -400) }, { module: "", scalar: "" }]) {
   const error = await Model.load({ ...model, ...change }).catch((each) => each);
   results.refused.push(`${error.name}: ${error.message}`.slice(0, 30));
@@ -256,23 +271,28 @@ def test_the_class_keeps_a_state_draws_and_refuses_what_is_no_step(tmp_path):
     torch.manual_seed(0)
     one = [nn.Embedding(9, 4), unrolled.LSTM(4, 6), nn.Linear(6, 9)]
     both = [nn.Embedding(9, 4), unrolled.GRU(4, 6, bidirectional=True)]
-    given = [files.described(program_of(chain_of(m), "model", "f32"))[0] for m in (one, both)]
+    models = (one, both, [unrolled.GRU(3, 4)])
+    given = [files.described(program_of(chain_of(m), "model", "f32"))[0] for m in models]
     (tmp_path / "given.json").write_text(json.dumps(given))
     (tmp_path / "unrolled.mjs").write_text(web_file("unrolled.js"))
     result = run_node(USE, str(tmp_path / "unrolled.mjs"), str(tmp_path / "given.json"))
     assert result["state"][:2] == [True, True]
     assert result["greedy"]
     assert result["drawn"] == [True, True]
-    assert result["after"]
+    assert result["kept"]
+    assert result["after"] == [True, True]
     tokens = [f"RangeError: no token {each}" for each in ("9", "-1", "1.5", "NaN")]
     assert result["refused"] == [
+        "Error: nothing is said",
         *tokens,
         "RangeError: not one step",
         "RangeError: not one step",
-        "Error: it reads from both ends: call run",
+        "Error: it reads a whole: call run",
         "RangeError: no token 9",
         "RangeError: another model's state",
         "RangeError: too many steps",
+        "RangeError: a step is 3 numbers",
+        "RangeError: a step is 3 numbers",
         "Error: incomplete",
         "CompileError: WebAssembly.inst",
     ]
@@ -364,6 +384,16 @@ def test_without_a_compiler_only_cells_of_ones_own_are_refused(tmp_path, monkeyp
 def test_without_node_a_check_is_not_made(tmp_path, monkeypatch):
     monkeypatch.setattr(files, "has_node", lambda: False)
     assert to_wasm(unrolled.LSTM(3, 4), tmp_path / "page", check=True).proof is None
+
+
+def test_a_node_that_ends_is_an_error_of_its_own(tmp_path, monkeypatch):
+    (tmp_path / "node").write_text("#!/bin/sh\nexit 1\n")
+    (tmp_path / "node").chmod(0o755)
+    monkeypatch.setenv("PATH", str(tmp_path), prepend=":")
+    with pytest.raises(RunError, match="node ended while it ran the model") as at:
+        to_wasm(unrolled.LSTM(3, 4), tmp_path / "page", check=True)
+    assert at.value.hint == "node 16.4 and later can run it"
+    assert not (tmp_path / "page").exists()
 
 
 @needs_node

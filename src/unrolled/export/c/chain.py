@@ -5,7 +5,7 @@ too has no steps: each of its stages goes over the whole sequence, in room that 
 """
 
 import ctypes
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 import torch
@@ -67,9 +67,9 @@ class _Builder:
             self._says += add_module(writer, module, size, one_hot=False)
             size = self._says[-1].output_size
         self._output_size = size
-        self._evenly: list[str] = []
+        self._places_weighed: Callable[[str], list[str]] | None = None
         if chain.evenly is not None:
-            self._evenly = self._add_evenly(writer, chain.evenly)
+            self._places_weighed = self._add_evenly(writer, chain.evenly)
         if chain.evidence is not None:
             self._evidence = self._add_evidence(writer, chain.evidence)
 
@@ -83,13 +83,17 @@ class _Builder:
         self._adds_evidence = body.end()
         return total
 
-    def _add_evenly(self, writer: Writer, evenly: nn.Linear) -> list[str]:
-        """Add what weighs the steps at places that divide them evenly; return its statements."""
+    def _add_evenly(self, writer: Writer, evenly: nn.Linear) -> Callable[[str], list[str]]:
+        """Add what weighs the steps at places that divide them evenly.
+
+        Returns:
+            What makes its statements of where the steps lie.
+        """
         source, size, count = self._source, self._input_size, evenly.in_features
         pressed, said = source.state(count), source.state(evenly.out_features)
         (stage,) = add_module(writer, evenly, count, one_hot=False)
-        return [
-            f"press({count // size}, {size}, steps, read, {pressed});",
+        return lambda read: [
+            f"press({count // size}, {size}, steps, {read}, {pressed});",
             f"{stage.ahead}(m, {pressed}, {said});",
             f"add({evenly.out_features}, {said}, out);",
         ]
@@ -211,12 +215,14 @@ class _Builder:
         if self._steps:
             lines = tuple(self._read_step())
             yield Pass(lines, "ahead", "in", None if pooled else "out", self._input_size, said)
-        elif chain.pictures is not None or chain.evenly is not None or self._given is not None:
+        elif chain.pictures is not None or self._given is not None:
             return  # more than calls over steps; where inputs are given, a stage reads two rows
         else:
             yield from self._whole_passes()
         if pooled:
             yield Pass(tuple(self._say_pooled()), "once", None, "out", 0, said)
+        if self._places_weighed:
+            yield Pass(tuple(self._places_weighed("in")), "once", "in", "out", 0, said)
 
     def _whole_passes(self) -> Iterator[Pass]:
         pooled = self._chain.pooling is not None
@@ -299,14 +305,13 @@ class _Builder:
             read, room = "room", f"room + {places * size}"
             given = "const uint8_t *in, float *out, float *room"
             first = [f"const int32_t steps = {places};", f"grid_of(in, room, {room});"]
-        if self._evenly:
-            first.append(f"const float *const read = {read};")
+        whole = read
         lines, last = over_steps(self._stages, read, size, out, room, before)
         if pooled:
             lines += self._pool_whole(last)
         if len(self._stages) == 1 and not pooled:
             lines.append("(void)room;")
-        lines = [*first, *lines, *self._evenly]
+        lines = [*first, *lines, *(self._places_weighed(whole) if self._places_weighed else [])]
         head = f"int32_t {name}_run({name} *m, {given})"
         body = "\n".join(f"  {line}" for line in lines)
         return f"{head} {{\n{self._check_tokens()}  {name}_reset(m);\n{body}\n  return 0;\n}}\n"

@@ -205,13 +205,13 @@ def _add_dense(writer: Writer, modules: Sequence[nn.Module]) -> Stage:
 
 
 def _add_memoryless(writer: Writer, module: Dense | Conv) -> list[Stage]:
-    stages = []
-    if isinstance(module, Conv):
-        body = writer.body()
-        ring = body.source.state(module.receptive_field * module.input_size)
-        size = _convolution(body, module.conv, "in", "out", "conv", ring)
-        stages.append(Stage(body.end(), None, size))
-    return stages + add_sequential(writer, module.network, module.output_size)
+    if isinstance(module, Dense):
+        return add_sequential(writer, module.network, module.input_size)
+    body = writer.body()
+    ring = body.source.state(module.receptive_field * module.input_size)
+    size = _convolution(body, module.conv, "in", "out", "conv", ring)
+    stage = Stage(body.end(), None, size)
+    return [stage, *add_sequential(writer, module.network, size)]
 
 
 # ---- Convolutions --------------------------------------------------------------------------------

@@ -146,8 +146,12 @@ def described(
     """
     source = program.source
     if source is None or not program.passes:
-        message = "this model is more than calls over the steps of a sequence, which modules make"
-        raise OptionError(message, f"export it with {field('c')} or {field('onnx')}")
+        raise OptionError(
+            "a page cannot run this model",
+            "it runs language models, classifiers of texts, series and recordings, taggers without "
+            f"letters, affixes and delay, sets of labels; others have {field('c')} or "
+            f"{field('onnx')}",
+        )
     if program.num_bytes > MOST_BYTES:
         stored = source.weights
         message = f"the model has {program.num_bytes:,} bytes of weights as {stored}, and a page "

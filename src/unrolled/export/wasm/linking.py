@@ -37,6 +37,7 @@ SUPPORT = {
     "mean_of": "iffff",
     "most_of": "ifff",
     "attention_of": "iffffff",
+    "press": "iiiff",
 }
 """What functions of support.h and module.c take: M a matrix, i a number, f floats, p an integer."""
 
@@ -46,7 +47,7 @@ nine arguments."""
 
 _PANELS = (32, 16, 4, 1)  # columns that lie together in what scaled_product reads
 _ARGUMENTS = 9
-_NUMBER, _PLACE, _IN, _OUT, _TOKEN, _TRACE = range(6)
+_NUMBER, _PLACE, _IN, _OUT, _TOKEN, _TRACE, _STEPS = range(7)
 _ORDERS = ("ahead", "back", "first", "last", "once")
 _ROWS = ("in", "out", "trace", "a", "b")
 _LINE = re.compile(r"(\w+)\((.*)\);")
@@ -256,6 +257,8 @@ class _Linker:
             return _PLACE, self._memory["places"] + 4 * int(match[1])
         if text == "m->token":
             return _TOKEN, 0
+        if text == "steps":
+            return _STEPS, 0
         first, *more = text.split(" + ")
         added = sum(map(int, more))
         if first.isdecimal():

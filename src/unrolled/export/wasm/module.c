@@ -89,9 +89,11 @@ static void widen(int32_t count, const float *from, float *restrict to) {
 #define M(place) &(Matrix){F(place), a[(place) + 2], a[(place) + 3]}, F((place) + 1)
 
 /* Runs operations for each of `steps` steps, from `in` on, which lie `in_stride` bytes apart, as
-   what is written does. memory: of the model. trace: where what has a name is written, or 0. */
+   what is written does. memory: of the model. trace: where what has a name is written, or 0.
+   length: steps of the sequence. */
 static void go(int32_t memory, const Operation *operations, int32_t count, int32_t steps, int32_t in,
-        int32_t in_stride, int32_t out, int32_t out_stride, int32_t trace, int32_t trace_stride) {
+        int32_t in_stride, int32_t out, int32_t out_stride, int32_t trace, int32_t trace_stride,
+        int32_t length) {
   for (int32_t t = 0; t < steps; t++) {
     for (const Operation *each = operations; each < operations + count; each++) {
       int32_t a[9], traces = 0;
@@ -103,6 +105,7 @@ static void go(int32_t memory, const Operation *operations, int32_t count, int32
           case 3: a[n] = out + number; break;
           case 4: a[n] = *(const int32_t *)in; break;
           case 5: a[n] = trace + number; traces = 1; break;
+          case 6: a[n] = length; break;
           default: a[n] = number;
         }
       }
@@ -135,7 +138,8 @@ int32_t place(int32_t memory, int32_t header, int32_t steps, int32_t which) {
 EXPORT(start)
 void start(int32_t memory, int32_t header) {
   const Model *model = (const Model *)(memory + header);
-  go(memory, (const Operation *)(memory + model->setup), model->num_setup, 1, 0, 0, 0, 0, 0, 0);
+  go(memory, (const Operation *)(memory + model->setup), model->num_setup, 1, 0, 0, 0, 0, 0, 0,
+     0);
 }
 
 /* Reads `steps` steps, which lie where `place` says, and says. is_traced: whether it writes down
@@ -154,7 +158,7 @@ void run(int32_t memory, int32_t header, int32_t steps, int32_t is_traced) {
         is_traced ? memory + place(memory, header, steps, TRACE) + t * row : 0;
     const Operation *operations = (const Operation *)(memory + p->operations);
     go(memory, operations, p->count, p->order <= BACK ? steps : 1, in, way * p->in_size, out,
-       way * p->out_size, trace, way * row);
+       way * p->out_size, trace, way * row, steps);
   }
 }
 

@@ -61,7 +61,7 @@ def module_source(steps: Mapping[str, PlainStep], traces: Mapping[str, PlainTrac
     support = only_needed(support_text("f32"), called)
     library = "#include <math.h>\n" if calls_library(called) else _CONSTANTS
     plain = plain_functions(f"{support}\n{called}")
-    text = "\n".join([library, plain, support, called])
+    text = "\n".join(["#include <stddef.h>", library, plain, support, called])
     return ModuleSource(text, functions)
 
 

@@ -5,7 +5,7 @@ import json
 import shutil
 import subprocess
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
@@ -70,5 +70,6 @@ def running_in_node(script: str, description: dict[str, Any]) -> Iterator[_Node]
                 yield _Node(process, description)
             finally:
                 assert process.stdin
-                process.stdin.close()
+                with suppress(BrokenPipeError):  # of what it did not read before it ended
+                    process.stdin.close()
                 process.wait(60)

@@ -32,6 +32,7 @@ export interface Traced {
 
 /** One sequence that a model reads. */
 export class Model {
+  private constructor();
   /** Makes it ready, before its first step. Throws where there is no WebAssembly. */
   static load(model: Description): Promise<Model>;
   readonly model: Description;
@@ -50,7 +51,10 @@ export class Model {
    * Says (steps, outputs), or `outputs` numbers where `pooled`. Throws as `step` does.
    */
   run(x: ArrayLike<number>, trace?: boolean): Float32Array;
-  /** A token drawn from softmax(scores / temperature) of what was said last; the greatest at 0. */
+  /**
+   * A token drawn from softmax(scores / temperature) of what was said last; the greatest at 0.
+   * Throws Error where nothing was.
+   */
   draw(temperature?: number): number;
   /** Begins another sequence. */
   reset(): void;

@@ -1,9 +1,7 @@
-// See unrolled.d.ts
 const bytes = (text) => Uint8Array.from(atob(text), (c) => c.charCodeAt(0));
 
 export class Model {
   static async load(model) {
-    if (!globalThis.WebAssembly) throw Error("no WebAssembly");
     const fast = bytes(model.module), simd = WebAssembly.validate(fast);
     const { instance } = await WebAssembly.instantiate(simd ? fast : bytes(model.scalar));
     return new Model(model, instance.exports, simd);
@@ -15,17 +13,14 @@ export class Model {
     const image = bytes(model.image);
     if (image.length !== model.bytes) throw Error("incomplete");
     this.grow(model.size);
-    this.put(0, image.subarray(0, model.constants));
-    this.put(model.operations, image.subarray(model.constants));
+    const all = this.view(Uint8Array, 0, model.size);
+    all.set(image.subarray(0, model.constants));
+    all.set(image.subarray(model.constants), model.operations);
     wasm.start(this.base, model.header);
   }
 
   view(Kind, at, length) {
     return new Kind(this.wasm.memory.buffer, this.base + at, length);
-  }
-
-  put(at, data) {
-    this.view(Uint8Array, at, data.length).set(data);
   }
 
   grow(end) {
@@ -35,35 +30,37 @@ export class Model {
   }
 
   run(x, trace) {
-    const { model, base, wasm } = this, { tokens, inputs, header } = model;
+    const { model, base, wasm } = this, { tokens, inputs, outputs, header } = model;
     const steps = x.length / inputs;
-    if (steps % 1) throw RangeError(`a step is ${inputs} numbers`);
-    for (const k of tokens ? x : []) {
-      if (!(k >= 0 && k < tokens) || k % 1) throw RangeError(`no token ${k}`);
+    if (steps % 1 !== 0) throw RangeError(`a step is ${inputs} numbers`);
+    for (let n = 0, k; tokens && n < x.length; n++) {
+      if (!((k = x[n]) >= 0 && k < tokens) || k % 1) throw RangeError(`no token ${k}`);
     }
-    model.steps || this.reset();
     if (steps !== this.steps) {
-      this.at = [0, 1, 2, 5].map((n) => wasm.place(base, header, steps, n));
-      this.grow(this.at[3]);
-      this.steps = steps;
-      this.said = (model.pooled ? 1 : steps) * model.outputs;
+      const at = [0, 1, 2, 5].map((n) => wasm.place(base, header, steps, n));
+      this.grow(at[3]);
+      Object.assign(this, { at, steps });
     }
-    this.view(tokens ? Int32Array : Float32Array, this.at[0], x.length).set(x);
+    const [read, out, traced] = this.at, said = (model.pooled ? 1 : steps) * outputs;
+    model.steps || this.reset();
+    this.view(tokens ? Int32Array : Float32Array, read, x.length).set(x);
     wasm.run(base, header, steps, trace);
-    if (trace) this.traced = this.view(Float32Array, this.at[2], steps * model.traced).slice();
-    return this.view(Float32Array, this.at[1], this.said).slice();
+    if (said) this.last = out + 4 * (said - outputs);
+    if (trace) this.traced = this.view(Float32Array, traced, steps * model.traced).slice();
+    return this.view(Float32Array, out, said).slice();
   }
 
   step(x, trace) {
     const { steps, inputs } = this.model, read = x.length + 1 ? x : [x];
-    if (!steps) throw Error("it reads from both ends: call run");
+    if (!steps) throw Error("it reads a whole: call run");
     if (read.length !== inputs) throw RangeError("not one step");
     return this.run(read, trace);
   }
 
   draw(temperature = 1) {
-    const { outputs, seed } = this.model, at = this.at[1] + 4 * (this.said - outputs);
-    return this.wasm.draw(this.base, outputs, at, temperature, seed);
+    const { last, model } = this;
+    if (!last) throw Error("nothing is said");
+    return this.wasm.draw(this.base, model.outputs, last, temperature, model.seed);
   }
 
   reset() {
@@ -75,12 +72,12 @@ export class Model {
   }
 
   set state(state) {
-    const [at, length] = this.model.state;
-    if (state.length !== length) throw RangeError("another model's state");
-    this.put(at, state);
+    const own = this.view(Uint8Array, ...this.model.state);
+    if (state.length !== own.length) throw RangeError("another model's state");
+    own.set(state);
   }
 
   set seed(seed) {
-    this.put(this.model.seed, new Uint8Array(Uint32Array.of(seed).buffer));
+    this.view(Uint32Array, this.model.seed, 1)[0] = seed;
   }
 }
