@@ -6,7 +6,9 @@ import subprocess
 from pathlib import Path
 from typing import Any
 
-from unrolled.inspection.report import Facts, report
+from unrolled.inspection.page import Page
+from unrolled.inspection.report import Facts, Report, report
+from unrolled.languages import Phrases
 from unrolled.serving.bundle import modules, script_of
 from unrolled.serving.living import page_of
 from unrolled.tasks import Loaded, load
@@ -30,6 +32,12 @@ def file_of(loaded: Loaded, text: str = PLAY, language: str = "en", **more: Any)
         language=language,
     )
     return page_of(loaded, written, loaded.run.path.name, on_held_out=True, **more)
+
+
+def bare_file(loaded: Loaded) -> str:
+    """Return the file of a run with an empty report, which is made at once."""
+    page = Page("bare", Phrases("en", "report"))
+    return page_of(loaded, Report(page, None), loaded.run.path.name, on_held_out=True)[0]
 
 
 def content_of(page: str) -> dict[str, Any]:

@@ -121,7 +121,13 @@ def _quietly(read: Callable[[int], list[Any]]) -> Callable[[int], list[Any]]:
 
 
 def _views(run: ServedRun) -> list[str]:
-    return ["report", "write" if run.description["writes"] else "read", "step", "unroll", "gradient"]
+    return [
+        "report",
+        "write" if run.description["writes"] else "read",
+        "step",
+        "unroll",
+        "gradient",
+    ]
 
 
 def _page_words(code: str) -> dict[str, Any]:
@@ -200,7 +206,8 @@ def _network(run: ServedRun, store: _Store) -> dict[str, Any]:
     Raises:
         _OutsideError: It is not one that the browser computes.
     """
-    task, model, layer = run.task, run.model, run.subject.recurrent
+    task, layer = run.task, run.subject.recurrent
+    model: Any = run.model
     if type(model) not in (LanguageModel, Classifier, Tagger):
         raise _OutsideError("task", task=task.name)
     if not run.subject.is_text or not run.subject.labels:

@@ -8,7 +8,6 @@ import { speller, wordsOf } from "./words.js";
 
 const MOST_READ_ANEW = 100; // steps of a text of which each beginning is read by itself
 
-/** A text as one of these models read it: pieces, steps as of `Stack.readAll`, what is said after each. */
 export class Whole {
   static async load({ network, weights }) {
     const find = finderIn(await unpacked(weights));
@@ -24,7 +23,10 @@ export class Whole {
     return "script";
   }
 
-  /** Reads a text; `how` is what `Stack.readAll` takes. */
+  /**
+   * Reads a text, `how` being what `Stack.readAll` takes: pieces, what the layers read (xs), made of it
+   * (steps) and gave (outputs), what is said after each step, and of the whole (prediction).
+   */
   async read(text, how) {
     const given = await this.head.encode(text, how.turn);
     if (!given.xs.length) return { ...given, steps: [], said: [], prediction: this.head.ofNothing() };
@@ -32,12 +34,11 @@ export class Whole {
     return { ...given, steps: read.steps, ...(await this.head.say(given, read.outputs, how)) };
   }
 
-  /** How far what is said at a step reaches back, of the text up to there. */
-  async reach(reading, position, turn) {
-    let steps = reading.steps.slice(0, position + 1);
-    let { outputs } = reading;
-    if (this.stack.directions > 1) ({ steps, outputs } = await this.stack.readAll(reading.xs.slice(0, position + 1), { turn }));
-    return this.stack.reach(steps, this.head.gradient(outputs?.[position] ?? steps[position].at(-1).values[this.stack.output]));
+  /** How far what is said at a step of a reading reaches back, of the text up to there. */
+  async reach({ xs, steps, outputs }, position, turn) {
+    let read = { steps: steps.slice(0, position + 1).map((step) => step.steps), outputs };
+    if (this.stack.directions > 1) read = await this.stack.readAll(xs.slice(0, position + 1), { turn });
+    return this.stack.reach(read.steps, this.head.gradient(read.outputs[position]));
   }
 }
 
@@ -58,6 +59,7 @@ class Classifier {
   constructor(network, stack, find) {
     Object.assign(this, { stack, labels: network.labels, pooling: network.pooling, direction: network.direction, maxLength: network.max_length });
     this.encoder = encoderOf({ task: "classify", vocabulary: network.vocabulary });
+    this.isOfWords = network.vocabulary.encoder.kind === "word";
     this.embedding = embeddingOf(network.embedding, find);
     this.evidence = find(network.evidence);
     this.scores = scoresIn(network.scores, find);
@@ -87,7 +89,7 @@ class Classifier {
     }
     const opinions = said.map((each) => each && this.opinion(each));
     const running = opinions.every(Boolean)
-      ? opinions.map((opinion, at) => ({ token: pieces[at].trimStart() || pieces[at], ...opinion }))
+      ? opinions.map((opinion, at) => ({ token: this.isOfWords ? pieces[at].replace(/^[\s\x1c-\x1f\x85]+/, "") : pieces[at], ...opinion }))
       : { most: MOST_READ_ANEW };
     return { said, outputs, prediction: { ...opinions[last], running } };
   }
