@@ -2,14 +2,13 @@
 
 import base64
 import gzip
-import json
 import re
 
 import numpy as np
 import pytest
 import torch
 
-from support.living import file_of, loaded_run
+from support.living import content_of, file_of, loaded_run
 from unrolled.serving import living
 from unrolled.serving.bundle import modules, script_of
 from unrolled.serving.compiled import compiled
@@ -29,13 +28,11 @@ def page(lstm):
     return file_of(lstm)[0]
 
 
-def content_of(page: str) -> dict:
-    (found,) = re.findall(r'<script type="application/json" id="content">(.*?)</script>', page)
-    return json.loads(found)
-
-
 def test_a_file_needs_no_other_host_and_can_be_mailed(page):
-    assert not re.search(r"""(?:src|href)=["'](?!#|data:)""", page)
+    assert not re.search(r"""(?:src|href)=["'](?!#s\d|#view|data:)""", page)
+    links = re.findall(r'href="#(\w+)"', page)
+    assert all(f'id="{link}"' in page for link in links)
+    assert "lecture" not in content_of(page)["words"]["en"]
     addresses = {*re.findall(r"https?://[\w./]+", page)}
     assert addresses == {"http://www.w3.org/2000/svg", "http://localhost"}  # in a hint of an error
     assert "default-src 'none'" in page
@@ -85,7 +82,7 @@ def test_the_weights_are_those_of_the_run(lstm, page):
     content = content_of(page)
     assert content["run"]["inside"] == "f32"
     packed = gzip.decompress(base64.b64decode(content["model"]["weights"]))
-    place = content["model"]["network"]["layers"][0]["weight_hh"]
+    place = content["model"]["network"]["stack"]["layers"][0]["weight_hh"]
     rows, columns = place["shape"]
     found = np.frombuffer(packed, "<f4", rows * columns, place["at"]).reshape(rows, columns)
     assert (found == lstm.model.layer.weight_hh_l0.detach().numpy()).all()

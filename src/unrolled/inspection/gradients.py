@@ -140,22 +140,27 @@ def gradient_reach(
 def _directed(
     layer: RecurrentLayer | FiniteMemoryLayer,
     batch_size: int,
-    like: Tensor,
+    inputs: Tensor,
     targets: Tensor | None,
 ) -> Callable[[Tensor], Tensor]:
     """Return the loss v . y_T, v being `targets` or random directions of length 1."""
     shape = (batch_size, layer.output_size)
-    if targets is None:
-        random = torch.randn(shape, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
-        if _is_bidirectional(layer):
-            random[:, layer.output_size // 2 :] = 0  # the half that reads backwards
-        targets = F.normalize(random, dim=1).to(like)
+    targets = direction_of(layer, batch_size).to(inputs) if targets is None else targets
     if targets.shape != shape:
         raise ShapeError(
             f"gradient_reach: targets must be {shape}, got {tuple(targets.shape)}",
             "a direction of the output for each row",
         )
     return lambda last: (last * targets).sum()
+
+
+def direction_of(layer: RecurrentLayer | FiniteMemoryLayer, batch_size: int) -> Tensor:
+    """Return random directions of length 1, always the same, (B, output) float64."""
+    shape, generator = (batch_size, layer.output_size), torch.Generator().manual_seed(0)
+    random = torch.randn(shape, generator=generator, dtype=torch.float64)
+    if _is_bidirectional(layer):
+        random[:, layer.output_size // 2 :] = 0  # the half that reads backwards
+    return F.normalize(random, dim=1)
 
 
 def _is_bidirectional(layer: nn.Module) -> bool:

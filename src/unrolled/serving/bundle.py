@@ -59,6 +59,7 @@ def one_file(title: str, language: str, report: str, content: Mapping[str, Any])
             f"<style>\n{assets['style.css']}{assets['report.css']}</style>",
         ),
         ('  <script type="module" src="/static/main.js"></script>\n', ""),
+        ('\n    <a href="#lecture" data-word="lecture.name">Lecture</a>', ""),
         ('\n    <a href="/api/openapi.json" data-word="api">API</a>', ""),
         (
             '<main id="view" tabindex="-1"></main>',

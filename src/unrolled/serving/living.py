@@ -12,27 +12,33 @@ from dataclasses import replace
 from typing import Any, Literal
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from unrolled.cells import CELLS
 from unrolled.errors import UnrolledError
+from unrolled.inspection import StepEquations, step_equations
+from unrolled.inspection.gradients import direction_of
 from unrolled.inspection.page import in_script
 from unrolled.inspection.report import Report
 from unrolled.kernels import EquationsError
 from unrolled.languages import fill, language_names, load_words
 from unrolled.layers import RecurrentLayer
+from unrolled.networks.embedding import TokenEmbedding
 from unrolled.serving.bundle import one_file
 from unrolled.serving.compiled import compiled
 from unrolled.serving.limits import Limits
 from unrolled.serving.recorded import told_measured, told_reach, told_verdict
 from unrolled.serving.runs import ServedRun
+from unrolled.serving.steps import describe_step
 from unrolled.tasks import Loaded
-from unrolled.tasks.lm import LanguageModel, LanguageModelTask
+from unrolled.tasks.classify import Classifier
+from unrolled.tasks.lm import LanguageModel
+from unrolled.tasks.tag import Tagger
 
 __all__ = ["MOST_BYTES", "page_of"]
 
 MOST_BYTES = 3_000_000  # of a file that is mailed
-_WORDS_OF_OTHERS = ("report", "comparison")  # which nothing in the browser says
+_WORDS_OF_OTHERS = ("report", "comparison", "lecture")  # which nothing in the browser says
 _WHOLE_NUMBERS = 127  # to either side of zero that a byte has
 _LEAST = 2.0**-100  # of a row's greatest, below which it is zeros
 
@@ -115,7 +121,13 @@ def _quietly(read: Callable[[int], list[Any]]) -> Callable[[int], list[Any]]:
 
 
 def _views(run: ServedRun) -> list[str]:
-    return ["report", "write", *(["step"] if run.description["step"] else []), "unroll", "gradient"]
+    return [
+        "report",
+        "write" if run.description["writes"] else "read",
+        "step",
+        "unroll",
+        "gradient",
+    ]
 
 
 def _page_words(code: str) -> dict[str, Any]:
@@ -133,7 +145,7 @@ def _packed(run: ServedRun, room: int) -> tuple[dict[str, Any], Format]:
         store = _Store(weights)
         network = _network(run, store)
         model: dict[str, Any] = {"network": network, "weights": store.packed()}
-        if run.task.options.model.kind.cell in CELLS.values():
+        if run.task.name == "lm" and run.task.options.model.kind.cell in CELLS.values():
             model["compiled"] = compiled(run.task, run.model, weights, store.rows)
         if len(in_script(model)) <= room:
             return model, weights
@@ -194,34 +206,47 @@ def _network(run: ServedRun, store: _Store) -> dict[str, Any]:
     Raises:
         _OutsideError: It is not one that the browser computes.
     """
-    task, model = run.task, run.model
-    if not isinstance(task, LanguageModelTask) or type(model) is not LanguageModel:
+    task, layer = run.task, run.subject.recurrent
+    model: Any = run.model
+    if type(model) not in (LanguageModel, Classifier, Tagger):
         raise _OutsideError("task", task=task.name)
-    layer = run.subject.recurrent
-    if layer is None or layer.proj_size or layer.bidirectional:
+    if not run.subject.is_text or not run.subject.labels:
+        raise _OutsideError("numbers")
+    if layer is None or layer.proj_size or layer.cell.delayed or layer.cell.inputs:
         raise _OutsideError("layer", cell=run.description["cell"])
     try:
-        graph = run.step.graph
+        stack = _stack(layer, run.step, store)
     except EquationsError as error:
         raise _OutsideError("equations", message=error.message) from None
-    cell = layer.cell
-    if cell.delayed or cell.inputs:
-        raise _OutsideError("layer", cell=cell.name)
-    embedding = model.embedding
-    scores = model.scores
-    return {
+    network = {
+        "task": task.name,
         "vocabulary": task.to_dict(),
         "labels": run.subject.labels,
-        "prompt": task.prompt,
-        "embedding": None if embedding is None else store.matrix(embedding.weight),
+        "stack": stack,
+        "scores": _linear(model.scores, store),
+    }
+    if isinstance(model, LanguageModel):
+        table = model.embedding
+        written = None if table is None else store.matrix(table.weight)
+        return network | {"prompt": task.prompt, "embedding": written}
+    read = _embedding(model.embedding, store)
+    return network | read | (_classifier if isinstance(model, Classifier) else _tagger)(run, store)
+
+
+def _stack(layer: RecurrentLayer, step: StepEquations, store: _Store) -> dict[str, Any]:
+    """Return recurrent layers, all directions of a layer before the next one."""
+    cell = layer.cell
+    return {
         "cell": {
             "states": list(cell.states),
             "feedforward": list(cell.feedforward),
             "recurrent": list(cell.recurrent),
-            "over_units": graph.is_over_units,
+            "over_units": step.graph.is_over_units,
         },
+        "nodes": describe_step(step)["nodes"],
+        "size": layer.hidden_size,
+        "directions": 1 + layer.bidirectional,
         "layers": [_layer(layer, suffix, store) for suffix in layer.suffixes],
-        "scores": {"weight": store.matrix(scores.weight), "bias": store.vector(scores.bias)},
     }
 
 
@@ -237,4 +262,50 @@ def _layer(layer: RecurrentLayer, suffix: str, store: _Store) -> dict[str, Any]:
             name: store.vector(vector)
             for name, vector in zip(layer.cell.parameters, weights.parameters, strict=True)
         },
+    }
+
+
+def _linear(linear: nn.Linear, store: _Store) -> dict[str, Any]:
+    return {"weight": store.matrix(linear.weight), "bias": store.vector(linear.bias)}
+
+
+def _embedding(embedding: TokenEmbedding, store: _Store) -> dict[str, Any]:
+    projection = embedding.projection
+    made = None if projection is None else store.matrix(projection.weight)
+    return {"embedding": {"table": store.matrix(embedding.table.weight), "projection": made}}
+
+
+def _classifier(run: ServedRun, store: _Store) -> dict[str, Any]:
+    model: Any = run.model
+    attention = None
+    if model.attention is not None:
+        inner, _, out = model.attention
+        attention = _linear(inner, store) | {"out": store.vector(out.weight)}
+    return {
+        "pooling": model.options.pooling,
+        "attention": attention,
+        "evidence": None if model.evidence is None else store.matrix(model.evidence.weight),
+        "max_length": run.task.options.data.max_length,
+        "direction": direction_of(model.layer, 1)[0].tolist(),
+    }
+
+
+def _tagger(run: ServedRun, store: _Store) -> dict[str, Any]:
+    model: Any = run.model
+    task: Any = run.task
+    letters = None
+    if model.options.letter_size:
+        layer = model.letter_layer
+        letters = {
+            "table": store.matrix(model.letter_embedding.weight),
+            "stack": _stack(layer, step_equations(layer.cell), store),
+        }
+    affixes, transitions = model.affixes, model.transitions
+    return {
+        "letters": letters,
+        "affixes": None if affixes is None else store.matrix(affixes.weight),
+        "delay": model.options.delay or 0,
+        "blank": store.vector(model.blank) if model.options.delay else None,
+        "transitions": None if transitions is None else store.vector(transitions),
+        "has_entities": task.has_entities,
     }

@@ -195,7 +195,7 @@ function listen() {
   });
 }
 
-const isLecture = () => /^#lecture\b/.test(location.hash);
+const isLecture = () => api.lecture && /^#lecture\b/.test(location.hash); // a file has none
 
 /** Shows the lecture instead of the runs: another page in the same frame. */
 async function beginLecture() {

@@ -40,6 +40,7 @@ function classifyView(prediction) {
     h("p", { class: "figure" }, h("strong", null, prediction.class), ` ${percent(prediction.probability)}`),
     bars(prediction.probabilities))];
   const running = prediction.running ?? [];
+  if (running.most) parts.push(h("p", { class: "soft hint" }, t("running_most", running)));
   if (running.length) {
     // the likeliest, but in an order that does not change with the answer: a class keeps its colour
     const all = Object.keys(prediction.probabilities);

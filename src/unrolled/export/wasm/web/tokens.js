@@ -48,11 +48,13 @@ export function cutTokens(text) {
   return cut(text, " ?", `<[\\p{L}\\p{N}\\p{M}_]+>|${WORDS}`);
 }
 
-/** Words and marks without blanks: of a text that is classified. */
-export function cutWords(text) {
-  const pieces = isAscii(text) ? text.match(ASCII_WORDS) ?? [] : cut(text, `${BLANK}*`, WORDS);
-  return pieces.map((piece) => piece.replace(/^[\s\x1c-\x1f\x85]+/, ""));
+/** Words and marks with the blanks before them: of a text that is classified. */
+export function cutPieces(text) {
+  return isAscii(text) ? text.match(ASCII_WORDS) ?? [] : cut(text, `${BLANK}*`, WORDS);
 }
+
+/** The same without blanks. */
+export const cutWords = (text) => cutPieces(text).map((piece) => piece.replace(/^[\s\x1c-\x1f\x85]+/, ""));
 
 function bytesOf(text) {
   return Array.from(utf8.encode(text));
@@ -91,7 +93,8 @@ function pairEncoder({ model: { vocab, merges } }) {
 
 /**
  * What text becomes tokens by: { encode(text) -> numbers, bytes(number) -> its bytes in UTF-8,
- * missing(text) -> characters that it lacks }, or null where a run reads no text.
+ * missing(text) -> characters that it lacks }, of a text that is classified also pieces(text) -> the
+ * text of each token; or null where a run reads no text.
  */
 export function encoderOf(content) {
   const vocabulary = content?.vocabulary ?? {};
@@ -104,16 +107,38 @@ export function encoderOf(content) {
   };
   if (encoder.kind === "bpe") {
     const pairs = pairEncoder(encoder.tokenizer);
-    return { ...pairs, encode: (text) => pairs.encode(read(text)), missing: () => [] };
+    const encode = (text) => pairs.encode(read(text));
+    return { ...pairs, encode, pieces: (text) => encode(text).map((id) => shown(pairs.bytes(id))), missing: () => [] };
   }
   const words = ["<unk>", "<s>", "</s>", ...encoder.words];
   const ids = new Map(words.map((word, id) => [word, id]));
   const pieces = encoder.kind === "char" ? (text) => [...text] : cutWords;
   return {
     encode: (text) => pieces(read(text)).map((word) => ids.get(word) ?? 0),
+    pieces: (text) => (encoder.kind === "char" ? pieces : cutPieces)(read(text)),
     bytes: (id) => bytesOf(words[id]),
     missing: () => [],
   };
+}
+
+/** Bytes as text, those that are no UTF-8 as \\xNN. */
+function shown(bytes) {
+  const strict = new TextDecoder("utf-8", { fatal: true, ignoreBOM: true });
+  let text = "";
+  for (let at = 0; at < bytes.length;) {
+    let length = 4;
+    for (; length; length -= 1) {
+      try {
+        text += strict.decode(Uint8Array.from(bytes.slice(at, at + length)));
+        break;
+      } catch {
+        // fewer of them, perhaps
+      }
+    }
+    if (!length) text += `\\x${bytes[at].toString(16).padStart(2, "0")}`;
+    at += Math.max(1, Math.min(length, bytes.length - at));
+  }
+  return text;
 }
 
 function written({ kind, symbols, words, tokenizer }) {

@@ -5,6 +5,7 @@ import { hear, rangeOf } from "../store.js";
 import { Network, logSoftmax } from "./network.js";
 import { areaUnder, masksOf } from "./patterns.js";
 import { tokensOf } from "./tokens.js";
+import { Whole } from "./whole.js";
 
 const NUM_CANDIDATES = 12;
 const BEST_UNITS = 5;
@@ -32,8 +33,9 @@ export const words = async (language) => {
   return { language: code, languages: content.languages, words: content.words[code] };
 };
 
-const loaded = model && Network.load(model, description.step?.nodes ?? [], description.hidden_size);
-const tokens = model && tokensOf(model.network);
+const isWritten = description.task === "lm"; // token by token; others read a text as a whole
+const loaded = model && (isWritten ? Network : Whole).load(model);
+const tokens = model && isWritten && tokensOf(model.network);
 
 const pause = () => new Promise((done) => setTimeout(done));
 
@@ -47,46 +49,56 @@ function turns() {
   };
 }
 
-/** What was read last: {text, ids, pieces, unknown, leftOut, steps}. Another goes on from where the two part. */
+/** What was read last: {text, pieces, steps, ...}. Another text goes on from where the two part. */
 let last = { text: null, ids: [], steps: [] };
 let before = Promise.resolve(); // the reading that is on its way: one at a time
 
 /** How the model reads a text. */
 function readingOf(text) {
-  before = before.catch(() => {}).then(() => (last.text === text ? last : readAnew(text)));
+  before = before.catch(() => {}).then(async () => (last.text === text ? last : (last = await readAnew(text, last))));
   return before;
 }
 
-async function readAnew(text) {
+/** Reads a text, from where it parts from what was read `earlier`; `held(part, at)` says what is held at a step. */
+async function readAnew(text, earlier, held) {
   const network = await loaded;
   const characters = [...text];
   const read = characters.slice(0, limits.text_characters);
-  const { ids, pieces, unknown } = tokens.encode(read);
+  const reading = await (isWritten ? readTokens : readWhole)(network, read, earlier, held);
+  return { text, leftOut: characters.length - read.length, ...reading };
+}
+
+async function readTokens(network, characters, earlier, held) {
+  const { ids, pieces, unknown } = tokens.encode(characters);
   let same = 0;
-  while (same < ids.length && ids[same] === last.ids[same]) same += 1;
-  const steps = last.steps.slice(0, same);
+  while (same < ids.length && ids[same] === earlier.ids[same]) same += 1;
+  const steps = earlier.steps.slice(0, same);
   const turn = turns();
   let states = steps.at(-1)?.states ?? network.begin();
   for (const id of ids.slice(same)) {
-    const step = kept(network.read(id, states));
-    steps.push(step);
+    const step = network.read(id, states, held && ((part) => held(part, steps.length)));
+    const named = step.steps.map(({ given, values }, part) => ({ given, values: namedIn(values, part) }));
+    steps.push({ ...step, ...judged(logSoftmax(step.scores)), steps: named });
     ({ states } = step);
     await turn();
   }
-  last = { text, ids, pieces, unknown, leftOut: characters.length - read.length, steps };
-  return last;
+  return { ids, pieces, unknown, steps };
 }
 
-/** Of a step what has a name, and what is said after it: the rest is computed again where it is asked for. */
-function kept({ steps, states, scores }) {
-  const named = steps.map(({ given, values }, part) => ({
-    given,
-    values: Object.fromEntries(description.parts[part].signals.map((name) => [name, values[name]])),
-  }));
-  const said = logSoftmax(scores);
+async function readWhole(network, characters, _, held) {
+  const { steps, said, ...reading } = await network.read(characters.join(""), { turn: turns(), keep: namedIn, held });
+  return { ...reading, unknown: [], steps: steps.map((ofParts, at) => ({ steps: ofParts, ...judged(said[at]) })) };
+}
+
+/** Of a step what has a name: the rest is computed again where it is asked for. */
+const namedIn = (values, part) => Object.fromEntries(description.parts[part].signals.map((name) => [name, values[name]]));
+
+/** What is said after a step, and what is likeliest; nothing where nothing is. */
+function judged(said) {
+  if (!said) return { said: null, likeliest: [] };
   const order = [...said.keys()].sort((a, b) => said[b] - said[a]);
   const likeliest = order.slice(0, NUM_CANDIDATES).map((id) => ({ text: model.network.labels[id], probability: Math.exp(said[id]) }));
-  return { steps: named, states, scores, said, likeliest };
+  return { said, likeliest };
 }
 
 /** Numbers, which are numbers. */
@@ -102,21 +114,27 @@ const ofUnit = (all, unit) => all.map((values) => (unit === null ? values.reduce
 /** Reads a text; which of its characters are not read is known from then on. */
 export async function read(question) {
   const reading = await readingOf(question.text);
-  const { ids, pieces, steps, unknown } = reading;
+  const { pieces, steps, unknown } = reading;
   const position = steps.length ? Math.min(question.position ?? Infinity, steps.length - 1) : null;
   const { signal } = question;
   hear(question, unknown);
   return {
     version: description.version,
     pieces,
-    surprise: ids.map((id, at) => (at ? -steps[at - 1].said[id] / Math.LN2 : null)).map((bits) => (Number.isNaN(bits) ? null : bits)),
-    expected: question.expected && description.says ? steps.map(({ likeliest }) => likeliest[0]) : null,
+    surprise: surpriseOf(reading),
+    expected: question.expected && description.says ? steps.map(({ likeliest }) => likeliest[0] ?? null) : null,
     position,
     candidates: position === null || !description.says ? [] : finiteShares(steps[position].likeliest),
     values: signal && steps.length ? finite(ofUnit(valuesOf(reading, signal.part, signal.name), signal.unit)) : null,
     unknown,
     left_out: reading.leftOut,
   };
+}
+
+/** The bits of each token after those before it; null where there are none. */
+function surpriseOf({ ids, steps }) {
+  const bits = steps.map((_, at) => (isWritten && at ? -steps[at - 1].said[ids[at]] / Math.LN2 : null));
+  return bits.map((each) => (Number.isNaN(each) ? null : each));
 }
 
 function finiteShares(candidates) {
@@ -126,7 +144,7 @@ function finiteShares(candidates) {
 
 /** Every number of one unit at every step. */
 export async function unit({ text, part, unit: which }) {
-  const network = await loaded;
+  const { stack } = await loaded;
   const { steps } = await readingOf(text);
   const answer = { version: description.version, x: {}, u: {}, values: {}, before: {}, inner: {} };
   const put = (group, name, value) => (answer[group][name] ??= []).push(value);
@@ -135,14 +153,14 @@ export async function unit({ text, part, unit: which }) {
   const named = new Set(description.parts[part].signals);
   for (const { steps: ofLayers } of steps) {
     const { given, values } = ofLayers[part];
-    const all = network.step(network.layers[part], given, which);
-    for (const { id, operation } of network.nodes) {
+    const all = stack.step(stack.layers[part], given, which);
+    for (const { id, operation } of stack.nodes) {
       if (operation === "input") put("x", id.slice(2), all[id][0]);
       else if (operation === "recurrent" || operation === "product") put("u", id.slice(2), all[id][0]);
       else if (!elsewhere.has(operation) && !named.has(id)) put("inner", id, all[id][0]);
     }
     for (const name of named) put("values", name, values[name][which]);
-    for (const name of network.cell.states) put("before", name, given.before[name][which]);
+    for (const name of stack.cell.states) put("before", name, given.before[name][which]);
     await turn();
   }
   Object.values(answer).flatMap((group) => (typeof group === "string" ? [] : Object.values(group))).forEach(finite);
@@ -190,8 +208,10 @@ export async function gradient({ text, position }) {
   let reach = content.reach;
   if (position !== undefined && position !== null) {
     if (!position) throw new Refused("nothing_before");
-    reach = network.reach(reading.steps.slice(0, position + 1), reading.ids[position + 1]);
-    Object.values(reach.reach).flat().forEach(finite);
+    const { lags, lengths } = isWritten
+      ? network.reach(reading.steps.slice(0, position + 1), reading.ids[position + 1])
+      : await network.reach(reading, position, turns());
+    reach = { lags, reach: Object.fromEntries(Object.entries(lengths).map(([name, rows]) => [name, rows.map(relative)])) };
   } else if (!reach.lags.length) throw new Refused("too_short", { least: 4, got: reading.steps.length });
   const parts = reading.steps.length ? description.parts : [];
   return {
@@ -203,6 +223,47 @@ export async function gradient({ text, position }) {
     saturation: parts.map((_, part) => saturationOf(reading, part)),
     time_constants: description.keeps ? parts.map((_, part) => constantsOf(valuesOf(reading, part, description.keeps))) : [],
   };
+}
+
+/** Lengths by the first of them; null where that is 0. */
+const relative = (row) => finite(row).map((length) => (row[0] ? length / row[0] : null));
+
+/** What is expected while values are held, beside what is expected as it is. */
+export async function intervene({ text, holds, position }) {
+  const free = await readingOf(text);
+  if (!free.steps.length) throw new Refused("nothing_read");
+  const held = await readAnew(text, { ids: [], steps: [] }, heldBy(holds));
+  const at = Math.min(position ?? Infinity, free.steps.length - 1);
+  const says = Boolean(description.says);
+  const changes = free.steps.map(({ said }, k) => said && Math.max(...finite(said.map((value, id) => Math.abs(Math.exp(value) - Math.exp(held.steps[k].said[id]))))));
+  return {
+    version: description.version,
+    position: at,
+    free: says ? finiteShares(free.steps[at].likeliest) : [],
+    held: says ? finiteShares(held.steps[at].likeliest) : [],
+    changed: says ? changes : null,
+    surprise: [free, held].map(meanSurprise),
+  };
+}
+
+function meanSurprise(reading) {
+  const known = surpriseOf(reading).filter((bits) => bits !== null);
+  return known.length ? known.reduce((a, b) => a + b) / known.length : null;
+}
+
+/** What is held at a step of a part: what gives the values of a node in place of its own, or null. */
+const heldBy = (holds) => (part, at) => {
+  const here = holds.filter((hold) => part === (hold.part ?? part) && at >= (hold.start ?? 0) && at < (hold.stop ?? Infinity));
+  return here.length ? (id, values) => here.filter(({ name }) => name === id).reduce(heldAt, values) : null;
+};
+
+const heldAt = (values, { value, units }) => values.map((own, unit) => (units?.includes(unit) ?? true ? value : own));
+
+/** What is said of a whole text: its class, its tags. */
+export async function predict({ text }) {
+  const { prediction } = await readingOf(text);
+  finite([prediction.probability ?? prediction.probabilities].flat());
+  return { version: description.version, prediction };
 }
 
 const END = 0.9; // of its range, below which a gate is not open
@@ -230,8 +291,15 @@ const constantsOf = (steps) =>
     .map((steps) => (Number.isFinite(steps) ? steps : null));
 
 /** Yields the lines of a text as it is written: {prompt}, {text}, {done, seed}. */
-export async function* generate({ text, length, temperature, seed: wanted }, signal) {
+export async function* generate({ text, length, temperature, seed: wanted, holds = [] }, signal) {
   const network = await loaded;
+  const held = holds.length ? heldBy(holds) : null;
+  let count = 0; // of tokens that were read
+  const readNext = (id, states) => {
+    const at = count;
+    count += 1;
+    return network.read(id, states, held ? (part) => held(part, at) : undefined);
+  };
   const given = tokens.encode([...text].slice(-limits.text_characters));
   const seed = wanted ?? crypto.getRandomValues(new Uint32Array(1))[0];
   const random = randomFrom(seed);
@@ -244,16 +312,16 @@ export async function* generate({ text, length, temperature, seed: wanted }, sig
   }
   let read = { states: network.begin() };
   for (const id of prompt) {
-    read = network.read(id, read.states);
+    read = readNext(id, read.states);
     await turn();
   }
   let written = "";
   let since = performance.now();
-  for (let count = 0; count < length; count += 1) {
+  for (let made = 0; made < length; made += 1) {
     signal.throwIfAborted();
     const id = drawn(finite(read.scores), temperature, random);
     written += decoder.push(id);
-    read = network.read(id, read.states);
+    read = readNext(id, read.states);
     await turn();
     if (performance.now() - since < BETWEEN_PIECES) continue;
     if (written) yield { text: written };
@@ -294,5 +362,6 @@ const needsServer = async () => {
   throw new Refused("run");
 };
 export const caption = needsServer;
-export const predict = needsServer;
 export const backtest = needsServer;
+export const attribute = null; // its card is hidden
+export const lecture = null; // as is the link to it

@@ -42,9 +42,9 @@ const operand = (input, values, i) => (typeof input === "string" ? values[input]
 
 /**
  * The values of all nodes by their ids, each for `size` units; `leaf(node, values)` gives those that
- * nothing is computed for.
+ * nothing is computed for, `held(id, values)` what stands in place of those of a node.
  */
-export function evaluate(nodes, size, leaf) {
+export function evaluate(nodes, size, leaf, held = null) {
   const values = {};
   for (const node of nodes) {
     const { id, operation, inputs } = node;
@@ -61,6 +61,7 @@ export function evaluate(nodes, size, leaf) {
       } else if (b) for (let i = 0; i < size; i += 1) out[i] = compute(a[i], b[i]);
       else for (let i = 0; i < size; i += 1) out[i] = compute(a[i]);
     }
+    if (held) values[id] = held(id, values[id]);
   }
   return values;
 }

@@ -9,7 +9,7 @@ import { legend, ribbon } from "../text.js";
 
 const METHODS = ["integrated", "gradient", "leave-one-out"];
 
-/** The card; it asks only while it is open. `show(pieces)` is told what was read. */
+/** The card, which asks only while it is open; hidden in a file, which has no such answers. `show(pieces)` is told what was read. */
 export function explaining({ signal, report, choose }) {
   const one = run();
   const methods = h("select", { id: "explain-method", onchange: () => load() },
@@ -23,7 +23,7 @@ export function explaining({ signal, report, choose }) {
   const details = h("details", { ontoggle: () => load() },
     h("summary", null, h("h2", null, t("explaining.title"))),
     h("p", { class: "soft hint" }, t("explaining.hint")), inside);
-  const element = h("section", { class: "card explaining", hidden: !one.says }, details);
+  const element = h("section", { class: "card explaining", hidden: !one.says || !api.attribute }, details);
   let pieces = [];
 
   const load = oneAtATime(async () => {
