@@ -8,7 +8,7 @@ import torch
 from torch import tanh
 
 import unrolled
-from unrolled.errors import OptionError, ShapeError
+from unrolled.errors import DivergedError, OptionError, ShapeError
 from unrolled.inspection import fixed_points, lyapunov_exponents
 from unrolled.kernels import using_path
 
@@ -163,6 +163,71 @@ def test_inputs_beside_x_and_what_is_held_count():
     with unrolled.intervene(gru, {"z": 0.5, "n": 0.0}):
         held = lyapunov_exponents(gru, x, count=1)
     assert float(held.exponents) == pytest.approx(math.log(0.5))
+
+
+def test_steps_that_are_held_are_counted_along_a_sequence_and_refused_of_a_point():
+    layer = with_matrix(unrolled.JANET(1, 2), torch.zeros(4, 2))
+    x, half = torch.zeros(20, 2, 1), {"g": 0.0, "f": [unrolled.Hold(0.5)]}
+    half["f"].append(unrolled.Hold(0.125, steps=slice(5, 10)))
+    with unrolled.intervene(layer, half):
+        found = lyapunov_exponents(layer, x, skip=0).exponents
+        with pytest.raises(OptionError, match="held at steps"):
+            fixed_points(layer, x)
+    expected = (15 * math.log(0.5) + 5 * math.log(0.125)) / 20
+    torch.testing.assert_close(found, torch.full((2,), expected).double())
+
+
+def test_a_random_network_is_chaotic_beyond_the_gain_of_one():
+    def largest(gain):
+        torch.manual_seed(3)
+        layer = with_matrix(unrolled.RNN(1, 48), gain * torch.randn(48, 48) / math.sqrt(48))
+        start = torch.randn(1, 2, 48)
+        return float(
+            lyapunov_exponents(layer, torch.zeros(80, 2, 1), state=start, count=1).exponents
+        )
+
+    assert largest(0.5) < -0.3  # Sompolinsky, Crisanti and Sommers (1988)
+    assert largest(4.0) > 0.2
+
+
+@unrolled.cell(gates="a")
+def exploding(x, u, h):
+    return dict(h=(20 + u.a).exp().exp() + x.a)
+
+
+def test_what_is_not_finite_is_said():
+    layer, x = unrolled.LSTM(1, 2), torch.randn(6, 2, 1)
+    spoilt = x.clone()
+    spoilt[3, 0] = math.nan
+    for look in (fixed_points, lyapunov_exponents):
+        with pytest.raises(OptionError, match="the input has numbers that are not finite"):
+            look(layer, spoilt)
+        with pytest.raises(ShapeError, match="must be a tensor, got a list"):
+            look(layer, [[[0.0]]])
+        with pytest.raises(DivergedError, match="finite"):
+            look(unrolled.Recurrent(exploding, 1, 2), x)
+    with pytest.raises(OptionError, match="constant has numbers that are not finite"):
+        fixed_points(layer, x, constant=torch.tensor([math.inf]))
+    with torch.no_grad():
+        layer.weight_hh_l0[1, 1] = math.nan
+    for look in (fixed_points, lyapunov_exponents):
+        with pytest.raises(DivergedError, match="weight_hh_l0 has numbers that are not finite"):
+            look(layer, x)
+
+
+def test_a_state_of_another_shape_is_refused():
+    x = torch.randn(6, 2, 1)
+    with pytest.raises(
+        ShapeError, match=r"state must be \(1, 2, 3\), \(1, 2, 3\), got \(1, 2, 3\)"
+    ):
+        lyapunov_exponents(unrolled.LSTM(1, 3), x, state=torch.zeros(1, 2, 3))
+    with pytest.raises(ShapeError, match="dt must be"):
+        lyapunov_exponents(unrolled.Recurrent(timed, 1, 2), x, dt=torch.zeros(3, 2))
+    for wrong in (1.5, "2"):
+        with pytest.raises(OptionError, match="count must lie"):
+            lyapunov_exponents(unrolled.GRU(1, 3), x, count=wrong)
+        with pytest.raises(OptionError, match="number must be"):
+            fixed_points(unrolled.GRU(1, 3), x, number=wrong)
 
 
 def test_what_is_no_map_of_its_state_is_refused():

@@ -1,5 +1,7 @@
 """What is held is what the equations compute with: against loops by hand, however it is read."""
 
+import copy
+
 import pytest
 import torch
 from torch import sigmoid, tanh
@@ -230,6 +232,38 @@ def test_streams_count_steps_from_the_beginning_of_the_block():
         layer.stream(B, weights="int8").step(x[0])  # which only a kernel reads
 
 
+def test_a_copy_of_a_stream_goes_on_at_its_step():
+    layer, x = unrolled.GRU(I, H), torch.randn(T, B, I)
+    with intervene(layer, {"h": Hold(0.5, steps=[1, 4])}):
+        expected, _ = layer(x)
+        stream = layer.stream(B)
+        stream.push(x[:3])
+        other = copy.copy(stream)  # over the same layer
+        torch.testing.assert_close(other.push(x[3:]), expected[3:])
+        torch.testing.assert_close(stream.push(x[3:]), expected[3:])
+        with intervene(layer, {"h": Hold(0.25, steps=0)}):  # which counts for itself
+            output = stream.push(x)
+    assert (output[0] == 0.25).all()
+    assert not (output[1:] == 0.25).any()
+
+
+def test_blocks_may_end_in_any_order():
+    layer, x = unrolled.LSTM(I, H), torch.randn(T, B, I)
+    free, compiled = layer(x)[0], torch.compile(layer, backend="eager")
+    with intervene(layer, {"i": 0.0}):
+        expected = layer(x)[0]
+    first, second = intervene(layer, {"f": 1.0}), intervene(layer, {"i": 0.0})
+    first.__enter__()
+    second.__enter__()
+    first.__exit__(None, None, None)
+    assert torch.equal(layer(x)[0], expected)
+    with pytest.raises(OptionError, match="compiled or exported"):
+        compiled(x)
+    second.__exit__(None, None, None)
+    assert torch.equal(layer(x)[0], free)
+    compiled(x)
+
+
 def test_a_state_of_another_text_is_put_in():
     layer, x, other = unrolled.GRU(I, H), torch.randn(T, 1, I), torch.randn(T, 1, I)
     (record,) = unrolled.trace(layer, other)
@@ -287,6 +321,17 @@ WRONG = {
     "layer out of range": ({"f": Hold(1.0, layer=1)}, "layer must lie in 0..0"),
     "no such direction": ({"f": Hold(1.0, reverse=True)}, "reads forwards"),
     "no finite number": ({"f": float("inf")}, "not finite"),
+    "too large": ({"f": torch.tensor(1e39).double()}, "not finite in torch.float32"),
+    "layer in words": ({"f": Hold(1.0, layer="0")}, "layer must lie in 0..0, got '0'"),
+    "direction in words": ({"f": Hold(1.0, reverse="no")}, "reverse must be True, False or None"),
+    "units in words": ({"f": Hold(1.0, units="3")}, "units must be whole numbers, got '3'"),
+    "a slice of words": ({"f": Hold(1.0, steps=slice("a"))}, "steps must be whole numbers"),
+    "a slice in no steps": ({"f": Hold(1.0, units=slice(0, 2, 0))}, "must be whole numbers"),
+    "units beyond": ({"f": Hold(1.0, units=slice(H, None))}, "units: none lies in slice"),
+    "steps of nothing": ({"f": Hold(1.0, steps=slice(3, 3))}, "steps: none lies in slice"),
+    "value in words": ({"f": Hold("open")}, "the value must be a number, .* got a str"),
+    "sparse value": ({"f": torch.zeros(H).to_sparse()}, "the value must be a number"),
+    "no dict": (["f"], "holds must be a dict, got a list"),
     "step beyond": ({"f": Hold(1.0, steps=T)}, f"steps must lie in 0..{T - 1}"),
     "negative step": ({"f": Hold(1.0, steps=slice(-2, None))}, "counted from 0"),
     "shape of units": ({"f": torch.zeros(H + 1)}, "must go with .*U units"),
@@ -325,6 +370,14 @@ def test_a_compiled_layer_says_that_nothing_is_held_in_it():
     with intervene(layer, {"z": 1.0}), pytest.raises(OptionError, match="compiled or exported"):
         compiled(x)
     compiled(x)
+
+
+@pytest.mark.parametrize("strict", [False, True])
+def test_nothing_is_exported_as_if_it_were_held(strict):
+    layer, x = unrolled.GRU(I, H), torch.randn(T, B, I)
+    with intervene(layer, {"z": 1.0}), pytest.raises(Exception, match="where nothing can be held"):
+        torch.export.export(layer, (x,), strict=strict)
+    torch.export.export(layer, (x,), strict=strict)
 
 
 def test_a_language_model_writes_with_what_is_held():

@@ -14,17 +14,25 @@ L. Abbott (2023), "Lyapunov spectra of chaotic recurrent neural networks", Physi
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
-from functools import partial
 from typing import Any, Literal
 
 import torch
 from torch import Tensor
 from torch.func import functional_call
 
-from unrolled.errors import OptionError, ShapeError
+from unrolled.errors import DivergedError, OptionError, ShapeError
 from unrolled.inspection.record import states_before
 from unrolled.kernels import using_path
-from unrolled.layers import RecurrentLayer, State, map_state, observing_values, state_tensors
+from unrolled.layers import (
+    RecurrentLayer,
+    State,
+    StepsRead,
+    check_count,
+    map_state,
+    observing_values,
+    reading_on,
+    state_tensors,
+)
 from unrolled.networks.modes import evaluating
 
 __all__ = ["FixedPoints", "Lyapunov", "fixed_points", "lyapunov_exponents"]
@@ -142,8 +150,9 @@ def fixed_points(
         The slow points, at most 32 of them.
 
     Raises:
-        OptionError: The layer reads backwards too; a number is below 1.
+        OptionError: The layer reads backwards too; a number is below 1, or an input not finite.
         ShapeError: The inputs or the constant have another shape.
+        DivergedError: Weights are not finite, or no state has a next one that is.
 
     Example:
         >>> import torch, unrolled
@@ -153,25 +162,35 @@ def fixed_points(
         ['stable']
     """
     where = "fixed_points"
-    _check(where, layer, inputs)
-    for name, value in {"number": number, "num_updates": num_updates}.items():
-        if value < 1:
-            raise OptionError(f"{where}: {name} must be at least 1, got {value}")
+    _check(where, layer, inputs, beside)
+    check_count(where, "number", number)
+    check_count(where, "num_updates", num_updates)
     dims = (0, 1)
-    x = inputs.double().mean(dims) if constant is None else constant.detach().double()
+    x = inputs.double().mean(dims) if constant is None else torch.as_tensor(constant).double()
     if x.shape != (layer.input_size,):
         raise ShapeError(
             f"{where}: constant must be ({layer.input_size},), got {tuple(x.shape)}",
             "what the layer reads at one step",
         )
+    _check_finite(f"{where}: constant", x)
+    x = x.detach()
     held = {n: v.reshape(*v.shape[:2], -1).double().mean(dims) for n, v in beside.items()}
     visited = _visited(layer, inputs, beside)
     generator = torch.Generator().manual_seed(seed)
     chosen = torch.randperm(len(visited), generator=generator)[:number]
     visited = visited[chosen]
     step = _Map(layer)
-    move = partial(step, x, held)
+
+    def move(states: Tensor) -> Tensor:
+        with reading_on(None, 1):  # any step is like any other
+            return step(x, held, states)
+
     ends, group = _distinct(move, _descended(move, visited, num_updates), _SAME_END)
+    if not len(ends):
+        raise DivergedError(
+            f"{where}: no state that was visited has a next one of finite numbers",
+            "the weights may have grown without bound in training",
+        )
     points, group_of = _distinct(move, _refined(move, ends[:_MOST_REFINED]), _SAME)
     visits = torch.zeros(len(points), dtype=torch.int64)
     known = group[(group >= 0) & (group < _MOST_REFINED)]
@@ -213,8 +232,10 @@ def lyapunov_exponents(
         The exponents.
 
     Raises:
-        OptionError: The layer reads backwards too; there are not as many exponents, or steps.
-        ShapeError: The inputs have another shape.
+        OptionError: The layer reads backwards too; there are not as many exponents, or steps; an
+            input is not finite.
+        ShapeError: The inputs or the state have another shape.
+        DivergedError: Weights or differences between states are not finite.
 
     Example:
         >>> import torch, unrolled
@@ -224,29 +245,42 @@ def lyapunov_exponents(
         (torch.Size([2]), True)
     """
     where = "lyapunov_exponents"
-    _check(where, layer, inputs)
+    _check(where, layer, inputs, beside)
     by_time = inputs.transpose(0, 1) if layer.batch_first else inputs
     num_steps, batch_size, _ = by_time.shape
     beside = {name: value.reshape(*value.shape[:2], -1) for name, value in beside.items()}
     if layer.batch_first:
         beside = {name: value.transpose(0, 1) for name, value in beside.items()}
     skipped = num_steps // 10 if skip is None else skip
-    if not 0 <= skipped < num_steps:
-        raise OptionError(f"{where}: skip must lie in 0..{num_steps - 1}, got {skipped}")
+    if not isinstance(skipped, int) or not 0 <= skipped < num_steps:
+        raise OptionError(f"{where}: skip must lie in 0..{num_steps - 1}, got {skipped!r}")
     step = _Map(layer)
-    start = layer.initial_state(batch_size) if state is None else state
+    start = layer.initial_state(batch_size)
+    if state is not None:
+        shapes, got = ([part.shape for part in state_tensors(each)] for each in (start, state))
+        if shapes != got:
+            expected, found = (", ".join(str(tuple(s)) for s in each) for each in (shapes, got))
+            raise ShapeError(f"{where}: state must be {expected}, got {found}", "or pass None")
+        start = state
     flat = step.flat(map_state(lambda part: part.detach().double(), start))
+    _check_finite(f"{where}: state", flat)
     size = flat.shape[1]
     count = size if count is None else count
-    if not 1 <= count <= size:
-        raise OptionError(f"{where}: count must lie in 1..{size}, got {count}")
+    if not isinstance(count, int) or not 1 <= count <= size:
+        raise OptionError(f"{where}: count must lie in 1..{size}, got {count!r}")
     generator = torch.Generator().manual_seed(0)
     random = torch.randn(batch_size, size, count, generator=generator, dtype=torch.float64)
     basis, _ = torch.linalg.qr(random)
-    logarithms = []
+    logarithms, steps_read = [], StepsRead()
     for t in range(num_steps):
         given = {name: value[t].detach().double() for name, value in beside.items()}
-        flat, pushed = _pushed(step, by_time[t].detach().double(), given, flat, basis)
+        with reading_on(steps_read, 1):
+            flat, pushed = _pushed(step, by_time[t].detach().double(), given, flat, basis)
+        if not bool(pushed.isfinite().all()):
+            raise DivergedError(
+                f"{where}: differences between states are not finite after step {t}",
+                "the states may grow without bound; read fewer steps",
+            )
         basis, triangle = torch.linalg.qr(pushed)
         if t >= skipped:
             lengths = triangle.diagonal(dim1=-2, dim2=-1).abs()
@@ -258,7 +292,7 @@ def lyapunov_exponents(
     return Lyapunov(by_row.mean(0), by_row, so_far.mean(1), size)
 
 
-def _check(where: str, layer: Any, inputs: Tensor) -> None:
+def _check(where: str, layer: Any, inputs: Any, beside: dict[str, Tensor]) -> None:
     if not isinstance(layer, RecurrentLayer):
         name = type(layer).__name__
         raise OptionError(f"{where}: takes a recurrent layer, got {name}", "give the one inside it")
@@ -267,11 +301,30 @@ def _check(where: str, layer: Any, inputs: Tensor) -> None:
             f"{where}: a layer that reads backwards too is no map of its state",
             "look at a layer that reads forwards",
         )
-    if inputs.dim() != 3 or inputs.shape[-1] != layer.input_size or not inputs.numel():
+    if not isinstance(inputs, Tensor):
+        raise ShapeError(f"{where}: the input must be a tensor, got a {type(inputs).__name__}")
+    shape = tuple(inputs.shape)
+    if len(shape) != 3 or shape[-1] != layer.input_size or not inputs.numel():
         raise ShapeError(
-            f"{where}: the input must be (T, B, {layer.input_size}) with steps and rows, got "
-            f"{tuple(inputs.shape)}"
+            f"{where}: the input must be (T, B, {layer.input_size}) with steps and rows, "
+            f"got {shape}"
         )
+    _check_finite(f"{where}: the input", inputs)
+    for name, value in beside.items():
+        if value.shape[:2] != shape[:2]:
+            raise ShapeError(f"{where}: {name} must be {shape[:2]}, got {tuple(value.shape)}")
+        _check_finite(f"{where}: {name}", value)
+    for name, weight in layer.named_parameters():
+        if not bool(weight.isfinite().all()):
+            raise DivergedError(
+                f"{where}: {name} has numbers that are not finite",
+                "they may have grown without bound in training",
+            )
+
+
+def _check_finite(what: str, numbers: Tensor) -> None:
+    if not bool(numbers.isfinite().all()):
+        raise OptionError(f"{what} has numbers that are not finite", "leave them out, or fill them")
 
 
 # ---- The map -----------------------------------------------------------------------------------
@@ -326,6 +379,7 @@ _Move = Callable[[Tensor], Tensor]
 @torch.no_grad()
 def _visited(layer: RecurrentLayer, inputs: Tensor, beside: dict[str, Tensor]) -> Tensor:
     """Return all states between two steps that a layer visits, (N, D) float64."""
+    inputs = inputs.to(next(layer.parameters()).dtype)
     with evaluating(layer), observing_values() as records:
         layer(inputs, **beside)
     parts = [

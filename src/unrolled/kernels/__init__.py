@@ -54,7 +54,7 @@ from unrolled.kernels.emitting import (
     plain_trace,
 )
 from unrolled.kernels.exporting import decomposed
-from unrolled.kernels.holding import held_cell, named_values, refusing_compiled
+from unrolled.kernels.holding import among, held_cell, named_values, refusing_compiled
 from unrolled.kernels.memory import check_memory
 from unrolled.kernels.observer import GraphObserver, Observer, ValueObserver
 from unrolled.kernels.packaged import cell_sources, packaged_sources
@@ -123,6 +123,7 @@ __all__ = [
     "WeightFormat",
     "Weights",
     "Writer",
+    "among",
     "are_weights_cached",
     "cache_entries",
     "cache_folder",

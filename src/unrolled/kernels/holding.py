@@ -10,7 +10,7 @@ under the name; at every step, that call then gives what the value is held at.
 """
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from contextvars import ContextVar
 from dataclasses import replace
 from functools import partial, wraps
@@ -25,19 +25,34 @@ from unrolled.cells import Cell
 from unrolled.cells.cell import Terms
 from unrolled.errors import OptionError
 
-__all__ = ["held_cell", "held_inputs", "named_values", "refuse_compiled", "refusing_compiled"]
+__all__ = [
+    "among",
+    "held_cell",
+    "held_inputs",
+    "named_values",
+    "refuse_compiled",
+    "refusing_compiled",
+]
 
-_refuses_compiled: ContextVar[bool] = ContextVar("refuses_compiled", default=False)
+_refusing: ContextVar[tuple[object, ...]] = ContextVar("refusing", default=())
 
 
 @contextmanager
-def refusing_compiled() -> Iterator[None]:
-    """Have operators in compiled and exported programs say that nothing can be held in them."""
-    token = _refuses_compiled.set(True)
+def among(variable: ContextVar[tuple[Any, ...]], value: object) -> Iterator[None]:
+    """Have a value among those of a variable inside the block.
+
+    Blocks may end in another order than they began: a token would bring back what has ended.
+    """
+    variable.set((*variable.get(), value))
     try:
         yield
     finally:
-        _refuses_compiled.reset(token)
+        variable.set(tuple(each for each in variable.get() if each is not value))
+
+
+def refusing_compiled() -> AbstractContextManager[None]:
+    """Have operators in compiled and exported programs say that nothing can be held in them."""
+    return among(_refusing, object())
 
 
 def refuse_compiled(cell: str) -> None:
@@ -46,7 +61,7 @@ def refuse_compiled(cell: str) -> None:
     Args:
         cell: Its key.
     """
-    if _refuses_compiled.get():
+    if _refusing.get():
         name = cell.partition("@")[0].rpartition(":")[2]
         raise OptionError(
             f"cell {name}: runs in a compiled or exported program, where nothing can be held",

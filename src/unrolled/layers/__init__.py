@@ -6,7 +6,12 @@ from unrolled.layers.arguments import tensor_of_array
 from unrolled.layers.bound_step import BoundStep
 from unrolled.layers.causal_conv import FiniteMemoryLayer, causal_conv, memory_span
 from unrolled.layers.drop_in import GRU, LSTM, RNN
-from unrolled.layers.intervening import Hold, intervene, reading_on
+from unrolled.layers.intervening import (
+    Hold,
+    StepsRead,
+    intervene,
+    reading_on,
+)
 from unrolled.layers.janet import JANET
 from unrolled.layers.observing import (
     GraphRecord,
@@ -16,7 +21,7 @@ from unrolled.layers.observing import (
     observing_graph,
     observing_values,
 )
-from unrolled.layers.options import check_dropout, check_sizes
+from unrolled.layers.options import check_count, check_dropout, check_sizes
 from unrolled.layers.recurrent import Recurrent
 from unrolled.layers.recurrent_layer import RecurrentLayer
 from unrolled.layers.stack import run_stack
@@ -49,9 +54,11 @@ __all__ = [
     "SequenceLayer",
     "State",
     "StepInputs",
+    "StepsRead",
     "Stream",
     "Streams",
     "causal_conv",
+    "check_count",
     "check_dropout",
     "check_lengths",
     "check_sizes",

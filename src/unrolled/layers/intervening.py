@@ -12,7 +12,7 @@ from contextvars import ContextVar
 from dataclasses import dataclass, field
 from functools import lru_cache
 from typing import Any
-from weakref import WeakKeyDictionary
+from uuid import uuid4
 
 import torch
 from torch import Tensor, nn
@@ -22,13 +22,14 @@ from unrolled.errors import OptionError, ShapeError
 from unrolled.kernels import (
     PaddedRows,
     RaggedRows,
+    among,
     held_cell,
     named_values,
     refusing_compiled,
 )
 from unrolled.layers.observing import watched
 
-__all__ = ["Hold", "holding_of", "intervene", "reading_on"]
+__all__ = ["Hold", "StepsRead", "holding_of", "intervene", "reading_on"]
 
 _MOST_STEPS = 1 << 40
 
@@ -68,7 +69,7 @@ def intervene(target: Any, holds: Mapping[str, Held]) -> Iterator[None]:
     streams that are open, `generate`, `predict`, `trace`, `gradient_reach`. The layers run on the
     reference loop inside, with gradients, also of the values that are given. Blocks may stand in
     one another; where they hold the same, the inner one counts. What is held is seen by the thread
-    or task that has entered the block.
+    or task that has entered the block; a copy of a layer is another layer.
 
     A state is held after a step: it is what the next step reads, and the output is computed from.
     Of a cell with several states, put in all of them to begin as another text has ended. With
@@ -98,14 +99,11 @@ def intervene(target: Any, holds: Mapping[str, Held]) -> Iterator[None]:
         tensor([0., 0.], grad_fn=<SelectBackward0>)
     """
     layers = _layers_of(target)
+    _check_mapping(holds)
     block = _Block({layer: _checked(layer, holds) for layer in layers})
     _check_names(layers, block.holds, holds)
-    token = _blocks.set((*_blocks.get(), block))
-    try:
-        with watched(), refusing_compiled():
-            yield
-    finally:
-        _blocks.reset(token)
+    with among(_blocks, block), watched(), refusing_compiled():
+        yield
 
 
 # ---- What is held ----------------------------------------------------------------------------
@@ -119,11 +117,11 @@ class _Block:
 
     Args:
         holds: By layer and name.
-        num_read: How many steps a reader has read inside.
+        key: By which a reader knows how many steps it has read inside: its copies know it too.
     """
 
     holds: Mapping[Any, _Named]
-    num_read: WeakKeyDictionary[Any, int] = field(default_factory=WeakKeyDictionary)
+    key: str = field(default_factory=lambda: uuid4().hex)
 
 
 _blocks: ContextVar[tuple[_Block, ...]] = ContextVar("blocks", default=())
@@ -143,6 +141,12 @@ def _layers_of(target: Any) -> list[Any]:
             "give such a layer, a model with one, or what unrolled.load returns",
         )
     return layers
+
+
+def _check_mapping(holds: Any) -> None:
+    if not isinstance(holds, Mapping):
+        hint = 'intervene(layer, {"f": 1.0})'
+        raise OptionError(f"intervene: holds must be a dict, got a {type(holds).__name__}", hint)
 
 
 @lru_cache(maxsize=64)
@@ -191,34 +195,53 @@ def _several(name: str, given: Held) -> list[Hold]:
 
 def _checked_hold(layer: Any, name: str, hold: Hold) -> Hold:
     where = f"intervene: '{name}' of {type(layer).__name__}"
-    _places(f"{where}: units", hold.units, layer.hidden_size)
-    if hold.layer is not None and not 0 <= hold.layer < layer.num_layers:
-        raise OptionError(f"{where}: layer must lie in 0..{layer.num_layers - 1}, got {hold.layer}")
+    for what, places, count in (
+        ("units", hold.units, layer.hidden_size),
+        ("steps", hold.steps, _MOST_STEPS),
+    ):
+        if not _places(f"{where}: {what}", places, count):
+            raise OptionError(f"{where}: {what}: none lies in {places}", "leave it out for all")
+    if hold.layer is not None and hold.layer not in range(layer.num_layers):
+        most = layer.num_layers - 1
+        raise OptionError(f"{where}: layer must lie in 0..{most}, got {hold.layer!r}")
+    if hold.reverse not in (None, False, True):
+        raise OptionError(f"{where}: reverse must be True, False or None, got {hold.reverse!r}")
     if hold.reverse and not layer.bidirectional:
         raise OptionError(f"{where}: reverse=True, and the layer reads forwards", "leave it out")
-    value = torch.as_tensor(hold.value)
-    if value.dim() > 3 or value.is_complex():
-        shapes = "a number, (U,), (B, U) or (S, B, U)"
+    shapes = "a number, (U,), (B, U) or (S, B, U)"
+    try:
+        value = torch.as_tensor(hold.value).detach()
+    except (TypeError, ValueError, RuntimeError):
+        kind = type(hold.value).__name__
+        raise OptionError(f"{where}: the value must be {shapes}, got a {kind}") from None
+    if value.dim() > 3 or value.is_complex() or value.is_meta or value.layout != torch.strided:
         got = f"{value.dtype} {tuple(value.shape)}"
         raise ShapeError(f"{where}: the value must be {shapes}, got {got}")
-    if not bool(value.isfinite().all()):
-        raise OptionError(f"{where}: the value is not finite", "hold it at a number")
+    dtype = next(layer.parameters()).dtype
+    if not bool(value.to(dtype).isfinite().all()):
+        raise OptionError(f"{where}: the value is not finite in {dtype}", "hold it at a number")
     return hold
 
 
-def _places(where: str, places: Places, count: int | None) -> list[int] | range:
-    """Return which of `count` places are meant; None: of as many as will come.
+def _places(where: str, places: Places, count: int) -> list[int] | range:
+    """Return which of `count` places are meant.
 
     Raises:
         OptionError: They are no places, or lie beyond.
     """
     if places is None:
-        return range(count or 0)
+        return range(count)
     if isinstance(places, slice):
-        if any(end is not None and end < 0 for end in (places.start, places.stop, places.step)):
+        ends = [end for end in (places.start, places.stop, places.step) if end is not None]
+        if not all(isinstance(end, int) for end in ends) or places.step == 0:
+            raise OptionError(f"{where} must be whole numbers, got {places}")
+        if any(end < 0 for end in ends):
             raise OptionError(f"{where} are counted from 0, got {places}", "leave the sign out")
-        return range(count or 0)[places]
-    listed = [places] if isinstance(places, int) else torch.as_tensor(places).flatten().tolist()
+        return range(count)[places]
+    try:
+        listed = [places] if isinstance(places, int) else torch.as_tensor(places).flatten().tolist()
+    except (TypeError, ValueError, RuntimeError):
+        listed = [None]
     if any(isinstance(each, bool) or not isinstance(each, int) for each in listed):
         raise OptionError(f"{where} must be whole numbers, got {places!r}", "numbers, or a slice")
     if len({*listed}) < len(listed):
@@ -226,33 +249,37 @@ def _places(where: str, places: Places, count: int | None) -> list[int] | range:
     if not listed:
         raise OptionError(f"{where}: none is named", "leave it out for all of them")
     most = max(listed)
-    if min(listed) < 0 or (count is not None and most >= count):
-        beyond = f"must lie in 0..{count - 1}" if count is not None else "are counted from 0"
+    if min(listed) < 0 or most >= count:
+        beyond = f"must lie in 0..{count - 1}" if count < _MOST_STEPS else "are counted from 0"
         raise OptionError(f"{where} {beyond}, got {listed if len(listed) > 1 else listed[0]}")
     return listed
 
 
 # ---- What a recurrence is given --------------------------------------------------------------
 
-_reader: ContextVar[Any] = ContextVar("reader", default=None)
+StepsRead = dict[str, int]
+"""How many steps a reader has read in each block that it is in; it begins empty."""
+
+_reader: ContextVar[tuple[StepsRead | None] | None] = ContextVar("reader", default=None)
 
 
 @contextmanager
-def reading_on(reader: object, num_steps: int | None) -> Iterator[None]:
-    """Let the layers that are called inside be in the middle of what `reader` reads.
+def reading_on(steps_read: StepsRead | None, num_steps: int) -> Iterator[None]:
+    """Let the layers that are called inside be in the middle of what somebody reads.
 
     Args:
-        reader: Whose steps are counted, until it is forgotten.
-        num_steps: How many are read; None where steps cannot be counted.
+        steps_read: What the reader has read before, which grows; None where nobody counts.
+        num_steps: How many it reads now.
     """
-    blocks = _blocks.get()
-    token = _reader.set((reader, num_steps))
+    token = _reader.set((steps_read,))
     try:
         yield
     finally:
         _reader.reset(token)
-    for block in blocks:
-        block.num_read[reader] = block.num_read.get(reader, 0) + (num_steps or 0)
+    if steps_read is not None:
+        now = {block.key: steps_read.get(block.key, 0) + num_steps for block in _blocks.get()}
+        steps_read.clear()
+        steps_read.update(now)
 
 
 def holding_of(
@@ -271,10 +298,10 @@ def holding_of(
         The cell, and its inputs, (N, F); None where nothing is held.
     """
     named: dict[str, list[tuple[Hold, int | None]]] = {}
-    reader, num_steps = _reader.get() or (None, None)
+    reader = _reader.get()
     for block in _blocks.get():
-        first: int | None = 0 if reader is None else block.num_read.get(reader, 0)
-        start = first if reader is None or num_steps is not None else None
+        (steps_read,) = reader or ({},)
+        start = None if steps_read is None else steps_read.get(block.key, 0)
         for name, holds in block.holds.get(layer, {}).items():
             chosen = [
                 (hold, start)
@@ -329,14 +356,15 @@ def _index(
     num_steps, batch_size, hidden_size = size
     if first is None and hold.steps is not None:
         raise OptionError(
-            f"{where} is held at steps, which a pool of streams does not count",
-            "use a stream of the layer, or hold it at all steps",
+            f"{where} is held at steps, which a pool of streams and a search for fixed points do "
+            "not count",
+            "hold it at all steps, or use a stream of the layer",
         )
     start = first or 0
     if hold.steps is None or isinstance(hold.steps, slice):
         chosen = _places(f"{where}: steps", hold.steps, start + num_steps)
     else:
-        chosen = _places(f"{where}: steps", hold.steps, None if is_part else num_steps)
+        chosen = _places(f"{where}: steps", hold.steps, _MOST_STEPS if is_part else num_steps)
     steps = [step - start for step in chosen if start <= step < start + num_steps]
     if not steps:
         return None

@@ -6,7 +6,7 @@ business of `inspection`.
 """
 
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass, field
 
@@ -19,6 +19,7 @@ from unrolled.kernels import (
     PaddedRows,
     RaggedRows,
     ValueObserver,
+    among,
     valid_steps,
 )
 
@@ -104,7 +105,7 @@ class GraphRecord:
 
 _records: ContextVar[list[Record] | None] = ContextVar("records", default=None)
 _graph_records: ContextVar[list[GraphRecord] | None] = ContextVar("graph_records", default=None)
-_is_watched: ContextVar[bool] = ContextVar("is_watched", default=False)
+_watchers: ContextVar[tuple[object, ...]] = ContextVar("watchers", default=())
 
 
 @contextmanager
@@ -142,19 +143,14 @@ def observes_values() -> bool:
     return not torch.compiler.is_compiling() and _records.get() is not None
 
 
-@contextmanager
-def watched() -> Iterator[None]:
+def watched() -> AbstractContextManager[None]:
     """Keep layers inside the block from all ways that give nothing but their results."""
-    token = _is_watched.set(True)
-    try:
-        yield
-    finally:
-        _is_watched.reset(token)
+    return among(_watchers, object())
 
 
 def is_observed() -> bool:
     """Whether somebody looks at the numbers or the graph, or holds some; asked at every call."""
-    return _is_watched.get()
+    return bool(_watchers.get())
 
 
 def observes_graph() -> bool:

@@ -25,7 +25,7 @@ from unrolled.kernels import (
 )
 from unrolled.layers.arguments import autocast_dtype, check_out, tensor_of_array
 from unrolled.layers.bound_step import BoundStep
-from unrolled.layers.intervening import reading_on
+from unrolled.layers.intervening import StepsRead, reading_on
 from unrolled.layers.observing import is_observed
 from unrolled.layers.options import check_count
 from unrolled.layers.resets import Resets, checked_resets, time_first_resets
@@ -89,6 +89,7 @@ class Stream:
         self.batch_size = batch_size
         self._inputs = StepInputs(where) if inputs is None else inputs
         self._weight_cache = WeightCache(weights)
+        self._steps_read: StepsRead = {}
         self._prepare, self._parameters = prepare, parameters
         self._stepper: Stepper | NetworkStepper | None = None
         self._initial_state: Callable[[int], State] = layer.initial_state
@@ -192,7 +193,7 @@ class Stream:
             return self._push_parts(chunk, resets)
         before = self.state
         num_steps = chunk.shape[time_dim]
-        counting = reading_on(self, num_steps) if is_observed() else nullcontext()
+        counting = reading_on(self._steps_read, num_steps) if is_observed() else nullcontext()
         with caching_weights(self._weight_cache), counting:
             x, inputs = self._inputs.apart(chunk)
             output, after = self._layer(x, before, resets=resets, **inputs)
@@ -227,7 +228,7 @@ class Stream:
         """Return what a copy or a pickle holds: all but packed weights, which it packs again."""
         cache = WeightCache(self._weight_cache.weights)
         fresh = {"_weight_cache": cache, "_stepper": None, "_state": self.state}
-        return self.__dict__ | fresh
+        return self.__dict__ | fresh | {"_steps_read": {**self._steps_read}}
 
     @overload
     def step(self, x: Tensor, *, resets: Resets | None = None, **inputs: Tensor) -> Tensor: ...

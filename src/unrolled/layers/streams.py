@@ -409,7 +409,7 @@ class Streams:
 
     def _call(self, rows: Tensor, state: State, marks: Tensor | None) -> tuple[Tensor, State]:
         x, inputs = self._inputs.apart(rows)
-        with reading_on(self, None) if is_observed() else nullcontext():
+        with reading_on(None, 1) if is_observed() else nullcontext():
             return self._layer(x, state, resets=marks, **inputs)
 
     # ---- Arguments -------------------------------------------------------------------------------

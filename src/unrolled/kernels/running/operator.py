@@ -195,6 +195,8 @@ def _without_autograd(batch: PaddedBatch) -> Iterator[None]:
 def _fake(*arguments: Any) -> list[Tensor]:
     """Return results of the right shapes."""
     batch = _on_one_device(*arguments)
+    if torch.compiler.is_exporting():  # a program that is compiled here says so when it runs
+        refuse_compiled(batch.cell)
     num_steps, batch_size, _ = batch.x.shape
     output = batch.x.new_empty(num_steps, batch_size, batch.states[0].shape[1])
     return [output, *(state.new_empty(state.shape) for state in batch.states)]

@@ -15,6 +15,7 @@ from unrolled.kernels import WeightCache, Writer, are_weights_cached, caching_we
 from unrolled.layers import (
     RecurrentLayer,
     State,
+    StepsRead,
     make_writer,
     map_state,
     reading_on,
@@ -54,6 +55,7 @@ class Drawing:
         self._state: State | None = None  # None: before the prompt, or while a writer has it
         self._writer: Writer | None = None
         self._weight_cache = WeightCache()
+        self._steps_read: StepsRead = {}
 
     def token(self, row: int, number: int) -> int:
         """Return a token of a text, drawn now unless it was drawn with that of another text.
@@ -92,7 +94,7 @@ class Drawing:
     def _drawn_by_torch(self, number: int, numbers: Tensor) -> Tensor:
         """Return the next tokens, (B,), of the scores after the last ones; -1 as a writer does."""
         read = self._last[:, None].clamp(min=0) if number else self._prompt[None]
-        with caching_weights(self._weight_cache), reading_on(self, read.shape[1]):
+        with caching_weights(self._weight_cache), reading_on(self._steps_read, read.shape[1]):
             scores, self._state = _read(self._model, read, self._state)
         if not number and self.num_texts > 1:
             scores = scores.expand(self.num_texts, -1)
