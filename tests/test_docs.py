@@ -102,11 +102,32 @@ def test_python_on_a_page_runs(page, tmp_path, monkeypatch):
     runpy.run_path(str(script))
 
 
+def anchors_of(text):
+    """The anchors that GitHub gives to the headings of a page; the site gives the same."""
+    headings = re.findall(r"^#+ +(.+?) *$", FENCE.sub("", text), re.MULTILINE)
+    slugs = [re.sub(r"[^\w\- ]", "", each.lower()).replace(" ", "-") for each in headings]
+    return {slug if n == 0 else f"{slug}-{n}" for slug in slugs for n in range(slugs.count(slug))}
+
+
+def lost_links(text, page):
+    """The links of a page to files that do not exist, or to headings that no page has."""
+    lost = []
+    for target in (a or b for a, b in LINK.findall(text)):
+        path, _, anchor = target.partition("#")
+        if re.match(r"\w+:", target):
+            continue
+        file = page.parent / path
+        if path and not file.exists():
+            lost.append(target)
+        elif anchor:
+            other = file.read_text(encoding="utf-8") if path else text
+            lost += [target] * (anchor not in anchors_of(other))
+    return lost
+
+
 @pytest.mark.parametrize("page", PAGES, ids=name_of)
 def test_links_within_the_repository_lead_somewhere(page):
-    targets = [a or b for a, b in LINK.findall(page.read_text(encoding="utf-8"))]
-    local = [target.partition("#")[0] for target in targets if not re.match(r"\w+:", target)]
-    assert [target for target in local if not (page.parent / target).exists()] == []
+    assert lost_links(page.read_text(encoding="utf-8"), page) == []
 
 
 @pytest.mark.parametrize("page", PAGES, ids=name_of)
@@ -227,6 +248,9 @@ def test_a_page_that_lies_is_caught():
     for command in commands_of(page):
         with pytest.raises(AssertionError, match=f"unrolled {command}: no"):
             check_command(command)
+    links = "[a](#a-heading) [b](README.md#more) [c](#more) [d](README.md#nothing) [e](no.md)"
+    lost = lost_links(f"# A `heading`\n{links}\n", ROOT / "x.md")
+    assert lost == ["#more", "README.md#nothing", "no.md"]
     with pytest.raises(AssertionError, match="no command has --columns"):
         check_options("Widen it by `--columns 3`.\n```sh\nother --colour\n```\n")
     with pytest.raises(AssertionError, match="is not a package"):
