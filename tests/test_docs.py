@@ -54,6 +54,15 @@ def commands_of(text: str) -> list[str]:
     return [found[1] for line in code if (found := COMMAND.search(line))]
 
 
+def commands_in(text: str) -> list[list[str]]:
+    """The words of all commands of a page, those of other programs too, without comments."""
+    blocks = [body for language, body in FENCE.findall(text) if language == "sh"]
+    lines = "".join(blocks).replace("\\\n", " ").splitlines()
+    words = [shlex.split(line, comments=True) for line in lines]
+    sentences = [shlex.split(each) for each in commands_of(FENCE.sub("", text))]
+    return [each for each in words + sentences if each]
+
+
 def check_command(arguments: str) -> None:
     """Assert that the subcommand and the options exist; FILE..., [--option] and comments may be."""
     command = typer.main.get_command(app)
@@ -128,6 +137,16 @@ def lost_links(text, page):
 @pytest.mark.parametrize("page", PAGES, ids=name_of)
 def test_links_within_the_repository_lead_somewhere(page):
     assert lost_links(page.read_text(encoding="utf-8"), page) == []
+
+
+@pytest.mark.parametrize(
+    ("page", "translation"),
+    [("README.md", "README.pt-BR.md"), ("docs/first-model.md", "docs/pt/first-model.md")],
+)
+def test_a_translated_page_has_the_commands_and_the_code_of_the_page(page, translation):
+    english, other = ((ROOT / each).read_text(encoding="utf-8") for each in (page, translation))
+    assert sorted(commands_in(other)) == sorted(commands_in(english))
+    assert ast.dump(ast.parse(python_of(other))) == ast.dump(ast.parse(python_of(english)))
 
 
 @pytest.mark.parametrize("page", PAGES, ids=name_of)
