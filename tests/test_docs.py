@@ -10,6 +10,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+import numpy as np
 import pytest
 import typer
 from typer.core import TyperGroup
@@ -147,6 +148,24 @@ def test_a_translated_page_has_the_commands_and_the_code_of_the_page(page, trans
     english, other = ((ROOT / each).read_text(encoding="utf-8") for each in (page, translation))
     assert sorted(commands_in(other)) == sorted(commands_in(english))
     assert ast.dump(ast.parse(python_of(other))) == ast.dump(ast.parse(python_of(english)))
+
+
+def test_weights_of_keras_are_read_as_keras_computes(tmp_path, monkeypatch):
+    """One row by the equations of its documentation: gates i, f, c, o, one bias."""
+    page = ROOT / "docs" / "coming-from.md"
+    script = tmp_path / "page.py"
+    script.write_text(python_of(page.read_text(encoding="utf-8")), encoding="utf-8")
+    monkeypatch.chdir(tmp_path)
+    names = runpy.run_path(str(script))
+    layer, x = names["layer"], names["x"].double().numpy()[0]
+    h, c = np.zeros(16), np.zeros(16)
+    for step in x:
+        gates = step @ names["kernel"] + h @ names["recurrent_kernel"] + names["bias"]
+        i, f, o = (1 / (1 + np.exp(-gates.reshape(4, 16)[n])) for n in (0, 1, 3))
+        c = f * c + i * np.tanh(gates[32:48])
+        h = o * np.tanh(c)
+    _, (ours, _) = layer(names["x"], lengths=[50, 7, 31])
+    np.testing.assert_allclose(ours[0, 0].detach().numpy(), h, rtol=1e-5)
 
 
 @pytest.mark.parametrize("page", PAGES, ids=name_of)
