@@ -11,7 +11,7 @@ PYTEST := PYTHONHASHSEED=0 OMP_WAIT_POLICY=passive $(BIN)/pytest -n 2 --dist loa
 # The text files to train on; without them, the Python files of the standard library.
 TEXT ?=
 
-.PHONY: install run quick test lint types pytest explore fuzz malformed docs modules sanitize wheels format clean
+.PHONY: install run quick test lint types pytest explore fuzz malformed docs site modules sanitize wheels format clean
 
 install: $(STAMP)
 
@@ -57,6 +57,11 @@ malformed: $(STAMP)
 docs: $(STAMP)
 	$(BIN)/python -m unrolled.cli.reference docs/options.md
 	$(BIN)/python -m unrolled.cli.catalogue docs/catalogue.md
+
+# The documentation as a site in build/site, in strict mode: a link that leads nowhere ends it.
+site: $(STAMP)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable '.[docs]'
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict
 
 # The WebAssembly modules of the built-in cells, after a change to their C; a test holds them to it.
 modules: $(STAMP)

@@ -10,6 +10,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+import numpy as np
 import pytest
 import typer
 from typer.core import TyperGroup
@@ -52,6 +53,15 @@ def commands_of(text: str) -> list[str]:
     blocks = "".join(body for language, body in FENCE.findall(text) if language != "python")
     code = [*blocks.replace("\\\n", " ").splitlines(), *INLINE_CODE.findall(FENCE.sub("", text))]
     return [found[1] for line in code if (found := COMMAND.search(line))]
+
+
+def commands_in(text: str) -> list[list[str]]:
+    """The words of all commands of a page, those of other programs too, without comments."""
+    blocks = [body for language, body in FENCE.findall(text) if language == "sh"]
+    lines = "".join(blocks).replace("\\\n", " ").splitlines()
+    words = [shlex.split(line, comments=True) for line in lines]
+    sentences = [shlex.split(each) for each in commands_of(FENCE.sub("", text))]
+    return [each for each in words + sentences if each]
 
 
 def check_command(arguments: str) -> None:
@@ -102,11 +112,60 @@ def test_python_on_a_page_runs(page, tmp_path, monkeypatch):
     runpy.run_path(str(script))
 
 
+def anchors_of(text):
+    """The anchors that GitHub gives to the headings of a page; the site gives the same."""
+    headings = re.findall(r"^#+ +(.+?) *$", FENCE.sub("", text), re.MULTILINE)
+    slugs = [re.sub(r"[^\w\- ]", "", each.lower()).replace(" ", "-") for each in headings]
+    return {slug if n == 0 else f"{slug}-{n}" for slug in slugs for n in range(slugs.count(slug))}
+
+
+def lost_links(text, page):
+    """The links of a page to files that do not exist, or to headings that no page has."""
+    lost = []
+    for target in (a or b for a, b in LINK.findall(text)):
+        path, _, anchor = target.partition("#")
+        if re.match(r"\w+:", target):
+            continue
+        file = page.parent / path
+        if path and not file.exists():
+            lost.append(target)
+        elif anchor:
+            other = file.read_text(encoding="utf-8") if path else text
+            lost += [target] * (anchor not in anchors_of(other))
+    return lost
+
+
 @pytest.mark.parametrize("page", PAGES, ids=name_of)
 def test_links_within_the_repository_lead_somewhere(page):
-    targets = [a or b for a, b in LINK.findall(page.read_text(encoding="utf-8"))]
-    local = [target.partition("#")[0] for target in targets if not re.match(r"\w+:", target)]
-    assert [target for target in local if not (page.parent / target).exists()] == []
+    assert lost_links(page.read_text(encoding="utf-8"), page) == []
+
+
+@pytest.mark.parametrize(
+    ("page", "translation"),
+    [("README.md", "README.pt-BR.md"), ("docs/first-model.md", "docs/pt/first-model.md")],
+)
+def test_a_translated_page_has_the_commands_and_the_code_of_the_page(page, translation):
+    english, other = ((ROOT / each).read_text(encoding="utf-8") for each in (page, translation))
+    assert sorted(commands_in(other)) == sorted(commands_in(english))
+    assert ast.dump(ast.parse(python_of(other))) == ast.dump(ast.parse(python_of(english)))
+
+
+def test_weights_of_keras_are_read_as_keras_computes(tmp_path, monkeypatch):
+    """One row by the equations of its documentation: gates i, f, c, o, one bias."""
+    page = ROOT / "docs" / "coming-from.md"
+    script = tmp_path / "page.py"
+    script.write_text(python_of(page.read_text(encoding="utf-8")), encoding="utf-8")
+    monkeypatch.chdir(tmp_path)
+    names = runpy.run_path(str(script))
+    layer, x = names["layer"], names["x"].double().numpy()[0]
+    h, c = np.zeros(16), np.zeros(16)
+    for step in x:
+        gates = step @ names["kernel"] + h @ names["recurrent_kernel"] + names["bias"]
+        i, f, o = (1 / (1 + np.exp(-gates.reshape(4, 16)[n])) for n in (0, 1, 3))
+        c = f * c + i * np.tanh(gates[32:48])
+        h = o * np.tanh(c)
+    _, (ours, _) = layer(names["x"], lengths=[50, 7, 31])
+    np.testing.assert_allclose(ours[0, 0].detach().numpy(), h, rtol=1e-5)
 
 
 @pytest.mark.parametrize("page", PAGES, ids=name_of)
@@ -227,6 +286,9 @@ def test_a_page_that_lies_is_caught():
     for command in commands_of(page):
         with pytest.raises(AssertionError, match=f"unrolled {command}: no"):
             check_command(command)
+    links = "[a](#a-heading) [b](README.md#more) [c](#more) [d](README.md#nothing) [e](no.md)"
+    lost = lost_links(f"# A `heading`\n{links}\n", ROOT / "x.md")
+    assert lost == ["#more", "README.md#nothing", "no.md"]
     with pytest.raises(AssertionError, match="no command has --columns"):
         check_options("Widen it by `--columns 3`.\n```sh\nother --colour\n```\n")
     with pytest.raises(AssertionError, match="is not a package"):

@@ -54,8 +54,9 @@ class Metric:
 
         That of a share, sqrt(p (1 - p) / n); 0 for what is not one, where a mean tells no spread.
 
-        >>> round(Metric("accuracy", "higher", share=True).standard_error(0.8, 400), 4)
-        0.02
+        Example:
+            >>> round(Metric("accuracy", "higher", share=True).standard_error(0.8, 400), 4)
+            0.02
         """
         if not self.share:
             return 0.0
