@@ -31,7 +31,7 @@ WORDS = [
     "São",
     "1.160/2016",
 ]
-TEXT = "It's NEW: a Well-made  film, cafe\u0301 12\u00b2 – Good 日本 ß!"
+TEXT = "It's NEW: a Well-made  film, cafe\u0301 12\u00b2 \u2013 Good 日本 ß!"
 UNIT = 2
 CLASSIFIERS = {
     "both ends": {"pooling": "max", "num_layers": 2},
