@@ -249,7 +249,7 @@ def test_the_defaults_of_a_command_are_those_of_the_library(task, monkeypatch, t
 def test_generate_has_the_options_of_the_library():
     fields = {each.name: each for each in option_fields(WriteOptions)}
     command = COMMANDS["generate",]
-    assert {p.name for p in command.params} == fields.keys() | {"run", "trust_code"}
+    assert {p.name for p in command.params} == fields.keys() | {"run", "device", "trust_code"}
     defaults = {p.name: p.default for p in command.params if p.name in fields}
     assert defaults == {name: field.default for name, field in fields.items()}
 
@@ -263,6 +263,7 @@ def test_predict_has_the_options_of_all_tasks():
         "source",
         "as_json",
         "encoding",
+        "device",
         "trust_code",
     }
 

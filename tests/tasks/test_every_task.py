@@ -6,6 +6,7 @@ Run by torchrun, this file trains those that argv[2:] names, in the folder argv[
 
 import json
 import math
+import os
 import re
 import subprocess
 import sys
@@ -18,12 +19,15 @@ import pytest
 import torch
 from PIL import Image
 
+from support.runs import change_config
+from unrolled.cells.catalogue import CATALOGUE
 from unrolled.cli.main import main
 from unrolled.errors import OptionError, RunError
 from unrolled.export.c import proof
 from unrolled.export.c.program import program_of
 from unrolled.inspection import attribute
 from unrolled.kernels import find_compiler
+from unrolled.networks import device_of, devices
 from unrolled.options import option_fields
 from unrolled.tasks import (
     TASKS,
@@ -487,6 +491,70 @@ def test_what_nobody_chooses_is_the_same_by_library_and_by_command(
     config = json.loads((runs[0] / "config.json").read_text())
     assert config["model"]["num_layers"] == (4 if cell == "tcn" else 1)
     assert config["training"]["epochs"] or config["training"]["updates"]
+
+
+# ---- devices ------------------------------------------------------------------------------------
+
+FOLDERS = Path(__file__).parent, Path(__file__).parents[1]
+
+
+@pytest.fixture(scope="module")
+def outcomes(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
+    command = [sys.executable, FOLDERS[0] / "device_worker.py", tmp_path_factory.mktemp("devices")]
+    paths = os.pathsep.join([str(FOLDERS[1]), *filter(None, [os.environ.get("PYTHONPATH")])])
+    result = subprocess.run(
+        command, env=os.environ | {"PYTHONPATH": paths}, capture_output=True, text=True, check=False
+    )
+    assert result.returncode == 0, result.stderr
+    outcomes: dict[str, Any] = json.loads(result.stdout)
+    return outcomes
+
+
+def assert_alike(here: Any, there: Any) -> None:
+    """Assert that two JSON values are the same but for rounding."""
+    assert type(here) is type(there)
+    if isinstance(here, dict):
+        assert here.keys() == there.keys()
+        for name in here:
+            assert_alike(here[name], there[name])
+    elif isinstance(here, list):
+        assert len(here) == len(there)
+        for pair in zip(here, there, strict=True):
+            assert_alike(*pair)
+    elif isinstance(here, float):
+        same = math.isnan(here) and math.isnan(there)
+        assert same or there == pytest.approx(here, rel=1e-3, abs=2e-4)
+    else:
+        assert here == there
+
+
+@pytest.mark.parametrize("name", [*RUNS, *CATALOGUE])
+def test_on_a_device_everything_is_there_and_says_the_same(name, outcomes):
+    assert isinstance(outcomes[name], list), outcomes[name]
+    assert_alike(*outcomes[name])
+
+
+def test_a_run_goes_on_elsewhere_says_so_and_stays_there(outcomes):
+    ((away, back),) = outcomes["crossing"]
+    assert away.startswith("trained so far with device pretend, now with device cpu: ")
+    assert back.startswith("trained so far with device cpu, now with device pretend: ")
+
+
+def test_a_run_of_a_device_that_is_not_here_goes_on_where_it_is_told(tmp_path, monkeypatch):
+    monkeypatch.setattr(devices, "_count", lambda kind: 0)
+    monkeypatch.setitem(TRAINING, "device", "cuda")
+    with pytest.raises(OptionError, match="no cuda on this computer"):
+        prepare_small("multilabel", tmp_path, "run")
+    assert not (tmp_path / "run").exists()
+    monkeypatch.setitem(TRAINING, "device", None)
+    prepare_small("multilabel", tmp_path, "run")
+    change_config(tmp_path / "run", lambda config: config["training"].update(device="cuda"))
+    with pytest.raises(OptionError, match="no cuda on this computer"):
+        resume(tmp_path / "run")
+    run = tmp_path / "run"
+    resumed = resume(run, device="auto")
+    assert json.loads((run / "config.json").read_text())["training"]["device"] == "auto"
+    assert device_of(resumed.trainer.model) == torch.device("cpu")
 
 
 if __name__ == "__main__":

@@ -53,8 +53,8 @@ def _machine() -> dict[str, str]:
     import torch
 
     from unrolled.benchmark.machine import available_cores, processor
+    from unrolled.networks import available_devices
 
-    device = torch.cuda.get_device_name() if torch.cuda.is_available() else "none"
     variable = os.environ.get("OMP_NUM_THREADS", "not set")
     return {
         "system": f"{platform.system()} {platform.release()}",
@@ -62,7 +62,7 @@ def _machine() -> dict[str, str]:
         "vector extensions": torch.backends.cpu.get_cpu_capability(),
         "cores": f"{available_cores()} available to this process of {os.cpu_count()}",
         "threads": f"{torch.get_num_threads()} used by torch (OMP_NUM_THREADS {variable})",
-        "CUDA device": device,
+        "devices": ", ".join(f"{count} {kind}" for kind, count in available_devices().items()),
     }
 
 

@@ -5,6 +5,7 @@ from typing import Annotated, Any
 
 import typer
 
+from unrolled.cli.device import Device
 from unrolled.cli.encoding import InputEncoding, reading_in
 from unrolled.cli.loading import load_run
 from unrolled.cli.terminal import json_line, say
@@ -32,6 +33,7 @@ def evaluate(
             help="Leave out of a text what a language model has never seen, and say so.",
         ),
     ] = False,
+    device: Device = None,
     trust_code: TrustCode = False,
 ) -> None:
     """Measure a trained model on texts, or on examples with their answers.
@@ -53,7 +55,7 @@ def evaluate(
     from unrolled.errors import OptionError, field, render
     from unrolled.tasks import ExamplesTask
 
-    loaded = load_run(run, trust_code=trust_code)
+    loaded = load_run(run, trust_code=trust_code, device=device)
     task = reading_in(loaded.task, encoding)
     reads_text = not isinstance(task, ExamplesTask)
     if skip_unknown and not reads_text:

@@ -18,7 +18,7 @@ from unrolled.cli.signals import handling_signals
 from unrolled.cli.tables import confusion_table, results_table, results_texts
 from unrolled.cli.terminal import counted
 from unrolled.errors import render
-from unrolled.networks import count_parameters
+from unrolled.networks import count_parameters, device_of
 from unrolled.tasks import Prepared
 from unrolled.training import FEWEST, Run, Trainer, TrainingResult
 
@@ -44,9 +44,11 @@ def fit(prepared: Prepared, *, resumed: bool = False) -> None:
     model, folder = task.options.model, shlex.quote(str(trainer.run.path))
     trust = " --trust-code" * isinstance(model.cell, Cell)
     resume = f"{program()} resume {folder}{trust}"
+    device = device_of(trainer.model)
+    where = "" if device.type == "cpu" else f", on {device}"
     console.print(
         f"{folder}: {model.kind.name} {model.num_layers} x {model.hidden_size}, "
-        f"{count_parameters(trainer.model):,} parameters"
+        f"{count_parameters(trainer.model):,} parameters{where}"
     )
     _print_words(console, task.describe(prepared.splits))
     for note in prepared.splits.notes:

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from unrolled.cli.device import Device
 from unrolled.cli.flags import chosen, parameter, parameters, with_parameters
 from unrolled.cli.loading import load_run
 from unrolled.cli.signals import ending_with_its_reader
@@ -20,7 +21,7 @@ if TYPE_CHECKING:
 __all__ = ["generate"]
 
 
-def _generate(run: Path, trust_code: bool, **values: Any) -> None:
+def _generate(run: Path, device: str | None, trust_code: bool, **values: Any) -> None:
     """Write new text with a trained language model, or new sets with one of label sets.
 
     The prompt of the second is a line such as "60 64 67 | 62 65"; --length counts sets.
@@ -28,7 +29,7 @@ def _generate(run: Path, trust_code: bool, **values: Any) -> None:
     from unrolled.errors import RunError
 
     options = chosen(WriteOptions, values)
-    loaded = load_run(run, trust_code=trust_code)
+    loaded = load_run(run, trust_code=trust_code, device=device)
     task = loaded.task
     if task.prompt is None:
         message = f"{run}: its task is {task.name!r}, which writes no text by itself"
@@ -87,6 +88,7 @@ generate = with_parameters(
             ],
         ),
         *parameters(WriteOptions),
+        parameter("device", Device, None),
         parameter("trust_code", TrustCode, False),
     ],
 )

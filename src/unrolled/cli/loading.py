@@ -13,15 +13,21 @@ if TYPE_CHECKING:
 __all__ = ["load_run"]
 
 
-def load_run(path: Path, *, trust_code: bool) -> "Loaded":
+def load_run(path: Path, *, trust_code: bool, device: str | None = None) -> "Loaded":
     """Return a run's task and model.
 
+    Args:
+        path: The run's folder.
+        trust_code: As of `tasks.load`.
+        device: The same.
+
     Raises:
+        OptionError: As `tasks.load` does.
         RunError: As `tasks.load` does.
     """
     from unrolled.tasks import load
 
-    loaded = load(path, trust_code=trust_code)
+    loaded = load(path, trust_code=trust_code, device=device)
     for note in loaded.notes:
         say(f"note: {render(note, program=program())}", err=True)
     return loaded

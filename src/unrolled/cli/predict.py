@@ -5,6 +5,7 @@ from typing import Annotated, Any
 
 import typer
 
+from unrolled.cli.device import Device
 from unrolled.cli.encoding import InputEncoding, reading_in
 from unrolled.cli.flags import chosen_of_any, parameter, parameters_of_any, with_parameters
 from unrolled.cli.loading import load_run
@@ -23,6 +24,7 @@ def _predict(
     as_json: bool,
     trust_code: bool,
     encoding: str | None,
+    device: str | None,
     **values: Any,
 ) -> None:
     """Predict with a trained model.
@@ -43,7 +45,7 @@ def _predict(
     """
     from unrolled.data import Source
 
-    loaded = load_run(run, trust_code=trust_code)
+    loaded = load_run(run, trust_code=trust_code, device=device)
     task = reading_in(loaded.task, encoding)
     options = chosen_of_any(task.option_classes.predict, task.name, values)
     written_in = getattr(task.options.data, "encoding", "utf-8")
@@ -109,6 +111,7 @@ predict = with_parameters(
             False,
         ),
         parameter("encoding", InputEncoding, None),
+        parameter("device", Device, None),
         parameter("trust_code", TrustCode, False),
         *parameters_of_any({name: options_of(name).PredictOptions for name in TASKS}),
     ],

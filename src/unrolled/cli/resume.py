@@ -5,6 +5,7 @@ from typing import Annotated, Any
 
 import typer
 
+from unrolled.cli.device import Device
 from unrolled.cli.flags import chosen, parameter, parameters, with_parameters
 from unrolled.cli.trust import TrustCode
 from unrolled.training.options import LengthOptions
@@ -12,12 +13,12 @@ from unrolled.training.options import LengthOptions
 __all__ = ["resume"]
 
 
-def _resume(run: Path, trust_code: bool, **values: Any) -> None:
+def _resume(run: Path, device: str | None, trust_code: bool, **values: Any) -> None:
     """Continue a training that was interrupted, or one that is finished with more of it.
 
     A length counts from the beginning of the run. With --epochs or --updates and in one process, an
     interrupted run ends as if it had never stopped. A training by torchrun is resumed by torchrun,
-    with as many processes.
+    with as many processes. Without --device it goes on where it was.
     """
     from unrolled.cli.fit import fit
     from unrolled.tasks import resume as resume_run
@@ -25,7 +26,9 @@ def _resume(run: Path, trust_code: bool, **values: Any) -> None:
 
     length = chosen(LengthOptions, values)
     with initialize_distributed() as processes:
-        prepared = resume_run(run, trust_code=trust_code, length=length, processes=processes)
+        prepared = resume_run(
+            run, trust_code=trust_code, length=length, device=device, processes=processes
+        )
         fit(prepared, resumed=True)
 
 
@@ -36,6 +39,7 @@ resume = with_parameters(
             "run", Annotated[Path, typer.Argument(metavar="RUN", help="Folder of a training.")]
         ),
         *parameters(LengthOptions),
+        parameter("device", Device, None),
         parameter("trust_code", TrustCode, False),
     ],
 )

@@ -3,6 +3,7 @@ from .beam import BeamOptions, Hypothesis, beam_options, beam_search, greedy_sea
 from .both_directions import BothDirections
 from .budget import count_parameters, hidden_size_for
 from .decoder import Decoder, DecoderConfig, DecoderState, word_loss
+from .devices import available_devices, device_of, find_device, moved
 from .memoryless import Conv, Dense
 from .modes import evaluating
 from .options import BidirectionalOptions, GenerateOptions, LayerOptions, SearchOptions
@@ -30,16 +31,20 @@ __all__ = [
     "MultiplicativeAttention",
     "SearchOptions",
     "TokenModel",
+    "available_devices",
     "beam_options",
     "beam_search",
     "count_parameters",
+    "device_of",
     "evaluating",
+    "find_device",
     "find_layer",
     "greedy_search",
     "hidden_size_for",
     "known_words",
     "layer_for_tasks",
     "make_layer",
+    "moved",
     "search_words",
     "word_loss",
 ]

@@ -23,6 +23,7 @@ from torch import Tensor, nn
 
 from unrolled.errors import OptionError, ShapeError
 from unrolled.layers import check_lengths, valid_steps
+from unrolled.networks.devices import moved
 from unrolled.networks.options import ATTENTION_NAMES
 
 __all__ = ["ATTENTIONS", "AdditiveAttention", "Attention", "Memory", "MultiplicativeAttention"]
@@ -42,6 +43,7 @@ class Memory(NamedTuple):
 
     def rows(self, index: Tensor) -> "Memory":
         """Return the memory of the rows `index`, (N,), which may repeat."""
+        index = moved(index, self.values)
         return Memory(*(part.index_select(0, index) for part in self))
 
 

@@ -79,13 +79,14 @@ def best_path(scores: Tensor, lengths: Tensor, transitions: Tensor) -> Tensor:
         (B, T) int64; what stands beyond a length means nothing.
     """
     batch_size, num_steps, num_labels = scores.shape
+    shape, device = (batch_size, num_steps), scores.device
     best = scores[:, 0] + transitions[num_labels]  # (B, V)
-    came_from = torch.zeros(batch_size, num_steps, num_labels, dtype=torch.int64)
+    came_from = torch.zeros(*shape, num_labels, dtype=torch.int64, device=device)
     for step in range(1, num_steps):
         before, came_from[:, step] = (best[:, :, None] + transitions[:num_labels]).max(dim=1)
         going_on = (step < lengths)[:, None]
         best = torch.where(going_on, before + scores[:, step], best)
-    path = torch.zeros(batch_size, num_steps, dtype=torch.int64)
+    path = torch.zeros(shape, dtype=torch.int64, device=device)
     label = best.argmax(dim=1)
     for step in range(num_steps - 1, -1, -1):
         path[:, step] = label

@@ -46,6 +46,7 @@ from unrolled.layers import (
     state_tensors,
 )
 from unrolled.networks.attention import ATTENTIONS, Memory
+from unrolled.networks.devices import moved
 from unrolled.networks.options import LayerOptions
 from unrolled.networks.sequence_layers import make_layer
 
@@ -104,9 +105,14 @@ class DecoderState(NamedTuple):
 
     def rows(self, index: Tensor) -> "DecoderState":
         """Return the state of the rows `index`, (N,), which may repeat: what a beam keeps."""
+        summary = self.summary
+
+        def of_layer(part: Tensor) -> Tensor:
+            return part.index_select(1, moved(index, part))
+
         return DecoderState(
-            tuple(map_state(lambda s: s.index_select(1, index), state) for state in self.layers),
-            None if self.summary is None else self.summary.index_select(0, index),
+            tuple(map_state(of_layer, state) for state in self.layers),
+            None if summary is None else summary.index_select(0, moved(index, summary)),
             None if self.memory is None else self.memory.rows(index),
         )
 

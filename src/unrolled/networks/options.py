@@ -4,6 +4,7 @@ Not here: the layers themselves (`sequence_layers.py`), which this file does not
 object of a class is made: help must not wait for torch.
 """
 
+import re
 from dataclasses import replace
 from typing import TYPE_CHECKING, Annotated, Self
 
@@ -18,8 +19,10 @@ __all__ = [
     "ATTENTION",
     "ATTENTION_NAMES",
     "EMBEDDING_SIZE",
+    "KINDS_OF_DEVICES",
     "BidirectionalOptions",
     "Channels",
+    "Device",
     "EmbeddingSize",
     "FramesPerStep",
     "FreezeVectors",
@@ -28,6 +31,7 @@ __all__ = [
     "LayerOptions",
     "SearchOptions",
     "WriteOptions",
+    "device_name",
 ]
 
 ATTENTION_NAMES = ("additive", "multiplicative", "none")
@@ -36,6 +40,37 @@ ATTENTION_NAMES = ("additive", "multiplicative", "none")
 # What several networks say of a field that each gives a default of its own.
 ATTENTION = Option("How the decoder looks back at its input.", choices=ATTENTION_NAMES)
 EMBEDDING_SIZE = Option("Size of the learned embedding of each token.", within="[1, inf)")
+
+KINDS_OF_DEVICES = ("cpu", "cuda", "xpu", "mps")
+"""What torch calls the processors that models run on here; of those before the others, auto takes
+the first that is there."""
+_DEVICE = re.compile(f"auto|cpu|(?:{'|'.join(KINDS_OF_DEVICES[1:])})(:[0-9]{{1,4}})?")
+
+
+def device_name(name: str) -> str:
+    """Return the name of a device.
+
+    Raises:
+        OptionError: It is none, wherever this program runs.
+    """
+    if not _DEVICE.fullmatch(name):
+        kinds = ", ".join(KINDS_OF_DEVICES)
+        message = f"{field('device')} must be auto or one of {kinds}, got {name!r}"
+        raise OptionError(message, "of several of a kind, cuda:1 is the second")
+    return name
+
+
+Device = Annotated[
+    str | None,
+    Option(
+        "Where the model is: cpu, cuda, xpu or mps, of several cuda:1; auto takes the first "
+        "accelerator.",
+        metavar="DEVICE",
+        absent="cpu",
+        convert=device_name,
+    ),
+]
+"""The type of the field `device`."""
 
 EmbeddingSize = Annotated[
     int | None,

@@ -10,6 +10,7 @@ from unrolled.data.words import BEGIN, END, UNKNOWN
 from unrolled.kernels import WeightCache, caching_weights
 from unrolled.networks.beam import BeamOptions, Hypothesis, beam_search
 from unrolled.networks.decoder import Decoder, DecoderState
+from unrolled.networks.devices import device_of, moved
 
 __all__ = ["known_words", "search_words"]
 
@@ -25,11 +26,12 @@ def search_words(
         batch_size: Rows.
         options: Of the search.
     """
-    weight_cache = WeightCache()
+    weight_cache, device = WeightCache(), device_of(decoder)
 
     def step(words: Tensor, state: DecoderState) -> tuple[Tensor, DecoderState]:
         with caching_weights(weight_cache):
-            scores, state = decoder.step(words, state)
+            scores, state = decoder.step(moved(words, device), state)
+        scores = scores.cpu()  # a search looks at single numbers
         scores[:, [UNKNOWN, BEGIN]] = -torch.inf
         return scores, state
 

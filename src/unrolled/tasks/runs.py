@@ -22,6 +22,7 @@ from unrolled.data.files import fingerprint, parse_json, read_plain, to_json, wr
 from unrolled.errors import PROGRAM, DataError, OptionError, RunError, field
 from unrolled.metrics import check_declared
 from unrolled.networks.budget import hidden_size_for
+from unrolled.networks.devices import find_device
 from unrolled.networks.options import LayerOptions
 from unrolled.options import option_fields
 from unrolled.tasks.fitted_content import check_fitted
@@ -252,6 +253,7 @@ def prepare(
     _check_sizes(model)
     training = classes.training() if training is None else training
     options = TaskOptions(data, model.settled(), training)
+    _check_device(training, processes)
     own_cell = _own_cell(options.model)
     processes.from_first(lambda: Run.check_vacant(run_path))
     start = _start(task_class, training, trust_code)
@@ -303,6 +305,7 @@ def resume(
     *,
     trust_code: bool = False,
     length: LengthOptions | None = None,
+    device: str | None = None,
     processes: Processes = ALONE,
 ) -> Prepared:
     """Return a run where it stopped: `trainer.fit()` goes on.
@@ -314,11 +317,13 @@ def resume(
         trust_code: Whether code that the run holds, a cell of somebody's own, may be run.
         length: How long it is to be trained in all, from its beginning; None, and options of which
             none is given, leave it as it is. With more than it has, a finished run goes on.
+        device: Where it goes on, and from then on the run's; None: where it was. On another one it
+            does not end with the same bits.
         processes: Those of `initialize_distributed()`; every process makes this call.
 
     Raises:
         DataError: A file of the data is gone.
-        OptionError: It has been trained for as long already.
+        OptionError: It has been trained for as long already; there is no such device here.
         RunError: There is no such run, it is damaged, holds code that is not trusted, or a file of
             its data has changed.
     """
@@ -329,6 +334,10 @@ def resume(
         task.options = replace(task.options, training=training)
     else:
         length = None
+    if device is not None:
+        training = replace(task.options.training, device=device)
+        task.options = replace(task.options, training=training)
+    _check_device(task.options.training, processes)
     splits = _read(run, task)
     _check_size(run, task)
     require_checkpoint(run)
@@ -344,21 +353,25 @@ def resume(
     trainer.restore()
     if length is not None:
         trainer.go_on()
+    if length is not None or device not in (None, run.config["training"].get("device")):
         processes.from_first(lambda: run.go_on(trainer.options.to_dict()))
     return Prepared(task, splits, trainer)
 
 
-def load(run_path: Path | str, *, trust_code: bool = False) -> Loaded:
+def load(run_path: Path | str, *, trust_code: bool = False, device: str | None = None) -> Loaded:
     """Return a run's task and its best model, in eval mode.
 
     Args:
         run_path: The run's folder.
         trust_code: Whether code that the run holds, a cell of somebody's own, may be run.
+        device: Where the model is, wherever it was trained; None: the CPU.
 
     Raises:
+        OptionError: There is no such device here.
         RunError: There is no such run, it is damaged, holds code that is not trusted, or has not
             been evaluated yet.
     """
+    place = find_device("cpu" if device is None else device)
     run = Run.open(Path(run_path))
     task = _rebuild(run, trust_code)
     _check_size(run, task)
@@ -375,24 +388,27 @@ def load(run_path: Path | str, *, trust_code: bool = False) -> Loaded:
         resume = f"{PROGRAM} resume {shlex.quote(str(run_path))}"
         note = f"{run_path} has learned nothing yet: its weights are those before the first update"
         notes = (f"{note}; `{resume}` goes on",)
-    return Loaded(run, task, model.eval(), notes)
+    return Loaded(run, task, model.eval().to(place), notes)
 
 
-def from_pretrained(folder: Path | str, *, trust_code: bool = False) -> Loaded:
+def from_pretrained(
+    folder: Path | str, *, trust_code: bool = False, device: str | None = None
+) -> Loaded:
     """Return what `Loaded.save_pretrained` wrote, or a run, as `load` does.
 
     Args:
         folder: A folder on this computer. Nothing is fetched.
         trust_code: Whether code that it holds, a cell of somebody's own, may be run.
+        device: Where the model is; None: the CPU.
 
     Raises:
-        RunError: As of `load`.
+        OptionError, RunError: As of `load`.
     """
     if not Path(folder).exists():
         name = shlex.quote(str(folder))
         hint = f"from a model hub: `hf download {name} --local-dir FOLDER`, then name that folder"
         raise RunError(f"{folder}: no such folder on this computer", hint)
-    return load(folder, trust_code=trust_code)
+    return load(folder, trust_code=trust_code, device=device)
 
 
 def _read(run: Run, task: Task[Any]) -> Splits[Any]:
@@ -459,6 +475,12 @@ def _assemble(
         model.load_state_dict(start.model.state_dict())
     metric = task.metric(None if training.select == LAST else training.select)
     return Trainer(model, objective, run, training, processes, metric)
+
+
+def _check_device(training: Any, processes: Processes) -> None:
+    """Raise `OptionError` if there is no such device here: now, and not when data were read."""
+    if training.device is not None:
+        find_device(training.device, processes.local_rank)
 
 
 def _check_size(run: Run, task: Task[Any]) -> None:

@@ -50,6 +50,7 @@ _SEAL = re.compile(rb'([0-9a-f]{64})"}\n')
 _SEAL_LENGTH = 67
 _ZIP_END = b"PK\5\6"  # of torch's file, 22 bytes before its end
 _LONGEST_HEADER = 100_000_000  # of weights, in bytes: safetensors' own limit
+_ACCELERATORS = ("cuda", "xpu")  # of which a computer may have several
 _LOG_MARK = ("log_length", "log_sha256")
 _DAMAGED = "put back an earlier copy, or train again"
 
@@ -154,7 +155,7 @@ def save_weights(
     at_update = "" if update is None else f" at {update}"
     # one entry, as several come in an order that is not the same in every process
     metadata = {"sha256": f"{_NO_CHECKSUM}{of_run}{at_update}"}
-    contiguous = {name: tensor.contiguous() for name, tensor in tensors.items()}
+    contiguous = {name: tensor.cpu().contiguous() for name, tensor in tensors.items()}
     data = safetensors.torch.save(contiguous, metadata)
     found = _checksum_in(data)
     assert found is not None
@@ -273,7 +274,10 @@ def require_finite(path: Path, tensors: Mapping[str, Tensor], hint: str) -> None
 
 
 def random_state() -> dict[str, Any]:
-    """Return the states of the global random generators of torch, numpy and python."""
+    """Return the states of the global random generators of torch, numpy and python.
+
+    Of an accelerator, where this process has used one, those of all its devices.
+    """
     numpy_state: Any = np.random.get_state()
     _, keys, *rest = numpy_state
     state: dict[str, Any] = {
@@ -281,16 +285,29 @@ def random_state() -> dict[str, Any]:
         "numpy": (torch.from_numpy(keys.astype(np.int64)), *rest),
         "python": random.getstate(),
     }
-    if torch.cuda.is_available():
-        state["cuda"] = torch.cuda.get_rng_state_all()
+    for kind in _ACCELERATORS:
+        module = torch.get_device_module(kind)
+        if module.is_available() and module.is_initialized():
+            state[kind] = module.get_rng_state_all()
+    if torch.backends.mps.is_available():
+        state["mps"] = torch.mps.get_rng_state()
     return state
 
 
 def restore_random_state(state: dict[str, Any]) -> None:
-    """Set the global random generators to what `random_state` returned."""
+    """Set the global random generators to what `random_state` returned.
+
+    The state of a device that is not here is left out: the run then draws other numbers, and its
+    surroundings say that the device is another.
+    """
     keys, *rest = state["numpy"]
     torch.set_rng_state(state["torch"])
     np.random.set_state(("MT19937", keys.numpy().astype(np.uint32), *rest))
     random.setstate(state["python"])
-    if "cuda" in state:
-        torch.cuda.set_rng_state_all(state["cuda"])
+    for kind in _ACCELERATORS:
+        module = torch.get_device_module(kind)
+        if kind in state and module.is_available():
+            for number, each in enumerate(state[kind][: module.device_count()]):
+                module.set_rng_state(each, number)
+    if "mps" in state and torch.backends.mps.is_available():
+        torch.mps.set_rng_state(state["mps"])

@@ -28,10 +28,12 @@ class Processes:
     Args:
         rank: This process, from 0. The first one writes the run's folder and talks to the user.
         world_size: How many there are.
+        local_rank: This process among those of its computer, from 0.
     """
 
     rank: int = 0
     world_size: int = 1
+    local_rank: int = 0
 
     @property
     def is_first(self) -> bool:
@@ -96,7 +98,7 @@ def initialize_distributed() -> Iterator[Processes]:
         return
     dist.init_process_group("gloo")
     try:
-        yield Processes(dist.get_rank(), world_size)
+        yield Processes(dist.get_rank(), world_size, int(os.environ.get("LOCAL_RANK", "0")))
     finally:
         # A DistributedDataParallel in a reference cycle would keep the group until the interpreter
         # is gone, and with it gloo's threads, which then abort the process.

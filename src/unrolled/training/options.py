@@ -10,6 +10,7 @@ from dataclasses import dataclass, replace
 from typing import Annotated, Any, ClassVar, Self
 
 from unrolled.errors import OptionError, field
+from unrolled.networks.options import Device
 from unrolled.options import Option, Options, absolute, options
 
 __all__ = ["FEWEST", "LAST", "Budget", "LengthOptions", "TrainingOptions"]
@@ -144,6 +145,7 @@ class TrainingOptions(LengthOptions):
             convert=absolute,
         ),
     ] = None
+    device: Device = None
     batch_size: Annotated[
         int,
         Option(

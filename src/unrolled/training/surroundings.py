@@ -8,18 +8,20 @@ import torch
 __all__ = ["surroundings", "what_differs"]
 
 
-def surroundings() -> dict[str, Any]:
-    """Return the threads, the version of torch and the instructions that are in use."""
+def surroundings(device: torch.device) -> dict[str, Any]:
+    """Return the device, the threads, the version of torch and the instructions that are in use."""
     return {
+        "device": device.type,
         "threads": torch.get_num_threads(),
         "torch": torch.__version__.partition("+")[0],
         "instructions": torch.backends.cpu.get_cpu_capability(),
     }
 
 
-def what_differs(before: Mapping[str, Any]) -> str:
+def what_differs(before: Mapping[str, Any], device: torch.device) -> str:
     """Say what has changed since `before` was noted; empty if nothing has."""
-    now = surroundings()
+    before = {"device": "cpu", **before}  # older versions had no other
+    now = surroundings(device)
     differing = [name for name in now if before.get(name) != now[name]]
     if not differing:
         return ""

@@ -14,6 +14,7 @@ from torch import Tensor, nn
 
 from unrolled.errors import DivergedError, OptionError, RunError, field
 from unrolled.metrics import Metric
+from unrolled.networks.devices import device_of, find_device
 from unrolled.training.checkpoint import (
     load_checkpoint,
     of_another_run,
@@ -85,7 +86,7 @@ class Trainer:
     bits.
 
     Args:
-        model: Trained in place.
+        model: Trained in place, where it is, or on the device that the options name.
         objective: What for.
         run: A folder with its config.json written.
         options: How long and how fast; the objective's data settle what they leave open.
@@ -105,6 +106,8 @@ class Trainer:
         processes: Processes = ALONE,
         metric: Metric = _LOSS,
     ) -> None:
+        if options.device is not None:
+            model.to(find_device(options.device, processes.local_rank))
         self.model = model
         self.objective = objective
         self.run = run
@@ -464,7 +467,7 @@ class Trainer:
                 "length": self.options.length,
                 "log_length": self._log.sync(),
                 "log_sha256": self._log.digest,
-                "surroundings": surroundings(),
+                "surroundings": surroundings(device_of(self.model)),
                 "processes": processes,
             }
             save_checkpoint(self.run.checkpoint_path, content)
@@ -491,7 +494,9 @@ class Trainer:
 
     def _say_what_differs(self, reporter: Reporter) -> None:
         """Say what has changed since the checkpoint on which the last bits of sums depend."""
-        if self._surroundings is not None and (differing := what_differs(self._surroundings)):
+        if self._surroundings is not None and (
+            differing := what_differs(self._surroundings, device_of(self.model))
+        ):
             reporter.on_message(
                 f"{differing}: the run may end with weights whose last bits are not those of a run "
                 "that was never interrupted"

@@ -129,4 +129,4 @@ def test_bad_options_and_inputs_are_refused() -> None:
             Tagger(SMALL, **SIZES | {name: 0}, crf=False)
     batch = batch_of([(1, [1])])
     with pytest.raises(ShapeError, match=r"words must be \(B, T\) torch.int64"):
-        model_of()(replace(batch, words=batch.words.float()))
+        model_of()(batch._replace(words=batch.words.float()))

@@ -75,6 +75,7 @@ def choose_path(
         return path
     if dtype is torch.float32 and device == "cpu" and not projected and kernel_of(cell, products):
         return "kernel"
+    even = even or device not in ("cpu", "meta")  # elsewhere torch's own code reads ragged rows
     is_torchs = cell in TORCH_CELLS and even and not (projected or has_heads)
     return "torch" if is_torchs else "reference"
 
@@ -116,6 +117,8 @@ def path_of(problem: Problem) -> Path:
         path == "kernel" and is_readable and all(t.dtype is torch.float32 for t in tensors)
     ):
         refuse_smaller_weights(cell, "kernels read plain tensors of float32 on CPU")
+    if path == "reference" and x.device.type not in ("cpu", "meta"):
+        warn_once(_slow_on(cell, x.device.type))
     if path == "kernel" and not is_readable:
         raise KernelError(f"cell {cell.name}: the kernel was forced, and cannot read these tensors")
     return path
@@ -238,6 +241,13 @@ def warn_of_cache() -> None:
 
 def _runs_on_the_loop(cell: Cell) -> str:
     return f"cell {cell.name} runs on the reference loop, which is slower"
+
+
+def _slow_on(cell: Cell, device: str) -> str:
+    return (
+        f"cell {cell.name}: on {device} it runs on the reference loop, which calls torch for every "
+        "operation of every step, one after the other; its compiled kernel is for float32 on CPU"
+    )
 
 
 @cache

@@ -6,6 +6,7 @@ import torch
 from torch import Tensor
 
 from unrolled.networks import BeamOptions, Hypothesis
+from unrolled.networks.devices import moved
 from unrolled.networks.word_search import known_words, search_words
 from unrolled.tasks.caption.model import Captioner
 
@@ -47,7 +48,7 @@ def attention_of(
     words, num_written = known_words(hypotheses)
     rows = (len(hypotheses), *(-1 for _ in media.shape[1:]))
     repeated = None if lengths is None else lengths.expand(len(hypotheses))
-    _, weights = captioner(media.expand(rows), words, repeated)
+    _, weights = captioner(media.expand(rows), moved(words, media), repeated)
     if weights is None:
         return None
     return [

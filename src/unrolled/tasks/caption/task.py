@@ -30,6 +30,7 @@ from unrolled.errors import DataError
 from unrolled.metrics import Metric, are_short, metrics_of_texts, text_metrics
 from unrolled.networks import BeamOptions, Hypothesis, word_loss
 from unrolled.networks.beam import beam_options
+from unrolled.networks.devices import moved
 from unrolled.tasks.caption.baselines import best_constant, nearest_neighbours
 from unrolled.tasks.caption.captions import Caption, join_words, words_of
 from unrolled.tasks.caption.exports import CaptionerGraphs
@@ -198,13 +199,13 @@ class CaptionTask(ExamplesTask[Caption]):
         training, what is read is changed a little and labels are smoothed.
         """
         contents = [example.content for example in examples]
-        media, lengths = self.collate(
-            contents, augment=model.training and self.options.training.augment
-        )
+        augment = model.training and self.options.training.augment
+        media, lengths = moved(self.collate(contents, augment=augment), model)
         words = [self.encoded(example) for example in examples]
         previous, _ = pad([torch.cat([torch.tensor([BEGIN]), ids]) for ids in words], END)
         targets, _ = pad([torch.cat([ids, torch.tensor([END])]) for ids in words], IGNORE)
         targets = targets.masked_fill(targets == UNKNOWN, IGNORE)
+        previous, targets = moved((previous, targets), model)
         scores, _ = model(media, previous, lengths)
         smoothing = self.options.training.label_smoothing if model.training else 0.0
         return word_loss(scores, targets, smoothing)
@@ -343,7 +344,7 @@ class CaptionTask(ExamplesTask[Caption]):
         """Return the best captions of each picture or recording."""
         hypotheses: list[list[Hypothesis]] = [[] for _ in contents]
         for batch in batches_by_length([len(content) for content in contents], _AT_ONCE):
-            media, lengths = self.collate([contents[index] for index in batch])
+            media, lengths = moved(self.collate([contents[index] for index in batch]), model)
             rows = best_captions(cast("Captioner", model), media, lengths, options)
             for index, row in zip(batch, rows, strict=True):
                 hypotheses[index] = row
@@ -353,7 +354,7 @@ class CaptionTask(ExamplesTask[Caption]):
         self, model: nn.Module, content: Tensor, hypotheses: Sequence[Hypothesis]
     ) -> list[dict[str, Any]]:
         """Return captions in types that JSON has, with their words and where it looked for them."""
-        media, lengths = self.collate([content])
+        media, lengths = moved(self.collate([content]), model)
         attention = attention_of(cast("Captioner", model), media, lengths, hypotheses)
         described = []
         for number, hypothesis in enumerate(hypotheses):

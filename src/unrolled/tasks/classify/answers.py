@@ -15,6 +15,7 @@ from torch.nn import functional as F
 
 from unrolled.data.content import number_of, strings_of, whole_numbers_of
 from unrolled.metrics import Metric
+from unrolled.networks.devices import moved
 from unrolled.tasks.classify.confusion import Confusion
 from unrolled.tasks.classify.labels import same_label
 from unrolled.tasks.classify.series import number_label
@@ -118,7 +119,8 @@ class ClassAnswer(Answer):
     def losses(self, scores: Tensor, labels: Sequence[str]) -> Tensor:
         """Return the cross-entropy of each example, in nats."""
         targets = torch.tensor([self._number[label] for label in labels])
-        return F.cross_entropy(scores, targets, self._weights, reduction="none")
+        targets, weights = moved((targets, self._weights), scores)
+        return F.cross_entropy(scores, targets, weights, reduction="none")
 
     def measure(self, said: Sequence[float], labels: Sequence[str]) -> Figures:
         """Return accuracy, F1 of all classes and of each, and the confusion matrix."""
@@ -201,7 +203,7 @@ class NumberAnswer(Answer):
     def losses(self, scores: Tensor, labels: Sequence[str]) -> Tensor:
         """Return the square of each error, in units of the spread."""
         targets = ((_numbers(labels) - self.mean) / self.spread).to(scores.dtype)
-        return (scores[:, 0] - targets).square()
+        return (scores[:, 0] - moved(targets, scores)).square()
 
     def measure(self, said: Sequence[float], labels: Sequence[str]) -> Figures:
         """Return mean absolute error, root of the mean squared error, and R2.

@@ -23,6 +23,7 @@ from unrolled.data.source import Source
 from unrolled.data.words import UNKNOWN, split_words, unknown_note
 from unrolled.errors import DataError, OptionError, RunError, field
 from unrolled.metrics import Metric
+from unrolled.networks.devices import moved
 from unrolled.tasks.classify.answers import Answer, ClassAnswer, NumberAnswer
 from unrolled.tasks.classify.augment import augment_series
 from unrolled.tasks.classify.bag_of_words import BagOfWords
@@ -252,7 +253,8 @@ class ClassifyTask(ExamplesTask[Labelled]):
         known = [example for example in examples if self.answer.knows(example.label)]
         if not known:
             return torch.zeros(()), 0
-        inputs, lengths = self.batch(known, vary=self._augments and model.training)
+        batch = self.batch(known, vary=self._augments and model.training)
+        inputs, lengths = moved(batch, model)
         losses = self.answer.losses(model(inputs, lengths), _labels(known))
         return losses.sum(), len(known)
 
@@ -437,12 +439,12 @@ class ClassifyTask(ExamplesTask[Labelled]):
         """Return the scores of the classes of each example, (N, C)."""
         scores = torch.empty(len(examples), self.answer.num_scores)
         for batch in self.in_batches(examples):
-            inputs, lengths = self.batch([examples[index] for index in batch])
-            scores[batch] = model(inputs, lengths)
+            inputs, lengths = moved(self.batch([examples[index] for index in batch]), model)
+            scores[batch] = model(inputs, lengths).cpu()
         return scores
 
     def _running(self, model: Classifier, example: Labelled) -> list[dict[str, Any]]:
-        opinions = model.opinions(self._encode(example))
+        opinions = model.opinions(moved(self._encode(example), model)).cpu()
         if isinstance(self.encoder, TextEncoder):
             tokens = self.encoder.tokens(str(example.content))
         else:

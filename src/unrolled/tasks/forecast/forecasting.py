@@ -9,6 +9,7 @@ from typing import NamedTuple, cast
 import torch
 from torch import Tensor
 
+from unrolled.networks.devices import moved
 from unrolled.tasks.forecast.model import Forecaster, Inputs
 from unrolled.tasks.forecast.recursive import RecursiveForecaster
 from unrolled.tasks.forecast.rows import draws_paths
@@ -38,7 +39,7 @@ def forecast(
     scaling: Scaling, model: Forecaster, windows: Sequence[Window], levels: Sequence[float]
 ) -> Forecast:
     """Return what is said of windows, with quantiles of these levels."""
-    inputs, scales = scaling.batch(windows)
+    inputs, scales = moved(scaling.batch(windows), model)
     said = None if draws_paths(model.options) else model(inputs._replace(targets=None))
     return unscaled(scaling, model, said, inputs, scales, levels)
 
@@ -56,8 +57,8 @@ def unscaled(
     if said is None:
         recursive, horizon = cast(RecursiveForecaster, model), inputs.future.shape[1]
         drawn = recursive.paths(inputs, PATHS, horizon, seed=0, scales=width.float())
-        return of_paths(scaling, model, drawn, scales, levels)
-    return of_parameters(scaling, model, said, scales, levels)
+        return of_paths(scaling, model, drawn.cpu(), scales, levels)
+    return of_parameters(scaling, model, said.cpu(), scales, levels)
 
 
 def of_paths(

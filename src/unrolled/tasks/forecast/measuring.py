@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 
 from unrolled.data.batching import batches_by_length
+from unrolled.networks.devices import moved
 from unrolled.tasks.forecast.baselines import Forecasts, baseline_forecasts, naive, seasonal_naive
 from unrolled.tasks.forecast.forecasting import Forecast, forecast, unscaled
 from unrolled.tasks.forecast.head import Head
@@ -51,6 +52,7 @@ def total_loss(
     assert targets is not None
     if head.counts:
         width = torch.stack([scale.width for scale in scales])[:, None].float()
+        width = moved(width, said)
         said, targets = head.moved(said, torch.zeros_like(width), width), targets * width
     there = ~targets.isnan()
     losses = head.losses(said, targets.nan_to_num(0.0))
@@ -64,7 +66,7 @@ def measure(scaling: Scaling, model: Forecaster, examples: Sequence[Window]) -> 
     options = model.options
     levels, ends = _levels(options)
     for windows in _batches(examples):
-        inputs, scales = scaling.batch(windows)
+        inputs, scales = moved(scaling.batch(windows), model)
         said = model(inputs)
         loss, terms = total_loss(model.head, said, inputs, scales)
         total, count = total + loss.item(), count + terms

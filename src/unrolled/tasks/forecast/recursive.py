@@ -16,6 +16,7 @@ from torch import Tensor, nn
 
 from unrolled.errors import OptionError, field
 from unrolled.layers import State, map_state
+from unrolled.networks.devices import moved
 from unrolled.networks.sequence_layers import make_layer
 from unrolled.tasks.forecast.framing import fill
 from unrolled.tasks.forecast.model import Forecaster, Inputs
@@ -138,7 +139,7 @@ class RecursiveForecaster(Forecaster):
         state = map_state(lambda part: part.repeat(1, num_paths, 1), reached.state)
         raw = self.answer(reached.output).repeat(num_paths, 1)
         future = future.repeat(num_paths, 1, 1)
-        sizes = scales.reshape(rows, self.width).repeat(num_paths, 1)
+        sizes = moved(scales, raw).reshape(rows, self.width).repeat(num_paths, 1)
         if not self.head.counts:
             sizes = torch.ones_like(sizes)
         drawn: list[Tensor] = []
@@ -147,7 +148,8 @@ class RecursiveForecaster(Forecaster):
                 raw, state = self._next(drawn[-1], future[:, step], state)
             by_target = self.head.parameters(raw.view(len(raw), self.width, self.head.size))
             said = self.head.moved(by_target, torch.zeros_like(sizes), sizes)
-            drawn.append(self.head.draw(said, generator) / sizes)
+            # on the CPU, whose generator gives the same numbers everywhere
+            drawn.append(moved(self.head.draw(said.cpu(), generator), sizes) / sizes)
         steps = torch.stack(drawn, 1)
         if self.differences:
             steps = steps.cumsum(1)

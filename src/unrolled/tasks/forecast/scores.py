@@ -20,6 +20,7 @@ from torch import Tensor
 
 from unrolled.data.source import Source
 from unrolled.errors import OptionError, field
+from unrolled.networks.devices import moved
 from unrolled.tasks.forecast.data_options import DataOptions
 from unrolled.tasks.forecast.fitted import Fitted
 from unrolled.tasks.forecast.forecasting import Forecast, of_parameters
@@ -113,9 +114,9 @@ def _scored(
 @torch.inference_mode()
 def _first_step(scaling: Scaling, model: Forecaster, windows: Sequence[Window]) -> Tensor:
     """Return what is said of the step after each window, (B, 1, C, R), scaled."""
-    inputs, _ = scaling.batch(windows)
+    inputs, _ = moved(scaling.batch(windows), model)
     said: Tensor = model(inputs._replace(targets=None))[:, :1]
-    return said if model.widens else model.head.widened(said, model.spread)
+    return (said if model.widens else model.head.widened(said, model.spread)).cpu()
 
 
 def _scores(

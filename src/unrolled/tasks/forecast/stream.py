@@ -9,6 +9,7 @@ from torch import Tensor
 from unrolled.data.numbers import parse_number
 from unrolled.errors import DataError, OptionError, ShapeError, field
 from unrolled.layers import Recurrent, SequenceLayer
+from unrolled.networks.devices import device_of
 from unrolled.tasks.forecast.forecasting import PATHS, of_parameters, of_paths
 from unrolled.tasks.forecast.framing import Frame
 from unrolled.tasks.forecast.methods import DirectForecaster
@@ -54,6 +55,9 @@ class ForecastStream:
             message = f"{field('normalize')} {options.frame} changes all steps of a window with its"
             hint = f"train with {field('normalize')} none, or {field('transform')} diff"
             raise OptionError(f"{message} end", hint)
+        if (device := device_of(model)).type != "cpu":
+            message = f"a stream of forecasts is of a model on the CPU, and this one is on {device}"
+            raise OptionError(message, "model.cpu() brings it there")
         self._model = model
         self._scaling = task.scaling
         self._scale = task.scale_of(series)

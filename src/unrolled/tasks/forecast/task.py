@@ -15,6 +15,7 @@ from torch import Tensor, nn
 
 from unrolled.data.source import Source
 from unrolled.metrics import Metric
+from unrolled.networks.devices import moved
 from unrolled.tasks.forecast.ends import ends_of_source
 from unrolled.tasks.forecast.exports import ForecasterGraphs
 from unrolled.tasks.forecast.fitted import Fitted
@@ -138,7 +139,7 @@ class ForecastTask(ExamplesTask[Window]):
 
     def loss(self, model: nn.Module, examples: Sequence[Window]) -> tuple[Tensor, int]:
         """Return the sum of the losses of values that are there, and of how many."""
-        inputs, scales = self.scaling.batch(examples)
+        inputs, scales = moved(self.scaling.batch(examples), model)
         return total_loss(self._head, model(inputs), inputs, scales)
 
     def evaluate(self, model: nn.Module, examples: Sequence[Window]) -> dict[str, Any]:

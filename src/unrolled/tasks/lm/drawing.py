@@ -22,6 +22,7 @@ from unrolled.layers import (
     state_tensors,
     written_weights,
 )
+from unrolled.networks.devices import moved
 from unrolled.networks.modes import evaluating
 from unrolled.networks.options import GenerateOptions
 from unrolled.tasks.lm.model import LanguageModel
@@ -204,9 +205,8 @@ def _generator(seed: int | None) -> torch.Generator:
 @torch.inference_mode()
 def _read(model: LanguageModel, tokens: Tensor, state: State | None) -> tuple[Tensor, State]:
     """Return the scores (B, V) of what follows `tokens` (B, N), and the state there."""
-    device = next(model.parameters()).device
     with evaluating(model):
-        scores, state = model(tokens.to(device), state)
+        scores, state = model(moved(tokens, model), state)
     return scores[:, -1].cpu(), state
 
 

@@ -14,6 +14,7 @@ from torch.nn import functional as F
 
 from unrolled.data.batching import IGNORE
 from unrolled.layers import State, state_tensors
+from unrolled.networks.devices import moved
 from unrolled.networks.modes import evaluating
 from unrolled.tasks.lm.columns import Columns
 from unrolled.tasks.lm.model import LanguageModel
@@ -148,9 +149,8 @@ def _warm_state(model: LanguageModel, columns: Columns, context: int) -> State |
     context = min(context, columns.num_steps)
     if columns.num_columns == 1 or context == 0:
         return None
-    device = next(model.parameters()).device
     ends, _ = columns.window(columns.num_steps - context, columns.num_steps)
-    _, warmed = model(ends[:-1].to(device))
+    _, warmed = model(moved(ends[:-1], model))
     fresh = model.initial_state(1)
     if isinstance(warmed, Tensor):
         return torch.cat([*state_tensors(fresh), warmed], dim=1)
@@ -160,19 +160,18 @@ def _warm_state(model: LanguageModel, columns: Columns, context: int) -> State |
 
 def _score(model: LanguageModel, columns: Columns, state: State | None) -> float:
     """Return the sum of the cross-entropies, in nats."""
-    device = next(model.parameters()).device
     size = columns.num_columns * model.vocabulary_size
     steps = max(1, min(256, _SCORES_AT_ONCE // size))
-    nats = torch.zeros((), dtype=torch.float64, device=device)
+    nats = torch.zeros((), dtype=torch.float64)
     for start in range(0, columns.num_steps, steps):
         stop = min(start + steps, columns.num_steps)
-        inputs, targets = columns.window(start, stop)
-        scores, state = model(inputs.to(device), state)
+        inputs, targets = moved(columns.window(start, stop), model)
+        scores, state = model(inputs, state)
         losses = F.cross_entropy(
             scores.flatten(0, 1),
-            targets.flatten().to(device),
+            targets.flatten(),
             ignore_index=IGNORE,
             reduction="none",
         )
-        nats += losses.sum(dtype=torch.float64)
+        nats += losses.cpu().sum(dtype=torch.float64)
     return nats.item()

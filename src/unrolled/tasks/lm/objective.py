@@ -12,6 +12,7 @@ from torch.nn import functional as F
 
 from unrolled.errors import DataError, field
 from unrolled.inspection import gradient_reach, verdict
+from unrolled.networks.devices import moved
 from unrolled.networks.modes import evaluating
 from unrolled.tasks.lm.evaluation import TextSize, evaluate_language_model
 from unrolled.tasks.lm.model import LanguageModel
@@ -103,7 +104,7 @@ class LanguageModelObjective:
         num_rows = min(_REACH_ROWS, len(self.held_out) // width)
         starts = torch.linspace(0, len(self.held_out) - width, num_rows).long().tolist()
         pieces = torch.stack([self.held_out[start : start + width] for start in starts])
-        pieces = pieces.to(next(model.parameters()).device)
+        pieces = moved(pieces, model)
 
         def loss(output: Tensor) -> Tensor:
             return F.cross_entropy(model.scores(output), pieces[:, -1], reduction="sum")

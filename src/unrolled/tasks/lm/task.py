@@ -23,6 +23,7 @@ from unrolled.data.vocabulary import (
 )
 from unrolled.errors import DataError, VocabularyError, field
 from unrolled.metrics import Metric
+from unrolled.networks.devices import moved
 from unrolled.networks.options import GenerateOptions
 from unrolled.tasks.lm.columns import Columns
 from unrolled.tasks.lm.evaluation import TextSize, combined, evaluate_language_model
@@ -281,7 +282,7 @@ class LanguageModelTask(Task[str]):
 
     @torch.inference_mode()
     def _expected(self, model: nn.Module, tokens: Tensor, count: int) -> list[dict[str, Any]]:
-        scores, _ = model(tokens[None])
-        top = scores[0, -1].double().softmax(-1).topk(min(count, len(self.vocabulary)))
+        scores, _ = model(moved(tokens[None], model))
+        top = scores[0, -1].cpu().double().softmax(-1).topk(min(count, len(self.vocabulary)))
         pairs = zip(top.indices.tolist(), top.values.tolist(), strict=True)
         return [{"text": self.vocabulary.symbols(id), "probability": p} for id, p in pairs]

@@ -25,6 +25,7 @@ from torch.nn import functional as F
 from unrolled.data.batching import IGNORE
 from unrolled.errors import OptionError, field
 from unrolled.layers import State, map_state
+from unrolled.networks.devices import moved
 from unrolled.tasks.lm.columns import Columns
 from unrolled.training.distributed import ALONE, Processes
 
@@ -75,11 +76,10 @@ class TruncatedBPTT:
         next_start = self._window_start(self.position + self.k1)
         end = min(self.position + self.k1, self.columns.num_steps)
         rank, world_size = self.processes.rank, self.processes.world_size
-        device = next(model.parameters()).device
-        inputs, targets = self.columns.window(start, end, rank, world_size)
-        scores, carried = self._read(model, inputs.to(device), next_start - start)
+        inputs, targets = moved(self.columns.window(start, end, rank, world_size), model)
+        scores, carried = self._read(model, inputs, next_start - start)
         new = self.position - start  # the first step of the window that is scored
-        targets = targets[:, new:].to(device)
+        targets = targets[:, new:]
         loss_sum = F.cross_entropy(
             scores[:, new:].flatten(0, 1), targets.flatten(), ignore_index=IGNORE, reduction="sum"
         )

@@ -12,6 +12,7 @@ import torch
 from torch import Tensor
 
 from unrolled.errors import DivergedError, OptionError, field
+from unrolled.networks.devices import moved
 from unrolled.networks.modes import evaluating
 from unrolled.networks.options import GenerateOptions
 from unrolled.tasks.multilabel.model import LabelSetModel
@@ -45,17 +46,17 @@ def draw_sets(model: LabelSetModel, sets: Tensor, options: GenerateOptions) -> I
     else:
         generator.manual_seed(options.seed)
     state = None
-    read = sets[None]
+    read = moved(sets[None], model)
     for _ in range(options.length):
         with torch.inference_mode(), evaluating(model):
             h, state = model.layer(model.features(read), state)
-            scores = model.scores(h[0, -1]).double().cpu()
+            scores = model.scores(h[0, -1]).cpu().double()
         if not bool(scores.isfinite().all()):
             message = "the model's scores of the next set are not finite numbers"
             raise DivergedError(message, "its weights may have grown without bound in training")
         drawn = _drawn(scores, options, generator)
         yield drawn
-        read = drawn[None, None].to(read.dtype)
+        read = moved(drawn[None, None].to(read.dtype), model)
 
 
 def _drawn(scores: Tensor, options: GenerateOptions, generator: torch.Generator) -> Tensor:

@@ -21,6 +21,7 @@ from unrolled.data.content import strings_of
 from unrolled.data.source import Source
 from unrolled.errors import DataError, VocabularyError, field
 from unrolled.metrics import Metric
+from unrolled.networks.devices import moved
 from unrolled.networks.options import GenerateOptions
 from unrolled.tasks.multilabel.baselines import baseline_figures, shares_of
 from unrolled.tasks.multilabel.drawing import check_drawing, draw_sets
@@ -176,7 +177,7 @@ class MultilabelTask(ExamplesTask[SetSequence]):
         with torch.inference_mode():
             for batch in self.in_batches(examples):
                 rows = [examples[index] for index in batch]
-                counts.add(*self._scores(model, rows))
+                counts.add(*moved(self._scores(model, rows), torch.device("cpu")))
                 counts.missed += sum(self.encode(row.steps[1:])[1] for row in rows)
         return counts.figures()
 
@@ -206,8 +207,8 @@ class MultilabelTask(ExamplesTask[SetSequence]):
         """
         for sets, _ in self.sequences(source):
             with torch.inference_mode():
-                lengths = torch.tensor([len(sets)])
-                scores = model(sets[None], lengths)[0].double()
+                read = moved((sets[None], torch.tensor([len(sets)])), model)
+                scores = model(*read)[0].cpu().double()
             counts = Counts()
             counts.add(scores[:-1], sets[1:])
             likely = scores[-1].sigmoid()
@@ -294,7 +295,7 @@ class MultilabelTask(ExamplesTask[SetSequence]):
 
     def _scores(self, model: nn.Module, examples: Sequence[SetSequence]) -> tuple[Tensor, Tensor]:
         """Return the scores of the steps that are predicted, (N, V), and what came."""
-        sets, lengths, targets = self.collate(examples)
+        sets, lengths, targets = moved(self.collate(examples), model)
         scores = model(sets, lengths)
-        inside = torch.arange(scores.shape[1]) < lengths[:, None]
+        inside = torch.arange(scores.shape[1], device=lengths.device) < lengths[:, None]
         return scores[inside], targets

@@ -1,7 +1,6 @@
 """A tagger as graphs: the words of a sentence in, the scores of their tags out."""
 
 from collections.abc import Iterator, Sequence
-from dataclasses import fields
 from typing import Any
 
 import torch
@@ -27,7 +26,7 @@ from unrolled.tasks.tag.model import Sentences
 
 __all__ = ["TaggerGraphs"]
 
-_NAMES = tuple(each.name for each in fields(Sentences))
+_NAMES = Sentences._fields
 _OF_WORDS = ("letters", "letter_lengths", "affixes")
 
 

@@ -33,8 +33,7 @@ With delay k it reads from the first word on alone and tags a word after it has 
     word           o        gato      dorme     blank
 """
 
-from dataclasses import dataclass
-from typing import cast
+from typing import NamedTuple, cast
 
 import torch
 from torch import Tensor, nn
@@ -51,8 +50,7 @@ from unrolled.tasks.tag.options import ModelOptions
 __all__ = ["Sentences", "Tagger"]
 
 
-@dataclass(frozen=True)
-class Sentences:
+class Sentences(NamedTuple):
     """A batch of B sentences of at most T words, N of them different.
 
     Args:

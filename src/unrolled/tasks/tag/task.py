@@ -21,6 +21,7 @@ from unrolled.data.words import WordVocabulary, as_read, text_version_of
 from unrolled.errors import DataError, field
 from unrolled.metrics import Metric
 from unrolled.networks.crf import best_path, log_likelihood
+from unrolled.networks.devices import moved
 from unrolled.tasks.tag.conll import TaggedSentence
 from unrolled.tasks.tag.exports import TaggerGraphs
 from unrolled.tasks.tag.letters import Affixes, Alphabet, without_case
@@ -209,9 +210,9 @@ class TagTask(ExamplesTask[TaggedSentence]):
 
     def loss(self, model: nn.Module, examples: Sequence[TaggedSentence]) -> tuple[Tensor, int]:
         """Return minus the log probability of the tags in nats, and the number of words."""
-        batch = self.collate([example.words for example in examples])
+        batch = moved(self.collate([example.words for example in examples]), model)
         scores, transitions = model(batch)
-        return _loss(scores, batch.lengths, transitions, self.targets(examples))
+        return _loss(scores, batch.lengths, transitions, moved(self.targets(examples), model))
 
     def evaluate(self, model: nn.Module, examples: Sequence[TaggedSentence]) -> dict[str, Any]:
         """Return loss, accuracy, that on words unseen in training, and F1 where tags mark entities.
@@ -297,7 +298,7 @@ class TagTask(ExamplesTask[TaggedSentence]):
         tagger = cast(Tagger, model)
         if full:
             with torch.inference_mode():
-                batch = self.collate(full)
+                batch = moved(self.collate(full), model)
                 scores, _ = tagger(batch)
                 tags = self._best(tagger, scores, batch.lengths)
                 each = tagger.log_probabilities(scores, batch.lengths).exp()
@@ -324,9 +325,10 @@ class TagTask(ExamplesTask[TaggedSentence]):
         with torch.inference_mode():
             for indices in self.in_batches(examples):
                 some = [examples[index] for index in indices]
-                batch = self.collate([example.words for example in some])
+                batch = moved(self.collate([example.words for example in some]), model)
                 scores, transitions = tagger(batch)
-                loss, terms = _loss(scores, batch.lengths, transitions, self.targets(some))
+                targets = moved(self.targets(some), model)
+                loss, terms = _loss(scores, batch.lengths, transitions, targets)
                 total, count = total + loss.item(), count + terms
                 for index, row in zip(
                     indices, self._best(tagger, scores, batch.lengths), strict=True
@@ -341,9 +343,9 @@ class TagTask(ExamplesTask[TaggedSentence]):
         if transitions is None:
             if self._allowed is None:
                 return scores.argmax(dim=2)
-            transitions = torch.zeros(len(self.tags) + 1, len(self.tags))
+            transitions = scores.new_zeros(len(self.tags) + 1, len(self.tags))
         if self._allowed is not None:
-            transitions = transitions.masked_fill(~self._allowed, -torch.inf)
+            transitions = transitions.masked_fill(~moved(self._allowed, scores), -torch.inf)
         return best_path(scores, lengths, transitions)
 
     def _scores(

@@ -18,6 +18,7 @@ from unrolled.data.batching import IGNORE, pad
 from unrolled.data.source import Source
 from unrolled.errors import DataError
 from unrolled.metrics import Metric
+from unrolled.networks.devices import moved
 from unrolled.tasks.task import ExamplesTask, OptionClasses, Splits, TaskOptions
 from unrolled.tasks.toy.answers import right_answers
 from unrolled.tasks.toy.exports import ToyGraphs
@@ -147,7 +148,7 @@ class ToyTask(ExamplesTask[ToyExample]):
         with torch.inference_mode():
             for batch in self.in_batches(examples):
                 rows = [examples[index] for index in batch]
-                answers, targets = self._answers(model, rows)
+                answers, targets = moved(self._answers(model, rows), torch.device("cpu"))
                 pairs = [(row.inputs, row.targets) for row in rows]
                 sums["loss"] += self._loss(answers, targets).item()
                 counts["loss"] += len(targets)
@@ -188,7 +189,8 @@ class ToyTask(ExamplesTask[ToyExample]):
         for number, line in enumerate(source.lines(), 1):
             inputs = torch.from_numpy(parse_inputs(self.toy, line, f"{source.name}, line {number}"))
             with torch.inference_mode():
-                answers = model(inputs[None], torch.tensor([len(inputs)]))[0]
+                read = moved((inputs[None], torch.tensor([len(inputs)])), model)
+                answers = model(*read)[0].cpu()
             if self.toy.symbols:
                 symbols = [self.toy.symbols[i] for i in answers.argmax(-1).tolist()]
                 yield {"input": line, "answers": "".join(symbols)}
@@ -214,12 +216,12 @@ class ToyTask(ExamplesTask[ToyExample]):
 
     def _answers(self, model: nn.Module, examples: Sequence[ToyExample]) -> tuple[Tensor, Tensor]:
         """Return the answers that are asked for, (N, O) scores or (N,) values, and the targets."""
-        inputs, lengths = pad([example.inputs for example in examples])
+        inputs, lengths = moved(pad([example.inputs for example in examples]), model)
         answers = model(inputs, lengths)  # (B, T, O)
         if not self.toy.symbols:
-            last = answers[torch.arange(len(answers)), lengths - 1, 0]
-            return last, torch.stack([example.targets for example in examples])
-        targets, _ = pad([example.targets for example in examples], IGNORE)
+            last = answers[torch.arange(len(answers), device=lengths.device), lengths - 1, 0]
+            return last, moved(torch.stack([example.targets for example in examples]), last)
+        targets, _ = moved(pad([example.targets for example in examples], IGNORE), model)
         counts = targets != IGNORE
         return answers[counts], targets[counts]
 

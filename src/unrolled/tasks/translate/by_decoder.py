@@ -12,6 +12,7 @@ from unrolled.data.batching import IGNORE, batches_by_length, pad
 from unrolled.data.words import BEGIN
 from unrolled.networks import Hypothesis, SearchOptions, word_loss
 from unrolled.networks.beam import beam_options
+from unrolled.networks.devices import moved
 from unrolled.networks.word_search import known_words, search_words
 from unrolled.tasks.translate.model import EncoderDecoder
 from unrolled.tasks.translate.way import Way
@@ -37,10 +38,10 @@ class ByDecoder(Way):
         self, sources: Sequence[Tensor], targets: Sequence[Tensor], label_smoothing: float
     ) -> tuple[Tensor, int]:
         """Return the cross-entropy of the targets' tokens, each after the right ones before it."""
-        source, lengths = pad(sources)
+        source, lengths = moved(pad(sources), self.network)
         words, _ = pad([torch.cat([torch.tensor([BEGIN]), target[:-1]]) for target in targets])
-        scores, _ = self.network(source, lengths, words)
-        return word_loss(scores, pad(targets, IGNORE)[0], label_smoothing)
+        scores, _ = self.network(source, lengths, moved(words, source))
+        return word_loss(scores, moved(pad(targets, IGNORE)[0], source), label_smoothing)
 
     @torch.inference_mode()
     def search(
@@ -52,7 +53,7 @@ class ByDecoder(Way):
         )
         hypotheses: list[list[Hypothesis]] = [[] for _ in sources]
         for batch in batches_by_length([len(tokens) for tokens in sources], _ROWS_AT_ONCE):
-            source, lengths = pad([sources[index] for index in batch])
+            source, lengths = moved(pad([sources[index] for index in batch]), self.network)
             state = self.network.start(source, lengths)
             rows = search_words(self.network.decoder, state, len(batch), options)
             for index, row in zip(batch, rows, strict=True):
@@ -64,9 +65,8 @@ class ByDecoder(Way):
         """Return the weights of the search: reading the words again at once gives the same."""
         words, lengths = known_words(hypotheses)
         count = len(hypotheses)
-        _, weights = self.network(
-            source.expand(count, -1), torch.full((count,), len(source)), words
-        )
+        read = (source.expand(count, -1), torch.full((count,), len(source)), words)
+        _, weights = self.network(*moved(read, self.network))
         if weights is None:
             return None
         return [row[:length] for row, length in zip(weights, lengths, strict=True)]

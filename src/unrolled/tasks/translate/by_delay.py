@@ -14,6 +14,7 @@ from unrolled.data.delay import append_blanks, delay_batch
 from unrolled.data.words import BEGIN, END, UNKNOWN
 from unrolled.errors import OptionError, field
 from unrolled.networks import Hypothesis, SearchOptions, word_loss
+from unrolled.networks.devices import moved
 from unrolled.tasks.translate.delayed_model import DelayedModel
 from unrolled.tasks.translate.way import Way
 
@@ -39,7 +40,8 @@ class ByDelay(Way):
         self, sources: Sequence[Tensor], targets: Sequence[Tensor], label_smoothing: float
     ) -> tuple[Tensor, int]:
         """Return the cross-entropy of the targets' tokens, each k steps after its place."""
-        (source, source_lengths), (target, target_lengths) = pad(sources), pad(targets)
+        both = moved((pad(sources), pad(targets)), self.network)
+        (source, source_lengths), (target, target_lengths) = both
         batch = delay_batch(
             source,
             target,
@@ -62,11 +64,13 @@ class ByDelay(Way):
                 raise OptionError(f"{message}, this network answers with a delay", "leave it out")
         hypotheses: list[list[Hypothesis]] = [[] for _ in sources]
         for batch in batches_by_length([len(tokens) for tokens in sources], _ROWS_AT_ONCE):
-            source, lengths = pad([sources[index] for index in batch])
+            source, lengths = moved(pad([sources[index] for index in batch]), self.network)
             num_steps = max(int(lengths.max()), max_length + 1 + self.delay)
             scores = self.network(append_blanks(source, lengths, num_steps, _BLANK))
             scores[..., [UNKNOWN, BEGIN]] = -torch.inf
-            answers = scores[:, self.delay : self.delay + max_length + 1].log_softmax(-1).max(-1)
+            answers = (
+                scores.cpu()[:, self.delay : self.delay + max_length + 1].log_softmax(-1).max(-1)
+            )
             for row, index in enumerate(batch):
                 hypotheses[index] = [_hypothesis(answers.indices[row], answers.values[row])]
         return hypotheses
