@@ -1,5 +1,7 @@
 """The site has every page, in its navigation and in the reference, and leads where pages lead."""
 
+import importlib
+import inspect
 import json
 import pkgutil
 import re
@@ -20,7 +22,13 @@ PLACES = HOOKS["places_of_the_site"](DOCS)
 URIS = {HOOKS["uri_of"](place): place for place in PLACES}
 PAGES = [place for place in PLACES if place.endswith(".md")]
 OF_MAINTAINERS = {"unrolled.cli"}  # its surface is its commands: docs/options.md
-REFERENCE = "\n".join(page.read_text() for page in sorted(ROOT.glob("docs/api/*.md"))).splitlines()
+REFERENCE = [
+    line.removeprefix("::: ")
+    for page in sorted(ROOT.glob("docs/api/*.md"))
+    for line in page.read_text(encoding="utf-8").splitlines()
+    if line.startswith("::: ")
+]
+MODULES = [name for name in REFERENCE if name == "unrolled" or len({*name.split(".")[-2:]}) == 2]
 
 
 class Loader(yaml.SafeLoader):
@@ -63,14 +71,26 @@ def test_links_of_a_page_lead_to_pages_and_files_of_the_site(place):
 
 
 def test_every_public_package_is_in_the_reference():
-    documented = [line.removeprefix("::: ") for line in REFERENCE if line.startswith("::: ")]
     packages = {"unrolled"} | {
         module.name for module in pkgutil.iter_modules(unrolled.__path__, "unrolled.")
     }
     tasks = pkgutil.iter_modules([str(ROOT / "src/unrolled/tasks")], "unrolled.tasks.")
     packages |= {module.name for module in tasks if module.ispkg}
-    assert {*documented} >= packages - OF_MAINTAINERS - {"unrolled.__main__"}
-    assert len(documented) == len({*documented})
+    assert {*REFERENCE} >= packages - OF_MAINTAINERS - {"unrolled.__main__"}
+    assert len(REFERENCE) == len({*REFERENCE})
+
+
+@pytest.mark.parametrize("name", MODULES)
+def test_what_the_reference_leaves_out_of_a_package_is_named_there(name):
+    """It leaves out modules, and what is called as the module that it stands in."""
+    package = importlib.import_module(name)
+    files = {module.name for module in pkgutil.iter_modules(getattr(package, "__path__", []))}
+    for public in package.__all__:
+        value = getattr(package, public)
+        if inspect.ismodule(value):
+            assert value.__name__ in REFERENCE
+        elif public in files:
+            assert f"{name}.{public}.{public}" in REFERENCE
 
 
 def test_what_is_fetched_is_seen():
