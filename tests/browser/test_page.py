@@ -180,6 +180,17 @@ def test_every_layer_of_a_network_has_its_numbers_unrolled(open_page, small_runs
     assert page.locator(".state").count() == page.locator(".state-number").count()
 
 
+def test_numbers_stay_inside_their_boxes_on_a_telephone(open_page):
+    page = open_page(view="unroll", run="deep", unit=UNIT, text=TEXT, position=30, width=390)
+    page.wait_for_selector(".state-number")
+    shares = page.evaluate("""() => [...document.querySelectorAll(".state-number")].map((e) =>
+        e.getBoundingClientRect().width / e.previousElementSibling.getBoundingClientRect().width)
+    """)
+    texts = page.locator(".state-number").all_text_contents()
+    assert max(map(len, texts)) >= 5  # such as −0.42
+    assert max(shares) < 0.92
+
+
 def test_what_each_level_of_a_convolution_sees_is_drawn(open_page, small_runs):
     model = load(small_runs["tcn"]).model
     page = open_page(view="unroll", run="tcn", text=TEXT, position=30)

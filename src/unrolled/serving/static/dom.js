@@ -55,7 +55,7 @@ export function math(formula) {
 
 /** A sentence with formulas between asterisks. */
 export function prose(text) {
-  return text.split("*").map((part, k) => (k % 2 ? math(part) : part));
+  return text.split("*").flatMap((part, k) => (k % 2 ? math(part) : part));
 }
 
 /** Runs `work` once things have been quiet for `milliseconds`. */

@@ -18,6 +18,8 @@ const LONGEST = 3000; // characters
 const MEASURED = 160; // of the held-out part
 const LEAST = 200;
 
+let ownText = ""; // of the reader, as long as the page is open: in another language, after another scene
+
 /** Two networks with nearly as many weights, for texts of so many different characters. */
 export function contestants(cells, size, seed = 1) {
   const make = (name, hidden) => new Network({ cell: cells[name], input: size, hidden, output: size, seed });
@@ -34,11 +36,11 @@ export function contestants(cells, size, seed = 1) {
 
 /** A text as places of its characters, cut in what is learned from and what is kept aside. */
 export function lessonOf(text) {
-  const characters = [...text].slice(0, LONGEST);
+  const characters = [...text];
   const known = [...new Set(characters)].sort();
   const places = characters.map((each) => known.indexOf(each));
   const cut = Math.floor(0.85 * places.length);
-  return { known, learned: places.slice(0, cut), aside: places.slice(cut, cut + MEASURED + 1) };
+  return { known, learned: places.slice(0, cut), aside: places.slice(cut, cut + MEASURED + 1), numCharacters: characters.length };
 }
 
 const stepsOf = (places) => places.slice(0, -1).map((x, k) => ({ x, target: places[k + 1] }));
@@ -52,10 +54,10 @@ export function bitsOf(network, aside) {
 function curves(bits, size, t) {
   const width = figureWidth();
   const [left, right, top, bottom, tall] = [48, 62, 30, 44, 300];
-  const most = Math.ceil(Math.log2(size) + 0.3);
+  const chance = Math.log2(Math.max(1, size));
+  const most = Math.ceil(Math.max(chance + 0.3, ...Object.values(bits).flat()));
   const x = (k) => left + (k / UPDATES) * (width - left - right);
-  const y = (value) => top + ((most - Math.min(most, value)) / most) * (tall - top - bottom);
-  const chance = Math.log2(size);
+  const y = (value) => top + ((most - value) / most) * (tall - top - bottom);
   const ends = Object.entries(bits).flatMap(([name, values], series) => (values.length ? [{ name: name.toUpperCase(), series, x: x((values.length - 1) * EVERY), y: y(values.at(-1)) }] : []));
   if (ends.length === 2 && Math.abs(ends[0].y - ends[1].y) < 17) {
     const [upper, lower] = ends[0].y <= ends[1].y ? ends : ends.toReversed();
@@ -83,10 +85,15 @@ export function compare({ figure, controls, readout, tell, t, cells, signal }) {
   let bits = { lstm: [], gru: [] };
   let networks = null;
   let ending = null;
-  let size = lessonOf(t("example")).known.length;
   const holder = h("div");
-  const field = h("textarea", { class: "typing plain lecture-text", id: "own-text", rows: "4", maxlength: String(LONGEST), "aria-label": t("your_text"), spellcheck: "false" });
-  field.value = t("example");
+  const field = h("textarea", {
+    class: "typing plain lecture-text", id: "own-text", rows: "4", maxlength: String(LONGEST), "aria-label": t("your_text"), spellcheck: "false", value: ownText || t("example"),
+    oninput: () => {
+      ownText = field.value;
+      draw();
+    },
+  });
+  let lesson = lessonOf(field.value);
   const command = h("code", { class: "command", tabindex: "0" }, COMMANDS.text);
   figure.replaceChildren(field, holder);
   readout.after(h("div", { class: "command-block" },
@@ -96,28 +103,29 @@ export function compare({ figure, controls, readout, tell, t, cells, signal }) {
     } }), command));
 
   function draw() {
-    holder.replaceChildren(curves(bits, size, t));
+    holder.replaceChildren(curves(bits, lesson.known.length, t));
+    const isFull = field.value.length >= LONGEST - 1; // an emoji counts twice, and is not halved
+    const cut = isFull ? t("cut", { most: grouped(LONGEST) }) : "";
     const [lstm, gru] = [bits.lstm.at(-1), bits.gru.at(-1)];
     if (lstm === undefined || gru === undefined) {
-      tell(t("untrained"));
+      tell(`${t("untrained")} ${cut}`);
       return;
     }
     const counts = { weights_lstm: grouped(networks.lstm.numWeights), weights_gru: grouped(networks.gru.numWeights) };
-    tell(t("told", { lstm: fixed(lstm, 2), gru: fixed(gru, 2), updates: networks.gru.updates, ...counts }));
+    tell(`${t("told", { lstm: fixed(lstm, 2), gru: fixed(gru, 2), updates: EVERY * (bits.gru.length - 1), ...counts })} ${cut}`);
   }
 
   async function train() {
     ending?.abort();
     ending = new AbortController();
-    const lesson = lessonOf(field.value);
+    lesson = lessonOf(field.value);
     bits = { lstm: [], gru: [] };
-    if (field.value.length < LEAST) {
+    if (lesson.numCharacters < LEAST) {
       draw();
       tell(t("too_short", { least: LEAST }));
       return;
     }
-    size = lesson.known.length;
-    networks = contestants(cells, size);
+    networks = contestants(cells, lesson.known.length);
     const random = randomFrom(7);
     const measure = () => Object.entries(networks).forEach(([name, network]) => bits[name].push(bitsOf(network, lesson.aside)));
     measure();

@@ -12,6 +12,10 @@ import { figureWidth, unrolledFigure } from "./unrolled.js";
 const ENOUGH = 0.04; // nats per target
 const MOST = 200; // updates
 const SIDE = 7; // dots of a picture
+const MOST_WORDS = 7; // of a sentence, that are drawn
+
+/** The words of a sentence, without what stands between them. */
+const wordsOf = (sentence) => sentence.toLowerCase().match(/[\p{L}\p{N}'’-]+/gu) ?? [];
 
 export function configurations({ figure, controls, tell, t, cells, signal }) {
   const models = {}; // by configuration and delay, those that have been trained
@@ -19,6 +23,7 @@ export function configurations({ figure, controls, tell, t, cells, signal }) {
   let delay = 2;
   let ending = null;
   let dots = dotsOf(PICTURES.house[0]);
+  let dotAt = 0; // the one that keys change
   let sentence = t("sentence");
   let phrase = "the old door";
   const inputs = h("div", { class: "controls" });
@@ -50,13 +55,13 @@ export function configurations({ figure, controls, tell, t, cells, signal }) {
       return shown(tape, [], () => true, (place) => outputs[place]);
     }
     if (kind === "many") {
-      const words = sentence.toLowerCase().split(/\s+/).filter((word) => lesson.inputs.includes(word)).slice(-7);
+      const words = wordsOf(sentence).filter((word) => lesson.inputs.includes(word));
       const tape = network.read(lesson.steps(words));
       const opinions = shown(tape, words, () => true, (place) => t(place ? "positive" : "negative"));
       tape.forEach(({ shares }, k) => {
         opinions[k].output.tone = `${best(shares) ? "for-it" : "against-it"}${k === tape.length - 1 ? "" : " not-asked"}`;
       });
-      return opinions;
+      return opinions.slice(-MOST_WORDS);
     }
     const from = phrase.split(" ");
     const tape = network.read(lesson.steps(from));
@@ -74,27 +79,49 @@ export function configurations({ figure, controls, tell, t, cells, signal }) {
 
   function draw() {
     const picture = kind === "one" ? { width: figureWidth() < 700 ? 130 : 190, height: figureWidth() < 700 ? 120 : 174, draw: dotsFigure } : null;
+    const isDrawing = document.activeElement.matches("[data-dot]");
     holder.replaceChildren(unrolledFigure(columns(), { label: t(`label_${kind}`), picture, stateTall: 96 }));
+    if (isDrawing) holder.querySelector(`[data-dot="${dotAt}"]`)?.focus();
     figure.dataset.done = String(model().isDone);
     const { lesson, network, losses, isDone } = model();
     const [learned, aside] = [lesson.learned, lesson.aside].map((list) => countRight(list.map((steps) => network.read(steps))));
     figure.dataset.learned = String(learned.right / learned.of);
     const begun = losses.length ? t("told", { updates: network.updates, loss: fixed(losses.at(-1), 2), right: learned.right, of: learned.of }) : t("untrained");
     const unseen = isDone && aside.of ? t("told_aside", { right: aside.right, of: aside.of }) : "";
-    const unknown = kind === "many" ? sentence.toLowerCase().split(/\s+/).filter((word) => word && !lesson.inputs.includes(word)) : [];
-    tell([begun, unseen, isDone && kind === "delayed" ? t(`told_delay_${delay}`) : "", unknown.length ? t("unknown", { words: unknown.join(", ") }) : ""].filter(Boolean).join(" "));
+    const words = kind === "many" ? wordsOf(sentence) : [];
+    const unknown = [...new Set(words)].filter((word) => !lesson.inputs.includes(word));
+    const isLong = words.filter((word) => lesson.inputs.includes(word)).length > MOST_WORDS;
+    tell([begun, unseen, isDone && kind === "delayed" ? t(`told_delay_${delay}`) : "", unknown.length ? t("unknown", { words: unknown.join(", ") }) : "",
+      isLong ? t("long", { most: MOST_WORDS }) : ""].filter(Boolean).join(" "));
   }
 
   /** The picture as dots that can be changed, with its middle at a height. */
   function dotsFigure(left, middle) {
-    const { width } = { width: figureWidth() < 700 ? 112 : 168 };
+    const width = figureWidth() < 700 ? 112 : 168;
     const each = width / SIDE;
-    return s("g", null, [...dots].map((dot, k) => {
-      const [x, y] = [left + (k % SIDE) * each, middle - width / 2 + Math.floor(k / SIDE) * each];
-      return s("rect", { x: x + 1, y: y + 1, width: each - 2, height: each - 2, rx: 3, class: `pick pixel${dot ? " on" : ""}`, "data-dot": k, onclick: () => {
-        dots = dots.map((other, place) => (place === k ? 1 - other : other));
+    const flip = (k) => {
+      dots = dots.map((other, place) => (place === k ? 1 - other : other));
+      dotAt = k;
+      draw();
+    };
+    const onkeydown = (event) => {
+      const [row, column] = [Math.floor(dotAt / SIDE), dotAt % SIDE];
+      const [down, right] = { ArrowUp: [-1, 0], ArrowDown: [1, 0], ArrowLeft: [0, -1], ArrowRight: [0, 1] }[event.key] ?? [0, 0];
+      if (event.key === " " || event.key === "Enter") flip(dotAt);
+      else if (down || right) {
+        dotAt = SIDE * ((row + down + SIDE) % SIDE) + ((column + right + SIDE) % SIDE);
         draw();
-      } });
+      } else return;
+      event.preventDefault();
+      event.stopPropagation();
+    };
+    return s("g", { onkeydown }, [...dots].map((dot, k) => {
+      const [row, column] = [Math.floor(k / SIDE), k % SIDE];
+      return s("rect", {
+        x: left + column * each + 1, y: middle - width / 2 + row * each + 1, width: each - 2, height: each - 2, rx: 3, class: `pick pixel${dot ? " on" : ""}`,
+        role: "checkbox", "aria-checked": String(Boolean(dot)), "aria-label": t("dot", { row: row + 1, column: column + 1 }), tabindex: k === dotAt ? "0" : "-1",
+        "data-dot": k, onclick: () => flip(k),
+      });
     }));
   }
 
@@ -164,7 +191,7 @@ export function configurations({ figure, controls, tell, t, cells, signal }) {
   choices();
   restart();
   return {
-    numbers: () => [["step", "reads", "says", "share", ...columns()[0].state.map((_, k) => `h${k}`)].flat(),
+    numbers: () => [["step", "reads", "says", "share", ...Array.from({ length: model().network.hidden }, (_, k) => `h${k}`)],
       ...columns().map(({ input, state, output }, k) => [k + 1, input ?? "", output?.text ?? "", output?.share ?? "", ...state])],
     checks: [{ choice: 1 }, { choice: 2 }, { number: 11 }],
     redraw: draw,

@@ -3,10 +3,16 @@
 import { h, prose } from "../dom.js";
 import { t } from "../i18n.js";
 
-/** A number as somebody types it, with a point or a comma, with a hyphen or a minus; NaN if it is none. */
+const NUMBER = /^[+-]?(\d+\.?\d*|\.\d+)(e[+-]?\d+)?$/i;
+
+/** A number as somebody types it: with a point or a comma, a hyphen or a minus, as 1/4 or 25 %; NaN if it is none. */
 export function numberIn(text) {
-  const plain = text.trim().replace(",", ".").replace("−", "-");
-  return plain === "" ? NaN : Number(plain);
+  const plain = text.replace(/\s*([/%])\s*/g, "$1").trim().replaceAll(",", ".").replaceAll("−", "-");
+  const isShare = plain.endsWith("%");
+  const parts = (isShare ? plain.slice(0, -1) : plain).split("/");
+  if (parts.length > 2 || !parts.every((part) => NUMBER.test(part))) return NaN;
+  const [above, below = 1] = parts.map(Number);
+  return above / below / (isShare ? 100 : 1);
 }
 
 /** Whether an answer is right. check: {number, within} or {choice}; a number may be a function of now. */
@@ -28,9 +34,10 @@ export function exercise(words, check, place) {
     class: "exercise", novalidate: true,
     onsubmit(event) {
       event.preventDefault();
-      const answer = new FormData(form).get(name);
-      if (answer === null || answer === "") {
-        said.textContent = t("lecture.no_answer");
+      const answer = new FormData(form).get(name) ?? "";
+      const isNone = answer.trim() === "";
+      if (isNone || (!words.choices && Number.isNaN(numberIn(answer)))) {
+        said.textContent = t(isNone ? "lecture.no_answer" : "lecture.no_number");
         delete form.dataset.right;
         return;
       }

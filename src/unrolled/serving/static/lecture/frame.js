@@ -36,10 +36,11 @@ const $ = (id) => document.getElementById(id);
 let shown = null; // {name, scene, end} of the scene on the page
 let cells = null;
 
-/** The scene of the address and the language that it asks for: #lecture/gates/pt-BR. */
+/** The scene of the address, the language that it asks for, and a name that no scene has: #lecture/gates/pt-BR. */
 function readAddress() {
   const [, name, language] = location.hash.slice(1).split("/");
-  return { name: name in SCENES ? name : NAMES[0], language };
+  const isKnown = NAMES.includes(name);
+  return { name: isKnown ? name : NAMES[0], language: language?.slice(0, 20), unknown: isKnown ? "" : name?.slice(0, 40) };
 }
 
 const linkTo = (name) => `#lecture/${name}`;
@@ -85,7 +86,7 @@ function show(name) {
     figure, controls, readout, cells, signal: end.signal, t: say,
     /** Says below the figure what it shows now. */
     tell(text) {
-      readout.replaceChildren(...prose(text).flat());
+      readout.replaceChildren(...prose(text));
       speak(readout);
     },
   };
@@ -143,15 +144,25 @@ export async function openLecture(page) {
     page.report(error);
     return;
   }
-  const again = () => show(shown.name);
-  $("language").addEventListener("change", async (event) => {
+  const speakIn = async (language) => {
     try {
-      await loadWords(event.target.value);
-      rememberLanguage(state.language);
-      again();
+      await loadWords(language);
+      return true;
     } catch (error) {
       page.report(error);
+      return false;
     }
+  };
+  const showAddressed = () => {
+    const { name, unknown } = readAddress();
+    show(name);
+    page.report(unknown ? t("lecture.unknown", { name: unknown }) : "");
+  };
+  $("language").addEventListener("change", async (event) => {
+    if (!await speakIn(event.target.value)) return;
+    rememberLanguage(state.language);
+    history.replaceState(null, "", linkTo(shown.name)); // it may have named the language of before
+    show(shown.name);
   });
   $("theme").addEventListener("click", () => set({ theme: document.documentElement.dataset.theme === "dark" ? "light" : "dark" }));
   $("full").addEventListener("click", page.fullScreen);
@@ -164,9 +175,13 @@ export async function openLecture(page) {
   watch((changed) => changed.has("theme") && repaint());
   matchMedia("(prefers-color-scheme: dark)").addEventListener("change", repaint);
   matchMedia("(max-width: 720px)").addEventListener("change", () => shown.scene.redraw?.());
-  addEventListener("hashchange", () => show(readAddress().name));
+  addEventListener("hashchange", async () => {
+    const { language: asked } = readAddress();
+    const isOther = Object.hasOwn(state.languages, asked ?? "") && asked !== state.language;
+    if (!isOther || await speakIn(asked)) showAddressed();
+  });
   document.addEventListener("keydown", (event) => onKey(event, page));
-  show(readAddress().name);
+  showAddressed();
 }
 
 function onKey(event, page) {

@@ -16,6 +16,9 @@ const MOST = 400; // updates
 /** What is to be learned: after each character of the word the next one. */
 export const LESSON = [...WORD].slice(0, -1).map((letter, k) => ({ x: LETTERS.indexOf(letter), target: LETTERS.indexOf(WORD[k + 1]) }));
 
+/** Nats per character of a sequence that was read. */
+const lossOf = (tape) => tape.reduce((sum, { shares, target }) => sum - Math.log(shares[target]), 0) / tape.length;
+
 /** A network that knows nothing of it. */
 export const newNetwork = (cells, seed) => new Network({ cell: cells.rnn, input: 4, hidden: 8, output: 4, seed });
 
@@ -33,7 +36,7 @@ function lossChart(losses, { label, title }) {
     s("line", { x1: left, x2: width - right, y1: y(chance), y2: y(chance), class: "threshold" }),
     s("text", { x: width - right, y: y(chance) - 6, class: "tick", "text-anchor": "end" }, "ln 4"),
     s("path", { d: losses.map((loss, k) => `${k ? "L" : "M"}${x(k).toFixed(1)} ${y(loss).toFixed(1)}`).join(""), class: "line series-1" }),
-    losses.length ? s("circle", { cx: x(losses.length - 1), cy: y(losses.at(-1)), r: 5, class: "point series-1" }) : null,
+    s("circle", { cx: x(losses.length - 1), cy: y(losses.at(-1)), r: 5, class: "point series-1" }),
     s("text", { x: left, y: tall - 6, class: "tick", "text-anchor": "middle" }, "0"),
     s("text", { x: width - right, y: tall - 6, class: "tick", "text-anchor": "end" }, String(count)));
 }
@@ -41,7 +44,7 @@ function lossChart(losses, { label, title }) {
 export function hello({ figure, controls, tell, t, cells, signal }) {
   let seed = 1;
   let network = newNetwork(cells, seed);
-  let losses = [];
+  let losses = []; // before each update
   let ending = null; // of a training that goes on
   const holder = h("div");
   const curve = h("div");
@@ -55,10 +58,10 @@ export function hello({ figure, controls, tell, t, cells, signal }) {
       output: { text: LETTERS[best(shares)], share: Math.max(...shares), right: best(shares) === target },
       shares: LETTERS.map((text, k) => ({ text, share: shares[k], right: k === target })),
     })), { label: t("label"), stateTall: 84 }));
-    curve.replaceChildren(lossChart(losses, { label: t("loss_label"), title: t("loss_title") }));
+    const loss = lossOf(tape);
+    curve.replaceChildren(lossChart([...losses, loss], { label: t("loss_label"), title: t("loss_title") }));
     const { right } = countRight([tape]);
     figure.dataset.right = String(right);
-    const loss = tape.reduce((sum, { shares, target }) => sum - Math.log(shares[target]), 0) / tape.length;
     return { right, loss };
   }
 
@@ -102,7 +105,7 @@ export function hello({ figure, controls, tell, t, cells, signal }) {
     }, { id: "again" }));
   say();
   return {
-    numbers: () => [["update", "loss_nats_per_character"], ...losses.map((loss, k) => [k + 1, loss])],
+    numbers: () => [["updates", "loss_nats_per_character"], ...[...losses, lossOf(network.read(LESSON))].map((loss, k) => [k, loss])],
     checks: [{ number: Math.log(4), within: 0.006 }, { choice: 2 }],
     redraw: draw,
   };

@@ -69,7 +69,7 @@ export function layer({ figure, controls, tell, t }) {
     }
     figure.replaceChildren(s("svg", { viewBox: `0 0 ${width} ${isNarrow ? shown.length * tall : tall}`, class: "unrolled-figure lecture-figure", role: "img", "aria-label": t("label") }, parts, marks));
     const count = kind === "dense" ? SIZE * NUM_OUTPUTS + NUM_OUTPUTS : size + 1;
-    tell(t(kind === "dense" ? "told_dense" : "told_convolution", { example: at.example + 1, seen: seen(kind, at.output, size).length, weights: count }));
+    tell(t(kind === "dense" ? "told_dense" : "told_convolution", { example: at.example + 1, seen: seen(kind, at.output, size).length, inputs: SIZE, weights: count }));
   }
 
   const window = slider({ label: t("kernel"), id: "kernel", min: 1, max: 5, step: 1, value: size, digits: 0, onchange: (value) => {

@@ -3,19 +3,22 @@
 import { s } from "../dom.js";
 
 const KEPT = [
-  "fill", "fill-opacity", "stroke", "stroke-width", "stroke-dasharray", "stroke-linecap", "stroke-linejoin", "stroke-opacity", "opacity",
+  "fill-opacity", "stroke-opacity", "fill", "stroke", "stroke-width", "stroke-dasharray", "stroke-linecap", "stroke-linejoin", "opacity",
   "font-family", "font-size", "font-weight", "font-style", "text-anchor", "paint-order", "dominant-baseline", "visibility", "display",
 ];
 const MARGIN = 16; // around the figure
 const SCALE = 2; // dots of a PNG for a unit
 
-/** A colour as every program reads it: what the browser has mixed is color(srgb 0.1 0.2 0.3 / 0.5) there. */
-function plainColours(value) {
-  return value.replace(/color\(srgb ([^)]+)\)/g, (_, inner) => {
-    const [r, g, b, , alpha] = inner.split(/\s+/);
-    const [red, green, blue] = [r, g, b].map((each) => Math.round(255 * Number(each)));
-    return alpha === undefined ? `rgb(${red}, ${green}, ${blue})` : `rgba(${red}, ${green}, ${blue}, ${alpha})`;
-  });
+/**
+ * A colour as every program reads it, and its opacity: what the browser has mixed is color(srgb 0.1 0.2 0.3 / 0.5)
+ * there, and what is transparent is rgba(…), which SVG 1.1 does not have. Null where it is no colour.
+ */
+function colourIn(value) {
+  const [, kind, inner] = /^(rgba?|color)\((?:srgb )?([^)]+)\)$/.exec(value) ?? [];
+  if (!inner) return null;
+  const [r, g, b, alpha = 1] = inner.split(/[\s,/]+/).map(Number);
+  const [red, green, blue] = [r, g, b].map((each) => (kind === "color" ? Math.round(255 * each) : each));
+  return { rgb: `rgb(${red}, ${green}, ${blue})`, alpha };
 }
 
 /** A copy of a drawing that looks the same without the page's style sheets. */
@@ -26,7 +29,9 @@ function standalone(svg) {
     const style = getComputedStyle(element);
     for (const name of KEPT) {
       const value = style.getPropertyValue(name);
-      if (value) to[k].setAttribute(name, plainColours(value));
+      const colour = colourIn(value);
+      if (value) to[k].setAttribute(name, colour?.rgb ?? value);
+      if (colour && colour.alpha < 1) to[k].setAttribute(`${name}-opacity`, String(colour.alpha * Number(style.getPropertyValue(`${name}-opacity`))));
     }
     for (const name of ["class", "style", "tabindex"]) to[k].removeAttribute(name);
   });
@@ -55,8 +60,8 @@ export function pictureOf(figure) {
   const where = places(drawings);
   const width = Math.ceil(Math.max(...where.map((place) => place.x + place.width)) + MARGIN);
   const height = Math.ceil(Math.max(...where.map((place) => place.y + place.height)) + MARGIN);
-  const colour = plainColours(getComputedStyle(figure.closest(".card")).backgroundColor);
-  const whole = s("svg", { xmlns: "http://www.w3.org/2000/svg", viewBox: `0 0 ${width} ${height}`, width, height }, s("rect", { width, height, fill: colour }));
+  const { rgb } = colourIn(getComputedStyle(figure.closest(".card")).backgroundColor);
+  const whole = s("svg", { xmlns: "http://www.w3.org/2000/svg", viewBox: `0 0 ${width} ${height}`, width, height }, s("rect", { width, height, fill: rgb }));
   drawings.forEach((svg, k) => {
     const copy = standalone(svg);
     for (const [name, value] of Object.entries(where[k])) copy.setAttribute(name, value);

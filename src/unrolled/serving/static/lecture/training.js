@@ -1,6 +1,6 @@
 // Training while the page stays alive: some updates in each frame, until enough is learned.
 
-const FRAME_MILLISECONDS = 12; // of work in each frame
+const FRAME_MILLISECONDS = 24; // of work in each frame
 
 /**
  * Calls `update` until it returns true or the signal is aborted; between frames, `frame` is called.

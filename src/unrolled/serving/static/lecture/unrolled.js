@@ -52,7 +52,7 @@ function bars(shares, x, y, wide) {
 
 /**
  * columns: {input: text or null, state: numbers, output: {text, share, right, tone} or null, shares: of all outputs
- * or nothing}. label: of the whole. picture: {width, height, draw} of what goes in on the left. Returns an SVG.
+ * or nothing}. label: of the whole. picture: {width, height, draw} of what goes in on the left, and can be changed. Returns an SVG.
  */
 export function unrolledFigure(columns, { label, picture = null, stateTall = 92 }) {
   const width = figureWidth();
@@ -95,7 +95,7 @@ export function unrolledFigure(columns, { label, picture = null, stateTall = 92 
   }
   const hasInput = columns.some(({ input }) => input !== null);
   const height = hasInput ? inputTop + 46 : stateTop + Math.max(stateTall, picture ? stateTall / 2 + picture.height / 2 : 0) + 8;
-  return s("svg", { viewBox: `0 0 ${width} ${height}`, class: "unrolled-figure lecture-figure", role: "img", "aria-label": label }, parts);
+  return s("svg", { viewBox: `0 0 ${width} ${height}`, class: "unrolled-figure lecture-figure", role: picture ? "group" : "img", "aria-label": label }, parts);
 }
 
 /** A number in a box in the colour of its value. */

@@ -141,6 +141,8 @@ export function unroll(root, { signal, report, say }) {
           box.style.fill = `rgb(${colour.join(" ")})`;
           const label = s("text", { x: x(k), y: y + 6, ...properties }, text);
           label.style.fill = inkOn(colour);
+          const room = (2 * half - 8) / (0.66 * text.length);
+          if (room < 14) label.style.fontSize = `${room.toFixed(1)}px`; // −123.45 too stays inside
           column.append(label);
         };
         const share = hasCell ? null : reach?.[layer]?.[at - k];
