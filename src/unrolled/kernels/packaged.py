@@ -7,7 +7,6 @@ Not here: how they are compiled (`building.write_archive`).
 """
 
 from unrolled.cells import CELLS, Cell
-from unrolled.cells.catalogue import CATALOGUE
 from unrolled.kernels.convolving.library import network_source
 from unrolled.kernels.emitting import PRODUCT_FORMATS, kernel_source
 from unrolled.kernels.running.crossing import crossing_source
@@ -18,10 +17,12 @@ __all__ = ["cell_sources", "packaged_sources"]
 
 def packaged_sources() -> list[str]:
     """Return the C texts."""
+    from unrolled.cells.catalogue import CATALOGUE  # loaded when it is asked for
+
     sources = [crossing_source(), writer_source(), network_source()]
     for cell in CATALOGUE.values():
-        formats = PRODUCT_FORMATS if cell in CELLS.values() else PRODUCT_FORMATS[:1]
-        sources += [kernel_source(cell, products=products) for products in formats]
+        is_built_in = cell in CELLS.values()
+        sources += cell_sources(cell) if is_built_in else [kernel_source(cell)]
     return sources
 
 
