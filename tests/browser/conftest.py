@@ -75,6 +75,13 @@ def task_runs(tmp_path_factory) -> dict[str, Path]:
     pictures = {"file": f"{folder}/pictures.tsv", "media": "file", "text": "words"}
     numbers = {"problem": "adding", "num_examples": 24}
     rows = [
+        f"{case},{5 + t * case % 7},{-t},{'up' if case % 2 else 'down'}"
+        for case in range(40)
+        for t in range(4)
+    ]
+    (folder / "cases.csv").write_text("\n".join(["case,a,b,way", *rows, ""]))
+    cases = {"files": (f"{folder}/cases.csv",), "id": "case", "target": "way", "scale": "both"}
+    rows = [
         f"2024-{1 + n // 28:02}-{1 + n % 28:02},{n % 7 + n / 10},{50 - n % 5}" for n in range(28)
     ]
     (folder / "days.csv").write_text("\n".join(["day,sales,cost", *rows, ""]))
@@ -84,6 +91,7 @@ def task_runs(tmp_path_factory) -> dict[str, Path]:
     (folder / "sets.txt").write_text(sets)
     return {
         "classifier": run_of("classify", reviews, folder / "classifier", bidirectional=True),
+        "series": run_of("classify", cases, folder / "series"),
         "tagger": run_of("tag", {"file": f"{folder}/tags.conll"}, folder / "tagger"),
         "translator": run_of("translate", pairs, folder / "translator"),
         "delayed": run_of("translate", pairs, folder / "delayed", delay=3),

@@ -20,7 +20,7 @@ LOOK = """
 import json, sys
 from playwright.sync_api import sync_playwright
 
-writer, reader, chromium = sys.argv[1:]
+writer, reader, series, chromium = sys.argv[1:]
 found = {}
 with sync_playwright() as driver:
     browser = driver.chromium.launch(executable_path=chromium, args=["--no-sandbox"])
@@ -36,6 +36,10 @@ with sync_playwright() as driver:
         page.goto(f"file://{path}")
         page.wait_for_selector("#go:enabled", timeout=90_000)
         return page, said, asked
+
+    def scores_of(page):
+        rows = "rows => rows.map((row) => [...row.children].map((each) => each.textContent))"
+        return page.eval_on_selector_all("#scores tr", rows)
 
     for locale in ("en-GB", "pt-BR"):
         page, said, asked = opened(writer, locale=locale, viewport={"width": 390, "height": 800})
@@ -61,13 +65,21 @@ with sync_playwright() as driver:
     page.fill("#input", "two one is")
     page.click("#go")
     page.wait_for_selector("#scores td")
-    found["scores"] = page.eval_on_selector_all(
-        "#scores tr", "rows => rows.map((row) => [...row.children].map((each) => each.textContent))"
-    )
+    found["scores"] = scores_of(page)
     page.fill("#input", "")
     page.click("#go")
     page.wait_for_function("document.querySelector('#told').textContent")
     found["empty"], found["said"] = page.text_content("#told"), said
+    page, said, asked = opened(series)
+    page.fill("#input", "7, -1\\n6, 2.5\\n9, 0")
+    page.click("#go")
+    page.wait_for_selector("#scores td")
+    found["series"], found["label"] = scores_of(page), page.text_content("#label")
+    page.fill("#input", "7 -1 6")
+    page.click("#go")
+    page.wait_for_function("document.querySelector('#told').textContent")
+    found["no step"] = page.text_content("#told")
+    found["said"] += said
     browser.close()
 print(json.dumps(found))
 """
@@ -76,7 +88,8 @@ print(json.dumps(found))
 @pytest.fixture(scope="module")
 def pages(tmp_path_factory, small_runs, task_runs):
     folder = tmp_path_factory.mktemp("pages")
-    for name, run in (("writer", small_runs["deep"]), ("reader", task_runs["classifier"])):
+    runs = {"writer": small_runs["deep"], "reader": task_runs["classifier"]}
+    for name, run in (runs | {"series": task_runs["series"]}).items():
         to_wasm(run, folder / name)
     return folder
 
@@ -87,7 +100,7 @@ def seen(pages):
     chromium = next((path for name in names if name and (path := shutil.which(name))), None)
     if chromium is None:
         pytest.skip("no Chromium here: apt-get install chromium")
-    paths = [str(pages / name / "index.html") for name in ("writer", "reader")]
+    paths = [str(pages / name / "index.html") for name in ("writer", "reader", "series")]
     done = subprocess.run(
         [sys.executable, "-c", LOOK, *paths, chromium], capture_output=True, text=True, check=False
     )
@@ -115,14 +128,26 @@ def test_a_page_writes_what_python_writes_with_vectors_and_without(seen, small_r
 
 def test_a_page_scores_a_text_as_python_does(seen, task_runs):
     loaded = load(task_runs["classifier"])
-    tokens = loaded.task.encoder.encode("two one is")[None]
-    with torch.inference_mode():
-        scores = loaded.model(tokens, torch.tensor([3])).softmax(-1)[0]
-    expected = dict(zip(loaded.task.answer.labels, scores.tolist(), strict=True))
-    assert [name for name, _ in seen["scores"]] == sorted(expected, key=expected.get, reverse=True)
-    for name, figure in seen["scores"]:
-        assert float(re.sub(r" %", "", figure)) == pytest.approx(100 * expected[name], abs=0.06)
+    hold_to_model(loaded, "two one is", seen["scores"])
     assert seen["empty"] == "There is nothing to read yet."
+
+
+def test_a_page_scores_numbers_of_the_data_as_python_does(seen, task_runs):
+    loaded = load(task_runs["series"])
+    assert loaded.task.encoder.scale == "both"
+    hold_to_model(loaded, [[7, -1], [6, 2.5], [9, 0]], seen["series"])
+    assert seen["label"] == "Numbers of a series, 2 at each step"
+    assert seen["no step"] == "A step is 2 numbers."
+
+
+def hold_to_model(loaded, content, shown):
+    read = loaded.task.encoder.encode(content)[None]
+    with torch.inference_mode():
+        scores = loaded.model(read, torch.tensor([3])).softmax(-1)[0]
+    expected = dict(zip(loaded.task.answer.labels, scores.tolist(), strict=True))
+    assert [name for name, _ in shown] == sorted(expected, key=expected.get, reverse=True)
+    for name, figure in shown:
+        assert float(re.sub(r" %", "", figure)) == pytest.approx(100 * expected[name], abs=0.06)
 
 
 def test_a_page_asks_for_nothing_and_nothing_sticks_out(seen):

@@ -266,7 +266,9 @@ class _Builder:
             else:
                 defines.append((f"TOKENS {tokens}", "of what is read, from 0 on"))
             defines.append((f"ROOM(steps) ((size_t){self._room} * (size_t)(steps))", "floats"))
-            what = f"Reads a whole sequence. in: [{shape}]; room: [{{0}}_ROOM(steps)]"
+            what = (
+                f"Reads a whole sequence, -1 of no step. in: [{shape}]; room: [{{0}}_ROOM(steps)]"
+            )
         keeps = ",\n   which every step needs as it is left" if looks else ""
         places = f"steps * {self._memory_size + self._key_size}"
         if self._scratch:
@@ -277,7 +279,7 @@ class _Builder:
             f"int32_t {name}_read({name} *m, {reads});",
             "",
             "/* Reads the word that was written last, at first the mark of the beginning, and says",
-            f"   scores of the next one. out: [{words}].{looked} */",
+            f"   scores of the next one; -1 before anything was read. out: [{words}].{looked} */",
             f"int32_t {name}_step({name} *m, {given});",
         ]
         widest = max([1, *(stage.output_size for stage in self._stages)])

@@ -15,10 +15,14 @@ const number = (value, digits) => value.toLocaleString(code, { maximumFractionDi
 const content = described.content;
 const encoder = encoderOf(content);
 const isWriter = content?.task === "lm";
-const names = content?.vocabulary?.classes ?? [];
+const { classes, tags, labels, encoder: reader } = content?.vocabulary ?? {};
+const names = classes ?? tags ?? labels ?? [];
+const series = reader?.kind === "number" ? reader : null;
+const inputs = series ? series.names.length : described.inputs;
 
 place("title").textContent = document.title = content?.run ?? say("model");
-place("label").textContent = say(encoder ? "text" : described.tokens === null ? "numbers" : "tokens");
+const kind = encoder ? "text" : series ? "series" : described.tokens === null ? "numbers" : "tokens";
+place("label").textContent = say(kind, { inputs });
 place("go").textContent = say(isWriter ? "write" : "read");
 place("stop").textContent = say("stop");
 place("temperature-label").textContent = say("temperature");
@@ -39,6 +43,22 @@ place("facts").textContent = say("facts", {
 }) + (model.simd ? "" : ` ${say("scalar")}`);
 place("go").disabled = false;
 
+/** Numbers of a series as the network reads them (`NumberEncoder` of the package). */
+function scaled(numbers, { means, spreads, scale }) {
+  const one = numbers.map((x, n) => (x - means[n % inputs]) / spreads[n % inputs]);
+  if (scale === "training") return one;
+  const steps = numbers.length / inputs, other = [...one];
+  for (let k = 0; k < inputs; k++) {
+    const column = one.filter((_, n) => n % inputs === k);
+    const mean = column.reduce((sum, x) => sum + x, 0) / steps;
+    const spread = Math.sqrt(column.reduce((sum, x) => sum + (x - mean) ** 2, 0) / steps);
+    column.forEach((x, t) => (other[t * inputs + k] = (x - mean) / (spread > 1e-9 ? spread : 1)));
+  }
+  if (scale === "series") return other;
+  const row = (from, t) => from.slice(t * inputs, (t + 1) * inputs);
+  return Array.from({ length: steps }, (_, t) => [...row(one, t), ...row(other, t)]).flat();
+}
+
 /** What was typed, as the model reads it; throws what to say where that cannot be. */
 function typed() {
   const text = place("input").value;
@@ -49,11 +69,11 @@ function typed() {
   }
   const numbers = text.split(/[\s,;]+/).filter(Boolean).map(Number);
   if (numbers.some(Number.isNaN)) throw new Error(say("not_numbers"));
-  const { inputs, tokens } = described;
+  const { tokens } = described;
   if (numbers.length % inputs) throw new Error(say("step", { inputs }));
   const last = tokens - 1;
   if (tokens && numbers.some((k) => k < 0 || k > last || k % 1)) throw new Error(say("range", { last }));
-  return numbers;
+  return series ? scaled(numbers, series) : numbers;
 }
 
 let stopped = true;
@@ -87,12 +107,12 @@ async function write(tokens) {
   place("stop").disabled = true;
 }
 
-function scores(inputs) {
+function scores(read) {
   model.reset();
   const { mean = 0, spread = 1 } = content?.vocabulary ?? {};
-  const said = Array.from(model.run(inputs)).slice(-described.outputs).map((each) =>
+  const said = Array.from(model.run(read)).slice(-described.outputs).map((each) =>
     mean + spread * each);
-  const isClass = names.length === said.length && names.length > 1;
+  const isClass = classes?.length === said.length && said.length > 1;
   const most = Math.max(...said);
   const powers = said.map((each) => Math.exp(each - most));
   const total = powers.reduce((sum, each) => sum + each, 0);
@@ -114,10 +134,10 @@ place("form").onsubmit = async (event) => {
   event.preventDefault();
   if (!stopped) return;
   try {
-    const inputs = typed();
-    if (!inputs.length && !isWriter) throw new Error(say("empty"));
-    if (isWriter) await write(inputs);
-    else scores(inputs);
+    const read = typed();
+    if (!read.length && !isWriter) throw new Error(say("empty"));
+    if (isWriter) await write(read);
+    else scores(read);
   } catch (error) {
     stopped = true;
     tell(error.message);
