@@ -13,6 +13,7 @@ import torch
 from support.living import bare_file, file_of, loaded_run
 from support.page import shown, until
 from unrolled import generate, trace
+from unrolled.data import Source
 from unrolled.inspection import gradient_reach
 from unrolled.serving import living
 from unrolled.tasks import Loaded
@@ -283,3 +284,38 @@ def test_a_file_without_its_model_is_its_report_and_says_why(open_file, files):
     page = open_file(files("tcn")[1], view="write")
     assert page.locator(".tab").all_inner_texts() == ["Report"]
     assert "not in this file" in page.locator("#facts").inner_text()
+
+
+WHOLE = {"classifier": "zero five is", "tagger": "one two is four"}
+
+
+@pytest.mark.parametrize("name", WHOLE)
+def test_a_text_that_is_read_as_a_whole_is_answered(open_file, task_runs, tmp_path, name):
+    loaded, text = loaded_run(task_runs[name]), WHOLE[name]
+    path = tmp_path / "whole.html"
+    path.write_text(bare_file(loaded), encoding="utf-8")
+    page = open_file(path, 390, view="read", text="zero")
+    page.set_default_timeout(20_000)
+    page.fill("#input", text)
+    task = loaded.task
+    (told,) = task.predict(loaded.model, Source.text(text), task.option_classes.predict())
+    if name == "classifier":
+        words = "[...document.querySelectorAll('.answer .word-token')].map((e) => e.textContent)"
+        until(page, f"v => {words}.join(' ') === v", text)
+        assert page.locator(".answer .figure strong").inner_text() == told["class"]
+        share = page.locator(".answer .candidate-share").first.inner_text()
+        assert share.startswith(shown(100 * told["probability"], 1))
+    else:
+        tags = "[...document.querySelectorAll('.filled-tag')].map((tag) => tag.textContent)"
+        until(page, f"v => {tags}.join(' ') === v", " ".join(told["tags"]))
+    assert page.locator("a[href*=lecture]").count() == 0
+    for key in "543":
+        page.evaluate("document.activeElement.blur()")
+        page.keyboard.press(key)
+    page.locator("#hold-name").select_option("f")
+    page.get_by_role("button", name="Hold", exact=True).click()
+    page.locator(".held-results .held .candidate").first.wait_for()
+    assert page.locator(".explaining").is_hidden()
+    assert page.evaluate("document.documentElement.scrollWidth") == 390
+    page.go_back()
+    page.locator("path.back[data-lag]").first.wait_for(state="attached")

@@ -6,12 +6,15 @@ import shutil
 import pytest
 import torch
 
-from support.living import asked, bare_file, loaded_run
+from support.living import asked, bare_file, content_of, loaded_run
+from unrolled import Hold, generate, intervene
 from unrolled.data import Source
+from unrolled.serving.acting import held_answer
 from unrolled.serving.gradient import look_back
 from unrolled.serving.predictions import predict_text
 from unrolled.serving.reading import read, unit_view
 from unrolled.serving.runs import ServedRun
+from unrolled.serving.schema import HoldQuestion
 from unrolled.tasks import find_task, options_of, prepare
 from unrolled.training import save_weights
 
@@ -89,6 +92,13 @@ def tagger(folder, name):
     return run_of("tag", {"file": f"{folder}/tags.conll"}, folder / name, **TAGGERS[name])
 
 
+def whole(folder, name):
+    """Return a run, made once."""
+    if (folder / name).exists():
+        return loaded_run(folder / name)
+    return (classifier if name in CLASSIFIERS else tagger)(folder, name)
+
+
 def served(loaded):
     return ServedRun("run", 0, loaded.task, loaded.model)
 
@@ -111,7 +121,7 @@ def same(found, expected, tolerance=2e-6, share=1e-6):
 
 @pytest.mark.parametrize("name", [*CLASSIFIERS, *TAGGERS])
 def test_a_text_is_read_and_answered_as_in_python(folder, name):
-    loaded = (classifier if name in CLASSIFIERS else tagger)(folder, name)
+    loaded = whole(folder, name)
     run, position = served(loaded), 4
     parts = range(len(run.parts))
     questions = [
@@ -141,3 +151,78 @@ def test_a_text_is_read_and_answered_as_in_python(folder, name):
         groups |= {"before": view.before, "inner": view.inner}
         for group, values in groups.items():
             same(unit[group], {name: value.tolist() for name, value in values.items()})
+
+
+HOLDS = [
+    {"name": "f", "value": 0.0, "part": None, "units": None, "start": None, "stop": None},
+    {"name": "c", "value": -0.5, "part": 0, "units": [1, 3], "start": 2, "stop": None},
+]
+
+
+@pytest.mark.parametrize("name", ["deep", "both ends", "crf"])
+def test_values_are_held_as_in_python(folder, small_runs, name):
+    if name == "deep":
+        loaded, text = loaded_run(small_runs["deep"]), "hear me speak"
+    else:
+        loaded, text = whole(folder, name), TEXT
+    run = served(loaded)
+    (found,) = asked(bare_file(loaded), ("intervene", {"text": text, "holds": HOLDS}))
+    question = HoldQuestion(run="run", text=text, holds=HOLDS)
+    expected = held_answer(run, read(run.subject, Source.text(text)), question).model_dump()
+    for key in ("free", "held"):
+        same(*([each["probability"] for each in told[key]] for told in (found, expected)))
+        assert [each["text"] for each in found[key]] == [each["text"] for each in expected[key]]
+    assert found["held"] != found["free"]
+    same(found["changed"], expected["changed"])
+    same(found["surprise"], expected["surprise"], 1e-4)
+
+
+def test_a_text_is_written_on_while_values_are_held(small_runs):
+    loaded = loaded_run(small_runs["lstm"])
+    question = {"text": "hear me", "length": 12, "temperature": 0, "holds": HOLDS}
+    (lines,) = asked(bare_file(loaded), ("generate", question))
+    holds = {"f": 0.0, "c": Hold(-0.5, units=[1, 3], steps=slice(2, None))}
+    how = {"length": 12, "temperature": 0}
+    with intervene(loaded.model, holds):
+        written = "".join(generate(loaded.model, loaded.task.vocabulary, "hear me", **how))
+    assert "".join(line.get("text", "") for line in lines) == written
+
+
+def test_of_a_long_text_that_is_read_from_both_ends_the_answer_is_that_of_the_whole(folder):
+    loaded = whole(folder, "both ends")
+    text = " ".join(WORDS * 10)
+    read_, told = asked(
+        bare_file(loaded), ("read", {"text": text, "expected": True}), ("predict", {"text": text})
+    )
+    expected = predict_text(served(loaded), text, loaded.task.option_classes.predict())
+    same(told["prediction"]["probabilities"], expected["probabilities"])
+    assert told["prediction"]["running"] == {"most": 100}
+    assert [each is not None for each in read_["expected"]] == [False] * (
+        len(read_["pieces"]) - 1
+    ) + [True]
+
+
+@pytest.mark.parametrize("text", ["", " ", "\u2028"])
+def test_a_text_without_words_has_no_steps(folder, text):
+    loaded = whole(folder, "crf")
+    read_, told = asked(bare_file(loaded), ("read", {"text": text}), ("predict", {"text": text}))
+    assert read_["pieces"] == []
+    assert told["prediction"]["tags"] == []
+
+
+def test_a_classifier_whose_weights_are_no_numbers_says_so(folder):
+    loaded = whole(folder, "mean")
+    with torch.no_grad():
+        loaded.model.layer.weight_hh_l0[:] = torch.nan
+    questions = [(name, {"text": TEXT}) for name in ("predict", "read", "gradient")]
+    questions[2][1]["position"] = 3
+    told = asked(bare_file(loaded), *questions, ("intervene", {"text": TEXT, "holds": HOLDS[:1]}))
+    assert told == [{"failed": "diverged"}] * 4
+
+
+def test_classifiers_that_are_not_computed_in_a_browser_stand_alone_and_say_why(folder):
+    data = {"files": (f"{folder}/texts.csv",), "input": ("text",), "target": "class"}
+    loaded = run_of("classify", data, folder / "tcn", cell="tcn", num_layers=2)
+    content = content_of(bare_file(loaded))
+    assert content["run"]["outside"]["why"] == "layer"
+    assert content["run"]["views"] == ["report"]

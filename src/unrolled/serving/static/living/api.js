@@ -212,7 +212,7 @@ export async function gradient({ text, position }) {
       ? network.reach(reading.steps.slice(0, position + 1), reading.ids[position + 1])
       : await network.reach(reading, position, turns());
     reach = { lags, reach: Object.fromEntries(Object.entries(lengths).map(([name, rows]) => [name, rows.map(relative)])) };
-  } else if (!reach.lags.length) throw new Refused("too_short", { least: 4, got: reading.steps.length });
+  } else if (!reach.lags.length) throw new Refused("not_measured");
   const parts = reading.steps.length ? description.parts : [];
   return {
     version: description.version,
@@ -276,7 +276,7 @@ function saturationOf(reading, part) {
     const far = END * (highest - lowest);
     let [count, low, high] = [0, 0, 0];
     for (const values of valuesOf(reading, part, name)) {
-      for (const value of values) {
+      for (const value of finite(values)) {
         count += 1;
         low += value < highest - far;
         high += value > lowest + far;

@@ -104,7 +104,7 @@ export function pullBack(nodes, values, seeds, size, leaf) {
       else if (OVER_UNITS[operation]) BACK_OVER_UNITS[operation](d, values[id], x).forEach((value, i) => (into[i] += value));
       else {
         for (let i = 0; i < size; i += 1) {
-          if (!d[i]) continue;
+          if (d[i] === 0) continue;
           const given = inputs.map((each) => operand(each, values, i));
           const step = SMALL * Math.max(1, Math.abs(x[i]));
           given[k] = x[i] + step;

@@ -58,7 +58,7 @@ export function addProduct({ shape, values }, x, out, first = 0, count = shape[0
 export function addTransposed({ shape, values }, y, out, first = 0) {
   const columns = shape[1];
   for (let row = 0; row < y.length; row += 1) {
-    if (!y[row]) continue;
+    if (y[row] === 0) continue;
     const at = (first + row) * columns;
     for (let k = 0; k < columns; k += 1) out[k] += values[at + k] * y[row];
   }
