@@ -121,6 +121,8 @@ def test_values_are_held_a_prediction_explained_and_the_map_followed(unrolled, t
         ("f", "--hold must be NAME[:UNITS][@STEPS]=NUMBER, got 'f'"),
         ("f=open", "--hold must be"),
         ("f:2-=1", "--hold must be"),
+        ("f:0-99999999999=1", "--hold must be"),  # a list of them all would not fit in memory
+        ("f@9999-=1", "f is held from step 9999 on, and steps 0.."),
         ("q=1", "no gate or state 'q' in lstm"),
         ("f:9999=1", "units must lie in 0.."),
     ):

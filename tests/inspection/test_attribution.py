@@ -7,9 +7,13 @@ from torch.nn.functional import logsigmoid
 
 import unrolled
 from unrolled.data import CharVocabulary, Source
-from unrolled.errors import OptionError, ShapeError
+from unrolled.errors import DivergedError, OptionError, ShapeError
 from unrolled.inspection import Passage, Subject, attribute
 from unrolled.networks import LayerOptions
+from unrolled.tasks.classify import Classifier, DataOptions, ModelOptions
+from unrolled.tasks.classify.encoders import WordEncoder
+from unrolled.tasks.classify.examples import Labelled
+from unrolled.tasks.classify.subject import ClassifierSubject
 from unrolled.tasks.lm import LanguageModel
 from unrolled.tasks.lm.subject import LanguageSubject
 
@@ -119,6 +123,35 @@ def test_leaving_one_out_is_reading_without_it():
     assert float(found.values[4]) == pytest.approx(found.score - without, rel=1e-4, abs=1e-6)
 
 
+def test_only_what_is_said_at_the_step_is_computed():
+    subject, passage = language_subject()
+    num_scored, whole = [], attribute(subject, passage, step=15)
+    subject.model.scores.register_forward_hook(lambda _, args, out: num_scored.append(len(args[0])))
+    found = attribute(subject, passage, step=15)
+    torch.testing.assert_close(found.values, whole.values)
+    assert sum(num_scored) <= len(passage) + 2 + 2 * found.num_points  # of one text, then of rows
+
+
+def test_a_classifier_of_two_directions_reads_each_text_once():
+    text = "a good film , and not a bad one"
+    encoder = WordEncoder.fit([text], lowercase=True, min_count=1)
+    options = ModelOptions(hidden_size=4, embedding_size=3, bidirectional=True)
+    model = Classifier(options, num_classes=2, vocabulary_size=encoder.size).eval()
+    subject = ClassifierSubject(
+        model, DataOptions(files=["pos=a.txt", "neg=b.txt"]), encoder, ("neg", "pos")
+    )
+    (passage,) = subject.passages([Labelled("a line", text, "pos")])
+    num_read = []
+    model.layer.register_forward_hook(lambda _, args, out: num_read.append(args[0][..., 0].numel()))
+    for method in METHODS:
+        found = attribute(subject, passage, step=4, method=method)
+        opinions = model.opinions(passage.context).log_softmax(-1)
+        assert found.score == pytest.approx(float(opinions[4, found.label]), rel=1e-5)
+        assert not found.values[5:].any()
+    longest = found.num_points or 64
+    assert sum(num_read) <= 5 * (3 * 2 + longest * 2 + len(passage)) + 6 * len(passage) ** 2
+
+
 def test_no_gradient_is_left_on_the_weights():
     subject, passage = language_subject()
     attribute(subject, passage, method="gradient")
@@ -131,6 +164,9 @@ def test_what_cannot_be_explained_is_said(counting):
         ({"step": 5}, r"said at steps 0\.\.4, got 5"),
         ({"label": 2}, r"label must lie in 0\.\.1, got 2"),
         ({"method": "guess"}, "method must be one of gradient, integrated, leave-one-out"),
+        ({"step": "1"}, r"said at steps 0\.\.4, got '1'"),
+        ({"label": "above"}, r"label must lie in 0\.\.1, got 'above' .*labels.index"),
+        ({"most_points": 3}, "most_points must be at least 16, got 3"),
     ):
         with pytest.raises(OptionError, match=problem):
             attribute(counting, passage, **wrong)
@@ -144,3 +180,18 @@ def test_what_cannot_be_explained_is_said(counting):
     silent = Silent(counting.model, counting.layer, "step")
     with pytest.raises(OptionError, match="says nothing with a probability"):
         attribute(silent, passage)
+
+
+def test_numbers_that_are_not_finite_are_said(counting):
+    (passage,) = counting.passages([torch.randn(5, 2)])
+    with torch.no_grad():
+        counting.layer.weight_ih_l0[0, 1] = float("nan")
+    for method in METHODS:
+        with pytest.raises(DivergedError, match="is not a finite number"):
+            attribute(counting, passage, method=method)
+
+
+def test_nothing_is_said_of_nothing(counting):
+    (passage,) = counting.passages([torch.zeros(0, 2)])
+    with pytest.raises(OptionError, match="says nothing with a probability"):
+        attribute(counting, passage)

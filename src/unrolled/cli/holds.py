@@ -11,6 +11,8 @@ _FORM = re.compile(
     r"(?P<name>\w+)(?::(?P<units>[\d,\-]+))?(?:@(?P<steps>\d+(?:-\d*)?))?=(?P<to>.+)"
 )
 
+_MOST_UNITS = 1_000_000  # more than any layer has: they are listed
+
 
 def holds_of(texts: list[str]) -> dict[str, list[Hold]]:
     """Return what is to be held, by name.
@@ -42,6 +44,8 @@ def _units(text: str) -> list[int]:
     units: dict[int, None] = {}
     for part in text.split(","):
         first, dash, last = part.partition("-")
+        if int(last if dash else first) >= _MOST_UNITS:
+            raise ValueError
         units |= dict.fromkeys(range(int(first), int(last if dash else first) + 1))
     if not units:
         raise ValueError

@@ -9,16 +9,17 @@ Integrated gradients are those of M. Sundararajan, A. Taly and Q. Yan (2017), "A
 for deep networks": they add up to F(x) - F(b), and what is missing of that is given.
 """
 
+import math
 from dataclasses import dataclass
-from typing import Literal, cast, get_args
+from typing import Any, Literal, cast, get_args
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from unrolled.errors import OptionError, ShapeError
+from unrolled.errors import DivergedError, OptionError, ShapeError
 from unrolled.inspection.subject import Passage, Subject
-from unrolled.layers import RecurrentLayer
+from unrolled.layers import RecurrentLayer, SequenceLayer
 from unrolled.networks.modes import evaluating
 
 __all__ = ["Attribution", "Method", "attribute"]
@@ -27,7 +28,8 @@ Method = Literal["gradient", "integrated", "leave-one-out"]
 
 _FEWEST_POINTS = 16  # of the line
 _COMPLETE = 0.005  # of F(x) - F(b), or nats where that is less than 1
-_AT_ONCE = 32  # rows
+_MOST_ROWS = 32  # that are read together
+_STEPS_AT_ONCE = 1 << 16  # of all of them, for memory: a graph is kept
 
 
 @dataclass(frozen=True, eq=False)
@@ -92,31 +94,37 @@ def attribute(
     Raises:
         OptionError: Nothing is said there, or by this model; no such label or method.
         ShapeError: The baseline has another shape.
+        DivergedError: What is said is not a finite number.
     """
     where = "attribute"
     if method not in get_args(Method):
         methods = ", ".join(get_args(Method))
         raise OptionError(f"{where}: method must be one of {methods}, got {method!r}")
-    said = _Said(subject, passage)
-    with evaluating(subject.model), torch.no_grad():
-        x = subject.evidence(passage)
-        (scores,) = said.of_rows(x[None])
+    if not isinstance(most_points, int) or most_points < _FEWEST_POINTS:
+        least = _FEWEST_POINTS
+        raise OptionError(f"{where}: most_points must be at least {least}, got {most_points!r}")
+    scores = _said(subject, passage)
     if scores is None or not len(scores):
         raise OptionError(
             f"{where}: this model says nothing with a probability at a step of this",
             "classifiers, taggers and models that write do",
         )
     num_said = len(scores)
-    if not -num_said <= step < num_said:
-        raise OptionError(f"{where}: something is said at steps 0..{num_said - 1}, got {step}")
+    if not _is_number(step) or not -num_said <= step < num_said:
+        raise OptionError(f"{where}: something is said at steps 0..{num_said - 1}, got {step!r}")
     step %= num_said
     if label is None:
         tokens = passage.tokens
         known = tokens is not None and step + 1 < len(tokens)
         label = int(cast(Tensor, tokens)[step + 1]) if known else int(scores[step].argmax())
-    if not 0 <= label < scores.shape[1]:
-        raise OptionError(f"{where}: label must lie in 0..{scores.shape[1] - 1}, got {label}")
-    base = torch.zeros_like(x) if baseline is None else baseline.detach().to(x)
+    if not _is_number(label) or not 0 <= label < scores.shape[1]:
+        raise OptionError(
+            f"{where}: label must lie in 0..{scores.shape[1] - 1}, got {label!r}",
+            "the number of a text is subject.labels.index(text)",
+        )
+    with evaluating(subject.model), torch.no_grad():
+        x = subject.evidence(passage)
+    base = torch.zeros_like(x) if baseline is None else torch.as_tensor(baseline).detach().to(x)
     if base.shape not in (x.shape, x.shape[1:]):
         raise ShapeError(
             f"{where}: baseline must be {tuple(x.shape)} or {tuple(x.shape[1:])}, got "
@@ -124,11 +132,16 @@ def attribute(
             "what the layer reads where there is no input",
         )
     base = base.expand_as(x)
-    seen = said.seen_at(step)
-    score = _Score(said, step, label)
+    seen = _seen_at(subject, passage, step)
+    score = _Score(subject, passage, step, label)
     x, base = x[:seen], base[:seen]
     with evaluating(subject.model):
         ends = score(torch.stack([x, base])).tolist()
+        if not all(map(math.isfinite, ends)):
+            raise DivergedError(
+                f"{where}: what the model says, or says of the baseline, is not a finite number",
+                "its weights may have grown without bound in training",
+            )
         residual, num_points = None, None
         if method == "gradient":
             values = (x * score.gradients(x[None])[0]).sum(1)
@@ -153,52 +166,61 @@ def attribute(
     )
 
 
-class _Said:
-    """What a subject says of a passage, as a function of its evidence."""
+def _is_number(value: Any) -> bool:
+    return isinstance(value, int) and not isinstance(value, bool)
 
-    def __init__(self, subject: Subject, passage: Passage) -> None:
-        self._subject, self._passage = subject, passage
 
-    def of_rows(self, rows: Tensor) -> list[Tensor | None]:
-        """Return what is said at each step, (S, V), of each of the evidences (N, T, F)."""
-        return self._subject.said_of(self._passage, rows)
+def _said(subject: Subject, passage: Passage) -> Tensor | None:
+    """Return what is said at each step, (S, V); None if nothing is."""
+    if not len(passage):
+        return None
+    with evaluating(subject.model), torch.no_grad():
+        output, _ = cast(SequenceLayer, subject.layer)(passage.features[None], passage.state)
+        return subject.log_probabilities(passage, output[0])
 
-    def seen_at(self, step: int) -> int:
-        """Return how many steps what is said at one may depend on."""
-        layer = self._subject.layer
-        forwards = isinstance(layer, RecurrentLayer) and not layer.bidirectional
-        return step + 1 if forwards and self._subject.by_step else len(self._passage)
+
+def _seen_at(subject: Subject, passage: Passage, step: int) -> int:
+    """Return how many steps what is said at one may depend on."""
+    layer = subject.layer
+    forwards = isinstance(layer, RecurrentLayer) and not layer.bidirectional
+    return step + 1 if forwards and subject.by_step else len(passage)
 
 
 class _Score:
     """The log-probability of one label at one step, as a function of evidences (N, T, F)."""
 
-    def __init__(self, said: _Said, step: int, label: int) -> None:
-        self._said, self._step, self._label = said, step, label
+    def __init__(self, subject: Subject, passage: Passage, step: int, label: int) -> None:
+        self._subject, self._passage = subject, passage
+        self._step, self._label = step, label
 
     def __call__(self, rows: Tensor) -> Tensor:
         """Return it of each row, (N,) float64, without a graph."""
         with torch.no_grad():
-            return torch.cat([self._of(part) for part in torch.split(rows, _AT_ONCE)])
+            return torch.cat([self._of(part) for part in torch.split(rows, _at_once(rows[0]))])
 
     def gradients(self, rows: Tensor) -> Tensor:
         """Return its gradient by each of the rows, (N, T, F) float64."""
         gradients = []
-        for part in torch.split(rows, _AT_ONCE):
+        for part in torch.split(rows, _at_once(rows[0])):
             with torch.enable_grad():
                 leaf = part.detach().clone().requires_grad_()
                 gradients.append(torch.autograd.grad(self._of(leaf).sum(), leaf)[0].double())
         return torch.cat(gradients)
 
     def _of(self, rows: Tensor) -> Tensor:
-        said = cast(list[Tensor], self._said.of_rows(rows))
-        return torch.stack([each[self._step, self._label].double() for each in said])
+        said = self._subject.said_at(self._passage, rows, self._step)
+        return said[:, self._label].double()
+
+
+def _at_once(x: Tensor) -> int:
+    """Return how many rows like x, (T, F), are read together."""
+    return max(1, min(_MOST_ROWS, _STEPS_AT_ONCE // len(x)))
 
 
 def _left_out(score: _Score, x: Tensor, base: Tensor) -> Tensor:
     """Return the score without each of the steps, (T,)."""
     steps, scores = torch.arange(len(x)), []
-    for part in torch.split(steps, _AT_ONCE):
+    for part in torch.split(steps, _at_once(x)):
         rows = x.expand(len(part), *x.shape).clone()
         rows[torch.arange(len(part)), part] = base[part]
         scores.append(score(rows))
@@ -213,7 +235,7 @@ def _integrated(
     while True:
         at, weights = map(torch.from_numpy, np.polynomial.legendre.leggauss(num_points))
         mean = torch.zeros(x.shape, dtype=torch.float64)
-        parts = (torch.split(each, _AT_ONCE) for each in (at, weights))
+        parts = (torch.split(each, _at_once(x)) for each in (at, weights))
         for places, shares in zip(*parts, strict=True):
             line = base + (places[:, None, None] + 1).to(x) / 2 * (x - base)
             mean += (score.gradients(line) * shares[:, None, None] / 2).sum(0)

@@ -40,10 +40,17 @@ def write_held(
         what: The same as they were asked for.
 
     Raises:
-        OptionError: They cannot be held, or the model says nothing.
+        OptionError: They cannot be held, or only beyond what is read; or the model says nothing.
     """
     say, subject = page.say, reading.subject
     passage = reading.passages[0].beginning(_STEPS)
+    for name, each in holds.items():
+        for hold in each:
+            first = hold.steps.start or 0 if isinstance(hold.steps, slice) else 0
+            if first >= len(passage):
+                raise OptionError(
+                    f"{name} is held from step {first} on, and steps 0..{len(passage) - 1} are read"
+                )
 
     def said() -> torch.Tensor:
         _, (output,) = subject.run([passage])

@@ -180,19 +180,23 @@ class Subject(ABC):
         """
         return passage.features
 
-    def said_of(self, passage: Passage, rows: Tensor) -> list[Tensor | None]:
-        """Return what `log_probabilities` does, with a graph, for each of other evidences.
+    def said_at(self, passage: Passage, rows: Tensor, step: int) -> Tensor:
+        """Return what `log_probabilities` does at a step, with a graph, of other evidences, (N, V).
 
         Args:
-            passage: What was read.
+            passage: What was read, of which something is said.
             rows: (N, T, F), as `evidence` gives it, or fewer steps of it.
+            step: From 0.
         """
         state = passage.state
         if state is not None:
             state = map_state(lambda part: part.expand(-1, len(rows), -1).contiguous(), state)
         outputs, _ = cast(SequenceLayer, self.layer)(rows, state)
         passage = passage.beginning(rows.shape[1])
-        return [self.log_probabilities(passage, output) for output in outputs]
+        if self.by_step:  # of no other step: a word in 10,000 takes as many numbers
+            outputs, step = outputs[:, step : step + 1], 0
+        said = (self.log_probabilities(passage, output) for output in outputs)
+        return torch.stack([cast(Tensor, each)[step] for each in said])
 
     def loss(self, following: Tensor | None) -> Callable[[Tensor], Tensor] | None:
         """Return the cross-entropy of what is said for outputs of the layer, summed over rows.

@@ -65,6 +65,9 @@ def test_an_opinion_is_what_the_prefix_alone_gets(pooling, bidirectional, cell, 
     for t in range(9):
         prefix = model(tokens[None, : t + 1], torch.tensor([t + 1]))
         torch.testing.assert_close(opinions[t], prefix[0], check_dtype=False)
+    x, own = model.features(tokens[None]), model.own_evidence(tokens)
+    last = model.opinions_at_end(x.expand(2, -1, -1), None if own is None else own.expand(2, 9, 3))
+    torch.testing.assert_close(last, opinions[-1:].expand(2, 3), check_dtype=False)
 
 
 @pytest.mark.parametrize("pooling", POOLINGS)

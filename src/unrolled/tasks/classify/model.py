@@ -223,6 +223,17 @@ class Classifier(nn.Module):
             start = stop
         return _with_evidence(torch.cat(scores), own)
 
+    def opinions_at_end(self, x: Tensor, own: Tensor | None) -> Tensor:
+        """Return the last row of `opinions_of` for each of several sequences, (N, C).
+
+        Args:
+            x: What the layer reads, (N, T, I).
+            own: As `own_evidence` gives it, (N, T, C).
+        """
+        lengths = torch.full((len(x),), x.shape[1], device=x.device)
+        scores = self._score(x, lengths)
+        return scores if own is None else scores + own.sum(1)
+
     def streamed(self) -> tuple[nn.Module, str]:
         """Return what gives the running opinion, (B, T, C), for `unrolled.stream`; what it reads.
 

@@ -96,16 +96,11 @@ class ClassifierSubject(Subject):
         own = cast(Classifier, self.model).own_evidence(passage.context)
         return passage.features if own is None else torch.cat([passage.features, own], dim=1)
 
-    def said_of(self, passage: Passage, rows: Tensor) -> list[Tensor | None]:
-        """Return the opinions after each step, for each of other evidences."""
-        if not self.labels:
-            return [None] * len(rows)
-        model, size = cast(Classifier, self.model), passage.features.shape[1]
-        opinions = (
-            model.opinions_of(row[:, :size], row[:, size:] if row.shape[1] > size else None)
-            for row in rows
-        )
-        return [each.double().log_softmax(-1) for each in opinions]
+    def said_at(self, passage: Passage, rows: Tensor, step: int) -> Tensor:
+        """Return the opinions of what was read until a step, for each of other evidences."""
+        x, own = rows[:, : step + 1].tensor_split([passage.features.shape[1]], dim=2)
+        opinions = cast(Classifier, self.model).opinions_at_end(x, own if own.shape[2] else None)
+        return opinions.double().log_softmax(-1)
 
     def log_probabilities(self, passage: Passage, output: Tensor) -> Tensor | None:  # noqa: ARG002
         """Return the opinion after each step, of what was read so far; None of a number."""
