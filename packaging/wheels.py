@@ -53,6 +53,7 @@ def main() -> None:
         line = f"{wheel.name}: {count} libraries, {size / 2**20:.1f} MiB, {seconds:.0f} s"
         print(line, flush=True)
         if size > MOST_BYTES:
+            wheel.unlink()
             sys.exit(f"{wheel} is larger than {MOST_BYTES / 2**20:.0f} MiB")
 
 

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import get_args
 
 import pytest
+import torch
 
 import unrolled
 from unrolled.cells import CELLS, lstm
@@ -134,8 +135,17 @@ def test_a_proven_kernel_is_loaded_from_the_cache(archive):
 
 
 def test_another_text_has_no_kernel(archive):
-    with pytest.raises(KernelError, match=r"no C compiler.* holds no kernel for these equations"):
+    said = f"holds no kernel for these equations with torch {torch.__version__}"
+    with pytest.raises(KernelError, match=f"no C compiler.*{re.escape(said)}"):
         load_library(source(43), "answer")
+
+
+def test_what_a_system_needs_is_given_when_compiling_here_too(monkeypatch, tmp_path):
+    header = tmp_path / "prelude.h"
+    header.write_text("#define ANSWER 5\n")
+    flags = ("-include", str(header))
+    monkeypatch.setitem(PLATFORMS, HERE, PLATFORMS[HERE]._replace(flags=flags))
+    assert load_library("int answer(void) { return ANSWER; }", "answer").answer() == 5
 
 
 def test_it_comes_before_a_compiler_unless_CC_names_one(archive, compilations, monkeypatch):
@@ -149,20 +159,31 @@ def test_it_comes_before_a_compiler_unless_CC_names_one(archive, compilations, m
     assert compilations() == 2
 
 
-@pytest.mark.parametrize("how", ["libraries", "cut", "empty", "manifest", "other platform"])
-def test_a_damaged_archive_is_not_used_and_named(archive, compilations, how):
+@pytest.mark.parametrize(
+    ("how", "expected"),
+    [
+        *((how, "is damaged: ") for how in ("libraries", "cut", "empty", "manifest")),
+        ("platform", "is for windows-x86_64, this is "),
+        ("format", "is of another version of unrolled"),
+        ("no way", "cannot be read: Too many levels of symbolic links"),
+    ],
+)
+def test_an_archive_that_does_not_do_is_not_used_and_named(archive, compilations, how, expected):
     entries = entries_of(archive)
     if how == "libraries":
         damage_libraries(archive)
     elif how in ("cut", "empty"):
         archive.write_bytes(archive.read_bytes()[: 10_000 if how == "cut" else 0])
+    elif how == "no way":
+        archive.unlink()
+        archive.symlink_to(archive)
     else:
         manifest = json.loads(entries["manifest.json"])
-        manifest = [] if how == "manifest" else manifest | {"platform": "windows-x86_64"}
+        other = {"platform": "windows-x86_64", "format": 0}
+        manifest = [] if how == "manifest" else manifest | {how: other[how]}
         rewrite(archive, entries | {"manifest.json": json.dumps(manifest).encode()})
     assert load_library(source(42), "answer").answer() == 42
     assert compilations() == 1
-    expected = "is for windows-x86_64, this is" if how == "other platform" else "is damaged"
     assert f"{archive} {expected}" in cache.prebuilt_problem()
 
 

@@ -38,6 +38,7 @@ from unrolled.kernels.building.compiler import (
     find_compiler,
 )
 from unrolled.kernels.building.loading import load_bytes
+from unrolled.kernels.building.platforms import PLATFORMS, this_platform
 from unrolled.kernels.building.prebuilt import Archive, ArchiveError, open_archives
 from unrolled.kernels.building.private import private_secret, problem_with, read_private
 
@@ -171,7 +172,8 @@ def load_defined(
             except OSError as error:  # it is here all the same
                 _without_room[store.folder] = f"{store.folder}: {error.strerror}"
             return library
-        raise _no_compiler(problem or f"{archives[0].file} holds no kernel for these equations")
+        none = f"holds no kernel for these equations with torch {torch.__version__}"
+        raise _no_compiler(problem or f"{archives[0].file} {none}")
     except OSError as error:
         hint = "UNROLLED_CACHE can name another folder, private and with room"
         raise KernelError(f"{name}: its kernel cannot be loaded: {error}", hint) from error
@@ -331,7 +333,9 @@ def _compile(source: str, compiler: Compiler, store: _Store, file_name: str) -> 
     with TemporaryDirectory(prefix=_BUILD_PREFIX, dir=store.folder) as own:
         text = Path(own, file_name).with_suffix(".c")
         text.write_text(source, encoding="utf-8")
-        return compiler.compile(text, zig_cache=store.apart / _ZIG_CACHE).read_bytes()
+        zig_cache, here = store.apart / _ZIG_CACHE, this_platform()
+        flags = PLATFORMS[here].flags if here else ()
+        return compiler.compile(text, zig_cache, flags).read_bytes()
 
 
 def _load_new(

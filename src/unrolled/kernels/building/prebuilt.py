@@ -99,10 +99,10 @@ def open_archives(load: Callable[[bytes], ctypes.CDLL]) -> tuple[list[Archive], 
         except ArchiveError as error:
             raise KernelError(f"{VARIABLE}: {error}", f"correct or unset {VARIABLE}") from error
     problem = None
-    if PACKAGED.exists():
-        try:
-            archives.append(_open(PACKAGED, load))
-        except ArchiveError as error:
+    try:
+        archives.append(_open(PACKAGED, load))
+    except ArchiveError as error:
+        if not isinstance(error.__cause__, FileNotFoundError):  # most packages have none
             problem = str(error)
     return archives, problem
 

@@ -234,9 +234,7 @@ def warn_of_cache() -> None:
     if problem := prebuilt_problem():
         warn_once(f"kernels are compiled on this machine: {problem}")
     if problem := cache_folder().problem:
-        warn_once(
-            f"kernels are compiled again in every process: the cache cannot be used: {problem}"
-        )
+        warn_once(f"kernels are made again in every process: the cache cannot be used: {problem}")
 
 
 def _runs_on_the_loop(cell: Cell) -> str:
