@@ -134,3 +134,10 @@ def test_a_text_is_written_while_values_are_held(client, loaded):
     assert free == "".join(line.get("text", "") for line in written(client, **asked))
     answer = post(client, "generate", **asked, holds=[{"name": "q", "value": 0}])
     assert answer.json()["error"]["code"] == "signal"
+    for wrong, said in (
+        ({"units": []}, "none is named"),
+        ({"start": 5, "stop": 3}, "none lies in"),
+    ):
+        answer = post(client, "generate", **asked, holds=[{"name": "f", "value": 1} | wrong])
+        assert answer.status_code == 422
+        assert said in answer.json()["error"]["message"]

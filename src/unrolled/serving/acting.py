@@ -62,10 +62,15 @@ def held_pieces(
 
     Raises:
         ApiError: The layer is no recurrent one; no such layer, name or unit.
+        OptionError: A value that cannot be held.
     """
-    if run.subject.recurrent is None:
+    layer = run.subject.recurrent
+    if layer is None:
         raise ApiError("no_cell")
-    block = intervene(run.subject.recurrent, _holds(run, holds))
+    held = _holds(run, holds)
+    with intervene(layer, held), torch.no_grad():  # what is wrong is said before an answer begins
+        layer(next(layer.parameters()).new_zeros(1, 1, layer.input_size))
+    block = intervene(layer, held)
     context = copy_context()  # of these pieces alone: others are written in between
 
     def written() -> Iterator[str]:
