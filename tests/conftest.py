@@ -8,6 +8,7 @@ import pytest
 import torch
 
 TESTS = Path(__file__).parent
+collect_ignore = ["tasks/device_worker.py"]  # a program, which imports the test that starts it
 # What `make quick` leaves out: what compiles many kernels, trains, or starts other programs.
 SLOW = [
     *("acceleration", "benchmark", "browser", "cli", "kernels", "layers", "parity", "properties"),

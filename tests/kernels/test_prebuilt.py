@@ -12,9 +12,9 @@ import pytest
 import torch
 
 import unrolled
-from unrolled.cells import CELLS, lstm
+from unrolled.cells import CELLS, catalogue, lstm
 from unrolled.cells.surroundings import Surroundings
-from unrolled.kernels import KernelError, kernel_source, load_library, packaged, packaged_sources
+from unrolled.kernels import KernelError, kernel_source, load_library, packaged_sources
 from unrolled.kernels.building import archiving, cache, compiler, prebuilt
 from unrolled.kernels.building.platforms import PLATFORMS, this_platform
 from unrolled.kernels.emitting import ProductFormat
@@ -293,7 +293,7 @@ def test_nothing_is_built_for_an_unknown_platform(tmp_path):
 
 
 def test_every_kernel_of_a_built_in_cell_is_packaged(monkeypatch):
-    monkeypatch.setattr(packaged, "CATALOGUE", CELLS)  # the others take seconds
+    monkeypatch.setattr(catalogue, "CATALOGUE", CELLS)  # the others take seconds
     texts = set(packaged_sources())
     for cell in CELLS.values():
         assert {kernel_source(cell, products=way) for way in get_args(ProductFormat)} <= texts

@@ -96,11 +96,12 @@ PUBLISHED = {**CELLS, **CATALOGUE}
 
 @pytest.mark.parametrize("cell", PUBLISHED.values(), ids=list(PUBLISHED))
 def test_every_named_value_of_a_published_cell_is_held_or_is_refused(cell):
-    layer, x = unrolled.Recurrent(cell, H, H), torch.randn(2, 1, H)
-    given = {name: torch.rand(2, 1, H) for name in cell.inputs}
+    size = H * cell.heads
+    layer, x = unrolled.Recurrent(cell, size, size), torch.randn(2, 1, size)
+    given = {name: torch.rand(2, 1, size) for name in cell.inputs}
     with using_path("reference"):  # no kernel is wanted, nor the time that compiling it takes
         (free,) = unrolled.trace(layer, x, **given)
-    for name in named_values(cell, H):
+    for name in named_values(cell, size):
         try:
             with intervene(layer, {name: free.values[name][1] + 1.0}):
                 (held,) = unrolled.trace(layer, x, **given)

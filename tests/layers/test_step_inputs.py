@@ -419,9 +419,13 @@ class Given(torch.nn.Module):
         return self.layer(x, **dict(zip(self.layer.cell.inputs, given, strict=True)))[0]
 
 
-def test_torch_compile_and_export_give_the_bits_of_the_layer():
+@pytest.mark.parametrize("free", [False, True])
+def test_torch_compile_and_export_give_the_bits_of_the_layer(free):
     layer = layer_of(timed, 2)
     data = data_of(layer)
+    torch.compiler.reset()
+    if free:  # x alone, as when another layer has been compiled before with another number of steps
+        torch._dynamo.maybe_mark_dynamic(data["x"], 0)
     compiled = torch.compile(layer, backend="aot_eager", fullgraph=True)
     lengths = torch.tensor(LENGTHS)
     expected, got = (

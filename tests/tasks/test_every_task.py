@@ -428,12 +428,19 @@ def test_an_entry_of_the_vocabulary_that_cannot_be_is_refused(name, tmp_path):
     resume(run.path)
 
 
+def with_support() -> dict[str, str]:
+    """The surroundings of a program that imports what tests share."""
+    tests = str(Path(__file__).parents[1])
+    paths = os.pathsep.join([tests, *filter(None, [os.environ.get("PYTHONPATH")])])
+    return os.environ | {"PYTHONPATH": paths}
+
+
 def test_two_processes_train_what_one_can(tmp_path):
     names = ("lm", "classify", "tag-delay-0", "translate", "translate-delay", "caption", "toy")
     names += ("forecast", "multilabel")
     command = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node=2"]
     finished = subprocess.run(
-        [*command, __file__, tmp_path, *names], capture_output=True, text=True
+        [*command, __file__, tmp_path, *names], env=with_support(), capture_output=True, text=True
     )
     assert finished.returncode == 0, finished.stderr
     for name in names:
@@ -495,15 +502,16 @@ def test_what_nobody_chooses_is_the_same_by_library_and_by_command(
 
 # ---- devices ------------------------------------------------------------------------------------
 
-FOLDERS = Path(__file__).parent, Path(__file__).parents[1]
-
 
 @pytest.fixture(scope="module")
 def outcomes(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
-    command = [sys.executable, FOLDERS[0] / "device_worker.py", tmp_path_factory.mktemp("devices")]
-    paths = os.pathsep.join([str(FOLDERS[1]), *filter(None, [os.environ.get("PYTHONPATH")])])
+    command = [
+        sys.executable,
+        Path(__file__).with_name("device_worker.py"),
+        tmp_path_factory.mktemp("devices"),
+    ]
     result = subprocess.run(
-        command, env=os.environ | {"PYTHONPATH": paths}, capture_output=True, text=True, check=False
+        command, env=with_support(), capture_output=True, text=True, check=False
     )
     assert result.returncode == 0, result.stderr
     outcomes: dict[str, Any] = json.loads(result.stdout)

@@ -5,6 +5,7 @@ step. So all that is done to x - padding dropped, rows sorted, read backwards, k
 given to an operator of torch or to a stream's kernel - is done to them in the same stroke.
 """
 
+import operator
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -112,14 +113,16 @@ class StepInputs:
                 "one number, or one for each unit, for each step and row",
             )
         lead, shape = tuple(x.shape[:-1]), tuple(value.shape)
-        if shape not in (lead, (*lead, 1), (*lead, self._hidden_size)):
+        # number by number: to torch.compile a tuple of free sizes equals none of fixed ones
+        leads = len(lead) <= len(shape) and all(map(operator.eq, lead, shape))
+        if not leads or shape[len(lead) :] not in ((), (1,), (self._hidden_size,)):
             allowed = f"{lead}, {(*lead, 1)} or {(*lead, self._hidden_size)}"
             raise ShapeError(
                 f"{self._where}: {name} must be {allowed}, got {shape}",
                 f"a number or {self._hidden_size} numbers for each row of the input",
             )
         self._check_type(name, value, x)
-        return value[..., None] if shape == lead else value
+        return value[..., None] if len(shape) == len(lead) else value
 
     def _check_type(self, name: str, value: Any, x: Any) -> None:
         if isinstance(x, Tensor) and value.device != x.device:

@@ -186,7 +186,8 @@ def test_the_report_shows_forecasts_beside_the_truth(wave_table, prepared, tmp_p
     run, _ = trained(prepared, wave_table(), lookback=10)
     examples = run.read().held_out + run.read().test
     subject = run.task.subject(run.model)
-    page = report(subject, lambda subject: subject.passages(examples), Facts("waves"))
+    written = report(subject, lambda subject: subject.passages(examples), Facts("waves"))
+    page = written.page.markup()
     assert "What does it forecast?" in page
     assert "Forecasts of y beside the truth." in page
     typed = next(iter(subject.read(Source.text(subject.example()))))
@@ -288,7 +289,8 @@ def test_the_report_speaks_the_language_that_is_asked_for(wave_table, prepared):
     subject = run.task.subject(run.trainer.model.eval())
     examples = run.splits.held_out + run.splits.test
     facts = Facts("waves")
-    page = report(subject, lambda each: each.passages(examples), facts, language="pt-BR")
+    written = report(subject, lambda each: each.passages(examples), facts, language="pt-BR")
+    page = written.page.markup()
     for words in ("O que ele prevê?", "Previsões de y ao lado", '"previsão"', '"intervalo"'):
         assert words in page
     assert "What does it forecast?" not in page
