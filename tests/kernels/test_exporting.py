@@ -179,6 +179,33 @@ def test_the_older_exporter_of_onnx_writes_a_layer(name, tmp_path):
     assert_same_numbers(layer, tmp_path / "layer.onnx")
 
 
+class Outputs(nn.Module):
+    """A layer without a state, of which it makes one itself, for as many rows as there are."""
+
+    def __init__(self, layer):
+        super().__init__()
+        self.layer = layer
+
+    def forward(self, x):
+        return self.layer(x)[0]
+
+
+@pytest.mark.parametrize("dynamo", [True, False])
+@pytest.mark.parametrize("name", ["GRU", "LSTM", "RNN"])
+def test_a_layer_without_a_state_is_written_for_any_number_of_rows(name, dynamo, tmp_path):
+    model, file = Outputs(getattr(unrolled, name)(3, 4)).eval(), tmp_path / "layer.onnx"
+    axes = {0: "time", 1: "batch"}
+    how = {"dynamic_shapes": (axes,), "verbose": False} if dynamo else {"dynamic_axes": {"x": axes}}
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # torch's, of its own code
+        example = (torch.randn(7, 2, 3),)
+        torch.onnx.export(model, example, str(file), input_names=["x"], dynamo=dynamo, **how)
+    session = onnxruntime.InferenceSession(str(file), providers=["CPUExecutionProvider"])
+    x = torch.randn(5, 4, 3)
+    with torch.no_grad():
+        np.testing.assert_allclose(session.run(None, {"x": x.numpy()})[0], model(x), atol=2e-6)
+
+
 class SeveralLayers(nn.Module):
     """One that ONNX has, and one that it has not."""
 

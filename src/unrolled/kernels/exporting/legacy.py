@@ -61,14 +61,19 @@ def symbolic(
     own = Weights.of(equations, flat, biased=bool(_constant(biased)), projected=is_projected)
     before = _elements(states)
     lengths = None if _is_none(lengths) else lengths
-    recurrent, dtype = own.weight_hh, _type_of(own.weight_ih)
-    has_heads = recurrent is not None and _sizes(recurrent)[1] != _sizes(before[0])[1]
+    has_heads = own.weight_hh is not None and _has_heads(equations, _sizes(own.weight_hh))
+    dtype = _type_of(own.weight_ih)
     node = onnx_node(equations, dtype, projected=is_projected, has_heads=has_heads)
     if node is not None:
         results = _as_node(g, node, x, lengths, before, own, is_reverse)
     else:
         results = _as_loop(g, equations, x, lengths, before, own, is_reverse)
     return g.op("prim::ListConstruct", *results)  # which the exporter takes apart again
+
+
+def _has_heads(cell: Cell, sizes: list[int]) -> bool:
+    """Tell by the weights alone: with a free batch, no size of a state is known."""
+    return sizes[1] != sizes[0] // len(cell.recurrent)
 
 
 # ---- ONNX's own operator -------------------------------------------------------------------------
