@@ -2,9 +2,10 @@
 
 import secrets
 from base64 import b64decode
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass
-from typing import Annotated, Any
+from functools import partial
+from typing import Annotated, Any, TypeVar
 
 from fastapi import APIRouter, Depends, Header, Query
 from fastapi.responses import StreamingResponse
@@ -32,6 +33,9 @@ from unrolled.serving.writing import Writing, written_lines
 __all__ = ["Services", "make_router"]
 
 _GENERATIONS_OF_A_SESSION = 2
+
+Asked = TypeVar("Asked", bound=schema.TextQuestion)
+Answered = TypeVar("Answered")
 
 
 @dataclass(frozen=True)
@@ -108,6 +112,16 @@ class Services:
             if reading is not before:
                 self.sessions.keep(session, key, reading)
         return reading
+
+    def of_text(
+        self,
+        session: Session,
+        question: Asked,
+        answer: Callable[[ServedRun, Reading, Asked], Answered],
+    ) -> Answered:
+        """Answer a question on a text from how its run reads it."""
+        run = self.run(question.run)
+        return answer(run, self.reading(session, run, question.text), question)
 
 
 def make_router(services: Services) -> APIRouter:
@@ -200,23 +214,12 @@ def make_router(services: Services) -> APIRouter:
     @router.post("/map")
     async def map_units(question: schema.MapQuestion, session: Visitor) -> schema.MapAnswer:
         """A heat map of all units of a gate or state over a part of the text."""
-
-        def job() -> schema.MapAnswer:
-            run = services.run(question.run)
-            return map_answer(run, services.reading(session, run, question.text), question)
-
-        return await workers.quick(job)
+        return await workers.quick(partial(services.of_text, session, question, map_answer))
 
     @router.post("/rank")
     async def rank(question: schema.RankQuestion, session: Visitor) -> schema.RankAnswer:
         """The units that follow patterns best: line position, speakers' names, quotes ..."""
-
-        def job() -> schema.RankAnswer:
-            run = services.run(question.run)
-            reading = services.reading(session, run, question.text)
-            return rank_answer(run, reading, question)
-
-        return await workers.quick(job)
+        return await workers.quick(partial(services.of_text, session, question, rank_answer))
 
     @router.post("/gradient")
     async def gradient(
@@ -224,36 +227,24 @@ def make_router(services: Services) -> APIRouter:
     ) -> schema.GradientAnswer:
         """How far the loss reaches back in the text, in numbers and in words."""
 
-        def job() -> schema.GradientAnswer:
-            run = services.run(question.run)
-            reading = services.reading(session, run, question.text)
+        def gradient_of(
+            run: ServedRun, reading: Reading, question: schema.GradientQuestion
+        ) -> schema.GradientAnswer:
             return look_back(run, reading, question.position)
 
-        return await workers.slow(job)
+        return await workers.slow(partial(services.of_text, session, question, gradient_of))
 
     @router.post("/intervene")
     async def hold(question: schema.HoldQuestion, session: Visitor) -> schema.HoldAnswer:
         """What the network expects while gates, units or states are held, beside what it does."""
-
-        def job() -> schema.HoldAnswer:
-            run = services.run(question.run)
-            reading = services.reading(session, run, question.text)
-            return held_answer(run, reading, question)
-
-        return await workers.slow(job)
+        return await workers.slow(partial(services.of_text, session, question, held_answer))
 
     @router.post("/attribute")
     async def explain(
         question: schema.AttributionQuestion, session: Visitor
     ) -> schema.AttributionAnswer:
         """How much each token of the text has added to one prediction."""
-
-        def job() -> schema.AttributionAnswer:
-            run = services.run(question.run)
-            reading = services.reading(session, run, question.text)
-            return attribution_answer(run, reading, question)
-
-        return await workers.slow(job)
+        return await workers.slow(partial(services.of_text, session, question, attribution_answer))
 
     @router.post("/generate", response_class=StreamingResponse)
     async def write_on(question: schema.GenerateQuestion, session: Visitor) -> StreamingResponse:
