@@ -1,6 +1,7 @@
 // The page: which view is shown, keys, language and theme. Each view is a file of its own.
 
 import * as api from "./api.js";
+import { writeBar } from "./bar.js";
 import { h, visible } from "./dom.js";
 import { factsOf, loadWords, t } from "./i18n.js";
 import { grouped } from "./numbers.js";
@@ -77,9 +78,7 @@ function show() {
 /** Everything around the view. */
 function chrome() {
   const one = run();
-  document.documentElement.lang = state.language;
-  document.title = t("title");
-  for (const element of document.querySelectorAll("[data-word]")) element.textContent = t(element.dataset.word);
+  writeBar(t("title"));
   const focused = document.activeElement?.dataset?.view;
   $("tabs").setAttribute("aria-label", t("views_label"));
   $("tabs").replaceChildren(...viewsOf(one).map((name, index) =>
@@ -89,15 +88,6 @@ function chrome() {
     }, t(`views.${name}`))));
   if (focused) $("tabs").querySelector(`[data-view=${focused}]`)?.focus();
   $("run").replaceChildren(...state.runs.map(({ name }) => h("option", { value: name, selected: name === state.run }, name)));
-  $("language").setAttribute("aria-label", t("language"));
-  $("language").replaceChildren(...Object.entries(state.languages).map(([code, name]) =>
-    h("option", { value: code, lang: code, selected: code === state.language }, name)));
-  for (const id of ["full", "theme", "help"]) {
-    $(id).setAttribute("aria-label", t(id));
-    $(id).title = t(id);
-  }
-  $("full").hidden = !document.fullscreenEnabled;
-  $("theme").textContent = document.documentElement.dataset.theme === "dark" ? "☀" : "☾";
   $("run").closest("label").hidden = Boolean(one.views) && state.runs.length < 2;
   $("facts").textContent = [factsOf(one), whereabouts(one)].filter(Boolean).join(" · ");
 }

@@ -2,6 +2,7 @@
 // way to the next one. Each scene is a file of its own, and knows nothing of the others.
 
 import * as api from "../api.js";
+import { writeBar } from "../bar.js";
 import { h, later, prose } from "../dom.js";
 import { loadWords, t } from "../i18n.js";
 import { chosen, rememberLanguage, set, state, watch } from "../store.js";
@@ -103,21 +104,10 @@ function show(name) {
 
 /** Everything around the scene. */
 function chrome() {
-  document.documentElement.lang = state.language;
-  document.title = `${titleOf(shown.name)} · unrolled`;
-  for (const element of document.querySelectorAll("[data-word]")) element.textContent = t(element.dataset.word);
+  writeBar(`${titleOf(shown.name)} · unrolled`);
   $("tabs").setAttribute("aria-label", t("lecture.scenes_label"));
   $("tabs").replaceChildren(...NAMES.map((name, k) =>
     h("a", { class: "tab scene-link", href: linkTo(name), title: titleOf(name), "aria-label": `${k + 1}: ${titleOf(name)}`, "aria-current": name === shown.name ? "page" : null }, String(k + 1))));
-  $("language").setAttribute("aria-label", t("language"));
-  $("language").replaceChildren(...Object.entries(state.languages).map(([code, name]) =>
-    h("option", { value: code, lang: code, selected: code === state.language }, name)));
-  for (const id of ["full", "theme", "help"]) {
-    $(id).setAttribute("aria-label", t(id));
-    $(id).title = t(id);
-  }
-  $("full").hidden = !document.fullscreenEnabled;
-  $("theme").textContent = document.documentElement.dataset.theme === "dark" ? "☀" : "☾";
 }
 
 function go(to) {
