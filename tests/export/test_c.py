@@ -200,7 +200,7 @@ def test_a_language_model_reads_and_writes_in_c(trained, tmp_path):
     assert content["vocabulary"] == loaded.task.to_dict()
     compiles_strictly(written.source)
 
-    program = program_of(loaded.task.graphs(loaded.model).chain(), "beer", "f32")
+    program = program_of(loaded.task.graphs(loaded.model).parts(), "beer", "f32")
     with proof._compiled(program) as compiled, torch.inference_mode():
         write, tokens = compiled._function("write"), (ctypes.c_int32 * 30)()
         scores, random = (ctypes.c_float * program.output_size)(), ctypes.c_uint32(1)

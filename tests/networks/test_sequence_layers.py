@@ -147,7 +147,7 @@ def test_what_is_neither_a_name_nor_a_cell_is_refused(cell):
 def test_a_cell_of_ones_own_is_itself_and_a_built_in_one_its_name():
     assert LayerOptions(cell=leaky).cell is leaky
     assert find_layer(leaky).name == "leaky"
-    assert find_layer(leaky).keeps == "f"
+    assert find_layer(leaky).cell.keeps == "f"
     for name, cell in cells.CELLS.items():
         assert LayerOptions(cell=cell).cell == name
         assert find_layer(cell) is LAYERS[name]

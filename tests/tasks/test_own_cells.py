@@ -127,7 +127,7 @@ def test_a_run_has_the_text_of_its_cell_and_runs_it_for_those_who_trust_it(
     assert marker.read_text() == "run;"
     part = trained.splits.test or trained.splits.held_out
     assert loaded.task.evaluate(loaded.model, part) == results.metrics
-    assert loaded.task.options.model.kind.keeps == "k"
+    assert loaded.task.options.model.kind.cell.keeps == "k"
 
 
 @every_task

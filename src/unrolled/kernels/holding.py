@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from contextvars import ContextVar
 from dataclasses import replace
-from functools import partial, wraps
+from functools import lru_cache, partial, wraps
 from typing import Any, NamedTuple
 
 import torch
@@ -28,7 +28,6 @@ from unrolled.errors import OptionError
 __all__ = [
     "among",
     "held_cell",
-    "held_inputs",
     "named_values",
     "refuse_compiled",
     "refusing_compiled",
@@ -77,7 +76,8 @@ def held_inputs(names: Sequence[str]) -> tuple[str, ...]:
     return tuple(part for name in names for part in (f"whether {name}", f"held {name}"))
 
 
-def held_cell(cell: Cell, names: Sequence[str]) -> Cell:
+@lru_cache(maxsize=64)
+def held_cell(cell: Cell, names: tuple[str, ...]) -> Cell:
     """Return a cell that takes the values called `names` from its inputs, where those say so.
 
     Only the reference runs it.
@@ -103,6 +103,7 @@ def held_cell(cell: Cell, names: Sequence[str]) -> Cell:
     )
 
 
+@lru_cache(maxsize=64)
 @torch.no_grad()
 def named_values(cell: Cell, hidden_size: int) -> tuple[str, ...]:
     """Return the names under which the equations return a number for each row and unit."""

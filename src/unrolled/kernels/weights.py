@@ -30,6 +30,10 @@ class Weights(NamedTuple):
     weight_hr: Tensor | None
     parameters: tuple[Tensor, ...]
 
+    def has_heads(self, output_size: int) -> bool:
+        """Whether the recurrent weights are those of heads: of fewer than all outputs, P."""
+        return self.weight_hh is not None and self.weight_hh.shape[-1] != output_size
+
     @classmethod
     def of(
         cls, cell: Cell, tensors: Sequence[Tensor], *, biased: bool, projected: bool = False

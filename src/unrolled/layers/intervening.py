@@ -10,7 +10,6 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass, field
-from functools import lru_cache
 from typing import Any
 from uuid import uuid4
 
@@ -149,14 +148,9 @@ def _check_mapping(holds: Any) -> None:
         raise OptionError(f"intervene: holds must be a dict, got a {type(holds).__name__}", hint)
 
 
-@lru_cache(maxsize=64)
-def _names_of(cell: Cell, hidden_size: int) -> tuple[str, ...]:
-    return named_values(cell, hidden_size)
-
-
 def _checked(layer: Any, holds: Mapping[str, Held]) -> _Named:
     """Return what a layer holds, of the names that its cell has."""
-    names = _names_of(layer.cell, layer.hidden_size)
+    names = named_values(layer.cell, layer.hidden_size)
     return {
         name: [_checked_hold(layer, name, each) for each in _several(name, given)]
         for name, given in holds.items()
@@ -170,7 +164,8 @@ def _check_names(
     for name in holds:
         if not any(name in named for named in by_layer.values()):
             there = {
-                each.cell.name: ", ".join(_names_of(each.cell, each.hidden_size)) for each in layers
+                each.cell.name: ", ".join(named_values(each.cell, each.hidden_size))
+                for each in layers
             }
             hint = "; ".join(f"{cell} has {names}" for cell, names in there.items())
             if any(name in each.cell.delayed for each in layers):
@@ -299,8 +294,8 @@ def holding_of(
     """
     named: dict[str, list[tuple[Hold, int | None]]] = {}
     reader = _reader.get()
+    (steps_read,) = reader or ({},)
     for block in _blocks.get():
-        (steps_read,) = reader or ({},)
         start = None if steps_read is None else steps_read.get(block.key, 0)
         for name, holds in block.holds.get(layer, {}).items():
             chosen = [
@@ -330,12 +325,7 @@ def holding_of(
             whether[index] = 1.0
             to = to.index_put(index, value)
         parts += [whether.to(like), to]
-    return _held_cell(layer.cell, tuple(named)), rows.rows_of(torch.cat(parts, dim=-1))
-
-
-@lru_cache(maxsize=64)
-def _held_cell(cell: Cell, names: tuple[str, ...]) -> Cell:
-    return held_cell(cell, names)
+    return held_cell(layer.cell, tuple(named)), rows.rows_of(torch.cat(parts, dim=-1))
 
 
 _Index = tuple[Tensor, Tensor, Tensor]

@@ -76,7 +76,7 @@ class RecurrentLayer(RecurrentWeights):
         where, sizes = type(self).__name__, {"input_size": input_size, "hidden_size": hidden_size}
         heads = cell.heads if heads is None else heads
         _check_types(where, sizes | {"heads": heads}, {"bias": bias, "batch_first": batch_first})
-        _check_ranges(where, sizes | {"num_layers": num_layers}, dropout, proj_size)
+        _check_ranges(where, sizes | {"num_layers": num_layers, "heads": heads}, dropout, proj_size)
         _check_heads(where, cell, hidden_size, heads)
         if dropout and num_layers == 1:
             warnings.warn(
@@ -442,8 +442,6 @@ def _check_ranges(where: str, sizes: dict[str, int], dropout: Any, proj_size: in
 
 
 def _check_heads(where: str, cell: Cell, hidden_size: int, heads: int) -> None:
-    if heads < 1:
-        raise OptionError(f"{where}: heads must be at least 1, got {heads}")
     if heads > 1 and not cell.recurrent:
         raise OptionError(
             f"{where}: heads={heads}, but cell {cell.name} has no recurrent weights",

@@ -227,8 +227,8 @@ class Stream:
     def __getstate__(self) -> dict[str, object]:
         """Return what a copy or a pickle holds: all but packed weights, which it packs again."""
         cache = WeightCache(self._weight_cache.weights)
-        fresh = {"_weight_cache": cache, "_stepper": None, "_state": self.state}
-        return self.__dict__ | fresh | {"_steps_read": {**self._steps_read}}
+        own = {"_state": self.state, "_steps_read": {**self._steps_read}}
+        return self.__dict__ | own | {"_weight_cache": cache, "_stepper": None}
 
     @overload
     def step(self, x: Tensor, *, resets: Resets | None = None, **inputs: Tensor) -> Tensor: ...

@@ -93,9 +93,9 @@ def _moved(value: Any, device: torch.device) -> Any:
 
 def _count(kind: str) -> int:
     """Return how many devices of a kind torch can use."""
-    module = torch.get_device_module(kind)
     if kind == "mps":
         return int(torch.backends.mps.is_available())
+    module = torch.get_device_module(kind)
     return int(module.device_count()) if module.is_available() else 0
 
 

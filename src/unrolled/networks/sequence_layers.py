@@ -43,11 +43,6 @@ class LayerKind:
     drops_within: bool = False
     is_own: bool = False
 
-    @property
-    def keeps(self) -> str | None:
-        """The gate that keeps the old state, if there is one."""
-        return None if self.cell is None else self.cell.keeps
-
 
 LAYERS: dict[str, LayerKind] = {
     **{name: LayerKind(name, partial(Recurrent, cell), cell) for name, cell in CELLS.items()},

@@ -197,23 +197,15 @@ class Graphs(ABC, Generic[Example]):
             OptionError: There are none: the model reads the end of a sequence first.
         """
 
-    def chain(self) -> Chain:
-        """Return the model as modules one after the other.
-
-        Raises:
-            OptionError: It is more than that.
-        """
-        kind = type(self.model).__name__
-        message = f"{kind} is more than modules one after the other, which plain C is written of"
-        raise OptionError(message, f"export it with {field('onnx')}")
-
     def parts(self) -> Parts:
         """Return what the model is made of: a chain where it is no more than that.
 
         Raises:
             OptionError: There is no description of it.
         """
-        return self.chain()
+        kind = type(self.model).__name__
+        message = f"there is no description of {kind} that plain C could be written of"
+        raise OptionError(message, f"export it with {field('onnx')}")
 
     def beside(self) -> dict[str, Any]:
         """Return what else is needed to use the scores, in types that JSON has."""

@@ -276,7 +276,7 @@ def require_finite(path: Path, tensors: Mapping[str, Tensor], hint: str) -> None
 def random_state() -> dict[str, Any]:
     """Return the states of the global random generators of torch, numpy and python.
 
-    Of an accelerator, where this process has used one, those of all its devices.
+    Of cuda and xpu, where this process has used them, those of all devices; of mps, where it is.
     """
     numpy_state: Any = np.random.get_state()
     _, keys, *rest = numpy_state

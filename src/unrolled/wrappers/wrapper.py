@@ -13,10 +13,13 @@ from unrolled.layers import RecurrentLayer, State, StepInputs, Stream, Streams
 __all__ = ["Wrapper", "inputs_within", "step_inputs_of"]
 
 
+def _recurrent_within(layer: nn.Module) -> list[RecurrentLayer]:
+    return [part for part in layer.modules() if isinstance(part, RecurrentLayer)]
+
+
 def inputs_within(layer: nn.Module) -> set[str]:
     """Return the inputs of a step, beside x, that layers within `layer` take."""
-    parts = [part for part in layer.modules() if isinstance(part, RecurrentLayer)]
-    return {name for part in parts for name in part.cell.inputs}
+    return {name for part in _recurrent_within(layer) for name in part.cell.inputs}
 
 
 def step_inputs_of(where: str, layer: nn.Module) -> StepInputs:
@@ -26,7 +29,7 @@ def step_inputs_of(where: str, layer: nn.Module) -> StepInputs:
         OptionError: Layers within it read some, and have different numbers of units: a stream has
             one width for all.
     """
-    parts = [part for part in layer.modules() if isinstance(part, RecurrentLayer)]
+    parts = _recurrent_within(layer)
     wanted = {part.hidden_size for part in parts if part.wanted_inputs}
     if len(wanted) > 1:
         sizes = " and ".join(map(str, sorted(wanted)))

@@ -62,7 +62,7 @@ class Zoneout(Wrapper):
         cell = layer.cell
         states = [state for state in cell.states if state not in cell.delayed]
         if any(name.startswith(ZONE) for name in cell.inputs):
-            raise OptionError("Zoneout: the layer has zoneout already")
+            raise OptionError("Zoneout: the layer has zoneout already", "wrap one that has none")
         rates = zoneout if isinstance(zoneout, Mapping) else dict.fromkeys(states, zoneout)
         for name, rate in rates.items():
             if name not in states:

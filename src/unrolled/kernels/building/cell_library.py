@@ -31,7 +31,8 @@ def cell_library(
 
     Raises:
         EquationsError: No kernel can do what the equations hold.
-        KernelError: There is no compiler, or it fails, or the library cannot be stored or loaded.
+        KernelError: There is neither a prebuilt library nor a compiler, or it fails, or the library
+            cannot be stored or loaded.
     """
 
     def write() -> str:

@@ -123,7 +123,8 @@ def _read(file: Path, load: Callable[[bytes], ctypes.CDLL], _status: tuple[int, 
             text = archive.read(MANIFEST)
             manifest = json.loads(text)
             if manifest["format"] != FORMAT:
-                raise ArchiveError(f"{file} is of another version of unrolled")
+                got = f"it has format {manifest['format']!r}, and this one reads {FORMAT}"
+                raise ArchiveError(f"{file} is of another version of unrolled: {got}")
             platform, here = manifest["platform"], this_platform()
             if platform != here:
                 raise ArchiveError(f"{file} is for {platform}, this is {here or 'another'}")
@@ -174,7 +175,7 @@ def _refuse_of_others(file: IO[bytes], path: Path) -> None:
     if os.name == "nt":
         return
     if status.st_uid not in (0, os.geteuid()):
-        raise ArchiveError(f"{path} belongs to another user")
+        raise ArchiveError(f"{path} belongs to another user: use a copy of your own")
     if status.st_mode & (stat.S_IWGRP | stat.S_IWOTH):
         raise ArchiveError(f"{path} can be written by others: chmod go-w")
 

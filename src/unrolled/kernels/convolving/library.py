@@ -147,7 +147,8 @@ def load_network(prove: Callable[[NetworkLibrary], None]) -> NetworkLibrary:
         prove: Is given what was compiled now; raises a KernelError if it is wrong.
 
     Raises:
-        KernelError: There is no compiler, or it fails, or the library cannot be loaded.
+        KernelError: There is neither a prebuilt library nor a compiler, or it fails, or the library
+            cannot be loaded.
     """
     library = load_library(network_source(), "tcn", lambda library: prove(NetworkLibrary(library)))
     return NetworkLibrary(library)

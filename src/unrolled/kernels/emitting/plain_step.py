@@ -332,6 +332,7 @@ class _Writer:
         }
 
     def _text(self, name: str, lines: list[str], *, changes_x: bool) -> str:
+        # kernels indent by four spaces, plain C by two
         body = "\n".join(re.sub(r"^( +)\1", r"\1", line) for line in lines)
         changed = {"state"} if name == "units" else {"v"}
         changed |= {"x"} if changes_x else set()

@@ -56,7 +56,7 @@ def decomposed(
     equations = find_cell(cell)
     own = Weights.of(equations, weights, biased=biased, projected=projected)
     for_onnx = torch.onnx.is_in_onnx_export()
-    has_heads = own.weight_hh is not None and own.weight_hh.shape[1] != states[0].shape[1]
+    has_heads = own.has_heads(states[0].shape[1])
     node = onnx_node(equations, x.dtype, projected=projected, has_heads=has_heads)
     if for_onnx and node is not None:
         return _as_onnx_node(node, x, lengths, states, own, reverse)

@@ -50,7 +50,10 @@ def make_call(problem: Problem, partition: Partition) -> tuple[Call, list[Tensor
     recurrent = weights.weight_hh
     head_size = hidden_size if recurrent is None else recurrent.shape[-1]
     if head_size < 1 or hidden_size % head_size:
-        raise ShapeError(f"{where}: {hidden_size} units are not heads of {head_size}")
+        raise ShapeError(
+            f"{where}: {hidden_size} units are not heads of {head_size}",
+            "the columns of weight_hh are the units of a head, and divide hidden_size",
+        )
     call.head_size = head_size
     shapes = ((num_gates, input_size), (num_recurrent, head_size), (num_gates,), (num_recurrent,))
     for name, weight, shape in zip(WEIGHT_FIELDS, weights[:4], shapes, strict=True):

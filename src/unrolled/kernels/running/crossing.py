@@ -81,7 +81,8 @@ def load_crossing(prove: Callable[[Crossing], None]) -> Crossing:
         prove: Is given what was compiled now; raises a KernelError if it is wrong.
 
     Raises:
-        KernelError: There is no compiler, or it fails, or the library cannot be loaded.
+        KernelError: There is neither a prebuilt library nor a compiler, or it fails, or the library
+            cannot be loaded.
     """
     library = load_library(crossing_source(), "crossing", lambda library: prove(_open(library)))
     return _open(library)

@@ -28,8 +28,7 @@ class Problem(NamedTuple):
     @property
     def has_heads(self) -> bool:
         """Whether the recurrent weights are those of heads: `Weights`."""
-        recurrent = self.weights.weight_hh
-        return recurrent is not None and recurrent.shape[-1] != self.states[0].shape[-1]
+        return self.weights.has_heads(self.states[0].shape[-1])
 
     def tensors(self) -> tuple[Tensor, ...]:
         """Return x, the states and the weights that are there, in order."""

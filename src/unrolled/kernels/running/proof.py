@@ -44,8 +44,8 @@ def make_kernel(cell: Cell, surroundings: Surroundings, products: ProductFormat 
 
     Raises:
         EquationsError: No kernel can do what the equations hold.
-        KernelError: There is no compiler, or it fails, or what it made is wrong, or torch's threads
-            cannot be called.
+        KernelError: There is neither a prebuilt library nor a compiler, or it fails, or what it
+            made is wrong, or torch's threads cannot be called.
     """
     proof = partial(prove, cell, surroundings, products=products)
     library = Library(cell_library(cell, surroundings, proof, products))

@@ -150,7 +150,7 @@ def writer_source() -> str:
 
 @lru_cache
 def _library() -> ctypes.CDLL | None:
-    """Return writer.c, loaded; None, after a warning, without a compiler."""
+    """Return writer.c, loaded; None, after a warning, where it cannot be had."""
     try:
         library = load_library(writer_source(), "writer", _prove)
     except KernelError as error:

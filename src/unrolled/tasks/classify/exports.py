@@ -80,7 +80,7 @@ class ClassifierGraphs(Graphs[Any]):
         inputs = {"inputs": step, **start}
         return Steps(Graph(model, run, inputs, {"inputs": {0: "batch"}, **free}, outputs))
 
-    def chain(self) -> Chain:
+    def parts(self) -> Chain:
         """Return embedding, layer, pooling and scores; a step of recordings is k frames."""
         model = self.model
         features: tuple[nn.Module, ...] = ()

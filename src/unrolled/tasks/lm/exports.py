@@ -34,7 +34,7 @@ class LanguageGraphs(Graphs[str]):
         """Return the graph of a token, (B,)."""
         return Steps(self._graph(one_step=True))
 
-    def chain(self) -> Chain:
+    def parts(self) -> Chain:
         """Return embedding, layer and scores."""
         return chain_of_tokens(self.model, writes=True)
 

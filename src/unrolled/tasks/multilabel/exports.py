@@ -26,7 +26,7 @@ class LabelSetGraphs(LayerGraphs[SetSequence]):
         scores: Tensor = self.model.scores(h)
         return scores
 
-    def chain(self) -> Chain:
+    def parts(self) -> Chain:
         """Return the layer and the scores; a step is a set, as zeros and ones."""
         return Chain((self.model.layer, self.model.scores))
 

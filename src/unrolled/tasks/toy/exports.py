@@ -28,7 +28,7 @@ class ToyGraphs(LayerGraphs[Any]):
         answers: Tensor = self.model.answer(h)
         return answers
 
-    def chain(self) -> Chain:
+    def parts(self) -> Chain:
         """Return the layer and the answer."""
         model = self.model
         num_tokens = model.input_size if model.reads_symbols else None

@@ -60,7 +60,7 @@ class DelayedGraphs(LayerGraphs[Any]):
         scores: Tensor = self.model.scores(h)
         return scores
 
-    def chain(self) -> Chain:
+    def parts(self) -> Chain:
         """Return embedding, layer and scores."""
         return chain_of_tokens(self.model)
 
