@@ -13,6 +13,7 @@ import torch
 from support.living import bare_file, file_of, loaded_run
 from support.page import shown, until
 from unrolled import generate, trace
+from unrolled.cli.main import main
 from unrolled.data import Source
 from unrolled.inspection import gradient_reach
 from unrolled.serving import living
@@ -77,7 +78,7 @@ def open_file(browser) -> Iterator[Callable[..., Any]]:
             ),
         )
         page.goto(f"file://{path}#{urlencode(given)}")
-        page.locator("#view > *").first.wait_for()
+        page.locator("#tabs > *").first.wait_for()  # the report stands there before the page begins
         return page
 
     yield open_it
@@ -101,7 +102,7 @@ def test_every_figure_of_the_report_is_drawn_and_nothing_sticks_out(open_file, f
         assert page.evaluate("document.documentElement.scrollWidth") == width
         tick = "getComputedStyle(document.querySelector('.plotted .tick')).fill"
         inks.append((page.evaluate(tick), page.evaluate("getComputedStyle(document.body).color")))
-    assert inks[0] != inks[1]
+    assert all(light != dark for light, dark in zip(*inks, strict=True))
 
 
 def test_what_a_figure_shows_is_told_beneath_the_pointer(open_file, files):
@@ -115,6 +116,29 @@ def test_what_a_figure_shows_is_told_beneath_the_pointer(open_file, files):
     page.mouse.move(box["x"] + x + 1, box["y"] + y)
     tip = page.locator(".figure-tip").inner_text()
     assert tip.startswith("0 characters back: 1.00e+0")
+
+
+def test_each_point_where_a_layer_stands_still_has_a_sign_and_is_told(
+    open_file, small_runs, tmp_path
+):
+    path = tmp_path / "report.html"
+    arguments = ["inspect", small_runs["gru"], "--dynamics", "--text", TEXT * 3, "--output", path]
+    with pytest.raises(SystemExit) as ended:
+        main([*map(str, arguments)])
+    assert not ended.value.code
+    page = open_file(path)
+    for each in page.locator(".drawn").all():
+        each.scroll_into_view_if_needed()  # figures are drawn when seen
+        each.locator(".plotted").wait_for()
+    place = page.locator(".drawn", has_text="first direction")
+    signs = place.locator(".plotted path[transform]")
+    assert signs.count() > 10  # states that are visited, and points
+    assert all(sign.get_attribute("d") for sign in signs.all())
+    signs.last.scroll_into_view_if_needed()
+    box = signs.last.bounding_box()
+    page.mouse.move(box["x"] + box["width"] / 2, box["y"] + box["height"] / 2)
+    told = page.locator(".figure-tip").inner_text()
+    assert re.match(r"speed \S+, growing directions: \d+", told)
 
 
 @pytest.mark.parametrize("name", ["lstm", "gru", "deep", "rnn", "squared", "before"])

@@ -69,7 +69,8 @@ function formatted(value, form, decimal) {
 /** What is said of a point: a template's places filled in. */
 function told(template, values, decimal) {
   const [main, extra] = template.split("<extra>");
-  const fill = (text) => plain(text.replace(/%\{([\w.]+)(?::([^}]*))?\}/g, (_, name, form) => formatted(values[name], form, decimal)));
+  const fill = (text) => plain(text.replace(/%\{([\w.]+)(?:\[(\d+)\])?(?::([^}]*))?\}/g, (_, name, place, form) =>
+    formatted(place === undefined ? values[name] : values[name]?.[place], form, decimal)));
   const name = extra === undefined ? values["fullData.name"] : fill(extra.replace("</extra>", ""));
   return [fill(main), name].filter(Boolean).join(" · ");
 }
@@ -301,7 +302,7 @@ function curve(trace, x, y, box, { decimal, points }) {
     drawn.push(...pieces.map((d) => s("path", { d, fill: "none", stroke: line.color, "stroke-width": line.width, "stroke-dasharray": DASHES[line.dash], "stroke-linejoin": "round" })));
   }
   if (mode.includes("markers")) {
-    drawn.push(...known.map(([at, level]) => markerAt(at, level, marker, line)));
+    drawn.push(...known.map(([at, level, k]) => markerAt(at, level, marker, line, k)));
   }
   if (trace.hoverinfo !== "skip") {
     points.push({
@@ -322,9 +323,15 @@ function curve(trace, x, y, box, { decimal, points }) {
   return drawn;
 }
 
-function markerAt(at, level, marker, line) {
-  const colour = marker.color ?? line.color;
-  return s("path", { d: MARKERS[marker.symbol ?? "circle"], transform: `translate(${at.toFixed(1)} ${level.toFixed(1)})`, fill: marker.symbol === "x" ? "none" : colour, stroke: marker.symbol === "x" ? colour : null, "stroke-width": 1.5 });
+/** The sign of a trace at a place; each of its points may have one of its own, "-open" where it is hollow. */
+function markerAt(at, level, { symbol = "circle", color, size = 8, opacity }, line, k = 0) {
+  const [shape, open] = (Array.isArray(symbol) ? symbol[k] : symbol).split("-open");
+  const colour = color ?? line.color;
+  const isHollow = shape === "x" || open !== undefined;
+  return s("path", {
+    d: MARKERS[shape], transform: `translate(${at.toFixed(1)} ${level.toFixed(1)}) scale(${size / 8})`, opacity: opacity ?? null,
+    fill: isHollow ? "none" : colour, stroke: isHollow ? colour : null, "stroke-width": 1.5,
+  });
 }
 
 function legendOf(traces) {
