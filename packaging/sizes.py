@@ -1,6 +1,6 @@
 """How much the core and each extra put onto the disk, and the table of it in docs/install.md.
 
-    python packaging/sizes.py               # measures, writes results/sizes.json and the table
+    python packaging/sizes.py               # measures; benchmarks/results/sizes.json and the table
     python packaging/sizes.py --table-only  # writes the table from the results that are kept
 
 pip resolves each extra within constraints.txt; what it names is installed, without its own

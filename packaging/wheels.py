@@ -1,6 +1,6 @@
 """Wheels with kernels inside: from the wheel for all platforms, one more for each platform.
 
-    python packaging/wheels.py dist/unrolled-*.whl --out dist [--for linux-x86_64 ...]
+    python packaging/wheels.py dist/unrolled-*-py3-none-any.whl --out dist [--for linux-x86_64]...
 
 Kernels are compiled from the source of the `unrolled` that is installed, which must be that of the
 wheel. Each library is looked at (`libraries.py`) before it goes into a wheel. Not for the wheel for

@@ -20,8 +20,9 @@ def linear(x, u, h):
 
 @unrolled.cell(gates="a", recurrent="")
 def logistic(x, h):
-    """The logistic map at r = 4, of which the exponent is ln 2 (Ruelle, 1977)."""
-    return dict(h=4 * h * (1 - h) + 0 * x.a)
+    """The logistic map at r = 4, of which the exponent is ln 2 (Ruelle, 1977), moved by 0.2 so that
+    the state of zeros is no fixed point."""
+    return dict(h=4 * (h + 0.2) * (0.8 - h) - 0.2 + 0 * x.a)
 
 
 @unrolled.cell(gates="a", states="h p", recurrent="")
@@ -73,9 +74,9 @@ def test_an_unstable_linear_cell_has_an_unstable_point():
 def test_a_unit_that_feeds_itself_has_two_stable_points_and_one_between():
     layer = with_matrix(unrolled.RNN(1, 1), torch.tensor([[2.0]]))
     found = fixed_points(layer, 2 * torch.randn(40, 4, 1), constant=torch.zeros(1), number=32)
-    at, kinds = found.states["h"][0, :, 0], dict(zip(found.kinds, found.kinds, strict=True))
-    assert sorted(round(v, 4) for v in at.tolist()) == [-0.9575, 0.0, 0.9575]  # h = tanh 2h
-    assert kinds.keys() == {"stable", "unstable"}
+    at = found.states["h"][0, :, 0]
+    kinds = dict(zip([round(v, 4) for v in at.tolist()], found.kinds, strict=True))
+    assert kinds == {-0.9575: "stable", 0.0: "unstable", 0.9575: "stable"}  # h = tanh 2h
     torch.testing.assert_close(found.eigenvalues[:, 0].real, 2 * (1 - at**2))
     assert int(found.visits.sum()) == 32
 
@@ -91,11 +92,11 @@ def test_what_never_stands_still_has_slow_points():
 
 def test_the_logistic_map_has_the_exponent_of_its_paper():
     layer = unrolled.Recurrent(logistic, 1, 1)
-    found = lyapunov_exponents(layer, torch.zeros(600, 4, 1), state=torch.rand(1, 4, 1))
+    found = lyapunov_exponents(layer, torch.zeros(600, 4, 1), state=torch.rand(1, 4, 1) - 0.2)
     assert float(found.exponents) == pytest.approx(math.log(2), abs=0.02)
     assert found.entropy == pytest.approx(float(found.exponents))
     points = fixed_points(layer, torch.rand(9, 4, 1), number=8)
-    assert {round(v, 6) for v in points.states["h"].flatten().tolist()} <= {0.0, 0.75}
+    assert {round(v, 6) for v in points.states["h"].flatten().tolist()} == {-0.2, 0.55}
 
 
 def test_henons_map_has_the_exponents_of_the_literature():

@@ -97,8 +97,9 @@ def test_the_noise_is_of_each_step_row_and_unit_and_as_frequent_as_asked():
     kept = output[1:] == output[:-1]
     assert 0.24 < kept.float().mean() < 0.26
     assert kept.float().mean((0, 1)).std() < 0.03
-    for dim in range(3):
-        assert 0 < kept.float().mean(dim).mean() < 1
+    for dim in range(3):  # none is the same all along one
+        means = kept.float().mean(dim)
+        assert ((means > 0) & (means < 1)).float().mean() > 0.9
 
 
 def test_a_probability_of_one_keeps_the_state_and_of_zero_is_the_layer():

@@ -138,7 +138,10 @@ def build(
                 f"--for: nothing is built for {platform!r}", f"platforms are {', '.join(PLATFORMS)}"
             )
     if not wanted:
-        raise OptionError("--for: this machine is none of the platforms", ", ".join(PLATFORMS))
+        raise OptionError(
+            "--for: must be given, for this machine is none of the platforms",
+            f"platforms are {', '.join(PLATFORMS)}",
+        )
     if not out.is_dir():
         raise OptionError(f"--out: {out} is not a folder", "make it first")
     known = [find_cell(name) for name in cells]

@@ -14,7 +14,7 @@ from unrolled.serving.errors import ApiError
 from unrolled.serving.reading import Reading, beginning_late, read
 from unrolled.serving.runs import ServedRun
 
-__all__ = ["attribution_answer", "held_answer"]
+__all__ = ["attribution_answer", "held_answer", "held_pieces"]
 
 _MOST_EXPLAINED = 400  # steps: each is read many times
 _MOST_POINTS = 128

@@ -70,7 +70,8 @@ def page_of(
         The file, and what is said of the model in it.
     """
     page, measured = report
-    run = ServedRun(*(name, 0, loaded.task, loaded.model), read_held_out=_quietly(loaded.held_out))
+    held_out = _quietly(loaded.held_out)
+    run = ServedRun(name, 0, loaded.task, loaded.model, read_held_out=held_out)
     language = page.say.language
     description = dict(run.description)
     if example is not None:
@@ -252,12 +253,12 @@ def _stack(layer: RecurrentLayer, step: StepEquations, store: _Store) -> dict[st
 
 def _layer(layer: RecurrentLayer, suffix: str, store: _Store) -> dict[str, Any]:
     weights = layer.weights_of(suffix)
-    hh, ih, hh_bias = weights.weight_hh, weights.bias_ih, weights.bias_hh
+    hh, bias_ih, bias_hh = weights.weight_hh, weights.bias_ih, weights.bias_hh
     return {
         "weight_ih": store.matrix(weights.weight_ih),
         "weight_hh": None if hh is None else store.matrix(hh),
-        "bias_ih": None if ih is None else store.vector(ih),
-        "bias_hh": None if hh_bias is None else store.vector(hh_bias),
+        "bias_ih": None if bias_ih is None else store.vector(bias_ih),
+        "bias_hh": None if bias_hh is None else store.vector(bias_hh),
         "vectors": {
             name: store.vector(vector)
             for name, vector in zip(layer.cell.parameters, weights.parameters, strict=True)

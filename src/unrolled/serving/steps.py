@@ -36,7 +36,6 @@ def lecture_cells() -> dict[str, dict[str, Any]]:
         name: {
             "gates": [*cell.gates],
             "states": [*cell.states],
-            "memory": cell.carrier,
             "step": describe_step(step_equations(cell)),
         }
         for name in _IN_THE_LECTURE

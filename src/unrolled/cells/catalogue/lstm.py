@@ -302,7 +302,8 @@ def slstm_heads(x: Terms, u: Terms, c: Tensor, n: Tensor, m: Tensor) -> Values:
     """The sLSTM as the paper has it: the units of a head mix, those of two heads do not.
 
     Four heads unless the layer is told another number: the recurrent matrices have a block for each
-    on their diagonals. All else is `slstm`; the normalisation of each head is behind the layer.
+    on their diagonals. All else is `slstm`; the paper's normalisation of each head is
+    left to what follows the layer.
     """
     f = sigmoid(x.f + u.f)
     a = x.i + u.i

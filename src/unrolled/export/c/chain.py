@@ -58,7 +58,6 @@ class _Builder:
         self._evidence = ""
         self._says: list[Stage] = []
         size = self._stages[-1].output_size
-        self._width = size
         if chain.pooling == "last" and self._reads_both_ways:  # each direction's last is copied
             self._pooled = self._source.state(size)
         elif chain.pooling is not None:
@@ -318,7 +317,8 @@ class _Builder:
 
     def _pool_whole(self, read: str) -> list[str]:
         """Return what pools a sequence; the last of what reads from the end is its first step."""
-        last, width = self._stages[-1], self._width
+        last = self._stages[-1]
+        width = last.output_size
         if self._chain.pooling == "last" and self._reads_both_ways:
             lines = ["if (steps > 0) {"]
             lines.append(

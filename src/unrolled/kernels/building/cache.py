@@ -188,7 +188,7 @@ def _no_compiler(problem: str | None) -> KernelError:
 def prebuilt_archives() -> tuple[list[Archive], str | None]:
     """Return the archives of kernels for this processor, and why the package's is not among them.
 
-    None where CC names the compiler to use.
+    There are no archives where CC names the compiler to use.
 
     Raises:
         KernelError: One that $UNROLLED_KERNELS names cannot be used.

@@ -128,7 +128,7 @@ function axisOf(spec, values, [from, to], { cells, padding, decimal }) {
   }
 
   const raised = (value) => (isLog ? 10 ** value : value); // annotations name the power
-  return { at, isWithin, raised, ticks: ticks(), low, high };
+  return { at, raised, ticks: ticks() };
 }
 
 // ---- colours ----

@@ -39,7 +39,7 @@ export function captions(names) {
   const random = randomFrom(3);
   /** The pictures, each with a few dots changed, so that it is not each dot that counts. */
   const noisy = () => examples.map(({ dots, words }) => steps(dots.map((dot) => (random() < 0.04 ? 1 - dot : dot)), words));
-  return { input: 49, outputs, end: END, steps, batch: noisy, learned: examples.map(({ dots, words }) => steps(dots, words)), aside: [] };
+  return { input: 49, outputs, steps, batch: noisy, learned: examples.map(({ dots, words }) => steps(dots, words)), aside: [] };
 }
 
 /** Many to one. words: {subjects, plain, negated, good, bad}, lists of words. */
@@ -72,5 +72,5 @@ export function translations(delay) {
   }));
   const { learned, aside } = split(PHRASES, 5, 4);
   const of = (list) => list.map(({ from, to }) => steps(from, to));
-  return { inputs, input: inputs.length, outputs, steps, learned: of(learned), aside: of(aside), batch: () => of(learned), phrasesAside: aside };
+  return { inputs, input: inputs.length, outputs, steps, learned: of(learned), aside: of(aside), batch: () => of(learned) };
 }

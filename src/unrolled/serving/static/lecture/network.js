@@ -157,7 +157,7 @@ export class Network {
     const gradient = Object.fromEntries(Object.entries(this.weights).map(([name, { length }]) => [name, new Float64Array(length)]));
     const loss = targets.reduce((sum, { shares, target }) => sum - Math.log(shares[target]), 0) / targets.length;
     for (const tape of tapes) this.#back(tape, gradient, 1 / targets.length);
-    return { loss, gradient, tapes };
+    return { loss, gradient };
   }
 
   #back(tape, gradient, weight) {
@@ -202,9 +202,9 @@ export class Network {
     }
   }
 
-  /** One update by Adam (Kingma and Ba, 2015), as PyTorch has it; returns the loss before it. */
+  /** One update by Adam (Kingma and Ba, 2015), as PyTorch has it; returns {loss}, that before it. */
   train(sequences, rate) {
-    const { loss, gradient, tapes } = this.lossAndGradient(sequences);
+    const { loss, gradient } = this.lossAndGradient(sequences);
     this.updates += 1;
     const [first, second] = [1 - 0.9 ** this.updates, 1 - 0.999 ** this.updates];
     for (const [name, weights] of Object.entries(this.weights)) {
@@ -215,7 +215,7 @@ export class Network {
         weights[k] -= (rate * (mean[k] / first)) / (Math.sqrt(square[k] / second) + 1e-8);
       });
     }
-    return { loss, tapes };
+    return { loss };
   }
 }
 

@@ -1,7 +1,7 @@
 // Models that read a text as a whole, as they are computed in the page: a classifier, a tagger.
 
 import { encoderOf } from "./encoder.js";
-import { gradientOf, logSoftmax, logSum, rowOf, scoresIn, scoresOf, softmax } from "./network.js";
+import { gradientOf, logSoftmax, logSum, rowOf, scoresIn, scoresOf } from "./network.js";
 import { Stack } from "./stack.js";
 import { addProduct, finderIn, unpacked } from "./weights.js";
 import { speller, wordsOf } from "./words.js";
