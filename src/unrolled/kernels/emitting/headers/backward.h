@@ -42,7 +42,7 @@ INL void gates_after(const Part *p, long after, long first, long end, long head,
   const Call *c = p->call;
   const long pieces = straight_pieces(c, RECURRENT_COLUMNS);
   const long depth = straight_depth(c, RECURRENT_COLUMNS);
-  for (long b = first; b < end && after >= 0 && RECURRENT_COLUMNS; b++) {
+  for (long b = first; b < end && after >= 0 && RECURRENT_COLUMNS > 0; b++) {
     const float *gates = c->gates + (c->starts[after] + b) * c->gate_stride;
     gates += FIRST_RECURRENT * H_OF(c) + head;
     to[b - first] = factors(p, (b - first) * pieces, depth, gates);

@@ -156,7 +156,7 @@ LOCAL void forward_rows(const Part *p, long t, long end, float *const *gates, co
   (void)H;
   for (long panel = share_begin(team, panels); panel < share_end(team, panels); panel++) {
     const Units units = units_of(c, panel, GATE_UNITS);
-    for (long b = p->first; b < end && RECURRENT_COLUMNS && head != units.begin; b++) {
+    for (long b = p->first; b < end && RECURRENT_COLUMNS > 0 && head != units.begin; b++) {
       factor[b - p->first] = factors(p, b - p->first, K, state_before(c, 0, t, b) + units.begin);
     }
     head = units.begin;
