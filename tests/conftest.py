@@ -2,6 +2,7 @@
 
 import os
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -26,9 +27,20 @@ SLOW = [
 ]
 
 
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    slow = [TESTS / name for name in SLOW]
-    assert all(path.exists() for path in slow), "a slow test has moved"
+# The files that take longest, by what they took. A file's tests are run by one of two processes:
+# one that began late would be what a run waits for.
+LONGEST = [
+    "kernels/test_programs.py",
+    "kernels/test_what_a_cell_says.py",
+]
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    slow, longest = [TESTS / name for name in SLOW], [TESTS / name for name in LONGEST]
+    assert all(path.exists() for path in (*slow, *longest)), "a slow test has moved"
+    if not config.getoption("randomly_reorganize"):  # `make explore` shuffles
+        places = {path: place for place, path in enumerate(longest)}
+        items.sort(key=lambda item: places.get(item.path, len(places)))
     for item in items:
         if any(map(item.path.is_relative_to, slow)):
             item.add_marker("slow")
@@ -57,6 +69,22 @@ def without_compiler(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     # Python runs it as it starts
     (site / "sitecustomize.py").write_text("import sys\nsys.modules['ziglang'] = None\n")
     monkeypatch.setenv("PYTHONPATH", str(site), prepend=os.pathsep)
+
+
+@pytest.fixture(scope="module")
+def quick_kernels() -> Iterator[None]:
+    """Kernels compiled without optimisation, in a quarter of the time.
+
+    For tests of which equations have a kernel, and when, by cells that no other test has: what a
+    process has loaded once it keeps.
+    """
+    from unrolled.kernels.building import cache, compiler
+
+    flags = tuple("-O0" if flag == "-O2" else flag for flag in compiler.FLAGS)
+    with pytest.MonkeyPatch.context() as patch:
+        for module in (compiler, cache):
+            patch.setattr(module, "FLAGS", flags)
+        yield
 
 
 SERVED_TEXT = (

@@ -5,6 +5,7 @@ import importlib.util
 import shutil
 import subprocess
 import sys
+import time
 import warnings
 from pathlib import Path
 
@@ -464,3 +465,12 @@ def test_mistakes_that_would_give_wrong_numbers_are_refused_by_name():
         unrolled.Recurrent(summed, 3, 4)(x)
     with pytest.raises(unrolled.UnrolledError, match="changes what the equations are given"):
         unrolled.Recurrent(halving, 3, 4)(x)
+
+
+def test_a_kernel_is_found_in_microseconds():
+    cell = cells.lstm
+    kernel_of(cell)
+    begin = time.perf_counter()
+    for _ in range(1000):
+        kernel_of(cell)
+    assert (time.perf_counter() - begin) / 1000 < 2e-5
