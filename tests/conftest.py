@@ -30,8 +30,15 @@ SLOW = [
 # The files that take longest, by what they took. A file's tests are run by one of two processes:
 # one that began late would be what a run waits for.
 LONGEST = [
-    "kernels/test_programs.py",
-    "kernels/test_what_a_cell_says.py",
+    *("serving/test_odd_questions.py", "sklearn/test_sequences.py", "kernels/test_programs.py"),
+    *("kernels/test_chains.py", "browser/test_tasks.py", "browser/test_lecture.py"),
+    *("browser/test_living.py", "kernels/test_prebuilt.py", "kernels/test_operator.py"),
+    *("browser/test_step.py", "kernels/test_threads.py", "inspection/test_dynamics.py"),
+    *("export/test_onnx.py", "inspection/test_report.py", "kernels/test_what_a_cell_says.py"),
+    *("cli/test_commands.py", "tasks/test_own_cells.py", "tasks/test_every_task.py"),
+    *("browser/test_page.py", "serving/test_living.py", "serving/test_living_whole.py"),
+    *("serving/test_reading.py", "cli/test_compare.py", "properties/test_sequence_layers.py"),
+    *("kernels/test_mixed.py", "kernels/test_feedforward.py", "export/test_wasm.py"),
 ]
 
 
@@ -75,16 +82,19 @@ def without_compiler(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 def quick_kernels() -> Iterator[None]:
     """Kernels compiled without optimisation, in a quarter of the time.
 
-    For tests of which equations have a kernel, and when, by cells that no other test has: what a
-    process has loaded once it keeps.
+    For tests of which equations have a kernel, and when. What a process has loaded it keeps: not
+    beyond these tests.
     """
     from unrolled.kernels.building import cache, compiler
+    from unrolled.kernels.running.paths import _outcomes
 
     flags = tuple("-O0" if flag == "-O2" else flag for flag in compiler.FLAGS)
     with pytest.MonkeyPatch.context() as patch:
         for module in (compiler, cache):
             patch.setattr(module, "FLAGS", flags)
+        _outcomes.clear()
         yield
+        _outcomes.clear()
 
 
 SERVED_TEXT = (

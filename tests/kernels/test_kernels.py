@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 import torch
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 import unrolled
@@ -119,7 +119,6 @@ def relative_error(got, expected):
 
 
 @every_cell
-@settings(max_examples=40)
 @given(problems(), st.booleans(), st.sampled_from([1, 2]), st.booleans())
 def test_values_and_gradients_equal_the_reference_in_float64(
     make, problem, bidirectional, num_layers, bias
@@ -139,7 +138,6 @@ def same_bits(a, b):
 
 
 @every_cell
-@settings(max_examples=30)
 @given(problems(), st.booleans())
 def test_a_rows_bits_do_not_depend_on_the_batch_or_its_padding(make, problem, backwards):
     layer = build(make, problem, bidirectional=backwards)
@@ -157,7 +155,6 @@ def test_a_rows_bits_do_not_depend_on_the_batch_or_its_padding(make, problem, ba
 
 
 @every_cell
-@settings(max_examples=30)
 @given(problems(), st.data())
 def test_bits_do_not_depend_on_cuts_threads_or_gradients(make, problem, data):
     layer = build(make, problem, num_layers=2)
