@@ -85,12 +85,12 @@ def quick_kernels() -> Iterator[None]:
     For tests of which equations have a kernel, and when. What a process has loaded it keeps: not
     beyond these tests.
     """
-    from unrolled.kernels.building import cache, compiler
+    from unrolled.kernels.building import archiving, cache, compiler, prebuilt
     from unrolled.kernels.running.paths import _outcomes
 
     flags = tuple("-O0" if flag == "-O2" else flag for flag in compiler.FLAGS)
     with pytest.MonkeyPatch.context() as patch:
-        for module in (compiler, cache):
+        for module in (archiving, cache, compiler, prebuilt):
             patch.setattr(module, "FLAGS", flags)
         _outcomes.clear()
         yield
