@@ -4,9 +4,10 @@ PYTHON ?= python3
 BIN := .venv/bin
 STAMP := .venv/installed
 
-# The same for everybody: no seed by chance, nor the order of a set; a file's tests in one process.
+# The same for everybody: no seed by chance, nor the order of a set; a file's tests in one process,
+# and the longest files first (tests/conftest.py), where xdist would begin with those of most tests.
 # Threads that wait sleep, since the two processes and what they start share the cores.
-PYTEST := PYTHONHASHSEED=0 OMP_WAIT_POLICY=passive $(BIN)/pytest -n 2 --dist loadfile
+PYTEST := PYTHONHASHSEED=0 OMP_WAIT_POLICY=passive $(BIN)/pytest -n 2 --dist loadfile --no-loadscope-reorder
 
 # The text files to train on; without them, the Python files of the standard library.
 TEXT ?=

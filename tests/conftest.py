@@ -2,6 +2,7 @@
 
 import os
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -26,9 +27,27 @@ SLOW = [
 ]
 
 
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    slow = [TESTS / name for name in SLOW]
-    assert all(path.exists() for path in slow), "a slow test has moved"
+# The files that take longest, by what they took. A file's tests are run by one of two processes:
+# one that began late would be what a run waits for.
+LONGEST = [
+    *("serving/test_odd_questions.py", "sklearn/test_sequences.py", "kernels/test_programs.py"),
+    *("kernels/test_chains.py", "browser/test_tasks.py", "browser/test_lecture.py"),
+    *("browser/test_living.py", "kernels/test_prebuilt.py", "kernels/test_operator.py"),
+    *("browser/test_step.py", "kernels/test_threads.py", "inspection/test_dynamics.py"),
+    *("export/test_onnx.py", "inspection/test_report.py", "kernels/test_what_a_cell_says.py"),
+    *("cli/test_commands.py", "tasks/test_own_cells.py", "tasks/test_every_task.py"),
+    *("browser/test_page.py", "serving/test_living.py", "serving/test_living_whole.py"),
+    *("serving/test_reading.py", "cli/test_compare.py", "properties/test_sequence_layers.py"),
+    *("kernels/test_mixed.py", "kernels/test_feedforward.py", "export/test_wasm.py"),
+]
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    slow, longest = [TESTS / name for name in SLOW], [TESTS / name for name in LONGEST]
+    assert all(path.exists() for path in (*slow, *longest)), "a slow test has moved"
+    if not config.getoption("randomly_reorganize"):  # `make explore` shuffles
+        places = {path: place for place, path in enumerate(longest)}
+        items.sort(key=lambda item: places.get(item.path, len(places)))
     for item in items:
         if any(map(item.path.is_relative_to, slow)):
             item.add_marker("slow")
@@ -57,6 +76,25 @@ def without_compiler(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     # Python runs it as it starts
     (site / "sitecustomize.py").write_text("import sys\nsys.modules['ziglang'] = None\n")
     monkeypatch.setenv("PYTHONPATH", str(site), prepend=os.pathsep)
+
+
+@pytest.fixture(scope="module")
+def quick_kernels() -> Iterator[None]:
+    """Kernels compiled without optimisation, in a quarter of the time.
+
+    For tests of which equations have a kernel, and when. What a process has loaded it keeps: not
+    beyond these tests.
+    """
+    from unrolled.kernels.building import archiving, cache, compiler, prebuilt
+    from unrolled.kernels.running.paths import _outcomes
+
+    flags = tuple("-O0" if flag == "-O2" else flag for flag in compiler.FLAGS)
+    with pytest.MonkeyPatch.context() as patch:
+        for module in (archiving, cache, compiler, prebuilt):
+            patch.setattr(module, "FLAGS", flags)
+        _outcomes.clear()
+        yield
+        _outcomes.clear()
 
 
 SERVED_TEXT = (

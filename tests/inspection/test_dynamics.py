@@ -12,6 +12,8 @@ from unrolled.errors import DivergedError, OptionError, ShapeError
 from unrolled.inspection import fixed_points, lyapunov_exponents
 from unrolled.kernels import using_path
 
+pytestmark = pytest.mark.usefixtures("quick_kernels")
+
 
 @unrolled.cell(gates="a")
 def linear(x, u, h):

@@ -3,7 +3,6 @@
 Expected values come from loops over time written here, in float64, from the papers' equations.
 """
 
-import random
 import shutil
 
 import pytest
@@ -11,7 +10,7 @@ import torch
 from torch import sigmoid, tanh
 
 import unrolled
-from support.equations import assert_kernel_is_reference, layer_of
+from support.equations import layer_of
 from support.loops import assert_bits_of_rows, assert_kernel_is_loop
 from unrolled.errors import OptionError
 from unrolled.kernels import EquationsError, kernel_source, using_path
@@ -131,62 +130,6 @@ def test_a_trace_has_every_named_value_of_every_phase():
     (ours,), (right,) = trace, reference
     for name in ("h", "c", "s"):
         torch.testing.assert_close(ours.values[name], right.values[name])
-
-
-# ---- Random chains -------------------------------------------------------------------------------
-
-FORMS = [
-    *("({} + {})", "({} - {})", "({} * {})", "tanh({} + {})", "sigmoid({} * {})", "tanh({} - {})"),
-    *("torch.maximum({}, {})", "({} / (1.5 + {} ** 2))", "torch.where({} > 0, {}, {})"),
-]
-
-
-def random_chain(seed, levels):
-    """Return a cell whose products read what products gave, through so many levels; its texts."""
-    draw = random.Random(seed)
-    order = draw.sample("pqrst", levels + draw.randint(1, 5 - levels))
-    known = ["h", "c", "(x.a + u.a)", "x.b", "u.b", "w", "d"]
-    last, lines = "u.a", []
-    for place, gate in enumerate(order):
-        form = draw.choice(FORMS)
-        leaves = [draw.choice(known) for _ in range(form.count("{}"))]
-        if place < levels:  # the chain; what comes behind it may begin anywhere
-            leaves[draw.randrange(len(leaves))] = last
-        vector = form.format(*leaves)
-        both = draw.choice(["{} + x.{}", "{} * x.{}", "{}"]).format(f"u.{gate}({vector})", gate)
-        lines.append((f"v{place}", both))
-        last = f"v{place}"
-        known.append(last)
-    texts = [
-        f"tanh({draw.choice(FORMS[:2]).format(last, draw.choice(known))} + 0.1 * h)",
-        f"tanh({draw.choice(FORMS[:6]).format(draw.choice(known), draw.choice(known))} + 0.2 * c)",
-    ]
-    codes = [(name, compile(text, "equations", "eval")) for name, text in lines]
-    states = [compile(text, "equations", "eval") for text in texts]
-
-    @unrolled.cell(
-        gates="a b p q r s t",
-        recurrent="a b " + " ".join(sorted(order)),
-        applied=" ".join(sorted(order)),
-        states="h c",
-        inputs="d",
-    )
-    def chain(x, u, h, c, d, *, w=0.4):
-        names = {"x": x, "u": u, "h": h, "c": c, "d": d, "w": w + 0 * h}
-        names |= {"torch": torch, "tanh": tanh, "sigmoid": sigmoid}
-        for name, code in codes:
-            names[name] = eval(code, names)
-        return dict(zip("hc", (eval(code, names) for code in states), strict=True))
-
-    return chain, [*(f"{name} = {text}" for name, text in lines), *texts]
-
-
-@pytest.mark.parametrize(("seed", "levels", "heads"), [(0, 2, 1), (1, 3, 2), (2, 2, 4), (3, 3, 1)])
-def test_random_chains_equal_the_reference(seed, levels, heads):
-    cell, texts = random_chain(seed, levels)
-    assert f"LAST_PHASE {levels}" in kernel_source(cell) or levels < len(texts) - 2
-    layer = layer_of(cell, seed, 20 if heads > 1 else 19, heads)
-    assert_kernel_is_reference(layer, texts[-2:], num_steps=4)
 
 
 # ---- What is absent, and what is refused ---------------------------------------------------------

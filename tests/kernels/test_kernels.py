@@ -5,12 +5,13 @@ import importlib.util
 import shutil
 import subprocess
 import sys
+import time
 import warnings
 from pathlib import Path
 
 import pytest
 import torch
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 import unrolled
@@ -118,7 +119,6 @@ def relative_error(got, expected):
 
 
 @every_cell
-@settings(max_examples=40)
 @given(problems(), st.booleans(), st.sampled_from([1, 2]), st.booleans())
 def test_values_and_gradients_equal_the_reference_in_float64(
     make, problem, bidirectional, num_layers, bias
@@ -138,7 +138,6 @@ def same_bits(a, b):
 
 
 @every_cell
-@settings(max_examples=30)
 @given(problems(), st.booleans())
 def test_a_rows_bits_do_not_depend_on_the_batch_or_its_padding(make, problem, backwards):
     layer = build(make, problem, bidirectional=backwards)
@@ -156,7 +155,6 @@ def test_a_rows_bits_do_not_depend_on_the_batch_or_its_padding(make, problem, ba
 
 
 @every_cell
-@settings(max_examples=30)
 @given(problems(), st.data())
 def test_bits_do_not_depend_on_cuts_threads_or_gradients(make, problem, data):
     layer = build(make, problem, num_layers=2)
@@ -464,3 +462,12 @@ def test_mistakes_that_would_give_wrong_numbers_are_refused_by_name():
         unrolled.Recurrent(summed, 3, 4)(x)
     with pytest.raises(unrolled.UnrolledError, match="changes what the equations are given"):
         unrolled.Recurrent(halving, 3, 4)(x)
+
+
+def test_a_kernel_is_found_in_microseconds():
+    cell = cells.lstm
+    kernel_of(cell)
+    begin = time.perf_counter()
+    for _ in range(1000):
+        kernel_of(cell)
+    assert (time.perf_counter() - begin) / 1000 < 2e-5

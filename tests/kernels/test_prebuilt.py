@@ -22,10 +22,13 @@ from unrolled.kernels.running.proof import make_kernel
 
 HERE = this_platform()
 CC = shutil.which("cc") or shutil.which("gcc") or shutil.which("clang")
-pytestmark = pytest.mark.skipif(
-    CC is None or HERE is None or os.name == "nt",
-    reason="needs a C compiler, on a system that kernels are built for",
-)
+pytestmark = [
+    pytest.mark.skipif(
+        CC is None or HERE is None or os.name == "nt",
+        reason="needs a C compiler, on a system that kernels are built for",
+    ),
+    pytest.mark.usefixtures("quick_kernels"),
+]
 
 
 def source(answer: int) -> str:

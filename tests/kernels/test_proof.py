@@ -15,7 +15,10 @@ from unrolled.kernels.running import proof
 from unrolled.kernels.running.paths import _outcomes
 
 CC = which("cc") or which("gcc") or which("clang")
-pytestmark = pytest.mark.skipif(CC is None, reason="no C compiler")
+pytestmark = [
+    pytest.mark.skipif(CC is None, reason="no C compiler"),
+    pytest.mark.usefixtures("quick_kernels"),
+]
 
 
 @pytest.fixture(autouse=True)
@@ -50,7 +53,7 @@ UNFAITHFUL = {
 def test_a_compiler_that_computes_otherwise_is_told_of_once_and_the_loop_runs(
     tmp_path, folder, monkeypatch, arguments
 ):
-    compiler(tmp_path, monkeypatch, f'exec {CC} "$@" {arguments}')
+    compiler(tmp_path, monkeypatch, f'exec {CC} "$@" -O2 {arguments}')
     layer, x = unrolled.LSTM(3, 5), torch.randn(4, 2, 3)
     with using_path("reference"):
         expected = layer(x)[0]

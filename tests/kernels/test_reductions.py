@@ -3,7 +3,6 @@
 Each cell is held against a loop in float64 that is written out here from its paper, by sums alone.
 """
 
-import random
 import shutil
 
 import pytest
@@ -12,7 +11,7 @@ from torch import sigmoid, softmax, tanh
 from torch.nn import functional as f
 
 import unrolled
-from support.equations import assert_kernel_is_reference, layer_of
+from support.equations import layer_of
 from support.loops import assert_bits_of_rows, assert_kernel_is_loop
 from support.rounding import assert_right_to_rounding
 from unrolled.kernels import using_path
@@ -303,94 +302,6 @@ def test_chains_and_former_states_are_those_of_the_formula():
 
 def test_bits_of_chains_depend_on_nothing_but_the_row():
     assert_bits_of_rows(chained)
-
-
-# ---- Random equations ----------------------------------------------------------------------------
-
-LEAVES = [
-    "(x.a + u.a)",
-    "u.c",
-    "x.b",
-    "h",
-    "m",
-    "w",
-    "d",
-    "(e * x.b)",
-    "(x.a - h)",
-    "torch.sigmoid(u.c + m)",
-]
-OVER_UNITS = [
-    "f.layer_norm({}, h.shape[-1:], v)",
-    "f.layer_norm({} * w, h.shape[-1:])",
-    "f.rms_norm({} + 0.2 * h, h.shape[-1:], eps=0.1)",
-    "torch.softmax({}, -1)",
-    "torch.softmax({} + m, -1).cumsum(-1)",
-    "torch.cumsum(0.2 * {}, -1)",
-    "({} * torch.sigmoid(h)).mean(-1, keepdim=True)",
-    "({} - h).sum(1)[:, None].tanh()",
-    "({} * h).logsumexp(-1, keepdim=True)",
-    "(1.5 + ({} * m).var(-1, keepdim=True)).rsqrt()",
-    "({} + 0.1 * m).amax(-1, keepdim=True)",
-    "f.normalize({} + h, dim=-1, eps=0.1)",
-    "({} > h).sum(-1, keepdim=True) * 0.1",
-    "(0.3 * {}).flip(-1).cumsum(-1).flip(-1)",
-]
-POINTWISE = ["torch.tanh({})", "({} * {})", "({} - {})", "torch.sigmoid({})", "({} / (2 + h ** 2))"]
-
-
-def random_equations(seed):
-    """Return the equations of two states, of which one is over units of what is over units."""
-    chance = random.Random(seed)
-
-    def expression(depth):
-        if depth == 0:
-            return chance.choice(LEAVES)
-        form = chance.choice(OVER_UNITS if depth % 2 else POINTWISE)
-        return form.format(*(expression(depth - 1) for _ in range(form.count("{}"))))
-
-    texts = [expression(3), expression(2)]
-    return [f"torch.tanh({text} + 0.1 * (h + x.a + u.c))" for text in texts]
-
-
-@pytest.mark.parametrize("seed", range(6))
-def test_random_equations_over_units_equal_the_reference(seed):
-    texts = random_equations(seed)
-    codes = [compile(text, "equations", "eval") for text in texts]
-
-    @unrolled.cell(gates="a b c", recurrent="a c", states="h m", inputs="d e")
-    def over_units(x, u, h, m, d, e, *, w=0.4, v=1.0):
-        names = {"x": x, "u": u, "h": h, "m": m, "d": d, "e": e, "w": w, "v": v}
-        names |= {"torch": torch, "f": f}
-        return dict(zip("hm", (eval(code, names) for code in codes), strict=True))
-
-    assert_kernel_is_reference(layer_of(over_units, seed, (19, 3, 33)[seed % 3]), texts, 3)
-
-
-@pytest.mark.parametrize("seed", range(2))
-def test_random_chains_over_units_equal_the_reference(seed):
-    chance = random.Random(seed)
-
-    def some(*leaves):
-        inner, form = chance.choice(leaves), chance.choice(OVER_UNITS)
-        leaf = chance.choice(LEAVES)
-        return f"torch.tanh({form.format(inner)} + 0.3 * {leaf})"
-
-    steps = [some("h"), some("p", "(p * m)"), some("q", "(p - q)"), some("r", "q", "p")]
-    codes = [compile(text, "equations", "eval") for text in steps]
-
-    @unrolled.cell(
-        gates="a b c p q r", recurrent="a c p q r", applied="p q r", states="h m", inputs="d e"
-    )
-    def chain(x, u, h, m, d, e, *, w=0.4, v=1.0):
-        names = {"x": x, "u": u, "h": h, "m": m, "d": d, "e": e, "w": w, "v": v}
-        names |= {"torch": torch, "f": f}
-        for name, code in zip("pqr", codes, strict=False):
-            names[name] = getattr(u, name)(eval(code, names))
-        return dict(h=eval(codes[3], names), m=0.5 * m + 0.5 * torch.tanh(names["q"] + x.b))
-
-    assert_kernel_is_reference(
-        layer_of(chain, seed, (19, 3, 33)[seed % 3]), ["h", f"m of {steps}"], 3
-    )
 
 
 # ---- What is seen of it --------------------------------------------------------------------------

@@ -234,7 +234,9 @@ def test_gradients_are_those_of_finite_differences(make, lengths):
         return (output, *state_tensors(end))
 
     with using_path("reference"):
-        assert torch.autograd.gradcheck(run, (x, *states, *layer.parameters()))
+        inputs = (x, *states, *layer.parameters())
+        every_number = 0 in lengths and any(lengths)  # else along one direction by chance
+        assert torch.autograd.gradcheck(run, inputs, fast_mode=not every_number)
 
 
 @pytest.mark.parametrize("name", ["rnn", "lstm", "gru"])

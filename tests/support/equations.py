@@ -14,6 +14,7 @@ __all__ = [
     "equations",
     "layer_of",
     "random_cell",
+    "steered",
     "values_and_gradients",
 ]
 
@@ -46,6 +47,11 @@ def equations(draw):
         return form.format(*(expression(depth - 1) for _ in range(form.count("{}"))))
 
     texts = [expression(draw(st.integers(1, 3))) for _ in range(4)]
+    return steered(*texts)
+
+
+def steered(*texts):
+    """Return equations as `equations` draws them, of texts that are given."""
     return [f"torch.tanh({text} + 0.1 * (h + x.a + u.c))" for text in texts]
 
 
