@@ -15,10 +15,13 @@ import json
 import os
 import platform
 import shutil
+import signal
 import subprocess
 import sys
 import time
 from pathlib import Path
+
+_UPDATES = 20  # after which a training is stopped
 
 
 def make(path, sources, num_bytes):
@@ -53,30 +56,39 @@ def peak(pid):
     return next((int(line.split()[1]) * 1024 for line in lines if line.startswith("VmHWM")), 0)
 
 
+def processor_seconds(pid):
+    """Return the seconds that a process has had of processors."""
+    fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+    return sum(map(int, fields[11:13])) / os.sysconf("SC_CLK_TCK")
+
+
 def measure(path, run, tokens, processes, rest):
-    """Train for a few updates; return seconds, processor seconds, and bytes of memory."""
+    """Train for a few updates; return their seconds, processor seconds, and bytes of memory."""
     shutil.rmtree(run, ignore_errors=True)
     command = [sys.executable, "-m", "unrolled", "train", "lm", path, "--run", run]
     if processes > 1:
         torchrun = ["-m", "torch.distributed.run", "--nproc-per-node", str(processes)]
         command[1:2] = [*torchrun, "-m", "--"]
-    command += ["--tokens", tokens, "--updates", "50", "--log-every", "1", *rest]
-    before, start = os.times(), time.monotonic()
+    command += ["--tokens", tokens, "--log-every", "1", *rest]
+    start, first, used, most, log = time.monotonic(), None, 0.0, 0, run / "metrics.jsonl"
     process = subprocess.Popen(list(map(str, command)), stdout=subprocess.DEVNULL)
-    first, most, log = None, 0, run / "metrics.jsonl"
-    while process.poll() is None:
+    updates, family = 0, []
+    while process.poll() is None and updates < _UPDATES:
+        time.sleep(0.05)
         children = Path(f"/proc/{process.pid}/task/{process.pid}/children")
         family = [process.pid, *map(int, children.read_text().split())] if children.exists() else []
         most = max([most, *map(peak, family)])
-        if first is None and log.exists() and '"kind": "train"' in log.read_text():
-            first = time.monotonic() - start
-        time.sleep(0.05)
-    after = os.times()
-    if process.returncode:
-        sys.exit(f"the training ended with {process.returncode}")
+        updates = log.read_text().count('"kind": "train"') if log.exists() else 0
+        if first is None and updates:
+            first, used = time.monotonic() - start, sum(map(processor_seconds, family))
+    for each in [process.pid, *family]:
+        if peak(each):
+            os.kill(each, signal.SIGKILL)
+    process.wait()
+    if first is None:
+        sys.exit(f"the training ended with {process.returncode} before its first update")
     lines = map(json.loads, log.read_text().splitlines())
     evaluated = next(line["elapsed_seconds"] for line in lines if line["kind"] == "held_out")
-    used = sum(after[2:4]) - sum(before[2:4])
     return first, first - evaluated, used, most
 
 
@@ -103,7 +115,7 @@ def main():
             first, scan, used, most = measure(path, run, tokens, arguments.processes, rest)
             print(
                 f"{tokens}: first update after {first:.1f} s, {scan:.1f} s without the first "
-                f"evaluation; {used:.1f} s of processors in all; {most / 1e9:.2f} GB resident; "
+                f"evaluation; {used:.1f} s of processors until then; {most / 1e9:.2f} GB resident; "
                 f"load before: {load:.1f}",
                 flush=True,
             )

@@ -2,7 +2,7 @@
 
 The one pass decodes all of it: a fault in its last gigabyte is named before training begins. It
 notes where chunks begin, which characters occur, and the SHA-256 of each file. What is kept is
-that index: 32 bytes for 64 KiB of text. Each chunk that is read later comes with a look at whether
+that index: 40 bytes for 64 KiB of text. Each chunk that is read later comes with a look at whether
 its file is still the one that the pass read.
 
 A chunk ends at a line's end where it has one, so that no word is cut and each can be turned into
@@ -26,14 +26,14 @@ from unrolled.errors import DataError, OptionError, field
 
 __all__ = ["LongText", "Text", "is_long"]
 
-_LONG = 2**26  # bytes: what is learned from in memory takes up to 20 times the size of its file
+_LONG = 64_000_000  # bytes: what is learned from in memory takes many times the size of its file
 _CHUNK = 2**16  # bytes
 _BLOCK = 2**22  # bytes that the pass reads at once
 _PIECE = 2**24  # characters of a text that is read as a whole
 
 
 def is_long(paths: Sequence[Path]) -> bool:
-    """Return whether texts are better left in their files: plain ones of over 64 MiB together."""
+    """Return whether texts are better left in their files: plain ones of over 64 MB together."""
     try:
         size = sum(path.stat().st_size for path in paths)
         return size > _LONG and not any(map(_is_packed, paths))

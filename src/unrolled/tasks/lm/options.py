@@ -70,7 +70,7 @@ class DataOptions(Options):
         bool | None,
         Option(
             "Read the text from its files while training, and not into memory.",
-            absent="for files of over 64 MB together",
+            absent="for files of over 64 MB",
         ),
     ] = None
 

@@ -24,7 +24,7 @@ from unrolled.tasks.lm.columns import check_length, columns_of, steps_within
 
 __all__ = ["StreamedColumns"]
 
-_SAMPLE = 2**22  # bytes of text by which its tokens are counted
+_SAMPLE = 4_000_000  # bytes of text by which its tokens are counted
 
 _Numbers: TypeAlias = np.ndarray[Any, np.dtype[Any]]
 

@@ -45,8 +45,8 @@ __all__ = ["LanguageModelTask"]
 _SAMPLE_LENGTH = 300  # tokens
 _WORD_EMBEDDING = 256  # the absent embedding size of words
 _LONGEST_TOKEN = 16  # characters, on the mean over a text
-_MOST_HELD_OUT = 1_000_000  # characters of a text that is streamed: each evaluation reads them all
-_COUNTED = 2**24  # bytes of such a text on which words and pieces are counted
+_MOST_HELD_OUT = 500_000  # characters of a text that is streamed: each evaluation reads them all
+_COUNTED = 16_000_000  # bytes of such a text on which words and pieces are counted
 
 
 class LanguageModelTask(Task[Text]):
