@@ -16,6 +16,7 @@ from collections.abc import Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from copy import copy
 from dataclasses import dataclass
+from itertools import pairwise
 from pathlib import Path
 from typing import Any, BinaryIO, Self, TypeAlias
 
@@ -29,7 +30,7 @@ __all__ = ["LongText", "Text", "is_long"]
 _LONG = 64_000_000  # bytes: what is learned from in memory takes many times the size of its file
 _CHUNK = 2**16  # bytes
 _BLOCK = 2**22  # bytes that the pass reads at once
-_PIECE = 2**24  # characters of a text that is read as a whole
+_PIECE = 16_000_000  # characters of a text that is read as a whole
 
 
 def is_long(paths: Sequence[Path]) -> bool:
@@ -168,9 +169,11 @@ class LongText:
         return "".join(self.chunk(i * self.num_chunks // count) for i in range(count))
 
     def pieces(self) -> Iterator[str]:
-        """Yield the text in pieces of at most 16 million characters."""
-        for start in range(0, self.num_characters, _PIECE):
-            text = self.read(start, min(start + _PIECE, self.num_characters))
+        """Yield the text in pieces of at most 16 million characters, about as long as each other."""
+        count = -(-self.num_characters // _PIECE)
+        places = [number * self.num_characters // count for number in range(count + 1)]
+        for start, stop in pairwise(places):
+            text = self.read(start, stop)
             yield text.translate(self._left_out) if self._left_out else text
 
 
