@@ -169,7 +169,7 @@ class LongText:
         return "".join(self.chunk(i * self.num_chunks // count) for i in range(count))
 
     def pieces(self) -> Iterator[str]:
-        """Yield the text in pieces of at most 16 million characters, about as long as each other."""
+        """Yield the text in pieces of equal length, at most 16 million characters."""
         count = -(-self.num_characters // _PIECE)
         places = [number * self.num_characters // count for number in range(count + 1)]
         for start, stop in pairwise(places):
