@@ -75,7 +75,7 @@ def _prompt(task: "Task[Any]", options: WriteOptions) -> str:
     known = known_part(task, prompt, name, skip_unknown=options.skip_unknown)
     if not known:
         raise OptionError(f"{name}: nothing to continue", "leave it out to begin with a new line")
-    return known
+    return str(known)
 
 
 generate = with_parameters(

@@ -9,6 +9,7 @@ from .files import (
     to_json,
     write_atomically,
 )
+from .long_text import LongText
 from .options import PartOptions
 from .sentences import SentenceVocabulary
 from .source import Source
@@ -34,6 +35,7 @@ __all__ = [
     "CharVocabulary",
     "Decoder",
     "Delayed",
+    "LongText",
     "PartOptions",
     "Parts",
     "SentenceVocabulary",

@@ -15,7 +15,14 @@ from pathlib import Path
 
 from unrolled.errors import DataError, OptionError, field
 
-__all__ = ["check_encoding", "python_library_text", "read_text", "refuse_utf8", "split_lines"]
+__all__ = [
+    "check_encoding",
+    "likely_encoding",
+    "python_library_text",
+    "read_text",
+    "refuse_utf8",
+    "split_lines",
+]
 
 _LINE_END = re.compile("\r\n|\r|\n")
 # Quotes, dashes and dots of Windows-1252, beside a word: in latin-1 they are control characters
@@ -115,7 +122,7 @@ def _decode(path: Path, content: bytes, encoding: str) -> str:
     except UnicodeDecodeError as error:
         line = len(split_lines(content[: error.start].decode(encoding, "replace") + "."))
         where = f"in line {line}, at byte {error.start} of the file"
-        raise DataError(f"{path}: not {encoding} text {where}", _likely(content)) from None
+        raise DataError(f"{path}: not {encoding} text {where}", likely_encoding(content)) from None
     except MemoryError:
         raise _too_large(path) from None
     refuse_utf8(str(path), content, encoding)
@@ -123,7 +130,7 @@ def _decode(path: Path, content: bytes, encoding: str) -> str:
         offset = len(text[:index].encode(encoding))
         line = text.count("\n", 0, index) + 1
         message = f"{path}: binary, not {encoding} text: NUL at byte {offset} in line {line}"
-        raise DataError(message, _likely(content))
+        raise DataError(message, likely_encoding(content))
     return text.removeprefix("\ufeff")
 
 
@@ -171,7 +178,7 @@ def refuse_utf8(where: str, content: bytes, encoding: str) -> None:
     raise DataError(f"{where}: is UTF-8 text, and would be read as {encoding}", hint)
 
 
-def _likely(content: bytes) -> str:
+def likely_encoding(content: bytes) -> str:
     """Return a hint at the encoding in which bytes that are not UTF-8 may be text."""
     if content[:2] in (b"\xff\xfe", b"\xfe\xff") or b"\0" in content[:200]:
         return f"is it text in another encoding? {field('encoding')} utf-16, if it is text"

@@ -18,7 +18,7 @@ import torch
 from torch import Tensor, nn
 
 from unrolled.cells import Cell, CellSource
-from unrolled.data.files import fingerprint, parse_json, read_plain, to_json, write_atomically
+from unrolled.data.files import parse_json, read_plain, to_json, write_atomically
 from unrolled.errors import PROGRAM, DataError, OptionError, RunError, field
 from unrolled.metrics import check_declared
 from unrolled.networks.budget import hidden_size_for
@@ -275,7 +275,7 @@ def prepare(
     trainer = _assemble(run, task, splits, processes, start)
     content = {
         "task": task.name,
-        "data": {"files": _fingerprints(task) if in_files else [], "options": data.to_run()},
+        "data": {"files": task.fingerprints(splits) if in_files else [], "options": data.to_run()},
         "model": _model_content(task.options.model, own_cell),
         "training": trainer.options.to_dict(),
     }
@@ -415,7 +415,7 @@ def _read(run: Run, task: Task[Any]) -> Splits[Any]:
     """Return the data of a run, if they are what they were when it began."""
     splits = task.read(task.options)
     with _as_written(run.path):
-        for file, before in zip_longest(_fingerprints(task), run.config["data"]["files"]):
+        for file, before in zip_longest(task.fingerprints(splits), run.config["data"]["files"]):
             if file != before:
                 message = f"{(file or before)['path']}: has changed since the run began"
                 hint = f"put back the file that {run.path} was trained on, or retrain"
@@ -590,7 +590,3 @@ def _within_budget(task: Task[Any]) -> Any:
     cell, budget = options.kind.cell, options.num_parameters
     heads = 1 if cell is None else cell.heads
     return sized(hidden_size_for(lambda size: task.make_model(sized(size)), budget, heads))
-
-
-def _fingerprints(task: Task[Any]) -> list[dict[str, Any]]:
-    return [fingerprint(path) for path in task.files(task.options.data)]

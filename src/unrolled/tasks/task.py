@@ -15,6 +15,7 @@ import torch
 from torch import Tensor, nn
 
 from unrolled.data.batching import batches_by_length
+from unrolled.data.files import fingerprint
 from unrolled.data.source import Source
 from unrolled.errors import OptionError, field
 from unrolled.inspection import Subject
@@ -103,6 +104,10 @@ class Task(ABC, Generic[Example]):
     @abstractmethod
     def files(cls, data: Any) -> list[Path]:
         """Return the files that hold the data: if one changes, a run cannot be resumed."""
+
+    def fingerprints(self, splits: Splits[Example]) -> list[dict[str, Any]]:  # noqa: ARG002
+        """Return path, size and SHA-256 of each file that `splits` were read from."""
+        return [fingerprint(path) for path in self.files(self.options.data)]
 
     @classmethod
     @abstractmethod

@@ -30,7 +30,7 @@ from torch.nn.functional import pad
 from unrolled.data.batching import IGNORE
 from unrolled.errors import DataError, OptionError, field
 
-__all__ = ["Columns"]
+__all__ = ["Columns", "check_length", "columns_of", "steps_within"]
 
 
 class Columns:
@@ -58,15 +58,7 @@ class Columns:
     """
 
     def __init__(self, tokens: Tensor, num_columns: int, min_steps: int = 1) -> None:
-        if num_columns < 1:
-            raise OptionError(f"the number of columns must be at least 1, got {num_columns}")
-        needed = num_columns * (min_steps - 1) + 2
-        if len(tokens) < needed:
-            raise DataError(
-                f"the text is too short: {num_columns} columns of {min_steps} steps need "
-                f"{needed} tokens, got {len(tokens)}",
-                f"give more text, or lower {field('batch_size')} (columns) or {field('k1')}",
-            )
+        check_length(len(tokens), num_columns, min_steps)
         self.num_columns = num_columns
         self.num_steps = -(-(len(tokens) - 1) // num_columns)
         size = num_columns * self.num_steps
@@ -93,13 +85,36 @@ class Columns:
         Raises:
             OptionError: The steps or the rank are outside of their range.
         """
-        if not 0 <= start < stop <= self.num_steps:
-            raise OptionError(f"steps {start} to {stop} are not within 0 to {self.num_steps}")
-        if not 0 <= rank < world_size <= self.num_columns:
-            raise OptionError(
-                f"process {rank} of {world_size} can have none of {self.num_columns} columns",
-                "take at least one column, a row of the batch, for each process",
-            )
-        first, last = (r * self.num_columns // world_size for r in (rank, rank + 1))
-        inputs = self._inputs[first:last, start:stop].clamp(min=0)  # 0 is a token of any vocabulary
-        return inputs, self._targets[first:last, start:stop].clone()
+        steps_within(start, stop, self.num_steps)
+        own = columns_of(rank, world_size, self.num_columns)
+        inputs = self._inputs[own, start:stop].clamp(min=0)  # 0 is a token of any vocabulary
+        return inputs, self._targets[own, start:stop].clone()
+
+
+def check_length(num_tokens: int, num_columns: int, min_steps: int) -> None:
+    """Raise `DataError` if a text is too short for its columns, `OptionError` if there are none."""
+    if num_columns < 1:
+        raise OptionError(f"the number of columns must be at least 1, got {num_columns}")
+    needed = num_columns * (min_steps - 1) + 2
+    if num_tokens < needed:
+        raise DataError(
+            f"the text is too short: {num_columns} columns of {min_steps} steps need "
+            f"{needed} tokens, got {num_tokens}",
+            f"give more text, or lower {field('batch_size')} (columns) or {field('k1')}",
+        )
+
+
+def steps_within(start: int, stop: int, num_steps: int) -> None:
+    """Raise `OptionError` unless a window has steps, and all of them are of the columns."""
+    if not 0 <= start < stop <= num_steps:
+        raise OptionError(f"steps {start} to {stop} are not within 0 to {num_steps}")
+
+
+def columns_of(rank: int, world_size: int, num_columns: int) -> slice:
+    """Return which columns belong to a process; `OptionError` if it could have none."""
+    if not 0 <= rank < world_size <= num_columns:
+        raise OptionError(
+            f"process {rank} of {world_size} can have none of {num_columns} columns",
+            "take at least one column, a row of the batch, for each process",
+        )
+    return slice(rank * num_columns // world_size, (rank + 1) * num_columns // world_size)

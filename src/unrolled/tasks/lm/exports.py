@@ -4,6 +4,7 @@ from collections.abc import Iterator, Sequence
 
 from torch import Tensor
 
+from unrolled.data.long_text import Text
 from unrolled.layers import state_tensors
 from unrolled.tasks.graphs import (
     AFTER,
@@ -23,7 +24,7 @@ _ROWS = 4
 _LONGEST = 512  # steps of a row
 
 
-class LanguageGraphs(Graphs[str]):
+class LanguageGraphs(Graphs[Text]):
     """The same for a text and for a token; a state of zeros stands at the beginning."""
 
     def whole(self) -> Graph:
@@ -38,10 +39,10 @@ class LanguageGraphs(Graphs[str]):
         """Return embedding, layer and scores."""
         return chain_of_tokens(self.model, writes=True)
 
-    def batches(self, examples: Sequence[str]) -> Iterator[dict[str, Tensor]]:
+    def batches(self, examples: Sequence[Text]) -> Iterator[dict[str, Tensor]]:
         """Yield the beginning of each text: its first row alone, and several rows."""
         for text in examples:
-            tokens = self.task.encode(text)
+            tokens = self.task.encode(str(text))
             for count in (1, _ROWS):
                 length = min(_LONGEST, len(tokens) // count)
                 if length:

@@ -66,6 +66,13 @@ class DataOptions(Options):
         ),
     ] = 0.1
     encoding: Encoding = "utf-8"
+    stream: Annotated[
+        bool | None,
+        Option(
+            "Read the text from its files while training, and not into memory.",
+            absent="for files of over 64 MB",
+        ),
+    ] = None
 
     def check(self) -> None:
         """Raise `OptionError` if there is no text, or a size for tokens that have none."""

@@ -4,13 +4,15 @@ Not here: the network (`model.py`), the text in columns and the walk through it 
 `tbptt.py`), how well a text is predicted (`evaluation.py`), new text (`sampling.py`).
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from itertools import chain
 from pathlib import Path
 from typing import Any, Self, cast
 
 import torch
 from torch import Tensor, nn
 
+from unrolled.data.long_text import LongText, Text, is_long
 from unrolled.data.source import Source
 from unrolled.data.text import python_library_text, read_text
 from unrolled.data.vocabulary import (
@@ -32,6 +34,7 @@ from unrolled.tasks.lm.model import LanguageModel
 from unrolled.tasks.lm.objective import LanguageModelObjective
 from unrolled.tasks.lm.options import DataOptions, ModelOptions, PredictOptions, TrainingOptions
 from unrolled.tasks.lm.sampling import default_prompt, generate, generate_many
+from unrolled.tasks.lm.streamed import StreamedColumns
 from unrolled.tasks.lm.subject import LanguageSubject
 from unrolled.tasks.lm.tbptt import TruncatedBPTT
 from unrolled.tasks.task import OptionClasses, Splits, Task, TaskOptions
@@ -42,9 +45,11 @@ __all__ = ["LanguageModelTask"]
 _SAMPLE_LENGTH = 300  # tokens
 _WORD_EMBEDDING = 256  # the absent embedding size of words
 _LONGEST_TOKEN = 16  # characters, on the mean over a text
+_MOST_HELD_OUT = 500_000  # characters of a text that is streamed: each evaluation reads them all
+_COUNTED = 16_000_000  # bytes of such a text on which words and pieces are counted
 
 
-class LanguageModelTask(Task[str]):
+class LanguageModelTask(Task[Text]):
     """The next token of a text. Its examples are texts: one to learn from, one held out.
 
     Args:
@@ -76,31 +81,41 @@ class LanguageModelTask(Task[str]):
         return python_library_text() if data.standard_library else [Path(f) for f in data.files]
 
     @classmethod
-    def read(cls, options: TaskOptions) -> Splits[str]:
+    def read(cls, options: TaskOptions) -> Splits[Text]:
         """Return the text in two parts, the end of it held out; or whole.
 
         Raises:
             DataError: A file cannot be read, or is not text.
         """
         data: DataOptions = options.data
-        text = read_text(cls.files(data), data.encoding)
+        files = cls.files(data)
+        if is_long(files) if data.stream is None else data.stream:
+            return _streamed(LongText.open(files, data.encoding), data)
+        text = read_text(files, data.encoding)
         cut = int(len(text) * (1 - data.held_out))
         return Splits([text[:cut]], [text[cut:]] if data.held_out else [], [], [])
 
     @classmethod
-    def fit(cls, options: TaskOptions, splits: Splits[str]) -> Self:
-        """Return the task with its vocabulary; that of BPE is learned from the training part."""
+    def fit(cls, options: TaskOptions, splits: Splits[Text]) -> Self:
+        """Return the task with its vocabulary; of BPE and words that of the training part.
+
+        Of a text that is streamed words and pieces are counted on a sample of that part.
+        """
         data: DataOptions = options.data
-        (training,), held_out = splits.training, "".join(splits.held_out)
+        (learned,) = splits.training
         vocabulary: Vocabulary
         if data.tokens == "char":
-            vocabulary = CharVocabulary.from_text(training + held_out)
+            parts = (learned, *splits.held_out)
+            found = [each.characters if isinstance(each, LongText) else each for each in parts]
+            vocabulary = CharVocabulary.from_text("".join(found))
         elif data.tokens == "byte":
             vocabulary = ByteVocabulary()
-        elif data.tokens == "bpe":
-            vocabulary = BPEVocabulary.train(training, data.most_tokens)
         else:
-            vocabulary = WordTokenVocabulary.from_text(training, data.most_tokens)
+            counted = learned.sample(_COUNTED) if isinstance(learned, LongText) else learned
+            if data.tokens == "bpe":
+                vocabulary = BPEVocabulary.train(counted, data.most_tokens)
+            else:
+                vocabulary = WordTokenVocabulary.from_text(counted, data.most_tokens)
         return cls(options, vocabulary)
 
     def to_dict(self) -> dict[str, Any]:
@@ -125,20 +140,29 @@ class LanguageModelTask(Task[str]):
         """What stands for an embedding size that is not given; None for one-hot input."""
         return _WORD_EMBEDDING if isinstance(self.vocabulary, WordTokenVocabulary) else None
 
-    def objective(self, splits: Splits[str], processes: Processes) -> LanguageModelObjective:
+    def objective(self, splits: Splits[Text], processes: Processes) -> LanguageModelObjective:
         """Return the walk through the training part, window by window.
 
         Raises:
             DataError: The text is too short for its columns, or to be predicted.
         """
         training: TrainingOptions = self.options.training
-        (learned,), held_out = splits.training, "".join(splits.held_out)
-        tokens = self.encode(learned)
+        (learned,), held_out = splits.training, "".join(map(str, splits.held_out))
         held_out_tokens = self.encode(held_out) if splits.held_out else None
-        columns = Columns(tokens, training.batch_size, min_steps=training.k1)
+        columns: Columns | StreamedColumns
+        if isinstance(learned, LongText):
+            self.vocabulary.encode(learned.characters)  # for its errors
+            columns = StreamedColumns(
+                learned, self.vocabulary, training.batch_size, min_steps=training.k1
+            )
+            characters_per_token = learned.num_characters / columns.num_tokens
+        else:
+            tokens = self.encode(learned)
+            columns = Columns(tokens, training.batch_size, min_steps=training.k1)
+            characters_per_token = len(learned) / len(tokens)
         return LanguageModelObjective(
             TruncatedBPTT(columns, training.k1, training.steps_backward, processes),
-            characters_per_token=len(learned) / len(tokens),
+            characters_per_token=characters_per_token,
             held_out=held_out_tokens,
             held_out_size=(
                 TextSize(0, 0)
@@ -148,7 +172,7 @@ class LanguageModelTask(Task[str]):
             reach_lag=2 * training.steps_backward if training.log_reach else None,
         )
 
-    def evaluate(self, model: nn.Module, examples: Sequence[str]) -> dict[str, Any]:
+    def evaluate(self, model: nn.Module, examples: Sequence[Text]) -> dict[str, Any]:
         """Return how well texts are predicted: every token of each after its first.
 
         Raises:
@@ -156,14 +180,26 @@ class LanguageModelTask(Task[str]):
             VocabularyError: A text has characters that the vocabulary lacks.
         """
         measured = []
-        for text in examples:
+        for text in chain.from_iterable(map(_pieces, examples)):
             tokens = self.encode(text)
             size = self._size_after_first(text, tokens)
             measured.append(evaluate_language_model(cast(LanguageModel, model), tokens, size))
         return combined(measured).to_dict()
 
-    def read_examples(self, path: Path) -> tuple[list[str], list[str]]:
+    def fingerprints(self, splits: Splits[Text]) -> list[dict[str, Any]]:
+        """Return those of the text files; of a streamed text they were made while it was read."""
+        (learned,) = splits.training
+        if isinstance(learned, LongText):
+            return learned.fingerprints
+        return super().fingerprints(splits)
+
+    def read_examples(self, path: Path) -> tuple[list[Text], list[str]]:
         """Return the text of a file."""
+        if is_long([path]):
+            note = (
+                f"{path}: measured in pieces of 16 million characters, each after its first token"
+            )
+            return [LongText.open([path], self.options.data.encoding)], [note]
         return [read_text([path], self.options.data.encoding)], []
 
     def predict(
@@ -200,10 +236,10 @@ class LanguageModelTask(Task[str]):
         candidates = ", ".join(f"{c['text']!r} {c['probability']:.2f}" for c in prediction["next"])
         return f"{'' if bits is None else f'{bits:.3f}'}\t{candidates}\t{prediction['text']}"
 
-    def beginning(self, examples: Sequence[str], num_steps: int) -> list[str]:
+    def beginning(self, examples: Sequence[Text], num_steps: int) -> list[Text]:
         """Return the beginning of the first text."""
         most = 1 if self.vocabulary.kind in ("char", "byte") else _LONGEST_TOKEN  # in characters
-        return [text[: num_steps * most] for text in examples[:1]]
+        return [str(text)[: num_steps * most] for text in examples[:1]]
 
     @property
     def commands(self) -> tuple[str, ...]:
@@ -247,12 +283,12 @@ class LanguageModelTask(Task[str]):
         encoding = self.options.data.encoding
         return LanguageSubject(cast(LanguageModel, model), self.vocabulary, encoding)
 
-    def describe(self, splits: Splits[str]) -> str:
+    def describe(self, splits: Splits[Text]) -> str:
         """Return how much text, and the vocabulary."""
         size = sum(path.stat().st_size for path in self.files(self.options.data))
         vocabulary = f"vocabulary of {len(self.vocabulary):,} ({self.vocabulary.kind})"
-        if isinstance(self.vocabulary, WordTokenVocabulary):
-            share = self.vocabulary.spelled(splits.held_out[0])
+        if isinstance(self.vocabulary, WordTokenVocabulary) and splits.held_out:
+            share = self.vocabulary.spelled(str(splits.held_out[0]))
             vocabulary += f", {share:.1%} of the held-out words are spelled"
         return f"{size:,} bytes of text, {vocabulary}"
 
@@ -286,3 +322,24 @@ class LanguageModelTask(Task[str]):
         top = scores[0, -1].cpu().double().softmax(-1).topk(min(count, len(self.vocabulary)))
         pairs = zip(top.indices.tolist(), top.values.tolist(), strict=True)
         return [{"text": self.vocabulary.symbols(id), "probability": p} for id, p in pairs]
+
+
+def _pieces(text: Text) -> Iterable[str]:
+    """Return the pieces in which a text is measured."""
+    return text.pieces() if isinstance(text, LongText) else [text]
+
+
+def _streamed(text: LongText, data: DataOptions) -> Splits[Text]:
+    """Return a text that stays in its files, and the end of it, which does not, held out."""
+    size = text.num_characters
+    cut = max(int(size * (1 - data.held_out)), size - _MOST_HELD_OUT)
+    note = (
+        f"the text, {size:,} characters, is read from its files while the training goes on; "
+        f"the last {size - cut:,} are held out"
+    )
+    if size - cut == _MOST_HELD_OUT:
+        note += ", the most of a text that is streamed"
+    if data.tokens in ("bpe", "word"):
+        note += f"; the vocabulary is that of {_COUNTED / 1e6:.0f} MB from all over it"
+    held_out: list[Text] = [text.read(cut, size)] if data.held_out else []
+    return Splits([text.until(max(1, cut))], held_out, [], [note])

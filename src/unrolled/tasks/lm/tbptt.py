@@ -27,6 +27,7 @@ from unrolled.errors import OptionError, field
 from unrolled.layers import State, map_state
 from unrolled.networks.devices import moved
 from unrolled.tasks.lm.columns import Columns
+from unrolled.tasks.lm.streamed import StreamedColumns
 from unrolled.training.distributed import ALONE, Processes
 
 __all__ = ["TruncatedBPTT"]
@@ -45,7 +46,13 @@ class TruncatedBPTT:
         OptionError: `k1` or `k2` is too small.
     """
 
-    def __init__(self, columns: Columns, k1: int, k2: int, processes: Processes = ALONE) -> None:
+    def __init__(
+        self,
+        columns: Columns | StreamedColumns,
+        k1: int,
+        k2: int,
+        processes: Processes = ALONE,
+    ) -> None:
         if k1 < 1:
             raise OptionError(f"{field('k1')} (steps forward) must be at least 1, got {k1}")
         if k2 < k1:
@@ -92,12 +99,17 @@ class TruncatedBPTT:
         """Return the place in the columns and the carried state as plain tensors and numbers."""
         state = self.state
         plain = state if state is None or isinstance(state, Tensor) else tuple(state)
-        return {"position": self.position, "state": plain}
+        place: dict[str, Any] = {"position": self.position, "state": plain}
+        if isinstance(self.columns, StreamedColumns):
+            place["places"] = self.columns.places
+        return place
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Go to the place that `state_dict` described."""
         self.position = state["position"]
         self.state = state["state"]
+        if isinstance(self.columns, StreamedColumns):
+            self.columns.go_to(state["places"])
 
     def _window_start(self, position: int) -> int:
         return max(0, position + self.k1 - self.k2)
