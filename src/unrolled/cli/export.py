@@ -12,6 +12,7 @@ from unrolled.errors import OptionError, field
 
 if TYPE_CHECKING:
     from unrolled.export.c.proof import Proof
+    from unrolled.tasks import Loaded
 
 __all__ = ["export"]
 
@@ -94,13 +95,21 @@ def _refuse(other: str, options: dict[str, object]) -> None:
             raise OptionError(f"{field(name)} is of {field(other)}", f"leave {field(name)} out")
 
 
+def _loaded(run: Path, trust_code: bool) -> "Loaded":
+    """Return a run's task and model; what of it is not exported is said on stderr."""
+    loaded = load_run(run, trust_code=trust_code)
+    if (left_out := loaded.task.graphs(loaded.model).left_out) is not None:
+        say(f"note: {left_out}", err=True)
+    return loaded
+
+
 def _to_onnx(run: Path, onnx: Path, stream: bool, opset: int | None, trust_code: bool) -> None:
     from unrolled.export import to_onnx
     from unrolled.export.writing import check_libraries, check_opset
 
     check_libraries()
     check_opset(opset)
-    for file in to_onnx(load_run(run, trust_code=trust_code), onnx, stream=stream, opset=opset):
+    for file in to_onnx(_loaded(run, trust_code), onnx, stream=stream, opset=opset):
         say(f"{file.path}: {_difference(file.difference, file.num_rows)}")
 
 
@@ -110,8 +119,7 @@ def _to_c(run: Path, c: Path, weights: str, name: str, check: bool, trust_code: 
 
     stored = weight_format(weights, name)
     check_folder(c)
-    loaded = load_run(run, trust_code=trust_code)
-    model = to_c(loaded, c, weights=stored, name=name, check=check)
+    model = to_c(_loaded(run, trust_code), c, weights=stored, name=name, check=check)
     sizes = f"{model.num_bytes:,} bytes of weights, {model.instance:,} of each instance"
     say(f"{model.source}: {sizes}")
     if (proof := model.proof) is None:
@@ -127,7 +135,7 @@ def _to_wasm(run: Path, wasm: Path, weights: str, check: bool, trust_code: bool)
 
     stored = check_format(weights)
     check_folder(wasm, "wasm")
-    model = to_wasm(load_run(run, trust_code=trust_code), wasm, weights=stored, check=check)
+    model = to_wasm(_loaded(run, trust_code), wasm, weights=stored, check=check)
     made = "the module of the built-in cells" if model.is_prebuilt else "a module compiled here"
     say(f"{wasm / 'index.html'}: {model.num_bytes:,} bytes of weights as {stored}, {made}")
     if (proof := model.proof) is not None:

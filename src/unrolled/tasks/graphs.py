@@ -181,6 +181,11 @@ class Graphs(ABC, Generic[Example]):
     def __init__(self, task: Any, model: Any) -> None:
         self.task, self.model = task, model
 
+    @property
+    def left_out(self) -> str | None:
+        """What the model does beside its graphs, a sentence; None where that is nothing."""
+        return None
+
     @abstractmethod
     def whole(self) -> Graph:
         """Return the graph that reads whole sequences."""

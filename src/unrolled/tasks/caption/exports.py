@@ -19,6 +19,17 @@ __all__ = ["CaptionerGraphs"]
 class CaptionerGraphs(DecoderGraphs):
     """Pictures, (B, 3, S, S) uint8; or log-mel frames, (B, T, K) scaled, and their lengths."""
 
+    @property
+    def left_out(self) -> str | None:
+        """Say that captions of training examples, which count here, are not among the outputs."""
+        neighbours = self.model.neighbours
+        if neighbours is None or not float(neighbours.weight):
+            return None
+        return (
+            "what is written is the network's alone: the captions of the nearest training "
+            "examples, which this model also chooses from, are not exported"
+        )
+
     def source(self) -> tuple[dict[str, Tensor], dict[str, dict[int, str]]]:
         """Return two pictures, or two recordings."""
         data = self.task.options.data

@@ -30,6 +30,7 @@ from unrolled.errors import OptionError
 from unrolled.networks.decoder import Decoder, DecoderConfig, DecoderState
 from unrolled.networks.picture_encoder import PictureEncoder, PictureEncoderConfig
 from unrolled.networks.sound_encoder import SoundEncoder, SoundEncoderConfig
+from unrolled.tasks.caption.neighbours import Neighbours
 from unrolled.tasks.caption.options import ModelOptions
 
 __all__ = ["Captioner"]
@@ -63,6 +64,7 @@ class Captioner(nn.Module):
         vocabulary_size: V, how many different words there are.
         picture_size: S, pixels of each side, for pictures.
         num_bands: K, features of each log-mel frame, for recordings.
+        neighbours: The training examples whose captions are candidates; None for none.
 
     Raises:
         OptionError: Pictures and recordings, or neither; a size below 1.
@@ -83,6 +85,7 @@ class Captioner(nn.Module):
         vocabulary_size: int,
         picture_size: int | None = None,
         num_bands: int | None = None,
+        neighbours: Neighbours | None = None,
     ) -> None:
         super().__init__()
         if (picture_size is None) == (num_bands is None):
@@ -90,6 +93,7 @@ class Captioner(nn.Module):
             message = f"Captioner: one of picture_size and num_bands must be given, got {got}"
             raise OptionError(message, "a captioner is for pictures or for recordings")
         self.options = options
+        self.neighbours = neighbours
         encoder = _encoder_config(options, picture_size, num_bands)
         self.encoder: PictureEncoder | SoundEncoder
         if isinstance(encoder, PictureEncoderConfig):

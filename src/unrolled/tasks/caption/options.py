@@ -1,6 +1,7 @@
 """What can be chosen of a captioner: how its media are read, its network, its training."""
 
-from typing import Annotated, ClassVar
+from collections.abc import Mapping
+from typing import Annotated, Any, ClassVar
 
 from unrolled.data.options import MEDIA, Encoding, Flip, MediaFolder, MediumOptions, PartOptions
 from unrolled.data.tables import TABLE_SUFFIXES
@@ -65,6 +66,8 @@ class DataOptions(MediumOptions, PartOptions):
 class ModelOptions(BidirectionalOptions):
     """What a captioner is made of."""
 
+    before: ClassVar[Mapping[str, Any]] = {"neighbours": 0}
+
     encoder_layers: Annotated[
         int | None,
         Option(
@@ -80,6 +83,14 @@ class ModelOptions(BidirectionalOptions):
     ] = True
     frames_per_step: FramesPerStep = 3
     channels: Channels = 32
+    neighbours: Annotated[
+        int,
+        Option(
+            "Number of nearest training examples whose captions are candidates beside what is "
+            "written; how much nearness counts is chosen on the held-out part. 0 for none.",
+            within="[0, inf)",
+        ),
+    ] = 10
 
     def check(self) -> None:
         """Raise `OptionError` if nothing of what is seen or heard reaches the decoder."""

@@ -1,16 +1,33 @@
 """The words that a captioner finds best for what it sees or hears, and where it looked."""
 
 from collections.abc import Sequence
+from dataclasses import replace
+from typing import NamedTuple
 
 import torch
 from torch import Tensor
 
+from unrolled.data.batching import IGNORE, pad
+from unrolled.data.words import BEGIN, END, UNKNOWN
 from unrolled.networks import BeamOptions, Hypothesis
+from unrolled.networks.beam import length_penalty
 from unrolled.networks.devices import moved
 from unrolled.networks.word_search import known_words, search_words
 from unrolled.tasks.caption.model import Captioner
+from unrolled.tasks.caption.neighbours import Neighbour
 
-__all__ = ["attention_of", "best_captions"]
+__all__ = ["Candidate", "attention_of", "best_captions", "best_of", "candidates_of"]
+
+
+class Candidate(NamedTuple):
+    """A caption that may be chosen.
+
+    hypothesis: The caption, and its score by the decoder alone.
+    distance: Of the nearest example that has it; 1, as far as any two are, where none has.
+    """
+
+    hypothesis: Hypothesis
+    distance: float
 
 
 @torch.inference_mode()
@@ -27,6 +44,66 @@ def best_captions(
     """
     state = captioner.start(media, lengths)
     return search_words(captioner.decoder, state, len(media), options)
+
+
+@torch.inference_mode()
+def candidates_of(
+    captioner: Captioner,
+    media: Tensor,
+    lengths: Tensor | None,
+    written: Sequence[Hypothesis],
+    neighbours: Sequence[Neighbour],
+    options: BeamOptions,
+) -> list[Candidate]:
+    """Return what was written, and the neighbours' captions, scored by the decoder.
+
+    Args:
+        captioner: In eval mode.
+        media: One row of what `Captioner.start` takes.
+        lengths: The same.
+        written: What the beam found.
+        neighbours: Captions of the nearest examples.
+        options: Of the search; captions that repeat what may not be repeated are left out.
+    """
+    distances = {tuple(each.words.tolist()): each.distance for each in neighbours}
+    candidates = [Candidate(each, distances.pop(each.tokens, 1.0)) for each in written]
+    n = options.no_repeat
+    rest = [words for words in distances if n is None or not _repeats(words, n)]
+    if not rest:
+        return candidates
+    begin, end = torch.tensor([BEGIN]), torch.tensor([END])
+    words = [torch.tensor(each, dtype=torch.int64) for each in rest]
+    previous, _ = pad([torch.cat([begin, each]) for each in words], END)
+    targets, _ = pad([torch.cat([each, end]) for each in words], IGNORE)
+    state = captioner.start(media, lengths)
+    state = state.rows(torch.zeros(len(rest), dtype=torch.int64))
+    scores = captioner.decoder(moved(previous, media), state)[0].cpu().double()
+    scores[:, :, [UNKNOWN, BEGIN]] = -torch.inf  # as in the search
+    of_each = scores.log_softmax(-1).gather(2, targets.clamp(min=0)[:, :, None]).squeeze(2)
+    totals = of_each.masked_fill(targets == IGNORE, 0.0).sum(1).tolist()
+    for tokens, total in zip(rest, totals, strict=True):
+        score = total / length_penalty(len(tokens) + 1, options.length_penalty)
+        hypothesis = Hypothesis(tokens, total, score, complete=True)
+        candidates.append(Candidate(hypothesis, distances[tokens]))
+    return candidates
+
+
+def best_of(candidates: Sequence[Candidate], weight: float, count: int) -> list[Hypothesis]:
+    """Return the best candidates, the best first; of equals the first.
+
+    Args:
+        candidates: At least one.
+        weight: What a distance of 1 takes from a score, in nats.
+        count: How many are returned, if there are as many.
+    """
+    scored = [replace(each, score=each.score - weight * distance) for each, distance in candidates]
+    return sorted(scored, key=lambda each: (not each.complete, -each.score))[:count]
+
+
+def _repeats(words: Sequence[int], n: int) -> bool:
+    """Return whether n words in a row occur twice."""
+    grams = [tuple(words[start : start + n]) for start in range(len(words) - n + 1)]
+    return len(set(grams)) < len(grams)
 
 
 @torch.inference_mode()

@@ -12,8 +12,15 @@ import torch
 from torch import Tensor, nn
 
 from unrolled.data.augment import augment_frames, augment_pictures
-from unrolled.data.batching import IGNORE, batches_by_length, batches_that_come, pad
-from unrolled.data.content import flag_of, number_of, numbers_of, one_of, whole_number_of
+from unrolled.data.batching import IGNORE, batches_that_come, pad
+from unrolled.data.content import (
+    flag_of,
+    number_of,
+    numbers_of,
+    one_of,
+    whole_number_of,
+    whole_numbers_of,
+)
 from unrolled.data.media import Kind, named_media
 from unrolled.data.recordings import scale_of
 from unrolled.data.source import Source
@@ -33,8 +40,10 @@ from unrolled.networks.beam import beam_options
 from unrolled.networks.devices import moved
 from unrolled.tasks.caption.baselines import best_constant, nearest_neighbours
 from unrolled.tasks.caption.captions import Caption, join_words, words_of
+from unrolled.tasks.caption.choosing import choose_weight, describe_all
 from unrolled.tasks.caption.exports import CaptionerGraphs
 from unrolled.tasks.caption.model import Captioner
+from unrolled.tasks.caption.neighbours import Neighbours
 from unrolled.tasks.caption.options import (
     DataOptions,
     ModelOptions,
@@ -42,9 +51,10 @@ from unrolled.tasks.caption.options import (
     TrainingOptions,
 )
 from unrolled.tasks.caption.reader import check_kind, read_parts, read_table_of
-from unrolled.tasks.caption.search import attention_of, best_captions
+from unrolled.tasks.caption.search import attention_of
 from unrolled.tasks.caption.subject import CaptionerSubject
 from unrolled.tasks.task import ExamplesTask, OptionClasses, Splits, TaskOptions
+from unrolled.training.options import FEWEST
 
 __all__ = ["CaptionTask"]
 
@@ -69,6 +79,7 @@ class CaptionTask(ExamplesTask[Caption]):
             training, and is not when it is used, must not drown the others.
         short: Whether most captions are of fewer than four words: exact matches then rank.
         text_version: Of how captions are cut, `data.words.TEXT_VERSION`.
+        remembered: How many training examples the model keeps, and the words of the longest.
     """
 
     name = "caption"
@@ -86,6 +97,7 @@ class CaptionTask(ExamplesTask[Caption]):
         scale: float = 1.0,
         short: bool = False,
         text_version: int = TEXT_VERSION,
+        remembered: tuple[int, int] = (0, 0),
     ) -> None:
         super().__init__(options)
         self.vocabulary = vocabulary
@@ -95,6 +107,7 @@ class CaptionTask(ExamplesTask[Caption]):
         self.scale = scale
         self.short = short
         self._text_version = text_version
+        self._remembered = remembered
 
     @property
     def metrics(self) -> Sequence[Metric]:
@@ -141,10 +154,12 @@ class CaptionTask(ExamplesTask[Caption]):
         max_words = min(2 * longest, _MOST_WORDS)
         kind = training[0].kind
         short = are_short(len(example.words) for example in training)
-        if kind == "picture":
-            return cls(options, vocabulary, kind, max_words, short=short)
-        mean, scale = scale_of(example.content for example in training)
-        return cls(options, vocabulary, kind, max_words, mean, scale, short)
+        mean: Sequence[float] = ()
+        scale = 1.0
+        if kind == "recording":
+            mean, scale = scale_of(example.content for example in training)
+        remembered = (len(training), longest) if options.model.neighbours else (0, 0)
+        return cls(options, vocabulary, kind, max_words, mean, scale, short, remembered=remembered)
 
     def to_dict(self) -> dict[str, Any]:
         """Return the words, the kind and the scale."""
@@ -156,11 +171,17 @@ class CaptionTask(ExamplesTask[Caption]):
             "scale": self.scale,
             "short": self.short,
             "text_version": self._text_version,
+            "remembered": list(self._remembered),
         }
 
     @classmethod
     def from_dict(cls, options: TaskOptions, content: dict[str, Any]) -> Self:
         """Return the task that `to_dict` described."""
+        num_examples, longest = (
+            whole_numbers_of(content, "remembered", 2, least=0)
+            if "remembered" in content
+            else (0, 0)
+        )
         return cls(
             options,
             WordVocabulary.from_dict(content),
@@ -170,6 +191,7 @@ class CaptionTask(ExamplesTask[Caption]):
             number_of(content, "scale", above=0),
             "short" in content and flag_of(content, "short"),
             text_version_of(content),
+            (num_examples, longest),
         )
 
     def make_model(self, options: ModelOptions) -> Captioner:
@@ -179,7 +201,46 @@ class CaptionTask(ExamplesTask[Caption]):
             medium = {"picture_size": data.picture_size}
         else:
             medium = {"num_bands": data.num_bands}
-        return Captioner(options, vocabulary_size=len(self.vocabulary), **medium)
+        num_examples, longest = self._remembered
+        neighbours = None
+        if num_examples:
+            neighbours = Neighbours(num_examples, longest, self.kind, data.num_bands)
+        size = len(self.vocabulary)
+        return Captioner(options, vocabulary_size=size, neighbours=neighbours, **medium)
+
+    def initialize(self, model: nn.Module, splits: Splits[Caption]) -> None:
+        """Have the model keep the training examples."""
+        if (neighbours := cast(Captioner, model).neighbours) is not None:
+            training = splits.training
+            captions = [self.encoded(example) for example in training]
+            neighbours.remember([example.content for example in training], captions)
+
+    def calibrate(self, model: nn.Module, held_out: Sequence[Caption]) -> bool:
+        """Choose how much the nearness of examples counts; return whether it was done.
+
+        It is the weight whose captions of the held-out part are best by the metric that ranks, of
+        equals by chrF, of equals the smallest. Fewer than 30 examples decide nothing: the network
+        then writes alone.
+        """
+        neighbours = cast(Captioner, model).neighbours
+        if neighbours is None:
+            return False
+        neighbours.weight.zero_()
+        if len(held_out) < FEWEST:
+            return True
+        named = {example.name: example for example in held_out}
+        media = [example.content for example in named.values()]
+        references = _references(held_out)
+
+        def figures(rows: Sequence[Sequence[Hypothesis]]) -> tuple[float, float]:
+            written = [self._text(best) for best, *_ in rows]
+            measured = text_metrics(written, references, short=self.short)
+            return measured[self.metrics[0].name] or 0.0, measured["chrf"]
+
+        options = self._beam_options(PredictOptions())
+        weight = choose_weight(cast(Captioner, model), media, self.collate, options, figures)
+        neighbours.weight.fill_(weight)
+        return True
 
     def check_start(self, splits: Splits[Caption]) -> None:
         """Raise `DataError` unless a captioner of this kind can read these media."""
@@ -342,13 +403,7 @@ class CaptionTask(ExamplesTask[Caption]):
         self, model: nn.Module, contents: Sequence[Tensor], options: BeamOptions
     ) -> list[list[Hypothesis]]:
         """Return the best captions of each picture or recording."""
-        hypotheses: list[list[Hypothesis]] = [[] for _ in contents]
-        for batch in batches_by_length([len(content) for content in contents], _AT_ONCE):
-            media, lengths = moved(self.collate([contents[index] for index in batch]), model)
-            rows = best_captions(cast("Captioner", model), media, lengths, options)
-            for index, row in zip(batch, rows, strict=True):
-                hypotheses[index] = row
-        return hypotheses
+        return describe_all(cast("Captioner", model), contents, self.collate, options)
 
     def _described(
         self, model: nn.Module, content: Tensor, hypotheses: Sequence[Hypothesis]

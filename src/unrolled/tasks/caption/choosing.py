@@ -1,0 +1,101 @@
+"""The captions of many pictures or recordings, and how much the nearness of examples counts.
+
+Not here: how one is searched for (`search.py`), what nearness is (`neighbours.py`).
+"""
+
+from collections.abc import Callable, Sequence
+
+import torch
+from torch import Tensor
+
+from unrolled.data.batching import batches_by_length
+from unrolled.networks import BeamOptions, Hypothesis
+from unrolled.networks.devices import moved
+from unrolled.tasks.caption.model import Captioner
+from unrolled.tasks.caption.neighbours import WEIGHTS
+from unrolled.tasks.caption.search import best_captions, best_of, candidates_of
+
+__all__ = ["choose_weight", "describe_all"]
+
+Collate = Callable[[Sequence[Tensor]], tuple[Tensor, Tensor | None]]
+Rows = list[list[Hypothesis]]
+
+_AT_ONCE = 32
+
+
+def describe_all(
+    captioner: Captioner, contents: Sequence[Tensor], collate: Collate, options: BeamOptions
+) -> Rows:
+    """Return the best captions of each picture or recording, the best first.
+
+    Args:
+        captioner: In eval mode.
+        contents: What is described.
+        collate: Makes a batch of contents.
+        options: Of the search.
+    """
+    rows = _written(captioner, contents, collate, options)
+    neighbours = captioner.neighbours
+    if neighbours is None or not (weight := float(neighbours.weight)):
+        return rows
+    return _weighed(captioner, contents, collate, options, rows, [weight])[0]
+
+
+def choose_weight(
+    captioner: Captioner,
+    contents: Sequence[Tensor],
+    collate: Collate,
+    options: BeamOptions,
+    figures: Callable[[Rows], tuple[float, ...]],
+) -> float:
+    """Return the weight whose captions are best, of equals the smallest.
+
+    Args:
+        captioner: In eval mode, with neighbours.
+        contents: Held-out ones.
+        collate: Makes a batch of contents.
+        options: Of the search.
+        figures: Of the captions of all contents; more is better, the first decides.
+    """
+    rows = _written(captioner, contents, collate, options)
+    further = _weighed(captioner, contents, collate, options, rows, WEIGHTS)
+    best, chosen = figures(rows), 0.0
+    for weight, weighed in zip(WEIGHTS, further, strict=True):
+        if (of_weight := figures(weighed)) > best:
+            best, chosen = of_weight, weight
+    return chosen
+
+
+def _written(
+    captioner: Captioner, contents: Sequence[Tensor], collate: Collate, options: BeamOptions
+) -> Rows:
+    """Return what the beam finds for each."""
+    rows: Rows = [[] for _ in contents]
+    for batch in batches_by_length([len(content) for content in contents], _AT_ONCE):
+        media, lengths = moved(collate([contents[index] for index in batch]), captioner)
+        found = best_captions(captioner, media, lengths, options)
+        for index, row in zip(batch, found, strict=True):
+            rows[index] = row
+    return rows
+
+
+@torch.inference_mode()
+def _weighed(
+    captioner: Captioner,
+    contents: Sequence[Tensor],
+    collate: Collate,
+    options: BeamOptions,
+    written: Rows,
+    weights: Sequence[float],
+) -> list[Rows]:
+    """Return, for each weight, the best captions of each, neighbours' captions among them."""
+    neighbours, count = captioner.neighbours, captioner.options.neighbours
+    assert neighbours is not None
+    weighed: list[Rows] = [[] for _ in weights]
+    for content, row in zip(contents, written, strict=True):
+        media, lengths = moved(collate([content]), captioner)
+        nearest = neighbours.nearest(content, count)
+        candidates = candidates_of(captioner, media, lengths, row, nearest, options)
+        for rows, weight in zip(weighed, weights, strict=True):
+            rows.append(best_of(candidates, weight, options.n_best))
+    return weighed
