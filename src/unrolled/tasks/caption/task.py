@@ -45,6 +45,7 @@ from unrolled.tasks.caption.reader import check_kind, read_parts, read_table_of
 from unrolled.tasks.caption.search import attention_of, best_captions
 from unrolled.tasks.caption.subject import CaptionerSubject
 from unrolled.tasks.task import ExamplesTask, OptionClasses, Splits, TaskOptions
+from unrolled.training import share
 
 __all__ = ["CaptionTask"]
 
@@ -342,10 +343,14 @@ class CaptionTask(ExamplesTask[Caption]):
         self, model: nn.Module, contents: Sequence[Tensor], options: BeamOptions
     ) -> list[list[Hypothesis]]:
         """Return the best captions of each picture or recording."""
-        hypotheses: list[list[Hypothesis]] = [[] for _ in contents]
-        for batch in batches_by_length([len(content) for content in contents], _AT_ONCE):
+
+        def searched(batch: list[int]) -> list[list[Hypothesis]]:
             media, lengths = moved(self.collate([contents[index] for index in batch]), model)
-            rows = best_captions(cast("Captioner", model), media, lengths, options)
+            return best_captions(cast("Captioner", model), media, lengths, options)
+
+        hypotheses: list[list[Hypothesis]] = [[] for _ in contents]
+        batches = batches_by_length([len(content) for content in contents], _AT_ONCE)
+        for batch, rows in zip(batches, share(searched, batches), strict=True):
             for index, row in zip(batch, rows, strict=True):
                 hypotheses[index] = row
         return hypotheses

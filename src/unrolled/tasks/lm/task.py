@@ -137,7 +137,13 @@ class LanguageModelTask(Task[str]):
         held_out_tokens = self.encode(held_out) if splits.held_out else None
         columns = Columns(tokens, training.batch_size, min_steps=training.k1)
         return LanguageModelObjective(
-            TruncatedBPTT(columns, training.k1, training.steps_backward, processes),
+            TruncatedBPTT(
+                columns,
+                training.k1,
+                training.steps_backward,
+                processes,
+                accumulate=training.accumulate,
+            ),
             characters_per_token=len(learned) / len(tokens),
             held_out=held_out_tokens,
             held_out_size=(
