@@ -593,6 +593,22 @@ def test_a_run_of_a_device_that_is_not_here_goes_on_where_it_is_told(tmp_path, m
     assert device_of(resumed.trainer.model) == torch.device("cpu")
 
 
+def check_that_sharing_changes_no_figure(prepared: Prepared, processes: Processes) -> None:
+    """Of enough held-out examples that there is work for both."""
+    objective, model = prepared.trainer.objective, prepared.trainer.average
+    if isinstance(objective.held_out, torch.Tensor):
+        objective.held_out = objective.held_out.repeat(30)
+    else:
+        objective.held_out = [*objective.held_out] * 30
+    alone = objective.evaluate(model)
+    with processes.sharing():
+        together = objective.evaluate(model)
+    if isinstance(objective.held_out, torch.Tensor):  # columns of a text are divided otherwise
+        assert together == pytest.approx(alone, rel=1e-5)
+    else:
+        assert together == alone
+
+
 if __name__ == "__main__":
     sys.modules["torch.utils.tensorboard"] = None  # type: ignore[assignment]  # slow to import
     torch.set_num_threads(1)
@@ -604,3 +620,4 @@ if __name__ == "__main__":
             assert prepared.trainer.fit().reason == "finished", name
             if processes.is_first:
                 prepared.finish()
+            check_that_sharing_changes_no_figure(prepared, processes)

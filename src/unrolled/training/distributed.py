@@ -10,7 +10,7 @@ import os
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from contextvars import ContextVar
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, TypeVar
 
 import torch
@@ -32,7 +32,7 @@ class Processes:
         rank: This process, from 0. The first one writes the run's folder and talks to the user.
         world_size: How many there are.
         local_rank: This process among those of its computer, from 0.
-        restarts: How often torchrun has started them again, because one of them had died.
+        restarts: 0 until torchrun has started them again, because one of them had died.
         may_restart: Whether torchrun would.
     """
 
@@ -174,11 +174,35 @@ def initialize_distributed() -> Iterator[Processes]:
     if world_size == 1:
         yield Processes(0, 1, 0, restarts, most_restarts > 0)
         return
-    dist.init_process_group("gloo")
+    if os.environ.get("GROUP_WORLD_SIZE") == "1":
+        _join_those_of_this_start(restarts)
+    else:
+        dist.init_process_group("gloo")
     try:
-        yield Processes(dist.get_rank(), world_size, local_rank, restarts, most_restarts > 0)
+        processes = Processes(dist.get_rank(), world_size)
+        (all_restarts,) = processes.sum(restarts)  # only the computer of the dead one counts it
+        yield replace(
+            processes,
+            local_rank=local_rank,
+            restarts=int(all_restarts),
+            may_restart=most_restarts > 0,
+        )
     finally:
         # A DistributedDataParallel in a reference cycle would keep the group until the interpreter
         # is gone, and with it gloo's threads, which then abort the process.
         gc.collect()
         dist.destroy_process_group()
+
+
+def _join_those_of_this_start(restarts: int) -> None:
+    """Make the group under a name of its own after every start.
+
+    torchrun on one computer keeps one store for all starts: a process that is faster than the
+    others would find there the addresses of those that have died.
+    """
+    from torch._C._distributed_c10d import PrefixStore  # not in every build of torch
+    from torch.distributed.rendezvous import rendezvous
+
+    store, rank, world_size = next(rendezvous("env://"))
+    named = PrefixStore(f"start-{restarts}", store)
+    dist.init_process_group("gloo", store=named, rank=rank, world_size=world_size)
