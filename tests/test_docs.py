@@ -94,7 +94,8 @@ def commands_and_paths(command, path=()):
 
 
 COMMANDS = commands_and_paths(typer.main.get_command(app))
-OF_OTHERS = {"--help", "--version", "--randomly-seed", "--nproc-per-node"}
+OF_TORCHRUN = {"--nproc-per-node", "--nnodes", "--node-rank", "--max-restarts"}
+OF_OTHERS = {"--help", "--version", "--randomly-seed"} | OF_TORCHRUN
 
 
 def flags_of(command):

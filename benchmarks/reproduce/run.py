@@ -1,7 +1,8 @@
 """Published tables, run again: each figure beside the paper's.
 
 What is trained, and what the papers say, is in `papers.toml`. What is done is kept: the same
-command goes on where it stopped, within a training too.
+command goes on where it stopped, within a training too. Given at the same time on several computers
+that see the folder of `--out`, the command shares the trainings among them.
 
     python benchmarks/reproduce/run.py --list
     python benchmarks/reproduce/run.py bai-jsb bai-adding --data DATA --out runs/reproduce
@@ -20,10 +21,17 @@ import random
 import shlex
 import subprocess
 import sys
+import threading
+import time
 import tomllib
+from collections import deque
 from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
+
+from unrolled.comparison import Claims
+from unrolled.data.files import to_json, write_atomically
 
 HERE = Path(__file__).parent
 PIXELS = 28 * 28
@@ -68,6 +76,24 @@ def rows_of(papers: dict[str, Any], names: Sequence[str]) -> Iterator[tuple[str,
     for name, row in papers.items():
         if not names or name in names:
             yield from ((name, cell, row) for cell in row["published"])
+
+
+@contextmanager
+def alive(claims: Claims) -> Iterator[None]:
+    """Give a sign of life for the claims inside the `with` block, however long a training takes."""
+    ended = threading.Event()
+
+    def keep() -> None:
+        while not ended.wait(1):
+            claims.keep()
+
+    keeper = threading.Thread(target=keep, daemon=True)
+    keeper.start()
+    try:
+        yield
+    finally:
+        ended.set()
+        keeper.join()
 
 
 def train(row: Any, cell: str, run: Path, data: Path, made: Path) -> Any:
@@ -134,12 +160,32 @@ def main() -> None:
     made = options.out / "data"
     made.mkdir(parents=True, exist_ok=True)
     wanted = options.cells.split(",") if options.cells else None
-    for name, cell, row in rows_of(papers, options.rows):
-        if wanted is not None and cell not in wanted:
+    pending = deque(
+        (name, cell, row)
+        for name, cell, row in rows_of(papers, options.rows)
+        if wanted is None or cell in wanted
+    )
+    claims, in_a_row = Claims(), 0  # others' claims met in a row
+    while pending:
+        name, cell, row = pending.popleft()
+        run = options.out / f"{name}-{cell}"
+        if not claims.take(run):
+            pending.append((name, cell, row))
+            in_a_row += 1
+            if in_a_row == len(pending):
+                print(f"waiting for {in_a_row} that others have claimed", flush=True)
+            if in_a_row >= len(pending):
+                time.sleep(1)
             continue
-        if row.get("needs") == "mnist":
-            make_mnist(options.data, made)
-        results = train(row, cell, options.out / f"{name}-{cell}", options.data, made)
+        in_a_row = 0
+        try:
+            with alive(claims):
+                if row.get("needs") == "mnist":
+                    make_mnist(options.data, made)
+                results = train(row, cell, run, options.data, made)
+        finally:
+            claims.release(run)
+        found = json.loads(path.read_text(encoding="utf-8")) if path.exists() else {}
         found[f"{name}/{cell}"] = {
             "figure": results["metrics"][row["metric"]],
             "published": row["published"][cell],
@@ -150,7 +196,8 @@ def main() -> None:
             "date": datetime.datetime.now(datetime.UTC).date().isoformat(),
             "machine": platform.machine(),
         }
-        path.write_text(json.dumps(found, indent=2) + "\n", encoding="utf-8")
+        with write_atomically(path) as file:  # others add theirs
+            file.write(to_json(found, indent=2))
         print(
             f"{name} {cell}: {row['metric']} {found[f'{name}/{cell}']['figure']:.4g}, "
             f"published {row['published'][cell]:g}",

@@ -1,10 +1,12 @@
 """The trainings here are a script that behaves as they do, but without torch."""
 
 import sys
+import time
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
-from unrolled.comparison import Contestant, Plan, Runner
+from unrolled.comparison import Claims, Contestant, Plan, Runner
 from unrolled.errors import OptionError
 
 TRAINING = """
@@ -37,11 +39,20 @@ def run(tmp_path):
     folder = tmp_path / "out"
     folder.mkdir()
 
-    def run(cells, *, num_seeds=1, num_processes=1, num_threads=4, while_waiting=None):
+    def run(
+        cells,
+        *,
+        num_seeds=1,
+        num_processes=1,
+        num_threads=4,
+        while_waiting=None,
+        silence_seconds=99,
+    ):
         plan = Plan("toy", ("x",), tuple(Contestant(cell) for cell in cells), num_seeds, 9)
         program = (sys.executable, str(tmp_path / "training.py"))
-        runner = Runner(plan.trials(folder), num_processes, num_threads, program)
-        runner.told = []
+        claims = Claims(silence_seconds)
+        runner = Runner(plan.trials(folder), num_processes, num_threads, program, claims)
+        runner.told, runner.claimed = [], []
         runner.most = 0
 
         def on_wait():
@@ -50,7 +61,10 @@ def run(tmp_path):
                 while_waiting(runner, folder)
 
         runner.run(
-            lambda trial: None, lambda trial, how: runner.told.append((trial.name, how)), on_wait
+            lambda trial: None,
+            lambda trial, how: runner.told.append((trial.name, how)),
+            on_wait,
+            lambda trial, holder: runner.claimed.append((trial.name, holder.is_gone)),
         )
         return runner
 
@@ -120,3 +134,58 @@ def test_a_log_that_is_a_link_is_replaced_and_not_followed(run, tmp_path):
     assert run(["a"]).told == [("a, seed 0", "finished")]
     assert victim.read_text() == "precious"
     assert not (run.folder / "a-0.log").is_symlink()
+
+
+def test_two_that_share_a_folder_train_everything_once(run, tmp_path):
+    cells = [f"cell{number}" for number in range(6)]
+    with ThreadPoolExecutor() as pool:
+        runners = [future.result() for future in [pool.submit(run, cells) for _ in range(2)]]
+    assert sorted(run.calls()) == sorted(f"train {cell}-0" for cell in cells)
+    for runner in runners:
+        assert sorted(name for name, how in runner.told) == [f"{cell}, seed 0" for cell in cells]
+        assert {how for _, how in runner.told} <= {"finished", "finished elsewhere"}
+    assert not list(run.folder.glob("*.claim-*"))
+
+
+def test_what_a_dead_process_had_claimed_is_waited_for_said_and_taken_over(run):
+    assert Claims().take(run.folder / "a-0")  # and gives no sign of life from now on
+    runner = run(["a", "b"], silence_seconds=0.3)
+    assert runner.told == [("b, seed 0", "finished"), ("a, seed 0", "finished")]
+    assert [(name, is_gone) for name, is_gone in runner.claimed] == [
+        ("a, seed 0", False),
+        ("a, seed 0", True),
+    ]
+    assert not list(run.folder.glob("*.claim-*"))
+
+
+def test_a_claim_that_lives_is_left_alone_until_it_is_given_back(run):
+    other = Claims(silence_seconds=0.3)
+    assert other.take(run.folder / "a-0")
+    started = time.monotonic()
+
+    def keep(runner, folder):
+        if time.monotonic() - started < 1.5:
+            other.keep()
+        elif folder.exists():
+            other.release(folder / "a-0")
+
+    runner = run(["a"], silence_seconds=0.3, while_waiting=keep)
+    assert [is_gone for _, is_gone in runner.claimed] == [False]
+    assert runner.told == [("a, seed 0", "finished")]
+
+
+def test_a_claim_that_was_taken_over_is_not_held_any_more(tmp_path):
+    now = [0.0]
+    run_path = tmp_path / "a-0"
+    slow, next_one, third = (Claims(10, clock=lambda: now[0]) for _ in range(3))
+    assert slow.take(run_path)
+    assert not next_one.take(run_path)
+    assert not third.take(run_path)
+    now[0] = 11.0
+    assert next_one.take(run_path)
+    assert not third.take(run_path)  # the last claim is not the one that stood still
+    assert slow.keep() == [run_path]
+    slow.release(run_path)
+    assert not slow.take(run_path)
+    next_one.release(run_path)
+    assert list(tmp_path.iterdir()) == []

@@ -215,6 +215,34 @@ def test_a_killed_run_that_is_resumed_ends_with_the_same_bits(name, tmp_path):
     assert resumed.finish().metrics == whole.finish().metrics
 
 
+WITHOUT_CHANCE: dict[str, dict[str, Any]] = {
+    "classify": {"token_dropout": 0.0},
+    "tag": {"word_dropout": 0.0},
+    "translate": {"sampling": 0.0},
+}
+PARTS = {"lm": {"k1": 64, "k2": 70}, "caption": {"augment": False}}
+
+
+@pytest.mark.parametrize("name", [name for name in TASKS if name != "sign"])
+def test_an_update_in_parts_is_the_update_of_the_whole_batch(name, tmp_path, monkeypatch):
+    """Also where the last batch has fewer examples than there are parts."""
+    measured = []
+    no_chance = {"dropout": 0.0} | WITHOUT_CHANCE.get(name, {})
+    options = {"epochs": 1, "evaluate_every": 99} | PARTS.get(name, {})
+    for option, value in options.items():
+        monkeypatch.setitem(RUNS[name][3], option, value)
+    for parts in (1, 5):
+        monkeypatch.setitem(TRAINING, "accumulate", parts)
+        prepared = prepare_small(name, tmp_path, f"in-{parts}", **no_chance)
+        prepared.trainer.fit()
+        lines = prepared.trainer.run.metrics_path.read_text().splitlines()
+        train = [line for line in map(json.loads, lines) if line["kind"] == "train"]
+        measured.append([(line["loss"], line["gradient_norm"]) for line in train])
+    assert len(measured[0]) > 2
+    for whole, parts in zip(*measured, strict=True):
+        assert parts == pytest.approx(whole, rel=1e-5)
+
+
 @pytest.mark.parametrize("name", [name for name in TASKS if name != "sign"])
 def test_a_folder_to_publish_is_a_run_under_the_names_that_others_know(name, tmp_path):
     prepared = prepare_small(name, tmp_path, "run")
@@ -565,6 +593,22 @@ def test_a_run_of_a_device_that_is_not_here_goes_on_where_it_is_told(tmp_path, m
     assert device_of(resumed.trainer.model) == torch.device("cpu")
 
 
+def check_that_sharing_changes_no_figure(prepared: Prepared, processes: Processes) -> None:
+    """Of enough held-out examples that there is work for both."""
+    objective, model = prepared.trainer.objective, prepared.trainer.average
+    if isinstance(objective.held_out, torch.Tensor):
+        objective.held_out = objective.held_out.repeat(30)
+    else:
+        objective.held_out = [*objective.held_out] * 30
+    alone = objective.evaluate(model)
+    with processes.sharing():
+        together = objective.evaluate(model)
+    if isinstance(objective.held_out, torch.Tensor):  # columns of a text are divided otherwise
+        assert together == pytest.approx(alone, rel=1e-5)
+    else:
+        assert together == alone
+
+
 if __name__ == "__main__":
     sys.modules["torch.utils.tensorboard"] = None  # type: ignore[assignment]  # slow to import
     torch.set_num_threads(1)
@@ -576,3 +620,4 @@ if __name__ == "__main__":
             assert prepared.trainer.fit().reason == "finished", name
             if processes.is_first:
                 prepared.finish()
+            check_that_sharing_changes_no_figure(prepared, processes)

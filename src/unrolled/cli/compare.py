@@ -24,7 +24,7 @@ from unrolled.tasks.registry import TASKS
 if TYPE_CHECKING:
     from rich.console import Console
 
-    from unrolled.comparison import Comparison, Plan, Runner, Trial
+    from unrolled.comparison import Comparison, Holder, Plan, Runner, Trial
     from unrolled.tasks import TaskOptions
 
 __all__ = ["compare"]
@@ -194,33 +194,41 @@ def _run(
         f"{runner.num_processes} at a time, {threads}"
     )
 
+    def on_claim(trial: "Trial", holder: "Holder") -> None:
+        words = f"claimed by {holder.name}"
+        if holder.is_gone:
+            silence = f"which gave no sign of life for {holder.silent_seconds:.0f} s"
+            words += f", {silence}: taken over"
+        console.print(f"{trial.name}: {words}")
+
     def on_start(trial: "Trial") -> None:
         if not console.is_interactive:
             console.print(f"{trial.name}: started")
 
     def on_end(trial: "Trial", how: str) -> None:
         nonlocal done
-        done += how == "finished"
+        done += how.startswith("finished")
         console.print(f"{trial.name}: {_ended(trial, how, runner, metric)}  ({done}/{total})")
 
     stopping = handling_signals(lambda _: runner.request_stop())  # a second one stops at once
     with _status(console, runner) as on_wait, stopping:
-        runner.run(on_start, on_end, on_wait)
+        runner.run(on_start, on_end, on_wait, on_claim)
 
 
 def _ended(trial: "Trial", how: str, runner: "Runner", wanted: str | None) -> str:
     """Return how a training ended, in a line; if it failed, with its last words."""
     if how == "failed":
         return f"failed: {runner.failures[-1].message}"
-    if how != "finished":
+    if not how.startswith("finished"):
         return how
     from unrolled.comparison.metrics import choose_metric, shown
     from unrolled.training import Run, read_results
 
     results = read_results(Run(trial.path))
     metric = choose_metric([results], wanted)
+    where = "" if how == "finished" else f"{how}: "
     return (
-        f"hidden size {results['hidden_size']:,}, {results['parameters']:,} parameters, "
+        f"{where}hidden size {results['hidden_size']:,}, {results['parameters']:,} parameters, "
         f"{counted(results['updates'], 'update')}, {results['elapsed_seconds']:.0f} s: "
         f"{metric.label} {shown(results['metrics'][metric.name])}"
     )
@@ -236,7 +244,9 @@ def _status(console: "Console", runner: "Runner") -> Iterator[Callable[[], None]
 
         def update() -> None:
             names = [f"{trial.name} ({_done(trial)})" for trial in runner.running]
-            status.update("; ".join(names) + f"; {len(runner.waiting)} waiting")
+            waiting = len(runner.waiting) - len(runner.elsewhere)
+            names += [f"{len(runner.elsewhere)} elsewhere"] if runner.elsewhere else []
+            status.update("; ".join(names) + f"; {waiting} waiting")
 
         yield update
 

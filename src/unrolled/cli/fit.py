@@ -27,14 +27,13 @@ __all__ = ["fit"]
 _SECONDS_BETWEEN_SIGNALS = 1.0
 
 
-def fit(prepared: Prepared, *, resumed: bool = False) -> None:
+def fit(prepared: Prepared) -> None:
     """Train to the end or to a signal, and say how to go on.
 
     SIGINT (Ctrl-C) and SIGTERM let the update at hand finish and save; a second one aborts.
 
     Args:
         prepared: A run.
-        resumed: Whether it has begun before.
 
     Raises:
         typer.Exit: A signal ended the training.
@@ -53,9 +52,9 @@ def fit(prepared: Prepared, *, resumed: bool = False) -> None:
     _print_words(console, task.describe(prepared.splits))
     for note in prepared.splits.notes:
         _print_words(console, f"note: {render(note, option_name, program())}")
-    if not resumed and task.options.training.select is None and (few := _too_few(trainer)):
+    if trainer.is_new and task.options.training.select is None and (few := _too_few(trainer)):
         _print_words(console, f"note: {few}")
-    if resumed and not trainer.finished:
+    if not trainer.is_new and not trainer.finished:
         _print_words(console, _where_from(trainer))
     display = Display(task.metrics, trainer.objective.counted, trainer.metric.name)
     received: list[int] = []

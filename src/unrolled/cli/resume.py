@@ -29,7 +29,7 @@ def _resume(run: Path, device: str | None, trust_code: bool, **values: Any) -> N
         prepared = resume_run(
             run, trust_code=trust_code, length=length, device=device, processes=processes
         )
-        fit(prepared, resumed=True)
+        fit(prepared)
 
 
 resume = with_parameters(

@@ -54,11 +54,15 @@ def _train_command(name: str) -> Callable[..., None]:
 
     def train(run_path: Path | None, trust_code: bool, **values: Any) -> None:
         from unrolled.cli.fit import fit
+        from unrolled.errors import OptionError, field
         from unrolled.tasks import find_task, prepare
         from unrolled.training import initialize_distributed
 
         data, model, training = task_options(name, values)
         with initialize_distributed() as processes:
+            if run_path is None and processes.may_restart:
+                message = f"{field('run_path')} is missing, and torchrun may restart this training"
+                raise OptionError(message, "give it, so that the training finds its folder again")
             path = run_path or processes.from_first(lambda: _new_run_path(name, model.kind.name))
             prepared = prepare(
                 find_task(name),

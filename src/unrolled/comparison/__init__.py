@@ -3,6 +3,7 @@
     options.py      what can be chosen
     plan.py         what is to be trained, and the commands that train it
     origin.py       what each training was made from
+    claims.py       who trains what, where several computers share the work
     runner.py       the trainings, each a process of its own, several side by side
     gather.py       what came out, from the runs' folders
     metrics.py      which number decides

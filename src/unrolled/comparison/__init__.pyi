@@ -1,3 +1,4 @@
+from .claims import Claims, Holder
 from .gather import Comparison, gather
 from .options import CompareOptions
 from .origin import Origin, check_origins
@@ -7,10 +8,12 @@ from .runner import Failure, Runner
 from .verdict import verdict
 
 __all__ = [
+    "Claims",
     "CompareOptions",
     "Comparison",
     "Contestant",
     "Failure",
+    "Holder",
     "Origin",
     "Plan",
     "Runner",

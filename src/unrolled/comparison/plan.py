@@ -7,6 +7,7 @@ import os
 import re
 import shlex
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -220,8 +221,14 @@ class Plan:
                 for leftover in folder.iterdir():
                     leftover.unlink(missing_ok=True)
             folder.mkdir(parents=True, exist_ok=True)
-            with write_atomically(path) as file:
-                file.write(to_json(mine, indent=2))
+            with suppress(FileNotFoundError):  # another one that begins now took it for a leftover
+                with write_atomically(path) as file:
+                    file.write(to_json(mine, indent=2))
+            if not path.exists():  # and has not written its own yet
+                with write_atomically(path) as file:
+                    file.write(to_json(mine, indent=2))
+        with reading(path, _ANOTHER):  # of several that begin at once the last one decides
+            self._require_same(folder, mine, read_json(path))
 
     def _require_same(self, folder: Path, mine: dict[str, Any], other: Any) -> None:
         for name, value in mine.items():

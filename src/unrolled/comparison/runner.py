@@ -1,9 +1,13 @@
 """The trainings of a comparison, each a process of its own, some of them side by side.
 
 What is finished is not done again, what was interrupted goes on, and where one fails the others go
-on. Not here: the display (`cli/compare.py`), and what came out (`gather.py`).
+on. Several such programs, on one computer or on many, can work through one folder: what one has
+claimed the others leave to it.
+
+Not here: the display (`cli/compare.py`), and what came out (`gather.py`).
 """
 
+import math
 import os
 import signal
 import subprocess
@@ -14,6 +18,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from unrolled.comparison.claims import Claims, Holder
 from unrolled.comparison.options import CompareOptions
 from unrolled.comparison.plan import Trial
 from unrolled.training import writing
@@ -24,6 +29,7 @@ PROGRAM = (sys.executable, "-P", "-m", "unrolled")
 """This package's command; -P: no module of the user's folder stands in for one of ours."""
 
 _SECONDS_BETWEEN_LOOKS = 0.1
+_SECONDS_BETWEEN_SEARCHES = 1.0  # for what others have given back or ended
 _LINES_OF_LAST_WORDS = 6
 _ERROR = "unrolled: error: "
 
@@ -49,10 +55,12 @@ class Runner:
         num_processes: At least 1.
         num_threads: Threads for all processes together, which share them evenly; at least 1 each.
         program: What takes the trainings' commands.
+        claims: Those of this process; others have theirs.
 
     Attributes:
-        running: The trainings at work.
-        waiting: Those that have not begun.
+        running: The trainings at work here.
+        waiting: Those that have not begun here; of those that others have claimed, `elsewhere`.
+        elsewhere: Who has claimed which.
         failures: Those that ended without results, but for those that `request_stop` ended.
         interrupted: Those that `request_stop` ended.
 
@@ -66,6 +74,7 @@ class Runner:
         num_processes: int,
         num_threads: int,
         program: Sequence[str] = PROGRAM,
+        claims: Claims | None = None,
     ) -> None:
         CompareOptions(num_processes=num_processes)  # refuses
         self.num_processes = num_processes
@@ -73,6 +82,9 @@ class Runner:
         self.threads_each = max(1, num_threads // num_processes)
         self.waiting = deque(trial for trial in trials if not trial.results_path.exists())
         self.running: dict[Trial, subprocess.Popen[bytes]] = {}
+        self.elsewhere: dict[Trial, Holder] = {}
+        self.claims = Claims() if claims is None else claims
+        self._looked = -math.inf
         self.failures: list[Failure] = []
         self.interrupted: list[Trial] = []
         self._stops = 0
@@ -95,37 +107,88 @@ class Runner:
         on_start: Callable[[Trial], None],
         on_end: Callable[[Trial, str], None],
         on_wait: Callable[[], None],
+        on_claim: Callable[[Trial, Holder], None],
     ) -> None:
-        """Run all trainings to their ends.
+        """Run all trainings to their ends, and wait for those that others have claimed.
 
         Args:
             on_start: Is told of every training that begins.
-            on_end: Is told of every one that ended: "finished", "failed" or "interrupted".
+            on_end: Is told of every one that ended: "finished", "failed" or "interrupted", or
+                "finished elsewhere".
             on_wait: Is called several times a second.
+            on_claim: Is told of every one that another process has claimed, and once more where
+                that has died, before the training begins here.
 
         Raises:
             RunError: A log cannot be written.
         """
         try:
             while self.running or (self.waiting and not self._stops):
-                while self._may_begin():
-                    trial = self.waiting.popleft()
-                    self.running[trial] = self._begin(trial)
-                    on_start(trial)
+                if self._may_begin():
+                    self._look(on_start, on_end, on_claim)
+                self._leave_to_others(self.claims.keep())
                 self._pass_on_stops()
                 for trial, process in list(self.running.items()):
                     if process.poll() is not None:
+                        how = self._ended(trial, process.returncode)
                         del self.running[trial]
-                        on_end(trial, self._ended(trial, process.returncode))
+                        self.claims.release(trial.path)
+                        on_end(trial, how)
                 on_wait()
                 time.sleep(_SECONDS_BETWEEN_LOOKS)
         finally:
-            for process in self.running.values():  # only when something of ours has failed
+            for trial, process in self.running.items():  # only when something of ours has failed
                 process.terminate()
+                self.claims.release(trial.path)
 
     def _may_begin(self) -> bool:
         room = len(self.running) < self.num_processes
         return bool(self.waiting) and room and not self._stops
+
+    def _look(
+        self,
+        on_start: Callable[[Trial], None],
+        on_end: Callable[[Trial, str], None],
+        on_claim: Callable[[Trial, Holder], None],
+    ) -> None:
+        """Begin what may begin, in order; leave what others have claimed waiting."""
+        now, all_claimed = time.monotonic(), len(self.elsewhere) == len(self.waiting)
+        if all_claimed and now - self._looked < _SECONDS_BETWEEN_SEARCHES:
+            return
+        self._looked = now
+        for trial in list(self.waiting):
+            if trial.results_path.exists():
+                self.waiting.remove(trial)
+                self.elsewhere.pop(trial, None)
+                on_end(trial, "finished elsewhere")
+                continue
+            if not self._may_begin():
+                return
+            with writing(trial.path, "folder"):
+                holder = self.claims.holder(trial.path)
+                is_mine = self.claims.take(trial.path)
+            if holder is not None and (holder.is_gone or trial not in self.elsewhere):
+                on_claim(trial, holder)
+            if not is_mine:
+                if holder is not None:
+                    self.elsewhere[trial] = holder
+                continue
+            self.elsewhere.pop(trial, None)
+            if trial.results_path.exists():  # it ended between the look and the claim
+                self.claims.release(trial.path)
+                continue
+            self.waiting.remove(trial)
+            self.running[trial] = self._begin(trial)
+            on_start(trial)
+
+    def _leave_to_others(self, lost: Sequence[Path]) -> None:
+        """End trainings whose claims were taken over, as this process had given no sign of life."""
+        for trial, process in list(self.running.items()):
+            if trial.path in lost:
+                process.kill()
+                process.wait()
+                del self.running[trial]
+                self.waiting.append(trial)
 
     def _pass_on_stops(self) -> None:
         """Tell each training of the stops that it has not heard of."""

@@ -39,6 +39,7 @@ from unrolled.training import (
     Results,
     Run,
     Trainer,
+    checksum,
     load_weights,
     of_another_model,
     peak_memory_bytes,
@@ -229,12 +230,14 @@ def prepare(
     """Make a run's folder and return what fills it.
 
     Everything about options and data is checked before the folder is made. This seeds torch's
-    global random generator.
+    global random generator. Where torchrun has started the processes again after one of them died,
+    the run that they had begun goes on from its last checkpoint.
 
     Args:
         task_class: What is learned.
         data: Its `DataOptions`.
-        run_path: The run's folder; it must not exist, or be empty.
+        run_path: The run's folder; it must not exist, or be empty. Of several processes the first
+            alone reads and writes it.
         model: Its `ModelOptions`; None takes the defaults.
         training: Its `TrainingOptions`; None takes the defaults.
         trust_code: Whether code that the run to start from holds may be run.
@@ -255,7 +258,9 @@ def prepare(
     options = TaskOptions(data, model.settled(), training)
     _check_device(training, processes)
     own_cell = _own_cell(options.model)
-    processes.from_first(lambda: Run.check_vacant(run_path))
+    goes_on = processes.from_first(lambda: _was_begun(run_path, processes))
+    if not goes_on:
+        processes.from_first(lambda: Run.check_vacant(run_path))
     start = _start(task_class, training, trust_code)
     if start is not None:
         check_data_start(start.run, start.task, data)
@@ -271,7 +276,7 @@ def prepare(
     if start is not None:
         check_start(start.run, start.task, task, splits)
         fitted = task.to_dict()  # new series of a forecaster have scales now
-    run = Run(run_path)
+    run = processes.from_first(lambda: Run.open(run_path)) if goes_on else Run(run_path)
     trainer = _assemble(run, task, splits, processes, start)
     content = {
         "task": task.name,
@@ -279,6 +284,13 @@ def prepare(
         "model": _model_content(task.options.model, own_cell),
         "training": trainer.options.to_dict(),
     }
+    if goes_on:
+        sections = {name: run.config.get(name) for name in content}
+        if checksum(sections) != checksum(content):
+            message = f"{run_path}: there is a run already, of other data or options"
+            raise RunError(message, f"choose another {field('run_path')}")
+        trainer.restore()
+        return Prepared(task, splits, trainer)
 
     def create() -> None:
         made_folder = not run_path.exists()
@@ -298,6 +310,11 @@ def prepare(
 
     processes.from_first(create)
     return Prepared(task, splits, trainer)
+
+
+def _was_begun(run_path: Path, processes: Processes) -> bool:
+    """Whether the processes had begun this run before torchrun started them again."""
+    return processes.restarts > 0 and (run_path / "config.json").exists()
 
 
 def resume(
@@ -327,8 +344,8 @@ def resume(
         RunError: There is no such run, it is damaged, holds code that is not trusted, or a file of
             its data has changed.
     """
-    run = Run.open(run_path)
-    task = _rebuild(run, trust_code)
+    run = processes.from_first(lambda: Run.open(run_path))
+    task = _rebuild(run, trust_code, processes)
     if length is not None and length.length is not None:
         training = replace(task.options.training, **length.length)
         task.options = replace(task.options, training=training)
@@ -339,13 +356,16 @@ def resume(
         task.options = replace(task.options, training=training)
     _check_device(task.options.training, processes)
     splits = _read(run, task)
-    _check_size(run, task)
-    require_checkpoint(run)
-    if task.begins_with_a_file and not (run.checkpoint_path.exists() or run.weights_path.exists()):
+    processes.from_first(lambda: _check_size(run, task))
+    processes.from_first(lambda: require_checkpoint(run))
+    has_checkpoint, has_weights = processes.from_first(
+        lambda: (run.checkpoint_path.exists(), run.weights_path.exists())
+    )
+    if task.begins_with_a_file and not (has_checkpoint or has_weights):
         message = f"{run.path}: stopped before it kept anything, and it has no path to the vectors"
         raise RunError(message, "train again")
     start = None
-    if not run.checkpoint_path.exists():  # it was killed before it had taken over the weights
+    if not has_checkpoint:  # it was killed before it had taken over the weights
         start = _start(type(task), task.options.training, trust_code)
     with _as_written(run.path):
         check_fitted(run, task, splits)
@@ -505,14 +525,14 @@ def _check_size(run: Run, task: Task[Any]) -> None:
         raise of_another_model(run.weights_path)
 
 
-def _rebuild(run: Run, trust_code: bool) -> Task[Any]:
-    """Return the task that a run's folder describes."""
+def _rebuild(run: Run, trust_code: bool, processes: Processes = ALONE) -> Task[Any]:
+    """Return the task that a run's folder describes, which the first process reads."""
     task_class = find_task(run.task)
     classes = task_class.option_classes
     with _as_written(run.path):
         cell = run.config["model"]["cell"]
         if isinstance(cell, dict):
-            cell = _load_cell(run, str(cell["own"]), trust_code)
+            cell = _load_cell(run, str(cell["own"]), trust_code, processes)
         elif ":" in cell:  # never a path of this machine: a run has its code in its own folder
             raise ValueError(f"cell {cell!r}")
         options = TaskOptions(
@@ -521,7 +541,7 @@ def _rebuild(run: Run, trust_code: bool) -> Task[Any]:
             classes.training(**{**classes.training.before, **run.config["training"]}),
         )
     with reading(run.vocabulary_path):
-        fitted = parse_json(run.read(run.vocabulary_path))
+        fitted = parse_json(processes.from_first(lambda: run.read(run.vocabulary_path)))
     with _as_written(run.vocabulary_path):
         return task_class.from_dict(options, fitted)
 
@@ -558,10 +578,10 @@ def _model_content(model: LayerOptions, own_cell: CellSource | None) -> dict[str
     return content if own_cell is None else content | {"cell": {"own": own_cell.name}}
 
 
-def _load_cell(run: Run, name: str, trust_code: bool) -> Cell:
+def _load_cell(run: Run, name: str, trust_code: bool, processes: Processes) -> Cell:
     path = run.cell_path
     with reading(path):
-        text = run.read(path).decode()
+        text = processes.from_first(lambda: run.read(path)).decode()
     if not trust_code:
         raise RunError(
             f"{run.path}: its cell {name} is code, {len(text.splitlines())} lines in {path}, "

@@ -30,6 +30,7 @@ from unrolled.training import (
     Objective,
     Processes,
     TrainingOptions,
+    share,
 )
 
 __all__ = ["ExamplesTask", "OptionClasses", "Splits", "Task", "TaskOptions"]
@@ -386,6 +387,7 @@ class ExamplesTask(Task[Example]):
             batch_size=training.batch_size,
             seed=training.seed,
             processes=processes,
+            accumulate=training.accumulate,
         )
 
     def in_batches(
@@ -396,9 +398,13 @@ class ExamplesTask(Task[Example]):
 
     def mean_loss(self, model: nn.Module, examples: Sequence[Example]) -> float:
         """Return the mean of `loss` over examples, summed in float64; NaN where none counts."""
+
+        def loss_of(batch: list[int]) -> tuple[float, int]:
+            loss, terms = self.loss(model, [examples[index] for index in batch])
+            return loss.item(), terms
+
         total, count = 0.0, 0
         with torch.inference_mode():
-            for batch in self.in_batches(examples):
-                loss, terms = self.loss(model, [examples[index] for index in batch])
-                total, count = total + loss.item(), count + terms
+            for loss, terms in share(loss_of, self.in_batches(examples)):
+                total, count = total + loss, count + terms
         return total / count if count else math.nan

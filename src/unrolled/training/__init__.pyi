@@ -7,14 +7,14 @@ from .checkpoint import (
     save_weights,
     weight_shapes,
 )
-from .distributed import ALONE, Processes, initialize_distributed
+from .distributed import ALONE, Processes, initialize_distributed, num_sharing, share
 from .examples import ExamplesObjective
 from .metrics_log import loss_curves, read_metrics
 from .objective import Objective
 from .options import FEWEST, LAST, Budget, LengthOptions, TrainingOptions
 from .reporter import NullReporter, Reporter
 from .results import Results, peak_memory_bytes, read_results
-from .run import Run, reading, writing
+from .run import Run, checksum, reading, writing
 from .trainer import Trainer, TrainingResult
 
 __all__ = [
@@ -33,9 +33,11 @@ __all__ = [
     "Trainer",
     "TrainingOptions",
     "TrainingResult",
+    "checksum",
     "initialize_distributed",
     "load_weights",
     "loss_curves",
+    "num_sharing",
     "of_another_model",
     "peak_memory_bytes",
     "read_metrics",
@@ -45,6 +47,7 @@ __all__ = [
     "require_checkpoint",
     "require_finite",
     "save_weights",
+    "share",
     "weight_shapes",
     "writing",
 ]

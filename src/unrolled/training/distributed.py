@@ -1,14 +1,16 @@
 """Several processes on one training, started by torchrun: what they share and how they agree.
 
 The engine is PyTorch's own (`torch.distributed` with gloo, `DistributedDataParallel`). Here is only
-what a trainer asks of it, for one process as for many. The run's folder is one that all can read.
+what a trainer asks of it, for one process as for many. The first process alone reads and writes the
+run's folder, and tells the others what is in it: they may be computers without a disk in common.
 """
 
 import gc
 import os
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import AbstractContextManager, contextmanager, nullcontext
+from contextvars import ContextVar
+from dataclasses import dataclass, replace
 from typing import Any, TypeVar
 
 import torch
@@ -16,9 +18,10 @@ import torch.distributed as dist
 from torch import nn
 from torch.nn.parallel import DistributedDataParallel
 
-__all__ = ["ALONE", "Processes", "initialize_distributed"]
+__all__ = ["ALONE", "Processes", "initialize_distributed", "num_sharing", "share"]
 
 T = TypeVar("T")
+Item = TypeVar("Item")
 
 
 @dataclass(frozen=True)
@@ -29,11 +32,15 @@ class Processes:
         rank: This process, from 0. The first one writes the run's folder and talks to the user.
         world_size: How many there are.
         local_rank: This process among those of its computer, from 0.
+        restarts: 0 until torchrun has started them again, because one of them had died.
+        may_restart: Whether torchrun would.
     """
 
     rank: int = 0
     world_size: int = 1
     local_rank: int = 0
+    restarts: int = 0
+    may_restart: bool = False
 
     @property
     def is_first(self) -> bool:
@@ -45,6 +52,16 @@ class Processes:
         if self.world_size == 1:
             return model
         return DistributedDataParallel(model)
+
+    @staticmethod
+    def apart(model: nn.Module) -> AbstractContextManager[None]:
+        """Keep the gradients of what `parallel` returned to this process inside the `with` block.
+
+        They are averaged with those of the first backward pass after it.
+        """
+        if isinstance(model, DistributedDataParallel):
+            return model.no_sync()
+        return nullcontext()
 
     def sum(self, *values: float) -> list[float]:
         """Return each value summed over the processes, in float64."""
@@ -78,9 +95,62 @@ class Processes:
             raise outcome[1]
         return result
 
+    @contextmanager
+    def sharing(self) -> Iterator[None]:
+        """Have `share` divide its items among the processes inside the `with` block.
+
+        Every process enters it, and does the same there.
+        """
+        token = _sharing.set(self)
+        try:
+            yield
+        finally:
+            _sharing.reset(token)
+
 
 ALONE = Processes()
 """The only process."""
+
+_sharing: ContextVar[Processes] = ContextVar("sharing", default=ALONE)
+
+
+def num_sharing() -> int:
+    """Return the number of processes that `share` divides its items among, here and now."""
+    return _sharing.get().world_size
+
+
+def share(compute: Callable[[Item], T], items: Iterable[Item]) -> Iterator[T]:
+    """Yield `compute(item)` for every item, in order: inside `Processes.sharing`, from all of them.
+
+    Each process computes one of so many items as there are processes, and yields all results:
+    those that one process alone would, wherever an item's result depends on it alone. Results are
+    sent to the others, so they lie on the CPU.
+
+    Raises:
+        Exception: What `compute` raises in any of the processes.
+
+    Example:
+        >>> list(share(str.upper, ["a", "b"]))
+        ['A', 'B']
+    """
+    processes = _sharing.get()
+    if processes.world_size == 1:
+        yield from map(compute, items)
+        return
+    all_items = list(items)
+    for start in range(0, len(all_items), processes.world_size):
+        outcome: tuple[Any, Exception | None] = None, None
+        if start + processes.rank < len(all_items):
+            try:
+                outcome = compute(all_items[start + processes.rank]), None
+            except Exception as error:
+                outcome = None, error
+        outcomes: list[Any] = [None] * processes.world_size
+        dist.all_gather_object(outcomes, outcome)
+        for result, failure in outcomes[: len(all_items) - start]:
+            if failure is not None:
+                raise failure
+            yield result
 
 
 @contextmanager
@@ -92,15 +162,47 @@ def initialize_distributed() -> Iterator[Processes]:
         ...     processes.sum(1.0, 2.0)
         [1.0, 2.0]
     """
-    world_size = int(os.environ.get("WORLD_SIZE", "1"))
+    world_size, local_rank, restarts, most_restarts = (
+        int(os.environ.get(name, default))
+        for name, default in (
+            ("WORLD_SIZE", "1"),
+            ("LOCAL_RANK", "0"),
+            ("TORCHELASTIC_RESTART_COUNT", "0"),
+            ("TORCHELASTIC_MAX_RESTARTS", "0"),
+        )
+    )
     if world_size == 1:
-        yield ALONE
+        yield Processes(0, 1, 0, restarts, most_restarts > 0)
         return
-    dist.init_process_group("gloo")
+    if os.environ.get("GROUP_WORLD_SIZE") == "1":
+        _join_those_of_this_start(restarts)
+    else:
+        dist.init_process_group("gloo")
     try:
-        yield Processes(dist.get_rank(), world_size, int(os.environ.get("LOCAL_RANK", "0")))
+        processes = Processes(dist.get_rank(), world_size)
+        (all_restarts,) = processes.sum(restarts)  # only the computer of the dead one counts it
+        yield replace(
+            processes,
+            local_rank=local_rank,
+            restarts=int(all_restarts),
+            may_restart=most_restarts > 0,
+        )
     finally:
         # A DistributedDataParallel in a reference cycle would keep the group until the interpreter
         # is gone, and with it gloo's threads, which then abort the process.
         gc.collect()
         dist.destroy_process_group()
+
+
+def _join_those_of_this_start(restarts: int) -> None:
+    """Make the group under a name of its own after every start.
+
+    torchrun on one computer keeps one store for all starts: a process that is faster than the
+    others would find there the addresses of those that have died.
+    """
+    from torch._C._distributed_c10d import PrefixStore  # not in every build of torch
+    from torch.distributed.rendezvous import rendezvous
+
+    store, rank, world_size = next(rendezvous("env://"))
+    named = PrefixStore(f"start-{restarts}", store)
+    dist.init_process_group("gloo", store=named, rank=rank, world_size=world_size)

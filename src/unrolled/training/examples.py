@@ -53,6 +53,7 @@ class ExamplesObjective(Generic[Example]):
         batch_size: Examples in a batch, over all processes.
         seed: Of the order.
         processes: Those that share each batch.
+        accumulate: Parts that a process reads its share of a batch in.
     """
 
     def __init__(
@@ -65,6 +66,7 @@ class ExamplesObjective(Generic[Example]):
         batch_size: int,
         seed: int,
         processes: Processes = ALONE,
+        accumulate: int = 1,
     ) -> None:
         self.learner = learner
         self.training = training
@@ -73,6 +75,10 @@ class ExamplesObjective(Generic[Example]):
         self.batch_size = batch_size
         self.seed = seed
         self.processes = processes
+        self.accumulate = accumulate
+        self._epoch = self._position = self._part = 0
+        self._examples = training
+        self._batches: list[list[int]] = []
         self._go_to(epoch=0, position=0)
 
     @property
@@ -91,15 +97,22 @@ class ExamplesObjective(Generic[Example]):
         return len(self.learner.monitored(self.held_out))
 
     def next_loss(self, model: nn.Module) -> tuple[Tensor, int]:
-        """Return the sum of the losses of this process's part of the next batch, and their count.
+        """Return the sum of the losses of the next part of this process's share, and their count.
 
-        Where a batch has fewer examples than there are processes, some take one that others have.
+        Where a batch has fewer examples than there are parts of all processes, some read one that
+        others have, as gradients are averaged over all, and do not count it.
         """
         if self._position == len(self._batches):
             self._go_to(self._epoch + 1, 0)
         batch = self._batches[self._position]
-        self._position += 1
-        mine = batch[self.processes.rank :: self.processes.world_size] or batch[:1]
+        first = self.processes.rank * self.accumulate + self._part
+        mine = batch[first :: self.processes.world_size * self.accumulate]
+        self._part += 1
+        if self._part == self.accumulate:
+            self._position, self._part = self._position + 1, 0
+        if not mine:
+            loss, _ = self.learner.loss(model, [self._examples[batch[0]]])
+            return loss * 0, 0
         return self.learner.loss(model, [self._examples[index] for index in mine])
 
     def train_metrics(self, loss: float) -> dict[str, float]:  # noqa: ARG002  # the loss says it
@@ -120,7 +133,7 @@ class ExamplesObjective(Generic[Example]):
         self._go_to(**state)
 
     def _go_to(self, epoch: int, position: int) -> None:
-        self._epoch, self._position = epoch, position
+        self._epoch, self._position, self._part = epoch, position, 0
         self._examples = self.learner.epoch(self.training, epoch)
         lengths = [self.learner.length(example) for example in self._examples]
         self._batches = shuffled_batches(lengths, self.batch_size, f"{self.seed}-{epoch}")

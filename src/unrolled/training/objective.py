@@ -34,7 +34,11 @@ class Objective(Protocol):
         ...
 
     def next_loss(self, model: nn.Module) -> tuple[Tensor, int]:
-        """Return the sum of the losses of the next batch, in nats, and of how many (tokens)."""
+        """Return the sum of the losses of the next batch, in nats, and of how many (tokens).
+
+        With `accumulate`, of its next part: an update makes so many calls, each with its backward
+        pass, and the place in the data is asked for between updates only.
+        """
         ...
 
     def train_metrics(self, loss: float) -> dict[str, float]:

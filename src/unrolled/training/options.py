@@ -153,6 +153,15 @@ class TrainingOptions(LengthOptions):
             within="[1, inf)",
         ),
     ] = 32
+    accumulate: Annotated[
+        int,
+        Option(
+            "Parts that the examples of an update are read in, one after the other: the same "
+            "update in less memory.",
+            within="[1, inf)",
+            metavar="N",
+        ),
+    ] = 1
     learning_rate: Annotated[
         float, Option("Peak learning rate, reached after the warm-up.", within="(0, inf)")
     ] = 2e-3
@@ -202,6 +211,17 @@ class TrainingOptions(LengthOptions):
             "Save a checkpoint every X seconds.", within="(0, inf)", flag="--checkpoint-seconds"
         ),
     ] = 30.0
+
+    def check(self) -> None:
+        """Raise `OptionError` if an update has fewer examples than parts."""
+        super().check()
+        if self.accumulate > self.batch_size:
+            message = f"{field('accumulate')} must be at most {field('batch_size')}"
+            raise OptionError(
+                f"{message}, {self.batch_size}, got {self.accumulate}",
+                f"it is how many parts the examples of an update are read in: {field('batch_size')}"
+                " has all of them",
+            )
 
     def settled(self, updates_per_epoch: int, budget: Budget | None = None) -> Self:
         """Return the options with one of the three lengths, for data of this size.

@@ -10,6 +10,7 @@ from contextlib import ExitStack, contextmanager
 from dataclasses import asdict, dataclass
 from typing import Any
 
+import torch
 from torch import Tensor, nn
 
 from unrolled.errors import DivergedError, OptionError, RunError, field
@@ -95,6 +96,7 @@ class Trainer:
 
     Attributes:
         progress: How far the run has come.
+        is_new: Whether the run was made for this trainer, and not restored.
     """
 
     def __init__(
@@ -123,7 +125,7 @@ class Trainer:
         self._log: MetricsLog | None = None  # in the first process, while it trains
         self._log_length = 0  # bytes of metrics.jsonl that are kept when it is opened
         self._log_digest: str | None = None  # of those bytes; None where it is not known
-        self._is_new = True  # rather than restored
+        self.is_new = True
         self._must_save = False  # as the progress is no longer the last checkpoint's
         self._replaced: _Weights | None = None  # by those of a stop, until the next evaluation
         self._kept_at_stop: Mapping[str, float] | None = None  # the figures of weights of a stop
@@ -223,7 +225,7 @@ class Trainer:
     @property
     def _failed_at_once(self) -> bool:
         """Whether the folder holds nothing that was learned, if training has failed."""
-        return self._is_new and self.progress.update == 0
+        return self.is_new and self.progress.update == 0
 
     def restore(self) -> None:
         """Go to where the run's last checkpoint was made; to the start if it was killed before.
@@ -234,10 +236,10 @@ class Trainer:
         """
         with self._alone():
             self.processes.from_first(self.run.remove_leftovers)
-        self._is_new = False
-        if not self.run.checkpoint_path.exists() and not self.run.weights_path.exists():
+        self.is_new = False
+        checkpoint = self.processes.from_first(self._checkpoint)
+        if checkpoint is None:
             return
-        checkpoint = load_checkpoint(self.run.checkpoint_path)
         try:
             self._restore(checkpoint)
         except (LookupError, TypeError, ValueError, AttributeError, RuntimeError) as error:
@@ -245,6 +247,12 @@ class Trainer:
             raise RunError(message, "put back the file as the run left it") from error
         if self.progress.kept_update == self.progress.update:
             self._save_weights()  # the process may have been killed just before it did
+
+    def _checkpoint(self) -> dict[str, Any] | None:
+        """Return the run's last checkpoint; None if it was killed before there was one."""
+        if not self.run.checkpoint_path.exists() and not self.run.weights_path.exists():
+            return None
+        return load_checkpoint(self.run.checkpoint_path)
 
     def _restore(self, checkpoint: dict[str, Any]) -> None:
         run, other = self.run.identity, checkpoint.get("run")
@@ -317,10 +325,11 @@ class Trainer:
     def _update(self, reporter: Reporter) -> bool:
         """Make one update; return whether any process was asked to stop."""
         progress, processes = self.progress, self.processes
-        loss_sum, local_count = self.objective.next_loss(self._parallel_model)
+        self.optimizer.zero_grad()
+        loss_sum, local_count = self._backward()
         seconds = time.monotonic() - self._started if processes.is_first else 0.0
         loss, count, stop, elapsed = processes.sum(
-            loss_sum.item(), local_count, self._stop_requested, seconds
+            loss_sum, local_count, self._stop_requested, seconds
         )
         self._require_finite("loss", loss, progress.update + 1)
         progress.training_seconds += elapsed - progress.elapsed_seconds
@@ -329,10 +338,9 @@ class Trainer:
         learning_rate = self.schedule.learning_rate(progress)
         for group in self.optimizer.param_groups:
             group["lr"] = learning_rate
-        self.optimizer.zero_grad()
-        # the processes' gradients are averaged: this makes it that of the mean over all tokens
-        mean = loss_sum * (processes.world_size / count)
-        mean.backward()  # type: ignore[no-untyped-call]  # torch has no types for it
+        gradients = [each.grad for each in self.model.parameters() if each.grad is not None]
+        # of sums, averaged over the processes: this makes it that of the mean over all tokens
+        torch._foreach_mul_(gradients, processes.world_size / count)
         clip_norm = math.inf if self.options.clip_norm is None else self.options.clip_norm
         gradient_norm = nn.utils.clip_grad_norm_(self.model.parameters(), clip_norm).item()
         self._require_finite("gradient norm", gradient_norm, progress.update + 1)
@@ -346,6 +354,18 @@ class Trainer:
         if self.schedule.log_due(progress):
             self._write_log(reporter, gradient_norm, learning_rate)
         return stop > 0
+
+    def _backward(self) -> tuple[float, int]:
+        """Add up the gradients of the parts of an update; return its loss here, and the count."""
+        loss_sum, count = 0.0, 0
+        for part in range(1, self.options.accumulate + 1):
+            with ExitStack() as stack:
+                if part < self.options.accumulate:
+                    stack.enter_context(self.processes.apart(self._parallel_model))
+                loss, terms = self.objective.next_loss(self._parallel_model)
+                loss.backward()  # type: ignore[no-untyped-call]  # torch has no types for it
+            loss_sum, count = loss_sum + loss.item(), count + terms
+        return loss_sum, count
 
     def _write_log(self, reporter: Reporter, gradient_norm: float, learning_rate: float) -> None:
         progress = self.progress
@@ -369,7 +389,7 @@ class Trainer:
     def _evaluate(self, reporter: Reporter) -> None:
         """Measure on held-out data, and keep the weights if they are to be kept."""
         progress = self.progress
-        measured, elapsed = self.processes.from_first(self._measure)
+        measured, elapsed = self._measure()
         progress.evaluation_seconds = elapsed - progress.elapsed_seconds
         progress.evaluations_seconds += progress.evaluation_seconds
         progress.elapsed_seconds = progress.evaluated_seconds = elapsed
@@ -399,7 +419,7 @@ class Trainer:
         if progress.evaluated_update == progress.update:
             return
         drawn = random_state()
-        measured, _ = self.processes.from_first(self._measure)
+        measured, _ = self._measure()
         restore_random_state(drawn)
         self._require_figures(measured)
         improved = self._choice.is_best(measured, progress)
@@ -415,8 +435,15 @@ class Trainer:
             reporter.on_evaluation(metrics, None if self.keeps_last else improved)
 
     def _measure(self) -> tuple[dict[str, float], float]:
-        metrics = self.objective.evaluate(self.average) if self.objective.num_held_out else {}
-        return metrics, time.monotonic() - self._started
+        """Return the figures of what is held out, measured by all, and the seconds since the start.
+
+        Of the processes' figures and clocks, those of the first hold for all.
+        """
+        metrics: dict[str, float] = {}
+        if self.objective.num_held_out:
+            with self.processes.sharing():
+                metrics = self.objective.evaluate(self.average)
+        return self.processes.from_first(lambda: (metrics, time.monotonic() - self._started))
 
     def _require_figures(self, measured: Mapping[str, float]) -> None:
         """Raise unless the weights can be chosen by what was measured, if anything was."""

@@ -14,6 +14,7 @@ from unrolled.networks.devices import moved
 from unrolled.tasks.caption.model import Captioner
 from unrolled.tasks.caption.neighbours import WEIGHTS
 from unrolled.tasks.caption.search import best_captions, best_of, candidates_of
+from unrolled.training import share
 
 __all__ = ["choose_weight", "describe_all"]
 
@@ -70,10 +71,14 @@ def _written(
     captioner: Captioner, contents: Sequence[Tensor], collate: Collate, options: BeamOptions
 ) -> Rows:
     """Return what the beam finds for each."""
-    rows: Rows = [[] for _ in contents]
-    for batch in batches_by_length([len(content) for content in contents], _AT_ONCE):
+
+    def searched(batch: list[int]) -> Rows:
         media, lengths = moved(collate([contents[index] for index in batch]), captioner)
-        found = best_captions(captioner, media, lengths, options)
+        return best_captions(captioner, media, lengths, options)
+
+    rows: Rows = [[] for _ in contents]
+    batches = batches_by_length([len(content) for content in contents], _AT_ONCE)
+    for batch, found in zip(batches, share(searched, batches), strict=True):
         for index, row in zip(batch, found, strict=True):
             rows[index] = row
     return rows

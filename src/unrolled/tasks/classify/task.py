@@ -59,7 +59,7 @@ from unrolled.tasks.classify.series import SCALES
 from unrolled.tasks.classify.subject import ClassifierSubject
 from unrolled.tasks.task import ExamplesTask, OptionClasses, Splits, TaskOptions
 from unrolled.tasks.vectors import fitted_width, width_content, width_of
-from unrolled.training import Budget
+from unrolled.training import Budget, share
 
 __all__ = ["ClassifyTask"]
 
@@ -437,10 +437,15 @@ class ClassifyTask(ExamplesTask[Labelled]):
     @torch.inference_mode()
     def scores(self, model: nn.Module, examples: Sequence[Labelled]) -> Tensor:
         """Return the scores of the classes of each example, (N, C)."""
-        scores = torch.empty(len(examples), self.answer.num_scores)
-        for batch in self.in_batches(examples):
+
+        def scores_of(batch: list[int]) -> Tensor:
             inputs, lengths = moved(self.batch([examples[index] for index in batch]), model)
-            scores[batch] = model(inputs, lengths).cpu()
+            return cast(Tensor, model(inputs, lengths).cpu())
+
+        batches = list(self.in_batches(examples))
+        scores = torch.empty(len(examples), self.answer.num_scores)
+        for batch, rows in zip(batches, share(scores_of, batches), strict=True):
+            scores[batch] = rows
         return scores
 
     def _running(self, model: Classifier, example: Labelled) -> list[dict[str, Any]]:

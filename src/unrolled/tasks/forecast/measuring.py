@@ -22,6 +22,7 @@ from unrolled.tasks.forecast.rows import draws_paths, ends_of_interval, says_one
 from unrolled.tasks.forecast.scales import Scale
 from unrolled.tasks.forecast.scaling import Scaling
 from unrolled.tasks.forecast.windows import Window
+from unrolled.training import share
 
 __all__ = [
     "Measured",
@@ -62,17 +63,22 @@ def total_loss(
 @torch.inference_mode()
 def measure(scaling: Scaling, model: Forecaster, examples: Sequence[Window]) -> Measured:
     """Return the figures of a model on windows, its loss among them."""
-    sums, total, count = Tally(), 0.0, 0
     options = model.options
     levels, ends = _levels(options)
-    for windows in _batches(examples):
+
+    def forecast_of(windows: list[Window]) -> tuple[Forecast, float, int]:
         inputs, scales = moved(scaling.batch(windows), model)
         said = model(inputs)
         loss, terms = total_loss(model.head, said, inputs, scales)
-        total, count = total + loss.item(), count + terms
         if options.method == "recursive" and options.reads_truth:
             said = None if draws_paths(options) else model(inputs._replace(targets=None))
         told = unscaled(scaling, model, said, inputs, scales, levels)
+        return told, loss.item(), terms
+
+    sums, total, count = Tally(), 0.0, 0
+    batches = _batches(examples)
+    for windows, (told, loss, terms) in zip(batches, share(forecast_of, batches), strict=True):
+        total, count = total + loss, count + terms
         _add(sums, scaling, windows, told, levels, ends)
     figures: dict[str, Any] = {**sums.figures(), "loss": total / max(1, count)}
     if ends is not None:

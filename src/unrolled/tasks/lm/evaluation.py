@@ -18,6 +18,7 @@ from unrolled.networks.devices import moved
 from unrolled.networks.modes import evaluating
 from unrolled.tasks.lm.columns import Columns
 from unrolled.tasks.lm.model import LanguageModel
+from unrolled.training import num_sharing, share
 
 __all__ = ["LanguageModelMetrics", "TextSize", "combined", "evaluate_language_model"]
 
@@ -105,6 +106,8 @@ def evaluate_language_model(
     The text is read in columns side by side, which is fast. A column does not know what came before
     it, so its state is warmed on the `context` tokens before, which are not scored there. With one
     column the result is exact; with more it differs as far as the model remembers beyond `context`.
+    Processes that share the work take columns each: products of fewer rows may be rounded
+    otherwise, so that the last digits differ from those of one process.
 
     Args:
         model: Its mode (train or eval) is left as it was.
@@ -122,8 +125,14 @@ def evaluate_language_model(
     if num_columns is None:
         num_columns = min(64, max(1, len(tokens) // _STEPS_PER_COLUMN))
     columns = Columns(tokens, num_columns)
+    num_parts = min(num_sharing(), num_columns)
+
+    def nats_of(part: int) -> float:
+        state = _warm_state(model, columns, context, part, num_parts)
+        return _score(model, columns, state, part, num_parts)
+
     with evaluating(model), torch.inference_mode():
-        nats = _score(model, columns, _warm_state(model, columns, context))
+        nats = sum(share(nats_of, range(num_parts)))
     return _metrics(nats, len(tokens) - 1, size)
 
 
@@ -144,13 +153,24 @@ def _perplexity(nats: float, count: int) -> float:
     return math.exp(nats / count) if nats < 700 * count else math.inf
 
 
-def _warm_state(model: LanguageModel, columns: Columns, context: int) -> State | None:
-    """Return the state in which each column is entered: that at the end of the one before it."""
+def _warm_state(
+    model: LanguageModel, columns: Columns, context: int, part: int, num_parts: int
+) -> State | None:
+    """Return the state in which each column of a part is entered: that at the end of the last one.
+
+    Which is the column before it; the first of all has a fresh state.
+    """
     context = min(context, columns.num_steps)
     if columns.num_columns == 1 or context == 0:
         return None
+    first, stop = (each * columns.num_columns // num_parts for each in (part, part + 1))
     ends, _ = columns.window(columns.num_steps - context, columns.num_steps)
-    _, warmed = model(moved(ends[:-1], model))
+    ends = ends[max(0, first - 1) : stop - 1]
+    if len(ends) == 0:  # the first column alone
+        return None
+    warmed: State = model(moved(ends, model))[1]
+    if first > 0:
+        return warmed
     fresh = model.initial_state(1)
     if isinstance(warmed, Tensor):
         return torch.cat([*state_tensors(fresh), warmed], dim=1)
@@ -158,14 +178,16 @@ def _warm_state(model: LanguageModel, columns: Columns, context: int) -> State |
     return tuple(torch.cat(pair, dim=1) for pair in pairs)
 
 
-def _score(model: LanguageModel, columns: Columns, state: State | None) -> float:
-    """Return the sum of the cross-entropies, in nats."""
+def _score(
+    model: LanguageModel, columns: Columns, state: State | None, part: int, num_parts: int
+) -> float:
+    """Return the sum of the cross-entropies of a part of the columns, in nats."""
     size = columns.num_columns * model.vocabulary_size
     steps = max(1, min(256, _SCORES_AT_ONCE // size))
     nats = torch.zeros((), dtype=torch.float64)
     for start in range(0, columns.num_steps, steps):
         stop = min(start + steps, columns.num_steps)
-        inputs, targets = moved(columns.window(start, stop), model)
+        inputs, targets = moved(columns.window(start, stop, part, num_parts), model)
         scores, state = model(inputs, state)
         losses = F.cross_entropy(
             scores.flatten(0, 1),

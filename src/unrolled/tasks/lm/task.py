@@ -161,7 +161,13 @@ class LanguageModelTask(Task[Text]):
             columns = Columns(tokens, training.batch_size, min_steps=training.k1)
             characters_per_token = len(learned) / len(tokens)
         return LanguageModelObjective(
-            TruncatedBPTT(columns, training.k1, training.steps_backward, processes),
+            TruncatedBPTT(
+                columns,
+                training.k1,
+                training.steps_backward,
+                processes,
+                accumulate=training.accumulate,
+            ),
             characters_per_token=characters_per_token,
             held_out=held_out_tokens,
             held_out_size=(

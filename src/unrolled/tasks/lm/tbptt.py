@@ -16,6 +16,7 @@ recurrent network trajectories", BPTT(h; h') with h = k2 and h' = k1.
 Not here: what is done with the loss (`training/trainer.py`).
 """
 
+from collections.abc import Sequence
 from typing import Any
 
 import torch
@@ -24,7 +25,7 @@ from torch.nn import functional as F
 
 from unrolled.data.batching import IGNORE
 from unrolled.errors import OptionError, field
-from unrolled.layers import State, map_state
+from unrolled.layers import State, map_state, state_tensors
 from unrolled.networks.devices import moved
 from unrolled.tasks.lm.columns import Columns
 from unrolled.tasks.lm.streamed import StreamedColumns
@@ -41,9 +42,10 @@ class TruncatedBPTT:
         k1: Steps forward: those newly predicted by each update, at least 1.
         k2: Steps backward: those the gradient goes through, at least `k1`.
         processes: Each walks through its own share of the columns.
+        accumulate: Parts that a process reads its columns in, one call of `next_window` each.
 
     Raises:
-        OptionError: `k1` or `k2` is too small.
+        OptionError: `k1` or `k2` is too small; there are fewer columns than parts.
     """
 
     def __init__(
@@ -52,18 +54,26 @@ class TruncatedBPTT:
         k1: int,
         k2: int,
         processes: Processes = ALONE,
+        accumulate: int = 1,
     ) -> None:
         if k1 < 1:
             raise OptionError(f"{field('k1')} (steps forward) must be at least 1, got {k1}")
         if k2 < k1:
             message = f"k2 (steps backward) must be at least k1 (steps forward), got {k2} and {k1}"
             raise OptionError(message, "with fewer, some steps would never be learned from")
+        num_parts = processes.world_size * accumulate
+        if num_parts > columns.num_columns:
+            message = f"{columns.num_columns} columns cannot be shared by {processes.world_size} "
+            message += f"process(es) in {accumulate} part(s) each"
+            raise OptionError(message, f"give {field('batch_size')} {num_parts} or more")
         self.columns = columns
         self.k1 = k1
         self.k2 = k2
         self.processes = processes
+        self.accumulate = accumulate
         self.position = 0  # the next step to predict
         self.state: State | None = None  # before the step where the next window starts
+        self._carried: list[State | None] = []  # of the parts of the window that were read
 
     @property
     def updates_per_epoch(self) -> int:
@@ -72,6 +82,8 @@ class TruncatedBPTT:
 
     def next_window(self, model: nn.Module) -> tuple[Tensor, int]:
         """Return the loss of the next `k1` steps, and go on to the window after them.
+
+        With `accumulate`, the loss of the next part of the columns; the last one goes on.
 
         Args:
             model: `scores, state = model(tokens, state)`, (B, T) -> (B, T, V).
@@ -82,17 +94,21 @@ class TruncatedBPTT:
         start = self._window_start(self.position)
         next_start = self._window_start(self.position + self.k1)
         end = min(self.position + self.k1, self.columns.num_steps)
-        rank, world_size = self.processes.rank, self.processes.world_size
-        inputs, targets = moved(self.columns.window(start, end, rank, world_size), model)
-        scores, carried = self._read(model, inputs, next_start - start)
+        part = self.processes.rank * self.accumulate + len(self._carried)
+        num_parts = self.processes.world_size * self.accumulate
+        inputs, targets = moved(self.columns.window(start, end, part, num_parts), model)
+        scores, carried = self._read(model, inputs, self._state_of(part), next_start - start)
         new = self.position - start  # the first step of the window that is scored
         targets = targets[:, new:]
         loss_sum = F.cross_entropy(
             scores[:, new:].flatten(0, 1), targets.flatten(), ignore_index=IGNORE, reduction="sum"
         )
-        ended = end == self.columns.num_steps
-        self.position = 0 if ended else end
-        self.state = None if ended or carried is None else map_state(_own, carried)
+        self._carried.append(None if carried is None else map_state(_own, carried))
+        if len(self._carried) == self.accumulate:
+            ended = end == self.columns.num_steps
+            self.position = 0 if ended else end
+            self.state = None if ended else _joined(self._carried)
+            self._carried = []
         return loss_sum, int((targets != IGNORE).sum())
 
     def state_dict(self) -> dict[str, Any]:
@@ -108,24 +124,46 @@ class TruncatedBPTT:
         """Go to the place that `state_dict` described."""
         self.position = state["position"]
         self.state = state["state"]
+        self._carried = []
         if isinstance(self.columns, StreamedColumns):
             self.columns.go_to(state["places"])
 
     def _window_start(self, position: int) -> int:
         return max(0, position + self.k1 - self.k2)
 
-    def _read(self, model: nn.Module, inputs: Tensor, cut: int) -> tuple[Tensor, State | None]:
+    def _state_of(self, part: int) -> State | None:
+        """Return the state of the columns of a part of this process, (L, B of the part, H)."""
+        if self.state is None or self.accumulate == 1:
+            return self.state
+        num_parts = self.processes.world_size * self.accumulate
+        places = (self.processes.rank * self.accumulate, part, part + 1)
+        own, first, last = (p * self.columns.num_columns // num_parts for p in places)
+        return map_state(lambda each: each[:, first - own : last - own].contiguous(), self.state)
+
+    def _read(
+        self, model: nn.Module, inputs: Tensor, before: State | None, cut: int
+    ) -> tuple[Tensor, State | None]:
         """Return the scores of all steps, and the state after `cut` of them."""
-        state = self.state
+        state = before
         if state is not None:
             state = map_state(lambda part: part.to(inputs.device), state)
         if cut == 0:
-            return model(inputs, state)[0], self.state
+            return model(inputs, state)[0], before
         scores, carried = model(inputs[:, :cut], state)
         if cut < inputs.shape[1]:
             rest, _ = model(inputs[:, cut:], carried)
             scores = torch.cat([scores, rest], dim=1)
         return scores, carried
+
+
+def _joined(parts: Sequence[State | None]) -> State | None:
+    """Return the states of the parts of a batch as one: rows are along dimension 1."""
+    states = [state for state in parts if state is not None]
+    if len(states) < 2:
+        return states[0] if states else None
+    tensors = zip(*map(state_tensors, states), strict=True)
+    joined = tuple(torch.cat(each, dim=1) for each in tensors)
+    return joined[0] if isinstance(states[0], Tensor) else joined
 
 
 def _own(state: Tensor) -> Tensor:

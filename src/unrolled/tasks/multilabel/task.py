@@ -51,6 +51,7 @@ from unrolled.tasks.multilabel.reader import (
 )
 from unrolled.tasks.multilabel.subject import LabelSetSubject
 from unrolled.tasks.task import ExamplesTask, OptionClasses, Splits, TaskOptions
+from unrolled.training import share
 
 __all__ = ["MultilabelTask"]
 
@@ -173,12 +174,17 @@ class MultilabelTask(ExamplesTask[SetSequence]):
 
     def evaluate(self, model: nn.Module, examples: Sequence[SetSequence]) -> dict[str, Any]:
         """Return the loss, and how the sets of the labels that are likelier than not agree."""
+
+        def scores_of(batch: list[int]) -> tuple[tuple[Tensor, Tensor], int]:
+            rows = [examples[index] for index in batch]
+            missed = sum(self.encode(row.steps[1:])[1] for row in rows)
+            return moved(self._scores(model, rows), torch.device("cpu")), missed
+
         counts = Counts()
         with torch.inference_mode():
-            for batch in self.in_batches(examples):
-                rows = [examples[index] for index in batch]
-                counts.add(*moved(self._scores(model, rows), torch.device("cpu")))
-                counts.missed += sum(self.encode(row.steps[1:])[1] for row in rows)
+            for scores_and_targets, missed in share(scores_of, self.in_batches(examples)):
+                counts.add(*scores_and_targets)
+                counts.missed += missed
         return counts.figures()
 
     def baselines(

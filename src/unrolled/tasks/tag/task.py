@@ -39,6 +39,7 @@ from unrolled.tasks.tag.spans import entities, has_spans, score_spans
 from unrolled.tasks.tag.subject import TaggerSubject
 from unrolled.tasks.task import ExamplesTask, OptionClasses, Splits, TaskOptions
 from unrolled.tasks.vectors import fitted_width, width_content, width_of
+from unrolled.training import share
 
 __all__ = ["TagTask"]
 
@@ -320,20 +321,24 @@ class TagTask(ExamplesTask[TaggedSentence]):
         self, model: nn.Module, examples: Sequence[TaggedSentence]
     ) -> tuple[float, list[list[str]]]:
         """Return the mean loss, NaN if no tag is known, and the predicted tags of each sentence."""
+        tagger = cast(Tagger, model)
+
+        def measured(indices: list[int]) -> tuple[float, int, list[list[int]]]:
+            some = [examples[index] for index in indices]
+            batch = moved(self.collate([example.words for example in some]), model)
+            scores, transitions = tagger(batch)
+            targets = moved(self.targets(some), model)
+            loss, terms = _loss(scores, batch.lengths, transitions, targets)
+            return loss.item(), terms, self._best(tagger, scores, batch.lengths).tolist()
+
         predicted: list[list[str]] = [[] for _ in examples]
-        total, count, tagger = 0.0, 0, cast(Tagger, model)
+        total, count = 0.0, 0
+        batches = list(self.in_batches(examples))
         with torch.inference_mode():
-            for indices in self.in_batches(examples):
-                some = [examples[index] for index in indices]
-                batch = moved(self.collate([example.words for example in some]), model)
-                scores, transitions = tagger(batch)
-                targets = moved(self.targets(some), model)
-                loss, terms = _loss(scores, batch.lengths, transitions, targets)
-                total, count = total + loss.item(), count + terms
-                for index, row in zip(
-                    indices, self._best(tagger, scores, batch.lengths), strict=True
-                ):
-                    tags = [self.tags[id] for id in row.tolist()]
+            for indices, (loss, terms, rows) in zip(batches, share(measured, batches), strict=True):
+                total, count = total + loss, count + terms
+                for index, row in zip(indices, rows, strict=True):
+                    tags = [self.tags[id] for id in row]
                     predicted[index] = tags[: self.length(examples[index])]
         return total / count if count else math.nan, predicted
 

@@ -28,6 +28,7 @@ from unrolled.tasks.toy.options import DataOptions, ModelOptions, PredictOptions
 from unrolled.tasks.toy.problem import Array, Toy
 from unrolled.tasks.toy.problems import make_toy
 from unrolled.tasks.toy.subject import ToySubject
+from unrolled.training import share
 
 __all__ = ["ToyExample", "ToyTask"]
 
@@ -143,18 +144,22 @@ class ToyTask(ExamplesTask[ToyExample]):
 
     def evaluate(self, model: nn.Module, examples: Sequence[ToyExample]) -> dict[str, Any]:
         """Return the loss, and how often the answers were right, as the problem counts it."""
+
+        def sums_of(batch: list[int]) -> dict[str, tuple[float, int]]:
+            rows = [examples[index] for index in batch]
+            answers, targets = moved(self._answers(model, rows), torch.device("cpu"))
+            pairs = [(row.inputs, row.targets) for row in rows]
+            right = right_answers(self.toy, answers, targets, pairs)
+            of_answers = {name: (each.sum().item(), len(each)) for name, each in right.items()}
+            return {"loss": (self._loss(answers, targets).item(), len(targets)), **of_answers}
+
         sums: defaultdict[str, float] = defaultdict(float)
         counts: defaultdict[str, int] = defaultdict(int)
         with torch.inference_mode():
-            for batch in self.in_batches(examples):
-                rows = [examples[index] for index in batch]
-                answers, targets = moved(self._answers(model, rows), torch.device("cpu"))
-                pairs = [(row.inputs, row.targets) for row in rows]
-                sums["loss"] += self._loss(answers, targets).item()
-                counts["loss"] += len(targets)
-                for name, right in right_answers(self.toy, answers, targets, pairs).items():
-                    sums[name] += right.sum().item()
-                    counts[name] += len(right)
+            for measured in share(sums_of, self.in_batches(examples)):
+                for name, (total, count) in measured.items():
+                    sums[name] += total
+                    counts[name] += count
         return {name: total / counts[name] for name, total in sums.items() if counts[name]}
 
     def baselines(

@@ -16,6 +16,7 @@ from unrolled.networks.devices import moved
 from unrolled.networks.word_search import known_words, search_words
 from unrolled.tasks.translate.model import EncoderDecoder
 from unrolled.tasks.translate.way import Way
+from unrolled.training import share
 
 __all__ = ["ByDecoder"]
 
@@ -51,11 +52,15 @@ class ByDecoder(Way):
         options = beam_options(
             chosen, beam=_BEAM, length_penalty=_LENGTH_PENALTY, max_length=max_length
         )
-        hypotheses: list[list[Hypothesis]] = [[] for _ in sources]
-        for batch in batches_by_length([len(tokens) for tokens in sources], _ROWS_AT_ONCE):
+
+        def searched(batch: list[int]) -> list[list[Hypothesis]]:
             source, lengths = moved(pad([sources[index] for index in batch]), self.network)
             state = self.network.start(source, lengths)
-            rows = search_words(self.network.decoder, state, len(batch), options)
+            return search_words(self.network.decoder, state, len(batch), options)
+
+        hypotheses: list[list[Hypothesis]] = [[] for _ in sources]
+        batches = batches_by_length([len(tokens) for tokens in sources], _ROWS_AT_ONCE)
+        for batch, rows in zip(batches, share(searched, batches), strict=True):
             for index, row in zip(batch, rows, strict=True):
                 hypotheses[index] = row
         return hypotheses

@@ -17,6 +17,7 @@ from unrolled.networks import Hypothesis, SearchOptions, word_loss
 from unrolled.networks.devices import moved
 from unrolled.tasks.translate.delayed_model import DelayedModel
 from unrolled.tasks.translate.way import Way
+from unrolled.training import share
 
 __all__ = ["ByDelay"]
 
@@ -62,17 +63,21 @@ class ByDelay(Way):
             if getattr(chosen, name) != default:
                 message = f"{field(name)} is for an encoder and a decoder"
                 raise OptionError(f"{message}, this network answers with a delay", "leave it out")
-        hypotheses: list[list[Hypothesis]] = [[] for _ in sources]
-        for batch in batches_by_length([len(tokens) for tokens in sources], _ROWS_AT_ONCE):
+
+        def answered(batch: list[int]) -> list[Hypothesis]:
             source, lengths = moved(pad([sources[index] for index in batch]), self.network)
             num_steps = max(int(lengths.max()), max_length + 1 + self.delay)
             scores = self.network(append_blanks(source, lengths, num_steps, _BLANK))
             scores[..., [UNKNOWN, BEGIN]] = -torch.inf
-            answers = (
-                scores.cpu()[:, self.delay : self.delay + max_length + 1].log_softmax(-1).max(-1)
-            )
-            for row, index in enumerate(batch):
-                hypotheses[index] = [_hypothesis(answers.indices[row], answers.values[row])]
+            said = scores.cpu()[:, self.delay : self.delay + max_length + 1]
+            log_probabilities, tokens = said.log_softmax(-1).max(-1)
+            return [_hypothesis(*row) for row in zip(tokens, log_probabilities, strict=True)]
+
+        hypotheses: list[list[Hypothesis]] = [[] for _ in sources]
+        batches = batches_by_length([len(tokens) for tokens in sources], _ROWS_AT_ONCE)
+        for batch, rows in zip(batches, share(answered, batches), strict=True):
+            for index, hypothesis in zip(batch, rows, strict=True):
+                hypotheses[index] = [hypothesis]
         return hypotheses
 
     def attention(

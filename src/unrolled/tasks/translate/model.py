@@ -90,6 +90,7 @@ class EncoderDecoder(nn.Module):
         target_size: V, how many different tokens are written.
         vectors_width: Numbers of each vector that the encoder's embedding begins with; None
             without.
+        accumulate: Calls of `forward` in training that make one update.
 
     Raises:
         OptionError: A size below 1.
@@ -117,8 +118,10 @@ class EncoderDecoder(nn.Module):
         source_size: int,
         target_size: int,
         vectors_width: int | None = None,
+        accumulate: int = 1,
     ) -> None:
         super().__init__()
+        self.accumulate = accumulate
         check_sizes("EncoderDecoder", {"source_size": source_size, "target_size": target_size})
         self.options = options
         self.encoder = Encoder(options, source_size, vectors_width)
@@ -168,7 +171,8 @@ class EncoderDecoder(nn.Module):
 
     def _sample(self, words: Tensor, state: DecoderState) -> tuple[Tensor, Tensor | None]:
         """Do `forward` word by word, some of them drawn from the scores of the step before."""
-        done = min(1.0, self.num_updates.item() / self.options.sampling_updates)
+        num_updates = self.num_updates.item() // self.accumulate
+        done = min(1.0, num_updates / self.options.sampling_updates)
         self.num_updates += 1
         own = torch.rand(words.shape, device=words.device) < self.options.sampling * done
         own[:, 0] = False  # the beginning is given

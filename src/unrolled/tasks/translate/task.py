@@ -173,7 +173,12 @@ class TranslateTask(ExamplesTask[Pair]):
         """Return a new network for these vocabularies."""
         if options.delay is None:
             sizes = {"source_size": len(self.source), "target_size": len(self.target)}
-            return EncoderDecoder(options, **sizes, vectors_width=self.vectors_width)
+            return EncoderDecoder(
+                options,
+                **sizes,
+                vectors_width=self.vectors_width,
+                accumulate=self.options.training.accumulate,
+            )
         return DelayedModel(
             options,
             vocabulary_size=len(self.source),
