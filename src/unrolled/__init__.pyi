@@ -19,7 +19,7 @@ from .layers import (
 from .streaming import ModelStream, stream
 from .tasks.lm.model import LanguageModel
 from .tasks.lm.sampling import generate
-from .tasks.runs import from_pretrained, load
+from .tasks.loading import from_pretrained, load
 
 __all__ = [
     "GRU",

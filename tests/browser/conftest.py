@@ -11,19 +11,17 @@ from typing import Any
 from urllib.parse import urlencode
 
 import pytest
-import torch
 
 pytest.importorskip("uvicorn", reason="the page needs uvicorn")
 playwright = pytest.importorskip(
     "playwright.sync_api", reason="the page is driven by playwright, which is not installed"
 )
 
+from support.runs import run_of  # noqa: E402
 from unrolled.serving.app import create_app, make_server  # noqa: E402
 from unrolled.serving.guard import Access  # noqa: E402
 from unrolled.serving.limits import Limits  # noqa: E402
 from unrolled.serving.runs import Runs  # noqa: E402
-from unrolled.tasks import find_task, options_of, prepare  # noqa: E402
-from unrolled.training import save_weights  # noqa: E402
 
 OWN_CELL = '''
 """A cell of somebody's own: its gate sees the state through a weight of each unit."""
@@ -114,24 +112,6 @@ def task_runs(tmp_path_factory) -> dict[str, Path]:
 def make_run() -> Callable[..., Path]:
     """What makes a run of a task, for tests that want one of their own."""
     return run_of
-
-
-def run_of(task: str, data: dict[str, Any], path: Path, **model: Any) -> Path:
-    """Return a run as a training would leave it, with random weights; units differ in all."""
-    options = options_of(task)
-    trainer = prepare(
-        find_task(task),
-        options.DataOptions(**data),
-        path,
-        model=options.ModelOptions(**{"cell": "lstm", "hidden_size": 12, "num_layers": 1} | model),
-        training=options.TrainingOptions(epochs=1, batch_size=8, seed=1),
-    ).trainer
-    torch.manual_seed(1)
-    with torch.no_grad():
-        for weight in trainer.model.parameters():
-            weight.mul_(2).add_(0.1 * torch.randn_like(weight))
-    save_weights(trainer.run.weights_path, trainer.model)
-    return path
 
 
 @pytest.fixture(scope="session")

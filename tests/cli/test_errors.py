@@ -203,7 +203,7 @@ def test_our_own_mistakes_keep_their_traceback(monkeypatch, trained):
     def broken(*_):
         raise ZeroDivisionError
 
-    monkeypatch.setattr("unrolled.tasks.runs.load_weights", broken)
+    monkeypatch.setattr("unrolled.tasks.loading.load_weights", broken)
     with pytest.raises(ZeroDivisionError):
         main(["generate", str(trained)])
 

@@ -18,7 +18,7 @@ from support.equations import equations, layer_of, random_cell
 from unrolled.errors import OptionError, RunError
 from unrolled.export import to_c
 from unrolled.export.c import proof
-from unrolled.export.c.files import chain_of
+from unrolled.export.c.model import chain_of
 from unrolled.export.c.program import program_of
 from unrolled.kernels import find_compiler
 from unrolled.tasks import load, prepare

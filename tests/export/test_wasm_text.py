@@ -2,12 +2,12 @@
 
 import json
 import shutil
-import subprocess
 from importlib.util import find_spec
 from pathlib import Path
 
 import pytest
 
+from support.node import run_node
 from unrolled.data.vocabulary import (
     BPEVocabulary,
     ByteVocabulary,
@@ -71,11 +71,7 @@ def test_text_becomes_the_same_tokens_and_they_the_same_text(encoders, tmp_path:
     ]
     (tmp_path / "tokens.mjs").write_text(web_file("tokens.js"))
     (tmp_path / "given.json").write_text(json.dumps({"contents": contents, "texts": TEXTS}))
-    command = ["node", "--input-type=module", "-e", RUN]
-    command += [str(tmp_path / "tokens.mjs"), str(tmp_path / "given.json")]
-    done = subprocess.run(command, capture_output=True, text=True, check=False)
-    assert done.returncode == 0, done.stderr
-    results = json.loads(done.stdout)
+    results = run_node(RUN, str(tmp_path / "tokens.mjs"), str(tmp_path / "given.json"))
     names = [*language, *readers]
     for name, each, result in zip(
         names, [*language.values(), *readers.values()], results, strict=True

@@ -144,6 +144,19 @@ def test_exponents_sum_to_the_mean_logarithm_of_the_volume(make):
     assert few.exponents.shape == (2,)
 
 
+def test_a_step_is_computed_once_for_each_row_however_many_directions():
+    rows = []
+
+    @unrolled.cell(gates="a")
+    def counting(x, u, h):
+        rows.append(len(h))
+        return dict(h=tanh(x.a + u.a))
+
+    layer, x = unrolled.Recurrent(counting, 1, 5), torch.randn(4, 2, 1)
+    lyapunov_exponents(layer, x)
+    assert rows[-4:] == [2] * 4
+
+
 def test_a_direction_of_which_nothing_is_left_says_so():
     layer = with_matrix(unrolled.Recurrent(linear, 1, 2), torch.diag(torch.tensor([0.5, 0.0])))
     exponents = lyapunov_exponents(layer, torch.randn(20, 1, 1)).exponents

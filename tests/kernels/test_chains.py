@@ -11,7 +11,7 @@ from torch import sigmoid, tanh
 
 import unrolled
 from support.equations import layer_of
-from support.loops import assert_bits_of_rows, assert_kernel_is_loop
+from support.loops import assert_bits_of_rows, assert_bits_of_threads, assert_kernel_is_loop
 from unrolled.errors import OptionError
 from unrolled.kernels import EquationsError, kernel_source, using_path
 
@@ -104,21 +104,38 @@ def test_a_row_has_the_same_bits_alone_in_pieces_in_a_stream_and_without_gradien
     assert_bits_of_rows(cell)
 
 
+def test_equations_may_change_a_vector_after_its_product():
+    """As the kernel has it, so has the loop, also for autograd."""
+
+    def step(x, u, h, change):
+        v = sigmoid(x.r + u.r) * h
+        n = u.n(v)
+        return dict(h=tanh(x.n + n) + change(v))
+
+    @unrolled.cell(gates="r n", applied="n")
+    def changing(x, u, h):
+        return step(x, u, h, lambda v: v.mul_(0.5))
+
+    @unrolled.cell(gates="r n", applied="n")
+    def leaving(x, u, h):
+        return step(x, u, h, lambda v: v * 0.5)
+
+    x, results = torch.randn(4, 3, 2, dtype=torch.float64), []
+    weights = unrolled.Recurrent(leaving, 2, 5).state_dict()
+    for cell in (changing, leaving):
+        layer = unrolled.Recurrent(cell, 2, 5).double()
+        layer.load_state_dict(weights)
+        output, _ = layer(x)
+        results.append([output, *torch.autograd.grad(output.sin().sum(), [*layer.parameters()])])
+    for changed, left in zip(*results, strict=True):
+        assert torch.equal(changed, left)
+
+
 def test_threads_that_share_a_row_give_the_same_bits():
     layer = unrolled.Recurrent(scrn, 16, 256)
     x = torch.randn(6, 1, 16, requires_grad=True)
 
-    def passes(threads):
-        before = torch.get_num_threads()
-        torch.set_num_threads(threads)
-        try:
-            output, _ = layer(x)
-            return [output, *torch.autograd.grad(output.sum(), [x, *layer.parameters()])]
-        finally:
-            torch.set_num_threads(before)
-
-    for one, two in zip(passes(1), passes(2), strict=True):
-        assert torch.equal(one, two)
+    assert_bits_of_threads(layer, x)
 
 
 def test_a_trace_has_every_named_value_of_every_phase():

@@ -15,7 +15,7 @@ from torch import sigmoid, tanh
 from torch.nn import functional as f
 
 import unrolled
-from support.loops import assert_bits_of_rows, assert_kernel_is_loop
+from support.loops import assert_bits_of_rows, assert_bits_of_threads, assert_kernel_is_loop
 from unrolled.errors import OptionError, ShapeError
 from unrolled.inspection import pre_activations
 from unrolled.kernels import using_path
@@ -159,17 +159,7 @@ def test_threads_that_share_a_row_give_the_same_bits(cell):
     layer = layer_of(cell, 512, heads=4)
     x = torch.randn(6, 1, 3, requires_grad=True)
 
-    def passes(threads):
-        before = torch.get_num_threads()
-        torch.set_num_threads(threads)
-        try:
-            output, _ = layer(x)
-            return [output, *torch.autograd.grad(output.sum(), [x, *layer.parameters()])]
-        finally:
-            torch.set_num_threads(before)
-
-    for one, two in zip(passes(1), passes(2), strict=True):
-        assert torch.equal(one, two)
+    assert_bits_of_threads(layer, x)
 
 
 @pytest.mark.parametrize("bias", [True, False])

@@ -1,5 +1,6 @@
 """Initial values against the formulas of their papers."""
 
+import copy
 from functools import partial
 
 import numpy as np
@@ -10,6 +11,7 @@ import unrolled
 from unrolled import initialize
 from unrolled.kernels import using_path
 from unrolled.layers import map_state, state_tensors
+from unrolled.wrappers import Zoneout
 
 
 def total_bias(layer, gate, suffix="l0"):
@@ -119,6 +121,16 @@ def test_where_one_minus_a_gate_keeps_its_bias_is_that_of_the_keeping_gate_turne
         _, after = layer(torch.randn(5, 3, 2), before)
     place = layer.cell.states.index(layer.cell.carrier)
     torch.testing.assert_close(state_tensors(after)[place], state_tensors(before)[place])
+
+
+@pytest.mark.parametrize("name", ["mgu", "lstm_cifg"])
+def test_zoneout_leaves_to_a_gate_what_it_says_of_the_old_state(name):
+    layer = unrolled.Recurrent(name, 2, 8)
+    zoned = Zoneout(copy.deepcopy(layer), 0.3).layer
+    for each in (layer, zoned):
+        initialize.chrono(each, 100, generator=torch.Generator().manual_seed(0))
+    for one, other in zip(layer.parameters(), zoned.parameters(), strict=True):
+        assert torch.equal(one, other)
 
 
 @pytest.mark.parametrize("name", NOT_COUPLED)

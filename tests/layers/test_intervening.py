@@ -334,6 +334,10 @@ WRONG = {
     "sparse value": ({"f": torch.zeros(H).to_sparse()}, "the value must be a number"),
     "no dict": (["f"], "holds must be a dict, got a list"),
     "step beyond": ({"f": Hold(1.0, steps=T)}, f"steps must lie in 0..{T - 1}"),
+    "steps beyond": (
+        {"f": Hold(1.0, steps=slice(T, None))},
+        rf"held at steps slice\({T}, None, None\), and only {T} are read",
+    ),
     "negative step": ({"f": Hold(1.0, steps=slice(-2, None))}, "counted from 0"),
     "shape of units": ({"f": torch.zeros(H + 1)}, "must go with .*U units"),
     "shape of rows": ({"f": torch.zeros(B + 1, H)}, "must go with"),

@@ -7,6 +7,7 @@ import pytest
 import torch
 
 from support.living import asked, bare_file, content_of, loaded_run
+from support.runs import run_of
 from unrolled import Hold, generate, intervene
 from unrolled.data import Source
 from unrolled.serving.acting import held_answer
@@ -15,8 +16,6 @@ from unrolled.serving.predictions import predict_text
 from unrolled.serving.reading import read, unit_view
 from unrolled.serving.runs import ServedRun
 from unrolled.serving.schema import HoldQuestion
-from unrolled.tasks import find_task, options_of, prepare
-from unrolled.training import save_weights
 
 pytestmark = pytest.mark.skipif(shutil.which("node") is None, reason="needs node")
 
@@ -63,33 +62,19 @@ def folder(tmp_path_factory):
     return folder
 
 
-def run_of(task, data, path, **model):
-    """Return a run with random weights."""
-    options = options_of(task)
-    trainer = prepare(
-        find_task(task),
-        options.DataOptions(**data),
-        path,
-        model=options.ModelOptions(**{"cell": "lstm", "hidden_size": 5, "num_layers": 1} | model),
-        training=options.TrainingOptions(epochs=1, seed=1),
-    ).trainer
-    torch.manual_seed(1)
-    with torch.no_grad():
-        for weight in trainer.model.parameters():
-            weight.mul_(2).add_(0.2 * torch.randn_like(weight))
-    save_weights(trainer.run.weights_path, trainer.model)
-    return loaded_run(path)
+def small_run(task, data, path, **model):
+    return loaded_run(run_of(task, data, path, spread=0.2, **{"hidden_size": 5} | model))
 
 
 def classifier(folder, name):
     data = {"files": (f"{folder}/texts.csv",), "input": ("text",), "target": "class"}
     data |= {"tokens": TOKENS[name], "vocabulary_size": 300 if TOKENS[name] == "bpe" else None}
     data = {key: value for key, value in data.items() if value is not None}
-    return run_of("classify", data, folder / name, **CLASSIFIERS[name])
+    return small_run("classify", data, folder / name, **CLASSIFIERS[name])
 
 
 def tagger(folder, name):
-    return run_of("tag", {"file": f"{folder}/tags.conll"}, folder / name, **TAGGERS[name])
+    return small_run("tag", {"file": f"{folder}/tags.conll"}, folder / name, **TAGGERS[name])
 
 
 def whole(folder, name):
@@ -222,7 +207,7 @@ def test_a_classifier_whose_weights_are_no_numbers_says_so(folder):
 
 def test_classifiers_that_are_not_computed_in_a_browser_stand_alone_and_say_why(folder):
     data = {"files": (f"{folder}/texts.csv",), "input": ("text",), "target": "class"}
-    loaded = run_of("classify", data, folder / "tcn", cell="tcn", num_layers=2)
+    loaded = small_run("classify", data, folder / "tcn", cell="tcn", num_layers=2)
     content = content_of(bare_file(loaded))
     assert content["run"]["outside"]["why"] == "layer"
     assert content["run"]["views"] == ["report"]

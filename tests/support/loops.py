@@ -6,7 +6,7 @@ from torch.utils._pytree import tree_leaves
 import unrolled
 from unrolled.kernels.running.paths import kernel_of
 
-__all__ = ["assert_bits_of_rows", "assert_kernel_is_loop"]
+__all__ = ["assert_bits_of_rows", "assert_bits_of_threads", "assert_kernel_is_loop"]
 
 
 def assert_kernel_is_loop(cell, loop, hidden_size=19, heads=None):
@@ -124,3 +124,19 @@ def results(output, after, leaves):
     torch.manual_seed(4)
     total = sum((each * torch.randn(each.shape)).sum() for each in (output, *after))
     return [*(each.detach() for each in (output, *after)), *torch.autograd.grad(total, leaves)]
+
+
+def assert_bits_of_threads(layer, x):
+    """Hold what one thread computes of a layer, and its gradients, against two, bit by bit."""
+
+    def passes(threads):
+        before = torch.get_num_threads()
+        torch.set_num_threads(threads)
+        try:
+            output, _ = layer(x)
+            return [output, *torch.autograd.grad(output.sum(), [x, *layer.parameters()])]
+        finally:
+            torch.set_num_threads(before)
+
+    for one, two in zip(passes(1), passes(2), strict=True):
+        assert torch.equal(one, two)

@@ -14,6 +14,7 @@ from enum import Enum
 from itertools import pairwise
 from typing import Any
 
+import torch
 from torch import Tensor
 
 from unrolled.cells.publication import Publication
@@ -162,6 +163,24 @@ class Cell:
                 f"return a dict with {', '.join(own)} and what else is worth seeing",
             )
         return {**values, **{late: states[former] for late, former in self.delayed.items()}}
+
+    def step_from_zeros(self, num_units: int) -> Values:
+        """Return every value of one step of a row by its name, as a call does.
+
+        States, inputs and parts of gates are zeros, vectors as they begin; what a product is
+        applied to, it returns.
+
+        Args:
+            num_units: H.
+        """
+        part = torch.zeros(1, num_units)
+        return self(
+            dict.fromkeys(self.feedforward, part),
+            {gate: (lambda v: v) if gate in self.applied else part for gate in self.recurrent},
+            dict.fromkeys(self.states, part),
+            {name: torch.full((num_units,), start) for name, start in self.parameters.items()},
+            dict.fromkeys(self.step_inputs, part),
+        )
 
     def _misused_product(self, problem: str) -> OptionError | None:
         """Return what is to be said where a product was taken for a vector, or a vector for one."""

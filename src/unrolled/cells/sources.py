@@ -14,8 +14,6 @@ from pathlib import Path
 from traceback import extract_tb
 from types import ModuleType
 
-import torch
-
 from unrolled.cells.cell import Cell
 from unrolled.errors import OptionError
 
@@ -105,19 +103,8 @@ class CellSource:
 
 def _compute_a_step(cell: Cell, path: str) -> None:
     """Raise `OptionError`, with the line of the user's file, if a step cannot be computed."""
-    part = torch.zeros(1, 2)
-    parameters = {name: torch.full((2,), start) for name, start in cell.parameters.items()}
-    recurrent = {
-        gate: (lambda vector: vector) if gate in cell.applied else part for gate in cell.recurrent
-    }
     try:
-        cell(
-            dict.fromkeys(cell.feedforward, part),
-            recurrent,
-            dict.fromkeys(cell.states, part),
-            parameters,
-            dict.fromkeys(cell.step_inputs, part),
-        )
+        cell.step_from_zeros(2)
     except OptionError:
         raise
     except Exception as error:  # whatever is wrong with the user's equations

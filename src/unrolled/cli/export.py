@@ -115,10 +115,11 @@ def _to_onnx(run: Path, onnx: Path, stream: bool, opset: int | None, trust_code:
 
 def _to_c(run: Path, c: Path, weights: str, name: str, check: bool, trust_code: bool) -> None:
     from unrolled.export import to_c
-    from unrolled.export.c.files import check_folder, weight_format
+    from unrolled.export.c.files import weight_format
+    from unrolled.export.folder import check_folder
 
     stored = weight_format(weights, name)
-    check_folder(c)
+    check_folder(c, "c")
     model = to_c(_loaded(run, trust_code), c, weights=stored, name=name, check=check)
     sizes = f"{model.num_bytes:,} bytes of weights, {model.instance:,} of each instance"
     say(f"{model.source}: {sizes}")
@@ -130,7 +131,7 @@ def _to_c(run: Path, c: Path, weights: str, name: str, check: bool, trust_code: 
 
 def _to_wasm(run: Path, wasm: Path, weights: str, check: bool, trust_code: bool) -> None:
     from unrolled.export import to_wasm
-    from unrolled.export.c.files import check_folder
+    from unrolled.export.folder import check_folder
     from unrolled.export.wasm.files import check_format
 
     stored = check_format(weights)

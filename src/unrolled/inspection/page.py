@@ -68,12 +68,10 @@ class Page:
         """Write a plotly figure, what it is for those who cannot see it, and a caption."""
         content = json.loads(figure.to_json())
         content["layout"].pop("template", None)
-        least = content["layout"].pop("meta", {}).get("least_width")
-        scroll = ' class="scroll" tabindex="0"' if least else ""
-        data_least = f' data-least="{least}"' if least else ""
+        scroll = ' class="scroll" tabindex="0"' if "width" in content["layout"] else ""
         height = content["layout"]["height"]
         self._parts.append(
-            f'<figure><div class="drawn"{data_least}><div{scroll} role="img" '
+            f'<figure><div class="drawn"><div{scroll} role="img" '
             f'aria-label="{_e(label)}"><div class="plot" style="min-height:{height}px"></div></div>'
             f'<script type="application/json">{in_script(content)}</script></div>'
             f"<figcaption>{markup}</figcaption></figure>"

@@ -66,6 +66,7 @@ from unrolled.kernels.rows import (
     check_lengths,
     keeps_padding,
     lengths_tensor,
+    steps_and_rows,
     valid_steps,
 )
 from unrolled.kernels.running import (
@@ -163,6 +164,7 @@ __all__ = [
     "run_pieces",
     "step_graph",
     "stepper_of",
+    "steps_and_rows",
     "storing_weights",
     "this_platform",
     "using_path",

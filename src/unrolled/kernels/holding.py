@@ -107,19 +107,13 @@ def held_cell(cell: Cell, names: tuple[str, ...]) -> Cell:
 @torch.no_grad()
 def named_values(cell: Cell, hidden_size: int) -> tuple[str, ...]:
     """Return the names under which the equations return a number for each row and unit."""
-    part = torch.zeros(1, hidden_size)
-    products = {name: (lambda v: v) if name in cell.applied else part for name in cell.recurrent}
-    values = cell(
-        dict.fromkeys(cell.feedforward, part),
-        products,
-        dict.fromkeys(cell.states, part),
-        {name: torch.full((hidden_size,), start) for name, start in cell.parameters.items()},
-        dict.fromkeys(cell.step_inputs, part),
-    )
+    values = cell.step_from_zeros(hidden_size)
     return tuple(
         name
         for name, value in values.items()
-        if name not in cell.delayed and isinstance(value, Tensor) and value.shape == part.shape
+        if name not in cell.delayed
+        and isinstance(value, Tensor)
+        and value.shape == (1, hidden_size)
     )
 
 

@@ -239,7 +239,7 @@ def recurrent_terms(
     matrices = _parts(weights.weight_hh, sizes)
     biases = [None] * len(sizes) if weights.bias_hh is None else _parts(weights.bias_hh, sizes)
     products = {
-        name: lambda v, w=w, b=b: recurrent_product(v, w, b)
+        name: lambda v, w=w, b=b: recurrent_product(_kept(v), w, b)
         for name, w, b in zip(cell.applied, matrices[1:], biases[1:], strict=True)
     }
 
@@ -250,3 +250,8 @@ def recurrent_terms(
         return {**dict(zip(direct, u, strict=True)), **products}
 
     return terms
+
+
+def _kept(vector: Tensor) -> Tensor:
+    """Return what autograd keeps of a product: a copy, for equations may change their vector."""
+    return vector.clone() if torch.is_grad_enabled() else vector

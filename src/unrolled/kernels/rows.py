@@ -21,6 +21,7 @@ __all__ = [
     "exchanged",
     "keeps_padding",
     "lengths_tensor",
+    "steps_and_rows",
     "valid_steps",
 ]
 
@@ -71,6 +72,17 @@ def check_lengths(
 def valid_steps(lengths: Tensor, num_steps: int) -> Tensor:
     """Return which steps lie before each row's end, (T, B) boolean."""
     return torch.arange(num_steps, device=lengths.device)[:, None] < lengths
+
+
+def steps_and_rows(batch_sizes: Tensor) -> tuple[Tensor, Tensor]:
+    """Return of which step each row of a batch without padding is, and which one of it, (N,) each.
+
+    Args:
+        batch_sizes: The number of rows at each step, (T,).
+    """
+    step = torch.arange(len(batch_sizes), device=batch_sizes.device).repeat_interleave(batch_sizes)
+    starts = batch_sizes.cumsum(0) - batch_sizes
+    return step, torch.arange(len(step), device=batch_sizes.device) - starts[step]
 
 
 @dataclass(frozen=True)
@@ -173,14 +185,12 @@ class RaggedRows:
         row, first = pieces.row[order], pieces.first[order]
         # without a matrix of all pieces and steps, which may be far larger than the batch
         sizes = len(length) - length.bincount().cumsum(0)[:-1]
-        step = torch.arange(len(sizes), device=row.device).repeat_interleave(sizes)
-        number = torch.arange(len(step), device=row.device)
-        piece = number - (sizes.cumsum(0) - sizes)[step]
+        step, piece = steps_and_rows(sizes)
         index = (first[piece] + step) * batch_size + row[piece]
         places = None
         if len(index) == num_steps * batch_size:
             places = torch.empty_like(index)
-            places[index] = number
+            places[index] = torch.arange(len(index), device=row.device)
         begins = pieces.continues[order].nonzero()[:, 0]
         number_of = torch.empty_like(order)
         number_of[order] = torch.arange(len(order), device=row.device)
@@ -201,8 +211,7 @@ class RaggedRows:
         """Return what `drop_padding` does, also for rows that came packed."""
         if self.index is not None or self.batch_sizes == (self.batch_size,) * self.num_steps:
             return self.drop_padding(padded)
-        step = torch.arange(self.num_steps).repeat_interleave(torch.tensor(self.batch_sizes))
-        row = torch.cat([torch.arange(size) for size in self.batch_sizes])
+        step, row = steps_and_rows(torch.tensor(self.batch_sizes))
         order = torch.arange(self.batch_size) if self.order is None else self.order.cpu()
         return padded[step, order[row]]
 

@@ -8,7 +8,7 @@ import math
 import torch
 from torch import Tensor
 
-from unrolled.cells import Cell
+from unrolled.cells import ZONE, Cell
 from unrolled.errors import OptionError
 from unrolled.layers.recurrent_layer import RecurrentLayer
 
@@ -214,7 +214,7 @@ def keeping_gate(cell: Cell) -> tuple[str, float] | None:
 def _keeps_the_rest(cell: Cell, value: float) -> bool:
     """Whether a step keeps 1 - s(`value`) of a unit's state, if that is what its gate admits.
 
-    Of the state as it stands in the equations, past all products.
+    Of the state as it stands in the equations, past all products, and before zoneout.
     """
 
     def number(value: float) -> Tensor:
@@ -229,7 +229,8 @@ def _keeps_the_rest(cell: Cell, value: float) -> bool:
     u = {gate: (lambda _, v=v: v) if gate in cell.applied else v for gate, v in parts.items()}
     states = {name: number(0.3).requires_grad_() for name in cell.states}
     vectors = {name: number(start)[0] for name, start in cell.parameters.items()}
-    after = cell(x, u, states, vectors, {name: number(1.0) for name in cell.step_inputs})
+    inputs = {n: number(0.0 if n.startswith(ZONE) else 1.0) for n in cell.step_inputs}
+    after = cell(x, u, states, vectors, inputs)
     carried = after[cell.carrier]
     if not carried.requires_grad:
         return False

@@ -357,6 +357,11 @@ def _index(
         chosen = _places(f"{where}: steps", hold.steps, _MOST_STEPS if is_part else num_steps)
     steps = [step - start for step in chosen if start <= step < start + num_steps]
     if not steps:
+        if hold.steps is not None and not is_part:  # nothing follows in which they could lie
+            raise OptionError(
+                f"{where} is held at steps {hold.steps}, and only {num_steps} are read",
+                "name steps that are read, or leave them out for all",
+            )
         return None
     units = _places(f"{where}: units", hold.units, hidden_size)
     return (

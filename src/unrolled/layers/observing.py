@@ -20,6 +20,7 @@ from unrolled.kernels import (
     RaggedRows,
     ValueObserver,
     among,
+    steps_and_rows,
     valid_steps,
 )
 
@@ -209,9 +210,7 @@ class _Recorder(ValueObserver):
     ) -> None:
         rows = self.rows
         sizes = torch.tensor(list(rows.batch_sizes), dtype=torch.int64, device=x.device)
-        numbers = torch.arange(states[0].shape[0], device=x.device)
-        present = numbers < sizes[:, None]
-        step, row = present.nonzero(as_tuple=True)
+        step, row = steps_and_rows(sizes)
 
         def in_batch(flat: Tensor) -> Tensor:
             if rows.begins is not None:
@@ -220,7 +219,7 @@ class _Recorder(ValueObserver):
             padded[step, row] = flat
             return rows.unsort(padded)
 
-        lengths, resets, anew = present.sum(0), None, {}
+        lengths, resets, anew = row.bincount(minlength=len(states[0])), None, {}
         named = dict(zip(self.names, states, strict=True))
         if rows.begins is None:
             lengths = rows.unsort(lengths[:, None])[:, 0]

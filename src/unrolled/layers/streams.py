@@ -1,7 +1,8 @@
 """Many streams of one layer: they come and go, and any of them are stepped in one call."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from contextlib import nullcontext
+from copy import copy
 from functools import partial
 from threading import RLock
 from typing import Any, TypeVar, overload
@@ -11,7 +12,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from unrolled.errors import OptionError, ShapeError
+from unrolled.errors import ShapeError
 from unrolled.kernels import (
     Places,
     Stepper,
@@ -28,11 +29,11 @@ from unrolled.layers.resets import Resets, checked_resets
 from unrolled.layers.state import SequenceLayer, State, map_state, state_tensors
 from unrolled.layers.step_inputs import StepInputs
 from unrolled.layers.stream import check_streamable
+from unrolled.layers.stream_numbers import Rows, StreamNumbers
 
 __all__ = ["Streams"]
 
 Array = NDArray[np.float32]
-Rows = int | Sequence[int] | Tensor | NDArray[np.integer[Any]]
 _Out = TypeVar("_Out", Tensor, Array)
 
 
@@ -92,34 +93,29 @@ class Streams:
         self._prepare, self._parameters, self._weights = prepare, parameters, weights
         with torch.inference_mode(False), torch.no_grad():
             self._state = map_state(torch.clone, layer.initial_state(capacity))
-            numbers = torch.full((capacity,), -1, dtype=torch.int64, device="cpu")
-        self._places = Places(state_tensors(self._state), numbers)
-        self._numbers: NDArray[np.int64] = numbers.numpy()
-        self._next = list(range(capacity))  # the number of the next stream in each row
-        self._free = list(range(capacity))[::-1]
-        self._joined: dict[int, None] = {}  # in order
+        self._numbers = StreamNumbers(self._where, capacity)
+        self._places = Places(state_tensors(self._state), self._numbers.by_slot)
         self._lock = RLock()  # a hook of the layer may ask the pool
         self._forget_weights()
 
     def _forget_weights(self) -> None:
         self._weight_cache = WeightCache(self._weights)
         self._stepper: Stepper | None = None
-        self._all: NDArray[np.int64] | None = None
 
     # ---- Who is there ----------------------------------------------------------------------------
 
     @property
     def rows(self) -> list[int]:
         """The numbers of the streams, in the order in which they joined."""
-        return list(self._joined)
+        return self._numbers.listed()
 
     def __len__(self) -> int:
         """Return how many streams there are."""
-        return len(self._joined)
+        return len(self._numbers)
 
     def __contains__(self, row: object) -> bool:
         """Return whether there is a stream of this number."""
-        return row in self._joined
+        return row in self._numbers
 
     def join(self, state: State | None = None) -> int:
         """Open a stream and return its number.
@@ -133,47 +129,30 @@ class Streams:
             ShapeError: The state is not one of the layer's.
         """
         with self._lock:
-            if not self._free:
-                raise OptionError(
-                    f"{self._where}: all {self.capacity} streams are in use",
-                    "leave(row) frees one; streams(capacity) says how many there can be",
-                )
-            slot = self._free[-1]
-            self._write(np.array([slot]), state)
-            self._free.pop()
-            number = self._next[slot]
-            self._next[slot] += self.capacity
-            self._numbers[slot] = number
-            self._joined[number] = None
-            self._all = None
-            return number
+            self._write(np.array([self._numbers.free_slot()]), state)
+            return self._numbers.join()
 
     def leave(self, rows: Rows) -> None:
         """Close streams; their numbers are of no use then."""
         with self._lock:
-            slots = self._slots_of(self._named(rows))
-            for slot in slots.tolist():
-                del self._joined[int(self._numbers[slot])]
-                self._numbers[slot] = -1
-                self._free.append(slot)
-            self._all = None
+            self._numbers.leave(self._numbers.named(rows))
 
     def reset(self, rows: Rows | None = None) -> None:
         """Start streams again."""
         with self._lock:
-            self._write(self._slots_of(self._numbers_of(rows)), None)
+            self._write(self._slots_of(rows), None)
 
     # ---- States ----------------------------------------------------------------------------------
 
     def state_of(self, rows: Rows | None = None) -> State:
         """Return a copy of the states of streams, as the layer returns that of a batch of them."""
         with self._lock:
-            return self._read(self._slots_of(self._numbers_of(rows)))
+            return self._read(self._slots_of(rows))
 
     def set_state(self, rows: Rows | None, state: State) -> None:
         """Have streams go on from `state`, as `state_of` returns it."""
         with self._lock:
-            self._write(self._slots_of(self._numbers_of(rows)), state)
+            self._write(self._slots_of(rows), state)
 
     def _read(self, slots: NDArray[np.int64]) -> State:
         index = torch.from_numpy(slots)
@@ -316,9 +295,9 @@ class Streams:
     ) -> Any:
         """Read steps; `batch_first` None: one step."""
         if rows is not None and type(rows) not in (np.ndarray, Tensor):
-            rows = self._numbers_of(rows)
+            rows = self._numbers.numbers_of(rows)
         with self._lock:
-            rows = self._all_rows() if rows is None else rows
+            rows = self._numbers.all() if rows is None else rows
             if resets is not None:
                 return self._long(x, rows, out, resets, batch_first)
             output = self._short(x, rows, out, batch_first)
@@ -336,8 +315,8 @@ class Streams:
     def _long(
         self, x: Any, rows: Any, out: Any, resets: Resets | None, batch_first: bool | None
     ) -> Any:
-        rows = self._numbers_of(rows)
-        slots = self._slots_of(rows)
+        rows = self._numbers.numbers_of(rows)
+        slots = self._numbers.slots_of(rows)
         is_array = isinstance(x, np.ndarray)
         given = tensor_of_array(x) if is_array else x
         self._check_input(given, len(slots), batch_first)
@@ -414,44 +393,9 @@ class Streams:
 
     # ---- Arguments -------------------------------------------------------------------------------
 
-    def _all_rows(self) -> NDArray[np.int64]:
-        if self._all is None:
-            self._all = np.array(list(self._joined), np.int64)
-        return self._all
-
-    def _numbers_of(self, rows: Any) -> NDArray[np.int64]:
-        """Return the numbers of streams that `rows` names, all of them if it is None."""
-        return self._all_rows() if rows is None else self._named(rows)
-
-    def _named(self, rows: Any) -> NDArray[np.int64]:
-        given = rows.cpu().numpy() if isinstance(rows, Tensor) else rows
-        numbers = np.atleast_1d(np.asarray(given))
-        if not numbers.size:
-            numbers = numbers.astype(np.int64)
-        if numbers.ndim != 1 or numbers.dtype.kind not in "iu":
-            raise OptionError(
-                f"{self._where}: rows must be numbers that join() returned, got {rows!r}"
-            )
-        return np.ascontiguousarray(numbers, np.int64)
-
-    def _slots_of(self, numbers: NDArray[np.int64]) -> NDArray[np.int64]:
-        """Return where the streams of these numbers are."""
-        slots = numbers % self.capacity
-        gone = (self._numbers[slots] != numbers) | (numbers < 0)
-        if gone.any():
-            number = int(numbers[gone.argmax()])
-            known = 0 <= number < self._next[number % self.capacity]
-            raise OptionError(
-                f"{self._where}: stream {number} {'has left' if known else 'never joined'}",
-                "join() opens a stream and returns its number",
-            )
-        values, counts = np.unique(numbers, return_counts=True)
-        if len(values) < len(numbers):
-            raise OptionError(
-                f"{self._where}: stream {values[counts.argmax()]} is named twice in one call",
-                "push() takes several steps of a stream",
-            )
-        return slots
+    def _slots_of(self, rows: Any) -> NDArray[np.int64]:
+        """Return where the streams are that `rows` names, all of them if it is None."""
+        return self._numbers.slots_of(self._numbers.numbers_of(rows))
 
     def _check_input(self, x: Any, count: int, batch_first: bool | None) -> None:
         if not isinstance(x, Tensor):
@@ -485,18 +429,15 @@ class Streams:
 
     def __getstate__(self) -> dict[str, Any]:
         """Return what a copy or a pickle holds: all but packed weights, which it packs again."""
-        left_out = ("_lock", "_weight_cache", "_stepper", "_all", "_places", "_numbers")
+        left_out = ("_lock", "_weight_cache", "_stepper", "_places")
         with self._lock:
             kept = {name: v for name, v in self.__dict__.items() if name not in left_out}
             kept["_state"] = map_state(torch.clone, self._state)
-            kept["_places"] = self._places.numbers.clone()
-            for name in ("_next", "_free", "_joined"):
-                kept[name] = kept[name].copy()
+            kept["_numbers"] = copy(self._numbers)
         return kept
 
     def __setstate__(self, kept: dict[str, Any]) -> None:
         self.__dict__ |= kept
-        numbers = kept["_places"]
-        self._places = Places(state_tensors(self._state), numbers)
-        self._numbers, self._lock = numbers.numpy(), RLock()
+        self._places = Places(state_tensors(self._state), self._numbers.by_slot)
+        self._lock = RLock()
         self._forget_weights()

@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 
 from unrolled.inspection import attribute
-from unrolled.layers import Hold, intervene
+from unrolled.layers import Hold, intervene, reading_on
 from unrolled.serving import schema
 from unrolled.serving.answers import candidates_at, floats, position_in
 from unrolled.serving.errors import ApiError
@@ -39,7 +39,8 @@ def held_answer(
     position = position_in(reading, question.position)
     holds = _holds(run, question.holds)
     said = subject.log_probabilities(reading.passage, reading.output)
-    with intervene(subject.recurrent, holds):
+    # a hold of steps behind the text is no mistake here: on the page the text is written meanwhile
+    with intervene(subject.recurrent, holds), reading_on({}, len(reading.pieces)):
         held = read(subject, reading.source)
         with_holds = subject.log_probabilities(held.passage, held.output)
     changed = None
@@ -68,7 +69,8 @@ def held_pieces(
     if layer is None:
         raise ApiError("no_cell")
     held = _holds(run, holds)
-    with intervene(layer, held), torch.no_grad():  # what is wrong is said before an answer begins
+    # what is wrong is said before an answer begins
+    with intervene(layer, held), torch.no_grad(), reading_on({}, 1):
         layer(next(layer.parameters()).new_zeros(1, 1, layer.input_size))
     block = intervene(layer, held)
     context = copy_context()  # of these pieces alone: others are written in between

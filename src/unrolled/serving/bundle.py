@@ -6,17 +6,18 @@ a test would see.
 """
 
 import base64
+import gzip
 import html
 import json
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from unrolled.export.wasm.page import web_file
 from unrolled.inspection.page import in_script
 from unrolled.serving.assets import load_assets
 
-__all__ = ["modules", "one_file", "script_of"]
+__all__ = ["modules", "one_file", "packed", "script_of"]
 
 _IMPORT = re.compile(
     r'^import (?:\* as (?P<all>\w+)|\{(?P<some>[^}]*)\}) from "(?P<path>[^"]+)";$', re.M
@@ -26,6 +27,8 @@ _LEFT = re.compile(r"^\s*(?:import|export)\b", re.M)
 _INSTEAD = {"api.js": "living/api.js"}
 """Which module stands for which: what asks the server is what answers within the file."""
 
+_CONTENT = "<!-- content -->"  # where it goes; no script behind it has such a text
+
 # nothing can be loaded or asked for, whatever a script says; WebAssembly is compiled from the file
 _POLICY = (
     "default-src 'none'; script-src 'unsafe-inline' 'wasm-unsafe-eval'; style-src 'unsafe-inline'; "
@@ -33,14 +36,16 @@ _POLICY = (
 )
 
 
-def one_file(title: str, language: str, report: str, content: Mapping[str, Any]) -> str:
-    """Return the page with a report in it.
+def one_file(title: str, language: str, report: str) -> Callable[[Mapping[str, Any]], str]:
+    """Return what makes the page with a report in it of what it shows.
 
     Args:
         title: Of the document.
         language: Its code.
         report: The report, as markup.
-        content: What the page asks its server for elsewhere; see `living.py`.
+
+    Returns:
+        A function of what the page asks its server for elsewhere; see `living.py`.
     """
     assets = modules()
     icon = base64.b64encode(assets["icon.svg"].encode()).decode()
@@ -68,13 +73,19 @@ def one_file(title: str, language: str, report: str, content: Mapping[str, Any])
         ),
         (
             "</body>",
-            f'<script type="application/json" id="content">{in_script(content)}</script>\n'
+            f'<script type="application/json" id="content">{_CONTENT}</script>\n'
             f'<script type="module">\n{script_of(assets, "main.js")}</script>\n</body>',
         ),
     ):
         assert page.count(old) == 1, old
         page = page.replace(old, new)
-    return page
+    before, _, after = page.rpartition(_CONTENT)
+    return lambda content: f"{before}{in_script(content)}{after}"
+
+
+def packed(content: bytes) -> str:
+    """Return bytes compressed, as base64."""
+    return base64.b64encode(gzip.compress(content, mtime=0)).decode()
 
 
 def modules() -> dict[str, str]:

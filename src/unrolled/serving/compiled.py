@@ -5,7 +5,6 @@ the module's image take them from. A row that is not in the store stays in the i
 """
 
 import base64
-import gzip
 from collections.abc import Mapping
 from typing import Any
 
@@ -16,6 +15,7 @@ from unrolled.export.c.program import program_of
 from unrolled.export.wasm.linking import link
 from unrolled.export.wasm.modules import module_of
 from unrolled.kernels import KernelError, WeightFormat, plain_trace
+from unrolled.serving.bundle import packed
 from unrolled.tasks import Task
 
 __all__ = ["compiled"]
@@ -57,7 +57,7 @@ def compiled(
         **linked.layout,
         "bytes": len(image),
         "fills": fills,
-        "image": base64.b64encode(gzip.compress(image, mtime=0)).decode(),
+        "image": packed(bytes(image)),
         "module": base64.b64encode(module.simd).decode(),
         "scalar": base64.b64encode(module.scalar).decode(),
     }

@@ -5,8 +5,6 @@ words. What depends on a text is computed in the browser (`static/living/`) from
 are here too: as float32, or as bytes with a scale for each row where the file would be too large.
 """
 
-import base64
-import gzip
 from collections.abc import Callable
 from dataclasses import replace
 from typing import Any, Literal
@@ -24,7 +22,7 @@ from unrolled.kernels import EquationsError
 from unrolled.languages import fill, language_names, load_words
 from unrolled.layers import RecurrentLayer
 from unrolled.networks.embedding import TokenEmbedding
-from unrolled.serving.bundle import one_file
+from unrolled.serving.bundle import one_file, packed
 from unrolled.serving.compiled import compiled
 from unrolled.serving.limits import Limits
 from unrolled.serving.recorded import told_measured, told_reach, told_verdict
@@ -92,8 +90,10 @@ def page_of(
         },
     }
 
+    page_with = one_file(page.title, language, page.markup())
+
     def file(**more: Any) -> str:
-        return one_file(page.title, language, page.markup(), content | more)
+        return page_with(content | more)
 
     try:
         described = description | {"views": _views(run), "inside": "int8"}
@@ -191,7 +191,7 @@ class _Store:
 
     def packed(self) -> str:
         """Return all of it, compressed, as base64."""
-        return base64.b64encode(gzip.compress(b"".join(self._parts), mtime=0)).decode()
+        return packed(b"".join(self._parts))
 
     def _kept(self, content: bytes, values: Tensor) -> dict[str, Any]:
         at = self._length

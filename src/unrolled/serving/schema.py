@@ -1,8 +1,10 @@
 """What goes in and out of the API. OpenAPI describes it from here."""
 
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, model_validator
+
+from unrolled.inspection.attribution import Method
 
 __all__ = [
     "AttributionAnswer",
@@ -161,9 +163,7 @@ class AttributionQuestion(TextQuestion):
     position: Annotated[
         int | None, Field(ge=0, description="Of what is said after this token; the last if None.")
     ] = None
-    method: Annotated[
-        Literal["gradient", "integrated", "leave-one-out"], Field(description="Of attribution.")
-    ] = "integrated"
+    method: Annotated[Method, Field(description="Of attribution.")] = "integrated"
 
 
 class GenerateQuestion(TextQuestion):

@@ -1,5 +1,6 @@
+from .loading import Loaded, from_pretrained, load
 from .registry import TASKS, find_task, options_of
-from .runs import Loaded, Prepared, from_pretrained, load, prepare, resume
+from .runs import Prepared, prepare, resume
 from .task import ExamplesTask, Splits, Task, TaskOptions
 
 __all__ = [

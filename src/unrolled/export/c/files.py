@@ -1,26 +1,22 @@
 """From a layer or a run to a folder with a C file, its header, and what tokens mean."""
 
 import re
-import shutil
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from torch import nn
 
-from unrolled.data.files import to_json, write_atomically
-from unrolled.errors import OptionError, RunError, field
-from unrolled.export.c.parts import refuse_changed
+from unrolled.data.files import to_json
+from unrolled.errors import OptionError, field
+from unrolled.export.c.model import exported
 from unrolled.export.c.program import program_of
-from unrolled.export.c.proof import Proof, prove_chain, prove_run
-from unrolled.export.reading import content_of, examples_of
+from unrolled.export.c.proof import Proof
+from unrolled.export.folder import check_folder, write_folder
 from unrolled.kernels import WEIGHT_FORMATS, WeightFormat
-from unrolled.tasks import Loaded, load
-from unrolled.tasks.graphs import Chain
-from unrolled.training import writing
+from unrolled.tasks import Loaded
 
-__all__ = ["CModel", "chain_of", "check_folder", "to_c", "weight_format"]
+__all__ = ["CModel", "to_c", "weight_format"]
 
 # What C, C++, math.h or the files themselves call otherwise.
 _TAKEN = re.compile(
@@ -104,22 +100,10 @@ def to_c(
     """
     folder = Path(folder)
     weight_format(weights, name)
-    check_folder(folder)
-    if isinstance(model, Path | str):
-        model = load(Path(model), trust_code=trust_code)
-    content: dict[str, Any] = {}
-    if isinstance(model, Loaded):
-        if model.model.training:
-            message = f"{model.run.path}: its model is in training mode"
-            raise OptionError(message, "call model.eval() first")
-        graphs = model.task.graphs(model.model)
-        program = program_of(graphs.parts(), name, weights)
-        proof = prove_run(program, graphs, examples_of(model), weights) if check else None
-        content = content_of(model, graphs)
-    else:
-        chain = chain_of(model)
-        program = program_of(chain, name, weights)
-        proof = prove_chain(program, chain, weights) if check else None
+    check_folder(folder, "c")
+    source = exported(model, trust_code=trust_code)
+    program = program_of(source.parts, name, weights)
+    proof = source.prove(program, weights) if check else None
     written = CModel(
         folder / f"{name}.c",
         folder / f"{name}.h",
@@ -128,41 +112,11 @@ def to_c(
         program.instance,
         proof,
     )
-    files = {written.source: program.text.encode(), written.header: program.header.encode()}
-    if content:
-        files[folder / f"{name}.json"] = to_json(content, indent=1)
-    with writing(folder, "c"):
-        folder.mkdir()
-        try:
-            for path, data in files.items():
-                with write_atomically(path) as file:
-                    file.write(data)
-        except BaseException:
-            shutil.rmtree(folder, ignore_errors=True)
-            raise
+    files = {f"{name}.c": program.text.encode(), f"{name}.h": program.header.encode()}
+    if content := source.content():
+        files[f"{name}.json"] = to_json(content, indent=1)
+    write_folder(folder, files, "c")
     return written
-
-
-def chain_of(model: Any) -> Chain:
-    """Return modules one after the other as a chain."""
-    modules = tuple(_one_by_one(model))
-    if not modules or not all(isinstance(each, nn.Module) for each in modules):
-        got = ", ".join(type(each).__name__ for each in modules) or "nothing"
-        raise OptionError(f"to_c: takes a run, a layer or modules one after the other, got {got}")
-    first = modules[0]
-    num_tokens = first.num_embeddings if isinstance(first, nn.Embedding) else None
-    return Chain(modules, num_tokens)
-
-
-def _one_by_one(model: Any) -> Iterator[Any]:
-    """Yield what runs one after the other."""
-    if isinstance(model, nn.Sequential):
-        refuse_changed(model)
-    if not isinstance(model, (list, tuple, nn.Sequential)):
-        yield model
-        return
-    for each in model:
-        yield from _one_by_one(each)
 
 
 def weight_format(weights: str, name: str) -> WeightFormat:
@@ -180,13 +134,3 @@ def weight_format(weights: str, name: str) -> WeightFormat:
             message, "a small letter, then letters, digits and _, at most 31; 'model' is one"
         )
     return stored
-
-
-def check_folder(folder: Path, option: str = "c") -> None:
-    """Raise `RunError` where a folder is already, or none can be made."""
-    hint = f"choose another {field(option)}"
-    with writing(folder, option):
-        if folder.exists():
-            raise RunError(f"{folder}: exists", hint)
-        if not folder.absolute().parent.is_dir():
-            raise RunError(f"{folder}: there is no folder that it could be made in", hint)

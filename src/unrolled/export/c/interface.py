@@ -164,7 +164,7 @@ def program_text(name: str, source: Source, interface: Interface) -> tuple[str, 
     )
     instance = 4 * (num_state + num_work + 2 * widest + places + len(integers))
     if instance > _MOST_BYTES:
-        message = f"to_c: an instance would have {instance:,} bytes, over 2 GB"
+        message = f"export: an instance would have {instance:,} bytes, over 2 GB"
         raise OptionError(message, "make the model smaller")
     head = f"/* A model in plain C, written by unrolled. {name}.h says how it is used. */"
     return source.text(head, f"{name}.h"), header, instance
@@ -211,7 +211,7 @@ def check_modules(*modules: nn.Module | None) -> None:
             drops = getattr(part, "p", getattr(part, "dropout", 0))
             if part.training and isinstance(drops, (int, float)) and drops:
                 kind = type(module).__name__
-                raise OptionError(f"to_c: {kind} is in training mode", "call eval() first")
+                raise OptionError(f"export: {kind} is in training mode", "call eval() first")
         numbers = [each for each in module.named_buffers() if each[1].is_floating_point()]
         for name, weight in (*module.named_parameters(), *numbers):
             check_numbers(f"{type(module).__name__}.{name}", weight)

@@ -52,13 +52,13 @@ def add_module(writer: Writer, module: nn.Module, size: int, *, one_hot: bool) -
     reads = features_read(module) or size
     if reads != size:
         raise OptionError(
-            f"to_c: {kind} reads {reads} features, and what comes before gives {size}"
+            f"export: {kind} reads {reads} features, and what comes before gives {size}"
         )
     if isinstance(module, RecurrentLayer):
         return add_recurrent(writer, module, one_hot)
     if isinstance(module, nn.Embedding):
         if writer.has_begun:
-            raise OptionError(f"to_c: {kind} reads tokens, so that nothing can come before it")
+            raise OptionError(f"export: {kind} reads tokens, so that nothing can come before it")
         return [add_table(writer, module)]
     if isinstance(module, BothDirections):
         return _add_both(writer, module, size, one_hot)
@@ -81,7 +81,7 @@ def add_module(writer: Writer, module: nn.Module, size: int, *, one_hot: bool) -
     if isinstance(module, _NOTHING):
         return before
     raise OptionError(
-        f"to_c: there is no C for {kind}",
+        f"export: there is no C for {kind}",
         "what there is: unrolled's layers, Stacked, Residual, Embedding, Linear, ReLU, Tanh, "
         "Sigmoid, Sequential",
     )
@@ -107,16 +107,16 @@ def refuse_changed(module: nn.Module) -> None:
     kind = next((each for each in _KINDS if isinstance(module, each)), None)
     name = type(module).__name__
     if kind is not None and type(module).forward is not kind.forward:
-        raise OptionError(f"to_c: {name} has a forward of its own", "export it with torch.onnx")
+        raise OptionError(f"export: {name} has a forward of its own", "export it with torch.onnx")
     hooked = any(getattr(part, hooks) for part in module.modules() for hooks in _HOOKS)
     if hooked or any("forward" in vars(part) for part in module.modules()):
-        raise OptionError(f"to_c: {name} has hooks, which C would not run", "remove them first")
+        raise OptionError(f"export: {name} has hooks, which C would not run", "remove them first")
     if isinstance(module, TCN):
         for level, block in enumerate(module.blocks):
             size = module.output_size if level else module.input_size
             sizes = (size, module.output_size, module.kernel_size, 2**level, 0.0)
             if type(block) is not ResidualBlock or not block.computes(BlockShape(*sizes)):
-                raise OptionError(f"to_c: block {level} of {name} is not what it was made as")
+                raise OptionError(f"export: block {level} of {name} is not what it was made as")
 
 
 def add_reading(
@@ -139,7 +139,7 @@ def add_reading(
         size = features_read(first)
     if size is None:
         kind = type(modules[0]).__name__
-        message = f"to_c: a model cannot begin with {kind}, which does not say how much it reads"
+        message = f"export: a model cannot begin with {kind}, which does not say how much it reads"
         raise OptionError(message, "begin with a layer, a Linear or an Embedding")
     reads, stages = size, list[Stage]()
     one_hot = num_tokens is not None and not isinstance(modules[0], nn.Embedding)
@@ -162,7 +162,7 @@ def add_sequential(writer: Writer, modules: Iterable[nn.Module], size: int) -> l
 def _add_residual(writer: Writer, module: Residual, size: int) -> Stage:
     stages = add_module(writer, module.layer, size, one_hot=False)
     if any(stage.back is not None for stage in stages):
-        message = "to_c: there is no C for Residual around a layer that reads from the end too"
+        message = "export: there is no C for Residual around a layer that reads from the end too"
         raise OptionError(message, "export it with torch.onnx")
     inner = chained(writer, stages)
     body = writer.body()
@@ -173,7 +173,7 @@ def _add_residual(writer: Writer, module: Residual, size: int) -> Stage:
 def add_table(writer: Writer, module: nn.Embedding) -> Stage:
     """Add what looks a token up."""
     if module.max_norm is not None:
-        raise OptionError("to_c: an Embedding with max_norm changes its rows", "export without")
+        raise OptionError("export: an Embedding with max_norm changes its rows", "export without")
     body = writer.body()
     table = body.source.matrix(f"{body.name}_table", module.weight, is_table=True)
     body.lines.append(f"embed({table}, m->token, out);")

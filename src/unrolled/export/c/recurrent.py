@@ -19,7 +19,7 @@ def require_first(writer: Writer, layer: RecurrentLayer, one_hot: bool) -> None:
     """Raise `OptionError` where a layer reads inputs of a step, and something comes before it."""
     if layer.cell.inputs and (writer.has_begun or one_hot):
         names = ", ".join(layer.cell.inputs)
-        message = f"to_c: cell {layer.cell.name} reads {names} beside x at every step"
+        message = f"export: cell {layer.cell.name} reads {names} beside x at every step"
         raise OptionError(f"{message}, so that nothing can come before it", "put it first")
 
 
@@ -62,9 +62,9 @@ def _add_direction(
     try:
         step = writer.source.step(f"cell_{function}", partial(plain_step, cell))
     except EquationsError as error:
-        raise OptionError(f"to_c: {error.message}", error.hint) from error
+        raise OptionError(f"export: {error.message}", error.hint) from error
     if layer.proj_size and step.reads_h:
-        message = f"to_c: cell {cell.name} reads h, which proj_size makes narrower"
+        message = f"export: cell {cell.name} reads h, which proj_size makes narrower"
         raise OptionError(message, "export without proj_size")
     body = writer.body()
     source, name, lines = body.source, body.name, body.lines
@@ -101,7 +101,7 @@ def _add_direction(
     if weights.parameters:
         vectors = source.vector(f"{name}_vectors", torch.cat([*weights.parameters]).detach())
     given = f"{bias}, {vectors}, {state}"
-    if step.step_inputs:
+    if cell.step_inputs:
         beside = writer.given.address if writer.given and cell.inputs else "0"
         given += f", {beside}, {'in' if cell.reads_raw_input else '0'}"
     place = 0

@@ -124,7 +124,7 @@ class Source:
             OptionError: More numbers than the C can count, or one that is not finite.
         """
         if weight.numel() >= 2**31:
-            what = f"to_c: a matrix of the model has {weight.numel():,} numbers"
+            what = f"export: a matrix of the model has {weight.numel():,} numbers"
             raise OptionError(f"{what}, and C here counts to 2,147,483,647", "make it smaller")
         numbers, scales = _stored(weight, self.weights)
         laid = numbers if is_table else numbers.T
@@ -244,7 +244,9 @@ def _narrowed(numbers: Tensor, weights: WeightFormat) -> Tensor:
     if not bool(narrow.isfinite().all()):
         number = float(numbers[~narrow.isfinite()][0])
         kind = "bf16" if weights == "bf16" else "float32"
-        message = f"to_c: the model computes with a weight of {number:.9g}, which no {kind} can be"
+        message = (
+            f"export: the model computes with a weight of {number:.9g}, which no {kind} can be"
+        )
         raise OptionError(message, "train again, or start from an earlier checkpoint")
     return narrow
 
@@ -266,9 +268,9 @@ def check_numbers(name: str, tensor: Tensor) -> None:
     """Raise `OptionError` for weights that no constant of C can be."""
     if tensor.dtype not in (torch.float32, torch.float64) or tensor.device.type != "cpu":
         has = f"{str(tensor.dtype).removeprefix('torch.')} on {tensor.device}"
-        message = f"to_c: {name} must be of float32 or float64 on the CPU, got {has}"
+        message = f"export: {name} must be of float32 or float64 on the CPU, got {has}"
         raise OptionError(message, "export a copy: copy.deepcopy(layer).float()")
     if not bool(tensor.isfinite().all()):
         what = "NaN" if bool(tensor.isnan().any()) else "infinity"
-        message = f"to_c: {name} has {what}, so that nothing it computes is a number"
+        message = f"export: {name} has {what}, so that nothing it computes is a number"
         raise OptionError(message, "train again, or start from an earlier checkpoint")

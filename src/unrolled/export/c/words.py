@@ -120,7 +120,7 @@ class _Builder:
         """Return the file and its header."""
         name, source, size = self._name, self._source, self._output_size
         if self._steps and any(stage.back is not None for stage in self._stages):
-            raise OptionError("to_c: a layer that reads from the end too has no delay")
+            raise OptionError("export: a layer that reads from the end too has no delay")
         word = [f"typedef struct {{ /* a word; numbers as {name}.json has them */"]
         word += [f"  int32_t word; /* below {self._sizes['word']} */"]
         if "letters" in self._sizes:

@@ -1,7 +1,6 @@
 """From a layer or a run to a folder with a model in WebAssembly: for a page, or for node."""
 
 import base64
-import shutil
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -9,19 +8,17 @@ from typing import Any
 
 from torch import nn
 
-from unrolled.data.files import write_atomically
 from unrolled.errors import OptionError, field
-from unrolled.export.c.files import chain_of, check_folder
+from unrolled.export.c.model import exported
 from unrolled.export.c.program import Program, program_of
-from unrolled.export.c.proof import Proof, prove_chain, prove_run
-from unrolled.export.reading import content_of, examples_of
+from unrolled.export.c.proof import Proof
+from unrolled.export.folder import check_folder, write_folder
 from unrolled.export.wasm.linking import link
 from unrolled.export.wasm.modules import module_of
 from unrolled.export.wasm.node import has_node, running_in_node
 from unrolled.export.wasm.page import page_of, script, web_file
 from unrolled.kernels import WeightFormat, plain_trace
-from unrolled.tasks import Loaded, load
-from unrolled.training import writing
+from unrolled.tasks import Loaded
 
 __all__ = ["FORMATS", "MOST_BYTES", "WasmModel", "check_format", "described", "to_wasm"]
 
@@ -88,28 +85,13 @@ def to_wasm(
     folder = Path(folder)
     stored = check_format(weights)
     check_folder(folder, "wasm")
-    if isinstance(model, Path | str):
-        model = load(Path(model), trust_code=trust_code)
-    content: dict[str, Any] | None = None
+    source = exported(model, trust_code=trust_code)
+    program = program_of(source.parts, "model", stored)
+    description, module, is_prebuilt = described(program, source.content())
     proof = None
-    if isinstance(model, Loaded):
-        if model.model.training:
-            message = f"{model.run.path}: its model is in training mode"
-            raise OptionError(message, "call model.eval() first")
-        graphs = model.task.graphs(model.model)
-        program = program_of(graphs.parts(), "model", stored)
-        content = content_of(model, graphs)
-        description, module, is_prebuilt = described(program, content)
-        if check and has_node():
-            library = running_in_node(web_file("unrolled.js"), description)
-            proof = prove_run(program, graphs, examples_of(model), stored, library)
-    else:
-        chain = chain_of(model)
-        program = program_of(chain, "model", stored)
-        description, module, is_prebuilt = described(program, content)
-        if check and has_node():
-            library = running_in_node(web_file("unrolled.js"), description)
-            proof = prove_chain(program, chain, stored, library)
+    if check and has_node():
+        running = running_in_node(web_file("unrolled.js"), description)
+        proof = source.prove(program, stored, running)
     files = {
         "unrolled.js": web_file("unrolled.js"),
         "unrolled.d.ts": web_file("unrolled.d.ts"),
@@ -119,15 +101,7 @@ def to_wasm(
         "package.json": '{"type": "module", "main": "unrolled.js", "types": "unrolled.d.ts"}\n',
         "index.html": page_of(description),
     }
-    with writing(folder, "wasm"):
-        folder.mkdir()
-        try:
-            for name, text in files.items():
-                with write_atomically(folder / name) as file:
-                    file.write(text.encode())
-        except BaseException:
-            shutil.rmtree(folder, ignore_errors=True)
-            raise
+    write_folder(folder, {name: text.encode() for name, text in files.items()}, "wasm")
     return WasmModel(folder, stored, program.num_bytes, module, is_prebuilt, proof)
 
 

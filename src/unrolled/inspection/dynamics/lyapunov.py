@@ -66,7 +66,8 @@ def lyapunov_exponents(
 ) -> Lyapunov:
     """Return how fast small differences between states grow while a layer reads, in nats per step.
 
-    All in float64. It costs a step of `count` rows and a QR decomposition for each step and row.
+    All in float64. For each step and row it costs a step, `count` times its gradient, and a QR
+    decomposition.
 
     Args:
         layer: Reads forwards; a stack is one map.
@@ -145,15 +146,14 @@ def _pushed(
     step: StateMap, x: Tensor, beside: dict[str, Tensor], flat: Tensor, basis: Tensor
 ) -> tuple[Tensor, Tensor]:
     """Return the states a step later, (B, D), and J of each times its basis, (B, D, K)."""
-    count = basis.shape[2]
-    x, *others = (each.repeat_interleave(count, 0) for each in (x, *beside.values()))
-    rows = flat.repeat_interleave(count, 0)
-    directions = basis.mT.reshape(rows.shape)
     with torch.enable_grad():
-        before = rows.requires_grad_()
-        after = step(x, dict(zip(beside, others, strict=True)), before)
-        # J' u is linear in u, and so its derivative by u is J: no forward mode is needed
+        before = flat.detach().requires_grad_()
+        after = step(x, beside, before)
+        # J' u is linear in u, and so its derivative by u is J: no forward mode is needed. The step
+        # is computed once for each row, and all directions go through its graph together.
         zeros = torch.zeros_like(after, requires_grad=True)
         (backward,) = torch.autograd.grad(after, before, zeros, create_graph=True)
-        (pushed,) = torch.autograd.grad(backward, zeros, directions, materialize_grads=True)
-    return after.detach()[::count], pushed.reshape(len(flat), count, -1).mT
+        (pushed,) = torch.autograd.grad(
+            backward, zeros, basis.movedim(2, 0), is_grads_batched=True, materialize_grads=True
+        )
+    return after.detach(), pushed.movedim(0, 2)

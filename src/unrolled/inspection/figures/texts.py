@@ -67,8 +67,8 @@ def gate_maps(
             colorbar=_bar(say, row, len(names), limit, signed),
         )
     styled(figure, height=50 + 128 * len(names))
-    least = 110 + round(_COLUMN * len(tokens))
-    figure.update_layout(meta={"least_width": least}, width=least, autosize=False, margin_r=34)
+    width = 110 + round(_COLUMN * len(tokens))
+    figure.update_layout(width=width, autosize=False, margin_r=34)
     figure.update_xaxes(showgrid=False, showticklabels=False, zeroline=False)
     figure.update_xaxes(
         row=len(names),
@@ -238,7 +238,6 @@ def _as_text(figure: Any, num_lines: int, columns: int, line: int = _LINE) -> An
     figure.update_layout(
         margin={"l": 4, "r": 4, "t": 4, "b": 4},
         width=round(_CELL * columns) + 8,
-        meta={"least_width": round(_CELL * columns) + 8},
         autosize=False,
     )
     bare = {"visible": False, "showgrid": False, "zeroline": False, "fixedrange": True}

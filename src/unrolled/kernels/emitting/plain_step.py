@@ -64,7 +64,8 @@ class PlainStep:
     """One step of a cell in plain C.
 
     Args:
-        text: Its functions.
+        text: Its functions. Of what else the equations read of a step, `given` has those inputs
+            that a layer's caller gives, one after the other, `raw` is x_t.
         function: How their names begin.
         input_gates: Of which gates, by their numbers, rows of the input weights make the columns
             that `x` begins with.
@@ -76,8 +77,6 @@ class PlainStep:
         num_columns: How many columns there are, all of which have a bias.
         num_slots: How many of the size of a column `x` must have room for.
         reads_h: Whether the equations read h itself, and not only its products.
-        step_inputs: What else they read of a step: `given` has those that a layer's caller gives,
-            one after the other, `raw` is x_t.
         needs_libm: Whether it needs C's library, its functions or its infinity.
         cell: Whose step it is.
     """
@@ -92,7 +91,6 @@ class PlainStep:
     num_columns: int
     num_slots: int
     reads_h: bool
-    step_inputs: tuple[str, ...]
     needs_libm: bool
     cell: Cell = field(compare=False)
 
@@ -218,7 +216,6 @@ class _Writer:
             len(step.columns),
             self._first_temporary + self._num_temporary,
             bool(step.states_in[0].users),
-            cell.step_inputs,
             calls_library(text) or "INFINITY" in text or "NAN" in text,
             cell,
         )

@@ -5,13 +5,13 @@ cuDNN reads them as a PackedSequence.
 """
 
 from collections.abc import Callable, Sequence
-from itertools import accumulate
 from typing import Any
 
 import torch
 from torch import _VF, Tensor
 
 from unrolled.cells import Cell, gru_reset_after, lstm, rnn_relu, rnn_tanh
+from unrolled.kernels.rows import steps_and_rows
 from unrolled.kernels.weights import Weights
 
 __all__ = ["TORCH_CELLS", "torch_recurrence"]
@@ -89,8 +89,7 @@ def _ragged(
 def _turned(batch_sizes: Sequence[int]) -> Tensor:
     """Return for each step of each row, as they lie in x, the place of the one it changes with."""
     sizes = torch.tensor(batch_sizes)
-    starts = torch.tensor([0, *accumulate(batch_sizes)])
-    step = torch.arange(len(sizes)).repeat_interleave(sizes)
-    row = torch.arange(len(step)) - starts[step]
+    step, row = steps_and_rows(sizes)
     lengths = (sizes > torch.arange(batch_sizes[0])[:, None]).sum(1)
+    starts = sizes.cumsum(0) - sizes
     return starts[lengths[row] - 1 - step] + row

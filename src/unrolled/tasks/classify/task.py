@@ -7,7 +7,6 @@ The formats are read by reader.py; the network is in model.py.
 """
 
 import math
-from collections import Counter
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any, Self, cast
@@ -18,15 +17,15 @@ from torch import Tensor, nn
 
 from unrolled.data.batching import batches_that_come, pad
 from unrolled.data.files import files_below
-from unrolled.data.media import Kind, thumbnail
+from unrolled.data.media import Kind
 from unrolled.data.source import Source
-from unrolled.data.words import UNKNOWN, split_words, unknown_note
+from unrolled.data.words import UNKNOWN, unknown_note
 from unrolled.errors import DataError, OptionError, RunError, field
 from unrolled.metrics import Metric
 from unrolled.networks.devices import moved
 from unrolled.tasks.classify.answers import Answer, ClassAnswer, NumberAnswer
 from unrolled.tasks.classify.augment import augment_series
-from unrolled.tasks.classify.bag_of_words import BagOfWords
+from unrolled.tasks.classify.baselines import trivial_answers
 from unrolled.tasks.classify.encoders import (
     BPEEncoder,
     CharEncoder,
@@ -38,16 +37,6 @@ from unrolled.tasks.classify.examples import Labelled
 from unrolled.tasks.classify.exports import ClassifierGraphs
 from unrolled.tasks.classify.media import MediumEncoder
 from unrolled.tasks.classify.model import Classifier
-from unrolled.tasks.classify.neighbours import (
-    dtw_distances,
-    euclidean_distances,
-    logistic_regression,
-    nearest,
-    nearest_mean,
-    nearest_of,
-    ridge_regression,
-    walkable,
-)
 from unrolled.tasks.classify.options import (
     DataOptions,
     ModelOptions,
@@ -279,36 +268,7 @@ class ClassifyTask(ExamplesTask[Labelled]):
         and linear regression; for pictures and recordings the nearest one, and the nearest mean of
         a class.
         """
-        values = [self.answer.value(label) for label in _labels(training)]
-        classes, num_classes = [int(value) for value in values], self.answer.num_scores
-        said: dict[str, Sequence[float]] = {}
-        if self.answer.labels:
-            counts = Counter(classes)
-            most_frequent = max(range(num_classes), key=counts.__getitem__)
-            said["most frequent class"] = [most_frequent] * len(examples)
-        else:
-            said["mean"] = [sum(values) / len(values)] * len(examples)
-        if isinstance(self.encoder, MediumEncoder):
-            seen, shown = (
-                torch.stack([thumbnail(cast(Tensor, example.content)) for example in part])
-                for part in (training, examples)
-            )
-            said["nearest neighbour"] = nearest(torch.cdist(shown, seen), values)
-            if self.answer.labels:
-                said["nearest mean"] = nearest_mean(seen, classes, shown)
-        elif isinstance(self.encoder, NumberEncoder):
-            known, new = ([*map(self._encode, part)] for part in (training, examples))
-            said["nearest series"] = nearest_of(euclidean_distances, new, known, values)
-            if walkable(new, known):
-                said["nearest by DTW"] = nearest_of(dtw_distances, new, known, values)
-            if self.answer.labels:
-                linear = logistic_regression(known, classes, num_classes, new)
-                said["logistic regression"] = linear
-            else:
-                said["ridge regression"] = ridge_regression(known, values, new)
-        elif self.answer.labels:
-            bag = BagOfWords.fit([_words(example) for example in training], classes, num_classes)
-            said["bag of words"] = bag.predict([_words(example) for example in examples])
+        said = trivial_answers(self.answer, self.encoder, training, examples, self._encode)
         names = [metric.name for metric in self.metrics if metric.name != "loss"]
         figures = {
             name: self.answer.measure(answers, _labels(examples)) for name, answers in said.items()
@@ -488,10 +448,6 @@ def _balanced(options: TaskOptions) -> bool:
 
 def _labels(examples: Sequence[Labelled]) -> list[str]:
     return [str(example.label) for example in examples]
-
-
-def _words(example: Labelled) -> list[str]:
-    return split_words(str(example.content).lower())
 
 
 def _shown(example: Labelled) -> dict[str, Any]:

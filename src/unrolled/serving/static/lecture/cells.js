@@ -20,7 +20,7 @@ const INPUTS = [0, 1, 0, 0, 0, 0, -1, 0, 0, 0, 0, 0];
  * Runs a network of one unit over inputs; returns the numbers of each step by the ids of the graph's nodes.
  * weights: for each gate [of the input, of the past, bias].
  */
-export function runUnit(cell, weights, inputs = INPUTS) {
+function runUnit(cell, weights, inputs = INPUTS) {
   const network = new Network({ cell, input: 1, hidden: 1, output: 1 });
   cell.gates.forEach((gate, k) => {
     const [input, past, bias] = weights[gate];

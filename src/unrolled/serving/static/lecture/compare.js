@@ -35,7 +35,7 @@ export function contestants(cells, size, seed = 1) {
 }
 
 /** A text as places of its characters, cut in what is learned from and what is kept aside. */
-export function lessonOf(text) {
+function lessonOf(text) {
   const characters = [...text];
   const known = [...new Set(characters)].sort();
   const places = characters.map((each) => known.indexOf(each));
@@ -46,7 +46,7 @@ export function lessonOf(text) {
 const stepsOf = (places) => places.slice(0, -1).map((x, k) => ({ x, target: places[k + 1] }));
 
 /** Bits per character on the part kept aside. */
-export function bitsOf(network, aside) {
+function bitsOf(network, aside) {
   const tape = network.read(stepsOf(aside));
   return tape.reduce((sum, { shares, target }) => sum - Math.log2(shares[target]), 0) / tape.length;
 }

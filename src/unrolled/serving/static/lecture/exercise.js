@@ -16,7 +16,7 @@ export function numberIn(text) {
 }
 
 /** Whether an answer is right. check: {number, within} or {choice}; a number may be a function of now. */
-export function isRight(check, answer) {
+function isRight(check, answer) {
   if (check.choice !== undefined) return Number(answer) === check.choice;
   const number = typeof check.number === "function" ? check.number() : check.number;
   return Math.abs(numberIn(answer) - number) <= (check.within ?? 1e-9);

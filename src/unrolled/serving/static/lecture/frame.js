@@ -24,7 +24,7 @@ import { compare } from "./compare.js";
  * stage (see `show`); it returns {numbers, checks, key, redraw}: rows for a file, a header first; what
  * makes an answer right, one for each exercise; optionally what a key does, and a drawing at another width.
  */
-export const SCENES = { sequence, layer, state: carried, configurations, vanilla, hello, gates, gru, janet, window: reach, gradient, compare };
+const SCENES = { sequence, layer, state: carried, configurations, vanilla, hello, gates, gru, janet, window: reach, gradient, compare };
 const NAMES = Object.keys(SCENES);
 
 /** Says a readout to who does not see it, once it stands still: while a network learns, it changes all the time. */

@@ -8,7 +8,7 @@ import { slider } from "./controls.js";
 const STEPS = 50;
 
 /** The input that the vanilla unit reads at step t. */
-export const inputAt = (t) => 0.3 * Math.sin(t);
+const inputAt = (t) => 0.3 * Math.sin(t);
 
 /**
  * |dh_T / dh_{T−k}| for k = 0..steps of h_t = tanh(w h_{t−1} + x_t), from h_0 = 0: the product of

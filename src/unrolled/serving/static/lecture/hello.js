@@ -20,7 +20,7 @@ export const LESSON = [...WORD].slice(0, -1).map((letter, k) => ({ x: LETTERS.in
 const lossOf = (tape) => tape.reduce((sum, { shares, target }) => sum - Math.log(shares[target]), 0) / tape.length;
 
 /** A network that knows nothing of it. */
-export const newNetwork = (cells, seed) => new Network({ cell: cells.rnn, input: 4, hidden: 8, output: 4, seed });
+const newNetwork = (cells, seed) => new Network({ cell: cells.rnn, input: 4, hidden: 8, output: 4, seed });
 
 function lossChart(losses, { label, title }) {
   const width = figureWidth();

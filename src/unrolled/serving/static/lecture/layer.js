@@ -21,7 +21,7 @@ export function outputs(kind, example, size) {
 }
 
 /** The inputs that an output sees. */
-export const seen = (kind, j, size) => (kind === "dense" ? EXAMPLES[0].map((_, i) => i) : Array.from({ length: size }, (_, i) => j + i));
+const seen = (kind, j, size) => (kind === "dense" ? EXAMPLES[0].map((_, i) => i) : Array.from({ length: size }, (_, i) => j + i));
 
 export function layer({ figure, controls, tell, t }) {
   let kind = "dense";

@@ -58,7 +58,7 @@ const ADJECTIVES = { red: ["vermelho", "vermelha"], old: ["velho", "velha"], new
 const NOTHING = "·";
 
 /** English phrases and their Portuguese translations. */
-export const PHRASES = Object.entries(NOUNS).flatMap(([noun, [name, gender]]) => [
+const PHRASES = Object.entries(NOUNS).flatMap(([noun, [name, gender]]) => [
   { from: ["the", noun], to: [gender === "f" ? "a" : "o", name] },
   ...Object.entries(ADJECTIVES).map(([adjective, forms]) => ({ from: ["the", adjective, noun], to: [gender === "f" ? "a" : "o", name, forms[Number(gender === "f")]] })),
 ]);

@@ -5,7 +5,7 @@ import { slider } from "./controls.js";
 import { figureWidth } from "./unrolled.js";
 
 /** How many steps the last output sees: gaps double from level to level. */
-export const reachOf = (kernel, levels) => 1 + (kernel - 1) * (2 ** levels - 1);
+const reachOf = (kernel, levels) => 1 + (kernel - 1) * (2 ** levels - 1);
 
 export function reach({ figure, controls, tell, t }) {
   let [kernel, levels] = [2, 3];

@@ -55,7 +55,7 @@ function places(drawings) {
 }
 
 /** All drawings of a figure in one, on the ground that they have. */
-export function pictureOf(figure) {
+function pictureOf(figure) {
   const drawings = [...figure.querySelectorAll("svg")].filter((svg) => !svg.parentElement.closest("svg, button"));
   const where = places(drawings);
   const width = Math.ceil(Math.max(...where.map((place) => place.x + place.width)) + MARGIN);
@@ -103,7 +103,7 @@ const field = (value) => {
 };
 
 /** Rows of a table as CSV, numbers with all their digits. */
-export const csvOf = (rows) => `${rows.map((row) => row.map(field).join(",")).join("\n")}\n`;
+const csvOf = (rows) => `${rows.map((row) => row.map(field).join(",")).join("\n")}\n`;
 
 /** Saves rows, a header first. */
 export const saveNumbers = (rows, name) => save(new Blob([csvOf(rows)], { type: "text/csv" }), `${name}.csv`);

@@ -12,7 +12,7 @@ const DAYS = [14.2, 15.1, 16.8, 18.3, 19.1, 18.8, 17.2, 15.9, 14.6, 14.1]; // °
 const mean = (values) => values.reduce((a, b) => a + b, 0) / values.length;
 
 /** Pearson's correlation of two rows of numbers. */
-export function correlation(a, b) {
+function correlation(a, b) {
   const [meanA, meanB] = [mean(a), mean(b)];
   const sum = (f) => a.reduce((total, _, k) => total + f(a[k] - meanA, b[k] - meanB), 0);
   return sum((x, y) => x * y) / Math.sqrt(sum((x) => x * x) * sum((_, y) => y * y));

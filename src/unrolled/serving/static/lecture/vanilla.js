@@ -8,7 +8,7 @@ import { arrowHead, figureWidth, fitted, numberBox } from "./unrolled.js";
 const OUTPUTS = { a: 2.5, b: 0, c: -2.5 }; // by name, the weight from the state
 
 /** The answer of a state: softmax of its products with the weights. */
-export function answersOf(state) {
+function answersOf(state) {
   const parts = Object.entries(OUTPUTS).map(([name, weight]) => [name, Math.exp(weight * state)]);
   const sum = parts.reduce((total, [, part]) => total + part, 0);
   return Object.fromEntries(parts.map(([name, part]) => [name, part / sum]));
