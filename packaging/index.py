@@ -1,6 +1,6 @@
 """A package index in a folder, as pip reads it: for the rehearsal of a release.
 
-    python packaging/index.py dist FOLDER     # then pip --index-url FOLDER/simple, as a file: address
+    python packaging/index.py dist FOLDER     # prints what pip takes as --index-url
 
 A version that is there stays as it is. Not for what users install from.
 """

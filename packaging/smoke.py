@@ -11,6 +11,7 @@ import os
 import re
 import subprocess
 import sys
+import sysconfig
 import tempfile
 import unittest
 from importlib.metadata import distribution, requires
@@ -22,7 +23,6 @@ import unrolled
 from unrolled.cells.catalogue import CATALOGUE
 
 PACKAGE = Path(unrolled.__file__).parent
-HERE = Path(__file__).parents[1]
 
 
 def unrolled_command(*words: str, folder: Path) -> subprocess.CompletedProcess:
@@ -32,7 +32,7 @@ def unrolled_command(*words: str, folder: Path) -> subprocess.CompletedProcess:
 
 class Installed(unittest.TestCase):
     def test_it_is_the_installed_package_and_not_the_repository(self):
-        self.assertNotIn(HERE / "src", PACKAGE.parents)
+        self.assertEqual(PACKAGE.parent, Path(sysconfig.get_path("purelib")))
 
     def test_every_file_of_the_record_is_there(self):
         files = distribution("unrolled").files

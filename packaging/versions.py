@@ -68,7 +68,7 @@ def tagged_version(root: Path) -> str:
 def sections(changelog: str) -> list[Section]:
     """Return what a changelog says of each version, in its order."""
     headings = list(HEADING.finditer(changelog))
-    ends = [heading.start() for heading in headings[1:]] + [len(changelog)]
+    ends = [*(heading.start() for heading in headings), len(changelog)][1:]
     return [
         Section(heading[1], heading[2] or "", changelog[heading.end() : end].strip())
         for heading, end in zip(headings, ends, strict=True)
