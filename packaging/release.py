@@ -9,6 +9,7 @@ Not for publishing: `.github/workflows/wheels.yml` does that.
 
 import argparse
 import hashlib
+import json
 import os
 import re
 import shutil
@@ -59,6 +60,7 @@ def release(root: Path, out: Path, platforms: list[str], index: str | None) -> N
         pure = next(file for file in files if file.name.endswith("-none-any.whl"))
         sbom = first / f"{NAME}-{version}.cdx.json"
         try_installed(pure, Path(own, "installed"), sbom)
+        name_version(sbom, version)
         shutil.rmtree(out, ignore_errors=True)
         out.mkdir(parents=True)
         for file in [*files, sbom]:
@@ -121,6 +123,13 @@ def try_installed(wheel: Path, folder: Path, sbom: Path) -> None:
     component = ("--pyproject", ROOT / "pyproject.toml", "--mc-type", "library")
     output = ("--output-reproducible", "--output-format", "JSON", "--output-file", sbom)
     run(sys.executable, "-m", "cyclonedx_py", "environment", python, *component, *output)
+
+
+def name_version(sbom: Path, version: str) -> None:
+    """Write the version into a bill of materials, which comes from pyproject.toml without one."""
+    content = json.loads(sbom.read_text(encoding="utf-8"))
+    content["metadata"]["component"] |= {"version": version, "purl": f"pkg:pypi/{NAME}@{version}"}
+    sbom.write_text(json.dumps(content, indent=2, sort_keys=True) + "\n", encoding="utf-8")
 
 
 def published_versions(index: str) -> set[str]:

@@ -1,5 +1,6 @@
 """A release is what its tag, its changelog and its recipe say, and nothing is published twice."""
 
+import json
 import re
 import subprocess
 import sys
@@ -130,6 +131,24 @@ def test_a_version_is_published_once(tmp_path):
     release.refuse_published("1.3.0", {"1.2.0"}, "here")
     with pytest.raises(versions.ReleaseError, match=r"here has unrolled 1\.2\.0 already"):
         release.refuse_published("1.2.0", {"1.2.0"}, "here")
+
+
+def test_the_bill_of_materials_names_the_version(tmp_path):
+    sbom = tmp_path / "sbom.json"
+    bill = {"components": [], "metadata": {"component": {"name": "unrolled"}}}
+    sbom.write_text(json.dumps(bill), encoding="utf-8")
+    release.name_version(sbom, "1.2.0")
+    component = json.loads(sbom.read_text(encoding="utf-8"))["metadata"]["component"]
+    assert component == {"name": "unrolled", "version": "1.2.0", "purl": "pkg:pypi/unrolled@1.2.0"}
+
+
+def test_every_requirement_of_an_extra_has_its_licence_on_the_page():
+    page = (ROOT / "docs" / "licences.md").read_text(encoding="utf-8")
+    listed = set(re.findall(r"^\| .* \| ([\w-]+) \| \S", page, re.MULTILINE))
+    extras = PROJECT["project"]["optional-dependencies"]
+    for_users = [extras[name] for name in extras if name not in ("all", "bench", "dev", "docs")]
+    asked = [*PROJECT["project"]["dependencies"], *(each for extra in for_users for each in extra)]
+    assert {re.match(r"[\w-]+", each)[0] for each in asked} <= listed
 
 
 def plain(requirement):
