@@ -42,6 +42,7 @@ def main() -> None:
 
 
 def release(root: Path, out: Path, platforms: list[str], index: str | None) -> None:
+    refuse_platforms(platforms)
     version = released_version(root)
     if index is not None:
         refuse_published(version, published_versions(index), index)
@@ -98,6 +99,17 @@ def refuse_other_version(names: dict[str, str], version: str) -> None:
     if set(names) != expected:
         wanted, got = ", ".join(sorted(expected)), ", ".join(sorted(names))
         raise ReleaseError(f"The build gives {got}, expected {wanted}.")
+
+
+def refuse_platforms(platforms: list[str]) -> None:
+    """Refuse names of platforms that there are no wheels for, before anything is built."""
+    if platforms == [PURE]:
+        return
+    from unrolled.kernels import PLATFORMS  # which brings torch: not for the wheel without kernels
+
+    if unknown := [platform for platform in platforms if platform not in PLATFORMS]:
+        choices = f"{', '.join(PLATFORMS)}, or {PURE} alone"
+        raise ReleaseError(f"There are no wheels for {', '.join(unknown)}; there are: {choices}.")
 
 
 def make_platform_wheels(folder: Path, platforms: list[str]) -> None:

@@ -133,6 +133,19 @@ def test_a_version_is_published_once(tmp_path):
         release.refuse_published("1.2.0", {"1.2.0"}, "here")
 
 
+@pytest.mark.parametrize("platforms", [["linux-sparc"], ["none", "linux-x86_64"]])
+def test_platforms_without_wheels_are_refused(platforms):
+    with pytest.raises(
+        versions.ReleaseError, match=f"no wheels for {platforms[0]}; there are: lin"
+    ):
+        release.refuse_platforms(platforms)
+
+
+def test_all_platforms_some_and_none_can_be_chosen():
+    for platforms in ([], ["linux-x86_64", "linux-arm64"], ["none"]):
+        release.refuse_platforms(platforms)
+
+
 def test_the_bill_of_materials_names_the_version(tmp_path):
     sbom = tmp_path / "sbom.json"
     bill = {"components": [], "metadata": {"component": {"name": "unrolled"}}}
