@@ -18,6 +18,8 @@ import sys
 import tempfile
 import venv
 from pathlib import Path
+from urllib.parse import urlsplit
+from urllib.request import url2pathname
 
 from versions import ReleaseError, git, notes_of, released_version
 
@@ -150,6 +152,9 @@ def published_versions(index: str) -> set[str]:
     Raises:
         ReleaseError: It cannot be asked.
     """
+    address = urlsplit(index)
+    if address.scheme == "file" and not Path(url2pathname(address.path)).is_dir():
+        raise ReleaseError(f"{index} is not a folder: pip would find nothing there, and be silent.")
     command = [
         sys.executable,
         "-m",

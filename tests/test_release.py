@@ -164,6 +164,11 @@ def test_every_requirement_of_an_extra_has_its_licence_on_the_page():
     assert {re.match(r"[\w-]+", each)[0] for each in asked} <= listed
 
 
+def test_an_index_that_is_not_there_is_refused(tmp_path):
+    with pytest.raises(versions.ReleaseError, match="nowhere is not a folder"):
+        release.published_versions((tmp_path / "nowhere").as_uri())
+
+
 def plain(requirement):
     """A requirement as conda spells it: `typer>=0.29` is `typer >=0.29`, torch is pytorch."""
     name, bound = re.fullmatch(r"([\w-]+)(.*)", requirement.replace(" ", "")).groups()
