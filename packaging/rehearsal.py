@@ -10,6 +10,7 @@ the README, `unrolled train lm --standard-library` and the checks, of what is in
 import argparse
 import hashlib
 import os
+import shlex
 import shutil
 import subprocess
 import sys
@@ -80,7 +81,7 @@ def offline() -> tuple[str, ...]:
 def tell(command: list, home: Path) -> None:
     """Say a command and run it, in a folder outside of the repository, with a cache of its own."""
     words = [str(word) for word in command]
-    print(f"$ {' '.join(words)}", flush=True)
+    print(f"$ {shlex.join(words)}", flush=True)
     environment = {k: v for k, v in os.environ.items() if k != "PYTHONPATH"}
     environment["UNROLLED_CACHE"] = str(home / "cache")
     if status := subprocess.run(words, cwd=home, env=environment).returncode:
