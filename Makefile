@@ -12,7 +12,7 @@ PYTEST := PYTHONHASHSEED=0 OMP_WAIT_POLICY=passive $(BIN)/pytest -n 2 --dist loa
 # The text files to train on; without them, the Python files of the standard library.
 TEXT ?=
 
-.PHONY: install run quick test lint types pytest explore fuzz malformed docs site modules sanitize wheels format clean
+.PHONY: install run quick test lint types pytest explore fuzz malformed docs site modules sanitize wheels release rehearsal format clean
 
 install: $(STAMP)
 
@@ -81,6 +81,18 @@ wheels: $(STAMP)
 	rm -f dist/unrolled-*.whl
 	$(BIN)/python -m pip wheel --quiet --disable-pip-version-check --no-deps --wheel-dir dist .
 	$(BIN)/python packaging/wheels.py dist/unrolled-*-py3-none-any.whl $(PLATFORMS:%=--for %)
+
+# What is published, in dist/: sdist, wheels, SBOM, checksums and notes, of the tagged commit that HEAD is.
+# PLATFORMS=none leaves out the wheels with kernels; INDEX= is asked whether it has the version.
+# docs/releasing.md says how a release goes.
+INDEX ?=
+release: $(STAMP)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --requirement packaging/requirements.txt
+	$(BIN)/python packaging/release.py $(PLATFORMS:%=--for %) $(if $(INDEX),--index $(INDEX))
+
+# dist/ as a user meets it: from an index in a folder to the README's commands, without network.
+rehearsal: $(STAMP)
+	$(BIN)/python packaging/rehearsal.py
 
 format: $(STAMP)
 	$(BIN)/ruff check --fix

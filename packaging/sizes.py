@@ -49,7 +49,8 @@ def measured() -> dict:
     with tempfile.TemporaryDirectory() as folder:
         pip("install", "--quiet", "--no-deps", "--no-compile", "--target", folder, str(ROOT), *pins)
         sizes = {normal(each.name): size_of(each) for each in distributions(path=[folder])}
-    sets["core"] = {"unrolled": project["version"], **sets["core"]}
+        own = next(each.version for each in distributions(path=[folder]) if each.name == "unrolled")
+    sets["core"] = {"unrolled": own, **sets["core"]}
     rows = {}
     for name, versions in sets.items():
         beside = of_torch if name == "core" else {**of_torch, **sets["core"]}

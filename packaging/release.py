@@ -1,0 +1,193 @@
+"""A release in dist/: sdist, wheels, SBOM, checksums, and the text that goes with it.
+
+    python packaging/release.py [--for none] [--index URL]
+
+HEAD must be tagged, and the folder without changes (`versions.py`). What is published is built in a
+clone of it, twice, and must be the same bytes; then it is installed in a new environment and tried.
+Not for publishing: `.github/workflows/wheels.yml` does that.
+"""
+
+import argparse
+import hashlib
+import json
+import os
+import re
+import shutil
+import subprocess
+import sys
+import tempfile
+import venv
+from pathlib import Path
+from urllib.parse import urlsplit
+from urllib.request import url2pathname
+
+from versions import ReleaseError, git, notes_of, released_version
+
+ROOT = Path(__file__).parents[1]
+PURE = "none"
+NAME = "unrolled"
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
+    each = "A platform to build kernels for; none: for none. All, if not given."
+    parser.add_argument("--for", dest="platforms", action="append", default=[], help=each)
+    parser.add_argument("--index", help="The index that must not have this version yet.")
+    parser.add_argument("--out", type=Path, default=ROOT / "dist")
+    options = parser.parse_args()
+    try:
+        release(ROOT, options.out.resolve(), options.platforms, options.index)
+    except ReleaseError as error:
+        sys.exit(f"no release: {error}")
+    except subprocess.CalledProcessError as error:
+        sys.exit(f"no release: {' '.join(map(str, error.cmd))} ended with {error.returncode}")
+
+
+def release(root: Path, out: Path, platforms: list[str], index: str | None) -> None:
+    refuse_platforms(platforms)
+    version = released_version(root)
+    if index is not None:
+        refuse_published(version, published_versions(index), index)
+    commit = git(root, "rev-parse", "HEAD").strip()
+    print(f"{NAME} {version}, commit {commit[:12]}", flush=True)
+    with tempfile.TemporaryDirectory(prefix="release-") as own:
+        first, second = Path(own, "first"), Path(own, "another-folder")
+        built = build_in_clone(root, first, umask=0o022)
+        again = build_in_clone(root, second, umask=0o077)
+        refuse_different(built, again)
+        refuse_other_version(built, version)
+        if platforms != [PURE]:
+            make_platform_wheels(first, platforms)
+        files = sorted(first.joinpath("dist").iterdir())
+        run(sys.executable, "-m", "twine", "check", "--strict", *files)
+        pure = next(file for file in files if file.name.endswith("-none-any.whl"))
+        sbom = first / f"{NAME}-{version}.cdx.json"
+        try_installed(pure, Path(own, "installed"), sbom)
+        name_version(sbom, version)
+        shutil.rmtree(out, ignore_errors=True)
+        out.mkdir(parents=True)
+        for file in [*files, sbom]:
+            shutil.copyfile(file, out / file.name)
+    (out / "NOTES.md").write_text(notes_of(root, version) + "\n", encoding="utf-8")
+    sums = [f"{digest(file)}  {file.name}\n" for file in sorted(out.iterdir())]
+    (out / "SHA256SUMS").write_text("".join(sums), encoding="utf-8")
+    print("".join(sums), end="")
+
+
+def build_in_clone(root: Path, folder: Path, umask: int) -> dict[str, str]:
+    """Build the sdist, and the wheel from it, in a new clone of HEAD; return their digests.
+
+    Dates in them are the commit's. The tools are those of packaging/requirements.txt, whose
+    versions stand in what they write.
+    """
+    git(root, "clone", "--quiet", "--no-hardlinks", str(root), str(folder))
+    git(folder, "checkout", "--quiet", "--detach", git(root, "rev-parse", "HEAD").strip())
+    environment = os.environ | {"SOURCE_DATE_EPOCH": git(root, "log", "-1", "--format=%ct").strip()}
+    command = [sys.executable, "-m", "build", "--no-isolation", "--outdir", "dist"]
+    subprocess.run(
+        command, cwd=folder, env=environment, check=True, stdout=subprocess.DEVNULL, umask=umask
+    )
+    return {file.name: digest(file) for file in folder.joinpath("dist").iterdir()}
+
+
+def refuse_different(built: dict[str, str], again: dict[str, str]) -> None:
+    if different := sorted({file for file, _ in built.items() ^ again.items()}):
+        raise ReleaseError(f"Two builds of one commit differ: {', '.join(different)}.")
+    print(f"built twice, the same bytes: {', '.join(sorted(built))}", flush=True)
+
+
+def refuse_other_version(names: dict[str, str], version: str) -> None:
+    expected = {f"{NAME}-{version}.tar.gz", f"{NAME}-{version}-py3-none-any.whl"}
+    if set(names) != expected:
+        wanted, got = ", ".join(sorted(expected)), ", ".join(sorted(names))
+        raise ReleaseError(f"The build gives {got}, expected {wanted}.")
+
+
+def refuse_platforms(platforms: list[str]) -> None:
+    """Refuse names of platforms that there are no wheels for, before anything is built."""
+    if platforms == [PURE]:
+        return
+    from unrolled.kernels import PLATFORMS  # which brings torch: not for the wheel without kernels
+
+    if unknown := [platform for platform in platforms if platform not in PLATFORMS]:
+        choices = f"{', '.join(PLATFORMS)}, or {PURE} alone"
+        raise ReleaseError(f"There are no wheels for {', '.join(unknown)}; there are: {choices}.")
+
+
+def make_platform_wheels(folder: Path, platforms: list[str]) -> None:
+    """Make the wheels with kernels, by the code of the clone."""
+    (pure,) = folder.glob("dist/*-none-any.whl")
+    chosen = [word for platform in platforms for word in ("--for", platform)]
+    script = folder / "packaging" / "wheels.py"
+    environment = os.environ | {"PYTHONPATH": str(folder / "src")}
+    command = [sys.executable, script, pure, "--out", folder / "dist", *chosen]
+    subprocess.run(command, env=environment, check=True)
+
+
+def try_installed(wheel: Path, folder: Path, sbom: Path) -> None:
+    """Install a wheel in a new environment and try it; write what that environment holds."""
+    venv.create(folder, with_pip=True)
+    python = folder / ("Scripts" if os.name == "nt" else "bin") / "python"
+    pins = ROOT / "constraints.txt"
+    run(python, "-m", "pip", "install", "--quiet", "--constraint", pins, wheel)
+    environment = {k: v for k, v in os.environ.items() if k != "PYTHONPATH"}
+    smoke = ROOT / "packaging" / "smoke.py"
+    subprocess.run([python, "-P", smoke], cwd=folder, env=environment, check=True)
+    run(python, "-m", "pip", "uninstall", "--quiet", "--yes", "pip", "setuptools")
+    component = ("--pyproject", ROOT / "pyproject.toml", "--mc-type", "library")
+    output = ("--output-reproducible", "--output-format", "JSON", "--output-file", sbom)
+    run(sys.executable, "-m", "cyclonedx_py", "environment", python, *component, *output)
+
+
+def name_version(sbom: Path, version: str) -> None:
+    """Write the version into a bill of materials, which comes from pyproject.toml without one."""
+    content = json.loads(sbom.read_text(encoding="utf-8"))
+    content["metadata"]["component"] |= {"version": version, "purl": f"pkg:pypi/{NAME}@{version}"}
+    sbom.write_text(json.dumps(content, indent=2, sort_keys=True) + "\n", encoding="utf-8")
+
+
+def published_versions(index: str) -> set[str]:
+    """Return the versions that an index has, asked by pip.
+
+    Raises:
+        ReleaseError: It cannot be asked.
+    """
+    address = urlsplit(index)
+    if address.scheme == "file" and not Path(url2pathname(address.path)).is_dir():
+        raise ReleaseError(f"{index} is not a folder: pip would find nothing there, and be silent.")
+    command = [
+        sys.executable,
+        "-m",
+        "pip",
+        "index",
+        "versions",
+        NAME,
+        "--pre",
+        "--index-url",
+        index,
+    ]
+    done = subprocess.run(command, capture_output=True, text=True)
+    if done.returncode == 0:
+        listed = re.search(r"Available versions: (.*)", done.stdout)
+        return set(listed[1].split(", ")) if listed else set()
+    if "No matching distribution found" in done.stderr and "retrying" not in done.stderr.lower():
+        return set()
+    raise ReleaseError(f"{index} cannot be asked: {done.stderr.strip()}")
+
+
+def refuse_published(version: str, published: set[str], index: str) -> None:
+    if version in published:
+        message = f"{index} has {NAME} {version} already, and a version is published once."
+        raise ReleaseError(f"{message} Tag another.")
+
+
+def run(*command: str | Path) -> None:
+    subprocess.run([str(word) for word in command], check=True)
+
+
+def digest(file: Path) -> str:
+    return hashlib.sha256(file.read_bytes()).hexdigest()
+
+
+if __name__ == "__main__":
+    main()
