@@ -1,6 +1,8 @@
 """What the pages and the Makefile say is so: code runs, links lead somewhere, commands exist."""
 
 import ast
+import contextlib
+import functools
 import importlib
 import re
 import runpy
@@ -15,9 +17,9 @@ import pytest
 import typer
 from typer.core import TyperGroup
 
+from unrolled.cli import catalogue, reference
 from unrolled.cli.catalogue import catalogue_page
 from unrolled.cli.main import app, train_app
-from unrolled.cli.reference import reference
 
 ROOT = Path(__file__).parents[1]
 PAGES = sorted([*ROOT.glob("*.md"), *ROOT.glob("docs/**/*.md")])
@@ -64,9 +66,12 @@ def commands_in(text: str) -> list[list[str]]:
     return [each for each in words + sentences if each]
 
 
+APP, TRAINING = map(typer.main.get_command, (app, train_app))
+
+
 def check_command(arguments: str) -> None:
     """Assert that the subcommand and the options exist; FILE..., [--option] and comments may be."""
-    command = typer.main.get_command(app)
+    command = APP
     words = shlex.split(re.sub(r"[\[\]]", " ", arguments), comments=True)
     while words and isinstance(command, TyperGroup) and not words[0].startswith("-"):
         word = words.pop(0)
@@ -74,8 +79,7 @@ def check_command(arguments: str) -> None:
         command = command.commands[word]
     parameters = list(command.params)
     if command.name == "compare" and words:  # it takes what the training of its task takes
-        training = typer.main.get_command(train_app).commands[words[0]]
-        parameters += training.params
+        parameters += TRAINING.commands[words[0]].params
     known = {"--help"}.union(*(p.opts for p in parameters), *(p.secondary_opts for p in parameters))
     for word in words:
         if word in ("|", ">", "&&", ";"):
@@ -93,24 +97,38 @@ def commands_and_paths(command, path=()):
     return [*own, *(pair for pairs in found for pair in pairs)]
 
 
-COMMANDS = commands_and_paths(typer.main.get_command(app))
+COMMANDS = commands_and_paths(APP)
 OF_TORCHRUN = {"--nproc-per-node", "--nnodes", "--node-rank", "--max-restarts"}
 OF_OTHERS = {"--help", "--version", "--randomly-seed"} | OF_TORCHRUN
+
+
+@functools.cache
+def options_page():
+    return reference.reference()
 
 
 def flags_of(command):
     return {flag for each in command.params for flag in (*each.opts, *each.secondary_opts)}
 
 
+@pytest.fixture(scope="module")
+def names_of(tmp_path_factory):
+    """Run the Python of a page once; return its names."""
+
+    @functools.cache
+    def names(page):
+        folder = tmp_path_factory.mktemp(page.stem)
+        script = folder / f"{page.stem}.py"
+        script.write_text(python_of(page.read_text(encoding="utf-8")), encoding="utf-8")
+        with contextlib.chdir(folder):
+            return runpy.run_path(str(script))
+
+    return names
+
+
 @pytest.mark.parametrize("page", PAGES, ids=name_of)
-def test_python_on_a_page_runs(page, tmp_path, monkeypatch):
-    code = python_of(page.read_text(encoding="utf-8"))
-    if not code.strip():
-        return
-    script = tmp_path / f"{page.stem}.py"
-    script.write_text(code, encoding="utf-8")
-    monkeypatch.chdir(tmp_path)
-    runpy.run_path(str(script))
+def test_python_on_a_page_runs(page, names_of):
+    names_of(page)
 
 
 def anchors_of(text):
@@ -151,13 +169,9 @@ def test_a_translated_page_has_the_commands_and_the_code_of_the_page(page, trans
     assert ast.dump(ast.parse(python_of(other))) == ast.dump(ast.parse(python_of(english)))
 
 
-def test_weights_of_keras_are_read_as_keras_computes(tmp_path, monkeypatch):
+def test_weights_of_keras_are_read_as_keras_computes(names_of):
     """One row by the equations of its documentation: gates i, f, c, o, one bias."""
-    page = ROOT / "docs" / "coming-from.md"
-    script = tmp_path / "page.py"
-    script.write_text(python_of(page.read_text(encoding="utf-8")), encoding="utf-8")
-    monkeypatch.chdir(tmp_path)
-    names = runpy.run_path(str(script))
+    names = names_of(ROOT / "docs" / "coming-from.md")
     layer, x = names["layer"], names["x"].double().numpy()[0]
     h, c = np.zeros(16), np.zeros(16)
     for step in x:
@@ -230,12 +244,12 @@ def test_files_and_functions_on_a_page_for_maintainers_exist(page):
 def test_the_page_of_all_options_is_what_the_commands_say():
     page = ROOT / "docs" / "options.md"
     said = "an option has changed: `make docs` writes docs/options.md again, for you to read"
-    assert page.read_text(encoding="utf-8") == reference(), said
+    assert page.read_text(encoding="utf-8") == options_page(), said
 
 
 @pytest.mark.parametrize(("command", "path"), COMMANDS, ids=[" ".join(p) for _, p in COMMANDS])
 def test_every_option_of_a_command_is_in_its_section(command, path):
-    section = reference().partition(f"\n## unrolled {' '.join(path)}\n")[2].partition("\n## ")[0]
+    section = options_page().partition(f"\n## unrolled {' '.join(path)}\n")[2].partition("\n## ")[0]
     assert section
     listed = re.findall(r"^\| `([^`]+)`(?:, `([^`]+)`)?", section, re.MULTILINE)
     arguments = [each for each in command.params if each.param_type_name == "argument"]
@@ -251,17 +265,14 @@ def test_the_page_of_published_cells_is_what_their_files_say():
     assert page.read_text(encoding="utf-8") == catalogue_page(), said
 
 
-def test_make_docs_writes_the_page_of_published_cells(tmp_path):
-    page = tmp_path / "catalogue.md"
-    subprocess.run([sys.executable, "-m", "unrolled.cli.catalogue", str(page)], check=True)
-    assert page.read_text(encoding="utf-8") == catalogue_page()
-
-
-def test_make_docs_writes_the_page(tmp_path):
-    page = tmp_path / "options.md"
-    command = [sys.executable, "-m", "unrolled.cli.reference", str(page)]
-    subprocess.run(command, check=True)
-    assert page.read_text(encoding="utf-8") == reference()
+@pytest.mark.parametrize(
+    ("module", "text"), [(catalogue, catalogue_page), (reference, options_page)]
+)
+def test_make_docs_writes_the_page(module, text, tmp_path, monkeypatch):
+    page = tmp_path / "page.md"
+    monkeypatch.setattr(sys, "argv", [module.__file__, str(page)])
+    runpy.run_path(module.__file__, run_name="__main__")  # as `python -m` does
+    assert page.read_text(encoding="utf-8") == text()
 
 
 @pytest.mark.parametrize("text", ["", "book.txt other.txt"], ids=["no text", "two texts"])

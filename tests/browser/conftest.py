@@ -161,45 +161,92 @@ def address(start_server, small_runs) -> str:
     return start_server([small_runs[name] for name in names])
 
 
+class Pages:
+    """Pages of a browser that tests borrow one after the other: a new one costs a process.
+
+    Whoever borrows a page finds nothing that others have stored, changed or listened to.
+    """
+
+    def __init__(self, browser: Any) -> None:
+        self._browser = browser
+        self._idle: dict[str, list[Any]] = {}
+        self._lent: list[tuple[str, Any, dict[str, Callable[[Any], None]]]] = []
+
+    def borrow(
+        self,
+        width: int,
+        height: int,
+        theme: str,
+        listeners: dict[str, Any],
+        before: str = "",
+        **context: Any,
+    ) -> Any:
+        """Return an empty page, which runs `before` ahead of all others, and tells listeners."""
+        kind = repr((before, sorted(context.items())))
+        idle = self._idle.setdefault(kind, [])
+        if not idle:
+            idle.append(self._browser.new_context(**context).new_page())
+            idle[0].add_init_script(before)
+            idle[0].set_default_timeout(90_000)
+        page = idle.pop()
+        page.set_viewport_size({"width": width, "height": height})
+        page.emulate_media(color_scheme=theme)
+        for event, listener in listeners.items():
+            page.on(event, listener)
+        self._lent.append((kind, page, listeners))
+        return page
+
+    def give_back(self, are_fine: Callable[[], bool]) -> None:
+        """Take all pages back, and close them where something is amiss."""
+        for kind, page, listeners in self._lent:
+            if not are_fine():
+                page.context.close()
+                continue
+            page.unroute_all()
+            page.evaluate("() => { localStorage.clear(); sessionStorage.clear(); }")
+            if not are_fine():  # what it still had to say
+                page.context.close()
+                continue
+            for event, listener in listeners.items():
+                page.remove_listener(event, listener)
+            page.context.clear_cookies()
+            page.goto("about:blank")
+            page.mouse.move(0, 0)
+            self._idle[kind].append(page)
+        self._lent.clear()
+
+
+@pytest.fixture(scope="session")
+def pages(browser) -> Pages:
+    return Pages(browser)
+
+
 @pytest.fixture
-def open_page(browser, address) -> Iterator[Callable[..., Any]]:
+def open_page(pages, address) -> Iterator[Callable[..., Any]]:
     """Open the page: its address's options by name, and the browser's width, theme, language."""
-    contexts, complaints = [], []
+    complaints = []
 
-    def open_it(
-        width=1280, theme="light", language="en-GB", at=address, scale=1, height=860, **given
-    ):
-        context = browser.new_context(
-            viewport={"width": width, "height": height},
-            color_scheme=theme,
-            locale=language,
-            device_scale_factor=scale,
-        )
-        contexts.append(context)
-        page = context.new_page()
-        page.set_default_timeout(90_000)
+    def hear(message):
+        refused = "Failed to load resource" in message.text  # a 4xx, which the page explains
+        if message.type in ("error", "warning") and not refused:
+            complaints.append(message.text)
 
-        def hear(message):
-            refused = "Failed to load resource" in message.text  # a 4xx, which the page explains
-            if message.type in ("error", "warning") and not refused:
-                complaints.append(message.text)
+    def open_it(width=1280, theme="light", language="en-GB", at=address, height=860, **given):
+        def look_at(request):
+            if not request.url.startswith((at, "data:", "blob:")):
+                complaints.append(f"asked for {request.url}")
 
-        page.on("console", hear)
-        page.on("pageerror", lambda error: complaints.append(str(error)))
-        page.on("dialog", lambda dialog: complaints.append(dialog.message))
-        page.on(
-            "request",
-            lambda request: (
-                None
-                if request.url.startswith((at, "data:", "blob:"))
-                else complaints.append(f"asked for {request.url}")
-            ),
-        )
+        listeners = {
+            "console": hear,
+            "pageerror": lambda error: complaints.append(str(error)),
+            "dialog": lambda dialog: complaints.append(dialog.message),
+            "request": look_at,
+        }
+        page = pages.borrow(width, height, theme, listeners, locale=language)
         page.goto(f"{at}/#{urlencode(given)}")
         page.locator("#view > *").first.wait_for()
         return page
 
     yield open_it
-    for context in contexts:
-        context.close()
+    pages.give_back(lambda: complaints == [])
     assert complaints == []

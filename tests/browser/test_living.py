@@ -55,35 +55,27 @@ def files(
 
 
 @pytest.fixture
-def open_file(browser) -> Iterator[Callable[..., Any]]:
+def open_file(pages) -> Iterator[Callable[..., Any]]:
     """Open a file without a network; nothing may be asked for or complained about."""
-    contexts, complaints = [], []
+    complaints = []
 
     def open_it(path: Path, width=1280, theme="light", before="", **given: Any) -> Any:
-        context = browser.new_context(
-            viewport={"width": width, "height": 860}, color_scheme=theme, offline=True
-        )
-        contexts.append(context)
-        page = context.new_page()
-        page.add_init_script(before)
-        page.set_default_timeout(90_000)
-        page.on("console", lambda message: complaints.append(message.text))
-        page.on("pageerror", lambda error: complaints.append(str(error)))
-        page.on(
-            "request",
-            lambda request: (
-                None
-                if request.url.startswith((f"file://{path}", "data:"))
-                else complaints.append(f"asked for {request.url}")
-            ),
-        )
+        def look_at(request):
+            if not request.url.startswith((f"file://{path}", "data:")):
+                complaints.append(f"asked for {request.url}")
+
+        listeners = {
+            "console": lambda message: complaints.append(message.text),
+            "pageerror": lambda error: complaints.append(str(error)),
+            "request": look_at,
+        }
+        page = pages.borrow(width, 860, theme, listeners, before, offline=True)
         page.goto(f"file://{path}#{urlencode(given)}")
         page.locator("#tabs > *").first.wait_for()  # the report stands there before the page begins
         return page
 
     yield open_it
-    for context in contexts:
-        context.close()
+    pages.give_back(lambda: complaints == [])
     assert complaints == []
 
 

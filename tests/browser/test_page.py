@@ -104,10 +104,12 @@ def test_a_text_of_which_nothing_is_read_is_no_mistake(open_page, view):
 def test_unknown_characters_and_a_long_end_are_left_out_of_every_view(open_page, small_runs):
     text = "hé😀ar me " + "speak " * 700
     page = open_page(view="write", run="lstm")
-    notices = []
-    page.expose_function("heard", lambda text: notices.append(text))
-    page.evaluate("""() => new MutationObserver(() => window.heard(document.querySelector("#notice")
-        .textContent)).observe(document.querySelector("#notice"), { childList: true })""")
+    page.evaluate("""() => {
+        const notice = document.querySelector("#notice");
+        window.heard = [];
+        const hear = () => window.heard.push(notice.textContent);
+        new MutationObserver(hear).observe(notice, { childList: true });
+    }""")
     page.fill("#text", text)
     until(page, "document.querySelectorAll('.mirror [data-at]').length === 3998")
     coloured = (
@@ -120,7 +122,7 @@ def test_unknown_characters_and_a_long_end_are_left_out_of_every_view(open_page,
     notice = page.locator("#notice").inner_text()
     assert "“é 😀”" in notice
     assert "first 4\u202f000 characters" in notice
-    before = {each.partition("Only")[0] for each in notices}
+    before = {each.partition("Only")[0] for each in page.evaluate("window.heard")}
     assert before <= {"", notice.partition("Only")[0]}  # which the server says in its answer
     shown = {"step": ".diagram .number", "unroll": ".state-number", "gradient": ".chart .line"}
     for view, what in {**shown, "compare": "[data-side=second] .figure strong"}.items():
@@ -344,7 +346,7 @@ def test_reach_and_verdict_are_shown_for_one_run_and_for_all(open_page):
 
 @pytest.mark.parametrize("language", ["en-GB", "pt-BR"])
 @pytest.mark.parametrize("width", [1280, 390])
-def test_nothing_sticks_out_at_any_width(open_page, language, width):
+def test_nothing_sticks_out_and_no_word_or_value_is_missing(open_page, language, width):
     page = open_page(
         view="write", run="deep", width=width, language=language, signal="f", text=TEXT
     )
@@ -354,6 +356,9 @@ def test_nothing_sticks_out_at_any_width(open_page, language, width):
         page.wait_for_selector(f".tab[aria-current][data-view={view}]")
         page.wait_for_load_state("networkidle")
         assert page.evaluate("document.documentElement.scrollWidth") <= width, view
+        text = page.locator("body").inner_text()
+        for missing in ("undefined", "NaN", "null", "{", "[object"):
+            assert missing not in text, (view, missing)
 
 
 def test_the_language_is_the_browsers_until_another_is_chosen(open_page):
@@ -382,16 +387,6 @@ def test_a_new_language_is_one_file(open_page, tmp_path, monkeypatch):
     page.locator(".tab", has_text="Paŝo").wait_for()
     assert page.locator("#language option:checked").inner_text() == "Esperanto"
     page.locator(".tab", has_text="Unroll").wait_for()  # what it has no word for
-
-
-@pytest.mark.parametrize("language", ["en-GB", "pt-BR"])
-@pytest.mark.parametrize("view", VIEWS)
-def test_no_word_and_no_value_is_missing(open_page, view, language):
-    page = open_page(view=view, run="deep", language=language, text=TEXT)
-    page.wait_for_load_state("networkidle")
-    text = page.locator("body").inner_text()
-    for missing in ("undefined", "NaN", "null", "{", "[object"):
-        assert missing not in text
 
 
 def test_everything_can_be_done_by_keys(open_page):

@@ -1,14 +1,6 @@
-"""An exported page in a real Chromium, from a disk: it reads, writes, and asks for nothing.
+"""An exported page in a real Chromium, from a disk: it reads, writes, and asks for nothing."""
 
-The browser runs in a process of its own: playwright allows one driver in each.
-"""
-
-import json
-import os
 import re
-import shutil
-import subprocess
-import sys
 
 import pytest
 import torch
@@ -16,78 +8,10 @@ import torch
 from unrolled.export import to_wasm
 from unrolled.tasks import load
 
-LOOK = """
-import json, sys
-from playwright.sync_api import sync_playwright
-
-writer, reader, series, chromium = sys.argv[1:]
-found = {}
-with sync_playwright() as driver:
-    browser = driver.chromium.launch(executable_path=chromium, args=["--no-sandbox"])
-
-    def opened(path, **options):
-        page = browser.new_page(**options)
-        said, asked = [], []
-        page.on("console", lambda message: said.append(message.text))
-        page.on("pageerror", lambda error: said.append(str(error)))
-        page.on("request", lambda request: asked.append(request.url.partition(":")[0]))
-        if options.get("locale") == "pt-BR":  # a browser without SIMD
-            page.add_init_script("WebAssembly.validate = () => false")
-        page.goto(f"file://{path}")
-        page.wait_for_selector("#go:enabled", timeout=90_000)
-        return page, said, asked
-
-    def scores_of(page):
-        rows = "rows => rows.map((row) => [...row.children].map((each) => each.textContent))"
-        return page.eval_on_selector_all("#scores tr", rows)
-
-    for locale in ("en-GB", "pt-BR"):
-        page, said, asked = opened(writer, locale=locale, viewport={"width": 390, "height": 800})
-        page.fill("#input", "Before we ")
-        page.fill("#temperature", "0")
-        page.click("#go")
-        page.wait_for_function("document.querySelector('#output').textContent.length > 60")
-        if page.is_enabled("#stop"):
-            page.click("#stop")
-        found[locale] = {
-            "text": page.text_content("#output"),
-            "facts": page.text_content("#facts"),
-            "button": page.text_content("#go"),
-            "said": said,
-            "asked": sorted(set(asked)),
-            "sticking_out": page.evaluate("document.documentElement.scrollWidth") - 390,
-        }
-        page.wait_for_selector("#stop:disabled")
-        page.fill("#input", "Before 漢")
-        page.click("#go")
-        page.wait_for_function("document.querySelector('#told').textContent.includes('漢')")
-    page, said, asked = opened(reader)
-    page.fill("#input", "two one is")
-    page.click("#go")
-    page.wait_for_selector("#scores td")
-    found["scores"] = scores_of(page)
-    page.fill("#input", "")
-    page.click("#go")
-    page.wait_for_function("document.querySelector('#told').textContent")
-    found["empty"], found["said"], found["asked"] = page.text_content("#told"), said, asked
-    page, said, asked = opened(series)
-    page.fill("#input", "7, -1\\n6, 2.5\\n9, 0")
-    page.click("#go")
-    page.wait_for_selector("#scores td")
-    found["series"], found["label"] = scores_of(page), page.text_content("#label")
-    page.fill("#input", "7 -1 6")
-    page.click("#go")
-    page.wait_for_function("document.querySelector('#told').textContent")
-    found["no step"] = page.text_content("#told")
-    found["said"] += said
-    found["asked"] += asked
-    browser.close()
-print(json.dumps(found))
-"""
-
 
 @pytest.fixture(scope="module")
-def pages(tmp_path_factory, small_runs, task_runs):
+def exported(tmp_path_factory, small_runs, task_runs):
+    """The pages of three runs, by what they do."""
     folder = tmp_path_factory.mktemp("pages")
     runs = {"writer": small_runs["deep"], "reader": task_runs["classifier"]}
     for name, run in (runs | {"series": task_runs["series"]}).items():
@@ -96,17 +20,64 @@ def pages(tmp_path_factory, small_runs, task_runs):
 
 
 @pytest.fixture(scope="module")
-def seen(pages):
-    names = (os.environ.get("CHROMIUM", ""), "chromium", "chromium-browser", "google-chrome")
-    chromium = next((path for name in names if name and (path := shutil.which(name))), None)
-    if chromium is None:
-        pytest.skip("no Chromium here: apt-get install chromium")
-    paths = [str(pages / name / "index.html") for name in ("writer", "reader", "series")]
-    done = subprocess.run(
-        [sys.executable, "-c", LOOK, *paths, chromium], capture_output=True, text=True, check=False
-    )
-    assert done.returncode == 0, done.stderr
-    return json.loads(done.stdout)
+def seen(exported, browser):
+    """What the pages show, log and ask for."""
+    contexts, found = [], {"said": [], "asked": set()}
+
+    def opened(name, said, **options):
+        contexts.append(browser.new_context(**options))
+        page, asked = contexts[-1].new_page(), set()
+        page.on("console", lambda message: said.append(message.text))
+        page.on("pageerror", lambda error: said.append(str(error)))
+        page.on("request", lambda request: asked.add(request.url.partition(":")[0]))
+        if options.get("locale") == "pt-BR":  # a browser without SIMD
+            page.add_init_script("WebAssembly.validate = () => false")
+        page.goto(f"file://{exported / name / 'index.html'}")
+        page.wait_for_selector("#go:enabled", timeout=90_000)
+        return page, asked
+
+    def read(page, text):
+        page.fill("#input", text)
+        page.click("#go")
+
+    def scores_of(page):
+        page.wait_for_selector("#scores td")
+        rows = "rows => rows.map((row) => [...row.children].map((each) => each.textContent))"
+        return page.eval_on_selector_all("#scores tr", rows)
+
+    for locale in ("en-GB", "pt-BR"):
+        said = []
+        page, asked = opened("writer", said, locale=locale, viewport={"width": 390, "height": 800})
+        page.fill("#temperature", "0")
+        read(page, "Before we ")
+        page.wait_for_function("document.querySelector('#output').textContent.length > 60")
+        if page.is_enabled("#stop"):
+            page.click("#stop")
+        found[locale] = {
+            "text": page.text_content("#output"),
+            "facts": page.text_content("#facts"),
+            "button": page.text_content("#go"),
+            "said": said,
+            "asked": asked,
+            "sticking_out": page.evaluate("document.documentElement.scrollWidth") - 390,
+        }
+        page.wait_for_selector("#stop:disabled")
+        read(page, "Before 漢")
+        page.wait_for_function("document.querySelector('#told').textContent.includes('漢')")
+    for name, text, wrong in (
+        ("reader", "two one is", ""),
+        ("series", "7, -1\n6, 2.5\n9, 0", "7 -1 6"),
+    ):
+        page, asked = opened(name, found["said"])
+        found["asked"] |= asked
+        read(page, text)
+        found[name], found[f"label of {name}"] = scores_of(page), page.text_content("#label")
+        read(page, wrong)
+        page.wait_for_function("document.querySelector('#told').textContent")
+        found[f"told by {name}"] = page.text_content("#told")
+    yield found
+    for context in contexts:
+        context.close()
 
 
 def test_a_page_writes_what_python_writes_with_vectors_and_without(seen, small_runs):
@@ -129,16 +100,16 @@ def test_a_page_writes_what_python_writes_with_vectors_and_without(seen, small_r
 
 def test_a_page_scores_a_text_as_python_does(seen, task_runs):
     loaded = load(task_runs["classifier"])
-    hold_to_model(loaded, "two one is", seen["scores"])
-    assert seen["empty"] == "There is nothing to read yet."
+    hold_to_model(loaded, "two one is", seen["reader"])
+    assert seen["told by reader"] == "There is nothing to read yet."
 
 
 def test_a_page_scores_numbers_of_the_data_as_python_does(seen, task_runs):
     loaded = load(task_runs["series"])
     assert loaded.task.encoder.scale == "both"
     hold_to_model(loaded, [[7, -1], [6, 2.5], [9, 0]], seen["series"])
-    assert seen["label"] == "Numbers of a series, 2 at each step"
-    assert seen["no step"] == "A step is 2 numbers."
+    assert seen["label of series"] == "Numbers of a series, 2 at each step"
+    assert seen["told by series"] == "A step is 2 numbers."
 
 
 def hold_to_model(loaded, content, shown):
@@ -153,8 +124,8 @@ def hold_to_model(loaded, content, shown):
 
 def test_a_page_asks_for_nothing_and_nothing_sticks_out(seen):
     assert seen["said"] == []
-    assert set(seen["asked"]) <= {"file", "data"}
+    assert seen["asked"] <= {"file", "data"}
     for locale in ("en-GB", "pt-BR"):
         assert seen[locale]["said"] == []
-        assert set(seen[locale]["asked"]) <= {"file", "data"}
+        assert seen[locale]["asked"] <= {"file", "data"}
         assert seen[locale]["sticking_out"] == 0

@@ -1,6 +1,7 @@
 import json
 import os
 import signal
+import socket
 import subprocess
 import sys
 import urllib.error
@@ -39,12 +40,8 @@ def get(address, path="", **headers):
         return answer.read().decode()
 
 
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
-def test_the_page_is_served_until_a_signal(serving, number):
-    process, address = serving("--port", "0")
-    assert address.startswith("http://127.0.0.1:")
-    assert "<title>unrolled</title>" in get(address)
-    assert json.loads(get(address, "api/runs"))["runs"][0]["name"] == "lstm"
+def stop(process, number):
+    """End the server by a signal, and hold it to how it ends."""
     process.send_signal(number)
     out, err = process.communicate()
     assert process.returncode in (0, 128 + number, -number)
@@ -52,20 +49,29 @@ def test_the_page_is_served_until_a_signal(serving, number):
     assert "Traceback" not in err
 
 
-def test_beyond_this_machine_a_token_is_made_up(serving):
-    _, address = serving("--port", "0", "--host", "0.0.0.0")
+def test_the_page_is_served_until_ctrl_c(serving):
+    process, address = serving("--port", "0")
+    assert address.startswith("http://127.0.0.1:")
+    assert "<title>unrolled</title>" in get(address)
+    assert json.loads(get(address, "api/runs"))["runs"][0]["name"] == "lstm"
+    stop(process, signal.SIGINT)
+
+
+def test_beyond_this_machine_a_token_is_made_up_and_the_page_is_served_until_it_is_ended(serving):
+    process, address = serving("--port", "0", "--host", "0.0.0.0")
     name, _, token = address.partition("?token=")
     assert len(token) >= 20
     here = name.replace("0.0.0.0", "127.0.0.1")
     with pytest.raises(urllib.error.HTTPError, match="401"):
         get(here)
     assert "lstm" in get(here, "api/runs", Authorization=f"Bearer {token}")
+    stop(process, signal.SIGTERM)
 
 
-def test_an_address_that_is_taken_is_said_in_one_line(serving, small_runs, unrolled):
-    _, address = serving("--port", "0")
-    port = address.rstrip("/").rpartition(":")[2]
-    refused = unrolled("serve", small_runs["lstm"], "--port", port)
+def test_an_address_that_is_taken_is_said_in_one_line(small_runs, unrolled):
+    with socket.create_server(("127.0.0.1", 0)) as other:
+        port = other.getsockname()[1]
+        refused = unrolled("serve", small_runs["lstm"], "--port", port)
     assert refused.code == 1
     assert f"127.0.0.1:{port} cannot be listened on" in refused.err
     assert refused.err.count("\n") <= 3

@@ -25,6 +25,7 @@ OPERATIONS = (
     *("POST /api/predict", "POST /api/caption", "POST /api/backtest"),
     *("POST /api/intervene", "POST /api/attribute"),
 )
+NUM_DRAWN = 60 if settings.get_current_profile_name() == "explore" else 25
 HELD = [
     checks.not_a_server_error,
     checks.status_code_conformance,
@@ -81,7 +82,7 @@ def test_the_server_answers_as_it_is_described(described, name, mode):
         questions |= operation.as_strategy(generation_mode=mode)
 
     @given(questions)
-    @settings(max_examples=60, deadline=None, suppress_health_check=list(HealthCheck))
+    @settings(max_examples=NUM_DRAWN, deadline=None, suppress_health_check=list(HealthCheck))
     def answers(case):
         case.call_and_validate(checks=HELD)
 

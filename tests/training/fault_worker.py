@@ -1,10 +1,11 @@
 """A process that has a run fail at one of its file operations, or die there, again and again.
 
-    fault_worker.py TEXT FOLDER kill|fail N...
+    fault_worker.py TEXT FOLDER FIRST STEP
 
-For each N a child trains a run in FOLDER/N and has its N-th operation fail, or is killed there;
-then another child goes on with what is there, to the end. With N = 0 nothing fails: FOLDER/0 is
-what all others should be like. Prints, for each N, the exit codes.
+FOLDER/unharmed is a run that nothing happens to, and what all others should be like. Then for every
+STEP-th of its operations N, from FIRST on, a child trains a run in FOLDER/kill-N and is killed at
+its N-th operation, another has the N-th fail in FOLDER/fail-N; and one more goes on with what is
+there, to the end. Prints, for each folder, the exit codes.
 """
 
 import errno
@@ -95,11 +96,13 @@ def child(text: Path, run: Path, fatal: int, how: str, counts: Path | None) -> i
 if __name__ == "__main__":
     sys.modules["torch.utils.tensorboard"] = None  # type: ignore[assignment]  # slow to import
     torch.set_num_threads(1)  # as in tests/conftest.py: the same sums, and no thread before a fork
-    text, folder, how = Path(sys.argv[1]), Path(sys.argv[2]), sys.argv[3]
-    for number in map(int, sys.argv[4:]):
-        run = folder / str(number)
-        codes = [child(text, run, number, how, folder / "count" if number == 0 else None)]
-        if number:
-            codes.append(child(text, run, 0, how, None))
-        print(number, *codes, flush=True)  # noqa: T201
-        shutil.rmtree(run / "tensorboard", ignore_errors=True)
+    text, folder, first, step = Path(sys.argv[1]), Path(sys.argv[2]), *map(int, sys.argv[3:])
+    codes = {"unharmed": [child(text, folder / "unharmed", 0, "", folder / "count")]}
+    for number in range(first, int((folder / "count").read_text()) + 1, step):
+        for how in ("kill", "fail"):
+            run = folder / f"{how}-{number}"
+            faults = ((number, how), (0, ""))
+            codes[run.name] = [child(text, run, *fault, None) for fault in faults]
+    for name, ended in codes.items():
+        shutil.rmtree(folder / name / "tensorboard", ignore_errors=True)
+        print(name, *ended)  # noqa: T201

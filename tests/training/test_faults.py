@@ -15,17 +15,8 @@ from unrolled.training.checkpoint import load_checkpoint
 
 WORKER = Path(__file__).with_name("fault_worker.py")
 ALL = os.environ.get("UNROLLED_FAULTS") == "all"
-STEP = 10 if ALL else 43
+FIRST, STEP = (1, 1) if ALL else (7, 43)
 TIMES = {"elapsed_seconds", "tokens_per_second", "peak_memory_bytes", "sha256"}
-
-
-def faults(text: Path, folder: Path, how: str, numbers) -> dict[int, list[int]]:
-    """Return the exit codes of the two processes for each operation that failed."""
-    command = [sys.executable, str(WORKER), str(text), str(folder), how, *map(str, numbers)]
-    done = subprocess.run(command, capture_output=True, text=True)
-    assert (done.returncode, done.stderr) == (0, "")
-    lines = [list(map(int, line.split())) for line in done.stdout.splitlines()]
-    return {number: codes for number, *codes in lines}
 
 
 def outcome(run: Path) -> dict:
@@ -51,23 +42,26 @@ def outcome(run: Path) -> dict:
 
 
 @pytest.fixture(scope="module")
-def unharmed(tmp_path_factory):
-    """The text, what comes of it, and how many operations it takes."""
-    folder = tmp_path_factory.mktemp("unharmed")
+def tried(tmp_path_factory):
+    """The folder of the runs, and the exit codes of the two processes of each, by its name."""
+    folder = tmp_path_factory.mktemp("runs")
     text = folder / "text.txt"
     text.write_text("".join(f"{n} times {n} is {n * n}; " for n in range(12)))
-    assert faults(text, folder, "kill", [0]) == {0: [0]}
-    count = int((folder / "count").read_text())
-    assert count > 80
-    return text, outcome(folder / "0"), count
+    command = [sys.executable, str(WORKER), str(text), str(folder), str(FIRST), str(STEP)]
+    done = subprocess.run(command, capture_output=True, text=True)
+    assert (done.returncode, done.stderr) == (0, "")
+    rows = [line.split() for line in done.stdout.splitlines()]
+    return folder, {name: [*map(int, codes)] for name, *codes in rows}
 
 
 @pytest.mark.parametrize(("how", "code"), [("kill", 9), ("fail", 1)])
-@pytest.mark.parametrize("start", range(1, STEP + 1) if ALL else [7])
-def test_a_fault_at_any_file_operation_changes_nothing(unharmed, tmp_path, how, code, start):
-    text, expected, count = unharmed
-    numbers = range(start, count + 1, STEP)
-    codes = faults(text, tmp_path, how, numbers)
-    for number in numbers:
-        assert codes[number] in ([code, 0], [0, 0] if how == "fail" else None), number
-        assert outcome(tmp_path / str(number)) == expected, number
+def test_a_fault_at_any_file_operation_changes_nothing(tried, how, code):
+    folder, codes = tried
+    assert codes["unharmed"] == [0]
+    expected = outcome(folder / "unharmed")
+    count = int((folder / "count").read_text())
+    assert count > 80
+    for number in range(FIRST, count + 1, STEP):
+        name = f"{how}-{number}"
+        assert codes[name] in ([code, 0], [0, 0] if how == "fail" else None), number
+        assert outcome(folder / name) == expected, number
