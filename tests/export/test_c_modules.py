@@ -15,8 +15,9 @@ from torch.nn.utils.parametrizations import weight_norm
 import unrolled
 from unrolled.cells.catalogue import CATALOGUE
 from unrolled.errors import OptionError, RunError
+from unrolled.export import folder as export_folder
 from unrolled.export import to_c
-from unrolled.export.c import files, proof
+from unrolled.export.c import proof
 from unrolled.export.c.interface import Interface, check_modules, program_text
 from unrolled.export.c.program import program_of
 from unrolled.export.c.source import Source
@@ -147,14 +148,14 @@ def compiles_strictly(source):
 
 
 def test_a_full_disk_leaves_no_half_of_it(tmp_path, monkeypatch):
-    real = files.write_atomically
+    real = export_folder.write_atomically
 
     def write(path):
         if path.suffix == ".h":
             raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
         return real(path)
 
-    monkeypatch.setattr(files, "write_atomically", write)
+    monkeypatch.setattr(export_folder, "write_atomically", write)
     with pytest.raises(RunError, match="No space left"):
         to_c(nn.Linear(3, 4), tmp_path / "c")
     assert not [*tmp_path.iterdir()]

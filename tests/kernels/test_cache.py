@@ -52,7 +52,7 @@ def folder(tmp_path, monkeypatch):
     temporary.mkdir()
     monkeypatch.setattr(tempfile, "tempdir", str(temporary))
     monkeypatch.setattr(cache, "_without_room", {})
-    monkeypatch.setattr(compiler, "_hung", set())
+    monkeypatch.setattr(compiler, "_hung", {})
     cache._temporary_folder.cache_clear()
     yield folder
     cache._temporary_folder.cache_clear()
@@ -227,6 +227,7 @@ def test_a_compiler_that_hangs_is_stopped_with_all_that_it_started(tmp_path, fol
     pids = tmp_path / "pids"
     monkeypatch.setenv("CC", str(script(tmp_path / "slow", HANGS.format(pids=pids))))
     monkeypatch.setattr(compiler, "_LONGEST_SECONDS", 4.0)
+    monkeypatch.setattr(compiler, "_turns", lambda: 1.0)
     for _ in range(2):
         with pytest.raises(
             KernelError, match=r"slow was not done after 4 s, and was stopped \(set"
@@ -243,6 +244,14 @@ def test_a_compiler_that_hangs_is_stopped_with_all_that_it_started(tmp_path, fol
         assert time.time() < deadline, running
         time.sleep(0.05)
     assert not list(folder.iterdir())
+
+
+@needs_compiler
+def test_a_compiler_has_more_time_where_many_want_the_processors(tmp_path, monkeypatch):
+    monkeypatch.setenv("CC", str(script(tmp_path / "late", f'sleep 0.5; exec {CC} "$@"')))
+    monkeypatch.setattr(compiler, "_LONGEST_SECONDS", 0.1)
+    monkeypatch.setattr(os, "getloadavg", lambda: (600.0 * (os.cpu_count() or 1), 0.0, 0.0))
+    assert load_library(source(1), "cell").answer() == 1
 
 
 @needs_compiler

@@ -9,6 +9,7 @@ import shutil
 import signal
 import subprocess
 import sys
+import time
 from collections.abc import Sequence
 from contextlib import suppress
 from importlib.util import find_spec
@@ -49,13 +50,14 @@ _OTHER_ARITHMETIC = re.compile(
     re.VERBOSE,
 )
 
-_LONGEST_SECONDS = 60.0  # a kernel takes one
+_LONGEST_SECONDS = 60.0  # a kernel takes one, where there is a processor for it
 _LONGEST_SECONDS_OF_ZIG = 600.0  # which at its first use compiles a libc
 _LINES_SHOWN = 3  # of a compiler's complaint: it opens with the place and the first error
 _MOST_READ = 1 << 16  # bytes of what it says
 COMPILER_HINT = "set CC to a recent gcc or clang"
 
-_hung: set["Compiler"] = set()  # those that were given up, which are not waited for again
+# Those that were given up, which are not waited for again, and after how many seconds.
+_hung: dict["Compiler", float] = {}
 
 
 class KernelError(UnrolledError):
@@ -119,14 +121,8 @@ class Compiler(NamedTuple):
             "ZIG_GLOBAL_CACHE_DIR": str(zig_cache),
             "ZIG_LOCAL_CACHE_DIR": str(folder),
         }
-        is_zig = "ziglang" in self.argv
-        seconds = _LONGEST_SECONDS_OF_ZIG if is_zig else _LONGEST_SECONDS
-        late = KernelError(
-            f"{' '.join(self.argv)} was not done after {seconds:.0f} s, and was stopped",
-            COMPILER_HINT,
-        )
         if self in _hung:
-            raise late
+            raise self._is_late()
         # Files and not pipes: who reads a pipe waits for all that a compiler has started.
         with TemporaryFile(dir=folder) as output, TemporaryFile(dir=folder) as errors:
             try:
@@ -142,10 +138,7 @@ class Compiler(NamedTuple):
             except OSError as error:
                 raise KernelError(f"{self.argv[0]}: {error.strerror}", COMPILER_HINT) from error
             try:
-                process.wait(seconds)
-            except subprocess.TimeoutExpired:
-                _hung.add(self)
-                raise late from None
+                self._wait(process)
             finally:
                 _end(process)
             said, complained = map(_text_of, (output, errors))
@@ -155,6 +148,32 @@ class Compiler(NamedTuple):
             command = f"{' '.join(self.argv)} failed with status {process.returncode}"
             raise KernelError(f"{command}: {complaint}", COMPILER_HINT)
         return said
+
+    def _wait(self, process: "subprocess.Popen[bytes]") -> None:
+        """Wait for the compiler, longer where as many others wait for each processor.
+
+        Raises:
+            KernelError: It was not done in time.
+        """
+        seconds = _LONGEST_SECONDS_OF_ZIG if "ziglang" in self.argv else _LONGEST_SECONDS
+        begun = time.monotonic()
+        while (left := begun + seconds * _turns() - time.monotonic()) > 0:
+            with suppress(subprocess.TimeoutExpired):
+                process.wait(left)
+                return
+        _hung[self] = time.monotonic() - begun
+        raise self._is_late()
+
+    def _is_late(self) -> KernelError:
+        message = f"{' '.join(self.argv)} was not done after {_hung[self]:.0f} s, and was stopped"
+        return KernelError(message, COMPILER_HINT)
+
+
+def _turns() -> float:
+    """Return how many processes want each processor, at least 1; 1 where no system says it."""
+    if not hasattr(os, "getloadavg"):
+        return 1.0
+    return max(1.0, os.getloadavg()[0] / (os.cpu_count() or 1))
 
 
 def _end(process: "subprocess.Popen[bytes]") -> None:
