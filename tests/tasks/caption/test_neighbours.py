@@ -79,7 +79,7 @@ def test_a_network_that_knows_nothing_leaves_the_word_to_its_neighbours(trained)
     assert results.metrics["exact_match"] == 1.0
     assert results.baselines["nearest by features"]["exact_match"] == 1.0
     assert load(run).model.neighbours.weight > 0
-    assert "held-out bleu 100, 0." in results.calibrated
+    assert "held-out bleu 100 and chrf 100; the network alone has bleu 0." in results.calibrated
     assert read_results(Run(run))["calibrated"] == results.calibrated
     load(run).save_pretrained(run.parent / "published")
     assert "training examples" in (run.parent / "published" / "README.md").read_text()
@@ -114,7 +114,7 @@ def test_of_equally_good_weights_the_smallest_is_chosen(trained, monkeypatch):
     for first, chosen, words in (
         ({0.0: (0.5, 2.0), 1.0: (0.7, 1.0), 2.0: (0.7, 1.0), 5.0: (0.6, 9.0)}, 1.0, "costs 1 nat:"),
         ({0.0: (0.5, 2.0), 1.0: (0.5, 2.0)}, 0.0, "the network writes alone"),
-        ({0.0: (0.5, 2.0), 1000.0: (0.5, 2.1)}, 1000.0, "that of the nearest training example"),
+        ({0.0: (0.5, 2.0), 1000.0: (0.5, 2.1)}, 1000.0, "that of the nearest of 60"),
     ):
         monkeypatch.setattr(task, "figures_by_weight", lambda *_, first=first: first)
         assert words in loaded.task.calibrate(loaded.model, held_out)

@@ -130,28 +130,29 @@ class Neighbours(nn.Module):
         return [Neighbour(torch.tensor(words), distance) for words, distance in found.items()]
 
 
-def weight_in_words(weight: float, count: int, metric: str, alone: float, best: float) -> str:
+def weight_in_words(
+    weight: float, num_examples: int, count: int, alone: Sequence[str], best: Sequence[str]
+) -> str:
     """Return in a sentence what a weight means, and what it was worth.
 
     Args:
         weight: As it was chosen, 0 or one of `WEIGHTS`.
+        num_examples: N, that are kept.
         count: Of neighbours that are looked at.
-        metric: What captions are ranked by.
-        alone: That figure of the network's captions on the held-out part.
-        best: That of the captions with this weight.
+        alone: Figures of the network's captions on the held-out part, with their names.
+        best: Those of the captions with this weight.
     """
+    nearest = f"nearest of {num_examples:,} training examples"
     if not weight:
-        raised = f"captions of the {count} nearest training examples did not raise the held-out"
-        return f"the network writes alone: {raised} {metric} of {alone:.4g}"
-    figures = f"held-out {metric} {best:.4g}, {alone:.4g} by the network alone"
-    nats = "1 nat" if weight == 1 else f"{weight:g} nats"
+        raised = f"did not raise held-out {' and '.join(alone)}"
+        return f"the network writes alone: captions of the {count} {nearest} {raised}"
+    compared = f"held-out {' and '.join(best)}; the network alone has {' and '.join(alone)}"
     if weight == max(WEIGHTS):
-        taken = "each caption is that of the nearest training example, and the network decides only"
-        return f"{taken} between those about as near: {figures}"
-    return (
-        f"captions of the {count} nearest training examples are candidates, where a distance of 1 "
-        f"costs {nats}: {figures}"
-    )
+        taken = f"each caption is that of the {nearest}, and the network decides only"
+        return f"{taken} between those about as near: {compared}"
+    nats = "1 nat" if weight == 1 else f"{weight:g} nats"
+    candidates = f"captions of the {count} {nearest} are candidates"
+    return f"{candidates}, where a distance of 1 costs {nats}: {compared}"
 
 
 def likeness(content: Tensor) -> tuple[Tensor, ...]:

@@ -253,8 +253,8 @@ class CaptionTask(ExamplesTask[Caption]):
             return None
         neighbours.weight.zero_()
         if len(held_out) < FEWEST:
-            few = f"fewer than {FEWEST} held-out examples do not say how much those of the training"
-            return f"the network writes alone: {few} that are most alike should count"
+            few = f"fewer than {FEWEST} held-out examples do not tell how much the nearest training"
+            return f"the network writes alone: {few} examples should count"
         named = {example.name: example for example in held_out}
         media = [example.content for example in named.values()]
         references = _references(held_out)
@@ -269,8 +269,13 @@ class CaptionTask(ExamplesTask[Caption]):
         measured = figures_by_weight(captioner, media, self.collate, options, figures)
         weight = max(measured, key=measured.__getitem__)  # of equals the first
         neighbours.weight.fill_(weight)
-        label, count = self.metrics[0].plain_label, self.options.model.neighbours
-        return weight_in_words(weight, count, label, measured[0.0][0], measured[weight][0])
+        names = [self.metrics[0].plain_label, "chrf"]
+        alone, best = (
+            [f"{name} {figure:.4g}" for name, figure in zip(names, measured[each], strict=True)]
+            for each in (0.0, weight)
+        )
+        num_examples, count = len(neighbours.keys), self.options.model.neighbours
+        return weight_in_words(weight, num_examples, count, alone, best)
 
     def check_start(self, splits: Splits[Caption]) -> None:
         """Raise `DataError` unless a captioner of this kind can read these media.
