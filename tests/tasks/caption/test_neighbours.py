@@ -114,7 +114,12 @@ def test_of_equally_good_weights_the_smallest_is_chosen(trained, monkeypatch):
     for first, chosen, words in (
         ({0.0: (0.5, 2.0), 1.0: (0.7, 1.0), 2.0: (0.7, 1.0), 5.0: (0.6, 9.0)}, 1.0, "costs 1 nat:"),
         ({0.0: (0.5, 2.0), 1.0: (0.5, 2.0)}, 0.0, "the network writes alone"),
-        ({0.0: (0.5, 2.0), 1000.0: (0.5, 2.1)}, 1000.0, "that of the nearest of 60"),
+        (
+            {0.0: (0.5, 2.0), 1e3: (0.5, 2.1)},
+            1e3,
+            "nearest of 60 training examples, and the network",
+        ),
+        ({0.0: (0.5, 2.0), 1e6: (0.5, 2.1)}, 1e6, "between those equally near: held-out"),
     ):
         monkeypatch.setattr(task, "figures_by_weight", lambda *_, first=first: first)
         assert words in loaded.task.calibrate(loaded.model, held_out)

@@ -28,9 +28,10 @@ from unrolled.networks.devices import moved
 
 __all__ = ["WEIGHTS", "Neighbour", "Neighbours", "likeness", "weight_in_words"]
 
-WEIGHTS = (1.0, 2.0, 5.0, 10.0, 20.0, 50.0, 100.0, 1000.0)
+WEIGHTS = (1.0, 2.0, 5.0, 10.0, 20.0, 50.0, 100.0, 1000.0, 1e6)
 """What can be chosen beside 0: nats for a distance of 1."""
 
+_OF_NEAREST = 1000.0  # from here on, log p counts where distances differ by some hundredths
 _SAME = 1e-6  # no distance between rows that differ is as small
 _COMPARED = 200  # training examples whose distances to all others give the unit
 _CELLS = 4  # places on a side
@@ -147,9 +148,10 @@ def weight_in_words(
         raised = f"did not raise held-out {' and '.join(alone)}"
         return f"the network writes alone: captions of the {count} {nearest} {raised}"
     compared = f"held-out {' and '.join(best)}; the network alone has {' and '.join(alone)}"
-    if weight == max(WEIGHTS):
-        taken = f"each caption is that of the {nearest}, and the network decides only"
-        return f"{taken} between those about as near: {compared}"
+    if weight >= _OF_NEAREST:
+        near = "about as near" if weight < max(WEIGHTS) else "equally near"
+        decides = f"the network decides only between those {near}"
+        return f"each caption is that of the {nearest}, and {decides}: {compared}"
     nats = "1 nat" if weight == 1 else f"{weight:g} nats"
     candidates = f"captions of the {count} {nearest} are candidates"
     return f"{candidates}, where a distance of 1 costs {nats}: {compared}"
