@@ -77,6 +77,8 @@ def fit(prepared: Prepared) -> None:
             _print_words(console, "no part is left to measure on")
         for text in results_texts(results):
             console.print(text)
+        if results.calibrated is not None:
+            _print_words(console, f"note: {results.calibrated}")
         if (confusion := confusion_table(results.metrics)) is not None:
             console.print(confusion)
         if result.still_improving and not trainer.keeps_last:

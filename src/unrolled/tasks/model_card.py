@@ -111,6 +111,8 @@ def _figures(results: Mapping[str, Any] | None) -> list[str]:
             others = [_number(figures.get(name)) for figures in baselines.values()]
             label = labels.get(name, name.replace("_", " "))
             lines.append(f"| {' | '.join([label, _number(value), *others])} |")
+    if (calibrated := results.get("calibrated")) is not None:
+        lines += ["", f"{calibrated[:1].upper()}{calibrated[1:]}."]
     return lines
 
 

@@ -63,24 +63,25 @@ class Prepared:
     splits: Splits[Any]
     trainer: Trainer
 
-    def calibrate(self) -> int | None:
+    def calibrate(self) -> tuple[int | None, str | None]:
         """Take the weights that were kept, set by the held-out part what is set after a training.
 
         Returns:
-            The update whose weights they are.
+            The update whose weights they are; and what was set, in a sentence.
         """
         run, model = self.trainer.run, self.trainer.model
         kept_update = load_weights(run.weights_path, model, run.identity)
-        if self.task.calibrate(model.eval(), self.splits.held_out):
+        calibrated = self.task.calibrate(model.eval(), self.splits.held_out)
+        if calibrated is not None:
             save_weights(run.weights_path, model, run.identity, kept_update)
-        return kept_update
+        return kept_update, calibrated
 
     def finish(self) -> Results:
         """Measure the weights that were kept, write results.json, and return what it says."""
         parts = {"test": self.splits.test, "held_out": self.splits.held_out}
         part, examples = next(((name, part) for name, part in parts.items() if part), ("none", []))
         task, trainer = self.task, self.trainer
-        kept_update = self.calibrate()
+        kept_update, calibrated = self.calibrate()
         metrics = task.evaluate(trainer.model, examples) if examples else {}
         baselines = task.baselines(self.splits.training, examples) if examples else {}
         for figures in (metrics, *baselines.values()):
@@ -102,6 +103,7 @@ class Prepared:
             selected_by=LAST if trainer.keeps_last else trainer.metric.name,
             kept_update=kept_update,
             num_held_out=trainer.objective.num_held_out,
+            calibrated=calibrated,
         )
         results.save(trainer.run)
         return results
@@ -318,7 +320,7 @@ def _assemble(
     if start is None:
         task.initialize(model, splits)
     else:
-        model.load_state_dict(start.model.state_dict())
+        task.take_over(model, start.model.state_dict(), splits)
     metric = task.metric(None if training.select == LAST else training.select)
     return Trainer(model, objective, run, training, processes, metric)
 

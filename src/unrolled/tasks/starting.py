@@ -37,7 +37,8 @@ def check_data_start(run: Run, before: Task[Any], data: Any) -> None:
 def check_start(run: Run, before: Task[Any], task: Task[Any], splits: Splits[Any]) -> None:
     """Raise unless the model of `task` is that of the run it starts from, and can learn its data.
 
-    Dropout may differ: it changes how a model is trained, and not what it is.
+    Dropout may differ, which changes how a model is trained, and not what it is; and neighbours,
+    which are the new run's own.
 
     Args:
         run: To start from.
@@ -47,7 +48,7 @@ def check_start(run: Run, before: Task[Any], task: Task[Any], splits: Splits[Any
     """
     mine, theirs = task.options.model, before.options.model
     for each in option_fields(type(mine)):
-        if each.name == "num_parameters" or "dropout" in each.name:
+        if each.name in ("num_parameters", "neighbours") or "dropout" in each.name:
             continue
         one, other = getattr(mine, each.name), getattr(theirs, each.name)
         if not _same(one, other):

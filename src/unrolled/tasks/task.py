@@ -6,7 +6,7 @@ task (folders, training, resuming) is in `runs.py`, the same for all.
 
 import math
 from abc import ABC, abstractmethod
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, ClassVar, Generic, NamedTuple, Self, TypeVar
@@ -181,9 +181,22 @@ class Task(ABC, Generic[Example]):
     def objective(self, splits: Splits[Example], processes: Processes) -> Objective:
         """Return what a model is trained for. It draws from no global random generator."""
 
-    def calibrate(self, model: nn.Module, held_out: Sequence[Example]) -> bool:  # noqa: ARG002
-        """Set by held-out examples how sure the kept weights are; return whether it was done."""
-        return False
+    def take_over(
+        self,
+        model: nn.Module,
+        weights: Mapping[str, Tensor],
+        splits: Splits[Example],  # noqa: ARG002
+    ) -> None:
+        """Have a new model begin with the weights of another run, instead of `initialize`."""
+        model.load_state_dict(weights)
+
+    def calibrate(self, model: nn.Module, held_out: Sequence[Example]) -> str | None:  # noqa: ARG002
+        """Set by held-out examples what is not learned, in a model with the kept weights.
+
+        Returns:
+            What was set, in a sentence for the user; None where nothing is.
+        """
+        return None
 
     @abstractmethod
     def evaluate(self, model: nn.Module, examples: Sequence[Example]) -> dict[str, Any]:

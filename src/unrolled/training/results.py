@@ -42,6 +42,7 @@ class Results:
             where they are the last ones.
         kept_update: The update that they are of.
         num_held_out: How many examples, or tokens of a text, were held out.
+        calibrated: What was set by them after the training, a sentence; None where nothing was.
     """
 
     task: str
@@ -59,6 +60,7 @@ class Results:
     selected_by: str
     kept_update: int | None
     num_held_out: int
+    calibrated: str | None = None
 
     def save(self, run: Run) -> None:
         """Write the run's results.json, with a checksum."""

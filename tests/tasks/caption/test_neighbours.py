@@ -8,21 +8,25 @@ import pytest
 import torch
 from PIL import Image
 
+from support.runs import without_checksums
 from unrolled.cli.main import main
 from unrolled.data import Source
 from unrolled.data.pictures import read_picture
+from unrolled.errors import RunError
 from unrolled.networks import BeamOptions, Hypothesis
-from unrolled.tasks import load, prepare
+from unrolled.tasks import load, prepare, resume
 from unrolled.tasks.caption import (
     CaptionTask,
     DataOptions,
     ModelOptions,
     PredictOptions,
     TrainingOptions,
+    task,
 )
-from unrolled.tasks.caption.choosing import choose_weight
+from unrolled.tasks.caption.choosing import figures_by_weight
 from unrolled.tasks.caption.neighbours import WEIGHTS, Neighbour, Neighbours, likeness
 from unrolled.tasks.caption.search import Candidate, best_of, candidates_of
+from unrolled.training import Run, read_results
 
 SHADES = {"dark": 30, "grey": 128, "pale": 220}
 
@@ -40,19 +44,17 @@ def table(folder, num_rows):
     return path
 
 
+def data_for(path, **options):
+    names = {"file": str(path), "media": "file", "text": "words", "picture_size": 8, "test": 0.0}
+    return DataOptions(**names | options)
+
+
 def train(path, run, num_held_out, **model):
     """Return a run that has hardly learned anything: two updates."""
     held_out = path.with_name("held-out.tsv")
     lines = path.read_text().splitlines()
     held_out.write_text("\n".join(lines[: num_held_out + 1]) + "\n")
-    data = DataOptions(
-        file=str(path),
-        media="file",
-        text="words",
-        picture_size=8,
-        held_out_file=str(held_out),
-        test=0.0,
-    )
+    data = data_for(path, held_out_file=str(held_out))
     options = ModelOptions(hidden_size=8, channels=4, **model)
     training = TrainingOptions(updates=2, batch_size=8)
     prepared = prepare(CaptionTask, data, run, model=options, training=training)
@@ -75,7 +77,12 @@ def hypothesis(*tokens, score=-1.0, complete=True):
 def test_a_network_that_knows_nothing_leaves_the_word_to_its_neighbours(trained):
     run, results = trained
     assert results.metrics["exact_match"] == 1.0
+    assert results.baselines["nearest by features"]["exact_match"] == 1.0
     assert load(run).model.neighbours.weight > 0
+    assert "held-out bleu 100 and chrf 100; the network alone has bleu 0." in results.calibrated
+    assert read_results(Run(run))["calibrated"] == results.calibrated
+    load(run).save_pretrained(run.parent / "published")
+    assert "training examples" in (run.parent / "published" / "README.md").read_text()
     (prediction,) = load(run).task.predict(
         load(run).model, Source.file(run.parent / "1.png"), PredictOptions()
     )
@@ -83,29 +90,79 @@ def test_a_network_that_knows_nothing_leaves_the_word_to_its_neighbours(trained)
     assert len(prediction["attention"]) == len(prediction["words"]) + 1
 
 
-def test_of_equally_good_weights_the_smallest_is_chosen_and_none_is_a_weight(trained):
+def test_each_weight_is_measured_none_first(trained):
     loaded = load(trained[0])
     model, collate = loaded.model, loaded.task.collate
     contents = [example.content for example in loaded.read().held_out[:3]]
-
-    def chosen(figures):
-        return choose_weight(model, contents, collate, BeamOptions(), figures)
-
     seen = []
-    assert chosen(lambda rows: seen.append(rows) or (0.0,)) == 0.0
-    assert len(seen) == len(WEIGHTS) + 1
-    best = seen[3][0][0].tokens
-    assert chosen(lambda rows: (float(rows[0][0].tokens == best),)) == min(
-        weight
-        for weight, rows in zip((0.0, *WEIGHTS), seen, strict=True)
-        if rows[0][0].tokens == best
-    )
+
+    def figures(rows):
+        seen.append([best.tokens for best, *_ in rows])
+        return (float(len(seen)),)
+
+    measured = figures_by_weight(model, contents, collate, BeamOptions(), figures)
+    assert list(measured.items()) == [(w, (n,)) for n, w in enumerate((0.0, *WEIGHTS), 1)]
+    examples = loaded.read().training
+    nearest = [min(examples, key=lambda e: (e.content != c).sum()).words for c in contents]
+    of_nearest = [tuple(loaded.task.vocabulary.encode(words).tolist()) for words in nearest]
+    assert seen[-1] == of_nearest != seen[0]
+
+
+def test_of_equally_good_weights_the_smallest_is_chosen(trained, monkeypatch):
+    loaded = load(trained[0])
+    held_out = loaded.read().held_out
+    for first, chosen, words in (
+        ({0.0: (0.5, 2.0), 1.0: (0.7, 1.0), 2.0: (0.7, 1.0), 5.0: (0.6, 9.0)}, 1.0, "costs 1 nat:"),
+        ({0.0: (0.5, 2.0), 1.0: (0.5, 2.0)}, 0.0, "the network writes alone"),
+        (
+            {0.0: (0.5, 2.0), 1e3: (0.5, 2.1)},
+            1e3,
+            "nearest of 60 training examples, and the network",
+        ),
+        ({0.0: (0.5, 2.0), 1e6: (0.5, 2.1)}, 1e6, "between those equally near: held-out"),
+    ):
+        monkeypatch.setattr(task, "figures_by_weight", lambda *_, first=first: first)
+        assert words in loaded.task.calibrate(loaded.model, held_out)
+        assert loaded.model.neighbours.weight == chosen
 
 
 def test_fewer_than_thirty_held_out_examples_decide_nothing(tmp_path):
     prepared = train(table(tmp_path, 45), tmp_path / "run", 29)
-    prepared.calibrate()
+    _, calibrated = prepared.calibrate()
+    assert calibrated.startswith("the network writes alone: fewer than 30")
     assert load(tmp_path / "run").model.neighbours.weight == 0
+
+
+def test_what_starts_from_a_run_keeps_its_own_examples_and_begins_without_their_captions(
+    trained, tmp_path
+):
+    first = load(trained[0])
+    path = table(tmp_path, 9)
+    path.write_text(path.read_text().replace("one pale square here.\n", "one odd square.\n", 1))
+    data = data_for(path, held_out=0.0)
+    options = ModelOptions(hidden_size=8, channels=4, neighbours=5)
+    training = TrainingOptions(updates=1, start_from=str(trained[0]))
+    second = prepare(CaptionTask, data, tmp_path / "run", model=options, training=training)
+    model = second.trainer.model
+    assert torch.equal(model.decoder.embedding.weight, first.model.decoder.embedding.weight)
+    assert first.model.neighbours.weight > model.neighbours.weight == 0
+    kept = [first.task.vocabulary.decode(row) for row in model.neighbours.words.tolist()]
+    assert len(kept) == 8  # "odd" cannot be written
+    assert all("".join(words).startswith(" one") for words in kept)
+    second.trainer.fit()
+    assert len(load(tmp_path / "run").model.neighbours.keys) == 8
+    resume(tmp_path / "run")
+
+
+def test_a_run_that_says_it_keeps_more_than_its_weights_do_is_refused_before_it_is_made(
+    trained, tmp_path
+):
+    copy = tmp_path / "run"
+    shutil.copytree(trained[0], copy)
+    path = without_checksums(copy) / "vocabulary.json"
+    path.write_text(json.dumps(json.loads(path.read_text()) | {"remembered": [10**12, 4]}))
+    with pytest.raises(RunError, match="another model"):
+        load(copy)
 
 
 def test_a_run_without_neighbours_keeps_no_examples_and_old_runs_have_none(tmp_path):
@@ -126,9 +183,21 @@ def test_distances_are_zero_of_the_same_and_grow_with_the_difference(tmp_path):
     neighbours.remember(pictures, [torch.tensor([5, 6]), torch.tensor([7]), torch.tensor([8, 9])])
     found = neighbours.nearest(pictures[0], 3)
     assert [each.words.tolist() for each in found] == [[5, 6], [7], [8, 9]]
-    assert found[0].distance == pytest.approx(0, abs=1e-3)
-    assert found[0].distance < found[1].distance < found[2].distance
+    assert 0 == found[0].distance < found[1].distance < found[2].distance < 3
     assert len(neighbours.nearest(pictures[0], 2)) == 2
+
+
+def test_what_all_training_examples_have_in_common_is_not_looked_at(tmp_path):
+    table(tmp_path, 3)  # without an edge
+    pictures = [read_picture(Source.file(tmp_path / f"{n}.png"), 8).pixels for n in range(3)]
+    neighbours = Neighbours(3, 0, "picture", 40)
+    neighbours.remember(pictures)
+    with_an_edge = pictures[1].clone()
+    with_an_edge[:, :4] += 4
+    assert neighbours.distances(with_an_edge).argmin() == 1
+    assert neighbours.distances(with_an_edge).max() < 3
+    neighbours.remember(pictures[:1] * 3)
+    assert neighbours.distances(pictures[2]).tolist() == [0, 0, 0]
 
 
 def test_equal_captions_are_one_candidate_at_the_distance_of_the_nearest():
@@ -168,10 +237,10 @@ def test_candidates_are_ranked_by_score_and_distance():
 
 def test_a_neighbours_caption_has_the_decoders_own_probability(trained):
     loaded = load(trained[0])
-    task, model = loaded.task, loaded.model
+    model = loaded.model
     example = loaded.read().held_out[0]
-    media, _ = task.collate([example.content])
-    words = task.encoded(example)
+    media, _ = loaded.task.collate([example.content])
+    words = loaded.task.encoded(example)
     options = BeamOptions(length_penalty=0.0)
     near = [Neighbour(words, 0.5)]
     with torch.inference_mode():

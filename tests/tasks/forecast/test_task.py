@@ -269,7 +269,8 @@ def test_paths_hold_their_share_of_held_out_values_too(write_table, prepared):
     with torch.no_grad():
         run.trainer.model.answer.bias[1] -= 3
     assert run.task.evaluate(run.trainer.model.eval(), run.splits.held_out)["coverage"] < 0.4
-    assert run.task.calibrate(run.trainer.model, run.splits.held_out)
+    said = run.task.calibrate(run.trainer.model, run.splits.held_out)
+    assert said.startswith(f"intervals are {run.trainer.model.spread.item():.3g} times as wide")
     coverage = run.task.evaluate(run.trainer.model, run.splits.held_out)["coverage"]
     assert 0.8 <= coverage <= 0.9
 

@@ -8,8 +8,9 @@ import torch
 from unrolled.data.media import thumbnail
 from unrolled.metrics.text import text_metrics
 from unrolled.tasks.caption.captions import Caption
+from unrolled.tasks.caption.neighbours import Neighbours
 
-__all__ = ["best_constant", "nearest_neighbours"]
+__all__ = ["best_constant", "nearest_by_features", "nearest_neighbours"]
 
 _CANDIDATES = 25
 _COMPARED = 500  # training captions that candidates are tried on
@@ -48,4 +49,15 @@ def nearest_neighbours(training: Sequence[Caption], examples: Sequence[Caption])
     known = torch.stack([thumbnail(example.content) for example in training])
     wanted = torch.stack([thumbnail(example.content) for example in examples])
     nearest = [int(torch.cdist(row[None], known).argmin()) for row in wanted]
+    return [training[index].text for index in nearest]
+
+
+def nearest_by_features(training: Sequence[Caption], examples: Sequence[Caption]) -> list[str]:
+    """Return for each of `examples` the caption of the training example nearest by `Neighbours`.
+
+    These are pictures. Recordings are compared there as in `nearest_neighbours`.
+    """
+    neighbours = Neighbours(len(training), 0, "picture", 0)
+    neighbours.remember([example.content for example in training])
+    nearest = [int(neighbours.distances(example.content).argmin()) for example in examples]
     return [training[index].text for index in nearest]

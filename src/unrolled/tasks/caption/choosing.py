@@ -16,7 +16,7 @@ from unrolled.tasks.caption.neighbours import WEIGHTS
 from unrolled.tasks.caption.search import best_captions, best_of, candidates_of
 from unrolled.training import share
 
-__all__ = ["choose_weight", "describe_all"]
+__all__ = ["describe_all", "figures_by_weight"]
 
 Collate = Callable[[Sequence[Tensor]], tuple[Tensor, Tensor | None]]
 Rows = list[list[Hypothesis]]
@@ -42,29 +42,25 @@ def describe_all(
     return _weighed(captioner, contents, collate, options, rows, [weight])[0]
 
 
-def choose_weight(
+def figures_by_weight(
     captioner: Captioner,
     contents: Sequence[Tensor],
     collate: Collate,
     options: BeamOptions,
     figures: Callable[[Rows], tuple[float, ...]],
-) -> float:
-    """Return the weight whose captions are best, of equals the smallest.
+) -> dict[float, tuple[float, ...]]:
+    """Return how good the captions are with each weight, the smallest first: 0, without neighbours.
 
     Args:
         captioner: In eval mode, with neighbours.
         contents: Held-out ones.
         collate: Makes a batch of contents.
         options: Of the search.
-        figures: Of the captions of all contents; more is better, the first decides.
+        figures: Of the captions of all contents.
     """
     rows = _written(captioner, contents, collate, options)
     further = _weighed(captioner, contents, collate, options, rows, WEIGHTS)
-    best, chosen = figures(rows), 0.0
-    for weight, weighed in zip(WEIGHTS, further, strict=True):
-        if (of_weight := figures(weighed)) > best:
-            best, chosen = of_weight, weight
-    return chosen
+    return dict(zip((0.0, *WEIGHTS), map(figures, [rows, *further]), strict=True))
 
 
 def _written(

@@ -5,8 +5,8 @@
 
 Pictures are compared by fixed features, since a few hundred are too few to learn seeing from. Which
 weight is best is chosen on the held-out part (`CaptionTask.calibrate`): with 0 the network writes
-alone, with the largest one the nearest example's caption is taken. Where a caption that is written
-is not among the neighbours', its distance is 1, that of any two examples.
+alone, with the largest one the nearest example's caption is taken. A caption that no neighbour has
+is at a distance of 1, that of any two examples.
 
 Source: Devlin, Gupta, Girshick, Mitchell and Zitnick (2015), "Exploring nearest neighbor approaches
 for image captioning", for the candidates; the features are those of Dalal and Triggs (2005),
@@ -26,11 +26,13 @@ from unrolled.data.media import Kind, thumbnail
 from unrolled.data.words import END
 from unrolled.networks.devices import moved
 
-__all__ = ["WEIGHTS", "Neighbour", "Neighbours", "likeness"]
+__all__ = ["WEIGHTS", "Neighbour", "Neighbours", "likeness", "weight_in_words"]
 
-WEIGHTS = (1.0, 2.0, 5.0, 10.0, 20.0, 50.0, 100.0, 1000.0)
+WEIGHTS = (1.0, 2.0, 5.0, 10.0, 20.0, 50.0, 100.0, 1000.0, 1e6)
 """What can be chosen beside 0: nats for a distance of 1."""
 
+_OF_NEAREST = 1000.0  # from here on, log p counts where distances differ by some hundredths
+_SAME = 1e-6  # no distance between rows that differ is as small
 _COMPARED = 200  # training examples whose distances to all others give the unit
 _CELLS = 4  # places on a side
 _ANGLES = 9
@@ -66,30 +68,52 @@ class Neighbours(nn.Module):
 
     def __init__(self, num_examples: int, num_words: int, kind: Kind, num_bands: int) -> None:
         super().__init__()
-        like = torch.zeros((3, 8, 8), dtype=torch.uint8)
-        parts = likeness(like if kind == "picture" else torch.zeros(1, num_bands))
+        with torch.device("cpu"):  # colours cannot be counted on "meta", where runs are checked
+            like = torch.zeros((3, 8, 8), dtype=torch.uint8)
+            parts = likeness(like if kind == "picture" else torch.zeros(1, num_bands))
         self._sizes = [len(part) for part in parts]
         size = sum(self._sizes)
         self.register_buffer("keys", torch.zeros(num_examples, size, dtype=torch.float16))
-        self.register_buffer("words", torch.full((num_examples, num_words), END))
+        words = torch.full((num_examples, num_words), END, dtype=torch.int32)
+        self.register_buffer("words", words)
         self.register_buffer("units", torch.ones(len(parts)))
         self.register_buffer("weight", torch.zeros(()))
 
     @torch.no_grad()
-    def remember(self, contents: Sequence[Tensor], captions: Sequence[Tensor]) -> None:
+    def remember(self, contents: Sequence[Tensor], captions: Sequence[Tensor] = ()) -> None:
         """Keep the examples.
 
         Args:
             contents: N pictures, (3, S, S) uint8, or log-mel frames, (T, K).
-            captions: Their words, up to (L,) int64.
+            captions: Their words, up to (L,) int64; none where only distances are wanted.
         """
         parts = [torch.stack(part) for part in zip(*map(likeness, contents), strict=True)]
         some = slice(None, None, max(1, len(contents) // _COMPARED))
-        units = [torch.cdist(part[some], part).mean().clamp(min=1e-6) for part in parts]
+        units = [_apart(part[some], part).mean() for part in parts]
         self.units.copy_(torch.stack(units))
         self.keys.copy_(torch.cat(parts, 1))
-        words, _ = pad(captions, END)
-        self.words.fill_(END)[:, : words.shape[1]] = words
+        if captions:
+            words, _ = pad(captions, END)
+            self.words.fill_(END)[:, : words.shape[1]] = words
+
+    @torch.no_grad()
+    def distances(self, content: Tensor) -> Tensor:
+        """Return how far each example is from a picture or a recording, (N,).
+
+        It is 0 for what is the same, and about 1 between any two training examples. A part in which
+        all of these are the same tells none from another, and is not looked at.
+
+        Args:
+            content: As `remember` takes it.
+        """
+        known = torch.split(self.keys, self._sizes, 1)
+        total, used = torch.zeros(len(self.keys)), 0
+        for part, keys, unit in zip(likeness(content), known, self.units.tolist(), strict=True):
+            if unit > _SAME:
+                own = moved(part[None].half(), keys)  # rounded as the keys are
+                total += (_apart(own.float(), keys.float())[0] / unit).cpu()
+                used += 1
+        return total / max(used, 1)
 
     @torch.no_grad()
     def nearest(self, content: Tensor, count: int) -> list[Neighbour]:
@@ -99,16 +123,38 @@ class Neighbours(nn.Module):
             content: A picture or a recording, as `remember` takes it.
             count: Examples that are looked at, at least 1.
         """
-        known = torch.split(self.keys.float(), self._sizes, 1)
-        distances = torch.zeros(len(self.keys))
-        for part, keys, unit in zip(likeness(content), known, self.units, strict=True):
-            distances += (torch.cdist(moved(part[None], keys), keys)[0] / unit).cpu()
-        distances /= len(known)
+        distances = self.distances(content)
         found: dict[tuple[int, ...], float] = {}
         for index in distances.argsort(stable=True)[:count].tolist():
             words = tuple(word for word in self.words[index].tolist() if word != END)
             found.setdefault(words, float(distances[index]))
         return [Neighbour(torch.tensor(words), distance) for words, distance in found.items()]
+
+
+def weight_in_words(
+    weight: float, num_examples: int, count: int, alone: Sequence[str], best: Sequence[str]
+) -> str:
+    """Return in a sentence what a weight means, and what it was worth.
+
+    Args:
+        weight: As it was chosen, 0 or one of `WEIGHTS`.
+        num_examples: N, that are kept.
+        count: Of neighbours that are looked at.
+        alone: Figures of the network's captions on the held-out part, with their names.
+        best: Those of the captions with this weight.
+    """
+    nearest = f"nearest of {num_examples:,} training examples"
+    if not weight:
+        raised = f"did not raise held-out {' and '.join(alone)}"
+        return f"the network writes alone: captions of the {count} {nearest} {raised}"
+    compared = f"held-out {' and '.join(best)}; the network alone has {' and '.join(alone)}"
+    if weight >= _OF_NEAREST:
+        near = "about as near" if weight < max(WEIGHTS) else "equally near"
+        decides = f"the network decides only between those {near}"
+        return f"each caption is that of the {nearest}, and {decides}: {compared}"
+    nats = "1 nat" if weight == 1 else f"{weight:g} nats"
+    candidates = f"captions of the {count} {nearest} are candidates"
+    return f"{candidates}, where a distance of 1 costs {nats}: {compared}"
 
 
 def likeness(content: Tensor) -> tuple[Tensor, ...]:
@@ -132,6 +178,11 @@ def likeness(content: Tensor) -> tuple[Tensor, ...]:
     shares = torch.bincount(colours.flatten(), minlength=_SHADES**3) / colours.numel()
     small = F.adaptive_avg_pool2d(x, _SMALL)
     return small.flatten(), _edges(x.mean(0)), shares.sqrt()
+
+
+def _apart(rows: Tensor, others: Tensor) -> Tensor:
+    """Return the Euclidean distances, exactly 0 between equal rows: so not by a matrix product."""
+    return torch.cdist(rows, others, compute_mode="donot_use_mm_for_euclid_dist")
 
 
 def _edges(grey: Tensor) -> Tensor:

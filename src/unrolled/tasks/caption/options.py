@@ -90,7 +90,7 @@ class ModelOptions(BidirectionalOptions):
             "written; how much nearness counts is chosen on the held-out part. 0 for none.",
             within="[0, inf)",
         ),
-    ] = 10
+    ] = 3
 
     def check(self) -> None:
         """Raise `OptionError` if nothing of what is seen or heard reaches the decoder."""

@@ -4,7 +4,7 @@ The network is in `model.py`, what predictors without learning reach in
 `baselines.py`.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Self, cast, get_args
 
@@ -38,12 +38,16 @@ from unrolled.metrics import Metric, are_short, metrics_of_texts, text_metrics
 from unrolled.networks import BeamOptions, Hypothesis, word_loss
 from unrolled.networks.beam import beam_options
 from unrolled.networks.devices import moved
-from unrolled.tasks.caption.baselines import best_constant, nearest_neighbours
+from unrolled.tasks.caption.baselines import (
+    best_constant,
+    nearest_by_features,
+    nearest_neighbours,
+)
 from unrolled.tasks.caption.captions import Caption, join_words, words_of
-from unrolled.tasks.caption.choosing import choose_weight, describe_all
+from unrolled.tasks.caption.choosing import describe_all, figures_by_weight
 from unrolled.tasks.caption.exports import CaptionerGraphs
 from unrolled.tasks.caption.model import Captioner
-from unrolled.tasks.caption.neighbours import Neighbours
+from unrolled.tasks.caption.neighbours import Neighbours, weight_in_words
 from unrolled.tasks.caption.options import (
     DataOptions,
     ModelOptions,
@@ -158,8 +162,9 @@ class CaptionTask(ExamplesTask[Caption]):
         scale = 1.0
         if kind == "recording":
             mean, scale = scale_of(example.content for example in training)
-        remembered = (len(training), longest) if options.model.neighbours else (0, 0)
-        return cls(options, vocabulary, kind, max_words, mean, scale, short, remembered=remembered)
+        task = cls(options, vocabulary, kind, max_words, mean, scale, short)
+        task._make_room(training)
+        return task
 
     def to_dict(self) -> dict[str, Any]:
         """Return the words, the kind and the scale."""
@@ -211,12 +216,33 @@ class CaptionTask(ExamplesTask[Caption]):
     def initialize(self, model: nn.Module, splits: Splits[Caption]) -> None:
         """Have the model keep the training examples."""
         if (neighbours := cast(Captioner, model).neighbours) is not None:
-            training = splits.training
-            captions = [self.encoded(example) for example in training]
-            neighbours.remember([example.content for example in training], captions)
+            kept = self._writable(splits.training)
+            captions = [self.encoded(example) for example in kept]
+            neighbours.remember([example.content for example in kept], captions)
 
-    def calibrate(self, model: nn.Module, held_out: Sequence[Caption]) -> bool:
-        """Choose how much the nearness of examples counts; return whether it was done.
+    def take_over(
+        self, model: nn.Module, weights: Mapping[str, Tensor], splits: Splits[Caption]
+    ) -> None:
+        """Have a model begin with the network of another run, and keep the examples of this one."""
+        own = model.state_dict()
+        kept = {name: own[name] for name in own if _is_of_neighbours(name)}
+        learned = {name: weights[name] for name in weights if not _is_of_neighbours(name)}
+        model.load_state_dict(kept | learned)
+        self.initialize(model, splits)
+
+    def _make_room(self, training: Sequence[Caption]) -> None:
+        """Have models that are made from now on keep as many examples as there are."""
+        kept = self._writable(training) if self.options.model.neighbours else []
+        longest = max((len(self._words(example)) for example in kept), default=0)
+        self._remembered = (len(kept), longest)
+
+    def _writable(self, examples: Sequence[Caption]) -> list[Caption]:
+        """Return the examples whose captions have no unknown word, as another run's may have."""
+        known = self.vocabulary.__contains__
+        return [example for example in examples if all(map(known, self._words(example)))]
+
+    def calibrate(self, model: nn.Module, held_out: Sequence[Caption]) -> str | None:
+        """Choose how much the nearness of examples counts; return it in words.
 
         It is the weight whose captions of the held-out part are best by the metric that ranks, of
         equals by chrF, of equals the smallest. Fewer than 30 examples decide nothing: the network
@@ -224,10 +250,11 @@ class CaptionTask(ExamplesTask[Caption]):
         """
         neighbours = cast(Captioner, model).neighbours
         if neighbours is None:
-            return False
+            return None
         neighbours.weight.zero_()
         if len(held_out) < FEWEST:
-            return True
+            few = f"fewer than {FEWEST} held-out examples do not tell how much the nearest training"
+            return f"the network writes alone: {few} examples should count"
         named = {example.name: example for example in held_out}
         media = [example.content for example in named.values()]
         references = _references(held_out)
@@ -238,16 +265,28 @@ class CaptionTask(ExamplesTask[Caption]):
             return measured[self.metrics[0].name] or 0.0, measured["chrf"]
 
         options = self._beam_options(PredictOptions())
-        weight = choose_weight(cast(Captioner, model), media, self.collate, options, figures)
+        captioner = cast(Captioner, model)
+        measured = figures_by_weight(captioner, media, self.collate, options, figures)
+        weight = max(measured, key=measured.__getitem__)  # of equals the first
         neighbours.weight.fill_(weight)
-        return True
+        names = [self.metrics[0].plain_label, "chrf"]
+        alone, best = (
+            [f"{name} {figure:.4g}" for name, figure in zip(names, measured[each], strict=True)]
+            for each in (0.0, weight)
+        )
+        num_examples, count = len(neighbours.keys), self.options.model.neighbours
+        return weight_in_words(weight, num_examples, count, alone, best)
 
     def check_start(self, splits: Splits[Caption]) -> None:
-        """Raise `DataError` unless a captioner of this kind can read these media."""
+        """Raise `DataError` unless a captioner of this kind can read these media.
+
+        The examples that are kept are the new run's.
+        """
         kind = splits.training[0].kind
         if kind != self.kind:
             message = f"{splits.training[0].name}: a {kind}, but the run to start from was trained"
             raise DataError(f"{message} on {self.kind}s", "name another run")
+        self._make_room(splits.training)
 
     def length(self, example: Caption) -> int:
         """Return the frames of a recording, or the words of a picture."""
@@ -291,14 +330,21 @@ class CaptionTask(ExamplesTask[Caption]):
     def baselines(
         self, training: Sequence[Caption], examples: Sequence[Caption]
     ) -> dict[str, dict[str, Any]]:
-        """Return the metrics of the best constant caption and of the nearest neighbour's."""
+        """Return the metrics of the best constant caption and of the nearest neighbour's.
+
+        Of pictures also those of the example that is nearest by what the model compares them by.
+        """
         named = list({example.name: example for example in examples}.values())
         references = _references(examples)
-        constant = best_constant(training, self.short)
-        nearest = nearest_neighbours(training, named)
+        written = {
+            "constant": [best_constant(training, self.short)] * len(named),
+            "nearest neighbour": nearest_neighbours(training, named),
+        }
+        if self.kind == "picture":
+            written["nearest by features"] = nearest_by_features(training, named)
         return {
-            "constant": text_metrics([constant] * len(named), references, short=self.short),
-            "nearest neighbour": text_metrics(nearest, references, short=self.short),
+            name: text_metrics(captions, references, short=self.short)
+            for name, captions in written.items()
         }
 
     def read_examples(self, path: Path) -> tuple[list[Caption], list[str]]:
@@ -438,6 +484,10 @@ class CaptionTask(ExamplesTask[Caption]):
         if self._text_version == TEXT_VERSION:
             return example.words
         return words_of(example.text, self._text_version)
+
+
+def _is_of_neighbours(name: str) -> bool:
+    return name.startswith("neighbours.")
 
 
 def _references(examples: Sequence[Caption]) -> list[list[str]]:
