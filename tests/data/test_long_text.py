@@ -109,6 +109,12 @@ def test_what_is_not_text_is_named_with_its_place_wherever_it_stands(path, conte
         LongText.open([path], encoding)
 
 
+def test_a_chunk_that_is_utf_8_by_chance_is_what_it_is_in_the_whole_file(path):
+    content = "clichÃ© quoted\n" * 2 + "plain text\n" * 9 + "déjà vu\n"
+    path.write_bytes(content.encode("cp1252"))
+    assert read_text([path], "cp1252") == LongText.open([path], "cp1252").read(0, 999) == content
+
+
 @pytest.mark.parametrize("encoding", ["utf-16", "iso2022_jp"])
 def test_an_encoding_that_cannot_be_read_from_the_middle_is_refused(path, encoding):
     path.write_bytes("日本語 kana かな".encode(encoding) * 9)

@@ -28,7 +28,7 @@ from unrolled.errors import DataError, OptionError, field
 __all__ = ["LongText", "Text", "is_long"]
 
 _LONG = 64_000_000  # bytes: what is learned from in memory takes many times the size of its file
-_CHUNK = 2**16  # bytes
+_CHUNK = 2**16  # bytes; checkpoints name chunks by number: another size breaks those that there are
 _BLOCK = 2**22  # bytes that the pass reads at once
 _PIECE = 16_000_000  # characters of a text that is read as a whole
 
@@ -145,7 +145,7 @@ class LongText:
             text: str = content.decode(self._encoding)
         except OSError as error:
             message = f"{file.path}: cannot be read any more: {error.strerror}"
-            raise DataError(message, "put back the file that training began with") from None
+            raise DataError(message, "put it back as it was and go on, or begin again") from None
         except UnicodeDecodeError:
             raise _has_changed(file.path) from None
         first, end = self.first_characters[number : number + 2]
@@ -191,6 +191,8 @@ class _Index:
         self._ascii = b""  # those that were seen
         self._seen = np.zeros(0x110000, dtype=np.bool_)
         self._line = 1
+        self._as_utf8: DataError | None = None
+        self._is_other = False  # than UTF-8, the file that is read
 
     @property
     def known(self) -> str:
@@ -207,7 +209,7 @@ class _Index:
                 state, digest = _state(file), hashlib.sha256()
                 self._pass(path, file, other, digest)
                 if _state(file) != state:
-                    raise _has_changed(path)
+                    raise _has_changed(path, "begin again when nothing writes to it any more")
         except (DataError, OptionError):
             raise
         except FileNotFoundError:
@@ -224,6 +226,7 @@ class _Index:
     ) -> None:
         """Divide a file into chunks, while another thread adds up its checksum."""
         self._line, before = 1, len(self.offsets)
+        self._as_utf8, self._is_other = None, False
         offset, rest, hashed = 0, b"", Future[None]()
         hashed.set_result(None)
         while block := file.read(_BLOCK):
@@ -239,6 +242,8 @@ class _Index:
         hashed.result()
         if rest:
             self._add_chunk(path, offset, rest)
+        if self._as_utf8 and not self._is_other:
+            raise self._as_utf8
         if before == len(self.offsets):
             raise DataError(f"{path}: the file is empty", "leave it out, or name a file with text")
 
@@ -264,7 +269,7 @@ class _Index:
             text = content.decode(self.encoding)
         except UnicodeDecodeError as error:
             raise self._not_text(path, offset, content, error) from None
-        refuse_utf8(str(path), content, self.encoding)
+        self._suspect(path, content)
         if (index := text.find("\0")) >= 0:
             at = offset + len(text[:index].encode(self.encoding))
             line = self._line + text.count("\n", 0, index)
@@ -282,6 +287,20 @@ class _Index:
         self.sizes.append(len(content))
         self.characters.append(len(text))
         self.bytes.append(len(content) if self._is_utf8 else len(_utf8(text)))
+
+    def _suspect(self, path: Path, content: bytes) -> None:
+        """Note whether a file may be UTF-8 that is read as another encoding: all of it, that is.
+
+        A chunk of a few characters beyond ASCII may be by chance.
+        """
+        if self._is_utf8 or self._is_other:
+            return
+        try:
+            refuse_utf8(str(path), content, self.encoding)
+        except DataError as error:
+            self._as_utf8 = error
+        else:
+            self._is_other = not content.isascii() and not _is_text(content)
 
     def _note(self, content: bytes, text: str) -> None:
         """Note the characters of a chunk: first drops known ASCII, which most text is made of."""
@@ -304,14 +323,24 @@ class _Index:
         return DataError(f"{path}: not {self.encoding} text {where}", likely_encoding(content))
 
 
+def _is_text(content: bytes) -> bool:
+    """Return whether bytes are UTF-8."""
+    try:
+        content.decode()
+    except UnicodeDecodeError:
+        return False
+    return True
+
+
 def _state(file: BinaryIO) -> tuple[int, int, int]:
     """Return what changes when a file is written to or replaced: size, time in ns, number."""
     status = Path(file.name).stat()  # of the name: another file may have taken it
     return status.st_size, status.st_mtime_ns, status.st_ino
 
 
-def _has_changed(path: Path) -> DataError:
-    hint = "put back the file that training began with and resume, or train again"
+def _has_changed(
+    path: Path, hint: str = "put it back as it was and go on, or begin again"
+) -> DataError:
     return DataError(f"{path}: has changed while it was read", hint)
 
 
