@@ -98,6 +98,9 @@ def test_a_sample_is_from_all_over_the_text(path):
     [
         (b"line\n" * 40 + b"ab\xffc", "utf-8", r"not utf-8 text in line 41, at byte 202 of"),
         ("é".encode() * 30 + b"\xc3", "utf-8", r"not utf-8 text in line 1, at byte 60 of"),
+        ("né\n".encode() * 40 + b"ab\xffc", "utf-8", r"not utf-8 text in line 41, at byte 162 of"),
+        ("né\n".encode("utf-16-le") * 40 + b"\0\xdc", "utf-16-le", r"in line 41, at byte 240 of"),
+        ("né\n\0".encode("gb18030") * 40, "gb18030", r"NUL at byte 4 in line 2"),
         (b"line\n" * 40 + b"a\0b", "utf-8", r"NUL at byte 201 in line 41"),
         ("résumé naïve\n".encode() * 20, "latin-1", "is UTF-8 text, and would be read as latin-1"),
         (b"", "utf-8", "the file is empty"),

@@ -190,7 +190,6 @@ class _Index:
         self._has_lines = "\n".encode(self.encoding) == b"\n"
         self._ascii = b""  # those that were seen
         self._seen = np.zeros(0x110000, dtype=np.bool_)
-        self._line = 1
         self._as_utf8: DataError | None = None
         self._is_other = False  # than UTF-8, the file that is read
 
@@ -207,6 +206,7 @@ class _Index:
                 raise DataError(message, f"unpack it, or {field('stream=False')}")
             with path.open("rb") as file, ThreadPoolExecutor(1) as other:
                 state, digest = _state(file), hashlib.sha256()
+                self._as_utf8, self._is_other = None, False
                 self._pass(path, file, other, digest)
                 if _state(file) != state:
                     raise _has_changed(path, "begin again when nothing writes to it any more")
@@ -225,8 +225,7 @@ class _Index:
         self, path: Path, file: BinaryIO, other: ThreadPoolExecutor, digest: "hashlib._Hash"
     ) -> None:
         """Divide a file into chunks, while another thread adds up its checksum."""
-        self._line, before = 1, len(self.offsets)
-        self._as_utf8, self._is_other = None, False
+        before = len(self.offsets)
         offset, rest, hashed = 0, b"", Future[None]()
         hashed.set_result(None)
         while block := file.read(_BLOCK):
@@ -234,23 +233,23 @@ class _Index:
             hashed = other.submit(digest.update, block)
             start, content = 0, rest + block
             while len(content) - start >= _CHUNK:
-                part = content[start : start + _CHUNK]
-                size = self._whole(path, offset + start, part)
-                self._add_chunk(path, offset + start, part[:size])
+                size = self._whole(path, offset + start, content, start)
+                self._add_chunk(path, offset + start, content[start : start + size])
                 start += size
             offset, rest = offset + start, content[start:]
         hashed.result()
         if rest:
             self._add_chunk(path, offset, rest)
-        if self._as_utf8 and not self._is_other:
+        if self._as_utf8 is not None and not self._is_other:
             raise self._as_utf8
         if before == len(self.offsets):
             raise DataError(f"{path}: the file is empty", "leave it out, or name a file with text")
 
-    def _whole(self, path: Path, offset: int, content: bytes) -> int:
-        """Return how many bytes of a part are whole lines, or else whole characters."""
-        if self._has_lines and (size := content.rfind(b"\n") + 1):
-            return size
+    def _whole(self, path: Path, offset: int, block: bytes, start: int) -> int:
+        """Return how many bytes from `start` are whole lines, or else whole characters."""
+        if self._has_lines and (end := block.rfind(b"\n", start, start + _CHUNK) + 1):
+            return end - start
+        content = block[start : start + _CHUNK]
         decoder = codecs.getincrementaldecoder(self.encoding)()
         fresh = decoder.getstate()[1]
         try:
@@ -265,28 +264,36 @@ class _Index:
         return len(content) - len(pending)
 
     def _add_chunk(self, path: Path, offset: int, content: bytes) -> None:
+        has_no_nul = self._is_utf8 and b"\0" not in content
+        if has_no_nul and content.isascii():
+            self._append(offset, content, len(content), len(content))  # most text: not decoded
+            self._note(content)
+            return
         try:
             text = content.decode(self.encoding)
         except UnicodeDecodeError as error:
             raise self._not_text(path, offset, content, error) from None
         self._suspect(path, content)
-        if (index := text.find("\0")) >= 0:
-            at = offset + len(text[:index].encode(self.encoding))
-            line = self._line + text.count("\n", 0, index)
-            message = f"{path}: binary, not {self.encoding} text: NUL at byte {at} in line {line}"
-            raise DataError(message, likely_encoding(content))
-        self._line += text.count("\n")
+        if not has_no_nul and (index := text.find("\0")) >= 0:
+            at = len(text[:index].encode(self.encoding))
+            line = self._line_of(path, offset, content[:at])
+            message = f"{path}: binary, not {self.encoding} text: NUL at byte {offset + at} in line"
+            raise DataError(f"{message} {line}", likely_encoding(content))
         if offset == 0 and text.startswith("\ufeff"):  # a byte order mark is no text
             mark = len("\ufeff".encode(self.encoding))
             offset, content, text = mark, content[mark:], text[1:]
             if not text:
                 return
-        self._note(content, text)
+        in_utf8 = content if self._is_utf8 else _utf8(text)
+        self._append(offset, content, len(text), len(in_utf8))
+        self._note(in_utf8)
+
+    def _append(self, offset: int, content: bytes, num_characters: int, num_bytes: int) -> None:
         self.file_of.append(len(self.files))
         self.offsets.append(offset)
         self.sizes.append(len(content))
-        self.characters.append(len(text))
-        self.bytes.append(len(content) if self._is_utf8 else len(_utf8(text)))
+        self.characters.append(num_characters)
+        self.bytes.append(num_bytes)
 
     def _suspect(self, path: Path, content: bytes) -> None:
         """Note whether a file may be UTF-8 that is read as another encoding: all of it, that is.
@@ -302,25 +309,32 @@ class _Index:
         else:
             self._is_other = not content.isascii() and not _is_text(content)
 
-    def _note(self, content: bytes, text: str) -> None:
-        """Note the characters of a chunk: first drops known ASCII, which most text is made of."""
-        if not self._is_utf8:
-            content = _utf8(text)
+    def _note(self, content: bytes) -> None:
+        """Note the characters of UTF-8: first drops known ASCII, which most text is made of."""
         content = content.translate(None, self._ascii)
         if not content:
             return
         rest = content.decode("utf-8", "surrogatepass")
         points = np.frombuffer(rest.encode("utf-32-le", "surrogatepass"), dtype="<u4")
-        new = np.unique(points[~self._seen[points]])
-        self._seen[new] = True
-        self._ascii += bytes(new[new < 128].tolist())
+        if not (known := self._seen[points]).all():
+            new = np.unique(points[~known])
+            self._seen[new] = True
+            self._ascii += bytes(new[new < 128].tolist())
 
     def _not_text(
         self, path: Path, offset: int, content: bytes, error: UnicodeDecodeError
     ) -> DataError:
-        line = self._line + content.count(b"\n", 0, error.start)
+        line = self._line_of(path, offset, content[: error.start])
         where = f"in line {line}, at byte {offset + error.start} of the file"
         return DataError(f"{path}: not {self.encoding} text {where}", likely_encoding(content))
+
+    def _line_of(self, path: Path, offset: int, content: bytes) -> int:
+        """Return the number of the line that ends `content`, which begins at `offset`."""
+        line = 1
+        with path.open("rb") as file:
+            while block := file.read(min(_CHUNK, offset - file.tell())):
+                line += block.decode(self.encoding, "replace").count("\n")
+        return line + content.decode(self.encoding, "replace").count("\n")
 
 
 def _is_text(content: bytes) -> bool:

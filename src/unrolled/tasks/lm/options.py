@@ -32,7 +32,7 @@ _TOKENS = ("char", "byte", "bpe", "word")
 _SIZES = {"bpe": 1024, "word": 10_000}
 _PART = 0.1
 
-STREAMED_HELD_OUT = 500_000
+STREAMED_HELD_OUT = 200_000
 """Characters held out of a text that is streamed, unless told: each evaluation reads them all."""
 
 
