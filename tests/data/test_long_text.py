@@ -133,6 +133,9 @@ def test_packed_missing_and_other_files_are_named(path, tmp_path):
     path.write_bytes(gzip.compress(b"text"))
     with pytest.raises(DataError, match="a packed text"):
         LongText.open([path])
+    os.mkfifo(tmp_path / "pipe")
+    with pytest.raises(DataError, match="a pipe cannot be read from the middle"):
+        LongText.open([tmp_path / "pipe"])
 
 
 def test_what_is_long_is_plain_and_over_the_bound_together(path, tmp_path, monkeypatch):

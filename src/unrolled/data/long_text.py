@@ -1,6 +1,6 @@
 """A text that stays in its files: read once from end to end, then in chunks from any place.
 
-The one pass decodes all of it: a fault in its last gigabyte is named before training begins. It
+The one pass checks all of it: a fault in its last gigabyte is named before training begins. It
 notes where chunks begin, which characters occur, and the SHA-256 of each file. What is kept is
 that index: 40 bytes for 64 KiB of text. Each chunk that is read later comes with a look at whether
 its file is still the one that the pass read.
@@ -201,6 +201,9 @@ class _Index:
     def add(self, path: Path) -> None:
         """Read a file from end to end."""
         try:
+            if path.is_fifo():
+                message = f"{path}: a pipe cannot be read from the middle"
+                raise DataError(message, f"save it as a file, or {field('stream=False')}")
             if _is_packed(path):
                 message = f"{path}: a packed text cannot be read from the middle"
                 raise DataError(message, f"unpack it, or {field('stream=False')}")
@@ -298,7 +301,7 @@ class _Index:
     def _suspect(self, path: Path, content: bytes) -> None:
         """Note whether a file may be UTF-8 that is read as another encoding: all of it, that is.
 
-        A chunk of a few characters beyond ASCII may be by chance.
+        One chunk with a few characters beyond ASCII may be so by chance.
         """
         if self._is_utf8 or self._is_other:
             return
