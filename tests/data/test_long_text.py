@@ -98,6 +98,9 @@ def test_a_sample_is_from_all_over_the_text(path):
     [
         (b"line\n" * 40 + b"ab\xffc", "utf-8", r"not utf-8 text in line 41, at byte 202 of"),
         ("é".encode() * 30 + b"\xc3", "utf-8", r"not utf-8 text in line 1, at byte 60 of"),
+        ("né\n".encode() * 40 + b"ab\xffc", "utf-8", r"not utf-8 text in line 41, at byte 162 of"),
+        ("né\n".encode("utf-16-le") * 40 + b"\0\xdc", "utf-16-le", r"in line 41, at byte 240 of"),
+        ("né\n\0".encode("gb18030") * 40, "gb18030", r"NUL at byte 4 in line 2"),
         (b"line\n" * 40 + b"a\0b", "utf-8", r"NUL at byte 201 in line 41"),
         ("résumé naïve\n".encode() * 20, "latin-1", "is UTF-8 text, and would be read as latin-1"),
         (b"", "utf-8", "the file is empty"),
@@ -107,6 +110,12 @@ def test_what_is_not_text_is_named_with_its_place_wherever_it_stands(path, conte
     path.write_bytes(content)
     with pytest.raises(DataError, match=rf"book\.txt: .*{said}"):
         LongText.open([path], encoding)
+
+
+def test_a_chunk_that_is_utf_8_by_chance_is_what_it_is_in_the_whole_file(path):
+    content = "clichÃ© quoted\n" * 2 + "plain text\n" * 9 + "déjà vu\n"
+    path.write_bytes(content.encode("cp1252"))
+    assert read_text([path], "cp1252") == LongText.open([path], "cp1252").read(0, 999) == content
 
 
 @pytest.mark.parametrize("encoding", ["utf-16", "iso2022_jp"])
@@ -124,6 +133,9 @@ def test_packed_missing_and_other_files_are_named(path, tmp_path):
     path.write_bytes(gzip.compress(b"text"))
     with pytest.raises(DataError, match="a packed text"):
         LongText.open([path])
+    os.mkfifo(tmp_path / "pipe")
+    with pytest.raises(DataError, match="a pipe cannot be read from the middle"):
+        LongText.open([tmp_path / "pipe"])
 
 
 def test_what_is_long_is_plain_and_over_the_bound_together(path, tmp_path, monkeypatch):

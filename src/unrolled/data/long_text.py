@@ -1,6 +1,6 @@
 """A text that stays in its files: read once from end to end, then in chunks from any place.
 
-The one pass decodes all of it: a fault in its last gigabyte is named before training begins. It
+The one pass checks all of it: a fault in its last gigabyte is named before training begins. It
 notes where chunks begin, which characters occur, and the SHA-256 of each file. What is kept is
 that index: 40 bytes for 64 KiB of text. Each chunk that is read later comes with a look at whether
 its file is still the one that the pass read.
@@ -28,7 +28,7 @@ from unrolled.errors import DataError, OptionError, field
 __all__ = ["LongText", "Text", "is_long"]
 
 _LONG = 64_000_000  # bytes: what is learned from in memory takes many times the size of its file
-_CHUNK = 2**16  # bytes
+_CHUNK = 2**16  # bytes; checkpoints name chunks by number: another size breaks those that there are
 _BLOCK = 2**22  # bytes that the pass reads at once
 _PIECE = 16_000_000  # characters of a text that is read as a whole
 
@@ -145,7 +145,7 @@ class LongText:
             text: str = content.decode(self._encoding)
         except OSError as error:
             message = f"{file.path}: cannot be read any more: {error.strerror}"
-            raise DataError(message, "put back the file that training began with") from None
+            raise DataError(message, "put it back as it was and go on, or begin again") from None
         except UnicodeDecodeError:
             raise _has_changed(file.path) from None
         first, end = self.first_characters[number : number + 2]
@@ -190,7 +190,8 @@ class _Index:
         self._has_lines = "\n".encode(self.encoding) == b"\n"
         self._ascii = b""  # those that were seen
         self._seen = np.zeros(0x110000, dtype=np.bool_)
-        self._line = 1
+        self._as_utf8: DataError | None = None
+        self._is_other = False  # than UTF-8, the file that is read
 
     @property
     def known(self) -> str:
@@ -200,14 +201,18 @@ class _Index:
     def add(self, path: Path) -> None:
         """Read a file from end to end."""
         try:
+            if path.is_fifo():
+                message = f"{path}: a pipe cannot be read from the middle"
+                raise DataError(message, f"save it as a file, or {field('stream=False')}")
             if _is_packed(path):
                 message = f"{path}: a packed text cannot be read from the middle"
                 raise DataError(message, f"unpack it, or {field('stream=False')}")
             with path.open("rb") as file, ThreadPoolExecutor(1) as other:
                 state, digest = _state(file), hashlib.sha256()
+                self._as_utf8, self._is_other = None, False
                 self._pass(path, file, other, digest)
                 if _state(file) != state:
-                    raise _has_changed(path)
+                    raise _has_changed(path, "begin again when nothing writes to it any more")
         except (DataError, OptionError):
             raise
         except FileNotFoundError:
@@ -223,7 +228,7 @@ class _Index:
         self, path: Path, file: BinaryIO, other: ThreadPoolExecutor, digest: "hashlib._Hash"
     ) -> None:
         """Divide a file into chunks, while another thread adds up its checksum."""
-        self._line, before = 1, len(self.offsets)
+        before = len(self.offsets)
         offset, rest, hashed = 0, b"", Future[None]()
         hashed.set_result(None)
         while block := file.read(_BLOCK):
@@ -231,21 +236,23 @@ class _Index:
             hashed = other.submit(digest.update, block)
             start, content = 0, rest + block
             while len(content) - start >= _CHUNK:
-                part = content[start : start + _CHUNK]
-                size = self._whole(path, offset + start, part)
-                self._add_chunk(path, offset + start, part[:size])
+                size = self._whole(path, offset + start, content, start)
+                self._add_chunk(path, offset + start, content[start : start + size])
                 start += size
             offset, rest = offset + start, content[start:]
         hashed.result()
         if rest:
             self._add_chunk(path, offset, rest)
+        if self._as_utf8 is not None and not self._is_other:
+            raise self._as_utf8
         if before == len(self.offsets):
             raise DataError(f"{path}: the file is empty", "leave it out, or name a file with text")
 
-    def _whole(self, path: Path, offset: int, content: bytes) -> int:
-        """Return how many bytes of a part are whole lines, or else whole characters."""
-        if self._has_lines and (size := content.rfind(b"\n") + 1):
-            return size
+    def _whole(self, path: Path, offset: int, block: bytes, start: int) -> int:
+        """Return how many bytes from `start` are whole lines, or else whole characters."""
+        if self._has_lines and (end := block.rfind(b"\n", start, start + _CHUNK) + 1):
+            return end - start
+        content = block[start : start + _CHUNK]
         decoder = codecs.getincrementaldecoder(self.encoding)()
         fresh = decoder.getstate()[1]
         try:
@@ -260,48 +267,86 @@ class _Index:
         return len(content) - len(pending)
 
     def _add_chunk(self, path: Path, offset: int, content: bytes) -> None:
+        has_no_nul = self._is_utf8 and b"\0" not in content
+        if has_no_nul and content.isascii():
+            self._append(offset, content, len(content), len(content))  # most text: not decoded
+            self._note(content)
+            return
         try:
             text = content.decode(self.encoding)
         except UnicodeDecodeError as error:
             raise self._not_text(path, offset, content, error) from None
-        refuse_utf8(str(path), content, self.encoding)
-        if (index := text.find("\0")) >= 0:
-            at = offset + len(text[:index].encode(self.encoding))
-            line = self._line + text.count("\n", 0, index)
-            message = f"{path}: binary, not {self.encoding} text: NUL at byte {at} in line {line}"
-            raise DataError(message, likely_encoding(content))
-        self._line += text.count("\n")
+        self._suspect(path, content)
+        if not has_no_nul and (index := text.find("\0")) >= 0:
+            at = len(text[:index].encode(self.encoding))
+            line = self._line_of(path, offset, content[:at])
+            message = f"{path}: binary, not {self.encoding} text: NUL at byte {offset + at} in line"
+            raise DataError(f"{message} {line}", likely_encoding(content))
         if offset == 0 and text.startswith("\ufeff"):  # a byte order mark is no text
             mark = len("\ufeff".encode(self.encoding))
             offset, content, text = mark, content[mark:], text[1:]
             if not text:
                 return
-        self._note(content, text)
+        in_utf8 = content if self._is_utf8 else _utf8(text)
+        self._append(offset, content, len(text), len(in_utf8))
+        self._note(in_utf8)
+
+    def _append(self, offset: int, content: bytes, num_characters: int, num_bytes: int) -> None:
         self.file_of.append(len(self.files))
         self.offsets.append(offset)
         self.sizes.append(len(content))
-        self.characters.append(len(text))
-        self.bytes.append(len(content) if self._is_utf8 else len(_utf8(text)))
+        self.characters.append(num_characters)
+        self.bytes.append(num_bytes)
 
-    def _note(self, content: bytes, text: str) -> None:
-        """Note the characters of a chunk: first drops known ASCII, which most text is made of."""
-        if not self._is_utf8:
-            content = _utf8(text)
+    def _suspect(self, path: Path, content: bytes) -> None:
+        """Note whether a file may be UTF-8 that is read as another encoding: all of it, that is.
+
+        One chunk with a few characters beyond ASCII may be so by chance.
+        """
+        if self._is_utf8 or self._is_other:
+            return
+        try:
+            refuse_utf8(str(path), content, self.encoding)
+        except DataError as error:
+            self._as_utf8 = error
+        else:
+            self._is_other = not content.isascii() and not _is_text(content)
+
+    def _note(self, content: bytes) -> None:
+        """Note the characters of UTF-8: first drops known ASCII, which most text is made of."""
         content = content.translate(None, self._ascii)
         if not content:
             return
         rest = content.decode("utf-8", "surrogatepass")
         points = np.frombuffer(rest.encode("utf-32-le", "surrogatepass"), dtype="<u4")
-        new = np.unique(points[~self._seen[points]])
-        self._seen[new] = True
-        self._ascii += bytes(new[new < 128].tolist())
+        if not (known := self._seen[points]).all():
+            new = np.unique(points[~known])
+            self._seen[new] = True
+            self._ascii += bytes(new[new < 128].tolist())
 
     def _not_text(
         self, path: Path, offset: int, content: bytes, error: UnicodeDecodeError
     ) -> DataError:
-        line = self._line + content.count(b"\n", 0, error.start)
+        line = self._line_of(path, offset, content[: error.start])
         where = f"in line {line}, at byte {offset + error.start} of the file"
         return DataError(f"{path}: not {self.encoding} text {where}", likely_encoding(content))
+
+    def _line_of(self, path: Path, offset: int, content: bytes) -> int:
+        """Return the number of the line that ends `content`, which begins at `offset`."""
+        line = 1
+        with path.open("rb") as file:
+            while block := file.read(min(_CHUNK, offset - file.tell())):
+                line += block.decode(self.encoding, "replace").count("\n")
+        return line + content.decode(self.encoding, "replace").count("\n")
+
+
+def _is_text(content: bytes) -> bool:
+    """Return whether bytes are UTF-8."""
+    try:
+        content.decode()
+    except UnicodeDecodeError:
+        return False
+    return True
 
 
 def _state(file: BinaryIO) -> tuple[int, int, int]:
@@ -310,8 +355,9 @@ def _state(file: BinaryIO) -> tuple[int, int, int]:
     return status.st_size, status.st_mtime_ns, status.st_ino
 
 
-def _has_changed(path: Path) -> DataError:
-    hint = "put back the file that training began with and resume, or train again"
+def _has_changed(
+    path: Path, hint: str = "put it back as it was and go on, or begin again"
+) -> DataError:
     return DataError(f"{path}: has changed while it was read", hint)
 
 

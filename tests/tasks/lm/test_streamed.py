@@ -1,21 +1,31 @@
 import json
+import re
 from itertools import pairwise
 
 import pytest
 import torch
 from safetensors.torch import load_file
 
-from unrolled.data import ByteVocabulary, CharVocabulary, LongText, WordTokenVocabulary
+from unrolled.data import (
+    BPEVocabulary,
+    ByteVocabulary,
+    CharVocabulary,
+    LongText,
+    WordTokenVocabulary,
+)
 from unrolled.data import long_text as module
 from unrolled.errors import DataError, OptionError, RunError
-from unrolled.tasks import load, prepare, resume
+from unrolled.tasks import TaskOptions, load, prepare, resume
 from unrolled.tasks.lm import DataOptions, LanguageModelTask, ModelOptions, TrainingOptions
-from unrolled.tasks.lm import task as task_module
+from unrolled.tasks.lm import streamed as streamed_module
 from unrolled.tasks.lm.columns import Columns
 from unrolled.tasks.lm.streamed import StreamedColumns
 from unrolled.tasks.lm.tbptt import TruncatedBPTT
+from unrolled.training import ALONE, Processes
 
 CONTENT = "".join(f"{n} cafés of Zoë and {n * n} ❤ teas;\n" for n in range(90))
+WORDS = WordTokenVocabulary.from_text(CONTENT, 300)
+PIECES = BPEVocabulary.train(CONTENT, 300)
 
 
 @pytest.fixture(autouse=True)
@@ -71,8 +81,8 @@ def test_windows_of_characters_and_bytes_are_those_in_memory(path, vocabulary, n
         assert torch.equal(mine, columns.window(2, 9, rank, world)[0])
 
 
-def test_words_are_those_of_the_text_from_the_place_where_a_column_begins(path):
-    vocabulary = WordTokenVocabulary.from_text(CONTENT, 300)
+@pytest.mark.parametrize("vocabulary", [WORDS, PIECES])
+def test_words_and_pieces_are_those_of_the_text_from_where_a_column_begins(path, vocabulary):
     text = LongText.open([path])
     columns = StreamedColumns(text, vocabulary, 4)
     inputs, targets = columns.window(0, columns.num_steps)
@@ -89,7 +99,7 @@ def test_words_are_those_of_the_text_from_the_place_where_a_column_begins(path):
 def test_what_is_held_is_a_few_chunks_and_can_be_found_again(path, kind):
     vocabulary = {
         "char": CharVocabulary.from_text(CONTENT),
-        "word": WordTokenVocabulary.from_text(CONTENT, 300),
+        "word": WORDS,
     }[kind]
     text = LongText.open([path])
     columns, other = (StreamedColumns(text, vocabulary, 3) for _ in range(2))
@@ -101,19 +111,20 @@ def test_what_is_held_is_a_few_chunks_and_can_be_found_again(path, kind):
     assert torch.equal(columns.window(start + 5, stop)[0], other.window(start + 5, stop)[0])
 
 
-def test_going_on_reads_nothing_of_what_came_before(path, monkeypatch):
-    text, vocabulary = LongText.open([path]), WordTokenVocabulary.from_text(CONTENT, 300)
-    walk = TruncatedBPTT(StreamedColumns(text, vocabulary, 2), 4, 4)
-    walk.columns.window(0, 100)
-    walk.columns.window(100, 104)
+@pytest.mark.parametrize("processes", [ALONE, Processes(rank=1, world_size=2)])
+def test_going_on_reads_nothing_of_what_came_before(path, monkeypatch, processes):
+    text = LongText.open([path])
+    walk, again = (TruncatedBPTT(StreamedColumns(text, WORDS, 4), 4, 4, processes) for _ in "12")
+    own = (processes.rank, processes.world_size)
+    walk.columns.window(0, 100, *own)
+    walk.columns.window(100, 104, *own)
     walk.position = 104
-    again = TruncatedBPTT(StreamedColumns(text, vocabulary, 2), 4, 4)
     again.load_state_dict(walk.state_dict())
     read = []
     chunk = text.chunk
     monkeypatch.setattr(text, "chunk", lambda number: read.append(number) or chunk(number))
-    again.columns.window(104, 108)
-    assert len(read) <= 4
+    again.columns.window(104, 108, *own)
+    assert len(read) <= 8 // processes.world_size
 
 
 def test_a_process_reads_its_own_columns(path):
@@ -132,7 +143,7 @@ def test_a_text_that_is_too_short_is_refused(path):
     with pytest.raises(DataError, match="the text is too short: 3 columns of 5000 steps"):
         StreamedColumns(text, CharVocabulary.from_text(CONTENT), 3, 5000)
     with pytest.raises(DataError, match="too short to be streamed in 200 columns"):
-        StreamedColumns(text, WordTokenVocabulary.from_text(CONTENT, 300), 200)
+        StreamedColumns(text, WORDS, 200)
 
 
 @pytest.mark.parametrize("tokens", ["char", "byte"])
@@ -149,7 +160,7 @@ def test_a_streamed_text_is_learned_with_the_same_bits(path, tmp_path, tokens):
     assert runs[True][1:] == runs[False][1:]
 
 
-@pytest.mark.parametrize("tokens", ["char", "word"])
+@pytest.mark.parametrize("tokens", ["char", "word", "bpe"])
 def test_a_resumed_run_on_a_streamed_text_ends_with_the_same_bits(path, tmp_path, tokens):
     data = {"stream": True, "tokens": tokens}
     prepared(path, tmp_path / "whole", data).trainer.fit()
@@ -169,16 +180,32 @@ def test_a_resumed_run_on_a_streamed_text_ends_with_the_same_bits(path, tmp_path
 
 def test_a_text_over_the_bound_is_streamed_and_said(path, tmp_path, monkeypatch):
     monkeypatch.setattr(module, "_LONG", 1000)
-    monkeypatch.setattr(task_module, "_MOST_HELD_OUT", 100)
+    monkeypatch.setattr(streamed_module, "STREAMED_HELD_OUT", 100)
     splits = prepared(path, tmp_path / "run", {"tokens": "word"}).splits
     assert isinstance(splits.training[0], LongText)
     assert splits.held_out == [CONTENT[-100:]]
     (note,) = splits.notes
     assert f"{len(CONTENT):,} characters, is read from its files" in note
-    assert "the last 100 are held out, the most of a text that is streamed" in note
+    assert "the last 100 are held out" in note
     assert "vocabulary" in note
     in_memory = prepared(path, tmp_path / "other", {"stream": False}).splits
     assert isinstance(in_memory.training[0], str)
+    data = DataOptions(**DataOptions.before, files=(str(path),))  # a run of an older version
+    options = TaskOptions(data, ModelOptions(), TrainingOptions())
+    assert isinstance(LanguageModelTask.read(options).training[0], str)
+
+
+def test_what_is_to_be_held_out_of_a_streamed_text_is_held_out_or_refused(path, monkeypatch):
+    monkeypatch.setattr(streamed_module, "STREAMED_HELD_OUT", 100)
+    monkeypatch.setattr(streamed_module, "_MOST_HELD_OUT", 500)
+    text, size = LongText.open([path]), len(CONTENT)
+    splits = streamed_module.split_streamed(text, DataOptions(files=("x",), held_out=0.15))
+    assert splits.held_out == [CONTENT[int(size * 0.85) :]]
+    with pytest.raises(OptionError, match=r"held_out 0.3 .*, at most 500 are kept") as caught:
+        streamed_module.split_streamed(text, DataOptions(files=("x",), held_out=0.3))
+    most = float(re.search(r"give (\S+) at most", caught.value.hint)[1])
+    assert size * most == pytest.approx(500, abs=2)
+    streamed_module.split_streamed(text, DataOptions(files=("x",), held_out=most))
 
 
 def test_nothing_may_be_held_out_of_a_streamed_text(path, tmp_path):

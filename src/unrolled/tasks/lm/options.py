@@ -1,7 +1,8 @@
 """What can be chosen of a language model: how its text is read, its network, its training."""
 
+from collections.abc import Mapping
 from dataclasses import replace
-from typing import Annotated, ClassVar
+from typing import Annotated, Any, ClassVar
 
 from unrolled.data.options import Encoding
 from unrolled.errors import OptionError, field
@@ -11,6 +12,7 @@ from unrolled.training import options as training
 
 __all__ = [
     "HELP",
+    "STREAMED_HELD_OUT",
     "DataOptions",
     "ModelOptions",
     "PredictOptions",
@@ -28,6 +30,10 @@ Ctrl-C saves the run, and `unrolled resume` continues it.
 
 _TOKENS = ("char", "byte", "bpe", "word")
 _SIZES = {"bpe": 1024, "word": 10_000}
+_PART = 0.1
+
+STREAMED_HELD_OUT = 200_000
+"""Characters held out of a text that is streamed, unless told: each evaluation reads them all."""
 
 
 @options
@@ -35,6 +41,7 @@ class DataOptions(Options):
     """How a language model reads its text."""
 
     panel = "Data"
+    before: ClassVar[Mapping[str, Any]] = {"stream": False}
     files: Annotated[
         tuple[str, ...],
         Option(
@@ -58,13 +65,14 @@ class DataOptions(Options):
         ),
     ] = None
     held_out: Annotated[
-        float,
+        float | None,
         Option(
             "Fraction at the end of the text that chooses the weights; 0 for none.",
             within="[0, 1)",
             metavar="FRACTION",
+            absent=f"{_PART:g}; of a streamed text at most {STREAMED_HELD_OUT:,} characters",
         ),
-    ] = 0.1
+    ] = None
     encoding: Encoding = "utf-8"
     stream: Annotated[
         bool | None,
@@ -83,6 +91,11 @@ class DataOptions(Options):
             kinds = " and ".join(_SIZES)
             message = f"{field('vocabulary_size')} is for {kinds}, the tokens are {self.tokens}"
             raise OptionError(message, "leave it out")
+
+    @property
+    def held_out_part(self) -> float:
+        """Fraction of the text that is held out."""
+        return _PART if self.held_out is None else self.held_out
 
     @property
     def most_tokens(self) -> int:

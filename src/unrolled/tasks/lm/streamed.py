@@ -17,14 +17,20 @@ import torch
 from torch import Tensor
 
 from unrolled.data.batching import IGNORE
-from unrolled.data.long_text import LongText
+from unrolled.data.long_text import LongText, Text
 from unrolled.data.vocabulary import Vocabulary
-from unrolled.errors import DataError, field
+from unrolled.errors import DataError, OptionError, field
 from unrolled.tasks.lm.columns import check_length, columns_of, steps_within
+from unrolled.tasks.lm.options import STREAMED_HELD_OUT, DataOptions
+from unrolled.tasks.task import Splits
 
-__all__ = ["StreamedColumns"]
+__all__ = ["COUNTED", "StreamedColumns", "split_streamed"]
 
+_MOST_HELD_OUT = 16_000_000  # characters of a streamed text: they and their tokens are in memory
 _SAMPLE = 4_000_000  # bytes of text by which its tokens are counted
+
+COUNTED = 16_000_000
+"""Bytes of a text that is streamed on which its words and pieces are counted."""
 
 _Numbers: TypeAlias = np.ndarray[Any, np.dtype[Any]]
 
@@ -151,3 +157,31 @@ class _Column:
         while self._held and self._step + len(self._held[0]) <= start:
             self._step += len(self._held.popleft())
             self._chunk += 1
+
+
+def split_streamed(text: LongText, data: DataOptions) -> Splits[Text]:
+    """Return a text that stays in its files, and the end of it, which does not, held out.
+
+    Raises:
+        OptionError: What is to be held out is too much to be kept in memory.
+    """
+    size = text.num_characters
+    cut = int(size * (1 - data.held_out_part))
+    if data.held_out is None:
+        cut = max(cut, size - STREAMED_HELD_OUT)
+    elif size - cut > _MOST_HELD_OUT:
+        message = f"{field('held_out')} {data.held_out:g} of a text that is streamed: these are "
+        message += f"{size - cut:,} characters, at most {_MOST_HELD_OUT:,} are kept in memory"
+        most = f"{int(1e6 * (_MOST_HELD_OUT - 1) / size) / 1e6:g}"
+        hint = f"give {most} at most; or {field('stream=False')}, which reads all into memory"
+        raise OptionError(message, hint)
+    note = (
+        f"the text, {size:,} characters, is read from its files while the training goes on; "
+        f"the last {size - cut:,} are held out"
+    )
+    if data.held_out is None and size - cut == STREAMED_HELD_OUT:
+        note += f" ({field('held_out')} takes another part)"
+    if data.tokens in ("bpe", "word"):
+        note += f"; the vocabulary is that of {COUNTED / 1e6:.0f} MB from all over it"
+    held_out: list[Text] = [text.read(cut, size)] if data.held_out_part else []
+    return Splits([text.until(max(1, cut))], held_out, [], [note])

@@ -34,7 +34,7 @@ from unrolled.tasks.lm.model import LanguageModel
 from unrolled.tasks.lm.objective import LanguageModelObjective
 from unrolled.tasks.lm.options import DataOptions, ModelOptions, PredictOptions, TrainingOptions
 from unrolled.tasks.lm.sampling import default_prompt, generate, generate_many
-from unrolled.tasks.lm.streamed import StreamedColumns
+from unrolled.tasks.lm.streamed import COUNTED, StreamedColumns, split_streamed
 from unrolled.tasks.lm.subject import LanguageSubject
 from unrolled.tasks.lm.tbptt import TruncatedBPTT
 from unrolled.tasks.task import OptionClasses, Splits, Task, TaskOptions
@@ -45,8 +45,6 @@ __all__ = ["LanguageModelTask"]
 _SAMPLE_LENGTH = 300  # tokens
 _WORD_EMBEDDING = 256  # the absent embedding size of words
 _LONGEST_TOKEN = 16  # characters, on the mean over a text
-_MOST_HELD_OUT = 500_000  # characters of a text that is streamed: each evaluation reads them all
-_COUNTED = 16_000_000  # bytes of such a text on which words and pieces are counted
 
 
 class LanguageModelTask(Task[Text]):
@@ -86,14 +84,15 @@ class LanguageModelTask(Task[Text]):
 
         Raises:
             DataError: A file cannot be read, or is not text.
+            OptionError: More of a text that is streamed is to be held out than memory is for.
         """
         data: DataOptions = options.data
         files = cls.files(data)
         if is_long(files) if data.stream is None else data.stream:
-            return _streamed(LongText.open(files, data.encoding), data)
+            return split_streamed(LongText.open(files, data.encoding), data)
         text = read_text(files, data.encoding)
-        cut = int(len(text) * (1 - data.held_out))
-        return Splits([text[:cut]], [text[cut:]] if data.held_out else [], [], [])
+        cut = int(len(text) * (1 - data.held_out_part))
+        return Splits([text[:cut]], [text[cut:]] if data.held_out_part else [], [], [])
 
     @classmethod
     def fit(cls, options: TaskOptions, splits: Splits[Text]) -> Self:
@@ -111,7 +110,7 @@ class LanguageModelTask(Task[Text]):
         elif data.tokens == "byte":
             vocabulary = ByteVocabulary()
         else:
-            counted = learned.sample(_COUNTED) if isinstance(learned, LongText) else learned
+            counted = learned.sample(COUNTED) if isinstance(learned, LongText) else learned
             if data.tokens == "bpe":
                 vocabulary = BPEVocabulary.train(counted, data.most_tokens)
             else:
@@ -333,19 +332,3 @@ class LanguageModelTask(Task[Text]):
 def _pieces(text: Text) -> Iterable[str]:
     """Return the pieces in which a text is measured."""
     return text.pieces() if isinstance(text, LongText) else [text]
-
-
-def _streamed(text: LongText, data: DataOptions) -> Splits[Text]:
-    """Return a text that stays in its files, and the end of it, which does not, held out."""
-    size = text.num_characters
-    cut = max(int(size * (1 - data.held_out)), size - _MOST_HELD_OUT)
-    note = (
-        f"the text, {size:,} characters, is read from its files while the training goes on; "
-        f"the last {size - cut:,} are held out"
-    )
-    if size - cut == _MOST_HELD_OUT:
-        note += ", the most of a text that is streamed"
-    if data.tokens in ("bpe", "word"):
-        note += f"; the vocabulary is that of {_COUNTED / 1e6:.0f} MB from all over it"
-    held_out: list[Text] = [text.read(cut, size)] if data.held_out else []
-    return Splits([text.until(max(1, cut))], held_out, [], [note])
