@@ -120,7 +120,7 @@ class Runner:
                 that has died, before the training begins here.
 
         Raises:
-            RunError: A log cannot be written.
+            RunError: A log or a claim cannot be written.
         """
         try:
             while self.running or (self.waiting and not self._stops):
@@ -137,8 +137,10 @@ class Runner:
                 on_wait()
                 time.sleep(_SECONDS_BETWEEN_LOOKS)
         finally:
-            for trial, process in self.running.items():  # only when something of ours has failed
+            for process in self.running.values():  # only when something of ours has failed
                 process.terminate()
+            for trial, process in self.running.items():
+                process.wait()  # it saves: only then can another one go on with it
                 self.claims.release(trial.path)
 
     def _may_begin(self) -> bool:
@@ -164,9 +166,8 @@ class Runner:
                 continue
             if not self._may_begin():
                 return
-            with writing(trial.path, "folder"):
-                holder = self.claims.holder(trial.path)
-                is_mine = self.claims.take(trial.path)
+            holder = self.claims.holder(trial.path)
+            is_mine = self.claims.take(trial.path)
             if holder is not None and (holder.is_gone or trial not in self.elsewhere):
                 on_claim(trial, holder)
             if not is_mine:
