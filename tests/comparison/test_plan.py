@@ -2,6 +2,7 @@ import json
 import os
 import re
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 
@@ -172,7 +173,7 @@ def test_another_one_that_begins_at_the_same_time_is_no_other_folder(tmp_path, m
             PLAN.settle(tmp_path)
             (tmp_path / "gru-0.claim-1").touch()
             return False
-        return os.path.exists(path)
+        return Path(path).exists()
 
     monkeypatch.setattr("unrolled.comparison.plan.os.path.lexists", lexists)
     PLAN.settle(tmp_path)
