@@ -24,6 +24,8 @@ if "shot" in run.name:
 run.mkdir(exist_ok=True)
 (run / "config.json").write_text("{}")
 (run / "threads.txt").write_text(os.environ["OMP_NUM_THREADS"])
+if "WORLD_SIZE" in os.environ:
+    sys.exit(4)
 if "slow" in run.name and arguments[0] == "train":
     signal.signal(signal.SIGINT, lambda *_: sys.exit(130))
     (run / "ready").write_text("")
@@ -101,6 +103,11 @@ def test_trainings_run_side_by_side_and_share_the_threads(run):
     assert runner.most == 2
     assert {path.read_text() for path in run.folder.glob("*/threads.txt")} == {"2"}
     assert runner.threads_each == 2
+
+
+def test_trainings_of_one_torchrun_are_not_one_training(run, monkeypatch):
+    monkeypatch.setenv("WORLD_SIZE", "2")
+    assert run(["a"]).told == [("a, seed 0", "finished")]
 
 
 def test_every_training_has_a_thread_at_least(run):

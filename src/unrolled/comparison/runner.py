@@ -32,6 +32,8 @@ _SECONDS_BETWEEN_LOOKS = 0.1
 _SECONDS_BETWEEN_SEARCHES = 1.0  # for what others have given back or ended
 _LINES_OF_LAST_WORDS = 6
 _ERROR = "unrolled: error: "
+# The others: a training must not take the trainings of other runners, of one torchrun, for its own.
+_NOT_PASSED_ON = ("FORCE_COLOR", "WORLD_SIZE", "TORCHELASTIC_MAX_RESTARTS")
 
 
 @dataclass(frozen=True)
@@ -199,7 +201,7 @@ class Runner:
                 process.send_signal(signal.SIGINT)
 
     def _begin(self, trial: Trial) -> "subprocess.Popen[bytes]":
-        environment = {name: x for name, x in os.environ.items() if name != "FORCE_COLOR"}
+        environment = {name: x for name, x in os.environ.items() if name not in _NOT_PASSED_ON}
         environment["PYTHONSAFEPATH"] = "1"  # for what a training starts in turn
         for name in ("OMP_NUM_THREADS", "MKL_NUM_THREADS"):
             environment[name] = str(self.threads_each)
