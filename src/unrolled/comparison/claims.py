@@ -9,9 +9,9 @@ what counts is how long a time was seen to stand.
 Not here: what a training is, and running it (`runner.py`).
 """
 
+import itertools
 import json
 import os
-import re
 import socket
 import time
 from collections.abc import Callable
@@ -162,9 +162,11 @@ class Claims:
         with _in_folder(run):
             if held is None or not held.exists() or not self._is_ours(held):
                 return
-            number = _number(held, run)
-            for each in range(1, number + 1):  # ours last: none before it becomes the last one
-                _claim(run, each).unlink(missing_ok=True)
+            for number in itertools.count(1):  # ours last: none before it becomes the last one
+                claim = _claim(run, number)
+                claim.unlink(missing_ok=True)
+                if claim == held:
+                    return
 
 
 def _in_folder(run: Path) -> AbstractContextManager[None]:
@@ -176,15 +178,12 @@ def _claim(run: Path, number: int) -> Path:
     return run.with_name(f"{run.name}.claim-{number}")
 
 
-def _number(file: Path, run: Path) -> int:
-    """Return the number of a claim on a run; 0 of any other file."""
-    match = re.fullmatch(re.escape(run.name) + r"\.claim-(\d+)", file.name)
-    return int(match[1]) if match else 0
-
-
 def _last(run: Path) -> int:
     """Return the number of the last claim on a run; 0 where there is none."""
-    return max((_number(file, run) for file in run.parent.iterdir()), default=0)
+    before = f"{run.name}.claim-"
+    names = os.listdir(run.parent)  # noqa: PTH208  # asked for often, in a folder of many files
+    numbers = [name.removeprefix(before) for name in names if name.startswith(before)]
+    return max((int(each) for each in numbers if each.isdecimal()), default=0)
 
 
 def _name(content: str) -> str:

@@ -170,7 +170,7 @@ class Runner:
                 return
             holder = self.claims.holder(trial.path)
             is_mine = self.claims.take(trial.path)
-            if holder is not None and (holder.is_gone or trial not in self.elsewhere):
+            if holder is not None and (trial not in self.elsewhere or (is_mine and holder.is_gone)):
                 on_claim(trial, holder)
             if not is_mine:
                 if holder is not None:
