@@ -9,7 +9,8 @@ import pytest
 import torch
 
 TESTS = Path(__file__).parent
-collect_ignore = ["tasks/device_worker.py"]  # a program, which imports the test that starts it
+# Programs that import what stands beside them.
+collect_ignore = ["tasks/device_worker.py", "training/restart_worker.py"]
 # What `make quick` leaves out: what compiles many kernels, trains, or starts other programs.
 SLOW = [
     *("acceleration", "benchmark", "browser", "cli", "kernels", "layers", "parity", "properties"),

@@ -46,13 +46,13 @@ def read_idx(path: Path, head: int) -> bytes:
 
 def write_pictures(path: Path, pictures: bytes, labels: bytes, order: Sequence[int]) -> None:
     """Write a table with a row for each picture: its pixels in [0, 1] in `order`, its label."""
-    with path.with_suffix(".part").open("w", encoding="utf-8") as file:
-        file.write(",".join([*(f"p{place}" for place in range(PIXELS)), "label"]) + "\n")
+    with write_atomically(path) as file:  # others may write it at the same time
+        columns = [*(f"p{place}" for place in range(PIXELS)), "label"]
+        file.write((",".join(columns) + "\n").encode())
         for row, label in enumerate(labels):
             pixels = pictures[row * PIXELS : (row + 1) * PIXELS]
             numbers = [f"{pixels[place] / 255:.4g}" for place in order]
-            file.write(",".join([*numbers, f"digit{label}"]) + "\n")
-    path.with_suffix(".part").replace(path)
+            file.write((",".join([*numbers, f"digit{label}"]) + "\n").encode())
 
 
 def make_mnist(data: Path, made: Path) -> None:
@@ -113,6 +113,22 @@ def train(row: Any, cell: str, run: Path, data: Path, made: Path) -> Any:
     return json.loads(results.read_text(encoding="utf-8"))
 
 
+def read_figures(path: Path) -> dict[str, Any]:
+    """Return what has been measured so far, by row and cell."""
+    return json.loads(path.read_text(encoding="utf-8")) if path.exists() else {}
+
+
+def add(path: Path, name: str, figure: dict[str, Any], claims: Claims) -> None:
+    """Add a figure to the file that has all of them, while no other process does."""
+    while not claims.take(path):
+        time.sleep(0.1)
+    try:
+        with write_atomically(path) as file:
+            file.write(to_json(read_figures(path) | {name: figure}, indent=2))
+    finally:
+        claims.release(path)
+
+
 def table_of(papers: dict[str, Any], found: dict[str, Any]) -> str:
     """Return a table in Markdown: each figure beside the published one."""
     lines = [
@@ -153,9 +169,8 @@ def main() -> None:
             print(f"{name:15s} {', '.join(row['published'])}: {row['what']} ({row['paper']})")
         return
     path = options.out / "reproduce.json"
-    found = json.loads(path.read_text(encoding="utf-8")) if path.exists() else {}
     if options.table:
-        print(table_of(papers, found))
+        print(table_of(papers, read_figures(path)))
         return
     made = options.out / "data"
     made.mkdir(parents=True, exist_ok=True)
@@ -185,8 +200,7 @@ def main() -> None:
                 results = train(row, cell, run, options.data, made)
         finally:
             claims.release(run)
-        found = json.loads(path.read_text(encoding="utf-8")) if path.exists() else {}
-        found[f"{name}/{cell}"] = {
+        figure = {
             "figure": results["metrics"][row["metric"]],
             "published": row["published"][cell],
             "parameters": results["parameters"],
@@ -196,10 +210,9 @@ def main() -> None:
             "date": datetime.datetime.now(datetime.UTC).date().isoformat(),
             "machine": platform.machine(),
         }
-        with write_atomically(path) as file:  # others add theirs
-            file.write(to_json(found, indent=2))
+        add(path, f"{name}/{cell}", figure, claims)
         print(
-            f"{name} {cell}: {row['metric']} {found[f'{name}/{cell}']['figure']:.4g}, "
+            f"{name} {cell}: {row['metric']} {figure['figure']:.4g}, "
             f"published {row['published'][cell]:g}",
             flush=True,
         )

@@ -2,6 +2,7 @@ import json
 import os
 import re
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 
@@ -159,7 +160,28 @@ def test_what_a_killed_process_left_of_a_plan_makes_way(tmp_path):
     plan = Plan("lm", ("x.txt",), (Contestant("gru"),), 1, 100)
     (tmp_path / ".plan.json.17").write_text("half")
     plan.settle(tmp_path)
-    assert [file.name for file in tmp_path.iterdir()] == ["plan.json"]
+    assert (tmp_path / "plan.json").exists()
+
+
+def test_another_one_that_begins_at_the_same_time_is_no_other_folder(tmp_path, monkeypatch):
+    """It writes its plan after we have looked for one."""
+    looked = []
+
+    def lexists(path):
+        if not looked:
+            looked.append(path)
+            PLAN.settle(tmp_path)
+            (tmp_path / "gru-0.claim-1").touch()
+            return False
+        return Path(path).exists()
+
+    monkeypatch.setattr("unrolled.comparison.plan.os.path.lexists", lexists)
+    PLAN.settle(tmp_path)
+    looked.clear()
+    (tmp_path / "plan.json").unlink()
+    (tmp_path / "gru-0.claim-1").unlink()
+    with pytest.raises(RunError, match="other task: toy, not lm"):
+        replace(PLAN, task="lm").settle(tmp_path)
 
 
 @pytest.mark.parametrize("make", [lambda path: path.symlink_to("/dev/zero"), os.mkfifo])

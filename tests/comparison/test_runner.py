@@ -7,7 +7,7 @@ from concurrent.futures import ThreadPoolExecutor
 import pytest
 
 from unrolled.comparison import Claims, Contestant, Plan, Runner
-from unrolled.errors import OptionError
+from unrolled.errors import OptionError, RunError
 
 TRAINING = """
 import json, os, pathlib, signal, sys, time
@@ -24,6 +24,8 @@ if "shot" in run.name:
 run.mkdir(exist_ok=True)
 (run / "config.json").write_text("{}")
 (run / "threads.txt").write_text(os.environ["OMP_NUM_THREADS"])
+if "WORLD_SIZE" in os.environ:
+    sys.exit(4)
 if "slow" in run.name and arguments[0] == "train":
     signal.signal(signal.SIGINT, lambda *_: sys.exit(130))
     (run / "ready").write_text("")
@@ -101,6 +103,11 @@ def test_trainings_run_side_by_side_and_share_the_threads(run):
     assert runner.most == 2
     assert {path.read_text() for path in run.folder.glob("*/threads.txt")} == {"2"}
     assert runner.threads_each == 2
+
+
+def test_trainings_of_one_torchrun_are_not_one_training(run, monkeypatch):
+    monkeypatch.setenv("WORLD_SIZE", "2")
+    assert run(["a"]).told == [("a, seed 0", "finished")]
 
 
 def test_every_training_has_a_thread_at_least(run):
@@ -189,3 +196,64 @@ def test_a_claim_that_was_taken_over_is_not_held_any_more(tmp_path):
     assert not slow.take(run_path)
     next_one.release(run_path)
     assert list(tmp_path.iterdir()) == []
+
+
+def test_of_two_that_look_at_the_same_time_one_has_the_claim(tmp_path, monkeypatch):
+    """Each looks at the folder once; then the other one is faster."""
+    now = [0.0]
+    run_path = tmp_path / "a-0"
+    dead, fast, slow = (Claims(10, clock=lambda: now[0]) for _ in range(3))
+
+    def take_after(other, does):
+        holder, interrupted = Claims._holder, []
+
+        def interrupting(claims, *arguments):
+            found = holder(claims, *arguments)
+            if claims is slow and not interrupted:
+                interrupted.append(True)
+                does(other)
+            return found
+
+        monkeypatch.setattr(Claims, "_holder", interrupting)
+        return slow.take(run_path)
+
+    assert dead.take(run_path)
+    assert not fast.take(run_path)
+    assert not slow.take(run_path)
+    now[0] = 11.0
+    assert not take_after(fast, lambda other: other.take(run_path))  # both had seen it dead
+    assert fast.keep() == []
+    assert not take_after(fast, lambda other: other.release(run_path))  # it was there, and goes
+    assert fast.take(run_path)
+    assert not slow.take(run_path)
+
+
+def test_a_claim_of_the_same_name_that_another_one_made_since_is_not_ours(tmp_path):
+    now = [0.0]
+    run_path = tmp_path / "a-0"
+    stopped, next_one, third = (Claims(10, clock=lambda: now[0]) for _ in range(3))
+    assert stopped.take(run_path)
+    assert not next_one.take(run_path)
+    now[0] = 11.0
+    assert next_one.take(run_path)
+    next_one.release(run_path)
+    assert third.take(run_path)
+    assert (tmp_path / "a-0.claim-1").exists()  # of the third, under the name of the first
+    assert stopped.keep() == [run_path]
+    stopped.release(run_path)
+    assert third.keep() == []
+    assert (tmp_path / "a-0.claim-1").exists()
+
+
+def test_a_claim_that_was_deleted_is_lost_and_a_folder_that_is_gone_is_said(tmp_path):
+    now = [0.0]
+    claims = Claims(10, clock=lambda: now[0])
+    folder = tmp_path / "folder"
+    folder.mkdir()
+    assert claims.take(folder / "a-0")
+    (folder / "a-0.claim-1").unlink()
+    now[0] = 11.0
+    assert claims.keep() == [folder / "a-0"]
+    folder.rmdir()
+    with pytest.raises(RunError, match="folder: cannot be written: No such file"):
+        claims.take(folder / "a-0")

@@ -69,11 +69,28 @@ def test_permissions_are_those_of_any_new_file(tmp_path):
     assert (tmp_path / "file").stat().st_mode == (tmp_path / "plain").stat().st_mode
 
 
-def test_a_file_planted_where_the_unfinished_one_goes_is_not_followed(tmp_path):
+def test_of_several_that_write_at_once_each_writes_a_whole_file(tmp_path):
+    """Processes of two computers can have the same number; here it is one process."""
+    path = tmp_path / "file"
+    with write_atomically(path) as slow:
+        slow.write(b"slow ")
+        with write_atomically(path) as fast:
+            fast.write(b"fast and whole")
+        assert path.read_bytes() == b"fast and whole"
+        slow.write(b"and whole")
+    assert path.read_bytes() == b"slow and whole"
+    assert [file.name for file in tmp_path.iterdir()] == ["file"]
+
+
+def test_a_file_planted_where_the_unfinished_one_goes_is_not_followed(tmp_path, monkeypatch):
     victim = tmp_path / "victim"
     victim.write_bytes(b"precious")
-    (tmp_path / f".file.{os.getpid()}").symlink_to(victim)
     (tmp_path / "file").symlink_to(victim)
+    (tmp_path / ".file.17").symlink_to(victim)
+    with monkeypatch.context() as guessed:
+        guessed.setattr("secrets.randbits", lambda _: 17)
+        with pytest.raises(FileExistsError), write_atomically(tmp_path / "file"):
+            pass
     with write_atomically(tmp_path / "file") as file:
         file.write(b"new")
     assert victim.read_bytes() == b"precious"

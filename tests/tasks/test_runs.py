@@ -8,9 +8,10 @@ from support.runs import change_config, without_checksums
 from unrolled.cli.main import main
 from unrolled.errors import OptionError, RunError
 from unrolled.tasks import TASKS, find_task, load, options_of, prepare, resume
+from unrolled.training import ALONE, Processes
 
 
-def prepare_signs(numbers, run, model=None, **training):
+def prepare_signs(numbers, run, processes=ALONE, *, model=None, **training):
     sign = options_of("sign")
     return prepare(
         find_task("sign"),
@@ -18,7 +19,22 @@ def prepare_signs(numbers, run, model=None, **training):
         run,
         model=sign.ModelOptions(**(model or {})),
         training=sign.TrainingOptions(**training),
+        processes=processes,
     )
+
+
+def test_a_run_that_torchrun_may_restart_goes_on_where_it_is_and_only_that(numbers, tmp_path):
+    """Whether this torchrun made it or one before: the same command is enough."""
+    again = Processes(may_restart=True)
+    first = prepare_signs(numbers, tmp_path / "run", again, epochs=2)
+    first.trainer.fit()
+    second = prepare_signs(numbers, tmp_path / "run", again, epochs=2)
+    assert second.trainer.finished
+    assert not second.trainer.is_new
+    with pytest.raises(RunError, match="there is a run already, of other data or options"):
+        prepare_signs(numbers, tmp_path / "run", again, epochs=3)
+    with pytest.raises(RunError, match="there is a run already"):
+        prepare_signs(numbers, tmp_path / "run", epochs=2)
 
 
 def weights(model):
@@ -286,8 +302,8 @@ def test_a_vocabulary_that_its_owner_changed_is_no_ground_to_train_on(tmp_path, 
 
 def test_a_hidden_size_and_a_budget_are_one_too_many(numbers, tmp_path):
     with pytest.raises(OptionError, match="hidden_size is given beside num_parameters"):
-        prepare_signs(numbers, tmp_path / "run", {"hidden_size": 3, "num_parameters": 500})
+        prepare_signs(numbers, tmp_path / "run", model={"hidden_size": 3, "num_parameters": 500})
     assert not (tmp_path / "run").exists()
     run = tmp_path / "fits"  # what a budget has decided is no second decision when it is loaded
-    prepare_signs(numbers, run, {"num_parameters": 500}, epochs=1).trainer.fit()
+    prepare_signs(numbers, run, model={"num_parameters": 500}, epochs=1).trainer.fit()
     assert load(run).task.options.model.hidden_size > 1

@@ -9,14 +9,18 @@ what counts is how long a time was seen to stand.
 Not here: what a training is, and running it (`runner.py`).
 """
 
+import itertools
 import json
 import os
-import re
 import socket
 import time
 from collections.abc import Callable
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from pathlib import Path
+from uuid import uuid4
+
+from unrolled.training import writing
 
 __all__ = ["SILENCE_SECONDS", "Claims", "Holder"]
 
@@ -63,6 +67,8 @@ class Claims:
     ) -> None:
         self.silence_seconds = silence_seconds
         self._clock = clock
+        content = {"computer": socket.gethostname(), "process": os.getpid(), "id": uuid4().hex}
+        self._signature = json.dumps(content) + "\n"  # computers may have the same name
         self._held: dict[Path, Path] = {}  # of each run the claim
         self._seen: dict[Path, tuple[list[int], float]] = {}  # others' times, and since when
         self._signed = clock()
@@ -71,24 +77,34 @@ class Claims:
         """Claim a run; return whether it is this process's now.
 
         Raises:
-            OSError: The folder cannot be read or written.
+            RunError: The folder cannot be read or written.
         """
-        holder, last = self.holder(run), _last(run)
-        if holder is not None and not holder.is_gone:
-            return False
-        claim = _claim(run, last + 1)
-        content = {"computer": socket.gethostname(), "process": os.getpid()}
-        try:
-            with claim.open("x", encoding="utf-8") as file:
-                file.write(json.dumps(content) + "\n")
-        except FileExistsError:  # another one was faster
-            return False
+        with _in_folder(run):
+            last = _last(run)  # looked up once: whoever is faster from here on makes the same file
+            if last > 0:
+                holder = self._holder(run, _claim(run, last))
+                if holder is None or not holder.is_gone:  # ours, given back just now, or alive
+                    return run in self._held
+            claim = _claim(run, last + 1)
+            try:
+                with claim.open("x", encoding="utf-8") as file:
+                    file.write(self._signature)
+            except FileExistsError:  # another one was faster
+                return False
         self._held[run] = claim
         return True
 
     def holder(self, run: Path) -> Holder | None:
-        """Return who else holds a run; None where nobody does."""
-        claim = _claim(run, _last(run))
+        """Return who else holds a run; None where nobody does.
+
+        Raises:
+            RunError: The folder cannot be read.
+        """
+        with _in_folder(run):
+            return self._holder(run, _claim(run, _last(run)))
+
+    def _holder(self, run: Path, claim: Path) -> Holder | None:
+        """Return who else has made a claim; None where nobody has."""
         if claim == self._held.get(run):
             return None
         try:
@@ -108,39 +124,66 @@ class Claims:
         """Give a sign of life where it is time; return the runs that others have taken meanwhile.
 
         That is what happens to a process that was stopped for too long, and goes on.
+
+        Raises:
+            RunError: The folder cannot be read or written.
         """
-        lost = [run for run, claim in self._held.items() if claim != _claim(run, _last(run))]
+        if self._clock() - self._signed <= self.silence_seconds / _SIGNS:
+            return []
+        self._signed = self._clock()
+        lost = [run for run in self._held if not self._sign(run)]
         for run in lost:
             del self._held[run]
-        if self._clock() - self._signed > self.silence_seconds / _SIGNS:
-            self._signed = self._clock()
-            for claim in self._held.values():
-                os.utime(claim)
         return lost
 
+    def _sign(self, run: Path) -> bool:
+        """Give a claim a new time; return whether it is still this process's, and the last one."""
+        claim = self._held[run]
+        with _in_folder(run):
+            try:
+                if not self._is_ours(claim) or claim != _claim(run, _last(run)):
+                    return False
+                os.utime(claim)
+            except FileNotFoundError:  # somebody has deleted it
+                return False
+        return True
+
+    def _is_ours(self, claim: Path) -> bool:
+        """Whether this process made a file: another one may have made one of that name since."""
+        return claim.read_text(encoding="utf-8") == self._signature
+
     def release(self, run: Path) -> None:
-        """Give a run back, for others to go on with; what was lost is left to them."""
+        """Give a run back, for others to go on with; what was lost is left to them.
+
+        Raises:
+            RunError: The folder cannot be read or written.
+        """
         held = self._held.pop(run, None)
-        if held is None:
-            return
-        number = _number(held, run)
-        for each in range(1, number + 1):  # ours last: none before it becomes the last one
-            _claim(run, each).unlink(missing_ok=True)
+        with _in_folder(run):
+            if held is None or not held.exists() or not self._is_ours(held):
+                return
+            for number in itertools.count(1):  # ours last: none before it becomes the last one
+                claim = _claim(run, number)
+                claim.unlink(missing_ok=True)
+                if claim == held:
+                    return
+
+
+def _in_folder(run: Path) -> AbstractContextManager[None]:
+    """Turn the system's refusal of the folder that a run is in into a `RunError`."""
+    return writing(run.parent, "folder")
 
 
 def _claim(run: Path, number: int) -> Path:
     return run.with_name(f"{run.name}.claim-{number}")
 
 
-def _number(file: Path, run: Path) -> int:
-    """Return the number of a claim on a run; 0 of any other file."""
-    match = re.fullmatch(re.escape(run.name) + r"\.claim-(\d+)", file.name)
-    return int(match[1]) if match else 0
-
-
 def _last(run: Path) -> int:
     """Return the number of the last claim on a run; 0 where there is none."""
-    return max((_number(file, run) for file in run.parent.iterdir()), default=0)
+    before = f"{run.name}.claim-"
+    names = os.listdir(run.parent)  # noqa: PTH208  # asked for often, in a folder of many files
+    numbers = [name.removeprefix(before) for name in names if name.startswith(before)]
+    return max((int(each) for each in numbers if each.isdecimal()), default=0)
 
 
 def _name(content: str) -> str:

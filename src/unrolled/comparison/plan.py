@@ -7,7 +7,6 @@ import os
 import re
 import shlex
 from collections.abc import Sequence
-from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -206,29 +205,14 @@ class Plan:
             "arguments": list(self.arguments),
             "parameters": self.num_parameters,
         }
-        if os.path.lexists(path):
-            with reading(path, _ANOTHER):
-                self._require_same(folder, mine, read_json(path))
-            for output in (folder / name for name in OUTPUTS):
-                if output.is_dir():  # now, rather than after hours of training
-                    raise RunError(f"{output}: is a folder, in the place of a file", _ANOTHER)
-            return
-        unfinished = f".{path.name}."  # of a process that was killed while it wrote the plan
         with writing(folder, "folder"):
-            if folder.exists():
-                if any(not file.name.startswith(unfinished) for file in folder.iterdir()):
-                    raise RunError(f"{folder}: not empty, and not a comparison", _ANOTHER)
-                for leftover in folder.iterdir():
-                    leftover.unlink(missing_ok=True)
-            folder.mkdir(parents=True, exist_ok=True)
-            with suppress(FileNotFoundError):  # another one that begins now took it for a leftover
-                with write_atomically(path) as file:
-                    file.write(to_json(mine, indent=2))
-            if not path.exists():  # and has not written its own yet
-                with write_atomically(path) as file:
-                    file.write(to_json(mine, indent=2))
+            if not os.path.lexists(path):
+                _write_first(path, mine)
         with reading(path, _ANOTHER):  # of several that begin at once the last one decides
             self._require_same(folder, mine, read_json(path))
+        for output in (folder / name for name in OUTPUTS):
+            if output.is_dir():  # now, rather than after hours of training
+                raise RunError(f"{output}: is a folder, in the place of a file", _ANOTHER)
 
     def _require_same(self, folder: Path, mine: dict[str, Any], other: Any) -> None:
         for name, value in mine.items():
@@ -236,6 +220,19 @@ class Plan:
             if other_value != value:
                 message = f"{folder}: a comparison with other {name}: {_shown(other_value)}"
                 raise RunError(f"{message}, not {_shown(value)}", _ANOTHER)
+
+
+def _write_first(path: Path, content: dict[str, Any]) -> None:
+    """Write a plan into a folder that has nothing but what others write at the same time."""
+    folder = path.parent
+    folder.mkdir(parents=True, exist_ok=True)
+    files = [file.name for file in folder.iterdir()]
+    unfinished = f".{path.name}."  # also of a process that was killed while it wrote the plan
+    if path.name not in files and any(not name.startswith(unfinished) for name in files):
+        raise RunError(f"{folder}: not empty, and not a comparison", _ANOTHER)
+    if path.name not in files:
+        with write_atomically(path) as file:
+            file.write(to_json(content, indent=2))
 
 
 def _shown(value: Any) -> str:

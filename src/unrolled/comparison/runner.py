@@ -32,6 +32,8 @@ _SECONDS_BETWEEN_LOOKS = 0.1
 _SECONDS_BETWEEN_SEARCHES = 1.0  # for what others have given back or ended
 _LINES_OF_LAST_WORDS = 6
 _ERROR = "unrolled: error: "
+# The others: a training must not take the trainings of other runners, of one torchrun, for its own.
+_NOT_PASSED_ON = ("FORCE_COLOR", "WORLD_SIZE", "TORCHELASTIC_MAX_RESTARTS")
 
 
 @dataclass(frozen=True)
@@ -120,7 +122,7 @@ class Runner:
                 that has died, before the training begins here.
 
         Raises:
-            RunError: A log cannot be written.
+            RunError: A log or a claim cannot be written.
         """
         try:
             while self.running or (self.waiting and not self._stops):
@@ -137,8 +139,10 @@ class Runner:
                 on_wait()
                 time.sleep(_SECONDS_BETWEEN_LOOKS)
         finally:
-            for trial, process in self.running.items():  # only when something of ours has failed
+            for process in self.running.values():  # only when something of ours has failed
                 process.terminate()
+            for trial, process in self.running.items():
+                process.wait()  # it saves: only then can another one go on with it
                 self.claims.release(trial.path)
 
     def _may_begin(self) -> bool:
@@ -164,10 +168,9 @@ class Runner:
                 continue
             if not self._may_begin():
                 return
-            with writing(trial.path, "folder"):
-                holder = self.claims.holder(trial.path)
-                is_mine = self.claims.take(trial.path)
-            if holder is not None and (holder.is_gone or trial not in self.elsewhere):
+            holder = self.claims.holder(trial.path)
+            is_mine = self.claims.take(trial.path)
+            if holder is not None and (trial not in self.elsewhere or (is_mine and holder.is_gone)):
                 on_claim(trial, holder)
             if not is_mine:
                 if holder is not None:
@@ -198,7 +201,7 @@ class Runner:
                 process.send_signal(signal.SIGINT)
 
     def _begin(self, trial: Trial) -> "subprocess.Popen[bytes]":
-        environment = {name: x for name, x in os.environ.items() if name != "FORCE_COLOR"}
+        environment = {name: x for name, x in os.environ.items() if name not in _NOT_PASSED_ON}
         environment["PYTHONSAFEPATH"] = "1"  # for what a training starts in turn
         for name in ("OMP_NUM_THREADS", "MKL_NUM_THREADS"):
             environment[name] = str(self.threads_each)

@@ -7,6 +7,7 @@ import errno
 import hashlib
 import json
 import os
+import secrets
 import stat
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -74,9 +75,10 @@ def write_atomically(path: Path) -> Iterator[BinaryIO]:
         ...     Path(folder, "notes.txt").read_text()
         'whole'
     """
-    temporary = path.with_name(f".{path.name}.{os.getpid()}")  # the same folder: rename is atomic
+    # In the same folder, so that the rename is atomic. A process's number would not do: another
+    # computer that sees the folder has processes of that number too.
+    temporary = path.with_name(f".{path.name}.{secrets.randbits(64)}")
     try:
-        temporary.unlink(missing_ok=True)  # a killed process of this number may have left one
         with temporary.open("xb") as file:  # "x": no link of that name is followed
             yield file
             file.flush()

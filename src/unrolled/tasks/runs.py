@@ -123,14 +123,14 @@ def prepare(
     """Make a run's folder and return what fills it.
 
     Everything about options and data is checked before the folder is made. This seeds torch's
-    global random generator. Where torchrun has started the processes again after one of them died,
-    the run that they had begun goes on from its last checkpoint.
+    global random generator. Where torchrun may start the processes again, as one of them has died,
+    a run of the same data and options that is there goes on from its last checkpoint.
 
     Args:
         task_class: What is learned.
         data: Its `DataOptions`.
-        run_path: The run's folder; it must not exist, or be empty. Of several processes the first
-            alone reads and writes it.
+        run_path: The run's folder; it must not exist, or be empty, unless its run is to go on. Of
+            several processes the first alone reads and writes it.
         model: Its `ModelOptions`; None takes the defaults.
         training: Its `TrainingOptions`; None takes the defaults.
         trust_code: Whether code that the run to start from holds may be run.
@@ -206,8 +206,8 @@ def prepare(
 
 
 def _was_begun(run_path: Path, processes: Processes) -> bool:
-    """Whether the processes had begun this run before torchrun started them again."""
-    return processes.restarts > 0 and (run_path / "config.json").exists()
+    """Whether there is a run that may be the one of these processes before they were restarted."""
+    return processes.may_restart and (run_path / "config.json").exists()
 
 
 def resume(

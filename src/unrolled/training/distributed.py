@@ -10,7 +10,7 @@ import os
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from contextvars import ContextVar
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any, TypeVar
 
 import torch
@@ -32,14 +32,12 @@ class Processes:
         rank: This process, from 0. The first one writes the run's folder and talks to the user.
         world_size: How many there are.
         local_rank: This process among those of its computer, from 0.
-        restarts: 0 until torchrun has started them again, because one of them had died.
-        may_restart: Whether torchrun would.
+        may_restart: Whether torchrun starts all of them again, or has, when one of them dies.
     """
 
     rank: int = 0
     world_size: int = 1
     local_rank: int = 0
-    restarts: int = 0
     may_restart: bool = False
 
     @property
@@ -162,31 +160,23 @@ def initialize_distributed() -> Iterator[Processes]:
         ...     processes.sum(1.0, 2.0)
         [1.0, 2.0]
     """
-    world_size, local_rank, restarts, most_restarts = (
+    world_size, local_rank, most_restarts = (
         int(os.environ.get(name, default))
         for name, default in (
             ("WORLD_SIZE", "1"),
             ("LOCAL_RANK", "0"),
-            ("TORCHELASTIC_RESTART_COUNT", "0"),
             ("TORCHELASTIC_MAX_RESTARTS", "0"),
         )
     )
     if world_size == 1:
-        yield Processes(0, 1, 0, restarts, most_restarts > 0)
+        yield Processes(may_restart=most_restarts > 0)
         return
     if os.environ.get("GROUP_WORLD_SIZE") == "1":
-        _join_those_of_this_start(restarts)
+        _join_those_of_this_start()
     else:
         dist.init_process_group("gloo")
     try:
-        processes = Processes(dist.get_rank(), world_size)
-        (all_restarts,) = processes.sum(restarts)  # only the computer of the dead one counts it
-        yield replace(
-            processes,
-            local_rank=local_rank,
-            restarts=int(all_restarts),
-            may_restart=most_restarts > 0,
-        )
+        yield Processes(dist.get_rank(), world_size, local_rank, most_restarts > 0)
     finally:
         # A DistributedDataParallel in a reference cycle would keep the group until the interpreter
         # is gone, and with it gloo's threads, which then abort the process.
@@ -194,7 +184,7 @@ def initialize_distributed() -> Iterator[Processes]:
         dist.destroy_process_group()
 
 
-def _join_those_of_this_start(restarts: int) -> None:
+def _join_those_of_this_start() -> None:
     """Make the group under a name of its own after every start.
 
     torchrun on one computer keeps one store for all starts: a process that is faster than the
@@ -204,5 +194,5 @@ def _join_those_of_this_start(restarts: int) -> None:
     from torch.distributed.rendezvous import rendezvous
 
     store, rank, world_size = next(rendezvous("env://"))
-    named = PrefixStore(f"start-{restarts}", store)
+    named = PrefixStore(f"start-{os.environ['TORCHELASTIC_RESTART_COUNT']}", store)
     dist.init_process_group("gloo", store=named, rank=rank, world_size=world_size)

@@ -10,7 +10,6 @@ from contextlib import ExitStack, contextmanager
 from dataclasses import asdict, dataclass
 from typing import Any
 
-import torch
 from torch import Tensor, nn
 
 from unrolled.errors import DivergedError, OptionError, RunError, field
@@ -326,10 +325,10 @@ class Trainer:
         """Make one update; return whether any process was asked to stop."""
         progress, processes = self.progress, self.processes
         self.optimizer.zero_grad()
-        loss_sum, local_count = self._backward()
+        loss_sum, loss_before, local_count = self._read_parts()
         seconds = time.monotonic() - self._started if processes.is_first else 0.0
         loss, count, stop, elapsed = processes.sum(
-            loss_sum, local_count, self._stop_requested, seconds
+            loss_sum.item() + loss_before, local_count, self._stop_requested, seconds
         )
         self._require_finite("loss", loss, progress.update + 1)
         progress.training_seconds += elapsed - progress.elapsed_seconds
@@ -338,9 +337,12 @@ class Trainer:
         learning_rate = self.schedule.learning_rate(progress)
         for group in self.optimizer.param_groups:
             group["lr"] = learning_rate
-        gradients = [each.grad for each in self.model.parameters() if each.grad is not None]
-        # of sums, averaged over the processes: this makes it that of the mean over all tokens
-        torch._foreach_mul_(gradients, processes.world_size / count)
+        # the processes' gradients are averaged: this makes it that of the mean over all tokens
+        weight = processes.world_size / count
+        for parameter in self.model.parameters():
+            if parameter.grad is not None:  # of the parts before the last one
+                parameter.grad.mul_(weight)
+        (loss_sum * weight).backward()  # type: ignore[no-untyped-call]  # torch has no types for it
         clip_norm = math.inf if self.options.clip_norm is None else self.options.clip_norm
         gradient_norm = nn.utils.clip_grad_norm_(self.model.parameters(), clip_norm).item()
         self._require_finite("gradient norm", gradient_norm, progress.update + 1)
@@ -355,17 +357,21 @@ class Trainer:
             self._write_log(reporter, gradient_norm, learning_rate)
         return stop > 0
 
-    def _backward(self) -> tuple[float, int]:
-        """Add up the gradients of the parts of an update; return its loss here, and the count."""
-        loss_sum, count = 0.0, 0
-        for part in range(1, self.options.accumulate + 1):
-            with ExitStack() as stack:
-                if part < self.options.accumulate:
-                    stack.enter_context(self.processes.apart(self._parallel_model))
-                loss, terms = self.objective.next_loss(self._parallel_model)
-                loss.backward()  # type: ignore[no-untyped-call]  # torch has no types for it
-            loss_sum, count = loss_sum + loss.item(), count + terms
-        return loss_sum, count
+    def _read_parts(self) -> tuple[Tensor, float, int]:
+        """Read the examples of an update here, and go backward through all parts but the last one.
+
+        Returns:
+            The sum of the losses of the last part, that of the parts before it, and the count of
+            all: their mean is known before the last gradients are.
+        """
+        before, count = 0.0, 0
+        for _ in range(self.options.accumulate - 1):
+            with self.processes.apart(self._parallel_model):
+                loss_sum, terms = self.objective.next_loss(self._parallel_model)
+                loss_sum.backward()  # type: ignore[no-untyped-call]  # torch has no types for it
+            before, count = before + loss_sum.item(), count + terms
+        loss_sum, terms = self.objective.next_loss(self._parallel_model)
+        return loss_sum, before, count + terms
 
     def _write_log(self, reporter: Reporter, gradient_norm: float, learning_rate: float) -> None:
         progress = self.progress
