@@ -103,8 +103,8 @@ print("sums of the rows:", weights.sum(1).round(3))
 # %% [markdown]
 # ## Without attention
 #
-# Then the decoder knows of the sentence only one vector, which the encoder hands over at the end. With the same
-# training:
+# Then the decoder knows of the sentence only one vector, which the encoder hands over at the end. As many units, and
+# a training as long:
 
 # %%
 without = prepare(
