@@ -64,7 +64,8 @@ print(f"greatest difference: {difference:.1e}")
 # %% [markdown]
 # ## How much each step adds
 #
-# `parts[k]` is what the step k steps before the loss has added. Its size falls with k.
+# `parts[k]` is what the step k steps before the loss has added. Its size falls with k; note the scale, in which a line down means a
+# constant factor for each step.
 
 # %%
 sizes = [np.linalg.norm(part) for part in parts]

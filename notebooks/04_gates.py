@@ -106,7 +106,7 @@ axes.imshow(rows, cmap="RdBu", vmin=-2, vmax=2, aspect="auto")
 axes.plot(torch.where(torch.as_tensor(mask[shown]), -0.7, torch.nan), "k", linewidth=4)
 axes.set_xticks(range(90), unseen[shown], fontsize=7)
 axes.set_yticks(range(3), [f"c of unit {unit}" for unit in best])
-axes.set_ylim(2.5, -1)
+_ = axes.set_ylim(2.5, -1)
 
 # %% [markdown]
 # ## What the gates do

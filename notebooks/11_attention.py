@@ -88,7 +88,8 @@ for sentence, prediction in zip(sentences, predictions, strict=True):
 # ## Where it looked
 #
 # Each row is a word that was written, each column a word that was read; dark is a large weight. The weights of a row
-# have the sum 1.
+# have the sum 1. Look for the adjectives: they are written after their nouns, and the looks cross. The verb is written
+# with hardly a look at anything: what the decoder needs for it has reached it through the states of the two networks.
 
 # %%
 prediction = predictions[1]
