@@ -98,7 +98,7 @@ for update in range(101):
 
 # %%
 figure, axes = plt.subplots(figsize=(4.5, 2.6), layout="constrained")
-image = axes.imshow(output[:, 0].detach().T, cmap="RdBu", vmin=-1, vmax=1, aspect="auto")
+image = axes.imshow(output[:, 0].detach().numpy().T, cmap="RdBu", vmin=-1, vmax=1, aspect="auto")
 axes.set_xticks(range(4), "hell")
 _ = axes.set(xlabel="letter read", ylabel="unit", title="h after each letter")
 _ = figure.colorbar(image)

@@ -101,7 +101,7 @@ for unit in best:
 # %%
 shown = slice(0, 90)
 figure, axes = plt.subplots(figsize=(11, 2.2), layout="constrained")
-rows = values["c"][shown, best].T
+rows = values["c"][shown, best].numpy().T
 axes.imshow(rows, cmap="RdBu", vmin=-2, vmax=2, aspect="auto")
 axes.plot(torch.where(torch.as_tensor(mask[shown]), -0.7, torch.nan), "k", linewidth=4)
 axes.set_xticks(range(90), unseen[shown], fontsize=7)

@@ -108,7 +108,8 @@ _ = axes.legend()
 # %% [markdown]
 # All three learn; here the plain RNN is the fastest and the LSTM the slowest. That is one problem, one seed and one
 # learning rate, and no verdict on the cells: ten steps back is a short way, which needs no gate. Take sequences of
-# 80 steps and a `delay` of 40, and look again. `unrolled compare` trains several seeds of each cell and says which differences are more than chance.
+# 80 steps and a `delay` of 40, and look again. `unrolled compare` trains several seeds of each cell and says which
+# differences are more than chance.
 #
 # ## Try it
 #

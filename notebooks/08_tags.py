@@ -91,9 +91,9 @@ for text in ("Ana Lima visits Lima today", "Eva leaves San Cairo again"):
 
 # %%
 tags = list(run.task.tags)
-transitions = run.model.transitions.detach()
+transitions = run.model.transitions.detach().numpy()
 figure, axes = plt.subplots(figsize=(4.4, 3.2), layout="constrained")
-limit = transitions.abs().max()
+limit = abs(transitions).max()
 image = axes.imshow(transitions, cmap="RdBu", vmin=-limit, vmax=limit)
 axes.set_xticks(range(len(tags)), tags, rotation=45)
 axes.set_yticks(range(len(tags) + 1), [*tags, "begin"])
