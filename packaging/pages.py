@@ -57,7 +57,7 @@ def places_of_the_site(pages):
 
 
 def page_and_pictures(notebook):
-    """Yield the names and contents of what a notebook is in the site: its page, then its pictures."""
+    """Yield name and content of what a notebook is in the site: its page, then its pictures."""
     from nbconvert import MarkdownExporter
 
     named = {"unique_key": notebook.stem}  # what the names of its pictures begin with

@@ -1,4 +1,4 @@
-"""Notebooks are what their sources say, have been run, and are small. test_docs.py runs the sources."""
+"""Notebooks are what their sources say, have been run, and are small. test_docs.py runs them."""
 
 import base64
 import json

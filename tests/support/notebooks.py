@@ -1,4 +1,4 @@
-"""Notebooks as tests read them: cells of a source in the percent format, and of what was made of it."""
+"""Notebooks as tests read them: the cells of a source in the percent format."""
 
 import re
 from importlib.util import find_spec
