@@ -12,7 +12,7 @@ PYTEST := PYTHONHASHSEED=0 OMP_WAIT_POLICY=passive $(BIN)/pytest -n 2 --dist loa
 # The text files to train on; without them, the Python files of the standard library.
 TEXT ?=
 
-.PHONY: install run quick test lint types pytest explore fuzz malformed docs site modules sanitize wheels release rehearsal format clean
+.PHONY: install run quick test lint types pytest explore fuzz malformed docs notebooks site modules sanitize wheels release rehearsal format clean
 
 install: $(STAMP)
 
@@ -58,6 +58,12 @@ malformed: $(STAMP)
 docs: $(STAMP)
 	$(BIN)/python -m unrolled.cli.reference docs/options.md
 	$(BIN)/python -m unrolled.cli.catalogue docs/catalogue.md
+
+# The notebooks, made of their sources and run: they keep what they print and draw.
+notebooks: $(STAMP)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable '.[docs,export,sklearn,translation]'
+	$(BIN)/jupytext --quiet --update --set-kernel python3 --to ipynb notebooks/*.py
+	$(BIN)/jupyter nbconvert --log-level WARN --to notebook --inplace --execute --ExecutePreprocessor.record_timing=False notebooks/*.ipynb
 
 # The documentation as a site in build/site, in strict mode: a link that leads nowhere ends it.
 site: $(STAMP)

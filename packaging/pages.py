@@ -1,7 +1,7 @@
 """Hooks of mkdocs: README.md, and what else pages link to outside docs/, becomes part of the site.
 
-README.md is the first page. Markdown and code that a page links to come along as pages, everything
-else as files. Not for what pages say, nor for their order: that is mkdocs.yml.
+README.md is the first page. Markdown, code and notebooks that a page links to come along as pages,
+everything else as files. Not for what pages say, nor for their order: that is mkdocs.yml.
 """
 
 import posixpath
@@ -11,6 +11,7 @@ from pathlib import Path
 ROOT = Path(__file__).parents[1]
 AT_HOME = {"README.md": "index.md", "README.pt-BR.md": "pt/index.md"}
 LANGUAGES = {".c": "c", ".py": "python"}
+NOTEBOOK = ".ipynb"
 
 FENCE = re.compile(r"(^```.*?^```[^\n]*$)", re.MULTILINE | re.DOTALL)
 TARGET = re.compile(r"(?<=\]\()[^)\s]+(?=\))|(?<=href=\")[^\"]+|(?<=src=\")[^\"]+")
@@ -24,7 +25,7 @@ def uri_of(place):
     """Return the source address in the site of a file, which is given from the root."""
     if place in AT_HOME:
         return AT_HOME[place]
-    suffix = ".md" if Path(place).suffix in LANGUAGES else ""
+    suffix = ".md" if Path(place).suffix in {*LANGUAGES, NOTEBOOK} else ""
     return place.removeprefix("docs/") + suffix
 
 
@@ -55,6 +56,16 @@ def places_of_the_site(pages):
     return found
 
 
+def page_and_pictures(notebook):
+    """Yield name and content of what a notebook is in the site: its page, then its pictures."""
+    from nbconvert import MarkdownExporter
+
+    named = {"unique_key": notebook.stem}  # what the names of its pictures begin with
+    text, resources = MarkdownExporter().from_filename(str(notebook), resources=named)
+    yield f"{notebook.name}.md", text
+    yield from resources["outputs"].items()
+
+
 def on_files(files, config):
     """Add what lies outside docs/."""
     from mkdocs.structure.files import File
@@ -69,6 +80,9 @@ def on_files(files, config):
             code = file.read_text(encoding="utf-8")
             text = f"# {place}\n\n````{language}\n{code}````\n"
             files.append(File.generated(config, uri, content=text))
+        elif file.suffix == NOTEBOOK:
+            for name, content in page_and_pictures(file):
+                files.append(File.generated(config, f"notebooks/{name}", content=content))
         else:
             files.append(File.generated(config, uri, abs_src_path=str(file)))
     return files

@@ -17,12 +17,13 @@ import pytest
 import typer
 from typer.core import TyperGroup
 
+from support.notebooks import as_page
 from unrolled.cli import catalogue, reference
 from unrolled.cli.catalogue import catalogue_page
 from unrolled.cli.main import app, train_app
 
 ROOT = Path(__file__).parents[1]
-PAGES = sorted([*ROOT.glob("*.md"), *ROOT.glob("docs/**/*.md")])
+PAGES = sorted([*ROOT.glob("*.md"), *ROOT.glob("docs/**/*.md"), *ROOT.glob("notebooks/*.py")])
 FOR_MAINTAINERS = [ROOT / "docs" / "architecture.md", *sorted(ROOT.glob("docs/decisions/*.md"))]
 
 FENCE = re.compile(r"^```(\w*).*?\n(.*?)^```", re.MULTILINE | re.DOTALL)
@@ -37,6 +38,11 @@ COMMAND = re.compile(r"(?:^|[\s/])unrolled +([a-z-].*)")
 
 def name_of(page: Path) -> str:
     return str(page.relative_to(ROOT))
+
+
+def text_of(page: Path) -> str:
+    """The page as Markdown; of a notebook what its source says."""
+    return as_page(page) if page.suffix == ".py" else page.read_text(encoding="utf-8")
 
 
 def python_of(text: str) -> str:
@@ -119,8 +125,9 @@ def names_of(tmp_path_factory):
     def names(page):
         folder = tmp_path_factory.mktemp(page.stem)
         script = folder / f"{page.stem}.py"
-        script.write_text(python_of(page.read_text(encoding="utf-8")), encoding="utf-8")
-        with contextlib.chdir(folder):
+        script.write_text(python_of(text_of(page)), encoding="utf-8")
+        with contextlib.chdir(folder), pytest.MonkeyPatch.context() as patch:
+            patch.setenv("MPLBACKEND", "agg")  # notebooks draw, and there is no screen
             return runpy.run_path(str(script))
 
     return names
@@ -156,7 +163,7 @@ def lost_links(text, page):
 
 @pytest.mark.parametrize("page", PAGES, ids=name_of)
 def test_links_within_the_repository_lead_somewhere(page):
-    assert lost_links(page.read_text(encoding="utf-8"), page) == []
+    assert lost_links(text_of(page), page) == []
 
 
 @pytest.mark.parametrize(
@@ -185,7 +192,7 @@ def test_weights_of_keras_are_read_as_keras_computes(names_of):
 
 @pytest.mark.parametrize("page", PAGES, ids=name_of)
 def test_commands_on_a_page_exist(page):
-    for arguments in commands_of(page.read_text(encoding="utf-8")):
+    for arguments in commands_of(text_of(page)):
         check_command(arguments)
 
 
@@ -199,7 +206,7 @@ def check_options(text):
 
 @pytest.mark.parametrize("page", PAGES, ids=name_of)
 def test_options_in_the_sentences_of_a_page_exist(page):
-    check_options(page.read_text(encoding="utf-8"))
+    check_options(text_of(page))
 
 
 def check_imports(code):
@@ -219,7 +226,7 @@ def check_imports(code):
 
 @pytest.mark.parametrize("page", PAGES, ids=name_of)
 def test_a_page_imports_from_packages(page):
-    check_imports(python_of(page.read_text(encoding="utf-8")))
+    check_imports(python_of(text_of(page)))
 
 
 def check_places(text):

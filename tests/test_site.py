@@ -14,13 +14,14 @@ import pytest
 import yaml
 
 import unrolled
+from support.notebooks import as_page
 
 ROOT = Path(__file__).parents[1]
 HOOKS = runpy.run_path(str(ROOT / "packaging" / "pages.py"))
 DOCS = [str(page.relative_to(ROOT)) for page in sorted(ROOT.glob("docs/**/*.md"))]
 PLACES = HOOKS["places_of_the_site"](DOCS)
 URIS = {HOOKS["uri_of"](place): place for place in PLACES}
-PAGES = [place for place in PLACES if place.endswith(".md")]
+PAGES = [place for place in PLACES if place.endswith((".md", ".ipynb"))]
 OF_MAINTAINERS = {"unrolled.cli"}  # its surface is its commands: docs/options.md
 REFERENCE = [
     line.removeprefix("::: ")
@@ -39,6 +40,14 @@ Loader.add_multi_constructor("tag:yaml.org,2002:python/", lambda *_: None)
 CONFIG = yaml.load((ROOT / "mkdocs.yml").read_text(encoding="utf-8"), Loader)
 
 
+def text_of(place):
+    """The page as Markdown; of a notebook what its source says."""
+    path = ROOT / place
+    if path.suffix == ".ipynb":
+        return as_page(path.with_suffix(".py"))
+    return path.read_text(encoding="utf-8")
+
+
 def pages_of(navigation):
     if isinstance(navigation, str):
         return [navigation]
@@ -54,7 +63,7 @@ def test_every_page_is_in_the_navigation_once():
 
 @pytest.mark.parametrize("place", PAGES)
 def test_links_of_a_page_lead_to_pages_and_files_of_the_site(place):
-    text = (ROOT / place).read_text(encoding="utf-8")
+    text = text_of(place)
     uri = HOOKS["uri_of"](place)
     HOOKS["_places"][uri] = place
     page = SimpleNamespace(file=SimpleNamespace(src_uri=uri))
@@ -114,7 +123,7 @@ def test_a_bar_within_code_is_read_as_github_reads_it():
 @pytest.mark.parametrize("place", PAGES)
 def test_lists_are_lists_for_markdown_in_python_too(place):
     """GitHub takes a list without a blank line before it, and one that is two blanks further in."""
-    text = "".join(HOOKS["FENCE"].split((ROOT / place).read_text(encoding="utf-8"))[::2])
+    text = "".join(HOOKS["FENCE"].split(text_of(place))[::2])
     before = ""
     for line in text.splitlines():
         item = re.match(r"( *)(?:[-*]|\d+\.) ", line)
