@@ -88,7 +88,7 @@ wheels: $(STAMP)
 INDEX ?=
 release: $(STAMP)
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --requirement packaging/requirements.txt
-	$(BIN)/python packaging/release.py $(PLATFORMS:%=--for %) $(if $(INDEX),--index $(INDEX))
+	$(BIN)/python packaging/release.py $(PLATFORMS:%=--for %) $(if $(INDEX),--index '$(INDEX)')
 
 # dist/ as a user meets it: from an index in a folder to the README's commands, without network.
 rehearsal: $(STAMP)

@@ -33,17 +33,16 @@ def main() -> None:
     each = "A platform to build kernels for; none: for none. All, if not given."
     parser.add_argument("--for", dest="platforms", action="append", default=[], help=each)
     parser.add_argument("--index", help="The index that must not have this version yet.")
-    parser.add_argument("--out", type=Path, default=ROOT / "dist")
     options = parser.parse_args()
     try:
-        release(ROOT, options.out.resolve(), options.platforms, options.index)
+        release(ROOT, options.platforms, options.index)
     except ReleaseError as error:
         sys.exit(f"no release: {error}")
     except subprocess.CalledProcessError as error:
         sys.exit(f"no release: {' '.join(map(str, error.cmd))} ended with {error.returncode}")
 
 
-def release(root: Path, out: Path, platforms: list[str], index: str | None) -> None:
+def release(root: Path, platforms: list[str], index: str | None) -> None:
     refuse_platforms(platforms)
     version = released_version(root)
     if index is not None:
@@ -51,38 +50,36 @@ def release(root: Path, out: Path, platforms: list[str], index: str | None) -> N
     commit = git(root, "rev-parse", "HEAD").strip()
     print(f"{NAME} {version}, commit {commit[:12]}", flush=True)
     with tempfile.TemporaryDirectory(prefix="release-") as own:
-        first, second = Path(own, "first"), Path(own, "another-folder")
-        built = build_in_clone(root, first, umask=0o022)
-        again = build_in_clone(root, second, umask=0o077)
+        clone, second = Path(own, "first"), Path(own, "another-folder")
+        built = build_in_clone(root, commit, clone, umask=0o022)
+        again = build_in_clone(root, commit, second, umask=0o077)
         refuse_different(built, again)
         refuse_other_version(built, version)
+        # From here on nothing is read from root, which may change while this takes its time.
+        dist = clone / "dist"
         if platforms != [PURE]:
-            make_platform_wheels(first, platforms)
-        files = sorted(first.joinpath("dist").iterdir())
-        run(sys.executable, "-m", "twine", "check", "--strict", *files)
-        pure = next(file for file in files if file.name.endswith("-none-any.whl"))
-        sbom = first / f"{NAME}-{version}.cdx.json"
-        try_installed(pure, Path(own, "installed"), sbom)
+            make_platform_wheels(clone, platforms)
+        run(sys.executable, "-m", "twine", "check", "--strict", *sorted(dist.iterdir()))
+        sbom = dist / f"{NAME}-{version}.cdx.json"
+        try_installed(clone, Path(own, "installed"), sbom)
         name_version(sbom, version)
-        shutil.rmtree(out, ignore_errors=True)
-        out.mkdir(parents=True)
-        for file in [*files, sbom]:
-            shutil.copyfile(file, out / file.name)
-    (out / "NOTES.md").write_text(notes_of(root, version) + "\n", encoding="utf-8")
-    sums = [f"{digest(file)}  {file.name}\n" for file in sorted(out.iterdir())]
-    (out / "SHA256SUMS").write_text("".join(sums), encoding="utf-8")
+        (dist / "NOTES.md").write_text(notes_of(clone, version) + "\n", encoding="utf-8")
+        sums = [f"{digest(file)}  {file.name}\n" for file in sorted(dist.iterdir())]
+        (dist / "SHA256SUMS").write_text("".join(sums), encoding="utf-8")
+        replace_folder(root / "dist", dist, draft=root / "build" / "dist")
     print("".join(sums), end="")
 
 
-def build_in_clone(root: Path, folder: Path, umask: int) -> dict[str, str]:
-    """Build the sdist, and the wheel from it, in a new clone of HEAD; return their digests.
+def build_in_clone(root: Path, commit: str, folder: Path, umask: int) -> dict[str, str]:
+    """Build the sdist, and the wheel from it, of a commit in a new clone; return their digests.
 
     Dates in them are the commit's. The tools are those of packaging/requirements.txt, whose
     versions stand in what they write.
     """
     git(root, "clone", "--quiet", "--no-hardlinks", str(root), str(folder))
-    git(folder, "checkout", "--quiet", "--detach", git(root, "rev-parse", "HEAD").strip())
-    environment = os.environ | {"SOURCE_DATE_EPOCH": git(root, "log", "-1", "--format=%ct").strip()}
+    git(folder, "checkout", "--quiet", "--detach", commit)
+    seconds = git(folder, "log", "-1", "--no-show-signature", "--format=%ct").strip()
+    environment = os.environ | {"SOURCE_DATE_EPOCH": seconds}
     command = [sys.executable, "-m", "build", "--no-isolation", "--outdir", "dist"]
     subprocess.run(
         command, cwd=folder, env=environment, check=True, stdout=subprocess.DEVNULL, umask=umask
@@ -124,17 +121,18 @@ def make_platform_wheels(folder: Path, platforms: list[str]) -> None:
     subprocess.run(command, env=environment, check=True)
 
 
-def try_installed(wheel: Path, folder: Path, sbom: Path) -> None:
-    """Install a wheel in a new environment and try it; write what that environment holds."""
-    venv.create(folder, with_pip=True)
+def try_installed(clone: Path, folder: Path, sbom: Path) -> None:
+    """Try a clone's wheel in a new environment; write what that environment holds."""
+    venv.create(folder)
     python = folder / ("Scripts" if os.name == "nt" else "bin") / "python"
-    pins = ROOT / "constraints.txt"
-    run(python, "-m", "pip", "install", "--quiet", "--constraint", pins, wheel)
+    (pure,) = clone.glob("dist/*-none-any.whl")
+    # pip stays outside, so that the environment holds what the wheel brings, and nothing else.
+    install = (sys.executable, "-m", "pip", "--python", python, "install", "--quiet")
+    run(*install, "--constraint", clone / "constraints.txt", pure)
     environment = {k: v for k, v in os.environ.items() if k != "PYTHONPATH"}
-    smoke = ROOT / "packaging" / "smoke.py"
+    smoke = clone / "packaging" / "smoke.py"
     subprocess.run([python, "-P", smoke], cwd=folder, env=environment, check=True)
-    run(python, "-m", "pip", "uninstall", "--quiet", "--yes", "pip", "setuptools")
-    component = ("--pyproject", ROOT / "pyproject.toml", "--mc-type", "library")
+    component = ("--pyproject", clone / "pyproject.toml", "--mc-type", "library")
     output = ("--output-reproducible", "--output-format", "JSON", "--output-file", sbom)
     run(sys.executable, "-m", "cyclonedx_py", "environment", python, *component, *output)
 
@@ -179,6 +177,16 @@ def refuse_published(version: str, published: set[str], index: str) -> None:
     if version in published:
         message = f"{index} has {NAME} {version} already, and a version is published once."
         raise ReleaseError(f"{message} Tag another.")
+
+
+def replace_folder(folder: Path, source: Path, draft: Path) -> None:
+    """Put a copy of a folder in the place of another; what stood there goes once it is whole."""
+    if draft.exists():
+        shutil.rmtree(draft)
+    shutil.copytree(source, draft)
+    if folder.exists():
+        shutil.rmtree(folder)
+    draft.rename(folder)
 
 
 def run(*command: str | Path) -> None:

@@ -59,7 +59,7 @@ def test_a_commit_without_a_tag_is_refused(repository):
 def test_a_commit_with_two_versions_is_refused(repository):
     git(repository, "tag", "v1.2.0")
     git(repository, "tag", "v1.3.0")
-    with pytest.raises(versions.ReleaseError, match=r"has v1\.2\.0, v1\.3\.0"):
+    with pytest.raises(versions.ReleaseError, match=r"has v1\.2\.0, v1\.3\.0: git tag -d rem"):
         versions.released_version(repository)
 
 
@@ -77,6 +77,7 @@ def test_a_folder_with_changes_is_refused(repository, name):
         ("# Changelog\n", "it has none"),
         (CHANGES.replace("1.2.0", "1.2.1"), r"its first is of 1\.2\.1"),
         (CHANGES.replace("2026-11-30", "unreleased"), r"needs its date, and has \(unreleased\)"),
+        (CHANGES.replace("2026-11-30", "2026-11-31"), r"needs its date, and has \(2026-11-31\)"),
         (CHANGES.replace(" (2026-11-30)", ""), "needs its date, and has nothing"),
         (CHANGES.replace("- It runs.", ""), "is empty"),
     ],
@@ -110,6 +111,16 @@ def test_builds_with_other_bytes_or_of_another_version_are_refused(capsys):
         release.refuse_different(built, built | {"unrolled-1.2.0.tar.gz": "c"})
     with pytest.raises(versions.ReleaseError, match=r"expected unrolled-1\.3\.0-py3"):
         release.refuse_other_version(built, "1.3.0")
+
+
+def test_a_release_takes_the_place_of_what_was_in_its_folder(tmp_path):
+    new, dist, draft = (tmp_path / name for name in ("new", "dist", "build/dist"))
+    for folder, name in ((new, "1.3.0"), (dist, "1.2.0"), (draft, "left by an interruption")):
+        folder.mkdir(parents=True)
+        (folder / name).write_text(name, encoding="utf-8")
+    release.replace_folder(dist, new, draft=draft)
+    assert [file.name for file in dist.iterdir()] == ["1.3.0"]
+    assert not draft.exists()
 
 
 def test_a_version_is_published_once(tmp_path):
