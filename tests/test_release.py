@@ -96,6 +96,14 @@ def test_a_citation_of_another_version_is_refused(repository):
         versions.released_version(repository)
 
 
+def test_clones_and_archives_look_for_the_same_tags():
+    archival = (ROOT / ".git_archival.txt").read_text(encoding="utf-8")
+    if "$Format" not in archival:
+        pytest.skip("this is a copy that git archive made")
+    options = PROJECT["tool"]["hatch"]["version"]["raw-options"]
+    assert f"match={options['scm']['git']['describe_command'][-1]})" in archival
+
+
 def test_citation_and_changelog_of_this_repository_name_one_version():
     first = versions.sections((ROOT / "CHANGELOG.md").read_text(encoding="utf-8"))[0]
     citation = yaml.safe_load((ROOT / "CITATION.cff").read_text(encoding="utf-8"))
