@@ -17,15 +17,18 @@ import subprocess
 import sys
 import tempfile
 import venv
+from http.client import HTTPException
 from pathlib import Path
 from urllib.parse import urlsplit
-from urllib.request import url2pathname
+from urllib.request import Request, url2pathname, urlopen
 
+from index import FILE
 from versions import ReleaseError, git, notes_of, released_version
 
 ROOT = Path(__file__).parents[1]
 PURE = "none"
 NAME = "unrolled"
+SECONDS = 60  # that an index has to answer
 
 
 def main() -> None:
@@ -145,32 +148,44 @@ def name_version(sbom: Path, version: str) -> None:
 
 
 def published_versions(index: str) -> set[str]:
-    """Return the versions that an index has, asked by pip.
+    """Return the versions that an index has, by the names of the files on its page.
+
+    pip is not asked: a page that an index refuses is to it a package that is not there.
 
     Raises:
-        ReleaseError: It cannot be asked.
+        ReleaseError: It cannot be asked, or there is no index at this address.
     """
-    address = urlsplit(index)
-    if address.scheme == "file" and not Path(url2pathname(address.path)).is_dir():
-        raise ReleaseError(f"{index} is not a folder: pip would find nothing there, and be silent.")
-    command = [
-        sys.executable,
-        "-m",
-        "pip",
-        "index",
-        "versions",
-        NAME,
-        "--pre",
-        "--index-url",
-        index,
-    ]
-    done = subprocess.run(command, capture_output=True, text=True)
-    if done.returncode == 0:
-        listed = re.search(r"Available versions: (.*)", done.stdout)
-        return set(listed[1].split(", ")) if listed else set()
-    if "No matching distribution found" in done.stderr and "retrying" not in done.stderr.lower():
+    root = index.rstrip("/") + "/"
+    is_folder = root.startswith("file:")
+    if is_folder and not Path(url2pathname(urlsplit(root).path)).is_dir():
+        raise ReleaseError(f"{index} is not a folder.")
+    page = answer_of(f"{root}{NAME}/{'index.html' if is_folder else ''}")
+    if page is None:
+        if not is_folder and answer_of(root, method="HEAD") is None:
+            raise ReleaseError(f"There is no index at {index}.")
         return set()
-    raise ReleaseError(f"{index} cannot be asked: {done.stderr.strip()}")
+    names = re.findall(r">\s*([^<>\s]+)\s*</a>", page)
+    files = [match for name in names if (match := FILE.fullmatch(name))]
+    if not files:
+        raise ReleaseError(f"The page of {NAME} at {index} names no file of it: is it an index?")
+    return {match["version"] for match in files}
+
+
+def answer_of(address: str, method: str = "GET") -> str | None:
+    """Return what is at an address, or None where nothing is.
+
+    Raises:
+        ReleaseError: That cannot be told.
+    """
+    try:
+        request = Request(address, headers={"Accept": "text/html"}, method=method)
+        with urlopen(request, timeout=SECONDS) as answer:
+            return answer.read().decode()
+    except (OSError, ValueError, HTTPException) as error:
+        cause = getattr(error, "reason", None)
+        if getattr(error, "code", None) == 404 or isinstance(cause, FileNotFoundError):
+            return None
+        raise ReleaseError(f"{address} cannot be asked: {error}.") from error
 
 
 def refuse_published(version: str, published: set[str], index: str) -> None:

@@ -5,7 +5,9 @@ import re
 import subprocess
 import sys
 import tomllib
+from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
+from threading import Thread
 
 import pytest
 import yaml
@@ -184,8 +186,65 @@ def test_every_requirement_of_an_extra_has_its_licence_on_the_page():
 
 
 def test_an_index_that_is_not_there_is_refused(tmp_path):
-    with pytest.raises(versions.ReleaseError, match="nowhere is not a folder"):
-        release.published_versions((tmp_path / "nowhere").as_uri())
+    for address, complaint in [
+        ((tmp_path / "nowhere").as_uri(), "nowhere is not a folder"),
+        ("http://127.0.0.1:1/simple", "cannot be asked: .*refused"),
+        ("simple", "cannot be asked: unknown url type"),
+    ]:
+        with pytest.raises(versions.ReleaseError, match=complaint):
+            release.published_versions(address)
+
+
+def test_the_versions_of_an_index_in_a_folder_are_told(tmp_path):
+    dist = tmp_path / "dist"
+    dist.mkdir()
+    for name in ("unrolled-1.2.0.tar.gz", "unrolled-1.2.0-py3-none-any.whl"):
+        (dist / name).write_text(name, encoding="utf-8")
+    assert release.published_versions(tmp_path.as_uri()) == set()
+    simple = index.publish(dist, tmp_path / "index")
+    assert release.published_versions(simple.as_uri()) == {"1.2.0"}
+
+
+@pytest.fixture
+def answers():
+    """What a server says to each path, and its address."""
+    known = {}
+
+    class Handler(BaseHTTPRequestHandler):
+        def do_GET(self):
+            status, text = known.get(self.path, (404, ""))
+            self.send_response(status)
+            self.end_headers()
+            self.wfile.write(text.encode())
+
+        do_HEAD = do_GET
+
+        def log_message(self, *words):
+            pass
+
+    with HTTPServer(("127.0.0.1", 0), Handler) as server:
+        thread = Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
+        thread.start()
+        yield known, f"http://127.0.0.1:{server.server_port}/simple/"
+        server.shutdown()
+        thread.join()
+
+
+def test_the_versions_of_an_index_are_told_and_what_is_none_is_refused(answers):
+    known, address = answers
+    with pytest.raises(versions.ReleaseError, match="There is no index at"):
+        release.published_versions(address)
+    known["/simple/"] = (200, "")
+    assert release.published_versions(address) == set()
+    known["/simple/unrolled/"] = (200, '<a href="x">\n unrolled-1.2.0rc1.tar.gz</a> <a>1.3.0</a>')
+    assert release.published_versions(address) == {"1.2.0rc1"}
+    known["/simple/unrolled/"] = (200, "Please log in.")
+    with pytest.raises(versions.ReleaseError, match="names no file"):
+        release.published_versions(address)
+    for status in (401, 403, 500, 503):
+        known["/simple/unrolled/"] = (status, "")
+        with pytest.raises(versions.ReleaseError, match=f"cannot be asked: .*{status}"):
+            release.published_versions(address)
 
 
 def plain(requirement):
