@@ -78,7 +78,7 @@ sanitize: $(STAMP)
 PLATFORMS ?=
 wheels: $(STAMP)
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --requirement packaging/requirements.txt
-	rm -f dist/unrolled-*.whl
+	rm -rf dist
 	$(BIN)/python -m pip wheel --quiet --disable-pip-version-check --no-deps --wheel-dir dist .
 	$(BIN)/python packaging/wheels.py dist/unrolled-*-py3-none-any.whl $(PLATFORMS:%=--for %)
 
