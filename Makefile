@@ -84,7 +84,7 @@ sanitize: $(STAMP)
 PLATFORMS ?=
 wheels: $(STAMP)
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --requirement packaging/requirements.txt
-	rm -f dist/unrolled-*.whl
+	rm -rf dist
 	$(BIN)/python -m pip wheel --quiet --disable-pip-version-check --no-deps --wheel-dir dist .
 	$(BIN)/python packaging/wheels.py dist/unrolled-*-py3-none-any.whl $(PLATFORMS:%=--for %)
 
@@ -94,7 +94,7 @@ wheels: $(STAMP)
 INDEX ?=
 release: $(STAMP)
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --requirement packaging/requirements.txt
-	$(BIN)/python packaging/release.py $(PLATFORMS:%=--for %) $(if $(INDEX),--index $(INDEX))
+	$(BIN)/python packaging/release.py $(PLATFORMS:%=--for %) $(if $(INDEX),--index '$(INDEX)')
 
 # dist/ as a user meets it: from an index in a folder to the README's commands, without network.
 rehearsal: $(STAMP)

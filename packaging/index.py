@@ -22,7 +22,7 @@ def main() -> None:
     parser.add_argument("index", type=Path, help="Folder of the index; made where it is missing.")
     options = parser.parse_args()
     try:
-        print((publish(options.dist, options.index)).absolute().as_uri())
+        print(publish(options.dist, options.index).absolute().as_uri())
     except IndexRefusal as error:
         sys.exit(f"not published: {error}")
 

@@ -3,8 +3,8 @@
     python packaging/rehearsal.py [--dist dist] [--minutes 0.2]
 
 A new environment takes this version from that index, by its checksum, and what it needs from the
-index that pip has. Then, without network where the system lets one be cut off: the two commands of
-the README, `unrolled train lm --standard-library` and the checks, of what is installed.
+index that pip has. Then, without network where the system allows that, what the README begins with:
+`make run` by the installed command, and in place of `make test` the checks of what is installed.
 """
 
 import argparse
@@ -19,7 +19,7 @@ import time
 import venv
 from pathlib import Path
 
-from index import FILE, publish
+from index import FILE, IndexRefusal, publish
 
 ROOT = Path(__file__).parents[1]
 OFFLINE = ("unshare", "--user", "--map-root-user", "--net")
@@ -27,11 +27,14 @@ OFFLINE = ("unshare", "--user", "--map-root-user", "--net")
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
-    parser.add_argument("--dist", type=Path, default=ROOT / "dist")
-    parser.add_argument("--minutes", default="0.2", help="Of training.")
+    parser.add_argument("--dist", type=Path, default=ROOT / "dist", help="Folder of the release.")
+    parser.add_argument("--minutes", default="0.2", help="Minutes of training.")
     options = parser.parse_args()
     with tempfile.TemporaryDirectory(prefix="rehearsal-") as own:
-        rehearse(options.dist, Path(own), options.minutes)
+        try:
+            rehearse(options.dist, Path(own), options.minutes)
+        except IndexRefusal as error:
+            sys.exit(f"no rehearsal: {error}; `make release` fills it")
 
 
 def rehearse(dist: Path, folder: Path, minutes: str) -> None:
@@ -73,9 +76,8 @@ def offline() -> tuple[str, ...]:
     """Return the words before a command that is to have no network; none where that is refused."""
     if shutil.which("unshare") is None:
         return ()
-    return (
-        OFFLINE if subprocess.run([*OFFLINE, "true"], capture_output=True).returncode == 0 else ()
-    )
+    refused = subprocess.run([*OFFLINE, "true"], capture_output=True).returncode
+    return () if refused else OFFLINE
 
 
 def tell(command: list, home: Path) -> None:

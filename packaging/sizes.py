@@ -14,6 +14,7 @@ import platform
 import re
 import subprocess
 import sys
+import sysconfig
 import tempfile
 import tomllib
 from importlib.metadata import Distribution, distributions
@@ -47,9 +48,14 @@ def measured() -> dict:
     everything = {pair: None for versions in sets.values() for pair in versions.items()}
     pins = [f"{name}=={version}" for name, version in everything if name not in of_torch]
     with tempfile.TemporaryDirectory() as folder:
-        pip("install", "--quiet", "--no-deps", "--no-compile", "--target", folder, str(ROOT), *pins)
-        sizes = {normal(each.name): size_of(each) for each in distributions(path=[folder])}
-        own = next(each.version for each in distributions(path=[folder]) if each.name == "unrolled")
+        # By --target, files beside site-packages would not be where their package lists them.
+        into = ["--ignore-installed", "--prefix", folder, "--no-deps", "--no-compile"]
+        pip("install", "--quiet", *into, str(ROOT), *pins)
+        bases = {"base": folder, "platbase": folder}
+        places = sorted({sysconfig.get_path(name, vars=bases) for name in ("purelib", "platlib")})
+        installed = list(distributions(path=places))
+        sizes = {normal(each.name): size_of(each) for each in installed}
+        own = next(each.version for each in installed if each.name == "unrolled")
     sets["core"] = {"unrolled": own, **sets["core"]}
     rows = {}
     for name, versions in sets.items():
@@ -83,7 +89,7 @@ def normal(name: str) -> str:
 
 def size_of(distribution: Distribution) -> int:
     files = [Path(str(distribution.locate_file(each))) for each in distribution.files or ()]
-    return sum(file.stat().st_size for file in files if file.is_file())
+    return sum(file.stat().st_size for file in files)
 
 
 def with_table(page: str, results: dict) -> str:

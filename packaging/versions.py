@@ -5,12 +5,12 @@ Not for building (`release.py`). Nothing here is written.
 
 import re
 import subprocess
+from datetime import date
 from pathlib import Path
 from typing import NamedTuple
 
 HEADING = re.compile(r"^## (\S+)(?: \((.*)\))?$", re.MULTILINE)
 TAG = re.compile(r"v(\d+\.\d+\.\d+(?:(?:a|b|rc)\d+)?)")
-DATE = re.compile(r"\d{4}-\d\d-\d\d")
 MOST_NAMED = 5
 
 
@@ -61,8 +61,9 @@ def tagged_version(root: Path) -> str:
     if len(versions) == 1:
         return versions[0]
     has = ", ".join(tags) or "none"
-    wanted = "git tag -a v1.2.3 -m v1.2.3, or v1.2.3rc1, makes one"
-    raise ReleaseError(f"HEAD needs one tag of a version, and has {has}: {wanted}.")
+    one = "git tag -a v1.2.3 -m v1.2.3, or v1.2.3rc1, makes one"
+    hint = "git tag -d removes one" if versions else one
+    raise ReleaseError(f"HEAD needs one tag of a version, and has {has}: {hint}.")
 
 
 def sections(changelog: str) -> list[Section]:
@@ -86,12 +87,19 @@ def notes_of(root: Path, version: str) -> str:
     if not known or known[0].version != version:
         first = f"its first is of {known[0].version}" if known else "it has none"
         raise ReleaseError(f"CHANGELOG.md has to begin with the section {heading}; {first}.")
-    if not DATE.fullmatch(known[0].when):
+    if not is_date(known[0].when):
         has = f"({known[0].when})" if known[0].when else "nothing"
         raise ReleaseError(f"CHANGELOG.md: the heading {heading} needs its date, and has {has}.")
     if not known[0].text:
         raise ReleaseError(f"CHANGELOG.md: the section {heading} is empty. Say what has changed.")
     return known[0].text
+
+
+def is_date(text: str) -> bool:
+    try:
+        return date.fromisoformat(text).isoformat() == text  # not another form of ISO 8601
+    except ValueError:
+        return False
 
 
 def git(root: Path, *arguments: str) -> str:

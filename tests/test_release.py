@@ -5,7 +5,9 @@ import re
 import subprocess
 import sys
 import tomllib
+from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
+from threading import Thread
 
 import pytest
 import yaml
@@ -59,7 +61,7 @@ def test_a_commit_without_a_tag_is_refused(repository):
 def test_a_commit_with_two_versions_is_refused(repository):
     git(repository, "tag", "v1.2.0")
     git(repository, "tag", "v1.3.0")
-    with pytest.raises(versions.ReleaseError, match=r"has v1\.2\.0, v1\.3\.0"):
+    with pytest.raises(versions.ReleaseError, match=r"has v1\.2\.0, v1\.3\.0: git tag -d rem"):
         versions.released_version(repository)
 
 
@@ -77,6 +79,7 @@ def test_a_folder_with_changes_is_refused(repository, name):
         ("# Changelog\n", "it has none"),
         (CHANGES.replace("1.2.0", "1.2.1"), r"its first is of 1\.2\.1"),
         (CHANGES.replace("2026-11-30", "unreleased"), r"needs its date, and has \(unreleased\)"),
+        (CHANGES.replace("2026-11-30", "2026-11-31"), r"needs its date, and has \(2026-11-31\)"),
         (CHANGES.replace(" (2026-11-30)", ""), "needs its date, and has nothing"),
         (CHANGES.replace("- It runs.", ""), "is empty"),
     ],
@@ -95,6 +98,14 @@ def test_a_citation_of_another_version_is_refused(repository):
         versions.released_version(repository)
 
 
+def test_clones_and_archives_look_for_the_same_tags():
+    archival = (ROOT / ".git_archival.txt").read_text(encoding="utf-8")
+    if "$Format" not in archival:
+        pytest.skip("this is a copy that git archive made")
+    options = PROJECT["tool"]["hatch"]["version"]["raw-options"]
+    assert f"match={options['scm']['git']['describe_command'][-1]})" in archival
+
+
 def test_citation_and_changelog_of_this_repository_name_one_version():
     first = versions.sections((ROOT / "CHANGELOG.md").read_text(encoding="utf-8"))[0]
     citation = yaml.safe_load((ROOT / "CITATION.cff").read_text(encoding="utf-8"))
@@ -110,6 +121,16 @@ def test_builds_with_other_bytes_or_of_another_version_are_refused(capsys):
         release.refuse_different(built, built | {"unrolled-1.2.0.tar.gz": "c"})
     with pytest.raises(versions.ReleaseError, match=r"expected unrolled-1\.3\.0-py3"):
         release.refuse_other_version(built, "1.3.0")
+
+
+def test_a_release_takes_the_place_of_what_was_in_its_folder(tmp_path):
+    new, dist, draft = (tmp_path / name for name in ("new", "dist", "build/dist"))
+    for folder, name in ((new, "1.3.0"), (dist, "1.2.0"), (draft, "left by an interruption")):
+        folder.mkdir(parents=True)
+        (folder / name).write_text(name, encoding="utf-8")
+    release.replace_folder(dist, new, draft=draft)
+    assert [file.name for file in dist.iterdir()] == ["1.3.0"]
+    assert not draft.exists()
 
 
 def test_a_version_is_published_once(tmp_path):
@@ -165,8 +186,65 @@ def test_every_requirement_of_an_extra_has_its_licence_on_the_page():
 
 
 def test_an_index_that_is_not_there_is_refused(tmp_path):
-    with pytest.raises(versions.ReleaseError, match="nowhere is not a folder"):
-        release.published_versions((tmp_path / "nowhere").as_uri())
+    for address, complaint in [
+        ((tmp_path / "nowhere").as_uri(), "nowhere is not a folder"),
+        ("http://127.0.0.1:1/simple", "cannot be asked: .*refused"),
+        ("simple", "cannot be asked: unknown url type"),
+    ]:
+        with pytest.raises(versions.ReleaseError, match=complaint):
+            release.published_versions(address)
+
+
+def test_the_versions_of_an_index_in_a_folder_are_told(tmp_path):
+    dist = tmp_path / "dist"
+    dist.mkdir()
+    for name in ("unrolled-1.2.0.tar.gz", "unrolled-1.2.0-py3-none-any.whl"):
+        (dist / name).write_text(name, encoding="utf-8")
+    assert release.published_versions(tmp_path.as_uri()) == set()
+    simple = index.publish(dist, tmp_path / "index")
+    assert release.published_versions(simple.as_uri()) == {"1.2.0"}
+
+
+@pytest.fixture
+def answers():
+    """What a server says to each path, and its address."""
+    known = {}
+
+    class Handler(BaseHTTPRequestHandler):
+        def do_GET(self):
+            status, text = known.get(self.path, (404, ""))
+            self.send_response(status)
+            self.end_headers()
+            self.wfile.write(text.encode())
+
+        do_HEAD = do_GET
+
+        def log_message(self, *words):
+            pass
+
+    with HTTPServer(("127.0.0.1", 0), Handler) as server:
+        thread = Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
+        thread.start()
+        yield known, f"http://127.0.0.1:{server.server_port}/simple/"
+        server.shutdown()
+        thread.join()
+
+
+def test_the_versions_of_an_index_are_told_and_what_is_none_is_refused(answers):
+    known, address = answers
+    with pytest.raises(versions.ReleaseError, match="There is no index at"):
+        release.published_versions(address)
+    known["/simple/"] = (200, "")
+    assert release.published_versions(address) == set()
+    known["/simple/unrolled/"] = (200, '<a href="x">\n unrolled-1.2.0rc1.tar.gz</a> <a>1.3.0</a>')
+    assert release.published_versions(address) == {"1.2.0rc1"}
+    known["/simple/unrolled/"] = (200, "Please log in.")
+    with pytest.raises(versions.ReleaseError, match="names no file"):
+        release.published_versions(address)
+    for status in (401, 403, 500, 503):
+        known["/simple/unrolled/"] = (status, "")
+        with pytest.raises(versions.ReleaseError, match=f"cannot be asked: .*{status}"):
+            release.published_versions(address)
 
 
 def plain(requirement):
