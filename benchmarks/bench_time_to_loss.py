@@ -202,7 +202,8 @@ def main():
     options = parser.parse_args()
     torch.set_num_threads(options.threads)
     content = read_text([options.text])
-    cut = int(len(content) * (1 - DataOptions.held_out))
+    part = DataOptions(files=(str(options.text),)).held_out_part
+    cut = int(len(content) * (1 - part))
     text = (content, CharVocabulary.from_text(content), cut)
     recipes = [
         Recipe("plain torch", 2e-3, 0.0, 128, like_ours=False),

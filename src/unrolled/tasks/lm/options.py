@@ -12,7 +12,6 @@ from unrolled.training import options as training
 
 __all__ = [
     "HELP",
-    "STREAMED_HELD_OUT",
     "DataOptions",
     "ModelOptions",
     "PredictOptions",
