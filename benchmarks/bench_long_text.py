@@ -7,7 +7,7 @@ which reads what is held out, the processor time, and the highest resident memor
 process (VmHWM; Linux). The first command may find none of the text in the system's cache, the next
 ones some: the load and the rate at which the file is read without us are printed beside it.
 
-    python benchmarks/bench_long_text.py input.txt other.txt --folder /tmp/long --gigabytes 10
+    python benchmarks/bench_long_text.py input.txt other.txt --folder long --gigabytes 10
 """
 
 import argparse

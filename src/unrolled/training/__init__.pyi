@@ -7,7 +7,7 @@ from .checkpoint import (
     save_weights,
     weight_shapes,
 )
-from .distributed import ALONE, Processes, initialize_distributed, num_sharing, share
+from .distributed import ALONE, Processes, initialize_distributed, num_sharing, share, share_rows
 from .examples import ExamplesObjective
 from .metrics_log import loss_curves, read_metrics
 from .objective import Objective
@@ -48,6 +48,7 @@ __all__ = [
     "require_finite",
     "save_weights",
     "share",
+    "share_rows",
     "weight_shapes",
     "writing",
 ]

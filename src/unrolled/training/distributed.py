@@ -7,7 +7,7 @@ run's folder, and tells the others what is in it: they may be computers without 
 
 import gc
 import os
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from contextvars import ContextVar
 from dataclasses import dataclass
@@ -18,7 +18,7 @@ import torch.distributed as dist
 from torch import nn
 from torch.nn.parallel import DistributedDataParallel
 
-__all__ = ["ALONE", "Processes", "initialize_distributed", "num_sharing", "share"]
+__all__ = ["ALONE", "Processes", "initialize_distributed", "num_sharing", "share", "share_rows"]
 
 T = TypeVar("T")
 Item = TypeVar("Item")
@@ -149,6 +149,25 @@ def share(compute: Callable[[Item], T], items: Iterable[Item]) -> Iterator[T]:
             if failure is not None:
                 raise failure
             yield result
+
+
+def share_rows(
+    compute: Callable[[list[int]], Sequence[T]], batches: Sequence[list[int]]
+) -> list[T]:
+    """Return what `compute` makes of each example, in the order of the examples, by `share`.
+
+    Args:
+        compute: Makes of the indices of a batch a row for each.
+        batches: The indices of all examples, in any order.
+
+    Example:
+        >>> share_rows(lambda batch: [f"of {index}" for index in batch], [[1, 2], [0]])
+        ['of 0', 'of 1', 'of 2']
+    """
+    rows: dict[int, T] = {}
+    for batch, computed in zip(batches, share(compute, batches), strict=True):
+        rows.update(zip(batch, computed, strict=True))
+    return [rows[index] for index in range(len(rows))]
 
 
 @contextmanager

@@ -14,7 +14,7 @@ from unrolled.networks.devices import moved
 from unrolled.tasks.caption.model import Captioner
 from unrolled.tasks.caption.neighbours import WEIGHTS
 from unrolled.tasks.caption.search import best_captions, best_of, candidates_of
-from unrolled.training import share
+from unrolled.training import share_rows
 
 __all__ = ["describe_all", "figures_by_weight"]
 
@@ -72,12 +72,8 @@ def _written(
         media, lengths = moved(collate([contents[index] for index in batch]), captioner)
         return best_captions(captioner, media, lengths, options)
 
-    rows: Rows = [[] for _ in contents]
     batches = batches_by_length([len(content) for content in contents], _AT_ONCE)
-    for batch, found in zip(batches, share(searched, batches), strict=True):
-        for index, row in zip(batch, found, strict=True):
-            rows[index] = row
-    return rows
+    return share_rows(searched, batches)
 
 
 @torch.inference_mode()

@@ -16,7 +16,7 @@ from unrolled.networks.devices import moved
 from unrolled.networks.word_search import known_words, search_words
 from unrolled.tasks.translate.model import EncoderDecoder
 from unrolled.tasks.translate.way import Way
-from unrolled.training import share
+from unrolled.training import share_rows
 
 __all__ = ["ByDecoder"]
 
@@ -58,12 +58,8 @@ class ByDecoder(Way):
             state = self.network.start(source, lengths)
             return search_words(self.network.decoder, state, len(batch), options)
 
-        hypotheses: list[list[Hypothesis]] = [[] for _ in sources]
         batches = batches_by_length([len(tokens) for tokens in sources], _ROWS_AT_ONCE)
-        for batch, rows in zip(batches, share(searched, batches), strict=True):
-            for index, row in zip(batch, rows, strict=True):
-                hypotheses[index] = row
-        return hypotheses
+        return share_rows(searched, batches)
 
     @torch.inference_mode()
     def attention(self, source: Tensor, hypotheses: Sequence[Hypothesis]) -> list[Tensor] | None:

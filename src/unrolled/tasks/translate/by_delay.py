@@ -17,7 +17,7 @@ from unrolled.networks import Hypothesis, SearchOptions, word_loss
 from unrolled.networks.devices import moved
 from unrolled.tasks.translate.delayed_model import DelayedModel
 from unrolled.tasks.translate.way import Way
-from unrolled.training import share
+from unrolled.training import share_rows
 
 __all__ = ["ByDelay"]
 
@@ -73,12 +73,8 @@ class ByDelay(Way):
             log_probabilities, tokens = said.log_softmax(-1).max(-1)
             return [_hypothesis(*row) for row in zip(tokens, log_probabilities, strict=True)]
 
-        hypotheses: list[list[Hypothesis]] = [[] for _ in sources]
         batches = batches_by_length([len(tokens) for tokens in sources], _ROWS_AT_ONCE)
-        for batch, rows in zip(batches, share(answered, batches), strict=True):
-            for index, hypothesis in zip(batch, rows, strict=True):
-                hypotheses[index] = [hypothesis]
-        return hypotheses
+        return [[hypothesis] for hypothesis in share_rows(answered, batches)]
 
     def attention(
         self,
