@@ -88,6 +88,27 @@ def test_the_page_does_not_say_by_itself_what_a_model_can_read(open_page):
     until(page, "document.querySelector('.mirror .here')?.textContent === 'h'")
 
 
+def test_the_caret_is_placed_anew_when_a_late_answer_says_what_is_read(open_page):
+    page = open_page(view="write", run="lstm", text="hear")
+    page.wait_for_selector(".mirror .here")
+    held = []
+    page.route("**/api/read", lambda route: held.append(route))
+    editor = page.locator("#text")
+    editor.focus()
+    page.keyboard.press("Control+End")
+    editor.press_sequentially("ééé")
+    editor.press_sequentially("ar")
+    for _ in range(2):
+        page.keyboard.press("ArrowLeft")
+    until(page, "location.hash.includes('position=6')")  # nobody has said yet that é is not read
+    assert len(held) == 1
+    page.route("**/api/read", lambda route: route.continue_())
+    held[0].continue_()
+    until(page, "document.querySelectorAll('.mirror .unknown').length === 3")
+    until(page, "location.hash.includes('position=3')")
+    until(page, "document.querySelector('.mirror .here')?.textContent === 'r'")
+
+
 @pytest.mark.parametrize("view", ["write", "step", "unroll", "gradient", "compare"])
 def test_a_link_to_a_view_says_what_is_passed_over(open_page, view):
     page = open_page(view=view, run="lstm", text="hear m日e speak")

@@ -142,8 +142,8 @@ export function write(root, { signal, report }) {
       report(null);
       show(name, chosen.values(answer));
       refreshMap();
-      if (isPlaced || document.activeElement !== editor) return;
-      set({ position: tokenAtCaret(state.text) });
+      // the caret's place was counted before this answer said which characters are read
+      if (document.activeElement === editor) set({ position: tokenAtCaret(state.text) });
     } catch (error) {
       if (!signal.aborted) report(error);
     }
