@@ -190,8 +190,13 @@ class Killed(BaseException):
     """Nothing that the training could catch."""
 
 
-@pytest.mark.parametrize("name", RUNS)
-def test_a_killed_run_that_is_resumed_ends_with_the_same_bits(name, tmp_path):
+@pytest.mark.parametrize(
+    ("name", "precision"), [*((name, "float32") for name in RUNS), ("lm", "bfloat16")]
+)
+def test_a_killed_run_that_is_resumed_ends_with_the_same_bits(
+    name, precision, tmp_path, monkeypatch
+):
+    monkeypatch.setitem(TRAINING, "precision", precision)
     whole = prepare_small(name, tmp_path, "whole")
     whole.trainer.fit()
     killed = prepare_small(name, tmp_path, "killed")
@@ -241,6 +246,21 @@ def test_an_update_in_parts_is_the_update_of_the_whole_batch(name, tmp_path, mon
     assert len(measured[0]) > 2
     for whole, parts in zip(*measured, strict=True):
         assert parts == pytest.approx(whole, rel=1e-5)
+
+
+@pytest.mark.parametrize("name", [name for name in TASKS if name != "sign"])
+def test_training_in_bfloat16_is_near_that_in_float32(name, tmp_path, monkeypatch):
+    losses = {}
+    for precision in ("float32", "bfloat16"):
+        monkeypatch.setitem(TRAINING, "precision", precision)
+        prepared = prepare_small(name, tmp_path, precision)
+        prepared.trainer.fit()
+        lines = prepared.trainer.run.metrics_path.read_text().splitlines()
+        logged = [line for line in map(json.loads, lines) if line["kind"] == "train"]
+        losses[precision] = [line["loss"] for line in logged]
+    assert all(weight.dtype is torch.float32 for weight in prepared.trainer.model.parameters())
+    assert losses["bfloat16"] != losses["float32"]
+    assert losses["bfloat16"] == pytest.approx(losses["float32"], rel=0.02)
 
 
 @pytest.mark.parametrize("name", [name for name in TASKS if name != "sign"])

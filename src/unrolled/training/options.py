@@ -13,10 +13,13 @@ from unrolled.errors import OptionError, field
 from unrolled.networks.options import Device
 from unrolled.options import Option, Options, absolute, options
 
-__all__ = ["FEWEST", "LAST", "Budget", "LengthOptions", "TrainingOptions"]
+__all__ = ["BFLOAT16", "FEWEST", "LAST", "Budget", "LengthOptions", "TrainingOptions"]
 
 LAST = "last"
 """What is selected where no metric chooses: the last weights, averaged."""
+
+BFLOAT16 = "bfloat16"
+"""The precision in which only factors of products are rounded (precision.py)."""
 
 FEWEST = 30
 """Held-out examples that choose weights: of fewer, chance decides."""
@@ -177,6 +180,15 @@ class TrainingOptions(LengthOptions):
     weight_decay: Annotated[
         float, Option("Weight decay of AdamW, for matrices only.", within="[0, inf)")
     ] = 0.01
+    precision: Annotated[
+        str,
+        Option(
+            f"What training computes in. With {BFLOAT16} the factors of products are rounded to "
+            "it; weights, sums and losses are float32. It is faster where the processor multiplies "
+            "such numbers (AVX512-BF16, most GPUs), and for large models.",
+            choices=("float32", BFLOAT16),
+        ),
+    ] = "float32"
     clip_norm: Annotated[
         float | None,
         Option("Clip gradients to this norm.", within="(0, inf)", absent="never"),

@@ -31,6 +31,7 @@ from unrolled.training.metrics_log import MetricsLog
 from unrolled.training.objective import Objective
 from unrolled.training.optimizer import adamw, average_of
 from unrolled.training.options import LAST, TrainingOptions
+from unrolled.training.precision import in_precision
 from unrolled.training.reporter import NullReporter, Reporter
 from unrolled.training.run import Run
 from unrolled.training.schedule import Progress, Schedule
@@ -210,7 +211,8 @@ class Trainer:
         self._started = time.monotonic() - self.progress.elapsed_seconds
         try:
             self._kept_at_stop = None
-            self._parallel_model = self.processes.parallel(self.model)
+            read_by = in_precision(self.model, self.options.precision)
+            self._parallel_model = self.processes.parallel(read_by)
             if log_was_mended or self._must_save:
                 self._save()
             return self._train(reporter)
