@@ -10,6 +10,7 @@ import shlex
 import shutil
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -246,6 +247,22 @@ def check_places(text):
 @pytest.mark.parametrize("page", FOR_MAINTAINERS, ids=name_of)
 def test_files_and_functions_on_a_page_for_maintainers_exist(page):
     check_places(page.read_text(encoding="utf-8"))
+
+
+def old_lines_of_diffs(text: str) -> Iterator[tuple[str, str]]:
+    """Each line that a diff of the page finds in a file, with the file that was named before it."""
+    for block in FENCE.finditer(text):
+        if block[1] == "diff":
+            *_, file = re.findall(r"`((?:src|tests)/[\w/]+\.\w+)`", text[: block.start()])
+            old = (line for line in block[2].splitlines() if line[:1] in (" ", "-"))
+            yield from ((file, line[1:].strip()) for line in old)
+
+
+@pytest.mark.parametrize(
+    ("file", "line"), [*old_lines_of_diffs(text_of(ROOT / "docs" / "extending.md"))]
+)
+def test_a_diff_of_how_to_extend_is_of_what_is_there(file, line):
+    assert line in map(str.strip, (ROOT / file).read_text(encoding="utf-8").splitlines())
 
 
 def test_the_page_of_all_options_is_what_the_commands_say():
