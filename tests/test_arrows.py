@@ -123,10 +123,10 @@ def test_the_pictures_of_the_architecture_have_these_levels(root, nth):
 
 
 @pytest.mark.parametrize("root", LEVEL)
-def test_every_part_has_a_level(root):
+def test_every_part_has_a_level_and_every_level_has_its_parts(root):
     folder = SOURCE.joinpath(*root.split("."))
     parts = {path.stem for path in folder.iterdir() if path.suffix in ("", ".py")}
-    assert parts - {"__init__", "__pycache__"} <= LEVEL[root].keys()
+    assert parts - {"__init__", "__pycache__"} == LEVEL[root].keys() - {""}
 
 
 def task_of(module: str) -> str | None:

@@ -10,6 +10,7 @@ import shlex
 import shutil
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -246,6 +247,53 @@ def check_places(text):
 @pytest.mark.parametrize("page", FOR_MAINTAINERS, ids=name_of)
 def test_files_and_functions_on_a_page_for_maintainers_exist(page):
     check_places(page.read_text(encoding="utf-8"))
+
+
+def names_of_nothing(text: str, files: dict[str, str], classes: dict[str, str]) -> list[str]:
+    """The files and the methods between backticks that there are not.
+
+    Args:
+        text: With backticks.
+        files: The texts of the package's files, by their paths.
+        classes: The text of the files with each class.
+    """
+    names = re.findall(r"`([\w/]+\.\w+)`", text)
+    paths = [name for name in names if name.endswith((".py", ".js"))]
+    methods = [name.split(".") for name in names if name.partition(".")[0] in classes]
+    return [
+        *(name for name in paths if not any(f"/{file}".endswith(f"/{name}") for file in files)),
+        *(".".join(m) for m in methods if not re.search(rf"\b{m[1]}\b", classes[m[0]])),
+    ]
+
+
+def test_docstrings_and_comments_name_files_and_methods_that_there_are():
+    paths = [*(ROOT / "src").rglob("*.py"), *(ROOT / "src").rglob("*.js")]
+    files = {str(path): path.read_text(encoding="utf-8") for path in paths}
+    classes: dict[str, str] = {}
+    for text in files.values():
+        for name in re.findall(r"^class (\w+)", text, re.MULTILINE):
+            classes[name] = classes.get(name, "") + re.sub(r"`[^`\n]*`", "", text)
+    for path, text in files.items():
+        assert names_of_nothing(text, files, classes) == [], path
+    lies = names_of_nothing("as `Kernel.run` and `fused.py` do", files, classes)
+    assert lies == ["fused.py", "Kernel.run"]
+    assert names_of_nothing("as `Kernel.forward` and `kernel.py` do", files, classes) == []
+
+
+def old_lines_of_diffs(text: str) -> Iterator[tuple[str, str]]:
+    """Each line that a diff of the page finds in a file, with the file that was named before it."""
+    for block in FENCE.finditer(text):
+        if block[1] == "diff":
+            *_, file = re.findall(r"`((?:src|tests)/[\w/]+\.\w+)`", text[: block.start()])
+            old = (line for line in block[2].splitlines() if line[:1] in (" ", "-"))
+            yield from ((file, line[1:].strip()) for line in old)
+
+
+@pytest.mark.parametrize(
+    ("file", "line"), [*old_lines_of_diffs(text_of(ROOT / "docs" / "extending.md"))]
+)
+def test_a_diff_of_how_to_extend_is_of_what_is_there(file, line):
+    assert line in map(str.strip, (ROOT / file).read_text(encoding="utf-8").splitlines())
 
 
 def test_the_page_of_all_options_is_what_the_commands_say():

@@ -273,7 +273,7 @@ def test_the_docstring_lists_every_option_with_what_is_legal_and_what_none_means
 
 
 def test_what_is_said_of_an_option_is_written_once():
-    sources = Path(__file__).parents[1].joinpath("src", "unrolled").rglob("options.py")
+    sources = Path(__file__).parents[1].joinpath("src", "unrolled").rglob("*options.py")
     calls = [node for path in sources for node in ast.walk(ast.parse(path.read_text()))]
     helps = Counter(
         ast.unparse(node.args[0])

@@ -65,10 +65,8 @@ def encoders():
 
 def test_text_becomes_the_same_tokens_and_they_the_same_text(encoders, tmp_path: Path):
     language, readers = encoders
-    contents = [{"task": "lm", "vocabulary": each.to_dict()} for each in language.values()]
-    contents += [
-        {"task": "classify", "vocabulary": {"encoder": each.to_dict()}} for each in readers.values()
-    ]
+    contents = [{"writes_text": True, "vocabulary": each.to_dict()} for each in language.values()]
+    contents += [{"vocabulary": {"encoder": each.to_dict()}} for each in readers.values()]
     (tmp_path / "tokens.mjs").write_text(web_file("tokens.js"))
     (tmp_path / "given.json").write_text(json.dumps({"contents": contents, "texts": TEXTS}))
     results = run_node(RUN, str(tmp_path / "tokens.mjs"), str(tmp_path / "given.json"))

@@ -16,22 +16,46 @@ import builtins
 import enum
 import functools
 import hashlib
-import operator
-import re
 import sys
 import types
-from collections import OrderedDict, defaultdict, deque
+from collections import OrderedDict, defaultdict
 from collections.abc import Callable, Collection, Iterable, Mapping
-from dataclasses import dataclass, field
 from importlib.util import resolve_name
 from types import BuiltinFunctionType, CodeType, FrameType, FunctionType, MethodType, ModuleType
-from typing import Any, NamedTuple
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 
 from unrolled.cells.bytecode import all_codes, code_text, reads_of, words_in
 from unrolled.cells.guards import MISSING, PLAIN, Absent, Contents, Guards, Keys
+from unrolled.cells.known_kinds import (
+    ASK_THE_CLASS,
+    BASES,
+    C_FUNCTIONS,
+    CONSTANTS,
+    CONSTANTS_OF_TORCH,
+    CONSTRUCTORS,
+    CONTAINERS,
+    DESCRIPTIONS,
+    DESCRIPTORS,
+    FOLLOWED_OF_TORCH,
+    GENERIC,
+    HOOKS_OF_ALL_MODULES,
+    NAMED_IN_C,
+    OF_CLASSES,
+    OF_ENUMS,
+    OF_FUNCTIONS,
+    OF_TORCH,
+    PLUMBING,
+    PURE_CLASSES,
+    READ_BY_NAME,
+    REFUSED,
+    TABLES,
+    is_special,
+    is_written_in_c,
+)
+from unrolled.cells.lookups import Lookup, MayRead, Names
 from unrolled.cells.origins import (
     BUILT_IN_FILES,
     is_changeable,
@@ -45,100 +69,6 @@ from unrolled.cells.origins import (
 __all__ = ["Surroundings"]
 
 _MOST_VALUES = 1000
-# Code with one of these may read any attribute, under names that do not stand in it.
-_READ_ANY = {
-    *("getattr", "hasattr", "__getattribute__", "__getattr__", "__dict__", "attrgetter"),
-    *("methodcaller", "asdict", "astuple", "fields", "format", "format_map"),
-}
-# Code with one of these looks at what is guarded nowhere, or what differs from call to call.
-_REFUSED = {
-    *("__globals__", "__builtins__", "__closure__", "cell_contents", "__subclasses__"),
-    *("f_globals", "f_locals", "f_builtins", "gi_frame", "ag_frame", "cr_frame", "tb_frame"),
-    *("needs_input_grad", "set_materialize_grads"),
-}
-_MAKE_ANOTHER = {"type", "__class__", "copy", "deepcopy", "replace"}  # object of the same class
-_READ_FIELDS = {"fields", "asdict", "astuple"}  # of a dataclass
-_ASK_THE_CLASS = {"isinstance", "issubclass", "__instancecheck__", "__subclasscheck__"}
-# What Python keeps of a function or a class, but not in its `__dict__`.
-_OF_FUNCTIONS = ("__name__", "__qualname__", "__doc__", "__module__", "__annotations__")
-_OF_CLASSES = ("__name__", "__qualname__", "__bases__")
-_CONSTRUCTORS = {"__init__", "__new__", "__post_init__"}
-# What a class has that no operation of Python's reads by itself.
-_DESCRIPTIONS = {
-    *("__module__", "__qualname__", "__name__", "__doc__", "__dict__", "__weakref__", "__slots__"),
-    *("__annotations__", "__orig_bases__", "__parameters__", "__abstractmethods__", "__bases__"),
-    *("__dataclass_fields__", "__dataclass_params__", "__static_attributes__", "__firstlineno__"),
-    *("__classcell__", "__type_params__", "__annotate__", "__annotations_cache__"),
-    *("__init_subclass__", "__set_name__", "__del__"),
-}
-_OF_ENUMS = {"_member_map_", "_value2member_map_", "_member_names_"}
-# By what torch calls a module or a gradient of the user's.
-_OF_TORCH = {
-    *("forward", "backward", "setup_context", "apply", "__call__", "_call_impl"),
-    *("_wrapped_call_impl", "_compiled_call_impl"),
-}
-_READ_BY_NAME = {"SimpleNamespace", "Namespace", "Logger"}  # objects of Python's library
-
-_CONTAINERS = (list, tuple, dict, set, frozenset, deque, types.MappingProxyType)
-_TABLES = (OrderedDict, dict, types.MappingProxyType)
-_BASES = (
-    *(object, list, tuple, dict, set, frozenset, OrderedDict, defaultdict, types.SimpleNamespace),
-    *(int, float, complex, str, bytes),
-)  # written in C, and known
-_CONSTANTS = (re.Pattern, types.GenericAlias, types.UnionType, torch.Size, torch.finfo, torch.iinfo)
-_CONSTANTS_OF_TORCH = {"OpOverload", "OpOverloadPacket", "ScriptFunction"}
-_DESCRIPTORS = {"member_descriptor", "getset_descriptor", "_tuplegetter"}
-_C_FUNCTIONS = {
-    *("builtin_function_or_method", "method_descriptor", "wrapper_descriptor", "method-wrapper"),
-    *("classmethod_descriptor", "cython_function_or_method", "ufunc", "_ArrayFunctionDispatcher"),
-}
-_NAMED_IN_C = (operator.attrgetter, operator.itemgetter, operator.methodcaller)
-# Packages whose classes keep nothing that may differ from call to call.
-_PURE_CLASSES = {
-    *("builtins", "types", "typing", "collections", "enum", "abc", "functools", "itertools"),
-    *("operator", "numbers", "fractions", "dataclasses", "contextlib", "string", "re", "copy"),
-    *("argparse", "statistics", "logging", "warnings", "torch", "numpy", "unrolled"),
-}
-# Torch's code that is followed, but for how it asks whether somebody wants to see its functions.
-_FOLLOWED_OF_TORCH = ("torch.nn.functional", "torch.nn.modules.")
-_PLUMBING = {
-    *("has_torch_function", "has_torch_function_unary", "has_torch_function_variadic"),
-    *("handle_torch_function", "warnings", "__class__"),
-}
-_HOOKS_OF_ALL_MODULES = {name for name in vars(nn.modules.module) if name.startswith("_global_")}
-
-
-class _Names(NamedTuple):
-    """Where an attribute may be found: a mapping, and of whose names it is.
-
-    A `mapping` of a class is made anew each time, so that its `owner` tells it apart.
-    """
-
-    mapping: Mapping[str, Any]
-    owner: object
-    is_users: bool  # else it is of a library, to which one adds no names
-    is_class: bool = False
-
-
-@dataclass
-class _Lookup:
-    """An object whose attributes may be read.
-
-    Args:
-        name: Its name, for messages.
-        places: Where Python looks for one.
-        always: Those that are read under names which do not stand in the code.
-        reads_all: Whether any of its own may be.
-        elsewhere: What Python keeps in no mapping, and how to guard it.
-    """
-
-    name: str
-    places: list[_Names]
-    always: set[str] = field(default_factory=set)
-    reads_all: bool = False
-    elsewhere: dict[str, Callable[[], object]] = field(default_factory=dict)
-    followed: set[str] = field(default_factory=set)
-    is_watched: bool = False
 
 
 class Surroundings:
@@ -165,21 +95,18 @@ class Surroundings:
         self.is_complete = True
         self._guards = Guards()
         self._codes: set[tuple[CodeType, int]] = set()  # with the id of its globals
-        self._names: set[str] = set()  # attributes that may be read
+        self._may_read = MayRead()
         self._globals: set[int] = set()  # ids of those that functions have
         self._loose_codes: set[CodeType] = set()  # of no function, with variables of a dict
-        self._operators: set[str] = set()  # and those that operators read
-        self._called: set[str] = set()  # what may be called, by the name that it has itself
-        self._may_miss = False  # whether the code goes on where there is no such attribute
-        self._lookups: list[_Lookup] = []
+        self._lookups: list[Lookup] = []
         self._texts: list[str] = []
         self._visited: dict[int, object] = {}  # alive, so that an id stays its own
         self._bases: dict[int, type] = {}
         self._visit("its equations", self._equations)
         self._follow_names()
-        if refused := sorted(self._names & _REFUSED):
+        if refused := sorted(self._may_read.names & REFUSED):
             self.unknown.append(refused[0])
-        if (self._names | self._called) & _ASK_THE_CLASS and any(
+        if (self._may_read.names | self._may_read.called) & ASK_THE_CLASS and any(
             isinstance(value, abc.ABCMeta) for value in self._visited.values()
         ):
             what = "what counts as one of an abstract class"
@@ -223,8 +150,8 @@ class Surroundings:
                     value = self._guards.add_attribute(name, function, defaults)
                     self._visit(f"a default of {name}", value)
             self._visit_code(name, code, function.__globals__, _builtins_of(function))
-        elif module.startswith(_FOLLOWED_OF_TORCH) and module != nn.modules.module.__name__:
-            self._visit_code(name, code, function.__globals__, {}, but=_PLUMBING)
+        elif module.startswith(FOLLOWED_OF_TORCH) and module != nn.modules.module.__name__:
+            self._visit_code(name, code, function.__globals__, {}, but=PLUMBING)
 
     def _visit_made_function(self, name: str, function: FunctionType) -> None:
         """Visit what a function has besides its code; of Python's own, one made for the user."""
@@ -235,9 +162,9 @@ class Surroundings:
             return
         if attributes:
             self._guards.add_attribute(name, function, "__dict__")
-        place = _Names(attributes, attributes, is_users=True)
-        kept = self._kept(name, function, _OF_FUNCTIONS)
-        self._lookups.append(_Lookup(name, [place], elsewhere=kept))
+        place = Names(attributes, attributes, is_users=True)
+        kept = self._kept(name, function, OF_FUNCTIONS)
+        self._lookups.append(Lookup(name, [place], elsewhere=kept))
         variables = function.__code__.co_freevars
         for variable, cell in zip(variables, function.__closure__ or (), strict=True):
             if id(cell) not in self._visited:
@@ -257,9 +184,9 @@ class Surroundings:
         self._globals.add(id(variables))
         self._codes.update((each, id(variables)) for each in all_codes(code))
         reads = reads_of(code, but)
-        self._names |= reads.names
-        self._operators |= reads.operators
-        self._may_miss |= reads.may_miss
+        self._may_read.names |= reads.names
+        self._may_read.operators |= reads.operators
+        self._may_read.may_miss |= reads.may_miss
         for module, level in reads.imports:
             self._visit_import(module, level, variables, more)
         for key in reads.variables:
@@ -282,7 +209,7 @@ class Surroundings:
                 return
         self._guards.add_item("__import__", more, "__import__", more)
         parts = name.split(".")
-        self._names.update(parts)
+        self._may_read.names.update(parts)
         for count in range(1, len(parts) + 1):
             module = ".".join(parts[:count])
             self._visit(module, self._guards.add_item(module, sys.modules, module, sys.modules))
@@ -294,13 +221,13 @@ class Surroundings:
             return
         if type(value) in PLAIN:
             self._texts.append(f"{name}={value!r}")
-            self._names |= words_in(value)
+            self._may_read.names |= words_in(value)
             return
         if id(value) in self._visited:
             return
         self._visited[id(value)] = value
         if isinstance(value, type | FunctionType | BuiltinFunctionType):
-            self._called.add(value.__name__)
+            self._may_read.called.add(value.__name__)
         if len(self._visited) > _MOST_VALUES:
             self.unknown = [f"more than {_MOST_VALUES} values"]
         elif isinstance(value, FunctionType):
@@ -320,32 +247,32 @@ class Surroundings:
 
     def _visit_module(self, name: str, module: ModuleType) -> None:
         is_users = not is_library(module.__name__)
-        places = [_Names(vars(module), module, is_users=is_users)]
+        places = [Names(vars(module), module, is_users=is_users)]
         if not is_library_class(type(module)) and type(module) is not ModuleType:
             self._guards.add_type(name, module)
             places += self._places_in_class(type(module))
         always = {"__getattr__"} if is_users else set()
-        self._lookups.append(_Lookup(name, places, always=always))
+        self._lookups.append(Lookup(name, places, always=always))
 
     def _visit_class(self, name: str, kind: type, *, is_called: bool) -> None:
         self._texts.append(f"{name}={kind.__module__}.{kind.__qualname__}")
         is_users = not is_library_class(kind)
-        if is_called and not is_users and package_of(kind.__module__) not in _PURE_CLASSES:
+        if is_called and not is_users and package_of(kind.__module__) not in PURE_CLASSES:
             self.unknown.append(f"{name}, the class {kind.__qualname__}")
             return
-        always = set(_CONSTRUCTORS) if is_called and is_users else set()
+        always = set(CONSTRUCTORS) if is_called and is_users else set()
         if issubclass(kind, nn.Module | torch.autograd.Function):
-            always |= _OF_TORCH
+            always |= OF_TORCH
         if isinstance(kind, enum.EnumType):
-            always |= _OF_ENUMS
+            always |= OF_ENUMS
         places = self._places_in_class(kind)
         if is_users:
             self._guards.add_attribute(name, kind, "__mro__")
             self._guards.add_type(name, kind)
             if not is_library_class(type(kind)):
                 places += self._places_in_class(type(kind))
-        kept = self._kept(name, kind, _OF_CLASSES) if is_users else {}
-        self._lookups.append(_Lookup(name, places, always, elsewhere=kept))
+        kept = self._kept(name, kind, OF_CLASSES) if is_users else {}
+        self._lookups.append(Lookup(name, places, always, elsewhere=kept))
 
     def _kept(
         self, name: str, holder: object, attributes: Iterable[str]
@@ -354,13 +281,13 @@ class Surroundings:
         add = self._guards.add_attribute
         return {key: functools.partial(add, f"{name}.{key}", holder, key) for key in attributes}
 
-    def _places_in_class(self, kind: type) -> list[_Names]:
+    def _places_in_class(self, kind: type) -> list[Names]:
         """Return where attributes of a class are found: in it and its bases."""
         places = []
         for base in kind.__mro__:
             if is_changeable(base):
                 is_users = not is_library_class(base)
-                places.append(_Names(vars(base), base, is_users, is_class=True))
+                places.append(Names(vars(base), base, is_users, is_class=True))
                 if is_users and id(base) not in self._bases:
                     self._bases[id(base)] = base
                     name = f"the methods of {base.__qualname__}"
@@ -370,7 +297,7 @@ class Surroundings:
     def _visit_parts(self, name: str, value: Any) -> bool:
         """Visit what makes up a value of a type of Python's own, and return whether it is one."""
         kind = type(value)
-        if isinstance(value, _CONTAINERS):
+        if isinstance(value, CONTAINERS):
             self._visit_container(name, value)
         elif kind is functools.partial:
             parts = value.func, value.args, value.keywords
@@ -391,19 +318,19 @@ class Surroundings:
             if Surroundings(value.__wrapped__)._reads_values():  # what it remembers may be old
                 self.unknown.append(f"{name}, which remembers what it has returned")
             self._visit(name, value.__wrapped__)
-        elif kind in _NAMED_IN_C:
+        elif kind in NAMED_IN_C:
             self._visit(name, value.__reduce__()[1])
-            self._names.add("attrgetter")
-        elif kind in _CONSTANTS or kind.__module__.startswith("typing"):
+            self._may_read.names.add("attrgetter")
+        elif kind in CONSTANTS or kind.__module__.startswith("typing"):
             self._texts.append(f"{name}={value!r}")
-        elif kind.__name__ in _DESCRIPTORS:
+        elif kind.__name__ in DESCRIPTORS:
             pass
-        elif kind.__name__ in _C_FUNCTIONS and callable(value):
+        elif kind.__name__ in C_FUNCTIONS and callable(value):
             self._texts.append(f"{name}={getattr(value, '__qualname__', value.__name__)}")
             owner = getattr(value, "__self__", None)
             if owner is not None and not isinstance(owner, ModuleType | type):
                 self._visit(name, owner)
-        elif kind.__module__ == "numpy" and any(map(_is_written_in_c, kind.__mro__[:-1])):
+        elif kind.__module__ == "numpy" and any(map(is_written_in_c, kind.__mro__[:-1])):
             self._visit_numpy(name, value)
         else:
             return False
@@ -414,7 +341,7 @@ class Surroundings:
             self.unknown.append(f"{name}, of {len(value)} values")
         elif isinstance(value, dict | types.MappingProxyType):
             # by the methods of the plain type, for the user's own may leave something out
-            of: Any = next(kind for kind in _TABLES if isinstance(value, kind))
+            of: Any = next(kind for kind in TABLES if isinstance(value, kind))
             self._guards.add_contents(Contents(name, lambda: (*of.keys(value), *of.values(value))))
             self.is_complete = False
             for key, part in of.items(value):
@@ -422,7 +349,7 @@ class Surroundings:
                     self._visit(name, key)
                     self._visit(f"{name}[{key!r}]", part)
         else:
-            plain = next(kind for kind in _CONTAINERS if isinstance(value, kind))
+            plain = next(kind for kind in CONTAINERS if isinstance(value, kind))
             if not isinstance(value, tuple | frozenset):
                 self._guards.add_contents(Contents(name, lambda: tuple(plain.__iter__(value))))
                 self.is_complete = False
@@ -432,7 +359,7 @@ class Surroundings:
                 self._visit(f"{name}[{index}]", part)
         if isinstance(value, defaultdict):
             self._visit(name, self._guards.add_attribute(name, value, "default_factory"))
-        if not any(type(value) is kind for kind in (*_CONTAINERS, OrderedDict, defaultdict)):
+        if not any(type(value) is kind for kind in (*CONTAINERS, OrderedDict, defaultdict)):
             self._visit_instance(name, value)
 
     def _visit_numpy(self, name: str, value: Any) -> None:
@@ -454,24 +381,24 @@ class Surroundings:
         if package_of(kind.__module__) == "unrolled" and "equations" in vars(value):  # a cell
             self._visit(name, value.equations)
             return
-        if package_of(kind.__module__) == "torch" and kind.__name__ in _CONSTANTS_OF_TORCH:
+        if package_of(kind.__module__) == "torch" and kind.__name__ in CONSTANTS_OF_TORCH:
             return
-        is_seen = all(base in _BASES or not _is_written_in_c(base) for base in kind.__mro__)
-        if not is_seen or kind.__getattribute__ not in _GENERIC:
+        is_seen = all(base in BASES or not is_written_in_c(base) for base in kind.__mro__)
+        if not is_seen or kind.__getattribute__ not in GENERIC:
             self.unknown.append(f"{name}, of the type {kind.__qualname__}")
             return
         self.is_complete = False
         self._visit_class(f"the type of {name}", kind, is_called=False)
         self._look_up_in(name, value, self._places_in_class(kind))
         if isinstance(value, nn.Module):
-            hooks = _Names(vars(nn.modules.module), nn.modules.module, is_users=False)
-            self._lookups.append(_Lookup("torch", [hooks], always=_HOOKS_OF_ALL_MODULES))
+            hooks = Names(vars(nn.modules.module), nn.modules.module, is_users=False)
+            self._lookups.append(Lookup("torch", [hooks], always=HOOKS_OF_ALL_MODULES))
 
-    def _look_up_in(self, name: str, value: Any, places: list[_Names]) -> None:
+    def _look_up_in(self, name: str, value: Any, places: list[Names]) -> None:
         """Let attributes of `value` be read, which may also be found in the `places` of a class."""
         kind = type(value)
         self._guards.add_type(name, value)
-        is_of_library = is_library_class(kind) and kind.__name__ not in _READ_BY_NAME
+        is_of_library = is_library_class(kind) and kind.__name__ not in READ_BY_NAME
         reads_all = is_of_library or isinstance(value, nn.Module | enum.Enum)
         slots: dict[str, Callable[[], object]] = {}
         for place in places:
@@ -484,60 +411,36 @@ class Surroundings:
         attributes = getattr(value, "__dict__", None)
         if attributes is not None:
             self._guards.add_attribute(name, value, "__dict__")
-            places = [_Names(attributes, attributes, is_users=True), *places]
-        always = _OF_TORCH if isinstance(value, nn.Module) else ()
-        self._lookups.append(_Lookup(name, places, set(always), reads_all, slots))
+            places = [Names(attributes, attributes, is_users=True), *places]
+        always = OF_TORCH if isinstance(value, nn.Module) else ()
+        self._lookups.append(Lookup(name, places, set(always), reads_all, slots))
 
     # ---- Names -----------------------------------------------------------------------------------
 
     def _follow_names(self) -> None:
         """Visit what the names mean that may be read, until there are no new ones."""
-        on_tensors = _Lookup(
-            "Tensor", [_Names(vars(Tensor), Tensor, is_users=False, is_class=True)]
-        )
+        on_tensors = Lookup("Tensor", [Names(vars(Tensor), Tensor, is_users=False, is_class=True)])
         while not self.unknown:
-            before = len(self._names), len(self._called), len(self._lookups)
+            before = self._may_read.how_many, len(self._lookups)
             for lookup in list(self._lookups):
                 self._follow(lookup)
-            names = (self._names | self._operators) - _DESCRIPTIONS
+            names = (self._may_read.names | self._may_read.operators) - DESCRIPTIONS
             self._follow_each(on_tensors, names & vars(Tensor).keys())
-            if before == (len(self._names), len(self._called), len(self._lookups)):
+            if before == (self._may_read.how_many, len(self._lookups)):
                 break
         absent = Absent("torch.Tensor", vars(Tensor))
-        absent.names = (self._names | self._operators) - vars(Tensor).keys()
+        absent.names = (self._may_read.names | self._may_read.operators) - vars(Tensor).keys()
         self._guards.add_contents(absent)
 
-    def _follow(self, lookup: _Lookup) -> None:
-        names = self._names | lookup.always
-        if self._called & _READ_FIELDS:
-            names.add("__dataclass_fields__")
-        reads_any = self._reads_any()
-        makes_others = bool((self._names | self._called) & _MAKE_ANOTHER)
-        for place in lookup.places:
-            if place.is_class and place.is_users:
-                special = {*filter(_is_special, place.mapping)}
-                names |= special if makes_others else special - _CONSTRUCTORS
-            if place.is_users and (reads_any or (lookup.reads_all and not place.is_class)):
-                names |= {key for key in place.mapping if not _is_dunder(key)}
-        of_slots = {key for key in lookup.elsewhere if not _is_dunder(key)}
-        if lookup.reads_all or reads_any:
-            names |= of_slots
-        may_miss = (
-            self._may_miss
-            or reads_any
-            or any("__getattr__" in p.mapping and (p.is_users or p.is_class) for p in lookup.places)
-        )
-        is_there = (
-            set().union(*(place.mapping for place in lookup.places)) | lookup.elsewhere.keys()
-        )
-        self._follow_each(lookup, names if may_miss else names & is_there)
-        if reads_any and not lookup.is_watched:  # also for what is not there yet
+    def _follow(self, lookup: Lookup) -> None:
+        self._follow_each(lookup, self._may_read.names_in(lookup))
+        if self._may_read.any_name and not lookup.is_watched:  # also for what is not there yet
             lookup.is_watched = True
             for place in lookup.places:
                 if place.is_users and not place.is_class:
                     self._guards.add_contents(Keys(lookup.name, place.mapping, lambda _: True))
 
-    def _follow_each(self, lookup: _Lookup, names: set[str]) -> None:
+    def _follow_each(self, lookup: Lookup, names: set[str]) -> None:
         """Guard and visit attributes of these names, wherever Python looks for them."""
         for key in sorted(names - lookup.followed):
             lookup.followed.add(key)
@@ -550,34 +453,9 @@ class Surroundings:
 
     def _is_relevant(self, key: str) -> bool:
         """Whether it matters that a class has an attribute of this name."""
-        return _is_special(key) or self._reads_any()
-
-    def _reads_any(self) -> bool:
-        """Whether attributes may be read whose names do not stand in the code."""
-        return bool((self._names | self._called) & _READ_ANY)
-
-
-_GENERIC: set[Any] = {kind.__getattribute__ for kind in _BASES}
+        return is_special(key) or self._may_read.any_name
 
 
 def _builtins_of(function: Any) -> dict[str, Any]:
     variables: dict[str, Any] = function.__builtins__
     return variables
-
-
-def _is_dunder(key: str) -> bool:
-    return key.startswith("__") and key.endswith("__")
-
-
-def _is_special(key: str) -> bool:
-    """Whether Python itself may read an attribute of a class."""
-    return _is_dunder(key) and key not in _DESCRIPTIONS
-
-
-def _is_written_in_c(kind: type) -> bool:
-    """Whether objects of a class may hold what cannot be seen from Python."""
-    return any(
-        getattr(value, "__objclass__", None) is kind
-        and type(value).__name__ in ("wrapper_descriptor", "method_descriptor")
-        for value in vars(kind).values()
-    )

@@ -14,8 +14,7 @@ from torch import Tensor, nn
 
 from unrolled.cells import CELLS
 from unrolled.errors import UnrolledError
-from unrolled.inspection import StepEquations, step_equations
-from unrolled.inspection.gradients import direction_of
+from unrolled.inspection import step_equations
 from unrolled.inspection.page import in_script
 from unrolled.inspection.report import Report
 from unrolled.kernels import EquationsError
@@ -29,9 +28,6 @@ from unrolled.serving.recorded import told_measured, told_reach, told_verdict
 from unrolled.serving.runs import ServedRun
 from unrolled.serving.steps import describe_step
 from unrolled.tasks import Loaded
-from unrolled.tasks.classify import Classifier
-from unrolled.tasks.lm import LanguageModel
-from unrolled.tasks.tag import Tagger
 
 __all__ = ["MOST_BYTES", "page_of"]
 
@@ -146,7 +142,7 @@ def _packed(run: ServedRun, room: int) -> tuple[dict[str, Any], Format]:
         store = _Store(weights)
         network = _network(run, store)
         model: dict[str, Any] = {"network": network, "weights": store.packed()}
-        if run.task.name == "lm" and run.task.options.model.kind.cell in CELLS.values():
+        if run.description["writes"] and run.task.options.model.kind.cell in CELLS.values():
             model["compiled"] = compiled(run.task, run.model, weights, store.rows)
         if len(in_script(model)) <= room:
             return model, weights
@@ -183,6 +179,46 @@ class _Store:
         place = self._kept(whole.contiguous().numpy().tobytes(), values)
         return {**self._rows(whole, place), "scales": scales}
 
+    def linear(self, linear: nn.Linear) -> dict[str, Any]:
+        """Keep a linear layer; return its weight and its bias."""
+        return {"weight": self.matrix(linear.weight), "bias": self.vector(linear.bias)}
+
+    def embedding(self, embedding: TokenEmbedding) -> dict[str, Any]:
+        """Keep an embedding; return its table and its projection."""
+        projection = embedding.projection
+        made = None if projection is None else self.matrix(projection.weight)
+        return {"table": self.matrix(embedding.table.weight), "projection": made}
+
+    def stack(self, layer: RecurrentLayer) -> dict[str, Any]:
+        """Keep recurrent layers; return them with the graph of a step of theirs."""
+        cell, step = layer.cell, step_equations(layer.cell)
+        return {
+            "cell": {
+                "states": list(cell.states),
+                "feedforward": list(cell.feedforward),
+                "recurrent": list(cell.recurrent),
+                "over_units": step.graph.is_over_units,
+            },
+            "nodes": describe_step(step)["nodes"],
+            "size": layer.hidden_size,
+            "directions": 1 + layer.bidirectional,
+            "layers": [self._layer(layer, suffix) for suffix in layer.suffixes],
+        }
+
+    def _layer(self, layer: RecurrentLayer, suffix: str) -> dict[str, Any]:
+        weights = layer.weights_of(suffix)
+        hh, bias_ih, bias_hh = weights.weight_hh, weights.bias_ih, weights.bias_hh
+        return {
+            "weight_ih": self.matrix(weights.weight_ih),
+            "weight_hh": None if hh is None else self.matrix(hh),
+            "bias_ih": None if bias_ih is None else self.vector(bias_ih),
+            "bias_hh": None if bias_hh is None else self.vector(bias_hh),
+            "vectors": {
+                name: self.vector(vector)
+                for name, vector in zip(layer.cell.parameters, weights.parameters, strict=True)
+            },
+        }
+
     def _rows(self, stored: Tensor, place: dict[str, Any]) -> dict[str, Any]:
         numbers = stored.contiguous().numpy()
         for number, row in enumerate(numbers):
@@ -209,104 +245,22 @@ def _network(run: ServedRun, store: _Store) -> dict[str, Any]:
     """
     task, layer = run.task, run.subject.recurrent
     model: Any = run.model
-    if type(model) not in (LanguageModel, Classifier, Tagger):
+    describe = task.page_network(model)
+    if describe is None:
         raise _OutsideError("task", task=task.name)
     if not run.subject.is_text or not run.subject.labels:
         raise _OutsideError("numbers")
     if layer is None or layer.proj_size or layer.cell.delayed or layer.cell.inputs:
         raise _OutsideError("layer", cell=run.description["cell"])
     try:
-        stack = _stack(layer, run.step, store)
+        stack = store.stack(layer)
     except EquationsError as error:
         raise _OutsideError("equations", message=error.message) from None
-    network = {
+    return {
         "task": task.name,
         "vocabulary": task.to_dict(),
         "labels": run.subject.labels,
         "stack": stack,
-        "scores": _linear(model.scores, store),
-    }
-    if isinstance(model, LanguageModel):
-        table = model.embedding
-        written = None if table is None else store.matrix(table.weight)
-        return network | {"prompt": task.prompt, "embedding": written}
-    read = _embedding(model.embedding, store)
-    return network | read | (_classifier if isinstance(model, Classifier) else _tagger)(run, store)
-
-
-def _stack(layer: RecurrentLayer, step: StepEquations, store: _Store) -> dict[str, Any]:
-    """Return recurrent layers, all directions of a layer before the next one."""
-    cell = layer.cell
-    return {
-        "cell": {
-            "states": list(cell.states),
-            "feedforward": list(cell.feedforward),
-            "recurrent": list(cell.recurrent),
-            "over_units": step.graph.is_over_units,
-        },
-        "nodes": describe_step(step)["nodes"],
-        "size": layer.hidden_size,
-        "directions": 1 + layer.bidirectional,
-        "layers": [_layer(layer, suffix, store) for suffix in layer.suffixes],
-    }
-
-
-def _layer(layer: RecurrentLayer, suffix: str, store: _Store) -> dict[str, Any]:
-    weights = layer.weights_of(suffix)
-    hh, bias_ih, bias_hh = weights.weight_hh, weights.bias_ih, weights.bias_hh
-    return {
-        "weight_ih": store.matrix(weights.weight_ih),
-        "weight_hh": None if hh is None else store.matrix(hh),
-        "bias_ih": None if bias_ih is None else store.vector(bias_ih),
-        "bias_hh": None if bias_hh is None else store.vector(bias_hh),
-        "vectors": {
-            name: store.vector(vector)
-            for name, vector in zip(layer.cell.parameters, weights.parameters, strict=True)
-        },
-    }
-
-
-def _linear(linear: nn.Linear, store: _Store) -> dict[str, Any]:
-    return {"weight": store.matrix(linear.weight), "bias": store.vector(linear.bias)}
-
-
-def _embedding(embedding: TokenEmbedding, store: _Store) -> dict[str, Any]:
-    projection = embedding.projection
-    made = None if projection is None else store.matrix(projection.weight)
-    return {"embedding": {"table": store.matrix(embedding.table.weight), "projection": made}}
-
-
-def _classifier(run: ServedRun, store: _Store) -> dict[str, Any]:
-    model: Any = run.model
-    attention = None
-    if model.attention is not None:
-        inner, _, out = model.attention
-        attention = _linear(inner, store) | {"out": store.vector(out.weight)}
-    return {
-        "pooling": model.options.pooling,
-        "attention": attention,
-        "evidence": None if model.evidence is None else store.matrix(model.evidence.weight),
-        "max_length": run.task.options.data.max_length,
-        "direction": direction_of(model.layer, 1)[0].tolist(),
-    }
-
-
-def _tagger(run: ServedRun, store: _Store) -> dict[str, Any]:
-    model: Any = run.model
-    task: Any = run.task
-    letters = None
-    if model.options.letter_size:
-        layer = model.letter_layer
-        letters = {
-            "table": store.matrix(model.letter_embedding.weight),
-            "stack": _stack(layer, step_equations(layer.cell), store),
-        }
-    affixes, transitions = model.affixes, model.transitions
-    return {
-        "letters": letters,
-        "affixes": None if affixes is None else store.matrix(affixes.weight),
-        "delay": model.options.delay or 0,
-        "blank": store.vector(model.blank) if model.options.delay else None,
-        "transitions": None if transitions is None else store.vector(transitions),
-        "has_entities": task.has_entities,
+        "scores": store.linear(model.scores),
+        **describe(store),
     }

@@ -23,6 +23,7 @@ from unrolled.metrics import Metric, find_metric
 from unrolled.networks.options import GenerateOptions, LayerOptions
 from unrolled.options import Options, option_fields
 from unrolled.tasks.graphs import Graphs
+from unrolled.tasks.page_network import PageNetwork
 from unrolled.training import (
     LAST,
     Budget,
@@ -330,6 +331,10 @@ class Task(ABC, Generic[Example]):
         """
         message = f"models of {self.name} are not exported"
         raise OptionError(message, "torch.onnx.export writes its layers")
+
+    def page_network(self, model: nn.Module) -> PageNetwork | None:  # noqa: ARG002
+        """Return what describes a model to a page that computes it; None: no page computes it."""
+        return None
 
     @abstractmethod
     def subject(self, model: nn.Module) -> Subject:

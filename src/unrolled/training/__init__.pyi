@@ -8,6 +8,7 @@ from .checkpoint import (
     weight_shapes,
 )
 from .distributed import ALONE, Processes, initialize_distributed, num_sharing, share, share_rows
+from .ending import TrainingResult
 from .examples import ExamplesObjective
 from .metrics_log import loss_curves, read_metrics
 from .objective import Objective
@@ -15,7 +16,7 @@ from .options import FEWEST, LAST, Budget, LengthOptions, TrainingOptions
 from .reporter import NullReporter, Reporter
 from .results import Results, peak_memory_bytes, read_results
 from .run import Run, checksum, reading, writing
-from .trainer import Trainer, TrainingResult
+from .trainer import Trainer
 
 __all__ = [
     "ALONE",

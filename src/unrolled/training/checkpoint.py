@@ -4,7 +4,8 @@ Both have a checksum inside, so that no second file could be of another moment. 
 stands at its end, that of weights among their metadata, where other programs pass it over. Files
 without one, of older versions or other programs, are read as they are.
 
-Not here: what a checkpoint contains (`trainer.py`).
+Not here: what a checkpoint contains (`trainer.py`), and whether a run can go on from it
+(`continuing.py`).
 """
 
 import io

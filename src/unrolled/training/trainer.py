@@ -1,32 +1,38 @@
 """The training loop, for every task: updates, evaluations, the log, checkpoints, the end.
 
-What is learned from what is the objective's part, when what is due the schedule's.
+What is learned from what is the objective's part, when what is due the schedule's. What a
+checkpoint says of a run that goes on is in `continuing.py`, how a run ends in `ending.py`.
 """
 
 import math
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from typing import Any
 
 from torch import Tensor, nn
 
-from unrolled.errors import DivergedError, OptionError, RunError, field
+from unrolled.errors import OptionError, RunError, field
 from unrolled.metrics import Metric
 from unrolled.networks.devices import device_of, find_device
 from unrolled.training.checkpoint import (
     load_checkpoint,
-    of_another_run,
     random_state,
     read_weights,
-    require_finite,
     restore_random_state,
     save_checkpoint,
     save_weights,
 )
 from unrolled.training.choice import Choice
+from unrolled.training.continuing import check_continues, log_mark_in, progress_in
 from unrolled.training.distributed import ALONE, Processes
+from unrolled.training.ending import (
+    TrainingResult,
+    diverged,
+    hint_against_divergence,
+    what_is_left,
+)
 from unrolled.training.metrics_log import MetricsLog
 from unrolled.training.objective import Objective
 from unrolled.training.optimizer import adamw, average_of
@@ -37,39 +43,11 @@ from unrolled.training.run import Run
 from unrolled.training.schedule import Progress, Schedule
 from unrolled.training.surroundings import surroundings, what_differs
 
-__all__ = ["Trainer", "TrainingResult"]
+__all__ = ["Trainer"]
 
 _Weights = tuple[dict[str, Tensor], int | None]  # and the update that they are of
 
 _LOSS = Metric("loss", "lower")
-
-
-@dataclass(frozen=True)
-class TrainingResult:
-    """How a training ended.
-
-    Args:
-        reason: "finished", "out of patience" (what is held out was no longer predicted better), or
-            "interrupted" (by `Trainer.request_stop`; it can be resumed).
-        update: Updates made.
-        epoch: Passes over the training data.
-        best_loss: Held-out loss at the best evaluation: that of the weights that were kept, unless
-            those are the last ones; infinite without a held-out part.
-        elapsed_seconds: Of training and evaluation, all sessions together.
-        best_figure: Of the metric that chooses, at the same evaluation.
-        kept_update: The update whose weights, averaged, are kept; None before the first evaluation.
-        still_improving: Whether each of the last three evaluations was the best so far, when there
-            was nothing left to do.
-    """
-
-    reason: str
-    update: int
-    epoch: float
-    best_loss: float
-    elapsed_seconds: float
-    best_figure: float | None = None
-    kept_update: int | None = None
-    still_improving: bool = False
 
 
 class Trainer:
@@ -256,34 +234,15 @@ class Trainer:
         return load_checkpoint(self.run.checkpoint_path)
 
     def _restore(self, checkpoint: dict[str, Any]) -> None:
-        run, other = self.run.identity, checkpoint.get("run")
-        if run is not None and other not in (None, run):
-            raise of_another_run(self.run.checkpoint_path)
-        made_by, world_size = len(checkpoint["processes"]), self.processes.world_size
-        if made_by != world_size:
-            message = f"{self.run.path}: trained by {made_by} process(es), resumed by {world_size}"
-            hint = f"torchrun --nproc-per-node {made_by}" if made_by > 1 else "without torchrun"
-            raise RunError(message, f"resume {hint}")
-        replaced = checkpoint.get("replaced")
-        for weights in (checkpoint["model"], checkpoint["average"], *(replaced or ())[:1]):
-            hint = "training had diverged, or the file is damaged: train again"
-            require_finite(self.run.checkpoint_path, weights, hint)
+        check_continues(self.run, checkpoint, self.processes.world_size)
         self.model.load_state_dict(checkpoint["model"])
         self._averaged.load_state_dict(checkpoint["average"])
         self.optimizer.load_state_dict(checkpoint["optimizer"])
-        self.progress = progress = Progress(**checkpoint["progress"])
-        self._replaced = replaced
-        if progress.best_update is not None and progress.kept_update is None:
-            progress.kept_update = progress.best_update  # an older version's, which chose by loss
-            progress.best_figure = progress.best_loss if self.metric.name == "loss" else None
-            progress.top_figure = progress.best_figure
+        self.progress = progress_in(checkpoint, self.metric)
+        self._replaced = checkpoint.get("replaced")
         if checkpoint.get("length", self.options.length) != self.options.length:
             self._judge_anew()  # config.json has been given another one, and then it was killed
-        length = checkpoint["log_length"]
-        if not isinstance(length, int) or length < 0:
-            raise ValueError(f"log_length {length!r}")
-        self._log_length = length
-        self._log_digest = checkpoint.get("log_sha256")  # older versions did not write it
+        self._log_length, self._log_digest = log_mark_in(checkpoint)
         self._surroundings = checkpoint.get("surroundings")
         mine = checkpoint["processes"][self.processes.rank]
         self.objective.load_state_dict(mine["objective"])
@@ -466,23 +425,12 @@ class Trainer:
         """Raise `DivergedError` unless `value` is finite. Nothing has been changed by it yet."""
         if math.isfinite(value):
             return
-        options, last = self.options, self.progress.last_loss
-        before = "" if last is None else f", after a loss of {last:.4g}"
-        left = f"{self.run.path} keeps its last checkpoint and the weights that were kept"
-        if self._failed_at_once:
-            left = f"nothing was learned, and {self.run.path} is removed"
-        elif self.progress.kept_update is None:
-            left = f"{self.run.path} keeps its last checkpoint, and no weights"
-        hint = f"try a lower learning rate, it was {options.learning_rate:g}, "
+        hint = hint_against_divergence(self.options)
         if name == "held-out loss" and update == 0:
             hint = "it is that of the model before any update: look at the data and the cell"
-        elif options.clip_norm is None:
-            hint += f"or clip the gradient: {field('clip_norm')} 1"
-        else:
-            hint += f"or a smaller clip norm, it was {options.clip_norm}"
-        raise DivergedError(
-            f"training diverged at update {update}: the {name} is {value}{before}; {left}", hint
-        )
+        left = what_is_left(self.run.path, self.progress, is_removed=self._failed_at_once)
+        last_loss = self.progress.last_loss
+        raise diverged(name, value, update, last_loss=last_loss, left=left, hint=hint)
 
     def _save(self) -> None:
         """Write last.ckpt: all that the rest of the run depends on."""

@@ -21,7 +21,7 @@ from unrolled.tasks.caption import (
     ModelOptions,
     PredictOptions,
     TrainingOptions,
-    task,
+    choosing,
 )
 from unrolled.tasks.caption.choosing import figures_by_weight
 from unrolled.tasks.caption.neighbours import WEIGHTS, Neighbour, Neighbours, likeness
@@ -121,7 +121,7 @@ def test_of_equally_good_weights_the_smallest_is_chosen(trained, monkeypatch):
         ),
         ({0.0: (0.5, 2.0), 1e6: (0.5, 2.1)}, 1e6, "between those equally near: held-out"),
     ):
-        monkeypatch.setattr(task, "figures_by_weight", lambda *_, first=first: first)
+        monkeypatch.setattr(choosing, "figures_by_weight", lambda *_, first=first: first)
         assert words in loaded.task.calibrate(loaded.model, held_out)
         assert loaded.model.neighbours.weight == chosen
 

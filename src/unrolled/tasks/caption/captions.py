@@ -16,7 +16,15 @@ from unrolled.data.tables import Row, Table, read_table
 from unrolled.data.words import TEXT_VERSION, as_read, cut_sentence, split_words
 from unrolled.errors import DataError
 
-__all__ = ["MAX_WORDS", "Caption", "Captions", "join_words", "read_captions", "words_of"]
+__all__ = [
+    "MAX_WORDS",
+    "Caption",
+    "Captions",
+    "join_words",
+    "read_captions",
+    "references_of",
+    "words_of",
+]
 
 MAX_WORDS = 500
 _NO_BLANK_BEFORE = re.compile(r" (?=[,.;:!?…)\]}%])")
@@ -55,6 +63,14 @@ class Captions:
 
     examples: list[Caption]
     notes: list[str]
+
+
+def references_of(examples: Sequence[Caption]) -> list[list[str]]:
+    """Return the different captions of each file, in the order in which the files are named."""
+    references: dict[str, dict[str, None]] = {}
+    for example in examples:
+        references.setdefault(example.name, {})[example.text] = None
+    return [list(captions) for captions in references.values()]
 
 
 def read_captions(

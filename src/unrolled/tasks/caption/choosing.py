@@ -12,11 +12,12 @@ from unrolled.data.batching import batches_by_length
 from unrolled.networks import BeamOptions, Hypothesis
 from unrolled.networks.devices import moved
 from unrolled.tasks.caption.model import Captioner
-from unrolled.tasks.caption.neighbours import WEIGHTS
+from unrolled.tasks.caption.neighbours import WEIGHTS, weight_in_words
 from unrolled.tasks.caption.search import best_captions, best_of, candidates_of
 from unrolled.training import share_rows
+from unrolled.training.options import FEWEST
 
-__all__ = ["describe_all", "figures_by_weight"]
+__all__ = ["choose_weight", "describe_all", "figures_by_weight", "use_no_neighbours"]
 
 Collate = Callable[[Sequence[Tensor]], tuple[Tensor, Tensor | None]]
 Rows = list[list[Hypothesis]]
@@ -40,6 +41,47 @@ def describe_all(
     if neighbours is None or not (weight := float(neighbours.weight)):
         return rows
     return _weighed(captioner, contents, collate, options, rows, [weight])[0]
+
+
+def use_no_neighbours(captioner: Captioner) -> str:
+    """Have the network write alone, as too little is held out to choose by; return it in words."""
+    assert captioner.neighbours is not None
+    captioner.neighbours.weight.zero_()
+    few = f"fewer than {FEWEST} held-out examples do not tell how much the nearest training"
+    return f"the network writes alone: {few} examples should count"
+
+
+def choose_weight(
+    captioner: Captioner,
+    contents: Sequence[Tensor],
+    collate: Collate,
+    options: BeamOptions,
+    figures: Callable[[Rows], tuple[float, ...]],
+    names: Sequence[str],
+) -> str:
+    """Choose how much the nearness of examples counts; return it in words.
+
+    Args:
+        captioner: In eval mode, with neighbours, which get the weight whose captions have the
+            greatest figures; of equals the smallest.
+        contents: Held-out ones.
+        collate: Makes a batch of contents.
+        options: Of the search.
+        figures: Of the captions of all contents.
+        names: Of those figures.
+    """
+    neighbours = captioner.neighbours
+    assert neighbours is not None
+    neighbours.weight.zero_()
+    measured = figures_by_weight(captioner, contents, collate, options, figures)
+    weight = max(measured, key=measured.__getitem__)  # of equals the first
+    neighbours.weight.fill_(weight)
+    alone, best = (
+        [f"{name} {figure:.4g}" for name, figure in zip(names, measured[each], strict=True)]
+        for each in (0.0, weight)
+    )
+    num_examples, count = len(neighbours.keys), captioner.options.neighbours
+    return weight_in_words(weight, num_examples, count, alone, best)
 
 
 def figures_by_weight(

@@ -43,11 +43,11 @@ from unrolled.tasks.caption.baselines import (
     nearest_by_features,
     nearest_neighbours,
 )
-from unrolled.tasks.caption.captions import Caption, join_words, words_of
-from unrolled.tasks.caption.choosing import describe_all, figures_by_weight
+from unrolled.tasks.caption.captions import Caption, join_words, references_of, words_of
+from unrolled.tasks.caption.choosing import choose_weight, describe_all, use_no_neighbours
 from unrolled.tasks.caption.exports import CaptionerGraphs
 from unrolled.tasks.caption.model import Captioner
-from unrolled.tasks.caption.neighbours import Neighbours, weight_in_words
+from unrolled.tasks.caption.neighbours import Neighbours
 from unrolled.tasks.caption.options import (
     DataOptions,
     ModelOptions,
@@ -248,16 +248,14 @@ class CaptionTask(ExamplesTask[Caption]):
         equals by chrF, of equals the smallest. Fewer than 30 examples decide nothing: the network
         then writes alone.
         """
-        neighbours = cast(Captioner, model).neighbours
-        if neighbours is None:
+        captioner = cast(Captioner, model)
+        if captioner.neighbours is None:
             return None
-        neighbours.weight.zero_()
         if len(held_out) < FEWEST:
-            few = f"fewer than {FEWEST} held-out examples do not tell how much the nearest training"
-            return f"the network writes alone: {few} examples should count"
+            return use_no_neighbours(captioner)
         named = {example.name: example for example in held_out}
         media = [example.content for example in named.values()]
-        references = _references(held_out)
+        references = references_of(held_out)
 
         def figures(rows: Sequence[Sequence[Hypothesis]]) -> tuple[float, float]:
             written = [self._text(best) for best, *_ in rows]
@@ -265,17 +263,8 @@ class CaptionTask(ExamplesTask[Caption]):
             return measured[self.metrics[0].name] or 0.0, measured["chrf"]
 
         options = self._beam_options(PredictOptions())
-        captioner = cast(Captioner, model)
-        measured = figures_by_weight(captioner, media, self.collate, options, figures)
-        weight = max(measured, key=measured.__getitem__)  # of equals the first
-        neighbours.weight.fill_(weight)
-        names = [self.metrics[0].plain_label, "chrf"]
-        alone, best = (
-            [f"{name} {figure:.4g}" for name, figure in zip(names, measured[each], strict=True)]
-            for each in (0.0, weight)
-        )
-        num_examples, count = len(neighbours.keys), self.options.model.neighbours
-        return weight_in_words(weight, num_examples, count, alone, best)
+        names = self.metrics[0].plain_label, "chrf"
+        return choose_weight(captioner, media, self.collate, options, figures, names)
 
     def check_start(self, splits: Splits[Caption]) -> None:
         """Raise `DataError` unless a captioner of this kind can read these media.
@@ -322,7 +311,7 @@ class CaptionTask(ExamplesTask[Caption]):
         words = [word for example in examples for word in self._words(example)]
         unknown = sum(word not in self.vocabulary for word in words)
         return {
-            **text_metrics(written, _references(examples), short=self.short),
+            **text_metrics(written, references_of(examples), short=self.short),
             "unknown_words": unknown / len(words),
             "loss": self.mean_loss(model, examples),
         }
@@ -335,7 +324,7 @@ class CaptionTask(ExamplesTask[Caption]):
         Of pictures also those of the example that is nearest by what the model compares them by.
         """
         named = list({example.name: example for example in examples}.values())
-        references = _references(examples)
+        references = references_of(examples)
         written = {
             "constant": [best_constant(training, self.short)] * len(named),
             "nearest neighbour": nearest_neighbours(training, named),
@@ -488,11 +477,3 @@ class CaptionTask(ExamplesTask[Caption]):
 
 def _is_of_neighbours(name: str) -> bool:
     return name.startswith("neighbours.")
-
-
-def _references(examples: Sequence[Caption]) -> list[list[str]]:
-    """Return the different captions of each file, in the order in which the files are named."""
-    references: dict[str, dict[str, None]] = {}
-    for example in examples:
-        references.setdefault(example.name, {})[example.text] = None
-    return [list(captions) for captions in references.values()]

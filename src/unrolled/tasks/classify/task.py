@@ -8,6 +8,7 @@ The formats are read by reader.py; the network is in model.py.
 
 import math
 from collections.abc import Iterator, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any, Self, cast
 from weakref import WeakKeyDictionary
@@ -43,9 +44,11 @@ from unrolled.tasks.classify.options import (
     PredictOptions,
     TrainingOptions,
 )
+from unrolled.tasks.classify.page_network import page_network
 from unrolled.tasks.classify.reader import read_examples, read_splits, read_unlabelled
 from unrolled.tasks.classify.series import SCALES
 from unrolled.tasks.classify.subject import ClassifierSubject
+from unrolled.tasks.page_network import PageNetwork
 from unrolled.tasks.task import ExamplesTask, OptionClasses, Splits, TaskOptions
 from unrolled.tasks.vectors import fitted_width, width_content, width_of
 from unrolled.training import Budget, share
@@ -334,6 +337,12 @@ class ClassifyTask(ExamplesTask[Labelled]):
     def graphs(self, model: nn.Module) -> ClassifierGraphs:
         """Return what is exported of a model."""
         return ClassifierGraphs(self, model)
+
+    def page_network(self, model: nn.Module) -> PageNetwork:
+        """Return what describes a model to a page that computes it."""
+        return partial(
+            page_network, model=cast(Classifier, model), max_length=self.options.data.max_length
+        )
 
     def subject(self, model: nn.Module) -> ClassifierSubject:
         """Return the classifier, its classes and what it reads."""

@@ -1,6 +1,7 @@
 """A language model as graphs: tokens and states in, scores and states out."""
 
 from collections.abc import Iterator, Sequence
+from typing import Any
 
 from torch import Tensor
 
@@ -38,6 +39,10 @@ class LanguageGraphs(Graphs[Text]):
     def parts(self) -> Chain:
         """Return embedding, layer and scores."""
         return chain_of_tokens(self.model, writes=True)
+
+    def beside(self) -> dict[str, Any]:
+        """Return that what it scores is what comes next of a text."""
+        return {"writes_text": True}
 
     def batches(self, examples: Sequence[Text]) -> Iterator[dict[str, Tensor]]:
         """Yield the beginning of each text: its first row alone, and several rows."""

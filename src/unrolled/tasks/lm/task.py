@@ -5,6 +5,7 @@ Not here: the network (`model.py`), the text in columns and the walk through it 
 """
 
 from collections.abc import Iterable, Iterator, Sequence
+from functools import partial
 from itertools import chain
 from pathlib import Path
 from typing import Any, Self, cast
@@ -33,10 +34,12 @@ from unrolled.tasks.lm.exports import LanguageGraphs
 from unrolled.tasks.lm.model import LanguageModel
 from unrolled.tasks.lm.objective import LanguageModelObjective
 from unrolled.tasks.lm.options import DataOptions, ModelOptions, PredictOptions, TrainingOptions
+from unrolled.tasks.lm.page_network import page_network
 from unrolled.tasks.lm.sampling import default_prompt, generate, generate_many
 from unrolled.tasks.lm.streamed import COUNTED, StreamedColumns, split_streamed
 from unrolled.tasks.lm.subject import LanguageSubject
 from unrolled.tasks.lm.tbptt import TruncatedBPTT
+from unrolled.tasks.page_network import PageNetwork
 from unrolled.tasks.task import OptionClasses, Splits, Task, TaskOptions
 from unrolled.training import Processes
 
@@ -282,6 +285,10 @@ class LanguageModelTask(Task[Text]):
     def graphs(self, model: nn.Module) -> LanguageGraphs:
         """Return what is exported of a model."""
         return LanguageGraphs(self, model)
+
+    def page_network(self, model: nn.Module) -> PageNetwork:
+        """Return what describes a model to a page that computes it."""
+        return partial(page_network, model=cast(LanguageModel, model), prompt=self.prompt)
 
     def subject(self, model: nn.Module) -> LanguageSubject:
         """Return the model and its vocabulary."""

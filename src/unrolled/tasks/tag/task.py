@@ -7,6 +7,7 @@ predicted from, one sentence a line, its words between blanks.
 import math
 from collections import Counter
 from collections.abc import Iterator, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any, Self, cast
 
@@ -22,11 +23,13 @@ from unrolled.errors import DataError, field
 from unrolled.metrics import Metric
 from unrolled.networks.crf import best_path, log_likelihood
 from unrolled.networks.devices import moved
+from unrolled.tasks.page_network import PageNetwork
 from unrolled.tasks.tag.conll import TaggedSentence
 from unrolled.tasks.tag.exports import TaggerGraphs
 from unrolled.tasks.tag.letters import Affixes, Alphabet, without_case
 from unrolled.tasks.tag.model import Sentences, Tagger
 from unrolled.tasks.tag.options import DataOptions, ModelOptions, PredictOptions, TrainingOptions
+from unrolled.tasks.tag.page_network import page_network
 from unrolled.tasks.tag.reader import (
     read_others,
     read_parts,
@@ -282,6 +285,10 @@ class TagTask(ExamplesTask[TaggedSentence]):
     def graphs(self, model: nn.Module) -> TaggerGraphs:
         """Return what is exported of a model."""
         return TaggerGraphs(self, model)
+
+    def page_network(self, model: nn.Module) -> PageNetwork:
+        """Return what describes a model to a page that computes it."""
+        return partial(page_network, model=cast(Tagger, model), has_entities=self.has_entities)
 
     def subject(self, model: nn.Module) -> TaggerSubject:
         """Return the tagger and its tags."""

@@ -1,4 +1,4 @@
-// The example page: a language model goes on writing, others say their scores.
+// The example page: a model that writes text goes on with one, others say their scores.
 
 const read = (id) => JSON.parse(document.getElementById(id).textContent);
 const described = read("model");
@@ -14,7 +14,7 @@ const number = (value, digits) => value.toLocaleString(code, { maximumFractionDi
 
 const content = described.content;
 const encoder = encoderOf(content);
-const isWriter = content?.task === "lm";
+const isWriter = Boolean(content?.writes_text);
 const { classes, tags, labels, encoder: reader } = content?.vocabulary ?? {};
 const names = classes ?? tags ?? labels ?? [];
 const series = reader?.kind === "number" ? reader : null;

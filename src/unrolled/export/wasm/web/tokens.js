@@ -98,8 +98,8 @@ function pairEncoder({ model: { vocab, merges } }) {
  */
 export function encoderOf(content) {
   const vocabulary = content?.vocabulary ?? {};
-  if (content?.task === "lm") return written(vocabulary);
-  const encoder = content?.task === "classify" ? vocabulary.encoder : null;
+  if (content?.writes_text) return written(vocabulary);
+  const { encoder } = vocabulary;
   if (!encoder || !["word", "char", "bpe"].includes(encoder.kind)) return null;
   const read = (text) => {
     const composed = encoder.text_version > 1 ? text.normalize("NFC") : text;

@@ -33,7 +33,7 @@ export const words = async (language) => {
   return { language: code, languages: content.languages, words: content.words[code] };
 };
 
-const isWritten = description.task === "lm"; // token by token; others read a text as a whole
+const isWritten = description.writes; // token by token; others read a text as a whole
 const loaded = model && (isWritten ? Network : Whole).load(model);
 const tokens = model && isWritten && tokensOf(model.network);
 

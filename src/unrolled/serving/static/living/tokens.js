@@ -7,7 +7,7 @@ const nameOf = (character) => (isHalf(character) ? "\ufffd" : character);
 
 /** How a model reads and writes text. */
 export function tokensOf({ vocabulary }) {
-  const encoder = encoderOf({ task: "lm", vocabulary });
+  const encoder = encoderOf({ writes_text: true, vocabulary });
 
   /** What gives the text that each token completes. */
   function decoder() {

@@ -58,7 +58,7 @@ function embeddingOf({ table, projection }, find) {
 class Classifier {
   constructor(network, stack, find) {
     Object.assign(this, { stack, labels: network.labels, pooling: network.pooling, direction: network.direction, maxLength: network.max_length });
-    this.encoder = encoderOf({ task: "classify", vocabulary: network.vocabulary });
+    this.encoder = encoderOf({ vocabulary: network.vocabulary });
     this.isOfWords = network.vocabulary.encoder.kind === "word";
     this.embedding = embeddingOf(network.embedding, find);
     this.evidence = find(network.evidence);
