@@ -30,7 +30,7 @@ from unrolled.data.tables import Table, has_columns, is_header, is_table, read_t
 from unrolled.data.text import read_text, split_lines
 from unrolled.errors import DataError, field
 from unrolled.tasks.classify.examples import Labelled, Steps
-from unrolled.tasks.classify.labels import check_classes, label_of
+from unrolled.tasks.classify.labels import check_classes, doubtful_labels, label_of
 from unrolled.tasks.classify.media import MediumFile, files_in, read_media, read_unlabelled_media
 from unrolled.tasks.classify.options import DataOptions
 from unrolled.tasks.classify.series import Series, number_in, number_label, read_long_table
@@ -428,6 +428,7 @@ def _class_notes(options: DataOptions, splits: Splits[Labelled]) -> list[str]:
     shown = [f"{label} {count:,}" for label, count in known.most_common(10)]
     more = f" and {len(known) - 10} more" if len(known) > 10 else ""
     notes = [f"{len(known)} classes in the training part: {', '.join(shown)}{more}"]
+    notes += doubtful_labels(known)
     for name, part in (("held-out", splits.held_out), ("test", splits.test)):
         unknown = [example for example in part if example.label not in known]
         if unknown:
