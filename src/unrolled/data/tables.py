@@ -272,9 +272,10 @@ def _are_names(header: Sequence[str]) -> bool:
     Numbers are names if they follow each other, or stand among words and are whole.
     """
     values = [_value(name) for name in header]
-    if None in values:
-        return all(value is None or value.is_integer() for value in values)
-    return all(after == before + 1 for before, after in pairwise(values))
+    numbers = [value for value in values if value is not None]
+    if len(numbers) < len(values):
+        return all(number.is_integer() for number in numbers)
+    return all(after == before + 1 for before, after in pairwise(numbers))
 
 
 def _value(name: str) -> float | None:
