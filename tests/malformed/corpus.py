@@ -343,7 +343,7 @@ _BAD_TEXT = {
     "Infinity",
     "deep",
 }
-_BAD_LABEL = {"a list", "an object", "a long number", "deep"}
+_BAD_LABEL = {"a list", "an object", "a long number", "deep", "Infinity", "1e400"}
 _LEFT_OUT = {"null", "NaN"}
 
 
