@@ -114,6 +114,7 @@ def test_a_value_of_another_type_is_refused_by_its_name(name, value, expected):
     ("name", "value", "message"),
     [
         ("cups", 0, "cups must be at least 1, got 0"),
+        ("cups", 2**63, f"cups must be at most {2**63 - 1:,}, got {2**63}"),
         ("minutes", 0.0, "minutes must be in (0, 10], got 0.0"),
         ("minutes", 11, "minutes must be in (0, 10], got 11"),
         ("minutes", math.nan, "minutes must be in (0, 10], got nan"),

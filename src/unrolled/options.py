@@ -42,6 +42,8 @@ _NOUNS = {
     str: "a text",
     tuple: "a list of texts",
 }
+_MOST = 2**63 - 1
+"""Whole numbers have 64 bits in torch."""
 
 
 @dataclass(frozen=True)
@@ -166,6 +168,8 @@ class OptionField:
         if self.type is object:
             return value
         require(self._has_type(value), self.name, _NOUNS[self.type], repr(value))
+        if self.type is int:
+            require(abs(value) <= _MOST, self.name, f"at most {_MOST:,}", value)
         if self.option.convert is not None:
             value = self.option.convert(value)
         self.option.check(self.name, value)

@@ -27,7 +27,7 @@ def test_a_file_or_the_standard_input_is_continued(unrolled, trained, tmp_path, 
         (["--prompt", "é 日"], "--prompt: the model has never seen 'é' (U+00E9), '日' (U+65E5)"),
         (["--prompt", "日", "--skip-unknown"], "--prompt: nothing to continue"),
         (["--until", ""], "--until is empty"),
-        (["--samples", 0], "--samples must be at least 1, got 0"),
+        (["--samples", 0], "--samples must be in [1, 100000], got 0"),
     ],
 )
 def test_what_cannot_be_continued_is_one_line(unrolled, trained, words, message):

@@ -206,9 +206,16 @@ def test_a_table_without_a_header_is_read_by_numbers(write, name, content):
         read_table(table.path, ["3", "1"])
 
 
-def test_numbers_that_are_names_of_columns_are_names(write):
-    table = read_table(write("t.csv", "1,2\na,b\n"), ["2"])
+@pytest.mark.parametrize("header", ["1,2", "0,1,2", "id,1,2"])
+def test_numbers_that_are_names_of_columns_are_names(write, header):
+    table = read_table(write("t.csv", f"{header}\n{header.replace('2', 'b')}\n"), ["2"])
     assert (table.has_header, values(table)) == (True, [{"2": "b"}])
+
+
+@pytest.mark.parametrize("row", ["1\t-0.5\t2.5", "1\t2\t2", "2\t7\t1", "1\tNaN\t3", "1\tup\t0.25"])
+def test_a_first_row_of_numbers_is_not_taken_for_a_header(write, row):
+    table = read_table(write("Gun_TRAIN.tsv", f"{row}\n2\t0\t0\n"), ["1"], others=True)
+    assert (table.has_header, len(table.rows)) == (False, 2)
 
 
 @pytest.mark.parametrize("name", ["t.csv.gz", "t.CSV.GZ", "t.txt.gz", "t.jsonl.gz"])

@@ -343,7 +343,7 @@ _BAD_TEXT = {
     "Infinity",
     "deep",
 }
-_BAD_LABEL = {"a list", "an object", "a long number", "deep"}
+_BAD_LABEL = {"a list", "an object", "a long number", "deep", "Infinity", "1e400"}
 _LEFT_OUT = {"null", "NaN"}
 
 
@@ -605,6 +605,9 @@ def _predicted(_chance: random.Random) -> Iterator[Case]:
 OPTIONS: dict[str, tuple[str, ...]] = {
     "a hidden size of 10^9": ("--hidden-size", "1000000000"),
     "10^15 parameters": ("--parameters", "1000000000000000"),
+    "10^18 parameters": ("--parameters", str(10**18)),
+    "a hidden size of 10^19": ("--hidden-size", str(10**19)),
+    "a hidden size of 2^62": ("--hidden-size", str(2**62)),
     "a hidden size of 0": ("--hidden-size", "0"),
     "no number": ("--hidden-size", "many"),
     "a learning rate that is NaN": ("--learning-rate", "nan"),

@@ -134,8 +134,9 @@ def _run(arguments: Sequence[str]) -> NoReturn:
             sys.exit(1)
         where = error.filename if error.filename is not None else "the standard output"
         _fail(f"{os.fsdecode(where)}: {error.strerror or error}", "", 1)
-    except (MemoryError, RuntimeError) as error:
-        if not isinstance(error, MemoryError) and _NO_MEMORY not in str(error):
+    except (MemoryError, RuntimeError, TypeError) as error:
+        words = f"{type(error).__name__} {error}"
+        if not isinstance(error, MemoryError) and not any(each in words for each in _NO_MEMORY):
             raise
         wanted = re.search(r"tried to allocate (\d+) bytes", str(error))
         size = f": {int(wanted[1]) / 1e9:.1f} GB at once are more than there is" if wanted else ""
@@ -159,7 +160,12 @@ def _told(message: Warning | str, category: type[Warning], *_: object, **__: obj
     return f"unrolled: warning: {kind}{visible(str(message))}\n"
 
 
-_NO_MEMORY = "can't allocate memory"  # in torch's words
+_NO_MEMORY = (  # in torch's words: of the processor, of an accelerator, of sizes over 63 bits
+    "can't allocate memory",
+    "OutOfMemoryError",
+    "Storage size calculation overflowed",
+    "Overflow when unpacking long",
+)
 
 
 def _names_for(arguments: Sequence[str]) -> dict[str, str]:

@@ -246,6 +246,9 @@ def _listed(
         for row in table.rows:
             yield table.where(row), str(row.values[column] or "").strip(), start
         return
+    if path is not None and is_table(path):
+        message = f"{path}: a table by its name, and the training, on none, named no columns"
+        raise DataError(message, "save the paths, one a line, in a .txt file")
     for number, line in enumerate(source.lines(), 1):
         name = line.strip()
         beside = path is not None and os.path.lexists(path.parent / name.partition(JOIN)[0])

@@ -23,6 +23,7 @@ import sys
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from itertools import pairwise
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -260,9 +261,28 @@ def _without_empty(header: Sequence[str], rows: Sequence[Row]) -> tuple[str, ...
 
 def _are_numbers(columns: Sequence[str] | None, header: Sequence[str]) -> bool:
     """Return whether the wanted columns are numbers of some, and not names in the header."""
-    if not columns or set(columns) <= set(header):
+    if not columns or not all(map(_number, columns)):
         return False
-    return all(map(_number, columns))
+    return not (set(columns) <= set(header) and _are_names(header))
+
+
+def _are_names(header: Sequence[str]) -> bool:
+    """Return whether fields are names, and not a row of numbers: a class 1 names no column.
+
+    Numbers are names if they follow each other, or stand among words and are whole.
+    """
+    values = [_value(name) for name in header]
+    numbers = [value for value in values if value is not None]
+    if len(numbers) < len(values):
+        return all(number.is_integer() for number in numbers)
+    return all(after == before + 1 for before, after in pairwise(numbers))
+
+
+def _value(name: str) -> float | None:
+    try:
+        return float(name)
+    except ValueError:
+        return None
 
 
 def _number(name: str) -> int:

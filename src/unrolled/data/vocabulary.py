@@ -248,6 +248,7 @@ class BPEVocabulary(Vocabulary):
                 f"a BPE vocabulary must have at least 256 tokens, got {size}",
                 "256 are the single bytes, those beyond are found in the text",
             )
+        size = min(size, 256 + len(text.encode(errors="surrogatepass")))  # a merge each, at most
         library = _tokenizers()
         byte_level = library.pre_tokenizers.ByteLevel
         tokenizer = library.Tokenizer(library.models.BPE())

@@ -306,7 +306,7 @@ class WriteOptions(GenerateOptions):
         int,
         Option(
             "Number of texts to write; each begins with a line of its own.",
-            within="[1, inf)",
+            within="[1, 100000]",
             metavar="N",
             flag="--samples",
         ),

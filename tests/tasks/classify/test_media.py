@@ -107,6 +107,9 @@ def test_pictures_are_learned_and_told_apart_in_every_way_to_name_them(pictures,
     with pytest.raises(DataError, match=r"list\.txt, line 2: is empty"):
         predict(loaded, listed)
     assert predict(loaded, listed, skip_bad=True) == [("pictures/red/0.png", "red"), ("", "")]
+    listed.rename(tmp_path / "list.csv")
+    with pytest.raises(DataError, match=r"list\.csv: a table by its name"):
+        predict(loaded, tmp_path / "list.csv")
     bad = tmp_path / "bad.png"
     bad.write_bytes(b"\x89PNG\r\n\x1a\n and no more")
     assert predict(loaded, bad, skip_bad=True) == [(str(bad), "")]
@@ -150,6 +153,10 @@ def test_bad_files_are_named_together_or_left_out_and_counted(pictures, recordin
     (pictures / "red" / "1.png").write_bytes(b"\x89PNG\r\n\x1a\nbroken")
     (pictures / "blue" / "2.png").write_text("no picture")
     (pictures / "blue" / "3.png").write_bytes((recordings / "low" / "0.wav").read_bytes())
+    by_class = [f"{each.name}={each}" for each in sorted(pictures.iterdir())]
+    with pytest.raises(DataError) as caught:
+        read(*by_class)
+    assert "3 files that cannot be used" in caught.value.message
     with pytest.raises(DataError) as caught:
         read(pictures)
     assert "3 files that cannot be used" in caught.value.message

@@ -343,8 +343,23 @@ def test_what_is_missing_is_no_class_and_one_number_is_one_class(tmp_path, suffi
     assert "2 of 5 examples" in notes[0]
 
 
+@pytest.mark.parametrize(
+    ("labels", "notes"),
+    [
+        (("yes", "no"), []),
+        (("yes", "NA"), ["the class 'NA' is how programs write"]),
+        (("1", "None", "nan"), ["the classes 'None', 'nan' are how programs write"]),
+        (("True", "TRUE", "0", "00"), ["written in several ways: '0' and '00'; 'TRUE' and 'True'"]),
+    ],
+)
+def test_classes_that_may_be_none_or_one_are_named(write, labels, notes):
+    path = write("t.csv", table([(f"text {n}", labels[n % len(labels)]) for n in range(40)]))
+    _, *others = read_splits(options(path, **TABLE)).notes
+    assert [note in text for note, text in zip(notes, others, strict=True)] == [True] * len(notes)
+
+
 @pytest.mark.parametrize("suffix", ["parquet", "jsonl"])
-@pytest.mark.parametrize("value", [["a", "b"], {"a": 1}, []])
+@pytest.mark.parametrize("value", [["a", "b"], {"a": 1}, [], math.inf])
 def test_a_list_is_no_class(tmp_path, suffix, value):
     path = labelled(tmp_path, [value] * 4, suffix)
     with pytest.raises(DataError, match=r"(line|row) 1: 'label' is not one label"):

@@ -148,6 +148,8 @@ def test_a_held_out_file_may_be_of_another_format(tmp_path):
     [
         (CONLL, [("Maria", "canta"), ("Rio",)]),
         (CONLLU, [("Maria", "canta"), ("Rio",)]),
+        (f"# id 1\tdomain=pt\n{CONLL}", [("Maria", "canta"), ("Rio",)]),
+        ("#Maria canta\n", [("#Maria", "canta")]),
         ("Maria canta\nRio\n", [("Maria", "canta"), ("Rio",)]),
         ("Rio O\nMaria canta hoje\n", [("Rio", "O"), ("Maria", "canta", "hoje")]),
     ],

@@ -73,6 +73,14 @@ def predict(task: TagTask, model: Tagger, path: Path) -> list[dict[str, Any]]:
 IOB2 = TaggedSentence(("Dona", "Ana", "ama"), ("B-PER", "I-PER", "O"))
 
 
+@pytest.mark.parametrize(("word", "known"), [("Dona", True), ("Eva", False)])
+def test_a_held_out_part_of_unknown_words_is_said(word, known):
+    held_out = TaggedSentence((word, word, "Ana"), ("O", "O", "B-PER"))
+    splits = Splits([IOB2], [held_out], [], [])
+    TagTask.fit(options_of("none"), splits)
+    assert ("2 of 3 words (67%) of the held-out part" in "".join(splits.notes)) is not known
+
+
 def test_a_trained_tagger_finds_the_entities_that_the_baselines_miss(trained: Prepared) -> None:
     results = trained.finish()
     assert results.metrics["f1"] == 1.0

@@ -3,15 +3,17 @@
 import math
 import re
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from datetime import date, time
 from typing import Any
 
 from unrolled.errors import DataError, field
 
-__all__ = ["check_classes", "label_of", "same_label"]
+__all__ = ["check_classes", "doubtful_labels", "label_of", "same_label"]
 
 _WHOLE = re.compile(r"([+-]?\d+)\.0*")
+_MISSING = frozenset(["nan", "na", "n/a", "<na>", "null", "none", "nil", "nat", "?", "-"])
+_SEVERAL = ("classes", "are", "they are")
 _FEW = 10
 """So many different numbers may always be classes, as digits are."""
 
@@ -27,7 +29,7 @@ def label_of(value: Any, where: str, column: str) -> str | None:
         column: Its column.
 
     Raises:
-        DataError: It is a list, or something else that is not one class.
+        DataError: It is a list, an infinite number, or something else that is not one class.
 
     Example:
         >>> label_of(" good ", "a.csv, line 2", "class"), label_of(1.0, "a.csv, line 3", "class")
@@ -35,7 +37,8 @@ def label_of(value: Any, where: str, column: str) -> str | None:
     """
     if value is None or (isinstance(value, float) and math.isnan(value)):
         return None
-    if not isinstance(value, str | int | float | date | time):
+    infinite = isinstance(value, float) and math.isinf(value)
+    if infinite or not isinstance(value, str | int | float | date | time):
         shown = str(value)
         shown = shown if len(shown) <= 80 else f"{shown[:80]}..."
         message = f"{where}: {column!r} is not one label: {shown}"
@@ -70,6 +73,34 @@ def check_classes(labels: Sequence[str], where: str) -> None:
         hint = f"{field('number')} predicts it; or make a few classes of it"
         raise DataError(f"{message}, {span}", hint)
     raise DataError(f"{where}: the target is no class: {values}", "is it the right column?")
+
+
+def doubtful_labels(labels: Collection[str]) -> list[str]:
+    """Return notes on classes that may be none, or one: missing values by name, other spellings.
+
+    Args:
+        labels: The different ones.
+
+    Example:
+        >>> doubtful_labels(["a", "NA"])
+        ["the class 'NA' is how programs write what is missing: take those rows out if it is"]
+    """
+    notes = []
+    if missing := sorted(label for label in labels if label.lower() in _MISSING):
+        classes, are, they = ("class", "is", "it is") if len(missing) == 1 else _SEVERAL
+        names = ", ".join(map(repr, missing))
+        how = f"how programs write what is missing: take those rows out if {they}"
+        notes.append(f"the {classes} {names} {are} {how}")
+    spelt: dict[object, list[str]] = {}
+    for label in sorted(labels):
+        number = _number(label)
+        spelt.setdefault(label.casefold() if number is None else number, []).append(label)
+    same = [" and ".join(map(repr, each)) for each in spelt.values() if len(each) > 1]
+    if same:
+        more = f" and {len(same) - 5} more" if len(same) > 5 else ""
+        shown = "; ".join(same[:5])
+        notes.append(f"classes that may be one, written in several ways: {shown}{more}")
+    return notes
 
 
 def _number(label: str) -> float | None:

@@ -30,7 +30,7 @@ from unrolled.data.tables import Table, has_columns, is_header, is_table, read_t
 from unrolled.data.text import read_text, split_lines
 from unrolled.errors import DataError, field
 from unrolled.tasks.classify.examples import Labelled, Steps
-from unrolled.tasks.classify.labels import check_classes, label_of
+from unrolled.tasks.classify.labels import check_classes, doubtful_labels, label_of
 from unrolled.tasks.classify.media import MediumFile, files_in, read_media, read_unlabelled_media
 from unrolled.tasks.classify.options import DataOptions
 from unrolled.tasks.classify.series import Series, number_in, number_label, read_long_table
@@ -51,10 +51,15 @@ def read_splits(options: DataOptions, seed: int) -> Splits[Labelled]:
         DataError: A file cannot be used; there are fewer than two classes, or too few examples.
     """
     if options.classes:
-        first, *further = zip(options.paths, options.classes, strict=True)
-        read = [_of_class(options, *first, None)]
+        if folders := _folders_of_media(options):
+            places = Path(", ".join(map(str, options.paths)))
+            read = [_usable_media(options, places, folders, None)]  # all bad files at once
+        else:
+            first, *further = zip(options.paths, options.classes, strict=True)
+            read = [_of_class(options, *first, None)]
+            kind = read[0][0][0].kind
+            read += [_of_class(options, *each, kind) for each in further]
         kind = read[0][0][0].kind
-        read += [_of_class(options, *each, kind) for each in further]
     else:
         read = [read_examples(options, options.paths[0])]
         names, kind = read[0][0][0].names, read[0][0][0].kind
@@ -217,6 +222,17 @@ def _key(example: Labelled) -> Hashable:
     if isinstance(content, Tensor):
         return hashlib.sha256(content.numpy().tobytes()).digest()
     return content
+
+
+def _folders_of_media(options: DataOptions) -> list[MediumFile]:
+    """Return the files of a folder for each class; none unless all are pictures or recordings."""
+    if not all(path.is_dir() for path in options.paths):
+        return []
+    folders = [files_below(path) for path in options.paths]
+    if not all(map(are_media, folders)):
+        return []
+    labelled = zip(folders, options.classes, strict=True)
+    return [MediumFile(str(file), label) for files, label in labelled for file in files]
 
 
 def _of_class(
@@ -428,6 +444,7 @@ def _class_notes(options: DataOptions, splits: Splits[Labelled]) -> list[str]:
     shown = [f"{label} {count:,}" for label, count in known.most_common(10)]
     more = f" and {len(known) - 10} more" if len(known) > 10 else ""
     notes = [f"{len(known)} classes in the training part: {', '.join(shown)}{more}"]
+    notes += doubtful_labels(known)
     for name, part in (("held-out", splits.held_out), ("test", splits.test)):
         unknown = [example for example in part if example.label not in known]
         if unknown:

@@ -37,7 +37,7 @@ from unrolled.tasks.task import Splits
 __all__ = ["read_others", "read_parts", "read_sentences", "tags_of", "unseen_tags", "untagged"]
 
 _CONLL = (".conllu", ".conllup", ".conll", ".bio", ".iob", ".iob2")
-_COMMENT = re.compile(r"#.* = ")
+_COMMENT = re.compile(r"#.*(?: = |\t)")
 
 
 def read_parts(options: DataOptions, seed: int) -> Splits[TaggedSentence]:

@@ -18,7 +18,7 @@ from torch.nn import functional as F
 from unrolled.data.batching import IGNORE, batches_that_come, pad
 from unrolled.data.content import flag_of, letters_of, strings_of
 from unrolled.data.source import Source
-from unrolled.data.words import WordVocabulary, as_read, text_version_of
+from unrolled.data.words import WordVocabulary, as_read, text_version_of, unknown_note
 from unrolled.errors import DataError, field
 from unrolled.metrics import Metric
 from unrolled.networks.crf import best_path, log_likelihood
@@ -124,6 +124,10 @@ class TagTask(ExamplesTask[TaggedSentence]):
         words = WordVocabulary.from_sentences(
             [without_case(as_read(word)) for word in sentence.words] for sentence in training
         )
+        held_out = [without_case(as_read(word)) for s in splits.held_out for word in s.words]
+        unknown = sum(word not in words for word in held_out)
+        hint = "more training data may know them"
+        splits.notes.extend(unknown_note(unknown, len(held_out), "held-out part", hint))
         alphabet = Alphabet.from_words(as_read(word) for s in training for word in s.words)
         affixes = Affixes.from_words(as_read(word) for s in training for word in s.words)
         tags = tags_of(training)
