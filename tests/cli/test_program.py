@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from unrolled.cli.program import program
+from unrolled.cli.program import program, program_of_all
 
 
 def executable(path: Path) -> Path:
@@ -54,3 +54,36 @@ def test_a_python_of_an_environment_is_not_taken_for_the_one_that_it_links_to(
 def test_a_library_that_calls_the_program_is_told_its_name(monkeypatch):
     monkeypatch.setattr(sys, "argv", ["a_notebook.py"])
     assert program() == "unrolled"
+
+
+ONE = {"WORLD_SIZE": "2", "LOCAL_WORLD_SIZE": "2", "GROUP_WORLD_SIZE": "1"}
+MANY = ONE | {"WORLD_SIZE": "8", "GROUP_WORLD_SIZE": "4", "GROUP_RANK": "0"}
+MANY |= {"MASTER_ADDR": "10.0.0.1", "MASTER_PORT": "29500", "TORCHELASTIC_MAX_RESTARTS": "10"}
+
+
+@pytest.mark.parametrize(
+    ("variables", "options"),
+    [
+        (ONE, "--nproc-per-node 2"),
+        (ONE | {"TORCHELASTIC_MAX_RESTARTS": "3"}, "--nproc-per-node 2 --max-restarts 3"),
+        (
+            MANY,
+            "--nnodes 4 --nproc-per-node 2 --max-restarts 10 "
+            "--node-rank 0 --master-addr 10.0.0.1 --master-port 29500",
+        ),
+    ],
+)
+def test_what_torchrun_started_is_started_by_torchrun_again(
+    tmp_path, monkeypatch, variables, options
+):
+    python = executable(tmp_path / "bin" / "python")
+    monkeypatch.setattr(sys, "executable", str(python))
+    monkeypatch.setenv("PATH", str(python.parent))
+    for name in MANY:
+        monkeypatch.delenv(name, raising=False)
+    assert program_of_all() == program()
+    for name, value in variables.items():
+        monkeypatch.setenv(name, value)
+    assert program_of_all() == f"python -m torch.distributed.run {options} -m -- unrolled"
+    executable(python.with_name("torchrun"))
+    assert program_of_all() == f"torchrun {options} -m -- unrolled"

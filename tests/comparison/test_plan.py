@@ -1,6 +1,8 @@
 import json
 import os
 import re
+import threading
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
 
@@ -182,6 +184,36 @@ def test_another_one_that_begins_at_the_same_time_is_no_other_folder(tmp_path, m
     (tmp_path / "gru-0.claim-1").unlink()
     with pytest.raises(RunError, match="other task: toy, not lm"):
         replace(PLAN, task="lm").settle(tmp_path)
+
+
+def test_of_different_comparisons_that_begin_at_once_one_has_the_folder(tmp_path, monkeypatch):
+    """All of them have found no plan."""
+    for round_ in range(20):
+        folder, barrier = tmp_path / str(round_), threading.Barrier(4)
+        asked = threading.local()
+
+        def lexists(path, barrier=barrier, asked=asked):
+            if not hasattr(asked, "once"):
+                asked.once = barrier.wait(10)
+                return False
+            return Path(path).exists()
+
+        def settle(plan, folder=folder):
+            try:
+                plan.settle(folder)
+            except RunError as error:
+                return error.message
+            return None
+
+        monkeypatch.setattr("unrolled.comparison.plan.os.path.lexists", lexists)
+        plans = [PLAN, replace(PLAN, task="lm"), PLAN, replace(PLAN, task="lm")]
+        with ThreadPoolExecutor(4) as threads:
+            answers = list(threads.map(settle, plans))
+        task = json.loads((folder / "plan.json").read_text())["task"]
+        other = {"toy": "lm", "lm": "toy"}[task]
+        refusal = f"{folder}: a comparison with other task: {task}, not {other}"
+        assert answers == [None if plan.task == task else refusal for plan in plans]
+        assert [file.name for file in folder.iterdir()] == ["plan.json"]
 
 
 @pytest.mark.parametrize("make", [lambda path: path.symlink_to("/dev/zero"), os.mkfifo])

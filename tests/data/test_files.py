@@ -12,6 +12,7 @@ from unrolled.data.files import (
     read_plain,
     to_json,
     write_atomically,
+    write_first,
 )
 
 
@@ -80,6 +81,22 @@ def test_of_several_that_write_at_once_each_writes_a_whole_file(tmp_path):
         slow.write(b"and whole")
     assert path.read_bytes() == b"slow and whole"
     assert [file.name for file in tmp_path.iterdir()] == ["file"]
+
+
+@pytest.mark.parametrize("links", [True, False])
+def test_only_the_first_one_writes_a_file_that_is_not_there_yet(tmp_path, monkeypatch, links):
+    def refused(*_):
+        raise PermissionError(errno.EPERM, "Operation not permitted")  # as FAT does
+
+    if not links:
+        monkeypatch.setattr(Path, "hardlink_to", refused)
+    assert write_first(tmp_path / "file", b"first")
+    assert not write_first(tmp_path / "file", b"second")
+    assert (tmp_path / "file").read_bytes() == b"first"
+    assert [file.name for file in tmp_path.iterdir()] == ["file"]
+    (tmp_path / "link").symlink_to(tmp_path / "nowhere")
+    assert not write_first(tmp_path / "link", b"first")
+    assert not (tmp_path / "nowhere").exists()
 
 
 def test_a_file_planted_where_the_unfinished_one_goes_is_not_followed(tmp_path, monkeypatch):

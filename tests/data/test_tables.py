@@ -59,7 +59,7 @@ def test_rows_know_the_line_they_begin_in(write):
     assert table.num_blank == 1
     assert table.where(table.rows[1]) == f"{table.path}, line 6"
     lines = read_table(write("t.jsonl", '{"a": 1}\n\n{"a": null, "b": [1, 2]}\n'))
-    assert lines.rows == [Row(1, {"a": 1, "b": None}), Row(3, {"a": None, "b": [1, 2]})]
+    assert [*lines.rows] == [Row(1, {"a": 1, "b": None}), Row(3, {"a": None, "b": [1, 2]})]
 
 
 def test_a_row_of_empty_fields_is_a_row_and_a_blank_line_is_none(write):

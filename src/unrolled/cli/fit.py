@@ -12,7 +12,7 @@ from rich.console import Console
 
 from unrolled.cells import Cell
 from unrolled.cli.flags import option_name
-from unrolled.cli.program import program
+from unrolled.cli.program import program, program_of_all
 from unrolled.cli.progress import Display, LiveReporter, PlainReporter, make_console, make_reporter
 from unrolled.cli.signals import handling_signals
 from unrolled.cli.tables import confusion_table, results_table, results_texts
@@ -42,7 +42,7 @@ def fit(prepared: Prepared) -> None:
     console = make_console(quiet=not trainer.processes.is_first)
     model, folder = task.options.model, shlex.quote(str(trainer.run.path))
     trust = " --trust-code" * isinstance(model.cell, Cell)
-    resume = f"{program()} resume {folder}{trust}"
+    resume = f"{program_of_all()} resume {folder}{trust}"
     device = device_of(trainer.model)
     where = "" if device.type == "cpu" else f", on {device}"
     console.print(
@@ -179,6 +179,7 @@ def _say_what_is_there(console: Console, run: Run) -> None:
 
 
 def _say_next(console: Console, folder: str, commands: list[str]) -> None:
-    console.print(f"saved in {folder}; go on with")
+    each = ", on each computer with its own number," if "--node-rank" in commands[0] else ""
+    console.print(f"saved in {folder}; go on{each} with")
     for command in commands:
         console.print(f"  {command}", style="bold")

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from unrolled.comparison.options import CompareOptions
-from unrolled.data.files import read_json, to_json, write_atomically
+from unrolled.data.files import read_json, to_json, write_first
 from unrolled.errors import OptionError, RunError, field
 from unrolled.networks import layer_for_tasks
 from unrolled.training import reading, writing
@@ -208,7 +208,7 @@ class Plan:
         with writing(folder, "folder"):
             if not os.path.lexists(path):
                 _write_first(path, mine)
-        with reading(path, _ANOTHER):  # of several that begin at once the last one decides
+        with reading(path, _ANOTHER):  # of several that begin at once the first one decides
             self._require_same(folder, mine, read_json(path))
         for output in (folder / name for name in OUTPUTS):
             if output.is_dir():  # now, rather than after hours of training
@@ -231,8 +231,7 @@ def _write_first(path: Path, content: dict[str, Any]) -> None:
     if path.name not in files and any(not name.startswith(unfinished) for name in files):
         raise RunError(f"{folder}: not empty, and not a comparison", _ANOTHER)
     if path.name not in files:
-        with write_atomically(path) as file:
-            file.write(to_json(content, indent=2))
+        write_first(path, to_json(content, indent=2))
 
 
 def _shown(value: Any) -> str:

@@ -25,6 +25,7 @@ __all__ = [
     "read_plain",
     "to_json",
     "write_atomically",
+    "write_first",
 ]
 
 # Windows has none of the first three, and opens files as text without the last.
@@ -88,6 +89,48 @@ def write_atomically(path: Path) -> Iterator[BinaryIO]:
         temporary.unlink(missing_ok=True)
         raise
     _sync_folder(path.parent)
+
+
+def write_first(path: Path, content: bytes) -> bool:
+    """Write a file that is not there yet, whole; return whether it was this call that did.
+
+    Of several processes that begin at once, on several computers too, one alone writes. What
+    another one wrote is left as it is.
+
+    Args:
+        path: What to write. Its folder exists.
+        content: Of the file.
+
+    Raises:
+        OSError: The folder is missing or not writable, or the disk is full.
+
+    Example:
+        >>> from tempfile import TemporaryDirectory
+        >>> with TemporaryDirectory() as folder:
+        ...     path = Path(folder, "notes.txt")
+        ...     write_first(path, b"mine"), write_first(path, b"yours"), path.read_text()
+        (True, False, 'mine')
+    """
+    temporary = path.with_name(f".{path.name}.{secrets.randbits(64)}")
+    try:
+        with temporary.open("xb") as file:
+            file.write(content)
+            file.flush()
+            os.fsync(file.fileno())
+        try:
+            path.hardlink_to(temporary)  # refuses to take a place, as no rename does everywhere
+        except FileExistsError:
+            return False
+        except OSError:  # a file system without hard links
+            try:
+                with path.open("xb") as file:  # a reader may find a part of it
+                    file.write(content)
+            except FileExistsError:
+                return False
+    finally:
+        temporary.unlink(missing_ok=True)
+    _sync_folder(path.parent)
+    return True
 
 
 def open_plain(path: Path, flags: int = os.O_RDONLY) -> BinaryIO:

@@ -8,6 +8,8 @@ from collections import Counter
 from collections.abc import Hashable, Sequence
 from typing import NamedTuple
 
+import numpy as np
+
 from unrolled.errors import DataError, OptionError, field
 
 __all__ = ["Parts", "split"]
@@ -49,21 +51,19 @@ def split(
         >>> split(["a", "a", "b", "c", "d"], held_out=0.2, test=0.2, seed=1)
         Parts(training=[0, 1, 4], held_out=[2], test=[3])
     """
-    groups: dict[Hashable, list[int]] = {}
-    for index, key in enumerate(keys):
-        groups.setdefault(key, []).append(index)
-    order = list(groups.values())
+    groups = _Groups(keys)
+    order = list(range(len(groups)))
     generator = random.Random(seed)
     generator.shuffle(order)
     if classes is not None:
-        order = _by_class(order, [classes[group[0]] for group in order], generator)
+        order = _by_class(order, groups, classes, generator)
     parts: list[list[int]] = []
     for fraction in (held_out, test):
         part: list[int] = []
         while order and len(part) < round(fraction * len(keys)):
-            part += order.pop()
+            part += groups[order.pop()]
         parts.append(part)
-    training = [index for group in order for index in group]
+    training = [index for number in order for index in groups[number]]
     if not training or any(not part for part, f in zip(parts, (held_out, test), strict=True) if f):
         if held_out + test >= 1:
             together = f"{field('held_out')} and {field('test')} together"
@@ -78,22 +78,47 @@ def split(
     return Parts(sorted(training), *map(sorted, parts))
 
 
+class _Groups:
+    """Indices of equal keys, groups in the order of their first ones: in arrays, as most are small.
+
+    Args:
+        keys: One for each index.
+    """
+
+    def __init__(self, keys: Sequence[Hashable]) -> None:
+        numbers: dict[Hashable, int] = {}
+        found = (numbers.setdefault(key, len(numbers)) for key in keys)
+        group_of = np.fromiter(found, dtype=np.int64, count=len(keys))
+        self._indices = np.argsort(group_of, kind="stable")
+        self._bounds = np.concatenate([[0], np.bincount(group_of).cumsum()])
+
+    def __len__(self) -> int:
+        return len(self._bounds) - 1
+
+    def __getitem__(self, number: int) -> list[int]:
+        indices: list[int] = self._indices[self._bounds[number] : self._bounds[number + 1]].tolist()
+        return indices
+
+
 def _by_class(
-    groups: Sequence[list[int]], classes: Sequence[Hashable], generator: random.Random
-) -> list[list[int]]:
+    order: Sequence[int], groups: _Groups, classes: Sequence[Hashable], generator: random.Random
+) -> list[int]:
     """Return groups in an order in which every stretch has about its share of each class.
 
     Those of a class stand at even distances, the first of them at a random place. The first group
     of each class comes first: parts are taken from the end.
     """
     totals: Counter[Hashable] = Counter()
-    for group, name in zip(groups, classes, strict=True):
-        totals[name] += len(group)
-    offsets = {name: generator.random() for name in dict.fromkeys(classes)}
+    for number in order:
+        first, *others = groups[number]
+        totals[classes[first]] += 1 + len(others)
+    offsets = {name: generator.random() for name in totals}
     seen: Counter[Hashable] = Counter()
     places = []
-    for group, name in zip(groups, classes, strict=True):
-        place = (seen[name] + offsets[name] * len(group)) / totals[name]
+    for number in order:
+        first, *others = groups[number]
+        name, size = classes[first], 1 + len(others)
+        place = (seen[name] + offsets[name] * size) / totals[name]
         places.append(place if seen[name] else -1.0)
-        seen[name] += len(group)
-    return [groups[index] for index in sorted(range(len(groups)), key=places.__getitem__)]
+        seen[name] += size
+    return [order[index] for index in sorted(range(len(order)), key=places.__getitem__)]

@@ -23,12 +23,13 @@ import sys
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from itertools import pairwise
+from itertools import islice, pairwise
 from pathlib import Path
 from types import ModuleType
 from typing import Any
 
-from unrolled.data.text import read_text, split_lines
+from unrolled.data.packed_rows import PackedRows, Row
+from unrolled.data.text import lines_of, read_text
 from unrolled.errors import DataError, OptionError
 
 __all__ = [
@@ -52,21 +53,6 @@ _LINES_SEEN = 200
 _LINE = re.compile(r"[^\r\n]*(?:\r\n|\r|\n)|[^\r\n]+")
 
 
-@dataclass(frozen=True, slots=True)
-class Row:
-    """One row of a table.
-
-    Args:
-        line: Where it begins in the file, from 1; in Parquet the number of the row, from 1.
-        values: By the name of the column: text in CSV and TSV, anything in JSON lines and Parquet.
-            A value that is missing is None: null, a key that this object lacks. In CSV and TSV an
-            empty field is the empty text.
-    """
-
-    line: int
-    values: dict[str, Any]
-
-
 @dataclass(frozen=True)
 class Table:
     """The rows of a file, in its order.
@@ -82,10 +68,14 @@ class Table:
 
     path: Path
     columns: tuple[str, ...]
-    rows: list[Row]
+    rows: Sequence[Row]
     num_blank: int = 0
     unit: str = "line"
     has_header: bool = True
+
+    def emptied(self) -> Iterator[Row]:
+        """Yield the rows, and keep none where they are packed: for who makes them other things."""
+        return self.rows.emptied() if isinstance(self.rows, PackedRows) else iter(self.rows)
 
     def where(self, row: Row) -> str:
         """Return the place of `row`, with which a message begins."""
@@ -127,14 +117,10 @@ def read_table(
         raise DataError(f"{path}: not a table by its name", hint)
     read = _READERS.get(_suffix(path), _read_fields)
     every = columns is None or others
-    table = read(path, None if every and read is _read_parquet else columns, encoding)
+    table = read(path, columns, encoding, every)
     check_columns(table, columns, every=every)
     if not table.rows:
         raise DataError(f"{path}: no rows", "a table has a header and at least one row")
-    if every or columns is None:
-        return table
-    for index, row in enumerate(table.rows):  # each in its place: not two tables in memory
-        table.rows[index] = Row(row.line, {name: row.values[name] for name in columns})
     return table
 
 
@@ -174,7 +160,7 @@ def has_columns(path: Path, columns: Sequence[str], encoding: str) -> bool:
         DataError: The file cannot be read.
     """
     text = read_text([path], encoding)
-    lines = [line for line in split_lines(text) if line.strip()][:_LINES_SEEN]
+    lines = [*islice((line for line in lines_of(text) if line.strip()), _LINES_SEEN)]
     if not lines:
         return False
     first = _split(lines[0], _delimiter(path, text, columns))
@@ -217,14 +203,15 @@ def check_columns(table: Table, columns: Sequence[str] | None, *, every: bool = 
             raise DataError(message, "" if name in near else hint)
 
 
-def _read_fields(path: Path, columns: Sequence[str] | None, encoding: str) -> Table:
+def _read_fields(path: Path, columns: Sequence[str] | None, encoding: str, every: bool) -> Table:
     """Read CSV or TSV: a header, then rows of as many fields."""
     text = read_text([path], encoding)
     delimiter = _delimiter(path, text, columns)
     header: list[str] = []
-    rows: list[Row] = []
+    rows = PackedRows(None if every else columns)
     num_blank = 0
     has_header = True
+    nameless = False  # whether a column without a name has a value
     for line, fields in _records(path, text, delimiter):
         if len(fields) < 2 and not "".join(fields).strip():
             num_blank += 1
@@ -245,18 +232,13 @@ def _read_fields(path: Path, columns: Sequence[str] | None, encoding: str) -> Ta
                 if delimiter == "\t"
                 else 'is a text with the delimiter not inside quotes ("...")?',
             )
-        rows.append(Row(line, dict(zip(header, fields, strict=True))))
-    names = _without_empty(header, rows)
+        values = dict(zip(header, fields, strict=True))
+        nameless = nameless or bool(values.get(""))
+        rows.add(line, values)
+    if not nameless:
+        rows.drop("")
+    names = tuple(name for name in header if name or nameless)
     return Table(path, names, rows, num_blank, has_header=has_header)
-
-
-def _without_empty(header: Sequence[str], rows: Sequence[Row]) -> tuple[str, ...]:
-    """Return the names of the columns but for those that have neither a name nor a value."""
-    if "" in header and not any(row.values[""] for row in rows):
-        for row in rows:
-            del row.values[""]
-        return tuple(name for name in header if name)
-    return tuple(header)
 
 
 def _are_numbers(columns: Sequence[str] | None, header: Sequence[str]) -> bool:
@@ -293,7 +275,7 @@ def _number(name: str) -> int:
 def _records(path: Path, text: str, delimiter: str) -> Iterator[tuple[int, list[str]]]:
     """Yield the line at which each record begins, and its fields."""
     if delimiter == "\t" and _suffix(path) != ".csv":
-        for line, content in enumerate(split_lines(text), start=1):
+        for line, content in enumerate(lines_of(text), start=1):
             yield line, content.split("\t")
         return
     lines = (match[0] for match in _LINE.finditer(text))  # StringIO takes 4 bytes a character
@@ -313,7 +295,7 @@ def _delimiter(path: Path, text: str, columns: Sequence[str] | None) -> str:
     """Return the delimiter with which the header has most of the columns, then most fields."""
     if _suffix(path) in _TABS:
         return "\t"
-    header = next((line for line in split_lines(text[:100_000]) if line.strip()), "")
+    header = next((line for line in lines_of(text[:100_000]) if line.strip()), "")
 
     def found(delimiter: str) -> tuple[int, int]:
         fields = _split(header, delimiter)
@@ -343,14 +325,14 @@ def _fields_of_any_size() -> Iterator[None]:
         csv.field_size_limit(before)
 
 
-def _read_json_lines(path: Path, _columns: Sequence[str] | None, encoding: str) -> Table:
+def _read_json_lines(path: Path, wanted: Sequence[str] | None, encoding: str, every: bool) -> Table:
     text = read_text([path], encoding)
     if _suffix(path) == ".json" and text.lstrip()[:1] == "[":
-        return _of_json_list(path, text)
+        return _of_json_list(path, text, None if every else wanted)
     columns: dict[str, None] = {}  # a set that keeps the order
-    rows: list[Row] = []
+    rows = PackedRows(None if every else wanted)
     num_blank = 0
-    for line, content in enumerate(split_lines(text), start=1):
+    for line, content in enumerate(lines_of(text), start=1):
         if not content.strip():
             num_blank += 1
             continue
@@ -365,12 +347,11 @@ def _read_json_lines(path: Path, _columns: Sequence[str] | None, encoding: str) 
             message = f"{path}, line {line}: not a JSON object but {_shown(content)}"
             raise DataError(message, 'each line is like {"text": "...", "label": "..."}')
         columns |= dict.fromkeys(values)
-        rows.append(Row(line, values))
-    whole = [_row(row.line, {name: row.values.get(name) for name in columns}) for row in rows]
-    return Table(path, tuple(columns), whole, num_blank)
+        rows.add(line, _without_nan(values))
+    return Table(path, tuple(columns), rows, num_blank)
 
 
-def _of_json_list(path: Path, text: str) -> Table:
+def _of_json_list(path: Path, text: str, wanted: Sequence[str] | None) -> Table:
     try:
         objects = json.loads(text)
     except json.JSONDecodeError as error:
@@ -379,15 +360,13 @@ def _of_json_list(path: Path, text: str) -> Table:
     except (RecursionError, ValueError):
         raise _too_deep(str(path)) from None
     columns: dict[str, None] = {}
+    rows = PackedRows(wanted)
     for number, values in enumerate(objects, start=1):
         if not isinstance(values, dict):
             message = f"{path}, row {number}: not a JSON object but {_shown(str(values))}"
             raise DataError(message, 'each is like {"text": "...", "label": "..."}')
         columns |= dict.fromkeys(values)
-    rows = [
-        _row(number, {name: values.get(name) for name in columns})
-        for number, values in enumerate(objects, start=1)
-    ]
+        rows.add(number, _without_nan(values))
     return Table(path, tuple(columns), rows, unit="row")
 
 
@@ -396,30 +375,32 @@ def _too_deep(where: str) -> DataError:
     return DataError(message, "a text, a number or a label stands in each field")
 
 
-def _row(line: int, values: dict[str, Any]) -> Row:
-    """Return a row in which NaN, with which programs write what is missing, is None."""
+def _without_nan(values: dict[str, Any]) -> dict[str, Any]:
+    """Return values in which NaN, with which programs write what is missing, is None."""
     missing = {
         name for name, value in values.items() if isinstance(value, float) and value != value
     }
-    return Row(line, values | dict.fromkeys(missing) if missing else values)
+    return values | dict.fromkeys(missing) if missing else values
 
 
 def _shown(content: str) -> str:
     return repr(content if len(content) <= 40 else f"{content[:40]}...")
 
 
-def _read_parquet(path: Path, columns: Sequence[str] | None, _encoding: str) -> Table:
+def _read_parquet(path: Path, columns: Sequence[str] | None, _encoding: str, every: bool) -> Table:
     polars = _polars()
     try:
         names = tuple(polars.read_parquet_schema(path))
-        wanted = [name for name in names if columns is None or name in columns]
+        wanted = [name for name in names if every or columns is None or name in columns]
         frame = polars.read_parquet(path, columns=wanted)
     except FileNotFoundError:
         raise DataError(f"{path}: no such file", "check the path") from None
     except Exception as error:  # polars raises its own kinds, OSError and more
         reason = str(error).partition("\n")[0]
         raise DataError(f"{path}: cannot be read as Parquet: {reason}") from None
-    rows = [_row(number, values) for number, values in enumerate(frame.iter_rows(named=True), 1)]
+    rows = PackedRows()
+    for number, values in enumerate(frame.iter_rows(named=True), 1):
+        rows.add(number, _without_nan(values))
     return Table(path, names, rows, unit="row")
 
 
@@ -434,7 +415,7 @@ def _polars() -> ModuleType:
     return polars
 
 
-_READERS: dict[str, Callable[[Path, Sequence[str] | None, str], Table]] = {
+_READERS: dict[str, Callable[[Path, Sequence[str] | None, str, bool], Table]] = {
     ".csv": _read_fields,
     ".tsv": _read_fields,
     ".tab": _read_fields,
@@ -444,8 +425,8 @@ _READERS: dict[str, Callable[[Path, Sequence[str] | None, str], Table]] = {
     ".parquet": _read_parquet,
     ".pq": _read_parquet,
 }
-"""What reads each format: from the path, the wanted columns and the encoding. A reader may return
-more columns than are wanted."""
+"""What reads each format: from the path, the wanted columns, the encoding, and whether all others
+are wanted too."""
 
 TABLE_SUFFIXES: tuple[str, ...] = tuple(_READERS)
 """How the names of files end that `read_table` reads, in small letters."""

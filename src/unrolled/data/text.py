@@ -10,7 +10,7 @@ import os
 import re
 import sysconfig
 import zlib
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from unrolled.errors import DataError, OptionError, field
@@ -18,6 +18,7 @@ from unrolled.errors import DataError, OptionError, field
 __all__ = [
     "check_encoding",
     "likely_encoding",
+    "lines_of",
     "python_library_text",
     "read_text",
     "refuse_utf8",
@@ -72,6 +73,21 @@ def split_lines(text: str) -> list[str]:
     """
     lines = _LINE_END.split(text)
     return lines if lines[-1] else lines[:-1]
+
+
+def lines_of(text: str) -> Iterator[str]:
+    r"""Yield what `split_lines` returns, of which a long text has too many to be all in memory.
+
+    Example:
+        >>> [*lines_of("one\r\n\ntwo\n")]
+        ['one', '', 'two']
+    """
+    start = 0
+    for end in _LINE_END.finditer(text):
+        yield text[start : end.start()]
+        start = end.end()
+    if start < len(text):
+        yield text[start:]
 
 
 def python_library_text() -> list[Path]:

@@ -70,6 +70,12 @@ def trained(tmp_path_factory):
     return folder / "run", results
 
 
+def command(words):
+    with pytest.raises(SystemExit) as ended:
+        main(words)
+    assert not ended.value.code
+
+
 def hypothesis(*tokens, score=-1.0, complete=True):
     return Hypothesis(tokens, score, score, complete)
 
@@ -88,6 +94,29 @@ def test_a_network_that_knows_nothing_leaves_the_word_to_its_neighbours(trained)
     )
     assert prediction["caption"] == "one grey square here."
     assert len(prediction["attention"]) == len(prediction["words"]) + 1
+    assert prediction["from"] == "example"
+
+
+def test_what_is_predicted_says_whether_an_example_has_it_or_the_network_wrote_it(
+    trained, tmp_path, capsys
+):
+    run, _ = trained
+    names = tmp_path / "names.txt"
+    names.write_text("".join(f"{run.parent / f'{number}.png'}\n" for number in range(3)))
+    command(["predict", str(run), str(names)])
+    written = capsys.readouterr()
+    assert written.out.splitlines() == [f"one {name} square here." for name in SHADES]
+    assert "note: 3 of 3 captions are those of a training example; --json" in written.err
+    command(["predict", str(run), str(names), "--json", "--beam", "3", "--n-best", "3"])
+    lines = map(json.loads, capsys.readouterr().out.splitlines())
+    examples = {f"one {name} square here." for name in SHADES}
+    for each in (caption for line in lines for caption in line["alternatives"]):
+        assert (each["from"] == "example") == (each["caption"] in examples)
+    loaded = load(run)
+    loaded.model.neighbours.weight.zero_()
+    source = Source.file(names)
+    alone = [*loaded.task.predict(loaded.model, source, PredictOptions())]
+    assert {each["from"] for each in alone} == {"network"}
 
 
 def test_each_weight_is_measured_none_first(trained):
@@ -97,7 +126,7 @@ def test_each_weight_is_measured_none_first(trained):
     seen = []
 
     def figures(rows):
-        seen.append([best.tokens for best, *_ in rows])
+        seen.append([best.hypothesis.tokens for best, *_ in rows])
         return (float(len(seen)),)
 
     measured = figures_by_weight(model, contents, collate, BeamOptions(), figures)
@@ -128,8 +157,12 @@ def test_of_equally_good_weights_the_smallest_is_chosen(trained, monkeypatch):
 
 def test_fewer_than_thirty_held_out_examples_decide_nothing(tmp_path):
     prepared = train(table(tmp_path, 45), tmp_path / "run", 29)
-    _, calibrated = prepared.calibrate()
-    assert calibrated.startswith("the network writes alone: fewer than 30")
+    calibrated = prepared.finish().calibrated
+    assert calibrated.startswith("the network writes alone: 29 examples are held out, and it takes")
+    assert read_results(Run(tmp_path / "run"))["calibrated"] == calibrated
+    (note,) = (note for note in prepared.splits.notes if "writes alone" in note)
+    assert note.startswith(calibrated)
+    assert "held_out_file" in note
     assert load(tmp_path / "run").model.neighbours.weight == 0
 
 
@@ -169,6 +202,7 @@ def test_a_run_without_neighbours_keeps_no_examples_and_old_runs_have_none(tmp_p
     prepared = train(table(tmp_path, 45), tmp_path / "run", 36, neighbours=0)
     results = prepared.finish()
     assert results.metrics["exact_match"] < 1.0
+    assert not any("writes alone" in note for note in prepared.splits.notes)
     old = tmp_path / "old"
     shutil.copytree(tmp_path / "run", old)
     assert load(old).model.neighbours is None
@@ -228,11 +262,11 @@ def test_candidates_are_ranked_by_score_and_distance():
     ]
 
     def ranked(weight):
-        return [each.tokens for each in best_of(candidates, weight, 3)]
+        return [each.hypothesis.tokens for each in best_of(candidates, weight, 3)]
 
     assert ranked(2.0) == [(1,), (2,), (3,)]
     assert ranked(3.0) == [(2,), (1,), (3,)]  # from 8/3 on
-    assert best_of(candidates, 4.0, 1)[0].score == -4.0
+    assert best_of(candidates, 4.0, 1)[0].hypothesis.score == -4.0
 
 
 def test_a_neighbours_caption_has_the_decoders_own_probability(trained):
@@ -250,7 +284,9 @@ def test_a_neighbours_caption_has_the_decoders_own_probability(trained):
     expected = scores.log_softmax(1)[range(len(words) + 1), [*words.tolist(), 2]].sum()
     assert candidate.hypothesis.log_probability == pytest.approx(float(expected), rel=1e-9)
     written = [Hypothesis(tuple(words.tolist()), -1.0, -1.0, True)]
-    assert candidates_of(model, media, None, written, near, options) == [Candidate(written[0], 0.5)]
+    both = [Candidate(written[0], 0.5, "both")]
+    assert candidates_of(model, media, None, written, near, options) == both
+    assert candidates_of(model, media, None, written, [], options) == [Candidate(written[0], 1.0)]
 
 
 def test_neighbours_that_repeat_what_may_not_be_repeated_are_left_out(trained):
@@ -265,7 +301,5 @@ def test_neighbours_that_repeat_what_may_not_be_repeated_are_left_out(trained):
 
 def test_exporters_say_that_neighbours_are_left_out(trained, tmp_path, capsys):
     run, _ = trained
-    with pytest.raises(SystemExit) as ended:
-        main(["export", str(run), "--c", str(tmp_path / "c")])
-    assert not ended.value.code
+    command(["export", str(run), "--c", str(tmp_path / "c")])
     assert "captions of the nearest training examples" in capsys.readouterr().err

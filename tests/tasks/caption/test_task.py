@@ -155,7 +155,7 @@ def test_words_that_training_has_not_seen_are_told_of_and_do_not_count(pictures,
     test = tmp_path / "test.tsv"
     test.write_text("file\twords\n0.png\ta crimson thing.\n")
     task, splits = fit(pictures, test_file=str(test))
-    assert splits.notes == [
+    assert [note for note in splits.notes if "writes alone" not in note] == [
         "1 words occur in no training caption, but in 1 of the others: "
         "they cannot be written, and their loss is not counted"
     ]

@@ -165,7 +165,8 @@ function captionView(prediction, { address, reads }) {
     h("button", { type: "button", class: "chip", "data-word": k, "aria-pressed": "false", disabled: !attention, onclick: () => look(k) }, word)));
   if (attention) look(0);
   return card(null, shown, h("p", { class: "said-big" }, prediction.caption), words,
-    attention ? h("p", { class: "soft hint" }, t("look_hint")) : null, others(prediction.alternatives, "caption"));
+    attention ? h("p", { class: "soft hint" }, t("look_hint")) : null,
+    prediction.from === "network" ? null : h("p", { class: "soft hint" }, t(`caption_from_${prediction.from}`)), others(prediction.alternatives, "caption"));
 }
 
 function cells(shares, reads) {

@@ -13,14 +13,13 @@ from unrolled.networks import BeamOptions, Hypothesis
 from unrolled.networks.devices import moved
 from unrolled.tasks.caption.model import Captioner
 from unrolled.tasks.caption.neighbours import WEIGHTS, weight_in_words
-from unrolled.tasks.caption.search import best_captions, best_of, candidates_of
+from unrolled.tasks.caption.search import Candidate, best_captions, best_of, candidates_of
 from unrolled.training import share_rows
-from unrolled.training.options import FEWEST
 
-__all__ = ["choose_weight", "describe_all", "figures_by_weight", "use_no_neighbours"]
+__all__ = ["choose_weight", "describe_all", "figures_by_weight"]
 
 Collate = Callable[[Sequence[Tensor]], tuple[Tensor, Tensor | None]]
-Rows = list[list[Hypothesis]]
+Rows = list[list[Candidate]]
 
 _AT_ONCE = 32
 
@@ -39,16 +38,8 @@ def describe_all(
     rows = _written(captioner, contents, collate, options)
     neighbours = captioner.neighbours
     if neighbours is None or not (weight := float(neighbours.weight)):
-        return rows
+        return _by_network(rows)
     return _weighed(captioner, contents, collate, options, rows, [weight])[0]
-
-
-def use_no_neighbours(captioner: Captioner) -> str:
-    """Have the network write alone, as too little is held out to choose by; return it in words."""
-    assert captioner.neighbours is not None
-    captioner.neighbours.weight.zero_()
-    few = f"fewer than {FEWEST} held-out examples do not tell how much the nearest training"
-    return f"the network writes alone: {few} examples should count"
 
 
 def choose_weight(
@@ -102,20 +93,24 @@ def figures_by_weight(
     """
     rows = _written(captioner, contents, collate, options)
     further = _weighed(captioner, contents, collate, options, rows, WEIGHTS)
-    return dict(zip((0.0, *WEIGHTS), map(figures, [rows, *further]), strict=True))
+    return dict(zip((0.0, *WEIGHTS), map(figures, [_by_network(rows), *further]), strict=True))
 
 
 def _written(
     captioner: Captioner, contents: Sequence[Tensor], collate: Collate, options: BeamOptions
-) -> Rows:
+) -> list[list[Hypothesis]]:
     """Return what the beam finds for each."""
 
-    def searched(batch: list[int]) -> Rows:
+    def searched(batch: list[int]) -> list[list[Hypothesis]]:
         media, lengths = moved(collate([contents[index] for index in batch]), captioner)
         return best_captions(captioner, media, lengths, options)
 
     batches = batches_by_length([len(content) for content in contents], _AT_ONCE)
     return share_rows(searched, batches)
+
+
+def _by_network(rows: list[list[Hypothesis]]) -> Rows:
+    return [[Candidate(hypothesis) for hypothesis in row] for row in rows]
 
 
 @torch.inference_mode()
@@ -124,7 +119,7 @@ def _weighed(
     contents: Sequence[Tensor],
     collate: Collate,
     options: BeamOptions,
-    written: Rows,
+    written: list[list[Hypothesis]],
     weights: Sequence[float],
 ) -> list[Rows]:
     """Return, for each weight, the best captions of each, neighbours' captions among them."""

@@ -25,8 +25,9 @@ from unrolled.data.batching import pad
 from unrolled.data.media import Kind, thumbnail
 from unrolled.data.words import END
 from unrolled.networks.devices import moved
+from unrolled.training.options import FEWEST
 
-__all__ = ["WEIGHTS", "Neighbour", "Neighbours", "likeness", "weight_in_words"]
+__all__ = ["WEIGHTS", "Neighbour", "Neighbours", "likeness", "too_few", "weight_in_words"]
 
 WEIGHTS = (1.0, 2.0, 5.0, 10.0, 20.0, 50.0, 100.0, 1000.0, 1e6)
 """What can be chosen beside 0: nats for a distance of 1."""
@@ -129,6 +130,17 @@ class Neighbours(nn.Module):
             words = tuple(word for word in self.words[index].tolist() if word != END)
             found.setdefault(words, float(distances[index]))
         return [Neighbour(torch.tensor(words), distance) for words, distance in found.items()]
+
+
+def too_few(num_held_out: int) -> str | None:
+    """Return why so many held-out examples choose no weight, in a sentence; None if they do."""
+    if num_held_out >= FEWEST:
+        return None
+    held_out = {0: "nothing is held out", 1: "1 example is held out"}.get(
+        num_held_out, f"{num_held_out} examples are held out"
+    )
+    needed = f"and it takes {FEWEST} to choose how much the nearest training examples count"
+    return f"the network writes alone: {held_out}, {needed}"
 
 
 def weight_in_words(

@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import replace
-from typing import NamedTuple
+from typing import Literal, NamedTuple
 
 import torch
 from torch import Tensor
@@ -22,12 +22,15 @@ __all__ = ["Candidate", "attention_of", "best_captions", "best_of", "candidates_
 class Candidate(NamedTuple):
     """A caption that may be chosen.
 
-    hypothesis: The caption, and its score by the decoder alone.
+    hypothesis: The caption, and its score: by the decoder alone, until `best_of` has weighed it.
     distance: Of the nearest example that has it; 1, as far as any two are, where none has.
+    origin: Who has it: the "network", as the beam found it; an "example", one of the neighbours;
+        or "both".
     """
 
     hypothesis: Hypothesis
-    distance: float
+    distance: float = 1.0
+    origin: Literal["network", "example", "both"] = "network"
 
 
 @torch.inference_mode()
@@ -66,7 +69,12 @@ def candidates_of(
         options: Of the search; captions that repeat what may not be repeated are left out.
     """
     distances = {tuple(each.words.tolist()): each.distance for each in neighbours}
-    candidates = [Candidate(each, distances.pop(each.tokens, 1.0)) for each in written]
+    candidates = []
+    for each in written:
+        if each.tokens in distances:
+            candidates.append(Candidate(each, distances.pop(each.tokens), "both"))
+        else:
+            candidates.append(Candidate(each))
     n = options.no_repeat
     rest = [words for words in distances if n is None or not _repeats(words, n)]
     if not rest:
@@ -84,20 +92,28 @@ def candidates_of(
     for tokens, total in zip(rest, totals, strict=True):
         score = total / length_penalty(len(tokens) + 1, options.length_penalty)
         hypothesis = Hypothesis(tokens, total, score, complete=True)
-        candidates.append(Candidate(hypothesis, distances[tokens]))
+        candidates.append(Candidate(hypothesis, distances[tokens], "example"))
     return candidates
 
 
-def best_of(candidates: Sequence[Candidate], weight: float, count: int) -> list[Hypothesis]:
-    """Return the best candidates, the best first; of equals the first.
+def best_of(candidates: Sequence[Candidate], weight: float, count: int) -> list[Candidate]:
+    """Return the best candidates with their weighed scores, the best first; of equals the first.
 
     Args:
         candidates: At least one.
         weight: What a distance of 1 takes from a score, in nats.
         count: How many are returned, if there are as many.
     """
-    scored = [replace(each, score=each.score - weight * distance) for each, distance in candidates]
-    return sorted(scored, key=lambda each: (not each.complete, -each.score))[:count]
+
+    def weighed(candidate: Candidate) -> Candidate:
+        hypothesis, distance, _ = candidate
+        score = hypothesis.score - weight * distance
+        return candidate._replace(hypothesis=replace(hypothesis, score=score))
+
+    def place(candidate: Candidate) -> tuple[bool, float]:
+        return not candidate.hypothesis.complete, -candidate.hypothesis.score
+
+    return sorted(map(weighed, candidates), key=place)[:count]
 
 
 def _repeats(words: Sequence[int], n: int) -> bool:

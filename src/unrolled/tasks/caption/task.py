@@ -5,6 +5,7 @@ The network is in `model.py`, what predictors without learning reach in
 """
 
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, Self, cast, get_args
 
@@ -33,7 +34,7 @@ from unrolled.data.words import (
     as_read,
     text_version_of,
 )
-from unrolled.errors import DataError
+from unrolled.errors import DataError, field
 from unrolled.metrics import Metric, are_short, metrics_of_texts, text_metrics
 from unrolled.networks import BeamOptions, Hypothesis, word_loss
 from unrolled.networks.beam import beam_options
@@ -44,10 +45,10 @@ from unrolled.tasks.caption.baselines import (
     nearest_neighbours,
 )
 from unrolled.tasks.caption.captions import Caption, join_words, references_of, words_of
-from unrolled.tasks.caption.choosing import choose_weight, describe_all, use_no_neighbours
+from unrolled.tasks.caption.choosing import choose_weight, describe_all
 from unrolled.tasks.caption.exports import CaptionerGraphs
 from unrolled.tasks.caption.model import Captioner
-from unrolled.tasks.caption.neighbours import Neighbours
+from unrolled.tasks.caption.neighbours import Neighbours, too_few
 from unrolled.tasks.caption.options import (
     DataOptions,
     ModelOptions,
@@ -55,10 +56,9 @@ from unrolled.tasks.caption.options import (
     TrainingOptions,
 )
 from unrolled.tasks.caption.reader import check_kind, read_parts, read_table_of
-from unrolled.tasks.caption.search import attention_of
+from unrolled.tasks.caption.search import Candidate, attention_of
 from unrolled.tasks.caption.subject import CaptionerSubject
 from unrolled.tasks.task import ExamplesTask, OptionClasses, Splits, TaskOptions
-from unrolled.training.options import FEWEST
 
 __all__ = ["CaptionTask"]
 
@@ -147,7 +147,10 @@ class CaptionTask(ExamplesTask[Caption]):
                 file. All captions are the same; there are too few for the parts.
         """
         text_metrics(["a"], [["a"]])  # for its error: now, rather than when the training is over
-        return read_parts(options.data, options.training.seed)
+        splits = read_parts(options.data, options.training.seed)
+        few = too_few(len(splits.held_out)) if options.model.neighbours else None
+        notes = [] if few is None else [f"{few} ({field('held_out')}, {field('held_out_file')})"]
+        return replace(splits, notes=splits.notes + notes)
 
     @classmethod
     def fit(cls, options: TaskOptions, splits: Splits[Caption]) -> Self:
@@ -251,14 +254,15 @@ class CaptionTask(ExamplesTask[Caption]):
         captioner = cast(Captioner, model)
         if captioner.neighbours is None:
             return None
-        if len(held_out) < FEWEST:
-            return use_no_neighbours(captioner)
+        if (few := too_few(len(held_out))) is not None:
+            captioner.neighbours.weight.zero_()
+            return few
         named = {example.name: example for example in held_out}
         media = [example.content for example in named.values()]
         references = references_of(held_out)
 
-        def figures(rows: Sequence[Sequence[Hypothesis]]) -> tuple[float, float]:
-            written = [self._text(best) for best, *_ in rows]
+        def figures(rows: Sequence[Sequence[Candidate]]) -> tuple[float, float]:
+            written = [self._text(best.hypothesis) for best, *_ in rows]
             measured = text_metrics(written, references, short=self.short)
             return measured[self.metrics[0].name] or 0.0, measured["chrf"]
 
@@ -307,7 +311,7 @@ class CaptionTask(ExamplesTask[Caption]):
         named = {example.name: example for example in examples}
         media = [example.content for example in named.values()]
         search = self._beam_options(PredictOptions())
-        written = [self._text(best[0]) for best in self._search(model, media, search)]
+        written = [self._text(best.hypothesis) for best, *_ in self._search(model, media, search)]
         words = [word for example in examples for word in self._words(example)]
         unknown = sum(word not in self.vocabulary for word in words)
         return {
@@ -392,7 +396,7 @@ class CaptionTask(ExamplesTask[Caption]):
 
         def describe(content: Tensor) -> Sequence[int]:
             ((best, *_),) = self._search(model, [content], self._beam_options(PredictOptions()))
-            return best.tokens
+            return best.hypothesis.tokens
 
         return CaptionerSubject(
             cast(Captioner, model),
@@ -436,20 +440,22 @@ class CaptionTask(ExamplesTask[Caption]):
 
     def _search(
         self, model: nn.Module, contents: Sequence[Tensor], options: BeamOptions
-    ) -> list[list[Hypothesis]]:
+    ) -> list[list[Candidate]]:
         """Return the best captions of each picture or recording."""
         return describe_all(cast("Captioner", model), contents, self.collate, options)
 
     def _described(
-        self, model: nn.Module, content: Tensor, hypotheses: Sequence[Hypothesis]
+        self, model: nn.Module, content: Tensor, candidates: Sequence[Candidate]
     ) -> list[dict[str, Any]]:
         """Return captions in types that JSON has, with their words and where it looked for them."""
         media, lengths = moved(self.collate([content]), model)
+        hypotheses = [candidate.hypothesis for candidate in candidates]
         attention = attention_of(cast("Captioner", model), media, lengths, hypotheses)
         described = []
-        for number, hypothesis in enumerate(hypotheses):
+        for number, (hypothesis, _, origin) in enumerate(candidates):
             caption: dict[str, Any] = {
                 "caption": self._text(hypothesis),
+                "from": origin,
                 "words": [word.strip() for word in self.vocabulary.decode(hypothesis.tokens)],
                 "log_probability": hypothesis.log_probability,
                 "score": hypothesis.score,

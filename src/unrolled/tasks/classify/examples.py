@@ -13,7 +13,7 @@ __all__ = ["Labelled", "Steps"]
 Steps = tuple[tuple[float, ...], ...]
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, slots=True, weakref_slot=True)
 class Labelled:
     """An example. Two of equal content are two examples.
 

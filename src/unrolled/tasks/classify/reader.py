@@ -312,12 +312,14 @@ def _table_of_text(options: DataOptions, path: Path) -> tuple[list[Labelled], li
     column = options.input[0]
     table = read_table(path, [column, options.target], options.encoding)
     examples = []
-    for row in table.rows:
+    labels: dict[str | None, str | None] = {}  # of each class one text, and not one a row
+    for row in table.emptied():
         text, label = row.values[column], row.values[options.target]
         if text is not None and not isinstance(text, str):
             message = f"{table.where(row)}: {column!r} is not text but {text!r}"
             raise DataError(message, f"numbers need a row for each step: {field('id')} COLUMN")
         label = label_of(label, table.where(row), options.target)
+        label = labels.setdefault(label, label)
         examples.append(Labelled(table.where(row), text or "", label))
     usable, notes = _usable(options, examples, path)
     return usable, notes + _without_header(table)

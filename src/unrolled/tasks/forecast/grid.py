@@ -1,5 +1,6 @@
 """The rows of a table by series, in the order of their times, on the grid of their frequency."""
 
+from collections.abc import Sequence
 from datetime import datetime
 from itertools import pairwise
 from typing import NamedTuple
@@ -28,11 +29,11 @@ class Placed(NamedTuple):
     """The rows of a series in order, and the moment of each."""
 
     id: str
-    rows: list[Row]
+    rows: Sequence[Row]
     moments: list[Moment]
 
 
-def groups_of(table: Table, column: str | None) -> list[tuple[str, list[Row]]]:
+def groups_of(table: Table, column: str | None) -> list[tuple[str, Sequence[Row]]]:
     """Return the rows of each series, by the column that names it.
 
     Raises:
@@ -50,7 +51,7 @@ def groups_of(table: Table, column: str | None) -> list[tuple[str, list[Row]]]:
     return [*groups.items()]
 
 
-def in_order(table: Table, name: str, rows: list[Row], data: DataOptions) -> tuple[Placed, int]:
+def in_order(table: Table, name: str, rows: Sequence[Row], data: DataOptions) -> tuple[Placed, int]:
     """Return the rows of a series by their time, and how many were not in that order."""
     if data.time is None:
         return Placed(name, rows, [float(step) for step in range(1, len(rows) + 1)]), 0
@@ -73,6 +74,8 @@ def in_order(table: Table, name: str, rows: list[Row], data: DataOptions) -> tup
             message += f"{data.time!r}, {rows[after].values[data.time]!r}"
             raise DataError(message + (f", of series {name!r}" if name else ""), hint)
     moved = sum(after < before for before, after in pairwise(order))
+    if not moved:
+        return Placed(name, rows, moments), 0
     return Placed(name, [rows[i] for i in order], [moments[i] for i in order]), moved
 
 

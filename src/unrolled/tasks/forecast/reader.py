@@ -202,7 +202,7 @@ def _series(
     )
 
 
-def _static_value(table: Table, rows: list[Row], column: str, name: str) -> str:
+def _static_value(table: Table, rows: Sequence[Row], column: str, name: str) -> str:
     """Return the one value that a column has in all rows of a series; empty where it has none."""
     first: tuple[str, Row] | None = None
     for row in rows:
@@ -228,7 +228,7 @@ def _as_number(text: str) -> float | str:
 
 
 def _column_values(
-    table: Table, rows: list[Row], steps: list[int], columns: Sequence[str], length: int
+    table: Table, rows: Sequence[Row], steps: list[int], columns: Sequence[str], length: int
 ) -> NDArray[np.float64]:
     """Return the numbers of columns on the grid, (length, columns), NaN where there is none."""
     values = np.full((length, len(columns)), np.nan)
