@@ -47,6 +47,17 @@ def cache_of_its_own(tmp_path_factory: pytest.TempPathFactory) -> None:
     os.environ["XDG_STATE_HOME"] = str(shared / "state")  # where its secret lies
 
 
+@pytest.fixture(scope="session", autouse=True)
+def without_waiting_for_disks() -> Iterator[None]:
+    """Have no file wait until a disk has it: thousands of them do, and no test cuts the power.
+
+    Where the order of writing and waiting is what a test is of, it has an `fsync` of its own.
+    """
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(os, "fsync", lambda _: None)
+        yield
+
+
 @pytest.hookimpl(wrapper=True)
 def pytest_collection() -> Iterator[None]:
     """Have the garbage collector pass over what collecting makes and keeps: half of its time."""

@@ -3,6 +3,7 @@
 import os
 import sys
 from collections.abc import Iterator
+from itertools import chain
 from pathlib import Path
 
 import pytest
@@ -31,15 +32,21 @@ SLOW = [
 # The files that take longest, by what they took. A file's tests are run by one of two processes:
 # one that began late would be what a run waits for.
 LONGEST = [
-    *("serving/test_odd_questions.py", "sklearn/test_sequences.py", "kernels/test_programs.py"),
-    *("kernels/test_chains.py", "browser/test_tasks.py", "browser/test_lecture.py"),
-    *("browser/test_living.py", "kernels/test_prebuilt.py", "kernels/test_operator.py"),
-    *("browser/test_step.py", "kernels/test_threads.py", "inspection/test_dynamics.py"),
-    *("export/test_onnx.py", "inspection/test_report.py", "kernels/test_what_a_cell_says.py"),
-    *("cli/test_commands.py", "tasks/test_own_cells.py", "tasks/test_every_task.py"),
-    *("browser/test_page.py", "serving/test_living.py", "serving/test_living_whole.py"),
-    *("serving/test_reading.py", "cli/test_compare.py", "properties/test_sequence_layers.py"),
-    *("kernels/test_mixed.py", "kernels/test_feedforward.py", "export/test_wasm.py"),
+    *("tasks/test_every_task.py", "kernels/test_programs.py", "cli/test_compare.py"),
+    *("browser/test_lecture.py", "browser/test_step.py", "kernels/test_exporting.py"),
+    *("browser/test_page.py", "sklearn/test_estimator_checks.py", "browser/test_tasks.py"),
+    *("kernels/test_equations.py", "kernels/test_operator.py"),
+    *("kernels/test_what_a_cell_says.py", "training/test_distributed.py"),
+    *("browser/test_living.py", "benchmark/test_lines.py", "tasks/test_own_cells.py"),
+    *("serving/test_odd_questions.py", "kernels/test_threads.py", "test_docs.py"),
+    *("cli/test_own_cells.py", "properties/test_sequence_layers.py", "serving/test_bombs.py"),
+    *("test_examples.py", "test_repeatable.py", "kernels/test_cache.py"),
+    *("serving/test_connections.py", "browser/test_tour.py", "sklearn/test_sequences.py"),
+    *("export/test_c.py", "kernels/test_proof.py", "wrappers/test_zoneout.py"),
+    *("kernels/test_arena.py", "tasks/forecast/test_exports.py"),
+    *("layers/test_smaller_weights.py", "kernels/test_networks.py", "kernels/test_mixed.py"),
+    *("kernels/test_reductions.py", "cells/test_catalogue.py", "training/test_resume.py"),
+    *("cli/test_inspect.py",),
 ]
 
 
@@ -81,7 +88,7 @@ def without_compiler(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.fixture(scope="module")
 def quick_kernels() -> Iterator[None]:
-    """Kernels compiled without optimisation, in a quarter of the time.
+    """Kernels compiled without optimisation, in a sixth of the time.
 
     For tests of which equations have a kernel, and when. What a process has loaded it keeps: not
     beyond these tests.
@@ -89,7 +96,9 @@ def quick_kernels() -> Iterator[None]:
     from unrolled.kernels.building import archiving, cache, compiler, prebuilt
     from unrolled.kernels.running.paths import _outcomes
 
-    flags = tuple("-O0" if flag == "-O2" else flag for flag in compiler.FLAGS)
+    # and without what is inlined at any level, which is most of what is left to compile
+    quick = {"-O2": ("-O0", "-Dalways_inline=unused")}
+    flags = tuple(chain.from_iterable(quick.get(flag, (flag,)) for flag in compiler.FLAGS))
     with pytest.MonkeyPatch.context() as patch:
         for module in (archiving, cache, compiler, prebuilt):
             patch.setattr(module, "FLAGS", flags)

@@ -21,7 +21,7 @@ from unrolled.kernels import choose_path
 pytestmark = pytest.mark.skipif(
     not any(map(shutil.which, ("cc", "gcc", "clang"))), reason="no C compiler on the PATH"
 )
-REPEATS = 200 if os.environ.get("UNROLLED_SANITIZE") else 8
+REPEATS = 200 if os.environ.get("UNROLLED_SANITIZE") else 3
 
 TOGETHER = """
 import ctypes, faulthandler, sys, threading

@@ -29,6 +29,7 @@ import unrolled
 from unrolled.cells.registry import find_cell
 from unrolled.errors import OptionError
 from unrolled.kernels import kernel_source, using_path
+from unrolled.kernels.building import compiler as building
 from unrolled.kernels.running.paths import _outcomes, kernel_or_reason
 
 pytestmark = [
@@ -747,6 +748,8 @@ def test_a_flag_is_no_weight(flag):
 POISON = """
 import importlib, sys, torch, unrolled
 from unrolled.kernels import using_path
+from unrolled.kernels.building import cache, compiler
+compiler.FLAGS = cache.FLAGS = tuple(sys.argv.pop(1).split())
 for name, change, layer in zip(*[iter(sys.argv[1:])] * 3):
     module = importlib.import_module(name)
     exec(change)
@@ -779,7 +782,8 @@ def test_what_one_process_changes_does_not_reach_the_next_by_the_cache(tmp_path)
     env = os.environ | {"UNROLLED_CACHE": str(tmp_path / "kernels")}
     for changes in (True, False):
         poisons = ([m, change if changes else "pass", of] for m, change, of in POISONS.values())
-        command = [sys.executable, "-c", POISON, *itertools.chain(*poisons)]
+        flags = " ".join(building.FLAGS)  # of quick kernels
+        command = [sys.executable, "-c", POISON, flags, *itertools.chain(*poisons)]
         done = subprocess.run(command, env=env, capture_output=True, text=True, check=False)
         assert done.returncode == 0, done.stderr
 

@@ -215,10 +215,10 @@ def test_batch_first_and_unbatched_are_the_same_numbers(make, batch):
 
 
 @both_ways
-@pytest.mark.parametrize("lengths", [[5, 0, 3], [0, 0, 0], [5, 5, 5]], ids=str)
+@pytest.mark.parametrize("lengths", [[3, 0, 2], [0, 0, 0], [4, 4, 4]], ids=str)
 def test_gradients_are_those_of_finite_differences(make, lengths):
     layer = build(make, 2, 2, seed=1)
-    x = torch.randn(5, 3, 2, dtype=f64, requires_grad=True)
+    x = torch.randn(4, 3, 2, dtype=f64, requires_grad=True)
     start = map_state(lambda part: part.requires_grad_(), random_state(layer, 3))
     states = state_tensors(start)
     names = [name for name, _ in layer.named_parameters()]

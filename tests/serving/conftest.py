@@ -1,5 +1,6 @@
 import io
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
@@ -64,9 +65,34 @@ def serve(runs) -> Callable[..., "starlette.TestClient"]:
         client.__exit__(None, None, None)
 
 
+@pytest.fixture(scope="module")
+def visit() -> Iterator[Callable[[Runs], "starlette.TestClient"]]:
+    """Ask a server that shows some runs, as a visitor whom it has not seen.
+
+    It is started once for a file, which takes longer than most questions, and has no limits that a
+    test would reach. For tests that ask; those of what a server does with others start their own.
+    """
+    with ExitStack() as stack:
+        clients: dict[Runs, tuple[starlette.TestClient, dict[str, str]]] = {}
+
+        def of(served):
+            if served not in clients:
+                limits = Limits(requests_per_second=10**6, burst=10**6)
+                app = create_app(served, Access(None, True), limits)
+                client = starlette.TestClient(app, HERE, raise_server_exceptions=False)
+                clients[served] = stack.enter_context(client), dict(client.headers)
+            client, headers = clients[served]
+            client.cookies.clear()
+            client.headers = headers
+            client.headers["X-Session"] = client.post("/api/session").json()["session"]
+            return client
+
+        yield of
+
+
 @pytest.fixture
-def client(serve) -> "starlette.TestClient":
-    return serve(requests_per_second=10_000, burst=10_000)
+def client(visit, runs) -> "starlette.TestClient":
+    return visit(runs)
 
 
 @pytest.fixture(scope="session")
@@ -190,8 +216,8 @@ def served_tasks(task_runs, small_runs) -> Runs:
 
 
 @pytest.fixture
-def tasks_client(serve, served_tasks) -> "starlette.TestClient":
-    return serve(served=served_tasks, requests_per_second=10_000, burst=10_000)
+def tasks_client(visit, served_tasks) -> "starlette.TestClient":
+    return visit(served_tasks)
 
 
 @pytest.fixture(scope="session")

@@ -7,6 +7,7 @@ import math
 import pytest
 
 from support.asking import post
+from support.exploring import share
 
 TEXTS = {
     "lstm": "Before we proceed",
@@ -51,9 +52,9 @@ ODD = [
 ]
 
 
-def changed(question, values=ODD):
+def changed(question):
     """Yield questions with one value replaced, one left out, or one added."""
-    for value in values:
+    for value in ODD:
         yield {**question, "nonsense": value}
 
     def walk(content, path):
@@ -63,7 +64,7 @@ def changed(question, values=ODD):
                 yield from walk(content[key], (*path, key))
 
     for path in walk(question, ()):
-        for value in [*values, "left out"]:
+        for value in [*ODD, "left out"]:
             other = copy.deepcopy(question)
             inside = other
             for key in path[:-1]:
@@ -75,18 +76,22 @@ def changed(question, values=ODD):
             yield other
 
 
-@pytest.fixture
-def client(serve, served_tasks, small_runs):
+@pytest.fixture(scope="module")
+def served(served_tasks, small_runs):
     from unrolled.serving.runs import Runs
 
-    paths = [*served_tasks._paths.values(), small_runs["lstm"], small_runs["tcn"]]
-    return serve(served=Runs(paths), requests_per_second=10**6, burst=10**6)
+    return Runs([*served_tasks._paths.values(), small_runs["lstm"], small_runs["tcn"]])
 
 
 @pytest.fixture
-def described(client):
+def client(visit, served):
+    return visit(served)
+
+
+@pytest.fixture(scope="module")
+def described(visit, served):
     """Return the statuses that the description has of a question."""
-    paths = client.get("/api/openapi.json").json()["paths"]
+    paths = visit(served).get("/api/openapi.json").json()["paths"]
 
     def statuses(path):
         return {int(status) for status in paths[f"/api/{path}"]["post"]["responses"]}
@@ -107,29 +112,32 @@ def held_to_the_description(answer, statuses, question):
 
 @pytest.mark.parametrize("path", QUESTIONS)
 def test_any_value_anywhere_is_answered_as_described(client, described, path):
-    """Every value of one run, and of each other one a third, each of another kind of question."""
+    """Of all questions each run is asked a share; together they are asked all of them."""
     statuses = described(path)
-    others = [] if path == "generate" else ["tcn", "translator", "values"]
-    shares = {"lstm": ODD} | {run: ODD[start::3] for start, run in enumerate(others)}
-    for run, values in shares.items():
-        for question in changed({"run": run, "text": TEXTS[run], **QUESTIONS[path]}, values):
+    runs = ["lstm", *([] if path == "generate" else ["tcn", "translator", "values"])]
+    for number, run in enumerate(runs):
+        questions = list(changed({"run": run, "text": TEXTS[run], **QUESTIONS[path]}))
+        for question in share(questions, number, len(runs)):
             answer = post(client, path, question)
             held_to_the_description(answer, statuses, question)
 
 
 @pytest.mark.parametrize("path", ["predict", "caption"])
 def test_any_option_of_a_prediction_is_answered_as_described(client, described, path, picture):
+    """The runs that have most of the options are asked all, the others a share."""
     from base64 import b64encode
 
     statuses = described(path)
     data = {"data": b64encode(picture).decode()}
-    for start, run in enumerate(TEXTS if path == "predict" else ["captions"]):
-        all_of_them = run in ("lstm", "translator", "captions")  # the others are asked a third
-        for name in OPTIONS:
-            for value in ODD if all_of_them else ODD[start % 3 :: 3]:
-                question = {"run": run, "options": {name: value}}
-                question |= data if path == "caption" else {"text": TEXTS[run]}
-                held_to_the_description(post(client, path, question), statuses, question)
+    others = [run for run in TEXTS if run != "translator"]
+    for run in TEXTS if path == "predict" else ["captions"]:
+        options = [{name: value} for name in OPTIONS for value in ODD]
+        if run in others:
+            options = share(options, others.index(run), len(others))
+        for option in options:
+            question = {"run": run, "options": option}
+            question |= data if path == "caption" else {"text": TEXTS[run]}
+            held_to_the_description(post(client, path, question), statuses, question)
 
 
 @pytest.mark.parametrize("data", ["\ud800", "é", "A", "A===", "QQ==\n", "", "\0"])

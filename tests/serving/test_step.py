@@ -45,8 +45,8 @@ def cells_served(cell_runs):
 
 
 @pytest.fixture
-def client(serve, cells_served):
-    return serve(served=cells_served, requests_per_second=10_000, burst=10_000)
+def client(visit, cells_served):
+    return visit(cells_served)
 
 
 def sigmoid(a):

@@ -10,12 +10,12 @@ numbers: neither lengths nor a loss can be read of them.
 """
 
 import re
+from collections.abc import Callable
 from typing import Any
 
 import torch
 from torch import Tensor
 from torch.utils._python_dispatch import TorchDispatchMode, return_and_correct_aliasing
-from torch.utils._pytree import tree_flatten, tree_map
 from torch.utils.backend_registration import _setup_privateuseone_for_python_backend
 
 from unrolled.networks import devices, options
@@ -94,6 +94,11 @@ class OnDevice(Tensor):
 class PretendedDevice(TorchDispatchMode):
     """Inside the `with` block, what is made on a device other than the CPU is an `OnDevice`."""
 
+    @classmethod
+    def _should_skip_dynamo(cls) -> bool:
+        """Whether what compiles is kept out, at each call: nothing is compiled here."""
+        return False
+
     def __enter__(self) -> Any:
         # numbers of Python become a tensor of the CPU that is moved: a step that can be seen here
         self._before = torch._C._only_lift_cpu_tensors()
@@ -111,7 +116,8 @@ class PretendedDevice(TorchDispatchMode):
 
 
 def _computed(function: Any, args: Any, kwargs: dict[str, Any]) -> Any:
-    tensors = [each for each in tree_flatten((args, kwargs))[0] if isinstance(each, Tensor)]
+    tensors: list[Tensor] = []
+    _each(lambda part: tensors.append(part) if _is_tensor(part) else None, (args, kwargs))
     wanted = kwargs.get("device") or next((a for a in args if isinstance(a, torch.device)), None)
     there = next((each.device for each in tensors if isinstance(each, OnDevice)), None)
     if there is None and (wanted is None or wanted.type in ("cpu", "meta")):
@@ -126,7 +132,7 @@ def _computed(function: Any, args: Any, kwargs: dict[str, Any]) -> Any:
     kwargs_here = dict(kwargs)
     if wanted is not None and wanted.type != "meta":
         kwargs_here["device"] = torch.device("cpu")
-    inner_args, inner_kwargs = tree_map(_real, (args, kwargs_here))
+    inner_args, inner_kwargs = _each(_real, (args, kwargs_here))
     result = _OWN.get(function, function)(*inner_args, **inner_kwargs)
     if function is _aten.copy_.default:
         return args[0]
@@ -134,7 +140,9 @@ def _computed(function: Any, args: Any, kwargs: dict[str, Any]) -> Any:
     assert place is not None
     if place.type in ("cpu", "meta"):
         return result
-    if any(each.dtype is torch.float64 for each in tree_flatten(result)[0] if _is_tensor(each)):
+    results: list[Tensor] = []
+    _each(lambda part: results.append(part) if _is_tensor(part) else None, result)
+    if any(each.dtype is torch.float64 for each in results):
         raise TypeError(f"{function}: the device has no float64")
     if place.index is None:
         place = torch.device(place.type, 0)
@@ -146,7 +154,7 @@ def _computed(function: Any, args: Any, kwargs: dict[str, Any]) -> Any:
         with torch.inference_mode(each.is_inference()):  # a view of a weight is not one of it
             return OnDevice(each, place)
 
-    result = tree_map(wrapped, result)
+    result = _each(wrapped, result)
     if there is None:  # brought here: nothing is shared
         return result
     return return_and_correct_aliasing(function, args, kwargs, result)
@@ -212,6 +220,17 @@ _OWN = {
     _aten._thnn_fused_gru_cell.default: _gru_cell,
     _aten._thnn_fused_gru_cell_backward.default: _gru_cell_backward,
 }
+
+
+def _each(change: Callable[[Any], Any], given: Any) -> Any:
+    """Return an operation's arguments or results with each part changed: torch's own is slow."""
+    if isinstance(given, list):
+        return [_each(change, part) for part in given]
+    if isinstance(given, tuple):
+        return tuple(_each(change, part) for part in given)
+    if isinstance(given, dict):
+        return {name: _each(change, part) for name, part in given.items()}
+    return change(given)
 
 
 def _is_tensor(each: Any) -> bool:

@@ -632,6 +632,7 @@ def check_that_sharing_changes_no_figure(prepared: Prepared, processes: Processe
 if __name__ == "__main__":
     sys.modules["torch.utils.tensorboard"] = None  # type: ignore[assignment]  # slow to import
     torch.set_num_threads(1)
+    TRAINING["epochs"] = 1  # in which there are updates, evaluations and a checkpoint
     with initialize_distributed() as processes:
         for name in sys.argv[2:]:
             folder = Path(sys.argv[1], name)
