@@ -12,6 +12,7 @@ from torch._subclasses.fake_tensor import FakeTensorMode
 from torch.nn.utils.rnn import PackedSequence
 
 import unrolled
+from unrolled.errors import ShapeError
 
 pytestmark = [
     pytest.mark.skipif(
@@ -223,6 +224,62 @@ def test_a_layer_gives_the_numbers_of_that_of_torch_or_says_why_not(kind, way, n
     for ours, theirs in zip(got, expected, strict=True):
         ours = ours.inner if isinstance(ours, Wrapped) else ours.to_dense()
         torch.testing.assert_close(ours.as_subclass(torch.Tensor), theirs, rtol=1e-5, atol=1e-6)
+
+
+def cut(*shape, dtype=torch.float32):
+    t = torch.zeros(shape, dtype=dtype)
+    t.untyped_storage().resize_(t.itemsize)
+    return t
+
+
+BESIDE = {
+    "step(out=)": lambda stream, pool, _: stream.step(X[0], out=cut(B, H)),
+    "push(out=)": lambda stream, pool, _: stream.push(X, out=cut(T, B, H)),
+    "out= of a pool": lambda stream, pool, _: pool.step(X[0], out=cut(B, H)),
+    "bind, input": lambda stream, pool, _: stream.bind(cut(B, 4), torch.zeros(B, H)),
+    "bind, output": lambda stream, pool, _: stream.bind(X[0].clone(), cut(B, H)),
+    "state": lambda stream, pool, _: setattr(stream, "state", with_cut_state(stream)),
+    "state of a pool": lambda stream, pool, _: pool.set_state(None, with_cut_state(stream)),
+    "hx": lambda stream, pool, layer: layer(X, with_cut_state(stream), lengths=[T] * B),
+    "resets": lambda stream, pool, layer: layer(X, resets=cut(T, B, dtype=torch.bool)),
+    "lengths": lambda stream, pool, layer: layer(X, lengths=cut(B, dtype=torch.int64)),
+}
+
+
+def with_cut_state(stream):
+    return torch.utils._pytree.tree_map(lambda part: cut(*part.shape), stream.state)
+
+
+@pytest.mark.parametrize("name", ["LSTM", "GRU", "TCN"])
+@pytest.mark.parametrize("place", BESIDE)
+def test_a_storage_that_was_cut_is_neither_read_nor_written_beyond_its_end(place, name):
+    layer = layer_of(unrolled, name)
+    stream, pool = layer.stream(B), layer.streams(B)
+    for _ in range(B):
+        pool.join()
+    stream.step(X[0])
+    with pytest.raises(ShapeError, match="has no memory for its numbers"):
+        BESIDE[place](stream, pool, layer)
+
+
+@pytest.mark.parametrize("name", ["JANET", "LSTM", "TCN"])
+def test_weights_on_another_device_are_an_error(name):
+    layer = layer_of(unrolled, name)
+    owner, weight = (layer.blocks[0].shortcut, "weight") if name == "TCN" else (layer, "bias_hh_l0")
+    setattr(owner, weight, nn.Parameter(getattr(owner, weight).detach().to("meta")))
+    with torch.no_grad(), pytest.raises(RuntimeError, match=r"same device|on cpu"):
+        layer(X)
+    with torch.no_grad(), pytest.raises(RuntimeError, match=r"same device|on cpu"):
+        layer.stream(B).step(X[0])
+
+
+def test_the_operator_takes_a_state_that_functionalisation_has_wrapped():
+    layer = layer_of(unrolled, "GRU")
+    weights, state = layer.weights_of("l0").tensors(), torch._to_functional_tensor(H0[0].clone())
+    arguments = (layer.cell.key, True, False, False)
+    output, _ = torch.ops.unrolled.recurrence(X, None, [state], weights, *arguments)
+    plain = torch._from_functional_tensor(output) if torch._is_functional_tensor(output) else output
+    torch.testing.assert_close(plain, layer(X, H0)[0])
 
 
 @pytest.mark.parametrize("kind", [kind for kind in KINDS if kind not in ("array", "none")])

@@ -17,6 +17,7 @@ __all__ = [
     "UNOBSERVED",
     "are_observed",
     "are_plain",
+    "check_devices",
     "check_memory",
     "is_plain",
     "is_transformed",
@@ -67,9 +68,9 @@ def are_plain(tensors: Iterable[Tensor]) -> bool:
 
 
 def is_transformed(tensor: Tensor) -> bool:
-    """Whether torch.func or batched gradients have wrapped a tensor: several stand for one."""
+    """Whether torch.func, batched gradients or functionalisation have wrapped a tensor."""
     wrapped: bool = torch._C._functorch.is_functorch_wrapped_tensor(tensor)
-    return wrapped or _keys_of(tensor).has(_BATCHED)
+    return wrapped or torch._is_functional_tensor(tensor) or _keys_of(tensor).has(_BATCHED)
 
 
 def materialised(tensor: Tensor) -> Tensor:
@@ -123,6 +124,19 @@ def readable(where: str, name: str, tensor: Tensor, shape: tuple[int, ...]) -> T
     if not _has_memory(tensor):
         raise _no_memory(f"{where}: {name}", tensor)
     return tensor.contiguous()
+
+
+def check_devices(where: str, tensors: Iterable[Tensor]) -> None:
+    """Raise `ShapeError` unless all tensors are on one device.
+
+    Of a weight on meta and an input on cpu torch's products return what their memory held before.
+    """
+    if len(devices := {str(tensor.device) for tensor in tensors}) > 1:
+        raise ShapeError(
+            f"{where}: input, states and weights must be on the same device, "
+            f"got {' and '.join(sorted(devices))}",
+            "move the layer and all that it reads to one",
+        )
 
 
 def check_memory(name: str, tensor: Tensor) -> None:

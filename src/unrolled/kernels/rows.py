@@ -60,7 +60,9 @@ def check_lengths(
     if torch.compiler.is_compiling():  # the values are known when the graph runs, not yet here
         possible = (lengths >= 0) & (lengths <= num_steps)
         torch._assert_async(possible.all(), f"{where}: lengths must lie in 0..T")
-    elif batch_size and not 0 <= lengths.min() <= lengths.max() <= num_steps:
+        return lengths.to(device, torch.int64)
+    check_memory(f"{where}: lengths", lengths)
+    if batch_size and not 0 <= lengths.min() <= lengths.max() <= num_steps:
         raise ShapeError(
             f"{where}: lengths must lie in 0..{num_steps}, "
             f"got {int(lengths.min())}..{int(lengths.max())}",

@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 
 from unrolled.errors import ShapeError, check_shape
+from unrolled.kernels import check_memory
 
 __all__ = [
     "autocast_dtype",
@@ -88,7 +89,7 @@ def checked_states(
         weight: A weight of the layer, for its dtype and its device.
 
     Raises:
-        ShapeError: Another number of tensors, a wrong shape, dtype or device.
+        ShapeError: Another number of tensors, a wrong shape, dtype or device, or no memory.
     """
     states = (hx,) if isinstance(hx, Tensor) else tuple(hx)
     if len(states) != len(names):
@@ -108,6 +109,8 @@ def checked_states(
                 f"got {state.dtype} on {state.device}",
                 f"convert it: state.to({device}, {weight.dtype})",
             )
+        if not torch.compiler.is_compiling():
+            check_memory(f"{where}: state {name}", state)
     return tuple(state.to(weight.dtype) for state in states)
 
 
@@ -148,3 +151,7 @@ def check_out(where: str, out: Any, shape: tuple[int, ...], like: Tensor) -> Non
             problem = "one that is not to be written over: with a gradient, or of inference mode"
     if problem:
         raise ShapeError(f"{where}: out must be {shape} of {like.dtype}, got {problem}")
+    if isinstance(out, Tensor):
+        check_memory(
+            f"{where}: out", out
+        )  # for torch writes past the end of a storage that was cut

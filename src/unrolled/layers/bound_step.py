@@ -8,6 +8,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from unrolled.errors import ShapeError
+from unrolled.kernels import check_memory
 
 __all__ = ["BoundStep"]
 
@@ -67,6 +68,8 @@ def _array(where: str, memory: Any, shape: tuple[int, int], *, written: bool = F
         got = f"{memory.dtype} {tuple(memory.shape)} on {device}"
         fits = tuple(memory.shape) == shape and str(memory.dtype).endswith("float32")
         if fits and str(device) == "cpu":
+            if isinstance(memory, Tensor):
+                check_memory(where, memory)
             try:
                 array: Array = memory.detach().numpy() if isinstance(memory, Tensor) else memory[:]
             except RuntimeError as error:  # of torch: it is no plain memory

@@ -13,7 +13,7 @@ from torch import Tensor
 from torch.nn.utils.rnn import PackedSequence
 
 from unrolled.errors import OptionError, ShapeError
-from unrolled.kernels import keeps_padding
+from unrolled.kernels import check_memory, keeps_padding
 from unrolled.layers.arguments import tensor_of_array
 from unrolled.layers.observing import observes_graph
 
@@ -54,6 +54,7 @@ def checked_resets(
             "a mark for each step of each row, laid out as the input; of numbers: resets != 0",
         )
     checked: Tensor = mask
+    check_memory(f"{where}: resets", checked)
     return checked
 
 

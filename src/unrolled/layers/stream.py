@@ -20,6 +20,7 @@ from unrolled.kernels import (
     WeightFormat,
     are_weights_cached,
     caching_weights,
+    check_memory,
     may_step,
     may_use_kernels,
 )
@@ -111,6 +112,9 @@ class Stream:
 
     @state.setter
     def state(self, state: State) -> None:
+        for part in state if isinstance(state, (tuple, list)) else (state,):
+            if isinstance(part, Tensor):
+                check_memory(f"{type(self._layer).__name__}.stream: state", part)
         self._state = state
 
     @overload

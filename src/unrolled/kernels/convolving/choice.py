@@ -12,6 +12,7 @@ from unrolled.kernels.convolving.library import NetworkLibrary, load_network
 from unrolled.kernels.convolving.passes import NetworkPasses
 from unrolled.kernels.convolving.problem import NetworkProblem
 from unrolled.kernels.convolving.proof import prove_network
+from unrolled.kernels.memory import check_devices
 from unrolled.kernels.running.autograd import RecurrenceFunction
 from unrolled.kernels.running.paths import may_read, may_use_kernels, warn_of_cache, warn_once
 
@@ -29,6 +30,7 @@ def convolve_blocks(problem: NetworkProblem) -> Sequence[Tensor] | None:
     """
     tensors = problem.floats()
     if not may_use_kernels() or not may_read(*tensors) or not problem.x.numel():
+        check_devices("TCN", tensors)  # for torch's convolutions do not
         return None
     if any(tensor.dtype is not torch.float32 for tensor in tensors):
         return None

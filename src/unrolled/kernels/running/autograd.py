@@ -11,7 +11,7 @@ from typing import Any, NamedTuple, Protocol
 import torch
 from torch import Tensor
 
-from unrolled.kernels.memory import check_memory, materialised
+from unrolled.kernels.memory import check_memory, is_transformed, materialised
 
 __all__ = ["Forward", "Passes", "RecurrenceFunction", "gradients_by", "gradients_of_rerun"]
 
@@ -68,9 +68,10 @@ class RecurrenceFunction(torch.autograd.Function):
         """Run all steps and keep what the backward pass reads."""
         results, tape, _ = passes.forward(passes.fill(inputs), train=True)
         ctx.output_counter = None
-        if type(results[0]) is Tensor:  # else a tracer's, who looks for changes himself
-            ctx.output_counter = _ChangeCounter(results[0])
-            tape = [kept.data if kept is results[0] else kept for kept in tape]
+        first = results[0]  # a tracer's, or a wrapper, looks for changes itself
+        if type(first) is Tensor and not is_transformed(first):
+            ctx.output_counter = _ChangeCounter(first)
+            tape = [kept.data if kept is first else kept for kept in tape]
         ctx.save_for_backward(*inputs, *tape)
         ctx.passes, ctx.num_inputs = passes, len(inputs)
         ctx.set_materialize_grads(False)

@@ -6,7 +6,7 @@ from torch import Tensor
 from unrolled.cells import Cell
 from unrolled.cells.registry import EXPORTED
 from unrolled.kernels.exporting import prepare_legacy_export
-from unrolled.kernels.memory import check_memory, materialised
+from unrolled.kernels.memory import check_devices, check_memory, materialised
 from unrolled.kernels.observer import GraphObserver, Observer
 from unrolled.kernels.reference import reference_recurrence
 from unrolled.kernels.rows import PaddedRows, RaggedRows
@@ -74,6 +74,7 @@ def _path_and_problem(problem: Problem) -> tuple[Path, Problem]:
     if path == "kernel":
         return path, problem
     tensors = [*map(materialised, problem.tensors())]
+    check_devices(f"cell {problem.cell.name}", tensors)
     for tensor in tensors:
         check_memory(f"cell {problem.cell.name}: a tensor", tensor)
     problem = problem.signature().problem(tensors, problem.batch_sizes)
