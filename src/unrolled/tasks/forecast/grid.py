@@ -57,9 +57,9 @@ def in_order(table: Table, name: str, rows: Sequence[Row], data: DataOptions) ->
         return Placed(name, rows, [float(step) for step in range(1, len(rows) + 1)]), 0
     moments = [_moment(table, row, data.time, data.dates) for row in rows]
     kinds = [kind_of(moment) for moment in moments]
-    for row, kind in zip(rows, kinds, strict=True):
+    for index, kind in enumerate(kinds):
         if kind != kinds[0] and not (data.zone is not None and "date" in kind):
-            message = f"{table.where(row)}: {data.time!r} is {kind}, and {kinds[0]} before"
+            message = f"{table.where(rows[index])}: {data.time!r} is {kind}, and {kinds[0]} before"
             raise DataError(message, "write all times in one way")
     moments = localized(moments, data.zone)
     times = [instant(moment) if isinstance(moment, datetime) else moment for moment in moments]
@@ -120,11 +120,11 @@ def places_of(table: Table, group: Placed, calendar: Calendar) -> list[float]:
         DataError: A moment of another kind than those that the calendar was found in.
     """
     places = []
-    for row, moment in zip(group.rows, group.moments, strict=True):
+    for index, moment in enumerate(group.moments):
         try:
             places.append(calendar.place(moment))
         except ValueError as error:
-            raise DataError(f"{table.where(row)}: the time is {error}") from None
+            raise DataError(f"{table.where(group.rows[index])}: the time is {error}") from None
     return places
 
 

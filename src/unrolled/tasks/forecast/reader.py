@@ -232,6 +232,8 @@ def _column_values(
 ) -> NDArray[np.float64]:
     """Return the numbers of columns on the grid, (length, columns), NaN where there is none."""
     values = np.full((length, len(columns)), np.nan)
+    if not columns:
+        return values
     for row, step in zip(rows, steps, strict=True):
         for index, column in enumerate(columns):
             try:
