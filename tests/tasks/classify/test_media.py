@@ -168,6 +168,14 @@ def test_bad_files_are_named_together_or_left_out_and_counted(pictures, recordin
     assert any("left out 3 of 36 files" in note for note in splits.notes)
 
 
+def test_a_class_that_is_named_and_of_which_all_files_are_bad_is_not_left_out(pictures):
+    for file in files(pictures / "red"):
+        file.write_text("no picture")
+    by_class = [f"{each.name}={each}" for each in sorted(pictures.iterdir())]
+    with pytest.raises(DataError, match=r"red: no example has content and a class"):
+        read(*by_class, skip_bad=True)
+
+
 def test_rows_without_a_file_or_a_class_are_counted_and_bad_ones_named(pictures, table):
     with table.open("a") as file:
         file.write(",red\nred/1.png,\nred/none.png,red\n")

@@ -54,6 +54,10 @@ def read_splits(options: DataOptions, seed: int) -> Splits[Labelled]:
         if folders := _folders_of_media(options):
             places = Path(", ".join(map(str, options.paths)))
             read = [_usable_media(options, places, folders, None)]  # all bad files at once
+            there = {example.label for example in read[0][0]}
+            for folder, label in zip(options.paths, options.classes, strict=True):
+                if label not in there:  # all of its files were left out
+                    raise DataError(f"{folder}: no example has content and a class")
         else:
             first, *further = zip(options.paths, options.classes, strict=True)
             read = [_of_class(options, *first, None)]
