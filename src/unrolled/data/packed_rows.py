@@ -54,6 +54,7 @@ class PackedRows(Sequence[Row]):
         self._names: dict[str, None] = {}  # a set that keeps the order
         self._blocks: list[_Block] = []
         self._starts: list[int] = []  # the number of the first row of each
+        self._num_packed = 0
         self._lines: list[int] = []
         self._values: list[dict[str, Any]] = []
 
@@ -80,11 +81,12 @@ class PackedRows(Sequence[Row]):
         """Yield the rows, and keep none: memory is free again while they are made other things."""
         self._close()
         blocks, self._blocks, self._starts = self._blocks[::-1], [], []
+        self._num_packed = 0
         while blocks:
             yield from self._rows(blocks.pop())
 
     def __len__(self) -> int:
-        return len(self._lines) + sum(len(block.lines) for block in self._blocks)
+        return self._num_packed + len(self._lines)
 
     def __iter__(self) -> Iterator[Row]:
         self._close()
@@ -128,7 +130,8 @@ class PackedRows(Sequence[Row]):
             names = self._wanted
         self._names |= dict.fromkeys(names)
         columns = {name: _packed([values.get(name) for values in self._values]) for name in names}
-        self._starts.append(self._starts[-1] + len(self._blocks[-1].lines) if self._blocks else 0)
+        self._starts.append(self._num_packed)
+        self._num_packed += len(self._lines)
         self._blocks.append(_Block(_packed_lines(self._lines), columns))
         self._lines, self._values = [], []
 
