@@ -1,4 +1,5 @@
 import errno
+import io
 import os
 import socket
 from pathlib import Path
@@ -97,6 +98,28 @@ def test_only_the_first_one_writes_a_file_that_is_not_there_yet(tmp_path, monkey
     (tmp_path / "link").symlink_to(tmp_path / "nowhere")
     assert not write_first(tmp_path / "link", b"first")
     assert not (tmp_path / "nowhere").exists()
+
+
+def test_a_file_of_which_a_part_was_written_without_links_is_not_left(tmp_path, monkeypatch):
+    def no_links(*_):
+        raise PermissionError(errno.EPERM, "Operation not permitted")
+
+    class Full(io.BytesIO):
+        def write(self, _content):
+            raise OSError(errno.ENOSPC, "No space left on device")
+
+    def opened(path, *mode, whole=Path.open):
+        file = whole(path, *mode)
+        if path.name != "file":
+            return file
+        file.close()
+        return Full()
+
+    monkeypatch.setattr(Path, "hardlink_to", no_links)
+    monkeypatch.setattr(Path, "open", opened)
+    with pytest.raises(OSError, match="No space left"):
+        write_first(tmp_path / "file", b"content")
+    assert [*tmp_path.iterdir()] == []
 
 
 def test_a_file_planted_where_the_unfinished_one_goes_is_not_followed(tmp_path, monkeypatch):

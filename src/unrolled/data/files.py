@@ -123,10 +123,15 @@ def write_first(path: Path, content: bytes) -> bool:
             return False
         except OSError:  # a file system without hard links
             try:
-                with path.open("xb") as file:  # a reader may find a part of it
-                    file.write(content)
+                file = path.open("xb")
             except FileExistsError:
                 return False
+            try:
+                with file:  # a reader may find a part of it
+                    file.write(content)
+            except OSError:
+                path.unlink(missing_ok=True)
+                raise
     finally:
         temporary.unlink(missing_ok=True)
     _sync_folder(path.parent)
