@@ -87,3 +87,10 @@ def test_what_torchrun_started_is_started_by_torchrun_again(
     assert program_of_all() == f"python -m torch.distributed.run {options} -m -- unrolled"
     executable(python.with_name("torchrun"))
     assert program_of_all() == f"torchrun {options} -m -- unrolled"
+
+
+def test_what_was_started_several_times_without_torchrun_is_no_torchrun(monkeypatch):
+    monkeypatch.setenv("WORLD_SIZE", "4")  # as under mpirun or srun
+    for name in MANY.keys() - {"WORLD_SIZE"}:
+        monkeypatch.delenv(name, raising=False)
+    assert program_of_all() == program()

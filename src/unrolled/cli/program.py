@@ -36,9 +36,10 @@ def program() -> str:
 def program_of_all() -> str:
     """Return the words that start this program in as many processes as now, by torchrun if need be.
 
-    On several computers the number of each is that of its own: here it is that of this one.
+    On several computers the number of each is that of its own: here it is that of this one. What
+    has started several processes without torchrun is not known, and left to the user.
     """
-    if os.environ.get("WORLD_SIZE", "1") == "1":
+    if os.environ.get("WORLD_SIZE", "1") == "1" or "GROUP_WORLD_SIZE" not in os.environ:
         return program()
     beside = Path(sys.executable).with_name("torchrun")
     words = [
@@ -49,7 +50,7 @@ def program_of_all() -> str:
     for option, variable, usual in _OF_TORCHRUN:
         if (value := os.environ.get(variable, usual)) != usual:
             words.append(f"{option} {shlex.quote(value)}")
-    if os.environ.get("GROUP_WORLD_SIZE", "1") != "1":
+    if os.environ["GROUP_WORLD_SIZE"] != "1":
         words += [f"{option} {os.environ[variable]}" for option, variable in _OF_COMPUTERS]
     # -m: where the script was started, torchrun would take it for Python; --: our options are ours
     return " ".join([*words, f"-m -- {_NAME}"])
