@@ -16,12 +16,13 @@ import pytest
 import torch
 
 import unrolled
+from support.exploring import EXPLORING
 from unrolled.kernels import choose_path
 
 pytestmark = pytest.mark.skipif(
     not any(map(shutil.which, ("cc", "gcc", "clang"))), reason="no C compiler on the PATH"
 )
-REPEATS = 200 if os.environ.get("UNROLLED_SANITIZE") else 3
+REPEATS = 200 if os.environ.get("UNROLLED_SANITIZE") else 8 if EXPLORING else 3
 
 TOGETHER = """
 import ctypes, faulthandler, sys, threading

@@ -60,7 +60,7 @@ def _predict(
         message = f"a model of {task.name} needs something to read"
         raise OptionError(message, "name a file, or - for the standard input")
     as_line = json_line if as_json else task.to_text
-    num_cut = num_with_unknown = num = num_of_examples = 0
+    num_cut = num_with_unknown = num_captions = num_of_examples = 0
     errors: list[str] = []
     try:
         with ending_with_its_reader():
@@ -68,7 +68,7 @@ def _predict(
             if heading is not None and not as_json:
                 write(heading + "\n")
             for prediction in task.predict(loaded.model, inputs, options):
-                num += 1
+                num_captions += "from" in prediction
                 num_of_examples += prediction.get("from") == "example"
                 num_cut += "read" in prediction  # that many characters or steps of it
                 num_with_unknown += "unknown" in prediction
@@ -85,9 +85,9 @@ def _predict(
             what = "characters that the model has never seen, which were left out"
             say(f"note: {counted(num_with_unknown, 'input')} had {what}", err=True)
         if num_of_examples and not as_json:
-            are = f"{num_of_examples:,} of {counted(num, 'caption')}"
-            are = f"{are} {'is that' if num_of_examples == 1 else 'are those'}"
-            say(f"note: {are} of a training example; --json says which", err=True)
+            are_those = "is that" if num_of_examples == 1 else "are those"
+            share = f"{num_of_examples:,} of {counted(num_captions, 'caption')} {are_those}"
+            say(f"note: {share} of a training example; --json says which", err=True)
         if errors:
             first = f"; the first: {errors[0]}"
             say(f"note: {counted(len(errors), 'input')} could not be used{first}", err=True)

@@ -151,7 +151,5 @@ def check_out(where: str, out: Any, shape: tuple[int, ...], like: Tensor) -> Non
             problem = "one that is not to be written over: with a gradient, or of inference mode"
     if problem:
         raise ShapeError(f"{where}: out must be {shape} of {like.dtype}, got {problem}")
-    if isinstance(out, Tensor):
-        check_memory(
-            f"{where}: out", out
-        )  # for torch writes past the end of a storage that was cut
+    if isinstance(out, Tensor):  # torch writes past the end of a storage that was cut
+        check_memory(f"{where}: out", out)
