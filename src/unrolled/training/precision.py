@@ -32,7 +32,8 @@ def in_precision(model: nn.Module, precision: str) -> nn.Module:
 class _Autocast(nn.Module):
     """Calls a model under autocast; what it returns, in tuples too, is float32 again.
 
-    So losses and what is carried from one window of a text to the next are as exact as ever.
+    So losses are computed in float32. The state that an `RNN` or `LSTM` carries from one window of
+    a text to the next has been rounded to bfloat16 there, as that of torch's own would be.
     """
 
     def __init__(self, model: nn.Module, device: str):
