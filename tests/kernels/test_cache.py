@@ -254,6 +254,48 @@ def test_a_compiler_has_more_time_where_many_want_the_processors(tmp_path, monke
     assert load_library(source(1), "cell").answer() == 1
 
 
+class Clock:
+    """A clock that only a compiler that hangs moves on: `wait` passes all the time it is given."""
+
+    def __init__(self):
+        self.now = 0.0
+
+    def monotonic(self):
+        return self.now
+
+    def wait(self, seconds):
+        self.now += seconds
+        raise subprocess.TimeoutExpired("cc", seconds)
+
+
+@pytest.mark.parametrize(
+    ("argv", "load", "seconds"),
+    [
+        (("cc",), 1.0, 60),
+        (("cc",), 2.5, 150),
+        (("cc",), 50.0, 300),
+        (("python", "-m", "ziglang", "cc"), 50.0, 300),
+    ],
+    ids=["idle", "loaded", "overloaded", "zig"],
+)
+def test_a_compiler_that_hangs_is_waited_for_five_minutes_at_most_and_not_in_silence(
+    monkeypatch, argv, load, seconds
+):
+    clock, hung = Clock(), compiler.Compiler(argv, Path("cc"))
+    monkeypatch.setattr(compiler, "time", clock)
+    monkeypatch.setattr(compiler, "_turns", lambda: load)
+    monkeypatch.setattr(compiler, "_hung", {})
+    said = []
+    monkeypatch.setattr(compiler, "warn_once", lambda text: said.append((clock.now, text)))
+    with pytest.raises(KernelError, match=f"was not done after {seconds} s, and was stopped"):
+        hung._wait(clock)
+    assert clock.now == seconds
+    [(when, text)] = said
+    assert when == 20
+    assert f"the compiler {' '.join(argv)} is not done after 20 s" in text
+    assert "300 s" in text
+
+
 @needs_compiler
 def test_what_a_compiler_leaves_running_is_not_waited_for(tmp_path, monkeypatch):
     """As a server that keeps what was compiled before; it holds the compiler's output open."""

@@ -18,8 +18,9 @@ from torch.utils.checkpoint import checkpoint
 import unrolled
 from support.equations import assert_kernel_is_reference, layer_of, values_and_gradients
 from unrolled.kernels import kernel_source, using_path
+from unrolled.kernels.building.warning import warn_once
 from unrolled.kernels.capturing import capture
-from unrolled.kernels.running.paths import kernel_of, warn_once
+from unrolled.kernels.running.paths import kernel_of
 
 pytestmark = pytest.mark.skipif(
     not any(map(shutil.which, ("cc", "gcc", "clang"))), reason="no C compiler on the PATH"

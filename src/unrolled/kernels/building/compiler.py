@@ -18,6 +18,7 @@ from tempfile import TemporaryDirectory, TemporaryFile
 from typing import IO, NamedTuple
 
 from unrolled.errors import UnrolledError
+from unrolled.kernels.building.warning import warn_once
 
 __all__ = ["COMPILER_HINT", "FLAGS", "Compiler", "KernelError", "find_compiler", "ziglang_compiler"]
 
@@ -51,7 +52,8 @@ _OTHER_ARITHMETIC = re.compile(
 )
 
 _LONGEST_SECONDS = 60.0  # a kernel takes one, where there is a processor for it
-_LONGEST_SECONDS_OF_ZIG = 600.0  # which at its first use compiles a libc
+_MOST_SECONDS = 300.0  # that a compiler is waited for, whatever the machine's load
+_SILENT_SECONDS = 20.0  # of waiting, after which a user is told
 _LINES_SHOWN = 3  # of a compiler's complaint: it opens with the place and the first error
 _MOST_READ = 1 << 16  # bytes of what it says
 COMPILER_HINT = "set CC to a recent gcc or clang"
@@ -155,14 +157,28 @@ class Compiler(NamedTuple):
         Raises:
             KernelError: It was not done in time.
         """
-        seconds = _LONGEST_SECONDS_OF_ZIG if "ziglang" in self.argv else _LONGEST_SECONDS
         begun = time.monotonic()
-        while (left := begun + seconds * _turns() - time.monotonic()) > 0:
+        while (left := self._longest() - (waited := time.monotonic() - begun)) > 0:
+            silent = _SILENT_SECONDS - waited
             with suppress(subprocess.TimeoutExpired):
-                process.wait(left)
+                process.wait(min(left, silent) if silent > 0 else left)
                 return
+            if silent > 0 and time.monotonic() - begun >= _SILENT_SECONDS:
+                self._say_that_it_is_waited_for()
         _hung[self] = time.monotonic() - begun
         raise self._is_late()
+
+    def _longest(self) -> float:
+        """Return for how many seconds from its start this compiler is waited for."""
+        if "ziglang" in self.argv:  # at its first use it compiles a libc
+            return _MOST_SECONDS
+        return min(_LONGEST_SECONDS * _turns(), _MOST_SECONDS)
+
+    def _say_that_it_is_waited_for(self) -> None:
+        warn_once(
+            f"the compiler {' '.join(self.argv)} is not done after {_SILENT_SECONDS:.0f} s: it is "
+            f"waited for until {_MOST_SECONDS:.0f} s have passed at most"
+        )
 
     def _is_late(self) -> KernelError:
         message = f"{' '.join(self.argv)} was not done after {_hung[self]:.0f} s, and was stopped"

@@ -8,13 +8,14 @@ import torch
 from torch import Tensor
 
 from unrolled.kernels.building import KernelError
+from unrolled.kernels.building.warning import warn_once
 from unrolled.kernels.convolving.library import NetworkLibrary, load_network
 from unrolled.kernels.convolving.passes import NetworkPasses
 from unrolled.kernels.convolving.problem import NetworkProblem
 from unrolled.kernels.convolving.proof import prove_network
 from unrolled.kernels.memory import check_devices
 from unrolled.kernels.running.autograd import RecurrenceFunction
-from unrolled.kernels.running.paths import may_read, may_use_kernels, warn_of_cache, warn_once
+from unrolled.kernels.running.paths import may_read, may_use_kernels, warn_of_cache
 
 __all__ = ["MOST_TAPS", "convolve_blocks", "network_kernel", "network_or_reason"]
 

@@ -3,14 +3,9 @@
 All take the same arguments and give the same numbers to rounding.
 """
 
-import os
-import sys
-import warnings
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from contextvars import ContextVar
-from functools import cache
-from pathlib import Path as FilePath
 from typing import Literal, NamedTuple
 
 import torch
@@ -20,6 +15,7 @@ from torch.autograd import forward_ad
 from unrolled.cells import Cell
 from unrolled.cells.surroundings import Surroundings
 from unrolled.kernels.building import KernelError, cache_folder, prebuilt_problem
+from unrolled.kernels.building.warning import warn_once
 from unrolled.kernels.capturing import EquationsError
 from unrolled.kernels.emitting import ProductFormat
 from unrolled.kernels.memory import are_observed, are_plain, is_transformed
@@ -42,7 +38,6 @@ __all__ = [
     "require_kernel",
     "using_path",
     "warn_of_cache",
-    "warn_once",
 ]
 
 Path = Literal["kernel", "reference", "torch"]
@@ -246,17 +241,6 @@ def _slow_on(cell: Cell, device: str) -> str:
         f"cell {cell.name}: on {device} it runs on the reference loop, which calls torch for every "
         "operation of every step, one after the other; its compiled kernel is for float32 on CPU"
     )
-
-
-@cache
-def warn_once(reason: str) -> None:
-    """Warn at the line that called a layer."""
-    packages = (FilePath(__file__).parents[2], FilePath(torch.__file__).parent)
-    inside = tuple(f"{folder}{os.sep}" for folder in packages)
-    frame, level = sys._getframe(), 1
-    while frame.f_back is not None and frame.f_code.co_filename.startswith(inside):
-        frame, level = frame.f_back, level + 1
-    warnings.warn(reason, stacklevel=level)  # the line that called a layer
 
 
 def _are_transformed(tensors: Sequence[Tensor]) -> bool:

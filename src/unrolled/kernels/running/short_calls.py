@@ -17,12 +17,13 @@ from torch import Tensor
 
 from unrolled.cells import Cell, rnn_tanh
 from unrolled.kernels.building import KernelError
+from unrolled.kernels.building.warning import warn_once
 from unrolled.kernels.memory import check_memory, materialised
 from unrolled.kernels.running.arena import FLOAT
 from unrolled.kernels.running.autograd import gradients_by
 from unrolled.kernels.running.crossing import Crossing, is_possible, load_crossing
 from unrolled.kernels.running.kernel import Kernel, KernelPasses, kernel_recurrence
-from unrolled.kernels.running.paths import may_read, ready_kernel, require_kernel, warn_once
+from unrolled.kernels.running.paths import may_read, ready_kernel, require_kernel
 from unrolled.kernels.running.problem import Problem, Signature, split
 from unrolled.kernels.running.weight_cache import are_weights_cached
 

@@ -15,11 +15,12 @@ import torch
 from torch import Tensor
 
 from unrolled.kernels.building import KernelError, load_library
+from unrolled.kernels.building.warning import warn_once
 from unrolled.kernels.emitting import call_text
 from unrolled.kernels.memory import is_plain
 from unrolled.kernels.running.arena import FLOAT
 from unrolled.kernels.running.library import pool_address
-from unrolled.kernels.running.paths import may_use_kernels, warn_once
+from unrolled.kernels.running.paths import may_use_kernels
 from unrolled.kernels.running.stepper import Stepper
 
 __all__ = ["Writer", "writer_of", "writer_source"]
