@@ -1,6 +1,7 @@
 """What torch offers to do to a layer's weights, done to ours and to torch's: the same training."""
 
 import copy
+import warnings
 
 import pytest
 import torch
@@ -124,3 +125,16 @@ def test_a_profiler_sees_a_layer_with_its_cell_and_sizes(num_steps):
         layer(torch.zeros(num_steps, 2, 3))
     names = {event.key for event in profile.key_averages()}
     assert f"unrolled::{layer.cell.name} ({num_steps}, 2, 3) -> 4" in names
+
+
+@pytest.mark.parametrize("name", ["RNN", "LSTM", "GRU", "TCN"])
+def test_a_trace_that_is_refused_leaves_the_next_one_alone(name):
+    """Of weights from outside: sizes that torch had noted ended the process."""
+    x, layer = torch.randn(5, 2, 3), getattr(unrolled, name)(3, 4)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        for _ in range(2):
+            with pytest.raises(RuntimeError, match="requires grad as a constant"):
+                torch.jit.trace(lambda q: layer(q), x, check_trace=False)
+        twice = torch.jit.trace(lambda q: q.view(q.shape[0], -1) * 2, x)
+    torch.testing.assert_close(twice(x), x.view(5, -1) * 2)

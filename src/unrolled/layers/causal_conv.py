@@ -119,7 +119,8 @@ class FiniteMemoryLayer(nn.Module, ABC):
 
     def initial_state(self, batch_size: int) -> tuple[Tensor, ...]:
         """Return the state at the start of a sequence, which is all zeros."""
-        like = next(self.parameters())
+        # where jit.trace refuses a weight: here, before it has noted sizes
+        like = next(self.parameters()).detach()
         return tuple(like.new_zeros(steps, batch_size, size) for steps, size in self._memory)
 
     def stream(self, batch_size: int = 1) -> Stream:

@@ -293,7 +293,9 @@ class RecurrentLayer(RecurrentWeights):
     def initial_state(self, batch_size: int) -> State:
         """Return the state that `hx=None` stands for: zeros, (L * directions, B, H) each."""
         weight = getattr(self, f"weight_ih_{self.suffixes[0]}")
-        return self._as_state([weight.new_zeros(s) for s in self._state_shapes(batch_size)])
+        return self._as_state(
+            [weight.detach().new_zeros(s) for s in self._state_shapes(batch_size)]
+        )
 
     def _state_shapes(self, batch_size: int) -> list[tuple[int, int, int]]:
         widths = [self.hidden_size] * len(self.cell.states)
@@ -306,7 +308,9 @@ class RecurrentLayer(RecurrentWeights):
         """Return `hx`, checked, as a tuple of (L * D, B, H)."""
         shapes = self._state_shapes(batch_size)
         if hx is None:
-            return tuple(weight.new_zeros(shape) for shape in shapes)
+            # a weight from outside is refused by jit.trace: here, not where it has noted sizes
+            like = weight.detach()
+            return tuple(like.new_zeros(shape) for shape in shapes)
         expected = shapes if batched else [(stacked, width) for stacked, _, width in shapes]
         states = checked_states(type(self).__name__, hx, self.cell.states, expected, weight)
         return states if batched else tuple(state.unsqueeze(1) for state in states)
