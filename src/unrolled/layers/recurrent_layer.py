@@ -292,10 +292,8 @@ class RecurrentLayer(RecurrentWeights):
 
     def initial_state(self, batch_size: int) -> State:
         """Return the state that `hx=None` stands for: zeros, (L * directions, B, H) each."""
-        weight = getattr(self, f"weight_ih_{self.suffixes[0]}")
-        return self._as_state(
-            [weight.detach().new_zeros(s) for s in self._state_shapes(batch_size)]
-        )
+        like = getattr(self, f"weight_ih_{self.suffixes[0]}").detach()  # as in `_states_of`
+        return self._as_state([like.new_zeros(s) for s in self._state_shapes(batch_size)])
 
     def _state_shapes(self, batch_size: int) -> list[tuple[int, int, int]]:
         widths = [self.hidden_size] * len(self.cell.states)
