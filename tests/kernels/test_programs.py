@@ -22,7 +22,7 @@ import pytest
 import torch
 
 import unrolled
-from support.rounding import assert_right_to_rounding
+from support.rounding import Exact, assert_right_to_rounding
 from unrolled import cells
 from unrolled.cells.surroundings import Surroundings
 from unrolled.kernels import Weights, kernel_source, reference_recurrence
@@ -417,6 +417,21 @@ LONG = [
 ]
 
 
+@functools.lru_cache(maxsize=len(LONG))
+def drawn(seed, cell, shape, bias, of_states, products):
+    """Return a problem and its exact results: of every machine the same, and computed once."""
+    with torch.random.fork_rng(devices=()):
+        torch.manual_seed(seed)
+        problem = problem_of(cell, *shape, bias)
+
+    def loop(*arguments, **options):
+        with MixedProducts() if products == "mixed" else nullcontext():
+            return reference_recurrence(cell, *arguments, **options)
+
+    run = functools.partial(values_and_gradients, loop, problem, torch.float64, of_states=of_states)
+    return problem, Exact(run)
+
+
 def check(
     machine, program_of, cell, problems, places, tmp_path, threads=(1, 2, 3, 4), products="f32"
 ):
@@ -428,32 +443,26 @@ def check(
     program = program_of(machine, cell, products)
     everything = []
     before = torch.get_num_threads()
-    for number, (sizes, input_size, hidden_size, reverse, idle) in enumerate(problems):
+    seed = torch.initial_seed()
+    for number, shape in enumerate(problems):
         num_threads = threads[number % len(threads)]
-        problem = problem_of(cell, sizes, input_size, hidden_size, reverse, idle, number % 5 != 4)
+        of_states = number % 2 == 0  # else a single step needs no recurrent weights
+        problem, exact = drawn(seed + number, cell, shape, number % 5 != 4, of_states, products)
         place = places[number % len(places)]
         stand_in = Program(machine, program, cell, place, num_threads, tmp_path)
         kernel = Kernel(cell, stand_in, Surroundings(cell.equations))
-
-        def loop(*arguments, **options):
-            with MixedProducts() if products == "mixed" else nullcontext():
-                return reference_recurrence(cell, *arguments, **options)
 
         def on_kernel(*arguments, reverse, kernel=kernel):
             return kernel_recurrence(kernel, Problem(cell, *arguments, reverse))
 
         torch.set_num_threads(num_threads)
         try:
-            of_states = number % 2 == 0  # else a single step needs no recurrent weights
             got = values_and_gradients(on_kernel, problem, of_states=of_states)
             with torch.no_grad():
                 whole = Problem(cell, *problem[:5])
                 results, _, records = KernelPasses(kernel, whole).forward(whole, record=True)
         finally:
             torch.set_num_threads(before)
-        exact = functools.partial(
-            values_and_gradients, loop, problem, torch.float64, of_states=of_states
-        )
         assert_right_to_rounding(got, exact, near=1e-5)
         for again, first in zip(results, got, strict=False):
             assert torch.equal(again, first), problems[number]  # without what training keeps

@@ -17,6 +17,7 @@ run goes over those that lie within these errors, and what counts is the greates
 
 import math
 from collections.abc import Callable, Sequence
+from functools import cached_property
 
 import torch
 from torch import Tensor
@@ -24,7 +25,7 @@ from torch._decomp import _core_aten_decompositions_post_autograd
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_map
 
-__all__ = ["ROUNDINGS", "assert_right_to_rounding"]
+__all__ = ["ROUNDINGS", "Exact", "assert_right_to_rounding"]
 
 _ROUNDING = 2.0**-24
 _SIX_DEVIATIONS = 6 / math.sqrt(3)
@@ -53,9 +54,29 @@ _EXACT = set(
 )
 
 
+class Exact:
+    """Exact results, and how far off they may be: each is computed when it is first asked for.
+
+    Args:
+        run: Returns the results of the reference in float64, each time that it is called.
+    """
+
+    def __init__(self, run: Callable[[], Sequence[Tensor]]) -> None:
+        self._run = run
+
+    @cached_property
+    def results(self) -> list[Tensor]:
+        return list(self._run())
+
+    @cached_property
+    def allowed(self) -> list[float]:
+        """The norm of the error that each may have in float32; this takes a second."""
+        return _errors_allowed(self._run, self.results)
+
+
 def assert_right_to_rounding(
     got: Sequence[Tensor],
-    run: Callable[[], Sequence[Tensor]],
+    run: Callable[[], Sequence[Tensor]] | Exact,
     names: Sequence[object] | None = None,
     near: float = 0.0,
 ) -> None:
@@ -63,18 +84,18 @@ def assert_right_to_rounding(
 
     Args:
         got: The results.
-        run: Returns the same of the reference in float64, each time that it is called.
+        run: Returns the same of the reference in float64, each time that it is called; or what it
+            has returned.
         names: What to call each result in an error; its place by default.
-        near: The relative error that needs no further look, which takes a second.
+        near: The relative error that needs no further look.
     """
-    exact = list(run())
-    sizes = [near * result.norm().item() for result in exact]
-    errors = [(a.double() - b).norm().item() for a, b in zip(got, exact, strict=True)]
+    exact = run if isinstance(run, Exact) else Exact(run)
+    sizes = [near * result.norm().item() for result in exact.results]
+    errors = [(a.double() - b).norm().item() for a, b in zip(got, exact.results, strict=True)]
     if all(error <= size for error, size in zip(errors, sizes, strict=True)):
         return
-    allowed = _errors_allowed(run, exact)
     for name, error, *bounds in zip(
-        names or range(len(exact)), errors, sizes, allowed, strict=True
+        names or range(len(errors)), errors, sizes, exact.allowed, strict=True
     ):
         assert error <= max(bounds), f"{name}: off by {error:.3g}, of {max(bounds):.3g} allowed"
 
