@@ -76,14 +76,10 @@ def write_atomically(path: Path) -> Iterator[BinaryIO]:
         ...     Path(folder, "notes.txt").read_text()
         'whole'
     """
-    # In the same folder, so that the rename is atomic. A process's number would not do: another
-    # computer that sees the folder has processes of that number too.
-    temporary = path.with_name(f".{path.name}.{secrets.randbits(64)}")
+    temporary = _name_beside(path)
     try:
-        with temporary.open("xb") as file:  # "x": no link of that name is followed
+        with _synced(temporary) as file:
             yield file
-            file.flush()
-            os.fsync(file.fileno())
         temporary.replace(path)
     except BaseException:
         temporary.unlink(missing_ok=True)
@@ -111,12 +107,10 @@ def write_first(path: Path, content: bytes) -> bool:
         ...     write_first(path, b"mine"), write_first(path, b"yours"), path.read_text()
         (True, False, 'mine')
     """
-    temporary = path.with_name(f".{path.name}.{secrets.randbits(64)}")
+    temporary = _name_beside(path)
     try:
-        with temporary.open("xb") as file:
+        with _synced(temporary) as file:
             file.write(content)
-            file.flush()
-            os.fsync(file.fileno())
         try:
             path.hardlink_to(temporary)  # refuses to take a place, as no rename does everywhere
         except FileExistsError:
@@ -127,7 +121,7 @@ def write_first(path: Path, content: bytes) -> bool:
             except FileExistsError:
                 return False
             try:
-                with file:  # a reader may find a part of it
+                with file:  # who reads it now may find a part of it
                     file.write(content)
             except OSError:
                 path.unlink(missing_ok=True)
@@ -136,6 +130,23 @@ def write_first(path: Path, content: bytes) -> bool:
         temporary.unlink(missing_ok=True)
     _sync_folder(path.parent)
     return True
+
+
+def _name_beside(path: Path) -> Path:
+    """Return a name in the same folder, from which a rename is atomic, and which nobody else has.
+
+    A process's number would not do: another computer that sees the folder has one of that number.
+    """
+    return path.with_name(f".{path.name}.{secrets.randbits(64)}")
+
+
+@contextmanager
+def _synced(path: Path) -> Iterator[BinaryIO]:
+    """Open a new file, which the disk has when the `with` block ends."""
+    with path.open("xb") as file:  # "x": no link of that name is followed
+        yield file
+        file.flush()
+        os.fsync(file.fileno())
 
 
 def open_plain(path: Path, flags: int = os.O_RDONLY) -> BinaryIO:

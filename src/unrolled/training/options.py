@@ -185,7 +185,7 @@ class TrainingOptions(LengthOptions):
         Option(
             f"What training computes in. With {BFLOAT16} the factors of products are rounded to "
             "it; weights, sums and losses are float32. It is faster where the processor multiplies "
-            "such numbers (AVX512-BF16, most GPUs), and for large models.",
+            "such numbers (AVX512-BF16).",
             choices=("float32", BFLOAT16),
         ),
     ] = "float32"

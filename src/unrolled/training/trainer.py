@@ -189,8 +189,8 @@ class Trainer:
         self._started = time.monotonic() - self.progress.elapsed_seconds
         try:
             self._kept_at_stop = None
-            read_by = in_precision(self.model, self.options.precision)
-            self._parallel_model = self.processes.parallel(read_by)
+            in_its_precision = in_precision(self.model, self.options.precision)
+            self._parallel_model = self.processes.parallel(in_its_precision)
             if log_was_mended or self._must_save:
                 self._save()
             return self._train(reporter)

@@ -176,8 +176,8 @@ class Compiler(NamedTuple):
 
     def _say_that_it_is_waited_for(self) -> None:
         warn_once(
-            f"the compiler {' '.join(self.argv)} is not done after {_SILENT_SECONDS:.0f} s: it is "
-            f"waited for until {_MOST_SECONDS:.0f} s have passed at most"
+            f"the compiler {' '.join(self.argv)} is not done after {_SILENT_SECONDS:.0f} s: still "
+            f"waiting, up to {_MOST_SECONDS:.0f} s in all"
         )
 
     def _is_late(self) -> KernelError:
