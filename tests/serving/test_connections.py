@@ -122,9 +122,11 @@ def test_whoever_does_not_read_is_not_written_for(connect, small_runs):
 @pytest.mark.parametrize("content", [b"", b"GET / HT", HEAD, HEAD + b"{", GET])
 def test_those_who_wait_give_way_to_those_who_come(connect, content):
     open_one = connect(connections=30, address_connections=20)
-    silent = [open_one(content) for _ in range(40)]
-    if content == GET:
-        assert [status(connection) for connection in silent[-20:]] == [200] * 20
+    silent = []
+    for _ in range(40):
+        silent.append(open_one(content))
+        if content == GET:  # answered before the next one comes: in a crowd it may itself give way
+            assert status(silent[-1]) == 200
     assert status(open_one(GET)) == 200
     last = open_one(GET)
     assert status(last) == 200
