@@ -24,7 +24,7 @@ def check_index(where: str, given: Any) -> None:
         if getattr(given[column].dtype, "kind", "") == "M":
             hint = f"set_index({column!r}) makes them the index: rows are steps"
             raise DataError(f"{where}: column {column!r} holds dates, not numbers", hint)
-    index = getattr(given, "index", None)
+    index: Any = getattr(given, "index", None)
     if not hasattr(index, "is_monotonic_increasing"):
         return
     as_dates = index.to_timestamp() if hasattr(index, "to_timestamp") else index

@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from unrolled.errors import OptionError
-from unrolled.export import to_onnx
+from unrolled.export import to_c, to_onnx
 from unrolled.tasks import load
 from unrolled.tasks.forecast import ModelOptions
 from unrolled.tasks.forecast.methods import make_forecaster
@@ -29,7 +29,10 @@ def gaps(write_table):
 @pytest.mark.parametrize(
     ("data", "model"),
     [
-        ({"known": ("price",), "past": ("rain",)}, {"cell": "gru"}),
+        (
+            {"known": ("price",), "past": ("rain",), "transform": "season-diff", "season": 4},
+            {"cell": "gru"},
+        ),
         (
             {"known": ("price",), "transform": "log-diff", "static": ("region", "size")},
             {"method": "encoder-decoder", "cell": "gru"},
@@ -77,6 +80,9 @@ def test_what_has_no_graph_is_said(gaps, prepared, tmp_path):
     trained = prepared(gaps, time=None, run="direct")
     with pytest.raises(OptionError, match="stream: a forecast looks at a whole window"):
         trained.task.graphs(trained.trainer.model).steps()
+    trained = prepared(gaps, time=None, run="season", season=4, transform="season-diff")
+    with pytest.raises(OptionError, match="transform season-diff is not written in C"):
+        to_c(trained.run.path, tmp_path / "c")
 
 
 @pytest.mark.parametrize("lookback", [1, 2, 7, 8])

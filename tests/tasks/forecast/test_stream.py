@@ -15,11 +15,20 @@ MODELS = {
     "direct-mse": ({}, PLAIN | {"linear": False, "loss": "mse", "cell": "gru"}),
     "direct-diff": ({"transform": "diff"}, {"linear": False}),
     "direct-linear-log-diff": ({"transform": "log-diff"}, {"loss": "normal"}),
+    "direct-season-diff": ({"transform": "season-diff", "season": 5}, {"loss": "normal"}),
     "recursive": ({}, PLAIN | {"method": "recursive", "loss": "mae"}),
     "recursive-tcn": ({}, PLAIN | {"method": "recursive", "loss": "mse", "cell": "tcn"}),
     "recursive-paths": ({"transform": "log"}, PLAIN | {"method": "recursive"}),
     "recursive-diff": ({"transform": "diff"}, {"method": "recursive", "loss": "mse"}),
     "recursive-paths-diff": ({"transform": "diff"}, {"method": "recursive", "loss": "normal"}),
+    "recursive-season-diff": (
+        {"transform": "log-season-diff", "season": 2},
+        {"method": "recursive", "loss": "mse"},
+    ),
+    "recursive-paths-season-diff": (
+        {"transform": "season-diff", "season": 2},
+        {"method": "recursive"},
+    ),
     "recursive-counts": ({}, {"method": "recursive", "loss": "negative-binomial"}),
 }
 

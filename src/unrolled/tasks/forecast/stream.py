@@ -69,7 +69,7 @@ class ForecastStream:
         else:
             self._state = cast(SequenceLayer, model.layer).initial_state(1)
         self._window = torch.full((model.lookback, model.num_targets), torch.nan)
-        self._last = torch.full((model.num_targets,), torch.nan)
+        self._last = torch.full((max(1, model.lag), model.num_targets), torch.nan)
         self.num_steps = 0
 
     def push(
@@ -146,8 +146,8 @@ class ForecastStream:
         step = torch.cat([self._read(scaled), self._known(columns, ahead)])[None]
         self.num_steps += 1
         frame = Frame(torch.zeros_like(scaled), torch.ones_like(scaled))
-        if model.differences:
-            frame = Frame(self._last.nan_to_num(0.0), frame.width)
+        if model.lag:
+            frame = Frame(self._offset().nan_to_num(0.0), frame.width)
         if self._stream is None:
             output, self._state = model.layer(step[:, None], self._state)
             return self._go_on(Reached(output[:, -1], self._state), ahead, frame, levels)
@@ -196,11 +196,19 @@ class ForecastStream:
     def _read(self, scaled: Tensor) -> Tensor:
         """Return what is read of the targets: values, or differences, and marks."""
         missing = scaled.isnan()
-        before = self._last
-        self._last = torch.where(missing, before, scaled)
-        values = self._last - before if self._model.differences else self._last
+        place = self.num_steps % len(self._last)
+        before = self._last[place].clone()
+        last = self._last[place] = torch.where(missing, before, scaled)
+        values = last - before if self._model.lag else last
         marks = missing.float() if self._model.marks_missing else scaled[:0]
         return torch.cat([values.nan_to_num(0.0), marks])
+
+    def _offset(self) -> Tensor:
+        """Return the last value of each target, (C,), or those of the last cycle, (H, C)."""
+        lag, horizon = self._model.lag, self._model.horizon
+        if lag == 1:
+            return self._last[0]
+        return self._last[torch.arange(self.num_steps, self.num_steps + horizon) % lag]
 
     def _known(self, columns: Sequence[float], ahead: Tensor) -> Tensor:
         """Return what else is read: of this step, by a recursive model of the one after it."""
