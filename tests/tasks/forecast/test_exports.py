@@ -9,7 +9,8 @@ import pytest
 import torch
 
 from unrolled.errors import OptionError
-from unrolled.export import to_c, to_onnx
+from unrolled.export import to_onnx
+from unrolled.export.c.program import program_of
 from unrolled.tasks import load
 from unrolled.tasks.forecast import ModelOptions
 from unrolled.tasks.forecast.methods import make_forecaster
@@ -73,7 +74,7 @@ def test_a_file_says_what_the_model_says(data, model, gaps, prepared, tmp_path):
     np.testing.assert_allclose(scores, said.movedim(0, -1).numpy(), rtol=1e-6)
 
 
-def test_what_has_no_graph_is_said(gaps, prepared, tmp_path):
+def test_what_has_no_graph_is_said(gaps, prepared):
     trained = prepared(gaps, time=None, model={"method": "recursive"})
     with pytest.raises(OptionError, match="method recursive reads what it said itself"):
         trained.task.graphs(trained.trainer.model).whole()
@@ -82,7 +83,7 @@ def test_what_has_no_graph_is_said(gaps, prepared, tmp_path):
         trained.task.graphs(trained.trainer.model).steps()
     trained = prepared(gaps, time=None, run="season", season=4, transform="season-diff")
     with pytest.raises(OptionError, match="transform season-diff is not written in C"):
-        to_c(trained.run.path, tmp_path / "c")
+        program_of(trained.task.graphs(trained.trainer.model.eval()).parts(), "model", "f32")
 
 
 @pytest.mark.parametrize("lookback", [1, 2, 7, 8])
