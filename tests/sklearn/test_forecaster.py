@@ -2,6 +2,8 @@
 
 import copy
 import pickle
+from datetime import datetime
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -13,6 +15,7 @@ from sklearn.model_selection import GridSearchCV, TimeSeriesSplit
 from unrolled.data.source import Source
 from unrolled.errors import DataError, OptionError
 from unrolled.sklearn import SequenceForecaster
+from unrolled.sklearn.index import check_index
 from unrolled.tasks import load
 
 STEPS = np.arange(140)
@@ -220,3 +223,46 @@ def test_frames_are_the_arrays_that_they_hold():
     panel = pandas.concat({"first": frame, "second": frame})  # two levels of index
     assert SequenceForecaster(**QUICK).fit(frame).predict().shape == (4, 2)
     assert SequenceForecaster(**QUICK).fit(panel).predict(panel).shape == (2, 4, 2)
+
+
+def indexed(days, dtype="datetime64[ns]"):
+    """What pandas has of a series with these days of January 2024 as its index."""
+
+    class Index(list):
+        is_monotonic_increasing = days == sorted(days)
+
+        def to_pydatetime(self):
+            return [*self]
+
+    index = Index(datetime(2024, 1, day) for day in days)
+    index.dtype = np.dtype(dtype)
+    return SimpleNamespace(index=index)
+
+
+def test_rows_whose_index_does_not_rise_step_by_step_are_refused():
+    check_index("y", indexed([1, 2, 3, 4]))
+    check_index("y", indexed([1, 2, 3, 8], "float64"))
+    check_index("y", indexed([3, 1, 2], "object"))
+    check_index("y", SINE)
+    refused = {
+        "y: rows are steps, and their index is not in rising order": [2, 1, 3, 4],
+        "two are of 2024-01-02": [1, 2, 2, 3],
+        "5 of them lie between the row of 2024-01-08 .* where most are daily": [1, 2, 3, 8, 9],
+    }
+    for message, days in refused.items():
+        with pytest.raises(DataError, match=message):
+            check_index("y", indexed(days))
+    with pytest.raises(DataError, match="not in rising order"):
+        check_index("y", indexed([4, 1, 2, 3], "int64"))  # as a shuffled split leaves it
+
+
+def test_a_frame_that_was_shuffled_or_has_gaps_or_holds_dates_is_refused():
+    pandas = pytest.importorskip("pandas")
+    days = pandas.date_range("2024-01-01", periods=len(SINE))
+    column = pandas.Series(SINE, index=days)
+    months = pandas.Series(SINE, index=pandas.period_range("2010-01", periods=140, freq="M"))
+    SequenceForecaster(**QUICK).fit(months)
+    wrong = [column.sample(frac=1), column.drop(days[30:40]), pandas.DataFrame({"d": days})]
+    for given in wrong:
+        with pytest.raises(DataError):
+            SequenceForecaster(**QUICK).fit(given)

@@ -16,6 +16,7 @@ from torch import Tensor
 
 from unrolled.errors import DataError
 from unrolled.sklearn.estimator import Estimator, takes_options_of
+from unrolled.sklearn.index import check_index
 from unrolled.tasks.forecast.ends import end_of
 from unrolled.tasks.forecast.model import Forecaster
 from unrolled.tasks.forecast.options import DataOptions, PredictOptions
@@ -284,7 +285,8 @@ def _numbers(name: str, given: Any) -> _Numbers:
     names = tuple(given.columns) if hasattr(given, "columns") else ()
     names = names if all(isinstance(each, str) for each in names) else ()
     if getattr(getattr(given, "index", None), "nlevels", 1) == 2:  # sktime's pd-multiindex
-        rows: Sequence[Any] = [group.to_numpy() for _, group in given.groupby(level=0, sort=False)]
+        groups = given.groupby(level=0, sort=False)
+        rows: Sequence[Any] = [group.droplevel(0) for _, group in groups]
     elif isinstance(given, list | tuple) and given and _is_series(given[0]):
         rows = given
     elif getattr(given, "ndim", 1) == 3:
@@ -309,6 +311,7 @@ def _content(where: str, given: Any) -> Floats:
     if given is None or np.ndim(given) == 0:
         hint = "steps are a keyword: horizon=12" if isinstance(given, int) else ""
         raise DataError(f"{where}: expected a series of numbers, got {given!r:.60}", hint)
+    check_index(where, given)
     rows = np.asarray(given)[:, None] if np.ndim(given) == 1 else given
     numbers = check_array(rows, dtype=np.float64, ensure_all_finite="allow-nan", input_name=where)
     return np.array(numbers)  # one of our own, in order

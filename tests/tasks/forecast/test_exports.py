@@ -10,6 +10,7 @@ import torch
 
 from unrolled.errors import OptionError
 from unrolled.export import to_onnx
+from unrolled.export.c.program import program_of
 from unrolled.tasks import load
 from unrolled.tasks.forecast import ModelOptions
 from unrolled.tasks.forecast.methods import make_forecaster
@@ -29,7 +30,10 @@ def gaps(write_table):
 @pytest.mark.parametrize(
     ("data", "model"),
     [
-        ({"known": ("price",), "past": ("rain",)}, {"cell": "gru"}),
+        (
+            {"known": ("price",), "past": ("rain",), "transform": "season-diff", "season": 4},
+            {"cell": "gru"},
+        ),
         (
             {"known": ("price",), "transform": "log-diff", "static": ("region", "size")},
             {"method": "encoder-decoder", "cell": "gru"},
@@ -70,13 +74,16 @@ def test_a_file_says_what_the_model_says(data, model, gaps, prepared, tmp_path):
     np.testing.assert_allclose(scores, said.movedim(0, -1).numpy(), rtol=1e-6)
 
 
-def test_what_has_no_graph_is_said(gaps, prepared, tmp_path):
+def test_what_has_no_graph_is_said(gaps, prepared):
     trained = prepared(gaps, time=None, model={"method": "recursive"})
     with pytest.raises(OptionError, match="method recursive reads what it said itself"):
         trained.task.graphs(trained.trainer.model).whole()
     trained = prepared(gaps, time=None, run="direct")
     with pytest.raises(OptionError, match="stream: a forecast looks at a whole window"):
         trained.task.graphs(trained.trainer.model).steps()
+    trained = prepared(gaps, time=None, run="season", season=4, transform="season-diff")
+    with pytest.raises(OptionError, match="transform season-diff is not written in C"):
+        program_of(trained.task.graphs(trained.trainer.model.eval()).parts(), "model", "f32")
 
 
 @pytest.mark.parametrize("lookback", [1, 2, 7, 8])

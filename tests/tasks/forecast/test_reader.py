@@ -153,6 +153,51 @@ def test_an_hour_that_a_clock_shows_twice_is_read_as_two(write_table):
         assert series.values[:, 0].tolist() == [0, 1, 2, 3, 4]
 
 
+@pytest.mark.parametrize("minutes", [(0,), (0, 30)])
+def test_an_hour_that_a_clock_shows_twice_is_read_from_the_end_of_a_file_with_its_newest_row_first(
+    minutes, write_table
+):
+    clocks = ["00", "01", "01", "02", "03"]
+    rows = [f"2024-10-27 {hour}:{m:02d}" for hour in clocks for m in minutes]
+    rows = [f"{clock},{n}" for n, clock in enumerate(rows)]
+    path = write_table("t,y", *rows[::-1])
+    data = DataOptions(file=str(path), time="t", target=("y",), zone="Europe/Lisbon")
+    panel = read_panel(path, data)
+    assert panel.series[0].values[:, 0].tolist() == list(range(len(rows)))
+    assert len(panel.notes) == 2  # the frequency, and that rows were put in order
+    path = write_table("t,y", *rows[1:], rows[0])
+    twice = 2 * len(minutes)
+    assert any(
+        note.startswith(f"{twice} rows are of an hour") for note in read_panel(path, data)[2]
+    )
+
+
+def test_a_time_that_no_clock_of_the_zone_shows_is_refused_and_a_day_that_begins_so_is_read(
+    write_table,
+):
+    """In Lisbon 1:00 was skipped on 31 March 2024; in Sao Paulo 0:00 on 4 November 2018."""
+    path = write_table("t,y", *(f"2024-03-31 0{hour}:00,{hour}" for hour in (0, 1, 3, 4)))
+    data = DataOptions(file=str(path), time="t", target=("y",), zone="Europe/Lisbon")
+    expected = "line 3: 't' is '2024-03-31 01:00', which no clock shows where zone is Europe/Lisbon"
+    with pytest.raises(DataError, match=expected):
+        read_panel(path, data)
+    path = write_table("t,y", *(f"2018-11-0{day},{day}" for day in range(1, 8)))
+    data = DataOptions(file=str(path), time="t", target=("y",), zone="America/Sao_Paulo")
+    (series,), calendar, notes, _ = read_panel(path, data)
+    assert (calendar.name, len(series), len(notes)) == ("daily", 7, 1)
+
+
+def test_rows_after_the_last_value_are_counted(write_table):
+    rows = [f"2024-01-{day:02d},{day if day < 8 else ''},{day}" for day in range(1, 11)]
+    path = write_table("t,y,k", *rows)
+    data = DataOptions(file=str(path), time="t", target=("y",), known=("k",), horizon=3)
+    (series,), calendar, notes, _ = read_panel(path, data)
+    assert calendar.text(series.places[len(series)]) == "2024-01-08"
+    assert notes[1:] == [
+        "3 rows come after the last value of a target: what is forecast begins there"
+    ]
+
+
 def test_two_rows_in_one_step_are_refused(write_table):
     """Hours, where the training had days: none of them stands for the day."""
     daily = Calendar("day", 1, "date")

@@ -5,6 +5,7 @@ import torch
 
 from unrolled.errors import DataError, OptionError, ShapeError
 from unrolled.tasks.forecast.forecasting import forecast
+from unrolled.tasks.forecast.rows import says_one_number
 from unrolled.tasks.forecast.scaling import Scaling
 from unrolled.tasks.forecast.windows import Sizes, Window
 
@@ -14,17 +15,26 @@ MODELS = {
     "direct-mse": ({}, PLAIN | {"linear": False, "loss": "mse", "cell": "gru"}),
     "direct-diff": ({"transform": "diff"}, {"linear": False}),
     "direct-linear-log-diff": ({"transform": "log-diff"}, {"loss": "normal"}),
+    "direct-season-diff": ({"transform": "season-diff", "season": 5}, {"loss": "normal"}),
     "recursive": ({}, PLAIN | {"method": "recursive", "loss": "mae"}),
     "recursive-tcn": ({}, PLAIN | {"method": "recursive", "loss": "mse", "cell": "tcn"}),
     "recursive-paths": ({"transform": "log"}, PLAIN | {"method": "recursive"}),
     "recursive-diff": ({"transform": "diff"}, {"method": "recursive", "loss": "mse"}),
     "recursive-paths-diff": ({"transform": "diff"}, {"method": "recursive", "loss": "normal"}),
+    "recursive-season-diff": (
+        {"transform": "log-season-diff", "season": 2},
+        {"method": "recursive", "loss": "mse"},
+    ),
+    "recursive-paths-season-diff": (
+        {"transform": "season-diff", "season": 2},
+        {"method": "recursive"},
+    ),
     "recursive-counts": ({}, {"method": "recursive", "loss": "negative-binomial"}),
 }
 
 
-def at_once(task, model, series, step):
-    """Return the forecast from a window of all steps before `step`."""
+def at_once(task, model, series, step, levels):
+    """Return the forecast, and quantiles, from a window of all steps before `step`."""
     fitted = task.fitted
     scaling = Scaling(
         task.options, fitted.scales, fitted.columns, step, fitted.calendar.season, fitted.statics
@@ -32,7 +42,8 @@ def at_once(task, model, series, step):
     sizes = Sizes(step, task.sizes.horizon)
     with torch.inference_mode():
         window = Window(series, step, sizes, len(series), task.calendar)
-        return forecast(scaling, model, [window], ()).point[0]
+        point, quantiles = forecast(scaling, model, [window], levels)
+    return point[0], None if quantiles is None else quantiles[:, 0]
 
 
 @pytest.mark.parametrize("name", MODELS)
@@ -58,15 +69,23 @@ def test_a_stream_says_what_the_whole_history_says(name, write_table, prepared):
     run.trainer.fit()
     task, trained = run.task, run.trainer.model.eval()
     series = next(w.series for w in run.splits.test if w.series.id == "B")
-    stream = task.stream(trained, "B", static=("south", 0))
+    stream, other = (task.stream(trained, "B", static=("south", 0)) for _ in range(2))
+    levels = () if says_one_number(trained.options) else (0.1, 0.9)
     for step in range(24):
         known = series.known[step : step + 4]
-        said = stream.push(
-            series.values[step].tolist(), columns=known[0].tolist(), future=known[1:]
-        )
+        values, more = series.values[step].tolist(), {"future": known[1:]}
+        more["columns"] = known[0].tolist()
+        said = stream.push(values, **more)
+        if levels:
+            told = other.push_quantiles(values, levels, **more)
+            assert torch.equal(told.point, said)
         if step + 1 in (8, 15, 24):  # after a missing one; long after the lookback
-            expected = at_once(task, trained, series, step + 1)
+            expected, quantiles = at_once(task, trained, series, step + 1, levels)
             torch.testing.assert_close(said, expected, rtol=2e-5, atol=2e-5)
+            if levels:
+                torch.testing.assert_close(told.quantiles, quantiles, rtol=2e-5, atol=2e-5)
+                low, high = told.quantiles
+                assert (low < high).any()
     with pytest.raises(ShapeError, match="expected a value of each of region, size, got 0"):
         task.stream(trained, "B")
 
@@ -93,3 +112,24 @@ def test_a_value_that_a_model_is_not_of_is_refused_and_not_read(name, write_tabl
                 stream.push([number])
         said = stream.push([value])
         assert torch.equal(said, other.push([value]))
+
+
+def test_quantiles_that_a_model_does_not_have_are_refused_and_the_step_not_read(
+    write_table, prepared
+):
+    path = write_table("t,y", *(f"{n},{1 + (n * n) % 7}" for n in range(60)))
+    run = prepared(path, time="t", lookback=8, model=PLAIN)
+    trained = run.trainer.model.eval()
+    stream, other = run.task.stream(trained), run.task.stream(trained)
+    told = stream.push_quantiles([3.0], (0.1, 0.5, 0.9))
+    assert torch.equal(told.point, told.quantiles[1])
+    assert torch.equal(told.point, other.push([3.0]))
+    with pytest.raises(OptionError, match=r"of 0.1, 0.95 are asked for, but the model has 0.1, 0"):
+        stream.push_quantiles([4.0], (0.1, 0.95))
+    for levels in ((), (0.0, 0.5), (0.5, float("nan"))):
+        with pytest.raises(OptionError, match="must be numbers between 0 and 1, got"):
+            stream.push_quantiles([4.0], levels)
+    assert torch.equal(stream.push([4.0]), other.push([4.0]))
+    number = prepared(path, run="number", time="t", lookback=8, model=PLAIN | {"loss": "mse"})
+    with pytest.raises(OptionError, match="this one says one number"):
+        number.task.stream(number.trainer.model.eval()).push_quantiles([3.0], (0.1,))

@@ -104,6 +104,97 @@ def test_counts_with_none_among_them_have_a_logarithm_of_one_more(write_table, p
     assert results.metrics["mae"] < results.baselines["naive"]["mae"]
 
 
+def test_the_layer_reads_differences_from_cycle_to_cycle(write_table, prepared):
+    """A missing value changes nothing; the one a cycle later differs from the one before it."""
+    y = [float(n * n % 11 + n) for n in range(60)]
+    rows = [f"{n},{'' if n == 27 else value}" for n, value in enumerate(y)]
+    path = write_table("t,y", *rows)
+    run = prepared(path, time="t", season=3, lookback=10, transform="season-diff")
+    window = next(w for w in run.splits.training if w.origin == 33)
+    y[27] = y[24]
+    moved = [y[n] - y[n - 3] for n in range(3, 36)]  # of the part that is learned from
+    width = math.sqrt(sum(each**2 for each in moved) / len(moved))
+    features = run.trainer.model.features(run.task.inputs([window]))[0]
+    expected = [0.0] * 3 + [(y[n] - y[n - 3]) / width for n in range(26, 33)]
+    np.testing.assert_allclose(features[:, 0].numpy(), expected, rtol=2e-5, atol=2e-6)
+    assert features[4, 0] == 0.0
+    assert features[:, 1].tolist() == [float(step == 27) for step in range(23, 33)]
+
+
+@pytest.mark.parametrize("name", METHODS)
+def test_a_forecast_is_what_is_said_of_a_step_beside_the_cycle_before(name, write_table, prepared):
+    """Of a network that says 2 of each step: 2 more than a cycle before, whatever the horizon."""
+    y = [10.0, 20.0, 40.0] * 20
+    y[57] = 11.0
+    path = write_table("t,y", *(f"{n},{value}" for n, value in enumerate(y)))
+    model = METHODS[name] | {"loss": "mae"} | ({} if "recursive" in name else {"linear": False})
+    more = {"transform": "season-diff", "season": 3, "scale": "none", "horizon": 5}
+    run = prepared(path, time="t", lookback=8, model=model, **more)
+    trained = run.trainer.model.eval()
+    with torch.no_grad():
+        trained.answer.weight.zero_()
+        trained.answer.bias.fill_(2.0)
+    said = [
+        row["forecast"] for row in run.task.predict(trained, run.task.own_source, PredictOptions())
+    ]
+    again = 2 if "recursive" in name else 0  # what it said is what the next cycle goes on from
+    assert said == pytest.approx([13.0, 22.0, 42.0, 13.0 + again, 22.0 + again], rel=1e-6)
+
+
+def test_a_recursive_model_that_was_right_learns_from_the_truth_what_it_says_alone(
+    write_table, prepared
+):
+    path = write_table("t,y", *(f"{n},{n * n % 11 + n}" for n in range(60)))
+    model = {"method": "recursive", "loss": "mse", "feedback": "truth", "dropout": 0.0}
+    more = {"transform": "season-diff", "season": 2, "horizon": 5, "lookback": 8}
+    run = prepared(path, time="t", model=model, **more)
+    trained = run.trainer.model
+    inputs = run.task.inputs(run.splits.training[:4])
+    alone = trained(inputs._replace(targets=None))
+    told = trained(inputs._replace(targets=alone[..., 0].detach()))
+    torch.testing.assert_close(told, alone)
+
+
+def test_paths_are_summed_over_cycles(write_table, prepared):
+    """Of a distribution without width, and of more steps than the model was trained for."""
+    path = write_table("t,y", *(f"{n},{(10, 20, 40)[n % 3]}" for n in range(60)))
+    more = {"transform": "season-diff", "season": 3, "scale": "none", "horizon": 3}
+    model = {"method": "recursive", "loss": "normal"}
+    run = prepared(path, time="t", lookback=8, model=model, **more)
+    trained = run.trainer.model.eval()
+    with torch.no_grad():
+        trained.answer.weight.zero_()
+        trained.answer.bias.copy_(torch.tensor([2.0, -30.0]))
+    rows = run.task.predict(trained, run.task.own_source, PredictOptions(horizon=7))
+    said = [row["forecast"] for row in rows]
+    assert said == pytest.approx([12, 22, 42, 14, 24, 44, 16], rel=1e-3)
+
+
+def test_no_scale_and_no_start_of_seasonal_differences_comes_from_what_is_later(
+    write_table, prepared
+):
+    y = [(10.0, 20.0, 40.0)[n % 3] + n + (n * n % 7) / 10 for n in range(120)]
+    more = {"time": "t", "season": 3, "lookback": 7, "transform": "season-diff"}
+    runs = []
+    for name, later in (("one", 0.0), ("other", 1e6)):
+        rows = (f"{n},{value + later * (n >= 72)}" for n, value in enumerate(y))
+        runs.append(prepared(write_table("t,y", *rows, name=f"{name}.csv"), run=name, **more))
+    one, other = runs
+    assert one.task.scale_of("").to_dict() == other.task.scale_of("").to_dict()
+    first = one.trainer.model.linear.weight
+    assert torch.equal(first, other.trainer.model.linear.weight)
+    assert first.abs().max() > 0
+    assert first[:, :3].abs().max() == 0  # the first cycle of a window has no difference
+
+
+def test_a_cycle_has_to_be_known_and_to_lie_in_what_is_looked_at(write_table, prepared):
+    path = write_table("t,y", *(f"{n},{n % 5}" for n in range(60)))
+    with pytest.raises(OptionError, match=r"no cycle of steps is known .season says how many"):
+        prepared(path, time="t", transform="season-diff")
+    with pytest.raises(OptionError, match=r"a cycle has 6 steps, and a forecast .* 6 .lookback 7"):
+        prepared(path, time="t", transform="season-diff", season=6, lookback=6)
+
+
 def test_differences_are_said_from_the_last_value_on_alone(wave_table, prepared):
     with pytest.raises(OptionError, match="transform diff says steps from the last value on"):
         prepared(wave_table(), transform="diff", model={"normalize": "instance"})

@@ -1,10 +1,11 @@
 """Windows in C: what a forecaster reads of numbers of the data, scaled, framed, step by step."""
 
+from unrolled.errors import OptionError, field
 from unrolled.export.c.interface import function
 from unrolled.export.c.parts import add_module
 from unrolled.export.c.source import Source
 from unrolled.export.c.stage import Writer
-from unrolled.tasks.forecast.transforms import takes_differences
+from unrolled.tasks.forecast.transforms import takes_differences, takes_seasonal
 from unrolled.tasks.graphs import Windows
 
 __all__ = ["WindowReader"]
@@ -28,6 +29,9 @@ class WindowReader:
     """
 
     def __init__(self, windows: Windows, name: str, source: Source) -> None:
+        if takes_seasonal(windows.transform):
+            message = f"{field('transform')} {windows.transform} is not written in C"
+            raise OptionError(message, "export it to ONNX, or train with another one")
         self._windows, self._name, self._source = windows, name, source
         self._model = model = windows.model
         transform = windows.transform.removesuffix("diff").rstrip("-")

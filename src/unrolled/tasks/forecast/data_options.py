@@ -9,7 +9,7 @@ from unrolled.tasks.forecast.series_files import columns_of_suffix
 
 __all__ = ["TRANSFORMS", "DataOptions", "names_of"]
 
-TRANSFORMS = ("none", "log", "log1p", "diff", "log-diff")
+TRANSFORMS = ("none", "log", "log1p", "diff", "log-diff", "season-diff", "log-season-diff")
 _PARTS = 3
 
 
@@ -177,7 +177,8 @@ class DataOptions(Options):
         str,
         Option(
             "What of targets is learned: logarithms, of 1 + the target (log1p), differences from "
-            "step to step (diff), or those of logarithms (log-diff); forecasts are of the targets.",
+            "step to step (diff) or from cycle to cycle (season-diff), or those of logarithms "
+            "(log-diff, log-season-diff); forecasts are of the targets.",
             choices=TRANSFORMS,
             decides_vocabulary=True,
         ),

@@ -7,12 +7,14 @@ import torch
 from torch import Tensor
 
 from unrolled.data.content import flag_of, numbers_of, strings_of, whole_number_of
+from unrolled.errors import OptionError, field
 from unrolled.tasks.forecast.baselines import too_many_to_smooth
 from unrolled.tasks.forecast.data_options import DataOptions
 from unrolled.tasks.forecast.scales import Scale, column_scale
 from unrolled.tasks.forecast.scaling import check_counts, kind_of_scale
 from unrolled.tasks.forecast.statics import Statics
 from unrolled.tasks.forecast.times import Calendar
+from unrolled.tasks.forecast.transforms import takes_seasonal
 from unrolled.tasks.forecast.windows import Sizes, Window
 from unrolled.tasks.task import Splits, TaskOptions
 
@@ -46,11 +48,14 @@ class Fitted(NamedTuple):
 
         Raises:
             DataError: Counts are learned, and there are other numbers.
-            OptionError: Counts are learned, and a scale is chosen that they do not have.
+            OptionError: Counts are learned, and a scale is chosen that they do not have; or
+                differences from cycle to cycle, where no cycle is known or none lies in a window.
         """
         data: DataOptions = options.data
         kind = kind_of_scale(options)
         first = splits.training[0]
+        if takes_seasonal(data.transform):
+            _check_cycle(data, first)
         learned = {w.series: w.learned for w in splits.training}
         scales = {}
         for series, end in learned.items():
@@ -117,3 +122,15 @@ class Fitted(NamedTuple):
         sizes = Sizes(lookback, horizon)
         statics = Statics.from_list(data.static, content["statics"])
         return cls(calendar, sizes, scales, (columns[0], columns[1]), marks, place, statics)
+
+
+def _check_cycle(data: DataOptions, window: Window) -> None:
+    """Raise `OptionError` unless a window has a step and the one a cycle before it."""
+    season, lookback = window.calendar.season, window.sizes.lookback
+    what = f"{field('transform')} {data.transform}"
+    if season <= 1:
+        message = f"{what} is from cycle to cycle, and no cycle of steps is known"
+        raise OptionError(message, f"{field('season')} says how many steps make one")
+    if lookback <= season:
+        message = f"{what}: a cycle has {season} steps, and a forecast looks at {lookback}"
+        raise OptionError(message, f"{field('lookback')} {season + 1} at least")

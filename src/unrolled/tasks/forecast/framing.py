@@ -5,13 +5,16 @@ from typing import NamedTuple
 import torch
 from torch import Tensor, nn
 
-__all__ = ["Frame", "changes", "fill", "frame_of"]
+__all__ = ["Frame", "changes", "fill", "fill_cycles", "frame_of", "last_cycle", "sums"]
 
 _EPSILON = 1e-5  # of a window's deviation
 
 
 class Frame(NamedTuple):
-    """What is taken off a window and put back, (B, 1, C) each: y = offset + width * z."""
+    """What is taken off a window and put back, (B, 1, C) each: y = offset + width * z.
+
+    Of differences from cycle to cycle the offset is that of each step to come, (B, H, C).
+    """
 
     offset: Tensor
     width: Tensor
@@ -54,10 +57,48 @@ def fill(z: Tensor, start: float = 0.0) -> Tensor:
     return z.nan_to_num(0.0).gather(1, before.clamp(min=0)).masked_fill(before < 0, start)
 
 
-def changes(z: Tensor) -> Tensor:
-    """Return how far each step, (B, T, C), is from the one before it: 0 of the first value.
+def changes(z: Tensor, lag: int = 1) -> Tensor:
+    """Return how far each step, (B, T, C), is from the one `lag` before it: 0 of the first values.
 
-    A missing value changes nothing; the next one that is there differs from the last one that was.
+    A missing value changes nothing; the next one at its place in a cycle of `lag` steps differs
+    from the last one that was there.
     """
-    levels = fill(z, torch.nan)
-    return nn.functional.pad(levels.diff(dim=1), (0, 0, 1, 0)).nan_to_num(0.0)
+    levels = fill(_cycles(z, lag), torch.nan)
+    moved = nn.functional.pad(levels.diff(dim=1), (0, 0, 1, 0)).nan_to_num(0.0)
+    return _steps(moved, lag, z.shape[1])
+
+
+def sums(z: Tensor, lag: int = 1) -> Tensor:
+    """Return the values, (B, T, C), that differ so from those `lag` before; those from 0."""
+    return _steps(_cycles(z, lag, 0.0).cumsum(1), lag, z.shape[1])
+
+
+def fill_cycles(z: Tensor, lag: int) -> Tensor:
+    """Return steps, (B, T, C), in place of a missing value the one a cycle before, or 0."""
+    return _steps(fill(_cycles(z, lag)), lag, z.shape[1])
+
+
+def last_cycle(z: Tensor, lag: int, horizon: int) -> Tensor:
+    """Return of each step to come the last value at its place in a cycle, (B, horizon, C).
+
+    Args:
+        z: What was, (B, T, C), NaN where a value is missing; 0 stands for one that never was there.
+        lag: Steps of a cycle.
+        horizon: Steps to come.
+    """
+    last = fill(_cycles(z, lag))[:, -1].reshape(z.shape[0], lag, z.shape[2])
+    return last[:, torch.arange(horizon, device=z.device) % lag]
+
+
+def _cycles(z: Tensor, lag: int, value: float = torch.nan) -> Tensor:
+    """Return steps, (B, T, C), as whole cycles, (B, n, lag C), `value` before the first one."""
+    if lag == 1:
+        return z
+    whole = nn.functional.pad(z, (0, 0, -z.shape[1] % lag, 0), value=value)
+    return whole.reshape(z.shape[0], -1, lag * z.shape[2])
+
+
+def _steps(cycles: Tensor, lag: int, num: int) -> Tensor:
+    """Return cycles, (B, n, lag C), as the last `num` steps, (B, num, C)."""
+    steps = cycles.reshape(cycles.shape[0], cycles.shape[1] * lag, cycles.shape[2] // lag)
+    return steps[:, steps.shape[1] - num :]

@@ -13,6 +13,7 @@ from unrolled.tasks.forecast.moments import (
     Moment,
     has_an_order,
     instant,
+    is_skipped,
     kind_of,
     localized,
     parse_moment,
@@ -26,11 +27,17 @@ _NEAR = 1e-6  # of a step
 
 
 class Placed(NamedTuple):
-    """The rows of a series in order, and the moment of each."""
+    """The rows of a series in order, and the moment of each.
+
+    num_moved: Rows that came before an earlier time.
+    num_twice: Rows, in a file that is in no order, of hours that a clock shows twice.
+    """
 
     id: str
     rows: Sequence[Row]
     moments: list[Moment]
+    num_moved: int = 0
+    num_twice: int = 0
 
 
 def groups_of(table: Table, column: str | None) -> list[tuple[str, Sequence[Row]]]:
@@ -51,10 +58,15 @@ def groups_of(table: Table, column: str | None) -> list[tuple[str, Sequence[Row]
     return [*groups.items()]
 
 
-def in_order(table: Table, name: str, rows: Sequence[Row], data: DataOptions) -> tuple[Placed, int]:
-    """Return the rows of a series by their time, and how many were not in that order."""
+def in_order(table: Table, name: str, rows: Sequence[Row], data: DataOptions) -> Placed:
+    """Return the rows of a series by their time.
+
+    Raises:
+        DataError: A time is none, of another kind than the first one, stands twice, or is one that
+            no clock of the zone shows.
+    """
     if data.time is None:
-        return Placed(name, rows, [float(step) for step in range(1, len(rows) + 1)]), 0
+        return Placed(name, rows, [float(step) for step in range(1, len(rows) + 1)])
     moments = [_moment(table, row, data.time, data.dates) for row in rows]
     kinds = [kind_of(moment) for moment in moments]
     for index, kind in enumerate(kinds):
@@ -62,6 +74,8 @@ def in_order(table: Table, name: str, rows: Sequence[Row], data: DataOptions) ->
             message = f"{table.where(rows[index])}: {data.time!r} is {kind}, and {kinds[0]} before"
             raise DataError(message, "write all times in one way")
     moments = localized(moments, data.zone)
+    if data.zone is not None:
+        _check_clocks(table, rows, moments, data)
     times = [instant(moment) if isinstance(moment, datetime) else moment for moment in moments]
     order = sorted(range(len(rows)), key=lambda index: times[index])
     for before, after in pairwise(order):
@@ -74,9 +88,29 @@ def in_order(table: Table, name: str, rows: Sequence[Row], data: DataOptions) ->
             message += f"{data.time!r}, {rows[after].values[data.time]!r}"
             raise DataError(message + (f", of series {name!r}" if name else ""), hint)
     moved = sum(after < before for before, after in pairwise(order))
+    twice = 0
+    if 0 < moved < len(rows) - 1 and data.zone is not None:
+        pairs = zip(moments, kinds, strict=True)
+        twice = 2 * sum(getattr(moment, "fold", 0) for moment, kind in pairs if kind == "a date")
     if not moved:
-        return Placed(name, rows, moments), 0
-    return Placed(name, [rows[i] for i in order], [moments[i] for i in order]), moved
+        return Placed(name, rows, moments)
+    return Placed(name, [rows[i] for i in order], [moments[i] for i in order], moved, twice)
+
+
+def _check_clocks(
+    table: Table, rows: Sequence[Row], moments: Sequence[Moment], data: DataOptions
+) -> None:
+    """Raise `DataError` if hours are told, and one of them is skipped by the zone's clocks.
+
+    A day that begins an hour late is a day.
+    """
+    if len({moment.time() for moment in moments if isinstance(moment, datetime)}) == 1:
+        return
+    for row, moment in zip(rows, moments, strict=True):
+        if is_skipped(moment):
+            message = f"{table.where(row)}: {data.time!r} is {row.values[data.time or '']!r}, "
+            message += f"which no clock shows where {field('zone')} is {data.zone}"
+            raise DataError(message, "in which zone were the times written? UTC skips none")
 
 
 def _moment(table: Table, row: Row, column: str, dates: str) -> Moment:

@@ -2,7 +2,8 @@
 
 What is read is scaled (`scales.py`). Of each window the last value, or mean and deviation, is taken
 off first and put back at the end. Where differences are learned, the layer reads of each step how
-far it is from the one before it. A linear forecast of the window can be added to the network's.
+far it is from the one before it, or from the one a cycle before it. A linear forecast of the window
+can be added to the network's.
 
 Source:
     Last value: Zeng et al. (2023), NLinear. Mean and deviation: Kim et al. (2022), reversible
@@ -17,7 +18,7 @@ from torch import Tensor, nn
 
 from unrolled.errors import ShapeError
 from unrolled.layers import SequenceLayer, check_sizes
-from unrolled.tasks.forecast.framing import Frame, changes, fill, frame_of
+from unrolled.tasks.forecast.framing import Frame, changes, fill, frame_of, last_cycle
 from unrolled.tasks.forecast.heads import make_head
 from unrolled.tasks.forecast.model_options import ModelOptions
 from unrolled.tasks.forecast.statics import StaticReader
@@ -60,7 +61,7 @@ class Forecaster(nn.Module, ABC):
         lookback: L, steps that a forecast looks at.
         horizon: H, steps that it makes.
         marks_missing: Whether a step also says which targets are missing.
-        differences: Whether the layer reads how far each step is from the one before.
+        lag: 0, or how many steps before it the one is from which each step's distance is read.
         static: How many numbers are known of a whole series, and how many words each other column
             of that kind has; read at each step.
 
@@ -90,7 +91,7 @@ class Forecaster(nn.Module, ABC):
         lookback: int,
         horizon: int,
         marks_missing: bool,
-        differences: bool = False,
+        lag: int = 0,
         static: tuple[int, tuple[int, ...]] = (0, ()),
     ) -> None:
         super().__init__()
@@ -99,7 +100,7 @@ class Forecaster(nn.Module, ABC):
         self.options = options
         self.num_targets, self.num_past, self.num_known = num_targets, num_past, num_known
         self.lookback, self.horizon = lookback, horizon
-        self.marks_missing, self.differences = marks_missing, differences
+        self.marks_missing, self.lag = marks_missing, lag
         self.head = make_head(options.learns, options.levels)
         self.width = 1 if options.is_independent else num_targets  # targets that are read together
         self.statics = StaticReader(*static) if static[0] or static[1] else None
@@ -108,6 +109,11 @@ class Forecaster(nn.Module, ABC):
         self.linear: nn.Linear | None = None
         if options.is_linear:
             self.linear = nn.Linear(lookback, horizon)
+
+    @property
+    def differences(self) -> bool:
+        """Whether the layer reads differences."""
+        return self.lag > 0
 
     @property
     def step_size(self) -> int:
@@ -170,12 +176,20 @@ class Forecaster(nn.Module, ABC):
             return parameters
         return self.head.moved(parameters, *frame)
 
-    def frame(self, past: Tensor) -> Frame:
-        """Return what is taken off windows, (B, L, C)."""
-        return frame_of(past, self.options.frame)
+    def frame(self, past: Tensor, horizon: int | None = None) -> Frame:
+        """Return what is taken off windows, (B, L, C), and off `horizon` steps to come, or H."""
+        frame = frame_of(past, self.options.frame)
+        if self.lag <= 1:
+            return frame
+        return Frame(last_cycle(past, self.lag, horizon or self.horizon), frame.width)
 
     def filled(self, past: Tensor, frame: Frame) -> Tensor:
-        """Return windows in their frame, (B, L, C), in place of a missing value the one before."""
+        """Return what the linear forecast reads of windows, (B, L, C).
+
+        In place of a missing value it is the one before; of cycles it is their differences.
+        """
+        if self.lag > 1:
+            return changes(past, self.lag)
         return fill((past - frame.offset) / frame.width)
 
     def linear_part(self, past: Tensor, frame: Frame) -> Tensor:
@@ -229,8 +243,11 @@ class Forecaster(nn.Module, ABC):
 
         Of a step `past` then has the values, or differences, and the marks of missing ones.
         """
-        z = (inputs.past - frame.offset) / frame.width
-        past = changes(z) if self.differences else fill(z)
+        if self.lag > 1:
+            past = changes(inputs.past, self.lag)
+        else:
+            z = (inputs.past - frame.offset) / frame.width
+            past = changes(z) if self.lag else fill(z)
         if self.marks_missing:
             past = torch.cat([past, inputs.past.isnan().to(past.dtype)], 2)
         targets = inputs.targets

@@ -13,12 +13,22 @@ import math
 import re
 from collections.abc import Sequence
 from datetime import UTC, date, datetime, timedelta, timezone, tzinfo
+from itertools import pairwise
 from typing import Any
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 from unrolled.errors import OptionError, field
 
-__all__ = ["Moment", "has_an_order", "instant", "kind_of", "localized", "parse_moment", "zone_of"]
+__all__ = [
+    "Moment",
+    "has_an_order",
+    "instant",
+    "is_skipped",
+    "kind_of",
+    "localized",
+    "parse_moment",
+    "zone_of",
+]
 
 Moment = datetime | float | tuple[str, int]
 """A date, a number, or the number of a month ("month") or quarter ("quarter") since year 0."""
@@ -114,15 +124,27 @@ def zone_of(name: str) -> tzinfo:
         raise OptionError(message, "a name such as Europe/Lisbon, UTC or +02:00") from None
 
 
+def is_skipped(moment: Moment) -> bool:
+    """Return whether no clock of the moment's zone shows it, as an hour when summer time begins."""
+    if not isinstance(moment, datetime) or moment.tzinfo is None:
+        return False
+    shown = instant(moment).astimezone(moment.tzinfo)
+    return shown.replace(tzinfo=None) != moment.replace(tzinfo=None)
+
+
 def localized(moments: Sequence[Moment], zone: str | None) -> list[Moment]:
     """Return moments of one series, in the order of the file, with a time zone where one is named.
 
     Of an hour that a clock shows twice, when summer time ends, the second one in the file is the
-    second one.
+    second one; in a file whose last row is the oldest, the first one is.
     """
     if zone is None:
         return [*moments]
     info = zone_of(zone)
+    clocks = [m for m in moments if isinstance(m, datetime) and m.tzinfo is None]
+    rises = [after > before for before, after in pairwise(clocks) if after != before]
+    if 2 * sum(rises) < len(rises):
+        return localized(moments[::-1], zone)[::-1]
     seen: set[datetime] = set()
     result: list[Moment] = []
     for moment in moments:

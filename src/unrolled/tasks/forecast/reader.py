@@ -105,17 +105,20 @@ def read_panel(
     else:
         table = read_table(path, wanted, data.encoding)
     notes: list[str] = []
-    groups = [in_order(table, name, rows, data) for name, rows in groups_of(table, data.id)]
-    num_moved = sum(moved for _, moved in groups)
-    if num_moved:
+    placed = [in_order(table, name, rows, data) for name, rows in groups_of(table, data.id)]
+    if num_moved := sum(group.num_moved for group in placed):
         rows = "1 row" if num_moved == 1 else f"{num_moved:,} rows"
         notes.append(f"{rows} came before an earlier time, and were put in order")
-    placed = [group for group, _ in groups]
+    if num_twice := sum(group.num_twice for group in placed):
+        notes.append(
+            f"{num_twice:,} rows are of an hour that clocks show twice, in a file that is in no "
+            "order: of two the one that the file has first is read as the first"
+        )
     if calendar is None:
         calendar = calendar_of(table, placed, data)
     ahead = ahead or data.horizon or named_horizon or calendar.season
     series = []
-    num_missing = num_empty = 0
+    num_missing = num_empty = num_after = 0
     for group in placed:
         places = places_of(table, group, calendar)
         steps = steps_of(table, group, places, calendar)
@@ -124,6 +127,7 @@ def read_panel(
         num_empty += int(one.values.isnan().sum()) - len(data.target) * (
             len(one) - sum(step < len(one) for step in steps)
         )
+        num_after += sum(step >= len(one) for step in steps)
         series.append(one)
     many = f", {len(series):,} series" if data.id is not None else ""
     notes.insert(0, f"{calendar.name}{many}, {sum(map(len, series)):,} steps")
@@ -133,6 +137,9 @@ def read_panel(
     if num_empty:
         values = "1 value of a target is" if num_empty == 1 else f"{num_empty:,} target values are"
         notes.append(f"{values} missing, and not learned from")
+    if num_after:
+        rows = "1 row comes" if num_after == 1 else f"{num_after:,} rows come"
+        notes.append(f"{rows} after the last value of a target: what is forecast begins there")
     others = [torch.cat([o.past, o.known[: len(o), : o.num_columns]], 1) for o in series]
     if num_others := sum(int(each.isnan().sum()) for each in others):
         values = "1 value" if num_others == 1 else f"{num_others:,} values"

@@ -3,7 +3,7 @@
     [layer] ... [layer] -> 1 -> [layer] -> 2 -> ...
 
 With a value it reads what is known of the step after it. Where differences are learned, it says how
-far each step is from the one before, and reads that.
+far each step is from the one before, or a cycle before, and reads that.
 
 Source:
     Salinas et al. (2020), DeepAR.
@@ -18,7 +18,7 @@ from unrolled.errors import OptionError, field
 from unrolled.layers import State, map_state
 from unrolled.networks.devices import moved
 from unrolled.networks.sequence_layers import make_layer
-from unrolled.tasks.forecast.framing import fill
+from unrolled.tasks.forecast.framing import fill, fill_cycles, sums
 from unrolled.tasks.forecast.model import Forecaster, Inputs
 from unrolled.tasks.forecast.model_options import ModelOptions
 
@@ -75,16 +75,18 @@ class RecursiveForecaster(Forecaster):
             future: What is known of the steps to come, (rows, H, K).
         """
         raw, state = self.answer(self.dropout(reached.output)), reached.state
-        said = level = raw.new_zeros(len(raw), self.width)  # in the frame, the last value
-        raws = []
+        said = start = raw.new_zeros(len(raw), self.width)  # in the frame, the last value
+        raws: list[Tensor] = []
+        levels: list[Tensor] = []
         for step in range(self.horizon):
             if step:
                 raw, state = self._next(said, future[:, step], state)
             by_target = raw.view(len(raw), self.width, self.head.size)
             said = self.head.point(self.head.parameters(by_target))
-            if self.differences:
+            if self.lag:
+                level = levels[step - self.lag] if step >= self.lag else start
                 by_target = self.with_location(by_target, level)
-                level = level + said
+                levels.append(level + said)
             raws.append(by_target.flatten(1))
         return torch.stack(raws, 1)
 
@@ -102,7 +104,7 @@ class RecursiveForecaster(Forecaster):
             scales: What targets were divided by, (B, C): counts are drawn as they are.
         """
         self.check(inputs)
-        frame = self.frame(inputs.past)
+        frame = self.frame(inputs.past, horizon)
         framed = self.apart(inputs, frame)
         output, state = self.layer(self.read(framed))
         reached = Reached(output[:, -1], state)
@@ -151,8 +153,8 @@ class RecursiveForecaster(Forecaster):
             # on the CPU, whose generator gives the same numbers everywhere
             drawn.append(moved(self.head.draw(said.cpu(), generator), sizes) / sizes)
         steps = torch.stack(drawn, 1)
-        if self.differences:
-            steps = steps.cumsum(1)
+        if self.lag:
+            steps = sums(steps, self.lag)
         steps = steps.view(num_paths, rows, horizon, self.width)
         if not self.head.counts:
             middle = steps.median(0).values
@@ -161,17 +163,21 @@ class RecursiveForecaster(Forecaster):
 
     def _after_truth(self, inputs: Inputs, targets: Tensor) -> Tensor:
         """Return what is said of each step after the ones before it were read as they came."""
-        last = inputs.past[:, -1:, : self.width]
-        if self.differences:
-            last = torch.zeros_like(last)
-        before = fill(torch.cat([last, targets[:, :-1]], 1))  # each step's
-        values = before.diff(dim=1) if self.differences else before[:, 1:]
+        if self.lag:
+            zeros = targets.new_zeros(len(targets), self.lag, self.width)
+            levels = fill_cycles(torch.cat([zeros, targets[:, :-1]], 1), self.lag)
+            num = targets.shape[1]
+            before = levels[:, :num]  # each step's
+            values = levels[:, self.lag :] - levels[:, : num - 1]
+        else:
+            before = fill(torch.cat([inputs.past[:, -1:, : self.width], targets[:, :-1]], 1))
+            values = before[:, 1:]
         missing = targets[:, :-1].isnan().to(values.dtype)
         marks = missing if self.marks_missing else missing[..., :0]
         more = torch.cat([values, marks, inputs.future[:, 1 : self.horizon]], 2)
         output, _ = self.layer(torch.cat([self.read(inputs), more], 1))
         raw: Tensor = self.answer(self.dropout(output[:, inputs.past.shape[1] - 1 :]))
-        if self.differences:
+        if self.lag:
             by_target = raw.view(*raw.shape[:2], self.width, self.head.size)
             raw = self.with_location(by_target, before).flatten(2)
         return raw

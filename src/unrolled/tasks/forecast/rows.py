@@ -12,6 +12,7 @@ from unrolled.tasks.forecast.windows import Sizes, Window
 
 __all__ = [
     "as_one",
+    "check_levels",
     "draws_paths",
     "ends_of_interval",
     "horizon_of",
@@ -32,6 +33,28 @@ def says_one_number(model: ModelOptions) -> bool:
 def draws_paths(options: ModelOptions) -> bool:
     """Return whether a model's forecasts are those of paths that it draws."""
     return options.method == "recursive" and options.learns in DISTRIBUTIONS
+
+
+def check_levels(model: ModelOptions, levels: Sequence[float]) -> None:
+    """Raise `OptionError` unless a model has quantiles of all these levels.
+
+    Args:
+        model: What a model is made of.
+        levels: Probabilities.
+    """
+    shown = ", ".join(f"{level:g}" for level in levels)
+    if not levels or not all(0 < level < 1 for level in levels):
+        message = "levels of quantiles must be numbers between 0 and 1"
+        raise OptionError(f"{message}, got {shown or 'none'}", "0.1 and 0.9, for example")
+    if says_one_number(model):
+        message = "quantiles are of models with intervals, and this one says one number"
+        raise OptionError(message, f"train with {field('loss')} quantile")
+    known = model.levels
+    if model.learns == "quantile" and not all(_has(known, level) for level in levels):
+        message = f"quantiles of {shown} are asked for, but the model has "
+        asked = ",".join(f"{level:g}" for level in sorted({0.5, *levels}))
+        hint = f"train with {field('quantiles')} {asked}"
+        raise OptionError(f"{message}{', '.join(f'{level:g}' for level in known)}", hint)
 
 
 def horizon_of(model: ModelOptions, asked: PredictOptions, sizes: Sizes) -> int:
@@ -70,12 +93,16 @@ def ends_of_interval(model: ModelOptions, interval: float | None) -> tuple[float
     if interval is None:
         return known[0], known[-1]
     low, high = (1 - interval) / 2, (1 + interval) / 2
-    if not all(any(abs(end - level) < _NEAR for level in known) for end in (low, high)):
+    if not all(_has(known, end) for end in (low, high)):
         shown = ", ".join(f"{level:g}" for level in known)
         message = f"{field('interval')} {interval:g} has ends at {low:g} and {high:g}"
         hint = f"train with {field('quantiles')} {low:g},0.5,{high:g}"
         raise OptionError(f"{message}, but the model has the quantiles {shown}", hint)
     return low, high
+
+
+def _has(known: Sequence[float], level: float) -> bool:
+    return any(abs(level - each) < _NEAR for each in known)
 
 
 def to_rows(

@@ -2,7 +2,8 @@
 
     scaled = (y - center) / width        of what is learned, such as logarithms
 
-Where differences are learned the width is theirs: the root of their mean square, or their mean.
+Where differences are learned, from step to step or from cycle to cycle, the width is theirs: the
+root of their mean square, or their mean.
 Beside it each series has what errors are measured in: its deviation (figures on standardised data),
 and the mean error of the seasonal naive forecast, one step after the other (MASE, Hyndman and
 Koehler 2006).
@@ -17,7 +18,7 @@ from torch import Tensor
 
 from unrolled.data.content import numbers_of
 from unrolled.tasks.forecast.framing import changes
-from unrolled.tasks.forecast.transforms import curve_of, takes_differences
+from unrolled.tasks.forecast.transforms import curve_of, lag_of
 
 __all__ = ["Scale", "column_scale"]
 
@@ -52,8 +53,8 @@ class Scale:
         """
         learned = curve_of(transform).apply(values)
         center, width = column_scale(learned, kind)
-        if takes_differences(transform):
-            width = _size(changes(learned[None])[0, 1:], kind)
+        if lag := lag_of(transform, season):
+            width = _size(changes(learned[None], lag)[0, lag:], kind)
         _, deviation = column_scale(values, "standard")
         season = season if season < len(values) else 1
         errors = (values[season:] - values[:-season]).abs()

@@ -174,7 +174,7 @@ def kind_of_scale(options: TaskOptions) -> str:
         message = f"{what} is not for {field('loss')} negative-binomial, which is of counts"
         raise OptionError(message, "leave it out")
     if takes_differences(transform) and frame != "last":
-        message = f"{field('transform')} {transform} says steps from the last value on"
+        message = f"{field('transform')} {transform} says steps from the last values on"
         hint = f"leave out {field('normalize')}"
         raise OptionError(f"{message}, and not by {field('normalize')} {frame}", hint)
     return kind

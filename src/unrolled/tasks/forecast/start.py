@@ -6,7 +6,7 @@ Which W_0 and which l is decided by the last fifth of what is learned from, fore
 rest gives; then all of it is fitted. An infinite l leaves W_0 as it is.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import NamedTuple
 
 import torch
@@ -51,24 +51,24 @@ def begin(model: Forecaster, scaling: Scaling, training: Sequence[Window], seaso
     assert model.linear is not None
     frame = model.frame(inputs.past)
     targets = (inputs.targets - frame.offset) / frame.width
-    start = find_start(model.filled(inputs.past, frame), targets, season)
+    copies = dict(_copies(model, season))
+    start = find_start(model.filled(inputs.past, frame), targets, copies)
     model.linear.weight.copy_(start.weights)
     model.linear.bias.zero_()
     model.begin_with(start.residuals)
     return start.name
 
 
-def find_start(past: Tensor, targets: Tensor, season: int) -> Start:
+def find_start(past: Tensor, targets: Tensor, copies: Mapping[str, Tensor]) -> Start:
     """Return the linear forecast for windows in the order of their places.
 
     Args:
         past: (N, L, C), nothing missing.
         targets: (N, H, C), NaN where one is missing.
-        season: Steps of a cycle.
+        copies: Each W_0 by its name, (H, L).
     """
-    num, lookback, _ = past.shape
+    num = len(past)
     horizon = targets.shape[1]
-    copies = dict(_copies(lookback, horizon, season))
     cut = num - max(1, round(_SHARE * num))
     known = cut - horizon  # windows whose targets the deciding ones do not forecast
     if known < 1 or num - cut < _FEWEST:
@@ -92,7 +92,12 @@ def find_start(past: Tensor, targets: Tensor, season: int) -> Start:
     return Start(weights, residuals[name, chosen], f"least squares, drawn to the {name} one")
 
 
-def _copies(lookback: int, horizon: int, season: int) -> Iterator[tuple[str, Tensor]]:
+def _copies(model: Forecaster, season: int) -> Iterator[tuple[str, Tensor]]:
+    """Yield each W_0 and its name; of differences from cycle to cycle that adds nothing to them."""
+    lookback, horizon = model.lookback, model.horizon
+    if model.lag > 1:
+        yield "seasonal naive", torch.zeros(horizon, lookback, dtype=torch.float64)
+        return
     steps = torch.arange(horizon)
     places = {"naive": torch.full_like(steps, lookback - 1)}
     if 1 < season <= lookback:

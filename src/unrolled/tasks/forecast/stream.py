@@ -10,12 +10,12 @@ from unrolled.data.numbers import parse_number
 from unrolled.errors import DataError, OptionError, ShapeError, field
 from unrolled.layers import Recurrent, SequenceLayer
 from unrolled.networks.devices import device_of
-from unrolled.tasks.forecast.forecasting import PATHS, of_parameters, of_paths
+from unrolled.tasks.forecast.forecasting import PATHS, Forecast, of_parameters, of_paths
 from unrolled.tasks.forecast.framing import Frame
 from unrolled.tasks.forecast.methods import DirectForecaster
 from unrolled.tasks.forecast.model import Forecaster
 from unrolled.tasks.forecast.recursive import Reached, RecursiveForecaster
-from unrolled.tasks.forecast.rows import draws_paths
+from unrolled.tasks.forecast.rows import check_levels, draws_paths
 from unrolled.tasks.forecast.scaling import no_count
 
 if TYPE_CHECKING:
@@ -69,10 +69,9 @@ class ForecastStream:
         else:
             self._state = cast(SequenceLayer, model.layer).initial_state(1)
         self._window = torch.full((model.lookback, model.num_targets), torch.nan)
-        self._last = torch.full((model.num_targets,), torch.nan)
+        self._last = torch.full((max(1, model.lag), model.num_targets), torch.nan)
         self.num_steps = 0
 
-    @torch.inference_mode()
     def push(
         self,
         values: Sequence[float],
@@ -95,6 +94,45 @@ class ForecastStream:
                 logarithms and counts have. The step is not read.
             ShapeError: Another number of values or columns.
         """
+        return self._push(values, (), columns, future).point
+
+    def push_quantiles(
+        self,
+        values: Sequence[float],
+        levels: Sequence[float],
+        *,
+        columns: Sequence[float] = (),
+        future: Tensor | None = None,
+    ) -> Forecast:
+        """Read one observation as `push` does, and return the forecast with quantiles.
+
+        Args:
+            values: As of `push`.
+            levels: Q probabilities, such as 0.1 and 0.9 for the ends of an interval of 80 %: any of
+                a distribution; of a model of quantiles those that it learned.
+            columns: As of `push`.
+            future: As of `push`.
+
+        Returns:
+            The forecasts, (H, C), and their quantiles, (Q, H, C), on the scale of the data.
+
+        Raises:
+            DataError: As of `push`.
+            OptionError: The model has no such quantiles. The step is not read.
+            ShapeError: As of `push`.
+        """
+        check_levels(self._model.options, levels)
+        return self._push(values, levels, columns, future)
+
+    @torch.inference_mode()
+    def _push(
+        self,
+        values: Sequence[float],
+        levels: Sequence[float],
+        columns: Sequence[float],
+        future: Tensor | None,
+    ) -> Forecast:
+        """Read one observation, and return what is said of one series, without an axis for it."""
         model, scale = self._model, self._scale
         if len(values) != model.num_targets or len(columns) != model.num_past + model.num_known:
             expected = f"{model.num_targets} values and {model.num_past + model.num_known} columns"
@@ -108,18 +146,18 @@ class ForecastStream:
         step = torch.cat([self._read(scaled), self._known(columns, ahead)])[None]
         self.num_steps += 1
         frame = Frame(torch.zeros_like(scaled), torch.ones_like(scaled))
-        if model.differences:
-            frame = Frame(self._last.nan_to_num(0.0), frame.width)
+        if model.lag:
+            frame = Frame(self._offset().nan_to_num(0.0), frame.width)
         if self._stream is None:
             output, self._state = model.layer(step[:, None], self._state)
-            return self._go_on(Reached(output[:, -1], self._state), ahead, frame)
+            return self._go_on(Reached(output[:, -1], self._state), ahead, frame, levels)
         direct = cast(DirectForecaster, model)
         raw = direct.answers(self._stream.step(step), ahead)
         raw = model.together(raw, 1)
         if model.linear is not None:
             self._window = torch.cat([self._window[1:], scaled[None]])
             raw = model.with_location(raw, model.linear_part(self._window[None], frame))
-        return self._point(raw, frame)
+        return self._said(raw, frame, levels)
 
     def _target(self, name: str, value: float) -> float:
         """Return a value of a target, NaN of a missing one, if the model is of such values."""
@@ -158,11 +196,19 @@ class ForecastStream:
     def _read(self, scaled: Tensor) -> Tensor:
         """Return what is read of the targets: values, or differences, and marks."""
         missing = scaled.isnan()
-        before = self._last
-        self._last = torch.where(missing, before, scaled)
-        values = self._last - before if self._model.differences else self._last
+        place = self.num_steps % len(self._last)
+        before = self._last[place].clone()
+        last = self._last[place] = torch.where(missing, before, scaled)
+        values = last - before if self._model.lag else last
         marks = missing.float() if self._model.marks_missing else scaled[:0]
         return torch.cat([values.nan_to_num(0.0), marks])
+
+    def _offset(self) -> Tensor:
+        """Return the last value of each target, (C,), or those of the last cycle, (H, C)."""
+        lag, horizon = self._model.lag, self._model.horizon
+        if lag == 1:
+            return self._last[0]
+        return self._last[torch.arange(self.num_steps, self.num_steps + horizon) % lag]
 
     def _known(self, columns: Sequence[float], ahead: Tensor) -> Tensor:
         """Return what else is read: of this step, by a recursive model of the one after it."""
@@ -172,16 +218,23 @@ class ForecastStream:
         more = (torch.tensor(columns, dtype=torch.float64) - center) / width
         return torch.cat([more.float().nan_to_num(0.0), self._static])
 
-    def _go_on(self, reached: Reached, ahead: Tensor, frame: Frame) -> Tensor:
+    def _go_on(
+        self, reached: Reached, ahead: Tensor, frame: Frame, levels: Sequence[float]
+    ) -> Forecast:
         model, scale = cast(RecursiveForecaster, self._model), self._scale
         if not draws_paths(model.options):
-            return self._point(model.together(model.go_on(reached, ahead), 1), frame)
+            return self._said(model.together(model.go_on(reached, ahead), 1), frame, levels)
         steps = model.draw(reached, ahead, PATHS, model.horizon, seed=0, scales=scale.width.float())
-        return of_paths(self._scaling, model, steps + frame.offset, [scale], ()).point[0]
+        return _of_one(of_paths(self._scaling, model, steps + frame.offset, [scale], levels))
 
-    def _point(self, raw: Tensor, frame: Frame) -> Tensor:
+    def _said(self, raw: Tensor, frame: Frame, levels: Sequence[float]) -> Forecast:
         said = self._model.said(raw, frame)
-        return of_parameters(self._scaling, self._model, said, [self._scale], ()).point[0]
+        return _of_one(of_parameters(self._scaling, self._model, said, [self._scale], levels))
+
+
+def _of_one(told: Forecast) -> Forecast:
+    """Return the forecast of the only series."""
+    return Forecast(told.point[0], None if told.quantiles is None else told.quantiles[:, 0])
 
 
 def _number(name: str, value: float) -> float:

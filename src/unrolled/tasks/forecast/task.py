@@ -45,7 +45,7 @@ from unrolled.tasks.forecast.scaling import Scaling
 from unrolled.tasks.forecast.start import begin
 from unrolled.tasks.forecast.stream import ForecastStream
 from unrolled.tasks.forecast.subject import ForecastSubject
-from unrolled.tasks.forecast.transforms import takes_differences
+from unrolled.tasks.forecast.transforms import lag_of
 from unrolled.tasks.forecast.windows import Window, apart, check_sizes
 from unrolled.tasks.task import ExamplesTask, OptionClasses, Splits, TaskOptions
 
@@ -120,7 +120,7 @@ class ForecastTask(ExamplesTask[Window]):
             horizon=self.sizes.horizon,
             marks_missing=self.fitted.marks_missing,
             static=self.fitted.statics.sizes,
-            differences=takes_differences(self.options.data.transform),
+            lag=lag_of(self.options.data.transform, self.calendar.season),
         )
 
     def initialize(self, model: nn.Module, splits: Splits[Window]) -> None:

@@ -4,11 +4,13 @@
     log1p      log(1 + y)        of values above -1, such as sales with days of none
     diff       y_t - y_{t-1}
     log-diff   log y_t - log y_{t-1}
+    season-diff, log-season-diff      the same from cycle to cycle: y_t - y_{t-s}
 
 The curve is applied here, before anything is scaled, and undone to forecasts and intervals, whose
 quantiles it maps to quantiles. Differences are taken in the window, by the model (`framing.py`):
-what it says of a step to come is how far that is from the last value that was seen, so that nothing
-has to be summed but the paths and steps of a recursive model.
+what it says of a step to come is how far that is from the last value that was seen, or from that of
+its place in the last cycle, so that nothing has to be summed but the paths and steps of a recursive
+model.
 """
 
 from collections.abc import Callable
@@ -19,7 +21,7 @@ from torch import Tensor
 
 from unrolled.errors import DataError, field
 
-__all__ = ["Curve", "curve_of", "takes_differences"]
+__all__ = ["Curve", "curve_of", "lag_of", "takes_differences", "takes_seasonal"]
 
 
 class Curve(NamedTuple):
@@ -71,3 +73,20 @@ def curve_of(transform: str) -> Curve:
 def takes_differences(transform: str) -> bool:
     """Return whether a transform that can be chosen has differences."""
     return transform.endswith("diff")
+
+
+def takes_seasonal(transform: str) -> bool:
+    """Return whether its differences are those from cycle to cycle."""
+    return transform.endswith("season-diff")
+
+
+def lag_of(transform: str, season: int) -> int:
+    """Return how many steps before it the one is that a step differs from; 0 of no differences.
+
+    Args:
+        transform: That can be chosen.
+        season: Steps of a cycle.
+    """
+    if takes_seasonal(transform):
+        return season
+    return 1 if takes_differences(transform) else 0
