@@ -97,7 +97,7 @@ def restore(model: Model) -> Model:
         OptionError: `model` is not a module.
     """
     _check_is_module("restore", model)
-    for module in model.modules():
+    for _, module in model.named_modules(remove_duplicate=False):
         if is_accelerated(module):
             take_off_kernels(module)
     return model

@@ -53,10 +53,11 @@ def read_sequences(layer: Any, input: Any, hx: Any, weights: WeightFormat = "f32
         return None
     cell = CELL_OF_MODE[layer.mode]
     directions = 1 + layer.bidirectional
-    kept = kept_weights(layer, cell, weights, layer.num_layers * directions, input, hx)
+    tensors = _weights_of(layer)
+    read = (*layer._flat_weights, input, hx)  # a packed input is a tuple
+    kept = kept_weights(layer, cell, weights, layer.num_layers * directions, read)
     if kept is None and prefers_torch_for_sequences(cell, layer, input):
         return None
-    tensors = _weights_of(layer)
     dropout = layer.dropout if layer.training and layer.num_layers > 1 else 0.0
     if not dropout:
         widths = (layer.input_size, layer.hidden_size)

@@ -7,13 +7,13 @@ the layer: its copies and pickles make theirs.
 """
 
 import warnings
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from itertools import chain
 from typing import Any
 
 import torch
 from torch import Tensor
-from torch.nn.utils.rnn import PackedSequence
 from torch.utils.weak import WeakIdKeyDictionary
 
 from unrolled.cells import Cell
@@ -70,7 +70,7 @@ _of_layers: Any = WeakIdKeyDictionary()
 
 
 def kept_weights(
-    layer: Any, cell: Cell, weights: WeightFormat, parts: int, input: Any, hx: Any
+    layer: Any, cell: Cell, weights: WeightFormat, parts: int, read: Sequence[Any]
 ) -> KeptWeights | None:
     """Return the packed weights that a call is to read; None: those of float32, as they are.
 
@@ -82,10 +82,9 @@ def kept_weights(
         cell: Its equations.
         weights: How it stores weights in inference.
         parts: How many layers and directions it has.
-        input: What it reads.
-        hx: Its state before the first step, or None.
+        read: What a call reads: the weights, the input, the state or None.
     """
-    if weights == "f32" or layer.training or _wants_gradient(layer, input, hx):
+    if weights == "f32" or layer.training or _wants_gradient(read):
         return None
     kept = _of_layers.get(layer)
     if kept is None:
@@ -109,16 +108,15 @@ def forget_packed(layer: Any) -> None:
 @torch.no_grad()
 def rounding_error(layer: Any, weights: WeightFormat) -> float:
     """Return how far a layer's matrices are from those that it computes with, relative norm."""
-    matrices = [weight.detach() for weight in layer.parameters() if weight.dim() == 2]
+    names = getattr(layer, "_flat_weights_names", ("weight_ih", "weight_hh"))
+    matrices = [w for w in (getattr(layer, name) for name in names) if w.dim() == 2]
     total = sum(float(w.square().sum()) for w in matrices)
     lost = sum(float((rounded(w, weights) - w).square().sum()) for w in matrices)
     return float((lost / total) ** 0.5) if total else 0.0
 
 
-def _wants_gradient(layer: Any, input: Any, hx: Any) -> bool:
+def _wants_gradient(read: Sequence[Any]) -> bool:
     if not torch.is_grad_enabled():
         return False
-    given = (input.data if isinstance(input, PackedSequence) else input, hx)
-    states = hx if isinstance(hx, tuple | list) else ()
-    tensors = (*layer.parameters(), *given, *states)
+    tensors = chain.from_iterable(t if isinstance(t, tuple | list) else (t,) for t in read)
     return any(isinstance(tensor, Tensor) and tensor.requires_grad for tensor in tensors)

@@ -50,7 +50,7 @@ def read_step(layer: Any, input: Any, hx: Any, weights: WeightFormat = "f32") ->
     names = _NAMES if layer.bias else _NAMES[:2]
     own = layer._parameters
     tensors = {name: own[name] if name in own else getattr(layer, name) for name in names}
-    kept = kept_weights(layer, cell, weights, 1, input, hx)
+    kept = kept_weights(layer, cell, weights, 1, (*tensors.values(), input, hx))
     matrices = (tensors["weight_ih"], tensors["weight_hh"])
     if kept is None and prefers_torch_for_step(cell, *matrices, input):
         return None
