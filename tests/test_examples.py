@@ -3,6 +3,7 @@
 import re
 import subprocess
 import sys
+from importlib.util import find_spec
 from pathlib import Path
 
 import pytest
@@ -14,14 +15,20 @@ LAST_LINES = {
     "own_cell": "recorded at every step: h, f, g",
     "peephole_lstm": "streamed, step by step: 100.0% of the answers are right",
 }
+WITH_OTHERS = {
+    "with_skorch": ("skorch", "LSTM(4, 16, batch_first=True), pickled: 100.0% right"),
+    "with_lightning": ("lightning", "GRU(4, 16), from its checkpoint: 100.0% right"),
+}
 
 
 def test_every_example_is_tested():
-    assert {*LAST_LINES, "keyword_spotting"} == {path.stem for path in EXAMPLES.glob("*.py")}
+    tested = {*LAST_LINES, *WITH_OTHERS, "keyword_spotting"}
+    assert tested == {path.stem for path in EXAMPLES.glob("*.py")}
 
 
-def run(name, *arguments):
-    command = [sys.executable, "-W", "error", str(EXAMPLES / f"{name}.py"), *map(str, arguments)]
+def run(name, *arguments, warnings="error"):
+    command = [sys.executable, "-W", warnings, EXAMPLES / f"{name}.py", *arguments]
+    command = [*map(str, command)]
     return subprocess.run(command, capture_output=True, text=True, check=False)
 
 
@@ -30,6 +37,16 @@ def test_an_example_reaches_what_it_shows(name):
     result = run(name)
     assert result.returncode == 0, result.stderr
     assert result.stdout.splitlines()[-1] == LAST_LINES[name]
+
+
+@pytest.mark.parametrize("name", WITH_OTHERS)
+def test_an_example_with_another_package_reaches_what_it_shows(name):
+    package, last = WITH_OTHERS[name]
+    if find_spec(package) is None:
+        pytest.skip(f"pip install {package}")
+    result = run(name, warnings="default")  # what the package warns of is its own
+    assert result.returncode == 0, result.stderr
+    assert result.stdout.splitlines()[-1] == last
 
 
 def test_keywords_are_spotted_in_pieces_as_in_the_whole(shared_data, tmp_path):

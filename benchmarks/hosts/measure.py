@@ -100,7 +100,26 @@ def recurrent_share(model: nn.Module, call: Callable[[], Any]) -> float:
     return round(spent[0] / total, 3)
 
 
-def main(name: str, threads: int, repeats: int) -> None:
+def quantised(model: nn.Module) -> nn.Module:
+    """Return a copy whose recurrent layers are torch's own of int8, made by `quantize_dynamic`."""
+    kinds = {nn.LSTM, nn.GRU, nn.LSTMCell, nn.GRUCell, nn.RNNCell}
+    return torch.ao.quantization.quantize_dynamic(model, kinds)
+
+
+def measure_smaller(host: Any, model: nn.Module, fast: nn.Module, repeats: int) -> dict[str, Any]:
+    """Return what torch's quantisation makes of the model: its time to ours, its difference."""
+    try:
+        theirs = quantised(model)
+        expected = host.call(model)
+        return {
+            "quantize_dynamic": ratio(lambda: host.call(theirs), lambda: host.call(fast), repeats),
+            "its_difference": distance(host.call(theirs), expected),
+        }
+    except Exception as error:  # of torch: old weight norm cannot be copied
+        return {"quantize_dynamic": f"{type(error).__name__}: {error}"}
+
+
+def main(name: str, threads: int, repeats: int, weights: Any = "f32") -> None:
     """Print the figures of a host as one line of JSON."""
     warnings.simplefilter("ignore")
     host = importlib.import_module(name)
@@ -111,8 +130,10 @@ def main(name: str, threads: int, repeats: int) -> None:
         models.append(host.make())
     model, fast = models
     fast.load_state_dict(model.state_dict())
-    _, report = unrolled.accelerate(fast)
+    _, report = unrolled.accelerate(fast, weights=weights)
     result: dict[str, Any] = {"threads": threads, "on_kernels": len(report.on_kernels)}
+    if weights != "f32":
+        result["weights"] = weights
     result["left_alone"] = report.left_alone
     with torch.no_grad():
         for one in (model, fast):
@@ -121,7 +142,9 @@ def main(name: str, threads: int, repeats: int) -> None:
         if threads == 1:
             result["recurrent_share"] = recurrent_share(model, lambda: host.call(model))
         result["call"] = ratio(lambda: host.call(model), lambda: host.call(fast), repeats)
-    if hasattr(host, "loss"):
+        if weights != "f32":
+            result |= measure_smaller(host, model, fast, repeats)
+    if weights == "f32" and hasattr(host, "loss"):
         for one in (model, fast):
             one.train()
             one.requires_grad_(True)
@@ -140,4 +163,4 @@ def main(name: str, threads: int, repeats: int) -> None:
 
 
 if __name__ == "__main__":
-    main(sys.argv[1], int(sys.argv[2]), int(sys.argv[3]))
+    main(sys.argv[1], int(sys.argv[2]), int(sys.argv[3]), *sys.argv[4:])

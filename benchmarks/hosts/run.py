@@ -7,6 +7,7 @@ of the processor's time, which other processes do not change.
 
     python benchmarks/hosts/run.py                      # all hosts
     python benchmarks/hosts/run.py resemblyzer --threads 1 2 --results hosts.json
+    python benchmarks/hosts/run.py kokoro --weights bf16   # inference, beside quantize_dynamic
 """
 
 import argparse
@@ -56,6 +57,7 @@ def main() -> None:
     parser.add_argument("hosts", nargs="*", choices=[*hosts, []], help="all, if none is named")
     parser.add_argument("--threads", type=int, nargs="+", default=[1, 2])
     parser.add_argument("--repeats", type=int, default=7)
+    parser.add_argument("--weights", choices=("f32", "bf16", "int8"), default="f32")
     parser.add_argument("--environments", type=Path, default=HERE / ".venv")
     parser.add_argument("--results", type=Path)
     options = parser.parse_args()
@@ -65,7 +67,8 @@ def main() -> None:
         python = environment_of(hosts[name], options.environments)
         results[name] = []
         for threads in options.threads:
-            command = [python, HERE / "measure.py", name, str(threads), str(options.repeats)]
+            figures = (str(threads), str(options.repeats), options.weights)
+            command = [python, HERE / "measure.py", name, *figures]
             done = subprocess.run(
                 command, env=environment, stdout=subprocess.PIPE, text=True, check=False
             )

@@ -20,10 +20,18 @@ from unrolled.acceleration.classes import (
 )
 from unrolled.acceleration.report import Report
 from unrolled.acceleration.sequences import CELL_OF_MODE
+from unrolled.acceleration.smaller import rounding_error
 from unrolled.acceleration.steps import cell_of_step
 from unrolled.cells import Cell
 from unrolled.errors import OptionError
-from unrolled.kernels import kernel_or_reason, prepare_short_calls
+from unrolled.kernels import (
+    WEIGHT_FORMATS,
+    WeightFormat,
+    kernel_or_reason,
+    prepare_short_calls,
+    storing_weights,
+    too_many_products,
+)
 from unrolled.layers import RecurrentLayer
 
 __all__ = ["accelerate", "accelerated", "restore"]
@@ -31,7 +39,7 @@ __all__ = ["accelerate", "accelerated", "restore"]
 Model = TypeVar("Model", bound=nn.Module)
 
 
-def accelerate(model: Model) -> tuple[Model, Report]:
+def accelerate(model: Model, *, weights: WeightFormat = "f32") -> tuple[Model, Report]:
     """Run the recurrent layers of torch inside a model on kernels, where that is faster and equal.
 
     Every `nn.RNN`, `LSTM`, `GRU`, `RNNCell`, `LSTMCell` and `GRUCell` that is the model itself or a
@@ -42,12 +50,17 @@ def accelerate(model: Model) -> tuple[Model, Report]:
 
     Args:
         model: Any module.
+        weights: How a layer in `eval()` multiplies where no gradient is wanted, as inside
+            `torch.no_grad()`: with its weights, "f32"; with each number of its matrices rounded to
+            bfloat16, "bf16"; or to one of 255 multiples of a scale that each row has, "int8". The
+            parameters stay as they are, and training and gradients read those. Called again, the
+            last format is that of all layers.
 
     Returns:
         The same model, and which layers run on kernels, which were left alone and why.
 
     Raises:
-        OptionError: `model` is not a module.
+        OptionError: `model` is not a module, or `weights` another word.
 
     Example:
         >>> import torch, unrolled
@@ -58,15 +71,16 @@ def accelerate(model: Model) -> tuple[Model, Report]:
           1: GRU(3, 4)
     """
     _check_is_module("accelerate", model)
+    _check_weights("accelerate", weights)
     report = Report()
     for names, module in _modules_of(model):
         kind = _kind_of(module)
         if kind is None:
             continue
-        reason = _reason_to_leave(module, kind)
-        if reason is None and not is_accelerated(module) and not isinstance(module, RecurrentLayer):
-            put_on_kernels(module)
-        _note(report, names, module, reason)
+        reason = _reason_to_leave(module, kind, weights)
+        if reason is None and not isinstance(module, RecurrentLayer):
+            put_on_kernels(module, weights)
+        _note(report, names, module, reason, weights)
     return model, report
 
 
@@ -83,7 +97,7 @@ def restore(model: Model) -> Model:
         OptionError: `model` is not a module.
     """
     _check_is_module("restore", model)
-    for module in model.modules():
+    for _, module in model.named_modules(remove_duplicate=False):
         if is_accelerated(module):
             take_off_kernels(module)
     return model
@@ -94,6 +108,14 @@ def _check_is_module(where: str, model: object) -> None:
         raise OptionError(
             f"{where}: model must be a torch.nn.Module, got {type(model).__name__}",
             "pass the module that holds the layers",
+        )
+
+
+def _check_weights(where: str, weights: object) -> None:
+    if weights not in WEIGHT_FORMATS:
+        raise OptionError(
+            f"{where}: weights must be f32, bf16 or int8, got {weights!r}",
+            'weights="bf16" is what most models can be given',
         )
 
 
@@ -110,13 +132,31 @@ def _modules_of(model: nn.Module) -> list[tuple[list[str], nn.Module]]:
     return list(modules.values())
 
 
-def _note(report: Report, names: list[str], module: nn.Module, reason: str | None) -> None:
+def _note(
+    report: Report,
+    names: list[str],
+    module: nn.Module,
+    reason: str | None,
+    weights: WeightFormat,
+    is_made: bool = True,
+) -> None:
     name, *others = names
     also = f"; also {', '.join(others)}" if others else ""
     if reason is None:
-        report.on_kernels[name] = f"{_described(module)}{also}"
+        stored = _stored(module, weights, is_made)
+        report.on_kernels[name] = f"{_described(module)}{also}{stored}"
     else:
         report.left_alone[name] = f"{_described(module)}{also}: {reason}"
+
+
+def _stored(module: nn.Module, weights: WeightFormat, is_made: bool) -> str:
+    """Return what is to be said of a layer's weights, the rounding error of those it has now."""
+    if weights == "f32":
+        return ""
+    if isinstance(module, RecurrentLayer):
+        return "; float32: a layer of unrolled has smaller weights in its streams"
+    error = f", {rounding_error(module, weights):.1e} from these" if is_made else ""
+    return f"; {weights} weights in inference{error}"
 
 
 def _described(module: nn.Module) -> str:
@@ -164,11 +204,15 @@ _CALLED_BY_FORWARD = (
 )
 
 
-def _reason_to_leave(module: Any, kind: type | str) -> str | None:
+def _reason_to_leave(module: Any, kind: type | str, weights: WeightFormat) -> str | None:
     """Return why a layer is left alone, None if it can be accelerated."""
     if kind is RecurrentLayer:
         return None  # it has kernels without this
-    return _reason_of_class(module, kind) or _reason_of_weights(module) or _reason_of_cell(module)
+    return (
+        _reason_of_class(module, kind)
+        or _reason_of_weights(module)
+        or _reason_of_cell(module, weights)
+    )
 
 
 def _reason_of_class(module: Any, kind: type | str) -> str | None:
@@ -205,14 +249,19 @@ def _reason_of_weights(module: Any) -> str | None:
     return None
 
 
-def _reason_of_cell(module: Any) -> str | None:
+def _reason_of_cell(module: Any, weights: WeightFormat) -> str | None:
     """Return why the cell of a layer has no kernel; where it has, that is loaded now."""
     cell = _cell_of(module)
     if cell is None:
         return "kernels do not have its nonlinearity"
-    kernel = kernel_or_reason(cell)
-    if isinstance(kernel, str):
-        return kernel
+    if problem := too_many_products(weights, module.input_size, module.hidden_size):
+        return problem
+    formats: list[WeightFormat] = ["f32"] if weights == "f32" else ["f32", weights]
+    for one in formats:
+        with storing_weights(one):
+            kernel = kernel_or_reason(cell)
+        if isinstance(kernel, str):
+            return kernel
     prepare_short_calls(cell)
     return None
 
@@ -225,7 +274,7 @@ def _cell_of(module: Any) -> Cell | None:
 
 # ---- Layers that are made inside a block ---------------------------------------------------------
 
-_report: ContextVar[Report | None] = ContextVar("report", default=None)
+_block: ContextVar[tuple[Report, WeightFormat] | None] = ContextVar("block", default=None)
 _CONSTRUCTORS = (nn.RNNBase, nn.modules.rnn.RNNCellBase)
 _lock = Lock()
 _blocks: list[Report] = []  # those that are open, in any thread
@@ -233,15 +282,21 @@ _own_inits: dict[type, Any] = {}
 
 
 @contextmanager
-def accelerated() -> Iterator[Report]:
+def accelerated(*, weights: WeightFormat = "f32") -> Iterator[Report]:
     """Accelerate every recurrent layer of torch that this thread makes inside the block.
 
     For models that are made deep inside a library. Layers of another type, on another device or on
     meta are taken, too: they run torch's code until their weights are float32 on the CPU. Layers
     that are loaded or copied whole are not made by a constructor: for them there is `accelerate`.
 
+    Args:
+        weights: How they multiply in inference, as `accelerate` has it.
+
     Yields:
         The report, to which each layer is added as it is made, by a number.
+
+    Raises:
+        OptionError: `weights` is another word.
 
     Example:
         >>> import torch, unrolled
@@ -250,8 +305,9 @@ def accelerated() -> Iterator[Report]:
         >>> report.on_kernels
         {'0': 'LSTM(3, 4)'}
     """
+    _check_weights("accelerated", weights)
     report = Report()
-    token = _report.set(report)
+    token = _block.set((report, weights))
     with _lock:
         if not _blocks:
             for cls in _CONSTRUCTORS:
@@ -261,7 +317,7 @@ def accelerated() -> Iterator[Report]:
     try:
         yield report
     finally:
-        _report.reset(token)
+        _block.reset(token)
         with _lock:
             _blocks.pop()
             if not _blocks:
@@ -273,13 +329,14 @@ def _accelerating(init: Any) -> Any:
     @wraps(init)
     def init_and_accelerate(self: nn.Module, *args: Any, **kwargs: Any) -> None:
         init(self, *args, **kwargs)
-        report, kind = _report.get(), _kind_of(self)
-        if report is None or kind is None:
+        block, kind = _block.get(), _kind_of(self)
+        if block is None or kind is None:
             return
-        reason = _reason_of_class(self, kind) or _reason_of_cell(self)
+        report, weights = block
+        reason = _reason_of_class(self, kind) or _reason_of_cell(self, weights)
         if reason is None:
-            put_on_kernels(self)
+            put_on_kernels(self, weights)
         number = len(report.on_kernels) + len(report.left_alone)
-        _note(report, [str(number)], self, reason)
+        _note(report, [str(number)], self, reason, weights, is_made=False)
 
     return init_and_accelerate

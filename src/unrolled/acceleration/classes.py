@@ -6,6 +6,7 @@ to see no difference: the new one has the name and the module of the old one and
 """
 
 from collections.abc import Callable
+from functools import partial
 from threading import Lock
 from types import FunctionType
 from typing import Any
@@ -15,11 +16,20 @@ from torch._C._dynamo.eval_frame import _FrameAction, _FrameExecStrategy, set_co
 from torch.nn.utils.parametrize import is_parametrized
 
 from unrolled.acceleration.sequences import read_sequences
+from unrolled.acceleration.smaller import forget_packed
 from unrolled.acceleration.steps import read_step
+from unrolled.kernels import WeightFormat
 
-__all__ = ["FORWARDS", "is_accelerated", "own_class", "put_on_kernels", "take_off_kernels"]
+__all__ = [
+    "FORWARDS",
+    "is_accelerated",
+    "own_class",
+    "put_on_kernels",
+    "stored_weights",
+    "take_off_kernels",
+]
 
-Run = Callable[[Any, Any, Any], Any]
+Run = Callable[..., Any]
 
 FORWARDS: dict[type, Run] = {
     nn.RNN: read_sequences,
@@ -29,7 +39,7 @@ FORWARDS: dict[type, Run] = {
     nn.LSTMCell: read_step,
     nn.GRUCell: read_step,
 }
-"""What each class of torch does by kernels: (layer, input, hx) -> its results, or None."""
+"""What each class of torch does by kernels: (layer, input, hx, weights=) -> results, or None."""
 
 
 class _AcceleratedType(type):
@@ -61,13 +71,27 @@ def is_accelerated(layer: nn.Module) -> bool:
     return isinstance(type(layer), _AcceleratedType)
 
 
-def put_on_kernels(layer: nn.Module) -> None:
-    """Accelerate a layer of one of the classes `FORWARDS`, or of a subclass."""
-    _set_class(layer, _accelerated_class(own_class(layer)))
+def stored_weights(layer: nn.Module) -> WeightFormat:
+    """Return how an accelerated layer stores its weights in inference."""
+    weights: WeightFormat = getattr(type(layer), _STORED)
+    return weights
+
+
+def put_on_kernels(layer: nn.Module, weights: WeightFormat = "f32") -> None:
+    """Accelerate a layer of one of the classes `FORWARDS`, or of a subclass.
+
+    Args:
+        layer: The layer; if it is accelerated, it is from now on with these weights.
+        weights: How it stores them in inference.
+    """
+    forget_packed(layer)
+    if not is_accelerated(layer) or stored_weights(layer) != weights:
+        _set_class(layer, _accelerated_class(own_class(layer), weights))
 
 
 def take_off_kernels(layer: nn.Module) -> None:
     """Undo `put_on_kernels`."""
+    forget_packed(layer)
     _set_class(layer, own_class(layer))
 
 
@@ -81,25 +105,28 @@ def _set_class(layer: nn.Module, cls: type) -> None:
 
 
 _OF_EVERY_CLASS = ("__dict__", "__weakref__")
+_STORED = "_stored_weights"
 _making = Lock()
 
 
-def _accelerated_class(own: type) -> type:
-    """Return the accelerated class made of a layer's own, always the same one."""
+def _accelerated_class(own: type, weights: WeightFormat) -> type:
+    """Return the accelerated class made of a layer's own, always the same one of a format."""
     with _making:
         subclasses: list[type] = type.__subclasses__(own)
         for cls in subclasses:
-            if "_accelerated_from" in vars(cls):
+            if vars(cls).get(_STORED) == weights:
                 return cls
         base: Any = next(cls for cls in own.__mro__ if cls in FORWARDS)
+        run = partial(FORWARDS[base], weights=weights)
         members = {
             "__module__": own.__module__,
             "__qualname__": own.__qualname__,
             "__doc__": own.__doc__,
             "_accelerated_from": own,
+            _STORED: weights,
             "__reduce_ex__": _reduce,
             "qconfig": _QConfig(),
-            "forward": _forward(base.forward, FORWARDS[base]),
+            "forward": _forward(base.forward, run),
         }
         made: type = _type_for(type(own))(own.__name__, (own,), members)
         return made
@@ -164,10 +191,17 @@ def _reduce(self: Any, protocol: Any) -> Any:
     cls = type(self)
     construct, arguments, *rest = own.__reduce_ex__(self, protocol)
     arguments = tuple(own if argument is cls else argument for argument in arguments)
-    return _revived, (construct, *arguments), *rest
+    weights = stored_weights(self)
+    if weights == "f32":
+        return _revived, (construct, *arguments), *rest
+    return _revived_smaller, (weights, construct, *arguments), *rest
 
 
 def _revived(construct: Any, *arguments: Any) -> Any:
+    return _revived_smaller("f32", construct, *arguments)
+
+
+def _revived_smaller(weights: WeightFormat, construct: Any, *arguments: Any) -> Any:
     layer = construct(*arguments)
-    put_on_kernels(layer)
+    put_on_kernels(layer, weights)
     return layer

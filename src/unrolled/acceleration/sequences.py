@@ -5,6 +5,7 @@ taken: `None` is returned.
 """
 
 from collections.abc import Sequence
+from contextlib import nullcontext
 from functools import lru_cache
 from operator import is_
 from typing import Any
@@ -14,8 +15,16 @@ from torch import Tensor, nn
 from torch.nn.utils.rnn import PackedSequence
 
 from unrolled.acceleration.prefer import prefers_torch_for_sequences
+from unrolled.acceleration.smaller import kept_weights
 from unrolled.cells import Cell, gru_reset_after, lstm, rnn_relu, rnn_tanh
-from unrolled.kernels import RaggedRows, ShortCalls, Weights, choose_path, may_read
+from unrolled.kernels import (
+    RaggedRows,
+    ShortCalls,
+    WeightFormat,
+    Weights,
+    choose_path,
+    may_read,
+)
 from unrolled.layers import run_stack
 
 __all__ = ["CELL_OF_MODE", "read_sequences"]
@@ -31,30 +40,35 @@ CELL_OF_MODE = {
 _KEPT = 1024  # sizes of layers
 
 
-def read_sequences(layer: Any, input: Any, hx: Any) -> Any:
+def read_sequences(layer: Any, input: Any, hx: Any, weights: WeightFormat = "f32") -> Any:
     """Return what torch's forward of a layer returns, or None where it is to do it.
 
     Args:
         layer: A torch.nn.RNN, LSTM or GRU, whose weights are read as they are now.
         input: Its input.
         hx: Its state before the first step, or None.
+        weights: How its weights are stored in inference.
     """
     if torch.compiler.is_compiling():
         return None
     cell = CELL_OF_MODE[layer.mode]
-    if prefers_torch_for_sequences(cell, layer, input):
+    directions = 1 + layer.bidirectional
+    tensors = _weights_of(layer)
+    read = (*layer._flat_weights, input, hx)  # a packed input is a tuple
+    kept = kept_weights(layer, cell, weights, layer.num_layers * directions, read)
+    if kept is None and prefers_torch_for_sequences(cell, layer, input):
         return None
-    weights = _weights_of(layer)
     dropout = layer.dropout if layer.training and layer.num_layers > 1 else 0.0
     if not dropout:
-        directions = 1 + layer.bidirectional
-        sizes = (layer.input_size, layer.hidden_size, layer.num_layers, directions)
-        calls = _short_calls(cell, *sizes, layer.bias)
-        results = calls.run(input, hx, weights, batch_first=layer.batch_first)
+        widths = (layer.input_size, layer.hidden_size)
+        sizes = (cell, *widths, layer.num_layers, directions, layer.bias)
+        calls = _short_calls(*sizes) if kept is None else kept.short_calls(sizes, _names(*sizes))
+        results = calls.run(input, hx, tensors, batch_first=layer.batch_first)
         if results is not None:
             output, *ends = results
             return output, _as_torch(ends)
-    return _long_call(layer, cell, weights, dropout, input, hx)
+    with nullcontext() if kept is None else kept.reading():
+        return _long_call(layer, cell, tensors, dropout, input, hx)
 
 
 def _weights_of(layer: Any) -> dict[str, Any]:
@@ -84,11 +98,16 @@ def _shapes(
 
 
 @lru_cache(_KEPT)
+def _names(*sizes: Any) -> tuple[str, ...]:
+    return tuple(_shapes(*sizes))
+
+
+@lru_cache(_KEPT)
 def _short_calls(
     cell: Cell, input_size: int, hidden_size: int, num_layers: int, directions: int, bias: bool
 ) -> ShortCalls:
     sizes = (cell, input_size, hidden_size, num_layers, directions, bias)
-    return ShortCalls(*sizes, tuple(_shapes(*sizes)))
+    return ShortCalls(*sizes, _names(*sizes))
 
 
 def _as_torch(states: Sequence[Tensor]) -> Any:

@@ -1,5 +1,6 @@
 """A call of an RNNCell, LSTMCell or GRUCell of torch, by a kernel: a recurrence of one step."""
 
+from contextlib import nullcontext
 from functools import lru_cache
 from typing import Any
 
@@ -7,8 +8,17 @@ import torch
 from torch import Tensor
 
 from unrolled.acceleration.prefer import prefers_torch_for_step
+from unrolled.acceleration.smaller import kept_weights
 from unrolled.cells import Cell, gru_reset_after, lstm, rnn_relu, rnn_tanh
-from unrolled.kernels import RaggedRows, ShortCalls, Weights, choose_path, may_read, recurrence
+from unrolled.kernels import (
+    RaggedRows,
+    ShortCalls,
+    WeightFormat,
+    Weights,
+    choose_path,
+    may_read,
+    recurrence,
+)
 
 __all__ = ["cell_of_step", "read_step"]
 
@@ -25,21 +35,24 @@ def cell_of_step(layer: Any) -> Cell | None:
     return {"tanh": rnn_tanh, "relu": rnn_relu}.get(layer.nonlinearity)
 
 
-def read_step(layer: Any, input: Any, hx: Any) -> Any:
+def read_step(layer: Any, input: Any, hx: Any, weights: WeightFormat = "f32") -> Any:
     """Return what torch's forward of a cell returns, or None where it is to do it.
 
     Args:
         layer: A torch.nn.RNNCell, LSTMCell or GRUCell, whose weights are read as they are now.
         input: (B, I) or (I,).
         hx: Its state before the step, or None.
+        weights: How its weights are stored in inference.
     """
     cell = None if torch.compiler.is_compiling() else cell_of_step(layer)
     if cell is None or not isinstance(input, Tensor) or input.dim() not in (1, 2):
         return None
     names = _NAMES if layer.bias else _NAMES[:2]
     own = layer._parameters
-    weights = {name: own[name] if name in own else getattr(layer, name) for name in names}
-    if prefers_torch_for_step(cell, weights["weight_ih"], weights["weight_hh"], input):
+    tensors = {name: own[name] if name in own else getattr(layer, name) for name in names}
+    kept = kept_weights(layer, cell, weights, 1, (*tensors.values(), input, hx))
+    matrices = (tensors["weight_ih"], tensors["weight_hh"])
+    if kept is None and prefers_torch_for_step(cell, *matrices, input):
         return None
     states = () if hx is None else (hx,) if len(cell.states) == 1 else hx
     if hx is not None and not (
@@ -48,18 +61,22 @@ def read_step(layer: Any, input: Any, hx: Any) -> Any:
         return None  # torch says what is wrong, also of one tensor with both
     if not all(isinstance(s, Tensor) and s.dim() == input.dim() for s in states):
         return None
-    calls = _short_calls(cell, layer.input_size, layer.hidden_size, layer.bias)
-    results = calls.run(input, hx, weights, batch_first=False)
+    sizes = (cell, layer.input_size, layer.hidden_size, 1, 1, layer.bias)
+    calls = _short_calls(*sizes) if kept is None else kept.short_calls(sizes, names, single=True)
+    results = calls.run(input, hx, tensors, batch_first=False)
     if results is None:
-        return _long_step(layer, cell, list(weights.values()), input, tuple(states))
+        with nullcontext() if kept is None else kept.reading():
+            return _long_step(layer, cell, list(tensors.values()), input, tuple(states))
     output, _, *ends = results
     return (output, *ends) if ends else output
 
 
 @lru_cache(_KEPT)
-def _short_calls(cell: Cell, input_size: int, hidden_size: int, bias: bool) -> ShortCalls:
-    names = _NAMES if bias else _NAMES[:2]
-    return ShortCalls(cell, input_size, hidden_size, 1, 1, bias, names, single=True)
+def _short_calls(
+    cell: Cell, input_size: int, hidden_size: int, num_layers: int, directions: int, bias: bool
+) -> ShortCalls:
+    sizes = (cell, input_size, hidden_size, num_layers, directions, bias)
+    return ShortCalls(*sizes, _NAMES if bias else _NAMES[:2], single=True)
 
 
 def _long_step(

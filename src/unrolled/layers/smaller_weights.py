@@ -3,12 +3,16 @@
 import torch
 
 from unrolled.errors import OptionError
-from unrolled.kernels import WEIGHT_FORMATS, WeightFormat, kernel_or_reason, storing_weights
+from unrolled.kernels import (
+    WEIGHT_FORMATS,
+    WeightFormat,
+    kernel_or_reason,
+    storing_weights,
+    too_many_products,
+)
 from unrolled.layers.recurrent_weights import RecurrentWeights
 
 __all__ = ["check_smaller_weights"]
-
-_MOST_SUMMED = 1 << 16  # products of bytes that a sum of 32 bits holds
 
 
 def check_smaller_weights(layer: RecurrentWeights, method: str, weights: WeightFormat) -> None:
@@ -36,12 +40,8 @@ def check_smaller_weights(layer: RecurrentWeights, method: str, weights: WeightF
         raise OptionError(
             f'{where}: weights="{weights}" needs a kernel, and proj_size has none', hint
         )
-    largest = max(layer.input_size, layer.hidden_size)
-    if weights == "int8" and largest > _MOST_SUMMED:
-        raise OptionError(
-            f'{where}: weights="int8" add up to {_MOST_SUMMED} products, got {largest}',
-            'use weights="bf16"',
-        )
+    if problem := too_many_products(weights, layer.input_size, layer.hidden_size):
+        raise OptionError(f"{where}: {problem}", 'use weights="bf16"')
     with storing_weights(weights):
         kernel = kernel_or_reason(layer.cell)
     if isinstance(kernel, str):

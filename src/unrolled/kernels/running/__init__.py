@@ -21,7 +21,7 @@ from unrolled.kernels.running.short_calls import ShortCalls, prepare_short_calls
 from unrolled.kernels.running.stepper import Places, Stepper, stepper_of
 from unrolled.kernels.running.vendor import TORCH_CELLS
 from unrolled.kernels.running.weight_cache import WeightCache, are_weights_cached, caching_weights
-from unrolled.kernels.running.weight_format import storing_weights
+from unrolled.kernels.running.weight_format import rounded, storing_weights, too_many_products
 from unrolled.kernels.running.writer import Writer, writer_of
 
 __all__ = [
@@ -41,8 +41,10 @@ __all__ = [
     "may_use_kernels",
     "prepare_short_calls",
     "recurrence",
+    "rounded",
     "stepper_of",
     "storing_weights",
+    "too_many_products",
     "using_path",
     "writer_of",
 ]

@@ -98,6 +98,12 @@ typedef struct {
   int64_t (*packed_floats)(const Call *);
   int64_t (*workspace_floats)(const Call *, int64_t);
   PyObject **names; /* of all weights, layer after layer, direction after direction */
+  /* NULL, or memory where weights lie packed, of each layer and direction; they are read there as long
+     as all weights are these objects, of these addresses and versions */
+  float **kept;
+  void (*pack)(ParallelFor, Call *, int64_t);
+  PyObject **weights;
+  const int64_t *addresses, *versions;
 } Plan;
 
 /* ---- Tensors --------------------------------------------------------------------------------- */
@@ -351,6 +357,17 @@ static int set_weight(const Plan *p, Call *c, long n, long input_size, PyObject 
   return ok;
 }
 
+/* Whether weight number `n` of all is the one that was packed, as it was then. */
+static int is_kept(const Plan *p, long n, PyObject *weight) {
+  DLTensor t;
+  if (weight != p->weights[n] || py.look(weight, &t) || (int64_t)t.data != p->addresses[n]) return 0;
+  PyObject *version = py.attribute(weight, py.version);
+  if (!version) return 0;
+  const int64_t number = py.as_integer(version);
+  py.decrease(version);
+  return number == p->versions[n];
+}
+
 static void run_forward(const Plan *p, Call *c) { p->forward(py.parallel_for, c); }
 static void run_backward(const Plan *p, Call *c) { p->backward(py.parallel_for, c); }
 
@@ -445,6 +462,7 @@ static PyObject *infer_with(PyObject *const *args, PyObject **weights, long *num
     c->head_size = p->head_size;
     c->reverse = p->reverse || l % D;
     c->gate_stride = p->scratch_slots * H + p->numbers;
+    c->kept = p->kept != NULL;
     for (long n = 0; n < each; n++) {
       float **place;
       PyObject *weight = py.item(args[3], p->names[l * each + n]);
@@ -452,10 +470,12 @@ static PyObject *infer_with(PyObject *const *args, PyObject **weights, long *num
       py.increase(weight);
       weights[(*num_held)++] = weight;
       if (!set_weight(p, c, n, I, weight, &place)) return NULL;
+      if (p->kept && !is_kept(p, l * each + n, weight)) return NULL;
       wanted |= differentiable && is_true(weight, py.requires_grad);
     }
     work += weight_size(p, I) * T * B;
-    floats = MAX(floats, ROUND_UP(p->packed_floats(c)) + ROUND_UP(p->workspace_floats(c, 0)));
+    const long packed = p->kept ? 0 : ROUND_UP(p->packed_floats(c));
+    floats = MAX(floats, packed + ROUND_UP(p->workspace_floats(c, 0)));
   }
   if (work > MOST_WORK || T * B * MAX(p->input_size, D * H) > MOST_FLOATS) return NULL;
   if (wanted) {
@@ -507,13 +527,14 @@ static PyObject *infer_with(PyObject *const *args, PyObject **weights, long *num
       const int last = l / D + 1 == p->num_layers;
       float *to = last && !copied ? output.data : layers[l / D % 2];
       c->x = l < D ? in_order : layers[(l / D + 1) % 2];
-      c->packed = kernels;
-      c->workspace = kernels + ROUND_UP(p->packed_floats(c));
+      c->packed = p->kept ? p->kept[l] : kernels;
+      c->workspace = p->kept ? kernels : kernels + ROUND_UP(p->packed_floats(c));
       c->states[0] = D == 1 ? to : directions + l % D * of_output;
       for (long s = 0; s < S; s++) {
         c->initial[s] = ends[s].data + l * B * H;
         if (s) c->states[s] = ends[s].data + l * B * H;
       }
+      if (c->kept) p->pack(py.parallel_for, c, 1);
       p->forward(py.parallel_for, c);
       const float *end = c->states[0] + (c->reverse ? 0 : (T - 1) * B * H);
       memcpy(ends[0].data + l * B * H, end, B * H * sizeof(float));

@@ -17,7 +17,7 @@ from unrolled.cells.surroundings import Surroundings
 from unrolled.kernels.building import KernelError, cache_folder, prebuilt_problem
 from unrolled.kernels.building.warning import warn_once
 from unrolled.kernels.capturing import EquationsError
-from unrolled.kernels.emitting import ProductFormat
+from unrolled.kernels.emitting import ProductFormat, WeightFormat
 from unrolled.kernels.memory import are_observed, are_plain, is_transformed
 from unrolled.kernels.running.kernel import Kernel
 from unrolled.kernels.running.problem import Problem
@@ -148,13 +148,15 @@ def require_kernel(cell: Cell, products: ProductFormat | None = None) -> Kernel:
     return kernel
 
 
-def ready_kernel(cell: Cell) -> Kernel | None:
+def ready_kernel(cell: Cell, weights: WeightFormat = "f32") -> Kernel | None:
     """Return the kernel of a cell if it has been made, is as its equations say, and may be used.
 
-    That of float32: for short calls, which are not for streams with weights of fewer bits.
+    Args:
+        cell: The equations.
+        weights: How it stores weights.
     """
-    known = _outcomes.get(cell)
-    if known is None or not may_use_kernels() or weight_format() != "f32":
+    known = _outcomes.get(_key(cell, weights))
+    if known is None or not may_use_kernels():
         return None
     kernel = known.kernel_or_reason
     return kernel if isinstance(kernel, Kernel) and known.surroundings.unchanged() else None

@@ -23,6 +23,7 @@ from unrolled.kernels.running.kernel import Kernel, kernel_recurrence
 from unrolled.kernels.running.library import Library
 from unrolled.kernels.running.mixed import MixedProducts
 from unrolled.kernels.running.problem import Problem, Recurrence
+from unrolled.kernels.running.weight_format import rounded
 from unrolled.kernels.weights import Weights
 
 __all__ = ["make_kernel", "prove", "rounded_weights"]
@@ -123,18 +124,9 @@ def _prove_nan(
 
 def rounded_weights(weights: Weights, to: ProductFormat) -> Weights:
     """Return weights of which a kernel that stores them as `to` says keeps every bit."""
-    if to in ("f32", "mixed"):
-        return weights
-    ih, hh = (None if w is None else _rounded(w, to) for w in weights[:2])
+    ih, hh = (None if w is None else rounded(w, to) for w in weights[:2])
     assert ih is not None
     return weights._replace(weight_ih=ih, weight_hh=hh)
-
-
-def _rounded(matrix: Tensor, to: ProductFormat) -> Tensor:
-    if to == "bf16":
-        return matrix.bfloat16().float()
-    scale = matrix.abs().amax(1, keepdim=True) / 127
-    return (matrix / scale).round() * scale
 
 
 def _problem_of(cell: Cell) -> tuple[Problem, list[Tensor]]:

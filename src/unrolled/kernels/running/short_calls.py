@@ -25,7 +25,8 @@ from unrolled.kernels.running.crossing import Crossing, is_possible, load_crossi
 from unrolled.kernels.running.kernel import Kernel, KernelPasses, kernel_recurrence
 from unrolled.kernels.running.paths import may_read, ready_kernel, require_kernel
 from unrolled.kernels.running.problem import Problem, Signature, split
-from unrolled.kernels.running.weight_cache import are_weights_cached
+from unrolled.kernels.running.weight_cache import Packed, WeightCache, are_weights_cached
+from unrolled.kernels.running.weight_format import weight_format
 
 __all__ = ["ShortCalls", "crossing_of", "prepare_short_calls"]
 
@@ -50,6 +51,7 @@ class ShortCalls:
         single: Whether a call is one step of one layer: input (B, I) or (I,), states (B, H) or
             (H,).
         heads: How many, of H / heads units each.
+        cache: Where weights lie packed, of layers in inference; None: they are read as they are.
     """
 
     def __init__(
@@ -63,8 +65,10 @@ class ShortCalls:
         names: tuple[str, ...] = (),
         single: bool = False,
         heads: int = 1,
+        cache: WeightCache | None = None,
     ) -> None:
         self._cell, self._names, self._single, self._heads = cell, names, single, heads
+        self._cache, self._num_packed = cache, 0
         self._sizes = (input_size, hidden_size, num_layers, num_directions)
         self._biased = biased
         of_direction = 4 * hidden_size * (max(input_size, 2 * hidden_size) + hidden_size // heads)
@@ -88,34 +92,61 @@ class ShortCalls:
             batch_first: The layer's.
         """
         assert self._cell is not None
-        kernel = ready_kernel(self._cell)
-        if kernel is None or (are_weights_cached() and self._num_weights > _FEW_WEIGHTS):
+        cache = self._cache
+        kernel = ready_kernel(self._cell, "f32" if cache is None else cache.weights)
+        if kernel is None:
+            return None
+        if cache is None and weight_format() != "f32":
+            return None  # of a stream, which keeps them itself
+        if cache is None and are_weights_cached() and self._num_weights > _FEW_WEIGHTS:
             return None
         plan = self._plan
-        if plan is None or plan.kernel is not kernel:
-            crossing = crossing_of(kernel)
-            if crossing is None:
+        is_new = cache is not None and cache.num_packed != self._num_packed
+        if plan is None or plan.kernel is not kernel or is_new:
+            plan = self._make_plan(kernel, parameters)
+            if plan is None:
                 return None
-            sizes, names = self._sizes, self._names
-            plan = _Plan(
-                crossing,
-                kernel,
-                *sizes,
-                self._biased,
-                names,
-                single=self._single,
-                heads=self._heads,
-            )
-            self._plan, self._parts = plan, self._parts_of(plan, crossing)
         results = plan.infer(plan.address, input, hx, parameters, batch_first)
         if results is None and _may_be_copied(input):
             input = input.contiguous()
             results = plan.infer(plan.address, input, hx, parameters, batch_first)
         if results is not True:
             return results  # type: ignore[no-any-return]  # of C
+        if cache is not None:
+            return None  # packed weights have no gradients
         x = input.transpose(0, 1).contiguous() if batch_first else input
         output, ends = self._with_gradients(x, hx, parameters)
         return (output.transpose(0, 1) if batch_first else output, *ends)
+
+    def _make_plan(self, kernel: Kernel, parameters: dict[str, Any]) -> "_Plan | None":
+        crossing = crossing_of(kernel)
+        if crossing is None:
+            return None
+        kept, cache = None, self._cache
+        if cache is not None:
+            num_packed = cache.num_packed
+            kept = self._packed_of(cache, kernel, parameters)
+            if kept is None:
+                return None
+        options: Any = {"single": self._single, "heads": self._heads, "kept": kept}
+        plan = _Plan(crossing, kernel, *self._sizes, self._biased, self._names, **options)
+        if cache is None:
+            self._parts = self._parts_of(plan, crossing)  # for gradients
+        self._plan = plan
+        if cache is not None:
+            self._num_packed = num_packed
+        return plan
+
+    def _packed_of(
+        self, cache: WeightCache, kernel: Kernel, parameters: dict[str, Any]
+    ) -> list[Packed] | None:
+        """Return the packed weights of each layer and direction, or None if some are not there."""
+        if kernel.cell.parameters:
+            return None  # a kernel does not pack vectors
+        of_each = len(self._names) // (self._sizes[2] * self._sizes[3])
+        firsts = [parameters.get(name) for name in self._names[::of_each]]
+        found = [None if w is None else cache.packed(kernel.library, w) for w in firsts]
+        return [packed for packed in found if packed] if all(found) else None
 
     def _parts_of(self, plan: "_Plan", crossing: Crossing) -> "Sequence[_Plan]":
         input_size, hidden_size, num_layers, num_directions = self._sizes
@@ -189,6 +220,7 @@ class _Description(ctypes.Structure):
         *((name, _integer) for name in ("reverse", "single", "slots", "scratch_slots", "numbers")),
         *((name, _pointer) for name in ("forward", "backward")),
         *((name, _pointer) for name in ("packed_floats", "workspace_floats", "names")),
+        *((name, _pointer) for name in ("kept", "pack", "weights", "addresses", "versions")),
     ]
 
 
@@ -209,6 +241,7 @@ class _Plan:
         reverse: bool = False,
         single: bool = False,
         heads: int = 1,
+        kept: Sequence[Packed] | None = None,
     ) -> None:
         self.kernel, self.biased, self.hidden_size = kernel, biased, hidden_size
         self.infer, self.train, self.gradients, *_ = crossing
@@ -217,6 +250,8 @@ class _Plan:
         sizes = (input_size, hidden_size, hidden_size // heads, num_layers, num_directions)
         self.names, self.reverse = names, reverse
         self._addresses = (_pointer * len(names))(*map(id, names))
+        arrays = _arrays_of(kept)
+        self._alive = (kept, arrays)
         self._description = _Description(
             *numbers,
             biased,
@@ -226,11 +261,33 @@ class _Plan:
             library.slots,
             library.scratch_slots,
             library.numbers,
-            *(library.address(name) for name in ("forward", "backward")),
+            library.address("forward"),
+            library.address("backward") if library.trains else None,
             *(library.address(f"{name}_floats") for name in ("packed", "workspace")),
             ctypes.addressof(self._addresses),
+            *_addresses_of(arrays[:1]),
+            library.address("pack"),
+            *_addresses_of(arrays[1:]),
         )
         self.address = ctypes.addressof(self._description)
+
+
+def _addresses_of(arrays: Sequence[Any]) -> list[int | None]:
+    return [None if array is None else ctypes.addressof(array) for array in arrays]
+
+
+def _arrays_of(kept: Sequence[Packed] | None) -> tuple[Any, ...]:
+    """Return where packed weights lie, and the objects, addresses and versions of the weights."""
+    if kept is None:
+        return (None,) * 4
+    weights = [id(weight) for part in kept for weight in part.weights if weight is not None]
+    marks = [mark for part in kept for mark in part.marks]
+    return (
+        (_pointer * len(kept))(*(part.packed.data_ptr() for part in kept)),
+        (_pointer * len(weights))(*weights),
+        (_integer * len(marks))(*(address for address, *_ in marks)),
+        (_integer * len(marks))(*(version for _, version, *_ in marks)),
+    )
 
 
 class _LayerPasses(KernelPasses):

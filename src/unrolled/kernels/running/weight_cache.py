@@ -14,14 +14,23 @@ from unrolled.kernels.running.library import Library
 from unrolled.kernels.running.weight_format import storing_weights
 from unrolled.kernels.weights import Weights
 
-__all__ = ["WeightCache", "are_weights_cached", "caching_weights", "mark_of", "pack_weights"]
+__all__ = [
+    "Packed",
+    "WeightCache",
+    "are_weights_cached",
+    "caching_weights",
+    "mark_of",
+    "pack_weights",
+]
 
 
 Mark = tuple[int, int, torch.Size, tuple[int, ...]]
 """Of a weight: its address, how often torch knows that it was changed, its shape and strides."""
 
 
-class _Entry(NamedTuple):
+class Packed(NamedTuple):
+    """The weights of a layer and direction, packed: of which, and as they were then."""
+
     weights: tuple[Tensor | None, ...]  # alive, so that their addresses stay their own
     marks: list[Mark]
     packed: Tensor
@@ -32,11 +41,18 @@ class WeightCache:
 
     Args:
         weights: How kernels store weights inside of such a block.
+
+    Attributes:
+        num_packed: How many times weights were given memory here.
     """
 
     def __init__(self, weights: WeightFormat = "f32") -> None:
         self.weights = weights
-        self._entries: dict[object, _Entry] = {}
+        self.num_packed = 0
+        self._entries: dict[object, Packed] = {}
+
+    def __len__(self) -> int:
+        return len(self._entries)
 
     def pack(self, library: Library, call: Call, weights: tuple[Tensor | None, ...]) -> Tensor:
         """Return the packed weights, which `call` is given; packs them if they are not here."""
@@ -47,11 +63,20 @@ class WeightCache:
         known = entry is not None and _is_of(entry, weights, marks)
         if entry is None or not known:
             packed = torch.empty(library.packed_floats(call), **FLOAT)
-            entry = _Entry(weights, marks, packed)
+            entry = Packed(weights, marks, packed)
+            self.num_packed += 1
         call.packed = entry.packed.data_ptr()
         library.pack(call, known=known)
         self._entries[key] = entry
         return entry.packed
+
+    def packed(self, library: Library, weight: Tensor) -> Packed | None:
+        """Return what is here of the weights of which `weight` is the first; None: nothing."""
+        return self._entries.get((library, id(weight)))
+
+    def clear(self) -> None:
+        """Forget all packed weights."""
+        self._entries.clear()
 
 
 _in_use: ContextVar[WeightCache | None] = ContextVar("in_use", default=None)
@@ -104,6 +129,6 @@ def _may_be_kept(weight: Tensor | None) -> bool:
     return weight is None or (type(weight) is torch.nn.Parameter and not weight.is_inference())
 
 
-def _is_of(entry: _Entry, weights: tuple[Tensor | None, ...], marks: list[Mark]) -> bool:
+def _is_of(entry: Packed, weights: tuple[Tensor | None, ...], marks: list[Mark]) -> bool:
     pairs = zip(entry.weights, weights, strict=True)
     return entry.marks == marks and all(a is b for a, b in pairs)

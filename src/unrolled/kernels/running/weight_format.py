@@ -7,11 +7,21 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
 
+from torch import Tensor
+
 from unrolled.cells import Cell
 from unrolled.errors import OptionError
-from unrolled.kernels.emitting import WeightFormat
+from unrolled.kernels.emitting import ProductFormat, WeightFormat
 
-__all__ = ["refuse_smaller_weights", "storing_weights", "weight_format"]
+__all__ = [
+    "refuse_smaller_weights",
+    "rounded",
+    "storing_weights",
+    "too_many_products",
+    "weight_format",
+]
+
+_MOST_SUMMED = 1 << 16  # products of bytes that a sum of 32 bits holds
 
 _format: ContextVar[WeightFormat] = ContextVar("weight_format", default="f32")
 
@@ -29,6 +39,24 @@ def storing_weights(weights: WeightFormat) -> Iterator[None]:
         yield
     finally:
         _format.reset(token)
+
+
+def rounded(matrix: Tensor, to: ProductFormat) -> Tensor:
+    """Return what a kernel multiplies with that stores a matrix so, in its own type."""
+    if to in ("f32", "mixed"):
+        return matrix
+    if to == "bf16":
+        return matrix.bfloat16().to(matrix.dtype)
+    scale = matrix.abs().amax(1, keepdim=True) / 127
+    return (matrix / scale.where(scale != 0, 1)).round() * scale
+
+
+def too_many_products(weights: WeightFormat, input_size: int, hidden_size: int) -> str | None:
+    """Return why sums of a layer of these sizes do not fit, in words; None if they do."""
+    largest = max(input_size, hidden_size)
+    if weights != "int8" or largest <= _MOST_SUMMED:
+        return None
+    return f'weights="int8" add up to {_MOST_SUMMED} products, got {largest}'
 
 
 def refuse_smaller_weights(cell: Cell, reason: str) -> None:

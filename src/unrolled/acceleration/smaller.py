@@ -1,0 +1,122 @@
+"""Weights of fewer bits in inference: which calls read them, and where they lie packed.
+
+A layer keeps its float32 weights, for gradients and for all that reads a `state_dict`. Beside it,
+as long as it lives, are copies of its matrices as a kernel of smaller weights reads them, which are
+made at the first call and again when torch counts a change of a weight. Nothing is an attribute of
+the layer: its copies and pickles make theirs.
+"""
+
+import warnings
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from itertools import chain
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.utils.weak import WeakIdKeyDictionary
+
+from unrolled.cells import Cell
+from unrolled.kernels import (
+    ShortCalls,
+    WeightCache,
+    WeightFormat,
+    caching_weights,
+    kernel_or_reason,
+    rounded,
+    storing_weights,
+)
+
+__all__ = ["KeptWeights", "forget_packed", "kept_weights", "rounding_error"]
+
+
+Sizes = tuple[Cell, int, int, int, int, bool]
+"""A cell; inputs, units, layers and directions; whether there are biases."""
+
+
+class KeptWeights:
+    """The packed weights of one layer.
+
+    Args:
+        weights: How they are stored.
+        parts: How many layers and directions it has.
+    """
+
+    def __init__(self, weights: WeightFormat, parts: int) -> None:
+        self.weights, self._parts = weights, parts
+        self._cache = WeightCache(weights)
+        self._sizes: Sizes | None = None
+        self._calls: ShortCalls | None = None
+
+    def short_calls(
+        self, sizes: Sizes, names: tuple[str, ...], *, single: bool = False
+    ) -> ShortCalls:
+        """Return the short calls of the layer, of what `ShortCalls` is given."""
+        if self._calls is None or sizes != self._sizes:
+            self._calls = ShortCalls(*sizes, names, single=single, cache=self._cache)
+            self._sizes = sizes
+        return self._calls
+
+    @contextmanager
+    def reading(self) -> Iterator[None]:
+        """Have kernels read these weights inside the block."""
+        if len(self._cache) > self._parts:  # weights that the layer had before
+            self._cache.clear()
+        with caching_weights(self._cache):
+            yield
+
+
+_of_layers: Any = WeakIdKeyDictionary()
+
+
+def kept_weights(
+    layer: Any, cell: Cell, weights: WeightFormat, parts: int, read: Sequence[Any]
+) -> KeptWeights | None:
+    """Return the packed weights that a call is to read; None: those of float32, as they are.
+
+    They are for inference: a layer in `eval()`, and a call without a gradient. Not one in training:
+    who computes a step again for its gradient would get another output.
+
+    Args:
+        layer: The layer.
+        cell: Its equations.
+        weights: How it stores weights in inference.
+        parts: How many layers and directions it has.
+        read: What a call reads: the weights, the input, the state or None.
+    """
+    if weights == "f32" or layer.training or _wants_gradient(read):
+        return None
+    kept = _of_layers.get(layer)
+    if kept is None:
+        with storing_weights(weights):
+            kernel = kernel_or_reason(cell)
+        if isinstance(kernel, str):  # a layer that was copied or loaded: `accelerate` asks, too
+            warnings.warn(
+                f'{type(layer).__name__}: weights="{weights}" need a kernel, so it computes with '
+                f"float32: {kernel}",
+                stacklevel=2,
+            )
+        kept = _of_layers[layer] = KeptWeights("f32" if isinstance(kernel, str) else weights, parts)
+    return None if kept.weights == "f32" else kept
+
+
+def forget_packed(layer: Any) -> None:
+    """Pack the weights of a layer again at its next call."""
+    _of_layers.pop(layer, None)
+
+
+@torch.no_grad()
+def rounding_error(layer: Any, weights: WeightFormat) -> float:
+    """Return how far a layer's matrices are from those that it computes with, relative norm."""
+    names = getattr(layer, "_flat_weights_names", ("weight_ih", "weight_hh"))
+    matrices = [w for w in (getattr(layer, name) for name in names) if w.dim() == 2]
+    total = sum(float(w.square().sum()) for w in matrices)
+    lost = sum(float((rounded(w, weights) - w).square().sum()) for w in matrices)
+    return float((lost / total) ** 0.5) if total else 0.0
+
+
+def _wants_gradient(read: Sequence[Any]) -> bool:
+    if not torch.is_grad_enabled():
+        return False
+    tensors = chain.from_iterable(t if isinstance(t, tuple | list) else (t,) for t in read)
+    return any(isinstance(tensor, Tensor) and tensor.requires_grad for tensor in tensors)
