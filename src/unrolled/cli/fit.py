@@ -90,7 +90,7 @@ def fit(prepared: Prepared) -> None:
 
 def _sample(prepared: Prepared) -> str | None:
     trainer = prepared.trainer
-    return prepared.task.sample(trainer.average, seed=trainer.progress.update)
+    return prepared.task.sample(trainer.learner.average, seed=trainer.progress.update)
 
 
 def _exit_code(received: list[int]) -> int:

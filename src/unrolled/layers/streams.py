@@ -28,8 +28,8 @@ from unrolled.layers.options import check_count
 from unrolled.layers.resets import Resets, checked_resets
 from unrolled.layers.state import SequenceLayer, State, map_state, state_tensors
 from unrolled.layers.step_inputs import StepInputs
-from unrolled.layers.stream import check_streamable
 from unrolled.layers.stream_numbers import Rows, StreamNumbers
+from unrolled.layers.streamable import check_streamable, put_out
 
 __all__ = ["Streams"]
 
@@ -236,7 +236,7 @@ class Streams:
                 missing or not one of the cell's; then nothing was read.
         """
         if inputs or self._inputs.names:
-            x = self._beside(x, inputs)
+            x = self._inputs.beside_any(x, inputs)
         return self._advance(x, rows, out, resets, None)
 
     @overload
@@ -282,13 +282,8 @@ class Streams:
         The rest is as in `step`; the outputs are laid out as `chunk`, and so are `resets`, (T, n).
         """
         if inputs or self._inputs.names:
-            chunk = self._beside(chunk, inputs)
+            chunk = self._inputs.beside_any(chunk, inputs)
         return self._advance(chunk, rows, out, resets, self._layer.batch_first)
-
-    @torch.no_grad()
-    def _beside(self, x: Any, inputs: dict[str, Any]) -> Any:
-        """Return what the methods below read: `x`, the inputs of its steps behind it."""
-        return self._inputs.beside(x if isinstance(x, Tensor) else np.asarray(x), inputs)
 
     def _advance(
         self, x: Any, rows: Any, out: Any, resets: Resets | None, batch_first: bool | None
@@ -336,13 +331,7 @@ class Streams:
             output = self._short(given, rows, None, batch_first) if marks is None else None
         if output is None:
             output, state = self._by_layer(given, slots, marks, batch_first)
-        if out is None:
-            out = output.numpy(force=True) if is_array else output
-        elif isinstance(out, Tensor):
-            with torch.no_grad():
-                out.copy_(output)
-        else:
-            out[...] = output.numpy(force=True)
+        out = put_out(output, out, as_array=is_array)
         if state is not None:
             self._write(slots, state)
         return out

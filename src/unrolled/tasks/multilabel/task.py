@@ -81,12 +81,6 @@ class MultilabelTask(ExamplesTask[SetSequence]):
         return METRICS
 
     @classmethod
-    def files(cls, data: DataOptions) -> list[Path]:
-        """Return the one to three files."""
-        files = (data.file, data.held_out_file, data.test_file)
-        return [Path(file) for file in files if file is not None]
-
-    @classmethod
     def read(cls, options: TaskOptions) -> Splits[SetSequence]:
         """Return the sequences in the parts that their file has, or in random ones.
 
