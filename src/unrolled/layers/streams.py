@@ -313,24 +313,24 @@ class Streams:
         rows = self._numbers.numbers_of(rows)
         slots = self._numbers.slots_of(rows)
         is_array = isinstance(x, np.ndarray)
-        given = tensor_of_array(x) if is_array else x
-        self._check_input(given, len(slots), batch_first)
+        tensor = tensor_of_array(x) if is_array else x
+        self._check_input(tensor, len(slots), batch_first)
         if out is not None:
-            check_out(self._where, out, (*given.shape[:-1], self._layer.output_size), given)
+            check_out(self._where, out, (*tensor.shape[:-1], self._layer.output_size), tensor)
         marks = None
         if resets is not None:
-            marks = checked_resets(self._where, resets, tuple(given.shape[:-1]), given.device)
+            marks = checked_resets(self._where, resets, tuple(tensor.shape[:-1]), tensor.device)
         output, state = None, None
-        if self._prepare is not None and given.numel():
+        if self._prepare is not None and tensor.numel():
             known = self._stepper
-            self._stepper = self._prepare(known, self._places) if may_step(given) else None
+            self._stepper = self._prepare(known, self._places) if may_step(tensor) else None
             if out is not None and marks is None:  # unless `x` and it share memory
                 output = self._short(x, rows, out, batch_first)
                 if output is not None:
                     return output
-            output = self._short(given, rows, None, batch_first) if marks is None else None
+            output = self._short(tensor, rows, None, batch_first) if marks is None else None
         if output is None:
-            output, state = self._by_layer(given, slots, marks, batch_first)
+            output, state = self._by_layer(tensor, slots, marks, batch_first)
         out = put_out(output, out, as_array=is_array)
         if state is not None:
             self._write(slots, state)
@@ -420,10 +420,10 @@ class Streams:
         """Return what a copy or a pickle holds: all but packed weights, which it packs again."""
         left_out = ("_lock", "_weight_cache", "_stepper", "_places")
         with self._lock:
-            kept = {name: v for name, v in self.__dict__.items() if name not in left_out}
-            kept["_state"] = map_state(torch.clone, self._state)
-            kept["_numbers"] = copy(self._numbers)
-        return kept
+            attributes = {name: v for name, v in self.__dict__.items() if name not in left_out}
+            attributes["_state"] = map_state(torch.clone, self._state)
+            attributes["_numbers"] = copy(self._numbers)
+        return attributes
 
     def __setstate__(self, kept: dict[str, Any]) -> None:
         self.__dict__ |= kept

@@ -200,16 +200,16 @@ async def write_on(
     if task.prompt is None:
         raise ApiError("task", 409, run=run.name)
     seed = secrets.randbelow(2**53) if seed is None else seed
-    given = services.readable(run, question.text, from_end=True)
-    prompt = given.text or task.prompt
+    readable = services.readable(run, question.text, from_end=True)
+    prompt = readable.text or task.prompt
     chosen = question.model_dump(include={"length", "temperature", "top_k", "top_p"})
     pieces = task.generate(run.model, prompt, GenerateOptions(**chosen, seed=seed))
     if question.holds:
         pieces = held_pieces(run, pieces, question.holds)
     if session.generating >= _GENERATIONS_OF_A_SESSION:
         raise ApiError("generating", 409)
-    shown = "" if given.text else prompt
-    last = {"seed": seed, "unknown": given.unknown, "left_out": given.left_out}
+    shown = "" if readable.text else prompt
+    last = {"seed": seed, "unknown": readable.unknown, "left_out": readable.left_out}
     lines = written_lines(services.workers, services.sessions, session, run, pieces, last, shown)
     return Writing(lines, session)
 
@@ -244,7 +244,7 @@ async def backtest(
         if not run.subject.backtests:
             raise ApiError("no_backtest", 409, run=run.name)
         targets, ahead = (
-            [schema.PastForecasts(**each) for each in told] for told in (run.backtest, run.ahead)
+            [schema.PastForecasts(**each) for each in past] for past in (run.backtest, run.ahead)
         )
         return schema.BacktestAnswer(version=str(run.version), targets=targets, ahead=ahead)
 

@@ -102,9 +102,9 @@ class LengthOptions(Options):
 
     def check(self) -> None:
         """Raise `OptionError` if the length is said twice."""
-        given = [name for name in _LENGTHS if getattr(self, name) is not None]
-        if len(given) > 1:
-            got = " and ".join(f"{getattr(self, name):g}" for name in given)
+        chosen = [name for name in _LENGTHS if getattr(self, name) is not None]
+        if len(chosen) > 1:
+            got = " and ".join(f"{getattr(self, name):g}" for name in chosen)
             names = f"{field('epochs')}, {field('updates')} or {field('minutes')}"
             raise OptionError(
                 f"one of {names} says how long to train, got {got}", "leave the others out"

@@ -184,7 +184,7 @@ class CaptionTask(ExamplesTask[Caption]):
             options,
             WordVocabulary.from_dict(content),
             cast(Kind, one_of(content, "kind", get_args(Kind))),
-            whole_number_of(content, "max_words", least=1, most=_MOST_WORDS),
+            whole_number_of(content, "max_words", most=_MOST_WORDS),
             numbers_of(content, "mean"),
             number_of(content, "scale", above=0),
             "short" in content and flag_of(content, "short"),
@@ -209,25 +209,25 @@ class CaptionTask(ExamplesTask[Caption]):
     def initialize(self, model: nn.Module, splits: Splits[Caption]) -> None:
         """Have the model keep the training examples."""
         if (neighbours := cast(Captioner, model).neighbours) is not None:
-            kept = self._writable(splits.training)
-            captions = [self.encoded(example) for example in kept]
-            neighbours.remember([example.content for example in kept], captions)
+            examples = self._writable(splits.training)
+            captions = [self.encoded(example) for example in examples]
+            neighbours.remember([example.content for example in examples], captions)
 
     def take_over(
         self, model: nn.Module, weights: Mapping[str, Tensor], splits: Splits[Caption]
     ) -> None:
         """Have a model begin with the network of another run, and keep the examples of this one."""
         own = model.state_dict()
-        kept = {name: own[name] for name in own if _is_of_neighbours(name)}
+        remembered = {name: own[name] for name in own if _is_of_neighbours(name)}
         learned = {name: weights[name] for name in weights if not _is_of_neighbours(name)}
-        model.load_state_dict(kept | learned)
+        model.load_state_dict(remembered | learned)
         self.initialize(model, splits)
 
     def _make_room(self, training: Sequence[Caption]) -> None:
         """Have models that are made from now on keep as many examples as there are."""
-        kept = self._writable(training) if self.options.model.neighbours else []
-        longest = max((len(self._words(example)) for example in kept), default=0)
-        self._remembered = (len(kept), longest)
+        examples = self._writable(training) if self.options.model.neighbours else []
+        longest = max((len(self._words(example)) for example in examples), default=0)
+        self._remembered = (len(examples), longest)
 
     def _writable(self, examples: Sequence[Caption]) -> list[Caption]:
         """Return the examples whose captions have no unknown word, as another run's may have."""

@@ -233,8 +233,8 @@ class ClassifyTask(ExamplesTask[Labelled]):
             labels = _labels([e for e, knows in zip(examples, known, strict=True) if knows])
             losses = self.answer.losses(scores[torch.tensor(known)], labels)
             loss = losses.double().mean().item()
-        said = self.answer.decide(scores)
-        return {"loss": loss} | self.answer.measure(said, _labels(examples))
+        answers = self.answer.decide(scores)
+        return {"loss": loss} | self.answer.measure(answers, _labels(examples))
 
     def baselines(
         self, training: Sequence[Labelled], examples: Sequence[Labelled]
@@ -245,10 +245,11 @@ class ClassifyTask(ExamplesTask[Labelled]):
         and linear regression; for pictures and recordings the nearest one, and the nearest mean of
         a class.
         """
-        said = trivial_answers(self.answer, self.encoder, training, examples, self._encode)
+        answers_by = trivial_answers(self.answer, self.encoder, training, examples, self._encode)
         names = [metric.name for metric in self.metrics if metric.name != "loss"]
         figures = {
-            name: self.answer.measure(answers, _labels(examples)) for name, answers in said.items()
+            name: self.answer.measure(answers, _labels(examples))
+            for name, answers in answers_by.items()
         }
         return {name: {key: all_[key] for key in names} for name, all_ in figures.items()}
 

@@ -226,14 +226,14 @@ def _named_parts(path: Path, names: Iterable[str]) -> dict[str, str]:
     names = list(names)
     if len(names) == 1:
         return {"": names[0]}
-    found: dict[str, str] = {}
+    name_of: dict[str, str] = {}
     for name in names:
         part = next((part for key, part in _PARTS.items() if name.lower().startswith(key)), None)
-        if part is None or part in found:
+        if part is None or part in name_of:
             message = f"{path}: which part is {name!r}? there are {', '.join(names)}"
             raise DataError(message, "parts are called train, valid and test")
-        found[part] = name
-    return found
+        name_of[part] = name
+    return name_of
 
 
 def _of_json(path: Path, options: DataOptions) -> dict[str, list[SetSequence]]:

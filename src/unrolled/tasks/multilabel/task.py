@@ -213,11 +213,11 @@ class MultilabelTask(ExamplesTask[SetSequence]):
             counts.add(scores[:-1], sets[1:])
             likely = scores[-1].sigmoid()
             order = likely.argsort(descending=True, stable=True).tolist()
-            said = likely >= options.threshold
+            is_likely = likely >= options.threshold
             yield {
                 "num_steps": len(sets),
                 "loss": counts.figures()["loss"] if len(sets) > 1 else None,
-                "next": [self.labels[label] for label in said.nonzero()[:, 0].tolist()],
+                "next": [self.labels[label] for label in is_likely.nonzero()[:, 0].tolist()],
                 "probabilities": {self.labels[id]: round(likely[id].item(), 6) for id in order},
             }
 

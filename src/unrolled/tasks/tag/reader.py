@@ -186,8 +186,8 @@ def untagged(
         yield from (sentence.words for sentence in sentences)
     elif kind == "conll":
         column = _as_conll(options).word_column
-        found = parse_conll(lines, source.name, None, column, tagged=False, tags=tags)
-        yield from (sentence.words for sentence in found)
+        parsed = parse_conll(lines, source.name, None, column, tagged=False, tags=tags)
+        yield from (sentence.words for sentence in parsed)
     else:
         for number, line in enumerate(lines, start=1):
             words = line.split()

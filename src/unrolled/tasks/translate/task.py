@@ -154,7 +154,7 @@ class TranslateTask(ExamplesTask[Pair]):
         )
         # a sentence has as many tokens as bytes at most, and half as many are added
         most = 6 * options.data.max_characters
-        max_length = whole_number_of(content, "max_length", least=1, most=most)
+        max_length = whole_number_of(content, "max_length", most=most)
         short = "short" in content and flag_of(content, "short")
         return cls(options, source, target, max_length, short, width_of(content))
 
