@@ -13,14 +13,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from unrolled.errors import ShapeError
-from unrolled.kernels import (
-    Places,
-    Stepper,
-    WeightCache,
-    WeightFormat,
-    caching_weights,
-    may_step,
-)
+from unrolled.kernels import Places, Stepper, WeightCache, WeightFormat, caching_weights, may_step
 from unrolled.layers.arguments import check_dtype, check_out, checked_states, tensor_of_array
 from unrolled.layers.intervening import reading_on
 from unrolled.layers.observing import is_observed
@@ -180,21 +173,11 @@ class Streams:
 
     @overload
     def step(
-        self,
-        x: Tensor,
-        rows: Rows | None = None,
-        *,
-        resets: Resets | None = None,
-        **inputs: Tensor,
+        self, x: Tensor, rows: Rows | None = None, *, resets: Resets | None = None, **inputs: Tensor
     ) -> Tensor: ...
     @overload
     def step(
-        self,
-        x: Array,
-        rows: Rows | None = None,
-        *,
-        resets: Resets | None = None,
-        **inputs: Array,
+        self, x: Array, rows: Rows | None = None, *, resets: Resets | None = None, **inputs: Array
     ) -> Array: ...
     @overload
     def step(

@@ -150,11 +150,7 @@ class TrainingOptions(LengthOptions):
     ] = None
     device: Device = None
     batch_size: Annotated[
-        int,
-        Option(
-            "Examples in each update, those of all processes together.",
-            within="[1, inf)",
-        ),
+        int, Option("Examples in each update, those of all processes together.", within="[1, inf)")
     ] = 32
     accumulate: Annotated[
         int,
@@ -190,8 +186,7 @@ class TrainingOptions(LengthOptions):
         ),
     ] = "float32"
     clip_norm: Annotated[
-        float | None,
-        Option("Clip gradients to this norm.", within="(0, inf)", absent="never"),
+        float | None, Option("Clip gradients to this norm.", within="(0, inf)", absent="never")
     ] = 1.0
     evaluate_every: Annotated[
         int | None,

@@ -25,11 +25,7 @@ from unrolled.training.checkpoint import (
 from unrolled.training.choice import Choice
 from unrolled.training.continuing import check_continues, log_mark_in, progress_in
 from unrolled.training.distributed import ALONE, Processes
-from unrolled.training.ending import (
-    TrainingResult,
-    diverged,
-    what_is_left,
-)
+from unrolled.training.ending import TrainingResult, diverged, what_is_left
 from unrolled.training.kept_weights import KeptWeights
 from unrolled.training.learner import Learner
 from unrolled.training.metrics_log import MetricsLog

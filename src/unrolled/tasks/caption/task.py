@@ -25,23 +25,12 @@ from unrolled.data.content import (
 from unrolled.data.media import Kind, named_media
 from unrolled.data.recordings import scale_of
 from unrolled.data.source import Source
-from unrolled.data.words import (
-    BEGIN,
-    END,
-    TEXT_VERSION,
-    UNKNOWN,
-    WordVocabulary,
-    text_version_of,
-)
+from unrolled.data.words import BEGIN, END, TEXT_VERSION, UNKNOWN, WordVocabulary, text_version_of
 from unrolled.errors import DataError, field
 from unrolled.metrics import Metric, are_short, metrics_of_texts, text_metrics
 from unrolled.networks import word_loss
 from unrolled.networks.devices import moved
-from unrolled.tasks.caption.baselines import (
-    best_constant,
-    nearest_by_features,
-    nearest_neighbours,
-)
+from unrolled.tasks.caption.baselines import best_constant, nearest_by_features, nearest_neighbours
 from unrolled.tasks.caption.captions import Caption, references_of, words_of
 from unrolled.tasks.caption.choosing import choose_weight
 from unrolled.tasks.caption.exports import CaptionerGraphs

@@ -32,12 +32,7 @@ from unrolled.tasks.classify.labels import check_classes, label_of
 from unrolled.tasks.classify.media import MediumFile, files_in, read_media, read_unlabelled_media
 from unrolled.tasks.classify.options import DataOptions
 from unrolled.tasks.classify.parts import about_parts
-from unrolled.tasks.classify.series import (
-    Series,
-    number_label,
-    read_long_table,
-    read_wide_table,
-)
+from unrolled.tasks.classify.series import Series, number_label, read_long_table, read_wide_table
 from unrolled.tasks.classify.ts_files import is_ts, read_ts_cases, read_ts_file
 from unrolled.tasks.parts import in_parts
 from unrolled.tasks.task import Splits

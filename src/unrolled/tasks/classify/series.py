@@ -21,14 +21,7 @@ from unrolled.data.tables import Row, Table, read_table
 from unrolled.errors import DataError, field
 from unrolled.tasks.classify.labels import label_of
 
-__all__ = [
-    "SCALES",
-    "Series",
-    "number_label",
-    "parse_number",
-    "read_long_table",
-    "read_wide_table",
-]
+__all__ = ["SCALES", "Series", "number_label", "parse_number", "read_long_table", "read_wide_table"]
 
 SCALES = ("training", "series", "both")
 """What the numbers of a series can be scaled by."""

@@ -26,13 +26,7 @@ from unrolled.networks.options import GenerateOptions
 from unrolled.tasks.multilabel.baselines import baseline_figures, shares_of
 from unrolled.tasks.multilabel.drawing import check_drawing, draw_sets
 from unrolled.tasks.multilabel.exports import LabelSetGraphs
-from unrolled.tasks.multilabel.lines import (
-    Steps,
-    format_set,
-    format_steps,
-    parse_line,
-    pieces_of,
-)
+from unrolled.tasks.multilabel.lines import Steps, format_set, format_steps, parse_line, pieces_of
 from unrolled.tasks.multilabel.measures import METRICS, Counts
 from unrolled.tasks.multilabel.model import LabelSetModel
 from unrolled.tasks.multilabel.options import (

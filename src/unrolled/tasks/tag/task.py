@@ -30,13 +30,7 @@ from unrolled.tasks.tag.letters import Affixes, Alphabet, without_case
 from unrolled.tasks.tag.model import Sentences, Tagger
 from unrolled.tasks.tag.options import DataOptions, ModelOptions, PredictOptions, TrainingOptions
 from unrolled.tasks.tag.page_network import page_network
-from unrolled.tasks.tag.reader import (
-    read_others,
-    read_parts,
-    tags_of,
-    unseen_tags,
-    untagged,
-)
+from unrolled.tasks.tag.reader import read_others, read_parts, tags_of, unseen_tags, untagged
 from unrolled.tasks.tag.scheme import iob2_transitions, may_follow
 from unrolled.tasks.tag.spans import entities, has_spans, score_spans
 from unrolled.tasks.tag.subject import TaggerSubject
