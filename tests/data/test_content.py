@@ -25,7 +25,7 @@ from unrolled.data.content import (
             [1, 2],
             [[1], [1, 0], [1, 2.0], [1, True]],
         ),
-        (lambda c: whole_number_of(c, "x", least=1), 3, [0, 1.5, "3", None, True]),
+        (lambda c: whole_number_of(c, "x"), 3, [0, 1.5, "3", None, True]),
         (lambda c: flag_of(c, "x"), False, [0, "false", None]),
         (lambda c: one_of(c, "x", ("a", "b")), "b", ["c", None, ["a"]]),
     ],

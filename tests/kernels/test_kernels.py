@@ -1,13 +1,11 @@
 """Compiled kernels against the reference loop, and the promise that a row's bits are its own."""
 
 import functools
-import importlib.util
 import shutil
 import subprocess
 import sys
 import time
 import warnings
-from pathlib import Path
 
 import pytest
 import torch
@@ -15,6 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import unrolled
+from support.cells import crowded, example_cell
 from support.rounding import assert_right_to_rounding
 from unrolled import cells
 from unrolled.kernels import choose_path, kernel_source, using_path
@@ -27,28 +26,9 @@ from unrolled.layers import map_state, state_tensors
 pytestmark = pytest.mark.skipif(
     not any(map(shutil.which, ("cc", "gcc", "clang"))), reason="no C compiler on the PATH"
 )
-EXAMPLES = Path(__file__).parents[2] / "examples"
 
 
-def cell_of(example):
-    spec = importlib.util.spec_from_file_location(example, EXAMPLES / f"{example}.py")
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return getattr(module, example)
-
-
-@unrolled.cell(gates="a b c", states="h m", recurrent="c b")
-def crowded(x, u, h, m, *, scale=0.5, shift=-0.2):
-    """Two states, gates of every kind, weight vectors, and many operations."""
-    f = torch.nn.functional
-    a = torch.where(x.a > 0, x.a, f.elu(x.a)) + f.softplus(u.b * scale)
-    b = torch.minimum(x.b, h + shift).abs() + f.hardsigmoid(x.c) * f.gelu(u.c)
-    m = torch.tanh(a) * 0.5 + m.clamp(-1, 1) / (1.5 + b * b)
-    h = f.silu(m) * torch.sin(x.b) + torch.sqrt(1 + m**2) - f.hardtanh(h) * torch.exp(-b)
-    return dict(h=torch.tanh(h), m=m, a=a)
-
-
-PEEPHOLE, MIN_GRU = cell_of("peephole_lstm"), cell_of("min_gru")
+PEEPHOLE, MIN_GRU = example_cell("peephole_lstm"), example_cell("min_gru")
 CELLS = {
     "rnn tanh": lambda *size, **k: unrolled.RNN(*size, **k),
     "rnn relu": lambda *size, **k: unrolled.RNN(*size, nonlinearity="relu", **k),

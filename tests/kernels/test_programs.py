@@ -8,7 +8,6 @@ UNROLLED_SANITIZE=1 (`make sanitize`) runs all cells and sizes, and builds with 
 
 import ctypes
 import functools
-import importlib.util
 import itertools
 import json
 import os
@@ -22,6 +21,7 @@ import pytest
 import torch
 
 import unrolled
+from support.cells import crowded, example_cell
 from support.rounding import Exact, assert_right_to_rounding
 from unrolled import cells
 from unrolled.cells.surroundings import Surroundings
@@ -35,26 +35,7 @@ from unrolled.kernels.running.problem import Problem
 from unrolled.kernels.running.proof import rounded_weights
 
 DRIVER = Path(__file__).with_name("driver.c")
-EXAMPLES = Path(__file__).parents[2] / "examples"
 THOROUGH = bool(os.environ.get("UNROLLED_SANITIZE"))
-
-
-def example(name):
-    spec = importlib.util.spec_from_file_location(name, EXAMPLES / f"{name}.py")
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return getattr(module, name)
-
-
-@unrolled.cell(gates="a b c", states="h m", recurrent="c b")
-def crowded(x, u, h, m, *, scale=0.5, shift=-0.2):
-    """Two states, gates of every kind, weight vectors, and many operations."""
-    f = torch.nn.functional
-    a = torch.where(x.a > 0, x.a, f.elu(x.a)) + f.softplus(u.b * scale)
-    b = torch.minimum(x.b, h + shift).abs() + f.hardsigmoid(x.c) * f.gelu(u.c)
-    m = torch.tanh(a) * 0.5 + m.clamp(-1, 1) / (1.5 + b * b)
-    h = f.silu(m) * torch.sin(x.b) + torch.sqrt(1 + m**2) - f.hardtanh(h) * torch.exp(-b)
-    return dict(h=torch.tanh(h), m=m, a=a)
 
 
 @unrolled.cell(gates="a b n m k", applied="n m k", states="h c", delays="h:4")
@@ -101,12 +82,12 @@ CELLS = [
     cells.gru_reset_before,
     crowded,
     fed,
-    example("min_gru"),
+    example_cell("min_gru"),
     cells.rnn_tanh,
     cells.rnn_relu,
     cells.gru_reset_after,
     cells.janet,
-    example("peephole_lstm"),
+    example_cell("peephole_lstm"),
     chained,
     grouped,
     normalised,

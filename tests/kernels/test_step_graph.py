@@ -9,12 +9,11 @@ import torch
 from hypothesis import Phase, given, settings
 
 import unrolled
+from support.cells import crowded, example_cell
 from support.equations import equations, random_cell
 from unrolled.cells import CELLS
 from unrolled.inspection.terms import unit_terms
 from unrolled.kernels import EquationsError, step_graph
-
-EXAMPLES = Path(__file__).parents[2] / "examples"
 
 
 def neighbour(path, name):
@@ -24,8 +23,7 @@ def neighbour(path, name):
     return getattr(module, name)
 
 
-PEEPHOLE = neighbour(EXAMPLES / "peephole_lstm.py", "peephole_lstm")
-MIN_GRU = neighbour(EXAMPLES / "min_gru.py", "min_gru")
+PEEPHOLE, MIN_GRU = example_cell("peephole_lstm"), example_cell("min_gru")
 ALL = {**CELLS, "peephole_lstm": PEEPHOLE, "min_gru": MIN_GRU}
 
 # what torch's operations do to two numbers, by Python's own arithmetic
@@ -141,7 +139,6 @@ def test_an_operation_stands_after_all_that_it_is_computed_from():
             seen.add(node.id)
 
 
-programs = neighbour(Path(__file__).with_name("test_programs.py"), "crowded")
 OPERATIONS = neighbour(Path(__file__).with_name("test_equations.py"), "OPERATIONS")
 cell_of = neighbour(Path(__file__).with_name("test_equations.py"), "cell_of")
 
@@ -155,7 +152,7 @@ def assert_numbers_are_those_of_the_equations(cell, rtol=1e-12):
 
 
 def test_a_crowded_step_has_its_numbers():
-    assert_numbers_are_those_of_the_equations(programs)
+    assert_numbers_are_those_of_the_equations(crowded)
 
 
 @pytest.mark.parametrize("name", OPERATIONS)

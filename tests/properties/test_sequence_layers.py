@@ -1,8 +1,6 @@
 """What must hold for every layer over sequences, whatever its equations. In float64, to 1e-10."""
 
-import importlib.util
 import math
-from pathlib import Path
 
 import pytest
 import torch
@@ -10,21 +8,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import unrolled
+from support.cells import example_cell
 from unrolled.kernels import using_path
 from unrolled.layers import map_state, state_tensors
 from unrolled.networks.memoryless import Conv, Dense
 
-EXAMPLES = Path(__file__).parents[2] / "examples"
-
-
-def cell_of(example):
-    spec = importlib.util.spec_from_file_location(example, EXAMPLES / f"{example}.py")
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return getattr(module, example)
-
-
-PEEPHOLE, MIN_GRU = cell_of("peephole_lstm"), cell_of("min_gru")
+PEEPHOLE, MIN_GRU = example_cell("peephole_lstm"), example_cell("min_gru")
 f64 = torch.float64
 
 LAYERS = {

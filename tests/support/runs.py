@@ -11,7 +11,7 @@ from typing import Any
 import torch
 
 from unrolled.tasks import find_task, options_of, prepare
-from unrolled.training import save_weights
+from unrolled.training import Trainer, save_weights
 
 
 def change_config(run: Path, change: Callable[[dict[str, Any]], Any]) -> None:
@@ -27,6 +27,18 @@ def without_checksums(run: Path) -> Path:
     """Have a run be read as it is; return its folder."""
     change_config(run, lambda config: None)
     return run
+
+
+def stop_at(trainer: Trainer, update: int) -> None:
+    """Have a training be asked to stop while it makes an update, counted from 0."""
+    next_loss = trainer.objective.next_loss
+
+    def stopping(model: torch.nn.Module) -> Any:
+        if trainer.progress.update == update:
+            trainer.request_stop()
+        return next_loss(model)
+
+    trainer.objective.next_loss = stopping
 
 
 def run_of(

@@ -6,7 +6,7 @@ import shutil
 import pytest
 import torch
 
-from support.runs import change_config
+from support.runs import change_config, stop_at
 from tasks.test_every_task import RUNS, SMALL, prepare_small
 from unrolled.errors import DataError, OptionError, RunError
 from unrolled.serving.runs import Runs
@@ -120,7 +120,7 @@ def test_a_run_of_before_there_was_a_choice_goes_on_as_it_began(tmp_path):
     whole = classify(tmp_path, "whole", rows=40, select="loss", updates=4)
     whole.trainer.fit()
     old = classify(tmp_path, "old", rows=40, stratify=False, select="loss", updates=4)
-    old.trainer.objective.next_loss = stopping(old.trainer, 2)
+    stop_at(old.trainer, 1)
     old.trainer.fit()
 
     def of_before(config):
@@ -139,17 +139,6 @@ def test_a_run_of_before_there_was_a_choice_goes_on_as_it_began(tmp_path):
     assert [e.content for e in again.splits.held_out] == [e.content for e in expected.held_out]
 
 
-def stopping(trainer, update):
-    next_loss = trainer.objective.next_loss
-
-    def next_loss_or_stop(model):
-        if trainer.progress.update == update - 1:
-            trainer.request_stop()
-        return next_loss(model)
-
-    return next_loss_or_stop
-
-
 def test_a_finished_run_goes_on_with_more_and_is_then_finished_again(tmp_path):
     classify(tmp_path, "run", updates=4).trainer.fit()
     shutil.copytree(tmp_path / "run", tmp_path / "killed")
@@ -163,7 +152,7 @@ def test_a_finished_run_goes_on_with_more_and_is_then_finished_again(tmp_path):
     assert (tmp_path / "run" / "results.json").exists()
     # interrupted on the way, it ends with the same bits
     stopped = resume(tmp_path / "killed", length=LengthOptions(updates=9))
-    stopped.trainer.objective.next_loss = stopping(stopped.trainer, 6)
+    stop_at(stopped.trainer, 5)
     assert stopped.trainer.fit().reason == "interrupted"
     assert resume(tmp_path / "killed").trainer.fit().reason == "finished"
     for one, other in zip(
@@ -189,7 +178,7 @@ def test_a_stop_before_the_first_evaluation_keeps_what_was_learned_until_the_run
         options = {"updates": 12, "evaluate_every": 6, "learning_rate": 0.1}
         prepared = classify(tmp_path, name, min_count=2, **options)
         for stop in stops:
-            prepared.trainer.objective.next_loss = stopping(prepared.trainer, stop)
+            stop_at(prepared.trainer, stop - 1)
             assert prepared.trainer.fit().reason == "interrupted"
             yield tmp_path / name
             prepared = resume(tmp_path / name)
@@ -226,7 +215,7 @@ def test_weights_of_a_stop_are_replaced_by_the_best_where_nothing_after_it_is_be
     whole = make("whole")
     whole.trainer.fit()
     stopped = make("stopped")
-    stopped.trainer.objective.next_loss = stopping(stopped.trainer, 2)
+    stop_at(stopped.trainer, 1)
     result = stopped.trainer.fit()
     assert (result.best_figure, result.kept_update) == (0.9, 2)
     assert weights(tmp_path / "stopped") != weights(tmp_path / "whole")

@@ -5,7 +5,7 @@ import shutil
 
 import pytest
 
-from support.runs import change_config
+from support.runs import change_config, stop_at
 from unrolled.cli.main import main
 from unrolled.errors import RunError
 from unrolled.tasks import find_task, load, options_of, prepare, resume
@@ -29,14 +29,7 @@ def prepare_signs(numbers, run, **training):
 def stopped(numbers, tmp_path):
     """The folder of a run in the middle of its training."""
     trainer = prepare_signs(numbers, tmp_path / "run").trainer
-    next_loss = trainer.objective.next_loss
-
-    def interrupted(model):
-        if trainer.progress.update == 11:
-            trainer.request_stop()
-        return next_loss(model)
-
-    trainer.objective.next_loss = interrupted
+    stop_at(trainer, 11)
     assert trainer.fit().reason == "interrupted"
     return tmp_path / "run"
 

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 import torch
 
-from support.runs import change_config, without_checksums
+from support.runs import change_config, stop_at, without_checksums
 from unrolled import cells
 from unrolled.errors import OptionError, RunError
 from unrolled.tasks import Prepared, find_task, load, options_of, prepare, resume
@@ -151,14 +151,7 @@ def test_an_interrupted_run_ends_with_the_bits_of_one_that_was_not(task, file, m
     whole = prepared(task, tmp_path, f"{file}:leaky", "whole")
     whole.trainer.fit()
     parted = prepared(task, tmp_path, f"{file}:leaky", "parted")
-    next_loss = parted.trainer.objective.next_loss
-
-    def stopping(model):
-        if parted.trainer.progress.update == 2:
-            parted.trainer.request_stop()
-        return next_loss(model)
-
-    parted.trainer.objective.next_loss = stopping
+    stop_at(parted.trainer, 2)
     assert parted.trainer.fit().reason == "interrupted"
     file.unlink()
     as_in_another_process(marker)

@@ -4,7 +4,7 @@ import shlex
 import pytest
 import torch
 
-from support.runs import change_config, without_checksums
+from support.runs import change_config, stop_at, without_checksums
 from unrolled.cli.main import main
 from unrolled.errors import OptionError, RunError
 from unrolled.tasks import TASKS, find_task, load, options_of, prepare, resume
@@ -62,14 +62,7 @@ def test_an_interrupted_run_ends_as_one_that_was_not(numbers, tmp_path):
     whole = prepare_signs(numbers, tmp_path / "whole")
     whole.trainer.fit()
     parted = prepare_signs(numbers, tmp_path / "parted")
-    next_loss = parted.trainer.objective.next_loss
-
-    def interrupted(model):
-        if parted.trainer.progress.update == 12:  # in the middle of the second pass
-            parted.trainer.request_stop()
-        return next_loss(model)
-
-    parted.trainer.objective.next_loss = interrupted
+    stop_at(parted.trainer, 12)  # in the middle of the second pass
     assert parted.trainer.fit().reason == "interrupted"
     torch.rand(7)  # the state of the generators is the run's own
     resumed = resume(tmp_path / "parted")

@@ -146,7 +146,7 @@ def test_the_best_weights_are_kept(run):
         def on_evaluation(self, metrics, improved):
             super().on_evaluation(metrics, improved)
             seen[metrics["update"]] = {
-                k: v.clone() for k, v in trainer.average.state_dict().items()
+                k: v.clone() for k, v in trainer.learner.average.state_dict().items()
             }
 
     reporter = Copies()
@@ -596,7 +596,8 @@ def test_the_gradient_is_clipped_by_its_norm(run, clip_norm):
 
 def test_weight_decay_is_for_matrices(run):
     trainer = make_trainer(run, weight_decay=0.3)
-    decay = {p: g["weight_decay"] for g in trainer.optimizer.param_groups for p in g["params"]}
+    groups = trainer.learner.optimizer.param_groups
+    decay = {p: group["weight_decay"] for group in groups for p in group["params"]}
     assert {parameter.dim(): decay[parameter] for parameter in trainer.model.parameters()} == {
         2: 0.3,
         1: 0.0,

@@ -128,8 +128,8 @@ def _accelerated_class(own: type, weights: WeightFormat) -> type:
             "qconfig": _QConfig(),
             "forward": _forward(base.forward, run),
         }
-        made: type = _type_for(type(own))(own.__name__, (own,), members)
-        return made
+        kind: type = _type_for(type(own))(own.__name__, (own,), members)
+        return kind
 
 
 def _type_for(own: type) -> type:
@@ -159,10 +159,10 @@ def _forward(own: FunctionType, run: Run) -> Any:
     )
     skip = _FrameAction.SKIP
     set_code_exec_strategy(code, _FrameExecStrategy(skip, skip))
-    made: Any = FunctionType(code, own.__globals__, own.__name__, (None,), forward.__closure__)
-    made.__wrapped__ = own
-    made.__module__, made.__qualname__, made.__doc__ = own.__module__, own.__qualname__, own.__doc__
-    return made
+    new: Any = FunctionType(code, own.__globals__, own.__name__, (None,), forward.__closure__)
+    new.__wrapped__ = own
+    new.__module__, new.__qualname__, new.__doc__ = own.__module__, own.__qualname__, own.__doc__
+    return new
 
 
 # ---- Quantisation --------------------------------------------------------------------------------

@@ -126,8 +126,8 @@ def measure(work: Work, settings: Settings, progress: Progress = in_silence) -> 
                 line.prepare_seconds[name] = answer["seconds"]
                 flop[name] = answer["flop"]
         times: dict[str, list[float]] = {name: [] for name in running}
-        for name, found in _turns(running, workers, settings.seconds, line, progress):
-            times[name] += found
+        for name, durations in _turns(running, workers, settings.seconds, line, progress):
+            times[name] += durations
     line.times = {name: Times.of(values) for name, values in times.items() if values}
     if peak := line.times.pop("peak", None):
         line.peak_gflops = flop["peak"] / peak.median / 1e6

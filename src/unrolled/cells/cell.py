@@ -270,10 +270,10 @@ def cell(
         >>> leaky
         <cell leaky: gates f g, states h>
     """
-    given: dict[str, object] = {"gates": gates, "states": states, "recurrent": recurrent or ""}
-    given |= {"applied": applied, "delays": delays, "inputs": inputs}
-    given |= {"feedforward": feedforward or ""}
-    for option, names in given.items():
+    names_of: dict[str, object] = {"gates": gates, "states": states, "recurrent": recurrent or ""}
+    names_of |= {"applied": applied, "delays": delays, "inputs": inputs}
+    names_of |= {"feedforward": feedforward or ""}
+    for option, names in names_of.items():
         if not isinstance(names, str):
             got = f"{option}= must be a text, got {type(names).__name__}"
             raise OptionError(f"cell: {got}", "names with spaces between them")

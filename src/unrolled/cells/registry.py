@@ -36,8 +36,8 @@ def free_key(equations: Callable[..., Any], declaration: str) -> tuple[str, Surr
     key, surroundings = f"{equations.__module__}:{equations.__qualname__}", None
     if not is_built_in(equations):
         surroundings = Surroundings(equations)
-        told = surroundings.is_complete and not surroundings.unknown
-        key = f"{key}@{surroundings.digest(declaration)}{'' if told else '~'}"
+        is_told = surroundings.is_complete and not surroundings.unknown
+        key = f"{key}@{surroundings.digest(declaration)}{'' if is_told else '~'}"
     _given[key] += 1
     return key if _given[key] == 1 else f"{key}#{_given[key]}", surroundings
 

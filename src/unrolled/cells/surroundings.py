@@ -163,8 +163,8 @@ class Surroundings:
         if attributes:
             self._guards.add_attribute(name, function, "__dict__")
         place = Names(attributes, attributes, is_users=True)
-        kept = self._kept(name, function, OF_FUNCTIONS)
-        self._lookups.append(Lookup(name, [place], elsewhere=kept))
+        elsewhere = self._kept(name, function, OF_FUNCTIONS)
+        self._lookups.append(Lookup(name, [place], elsewhere=elsewhere))
         variables = function.__code__.co_freevars
         for variable, cell in zip(variables, function.__closure__ or (), strict=True):
             if id(cell) not in self._visited:
@@ -271,8 +271,8 @@ class Surroundings:
             self._guards.add_type(name, kind)
             if not is_library_class(type(kind)):
                 places += self._places_in_class(type(kind))
-        kept = self._kept(name, kind, OF_CLASSES) if is_users else {}
-        self._lookups.append(Lookup(name, places, always, elsewhere=kept))
+        elsewhere = self._kept(name, kind, OF_CLASSES) if is_users else {}
+        self._lookups.append(Lookup(name, places, always, elsewhere=elsewhere))
 
     def _kept(
         self, name: str, holder: object, attributes: Iterable[str]

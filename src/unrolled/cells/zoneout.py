@@ -34,12 +34,12 @@ def zoned(base: Cell, states: tuple[str, ...]) -> Cell:
     taken = [name for name in (*base.arguments, *states) if name not in base.parameters]
     positional = [*dict.fromkeys(taken), *zones]
     vectors = [f"{name}={start!r}" for name, start in base.parameters.items()]
-    kept = [f'"{s}": {ZONE}{s} * {s} + (1 - {ZONE}{s}) * values["{s}"]' for s in states]
+    new_states = [f'"{s}": {ZONE}{s} * {s} + (1 - {ZONE}{s}) * values["{s}"]' for s in states]
     text = _EQUATIONS.format(
         name=base.name,
         arguments=", ".join([*positional, *(["*", *vectors] if vectors else [])]),
         given=", ".join(f"{name}={name}" for name in base.arguments),
-        kept=", ".join(kept),
+        kept=", ".join(new_states),
     )
     file = f"<zoneout of {base.key}: {' '.join(states)}>"
     linecache.cache[file] = (len(text), None, text.splitlines(keepends=True), file)
@@ -57,9 +57,9 @@ def zoned(base: Cell, states: tuple[str, ...]) -> Cell:
         admits=base.admits,
         heads=base.heads,
     )
-    made = declare(names[f"zoned_{base.name}"])
-    object.__setattr__(made, "recipe", (zoned, (base, states)))  # for pickle: it is in no module
-    return made
+    result = declare(names[f"zoned_{base.name}"])
+    object.__setattr__(result, "recipe", (zoned, (base, states)))  # for pickle: it is in no module
+    return result
 
 
 def _delays(base: Cell) -> str:

@@ -129,8 +129,8 @@ def _check(trial: "Trial") -> "TaskOptions":
     command = group.commands.get(task)
     if command is None:
         raise typer.BadParameter(f"no task {task!r}, there are {', '.join(group.commands)}")
-    given = command.make_context(f"unrolled train {task}", arguments).params
-    return TaskOptions(*task_options(task, given))
+    parameters = command.make_context(f"unrolled train {task}", arguments).params
+    return TaskOptions(*task_options(task, parameters))
 
 
 def _selected(options: "list[TaskOptions]") -> str | None:

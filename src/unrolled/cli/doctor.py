@@ -120,8 +120,8 @@ def _layers() -> dict[str, str]:
             lines[name] = "torch"
             if name == "tcn":
                 reason = network_or_reason()
-                found = f"{reason}; " if isinstance(reason, str) else "compiled (float32); else "
-                lines[name] = f"{found}torch"
+                kernels = f"{reason}; " if isinstance(reason, str) else "compiled (float32); else "
+                lines[name] = f"{kernels}torch"
             continue
         kernel = kernel_or_reason(layer.cell)
         words = "compiled from its equations (float32); else "

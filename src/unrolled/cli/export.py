@@ -137,8 +137,8 @@ def _to_wasm(run: Path, wasm: Path, weights: str, check: bool, trust_code: bool)
     stored = check_format(weights)
     check_folder(wasm, "wasm")
     model = to_wasm(_loaded(run, trust_code), wasm, weights=stored, check=check)
-    made = "the module of the built-in cells" if model.is_prebuilt else "a module compiled here"
-    say(f"{wasm / 'index.html'}: {model.num_bytes:,} bytes of weights as {stored}, {made}")
+    module = "the module of the built-in cells" if model.is_prebuilt else "a module compiled here"
+    say(f"{wasm / 'index.html'}: {model.num_bytes:,} bytes of weights as {stored}, {module}")
     if (proof := model.proof) is not None:
         _say_proof(proof, stored)
     elif check:

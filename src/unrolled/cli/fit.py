@@ -90,7 +90,7 @@ def fit(prepared: Prepared) -> None:
 
 def _sample(prepared: Prepared) -> str | None:
     trainer = prepared.trainer
-    return prepared.task.sample(trainer.average, seed=trainer.progress.update)
+    return prepared.task.sample(trainer.learner.average, seed=trainer.progress.update)
 
 
 def _exit_code(received: list[int]) -> int:
@@ -131,19 +131,19 @@ def _too_few(trainer: Trainer) -> str | None:
 def _say_how_it_ended(console: Console, result: TrainingResult, trainer: Trainer) -> None:
     elapsed = timedelta(seconds=round(result.elapsed_seconds))
     metric, top = trainer.metric, trainer.progress.top_figure
-    kept, better = "the last weights, averaged, are kept", "better"
+    sentence, better = "the last weights, averaged, are kept", "better"
     if not trainer.keeps_last and result.best_figure is not None:
         best = f"{result.best_figure:.4f} {metric.unit}".rstrip()
-        kept = f"best held-out {metric.plain_label} {best}, of update {result.kept_update:,}"
+        sentence = f"best held-out {metric.plain_label} {best}, of update {result.kept_update:,}"
         if top is not None and metric.is_better(top, result.best_figure):
-            kept = (
+            sentence = (
                 f"kept: update {result.kept_update:,}, held-out {metric.plain_label} {best}; that "
                 f"{top:.4f} is more, chance may explain, and the loss was higher"
             )
             better = "clearly better"
     updates, epochs = counted(result.update, "update"), f"{result.epoch:.2f} epochs"
     console.print(f"{result.reason} after {updates}, {epochs}, {elapsed}")
-    _print_words(console, kept)
+    _print_words(console, sentence)
     if not trainer.keeps_last and result.kept_update == 0 and result.update > 0:
         words = f"nothing was {better} than the weights before the first update: those are kept"
         _print_words(console, words)

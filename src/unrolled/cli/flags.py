@@ -105,11 +105,11 @@ def chosen(cls: type[AnyOptions], values: Mapping[str, Any]) -> AnyOptions:
         if other and values[field.name] is not None and values[other] is not None:
             message = f"{named(field.name)} is given beside {named(other)}, which decides it"
             raise OptionError(message, "leave one of the two out")
-    given = {field.name: _value(field, values[field.name]) for field in fields}
+    arguments = {field.name: _value(field, values[field.name]) for field in fields}
     unsaid = {
-        field.name for field in fields if field.option.decided_by and given[field.name] is None
+        field.name for field in fields if field.option.decided_by and arguments[field.name] is None
     }
-    return cls(**{name: value for name, value in given.items() if name not in unsaid})
+    return cls(**{name: value for name, value in arguments.items() if name not in unsaid})
 
 
 def chosen_of_any(cls: type[AnyOptions], owner: str, values: Mapping[str, Any]) -> AnyOptions:

@@ -25,18 +25,18 @@ def holds_of(texts: list[str]) -> dict[str, list[Hold]]:
     """
     holds: dict[str, list[Hold]] = {}
     for text in texts:
-        found = _FORM.fullmatch(text)
+        match = _FORM.fullmatch(text)
         try:
-            if found is None:
+            if match is None:
                 raise ValueError
-            units = None if found["units"] is None else _units(found["units"])
-            hold = Hold(float(found["to"]), units=units, steps=_steps(found["steps"]))
+            units = None if match["units"] is None else _units(match["units"])
+            hold = Hold(float(match["to"]), units=units, steps=_steps(match["steps"]))
         except ValueError:
             raise OptionError(
                 f"{field('hold')} must be NAME[:UNITS][@STEPS]=NUMBER, got {text!r}",
                 "f=1 holds a gate open, c:3,7-9=0 silences units, h@40-=0 from step 40 on",
             ) from None
-        holds.setdefault(found["name"], []).append(hold)
+        holds.setdefault(match["name"], []).append(hold)
     return holds
 
 

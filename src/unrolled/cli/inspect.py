@@ -17,7 +17,9 @@ if TYPE_CHECKING:
     from unrolled.inspection import Passage, Subject
     from unrolled.inspection.page import Page
     from unrolled.inspection.reading import Reading
+    from unrolled.inspection.report import Facts
     from unrolled.languages import Phrases
+    from unrolled.tasks import Loaded
 
 __all__ = ["inspect"]
 
@@ -70,33 +72,17 @@ def inspect(
         raise OptionError(f"{field('output')}: there is no folder {output.parent}", "make it first")
     import torch
 
-    from unrolled.cli.holds import holds_of
     from unrolled.data import Source, write_atomically
     from unrolled.errors import DataError, RunError
-    from unrolled.inspection.doing import write_attribution, write_dynamics, write_held
     from unrolled.inspection.reading import steps_to_measure
-    from unrolled.inspection.report import Facts, report
-    from unrolled.metrics import find_metric
+    from unrolled.inspection.report import report
     from unrolled.serving.living import page_of
-    from unrolled.training import loss_curves, writing
+    from unrolled.training import writing
 
-    also: list[Callable[[Page, Reading], None]] = []
-    if hold:
-        held = holds_of(hold)
-        also.append(lambda page, reading: write_held(page, reading, held, ", ".join(hold)))
-    if attribute is not None:
-        also.append(lambda page, reading: write_attribution(page, reading, attribute))
-    if dynamics:
-        also.append(write_dynamics)
+    also = _sections(hold or [], attribute, dynamics)
     loaded = load_run(run, trust_code=trust_code)
     task, options = loaded.task, loaded.task.options
-    others = {}
-    for path in beside or []:
-        other = load_run(path, trust_code=trust_code)
-        if type(other.task) is not type(task) or other.task.to_dict() != task.to_dict():
-            message = f"{path}: has other tokens or answers than {run}"
-            raise RunError(message, "compare runs on the same data")
-        others[path.name] = other.task.subject(other.model)
+    others = {path.name: _beside(path, loaded, trust_code) for path in beside or []}
     source = None if text is None else Source.text(text)
     if file is not None:
         source = Source.file(file, getattr(options.data, "encoding", "utf-8"))
@@ -116,26 +102,12 @@ def inspect(
             return ()
         return subject.passages(few)
 
-    loss = find_metric(task.metrics, "loss")
-    facts = Facts(
-        run.resolve().name,
-        facts={
-            "task": task.name,
-            "cell": options.model.kind.name,
-            "units": _units(say_in, options.model.hidden_size, options.model.num_layers),
-            "data": ", ".join(path.name for path in task.files(options.data))
-            or say_in("facts.made_data"),
-        },
-        wanted=task.steps_backward,
-        curves=loss_curves(loaded.run),
-        loss_unit=loss.unit if loss else "",
-    )
+    facts = _facts(loaded, say_in)
     with torch.random.fork_rng():
         torch.manual_seed(0)
         untrained = task.subject(task.make_model(options.model).eval())
-    subject = task.subject(loaded.model)
     written = report(
-        subject,
+        task.subject(loaded.model),
         read,
         facts,
         untrained=untrained,
@@ -152,6 +124,51 @@ def inspect(
     say(f"{output}: {len(content) / 1e6:.1f} MB, open it in a browser; {weights}", err=True)
 
 
-def _units(say_in: "Phrases", hidden_size: int, num_layers: int) -> str:
-    name = "facts.units_in_one" if num_layers == 1 else "facts.units_in_many"
-    return say_in(name, size=hidden_size, number=num_layers)
+def _sections(
+    hold: list[str], attribute: int | None, dynamics: bool
+) -> "list[Callable[[Page, Reading], None]]":
+    """Return what writes the sections that were asked for beside those of every report."""
+    from unrolled.cli.holds import holds_of
+    from unrolled.inspection.doing import write_attribution, write_dynamics, write_held
+
+    sections: list[Callable[[Page, Reading], None]] = []
+    if hold:
+        holds = holds_of(hold)
+        sections.append(lambda page, reading: write_held(page, reading, holds, ", ".join(hold)))
+    if attribute is not None:
+        sections.append(lambda page, reading: write_attribution(page, reading, attribute))
+    return [*sections, write_dynamics] if dynamics else sections
+
+
+def _beside(path: Path, loaded: "Loaded", trust_code: bool) -> "Subject":
+    """Return the subject of a run whose gradient is compared with that of `loaded`."""
+    from unrolled.errors import RunError
+
+    other, task = load_run(path, trust_code=trust_code), loaded.task
+    if type(other.task) is not type(task) or other.task.to_dict() != task.to_dict():
+        message = f"{path}: has other tokens or answers than {loaded.run.path}"
+        raise RunError(message, "compare runs on the same data")
+    return other.task.subject(other.model)
+
+
+def _facts(loaded: "Loaded", say_in: "Phrases") -> "Facts":
+    from unrolled.inspection.report import Facts
+    from unrolled.metrics import find_metric
+    from unrolled.training import loss_curves
+
+    task, data, model = loaded.task, loaded.task.options.data, loaded.task.options.model
+    units = "facts.units_in_one" if model.num_layers == 1 else "facts.units_in_many"
+    files = ", ".join(path.name for path in task.files(data))
+    loss = find_metric(task.metrics, "loss")
+    return Facts(
+        loaded.run.path.resolve().name,
+        facts={
+            "task": task.name,
+            "cell": model.kind.name,
+            "units": say_in(units, size=model.hidden_size, number=model.num_layers),
+            "data": files or say_in("facts.made_data"),
+        },
+        wanted=task.steps_backward,
+        curves=loss_curves(loaded.run),
+        loss_unit=loss.unit if loss else "",
+    )

@@ -108,8 +108,8 @@ def _let_threads_sleep(arguments: Sequence[str]) -> None:
     Beside another process that is a third less time, and on a quiet machine none more; torch has to
     be told before it is loaded. Not for the benchmark, whose peers run as torch is.
     """
-    said = {"OMP_WAIT_POLICY", "GOMP_SPINCOUNT"} & os.environ.keys()
-    if not said and arguments[:1] != ["bench"]:
+    variables = {"OMP_WAIT_POLICY", "GOMP_SPINCOUNT"} & os.environ.keys()
+    if not variables and arguments[:1] != ["bench"]:
         os.environ["GOMP_SPINCOUNT"] = "2000"
 
 

@@ -75,8 +75,8 @@ def _predict(
                 errors += [prediction["error"]] if "error" in prediction else []
                 # texts may hold line ends, tabs and control characters: as text, each input has
                 # its line; JSON has escapes of its own
-                told = prediction if as_json else visible_parts(prediction)
-                write(as_line(told) + "\n")
+                shown = prediction if as_json else visible_parts(prediction)
+                write(as_line(shown) + "\n")
     finally:
         if num_cut:
             were = f"{counted(num_cut, 'input')} {'was' if num_cut == 1 else 'were'}"

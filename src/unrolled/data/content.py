@@ -84,11 +84,9 @@ def whole_numbers_of(content: Mapping[str, Any], name: str, count: int, *, least
     return [_whole_number(name, each, least) for each in value]
 
 
-def whole_number_of(
-    content: Mapping[str, Any], name: str, *, least: int, most: int | None = None
-) -> int:
-    """Return a whole number that is not below `least`, nor above `most`."""
-    number = _whole_number(name, content[name], least)
+def whole_number_of(content: Mapping[str, Any], name: str, *, most: int | None = None) -> int:
+    """Return a whole number from 1 to `most`."""
+    number = _whole_number(name, content[name], 1)
     if most is not None and number > most:
         raise ValueError(f"{name} must be at most {most:,}, got {number:,}")
     return number

@@ -1,5 +1,6 @@
 """The options that several readers share: parts of the data, encodings, pictures and recordings."""
 
+from pathlib import Path
 from typing import Annotated, ClassVar
 
 from unrolled.errors import OptionError, field
@@ -103,6 +104,11 @@ class PartOptions(Options):
             if getattr(self, part) is not None and getattr(self, f"{part}_file") is not None:
                 both = f"{field(part)} and {field(f'{part}_file')}"
                 raise OptionError(f"{both}: a part of the data or a file, not both", "drop one")
+
+    @property
+    def part_files(self) -> list[Path]:
+        """The files of parts that have their own."""
+        return [Path(file) for file in (self.held_out_file, self.test_file) if file is not None]
 
     def fraction(self, part: str) -> float:
         """Return the fraction of the data that is the part "held_out" or "test"."""

@@ -11,7 +11,7 @@ from itertools import chain
 from pathlib import Path
 from typing import BinaryIO, Self
 
-from unrolled.data.batching import batches_that_come
+from unrolled.data.batching import Item, batches_that_come
 from unrolled.data.text import check_encoding, read_text, refuse_utf8, split_lines
 from unrolled.errors import DataError, field
 
@@ -71,6 +71,10 @@ class Source:
         """Whether somebody may wait for an answer to each line."""
         return self.path is None and self.content is None
 
+    def in_batches(self, items: Iterable[Item], batch_size: int) -> Iterator[list[Item]]:
+        """Yield what is read of this as it comes, so many at a time; where somebody waits, one."""
+        return batches_that_come(items, 1 if self.is_interactive else batch_size)
+
     def head(self, num_bytes: int) -> bytes:
         """Return the first bytes of a file, or of what was handed over.
 
@@ -117,7 +121,7 @@ class Source:
         Raises:
             DataError: As `lines`, where the first line is read.
         """
-        pieces = batches_that_come(self.lines(), 1 if self.is_interactive else _LINES_SEEN)
+        pieces = self.in_batches(self.lines(), _LINES_SEEN)
         first = next(pieces, [])
         return first, chain(first, chain.from_iterable(pieces))
 

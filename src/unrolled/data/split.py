@@ -87,8 +87,8 @@ class _Groups:
 
     def __init__(self, keys: Sequence[Hashable]) -> None:
         numbers: dict[Hashable, int] = {}
-        found = (numbers.setdefault(key, len(numbers)) for key in keys)
-        group_of = np.fromiter(found, dtype=np.int64, count=len(keys))
+        number_of_each = (numbers.setdefault(key, len(numbers)) for key in keys)
+        group_of = np.fromiter(number_of_each, dtype=np.int64, count=len(keys))
         self._indices = np.argsort(group_of, kind="stable")
         self._bounds = np.concatenate([[0], np.bincount(group_of).cumsum()])
 

@@ -129,11 +129,11 @@ def _written(
     if not batches:
         message = f"{path}: nothing that was held out has a step, so it cannot be proved"
         raise RunError(message, "train with other data held out")
-    made = [(file, graph, onnx_bytes(graph, opset)) for file, graph in parts]
-    differences = [prove_graph(whole, made[0][2], batches)]
+    written = [(file, graph, onnx_bytes(graph, opset)) for file, graph in parts]
+    differences = [prove_graph(whole, written[0][2], batches)]
     if described is not None:
-        steps = prove_steps(graphs, whole, described, [file for _, _, file in made[1:]], batches)
-        differences += [steps] * (len(made) - 1)
+        steps = prove_steps(graphs, whole, described, [file for _, _, file in written[1:]], batches)
+        differences += [steps] * (len(written) - 1)
     files = [
         OnnxFile(
             file,
@@ -142,10 +142,10 @@ def _written(
             difference.greatest,
             difference.num_rows,
         )
-        for (file, graph, _), difference in zip(made, differences, strict=True)
+        for (file, graph, _), difference in zip(written, differences, strict=True)
     ]
     _check(files)
-    for file, _, data in made:
+    for file, _, data in written:
         _write(file, data)
     if beside is not None:
         content |= {"opset": opset, "files": {each.path.name: _told(each) for each in files}}

@@ -59,12 +59,12 @@ def prove_steps(
     for inputs in batches:
         scores = _run(whole, inputs)["scores"]
         first, pairs = graphs.in_steps(inputs, scores)
-        given = start[0].run(first) if start else dict(first)
+        feeds = start[0].run(first) if start else dict(first)
         for read, expected in pairs:
-            outputs = step.run({name: (given | read)[name] for name in steps.step.inputs})
+            outputs = step.run({name: (feeds | read)[name] for name in steps.step.inputs})
             greatest = _greater(greatest, outputs["scores"], expected)
             after = {n.removesuffix(AFTER): t for n, t in outputs.items() if n.endswith(AFTER)}
-            given |= after
+            feeds |= after
         num_rows += _num_rows(inputs)
     return Difference(greatest, num_rows)
 

@@ -208,8 +208,8 @@ class _Score:
         return torch.cat(gradients)
 
     def _of(self, rows: Tensor) -> Tensor:
-        said = self._subject.said_at(self._passage, rows, self._step)
-        return said[:, self._label].double()
+        log_probabilities = self._subject.said_at(self._passage, rows, self._step)
+        return log_probabilities[:, self._label].double()
 
 
 def _at_once(x: Tensor) -> int:

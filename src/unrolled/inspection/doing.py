@@ -54,13 +54,13 @@ def write_held(
 
     def said() -> torch.Tensor:
         _, (output,) = subject.run([passage])
-        found = subject.log_probabilities(passage, output)
-        if found is None:
+        log_probabilities = subject.log_probabilities(passage, output)
+        if log_probabilities is None:
             raise OptionError(
                 "this model says nothing at a step that could change",
                 "unrolled.intervene in Python",
             )
-        return found
+        return log_probabilities
 
     free = said()
     with intervene(subject.layer, holds):
@@ -94,22 +94,22 @@ def write_attribution(page: Page, reading: Reading, step: int) -> None:
     """
     say = page.say
     passage = reading.passages[0].beginning(_STEPS)
-    found = attribute(reading.subject, passage, step=step)
-    share = float(torch.tensor(found.score).exp())
+    attribution = attribute(reading.subject, passage, step=step)
+    share = float(torch.tensor(attribution.score).exp())
     page.section(say("made_of.heading"), say("made_of.link"), say("made_of.intro"))
-    values = found.values
+    values = attribution.values
     end = int(values.nonzero().max()) + 1 if values.any() else len(values)
     page.figure(
         figures.unit_over_text(values[:end], passage.pieces[:end], language=say.language),
         say("made_of.label"),
         say(
             "made_of.caption",
-            text=escape(repr(found.text)),
+            text=escape(repr(attribution.text)),
             share=say.number(share, ".1%"),
-            step=found.step,
+            step=attribution.step,
             sum=say.number(float(values.sum()), ".3f"),
-            difference=say.number(found.score - found.baseline_score, ".3f"),
-            residual=say.number(found.residual or 0.0, ".3f"),
+            difference=say.number(attribution.score - attribution.baseline_score, ".3f"),
+            residual=say.number(attribution.residual or 0.0, ".3f"),
         ),
     )
 
@@ -124,16 +124,16 @@ def write_dynamics(page: Page, reading: Reading) -> None:
     inputs = reading.windows.features[:_ROWS].detach()
     inputs = inputs if layer.batch_first else inputs.transpose(0, 1)
     size = layer.num_layers * len(layer.cell.states) * layer.hidden_size
-    found = lyapunov_exponents(layer, inputs, count=min(_EXPONENTS, size))
+    spectrum = lyapunov_exponents(layer, inputs, count=min(_EXPONENTS, size))
     page.figure(
-        figures.lyapunov_spectrum(found, language=say.language),
+        figures.lyapunov_spectrum(spectrum, language=say.language),
         say("dynamics.exponents_label"),
         say(
             "dynamics.exponents",
-            number=len(found.exponents),
-            all=found.num_directions,
+            number=len(spectrum.exponents),
+            all=spectrum.num_directions,
             units=say.many(reading.unit),
-            largest=say.number(float(found.exponents[0]), ".3f"),
+            largest=say.number(float(spectrum.exponents[0]), ".3f"),
         ),
     )
     if size > _LARGEST_MAP:

@@ -152,8 +152,8 @@ class _Writer:
         texts: dict[str, str] = {}
         for node in self.graph.nodes:
             sources = [source for source in node.inputs if isinstance(source, str)]
-            given = node.operation in _LEAVES and node.operation != "vector"
-            if not given and all(source in texts for source in sources):
+            is_given = node.operation in _LEAVES and node.operation != "vector"
+            if not is_given and all(source in texts for source in sources):
                 text = self._text(node, self.symbols.get)
                 texts[node.id] = self.symbols.get(node.id) or text
         return texts
@@ -239,9 +239,9 @@ class _Writer:
     def _equation(self, node: StepNode) -> Equation:
         formula = f"{self.symbols[node.id]} = {self._text(node, self.symbols.get)}"
         kind = self.results[node.id]
-        kept = added = None
+        share_kept = added = None
         if kind in ("state", "output") and node.operation == "add" and len(node.inputs) == 2:
-            kept, added = self._kept_and_added(node)
+            share_kept, added = self._kept_and_added(node)
         return Equation(
             node.id,
             self.symbols[node.id],
@@ -249,7 +249,7 @@ class _Writer:
             formula,
             self._terms(node),
             self._kept_by(node.id) if kind == "keep" else None,
-            kept,
+            share_kept,
             added,
         )
 

@@ -63,8 +63,8 @@ def write_reach(
     both_ways = say("reach.direction") * _reads_both_ways(reading)
     page.section(say("reach.heading"), say("reach.link"), intro + both_ways)
     reach, trained = measured.reach, measured.verdict
-    said = trained.say(say.language)
-    page.verdict(trained.kind, said)
+    wording = trained.say(say.language)
+    page.verdict(trained.kind, wording)
     state, layer = trained.state, trained.layer
     curves = {say("reach.trained"): reach}
     grew = ""
@@ -86,7 +86,7 @@ def write_reach(
             unit=unit,
             language=say.language,
         ),
-        say("reach.label", sentence=said.sentence),
+        say("reach.label", sentence=wording.sentence),
         say(
             "reach.caption",
             state=escape(say.of("reach.states", state, state=state)),

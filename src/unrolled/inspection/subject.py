@@ -195,8 +195,8 @@ class Subject(ABC):
         passage = passage.beginning(rows.shape[1])
         if self.by_step:  # of no other step: a word in 10,000 takes as many numbers
             outputs, step = outputs[:, step : step + 1], 0
-        said = (self.log_probabilities(passage, output) for output in outputs)
-        return torch.stack([cast(Tensor, each)[step] for each in said])
+        log_probabilities = (self.log_probabilities(passage, output) for output in outputs)
+        return torch.stack([cast(Tensor, each)[step] for each in log_probabilities])
 
     def loss(self, following: Tensor | None) -> Callable[[Tensor], Tensor] | None:
         """Return the cross-entropy of what is said for outputs of the layer, summed over rows.

@@ -152,7 +152,7 @@ class _HeldEquations:
         places: Mapping[str, "_Place"],
     ) -> dict[str, Any] | None:
         """Return the values of a step; None if those held are not those returned by the names."""
-        given: Mapping[str, Any] = named
+        arguments: Mapping[str, Any] = named
         at: dict[_Call, Callable[[Tensor, bool], Tensor]] = {}
         results: dict[str, Tensor] = {}
 
@@ -166,9 +166,9 @@ class _HeldEquations:
             if isinstance(place, _Call):
                 at[place] = partial(hold, name)
             elif place is not None:
-                given = place.replaced(given, hold(name, place.value(given)))
+                arguments = place.replaced(arguments, hold(name, place.value(arguments)))
         with _Calls(at):
-            values = dict(self._cell.equations(**given))
+            values = dict(self._cell.equations(**arguments))
         for name, place in places.items():
             if place is None:
                 values[name] = hold(name, values[name])
@@ -185,9 +185,9 @@ class _HeldEquations:
         places: dict[str, _Place] = {}
         for name in self._names:
             value, where = values[name], f"cell {self._cell.name}: '{name}' cannot be held"
-            found: list[_Place] = [each for each, gave in calls.results.items() if gave is value]
-            found = found or [leaf for leaf in _leaves(named) if leaf.value(named) is value]
-            if not found:
+            matches: list[_Place] = [each for each, gave in calls.results.items() if gave is value]
+            matches = matches or [leaf for leaf in _leaves(named) if leaf.value(named) is value]
+            if not matches:
                 raise OptionError(
                     f"{where}: no call of torch that can be followed gives it",
                     "compute it by operations of torch, without an autograd.Function",
@@ -200,7 +200,7 @@ class _HeldEquations:
                 )
             # the last call, which may have changed it in place; a state that is handed on as it was
             # before the step is held when it is handed on
-            place = found[-1]
+            place = matches[-1]
             places[name] = None if is_state and isinstance(place, _Leaf) else place
         return places
 
@@ -266,11 +266,11 @@ class _Calls(TorchFunctionMode):
         if self._replaced:
             if number not in self._numbers:
                 return result
-            given = {id(leaf) for leaf in tree_leaves((args, kwargs))}
+            argument_ids = {id(leaf) for leaf in tree_leaves((args, kwargs))}
             leaves, shape = tree_flatten(result)
             for index, leaf in enumerate(leaves):
                 if (hold := self._replaced.get(_Call(number, index))) is not None:
-                    leaves[index] = hold(leaf, id(leaf) in given)  # what is changed in place
+                    leaves[index] = hold(leaf, id(leaf) in argument_ids)  # what is changed in place
             return tree_unflatten(leaves, shape)
         self.read |= {id(leaf) for leaf in tree_leaves((args, kwargs))}
         leaves = tree_leaves(result)

@@ -67,15 +67,15 @@ def reference_recurrence(
         beside = {name: part[starts[t] : starts[t + 1]] for name, part in inputs.items()}
         named = dict(zip(cell.states, before, strict=True))
         terms = recurrent(before[0])
-        given = [*at_t.values(), *named.values(), *parameters.values(), *beside.values()]
-        given += [term for term in terms.values() if isinstance(term, Tensor)]
-        versions = _versions(given)
-        watch = None if cell in _watched else _change_watch(cell, given)
+        arguments = [*at_t.values(), *named.values(), *parameters.values(), *beside.values()]
+        arguments += [term for term in terms.values() if isinstance(term, Tensor)]
+        versions = _versions(arguments)
+        watch = None if cell in _watched else _change_watch(cell, arguments)
         with watch or nullcontext():
             values = cell(at_t, terms, named, parameters, beside)
         if watch:
             _watched.add(cell)
-        if versions != _versions(given):
+        if versions != _versions(arguments):
             where = f"cell {cell.name}: an operation"
             raise OptionError(f"{where} changes what the equations are given", CHANGE_HINT)
         if on_step is not None:

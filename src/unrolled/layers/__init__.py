@@ -32,7 +32,8 @@ from unrolled.layers.state import (
     state_tensors,
 )
 from unrolled.layers.step_inputs import StepInputs
-from unrolled.layers.stream import Stream, row_mask
+from unrolled.layers.stream import Stream
+from unrolled.layers.streamable import row_mask
 from unrolled.layers.streams import Streams
 from unrolled.layers.tcn import TCN, ResidualBlock
 from unrolled.layers.writing import make_writer, written_weights

@@ -171,8 +171,8 @@ def decay(
     if not 0 < low <= high < 1:
         raise OptionError(f"decay: 0 < low <= high < 1 is wanted, got {low} and {high}")
     for suffix in layer.suffixes:
-        kept = _draw(layer, generator) * (high - low) + low
-        _set_vector(layer, suffix, "Lambda", torch.logit(kept ** (1 / 8)))
+        decays = _draw(layer, generator) * (high - low) + low
+        _set_vector(layer, suffix, "Lambda", torch.logit(decays ** (1 / 8)))
 
 
 def _check_vectors(where: str, layer: RecurrentLayer, *names: str) -> None:
@@ -234,8 +234,8 @@ def _keeps_the_rest(cell: Cell, value: float) -> bool:
     carried = after[cell.carrier]
     if not carried.requires_grad:
         return False
-    (kept,) = torch.autograd.grad(carried, states[cell.carrier], materialize_grads=True)
-    return math.isclose(float(kept), 1 / (1 + math.exp(value)), abs_tol=1e-6)
+    (slope,) = torch.autograd.grad(carried, states[cell.carrier], materialize_grads=True)
+    return math.isclose(float(slope), 1 / (1 + math.exp(value)), abs_tol=1e-6)
 
 
 def _keep_gate(where: str, layer: RecurrentLayer) -> tuple[str, float]:

@@ -72,6 +72,11 @@ class StepInputs:
         shape = (*x.shape[:-1], self._hidden_size)
         return torch.cat([x, *(value.expand(shape) for value in values)], dim=-1)
 
+    def beside_any(self, x: Any, given: Mapping[str, Any]) -> Any:
+        """Return as `beside`, without a gradient, where x may be all that numpy takes."""
+        with torch.no_grad():
+            return self.beside(x if isinstance(x, Tensor) else np.asarray(x), given)
+
     def apart(self, rows: Tensor) -> tuple[Tensor, dict[str, Tensor]]:
         """Return x and the inputs by name, (..., H) each, of what `beside` returned."""
         if not self.names:

@@ -9,8 +9,7 @@ from typing import Any, TypeVar, overload
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from torch import Tensor, nn
-from torch.nn.modules.dropout import _DropoutNd
+from torch import Tensor
 
 from unrolled.errors import OptionError, ShapeError
 from unrolled.kernels import (
@@ -32,8 +31,9 @@ from unrolled.layers.options import check_count
 from unrolled.layers.resets import Resets, checked_resets, time_first_resets
 from unrolled.layers.state import SequenceLayer, State, map_state, state_tensors
 from unrolled.layers.step_inputs import StepInputs
+from unrolled.layers.streamable import check_streamable, put_out, row_mask
 
-__all__ = ["Stream", "check_streamable", "row_mask"]
+__all__ = ["Stream"]
 
 Array = NDArray[np.float32]
 _Out = TypeVar("_Out", Tensor, Array)
@@ -153,16 +153,11 @@ class Stream:
             OptionError: An input of the steps is missing, or is not one of the cell's.
         """
         if inputs or self._inputs.names:
-            chunk = self._beside(chunk, inputs)
+            chunk = self._inputs.beside_any(chunk, inputs)
         if resets is not None:
             return self._long(chunk, out, partial(self._push_tensor, resets=resets))
         output = self._advance(chunk, out) if getattr(chunk, "ndim", 0) == 3 else None
         return self._long(chunk, out, self._push_tensor) if output is None else output
-
-    @torch.no_grad()
-    def _beside(self, x: Any, inputs: dict[str, Any]) -> Any:
-        """Return what the methods below read: `x`, the inputs of its steps behind it."""
-        return self._inputs.beside(x if isinstance(x, Tensor) else np.asarray(x), inputs)
 
     def _advance(self, chunk: Any, out: Any) -> Any:
         """Read a chunk in one crossing, or return None where that is not to be had."""
@@ -267,7 +262,7 @@ class Stream:
             OptionError: An input of the step is missing, or is not one of the cell's.
         """
         if inputs or self._inputs.names:
-            x = self._beside(x, inputs)
+            x = self._inputs.beside_any(x, inputs)
         if resets is not None and bool((anew := self._rows_of(resets, x)).any()):
             return self._step_anew(x, out, anew)
         if self._state is None and self._stepper is not None and self._parameters is not None:
@@ -354,14 +349,7 @@ class Stream:
         if out is not None:
             where = f"{type(self._layer).__name__}.stream"
             check_out(where, out, (*x.shape[:-1], self._layer.output_size), x)
-        output = read(x)
-        if out is None:
-            return output.numpy(force=True) if is_array else output
-        if isinstance(out, Tensor):
-            with torch.no_grad():
-                return out.copy_(output)
-        out[...] = output.numpy(force=True)
-        return out
+        return put_out(read(x), out, as_array=is_array)
 
     def _step_of_tensor(self, x: Tensor) -> Tensor:
         if x.dim() != 2:
@@ -409,50 +397,6 @@ class Stream:
             return torch.where(restart.to(part.device)[:, None], next(starts), part)
 
         self.state = map_state(begin, self.state)
-
-
-def row_mask(where: str, rows: Tensor | Sequence[int], batch_size: int) -> Tensor:
-    """Return `rows` (indices, or a boolean mask) as a boolean mask, (B,).
-
-    Raises:
-        ShapeError: There are no such rows, or it could mean others.
-    """
-    index, problem = torch.as_tensor(rows).cpu(), ""
-    if not index.numel():
-        index = index.long()
-    elif index.dtype == torch.bool:
-        index = index.nonzero()[:, 0] if index.shape == (batch_size,) else index
-    if index.dim() != 1 or index.dtype in (torch.bool, torch.uint8) or index.is_floating_point():
-        problem = f"got {index.dtype} {tuple(index.shape)}"
-    elif len(set(index.tolist())) < len(index):
-        problem = "a row is named twice"
-    elif len(index) and not -batch_size <= index.min() <= index.max() < batch_size:
-        problem = f"got {index.tolist()}"
-    if problem:
-        raise ShapeError(
-            f"{where}: cannot reset rows of a batch of {batch_size}: {problem}",
-            "give the numbers of the rows, or a mask (B,) of dtype bool",
-        )
-    mask = torch.zeros(batch_size, dtype=torch.bool)
-    mask[index] = True
-    return mask
-
-
-def check_streamable(where: str, layer: SequenceLayer) -> None:
-    """Raise `OptionError` for a layer that reads backwards too, or would drop units at random."""
-    if getattr(layer, "bidirectional", False):
-        raise OptionError(
-            f"{where}: a bidirectional layer needs the end of the sequence first",
-            "use bidirectional=False to stream",
-        )
-    parts = layer.modules() if isinstance(layer, nn.Module) else [layer]
-    if any(part.training and _dropout_of(part) for part in parts):
-        raise OptionError(f"{where}: the layer is in training mode", "call layer.eval() first")
-
-
-def _dropout_of(part: Any) -> float:
-    rate = part.p if isinstance(part, _DropoutNd) else getattr(part, "dropout", 0.0)
-    return rate if isinstance(rate, (int, float)) else 0.0  # a layer may have a module of this name
 
 
 def _are_alike(states: Sequence[Tensor], others: Sequence[Tensor]) -> bool:

@@ -107,8 +107,8 @@ class StreamNumbers:
         Raises:
             OptionError: They are no numbers.
         """
-        given = rows.cpu().numpy() if isinstance(rows, Tensor) else rows
-        numbers = np.atleast_1d(np.asarray(given))
+        values = rows.cpu().numpy() if isinstance(rows, Tensor) else rows
+        numbers = np.atleast_1d(np.asarray(values))
         if not numbers.size:
             numbers = numbers.astype(np.int64)
         if numbers.ndim != 1 or numbers.dtype.kind not in "iu":
@@ -142,11 +142,11 @@ class StreamNumbers:
 
     def __getstate__(self) -> dict[str, Any]:
         """Return what a copy or a pickle holds, which shares nothing with this one."""
-        kept = {name: v for name, v in self.__dict__.items() if name not in ("_numbers", "_all")}
-        kept["by_slot"] = self.by_slot.clone()
+        state = {name: v for name, v in self.__dict__.items() if name not in ("_numbers", "_all")}
+        state["by_slot"] = self.by_slot.clone()
         for name in ("_next", "_free", "_joined"):
-            kept[name] = kept[name].copy()
-        return kept
+            state[name] = state[name].copy()
+        return state
 
     def __setstate__(self, kept: dict[str, Any]) -> None:
         self.__dict__ |= kept

@@ -13,14 +13,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from unrolled.errors import ShapeError
-from unrolled.kernels import (
-    Places,
-    Stepper,
-    WeightCache,
-    WeightFormat,
-    caching_weights,
-    may_step,
-)
+from unrolled.kernels import Places, Stepper, WeightCache, WeightFormat, caching_weights, may_step
 from unrolled.layers.arguments import check_dtype, check_out, checked_states, tensor_of_array
 from unrolled.layers.intervening import reading_on
 from unrolled.layers.observing import is_observed
@@ -28,8 +21,8 @@ from unrolled.layers.options import check_count
 from unrolled.layers.resets import Resets, checked_resets
 from unrolled.layers.state import SequenceLayer, State, map_state, state_tensors
 from unrolled.layers.step_inputs import StepInputs
-from unrolled.layers.stream import check_streamable
 from unrolled.layers.stream_numbers import Rows, StreamNumbers
+from unrolled.layers.streamable import check_streamable, put_out
 
 __all__ = ["Streams"]
 
@@ -180,21 +173,11 @@ class Streams:
 
     @overload
     def step(
-        self,
-        x: Tensor,
-        rows: Rows | None = None,
-        *,
-        resets: Resets | None = None,
-        **inputs: Tensor,
+        self, x: Tensor, rows: Rows | None = None, *, resets: Resets | None = None, **inputs: Tensor
     ) -> Tensor: ...
     @overload
     def step(
-        self,
-        x: Array,
-        rows: Rows | None = None,
-        *,
-        resets: Resets | None = None,
-        **inputs: Array,
+        self, x: Array, rows: Rows | None = None, *, resets: Resets | None = None, **inputs: Array
     ) -> Array: ...
     @overload
     def step(
@@ -236,7 +219,7 @@ class Streams:
                 missing or not one of the cell's; then nothing was read.
         """
         if inputs or self._inputs.names:
-            x = self._beside(x, inputs)
+            x = self._inputs.beside_any(x, inputs)
         return self._advance(x, rows, out, resets, None)
 
     @overload
@@ -282,13 +265,8 @@ class Streams:
         The rest is as in `step`; the outputs are laid out as `chunk`, and so are `resets`, (T, n).
         """
         if inputs or self._inputs.names:
-            chunk = self._beside(chunk, inputs)
+            chunk = self._inputs.beside_any(chunk, inputs)
         return self._advance(chunk, rows, out, resets, self._layer.batch_first)
-
-    @torch.no_grad()
-    def _beside(self, x: Any, inputs: dict[str, Any]) -> Any:
-        """Return what the methods below read: `x`, the inputs of its steps behind it."""
-        return self._inputs.beside(x if isinstance(x, Tensor) else np.asarray(x), inputs)
 
     def _advance(
         self, x: Any, rows: Any, out: Any, resets: Resets | None, batch_first: bool | None
@@ -318,31 +296,25 @@ class Streams:
         rows = self._numbers.numbers_of(rows)
         slots = self._numbers.slots_of(rows)
         is_array = isinstance(x, np.ndarray)
-        given = tensor_of_array(x) if is_array else x
-        self._check_input(given, len(slots), batch_first)
+        tensor = tensor_of_array(x) if is_array else x
+        self._check_input(tensor, len(slots), batch_first)
         if out is not None:
-            check_out(self._where, out, (*given.shape[:-1], self._layer.output_size), given)
+            check_out(self._where, out, (*tensor.shape[:-1], self._layer.output_size), tensor)
         marks = None
         if resets is not None:
-            marks = checked_resets(self._where, resets, tuple(given.shape[:-1]), given.device)
+            marks = checked_resets(self._where, resets, tuple(tensor.shape[:-1]), tensor.device)
         output, state = None, None
-        if self._prepare is not None and given.numel():
+        if self._prepare is not None and tensor.numel():
             known = self._stepper
-            self._stepper = self._prepare(known, self._places) if may_step(given) else None
+            self._stepper = self._prepare(known, self._places) if may_step(tensor) else None
             if out is not None and marks is None:  # unless `x` and it share memory
                 output = self._short(x, rows, out, batch_first)
                 if output is not None:
                     return output
-            output = self._short(given, rows, None, batch_first) if marks is None else None
+            output = self._short(tensor, rows, None, batch_first) if marks is None else None
         if output is None:
-            output, state = self._by_layer(given, slots, marks, batch_first)
-        if out is None:
-            out = output.numpy(force=True) if is_array else output
-        elif isinstance(out, Tensor):
-            with torch.no_grad():
-                out.copy_(output)
-        else:
-            out[...] = output.numpy(force=True)
+            output, state = self._by_layer(tensor, slots, marks, batch_first)
+        out = put_out(output, out, as_array=is_array)
         if state is not None:
             self._write(slots, state)
         return out
@@ -431,10 +403,10 @@ class Streams:
         """Return what a copy or a pickle holds: all but packed weights, which it packs again."""
         left_out = ("_lock", "_weight_cache", "_stepper", "_places")
         with self._lock:
-            kept = {name: v for name, v in self.__dict__.items() if name not in left_out}
-            kept["_state"] = map_state(torch.clone, self._state)
-            kept["_numbers"] = copy(self._numbers)
-        return kept
+            attributes = {name: v for name, v in self.__dict__.items() if name not in left_out}
+            attributes["_state"] = map_state(torch.clone, self._state)
+            attributes["_numbers"] = copy(self._numbers)
+        return attributes
 
     def __setstate__(self, kept: dict[str, Any]) -> None:
         self.__dict__ |= kept

@@ -156,8 +156,8 @@ class TCN(FiniteMemoryLayer):
             if level and observes_graph():
                 x = observe_input(self, level, x)
             own = slice(2 * level, 2 * level + 2)
-            given = past[own] if past else ()
-            block = (shapes[level : level + 1], x, lengths, given, weights[level : level + 1])
+            own_past = past[own] if past else ()
+            block = (shapes[level : level + 1], x, lengths, own_past, weights[level : level + 1])
             results = convolve_blocks(NetworkProblem(*block, keep[own]))
             if results is None:
                 return None
@@ -294,8 +294,8 @@ _HOOKS = ("_forward_hooks", "_forward_pre_hooks", "_backward_hooks", "_backward_
 
 def _has_global_hook() -> bool:
     """Whether there are hooks for the calls of all modules."""
-    found: bool = torch_module._has_any_global_hook()  # type: ignore[no-untyped-call]  # torch has no types for it
-    return found
+    has_hook: bool = torch_module._has_any_global_hook()  # type: ignore[no-untyped-call]  # torch has no types for it
+    return has_hook
 
 
 def _is_changed(module: nn.Module) -> bool:
@@ -325,12 +325,12 @@ def _what_dropout_keeps(shapes: tuple[BlockShape, ...], x: Tensor) -> tuple[Tens
     keep: list[Tensor | None] = []
     for shape in shapes:
         for _ in range(2):
-            kept = None
+            mask = None
             if shape.dropout:
                 size = (batch_size, num_steps, shape.hidden_size)
-                kept = torch.empty(size, dtype=torch.bool, device=x.device)
-                kept.bernoulli_(1 - shape.dropout)
-            keep.append(kept)
+                mask = torch.empty(size, dtype=torch.bool, device=x.device)
+                mask.bernoulli_(1 - shape.dropout)
+            keep.append(mask)
     return tuple(keep)
 
 

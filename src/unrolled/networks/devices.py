@@ -51,11 +51,11 @@ def find_device(name: str, rank: int = 0) -> torch.device:
 
 def available_devices() -> dict[str, int]:
     """Return the kinds of devices that torch has here, the CPU first, and how many of each."""
-    found = {"cpu": 1}
+    counts = {"cpu": 1}
     for kind in KINDS_OF_DEVICES:
         if kind != "cpu" and (count := _count(kind)):
-            found[kind] = count
-    return found
+            counts[kind] = count
+    return counts
 
 
 def device_of(model: nn.Module) -> torch.device:

@@ -88,8 +88,8 @@ class TokenEmbedding(nn.Module):
         """
         vectors = read_vectors(path, words)
         weight = self.table.weight
-        found = torch.stack([*vectors.rows.values()])
-        spread = found.std(correction=0) / weight.std(correction=0)
+        rows = torch.stack([*vectors.rows.values()])
+        spread = rows.std(correction=0) / weight.std(correction=0)
         weight.mul_(0.0 if self.is_frozen else spread)
         covered = 0
         for number, word in enumerate(words):

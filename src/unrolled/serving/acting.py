@@ -38,14 +38,14 @@ def held_answer(
         raise ApiError("nothing_read")
     position = position_in(reading, question.position)
     holds = _holds(run, question.holds)
-    said = subject.log_probabilities(reading.passage, reading.output)
+    log_probabilities = subject.log_probabilities(reading.passage, reading.output)
     # a hold of steps behind the text is no mistake here: on the page the text is written meanwhile
     with intervene(subject.recurrent, holds), reading_on({}, len(reading.pieces)):
         held = read(subject, reading.source)
         with_holds = subject.log_probabilities(held.passage, held.output)
     changed = None
-    if said is not None and with_holds is not None:
-        changed = floats((said.exp() - with_holds.exp()).abs().amax(1))
+    if log_probabilities is not None and with_holds is not None:
+        changed = floats((log_probabilities.exp() - with_holds.exp()).abs().amax(1))
     return schema.HoldAnswer(
         version=str(run.version),
         position=position,
@@ -132,7 +132,7 @@ def attribution_answer(
         passage = passage.beginning(position - first + 2)  # and what came
     if len(passage) > _MOST_EXPLAINED + 1:
         raise ApiError("many_steps", most=_MOST_EXPLAINED, got=len(passage))
-    found = attribute(
+    attribution = attribute(
         run.subject,
         passage,
         step=position - first,
@@ -142,9 +142,9 @@ def attribution_answer(
     return schema.AttributionAnswer(
         version=str(run.version),
         position=position,
-        text=found.text,
-        probability=round(float(torch.tensor(found.score).exp()), 7),
+        text=attribution.text,
+        probability=round(float(torch.tensor(attribution.score).exp()), 7),
         first=first,
-        values=floats(found.values),
-        residual=found.residual,
+        values=floats(attribution.values),
+        residual=attribution.residual,
     )

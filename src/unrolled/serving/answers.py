@@ -133,7 +133,7 @@ def floats(values: Tensor) -> list[float]:
     Raises:
         ApiError: They are not all finite.
     """
-    found: list[float] = [round(value, 7) for value in values.tolist()]
-    if not all(map(math.isfinite, found)):
+    numbers: list[float] = [round(value, 7) for value in values.tolist()]
+    if not all(map(math.isfinite, numbers)):
         raise ApiError("diverged")
-    return found
+    return numbers

@@ -2,17 +2,17 @@
 
 import secrets
 from base64 import b64decode
-from collections.abc import Callable, Mapping
-from dataclasses import asdict, dataclass
+from collections.abc import Mapping
+from dataclasses import asdict
 from functools import partial
-from typing import Annotated, Any, TypeVar
+from typing import Annotated, Any
 
-from fastapi import APIRouter, Depends, Header, Query
+from fastapi import APIRouter, Depends, Header, Query, Request
 from fastapi.responses import StreamingResponse
 from torch import Tensor
 
 from unrolled.data import Source
-from unrolled.kernels import EquationsError, StepGraph, caching_weights
+from unrolled.kernels import EquationsError, StepGraph
 from unrolled.languages import best_language, language_names, load_words
 from unrolled.networks.options import GenerateOptions
 from unrolled.options import Options, option_fields
@@ -21,306 +21,254 @@ from unrolled.serving.acting import attribution_answer, held_answer, held_pieces
 from unrolled.serving.answers import floats, map_answer, rank_answer, read_answer
 from unrolled.serving.errors import ApiError
 from unrolled.serving.gradient import look_back
-from unrolled.serving.limits import Limits
 from unrolled.serving.predictions import predict_medium, predict_text
-from unrolled.serving.reading import Reading, read, unit_view
-from unrolled.serving.runs import Runs, ServedRun
-from unrolled.serving.sessions import Session, Sessions
+from unrolled.serving.reading import Reading, unit_view
+from unrolled.serving.runs import ServedRun
+from unrolled.serving.services import Services
+from unrolled.serving.sessions import Session
 from unrolled.serving.steps import lecture_cells
-from unrolled.serving.workers import Workers
 from unrolled.serving.writing import Writing, written_lines
 
-__all__ = ["Services", "make_router"]
+__all__ = ["router"]
 
 _GENERATIONS_OF_A_SESSION = 2
+_FAILURES = (400, 401, 403, 404, 405, 409, 413, 422, 429, 431, 500, 503)
 
-Asked = TypeVar("Asked", bound=schema.TextQuestion)
-Answered = TypeVar("Answered")
-
-
-@dataclass(frozen=True)
-class Readable:
-    """What is read of a text.
-
-    Args:
-        text: That is read.
-        unknown: The different characters that the model cannot read, which are not in it.
-        left_out: How many characters are not, because the text is too long.
-    """
-
-    text: str
-    unknown: list[str]
-    left_out: int
+router = APIRouter(
+    prefix="/api", responses={status: {"model": schema.Failure} for status in _FAILURES}
+)
+"""The routes; `app.state.services` is what they answer with."""
 
 
-@dataclass(frozen=True)
-class Services:
-    """What the answers are made with."""
+async def _services_of(request: Request) -> Services:
+    services: Services = request.app.state.services
+    return services
 
-    runs: Runs
-    sessions: Sessions
-    workers: Workers
-    limits: Limits
 
-    def run(self, name: str) -> ServedRun:
-        """Return the run called `name`, or raise `ApiError`."""
-        try:
-            return self.runs.get(name)
-        except KeyError:
-            raise ApiError("run", 404) from None
+Serving = Annotated[Services, Depends(_services_of)]
 
-    def check_length(self, text: str) -> None:
-        """Raise `ApiError` if `text` is too long."""
-        if len(text) > (most := self.limits.text_characters):
-            raise ApiError("text_length", got=len(text), most=most)
 
-    def reading(self, session: Session, run: ServedRun, text: str) -> Reading:
-        """Return how `run` reads `text`, going on from what this visitor's text was before.
+def _session_of(x_session: Annotated[str, Header(max_length=64)], services: Serving) -> Session:
+    session = services.sessions.get(x_session)
+    if session is None:
+        raise ApiError("session", 404)
+    return session
 
-        Who describes pictures or recordings has read the last one that this visitor gave.
-        """
+
+Visitor = Annotated[Session, Depends(_session_of)]
+
+
+@router.get("/runs")
+async def runs(services: Serving) -> schema.RunsAnswer:
+    """The runs that are served, and the limits."""
+
+    def describe() -> schema.RunsAnswer:
+        runs = [run.description for run in services.runs.all()]
+        broken = [*services.runs.broken]
+        return schema.RunsAnswer(runs=runs, broken=broken, limits=asdict(services.limits))
+
+    return await services.workers.quick(describe)
+
+
+@router.get("/words")
+async def words(
+    language: Annotated[str | None, Query(max_length=35, description="A code.")] = None,
+    accept_language: Annotated[str, Header(max_length=1000)] = "",
+) -> schema.WordsAnswer:
+    """All that the page says, in a language that the visitor reads."""
+    names = language_names()
+    code = language if language in names else best_language(accept_language)
+    return schema.WordsAnswer(language=code, languages=names, words=load_words(code))
+
+
+@router.get("/lecture")
+async def lecture(services: Serving) -> schema.LectureAnswer:
+    """The cells of the lecture: the graph and the equations of a step of each."""
+    return schema.LectureAnswer(cells=await services.workers.quick(lecture_cells))
+
+
+@router.post("/session")
+async def begin_session(services: Serving) -> schema.SessionAnswer:
+    """Begin a session; its name goes into the header X-Session of all that follows."""
+    return schema.SessionAnswer(
+        session=services.sessions.create(), seconds=services.limits.session_seconds
+    )
+
+
+@router.post("/read")
+async def read_text(
+    question: schema.ReadQuestion, session: Visitor, services: Serving
+) -> schema.ReadAnswer:
+    """Read a text: how surprising each token is, what is expected, a signal to colour by."""
+
+    def job() -> schema.ReadAnswer:
+        run = services.run(question.run)
+        reading = services.reading(session, run, question.text)
+        answer = read_answer(run, reading, question)
         if run.task.medium is None:
-            return self.read(session, run, Source.text(self.readable(run, text).text))
-        last = self.sessions.recall(session, (run.name, run.version))
-        if last is None:
-            raise ApiError("medium", 409)
-        return last
+            of_text = services.readable(run, question.text)
+            answer.unknown, answer.left_out = of_text.unknown, of_text.left_out
+        return answer
 
-    def readable(self, run: ServedRun, text: str, *, from_end: bool = False) -> "Readable":
-        """Return what is read: of a free text what the run knows of a part within the limit.
-
-        A line of words or numbers is something else when it is cut, and read as it is or refused.
-
-        Args:
-            run: Who reads it.
-            text: As it was given.
-            from_end: Whether what is too long is read from its end, not from its beginning.
-        """
-        if run.subject.form.kind != "text":
-            self.check_length(text)
-            return Readable(text, [], 0)
-        most = self.limits.text_characters
-        part = text[-most:] if from_end else text[:most]
-        return Readable(*run.task.readable(part), left_out=len(text) - len(part))
-
-    def read(self, session: Session, run: ServedRun, source: Source) -> Reading:
-        """Return how `run` reads a source, and remember it."""
-        key = (run.name, run.version)
-        with session.lock, caching_weights(run.weight_cache):
-            before = self.sessions.recall(session, key)
-            reading = read(run.subject, source, before)
-            if reading is not before:
-                self.sessions.keep(session, key, reading)
-        return reading
-
-    def of_text(
-        self,
-        session: Session,
-        question: Asked,
-        answer: Callable[[ServedRun, Reading, Asked], Answered],
-    ) -> Answered:
-        """Answer a question on a text from how its run reads it."""
-        run = self.run(question.run)
-        return answer(run, self.reading(session, run, question.text), question)
+    return await services.workers.quick(job)
 
 
-def make_router(services: Services) -> APIRouter:
-    """Return the routes under /api."""
-    statuses = (400, 401, 403, 404, 405, 409, 413, 422, 429, 431, 500, 503)
-    failures: dict[int | str, dict[str, Any]] = {
-        status: {"model": schema.Failure} for status in statuses
-    }
-    router = APIRouter(prefix="/api", responses=failures)
-    limits, sessions, workers = services.limits, services.sessions, services.workers
+@router.post("/unit")
+async def look_at_unit(
+    question: schema.UnitQuestion, session: Visitor, services: Serving
+) -> schema.UnitAnswer:
+    """Every number of one unit at every step: pre-activations, gates, states."""
 
-    def session_of(x_session: Annotated[str, Header(max_length=64)]) -> Session:
-        session = sessions.get(x_session)
-        if session is None:
-            raise ApiError("session", 404)
-        return session
+    def job() -> schema.UnitAnswer:
+        run = services.run(question.run)
+        reading = services.reading(session, run, question.text)
+        graph = _graph_of(run)
+        view = unit_view(run.subject, reading, question.part, question.unit, graph)
 
-    Visitor = Annotated[Session, Depends(session_of)]
+        def numbers(named: Mapping[str, Tensor]) -> dict[str, list[float]]:
+            return {name: floats(values) for name, values in named.items()}
 
-    @router.get("/runs")
-    async def runs() -> schema.RunsAnswer:
-        """The runs that are served, and the limits."""
+        return schema.UnitAnswer(
+            version=str(run.version),
+            x=numbers(view.terms.x),
+            u=numbers(view.terms.u),
+            values=numbers(view.values),
+            before=numbers(view.before),
+            inner=numbers(view.inner),
+        )
 
-        def describe() -> schema.RunsAnswer:
-            runs = [run.description for run in services.runs.all()]
-            broken = [*services.runs.broken]
-            return schema.RunsAnswer(runs=runs, broken=broken, limits=asdict(limits))
+    return await services.workers.quick(job)
 
-        return await workers.quick(describe)
 
-    @router.get("/words")
-    async def words(
-        language: Annotated[str | None, Query(max_length=35, description="A code.")] = None,
-        accept_language: Annotated[str, Header(max_length=1000)] = "",
-    ) -> schema.WordsAnswer:
-        """All that the page says, in a language that the visitor reads."""
-        names = language_names()
-        code = language if language in names else best_language(accept_language)
-        return schema.WordsAnswer(language=code, languages=names, words=load_words(code))
+@router.post("/map")
+async def map_units(
+    question: schema.MapQuestion, session: Visitor, services: Serving
+) -> schema.MapAnswer:
+    """A heat map of all units of a gate or state over a part of the text."""
+    return await services.workers.quick(partial(services.of_text, session, question, map_answer))
 
-    @router.get("/lecture")
-    async def lecture() -> schema.LectureAnswer:
-        """The cells of the lecture: the graph and the equations of a step of each."""
-        return schema.LectureAnswer(cells=await workers.quick(lecture_cells))
 
-    @router.post("/session")
-    async def begin_session() -> schema.SessionAnswer:
-        """Begin a session; its name goes into the header X-Session of all that follows."""
-        return schema.SessionAnswer(session=sessions.create(), seconds=limits.session_seconds)
+@router.post("/rank")
+async def rank(
+    question: schema.RankQuestion, session: Visitor, services: Serving
+) -> schema.RankAnswer:
+    """The units that follow patterns best: line position, speakers' names, quotes ..."""
+    return await services.workers.quick(partial(services.of_text, session, question, rank_answer))
 
-    @router.post("/read")
-    async def read_text(question: schema.ReadQuestion, session: Visitor) -> schema.ReadAnswer:
-        """Read a text: how surprising each token is, what is expected, a signal to colour by."""
 
-        def job() -> schema.ReadAnswer:
-            run = services.run(question.run)
-            reading = services.reading(session, run, question.text)
-            answer = read_answer(run, reading, question)
-            if run.task.medium is None:
-                of_text = services.readable(run, question.text)
-                answer.unknown, answer.left_out = of_text.unknown, of_text.left_out
-            return answer
+@router.post("/gradient")
+async def gradient(
+    question: schema.GradientQuestion, session: Visitor, services: Serving
+) -> schema.GradientAnswer:
+    """How far the loss reaches back in the text, in numbers and in words."""
 
-        return await workers.quick(job)
-
-    @router.post("/unit")
-    async def look_at_unit(question: schema.UnitQuestion, session: Visitor) -> schema.UnitAnswer:
-        """Every number of one unit at every step: pre-activations, gates, states."""
-
-        def job() -> schema.UnitAnswer:
-            run = services.run(question.run)
-            reading = services.reading(session, run, question.text)
-            graph = _graph_of(run)
-            view = unit_view(run.subject, reading, question.part, question.unit, graph)
-
-            def numbers(named: Mapping[str, Tensor]) -> dict[str, list[float]]:
-                return {name: floats(values) for name, values in named.items()}
-
-            return schema.UnitAnswer(
-                version=str(run.version),
-                x=numbers(view.terms.x),
-                u=numbers(view.terms.u),
-                values=numbers(view.values),
-                before=numbers(view.before),
-                inner=numbers(view.inner),
-            )
-
-        return await workers.quick(job)
-
-    @router.post("/map")
-    async def map_units(question: schema.MapQuestion, session: Visitor) -> schema.MapAnswer:
-        """A heat map of all units of a gate or state over a part of the text."""
-        return await workers.quick(partial(services.of_text, session, question, map_answer))
-
-    @router.post("/rank")
-    async def rank(question: schema.RankQuestion, session: Visitor) -> schema.RankAnswer:
-        """The units that follow patterns best: line position, speakers' names, quotes ..."""
-        return await workers.quick(partial(services.of_text, session, question, rank_answer))
-
-    @router.post("/gradient")
-    async def gradient(
-        question: schema.GradientQuestion, session: Visitor
+    def gradient_of(
+        run: ServedRun, reading: Reading, question: schema.GradientQuestion
     ) -> schema.GradientAnswer:
-        """How far the loss reaches back in the text, in numbers and in words."""
+        return look_back(run, reading, question.position)
 
-        def gradient_of(
-            run: ServedRun, reading: Reading, question: schema.GradientQuestion
-        ) -> schema.GradientAnswer:
-            return look_back(run, reading, question.position)
+    return await services.workers.slow(partial(services.of_text, session, question, gradient_of))
 
-        return await workers.slow(partial(services.of_text, session, question, gradient_of))
 
-    @router.post("/intervene")
-    async def hold(question: schema.HoldQuestion, session: Visitor) -> schema.HoldAnswer:
-        """What the network expects while gates, units or states are held, beside what it does."""
-        return await workers.slow(partial(services.of_text, session, question, held_answer))
+@router.post("/intervene")
+async def hold(
+    question: schema.HoldQuestion, session: Visitor, services: Serving
+) -> schema.HoldAnswer:
+    """What the network expects while gates, units or states are held, beside what it does."""
+    return await services.workers.slow(partial(services.of_text, session, question, held_answer))
 
-    @router.post("/attribute")
-    async def explain(
-        question: schema.AttributionQuestion, session: Visitor
-    ) -> schema.AttributionAnswer:
-        """How much each token of the text has added to one prediction."""
-        return await workers.slow(partial(services.of_text, session, question, attribution_answer))
 
-    @router.post("/generate", response_class=StreamingResponse)
-    async def write_on(question: schema.GenerateQuestion, session: Visitor) -> StreamingResponse:
-        """Go on from a text: JSON lines `{"text": ...}` as it is drawn, then `{"done": ...}`."""
-        if question.length > limits.generate_tokens:
-            raise ApiError("length", most=limits.generate_tokens)
-        run = await workers.quick(lambda: services.run(question.run))
-        task, seed = run.task, question.seed
-        if task.prompt is None:
-            raise ApiError("task", 409, run=run.name)
-        seed = secrets.randbelow(2**53) if seed is None else seed
-        given = services.readable(run, question.text, from_end=True)
-        prompt = given.text or task.prompt
-        chosen = question.model_dump(include={"length", "temperature", "top_k", "top_p"})
-        pieces = task.generate(run.model, prompt, GenerateOptions(**chosen, seed=seed))
-        if question.holds:
-            pieces = held_pieces(run, pieces, question.holds)
-        if session.generating >= _GENERATIONS_OF_A_SESSION:
-            raise ApiError("generating", 409)
-        shown = "" if given.text else prompt
-        last = {"seed": seed, "unknown": given.unknown, "left_out": given.left_out}
-        lines = written_lines(workers, sessions, session, run, pieces, last, shown)
-        return Writing(lines, session)
+@router.post("/attribute")
+async def explain(
+    question: schema.AttributionQuestion, session: Visitor, services: Serving
+) -> schema.AttributionAnswer:
+    """How much each token of the text has added to one prediction."""
+    return await services.workers.slow(
+        partial(services.of_text, session, question, attribution_answer)
+    )
 
-    @router.post("/predict")
-    async def predict(question: schema.PredictQuestion, session: Visitor) -> schema.PredictAnswer:
-        """What a run says of one input, as `unrolled predict` does."""
-        del session  # whoever predicts has one, by which their requests are counted
-        services.check_length(question.text)
-        run = await workers.quick(lambda: services.run(question.run))
-        options = _options_of(run, question.options, limits.hypotheses)
 
-        def job() -> schema.PredictAnswer:
-            text = services.readable(run, question.text).text
-            prediction = predict_text(run, text, options)
-            return schema.PredictAnswer(version=str(run.version), prediction=prediction)
+@router.post("/generate", response_class=StreamingResponse)
+async def write_on(
+    question: schema.GenerateQuestion, session: Visitor, services: Serving
+) -> StreamingResponse:
+    """Go on from a text: JSON lines `{"text": ...}` as it is drawn, then `{"done": ...}`."""
+    if question.length > services.limits.generate_tokens:
+        raise ApiError("length", most=services.limits.generate_tokens)
+    run = await services.run_when_read(question.run)
+    task, seed = run.task, question.seed
+    if task.prompt is None:
+        raise ApiError("task", 409, run=run.name)
+    seed = secrets.randbelow(2**53) if seed is None else seed
+    readable = services.readable(run, question.text, from_end=True)
+    prompt = readable.text or task.prompt
+    chosen = question.model_dump(include={"length", "temperature", "top_k", "top_p"})
+    pieces = task.generate(run.model, prompt, GenerateOptions(**chosen, seed=seed))
+    if question.holds:
+        pieces = held_pieces(run, pieces, question.holds)
+    if session.generating >= _GENERATIONS_OF_A_SESSION:
+        raise ApiError("generating", 409)
+    shown = "" if readable.text else prompt
+    last = {"seed": seed, "unknown": readable.unknown, "left_out": readable.left_out}
+    lines = written_lines(services.workers, services.sessions, session, run, pieces, last, shown)
+    return Writing(lines, session)
 
-        return await workers.slow(job)
 
-    @router.post("/backtest")
-    async def backtest(
-        question: schema.BacktestQuestion, session: Visitor
-    ) -> schema.BacktestAnswer:
-        """Forecasts of held-out steps beside what came, each made of what was before it alone."""
-        del session  # as of a prediction
-        run = await workers.quick(lambda: services.run(question.run))
+@router.post("/predict")
+async def predict(
+    question: schema.PredictQuestion, session: Visitor, services: Serving
+) -> schema.PredictAnswer:
+    """What a run says of one input, as `unrolled predict` does."""
+    del session  # whoever predicts has one, by which their requests are counted
+    services.check_length(question.text)
+    run = await services.run_when_read(question.run)
+    options = _options_of(run, question.options, services.limits.hypotheses)
 
-        def job() -> schema.BacktestAnswer:
-            if not run.subject.backtests:
-                raise ApiError("no_backtest", 409, run=run.name)
-            targets, ahead = (
-                [schema.PastForecasts(**each) for each in told]
-                for told in (run.backtest, run.ahead)
-            )
-            return schema.BacktestAnswer(version=str(run.version), targets=targets, ahead=ahead)
+    def job() -> schema.PredictAnswer:
+        text = services.readable(run, question.text).text
+        prediction = predict_text(run, text, options)
+        return schema.PredictAnswer(version=str(run.version), prediction=prediction)
 
-        return await workers.slow(job)
+    return await services.workers.slow(job)
 
-    @router.post("/caption")
-    async def caption(question: schema.CaptionQuestion, session: Visitor) -> schema.PredictAnswer:
-        """The captions of a picture or a recording, with where the model looked for each word."""
-        run = await workers.quick(lambda: services.run(question.run))
-        options = _options_of(run, question.options, limits.hypotheses)
-        try:
-            content = b64decode(question.data, validate=True)
-        except ValueError:
-            raise ApiError("base64") from None
 
-        def job() -> schema.PredictAnswer:
-            prediction = predict_medium(run, content, options)
-            services.read(session, run, Source.of_bytes(content))
-            return schema.PredictAnswer(version=str(run.version), prediction=prediction)
+@router.post("/backtest")
+async def backtest(
+    question: schema.BacktestQuestion, session: Visitor, services: Serving
+) -> schema.BacktestAnswer:
+    """Forecasts of held-out steps beside what came, each made of what was before it alone."""
+    del session  # as of a prediction
+    run = await services.run_when_read(question.run)
 
-        return await workers.slow(job)
+    def job() -> schema.BacktestAnswer:
+        if not run.subject.backtests:
+            raise ApiError("no_backtest", 409, run=run.name)
+        targets, ahead = (
+            [schema.PastForecasts(**each) for each in past] for past in (run.backtest, run.ahead)
+        )
+        return schema.BacktestAnswer(version=str(run.version), targets=targets, ahead=ahead)
 
-    return router
+    return await services.workers.slow(job)
+
+
+@router.post("/caption")
+async def caption(
+    question: schema.CaptionQuestion, session: Visitor, services: Serving
+) -> schema.PredictAnswer:
+    """The captions of a picture or a recording, with where the model looked for each word."""
+    run = await services.run_when_read(question.run)
+    options = _options_of(run, question.options, services.limits.hypotheses)
+    try:
+        content = b64decode(question.data, validate=True)
+    except ValueError:
+        raise ApiError("base64") from None
+
+    def job() -> schema.PredictAnswer:
+        prediction = predict_medium(run, content, options)
+        services.read(session, run, Source.of_bytes(content))
+        return schema.PredictAnswer(version=str(run.version), prediction=prediction)
+
+    return await services.workers.slow(job)
 
 
 def _graph_of(run: ServedRun) -> StepGraph | None:

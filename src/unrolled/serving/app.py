@@ -15,13 +15,14 @@ from fastapi.exceptions import RequestValidationError
 from starlette.exceptions import HTTPException
 
 from unrolled.errors import OptionError, UnrolledError
-from unrolled.serving.api import Services, make_router
+from unrolled.serving.api import router
 from unrolled.serving.assets import load_assets
 from unrolled.serving.connections import bounded_connection
 from unrolled.serving.errors import refusal, refusal_of
 from unrolled.serving.guard import Access, Guard, Refused
 from unrolled.serving.limits import Limits
 from unrolled.serving.runs import Runs
+from unrolled.serving.services import Services
 from unrolled.serving.sessions import Sessions
 from unrolled.serving.workers import BusyError, Workers
 
@@ -56,7 +57,7 @@ def create_app(runs: Runs, access: Access, limits: Limits | None = None) -> Fast
         lifespan=lifespan,
     )
     app.state.services = services
-    app.include_router(make_router(services))
+    app.include_router(router)
     _add_page(app)
     _add_errors(app)
     app.add_middleware(Guard, access=access, limits=limits)

@@ -32,7 +32,7 @@ class Asset:
 
 def load_assets() -> dict[str, Asset]:
     """Return all files of the page by their paths below its root, such as "views/write.js"."""
-    found: dict[str, Asset] = {}
+    assets: dict[str, Asset] = {}
 
     def walk(folder: Traversable, prefix: str) -> None:
         for entry in folder.iterdir():
@@ -41,7 +41,7 @@ def load_assets() -> dict[str, Asset]:
             elif media_type := _TYPES.get(entry.name.rpartition(".")[2]):
                 content = entry.read_bytes()
                 etag = f'"{sha256(content).hexdigest()[:24]}"'
-                found[prefix + entry.name] = Asset(content, media_type, etag)
+                assets[prefix + entry.name] = Asset(content, media_type, etag)
 
     walk(files("unrolled.serving").joinpath("static"), "")
-    return found
+    return assets

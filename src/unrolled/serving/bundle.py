@@ -118,15 +118,15 @@ def _add(
     if path in parts:
         return
     source = assets[path]
-    for found in _IMPORT.finditer(source):
-        _add(assets, _resolved(path, found["path"]), parts, (*above, path))
+    for match in _IMPORT.finditer(source):
+        _add(assets, _resolved(path, match["path"]), parts, (*above, path))
     names = _EXPORT.findall(source)
 
-    def import_of(found: re.Match[str]) -> str:
-        module = f"modules[{json.dumps(_resolved(path, found['path']))}]"
-        if found["all"]:
-            return f"const {found['all']} = {module};"
-        return f"const {{{found['some'].replace(' as ', ': ')}}} = {module};"
+    def import_of(match: re.Match[str]) -> str:
+        module = f"modules[{json.dumps(_resolved(path, match['path']))}]"
+        if match["all"]:
+            return f"const {match['all']} = {module};"
+        return f"const {{{match['some'].replace(' as ', ': ')}}} = {module};"
 
     source = _EXPORT.sub("", _IMPORT.sub(import_of, source))
     if left := _LEFT.search(source):
@@ -145,5 +145,5 @@ def _resolved(path: str, imported: str) -> str:
             folders.pop()
         elif part != ".":
             folders.append(part)
-    found = "/".join(folders)
-    return found if path.startswith("living/") else _INSTEAD.get(found, found)
+    path_of_part = "/".join(folders)
+    return path_of_part if path.startswith("living/") else _INSTEAD.get(path_of_part, path_of_part)

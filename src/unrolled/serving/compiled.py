@@ -46,12 +46,12 @@ def compiled(
     for name, matrix in source.matrices.items():
         numbers = source.arrays[f"{name}_numbers"].numbers.reshape(matrix.depth, matrix.columns)
         (at, panels), length = linked.matrices[name], matrix.depth
-        found = _places(numbers.T, rows)
-        if found is None and not panels:  # of a table, which lies row by row
-            found, panels, length = _places(numbers, rows), (0,), matrix.columns
-        if found is None:
+        places = _places(numbers.T, rows)
+        if places is None and not panels:  # of a table, which lies row by row
+            places, panels, length = _places(numbers, rows), (0,), matrix.columns
+        if places is None:
             continue
-        fills.append({"at": at, "length": length, "panels": panels, "rows": found})
+        fills.append({"at": at, "length": length, "panels": panels, "rows": places})
         image[at : at + numbers.nbytes] = bytes(numbers.nbytes)
     return {
         **linked.layout,

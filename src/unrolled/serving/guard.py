@@ -180,20 +180,20 @@ class Guard:
             asked = parse_qs(scope["query_string"].decode("latin-1")).get("token", [""])[0]
         if _are_equal(cookies.get(KNOWN_COOKIE, ""), self._known):
             return RedirectResponse("/", 303) if asked else None
-        given = [asked, _bearer_in(headers), cookies.get(COOKIE, "")]
-        given = [token for token in given if token]
+        tokens = [asked, _bearer_in(headers), cookies.get(COOKIE, "")]
+        tokens = [token for token in tokens if token]
         network = network_of(_address_of(scope))
-        if given and (wait := self._guesses.wait(network)) > 0:
+        if tokens and (wait := self._guesses.wait(network)) > 0:
             seconds = {"Retry-After": str(ceil(wait))}
             return refusal(429, "guesses", languages=languages, headers=seconds)
         assert self._access.token is not None
-        right = [token for token in given if _are_equal(token, self._access.token)]
+        right = [token for token in tokens if _are_equal(token, self._access.token)]
         if asked in right:
             answer = RedirectResponse("/", 303)
             for name, value in ((COOKIE, asked), (KNOWN_COOKIE, self._known)):
                 answer.set_cookie(f"{name}{port}", value, httponly=True, samesite="lax")
             return answer
-        for token in given:
+        for token in tokens:
             if token not in right:
                 self._guesses.was_wrong(network, token)
         if right:
@@ -283,19 +283,19 @@ def _are_equal(given: str, secret: str) -> bool:
 
 
 def _bearer_in(headers: Headers) -> str:
-    scheme, _, given = headers.get("authorization", "").partition(" ")
-    return given.strip() if scheme.lower() == "bearer" else ""
+    scheme, _, token = headers.get("authorization", "").partition(" ")
+    return token.strip() if scheme.lower() == "bearer" else ""
 
 
 def _cookies_in(headers: Headers, port: str) -> dict[str, str]:
     """Return our cookies; those of other programs on this host may be written in any way."""
-    found: dict[str, str] = {}
+    cookies: dict[str, str] = {}
     for part in headers.get("cookie", "").split(";"):
         name, _, value = part.strip().partition("=")
         if name in (f"{COOKIE}{port}", f"{KNOWN_COOKIE}{port}"):
             ours = name.removesuffix(port)
             try:
-                found[ours] = SimpleCookie(part)[name].value  # it may be in quotes
+                cookies[ours] = SimpleCookie(part)[name].value  # it may be in quotes
             except (CookieError, KeyError):
-                found[ours] = value
-    return found
+                cookies[ours] = value
+    return cookies

@@ -186,8 +186,8 @@ class _Store:
     def embedding(self, embedding: TokenEmbedding) -> dict[str, Any]:
         """Keep an embedding; return its table and its projection."""
         projection = embedding.projection
-        made = None if projection is None else self.matrix(projection.weight)
-        return {"table": self.matrix(embedding.table.weight), "projection": made}
+        matrix = None if projection is None else self.matrix(projection.weight)
+        return {"table": self.matrix(embedding.table.weight), "projection": matrix}
 
     def stack(self, layer: RecurrentLayer) -> dict[str, Any]:
         """Keep recurrent layers; return them with the graph of a step of theirs."""

@@ -264,14 +264,14 @@ def _surprise(
     if passage.tokens is None or said is None:
         return torch.full((len(passage),), torch.nan)
     first = torch.full((1,), torch.nan)
-    kept = 0
+    num_known = 0
     if start is not None:
-        kept = len(start.surprise)
+        num_known = len(start.surprise)
         scores = subject.readout(start.output)
         assert scores is not None
         expected = scores.double().log_softmax(-1)
-        first = (-expected[passage.tokens[kept]] / math.log(2))[None].float()
-    following = passage.tokens[kept + 1 :, None]
+        first = (-expected[passage.tokens[num_known]] / math.log(2))[None].float()
+    following = passage.tokens[num_known + 1 :, None]
     rest = -said[:-1].gather(1, following)[:, 0] / math.log(2)
     old = [] if start is None else [start.surprise]
     return torch.cat([*old, first, rest.float()])

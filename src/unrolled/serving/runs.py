@@ -362,9 +362,9 @@ def _loaded_run(name: str, path: Path, trust_code: bool, before: ServedRun | Non
     )
     # now: it builds the cell's kernel, for which no visitor waits, and what cannot be told of a
     # run would fail whenever it is asked for
-    told = [served.description, served.subject.labels]
+    content = [served.description, served.subject.labels]
     try:
-        json.dumps(told, ensure_ascii=False, allow_nan=False).encode()
+        json.dumps(content, ensure_ascii=False, allow_nan=False).encode()
     except ValueError as error:  # half a surrogate pair in a vocabulary, for one
         raise RunError(f"{path}: cannot be shown: {error}", "train it again") from None
     return served

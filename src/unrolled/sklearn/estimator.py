@@ -92,8 +92,8 @@ class Estimator(BaseEstimator):  # type: ignore[misc]  # scikit-learn has no typ
             )
             self.result_ = prepared.trainer.fit()
             prepared.calibrate()
-            kept = (path / name for name in _KEPT)
-            self._files = {each.name: each.read_bytes() for each in kept if each.exists()}
+            paths = (path / name for name in _KEPT)
+            self._files = {each.name: each.read_bytes() for each in paths if each.exists()}
         self._loaded = _load(self._files)
 
     @property

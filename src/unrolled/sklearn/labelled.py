@@ -99,15 +99,15 @@ class SequenceClassifier(ClassifierMixin, _Labelled):  # type: ignore[misc]  # t
             OptionError: A parameter is out of range.
             DivergedError: A loss is not finite.
         """
-        given = read_sequences(self, X, reset=True)
-        answers = _answers(y, given, self)
+        sequences = read_sequences(self, X, reset=True)
+        answers = _answers(y, sequences, self)
         check_classification_targets(answers)
         self.classes_, indices = np.unique(answers, return_inverse=True)
         if len(self.classes_) < 2:
             message = f"y has one class, {self.classes_[0]!r}: there is nothing to tell apart"
             raise DataError(message, "give examples of another")
         names = _names(self.classes_)
-        self._fit_to(given, [names[index] for index in indices], number=False)
+        self._fit_to(sequences, [names[index] for index in indices], number=False)
         labels = cast(ClassifyTask, self._loaded.task).answer.labels
         self._order = [labels.index(name) for name in names]
         return self
@@ -151,12 +151,12 @@ class SequenceRegressor(RegressorMixin, _Labelled):  # type: ignore[misc]  # the
             OptionError: A parameter is out of range.
             DivergedError: A loss is not finite.
         """
-        given = read_sequences(self, X, reset=True)
-        answers = _answers(y, given, self, dtype=np.float64)
+        sequences = read_sequences(self, X, reset=True)
+        answers = _answers(y, sequences, self, dtype=np.float64)
         if len(set(answers.tolist())) < 2:
             message = f"y is {answers[0]:g} in {len(answers)} sample(s): there is nothing to learn"
             raise DataError(message, "give samples of another number")
-        self._fit_to(given, [*map(repr, answers.tolist())], number=True)
+        self._fit_to(sequences, [*map(repr, answers.tolist())], number=True)
         return self
 
     def predict(self, X: Any) -> Floats:

@@ -54,8 +54,8 @@ class SequenceTagger(Estimator):
         """Return the tags of each sentence: with a CRF, the likeliest of all rows of tags."""
         sentences = _sentences("X", X)
         check_is_fitted(self)
-        said = self._fitted.tagged(self.model_, sentences)
-        return [prediction["tags"] for prediction in said]
+        predictions = self._fitted.tagged(self.model_, sentences)
+        return [prediction["tags"] for prediction in predictions]
 
     def predict_proba(self, X: Sentences) -> list[NDArray[np.float64]]:
         """Return how likely each tag is by itself, (T, C) for a sentence of T words."""
@@ -76,10 +76,10 @@ class SequenceTagger(Estimator):
     def score(self, X: Sentences, y: Sentences) -> float:
         """Return the share of words that are given their tag."""
         examples = _tagged(X, y)
-        said = self.predict([example.words for example in examples])
+        predicted = self.predict([example.words for example in examples])
         right = [
             tag == other
-            for example, tags in zip(examples, said, strict=True)
+            for example, tags in zip(examples, predicted, strict=True)
             for tag, other in zip(example.tags, tags, strict=True)
         ]
         if not right:

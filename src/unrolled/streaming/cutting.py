@@ -18,7 +18,7 @@ def _drop(follower: Follower, series: Series, count: int) -> Series:
     if not count:
         return series
     sample = series.sample.narrow(series.time, count, series.length - count)
-    made = replace(
+    rest = replace(
         series,
         slot=follower.new_slot(),
         sample=sample,
@@ -26,8 +26,8 @@ def _drop(follower: Follower, series: Series, count: int) -> Series:
         emitted=series.emitted - count,
         first=series.first + count * series.rate,
     )
-    follower.append(Drop(count, series.time), [series.slot], made.slot)
-    return made
+    follower.append(Drop(count, series.time), [series.slot], rest.slot)
+    return rest
 
 
 def _cut_end(follower: Follower, series: Series, count: int) -> Series:
@@ -95,7 +95,7 @@ def pad(follower: Follower, call: Call) -> Any:
     if mode != "constant":
         raise follower.refuse(call.name, f"pads time by the mode {mode!r}", "use zeros")
     series = _cut_end(follower, _drop(follower, series, max(-before, 0)), max(-after, 0))
-    made = replace(
+    padded = replace(
         series,
         length=series.length + max(before, 0) + max(after, 0),
         emitted=series.emitted + max(before, 0),
@@ -103,9 +103,9 @@ def pad(follower: Follower, call: Call) -> Any:
         ahead=series.ahead or (follower.where(call.name) if after > 0 else ""),
     )
     shape = list(series.sample.shape)
-    shape[series.time] = made.length
-    made = replace(made, sample=series.sample.new_empty(shape))
+    shape[series.time] = padded.length
+    padded = replace(padded, sample=series.sample.new_empty(shape))
     if before > 0:
-        made = replace(made, slot=follower.new_slot())
-        follower.append(Pad(before, series.time, value), [series.slot], made.slot)
-    return follower.know(made)
+        padded = replace(padded, slot=follower.new_slot())
+        follower.append(Pad(before, series.time, value), [series.slot], padded.slot)
+    return follower.know(padded)

@@ -150,11 +150,11 @@ def _shaping(follower: Follower, call: Call) -> Any:
     if name == "squeeze" and len(call.arguments) + len(call.keywords) == 1:
         raise follower.refuse(call.name, "takes away every axis of size 1", "say which: squeeze(1)")
     result = follower.apply(call)
-    made = follower.series_of(result)
-    assert made is not None
+    reshaped = follower.series_of(result)
+    assert reshaped is not None
     if name not in _REORDERING and name not in ("squeeze", "unsqueeze", "expand", "expand_as"):
         before, after = series.sample.shape, result.shape  # as numbers lie one after the other
-        for old, new in ((series.time, made.time), (series.batch, made.batch)):
+        for old, new in ((series.time, reshaped.time), (series.batch, reshaped.batch)):
             if before[:old].numel() != after[:new].numel():
                 raise follower.refuse(call.name, "mixes steps of time", "transpose(...) swaps axes")
     return result
@@ -217,14 +217,14 @@ def _running(follower: Follower, call: Call) -> Any:
     sample = torch.empty_like(series.sample)
     if not sample.is_floating_point() and call.name == "cumsum":
         sample = sample.long()
-    made = replace(series, slot=follower.new_slot(), sample=sample)
+    running = replace(series, slot=follower.new_slot(), sample=sample)
     of_maxima = call.name == "cummax"
     part = Running(of_maxima=of_maxima, time=series.time, batch=series.batch)
-    follower.append(part, [series.slot], made.slot)
+    follower.append(part, [series.slot], running.slot)
     if not of_maxima:
-        return follower.know(made)
+        return follower.know(running)
     places = follower.end_state(torch.empty_like(sample, dtype=torch.int64))  # which nobody knows
-    return torch.return_types.cummax((follower.know(made), places))
+    return torch.return_types.cummax((follower.know(running), places))
 
 
 # ---- With weights --------------------------------------------------------------------------------

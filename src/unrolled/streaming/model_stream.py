@@ -164,9 +164,9 @@ class ModelStream:
             ShapeError: Another shape or type; then nothing was read. Or a step brings several
                 outputs.
         """
-        given = _tensor(x)
-        time = min(self._reading.time, given.dim())
-        chunk = given.unsqueeze(time)
+        tensor = _tensor(x)
+        time = min(self._reading.time, tensor.dim())
+        chunk = tensor.unsqueeze(time)
         self._reading.check(chunk, self.batch_size, _STEP)
         output = self._run(chunk)
         if output is None:
@@ -188,8 +188,8 @@ class ModelStream:
                         break  # nothing comes of it yet
                 else:
                     pieces[step.outputs[0]] = step.part.run(read)
-            elif (made := step.part.run(read)) is not None:
-                for slot, piece in zip(step.outputs, made, strict=True):
+            elif (results := step.part.run(read)) is not None:
+                for slot, piece in zip(step.outputs, results, strict=True):
                     pieces[slot] = piece
         output: Tensor | None = pieces[self._end]
         return output
@@ -236,8 +236,8 @@ class ModelStream:
             whole = _tensors(self._model(x))
             cuts = [1, 2, num_steps - 3 - num_steps // 3, num_steps // 3]
             pieces = [self.push(piece) for piece in torch.split(x, cuts, self._reading.time)]
-        given = torch.cat(pieces, self._time)
-        same = [w for w in whole if w.shape == given.shape and _are_close(w, given)]
+        joined = torch.cat(pieces, self._time)
+        same = [w for w in whole if w.shape == joined.shape and _are_close(w, joined)]
         if not same:
             why = "says something else of a sequence in pieces than of the whole"
             hint = "does it count steps, or remember something of its own?"
@@ -278,12 +278,12 @@ def _misread(follower: Follower, reading: Reading, error: Exception) -> OptionEr
 
 def _needed(steps: Sequence[Step], end: int) -> list[Step]:
     """Return the steps that the value in the slot `end` is made of."""
-    needed, kept = {end}, []
+    needed, used = {end}, []
     for step in reversed(steps):
         if needed.intersection(step.outputs):
             needed.update(step.inputs)
-            kept.append(step)
-    return kept[::-1]
+            used.append(step)
+    return used[::-1]
 
 
 def _tensors(result: Any) -> list[Tensor]:

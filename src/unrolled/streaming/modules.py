@@ -70,10 +70,10 @@ def _layer(follower: Follower, call: Call) -> Any:
     weight = next(layer.parameters())
     shape = [*series.sample.shape[:2], width]
     sample = torch.empty(shape, dtype=weight.dtype, device="meta")
-    made = series.like(follower.new_slot(), sample)
+    output = series.like(follower.new_slot(), sample)
     part = Layer(layer, follower.batch_size) if ours else TorchLayer(layer)
-    follower.append(part, [series.slot], made.slot)
-    return follower.know(made), _end_state(follower, layer, series.batch_size, ours)
+    follower.append(part, [series.slot], output.slot)
+    return follower.know(output), _end_state(follower, layer, series.batch_size, ours)
 
 
 def _end_state(follower: Follower, layer: Any, batch_size: int, ours: bool) -> Any:

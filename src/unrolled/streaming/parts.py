@@ -258,14 +258,14 @@ class Running:
         """Return the sums or maxima, in the input's type."""
         x: Tensor = pieces[0]
         if self._of_maxima:
-            made = x.cummax(self._time).values
-            made = made if self._last is None else torch.maximum(made, self._last)
+            result = x.cummax(self._time).values
+            result = result if self._last is None else torch.maximum(result, self._last)
         else:
-            made = x.double() if x.is_floating_point() else x
-            made = made.cumsum(self._time)
-            made = made if self._last is None else made + self._last
-        self._last = made.narrow(self._time, made.shape[self._time] - 1, 1).clone()
-        return made if made.dtype == x.dtype or self._of_maxima else made.to(x.dtype)
+            result = x.double() if x.is_floating_point() else x
+            result = result.cumsum(self._time)
+            result = result if self._last is None else result + self._last
+        self._last = result.narrow(self._time, result.shape[self._time] - 1, 1).clone()
+        return result if result.dtype == x.dtype or self._of_maxima else result.to(x.dtype)
 
     def reset(self, rows: Tensor | None) -> None:
         """Begin again."""
@@ -349,8 +349,8 @@ class Align:
     def run(self, pieces: Pieces) -> tuple[Tensor, ...] | None:
         """Return the steps that all have; what one has more is kept."""
         waiting = []
-        for kept, piece, time in zip(self._waiting, pieces, self._times, strict=True):
-            both = [each for each in (kept, piece) if each is not None]
+        for before, piece, time in zip(self._waiting, pieces, self._times, strict=True):
+            both = [each for each in (before, piece) if each is not None]
             waiting.append(torch.cat(both, time) if len(both) == 2 else (both or [None])[0])
         lengths = [
             0 if each is None else each.shape[time]

@@ -62,7 +62,7 @@ def add_window(
         raise follower.refuse(call.name, _looks_ahead(after), _PAD_HINT)
     length = (series.length + before + after - size) // stride + 1
     emitted = (series.emitted + before - size) // stride + 1
-    made = replace(
+    result = replace(
         series,
         length=length,
         emitted=emitted,
@@ -71,12 +71,12 @@ def add_window(
         ahead=series.ahead or (follower.where(call.name) if after else ""),
     )
     try:
-        made = made.like(follower.new_slot(), sample)
+        result = result.like(follower.new_slot(), sample)
     except LookupError:
         raise follower.refuse(call.name, "mixes steps of time, or rows of the batch") from None
     part = Window(function, size, stride, before, series.time, series.batch)
-    follower.append(part, [series.slot, *more], made.slot)
-    return follower.know(made)
+    follower.append(part, [series.slot, *more], result.slot)
+    return follower.know(result)
 
 
 _PAD_HINT = "pad the past alone: F.pad(x, (n, 0)), and no padding of its own"

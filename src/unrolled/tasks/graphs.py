@@ -249,9 +249,10 @@ class LayerGraphs(Graphs[Example]):
     def example(self, num_steps: int) -> Tensor:
         """Return two rows of the input, (2, T) or (2, T, I)."""
 
-    @abstractmethod
     def scores(self, h: Tensor) -> Tensor:
-        """Return what is said for outputs of the layer, (B, T, H)."""
+        """Return what is said for outputs of the layer, (B, T, H): the model's scores."""
+        scores: Tensor = self.model.scores(h)
+        return scores
 
     def whole(self) -> Graph:
         """Return the graph of whole sequences, (B, T) or (B, T, I)."""
@@ -328,8 +329,8 @@ def state_names(layer: Any, prefix: str = "state") -> list[str]:
 
 def states_of(layer: SequenceLayer, tensors: Sequence[Tensor]) -> State:
     """Return `tensors` as a state of the layer."""
-    given = iter(tensors)
-    return map_state(lambda _: next(given), layer.initial_state(1))
+    parts = iter(tensors)
+    return map_state(lambda _: next(parts), layer.initial_state(1))
 
 
 def expected_steps(scores: Tensor, lengths: Tensor) -> list[Tensor]:

@@ -137,15 +137,15 @@ class Loaded:
             RunError: They are not of the model that the run describes, or no numbers.
         """
         path = self.run.weights_path
-        kept, update = read_weights(path, self.run.identity)
+        published, update = read_weights(path, self.run.identity)
         weights = {name: tensor.cpu() for name, tensor in self.model.state_dict().items()}
         if {name: each.shape for name, each in weights.items()} != {
-            name: each.shape for name, each in kept.items()
+            name: each.shape for name, each in published.items()
         }:
             message = f"{self.run.path}: the model has other weights than its run describes"
             raise RunError(message, "save it as it was loaded, without what was built into it")
         require_finite(path, weights, "save it before that happens")
-        is_changed = not all(torch.equal(each, kept[name]) for name, each in weights.items())
+        is_changed = not all(torch.equal(each, published[name]) for name, each in weights.items())
         return weights, None if is_changed else update, is_changed
 
 

@@ -91,11 +91,11 @@ def _training(results: Mapping[str, Any] | None) -> str:
         return "Not known: the run has not ended, or its weights were changed afterwards."
     metric = results["selected_by"]
     choice = "the last" if metric == LAST else f"chosen by {metric.replace('_', ' ')}, held out"
-    kept = "" if results["kept_update"] is None else f" of update {results['kept_update']:,}"
+    of_update = "" if results["kept_update"] is None else f" of update {results['kept_update']:,}"
     seconds = f"{results['elapsed_seconds']:,.0f} s"
     number, seed = results["updates"], results["seed"]
     updates = f"{number:,} update{'s' * (number != 1)}"
-    return f"{updates} in {seconds}, seed {seed}. The weights are those{kept}: {choice}."
+    return f"{updates} in {seconds}, seed {seed}. The weights are those{of_update}: {choice}."
 
 
 def _figures(results: Mapping[str, Any] | None) -> list[str]:

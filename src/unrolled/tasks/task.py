@@ -34,7 +34,7 @@ from unrolled.training import (
     share,
 )
 
-__all__ = ["ExamplesTask", "OptionClasses", "Splits", "Task", "TaskOptions"]
+__all__ = ["Example", "ExamplesTask", "OptionClasses", "Splits", "Task", "TaskOptions"]
 
 Example = TypeVar("Example")
 
@@ -93,6 +93,8 @@ class Task(ABC, Generic[Example]):
     """What config.json and the command line call it: the name of its folder."""
     option_classes: ClassVar[OptionClasses]
     """Of what can be chosen: the four classes in `options.py`."""
+    vectors_width: int | None = None
+    """Numbers of each vector that words begin with; None without vectors."""
 
     def __init__(self, options: TaskOptions) -> None:
         self.options = options
@@ -176,7 +178,7 @@ class Task(ABC, Generic[Example]):
     @property
     def begins_with_a_file(self) -> bool:
         """Whether a new model takes numbers from a file that a run does not keep."""
-        return False
+        return self.vectors_width is not None
 
     @abstractmethod
     def objective(self, splits: Splits[Example], processes: Processes) -> Objective:
@@ -361,6 +363,11 @@ class ExamplesTask(Task[Example]):
     """What the loss is a mean over, in the plural."""
     most_monitored: ClassVar[int | None] = None
     """Examples that tell, during training, all figures but the loss: a search takes its time."""
+
+    @classmethod
+    def files(cls, data: Any) -> list[Path]:
+        """Return the file of the data, and those of parts that have their own."""
+        return [Path(data.file), *data.part_files]
 
     @abstractmethod
     def length(self, example: Example) -> int:

@@ -40,4 +40,4 @@ def width_of(content: Mapping[str, Any]) -> int | None:
     """Return what the entry of vocabulary.json says; None if there is none."""
     if "vectors_width" not in content:
         return None
-    return whole_number_of(content, "vectors_width", least=1)
+    return whole_number_of(content, "vectors_width")

@@ -158,9 +158,9 @@ def save_weights(
     metadata = {"sha256": f"{_NO_CHECKSUM}{of_run}{at_update}"}
     contiguous = {name: tensor.cpu().contiguous() for name, tensor in tensors.items()}
     data = safetensors.torch.save(contiguous, metadata)
-    found = _checksum_in(data)
-    assert found is not None
-    start, end = found.span(1)
+    match = _checksum_in(data)
+    assert match is not None
+    start, end = match.span(1)
     with writing(path), write_atomically(path) as file:
         file.write(data[:start])
         file.write(sha256(data).hexdigest().encode())
@@ -231,24 +231,24 @@ def read_weights(path: Path, run: str | None) -> tuple[dict[str, Tensor], int | 
             hint += f"`{PROGRAM} resume {shlex.quote(str(path.parent))}`"
             raise RunError(f"{path}: no such file", hint) from error
         raise
-    found = _checksum_in(data)
-    if found is not None:
-        view, (start, end) = memoryview(data), found.span(1)
+    match = _checksum_in(data)
+    if match is not None:
+        view, (start, end) = memoryview(data), match.span(1)
         digest = sha256(view[:start])
         digest.update(_NO_CHECKSUM.encode())
         digest.update(view[end:])
         if digest.hexdigest().encode() != data[start:end]:
             raise RunError(changed(path).message, _DAMAGED)
-        if run is not None and found[2] is not None and found[2].decode() != run:
+        if run is not None and match[2] is not None and match[2].decode() != run:
             raise of_another_run(path)
     try:
         tensors = safetensors.torch.load(data)
-        if found is None and _has_damaged_checksum(data):
+        if match is None and _has_damaged_checksum(data):
             raise ValueError("its checksum was damaged")
     except (SafetensorError, ValueError, KeyError, RuntimeError) as error:
         raise RunError(f"{path}: damaged: {error}", _DAMAGED) from error
     require_finite(path, tensors, _DAMAGED)
-    update = None if found is None or found[3] is None else int(found[3])
+    update = None if match is None or match[3] is None else int(match[3])
     return tensors, update
 
 

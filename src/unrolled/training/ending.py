@@ -7,7 +7,7 @@ from unrolled.errors import DivergedError, field
 from unrolled.training.options import TrainingOptions
 from unrolled.training.schedule import Progress
 
-__all__ = ["TrainingResult", "diverged", "hint_against_divergence", "what_is_left"]
+__all__ = ["TrainingResult", "diverged", "what_is_left"]
 
 
 @dataclass(frozen=True)
@@ -48,7 +48,12 @@ def what_is_left(path: Path, progress: Progress, *, is_removed: bool) -> str:
 
 
 def diverged(
-    name: str, value: float, update: int, *, last_loss: float | None, left: str, hint: str
+    name: str,
+    value: float,
+    update: int,
+    last_loss: float | None,
+    left: str,
+    options: TrainingOptions,
 ) -> DivergedError:
     """Return the error of a figure that is not finite.
 
@@ -58,16 +63,16 @@ def diverged(
         update: At which it was found.
         last_loss: Before it; None where there was none.
         left: What the run's folder has now.
-        hint: What to do.
+        options: Of the training.
     """
+    if name == "held-out loss" and update == 0:
+        hint = "it is that of the model before any update: look at the data and the cell"
+    else:
+        hint = f"try a lower learning rate, it was {options.learning_rate:g}, or "
+        if options.clip_norm is None:
+            hint += f"clip the gradient: {field('clip_norm')} 1"
+        else:
+            hint += f"a smaller clip norm, it was {options.clip_norm}"
     before = "" if last_loss is None else f", after a loss of {last_loss:.4g}"
     message = f"training diverged at update {update}: the {name} is {value}{before}; {left}"
     return DivergedError(message, hint)
-
-
-def hint_against_divergence(options: TrainingOptions) -> str:
-    """Return what makes a training with these options diverge less."""
-    hint = f"try a lower learning rate, it was {options.learning_rate:g}, "
-    if options.clip_norm is None:
-        return hint + f"or clip the gradient: {field('clip_norm')} 1"
-    return hint + f"or a smaller clip norm, it was {options.clip_norm}"

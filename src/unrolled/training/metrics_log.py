@@ -47,15 +47,15 @@ class MetricsLog:
     ) -> None:
         self.path = run.metrics_path
         self._say = say
-        kept = _kept(self.path, length, digest)
-        self.mended = len(kept) < length
+        beginning = _kept(self.path, length, digest)
+        self.mended = len(beginning) < length
         if self.mended:
-            lines = kept.count(b"\n")
+            lines = beginning.count(b"\n")
             say(
                 f"{self.path} was cut since the last checkpoint: {lines:,} whole lines are kept, "
                 "the others are lost; what is learned does not depend on them"
             )
-        self._digest = sha256(kept)
+        self._digest = sha256(beginning)
         with writing(self.path):
             self._lines = open_plain(self.path, os.O_WRONLY | os.O_APPEND)
         self._events: Events | None = None
@@ -127,17 +127,17 @@ def _kept(path: Path, length: int, digest: str | None) -> bytes:
         if not isinstance(error.__cause__, FileNotFoundError):
             raise
         content = None
-    kept = (content or b"")[:length]
-    if len(kept) < length:
-        kept = kept[: kept.rfind(b"\n") + 1]
-        for number, line in enumerate(kept.splitlines(), 1):
+    beginning = (content or b"")[:length]
+    if len(beginning) < length:
+        beginning = beginning[: beginning.rfind(b"\n") + 1]
+        for number, line in enumerate(beginning.splitlines(), 1):
             _entry(path, number, line)
-    elif digest is not None and sha256(kept).hexdigest() != digest:
+    elif digest is not None and sha256(beginning).hexdigest() != digest:
         raise RunError(changed(path).message, _OR_DELETE)
-    if kept != content or path.lstat().st_nlink > 1:
+    if beginning != content or path.lstat().st_nlink > 1:
         with writing(path), write_atomically(path) as file:
-            file.write(kept)
-    return kept
+            file.write(beginning)
+    return beginning
 
 
 def read_metrics(run: Run) -> list[dict[str, Any]]:

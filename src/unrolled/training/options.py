@@ -102,9 +102,9 @@ class LengthOptions(Options):
 
     def check(self) -> None:
         """Raise `OptionError` if the length is said twice."""
-        given = [name for name in _LENGTHS if getattr(self, name) is not None]
-        if len(given) > 1:
-            got = " and ".join(f"{getattr(self, name):g}" for name in given)
+        chosen = [name for name in _LENGTHS if getattr(self, name) is not None]
+        if len(chosen) > 1:
+            got = " and ".join(f"{getattr(self, name):g}" for name in chosen)
             names = f"{field('epochs')}, {field('updates')} or {field('minutes')}"
             raise OptionError(
                 f"one of {names} says how long to train, got {got}", "leave the others out"
@@ -150,11 +150,7 @@ class TrainingOptions(LengthOptions):
     ] = None
     device: Device = None
     batch_size: Annotated[
-        int,
-        Option(
-            "Examples in each update, those of all processes together.",
-            within="[1, inf)",
-        ),
+        int, Option("Examples in each update, those of all processes together.", within="[1, inf)")
     ] = 32
     accumulate: Annotated[
         int,
@@ -190,8 +186,7 @@ class TrainingOptions(LengthOptions):
         ),
     ] = "float32"
     clip_norm: Annotated[
-        float | None,
-        Option("Clip gradients to this norm.", within="(0, inf)", absent="never"),
+        float | None, Option("Clip gradients to this norm.", within="(0, inf)", absent="never")
     ] = 1.0
     evaluate_every: Annotated[
         int | None,

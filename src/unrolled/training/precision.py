@@ -49,6 +49,6 @@ def _in_float32(output: Any) -> Any:
     if isinstance(output, Tensor):
         return output.float() if output.is_floating_point() else output
     if isinstance(output, tuple):
-        made = getattr(type(output), "_make", tuple)  # NamedTuple or plain tuple
-        return made(map(_in_float32, output))
+        make = getattr(type(output), "_make", tuple)  # NamedTuple or plain tuple
+        return make(map(_in_float32, output))
     return output

@@ -315,8 +315,8 @@ def changed(path: Path, run: Run | None = None) -> RunError:
 
 def _unfinished(folder: Path) -> list[Path]:
     """Return what processes left that were killed while they wrote a file of a run."""
-    found = ((file, _TEMPORARY.fullmatch(file.name)) for file in folder.iterdir())
-    return [file for file, match in found if match and match[1] in _FILES]
+    files = ((file, _TEMPORARY.fullmatch(file.name)) for file in folder.iterdir())
+    return [file for file, match in files if match and match[1] in _FILES]
 
 
 def _write(path: Path, content: bytes) -> None:

@@ -11,7 +11,7 @@ from contextlib import ExitStack, contextmanager
 from dataclasses import asdict
 from typing import Any
 
-from torch import Tensor, nn
+from torch import nn
 
 from unrolled.errors import OptionError, RunError, field
 from unrolled.metrics import Metric
@@ -19,33 +19,24 @@ from unrolled.networks.devices import device_of, find_device
 from unrolled.training.checkpoint import (
     load_checkpoint,
     random_state,
-    read_weights,
     restore_random_state,
     save_checkpoint,
-    save_weights,
 )
 from unrolled.training.choice import Choice
 from unrolled.training.continuing import check_continues, log_mark_in, progress_in
 from unrolled.training.distributed import ALONE, Processes
-from unrolled.training.ending import (
-    TrainingResult,
-    diverged,
-    hint_against_divergence,
-    what_is_left,
-)
+from unrolled.training.ending import TrainingResult, diverged, what_is_left
+from unrolled.training.kept_weights import KeptWeights
+from unrolled.training.learner import Learner
 from unrolled.training.metrics_log import MetricsLog
 from unrolled.training.objective import Objective
-from unrolled.training.optimizer import adamw, average_of
 from unrolled.training.options import LAST, TrainingOptions
-from unrolled.training.precision import in_precision
 from unrolled.training.reporter import NullReporter, Reporter
 from unrolled.training.run import Run
 from unrolled.training.schedule import Progress, Schedule
 from unrolled.training.surroundings import surroundings, what_differs
 
 __all__ = ["Trainer"]
-
-_Weights = tuple[dict[str, Tensor], int | None]  # and the update that they are of
 
 _LOSS = Metric("loss", "lower")
 
@@ -73,6 +64,7 @@ class Trainer:
         metric: By which the held-out part ranks weights.
 
     Attributes:
+        learner: The model, and the average of its weights, which is evaluated and kept.
         progress: How far the run has come.
         is_new: Whether the run was made for this trainer, and not restored.
     """
@@ -97,24 +89,17 @@ class Trainer:
         self.progress = Progress()
         self._choice = Choice(metric, objective.num_monitored)
         self.schedule = Schedule(self.options, objective.updates_per_epoch)
-        self.optimizer = adamw(model, self.options)
-        self._averaged = average_of(model)
-        self._parallel_model = model
+        self.learner = Learner(model, self.options, processes)
         self._log: MetricsLog | None = None  # in the first process, while it trains
         self._log_length = 0  # bytes of metrics.jsonl that are kept when it is opened
         self._log_digest: str | None = None  # of those bytes; None where it is not known
         self.is_new = True
         self._must_save = False  # as the progress is no longer the last checkpoint's
-        self._replaced: _Weights | None = None  # by those of a stop, until the next evaluation
+        self._kept_weights = KeptWeights(run, processes)
         self._kept_at_stop: Mapping[str, float] | None = None  # the figures of weights of a stop
         self._surroundings: dict[str, Any] | None = None  # those of the checkpoint
         self._started = 0.0  # by the clock, sessions before this one included
         self._stop_requested = False
-
-    @property
-    def average(self) -> nn.Module:
-        """The model with the averaged weights: what is evaluated and kept."""
-        return self._averaged.module
 
     @property
     def finished(self) -> bool:
@@ -172,7 +157,6 @@ class Trainer:
                 f"{self.run.path} is finished: more epochs, updates or minutes go on with it"
             )
             return self._result(interrupted=False)
-        self.model.train()
         with self._alone():
             try:
                 interrupted = self._fit(reporter)
@@ -189,13 +173,12 @@ class Trainer:
         self._started = time.monotonic() - self.progress.elapsed_seconds
         try:
             self._kept_at_stop = None
-            in_its_precision = in_precision(self.model, self.options.precision)
-            self._parallel_model = self.processes.parallel(in_its_precision)
+            self.learner.begin()
             if log_was_mended or self._must_save:
                 self._save()
             return self._train(reporter)
         finally:
-            self._parallel_model = self.model
+            self.learner.end()
             self._stop_requested = False
             if self._log is not None:
                 self._log_length, self._log_digest = self._log.sync(), self._log.digest
@@ -225,7 +208,8 @@ class Trainer:
             message = f"{self.run.checkpoint_path}: not a checkpoint of what config.json describes"
             raise RunError(message, "put back the file as the run left it") from error
         if self.progress.kept_update == self.progress.update:
-            self._save_weights()  # the process may have been killed just before it did
+            # the process may have been killed just before it did
+            self._kept_weights.save(self.learner.average, self.progress.update)
 
     def _checkpoint(self) -> dict[str, Any] | None:
         """Return the run's last checkpoint; None if it was killed before there was one."""
@@ -235,11 +219,9 @@ class Trainer:
 
     def _restore(self, checkpoint: dict[str, Any]) -> None:
         check_continues(self.run, checkpoint, self.processes.world_size)
-        self.model.load_state_dict(checkpoint["model"])
-        self._averaged.load_state_dict(checkpoint["average"])
-        self.optimizer.load_state_dict(checkpoint["optimizer"])
+        self.learner.load_state_dict(checkpoint)
         self.progress = progress_in(checkpoint, self.metric)
-        self._replaced = checkpoint.get("replaced")
+        self._kept_weights.replaced = checkpoint.get("replaced")
         if checkpoint.get("length", self.options.length) != self.options.length:
             self._judge_anew()  # config.json has been given another one, and then it was killed
         self._log_length, self._log_digest = log_mark_in(checkpoint)
@@ -285,30 +267,19 @@ class Trainer:
     def _update(self, reporter: Reporter) -> bool:
         """Make one update; return whether any process was asked to stop."""
         progress, processes = self.progress, self.processes
-        self.optimizer.zero_grad()
-        loss_sum, loss_before, local_count = self._read_parts()
+        losses = self.learner.read(self.objective)
         seconds = time.monotonic() - self._started if processes.is_first else 0.0
         loss, count, stop, elapsed = processes.sum(
-            loss_sum.item() + loss_before, local_count, self._stop_requested, seconds
+            losses.sum, losses.count, self._stop_requested, seconds
         )
         self._require_finite("loss", loss, progress.update + 1)
         progress.training_seconds += elapsed - progress.elapsed_seconds
         progress.elapsed_seconds = elapsed
 
         learning_rate = self.schedule.learning_rate(progress)
-        for group in self.optimizer.param_groups:
-            group["lr"] = learning_rate
-        # the processes' gradients are averaged: this makes it that of the mean over all tokens
-        weight = processes.world_size / count
-        for parameter in self.model.parameters():
-            if parameter.grad is not None:  # of the parts before the last one
-                parameter.grad.mul_(weight)
-        (loss_sum * weight).backward()  # type: ignore[no-untyped-call]  # torch has no types for it
-        clip_norm = math.inf if self.options.clip_norm is None else self.options.clip_norm
-        gradient_norm = nn.utils.clip_grad_norm_(self.model.parameters(), clip_norm).item()
+        gradient_norm = self.learner.go_backward(losses, count)
         self._require_finite("gradient norm", gradient_norm, progress.update + 1)
-        self.optimizer.step()
-        self._averaged.update_parameters(self.model)
+        self.learner.step(learning_rate)
 
         progress.update += 1
         progress.last_loss = loss / count
@@ -317,22 +288,6 @@ class Trainer:
         if self.schedule.log_due(progress):
             self._write_log(reporter, gradient_norm, learning_rate)
         return stop > 0
-
-    def _read_parts(self) -> tuple[Tensor, float, int]:
-        """Read the examples of an update here, and go backward through all parts but the last one.
-
-        Returns:
-            The sum of the losses of the last part, that of the parts before it, and the count of
-            all: their mean is known before the last gradients are.
-        """
-        before, count = 0.0, 0
-        for _ in range(self.options.accumulate - 1):
-            with self.processes.apart(self._parallel_model):
-                loss_sum, terms = self.objective.next_loss(self._parallel_model)
-                loss_sum.backward()  # type: ignore[no-untyped-call]  # torch has no types for it
-            before, count = before + loss_sum.item(), count + terms
-        loss_sum, terms = self.objective.next_loss(self._parallel_model)
-        return loss_sum, before, count + terms
 
     def _write_log(self, reporter: Reporter, gradient_norm: float, learning_rate: float) -> None:
         progress = self.progress
@@ -368,11 +323,11 @@ class Trainer:
         if measured and self._log is not None:
             self._log.write("held_out", metrics)
         if improved or self.keeps_last:
-            progress.kept_update, self._replaced = progress.update, None
+            progress.kept_update, self._kept_weights.replaced = progress.update, None
             self._save()  # first, so that the kept weights are never ahead of the checkpoint
-            self._save_weights()
-        elif self._replaced is not None:
-            self._put_back(self._replaced)
+            self._kept_weights.save(self.learner.average, progress.update)
+        else:
+            self._kept_weights.put_back()
         if measured:
             reporter.on_evaluation(metrics, None if self.keeps_last else improved)
 
@@ -391,11 +346,9 @@ class Trainer:
         self._require_figures(measured)
         improved = self._choice.is_best(measured, progress)
         if improved or self.keeps_last:
-            if self._replaced is None:
-                path, run = self.run.weights_path, self.run.identity
-                self._replaced = self.processes.from_first(lambda: read_weights(path, run))
+            self._kept_weights.set_aside()
             self._save()
-            self._save_weights()
+            self._kept_weights.save(self.learner.average, progress.update)
             self._kept_at_stop = measured
         if measured:
             metrics = {"update": progress.update, "epoch": self._epoch, **measured}
@@ -409,7 +362,7 @@ class Trainer:
         metrics: dict[str, float] = {}
         if self.objective.num_held_out:
             with self.processes.sharing():
-                metrics = self.objective.evaluate(self.average)
+                metrics = self.objective.evaluate(self.learner.average)
         return self.processes.from_first(lambda: (metrics, time.monotonic() - self._started))
 
     def _require_figures(self, measured: Mapping[str, float]) -> None:
@@ -425,12 +378,8 @@ class Trainer:
         """Raise `DivergedError` unless `value` is finite. Nothing has been changed by it yet."""
         if math.isfinite(value):
             return
-        hint = hint_against_divergence(self.options)
-        if name == "held-out loss" and update == 0:
-            hint = "it is that of the model before any update: look at the data and the cell"
         left = what_is_left(self.run.path, self.progress, is_removed=self._failed_at_once)
-        last_loss = self.progress.last_loss
-        raise diverged(name, value, update, last_loss=last_loss, left=left, hint=hint)
+        raise diverged(name, value, update, self.progress.last_loss, left, self.options)
 
     def _save(self) -> None:
         """Write last.ckpt: all that the rest of the run depends on."""
@@ -442,10 +391,8 @@ class Trainer:
             assert self._log is not None
             content = {
                 "run": self.run.identity,
-                "model": self.model.state_dict(),
-                "average": self._averaged.state_dict(),
-                "replaced": self._replaced,
-                "optimizer": self.optimizer.state_dict(),
+                **self.learner.state_dict(),
+                "replaced": self._kept_weights.replaced,
                 "progress": asdict(self.progress),
                 "length": self.options.length,
                 "log_length": self._log.sync(),
@@ -457,23 +404,12 @@ class Trainer:
 
         self.processes.from_first(save)
 
-    def _save_weights(self) -> None:
-        path, run, update = self.run.weights_path, self.run.identity, self.progress.update
-        self.processes.from_first(lambda: save_weights(path, self.average, run, update))
-
-    def _put_back(self, weights: "_Weights") -> None:
-        """Keep again what the weights of a stop replaced: those after it are not better."""
-        path, run = self.run.weights_path, self.run.identity
-        self.processes.from_first(lambda: save_weights(path, weights[0], run, weights[1]))
-        self._replaced = None
-
     def _open_log(self, reporter: Reporter) -> bool:
         """Open the log; return whether it had lost lines that were there at the checkpoint."""
-        log = MetricsLog(
+        self._log = MetricsLog(
             self.run, self._log_length, self._log_digest, self.progress.update, reporter.on_message
         )
-        self._log = log
-        return log.mended
+        return self._log.mended
 
     def _say_what_differs(self, reporter: Reporter) -> None:
         """Say what has changed since the checkpoint on which the last bits of sums depend."""

@@ -46,11 +46,11 @@ class Stacked(nn.Module):
         if not with_state:
             raise OptionError("Stacked: there is no layer of unrolled", "give it one, such as LSTM")
         widths = [(layer, own) for layer in self.layers if (own := _widths(layer))]
-        for (before, (_, given)), (after, (read, _)) in pairwise(widths):
-            if given != read:
+        for (before, (_, width)), (after, (read, _)) in pairwise(widths):
+            if width != read:
                 names = _title(before), _title(after)
                 raise OptionError(
-                    f"Stacked: {names[0]} gives {given} features, {names[1]} reads {read}"
+                    f"Stacked: {names[0]} gives {width} features, {names[1]} reads {read}"
                 )
         orders = [getattr(part, "batch_first", None) for part in self.layers.modules()]
         if len({order for order in orders if isinstance(order, bool)}) > 1:

@@ -66,11 +66,11 @@ class Wrapper(nn.Module, abc.ABC):
                 "such as unrolled.LSTM or unrolled.TCN, or a wrapper of one",
             )
         self.layer: Any = layer
-        given: Any = layer  # untyped: a module's attributes may be anything
-        self.input_size: int = given.input_size
-        self.output_size: int = given.output_size
-        self.batch_first: bool = given.batch_first
-        self.bidirectional: bool = getattr(given, "bidirectional", False)
+        attributes: Any = layer  # untyped: a module's attributes may be anything
+        self.input_size: int = attributes.input_size
+        self.output_size: int = attributes.output_size
+        self.batch_first: bool = attributes.batch_first
+        self.bidirectional: bool = getattr(attributes, "bidirectional", False)
 
     @abc.abstractmethod
     def forward(

@@ -11,6 +11,7 @@ import soundfile
 import torch
 from PIL import Image
 
+from support.runs import stop_at
 from unrolled.cli.main import main
 from unrolled.data import Source, batches_by_length
 from unrolled.errors import DataError, OptionError
@@ -114,14 +115,7 @@ def test_recordings_are_learned_and_what_is_read_again_gives_the_same(recordings
 def test_an_interrupted_run_ends_as_one_that_was_not(recordings, tmp_path):
     whole = train(recordings, tmp_path / "whole", epochs=2)
     parted = prepared(recordings, tmp_path / "parted", epochs=2)
-    next_loss = parted.trainer.objective.next_loss
-
-    def interrupted(model):
-        if parted.trainer.progress.update == 2:
-            parted.trainer.request_stop()
-        return next_loss(model)
-
-    parted.trainer.objective.next_loss = interrupted
+    stop_at(parted.trainer, 2)
     assert parted.trainer.fit().reason == "interrupted"
     torch.rand(7)
     resumed = resume(tmp_path / "parted")
@@ -223,10 +217,8 @@ def test_a_file_of_several_captions_is_written_once_and_has_several_references(p
     task, splits = fit(pictures, test=0.3)
     model = task.make_model(SMALL).eval()
     searched = []
-    search = task._search
-    task._search = lambda model, media, options: (
-        searched.extend(media) or search(model, media, options)
-    )
+    best = task.writer.best
+    task.writer.best = lambda model, media: searched.extend(media) or best(model, media)
     metrics = task.evaluate(model, splits.test)
     assert len(searched) == len({example.name for example in splits.test})
     assert 2 * len(searched) == len(splits.test)

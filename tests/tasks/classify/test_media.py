@@ -9,6 +9,7 @@ import soundfile
 import torch
 from PIL import Image
 
+from support.runs import stop_at
 from unrolled.data import Source
 from unrolled.errors import DataError, OptionError, render
 from unrolled.inspection import Subject
@@ -236,14 +237,7 @@ def test_an_interrupted_run_ends_as_one_that_was_not(media, request, tmp_path):
     whole = prepared(folder, tmp_path / "whole", augment=True)
     whole.trainer.fit()
     parted = prepared(folder, tmp_path / "parted", augment=True)
-    next_loss = parted.trainer.objective.next_loss
-
-    def interrupted(model):
-        if parted.trainer.progress.update == 2:
-            parted.trainer.request_stop()
-        return next_loss(model)
-
-    parted.trainer.objective.next_loss = interrupted
+    stop_at(parted.trainer, 2)
     assert parted.trainer.fit().reason == "interrupted"
     torch.rand(7)
     resumed = resume(tmp_path / "parted")

@@ -6,6 +6,7 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
+from support.runs import stop_at
 from unrolled.data import (
     BPEVocabulary,
     ByteVocabulary,
@@ -165,14 +166,7 @@ def test_a_resumed_run_on_a_streamed_text_ends_with_the_same_bits(path, tmp_path
     data = {"stream": True, "tokens": tokens}
     prepared(path, tmp_path / "whole", data).trainer.fit()
     stopped = prepared(path, tmp_path / "stopped", data).trainer
-    original = stopped.objective.next_loss
-
-    def next_loss(model):
-        if stopped.progress.update == 6:
-            stopped.request_stop()
-        return original(model)
-
-    stopped.objective.next_loss = next_loss
+    stop_at(stopped, 6)
     assert stopped.fit().reason == "interrupted"
     resume(tmp_path / "stopped").trainer.fit()
     assert same(weights(tmp_path / "stopped"), weights(tmp_path / "whole"))

@@ -103,7 +103,7 @@ class _Linker:
         functions: Mapping[str, str],
     ) -> None:
         self._program, self._source = program, source
-        self._traces, self._functions = traces, functions
+        self._traces = traces
         self._numbers = {name: number for number, name in enumerate(functions)}
         self._operations: list[list[int]] = []
         self._records: list[dict[str, Any]] = []
@@ -224,8 +224,8 @@ class _Linker:
         for number, name in enumerate(trace.phases[phase]):
             places[name] = self._num_traced + number * units
         more = "" if which == "units" else f"_{which}"
-        given = values if which == "units" else values[:-1]
-        arguments = [*given, (_TRACE, 4 * self._num_traced)]
+        inputs = values if which == "units" else values[:-1]
+        arguments = [*inputs, (_TRACE, 4 * self._num_traced)]
         if trace.phases[phase]:
             self._add(f"{function}_trace{more}", arguments)
         self._num_traced += units * trace.num_vectors[phase]

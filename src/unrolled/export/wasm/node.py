@@ -43,9 +43,9 @@ class _Node:
         line = process.stdout.readline()
         if not line:
             raise RunError("node ended while it ran the model", "node 16.4 and later can run it")
-        said = np.frombuffer(base64.b64decode(line), np.float32).copy()
+        numbers = np.frombuffer(base64.b64decode(line), np.float32).copy()
         shape = (-1,) if described["pooled"] else (len(x), described["outputs"])
-        return torch.from_numpy(said).reshape(shape)
+        return torch.from_numpy(numbers).reshape(shape)
 
 
 @contextmanager

@@ -109,8 +109,8 @@ def lyapunov_exponents(
     if state is not None:
         shapes, got = ([part.shape for part in state_tensors(each)] for each in (start, state))
         if shapes != got:
-            expected, found = (", ".join(str(tuple(s)) for s in each) for each in (shapes, got))
-            raise ShapeError(f"{where}: state must be {expected}, got {found}", "or pass None")
+            expected, actual = (", ".join(str(tuple(s)) for s in each) for each in (shapes, got))
+            raise ShapeError(f"{where}: state must be {expected}, got {actual}", "or pass None")
         start = state
     flat = step.flat(map_state(lambda part: part.detach().double(), start))
     check_finite(f"{where}: state", flat)
@@ -123,9 +123,9 @@ def lyapunov_exponents(
     basis, _ = torch.linalg.qr(random)
     logarithms, steps_read = [], StepsRead()
     for t in range(num_steps):
-        given = {name: value[t].detach().double() for name, value in beside.items()}
+        inputs_at_t = {name: value[t].detach().double() for name, value in beside.items()}
         with reading_on(steps_read, 1):
-            flat, pushed = _pushed(step, by_time[t].detach().double(), given, flat, basis)
+            flat, pushed = _pushed(step, by_time[t].detach().double(), inputs_at_t, flat, basis)
         if not bool(pushed.isfinite().all()):
             raise DivergedError(
                 f"{where}: differences between states are not finite after step {t}",

@@ -30,10 +30,10 @@ class StateMap:
         def at_once(value: Tensor) -> Tensor:
             return value.expand(len(flat), *value.shape[-1:]).unsqueeze(time_dim)
 
-        given = {name: at_once(value) for name, value in beside.items()}
+        inputs = {name: at_once(value) for name, value in beside.items()}
         with evaluating(self._layer), using_path("reference"):
             _, after = functional_call(
-                self._layer, self._weights, (at_once(x), self.state(flat)), given
+                self._layer, self._weights, (at_once(x), self.state(flat)), inputs
             )
         return self.flat(after)
 

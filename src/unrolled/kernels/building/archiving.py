@@ -6,7 +6,7 @@ Not here: what an archive is, and how it is read (`prebuilt.py`).
 import hashlib
 import json
 import zipfile
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import NamedTuple
@@ -22,19 +22,13 @@ _BASELINES = {"x86_64": "x86_64", "aarch64": "generic"}
 _EPOCH = (1980, 1, 1, 0, 0, 0)  # of all files: the same libraries give the same archive
 
 
-def write_archive(
-    file: Path,
-    platform: str,
-    sources: Sequence[str],
-    run: Callable[[Callable[["_Job"], bytes], Sequence["_Job"]], Iterable[bytes]] = map,
-) -> int:
+def write_archive(file: Path, platform: str, sources: Sequence[str]) -> int:
     """Compile C texts for all instruction sets of a platform, and write the archive of them.
 
     Args:
         file: What is written, whole or not at all.
         platform: Its name.
         sources: The texts.
-        run: Maps a function over jobs, in order: `map`, or that of an executor.
 
     Returns:
         The number of libraries, of which some stand for several instruction sets.
@@ -56,7 +50,7 @@ def write_archive(
         for instructions in system.instruction_sets
         for source in sources
     ]
-    contents = list(run(_compile, jobs))
+    contents = list(map(_compile, jobs))
     names = [hashlib.sha256(content).hexdigest() for content in contents]
     sets: dict[str, dict[str, str]] = {i.name: {} for i in system.instruction_sets}
     for job, name in zip(jobs[1:], names[1:], strict=True):

@@ -143,13 +143,13 @@ class Compiler(NamedTuple):
                 self._wait(process)
             finally:
                 _end(process)
-            said, complained = map(_text_of, (output, errors))
+            text, complained = map(_text_of, (output, errors))
         if process.returncode:
             lines = complained.strip().splitlines() or ["it printed nothing"]
             complaint = "; ".join(line.strip() for line in lines[:_LINES_SHOWN])
             command = f"{' '.join(self.argv)} failed with status {process.returncode}"
             raise KernelError(f"{command}: {complaint}", COMPILER_HINT)
-        return said
+        return text
 
     def _wait(self, process: "subprocess.Popen[bytes]") -> None:
         """Wait for the compiler, longer where as many others wait for each processor.

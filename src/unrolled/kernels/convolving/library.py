@@ -96,9 +96,9 @@ class NetworkLibrary:
         pool, call = _pointer(pool_address()), ctypes.POINTER(NetworkCall)
 
         def function(name: str, result: object, *arguments: object) -> Callable[..., int]:
-            found = library[f"unrolled_network_{name}"]
-            found.restype, found.argtypes = result, arguments  # type: ignore[assignment]  # of ctypes
-            return found
+            entry = library[f"unrolled_network_{name}"]
+            entry.restype, entry.argtypes = result, arguments  # type: ignore[assignment]  # of ctypes
+            return entry
 
         self._library, self._pool = library, pool  # stays loaded
         self.pool = pool.value

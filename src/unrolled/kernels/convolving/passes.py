@@ -104,8 +104,8 @@ class NetworkPasses:
         shapes, (num_steps, batch_size, _) = problem.shapes, problem.x.shape
         call, blocks, alive, rows_first = _make_call(problem)
         call.train = 1
-        kept = readable(_WHERE, "what was kept", tape[0], (self._library.tape_floats(call),))
-        call.tape = kept.data_ptr()
+        own_tape = readable(_WHERE, "what was kept", tape[0], (self._library.tape_floats(call),))
+        call.tape = own_tape.data_ptr()
         d_output, *d_states = d_results
         if d_output is not None:
             shape = (num_steps, batch_size, shapes[0].hidden_size)
@@ -188,8 +188,8 @@ def _make_call(
                 own_shape = (shape.span, batch_size, size)
                 alive.append(readable(_WHERE, "state", past[place], own_shape))
                 block.past[index] = alive[-1].data_ptr() or None  # of a span of 0
-            if (kept := keep[place]) is not None:
-                alive.append(_checked_keep(kept, (batch_size, num_steps, hidden_size)))
+            if (mask := keep[place]) is not None:
+                alive.append(_checked_keep(mask, (batch_size, num_steps, hidden_size)))
                 block.keep[index] = alive[-1].data_ptr()
     return call, blocks, alive, rows_first
 

@@ -53,8 +53,8 @@ def _problem() -> NetworkProblem:
     generator = torch.Generator().manual_seed(0)
 
     def numbers(*shape: int, size: float = 0.3) -> Tensor:
-        made = torch.randn(shape, generator=generator, dtype=torch.float32, device="cpu")
-        return made * size
+        draws = torch.randn(shape, generator=generator, dtype=torch.float32, device="cpu")
+        return draws * size
 
     batch_size = len(_LENGTHS)
     past, weights = [], []

@@ -53,8 +53,8 @@ def reference_blocks(problem: NetworkProblem) -> list[Tensor]:
             window, end = window_and_past(a, start, lengths)
             ends.append(end)
             a = conv1d(window, weight, bias, dilation=shape.dilation).relu()
-            if (kept := keep[index]) is not None:
-                a = a * kept.transpose(1, 2) * shape.scale
+            if (mask := keep[index]) is not None:
+                a = a * mask.transpose(1, 2) * shape.scale
         if block.shortcut is not None:
             read = conv1d(read, block.shortcut, block.shortcut_bias)
         x = (a + read).relu()

@@ -115,10 +115,10 @@ class NetworkStepper:
 
         Asked before each step, which packs them again if they have changed since the last.
         """
-        found = self._watch.look()
-        if found == CHANGED:
+        answer = self._watch.look()
+        if answer == CHANGED:
             self._is_packed = False
-        return found != ANOTHER
+        return answer != ANOTHER
 
     def short_step(self, x: Any, out: Any, parameters: Any) -> Tensor | None:  # noqa: ARG002
         """Do what `step` does in one call, or return None where that is not to be had.
@@ -135,8 +135,8 @@ class NetworkStepper:
         if 4 * (x.storage_offset() + self._num_inputs) > x.untyped_storage().nbytes():
             return None  # `step` says so
         y = torch.empty(self._output_shape, **FLOAT)
-        found = self._library.short_step(self._address, self._count, x.data_ptr(), y.data_ptr())
-        if found == SAME:
+        answer = self._library.short_step(self._address, self._count, x.data_ptr(), y.data_ptr())
+        if answer == SAME:
             self._count += 1
             return y
         self._is_packed = False  # its weights are packed again, if they are still its own

@@ -188,10 +188,10 @@ def _as_loop(
 def _write(g: Any, graph: fx.Graph, inputs: Sequence[Any], dtype: torch.dtype) -> list[Any]:
     """Write the nodes of `graph` by the exporter's functions; return its outputs."""
     values: dict[fx.Node, Any] = {}
-    given = iter(inputs)
+    tensors = iter(inputs)
     for node in graph.nodes:
         if node.op == "placeholder":
-            values[node] = next(given)
+            values[node] = next(tensors)
         elif node.op == "output":
             return [values[each] for each in node.args[0]]
         else:

@@ -86,15 +86,15 @@ def step_of(cell: Cell, weights: Weights, *, ragged: bool) -> tuple[Step, list[T
     def step(*values: Any) -> list[Tensor]:
         before, (parts, *rest) = values[:num_states], values[num_states:]
         valid = rest.pop(0) if ragged else None
-        given = iter(rest)
-        weight_hh, bias_hh, weight_hr = (None if kind is None else next(given) for kind in kinds)
+        tensors = iter(rest)
+        weight_hh, bias_hh, weight_hr = (None if kind is None else next(tensors) for kind in kinds)
         recurrent = Weights(weights.weight_ih, weight_hh, None, bias_hh, None, ())
         blocks = gate_blocks(parts, num_gates + len(cell.step_inputs))
         named = cell(
             dict(zip(cell.feedforward, blocks[:num_gates], strict=True)),
             recurrent_terms(cell, recurrent)(before[0]),
             dict(zip(cell.states, before, strict=True)),
-            dict(zip(cell.parameters, given, strict=False)),  # what follows are sizes
+            dict(zip(cell.parameters, tensors, strict=False)),  # what follows are sizes
             dict(zip(cell.step_inputs, blocks[num_gates:], strict=True)),
         )
         output, *others = (named[state] for state in cell.states)
@@ -179,8 +179,8 @@ def _as_scan(
         shapes = [weight.shape for weight in taken]
         step_graph(cell, step, widths, shapes, x.dtype, ragged=lengths is not None)  # for its error
         # its passes run the scan once more, and those of torch fail with a gradient
-        given = [*states, *sequences, *taken]
-        detached = iter([tensor.detach() for tensor in given])
+        arguments = [*states, *sequences, *taken]
+        detached = iter([tensor.detach() for tensor in arguments])
         states, sequences, taken = (
             [next(detached) for _ in part] for part in (states, sequences, taken)
         )

@@ -134,8 +134,8 @@ class Arena:
     def _drop(self, most: int) -> None:
         """Give blocks to the system until those used and kept are not above `most` bytes."""
         for block in list(self._kept.values()):
-            kept = self.kept_bytes
-            if kept <= self._most_kept and kept + self.used_bytes <= most:
+            num_bytes = self.kept_bytes
+            if num_bytes <= self._most_kept and num_bytes + self.used_bytes <= most:
                 break
             self._kept.pop(block.data_ptr(), None)
 

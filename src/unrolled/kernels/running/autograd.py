@@ -71,7 +71,7 @@ class RecurrenceFunction(torch.autograd.Function):
         first = results[0]  # a tracer's, or a wrapper, looks for changes itself
         if type(first) is Tensor and not is_transformed(first):
             ctx.output_counter = _ChangeCounter(first)
-            tape = [kept.data if kept is first else kept for kept in tape]
+            tape = [tensor.data if tensor is first else tensor for tensor in tape]
         ctx.save_for_backward(*inputs, *tape)
         ctx.passes, ctx.num_inputs = passes, len(inputs)
         ctx.set_materialize_grads(False)
@@ -83,8 +83,8 @@ class RecurrenceFunction(torch.autograd.Function):
         passes, saved, wanted = ctx.passes, ctx.saved_tensors, ctx.needs_input_grad[1:]
         inputs, tape = saved[: ctx.num_inputs], saved[ctx.num_inputs :]
         changed = ctx.output_counter is not None and ctx.output_counter.has_moved()
-        kept = None if changed else tape
-        return (None, *gradients_by(passes, inputs, kept, d_results, wanted))
+        own_tape = None if changed else tape
+        return (None, *gradients_by(passes, inputs, own_tape, d_results, wanted))
 
 
 def gradients_by(

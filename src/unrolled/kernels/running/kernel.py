@@ -190,10 +190,10 @@ class KernelPasses:
         call.train, call.gates, call.gate_stride = 1, gates.data_ptr(), gates.stride(0)
         d_output, *d_after = d_results
         # absent is not zero: times an infinite derivative it is nothing, and no NaN
-        given = (d_output is not None) << MOST_STATES
+        present = (d_output is not None) << MOST_STATES
         for place, d in enumerate(d_after):
-            given |= (d is not None) << place
-        call.given = given
+            present |= (d is not None) << place
+        call.given = present
         if d_output is None:
             alive.append(torch.zeros_like(histories[0]))
         else:

@@ -117,7 +117,7 @@ def _check_backward(
     types = {tensor.dtype for tensor in (output, *tape[1:])}
     if (
         numbers != (1 + num_states, len(batch.tensors()), 1 + num_states)
-        or any(found != shape for found in outputs)
+        or any(output_shape != shape for output_shape in outputs)
         or any(tensor.dim() != 2 or len(tensor) != num_rows for tensor in tape[1:])
         or types != {batch.x.dtype}
     ):

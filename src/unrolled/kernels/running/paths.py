@@ -191,11 +191,11 @@ def kernel_or_reason(cell: Cell, products: ProductFormat | None = None) -> Kerne
     if known is not None and is_final:
         name = known.surroundings.changed_name()
         problem = f"its equations read {name}, which has changed {num_changes} times"
-        made: Kernel | str = f"cell {cell.name}: {problem}; {_runs_on_the_loop(cell)}"
+        outcome: Kernel | str = f"cell {cell.name}: {problem}; {_runs_on_the_loop(cell)}"
     else:
-        made = _make_kernel(cell, surroundings, products or weight_format())
-    _outcomes[key] = _Outcome(made, surroundings, num_changes, is_final)
-    return made
+        outcome = _make_kernel(cell, surroundings, products or weight_format())
+    _outcomes[key] = _Outcome(outcome, surroundings, num_changes, is_final)
+    return outcome
 
 
 class _Outcome(NamedTuple):

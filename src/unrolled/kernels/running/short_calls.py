@@ -77,8 +77,8 @@ class ShortCalls:
         self._parts: Sequence[_Plan] = ()  # of each layer and direction
 
     def __reduce__(self) -> tuple[Any, ...]:
-        given = (self._cell, *self._sizes, self._biased, self._names, self._single, self._heads)
-        return ShortCalls, given
+        arguments = (self._cell, *self._sizes, self._biased, self._names, self._single, self._heads)
+        return ShortCalls, arguments
 
     def run(
         self, input: Tensor, hx: Any, parameters: dict[str, Any], *, batch_first: bool

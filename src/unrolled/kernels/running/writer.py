@@ -76,8 +76,8 @@ class Writer:
         batch_size, input_size = stepper.input_shape
         (num_tokens, hidden_size), (step, calls) = weight.shape, stepper.entry
         assert input_size == (len(weight) if embedding is None else embedding.shape[1])
-        given = [embedding, weight, bias]
-        self._weights = [*stepper.weights, *(tensor for tensor in given if tensor is not None)]
+        tensors = [embedding, weight, bias]
+        self._weights = [*stepper.weights, *(tensor for tensor in tensors if tensor is not None)]
         self._ids = [*map(id, self._weights)]
         self._places = _places(self._weights)
         self._versions = [*map(_version_of, self._weights)]
@@ -87,8 +87,8 @@ class Writer:
         scores = torch.empty(batch_size, num_tokens, **FLOAT)
         likely = torch.empty(num_tokens, **FLOAT)
         order = torch.empty(num_tokens, dtype=torch.int64)
-        self._alive = (given, calls, x, h, scores, likely, order)
-        memory = [None if tensor is None else tensor.data_ptr() for tensor in given]
+        self._alive = (tensors, calls, x, h, scores, likely, order)
+        memory = [None if tensor is None else tensor.data_ptr() for tensor in tensors]
         memory += [tensor.data_ptr() for tensor in (x, h, scores, likely, order)]
         sizes = (len(calls), batch_size, input_size, hidden_size, num_tokens)
         self._description = _Description(
@@ -188,11 +188,11 @@ def _prove(library: ctypes.CDLL) -> None:
         writer = _Description(num_layers=1, batch_size=1, hidden_size=1, num_tokens=37)
         writer.scores, writer.likely, writer.order = (t.data_ptr() for t in (scores, likely, order))
         writer.temperature, writer.top_k, writer.top_p = temperature, top_k or 0, top_p or 1.0
-        kept = order_of[: 1 if temperature == 0 else top_k]
-        shares = (scores.double()[kept] / (temperature or 1.0)).softmax(0)
+        candidates = order_of[: 1 if temperature == 0 else top_k]
+        shares = (scores.double()[candidates] / (temperature or 1.0)).softmax(0)
         before = shares.cumsum(0) - shares
-        kept = kept[before < (top_p or 2.0)]
-        shares = torch.zeros(37).double().index_copy(0, kept, shares[: len(kept)])
+        candidates = candidates[before < (top_p or 2.0)]
+        shares = torch.zeros(37).double().index_copy(0, candidates, shares[: len(candidates)])
         ends = shares.cumsum(0) / shares.sum()
         for number in torch.linspace(0.001, 0.999, 29).double():
             expected = int(torch.searchsorted(ends, number, right=True))

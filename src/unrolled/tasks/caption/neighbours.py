@@ -125,11 +125,11 @@ class Neighbours(nn.Module):
             count: Examples that are looked at, at least 1.
         """
         distances = self.distances(content)
-        found: dict[tuple[int, ...], float] = {}
+        distance_of: dict[tuple[int, ...], float] = {}
         for index in distances.argsort(stable=True)[:count].tolist():
             words = tuple(word for word in self.words[index].tolist() if word != END)
-            found.setdefault(words, float(distances[index]))
-        return [Neighbour(torch.tensor(words), distance) for words, distance in found.items()]
+            distance_of.setdefault(words, float(distances[index]))
+        return [Neighbour(torch.tensor(words), distance) for words, distance in distance_of.items()]
 
 
 def too_few(num_held_out: int) -> str | None:

@@ -5,10 +5,10 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from unrolled.data.media import Kind
-from unrolled.data.split import split
 from unrolled.errors import DataError, field
 from unrolled.tasks.caption.captions import Caption, Captions, read_captions
 from unrolled.tasks.caption.options import DataOptions
+from unrolled.tasks.parts import in_parts
 from unrolled.tasks.task import Splits
 
 __all__ = ["check_kind", "read_parts", "read_table_of"]
@@ -34,26 +34,16 @@ def read_parts(options: DataOptions, seed: int) -> Splits[Caption]:
         raise DataError(message, "there is nothing to learn; is it the right column?")
     closed = _are_names(examples)
     by_media = options.split_by is None and closed
-    parts = split(
-        _groups(examples, by_media),
-        held_out=options.fraction("held_out"),
-        test=options.fraction("test"),
-        seed=seed,
-    )
-    rest, notes = [], table.notes + _about_split(examples, options, closed)
-    for path, indices in (
-        (options.held_out_file, parts.held_out),
-        (options.test_file, parts.test),
-    ):
-        if path is None:
-            rest.append([examples[index] for index in indices])
-            continue
-        further = read_table_of(Path(path), options)
-        check_kind(Path(path), further, examples[0].kind)
-        rest.append(further.examples)
-        notes = notes + further.notes
-    training = [examples[index] for index in parts.training]
-    return Splits(training, rest[0], rest[1], notes + _unseen(training, rest[0] + rest[1]))
+
+    def read_file(path: Path, _: object) -> tuple[list[Caption], list[str]]:
+        further = read_table_of(path, options)
+        check_kind(path, further, examples[0].kind)
+        return further.examples, further.notes
+
+    splits = in_parts(examples, _groups(examples, by_media), options, seed, read_file)
+    splits.notes[:0] = table.notes + _about_split(examples, options, closed)
+    splits.notes.extend(_unseen(splits.training, splits.held_out + splits.test))
+    return splits
 
 
 def read_table_of(path: Path, options: DataOptions) -> Captions:

@@ -13,7 +13,7 @@ import torch
 from torch import Tensor, nn
 
 from unrolled.data.augment import augment_frames, augment_pictures
-from unrolled.data.batching import IGNORE, batches_that_come, pad
+from unrolled.data.batching import IGNORE, pad
 from unrolled.data.content import (
     flag_of,
     number_of,
@@ -25,27 +25,14 @@ from unrolled.data.content import (
 from unrolled.data.media import Kind, named_media
 from unrolled.data.recordings import scale_of
 from unrolled.data.source import Source
-from unrolled.data.words import (
-    BEGIN,
-    END,
-    TEXT_VERSION,
-    UNKNOWN,
-    WordVocabulary,
-    as_read,
-    text_version_of,
-)
+from unrolled.data.words import BEGIN, END, TEXT_VERSION, UNKNOWN, WordVocabulary, text_version_of
 from unrolled.errors import DataError, field
 from unrolled.metrics import Metric, are_short, metrics_of_texts, text_metrics
-from unrolled.networks import BeamOptions, Hypothesis, word_loss
-from unrolled.networks.beam import beam_options
+from unrolled.networks import word_loss
 from unrolled.networks.devices import moved
-from unrolled.tasks.caption.baselines import (
-    best_constant,
-    nearest_by_features,
-    nearest_neighbours,
-)
-from unrolled.tasks.caption.captions import Caption, join_words, references_of, words_of
-from unrolled.tasks.caption.choosing import choose_weight, describe_all
+from unrolled.tasks.caption.baselines import best_constant, nearest_by_features, nearest_neighbours
+from unrolled.tasks.caption.captions import Caption, references_of, words_of
+from unrolled.tasks.caption.choosing import choose_weight
 from unrolled.tasks.caption.exports import CaptionerGraphs
 from unrolled.tasks.caption.model import Captioner
 from unrolled.tasks.caption.neighbours import Neighbours, too_few
@@ -56,16 +43,13 @@ from unrolled.tasks.caption.options import (
     TrainingOptions,
 )
 from unrolled.tasks.caption.reader import check_kind, read_parts, read_table_of
-from unrolled.tasks.caption.search import Candidate, attention_of
+from unrolled.tasks.caption.search import Candidate
 from unrolled.tasks.caption.subject import CaptionerSubject
+from unrolled.tasks.caption.writer import CaptionWriter
 from unrolled.tasks.task import ExamplesTask, OptionClasses, Splits, TaskOptions
 
 __all__ = ["CaptionTask"]
 
-_BEAM = 4
-_LENGTH_PENALTY = (
-    1.0  # the translator's; without it, a model that knows little writes next to nothing
-)
 _AT_ONCE = 32
 _MOST_WORDS = 10_000  # of a caption that is written: a foreign run could ask for any number
 
@@ -112,6 +96,7 @@ class CaptionTask(ExamplesTask[Caption]):
         self.short = short
         self._text_version = text_version
         self._remembered = remembered
+        self.writer = CaptionWriter(vocabulary, text_version, max_words, self.collate)
 
     @property
     def metrics(self) -> Sequence[Metric]:
@@ -131,12 +116,6 @@ class CaptionTask(ExamplesTask[Caption]):
     def medium(self) -> str:
         """What is read: "picture" or "recording"."""
         return self.kind
-
-    @classmethod
-    def files(cls, data: DataOptions) -> list[Path]:
-        """Return the tables; the files that they name are not looked at."""
-        paths = (data.file, data.held_out_file, data.test_file)
-        return [Path(path) for path in paths if path is not None]
 
     @classmethod
     def read(cls, options: TaskOptions) -> Splits[Caption]:
@@ -194,7 +173,7 @@ class CaptionTask(ExamplesTask[Caption]):
             options,
             WordVocabulary.from_dict(content),
             cast(Kind, one_of(content, "kind", get_args(Kind))),
-            whole_number_of(content, "max_words", least=1, most=_MOST_WORDS),
+            whole_number_of(content, "max_words", most=_MOST_WORDS),
             numbers_of(content, "mean"),
             number_of(content, "scale", above=0),
             "short" in content and flag_of(content, "short"),
@@ -219,25 +198,25 @@ class CaptionTask(ExamplesTask[Caption]):
     def initialize(self, model: nn.Module, splits: Splits[Caption]) -> None:
         """Have the model keep the training examples."""
         if (neighbours := cast(Captioner, model).neighbours) is not None:
-            kept = self._writable(splits.training)
-            captions = [self.encoded(example) for example in kept]
-            neighbours.remember([example.content for example in kept], captions)
+            examples = self._writable(splits.training)
+            captions = [self.encoded(example) for example in examples]
+            neighbours.remember([example.content for example in examples], captions)
 
     def take_over(
         self, model: nn.Module, weights: Mapping[str, Tensor], splits: Splits[Caption]
     ) -> None:
         """Have a model begin with the network of another run, and keep the examples of this one."""
         own = model.state_dict()
-        kept = {name: own[name] for name in own if _is_of_neighbours(name)}
+        remembered = {name: own[name] for name in own if _is_of_neighbours(name)}
         learned = {name: weights[name] for name in weights if not _is_of_neighbours(name)}
-        model.load_state_dict(kept | learned)
+        model.load_state_dict(remembered | learned)
         self.initialize(model, splits)
 
     def _make_room(self, training: Sequence[Caption]) -> None:
         """Have models that are made from now on keep as many examples as there are."""
-        kept = self._writable(training) if self.options.model.neighbours else []
-        longest = max((len(self._words(example)) for example in kept), default=0)
-        self._remembered = (len(kept), longest)
+        examples = self._writable(training) if self.options.model.neighbours else []
+        longest = max((len(self._words(example)) for example in examples), default=0)
+        self._remembered = (len(examples), longest)
 
     def _writable(self, examples: Sequence[Caption]) -> list[Caption]:
         """Return the examples whose captions have no unknown word, as another run's may have."""
@@ -262,11 +241,11 @@ class CaptionTask(ExamplesTask[Caption]):
         references = references_of(held_out)
 
         def figures(rows: Sequence[Sequence[Candidate]]) -> tuple[float, float]:
-            written = [self._text(best.hypothesis) for best, *_ in rows]
+            written = [self.writer.text(best.hypothesis) for best, *_ in rows]
             measured = text_metrics(written, references, short=self.short)
             return measured[self.metrics[0].name] or 0.0, measured["chrf"]
 
-        options = self._beam_options(PredictOptions())
+        options = self.writer.options(PredictOptions())
         names = self.metrics[0].plain_label, "chrf"
         return choose_weight(captioner, media, self.collate, options, figures, names)
 
@@ -310,8 +289,7 @@ class CaptionTask(ExamplesTask[Caption]):
         """
         named = {example.name: example for example in examples}
         media = [example.content for example in named.values()]
-        search = self._beam_options(PredictOptions())
-        written = [self._text(best.hypothesis) for best, *_ in self._search(model, media, search)]
+        written = [self.writer.text(best) for best in self.writer.best(model, media)]
         words = [word for example in examples for word in self._words(example)]
         unknown = sum(word not in self.vocabulary for word in words)
         return {
@@ -362,19 +340,18 @@ class CaptionTask(ExamplesTask[Caption]):
             DataError: A file is missing or damaged; the captions of those before it are out.
             OptionError: An option out of its range.
         """
-        search = self._beam_options(options)
+        search = self.writer.options(options)
         named = self._named_media(source)
-        at_once = 1 if source.is_interactive else _AT_ONCE  # who types waits for an answer
-        for batch in batches_that_come(named, at_once):
+        for batch in source.in_batches(named, _AT_ONCE):
             contents = [medium for _, medium in batch if isinstance(medium, Tensor)]
-            rows = iter(self._search(model, contents, search))
+            rows = iter(self.writer.search(model, contents, search))
             for name, medium in batch:
                 if isinstance(medium, DataError):
                     if not options.skip_bad:
                         raise medium
                     yield {"media": name, "caption": "", "error": str(medium)}
                     continue
-                alternatives = self._described(model, medium, next(rows))
+                alternatives = self.writer.described(model, medium, next(rows))
                 prediction = {"media": name, **alternatives[0]}
                 if search.n_best > 1:
                     prediction["alternatives"] = alternatives
@@ -395,8 +372,8 @@ class CaptionTask(ExamplesTask[Caption]):
         """Return the decoder while it writes."""
 
         def describe(content: Tensor) -> Sequence[int]:
-            ((best, *_),) = self._search(model, [content], self._beam_options(PredictOptions()))
-            return best.hypothesis.tokens
+            (best,) = self.writer.best(model, [content])
+            return best.tokens
 
         return CaptionerSubject(
             cast(Captioner, model),
@@ -432,43 +409,6 @@ class CaptionTask(ExamplesTask[Caption]):
         if augment:
             contents = [augment_frames(frames) for frames in contents]
         return pad([(frames - self.mean) / self.scale for frames in contents])
-
-    def _beam_options(self, chosen: PredictOptions) -> BeamOptions:
-        return beam_options(
-            chosen, beam=_BEAM, length_penalty=_LENGTH_PENALTY, max_length=self.max_words
-        )
-
-    def _search(
-        self, model: nn.Module, contents: Sequence[Tensor], options: BeamOptions
-    ) -> list[list[Candidate]]:
-        """Return the best captions of each picture or recording."""
-        return describe_all(cast("Captioner", model), contents, self.collate, options)
-
-    def _described(
-        self, model: nn.Module, content: Tensor, candidates: Sequence[Candidate]
-    ) -> list[dict[str, Any]]:
-        """Return captions in types that JSON has, with their words and where it looked for them."""
-        media, lengths = moved(self.collate([content]), model)
-        hypotheses = [candidate.hypothesis for candidate in candidates]
-        attention = attention_of(cast("Captioner", model), media, lengths, hypotheses)
-        described = []
-        for number, (hypothesis, _, origin) in enumerate(candidates):
-            caption: dict[str, Any] = {
-                "caption": self._text(hypothesis),
-                "from": origin,
-                "words": [word.strip() for word in self.vocabulary.decode(hypothesis.tokens)],
-                "log_probability": hypothesis.log_probability,
-                "score": hypothesis.score,
-                "complete": hypothesis.complete,
-            }
-            if attention is not None:
-                caption["attention"] = attention[number]
-            described.append(caption)
-        return described
-
-    def _text(self, hypothesis: Hypothesis) -> str:
-        words = self.vocabulary.decode(hypothesis.tokens)
-        return as_read(join_words(words, self._text_version))
 
     def encoded(self, example: Caption) -> Tensor:
         """Return the words of a caption as numbers."""

@@ -46,35 +46,35 @@ def trivial_answers(
     """
     values = [answer.value(str(example.label)) for example in training]
     classes, num_classes = [int(value) for value in values], answer.num_scores
-    said: dict[str, Sequence[float]] = {}
+    answers: dict[str, Sequence[float]] = {}
     if answer.labels:
         counts = Counter(classes)
         most_frequent = max(range(num_classes), key=counts.__getitem__)
-        said["most frequent class"] = [most_frequent] * len(examples)
+        answers["most frequent class"] = [most_frequent] * len(examples)
     else:
-        said["mean"] = [sum(values) / len(values)] * len(examples)
+        answers["mean"] = [sum(values) / len(values)] * len(examples)
     if isinstance(encoder, MediumEncoder):
         seen, shown = (
             torch.stack([thumbnail(cast(Tensor, example.content)) for example in part])
             for part in (training, examples)
         )
-        said["nearest neighbour"] = nearest(torch.cdist(shown, seen), values)
+        answers["nearest neighbour"] = nearest(torch.cdist(shown, seen), values)
         if answer.labels:
-            said["nearest mean"] = nearest_mean(seen, classes, shown)
+            answers["nearest mean"] = nearest_mean(seen, classes, shown)
     elif isinstance(encoder, NumberEncoder):
         known, new = ([*map(encode, part)] for part in (training, examples))
-        said["nearest series"] = nearest_of(euclidean_distances, new, known, values)
+        answers["nearest series"] = nearest_of(euclidean_distances, new, known, values)
         if walkable(new, known):
-            said["nearest by DTW"] = nearest_of(dtw_distances, new, known, values)
+            answers["nearest by DTW"] = nearest_of(dtw_distances, new, known, values)
         if answer.labels:
             linear = logistic_regression(known, classes, num_classes, new)
-            said["logistic regression"] = linear
+            answers["logistic regression"] = linear
         else:
-            said["ridge regression"] = ridge_regression(known, values, new)
+            answers["ridge regression"] = ridge_regression(known, values, new)
     elif answer.labels:
         bag = BagOfWords.fit([_words(example) for example in training], classes, num_classes)
-        said["bag of words"] = bag.predict([_words(example) for example in examples])
-    return said
+        answers["bag of words"] = bag.predict([_words(example) for example in examples])
+    return answers
 
 
 def _words(example: Labelled) -> list[str]:

@@ -1,6 +1,7 @@
 """An example of a classifier, in whichever format it came."""
 
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -42,3 +43,13 @@ class Labelled:
         if not isinstance(self.content, Tensor):
             return None
         return "picture" if self.content.dtype == torch.uint8 else "recording"
+
+    def shown(self) -> dict[str, Any]:
+        """Return what a prediction says of what was read: its text or its name."""
+        if isinstance(self.content, Tensor) or self.error is not None:
+            name: dict[str, Any] = {"media": self.id}
+        elif isinstance(self.content, str):
+            name = {"text": self.content}
+        else:
+            name = {"id": self.id}
+        return name | {"read": len(self.content)} if self.cut else name

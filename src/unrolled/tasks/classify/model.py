@@ -99,10 +99,10 @@ class Classifier(nn.Module):
     ) -> None:
         super().__init__()
         sizes = [vocabulary_size, input_size, picture_size, num_bands]
-        if len(given := [size for size in sizes if size is not None]) != 1:
+        if len(own_sizes := [size for size in sizes if size is not None]) != 1:
             message = "one of vocabulary_size, input_size, picture_size and num_bands must be given"
             raise OptionError(f"Classifier: {message}, got {', '.join(map(str, sizes))}")
-        check_sizes("Classifier", {"size of the input": given[0], "num_classes": num_classes})
+        check_sizes("Classifier", {"size of the input": own_sizes[0], "num_classes": num_classes})
         self.options = options
         self.num_classes = num_classes
         self.input_size = input_size if num_bands is None else num_bands

@@ -151,8 +151,8 @@ def ridge_regression(
         weight = torch.linalg.solve(x.T @ x + _one(x.shape[1]), x.T @ (numbers - mean))
     else:  # w = x' (x x' + 1)^-1 number
         weight = x.T @ torch.linalg.solve(x @ x.T + _one(len(x)), numbers - mean)
-    said: list[float] = (y @ weight + mean).tolist()
-    return said
+    predicted: list[float] = (y @ weight + mean).tolist()
+    return predicted
 
 
 def _one(size: int) -> Tensor:

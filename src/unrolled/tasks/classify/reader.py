@@ -14,7 +14,6 @@ The task itself is in `task.py`.
 
 import hashlib
 import math
-from collections import Counter
 from collections.abc import Hashable, Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -25,16 +24,17 @@ from torch import Tensor
 from unrolled.data.files import files_below
 from unrolled.data.media import Kind, are_media
 from unrolled.data.source import Source
-from unrolled.data.split import split
 from unrolled.data.tables import Table, has_columns, is_header, is_table, read_table, refuse_header
 from unrolled.data.text import read_text, split_lines
 from unrolled.errors import DataError, field
 from unrolled.tasks.classify.examples import Labelled, Steps
-from unrolled.tasks.classify.labels import check_classes, doubtful_labels, label_of
+from unrolled.tasks.classify.labels import check_classes, label_of
 from unrolled.tasks.classify.media import MediumFile, files_in, read_media, read_unlabelled_media
 from unrolled.tasks.classify.options import DataOptions
-from unrolled.tasks.classify.series import Series, number_in, number_label, read_long_table
+from unrolled.tasks.classify.parts import about_parts
+from unrolled.tasks.classify.series import Series, number_label, read_long_table, read_wide_table
 from unrolled.tasks.classify.ts_files import is_ts, read_ts_cases, read_ts_file
+from unrolled.tasks.parts import in_parts
 from unrolled.tasks.task import Splits
 
 __all__ = ["read_examples", "read_splits", "read_unlabelled"]
@@ -75,22 +75,16 @@ def read_splits(options: DataOptions, seed: int) -> Splits[Labelled]:
     notes = [note for _, part in read for note in part]
     if not (options.number or options.classes or options.of_folders):
         check_classes([str(example.label) for example in examples], options.files[0])
-    files = {}
-    for name, path in (("held_out", options.held_out_file), ("test", options.test_file)):
-        if path is not None:
-            files[name], more = read_examples(options, Path(path), examples[0].names, kind)
-            notes += more
     by_class = options.stratify and not options.number
-    parts = split(
-        [_key(example) for example in examples],
-        held_out=options.fraction("held_out"),
-        test=options.fraction("test"),
-        seed=seed,
+    splits = in_parts(
+        examples,
+        map(_key, examples),
+        options,
+        seed,
+        lambda path, _: read_examples(options, path, examples[0].names, kind),
         classes=[example.label for example in examples] if by_class else None,
     )
-    training, *others = ([examples[index] for index in part] for part in parts)
-    splits = Splits(training, files.get("held_out", others[0]), files.get("test", others[1]), notes)
-    notes[:0] = (_number_notes if options.number else _class_notes)(options, splits)
+    splits.notes[:0] = about_parts(options, splits) + notes
     return splits
 
 
@@ -335,33 +329,6 @@ def _without_header(table: Table) -> list[str]:
     return [f"{table.path}: columns by their numbers: line 1 is an example, and no header"]
 
 
-def _wide_table(
-    options: DataOptions, path: Path, names: Sequence[str], target: str | None
-) -> list[Series]:
-    """Return the cases of a table with one in each row: of one feature, or of one for each column.
-
-    The steps of a case are its columns in the order of the file; what is missing at the end of one
-    is not part of it.
-    """
-    assert options.target is not None
-    by_number = options.target.isdigit()  # then the class has its place, even where it is not asked
-    named = [] if target is None and not by_number else [options.target]
-    table = read_table(path, [*named, *options.input], options.encoding, others=not options.input)
-    columns = options.input or [name for name in table.columns if name != options.target]
-    if not columns:
-        raise DataError(f"{path}: no column is left for the numbers of a series")
-    cases = []
-    for row in table.rows:
-        where = table.where(row)
-        steps = [number_in(table, row, column) for column in columns]
-        while steps and math.isnan(steps[-1]):
-            del steps[-1]
-        label = None if target is None else label_of(row.values[target], where, target)
-        cases.append(Series(where, str(row.line), ("1",), tuple((x,) for x in steps), label))
-    assert not names or names == ("1",)
-    return cases
-
-
 def _numbers(
     options: DataOptions, path: Path, names: Sequence[str], target: str | None
 ) -> list[Series]:
@@ -374,7 +341,16 @@ def _numbers(
             raise DataError(f"{path}: {dimensions}")
         return cases
     if options.wide:
-        return _wide_table(options, path, names, target)
+        assert options.target is not None
+        cases = read_wide_table(
+            path,
+            inputs=options.input,
+            target=options.target,
+            labelled=target is not None,
+            encoding=options.encoding,
+        )
+        assert not names or names == ("1",)
+        return cases
     if options.id is None:
         raise _without_columns(path)
     return read_long_table(
@@ -428,44 +404,3 @@ def _is_number(label: str | None) -> bool:
     except ValueError:
         return False
     return True
-
-
-def _number_notes(options: DataOptions, splits: Splits[Labelled]) -> list[str]:
-    """Refuse numbers that are all the same; return what they are."""
-    numbers = [number_label(str(example.label)) for example in splits.training]
-    low, high, mean = min(numbers), max(numbers), sum(numbers) / len(numbers)
-    if low == high:
-        message = f"{options.paths[0]}: all {len(numbers):,} training examples are {low:g}"
-        raise DataError(message, "there is nothing to learn: is it the right column?")
-    return [f"numbers in the training part: from {low:g} to {high:g}, mean {mean:g}"]
-
-
-def _class_notes(options: DataOptions, splits: Splits[Labelled]) -> list[str]:
-    """Refuse data without two classes; return what there is of each, and what is unknown."""
-    known = Counter(str(example.label) for example in splits.training)
-    if len(known) < 2:
-        (label,) = known
-        message = f"{options.paths[0]}: all {len(splits.training)} training examples are {label!r}"
-        raise DataError(message, "a classifier needs at least two classes")
-    shown = [f"{label} {count:,}" for label, count in known.most_common(10)]
-    more = f" and {len(known) - 10} more" if len(known) > 10 else ""
-    notes = [f"{len(known)} classes in the training part: {', '.join(shown)}{more}"]
-    notes += doubtful_labels(known)
-    for name, part in (("held-out", splits.held_out), ("test", splits.test)):
-        unknown = [example for example in part if example.label not in known]
-        if unknown:
-            notes.append(
-                f"{len(unknown):,} of {len(part):,} {name} examples have a class that the training "
-                f"part lacks, and count as wrong; the first: {unknown[0].where}, "
-                f"{unknown[0].label!r}"
-            )
-        if part and len(unknown) == len(part):
-            raise DataError(f"{notes[-1]}: nothing is left to measure on")
-        missing = known.keys() - {each.label for each in part}
-        if part and missing:
-            names = ", ".join(sorted(missing)[:10]) + (" ..." if len(missing) > 10 else "")
-            notes.append(
-                f"the {name} part, {len(part):,} examples, has none of {len(missing):,} of the "
-                f"{len(known):,} classes: {names}"
-            )
-    return notes

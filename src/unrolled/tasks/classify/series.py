@@ -1,11 +1,11 @@
-"""Sequences of numbers, one for each case, from a table in long format: a row for each step.
+"""Sequences of numbers, one for each case, from a table: in long format a row for each step.
 
     id  time   x     y    label
     7   0      0.1   3    run        case 7: two steps of two features, (T, I) = (2, 2)
     7   1      0.4   ?    run        and a value that is missing
     8   0      ...
 
-The other format of such data, `.ts`, is read by ts_files.py.
+In a wide one each row is a case of one feature. Their other format, `.ts`, is in ts_files.py.
 """
 
 import math
@@ -21,7 +21,7 @@ from unrolled.data.tables import Row, Table, read_table
 from unrolled.errors import DataError, field
 from unrolled.tasks.classify.labels import label_of
 
-__all__ = ["SCALES", "Series", "number_in", "number_label", "parse_number", "read_long_table"]
+__all__ = ["SCALES", "Series", "number_label", "parse_number", "read_long_table", "read_wide_table"]
 
 SCALES = ("training", "series", "both")
 """What the numbers of a series can be scaled by."""
@@ -101,6 +101,40 @@ def read_long_table(
     ]
 
 
+def read_wide_table(
+    path: Path, *, inputs: Sequence[str], target: str, labelled: bool, encoding: str = "utf-8"
+) -> list[Series]:
+    """Return the cases of a table with one in each row: of one feature, its steps the columns.
+
+    What is missing at the end of a case is not part of it.
+
+    Args:
+        path: A table, `read_table`.
+        inputs: The columns of the steps, in their order; all but the label's if there are none.
+        target: The column of the label.
+        labelled: Whether labels are read.
+        encoding: Of the file.
+
+    Raises:
+        DataError: The table cannot be read, a value is no number, or there is no step.
+    """
+    # a column known by its number has its place even where it is not asked for
+    named = [target] if labelled or target.isdigit() else []
+    table = read_table(path, [*named, *inputs], encoding, others=not inputs)
+    columns = inputs or [name for name in table.columns if name != target]
+    if not columns:
+        raise DataError(f"{path}: no column is left for the numbers of a series")
+    cases = []
+    for row in table.rows:
+        where = table.where(row)
+        steps = [_number_in(table, row, column) for column in columns]
+        while steps and math.isnan(steps[-1]):
+            del steps[-1]
+        label = label_of(row.values[target], where, target) if labelled else None
+        cases.append(Series(where, str(row.line), ("1",), tuple((x,) for x in steps), label))
+    return cases
+
+
 def _name(table: Table, row: Row, column: str) -> str:
     name = row.values[column]
     if name is None or not str(name).strip():
@@ -154,11 +188,11 @@ def _series(
             message = f"{table.path}: case {name!r} has more than one {target!r}: {shown}"
             raise DataError(message, "a case has one label, the same in all of its rows")
         (label,) = labels
-    steps = tuple(tuple(number_in(table, row, column) for column in inputs) for row in rows)
+    steps = tuple(tuple(_number_in(table, row, column) for column in inputs) for row in rows)
     return Series(table.where(rows[0]), name, inputs, steps, label)
 
 
-def number_in(table: Table, row: Row, column: str) -> float:
+def _number_in(table: Table, row: Row, column: str) -> float:
     """Return the number in a column of a row, NaN if it is missing.
 
     Raises:

@@ -16,24 +16,19 @@ from weakref import WeakKeyDictionary
 import torch
 from torch import Tensor, nn
 
-from unrolled.data.batching import batches_that_come, pad
+from unrolled.data.batching import pad
 from unrolled.data.files import files_below
 from unrolled.data.media import Kind
 from unrolled.data.source import Source
 from unrolled.data.words import UNKNOWN, unknown_note
-from unrolled.errors import DataError, OptionError, RunError, field
+from unrolled.errors import DataError, OptionError, field
 from unrolled.metrics import Metric
 from unrolled.networks.devices import moved
 from unrolled.tasks.classify.answers import Answer, ClassAnswer, NumberAnswer
 from unrolled.tasks.classify.augment import augment_series
 from unrolled.tasks.classify.baselines import trivial_answers
-from unrolled.tasks.classify.encoders import (
-    BPEEncoder,
-    CharEncoder,
-    NumberEncoder,
-    TextEncoder,
-    WordEncoder,
-)
+from unrolled.tasks.classify.encoders import NumberEncoder, TextEncoder, WordEncoder
+from unrolled.tasks.classify.encoding import Encoder, encoder_from_dict, fit_encoder
 from unrolled.tasks.classify.examples import Labelled
 from unrolled.tasks.classify.exports import ClassifierGraphs
 from unrolled.tasks.classify.media import MediumEncoder
@@ -46,7 +41,6 @@ from unrolled.tasks.classify.options import (
 )
 from unrolled.tasks.classify.page_network import page_network
 from unrolled.tasks.classify.reader import read_examples, read_splits, read_unlabelled
-from unrolled.tasks.classify.series import SCALES
 from unrolled.tasks.classify.subject import ClassifierSubject
 from unrolled.tasks.page_network import PageNetwork
 from unrolled.tasks.task import ExamplesTask, OptionClasses, Splits, TaskOptions
@@ -55,18 +49,7 @@ from unrolled.training import Budget, share
 
 __all__ = ["ClassifyTask"]
 
-Encoder = TextEncoder | NumberEncoder | MediumEncoder
-
-_ENCODERS: dict[str, type[TextEncoder] | type[NumberEncoder] | type[MediumEncoder]] = {
-    "word": WordEncoder,
-    "char": CharEncoder,
-    "bpe": BPEEncoder,
-    "number": NumberEncoder,
-    "picture": MediumEncoder,
-    "recording": MediumEncoder,
-}
 _FILE_BATCH = 64
-_FEW_TEXTS = 500  # of fewer, most words occur once, and say what there is to be known
 _SHARE_OF_RATIOS = 0.2  # all of them are too sure: as if the words of a text knew nothing of others
 
 
@@ -104,8 +87,7 @@ class ClassifyTask(ExamplesTask[Labelled]):
     @classmethod
     def files(cls, data: DataOptions) -> list[Path]:
         """Return the files that hold the data."""
-        others = [path for path in (data.held_out_file, data.test_file) if path is not None]
-        paths = [*data.paths, *map(Path, others)]
+        paths = [*data.paths, *data.part_files]
         return [file for path in paths for file in (files_below(path) if path.is_dir() else [path])]
 
     @classmethod
@@ -126,7 +108,7 @@ class ClassifyTask(ExamplesTask[Labelled]):
         answer: Answer = (
             NumberAnswer.fit(labels) if number else ClassAnswer.fit(labels, balanced=balanced)
         )
-        encoder = _fit_encoder(options.data, splits.training)
+        encoder = fit_encoder(options.data, splits.training)
         if isinstance(encoder, WordEncoder) and encoder.kind == "word":
             texts = (str(example.content) for example in splits.held_out)
             hint = f"{field('tokens')} char or bpe may know them, or more training data"
@@ -141,10 +123,7 @@ class ClassifyTask(ExamplesTask[Labelled]):
     @classmethod
     def from_dict(cls, options: TaskOptions, content: dict[str, Any]) -> Self:
         """Return the task that `to_dict` described."""
-        kind = content["encoder"]["kind"]
-        if kind not in _ENCODERS:
-            raise RunError(f"unknown kind of tokens {kind!r}", "was the run made by this version?")
-        encoder = _ENCODERS[kind].from_dict(content["encoder"])
+        encoder = encoder_from_dict(content["encoder"])
         answer: Answer
         if options.data.number:
             answer = NumberAnswer.from_dict(content)
@@ -170,11 +149,6 @@ class ClassifyTask(ExamplesTask[Labelled]):
     def medium(self) -> Kind | None:
         """What is read, if that is pictures or recordings."""
         return self.encoder.kind if isinstance(self.encoder, MediumEncoder) else None
-
-    @property
-    def begins_with_a_file(self) -> bool:
-        """Whether words begin with vectors."""
-        return self.vectors_width is not None
 
     @property
     def budget(self) -> Budget:
@@ -259,8 +233,8 @@ class ClassifyTask(ExamplesTask[Labelled]):
             labels = _labels([e for e, knows in zip(examples, known, strict=True) if knows])
             losses = self.answer.losses(scores[torch.tensor(known)], labels)
             loss = losses.double().mean().item()
-        said = self.answer.decide(scores)
-        return {"loss": loss} | self.answer.measure(said, _labels(examples))
+        answers = self.answer.decide(scores)
+        return {"loss": loss} | self.answer.measure(answers, _labels(examples))
 
     def baselines(
         self, training: Sequence[Labelled], examples: Sequence[Labelled]
@@ -271,10 +245,11 @@ class ClassifyTask(ExamplesTask[Labelled]):
         and linear regression; for pictures and recordings the nearest one, and the nearest mean of
         a class.
         """
-        said = trivial_answers(self.answer, self.encoder, training, examples, self._encode)
+        answers_by = trivial_answers(self.answer, self.encoder, training, examples, self._encode)
         names = [metric.name for metric in self.metrics if metric.name != "loss"]
         figures = {
-            name: self.answer.measure(answers, _labels(examples)) for name, answers in said.items()
+            name: self.answer.measure(answers, _labels(examples))
+            for name, answers in answers_by.items()
         }
         return {name: {key: all_[key] for key in names} for name, all_ in figures.items()}
 
@@ -309,18 +284,17 @@ class ClassifyTask(ExamplesTask[Labelled]):
             options: Whether also the opinion after every token or step is given.
         """
         inputs = read_unlabelled(self.options.data, source, self._names, self.medium)
-        at_once = 1 if source.is_interactive else _FILE_BATCH  # who types waits for an answer
-        for batch in batches_that_come(inputs, at_once):
+        for batch in source.in_batches(inputs, _FILE_BATCH):
             scores = iter(self.scores(model, [each for each in batch if each.error is None]))
             for example in batch:
                 if example.error is not None:
                     if not options.skip_bad:
                         raise example.error
                     unsaid = {"class": ""} if self.answer.labels else {"answer": None}
-                    yield {**_shown(example), **unsaid, "error": str(example.error)}
+                    yield {**example.shown(), **unsaid, "error": str(example.error)}
                     continue
                 row = next(scores)
-                prediction = {**_shown(example), **self.answer.opinion(row)}
+                prediction = {**example.shown(), **self.answer.opinion(row)}
                 if options.running:
                     prediction["running"] = self._running(cast(Classifier, model), example)
                 yield prediction
@@ -429,23 +403,6 @@ class ClassifyTask(ExamplesTask[Labelled]):
         ]
 
 
-def _fit_encoder(options: DataOptions, training: Sequence[Labelled]) -> Encoder:
-    if (medium := training[0].kind) is not None:
-        return MediumEncoder.fit(medium, [cast(Tensor, example.content) for example in training])
-    if options.of_numbers:
-        contents = [cast(Any, example.content) for example in training]
-        encoder = NumberEncoder.fit(training[0].names, contents)
-        return encoder.scaled_by(options.scale or SCALES[0])
-    texts = (str(example.content) for example in training)
-    if options.tokens == "bpe":
-        return BPEEncoder.fit(texts, lowercase=options.lowercase, size=options.bpe_size)
-    kind = CharEncoder if options.tokens == "char" else WordEncoder
-    min_count = options.min_count
-    if min_count is None:
-        min_count = 1 if kind is WordEncoder and len(training) < _FEW_TEXTS else 2
-    return kind.fit(texts, lowercase=options.lowercase, min_count=min_count)
-
-
 def _balanced(options: TaskOptions) -> bool:
     """Return whether all classes count alike in the loss."""
     balanced = bool(options.training.class_weights == "balanced")
@@ -457,16 +414,3 @@ def _balanced(options: TaskOptions) -> bool:
 
 def _labels(examples: Sequence[Labelled]) -> list[str]:
     return [str(example.label) for example in examples]
-
-
-def _shown(example: Labelled) -> dict[str, Any]:
-    shown: dict[str, Any] = {}
-    if isinstance(example.content, Tensor) or example.error is not None:
-        shown["media"] = example.id
-    elif isinstance(example.content, str):
-        shown["text"] = example.content
-    else:
-        shown["id"] = example.id
-    if example.cut:
-        shown["read"] = len(example.content)
-    return shown

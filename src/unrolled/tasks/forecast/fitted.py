@@ -106,8 +106,8 @@ class Fitted(NamedTuple):
         if tuple(strings_of(content, "targets", least=1)) != data.target:
             raise ValueError(f"targets must be {', '.join(data.target)}")
         calendar = Calendar.from_dict(content["calendar"])
-        lookback = whole_number_of(content, "lookback", least=1)
-        horizon = whole_number_of(content, "horizon", least=1)
+        lookback = whole_number_of(content, "lookback")
+        horizon = whole_number_of(content, "horizon")
         num = len(data.target)
         scales = {name: Scale.from_dict(each, num) for name, each in content["series"].items()}
         if not scales:

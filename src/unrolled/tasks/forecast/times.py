@@ -186,10 +186,10 @@ class Calendar:
             unit=one_of(content, "unit", _UNITS),
             step=number_of(content, "step", above=0),
             style=one_of(content, "style", _STYLES),
-            day=whole_number_of(content, "day", least=1, most=31),
+            day=whole_number_of(content, "day", most=31),
             seconds=int(number_of(content, "seconds", above=-1)),
             zone=zone or None,
-            season=whole_number_of(content, "season", least=1),
+            season=whole_number_of(content, "season"),
         )
 
     def place(self, moment: Moment) -> float:

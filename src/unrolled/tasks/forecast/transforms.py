@@ -38,11 +38,6 @@ class Curve(NamedTuple):
     log_slope: Callable[[Tensor], Tensor]
     above: float = -torch.inf
 
-    @property
-    def is_straight(self) -> bool:
-        """Whether it changes nothing."""
-        return self.above == -torch.inf
-
     def refuse(self, where: str, value: float) -> DataError:
         """Return the error that a value is not above `above`.
 

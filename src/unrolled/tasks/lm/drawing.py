@@ -117,8 +117,8 @@ class Drawing:
     def _writer_of(self, state: State | None) -> Writer | None:
         writer = None if state is None else _writer_of(self._model, self.num_texts)
         if state is not None and writer is not None:
-            for own, given in zip(writer.states, state_tensors(state), strict=True):
-                own.copy_(given)
+            for own, part in zip(writer.states, state_tensors(state), strict=True):
+                own.copy_(part)
             writer.choose(self.options.temperature, self.options.top_k, self.options.top_p)
         return writer
 

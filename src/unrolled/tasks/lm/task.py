@@ -108,8 +108,8 @@ class LanguageModelTask(Task[Text]):
         vocabulary: Vocabulary
         if data.tokens == "char":
             parts = (learned, *splits.held_out)
-            found = [each.characters if isinstance(each, LongText) else each for each in parts]
-            vocabulary = CharVocabulary.from_text("".join(found))
+            texts = [each.characters if isinstance(each, LongText) else each for each in parts]
+            vocabulary = CharVocabulary.from_text("".join(texts))
         elif data.tokens == "byte":
             vocabulary = ByteVocabulary()
         else:

@@ -21,11 +21,6 @@ class LabelSetGraphs(LayerGraphs[SetSequence]):
         """Return two rows of sets, (2, T, V)."""
         return torch.zeros(2, num_steps, len(self.task.labels))
 
-    def scores(self, h: Tensor) -> Tensor:
-        """Return the scores of the labels."""
-        scores: Tensor = self.model.scores(h)
-        return scores
-
     def parts(self) -> Chain:
         """Return the layer and the scores; a step is a set, as zeros and ones."""
         return Chain((self.model.layer, self.model.scores))

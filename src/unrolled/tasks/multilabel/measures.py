@@ -71,15 +71,15 @@ class Counts:
 
     def figures(self) -> dict[str, Any]:
         """Return what `METRICS` declare; None of what there is nothing to count for."""
-        said, there = self.right + self.wrong, self.right + self.missed
+        expected, there = self.right + self.wrong, self.right + self.missed
         figures: dict[str, Any] = {}
         if self.loss is not None:
             figures["loss"] = self.loss / self.steps if self.steps else torch.nan
         return figures | {
-            "frame_accuracy": _share(self.right, said + self.missed),
-            "precision": _share(self.right, said),
+            "frame_accuracy": _share(self.right, expected + self.missed),
+            "precision": _share(self.right, expected),
             "recall": _share(self.right, there),
-            "f1": _share(2 * self.right, said + there),
+            "f1": _share(2 * self.right, expected + there),
             "num_steps": self.steps,
         }
 

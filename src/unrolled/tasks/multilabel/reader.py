@@ -19,13 +19,13 @@ from pathlib import Path
 from typing import Any
 
 from unrolled.data.source import Source
-from unrolled.data.split import split
 from unrolled.data.tables import Row, Table, is_table, read_table
 from unrolled.data.text import read_text
 from unrolled.errors import DataError, OptionError, field
 from unrolled.tasks.multilabel.lines import Steps, parse_line, set_of, steps_of
 from unrolled.tasks.multilabel.options import DataOptions
 from unrolled.tasks.multilabel.rolls import read_rolls
+from unrolled.tasks.parts import in_parts
 from unrolled.tasks.task import Splits
 
 __all__ = ["SetSequence", "labels_of", "read_others", "read_parts", "sequences_of"]
@@ -70,37 +70,34 @@ def read_parts(options: DataOptions, seed: int) -> Splits[SetSequence]:
     parts, notes = _read(path, options)
     if len(parts) > 1:
         names = ("held_out", "test", "held_out_file", "test_file")
-        given = [name for name in names if getattr(options, name) is not None]
-        if given:
-            message = f"{path} is in parts already, so {field(given[0])} is not needed"
+        chosen = [name for name in names if getattr(options, name) is not None]
+        if chosen:
+            message = f"{path} is in parts already, so {field(chosen[0])} is not needed"
             raise OptionError(message, "leave it out")
         if not parts.get("training"):
             raise DataError(f"{path}: no sequences to learn from", "its first part is called train")
         training, held_out, test = (
             parts.get(name, []) for name in ("training", "held_out", "test")
         )
+        splits = Splits(training, held_out, test, notes)
     else:
         (whole,) = parts.values()
-        indices = split(
-            [sequence.steps for sequence in whole],
-            held_out=options.fraction("held_out"),
-            test=options.fraction("test"),
-            seed=seed,
+        splits = in_parts(
+            whole,
+            (sequence.steps for sequence in whole),
+            options,
+            seed,
+            lambda path, _: read_others(path, options),
         )
-        training, held_out, test = ([whole[index] for index in part] for part in indices)
-        for part, file in ((held_out, options.held_out_file), (test, options.test_file)):
-            if file is not None:
-                more, file_notes = read_others(Path(file), options)
-                part += more
-                notes += file_notes
-    known = options.label_names or labels_of(training)
+        splits.notes[:0] = notes
+    known = options.label_names or labels_of(splits.training)
     for where, part in (
-        ("training part", training),
-        ("held-out part", held_out),
-        ("test part", test),
+        ("training part", splits.training),
+        ("held-out part", splits.held_out),
+        ("test part", splits.test),
     ):
-        notes += unknown_labels(where, part, known)
-    return Splits(training, held_out, test, notes)
+        splits.notes.extend(unknown_labels(where, part, known))
+    return splits
 
 
 def read_others(path: Path, options: DataOptions) -> tuple[list[SetSequence], list[str]]:
@@ -229,14 +226,14 @@ def _named_parts(path: Path, names: Iterable[str]) -> dict[str, str]:
     names = list(names)
     if len(names) == 1:
         return {"": names[0]}
-    found: dict[str, str] = {}
+    name_of: dict[str, str] = {}
     for name in names:
         part = next((part for key, part in _PARTS.items() if name.lower().startswith(key)), None)
-        if part is None or part in found:
+        if part is None or part in name_of:
             message = f"{path}: which part is {name!r}? there are {', '.join(names)}"
             raise DataError(message, "parts are called train, valid and test")
-        found[part] = name
-    return found
+        name_of[part] = name
+    return name_of
 
 
 def _of_json(path: Path, options: DataOptions) -> dict[str, list[SetSequence]]:

@@ -40,8 +40,8 @@ def read_rolls(path: Path) -> tuple[dict[str, list[Steps]], tuple[str, ...]]:
         raise DataError(f"{path}: no cell array in it", "each cell is a matrix, steps x labels")
     widths = {roll.shape[1]: name for name, cells in rolls.items() for roll in cells}
     if len(widths) != 1:
-        found = ", ".join(map(str, sorted(widths))) or "none"
-        raise DataError(f"{path}: matrices of one width are expected, got widths {found}")
+        got = ", ".join(map(str, sorted(widths))) or "none"
+        raise DataError(f"{path}: matrices of one width are expected, got widths {got}")
     (width,) = widths
     first = _LOWEST_KEY if width == _KEYS else 1
     names = tuple(str(first + column) for column in range(width))

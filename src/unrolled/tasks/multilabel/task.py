@@ -26,13 +26,7 @@ from unrolled.networks.options import GenerateOptions
 from unrolled.tasks.multilabel.baselines import baseline_figures, shares_of
 from unrolled.tasks.multilabel.drawing import check_drawing, draw_sets
 from unrolled.tasks.multilabel.exports import LabelSetGraphs
-from unrolled.tasks.multilabel.lines import (
-    Steps,
-    format_set,
-    format_steps,
-    parse_line,
-    pieces_of,
-)
+from unrolled.tasks.multilabel.lines import Steps, format_set, format_steps, parse_line, pieces_of
 from unrolled.tasks.multilabel.measures import METRICS, Counts
 from unrolled.tasks.multilabel.model import LabelSetModel
 from unrolled.tasks.multilabel.options import (
@@ -79,12 +73,6 @@ class MultilabelTask(ExamplesTask[SetSequence]):
     def metrics(self) -> Sequence[Metric]:
         """What the figures mean: the loss first, which is the field's own."""
         return METRICS
-
-    @classmethod
-    def files(cls, data: DataOptions) -> list[Path]:
-        """Return the one to three files."""
-        files = (data.file, data.held_out_file, data.test_file)
-        return [Path(file) for file in files if file is not None]
 
     @classmethod
     def read(cls, options: TaskOptions) -> Splits[SetSequence]:
@@ -219,11 +207,11 @@ class MultilabelTask(ExamplesTask[SetSequence]):
             counts.add(scores[:-1], sets[1:])
             likely = scores[-1].sigmoid()
             order = likely.argsort(descending=True, stable=True).tolist()
-            said = likely >= options.threshold
+            is_likely = likely >= options.threshold
             yield {
                 "num_steps": len(sets),
                 "loss": counts.figures()["loss"] if len(sets) > 1 else None,
-                "next": [self.labels[label] for label in said.nonzero()[:, 0].tolist()],
+                "next": [self.labels[label] for label in is_likely.nonzero()[:, 0].tolist()],
                 "probabilities": {self.labels[id]: round(likely[id].item(), 6) for id in order},
             }
 

@@ -47,14 +47,14 @@ class TaggerGraphs(Graphs[Any]):
             "letter_lengths": torch.tensor([5, 1, 2, 3]),
             "affixes": torch.zeros(4, self._num_affixes, dtype=torch.int64),
         }
-        kept = self._kept([*_NAMES])
+        names = self._kept([*_NAMES])
 
         def run(*tensors: Tensor) -> list[Tensor]:
-            given = inputs | dict(zip(kept, tensors, strict=True))
-            return [self.model(Sentences(**given))[0]]
+            fields = inputs | dict(zip(names, tensors, strict=True))
+            return [self.model(Sentences(**fields))[0]]
 
-        chosen = {name: inputs[name] for name in kept}
-        return Graph(self.model, run, chosen, {name: free[name] for name in kept}, ("scores",))
+        chosen = {name: inputs[name] for name in names}
+        return Graph(self.model, run, chosen, {name: free[name] for name in names}, ("scores",))
 
     def steps(self) -> Steps:
         """Return the graph of one word of each sentence.
@@ -74,9 +74,9 @@ class TaggerGraphs(Graphs[Any]):
             "letter_lengths": torch.tensor([num_letters, 1]),
             "affixes": torch.zeros(2, self._num_affixes, dtype=torch.int64),
         }
-        kept = self._kept([*inputs])
-        chosen = {name: inputs[name] for name in kept}
-        free: dict[str, dict[int, str]] = {name: {0: "batch"} for name in kept}
+        read = self._kept([*inputs])
+        chosen = {name: inputs[name] for name in read}
+        free: dict[str, dict[int, str]] = {name: {0: "batch"} for name in read}
         if "letters" in free:
             free["letters"][1] = "letters"
         if model.options.delay:
@@ -84,18 +84,18 @@ class TaggerGraphs(Graphs[Any]):
             free["ended"] = {0: "batch"}
 
         def run(*tensors: Tensor) -> list[Tensor]:
-            given = inputs | dict(zip([*chosen, *names], tensors, strict=True))
-            words = given["words"]
+            fields = inputs | dict(zip([*chosen, *names], tensors, strict=True))
+            words = fields["words"]
             x = model.features(
                 Sentences(
                     words[:, None],
                     torch.ones_like(words),
                     torch.arange(words.shape[0])[:, None],
-                    *(given[name] for name in _OF_WORDS),
+                    *(fields[name] for name in _OF_WORDS),
                 )
             )
-            if "ended" in given:
-                x = torch.where(given["ended"][:, None, None], model.blank, x)
+            if "ended" in fields:
+                x = torch.where(fields["ended"][:, None, None], model.blank, x)
             states = states_of(model.layer, tensors[len(chosen) :])
             h, after = model.layer(x, states)
             return [model.scores(h).squeeze(1), *state_tensors(after)]

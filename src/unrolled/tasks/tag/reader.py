@@ -19,9 +19,9 @@ from pathlib import Path
 from typing import Literal
 
 from unrolled.data.source import Source
-from unrolled.data.split import split
 from unrolled.data.tables import is_header, is_table, refuse_header
 from unrolled.errors import DataError, field
+from unrolled.tasks.parts import in_parts
 from unrolled.tasks.tag.conll import (
     CONLLU_COLUMNS,
     MAX_WORDS,
@@ -52,25 +52,21 @@ def read_parts(options: DataOptions, seed: int) -> Splits[TaggedSentence]:
         OptionError: There is no such column.
     """
     whole, notes = read_sentences(Path(options.file), options)
-    indices = split(
-        [sentence.words for sentence in whole],
-        held_out=options.fraction("held_out"),
-        test=options.fraction("test"),
-        seed=seed,
+    splits = in_parts(
+        whole,
+        (sentence.words for sentence in whole),
+        options,
+        seed,
+        lambda path, training: read_others(path, options, tags_of(training)),
     )
-    training, held_out, test = ([whole[index] for index in part] for part in indices)
-    known = tags_of(training)
+    known = tags_of(splits.training)
     if len(known) == 1:
         message = f"{options.file}: all words of the training part have one tag, {known[0]}"
         raise DataError(message, "there is nothing to learn: is it the right column?")
-    for part, file in ((held_out, options.held_out_file), (test, options.test_file)):
-        if file is not None:
-            sentences, more = read_others(Path(file), options, known)
-            part += sentences
-            notes += more
-    for where, part in (("held-out part", held_out), ("test part", test)):
-        notes += unseen_tags(where, part, known) + missing_tags(where, part, known)
-    return Splits(training, held_out, test, notes)
+    splits.notes[:0] = notes
+    for where, part in (("held-out part", splits.held_out), ("test part", splits.test)):
+        splits.notes.extend(unseen_tags(where, part, known) + missing_tags(where, part, known))
+    return splits
 
 
 def read_sentences(path: Path, options: DataOptions) -> tuple[list[TaggedSentence], list[str]]:
@@ -190,8 +186,8 @@ def untagged(
         yield from (sentence.words for sentence in sentences)
     elif kind == "conll":
         column = _as_conll(options).word_column
-        found = parse_conll(lines, source.name, None, column, tagged=False, tags=tags)
-        yield from (sentence.words for sentence in found)
+        parsed = parse_conll(lines, source.name, None, column, tagged=False, tags=tags)
+        yield from (sentence.words for sentence in parsed)
     else:
         for number, line in enumerate(lines, start=1):
             words = line.split()

@@ -15,7 +15,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from unrolled.data.batching import IGNORE, batches_that_come, pad
+from unrolled.data.batching import IGNORE, pad
 from unrolled.data.content import flag_of, letters_of, strings_of
 from unrolled.data.source import Source
 from unrolled.data.words import WordVocabulary, as_read, text_version_of, unknown_note
@@ -30,13 +30,7 @@ from unrolled.tasks.tag.letters import Affixes, Alphabet, without_case
 from unrolled.tasks.tag.model import Sentences, Tagger
 from unrolled.tasks.tag.options import DataOptions, ModelOptions, PredictOptions, TrainingOptions
 from unrolled.tasks.tag.page_network import page_network
-from unrolled.tasks.tag.reader import (
-    read_others,
-    read_parts,
-    tags_of,
-    unseen_tags,
-    untagged,
-)
+from unrolled.tasks.tag.reader import read_others, read_parts, tags_of, unseen_tags, untagged
 from unrolled.tasks.tag.scheme import iob2_transitions, may_follow
 from unrolled.tasks.tag.spans import entities, has_spans, score_spans
 from unrolled.tasks.tag.subject import TaggerSubject
@@ -100,12 +94,6 @@ class TagTask(ExamplesTask[TaggedSentence]):
             Metric("num_words", None),
             Metric("num_unseen_words", None),
         ]
-
-    @classmethod
-    def files(cls, data: DataOptions) -> list[Path]:
-        """Return the one to three files."""
-        files = (data.file, data.held_out_file, data.test_file)
-        return [Path(file) for file in files if file is not None]
 
     @classmethod
     def read(cls, options: TaskOptions) -> Splits[TaggedSentence]:
@@ -173,11 +161,6 @@ class TagTask(ExamplesTask[TaggedSentence]):
             crf=crf,
             vectors_width=self.vectors_width,
         )
-
-    @property
-    def begins_with_a_file(self) -> bool:
-        """Whether words begin with vectors."""
-        return self.vectors_width is not None
 
     def initialize(self, model: nn.Module, splits: Splits[TaggedSentence]) -> None:
         """Begin with vectors of the words, if there are any."""
@@ -276,9 +259,7 @@ class TagTask(ExamplesTask[TaggedSentence]):
         A file in the format of the training is read as such, its tags ignored; any other input has
         a sentence in each line, its words between blanks.
         """
-        sentences = self._sentences(source)
-        at_once = 1 if source.is_interactive else _SENTENCES_AT_ONCE
-        for batch in batches_that_come(sentences, at_once):
+        for batch in source.in_batches(self._sentences(source), _SENTENCES_AT_ONCE):
             yield from self.tagged(model, batch)
 
     def to_text(self, prediction: dict[str, Any]) -> str:

@@ -57,9 +57,9 @@ class DataOptions(Options):
         names = [name for name in ("length", "delay") if hasattr(toy, name)]
         steps = sum(getattr(toy, name) for name in names)
         if steps * self.num_examples > _MOST_STEPS:
-            made = f"{self.num_examples:,} examples of {steps:,} steps and more"
+            amount = f"{self.num_examples:,} examples of {steps:,} steps and more"
             several = ", ".join(map(field, [*names, "num_examples"]))
-            message = f"{several}: {made} are too many, at most {_MOST_STEPS:,} steps are made"
+            message = f"{several}: {amount} are too many, at most {_MOST_STEPS:,} steps are made"
             raise OptionError(message, "make them fewer or shorter")
 
 

@@ -69,8 +69,8 @@ class ByDelay(Way):
             num_steps = max(int(lengths.max()), max_length + 1 + self.delay)
             scores = self.network(append_blanks(source, lengths, num_steps, _BLANK))
             scores[..., [UNKNOWN, BEGIN]] = -torch.inf
-            said = scores.cpu()[:, self.delay : self.delay + max_length + 1]
-            log_probabilities, tokens = said.log_softmax(-1).max(-1)
+            answers = scores.cpu()[:, self.delay : self.delay + max_length + 1]
+            log_probabilities, tokens = answers.log_softmax(-1).max(-1)
             return [_hypothesis(*row) for row in zip(tokens, log_probabilities, strict=True)]
 
         batches = batches_by_length([len(tokens) for tokens in sources], _ROWS_AT_ONCE)

@@ -55,11 +55,6 @@ class DelayedGraphs(LayerGraphs[Any]):
         """Return two rows of tokens."""
         return torch.ones(2, num_steps, dtype=torch.int64)
 
-    def scores(self, h: Tensor) -> Tensor:
-        """Return the scores of the words."""
-        scores: Tensor = self.model.scores(h)
-        return scores
-
     def parts(self) -> Chain:
         """Return embedding, layer and scores."""
         return chain_of_tokens(self.model)

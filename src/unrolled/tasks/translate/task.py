@@ -12,16 +12,15 @@ from typing import Any, Self, cast
 import torch
 from torch import Tensor, nn
 
-from unrolled.data.batching import batches_that_come
 from unrolled.data.content import flag_of, whole_number_of
 from unrolled.data.sentences import SentenceVocabulary
 from unrolled.data.source import Source
-from unrolled.data.split import split
 from unrolled.data.tables import is_table
 from unrolled.data.words import END, UNKNOWN, as_read, split_words, unknown_note
 from unrolled.errors import OptionError, field
 from unrolled.metrics import Metric, are_short, metrics_of_texts, text_metrics
 from unrolled.networks import Hypothesis
+from unrolled.tasks.parts import in_parts
 from unrolled.tasks.task import ExamplesTask, OptionClasses, Splits, TaskOptions
 from unrolled.tasks.translate.baselines import baseline_translations
 from unrolled.tasks.translate.by_decoder import ByDecoder
@@ -92,7 +91,7 @@ class TranslateTask(ExamplesTask[Pair]):
     @classmethod
     def files(cls, data: DataOptions) -> list[Path]:
         """Return the files of the pairs, and of their targets where these have their own."""
-        paths = [Path(file) for file in (data.file, data.held_out_file, data.test_file) if file]
+        paths = super().files(data)
         return [path for own in paths for path in (own, _targets(own, data)) if path is not None]
 
     @classmethod
@@ -104,19 +103,14 @@ class TranslateTask(ExamplesTask[Pair]):
             notes = [*notes, f"{data.limit:,} of {len(pairs):,} pairs are used, drawn at random"]
             chosen = random.Random(seed).sample(range(len(pairs)), data.limit)
             pairs = [pairs[index] for index in sorted(chosen)]
-        parts = split(
-            [pair.source for pair in pairs],
-            held_out=data.fraction("held_out"),
-            test=data.fraction("test"),
-            seed=seed,
-        )
-        training, held_out, test = ([pairs[index] for index in part] for part in parts)
-        for part, file in ((held_out, data.held_out_file), (test, data.test_file)):
-            if file is not None:
-                further, more = _read(Path(file), data)
-                part += further
-                notes = [*notes, *(f"{file}: {note}" for note in more)]
-        return Splits(training, held_out, test, notes)
+
+        def read_file(path: Path, _: object) -> tuple[list[Pair], list[str]]:
+            further, about = _read(path, data)
+            return further, [f"{path}: {note}" for note in about]
+
+        splits = in_parts(pairs, (pair.source for pair in pairs), data, seed, read_file)
+        splits.notes[:0] = notes
+        return splits
 
     @classmethod
     def fit(cls, options: TaskOptions, splits: Splits[Pair]) -> Self:
@@ -160,7 +154,7 @@ class TranslateTask(ExamplesTask[Pair]):
         )
         # a sentence has as many tokens as bytes at most, and half as many are added
         most = 6 * options.data.max_characters
-        max_length = whole_number_of(content, "max_length", least=1, most=most)
+        max_length = whole_number_of(content, "max_length", most=most)
         short = "short" in content and flag_of(content, "short")
         return cls(options, source, target, max_length, short, width_of(content))
 
@@ -185,11 +179,6 @@ class TranslateTask(ExamplesTask[Pair]):
             num_classes=len(self.target),
             embedding_size=options.own_embedding_size,
         )
-
-    @property
-    def begins_with_a_file(self) -> bool:
-        """Whether words of the source begin with vectors."""
-        return self.vectors_width is not None
 
     def initialize(self, model: nn.Module, splits: Splits[Pair]) -> None:
         """Begin with vectors of the words that are read, if there are any."""
@@ -272,8 +261,7 @@ class TranslateTask(ExamplesTask[Pair]):
             OptionError: An option out of its range.
         """
         self.way(model).search([], options, self.max_length)  # refuses before a line is read
-        at_once = 1 if source.is_interactive else _LINES_AT_ONCE  # people wait for an answer
-        for lines in batches_that_come(self._lines(source), at_once):
+        for lines in source.in_batches(self._lines(source), _LINES_AT_ONCE):
             yield from self._predicted(model, lines, options)
 
     def to_text(self, prediction: dict[str, Any]) -> str:
