@@ -20,8 +20,14 @@ def reach(curve, name="h", keep_gate=None):
 
 # what each verdict comes of, and a part of its sentence in both languages
 CASES = {
-    "healthy": (reach(lambda k: 1.0), ("1 % or more is left up to 39 characters back", "39 caracteres atrás")),
-    "fading": (reach(lambda k: 0.7**k), ("up to 12 characters back, of 20 wanted.", "12 caracteres atrás, e querem-se 20.")),
+    "healthy": (
+        reach(lambda k: 1.0),
+        ("1 % or more is left up to 39 characters back", "39 caracteres atrás"),
+    ),
+    "fading": (
+        reach(lambda k: 0.7**k),
+        ("up to 12 characters back, of 20 wanted.", "12 caracteres atrás, e querem-se 20."),
+    ),
     "vanishing": (
         reach(lambda k: 0.5**k),
         ("up to 6 characters back, of 20 wanted;", "6 caracteres atrás, e querem-se 20;"),

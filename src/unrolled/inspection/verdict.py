@@ -187,8 +187,8 @@ def _judge(
     if reach.keep_gate is not None:
         values |= {"gate": reach.keep_gate, "max_time": str(2 * wanted)}
     kind: Kind = "fading" if 2 * horizon >= wanted else "vanishing"
-    key: str = kind if horizon else "vanishing_at_once"
-    return _Judgement(kind, key, _advice_on(reach, state), values)
+    sentence = kind if horizon else "vanishing_at_once"
+    return _Judgement(kind, sentence, _advice_on(reach, state), values)
 
 
 def _advice_on(reach: Reach, state: str) -> str:
