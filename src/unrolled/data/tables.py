@@ -22,6 +22,7 @@ import json
 import re
 import sys
 import warnings
+from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -344,12 +345,13 @@ def _read_json_lines(path: Path, wanted: Sequence[str] | None, encoding: str, ev
     rows = PackedRows(None if every else wanted)
     num_blank = 0
     halves: list[int] = []
+    repeated = _Repeated()
     for line, content in enumerate(lines_of(text), start=1):
         if not content.strip():
             num_blank += 1
             continue
         try:
-            values = json.loads(content)
+            values = json.loads(content, object_pairs_hook=repeated.object_of)
         except json.JSONDecodeError as error:
             message = f"{path}, line {line}: not JSON: {error.msg}, at character {error.colno}"
             raise DataError(message, "JSON lines have one whole object in each line") from None
@@ -358,6 +360,7 @@ def _read_json_lines(path: Path, wanted: Sequence[str] | None, encoding: str, ev
         if not isinstance(values, dict):
             message = f"{path}, line {line}: not a JSON object but {_shown(content)}"
             raise DataError(message, 'each line is like {"text": "...", "label": "..."}')
+        repeated.check(values, f"{path}, line {line}", None if every else wanted)
         columns |= dict.fromkeys(values)
         rows.add(line, _without_nan(values))
         if _ESCAPED.search(content) and _has_half(values, None if every else wanted):
@@ -366,8 +369,9 @@ def _read_json_lines(path: Path, wanted: Sequence[str] | None, encoding: str, ev
 
 
 def _of_json_list(path: Path, text: str, wanted: Sequence[str] | None) -> Table:
+    repeated = _Repeated()
     try:
-        objects = json.loads(text)
+        objects = json.loads(text, object_pairs_hook=repeated.object_of)
     except json.JSONDecodeError as error:
         message = f"{path}, line {error.lineno}: not JSON: {error.msg}"
         raise DataError(f"{message}, at character {error.colno}") from None
@@ -381,11 +385,33 @@ def _of_json_list(path: Path, text: str, wanted: Sequence[str] | None) -> Table:
         if not isinstance(values, dict):
             message = f"{path}, row {number}: not a JSON object but {_shown(str(values))}"
             raise DataError(message, 'each is like {"text": "...", "label": "..."}')
+        repeated.check(values, f"{path}, row {number}", wanted)
         columns |= dict.fromkeys(values)
         rows.add(number, _without_nan(values))
         if has_escapes and _has_half(values, wanted):
             halves.append(number)
     return Table(path, tuple(columns), rows, unit="row", halves=halves)
+
+
+class _Repeated:
+    """The names that JSON objects have twice, of which Python would keep the last value."""
+
+    def __init__(self) -> None:
+        self._names: dict[int, set[str]] = {}  # by the objects' ids
+
+    def object_of(self, pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+        values = dict(pairs)
+        self._names.pop(id(values), None)  # of one that is no more
+        if len(values) < len(pairs):
+            counts = Counter(name for name, _ in pairs)
+            self._names[id(values)] = {name for name, count in counts.items() if count > 1}
+        return values
+
+    def check(self, values: dict[str, Any], where: str, wanted: Sequence[str] | None) -> None:
+        """Raise `DataError` if an object has a wanted name twice."""
+        names = self._names.get(id(values), set())
+        for name in sorted(names if wanted is None else names.intersection(wanted)):
+            raise DataError(f"{where}: {name!r} is there twice", "which value is meant?")
 
 
 def _has_half(values: dict[str, Any], wanted: Sequence[str] | None) -> bool:
