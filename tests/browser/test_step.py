@@ -231,8 +231,8 @@ def test_no_text_of_a_drawing_stands_on_another(open_page, at, name):
 
 
 def test_the_cell_is_seen_whole_on_a_projector(open_page, at):
-    """The drawing, its input, its output and the buttons of its equations, without scrolling."""
-    page = open_page(at=at, view="step", run="lstm", unit=UNIT, text=TEXT)
+    """The drawing, its buttons and all equations, without scrolling."""
+    page = open_page(at=at, view="step", run="lstm", unit=UNIT, text=TEXT, language="pt-BR")
     for name in ("gru", "lstm"):
         page.select_option("#run", name)
         page.wait_for_selector(".diagram .number")
@@ -242,6 +242,20 @@ def test_the_cell_is_seen_whole_on_a_projector(open_page, at):
             until(page, f"{bottom} < innerHeight && scrollY === 0")
             box = page.locator(".two").bounding_box()
             assert box["width"] > 0.9 * width
+            card = page.locator(".equations").bounding_box()
+            last = page.locator(".operation").last.bounding_box()
+            assert last["y"] + last["height"] < card["y"] + card["height"] < height
+
+
+def test_on_a_phone_an_equation_stands_below_the_button_that_chose_it(open_page, at):
+    page = open_page(at=at, view="step", run="lstm", unit=UNIT, text=TEXT, width=390, height=844)
+    page.wait_for_selector(".diagram .number")
+    page.locator(".chip[data-equation=h]").click()
+    page.wait_for_selector(".operation.on[data-equation=h]")
+    button = page.locator(".chip[data-equation=h]").bounding_box()
+    equation = page.locator(".operation.on").bounding_box()
+    assert 0 < equation["y"] - button["y"] < 150
+    assert equation["y"] < page.locator(".units").bounding_box()["y"]
 
 
 def test_a_state_that_is_read_through_a_product_alone_was_something_before(open_page, at, traced):

@@ -1,6 +1,7 @@
 """Recordings as users have them become frames of one kind, and what cannot is refused by name."""
 
 import math
+import os
 import sys
 from pathlib import Path
 
@@ -133,6 +134,45 @@ def test_a_recording_that_is_cut_off_is_refused(tmp_path, suffix):
     cut_in_half(path)
     with pytest.raises(DataError, match=rf"tone\.{suffix}: (.*cut off|not a recording|.*empty)"):
         read_recording(path, RATE)
+
+
+@pytest.fixture(scope="module")
+def mp3(tmp_path_factory) -> bytes:
+    path = tmp_path_factory.mktemp("mp3") / "whole.mp3"
+    soundfile.write(path, tone(seconds=1.0), RATE)
+    return path.read_bytes()
+
+
+@pytest.mark.filterwarnings("error")
+def test_an_mp3_that_is_cut_off_is_refused_and_its_decoder_is_not_heard(tmp_path, mp3, capfd):
+    path = tmp_path / "cut.mp3"
+    path.write_bytes(mp3[: len(mp3) // 2])
+    with pytest.raises(
+        DataError, match=r"cut\.mp3: the recording is cut off or damaged: .* of 8,000"
+    ):
+        read_recording(path, RATE)
+    path.write_bytes(mp3)
+    assert len(read_recording(path, RATE)) == 8000
+    assert capfd.readouterr().err == ""
+
+
+def test_an_mp3_that_is_damaged_in_places_is_read_and_said_in_one_warning(tmp_path, mp3, capfd):
+    """Junk between two frames: the decoder finds the next one, and says so on its own."""
+    path, place = tmp_path / "odd.mp3", mp3.index(mp3[:2], len(mp3) // 2)
+    path.write_bytes(mp3[:place] + bytes(40) + mp3[place:])
+    with pytest.warns(UserWarning, match=r"odd\.mp3: damaged in places") as told:
+        sound = read_recording(path, RATE)
+    assert len(told) == 1
+    assert len(sound) == pytest.approx(8000, abs=1200)
+    assert capfd.readouterr().err == ""
+
+
+def test_what_others_write_while_an_mp3_is_read_is_not_lost(tmp_path, mp3, capfd, monkeypatch):
+    path = tmp_path / "whole.mp3"
+    path.write_bytes(mp3)
+    monkeypatch.setattr(recordings, "_check_header", lambda *_: os.write(2, b"hello\n"))
+    read_recording(path, RATE)
+    assert capfd.readouterr().err == "hello\n"
 
 
 def test_a_file_without_a_length_from_a_pipe_is_whole(path):

@@ -247,3 +247,29 @@ def test_a_table_is_told_from_a_text_a_line(write):
 
 def test_further_fields_that_are_empty_are_nobodys_business(write):
     assert values(read_table(write("t.csv", "a,b\n1,2,,\n"))) == [{"a": "1", "b": "2"}]
+
+
+@pytest.mark.parametrize("as_list", [False, True])
+def test_rows_with_half_a_surrogate_pair_are_counted_in_one_warning(write, as_list):
+    whole = json.dumps({"text": "\U0001f44d", "other": "x"})  # of two escapes, and a character
+    half, unwanted = ('{"text": "a\\ud83d"}', '{"text": "b", "other": "\\udc4d"}')
+    nested = '{"text": ["good", "a\\udc4d"]}'
+    rows = [whole, half, unwanted, nested]
+    path = write("t.json", f"[{','.join(rows)}]" if as_list else "\n".join(rows))
+    with pytest.warns(UserWarning, match="2 rows have half a surrogate pair") as told:
+        table = read_table(path, ["text"])
+    (message,) = (str(each.message) for each in told)
+    assert message.endswith("see row 2" if as_list else "see line 2")
+    assert [row.values["text"] for row in table.rows][:2] == ["\U0001f44d", "a\ud83d"]
+    assert told[0].filename == __file__  # the line that reads
+
+
+@pytest.mark.parametrize("as_list", [False, True])
+def test_a_wanted_name_that_an_object_has_twice_is_refused(write, as_list):
+    rows = ['{"text": "a", "x": 1, "x": 2, "in": {"text": 1, "text": 2}}', '{"text": 1, "text": 2}']
+    path = write("t.json", f"[{','.join(rows)}]" if as_list else "\n".join(rows))
+    where = "row 2" if as_list else "line 2"
+    with pytest.raises(DataError, match=f"{where}: 'text' is there twice"):
+        read_table(path, ["text"])
+    with pytest.raises(DataError, match="1: 'x' is there twice"):
+        read_table(path)

@@ -63,7 +63,7 @@ def test_an_untrained_tanh_rnn_vanishes():
     assert found.kind == "vanishing"
     assert found.half_life_steps < 2
     assert found.horizon_steps < 10
-    assert "halved every" in found.sentence
+    assert f"up to {found.horizon_steps} steps back, of 49 wanted" in found.sentence
     assert "gated" in found.advice
     gated = verdict(gradient_reach(unrolled.LSTM(10, 64), x))
     assert gated.kind == "vanishing"
@@ -72,10 +72,10 @@ def test_an_untrained_tanh_rnn_vanishes():
 
 def test_an_exploding_rnn_is_told_from_where():
     found = verdict(gradient_reach(linear_layer(1.2), torch.randn(60, 2, 3, dtype=torch.float64)))
-    # 1.2^k passes 10 between 12 and 13 steps, and doubles every ln 2 / ln 1.2 = 3.8
+    # 1.2^k passes 10 between 12 and 13 steps
     assert found.kind == "exploding"
     assert found.half_life_steps is None
-    assert "10 times as long 13 steps back, doubled every 3.8 steps" in found.sentence
+    assert "10 times as long 13 steps back" in found.sentence
     assert "clip" in found.advice
 
 
@@ -97,17 +97,12 @@ def test_a_network_that_has_diverged_is_not_said_to_lack_a_gradient():
     assert "the gradient is no number" in found.sentence
 
 
-def test_a_gradient_that_jumps_is_given_no_doubling():
-    found = verdict(Reach(torch.arange(4), {"h": torch.tensor([[1.0, 20.0, 20.0, 20.0]])}))
-    assert found.sentence == "gradients explode: 10 times as long 1 step back"
-
-
 def test_units_that_never_fire_have_no_gradient():
     layer = unrolled.RNN(3, 8, nonlinearity="relu")
     with torch.no_grad():
         layer.bias_ih_l0.fill_(-1e3)
     found = verdict(gradient_reach(layer, torch.randn(20, 2, 3)))
-    assert found.sentence.startswith("gradients vanish: at once")
+    assert found.sentence.startswith("gradients vanish at once")
     # at lag 0 the output is the state itself, before it nothing passes
     assert (found.kind, found.horizon_steps, found.half_life_steps) == ("vanishing", 0, None)
 

@@ -1,6 +1,7 @@
 """What a verdict is called: one mark and one set of words, whoever shows it."""
 
 import math
+import re
 
 import pytest
 import torch
@@ -19,15 +20,21 @@ def reach(curve, name="h", keep_gate=None):
 
 # what each verdict comes of, and a part of its sentence in both languages
 CASES = {
-    "healthy": (reach(lambda k: 1.0), ("still felt 39 characters back", "39 caracteres atrás")),
-    "fading": (reach(lambda k: 0.7**k), ("felt 12 characters back", "12 caracteres atrás")),
+    "healthy": (
+        reach(lambda k: 1.0),
+        ("1 % or more is left up to 39 characters back", "39 caracteres atrás"),
+    ),
+    "fading": (
+        reach(lambda k: 0.7**k),
+        ("up to 12 characters back, of 20 wanted.", "12 caracteres atrás, e querem-se 20."),
+    ),
     "vanishing": (
         reach(lambda k: 0.5**k),
-        ("halved every 1.0 characters", "cai à metade a cada 1,0 caracteres"),
+        ("up to 6 characters back, of 20 wanted;", "6 caracteres atrás, e querem-se 20;"),
     ),
     "exploding": (
         reach(lambda k: 1.2**k),
-        ("13 characters back, doubled every 3.8", "13 caracteres atrás, dobra a cada 3,8"),
+        ("times as long 13 characters back.", "vezes maior 13 caracteres atrás."),
     ),
     "edge": (reach(lambda k: float(k < 5), "x"), ("but 5 characters", "5 caracteres")),
     "none": (reach(lambda k: float(k < 0)), ("no gradient", "nenhum gradiente")),
@@ -94,6 +101,19 @@ def test_a_loss_felt_at_the_last_lag_measured_is_not_said_to_fade():
     assert verdict(reach(lambda k: 0.7**k), wanted=64).kind == "vanishing"  # 12 of 64
     with pytest.raises(OptionError, match="at least 1"):
         verdict(reach(lambda k: 1.0), wanted=0)
+
+
+@pytest.mark.parametrize("factor", [0.98, 0.7, 0.5, 1e-3, 1.3])
+def test_a_sentence_has_no_second_length_that_may_contradict_the_first(factor):
+    """A curve with a cliff halves slowly by the line through it, and is lost at the cliff."""
+    cliff = verdict(reach(lambda k: factor**k if k < 3 else 9e-3 * 0.99**k), wanted=20)
+    for code in ("en", "pt-BR"):
+        steps = r"[0-9.,]+ (?:steps?|passos?)"
+        assert len(re.findall(steps, cliff.say(code).sentence)) <= 1
+    if factor == 0.98:
+        assert cliff.half_life_steps > cliff.horizon_steps == 2
+    if factor == 1e-3:
+        assert cliff.sentence == "gradients vanish at once: less than 1 % is left one step back"
 
 
 def test_one_step_is_not_steps():

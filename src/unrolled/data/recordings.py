@@ -2,12 +2,18 @@
 
 Any rate and number of channels; WAV, FLAC, Ogg, MP3, AIFF and what else libsndfile reads. A small
 file may hold a long silence in many channels: its length is checked before it is decoded, and its
-channels are mixed piece by piece.
+channels are mixed piece by piece. What the decoder of MP3 writes to the standard error of the
+process is caught, and said in a warning that names the file.
 """
 
 import importlib
+import os
 import re
-from collections.abc import Iterable
+import tempfile
+import threading
+import warnings
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager, suppress
 from types import ModuleType
 from typing import Any
 
@@ -40,6 +46,13 @@ _MAGIC = re.compile(
 # What libsndfile's log says of a file that ends too early, which it reads as far as it goes
 _ENDS_EARLY = re.compile(r"File ended unexpectedly|Last page lacks an end|Junk after the last page")
 _CHUNK = re.compile(r"^ *(?:data|SSND) : (\d+) \(should be (\d+)\)", re.MULTILINE)
+_MP3 = re.compile(rb"ID3|\xff[\xe2-\xff]")
+_MP3_FRAMES_ARE_COUNTED = re.compile(rb"Xing|Info")  # in a first frame without sound
+_MP3_SLACK = 2 * 1152  # samples of two frames, in which decoders may begin and end
+# A line of libmpg123, which has no other way to say it that libsndfile would hand on
+_OF_MPG123 = re.compile(r"\[src/libmpg123/[^]]*\] |Note: |Warning: ")
+_AGAIN = "get the file again"
+_stderr = threading.Lock()
 _UNKNOWN_LENGTH = 0x7FFF0000  # what programs that write to a pipe put as the length, or above
 
 
@@ -70,6 +83,7 @@ def read_recording(source: Source, rate: int, max_seconds: float = 60.0) -> Tens
         DataError: The file is missing, no recording, damaged, cut off, empty, too long (of one that
             was handed over also more than a minute at 192 kHz), or has samples that are not finite
             numbers.
+        UserWarning: An MP3 is damaged in places, and was read around them.
         OptionError: soundfile or soxr is not installed, or a rate out of range.
 
     Example:
@@ -87,16 +101,32 @@ def read_recording(source: Source, rate: int, max_seconds: float = 60.0) -> Tens
         raise OptionError(f"the rate of sound must be {expected}, got {rate}")
     soundfile = _library("soundfile")
     is_recording(source)  # for its errors: libsndfile says "System error" of a missing file
+    start = source.head(4096)
+    is_mp3 = _MP3.match(start) is not None
     try:
-        with soundfile.SoundFile(source.for_library()) as file:
-            _check_header(source, file, max_seconds)
-            mono = _mixed(file)
-            _check_whole(source, file, len(mono))
-            file_rate = file.samplerate
+        with _caught(is_mp3) as complaints:
+            with soundfile.SoundFile(source.for_library()) as file:
+                _check_header(source, file, max_seconds)
+                mono = _mixed(file)
+                log, num_frames, file_rate = file.extra_info, file.frames, file.samplerate
+                is_mp3 = file.format == "MP3"  # an ID3 tag stands before other formats, too
     except soundfile.SoundFileError as error:
         reason = str(error).partition(": ")[2] or str(error)
+        if is_mp3:  # libsndfile says that the file does not exist
+            reason = complaints[-1] if complaints else "no sound is found in it"
         message = f"{source}: not a recording that can be read: {reason.rstrip('.')}"
         raise DataError(message, "WAV, FLAC and Ogg can; is the file damaged?") from None
+    if is_mp3:
+        is_counted = _MP3_FRAMES_ARE_COUNTED.search(start) is not None
+        if (is_counted or complaints) and len(mono) < num_frames - _MP3_SLACK:
+            message = f"{source}: the recording is cut off or damaged"
+            raise DataError(f"{message}: {len(mono):,} of {num_frames:,} samples", _AGAIN)
+        if complaints:
+            message = f"{source}: damaged in places, and read around them: {complaints[0]}"
+            more = f" (and {len(complaints) - 1} more)" * (len(complaints) > 1)
+            warnings.warn(message + more, stacklevel=2)
+    else:
+        _check_whole(source, log, len(mono) < num_frames)
     if not np.isfinite(mono).all():
         raise DataError(f"{source}: has samples that are not finite numbers", "record it anew")
     if file_rate != rate:
@@ -184,14 +214,44 @@ def _mixed(file: Any) -> Any:
     return mono[:num_read]
 
 
-def _check_whole(source: Source, file: Any, num_read: int) -> None:
-    log = file.extra_info
+def _check_whole(source: Source, log: str, is_missing: bool) -> None:
     chunk = _CHUNK.search(log)
     claimed, present = map(int, chunk.groups()) if chunk else (0, 0)
     cut = present < claimed < _UNKNOWN_LENGTH
-    missing = num_read < file.frames and file.format != "MP3"  # there, the header only estimates
-    if missing or cut or _ENDS_EARLY.search(log):
-        raise DataError(f"{source}: the recording is cut off", "get the file again")
+    if is_missing or cut or _ENDS_EARLY.search(log):
+        raise DataError(f"{source}: the recording is cut off", _AGAIN)
+
+
+@contextmanager
+def _caught(wanted: bool) -> Iterator[list[str]]:
+    """Yield what libmpg123 will have said; others' lines go where they were meant to go.
+
+    The standard error belongs to the process, so that one recording at a time is listened to.
+    """
+    complaints: list[str] = []
+    if not wanted:
+        yield complaints
+        return
+    with _stderr, tempfile.TemporaryFile() as heard:
+        try:
+            before = os.dup(2)
+        except OSError:  # there is none
+            yield complaints
+            return
+        try:
+            os.dup2(heard.fileno(), 2)
+            yield complaints
+        finally:
+            os.dup2(before, 2)
+            heard.seek(0)
+            for line in heard.read().splitlines(keepends=True):
+                text = line.decode(errors="replace")
+                if _OF_MPG123.match(text):
+                    complaints.append(_OF_MPG123.sub("", text, count=1).strip())
+                elif text.strip():
+                    with suppress(OSError):
+                        os.write(2, line)
+            os.close(before)
 
 
 def _unreadable(source: Source, error: OSError) -> DataError:

@@ -12,7 +12,8 @@ mistake is; Parquet by polars. What the columns mean is the tasks' part.
     any other         as TSV if its first line has a tab, else as CSV
 
 Text formats may be packed (.csv.gz). Only the columns that are wanted are checked. A CSV or TSV
-file whose wanted columns are numbers, and no names in its first line, has no header.
+file whose wanted columns are numbers, and no names in its first line, has no header. JSON can hold
+halves of surrogate pairs, which are no characters: rows that do are counted in a warning.
 """
 
 import csv
@@ -20,6 +21,8 @@ import difflib
 import json
 import re
 import sys
+import warnings
+from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -50,6 +53,8 @@ _NO_TABLES = frozenset(
     ".pdf .docx .doc .ts .tsf .arff .mat".split()
 )
 _LINES_SEEN = 200
+_ESCAPED = re.compile(r"\\u[dD][89a-fA-F]")  # a whole pair or half of one, in JSON
+_HALF = re.compile("[\ud800-\udfff]")
 _LINE = re.compile(r"[^\r\n]*(?:\r\n|\r|\n)|[^\r\n]+")
 
 
@@ -64,6 +69,7 @@ class Table:
         num_blank: Lines without anything but blanks, which are no rows.
         unit: What `Row.line` counts.
         has_header: Whether the columns have names; if not they are called "1", "2" and so on.
+        halves: Where wanted values hold half a surrogate pair, counted as `unit` says.
     """
 
     path: Path
@@ -72,6 +78,7 @@ class Table:
     num_blank: int = 0
     unit: str = "line"
     has_header: bool = True
+    halves: Sequence[int] = ()
 
     def emptied(self) -> Iterator[Row]:
         """Yield the rows, and keep none where they are packed: for who makes them other things."""
@@ -121,6 +128,11 @@ def read_table(
     check_columns(table, columns, every=every)
     if not table.rows:
         raise DataError(f"{path}: no rows", "a table has a header and at least one row")
+    if table.halves:
+        rows = "1 row has" if len(table.halves) == 1 else f"{len(table.halves):,} rows have"
+        message = f"{path}: {rows} half a surrogate pair, which is no character (of an emoji, if"
+        message += f" texts were cut); see {table.unit} {table.halves[0]}"
+        warnings.warn(message, stacklevel=2)
     return table
 
 
@@ -332,12 +344,14 @@ def _read_json_lines(path: Path, wanted: Sequence[str] | None, encoding: str, ev
     columns: dict[str, None] = {}  # a set that keeps the order
     rows = PackedRows(None if every else wanted)
     num_blank = 0
+    halves: list[int] = []
+    repeated = _Repeated()
     for line, content in enumerate(lines_of(text), start=1):
         if not content.strip():
             num_blank += 1
             continue
         try:
-            values = json.loads(content)
+            values = json.loads(content, object_pairs_hook=repeated.object_of)
         except json.JSONDecodeError as error:
             message = f"{path}, line {line}: not JSON: {error.msg}, at character {error.colno}"
             raise DataError(message, "JSON lines have one whole object in each line") from None
@@ -346,14 +360,18 @@ def _read_json_lines(path: Path, wanted: Sequence[str] | None, encoding: str, ev
         if not isinstance(values, dict):
             message = f"{path}, line {line}: not a JSON object but {_shown(content)}"
             raise DataError(message, 'each line is like {"text": "...", "label": "..."}')
+        repeated.check(values, f"{path}, line {line}", None if every else wanted)
         columns |= dict.fromkeys(values)
         rows.add(line, _without_nan(values))
-    return Table(path, tuple(columns), rows, num_blank)
+        if _ESCAPED.search(content) and _has_half(values, None if every else wanted):
+            halves.append(line)
+    return Table(path, tuple(columns), rows, num_blank, halves=halves)
 
 
 def _of_json_list(path: Path, text: str, wanted: Sequence[str] | None) -> Table:
+    repeated = _Repeated()
     try:
-        objects = json.loads(text)
+        objects = json.loads(text, object_pairs_hook=repeated.object_of)
     except json.JSONDecodeError as error:
         message = f"{path}, line {error.lineno}: not JSON: {error.msg}"
         raise DataError(f"{message}, at character {error.colno}") from None
@@ -361,13 +379,51 @@ def _of_json_list(path: Path, text: str, wanted: Sequence[str] | None) -> Table:
         raise _too_deep(str(path)) from None
     columns: dict[str, None] = {}
     rows = PackedRows(wanted)
+    halves: list[int] = []
+    has_escapes = _ESCAPED.search(text) is not None
     for number, values in enumerate(objects, start=1):
         if not isinstance(values, dict):
             message = f"{path}, row {number}: not a JSON object but {_shown(str(values))}"
             raise DataError(message, 'each is like {"text": "...", "label": "..."}')
+        repeated.check(values, f"{path}, row {number}", wanted)
         columns |= dict.fromkeys(values)
         rows.add(number, _without_nan(values))
-    return Table(path, tuple(columns), rows, unit="row")
+        if has_escapes and _has_half(values, wanted):
+            halves.append(number)
+    return Table(path, tuple(columns), rows, unit="row", halves=halves)
+
+
+class _Repeated:
+    """The names that JSON objects have twice, of which Python would keep the last value."""
+
+    def __init__(self) -> None:
+        self._names: dict[int, set[str]] = {}  # by the objects' ids
+
+    def object_of(self, pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+        values = dict(pairs)
+        self._names.pop(id(values), None)  # of one that is no more
+        if len(values) < len(pairs):
+            counts = Counter(name for name, _ in pairs)
+            self._names[id(values)] = {name for name, count in counts.items() if count > 1}
+        return values
+
+    def check(self, values: dict[str, Any], where: str, wanted: Sequence[str] | None) -> None:
+        """Raise `DataError` if an object has a wanted name twice."""
+        names = self._names.get(id(values), set())
+        for name in sorted(names if wanted is None else names.intersection(wanted)):
+            raise DataError(f"{where}: {name!r} is there twice", "which value is meant?")
+
+
+def _has_half(values: dict[str, Any], wanted: Sequence[str] | None) -> bool:
+    """Return whether a wanted value, or a text in it, has half a surrogate pair."""
+    inner = [values[name] for name in (values if wanted is None else wanted) if name in values]
+    while inner:  # a loop, for what may be nested deep
+        value = inner.pop()
+        if isinstance(value, str) and _HALF.search(value):
+            return True
+        if isinstance(value, list | dict):
+            inner += value.values() if isinstance(value, dict) else value
+    return False
 
 
 def _too_deep(where: str) -> DataError:

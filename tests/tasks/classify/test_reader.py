@@ -350,6 +350,7 @@ def test_what_is_missing_is_no_class_and_one_number_is_one_class(tmp_path, suffi
         (("yes", "NA"), ["the class 'NA' is how programs write"]),
         (("1", "None", "nan"), ["the classes 'None', 'nan' are how programs write"]),
         (("True", "TRUE", "0", "00"), ["written in several ways: '0' and '00'; 'TRUE' and 'True'"]),
+        (("cafe\u0301", "caf\u00e9"), ["written in several ways"]),
     ],
 )
 def test_classes_that_may_be_none_or_one_are_named(write, labels, notes):

@@ -2,7 +2,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from unrolled.tasks.tag.spans import Entity, entities, has_spans, score_spans
+from unrolled.tasks.tag.spans import Entity, doubtful_spans, entities, has_spans, score_spans
 
 TAGS = ["O", *(f"{prefix}-{kind}" for prefix in "BIES" for kind in ("PER", "LOC"))]
 
@@ -66,6 +66,15 @@ def test_tags_of_entities_are_told_from_others() -> None:
     assert not has_spans(["NOUN", "B-PER"])
     assert not has_spans([])
     assert not has_spans(["O", "B-"])
+
+
+def test_tags_that_nearly_mark_entities_are_named():
+    (note,) = doubtful_spans(["O", "b-loc", "i-loc"])
+    assert note.endswith("2 tags are not like B-TYPE, I-TYPE or O: 'b-loc', 'i-loc'")
+    (note,) = doubtful_spans(["O", "B-LOC", "I-LOC", "LOC"])
+    assert note.endswith("a tag is not like B-TYPE, I-TYPE or O: 'LOC'")
+    for fine in (["O", "B-LOC"], ["B", "I", "O"], ["NOUN", "VERB"], ["O", "NOUN", "B-X"], ["O"]):
+        assert doubtful_spans(fine) == []
 
 
 @settings(max_examples=200)

@@ -1,7 +1,7 @@
 // A text as a row of tokens that can be looked at one by one, coloured by a signal.
 
 import { h, spoken, visible } from "./dom.js";
-import { t } from "./i18n.js";
+import { signalName, t } from "./i18n.js";
 import { fixed, local, percent } from "./numbers.js";
 import { gradientStops, paint, scaleOf } from "./scales.js";
 import { run } from "./store.js";
@@ -34,6 +34,7 @@ export function ribbon(choose, label) {
         box.replaceChildren(...spans);
         current = -1;
       }
+      const called = signalName(name) ?? name; // others than signals come with a name in words
       spans.forEach((span, at) => {
         const value = values?.[at];
         if (value === null || value === undefined) {
@@ -42,7 +43,7 @@ export function ribbon(choose, label) {
           span.title = visible(pieces[at]);
         } else {
           paint(span, scale.rgb(value));
-          span.title = `${visible(pieces[at])}  ${name} = ${fixed(value)}`;
+          span.title = `${visible(pieces[at])}  ${called} = ${fixed(value)}`;
         }
       });
     },

@@ -2,6 +2,7 @@
 
 import math
 import re
+import unicodedata
 from collections import Counter
 from collections.abc import Collection, Sequence
 from datetime import date, time
@@ -94,7 +95,8 @@ def doubtful_labels(labels: Collection[str]) -> list[str]:
     spelt: dict[object, list[str]] = {}
     for label in sorted(labels):
         number = _number(label)
-        spelt.setdefault(label.casefold() if number is None else number, []).append(label)
+        text = unicodedata.normalize("NFC", label).casefold()  # an accent may be a mark of its own
+        spelt.setdefault(text if number is None else number, []).append(label)
     same = [" and ".join(map(repr, each)) for each in spelt.values() if len(each) > 1]
     if same:
         more = f" and {len(same) - 5} more" if len(same) > 5 else ""

@@ -6,10 +6,10 @@ counts nothing. Precision, recall and F1 are over all entities together (micro).
 
 import re
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
 
-__all__ = ["Entity", "SpanScore", "entities", "has_spans", "score_spans"]
+__all__ = ["Entity", "SpanScore", "doubtful_spans", "entities", "has_spans", "score_spans"]
 
 _TYPED = re.compile(r"[BIMESLUW][-_].+", re.DOTALL)
 _SEPARATOR = re.compile("[-_]")
@@ -54,6 +54,26 @@ def has_spans(tags: Iterable[str]) -> bool:
     """
     marks = set(tags) - {"O"}
     return bool(marks) and (marks <= _BARE or all(_TYPED.fullmatch(tag) for tag in marks))
+
+
+def doubtful_spans(tags: Collection[str]) -> list[str]:
+    """Return a note where most tags mark entities and some do not, so that none is counted.
+
+    Args:
+        tags: The different ones.
+
+    Example:
+        >>> doubtful_spans(["O", "B-PER", "I-PER", "b-per"])
+        ["no entities are counted, for a tag is not like B-TYPE, I-TYPE or O: 'b-per'"]
+    """
+    marks = set(tags) - {"O"}
+    alike = [tag for tag in marks if _TYPED.fullmatch(tag.upper())]
+    if has_spans(tags) or len(marks) == len(tags) or 2 * len(alike) <= len(marks):
+        return []
+    others = sorted(tag for tag in marks if not _TYPED.fullmatch(tag))
+    are = "a tag is" if len(others) == 1 else f"{len(others)} tags are"
+    shown = ", ".join(map(repr, others[:5])) + " ..." * (len(others) > 5)
+    return [f"no entities are counted, for {are} not like B-TYPE, I-TYPE or O: {shown}"]
 
 
 def entities(tags: Sequence[str]) -> list[Entity]:

@@ -32,7 +32,7 @@ from unrolled.tasks.tag.options import DataOptions, ModelOptions, PredictOptions
 from unrolled.tasks.tag.page_network import page_network
 from unrolled.tasks.tag.reader import read_others, read_parts, tags_of, unseen_tags, untagged
 from unrolled.tasks.tag.scheme import iob2_transitions, may_follow
-from unrolled.tasks.tag.spans import entities, has_spans, score_spans
+from unrolled.tasks.tag.spans import doubtful_spans, entities, has_spans, score_spans
 from unrolled.tasks.tag.subject import TaggerSubject
 from unrolled.tasks.task import ExamplesTask, OptionClasses, Splits, TaskOptions
 from unrolled.tasks.vectors import fitted_width, width_content, width_of
@@ -119,6 +119,7 @@ class TagTask(ExamplesTask[TaggedSentence]):
         alphabet = Alphabet.from_words(as_read(word) for s in training for word in s.words)
         affixes = Affixes.from_words(as_read(word) for s in training for word in s.words)
         tags = tags_of(training)
+        splits.notes.extend(doubtful_spans(tags))
         is_iob2 = has_spans(tags) and {tag[0] for tag in tags} <= set("BIO")
         is_iob2 = is_iob2 and all(
             may_follow(*pair)

@@ -59,7 +59,7 @@ export function step(root, { signal, report, say }) {
     return t("product_note", { u: gates.map((node) => node.symbol).join(", "), vector: symbol });
   });
 
-  const main = h("div", { class: "two wide-left" },
+  const main = h("div", { class: "two wide-left stepping" },
     h("div", { class: "column" },
       h("section", { class: "card" },
         h("h1", { class: "unseen" }, t("views.step")),
