@@ -323,6 +323,7 @@ def test_a_model_to_export_gives_the_same_scores_step_by_step(name, tmp_path):
 
 
 STRICT = ("-std=c99", "-ffp-contract=off", "-O1", "-Wall", "-Wextra", "-pedantic", "-Werror")
+STRICT += ("-Wconversion", "-Wshadow")
 IN_C: dict[str, tuple[str, dict[str, Any]]] = {
     name: (name, ONE_WAY.get(name, {})) for name in RUNS if not name.endswith("vectors")
 }
@@ -372,6 +373,7 @@ def test_a_model_is_the_same_as_plain_c_that_compiles_without_a_warning(
             proof.prove_run(replace(program, text=other), graphs, examples, "f32")
     functions = re.findall(r"^(?:INL|static) .*?(\w+)\(", program.text, re.MULTILINE)
     assert functions
+    assert not re.search(r"^\s*(?:for|if|while|else)\b[^{]*;(?: *\\)?$", program.text, re.MULTILINE)
     assert all(program.text.count(f"{each}(") > 1 for each in functions)  # of which clang warns
 
 
