@@ -30,7 +30,7 @@ from unrolled.tasks.lm import DataOptions, LanguageModelTask, ModelOptions, Trai
 
 COMPILER = find_compiler()
 DOCS = Path(__file__).parents[2] / "docs" / "export.md"
-STRICT = ("-std=c99", "-Wall", "-Wextra", "-pedantic", "-Werror")
+STRICT = ("-std=c99", "-Wall", "-Wextra", "-pedantic", "-Werror", "-Wconversion", "-Wshadow")
 
 pytestmark = pytest.mark.skipif(COMPILER is None, reason="needs a C compiler")
 

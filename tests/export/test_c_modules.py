@@ -30,7 +30,7 @@ from unrolled.tasks.graphs import Chain, WordChain, Writing
 from unrolled.tasks.tag import DataOptions, ModelOptions, TagTask, TrainingOptions
 from unrolled.wrappers import LockedDropout, Residual, Stacked, drop_recurrent_weights
 
-STRICT = ("-std=c99", "-Wall", "-Wextra", "-pedantic", "-Werror")
+STRICT = ("-std=c99", "-Wall", "-Wextra", "-pedantic", "-Werror", "-Wconversion", "-Wshadow")
 
 pytestmark = pytest.mark.skipif(find_compiler() is None, reason="needs a C compiler")
 

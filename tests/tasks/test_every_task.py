@@ -11,6 +11,7 @@ import re
 import subprocess
 import sys
 from collections.abc import Iterator
+from dataclasses import replace
 from datetime import date, timedelta
 from pathlib import Path
 from typing import Any
@@ -322,6 +323,7 @@ def test_a_model_to_export_gives_the_same_scores_step_by_step(name, tmp_path):
 
 
 STRICT = ("-std=c99", "-ffp-contract=off", "-O1", "-Wall", "-Wextra", "-pedantic", "-Werror")
+STRICT += ("-Wconversion", "-Wshadow")
 IN_C: dict[str, tuple[str, dict[str, Any]]] = {
     name: (name, ONE_WAY.get(name, {})) for name in RUNS if not name.endswith("vectors")
 }
@@ -329,7 +331,7 @@ IN_C |= {
     "tag both ways": ("tag", {}),
     "evidence of numbers": ("classify-series", {"bidirectional": False}),
     "captions of layers": ("caption", {"num_layers": 2, "attention": "multiplicative"}),
-    "pictures": ("classify-pictures", {"pooling": "mean", "channels": 4}),
+    "pictures": ("classify-pictures", {"channels": 4}),
     "distributions": ("forecast-recursive", {"loss": "normal", "independent": True}),
 }
 
@@ -338,7 +340,7 @@ def write_labelled_pictures(folder: Path) -> dict[str, Any]:
     rows = write_pictures(folder) and [f"{n}.png,{n % 3}" for n in range(24)]
     (folder / "labels.csv").write_text("\n".join(["file,label", *rows]) + "\n")
     files = (str(folder / "labels.csv"),)
-    return {"files": files, "input": ("file",), "target": "label", "picture_size": 8}
+    return {"files": files, "media": "file", "target": "label", "picture_size": 8}
 
 
 @pytest.mark.skipif(find_compiler() is None, reason="needs a C compiler")
@@ -363,8 +365,15 @@ def test_a_model_is_the_same_as_plain_c_that_compiles_without_a_warning(
     proved = proof.prove_run(program, graphs, examples, "f32")
     assert proved.num_rows
     assert proved.difference < 1e-6
+    writes = "model_read(" in program.header
+    assert proved.num_written == (proved.num_rows if writes else 0)
+    if name == "caption":
+        other = program.text.replace("scores[n] > scores[best]", "scores[n] < scores[best]")
+        with pytest.raises(RunError, match="not written: word 1 of a held-out sequence is number"):
+            proof.prove_run(replace(program, text=other), graphs, examples, "f32")
     functions = re.findall(r"^(?:INL|static) .*?(\w+)\(", program.text, re.MULTILINE)
     assert functions
+    assert not re.search(r"^\s*(?:for|if|while|else)\b[^{]*;(?: *\\)?$", program.text, re.MULTILINE)
     assert all(program.text.count(f"{each}(") > 1 for each in functions)  # of which clang warns
 
 

@@ -149,10 +149,15 @@ def _to_wasm(run: Path, wasm: Path, weights: str, check: bool, trust_code: bool)
 
 def _say_proof(proof: "Proof", stored: str) -> None:
     say(_difference(proof.difference, proof.num_rows))
+    if proof.num_written:
+        say(f"greedy words: the same as Python's for {_sequences(proof.num_written)}")
     if stored != "f32":
         say(f"of {stored}: greatest difference {proof.of_rounding:.1e} to the model itself")
 
 
 def _difference(difference: float, num_rows: int) -> str:
-    sequences = f"{num_rows:,} held-out sequence{'s' * (num_rows != 1)}"
-    return f"greatest difference {difference:.1e} on {sequences}"
+    return f"greatest difference {difference:.1e} on {_sequences(num_rows)}"
+
+
+def _sequences(num_rows: int) -> str:
+    return f"{num_rows:,} held-out sequence{'s' * (num_rows != 1)}"

@@ -5,14 +5,18 @@ all that every further step is given, the second takes one word.
 """
 
 from abc import abstractmethod
+from collections.abc import Sequence
 from typing import Any
 
 import torch
 from torch import Tensor
 
+from unrolled.data.words import BEGIN
 from unrolled.layers import state_tensors
+from unrolled.networks import BeamOptions
 from unrolled.networks.attention import Memory
 from unrolled.networks.decoder import Decoder, DecoderState
+from unrolled.networks.word_search import search_words
 from unrolled.tasks.graphs import AFTER, Graph, Graphs, Steps, Tensors, state_names, states_of
 
 __all__ = ["DecoderGraphs"]
@@ -82,6 +86,26 @@ class DecoderGraphs(Graphs[Any]):
         source = {name: tensor for name, tensor in inputs.items() if name != "words"}
         pairs = zip(inputs["words"].unbind(1), scores.unbind(1), strict=True)
         return source, [({"words": words}, wanted) for words, wanted in pairs]
+
+    def written(self, inputs: Tensors, most: int) -> list[list[int]]:
+        """Return the words that come of each row by the greatest score, at most `most`.
+
+        Args:
+            inputs: Of the whole graph, whose known words are not looked at.
+            most: Words at most, without the mark of the end.
+        """
+        options, count = BeamOptions(max_length=most), len(inputs["words"])
+        rows = search_words(self._decoder, self._start(inputs), count, options)
+        return [list(best.tokens) for (best,) in rows]
+
+    def next_scores(self, inputs: Tensors, row: int, words: Sequence[int]) -> Tensor:
+        """Return the scores, (V,), after words that follow the source of a row."""
+        state = self._start(inputs).rows(torch.tensor([row]))
+        scores: Tensor = self._decoder(torch.tensor([[BEGIN, *words]]), state)[0]
+        return scores[0, -1]
+
+    def _start(self, inputs: Tensors) -> DecoderState:
+        return self.read(*(tensor for name, tensor in inputs.items() if name != "words"))
 
     @property
     def _decoder(self) -> Decoder:

@@ -1,7 +1,8 @@
 """A model in C that reads something whole and then writes word after word.
 
 `read` leaves what every step looks at in room of the caller's: the memory, its keys, and the
-weights of the last look. Which word comes next is the caller's choice.
+weights of the last look. `write` takes the likeliest word at each step, or draws one; a caller that
+has another search calls `step`.
 """
 
 import ctypes
@@ -24,6 +25,12 @@ from unrolled.export.c.passes import over_steps, through
 from unrolled.export.c.pictures import add_pictures
 from unrolled.export.c.source import Source
 from unrolled.export.c.stage import Stage, Writer
+from unrolled.export.c.writing import (
+    declared_write,
+    mark_defines,
+    write_function,
+    written_words,
+)
 from unrolled.kernels import WeightFormat
 from unrolled.layers import RecurrentLayer
 from unrolled.networks.attention import AdditiveAttention
@@ -248,7 +255,8 @@ class _Builder:
         step = function(head, [wrong, "m->token = word;", *self._steps, "return 0;"])
         read, reads = self._read()
         defines = [
-            (f"OUTPUTS {words}", "words: a step reads one, and says how likely each is next")
+            (f"OUTPUTS {words}", "words: a step reads one, and says how likely each is next"),
+            *mark_defines(),
         ]
         size = self._memory_size + self._beside
         if self._scratch:
@@ -281,12 +289,21 @@ class _Builder:
             "/* Reads the word that was written last, at first the mark of the beginning, and says",
             f"   scores of the next one; -1 before anything was read. out: [{words}].{looked} */",
             f"int32_t {name}_step({name} *m, {given});",
+            *declared_write(name, words, looks),
         ]
+        functions = [read, step, write_function(name, words, looks)]
         widest = max([1, *(stage.output_size for stage in self._stages)])
-        interface = Interface(defines, [read, step], declared, integers=("steps",), widest=widest)
+        interface = Interface(defines, functions, declared, integers=("steps",), widest=widest)
         text, header, instance = program_text(name, source, interface)
         return Program(
-            name, text, header, source.num_bytes, instance, output_size=words, row=self._row
+            name,
+            text,
+            header,
+            source.num_bytes,
+            instance,
+            output_size=words,
+            row=self._row,
+            written=self._written,
         )
 
     @property
@@ -299,6 +316,22 @@ class _Builder:
 
     def _row(self, library: Any, inputs: Mapping[str, Tensor], row: int) -> Tensor:
         """Return the scores after each known word of a row, (T, V)."""
+        more = self._after_reading(library, inputs, row)
+        words = inputs["words"][row].tolist()
+        out = torch.full((len(words), self._decoder.config.vocabulary_size), torch.nan)
+        for word, scores in zip(words, out, strict=True):
+            library.call("step", ctypes.c_int32(word), *more, ctypes.c_void_p(scores.data_ptr()))
+        return out
+
+    def _written(
+        self, library: Any, inputs: Mapping[str, Tensor], row: int, most: int
+    ) -> list[int]:
+        """Return the numbers of the words that are written of a row."""
+        room = self._after_reading(library, inputs, row)
+        return written_words(library, most, self._decoder.config.vocabulary_size, room)
+
+    def _after_reading(self, library: Any, inputs: Mapping[str, Tensor], row: int) -> list[Any]:
+        """Have a row read; return the room that a step is given, if it is given one."""
         name = "source" if "source" in inputs else "media"
         read = inputs[name][row]
         kind: Any = np.uint8
@@ -310,13 +343,7 @@ class _Builder:
                 read = side_by_side(read, self._input_size // read.shape[1])
         numbers = np.ascontiguousarray(read.numpy(), kind)
         steps = 1 if self._scratch else len(numbers)
-        room = torch.empty(self._room * steps)
+        room = (ctypes.c_float * (self._room * steps))()
         first = [] if self._scratch else [ctypes.c_int32(steps)]
-        pointer = ctypes.c_void_p(room.data_ptr())
-        library.call("read", *first, numbers.ctypes.data_as(ctypes.c_void_p), pointer)
-        words = inputs["words"][row].tolist()
-        out = torch.full((len(words), self._decoder.config.vocabulary_size), torch.nan)
-        more = [pointer] if self._decoder.attention is not None else []
-        for word, scores in zip(words, out, strict=True):
-            library.call("step", ctypes.c_int32(word), *more, ctypes.c_void_p(scores.data_ptr()))
-        return out
+        library.call("read", *first, numbers.ctypes.data_as(ctypes.c_void_p), room)
+        return [room] if self._decoder.attention is not None else []

@@ -18,6 +18,7 @@ __all__ = [
     "Program",
     "Row",
     "Scaled",
+    "Written",
     "check_modules",
     "function",
     "program_text",
@@ -28,6 +29,9 @@ _MOST_BYTES = 2**31 - 1  # of what int32_t counts
 Row = Callable[[Any, Mapping[str, Tensor], int], Tensor]
 """Of a row of a batch: from the library, the inputs of the whole graph and the row's number to
 what is said of it, (T, O)."""
+
+Written = Callable[[Any, Mapping[str, Tensor], int, int], list[int]]
+"""From the same and how many words are written at most to their numbers."""
 
 Scaled = Callable[[Tensor, Mapping[str, Tensor], int], Tensor]
 """From what is said of a row of a batch to the same on the scale on which it is compared."""
@@ -78,6 +82,7 @@ class Program:
         passes: What `run` does; none where it is more than calls over the steps of a sequence.
         between: Floats between stages.
         scaled: How what it says is compared, where not as it is.
+        written: How its loop over words is run, where it has one; else None.
     """
 
     name: str
@@ -96,6 +101,7 @@ class Program:
     passes: tuple[Pass, ...] = ()
     between: int = 0
     scaled: Scaled | None = None
+    written: Written | None = None
 
 
 @dataclass

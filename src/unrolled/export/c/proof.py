@@ -21,8 +21,10 @@ from torch.nn.utils import parametrize
 from unrolled.errors import RunError
 from unrolled.export.c.program import Program
 from unrolled.export.c.source import as_stored
+from unrolled.export.c.writing import compare_words
 from unrolled.kernels import KernelError, WeightFormat, find_compiler
 from unrolled.layers import RecurrentLayer
+from unrolled.tasks.decoder_graphs import DecoderGraphs
 from unrolled.tasks.graphs import Chain, Graphs
 
 __all__ = ["MOST_DIFFERENCE", "Proof", "Runs", "prove_chain", "prove_run"]
@@ -41,11 +43,14 @@ class Proof:
             0.0 where every bit is equal.
         of_rounding: The greatest to the model itself; the same where weights are float32.
         num_rows: How many sequences were run.
+        num_written: Of how many the words that it writes are Python's, found with a beam of 1; 0 of
+            a model that does not write words.
     """
 
     difference: float
     of_rounding: float
     num_rows: int
+    num_written: int = 0
 
 
 class Runs(Protocol):
@@ -115,6 +120,10 @@ def prove_run(
                     if program.scaled is not None:
                         three = [program.scaled(each, inputs, row) for each in three]
                     proof.compare(*three)
+                if program.written is not None:
+                    assert isinstance(rounded, DecoderGraphs)
+                    words = compare_words(program, rounded, library, inputs, MOST_DIFFERENCE)
+                    proof.num_written += words
                 continue
             steps = graphs.in_steps(inputs, scores)[1]
             expected = rounded.in_steps(inputs, near)[1]
@@ -129,7 +138,7 @@ class _Comparison:
     def __init__(self, program: Program) -> None:
         self._program = program
         self._difference = self._of_rounding = 0.0
-        self.num_rows = 0
+        self.num_rows = self.num_written = 0
 
     def row(self, library: Runs, row: int, steps: Any, expected: Any) -> None:
         """Compare one row of a batch, given in steps; NaN where nothing is expected."""
@@ -164,7 +173,7 @@ class _Comparison:
                 f"{self._difference:.1e}, and at most {MOST_DIFFERENCE:.0e} is allowed",
                 "report it, with the cell and the versions that `unrolled doctor` shows",
             )
-        return Proof(self._difference, self._of_rounding, self.num_rows)
+        return Proof(self._difference, self._of_rounding, self.num_rows, self.num_written)
 
 
 def _distance(got: Tensor, expected: Tensor) -> float:

@@ -182,8 +182,32 @@ class Source:
         plain = plain_functions(f"{support}\n{functions}")
         needs_libm = self.needs_libm or any(step.needs_libm for step in self.steps.values())
         library = "#include <math.h>\n" if needs_libm else ""
-        parts = [head, f'#include "{include}"\n{library}', plain, support]
-        return "\n".join([*parts, self._constants(), functions])
+        parts = [head, f'#include "{include}"\n{library}', _braced(plain), _braced(support)]
+        return "\n".join([*parts, self._constants(), _braced(functions)])
+
+
+def _braced(text: str) -> str:
+    """Return C in which what a loop or a condition holds is in braces, as MISRA C 15.6 wants it."""
+    return "\n".join(_braced_line(line) for line in text.splitlines()) + "\n"
+
+
+def _braced_line(line: str) -> str:
+    match = re.match(r"( *)(for|if) \(", line)
+    content = line.rstrip(" \\")
+    if match is None or not content.endswith(";"):
+        return line
+    depth = 1
+    for place in range(match.end(), len(content)):
+        depth += {"(": 1, ")": -1}.get(content[place], 0)
+        if depth == 0:
+            break
+    else:  # what is in its parentheses ends on a further line
+        return line
+    before, held = content[: place + 1], content[place + 2 :]
+    if line.endswith("\\"):  # of a macro
+        return f"{before} {{ {held} }} \\"
+    indent = match[1]
+    return f"{before} {{\n{_braced_line(f'{indent}  {held}')}\n{indent}}}"
 
 
 @cache

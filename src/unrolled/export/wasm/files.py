@@ -120,12 +120,7 @@ def described(
     """
     source = program.source
     if source is None or not program.passes:
-        raise OptionError(
-            "a page cannot run this model",
-            "it runs language models, classifiers of texts, series and recordings, taggers without "
-            f"letters, affixes and delay, sets of labels; others have {field('c')} or "
-            f"{field('onnx')}",
-        )
+        raise _refused(program)
     if program.num_bytes > MOST_BYTES:
         stored = source.weights
         message = f"the model has {program.num_bytes:,} bytes of weights as {stored}, and a page "
@@ -148,6 +143,25 @@ def described(
     for record in description["records"]:
         record["cell"] = steps[record.pop("function")].cell.name
     return description, len(module.simd), module.is_prebuilt
+
+
+def _refused(program: Program) -> OptionError:
+    """Return why a page does not run a model, and what does."""
+    others = f"export it with {field('c')} or {field('onnx')}"
+    if program.written is not None:
+        what = "a model that reads a whole and then writes words"
+        others += f"; a translator that was trained with {field('delay')} runs in a page"
+    elif program.scaled is not None:
+        what = "a forecaster"
+    elif program.row is not None and program.is_pooled:
+        what = "a classifier of pictures"
+    elif program.row is not None:
+        what = "a tagger that reads letters or affixes, or answers late"
+        others += f"; or train with {field('letter_size=0')} {field('affix_size=0')}"
+        others += f", without {field('delay')}"
+    else:
+        what = "a layer that reads both ways, with inputs of a step"
+    return OptionError(f"a page does not run {what}", others)
 
 
 def check_format(weights: str) -> WeightFormat:

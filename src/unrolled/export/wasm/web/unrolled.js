@@ -1,4 +1,4 @@
-const bytes = (text) => Uint8Array.from(atob(text), (c) => c.charCodeAt(0));
+const bytes = (t, s = atob(t)) => new Uint8Array(s.length).map((_, n) => s.charCodeAt(n));
 
 export class Model {
   static async load(model) {
@@ -10,12 +10,12 @@ export class Model {
   constructor(model, wasm, simd) {
     Object.assign(this, { model, wasm, simd });
     this.base = wasm.memory.buffer.byteLength;
-    const image = bytes(model.image);
-    if (image.length !== model.bytes) throw Error("incomplete");
+    const raw = bytes(model.image);
+    if (raw.length !== model.bytes) throw Error("incomplete");
     this.grow(model.size);
     const all = this.view(Uint8Array, 0, model.size);
-    all.set(image.subarray(0, model.constants));
-    all.set(image.subarray(model.constants), model.operations);
+    all.set(raw.subarray(0, model.constants));
+    all.set(raw.subarray(model.constants), model.operations);
     wasm.start(this.base, model.header);
   }
 
