@@ -110,6 +110,22 @@ def test_subclasses_are_taken_and_stay_what_they_are():
     assert type(unrolled.restore(layer)) is Mine
 
 
+def test_layers_that_are_equal_are_each_taken_and_restored():
+    class Equal(nn.GRU):
+        def __eq__(self, other):
+            return type(other) is type(self)
+
+        def __hash__(self):
+            return 0
+
+    model = nn.Sequential(Equal(3, 4), Equal(3, 4))
+    assert len([*model.modules()]) == 2  # torch's own walk takes both for one
+    _, report = unrolled.accelerate(model)
+    assert report.on_kernels.keys() == {"0", "1"}
+    unrolled.restore(model)
+    assert not any(map(is_accelerated, model))
+
+
 # ---- What is done with it ------------------------------------------------------------------------
 
 
@@ -383,6 +399,29 @@ def test_gradients_may_be_switched_off_and_weights_frozen():
     with torch.inference_mode():
         assert_same(fast, model)
     assert fast.requires_grad_(False)(x()).requires_grad is False
+
+
+@pytest.mark.parametrize(
+    ("kind", "weights"),
+    [(nn.RNNCell, "f32"), (nn.LSTMCell, "f32"), (nn.GRUCell, "bf16"), (nn.LSTM, "f32")],
+)
+def test_weights_made_in_inference_mode_are_torchs_where_a_gradient_is_wanted(kind, weights):
+    """Autograd does not keep such tensors: torch's cells do not need it to, its layers raise."""
+    with torch.inference_mode():
+        layer = kind(30, 40).eval()
+        fast, _ = unrolled.accelerate(copy.deepcopy(layer), weights=weights)
+    x = torch.ones(20, 30)
+    answers = []
+    for module in (fast, layer):
+        try:
+            answers.append(tree_leaves(module(x)))
+        except RuntimeError as error:
+            answers.append(str(error))
+    assert type(answers[0]) is type(answers[1])
+    if kind is nn.LSTM:
+        assert answers[0] == answers[1]
+    else:
+        assert all(map(torch.equal, *answers))
 
 
 def test_symbolic_traces_keep_layers_whole():

@@ -86,6 +86,26 @@ def test_a_convolution_is_judged_by_the_rule_of_all(left, kind):
         assert ("kernel" in judged.advice) == (kind != "healthy" and name == "x")
 
 
+@pytest.mark.parametrize(
+    ("field", "horizon", "kind"),
+    [
+        (21, 20, "edge"),
+        (21, 10, "edge"),  # half of the last lag that is seen
+        (21, 9, "vanishing"),
+        (29, 13, "vanishing"),
+        (1, 0, "edge"),  # all that is seen is felt
+        (2, 0, "vanishing"),
+    ],
+)
+def test_a_field_is_an_edge_if_a_hundredth_is_left_to_half_of_it(field, horizon, kind):
+    def curve(k):
+        return 1.0 if k == 0 else 0.01 if k <= horizon else 0.009 if k < field else 0.0
+
+    judged = verdict(reach(curve, "x"), wanted=30)
+    assert (judged.kind, judged.horizon_steps) == (kind, horizon)
+    assert judged.values.get("edge") == (field if kind == "edge" else None)
+
+
 def test_a_gated_cell_is_not_told_to_have_gates():
     fading = Reach(LAGS, reach(lambda k: 0.7**k).by_state, gated=True)
     for code in ("en", "pt-BR"):

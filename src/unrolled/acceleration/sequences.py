@@ -14,6 +14,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.utils.rnn import PackedSequence
 
+from unrolled.acceleration.gradients import cannot_keep
 from unrolled.acceleration.prefer import prefers_torch_for_sequences
 from unrolled.acceleration.smaller import kept_weights
 from unrolled.cells import Cell, gru_reset_after, lstm, rnn_relu, rnn_tanh
@@ -56,7 +57,7 @@ def read_sequences(layer: Any, input: Any, hx: Any, weights: WeightFormat = "f32
     tensors = _weights_of(layer)
     read = (*layer._flat_weights, input, hx)  # a packed input is a tuple
     kept = kept_weights(layer, cell, weights, layer.num_layers * directions, read)
-    if kept is None and prefers_torch_for_sequences(cell, layer, input):
+    if kept is None and (prefers_torch_for_sequences(cell, layer, input) or cannot_keep(read)):
         return None
     dropout = layer.dropout if layer.training and layer.num_layers > 1 else 0.0
     if not dropout:

@@ -9,13 +9,12 @@ the layer: its copies and pickles make theirs.
 import warnings
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from itertools import chain
 from typing import Any
 
 import torch
-from torch import Tensor
 from torch.utils.weak import WeakIdKeyDictionary
 
+from unrolled.acceleration.gradients import wants_gradient
 from unrolled.cells import Cell
 from unrolled.kernels import (
     ShortCalls,
@@ -84,7 +83,7 @@ def kept_weights(
         parts: How many layers and directions it has.
         read: What a call reads: the weights, the input, the state or None.
     """
-    if weights == "f32" or layer.training or _wants_gradient(read):
+    if weights == "f32" or layer.training or wants_gradient(read):
         return None
     kept = _of_layers.get(layer)
     if kept is None:
@@ -113,10 +112,3 @@ def rounding_error(layer: Any, weights: WeightFormat) -> float:
     total = sum(float(w.square().sum()) for w in matrices)
     lost = sum(float((rounded(w, weights) - w).square().sum()) for w in matrices)
     return float((lost / total) ** 0.5) if total else 0.0
-
-
-def _wants_gradient(read: Sequence[Any]) -> bool:
-    if not torch.is_grad_enabled():
-        return False
-    tensors = chain.from_iterable(t if isinstance(t, tuple | list) else (t,) for t in read)
-    return any(isinstance(tensor, Tensor) and tensor.requires_grad for tensor in tensors)

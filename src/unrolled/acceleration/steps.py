@@ -7,6 +7,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from unrolled.acceleration.gradients import cannot_keep
 from unrolled.acceleration.prefer import prefers_torch_for_step
 from unrolled.acceleration.smaller import kept_weights
 from unrolled.cells import Cell, gru_reset_after, lstm, rnn_relu, rnn_tanh
@@ -50,9 +51,10 @@ def read_step(layer: Any, input: Any, hx: Any, weights: WeightFormat = "f32") ->
     names = _NAMES if layer.bias else _NAMES[:2]
     own = layer._parameters
     tensors = {name: own[name] if name in own else getattr(layer, name) for name in names}
-    kept = kept_weights(layer, cell, weights, 1, (*tensors.values(), input, hx))
+    read = (*tensors.values(), input, hx)
+    kept = kept_weights(layer, cell, weights, 1, read)
     matrices = (tensors["weight_ih"], tensors["weight_hh"])
-    if kept is None and prefers_torch_for_step(cell, *matrices, input):
+    if kept is None and (prefers_torch_for_step(cell, *matrices, input) or cannot_keep(read)):
         return None
     states = () if hx is None else (hx,) if len(cell.states) == 1 else hx
     if hx is not None and not (

@@ -181,7 +181,7 @@ def _judge(
         key = "healthy_to_the_end" if horizon == last else "healthy"
         return _Judgement("healthy", key, "", {"horizon": horizon})
     edge = _edge(curve) if state == "x" else None
-    if edge is not None and edge <= wanted and 2 * horizon >= edge:  # else it is lost before that
+    if edge is not None and edge <= wanted and 2 * horizon >= edge - 1:  # else lost before that
         return _Judgement("edge", "edge", "edge", {"edge": edge})
     values: dict[str, int | str] = {"horizon": horizon, "wanted": str(wanted)}
     if reach.keep_gate is not None:
