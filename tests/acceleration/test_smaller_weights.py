@@ -235,6 +235,15 @@ def test_the_last_call_of_accelerate_says_the_format_of_all_layers():
         assert distance(fast(x), layer(x)) < 1e-6
 
 
+def test_a_layer_that_is_left_alone_has_no_format_of_an_earlier_call():
+    layer, fast = pair(nn.LSTM, 5, 20)
+    _, report = unrolled.accelerate(fast.double())
+    assert list(report.left_alone) == [""]
+    x = torch.randn(4, 2, 5)
+    with torch.no_grad():
+        assert distance(fast.float()(x), layer(x)) < 1e-6
+
+
 def test_parametrised_layers_are_read_with_rounded_weights():
     layer, _ = pair(nn.LSTM, 5, 20)
     parametrizations.weight_norm(layer, "weight_hh_l0")
@@ -255,7 +264,13 @@ def test_a_layer_dies_with_its_last_reference_and_its_packed_weights_with_it():
             fast.weight_ih_l0 = nn.Parameter(torch.randn(80, 5))
             fast(torch.zeros(2, 1, 5))
     kept = smaller._of_layers[fast]
-    assert len(kept._cache) <= 2
+    before = weakref.ref(fast.weight_ih_l0)
+    with torch.no_grad():
+        fast.weight_ih_l0 = nn.Parameter(torch.randn(80, 5))
+        for _ in range(3):  # packs the new ones, packs them alone, reads them
+            fast(torch.zeros(2, 1, 5))
+    assert before() is None
+    assert len(kept._cache) == 1
     references = [weakref.ref(fast), weakref.ref(kept)]
     del fast, kept
     assert [reference() for reference in references] == [None, None]

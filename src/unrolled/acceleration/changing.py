@@ -80,6 +80,8 @@ def accelerate(model: Model, *, weights: WeightFormat = "f32") -> tuple[Model, R
         reason = _reason_to_leave(module, kind, weights)
         if reason is None and not isinstance(module, RecurrentLayer):
             put_on_kernels(module, weights)
+        elif reason is not None and is_accelerated(module):
+            put_on_kernels(module)  # it may have the format of an earlier call
         _note(report, names, module, reason, weights)
     return model, report
 

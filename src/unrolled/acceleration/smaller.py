@@ -59,10 +59,10 @@ class KeptWeights:
     @contextmanager
     def reading(self) -> Iterator[None]:
         """Have kernels read these weights inside the block."""
-        if len(self._cache) > self._parts:  # weights that the layer had before
-            self._cache.clear()
         with caching_weights(self._cache):
             yield
+        if len(self._cache) > self._parts:  # weights that the layer had before: the next call
+            self._cache.clear()  # packs those that it has alone
 
 
 _of_layers: Any = WeakIdKeyDictionary()
