@@ -2,8 +2,9 @@
 
 import copy
 import pickle
-from datetime import datetime
+from datetime import UTC, datetime, timedelta
 from types import SimpleNamespace
+from zoneinfo import ZoneInfo
 
 import numpy as np
 import pytest
@@ -226,7 +227,7 @@ def test_frames_are_the_arrays_that_they_hold():
 
 
 def indexed(days, dtype="datetime64[ns]"):
-    """What pandas has of a series with these days of January 2024 as its index."""
+    """What pandas has of a series with these days of January 2024, or moments, as its index."""
 
     class Index(list):
         is_monotonic_increasing = days == sorted(days)
@@ -234,7 +235,7 @@ def indexed(days, dtype="datetime64[ns]"):
         def to_pydatetime(self):
             return [*self]
 
-    index = Index(datetime(2024, 1, day) for day in days)
+    index = Index(day if isinstance(day, datetime) else datetime(2024, 1, day) for day in days)
     index.dtype = np.dtype(dtype)
     return SimpleNamespace(index=index)
 
@@ -252,8 +253,28 @@ def test_rows_whose_index_does_not_rise_step_by_step_are_refused():
     for message, days in refused.items():
         with pytest.raises(DataError, match=message):
             check_index("y", indexed(days))
-    with pytest.raises(DataError, match="not in rising order"):
-        check_index("y", indexed([4, 1, 2, 3], "int64"))  # as a shuffled split leaves it
+    for dtype in ("int64", "timedelta64[ns]"):  # as a shuffled split leaves it
+        with pytest.raises(DataError, match="not in rising order"):
+            check_index("y", indexed([4, 1, 2, 3], dtype))
+    with pytest.raises(DataError, match="two are of 2024-01-02"):
+        check_index("y", indexed([2, 2]))
+
+
+def test_steps_of_a_zone_and_months_that_end_on_a_business_day_are_taken():
+    zone, hour = ZoneInfo("Europe/Berlin"), timedelta(hours=1)
+    begin = datetime(2024, 10, 26, tzinfo=UTC)
+    hours = [(begin + n * hour).astimezone(zone) for n in range(72)]  # 2 o'clock comes twice
+    check_index("y", indexed(hours))
+    with pytest.raises(DataError, match="2 of them lie .* most are hourly"):
+        check_index("y", indexed(hours[:30] + hours[31:]))
+    work = [datetime(2024, 3, day, tzinfo=zone) for day in range(11, 32)]
+    work = [day for day in [*work, datetime(2024, 4, 1, tzinfo=zone)] if day.weekday() < 5]
+    check_index("y", indexed(work))  # clocks change on the 31st
+    ends = [(1, 31), (2, 29), (3, 29), (4, 30), (5, 31), (6, 28), (7, 31)]
+    months = [datetime(2024, month, day) for month, day in ends]
+    check_index("y", indexed(months))
+    with pytest.raises(DataError, match="2 of them lie .* most are 29 days apart"):
+        check_index("y", indexed(months[:3] + months[4:]))
 
 
 def test_a_frame_that_was_shuffled_or_has_gaps_or_holds_dates_is_refused():

@@ -73,7 +73,7 @@ class StepInputs:
         return torch.cat([x, *(value.expand(shape) for value in values)], dim=-1)
 
     def beside_any(self, x: Any, given: Mapping[str, Any]) -> Any:
-        """Return as `beside`, without a gradient, where x may be all that numpy takes."""
+        """Return what `beside` does, without a gradient; x may be whatever numpy takes."""
         with torch.no_grad():
             return self.beside(x if isinstance(x, Tensor) else np.asarray(x), given)
 

@@ -1,7 +1,8 @@
 """The index of a series or frame: rows are the steps, so they have to come as its times do."""
 
-from datetime import datetime
+from datetime import UTC, datetime
 from itertools import pairwise
+from statistics import median_low
 from typing import Any
 
 from unrolled.errors import DataError
@@ -9,7 +10,7 @@ from unrolled.tasks.forecast.frequency import find_calendar
 
 __all__ = ["check_index"]
 
-_ORDERED = "iufM"  # kinds of numpy's types: numbers and dates
+_ORDERED = "iufMm"  # kinds of numpy's types: numbers, dates and durations
 
 
 def check_index(where: str, given: Any) -> None:
@@ -17,8 +18,8 @@ def check_index(where: str, given: Any) -> None:
 
     Args:
         where: What they are, with which a message begins.
-        given: Anything; looked at is what has an index of dates, periods or numbers, as pandas has
-            it. Of dates no step may be missing. A column of dates is not numbers.
+        given: Anything; looked at is what has an index of dates, periods, durations or numbers, as
+            pandas has it. Of dates no step may be missing. A column of dates is not numbers.
     """
     for column in getattr(given, "columns", ()):
         if getattr(given[column].dtype, "kind", "") == "M":
@@ -34,23 +35,38 @@ def check_index(where: str, given: Any) -> None:
     if not index.is_monotonic_increasing:
         hint = "sort_index() sorts them; to_numpy() leaves the index out"
         raise DataError(f"{rows_are_steps}their index is not in rising order", hint)
-    if as_dates.dtype.kind != "M" or len(index) < 3:
+    if as_dates.dtype.kind != "M":
         return
-    moments = [*as_dates.to_pydatetime()]
+    moments = _comparable([*as_dates.to_pydatetime()])
     for before, after in pairwise(moments):
         if before == after:
             raise DataError(f"{rows_are_steps}two are of {after}", "remove one")
-    _check_steps(rows_are_steps, moments)
+    if len(moments) > 2:
+        _check_steps(rows_are_steps, moments)
+
+
+def _comparable(moments: list[datetime]) -> list[datetime]:
+    """Return moments of a zone as its clocks show them if that is one time of day, else in UTC.
+
+    Python takes the hour that a clock shows twice for one, and in UTC days differ in length.
+    """
+    if not moments or moments[0].tzinfo is None:
+        return moments
+    shown = [moment.replace(tzinfo=None) for moment in moments]
+    is_daily = len({moment.time() for moment in shown}) == 1
+    return shown if is_daily else [moment.astimezone(UTC) for moment in moments]
 
 
 def _check_steps(where: str, moments: list[datetime]) -> None:
-    """Raise `DataError` if times are further apart than the frequency has them."""
+    """Raise `DataError` if two times are further apart than most are."""
     calendar = find_calendar([[*moments]])
-    places = [calendar.place(moment) for moment in moments]
-    for before, after, moment in zip(places, places[1:], moments[1:], strict=False):
-        steps = (after - before) / calendar.step
-        if steps > 1.5:
-            message = f"{where}{steps:.6g} of them lie between the row of {moment} and the one "
-            message += f"before, where most are {calendar.name}"
+    gaps = [after - before for before, after in pairwise(map(calendar.place, moments))]
+    usual = median_low(gaps)  # of month ends that are business days there are many
+    for gap, moment in zip(gaps, moments[1:], strict=True):
+        if gap > 1.5 * usual:
+            apart = f"{usual:.6g} {calendar.unit}s apart"
+            most = calendar.name if usual == calendar.step else apart
+            message = f"{where}{round(gap / usual):,} of them lie between the row of {moment} and the "
+            message += f"one before, where most are {most}"
             hint = "asfreq() adds rows of NaN for missing steps; to_numpy() leaves the index out"
             raise DataError(message, hint)
