@@ -66,7 +66,7 @@ def _check_steps(where: str, moments: list[datetime]) -> None:
         if gap > 1.5 * usual:
             apart = f"{usual:.6g} {calendar.unit}s apart"
             most = calendar.name if usual == calendar.step else apart
-            message = f"{where}{round(gap / usual):,} of them lie between the row of {moment} and the "
-            message += f"one before, where most are {most}"
+            message = f"{where}{round(gap / usual):,} of them lie between the row of {moment} and "
+            message += f"the one before, where most are {most}"
             hint = "asfreq() adds rows of NaN for missing steps; to_numpy() leaves the index out"
             raise DataError(message, hint)
