@@ -230,6 +230,10 @@ def test_the_last_call_of_accelerate_says_the_format_of_all_layers():
     for weights in ("int8", "bf16"):
         unrolled.accelerate(fast, weights=weights)
         assert_rounded(fast, layer, weights, x)
+    packed = smaller._of_layers[fast]
+    unrolled.accelerate(fast, weights="int8")
+    smaller._of_layers[fast] = packed  # by a call in another thread that began before
+    assert_rounded(fast, layer, "int8", x)
     unrolled.accelerate(fast)
     with torch.no_grad():
         assert distance(fast(x), layer(x)) < 1e-6
@@ -321,7 +325,7 @@ def test_without_a_kernel_of_smaller_weights_a_copy_warns_and_computes_in_float3
     monkeypatch.setattr(smaller, "kernel_or_reason", lambda _: "there is no compiler")
     x = torch.randn(4, 2, 5)
     with torch.no_grad():
-        with pytest.warns(UserWarning, match='LSTM: weights="bf16" need a kernel.*no compiler'):
+        with pytest.warns(UserWarning, match='LSTM: weights="bf16" needs a kernel.*no compiler'):
             output = fast(x)
         assert distance(output, layer(x)) < 1e-6
         assert distance(fast(x), layer(x)) < 1e-6  # and says it once

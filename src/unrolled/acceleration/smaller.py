@@ -39,10 +39,11 @@ class KeptWeights:
     Args:
         weights: How they are stored.
         parts: How many layers and directions it has.
+        has_kernel: Whether there is what reads them.
     """
 
-    def __init__(self, weights: WeightFormat, parts: int) -> None:
-        self.weights, self._parts = weights, parts
+    def __init__(self, weights: WeightFormat, parts: int, *, has_kernel: bool = True) -> None:
+        self.weights, self.has_kernel, self._parts = weights, has_kernel, parts
         self._cache = WeightCache(weights)
         self._sizes: Sizes | None = None
         self._calls: ShortCalls | None = None
@@ -86,17 +87,18 @@ def kept_weights(
     if weights == "f32" or layer.training or wants_gradient(read):
         return None
     kept = _of_layers.get(layer)
-    if kept is None:
+    if kept is None or kept.weights != weights:  # of a call that began before `accelerate`
         with storing_weights(weights):
             kernel = kernel_or_reason(cell)
         if isinstance(kernel, str):  # a layer that was copied or loaded: `accelerate` asks, too
             warnings.warn(
-                f'{type(layer).__name__}: weights="{weights}" need a kernel, so it computes with '
+                f'{type(layer).__name__}: weights="{weights}" needs a kernel, so it computes with '
                 f"float32: {kernel}",
                 stacklevel=2,
             )
-        kept = _of_layers[layer] = KeptWeights("f32" if isinstance(kernel, str) else weights, parts)
-    return None if kept.weights == "f32" else kept
+        kept = KeptWeights(weights, parts, has_kernel=not isinstance(kernel, str))
+        _of_layers[layer] = kept
+    return kept if kept.has_kernel else None
 
 
 def forget_packed(layer: Any) -> None:
