@@ -564,6 +564,20 @@ def test_layers_whose_weights_cannot_be_smaller_are_named(layer, why):
         unrolled.stream(between_dense(layer), weights="bf16")
 
 
+def test_a_layer_of_torch_has_smaller_weights_in_a_stream_once_it_is_accelerated_with_them():
+    torch.manual_seed(0)
+    model = between_dense(nn.GRU(6, 5, batch_first=True)).eval()
+    x = torch.randn(1, 9, 4)
+    exact = model(x)
+    with pytest.raises(OptionError, match=r'accelerate\(model, weights="bf16"\) first'):
+        unrolled.stream(model, weights="bf16")
+    unrolled.accelerate(model, weights="bf16")
+    with torch.no_grad():
+        got, expected = read(unrolled.stream(model), x), model(x)
+    torch.testing.assert_close(got, expected, rtol=1e-5, atol=1e-6)
+    assert (expected - exact).abs().max() > 1e-5
+
+
 def test_a_model_without_recurrent_layers_has_no_smaller_weights():
     with pytest.raises(OptionError, match="Sequential cannot have them: it has no recurrent layer"):
         unrolled.stream(nn.Sequential(nn.Linear(3, 4)), weights="int8")

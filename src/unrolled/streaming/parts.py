@@ -47,10 +47,12 @@ class Part(Protocol):
         ...
 
 
-def not_stored(layer: nn.Module, weights: WeightFormat, why: str) -> OptionError:
+def not_stored(
+    layer: nn.Module, weights: WeightFormat, why: str, hint: str = 'use weights="f32"'
+) -> OptionError:
     """Return the error that says why a layer's weights cannot be stored so."""
     where = f'stream: weights="{weights}": {type(layer).__name__}'
-    return OptionError(f"{where} cannot have them: {why}", 'use weights="f32"')
+    return OptionError(f"{where} cannot have them: {why}", hint)
 
 
 class Slot(int):
@@ -163,8 +165,9 @@ class TorchLayer:
         self._state: State | None = None
 
     def store(self, weights: WeightFormat) -> None:
-        """Raise `OptionError`: torch stores weights as they are."""
-        raise not_stored(self._layer, weights, "it is a layer of torch")
+        """Raise `OptionError`: a stream reads the layer as it is."""
+        hint = f'unrolled.accelerate(model, weights="{weights}") first, and stream without weights='
+        raise not_stored(self._layer, weights, "it is a layer of torch", hint)
 
     def run(self, pieces: Pieces) -> Tensor:
         """Return the layer's output."""
