@@ -24,7 +24,17 @@ def cannot_keep(read: Sequence[Any]) -> bool:
 
     Autograd refuses to keep those. A kernel keeps all that it reads; torch's code does not.
     """
-    return wants_gradient(read) and any(tensor.is_inference() for tensor in _tensors(read))
+    return torch.is_grad_enabled() and _has_inference(read) and wants_gradient(read)
+
+
+def _has_inference(read: Sequence[Any]) -> bool:
+    for each in read:  # no generator: this is asked at every call of a training
+        if isinstance(each, Tensor):
+            if each.is_inference():
+                return True
+        elif each is not None and isinstance(each, tuple | list) and _has_inference(each):
+            return True
+    return False
 
 
 def _tensors(read: Sequence[Any]) -> Iterator[Tensor]:
