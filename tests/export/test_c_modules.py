@@ -281,9 +281,9 @@ def test_numbers_that_c_cannot_hold_or_count_are_refused_in_a_line():
 def test_the_headers_of_all_kinds_are_c_plus_plus(tmp_path):
     config = DecoderConfig(9, 3, LayerOptions(hidden_size=4), attention="additive", memory_size=3)
     kinds = {
-        "steps": Chain((unrolled.GRU(3, 4),)),
+        "gru": Chain((unrolled.GRU(3, 4),)),
         "whole": Chain((unrolled.GRU(3, 4, bidirectional=True),)),
-        "tokens": Chain((nn.Embedding(5, 3), nn.Linear(3, 5)), 5, writes=True),
+        "letters": Chain((nn.Embedding(5, 3), nn.Linear(3, 5)), 5, writes=True),
         "words_": WordChain((nn.Embedding(5, 3),), None, None, 9, torch.ones(3), 2, (nn.Tanh(),)),
         "writing": Writing((nn.Embedding(5, 3),), 5, "mean", Decoder(config)),
     }

@@ -11,6 +11,7 @@ import shutil
 import sys
 import tempfile
 import time
+import warnings
 from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -47,7 +48,7 @@ class Ending:
             return "traceback"
         if self.code:
             return "refused"
-        return "noted" if "note: " in self.err else "done"
+        return "noted" if "note: " in self.err or "warning: " in self.err else "done"
 
 
 def _first_step(prepared: Any) -> None:
@@ -72,6 +73,11 @@ def _in(folder: Path) -> Iterator[None]:
         os.chdir(before)
 
 
+def _written(*warning: Any) -> None:
+    """Write a warning as the command line words it."""
+    sys.stderr.write(warnings.formatwarning(*warning[:4]))
+
+
 def _call(arguments: list[str], stdin: bytes = b"") -> Ending:
     """Run the command line with streams of its own."""
     out, err = (io.TextIOWrapper(io.BytesIO(), encoding="utf-8", newline="") for _ in range(2))
@@ -80,6 +86,9 @@ def _call(arguments: list[str], stdin: bytes = b"") -> Ending:
     with contextlib.ExitStack() as stack:
         for name, stream in streams.items():
             stack.enter_context(mock.patch.object(sys, name, stream))
+        stack.enter_context(warnings.catch_warnings())
+        warnings.simplefilter("always")  # lines of the command, and no errors as in tests
+        warnings.showwarning = _written
         try:
             main(arguments)
         except SystemExit as ended:

@@ -624,7 +624,7 @@ def test_a_run_of_a_device_that_is_not_here_goes_on_where_it_is_told(tmp_path, m
 
 def check_that_sharing_changes_no_figure(prepared: Prepared, processes: Processes) -> None:
     """Of enough held-out examples that there is work for both."""
-    objective, model = prepared.trainer.objective, prepared.trainer.average
+    objective, model = prepared.trainer.objective, prepared.trainer.learner.average
     if isinstance(objective.held_out, torch.Tensor):
         objective.held_out = objective.held_out.repeat(30)
     else:

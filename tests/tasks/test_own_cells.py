@@ -187,7 +187,7 @@ def test_a_cell_may_be_an_object_from_a_module(file, marker, tmp_path, importing
     file.unlink()
     as_in_another_process(marker)
     loaded = load(tmp_path / "run", trust_code=True)
-    weights = trained.trainer.average.state_dict()
+    weights = trained.trainer.learner.average.state_dict()
     for name, weight in loaded.model.state_dict().items():
         assert torch.equal(weight, weights[name])
 
