@@ -218,7 +218,7 @@ def test_a_cycle_has_to_be_known_and_to_lie_in_what_is_looked_at(write_table, pr
 
 
 def test_differences_are_said_from_the_last_value_on_alone(wave_table, prepared):
-    with pytest.raises(OptionError, match="transform diff says steps from the last values on"):
+    with pytest.raises(OptionError, match="transform diff says steps from the last value on"):
         prepared(wave_table(), transform="diff", model={"normalize": "instance"})
     with pytest.raises(OptionError, match="transform log-season-diff says steps from the last cyc"):
         prepared(wave_table(), transform="log-season-diff", model={"normalize": "none"})
