@@ -238,7 +238,7 @@ def test_what_is_drawn_has_the_probabilities_of_the_scores():
             compiled.call("write", ctypes.c_int32(0), *more, scores)
             firsts[tokens[0]] += 1 / 1000
         for wrong in (math.nan, -1.0, math.inf):
-            more = (ctypes.c_float(wrong), *given[1:])
+            more = (ctypes.c_float(wrong), *given[1:], scores)
             assert compiled._function("write")(compiled._model, ctypes.c_int32(0), *more) == -1
     expected = torch.tensor([0.0, 2.0, 4.0]).softmax(0)
     torch.testing.assert_close(share, expected, atol=0.02, rtol=0)
