@@ -2,6 +2,7 @@
 
 import ctypes
 import json
+import math
 import re
 import subprocess
 import tempfile
@@ -229,9 +230,19 @@ def test_what_is_drawn_has_the_probabilities_of_the_scores():
         given = (ctypes.c_float(0.5), ctypes.byref(random), ctypes.c_int32(count), tokens)
         scores = (ctypes.c_float * 3)()
         assert compiled._function("write")(compiled._model, ctypes.c_int32(0), *given, scores) == 0
-    share = torch.bincount(torch.tensor(list(tokens)), minlength=3) / count
+        share = torch.bincount(torch.tensor(list(tokens)), minlength=3) / count
+        firsts = torch.zeros(3)
+        for seed in range(1000):  # small numbers, as people choose them
+            random = ctypes.c_uint32(seed)
+            more = (ctypes.c_float(0.5), ctypes.byref(random), ctypes.c_int32(1), tokens)
+            compiled.call("write", ctypes.c_int32(0), *more, scores)
+            firsts[tokens[0]] += 1 / 1000
+        for wrong in (math.nan, -1.0, math.inf):
+            more = (ctypes.c_float(wrong), *given[1:], scores)
+            assert compiled._function("write")(compiled._model, ctypes.c_int32(0), *more) == -1
     expected = torch.tensor([0.0, 2.0, 4.0]).softmax(0)
     torch.testing.assert_close(share, expected, atol=0.02, rtol=0)
+    torch.testing.assert_close(firsts, expected, atol=0.03, rtol=0)
 
 
 @pytest.mark.parametrize(

@@ -1,8 +1,10 @@
 """What modules become in C, and which ones would be something else there: they are refused."""
 
 import copy
+import ctypes
 import errno
 import json
+import math
 import os
 import shutil
 import subprocess
@@ -14,6 +16,7 @@ from torch.nn.utils.parametrizations import weight_norm
 
 import unrolled
 from unrolled.cells.catalogue import CATALOGUE
+from unrolled.data.words import BEGIN, END, UNKNOWN
 from unrolled.errors import OptionError, RunError
 from unrolled.export import folder as export_folder
 from unrolled.export import to_c
@@ -139,6 +142,43 @@ def test_a_tagger_is_the_same_in_c(options, weights, function, tmp_path):
     transitions = json.loads((tmp_path / "c" / "model.json").read_text()).get("transitions")
     assert (transitions is not None) == options.get("crf", True)
     assert function in written.header.read_text()
+
+
+def test_words_are_written_until_the_end_or_the_limit_and_none_of_what_is_not_there():
+    config = DecoderConfig(9, 3, LayerOptions(hidden_size=4), attention="additive", memory_size=3)
+    torch.manual_seed(0)
+    encoder = (nn.Linear(2, 3),)
+    writing = Writing(encoder, None, "mean", Decoder(config).eval())
+    program = program_of(writing, "model", "f32")
+    floats, words = ctypes.c_float * program.output_size, ctypes.c_int32 * 6
+    with proof._compiled(program) as compiled:
+        scores, room, count = floats(), (ctypes.c_float * 100)(), ctypes.c_int32()
+        write = compiled._function("write")
+
+        def written(word, temperature, most, seed=1):
+            """Return what `write` returns, and words in room that is filled with -7."""
+            out = words(*[-7] * 6)
+            random = ctypes.byref(ctypes.c_uint32(seed))
+            given = (ctypes.c_int32(word), ctypes.c_float(temperature), random)
+            more = (ctypes.c_int32(most), out, ctypes.byref(count), room, scores)
+            return write(compiled._model, *given, *more), [*out]
+
+        assert written(BEGIN, 0.0, 5)[0] == -1  # nothing was read
+        read = ctypes.c_float * 4
+        compiled.call("read", ctypes.c_int32(2), read(0.1, 0.2, 0.3, 0.4), room)
+        for most in (-1, 0, 1, 5):
+            for seed in range(50):
+                result, got = written(BEGIN, 1e20 if seed % 2 else 1.0, most, seed)
+                assert result == 0
+                assert count.value <= max(0, most)
+                assert got[count.value :] == [-7] * (6 - count.value)
+                assert not {UNKNOWN, BEGIN, END} & {*got[: count.value]}
+        for word, temperature in ((9, 0.0), (-1, 0.0), (BEGIN, math.nan), (BEGIN, 1e30)):
+            assert written(word, temperature, 5) == (-1, [-7] * 6)
+            assert count.value == 0
+        assert written(END, 0.0, 5) == (0, [-7] * 6)
+        compiled.call("read", ctypes.c_int32(2), read(math.nan, 0, 0, 0), room)
+        assert written(BEGIN, 0.0, 5) == (-1, [-7] * 6)
 
 
 def compiles_strictly(source):

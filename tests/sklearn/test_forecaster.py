@@ -243,7 +243,6 @@ def indexed(days, dtype="datetime64[ns]"):
 def test_rows_whose_index_does_not_rise_step_by_step_are_refused():
     check_index("y", indexed([1, 2, 3, 4]))
     check_index("y", indexed([1, 2, 3, 8], "float64"))
-    check_index("y", indexed([3, 1, 2], "object"))
     check_index("y", SINE)
     refused = {
         "y: rows are steps, and their index is not in rising order": [2, 1, 3, 4],
@@ -277,12 +276,44 @@ def test_steps_of_a_zone_and_months_that_end_on_a_business_day_are_taken():
         check_index("y", indexed(months[:3] + months[4:]))
 
 
+def test_an_index_of_texts_is_one_of_dates_where_all_are_dates():
+    """As a table has it whose dates were not parsed."""
+
+    def texts(*rows):
+        index = type("Index", (list,), {"is_monotonic_increasing": False})(rows)
+        index.dtype = np.dtype(object)
+        return SimpleNamespace(index=index)
+
+    check_index("y", texts("a", "c", "b"))
+    check_index("y", texts("3", "1", "2"))
+    check_index("y", texts("2024-03", "c", "b"))
+    check_index("y", texts("2024-03-01", "2024-03-02", "2024-03-03"))
+    check_index("y", texts("1999 Q4", "2000 Q1", "2000 Q2"))
+    refused = {
+        "not in rising order": ("2024-03-02", "2024-03-01", "2024-03-03"),
+        "two are of 2024-02": ("2024-01", "2024-02", "2024-02"),
+        "3 of them lie between the row of 2024-06 and": (
+            "2024-01",
+            "2024-02",
+            "2024-03",
+            "2024-06",
+        ),
+    }
+    for message, rows in refused.items():
+        with pytest.raises(DataError, match=message):
+            check_index("y", texts(*rows))
+
+
 def test_a_frame_that_was_shuffled_or_has_gaps_or_holds_dates_is_refused():
     pandas = pytest.importorskip("pandas")
     days = pandas.date_range("2024-01-01", periods=len(SINE))
     column = pandas.Series(SINE, index=days)
     months = pandas.Series(SINE, index=pandas.period_range("2010-01", periods=140, freq="M"))
     SequenceForecaster(**QUICK).fit(months)
+    for made in ({"freq": "h", "tz": "Europe/Lisbon"}, {"freq": "BME"}):  # an hour comes twice
+        times = pandas.date_range("2024-10-26", periods=len(SINE), **made)
+        check_index("y", pandas.Series(SINE, index=times))
+    check_index("y", pandas.DataFrame([[1, 2]], columns=["a", "a"]))
     wrong = [column.sample(frac=1), column.drop(days[30:40]), pandas.DataFrame({"d": days})]
     for given in wrong:
         with pytest.raises(DataError):

@@ -1,5 +1,6 @@
 """The index of a series or frame: rows are the steps, so they have to come as its times do."""
 
+from collections.abc import Sequence
 from datetime import UTC, datetime
 from itertools import pairwise
 from statistics import median_low
@@ -7,10 +8,11 @@ from typing import Any
 
 from unrolled.errors import DataError
 from unrolled.tasks.forecast.frequency import find_calendar
+from unrolled.tasks.forecast.moments import Moment, kind_of, parse_moment
 
 __all__ = ["check_index"]
 
-_ORDERED = "iufMm"  # kinds of numpy's types: numbers, dates and durations
+_ORDERED = "iufmM"  # kinds of numpy's types: numbers, durations and dates
 
 
 def check_index(where: str, given: Any) -> None:
@@ -19,30 +21,44 @@ def check_index(where: str, given: Any) -> None:
     Args:
         where: What they are, with which a message begins.
         given: Anything; looked at is what has an index of dates, periods, durations or numbers, as
-            pandas has it. Of dates no step may be missing. A column of dates is not numbers.
+            pandas has it, or of texts that are all dates. Of dates no step may be missing. A column
+            of dates is not numbers.
     """
-    for column in getattr(given, "columns", ()):
-        if getattr(given[column].dtype, "kind", "") == "M":
+    dtypes = getattr(given, "dtypes", ()) if hasattr(given, "columns") else ()
+    for column, dtype in zip(getattr(given, "columns", ()), dtypes, strict=False):
+        if getattr(dtype, "kind", "") == "M":
             hint = f"set_index({column!r}) makes them the index: rows are steps"
             raise DataError(f"{where}: column {column!r} holds dates, not numbers", hint)
     index: Any = getattr(given, "index", None)
     if not hasattr(index, "is_monotonic_increasing"):
         return
     as_dates = index.to_timestamp() if hasattr(index, "to_timestamp") else index
-    if as_dates.dtype.kind not in _ORDERED:
+    written = _written_dates(as_dates) if as_dates.dtype.kind == "O" else None
+    if as_dates.dtype.kind not in _ORDERED and written is None:
         return
+    rises = written == sorted(written) if written else index.is_monotonic_increasing
     rows_are_steps = f"{where}: rows are steps, and "
-    if not index.is_monotonic_increasing:
+    if not rises:
         hint = "sort_index() sorts them; to_numpy() leaves the index out"
         raise DataError(f"{rows_are_steps}their index is not in rising order", hint)
-    if as_dates.dtype.kind != "M":
+    if written is None and as_dates.dtype.kind != "M":
         return
-    moments = _comparable([*as_dates.to_pydatetime()])
-    for before, after in pairwise(moments):
+    moments = written or _comparable([*as_dates.to_pydatetime()])
+    for (before, after), named in zip(pairwise(moments), [*index][1:], strict=True):
         if before == after:
-            raise DataError(f"{rows_are_steps}two are of {after}", "remove one")
+            raise DataError(f"{rows_are_steps}two are of {named}", "remove one")
     if len(moments) > 2:
         _check_steps(rows_are_steps, moments)
+
+
+def _written_dates(index: Any) -> list[Any] | None:
+    """Return what an index of objects holds, where that is dates, or texts of dates."""
+    try:
+        moments: list[Moment] = [parse_moment(each) for each in index]
+    except ValueError:
+        return None
+    kinds = {kind_of(moment) for moment in moments}
+    return moments if len(kinds) == 1 and "a number" not in kinds else None
 
 
 def _comparable(moments: list[datetime]) -> list[datetime]:
@@ -57,16 +73,17 @@ def _comparable(moments: list[datetime]) -> list[datetime]:
     return shown if is_daily else [moment.astimezone(UTC) for moment in moments]
 
 
-def _check_steps(where: str, moments: list[datetime]) -> None:
+def _check_steps(where: str, moments: Sequence[Moment]) -> None:
     """Raise `DataError` if two times are further apart than most are."""
     calendar = find_calendar([[*moments]])
-    gaps = [after - before for before, after in pairwise(map(calendar.place, moments))]
+    places = [calendar.place(moment) for moment in moments]
+    gaps = [after - before for before, after in pairwise(places)]
     usual = median_low(gaps)  # of month ends that are business days there are many
-    for gap, moment in zip(gaps, moments[1:], strict=True):
+    for gap, place in zip(gaps, places[1:], strict=True):
         if gap > 1.5 * usual:
             apart = f"{usual:.6g} {calendar.unit}s apart"
             most = calendar.name if usual == calendar.step else apart
-            message = f"{where}{round(gap / usual):,} of them lie between the row of {moment} and "
-            message += f"the one before, where most are {most}"
+            message = f"{where}{round(gap / usual):,} of them lie between the row of "
+            message += f"{calendar.text(place)} and the one before, where most are {most}"
             hint = "asfreq() adds rows of NaN for missing steps; to_numpy() leaves the index out"
             raise DataError(message, hint)

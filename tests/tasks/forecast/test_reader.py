@@ -196,6 +196,7 @@ def test_rows_after_the_last_value_are_counted(write_table):
     assert notes[1:] == [
         "3 rows come after the last value of a target: what is forecast begins there"
     ]
+    assert len(read_panel(path, data, ahead=3).notes) == 1  # they were given for that
 
 
 def test_two_rows_in_one_step_are_refused(write_table):

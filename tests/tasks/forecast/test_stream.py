@@ -1,5 +1,6 @@
 """One observation at a time, and the whole history read at once."""
 
+import numpy as np
 import pytest
 import torch
 
@@ -123,10 +124,12 @@ def test_quantiles_that_a_model_does_not_have_are_refused_and_the_step_not_read(
     stream, other = run.task.stream(trained), run.task.stream(trained)
     told = stream.push_quantiles([3.0], (0.1, 0.5, 0.9))
     assert torch.equal(told.point, told.quantiles[1])
+    low, high = run.task.stream(trained).push_quantiles([3.0], np.array([0.9, 0.1])).quantiles
+    assert (low > high).all()  # in the order in which they are asked for
     assert torch.equal(told.point, other.push([3.0]))
     with pytest.raises(OptionError, match=r"of 0.1, 0.95 are asked for, but the model has 0.1, 0"):
         stream.push_quantiles([4.0], (0.1, 0.95))
-    for levels in ((), (0.0, 0.5), (0.5, float("nan"))):
+    for levels in ((), (0.0, 0.5), (0.5, float("nan")), 0.5, ("most",), torch.zeros(0)):
         with pytest.raises(OptionError, match="must be numbers between 0 and 1, got"):
             stream.push_quantiles([4.0], levels)
     assert torch.equal(stream.push([4.0]), other.push([4.0]))

@@ -10,6 +10,7 @@ from unrolled.data import Source
 from unrolled.errors import DataError, OptionError
 from unrolled.tasks import load
 from unrolled.tasks.forecast import PredictOptions
+from unrolled.tasks.forecast.forecasting import forecast
 
 METHODS = {
     "direct": {"loss": "quantile"},
@@ -141,6 +142,27 @@ def test_a_forecast_is_what_is_said_of_a_step_beside_the_cycle_before(name, writ
     assert said == pytest.approx([13.0, 22.0, 42.0, 13.0 + again, 22.0 + again], rel=1e-6)
 
 
+def test_where_a_place_in_the_cycle_never_has_a_value_the_last_one_stands_for_it(
+    write_table, prepared
+):
+    """As of a shop that is closed on Sundays; of a network that says 2 of each step."""
+    rows = [f"{n},{(10 + n, 20 + n, '')[n % 3]}" for n in range(60)]
+    model = {"loss": "mae", "linear": False}
+    more = {"transform": "season-diff", "season": 3, "scale": "none", "horizon": 4}
+    run = prepared(write_table("t,y", *rows), time="t", lookback=7, model=model, **more)
+    trained = run.trainer.model.eval()
+    with torch.no_grad():
+        trained.answer.weight.zero_()
+        trained.answer.bias.fill_(2.0)
+    ends = [*run.task.ends(run.task.own_source)]
+    said = forecast(run.task.scaling, trained, ends, ()).point[0, :, 0].tolist()
+    assert said == pytest.approx([80.0, 69.0, 80.0, 80.0])  # of the 59th step on
+    stream = run.task.stream(trained)
+    for row in rows[:59]:
+        pushed = stream.push([float(row.split(",")[1] or "nan")])
+    assert pushed[:, 0].tolist() == pytest.approx(said)
+
+
 def test_a_recursive_model_that_was_right_learns_from_the_truth_what_it_says_alone(
     write_table, prepared
 ):
@@ -196,8 +218,10 @@ def test_a_cycle_has_to_be_known_and_to_lie_in_what_is_looked_at(write_table, pr
 
 
 def test_differences_are_said_from_the_last_value_on_alone(wave_table, prepared):
-    with pytest.raises(OptionError, match="transform diff says steps from the last values on"):
+    with pytest.raises(OptionError, match="transform diff says steps from the last value on"):
         prepared(wave_table(), transform="diff", model={"normalize": "instance"})
+    with pytest.raises(OptionError, match="transform log-season-diff says steps from the last cyc"):
+        prepared(wave_table(), transform="log-season-diff", model={"normalize": "none"})
     path = wave_table()
     with pytest.raises(OptionError, match="transform is not for loss negative-binomial"):
         prepared(path, transform="diff", model={"loss": "negative-binomial"})

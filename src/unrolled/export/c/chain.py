@@ -25,6 +25,7 @@ from unrolled.export.c.pictures import add_pictures
 from unrolled.export.c.pooling import add_pooling
 from unrolled.export.c.source import Source
 from unrolled.export.c.stage import Stage, Writer
+from unrolled.export.c.writing import begin_drawing
 from unrolled.kernels import WeightFormat
 from unrolled.layers import RecurrentLayer
 from unrolled.tasks.graphs import Chain
@@ -336,8 +337,10 @@ class _Builder:
 
     def _write(self) -> str:
         name, size = self._name, self._output_size
+        begin = "\n  ".join(begin_drawing())
         return (
             f"{_WRITE.format(name=name)} {{\n"
+            f"  {begin}\n"
             f"  for (int32_t n = 0; n < count; n++) {{\n"
             f"    if ({name}_step(m, token, scores) != 0) return -1;\n"
             f"    token = drawn({size}, scores, temperature, random);\n"
@@ -394,7 +397,8 @@ class _Builder:
             "",
             "/* Reads a token, then draws `count` more, each read in its turn but the last:",
             "   of the greatest score at temperature 0, else by softmax(scores / temperature).",
-            f"   random: any number but 0, which changes. tokens: [count]; scores: [{size}], those",
+            "   -1 of a temperature that is not from 0 to 1e20.",
+            f"   random: any number, which changes. tokens: [count]; scores: [{size}], those",
             "   that the last was drawn from. */",
             _WRITE.format(name=name) + ";",
         ]

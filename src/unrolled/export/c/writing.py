@@ -15,9 +15,28 @@ from unrolled.errors import RunError
 from unrolled.export.c.interface import Program, function
 from unrolled.tasks.decoder_graphs import DecoderGraphs
 
-__all__ = ["compare_words", "declared_write", "mark_defines", "write_function", "written_words"]
+__all__ = [
+    "begin_drawing",
+    "compare_words",
+    "declared_write",
+    "mark_defines",
+    "write_function",
+    "written_words",
+]
 
 _NEVER = "-1e30f"  # as a score: nothing that a network says is as low
+
+
+def begin_drawing() -> list[str]:
+    """Return the lines with which a function that draws begins.
+
+    They refuse NaN too, and a temperature at which `_NEVER` would come. A small number has a small
+    one after it, by which the token of the lowest number would be drawn first, the end of a text.
+    """
+    return [
+        "if (!(temperature >= 0.0f && temperature <= 1e20f)) return -1;",
+        "if (temperature > 0.0f && *random < 65536u) *random = (*random + 1u) * 2654435769u;",
+    ]
 
 
 def mark_defines() -> list[tuple[str, str]]:
@@ -48,13 +67,15 @@ def write_function(name: str, num_words: int, looks: bool) -> str:
     return function(
         _head(name, looks),
         [
-            f"if (m->steps < 1 || word < 0 || word >= {num_words}) return -1;",
             "*count = 0;",
+            f"if (m->steps < 1 || word < 0 || word >= {num_words}) return -1;",
+            *begin_drawing(),
             f"for (int32_t n = 0; n < most && word != {END}; n++) {{",
             f"  if ({name}_step(m, word, {room}scores) != 0) return -1;",
             f"  scores[{UNKNOWN}] = {_NEVER};",
             f"  scores[{BEGIN}] = {_NEVER};",
             f"  word = drawn({num_words}, scores, temperature, random);",
+            f"  if (scores[word] <= {_NEVER}) return -1;",
             f"  if (word != {END}) {{",
             "    words[n] = word;",
             "    *count = n + 1;",
@@ -74,8 +95,9 @@ def declared_write(name: str, num_words: int, looks: bool) -> list[str]:
         f"/* After {name}_read: writes words until {big}_END, which is not among them, or `most`;",
         f"   never an unknown one. word: the one that was written last, at first {big}_BEGIN.",
         "   Each has the greatest score at temperature 0, else is drawn by softmax(scores /",
-        "   temperature).",
-        "   random: any number but 0, which changes. words: [most], of which `count` are written;",
+        "   temperature). -1 before anything was read; of a temperature that is not from 0 to",
+        "   1e20; and where no score is a number, as after NaN was read.",
+        "   random: any number, which changes. words: [most], of which `count` are written;",
         f"   scores: [{num_words}], those that the last was drawn from{room}. */",
         _head(name, looks) + ";",
     ]

@@ -16,7 +16,7 @@ from unrolled.data.source import Source
 from unrolled.errors import DataError, field
 from unrolled.tasks.forecast.data_options import DataOptions
 from unrolled.tasks.forecast.fitted import Fitted
-from unrolled.tasks.forecast.parts import left_out, scaled_if_new
+from unrolled.tasks.forecast.parts import doubts, left_out, scaled_if_new
 from unrolled.tasks.forecast.reader import Series, read_panel
 from unrolled.tasks.forecast.scaling import Scaling
 from unrolled.tasks.forecast.times import Calendar
@@ -59,7 +59,7 @@ def ends_of_source(
 def ends_of_table(
     path: Path, data: DataOptions, calendar: Calendar, sizes: Sizes, horizon: int
 ) -> Iterator[Window]:
-    """Yield the window at the end of each series of a table; warn of those that are too short.
+    """Yield the window at the end of each series of a table; warn of what is odd in it.
 
     Args:
         path: The table.
@@ -75,7 +75,8 @@ def ends_of_table(
     longest = max(horizon, sizes.horizon)
     windows: list[Window] = []
     refused: list[DataError] = []
-    for series in read_panel(path, data, ahead=longest, calendar=calendar).series:
+    panel = read_panel(path, data, ahead=longest, calendar=calendar)
+    for series in panel.series:
         try:
             window = end_of(series, calendar, Sizes(sizes.lookback, longest))
         except DataError as error:
@@ -85,7 +86,7 @@ def ends_of_table(
         windows.append(window)
     if refused and not windows:
         raise refused[0]
-    for note in left_out(refused):
+    for note in [*doubts(panel, path, data), *left_out(refused)]:
         warnings.warn(note, stacklevel=2)
     yield from windows
 

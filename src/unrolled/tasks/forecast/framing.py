@@ -81,12 +81,15 @@ def fill_cycles(z: Tensor, lag: int) -> Tensor:
 def last_cycle(z: Tensor, lag: int, horizon: int) -> Tensor:
     """Return of each step to come the last value at its place in a cycle, (B, horizon, C).
 
+    Where none is there, as of days on which nothing is sold, the last value of all stands for it.
+
     Args:
         z: What was, (B, T, C), NaN where a value is missing; 0 stands for one that never was there.
         lag: Steps of a cycle.
         horizon: Steps to come.
     """
-    last = fill(_cycles(z, lag))[:, -1].reshape(z.shape[0], lag, z.shape[2])
+    last = fill(_cycles(z, lag), torch.nan)[:, -1].reshape(z.shape[0], lag, z.shape[2])
+    last = torch.where(last.isnan(), fill(z)[:, -1:], last)
     return last[:, torch.arange(horizon, device=z.device) % lag]
 
 

@@ -22,7 +22,15 @@ from unrolled.tasks.forecast.windows import (
 )
 from unrolled.tasks.task import Splits
 
-__all__ = ["left_out", "read_splits", "scaled_if_new", "splits_of", "take_in", "windows_of_table"]
+__all__ = [
+    "doubts",
+    "left_out",
+    "read_splits",
+    "scaled_if_new",
+    "splits_of",
+    "take_in",
+    "windows_of_table",
+]
 
 
 def read_splits(data: DataOptions) -> Splits[Window]:
@@ -93,6 +101,14 @@ def windows_of_table(
         message = f"{path}: no series has {needed:,} steps: {sizes.lookback:,} to look at"
         raise DataError(f"{message} and {sizes.horizon:,} to forecast", "give more steps")
     return windows, notes
+
+
+def doubts(panel: Panel, path: Path, data: DataOptions) -> list[str]:
+    """Return the notes on what is odd in a table that is forecast: the first one says its size.
+
+    Of the table of the training they were said then.
+    """
+    return [] if path == Path(data.file) else panel.notes[1:]
 
 
 def left_out(refused: Sequence[DataError]) -> Iterator[str]:

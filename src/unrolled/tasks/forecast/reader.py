@@ -116,6 +116,7 @@ def read_panel(
         )
     if calendar is None:
         calendar = calendar_of(table, placed, data)
+    is_future = ahead is not None and bool(data.known)  # what rows without a target are
     ahead = ahead or data.horizon or named_horizon or calendar.season
     series = []
     num_missing = num_empty = num_after = 0
@@ -137,7 +138,7 @@ def read_panel(
     if num_empty:
         values = "1 value of a target is" if num_empty == 1 else f"{num_empty:,} target values are"
         notes.append(f"{values} missing, and not learned from")
-    if num_after:
+    if num_after and not is_future:
         rows = "1 row comes" if num_after == 1 else f"{num_after:,} rows come"
         notes.append(f"{rows} after the last value of a target: what is forecast begins there")
     others = [torch.cat([o.past, o.known[: len(o), : o.num_columns]], 1) for o in series]

@@ -35,26 +35,34 @@ def draws_paths(options: ModelOptions) -> bool:
     return options.method == "recursive" and options.learns in DISTRIBUTIONS
 
 
-def check_levels(model: ModelOptions, levels: Sequence[float]) -> None:
-    """Raise `OptionError` unless a model has quantiles of all these levels.
+def check_levels(model: ModelOptions, asked: Sequence[float]) -> list[float]:
+    """Return levels of quantiles as numbers.
 
     Args:
         model: What a model is made of.
-        levels: Probabilities.
+        asked: Probabilities.
+
+    Raises:
+        OptionError: They are none, or not such that a model has quantiles of all.
     """
+    try:
+        levels = [float(level) for level in asked]
+    except (TypeError, ValueError):
+        levels = []
     shown = ", ".join(f"{level:g}" for level in levels)
     if not levels or not all(0 < level < 1 for level in levels):
         message = "levels of quantiles must be numbers between 0 and 1"
-        raise OptionError(f"{message}, got {shown or 'none'}", "0.1 and 0.9, for example")
+        raise OptionError(f"{message}, got {shown or repr(asked)}", "0.1 and 0.9, for example")
     if says_one_number(model):
         message = "quantiles are of models with intervals, and this one says one number"
         raise OptionError(message, f"train with {field('loss')} quantile")
     known = model.levels
     if model.learns == "quantile" and not all(_has(known, level) for level in levels):
         message = f"quantiles of {shown} are asked for, but the model has "
-        asked = ",".join(f"{level:g}" for level in sorted({0.5, *levels}))
-        hint = f"train with {field('quantiles')} {asked}"
+        wanted = ",".join(f"{level:g}" for level in sorted({0.5, *levels}))
+        hint = f"train with {field('quantiles')} {wanted}"
         raise OptionError(f"{message}{', '.join(f'{level:g}' for level in known)}", hint)
+    return levels
 
 
 def horizon_of(model: ModelOptions, asked: PredictOptions, sizes: Sizes) -> int:

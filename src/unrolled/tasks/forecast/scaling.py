@@ -15,7 +15,7 @@ from unrolled.tasks.forecast.model import Inputs
 from unrolled.tasks.forecast.reader import Series
 from unrolled.tasks.forecast.scales import Scale
 from unrolled.tasks.forecast.statics import Statics
-from unrolled.tasks.forecast.transforms import curve_of, takes_differences
+from unrolled.tasks.forecast.transforms import curve_of, takes_differences, takes_seasonal
 from unrolled.tasks.forecast.windows import Window
 from unrolled.tasks.task import TaskOptions
 
@@ -174,7 +174,8 @@ def kind_of_scale(options: TaskOptions) -> str:
         message = f"{what} is not for {field('loss')} negative-binomial, which is of counts"
         raise OptionError(message, "leave it out")
     if takes_differences(transform) and frame != "last":
-        message = f"{field('transform')} {transform} says steps from the last values on"
+        last = "cycle" if takes_seasonal(transform) else "value"
+        message = f"{field('transform')} {transform} says steps from the last {last} on"
         hint = f"leave out {field('normalize')}"
         raise OptionError(f"{message}, and not by {field('normalize')} {frame}", hint)
     return kind

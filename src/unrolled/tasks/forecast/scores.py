@@ -26,7 +26,7 @@ from unrolled.tasks.forecast.fitted import Fitted
 from unrolled.tasks.forecast.forecasting import Forecast, of_parameters
 from unrolled.tasks.forecast.model import Forecaster
 from unrolled.tasks.forecast.model_options import DISTRIBUTIONS
-from unrolled.tasks.forecast.parts import left_out, scaled_if_new
+from unrolled.tasks.forecast.parts import doubts, left_out, scaled_if_new
 from unrolled.tasks.forecast.reader import Series, read_panel
 from unrolled.tasks.forecast.scales import Scale
 from unrolled.tasks.forecast.scaling import Scaling
@@ -66,13 +66,17 @@ def scored_table(
     if source.path is None:
         raise OptionError(f"{field('scores')} are of tables", "name a file")
     calendar, sizes = fitted.calendar, fitted.sizes
-    every = read_panel(source.path, data, ahead=sizes.horizon, calendar=calendar).series
+    panel = read_panel(source.path, data, ahead=sizes.horizon, calendar=calendar)
     needed = sizes.lookback + 1
-    refused = [too_short(one, needed, "a score needs") for one in every if len(one) < needed]
-    series = [one for one in every if len(one) >= needed]
+    refused = [too_short(one, needed, "a score needs") for one in panel.series if len(one) < needed]
+    series = [one for one in panel.series if len(one) >= needed]
     if not series:
         raise refused[0]
-    for note in [*left_out(refused), *scaled_if_new(series, scaling)]:
+    for note in [
+        *doubts(panel, source.path, data),
+        *left_out(refused),
+        *scaled_if_new(series, scaling),
+    ]:
         warnings.warn(note, stacklevel=2)
     for one in series:
         name = {"id": one.id} if data.id is not None else {}

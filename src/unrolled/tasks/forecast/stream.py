@@ -70,6 +70,7 @@ class ForecastStream:
             self._state = cast(SequenceLayer, model.layer).initial_state(1)
         self._window = torch.full((model.lookback, model.num_targets), torch.nan)
         self._last = torch.full((max(1, model.lag), model.num_targets), torch.nan)
+        self._latest = torch.zeros(model.num_targets)
         self.num_steps = 0
 
     def push(
@@ -121,8 +122,7 @@ class ForecastStream:
             OptionError: The model has no such quantiles. The step is not read.
             ShapeError: As of `push`.
         """
-        check_levels(self._model.options, levels)
-        return self._push(values, levels, columns, future)
+        return self._push(values, check_levels(self._model.options, levels), columns, future)
 
     @torch.inference_mode()
     def _push(
@@ -147,7 +147,7 @@ class ForecastStream:
         self.num_steps += 1
         frame = Frame(torch.zeros_like(scaled), torch.ones_like(scaled))
         if model.lag:
-            frame = Frame(self._offset().nan_to_num(0.0), frame.width)
+            frame = Frame(self._offset(), frame.width)
         if self._stream is None:
             output, self._state = model.layer(step[:, None], self._state)
             return self._go_on(Reached(output[:, -1], self._state), ahead, frame, levels)
@@ -199,16 +199,21 @@ class ForecastStream:
         place = self.num_steps % len(self._last)
         before = self._last[place].clone()
         last = self._last[place] = torch.where(missing, before, scaled)
+        self._latest = torch.where(missing, self._latest, scaled)
         values = last - before if self._model.lag else last
         marks = missing.float() if self._model.marks_missing else scaled[:0]
         return torch.cat([values.nan_to_num(0.0), marks])
 
     def _offset(self) -> Tensor:
-        """Return the last value of each target, (C,), or those of the last cycle, (H, C)."""
+        """Return the last value of each target, (C,), or those of the last cycle, (H, C).
+
+        As `last_cycle`: where a place in the cycle had no value, the last one of all.
+        """
         lag, horizon = self._model.lag, self._model.horizon
         if lag == 1:
-            return self._last[0]
-        return self._last[torch.arange(self.num_steps, self.num_steps + horizon) % lag]
+            return self._latest
+        last = self._last[torch.arange(self.num_steps, self.num_steps + horizon) % lag]
+        return torch.where(last.isnan(), self._latest, last)
 
     def _known(self, columns: Sequence[float], ahead: Tensor) -> Tensor:
         """Return what else is read: of this step, by a recursive model of the one after it."""

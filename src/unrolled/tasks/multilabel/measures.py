@@ -71,15 +71,15 @@ class Counts:
 
     def figures(self) -> dict[str, Any]:
         """Return what `METRICS` declare; None of what there is nothing to count for."""
-        expected, there = self.right + self.wrong, self.right + self.missed
+        predicted, there = self.right + self.wrong, self.right + self.missed
         figures: dict[str, Any] = {}
         if self.loss is not None:
             figures["loss"] = self.loss / self.steps if self.steps else torch.nan
         return figures | {
-            "frame_accuracy": _share(self.right, expected + self.missed),
-            "precision": _share(self.right, expected),
+            "frame_accuracy": _share(self.right, predicted + self.missed),
+            "precision": _share(self.right, predicted),
             "recall": _share(self.right, there),
-            "f1": _share(2 * self.right, expected + there),
+            "f1": _share(2 * self.right, predicted + there),
             "num_steps": self.steps,
         }
 
