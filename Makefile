@@ -77,7 +77,7 @@ modules: $(STAMP)
 # The kernels of all cells, at all sizes: between guard pages, with gcc's sanitizers, for other
 # processors (aarch64 by qemu-user), and many threads on one row. Over a quarter of an hour.
 sanitize: $(STAMP)
-	UNROLLED_SANITIZE=1 $(BIN)/pytest tests/kernels/test_programs.py tests/kernels/test_threads.py
+	UNROLLED_SANITIZE=1 $(BIN)/pytest -n 2 tests/kernels/test_programs.py tests/kernels/test_threads.py
 
 # The wheel for all systems, then one with kernels inside for each of PLATFORMS (all, if empty):
 # compiled for it, looked at, and not run here. docs/platforms.md says what is proven of them.
