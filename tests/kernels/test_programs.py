@@ -124,7 +124,7 @@ class Machine:
             if flag[:6] not in ("-march", "-share", "-fPIC") and flag != "-O2"
         ]
         warnings = ["-Wall", "-Wextra", "-Werror", "-Wno-unused-parameter"]
-        if self.compiler == "clang":  # which says that -fno-trapping-math stands after -fno-fast-math
+        if self.compiler == "clang":  # -fno-trapping-math stands after -fno-fast-math
             warnings += ["-Wno-unknown-warning-option", "-Wno-overriding-t-option"]
         kernel = f'-DKERNEL="{text.name}"'
         command = [self.compiler, self.optimize, *shared, *self.flags, *warnings, f"-I{folder}"]
