@@ -412,7 +412,7 @@ def drawn(seed, cell, shape, bias, of_states, products):
             return reference_recurrence(cell, *arguments, **options)
 
     run = functools.partial(values_and_gradients, loop, problem, torch.float64, of_states=of_states)
-    return problem, Exact(run)
+    return problem, Exact(run, rounds_factors=products == "mixed")
 
 
 def check(

@@ -14,10 +14,9 @@ as far off as six standard deviations: 2 in 10^9 results of a right kernel are f
 whose error is one operation's. where(), max() and the like have steps, which no derivative sees: a
 run goes over those that lie within these errors, and what counts is the greatest of several runs.
 
-Where a result has many steps, as one whose factors are rounded to bfloat16, that is not enough:
-errors of six times the size go over six times as many, which makes the deviation sqrt(6) times as
-large. So runs with errors of their own size are looked at, too, and six times the root of their
-mean square.
+Where factors are rounded to bfloat16 that is not enough: each rounding is a step, and errors of six
+times the size go over six times as many, which makes the deviation sqrt(6) times as large. There,
+runs with errors of their own size are looked at, too, and six times the root of their mean square.
 """
 
 import math
@@ -65,10 +64,13 @@ class Exact:
 
     Args:
         run: Returns the results of the reference in float64, each time that it is called.
+        rounds_factors: Whether it rounds factors to bfloat16 on the way.
     """
 
-    def __init__(self, run: Callable[[], Sequence[Tensor]]) -> None:
-        self._run = run
+    def __init__(
+        self, run: Callable[[], Sequence[Tensor]], *, rounds_factors: bool = False
+    ) -> None:
+        self._run, self._rounds_factors = run, rounds_factors
 
     @cached_property
     def results(self) -> list[Tensor]:
@@ -76,17 +78,15 @@ class Exact:
 
     @cached_property
     def allowed(self) -> list[float]:
-        """The norm of the error that each may have in float32; this takes a second."""
+        """The norm of the error that each may have in float32; this takes a second or three."""
         runs = self._errors(6 * _DEVIATION, _NUM_RUNS)
-        return [max(errors) for errors in zip(*runs, strict=True)]
-
-    @cached_property
-    def allowed_for_steps(self) -> list[float]:
-        """The same for results of many steps; this takes two."""
-        runs = self._errors(_DEVIATION, _NUM_OWN_RUNS)
-        return [
-            6 * math.hypot(*errors) / math.sqrt(len(runs)) for errors in zip(*runs, strict=True)
-        ]
+        allowed = [max(errors) for errors in zip(*runs, strict=True)]
+        if not self._rounds_factors:
+            return allowed
+        own = zip(*self._errors(_DEVIATION, _NUM_OWN_RUNS), strict=True)
+        factor = 6 / math.sqrt(_NUM_OWN_RUNS)
+        pairs = zip(allowed, own, strict=True)
+        return [max(bound, factor * math.hypot(*errors)) for bound, errors in pairs]
 
     def _errors(self, size: float, num_runs: int) -> list[list[float]]:
         """Return, of runs with errors of a size, the norms of the results' errors."""
@@ -120,11 +120,10 @@ def assert_right_to_rounding(
     errors = [(a.double() - b).norm().item() for a, b in zip(got, exact.results, strict=True)]
     if all(error <= size for error, size in zip(errors, sizes, strict=True)):
         return
-    bounds = [max(pair) for pair in zip(sizes, exact.allowed, strict=True)]
-    if not all(error <= bound for error, bound in zip(errors, bounds, strict=True)):
-        bounds = [max(pair) for pair in zip(bounds, exact.allowed_for_steps, strict=True)]
-    for name, error, bound in zip(names or range(len(errors)), errors, bounds, strict=True):
-        assert error <= bound, f"{name}: off by {error:.3g}, of {bound:.3g} allowed"
+    for name, error, *bounds in zip(
+        names or range(len(errors)), errors, sizes, exact.allowed, strict=True
+    ):
+        assert error <= max(bounds), f"{name}: off by {error:.3g}, of {max(bounds):.3g} allowed"
 
 
 class _Rounded(TorchDispatchMode):

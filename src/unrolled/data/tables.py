@@ -18,11 +18,9 @@ halves of surrogate pairs, which are no characters: rows that do are counted in 
 
 import csv
 import difflib
-import json
 import re
 import sys
 import warnings
-from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -31,6 +29,13 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
+from unrolled.data.json_rows import (
+    check_names,
+    has_half,
+    may_have_halves,
+    rows_of_lines,
+    rows_of_list,
+)
 from unrolled.data.packed_rows import PackedRows, Row
 from unrolled.data.text import lines_of, read_text
 from unrolled.errors import DataError, OptionError
@@ -53,8 +58,6 @@ _NO_TABLES = frozenset(
     ".pdf .docx .doc .ts .tsf .arff .mat".split()
 )
 _LINES_SEEN = 200
-_ESCAPED = re.compile(r"\\u[dD][89a-fA-F]")  # a whole pair or half of one, in JSON
-_HALF = re.compile("[\ud800-\udfff]")
 _LINE = re.compile(r"[^\r\n]*(?:\r\n|\r|\n)|[^\r\n]+")
 
 
@@ -337,98 +340,23 @@ def _fields_of_any_size() -> Iterator[None]:
         csv.field_size_limit(before)
 
 
-def _read_json_lines(path: Path, wanted: Sequence[str] | None, encoding: str, every: bool) -> Table:
+def _read_json(path: Path, wanted: Sequence[str] | None, encoding: str, every: bool) -> Table:
     text = read_text([path], encoding)
-    if _suffix(path) == ".json" and text.lstrip()[:1] == "[":
-        return _of_json_list(path, text, None if every else wanted)
+    wanted = None if every else wanted
     columns: dict[str, None] = {}  # a set that keeps the order
-    rows = PackedRows(None if every else wanted)
-    num_blank = 0
-    halves: list[int] = []
-    repeated = _Repeated()
-    for line, content in enumerate(lines_of(text), start=1):
-        if not content.strip():
-            num_blank += 1
-            continue
-        try:
-            values = json.loads(content, object_pairs_hook=repeated.object_of)
-        except json.JSONDecodeError as error:
-            message = f"{path}, line {line}: not JSON: {error.msg}, at character {error.colno}"
-            raise DataError(message, "JSON lines have one whole object in each line") from None
-        except (RecursionError, ValueError):
-            raise _too_deep(f"{path}, line {line}") from None
-        if not isinstance(values, dict):
-            message = f"{path}, line {line}: not a JSON object but {_shown(content)}"
-            raise DataError(message, 'each line is like {"text": "...", "label": "..."}')
-        repeated.check(values, f"{path}, line {line}", None if every else wanted)
-        columns |= dict.fromkeys(values)
-        rows.add(line, _without_nan(values))
-        if _ESCAPED.search(content) and _has_half(values, None if every else wanted):
-            halves.append(line)
-    return Table(path, tuple(columns), rows, num_blank, halves=halves)
-
-
-def _of_json_list(path: Path, text: str, wanted: Sequence[str] | None) -> Table:
-    repeated = _Repeated()
-    try:
-        objects = json.loads(text, object_pairs_hook=repeated.object_of)
-    except json.JSONDecodeError as error:
-        message = f"{path}, line {error.lineno}: not JSON: {error.msg}"
-        raise DataError(f"{message}, at character {error.colno}") from None
-    except (RecursionError, ValueError):
-        raise _too_deep(str(path)) from None
-    columns: dict[str, None] = {}
     rows = PackedRows(wanted)
     halves: list[int] = []
-    has_escapes = _ESCAPED.search(text) is not None
-    for number, values in enumerate(objects, start=1):
-        if not isinstance(values, dict):
-            message = f"{path}, row {number}: not a JSON object but {_shown(str(values))}"
-            raise DataError(message, 'each is like {"text": "...", "label": "..."}')
-        repeated.check(values, f"{path}, row {number}", wanted)
+    is_list = _suffix(path) == ".json" and text.lstrip()[:1] == "["
+    unit, read_rows = ("row", rows_of_list) if is_list else ("line", rows_of_lines)
+    looks_for_halves = may_have_halves(text)
+    for number, values in read_rows(path, text):
+        check_names(values, f"{path}, {unit} {number}", wanted)
         columns |= dict.fromkeys(values)
         rows.add(number, _without_nan(values))
-        if has_escapes and _has_half(values, wanted):
+        if looks_for_halves and has_half(values, wanted):
             halves.append(number)
-    return Table(path, tuple(columns), rows, unit="row", halves=halves)
-
-
-class _Repeated:
-    """The names that JSON objects have twice, of which Python would keep the last value."""
-
-    def __init__(self) -> None:
-        self._names: dict[int, set[str]] = {}  # by the objects' ids
-
-    def object_of(self, pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-        values = dict(pairs)
-        self._names.pop(id(values), None)  # of one that is no more
-        if len(values) < len(pairs):
-            counts = Counter(name for name, _ in pairs)
-            self._names[id(values)] = {name for name, count in counts.items() if count > 1}
-        return values
-
-    def check(self, values: dict[str, Any], where: str, wanted: Sequence[str] | None) -> None:
-        """Raise `DataError` if an object has a wanted name twice."""
-        names = self._names.get(id(values), set())
-        for name in sorted(names if wanted is None else names.intersection(wanted)):
-            raise DataError(f"{where}: {name!r} is there twice", "which value is meant?")
-
-
-def _has_half(values: dict[str, Any], wanted: Sequence[str] | None) -> bool:
-    """Return whether a wanted value, or a text in it, has half a surrogate pair."""
-    inner = [values[name] for name in (values if wanted is None else wanted) if name in values]
-    while inner:  # a loop, for what may be nested deep
-        value = inner.pop()
-        if isinstance(value, str) and _HALF.search(value):
-            return True
-        if isinstance(value, list | dict):
-            inner += value.values() if isinstance(value, dict) else value
-    return False
-
-
-def _too_deep(where: str) -> DataError:
-    message = f"{where}: nested too deep, or a number with too many digits"
-    return DataError(message, "a text, a number or a label stands in each field")
+    num_blank = 0 if is_list else sum(not line.strip() for line in lines_of(text))
+    return Table(path, tuple(columns), rows, num_blank, unit, halves=halves)
 
 
 def _without_nan(values: dict[str, Any]) -> dict[str, Any]:
@@ -437,10 +365,6 @@ def _without_nan(values: dict[str, Any]) -> dict[str, Any]:
         name for name, value in values.items() if isinstance(value, float) and value != value
     }
     return values | dict.fromkeys(missing) if missing else values
-
-
-def _shown(content: str) -> str:
-    return repr(content if len(content) <= 40 else f"{content[:40]}...")
 
 
 def _read_parquet(path: Path, columns: Sequence[str] | None, _encoding: str, every: bool) -> Table:
@@ -475,9 +399,9 @@ _READERS: dict[str, Callable[[Path, Sequence[str] | None, str, bool], Table]] = 
     ".csv": _read_fields,
     ".tsv": _read_fields,
     ".tab": _read_fields,
-    ".jsonl": _read_json_lines,
-    ".ndjson": _read_json_lines,
-    ".json": _read_json_lines,
+    ".jsonl": _read_json,
+    ".ndjson": _read_json,
+    ".json": _read_json,
     ".parquet": _read_parquet,
     ".pq": _read_parquet,
 }

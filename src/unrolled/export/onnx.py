@@ -14,7 +14,7 @@ from torch import Tensor, nn
 
 from unrolled.data.files import read_json, to_json, write_atomically
 from unrolled.errors import OptionError, RunError, field
-from unrolled.export.proof import prove_graph, prove_steps
+from unrolled.export.proof import REPORT_IT, prove_graph, prove_steps
 from unrolled.export.reading import content_of, examples_of
 from unrolled.export.writing import check_libraries, check_opset, onnx_bytes
 from unrolled.layers import FiniteMemoryLayer, RecurrentLayer, state_tensors
@@ -184,7 +184,7 @@ def _check(files: list[OnnxFile]) -> None:
         raise RunError(
             f"{worst.path}: not written: ONNX Runtime's scores differ by {worst.difference:.1e}, "
             f"and at most {MOST_DIFFERENCE:.0e} is allowed",
-            "report it, with the cell and the versions that `unrolled doctor` shows",
+            REPORT_IT,
         )
 
 

@@ -14,7 +14,10 @@ from torch import Tensor
 from unrolled.errors import RunError, field
 from unrolled.tasks.graphs import AFTER, Graph, Graphs, Steps, Tensors
 
-__all__ = ["Difference", "prove_graph", "prove_steps"]
+__all__ = ["REPORT_IT", "Difference", "prove_graph", "prove_steps"]
+
+REPORT_IT = "report it, with the cell and the versions that `unrolled doctor` shows"
+"""What to do about a difference that is none of rounding."""
 
 
 class Difference(NamedTuple):

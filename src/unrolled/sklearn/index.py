@@ -44,9 +44,9 @@ def check_index(where: str, given: Any) -> None:
     if written is None and as_dates.dtype.kind != "M":
         return
     moments = written or _comparable([*as_dates.to_pydatetime()])
-    for (before, after), named in zip(pairwise(moments), [*index][1:], strict=True):
+    for (before, after), label in zip(pairwise(moments), [*index][1:], strict=True):
         if before == after:
-            raise DataError(f"{rows_are_steps}two are of {named}", "remove one")
+            raise DataError(f"{rows_are_steps}two are of {label}", "remove one")
     if len(moments) > 2:
         _check_steps(rows_are_steps, moments)
 

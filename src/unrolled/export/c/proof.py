@@ -22,6 +22,7 @@ from unrolled.errors import RunError
 from unrolled.export.c.program import Program
 from unrolled.export.c.source import as_stored
 from unrolled.export.c.writing import compare_words
+from unrolled.export.proof import REPORT_IT
 from unrolled.kernels import KernelError, WeightFormat, find_compiler
 from unrolled.layers import RecurrentLayer
 from unrolled.tasks.decoder_graphs import DecoderGraphs
@@ -171,7 +172,7 @@ class _Comparison:
             raise RunError(
                 f"{self._program.name}.c: not written: its scores differ by "
                 f"{self._difference:.1e}, and at most {MOST_DIFFERENCE:.0e} is allowed",
-                "report it, with the cell and the versions that `unrolled doctor` shows",
+                REPORT_IT,
             )
         return Proof(self._difference, self._of_rounding, self.num_rows, self.num_written)
 

@@ -13,6 +13,7 @@ from torch import Tensor
 from unrolled.data.words import BEGIN, END, UNKNOWN
 from unrolled.errors import RunError
 from unrolled.export.c.interface import Program, function
+from unrolled.export.proof import REPORT_IT
 from unrolled.tasks.decoder_graphs import DecoderGraphs
 
 __all__ = [
@@ -114,8 +115,8 @@ def written_words(library: Any, most: int, num_words: int, room: list[Any]) -> l
     """
     words, count = (ctypes.c_int32 * most)(), ctypes.c_int32()
     scores, random = (ctypes.c_float * num_words)(), ctypes.c_uint32(1)
-    given = (ctypes.c_int32(BEGIN), ctypes.c_float(0.0), ctypes.byref(random))
-    library.call("write", *given, ctypes.c_int32(most), words, ctypes.byref(count), *room, scores)
+    start = (ctypes.c_int32(BEGIN), ctypes.c_float(0.0), ctypes.byref(random))
+    library.call("write", *start, ctypes.c_int32(most), words, ctypes.byref(count), *room, scores)
     return words[: count.value]
 
 
@@ -154,6 +155,6 @@ def compare_words(
             raise RunError(
                 f"{program.name}.c: not written: word {place + 1} of a held-out sequence is "
                 f"number {both[0][place]}, and Python's is {both[1][place]}",
-                "report it, with the cell and the versions that `unrolled doctor` shows",
+                REPORT_IT,
             )
     return len(inputs["words"])

@@ -145,8 +145,8 @@ class ShortCalls:
             return None  # a kernel does not pack vectors
         of_each = len(self._names) // (self._sizes[2] * self._sizes[3])
         firsts = [parameters.get(name) for name in self._names[::of_each]]
-        found = [None if w is None else cache.packed(kernel.library, w) for w in firsts]
-        return [packed for packed in found if packed] if all(found) else None
+        parts = [None if w is None else cache.packed(kernel.library, w) for w in firsts]
+        return [part for part in parts if part] if all(parts) else None
 
     def _parts_of(self, plan: "_Plan", crossing: Crossing) -> "Sequence[_Plan]":
         input_size, hidden_size, num_layers, num_directions = self._sizes
