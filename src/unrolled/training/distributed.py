@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from contextvars import ContextVar
 from dataclasses import dataclass
+from importlib import import_module
 from typing import Any, TypeVar
 
 import torch
@@ -190,6 +191,10 @@ def initialize_distributed() -> Iterator[Processes]:
     if world_size == 1:
         yield Processes(may_restart=most_restarts > 0)
         return
+    # Its functions have the group as a default argument. DistributedDataParallel imports it: were a
+    # group there by then, that one and gloo's threads would outlive the interpreter, which aborts
+    # the process now and then.
+    import_module("torch.distributed.nn.functional")
     if os.environ.get("GROUP_WORLD_SIZE") == "1":
         _join_those_of_this_start()
     else:
@@ -197,8 +202,7 @@ def initialize_distributed() -> Iterator[Processes]:
     try:
         yield Processes(dist.get_rank(), world_size, local_rank, most_restarts > 0)
     finally:
-        # A DistributedDataParallel in a reference cycle would keep the group until the interpreter
-        # is gone, and with it gloo's threads, which then abort the process.
+        # A DistributedDataParallel in a reference cycle would keep the group, and gloo's threads.
         gc.collect()
         dist.destroy_process_group()
 
