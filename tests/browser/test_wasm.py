@@ -5,8 +5,10 @@ import re
 import pytest
 import torch
 
+from unrolled.data.source import Source
 from unrolled.export import to_wasm
 from unrolled.tasks import load
+from unrolled.tasks.forecast import PredictOptions
 
 
 @pytest.fixture(scope="module")
@@ -14,7 +16,8 @@ def exported(tmp_path_factory, small_runs, task_runs):
     """The pages of three runs, by what they do."""
     folder = tmp_path_factory.mktemp("pages")
     runs = {"writer": small_runs["deep"], "reader": task_runs["classifier"]}
-    for name, run in (runs | {"series": task_runs["series"]}).items():
+    runs |= {name: task_runs[name] for name in ("series", "forecaster")}
+    for name, run in runs.items():
         to_wasm(run, folder / name)
     return folder
 
@@ -75,6 +78,11 @@ def seen(exported, browser):
         read(page, wrong)
         page.wait_for_function("document.querySelector('#told').textContent")
         found[f"told by {name}"] = page.text_content("#told")
+    for locale in ("en-GB", "pt-BR"):
+        size = {"width": 390, "height": 800}
+        page, asked = opened("forecaster", found["said"], locale=locale, viewport=size)
+        found["asked"] |= asked
+        found[f"forecast in {locale}"] = forecast_on(page)
     yield found
     for context in contexts:
         context.close()
@@ -120,6 +128,80 @@ def hold_to_model(loaded, content, shown):
     assert [name for name, _ in shown] == sorted(expected, key=expected.get, reverse=True)
     for name, figure in shown:
         assert float(re.sub(r" %", "", figure)) == pytest.approx(100 * expected[name], abs=0.06)
+
+
+TYPED = "1,2.5,nan,3.25,9:50,?,47,46.5,48"  # of sales and of cost, as `predict` reads it
+WRONG = {
+    "1, 2\n3, x": "“x” is not a number here",
+    "1, 2\n3": "Line 2 has 1 numbers, and a step has 2: sales, cost.",
+    "1, 2\n3, Infinity": "“Infinity” is not a number here",
+    "1, 2\n\n3, 4\n": "A forecast looks at 5 steps, and there are 2: 3 more, please.",
+    "?,?\n" * 5: "All values that a forecast looks at are missing.",
+    "": "There is nothing to read yet.",
+}
+
+
+def forecast_on(page):
+    """What a page shows of the values that it begins with, of others, and of wrong ones."""
+    shown = {"begins": page.input_value("#input"), "label": page.text_content("#label")}
+    shown["wide"] = page.evaluate("document.documentElement.scrollWidth")
+    columns = [target.split(",") for target in TYPED.split(":")]
+    page.fill(
+        "#input", "7, 7\n" + "\n".join(", ".join(step) for step in zip(*columns, strict=True))
+    )
+    page.click("#go")
+    rows = "rows => rows.map((row) => [...row.children].map((each) => each.textContent))"
+    shown["rows"] = page.eval_on_selector_all("#forecast tbody tr", rows)
+    shown["heads"] = page.eval_on_selector_all(
+        "#forecast thead th", "all => all.map(e => e.textContent)"
+    )
+    shown["drawn"] = page.eval_on_selector_all(
+        "#forecast path", "all => all.map(e => e.getAttribute('d'))"
+    )
+    shown["told"] = page.text_content("#told")
+    shown["wrong"] = []
+    for text in WRONG:
+        page.fill("#input", text)
+        page.click("#go")
+        shown["wrong"].append(page.text_content("#told"))
+    shown["left"] = page.locator("#forecast figure").count()
+    return shown
+
+
+def test_a_page_forecasts_what_predict_says_of_the_same_values(seen, task_runs):
+    loaded = load(task_runs["forecaster"])
+    (said,) = loaded.task.predict(loaded.model, Source.text(TYPED), PredictOptions())
+    expected = [
+        [
+            f"+{step + 1}",
+            *(f"{said[name][target][step]:.6g}" for name in ("forecast", "low", "high")),
+        ]
+        for target in ("sales", "cost")
+        for step in range(3)
+    ]
+    shown = seen["forecast in en-GB"]
+    assert [[*row[:3], row[-1]] for row in shown["rows"]] == expected
+    assert shown["heads"][:3] == ["Step", "Forecast", "10 %"]
+    assert shown["told"].startswith(
+        "The forecast looks at the last 5 of 6 steps. Missing values: 2;"
+    )
+    assert all("NaN" not in path for path in shown["drawn"])
+    with_commas = seen["forecast in pt-BR"]["rows"]
+    assert [[each.replace(",", ".") for each in row] for row in with_commas] == shown["rows"]
+
+
+def test_a_page_begins_with_the_last_values_and_says_what_is_wrong_with_others(seen, task_runs):
+    shown = seen["forecast in en-GB"]
+    series = load(task_runs["forecaster"]).read().training[0].series
+    begins = [[float(each) for each in line.split(", ")] for line in shown["begins"].splitlines()]
+    assert begins == series.values[-5:].tolist()
+    assert shown["label"].startswith(
+        "The last values of sales, cost, a step on each line, at least 5"
+    )
+    assert shown["wide"] == 390
+    for told, wanted in zip(shown["wrong"], WRONG.values(), strict=True):
+        assert told.startswith(wanted)
+    assert shown["left"] == 0
 
 
 def test_a_page_asks_for_nothing_and_nothing_sticks_out(seen):

@@ -202,6 +202,17 @@ class Graphs(ABC, Generic[Example]):
             OptionError: There are none: the model reads the end of a sequence first.
         """
 
+    def typed(self, examples: Sequence[Example]) -> dict[str, Any]:  # noqa: ARG002
+        """Return what a page reads beside what is typed, in types that JSON has; or nothing.
+
+        Args:
+            examples: That were held out, for something to begin with; none where they are gone.
+
+        Raises:
+            OptionError: The model reads what nobody types.
+        """
+        return {}
+
     def parts(self) -> Parts:
         """Return what the model is made of: a chain where it is no more than that.
 

@@ -5,7 +5,6 @@ has. A window is scaled, put in its frame, and read; a row for each target, wher
 by themselves. What is said goes the same way back.
 """
 
-import ctypes
 from collections.abc import Mapping
 from typing import Any
 
@@ -14,6 +13,7 @@ from torch import Tensor, nn
 
 from unrolled.export.c.interface import (
     Interface,
+    Pass,
     Program,
     check_modules,
     function,
@@ -36,7 +36,8 @@ from unrolled.tasks.graphs import Windows
 
 __all__ = ["windows_program"]
 
-# Of each parameter that is said how it moves with a scale: with both numbers, with the width, not.
+# Of each parameter that is said how it moves with a scale: with both numbers, with the width, not;
+# in this order.
 _MOVES = {
     "normal": ("both", "width"),
     "student-t": ("both", "width", "not"),
@@ -66,6 +67,14 @@ class _Builder:
         self._width = model.width  # targets that are read together
         self._reader = WindowReader(windows, name, source)
         self._h = source.state(model.output_size)
+        steps = model.horizon
+        if isinstance(model, SegmentForecaster):
+            steps = model.segment * model.num_segments
+        self._raw = source.state(steps * model.spoken_size)
+        self._limits = ""
+        if self._learns in ("quantile", *_MOVES):
+            limits = torch.tensor([float(model.spread) if model.widens else 1.0, LEAST])
+            self._limits = source.vector("limits", limits)
 
     # ---- The methods -----------------------------------------------------------------------------
 
@@ -74,8 +83,7 @@ class _Builder:
         source = self._source
         begin, places = source.num_state, source.num_places
         stages = add_module(self._writer, layer, size, one_hot=False)
-        memory = _Memory(begin, source.num_state - begin, list(range(places, source.num_places)))
-        return stages, memory
+        return stages, _Memory(source, begin, places)
 
     def _answered(self) -> list[str]:
         """Return what reads a row's window and leaves its raw numbers in `raw`."""
@@ -94,7 +102,7 @@ class _Builder:
         lines = [
             *memory.zeroed(),
             f"for (int32_t t = 0; t < {self._model.lookback}; t++) {{",
-            f"  look(m, row, t, {x});",
+            f"  {self._reader.step(x)}",
             *(f"  {each}" for each in through(self._source, stages, x, self._h)),
             "}",
         ]
@@ -104,7 +112,7 @@ class _Builder:
         lines, *_ = self._window_read(model.step_size)
         output, spoken = model.output_size, model.spoken_size
         (answer,) = add_module(self._writer, model.answer, output, one_hot=False)
-        lines.append(f"{answer.ahead}(m, {self._h}, raw);")
+        lines.append(f"{answer.ahead}(m, {self._h}, {self._raw});")
         if model.known is None:
             return lines
         both = self._source.state(output + model.ahead_size)
@@ -116,13 +124,13 @@ class _Builder:
             f"for (int32_t s = 0; s < {model.horizon}; s++) {{",
             *(f"  {each}" for each in self._reader.ahead("s", f"{both} + {output}")),
             *(f"  {each}" for each in through(self._source, known, both, added)),
-            f"  add({spoken}, {added}, raw + s * {spoken});",
+            f"  add({spoken}, {added}, {self._raw} + s * {spoken});",
             "}",
         ]
 
     def _segments(self, model: SegmentForecaster) -> list[str]:
         source, size, units = self._source, model.step_size, model.options.hidden_size
-        count, horizon = model.segment, model.horizon
+        count = model.segment
         x = source.state(count * max(size, model.ahead_size))
         embedded = source.state(units)
         (embed,) = add_module(self._writer, model.embed, count * size, one_hot=False)
@@ -138,7 +146,7 @@ class _Builder:
             *memory.zeroed(),
             f"for (int32_t n = 0; n < {num}; n++) {{",
             f"  for (int32_t k = 0; k < {count}; k++) {{",
-            f"    look(m, row, {first} + n * {count} + k, {x} + k * {size});",
+            f"    {self._reader.step(f'{x} + k * {size}', f'n * {count} + k', first)}",
             "  }",
             f"  {embed.ahead}(m, {x}, {embedded});",
             f"  relu({units}, {embedded});",
@@ -154,9 +162,7 @@ class _Builder:
             known = add_sequential(self._writer, model.known, count * model.ahead_size)
             at = f"{x} + k * {model.ahead_size}"
             lines += [
-                f"  zero({count * model.ahead_size}, {x});",
                 f"  for (int32_t k = 0; k < {count}; k++) {{",
-                f"    if (n * {count} + k >= {horizon}) continue;",
                 *(f"    {each}" for each in self._reader.ahead(f"n * {count} + k", at)),
                 "  }",
                 *(f"  {each}" for each in through(self._source, known, x, added)),
@@ -167,7 +173,7 @@ class _Builder:
             *(line for line in lines if line),
             *(f"  {each}" for each in memory.restored(saved)),
             *(f"  {each}" for each in through(self._source, stages, embedded, self._h)),
-            f"  {answer.ahead}(m, {self._h}, raw + n * {spoken});",
+            f"  {answer.ahead}(m, {self._h}, {self._raw} + n * {spoken});",
             "}",
         ]
 
@@ -201,7 +207,7 @@ class _Builder:
             *lines,
             *summed,
             *(f"  {each}" for each in through(self._source, stages, step, h)),
-            f"  {answer.ahead}(m, {h}, raw + s * {spoken});",
+            f"  {answer.ahead}(m, {h}, {self._raw} + s * {spoken});",
             "}",
         ]
 
@@ -210,93 +216,66 @@ class _Builder:
         width, spoken, size = self._width, model.spoken_size, model.head.size
         level = self._source.state(width)
         (answer,) = add_module(self._writer, model.answer, model.output_size, one_hot=False)
-        point = f"now[n * {size}]"
-        said = f"softplus({point}) + {LEAST!r}f" if self._learns == "negative-binomial" else point
-        ahead = width * (1 + model.marks_missing)
+        limits = f"{self._limits}, " if self._learns == "negative-binomial" else ""
+        feed = "feed_counts" if limits else "feed"
+
+        def fed(said: str) -> list[str]:
+            lines = [f"{feed}({width}, {size}, {limits}{said}, {x});"]
+            if model.differences:
+                lines.append(f"rise({width}, {size}, {x}, {level}, {said});")
+            return lines
+
+        more = width * model.marks_missing  # which of them are missing: none
         return [
             *lines,
+            f"{answer.ahead}(m, {self._h}, {self._raw});",
             f"zero({width}, {level});",
-            f"for (int32_t s = 0; s < {model.horizon}; s++) {{",
-            f"  float *const now = raw + s * {spoken};",
-            f"  {answer.ahead}(m, {self._h}, now);",
-            f"  zero({model.step_size}, {x});",
-            f"  for (int32_t n = 0; n < {width}; n++) {{",
-            f"    const float said = {said};",
-            f"    ({x})[n] = said;",
-            *([f"    {point} += ({level})[n];"] if model.differences else []),
-            *([f"    ({level})[n] += said;"] if model.differences else []),
-            "  }",
-            f"  if (s + 1 == {model.horizon}) break;",
-            *(f"  {each}" for each in self._reader.ahead("s + 1", f"{x} + {ahead}")),
+            f"for (int32_t s = 0; s < {model.horizon - 1}; s++) {{",
+            *(f"  {each}" for each in fed(f"{self._raw} + s * {spoken}")),
+            *([f"  zero({more}, {x} + {width});"] if more else []),
+            *(f"  {each}" for each in self._reader.ahead("s + 1", f"{x} + {width + more}")),
             *(f"  {each}" for each in through(self._source, stages, x, self._h)),
+            f"  {answer.ahead}(m, {self._h}, {self._raw} + {spoken} + s * {spoken});",
             "}",
+            *(fed(f"{self._raw} + {(model.horizon - 1) * spoken}") if model.differences else []),
         ]
 
     # ---- What is said ----------------------------------------------------------------------------
 
-    def _said(self) -> str:
-        """Return the function that makes of a row's raw numbers what is said of its targets."""
+    def _said(self) -> list[str]:
+        """Return what makes of a row's raw numbers what is said of its targets."""
         model, num, width = self._model, self._model.num_targets, self._width
         size = model.head.size
-        lines = [
-            f"for (int32_t s = 0; s < {model.horizon}; s++) {{",
-            f"  for (int32_t n = 0; n < {width}; n++) {{",
-            f"    float *const p = raw + (s * {width} + n) * {size};",
-            f"    double *const to = out + (s * {num} + row + n) * {size};",
-            "    const int32_t c = row + n;",
-        ]
+        raw = f"{self._raw} + s * {model.spoken_size}"
+        moves = f"{width}, {size}, {self._shifted}, {self._scaled}"
+        lines = []
         if self._reader.linear:
             middle = getattr(model.head, "middle", 0)
-            lines.append(f"    p[{middle}] += ({self._reader.linear})[s * {num} + c];")
-        lines += [f"    {each}" for each in self._parameters()]
-        offset, spread = f"({self._reader.offset})[c]", f"({self._reader.size})[c]"
-        undo = self._reader.curve[1] if self._windows.says_data else "{}"
-        for number, move in enumerate(self._moves):
-            if model.options.frame != "none" and move != "not":
-                more = f" + {offset}" if move == "both" else ""
-                lines.append(f"    p[{number}] = p[{number}] * {spread}{more};")
-            value = f"(double)p[{number}]"
-            value = {"both": f"{value} * width[c] + center[c]", "width": f"{value} * width[c]"}.get(
-                move, value
-            )
-            lines.append(f"    to[{number}] = {undo.format(value)};")
-        unused = [each for each in ("center", "m") if f"{each}[" not in "".join(lines)]
-        quiet = ["(void)center;"] if "center" in unused else []
-        quiet += [] if "m->" in "".join(lines) else ["(void)m;"]
-        if "(s *" not in "".join(lines):
-            quiet.append("(void)raw;")
-        given = "int32_t row, const double *center, const double *width, float *raw, double *out"
-        head = f"static void speak({self._name} *m, {given})"
-        return function(head, [*quiet, *lines, "  }", "}"])
+            linear = f"{self._reader.linear} + s * {num} + row"
+            lines.append(f"add_to_first({width}, {size}, {linear}, {raw} + {middle});")
+        lines += self._parameters(raw)
+        if model.options.frame != "none":
+            frame = f"{self._reader.offset} + row, {self._reader.size} + row"
+            lines.append(f"reframe({moves}, {frame}, {raw});")
+        says = self._reader.says if self._windows.says_data else "say"
+        to = f"out + s * {num * size} + row * {size}"
+        lines.append(f"{says}({moves}, {raw}, center + row, width + row, {to});")
+        return [
+            f"for (int32_t s = 0; s < {model.horizon}; s++) {{",
+            *(f"  {each}" for each in lines),
+            "}",
+        ]
 
-    def _parameters(self) -> list[str]:
-        """Return what makes parameters of a head's raw numbers p, widened as held-out data said."""
-        model = self._model
-        spread = f"{float(model.spread)!r}f" if model.widens else "1.0f"
-        least = f"{LEAST!r}f"
+    def _parameters(self, raw: str) -> list[str]:
+        """Return what makes parameters of a head's raw numbers, widened as held-out data said."""
+        width, head = self._width, self._model.head
         if self._learns == "quantile":
-            middle, size = model.head.middle, model.head.size
-            return [
-                "float sum = 0.0f;",
-                f"for (int32_t r = {middle - 1}; r >= 0; r--) {{",
-                "  sum += softplus(p[r]);",
-                f"  p[r] = p[{middle}] - sum;",
-                "}",
-                "sum = 0.0f;",
-                f"for (int32_t r = {middle + 1}; r < {size}; r++) {{",
-                "  sum += softplus(p[r]);",
-                f"  p[r] = p[{middle}] + sum;",
-                "}",
-                f"for (int32_t r = 0; r < {size}; r++) {{",
-                f"  p[r] = p[{middle}] + {spread} * (p[r] - p[{middle}]);",
-                "}",
-            ]
-        if self._learns == "negative-binomial":
-            return [f"p[{number}] = softplus(p[{number}]) + {least};" for number in range(2)]
-        if self._learns not in _MOVES:
+            sizes = f"{width}, {head.size}, {head.middle}"
+            return [f"quantiles_of({sizes}, {self._limits}, {raw});"]
+        makes = {"normal": "normal_of", "student-t": "student_of", "negative-binomial": "counts_of"}
+        if self._learns not in makes:
             return []
-        lines = [f"p[1] = (softplus(p[1]) + {least}) * {spread};"]
-        return lines + (["p[2] = 2.0f + softplus(p[2]);"] if self._learns == "student-t" else [])
+        return [f"{makes[self._learns]}({width}, {self._limits}, {raw});"]
 
     # ---- C ---------------------------------------------------------------------------------------
 
@@ -304,31 +283,21 @@ class _Builder:
         """Return the file and its header."""
         name, source, model = self._name, self._source, self._model
         rows = model.num_targets if model.options.is_independent else 1
-        steps = model.horizon
-        if isinstance(model, SegmentForecaster):
-            steps = model.segment * model.num_segments
-        raw = source.state(steps * model.spoken_size)
-        extrapolated, answered = self._reader.extrapolated(self._writer), self._answered()
-        scaled, framed, said = self._reader.scaled(), self._reader.framed(), self._said()
-        answer = function(f"static void answer({name} *m, int32_t row, float *raw)", answered)
-        if model.num_targets == 1 or not model.options.is_independent:
-            answer = answer.replace("{\n", "{\n  (void)row;\n", 1)
-        names = ", ".join(each for _, each, _ in self._reader.inputs)
+        lines = [*self._reader.scaled(), *self._reader.framed()]
+        lines += self._reader.extrapolated(self._writer)
+        lines += [
+            f"for (int32_t row = 0; row < {rows}; row++) {{",
+            *(f"  {each}" for each in (*self._answered(), *self._said())),
+            "}",
+        ]
         tables = [] if model.statics is None else [*model.statics.words]
-        lines = [
+        body = [
             *(
                 f"if (words[{n}] < 0 || words[{n}] >= {table.num_embeddings}) return -1;"
                 for n, table in enumerate(tables)
             ),
-            f"float *const raw = {raw};",
             f"{name}_reset(m);",
-            f"scale(m, {names});",
-            "frame(m);",
-            *extrapolated,
-            f"for (int32_t row = 0; row < {rows}; row++) {{",
-            "  answer(m, row, raw);",
-            "  speak(m, row, center, width, raw, out);",
-            "}",
+            *lines,
             "return 0;",
         ]
         head = f"int32_t {name}_run({name} *m, {self._reader.arguments}, double *out)"
@@ -338,8 +307,7 @@ class _Builder:
             (f"TARGETS {model.num_targets}", "numbers of a step"),
             (f"OUTPUTS {model.head.size}", f"numbers that are said of each: {self._meaning}"),
         ]
-        functions = [scaled, framed, self._reader.step(), answer, said, function(head, lines)]
-        interface = Interface(defines, functions, self._declared(head))
+        interface = Interface(defines, [function(head, body)], self._declared(head))
         text, header, instance = program_text(name, source, interface)
         outputs = model.horizon * model.num_targets * model.head.size
         return Program(
@@ -348,8 +316,12 @@ class _Builder:
             header,
             source.num_bytes,
             instance,
+            input_size=sum(self._reader.counts.values()),
             output_size=outputs,
             row=self._row,
+            source=source,
+            passes=(Pass(tuple(lines), "once", "in", "out"),) if model.statics is None else (),
+            doubles=self._reader.counts,
             scaled=self._on_scale,
         )
 
@@ -372,8 +344,8 @@ class _Builder:
             f"   center and width stand for each series in {self._name}.json.",
             *(["   Steps after the first follow what was forecast before them."]
               if model.options.method == "recursive" else []),
-            *([] if self._windows.says_data or self._reader.curve[0] == "{}" else
-              [f"   What is said is of {self._reader.curve[0].format('y')}."]),
+            *([] if self._windows.says_data or not self._reader.learned else
+              [f"   What is said is of {self._reader.learned}."]),
             f"   {'; '.join(shapes)}; out: {out}. */",
             f"{head};",
         ]  # fmt: skip
@@ -383,6 +355,14 @@ class _Builder:
     def _moves(self) -> tuple[str, ...]:
         size: int = self._model.head.size
         return _MOVES.get(self._learns, ("both",) * size)
+
+    @property
+    def _shifted(self) -> int:
+        return self._moves.count("both")
+
+    @property
+    def _scaled(self) -> int:
+        return len(self._moves) - self._moves.count("not")
 
     # ---- The proof -------------------------------------------------------------------------------
 
@@ -406,29 +386,32 @@ class _Builder:
             given.append(inputs[name][row].to(dtype).contiguous())
         model = self._model
         shape = (model.horizon, model.num_targets, model.head.size)
-        out = torch.full(shape, torch.nan, dtype=torch.float64)
-        library.call("run", *(ctypes.c_void_p(each.data_ptr()) for each in (*given, out)))
-        return out
+        said: Tensor = library.answer(given, shape)
+        return said
 
 
 class _Memory:
     """Where a layer keeps what goes from step to step: floats of the state, and places of rings."""
 
-    def __init__(self, begin: int, count: int, places: list[int]) -> None:
-        self.count, self._places = count, places
+    def __init__(self, source: Source, begin: int, places: int) -> None:
+        self.count = source.num_state - begin
+        self._places = range(places, source.num_places)
+        self._kept = [f"&{source.place()}" for _ in self._places]
         self.address = f"m->state + {begin}"
 
     def zeroed(self) -> list[str]:
         """Return what begins a sequence."""
-        places = [f"m->places[{each}] = 0;" for each in self._places]
+        places = [f"restart(&m->places[{each}]);" for each in self._places]
         return [*([f"zero({self.count}, {self.address});"] if self.count else []), *places]
 
     def saved(self, to: str) -> list[str]:
         """Return what keeps all that for later."""
         lines = [f"copy({self.count}, {self.address}, {to});"] if self.count else []
-        return lines + [f"const int32_t place{n} = m->places[{n}];" for n in self._places]
+        pairs = zip(self._places, self._kept, strict=True)
+        return lines + [f"keep(&m->places[{place}], {kept});" for place, kept in pairs]
 
     def restored(self, saved: str) -> list[str]:
         """Return what takes it up again."""
         lines = [f"copy({self.count}, {saved}, {self.address});"] if self.count else []
-        return lines + [f"m->places[{n}] = place{n};" for n in self._places]
+        pairs = zip(self._places, self._kept, strict=True)
+        return lines + [f"keep({kept}, &m->places[{place}]);" for place, kept in pairs]

@@ -81,6 +81,8 @@ class Program:
         source: What the file is made of.
         passes: What `run` does; none where it is more than calls over the steps of a sequence.
         between: Floats between stages.
+        doubles: Of one that is given numbers of the data, as doubles, how many of each name, in
+            order; what it says are doubles, too. Of others none.
         scaled: How what it says is compared, where not as it is.
         written: How its loop over words is run, where it has one; else None.
     """
@@ -100,6 +102,7 @@ class Program:
     source: Source | None = None
     passes: tuple[Pass, ...] = ()
     between: int = 0
+    doubles: Mapping[str, int] = field(default_factory=dict)
     scaled: Scaled | None = None
     written: Written | None = None
 

@@ -8,7 +8,7 @@ from typing import Any
 
 from torch import nn
 
-from unrolled.errors import OptionError
+from unrolled.errors import OptionError, UnrolledError
 from unrolled.export.c.parts import refuse_changed
 from unrolled.export.c.program import Program
 from unrolled.export.c.proof import Proof, Runs, prove_chain, prove_run
@@ -33,6 +33,10 @@ class ExportedModules:
     def content(self) -> dict[str, Any] | None:
         """Return what turns data into numbers: nothing."""
         return None
+
+    def typed(self) -> dict[str, Any]:
+        """Return what a page reads beside what is typed: nothing."""
+        return {}
 
     def prove(
         self,
@@ -61,6 +65,18 @@ class ExportedRun:
     def content(self) -> dict[str, Any] | None:
         """Return what turns data into numbers, in types that JSON has."""
         return content_of(self.loaded, self.graphs)
+
+    def typed(self) -> dict[str, Any]:
+        """Return what a page reads beside what is typed, in types that JSON has; or nothing.
+
+        Raises:
+            OptionError: The model reads what nobody types.
+        """
+        try:
+            splits = self.loaded.read()
+        except (UnrolledError, OSError):  # of data that are gone a page has no values to begin with
+            return self.graphs.typed([])
+        return self.graphs.typed(splits.test or splits.held_out)
 
     def prove(
         self,

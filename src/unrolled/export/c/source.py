@@ -76,6 +76,7 @@ class Source:
         bodies: The statements of each part's function, by its name: calls, one on each.
         arrays: Constants by name, with how they are stored.
         matrices: Matrices by name.
+        doubles: Constants of double by name.
         steps: The steps of cells, by the names of their functions.
         needs_libm: Whether something calls functions of C's library.
     """
@@ -89,9 +90,9 @@ class Source:
         self.bodies: dict[str, tuple[str, ...]] = {}
         self.arrays: dict[str, Array] = {}
         self.matrices: dict[str, Matrix] = {}
+        self.doubles: dict[str, Tensor] = {}
         self.steps: dict[str, PlainStep] = {}
         self.needs_libm = False
-        self._doubles: list[str] = []
 
     # ---- Memory of an instance -------------------------------------------------------------------
 
@@ -146,7 +147,11 @@ class Source:
     def _constants(self) -> str:
         texts = [each.text(name) for name, each in self.arrays.items()]
         matrices = [each.text for each in self.matrices.values()]
-        return "\n".join([*texts, *self._doubles, *matrices])
+        doubles = [
+            _definition("double", name, map(repr, each.tolist()))
+            for name, each in self.doubles.items()
+        ]
+        return "\n".join([*texts, *doubles, *matrices])
 
     # ---- Functions -------------------------------------------------------------------------------
 
@@ -163,10 +168,10 @@ class Source:
                 break
         return step
 
-    def doubles(self, name: str, vector: Tensor) -> str:
+    def vector_of_doubles(self, name: str, vector: Tensor) -> str:
         """Add doubles and return their name."""
         self.num_bytes += 8 * vector.numel()
-        self._doubles.append(_definition("double", name, map(repr, vector.double().tolist())))
+        self.doubles[name] = vector.double()
         return name
 
     def text(self, head: str, include: str) -> str:
@@ -212,9 +217,10 @@ def _braced_line(line: str) -> str:
 
 @cache
 def support_text(weights: WeightFormat) -> str:
-    """Return support.h with what it says of weights stored so, and not of others."""
+    """Return support.h, with what it says of weights stored so alone, and forecast.h."""
     bits = _BITS[weights]
-    text = Path(__file__).with_name("support.h").read_text(encoding="utf-8")
+    files = (Path(__file__).with_name(name) for name in ("support.h", "forecast.h"))
+    text = "\n".join(file.read_text(encoding="utf-8") for file in files)
     lines, is_open, is_taken, was_taken = [], False, True, False
     for line in text.splitlines():
         if condition := re.fullmatch(r"#(?:el)?if WEIGHT_BITS == (\d+)", line):

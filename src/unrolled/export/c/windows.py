@@ -1,7 +1,9 @@
 """Windows in C: what a forecaster reads of numbers of the data, scaled, framed, step by step."""
 
+import math
+import re
+
 from unrolled.errors import OptionError, field
-from unrolled.export.c.interface import function
 from unrolled.export.c.parts import add_module
 from unrolled.export.c.source import Source
 from unrolled.export.c.stage import Writer
@@ -10,7 +12,8 @@ from unrolled.tasks.graphs import Windows
 
 __all__ = ["WindowReader"]
 
-_CURVES = {"log": ("log({})", "exp({})"), "log1p": ("log1p({})", "expm1({})")}
+_CURVES = {"log": ("scale_logs", "say_exp"), "log1p": ("scale_logs_of_more", "say_expm1")}
+_LEARNED = {"log": "log(y)", "log1p": "log(1 + y)"}
 
 
 class WindowReader:
@@ -22,7 +25,8 @@ class WindowReader:
         source: The file.
 
     Attributes:
-        curve: What is learned of a number of the data, and the way back, with {} for it.
+        learned: What is learned of a number y of the data; empty where that is y.
+        says: The function that says numbers of the data.
         offset: Where what is taken off each target of a window is.
         size: The same of what it is divided by.
         linear: The same of its linear forecast, (H, C); empty where there is none.
@@ -35,7 +39,8 @@ class WindowReader:
         self._windows, self._name, self._source = windows, name, source
         self._model = model = windows.model
         transform = windows.transform.removesuffix("diff").rstrip("-")
-        self.curve = _CURVES.get(transform, ("{}", "{}"))
+        self.learned = _LEARNED.get(transform, "")
+        self._scales, self.says = _CURVES.get(transform, ("scale_targets", "say"))
         assert takes_differences(windows.transform) == model.differences
         source.needs_libm |= transform in _CURVES or model.options.frame == "instance"
         num = model.num_targets
@@ -48,7 +53,7 @@ class WindowReader:
         self._values = place(model.lookback * num)
         self._filled = place(model.lookback * num) if model.differences else self._values
         self._columns = place(model.lookback * self._num_columns)
-        self._future = place(model.horizon * model.num_known)
+        self._future = place(model.horizon * model.num_known)  # behind the columns
         self._static = place(self._num_static)
         self.linear = place(model.horizon * num) if model.linear is not None else ""
 
@@ -74,40 +79,31 @@ class WindowReader:
         ]
 
     @property
+    def counts(self) -> dict[str, int]:
+        """How many numbers of each of them are doubles, in order."""
+        shapes = {name: re.findall(r"\d+", shape) for kind, name, shape in self.inputs}
+        return {name: math.prod(map(int, sizes)) for name, sizes in shapes.items()}
+
+    @property
     def arguments(self) -> str:
         """The same as arguments of a function."""
         return ", ".join(f"const {kind} *{name}" for kind, name, _ in self.inputs)
 
-    def scaled(self) -> str:
-        """Return the function that scales what is given."""
+    def scaled(self) -> list[str]:
+        """Return what scales what is given."""
         model, source, num = self._model, self._source, self._model.num_targets
-        apply = self.curve[0].format("past[n]")
-        lines = [
-            f"float *const z = {self._z};",
-            f"for (int32_t n = 0; n < {model.lookback * num}; n++) {{",
-            f"  z[n] = (float)(({apply} - center[n % {num}]) / width[n % {num}]);",
-            "}",
-        ]
-        read = [("columns", self._columns, 0, model.lookback, self._num_columns)]
-        read += [("future", self._future, model.num_past, model.horizon, model.num_known)]
-        if self._num_columns:
-            center = source.doubles("columns_center", self._windows.columns[0])
-            spread = source.doubles("columns_width", self._windows.columns[1])
-            for given, to, first, steps, size in read:
-                if not size:
-                    continue
-                by = f"{first} + n % {size}"
-                lines += [
-                    f"for (int32_t n = 0; n < {steps * size}; n++) {{",
-                    f"  const double x = ({given}[n] - {center}[{by}]) / {spread}[{by}];",
-                    f"  ({to})[n] = x == x ? (float)x : 0.0f;",
-                    "}",
-                ]
-        lines += self._statics()
-        used = "\n".join(lines)
-        quiet = [f"(void){name};" for _, name, _ in self.inputs if f"{name}[" not in used]
-        head = f"static void scale({self._name} *m, {self.arguments})"
-        return function(head, [*quiet, *lines])
+        count = model.lookback * num
+        lines = [f"{self._scales}({count}, {num}, past, center, width, {self._z});"]
+        if size := self._num_columns:
+            center = source.vector_of_doubles("columns_center", self._windows.columns[0])
+            spread = source.vector_of_doubles("columns_width", self._windows.columns[1])
+            scales = f"{center}, {spread}, {self._columns}"
+            lines.append(f"scale_columns({model.lookback * size}, {size}, columns, {scales});")
+            if known := model.num_known:
+                first = model.num_past
+                scales = f"{center} + {first}, {spread} + {first}, {self._future}"
+                lines.append(f"scale_columns({model.horizon * known}, {known}, future, {scales});")
+        return lines + self._statics()
 
     def _statics(self) -> list[str]:
         model, source = self._model, self._source
@@ -115,67 +111,31 @@ class WindowReader:
             return []
         lines, place = [], len(self._windows.numbers[0])
         if place:
-            center = source.doubles("numbers_center", self._windows.numbers[0])
-            spread = source.doubles("numbers_width", self._windows.numbers[1])
-            lines += [
-                f"for (int32_t n = 0; n < {place}; n++) {{",
-                f"  const double x = (numbers[n] - {center}[n]) / {spread}[n];",
-                f"  ({self._static})[n] = x == x ? (float)x : 0.0f;",
-                "}",
-            ]
+            center = source.vector_of_doubles("numbers_center", self._windows.numbers[0])
+            spread = source.vector_of_doubles("numbers_width", self._windows.numbers[1])
+            scales = f"{center}, {spread}, {self._static}"
+            lines.append(f"scale_columns({place}, {place}, numbers, {scales});")
         for number, table in enumerate(model.statics.words):
             matrix = source.matrix(f"words{number}_table", table.weight, is_table=True)
             lines.append(f"embed({matrix}, words[{number}], {self._static} + {place});")
             place += table.embedding_dim
         return lines
 
-    def framed(self) -> str:
-        """Return the function that takes a window's frame off, and says what stands for gaps."""
+    def framed(self) -> list[str]:
+        """Return what takes a window's frame off, and says what stands for gaps."""
         model, num = self._model, self._model.num_targets
-        steps, kind = model.lookback, model.options.frame
-        lines = [
-            f"float *const z = {self._z}, *const values = {self._values};",
-            f"for (int32_t c = 0; c < {num}; c++) {{",
-            "  float offset = 0.0f, size = 1.0f, last = 0.0f;",
-            "  int32_t any = 0;",
-        ]
-        loop = f"  for (int32_t t = 0; t < {steps}; t++) {{"
-        at = f"t * {num} + c"
-        if kind == "last":
-            lines += [loop, f"    if (z[{at}] == z[{at}]) offset = z[{at}];", "  }"]
-        elif kind == "instance":
-            lines += [
-                "  float sum = 0.0f, squares = 0.0f;",
-                "  int32_t count = 0;",
-                loop,
-                f"    if (z[{at}] != z[{at}]) continue;",
-                f"    sum += z[{at}];",
-                "    count++;",
-                "  }",
-                "  offset = sum / (float)(count > 0 ? count : 1);",
-                loop,
-                f"    const float off = z[{at}] - offset;",
-                "    if (off == off) squares += off * off;",
-                "  }",
-                "  size = vsqrt(squares / (float)(count > 0 ? count : 1) + 1e-5f);",
-            ]
-        change = "any && !gone ? now - last : 0.0f"
-        lines += [
-            f"  ({self.offset})[c] = offset;",
-            f"  ({self.size})[c] = size;",
-            loop,
-            f"    const int32_t gone = z[{at}] != z[{at}];",
-            f"    const float now = (z[{at}] - offset) / size;",
-            *([f"    values[{at}] = {change};"] if model.differences else []),
-            "    last = gone ? last : now;",
-            *(["    any = any || !gone;"] if model.differences else []),
-            f"    ({self._filled})[{at}] = last;",
-            "  }",
-            *([] if model.differences else ["  (void)any;"]),
-            "}",
-            *([] if model.differences else ["(void)values;"]),
-        ]
-        return function(f"static void frame({self._name} *m)", lines)
+        sizes = f"{model.lookback}, {num}, {self._z}"
+        frame = f"{self.offset}, {self.size}"
+        lines = [f"ones({num}, {self.size});"]
+        if model.options.frame == "last":
+            lines.append(f"frame_at_last({sizes}, {self.offset});")
+        elif model.options.frame == "instance":
+            lines = [f"frame_by_itself({sizes}, {frame});"]
+        if model.differences:
+            lines.append(f"changes({sizes}, {frame}, {self._values});")
+        if not model.differences or model.linear is not None:
+            lines.append(f"fill({sizes}, {frame}, {self._filled});")
+        return lines
 
     def extrapolated(self, writer: Writer) -> list[str]:
         """Return the linear forecast of each target."""
@@ -187,52 +147,46 @@ class WindowReader:
         ahead = self._source.state(model.horizon)
         return [
             f"for (int32_t c = 0; c < {num}; c++) {{",
-            f"  for (int32_t t = 0; t < {model.lookback}; t++) {{",
-            f"    ({seen})[t] = ({self._filled})[t * {num} + c];",
-            "  }",
+            f"  gather({model.lookback}, {num}, {self._filled} + c, {seen});",
             f"  {linear.ahead}(m, {seen}, {ahead});",
-            f"  for (int32_t s = 0; s < {model.horizon}; s++) {{",
-            f"    ({self.linear})[s * {num} + c] = ({ahead})[s];",
-            "  }",
+            f"  scatter({model.horizon}, {num}, {ahead}, {self.linear} + c);",
             "}",
         ]
 
-    def step(self) -> str:
-        """Return the function that lays out what is known of a step that was."""
-        model, num, width = self._model, self._model.num_targets, self._width
-        at = f"t * {num} + row + n"
-        lines = [
-            f"for (int32_t n = 0; n < {width}; n++) {{",
-            f"  x[n] = ({self._values})[{at}];",
-            "}",
-        ]
-        place = width
-        if model.marks_missing:
-            lines += [
-                f"for (int32_t n = 0; n < {width}; n++) {{",
-                f"  const float z = ({self._z})[{at}];",
-                f"  x[{place} + n] = z == z ? 0.0f : 1.0f;",
-                "}",
-            ]
-            place += width
-        size, known = self._num_columns, model.num_known
-        if size and model.options.method == "recursive":  # of the step after it
-            next_columns = f"t + 1 < {model.lookback} ? {self._columns} + (t + 1) * {size}"
-            lines.append(f"copy({size}, {next_columns} : {self._future}, x + {place});")
-        elif size:
-            lines.append(f"copy({size}, {self._columns} + t * {size}, x + {place});")
-        assert model.options.method != "recursive" or size == known
-        place += size
-        if self._num_static:
-            lines.append(f"copy({self._num_static}, {self._static}, x + {place});")
-        head = f"static void look({self._name} *m, int32_t row, int32_t t, float *x)"
-        return function(head, lines)
+    def step(self, to: str, step: str = "t", first: int = 0) -> str:
+        """Return what lays out what is known of a step that was.
+
+        Args:
+            to: Where.
+            step: The variable of which step it is, with what it is multiplied by.
+            first: That is added to it.
+        """
+        model, num, size = self._model, self._model.num_targets, self._num_columns
+        column = first
+        if model.options.method == "recursive":  # of the step after it, at the end of the future
+            assert size == model.num_known
+            column += 1
+        sizes = f"{self._width}, {int(model.marks_missing)}, {size}, {self._num_static}"
+        values = f"{self._values} + {first * num} + {_times(step, num)} + row"
+        z = f"{self._z} + {first * num} + {_times(step, num)} + row"
+        columns = f"{self._columns} + {column * size} + {_times(step, size)}"
+        return f"look_at({sizes}, {values}, {z}, {columns}, {self._static}, {to});"
 
     def ahead(self, step: str, to: str) -> list[str]:
         """Return what lays out what is known of a step to come."""
-        known, lines = self._model.num_known, []
-        if known:
-            lines.append(f"copy({known}, {self._future} + ({step}) * {known}, {to});")
-        if self._num_static:
-            lines.append(f"copy({self._num_static}, {self._static}, {to} + {known});")
-        return lines
+        model = self._model
+        if not model.ahead_size:
+            return []
+        sizes = f"{step}, {model.horizon}, {model.num_known}, {self._num_static}"
+        return [f"look_ahead({sizes}, {self._future}, {self._static}, {to});"]
+
+
+def _times(step: str, size: int) -> str:
+    """Return a sum of variables, each with what it is multiplied by, multiplied."""
+    return " + ".join(
+        f"{each.partition(' * ')[0]} * {size * _factor(each)}" for each in step.split(" + ")
+    )
+
+
+def _factor(term: str) -> int:
+    return int(term.partition(" * ")[2] or 1)

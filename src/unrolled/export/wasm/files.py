@@ -87,7 +87,10 @@ def to_wasm(
     check_folder(folder, "wasm")
     source = exported(model, trust_code=trust_code)
     program = program_of(source.parts, "model", stored)
-    description, module, is_prebuilt = described(program, source.content())
+    content = source.content()
+    if content is not None and (typed := source.typed()):
+        content |= {"typed": typed}
+    description, module, is_prebuilt = described(program, content)
     proof = None
     if check and has_node():
         running = running_in_node(web_file("unrolled.js"), description)
@@ -96,6 +99,7 @@ def to_wasm(
         "unrolled.js": web_file("unrolled.js"),
         "unrolled.d.ts": web_file("unrolled.d.ts"),
         "tokens.js": web_file("tokens.js"),
+        "forecast.js": web_file("forecast.js"),
         "model.js": f"export default {script(description)};\n",
         "model.d.ts": web_file("model.d.ts"),
         "package.json": '{"type": "module", "main": "unrolled.js", "types": "unrolled.d.ts"}\n',
@@ -152,7 +156,7 @@ def _refused(program: Program) -> OptionError:
         what = "a model that reads a whole and then writes words"
         others += f"; a translator that was trained with {field('delay')} runs in a page"
     elif program.scaled is not None:
-        what = "a forecaster"
+        what = "a forecaster that reads what is known of whole series"
     elif program.row is not None and program.is_pooled:
         what = "a classifier of pictures"
     elif program.row is not None:

@@ -17,40 +17,17 @@ from torch import Tensor
 from unrolled.errors import OptionError, field
 from unrolled.export.c.interface import Pass, Program
 from unrolled.export.c.source import Array, Source
-from unrolled.kernels import PlainStep, PlainTrace
+from unrolled.export.wasm.operations import LOOP, OPERATION, SET, SUPPORT, Kind, Value, operation
+from unrolled.kernels import PlainTrace
 
-__all__ = ["OPERATION", "SUPPORT", "Linked", "function_kinds", "link"]
-
-SUPPORT = {
-    "scaled_product": "Mff",
-    "scaled_lookup": "Mif",
-    "scaled_embed": "Mif",
-    "widen": "iff",
-    "copy": "iff",
-    "zero": "if",
-    "one_at": "iif",
-    "add": "iff",
-    "relu": "if",
-    "tanh_of": "if",
-    "sigmoid_of": "if",
-    "window": "iiiffpf",
-    "mean_of": "iffff",
-    "most_of": "ifff",
-    "attention_of": "iffffff",
-    "press": "iiiff",
-}
-"""What functions of support.h and module.c take: M a matrix, i a number, f floats, p an integer."""
-
-OPERATION = 12
-"""Words of an operation: which function, the kinds of its arguments, 4 bits each, in two words, and
-nine arguments."""
+__all__ = ["Linked", "link"]
 
 _PANELS = (32, 16, 4, 1)  # columns that lie together in what scaled_product reads
-_ARGUMENTS = 9
-_NUMBER, _PLACE, _IN, _OUT, _TOKEN, _TRACE, _STEPS = range(7)
 _ORDERS = ("ahead", "back", "first", "last", "once")
 _ROWS = ("in", "out", "trace", "a", "b")
-_LINE = re.compile(r"(\w+)\((.*)\);")
+_LINE = re.compile(r" *(\w+)\((.*)\);")
+_BEGIN = re.compile(r" *for \(int32_t (\w+) = 0; \1 < (\w+); \1\+\+\) \{")
+_MOST_TERMS = 3  # of loops' variables in an argument
 
 
 @dataclass(frozen=True)
@@ -67,15 +44,6 @@ class Linked:
     image: bytes
     layout: dict[str, Any]
     matrices: dict[str, tuple[int, tuple[int, ...]]]
-
-
-def function_kinds(step: PlainStep, trace: PlainTrace) -> dict[str, str]:
-    """Return what the functions of a cell take, by name."""
-    texts = re.findall(r"^static void (\w+)\(([^)]*)\)", f"{step.text}\n{trace.text}", re.MULTILINE)
-    return {
-        name: "".join("f" if "*" in each else "i" for each in arguments.split(","))
-        for name, arguments in texts
-    }
 
 
 def link(
@@ -109,6 +77,9 @@ class _Linker:
         self._records: list[dict[str, Any]] = []
         self._num_traced = 0
         self._constants = bytearray()
+        self._num_variables = 0
+        self._loops: dict[str, int] = {}
+        self._reached: list[dict[Value, int]] = [{}]  # of each loop around, which variable is what
         place = self._place_constants()
         self._memory: dict[str, int] = {}
         sizes = {"state": source.num_state, "places": max(1, source.num_places)}
@@ -125,13 +96,15 @@ class _Linker:
         """Place constants, those of int8 once more as floats; return where memory goes on."""
         lines = (line for body in self._source.bodies.values() for line in body)
         multiplied = {match[1] for line in lines if (match := re.match(r"product\(&(\w+)", line))}
-        self._places = {}
+        self._places: dict[str, int] = {}
+        for name, numbers in self._source.doubles.items():
+            self._places[name] = self._constant(numbers)
         for name, array in self._source.arrays.items():
             matrix = self._source.matrices.get(name.removesuffix("_numbers"))
             if matrix is not None and matrix.name in multiplied:
                 numbers = _packed(array.numbers.reshape(matrix.depth, matrix.columns))
                 array = Array(numbers, array.stored)
-            self._places[name] = self._constant(array)
+            self._places[name] = self._constant(array.numbers)
         self._matrices: dict[str, tuple[int, tuple[int, ...]]] = {
             name: (self._places[f"{name}_numbers"], _PANELS if name in multiplied else ())
             for name in self._source.matrices
@@ -140,16 +113,17 @@ class _Linker:
         for name, array in self._source.arrays.items():
             if array.stored == "int8":
                 count, stored = array.numbers.numel(), self._places[name]
-                self._add("widen", [(_NUMBER, count), (_PLACE, stored), (_PLACE, place)])
+                places = (Value(Kind.PLACE, stored), Value(Kind.PLACE, place))
+                self._add("widen", [Value(Kind.NUMBER, count), *places])
                 self._places[name] = place
                 place += _aligned(4 * count)
         self._num_setup = len(self._operations)
         return place
 
-    def _constant(self, array: Array) -> int:
+    def _constant(self, numbers: Tensor) -> int:
         place = _aligned(len(self._constants))
         self._constants += bytes(place - len(self._constants))
-        self._constants += np.ascontiguousarray(array.numbers.numpy()).tobytes()
+        self._constants += np.ascontiguousarray(numbers.numpy()).tobytes()
         self._constants += bytes(_aligned(len(self._constants)) - len(self._constants))
         return place
 
@@ -158,20 +132,24 @@ class _Linker:
         program, memory = self._program, self._memory
         operations = _words(word for each in self._operations for word in each)
         seed = self._end
-        start = seed + 16
+        variables = seed + 16
+        start = variables + _aligned(4 * self._num_variables)
         wide = max([0, *(each.out_size for each in program.passes if each.writes in ("a", "b"))])
-        rows = [program.input_size, program.output_size, self._num_traced, wide, wide]
+        size = 2 if program.doubles else 1
+        read, said = size * program.input_size, size * program.output_size
+        rows = [read, said, self._num_traced, wide, wide]
         header = start + len(operations)
-        size = _aligned(header + 4 * (len(rows) + 5) + len(passes) * 32)
+        size = _aligned(header + 4 * (len(rows) + 6) + len(passes) * 32)
         for each in passes:
             each[0] += start
         words = [size, *(4 * each for each in rows), int(program.is_pooled)]
-        words += [start, self._num_setup, len(passes)]
+        words += [start, self._num_setup, variables, len(passes)]
         words += [word for each in passes for word in each]
         layout = {
             "tokens": program.num_tokens,
             "inputs": program.input_size,
             "outputs": program.output_size,
+            "doubles": bool(program.doubles),
             "pooled": program.is_pooled,
             "steps": program.steps,
             "constants": len(self._constants),
@@ -188,25 +166,48 @@ class _Linker:
     def run(self, each: Pass) -> list[int]:
         """Add a pass and return what module.c calls one, its operations counted from the first."""
         first = len(self._operations)
-        for line in each.lines:
-            self._call(line, {"in": (_IN, 0), "out": (_OUT, 0)}, each.order == "back")
+        size = 8 if self._program.doubles else 4
+        bound = {"in": Value(Kind.IN, 0, size), "out": Value(Kind.OUT, 0, size)}
+        for name, count in self._program.doubles.items():
+            bound[name] = bound["in"]
+            bound["in"] = bound["in"].moved(count)
+        self._calls(list(each.lines), bound, each.order == "back")
         reads, writes = (_ROWS.index(rows) if rows else 0 for rows in (each.reads, each.writes))
         sizes = [4 * each.in_size, 4 * each.out_size, 4 * each.out_at]
         order, count = _ORDERS.index(each.order), len(self._operations) - first
         return [4 * OPERATION * first, count, order, reads, writes, *sizes]
 
-    def _call(self, line: str, bound: dict[str, tuple[int, int]], back: bool) -> None:
+    def _calls(self, lines: list[str], bound: dict[str, Value], back: bool) -> None:
+        """Add calls, and loops of calls, one line of C each."""
+        while lines:
+            line = lines.pop(0)
+            if (begin := _BEGIN.fullmatch(line)) is None:
+                self._call(line, bound, back)
+                continue
+            held = _until_the_end(lines)
+            del lines[: len(held) + 1]
+            variable, place = self._variable(), len(self._operations)
+            self._operations.append([])
+            around = self._loops
+            self._loops = {**around, begin[1]: variable}
+            self._reached.append({})
+            self._calls(held, bound, back)
+            self._reached.pop()
+            self._loops = around
+            count = self._value(begin[2], bound)
+            length = len(self._operations) - place - 1
+            values = [Value(Kind.NUMBER, variable), count, Value(Kind.NUMBER, length)]
+            self._operations[place] = operation(LOOP, values)
+
+    def _call(self, line: str, bound: dict[str, Value], back: bool) -> None:
         match = _LINE.fullmatch(line)
         if match is None:
             raise _no_module(line)
         name, texts = match[1], match[2].split(", ")
         if name in self._source.bodies:
-            inner = {
-                key: self._value(text, bound)
-                for key, text in zip(("in", "out"), texts[1:], strict=True)
-            }
-            for each in self._source.bodies[name]:
-                self._call(each, inner, back)
+            pairs = zip(("in", "out"), texts[1:], strict=True)
+            inner = {key: self._value(text, bound) for key, text in pairs}
+            self._calls(list(self._source.bodies[name]), inner, back)
             return
         values = [value for text in texts for value in self._values(text, bound)]
         function, _, which = name.rpartition("_")
@@ -216,7 +217,9 @@ class _Linker:
 
     def _trace(self, function: str, which: str, values: Sequence[Any], back: bool) -> None:
         """Add what writes down the named values before a call changes what they are made of."""
-        trace, units = self._traces[function], values[0][1]
+        if self._program.doubles:  # which runs a layer in more than one place
+            return
+        trace, units = self._traces[function], values[0].number
         phase = len(trace.phases) - 1 if which == "units" else int(which[5:] or 1) - 1
         if phase == 0:
             self._records.append({"function": function, "reverse": back, "units": units, "at": {}})
@@ -225,50 +228,81 @@ class _Linker:
             places[name] = self._num_traced + number * units
         more = "" if which == "units" else f"_{which}"
         inputs = values if which == "units" else values[:-1]
-        arguments = [*inputs, (_TRACE, 4 * self._num_traced)]
+        arguments = [*inputs, Value(Kind.TRACE, 4 * self._num_traced)]
         if trace.phases[phase]:
             self._add(f"{function}_trace{more}", arguments)
         self._num_traced += units * trace.num_vectors[phase]
 
-    def _add(self, name: str, values: Sequence[tuple[int, int]]) -> None:
+    def _add(self, name: str, values: Sequence[Value]) -> None:
         if name not in self._numbers:
             raise _no_module(name)
-        assert len(values) <= _ARGUMENTS, name
-        kinds = sum(kind << 4 * place for place, (kind, _) in enumerate(values))
-        numbers = [number for _, number in values]
-        padding = [0] * (_ARGUMENTS - len(numbers))
-        words = [self._numbers[name], kinds & 0xFFFFFFFF, kinds >> 32]
-        self._operations.append([*words, *numbers, *padding])
+        self._operations.append(operation(self._numbers[name], [*map(self._reach, values)]))
+
+    def _variable(self) -> int:
+        self._num_variables += 1
+        return self._num_variables - 1
+
+    def _reach(self, value: Value) -> Value:
+        """Return a value without terms: where there are any, a variable that is set to it."""
+        if not value.terms:
+            return value
+        if value not in self._reached[-1]:
+            assert len(value.terms) <= _MOST_TERMS
+            self._reached[-1][value] = variable = self._variable()
+            terms = [
+                each
+                for loop, times in value.terms
+                for each in (Value(Kind.VARIABLE, loop), Value(Kind.NUMBER, times))
+            ]
+            first = [Value(Kind.NUMBER, variable), Value(value.kind, value.number)]
+            self._operations.append(operation(SET, [*first, *terms]))
+        return Value(Kind.VARIABLE, self._reached[-1][value])
 
     # ---- Arguments -------------------------------------------------------------------------------
 
-    def _values(self, text: str, bound: dict[str, tuple[int, int]]) -> list[tuple[int, int]]:
+    def _values(self, text: str, bound: dict[str, Value]) -> list[Value]:
         if not text.startswith("&") or text.startswith("&m->"):
             return [self._value(text, bound)]
         matrix = self._source.matrices[text[1:]]
         numbers = self._places[f"{matrix.name}_numbers"]
-        scales = (_NUMBER, 0)
+        scales = Value(Kind.NUMBER, 0)
         if matrix.is_scaled:
-            scales = (_PLACE, self._places[f"{matrix.name}_scales"])
-        return [(_PLACE, numbers), scales, (_NUMBER, matrix.depth), (_NUMBER, matrix.columns)]
+            scales = Value(Kind.PLACE, self._places[f"{matrix.name}_scales"])
+        sizes = (Value(Kind.NUMBER, matrix.depth), Value(Kind.NUMBER, matrix.columns))
+        return [Value(Kind.PLACE, numbers), scales, *sizes]
 
-    def _value(self, text: str, bound: dict[str, tuple[int, int]]) -> tuple[int, int]:
+    def _value(self, text: str, bound: dict[str, Value]) -> Value:
         if match := re.fullmatch(r"&m->places\[(\d+)\]", text):
-            return _PLACE, self._memory["places"] + 4 * int(match[1])
+            return Value(Kind.PLACE, self._memory["places"] + 4 * int(match[1]))
         if text == "m->token":
-            return _TOKEN, 0
+            return Value(Kind.TOKEN, 0)
         if text == "steps":
-            return _STEPS, 0
-        first, *more = text.split(" + ")
-        added = sum(map(int, more))
-        if first.isdecimal():
-            return _NUMBER, int(first) + added
-        if first in bound:
-            kind, number = bound[first]
-            return kind, number + 4 * added
-        if first.startswith("m->"):
-            return _PLACE, self._memory[first[3:]] + 4 * added
-        return _PLACE, self._places[first] + 4 * added
+            return Value(Kind.STEPS, 0)
+        base, count, terms = Value(Kind.NUMBER, 0), 0, []
+        for term in text.split(" + "):
+            name, _, times = term.partition(" * ")
+            if name.isdecimal():
+                count += int(name)
+            elif name in self._loops:
+                terms.append((self._loops[name], int(times or 1)))
+            elif name in bound:
+                base = bound[name]
+            elif name.startswith("m->"):
+                base = Value(Kind.PLACE, self._memory[name[3:]], 4)
+            else:
+                size = 8 if name in self._source.doubles else 4
+                base = Value(Kind.PLACE, self._places[name], size)
+        return base.moved(count, terms)
+
+
+def _until_the_end(lines: Sequence[str]) -> list[str]:
+    """Return the lines before the brace that ends a loop which was begun."""
+    depth = 1
+    for number, line in enumerate(lines):
+        depth += line.endswith("{") - (line.strip() == "}")
+        if depth == 0:
+            return [*lines[:number]]
+    raise AssertionError("a loop without an end")
 
 
 def _no_module(what: str) -> OptionError:

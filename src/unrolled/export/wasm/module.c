@@ -13,12 +13,13 @@ typedef struct { /* what goes over a sequence; sizes are bytes, of a row */
   int32_t operations, count, order, reads, writes, in_size, out_size, out_at;
 } Pass;
 
+enum { LOOP = -2, SET = -1 };
 enum { AHEAD, BACK, FIRST, LAST, ONCE };
 enum { IN, OUT, TRACE, A, B, END };
 
 typedef struct {
   int32_t size; /* bytes of its memory, behind which rows lie */
-  int32_t rows[END], is_pooled, setup, num_setup, num_passes;
+  int32_t rows[END], is_pooled, setup, num_setup, variables, num_passes;
   Pass passes[];
 } Model;
 
@@ -86,14 +87,15 @@ static void widen(int32_t count, const float *from, float *restrict to) {
 #define I(place) a[place]
 #define F(place) ((float *)a[place])
 #define P(place) ((int32_t *)a[place])
+#define D(place) ((double *)a[place])
 #define M(place) &(Matrix){F(place), a[(place) + 2], a[(place) + 3]}, F((place) + 1)
 
 /* Runs operations for each of `steps` steps, from `in` on, which lie `in_stride` bytes apart, as
-   what is written does. memory: of the model. trace: where what has a name is written, or 0.
-   length: steps of the sequence. */
-static void go(int32_t memory, const Operation *operations, int32_t count, int32_t steps, int32_t in,
-        int32_t in_stride, int32_t out, int32_t out_stride, int32_t trace, int32_t trace_stride,
-        int32_t length) {
+   what is written does. memory: of the model. v: variables of loops. trace: where what has a name is
+   written, or 0. length: steps of the sequence. */
+static void go(int32_t memory, int32_t *v, const Operation *operations, int32_t count,
+               int32_t steps, int32_t in, int32_t in_stride, int32_t out, int32_t out_stride,
+               int32_t trace, int32_t trace_stride, int32_t length) {
   for (int32_t t = 0; t < steps; t++) {
     for (const Operation *each = operations; each < operations + count; each++) {
       int32_t a[9], traces = 0;
@@ -106,11 +108,19 @@ static void go(int32_t memory, const Operation *operations, int32_t count, int32
           case 4: a[n] = *(const int32_t *)in; break;
           case 5: a[n] = trace + number; traces = 1; break;
           case 6: a[n] = length; break;
+          case 7: a[n] = v[number]; break;
           default: a[n] = number;
         }
       }
       if (traces && !trace) continue;
       switch (each->function) {
+        case LOOP: /* over the operations that follow: a variable, how often, how many */
+          for (v[a[0]] = 0; v[a[0]] < a[1]; v[a[0]]++) {
+            go(memory, v, each + 1, a[2], 1, in, 0, out, 0, trace, 0, length);
+          }
+          each += a[2];
+          break;
+        case SET: v[a[0]] = a[1] + a[2] * a[3] + a[4] * a[5] + a[6] * a[7]; break;
 CASES
         default: __builtin_trap();
       }
@@ -138,7 +148,7 @@ int32_t place(int32_t memory, int32_t header, int32_t steps, int32_t which) {
 EXPORT(start)
 void start(int32_t memory, int32_t header) {
   const Model *model = (const Model *)(memory + header);
-  go(memory, (const Operation *)(memory + model->setup), model->num_setup, 1, 0, 0, 0, 0, 0, 0,
+  go(memory, 0, (const Operation *)(memory + model->setup), model->num_setup, 1, 0, 0, 0, 0, 0, 0,
      0);
 }
 
@@ -157,8 +167,9 @@ void run(int32_t memory, int32_t header, int32_t steps, int32_t is_traced) {
     const int32_t trace =
         is_traced ? memory + place(memory, header, steps, TRACE) + t * row : 0;
     const Operation *operations = (const Operation *)(memory + p->operations);
-    go(memory, operations, p->count, p->order <= BACK ? steps : 1, in, way * p->in_size, out,
-       way * p->out_size, trace, way * row, steps);
+    int32_t *variables = (int32_t *)(memory + model->variables);
+    go(memory, variables, operations, p->count, p->order <= BACK ? steps : 1, in,
+       way * p->in_size, out, way * p->out_size, trace, way * row, steps);
   }
 }
 

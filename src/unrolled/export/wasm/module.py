@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from unrolled.export.c.source import support_text
-from unrolled.export.wasm.linking import SUPPORT, function_kinds
+from unrolled.export.wasm.operations import SUPPORT, function_kinds
 from unrolled.kernels import (
     PlainStep,
     PlainTrace,
@@ -24,7 +24,20 @@ __all__ = ["ModuleSource", "module_source"]
 _CONSTANTS = """\
 #define INFINITY __builtin_inff()
 #define NAN __builtin_nanf("")
+#define OF_PAGE(name) __attribute__((import_module("m"), import_name(#name))) double page_##name
+OF_PAGE(exp)(double);
+OF_PAGE(expm1)(double);
+OF_PAGE(log)(double);
+OF_PAGE(log1p)(double);
+OF_PAGE(sqrt)(double);
+#define exp page_exp
+#define expm1 page_expm1
+#define log page_log
+#define log1p page_log1p
+#define log1pf(x) ((float)page_log1p(x))
+#define sqrtf(x) ((float)page_sqrt(x))
 """
+# What is said of forecasts calls these: in a page they are those of the browser.
 
 
 @dataclass(frozen=True)

@@ -4,7 +4,7 @@ import base64
 import json
 import shutil
 import subprocess
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -12,6 +12,7 @@ from typing import Any
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
 from unrolled.errors import RunError
@@ -28,13 +29,26 @@ class _Node:
     def __init__(self, process: "subprocess.Popen[str]", description: dict[str, Any]) -> None:
         self._process, self._description = process, description
 
+    def answer(self, given: Sequence[Tensor], shape: Sequence[int]) -> Tensor:
+        """Return what is said of several tensors, as doubles of a shape."""
+        read = np.concatenate([each.numpy().reshape(-1) for each in given])
+        return torch.from_numpy(
+            np.frombuffer(self._said_of(read), np.float64).copy().reshape(shape)
+        )
+
     def run(self, x: Tensor) -> Tensor:
         """Return what is said of one sequence, (T, O); or (O,) of the whole."""
-        described, process = self._description, self._process
+        described = self._description
+        kind = np.float32 if described["tokens"] is None else np.int32
+        numbers = np.frombuffer(self._said_of(x.numpy().astype(kind)), np.float32).copy()
+        shape = (-1,) if described["pooled"] else (len(x), described["outputs"])
+        return torch.from_numpy(numbers).reshape(shape)
+
+    def _said_of(self, numbers: NDArray[Any]) -> bytes:
+        process = self._process
         assert process.stdin
         assert process.stdout
-        kind = np.float32 if described["tokens"] is None else np.int32
-        read = np.ascontiguousarray(x.numpy(), kind).tobytes()
+        read = np.ascontiguousarray(numbers).tobytes()
         try:
             process.stdin.write(f"{base64.b64encode(read).decode()}\n")
             process.stdin.flush()
@@ -43,9 +57,7 @@ class _Node:
         line = process.stdout.readline()
         if not line:
             raise RunError("node ended while it ran the model", "node 16.4 and later can run it")
-        numbers = np.frombuffer(base64.b64decode(line), np.float32).copy()
-        shape = (-1,) if described["pooled"] else (len(x), described["outputs"])
-        return torch.from_numpy(numbers).reshape(shape)
+        return base64.b64decode(line)
 
 
 @contextmanager

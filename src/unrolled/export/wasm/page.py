@@ -24,7 +24,7 @@ def page_of(description: dict[str, Any]) -> str:
     parts = {
         "WORDS": script(words),
         "MODEL": script(description),
-        "SCRIPT": "\n".join(map(web_file, ("unrolled.js", "tokens.js", "page.js"))),
+        "SCRIPT": "\n".join(map(web_file, ("unrolled.js", "tokens.js", "forecast.js", "page.js"))),
     }
     page = web_file("index.html")
     for name, text in parts.items():

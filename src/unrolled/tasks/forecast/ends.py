@@ -10,6 +10,7 @@ from pathlib import Path
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from torch import Tensor
 
 from unrolled.data.numbers import parse_number
 from unrolled.data.source import Source
@@ -23,7 +24,7 @@ from unrolled.tasks.forecast.times import Calendar
 from unrolled.tasks.forecast.transforms import curve_of
 from unrolled.tasks.forecast.windows import Sizes, Window, too_short
 
-__all__ = ["end_of", "ends_of_source"]
+__all__ = ["end_of", "ends_of_source", "typed_columns"]
 
 
 def ends_of_source(
@@ -124,23 +125,39 @@ def typed_ends(
             raise DataError(message, "give a table")
         rows = [*zip(*_columns(line, where, data), strict=True)]
         values = torch.tensor(rows, dtype=torch.float64)
-        steps = np.arange(len(rows) + longest) - (len(rows) - 1)
-        places: NDArray[np.float64] = last_place + calendar.step * steps.astype(np.float64)
-        known = [np.zeros((len(places), 1))] * (not data.regular)
-        if data.calendar:
-            known.append(calendar.features(places))
-        columns = np.concatenate([np.zeros((len(places), 0)), *known], 1)
+        places, columns = typed_columns(data, calendar, len(rows), longest, last_place)
         series = Series(
             where=where,
             id=name,
             values=values,
             past=values[:, :0],
-            known=torch.from_numpy(columns),
+            known=columns,
             num_columns=0,
             places=tuple(places.tolist()),
             last_line=number,
         )
         yield end_of(series, calendar, Sizes(sizes.lookback, longest))
+
+
+def typed_columns(
+    data: DataOptions, calendar: Calendar, num_steps: int, horizon: int, last_place: float
+) -> tuple[NDArray[np.float64], Tensor]:
+    """Return places of steps without times, (T + H,), and what is known of each, (T + H, K).
+
+    Args:
+        data: The columns of the training, of which no other is read.
+        calendar: That of the training.
+        num_steps: T, of which values are known.
+        horizon: H, steps to come.
+        last_place: Of the last step whose values are known.
+    """
+    steps = np.arange(num_steps + horizon) - (num_steps - 1)
+    places: NDArray[np.float64] = last_place + calendar.step * steps.astype(np.float64)
+    known = [np.zeros((len(places), 1))] * (not data.regular)
+    if data.calendar:
+        known.append(calendar.features(places))
+    columns = np.concatenate([np.zeros((len(places), 0)), *known], 1)
+    return places, torch.from_numpy(columns)
 
 
 def _columns(line: str, where: str, data: DataOptions) -> list[list[float]]:

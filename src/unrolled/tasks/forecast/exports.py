@@ -5,19 +5,23 @@ says. Recursive forecasters, which draw or feed themselves, are no graph; in C t
 """
 
 from collections.abc import Iterator, Sequence
+from typing import Any
 
 import torch
 from torch import Tensor
 
 from unrolled.errors import OptionError, field
+from unrolled.tasks.forecast.ends import typed_columns
 from unrolled.tasks.forecast.model import Inputs
 from unrolled.tasks.forecast.model_options import DISTRIBUTIONS
+from unrolled.tasks.forecast.rows import draws_paths, ends_of_interval
 from unrolled.tasks.forecast.windows import Window
 from unrolled.tasks.graphs import Graph, Graphs, Parts, Steps, Tensors, Windows
 
 __all__ = ["ForecasterGraphs"]
 
 _AT_ONCE = 16
+_MOST_ENDS = 20  # of series, in a page
 
 
 class ForecasterGraphs(Graphs[Window]):
@@ -46,6 +50,48 @@ class ForecasterGraphs(Graphs[Window]):
                 message, f"train with another {field('method')}, or write {field('c')}"
             )
         return self.scored()
+
+    def typed(self, examples: Sequence[Window]) -> dict[str, Any]:
+        """Return what a page reads beside the last values of a series, as of a line that is typed.
+
+        columns, future: What is known of each step, flat; steps go on as the training's did.
+        learns, levels, deviates: The loss, its quantiles or those of the interval, and these of a
+            normal distribution.
+        curve, above: What is learned of a number, and above what it must be; null of any.
+        ends: The last values of series by their names, null where one is missing.
+
+        Raises:
+            OptionError: The model reads other columns too, or draws paths.
+        """
+        data, options = self.task.options.data, self.model.options
+        others = f"export it with {field('c')} or {field('onnx')}"
+        if names := (*data.past, *data.known, *data.static):
+            message = f"a page does not run a forecaster that also reads {', '.join(names)}"
+            raise OptionError(message, others)
+        if draws_paths(options):
+            message = f"a page does not draw the paths of {field('method')} recursive with "
+            message += f"{field('loss')} {options.learns}"
+            raise OptionError(message, f"{others}; another {field('method')} draws none")
+        fitted, scaling = self.task.fitted, self.task.scaling
+        lookback, horizon = fitted.sizes
+        place = fitted.last_place
+        _, known = typed_columns(data, fitted.calendar, lookback, horizon, place)
+        levels = options.levels if options.learns == "quantile" else ()
+        deviates: list[float] = []
+        if options.learns == "normal":
+            levels = ends_of_interval(options, None) or ()
+            deviates = torch.special.ndtri(torch.tensor(levels, dtype=torch.float64)).tolist()
+        above = scaling.curve.above
+        return {
+            "columns": known[:lookback].flatten().tolist(),
+            "future": known[lookback:].flatten().tolist(),
+            "learns": options.learns,
+            "levels": [*levels],
+            "deviates": deviates,
+            "curve": data.transform.removesuffix("diff").rstrip("-"),
+            "above": above if above > -torch.inf else None,
+            "ends": _ends_of(examples, lookback),
+        }
 
     def parts(self) -> Parts:
         """Return the model, and how what it reads is scaled."""
@@ -138,3 +184,14 @@ class ForecasterGraphs(Graphs[Window]):
         num_numbers, num_words = self.task.scaling.statics.sizes
         names += ["numbers"] * bool(num_numbers) + ["words"] * bool(num_words)
         return [*names, "center", "width"]
+
+
+def _ends_of(windows: Sequence[Window], lookback: int) -> dict[str, list[list[float | None]]]:
+    """Return the last values of series, by their names, None where one is missing."""
+    every = {window.series.id: window.series for window in windows}
+    ends = {name: series.values[-lookback:] for name, series in every.items()}
+    shown = {name: end for name, end in ends.items() if not bool(end.isnan().all())}
+    return {
+        name: [[None if value != value else value for value in row] for row in shown[name].tolist()]
+        for name in [*shown][:_MOST_ENDS]
+    }

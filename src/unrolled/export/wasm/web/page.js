@@ -1,4 +1,5 @@
-// The example page: a model that writes text goes on with one, others say their scores.
+// The example page: a model that writes text goes on with one, a forecaster with a series, others
+// say their scores.
 
 const read = (id) => JSON.parse(document.getElementById(id).textContent);
 const described = read("model");
@@ -41,6 +42,7 @@ place("facts").textContent = say("facts", {
   weights: described.weights,
   unrolled: content?.unrolled ?? "",
 }) + (model.simd ? "" : ` ${say("scalar")}`);
+const forecast = content?.typed && forecastPage({ content, model, say, code, place, tell });
 place("go").disabled = false;
 
 /** Numbers of a series as the network reads them (`NumberEncoder` of the package). */
@@ -132,6 +134,7 @@ function scores(read) {
 
 place("form").onsubmit = async (event) => {
   event.preventDefault();
+  if (forecast) return forecast();
   if (!stopped) return;
   try {
     const read = typed();

@@ -6,6 +6,8 @@ export interface Description {
   readonly inputs: number;
   /** Numbers that are said. */
   readonly outputs: number;
+  /** Whether both are doubles: of a forecaster, which is given numbers of the data. */
+  readonly doubles: boolean;
   /** Whether they are said of the whole sequence until now, and not of each step. */
   readonly pooled: boolean;
   /** Whether it goes step by step; not where it reads from both ends. */

@@ -3,13 +3,12 @@ const bytes = (t, s = atob(t)) => new Uint8Array(s.length).map((_, n) => s.charC
 export class Model {
   static async load(model) {
     const fast = bytes(model.module), simd = WebAssembly.validate(fast);
-    const { instance } = await WebAssembly.instantiate(simd ? fast : bytes(model.scalar));
+    const { instance } = await WebAssembly.instantiate(simd ? fast : bytes(model.scalar), { m: Math });
     return new Model(model, instance.exports, simd);
   }
 
   constructor(model, wasm, simd) {
-    Object.assign(this, { model, wasm, simd });
-    this.base = wasm.memory.buffer.byteLength;
+    Object.assign(this, { model, wasm, simd, base: wasm.memory.buffer.byteLength });
     const raw = bytes(model.image);
     if (raw.length !== model.bytes) throw Error("incomplete");
     this.grow(model.size);
@@ -19,8 +18,8 @@ export class Model {
     wasm.start(this.base, model.header);
   }
 
-  view(Kind, at, length) {
-    return new Kind(this.wasm.memory.buffer, this.base + at, length);
+  view(T, at, length) {
+    return new T(this.wasm.memory.buffer, this.base + at, length);
   }
 
   grow(end) {
@@ -31,11 +30,10 @@ export class Model {
 
   run(x, trace) {
     const { model, base, wasm } = this, { tokens, inputs, outputs, header } = model;
-    const steps = x.length / inputs;
+    const steps = x.length / inputs, T = model.doubles ? Float64Array : Float32Array;
     if (steps % 1 !== 0) throw RangeError(`a step is ${inputs} numbers`);
-    for (let n = 0, k; tokens && n < x.length; n++) {
-      if (!((k = x[n]) >= 0 && k < tokens) || k % 1) throw RangeError(`no token ${k}`);
-    }
+    for (const k of tokens ? Array.from(x) : [])
+      if (k >>> 0 !== k || k >= tokens) throw RangeError(`no token ${k}`);
     if (steps !== this.steps) {
       const at = [0, 1, 2, 5].map((n) => wasm.place(base, header, steps, n));
       this.grow(at[3]);
@@ -43,11 +41,11 @@ export class Model {
     }
     const [read, out, traced] = this.at, said = (model.pooled ? 1 : steps) * outputs;
     model.steps || this.reset();
-    this.view(tokens ? Int32Array : Float32Array, read, x.length).set(x);
+    this.view(tokens ? Int32Array : T, read, x.length).set(x);
     wasm.run(base, header, steps, trace);
     if (said) this.last = out + 4 * (said - outputs);
     if (trace) this.traced = this.view(Float32Array, traced, steps * model.traced).slice();
-    return this.view(Float32Array, out, said).slice();
+    return this.view(T, out, said).slice();
   }
 
   step(x, trace) {
