@@ -34,7 +34,8 @@ class WasmModel:
     """A model that was written as WebAssembly.
 
     Args:
-        folder: Where it is: index.html, model.js, unrolled.js, tokens.js, and types.
+        folder: Where it is: index.html, model.js, unrolled.js, tokens.js, and types; of a
+            forecaster forecast.js, too.
         weights: How its matrices are stored.
         num_bytes: Bytes of its constants.
         module: Bytes of the module that computes with vectors.
@@ -99,12 +100,13 @@ def to_wasm(
         "unrolled.js": web_file("unrolled.js"),
         "unrolled.d.ts": web_file("unrolled.d.ts"),
         "tokens.js": web_file("tokens.js"),
-        "forecast.js": web_file("forecast.js"),
         "model.js": f"export default {script(description)};\n",
         "model.d.ts": web_file("model.d.ts"),
         "package.json": '{"type": "module", "main": "unrolled.js", "types": "unrolled.d.ts"}\n',
         "index.html": page_of(description),
     }
+    if content is not None and "typed" in content:
+        files["forecast.js"] = web_file("forecast.js")
     write_folder(folder, {name: text.encode() for name, text in files.items()}, "wasm")
     return WasmModel(folder, stored, program.num_bytes, module, is_prebuilt, proof)
 

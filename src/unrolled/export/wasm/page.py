@@ -20,11 +20,13 @@ def page_of(description: dict[str, Any]) -> str:
     Args:
         description: What `Model.load` takes.
     """
+    is_typed = "typed" in description.get("content", {})
+    scripts = ("unrolled.js", "tokens.js", *(["forecast.js"] * is_typed), "page.js")
     words = {code: load_words(code)["wasm"] for code in language_names()}
     parts = {
         "WORDS": script(words),
         "MODEL": script(description),
-        "SCRIPT": "\n".join(map(web_file, ("unrolled.js", "tokens.js", "forecast.js", "page.js"))),
+        "SCRIPT": "\n".join(map(web_file, scripts)),
     }
     page = web_file("index.html")
     for name, text in parts.items():

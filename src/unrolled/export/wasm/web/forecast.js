@@ -174,6 +174,7 @@ export function forecastPage({ content, model, say, code, place, tell }) {
   });
   place("go").textContent = say("forecast");
   place("series-label").textContent = say("forecast_series");
+  input.rows = isOne ? 4 : Math.min(lookback, 10);
   choice.append(...names.map((name) => make("option", { value: name }, name)));
   place("which").hidden = names.length < 2;
   const begin = () => {
@@ -181,6 +182,7 @@ export function forecastPage({ content, model, say, code, place, tell }) {
     if (rows) {
       const texts = rows.map((row) => row.map((each) => (each === null ? "?" : String(each))).join(", "));
       input.value = texts.join(isOne ? ", " : "\n");
+      input.scrollTop = input.scrollHeight; // the newest are the last
     }
     show();
   };
@@ -215,6 +217,10 @@ export function forecastPage({ content, model, say, code, place, tell }) {
       make("thead", {}, make("tr", {}, ...heads.map((head) => make("th", { scope: "col" }, head)))),
       make("tbody", {}, ...body));
     const title = make("figcaption", {}, name);
+    if (others.length > 1) {
+      const between = { low: share(levels[0]), high: share(levels.at(-1)) };
+      title.append(make("span", {}, say("forecast_between", between)));
+    }
     const room = make("div", { class: "rows", tabindex: "0", role: "region", "aria-label": name }, table);
     return make("figure", {}, title, figure, room);
   }
