@@ -219,7 +219,7 @@ export function forecastPage({ content, model, say, code, place, tell }) {
     const title = make("figcaption", {}, name);
     if (others.length > 1) {
       const between = { low: share(levels[0]), high: share(levels.at(-1)) };
-      title.append(make("span", {}, say("forecast_between", between)));
+      title.append(" ", make("span", {}, say("forecast_between", between)));
     }
     const room = make("div", { class: "rows", tabindex: "0", role: "region", "aria-label": name }, table);
     return make("figure", {}, title, figure, room);
