@@ -139,6 +139,8 @@ def _to_wasm(run: Path, wasm: Path, weights: str, check: bool, trust_code: bool)
     model = to_wasm(_loaded(run, trust_code), wasm, weights=stored, check=check)
     module = "the module of the built-in cells" if model.is_prebuilt else "a module compiled here"
     say(f"{wasm / 'index.html'}: {model.num_bytes:,} bytes of weights as {stored}, {module}")
+    if model.num_ends:
+        say(f"the page holds the last values of series, which it begins with: {model.num_ends}")
     if (proof := model.proof) is not None:
         _say_proof(proof, stored)
     elif check:

@@ -42,6 +42,7 @@ class WasmModel:
         is_prebuilt: Whether that came with the package, or else was compiled here.
         proof: What it computes beside the model, run by node; None where that was not asked for, or
             there is no node.
+        num_ends: Of how many series the last values are in the page, of a forecaster.
     """
 
     folder: Path
@@ -50,6 +51,7 @@ class WasmModel:
     module: int
     is_prebuilt: bool
     proof: Proof | None
+    num_ends: int = 0
 
 
 def to_wasm(
@@ -88,8 +90,8 @@ def to_wasm(
     check_folder(folder, "wasm")
     source = exported(model, trust_code=trust_code)
     program = program_of(source.parts, "model", stored)
-    content = source.content()
-    if content is not None and (typed := source.typed()):
+    content, typed = source.content(), source.typed()
+    if content is not None and typed:
         content |= {"typed": typed}
     description, module, is_prebuilt = described(program, content)
     proof = None
@@ -105,10 +107,11 @@ def to_wasm(
         "package.json": '{"type": "module", "main": "unrolled.js", "types": "unrolled.d.ts"}\n',
         "index.html": page_of(description),
     }
-    if content is not None and "typed" in content:
+    if typed:
         files["forecast.js"] = web_file("forecast.js")
     write_folder(folder, {name: text.encode() for name, text in files.items()}, "wasm")
-    return WasmModel(folder, stored, program.num_bytes, module, is_prebuilt, proof)
+    num_ends = len(typed.get("ends", ()))
+    return WasmModel(folder, stored, program.num_bytes, module, is_prebuilt, proof, num_ends)
 
 
 def described(
