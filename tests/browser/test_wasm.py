@@ -30,6 +30,7 @@ def seen(exported, browser):
     def opened(name, said, **options):
         contexts.append(browser.new_context(**options))
         page, asked = contexts[-1].new_page(), set()
+        page.set_default_timeout(90_000)
         page.on("console", lambda message: said.append(message.text))
         page.on("pageerror", lambda error: said.append(str(error)))
         page.on("request", lambda request: asked.add(request.url.partition(":")[0]))

@@ -198,7 +198,7 @@ class _Builder:
 
     def _say(self) -> str:
         """Return what is said of what was pooled."""
-        return function(f"static void say({self._name} *m, float *out)", self._say_pooled())
+        return function(f"static void conclude({self._name} *m, float *out)", self._say_pooled())
 
     def _say_pooled(self) -> list[str]:
         lines = self._in_turn(self._says, self._pooled, "out")
@@ -251,7 +251,7 @@ class _Builder:
 
     def _step(self) -> str:
         name, number = self._name, self._chain.num_tokens
-        say = "" if self._chain.pooling is None else "  say(m, out);\n"
+        say = "" if self._chain.pooling is None else "  conclude(m, out);\n"
         given = "" if say else ", out"
         if number is None:
             return (
@@ -281,7 +281,7 @@ class _Builder:
         read = f"forward(m, in + (size_t)t * {self._input_size}{out});"
         if number is not None:
             read = f"m->token = in[t];\n    forward(m, 0{out});"
-        say = "  say(m, out);\n" if pooled else ""
+        say = "  conclude(m, out);\n" if pooled else ""
         return (
             f"int32_t {name}_run({name} *m, int32_t steps, {self._reads}in, float *out) {{\n"
             f"{self._check_tokens()}"
@@ -333,7 +333,7 @@ class _Builder:
         if self._evidence:
             lines += ["for (int32_t t = 0; t < steps; t++) {", "  m->token = in[t];"]
             lines += [f"  {self._adds_evidence}(m, 0, m->between);", "}"]
-        return [*lines, "say(m, out);"]
+        return [*lines, "conclude(m, out);"]
 
     def _write(self) -> str:
         name, size = self._name, self._output_size
