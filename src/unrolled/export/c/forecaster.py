@@ -283,7 +283,7 @@ class _Builder:
         model = self._model
         shapes = [f"{each}: {shape}" for _, each, shape in self._reader.inputs]
         out = f"[{model.horizon}][{model.num_targets}][{model.head.size}]"
-        lines = [
+        return [
             "/* Forecasts what comes after a window, in numbers of the data; NaN where missing.",
             f"   center and width stand for each series in {self._name}.json.",
             *(["   Steps after the first follow what was forecast before them."]
@@ -293,7 +293,6 @@ class _Builder:
             f"   {'; '.join(shapes)}; out: {out}. */",
             f"{head};",
         ]  # fmt: skip
-        return lines
 
     # ---- The proof -------------------------------------------------------------------------------
 
