@@ -34,20 +34,12 @@ from unrolled.tasks.forecast.methods import (
 )
 from unrolled.tasks.graphs import Windows
 
-__all__ = ["windows_program"]
+__all__ = ["WindowsBuilder"]
 
 
-def windows_program(windows: Windows, name: str, weights: WeightFormat) -> Program:
-    """Return a forecaster in C.
+class WindowsBuilder:
+    """A forecaster in C."""
 
-    Raises:
-        OptionError: A module that there is no C for, in training mode, or with weights that are
-            not finite.
-    """
-    return _Builder(windows, name, weights).program()
-
-
-class _Builder:
     def __init__(self, windows: Windows, name: str, weights: WeightFormat) -> None:
         self._windows, self._name = windows, name
         self._model = model = windows.model
