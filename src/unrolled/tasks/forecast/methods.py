@@ -68,7 +68,8 @@ class DirectForecaster(Forecaster):
         if self.known is None:
             return raw
         every = last[:, None].expand(-1, self.horizon, -1)
-        return raw + self.known(torch.cat([every, future[:, : self.horizon]], 2))
+        raw = raw + self.known(torch.cat([every, future[:, : self.horizon]], 2))
+        return raw
 
     def start(self, residuals: Tensor) -> Tensor:
         """Return what fits the residuals of each step; of targets apart, of all of them."""
