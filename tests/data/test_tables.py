@@ -15,16 +15,6 @@ from unrolled.errors import DataError, OptionError
 ROWS = [{"text": "olá, você", "stars": "5"}, {"text": 'say "no"', "stars": "1"}]
 
 
-@pytest.fixture
-def write(tmp_path):
-    def write(name, content):
-        path = tmp_path / name
-        path.write_bytes(content if isinstance(content, bytes) else content.encode())
-        return path
-
-    return write
-
-
 def values(table):
     return [row.values for row in table.rows]
 

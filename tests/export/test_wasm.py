@@ -17,6 +17,7 @@ import torch
 from torch import nn, sigmoid, tanh
 
 import unrolled
+from support.cells import of_bessel
 from support.node import run_node
 from unrolled.errors import OptionError, RunError
 from unrolled.export import to_wasm
@@ -338,17 +339,12 @@ def with_nan():
     return layer
 
 
-@unrolled.cell(gates="a")
-def unknown_to_c(x, u):
-    return dict(h=torch.special.bessel_j0(x.a + u.a))
-
-
 @pytest.mark.parametrize(
     ("model", "options", "message"),
     [
         (with_nan(), {}, r"GRU\.weight_hh_l0 has NaN"),
         (unrolled.GRU(3, 4), {"weights": "bf16"}, "must be f32 or int8 in a page, got 'bf16'"),
-        (unrolled.Recurrent(unknown_to_c, 3, 4), {}, "operation aten.special_bessel_j0"),
+        (unrolled.Recurrent(of_bessel, 3, 4), {}, "operation aten.special_bessel_j0"),
         (nn.GRU(3, 4), {}, "there is no C for GRU"),
     ],
 )

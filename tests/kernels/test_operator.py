@@ -12,6 +12,7 @@ from torch.library import opcheck
 from torch.nn.utils.rnn import pack_padded_sequence
 
 import unrolled
+from support.cells import two_states
 from unrolled.cells import lstm
 from unrolled.cells.registry import find_cell
 from unrolled.errors import OptionError, ShapeError, UnrolledError
@@ -21,13 +22,6 @@ from unrolled.layers import map_state, state_tensors
 from unrolled.networks import LayerOptions
 
 OPERATORS = torch.ops.unrolled
-
-
-@unrolled.cell(gates="f g", states="h m")
-def two_states(x, u, h, m, *, slope=0.5):
-    f = torch.sigmoid(x.f + u.f + slope * m)
-    m = f * m + (1 - f) * torch.tanh(x.g + u.g)
-    return dict(h=torch.tanh(m), m=m)
 
 
 LAYERS: dict[str, Callable[[], nn.Module]] = {

@@ -2,7 +2,7 @@
 
 Scales go in beside the window, as doubles, for numbers of the data may need more digits than float
 has. A window is scaled, put in its frame, and read; a row for each target, where these are forecast
-by themselves. What is said goes the same way back.
+by themselves. What is said goes the same way back (`forecast_head.py`).
 """
 
 import ctypes
@@ -12,6 +12,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from unrolled.export.c.forecast_head import HeadWriter
 from unrolled.export.c.interface import (
     Interface,
     Program,
@@ -31,40 +32,22 @@ from unrolled.tasks.forecast.methods import (
     EncoderDecoderForecaster,
     SegmentForecaster,
 )
-from unrolled.tasks.forecast.transforms import curve_of
 from unrolled.tasks.graphs import Windows
 
-__all__ = ["windows_program"]
-
-# Of each parameter that is said how it moves with a scale: with both numbers, with the width, not.
-_MOVES = {
-    "normal": ("both", "width"),
-    "student-t": ("both", "width", "not"),
-    "negative-binomial": ("width", "not"),
-}
+__all__ = ["WindowsBuilder"]
 
 
-def windows_program(windows: Windows, name: str, weights: WeightFormat) -> Program:
-    """Return a forecaster in C.
+class WindowsBuilder:
+    """A forecaster in C."""
 
-    Raises:
-        OptionError: A module that there is no C for, in training mode, or with weights that are
-            not finite.
-    """
-    return _Builder(windows, name, weights).program()
-
-
-class _Builder:
     def __init__(self, windows: Windows, name: str, weights: WeightFormat) -> None:
         self._windows, self._name = windows, name
         self._model = model = windows.model
         self._source = source = Source(weights)
         check_modules(model)
         self._writer = Writer(source, name)
-        self._learns: str = model.options.learns
-        source.needs_libm |= self._learns in ("quantile", *_MOVES)
-        self._width = model.width  # targets that are read together
         self._reader = WindowReader(windows, name, source)
+        self._head = HeadWriter(windows, name, source, self._reader)
         self._h = source.state(model.output_size)
 
     # ---- The methods -----------------------------------------------------------------------------
@@ -207,11 +190,12 @@ class _Builder:
 
     def _recursive(self, model: Any) -> list[str]:
         lines, stages, _, x = self._window_read(model.step_size)
-        width, spoken, size = self._width, model.spoken_size, model.head.size
+        width, spoken, size = model.width, model.spoken_size, model.head.size
         level = self._source.state(width)
         (answer,) = add_module(self._writer, model.answer, model.output_size, one_hot=False)
         point = f"now[n * {size}]"
-        said = f"softplus({point}) + {LEAST!r}f" if self._learns == "negative-binomial" else point
+        is_count = model.options.learns == "negative-binomial"
+        said = f"softplus({point}) + {LEAST!r}f" if is_count else point
         ahead = width * (1 + model.marks_missing)
         return [
             *lines,
@@ -232,72 +216,6 @@ class _Builder:
             "}",
         ]
 
-    # ---- What is said ----------------------------------------------------------------------------
-
-    def _said(self) -> str:
-        """Return the function that makes of a row's raw numbers what is said of its targets."""
-        model, num, width = self._model, self._model.num_targets, self._width
-        size = model.head.size
-        lines = [
-            f"for (int32_t s = 0; s < {model.horizon}; s++) {{",
-            f"  for (int32_t n = 0; n < {width}; n++) {{",
-            f"    float *const p = raw + (s * {width} + n) * {size};",
-            f"    double *const to = out + (s * {num} + row + n) * {size};",
-            "    const int32_t c = row + n;",
-        ]
-        if self._reader.linear:
-            middle = getattr(model.head, "middle", 0)
-            lines.append(f"    p[{middle}] += ({self._reader.linear})[s * {num} + c];")
-        lines += [f"    {each}" for each in self._parameters()]
-        offset, spread = f"({self._reader.offset})[c]", f"({self._reader.size})[c]"
-        undo = self._reader.curve[1] if self._windows.says_data else "{}"
-        for number, move in enumerate(self._moves):
-            if model.options.frame != "none" and move != "not":
-                more = f" + {offset}" if move == "both" else ""
-                lines.append(f"    p[{number}] = p[{number}] * {spread}{more};")
-            value = f"(double)p[{number}]"
-            value = {"both": f"{value} * width[c] + center[c]", "width": f"{value} * width[c]"}.get(
-                move, value
-            )
-            lines.append(f"    to[{number}] = {undo.format(value)};")
-        unused = [each for each in ("center", "m") if f"{each}[" not in "".join(lines)]
-        quiet = ["(void)center;"] if "center" in unused else []
-        quiet += [] if "m->" in "".join(lines) else ["(void)m;"]
-        if "(s *" not in "".join(lines):
-            quiet.append("(void)raw;")
-        given = "int32_t row, const double *center, const double *width, float *raw, double *out"
-        head = f"static void speak({self._name} *m, {given})"
-        return function(head, [*quiet, *lines, "  }", "}"])
-
-    def _parameters(self) -> list[str]:
-        """Return what makes parameters of a head's raw numbers p, widened as held-out data said."""
-        model = self._model
-        spread = f"{float(model.spread)!r}f" if model.widens else "1.0f"
-        least = f"{LEAST!r}f"
-        if self._learns == "quantile":
-            middle, size = model.head.middle, model.head.size
-            return [
-                "float sum = 0.0f;",
-                f"for (int32_t r = {middle - 1}; r >= 0; r--) {{",
-                "  sum += softplus(p[r]);",
-                f"  p[r] = p[{middle}] - sum;",
-                "}",
-                "sum = 0.0f;",
-                f"for (int32_t r = {middle + 1}; r < {size}; r++) {{",
-                "  sum += softplus(p[r]);",
-                f"  p[r] = p[{middle}] + sum;",
-                "}",
-                f"for (int32_t r = 0; r < {size}; r++) {{",
-                f"  p[r] = p[{middle}] + {spread} * (p[r] - p[{middle}]);",
-                "}",
-            ]
-        if self._learns == "negative-binomial":
-            return [f"p[{number}] = softplus(p[{number}]) + {least};" for number in range(2)]
-        if self._learns not in _MOVES:
-            return []
-        lines = [f"p[1] = (softplus(p[1]) + {least}) * {spread};"]
-        return lines + (["p[2] = 2.0f + softplus(p[2]);"] if self._learns == "student-t" else [])
-
     # ---- C ---------------------------------------------------------------------------------------
 
     def program(self) -> Program:
@@ -309,7 +227,7 @@ class _Builder:
             steps = model.segment * model.num_segments
         raw = source.state(steps * model.spoken_size)
         extrapolated, answered = self._reader.extrapolated(self._writer), self._answered()
-        scaled, framed, said = self._reader.scaled(), self._reader.framed(), self._said()
+        scaled, framed, said = self._reader.scaled(), self._reader.framed(), self._head.function()
         answer = function(f"static void answer({name} *m, int32_t row, float *raw)", answered)
         if model.num_targets == 1 or not model.options.is_independent:
             answer = answer.replace("{\n", "{\n  (void)row;\n", 1)
@@ -336,7 +254,7 @@ class _Builder:
             (f"LOOKBACK {model.lookback}", "steps that are looked at"),
             (f"HORIZON {model.horizon}", "steps that are forecast"),
             (f"TARGETS {model.num_targets}", "numbers of a step"),
-            (f"OUTPUTS {model.head.size}", f"numbers that are said of each: {self._meaning}"),
+            (f"OUTPUTS {model.head.size}", f"numbers that are said of each: {self._head.meaning}"),
         ]
         functions = [scaled, framed, self._reader.step(), answer, said, function(head, lines)]
         interface = Interface(defines, functions, self._declared(head))
@@ -350,24 +268,14 @@ class _Builder:
             instance,
             output_size=outputs,
             row=self._row,
-            scaled=self._on_scale,
+            scaled=self._head.on_scale,
         )
-
-    @property
-    def _meaning(self) -> str:
-        if self._learns == "quantile":
-            return "quantiles " + ", ".join(f"{each:g}" for each in self._model.head.levels)
-        return {
-            "normal": "mean and deviation",
-            "student-t": "location, scale and degrees of freedom",
-            "negative-binomial": "mean and dispersion",
-        }.get(self._learns, "the forecast")
 
     def _declared(self, head: str) -> list[str]:
         model = self._model
         shapes = [f"{each}: {shape}" for _, each, shape in self._reader.inputs]
         out = f"[{model.horizon}][{model.num_targets}][{model.head.size}]"
-        lines = [
+        return [
             "/* Forecasts what comes after a window, in numbers of the data; NaN where missing.",
             f"   center and width stand for each series in {self._name}.json.",
             *(["   Steps after the first follow what was forecast before them."]
@@ -377,26 +285,8 @@ class _Builder:
             f"   {'; '.join(shapes)}; out: {out}. */",
             f"{head};",
         ]  # fmt: skip
-        return lines
-
-    @property
-    def _moves(self) -> tuple[str, ...]:
-        size: int = self._model.head.size
-        return _MOVES.get(self._learns, ("both",) * size)
 
     # ---- The proof -------------------------------------------------------------------------------
-
-    def _on_scale(self, said: Tensor, inputs: Mapping[str, Tensor], row: int) -> Tensor:
-        """Return what is said, (H, C, R), on the scale that is learned."""
-        center, width = inputs["center"][row], inputs["width"][row]
-        if self._windows.says_data:
-            said = curve_of(self._windows.transform).apply(said)
-        moved = {
-            "both": lambda number: (said[..., number] - center) / width,
-            "width": lambda number: said[..., number] / width,
-            "not": lambda number: said[..., number],
-        }
-        return torch.stack([moved[move](number) for number, move in enumerate(self._moves)], -1)
 
     def _row(self, library: Any, inputs: Mapping[str, Tensor], row: int) -> Tensor:
         """Return what is said of a window, (H, C, R)."""
