@@ -134,7 +134,11 @@ def test_what_is_no_text_is_found_in_its_line(path, encoding):
     ("content", "hint"),
     [
         (b"it\x92s a \x93good\x94 film\n" * 9, "--encoding cp1252"),
-        ("ação\n".encode("latin-1"), "cp1252, latin-1 or utf-16"),
+        ("ação\n".encode("latin-1"), "cp1252, cp1251 or latin-1"),
+        ("とても良い映画でした\n".encode("cp932"), "cp932"),
+        ("とても良い映画でした\n".encode("euc_jp"), "euc_jp"),
+        ("这是一部好电影\n".encode("gb18030"), "gb18030"),
+        ("хороший фильм\n".encode("cp1251"), "cp1251"),
         ("né\n".encode("utf-16"), "utf-16"),
     ],
 )

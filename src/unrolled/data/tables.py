@@ -4,7 +4,8 @@ The text formats are read by Python's own `csv` and `json`, because these say in
 mistake is; Parquet by polars. What the columns mean is the tasks' part.
 
     .csv              fields in quotes where they hold a delimiter or a line end; the delimiter is a
-                      comma, a semicolon, a tab or |, whichever the header has
+                      comma, a semicolon, a tab or |, whichever the header has, or any character
+                      that a first line such as sep=; says, as Excel writes it
     .tsv, .tab        no quotes: a tab always ends a field, a line end always a row
     .jsonl, .ndjson   an object a line; numbers, lists and null come as they are
     .json             the same, or one list of objects
@@ -58,6 +59,7 @@ _NO_TABLES = frozenset(
     ".pdf .docx .doc .ts .tsf .arff .mat".split()
 )
 _LINES_SEEN = 200
+_SAYS_DELIMITER = re.compile(r'"?sep=(?P<mark>[^\r\n"])"?[,;\t ]*(?=[\r\n]|\Z)', re.IGNORECASE)
 _LINE = re.compile(r"[^\r\n]*(?:\r\n|\r|\n)|[^\r\n]+")
 
 
@@ -147,12 +149,18 @@ def is_table(path: Path) -> bool:
 def is_header(line: str, columns: Sequence[str]) -> bool:
     """Return whether a line names these columns, and so begins a table; without columns it cannot.
 
+    Or it names their delimiter, as Excel does.
+
     Example:
         >>> is_header("Sentence #,Word,Tag", ["Word"]), is_header("Word for word.", ["Word"])
         (True, False)
+        >>> is_header("sep=;", ["Word"])
+        True
     """
     line = line.removeprefix("\ufeff").partition("\r")[0]
-    return bool(columns) and any(set(columns) <= set(_split(line, mark)) for mark in ",;\t|")
+    if not columns or _said_delimiter(line):
+        return bool(columns)
+    return any(set(columns) <= set(_split(line, mark)) for mark in ",;\t|")
 
 
 def refuse_header(name: str, lines: Sequence[str], columns: Sequence[str]) -> None:
@@ -175,7 +183,8 @@ def has_columns(path: Path, columns: Sequence[str], encoding: str) -> bool:
         DataError: The file cannot be read.
     """
     text = read_text([path], encoding)
-    lines = [*islice((line for line in lines_of(text) if line.strip()), _LINES_SEEN)]
+    said = int(_said_delimiter(text) is not None)
+    lines = [*islice((line for line in lines_of(text) if line.strip()), said, _LINES_SEEN)]
     if not lines:
         return False
     first = _split(lines[0], _delimiter(path, text, columns))
@@ -289,25 +298,31 @@ def _number(name: str) -> int:
 
 def _records(path: Path, text: str, delimiter: str) -> Iterator[tuple[int, list[str]]]:
     """Yield the line at which each record begins, and its fields."""
+    before = int(_said_delimiter(text) is not None)  # lines that are no record
     if delimiter == "\t" and _suffix(path) != ".csv":
-        for line, content in enumerate(lines_of(text), start=1):
+        for line, content in enumerate(islice(lines_of(text), before, None), start=before + 1):
             yield line, content.split("\t")
         return
     lines = (match[0] for match in _LINE.finditer(text))  # StringIO takes 4 bytes a character
-    reader = csv.reader(lines, delimiter=delimiter, strict=True)
-    line = 1
+    reader = csv.reader(islice(lines, before, None), delimiter=delimiter, strict=True)
+    line = before + 1
     try:
         with _fields_of_any_size():
             for fields in reader:
                 yield line, fields
-                line = reader.line_num + 1
+                line = before + reader.line_num + 1
     except csv.Error as error:
         hint = 'a text in quotes ends at the next quote, and holds a quote as ""'
         raise DataError(f"{path}, line {line}: not CSV: {error}", hint) from None
 
 
 def _delimiter(path: Path, text: str, columns: Sequence[str] | None) -> str:
-    """Return the delimiter with which the header has most of the columns, then most fields."""
+    """Return the delimiter that is said, or else with which the header has most of the columns.
+
+    Of several the one with which it has most fields.
+    """
+    if said := _said_delimiter(text):
+        return said
     if _suffix(path) in _TABS:
         return "\t"
     header = next((line for line in lines_of(text[:100_000]) if line.strip()), "")
@@ -319,6 +334,12 @@ def _delimiter(path: Path, text: str, columns: Sequence[str] | None) -> str:
     if _suffix(path) != ".csv" and "\t" in header:
         return "\t"
     return max(",;\t|", key=found)
+
+
+def _said_delimiter(text: str) -> str | None:
+    """Return what the first line says the delimiter is, as Excel writes and reads it; else None."""
+    match = _SAYS_DELIMITER.match(text)
+    return match["mark"] if match else None
 
 
 def _split(line: str, delimiter: str) -> list[str]:
@@ -372,7 +393,7 @@ def _read_parquet(path: Path, columns: Sequence[str] | None, _encoding: str, eve
     try:
         names = tuple(polars.read_parquet_schema(path))
         wanted = [name for name in names if every or columns is None or name in columns]
-        frame = polars.read_parquet(path, columns=wanted)
+        frame = _with_nanoseconds(polars, polars.read_parquet(path, columns=wanted))
     except FileNotFoundError:
         raise DataError(f"{path}: no such file", "check the path") from None
     except Exception as error:  # polars raises its own kinds, OSError and more
@@ -382,6 +403,22 @@ def _read_parquet(path: Path, columns: Sequence[str] | None, _encoding: str, eve
     for number, values in enumerate(frame.iter_rows(named=True), 1):
         rows.add(number, _without_nan(values))
     return Table(path, names, rows, unit="row")
+
+
+def _with_nanoseconds(polars: ModuleType, frame: Any) -> Any:
+    """Return a frame in which dates that are finer than Python's are the texts of them."""
+    finer = [
+        name
+        for name, kind in frame.schema.items()
+        if getattr(kind, "time_unit", None) == "ns" and kind == polars.Datetime
+        if (frame[name].dt.nanosecond() % 1000 != 0).any()
+    ]
+    zoned = "%Y-%m-%d %H:%M:%S%.9f%:z"
+    texts = [
+        polars.col(name).dt.to_string(zoned if frame.schema[name].time_zone else zoned[:-3])
+        for name in finer
+    ]
+    return frame.with_columns(texts) if texts else frame
 
 
 def _polars() -> ModuleType:

@@ -29,6 +29,10 @@ _LINE_END = re.compile("\r\n|\r|\n")
 # Quotes, dashes and dots of Windows-1252, beside a word: in latin-1 they are control characters
 _OF_WINDOWS = re.compile(rb"[A-Za-z ,.][\x80\x85\x91-\x97\x99][A-Za-z ,.\r\n]")
 _PAIRS = [bytes(pair) for pair in ((0xC3, 0x80), (0xC3, 0xA9), (0xB0, 0xA1))]
+_EASTERN = ("cp932", "euc_jp", "gb18030", "big5", "cp949")  # they take few bytes that are others'
+_WESTERN = ("cp1252", "cp1251", "latin-1")
+_ASCII = bytes(range(128))
+_SEEN = 1_000_000  # bytes, by which an encoding is guessed
 _MANY = 8
 _MOST_UNPACKED = 2**28
 
@@ -198,9 +202,23 @@ def likely_encoding(content: bytes) -> str:
     """Return a hint at the encoding in which bytes that are not UTF-8 may be text."""
     if content[:2] in (b"\xff\xfe", b"\xfe\xff") or b"\0" in content[:200]:
         return f"is it text in another encoding? {field('encoding')} utf-16, if it is text"
-    if _OF_WINDOWS.search(content[:1_000_000]):
+    seen = content if len(content) <= _SEEN else content[: content.rfind(b"\n", 0, _SEEN) + 1]
+    fitting = [name for name in (*_EASTERN, *_WESTERN) if _is_text(seen, name)]
+    if "cp1252" in fitting and _OF_WINDOWS.search(seen):
         return f"it looks like text of Windows: {field('encoding')} cp1252"
-    return f"is it text in another encoding, such as {field('encoding')} cp1252, latin-1 or utf-16?"
+    if 4 * len(seen.translate(None, _ASCII)) < len(seen):  # few of those that an accent takes
+        fitting.sort(key=_EASTERN.__contains__)
+    *names, last = fitting[:4]
+    listed = f"{', '.join(names)} or {last}" if names else last
+    return f"is it text in another encoding, such as {field('encoding')} {listed}?"
+
+
+def _is_text(content: bytes, encoding: str) -> bool:
+    """Return whether all bytes are characters in an encoding."""
+    try:
+        return bool(content.decode(encoding)) or not content
+    except UnicodeDecodeError:
+        return False
 
 
 def physical_memory() -> int:
