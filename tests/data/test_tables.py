@@ -3,6 +3,7 @@
 import csv
 import gzip
 import json
+import re
 from datetime import datetime
 
 import polars
@@ -128,6 +129,23 @@ def test_a_missing_column_is_answered_with_the_nearest_name(write, name):
     assert caught.value.hint == "did you mean 'label'?"
 
 
+@pytest.mark.parametrize(
+    ("name", "content", "hint"),
+    [
+        ("t.csv", "# of 2024\na,b\n1,2\n", "is '# of 2024' the header? leave out what stands"),
+        ("t.tsv", "Films\n\na\tb\n1\t2\n", "is 'Films' the header? leave out what stands"),
+        ("t.csv", "a,b\n1\n", "is a field missing, or a line end inside a text without quotes"),
+        ("t.csv", "a,b\n1,2,3\n", "is a text with the delimiter not inside quotes"),
+        ("t.csv", "\n \n", "a table has a header and at least one row"),
+        ("t.csv", "sep=;\n", "a table has a header and at least one row"),
+        ("t.json", "[]", "a table has a header and at least one row"),
+    ],
+)
+def test_a_hint_says_what_such_a_table_lacks(name, content, hint, write):
+    with pytest.raises(DataError, match=re.escape(hint)):
+        read_table(write(name, content), ["a", "b"])
+
+
 def test_dates_of_parquet_keep_their_nanoseconds(tmp_path):
     path, begin = tmp_path / "t.parquet", datetime(2024, 1, 1, 12)
     coarse = polars.Series("coarse", [begin, None], polars.Datetime("ns"))
@@ -152,7 +170,7 @@ def test_a_missing_column_of_parquet_is_answered_too(tmp_path):
 @pytest.mark.parametrize(
     ("name", "content", "message"),
     [
-        ("t.tsv", "a\tb\n1\t2\n3 4\n", r"line 3: 1 fields, but the header has 2"),
+        ("t.tsv", "a\tb\n1\t2\n3 4\n", r"line 3: 1 field, but the header has 2"),
         ("t.tsv", "a\tb\n1\t2\t3\n", r"line 2: 3 fields, but the header has 2"),
         ("t.csv", "a,b\n1,2\n\n3,4,5\n", r"line 4: 3 fields, but the header has 2"),
         ("t.csv", 'a,b\n1,2\n"x"y,3\n', r"line 3: not CSV"),

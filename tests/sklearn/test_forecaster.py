@@ -263,6 +263,21 @@ def test_rows_whose_index_does_not_rise_step_by_step_are_refused():
         check_index("y", indexed([2, 2]))
 
 
+def test_an_index_that_lacks_a_value_or_goes_beyond_dates_says_so():
+    lacking = indexed([1, 3, 2])
+    lacking.index.hasnans = True
+    with pytest.raises(DataError, match="some have nothing in their index"):
+        check_index("y", lacking)
+
+    def to_pydatetime():
+        raise ValueError("year 33658 is out of range")
+
+    far = indexed([1, 2, 3])
+    far.index.to_pydatetime = to_pydatetime
+    with pytest.raises(DataError, match="dates beyond the years 1 to 9999"):
+        check_index("y", far)
+
+
 def test_steps_of_nanoseconds_are_as_far_apart_as_they_are():
     kind = "datetime64[ns]"
     check_index("y", indexed([1] * 4, kind, [0, 250, 500, 750]))

@@ -130,7 +130,8 @@ def read_table(
     read = _READERS.get(_suffix(path), _read_fields)
     every = columns is None or others
     table = read(path, columns, encoding, every)
-    check_columns(table, columns, every=every)
+    if table.columns:
+        check_columns(table, columns, every=every)
     if not table.rows:
         raise DataError(f"{path}: no rows", "a table has a header and at least one row")
     if table.halves:
@@ -250,12 +251,15 @@ def _read_fields(path: Path, columns: Sequence[str] | None, encoding: str, every
             fields = fields[: len(header)]
         if len(fields) != len(header):
             first = "the header" if has_header else "the first line"
-            raise DataError(
-                f"{path}, line {line}: {len(fields)} fields, but {first} has {len(header)}",
-                "in TSV, is a tab missing or inside a text?"
-                if delimiter == "\t"
-                else 'is a text with the delimiter not inside quotes ("...")?',
-            )
+            hint = 'is a text with the delimiter not inside quotes ("...")?'
+            if len(header) == 1:
+                hint = f"is {header[0][:40]!r} the header? leave out what stands above it"
+            elif delimiter != "\t" and len(fields) < len(header):
+                hint = "is a field missing, or a line end inside a text without quotes?"
+            elif delimiter == "\t":
+                hint = "in TSV, is a tab missing or inside a text?"
+            count = f"{len(fields)} field{'' if len(fields) == 1 else 's'}"
+            raise DataError(f"{path}, line {line}: {count}, but {first} has {len(header)}", hint)
         values = dict(zip(header, fields, strict=True))
         nameless = nameless or bool(values.get(""))
         rows.add(line, values)

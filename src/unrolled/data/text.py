@@ -33,6 +33,18 @@ _EASTERN = ("cp932", "euc_jp", "gb18030", "big5", "cp949")  # they take few byte
 _WESTERN = ("cp1252", "cp1251", "latin-1")
 _ASCII = bytes(range(128))
 _SEEN = 1_000_000  # bytes, by which an encoding is guessed
+_NO_TEXT = {  # what begins so, whatever it is called
+    b"PK\x03\x04": "a ZIP archive or a workbook, such as .xlsx",
+    b"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1": "a document or workbook of an old Office, such as .xls",
+    b"%PDF-": "a PDF document",
+    b"BZh91AY&SY": "packed by bzip2",
+    b"\xfd7zXZ\x00": "packed by xz",
+    b"\x28\xb5\x2f\xfd": "packed by zstd",
+    b"7z\xbc\xaf\x27\x1c": "a 7z archive",
+    b"PAR1": "a table in Parquet",
+    b"ARROW1\x00\x00": "a table in Arrow",
+    b"SQLite format 3\x00": "an SQLite database",
+}
 _MANY = 8
 _MOST_UNPACKED = 2**28
 
@@ -121,6 +133,8 @@ def _read_file(path: Path, encoding: str) -> str:
         content = path.read_bytes()
         if content[:2] == b"\x1f\x8b" or path.suffix.lower() == ".gz":
             content = _unpacked(path, content)
+    except DataError:
+        raise
     except FileNotFoundError:
         raise DataError(f"{path}: no such file", "check the path") from None
     except IsADirectoryError:
@@ -130,6 +144,11 @@ def _read_file(path: Path, encoding: str) -> str:
     except (OSError, ValueError) as error:  # ValueError: a name with NUL
         reason = getattr(error, "strerror", None) or str(error)
         raise DataError(f"{path}: cannot be read: {reason}", "check its permissions") from None
+    for begin, kind in _NO_TEXT.items():
+        if content.startswith(begin):
+            raise DataError(
+                f"{path}: {kind}, not text", "save what is in it as text, and name that"
+            )
     text = _decode(path, content, encoding)
     if not text:
         raise DataError(f"{path}: the file is empty", "leave it out, or name a file with text")
@@ -206,9 +225,9 @@ def likely_encoding(content: bytes) -> str:
     fitting = [name for name in (*_EASTERN, *_WESTERN) if _is_text(seen, name)]
     if "cp1252" in fitting and _OF_WINDOWS.search(seen):
         return f"it looks like text of Windows: {field('encoding')} cp1252"
-    if 4 * len(seen.translate(None, _ASCII)) < len(seen):  # few of those that an accent takes
+    if 2 * len(seen.translate(None, _ASCII)) < len(seen):  # those of a few accents
         fitting.sort(key=_EASTERN.__contains__)
-    *names, last = fitting[:4]
+    *names, last = fitting
     listed = f"{', '.join(names)} or {last}" if names else last
     return f"is it text in another encoding, such as {field('encoding')} {listed}?"
 

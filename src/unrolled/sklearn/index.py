@@ -33,21 +33,33 @@ def check_index(where: str, given: Any) -> None:
     if not hasattr(index, "is_monotonic_increasing"):
         return
     as_dates = index.to_timestamp() if hasattr(index, "to_timestamp") else index
+    if as_dates.dtype.kind == "O" and hasattr(as_dates, "infer_objects"):
+        as_dates = as_dates.infer_objects()  # of dates of pandas, the finer ones too
     written = _written_dates(as_dates) if as_dates.dtype.kind == "O" else None
     if as_dates.dtype.kind not in _ORDERED and written is None:
         return
     rises = written == sorted(written) if written else index.is_monotonic_increasing
     rows_are_steps = f"{where}: rows are steps, and "
+    if getattr(index, "hasnans", False):
+        hint = "y[y.index.notna()] leaves such rows out; to_numpy() leaves the index out"
+        raise DataError(f"{rows_are_steps}some have nothing in their index", hint)
     if not rises:
         hint = "sort_index() sorts them; to_numpy() leaves the index out"
         raise DataError(f"{rows_are_steps}their index is not in rising order", hint)
     if written is None and as_dates.dtype.kind != "M":
         return
     finer = None if written else _nanoseconds(as_dates)
-    moments = written or finer or _comparable([*as_dates.to_pydatetime()])
+    try:
+        moments = written or finer or _comparable([*as_dates.to_pydatetime()])
+    except (ValueError, OverflowError):
+        message = f"{rows_are_steps}their index has dates beyond the years 1 to 9999"
+        raise DataError(message, "to_numpy() leaves the index out") from None
     for (before, after), label in zip(pairwise(moments), [*index][1:], strict=True):
         if before == after:
-            raise DataError(f"{rows_are_steps}two are of {label}", "remove one")
+            hint = "remove one"
+            if written:
+                hint += "; of texts finer than a microsecond, pandas.to_datetime makes dates"
+            raise DataError(f"{rows_are_steps}two are of {label}", hint)
     if len(moments) > 2:
         _check_steps(rows_are_steps, moments, [*index] if finer else None)
 
