@@ -20,16 +20,20 @@ halves of surrogate pairs, which are no characters: rows that do are counted in 
 import csv
 import difflib
 import re
-import sys
 import warnings
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
 from dataclasses import dataclass
 from itertools import islice, pairwise
 from pathlib import Path
 from types import ModuleType
 from typing import Any
 
+from unrolled.data.delimiters import (
+    delimiter_of,
+    fields_of_any_size,
+    said_delimiter,
+    split_fields,
+)
 from unrolled.data.json_rows import (
     check_names,
     has_half,
@@ -53,13 +57,11 @@ __all__ = [
     "refuse_header",
 ]
 
-_TABS = (".tsv", ".tab")
 _NO_TABLES = frozenset(
     ".xlsx .xls .ods .arrow .feather .h5 .hdf5 .db .sqlite .xml .html .zip .tar .pkl .npy .npz "
     ".pdf .docx .doc .ts .tsf .arff .mat".split()
 )
 _LINES_SEEN = 200
-_SAYS_DELIMITER = re.compile(r'"?sep=(?P<mark>[^\r\n"])"?[,;\t ]*(?=[\r\n]|\Z)', re.IGNORECASE)
 _LINE = re.compile(r"[^\r\n]*(?:\r\n|\r|\n)|[^\r\n]+")
 
 
@@ -159,9 +161,9 @@ def is_header(line: str, columns: Sequence[str]) -> bool:
         True
     """
     line = line.removeprefix("\ufeff").partition("\r")[0]
-    if not columns or _said_delimiter(line):
+    if not columns or said_delimiter(line):
         return bool(columns)
-    return any(set(columns) <= set(_split(line, mark)) for mark in ",;\t|")
+    return any(set(columns) <= set(split_fields(line, mark)) for mark in ",;\t|")
 
 
 def refuse_header(name: str, lines: Sequence[str], columns: Sequence[str]) -> None:
@@ -184,17 +186,17 @@ def has_columns(path: Path, columns: Sequence[str], encoding: str) -> bool:
         DataError: The file cannot be read.
     """
     text = read_text([path], encoding)
-    said = int(_said_delimiter(text) is not None)
+    said = int(said_delimiter(text) is not None)
     lines = [*islice((line for line in lines_of(text) if line.strip()), said, _LINES_SEEN)]
     if not lines:
         return False
-    first = _split(lines[0], _delimiter(path, text, columns))
+    first = split_fields(lines[0], delimiter_of(text, columns, _suffix(path)))
     if set(columns) <= set(first):
         return True
     if not all(map(_number, columns)):
         return False
-    delimiter = _delimiter(path, text, columns)
-    counts = {len(_split(line, delimiter)) for line in lines}
+    delimiter = delimiter_of(text, columns, _suffix(path))
+    counts = {len(split_fields(line, delimiter)) for line in lines}
     return len(counts) == 1 and max(map(_number, columns)) <= min(counts) and len(first) > 1
 
 
@@ -231,7 +233,7 @@ def check_columns(table: Table, columns: Sequence[str] | None, *, every: bool = 
 def _read_fields(path: Path, columns: Sequence[str] | None, encoding: str, every: bool) -> Table:
     """Read CSV or TSV: a header, then rows of as many fields."""
     text = read_text([path], encoding)
-    delimiter = _delimiter(path, text, columns)
+    delimiter = delimiter_of(text, columns, _suffix(path))
     header: list[str] = []
     rows = PackedRows(None if every else columns)
     num_blank = 0
@@ -302,7 +304,7 @@ def _number(name: str) -> int:
 
 def _records(path: Path, text: str, delimiter: str) -> Iterator[tuple[int, list[str]]]:
     """Yield the line at which each record begins, and its fields."""
-    before = int(_said_delimiter(text) is not None)  # lines that are no record
+    before = int(said_delimiter(text) is not None)  # lines that are no record
     if delimiter == "\t" and _suffix(path) != ".csv":
         for line, content in enumerate(islice(lines_of(text), before, None), start=before + 1):
             yield line, content.split("\t")
@@ -311,58 +313,13 @@ def _records(path: Path, text: str, delimiter: str) -> Iterator[tuple[int, list[
     reader = csv.reader(islice(lines, before, None), delimiter=delimiter, strict=True)
     line = before + 1
     try:
-        with _fields_of_any_size():
+        with fields_of_any_size():
             for fields in reader:
                 yield line, fields
                 line = before + reader.line_num + 1
     except csv.Error as error:
         hint = 'a text in quotes ends at the next quote, and holds a quote as ""'
         raise DataError(f"{path}, line {line}: not CSV: {error}", hint) from None
-
-
-def _delimiter(path: Path, text: str, columns: Sequence[str] | None) -> str:
-    """Return the delimiter that is said, or else with which the header has most of the columns.
-
-    Of several the one with which it has most fields.
-    """
-    if said := _said_delimiter(text):
-        return said
-    if _suffix(path) in _TABS:
-        return "\t"
-    header = next((line for line in lines_of(text[:100_000]) if line.strip()), "")
-
-    def found(delimiter: str) -> tuple[int, int]:
-        fields = _split(header, delimiter)
-        return len(set(fields) & set(columns or ())), len(fields)
-
-    if _suffix(path) != ".csv" and "\t" in header:
-        return "\t"
-    return max(",;\t|", key=found)
-
-
-def _said_delimiter(text: str) -> str | None:
-    """Return what the first line says the delimiter is, as Excel writes and reads it; else None."""
-    match = _SAYS_DELIMITER.match(text)
-    return match["mark"] if match else None
-
-
-def _split(line: str, delimiter: str) -> list[str]:
-    """Return the fields of a line by itself, without blanks around them."""
-    if delimiter == "\t":
-        return [field.strip() for field in line.split("\t")]
-    with _fields_of_any_size():
-        fields = next(csv.reader([line], delimiter=delimiter), [])
-    return [field.strip() for field in fields]
-
-
-@contextmanager
-def _fields_of_any_size() -> Iterator[None]:
-    """Lift the limit of `csv`, 131,072 characters a field: a book in a field is no mistake."""
-    before = csv.field_size_limit(min(sys.maxsize, 2**31 - 1))  # a C long, of 32 bits on Windows
-    try:
-        yield
-    finally:
-        csv.field_size_limit(before)
 
 
 def _read_json(path: Path, wanted: Sequence[str] | None, encoding: str, every: bool) -> Table:

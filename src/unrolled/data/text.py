@@ -146,9 +146,7 @@ def _read_file(path: Path, encoding: str) -> str:
         raise DataError(f"{path}: cannot be read: {reason}", "check its permissions") from None
     for begin, kind in _NO_TEXT.items():
         if content.startswith(begin):
-            raise DataError(
-                f"{path}: {kind}, not text", "save what is in it as text, and name that"
-            )
+            raise DataError(f"{path}: {kind}, not text", "save what is in it as text")
     text = _decode(path, content, encoding)
     if not text:
         raise DataError(f"{path}: the file is empty", "leave it out, or name a file with text")
