@@ -179,6 +179,9 @@ def test_a_gzip_file_is_read_as_what_it_holds(tmp_path):
     with pytest.raises(DataError, match=f"^{path}: not a whole gzip file") as caught:
         read_text([path])
     assert caught.value.hint == "get the file again"
+    path.write_bytes(b"unpacked on the way")
+    with pytest.raises(DataError, match="and not packed by gzip"):
+        read_text([path])
 
 
 @pytest.mark.parametrize(

@@ -28,6 +28,7 @@ __all__ = [
 _LINE_END = re.compile("\r\n|\r|\n")
 # Quotes, dashes and dots of Windows-1252, beside a word: in latin-1 they are control characters
 _OF_WINDOWS = re.compile(rb"[A-Za-z ,.][\x80\x85\x91-\x97\x99][A-Za-z ,.\r\n]")
+_GZIP = b"\x1f\x8b"
 _PAIRS = [bytes(pair) for pair in ((0xC3, 0x80), (0xC3, 0xA9), (0xB0, 0xA1))]
 _EASTERN = ("cp932", "euc_jp", "gb18030", "big5", "cp949")  # they take few bytes that are others'
 _WESTERN = ("cp1252", "cp1251", "latin-1")
@@ -131,7 +132,7 @@ def _read_file(path: Path, encoding: str) -> str:
         if path.stat().st_size > physical_memory():
             raise _too_large(path)
         content = path.read_bytes()
-        if content[:2] == b"\x1f\x8b" or path.suffix.lower() == ".gz":
+        if content[:2] == _GZIP or path.suffix.lower() == ".gz":
             content = _unpacked(path, content)
     except DataError:
         raise
@@ -252,6 +253,9 @@ def _too_large(path: Path) -> DataError:
 
 def _unpacked(path: Path, content: bytes) -> bytes:
     """Return what a gzip file holds, if that is not more than the memory may have."""
+    if content and content[:2] != _GZIP:  # as browsers leave what they unpacked
+        hint = "take .gz off its name if it is text, or get the file again"
+        raise DataError(f"{path}: called .gz, and not packed by gzip", hint)
     most = max(_MOST_UNPACKED, 200 * len(content))
     try:
         with gzip.GzipFile(fileobj=io.BytesIO(content)) as file:
