@@ -250,6 +250,7 @@ const results = {
     () => one.step([1, 2]), () => one.step([]), () => two.step(1), () => one.run([1, 9, 2]),
     () => (one.state = new Uint8Array(3)), () => one.run(new Uint8Array(6e7)),
     () => numbers.run(5), () => numbers.run([1, 2]),
+    ...[NaN, -1, Infinity, "warm"].map((t) => () => one.draw(t)),
   ].map(refused),
 };
 results.refused.unshift(silent);
@@ -293,6 +294,7 @@ def test_the_class_keeps_a_state_draws_and_refuses_what_is_no_step(tmp_path):
         "RangeError: too many steps",
         "RangeError: a step is 3 numbers",
         "RangeError: a step is 3 numbers",
+        *(f"RangeError: temperature {each}" for each in ("NaN", "-1", "Infinity", "warm")),
         "Error: incomplete",
         "CompileError: WebAssembly.inst",
     ]

@@ -8,19 +8,18 @@ export class Model {
   }
 
   constructor(model, wasm, simd) {
-    Object.assign(this, { model, wasm, simd });
-    this.base = wasm.memory.buffer.byteLength;
+    Object.assign(this, { model, wasm, simd, base: wasm.memory.buffer.byteLength });
     const raw = bytes(model.image);
     if (raw.length !== model.bytes) throw Error("incomplete");
     this.grow(model.size);
-    const all = this.view(Uint8Array, 0, model.size);
+    const all = this.view(Uint8Array, 0);
     all.set(raw.subarray(0, model.constants));
     all.set(raw.subarray(model.constants), model.operations);
     wasm.start(this.base, model.header);
   }
 
-  view(Kind, at, length) {
-    return new Kind(this.wasm.memory.buffer, this.base + at, length);
+  view(Kind, at, size) {
+    return new Kind(this.wasm.memory.buffer, this.base + at, size);
   }
 
   grow(end) {
@@ -43,7 +42,7 @@ export class Model {
     }
     const [read, out, traced] = this.at, said = (model.pooled ? 1 : steps) * outputs;
     model.steps || this.reset();
-    this.view(tokens ? Int32Array : Float32Array, read, x.length).set(x);
+    this.view(tokens ? Int32Array : Float32Array, read).set(x);
     wasm.run(base, header, steps, trace);
     if (said) this.last = out + 4 * (said - outputs);
     if (trace) this.traced = this.view(Float32Array, traced, steps * model.traced).slice();
@@ -51,16 +50,17 @@ export class Model {
   }
 
   step(x, trace) {
-    const { steps, inputs } = this.model, read = x.length + 1 ? x : [x];
-    if (!steps) throw Error("it reads a whole: call run");
-    if (read.length !== inputs) throw RangeError("not one step");
+    const { model } = this, read = x.length + 1 ? x : [x];
+    if (!model.steps) throw Error("it reads a whole: call run");
+    if (read.length !== model.inputs) throw RangeError("not one step");
     return this.run(read, trace);
   }
 
-  draw(temperature = 1) {
+  draw(t = 1) {
     const { last, model } = this;
     if (!last) throw Error("nothing is said");
-    return this.wasm.draw(this.base, model.outputs, last, temperature, model.seed);
+    if (!(t >= 0 && t < 1 / 0)) throw RangeError(`temperature ${t}`);
+    return this.wasm.draw(this.base, model.outputs, last, t, model.seed);
   }
 
   reset() {
@@ -71,13 +71,13 @@ export class Model {
     return this.view(Uint8Array, ...this.model.state).slice();
   }
 
-  set state(state) {
+  set state(to) {
     const own = this.view(Uint8Array, ...this.model.state);
-    if (state.length !== own.length) throw RangeError("another model's state");
-    own.set(state);
+    if (to.length !== own.length) throw RangeError("another model's state");
+    own.set(to);
   }
 
   set seed(seed) {
-    this.view(Uint32Array, this.model.seed, 1)[0] = seed;
+    this.view(Uint32Array, this.model.seed)[0] = seed;
   }
 }
