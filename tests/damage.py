@@ -25,6 +25,7 @@ from typing import Any
 import torch
 import torch._dynamo  # torch.optim does at its first use, and it is slow
 
+from support.runs import stop_at
 from unrolled.cli.main import main as unrolled
 from unrolled.errors import UnrolledError
 from unrolled.tasks import prepare, resume
@@ -120,7 +121,7 @@ def make_runs(folder: Path) -> tuple[Path, Path]:
             training=TrainingOptions(epochs=2, batch_size=4, k1=8, log_every=2, evaluate_every=6),
         )
         if name == "stopped":
-            stop_after(prepared.trainer, 20)
+            stop_at(prepared.trainer, 20)
         prepared.trainer.fit()
         if name == "ended":
             prepared.finish()
@@ -128,18 +129,6 @@ def make_runs(folder: Path) -> tuple[Path, Path]:
                 (folder / name / file).parent.mkdir(exist_ok=True)
                 (folder / name / file).write_bytes(b"something that was written here")
     return folder / "stopped", folder / "ended"
-
-
-def stop_after(trainer: Any, update: int) -> None:
-    """Have a training stop as by Ctrl-C."""
-    next_loss = trainer.objective.next_loss
-
-    def stopping(model: Any) -> Any:
-        if trainer.progress.update == update:
-            trainer.request_stop()
-        return next_loss(model)
-
-    trainer.objective.next_loss = stopping
 
 
 def look(run: Path) -> Outcome:

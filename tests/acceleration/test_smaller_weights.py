@@ -1,6 +1,7 @@
 """`accelerate(model, weights=...)`: the numbers of rounded weights in inference, and only there."""
 
 import copy
+import math
 import pickle
 import warnings
 import weakref
@@ -313,11 +314,27 @@ def test_another_word_is_refused_and_nothing_is_changed(wrong):
     assert not is_accelerated(nn.LSTM(3, 4))
 
 
-def test_int8_leaves_alone_what_its_sums_do_not_hold():
-    layer = nn.GRU(1, 1)
-    layer.input_size = 65_537
-    _, report = unrolled.accelerate(layer, weights="int8")
+def test_int8_leaves_alone_what_its_sums_do_not_hold(monkeypatch):
+    _, report = unrolled.accelerate(nn.GRU(65_537, 1), weights="int8")
     assert 'weights="int8" add up to 65536 products, got 65537' in report.left_alone[""]
+    monkeypatch.setattr("unrolled.kernels.running.weight_format._MOST_SUMMED", 60)
+    deep = {"num_layers": 2, "bidirectional": True}  # the second layer reads both directions
+    _, report = unrolled.accelerate(nn.LSTM(3, 31, **deep), weights="int8")
+    assert 'weights="int8" add up to 60 products, got 62' in report.left_alone[""]
+    for layer in (nn.LSTM(3, 30, **deep), nn.LSTM(3, 31, bidirectional=True)):
+        assert not unrolled.accelerate(layer, weights="int8")[1].left_alone
+
+
+@pytest.mark.parametrize("bad", [math.nan, math.inf])
+@pytest.mark.parametrize("kind", [nn.GRU, nn.LSTMCell])
+def test_int8_leaves_alone_weights_that_are_not_finite(kind, bad):
+    layer = kind(3, 4)
+    name = "weight_hh_l0" if kind is nn.GRU else "weight_hh"
+    with torch.no_grad():
+        getattr(layer, name)[1, 2] = bad
+    _, report = unrolled.accelerate(layer, weights="int8")
+    assert f"are finite, {name} has numbers that are infinite or NaN" in report.left_alone[""]
+    assert list(unrolled.accelerate(layer, weights="bf16")[1].on_kernels) == [""]
 
 
 def test_without_a_kernel_of_smaller_weights_a_copy_warns_and_computes_in_float32(monkeypatch):

@@ -52,6 +52,10 @@ def seen(exported, browser):
     for locale in ("en-GB", "pt-BR"):
         said = []
         page, asked = opened("writer", said, locale=locale, viewport={"width": 390, "height": 800})
+        page.fill("#temperature", "")
+        read(page, "Before we ")
+        page.wait_for_function("document.querySelector('#told').textContent")
+        refused = page.text_content("#told")
         page.fill("#temperature", "0")
         read(page, "Before we ")
         page.wait_for_function("document.querySelector('#output').textContent.length > 60")
@@ -61,6 +65,7 @@ def seen(exported, browser):
             "text": page.text_content("#output"),
             "facts": page.text_content("#facts"),
             "button": page.text_content("#go"),
+            "refused": refused,
             "said": said,
             "asked": asked,
             "sticking_out": page.evaluate("document.documentElement.scrollWidth") - 390,
@@ -105,6 +110,11 @@ def test_a_page_writes_what_python_writes_with_vectors_and_without(seen, small_r
         "Go on writing",
         "Continuar o texto",
     )
+
+
+def test_a_page_takes_no_temperature_for_a_temperature(seen):
+    assert seen["en-GB"]["refused"] == "A temperature is a number from 0 on."
+    assert seen["pt-BR"]["refused"] == "A temperatura é um número, de 0 em diante."
 
 
 def test_a_page_scores_a_text_as_python_does(seen, task_runs):

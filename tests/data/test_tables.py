@@ -3,26 +3,18 @@
 import csv
 import gzip
 import json
+import re
+from datetime import datetime
 
 import polars
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from unrolled.data.tables import TABLE_SUFFIXES, Row, has_columns, read_table
+from unrolled.data.tables import TABLE_SUFFIXES, Row, has_columns, is_header, read_table
 from unrolled.errors import DataError, OptionError
 
 ROWS = [{"text": "olá, você", "stars": "5"}, {"text": 'say "no"', "stars": "1"}]
-
-
-@pytest.fixture
-def write(tmp_path):
-    def write(name, content):
-        path = tmp_path / name
-        path.write_bytes(content if isinstance(content, bytes) else content.encode())
-        return path
-
-    return write
 
 
 def values(table):
@@ -51,6 +43,31 @@ def test_the_same_rows_come_from_every_format(tmp_path, write):
         assert values(read_table(path, ["text", "stars"])) == ROWS, path
         assert values(read_table(path)) == ROWS, path
         assert values(read_table(path, ["stars"])) == [{"stars": "5"}, {"stars": "1"}], path
+
+
+@pytest.mark.parametrize(
+    ("name", "content"),
+    [
+        ("t.csv", 'sep=;\r\ntext;stars\r\n"a, b; c";5\r\n'),
+        ("bom.csv", '\ufeff"sep=;"\ntext;stars\n"a, b; c";5\n'),
+        ("other.csv", "sep=~\ntext~stars\na, b; c~5\n"),  # none of those that are looked for
+        ("t.tsv", "SEP=;\rtext;stars\r'a, b; c';5\r".replace("'", '"')),
+        ("tab.csv", "sep=\t\ntext\tstars\na, b; c\t5\n"),
+        ("tab.txt", "sep=\t\ntext\tstars\na, b; c\t5\n"),
+        ("resaved.csv", 'sep=,,\ntext,stars\n"a, b; c",5\n'),
+    ],
+)
+def test_a_first_line_that_says_the_delimiter_is_no_header(name, content, write):
+    """As Excel writes it."""
+    path = write(name, content)
+    table = read_table(path, ["text", "stars"])
+    assert values(table) == [{"text": "a, b; c", "stars": "5"}]
+    assert table.rows[0].line == 3
+    assert has_columns(path, ["text"], "utf-8")
+    assert is_header(content, ["text"])
+    path = write("wide.csv", "sep=;\na;b\n1;2\n1;2;3\n")
+    with pytest.raises(DataError, match="line 4: 3 fields, but the header has 2"):
+        read_table(path)
 
 
 def test_rows_know_the_line_they_begin_in(write):
@@ -102,6 +119,36 @@ def test_a_missing_column_is_answered_with_the_nearest_name(write, name):
     assert caught.value.hint == "did you mean 'label'?"
 
 
+@pytest.mark.parametrize(
+    ("name", "content", "hint"),
+    [
+        ("t.csv", "# of 2024\na,b\n1,2\n", "is '# of 2024' the header? leave out what stands"),
+        ("t.tsv", "Films\n\na\tb\n1\t2\n", "is 'Films' the header? leave out what stands"),
+        ("t.csv", "a,b\n1\n", "is a field missing, or a line end inside a text without quotes"),
+        ("t.csv", "a,b\n1,2,3\n", "is a text with the delimiter not inside quotes"),
+        ("t.csv", "\n \n", "a table has a header and at least one row"),
+        ("t.csv", "sep=;\n", "a table has a header and at least one row"),
+        ("t.json", "[]", "a table has a header and at least one row"),
+    ],
+)
+def test_a_hint_says_what_such_a_table_lacks(name, content, hint, write):
+    with pytest.raises(DataError, match=re.escape(hint)):
+        read_table(write(name, content), ["a", "b"])
+
+
+def test_dates_of_parquet_keep_their_nanoseconds(tmp_path):
+    path, begin = tmp_path / "t.parquet", datetime(2024, 1, 1, 12)
+    coarse = polars.Series("coarse", [begin, None], polars.Datetime("ns"))
+    fine = (polars.col("coarse") + polars.duration(nanoseconds=5)).alias("fine")
+    frame = polars.DataFrame({"coarse": coarse}).with_columns(fine)
+    zoned = polars.col("fine").dt.replace_time_zone("UTC").alias("zoned")
+    frame.with_columns(zoned).write_parquet(path)
+    first, second = values(read_table(path))
+    written = "2024-01-01 12:00:00.000000005"
+    assert first == {"coarse": begin, "fine": written, "zoned": f"{written}+00:00"}
+    assert set(second.values()) == {None}
+
+
 def test_a_missing_column_of_parquet_is_answered_too(tmp_path):
     path = tmp_path / "t.parquet"
     polars.DataFrame(ROWS).write_parquet(path)
@@ -113,7 +160,7 @@ def test_a_missing_column_of_parquet_is_answered_too(tmp_path):
 @pytest.mark.parametrize(
     ("name", "content", "message"),
     [
-        ("t.tsv", "a\tb\n1\t2\n3 4\n", r"line 3: 1 fields, but the header has 2"),
+        ("t.tsv", "a\tb\n1\t2\n3 4\n", r"line 3: 1 field, but the header has 2"),
         ("t.tsv", "a\tb\n1\t2\t3\n", r"line 2: 3 fields, but the header has 2"),
         ("t.csv", "a,b\n1,2\n\n3,4,5\n", r"line 4: 3 fields, but the header has 2"),
         ("t.csv", 'a,b\n1,2\n"x"y,3\n', r"line 3: not CSV"),

@@ -134,7 +134,11 @@ def test_what_is_no_text_is_found_in_its_line(path, encoding):
     ("content", "hint"),
     [
         (b"it\x92s a \x93good\x94 film\n" * 9, "--encoding cp1252"),
-        ("ação\n".encode("latin-1"), "cp1252, latin-1 or utf-16"),
+        ("ação\n".encode("latin-1"), "cp1252, cp1251, latin-1"),
+        ("とても良い映画でした\n".encode("cp932"), "cp932"),
+        ("とても良い映画でした\n".encode("euc_jp"), "euc_jp"),
+        ("这是一部好电影\n".encode("gb18030"), "gb18030"),
+        ("хороший фильм\n".encode("cp1251"), "cp1251"),
         ("né\n".encode("utf-16"), "utf-16"),
     ],
 )
@@ -172,7 +176,26 @@ def test_a_gzip_file_is_read_as_what_it_holds(tmp_path):
     path.write_bytes(gzip.compress("né\n".encode()))
     assert read_text([path]) == "né\n"
     path.write_bytes(path.read_bytes()[:-6])
-    with pytest.raises(DataError, match="not a whole gzip file"):
+    with pytest.raises(DataError, match=f"^{path}: not a whole gzip file") as caught:
+        read_text([path])
+    assert caught.value.hint == "get the file again"
+    path.write_bytes(b"unpacked on the way")
+    with pytest.raises(DataError, match="and not packed by gzip"):
+        read_text([path])
+
+
+@pytest.mark.parametrize(
+    ("begin", "kind"),
+    [
+        (b"PK\3\4\x14\0", "a workbook, such as .xlsx, not text"),
+        (b"%PDF-1.4\n%\xe2\xe3\xcf\xd3", "a PDF document, not text"),
+        (b"PAR1\x15\4", "a table in Parquet, not text"),
+    ],
+)
+def test_what_is_no_text_whatever_it_is_called_is_named(begin, kind, tmp_path):
+    path = tmp_path / "reviews.csv"
+    path.write_bytes(begin + bytes(9))
+    with pytest.raises(DataError, match=kind):
         read_text([path])
 
 

@@ -15,6 +15,7 @@ from hypothesis import strategies as st
 from torch import nn, sigmoid, tanh
 
 import unrolled
+from support.cells import of_bessel, that_decides
 from support.equations import equations, layer_of, random_cell
 from unrolled.errors import OptionError, RunError
 from unrolled.export import to_c
@@ -274,16 +275,6 @@ def test_a_classifier_of_either_way_is_the_same_in_c(options, tmp_path):
 # ---- What cannot be written ----------------------------------------------------------------------
 
 
-@unrolled.cell(gates="a")
-def unknown_to_c(x, u):
-    return dict(h=torch.special.bessel_j0(x.a + u.a))
-
-
-@unrolled.cell(gates="a")
-def that_decides(x, u):
-    return dict(h=x.a if x.a.sum() > 0 else torch.tanh(u.a))
-
-
 def with_nan():
     layer = unrolled.GRU(3, 4)
     with torch.no_grad():
@@ -326,7 +317,7 @@ class Doubled(unrolled.GRU):
         (with_hook(), {}, "Linear has hooks"),
         (Doubled(3, 4), {}, "Doubled has a forward of its own"),
         (with_another_block(), {}, "block 1 of TCN is not what it was made as"),
-        (unrolled.Recurrent(unknown_to_c, 3, 4), {}, "operation aten.special_bessel_j0"),
+        (unrolled.Recurrent(of_bessel, 3, 4), {}, "operation aten.special_bessel_j0"),
         (
             [nn.Linear(3, 4), unrolled.Recurrent(that_is_given, 4, 4)],
             {},

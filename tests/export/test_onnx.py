@@ -11,6 +11,7 @@ import pytest
 import torch
 
 import unrolled
+from support.cells import of_bessel, that_decides
 from unrolled.errors import OptionError, RunError
 from unrolled.export import onnx as exporting
 from unrolled.export import to_onnx, writing
@@ -153,20 +154,10 @@ def test_a_missing_library_is_named_with_its_extra(monkeypatch, tmp_path):
         to_onnx(unrolled.GRU(3, 4), tmp_path / "gru.onnx")
 
 
-@unrolled.cell(gates="a")
-def unknown_to_onnx(x, u):
-    return dict(h=torch.special.bessel_j0(x.a + u.a))
-
-
-@unrolled.cell(gates="a")
-def that_decides(x, u):
-    return dict(h=x.a if x.a.sum() > 0 else torch.tanh(u.a))
-
-
 @pytest.mark.parametrize(
     ("cell", "message"),
     [
-        (unknown_to_onnx, "no operator for bessel_j0"),
+        (of_bessel, "no operator for bessel_j0"),
         (that_decides, "decides by the numbers that it reads"),
     ],
 )

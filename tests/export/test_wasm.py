@@ -17,6 +17,7 @@ import torch
 from torch import nn, sigmoid, tanh
 
 import unrolled
+from support.cells import of_bessel
 from support.node import run_node
 from unrolled.errors import OptionError, RunError
 from unrolled.export import to_wasm
@@ -249,6 +250,7 @@ const results = {
     () => one.step([1, 2]), () => one.step([]), () => two.step(1), () => one.run([1, 9, 2]),
     () => (one.state = new Uint8Array(3)), () => one.run(new Uint8Array(6e7)),
     () => numbers.run(5), () => numbers.run([1, 2]),
+    ...[NaN, -1, Infinity, "warm"].map((t) => () => one.draw(t)),
   ].map(refused),
 };
 results.refused.unshift(silent);
@@ -292,6 +294,7 @@ def test_the_class_keeps_a_state_draws_and_refuses_what_is_no_step(tmp_path):
         "RangeError: too many steps",
         "RangeError: a step is 3 numbers",
         "RangeError: a step is 3 numbers",
+        *(f"RangeError: temperature {each}" for each in ("NaN", "-1", "Infinity", "warm")),
         "Error: incomplete",
         "CompileError: WebAssembly.inst",
     ]
@@ -338,17 +341,12 @@ def with_nan():
     return layer
 
 
-@unrolled.cell(gates="a")
-def unknown_to_c(x, u):
-    return dict(h=torch.special.bessel_j0(x.a + u.a))
-
-
 @pytest.mark.parametrize(
     ("model", "options", "message"),
     [
         (with_nan(), {}, r"GRU\.weight_hh_l0 has NaN"),
         (unrolled.GRU(3, 4), {"weights": "bf16"}, "must be f32 or int8 in a page, got 'bf16'"),
-        (unrolled.Recurrent(unknown_to_c, 3, 4), {}, "operation aten.special_bessel_j0"),
+        (unrolled.Recurrent(of_bessel, 3, 4), {}, "operation aten.special_bessel_j0"),
         (nn.GRU(3, 4), {}, "there is no C for GRU"),
     ],
 )

@@ -11,18 +11,12 @@ import torch
 from torch import Tensor, nn
 
 import unrolled
+from support.cells import of_bessel, two_states
 from unrolled.errors import OptionError
 from unrolled.export import plain
 from unrolled.kernels import using_path
 from unrolled.layers import map_state, state_tensors
 from unrolled.networks.memoryless import Conv
-
-
-@unrolled.cell(gates="f g", states="h m")
-def two_states(x, u, h, m, *, slope=0.5):
-    f = torch.sigmoid(x.f + u.f + slope * m)
-    m = f * m + (1 - f) * torch.tanh(x.g + u.g)
-    return dict(h=torch.tanh(m), m=m)
 
 
 @unrolled.cell(gates="z n", recurrent="")
@@ -41,11 +35,6 @@ def with_inputs(x, u, h, dt, mask):
 def with_x_itself(x, u, h, dt, x_t):
     f = torch.sigmoid(x.f + u.f - dt)
     return dict(h=f * torch.tanh(x.g + u.g) + (1 - f) * x_t)
-
-
-@unrolled.cell(gates="a")
-def unknown_to_onnx(x, u):
-    return dict(h=torch.special.bessel_j0(x.a + u.a))
 
 
 @unrolled.cell(gates="a")
@@ -245,7 +234,7 @@ def test_a_bare_layer_is_written_without_states_and_lengths(tmp_path):
 @pytest.mark.parametrize(
     ("cell", "error", "message"),
     [
-        (unknown_to_onnx, torch.onnx.errors.UnsupportedOperatorError, "special_bessel_j0"),
+        (of_bessel, torch.onnx.errors.UnsupportedOperatorError, "special_bessel_j0"),
         (that_counts_rows, OptionError, "depend on the number of rows"),
     ],
 )

@@ -12,6 +12,7 @@ from torch.library import opcheck
 from torch.nn.utils.rnn import pack_padded_sequence
 
 import unrolled
+from support.cells import two_states
 from unrolled.cells import lstm
 from unrolled.cells.registry import find_cell
 from unrolled.errors import OptionError, ShapeError, UnrolledError
@@ -21,13 +22,6 @@ from unrolled.layers import map_state, state_tensors
 from unrolled.networks import LayerOptions
 
 OPERATORS = torch.ops.unrolled
-
-
-@unrolled.cell(gates="f g", states="h m")
-def two_states(x, u, h, m, *, slope=0.5):
-    f = torch.sigmoid(x.f + u.f + slope * m)
-    m = f * m + (1 - f) * torch.tanh(x.g + u.g)
-    return dict(h=torch.tanh(m), m=m)
 
 
 LAYERS: dict[str, Callable[[], nn.Module]] = {
@@ -209,6 +203,25 @@ def test_rows_that_come_with_other_lengths_need_no_new_graph():
         assert_equal(got, expected)
         assert_same_gradients(got, expected, [x, *layer.parameters()])
     assert torch._dynamo.utils.counters["stats"]["unique_graphs"] == 1
+
+
+@pytest.mark.parametrize("path", ["kernel", "reference"])
+@pytest.mark.parametrize("batch_size", [0, 2])
+@pytest.mark.parametrize("width", [0, 8, 32, 48])
+@pytest.mark.parametrize("name", ["rnn", "lstm", "own cell"])
+def test_states_of_another_width_are_an_error_on_every_path(name, width, batch_size, path):
+    """Of twice the units a loop in torch would read one half, as if they were two heads."""
+    cell = LAYERS[name]().cell
+    weights = unrolled.Recurrent(cell, 3, 16).weights_of("l0").tensors()
+    states = [torch.randn(batch_size, 16) for _ in cell.states]
+    x = torch.randn(5, batch_size, 3)
+    with torch.no_grad(), using_path(path):
+        OPERATORS.recurrence(x, None, states, weights, cell.key, True, False, False)
+        for index in range(len(states)):
+            wrong = [*states]
+            wrong[index] = torch.randn(batch_size, width)
+            with pytest.raises(ShapeError):
+                OPERATORS.recurrence(x, None, wrong, weights, cell.key, True, False, False)
 
 
 def test_impossible_lengths_are_an_error_when_the_graph_runs():

@@ -218,8 +218,9 @@ def test_a_weight_that_is_no_number_spoils_its_unit_alone(weights, bad):
     layer = unrolled.RNN(4, 8)
     with torch.no_grad():
         layer.weight_hh_l0.zero_()
+        stream = layer.stream(weights=weights)
         layer.weight_ih_l0[3, 1] = bad
-    got = layer.stream(weights=weights).step(torch.ones(1, 4))[0]
+    got = stream.step(torch.ones(1, 4))[0]
     assert got[[0, 1, 2, 4, 5, 6, 7]].isfinite().all()
     expected = layer(torch.ones(1, 1, 4))[0][0, 0, 3]
     if weights == "int8" or math.isnan(bad):
@@ -294,6 +295,13 @@ def test_what_cannot_be_had_is_refused_when_the_stream_is_opened():
     sorted_layer = unrolled.Recurrent(sorting, 3, 4)
     refused(sorted_layer, weights="int8", match=r'weights="int8" needs a kernel: .*sort')
     unrolled.GRU(70_000, 1).stream(weights="bf16")
+    for bad in (math.nan, math.inf):
+        layer = unrolled.LSTM(3, 4, 2)
+        layer.weight_hh_l1.detach()[5, 1] = bad
+        refused(layer, weights="int8", match="weight_hh_l1 has numbers that are infinite or NaN")
+        with pytest.raises(OptionError, match="are finite"):
+            layer.streams(3, weights="int8")
+        layer.stream(weights="bf16")
 
 
 @every_format

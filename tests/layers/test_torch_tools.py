@@ -6,6 +6,8 @@ import warnings
 import pytest
 import torch
 from torch import nn
+from torch.distributed.device_mesh import init_device_mesh
+from torch.distributed.fsdp import fully_shard
 from torch.nn.utils import parameters_to_vector, parametrizations, prune, vector_to_parameters
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
@@ -138,3 +140,60 @@ def test_a_trace_that_is_refused_leaves_the_next_one_alone(name):
                 torch.jit.trace(lambda q: layer(q), x, check_trace=False)
         twice = torch.jit.trace(lambda q: q.view(q.shape[0], -1) * 2, x)
     torch.testing.assert_close(twice(x), x.view(5, -1) * 2)
+
+
+# ---- Several processes, of which one is here ---------------------------------------------------
+
+
+@unrolled.cell(gates="f g", keeps="f")
+def leaky(x, u, h):
+    f = torch.sigmoid(x.f + u.f)
+    return dict(h=f * h + (1 - f) * torch.tanh(x.g + u.g))
+
+
+RECURRENT = {
+    "RNN": lambda: unrolled.RNN(5, 7),
+    "LSTM": lambda: unrolled.LSTM(5, 7, 2),
+    "GRU": lambda: unrolled.GRU(5, 7),
+    "JANET": lambda: unrolled.JANET(5, 7),
+    "own": lambda: unrolled.Recurrent(leaky, 5, 7),
+}
+
+
+@pytest.fixture(scope="module")
+def one_process(tmp_path_factory):
+    store = torch.distributed.FileStore(str(tmp_path_factory.mktemp("group") / "store"), 1)
+    torch.distributed.init_process_group("gloo", store=store, rank=0, world_size=1)
+    yield init_device_mesh("cpu", (1,))
+    torch.distributed.destroy_process_group()
+
+
+def output_of(layer, *arguments, **options):
+    result = layer(*arguments, **options)
+    return result[0] if isinstance(result, tuple) else result
+
+
+@pytest.mark.parametrize("name", [*RECURRENT, "TCN"])
+def test_a_sharded_layer_trains_as_a_plain_one(one_process, name):
+    layer = unrolled.TCN(5, 7) if name == "TCN" else RECURRENT[name]()
+    sharded, x = nn.Sequential(copy.deepcopy(layer)), torch.randn(6, 3, 5)
+    fully_shard(sharded, mesh=one_process)
+    expected, output = output_of(layer, x), output_of(sharded, x)
+    assert torch.equal(output, expected)
+    expected.sum().backward()
+    output.sum().backward()
+    for ours, plain in zip(sharded.parameters(), layer.parameters(), strict=True):
+        assert torch.equal(ours.grad.full_tensor(), plain.grad)
+
+
+@pytest.mark.parametrize("name", RECURRENT)
+def test_a_process_whose_rows_are_all_empty_has_gradients_of_zero(one_process, name):
+    """Where they were None, DDP's other processes would wait for ever."""
+    wrapped = nn.parallel.DistributedDataParallel(RECURRENT[name]())
+    for x, options in (
+        (torch.randn(6, 3, 5), {"lengths": torch.zeros(3, dtype=torch.long)}),
+        (torch.randn(6, 0, 5), {}),
+    ):
+        output_of(wrapped, x, **options).sum().backward()
+        assert all(torch.equal(p.grad, torch.zeros_like(p)) for p in wrapped.parameters())
+        wrapped.zero_grad()

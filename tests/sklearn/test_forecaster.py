@@ -226,7 +226,7 @@ def test_frames_are_the_arrays_that_they_hold():
     assert SequenceForecaster(**QUICK).fit(panel).predict(panel).shape == (2, 4, 2)
 
 
-def indexed(days, dtype="datetime64[ns]"):
+def indexed(days, dtype="datetime64[us]", nanoseconds=()):
     """What pandas has of a series with these days of January 2024, or moments, as its index."""
 
     class Index(list):
@@ -234,6 +234,10 @@ def indexed(days, dtype="datetime64[ns]"):
 
         def to_pydatetime(self):
             return [*self]
+
+        def astype(self, _):
+            whole = [(day - datetime(1970, 1, 1)) // timedelta(microseconds=1) for day in self]
+            return [1000 * number + nano for number, nano in zip(whole, nanoseconds, strict=True)]
 
     index = Index(day if isinstance(day, datetime) else datetime(2024, 1, day) for day in days)
     index.dtype = np.dtype(dtype)
@@ -257,6 +261,32 @@ def test_rows_whose_index_does_not_rise_step_by_step_are_refused():
             check_index("y", indexed([4, 1, 2, 3], dtype))
     with pytest.raises(DataError, match="two are of 2024-01-02"):
         check_index("y", indexed([2, 2]))
+
+
+def test_an_index_that_lacks_a_value_or_goes_beyond_dates_says_so():
+    lacking = indexed([1, 3, 2])
+    lacking.index.hasnans = True
+    with pytest.raises(DataError, match="some have nothing in their index"):
+        check_index("y", lacking)
+
+    def to_pydatetime():
+        raise ValueError("year 33658 is out of range")
+
+    far = indexed([1, 2, 3])
+    far.index.to_pydatetime = to_pydatetime
+    with pytest.raises(DataError, match="dates beyond the years 1 to 9999"):
+        check_index("y", far)
+
+
+def test_steps_of_nanoseconds_are_as_far_apart_as_they_are():
+    kind = "datetime64[ns]"
+    check_index("y", indexed([1] * 4, kind, [0, 250, 500, 750]))
+    check_index("y", indexed([1, 2, 3], kind, [0, 0, 0]))
+    with pytest.raises(DataError, match="two are of 2024-01-01"):
+        check_index("y", indexed([1] * 3, kind, [0, 5, 5]))
+    match = "2 of them lie between the row of 2024-01-01 .* most are 5 nanoseconds apart"
+    with pytest.raises(DataError, match=match):
+        check_index("y", indexed([1] * 4, kind, [0, 5, 10, 20]))
 
 
 def test_steps_of_a_zone_and_months_that_end_on_a_business_day_are_taken():

@@ -7,7 +7,7 @@ import torch
 
 import unrolled
 
-__all__ = ["crowded", "example_cell"]
+__all__ = ["crowded", "example_cell", "of_bessel", "that_decides", "two_states"]
 
 _EXAMPLES = Path(__file__).parents[2] / "examples"
 
@@ -29,3 +29,23 @@ def crowded(x, u, h, m, *, scale=0.5, shift=-0.2):
     m = torch.tanh(a) * 0.5 + m.clamp(-1, 1) / (1.5 + b * b)
     h = f.silu(m) * torch.sin(x.b) + torch.sqrt(1 + m**2) - f.hardtanh(h) * torch.exp(-b)
     return dict(h=torch.tanh(h), m=m, a=a)
+
+
+@unrolled.cell(gates="f g", states="h m")
+def two_states(x, u, h, m, *, slope=0.5):
+    """What goes on is not what is said."""
+    f = torch.sigmoid(x.f + u.f + slope * m)
+    m = f * m + (1 - f) * torch.tanh(x.g + u.g)
+    return dict(h=torch.tanh(m), m=m)
+
+
+@unrolled.cell(gates="a")
+def of_bessel(x, u):
+    """An operation that neither C nor ONNX has."""
+    return dict(h=torch.special.bessel_j0(x.a + u.a))
+
+
+@unrolled.cell(gates="a")
+def that_decides(x, u):
+    """Equations that depend on the numbers."""
+    return dict(h=x.a if x.a.sum() > 0 else torch.tanh(u.a))

@@ -20,7 +20,7 @@ from unrolled.acceleration.classes import (
 )
 from unrolled.acceleration.report import Report
 from unrolled.acceleration.sequences import CELL_OF_MODE
-from unrolled.acceleration.smaller import rounding_error
+from unrolled.acceleration.smaller import matrices_of, rounding_error
 from unrolled.acceleration.steps import cell_of_step
 from unrolled.cells import Cell
 from unrolled.errors import OptionError
@@ -31,6 +31,7 @@ from unrolled.kernels import (
     prepare_short_calls,
     storing_weights,
     too_many_products,
+    without_a_scale,
 )
 from unrolled.layers import RecurrentLayer
 
@@ -214,6 +215,7 @@ def _reason_to_leave(module: Any, kind: type | str, weights: WeightFormat) -> st
         _reason_of_class(module, kind)
         or _reason_of_weights(module)
         or _reason_of_cell(module, weights)
+        or without_a_scale(weights, matrices_of(module))
     )
 
 
@@ -256,7 +258,7 @@ def _reason_of_cell(module: Any, weights: WeightFormat) -> str | None:
     cell = _cell_of(module)
     if cell is None:
         return "kernels do not have its nonlinearity"
-    if problem := too_many_products(weights, module.input_size, module.hidden_size):
+    if problem := too_many_products(weights, matrices_of(module).values()):
         return problem
     formats: list[WeightFormat] = ["f32"] if weights == "f32" else ["f32", weights]
     for one in formats:

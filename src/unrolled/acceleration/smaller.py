@@ -12,6 +12,7 @@ from contextlib import contextmanager
 from typing import Any
 
 import torch
+from torch import Tensor
 from torch.utils.weak import WeakIdKeyDictionary
 
 from unrolled.acceleration.gradients import wants_gradient
@@ -26,7 +27,7 @@ from unrolled.kernels import (
     storing_weights,
 )
 
-__all__ = ["KeptWeights", "forget_packed", "kept_weights", "rounding_error"]
+__all__ = ["KeptWeights", "forget_packed", "kept_weights", "matrices_of", "rounding_error"]
 
 
 Sizes = tuple[Cell, int, int, int, int, bool]
@@ -106,11 +107,17 @@ def forget_packed(layer: Any) -> None:
     _of_layers.pop(layer, None)
 
 
+def matrices_of(layer: Any) -> dict[str, Tensor]:
+    """Return the weight matrices of a layer or cell of torch, by name."""
+    names = getattr(layer, "_flat_weights_names", ("weight_ih", "weight_hh"))
+    weights = {name: getattr(layer, name) for name in names}
+    return {name: weight for name, weight in weights.items() if weight.dim() == 2}
+
+
 @torch.no_grad()
 def rounding_error(layer: Any, weights: WeightFormat) -> float:
     """Return how far a layer's matrices are from those that it computes with, relative norm."""
-    names = getattr(layer, "_flat_weights_names", ("weight_ih", "weight_hh"))
-    matrices = [w for w in (getattr(layer, name) for name in names) if w.dim() == 2]
+    matrices = matrices_of(layer).values()
     total = sum(float(w.square().sum()) for w in matrices)
     lost = sum(float((rounded(w, weights) - w).square().sum()) for w in matrices)
     return float((lost / total) ** 0.5) if total else 0.0

@@ -3,7 +3,7 @@
 import subprocess
 import sys
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -114,7 +114,7 @@ def measure_busy(work: Work, settings: Settings, progress: Progress = in_silence
             progress(f"turn {turn + 1}")
             for name in _CONTESTANTS:
                 for times in (alone, beside):
-                    with _busy_core() if times is beside else _quiet():
+                    with _busy_core() if times is beside else nullcontext():
                         answer = worker.ask(do="time", name=name, seconds=settings.seconds / 40)
                     times[name] += answer["times"]
             turn += 1
@@ -137,11 +137,6 @@ def measure_memory(work: Work, settings: Settings) -> Memory:
             answer = worker.ask(do="memory", name=name, work=asdict(work), repeats=_TRAININGS)
         peak_bytes[name] = answer["bytes"]
     return Memory(work, peak_bytes)
-
-
-@contextmanager
-def _quiet() -> Iterator[None]:
-    yield
 
 
 @contextmanager

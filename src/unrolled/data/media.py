@@ -166,8 +166,8 @@ def named_media(
     options: MediumOptions,
     kind: Kind,
     *,
-    column: str | None = None,
-    folder: str | None = None,
+    column: str | None,
+    folder: str | None,
 ) -> Iterator[tuple[str, Tensor | DataError]]:
     """Yield the content of each picture or recording of a source with its name.
 

@@ -3,7 +3,7 @@
 import math
 from typing import Any
 
-__all__ = ["MISSING", "parse_number"]
+__all__ = ["MISSING", "is_number", "parse_number"]
 
 MISSING = frozenset({"", "?", "nan", "na", "null", "none"})
 """How a value that is missing is written, in small letters."""
@@ -34,3 +34,12 @@ def parse_number(value: Any) -> float:
     if abs(number) > _LARGEST:
         raise ValueError("infinite, or as good as")
     return number
+
+
+def is_number(text: str) -> bool:
+    """Whether `parse_number` takes a text: a number, or one that is missing."""
+    try:
+        parse_number(text)
+    except ValueError:
+        return False
+    return True

@@ -4,7 +4,8 @@ The text formats are read by Python's own `csv` and `json`, because these say in
 mistake is; Parquet by polars. What the columns mean is the tasks' part.
 
     .csv              fields in quotes where they hold a delimiter or a line end; the delimiter is a
-                      comma, a semicolon, a tab or |, whichever the header has
+                      comma, a semicolon, a tab or |, whichever the header has, or any character
+                      that a first line such as sep=; says, as Excel writes it
     .tsv, .tab        no quotes: a tab always ends a field, a line end always a row
     .jsonl, .ndjson   an object a line; numbers, lists and null come as they are
     .json             the same, or one list of objects
@@ -19,16 +20,20 @@ halves of surrogate pairs, which are no characters: rows that do are counted in 
 import csv
 import difflib
 import re
-import sys
 import warnings
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
 from dataclasses import dataclass
 from itertools import islice, pairwise
 from pathlib import Path
 from types import ModuleType
 from typing import Any
 
+from unrolled.data.delimiters import (
+    delimiter_of,
+    fields_of_any_size,
+    said_delimiter,
+    split_fields,
+)
 from unrolled.data.json_rows import (
     check_names,
     has_half,
@@ -52,7 +57,6 @@ __all__ = [
     "refuse_header",
 ]
 
-_TABS = (".tsv", ".tab")
 _NO_TABLES = frozenset(
     ".xlsx .xls .ods .arrow .feather .h5 .hdf5 .db .sqlite .xml .html .zip .tar .pkl .npy .npz "
     ".pdf .docx .doc .ts .tsf .arff .mat".split()
@@ -128,7 +132,8 @@ def read_table(
     read = _READERS.get(_suffix(path), _read_fields)
     every = columns is None or others
     table = read(path, columns, encoding, every)
-    check_columns(table, columns, every=every)
+    if table.columns:
+        check_columns(table, columns, every=every)
     if not table.rows:
         raise DataError(f"{path}: no rows", "a table has a header and at least one row")
     if table.halves:
@@ -147,12 +152,18 @@ def is_table(path: Path) -> bool:
 def is_header(line: str, columns: Sequence[str]) -> bool:
     """Return whether a line names these columns, and so begins a table; without columns it cannot.
 
+    Or it names their delimiter, as Excel does.
+
     Example:
         >>> is_header("Sentence #,Word,Tag", ["Word"]), is_header("Word for word.", ["Word"])
         (True, False)
+        >>> is_header("sep=;", ["Word"])
+        True
     """
     line = line.removeprefix("\ufeff").partition("\r")[0]
-    return bool(columns) and any(set(columns) <= set(_split(line, mark)) for mark in ",;\t|")
+    if not columns or said_delimiter(line):
+        return bool(columns)
+    return any(set(columns) <= set(split_fields(line, mark)) for mark in ",;\t|")
 
 
 def refuse_header(name: str, lines: Sequence[str], columns: Sequence[str]) -> None:
@@ -175,16 +186,17 @@ def has_columns(path: Path, columns: Sequence[str], encoding: str) -> bool:
         DataError: The file cannot be read.
     """
     text = read_text([path], encoding)
-    lines = [*islice((line for line in lines_of(text) if line.strip()), _LINES_SEEN)]
+    said = int(said_delimiter(text) is not None)
+    lines = [*islice((line for line in lines_of(text) if line.strip()), said, _LINES_SEEN)]
     if not lines:
         return False
-    first = _split(lines[0], _delimiter(path, text, columns))
+    first = split_fields(lines[0], delimiter_of(text, columns, _suffix(path)))
     if set(columns) <= set(first):
         return True
     if not all(map(_number, columns)):
         return False
-    delimiter = _delimiter(path, text, columns)
-    counts = {len(_split(line, delimiter)) for line in lines}
+    delimiter = delimiter_of(text, columns, _suffix(path))
+    counts = {len(split_fields(line, delimiter)) for line in lines}
     return len(counts) == 1 and max(map(_number, columns)) <= min(counts) and len(first) > 1
 
 
@@ -221,7 +233,7 @@ def check_columns(table: Table, columns: Sequence[str] | None, *, every: bool = 
 def _read_fields(path: Path, columns: Sequence[str] | None, encoding: str, every: bool) -> Table:
     """Read CSV or TSV: a header, then rows of as many fields."""
     text = read_text([path], encoding)
-    delimiter = _delimiter(path, text, columns)
+    delimiter = delimiter_of(text, columns, _suffix(path))
     header: list[str] = []
     rows = PackedRows(None if every else columns)
     num_blank = 0
@@ -241,12 +253,15 @@ def _read_fields(path: Path, columns: Sequence[str] | None, encoding: str, every
             fields = fields[: len(header)]
         if len(fields) != len(header):
             first = "the header" if has_header else "the first line"
-            raise DataError(
-                f"{path}, line {line}: {len(fields)} fields, but {first} has {len(header)}",
-                "in TSV, is a tab missing or inside a text?"
-                if delimiter == "\t"
-                else 'is a text with the delimiter not inside quotes ("...")?',
-            )
+            hint = 'is a text with the delimiter not inside quotes ("...")?'
+            if len(header) == 1:
+                hint = f"is {header[0][:40]!r} the header? leave out what stands above it"
+            elif delimiter != "\t" and len(fields) < len(header):
+                hint = "is a field missing, or a line end inside a text without quotes?"
+            elif delimiter == "\t":
+                hint = "in TSV, is a tab missing or inside a text?"
+            count = f"{len(fields)} field{'' if len(fields) == 1 else 's'}"
+            raise DataError(f"{path}, line {line}: {count}, but {first} has {len(header)}", hint)
         values = dict(zip(header, fields, strict=True))
         nameless = nameless or bool(values.get(""))
         rows.add(line, values)
@@ -289,55 +304,22 @@ def _number(name: str) -> int:
 
 def _records(path: Path, text: str, delimiter: str) -> Iterator[tuple[int, list[str]]]:
     """Yield the line at which each record begins, and its fields."""
+    before = int(said_delimiter(text) is not None)  # lines that are no record
     if delimiter == "\t" and _suffix(path) != ".csv":
-        for line, content in enumerate(lines_of(text), start=1):
+        for line, content in enumerate(islice(lines_of(text), before, None), start=before + 1):
             yield line, content.split("\t")
         return
     lines = (match[0] for match in _LINE.finditer(text))  # StringIO takes 4 bytes a character
-    reader = csv.reader(lines, delimiter=delimiter, strict=True)
-    line = 1
+    reader = csv.reader(islice(lines, before, None), delimiter=delimiter, strict=True)
+    line = before + 1
     try:
-        with _fields_of_any_size():
+        with fields_of_any_size():
             for fields in reader:
                 yield line, fields
-                line = reader.line_num + 1
+                line = before + reader.line_num + 1
     except csv.Error as error:
         hint = 'a text in quotes ends at the next quote, and holds a quote as ""'
         raise DataError(f"{path}, line {line}: not CSV: {error}", hint) from None
-
-
-def _delimiter(path: Path, text: str, columns: Sequence[str] | None) -> str:
-    """Return the delimiter with which the header has most of the columns, then most fields."""
-    if _suffix(path) in _TABS:
-        return "\t"
-    header = next((line for line in lines_of(text[:100_000]) if line.strip()), "")
-
-    def found(delimiter: str) -> tuple[int, int]:
-        fields = _split(header, delimiter)
-        return len(set(fields) & set(columns or ())), len(fields)
-
-    if _suffix(path) != ".csv" and "\t" in header:
-        return "\t"
-    return max(",;\t|", key=found)
-
-
-def _split(line: str, delimiter: str) -> list[str]:
-    """Return the fields of a line by itself, without blanks around them."""
-    if delimiter == "\t":
-        return [field.strip() for field in line.split("\t")]
-    with _fields_of_any_size():
-        fields = next(csv.reader([line], delimiter=delimiter), [])
-    return [field.strip() for field in fields]
-
-
-@contextmanager
-def _fields_of_any_size() -> Iterator[None]:
-    """Lift the limit of `csv`, 131,072 characters a field: a book in a field is no mistake."""
-    before = csv.field_size_limit(min(sys.maxsize, 2**31 - 1))  # a C long, of 32 bits on Windows
-    try:
-        yield
-    finally:
-        csv.field_size_limit(before)
 
 
 def _read_json(path: Path, wanted: Sequence[str] | None, encoding: str, every: bool) -> Table:
@@ -372,7 +354,7 @@ def _read_parquet(path: Path, columns: Sequence[str] | None, _encoding: str, eve
     try:
         names = tuple(polars.read_parquet_schema(path))
         wanted = [name for name in names if every or columns is None or name in columns]
-        frame = polars.read_parquet(path, columns=wanted)
+        frame = _with_nanoseconds(polars, polars.read_parquet(path, columns=wanted))
     except FileNotFoundError:
         raise DataError(f"{path}: no such file", "check the path") from None
     except Exception as error:  # polars raises its own kinds, OSError and more
@@ -382,6 +364,22 @@ def _read_parquet(path: Path, columns: Sequence[str] | None, _encoding: str, eve
     for number, values in enumerate(frame.iter_rows(named=True), 1):
         rows.add(number, _without_nan(values))
     return Table(path, names, rows, unit="row")
+
+
+def _with_nanoseconds(polars: ModuleType, frame: Any) -> Any:
+    """Return a frame in which dates that are finer than Python's are the texts of them."""
+    finer = [
+        name
+        for name, kind in frame.schema.items()
+        if getattr(kind, "time_unit", None) == "ns" and kind == polars.Datetime
+        if (frame[name].dt.nanosecond() % 1000 != 0).any()
+    ]
+    zoned = "%Y-%m-%d %H:%M:%S%.9f%:z"
+    texts = [
+        polars.col(name).dt.to_string(zoned if frame.schema[name].time_zone else zoned[:-3])
+        for name in finer
+    ]
+    return frame.with_columns(texts) if texts else frame
 
 
 def _polars() -> ModuleType:

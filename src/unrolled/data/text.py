@@ -28,7 +28,24 @@ __all__ = [
 _LINE_END = re.compile("\r\n|\r|\n")
 # Quotes, dashes and dots of Windows-1252, beside a word: in latin-1 they are control characters
 _OF_WINDOWS = re.compile(rb"[A-Za-z ,.][\x80\x85\x91-\x97\x99][A-Za-z ,.\r\n]")
+_GZIP = b"\x1f\x8b"
 _PAIRS = [bytes(pair) for pair in ((0xC3, 0x80), (0xC3, 0xA9), (0xB0, 0xA1))]
+_EASTERN = ("cp932", "euc_jp", "gb18030", "big5", "cp949")  # they take few bytes that are others'
+_WESTERN = ("cp1252", "cp1251", "latin-1")
+_ASCII = bytes(range(128))
+_SEEN = 1_000_000  # bytes, by which an encoding is guessed
+_NO_TEXT = {  # what begins so, whatever it is called
+    b"PK\x03\x04": "a ZIP archive or a workbook, such as .xlsx",
+    b"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1": "a document or workbook of an old Office, such as .xls",
+    b"%PDF-": "a PDF document",
+    b"BZh91AY&SY": "packed by bzip2",
+    b"\xfd7zXZ\x00": "packed by xz",
+    b"\x28\xb5\x2f\xfd": "packed by zstd",
+    b"7z\xbc\xaf\x27\x1c": "a 7z archive",
+    b"PAR1": "a table in Parquet",
+    b"ARROW1\x00\x00": "a table in Arrow",
+    b"SQLite format 3\x00": "an SQLite database",
+}
 _MANY = 8
 _MOST_UNPACKED = 2**28
 
@@ -115,8 +132,10 @@ def _read_file(path: Path, encoding: str) -> str:
         if path.stat().st_size > physical_memory():
             raise _too_large(path)
         content = path.read_bytes()
-        if content[:2] == b"\x1f\x8b" or path.suffix.lower() == ".gz":
+        if content[:2] == _GZIP or path.suffix.lower() == ".gz":
             content = _unpacked(path, content)
+    except DataError:
+        raise
     except FileNotFoundError:
         raise DataError(f"{path}: no such file", "check the path") from None
     except IsADirectoryError:
@@ -126,6 +145,9 @@ def _read_file(path: Path, encoding: str) -> str:
     except (OSError, ValueError) as error:  # ValueError: a name with NUL
         reason = getattr(error, "strerror", None) or str(error)
         raise DataError(f"{path}: cannot be read: {reason}", "check its permissions") from None
+    for begin, kind in _NO_TEXT.items():
+        if content.startswith(begin):
+            raise DataError(f"{path}: {kind}, not text", "save what is in it as text")
     text = _decode(path, content, encoding)
     if not text:
         raise DataError(f"{path}: the file is empty", "leave it out, or name a file with text")
@@ -198,9 +220,23 @@ def likely_encoding(content: bytes) -> str:
     """Return a hint at the encoding in which bytes that are not UTF-8 may be text."""
     if content[:2] in (b"\xff\xfe", b"\xfe\xff") or b"\0" in content[:200]:
         return f"is it text in another encoding? {field('encoding')} utf-16, if it is text"
-    if _OF_WINDOWS.search(content[:1_000_000]):
+    seen = content if len(content) <= _SEEN else content[: content.rfind(b"\n", 0, _SEEN) + 1]
+    fitting = [name for name in (*_EASTERN, *_WESTERN) if _is_text(seen, name)]
+    if "cp1252" in fitting and _OF_WINDOWS.search(seen):
         return f"it looks like text of Windows: {field('encoding')} cp1252"
-    return f"is it text in another encoding, such as {field('encoding')} cp1252, latin-1 or utf-16?"
+    if 2 * len(seen.translate(None, _ASCII)) < len(seen):  # those of a few accents
+        fitting.sort(key=_EASTERN.__contains__)
+    *names, last = fitting
+    listed = f"{', '.join(names)} or {last}" if names else last
+    return f"is it text in another encoding, such as {field('encoding')} {listed}?"
+
+
+def _is_text(content: bytes, encoding: str) -> bool:
+    """Return whether all bytes are characters in an encoding."""
+    try:
+        return bool(content.decode(encoding)) or not content
+    except UnicodeDecodeError:
+        return False
 
 
 def physical_memory() -> int:
@@ -217,6 +253,9 @@ def _too_large(path: Path) -> DataError:
 
 def _unpacked(path: Path, content: bytes) -> bytes:
     """Return what a gzip file holds, if that is not more than the memory may have."""
+    if content and content[:2] != _GZIP:  # as browsers leave what they unpacked
+        hint = "take .gz off its name if it is text, or get the file again"
+        raise DataError(f"{path}: called .gz, and not packed by gzip", hint)
     most = max(_MOST_UNPACKED, 200 * len(content))
     try:
         with gzip.GzipFile(fileobj=io.BytesIO(content)) as file:

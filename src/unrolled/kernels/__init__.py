@@ -91,6 +91,7 @@ from unrolled.kernels.running import (
     storing_weights,
     too_many_products,
     using_path,
+    without_a_scale,
     writer_of,
 )
 from unrolled.kernels.weights import Weights, recurrent_product
@@ -174,6 +175,7 @@ __all__ = [
     "using_path",
     "valid_steps",
     "window_and_past",
+    "without_a_scale",
     "write_archive",
     "writer_of",
 ]

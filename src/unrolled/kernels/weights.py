@@ -30,6 +30,28 @@ class Weights(NamedTuple):
     weight_hr: Tensor | None
     parameters: tuple[Tensor, ...]
 
+    def head_size(self, cell: Cell, output_size: int) -> int:
+        """Return how many outputs a unit reads: those of its own head, or all of them, P.
+
+        Raises:
+            ShapeError: The outputs are not so many heads.
+        """
+        size = output_size if self.weight_hh is None else self.weight_hh.shape[-1]
+        if size < 1 or output_size % size:
+            raise ShapeError(
+                f"cell {cell.name}: {output_size} units are not heads of {size}",
+                "the columns of weight_hh are the units of a head, and divide hidden_size",
+            )
+        return size
+
+    @staticmethod
+    def shapes(
+        cell: Cell, input_size: int, hidden_size: int, head_size: int
+    ) -> tuple[tuple[int, ...], ...]:
+        """Return the shapes of weight_ih, weight_hh, bias_ih and bias_hh."""
+        gates, recurrent = len(cell.feedforward) * hidden_size, len(cell.recurrent) * hidden_size
+        return (gates, input_size), (recurrent, head_size), (gates,), (recurrent,)
+
     def has_heads(self, output_size: int) -> bool:
         """Whether the recurrent weights are those of heads: of fewer than all outputs, P."""
         return self.weight_hh is not None and self.weight_hh.shape[-1] != output_size

@@ -4,9 +4,27 @@ from collections.abc import Mapping
 from numbers import Integral, Real
 from typing import Any
 
+from unrolled.cells import Cell
 from unrolled.errors import OptionError
 
-__all__ = ["check_count", "check_dropout", "check_sizes"]
+__all__ = [
+    "check_count",
+    "check_dropout",
+    "check_heads",
+    "check_projection",
+    "check_sizes",
+    "check_types",
+]
+
+
+def check_types(where: str, sizes: Mapping[str, Any], flags: Mapping[str, Any]) -> None:
+    """Raise `TypeError` unless `sizes` are whole numbers and `flags` are true or false."""
+    for name, size in sizes.items():
+        if not isinstance(size, int):
+            raise TypeError(f"{where}: {name} must be an int, got {type(size).__name__}")
+    for name, flag in flags.items():
+        if not isinstance(flag, bool):
+            raise TypeError(f"{where}: {name} must be a bool, got {type(flag).__name__}")
 
 
 def check_sizes(where: str, sizes: Mapping[str, int]) -> None:
@@ -28,3 +46,25 @@ def check_dropout(where: str, dropout: Any, name: str = "dropout") -> None:
     is_number = isinstance(dropout, Real) and dropout is not True and dropout is not False
     if not is_number or not 0 <= dropout <= 1:
         raise OptionError(f"{where}: {name} must be a probability in [0, 1], got {dropout!r}")
+
+
+def check_projection(where: str, proj_size: int, hidden_size: int) -> None:
+    """Raise `OptionError` unless `proj_size` is 0, for no projection, or below `hidden_size`."""
+    largest = hidden_size - 1
+    if not 0 <= proj_size <= largest:
+        raise OptionError(f"{where}: proj_size must lie in 0..{largest}, got {proj_size}")
+
+
+def check_heads(where: str, cell: Cell, hidden_size: int, heads: int) -> None:
+    """Raise `OptionError` unless the units are so many heads, and the cell has any to divide."""
+    if heads > 1 and not cell.recurrent:
+        raise OptionError(
+            f"{where}: heads={heads}, but cell {cell.name} has no recurrent weights",
+            "leave heads out",
+        )
+    if hidden_size % heads:
+        near = max(hidden_size // heads, 1) * heads
+        raise OptionError(
+            f"{where}: {hidden_size} units are not {heads} heads of as many each",
+            f"hidden_size must be a multiple of {heads}, such as {near}",
+        )

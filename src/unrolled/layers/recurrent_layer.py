@@ -7,7 +7,7 @@ layers themselves in `recurrent.py`, `drop_in.py` and `janet.py`; the loop over 
 
 import abc
 import warnings
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from functools import partial
 from typing import Any
 
@@ -38,7 +38,13 @@ from unrolled.kernels import (
 from unrolled.layers.arguments import checked_states, time_first
 from unrolled.layers.intervening import holding_of
 from unrolled.layers.observing import is_observed, observer_of
-from unrolled.layers.options import check_dropout, check_sizes
+from unrolled.layers.options import (
+    check_dropout,
+    check_heads,
+    check_projection,
+    check_sizes,
+    check_types,
+)
 from unrolled.layers.packed_sequence import read_packed, run_padded
 from unrolled.layers.recurrent_weights import RecurrentWeights
 from unrolled.layers.resets import Resets, refuse_resets, time_first_resets
@@ -75,9 +81,11 @@ class RecurrentLayer(RecurrentWeights):
     ) -> None:
         where, sizes = type(self).__name__, {"input_size": input_size, "hidden_size": hidden_size}
         heads = cell.heads if heads is None else heads
-        _check_types(where, sizes | {"heads": heads}, {"bias": bias, "batch_first": batch_first})
-        _check_ranges(where, sizes | {"num_layers": num_layers, "heads": heads}, dropout, proj_size)
-        _check_heads(where, cell, hidden_size, heads)
+        check_types(where, sizes | {"heads": heads}, {"bias": bias, "batch_first": batch_first})
+        check_dropout(where, dropout)
+        check_sizes(where, sizes | {"num_layers": num_layers, "heads": heads})
+        check_projection(where, proj_size, hidden_size)
+        check_heads(where, cell, hidden_size, heads)
         if dropout and num_layers == 1:
             warnings.warn(
                 f"{where}: dropout={dropout} has no effect with num_layers=1: "
@@ -336,23 +344,9 @@ class RecurrentLayer(RecurrentWeights):
             OptionError: The layer cannot be streamed, or not with such weights: they need its
                 cell's kernel, and so float32 on CPU.
         """
-        if weights == "f32":
-            prepare = partial(self._stepper, batch_size)
-        else:
-            check_smaller_weights(self, "stream", weights)
-            prepare = partial(self._smaller_stepper, weights, batch_size)
+        prepare = self._stepper_with("stream", weights, batch_size)
         inputs = self._step_inputs(".stream")
         return Stream(self, batch_size, prepare, self._unwatched_parameters, weights, inputs)
-
-    def _smaller_stepper(
-        self,
-        weights: WeightFormat,
-        batch_size: int,
-        stepper: Stepper | None,
-        places: Places | None = None,
-    ) -> Stepper | None:
-        with storing_weights(weights):
-            return self._stepper(batch_size, stepper, places)
 
     def streams(self, capacity: int, *, weights: WeightFormat = "f32") -> Streams:
         """Return `Streams`: up to `capacity` of them, which come and go, any of them in a call.
@@ -364,13 +358,28 @@ class RecurrentLayer(RecurrentWeights):
         Raises:
             OptionError: As `stream`.
         """
-        if weights == "f32":
-            prepare = partial(self._stepper, 1)
-        else:
-            check_smaller_weights(self, "streams", weights)
-            prepare = partial(self._smaller_stepper, weights, 1)
+        prepare = self._stepper_with("streams", weights, 1)
         inputs = self._step_inputs(".streams")
         return Streams(self, capacity, prepare, self._unwatched_parameters, weights, inputs)
+
+    def _stepper_with(
+        self, method: str, weights: WeightFormat, batch_size: int
+    ) -> Callable[..., Stepper | None]:
+        """Return `_stepper` for `batch_size` rows and weights stored so, as `method` asks for."""
+        if weights == "f32":
+            return partial(self._stepper, batch_size)
+        check_smaller_weights(self, method, weights)
+        return partial(self._smaller_stepper, weights, batch_size)
+
+    def _smaller_stepper(
+        self,
+        weights: WeightFormat,
+        batch_size: int,
+        stepper: Stepper | None,
+        places: Places | None = None,
+    ) -> Stepper | None:
+        with storing_weights(weights):
+            return self._stepper(batch_size, stepper, places)
 
     def _stepper(
         self, batch_size: int, stepper: Stepper | None, places: Places | None = None
@@ -424,34 +433,3 @@ class RecurrentLayer(RecurrentWeights):
         values = {name: getattr(self, name, default) for name, default in options.items()}
         shown = [f"{name}={v!r}" for name, v in values.items() if v != options[name]]
         return ", ".join([str(self.input_size), str(self.hidden_size), *shown])
-
-
-def _check_types(where: str, sizes: dict[str, Any], flags: dict[str, Any]) -> None:
-    for name, size in sizes.items():
-        if not isinstance(size, int):
-            raise TypeError(f"{where}: {name} must be an int, got {type(size).__name__}")
-    for name, flag in flags.items():
-        if not isinstance(flag, bool):
-            raise TypeError(f"{where}: {name} must be a bool, got {type(flag).__name__}")
-
-
-def _check_ranges(where: str, sizes: dict[str, int], dropout: Any, proj_size: int) -> None:
-    check_dropout(where, dropout)
-    check_sizes(where, sizes)
-    largest = sizes["hidden_size"] - 1
-    if not 0 <= proj_size <= largest:
-        raise OptionError(f"{where}: proj_size must lie in 0..{largest}, got {proj_size}")
-
-
-def _check_heads(where: str, cell: Cell, hidden_size: int, heads: int) -> None:
-    if heads > 1 and not cell.recurrent:
-        raise OptionError(
-            f"{where}: heads={heads}, but cell {cell.name} has no recurrent weights",
-            "leave heads out",
-        )
-    if hidden_size % heads:
-        near = max(hidden_size // heads, 1) * heads
-        raise OptionError(
-            f"{where}: {hidden_size} units are not {heads} heads of as many each",
-            f"hidden_size must be a multiple of {heads}, such as {near}",
-        )

@@ -1,6 +1,6 @@
 """The argument `resets=` of layers and streams: before which steps a row's state starts anew.
 
-What layers make of it is in `kernels/rows.py` and `piecewise.py`.
+What layers make of it is in `kernels/rows.py` and `kernels/convolving/piecewise.py`.
 """
 
 from collections.abc import Sequence

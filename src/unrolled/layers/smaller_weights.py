@@ -9,6 +9,7 @@ from unrolled.kernels import (
     kernel_or_reason,
     storing_weights,
     too_many_products,
+    without_a_scale,
 )
 from unrolled.layers.recurrent_weights import RecurrentWeights
 
@@ -28,8 +29,10 @@ def check_smaller_weights(layer: RecurrentWeights, method: str, weights: WeightF
     where, hint = f"{type(layer).__name__}.{method}", 'use weights="f32"'
     if weights not in WEIGHT_FORMATS:
         raise OptionError(f"{where}: weights must be f32, bf16 or int8, got {weights!r}")
-    tensors = [tensor for s in layer.suffixes for tensor in layer.weights_of(s).tensors()]
-    wrong = next((t for t in tensors if t.dtype is not torch.float32 or not t.is_cpu), None)
+    tensors = dict(zip(layer._flat_weights_names, layer._flat_weights, strict=True))
+    wrong = next(
+        (t for t in tensors.values() if t.dtype is not torch.float32 or not t.is_cpu), None
+    )
     if wrong is not None:
         raise OptionError(
             f'{where}: weights="{weights}" are made of float32 on cpu, '
@@ -40,8 +43,11 @@ def check_smaller_weights(layer: RecurrentWeights, method: str, weights: WeightF
         raise OptionError(
             f'{where}: weights="{weights}" needs a kernel, and proj_size has none', hint
         )
-    if problem := too_many_products(weights, layer.input_size, layer.hidden_size):
+    matrices = {name: tensor for name, tensor in tensors.items() if tensor.dim() == 2}
+    if problem := too_many_products(weights, matrices.values()):
         raise OptionError(f"{where}: {problem}", 'use weights="bf16"')
+    if problem := without_a_scale(weights, matrices):
+        raise OptionError(f"{where}: {problem}", hint)
     with storing_weights(weights):
         kernel = kernel_or_reason(layer.cell)
     if isinstance(kernel, str):

@@ -283,16 +283,16 @@ class Follower(TorchFunctionMode):
 
     def _derive(self, call: Call, values: Sequence[Any]) -> Any:
         """Return what is made of no sequence; what is made of weights is made for each piece."""
-        sizes = [leaf for leaf in _leaves((call.arguments, call.keywords)) if type(leaf) is int]
+        tree = (call.arguments, call.keywords)
+        leaves = _leaves(tree)
+        sizes = [leaf for leaf in leaves if type(leaf) is int]
         if self._lengths.intersection(sizes):
             raise self.refuse(call.name, "makes something as long as the sequence")
         result = call.function(*call.arguments, **call.keywords)
-        leaves = _leaves((call.arguments, call.keywords))
         of_weights = bool(values) or any(isinstance(leaf, Tensor) for leaf in leaves)
         if not of_weights or not isinstance(result, Tensor) or self._marker in sizes:
             return result
         inputs: list[int] = []
-        tree = (call.arguments, call.keywords)
         arguments, keywords = self._template(tree, inputs, {}, None)
         slot = self.new_slot()
         self.append(Apply(call.function, arguments, keywords, 0, 0), inputs, slot)

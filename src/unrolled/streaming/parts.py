@@ -192,25 +192,16 @@ class Window:
         function: What it does with a piece that is not padded.
         size: Steps that an output sees.
         stride: Steps from one output to the next.
-        before: Zeros, or what `value` says, that stand before the first step.
-        value: What stands there.
+        before: Zeros that stand before the first step.
         time: The axis that is time.
         batch: The axis that is the batch.
     """
 
     def __init__(
-        self,
-        function: Apply,
-        size: int,
-        stride: int,
-        before: int,
-        time: int,
-        batch: int,
-        value: float = 0.0,
+        self, function: Apply, size: int, stride: int, before: int, time: int, batch: int
     ) -> None:
         self._function, self._size, self._stride = function, size, stride
-        self._before, self._value = before, value
-        self._time, self._batch = time, batch
+        self._before, self._time, self._batch = before, time, batch
         self._past: Tensor | None = None
         self._skipped = 0  # steps still to come that no output sees
 
@@ -218,7 +209,7 @@ class Window:
         """Return the outputs whose steps are all there."""
         x, time = pieces[0], self._time
         if self._past is None:
-            self._past = _steps_of(x, time, self._before, self._value)
+            self._past = _steps_of(x, time, self._before, 0.0)
         past = torch.cat([self._past, x], time) if self._past.shape[time] else x
         if self._skipped:
             skipped = min(self._skipped, past.shape[time])
@@ -241,7 +232,7 @@ class Window:
         if rows is None:
             self._past, self._skipped = None, 0
         elif self._past is not None:
-            self._past = _without(self._past, rows, self._batch, self._value)
+            self._past = _without(self._past, rows, self._batch)
 
 
 class Running:

@@ -1,7 +1,8 @@
+from .examples_task import ExamplesTask
 from .loading import Loaded, from_pretrained, load
 from .registry import TASKS, find_task, options_of
 from .runs import Prepared, prepare, resume
-from .task import ExamplesTask, Splits, Task, TaskOptions
+from .task import Splits, Task, TaskOptions
 
 __all__ = [
     "TASKS",

@@ -309,7 +309,7 @@ def _assemble(
     task: Task[Any],
     splits: Splits[Any],
     processes: Processes,
-    start: Loaded | None = None,
+    start: Loaded | None,
 ) -> Trainer:
     training = task.options.training
     torch.manual_seed(training.seed + processes.rank)  # weights are the first's, dropout each's own

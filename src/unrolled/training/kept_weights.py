@@ -30,10 +30,10 @@ class KeptWeights:
         self._run, self._processes = run, processes
         self.replaced: tuple[dict[str, Tensor], int | None] | None = None
 
-    def save(self, model: nn.Module, update: int) -> None:
-        """Keep the weights of a model."""
+    def save(self, weights: nn.Module | dict[str, Tensor], update: int | None) -> None:
+        """Keep weights, or those of a model, and the update that they are of."""
         path, run = self._run.weights_path, self._run.identity
-        self._processes.from_first(lambda: save_weights(path, model, run, update))
+        self._processes.from_first(lambda: save_weights(path, weights, run, update))
 
     def set_aside(self) -> None:
         """Remember what is kept, unless those of a stop are."""
@@ -44,7 +44,5 @@ class KeptWeights:
     def put_back(self) -> None:
         """Keep again what the weights of a stop replaced, if any: those since are not better."""
         if self.replaced is not None:
-            path, run = self._run.weights_path, self._run.identity
-            weights, update = self.replaced
-            self._processes.from_first(lambda: save_weights(path, weights, run, update))
+            self.save(*self.replaced)
             self.replaced = None

@@ -91,8 +91,8 @@ class Trainer:
         self.schedule = Schedule(self.options, objective.updates_per_epoch)
         self.learner = Learner(model, self.options, processes)
         self._log: MetricsLog | None = None  # in the first process, while it trains
-        self._log_length = 0  # bytes of metrics.jsonl that are kept when it is opened
-        self._log_digest: str | None = None  # of those bytes; None where it is not known
+        # bytes of metrics.jsonl that are kept when it is opened; their SHA-256, if it is known
+        self._log_mark: tuple[int, str | None] = (0, None)
         self.is_new = True
         self._must_save = False  # as the progress is no longer the last checkpoint's
         self._kept_weights = KeptWeights(run, processes)
@@ -181,7 +181,7 @@ class Trainer:
             self.learner.end()
             self._stop_requested = False
             if self._log is not None:
-                self._log_length, self._log_digest = self._log.sync(), self._log.digest
+                self._log_mark = self._log.sync(), self._log.digest
                 self._log.close()
 
     @property
@@ -224,7 +224,7 @@ class Trainer:
         self._kept_weights.replaced = checkpoint.get("replaced")
         if checkpoint.get("length", self.options.length) != self.options.length:
             self._judge_anew()  # config.json has been given another one, and then it was killed
-        self._log_length, self._log_digest = log_mark_in(checkpoint)
+        self._log_mark = log_mark_in(checkpoint)
         self._surroundings = checkpoint.get("surroundings")
         mine = checkpoint["processes"][self.processes.rank]
         self.objective.load_state_dict(mine["objective"])
@@ -406,9 +406,8 @@ class Trainer:
 
     def _open_log(self, reporter: Reporter) -> bool:
         """Open the log; return whether it had lost lines that were there at the checkpoint."""
-        self._log = MetricsLog(
-            self.run, self._log_length, self._log_digest, self.progress.update, reporter.on_message
-        )
+        update, say = self.progress.update, reporter.on_message
+        self._log = MetricsLog(self.run, *self._log_mark, update, say)
         return self._log.mended
 
     def _say_what_differs(self, reporter: Reporter) -> None:

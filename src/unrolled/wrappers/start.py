@@ -6,9 +6,8 @@ from typing import Any
 from torch import Tensor, nn
 from torch.nn.utils.rnn import PackedSequence
 
-from unrolled.errors import OptionError
 from unrolled.layers import RecurrentLayer, State, Stream, map_state, state_tensors
-from unrolled.wrappers.wrapper import Wrapper
+from unrolled.wrappers.wrapper import Wrapper, require_recurrent
 
 __all__ = ["LearnedState"]
 
@@ -33,11 +32,7 @@ class LearnedState(Wrapper):
     """
 
     def __init__(self, layer: RecurrentLayer) -> None:
-        if not isinstance(layer, RecurrentLayer):
-            raise OptionError(
-                f"LearnedState: needs a recurrent layer, got {type(layer).__name__}",
-                "give it the layer itself, and put other wrappers around",
-            )
+        require_recurrent("LearnedState", layer)
         super().__init__(layer)
         zeros = state_tensors(layer.initial_state(1))
         for name, zero in zip(layer.cell.states, zeros, strict=True):

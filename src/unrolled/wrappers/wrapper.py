@@ -10,11 +10,20 @@ from torch.nn.utils.rnn import PackedSequence
 from unrolled.errors import OptionError
 from unrolled.layers import RecurrentLayer, State, StepInputs, Stream, Streams
 
-__all__ = ["Wrapper", "inputs_within", "step_inputs_of"]
+__all__ = ["Wrapper", "inputs_within", "require_recurrent", "step_inputs_of"]
 
 
 def _recurrent_within(layer: nn.Module) -> list[RecurrentLayer]:
     return [part for part in layer.modules() if isinstance(part, RecurrentLayer)]
+
+
+def require_recurrent(where: str, layer: Any) -> None:
+    """Raise `OptionError` unless `layer` is a recurrent layer of this package itself."""
+    if not isinstance(layer, RecurrentLayer):
+        raise OptionError(
+            f"{where}: needs a recurrent layer, got {type(layer).__name__}",
+            "give it the layer itself, and put other wrappers around",
+        )
 
 
 def inputs_within(layer: nn.Module) -> set[str]:

@@ -10,7 +10,7 @@ from torch.nn.utils.rnn import PackedSequence
 from unrolled.cells import ZONE, zoned
 from unrolled.errors import OptionError
 from unrolled.layers import RecurrentLayer, Stream, Streams, check_dropout
-from unrolled.wrappers.wrapper import Wrapper
+from unrolled.wrappers.wrapper import Wrapper, require_recurrent
 
 __all__ = ["Zoneout"]
 
@@ -49,11 +49,7 @@ class Zoneout(Wrapper):
     """
 
     def __init__(self, layer: RecurrentLayer, zoneout: float | Mapping[str, float]) -> None:
-        if not isinstance(layer, RecurrentLayer):
-            raise OptionError(
-                f"Zoneout: needs a recurrent layer, got {type(layer).__name__}",
-                "give it the layer itself, and put other wrappers around",
-            )
+        require_recurrent("Zoneout", layer)
         if len(layer.suffixes) > 1 or layer.proj_size:
             raise OptionError(
                 "Zoneout: needs a layer of one layer and one direction, without a projection",

@@ -89,7 +89,7 @@ def test_a_damaged_file_is_named_with_its_line(table, tmp_path):
     ("rows", "message"),
     [
         (["path\twords", "red.png\tred"], r"no column 'file'; there are 'path', 'words'"),
-        (["file\twords", "red.png"], r"line 2: 1 fields, but the header has 2"),
+        (["file\twords", "red.png"], r"line 2: 1 field, but the header has 2"),
         (["file\twords", "\tred", "red.png\t"], "no row has both 'file' and 'words'"),
         (["file\twords"], "no rows"),
     ],

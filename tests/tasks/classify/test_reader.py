@@ -18,16 +18,6 @@ TABLE = {"input": ("text",), "target": "label"}
 HEADER = "@classLabel true a b\n@data\n"
 
 
-@pytest.fixture
-def write(tmp_path):
-    def write(name, content):
-        path = tmp_path / name
-        path.write_bytes(content if isinstance(content, bytes) else content.encode())
-        return path
-
-    return write
-
-
 def options(path, **changes):
     return DataOptions(files=(str(path),), **changes)
 

@@ -4,8 +4,9 @@ import math
 
 import pytest
 
+from unrolled.data.numbers import parse_number
 from unrolled.errors import DataError
-from unrolled.tasks.classify.series import parse_number, read_long_table
+from unrolled.tasks.classify.series import read_long_table
 
 LONG = """case,t,x,y,label
 b,2,5,50,run

@@ -78,6 +78,14 @@ WRONG = {
         ["2024-01-01,1", "2024-01-02,1", "2024-01-01,2"],
         "lines 2 and 4 have the same 'day'",
     ),
+    "nanoseconds": (
+        [f"2024-01-01 00:00:00.00000000{n},1" for n in range(3)],
+        "the 'day' of lines 2 and 3 differ by less than a microsecond",
+    ),
+    "twice to the nanosecond": (
+        [f"2024-01-01 00:00:00.00000{n},1" for n in ("0001", "000100")],
+        "lines 2 and 3 have the same 'day'",
+    ),
     "text": (["2024-01-01,1", "2024-01-02,high"], "line 3: 'y' is not a finite number: 'high'"),
     "infinite": (["2024-01-01,1", "2024-01-02,inf"], "line 3: 'y' is not a finite number: 'inf'"),
     "no time": (["2024-01-01,1", "soon,2"], "line 3: 'day' is neither a date nor a number: 'soon'"),

@@ -25,16 +25,6 @@ CONLLU = """\
 BIO = "Maria B-PER\nda I-PER\n\nRio\tB-LOC\n"
 
 
-@pytest.fixture
-def write(tmp_path: Path):
-    def write(name: str, content: str | bytes) -> Path:
-        path = tmp_path / name
-        path.write_bytes(content if isinstance(content, bytes) else content.encode())
-        return path
-
-    return write
-
-
 def test_conllu_gives_syntactic_words_and_counts_what_it_leaves_out(write) -> None:
     sentences, notes = read_conll(write("a.conllu", CONLLU))
     assert sentences == [

@@ -30,20 +30,12 @@ from unrolled.kernels import WeightFormat
 from unrolled.layers import RecurrentLayer
 from unrolled.tasks.graphs import Chain
 
-__all__ = ["chain_program"]
+__all__ = ["ChainBuilder"]
 
 
-def chain_program(chain: Chain, name: str, weights: WeightFormat) -> Program:
-    """Return a chain of modules in C.
+class ChainBuilder:
+    """A chain of modules in C."""
 
-    Raises:
-        OptionError: A module that there is no C for, in training mode, or with weights that are
-            not finite.
-    """
-    return _Builder(chain, name, weights).program()
-
-
-class _Builder:
     def __init__(self, chain: Chain, name: str, weights: WeightFormat) -> None:
         self._chain, self._name = chain, name
         self._source = Source(weights)

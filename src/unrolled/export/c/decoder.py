@@ -38,20 +38,12 @@ from unrolled.networks.picture_encoder import PictureEncoder
 from unrolled.networks.sound_encoder import side_by_side
 from unrolled.tasks.graphs import Writing
 
-__all__ = ["writing_program"]
+__all__ = ["WritingBuilder"]
 
 
-def writing_program(writing: Writing, name: str, weights: WeightFormat) -> Program:
-    """Return a model that reads and then writes in C.
+class WritingBuilder:
+    """A model that reads and then writes in C."""
 
-    Raises:
-        OptionError: A module that there is no C for, in training mode, or with weights that are
-            not finite.
-    """
-    return _Builder(writing, name, weights).program()
-
-
-class _Builder:
     def __init__(self, writing: Writing, name: str, weights: WeightFormat) -> None:
         self._writing, self._name = writing, name
         self._decoder = decoder = writing.decoder

@@ -2,7 +2,7 @@
 
 Scales go in beside the window, as doubles, for numbers of the data may need more digits than float
 has. A window is scaled, put in its frame, and read; a row for each target, where these are forecast
-by themselves. What is said goes the same way back.
+by themselves. What is said goes the same way back (`forecast_head.py`).
 """
 
 from collections.abc import Mapping
@@ -11,6 +11,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from unrolled.export.c.forecast_head import HeadWriter
 from unrolled.export.c.interface import (
     Interface,
     Pass,
@@ -25,56 +26,32 @@ from unrolled.export.c.source import Source
 from unrolled.export.c.stage import Stage, Writer
 from unrolled.export.c.windows import WindowReader
 from unrolled.kernels import WeightFormat
-from unrolled.tasks.forecast.head import LEAST
 from unrolled.tasks.forecast.methods import (
     DirectForecaster,
     EncoderDecoderForecaster,
     SegmentForecaster,
 )
-from unrolled.tasks.forecast.transforms import curve_of
 from unrolled.tasks.graphs import Windows
 
-__all__ = ["windows_program"]
-
-# Of each parameter that is said how it moves with a scale: with both numbers, with the width, not;
-# in this order.
-_MOVES = {
-    "normal": ("both", "width"),
-    "student-t": ("both", "width", "not"),
-    "negative-binomial": ("width", "not"),
-}
+__all__ = ["WindowsBuilder"]
 
 
-def windows_program(windows: Windows, name: str, weights: WeightFormat) -> Program:
-    """Return a forecaster in C.
+class WindowsBuilder:
+    """A forecaster in C."""
 
-    Raises:
-        OptionError: A module that there is no C for, in training mode, or with weights that are
-            not finite.
-    """
-    return _Builder(windows, name, weights).program()
-
-
-class _Builder:
     def __init__(self, windows: Windows, name: str, weights: WeightFormat) -> None:
         self._windows, self._name = windows, name
         self._model = model = windows.model
         self._source = source = Source(weights)
         check_modules(model)
         self._writer = Writer(source, name)
-        self._learns: str = model.options.learns
-        source.needs_libm |= self._learns in ("quantile", *_MOVES)
-        self._width = model.width  # targets that are read together
-        self._reader = WindowReader(windows, name, source)
+        self._reader = WindowReader(windows, source)
+        self._head = HeadWriter(windows, source, self._reader)
         self._h = source.state(model.output_size)
         steps = model.horizon
         if isinstance(model, SegmentForecaster):
             steps = model.segment * model.num_segments
         self._raw = source.state(steps * model.spoken_size)
-        self._limits = ""
-        if self._learns in ("quantile", *_MOVES):
-            limits = torch.tensor([float(model.spread) if model.widens else 1.0, LEAST])
-            self._limits = source.vector("limits", limits)
 
     # ---- The methods -----------------------------------------------------------------------------
 
@@ -213,19 +190,17 @@ class _Builder:
 
     def _recursive(self, model: Any) -> list[str]:
         lines, stages, _, x = self._window_read(model.step_size)
-        width, spoken, size = self._width, model.spoken_size, model.head.size
+        width, spoken, size = model.width, model.spoken_size, model.head.size
         level = self._source.state(width)
         (answer,) = add_module(self._writer, model.answer, model.output_size, one_hot=False)
-        limits = f"{self._limits}, " if self._learns == "negative-binomial" else ""
-        feed = "feed_counts" if limits else "feed"
+        more = width * model.marks_missing  # which of them are missing: none
 
         def fed(said: str) -> list[str]:
-            lines = [f"{feed}({width}, {size}, {limits}{said}, {x});"]
+            lines = [self._head.fed(said, x)]
             if model.differences:
                 lines.append(f"rise({width}, {size}, {x}, {level}, {said});")
             return lines
 
-        more = width * model.marks_missing  # which of them are missing: none
         return [
             *lines,
             f"{answer.ahead}(m, {self._h}, {self._raw});",
@@ -240,43 +215,6 @@ class _Builder:
             *(fed(f"{self._raw} + {(model.horizon - 1) * spoken}") if model.differences else []),
         ]
 
-    # ---- What is said ----------------------------------------------------------------------------
-
-    def _said(self) -> list[str]:
-        """Return what makes of a row's raw numbers what is said of its targets."""
-        model, num, width = self._model, self._model.num_targets, self._width
-        size = model.head.size
-        raw = f"{self._raw} + s * {model.spoken_size}"
-        moves = f"{width}, {size}, {self._shifted}, {self._scaled}"
-        lines = []
-        if self._reader.linear:
-            middle = getattr(model.head, "middle", 0)
-            linear = f"{self._reader.linear} + s * {num} + row"
-            lines.append(f"add_to_first({width}, {size}, {linear}, {raw} + {middle});")
-        lines += self._parameters(raw)
-        if model.options.frame != "none":
-            frame = f"{self._reader.offset} + row, {self._reader.size} + row"
-            lines.append(f"reframe({moves}, {frame}, {raw});")
-        says = self._reader.says if self._windows.says_data else "say"
-        to = f"out + s * {num * size} + row * {size}"
-        lines.append(f"{says}({moves}, {raw}, center + row, width + row, {to});")
-        return [
-            f"for (int32_t s = 0; s < {model.horizon}; s++) {{",
-            *(f"  {each}" for each in lines),
-            "}",
-        ]
-
-    def _parameters(self, raw: str) -> list[str]:
-        """Return what makes parameters of a head's raw numbers, widened as held-out data said."""
-        width, head = self._width, self._model.head
-        if self._learns == "quantile":
-            sizes = f"{width}, {head.size}, {head.middle}"
-            return [f"quantiles_of({sizes}, {self._limits}, {raw});"]
-        makes = {"normal": "normal_of", "student-t": "student_of", "negative-binomial": "counts_of"}
-        if self._learns not in makes:
-            return []
-        return [f"{makes[self._learns]}({width}, {self._limits}, {raw});"]
-
     # ---- C ---------------------------------------------------------------------------------------
 
     def program(self) -> Program:
@@ -287,7 +225,7 @@ class _Builder:
         lines += self._reader.extrapolated(self._writer)
         lines += [
             f"for (int32_t row = 0; row < {rows}; row++) {{",
-            *(f"  {each}" for each in (*self._answered(), *self._said())),
+            *(f"  {each}" for each in (*self._answered(), *self._head.said(self._raw))),
             "}",
         ]
         tables = [] if model.statics is None else [*model.statics.words]
@@ -305,41 +243,33 @@ class _Builder:
             (f"LOOKBACK {model.lookback}", "steps that are looked at"),
             (f"HORIZON {model.horizon}", "steps that are forecast"),
             (f"TARGETS {model.num_targets}", "numbers of a step"),
-            (f"OUTPUTS {model.head.size}", f"numbers that are said of each: {self._meaning}"),
+            (f"OUTPUTS {model.head.size}", f"numbers that are said of each: {self._head.meaning}"),
         ]
         interface = Interface(defines, [function(head, body)], self._declared(head))
         text, header, instance = program_text(name, source, interface)
+        inputs = sum(self._reader.counts.values())
         outputs = model.horizon * model.num_targets * model.head.size
+        passes = (Pass(tuple(lines), "once", "in", "out"),)
         return Program(
             name,
             text,
             header,
             source.num_bytes,
             instance,
-            input_size=sum(self._reader.counts.values()),
+            input_size=inputs,
             output_size=outputs,
             row=self._row,
             source=source,
-            passes=(Pass(tuple(lines), "once", "in", "out"),) if model.statics is None else (),
+            passes=passes if model.statics is None else (),
             doubles=self._reader.counts,
-            scaled=self._on_scale,
+            scaled=self._head.on_scale,
         )
-
-    @property
-    def _meaning(self) -> str:
-        if self._learns == "quantile":
-            return "quantiles " + ", ".join(f"{each:g}" for each in self._model.head.levels)
-        return {
-            "normal": "mean and deviation",
-            "student-t": "location, scale and degrees of freedom",
-            "negative-binomial": "mean and dispersion",
-        }.get(self._learns, "the forecast")
 
     def _declared(self, head: str) -> list[str]:
         model = self._model
         shapes = [f"{each}: {shape}" for _, each, shape in self._reader.inputs]
         out = f"[{model.horizon}][{model.num_targets}][{model.head.size}]"
-        lines = [
+        return [
             "/* Forecasts what comes after a window, in numbers of the data; NaN where missing.",
             f"   center and width stand for each series in {self._name}.json.",
             *(["   Steps after the first follow what was forecast before them."]
@@ -349,34 +279,8 @@ class _Builder:
             f"   {'; '.join(shapes)}; out: {out}. */",
             f"{head};",
         ]  # fmt: skip
-        return lines
-
-    @property
-    def _moves(self) -> tuple[str, ...]:
-        size: int = self._model.head.size
-        return _MOVES.get(self._learns, ("both",) * size)
-
-    @property
-    def _shifted(self) -> int:
-        return self._moves.count("both")
-
-    @property
-    def _scaled(self) -> int:
-        return len(self._moves) - self._moves.count("not")
 
     # ---- The proof -------------------------------------------------------------------------------
-
-    def _on_scale(self, said: Tensor, inputs: Mapping[str, Tensor], row: int) -> Tensor:
-        """Return what is said, (H, C, R), on the scale that is learned."""
-        center, width = inputs["center"][row], inputs["width"][row]
-        if self._windows.says_data:
-            said = curve_of(self._windows.transform).apply(said)
-        moved = {
-            "both": lambda number: (said[..., number] - center) / width,
-            "width": lambda number: said[..., number] / width,
-            "not": lambda number: said[..., number],
-        }
-        return torch.stack([moved[move](number) for number, move in enumerate(self._moves)], -1)
 
     def _row(self, library: Any, inputs: Mapping[str, Tensor], row: int) -> Tensor:
         """Return what is said of a window, (H, C, R)."""

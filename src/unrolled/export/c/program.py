@@ -1,9 +1,9 @@
 """From what a model is made of to a C file and its header."""
 
-from unrolled.export.c.chain import chain_program
-from unrolled.export.c.decoder import writing_program
+from unrolled.export.c.chain import ChainBuilder
+from unrolled.export.c.decoder import WritingBuilder
 from unrolled.export.c.interface import Program
-from unrolled.export.c.words import words_program
+from unrolled.export.c.words import WordsBuilder
 from unrolled.kernels import WeightFormat
 from unrolled.tasks.graphs import Chain, Parts, Windows, Writing
 
@@ -18,11 +18,11 @@ def program_of(parts: Parts, name: str, weights: WeightFormat) -> Program:
             not finite.
     """
     if isinstance(parts, Chain):
-        return chain_program(parts, name, weights)
+        return ChainBuilder(parts, name, weights).program()
     if isinstance(parts, Writing):
-        return writing_program(parts, name, weights)
+        return WritingBuilder(parts, name, weights).program()
     if isinstance(parts, Windows):
-        from unrolled.export.c.forecaster import windows_program  # which loads that task
+        from unrolled.export.c.forecaster import WindowsBuilder  # which loads that task
 
-        return windows_program(parts, name, weights)
-    return words_program(parts, name, weights)
+        return WindowsBuilder(parts, name, weights).program()
+    return WordsBuilder(parts, name, weights).program()

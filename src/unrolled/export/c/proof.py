@@ -65,7 +65,7 @@ def prove_chain(
     program: Program,
     chain: Chain,
     weights: WeightFormat,
-    running: AbstractContextManager[Runs] | None = None,
+    running: AbstractContextManager[Runs] | None,
 ) -> Proof:
     """Compare a program of modules with them on random numbers or tokens.
 

@@ -21,7 +21,6 @@ class WindowReader:
 
     Args:
         windows: The forecaster.
-        name: Of its instances.
         source: The file.
 
     Attributes:
@@ -32,11 +31,11 @@ class WindowReader:
         linear: The same of its linear forecast, (H, C); empty where there is none.
     """
 
-    def __init__(self, windows: Windows, name: str, source: Source) -> None:
+    def __init__(self, windows: Windows, source: Source) -> None:
         if takes_seasonal(windows.transform):
             message = f"{field('transform')} {windows.transform} is not written in C"
             raise OptionError(message, "export it to ONNX, or train with another one")
-        self._windows, self._name, self._source = windows, name, source
+        self._windows, self._source = windows, source
         self._model = model = windows.model
         transform = windows.transform.removesuffix("diff").rstrip("-")
         self.learned = _LEARNED.get(transform, "")

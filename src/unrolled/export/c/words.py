@@ -26,20 +26,12 @@ from unrolled.export.c.stage import Stage, Writer
 from unrolled.kernels import WeightFormat
 from unrolled.tasks.graphs import WordChain
 
-__all__ = ["words_program"]
+__all__ = ["WordsBuilder"]
 
 
-def words_program(chain: WordChain, name: str, weights: WeightFormat) -> Program:
-    """Return a model of words in C.
+class WordsBuilder:
+    """A model of words in C."""
 
-    Raises:
-        OptionError: A module that there is no C for, in training mode, or with weights that are
-            not finite.
-    """
-    return _Builder(chain, name, weights).program()
-
-
-class _Builder:
     def __init__(self, chain: WordChain, name: str, weights: WeightFormat) -> None:
         self._chain, self._name = chain, name
         self._source = source = Source(weights)

@@ -120,7 +120,7 @@ def _as_node(
     )
     ends = [g.op("Squeeze", end, _integers(g, [0])) for end in after]
     if lengths is not None:  # of a row without steps, runtimes return zero
-        has_steps = _unsqueeze(g, g.op("Greater", lengths, _integer(g, 0)), 1)
+        has_steps = _unsqueeze(g, g.op("Greater", lengths, _integers(g, 0)), 1)
         ends = [g.op("Where", has_steps, e, s) for e, s in zip(ends, states, strict=True)]
     return [g.op("Squeeze", output, _integers(g, [1])), *ends]
 
@@ -146,7 +146,7 @@ def _as_loop(
         beside = [_slice(g, x, input_size, 2**63 - 1, dim=2)] if cell.inputs else []
         beside += [raw] if cell.reads_raw_input else []
         parts = g.op("Concat", parts, *beside, axis_i=2)
-    num_steps = g.op("Gather", g.op("Shape", x), _integer(g, 0), axis_i=0)
+    num_steps = g.op("Gather", g.op("Shape", x), _integers(g, 0), axis_i=0)
     always = g.op("Constant", value_t=torch.tensor(True))
     results, (body,), _ = jit_utils.add_op_with_blocks(
         g, "Loop", num_steps, always, *states, outputs=1 + len(states), n_blocks=1
@@ -160,7 +160,7 @@ def _as_loop(
         value.setType(state.type())
     step_index = index
     if reverse:
-        last = body.op("Sub", num_steps, _integer(body, 1))
+        last = body.op("Sub", num_steps, _integers(body, 1))
         step_index = body.op("Sub", last, index)
     values = [*before, body.op("Gather", parts, step_index, axis_i=0)]
     if lengths is not None:
@@ -231,7 +231,7 @@ def _arguments(g: Any, node: fx.Node, values: dict[fx.Node, Any], dtype: torch.d
             arguments.append(_none(g))
         elif isinstance(value, torch.dtype):
             code = _type_utils.JitScalarType.from_dtype(value)
-            arguments.append(_integer(g, int(code)))
+            arguments.append(_integers(g, int(code)))
         elif isinstance(value, float | int) and str(argument.type) in ("number", "Tensor"):
             kind = torch.bool if isinstance(value, bool) else dtype
             arguments.append(g.op("Constant", value_t=torch.tensor(value, dtype=kind)))
@@ -272,11 +272,7 @@ def _type_of(value: Any) -> torch.dtype:
     return _TYPES[value.type().scalarType()]
 
 
-def _integer(g: Any, value: int) -> Any:
-    return g.op("Constant", value_t=torch.tensor(value))
-
-
-def _integers(g: Any, values: list[int]) -> Any:
+def _integers(g: Any, values: int | list[int]) -> Any:
     return g.op("Constant", value_t=torch.tensor(values))
 
 

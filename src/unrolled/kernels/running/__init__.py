@@ -21,7 +21,12 @@ from unrolled.kernels.running.short_calls import ShortCalls, prepare_short_calls
 from unrolled.kernels.running.stepper import Places, Stepper, stepper_of
 from unrolled.kernels.running.vendor import TORCH_CELLS
 from unrolled.kernels.running.weight_cache import WeightCache, are_weights_cached, caching_weights
-from unrolled.kernels.running.weight_format import rounded, storing_weights, too_many_products
+from unrolled.kernels.running.weight_format import (
+    rounded,
+    storing_weights,
+    too_many_products,
+    without_a_scale,
+)
 from unrolled.kernels.running.writer import Writer, writer_of
 
 __all__ = [
@@ -46,5 +51,6 @@ __all__ = [
     "storing_weights",
     "too_many_products",
     "using_path",
+    "without_a_scale",
     "writer_of",
 ]

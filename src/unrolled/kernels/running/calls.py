@@ -43,19 +43,8 @@ def make_call(problem: Problem, partition: Partition) -> tuple[Call, list[Tensor
     call.inputs, call.inputs_stride = call.x + input_size * x.element_size(), x_stride
     if cell.reads_raw_input and input_size != hidden_size:
         raise ShapeError(f"{where}: x_t must have the {hidden_size} units, got {input_size}")
-    num_gates, num_recurrent = (
-        len(cell.feedforward) * hidden_size,
-        len(cell.recurrent) * hidden_size,
-    )
-    recurrent = weights.weight_hh
-    head_size = hidden_size if recurrent is None else recurrent.shape[-1]
-    if head_size < 1 or hidden_size % head_size:
-        raise ShapeError(
-            f"{where}: {hidden_size} units are not heads of {head_size}",
-            "the columns of weight_hh are the units of a head, and divide hidden_size",
-        )
-    call.head_size = head_size
-    shapes = ((num_gates, input_size), (num_recurrent, head_size), (num_gates,), (num_recurrent,))
+    call.head_size = weights.head_size(cell, hidden_size)
+    shapes = weights.shapes(cell, input_size, hidden_size, call.head_size)
     for name, weight, shape in zip(WEIGHT_FIELDS, weights[:4], shapes, strict=True):
         if weight is not None:
             alive.append(readable(where, name, weight, shape))

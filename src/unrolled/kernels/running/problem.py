@@ -6,6 +6,7 @@ from typing import NamedTuple, TypeVar
 from torch import Tensor
 
 from unrolled.cells import Cell
+from unrolled.errors import ShapeError
 from unrolled.kernels.weights import Weights
 
 __all__ = ["Problem", "Recurrence", "Signature", "split"]
@@ -33,6 +34,27 @@ class Problem(NamedTuple):
     def tensors(self) -> tuple[Tensor, ...]:
         """Return x, the states and the weights that are there, in order."""
         return (self.x, *self.states, *self.weights.tensors())
+
+    def check_shapes(self) -> None:
+        """Raise `ShapeError` unless the tensors have the sizes that the first state asks for.
+
+        Operations of torch take some that do not fit, and read half of a state that is too wide.
+        """
+        cell, weights, (first, *others) = self.cell, self.weights, self.states
+        output_size = hidden_size = first.shape[-1]
+        if weights.weight_hr is not None:
+            hidden_size = weights.weight_hr.shape[-1]
+        input_size = self.x.shape[-1] - len(cell.inputs) * hidden_size
+        head_size = weights.head_size(cell, output_size)
+        shapes = [*weights.shapes(cell, input_size, hidden_size, head_size)]
+        shapes.append((output_size, hidden_size))  # of the projection
+        named = [*zip(weights._fields[:5], weights[:5], shapes, strict=True)]
+        named += [("weight vector", vector, (hidden_size,)) for vector in weights.parameters]
+        named += [("state", state, (len(first), hidden_size)) for state in others]
+        for name, tensor, shape in named:
+            if tensor is not None and tensor.shape != shape:
+                got = tuple(tensor.shape)
+                raise ShapeError(f"cell {cell.name}: {name} must be {shape}, got {got}")
 
     def signature(self) -> "Signature":
         """Return what this is but for its tensors and rows."""

@@ -77,6 +77,7 @@ def _path_and_problem(problem: Problem) -> tuple[Path, Problem]:
     check_devices(f"cell {problem.cell.name}", tensors)
     for tensor in tensors:
         check_memory(f"cell {problem.cell.name}: a tensor", tensor)
+    problem.check_shapes()
     problem = problem.signature().problem(tensors, problem.batch_sizes)
     return path_of(problem), problem
 

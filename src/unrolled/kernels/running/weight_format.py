@@ -3,7 +3,7 @@
 Not here: what the formats are (emitting/headers/words.h).
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from contextvars import ContextVar
 
@@ -19,6 +19,7 @@ __all__ = [
     "storing_weights",
     "too_many_products",
     "weight_format",
+    "without_a_scale",
 ]
 
 _MOST_SUMMED = 1 << 16  # products of bytes that a sum of 32 bits holds
@@ -51,12 +52,31 @@ def rounded(matrix: Tensor, to: ProductFormat) -> Tensor:
     return (matrix / scale.where(scale != 0, 1)).round() * scale
 
 
-def too_many_products(weights: WeightFormat, input_size: int, hidden_size: int) -> str | None:
-    """Return why sums of a layer of these sizes do not fit, in words; None if they do."""
-    largest = max(input_size, hidden_size)
+def too_many_products(weights: WeightFormat, matrices: Iterable[Tensor]) -> str | None:
+    """Return why sums of products with these do not fit, in words; None if they do.
+
+    Args:
+        weights: How they would be stored.
+        matrices: (N, K) each, of which a sum has K products, whatever the layer's sizes are.
+    """
+    largest = max(matrix.shape[1] for matrix in matrices)
     if weights != "int8" or largest <= _MOST_SUMMED:
         return None
     return f'weights="int8" add up to {_MOST_SUMMED} products, got {largest}'
+
+
+def without_a_scale(weights: WeightFormat, matrices: Mapping[str, Tensor]) -> str | None:
+    """Return why there are rows whose scale is no number, in words; None if there are none.
+
+    Args:
+        weights: How they would be stored.
+        matrices: By name, on CPU.
+    """
+    if weights == "int8":
+        for name, matrix in matrices.items():
+            if not bool(matrix.isfinite().all()):
+                return f'weights="int8" are finite, {name} has numbers that are infinite or NaN'
+    return None
 
 
 def refuse_smaller_weights(cell: Cell, reason: str) -> None:

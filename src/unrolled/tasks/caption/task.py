@@ -46,7 +46,8 @@ from unrolled.tasks.caption.reader import check_kind, read_parts, read_table_of
 from unrolled.tasks.caption.search import Candidate
 from unrolled.tasks.caption.subject import CaptionerSubject
 from unrolled.tasks.caption.writer import CaptionWriter
-from unrolled.tasks.task import ExamplesTask, OptionClasses, Splits, TaskOptions
+from unrolled.tasks.examples_task import ExamplesTask
+from unrolled.tasks.task import OptionClasses, Splits, TaskOptions
 
 __all__ = ["CaptionTask"]
 

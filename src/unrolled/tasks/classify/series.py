@@ -21,7 +21,7 @@ from unrolled.data.tables import Row, Table, read_table
 from unrolled.errors import DataError, field
 from unrolled.tasks.classify.labels import label_of
 
-__all__ = ["SCALES", "Series", "number_label", "parse_number", "read_long_table", "read_wide_table"]
+__all__ = ["SCALES", "Series", "number_label", "read_long_table", "read_wide_table"]
 
 SCALES = ("training", "series", "both")
 """What the numbers of a series can be scaled by."""
@@ -102,7 +102,7 @@ def read_long_table(
 
 
 def read_wide_table(
-    path: Path, *, inputs: Sequence[str], target: str, labelled: bool, encoding: str = "utf-8"
+    path: Path, *, inputs: Sequence[str], target: str, labelled: bool, encoding: str
 ) -> list[Series]:
     """Return the cases of a table with one in each row: of one feature, its steps the columns.
 

@@ -42,8 +42,9 @@ from unrolled.tasks.classify.options import (
 from unrolled.tasks.classify.page_network import page_network
 from unrolled.tasks.classify.reader import read_examples, read_splits, read_unlabelled
 from unrolled.tasks.classify.subject import ClassifierSubject
+from unrolled.tasks.examples_task import ExamplesTask
 from unrolled.tasks.page_network import PageNetwork
-from unrolled.tasks.task import ExamplesTask, OptionClasses, Splits, TaskOptions
+from unrolled.tasks.task import OptionClasses, Splits, TaskOptions
 from unrolled.tasks.vectors import fitted_width, width_content, width_of
 from unrolled.training import Budget, share
 

@@ -12,9 +12,10 @@ The length differs from case to case where it likes; within one, all dimensions 
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 
+from unrolled.data.numbers import is_number, parse_number
 from unrolled.data.text import read_text, split_lines
 from unrolled.errors import DataError, field
-from unrolled.tasks.classify.series import Series, parse_number
+from unrolled.tasks.classify.series import Series
 
 __all__ = ["is_ts", "read_ts_cases", "read_ts_file"]
 
@@ -106,7 +107,7 @@ def _steps(where: str, parts: list[str]) -> tuple[tuple[float, ...], ...]:
         try:
             dimensions.append([parse_number(value) for value in values])
         except ValueError:
-            wrong = next(value for value in values if not _is_number(value))
+            wrong = next(value for value in values if not is_number(value))
             message = f"{where}: dimension {index}: no finite number: {wrong.strip()!r}"
             raise DataError(message, "a value that is missing is written as ?") from None
     lengths = {len(dimension) for dimension in dimensions}
@@ -115,11 +116,3 @@ def _steps(where: str, parts: list[str]) -> tuple[tuple[float, ...], ...]:
         message = f"{where}: dimensions of different lengths, {shown}"
         raise DataError(message, "fill the end with ?, for missing")
     return tuple(zip(*dimensions, strict=True))
-
-
-def _is_number(value: str) -> bool:
-    try:
-        parse_number(value)
-    except ValueError:
-        return False
-    return True

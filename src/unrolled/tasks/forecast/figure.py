@@ -8,7 +8,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from unrolled.inspection.figures.style import COLOURS, INK, new_figure, rgba, styled
-from unrolled.languages import ENGLISH, Phrases
+from unrolled.languages import Phrases
 from unrolled.tasks.forecast.model import Forecaster
 from unrolled.tasks.forecast.rows import ends_of_interval
 from unrolled.tasks.forecast.windows import Window
@@ -74,7 +74,7 @@ def forecasts_from(
     return drawn
 
 
-def forecast_figure(drawn: Drawn, name: str, *, language: str = ENGLISH) -> Any:
+def forecast_figure(drawn: Drawn, name: str, *, language: str) -> Any:
     """Return the plotly figure.
 
     Args:

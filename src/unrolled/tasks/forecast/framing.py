@@ -68,7 +68,7 @@ def changes(z: Tensor, lag: int = 1) -> Tensor:
     return _steps(moved, lag, z.shape[1])
 
 
-def sums(z: Tensor, lag: int = 1) -> Tensor:
+def sums(z: Tensor, lag: int) -> Tensor:
     """Return the values, (B, T, C), that differ so from those `lag` before; those from 0."""
     return _steps(_cycles(z, lag, 0.0).cumsum(1), lag, z.shape[1])
 

@@ -1,9 +1,10 @@
 """The rows of a table by series, in the order of their times, on the grid of their frequency."""
 
+import re
 from collections.abc import Sequence
 from datetime import datetime
 from itertools import pairwise
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from unrolled.data.tables import Row, Table
 from unrolled.errors import DataError, field
@@ -24,6 +25,7 @@ __all__ = ["Placed", "calendar_of", "groups_of", "in_order", "places_of", "steps
 
 _MOST_STEPS = 50_000_000  # of a series, between its first and last row
 _NEAR = 1e-6  # of a step
+_FINER = re.compile(r"[.,]\d{6}(\d+)")  # of a second, which Python's dates leave out
 
 
 class Placed(NamedTuple):
@@ -86,6 +88,10 @@ def in_order(table: Table, name: str, rows: Sequence[Row], data: DataOptions) ->
                 hint += f"; of an hour that a clock shows twice, {field('zone')}"
             message = f"{table.path}: {table.unit}s {first} and {second} have the same "
             message += f"{data.time!r}, {rows[after].values[data.time]!r}"
+            if _are_finer(rows[before].values[data.time], rows[after].values[data.time]):
+                message = f"{table.path}: the {data.time!r} of {table.unit}s {first} and {second} "
+                message += "differ by less than a microsecond, which dates are not told apart by"
+                hint = f"without {field('time')} rows are steps; or write seconds, as numbers"
             raise DataError(message + (f", of series {name!r}" if name else ""), hint)
     moved = sum(after < before for before, after in pairwise(order))
     twice = 0
@@ -95,6 +101,12 @@ def in_order(table: Table, name: str, rows: Sequence[Row], data: DataOptions) ->
     if not moved:
         return Placed(name, rows, moments)
     return Placed(name, [rows[i] for i in order], [moments[i] for i in order], moved, twice)
+
+
+def _are_finer(one: Any, other: Any) -> bool:
+    """Return whether two dates that are the same moment to Python differ in what it leaves out."""
+    digits = [_FINER.search(str(value)) for value in (one, other)]
+    return len({found[1].rstrip("0") if found else "" for found in digits}) > 1
 
 
 def _check_clocks(

@@ -16,7 +16,7 @@ import torch
 from torch import Tensor, nn
 
 from unrolled.data.content import number_of, strings_of
-from unrolled.data.numbers import parse_number
+from unrolled.data.numbers import is_number, parse_number
 from unrolled.errors import DataError, field
 from unrolled.tasks.forecast.reader import Series
 from unrolled.tasks.forecast.scales import column_scale
@@ -99,7 +99,7 @@ class Statics:
             if not texts:
                 message = f"{every[0].where}: no series has a value of {name!r}"
                 raise DataError(message, f"leave it out of {field('static')}")
-            others = [text for text in texts if not _is_number(text)]
+            others = [text for text in texts if not is_number(text)]
             if name == id_column or others:
                 columns.append(StaticColumn(name, words=tuple(sorted(texts))))
                 if name != id_column and len(others) < len(texts):
@@ -209,11 +209,3 @@ class StaticReader(nn.Module):
         """Return the features, (B, S), of scaled numbers, (B, N), and indices of words, (B, W)."""
         vectors = [embedding(words[:, index]) for index, embedding in enumerate(self.words)]
         return torch.cat([numbers.nan_to_num(0.0), *vectors], 1)
-
-
-def _is_number(text: str) -> bool:
-    try:
-        parse_number(text)
-    except ValueError:
-        return False
-    return True

@@ -16,6 +16,7 @@ from torch import Tensor, nn
 from unrolled.data.source import Source
 from unrolled.metrics import Metric
 from unrolled.networks.devices import moved
+from unrolled.tasks.examples_task import ExamplesTask
 from unrolled.tasks.forecast.ends import ends_of_source
 from unrolled.tasks.forecast.exports import ForecasterGraphs
 from unrolled.tasks.forecast.fitted import Fitted
@@ -47,7 +48,7 @@ from unrolled.tasks.forecast.stream import ForecastStream
 from unrolled.tasks.forecast.subject import ForecastSubject
 from unrolled.tasks.forecast.transforms import lag_of
 from unrolled.tasks.forecast.windows import Window, apart, check_sizes
-from unrolled.tasks.task import ExamplesTask, OptionClasses, Splits, TaskOptions
+from unrolled.tasks.task import OptionClasses, Splits, TaskOptions
 
 __all__ = ["Forecast", "ForecastTask"]
 

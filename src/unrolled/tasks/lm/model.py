@@ -12,8 +12,8 @@ The network unrolled over "hell", with characters for tokens:
                    ^         ^         ^         ^
     token          h         e         l         l
 
-All steps share their weights, and the state carries what was read so far. Training is in
-training/, and drawing text from the scores in generation/.
+All steps share their weights, and the state carries what was read so far. Training by parts of a
+text is in `tbptt.py`, drawing text from the scores in `sampling.py`.
 """
 
 from torch import Tensor

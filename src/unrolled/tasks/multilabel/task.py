@@ -23,6 +23,7 @@ from unrolled.errors import DataError, VocabularyError, field
 from unrolled.metrics import Metric
 from unrolled.networks.devices import moved
 from unrolled.networks.options import GenerateOptions
+from unrolled.tasks.examples_task import ExamplesTask
 from unrolled.tasks.multilabel.baselines import baseline_figures, shares_of
 from unrolled.tasks.multilabel.drawing import check_drawing, draw_sets
 from unrolled.tasks.multilabel.exports import LabelSetGraphs
@@ -44,7 +45,7 @@ from unrolled.tasks.multilabel.reader import (
     unknown_labels,
 )
 from unrolled.tasks.multilabel.subject import LabelSetSubject
-from unrolled.tasks.task import ExamplesTask, OptionClasses, Splits, TaskOptions
+from unrolled.tasks.task import OptionClasses, Splits, TaskOptions
 from unrolled.training import share
 
 __all__ = ["MultilabelTask"]

@@ -23,6 +23,7 @@ from unrolled.errors import DataError, field
 from unrolled.metrics import Metric
 from unrolled.networks.crf import best_path, log_likelihood
 from unrolled.networks.devices import moved
+from unrolled.tasks.examples_task import ExamplesTask
 from unrolled.tasks.page_network import PageNetwork
 from unrolled.tasks.tag.conll import TaggedSentence
 from unrolled.tasks.tag.exports import TaggerGraphs
@@ -34,7 +35,7 @@ from unrolled.tasks.tag.reader import read_others, read_parts, tags_of, unseen_t
 from unrolled.tasks.tag.scheme import iob2_transitions, may_follow
 from unrolled.tasks.tag.spans import doubtful_spans, entities, has_spans, score_spans
 from unrolled.tasks.tag.subject import TaggerSubject
-from unrolled.tasks.task import ExamplesTask, OptionClasses, Splits, TaskOptions
+from unrolled.tasks.task import OptionClasses, Splits, TaskOptions
 from unrolled.tasks.vectors import fitted_width, width_content, width_of
 from unrolled.training import share
 

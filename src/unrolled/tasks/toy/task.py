@@ -19,7 +19,8 @@ from unrolled.data.source import Source
 from unrolled.errors import DataError
 from unrolled.metrics import Metric
 from unrolled.networks.devices import moved
-from unrolled.tasks.task import ExamplesTask, OptionClasses, Splits, TaskOptions
+from unrolled.tasks.examples_task import ExamplesTask
+from unrolled.tasks.task import OptionClasses, Splits, TaskOptions
 from unrolled.tasks.toy.answers import right_answers
 from unrolled.tasks.toy.exports import ToyGraphs
 from unrolled.tasks.toy.lines import parse_answers, parse_inputs

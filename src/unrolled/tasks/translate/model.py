@@ -42,9 +42,7 @@ class Encoder(nn.Module):
         vectors_width: Numbers of each vector that the embedding begins with; None without.
     """
 
-    def __init__(
-        self, options: ModelOptions, source_size: int, vectors_width: int | None = None
-    ) -> None:
+    def __init__(self, options: ModelOptions, source_size: int, vectors_width: int | None) -> None:
         super().__init__()
         self.embedding = TokenEmbedding(options, source_size, vectors_width)
         self.dropout = nn.Dropout(options.dropout)

@@ -41,7 +41,7 @@ class TranslatorSubject(DecoderSubject):
         sentences: Sentences,
         encode: Encode,
         translate: Translate,
-        unit: str = "word",
+        unit: str,
     ) -> None:
         super().__init__(model, model.decoder, words, unit)
         self._sentences = sentences

@@ -20,8 +20,9 @@ from unrolled.data.words import END, UNKNOWN, as_read, split_words, unknown_note
 from unrolled.errors import OptionError, field
 from unrolled.metrics import Metric, are_short, metrics_of_texts, text_metrics
 from unrolled.networks import Hypothesis
+from unrolled.tasks.examples_task import ExamplesTask
 from unrolled.tasks.parts import in_parts
-from unrolled.tasks.task import ExamplesTask, OptionClasses, Splits, TaskOptions
+from unrolled.tasks.task import OptionClasses, Splits, TaskOptions
 from unrolled.tasks.translate.baselines import baseline_translations
 from unrolled.tasks.translate.by_decoder import ByDecoder
 from unrolled.tasks.translate.by_delay import ByDelay

@@ -83,7 +83,8 @@ place("stop").onclick = () => (stopped = true);
 
 async function write(tokens) {
   const decoder = new TextDecoder();
-  const temperature = Math.max(0, Number(place("temperature").value));
+  const temperature = place("temperature").valueAsNumber;
+  if (!(temperature >= 0)) throw new Error(say("not_a_temperature"));
   place("output").textContent = "";
   model.reset();
   model.seed = crypto.getRandomValues(new Uint32Array(1))[0] | 1;

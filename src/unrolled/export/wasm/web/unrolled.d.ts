@@ -55,7 +55,8 @@ export class Model {
   run(x: ArrayLike<number>, trace?: boolean): Float32Array;
   /**
    * A token drawn from softmax(scores / temperature) of what was said last; the greatest at 0.
-   * Throws Error where nothing was.
+   * Throws Error where nothing was, RangeError for a temperature that is no number, infinite or
+   * below 0.
    */
   draw(temperature?: number): number;
   /** Begins another sequence. */

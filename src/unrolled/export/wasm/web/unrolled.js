@@ -12,14 +12,14 @@ export class Model {
     const raw = bytes(model.image);
     if (raw.length !== model.bytes) throw Error("incomplete");
     this.grow(model.size);
-    const all = this.view(Uint8Array, 0, model.size);
+    const all = this.view(0);
     all.set(raw.subarray(0, model.constants));
     all.set(raw.subarray(model.constants), model.operations);
     wasm.start(this.base, model.header);
   }
 
-  view(T, at, length) {
-    return new T(this.wasm.memory.buffer, this.base + at, length);
+  view(at, size, T = Uint8Array) {
+    return new T(this.wasm.memory.buffer, this.base + at, size);
   }
 
   grow(end) {
@@ -32,8 +32,8 @@ export class Model {
     const { model, base, wasm } = this, { tokens, inputs, outputs, header } = model;
     const steps = x.length / inputs, T = model.doubles ? Float64Array : Float32Array;
     if (steps % 1 !== 0) throw RangeError(`a step is ${inputs} numbers`);
-    for (const k of tokens ? Array.from(x) : [])
-      if (k >>> 0 !== k || k >= tokens) throw RangeError(`no token ${k}`);
+    for (let n = 0, k; tokens && n < x.length; n++)
+      if ((k = x[n]) >>> 0 !== k || k >= tokens) throw RangeError(`no token ${k}`);
     if (steps !== this.steps) {
       const at = [0, 1, 2, 5].map((n) => wasm.place(base, header, steps, n));
       this.grow(at[3]);
@@ -41,24 +41,25 @@ export class Model {
     }
     const [read, out, traced] = this.at, said = (model.pooled ? 1 : steps) * outputs;
     model.steps || this.reset();
-    this.view(tokens ? Int32Array : T, read, x.length).set(x);
+    this.view(read, x.length, tokens ? Int32Array : T).set(x);
     wasm.run(base, header, steps, trace);
     if (said) this.last = out + 4 * (said - outputs);
-    if (trace) this.traced = this.view(Float32Array, traced, steps * model.traced).slice();
-    return this.view(T, out, said).slice();
+    if (trace) this.traced = this.view(traced, steps * model.traced, T).slice();
+    return this.view(out, said, T).slice();
   }
 
   step(x, trace) {
-    const { steps, inputs } = this.model, read = x.length + 1 ? x : [x];
-    if (!steps) throw Error("it reads a whole: call run");
-    if (read.length !== inputs) throw RangeError("not one step");
+    const { model } = this, read = x.length + 1 ? x : [x];
+    if (!model.steps) throw Error("it reads a whole: call run");
+    if (read.length !== model.inputs) throw RangeError("not one step");
     return this.run(read, trace);
   }
 
-  draw(temperature = 1) {
+  draw(t = 1) {
     const { last, model } = this;
     if (!last) throw Error("nothing is said");
-    return this.wasm.draw(this.base, model.outputs, last, temperature, model.seed);
+    if (!(t >= 0 && t < 1 / 0)) throw RangeError(`temperature ${t}`);
+    return this.wasm.draw(this.base, model.outputs, last, t, model.seed);
   }
 
   reset() {
@@ -66,16 +67,16 @@ export class Model {
   }
 
   get state() {
-    return this.view(Uint8Array, ...this.model.state).slice();
+    return this.view(...this.model.state).slice();
   }
 
-  set state(state) {
-    const own = this.view(Uint8Array, ...this.model.state);
-    if (state.length !== own.length) throw RangeError("another model's state");
-    own.set(state);
+  set state(to) {
+    const own = this.view(...this.model.state);
+    if (to.length !== own.length) throw RangeError("another model's state");
+    own.set(to);
   }
 
   set seed(seed) {
-    this.view(Uint32Array, this.model.seed, 1)[0] = seed;
+    this.view(this.model.seed, 1, Uint32Array)[0] = seed;
   }
 }

@@ -11,6 +11,7 @@ const NUM_CANDIDATES = 12;
 const BEST_UNITS = 5;
 const STEPS_OF_A_MAP = 400;
 const BETWEEN_PIECES = 60; // milliseconds between pieces of a text that is written: the page reads each
+const HOTTEST = 10; // temperature, as the server has it
 const MILLISECONDS = 12; // of computing, after which the page gets its turn
 
 const content = JSON.parse(document.getElementById("content").textContent);
@@ -292,6 +293,9 @@ const constantsOf = (steps) =>
 
 /** Yields the lines of a text as it is written: {prompt}, {text}, {done, seed}. */
 export async function* generate({ text, length, temperature, seed: wanted, holds = [] }, signal) {
+  if (!(temperature >= 0 && temperature <= HOTTEST)) {
+    throw new Refused("request", { where: "temperature", message: `0..${HOTTEST}` });
+  }
   const network = await loaded;
   const held = holds.length ? heldBy(holds) : null;
   let count = 0; // of tokens that were read
