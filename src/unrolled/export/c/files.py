@@ -33,7 +33,7 @@ _TAKEN = re.compile(
     r"|one_at|mean_of|most_of|attention_of|forward|conclude|attend|features|is_word|grid\w*|stage\d+\w*"
     r"|say(_exp|_expm1)?|scale_(targets|logs|logs_of_more|columns)|frame_(at_last|by_itself)|ones"
     r"|fill|changes|gather|scatter|look_(at|ahead)|feed(_counts)?|rise|add_to_first|reframe"
-    r"|(quantiles|normal|student|counts)_of|on_data|restart|keep"
+    r"|(quantiles|normal|student|counts)_of|on_data|restart|keep|limits"
     r"|product|lookup|embed|copy|zero|add|relu|tanh_of|sigmoid_of|window|drawn|softmax|add_times"
     r"|dot|press|convolve|normalise|softplus|select|splat|power|clamp|lesser|greater|lanes\w*"
     r"|running_\w+|blank_word|affixes_table\w*|words\d+\w*|(segment|decoder)_\w+"

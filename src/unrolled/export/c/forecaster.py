@@ -249,7 +249,7 @@ class WindowsBuilder:
         text, header, instance = program_text(name, source, interface)
         inputs = sum(self._reader.counts.values())
         outputs = model.horizon * model.num_targets * model.head.size
-        passes = (Pass(tuple(lines), "once", "in", "out"),)
+        passes = (Pass(tuple(lines), "ahead", "in", "out", inputs, outputs),)
         return Program(
             name,
             text,

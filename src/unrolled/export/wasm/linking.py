@@ -173,7 +173,7 @@ class _Linker:
             bound["in"] = bound["in"].moved(count)
         self._calls(list(each.lines), bound, each.order == "back")
         reads, writes = (_ROWS.index(rows) if rows else 0 for rows in (each.reads, each.writes))
-        sizes = [4 * each.in_size, 4 * each.out_size, 4 * each.out_at]
+        sizes = [size * count for count in (each.in_size, each.out_size, each.out_at)]
         order, count = _ORDERS.index(each.order), len(self._operations) - first
         return [4 * OPERATION * first, count, order, reads, writes, *sizes]
 

@@ -51,8 +51,9 @@ export class Model {
   /**
    * Reads several steps, after those before; a model without steps a whole sequence.
    * Says (steps, outputs), or `outputs` numbers where `pooled`. Throws as `step` does.
+   * A step of a forecaster is a window, each by itself, and what is said are doubles.
    */
-  run(x: ArrayLike<number>, trace?: boolean): Float32Array;
+  run(x: ArrayLike<number>, trace?: boolean): Float32Array | Float64Array;
   /**
    * A token drawn from softmax(scores / temperature) of what was said last; the greatest at 0.
    * Throws Error where nothing was, RangeError for a temperature that is no number, infinite or
