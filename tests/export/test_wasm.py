@@ -284,13 +284,13 @@ def test_the_class_keeps_a_state_draws_and_refuses_what_is_no_step(tmp_path):
     assert result["after"] == [True, True]
     tokens = [f"RangeError: no token {each}" for each in ("9", "-1", "1.5", "NaN")]
     assert result["refused"] == [
-        "Error: nothing is said",
+        "Error: no scores",
         *tokens,
         "RangeError: not one step",
         "RangeError: not one step",
-        "Error: it reads a whole: call run",
+        "Error: no steps: call run",
         "RangeError: no token 9",
-        "RangeError: another model's state",
+        "RangeError: another state",
         "RangeError: too many steps",
         "RangeError: a step is 3 numbers",
         "RangeError: a step is 3 numbers",

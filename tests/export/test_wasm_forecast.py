@@ -49,6 +49,11 @@ for (const { model, x } of JSON.parse(readFileSync(process.argv[2], "utf8"))) {
   const read = x.map((each) => each ?? NaN);
   const other = read.map((each) => 1.5 * each); // another window before it
   results.push({ said: [...one.run([...other, ...read])], slow: [...again.run(read)] });
+  try {
+    one.draw();
+  } catch (error) {
+    results.at(-1).drawn = error.message;
+  }
 }
 process.stdout.write(JSON.stringify(results));
 """
@@ -110,6 +115,7 @@ def test_a_module_forecasts_what_the_model_does_with_vectors_and_without(tmp_pat
         got = torch.tensor(result["slow"], dtype=torch.float64).reshape(wanted.shape)
         torch.testing.assert_close(got, wanted, atol=2e-6, rtol=2e-6, msg=name)
         assert result["said"][len(result["slow"]) :] == result["slow"], name
+        assert result["drawn"] == "no scores", name
 
 
 @pytest.mark.parametrize(

@@ -43,21 +43,21 @@ export class Model {
     model.steps || this.reset();
     this.view(read, x.length, tokens ? Int32Array : T).set(x);
     wasm.run(base, header, steps, trace);
-    if (said) this.last = out + 4 * (said - outputs);
+    if (said && !model.doubles) this.last = out + 4 * (said - outputs);
     if (trace) this.traced = this.view(traced, steps * model.traced, T).slice();
     return this.view(out, said, T).slice();
   }
 
   step(x, trace) {
     const { model } = this, read = x.length + 1 ? x : [x];
-    if (!model.steps) throw Error("it reads a whole: call run");
+    if (!model.steps) throw Error("no steps: call run");
     if (read.length !== model.inputs) throw RangeError("not one step");
     return this.run(read, trace);
   }
 
   draw(t = 1) {
     const { last, model } = this;
-    if (!last) throw Error("nothing is said");
+    if (!last) throw Error("no scores");
     if (!(t >= 0 && t < 1 / 0)) throw RangeError(`temperature ${t}`);
     return this.wasm.draw(this.base, model.outputs, last, t, model.seed);
   }
@@ -72,7 +72,7 @@ export class Model {
 
   set state(to) {
     const own = this.view(...this.model.state);
-    if (to.length !== own.length) throw RangeError("another model's state");
+    if (to.length !== own.length) throw RangeError("another state");
     own.set(to);
   }
 
