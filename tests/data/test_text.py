@@ -184,6 +184,12 @@ def test_a_gzip_file_is_read_as_what_it_holds(tmp_path):
         read_text([path])
 
 
+def test_a_text_may_begin_as_a_kind_of_file_is_called(tmp_path):
+    path = tmp_path / "parts.csv"
+    path.write_text("PAR1,PAR2\n1,2\n")
+    assert read_text([path]) == "PAR1,PAR2\n1,2\n"
+
+
 @pytest.mark.parametrize(
     ("begin", "kind"),
     [

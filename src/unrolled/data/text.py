@@ -42,7 +42,7 @@ _NO_TEXT = {  # what begins so, whatever it is called
     b"\xfd7zXZ\x00": "packed by xz",
     b"\x28\xb5\x2f\xfd": "packed by zstd",
     b"7z\xbc\xaf\x27\x1c": "a 7z archive",
-    b"PAR1": "a table in Parquet",
+    b"PAR1\x15": "a table in Parquet",  # a text may begin with PAR1
     b"ARROW1\x00\x00": "a table in Arrow",
     b"SQLite format 3\x00": "an SQLite database",
 }

@@ -53,8 +53,9 @@ class Problem(NamedTuple):
         named += [("state", state, (len(first), hidden_size)) for state in others]
         for name, tensor, shape in named:
             if tensor is not None and tensor.shape != shape:
-                got = tuple(tensor.shape)
-                raise ShapeError(f"cell {cell.name}: {name} must be {shape}, got {got}")
+                message = f"{name} must be {shape}, got {tuple(tensor.shape)}"
+                hint = f"x has {self.x.shape[-1]} features, the first state {output_size} units"
+                raise ShapeError(f"cell {cell.name}: {message}", hint)
 
     def signature(self) -> "Signature":
         """Return what this is but for its tensors and rows."""

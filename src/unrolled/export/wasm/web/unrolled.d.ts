@@ -56,7 +56,7 @@ export class Model {
   run(x: ArrayLike<number>, trace?: boolean): Float32Array | Float64Array;
   /**
    * A token drawn from softmax(scores / temperature) of what was said last; the greatest at 0.
-   * Throws Error where nothing was, RangeError for a temperature that is no number, infinite or
+   * Throws Error where nothing was, and of a forecaster, RangeError for a temperature that is no number, infinite or
    * below 0.
    */
   draw(temperature?: number): number;
