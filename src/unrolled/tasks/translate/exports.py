@@ -12,6 +12,7 @@ from unrolled.layers import RecurrentLayer
 from unrolled.networks.decoder import DecoderState
 from unrolled.tasks.decoder_graphs import DecoderGraphs
 from unrolled.tasks.graphs import Chain, LayerGraphs, Parts, Writing, chain_of_tokens
+from unrolled.tasks.translate.by_decoder import BEAM, LENGTH_PENALTY
 
 __all__ = ["DelayedGraphs", "TranslatorGraphs"]
 
@@ -36,6 +37,11 @@ class TranslatorGraphs(DecoderGraphs):
         summary = "ends" if isinstance(encoder.layer, RecurrentLayer) else "mean"
         return Writing(modules, encoder.embedding.table.num_embeddings, summary, decoder)
 
+    def beside(self) -> dict[str, Any]:
+        """Return how the words are searched for."""
+        found = {"beam": BEAM, "length_penalty": LENGTH_PENALTY}
+        return {"search": {**found, "max_length": self.task.max_length}}
+
     def batches(self, examples: Sequence[Any]) -> Iterator[dict[str, Tensor]]:
         """Yield pairs, the target behind the mark of the beginning."""
         for indices in self.task.in_batches(examples, 16):
@@ -58,6 +64,10 @@ class DelayedGraphs(LayerGraphs[Any]):
     def parts(self) -> Chain:
         """Return embedding, layer and scores."""
         return chain_of_tokens(self.model)
+
+    def beside(self) -> dict[str, Any]:
+        """Return how many words come out at most."""
+        return {"search": {"max_length": self.task.max_length}}
 
     def batches(self, examples: Sequence[Any]) -> Iterator[dict[str, Tensor]]:
         """Yield sources, each with k blanks behind it."""
