@@ -27,10 +27,7 @@ from unrolled.export.c.program import program_of
 from unrolled.export.wasm import building, files, modules
 from unrolled.export.wasm.page import web_file
 from unrolled.kernels import KernelError, find_compiler
-from unrolled.networks.decoder import Decoder, DecoderConfig
-from unrolled.networks.options import LayerOptions
-from unrolled.networks.picture_encoder import PictureEncoder, PictureEncoderConfig
-from unrolled.tasks.graphs import Chain, WordChain, Writing
+from unrolled.tasks.graphs import Chain, WordChain
 
 FOLDER = Path(modules.__file__).with_name("prebuilt")
 BASELINE = ("-std=c99", "-ffp-contract=off", "-O1", "-mno-avx")  # as modules: no multiply-adds
@@ -362,17 +359,8 @@ def that_is_given(x, u, h, dt):
 
 
 def test_each_kind_of_model_that_no_page_runs_is_named_with_what_does():
-    config = DecoderConfig(9, 3, LayerOptions(hidden_size=4), attention="additive", memory_size=3)
-    pictures = PictureEncoder(PictureEncoderConfig(8, 4)).eval()
-    reader = (unrolled.GRU(pictures.config.memory_size, 4),)
     given = unrolled.Recurrent(that_is_given, 4, 4, bidirectional=True)
     kinds = {
-        "reads a whole and then writes words": Writing(
-            (nn.Embedding(5, 3),), 5, "mean", Decoder(config)
-        ),
-        "a classifier of pictures": Chain(
-            reader, None, "mean", says=(nn.Linear(4, 2),), pictures=pictures
-        ),
         "a tagger that reads letters or affixes, or answers late": WordChain(
             (nn.Embedding(5, 3),), None, None, 9, torch.ones(3), 2, (nn.Tanh(),)
         ),

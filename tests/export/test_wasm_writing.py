@@ -1,5 +1,6 @@
 """Models of pages that write words or see pictures have the bits of the C, and search as Python."""
 
+import base64
 import json
 import platform
 import shutil
@@ -11,6 +12,8 @@ from torch import nn
 
 import unrolled
 from support.node import run_node
+from unrolled.data.pictures import read_picture
+from unrolled.data.source import Source
 from unrolled.export.c import proof
 from unrolled.export.c.program import program_of
 from unrolled.export.wasm import files
@@ -92,8 +95,10 @@ def test_words_after_what_was_read_have_the_bits_of_the_c(weights, monkeypatch):
             assert node.words_of(read, 6) == written, name
     pictures = pictures_of(10)
     layer = unrolled.LSTM(pictures.config.memory_size, 4, bidirectional=True)
-    for pooling in ("last", "max"):
-        chain = Chain((layer,), None, pooling, says=(nn.Linear(8, 3),), pictures=pictures)
+    weighed = nn.Linear(3 * pictures.config.memory_size, 3)
+    for pooling, evenly in (("last", None), ("max", weighed)):
+        says = (nn.Linear(8, 3),)
+        chain = Chain((layer,), None, pooling, says=says, pictures=pictures, evenly=evenly)
         program = program_of(chain, "model", weights)
         pixels = torch.randint(0, 256, (3, 10, 10), dtype=torch.uint8)
         with proof._compiled(program) as library:
@@ -164,3 +169,37 @@ def test_a_search_finds_what_pythons_does_and_looks_where_it_does(tmp_path):
         "RangeError: no token 7",
         *(f"RangeError: no word {each}" for each in ("9", "-1", "1.5")),
     ]
+
+
+SQUARES = """
+import { readFileSync } from "node:fs";
+const { squareOf } = await import(process.argv[1]);
+const pictures = JSON.parse(readFileSync(process.argv[2], "utf8"));
+process.stdout.write(JSON.stringify(pictures.map(({ data, side, ...size }) =>
+  [...squareOf({ data: Uint8Array.from(Buffer.from(data, "base64")), ...size }, side)])));
+"""
+
+
+def test_a_picture_is_scaled_to_the_bytes_of_pillow(tmp_path):
+    Image = pytest.importorskip("PIL.Image", reason="pictures need pillow")
+    numbers = np.random.default_rng(0)
+    given, expected = [], []
+    for width, height, side, opaque in (
+        (40, 20, 16, True),
+        (37, 57, 32, True),
+        (5, 3, 24, True),
+        (24, 24, 24, False),
+        (50, 31, 12, False),
+        (1, 9, 6, False),
+    ):
+        rgba = numbers.integers(0, 256, (height, width, 4), np.uint8)
+        rgba[:, :, 3] = 255 if opaque else rgba[:, :, 3]
+        path = tmp_path / f"{width}.png"
+        Image.fromarray(rgba).save(path)
+        expected.append(read_picture(Source.file(path), side).pixels.reshape(-1).tolist())
+        data = base64.b64encode(rgba.tobytes()).decode()
+        given.append({"data": data, "width": width, "height": height, "side": side})
+    (tmp_path / "pictures.mjs").write_text(web_file("pictures.js"))
+    (tmp_path / "given.json").write_text(json.dumps(given))
+    got = run_node(SQUARES, str(tmp_path / "pictures.mjs"), str(tmp_path / "given.json"))
+    assert got == expected

@@ -206,7 +206,8 @@ class ChainBuilder:
         if pooled:
             yield Pass(tuple(self._say_pooled()), "once", None, "out", 0, said)
         if self._places_weighed:
-            yield Pass(tuple(self._places_weighed("in")), "once", "in", "out", 0, said)
+            read = "in" if self._grid is None else "memory"
+            yield Pass(tuple(self._places_weighed("in")), "once", read, "out", 0, said)
 
     def _whole_passes(self) -> Iterator[Pass]:
         pooled = self._chain.pooling is not None

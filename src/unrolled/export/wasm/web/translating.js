@@ -2,6 +2,9 @@
 
 const MOST_SENTENCES = 50;
 
+/** A word without the blank before it. */
+const bare = (name) => name.replace(/^␣(?=.)/u, "");
+
 /** What was looked at for each word that was written, as a table of shares. */
 export function lookTable({ columns, rows, looks, caption, share }) {
   const make = (name, attributes = {}, ...children) => {
@@ -65,9 +68,9 @@ export function translationPage({ content, model, say, number, place, tell }) {
         if (own !== running) return;
       }
       if (best?.looks[0]) {
-        const rows = [...target.names(best.words), ...(best.complete ? [say("end_mark")] : [])];
+        const rows = [...target.names(best.words), ...(best.complete ? [say("end_mark")] : [])].map(bare);
         place("shown").append(lookTable({
-          columns: [...source.names(tokens.slice(0, -1)), say("end_mark")],
+          columns: [...source.names(tokens.slice(0, -1)), say("end_mark")].map(bare),
           rows, looks: best.looks, caption: say("looks", { text: line.textContent }),
           share: (weight) => `${number(100 * weight, 1)} %`,
         }));
