@@ -136,6 +136,7 @@ export function picturePage({ content, model, say, place, tell, showScores }) {
   place("typing").hidden = place("go").hidden = true;
   place("beam-label").textContent = say("beam");
   place("searching").hidden = !writer;
+  place("output").classList.add("prose");
   let square = null, running = 0;
 
   async function read() {

@@ -38,6 +38,7 @@ export function translationPage({ content, model, say, number, place, tell }) {
   place("go").textContent = say("translate");
   place("beam-label").textContent = say("beam");
   place("searching").hidden = !writer;
+  place("output").classList.add("prose");
   if (writer) place("beam").value = usual;
   let running = 0;
 
