@@ -1,4 +1,4 @@
-"""How soon a page writes: from its opening, and from the click, to the first character, in Chromium.
+"""How soon a page in Chromium writes: from its opening, from the click, to the first character.
 
     python benchmarks/bench_first_character.py [--hidden-size 128] [--weights int8] [--rounds 9]
 
@@ -18,9 +18,9 @@ from typing import Any
 
 import numpy as np
 import torch
+from bench_wasm import chromium
 from playwright.sync_api import sync_playwright
 
-from bench_wasm import chromium
 from unrolled.benchmark.machine import available_cores, load, processor
 from unrolled.export import to_wasm
 from unrolled.tasks import find_task, options_of, prepare

@@ -40,7 +40,7 @@ class TranslatorGraphs(DecoderGraphs):
     def beside(self) -> dict[str, Any]:
         """Return how the words are searched for."""
         found = {"beam": BEAM, "length_penalty": LENGTH_PENALTY}
-        return {"search": {**found, "max_length": self.task.max_length}}
+        return {"search": {**found, **_limits(self.task)}}
 
     def batches(self, examples: Sequence[Any]) -> Iterator[dict[str, Tensor]]:
         """Yield pairs, the target behind the mark of the beginning."""
@@ -67,7 +67,7 @@ class DelayedGraphs(LayerGraphs[Any]):
 
     def beside(self) -> dict[str, Any]:
         """Return how many words come out at most."""
-        return {"search": {"max_length": self.task.max_length}}
+        return {"search": _limits(self.task)}
 
     def batches(self, examples: Sequence[Any]) -> Iterator[dict[str, Tensor]]:
         """Yield sources, each with k blanks behind it."""
@@ -76,3 +76,9 @@ class DelayedGraphs(LayerGraphs[Any]):
             sources = [self.task.encoded(examples[index])[0] for index in indices]
             tokens, lengths = pad([torch.cat([source, blanks]) for source in sources])
             yield {"tokens": tokens, "lengths": lengths}
+
+
+def _limits(task: Any) -> dict[str, int]:
+    """Return how many tokens are written at most, and of how many characters a line is read."""
+    most = task.options.data.max_characters
+    return {"max_length": task.max_length, "max_characters": most}

@@ -32,7 +32,8 @@ export function lookTable({ columns, rows, looks, caption, share }) {
 export function translationPage({ content, model, say, number, place, tell }) {
   const { vocabulary, model: { delay } } = content;
   const [source, target] = [sentencesOf(vocabulary.source), sentencesOf(vocabulary.target)];
-  const { beam: usual, length_penalty: alpha, max_length: most } = content.search, END = 2;
+  const { beam: usual, length_penalty: alpha, max_length: most, max_characters: longest } = content.search;
+  const END = 2;
   const writer = delay === null || delay === undefined ? new Writer(model) : null;
   place("label").textContent = say("translate_text");
   place("go").textContent = say("translate");
@@ -41,6 +42,14 @@ export function translationPage({ content, model, say, number, place, tell }) {
   place("output").classList.add("prose");
   if (writer) place("beam").value = usual;
   let running = 0;
+
+  /** A line in single blanks, as far as it is read: up to a word's end, where there is any. */
+  function lineOf(text) {
+    const line = [...text.trim().replace(/\s+/g, " ")];
+    if (line.length <= longest) return line.join("");
+    const end = line.slice(0, longest + 1).lastIndexOf(" ");
+    return line.slice(0, end > 0 ? end : longest).join("");
+  }
 
   /** Yields what is found of a sentence, step by step. */
   function* found(tokens) {
@@ -51,7 +60,8 @@ export function translationPage({ content, model, say, number, place, tell }) {
 
   return async function translate() {
     const own = ++running, beam = place("beam").valueAsNumber;
-    const sentences = place("input").value.split("\n").filter((line) => source.encode(line).length);
+    const lines = place("input").value.split("\n");
+    const sentences = lines.map(lineOf).filter((line) => source.encode(line).length);
     place("output").replaceChildren();
     place("shown").replaceChildren();
     if (!sentences.length) return tell(say("empty"));
@@ -79,6 +89,9 @@ export function translationPage({ content, model, say, number, place, tell }) {
     }
     const notes = [];
     if (unknown.size) notes.push(say("unknown", { words: [...unknown].slice(0, 8).join(" ") }));
+    if (lines.some((line) => [...line.trim().replace(/\s+/g, " ")].length > longest)) {
+      notes.push(say("translated_part", { count: longest }));
+    }
     if (sentences.length > MOST_SENTENCES) notes.push(say("translated", { count: MOST_SENTENCES }));
     tell(notes.join(" "));
   };
