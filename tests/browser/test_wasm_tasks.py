@@ -9,10 +9,12 @@ import torch
 from unrolled.data.pictures import read_picture
 from unrolled.data.source import Source
 from unrolled.export import to_wasm
+from unrolled.tasks import forecast as of_forecasts
 from unrolled.tasks import load
 from unrolled.tasks.caption import options as of_captions
 from unrolled.tasks.translate import options as of_translations
 
+COMING = "1\n0\n1.5"  # of what is known in advance
 SENTENCES = ["one and four", "two  and five", "zero und three", "one and " * 200]
 
 
@@ -34,11 +36,17 @@ def pictures(tmp_path_factory):
 @pytest.fixture(scope="module")
 def runs(task_runs, make_run, pictures, tmp_path_factory):
     data = {"files": (f"{pictures}/classes.csv",), "media": "file", "target": "class"}
-    path = tmp_path_factory.mktemp("runs") / "seer"
-    seer = make_run("classify", data | {"picture_size": 16}, path, channels=3)
-    return {name: task_runs[name] for name in ("translator", "delayed", "captioner")} | {
-        "seer": seer
-    }
+    folder = tmp_path_factory.mktemp("runs")
+    seer = make_run("classify", data | {"picture_size": 16}, folder / "seer", channels=3)
+    rows = [f"{n % 7 + n / 10},{50 - n % 5},{n % 3}" for n in range(30)]
+    (folder / "sales.csv").write_text("\n".join(["sales,cost,promo", *rows, ""]))
+    coming = [f",,{row.replace(', ', ',')}" for row in COMING.splitlines()]
+    (folder / "known.csv").write_text("\n".join(["sales,cost,promo", *rows, *coming, ""]))
+    columns = {"target": ("sales",), "past": ("cost",), "known": ("promo",)}
+    sizes = {"horizon": 3, "lookback": 5, "held_out": 0.3, "test": 0.0}
+    sales = {"file": f"{folder}/sales.csv"} | columns | sizes
+    own = {"seer": seer, "sales": make_run("forecast", sales, folder / "sales", loss="quantile")}
+    return {name: task_runs[name] for name in ("translator", "delayed", "captioner")} | own
 
 
 @pytest.fixture(scope="module")
@@ -57,8 +65,8 @@ def seen(runs, browser, pictures, tmp_path_factory):
             page.on("request", lambda request: asked.add(request.url.partition(":")[0]))
             page.goto(f"file://{folder / name / 'index.html'}")
             page.wait_for_selector("#go:enabled", state="attached")
-            with_text = name in ("translator", "delayed")
-            found[name, locale] = (of_text if with_text else of_pictures)(page, name, pictures)
+            ways = {"translator": of_text, "delayed": of_text, "sales": of_sales}
+            found[name, locale] = ways.get(name, of_pictures)(page, name, pictures)
             found["stick"].add(page.evaluate("document.documentElement.scrollWidth"))
             context.close()
     return found | {"said": said, "asked": asked}
@@ -91,6 +99,24 @@ def of_text(page, name, _):
         "looks": page.eval_on_selector_all(".looks:first-of-type tbody tr", looks),
         "columns": texts(page, "#shown .rows:first-child thead th"),
     }
+
+
+def of_sales(page, *_):
+    shown = {"begins": page.input_value("#input"), "ahead": page.input_value("#ahead")}
+    shown["labels"] = [page.text_content(each) for each in ("#label", "#ahead-label")]
+    told = []
+    for ahead in ("1\n2", "1\n?\n2", "1\n2\n3 4", "1\n2\nx"):
+        page.fill("#ahead", ahead)
+        page.click("#go")
+        told.append(page.text_content("#told"))
+    page.fill("#ahead", COMING)
+    page.click("#go")
+    rows = "rows => rows.map((row) => [...row.children].map((each) => each.textContent))"
+    shown["rows"] = page.eval_on_selector_all("#forecast tbody tr", rows)
+    last = shown["begins"].splitlines()[-1].rpartition(",")[0]
+    page.fill("#input", shown["begins"] + f"\n{last}, ?")
+    page.click("#go")
+    return shown | {"told": [*told, page.text_content("#told")]}
 
 
 def of_pictures(page, _, pictures):
@@ -170,6 +196,28 @@ def test_a_page_captions_as_predict_does(seen, runs, pictures):
         assert shown["caption"] == expected["caption"]
         assert len(shown["looks"]) == len(expected["attention"])
         assert (shown["looks"][-1] == end) == expected["complete"]
+
+
+def test_a_page_forecasts_by_what_else_is_known_as_predict_does(seen, runs):
+    loaded = load(runs["sales"])
+    source = Source.file(runs["sales"].parent / "known.csv")
+    options = of_forecasts.PredictOptions()
+    said = [*loaded.task.predict(loaded.model, source, options)]
+    shown = seen["sales", "en-GB"]
+    for step, row in zip(said, shown["rows"], strict=True):
+        numbers = [float(row[n]) for n in (1, 2, -1)]
+        expected = [step[name] for name in ("forecast", "low", "high")]
+        assert numbers == pytest.approx(expected, rel=6e-6, abs=1e-5)
+    assert shown["begins"].splitlines()[-1] == "3.9, 46, 2"
+    assert shown["ahead"] == "2\n2\n2"
+    assert shown["labels"][0].startswith("The last values of sales, cost, promo, a step on each")
+    assert shown["told"] == [
+        "The forecast is of 3 steps, each with promo; there are 2 lines.",
+        "promo cannot be missing; it is in line 2.",
+        "Line 3 has 2 numbers, a step 1: promo.",
+        "“x” is not a number here; a number has a decimal point, and ? is a missing one.",
+        "promo cannot be missing; it is in line 6.",
+    ]
 
 
 def test_pages_ask_for_nothing_log_nothing_and_nothing_sticks_out(seen):
