@@ -206,6 +206,9 @@ def _ends_of(windows: Sequence[Window], lookback: int, horizon: int) -> dict[str
         ends[name] = [[None if value != value else value for value in row] for row in rows]
         coming = known[len(series) : len(series) + horizon]
         if len(coming) < horizon or bool(coming.isnan().any()):
-            coming = known[seen][-1:].expand(horizon, -1)
+            last = [column[~column.isnan()][-1:] for column in known[: len(series)].T]
+            coming = (
+                torch.stack([each.sum() for each in last]).expand(horizon, -1) if last else coming
+            )
         ahead[name] = coming.tolist()
     return {"ends": ends, "ahead": ahead}

@@ -50,7 +50,7 @@ export class Forecaster {
       if (!line.trim()) return;
       const numbers = fieldsOf(line).map(numberOf);
       if (names.length === 1) steps.push(...numbers.map((each) => [each]));
-      else steps.push(this.whole(numbers, names, n + 1, targets.length));
+      else steps.push(this.whole(numbers, names, n + 1));
     });
     if (!steps.length) throw new Refusal("empty");
     const own = steps.map((step) => step.slice(0, targets.length));
@@ -68,14 +68,14 @@ export class Forecaster {
     return steps;
   }
 
-  /** A line's numbers, one for each name, of which those of targets may be missing. */
-  whole(numbers, names, line, missing) {
+  /** A line's numbers, one for each name; none of them missing where that is said. */
+  whole(numbers, names, line, isKnown = false) {
     if (numbers.length !== names.length) {
       const all = { line, count: numbers.length, inputs: names.length, targets: names.join(", ") };
       throw new Refusal("forecast_line", all);
     }
-    const at = numbers.findIndex((each, n) => n >= missing && each !== each);
-    if (at >= 0) throw new Refusal("forecast_lacking", { line, name: names[at] });
+    const at = numbers.findIndex((each) => each !== each);
+    if (isKnown && at >= 0) throw new Refusal("forecast_lacking", { line, name: names[at] });
     return numbers;
   }
 
@@ -84,7 +84,7 @@ export class Forecaster {
     const { known, horizon } = this;
     if (!known.length) return [];
     const lines = text.split(/\r\n|[\n\r]/).filter((line) => line.trim());
-    const steps = lines.map((line, n) => this.whole(fieldsOf(line).map(numberOf), known, n + 1, 0));
+    const steps = lines.map((line, n) => this.whole(fieldsOf(line).map(numberOf), known, n + 1, true));
     if (steps.length !== horizon) {
       throw new Refusal("forecast_ahead_count", { count: steps.length, horizon, names: known.join(", ") });
     }
@@ -224,10 +224,13 @@ export function forecastPage({ content, model, say, code, place, tell }) {
     try {
       const steps = forecaster.read(input.value);
       const all = forecaster.forecast(steps, choice.value, forecaster.readAhead(place("ahead").value));
-      const gaps = steps.slice(-lookback).flat().filter((each) => each !== each).length;
+      const count = targets.length, missing = (all) => all.flat().filter((each) => each !== each).length;
+      const seen = steps.slice(-lookback), gaps = missing(seen.map((step) => step.slice(0, count)));
+      const others = missing(seen.map((step) => step.slice(count)));
       const notes = [];
       if (steps.length > lookback) notes.push(say("forecast_last", { lookback, count: steps.length }));
       if (gaps) notes.push(say("forecast_gaps", { count: gaps }));
+      if (others) notes.push(say("forecast_gaps_beside", { count: others }));
       tell(notes.join(" "));
       place("forecast").replaceChildren(...all.map(shown));
     } catch (error) {
