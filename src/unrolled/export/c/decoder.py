@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
+from unrolled.export.c.attention import add_look
 from unrolled.export.c.grid import Grid
 from unrolled.export.c.interface import (
     Interface,
@@ -29,7 +30,6 @@ from unrolled.export.c.stage import Stage, Writer
 from unrolled.export.c.writing import declared_write, mark_defines, write_function
 from unrolled.kernels import WeightFormat
 from unrolled.layers import RecurrentLayer
-from unrolled.networks.attention import AdditiveAttention
 from unrolled.networks.picture_encoder import PictureEncoder
 from unrolled.networks.sound_encoder import side_by_side
 from unrolled.tasks.graphs import Writing
@@ -109,7 +109,9 @@ class WritingBuilder:
         call: list[str] = []
         above: list[str] = []
         if decoder.attention is not None:
-            call = [self._attend(writer, decoder.attention, both, lines)]
+            look = add_look(writer, self._name, decoder.attention, self._memory_size, both)
+            call = [look.call]
+            self._word_passes += [Pass((*lines, *look.before), "once", "in"), *look.passes]
             combined = add_sequential(writer, [decoder.combine, nn.Tanh()], context + hidden)
             h = source.state(hidden)
             above = through(self._source, combined, both, h)
@@ -143,52 +145,6 @@ class WritingBuilder:
                     copied = f"{started} + {place}, {stage.state} + {state * units}"
                     self._begin.append(f"copy({units}, {copied});")
         return through(self._source, stages, read, out)
-
-    def _attend(self, writer: Writer, attention: Any, both: str, before: list[str]) -> str:
-        """Add what looks over the memory, and return its call.
-
-        Args:
-            writer: Adds it.
-            attention: How it looks.
-            both: Where the context is, behind it h.
-            before: Statements of the step up to there.
-        """
-        source, size, keys = self._source, self._memory_size, self._key_size
-        h = f"{both} + {size}"
-        query_lines: list[str] = []
-        if isinstance(attention, AdditiveAttention):
-            (query,) = add_module(writer, attention.query, keys, one_hot=False)
-            (score,) = add_module(writer, attention.score, keys, one_hot=False)
-            asked, hidden = source.state(keys), source.state(keys)
-            query_lines = [f"{query.ahead}(m, {h}, {asked});"]
-            look = [
-                f"copy({keys}, {asked}, {hidden});",
-                f"add({keys}, in, {hidden});",
-                f"tanh_of({keys}, {hidden});",
-                f"{score.ahead}(m, {hidden}, out);",
-            ]
-        else:
-            look = [f"dot({keys}, {h}, in, out);"]
-        weighed = f"look_over(steps, {size}, in, out, {both});"
-        lines = [
-            "const int32_t steps = m->steps;",
-            f"float *const weights = room + (size_t)steps * {size + keys};",
-            *query_lines,
-            "for (int32_t t = 0; t < steps; t++) {",
-            f"  const float *const in = room + (size_t)steps * {size} + (size_t)t * {keys};",
-            "  float *const out = weights + t;",
-            *(f"  {line}" for line in look),
-            "}",
-            weighed.replace("in, out", "room, weights"),
-        ]
-        head = f"static void attend({self._name} *m, float *room)"
-        source.functions.append(function(head, lines))
-        self._word_passes += [
-            Pass((*before, *query_lines), "once", "in"),
-            Pass(tuple(look), "ahead", "keys", "looks", keys, 1),
-            Pass((weighed,), "once", "memory", "looks"),
-        ]
-        return "attend(m, room);"
 
     # ---- Reading ---------------------------------------------------------------------------------
 
