@@ -10,6 +10,7 @@ import shutil
 from importlib.metadata import version
 from importlib.util import find_spec
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -29,7 +30,6 @@ from unrolled.export.wasm.page import web_file
 from unrolled.kernels import KernelError, find_compiler
 from unrolled.networks.decoder import Decoder, DecoderConfig
 from unrolled.networks.options import LayerOptions
-from unrolled.networks.picture_encoder import PictureEncoder, PictureEncoderConfig
 from unrolled.tasks.graphs import Chain, WordChain, Writing
 
 FOLDER = Path(modules.__file__).with_name("prebuilt")
@@ -362,17 +362,8 @@ def that_is_given(x, u, h, dt):
 
 
 def test_each_kind_of_model_that_no_page_runs_is_named_with_what_does():
-    config = DecoderConfig(9, 3, LayerOptions(hidden_size=4), attention="additive", memory_size=3)
-    pictures = PictureEncoder(PictureEncoderConfig(8, 4)).eval()
-    reader = (unrolled.GRU(pictures.config.memory_size, 4),)
     given = unrolled.Recurrent(that_is_given, 4, 4, bidirectional=True)
     kinds = {
-        "reads a whole and then writes words": Writing(
-            (nn.Embedding(5, 3),), 5, "mean", Decoder(config)
-        ),
-        "a classifier of pictures": Chain(
-            reader, None, "mean", says=(nn.Linear(4, 2),), pictures=pictures
-        ),
         "a tagger that reads letters or affixes, or answers late": WordChain(
             (nn.Embedding(5, 3),), None, None, 9, torch.ones(3), 2, (nn.Tanh(),)
         ),
@@ -382,6 +373,18 @@ def test_each_kind_of_model_that_no_page_runs_is_named_with_what_does():
         with pytest.raises(OptionError, match=f"a page does not run .*{what}") as at:
             files.described(program_of(parts, "model", "f32"))
         assert at.value.hint.startswith("export it with ")
+
+
+def test_a_captioner_of_recordings_is_refused_as_a_page_does_not_decode_sound(
+    tmp_path, monkeypatch
+):
+    decoder = Decoder(DecoderConfig(9, 4, LayerOptions(hidden_size=4))).eval()
+    writing = Writing((unrolled.GRU(3, 4),), None, "ends", decoder)
+    source = SimpleNamespace(parts=writing, content=lambda: {"task": "caption"}, typed=dict)
+    monkeypatch.setattr(files, "exported", lambda *_, **__: source)
+    with pytest.raises(OptionError, match="a captioner of recordings, whose sound") as at:
+        to_wasm("run", tmp_path / "page")
+    assert at.value.hint == "export it with c or onnx"
 
 
 def test_a_model_too_large_for_a_page_says_from_where_on_and_what_to_do(tmp_path, monkeypatch):

@@ -121,7 +121,7 @@ def test_a_module_forecasts_what_the_model_does_with_vectors_and_without(tmp_pat
 @pytest.mark.parametrize(
     ("data", "model", "message"),
     [
-        ({"known": ("price",)}, {}, "a forecaster that also reads price"),
+        ({"static": ("shop",)}, {}, "also reads what is known of a whole series: shop"),
         (
             {},
             {"method": "recursive", "loss": "normal"},
@@ -142,8 +142,8 @@ def write_series(tmp_path):
     from unrolled.tasks import find_task, options_of, prepare
 
     def graphs(data, model):
-        rows = "".join(f"{n % 7},{n}\n" for n in range(40))
-        (tmp_path / "rows.csv").write_text(f"y,price\n{rows}")
+        rows = "".join(f"{n % 7},{n},a\n" for n in range(40))
+        (tmp_path / "rows.csv").write_text(f"y,price,shop\n{rows}")
         options = options_of("forecast")
         files = {"file": str(tmp_path / "rows.csv"), "target": ("y",), "horizon": 2, "lookback": 4}
         prepared = prepare(

@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from support.node import run_node
+from unrolled.data.sentences import SentenceVocabulary
 from unrolled.data.vocabulary import (
     BPEVocabulary,
     ByteVocabulary,
@@ -78,3 +79,33 @@ def test_text_becomes_the_same_tokens_and_they_the_same_text(encoders, tmp_path:
             assert ids == each.encode(text).tolist(), (name, text)
             if name in language:
                 assert back == text, (name, text)
+
+
+SENTENCES = """
+import { readFileSync } from "node:fs";
+const { sentencesOf } = await import(process.argv[1]);
+const { contents, texts } = JSON.parse(readFileSync(process.argv[2], "utf8"));
+process.stdout.write(JSON.stringify(contents.map((content) => {
+  const sentences = sentencesOf(content);
+  return texts.map((text) => {
+    const ids = sentences.encode(text);
+    return [ids, sentences.text(ids), sentences.names(ids)];
+  });
+})));
+"""
+
+
+def test_a_sentence_becomes_the_same_tokens_and_they_the_same_sentence(tmp_path):
+    kinds = ["word", "char", *(["bpe"] if find_spec("tokenizers") else [])]
+    known = [*TEXTS[:5], *TEXTS[:5], TEXTS[5]]
+    made = [SentenceVocabulary.from_sentences(kind, known, 300, 2) for kind in kinds]
+    contents = [each.to_dict() for each in made]
+    (tmp_path / "tokens.mjs").write_text(web_file("tokens.js"))
+    (tmp_path / "given.json").write_text(json.dumps({"contents": contents, "texts": TEXTS}))
+    results = run_node(SENTENCES, str(tmp_path / "tokens.mjs"), str(tmp_path / "given.json"))
+    for kind, each, result in zip(kinds, made, results, strict=True):
+        for text, (ids, back, names) in zip(TEXTS, result, strict=True):
+            assert ids == each.encode(text).tolist(), (kind, text)
+            assert back == each.decode(ids), (kind, text)
+            if kind != "bpe":  # whose bytes alone are shown by other letters
+                assert names == each.tokens_of(ids), (kind, text)

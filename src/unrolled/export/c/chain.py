@@ -4,13 +4,12 @@ A model of one direction goes step by step, and a sequence is its steps. One tha
 too has no steps: each of its stages goes over the whole sequence, in room that the caller gives.
 """
 
-import ctypes
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
-import torch
 from torch import Tensor, nn
 
+from unrolled.export.c.grid import Grid
 from unrolled.export.c.interface import (
     Interface,
     Pass,
@@ -20,7 +19,7 @@ from unrolled.export.c.interface import (
     program_text,
 )
 from unrolled.export.c.parts import add_module, add_reading
-from unrolled.export.c.passes import in_turn, over_steps
+from unrolled.export.c.passes import in_turn, over_steps, stage_passes
 from unrolled.export.c.pictures import add_pictures
 from unrolled.export.c.pooling import add_pooling
 from unrolled.export.c.source import Source
@@ -42,9 +41,9 @@ class ChainBuilder:
         check_modules(*chain.modules, *chain.says, chain.attention, chain.evidence)
         check_modules(chain.pictures, chain.evenly)
         writer = Writer(self._source, name)
-        self._scratch = 0
+        self._grid: Grid | None = None
         if chain.pictures is not None:
-            self._scratch = add_pictures(self._source, chain.pictures)
+            self._grid = add_pictures(self._source, chain.pictures)
         self._stages, self._input_size = add_reading(writer, chain.modules, chain.num_tokens)
         self._given = writer.given
         self._pool = self._pooled = ""
@@ -110,10 +109,9 @@ class ChainBuilder:
         widths += [stage.output_size for stage in (*self._stages, *self._says)]
         self._widest = max([*widths, self._output_size])
         room = 0 if self._steps else 2 * max(stage.output_size for stage in self._stages)
-        if chain.pictures is not None:
-            places = chain.pictures.config.grid_size**2
-            room = places * self._input_size + max(self._scratch, places * room)
-        self._room = room
+        if (grid := self._grid) is not None:
+            places = grid.num_places
+            room = places * self._input_size + max(grid.room, places * room)
         functions = [self._forward()] if self._steps else []
         functions += [self._say()] if chain.pooling is not None else []
         functions += [self._step(), self._run_steps()] if self._steps else [self._run_whole()]
@@ -134,20 +132,14 @@ class ChainBuilder:
             self._output_size,
             chain.pooling is not None,
             self._steps,
-            0 if chain.pictures is not None else room,
-            self._picture_row if chain.pictures is not None else None,
+            room,
+            None if grid is None else _picture_row,
             source,
             tuple(self._passes()),
-            2 * self._widest,
+            places=(0 if grid is None else self._input_size, 0, 0),
+            grid=grid,
+            between=2 * self._widest,
         )
-
-    def _picture_row(self, library: Any, inputs: Mapping[str, Tensor], row: int) -> Tensor:
-        """Return what is said of a picture, (C,)."""
-        assert self._chain.pictures is not None
-        pixels = inputs["inputs"][row].contiguous()
-        out, room = torch.full((self._output_size,), torch.nan), torch.empty(self._room)
-        library.call("run", *(ctypes.c_void_p(each.data_ptr()) for each in (pixels, out, room)))
-        return out
 
     def _defines(self, room: int) -> list[tuple[str, str]]:
         tokens = self._chain.num_tokens
@@ -207,25 +199,24 @@ class ChainBuilder:
         if self._steps:
             lines = tuple(self._read_step())
             yield Pass(lines, "ahead", "in", None if pooled else "out", self._input_size, said)
-        elif chain.pictures is not None or self._given is not None:
-            return  # more than calls over steps; where inputs are given, a stage reads two rows
+        elif self._given is not None:
+            return  # where inputs are given, a stage reads two rows
         else:
             yield from self._whole_passes()
         if pooled:
             yield Pass(tuple(self._say_pooled()), "once", None, "out", 0, said)
         if self._places_weighed:
-            yield Pass(tuple(self._places_weighed("in")), "once", "in", "out", 0, said)
+            read = "in" if self._grid is None else "memory"
+            yield Pass(tuple(self._places_weighed("in")), "once", read, "out", 0, said)
 
     def _whole_passes(self) -> Iterator[Pass]:
         pooled = self._chain.pooling is not None
-        read, size = "in", self._input_size
-        for number, stage in enumerate(self._stages):
-            is_last = number == len(self._stages) - 1 and not pooled
-            to, width = "out" if is_last else "ab"[number % 2], stage.output_size
-            for part, order, at in ((stage.ahead, "ahead", 0), (stage.back, "back", stage.size)):
-                if part is not None:
-                    yield Pass((f"{part}(m, in, out);",), order, read, to, size, width, at)
-            read, size = to, width
+        read = "in"
+        if self._grid is not None:
+            read = "memory"
+            yield Pass(self._grid.lines, "once", "in", read)
+        yield from stage_passes(self._stages, read, self._input_size, None if pooled else "out")
+        read, size = "ab"[(len(self._stages) - 1) % 2], self._stages[-1].output_size
         last = self._stages[-1].size
         if self._chain.pooling == "last" and self._reads_both_ways:  # backwards, the first step
             for order, at in (("last", 0), ("first", last)):
@@ -292,8 +283,8 @@ class ChainBuilder:
         read, out, room = "0" if tokens else "in", "" if pooled else "out", "room"
         given = f"int32_t steps, {self._reads}in, float *out, float *room"
         first: list[str] = []
-        if self._chain.pictures is not None:
-            places = self._chain.pictures.config.grid_size**2
+        if self._grid is not None:
+            places = self._grid.num_places
             read, room = "room", f"room + {places * size}"
             given = "const uint8_t *in, float *out, float *room"
             first = [f"const int32_t steps = {places};", f"grid_of(in, room, {room});"]
@@ -394,6 +385,12 @@ class ChainBuilder:
             "   that the last was drawn from. */",
             _WRITE.format(name=name) + ";",
         ]
+
+
+def _picture_row(library: Any, inputs: Mapping[str, Tensor], row: int) -> Tensor:
+    """Return what is said of a picture, (C,)."""
+    said: Tensor = library.run(inputs["inputs"][row])
+    return said
 
 
 _WRITE = """\

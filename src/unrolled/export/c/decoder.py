@@ -5,35 +5,31 @@ weights of the last look. `write` takes the likeliest word at each step, or draw
 has another search calls `step`.
 """
 
-import ctypes
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 import numpy as np
-import torch
+from numpy.typing import NDArray
 from torch import Tensor, nn
 
+from unrolled.export.c.attention import add_look
+from unrolled.export.c.grid import Grid
 from unrolled.export.c.interface import (
     Interface,
+    Pass,
     Program,
     check_modules,
     function,
     program_text,
 )
 from unrolled.export.c.parts import add_module, add_reading, add_sequential, add_table
-from unrolled.export.c.passes import over_steps, through
+from unrolled.export.c.passes import over_steps, stage_passes, through
 from unrolled.export.c.pictures import add_pictures
 from unrolled.export.c.source import Source
 from unrolled.export.c.stage import Stage, Writer
-from unrolled.export.c.writing import (
-    declared_write,
-    mark_defines,
-    write_function,
-    written_words,
-)
+from unrolled.export.c.writing import declared_write, mark_defines, write_function
 from unrolled.kernels import WeightFormat
 from unrolled.layers import RecurrentLayer
-from unrolled.networks.attention import AdditiveAttention
 from unrolled.networks.picture_encoder import PictureEncoder
 from unrolled.networks.sound_encoder import side_by_side
 from unrolled.tasks.graphs import Writing
@@ -51,18 +47,19 @@ class WritingBuilder:
         check_modules(*writing.modules, decoder)
         writer = Writer(source, name)
         self._stages: list[Stage] = []
-        self._scratch = self._input_size = 0
+        self._input_size = 0
+        self._grid: Grid | None = None
         if isinstance(writing.modules[0], PictureEncoder):
-            encoder = writing.modules[0]
-            self._scratch = add_pictures(source, encoder)
-            self._num_places = encoder.config.grid_size**2
-            self._memory_size = encoder.config.memory_size
+            self._grid = add_pictures(source, writing.modules[0])
+            self._memory_size = writing.modules[0].config.memory_size
         else:
             reading = add_reading(writer, writing.modules, writing.num_tokens)
             self._stages, self._input_size = reading
             self._memory_size = self._stages[-1].output_size
         self._summary = source.state(decoder.config.summary_size)
-        self._begin = self._added_keys(writer)
+        self._key = self._added_keys(writer)
+        self._begin: list[str] = []
+        self._word_passes: list[Pass] = []
         self._steps = self._added_steps(writer)
 
     # ---- The decoder -----------------------------------------------------------------------------
@@ -72,22 +69,31 @@ class WritingBuilder:
         attention = self._decoder.attention
         return 0 if attention is None else attention.query_size
 
-    def _added_keys(self, writer: Writer) -> list[str]:
-        """Return what makes the keys of a memory, if there are any."""
+    def _added_keys(self, writer: Writer) -> str:
+        """Add what makes the key of a place of the memory; return its name, if there are any."""
         attention: Any = self._decoder.attention
         if attention is None:
-            return []
+            return ""
         (key,) = add_module(writer, attention.key, self._memory_size, one_hot=False)
+        return key.ahead
+
+    def _keys_of_all(self) -> list[str]:
+        """Return what makes the keys of a memory."""
         size, keys = self._memory_size, self._key_size
+        if not self._key:
+            return []
         return [
             "for (int32_t t = 0; t < steps; t++) {",
-            f"  {key.ahead}(m, room + (size_t)t * {size},",
+            f"  {self._key}(m, room + (size_t)t * {size},",
             f"      room + (size_t)steps * {size} + (size_t)t * {keys});",
             "}",
         ]
 
     def _added_steps(self, writer: Writer) -> list[str]:
-        """Return the statements of a step, and add to what begins: the states before the first."""
+        """Return the statements of a step, and add to what begins: the states before the first.
+
+        The passes of a step are the same, where it looks at the memory in parts.
+        """
         decoder: Any = self._decoder
         source, size = self._source, decoder.config.embedding_size
         x = source.state(size + (0 if decoder.bridge is not None else decoder.config.summary_size))
@@ -100,18 +106,25 @@ class WritingBuilder:
         both = source.state(context + hidden)
         h = f"{both} + {context}"
         lines += self._layers(writer, decoder.layer, decoder.bridge, x, h)
+        call: list[str] = []
+        above: list[str] = []
         if decoder.attention is not None:
-            lines.append(f"{self._attend(writer, decoder.attention)}(m, room, {both});")
-            above = source.state(hidden)
+            look = add_look(writer, self._name, decoder.attention, self._memory_size, both)
+            call = [look.call]
+            self._word_passes += [Pass((*lines, *look.before), "once", "in"), *look.passes]
             combined = add_sequential(writer, [decoder.combine, nn.Tanh()], context + hidden)
-            lines += through(self._source, combined, both, above)
-            h = above
+            h = source.state(hidden)
+            above = through(self._source, combined, both, h)
         if decoder.further is not None:
             top = source.state(hidden)
-            lines += self._layers(writer, decoder.further, decoder.further_bridge, h, top)
+            above += self._layers(writer, decoder.further, decoder.further_bridge, h, top)
             h = top
         (scores,) = add_module(writer, decoder.scores, hidden, one_hot=False)
-        return [*lines, f"{scores.ahead}(m, {h}, out);"]
+        above.append(f"{scores.ahead}(m, {h}, out);")
+        if not call:
+            self._word_passes.append(Pass(tuple(lines), "once", "in"))
+        self._word_passes.append(Pass(tuple(above), "once", None, "out"))
+        return [*lines, *call, *above]
 
     def _layers(self, writer: Writer, layer: Any, bridge: Any, read: str, out: str) -> list[str]:
         """Return what a layer does at a step, and add to what begins how it is started."""
@@ -133,41 +146,6 @@ class WritingBuilder:
                     self._begin.append(f"copy({units}, {copied});")
         return through(self._source, stages, read, out)
 
-    def _attend(self, writer: Writer, attention: Any) -> str:
-        """Add what looks over the memory, and return its name; both: context, behind it h."""
-        source, size, keys = self._source, self._memory_size, self._key_size
-        if isinstance(attention, AdditiveAttention):
-            (query,) = add_module(writer, attention.query, keys, one_hot=False)
-            (score,) = add_module(writer, attention.score, keys, one_hot=False)
-            asked, hidden = source.state(keys), source.state(keys)
-            before = [f"{query.ahead}(m, both + {size}, {asked});"]
-            look = [
-                f"  copy({keys}, {asked}, {hidden});",
-                f"  add({keys}, keys + (size_t)t * {keys}, {hidden});",
-                f"  tanh_of({keys}, {hidden});",
-                f"  {score.ahead}(m, {hidden}, weights + t);",
-            ]
-        else:
-            before = []
-            look = [f"  weights[t] = dot({keys}, both + {size}, keys + (size_t)t * {keys});"]
-        lines = [
-            "const int32_t steps = m->steps;",
-            f"const float *const keys = room + (size_t)steps * {size};",
-            f"float *const weights = room + (size_t)steps * {size + keys};",
-            *before,
-            "for (int32_t t = 0; t < steps; t++) {",
-            *look,
-            "}",
-            "softmax(steps, weights);",
-            f"zero({size}, both);",
-            "for (int32_t t = 0; t < steps; t++) {",
-            f"  add_times({size}, weights[t], room + (size_t)t * {size}, both);",
-            "}",
-        ]
-        head = f"static void attend({self._name} *m, float *room, float *both)"
-        source.functions.append(function(head, lines))
-        return "attend"
-
     # ---- Reading ---------------------------------------------------------------------------------
 
     def _summed(self) -> list[str]:
@@ -185,17 +163,43 @@ class WritingBuilder:
                 "for (int32_t t = 0; t < steps; t++) {",
                 f"  add({size}, room + (size_t)t * {size}, {summary});",
                 "}",
-                f"for (int32_t n = 0; n < {size}; n++) ({summary})[n] /= (float)steps;",
+                f"divide({size}, steps, {summary});",
             ]
         if self._writing.summary == "greatest":
             return [
                 f"copy({size}, room, {summary});",
-                f"for (int32_t n = {size}; n < {self._num_places * size}; n++) {{",
-                f"  float *const most = {summary} + n % {size};",
-                "  *most = vmax(*most, room[n]);",
+                "for (int32_t t = 0; t < steps; t++) {",
+                f"  take_greater({size}, room + t * {size}, {summary});",
                 "}",
             ]
         return []
+
+    def _read_passes(self) -> Iterator[Pass]:
+        """Yield what `read` does."""
+        size, summary = self._memory_size, self._summary
+
+        def once(line: str, order: str = "once") -> Pass:
+            return Pass((line,), order, "memory", None, size)
+
+        if self._grid is not None:
+            yield Pass(self._grid.lines, "once", "in", "memory")
+        else:
+            yield from stage_passes(self._stages, "in", self._input_size, "memory")
+        if self._writing.summary == "ends":
+            half = self._stages[-1].size
+            yield once(f"copy({half}, in, {summary});", "last")
+            if self._stages[-1].back is not None:
+                yield once(f"copy({half}, in + {half}, {summary} + {half});", "first")
+        elif self._writing.summary == "mean":
+            yield once(f"add({size}, in, {summary});", "ahead")
+            yield once(f"divide({size}, steps, {summary});")
+        elif self._writing.summary == "greatest":
+            yield once(f"copy({size}, in, {summary});", "first")
+            yield once(f"take_greater({size}, in, {summary});", "ahead")
+        if self._key:
+            line = f"{self._key}(m, in, out);"
+            yield Pass((line,), "ahead", "memory", "keys", size, self._key_size)
+        yield Pass(tuple(self._begin), "once")
 
     @property
     def _beside(self) -> int:
@@ -205,11 +209,11 @@ class WritingBuilder:
     def _read(self) -> tuple[str, str]:
         """Return the function that reads, and what it is given."""
         name, size = self._name, self._memory_size + self._beside
-        if self._scratch:
+        if (grid := self._grid) is not None:
             given = "const uint8_t *pixels, float *room"
-            at = f"room + {self._num_places * size}"
+            at = f"room + {grid.num_places * size}"
             lines = [
-                f"const int32_t steps = {self._num_places};",
+                f"const int32_t steps = {grid.num_places};",
                 f"{name}_reset(m);",
                 f"grid_of(pixels, room, {at});",
             ]
@@ -230,7 +234,8 @@ class WritingBuilder:
             room = f"room + (size_t)steps * {size}"
             loops, _ = over_steps(self._stages, read, self._input_size, "room", room, before)
             lines += [f"{name}_reset(m);", *loops]
-        lines += ["m->steps = steps;", *self._summed(), *self._begin, "return 0;"]
+        lines += ["m->steps = steps;", *self._summed(), *self._keys_of_all(), *self._begin]
+        lines.append("return 0;")
         head = f"int32_t {name}_read({name} *m, {given})"
         return function(head, lines), given
 
@@ -251,28 +256,28 @@ class WritingBuilder:
             *mark_defines(),
         ]
         size = self._memory_size + self._beside
-        if self._scratch:
-            self._room = size * self._num_places + self._scratch
-            defines.append((f"ROOM {self._room}", "floats"))
-            side = self._side
+        if (grid := self._grid) is not None:
+            room = size * grid.num_places + grid.room
+            defines.append((f"ROOM {room}", "floats"))
+            side = grid.side
             what = f"Reads a picture. pixels: [3][{side}][{side}], of red, green and blue;\n   "
             what += "room: [{0}_ROOM]"
         else:
-            self._room = size + 2 * max(stage.output_size for stage in self._stages)
+            room = size + 2 * max(stage.output_size for stage in self._stages)
             tokens = self._writing.num_tokens
             shape = f"steps * {self._input_size}" if tokens is None else "steps"
             if tokens is None:
                 defines.append((f"INPUTS {self._input_size}", "numbers of a step that is read"))
             else:
                 defines.append((f"TOKENS {tokens}", "of what is read, from 0 on"))
-            defines.append((f"ROOM(steps) ((size_t){self._room} * (size_t)(steps))", "floats"))
+            defines.append((f"ROOM(steps) ((size_t){room} * (size_t)(steps))", "floats"))
             what = (
                 f"Reads a whole sequence, -1 of no step. in: [{shape}]; room: [{{0}}_ROOM(steps)]"
             )
         keeps = ",\n   which every step needs as it is left" if looks else ""
         places = f"steps * {self._memory_size + self._key_size}"
-        if self._scratch:
-            places = str(self._num_places * (self._memory_size + self._key_size))
+        if grid is not None:
+            places = str(grid.num_places * (self._memory_size + self._key_size))
         looked = f"\n   room + {places}: how much it looked at each place." if looks else ""
         declared = [
             f"/* {what.format(name.upper())}{keeps}. */",
@@ -293,49 +298,42 @@ class WritingBuilder:
             header,
             source.num_bytes,
             instance,
-            output_size=words,
+            self._writing.num_tokens,
+            self._input_size,
+            words,
+            is_pooled=True,
+            room=room,
             row=self._row,
             written=self._written,
+            source=source,
+            passes=tuple(self._read_passes()),
+            word_passes=tuple(self._word_passes),
+            places=(self._memory_size, self._key_size, int(looks)),
+            grid=grid,
         )
-
-    @property
-    def _side(self) -> int:
-        encoder = self._writing.modules[0]
-        assert isinstance(encoder, PictureEncoder)
-        return encoder.config.picture_size
 
     # ---- The proof -------------------------------------------------------------------------------
 
     def _row(self, library: Any, inputs: Mapping[str, Tensor], row: int) -> Tensor:
         """Return the scores after each known word of a row, (T, V)."""
-        more = self._after_reading(library, inputs, row)
         words = inputs["words"][row].tolist()
-        out = torch.full((len(words), self._decoder.config.vocabulary_size), torch.nan)
-        for word, scores in zip(words, out, strict=True):
-            library.call("step", ctypes.c_int32(word), *more, ctypes.c_void_p(scores.data_ptr()))
-        return out
+        scores: Tensor = library.scores_after(self._read_of(inputs, row), words)
+        return scores
 
     def _written(
         self, library: Any, inputs: Mapping[str, Tensor], row: int, most: int
     ) -> list[int]:
         """Return the numbers of the words that are written of a row."""
-        room = self._after_reading(library, inputs, row)
-        return written_words(library, most, self._decoder.config.vocabulary_size, room)
+        words: list[int] = library.words_of(self._read_of(inputs, row), most)
+        return words
 
-    def _after_reading(self, library: Any, inputs: Mapping[str, Tensor], row: int) -> list[Any]:
-        """Have a row read; return the room that a step is given, if it is given one."""
-        name = "source" if "source" in inputs else "media"
-        read = inputs[name][row]
+    def _read_of(self, inputs: Mapping[str, Tensor], row: int) -> NDArray[Any]:
+        """Return what is read of a row: tokens, (T,), frames, (T, I), or pixels, (3, S, S)."""
+        read = inputs["source" if "source" in inputs else "media"][row]
         kind: Any = np.uint8
-        if not self._scratch:
-            steps = int(inputs["lengths"][row])
-            read = read[:steps]
+        if self._grid is None:
+            read = read[: int(inputs["lengths"][row])]
             kind = np.float32 if self._writing.num_tokens is None else np.int32
             if self._writing.num_tokens is None:
                 read = side_by_side(read, self._input_size // read.shape[1])
-        numbers = np.ascontiguousarray(read.numpy(), kind)
-        steps = 1 if self._scratch else len(numbers)
-        room = (ctypes.c_float * (self._room * steps))()
-        first = [] if self._scratch else [ctypes.c_int32(steps)]
-        library.call("read", *first, numbers.ctypes.data_as(ctypes.c_void_p), room)
-        return [room] if self._decoder.attention is not None else []
+        return np.ascontiguousarray(read.numpy(), kind)

@@ -10,6 +10,7 @@ from typing import Any
 from torch import Tensor, nn
 
 from unrolled.errors import OptionError
+from unrolled.export.c.grid import Grid
 from unrolled.export.c.source import Source, check_numbers
 
 __all__ = [
@@ -44,9 +45,9 @@ class Pass:
     Args:
         lines: The calls, which read `in` and write `out`.
         order: "ahead" or "back" over all steps; "first" or "last", of that one, if there is one;
-            "once", which reads no step.
-        reads: Where `in` is: in the rows of "in", "a", "b", or None.
-        writes: Where `out` is: in the rows of "a", "b", "out", or None.
+            "once", from the first row on.
+        reads: Where `in` is: in the rows of "in", "a", "b", "memory", "keys", or None.
+        writes: Where `out` is: in the rows of "a", "b", "memory", "keys", "looks", "out", or None.
         in_size: Numbers of a row that is read.
         out_size: Numbers of a row that is written.
         out_at: Where in the row.
@@ -76,10 +77,15 @@ class Program:
         output_size: Numbers that are said.
         is_pooled: Whether they are said of the whole sequence, and not of each step.
         steps: Whether it goes step by step.
-        room: Floats that `run` needs of its caller for each step; 0 of one that has steps.
+        room: Floats that `run` or `read` needs of its caller for each step, of a picture
+            altogether; 0 of one that has steps.
         row: How it is run where it is more than modules one after the other; else None.
         source: What the file is made of.
-        passes: What `run` does; none where it is more than calls over the steps of a sequence.
+        passes: What `run` or `read` does; none where it is more than calls over the steps of a
+            sequence.
+        word_passes: What `step` does of one that writes words; else none.
+        places: Floats of the rows "memory", "keys" and "looks" for each step.
+        grid: What makes steps of a picture, where that is read.
         between: Floats between stages.
         doubles: Of one that is given numbers of the data, as doubles, how many of each name, in
             order; what it says are doubles, too. Of others none.
@@ -101,6 +107,9 @@ class Program:
     row: Row | None = None
     source: Source | None = None
     passes: tuple[Pass, ...] = ()
+    word_passes: tuple[Pass, ...] = ()
+    places: tuple[int, int, int] = (0, 0, 0)
+    grid: Grid | None = None
     between: int = 0
     doubles: Mapping[str, int] = field(default_factory=dict)
     scaled: Scaled | None = None

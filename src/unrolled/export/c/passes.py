@@ -1,11 +1,12 @@
 """The order in which stages run: one after the other at a step, or each over a whole sequence."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 
+from unrolled.export.c.interface import Pass
 from unrolled.export.c.source import Source
 from unrolled.export.c.stage import Stage
 
-__all__ = ["in_turn", "over_steps", "through"]
+__all__ = ["in_turn", "over_steps", "stage_passes", "through"]
 
 
 def in_turn(stages: Sequence[Stage], read: str, out: str, widest: int) -> list[str]:
@@ -72,3 +73,22 @@ def over_steps(
             ]
         read, size = to, width
     return lines, read
+
+
+def stage_passes(stages: Sequence[Stage], read: str, size: int, out: str | None) -> Iterator[Pass]:
+    """Yield what runs each stage over all steps.
+
+    Args:
+        stages: At least one.
+        read: Which rows the first reads.
+        size: Numbers of such a row.
+        out: Which rows the last one writes; None: "a" or "b", as their number is odd or even.
+    """
+    for number, stage in enumerate(stages):
+        is_last = number == len(stages) - 1
+        to = out if out is not None and is_last else "ab"[number % 2]
+        for part, order, at in ((stage.ahead, "ahead", 0), (stage.back, "back", stage.size)):
+            if part is not None:
+                line = f"{part}(m, in, out);"
+                yield Pass((line,), order, read, to, size, stage.output_size, at)
+        read, size = to, stage.output_size

@@ -1,9 +1,11 @@
 """The encoder of pictures in C: pixels to a vector for each place of a grid."""
 
+import re
 from typing import Any
 
 from torch import nn
 
+from unrolled.export.c.grid import Grid
 from unrolled.export.c.interface import function
 from unrolled.export.c.source import Source
 from unrolled.networks.picture_encoder import PictureEncoder
@@ -11,22 +13,13 @@ from unrolled.networks.picture_encoder import PictureEncoder
 __all__ = ["add_pictures"]
 
 
-def add_pictures(source: Source, encoder: PictureEncoder) -> int:
-    """Add `grid_of(pixels, places, room)`; return the floats of its room.
-
-    pixels: [3][S][S], uint8; places: [P][M], row by row.
-    """
+def add_pictures(source: Source, encoder: PictureEncoder) -> Grid:
+    """Add `grid_of(in, out, room)`, which makes places of a picture, and return what it does."""
     source.needs_libm = True
     side = encoder.config.picture_size
     stages: list[Any] = list(encoder.stages)
     sizes = [3 * side * side]
-    lines = [
-        f"for (int32_t n = 0; n < {side * side}; n++) {{",
-        "  for (int32_t c = 0; c < 3; c++) {",
-        f"    room[3 * n + c] = (255.0f - (float)pixels[c * {side * side} + n]) / 127.5f;",
-        "  }",
-        "}",
-    ]
+    lines = [f"darkness({side * side}, in, room);"]
     read = 0  # of the first two pieces of room, the one that the next stage reads
     for number, stage in enumerate(stages):
         after, size = (side + 1) // 2, stage.same.out_channels
@@ -42,18 +35,16 @@ def add_pictures(source: Source, encoder: PictureEncoder) -> int:
     weight, bias = _norm(source, "grid", encoder.norm)
     place = source.vector("grid_place", encoder.place.detach())
     lines += [
-        f"copy({places * size}, room + {read} * @, places);",
-        f"for (int32_t n = 0; n < {places}; n++) {{",
-        f"  normalise(1, {size}, {encoder.norm.eps!r}f, {weight}, {bias}, places + n * {size});",
-        "}",
-        f"add({places * size}, {place}, places);",
+        f"copy({places * size}, room + {read} * @, out);",
+        f"normalise_each({places}, {size}, {encoder.norm.eps!r}f, {weight}, {bias}, out);",
+        f"add({places * size}, {place}, out);",
     ]
     patch: int = 9 * max(each.same.in_channels for each in stages)
     widest = max(sizes)
-    text = [line.replace("@", str(widest)) for line in lines]
-    head = "static void grid_of(const uint8_t *pixels, float *places, float *room)"
+    text = [re.sub(r"(\d) \* @", lambda at: str(int(at[1]) * widest), line) for line in lines]
+    head = "static void grid_of(const uint8_t *in, float *out, float *room)"
     source.functions.append(function(head, text))
-    return 3 * widest + patch
+    return Grid(encoder.config.picture_size, places, 3 * widest + patch, tuple(text))
 
 
 def _convolved(

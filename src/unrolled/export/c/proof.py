@@ -15,13 +15,14 @@ from typing import Any, Protocol
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.nn.utils import parametrize
 
 from unrolled.errors import RunError
 from unrolled.export.c.program import Program
 from unrolled.export.c.source import as_stored
-from unrolled.export.c.writing import compare_words
+from unrolled.export.c.writing import compare_words, written_words
 from unrolled.export.proof import REPORT_IT
 from unrolled.kernels import KernelError, WeightFormat, find_compiler
 from unrolled.layers import RecurrentLayer
@@ -277,20 +278,55 @@ class _Library:
         return out
 
     def run(self, x: Tensor) -> Tensor:
-        """Return what is said of one sequence, (T, O); or (O,) of the whole."""
+        """Return what is said of one sequence, (T, O); or (O,) of the whole, or of a picture."""
         program = self._program
-        kind = np.float32 if program.num_tokens is None else np.int32
-        read = np.ascontiguousarray(x.numpy(), kind)
+        read = np.ascontiguousarray(x.numpy(), _input_type(program))
         steps = len(read)
         shape = (program.output_size,) if program.is_pooled else (steps, program.output_size)
         out = np.full(shape, np.nan, np.float32)
-        arguments = [read.ctypes.data_as(ctypes.c_void_p), out.ctypes.data_as(ctypes.c_void_p)]
-        if program.room:
-            room = np.empty(program.room * steps, np.float32)
-            arguments.append(room.ctypes.data_as(ctypes.c_void_p))
         self._function("reset")(self._model)
-        self.call("run", ctypes.c_int32(steps), *arguments)
+        self.call("run", *self._counted(read), _address(out), *self._room(read))
         return torch.from_numpy(out)
+
+    def scores_after(self, read: NDArray[Any], words: Sequence[int]) -> Tensor:
+        """Return the scores after each of several words, (T, V), that follow what is read."""
+        room = self._after(read)
+        out = np.full((len(words), self._program.output_size), np.nan, np.float32)
+        for word, scores in zip(words, out, strict=True):
+            self.call("step", ctypes.c_int32(word), *room, _address(scores))
+        return torch.from_numpy(out)
+
+    def words_of(self, read: NDArray[Any], most: int) -> list[int]:
+        """Return the words that are written after what is read, at most `most`."""
+        return written_words(self, most, self._program.output_size, self._after(read))
+
+    def _after(self, read: NDArray[Any]) -> list[Any]:
+        """Have something read; return the room that a step is given, if it is given one."""
+        room = self._room(read)
+        self.call("read", *self._counted(read), *room)
+        return room if self._program.places[1] else []
+
+    def _counted(self, read: NDArray[Any]) -> list[Any]:
+        """Return what is read as arguments: before it how many steps, but of a picture."""
+        counted = [] if self._program.grid is not None else [ctypes.c_int32(len(read))]
+        return [*counted, _address(read)]
+
+    def _room(self, read: NDArray[Any]) -> list[Any]:
+        """Return room for what is read, if it needs any."""
+        program = self._program
+        steps = 1 if program.grid is not None else len(read)
+        return [(ctypes.c_float * (program.room * steps))()] if program.room else []
+
+
+def _input_type(program: Program) -> Any:
+    """Return the type of what a model reads: pixels, numbers or tokens."""
+    if program.grid is not None:
+        return np.uint8
+    return np.float32 if program.num_tokens is None else np.int32
+
+
+def _address(numbers: NDArray[Any]) -> Any:
+    return numbers.ctypes.data_as(ctypes.c_void_p)
 
 
 @contextmanager

@@ -161,27 +161,65 @@ static void add_times(int32_t count, float factor, const float *restrict from, f
   for (int32_t n = 0; n < count; n++) sums[n] = MULTIPLY_ADD(factor, from[n], sums[n]);
 }
 
-static float dot(int32_t count, const float *restrict a, const float *restrict b) {
+/* out[0] = the sum over n of a[n] b[n] */
+static void dot(int32_t count, const float *restrict a, const float *restrict b,
+                float *restrict out) {
   float sum = 0.0f;
   for (int32_t n = 0; n < count; n++) sum = MULTIPLY_ADD(a[n], b[n], sum);
-  return sum;
+  out[0] = sum;
+}
+
+/* context = the steps of a memory, [steps][size], by the softmax over their scores, which `weights`
+   are at first. */
+static void look_over(int32_t steps, int32_t size, const float *restrict memory,
+                      float *restrict weights, float *restrict context) {
+  softmax(steps, weights);
+  zero(size, context);
+  for (int32_t t = 0; t < steps; t++) {
+    add_times(size, weights[t], memory + (size_t)t * (size_t)size, context);
+  }
+}
+
+static void divide(int32_t count, int32_t by, float *x) {
+  for (int32_t n = 0; n < count; n++) x[n] /= (float)by;
+}
+
+static void take_greater(int32_t count, const float *restrict from, float *restrict to) {
+  for (int32_t n = 0; n < count; n++) to[n] = vmax(to[n], from[n]);
+}
+
+/* How dark a picture is, [places][3] from 0 to 2, of its bytes, [3][places]. */
+static void darkness(int32_t places, const uint8_t *restrict pixels, float *restrict out) {
+  for (int32_t n = 0; n < places; n++) {
+    for (int32_t c = 0; c < 3; c++) {
+      out[3 * n + c] = (255.0f - (float)pixels[c * places + n]) / 127.5f;
+    }
+  }
+}
+
+/* The 3 x 3 places, zeros around, of which a convolution of every `stride`th one makes the one of a
+   number. in: [side][side][size]; patch: [9][size]. */
+static void patch_of(int32_t place, int32_t side, int32_t stride, int32_t size,
+                     const float *restrict in, float *restrict patch) {
+  const int32_t after = (side + stride - 1) / stride;
+  for (int32_t tap = 0; tap < 9; tap++) {
+    const int32_t row = place / after * stride + tap / 3 - 1;
+    const int32_t column = place % after * stride + tap % 3 - 1;
+    if (row < 0 || column < 0 || row >= side || column >= side) {
+      zero(size, patch + tap * size);
+    } else {
+      copy(size, in + (row * side + column) * size, patch + tap * size);
+    }
+  }
 }
 
 /* A convolution of 3 x 3 places, zeros around, of every `stride`th one. in: [side][side][depth / 9];
    patch: [depth]; out: [after][after][columns], after = (side + stride - 1) / stride. */
 static void convolve(const Matrix *matrix, int32_t side, int32_t stride, const float *restrict in,
                      float *restrict patch, float *restrict out) {
-  const int32_t size = matrix->depth / 9, after = (side + stride - 1) / stride;
+  const int32_t after = (side + stride - 1) / stride;
   for (int32_t place = 0; place < after * after; place++) {
-    for (int32_t tap = 0; tap < 9; tap++) {
-      const int32_t row = place / after * stride + tap / 3 - 1;
-      const int32_t column = place % after * stride + tap % 3 - 1;
-      if (row < 0 || column < 0 || row >= side || column >= side) {
-        zero(size, patch + tap * size);
-      } else {
-        copy(size, in + (row * side + column) * size, patch + tap * size);
-      }
-    }
+    patch_of(place, side, stride, matrix->depth / 9, in, patch);
     product(matrix, patch, out + place * matrix->columns);
   }
 }
@@ -201,6 +239,13 @@ static void normalise(int32_t places, int32_t size, float epsilon, const float *
       x[n] = (x[n] - (float)mean) / spread * weight[n] + bias[n];
     }
   }
+}
+
+/* The same of each place by itself. */
+static void normalise_each(int32_t places, int32_t size, float epsilon,
+                           const float *restrict weight, const float *restrict bias,
+                           float *restrict x) {
+  for (int32_t n = 0; n < places; n++) normalise(1, size, epsilon, weight, bias, x + n * size);
 }
 
 /* x, [steps][size], at places that divide it evenly, between two steps linearly; zeros of none. */

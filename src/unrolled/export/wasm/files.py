@@ -16,7 +16,7 @@ from unrolled.export.folder import check_folder, write_folder
 from unrolled.export.wasm.linking import link
 from unrolled.export.wasm.modules import module_of
 from unrolled.export.wasm.node import has_node, running_in_node
-from unrolled.export.wasm.page import page_of, script, web_file
+from unrolled.export.wasm.page import CHECKED, page_of, script, scripts_for, web_file
 from unrolled.kernels import WeightFormat, plain_trace
 from unrolled.tasks import Loaded
 
@@ -35,7 +35,8 @@ class WasmModel:
 
     Args:
         folder: Where it is: index.html, model.js, unrolled.js, tokens.js, and types; of a
-            forecaster forecast.js, too.
+            forecaster forecast.js, too, of what writes words writing.js, of what reads pictures
+            pictures.js.
         weights: How its matrices are stored.
         num_bytes: Bytes of its constants.
         module: Bytes of the module that computes with vectors.
@@ -91,12 +92,15 @@ def to_wasm(
     source = exported(model, trust_code=trust_code)
     program = program_of(source.parts, "model", stored)
     content, typed = source.content(), source.typed()
+    if content is not None and content["task"] == "caption" and program.grid is None:
+        raise _not_in_a_page("a captioner of recordings, whose sound a page does not decode")
     if content is not None and typed:
         content |= {"typed": typed}
     description, module, is_prebuilt = described(program, content)
     proof = None
     if check and has_node():
-        running = running_in_node(web_file("unrolled.js"), description)
+        scripts = {name: web_file(name) for name in CHECKED}
+        running = running_in_node(scripts, description)
         proof = source.prove(program, stored, running)
     files = {
         "unrolled.js": web_file("unrolled.js"),
@@ -107,8 +111,8 @@ def to_wasm(
         "package.json": '{"type": "module", "main": "unrolled.js", "types": "unrolled.d.ts"}\n',
         "index.html": page_of(description),
     }
-    if typed:
-        files["forecast.js"] = web_file("forecast.js")
+    for name in scripts_for(description):
+        files[name] = web_file(name)
     write_folder(folder, {name: text.encode() for name, text in files.items()}, "wasm")
     num_ends = len(typed.get("ends", ()))
     return WasmModel(folder, stored, program.num_bytes, module, is_prebuilt, proof, num_ends)
@@ -156,21 +160,21 @@ def described(
 
 def _refused(program: Program) -> OptionError:
     """Return why a page does not run a model, and what does."""
-    others = f"export it with {field('c')} or {field('onnx')}"
-    if program.written is not None:
-        what = "a model that reads a whole and then writes words"
-        others += f"; a translator that was trained with {field('delay')} runs in a page"
-    elif program.scaled is not None:
+    others = ""
+    if program.scaled is not None:
         what = "a forecaster that reads what is known of whole series"
-    elif program.row is not None and program.is_pooled:
-        what = "a classifier of pictures"
     elif program.row is not None:
         what = "a tagger that reads letters or affixes, or answers late"
-        others += f"; or train with {field('letter_size=0')} {field('affix_size=0')}"
+        others = f"; or train with {field('letter_size=0')} {field('affix_size=0')}"
         others += f", without {field('delay')}"
     else:
         what = "a layer that reads both ways, with inputs of a step"
-    return OptionError(f"a page does not run {what}", others)
+    return _not_in_a_page(what, others)
+
+
+def _not_in_a_page(what: str, others: str = "") -> OptionError:
+    ways = f"export it with {field('c')} or {field('onnx')}{others}"
+    return OptionError(f"a page does not run {what}", ways)
 
 
 def check_format(weights: str) -> WeightFormat:

@@ -24,7 +24,8 @@ __all__ = ["Linked", "link"]
 
 _PANELS = (32, 16, 4, 1)  # columns that lie together in what scaled_product reads
 _ORDERS = ("ahead", "back", "first", "last", "once")
-_ROWS = ("in", "out", "trace", "a", "b")
+_ROWS = ("in", "out", "trace", "a", "b", "memory", "keys", "looks")
+_FLOAT = re.compile(r"([\d.e+-]+)f")
 _LINE = re.compile(r" *(\w+)\((.*)\);")
 _BEGIN = re.compile(r" *for \(int32_t (\w+) = 0; \1 < (\w+); \1\+\+\) \{")
 _MOST_TERMS = 3  # of loops' variables in an argument
@@ -58,8 +59,10 @@ def link(
     """
     assert program.source is not None
     linker = _Linker(program, program.source, traces, functions)
-    passes = [linker.run(each) for each in program.passes]
-    return linker.linked(passes)
+    of_step, of_word = (
+        [linker.run(each) for each in passes] for passes in (program.passes, program.word_passes)
+    )
+    return linker.linked(of_step, of_word)
 
 
 class _Linker:
@@ -87,6 +90,7 @@ class _Linker:
             *sizes.items(),
             ("work", source.num_work),
             ("between", program.between),
+            ("room", 0 if program.grid is None else program.grid.room),
         ):
             self._memory[name] = place
             place += _aligned(4 * count)
@@ -94,8 +98,10 @@ class _Linker:
 
     def _place_constants(self) -> int:
         """Place constants, those of int8 once more as floats; return where memory goes on."""
-        lines = (line for body in self._source.bodies.values() for line in body)
-        multiplied = {match[1] for line in lines if (match := re.match(r"product\(&(\w+)", line))}
+        grid = () if self._program.grid is None else self._program.grid.lines
+        lines = (line for body in (*self._source.bodies.values(), grid) for line in body)
+        found = (re.match(r"(?:product|convolve)\(&(\w+)", line) for line in lines)
+        multiplied = {match[1] for match in found if match}
         self._places: dict[str, int] = {}
         for name, numbers in self._source.doubles.items():
             self._places[name] = self._constant(numbers)
@@ -127,27 +133,34 @@ class _Linker:
         self._constants += bytes(_aligned(len(self._constants)) - len(self._constants))
         return place
 
-    def linked(self, passes: list[list[int]]) -> Linked:
-        """Return the program, of which all passes were added."""
+    def linked(self, of_step: list[list[int]], of_word: list[list[int]]) -> Linked:
+        """Return the program, of which all passes were added: those of `run`, and of a word."""
         program, memory = self._program, self._memory
         operations = _words(word for each in self._operations for word in each)
         seed = self._end
         variables = seed + 16
         start = variables + _aligned(4 * self._num_variables)
         wide = max([0, *(each.out_size for each in program.passes if each.writes in ("a", "b"))])
-        size = 2 if program.doubles else 1
+        size = 8 if program.doubles else 4
         read, said = size * program.input_size, size * program.output_size
-        rows = [read, said, self._num_traced, wide, wide]
+        inputs = program.input_size
+        if (grid := program.grid) is not None:  # its bytes, a share of them in the row of a place
+            read = inputs = -(-3 * grid.side**2 // grid.num_places)
+        floats = (self._num_traced, wide, wide, *program.places)
+        rows = [read, said, *(4 * each for each in floats)]
         header = start + len(operations)
-        size = _aligned(header + 4 * (len(rows) + 6) + len(passes) * 32)
-        for each in passes:
-            each[0] += start
-        words = [size, *(4 * each for each in rows), int(program.is_pooled)]
-        words += [start, self._num_setup, variables, len(passes)]
-        words += [word for each in passes for word in each]
+        word_header = header + 4 * (len(rows) + 6) + len(of_step) * 32
+        size = _aligned(word_header + 4 * (len(rows) + 6) + len(of_word) * 32)
+        words: list[int] = []
+        for passes in (of_step, of_word):
+            for each in passes:
+                each[0] += start
+            words += [size, *rows, int(program.is_pooled)]
+            words += [start, self._num_setup, variables, len(passes)]
+            words += [word for each in passes for word in each]
         layout = {
             "tokens": program.num_tokens,
-            "inputs": program.input_size,
+            "inputs": inputs,
             "outputs": program.output_size,
             "doubles": bool(program.doubles),
             "pooled": program.is_pooled,
@@ -157,6 +170,10 @@ class _Linker:
             "seed": seed,
             "operations": start,
             "header": header,
+            "reads": _reads(program),
+            "side": None if grid is None else grid.side,
+            "writes": word_header if of_word else None,
+            "places": program.places[2],
             "size": size,
             "traced": self._num_traced,
             "records": self._records,
@@ -168,6 +185,7 @@ class _Linker:
         first = len(self._operations)
         size = 8 if self._program.doubles else 4
         bound = {"in": Value(Kind.IN, 0, size), "out": Value(Kind.OUT, 0, size)}
+        bound["room"] = Value(Kind.PLACE, self._memory["room"], 4)
         for name, count in self._program.doubles.items():
             bound[name] = bound["in"]
             bound["in"] = bound["in"].moved(count)
@@ -217,8 +235,8 @@ class _Linker:
 
     def _trace(self, function: str, which: str, values: Sequence[Any], back: bool) -> None:
         """Add what writes down the named values before a call changes what they are made of."""
-        if self._program.doubles:  # which runs a layer in more than one place
-            return
+        if self._program.doubles or self._program.word_passes:
+            return  # which run a layer in more than one place, or at other times than are read
         trace, units = self._traces[function], values[0].number
         phase = len(trace.phases) - 1 if which == "units" else int(which[5:] or 1) - 1
         if phase == 0:
@@ -274,6 +292,8 @@ class _Linker:
     def _value(self, text: str, bound: dict[str, Value]) -> Value:
         if match := re.fullmatch(r"&m->places\[(\d+)\]", text):
             return Value(Kind.PLACE, self._memory["places"] + 4 * int(match[1]))
+        if match := _FLOAT.fullmatch(text):
+            return Value.of_float(float(match[1]))
         if text == "m->token":
             return Value(Kind.TOKEN, 0)
         if text == "steps":
@@ -293,6 +313,15 @@ class _Linker:
                 size = 8 if name in self._source.doubles else 4
                 base = Value(Kind.PLACE, self._places[name], size)
         return base.moved(count, terms)
+
+
+def _reads(program: Program) -> str:
+    """Return what JavaScript calls an array of what is read."""
+    if program.grid is not None:
+        return "Uint8Array"
+    if program.num_tokens is not None:
+        return "Int32Array"
+    return "Float64Array" if program.doubles else "Float32Array"
 
 
 def _until_the_end(lines: Sequence[str]) -> list[str]:

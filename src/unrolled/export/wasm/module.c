@@ -15,7 +15,7 @@ typedef struct { /* what goes over a sequence; sizes are bytes, of a row */
 
 enum { LOOP = -2, SET = -1 };
 enum { AHEAD, BACK, FIRST, LAST, ONCE };
-enum { IN, OUT, TRACE, A, B, END };
+enum { IN, OUT, TRACE, A, B, MEMORY, KEYS, LOOKS, END };
 
 typedef struct {
   int32_t size; /* bytes of its memory, behind which rows lie */
@@ -78,6 +78,17 @@ static void scaled_embed(const Matrix *table, const float *scales, int32_t k,
   for (int32_t c = 0; scales && c < table->columns; c++) out[c] *= scales[k];
 }
 
+/* The `convolve` of support.h, of a matrix that lies so. */
+static void scaled_convolve(const Matrix *matrix, const float *scales, int32_t side, int32_t stride,
+                            const float *restrict in, float *restrict patch,
+                            float *restrict out) {
+  const int32_t after = (side + stride - 1) / stride;
+  for (int32_t place = 0; place < after * after; place++) {
+    patch_of(place, side, stride, matrix->depth / 9, in, patch);
+    scaled_product(matrix, scales, patch, out + place * matrix->columns);
+  }
+}
+
 /* Numbers of int8 as floats. */
 static void widen(int32_t count, const float *from, float *restrict to) {
   const int8_t *numbers = (const int8_t *)from;
@@ -88,6 +99,8 @@ static void widen(int32_t count, const float *from, float *restrict to) {
 #define F(place) ((float *)a[place])
 #define P(place) ((int32_t *)a[place])
 #define D(place) ((double *)a[place])
+#define B(place) ((const uint8_t *)a[place])
+#define E(place) FLOATS((uint32_t)a[place])
 #define M(place) &(Matrix){F(place), a[(place) + 2], a[(place) + 3]}, F((place) + 1)
 
 /* Runs operations for each of `steps` steps, from `in` on, which lie `in_stride` bytes apart, as
@@ -131,8 +144,8 @@ CASES
   }
 }
 
-/* Where in the memory rows of a sequence lie: what is read, said, traced, or goes between passes;
-   or their end. -1 where that is more than a memory can be. */
+/* Where in the memory rows of a sequence lie: what is read, said, traced, goes between passes, or is
+   kept for the words that are written of it; or their end. -1 where that is more than a memory can be. */
 EXPORT(place)
 int32_t place(int32_t memory, int32_t header, int32_t steps, int32_t which) {
   const Model *model = (const Model *)(memory + header);

@@ -5,6 +5,7 @@ these come those of cells.
 """
 
 import re
+import struct
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from enum import IntEnum
@@ -39,6 +40,14 @@ SUPPORT = {
     "most_of": "ifff",
     "attention_of": "iffffff",
     "press": "iiiff",
+    "dot": "ifff",
+    "look_over": "iifff",
+    "divide": "iif",
+    "take_greater": "iff",
+    "darkness": "ibf",
+    "scaled_convolve": "Miifff",
+    "normalise": "iiefff",
+    "normalise_each": "iiefff",
     "scale_targets": "iidddf",
     "scale_logs": "iidddf",
     "scale_logs_of_more": "iidddf",
@@ -67,8 +76,8 @@ SUPPORT = {
     "restart": "p",
     "keep": "pp",
 }
-"""What functions of support.h, forecast.h and module.c take: M a matrix, i a number, f floats,
-d doubles, p an integer."""
+"""What functions of support.h, forecast.h and module.c take: M a matrix, i a number, e one of
+floats, f floats, d doubles, p an integer, b bytes."""
 
 OPERATION = 12
 """Words of an operation: which function, the kinds of its arguments, 4 bits each, in two words, and
@@ -112,6 +121,11 @@ class Value:
         more = tuple((variable, times * self.size) for variable, times in terms if times)
         number = self.number + count * self.size
         return Value(self.kind, number, self.size, self.terms + more)
+
+    @classmethod
+    def of_float(cls, number: float) -> "Value":
+        """Return a float, as its bits."""
+        return cls(Kind.NUMBER, struct.unpack("<i", struct.pack("<f", number))[0])
 
 
 def operation(function: int, values: Sequence[Value]) -> list[int]:

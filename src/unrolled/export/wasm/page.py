@@ -9,9 +9,11 @@ from typing import Any
 
 from unrolled.languages import language_names, load_words
 
-__all__ = ["page_of", "script", "web_file"]
+__all__ = ["CHECKED", "page_of", "script", "scripts_for", "web_file"]
 
 _WEB = Path(__file__).with_name("web")
+CHECKED = ("unrolled.js", "writing.js", "pictures.js")
+"""What node runs of a page, to compare the numbers."""
 
 
 def page_of(description: dict[str, Any]) -> str:
@@ -20,8 +22,7 @@ def page_of(description: dict[str, Any]) -> str:
     Args:
         description: What `Model.load` takes.
     """
-    is_typed = "typed" in description.get("content", {})
-    scripts = ("unrolled.js", "tokens.js", *(["forecast.js"] * is_typed), "page.js")
+    scripts = ("unrolled.js", "tokens.js", *scripts_for(description), "page.js")
     words = {code: load_words(code)["wasm"] for code in language_names()}
     parts = {
         "WORDS": script(words),
@@ -34,6 +35,17 @@ def page_of(description: dict[str, Any]) -> str:
         edges = (">", "<") if name != "SCRIPT" else ("\n", "\n")
         page = f"{before}{edges[0]}{text}{edges[1]}{after}"
     return page
+
+
+def scripts_for(description: dict[str, Any]) -> list[str]:
+    """Return the names of what a page needs for some models beside what it needs for all."""
+    content = description.get("content", {})
+    return [
+        *(["writing.js"] if content.get("task") in ("translate", "caption") else []),
+        *(["translating.js"] if content.get("task") == "translate" else []),
+        *(["pictures.js"] if description["side"] else []),
+        *(["forecast.js"] if "typed" in content else []),
+    ]
 
 
 def web_file(name: str) -> str:

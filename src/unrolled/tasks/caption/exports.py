@@ -10,6 +10,7 @@ from unrolled.data.batching import pad
 from unrolled.data.words import BEGIN
 from unrolled.networks.decoder import DecoderState
 from unrolled.networks.picture_encoder import PictureEncoder
+from unrolled.tasks.caption.writer import BEAM, LENGTH_PENALTY
 from unrolled.tasks.decoder_graphs import DecoderGraphs
 from unrolled.tasks.graphs import Parts, Writing
 
@@ -53,6 +54,11 @@ class CaptionerGraphs(DecoderGraphs):
         summary = "greatest" if is_picture else "ends"
         modules = (encoder,) if is_picture else (encoder.layer,)
         return Writing(modules, None, summary if model.options.summary else None, model.decoder)
+
+    def beside(self) -> dict[str, Any]:
+        """Return how the words are searched for, and whether that is all that chooses."""
+        found = {"beam": BEAM, "length_penalty": LENGTH_PENALTY, "max_length": self.task.max_words}
+        return {"search": {**found, "alone": self.left_out is None}}
 
     def batches(self, examples: Sequence[Any]) -> Iterator[dict[str, Tensor]]:
         """Yield media, and their captions behind the mark of the beginning."""

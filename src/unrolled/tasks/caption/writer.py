@@ -15,10 +15,10 @@ from unrolled.tasks.caption.model import Captioner
 from unrolled.tasks.caption.options import PredictOptions
 from unrolled.tasks.caption.search import Candidate, attention_of
 
-__all__ = ["CaptionWriter"]
+__all__ = ["BEAM", "LENGTH_PENALTY", "CaptionWriter"]
 
-_BEAM = 4
-_LENGTH_PENALTY = 1.0  # the translator's; without it, who knows little writes next to nothing
+BEAM = 4
+LENGTH_PENALTY = 1.0  # the translator's; without it, who knows little writes next to nothing
 
 
 class CaptionWriter:
@@ -44,7 +44,7 @@ class CaptionWriter:
     def options(self, chosen: PredictOptions) -> BeamOptions:
         """Return how the search goes."""
         return beam_options(
-            chosen, beam=_BEAM, length_penalty=_LENGTH_PENALTY, max_length=self._max_words
+            chosen, beam=BEAM, length_penalty=LENGTH_PENALTY, max_length=self._max_words
         )
 
     def search(

@@ -54,20 +54,25 @@ class ForecasterGraphs(Graphs[Window]):
     def typed(self, examples: Sequence[Window]) -> dict[str, Any]:
         """Return what a page reads beside the last values of a series, as of a line that is typed.
 
-        columns, future: What is known of each step, flat; steps go on as the training's did.
+        columns, future: What the calendar says of each step, flat; steps go on as the training's
+            did.
+        past, known: Names of other columns that are read.
         learns, levels, deviates: The loss, its quantiles or those of the interval, and these of a
             normal distribution.
         curve, above: What is learned of a number, and above what it must be; null of any.
-        ends: The last values of series by their names, null where one is missing.
+        ends: The last values of series by their names, null where one is missing: of the
+            targets, then of `past` and `known`.
+        ahead: What series have of `known` after these; what they had last, where that is not there.
 
         Raises:
-            OptionError: The model reads other columns too, or draws paths.
+            OptionError: The model reads what is known of whole series, or draws paths.
         """
         data, options = self.task.options.data, self.model.options
         others = f"export it with {field('c')} or {field('onnx')}"
-        if names := (*data.past, *data.known, *data.static):
-            message = f"a page does not run a forecaster that also reads {', '.join(names)}"
-            raise OptionError(message, others)
+        if names := data.static:
+            message = "a page does not run a forecaster that also reads what is known of a whole "
+            message += f"series: {', '.join(names)}"
+            raise OptionError(message, f"{others}, or train without {field('static')}")
         if draws_paths(options):
             message = f"a page does not draw the paths of {field('method')} recursive with "
             message += f"{field('loss')} {options.learns}"
@@ -90,7 +95,9 @@ class ForecasterGraphs(Graphs[Window]):
             "deviates": deviates,
             "curve": data.transform.removesuffix("diff").rstrip("-"),
             "above": above if above > -torch.inf else None,
-            "ends": _ends_of(examples, lookback),
+            "past": [*data.past],
+            "known": [*data.known],
+            **_ends_of(examples, lookback, horizon),
         }
 
     def parts(self) -> Parts:
@@ -186,12 +193,22 @@ class ForecasterGraphs(Graphs[Window]):
         return [*names, "center", "width"]
 
 
-def _ends_of(windows: Sequence[Window], lookback: int) -> dict[str, list[list[float | None]]]:
-    """Return the last values of series, by their names, None where one is missing."""
-    every = {window.series.id: window.series for window in windows}
-    ends = {name: series.values[-lookback:] for name, series in every.items()}
-    shown = {name: end for name, end in ends.items() if not bool(end.isnan().all())}
-    return {
-        name: [[None if value != value else value for value in row] for row in shown[name].tolist()]
-        for name in [*shown][:_MOST_ENDS]
-    }
+def _ends_of(windows: Sequence[Window], lookback: int, horizon: int) -> dict[str, Any]:
+    """Return the last rows of series, by their names, and what is known of the steps to come."""
+    ends: dict[str, list[list[float | None]]] = {}
+    ahead: dict[str, list[list[float]]] = {}
+    for name, series in {window.series.id: window.series for window in windows}.items():
+        seen = slice(len(series) - lookback, len(series))
+        if bool(series.values[seen].isnan().all()) or len(ends) == _MOST_ENDS:
+            continue
+        known = series.known[:, : series.num_columns]
+        rows = torch.cat([series.values[seen], series.past[seen], known[seen]], 1).tolist()
+        ends[name] = [[None if value != value else value for value in row] for row in rows]
+        coming = known[len(series) : len(series) + horizon]
+        if len(coming) < horizon or bool(coming.isnan().any()):
+            last = [column[~column.isnan()][-1:] for column in known[: len(series)].T]
+            coming = (
+                torch.stack([each.sum() for each in last]).expand(horizon, -1) if last else coming
+            )
+        ahead[name] = coming.tolist()
+    return {"ends": ends, "ahead": ahead}

@@ -18,10 +18,10 @@ from unrolled.tasks.translate.model import EncoderDecoder
 from unrolled.tasks.translate.way import Way
 from unrolled.training import share_rows
 
-__all__ = ["ByDecoder"]
+__all__ = ["BEAM", "LENGTH_PENALTY", "ByDecoder"]
 
-_BEAM = 8
-_LENGTH_PENALTY = 0.6
+BEAM = 8
+LENGTH_PENALTY = 0.6
 _ROWS_AT_ONCE = 64
 
 
@@ -50,7 +50,7 @@ class ByDecoder(Way):
     ) -> list[list[Hypothesis]]:
         """Return the best sentences for each source that a beam search finds."""
         options = beam_options(
-            chosen, beam=_BEAM, length_penalty=_LENGTH_PENALTY, max_length=max_length
+            chosen, beam=BEAM, length_penalty=LENGTH_PENALTY, max_length=max_length
         )
 
         def searched(batch: list[int]) -> list[list[Hypothesis]]:

@@ -12,6 +12,7 @@ from unrolled.layers import RecurrentLayer
 from unrolled.networks.decoder import DecoderState
 from unrolled.tasks.decoder_graphs import DecoderGraphs
 from unrolled.tasks.graphs import Chain, LayerGraphs, Parts, Writing, chain_of_tokens
+from unrolled.tasks.translate.by_decoder import BEAM, LENGTH_PENALTY
 
 __all__ = ["DelayedGraphs", "TranslatorGraphs"]
 
@@ -36,6 +37,11 @@ class TranslatorGraphs(DecoderGraphs):
         summary = "ends" if isinstance(encoder.layer, RecurrentLayer) else "mean"
         return Writing(modules, encoder.embedding.table.num_embeddings, summary, decoder)
 
+    def beside(self) -> dict[str, Any]:
+        """Return how the words are searched for."""
+        found = {"beam": BEAM, "length_penalty": LENGTH_PENALTY}
+        return {"search": {**found, **_limits(self.task)}}
+
     def batches(self, examples: Sequence[Any]) -> Iterator[dict[str, Tensor]]:
         """Yield pairs, the target behind the mark of the beginning."""
         for indices in self.task.in_batches(examples, 16):
@@ -59,6 +65,10 @@ class DelayedGraphs(LayerGraphs[Any]):
         """Return embedding, layer and scores."""
         return chain_of_tokens(self.model)
 
+    def beside(self) -> dict[str, Any]:
+        """Return how many words come out at most."""
+        return {"search": _limits(self.task)}
+
     def batches(self, examples: Sequence[Any]) -> Iterator[dict[str, Tensor]]:
         """Yield sources, each with k blanks behind it."""
         blanks = torch.full((self.task.options.model.delay,), BEGIN)
@@ -66,3 +76,9 @@ class DelayedGraphs(LayerGraphs[Any]):
             sources = [self.task.encoded(examples[index])[0] for index in indices]
             tokens, lengths = pad([torch.cat([source, blanks]) for source in sources])
             yield {"tokens": tokens, "lengths": lengths}
+
+
+def _limits(task: Any) -> dict[str, int]:
+    """Return how many tokens are written at most, and of how many characters a line is read."""
+    most = task.options.data.max_characters
+    return {"max_length": task.max_length, "max_characters": most}

@@ -32,30 +32,29 @@ export class Forecaster {
   constructor(model, { vocabulary, typed }) {
     Object.assign(this, { model, ...typed });
     const { lookback, horizon, targets, series } = vocabulary;
+    this.names = [...targets, ...typed.past, ...typed.known];
     Object.assign(this, { lookback, horizon, targets, scales: series });
     this.middle = this.learns === "quantile" ? this.levels.indexOf(0.5) : 0;
     this.size = model.model.outputs / horizon / targets.length;
   }
 
   /**
-   * The steps of a text, each with a number of every target, NaN where one is missing: of one target
-   * the numbers as they come, of several a step on each line. Throws what is wrong with it.
+   * The steps of a text, each with a number of every target, NaN where one is missing, and of every
+   * other column that is read: of one target alone the numbers as they come, else a step on each
+   * line. Throws what is wrong with it.
    */
   read(text) {
-    const { targets, lookback, above, learns } = this, steps = [];
+    const { targets, names, lookback, above, learns } = this, steps = [];
     const lines = text.split(/\r\n|[\n\r]/);
     lines.forEach((line, n) => {
       if (!line.trim()) return;
       const numbers = fieldsOf(line).map(numberOf);
-      if (targets.length === 1) steps.push(...numbers.map((each) => [each]));
-      else if (numbers.length === targets.length) steps.push(numbers);
-      else {
-        const all = { line: n + 1, count: numbers.length, inputs: targets.length, targets: targets.join(", ") };
-        throw new Refusal("forecast_line", all);
-      }
+      if (names.length === 1) steps.push(...numbers.map((each) => [each]));
+      else steps.push(this.whole(numbers, names, n + 1));
     });
     if (!steps.length) throw new Refusal("empty");
-    const wrong = steps.flat().find((each) =>
+    const own = steps.map((step) => step.slice(0, targets.length));
+    const wrong = own.flat().find((each) =>
       (above !== null && each <= above) || (learns === "negative-binomial" && (each < 0 || each % 1)));
     if (wrong !== undefined) {
       throw above === null
@@ -65,18 +64,48 @@ export class Forecaster {
     if (steps.length < lookback) {
       throw new Refusal("forecast_few", { count: steps.length, lookback, missing: lookback - steps.length });
     }
-    if (!steps.slice(-lookback).flat().some((each) => each === each)) throw new Refusal("forecast_gone");
+    if (!own.slice(-lookback).flat().some((each) => each === each)) throw new Refusal("forecast_gone");
+    return steps;
+  }
+
+  /** A line's numbers, one for each name; none of them missing where that is said. */
+  whole(numbers, names, line, isKnown = false) {
+    if (numbers.length !== names.length) {
+      const all = { line, count: numbers.length, inputs: names.length, targets: names.join(", ") };
+      throw new Refusal("forecast_line", all);
+    }
+    const at = numbers.findIndex((each) => each !== each);
+    if (isKnown && at >= 0) throw new Refusal("forecast_lacking", { line, name: names[at] });
+    return numbers;
+  }
+
+  /** What is known of each step to come, from a text with a step on each line. */
+  readAhead(text) {
+    const { known, horizon } = this;
+    if (!known.length) return [];
+    const lines = text.split(/\r\n|[\n\r]/).filter((line) => line.trim());
+    const steps = lines.map((line, n) => this.whole(fieldsOf(line).map(numberOf), known, n + 1, true));
+    if (steps.length !== horizon) {
+      throw new Refusal("forecast_ahead_count", { count: steps.length, horizon, names: known.join(", ") });
+    }
     return steps;
   }
 
   /**
-   * What comes after steps, by a series' scale: of each target `point`, a number of each step to come,
+   * What comes after steps, by a series' scale, and by what is known of those to come: of each target `point`, a number of each step to come,
    * and `quantiles`, such numbers of each of `levels`.
    */
-  forecast(steps, series) {
-    const { model, lookback, horizon, targets, size, columns, future, middle, learns } = this;
+  forecast(steps, series, ahead = []) {
+    const { model, lookback, horizon, targets, size, middle, learns } = this;
     const { center, width } = this.scales[series];
-    const past = steps.slice(-lookback).flat();
+    const seen = steps.slice(-lookback), count = targets.length;
+    const past = seen.flatMap((step) => step.slice(0, count));
+    const beside = (rows, calendar) => rows.flatMap((row, t) => {
+      const wide = calendar.length / rows.length;
+      return [...row, ...calendar.slice(t * wide, (t + 1) * wide)];
+    });
+    const columns = beside(seen.map((step) => step.slice(count)), this.columns);
+    const future = beside(Array.from({ length: horizon }, (_, s) => ahead[s] ?? []), this.future);
     const said = model.run([...past, ...columns, ...future, ...center, ...width]);
     const undo = (learns === "quantile" ? null : UNDO[this.curve]) ?? ((each) => each);
     const isNumber = ["mae", "mse", "huber"].includes(learns); // in numbers of the data already
@@ -163,18 +192,21 @@ function drawn({ past, point, quantiles }, { number, label, wide }) {
 /** Makes the page that of a forecaster; returns what forecasts what is typed. */
 export function forecastPage({ content, model, say, code, place, tell }) {
   const forecaster = new Forecaster(model, content);
-  const { targets, lookback, horizon, levels, ends, scales } = forecaster;
+  const { targets, names: read, known, lookback, horizon, levels, ends, ahead, scales } = forecaster;
   const number = (value) =>
     value.toLocaleString(code, { maximumSignificantDigits: 6, useGrouping: false });
   const share = (level) => `${(100 * level).toLocaleString(code, { maximumFractionDigits: 2 })} %`;
   const names = Object.keys(scales), input = place("input"), choice = place("series");
-  const isOne = targets.length === 1;
+  const isOne = read.length === 1;
   place("label").textContent = say(isOne ? "forecast_one" : "forecast_several", {
-    targets: targets.join(", "), lookback,
+    targets: read.join(", "), lookback,
   });
   place("go").textContent = say("forecast");
   place("series-label").textContent = say("forecast_series");
   input.rows = isOne ? 4 : Math.min(lookback, 10);
+  place("ahead-label").textContent = say("forecast_ahead", { names: known.join(", "), horizon });
+  place("coming").hidden = !known.length;
+  place("ahead").rows = Math.min(horizon, 10);
   choice.append(...names.map((name) => make("option", { value: name }, name)));
   place("which").hidden = names.length < 2;
   const begin = () => {
@@ -183,6 +215,7 @@ export function forecastPage({ content, model, say, code, place, tell }) {
       const texts = rows.map((row) => row.map((each) => (each === null ? "?" : String(each))).join(", "));
       input.value = texts.join(isOne ? ", " : "\n");
       input.scrollTop = input.scrollHeight; // the newest are the last
+      place("ahead").value = ahead[choice.value].map((row) => row.join(", ")).join("\n");
     }
     show();
   };
@@ -190,11 +223,14 @@ export function forecastPage({ content, model, say, code, place, tell }) {
   function show() {
     try {
       const steps = forecaster.read(input.value);
-      const all = forecaster.forecast(steps, choice.value);
-      const gaps = steps.slice(-lookback).flat().filter((each) => each !== each).length;
+      const all = forecaster.forecast(steps, choice.value, forecaster.readAhead(place("ahead").value));
+      const count = targets.length, missing = (all) => all.flat().filter((each) => each !== each).length;
+      const seen = steps.slice(-lookback), gaps = missing(seen.map((step) => step.slice(0, count)));
+      const others = missing(seen.map((step) => step.slice(count)));
       const notes = [];
       if (steps.length > lookback) notes.push(say("forecast_last", { lookback, count: steps.length }));
       if (gaps) notes.push(say("forecast_gaps", { count: gaps }));
+      if (others) notes.push(say("forecast_gaps_beside", { count: others }));
       tell(notes.join(" "));
       place("forecast").replaceChildren(...all.map(shown));
     } catch (error) {

@@ -1,5 +1,5 @@
-// The example page: a model that writes text goes on with one, a forecaster with a series, others
-// say their scores.
+// The example page: a model that writes text goes on with one, a forecaster with a series, a
+// translator and a captioner write of what they read, others say their scores.
 
 const read = (id) => JSON.parse(document.getElementById(id).textContent);
 const described = read("model");
@@ -42,7 +42,10 @@ place("facts").textContent = say("facts", {
   weights: described.weights,
   unrolled: content?.unrolled ?? "",
 }) + (model.simd ? "" : ` ${say("scalar")}`);
-const forecast = content?.typed && forecastPage({ content, model, say, code, place, tell });
+const its = content?.typed ? forecastPage
+  : content?.task === "translate" ? translationPage
+  : described.side && content ? picturePage : null;
+const act = its?.({ content, model, say, code, number, place, tell, showScores: scores });
 place("go").disabled = false;
 
 /** Numbers of a series as the network reads them (`NumberEncoder` of the package). */
@@ -135,7 +138,7 @@ function scores(read) {
 
 place("form").onsubmit = async (event) => {
   event.preventDefault();
-  if (forecast) return forecast();
+  if (act) return act();
   if (!stopped) return;
   try {
     const read = typed();

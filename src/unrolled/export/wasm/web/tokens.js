@@ -159,3 +159,46 @@ function written({ kind, symbols, words, tokenizer }) {
     missing: () => [],
   };
 }
+
+const SHOWN_BLANK = "␣";
+const ASCII_SENTENCE = /[\s\x1c-\x1f]*(?:\w+|[^\w\s\x1c-\x1f])/g;
+
+/** Words and marks with the blanks before them, apostrophes and hyphens for themselves. */
+function cutSentence(text, version) {
+  const blank = version > 1 && new RegExp(`^[${UNSPACED}]`, "u").test(text) ? "" : " ";
+  const whole = blank + text;
+  return isAscii(whole) ? whole.match(ASCII_SENTENCE) ?? [] : cut(whole, `${BLANK}*`, WORD);
+}
+
+/**
+ * Sentences to the tokens of a translator and back, of `vocabulary.source` or `vocabulary.target`:
+ * { encode(text) -> numbers without marks, pieces(text) -> what each is of, names(numbers) -> each as it is shown, text(numbers) }.
+ */
+export function sentencesOf({ tokens, vocabulary, text_version: version = 1 }) {
+  const read = (text) => (version > 1 ? text.normalize("NFC") : text)
+    .split(new RegExp(`(?:(?!\\ufeff)${BLANK})+`, "u")).filter(Boolean).join(" ");
+  if (tokens === "bpe") {
+    const pairs = pairEncoder(vocabulary.tokenizer);
+    const bytes = (ids) => ids.filter((id) => id > 2).flatMap((id) => pairs.bytes(id - 3));
+    return {
+      encode: (text) => (read(text) ? pairs.encode(` ${read(text)}`).map((id) => id + 3) : []),
+      pieces: () => [],
+      names: (ids) => ids.map((id) => shown(bytes([id])).replaceAll(" ", SHOWN_BLANK)),
+      text: (ids) => new TextDecoder().decode(Uint8Array.from(bytes(ids))).trim(),
+    };
+  }
+  return wordsOf(vocabulary, (text) =>
+    (tokens === "char" ? [...read(text)] : cutSentence(read(text), version)));
+}
+
+/** The same of words from 3 on, as `cut` has them. */
+export function wordsOf({ words }, cut = () => []) {
+  const all = ["<unk>", "", "", ...words];
+  const ids = new Map(words.map((word, n) => [word, n + 3]));
+  return {
+    encode: (text) => cut(text).map((word) => ids.get(word) ?? 0),
+    pieces: (text) => cut(text).map((word) => word.trim()),
+    names: (numbers) => numbers.map((id) => all[id].replaceAll(" ", SHOWN_BLANK)),
+    text: (numbers) => numbers.map((id) => all[id]).join("").trim(),
+  };
+}

@@ -2,12 +2,20 @@
 export interface Description {
   /** V of a model of tokens, which a step reads one of, from 0 on; null of one of numbers. */
   readonly tokens: number | null;
-  /** Numbers that a step reads, 1 of a token. */
+  /** Numbers that a step reads, 1 of a token; of a picture bytes of a place of its grid. */
   readonly inputs: number;
   /** Numbers that are said. */
   readonly outputs: number;
   /** Whether both are doubles: of a forecaster, which is given numbers of the data. */
   readonly doubles: boolean;
+  /** What `run` reads into, by the name of the class of arrays. */
+  readonly reads: "Float32Array" | "Float64Array" | "Int32Array" | "Uint8Array";
+  /** Pixels of each side of the picture that is read; null of other models. */
+  readonly side: number | null;
+  /** Set of a model that writes words of what `run` has read: `Writer` of writing.js does. */
+  readonly writes: number | null;
+  /** Whether it looks at what was read for each word, 1, or not, 0. */
+  readonly places: number;
   /** Whether they are said of the whole sequence until now, and not of each step. */
   readonly pooled: boolean;
   /** Whether it goes step by step; not where it reads from both ends. */

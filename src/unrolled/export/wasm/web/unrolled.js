@@ -35,13 +35,13 @@ export class Model {
     for (let n = 0, k; tokens && n < x.length; n++)
       if ((k = x[n]) >>> 0 !== k || k >= tokens) throw RangeError(`no token ${k}`);
     if (steps !== this.steps) {
-      const at = [0, 1, 2, 5].map((n) => wasm.place(base, header, steps, n));
+      const at = [0, 1, 2, 8].map((n) => wasm.place(base, header, steps, n));
       this.grow(at[3]);
       Object.assign(this, { at, steps });
     }
     const [read, out, traced] = this.at, said = (model.pooled ? 1 : steps) * outputs;
     model.steps || this.reset();
-    this.view(read, x.length, tokens ? Int32Array : T).set(x);
+    this.view(read, x.length, globalThis[model.reads]).set(x);
     wasm.run(base, header, steps, trace);
     if (said && !model.doubles) this.last = out + 4 * (said - outputs);
     if (trace) this.traced = this.view(traced, steps * model.traced, T).slice();
