@@ -8,6 +8,7 @@ Only the lines of words that are asked for are kept: a file may be larger than t
 lines are looked at, so that one that was cut, or is something else, is not read in silence.
 """
 
+import codecs
 import gzip
 import math
 import re
@@ -27,6 +28,7 @@ from unrolled.errors import DataError
 __all__ = ["WordVectors", "read_vectors", "vectors_width"]
 
 _FORMATS = "word2vec's text format, GloVe's and fastText's .vec are read"
+_IN_UTF8 = "write the file again in utf-8, iconv does that"
 _HEADER = re.compile(rb"\d{1,12} \d{1,12}")
 _NO_NUMBER = re.compile(rb"[^-+.0-9eE ]")
 _LONGEST_LINE = 2**20  # bytes: numbers of 100,000 digits' width are no vectors
@@ -153,6 +155,8 @@ def _lines(path: Path, file: BinaryIO) -> Iterator[tuple[int, bytes]]:
         number += 1
         if number == 1:
             line = line.removeprefix(b"\xef\xbb\xbf")
+            if line.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):
+                raise DataError(f"{path}, line 1: utf-16 text, utf-8 expected", _IN_UTF8)
         if len(line) == _LONGEST_LINE or b"\0" in line:
             raise DataError(f"{path}, line {number}: binary, not text", _FORMATS)
         line = line.rstrip(b" \t\r\n").replace(b"\t", b" ")
@@ -173,7 +177,7 @@ def _split(path: Path, number: int, line: bytes, width: int) -> tuple[str, list[
         word = name.decode()
     except UnicodeDecodeError:
         message = f"{path}, line {number}: not utf-8 text: {_shown(name)}"
-        raise DataError(message, "write the file again in utf-8, iconv does that") from None
+        raise DataError(message, _IN_UTF8) from None
     if _NO_NUMBER.search(b" ".join(numbers_of)):
         wrong = next(field for field in numbers_of if _NO_NUMBER.search(field))
         message = f"{path}, line {number}: no finite number: {_shown(wrong)}"
@@ -208,4 +212,5 @@ def _trailing_numbers(fields: list[bytes]) -> int:
 
 
 def _shown(content: bytes) -> str:
-    return repr(content[:40].decode(errors="backslashreplace"))
+    shown = repr(content[:40].decode(errors="backslashreplace"))
+    return shown.replace(r"\\x", r"\x")  # of bytes that are no text, which repr escapes again

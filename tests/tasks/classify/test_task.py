@@ -340,11 +340,11 @@ def test_evidence_begins_with_the_log_ratios_of_the_training_part(tmp_path):
 @pytest.mark.parametrize(
     ("count", "tokens", "chosen", "is_known"),
     [
-        (499, "word", None, True),
-        (500, "word", None, False),
+        (9_999, "word", None, True),
+        (10_000, "word", None, False),
         (499, "char", None, False),
         (499, "word", 2, False),
-        (500, "word", 1, True),
+        (10_000, "word", 1, True),
     ],
 )
 def test_words_that_occur_once_are_known_where_there_are_few_texts(

@@ -30,7 +30,7 @@ _KINDS: dict[str, type[TextEncoder] | type[NumberEncoder] | type[MediumEncoder]]
     "picture": MediumEncoder,
     "recording": MediumEncoder,
 }
-_FEW_TEXTS = 500  # of fewer, most words occur once, and say what there is to be known
+_FEW_TEXTS = 10_000  # of fewer, words that occur once tell more than that they are unknown
 
 
 def encoder_from_dict(content: dict[str, Any]) -> Encoder:

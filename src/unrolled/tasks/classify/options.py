@@ -155,7 +155,7 @@ class DataOptions(MediumOptions, PartOptions):
             "Treat words or characters seen fewer than N times as unknown.",
             within="[1, inf)",
             metavar="N",
-            absent="2, or 1 for words of fewer than 500 training examples",
+            absent="2, or 1 for words of fewer than 10,000 training examples",
             decides_vocabulary=True,
         ),
     ] = None
