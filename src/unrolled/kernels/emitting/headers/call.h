@@ -160,7 +160,7 @@ typedef struct {
   long alone;    /* after so many meetings the first goes on alone; 0: it does not */
   int64_t begin; /* when they were called */
   long work;     /* of the call */
-  long price;    /* ns that a meeting may take, at most, to be worth it */
+  long price;    /* ns that a step saves for each of its meetings */
 } Meeting;
 
 /* Several threads that run the same rows, each some of the units, step by step together. */
@@ -222,10 +222,14 @@ INL int meet(Team *team) {
 
 #define TRIALS 3
 #define IN_A_ROW 4 /* one may be short because the one before was long */
-#define PRICE 6 /* of a meeting and the lines that are read after it, in meetings without any */
-#define FAR 500 /* ns: longer than a meeting takes between any cores */
+#define TRIAL_SHARE 512 /* trials in vain take at most that share of the time */
+#define FAR 400 /* ns: longer than a meeting takes between any cores */
 static int64_t apart_until __attribute__((unused)); /* ns of the clock */
 static long apart_price __attribute__((unused));    /* what a meeting cost too much for */
+
+/* What sharing costs a step, in ns, with the lines that are read after a meeting: 200 to 300 were
+   measured where a meeting without any takes 75, 2000 to 2400 where it takes 280. */
+INL int64_t cost_of(int64_t meeting) { return 2 * meeting + meeting * meeting / 32; }
 
 INL int is_apart(long price) {
   return price <= __atomic_load_n(&apart_price, __ATOMIC_RELAXED) &&
@@ -234,11 +238,11 @@ INL int is_apart(long price) {
 
 /* How long a meeting takes depends on how far the cores are apart, 50 ns or 250, and on a virtual
    machine on when. So it is tried, and where it takes too long the first goes on alone, and the others
-   are not asked for a while, as after a wait. Whether this one goes on. */
+   are not asked for a while. Whether this one goes on. */
 LOCAL int try_meetings(Team *team) {
   Meeting *m = team->meeting;
   int64_t least = INT64_MAX, begin;
-  if (m->price >= PRICE * FAR) return 1;
+  if (m->price >= cost_of(FAR)) return 1;
   if (!meet(team)) return 0;
   for (long trial = 0; trial < TRIALS; trial++) {
     begin = nanoseconds();
@@ -247,11 +251,11 @@ LOCAL int try_meetings(Team *team) {
     }
     least = MIN(least, (nanoseconds() - begin) / IN_A_ROW);
   }
-  if (team->first == 0 && PRICE * least > m->price) {
+  if (team->first == 0 && cost_of(least) > m->price) {
     part_next(team);
     begin = nanoseconds();
     __atomic_store_n(&apart_price, m->price, __ATOMIC_RELAXED);
-    __atomic_store_n(&apart_until, begin + WAIT_SHARE * (begin - m->begin), __ATOMIC_RELAXED);
+    __atomic_store_n(&apart_until, begin + TRIAL_SHARE * (begin - m->begin), __ATOMIC_RELAXED);
   }
   return meet(team);
 }
