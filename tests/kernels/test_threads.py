@@ -31,7 +31,7 @@ import torch, unrolled
 from unrolled.kernels.running import library
 
 repeats, *nums_threads = map(int, sys.argv[1:])
-layers = [unrolled.LSTM(8, 256), unrolled.GRU(8, 256, reset="before")]
+layers = [unrolled.LSTM(8, 256), unrolled.GRU(8, 256, reset="before"), unrolled.RNN(8, 512)]
 batches = [torch.randn(6, 1, 8), torch.randn(6, 3, 8)]  # rows to share, and uneven parts
 
 def results(layer, x):
@@ -63,6 +63,7 @@ for num_threads in nums_threads:
     torch.set_num_threads(num_threads)
     repeat(0)
     repeat(1)
+    repeat(2)
     at_once(lambda: repeat(0), lambda: repeat(1))
 
 # within one of torch's own parallel regions

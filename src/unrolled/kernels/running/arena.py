@@ -28,6 +28,10 @@ FLOAT: Any = {"dtype": torch.float32, "device": "cpu"}
 
 _of_this_thread = threading.local()
 
+# glibc maps what is larger than the largest mapped block that was freed, so that each call faults
+# its pages in, and gives back what is free above twice that: this has it keep a call's results
+torch.empty(2 * _LEAST_OF_ARENA // 4, **FLOAT)
+
 
 def take_scratch(name: str, floats: int) -> Tensor:
     """Return memory for the length of one call: this thread's own, unless it is large.

@@ -13,11 +13,11 @@
 #include "tile.h"
 
 /* The part of the gradient of the output of rows b.. at a step that comes through the gates of step
-   `after`, by a panel of the recurrent weights; zero where no step comes after. With heads the gates of
+   `after`, by a strip of a panel of the recurrent weights; zero where no step comes after. With heads the gates of
    one are apart in a row, and are multiplied one after the other.
    d_gates: those of the rows, as `gates_after` gives them; sums: [rows, PLAIN_VECTORS] */
 INL void gradient_from(const Part *p, long after, const float *const *d_gates, long rows,
-                       const float *panel, vf *sums) {
+                       const Strip *strip, const float *panel, vf *sums) {
   if (after < 0 || !RECURRENT_COLUMNS) {
     for (long i = 0; i < rows * PLAIN_VECTORS; i++) sums[i] = (vf){0};
     return;
@@ -25,12 +25,12 @@ INL void gradient_from(const Part *p, long after, const float *const *d_gates, l
   const Call *c = p->call;
   const long depth = straight_depth(c, RECURRENT_COLUMNS);
   const long apart = MIXED ? ENCODED_FLOATS(depth) : H_OF(c);
-  plain_product(rows, depth, d_gates, panel, sums);
+  plain_strip(strip, rows, depth, d_gates, panel, sums);
   for (long g = 1; g < straight_pieces(c, RECURRENT_COLUMNS); g++) {
     vf more[PLAIN_ROWS * PLAIN_VECTORS];
     const float *of_gate[PLAIN_ROWS];
     for (long r = 0; r < rows; r++) of_gate[r] = d_gates[r] + g * apart;
-    plain_product(rows, depth, of_gate, panel + g * STRAIGHT(depth), more);
+    plain_strip(strip, rows, depth, of_gate, panel + g * STRAIGHT(depth), more);
     for (long i = 0; i < rows * PLAIN_VECTORS; i++) sums[i] += more[i];
   }
 }
@@ -83,25 +83,27 @@ INL RowGradients gradients_of(const Call *c, long t, long b) {
 LOCAL void backward_rows(const Part *p, long t, long after, long first, long end, long present,
                          const Team *team) {
   const Call *c = p->call;
-  const long H = H_OF(c), panels = HIDDEN_PANELS(c);
+  const long H = H_OF(c), last = share_end(team, num_groups(c));
   vf sums[PLAIN_ROWS * PLAIN_VECTORS];
   if (first >= end) return;
   const float *d_gates[end - first];
   long head = -1; /* that of `d_gates`: the first of its units */
-  for (long panel = share_begin(team, panels); panel < share_end(team, panels); panel++) {
-    const Units units = units_of(c, panel, PANEL);
+  Strip strip;
+  for (long group = share_begin(team, num_groups(c)); group < last; group += strip.count) {
+    strip = strip_of(c, group, last, PLAIN_VECTORS);
+    const Units units = strip.units;
     if (head != units.begin) gates_after(p, after, first, end, units.begin, d_gates);
     head = units.begin;
     const int product = RECURRENT_COLUMNS && after >= 0;
-    const float *weights = product ? back_recurrent_panel(c, &p->at, panel) : NULL;
+    const float *weights = product ? back_recurrent_panel(c, &p->at, strip.panel) : NULL;
     for (long b = first, rows; b < end; b += rows) {
       rows = next_rows(end - b, PLAIN_ROWS);
-      gradient_from(p, after, d_gates + (b - first), rows, weights, sums);
+      gradient_from(p, after, d_gates + (b - first), rows, &strip, weights, sums);
       for (long r = 0; r < rows; r++) {
         const long packed = c->starts[t] + b + r;
         const RowGradients row = gradients_of(c, t, b + r);
         float *x = c->gates + packed * c->gate_stride;
-        for (long v = 0, unit = units.first; v < PLAIN_VECTORS && unit < units.end; v++, unit += W) {
+        for (long v = 0, unit = units.first; v < strip.count; v++, unit += W) {
           const long here = units.end - unit;
           vf d_h = sums[r * PLAIN_VECTORS + v] + load(c->d_output + packed * H + unit, here);
           if (DIRECT || after < 0) d_h += load(row.d_states[0] + unit, here);
@@ -126,14 +128,16 @@ LOCAL void backward_rows(const Part *p, long t, long after, long first, long end
 LOCAL void unfinish_rows(const Part *p, long t, long end, const long phase, long present,
                          const Team *team) {
   const Call *c = p->call;
-  const long H = H_OF(c), K = K_OF(c), panels = HIDDEN_PANELS(c);
+  const long H = H_OF(c), K = K_OF(c), last = share_end(team, num_groups(c));
   const long begin = PHASE_BEGINS[phase], products = PHASE_BEGINS[phase + 1] - begin;
   vf sums[MOST_APPLIED][PLAIN_ROWS * PLAIN_VECTORS];
   const long count = end - p->first;
   const float *d_gate[count * MOST_APPLIED];
   long head = -1;
-  for (long panel = share_begin(team, panels); panel < share_end(team, panels); panel++) {
-    const Units units = units_of(c, panel, PANEL);
+  Strip strip;
+  for (long group = share_begin(team, num_groups(c)); group < last; group += strip.count) {
+    strip = strip_of(c, group, last, PLAIN_VECTORS);
+    const Units units = strip.units;
     for (long n = 0; n < count * products && head != units.begin; n++) {
       const float *x = c->gates + (c->starts[t] + p->first + n % count) * c->gate_stride;
       d_gate[n] = factors(p, n, K, x + (FIRST_APPLIED + begin + n / count) * H + units.begin);
@@ -141,17 +145,17 @@ LOCAL void unfinish_rows(const Part *p, long t, long end, const long phase, long
     head = units.begin;
     const float *weights[MOST_APPLIED] = {0};
     for (long g = 0; g < products; g++) {
-      weights[g] = back_applied_panel(c, &p->at, begin + g, panel);
+      weights[g] = back_applied_panel(c, &p->at, begin + g, strip.panel);
     }
     for (long b = p->first, rows; b < end; b += rows) {
       rows = next_rows(end - b, PLAIN_ROWS);
       for (long g = 0; g < products; g++) {
-        plain_product(rows, K, d_gate + g * count + (b - p->first), weights[g], sums[g]);
+        plain_strip(&strip, rows, K, d_gate + g * count + (b - p->first), weights[g], sums[g]);
       }
       for (long r = 0; r < rows; r++) {
         const RowGradients row = gradients_of(c, t, b + r);
         float *x = c->gates + (c->starts[t] + b + r) * c->gate_stride;
-        for (long j = 0, unit = units.first; j < PLAIN_VECTORS && unit < units.end; j++, unit += W) {
+        for (long j = 0, unit = units.first; j < strip.count; j++, unit += W) {
           const long here = units.end - unit;
           vf d_v[MOST_APPLIED] = {{0}};
           for (long g = 0; g < products; g++) d_v[g] = sums[g][r * PLAIN_VECTORS + j];
@@ -230,7 +234,7 @@ INL long first_step(const Call *c, long b) {
 /* What comes through the gates of the first step of rows b.. to the initial output state. */
 LOCAL void backward_start(const Part *p, long begin, long b, long end, const Team *team) {
   const Call *c = p->call;
-  const long H = H_OF(c), panels = HIDDEN_PANELS(c);
+  const long H = H_OF(c), last = share_end(team, num_groups(c));
   vf sums[PLAIN_ROWS * PLAIN_VECTORS];
   if (RECURRENT_COLUMNS && c->num_rows == 1 && p->at.recurrent_once && num_heads(c) == 1) {
     float *sum = c->workspace + p->at.back_recurrent, *d_h = c->d_states[0] + b * H;
@@ -241,16 +245,18 @@ LOCAL void backward_start(const Part *p, long begin, long b, long end, const Tea
   }
   const float *d_gates[end - b];
   long head = -1;
-  for (long panel = share_begin(team, panels); panel < share_end(team, panels); panel++) {
-    const Units units = units_of(c, panel, PANEL);
+  Strip strip;
+  for (long group = share_begin(team, num_groups(c)); group < last; group += strip.count) {
+    strip = strip_of(c, group, last, PLAIN_VECTORS);
+    const Units units = strip.units;
     if (head != units.begin) gates_after(p, begin, b, end, units.begin, d_gates);
     head = units.begin;
-    const float *weights = RECURRENT_COLUMNS ? back_recurrent_panel(c, &p->at, panel) : NULL;
+    const float *weights = RECURRENT_COLUMNS ? back_recurrent_panel(c, &p->at, strip.panel) : NULL;
     for (long first = b, rows; first < end; first += rows) {
       rows = next_rows(end - first, PLAIN_ROWS);
-      gradient_from(p, begin, d_gates + (first - b), rows, weights, sums);
+      gradient_from(p, begin, d_gates + (first - b), rows, &strip, weights, sums);
       for (long r = 0; r < rows; r++) {
-        for (long unit = units.first, v = 0; v < PLAIN_VECTORS && unit < units.end; v++, unit += W) {
+        for (long unit = units.first, v = 0; v < strip.count; v++, unit += W) {
           float *d_h = c->d_states[0] + (first + r) * H + unit;
           vf sum = sums[r * PLAIN_VECTORS + v];
           if (DIRECT) sum += load(d_h, units.end - unit);

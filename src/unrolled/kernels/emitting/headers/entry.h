@@ -10,7 +10,8 @@
 #include "pack.h"
 
 #define STEP_WORK 32 /* multiply-adds that take as long as the equations of one gate */
-#define LARGE_STEP (1l << 16) /* weights of a step that are worth several threads for one row */
+#define MEETINGS ((1 + LAST_PHASE) * (1 + REDUCES)) /* of a step */
+#define SHARE (1l << 13) /* weights of a step that are worth a thread for one row: its first cache */
 
 typedef struct {
   const Call *call;
@@ -48,7 +49,8 @@ LOCAL void run_part(const Parts *parts, long n, long slot, Team *team) {
                NULL, NULL, temporary,           c->parts[n], c->parts[n + 1]};
   if (gates >= 0) part.applied = scratch + gates; /* not backward */
   part.encoded = scratch + team->first * parts->scratch_floats + parts->encoded;
-  if (part.first < part.end) parts->run(&part, team);
+  if (part.first >= part.end || (team->members > 1 && !try_meetings(team))) return;
+  parts->run(&part, team);
 }
 
 LOCAL void parts_piece(void *context, long n, long thread) {
@@ -81,15 +83,21 @@ LOCAL void run_parts(ParallelFor parallel_for, Parts *parts) {
   const long weights = (RECURRENT_COLUMNS + APPLIED_COLUMNS) * H_OF(c) * K_OF(c);
   const long step = weights + INPUT_COLUMNS * H_OF(c) * (c->input_size + STEP_WORK);
   const long work = step * c->num_rows;
-  parts->members = c->num_threads / c->num_parts;
-  if (parts->members < 2 || weights * largest_part(c) < LARGE_STEP || work < WORTH_A_THREAD ||
-      is_alone()) {
+  const long of_part = weights * largest_part(c);
+  parts->members = MIN(c->num_threads / c->num_parts, of_part / SHARE);
+  const long others = parts->members - 1; /* negative where a row has nothing to share */
+  const long price = others < 1 ? 0 : of_part / parts->members * others / SLOW / MEETINGS;
+  if (others < 1 || work < WORTH_A_THREAD || is_alone() || is_apart(price)) {
     run(parallel_for, c->num_threads, c->num_parts, work, parts_piece, parts);
     return;
   }
   Meeting meetings[c->num_parts];
+  Member members[c->num_parts * parts->members];
   const int64_t begin = nanoseconds();
-  for (long p = 0; p < c->num_parts; p++) meetings[p] = (Meeting){0, 0, begin, work};
+  memset(members, 0, sizeof members);
+  for (long p = 0; p < c->num_parts; p++) {
+    meetings[p] = (Meeting){members + p * parts->members, 0, begin, work, price};
+  }
   parts->meetings = meetings;
   parallel_for(0, c->num_parts * parts->members, 1, teams_body, parts);
   note_wait(begin, parts->waited + nanoseconds() - parts->done, work);

@@ -126,10 +126,32 @@ OUT_OF_LINE void gate_product(long rows, long depth, const float *const *a, cons
   product(rows, GATE_VECTORS, depth, a, panel, out);
 }
 
+/* Of the gates of the units of a strip; where a panel has several groups of units, it has as many vectors
+   as a plain one. */
+INL void strip_of_gates(const Strip *s, long rows, long depth, const float *const *a,
+                        const float *panel, vf *out) {
+  if (UNITS == 1 || s->whole) {
+    gate_product(rows, depth, a, panel, out);
+  } else {
+    partial_product(rows, s->from * RECURRENT_COLUMNS, s->count * RECURRENT_COLUMNS, depth, a, panel,
+                    out);
+  }
+}
+
+/* Of the units of a strip of a plain panel. */
+INL void plain_strip(const Strip *s, long rows, long depth, const float *const *a,
+                     const float *panel, vf *out) {
+  if (s->whole) {
+    plain_product(rows, depth, a, panel, out);
+  } else {
+    partial_product(rows, s->from, s->count, depth, a, panel, out);
+  }
+}
+
 /* What these give for one row, of weights that are not packed: for the gates of some units, and for
    columns first.. of the others. h: [K], of their head. */
-OUT_OF_LINE void unpacked_gates(const Call *c, Units units, const float *h, vf *out) {
-  for (long j = 0; j < UNITS && units.first + j * W < units.end; j++) {
+OUT_OF_LINE void unpacked_gates(const Call *c, long groups, Units units, const float *h, vf *out) {
+  for (long j = 0; j < groups; j++) {
     for (long g = 0; g < RECURRENT_COLUMNS; g++) {
       const float *column[W];
       gate_columns_of(c, g, units.first + j * W, units.end, column);
@@ -149,32 +171,34 @@ OUT_OF_LINE vf unpacked_columns(const float *weight, long depth, long H, const i
    gates[b - first] is the gate row of row b. */
 LOCAL void forward_rows(const Part *p, long t, long end, float *const *gates, const Team *team) {
   const Call *c = p->call;
-  const long H = H_OF(c), K = K_OF(c), panels = GATE_PANELS(c);
+  const long H = H_OF(c), K = K_OF(c), last = share_end(team, num_groups(c));
   vf sums[GATE_ROWS * GATE_VECTORS];
   const float *factor[MAX(1, end - p->first)];
   long head = -1; /* that of `factor`: the first of its units */
   (void)H;
-  for (long panel = share_begin(team, panels); panel < share_end(team, panels); panel++) {
-    const Units units = units_of(c, panel, GATE_UNITS);
+  Strip strip;
+  for (long group = share_begin(team, num_groups(c)); group < last; group += strip.count) {
+    strip = strip_of(c, group, last, UNITS);
+    const Units units = strip.units;
     for (long b = p->first; b < end && RECURRENT_COLUMNS > 0 && head != units.begin; b++) {
       factor[b - p->first] = factors(p, b - p->first, K, state_before(c, 0, t, b) + units.begin);
     }
     head = units.begin;
     const int packed = RECURRENT_COLUMNS && !p->at.hidden_unpacked;
-    const float *weights = packed ? gate_panel(c, &p->at, panel) : NULL;
+    const float *weights = packed ? gate_panel(c, &p->at, strip.panel) : NULL;
     for (long b = p->first, rows; b < end; b += rows) {
       rows = next_rows(end - b, GATE_ROWS);
       if (packed) {
-        gate_product(rows, K, factor + (b - p->first), weights, sums);
+        strip_of_gates(&strip, rows, K, factor + (b - p->first), weights, sums);
       } else if (RECURRENT_COLUMNS) {
-        unpacked_gates(c, units, state_before(c, 0, t, b) + units.begin, sums);
+        unpacked_gates(c, strip.count, units, state_before(c, 0, t, b) + units.begin, sums);
       }
       for (long r = 0; r < rows; r++) {
 #if !REDUCES
         const RowStates row = states_of(c, t, b + r);
 #endif
         float *x = gates[b + r - p->first];
-        for (long j = 0, unit = units.first; j < UNITS && unit < units.end; j++, unit += W) {
+        for (long j = 0, unit = units.first; j < strip.count; j++, unit += W) {
           const vf *u = sums + r * GATE_VECTORS + j * RECURRENT_COLUMNS;
           const long here = units.end - unit;
 #if REDUCES
@@ -196,14 +220,16 @@ LOCAL void forward_rows(const Part *p, long t, long end, float *const *gates, co
 LOCAL void finish_rows(const Part *p, long t, long end, float *const *gates, const long phase,
                        const Team *team) {
   const Call *c = p->call;
-  const long H = H_OF(c), K = K_OF(c), panels = HIDDEN_PANELS(c);
+  const long H = H_OF(c), K = K_OF(c), last = share_end(team, num_groups(c));
   const long begin = PHASE_BEGINS[phase], products = PHASE_BEGINS[phase + 1] - begin;
   vf sums[MOST_APPLIED][PLAIN_ROWS * PLAIN_VECTORS];
   const long count = end - p->first;
   const float *factor[count * MOST_APPLIED];
   long head = -1;
-  for (long panel = share_begin(team, panels); panel < share_end(team, panels); panel++) {
-    const Units units = units_of(c, panel, PANEL);
+  Strip strip;
+  for (long group = share_begin(team, num_groups(c)); group < last; group += strip.count) {
+    strip = strip_of(c, group, last, PLAIN_VECTORS);
+    const Units units = strip.units;
     for (long g = 0; g < products && head != units.begin; g++) {
       const float *v = p->applied + (begin + g) * H + units.begin;
       for (long n = g * count; n < (g + 1) * count; n++) {
@@ -213,17 +239,17 @@ LOCAL void finish_rows(const Part *p, long t, long end, float *const *gates, con
     head = units.begin;
     const float *weights[MOST_APPLIED] = {0};
     for (long g = 0; g < products && !p->at.hidden_unpacked; g++) {
-      weights[g] = applied_panel(c, &p->at, begin + g, panel);
+      weights[g] = applied_panel(c, &p->at, begin + g, strip.panel);
     }
     for (long b = p->first, rows; b < end; b += rows) {
       rows = next_rows(end - b, PLAIN_ROWS);
       for (long g = 0; g < products; g++) {
         const float *const *v = factor + g * count + (b - p->first);
         if (!p->at.hidden_unpacked) {
-          plain_product(rows, K, v, weights[g], sums[g]);
+          plain_strip(&strip, rows, K, v, weights[g], sums[g]);
           continue;
         }
-        for (long j = 0, unit = units.first; j < PLAIN_VECTORS && unit < units.end; j++, unit += W) {
+        for (long j = 0, unit = units.first; j < strip.count; j++, unit += W) {
           sums[g][j] = unpacked_columns(c->weight_hh, K, H, APPLIED_BLOCKS + begin + g, units.end,
                                         unit, p->applied + (begin + g) * H + units.begin);
         }
@@ -233,7 +259,7 @@ LOCAL void finish_rows(const Part *p, long t, long end, float *const *gates, con
         const RowStates row = states_of(c, t, b + r);
 #endif
         float *x = gates[b + r - p->first];
-        for (long j = 0, unit = units.first; j < PLAIN_VECTORS && unit < units.end; j++, unit += W) {
+        for (long j = 0, unit = units.first; j < strip.count; j++, unit += W) {
           const long here = units.end - unit;
           vf u[MOST_APPLIED] = {{0}}; /* for compilers: there is a product */
           for (long g = 0; g < products; g++) u[g] = sums[g][r * PLAIN_VECTORS + j];

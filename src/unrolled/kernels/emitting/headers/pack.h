@@ -37,6 +37,27 @@ INL Units units_of(const Call *c, long panel, long width) {
   return (Units){begin + (panel - head * of_head) * width, begin, begin + K};
 }
 
+/* Groups of W units: what threads that share a row divide. Those of a head begin with a panel. */
+INL long groups_of_head(const Call *c) { return (K_OF(c) + W - 1) / W; }
+INL long num_groups(const Call *c) { return num_heads(c) * groups_of_head(c); }
+
+/* `count` groups of a panel, from its group `from` on, and their units; whether they are all that the
+   panel has. */
+typedef struct {
+  long panel, from, count;
+  int whole;
+  Units units;
+} Strip;
+
+/* Those from `group` on, up to `end`, that are in its panel, of `most` groups. */
+INL Strip strip_of(const Call *c, long group, long end, const long most) {
+  const long K = K_OF(c), of_head = groups_of_head(c), head = K == H_OF(c) ? 0 : group / of_head;
+  const long here = group - head * of_head, from = here % most, all = MIN(most, of_head - here + from);
+  const long count = MIN(all - from, end - group), panels = (of_head + most - 1) / most;
+  return (Strip){head * panels + here / most, from, count, count == all,
+                 {head * K + here * W, head * K, (head + 1) * K}};
+}
+
 #define GATE_PANELS(c) panels_of_units(c, GATE_UNITS)
 #define HIDDEN_PANELS(c) panels_of_units(c, PANEL)
 

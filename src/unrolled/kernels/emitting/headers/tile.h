@@ -34,11 +34,12 @@ INL long next_rows(long left, long most) {
   return (left + tiles - 1) / tiles;
 }
 
-/* out[row * vectors + v] = sum over k of a[row][k] * panel[k][v], for constant rows and vectors.
-   a: [rows], each [depth], as `encoded` gives it; panel: [PANEL_FLOATS(depth, vectors)]; out:
-   [rows * vectors], must not overlap the inputs. */
+/* out[row * stride + v] = sum over k of a[row][k] * panel[k][v], for constant rows and vectors, of a
+   panel that has `stride` vectors. a: [rows], each [depth], as `encoded` gives it; panel:
+   [PANEL_FLOATS(depth, stride)], from its first vector here on; out: [rows * stride], must not overlap
+   the inputs. */
 #if WEIGHT_BITS == 8
-INL void tile(const int rows, const int vectors, long depth, const float *const *a,
+INL void tile(const int rows, const int vectors, const int stride, long depth, const float *const *a,
               const float *restrict panel, vf *restrict out) {
   const int32_t *digits[rows];
   const long apart = DIGIT_FLOATS(depth), words = WORDS(depth);
@@ -53,8 +54,8 @@ INL void tile(const int rows, const int vectors, long depth, const float *const 
     }
   }
   const vf *scales = (const vf *)panel;
-  const vi *totals = (const vi *)panel + vectors, *p = totals + vectors;
-  for (long q = 0; q < words; q++, p += vectors) {
+  const vi *totals = (const vi *)panel + stride, *p = totals + stride;
+  for (long q = 0; q < words; q++, p += stride) {
 #pragma GCC unroll 12
     for (int r = 0; r < rows; r++) {
 #pragma GCC unroll 3
@@ -73,12 +74,12 @@ INL void tile(const int rows, const int vectors, long depth, const float *const 
       vf value = __builtin_convertvector(high, vf) * 65536.0f;
       value += __builtin_convertvector(sum[r][1][v], vf) * 256.0f;
       value += __builtin_convertvector(sum[r][0][v], vf);
-      out[r * vectors + v] = value * a[r][0] * scales[v];
+      out[r * stride + v] = value * a[r][0] * scales[v];
     }
   }
 }
 #else
-INL void tile(const int rows, const int vectors, long depth, const float *const *a,
+INL void tile(const int rows, const int vectors, const int stride, long depth, const float *const *a,
               const float *restrict panel, vf *restrict out) {
   const float *row[rows];
   vf sum[rows][vectors];
@@ -90,7 +91,7 @@ INL void tile(const int rows, const int vectors, long depth, const float *const 
   }
   const vf *p = (const vf *)panel;
 #if WEIGHT_BITS == 16
-  for (long k = 0; k < depth; k += 2, p += vectors) {
+  for (long k = 0; k < depth; k += 2, p += stride) {
 #pragma GCC unroll 12
     for (int r = 0; r < rows; r++) {
       const float factor = row[r][k];
@@ -106,7 +107,7 @@ INL void tile(const int rows, const int vectors, long depth, const float *const 
     }
   }
 #else
-  for (long k = 0; k < WORDS(depth); k++, p += vectors) {
+  for (long k = 0; k < WORDS(depth); k++, p += stride) {
 #pragma GCC unroll 12
     for (int r = 0; r < rows; r++) {
       const float factor = row[r][k];
@@ -118,7 +119,7 @@ INL void tile(const int rows, const int vectors, long depth, const float *const 
 #pragma GCC unroll 12
   for (int r = 0; r < rows; r++) {
 #pragma GCC unroll 24
-    for (int v = 0; v < vectors; v++) out[r * vectors + v] = sum[r][v];
+    for (int v = 0; v < vectors; v++) out[r * stride + v] = sum[r][v];
   }
 }
 #endif
@@ -126,7 +127,7 @@ INL void tile(const int rows, const int vectors, long depth, const float *const 
 /* The same for any number of rows up to ROWS_OF(vectors). */
 #define TILE_CASE(n)                                                      \
   case n:                                                                 \
-    if (n <= ROWS_OF(vectors)) tile(n, vectors, depth, a, panel, out);    \
+    if (n <= ROWS_OF(vectors)) tile(n, vectors, vectors, depth, a, panel, out); \
     break;
 
 INL void product(long rows, const int vectors, long depth, const float *const *a,
@@ -150,6 +151,20 @@ INL void product(long rows, const int vectors, long depth, const float *const *a
 OUT_OF_LINE void plain_product(long rows, long depth, const float *const *a,
                                const float *restrict panel, vf *restrict out) {
   product(rows, PLAIN_VECTORS, depth, a, panel, out);
+}
+
+/* The same for vectors first.. of a panel, fewer than it has: a thread's share of its units. Threads share
+   a row or two. */
+OUT_OF_LINE void partial_product(long rows, long first, long vectors, long depth,
+                                 const float *const *a, const float *panel, vf *out) {
+  panel += first * W;
+  for (long r = 0; r < rows; r++, a++, out += PLAIN_VECTORS) {
+    switch (vectors) {
+      case 1: tile(1, 1, PLAIN_VECTORS, depth, a, panel, out); break;
+      case 2: tile(1, 2, PLAIN_VECTORS, depth, a, panel, out); break;
+      case 3: tile(1, 3, PLAIN_VECTORS, depth, a, panel, out); break;
+    }
+  }
 }
 
 /* out[r][first..] = a[r][0..depth) times the panel of columns first.. of `columns`, for any number of
