@@ -385,9 +385,9 @@ SHORT = [  # sizes, I, H, reverse, rows of length zero
 LARGE = [
     ((2000, 90, 10), 1700, 7, False, 0),  # rounds of two blocks
     ((16_700, 16_600), 1, 1, True, 0),  # a round of 32
-    ((1,) * 6, 3, 256, False, 0),
-    ((1,) * 6, 3, 256, True, 0),
-    ((2,) * 3, 3, 256, False, 0),
+    ((1,) * 16, 3, 256, False, 0),
+    ((1,) * 16, 3, 256, True, 0),
+    ((2,) * 8, 3, 256, False, 0),
 ]
 LONG = [
     *SHORT,
@@ -466,7 +466,7 @@ def check_smaller_weights(machine, program_of, cell, weights, place, tmp_path):
     """
     program = program_of(machine, cell, weights)
     before = torch.get_num_threads()
-    problems = [*SHORT, ((2,) * 3, 3, 256, False, 0)]
+    problems = [*SHORT, ((2,) * 8, 3, 256, False, 0)]
     for number, (sizes, input_size, hidden_size, reverse, idle) in enumerate(problems):
         num_threads = (1, 2, 4)[number % 3]
         x, _, given, states, *_ = problem_of(cell, sizes, input_size, hidden_size, reverse, idle)
@@ -582,5 +582,5 @@ if THOROUGH:
 
     @every_cell
     def test_the_thread_sanitizer_is_silent(cell, program_of, tmp_path):
-        together = [((1,) * 6, 3, 256, reverse, 0) for reverse in (False, True)]
+        together = [((1,) * 16, 3, 256, reverse, 0) for reverse in (False, True)]
         check(THREAD, program_of, cell, [*together * 4, *SHORT * 2], "heap", tmp_path, (4, 3, 2))

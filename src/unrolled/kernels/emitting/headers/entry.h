@@ -12,6 +12,7 @@
 #define STEP_WORK 32 /* multiply-adds that take as long as the equations of one gate */
 #define MEETINGS ((1 + LAST_PHASE) * (1 + REDUCES)) /* of a step */
 #define SHARE (1l << 13) /* weights of a step that are worth a thread for one row: its first cache */
+#define BEGINNING (1l << 15) /* ns: what a team costs a call, whose members read what one of them packed */
 
 typedef struct {
   const Call *call;
@@ -87,7 +88,8 @@ LOCAL void run_parts(ParallelFor parallel_for, Parts *parts) {
   parts->members = MIN(c->num_threads / c->num_parts, of_part / SHARE);
   const long others = parts->members - 1; /* negative where a row has nothing to share */
   const long price = others < 1 ? 0 : of_part / parts->members * others / SLOW / MEETINGS;
-  if (others < 1 || work < WORTH_A_THREAD || is_alone() || is_apart(price)) {
+  const long saved = price * MEETINGS * c->num_steps;
+  if (others < 1 || work < WORTH_A_THREAD || saved < BEGINNING || is_alone() || is_apart(price)) {
     run(parallel_for, c->num_threads, c->num_parts, work, parts_piece, parts);
     return;
   }
