@@ -145,8 +145,8 @@ def step_graph(
         with torch.no_grad():
             return make_fx(step)(*examples).graph
 
-    # Torch 2.10, built for CUDA, on a machine without: what the first FakeTensorMode makes ends with
-    # its thread, and all later ones use it. So the first is not that of the thread here.
+    # Torch 2.10, built for CUDA, on a machine without: what the first FakeTensorMode makes ends
+    # with its thread, and all later ones use it. So the first is not that of the thread here.
     with FakeTensorMode():
         pass
     with ThreadPoolExecutor(1) as thread:
