@@ -426,7 +426,7 @@ CHANGES = {
     "gradient by its function": (lambda a, h, w: SCALED(a), lambda: set_global(NUMBER=7.0)),
     "class of a method in C": (
         lambda a, h, w: a * MADE("k", 2.0)["k"],
-        lambda: set_global(NUMBER=8.0),
+        lambda: set_global(NUMBER=-0.25),
     ),
     "new attribute": (
         lambda a, h, w: a * (2 if hasattr(PLAIN_SPACE, "added") else 1),
