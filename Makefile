@@ -12,7 +12,7 @@ PYTEST := PYTHONHASHSEED=0 OMP_WAIT_POLICY=passive $(BIN)/pytest -n 2 --dist loa
 # The text files to train on; without them, the Python files of the standard library.
 TEXT ?=
 
-.PHONY: install run quick test lint types pytest explore fuzz malformed docs notebooks site modules sanitize wheels release rehearsal format clean
+.PHONY: install run quick test lint types pytest explore fuzz malformed docs notebooks site modules sanitize wheels release rehearsal torch-versions format clean
 
 install: $(STAMP)
 
@@ -99,6 +99,12 @@ release: $(STAMP)
 # dist/ as a user meets it: from an index in a folder to the README's commands, without network.
 rehearsal: $(STAMP)
 	$(BIN)/python packaging/rehearsal.py
+
+# What depends on torch, tested with other versions of it, each in a new environment. INDEX= is an
+# index of builds for CPUs; without one the builds for CUDA are taken, without CUDA's libraries.
+TORCH ?= 2.10.0 2.15.0
+torch-versions: $(STAMP)
+	$(BIN)/python packaging/torch_versions.py $(TORCH) $(if $(INDEX),--index-url '$(INDEX)')
 
 format: $(STAMP)
 	$(BIN)/ruff check --fix

@@ -237,7 +237,7 @@ def test_in_a_compiled_model_layers_run_on_kernels(monkeypatch):
     _, fast = models()
     torch._dynamo.reset()
     compiled = torch.compile(fast, backend="eager")
-    with torch.no_grad(), torch.profiler.profile() as profile:
+    with torch.no_grad(), torch.profiler.profile(acc_events=True) as profile:
         compiled(x())
     names = {event.key for event in profile.key_averages()}
     assert "aten::lstm" not in names

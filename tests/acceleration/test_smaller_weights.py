@@ -348,3 +348,42 @@ def test_without_a_kernel_of_smaller_weights_a_copy_warns_and_computes_in_float3
         assert distance(fast(x), layer(x)) < 1e-6  # and says it once
     _, report = unrolled.accelerate(nn.LSTM(5, 20), weights="bf16")
     assert list(report.on_kernels) == [""]
+
+
+@pytest.mark.parametrize("told", [True, False])
+@pytest.mark.parametrize("kind", [nn.LSTM, nn.GRUCell])
+def test_int8_weights_that_become_infinite_or_nan_are_read_as_float32(kind, told):
+    layer, fast = pair(kind, 5, 20, weights="int8")
+    x = torch.randn(1, 5)
+    assert_rounded(fast, layer, "int8", x)
+    names = ("weight_hh_l0", "weight_ih_l0") if kind is nn.LSTM else ("weight_hh", "weight_ih")
+    with torch.no_grad():
+        for name, bad in zip(names, (math.nan, math.inf), strict=True):
+            for module in (layer, fast):
+                weight = getattr(module, name)
+                (weight if told else weight.data)[0, 0] = bad
+            for _ in range(2):
+                with pytest.warns(UserWarning, match=rf"{name} has .* so it computes with float32"):
+                    got = tree_leaves(fast(x))
+                assert all(
+                    g.equal(w) or g.isnan().equal(w.isnan())
+                    for g, w in zip(got, tree_leaves(layer(x)), strict=True)
+                )
+            for module in (layer, fast):
+                weight = getattr(module, name)
+                (weight if told else weight.data)[0, 0] = 0.25
+    assert_rounded(fast, layer, "int8", x)
+
+
+def test_int8_weights_that_are_made_later_are_looked_at_too():
+    with unrolled.accelerated(weights="int8"):
+        layer = nn.LSTM(3, 4).eval()
+    with torch.no_grad():
+        layer.weight_ih_l0[0, 0] = math.nan
+        with pytest.warns(UserWarning, match="weight_ih_l0 has numbers that are infinite or NaN"):
+            layer(torch.zeros(2, 1, 3))
+    parametrizations.weight_norm(layer, "weight_hh_l0")
+    layer.weight_ih_l0.detach()[0, 0] = 0.0
+    layer.parametrizations.weight_hh_l0.original0.detach()[0] = math.inf
+    with torch.no_grad(), pytest.warns(UserWarning, match="weight_hh_l0 has numbers"):
+        layer(torch.zeros(2, 1, 3))

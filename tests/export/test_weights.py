@@ -154,6 +154,32 @@ def test_arrays_that_do_not_fit_are_named():
             r"weight_ih must be \(12, 3\), got \(16, 3\)",
         ),
     ]
+    one = others.weights_of(LAYERS["lstm"]())
+    in_keras = others.to_keras("lstm", one)
+    huge = {**one, "weight_hh": one["weight_hh"].astype(np.float64) * 1e300}
+    half = {**one, "weight_hh": one["weight_hh"].astype(np.float16)}
+    cases += [
+        (lambda: others.from_keras("lstm", [a.T for a in in_keras]), ShapeError, "get_weights"),
+        (lambda: others.from_keras("lstm", in_keras[::-1]), ShapeError, "recurrent_kernel"),
+        (lambda: others.from_keras("lstm", in_keras * 2), ShapeError, "one at a time"),
+        (lambda: others.from_keras("lstm", [*in_keras[:2], "b"]), ShapeError, "float32 or float64"),
+        (
+            lambda: others.from_keras("gru", [a[..., :12] for a in in_keras]),
+            ShapeError,
+            "reset_after=False",
+        ),
+        (lambda: others.from_onnx("lstm", w[0], r[0]), ShapeError, "must be 3-D"),
+        (lambda: others.to_keras("gru", one), ShapeError, "not of 3 gates"),
+        (lambda: others.to_flax("gru", {}), OptionError, r"weights_of\(layer\)"),
+        (lambda: others.to_onnx_weights("lstm", [[]]), OptionError, "got list"),
+        (lambda: others.load(LAYERS["lstm"](), [one]), OptionError, "got list"),
+        (lambda: others.load(torch.nn.LSTM(3, 4), one), OptionError, "got torch.LSTM"),
+        (lambda: others.load(LAYERS["lstm"](), huge), ShapeError, "beyond those of float32"),
+        (lambda: others.load(LAYERS["lstm"](), half), ShapeError, "got float16"),
+        (lambda: others.load(unrolled.LSTM(3, 4, bias=False), one), OptionError, "bias=False"),
+        (lambda: others.weights_of(LAYERS["lstm"](), "l1"), OptionError, "it has l0"),
+        (lambda: others.weights_of(unrolled.LSTM(3, 4, proj_size=2)), OptionError, "proj_size=2"),
+    ]
     for call, error, message in cases:
         with pytest.raises(error, match=message):
             call()

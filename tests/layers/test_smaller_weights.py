@@ -212,21 +212,81 @@ def test_a_layer_may_be_used_beside_its_stream(weights):
 # ---- Numbers that are none, and no float32 ---------------------------------------------------
 
 
-@every_format
 @pytest.mark.parametrize("bad", [math.nan, math.inf, -math.inf])
-def test_a_weight_that_is_no_number_spoils_its_unit_alone(weights, bad):
+def test_a_weight_of_bf16_that_is_no_number_spoils_its_unit_alone(bad):
     layer = unrolled.RNN(4, 8)
     with torch.no_grad():
         layer.weight_hh_l0.zero_()
-        stream = layer.stream(weights=weights)
+        stream = layer.stream(weights="bf16")
         layer.weight_ih_l0[3, 1] = bad
     got = stream.step(torch.ones(1, 4))[0]
     assert got[[0, 1, 2, 4, 5, 6, 7]].isfinite().all()
     expected = layer(torch.ones(1, 1, 4))[0][0, 0, 3]
-    if weights == "int8" or math.isnan(bad):
-        assert got[3].isnan()
-    else:
-        assert got[3] == expected  # tanh(inf)
+    assert got[3].isnan() if math.isnan(bad) else got[3] == expected  # tanh(inf)
+
+
+class Reading:
+    """A way to read steps by a stream of two layers: x is (1, 5)."""
+
+    def __init__(self, layer, way):
+        self.way = way
+        if way == "pool":
+            self.stream = layer.streams(3, weights="int8")
+            self.stream.join()
+        else:
+            self.stream = layer.stream(weights="int8")
+        if way == "bound":
+            self.x, self.out = torch.zeros(1, 5), torch.zeros(1, 33)
+            self.bound = self.stream.bind(self.x, self.out)
+
+    def read(self, x):
+        if self.way == "bound":
+            self.x.copy_(x)
+            return self.bound.step().clone()
+        if self.way == "chunks":
+            return self.stream.push(x.expand(3, 1, 5))[-1]
+        if self.way == "by the layer":  # marks go by its forward
+            return self.stream.push(x[None], resets=torch.zeros(1, 1, dtype=torch.bool))[-1]
+        return self.stream.step(x.numpy() if self.way == "arrays" else x)
+
+    @property
+    def state(self):
+        return self.stream.state_of() if self.way == "pool" else self.stream.state
+
+
+@pytest.mark.parametrize("told", [True, False])
+@pytest.mark.parametrize("way", ["steps", "arrays", "chunks", "bound", "pool", "by the layer"])
+def test_int8_weights_that_become_infinite_or_nan_are_refused_while_reading(way, told):
+    layer, x = unrolled.LSTM(5, 33, 2), torch.randn(1, 5)
+    reading = Reading(layer, way)
+    for _ in range(3):
+        reading.read(x)
+    good, before = layer.weight_hh_l1[0, 0].item(), [part.clone() for part in reading.state]
+    for bad in (math.nan, math.inf):
+        changed = layer.weight_hh_l1.detach() if told else layer.weight_hh_l1.data
+        changed[0, 0] = bad  # in the sample that is looked at each time
+        for _ in range(2):
+            with pytest.raises(OptionError, match=r"LSTM\.streams?: .*weight_hh_l1 has numbers"):
+                reading.read(x)
+            assert all(map(torch.equal, reading.state, before))
+    changed[0, 0] = good
+    expected = layer.stream(weights="int8")
+    expected.state = tuple(before)
+    for _ in range(2):
+        got = torch.as_tensor(reading.read(x))
+        for _ in range(3 if way == "chunks" else 1):
+            wanted = expected.step(x)
+        assert torch.equal(got, wanted)
+
+
+def test_int8_weights_that_are_computed_are_refused_too():
+    layer = unrolled.LSTM(5, 33)
+    torch.nn.utils.parametrizations.weight_norm(layer, "weight_hh_l0")
+    stream = layer.stream(weights="int8")
+    stream.step(torch.zeros(1, 5))
+    layer.parametrizations.weight_hh_l0.original0.detach()[7] = math.inf
+    with pytest.raises(OptionError, match="weight_hh_l0 has numbers that are infinite or NaN"):
+        stream.step(torch.zeros(1, 5))
 
 
 @every_format

@@ -16,7 +16,7 @@ from torch.nn.utils.rnn import PackedSequence
 
 from unrolled.acceleration.gradients import cannot_keep
 from unrolled.acceleration.prefer import prefers_torch_for_sequences
-from unrolled.acceleration.smaller import kept_weights
+from unrolled.acceleration.smaller import KeptWeights, kept_weights, or_float32
 from unrolled.cells import Cell, gru_reset_after, lstm, rnn_relu, rnn_tanh
 from unrolled.kernels import (
     RaggedRows,
@@ -57,8 +57,19 @@ def read_sequences(layer: Any, input: Any, hx: Any, weights: WeightFormat = "f32
     tensors = _weights_of(layer)
     read = (*layer._flat_weights, input, hx)  # a packed input is a tuple
     kept = kept_weights(layer, cell, weights, layer.num_layers * directions, read)
-    if kept is None and (prefers_torch_for_sequences(cell, layer, input) or cannot_keep(read)):
+    call = (layer, cell, tensors, input, hx)
+    if kept is not None:
+        return or_float32(layer, kept, lambda weights: _read_with(weights, *call))
+    if prefers_torch_for_sequences(cell, layer, input) or cannot_keep(read):
         return None
+    return _read_with(None, *call)
+
+
+def _read_with(
+    kept: KeptWeights | None, layer: Any, cell: Cell, tensors: dict[str, Any], input: Any, hx: Any
+) -> Any:
+    """Do what `read_sequences` does with the packed weights; None: with those of float32."""
+    directions = 1 + layer.bidirectional
     dropout = layer.dropout if layer.training and layer.num_layers > 1 else 0.0
     if not dropout:
         widths = (layer.input_size, layer.hidden_size)

@@ -7,7 +7,7 @@ the layer: its copies and pickles make theirs.
 """
 
 import warnings
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
 
@@ -19,15 +19,24 @@ from unrolled.acceleration.gradients import wants_gradient
 from unrolled.cells import Cell
 from unrolled.kernels import (
     ShortCalls,
+    UnscaledError,
     WeightCache,
     WeightFormat,
     caching_weights,
     kernel_or_reason,
     rounded,
     storing_weights,
+    without_a_scale,
 )
 
-__all__ = ["KeptWeights", "forget_packed", "kept_weights", "matrices_of", "rounding_error"]
+__all__ = [
+    "KeptWeights",
+    "forget_packed",
+    "kept_weights",
+    "matrices_of",
+    "or_float32",
+    "rounding_error",
+]
 
 
 Sizes = tuple[Cell, int, int, int, int, bool]
@@ -100,6 +109,25 @@ def kept_weights(
         kept = KeptWeights(weights, parts, has_kernel=not isinstance(kernel, str))
         _of_layers[layer] = kept
     return kept if kept.has_kernel else None
+
+
+def or_float32(layer: Any, kept: KeptWeights | None, read: Callable[[Any], Any]) -> Any:
+    """Return what `read` gives of the packed weights; of None, if some have no scale any more.
+
+    Args:
+        layer: The layer.
+        kept: Its packed weights; None: it reads those of float32 anyway.
+        read: The call, of packed weights or None.
+    """
+    try:
+        return read(kept)
+    except UnscaledError as error:
+        problem = without_a_scale("int8", matrices_of(layer)) or error.message
+        warnings.warn(
+            f"{type(layer).__name__}: {problem}, so it computes with float32",
+            stacklevel=3,
+        )
+        return read(None)
 
 
 def forget_packed(layer: Any) -> None:

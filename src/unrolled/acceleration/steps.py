@@ -9,7 +9,7 @@ from torch import Tensor
 
 from unrolled.acceleration.gradients import cannot_keep
 from unrolled.acceleration.prefer import prefers_torch_for_step
-from unrolled.acceleration.smaller import kept_weights
+from unrolled.acceleration.smaller import KeptWeights, kept_weights, or_float32
 from unrolled.cells import Cell, gru_reset_after, lstm, rnn_relu, rnn_tanh
 from unrolled.kernels import (
     RaggedRows,
@@ -54,8 +54,23 @@ def read_step(layer: Any, input: Any, hx: Any, weights: WeightFormat = "f32") ->
     read = (*tensors.values(), input, hx)
     kept = kept_weights(layer, cell, weights, 1, read)
     matrices = (tensors["weight_ih"], tensors["weight_hh"])
-    if kept is None and (prefers_torch_for_step(cell, *matrices, input) or cannot_keep(read)):
+    call = (layer, cell, tensors, input, hx)
+    if kept is not None:
+        return or_float32(layer, kept, lambda weights: _read_with(weights, *call))
+    if prefers_torch_for_step(cell, *matrices, input) or cannot_keep(read):
         return None
+    return _read_with(None, *call)
+
+
+def _read_with(
+    kept: KeptWeights | None,
+    layer: Any,
+    cell: Cell,
+    tensors: dict[str, Any],
+    input: Tensor,
+    hx: Any,
+) -> Any:
+    """Do what `read_step` does with the packed weights; None: with those of float32."""
     states = () if hx is None else (hx,) if len(cell.states) == 1 else hx
     if hx is not None and not (
         isinstance(states, tuple | list) and len(states) == len(cell.states)
@@ -64,7 +79,11 @@ def read_step(layer: Any, input: Any, hx: Any, weights: WeightFormat = "f32") ->
     if not all(isinstance(s, Tensor) and s.dim() == input.dim() for s in states):
         return None
     sizes = (cell, layer.input_size, layer.hidden_size, 1, 1, layer.bias)
-    calls = _short_calls(*sizes) if kept is None else kept.short_calls(sizes, names, single=True)
+    calls = (
+        _short_calls(*sizes)
+        if kept is None
+        else kept.short_calls(sizes, tuple(tensors), single=True)
+    )
     results = calls.run(input, hx, tensors, batch_first=False)
     if results is None:
         with nullcontext() if kept is None else kept.reading():

@@ -328,8 +328,9 @@ class Surroundings:
         elif kind.__name__ in C_FUNCTIONS and callable(value):
             self._texts.append(f"{name}={getattr(value, '__qualname__', value.__name__)}")
             owner = getattr(value, "__self__", None)
-            if owner is not None and not isinstance(owner, ModuleType | type):
-                self._visit(name, owner)
+            is_known = isinstance(owner, type) and is_library_class(owner)
+            if owner is not None and not isinstance(owner, ModuleType) and not is_known:
+                self._visit(name, owner)  # `apply` of an autograd.Function, from torch 2.15 on
         elif kind.__module__ == "numpy" and any(map(is_written_in_c, kind.__mro__[:-1])):
             self._visit_numpy(name, value)
         else:

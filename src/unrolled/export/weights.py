@@ -14,6 +14,15 @@ import torch
 from numpy.typing import NDArray
 
 from unrolled.errors import OptionError, ShapeError
+from unrolled.export.weight_arrays import (
+    array_of,
+    check,
+    from_order,
+    order_of,
+    ours_of,
+    to_order,
+    units_of,
+)
 from unrolled.layers import RecurrentLayer
 
 __all__ = [
@@ -48,25 +57,48 @@ def load(layer: RecurrentLayer, weights: Mapping[str, Array], suffix: str = "l0"
         suffix: Which one: "l0", "l0_reverse", "l1" ...
 
     Raises:
-        OptionError: There is no such layer or direction, or no such weight.
-        ShapeError: A weight has another shape.
+        OptionError: There is no such layer or direction, or no such weight; or it is no layer of
+            ours, or not one layer's weights.
+        ShapeError: A weight has another shape, another type, or numbers beyond float32.
     """
     where = f"{type(layer).__name__}"
-    if suffix not in layer.suffixes:
-        raise OptionError(f"{where}: no layer {suffix}", f"it has {', '.join(layer.suffixes)}")
+    given: tuple[Any, Any] = (layer, weights)
+    if not isinstance(given[0], RecurrentLayer):
+        hint = "make an unrolled.LSTM, GRU, RNN or JANET of these sizes"
+        got = f"got {type(layer).__module__.partition('.')[0]}.{where}"
+        raise OptionError(f"load: layer must be a recurrent one of unrolled, {got}", hint)
+    if not isinstance(given[1], Mapping):
+        got = f"got {type(weights).__name__}"
+        hint = "from_onnx returns a list, with a dict for each direction"
+        raise OptionError(f"load: weights must be a dict of one layer and direction, {got}", hint)
     own = weights_of(layer, suffix)
     if own.keys() != weights.keys():
-        hint = "a layer without biases has none to be set: bias=True"
-        raise OptionError(f"{where}: needs {', '.join(own)}, got {', '.join(weights)}", hint)
-    for name, value in weights.items():
-        _check(where, name, value, own[name].shape)
+        takes = "takes no biases: bias=False" if len(own) == 2 else "has biases; bias=False: none"
+        message = f"{where}: needs {', '.join(own)}, got {', '.join(weights)}"
+        raise OptionError(message, f"as it was made, the layer {takes}")
+    arrays = {name: array_of(where, name, value) for name, value in weights.items()}
+    for name, value in arrays.items():
+        check(where, name, value, own[name].shape)
+        if np.abs(value[np.isfinite(value)]).max(initial=0) > np.finfo(np.float32).max:
+            raise ShapeError(f"{where}: {name} has numbers beyond those of float32")
     with torch.no_grad():
-        for name, value in weights.items():
+        for name, value in arrays.items():
             getattr(layer, f"{name}_{suffix}").copy_(torch.from_numpy(np.array(value)))
 
 
 def weights_of(layer: RecurrentLayer, suffix: str = "l0") -> Weights:
-    """Return copies of the weights of one layer and direction, by name."""
+    """Return copies of the weights of one layer and direction, by name.
+
+    Raises:
+        OptionError: There is no such layer or direction, or it has a projection, which others lack.
+    """
+    where = f"{type(layer).__name__}"
+    if not hasattr(layer, f"weight_ih_{suffix}"):
+        own = [name for name, _ in layer.named_parameters() if name.startswith("weight_ih_")]
+        hint = f"it has {', '.join(name.removeprefix('weight_ih_') for name in own)}"
+        raise OptionError(f"{where}: no layer {suffix}", hint)
+    if getattr(layer, "proj_size", 0):
+        raise OptionError(f"{where}: proj_size={layer.proj_size} has no place in the others")
     names = ("weight_ih", "weight_hh", "bias_ih", "bias_hh")
     tensors = {name: getattr(layer, f"{name}_{suffix}", None) for name in names}
     return {name: t.numpy(force=True).copy() for name, t in tensors.items() if t is not None}
@@ -90,23 +122,32 @@ def from_keras(kind: Kind, weights: Sequence[Array], *, reset_after: bool = True
     Raises:
         ShapeError: Arrays of other shapes, or another number of them.
     """
-    order = _order("from_keras", _KERAS, kind)
+    order = order_of("from_keras", _KERAS, kind)
     if len(weights) not in (2, 3):
-        raise ShapeError(f"from_keras: {kind} has 2 or 3 weights, got {len(weights)}")
-    kernel, recurrent = (np.asarray(each) for each in weights[:2])
-    hidden_size = _size("from_keras", recurrent.T, len(order))
-    _check("from_keras", "kernel", kernel, (kernel.shape[0], len(order) * hidden_size))
+        message = f"from_keras: {kind} has 2 or 3 weights, got {len(weights)}"
+        raise ShapeError(message, "Bidirectional gives three of each direction: one at a time")
+    names = ("kernel", "recurrent_kernel", "bias")
+    kernel, recurrent, *_ = (
+        array_of("from_keras", *each) for each in zip(names, weights, strict=False)
+    )
+    hidden_size = recurrent.shape[0] if recurrent.ndim else 0
+    hint = "in the order of get_weights(): kernel (I, G H), recurrent_kernel (H, G H), bias"
+    check("from_keras", names[1], recurrent, (hidden_size, len(order) * hidden_size), hint)
+    if kernel.ndim != 2:
+        raise ShapeError(f"from_keras: kernel must be 2-D, got {kernel.shape}", hint)
+    check("from_keras", "kernel", kernel, (kernel.shape[0], len(order) * hidden_size))
     ours = {
-        "weight_ih": _from_order(kernel.T, order),
-        "weight_hh": _from_order(recurrent.T, order),
+        "weight_ih": from_order(kernel.T, order),
+        "weight_hh": from_order(recurrent.T, order),
     }
     if len(weights) == 3:
         double = kind == "gru" and reset_after
         width = len(order) * hidden_size
-        bias = np.asarray(weights[2])
-        _check("from_keras", "bias", bias, (2, width) if double else (width,))
+        bias = array_of("from_keras", "bias", weights[2])
+        hint = f"of a GRU made with reset_after={not reset_after}?" if kind == "gru" else ""
+        check("from_keras", "bias", bias, (2, width) if double else (width,), hint)
         rows = bias if double else np.stack([bias, np.zeros_like(bias)])
-        ours["bias_ih"], ours["bias_hh"] = (_from_order(row, order) for row in rows)
+        ours["bias_ih"], ours["bias_hh"] = (from_order(row, order) for row in rows)
     return ours
 
 
@@ -116,10 +157,11 @@ def to_keras(kind: Kind, weights: Mapping[str, Array], *, reset_after: bool = Tr
     Where Keras has one bias, it is the sum of our two: of a GRU with the reset before the product
     too, as there both are added to the same number.
     """
-    order = _order("to_keras", _KERAS, kind)
-    theirs = [_to_order(weights[name], order).T for name in ("weight_ih", "weight_hh")]
+    order = order_of("to_keras", _KERAS, kind)
+    weights = ours_of("to_keras", weights, len(order))
+    theirs = [to_order(weights[name], order).T for name in ("weight_ih", "weight_hh")]
     if "bias_ih" in weights:
-        biases = [_to_order(weights[name], order) for name in ("bias_ih", "bias_hh")]
+        biases = [to_order(weights[name], order) for name in ("bias_ih", "bias_hh")]
         double = kind == "gru" and reset_after
         theirs.append(np.stack(biases) if double else biases[0] + biases[1])
     return theirs
@@ -143,21 +185,26 @@ def from_onnx(kind: Kind, w: Array, r: Array, b: Array | None = None) -> list[We
     Raises:
         ShapeError: Arrays of other shapes.
     """
-    order, all_ours = _order("from_onnx", _ONNX, kind), []
-    hidden_size = _size("from_onnx", r[0] if r.ndim == 3 else r, len(order))
+    order, all_ours = order_of("from_onnx", _ONNX, kind), []
+    w, r = array_of("from_onnx", "W", w), array_of("from_onnx", "R", r)
+    b = None if b is None else array_of("from_onnx", "B", b)
+    if w.ndim != 3 or r.ndim != 3:
+        message = f"from_onnx: W and R must be 3-D, got {w.shape} and {r.shape}"
+        raise ShapeError(message, "the first dimension is the directions, 1 or 2: W[None]")
+    hidden_size = units_of("from_onnx", r[0], len(order))
     rows = len(order) * hidden_size
-    _check("from_onnx", "R", r, (len(w), rows, hidden_size))
-    _check("from_onnx", "W", w, (len(w), rows, w.shape[-1]))
+    check("from_onnx", "R", r, (len(w), rows, hidden_size))
+    check("from_onnx", "W", w, (len(w), rows, w.shape[-1]))
     if b is not None:
-        _check("from_onnx", "B", b, (len(w), 2 * rows))
+        check("from_onnx", "B", b, (len(w), 2 * rows))
     for direction in range(len(w)):
         ours = {
-            "weight_ih": _from_order(w[direction], order),
-            "weight_hh": _from_order(r[direction], order),
+            "weight_ih": from_order(w[direction], order),
+            "weight_hh": from_order(r[direction], order),
         }
         if b is not None:
-            ours["bias_ih"] = _from_order(b[direction, :rows], order)
-            ours["bias_hh"] = _from_order(b[direction, rows:], order)
+            ours["bias_ih"] = from_order(b[direction, :rows], order)
+            ours["bias_hh"] = from_order(b[direction, rows:], order)
         all_ours.append(ours)
     return all_ours
 
@@ -166,15 +213,16 @@ def to_onnx_weights(
     kind: Kind, directions: Sequence[Mapping[str, Array]]
 ) -> tuple[Array, Array, Array | None]:
     """Return W, R and B of a node of ONNX, of the weights of its one or two directions."""
-    order = _order("to_onnx_weights", _ONNX, kind)
+    order = order_of("to_onnx_weights", _ONNX, kind)
+    directions = [ours_of("to_onnx_weights", each, len(order)) for each in directions]
     w, r = (
-        np.stack([_to_order(ours[name], order) for ours in directions])
+        np.stack([to_order(ours[name], order) for ours in directions])
         for name in ("weight_ih", "weight_hh")
     )
     if "bias_ih" not in directions[0]:
         return w, r, None
     biases = [
-        np.concatenate([_to_order(ours[name], order) for name in ("bias_ih", "bias_hh")])
+        np.concatenate([to_order(ours[name], order) for name in ("bias_ih", "bias_hh")])
         for ours in directions
     ]
     return w, r, np.stack(biases)
@@ -198,16 +246,16 @@ def from_flax(kind: Literal["lstm", "gru"], params: Mapping[str, Any]) -> Weight
         OptionError: A part is missing.
         ShapeError: Kernels of different shapes.
     """
-    gates = _gates("from_flax", kind)
+    gates = order_of("from_flax", _FLAX, kind)
     ours: Weights = {}
     for ends, prefix in (("ih", "i"), ("hh", "h")):
         parts = [f"{prefix}{gate}" for gate in gates]
         if missing := [part for part in parts if part not in params]:
             message = f"from_flax: {kind} lacks {', '.join(missing)}, got {', '.join(params)}"
             raise OptionError(message, "give the params of the cell itself")
-        kernels = [np.asarray(params[part]["kernel"]) for part in parts]
+        kernels = [array_of("from_flax", part, params[part]["kernel"]) for part in parts]
         for part, kernel in zip(parts, kernels, strict=True):
-            _check("from_flax", part, kernel, kernels[0].shape)
+            check("from_flax", part, kernel, kernels[0].shape)
         zeros = np.zeros(kernels[0].shape[1], kernels[0].dtype)
         ours[f"weight_{ends}"] = np.concatenate([kernel.T for kernel in kernels])
         biases = [np.asarray(params[part].get("bias", zeros)) for part in parts]
@@ -223,7 +271,8 @@ def to_flax(
     Where flax has one bias for a gate, it is the sum of our two: in the recurrent part of an LSTM;
     in the input part of r and z of a GRU.
     """
-    gates = _gates("to_flax", kind)
+    gates = order_of("to_flax", _FLAX, kind)
+    weights = ours_of("to_flax", weights, len(gates))
     split = {name: np.split(np.asarray(array), len(gates)) for name, array in weights.items()}
     params: dict[str, dict[str, Array]] = {}
     for number, gate in enumerate(gates):
@@ -257,7 +306,7 @@ def from_janet_paper(
     pairs = (("W", kernels, (hidden_size, input_size)), ("U", recurrents, (hidden_size,) * 2))
     for letter, pair, shape in (*pairs, ("b", biases, (hidden_size,))):
         for gate, each in zip("fc", pair, strict=True):
-            _check("from_janet_paper", f"{letter}_{gate}", np.asarray(each), shape)
+            check("from_janet_paper", f"{letter}_{gate}", np.asarray(each), shape)
     bias = np.concatenate(biases)
     return {
         "weight_ih": np.concatenate(kernels),
@@ -271,48 +320,11 @@ def to_janet_paper(
     weights: Mapping[str, Array],
 ) -> tuple[tuple[Array, ...], tuple[Array, ...], tuple[Array, ...]]:
     """Return W_f W_c, U_f U_c and b_f b_c, the bias the sum of our two."""
+    weights = ours_of("to_janet_paper", weights, 2)
+    if "bias_ih" not in weights:
+        raise OptionError("to_janet_paper: the paper has biases, got none", "bias=True")
     bias = weights["bias_ih"] + weights["bias_hh"]
     kernels, recurrents, biases = (
         tuple(np.split(each, 2)) for each in (weights["weight_ih"], weights["weight_hh"], bias)
     )
     return kernels, recurrents, biases
-
-
-# ---- What they share -----------------------------------------------------------------------------
-
-
-def _order(where: str, orders: Mapping[str, tuple[int, ...]], kind: str) -> tuple[int, ...]:
-    if kind not in orders:
-        raise OptionError(f"{where}: kind must be one of {', '.join(orders)}, got {kind!r}")
-    return orders[kind]
-
-
-def _gates(where: str, kind: str) -> tuple[str, ...]:
-    if kind not in _FLAX:
-        raise OptionError(f"{where}: kind must be one of {', '.join(_FLAX)}, got {kind!r}")
-    return _FLAX[kind]
-
-
-def _to_order(array: Array, order: tuple[int, ...]) -> Array:
-    """Return rows in another order of gates."""
-    blocks = np.split(np.asarray(array), len(order))
-    return np.concatenate([blocks[index] for index in order])
-
-
-def _from_order(array: Array, order: tuple[int, ...]) -> Array:
-    """Undo `_to_order`."""
-    return _to_order(array, tuple(int(index) for index in np.argsort(order)))
-
-
-def _size(where: str, recurrent: Array, num_gates: int) -> int:
-    """Return H of recurrent weights, (G H, H)."""
-    rows, hidden_size = map(int, recurrent.shape) if recurrent.ndim == 2 else (0, 1)
-    if rows != num_gates * hidden_size:
-        expected = f"{num_gates} gates of {hidden_size} units"
-        raise ShapeError(f"{where}: recurrent weights are not of {expected}: {recurrent.shape}")
-    return hidden_size
-
-
-def _check(where: str, name: str, array: Array, shape: Sequence[int]) -> None:
-    if tuple(array.shape) != tuple(shape):
-        raise ShapeError(f"{where}: {name} must be {tuple(shape)}, got {tuple(array.shape)}")

@@ -284,11 +284,12 @@ class RecurrentLayer(RecurrentWeights):
     ) -> tuple[Tensor, tuple[Tensor, ...]]:
         """Run all layers and directions over rows (N, I); states are (L * D, B, H)."""
 
-        def observer(layer: int, reverse: bool) -> Observer | None:
+        # torch.compile of 2.10 knows no `|` of types: these are texts
+        def observer(layer: int, reverse: bool) -> "Observer | None":
             names, inputs = self.cell.states, self.cell.inputs
             return observer_of(self, layer, reverse, names, inputs, rows)
 
-        def holding(layer: int, reverse: bool) -> tuple[Cell, Tensor] | None:
+        def holding(layer: int, reverse: bool) -> "tuple[Cell, Tensor] | None":
             return holding_of(self, layer, reverse, rows, x)
 
         held = holding if not is_compiling() and is_observed() else None

@@ -1,10 +1,15 @@
-"""Whether a layer may be streamed with weights of fewer bits, asked when the stream is opened."""
+"""Whether a layer may be streamed with weights of fewer bits: asked when a stream is opened."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
 
 import torch
 
 from unrolled.errors import OptionError
 from unrolled.kernels import (
     WEIGHT_FORMATS,
+    UnscaledError,
     WeightFormat,
     kernel_or_reason,
     storing_weights,
@@ -13,7 +18,7 @@ from unrolled.kernels import (
 )
 from unrolled.layers.recurrent_weights import RecurrentWeights
 
-__all__ = ["check_smaller_weights"]
+__all__ = ["check_smaller_weights", "naming_unscaled"]
 
 
 def check_smaller_weights(layer: RecurrentWeights, method: str, weights: WeightFormat) -> None:
@@ -52,3 +57,13 @@ def check_smaller_weights(layer: RecurrentWeights, method: str, weights: WeightF
         kernel = kernel_or_reason(layer.cell)
     if isinstance(kernel, str):
         raise OptionError(f'{where}: weights="{weights}" needs a kernel: {kernel}', hint)
+
+
+@contextmanager
+def naming_unscaled(layer: Any, method: str) -> Iterator[None]:
+    """Have a stream that finds weights without a scale say which, as when it was opened."""
+    try:
+        yield
+    except UnscaledError:
+        check_smaller_weights(layer, method, "int8")
+        raise  # they are finite again

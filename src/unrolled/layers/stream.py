@@ -29,6 +29,7 @@ from unrolled.layers.intervening import StepsRead, reading_on
 from unrolled.layers.observing import is_observed
 from unrolled.layers.options import check_count
 from unrolled.layers.resets import Resets, checked_resets, time_first_resets
+from unrolled.layers.smaller_weights import naming_unscaled
 from unrolled.layers.state import SequenceLayer, State, map_state, state_tensors
 from unrolled.layers.step_inputs import StepInputs
 from unrolled.layers.streamable import check_streamable, put_out, row_mask
@@ -349,7 +350,8 @@ class Stream:
         if out is not None:
             where = f"{type(self._layer).__name__}.stream"
             check_out(where, out, (*x.shape[:-1], self._layer.output_size), x)
-        return put_out(read(x), out, as_array=is_array)
+        with naming_unscaled(self._layer, "stream"):
+            return put_out(read(x), out, as_array=is_array)
 
     def _step_of_tensor(self, x: Tensor) -> Tensor:
         if x.dim() != 2:

@@ -19,6 +19,7 @@ from unrolled.layers.intervening import reading_on
 from unrolled.layers.observing import is_observed
 from unrolled.layers.options import check_count
 from unrolled.layers.resets import Resets, checked_resets
+from unrolled.layers.smaller_weights import naming_unscaled
 from unrolled.layers.state import SequenceLayer, State, map_state, state_tensors
 from unrolled.layers.step_inputs import StepInputs
 from unrolled.layers.stream_numbers import Rows, StreamNumbers
@@ -313,7 +314,8 @@ class Streams:
                     return output
             output = self._short(tensor, rows, None, batch_first) if marks is None else None
         if output is None:
-            output, state = self._by_layer(tensor, slots, marks, batch_first)
+            with naming_unscaled(self._layer, "streams"):
+                output, state = self._by_layer(tensor, slots, marks, batch_first)
         out = put_out(output, out, as_array=is_array)
         if state is not None:
             self._write(slots, state)

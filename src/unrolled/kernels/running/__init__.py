@@ -22,6 +22,7 @@ from unrolled.kernels.running.stepper import Places, Stepper, stepper_of
 from unrolled.kernels.running.vendor import TORCH_CELLS
 from unrolled.kernels.running.weight_cache import WeightCache, are_weights_cached, caching_weights
 from unrolled.kernels.running.weight_format import (
+    UnscaledError,
     rounded,
     storing_weights,
     too_many_products,
@@ -35,6 +36,7 @@ __all__ = [
     "Places",
     "ShortCalls",
     "Stepper",
+    "UnscaledError",
     "WeightCache",
     "Writer",
     "are_weights_cached",

@@ -101,7 +101,7 @@ typedef struct {
   /* NULL, or memory where weights lie packed, of each layer and direction; they are read there as long
      as all weights are these objects, of these addresses and versions */
   float **kept;
-  void (*pack)(ParallelFor, Call *, int64_t);
+  int64_t (*pack)(ParallelFor, Call *, int64_t);
   PyObject **weights;
   const int64_t *addresses, *versions;
 } Plan;
@@ -534,7 +534,10 @@ static PyObject *infer_with(PyObject *const *args, PyObject **weights, long *num
         c->initial[s] = ends[s].data + l * B * H;
         if (s) c->states[s] = ends[s].data + l * B * H;
       }
-      if (c->kept) p->pack(py.parallel_for, c, 1);
+      if (c->kept && !p->pack(py.parallel_for, c, 1)) {
+        whole = 0;
+        break;
+      }
       p->forward(py.parallel_for, c);
       const float *end = c->states[0] + (c->reverse ? 0 : (T - 1) * B * H);
       memcpy(ends[0].data + l * B * H, end, B * H * sizeof(float));
@@ -769,7 +772,7 @@ static PyObject *gradients(PyObject *self, PyObject *const *args, Py_ssize_t cou
 
 /* A stack of layers in the middle of its sequences, as stepper.py describes it. */
 typedef struct {
-  void (*step)(ParallelFor, Call *, int64_t, const float *, float *, int64_t);
+  int64_t (*step)(ParallelFor, Call *, int64_t, const float *, float *, int64_t);
   Call *calls;
   /* input_size: the width of x, inputs of a step included */
   int64_t num_layers, batch_size, input_size, hidden_size, work, packed, num_weights;
@@ -780,7 +783,7 @@ typedef struct {
   PyObject *like;                            /* a tensor (B, H) */
   /* What streams.c has beside that. */
   int64_t num_states;
-  void (*pack)(ParallelFor, Call *, int64_t);
+  int64_t (*pack)(ParallelFor, Call *, int64_t);
   void (*forward)(ParallelFor, Call *);
   int64_t (*workspace_floats)(const Call *, int64_t);
   int64_t capacity;                 /* the rows that states have memory for */
@@ -944,9 +947,12 @@ static PyObject *step(PyObject *self, PyObject *const *args, Py_ssize_t count) {
   float *to = y.contiguous ? y.data : s->y;
   look_at_weights(s, B);
   void *lock = s->work > LONG_WORK ? py.release_lock() : NULL;
-  s->step(py.parallel_for, s->calls, s->num_layers, from, to, s->packed);
+  s->packed = s->step(py.parallel_for, s->calls, s->num_layers, from, to, s->packed);
   if (lock) py.take_lock(lock);
-  s->packed = 1;
+  if (!s->packed) {
+    py.decrease(out);
+    return not_taken();
+  }
   if (args[2] != py.none) count_change(out);
   if (!y.contiguous) {
     for (long b = 0; b < B; b++) {
@@ -972,9 +978,9 @@ static PyObject *step_bound(PyObject *self, PyObject *const *args, Py_ssize_t co
   if (!has_weights(s, b->parameters) || !note_versions(s)) return not_taken();
   look_at_weights(s, s->batch_size);
   void *lock = s->work > LONG_WORK ? py.release_lock() : NULL;
-  s->step(py.parallel_for, s->calls, s->num_layers, b->x, b->y, s->packed);
+  s->packed = s->step(py.parallel_for, s->calls, s->num_layers, b->x, b->y, s->packed);
   if (lock) py.take_lock(lock);
-  s->packed = 1;
+  if (!s->packed) return not_taken();
   count_change(b->out);
   py.increase(py.true_);
   return py.true_;

@@ -13,6 +13,7 @@ import torch
 
 from unrolled.kernels.building import KernelError
 from unrolled.kernels.emitting import Call
+from unrolled.kernels.running.weight_format import UnscaledError
 
 __all__ = ["Library", "pool_address"]
 
@@ -47,12 +48,12 @@ class Library:
         self._library = library  # stays loaded
         self._pool = _pointer(pool_address())
         call = ctypes.POINTER(Call)
-        self._pack = _function(library, "pack", None, _pointer, call, _integer)
+        self._pack = _function(library, "pack", _integer, _pointer, call, _integer)
         self._forward = _function(library, "forward", None, _pointer, call)
         if self.trains:
             self._backward = _function(library, "backward", None, _pointer, call)
         self._step = _function(
-            library, "step", None, _pointer, call, _integer, _pointer, _pointer, _integer
+            library, "step", _integer, _pointer, call, _integer, _pointer, _pointer, _integer
         )
         self._packed_floats = _function(library, "packed_floats", _integer, call)
         self._workspace_floats = _function(library, "workspace_floats", _integer, call, _integer)
@@ -72,16 +73,26 @@ class Library:
         return int(self._workspace_floats(call, backward))
 
     def pack(self, call: Call, *, known: bool) -> None:
-        """Write `call.packed`, to be kept; if it is `known` to be it, only if a sample differs."""
-        self._pack(self._pool, call, known)
+        """Write `call.packed`, to be kept; if it is `known` to be it, only if a sample differs.
+
+        Raises:
+            UnscaledError: The weights are of int8, and some have no scale.
+        """
+        if not self._pack(self._pool, call, known):
+            raise UnscaledError
 
     def forward(self, call: Call) -> None:
         """Run all steps, with weights that are packed now unless they are kept."""
         self._forward(self._pool, call)
 
     def step(self, calls: Any, x: int, y: int, *, known: bool) -> None:
-        """Run one step of a stack of layers, an array of calls; from and to the addresses."""
-        self._step(self._pool, calls, len(calls), x, y, known)
+        """Run one step of a stack of layers, an array of calls; from and to the addresses.
+
+        Raises:
+            UnscaledError: As `pack`; then nothing was read.
+        """
+        if not self._step(self._pool, calls, len(calls), x, y, known):
+            raise UnscaledError
 
     def backward(self, call: Call) -> None:
         """Compute all gradients."""

@@ -178,7 +178,7 @@ static void read_piece(void *context, long piece, long thread) {
   }
 }
 
-/* Read all of `x` into `y`; whether there was memory. */
+/* Read all of `x` into `y`; whether there was memory, and the weights could be packed. */
 static int read_all(Steps *s, const Chunk *x, const Chunk *y, const int64_t *slots, long place) {
   const long H = s->hidden_size, width = MAX(x->width, H), B = x->rows;
   const long n = threads(), work = s->work / s->batch_size * x->steps * B;
@@ -203,20 +203,21 @@ static int read_all(Steps *s, const Chunk *x, const Chunk *y, const int64_t *slo
   g.scratch = block.memory;
   look_at_weights(s, x->steps * B);
   void *lock = work > LONG_WORK ? py.release_lock() : NULL;
-  for (long l = 0; l < s->num_layers; l++) {
+  int64_t packed = 1;
+  for (long l = 0; l < s->num_layers && packed; l++) {
     Call c = s->calls[l];
     divide_among(&division, &c, 1, g.rows, n);
-    s->pack(py.parallel_for, &c, s->packed);
+    packed = s->pack(py.parallel_for, &c, s->packed);
   }
-  if (B < n) {
+  if (packed && B < n) {
     read_piece(&g, 0, 0);
-  } else {
+  } else if (packed) {
     run(py.parallel_for, n, (B + g.rows - 1) / g.rows, work, read_piece, &g);
   }
   if (lock) py.take_lock(lock);
-  s->packed = 1;
+  s->packed = packed;
   give_block(block);
-  return 1;
+  return packed;
 }
 
 /* advance(steps, x, out, parameters, rows, turned): the outputs of all steps, which are `out` unless that

@@ -11,7 +11,12 @@ from torch import Tensor
 from unrolled.kernels.emitting import Call, WeightFormat
 from unrolled.kernels.running.arena import FLOAT, take_scratch
 from unrolled.kernels.running.library import Library
-from unrolled.kernels.running.weight_format import storing_weights
+from unrolled.kernels.running.weight_format import (
+    UnscaledError,
+    storing_weights,
+    weight_format,
+    without_a_scale,
+)
 from unrolled.kernels.weights import Weights
 
 __all__ = [
@@ -55,7 +60,11 @@ class WeightCache:
         return len(self._entries)
 
     def pack(self, library: Library, call: Call, weights: tuple[Tensor | None, ...]) -> Tensor:
-        """Return the packed weights, which `call` is given; packs them if they are not here."""
+        """Return the packed weights, which `call` is given; packs them if they are not here.
+
+        Raises:
+            UnscaledError: They are of int8, and some have no scale.
+        """
         call.kept = True
         key = (library, id(weights[0]))
         marks = [mark_of(weight) for weight in weights if weight is not None]
@@ -110,10 +119,16 @@ def pack_weights(library: Library, call: Call, weights: Weights) -> tuple[Tensor
 
     If so, they are in it. If not, it is scratch memory, to be kept after the call, which packs them
     there, or reads them where they are.
+
+    Raises:
+        UnscaledError: They are to be of int8, and some have no scale.
     """
     matrices, cache = weights[:4], _in_use.get()
     if cache is not None and all(map(_may_be_kept, matrices)):
         return cache.pack(library, call, matrices), True
+    named = {"weight_ih": weights.weight_ih, "weight_hh": weights.weight_hh}
+    if without_a_scale(weight_format(), {k: w for k, w in named.items() if w is not None}):
+        raise UnscaledError
     packed = take_scratch("packed", library.packed_floats(call))
     call.packed = packed.data_ptr()
     return packed, False

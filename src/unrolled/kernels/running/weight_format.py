@@ -14,6 +14,7 @@ from unrolled.errors import OptionError
 from unrolled.kernels.emitting import ProductFormat, WeightFormat
 
 __all__ = [
+    "UnscaledError",
     "refuse_smaller_weights",
     "rounded",
     "storing_weights",
@@ -23,6 +24,16 @@ __all__ = [
 ]
 
 _MOST_SUMMED = 1 << 16  # products of bytes that a sum of 32 bits holds
+
+
+class UnscaledError(OptionError):
+    """Weights that were packed as int8 have become infinite or NaN since: rows have no scale."""
+
+    def __init__(self) -> None:
+        super().__init__(
+            'weights="int8" are finite, and some have become infinite or NaN', 'use weights="f32"'
+        )
+
 
 _format: ContextVar[WeightFormat] = ContextVar("weight_format", default="f32")
 

@@ -5,7 +5,7 @@
  * beside it: each score is one sum over the units of its row, in one order.
  */
 typedef struct {
-  void (*step)(ParallelFor, Call *, int64_t, const float *, float *, int64_t); /* of entry.h */
+  int64_t (*step)(ParallelFor, Call *, int64_t, const float *, float *, int64_t); /* of entry.h */
   ParallelFor parallel_for;
   Call *calls;
   int64_t num_layers, batch_size, input_size, hidden_size, num_tokens;

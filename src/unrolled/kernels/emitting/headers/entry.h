@@ -124,14 +124,42 @@ LOCAL void pack_forward(ParallelFor parallel_for, Call *c) {
   run(parallel_for, c->num_threads, forward_panels(c, &at), at.end, pack_forward_panel, c);
 }
 
+#if WEIGHT_BITS == 8
+INL int all_finite(const float *weights, long count) {
+  vf zeros = {0};
+  for (long k = 0; k < count; k += W) {
+    const vf here = load(weights + k, count - k);
+    zeros += here - here;
+  }
+  float total = 0;
+  for (int i = 0; i < W; i++) total += zeros[i];
+  return total == 0;
+}
+
+/* Whether all rows have a scale; one with a number that is infinite or NaN has none. */
+LOCAL int have_scales(const Call *c) {
+  const long hidden = RECURRENT_COLUMNS + APPLIED_COLUMNS;
+  return all_finite(c->weight_ih, INPUT_COLUMNS * H_OF(c) * c->input_size) &&
+         (!c->weight_hh || all_finite(c->weight_hh, hidden * H_OF(c) * K_OF(c)));
+}
+#endif
+
 /* Pack the weights for unrolled_forward of calls that have them `kept`, unless they are `known` to be
-   packed, and a sample of them is as it was. */
-void unrolled_pack(ParallelFor parallel_for, Call *c, int64_t known) {
+   packed, and a sample of them is as it was. Returns 0 if they cannot be: then nothing is to be read, and
+   the sample is another one, so that they are looked at each time. */
+int64_t unrolled_pack(ParallelFor parallel_for, Call *c, int64_t known) {
   float sample[SAMPLE];
   sample_weights(c, sample);
-  if (known && !memcmp(sample, c->packed, sizeof sample)) return;
+  if (known && !memcmp(sample, c->packed, sizeof sample)) return 1;
   memcpy(c->packed, sample, sizeof sample);
+#if WEIGHT_BITS == 8
+  if (!have_scales(c)) {
+    *(unsigned char *)c->packed ^= 1;
+    return 0;
+  }
+#endif
   pack_forward(parallel_for, c);
+  return 1;
 }
 
 void unrolled_forward(ParallelFor parallel_for, Call *c) {
@@ -145,20 +173,24 @@ void unrolled_forward(ParallelFor parallel_for, Call *c) {
 /* One step of a stack of layers for streaming: each has its call of one step, without training.
    calls[l].states[0], where its output goes, is copied to calls[l].initial[0], where the next step
    reads it; x: the input of the first, and behind it in each row the inputs of the step, which all
-   layers read; y: a copy of the last one's output. */
-void unrolled_step(ParallelFor parallel_for, Call *calls, int64_t count, const float *x, float *y,
-                   int64_t known) {
+   layers read; y: a copy of the last one's output. Returns 0 if weights cannot be packed; then it did
+   nothing. */
+int64_t unrolled_step(ParallelFor parallel_for, Call *calls, int64_t count, const float *x, float *y,
+                      int64_t known) {
+  for (long l = 0; l < count; l++) {
+    if (!unrolled_pack(parallel_for, calls + l, known)) return 0;
+  }
   for (long l = 0; l < count; l++) {
     Call *c = calls + l;
     const size_t bytes = c->num_rows * c->hidden_size * sizeof(float);
     c->x = l ? c[-1].states[0] : x;
     c->inputs = x + calls->input_size;
     c->inputs_stride = calls->x_stride;
-    unrolled_pack(parallel_for, c, known);
     unrolled_forward(parallel_for, c);
     memcpy((float *)c->initial[0], c->states[0], bytes);
     if (l + 1 == count) memcpy(y, c->states[0], bytes);
   }
+  return 1;
 }
 
 #if WEIGHT_BITS == 32
