@@ -10,11 +10,9 @@ all platforms itself, nor for the source distribution: they come from `pip wheel
 import argparse
 import base64
 import hashlib
-import os
 import sys
 import time
 import zipfile
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 from libraries import problems_of
@@ -41,8 +39,7 @@ def main() -> None:
     for platform in options.platforms or PLATFORMS:
         begin = time.perf_counter()
         kernels = options.out / f"kernels-{platform}.zip"
-        with ThreadPoolExecutor(os.cpu_count()) as executor:
-            count = write_archive(kernels, platform, sources, executor.map)
+        count = write_archive(kernels, platform, sources)
         problems = problems_of(kernels, platform)
         if problems:
             sys.exit("\n".join(f"{kernels}: {problem}" for problem in problems))

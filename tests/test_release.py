@@ -1,16 +1,21 @@
 """A release is what its tag, its changelog and its recipe say, and nothing is published twice."""
 
+import hashlib
 import json
 import re
 import subprocess
 import sys
 import tomllib
+import zipfile
 from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
 from threading import Thread
+from types import ModuleType
 
 import pytest
 import yaml
+
+from unrolled.kernels.building import archiving
 
 ROOT = Path(__file__).parents[1]
 sys.path.insert(0, str(ROOT / "packaging"))
@@ -265,3 +270,30 @@ def test_the_conda_recipe_has_the_requirements_of_the_project():
     assert recipe["about"]["license"] == project["license"]
     assert recipe["about"]["license_file"] == project["license-files"]
     assert recipe["about"]["summary"] == project["description"]
+
+
+def test_a_wheel_for_a_platform_is_the_one_for_all_and_an_archive_of_kernels(tmp_path, monkeypatch):
+    monkeypatch.setitem(sys.modules, "lief", ModuleType("lief"))  # which no test needs
+    monkeypatch.syspath_prepend(ROOT / "packaging")
+    import wheels
+
+    monkeypatch.setattr(archiving, "ziglang_compiler", lambda: None)
+    monkeypatch.setattr(
+        archiving, "_compile", lambda job: f"{job.instructions} of {job.source}".encode()
+    )
+    monkeypatch.setattr(wheels, "packaged_sources", lambda: ["one", "two"])
+    monkeypatch.setattr(wheels, "problems_of", lambda *_: [])
+    pure = tmp_path / "unrolled-1-py3-none-any.whl"
+    with zipfile.ZipFile(pure, "w") as archive:
+        archive.writestr("unrolled-1.dist-info/WHEEL", "Tag: py3-none-any\n")
+        archive.writestr("unrolled-1.dist-info/RECORD", "")
+    command = ["wheels.py", str(pure), "--for", "macos-arm64", "--out", str(tmp_path)]
+    monkeypatch.setattr(sys, "argv", command)
+    wheels.main()
+    (made,) = tmp_path.glob("*macosx*.whl")
+    with zipfile.ZipFile(made) as wheel, wheel.open(wheels.ARCHIVE) as file:
+        assert set(wheel.namelist()) > {"unrolled-1.dist-info/WHEEL", "unrolled-1.dist-info/RECORD"}
+        with zipfile.ZipFile(file) as archive:
+            names = {*archive.namelist()} - {"manifest.json"}
+            assert names == {hashlib.sha256(archive.read(name)).hexdigest() for name in names}
+    assert len(names) == 3  # and what knows the processor

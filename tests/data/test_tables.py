@@ -128,6 +128,8 @@ def test_a_missing_column_is_answered_with_the_nearest_name(write, name):
         ("t.csv", "a,b\n1,2,3\n", "is a text with the delimiter not inside quotes"),
         ("t.csv", "\n \n", "a table has a header and at least one row"),
         ("t.csv", "sep=;\n", "a table has a header and at least one row"),
+        ("t.csv", "sep=;\na,b\n1,2\n", "correct the mark in line 1, or leave that line out"),
+        ("t.tsv", "sep=;\na\tb\n1\t2\n", "correct the mark in line 1, or leave that line out"),
         ("t.json", "[]", "a table has a header and at least one row"),
     ],
 )

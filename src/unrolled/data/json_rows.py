@@ -26,14 +26,15 @@ class _Repeating(dict[str, Any]):
     repeated: frozenset[str] = frozenset()
 
 
-def rows_of_lines(path: Path, text: str) -> Iterator[tuple[int, dict[str, Any]]]:
-    """Yield the object of each line that is not blank, with the line's number.
+def rows_of_lines(path: Path, text: str) -> Iterator[tuple[int, dict[str, Any] | None]]:
+    """Yield the number of each line, and its object; None of a blank line.
 
     Raises:
         DataError: A line is not JSON, or not an object.
     """
     for line, content in enumerate(lines_of(text), start=1):
         if not content.strip():
+            yield line, None
             continue
         try:
             values = json.loads(content, object_pairs_hook=_object)

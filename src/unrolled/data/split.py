@@ -4,8 +4,9 @@ Not for texts, which are cut in two where they stand (`tasks/lm/task.py`).
 """
 
 import random
+from array import array
 from collections import Counter
-from collections.abc import Hashable, Sequence
+from collections.abc import Hashable, MutableSequence, Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -52,7 +53,7 @@ def split(
         Parts(training=[0, 1, 4], held_out=[2], test=[3])
     """
     groups = _Groups(keys)
-    order = list(range(len(groups)))
+    order: MutableSequence[int] = array("q", range(len(groups)))
     generator = random.Random(seed)
     generator.shuffle(order)
     if classes is not None:
@@ -102,7 +103,7 @@ class _Groups:
 
 def _by_class(
     order: Sequence[int], groups: _Groups, classes: Sequence[Hashable], generator: random.Random
-) -> list[int]:
+) -> MutableSequence[int]:
     """Return groups in an order in which every stretch has about its share of each class.
 
     Those of a class stand at even distances, the first of them at a random place. The first group
@@ -114,11 +115,12 @@ def _by_class(
         totals[classes[first]] += 1 + len(others)
     offsets = {name: generator.random() for name in totals}
     seen: Counter[Hashable] = Counter()
-    places = []
+    places = array("d")
     for number in order:
         first, *others = groups[number]
         name, size = classes[first], 1 + len(others)
         place = (seen[name] + offsets[name] * size) / totals[name]
         places.append(place if seen[name] else -1.0)
         seen[name] += size
-    return [order[index] for index in sorted(range(len(order)), key=places.__getitem__)]
+    by_place: list[int] = np.argsort(np.frombuffer(places), kind="stable").tolist()
+    return array("q", (order[index] for index in by_place))

@@ -246,9 +246,11 @@ def _read_fields(path: Path, columns: Sequence[str] | None, encoding: str, every
         if not header:
             header = [field.strip() for field in fields]
             has_header = not _are_numbers(columns, header)
+            if not has_header:
+                header = [str(number) for number in range(1, len(fields) + 1)]
+            _check_said(path, text, line, header, columns)
             if has_header:
                 continue
-            header = [str(number) for number in range(1, len(fields) + 1)]
         if len(fields) > len(header) and not any(fields[len(header) :]):
             fields = fields[: len(header)]
         if len(fields) != len(header):
@@ -269,6 +271,16 @@ def _read_fields(path: Path, columns: Sequence[str] | None, encoding: str, every
         rows.drop("")
     names = tuple(name for name in header if name or nameless)
     return Table(path, names, rows, num_blank, has_header=has_header)
+
+
+def _check_said(
+    path: Path, text: str, line: int, header: Sequence[str], columns: Sequence[str] | None
+) -> None:
+    """Raise `DataError` if the delimiter that the file says is not that of its header."""
+    said = said_delimiter(text)
+    if said is not None and len(header) == 1 and not set(columns or ()) <= set(header):
+        message = f"{path}, line 1: says that {said!r} is between columns, and line {line} has none"
+        raise DataError(message, "correct the mark in line 1, or leave that line out")
 
 
 def _are_numbers(columns: Sequence[str] | None, header: Sequence[str]) -> bool:
@@ -328,16 +340,19 @@ def _read_json(path: Path, wanted: Sequence[str] | None, encoding: str, every: b
     columns: dict[str, None] = {}  # a set that keeps the order
     rows = PackedRows(wanted)
     halves: list[int] = []
+    num_blank = 0
     is_list = _suffix(path) == ".json" and text.lstrip()[:1] == "["
-    unit, read_rows = ("row", rows_of_list) if is_list else ("line", rows_of_lines)
+    unit = "row" if is_list else "line"
     looks_for_halves = may_have_halves(text)
-    for number, values in read_rows(path, text):
+    for number, values in rows_of_list(path, text) if is_list else rows_of_lines(path, text):
+        if values is None:
+            num_blank += 1
+            continue
         check_names(values, f"{path}, {unit} {number}", wanted)
         columns |= dict.fromkeys(values)
         rows.add(number, _without_nan(values))
         if looks_for_halves and has_half(values, wanted):
             halves.append(number)
-    num_blank = 0 if is_list else sum(not line.strip() for line in lines_of(text))
     return Table(path, tuple(columns), rows, num_blank, unit, halves=halves)
 
 

@@ -4,10 +4,14 @@ import random
 
 import pytest
 
+from unrolled.tasks.classify import bag_of_words, logistic
 from unrolled.tasks.classify.bag_of_words import BagOfWords
 
 
-def test_it_is_the_regression_of_scikit_learn():
+@pytest.mark.parametrize(("at_once", "most_kept"), [(2**16, 2**22), (7, 2**22), (7, 10)])
+def test_it_is_the_regression_of_scikit_learn(at_once, most_kept, monkeypatch):
+    monkeypatch.setattr(bag_of_words, "_AT_ONCE", at_once)
+    monkeypatch.setattr(logistic, "_MOST_KEPT", most_kept)
     linear = pytest.importorskip("sklearn.linear_model")
     features = pytest.importorskip("sklearn.feature_extraction.text")
     chance = random.Random(0)

@@ -30,6 +30,15 @@ def test_each_token_has_a_number_that_json_keeps(encoder):
         assert again.tokens(text) == encoder.tokens(text)
 
 
+@pytest.mark.parametrize("size", [2**16, 2**16 + 1])
+def test_packed_numbers_come_back_whatever_the_vocabulary_holds(size, monkeypatch):
+    encoder = WordEncoder.fit(TEXTS, lowercase=True, min_count=1)
+    monkeypatch.setattr(WordEncoder, "size", size)
+    monkeypatch.setattr(encoder, "encode", lambda text: torch.tensor([0, size - 1, len(text)]))
+    assert encoder.unpacked(encoder.packed("one")).tolist() == [0, size - 1, 3]
+    assert encoder.unpacked(encoder.packed("one")).dtype == torch.int64
+
+
 def test_tokens_are_what_their_names_say():
     word, cased, char, bpe, _ = TEXT_ENCODERS
     assert word.tokens("A film!") == ["a", "film", "!"]

@@ -273,3 +273,10 @@ def test_the_column_of_the_words_can_be_named(write) -> None:
 )
 def test_columns_are_told_from_sentences_whatever_the_name(content, is_conll) -> None:
     assert looks_like_conll(content.split("\n"), {"O", "B-PER", "B-LOC"}) == is_conll
+
+
+def test_equal_words_of_a_corpus_are_one_text_in_memory(tmp_path):
+    path = tmp_path / "corpus.conll"
+    path.write_text("Maria B-PER\nMaria B-PER\n\nMaria B-PER\n", encoding="utf-8")
+    first, second = read_conll(path)[0]
+    assert len({id(text) for s in (first, second) for text in (*s.words, *s.tags)}) == 2

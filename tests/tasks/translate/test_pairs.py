@@ -45,6 +45,17 @@ def test_quotes_mean_nothing(write):
     assert read_pairs(write('"Go.\tVa "!\n'))[0] == [Pair('"Go.', 'Va "!')]
 
 
+def test_a_first_line_that_says_tabs_is_no_pair(write):
+    path = write("sep=\t\nen\tfr\nGo.\tVa !\n")
+    assert read_pairs(path, source_column="en", target_column="fr")[0] == [Pair("Go.", "Va !")]
+    assert read_pairs(path)[0] == [Pair("en", "fr"), Pair("Go.", "Va !")]
+    assert [*sources_of(Source.file(path), "en")] == ["Go."]
+    with pytest.raises(DataError, match="no pair"):
+        read_pairs(write("sep=\t\n"))
+    with pytest.raises(DataError, match="line 1: says that ';' is between columns"):
+        read_pairs(write("sep=;\nGo.;Va !\n"))
+
+
 def test_empty_sides_and_long_ones_are_counted(write):
     content = f"Go.\tVa !\n\tVide\nEmpty\t \n\n   \nLong\t{'x' * 100_000}\nAs long\t{'y' * 20}\n"
     pairs, notes = read_pairs(write(content), max_characters=20)

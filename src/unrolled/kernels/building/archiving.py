@@ -5,8 +5,10 @@ Not here: what an archive is, and how it is read (`prebuilt.py`).
 
 import hashlib
 import json
+import os
 import zipfile
 from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import NamedTuple
@@ -50,7 +52,8 @@ def write_archive(file: Path, platform: str, sources: Sequence[str]) -> int:
         for instructions in system.instruction_sets
         for source in sources
     ]
-    contents = list(map(_compile, jobs))
+    with ThreadPoolExecutor(os.cpu_count()) as executor:  # threads do: each waits for a compiler
+        contents = list(executor.map(_compile, jobs))
     names = [hashlib.sha256(content).hexdigest() for content in contents]
     sets: dict[str, dict[str, str]] = {i.name: {} for i in system.instruction_sets}
     for job, name in zip(jobs[1:], names[1:], strict=True):

@@ -1,8 +1,10 @@
 """The control of a text classifier: logistic regression on which words occur, order unseen."""
 
-from collections.abc import Hashable, Iterable, Mapping, Sequence
+from array import array
+from collections.abc import Hashable, Iterable, Iterator, Sequence
 from typing import Self
 
+import numpy as np
 import torch
 from torch import Tensor
 from torch.nn import functional as F
@@ -10,6 +12,8 @@ from torch.nn import functional as F
 from unrolled.tasks.classify.logistic import fit_logistic
 
 __all__ = ["BagOfWords"]
+
+_AT_ONCE = 2**16  # texts: what torch makes of their words for a gradient is many times their size
 
 
 class BagOfWords:
@@ -38,7 +42,7 @@ class BagOfWords:
 
     @classmethod
     def fit(
-        cls, texts: Sequence[Iterable[Hashable]], classes: Sequence[int], num_classes: int
+        cls, texts: Iterable[Iterable[Hashable]], classes: Sequence[int], num_classes: int
     ) -> Self:
         """Return the regression that fits `texts` best: the same numbers each time (L-BFGS).
 
@@ -48,36 +52,40 @@ class BagOfWords:
             num_classes: C.
         """
         words: dict[Hashable, int] = {}
-        for text in texts:
-            for word in text:
-                words.setdefault(word, len(words))
-        ids, offsets = _encode(words, texts)
-        weight, bias = fit_logistic(
-            lambda w, b: _score(ids, offsets, w, b), classes, len(words), num_classes
-        )
+        bags = _Bags({words.setdefault(word, len(words)) for word in text} for text in texts)
+        weight, bias = fit_logistic(bags.scores, classes, len(words), num_classes)
         return cls(words, weight, bias)
 
-    def predict(self, texts: Sequence[Iterable[Hashable]]) -> list[int]:
+    def predict(self, texts: Iterable[Iterable[Hashable]]) -> list[int]:
         """Return the most probable class of each text; words that were not seen count nothing."""
         classes: list[int] = self.scores(texts).argmax(1).tolist()
         return classes
 
-    def scores(self, texts: Sequence[Iterable[Hashable]]) -> Tensor:
+    def scores(self, texts: Iterable[Iterable[Hashable]]) -> Tensor:
         """Return the logarithm of each class's probability, but for a constant, (N, C)."""
-        return _score(*_encode(self._words, texts), self._weight, self._bias)
+        words = self._words
+        bags = _Bags({words[word] for word in text if word in words} for text in texts)
+        return torch.cat([*bags.scores(self._weight, self._bias)])
 
 
-def _encode(
-    words: Mapping[Hashable, int], texts: Sequence[Iterable[Hashable]]
-) -> tuple[Tensor, Tensor]:
-    """Return the words of all texts in one row, and where each text begins in it."""
-    ids: list[int] = []
-    offsets: list[int] = []
-    for text in texts:
-        offsets.append(len(ids))
-        ids += sorted({words[word] for word in text if word in words})
-    return torch.tensor(ids, dtype=torch.int64), torch.tensor(offsets)
+class _Bags:
+    """The different words of texts: the numbers of all in one row, and where each text begins.
 
+    Args:
+        texts: Each the numbers of its words.
+    """
 
-def _score(ids: Tensor, offsets: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
-    return F.embedding_bag(ids, weight, offsets, mode="sum") + bias
+    def __init__(self, texts: Iterable[set[int]]) -> None:
+        self._ids = array("i")
+        self._begins = array("q", [0])
+        for text in texts:
+            self._ids.extend(sorted(text))
+            self._begins.append(len(self._ids))
+
+    def scores(self, weight: Tensor, bias: Tensor) -> Iterator[Tensor]:
+        """Yield the scores of some texts after those of others, (`_AT_ONCE` or fewer, C)."""
+        for first in range(0, max(1, len(self._begins) - 1), _AT_ONCE):
+            begins = np.array(self._begins[first : first + _AT_ONCE + 1])
+            ids = np.array(self._ids[begins[0] : begins[-1]], dtype=np.int64)
+            offsets = torch.from_numpy(begins[:-1] - begins[0])
+            yield F.embedding_bag(torch.from_numpy(ids), weight, offsets, mode="sum") + bias

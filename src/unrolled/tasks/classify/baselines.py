@@ -72,8 +72,8 @@ def trivial_answers(
         else:
             answers["ridge regression"] = ridge_regression(known, values, new)
     elif answer.labels:
-        bag = BagOfWords.fit([_words(example) for example in training], classes, num_classes)
-        answers["bag of words"] = bag.predict([_words(example) for example in examples])
+        bag = BagOfWords.fit(map(_words, training), classes, num_classes)
+        answers["bag of words"] = bag.predict(map(_words, examples))
     return answers
 
 

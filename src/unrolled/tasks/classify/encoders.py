@@ -9,6 +9,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Iterable, Sequence
 from typing import Any, ClassVar, Self
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -62,6 +63,18 @@ class TextEncoder(ABC):
     @abstractmethod
     def encode(self, text: str) -> Tensor:
         """Return the number of each token, (T,) int64."""
+
+    def packed(self, text: str) -> bytes:
+        """Return what `encode` does, in the memory that it needs: all texts of a training stay."""
+        return self.encode(text).numpy().astype(self._packing).tobytes()
+
+    def unpacked(self, content: bytes) -> Tensor:
+        """Return the numbers that `packed` has made bytes, (T,) int64."""
+        return torch.from_numpy(np.frombuffer(content, self._packing).astype(np.int64))
+
+    @property
+    def _packing(self) -> type[np.uint16] | type[np.int32]:
+        return np.uint16 if self.size <= 2**16 else np.int32
 
     @abstractmethod
     def to_dict(self) -> dict[str, Any]:

@@ -1,6 +1,7 @@
 """An example of a classifier, in whichever format it came."""
 
-from dataclasses import dataclass
+from collections.abc import Callable
+from dataclasses import dataclass, field
 from typing import Any
 
 import torch
@@ -14,7 +15,7 @@ __all__ = ["Labelled", "Steps"]
 Steps = tuple[tuple[float, ...], ...]
 
 
-@dataclass(frozen=True, eq=False, slots=True, weakref_slot=True)
+@dataclass(frozen=True, eq=False, slots=True)
 class Labelled:
     """An example. Two of equal content are two examples.
 
@@ -36,6 +37,15 @@ class Labelled:
     names: tuple[str, ...] = ()
     cut: bool = False
     error: DataError | None = None
+    _read: tuple[object, Any] | None = field(default=None, init=False, repr=False)
+
+    def as_read_by(self, reader: object, read: Callable[[Any], Any]) -> Any:
+        """Return `read(content)`: at the first time, and when another reader has come between."""
+        known = self._read
+        if known is None or known[0] is not reader:
+            known = (reader, read(self.content))
+            object.__setattr__(self, "_read", known)
+        return known[1]
 
     @property
     def kind(self) -> Kind | None:

@@ -169,7 +169,7 @@ def logistic_regression(
     with x the series pressed to one length, each number on the scale that it has in `series`.
     """
     x, y = _flat(series, others)
-    weight, bias = fit_logistic(lambda w, b: x @ w + b, labels, x.shape[1], num_classes)
+    weight, bias = fit_logistic(lambda w, b: [x @ w + b], labels, x.shape[1], num_classes)
     classes: list[int] = (y @ weight + bias).argmax(1).tolist()
     return classes
 

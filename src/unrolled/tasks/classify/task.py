@@ -11,7 +11,6 @@ from collections.abc import Iterator, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any, Self, cast
-from weakref import WeakKeyDictionary
 
 import torch
 from torch import Tensor, nn
@@ -78,7 +77,6 @@ class ClassifyTask(ExamplesTask[Labelled]):
         self.answer = answer
         self.encoder = encoder
         self.vectors_width = vectors_width
-        self._encoded: WeakKeyDictionary[Labelled, Tensor] = WeakKeyDictionary()
 
     @property
     def metrics(self) -> Sequence[Metric]:
@@ -344,11 +342,9 @@ class ClassifyTask(ExamplesTask[Labelled]):
         return self.encoder.names if isinstance(self.encoder, NumberEncoder) else ()
 
     def _encode(self, example: Labelled) -> Tensor:
-        encoded = self._encoded.get(example)
-        if encoded is None:
-            encoded = self.encoder.encode(cast(Any, example.content))
-            self._encoded[example] = encoded
-        return encoded
+        if isinstance(self.encoder, TextEncoder):
+            return self.encoder.unpacked(example.as_read_by(self.encoder, self.encoder.packed))
+        return cast(Tensor, example.as_read_by(self.encoder, self.encoder.encode))
 
     @property
     def _augments(self) -> bool:

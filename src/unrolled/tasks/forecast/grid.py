@@ -6,6 +6,7 @@ from datetime import datetime
 from itertools import pairwise
 from typing import Any, NamedTuple
 
+from unrolled.data.packed_rows import PackedRows
 from unrolled.data.tables import Row, Table
 from unrolled.errors import DataError, field
 from unrolled.tasks.forecast.data_options import DataOptions
@@ -43,20 +44,22 @@ class Placed(NamedTuple):
 
 
 def groups_of(table: Table, column: str | None) -> list[tuple[str, Sequence[Row]]]:
-    """Return the rows of each series, by the column that names it.
+    """Return the rows of each series, by the column that names it; the table keeps none of them.
 
     Raises:
         DataError: A row without a name.
     """
     if column is None:
         return [("", table.rows)]
-    groups: dict[str, list[Row]] = {}
-    for row in table.rows:
+    groups: dict[str, PackedRows] = {}
+    for row in table.emptied():
         name = row.values[column]
         if name is None or not str(name).strip():
             message = f"{table.where(row)}: no {column!r}, so its series is not known"
             raise DataError(message)
-        groups.setdefault(str(name), []).append(row)
+        if str(name) not in groups:
+            groups[str(name)] = PackedRows()
+        groups[str(name)].add(row.line, row.values)
     return [*groups.items()]
 
 

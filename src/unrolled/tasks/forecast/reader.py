@@ -10,6 +10,7 @@ What is missing is counted and marked, and nothing takes its place here. Not her
 learned from (`windows.py`), scales (`scales.py`).
 """
 
+from array import array
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -61,7 +62,7 @@ class Series:
     past: Tensor
     known: Tensor
     num_columns: int
-    places: tuple[float, ...]
+    places: Sequence[float]
     last_line: int
     static: tuple[str, ...] = ()
 
@@ -120,7 +121,9 @@ def read_panel(
     ahead = ahead or data.horizon or named_horizon or calendar.season
     series = []
     num_missing = num_empty = num_after = 0
-    for group in placed:
+    placed.reverse()
+    while placed:  # rows and moments of a series go once it is made
+        group = placed.pop()
         places = places_of(table, group, calendar)
         steps = steps_of(table, group, places, calendar)
         num_missing += steps[-1] + 1 - len(steps)
@@ -204,7 +207,7 @@ def _series(
         past=torch.from_numpy(columns["past"][:num].copy()),
         known=torch.from_numpy(np.concatenate([known, *extra], 1)),
         num_columns=len(data.known),
-        places=tuple(whole.tolist()),
+        places=array("d", whole),
         last_line=rows[-1].line,
         static=tuple(_static_value(table, rows, column, name) for column in data.static),
     )

@@ -22,7 +22,7 @@ from dataclasses import dataclass
 from itertools import chain, pairwise
 from pathlib import Path
 
-from unrolled.data.text import read_text, split_lines
+from unrolled.data.text import lines_of, read_text
 from unrolled.errors import DataError, OptionError
 
 __all__ = [
@@ -32,6 +32,7 @@ __all__ = [
     "looks_like_conll",
     "parse_conll",
     "read_conll",
+    "sharing_texts",
 ]
 
 MAX_WORDS = 5_000
@@ -42,6 +43,7 @@ _CONLL_2003 = {"pos": 1, "chunk": 2}
 _DOCUMENT_START = "-DOCSTART-"
 _PLUS = re.compile(r"#\s*global\.columns\s*=\s*(.+)", re.IGNORECASE)
 _FIRST_WORD = re.compile(r"[01](-\d+|\.\d+)?(\t[^\t]*){9}")
+_LINE_OF_HASH = re.compile(r"(?:\A|[\r\n])#")
 _MULTIWORD = re.compile(r"\d+-\d+")
 _EMPTY_NODE = re.compile(r"\d+\.\d+")
 _LINES_SEEN = 200
@@ -83,11 +85,12 @@ def read_conll(
         DataError: The file cannot be read, a line is broken (it says which), or there is no word.
         OptionError: There is no such column, or no such encoding.
     """
-    lines = split_lines(read_text([path], encoding))
+    text = read_text([path], encoding)
     counts: Counter[str] = Counter()
-    tags = _tags_in(lines, str(path), column, word_column)
+    tags = _tags_in(text, str(path), column, word_column)
+    lines = lines_of(text)
     parsed = parse_conll(lines, str(path), column, word_column, tags=tags, counts=counts)
-    sentences = list(parsed)
+    sentences = [*sharing_texts(parsed)]
     if not sentences:
         raise DataError(f"{path}: no word in it", "one word a line, with its tag in a column")
     counts["untagged"] = sum(sentence.tags.count("_") for sentence in sentences)
@@ -151,6 +154,17 @@ def parse_conll(
         yield TaggedSentence(tuple(words), tuple(own))
 
 
+def sharing_texts(sentences: Iterable[TaggedSentence]) -> Iterator[TaggedSentence]:
+    """Yield sentences in which equal words are one text in memory, and equal tags.
+
+    A corpus has few different ones: a word takes two pointers then, and not two texts.
+    """
+    texts: dict[str, str] = {}
+    for sentence in sentences:
+        words = tuple(texts.setdefault(word, word) for word in sentence.words)
+        yield TaggedSentence(words, tuple(texts.setdefault(tag, tag) for tag in sentence.tags))
+
+
 def looks_like_conll(lines: Sequence[str], tags: Collection[str]) -> bool:
     """Return whether lines are words in columns, and not a sentence each.
 
@@ -185,13 +199,11 @@ def looks_like_conll(lines: Sequence[str], tags: Collection[str]) -> bool:
     return 2 * known > len(fields)
 
 
-def _tags_in(
-    lines: Sequence[str], where: str, column: str | None, word_column: str | None
-) -> Collection[str]:
+def _tags_in(text: str, where: str, column: str | None, word_column: str | None) -> Collection[str]:
     """Return the tags of the words that do not begin with #."""
-    if not any(line.startswith("#") for line in lines):
+    if not _LINE_OF_HASH.search(text):
         return ()
-    sentences = parse_conll(lines, where, column, word_column, tags=())
+    sentences = parse_conll(lines_of(text), where, column, word_column, tags=())
     return {tag for sentence in sentences for tag in sentence.tags}
 
 

@@ -8,13 +8,14 @@
 The first are CSV, TSV, or any other table; the second are JSON lines and Parquet, which have lists.
 """
 
+from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 from unrolled.data.tables import Row, Table, read_table
 from unrolled.errors import DataError, OptionError, field
-from unrolled.tasks.tag.conll import MAX_WORDS, TaggedSentence
+from unrolled.tasks.tag.conll import MAX_WORDS, TaggedSentence, sharing_texts
 from unrolled.tasks.tag.options import DataOptions
 
 __all__ = ["has_lists", "read_table_of_tags"]
@@ -51,10 +52,12 @@ def read_table_of_tags(
     table = read_table(path, list(dict.fromkeys(columns)), options.encoding)
     tag_column = options.column if tagged else None
     if options.sentence is None:
-        sentences = list(_of_lists(table, options.word_column, tag_column))
+        sentences = [*sharing_texts(_of_lists(table, options.word_column, tag_column))]
         notes = []
     else:
-        sentences, num_empty = _of_words(table, options, tag_column)
+        counts: Counter[str] = Counter()
+        sentences = [*sharing_texts(_of_words(table, options, tag_column, counts))]
+        num_empty = counts["empty"]
         notes = [f"{path}: {num_empty:,} rows without a word left out"] if num_empty else []
     for sentence in sentences:
         if len(sentence.words) > MAX_WORDS:
@@ -69,31 +72,34 @@ def read_table_of_tags(
 
 
 def _of_words(
-    table: Table, options: DataOptions, tag_column: str | None
-) -> tuple[list[TaggedSentence], int]:
+    table: Table, options: DataOptions, tag_column: str | None, counts: Counter[str]
+) -> Iterator[TaggedSentence]:
+    """Yield the sentences, and count rows without a word as "empty"."""
     assert options.word_column is not None
     assert options.sentence is not None
-    sentences: list[tuple[list[str], list[str]]] = []
+    words: list[str] = []
+    tags: list[str] = []
     number: Any = None
-    num_empty = 0
-    for row in table.rows:
+    is_first = True
+    for row in table.emptied():
         here = row.values[options.sentence]
         is_given = here is not None and str(here).strip() != ""
-        if not sentences or (is_given and here != number):
-            sentences.append(([], []))
-            number = here
+        if is_first or (is_given and here != number):
+            if not is_first:
+                yield TaggedSentence(tuple(words), tuple(tags))
+            words, tags, number, is_first = [], [], here, False
         word = _text(table, row, options.word_column)
         if not word:
-            num_empty += 1
+            counts["empty"] += 1
             continue
-        sentences[-1][0].append(word)
+        words.append(word)
         if tag_column is not None:
-            sentences[-1][1].append(_tag(table, row, tag_column, row.values[tag_column]))
-    return [TaggedSentence(tuple(words), tuple(tags)) for words, tags in sentences], num_empty
+            tags.append(_tag(table, row, tag_column, row.values[tag_column]))
+    yield TaggedSentence(tuple(words), tuple(tags))
 
 
 def _of_lists(table: Table, words: str, tags: str | None) -> Iterator[TaggedSentence]:
-    for row in table.rows:
+    for row in table.emptied():
         rows = [row.values[words], [] if tags is None else row.values[tags]]
         for name, value in zip((words, tags), rows, strict=True):
             if not isinstance(value, list):

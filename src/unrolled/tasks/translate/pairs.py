@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from itertools import takewhile
 from pathlib import Path
 
+from unrolled.data.delimiters import said_delimiter
 from unrolled.data.source import Source
 from unrolled.data.tables import Row, Table, is_table, read_table, refuse_header
 from unrolled.data.text import read_text, split_lines
@@ -203,7 +204,11 @@ def _text(table: Table, row: Row, column: str) -> str:
 
 def _of_tabs(path: Path, asked: Sequence[str], encoding: str) -> Iterator[tuple[str, str]]:
     lines = split_lines(read_text([path], encoding))
-    columns, first = _columns(path, lines[0].split("\t"), asked)
+    before = int(_says_tabs(path, lines[0]))  # lines that are neither header nor pair
+    if len(lines) == before:
+        return
+    columns, first = _columns(path, lines[before].split("\t"), asked)
+    first += before
     for number, line in enumerate(lines[first:], first + 1):
         if not line.strip():
             yield "", ""
@@ -223,6 +228,8 @@ def _first_column(name: str, lines: Iterator[str], asked: str) -> Iterator[str]:
     """Yield one column of lines with tabs, "" for a blank line."""
     column: int | None = None
     for number, line in enumerate(lines, 1):
+        if number == 1 and _says_tabs(name, line):
+            continue
         if not line.strip():
             yield ""
             continue
@@ -235,6 +242,19 @@ def _first_column(name: str, lines: Iterator[str], asked: str) -> Iterator[str]:
             message = f"{name}, line {number}: the source is in column {column + 1}"
             raise DataError(f"{message}, got {len(fields)} columns", "put a tab between columns")
         yield fields[column]
+
+
+def _says_tabs(name: Path | str, line: str) -> bool:
+    """Return whether a first line says that columns are between tabs, as Excel writes it.
+
+    Raises:
+        DataError: It says that they are between others.
+    """
+    mark = said_delimiter(line)
+    if mark is not None and mark != "\t":
+        message = f"{name}, line 1: says that {mark!r} is between columns, here it is a tab"
+        raise DataError(message, "save it as .csv, where the first line may say so")
+    return mark is not None
 
 
 def _columns(
