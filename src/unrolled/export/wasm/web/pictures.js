@@ -81,10 +81,10 @@ export function squareOf({ data, width, height }, side) {
   return square;
 }
 
-/** A picture's bytes as `Model.run` and `Writer.read` take them: with what its last row lacks. */
+/** A picture's bytes as `Model.run` and `Writer.read` take them: with what its last rows lack. */
 export function pictureOf(model, square) {
-  const { inputs } = model.model;
-  const padded = new Uint8Array(Math.ceil(square.length / inputs) * inputs);
+  const { inputs, grid } = model.model;
+  const padded = new Uint8Array(inputs * grid);
   padded.set(square);
   return padded;
 }
