@@ -104,6 +104,7 @@ def of_text(page, name, _):
 def of_sales(page, *_):
     shown = {"begins": page.input_value("#input"), "ahead": page.input_value("#ahead")}
     shown["labels"] = [page.text_content(each) for each in ("#label", "#ahead-label")]
+    shown["first"] = page.text_content("#told")
     told = []
     for ahead in ("1\n2", "1\n?\n2", "1\n2\n3 4", "1\n2\nx"):
         page.fill("#ahead", ahead)
@@ -210,6 +211,8 @@ def test_a_page_forecasts_by_what_else_is_known_as_predict_does(seen, runs):
         assert numbers == pytest.approx(expected, rel=6e-6, abs=1e-5)
     assert shown["begins"].splitlines()[-1] == "3.9, 46, 2"
     assert shown["ahead"] == "2\n2\n2"
+    repeats = "The data end before these steps: the box repeats what they have last of promo."
+    assert shown["first"] == repeats
     assert shown["labels"][0].startswith("The last values of sales, cost, promo, a step on each")
     assert shown["told"] == [
         "The forecast is of 3 steps, each with promo; there are 2 lines.",

@@ -54,5 +54,9 @@ def web_file(name: str) -> str:
 
 
 def script(content: Any) -> str:
-    """Return content as JSON that may stand in a script, in a page, too."""
-    return json.dumps(content, ensure_ascii=True).replace("<", "\\u003c")
+    """Return content as JSON that may stand in a script, in a page, too.
+
+    Raises:
+        ValueError: NaN or an infinity, for which there is no JSON.
+    """
+    return json.dumps(content, ensure_ascii=True, allow_nan=False).replace("<", "\\u003c")
