@@ -225,7 +225,7 @@ def test_a_page_forecasts_by_what_else_is_known_as_predict_does(seen, runs):
     assert shown["told"] == [
         "The forecast is of 3 steps, each with promo; there are 2 lines.",
         "promo cannot be missing; it is in line 2.",
-        "Line 3 has 2 numbers, a step 1: promo.",
+        "Line 3 has 2 numbers; a step has 1: promo.",
         "“x” is not a number here; a number has a decimal point, and ? is a missing one.",
         "The forecast looks at the last 5 of 6 steps. Missing values of other columns: 1; each is "
         "read as the mean of the training.",
