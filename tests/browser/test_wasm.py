@@ -143,7 +143,7 @@ def hold_to_model(loaded, content, shown):
 TYPED = "1,2.5,nan,3.25,9:50,?,47,46.5,48"  # of sales and of cost, as `predict` reads it
 WRONG = {
     "1, 2\n3, x": "“x” is not a number here",
-    "1, 2\n3": "Line 2 has 1 numbers, a step 2: sales, cost.",
+    "1, 2\n3": "Line 2 has 1 numbers; a step has 2: sales, cost.",
     "1, 2\n3, Infinity": "“Infinity” is not a number here",
     "1, 2\n\n3, 4\n": "A forecast looks at 5 steps, and there are 2: 3 more, please.",
     "?,?\n" * 5: "All values that a forecast looks at are missing.",

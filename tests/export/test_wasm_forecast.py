@@ -130,10 +130,22 @@ def test_a_module_forecasts_what_the_model_does_with_vectors_and_without(tmp_pat
     ],
 )
 def test_what_a_page_cannot_be_given_is_named(data, model, message, write_series):
-    graphs = write_series(data, model)
+    graphs, _ = write_series(data, model)
     with pytest.raises(OptionError, match=message) as at:
         graphs.typed([])
     assert at.value.hint.startswith("export it with ")
+
+
+def test_what_is_known_in_advance_is_a_number_where_the_data_have_none(write_series):
+    graphs, windows = write_series({"known": ("price", "shop")}, {}, shop="")
+    series = windows[-1].series
+    series.known[38:, 0] = torch.nan
+    series.known[:, 1] = torch.nan
+    typed = graphs.typed(windows)
+    assert [row[1:] for row in typed["ends"][""]] == [[36, None], [37, None], *[[None, None]] * 2]
+    assert typed["ahead"] == {"": [[37, None]] * 2}
+    assert typed["repeated"] == [""]
+    json.dumps(typed, allow_nan=False)
 
 
 @pytest.fixture
@@ -141,8 +153,8 @@ def write_series(tmp_path):
     """What makes a small forecaster that is not trained."""
     from unrolled.tasks import find_task, options_of, prepare
 
-    def graphs(data, model):
-        rows = "".join(f"{n % 7},{n},a\n" for n in range(40))
+    def graphs(data, model, shop="a"):
+        rows = "".join(f"{n % 7},{n},{shop or n % 3}\n" for n in range(40))
         (tmp_path / "rows.csv").write_text(f"y,price,shop\n{rows}")
         options = options_of("forecast")
         files = {"file": str(tmp_path / "rows.csv"), "target": ("y",), "horizon": 2, "lookback": 4}
@@ -153,6 +165,7 @@ def write_series(tmp_path):
             model=options.ModelOptions(hidden_size=4, num_layers=1, **model),
             training=options.TrainingOptions(epochs=1),
         )
-        return prepared.task.graphs(prepared.trainer.model)
+        windows = [*prepared.splits.held_out, *prepared.splits.test]
+        return prepared.task.graphs(prepared.trainer.model), windows
 
     return graphs

@@ -93,14 +93,14 @@ def test_words_after_what_was_read_have_the_bits_of_the_c(weights, monkeypatch):
         with running_in_node(SCRIPTS, files.described(program)[0]) as node:
             assert torch.equal(node.scores_after(read, words), expected), name
             assert node.words_of(read, 6) == written, name
-    pictures = pictures_of(10)
+    pictures = pictures_of(7)  # 147 bytes of 16 places: 15 rows of 10 hold them
     layer = unrolled.LSTM(pictures.config.memory_size, 4, bidirectional=True)
     weighed = nn.Linear(3 * pictures.config.memory_size, 3)
     for pooling, evenly in (("last", None), ("max", weighed)):
         says = (nn.Linear(8, 3),)
         chain = Chain((layer,), None, pooling, says=says, pictures=pictures, evenly=evenly)
         program = program_of(chain, "model", weights)
-        pixels = torch.randint(0, 256, (3, 10, 10), dtype=torch.uint8)
+        pixels = torch.randint(0, 256, (3, 7, 7), dtype=torch.uint8)
         with proof._compiled(program) as library:
             expected = library.run(pixels)
         with running_in_node(SCRIPTS, files.described(program)[0]) as node:

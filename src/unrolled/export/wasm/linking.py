@@ -172,6 +172,7 @@ class _Linker:
             "header": header,
             "reads": _reads(program),
             "side": None if grid is None else grid.side,
+            "grid": None if grid is None else grid.num_places,
             "writes": word_header if of_word else None,
             "places": program.places[2],
             "size": size,

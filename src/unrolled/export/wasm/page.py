@@ -22,7 +22,10 @@ def page_of(description: dict[str, Any]) -> str:
     Args:
         description: What `Model.load` takes.
     """
-    scripts = ("unrolled.js", "tokens.js", *scripts_for(description), "page.js")
+    scripts = ["unrolled.js", "tokens.js", *scripts_for(description)]
+    if "writing.js" in scripts:
+        scripts += ["searching.js", "translating.js"]
+    scripts.append("page.js")
     words = {code: load_words(code)["wasm"] for code in language_names()}
     parts = {
         "WORDS": script(words),
@@ -38,11 +41,10 @@ def page_of(description: dict[str, Any]) -> str:
 
 
 def scripts_for(description: dict[str, Any]) -> list[str]:
-    """Return the names of what a page needs for some models beside what it needs for all."""
+    """Return the names of what some models need beside what all do, in a page of anybody's too."""
     content = description.get("content", {})
     return [
         *(["writing.js"] if content.get("task") in ("translate", "caption") else []),
-        *(["translating.js"] if content.get("task") == "translate" else []),
         *(["pictures.js"] if description["side"] else []),
         *(["forecast.js"] if "typed" in content else []),
     ]
@@ -54,5 +56,9 @@ def web_file(name: str) -> str:
 
 
 def script(content: Any) -> str:
-    """Return content as JSON that may stand in a script, in a page, too."""
-    return json.dumps(content, ensure_ascii=True).replace("<", "\\u003c")
+    """Return content as JSON that may stand in a script, in a page, too.
+
+    Raises:
+        ValueError: NaN or an infinity, for which there is no JSON.
+    """
+    return json.dumps(content, ensure_ascii=True, allow_nan=False).replace("<", "\\u003c")

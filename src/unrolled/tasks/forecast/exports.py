@@ -62,7 +62,8 @@ class ForecasterGraphs(Graphs[Window]):
         curve, above: What is learned of a number, and above what it must be; null of any.
         ends: The last values of series by their names, null where one is missing: of the
             targets, then of `past` and `known`.
-        ahead: What series have of `known` after these; what they had last, where that is not there.
+        ahead: What series have of `known` after these; of `repeated` series what they had last,
+            null where they never had it.
 
         Raises:
             OptionError: The model reads what is known of whole series, or draws paths.
@@ -196,19 +197,26 @@ class ForecasterGraphs(Graphs[Window]):
 def _ends_of(windows: Sequence[Window], lookback: int, horizon: int) -> dict[str, Any]:
     """Return the last rows of series, by their names, and what is known of the steps to come."""
     ends: dict[str, list[list[float | None]]] = {}
-    ahead: dict[str, list[list[float]]] = {}
+    ahead: dict[str, list[list[float | None]]] = {}
+    repeated: list[str] = []
     for name, series in {window.series.id: window.series for window in windows}.items():
         seen = slice(len(series) - lookback, len(series))
         if bool(series.values[seen].isnan().all()) or len(ends) == _MOST_ENDS:
             continue
         known = series.known[:, : series.num_columns]
-        rows = torch.cat([series.values[seen], series.past[seen], known[seen]], 1).tolist()
-        ends[name] = [[None if value != value else value for value in row] for row in rows]
+        rows = torch.cat([series.values[seen], series.past[seen], known[seen]], 1)
+        ends[name] = [_with_nulls(row) for row in rows]
         coming = known[len(series) : len(series) + horizon]
-        if len(coming) < horizon or bool(coming.isnan().any()):
-            last = [column[~column.isnan()][-1:] for column in known[: len(series)].T]
-            coming = (
-                torch.stack([each.sum() for each in last]).expand(horizon, -1) if last else coming
-            )
-        ahead[name] = coming.tolist()
-    return {"ends": ends, "ahead": ahead}
+        if known.shape[1] and (len(coming) < horizon or bool(coming.isnan().any())):
+            columns = (column[~column.isnan()] for column in known[: len(series)].T)
+            last = [float(column[-1]) if len(column) else None for column in columns]
+            ahead[name] = [last] * horizon
+            repeated.append(name)
+        else:
+            ahead[name] = [_with_nulls(row) for row in coming]
+    return {"ends": ends, "ahead": ahead, "repeated": repeated}
+
+
+def _with_nulls(row: Tensor) -> list[float | None]:
+    """Return numbers as JSON has them."""
+    return [None if value != value else value for value in row.tolist()]

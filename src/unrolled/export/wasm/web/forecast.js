@@ -192,7 +192,7 @@ function drawn({ past, point, quantiles }, { number, label, wide }) {
 /** Makes the page that of a forecaster; returns what forecasts what is typed. */
 export function forecastPage({ content, model, say, code, place, tell }) {
   const forecaster = new Forecaster(model, content);
-  const { targets, names: read, known, lookback, horizon, levels, ends, ahead, scales } = forecaster;
+  const { targets, names: read, known, lookback, horizon, levels, ends, ahead, repeated, scales } = forecaster;
   const number = (value) =>
     value.toLocaleString(code, { maximumSignificantDigits: 6, useGrouping: false });
   const share = (level) => `${(100 * level).toLocaleString(code, { maximumFractionDigits: 2 })} %`;
@@ -209,13 +209,14 @@ export function forecastPage({ content, model, say, code, place, tell }) {
   place("ahead").rows = Math.min(horizon, 10);
   choice.append(...names.map((name) => make("option", { value: name }, name)));
   place("which").hidden = names.length < 2;
+  const textOf = (row) => row.map((each) => (each === null ? "?" : String(each))).join(", ");
+  const aheadOf = (name) => ahead[name].map(textOf).join("\n");
   const begin = () => {
     const rows = ends[choice.value];
     if (rows) {
-      const texts = rows.map((row) => row.map((each) => (each === null ? "?" : String(each))).join(", "));
-      input.value = texts.join(isOne ? ", " : "\n");
+      input.value = rows.map(textOf).join(isOne ? ", " : "\n");
       input.scrollTop = input.scrollHeight; // the newest are the last
-      place("ahead").value = ahead[choice.value].map((row) => row.join(", ")).join("\n");
+      place("ahead").value = aheadOf(choice.value);
     }
     show();
   };
@@ -231,6 +232,9 @@ export function forecastPage({ content, model, say, code, place, tell }) {
       if (steps.length > lookback) notes.push(say("forecast_last", { lookback, count: steps.length }));
       if (gaps) notes.push(say("forecast_gaps", { count: gaps }));
       if (others) notes.push(say("forecast_gaps_beside", { count: others }));
+      if (repeated.includes(choice.value) && place("ahead").value === aheadOf(choice.value)) {
+        notes.push(say("forecast_repeated", { names: known.join(", ") }));
+      }
       tell(notes.join(" "));
       place("forecast").replaceChildren(...all.map(shown));
     } catch (error) {
@@ -262,7 +266,7 @@ export function forecastPage({ content, model, say, code, place, tell }) {
   }
 
   let waiting;
-  input.oninput = () => {
+  input.oninput = place("ahead").oninput = () => {
     clearTimeout(waiting);
     waiting = setTimeout(show, 150);
   };

@@ -81,22 +81,24 @@ export function squareOf({ data, width, height }, side) {
   return square;
 }
 
-/** A picture's bytes as `Model.run` and `Writer.read` take them: with what its last row lacks. */
+/** A picture's bytes as `Model.run` and `Writer.read` take them: with what its last rows lack. */
 export function pictureOf(model, square) {
-  const { inputs } = model.model;
-  const padded = new Uint8Array(Math.ceil(square.length / inputs) * inputs);
+  const { inputs, grid } = model.model;
+  const padded = new Uint8Array(inputs * grid);
   padded.set(square);
   return padded;
 }
 
-/** The picture in a file; throws what is wrong with it: the name of the words. */
+/** The picture in a file; or what is wrong with it: the name of the words. */
 async function pictureIn(file) {
   const options = { colorSpaceConversion: "none" };
-  const image = await createImageBitmap(file, options).catch(() => {
-    throw Error("picture_not");
-  });
+  const image = await createImageBitmap(file, options).catch(() => null);
+  if (!image) return "picture_not";
   const { width, height } = image;
-  if (width * height > MOST_PIXELS) throw Error("picture_large");
+  if (width * height > MOST_PIXELS) {
+    image.close();
+    return "picture_large";
+  }
   const canvas = Object.assign(document.createElement("canvas"), { width, height });
   const context = canvas.getContext("2d", { willReadFrequently: true });
   context.fillStyle = "#fff";
@@ -106,7 +108,7 @@ async function pictureIn(file) {
   return context.getImageData(0, 0, width, height);
 }
 
-/** Draws what a model reads, and over it what it did not look at, if that is told, paler. */
+/** Draws what a model reads; where it did not look, if that is told, darker: most pictures are bright. */
 function draw(canvas, square, side, looks) {
   Object.assign(canvas, { width: side, height: side });
   const context = canvas.getContext("2d"), image = context.createImageData(side, side);
@@ -118,67 +120,65 @@ function draw(canvas, square, side, looks) {
   if (!looks) return;
   const grid = Math.sqrt(looks.length), most = Math.max(...looks), size = side / grid;
   looks.forEach((weight, n) => {
-    context.fillStyle = `rgb(255 255 255 / ${0.85 * (1 - weight / most)})`;
+    context.fillStyle = `rgb(20 24 32 / ${0.8 * (1 - weight / most)})`;
     context.fillRect((n % grid) * size, Math.floor(n / grid) * size, size, size);
   });
 }
 
 /** Makes the page that of what reads pictures; returns what reads the picture that was chosen. */
-export function picturePage({ content, model, say, place, tell, showScores }) {
-  const { side } = model.model, file = place("file");
-  const writer = model.model.writes ? new Writer(model) : null;
-  const words = writer && wordsOf(content.vocabulary);
-  const { beam: usual, length_penalty: alpha, max_length: most } = content.search ?? {};
-  if (writer) place("beam").value = usual;
+export function picturePage(page) {
+  const { content, model, say, place, tell, showScores } = page;
+  const { side, writes } = model.model, file = place("file");
+  const words = writes && searching(page), vocabulary = writes && wordsOf(content.vocabulary);
   place("picture-label").textContent = say("picture");
-  place("seen").setAttribute("aria-label", say("picture_seen", { side }));
+  place("seen-label").textContent = say("picture_seen", { side });
   place("picture").hidden = false;
   place("typing").hidden = place("go").hidden = true;
-  place("beam-label").textContent = say("beam");
-  place("searching").hidden = !writer;
-  place("output").classList.add("prose");
-  let square = null, running = 0;
+  let square = null, newest = null;
+
+  /** What the network looked at for a word, drawn. */
+  function lookedAt(name, looks) {
+    const canvas = document.createElement("canvas");
+    draw(canvas, square, side, looks);
+    canvas.setAttribute("role", "img");
+    canvas.setAttribute("aria-label", say("picture_looks", { text: name }));
+    const caption = Object.assign(document.createElement("figcaption"), { textContent: name });
+    const figure = document.createElement("figure");
+    figure.append(canvas, caption);
+    return figure;
+  }
 
   async function read() {
-    const own = ++running;
     if (!square) return tell(say("picture_none"));
-    const x = pictureOf(model, square);
-    if (!writer) return showScores(x);
-    const beam = place("beam").valueAsNumber;
-    if (!(beam >= 1 && beam <= 16 && beam % 1 === 0)) return tell(say("not_a_beam"));
-    writer.read(x);
-    let best;
-    for ([best] of writer.search({ beam, alpha, most })) {
-      place("output").textContent = words.text(best.words);
-      await new Promise(requestAnimationFrame);
-      if (own !== running) return;
+    if (!writes) return showScores(pictureOf(model, square));
+    const isEnded = words.begin();
+    place("shown").replaceChildren();
+    if (!words.isReady) return tell(say("not_a_beam"));
+    tell("");
+    const best = await words.write(pictureOf(model, square), vocabulary.text, place("output"), isEnded);
+    if (isEnded()) return;
+    if (best.looks[0]) {
+      const names = words.names(best, vocabulary.names), title = document.createElement("p");
+      title.textContent = say("looks", { text: place("output").textContent });
+      place("shown").replaceChildren(title, ...names.map((name, n) => lookedAt(name, best.looks[n])));
     }
-    const names = [...words.names(best.words).map((each) => each.replace("␣", "")), say("end_mark")];
-    place("shown").replaceChildren(...(best.looks[0] ? best.looks.map((looks, n) => {
-      const canvas = document.createElement("canvas");
-      draw(canvas, square, side, looks);
-      canvas.setAttribute("role", "img");
-      canvas.setAttribute("aria-label", say("picture_looks", { text: names[n] }));
-      const figure = document.createElement("figure"), caption = document.createElement("figcaption");
-      caption.textContent = names[n];
-      figure.append(canvas, caption);
-      return figure;
-    }) : []));
     tell(content.search.alone ? "" : say("caption_alone"));
   }
 
   async function take(chosen) {
     if (!chosen) return;
+    newest = chosen;
+    words?.begin();
     for (const id of ["output", "shown", "scores"]) place(id).replaceChildren();
     square = null;
-    place("seen").hidden = true;
-    try {
-      square = squareOf(await pictureIn(chosen), side);
-    } catch (error) {
-      return tell(say(error.message));
-    }
+    place("picture-seen").hidden = true;
+    tell("");
+    const picture = await pictureIn(chosen);
+    if (newest !== chosen) return;
+    if (typeof picture === "string") return tell(say(picture));
+    square = squareOf(picture, side);
     draw(place("seen"), square, side);
-    place("seen").hidden = false;
+    place("picture-seen").hidden = false;
     await read();
   }
   file.onchange = () => take(file.files[0]);

@@ -1,9 +1,7 @@
 // The page of a translator: sentences in, and their translations as they are written.
 
 const MOST_SENTENCES = 50;
-
-/** A word without the blank before it. */
-const bare = (name) => name.replace(/^␣(?=.)/u, "");
+const MOST_UNKNOWN = 8; // that are named
 
 /** What was looked at for each word that was written, as a table of shares. */
 export function lookTable({ columns, rows, looks, caption, share }) {
@@ -23,76 +21,63 @@ export function lookTable({ columns, rows, looks, caption, share }) {
       cell.style.setProperty("--weight", weight.toFixed(3));
       return cell;
     })));
-  const table = make("table", { class: "looks" },
-    make("caption", {}, caption), make("thead", {}, head), make("tbody", {}, ...body));
-  return make("div", { class: "rows", tabindex: "0", role: "region", "aria-label": caption }, table);
+  const table = make("table", { class: "looks" }, make("thead", {}, head), make("tbody", {}, ...body));
+  const room = make("div", { class: "rows", tabindex: "0", role: "region", "aria-label": caption }, table);
+  return make("div", { class: "looked" }, make("p", {}, caption), room);
 }
 
 /** Makes the page that of a translator; returns what translates what is typed. */
-export function translationPage({ content, model, say, number, place, tell }) {
-  const { vocabulary, model: { delay } } = content;
+export function translationPage(page) {
+  const { content: { vocabulary, search }, say, number, place, tell } = page;
   const [source, target] = [sentencesOf(vocabulary.source), sentencesOf(vocabulary.target)];
-  const { beam: usual, length_penalty: alpha, max_length: most, max_characters: longest } = content.search;
-  const END = 2;
-  const writer = delay === null || delay === undefined ? new Writer(model) : null;
+  const longest = search.max_characters, END = 2;
+  const words = searching(page);
   place("label").textContent = say("translate_text");
   place("go").textContent = say("translate");
-  place("beam-label").textContent = say("beam");
-  place("searching").hidden = !writer;
-  place("output").classList.add("prose");
-  if (writer) place("beam").value = usual;
-  let running = 0;
 
-  /** A line in single blanks, as far as it is read: up to a word's end, where there is any. */
+  /** A line in single blanks, as far as it is read, up to a word's end where there is any; and whether it goes on. */
   function lineOf(text) {
     const line = [...text.trim().replace(/\s+/g, " ")];
-    if (line.length <= longest) return line.join("");
+    if (line.length <= longest) return [line.join(""), false];
     const end = line.slice(0, longest + 1).lastIndexOf(" ");
-    return line.slice(0, end > 0 ? end : longest).join("");
-  }
-
-  /** Yields what is found of a sentence, step by step. */
-  function* found(tokens) {
-    if (!writer) return yield* delayed(model, tokens, { delay, most });
-    writer.read(tokens);
-    yield* writer.search({ beam: place("beam").valueAsNumber, alpha, most });
+    return [line.slice(0, end > 0 ? end : longest).join(""), true];
   }
 
   return async function translate() {
-    const own = ++running, beam = place("beam").valueAsNumber;
-    const lines = place("input").value.split("\n");
-    const sentences = lines.map(lineOf).filter((line) => source.encode(line).length);
+    const isEnded = words.begin();
+    const lines = place("input").value.split("\n").map(lineOf)
+      .map(([text, isCut]) => ({ text, isCut, ids: source.encode(text) }))
+      .filter(({ ids }) => ids.length);
     place("output").replaceChildren();
     place("shown").replaceChildren();
-    if (!sentences.length) return tell(say("empty"));
-    if (writer && !(beam >= 1 && beam <= 16 && beam % 1 === 0)) return tell(say("not_a_beam"));
-    const unknown = new Set();
-    for (const sentence of sentences.slice(0, MOST_SENTENCES)) {
+    if (!lines.length) return tell(say("empty"));
+    if (!words.isReady) return tell(say("not_a_beam"));
+    const read = lines.slice(0, MOST_SENTENCES), unknown = new Set();
+    tell("");
+    for (const { text, ids } of read) {
       const line = document.createElement("p");
       place("output").append(line);
-      const tokens = [...source.encode(sentence), END];
-      tokens.forEach((id, n) => id || unknown.add(source.pieces(sentence)[n]));
-      let best;
-      for ([best] of found(tokens)) {
-        line.textContent = target.text(best.words);
-        await new Promise(requestAnimationFrame);
-        if (own !== running) return;
-      }
+      const pieces = source.pieces(text);
+      ids.forEach((id, n) => id || unknown.add(pieces[n]));
+      const best = await words.write([...ids, END], target.text, line, isEnded);
+      if (isEnded()) return;
       if (best?.looks[0]) {
-        const rows = [...target.names(best.words), ...(best.complete ? [say("end_mark")] : [])].map(bare);
         place("shown").append(lookTable({
-          columns: [...source.names(tokens.slice(0, -1)), say("end_mark")].map(bare),
-          rows, looks: best.looks, caption: say("looks", { text: line.textContent }),
+          columns: words.names({ words: ids, complete: true }, (all) =>
+            source.names(all).map((name, n) => (all[n] ? name : pieces[n]))),
+          rows: words.names(best, target.names),
+          looks: best.looks, caption: say("looks", { text: line.textContent }),
           share: (weight) => `${number(100 * weight, 1)} %`,
         }));
       }
     }
     const notes = [];
-    if (unknown.size) notes.push(say("unknown", { words: [...unknown].slice(0, 8).join(" ") }));
-    if (lines.some((line) => [...line.trim().replace(/\s+/g, " ")].length > longest)) {
-      notes.push(say("translated_part", { count: longest }));
+    if (unknown.size) {
+      const shown = [...unknown].slice(0, MOST_UNKNOWN), more = unknown.size > MOST_UNKNOWN ? ["…"] : [];
+      notes.push(say("unknown", { words: [...shown, ...more].join(" ") }));
     }
-    if (sentences.length > MOST_SENTENCES) notes.push(say("translated", { count: MOST_SENTENCES }));
-    tell(notes.join(" "));
+    if (read.some(({ isCut }) => isCut)) notes.push(say("translated_part", { count: longest }));
+    if (lines.length > read.length) notes.push(say("translated", { count: read.length }));
+    tell(notes.join("\n"));
   };
 }

@@ -12,6 +12,8 @@ export interface Description {
   readonly reads: "Float32Array" | "Float64Array" | "Int32Array" | "Uint8Array";
   /** Pixels of each side of the picture that is read; null of other models. */
   readonly side: number | null;
+  /** Places of its grid, each a step of `run`; null of other models. */
+  readonly grid: number | null;
   /** Set of a model that writes words of what `run` has read: `Writer` of writing.js does. */
   readonly writes: number | null;
   /** Whether it looks at what was read for each word, 1, or not, 0. */
