@@ -234,6 +234,8 @@ def test_a_column_that_numbers_the_words_is_not_taken_for_them(write, start) -> 
     lines = [f"{n}\t{word}\t{tag}\n" for n, (word, tag) in enumerate(rows, start)]
     sentences, _ = read_conll(write("n.txt", "".join(lines) + "\n" + lines[0]))
     assert [s.words for s in sentences] == [("Ana", "corre", "2"), ("Ana",)]
+    sentences, _ = read_conll(write("n.txt", lines[0] + "\n" + "".join(lines)))
+    assert [s.words for s in sentences] == [("Ana",), ("Ana", "corre", "2")]
     sentences, _ = read_conll(write("n.txt", "7 NUM x\n9 NUM x\n"), "2")
     assert sentences[0].words == ("7", "9")
 

@@ -116,6 +116,9 @@ def test_conll_files_are_predicted_sentence_by_sentence(trained: Prepared, tmp_p
     model = trained.trainer.model.eval()
     words = [p["words"] for p in predict(trained.task, model, path)]
     assert words == [["Dona", "Ana"], ["Rio"]]
+    path.write_text("1 Rio _\n\n1 Dona _\n2 Ana _\n")
+    words = [p["words"] for p in predict(trained.task, model, path)]
+    assert words == [["Rio"], ["Dona", "Ana"]]
 
 
 def test_predictions_are_the_same_alone_and_together(trained: Prepared, tmp_path: Path) -> None:

@@ -88,8 +88,9 @@ def read_conll(
     text = read_text([path], encoding)
     counts: Counter[str] = Counter()
     tags = _tags_in(text, str(path), column, word_column)
-    lines = lines_of(text)
-    parsed = parse_conll(lines, str(path), column, word_column, tags=tags, counts=counts)
+    parsed = parse_conll(
+        lines_of(text), str(path), column, word_column, tags=tags, counts=counts, at_hand=True
+    )
     sentences = [*sharing_texts(parsed)]
     if not sentences:
         raise DataError(f"{path}: no word in it", "one word a line, with its tag in a column")
@@ -110,6 +111,7 @@ def parse_conll(
     tagged: bool = True,
     tags: Collection[str] | None = None,
     counts: Counter[str] | None = None,
+    at_hand: bool = False,
 ) -> Iterator[TaggedSentence]:
     r"""Yield the sentences in the lines of a CoNLL file, each as soon as it has ended.
 
@@ -122,6 +124,8 @@ def parse_conll(
         tags: Those that words may have, which tells a word # from a comment; None if they are not
             known.
         counts: Where lines that are left out are counted by kind.
+        at_hand: Whether no line is still to be written, as in a sequence of them: then more than
+            the first sentence says in which column the words are.
 
     Raises:
         DataError: A line is broken: it says which and why.
@@ -133,7 +137,8 @@ def parse_conll(
         (('Maria', 'canta'), ('B-PER', 'O'))
     """
     counts = Counter() if counts is None else counts
-    layout, lines = _sniff(lines, where, column, word_column, tagged)
+    at_hand = at_hand or isinstance(lines, Sequence)
+    layout, lines = _sniff(lines, where, column, word_column, tagged, at_hand)
     words: list[str] = []
     own: list[str] = []
     for number, line in enumerate(lines, start=1):
@@ -203,7 +208,8 @@ def _tags_in(text: str, where: str, column: str | None, word_column: str | None)
     """Return the tags of the words that do not begin with #."""
     if not _LINE_OF_HASH.search(text):
         return ()
-    sentences = parse_conll(lines_of(text), where, column, word_column, tags=())
+    lines = lines_of(text)
+    sentences = parse_conll(lines, where, column, word_column, tags=(), at_hand=True)
     return {tag for sentence in sentences for tag in sentence.tags}
 
 
@@ -263,13 +269,17 @@ def _fields(line: str, conllu: bool, num_columns: int | None = None) -> list[str
 
 
 def _sniff(
-    lines: Iterable[str], where: str, column: str | None, word_column: str | None, tagged: bool
+    lines: Iterable[str],
+    where: str,
+    column: str | None,
+    word_column: str | None,
+    tagged: bool,
+    at_hand: bool,
 ) -> tuple[_Layout, Iterator[str]]:
     """Return the layout that the first words show, and the lines, without their ends.
 
-    Of lines that are still to come no more than a sentence is read.
+    Of lines that are not `at_hand` no more than a sentence is read.
     """
-    at_hand = isinstance(lines, Sequence)
     bare = (line.strip("\r\n").removeprefix("\ufeff") for line in lines)
     before: list[str] = []
     words: list[tuple[int, str]] = []

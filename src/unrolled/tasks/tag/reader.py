@@ -186,7 +186,10 @@ def untagged(
         yield from (sentence.words for sentence in sentences)
     elif kind == "conll":
         column = _as_conll(options).word_column
-        parsed = parse_conll(lines, source.name, None, column, tagged=False, tags=tags)
+        at_hand = not source.is_interactive
+        parsed = parse_conll(
+            lines, source.name, None, column, tagged=False, tags=tags, at_hand=at_hand
+        )
         yield from (sentence.words for sentence in parsed)
     else:
         for number, line in enumerate(lines, start=1):
