@@ -151,7 +151,8 @@ class Stream:
 
         Raises:
             ShapeError: Another shape or type; then nothing was read.
-            OptionError: An input of the steps is missing, or is not one of the cell's.
+            OptionError: An input of the steps is missing, or is not one of the cell's; or weights
+                of int8 are infinite or NaN by now. Then nothing was read.
         """
         if inputs or self._inputs.names:
             chunk = self._inputs.beside_any(chunk, inputs)
@@ -260,7 +261,8 @@ class Stream:
 
         Raises:
             ShapeError: Another shape or type; then nothing was read.
-            OptionError: An input of the step is missing, or is not one of the cell's.
+            OptionError: An input of the step is missing, or is not one of the cell's; or weights of
+                int8 are infinite or NaN by now. Then nothing was read.
         """
         if inputs or self._inputs.names:
             x = self._inputs.beside_any(x, inputs)

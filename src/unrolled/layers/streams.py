@@ -217,7 +217,8 @@ class Streams:
         Raises:
             ShapeError: Another shape, type or device; then nothing was read.
             OptionError: A stream that has left, or twice the same, or an input of the step that is
-                missing or not one of the cell's; then nothing was read.
+                missing or not one of the cell's, or weights of int8 that are infinite or NaN by
+                now; then nothing was read.
         """
         if inputs or self._inputs.names:
             x = self._inputs.beside_any(x, inputs)
