@@ -190,6 +190,7 @@ class Stream:
             output: Tensor | None = self._advance(chunk, None)
             if output is not None:
                 return output
+            self._weight_cache.clear_unscaled()
         if resets is not None and self._initial_state != self._layer.initial_state:
             return self._push_parts(chunk, resets)
         before = self.state

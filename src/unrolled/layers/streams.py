@@ -315,6 +315,8 @@ class Streams:
                     return output
             output = self._short(tensor, rows, None, batch_first) if marks is None else None
         if output is None:
+            if marks is None:
+                self._weight_cache.clear_unscaled()
             with naming_unscaled(self._layer, "streams"):
                 output, state = self._by_layer(tensor, slots, marks, batch_first)
         out = put_out(output, out, as_array=is_array)
