@@ -279,6 +279,19 @@ def test_int8_weights_that_become_infinite_or_nan_are_refused_while_reading(way,
         assert torch.equal(got, wanted)
 
 
+@pytest.mark.parametrize("pool", [False, True])
+def test_int8_weights_that_a_layer_packed_before_they_became_nan_are_not_read_instead(pool):
+    layer, chunk = unrolled.LSTM(5, 33), torch.randn(3, 1, 5)
+    stream = layer.streams(1, weights="int8") if pool else layer.stream(weights="int8")
+    if pool:
+        stream.join()
+    stream.push(chunk, resets=torch.zeros(3, 1, dtype=torch.bool))  # by the layer's forward
+    stream.push(chunk)
+    layer.weight_hh_l0.data[17, 21] = math.nan  # where no sample is, and torch counts nothing
+    with pytest.raises(OptionError, match="weight_hh_l0 has numbers that are infinite or NaN"):
+        stream.push(torch.randn(33, 1, 5))  # so many steps look at all weights
+
+
 def test_int8_weights_that_are_computed_are_refused_too():
     layer = unrolled.LSTM(5, 33)
     torch.nn.utils.parametrizations.weight_norm(layer, "weight_hh_l0")

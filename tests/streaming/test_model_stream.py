@@ -551,6 +551,39 @@ def test_int8_weights_of_a_model_are_near_those_of_float32():
     assert 1e-6 < (got - expected).abs().max() < 0.01
 
 
+def test_a_piece_that_a_layer_refused_and_one_before_remembers_is_not_read_past():
+    torch.manual_seed(0)
+    model = Model(
+        lambda m, x: m.second(m.first(m.dense(x))[0])[0],
+        dense=nn.Linear(4, 6),
+        first=recurrent(),
+        second=recurrent(unrolled.GRU, 5, 3),
+    )
+    x, stream = torch.randn(1, 9, 4), unrolled.stream(model, weights="int8")
+    expected = read(stream, x)
+
+    def refused_by(layer):
+        """Read a part, and a second one, which a layer refuses."""
+        stream.reset()
+        begun = stream.push(x[:, :4])
+        good = layer.weight_hh_l0[0, 0].item()
+        layer.weight_hh_l0.detach()[0, 0] = torch.inf
+        with pytest.raises(OptionError, match=r"GRU\.stream: .* weight_hh_l0 has numbers"):
+            stream.push(x[:, 4:])
+        layer.weight_hh_l0.detach()[0, 0] = good
+        return begun
+
+    begun = refused_by(model.first)
+    rest = [stream.push(piece) for piece in x[:, 4:].split([1, 4], 1)]
+    assert torch.equal(torch.cat([begun, *rest], 1), expected)
+    refused_by(model.second)
+    stream.reset([0])
+    with pytest.raises(OptionError, match="some parts of the model remember"):
+        stream.step(x[:, 4])
+    stream.reset()
+    assert torch.equal(read(stream, x), expected)
+
+
 @pytest.mark.parametrize(
     ("layer", "why"),
     [

@@ -111,13 +111,13 @@ def kept_weights(
     return kept if kept.has_kernel else None
 
 
-def or_float32(layer: Any, kept: KeptWeights | None, read: Callable[[Any], Any]) -> Any:
+def or_float32(layer: Any, kept: KeptWeights, read: Callable[[KeptWeights | None], Any]) -> Any:
     """Return what `read` gives of the packed weights; of None, if some have no scale any more.
 
     Args:
         layer: The layer.
-        kept: Its packed weights; None: it reads those of float32 anyway.
-        read: The call, of packed weights or None.
+        kept: Its packed weights.
+        read: The call, of packed weights; of None: of those of float32.
     """
     try:
         return read(kept)

@@ -4,6 +4,9 @@ Each function is of one layer in one direction, on arrays of float32 or float64,
 ones. Ours are a dict by the names without a layer: "weight_ih" (G H, I), "weight_hh" (G H, H),
 "bias_ih" (G H,), "bias_hh" (G H,), the gates in the order that docs/conventions.md gives: LSTM
 i f g o, GRU r z n, JANET f g. `load` puts them into a layer, `weights_of` takes them out.
+
+Ours of a GRU have the same shapes whether it resets after the product or before it: of which of the
+two they are is for the caller to know.
 """
 
 from collections.abc import Mapping, Sequence
@@ -52,7 +55,7 @@ def load(layer: RecurrentLayer, weights: Mapping[str, Array], suffix: str = "l0"
     """Put the weights of one layer and direction into `layer`.
 
     Args:
-        layer: The layer.
+        layer: The layer; a GRU with the `reset` of the one that they are of, which nothing shows.
         weights: As this module's functions return them.
         suffix: Which one: "l0", "l0_reverse", "l1" ...
 
@@ -117,7 +120,8 @@ def from_keras(kind: Kind, weights: Sequence[Array], *, reset_after: bool = True
     Args:
         kind: "rnn" (SimpleRNN), "lstm" or "gru".
         weights: The two or three arrays, in Keras's order.
-        reset_after: Of a GRU, as it was made: our `reset="after"` if so, else `reset="before"`.
+        reset_after: Of a GRU, as it was made: our `reset="after"` if so, else `reset="before"`. Its
+            bias has to be of that kind; without biases nothing shows another.
 
     Raises:
         ShapeError: Arrays of other shapes, or another number of them.
@@ -155,7 +159,8 @@ def to_keras(kind: Kind, weights: Mapping[str, Array], *, reset_after: bool = Tr
     """Return our weights as the `set_weights()` of a Keras layer takes them.
 
     Where Keras has one bias, it is the sum of our two: of a GRU with the reset before the product
-    too, as there both are added to the same number.
+    too, as there both are added to the same number. `reset_after` is that of our layer, which its
+    weights do not say.
     """
     order = order_of("to_keras", _KERAS, kind)
     weights = ours_of("to_keras", weights, len(order))
@@ -174,7 +179,8 @@ def from_onnx(kind: Kind, w: Array, r: Array, b: Array | None = None) -> list[We
     """Return the weights of a node LSTM, GRU or RNN of ONNX, for each of its directions.
 
     A GRU with `linear_before_reset` 1 is our `reset="after"`, with 0, ONNX's default,
-    `reset="before"`. Peepholes (P) have no place in our LSTM.
+    `reset="before"`: an attribute of the node, which its weights do not say. Peepholes (P) have no
+    place in our LSTM.
 
     Args:
         kind: "rnn", "lstm" or "gru".

@@ -243,7 +243,8 @@ def recurrent_terms(
         for name, w, b in zip(cell.applied, matrices[1:], biases[1:], strict=True)
     }
 
-    def terms(h: Tensor) -> dict[str, Tensor | Callable[[Tensor], Tensor]]:
+    # torch.compile of 2.10 knows no `|` of types: a text
+    def terms(h: Tensor) -> "dict[str, Tensor | Callable[[Tensor], Tensor]]":
         if not direct:
             return {**products}
         u = gate_blocks(recurrent_product(h, matrices[0], biases[0]), len(direct))

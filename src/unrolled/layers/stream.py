@@ -151,7 +151,8 @@ class Stream:
 
         Raises:
             ShapeError: Another shape or type; then nothing was read.
-            OptionError: An input of the steps is missing, or is not one of the cell's.
+            OptionError: An input of the steps is missing, or is not one of the cell's; or weights
+                of int8 are infinite or NaN by now. Then nothing was read.
         """
         if inputs or self._inputs.names:
             chunk = self._inputs.beside_any(chunk, inputs)
@@ -189,6 +190,7 @@ class Stream:
             output: Tensor | None = self._advance(chunk, None)
             if output is not None:
                 return output
+            self._weight_cache.clear_unscaled()
         if resets is not None and self._initial_state != self._layer.initial_state:
             return self._push_parts(chunk, resets)
         before = self.state
@@ -260,7 +262,8 @@ class Stream:
 
         Raises:
             ShapeError: Another shape or type; then nothing was read.
-            OptionError: An input of the step is missing, or is not one of the cell's.
+            OptionError: An input of the step is missing, or is not one of the cell's; or weights of
+                int8 are infinite or NaN by now. Then nothing was read.
         """
         if inputs or self._inputs.names:
             x = self._inputs.beside_any(x, inputs)

@@ -217,7 +217,8 @@ class Streams:
         Raises:
             ShapeError: Another shape, type or device; then nothing was read.
             OptionError: A stream that has left, or twice the same, or an input of the step that is
-                missing or not one of the cell's; then nothing was read.
+                missing or not one of the cell's, or weights of int8 that are infinite or NaN by
+                now; then nothing was read.
         """
         if inputs or self._inputs.names:
             x = self._inputs.beside_any(x, inputs)
@@ -314,6 +315,8 @@ class Streams:
                     return output
             output = self._short(tensor, rows, None, batch_first) if marks is None else None
         if output is None:
+            if marks is None:
+                self._weight_cache.clear_unscaled()
             with naming_unscaled(self._layer, "streams"):
                 output, state = self._by_layer(tensor, slots, marks, batch_first)
         out = put_out(output, out, as_array=is_array)

@@ -13,7 +13,7 @@ from unrolled.layers import row_mask, tensor_of_array
 from unrolled.streaming.following import Follower, Rules, Step
 from unrolled.streaming.functions import call_function
 from unrolled.streaming.modules import call_module
-from unrolled.streaming.parts import Layer, TorchLayer, not_stored
+from unrolled.streaming.parts import Apply, Layer, Part, Pick, TorchLayer, not_stored
 from unrolled.streaming.reading import EXAMPLES, Reading, likely_readings
 from unrolled.streaming.values import Series, marker_sizes, refusal
 
@@ -129,6 +129,7 @@ class ModelStream:
         self._num_slots = follower.num_slots
         self.delay, self.rate = max(output.first, 0), output.rate
         self._is_even = output.first == 0 and output.rate == 1
+        self._is_torn = False  # some parts have read a piece, and others have not
         self._prove(follower.reads_tokens)
         self.reset()
 
@@ -143,6 +144,9 @@ class ModelStream:
 
         Raises:
             ShapeError: Another shape or type; then nothing was read.
+            OptionError: The weights of a layer can no longer be stored as they were wanted, being
+                infinite or NaN; or an error came up in an earlier piece, which some parts
+                remember, and `reset` has not begun all rows again.
         """
         x = _tensor(chunk)
         self._reading.check(x, self.batch_size, _CHUNK)
@@ -163,6 +167,7 @@ class ModelStream:
         Raises:
             ShapeError: Another shape or type; then nothing was read. Or a step brings several
                 outputs.
+            OptionError: As `push`.
         """
         tensor = _tensor(x)
         time = min(self._reading.time, tensor.dim())
@@ -178,21 +183,36 @@ class ModelStream:
         return output if isinstance(x, Tensor) else output.numpy(force=True)
 
     def _run(self, x: Tensor) -> Tensor | None:
+        if self._is_torn:
+            message = f"{_WHERE}: an error came up in a piece that some parts of the model remember"
+            raise OptionError(message, "reset() begins all rows again")
         pieces: list[Any] = [None] * self._num_slots
         pieces[self._source] = x
-        for step in self._steps:
-            read = [pieces[slot] for slot in step.inputs]
-            if not step.is_several:
-                for piece in read:
-                    if piece is None:
-                        break  # nothing comes of it yet
-                else:
-                    pieces[step.outputs[0]] = step.part.run(read)
-            elif (results := step.part.run(read)) is not None:
-                for slot, piece in zip(step.outputs, results, strict=True):
-                    pieces[slot] = piece
+        try:
+            for step in self._steps:
+                read = [pieces[slot] for slot in step.inputs]
+                if not step.is_several:
+                    for piece in read:
+                        if piece is None:
+                            break  # nothing comes of it yet
+                    else:
+                        pieces[step.outputs[0]] = step.part.run(read)
+                elif (results := step.part.run(read)) is not None:
+                    for slot, piece in zip(step.outputs, results, strict=True):
+                        pieces[slot] = piece
+        except BaseException:
+            self._is_torn = self._is_remembered(step.part)
+            raise
         output: Tensor | None = pieces[self._end]
         return output
+
+    def _is_remembered(self, failed: Part) -> bool:
+        """Whether a part remembers the piece that `failed` could not read."""
+        parts = [step.part for step in self._steps]
+        read = parts[: parts.index(failed)]
+        if not isinstance(failed, (Layer, TorchLayer)):  # these read all of a piece or nothing
+            read.append(failed)
+        return not all(isinstance(part, (Apply, Pick)) for part in read)
 
     def reset(self, rows: Tensor | Sequence[int] | None = None) -> None:
         """Start `rows` again (indices, or a boolean mask, (B,)), or all rows.
@@ -208,6 +228,7 @@ class ModelStream:
             raise OptionError(message, "reset() starts all again; or a stream for each")
         for step in self._steps:
             step.part.reset(mask)
+        self._is_torn = self._is_torn and mask is not None
 
     def _store(self, weights: WeightFormat) -> None:
         """Begin again with the matrices of all recurrent layers stored so.

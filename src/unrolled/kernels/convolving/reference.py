@@ -65,7 +65,8 @@ def reference_blocks(problem: NetworkProblem) -> list[Tensor]:
 def _by_pieces(problem: NetworkProblem, pieces: Pieces) -> list[Tensor]:
     batch_size = problem.x.shape[1]
 
-    def kept(keep: Tensor | None, places: Tensor) -> Tensor | None:
+    # torch.compile of 2.10 knows no `|` of types: these are texts
+    def kept(keep: "Tensor | None", places: Tensor) -> "Tensor | None":
         if keep is None:
             return None
         of_places = keep.transpose(0, 1).reshape(-1, keep.shape[2])

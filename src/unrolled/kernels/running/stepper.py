@@ -227,7 +227,11 @@ class Stepper:
         return x.shape == self._input_shape and x.dtype is torch.float32 and x.is_cpu
 
     def step(self, x: Tensor) -> Tensor:
-        """Read one step, (B, I), and return its output, (B, H)."""
+        """Read one step, (B, I), and return its output, (B, H).
+
+        Raises:
+            UnscaledError: The weights are of int8, and some have no scale; then nothing was read.
+        """
         x = readable(self._where, "x", x, self._input_shape)
         y = torch.empty(self._output_shape, **FLOAT)
         self._library.step(self._calls, x.data_ptr(), y.data_ptr(), known=self._is_packed)

@@ -87,6 +87,11 @@ class WeightCache:
         """Forget all packed weights."""
         self._entries.clear()
 
+    def clear_unscaled(self) -> None:
+        """Forget those of int8, after another way did not read: they may be older than a NaN."""
+        if self.weights == "int8":
+            self.clear()
+
 
 _in_use: ContextVar[WeightCache | None] = ContextVar("in_use", default=None)
 

@@ -149,6 +149,7 @@ void unrolled_write(const Writer *w, const double *numbers, int64_t *tokens, int
       w->x[b * I + tokens[b]] = 1;
     }
   }
+  /* of floats, which can always be packed */
   w->step(w->parallel_for, w->calls, w->num_layers, w->x, w->h, known);
   for (long b = 0; !w->embedding && b < B; b++) {
     if (tokens[b] >= 0) w->x[b * I + tokens[b]] = 0;

@@ -15,7 +15,8 @@
 /* The part of the gradient of the output of rows b.. at a step that comes through the gates of step
    `after`, by a strip of a panel of the recurrent weights; zero where no step comes after. With heads the gates of
    one are apart in a row, and are multiplied one after the other.
-   d_gates: those of the rows, as `gates_after` gives them; sums: [rows, PLAIN_VECTORS] */
+   d_gates: those of the rows, as `gates_after` gives them; sums: [rows, PLAIN_VECTORS], of which the
+   strip's are set */
 INL void gradient_from(const Part *p, long after, const float *const *d_gates, long rows,
                        const Strip *strip, const float *panel, vf *sums) {
   if (after < 0 || !RECURRENT_COLUMNS) {
@@ -31,7 +32,9 @@ INL void gradient_from(const Part *p, long after, const float *const *d_gates, l
     const float *of_gate[PLAIN_ROWS];
     for (long r = 0; r < rows; r++) of_gate[r] = d_gates[r] + g * apart;
     plain_strip(strip, rows, depth, of_gate, panel + g * STRAIGHT(depth), more);
-    for (long i = 0; i < rows * PLAIN_VECTORS; i++) sums[i] += more[i];
+    for (long i = 0; i < rows * PLAIN_VECTORS; i++) {
+      if (i % PLAIN_VECTORS < strip->count) sums[i] += more[i];
+    }
   }
 }
 

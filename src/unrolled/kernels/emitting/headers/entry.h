@@ -85,7 +85,7 @@ LOCAL void run_parts(ParallelFor parallel_for, Parts *parts) {
   const long step = weights + INPUT_COLUMNS * H_OF(c) * (c->input_size + STEP_WORK);
   const long work = step * c->num_rows;
   const long of_part = weights * largest_part(c);
-  parts->members = MIN(c->num_threads / c->num_parts, of_part / SHARE);
+  parts->members = MIN(MIN(c->num_threads / c->num_parts, num_groups(c)), of_part / SHARE);
   const long others = parts->members - 1; /* negative where a row has nothing to share */
   const long price = others < 1 ? 0 : of_part / parts->members * others / SLOW / MEETINGS;
   const long saved = price * MEETINGS * c->num_steps;
@@ -146,19 +146,20 @@ LOCAL int have_scales(const Call *c) {
 
 /* Pack the weights for unrolled_forward of calls that have them `kept`, unless they are `known` to be
    packed, and a sample of them is as it was. Returns 0 if they cannot be: then nothing is to be read, and
-   the sample is another one, so that they are looked at each time. */
+   the sample is one that weights do not have, so that they are looked at each time. It is written last, so
+   that another thread does not take for packed what is not yet. */
 int64_t unrolled_pack(ParallelFor parallel_for, Call *c, int64_t known) {
   float sample[SAMPLE];
   sample_weights(c, sample);
   if (known && !memcmp(sample, c->packed, sizeof sample)) return 1;
-  memcpy(c->packed, sample, sizeof sample);
 #if WEIGHT_BITS == 8
   if (!have_scales(c)) {
-    *(unsigned char *)c->packed ^= 1;
+    memset(c->packed, 0xff, sizeof sample); /* NaN, with bits that arithmetic does not make */
     return 0;
   }
 #endif
   pack_forward(parallel_for, c);
+  memcpy(c->packed, sample, sizeof sample);
   return 1;
 }
 

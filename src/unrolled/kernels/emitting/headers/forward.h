@@ -126,8 +126,8 @@ OUT_OF_LINE void gate_product(long rows, long depth, const float *const *a, cons
   product(rows, GATE_VECTORS, depth, a, panel, out);
 }
 
-/* Of the gates of the units of a strip; where a panel has several groups of units, it has as many vectors
-   as a plain one. */
+/* Of the gates of the units of a strip: where a panel has several groups of units, as many vectors as a
+   plain one, a part of it may be wanted. */
 INL void strip_of_gates(const Strip *s, long rows, long depth, const float *const *a,
                         const float *panel, vf *out) {
   if (UNITS == 1 || s->whole) {

@@ -13,6 +13,7 @@
 #define UNITS 4
 #define GATE_VECTORS 4
 #endif
+_Static_assert(UNITS == 1 || GATE_VECTORS == PLAIN_VECTORS, "a part of a panel is that of a plain one");
 #define SAMPLE 64 /* floats of the weights that tell whether they have changed */
 
 #define STRAIGHT(depth) PANEL_FLOATS(depth, PLAIN_VECTORS) /* floats of a panel of pack_straight */

@@ -153,6 +153,8 @@ OUT_OF_LINE void plain_product(long rows, long depth, const float *const *a,
   product(rows, PLAIN_VECTORS, depth, a, panel, out);
 }
 
+_Static_assert(PLAIN_VECTORS == 4, "the cases of partial_product");
+
 /* The same for vectors first.. of a panel, fewer than it has: a thread's share of its units. Threads share
    a row or two. */
 OUT_OF_LINE void partial_product(long rows, long first, long vectors, long depth,
