@@ -232,8 +232,8 @@ static long apart_price __attribute__((unused));    /* what a meeting cost too m
 INL int64_t cost_of(int64_t meeting) { return 2 * meeting + meeting * meeting / 32; }
 
 INL int is_apart(long price) {
-  return price <= __atomic_load_n(&apart_price, __ATOMIC_RELAXED) &&
-         nanoseconds() < __atomic_load_n(&apart_until, __ATOMIC_RELAXED);
+  const int64_t until = __atomic_load_n(&apart_until, __ATOMIC_RELAXED);
+  return price <= __atomic_load_n(&apart_price, __ATOMIC_RELAXED) && nanoseconds() < until;
 }
 
 /* How long a meeting takes depends on how far the cores are apart, 50 ns or 250, and on a virtual
