@@ -19,6 +19,7 @@ import sysconfig
 import tempfile
 import venv
 import zipfile
+from collections.abc import Sequence
 from pathlib import Path
 
 ROOT = Path(__file__).parents[1]
@@ -63,10 +64,10 @@ def _divided(words: list[str]) -> tuple[list[str], list[str]]:
 def environment(place: Path, version: str, index_url: str | None) -> tuple[Path, Path | None]:
     """Return the Python of an environment with torch, and the folder of stand-ins if it has any."""
     python = place / ("Scripts" if os.name == "nt" else "bin") / "python"
-    stand_ins = place / "stand-ins"
-    if not python.exists():
-        venv.create(place, with_pip=True)
-        pip = [python, "-m", "pip", "--quiet", "--disable-pip-version-check"]
+    stand_ins, whole = place / "stand-ins", place / "whole"
+    if not whole.exists():  # new, or left half-made
+        venv.create(place, with_pip=True, clear=True)
+        pip = [str(python), "-m", "pip", "--quiet", "--disable-pip-version-check"]
         index = ["--index-url", index_url] if index_url else []
         subprocess.run([*pip, "install", "--no-deps", *index, f"torch=={version}"], check=True)
         packages = Path(_said(python, "import sysconfig; print(sysconfig.get_path('purelib'))"))
@@ -75,10 +76,11 @@ def environment(place: Path, version: str, index_url: str | None) -> tuple[Path,
         if (packages / "torch/lib/libtorch_cuda.so").exists():
             stand_in(packages / "torch/lib", stand_ins)
             runtime(pip, stand_ins)
+        whole.touch()
     return python, stand_ins if stand_ins.exists() else None
 
 
-def tested(python: Path, libraries: Path | None, place: Path, tests: object) -> bool:
+def tested(python: Path, libraries: Path | None, place: Path, tests: Sequence[str]) -> bool:
     """Run the tests, and return whether all passed."""
     surroundings = os.environ | {
         "PYTHONPATH": str(ROOT / "src"),
@@ -90,7 +92,7 @@ def tested(python: Path, libraries: Path | None, place: Path, tests: object) -> 
         surroundings["LD_LIBRARY_PATH"] = str(libraries)
     asked = "import torch; print(torch.__version__)"
     print(f"torch {_said(python, asked, surroundings)}", flush=True)
-    words = [python, "-m", "pytest", "-q", "-p", "no:cacheprovider", *tests]  # type: ignore[misc]
+    words = [str(python), "-m", "pytest", "-q", "-p", "no:cacheprovider", *tests]
     return not subprocess.run(words, cwd=ROOT, env=surroundings).returncode
 
 
@@ -98,10 +100,10 @@ def _said(python: Path, code: str, surroundings: dict[str, str] | None = None) -
     return _output(python, "-c", code, env=surroundings).strip()
 
 
-def _output(*words: object, **options: object) -> str:
+def _output(*words: object, env: dict[str, str] | None = None) -> str:
     return subprocess.run(
-        [*map(str, words)], capture_output=True, text=True, check=True, **options
-    ).stdout  # type: ignore[call-overload, no-any-return]
+        [*map(str, words)], capture_output=True, text=True, check=True, env=env
+    ).stdout
 
 
 # ---- CUDA's libraries, for a machine that has no use for them ------------------------------------
@@ -176,7 +178,7 @@ def _defined_by_the_system() -> set[str]:
     }
 
 
-def runtime(pip: list[object], stand_ins: Path) -> None:
+def runtime(pip: list[str], stand_ins: Path) -> None:
     """Put NVIDIA's runtime among the stand-ins: what asks it for devices reads its answers."""
     (stand_in_file,) = stand_ins.glob("libcudart.so.*[0-9]")
     major = stand_in_file.name.rpartition(".")[2]

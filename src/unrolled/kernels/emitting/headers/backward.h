@@ -13,8 +13,8 @@
 #include "tile.h"
 
 /* The part of the gradient of the output of rows b.. at a step that comes through the gates of step
-   `after`, by a strip of a panel of the recurrent weights; zero where no step comes after. With heads the gates of
-   one are apart in a row, and are multiplied one after the other.
+   `after`, by a strip of a panel of the recurrent weights; zero where no step comes after. With heads the
+   gates of one are apart in a row, and are multiplied one after the other.
    d_gates: those of the rows, as `gates_after` gives them; sums: [rows, PLAIN_VECTORS], of which the
    strip's are set */
 INL void gradient_from(const Part *p, long after, const float *const *d_gates, long rows,

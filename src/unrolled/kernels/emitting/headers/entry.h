@@ -12,7 +12,7 @@
 #define STEP_WORK 32 /* multiply-adds that take as long as the equations of one gate */
 #define MEETINGS ((1 + LAST_PHASE) * (1 + REDUCES)) /* of a step */
 #define SHARE (1l << 13) /* weights of a step that are worth a thread for one row: its first cache */
-#define BEGINNING (1l << 15) /* ns: what a team costs a call, whose members read what one of them packed */
+#define BEGINNING (1l << 15) /* ns: what a team costs a call, since members read what one packed */
 
 typedef struct {
   const Call *call;
