@@ -1,12 +1,14 @@
 /* Runs one pass of a kernel outside of Python, on the arguments that a file describes.
  *
- *     driver forward|backward arguments results threads heap|before|behind
+ *     driver forward|backward arguments results threads heap|before|behind near|far|late
  *
  * Compiled with -DKERNEL='"the kernel.c"', as it is or with sanitizers, for this machine or another.
  * The file holds the integers of Call, then for each of its pointers, in order: how many bytes are
  * there (-1: NULL), whether they may be written, and the bytes. Results are the same bytes, those
  * that may be written. Every buffer has its exact size: on the heap, where a sanitizer sees its
  * ends, or in pages of its own, right behind or right before one that must not be touched.
+ * Whether threads share a row is decided by a clock. Here it is one of three that go on with every
+ * look at them: by which meetings of threads are short, or long, or short until waits become long.
  */
 #define _GNU_SOURCE
 #define select their_select /* a kernel has another function of that name */
@@ -14,9 +16,12 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <sys/mman.h>
+#include <time.h>
 #include <unistd.h>
 #undef select
 
+static int64_t look(void);
+#define clock_gettime(clock, now) (*(now) = (struct timespec){0, look()})
 #include KERNEL
 
 #define INTEGERS (offsetof(Call, batch_sizes) / sizeof(int64_t))
@@ -31,6 +36,16 @@
 
 static int64_t num_threads;
 static char where;
+static char pace;
+
+#define TRIED 64 /* looks at the clock, more than a team takes to try its meetings */
+
+static int64_t look(void) {
+  static int64_t looks, now;
+  const int64_t before = __atomic_fetch_add(&looks, 1, __ATOMIC_RELAXED);
+  const int64_t step = pace == 'f' ? 2000 : pace == 'l' && before >= TRIED ? 1000000 : 1;
+  return __atomic_add_fetch(&now, step, __ATOMIC_RELAXED);
+}
 
 /* `size` bytes; what is not the buffer's on its pages is filled, for check_margins to look at. */
 typedef struct {
@@ -137,10 +152,11 @@ static void check_step(Call call) {
 }
 
 int main(int count, char **arguments) {
-  CHECK(count == 6);
+  CHECK(count == 7);
   const int backward = !strcmp(arguments[1], "backward");
   num_threads = atol(arguments[4]);
   where = strcmp(arguments[5], "behind") ? arguments[5][0] : 'e';
+  pace = arguments[6][0];
   FILE *in = fopen(arguments[2], "rb");
   CHECK(in);
   Call call = {0};

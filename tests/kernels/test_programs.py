@@ -208,14 +208,18 @@ def program_of(tmp_path_factory):
     return build
 
 
+CLOCKS = ("near", "far", "late")  # see driver.c
+
+
 class Program:
     """Stands where `Library` does: each call is one run of the program.
 
     The program makes the packed weights and the workspace itself. Every buffer that it is given
-    ends where its last number does, in memory that it must not leave (`place`: see driver.c).
+    ends where its last number does, in memory that it must not leave (`place`, and `clock`: see
+    driver.c).
     """
 
-    def __init__(self, machine, program, cell, place, num_threads, folder):
+    def __init__(self, machine, program, cell, place, num_threads, folder, clock="near"):
         description = source_of(cell)[1]
         self.trains = True
         self.slots, self.scratch_slots = description["slots"], description["scratch_slots"]
@@ -224,6 +228,7 @@ class Program:
         self._folder = folder
         self._command = [*machine.runner, str(program)]
         self._options = [str(num_threads), place]
+        self.clock = clock
 
     def packed_floats(self, call):  # noqa: ARG002 - as the library's
         return 0
@@ -296,7 +301,7 @@ class Program:
                 if name in written:
                     buffers.append((address, size))
         done = subprocess.run(
-            [*self._command, which, str(given), str(results), *self._options],
+            [*self._command, which, str(given), str(results), *self._options, self.clock],
             capture_output=True,
             text=True,
             check=False,
@@ -388,6 +393,7 @@ LARGE = [
     ((1,) * 16, 3, 256, False, 0),
     ((1,) * 16, 3, 256, True, 0),
     ((2,) * 8, 3, 256, False, 0),
+    ((1,) * 16, 3, 170, True, 0),  # if their meetings are short: at 256 a step is worth long ones
 ]
 LONG = [
     *SHORT,
@@ -435,7 +441,8 @@ def check(
         of_states = number % 2 == 0  # else a single step needs no recurrent weights
         problem, exact = drawn(seed + number, cell, shape, number % 5 != 4, of_states, products)
         place = places[number % len(places)]
-        stand_in = Program(machine, program, cell, place, num_threads, tmp_path)
+        clock, another = CLOCKS[number // 2 % 3], CLOCKS[(number // 2 + 1) % 3]
+        stand_in = Program(machine, program, cell, place, num_threads, tmp_path, clock)
         kernel = Kernel(cell, stand_in, Surroundings(cell.equations))
 
         def on_kernel(*arguments, reverse, kernel=kernel):
@@ -444,6 +451,7 @@ def check(
         torch.set_num_threads(num_threads)
         try:
             got = values_and_gradients(on_kernel, problem, of_states=of_states)
+            stand_in.clock = another
             with torch.no_grad():
                 whole = Problem(cell, *problem[:5])
                 results, _, records = KernelPasses(kernel, whole).forward(whole, record=True)
@@ -451,7 +459,7 @@ def check(
             torch.set_num_threads(before)
         assert_right_to_rounding(got, exact, near=1e-5)
         for again, first in zip(results, got, strict=False):
-            assert torch.equal(again, first), problems[number]  # without what training keeps
+            assert torch.equal(again, first), problems[number]  # whoever had a share
         named = dict(zip(stand_in.records, records.unbind(1), strict=True))
         assert torch.equal(named[cell.states[0]], results[0])
         assert records.isfinite().all()
@@ -582,5 +590,5 @@ if THOROUGH:
 
     @every_cell
     def test_the_thread_sanitizer_is_silent(cell, program_of, tmp_path):
-        together = [((1,) * 16, 3, 256, reverse, 0) for reverse in (False, True)]
+        together = [LARGE[n] for n in (2, 3, 5)]
         check(THREAD, program_of, cell, [*together * 4, *SHORT * 2], "heap", tmp_path, (4, 3, 2))
