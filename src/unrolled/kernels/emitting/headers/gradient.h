@@ -123,10 +123,16 @@ OUT_OF_LINE void gradient_tile(long depth, const float *restrict a, const float 
   tile_of(PLAIN_VECTORS, depth, a, b, out, rows, columns, fresh);
 }
 
-/* The same for a panel of which only the first vector holds columns: 65 characters are 64 and 1. */
+/* The same for a panel of which only the first vector holds columns (65 characters are 64 and 1), or the
+   first two. */
 OUT_OF_LINE void narrow_tile(long depth, const float *restrict a, const float *restrict b,
                              float *const *out, long rows, long columns, int fresh) {
   tile_of(1, depth, a, b, out, rows, columns, fresh);
+}
+
+OUT_OF_LINE void half_tile(long depth, const float *restrict a, const float *restrict b,
+                           float *const *out, long rows, long columns, int fresh) {
+  tile_of(PLAIN_VECTORS / 2, depth, a, b, out, rows, columns, fresh);
 }
 
 LOCAL void gradient_pack_b(const Gradient *g, const Factor *f, long begin, long depth,
@@ -207,9 +213,9 @@ LOCAL void multiply_block(const Gradient *g, const Factor *f, long begin, long d
       for (long i = 0; i < PLAIN_ROWS; i++) {
         out[i] = f->out + row_of(g, f, row + MIN(r + i, rows - 1)) * f->columns + column;
       }
-      (left > W ? gradient_tile : narrow_tile)(depth, a + r / PLAIN_ROWS * group_floats(depth),
-                                               b + column * WORDS(depth), out, rows - r, left,
-                                               begin == 0);
+      (left > PANEL / 2 ? gradient_tile : left > W ? half_tile : narrow_tile)(
+          depth, a + r / PLAIN_ROWS * group_floats(depth), b + column * WORDS(depth), out, rows - r,
+          left, begin == 0);
     }
   }
 }

@@ -153,6 +153,31 @@ OUT_OF_LINE void plain_product(long rows, long depth, const float *const *a,
   product(rows, PLAIN_VECTORS, depth, a, panel, out);
 }
 
+/* The same for a panel of which only the first two vectors hold columns: layers of 32 units, or of as many
+   inputs. The others of `out` are not set. */
+#define HALF_CASE(n)                                                                    \
+  case n:                                                                               \
+    if (n <= PLAIN_ROWS) tile(n, PLAIN_VECTORS / 2, PLAIN_VECTORS, depth, a, panel, out); \
+    break;
+
+OUT_OF_LINE void half_product(long rows, long depth, const float *const *a, const float *panel, vf *out) {
+  switch (rows) {
+    HALF_CASE(1)
+    HALF_CASE(2)
+    HALF_CASE(3)
+    HALF_CASE(4)
+    HALF_CASE(5)
+    HALF_CASE(6)
+  }
+}
+
+/* Whichever of the two `vectors` of a panel want. */
+INL void whole_product(long rows, long vectors, long depth, const float *const *a, const float *panel,
+                       vf *out) {
+  (vectors > PLAIN_VECTORS / 2 ? plain_product : half_product)(rows, depth, a, panel, out);
+}
+
+_Static_assert(PLAIN_ROWS <= 6, "the cases of half_product");
 _Static_assert(PLAIN_VECTORS == 4, "the cases of partial_product");
 
 /* The same for vectors first.. of a panel, fewer than it has: a thread's share of its units. Threads share
@@ -176,7 +201,7 @@ LOCAL void multiply_rows(long rows, long depth, long columns, long first, const 
   vf sums[PLAIN_ROWS * PLAIN_VECTORS];
   for (long r = 0, here; r < rows; r += here) {
     here = next_rows(rows - r, PLAIN_ROWS);
-    plain_product(here, depth, a + r, panel, sums);
+    whole_product(here, (columns - first + W - 1) / W, depth, a + r, panel, sums);
     for (long i = 0; i < here; i++) {
       for (long v = 0; v < PLAIN_VECTORS && first + v * W < columns; v++) {
         store(out[r + i] + first + v * W, columns - first - v * W, sums[i * PLAIN_VECTORS + v]);
