@@ -130,7 +130,7 @@ OUT_OF_LINE void gate_product(long rows, long depth, const float *const *a, cons
    plain one, a part of it may be wanted. */
 INL void strip_of_gates(const Strip *s, long rows, long depth, const float *const *a,
                         const float *panel, vf *out) {
-  if (UNITS == 1) {
+  if (GATE_VECTORS != PLAIN_VECTORS) {
     gate_product(rows, depth, a, panel, out);
   } else if (s->whole) {
     whole_product(rows, s->count * RECURRENT_COLUMNS, depth, a, panel, out);

@@ -82,7 +82,7 @@ INL void tile(const int rows, const int vectors, const int stride, long depth, c
 INL void tile(const int rows, const int vectors, const int stride, long depth, const float *const *a,
               const float *restrict panel, vf *restrict out) {
   const float *row[rows];
-  vf sum[rows][vectors];
+  vf sum[rows][vectors], word[vectors];
 #pragma GCC unroll 12
   for (int r = 0; r < rows; r++) {
     row[r] = a[r];
@@ -108,11 +108,13 @@ INL void tile(const int rows, const int vectors, const int stride, long depth, c
   }
 #else
   for (long k = 0; k < WORDS(depth); k++, p += stride) {
+#pragma GCC unroll 24
+    for (int v = 0; v < vectors; v++) word[v] = rows > 1 ? in_register(p[v]) : p[v];
 #pragma GCC unroll 12
     for (int r = 0; r < rows; r++) {
       const float factor = row[r][k];
 #pragma GCC unroll 24
-      for (int v = 0; v < vectors; v++) sum[r][v] = add_product(sum[r][v], p[v], factor);
+      for (int v = 0; v < vectors; v++) sum[r][v] = add_product(sum[r][v], word[v], factor);
     }
   }
 #endif
