@@ -92,18 +92,22 @@ INL void tile(const int rows, const int vectors, const int stride, long depth, c
   const vf *p = (const vf *)panel;
 #if WEIGHT_BITS == 16
   for (long k = 0; k < depth; k += 2, p += stride) {
+#pragma GCC unroll 24
+    for (int v = 0; v < vectors; v++) word[v] = (vf)((vu)p[v] << 16);
 #pragma GCC unroll 12
     for (int r = 0; r < rows; r++) {
       const float factor = row[r][k];
 #pragma GCC unroll 24
-      for (int v = 0; v < vectors; v++) sum[r][v] += (vf)((vu)p[v] << 16) * factor;
+      for (int v = 0; v < vectors; v++) sum[r][v] += word[v] * factor;
     }
     if (k + 1 == depth) break;
+#pragma GCC unroll 24
+    for (int v = 0; v < vectors; v++) word[v] = (vf)((vu)p[v] & 0xffff0000);
 #pragma GCC unroll 12
     for (int r = 0; r < rows; r++) {
       const float factor = row[r][k + 1];
 #pragma GCC unroll 24
-      for (int v = 0; v < vectors; v++) sum[r][v] += (vf)((vu)p[v] & 0xffff0000) * factor;
+      for (int v = 0; v < vectors; v++) sum[r][v] += word[v] * factor;
     }
   }
 #else
