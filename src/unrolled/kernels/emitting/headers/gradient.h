@@ -99,6 +99,17 @@ INL void tile_of(const int vectors, long depth, const float *restrict a, const f
   }
   const vf *p = (const vf *)b;
   for (long k = 0; k < WORDS(depth); k++, p += PLAIN_VECTORS, a += PLAIN_ROWS) {
+    if (WEIGHT_BY_WEIGHT(PLAIN_ROWS, vectors)) {
+      float factor[PLAIN_ROWS];
+#pragma GCC unroll 12
+      for (int r = 0; r < PLAIN_ROWS; r++) factor[r] = a[r];
+#pragma GCC unroll 4
+      for (int v = 0; v < vectors; v++) {
+#pragma GCC unroll 12
+        for (int r = 0; r < PLAIN_ROWS; r++) sum[r][v] = add_product(sum[r][v], p[v], factor[r]);
+      }
+      continue;
+    }
 #pragma GCC unroll 12
     for (int r = 0; r < PLAIN_ROWS; r++) {
 #pragma GCC unroll 4

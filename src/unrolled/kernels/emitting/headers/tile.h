@@ -16,10 +16,15 @@
 /* Accumulators that stay in registers, with room for a panel's vectors and a broadcast. */
 #define ACCUMULATORS ((REGISTERS == 32 ? 24 : 12) / DIGITS)
 #define MOST_ROWS 12
+#if defined(__clang__) && REGISTERS == 16
+#define ROOM(vectors) (ACCUMULATORS - ((vectors) == 3)) /* of 4 rows it keeps some in memory */
+#else
+#define ROOM(vectors) ACCUMULATORS
+#endif
 #define ROWS_OF(vectors) \
-  (ACCUMULATORS / (vectors) > MOST_ROWS ? MOST_ROWS \
-   : ACCUMULATORS / (vectors) > 0       ? ACCUMULATORS / (vectors) \
-                                        : 1)
+  (ROOM(vectors) / (vectors) > MOST_ROWS ? MOST_ROWS \
+   : ROOM(vectors) / (vectors) > 0       ? ROOM(vectors) / (vectors) \
+                                         : 1)
 #define PLAIN_VECTORS 4 /* of a panel that is not interleaved by gates */
 #define PLAIN_ROWS ROWS_OF(PLAIN_VECTORS)
 #define PANEL (PLAIN_VECTORS * W) /* columns of a plain panel */
@@ -33,6 +38,18 @@ INL long next_rows(long left, long most) {
   const long tiles = (left + most - 1) / most;
   return (left + tiles - 1) / tiles;
 }
+
+/* In which order compilers keep a tile in registers. gcc reads a weight from memory for each of up to four
+   rows, more than what a processor can read, unless it is told to hold it, where there is room. clang reads
+   all weights first, and with 16 registers has no room for accumulators then, unless each meets all rows. */
+#if defined(__clang__)
+#define HOLDS_WEIGHTS(rows, vectors) 0
+#define WEIGHT_BY_WEIGHT(rows, vectors) (REGISTERS == 16 && (rows) < (vectors))
+#else
+#define HOLDS_WEIGHTS(rows, vectors) \
+  ((rows) > 1 && (rows) < 5 && ((rows) + 1) * (vectors) < REGISTERS)
+#define WEIGHT_BY_WEIGHT(rows, vectors) 0
+#endif
 
 /* out[row * stride + v] = sum over k of a[row][k] * panel[k][v], for constant rows and vectors, of a
    panel that has `stride` vectors. a: [rows], each [depth], as `encoded` gives it; panel:
@@ -112,13 +129,28 @@ INL void tile(const int rows, const int vectors, const int stride, long depth, c
   }
 #else
   for (long k = 0; k < WORDS(depth); k++, p += stride) {
+    if (WEIGHT_BY_WEIGHT(rows, vectors)) {
+      float factor[MOST_ROWS];
+#pragma GCC unroll 12
+      for (int r = 0; r < rows; r++) factor[r] = row[r][k];
 #pragma GCC unroll 24
-    for (int v = 0; v < vectors; v++) word[v] = rows > 1 ? in_register(p[v]) : p[v];
+      for (int v = 0; v < vectors; v++) {
+#pragma GCC unroll 12
+        for (int r = 0; r < rows; r++) sum[r][v] = add_product(sum[r][v], p[v], factor[r]);
+      }
+      continue;
+    }
+    if (HOLDS_WEIGHTS(rows, vectors)) {
+#pragma GCC unroll 24
+      for (int v = 0; v < vectors; v++) word[v] = in_register(p[v]);
+    }
 #pragma GCC unroll 12
     for (int r = 0; r < rows; r++) {
       const float factor = row[r][k];
 #pragma GCC unroll 24
-      for (int v = 0; v < vectors; v++) sum[r][v] = add_product(sum[r][v], word[v], factor);
+      for (int v = 0; v < vectors; v++) {
+        sum[r][v] = add_product(sum[r][v], HOLDS_WEIGHTS(rows, vectors) ? word[v] : p[v], factor);
+      }
     }
   }
 #endif

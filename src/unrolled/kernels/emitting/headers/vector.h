@@ -74,7 +74,7 @@ INL void store(float *p, long n, vf v) {
 #endif
 }
 
-/* v, which is now in a register: gcc would read memory anew for each use of it, up to four. */
+/* v, which is now in a register: from here on nothing is read again for it. */
 INL vf in_register(vf v) {
 #if defined(__AVX512F__)
   __asm__("" : "+v"(v));
