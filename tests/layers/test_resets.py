@@ -229,6 +229,33 @@ def test_no_mark_and_a_mark_at_every_step(kind, share):
         assert torch.equal(end, each[:, -B:])
 
 
+@pytest.mark.parametrize("steps", [1, 3])
+@pytest.mark.parametrize("given", ["zeros", "a state"])
+@pytest.mark.parametrize("both", [False, True])
+def test_marks_of_the_first_step_alone_cut_nothing(both, given, steps, monkeypatch):
+    """A policy that steps through episodes goes the way of a plain call, to the last bit."""
+    torch.manual_seed(0)
+    layer = unrolled.LSTM(SIZE, 5, bidirectional=both)
+    x = torch.randn(steps, B, SIZE, requires_grad=True)
+    state = state_of(layer, torch.Generator().manual_seed(1))
+    anew = state_of(layer, torch.Generator().manual_seed(2)) if given == "a state" else None
+    resets = torch.zeros(steps, B, dtype=torch.bool)
+    resets[0, 1:3] = True
+
+    def plain():
+        parts = [part.clone() for part in state]
+        for number, part in enumerate(parts):
+            part[:, 1:3] = 0.0 if anew is None else anew[number][:, 1:3]
+        return layer(x, tuple(parts))
+
+    monkeypatch.setattr(Pieces, "of", None)
+    expected, of_weights = values_and_gradients(layer, plain, x, state)
+    marked = lambda: layer(x, state, resets=resets, resets_to=anew)  # noqa: E731
+    values, weights = values_and_gradients(layer, marked, x, state)
+    assert all(map(torch.equal, [*values, *weights], [*expected, *of_weights]))
+    assert not values[-1][:, 1:3].any()  # no gradient passes a mark
+
+
 def test_marks_past_the_end_of_a_row_do_not_count():
     resets = torch.zeros(T, B, dtype=torch.bool)
     resets[5:, 1] = resets[0, 3] = True

@@ -267,6 +267,8 @@ def exchanged(rows: Tensor, index: Any, back: Any) -> Tensor:
         back: (N,), to which place each row has come. Gradients of other places that take it must
             be zero, and so that of the place which stands for a row that comes to none.
     """
+    if not rows.requires_grad or not torch.is_grad_enabled():
+        return rows.index_select(0, index)
     differentiable: Any = _Exchange.apply
     result: Tensor = differentiable(rows, index, back)
     return result

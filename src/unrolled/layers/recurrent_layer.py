@@ -47,7 +47,7 @@ from unrolled.layers.options import (
 )
 from unrolled.layers.packed_sequence import read_packed, run_padded
 from unrolled.layers.recurrent_weights import RecurrentWeights
-from unrolled.layers.resets import Resets, refuse_resets, time_first_resets
+from unrolled.layers.resets import Resets, begun_anew, refuse_resets, time_first_resets
 from unrolled.layers.smaller_weights import check_smaller_weights
 from unrolled.layers.stack import run_stack
 from unrolled.layers.state import State, map_state
@@ -173,11 +173,14 @@ class RecurrentLayer(RecurrentWeights):
         resets_to: Any,
         inputs: dict[str, Tensor],
     ) -> tuple[Any, Any]:
+        if resets is not None:
+            refuse_resets(type(self).__name__, resets, input)
+            if lengths is None:
+                hx, resets, resets_to = self._begun_anew(input, hx, resets, resets_to)
         is_plain = lengths is None and resets is None and not inputs
         if is_plain and (results := self._short_call(input, hx)) is not None:
             output, *ends = results
             return output, self._as_state(ends)
-        refuse_resets(type(self).__name__, resets, input)
         if inputs and isinstance(input, PackedSequence):
             raise OptionError(
                 f"{type(self).__name__}: inputs of a step are not taken beside a PackedSequence",
@@ -204,6 +207,14 @@ class RecurrentLayer(RecurrentWeights):
         if not batched:
             return output.squeeze(1), map_state(lambda part: part.squeeze(1), state)
         return output.transpose(0, 1) if self.batch_first else output, state
+
+    def _begun_anew(self, input: Any, hx: Any, resets: Resets, resets_to: Any) -> Any:
+        """Return `hx`, `resets` and `resets_to`; the first alone where it can say the others."""
+        if not isinstance(input, Tensor) or input.shape[-1:] != (self.input_size,):
+            return hx, resets, resets_to
+        shapes = self._state_shapes(input.shape[0 if self.batch_first else -2])
+        where = type(self).__name__
+        return begun_anew(where, input, hx, resets, resets_to, self.batch_first, shapes)
 
     def _short_call(self, input: Any, hx: Any) -> Sequence[Tensor] | None:
         """Return the output and the states where little but the kernel is needed, else None."""

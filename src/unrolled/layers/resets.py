@@ -15,9 +15,9 @@ from torch.nn.utils.rnn import PackedSequence
 from unrolled.errors import OptionError, ShapeError
 from unrolled.kernels import check_memory, keeps_padding
 from unrolled.layers.arguments import tensor_of_array
-from unrolled.layers.observing import observes_graph
+from unrolled.layers.observing import is_observed, observes_graph
 
-__all__ = ["Resets", "checked_resets", "refuse_resets", "time_first_resets"]
+__all__ = ["Resets", "begun_anew", "checked_resets", "refuse_resets", "time_first_resets"]
 
 Resets = Tensor | NDArray[np.bool_] | Sequence[Any]
 """A mark for each step of each row: a tensor of bool on the input's device, an array, lists."""
@@ -74,6 +74,68 @@ def time_first_resets(where: str, resets: Resets, input: Tensor, batch_first: bo
     if mask.dim() == 1:
         return mask[:, None]
     return mask.T if batch_first else mask
+
+
+def begun_anew(
+    where: str,
+    input: object,
+    hx: Any,
+    resets: Resets,
+    resets_to: Any,
+    batch_first: bool,
+    shapes: Sequence[tuple[int, ...]],
+) -> tuple[Any, Resets | None, Any]:
+    """Return `hx`, `resets` and `resets_to` for a call that says the same.
+
+    Marks of the first step alone, as a policy has them, cut no row: they are in the states then,
+    and the other two are None. What is not as it must be stays as it is, for who looks at all.
+
+    Args:
+        where: The layer.
+        input: The layer's; its width is right.
+        hx: The layer's.
+        resets: The marks.
+        resets_to: The layer's.
+        batch_first: The layer's option.
+        shapes: Those of the states, in order.
+
+    Raises:
+        ShapeError: As `checked_resets`.
+    """
+    as_given = hx, resets, resets_to
+    if not isinstance(input, Tensor) or input.dim() != 3 or not input.numel() or is_observed():
+        return as_given
+    marks = time_first_resets(where, resets, input, batch_first)
+    before = _states_like(hx, shapes, input)
+    after = _states_like(resets_to, shapes, input)
+    if before is None or after is None or (len(marks) > 1 and bool(marks[1:].any())):
+        return as_given
+    if not before and after:  # from zeros
+        return as_given
+    rows = marks[0, :, None]
+    if after:
+        states = [torch.where(rows, a, b) for a, b in zip(after, before, strict=True)]
+    else:
+        states = [state.masked_fill(rows, 0.0) for state in before]
+    return (states[0] if len(states) == 1 else tuple(states)) if states else None, None, None
+
+
+def _states_like(
+    hx: Any, shapes: Sequence[tuple[int, ...]], input: Tensor
+) -> Sequence[Tensor] | None:
+    """Return the tensors of a state, none of None; None unless they have these shapes."""
+    if hx is None:
+        return ()
+    states = (hx,) if isinstance(hx, Tensor) else hx
+    if not isinstance(states, (tuple, list)) or len(states) != len(shapes):
+        return None
+    for state, shape in zip(states, shapes, strict=True):
+        if not isinstance(state, Tensor) or tuple(state.shape) != shape:
+            return None
+        if state.dtype is not input.dtype or state.device != input.device:
+            return None
+        check_memory("state", state)
+    return states
 
 
 def refuse_resets(where: str, resets: Resets | None, input: object) -> None:

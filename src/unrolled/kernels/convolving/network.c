@@ -85,6 +85,17 @@ INL void taps_tile(const int rows, const int vectors, long taps, long depth,
 #pragma GCC unroll 12
     for (int r = 0; r < rows; r++) row[r] = tap[j] + r * stride;
     for (long c = 0; c < depth; c++, p += vectors) {
+      if (WEIGHT_BY_WEIGHT(rows, vectors)) {
+        float factor[MOST_ROWS];
+#pragma GCC unroll 12
+        for (int r = 0; r < rows; r++) factor[r] = row[r][c];
+#pragma GCC unroll 4
+        for (int v = 0; v < vectors; v++) {
+#pragma GCC unroll 12
+          for (int r = 0; r < rows; r++) sum[r][v] += p[v] * factor[r];
+        }
+        continue;
+      }
 #pragma GCC unroll 12
       for (int r = 0; r < rows; r++) {
         const float factor = row[r][c];
@@ -158,6 +169,17 @@ INL void weight_tile(const int rows, const int vectors, long depth, const float 
   }
   for (long n = 0; n < depth; n++, a += a_stride, b += b_stride) {
     const vf *p = (const vf *)b;
+    if (WEIGHT_BY_WEIGHT(rows, vectors)) {
+      float factor[MOST_ROWS];
+#pragma GCC unroll 12
+      for (int r = 0; r < rows; r++) factor[r] = a[r];
+#pragma GCC unroll 4
+      for (int v = 0; v < vectors; v++) {
+#pragma GCC unroll 12
+        for (int r = 0; r < rows; r++) sum[r][v] += p[v] * factor[r];
+      }
+      continue;
+    }
 #pragma GCC unroll 12
     for (int r = 0; r < rows; r++) {
       const float factor = a[r];

@@ -130,8 +130,10 @@ OUT_OF_LINE void gate_product(long rows, long depth, const float *const *a, cons
    plain one, a part of it may be wanted. */
 INL void strip_of_gates(const Strip *s, long rows, long depth, const float *const *a,
                         const float *panel, vf *out) {
-  if (UNITS == 1 || s->whole) {
+  if (GATE_VECTORS != PLAIN_VECTORS) {
     gate_product(rows, depth, a, panel, out);
+  } else if (s->whole) {
+    whole_product(rows, s->count * RECURRENT_COLUMNS, depth, a, panel, out);
   } else {
     partial_product(rows, s->from * RECURRENT_COLUMNS, s->count * RECURRENT_COLUMNS, depth, a, panel,
                     out);
@@ -142,7 +144,7 @@ INL void strip_of_gates(const Strip *s, long rows, long depth, const float *cons
 INL void plain_strip(const Strip *s, long rows, long depth, const float *const *a,
                      const float *panel, vf *out) {
   if (s->whole) {
-    plain_product(rows, depth, a, panel, out);
+    whole_product(rows, s->count, depth, a, panel, out);
   } else {
     partial_product(rows, s->from, s->count, depth, a, panel, out);
   }

@@ -99,6 +99,17 @@ INL void tile_of(const int vectors, long depth, const float *restrict a, const f
   }
   const vf *p = (const vf *)b;
   for (long k = 0; k < WORDS(depth); k++, p += PLAIN_VECTORS, a += PLAIN_ROWS) {
+    if (WEIGHT_BY_WEIGHT(PLAIN_ROWS, vectors)) {
+      float factor[PLAIN_ROWS];
+#pragma GCC unroll 12
+      for (int r = 0; r < PLAIN_ROWS; r++) factor[r] = a[r];
+#pragma GCC unroll 4
+      for (int v = 0; v < vectors; v++) {
+#pragma GCC unroll 12
+        for (int r = 0; r < PLAIN_ROWS; r++) sum[r][v] = add_product(sum[r][v], p[v], factor[r]);
+      }
+      continue;
+    }
 #pragma GCC unroll 12
     for (int r = 0; r < PLAIN_ROWS; r++) {
 #pragma GCC unroll 4
@@ -123,10 +134,16 @@ OUT_OF_LINE void gradient_tile(long depth, const float *restrict a, const float 
   tile_of(PLAIN_VECTORS, depth, a, b, out, rows, columns, fresh);
 }
 
-/* The same for a panel of which only the first vector holds columns: 65 characters are 64 and 1. */
+/* The same for a panel of which only the first vector holds columns (65 characters are 64 and 1), or the
+   first two. */
 OUT_OF_LINE void narrow_tile(long depth, const float *restrict a, const float *restrict b,
                              float *const *out, long rows, long columns, int fresh) {
   tile_of(1, depth, a, b, out, rows, columns, fresh);
+}
+
+OUT_OF_LINE void half_tile(long depth, const float *restrict a, const float *restrict b,
+                           float *const *out, long rows, long columns, int fresh) {
+  tile_of(PLAIN_VECTORS / 2, depth, a, b, out, rows, columns, fresh);
 }
 
 LOCAL void gradient_pack_b(const Gradient *g, const Factor *f, long begin, long depth,
@@ -207,9 +224,9 @@ LOCAL void multiply_block(const Gradient *g, const Factor *f, long begin, long d
       for (long i = 0; i < PLAIN_ROWS; i++) {
         out[i] = f->out + row_of(g, f, row + MIN(r + i, rows - 1)) * f->columns + column;
       }
-      (left > W ? gradient_tile : narrow_tile)(depth, a + r / PLAIN_ROWS * group_floats(depth),
-                                               b + column * WORDS(depth), out, rows - r, left,
-                                               begin == 0);
+      (left > PANEL / 2 ? gradient_tile : left > W ? half_tile : narrow_tile)(
+          depth, a + r / PLAIN_ROWS * group_floats(depth), b + column * WORDS(depth), out, rows - r,
+          left, begin == 0);
     }
   }
 }

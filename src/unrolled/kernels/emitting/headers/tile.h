@@ -16,10 +16,15 @@
 /* Accumulators that stay in registers, with room for a panel's vectors and a broadcast. */
 #define ACCUMULATORS ((REGISTERS == 32 ? 24 : 12) / DIGITS)
 #define MOST_ROWS 12
+#if defined(__clang__) && REGISTERS == 16
+#define ROOM(vectors) (ACCUMULATORS - ((vectors) == 3)) /* of 4 rows it keeps some in memory */
+#else
+#define ROOM(vectors) ACCUMULATORS
+#endif
 #define ROWS_OF(vectors) \
-  (ACCUMULATORS / (vectors) > MOST_ROWS ? MOST_ROWS \
-   : ACCUMULATORS / (vectors) > 0       ? ACCUMULATORS / (vectors) \
-                                        : 1)
+  (ROOM(vectors) / (vectors) > MOST_ROWS ? MOST_ROWS \
+   : ROOM(vectors) / (vectors) > 0       ? ROOM(vectors) / (vectors) \
+                                         : 1)
 #define PLAIN_VECTORS 4 /* of a panel that is not interleaved by gates */
 #define PLAIN_ROWS ROWS_OF(PLAIN_VECTORS)
 #define PANEL (PLAIN_VECTORS * W) /* columns of a plain panel */
@@ -33,6 +38,18 @@ INL long next_rows(long left, long most) {
   const long tiles = (left + most - 1) / most;
   return (left + tiles - 1) / tiles;
 }
+
+/* In which order compilers keep a tile in registers. gcc reads a weight from memory for each of up to four
+   rows, more than what a processor can read, unless it is told to hold it, where there is room. clang reads
+   all weights first, and with 16 registers has no room for accumulators then, unless each meets all rows. */
+#if defined(__clang__)
+#define HOLDS_WEIGHTS(rows, vectors) 0
+#define WEIGHT_BY_WEIGHT(rows, vectors) (REGISTERS == 16 && (rows) < (vectors))
+#else
+#define HOLDS_WEIGHTS(rows, vectors) \
+  ((rows) > 1 && (rows) < 5 && ((rows) + 1) * (vectors) < REGISTERS)
+#define WEIGHT_BY_WEIGHT(rows, vectors) 0
+#endif
 
 /* out[row * stride + v] = sum over k of a[row][k] * panel[k][v], for constant rows and vectors, of a
    panel that has `stride` vectors. a: [rows], each [depth], as `encoded` gives it; panel:
@@ -82,7 +99,7 @@ INL void tile(const int rows, const int vectors, const int stride, long depth, c
 INL void tile(const int rows, const int vectors, const int stride, long depth, const float *const *a,
               const float *restrict panel, vf *restrict out) {
   const float *row[rows];
-  vf sum[rows][vectors];
+  vf sum[rows][vectors], word[vectors];
 #pragma GCC unroll 12
   for (int r = 0; r < rows; r++) {
     row[r] = a[r];
@@ -92,27 +109,48 @@ INL void tile(const int rows, const int vectors, const int stride, long depth, c
   const vf *p = (const vf *)panel;
 #if WEIGHT_BITS == 16
   for (long k = 0; k < depth; k += 2, p += stride) {
+#pragma GCC unroll 24
+    for (int v = 0; v < vectors; v++) word[v] = (vf)((vu)p[v] << 16);
 #pragma GCC unroll 12
     for (int r = 0; r < rows; r++) {
       const float factor = row[r][k];
 #pragma GCC unroll 24
-      for (int v = 0; v < vectors; v++) sum[r][v] += (vf)((vu)p[v] << 16) * factor;
+      for (int v = 0; v < vectors; v++) sum[r][v] += word[v] * factor;
     }
     if (k + 1 == depth) break;
+#pragma GCC unroll 24
+    for (int v = 0; v < vectors; v++) word[v] = (vf)((vu)p[v] & 0xffff0000);
 #pragma GCC unroll 12
     for (int r = 0; r < rows; r++) {
       const float factor = row[r][k + 1];
 #pragma GCC unroll 24
-      for (int v = 0; v < vectors; v++) sum[r][v] += (vf)((vu)p[v] & 0xffff0000) * factor;
+      for (int v = 0; v < vectors; v++) sum[r][v] += word[v] * factor;
     }
   }
 #else
   for (long k = 0; k < WORDS(depth); k++, p += stride) {
+    if (WEIGHT_BY_WEIGHT(rows, vectors)) {
+      float factor[MOST_ROWS];
+#pragma GCC unroll 12
+      for (int r = 0; r < rows; r++) factor[r] = row[r][k];
+#pragma GCC unroll 24
+      for (int v = 0; v < vectors; v++) {
+#pragma GCC unroll 12
+        for (int r = 0; r < rows; r++) sum[r][v] = add_product(sum[r][v], p[v], factor[r]);
+      }
+      continue;
+    }
+    if (HOLDS_WEIGHTS(rows, vectors)) {
+#pragma GCC unroll 24
+      for (int v = 0; v < vectors; v++) word[v] = in_register(p[v]);
+    }
 #pragma GCC unroll 12
     for (int r = 0; r < rows; r++) {
       const float factor = row[r][k];
 #pragma GCC unroll 24
-      for (int v = 0; v < vectors; v++) sum[r][v] = add_product(sum[r][v], p[v], factor);
+      for (int v = 0; v < vectors; v++) {
+        sum[r][v] = add_product(sum[r][v], HOLDS_WEIGHTS(rows, vectors) ? word[v] : p[v], factor);
+      }
     }
   }
 #endif
@@ -153,6 +191,31 @@ OUT_OF_LINE void plain_product(long rows, long depth, const float *const *a,
   product(rows, PLAIN_VECTORS, depth, a, panel, out);
 }
 
+/* The same for a panel of which only the first two vectors hold columns: layers of 32 units, or of as many
+   inputs. The others of `out` are not set. */
+#define HALF_CASE(n)                                                                    \
+  case n:                                                                               \
+    if (n <= PLAIN_ROWS) tile(n, PLAIN_VECTORS / 2, PLAIN_VECTORS, depth, a, panel, out); \
+    break;
+
+OUT_OF_LINE void half_product(long rows, long depth, const float *const *a, const float *panel, vf *out) {
+  switch (rows) {
+    HALF_CASE(1)
+    HALF_CASE(2)
+    HALF_CASE(3)
+    HALF_CASE(4)
+    HALF_CASE(5)
+    HALF_CASE(6)
+  }
+}
+
+/* Whichever of the two `vectors` of a panel want. */
+INL void whole_product(long rows, long vectors, long depth, const float *const *a, const float *panel,
+                       vf *out) {
+  (vectors > PLAIN_VECTORS / 2 ? plain_product : half_product)(rows, depth, a, panel, out);
+}
+
+_Static_assert(PLAIN_ROWS <= 6, "the cases of half_product");
 _Static_assert(PLAIN_VECTORS == 4, "the cases of partial_product");
 
 /* The same for vectors first.. of a panel, fewer than it has: a thread's share of its units. Threads share
@@ -176,7 +239,7 @@ LOCAL void multiply_rows(long rows, long depth, long columns, long first, const 
   vf sums[PLAIN_ROWS * PLAIN_VECTORS];
   for (long r = 0, here; r < rows; r += here) {
     here = next_rows(rows - r, PLAIN_ROWS);
-    plain_product(here, depth, a + r, panel, sums);
+    whole_product(here, (columns - first + W - 1) / W, depth, a + r, panel, sums);
     for (long i = 0; i < here; i++) {
       for (long v = 0; v < PLAIN_VECTORS && first + v * W < columns; v++) {
         store(out[r + i] + first + v * W, columns - first - v * W, sums[i * PLAIN_VECTORS + v]);

@@ -74,6 +74,18 @@ INL void store(float *p, long n, vf v) {
 #endif
 }
 
+/* v, which is now in a register: from here on nothing is read again for it. */
+INL vf in_register(vf v) {
+#if defined(__AVX512F__)
+  __asm__("" : "+v"(v));
+#elif defined(__SSE__)
+  __asm__("" : "+x"(v));
+#elif defined(__aarch64__)
+  __asm__("" : "+w"(v));
+#endif
+  return v;
+}
+
 /* ---- Transposition ---------------------------------------------------------------------------
  * In groups of four floats, which is what every set of instructions shuffles fast. */
 
