@@ -223,7 +223,10 @@ def test_frames_are_the_arrays_that_they_hold():
     frame = pandas.DataFrame({"a": SINE, "b": 2 * SINE})
     panel = pandas.concat({"first": frame, "second": frame})  # two levels of index
     assert SequenceForecaster(**QUICK).fit(frame).predict().shape == (4, 2)
-    assert SequenceForecaster(**QUICK).fit(panel).predict(panel).shape == (2, 4, 2)
+    forecaster = SequenceForecaster(**QUICK).fit(panel)
+    assert forecaster.predict(panel).shape == (2, 4, 2)
+    deeper = pandas.concat({"all": panel})  # sktime's pd_multiindex_hier
+    assert np.array_equal(forecaster.predict(deeper), forecaster.predict(panel))
 
 
 def indexed(days, dtype="datetime64[us]", nanoseconds=()):
