@@ -17,6 +17,10 @@ def test_a_table_is_learned_from_and_predicted_without_naming_it_again(unrolled,
     assert lines[0] == ["time", "target", "forecast", "low", "high"]
     assert [line[0] for line in lines[1:]] == ["2024-03-21", "2024-03-22"]
     assert "mase" in unrolled("evaluate", "r", path).out
+    path.write_text("day,x\n2024-01-01,1\n")
+    refused = unrolled("predict", "r")
+    assert (refused.code, refused.out) == (1, "")  # and no heading of a table without rows
+    assert "no column 'y'" in refused.err
 
 
 def test_other_tasks_are_told_what_to_read(unrolled):

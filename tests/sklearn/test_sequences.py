@@ -53,6 +53,23 @@ def test_three_dimensions_are_the_same_as_a_list(ragged):
     assert np.array_equal(one, other)
 
 
+def test_frames_of_pandas_hold_series_in_their_rows_or_in_their_cells(fitted, ragged):
+    pandas = pytest.importorskip("pandas")
+    X = ragged[0][:6]
+    told = fitted.predict_proba(X)
+    frames = dict(enumerate(map(pandas.DataFrame, X)))
+    cells = [[pandas.Series(column) for column in x.T] for x in X]
+    for given in (
+        pandas.concat(frames),  # sktime's pd-multiindex
+        pandas.concat({"all": pandas.concat(frames)}),  # pd_multiindex_hier
+        pandas.DataFrame(cells),  # nested_univ
+    ):
+        assert np.array_equal(fitted.predict_proba(given), told)
+    cells[2][1] = cells[2][1][:-1]
+    with pytest.raises(DataError, match=r"X\[2\]: cells of the shapes"):
+        fitted.predict(pandas.DataFrame(cells))
+
+
 def test_texts_and_a_saved_run(tmp_path):
     X = ["a good film", "good and kind", "a bad film", "bad and dull"] * 15
     y = [1, 1, 0, 0] * 15
@@ -145,6 +162,8 @@ def test_parameters_are_those_of_the_command():
     ("X", "y", "error", "message"),
     [
         ([[[1.0], [2.0]], [[1.0, 2.0]]], [0, 1], DataError, r"X\[1\]: 2 numbers in each step"),
+        # as aeon has a list: channels first
+        ([np.zeros((2, 4)), np.zeros((2, 5))], [0, 1], DataError, r"is time last\? \[x\.T for"),
         (["a", 3], [0, 1], DataError, r"X\[1\]: a int among texts"),
         ([[1.0, 2.0], [np.inf, 1.0]], [0, 1], ValueError, "infinity"),
         ([np.zeros((2, 1)), np.full((3, 1), np.inf)], [0, 1], ValueError, r"X\[1\]"),

@@ -65,8 +65,7 @@ def _predict(
     try:
         with ending_with_its_reader():
             heading = task.heading(options)
-            if heading is not None and not as_json:
-                write(heading + "\n")
+            waits = heading is not None and not as_json  # for what may be wrong with all of it
             for prediction in task.predict(loaded.model, inputs, options):
                 num_captions += "from" in prediction
                 num_of_examples += prediction.get("from") == "example"
@@ -76,7 +75,12 @@ def _predict(
                 # texts may hold line ends, tabs and control characters: as text, each input has
                 # its line; JSON has escapes of its own
                 shown = prediction if as_json else visible_parts(prediction)
+                if waits:
+                    write(f"{heading}\n")
+                    waits = False
                 write(as_line(shown) + "\n")
+            if waits:
+                write(f"{heading}\n")
     finally:
         if num_cut:
             were = f"{counted(num_cut, 'input')} {'was' if num_cut == 1 else 'were'}"

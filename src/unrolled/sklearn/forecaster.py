@@ -17,6 +17,7 @@ from torch import Tensor
 from unrolled.errors import DataError
 from unrolled.sklearn.estimator import Estimator, takes_options_of
 from unrolled.sklearn.index import check_index
+from unrolled.sklearn.sequences import groups_of
 from unrolled.tasks.forecast.ends import end_of
 from unrolled.tasks.forecast.model import Forecaster
 from unrolled.tasks.forecast.options import DataOptions, PredictOptions
@@ -284,9 +285,9 @@ def _numbers(name: str, given: Any) -> _Numbers:
     """
     names = tuple(given.columns) if hasattr(given, "columns") else ()
     names = names if all(isinstance(each, str) for each in names) else ()
-    if getattr(getattr(given, "index", None), "nlevels", 1) == 2:  # sktime's pd-multiindex
-        groups = given.groupby(level=0, sort=False)
-        rows: Sequence[Any] = [group.droplevel(0) for _, group in groups]
+    rows: Sequence[Any] = groups_of(given)
+    if rows:  # sktime's pd-multiindex, and its hierarchies
+        pass
     elif isinstance(given, list | tuple) and given and _is_series(given[0]):
         rows = given
     elif getattr(given, "ndim", 1) == 3:

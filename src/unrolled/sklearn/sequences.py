@@ -3,7 +3,8 @@
 (N, T) numbers              a series of T numbers in each row
 (N, T, I) numbers           N series of T steps with I numbers each
 a list of (T, I) or (T,)    series of different lengths
-a frame with two levels of index, series and step    the same, as sktime has it
+a frame with levels of index, the last one the step     the same, as sktime has it
+a frame with a series (T,) in each cell, I columns      the same, as its nested_univ
 a list of str               texts
 """
 
@@ -16,7 +17,7 @@ from sklearn.utils.validation import check_array, validate_data
 
 from unrolled.errors import DataError
 
-__all__ = ["Sequences", "read_sequences"]
+__all__ = ["Sequences", "groups_of", "read_sequences"]
 
 Floats = NDArray[np.float64]
 
@@ -66,7 +67,10 @@ def read_sequences(estimator: Any, given: Any, *, reset: bool) -> Sequences:
         for index, content in enumerate(contents):
             if content.shape[1] != size:
                 message = f"X[{index}]: {content.shape[1]} numbers in each step, X[0] has {size}"
-                raise DataError(message, "give the same in each")
+                hint = "give the same in each"
+                if len({len(each) for each in contents}) == 1:  # as aeon has a list
+                    hint += "; or is time last? [x.T for x in X] has it first"
+                raise DataError(message, hint)
         sequences = Sequences(contents, are_texts=False)
     if reset:
         for name in ("n_features_in_", "feature_names_in_"):
@@ -82,9 +86,10 @@ def read_sequences(estimator: Any, given: Any, *, reset: bool) -> Sequences:
 
 def _rows(given: Any) -> Sequence[Any] | None:
     """Return sequences one by one; None for a table of numbers, or for what is neither."""
-    if getattr(getattr(given, "index", None), "nlevels", 1) == 2:
-        groups = given.groupby(level=0, sort=False)
-        return [group.to_numpy() for _, group in groups] or None
+    if groups := groups_of(given):
+        return [group.to_numpy() for group in groups]
+    if _is_nested(given):
+        return [_of_cells(cells, index) for index, cells in enumerate(given.to_numpy())]
     if getattr(given, "ndim", 0) == 1 and hasattr(given, "to_numpy"):  # a column of a frame
         given = given.to_numpy()
     if isinstance(given, np.ndarray):
@@ -101,6 +106,36 @@ def _rows(given: Any) -> Sequence[Any] | None:
         return given
     shapes = {np.shape(row) for row in given}
     return None if len(shapes) == 1 and len(shapes.pop()) < 2 else given
+
+
+def groups_of(given: Any) -> list[Any]:
+    """Return the frames of the series of a frame, by all levels of its index but the last.
+
+    Those that are left have the one level, the step. Empty for what has no such levels.
+    """
+    levels = getattr(getattr(given, "index", None), "nlevels", 1) - 1
+    if not levels:
+        return []
+    names = [*range(levels)]
+    groups = given.groupby(level=names[0] if levels == 1 else names, sort=False)
+    return [group.droplevel(names) for _, group in groups]
+
+
+def _is_nested(given: Any) -> bool:
+    """Return whether the first row of a frame has a series in each cell."""
+    if not hasattr(given, "columns") or not hasattr(given, "to_numpy") or not len(given):
+        return False
+    return all(np.ndim(cell) == 1 for cell in given.to_numpy()[0])
+
+
+def _of_cells(cells: Sequence[Any], index: int) -> Floats:
+    """Return the series of a row's cells as (T, I) numbers."""
+    columns = [np.asarray(cell) for cell in cells]
+    if len({column.shape for column in columns}) > 1 or columns[0].ndim != 1:
+        shapes = ", ".join(str(column.shape) for column in columns)
+        message = f"X[{index}]: cells of the shapes {shapes}, expected series of one length"
+        raise DataError(message, "give as many steps in each cell of a row")
+    return np.stack(columns, 1)
 
 
 def _is_rectangle(row: Any) -> bool:

@@ -1,7 +1,9 @@
 import math
 import re
+from datetime import datetime
 from pathlib import Path
 
+import polars
 import pytest
 
 from unrolled.errors import DataError, OptionError
@@ -102,6 +104,15 @@ WRONG = {
         [*(f"2024-01-01 0{n}:00,1" for n in range(6)), *(f"2024-01-0{n} 00:00,1" for n in (2, 3))],
         "line 8: 19 steps after the row before: most rows are hourly, but 41 of 49 steps have no",
     ),
+    "months as numbers": (
+        [f"20{year}{month:02d},1" for year in (23, 24) for month in range(1, 13)],
+        "have no row, as where frequencies are mixed (months are written 2024-01",
+    ),
+    "thousands": (
+        ["2024-01-01,1", '2024-01-02,"1,234"'],
+        "line 3: 'y' is not a finite number: '1,234' (write 1234.5: a point",
+    ),
+    "yes and no": (["2024-01-01,True", "2024-01-02,1"], "number: 'True' (write 1 and 0"),
     "one row": (["2024-01-01,1"], "no two different times"),
     "no value": (["2024-01-01,", "2024-01-02,nan"], "line 2: no value of 'y'"),
 }
@@ -132,6 +143,8 @@ def test_a_logarithm_of_nothing_is_refused_with_its_line(write_table):
         ({"split": "8,2,2", "test": 0.1}, "test and split both say where parts begin"),
         ({"held_out": 0.6, "test": 0.4}, "held_out and test together must be below 1, got 1"),
         ({"regular": False}, "rows without a time are at even distances"),
+        ({"zone": "Europe/Lisbon"}, "zone: rows without a time have none to be read by it"),
+        ({"dates": "day-first"}, "dates: rows without a time have none to be read by it"),
     ],
 )
 def test_options_that_do_not_fit_together_are_refused(options, expected):
@@ -193,6 +206,23 @@ def test_a_time_that_no_clock_of_the_zone_shows_is_refused_and_a_day_that_begins
     data = DataOptions(file=str(path), time="t", target=("y",), zone="America/Sao_Paulo")
     (series,), calendar, notes, _ = read_panel(path, data)
     assert (calendar.name, len(series), len(notes)) == ("daily", 7, 1)
+
+
+def test_a_zone_that_the_file_names_is_that_of_its_days_and_hours(tmp_path):
+    """In Berlin the last Sunday of March 2024 had 23 hours, that of October 25."""
+    path = tmp_path / "zoned.parquet"
+    for first, last, step, name, following in (
+        ((2024, 3, 29), (2024, 4, 2), "1d", "daily", "2024-04-03"),
+        ((2024, 10, 27), (2024, 10, 27, 4), "1h", "hourly", "2024-10-27 05:00:00+01:00"),
+    ):
+        times = polars.datetime_range(
+            datetime(*first), datetime(*last), step, time_zone="Europe/Berlin", eager=True
+        )
+        polars.DataFrame({"day": times, "y": range(len(times))}).write_parquet(path)
+        (series,), calendar, _, _ = read(path)
+        assert (calendar.name, calendar.zone) == (name, "Europe/Berlin")
+        assert series.values[:, 0].tolist() == [*range(len(times))]
+        assert calendar.text(series.places[len(series)]) == following
 
 
 def test_rows_after_the_last_value_are_counted(write_table):

@@ -1,5 +1,7 @@
 """One observation at a time, and the whole history read at once."""
 
+from datetime import datetime, timedelta
+
 import numpy as np
 import pytest
 import torch
@@ -89,6 +91,22 @@ def test_a_stream_says_what_the_whole_history_says(name, write_table, prepared):
                 assert (low < high).any()
     with pytest.raises(ShapeError, match="expected a value of each of region, size, got 0"):
         task.stream(trained, "B")
+
+
+def test_who_leaves_out_what_the_calendar_says_is_told_where_it_comes_from(wave_table, prepared):
+    """The columns of a day are those that the table was read with."""
+    run = prepared(wave_table(), model=PLAIN)
+    calendar, series = run.task.calendar, run.splits.test[0].series
+    stream = run.task.stream(run.trainer.model.eval())
+    told = "the sine of the week, the sine of the year, the cosine of the week, the cosine of the "
+    with pytest.raises(ShapeError, match=f"expected 1 values and 4 columns, got 1 and 0.*{told}"):
+        stream.push([3.0])
+    days = [datetime(2024, 1, 1) + timedelta(n) for n in range(4)]  # the first ones of the table
+    columns = calendar.features(np.array([calendar.place(day) for day in days]))
+    assert np.array_equal(columns, series.known[:4].numpy())
+    with pytest.raises(ShapeError, match=r"future must be \(3, 4\).*calendar\.features"):
+        stream.push([3.0], columns=columns[0])
+    assert stream.push([3.0], columns=columns[0], future=torch.tensor(columns[1:])).shape == (3, 1)
 
 
 def test_what_a_window_ends_with_is_not_streamed(wave_table, prepared):

@@ -79,6 +79,10 @@ def _of_dates(moments: Sequence[datetime], zone: str | None, regular: bool) -> C
     if gaps and min(gaps) >= 28 and (len(days) == 1 or at_end):
         day = 31 if at_end and len(days) > 1 else next(iter(days))
         return Calendar("month", 1, style, day=day, seconds=at, zone=zone)
+    for day in (1, 31) if gaps and min(gaps) >= 28 else ():
+        found = Calendar("month", 1, style, day=day, seconds=at, zone=zone, on_workdays=True)
+        if all(found.moment(12 * one.year + one.month - 1).date() == one for one in dates):
+            return found
     weekdays = {day.weekday() for day in dates}
     span = (dates[-1] - dates[0]).days
     if span >= 14 and min(gaps) == 1 and not weekdays & {5, _SUNDAY} and len(weekdays) == 5:
@@ -87,7 +91,10 @@ def _of_dates(moments: Sequence[datetime], zone: str | None, regular: bool) -> C
 
 
 def _written(moments: Sequence[datetime]) -> str:
-    """Return the offset with which all moments are written; UTC where there are several."""
+    """Return the named zone that all moments have, as in Parquet; or their one offset; or UTC."""
+    names = {getattr(moment.tzinfo, "key", None) for moment in moments}
+    if len(names) == 1 and (name := names.pop()) is not None:
+        return str(name)
     offsets = {moment.utcoffset() for moment in moments}
     minutes = (next(iter(offsets)) or timedelta()) / timedelta(minutes=1)
     if len(offsets) > 1 or not minutes or minutes % 1:

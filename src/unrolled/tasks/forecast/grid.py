@@ -90,7 +90,7 @@ def in_order(table: Table, name: str, rows: Sequence[Row], data: DataOptions) ->
             if kinds[0] == "a date" and data.zone is None:
                 hint += f"; of an hour that a clock shows twice, {field('zone')}"
             message = f"{table.path}: {table.unit}s {first} and {second} have the same "
-            message += f"{data.time!r}, {rows[after].values[data.time]!r}"
+            message += f"{data.time!r}, {str(rows[after].values[data.time])!r}"
             if _are_finer(rows[before].values[data.time], rows[after].values[data.time]):
                 message = f"{table.path}: the {data.time!r} of {table.unit}s {first} and {second} "
                 message += "differ by less than a microsecond, which dates are not told apart by"
@@ -104,6 +104,12 @@ def in_order(table: Table, name: str, rows: Sequence[Row], data: DataOptions) ->
     if not moved:
         return Placed(name, rows, moments)
     return Placed(name, [rows[i] for i in order], [moments[i] for i in order], moved, twice)
+
+
+def _is_month(place: float) -> bool:
+    """Return whether a number looks like a month without its hyphen, such as 202401."""
+    year, month = divmod(place, 100)
+    return month in range(1, 13) and 1000 <= year <= 9999
 
 
 def _are_finer(one: Any, other: Any) -> bool:
@@ -187,7 +193,7 @@ def steps_of(table: Table, group: Placed, places: list[float], calendar: Calenda
     if calendar.unit == "row":
         return [*range(len(places))]
     steps: list[int] = []
-    hint = f"choose the other of {field('regular')}, where rows come as they come"
+    hint = f"{field('regular=False')}, where rows come as they come"
     for index, place in enumerate(places):
         exact = (place - places[0]) / calendar.step
         step = round(exact)
@@ -210,5 +216,7 @@ def steps_of(table: Table, group: Placed, places: list[float], calendar: Calenda
         message = f"{table.where(group.rows[far])}: {steps[far] - steps[far - 1]} steps after the "
         message += f"row before: most rows are {calendar.name}, but {missing:,} of "
         message += f"{steps[-1] + 1:,} steps have no row, as where frequencies are mixed"
+        if calendar.style == "number" and all(map(_is_month, places)):
+            hint = "months are written 2024-01, and then follow each other"
         raise DataError(message, hint)
     return steps

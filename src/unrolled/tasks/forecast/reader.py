@@ -21,7 +21,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from unrolled.data.numbers import MISSING, parse_number
+from unrolled.data.numbers import MISSING, is_number, parse_number
 from unrolled.data.tables import Row, Table, read_table
 from unrolled.errors import DataError, field
 from unrolled.tasks.forecast.data_options import DataOptions
@@ -252,5 +252,15 @@ def _column_values(
             except (TypeError, ValueError):
                 value = row.values[column]
                 message = f"{table.where(row)}: {column!r} is not a finite number: {value!r}"
-                raise DataError(message, "leave it empty where it is missing") from None
+                raise DataError(message, _hint_of(value)) from None
     return values
+
+
+def _hint_of(value: object) -> str:
+    """Return what to do about a value that is no number."""
+    text = str(value).strip()
+    if "," in text and is_number(text.replace(",", "")):
+        return "write 1234.5: a point before the decimals, and nothing between thousands"
+    if text.lower() in ("true", "false"):
+        return "write 1 and 0"
+    return "leave it empty where it is missing"

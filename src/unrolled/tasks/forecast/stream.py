@@ -63,6 +63,7 @@ class ForecastStream:
         self._scale = task.scale_of(series)
         self._targets: tuple[str, ...] = task.options.data.target
         self._static = self._features(task.options.data.static, static)
+        self._columns = _names_of(task)
         self._stream = self._state = None
         if options.method == "direct":
             self._stream = cast(Recurrent, model.layer).stream(1)
@@ -84,8 +85,10 @@ class ForecastStream:
 
         Args:
             values: The targets, C numbers; NaN where one is missing.
-            columns: What else is known of this step: P + K numbers, as `Forecaster` reads them.
-            future: What is known of the steps to come, (H, K), where K is not 0.
+            columns: What else is known of this step, P + K numbers as the table has them: those of
+                `past`, of `known`, and what the calendar says, `Calendar.features`.
+            future: What is known of the steps to come, (H, K), where K is not 0: those of `known`,
+                and what the calendar says.
 
         Returns:
             The forecasts, (H, C), on the scale of the data.
@@ -137,7 +140,8 @@ class ForecastStream:
         if len(values) != model.num_targets or len(columns) != model.num_past + model.num_known:
             expected = f"{model.num_targets} values and {model.num_past + model.num_known} columns"
             got = f"{len(values)} and {len(columns)}"
-            raise ShapeError(f"ForecastStream.push: expected {expected}, got {got}")
+            message = f"ForecastStream.push: expected {expected}, got {got}"
+            raise ShapeError(message, self._hint(self._columns))
         ahead = self._ahead(future)
         numbers = [self._target(*each) for each in zip(self._targets, values, strict=True)]
         columns = [_number("a column", value) for value in columns]
@@ -158,6 +162,14 @@ class ForecastStream:
             self._window = torch.cat([self._window[1:], scaled[None]])
             raw = model.with_location(raw, model.linear_part(self._window[None], frame))
         return self._said(raw, frame, levels)
+
+    def _hint(self, names: Sequence[str]) -> str:
+        """Return what stands in the columns, and where that of the calendar comes from."""
+        hint = f"of a step: {', '.join(names)}" if names else ""
+        if any("sine" in name for name in names):
+            hint += "; task.calendar.features(numpy.array([task.calendar.place(moment)])) says what"
+            hint += f" the calendar does, {field('calendar=False')} trains without"
+        return hint
 
     def _target(self, name: str, value: float) -> float:
         """Return a value of a target, NaN of a missing one, if the model is of such values."""
@@ -188,7 +200,8 @@ class ForecastStream:
         ahead = torch.zeros(1, model.horizon, model.num_known)
         if model.num_known:
             if future is None or future.shape != ahead.shape[1:]:
-                raise ShapeError(f"ForecastStream.push: future must be {tuple(ahead.shape[1:])}")
+                message = f"ForecastStream.push: future must be {tuple(ahead.shape[1:])}"
+                raise ShapeError(message, self._hint(self._columns[model.num_past :]))
             center, width = (part[model.num_past :] for part in self._scaling.columns)
             ahead = ((future.double() - center) / width).float()[None].nan_to_num(0.0)
         return torch.cat([ahead, self._static.expand(1, model.horizon, -1)], 2)
@@ -235,6 +248,17 @@ class ForecastStream:
     def _said(self, raw: Tensor, frame: Frame, levels: Sequence[float]) -> Forecast:
         said = self._model.said(raw, frame)
         return _of_one(of_parameters(self._scaling, self._model, said, [self._scale], levels))
+
+
+def _names_of(task: "ForecastTask") -> list[str]:
+    """Return what the columns of a step are called, in the order in which a model reads them."""
+    data, names = task.options.data, [*task.options.data.past, *task.options.data.known]
+    if task.calendar.unit == "row":
+        names.append("the logarithm of the time since the step before, in usual ones")
+    if data.calendar:
+        cycles = task.calendar.cycles
+        names += [f"the {wave} of the {name}" for wave in ("sine", "cosine") for name in cycles]
+    return names
 
 
 def _of_one(told: Forecast) -> Forecast:

@@ -21,6 +21,7 @@ __all__ = ["DAY", "HOUR", "MINUTE", "Calendar"]
 
 DAY, HOUR, MINUTE = 86_400, 3_600, 60
 """Seconds of each."""
+_FRIDAY = 4
 _UNITS = ("second", "day", "business day", "month", "number", "row")
 _STYLES = ("date", "datetime", "month", "quarter", "number")
 
@@ -38,6 +39,8 @@ class Calendar:
         seconds: Of the day, where the unit is a day or more and a time is written.
         zone: The time zone of what is written, by name or as an offset like +02:00; None for none.
         season: Steps of a cycle; 1 where none is known.
+        on_workdays: Whether a Saturday or a Sunday stands for the workday before it; in the first
+            days of a month, for the one after it.
     """
 
     unit: str
@@ -47,6 +50,7 @@ class Calendar:
     seconds: int = 0
     zone: str | None = None
     season: int = 1
+    on_workdays: bool = False
 
     @property
     def name(self) -> str:
@@ -65,7 +69,7 @@ class Calendar:
             ("month", 12): "yearly",
         }
         if (self.unit, self.step) in known:
-            return known[self.unit, self.step]
+            return known[self.unit, self.step] + ", on workdays" * self.on_workdays
         size, unit = self.step, self.unit
         if unit == "second":
             for length, longer in ((DAY, "day"), (HOUR, "hour"), (MINUTE, "minute")):
@@ -101,6 +105,8 @@ class Calendar:
             year, month = divmod(int(place), 12)
             day = min(self.day, months.monthrange(max(year, 1), month + 1)[1])
             whole = datetime(max(year, 1), month + 1, day)
+            if self.on_workdays:
+                whole = _workday(whole)
         elif self.unit == "business day":
             week, weekday = divmod(int(place), 5)
             whole = datetime.fromordinal(7 * week + weekday + 1)
@@ -172,6 +178,7 @@ class Calendar:
             "seconds": float(self.seconds),
             "zone": self.zone or "",
             "season": self.season,
+            "on_workdays": self.on_workdays,
         }
 
     @classmethod
@@ -190,6 +197,7 @@ class Calendar:
             seconds=int(number_of(content, "seconds", above=-1)),
             zone=zone or None,
             season=whole_number_of(content, "season"),
+            on_workdays=content.get("on_workdays") is True,  # which older runs do not say
         )
 
     def place(self, moment: Moment) -> float:
@@ -223,3 +231,11 @@ class Calendar:
         if weekday >= 5:
             raise ValueError("not a business day, and the others are")
         return float(5 * week + weekday)
+
+
+def _workday(day: datetime) -> datetime:
+    """Return a day, or what `Calendar.on_workdays` takes for it; the month stays."""
+    late = day.weekday() - _FRIDAY
+    if late <= 0:
+        return day
+    return day + timedelta(3 - late) if day.day <= late else day - timedelta(late)
