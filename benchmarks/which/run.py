@@ -30,6 +30,7 @@ from collections import deque
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from datetime import time as clock
 from pathlib import Path
 from typing import Any
 
@@ -122,7 +123,7 @@ def train_all(trials: Sequence[Trial], until: datetime | None) -> bool:
         importlib.import_module(module)  # what a training needs, loaded once: no thread begins
     claims, failed = Claims(), []
     pending = deque(trial for trial in trials if not trial.results_path.exists())
-    print(f"{len(trials)} trainings, {len(trials) - len(pending)} of them done", flush=True)
+    print(f"trainings: {len(trials)}, of them done: {len(trials) - len(pending)}", flush=True)
     met = 0  # others' claims in a row
     while pending:
         if until is not None and datetime.now() >= until:
@@ -146,26 +147,39 @@ def train_all(trials: Sequence[Trial], until: datetime | None) -> bool:
             print(f"{where}, {len(pending)} left", flush=True)
         else:
             failed.append(where)
-            print(f"{where} ended with code {code}, see {trial.log_path}", flush=True)
+            lines = trial.log_path.read_text(encoding="utf-8", errors="replace").splitlines()
+            words = next((line for line in lines if line.startswith("unrolled: error")), "")
+            print(f"{where} ended with code {code}: {words or trial.log_path}", flush=True)
     return not failed
 
 
-def gather(place: Place, sets: dict[str, Any], cells: Sequence[str]) -> dict[str, Any]:
-    """Return the figures of all trainings that are over, by data set, cell and seed."""
+def gather(place: Place, sets: dict[str, Any], cells: Sequence[str], old: Any) -> dict[str, Any]:
+    """Return the figures of all trainings that are over, by data set, cell and seed.
+
+    Args:
+        place: Where they are.
+        sets: What is trained.
+        cells: What may have been.
+        old: What was gathered before, here or elsewhere; it stays where its budget is still that of
+            the set.
+    """
     trainings: dict[str, dict[str, dict[str, Any]]] = {}
-    days = set()
+    days = {old["about"][end] for end in ("from", "to")} if old else set()
     for name, one in sets.items():
+        before = old["trainings"].get(name, {}) if old and old["sets"].get(name) == one else {}
         seeds = _seeds(place.out / name)
         for trial in place.plan(one, cells, seeds or 1).trials(place.out / name):
             if trial.results_path.exists():
                 figures = _figures(trial, one["metric"])
-                of_cell = trainings.setdefault(name, {}).setdefault(trial.contestant.name, {})
-                of_cell[str(trial.seed)] = figures
-                days.add(datetime.fromtimestamp(trial.results_path.stat().st_mtime, UTC).date())
+                before.setdefault(trial.contestant.name, {})[str(trial.seed)] = figures
+                day = datetime.fromtimestamp(trial.results_path.stat().st_mtime, UTC).date()
+                days.add(day.isoformat())
+        if before:
+            trainings[name] = {cell: before[cell] for cell in cells if cell in before}
     import torch
 
     about = {"torch": torch.__version__, "machine": platform.machine(), "threads": 1}
-    about |= {"from": min(days).isoformat(), "to": max(days).isoformat()} if days else {}
+    about |= {"from": min(days), "to": max(days)} if days else {}
     return {"about": about, "cells": list(cells), "sets": sets, "trainings": trainings}
 
 
@@ -209,21 +223,33 @@ def main() -> None:
     parser.add_argument("--seeds", type=int, default=3, help="0, 1, ... N - 1")
     parser.add_argument("--data", type=Path, default=Path("data"))
     parser.add_argument("--out", type=Path, default=Path("runs/which"))
-    parser.add_argument("--until", metavar="HH:MM", help="begin no training after it, today")
-    parser.add_argument("--gather", type=Path, metavar="FILE", help="write what there is")
+    parser.add_argument(
+        "--until",
+        type=clock.fromisoformat,
+        metavar="HH:MM",
+        help="begin no training after it, today",
+    )
+    parser.add_argument("--gather", type=Path, metavar="FILE", help="add what there is to it")
     parser.add_argument("--write", type=Path, metavar="DIR", help="write page and figures")
     options = parser.parse_args()
     if unknown := [name for name in options.sets if name not in sets]:
         parser.error(f"no such set: {', '.join(unknown)}; there are {', '.join(sets)}")
     chosen = {name: sets[name] for name in options.sets or sets}
-    cells = options.cells.split(",") if options.cells else [*CATALOGUE, *OTHERS]
+    known = [*CATALOGUE, *OTHERS]
+    cells = options.cells.split(",") if options.cells else known
+    if strange := [cell for cell in cells if cell not in known]:
+        parser.error(f"no such cell: {', '.join(strange)}; `unrolled cells` lists them")
     place = Place(options.data.absolute(), options.out)
     if options.list:
         for name, one in chosen.items():
             print(f"{name:16s} {one['what']}\n{'':16s} unrolled train {one['command']}")
     elif options.gather:
+        old = json.loads(options.gather.read_text("utf-8")) if options.gather.exists() else None
+        gathered = gather(place, sets, known, old)
+        if not gathered["trainings"]:
+            parser.error(f"{options.out}: no training is over")
         with write_atomically(options.gather) as file:
-            file.write(to_json(gather(place, sets, cells)))
+            file.write(to_json(gathered))
     elif options.write:
         sys.path.insert(0, str(HERE))
         page = importlib.import_module("page")
@@ -231,8 +257,7 @@ def main() -> None:
     else:
         until = None
         if options.until:
-            clock = datetime.strptime(options.until, "%H:%M").time()
-            until = datetime.combine(datetime.now().date(), clock)
+            until = datetime.combine(datetime.now().date(), options.until)
         by_set = [place.trials(name, one, cells, options.seeds) for name, one in chosen.items()]
         every = [trial for trials in by_set for trial in trials]
         every.sort(key=lambda trial: trial.seed)  # stable: all sets with seed 0, then with seed 1

@@ -66,10 +66,11 @@ def test_the_page_and_its_figures_are_those_of_the_results(program, monkeypatch,
         assert (tmp_path / path).read_text() == (ROOT / "docs" / path).read_text(), path
 
 
-def test_results_are_of_the_sets_and_cells_that_there_are(program):
-    results = json.loads(program["RESULTS"].read_text())
-    assert results["sets"] == program["read_sets"]()
-    assert results["cells"] == [*CATALOGUE, *program["OTHERS"]]
+def test_results_are_of_sets_and_cells_that_there_are(program):
+    results, sets = json.loads(program["RESULTS"].read_text()), program["read_sets"]()
+    for name, trained in results["trainings"].items():
+        assert results["sets"][name] == sets[name]
+        assert {*trained} <= {*CATALOGUE, *program["OTHERS"]}
 
 
 def test_what_is_over_is_not_trained_again_and_the_first_seed_comes_first(
@@ -80,6 +81,27 @@ def test_what_is_over_is_not_trained_again_and_the_first_seed_comes_first(
     assert begun == ["adding/lstm-0", "adding/gru-0", "jsb/lstm-0", "jsb/gru-0"]
     assert run(program, monkeypatch, *command, "--seeds", 2) == 0
     assert begun[4:] == ["adding/lstm-1", "adding/gru-1", "jsb/lstm-1", "jsb/gru-1"]
+
+
+def test_a_training_that_failed_is_told_with_its_error_and_the_others_go_on(
+    program, begun, monkeypatch, tmp_path, capsys
+):
+    train = program["train_all"].__globals__["train"]
+
+    def fail_first(trial, claims):
+        if trial.contestant.cell == "lstm":
+            trial.log_path.write_text("reading\nunrolled: error: no such file\nhint: look\n")
+            return 1
+        return train(trial, claims)
+
+    monkeypatch.setitem(program["train_all"].__globals__, "train", fail_first)
+    command = ("jsb", "--cells", "lstm,gru", "--seeds", 1, "--out", tmp_path / "out")
+    assert run(program, monkeypatch, *command) == 1
+    said = capsys.readouterr().out
+    assert "jsb: lstm, seed 0 ended with code 1: unrolled: error: no such file" in said
+    assert begun == ["jsb/gru-0"]
+    assert run(program, monkeypatch, *command, "--until", "00:00") == 1
+    assert "1 left for later" in capsys.readouterr().out
 
 
 def test_figures_are_gathered_of_what_is_over(program, begun, monkeypatch, tmp_path):
@@ -94,13 +116,24 @@ def test_figures_are_gathered_of_what_is_over(program, begun, monkeypatch, tmp_p
     assert (figures["held_out"], figures["test"]) == (0.045455, 0.5)  # 0.5 / 11, of update 10
     assert (figures["seconds"], figures["megabytes"]) == (3.8, 2)
     assert figures["curve"][0] == [0, 0.5]
+    elsewhere = tmp_path / "elsewhere"
+    run(program, monkeypatch, "adding", "--cells", "gru", "--seeds", 1, "--out", elsewhere)
+    assert run(program, monkeypatch, "--out", elsewhere, "--gather", file) == 0
+    assert json.loads(file.read_text())["trainings"]["adding"].keys() == {"lstm", "gru"}
+    assert run(program, monkeypatch, "--out", tmp_path / "none", "--gather", tmp_path / "no") == 2
+    assert not (tmp_path / "no").exists()
 
 
-def test_another_data_set_or_a_folder_of_other_budgets_is_refused(
+def test_what_there_is_not_and_a_folder_of_other_data_are_refused(
     program, begun, monkeypatch, tmp_path, capsys
 ):
-    assert run(program, monkeypatch, "mnist") == 2
-    assert "no such set: mnist; there are adding" in capsys.readouterr().err
+    for wrong, message in [
+        (("mnist",), "no such set: mnist; there are adding"),
+        (("--cells", "lstm,lstmm"), "no such cell: lstmm"),
+        (("--until", "25:99"), "--until: invalid"),
+    ]:
+        assert run(program, monkeypatch, *wrong) == 2
+        assert message in capsys.readouterr().err
     out = ("jsb", "--cells", "lstm", "--out", tmp_path / "out")
     assert run(program, monkeypatch, *out) == 0
     with pytest.raises(Exception, match="a comparison with other arguments"):
