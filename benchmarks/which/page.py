@@ -18,7 +18,7 @@ CONTROL = "lstm"
 HIGHER = ("accuracy", "correct_sums", "macro_f1")
 _BEGIN = """# Which cell?
 
-<!-- Made of benchmarks/results/which.json by `python benchmarks/which/run.py --write docs`. -->
+<!-- Made of benchmarks/results/which.json by the last command below. Edit neither. -->
 
 Every [published cell](catalogue.md) on the same data, at the same budget of parameters and
 updates, with `tcn` and `dense`, a network without memory, beside them. One command, which goes on
