@@ -1,5 +1,6 @@
 """Learning curves of many cells as one SVG: all in grey, a few in colour with their names."""
 
+import math
 from collections.abc import Mapping, Sequence
 from html import escape
 
@@ -18,10 +19,12 @@ def svg(curves: Mapping[str, Curve], named: Sequence[str], across: str, up: str)
         across: What the horizontal axis is.
         up: What the vertical one is.
     """
-    points = [point for curve in curves.values() for point in curve]
+    points = [point for curve in curves.values() for point in curve if math.isfinite(point[1])]
     last = max(x for x, _ in points)
     figures = sorted(y for x, y in points if x > 0) or [y for _, y in points]
-    low, high = figures[0], figures[int(0.98 * (len(figures) - 1))]  # one that diverged hides none
+    low, high = figures[0], figures[int(0.98 * (len(figures) - 1))]
+    if figures[-1] - low < 2 * (high - low):  # else a few that diverge would flatten all others
+        high = figures[-1]
     pad = 0.04 * (high - low) or abs(high) or 1.0
     low, high = low - pad, high + pad
 
@@ -47,14 +50,19 @@ def svg(curves: Mapping[str, Curve], named: Sequence[str], across: str, up: str)
     lines.append(
         f'<text x="{LEFT}" y="{HEIGHT - 6}">{escape(across)}; upwards: {escape(up)}</text>'
     )
-    for name, curve in curves.items():
+    paths = {
+        name: [at(x, y) for x, y in curve if x > 0 and math.isfinite(y)]
+        for name, curve in curves.items()
+    }
+    paths = {name: path for name, path in paths.items() if path}
+    for name, path in paths.items():
         if name not in named:
-            lines.append(_line([at(x, y) for x, y in curve if x > 0], "#8887", 1))
+            lines.append(_line(path, "#8887", 1))
     ends = []
     for name, colour in zip(named, COLOURS, strict=False):
-        path = [at(x, y) for x, y in curves[name] if x > 0]
-        lines.append(_line(path, colour, 2))
-        ends.append((float(path[-1].partition(",")[2]), name, colour))
+        if name in paths:
+            lines.append(_line(paths[name], colour, 2))
+            ends.append((float(paths[name][-1].partition(",")[2]), name, colour))
     below = 0.0
     for height, name, colour in sorted(ends):  # labels keep a line's distance
         below = max(height + 4, below + 14)

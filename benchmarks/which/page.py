@@ -3,6 +3,7 @@
 Where the results are of a part of what `run.py` would train, the page says which.
 """
 
+import math
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from statistics import fmean, stdev
@@ -78,7 +79,10 @@ def blocks(results: Mapping[str, Any], name: str) -> list[dict[str, float]]:
         return []
     seeds = sorted(set.intersection(*(set(trained[cell]) for cell in cells)))
     way = better(results["sets"][name])
-    return [ranks({cell: trained[cell][seed]["held_out"] for cell in cells}, way) for seed in seeds]
+    return [
+        ranks({cell: _mean([trained[cell][seed]["held_out"]]) for cell in cells}, way)
+        for seed in seeds
+    ]
 
 
 def _run(results: Mapping[str, Any]) -> str:
@@ -157,7 +161,7 @@ def _section(results: Mapping[str, Any], name: str) -> str:
         "|---:|---|---:|---:|---:|---:|---:|---:|---:|---:|",
     ]
     for place, (cell, trainings) in enumerate(ordered, 1):
-        test = [each["test"] for each in trainings if each["test"] is not None]
+        test = [each["test"] for each in trainings if "test" in each]
         first = trainings[0]
         lines.append(
             f"| {place} | {_linked(cell)} | {_spread([each['held_out'] for each in trainings])} | "
@@ -206,23 +210,31 @@ def _told(apart: Sequence[str], least: float) -> str:
 def _ordered(results: Mapping[str, Any], name: str) -> list[tuple[str, list[dict[str, Any]]]]:
     """Return the cells of a data set with their trainings, the best mean first."""
     trained = {cell: list(seeds.values()) for cell, seeds in results["trainings"][name].items()}
-    means = {cell: fmean(each["held_out"] for each in of) for cell, of in trained.items()}
+    means = {cell: _mean([each["held_out"] for each in of]) for cell, of in trained.items()}
     order = ranks(means, better(results["sets"][name]))
     return sorted(trained.items(), key=lambda pair: order[pair[0]])
 
 
+def _mean(figures: Sequence[float | None]) -> float:
+    """Return the mean of what there is of every seed; not a number where one diverged."""
+    return fmean(math.nan if figure is None else figure for figure in figures)
+
+
 def _mean_curve(trainings: Sequence[Mapping[str, Any]]) -> list[tuple[float, float]]:
     return [
-        (points[0][0], fmean(figure for _, figure in points))
+        (points[0][0], _mean([figure for _, figure in points]))
         for points in zip(*(each["curve"] for each in trainings), strict=False)
     ]
 
 
-def _spread(figures: Sequence[float]) -> str:
+def _spread(figures: Sequence[float | None]) -> str:
     if not figures:
         return ""
-    spread = f" ± {stdev(figures):.4f}" if len(figures) > 1 else ""
-    return f"{fmean(figures):.4f}{spread}"
+    known = [figure for figure in figures if figure is not None]
+    if len(known) < len(figures):
+        return f"{len(figures) - len(known)} diverged"
+    spread = f" ± {stdev(known):.4f}" if len(known) > 1 else ""
+    return f"{fmean(known):.4f}{spread}"
 
 
 def _linked(cell: str) -> str:

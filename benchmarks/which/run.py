@@ -19,6 +19,7 @@ of `benchmarks/results/which.json`.
 import argparse
 import importlib
 import json
+import math
 import os
 import platform
 import resource
@@ -194,10 +195,9 @@ def _figures(trial: Trial, metric: str) -> dict[str, Any]:
     results = read_results(run)
     lines = [line for line in read_metrics(run) if line["kind"] == "held_out"]
     kept = next(line for line in lines if line["update"] == results["kept_update"])
-    has_test = results["part"] == "test"
-    return {
+    test = {"test": _short(results["metrics"][metric])} if results["part"] == "test" else {}
+    return test | {
         "held_out": _short(kept[metric]),
-        "test": _short(results["metrics"][metric]) if has_test else None,
         "hidden_size": results["hidden_size"],
         "parameters": results["parameters"],
         "updates": results["updates"],
@@ -207,8 +207,9 @@ def _figures(trial: Trial, metric: str) -> dict[str, Any]:
     }
 
 
-def _short(number: float) -> float:
-    return float(f"{number:.5g}")
+def _short(number: float | None) -> float | None:
+    """Return a figure in five digits; None of one that is none, of a training that diverged."""
+    return float(f"{number:.5g}") if number is not None and math.isfinite(number) else None
 
 
 def main() -> None:

@@ -175,8 +175,14 @@ def test_a_whole_comparison_says_how_far_its_seeds_and_data_sets_agree(program):
     def trained(order):
         return {
             cell: {
-                str(seed): {"held_out": place + 0.1 * seed, "test": None, "hidden_size": 4}
-                | {"parameters": 9, "updates": 2, "seconds": 1.0, "megabytes": 3, "curve": []}
+                str(seed): {"held_out": place + 0.1 * seed, "hidden_size": 4}
+                | {
+                    "parameters": 9,
+                    "updates": 2,
+                    "seconds": 1.0,
+                    "megabytes": 3,
+                    "curve": [[0, 1.0], [5, 0.5]],
+                }
                 for seed in (0, 1)
             }
             for place, cell in enumerate(order)
@@ -196,3 +202,7 @@ def test_a_whole_comparison_says_how_far_its_seeds_and_data_sets_agree(program):
     assert "The 2 seeds agree on the order with Kendall's W = 1.00" in text
     assert "0 are behind `dense`" in text
     assert "3, 3, 0 of 3 | 3 |" in text
+    results["trainings"]["adding"]["gru"]["1"] |= {"held_out": None, "curve": [[0, 1.0], [5, None]]}
+    text = page.page(results)
+    assert "| 3 | [gru](catalogue.md#gru) | 1 diverged |" in text
+    assert "lstm</text>" in page.figure(results, "adding")
