@@ -187,7 +187,7 @@ def _words(results: Mapping[str, Any], name: str, ordered: Any) -> Iterator[str]
     if len(of_seeds) < 2:
         missing = len(results["cells"]) - len(ordered)
         if missing:
-            yield f"{missing} cells were not trained on these data yet."
+            yield f"{missing} cells were not trained on these data."
         yield "Fewer than two seeds have all cells: no order here can be told from luck."
         return
     w, p = agreement(of_seeds)
