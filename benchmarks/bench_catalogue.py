@@ -75,9 +75,9 @@ LOUD = {"lif": 3.0, "alif": 30.0}  # what the input is multiplied by, so that un
 def errors(name: str) -> dict[str, float]:
     """Return the largest relative errors of the kernel, norm by norm, and whether streams agree."""
     torch.manual_seed(0)
-    layer = unrolled.Recurrent(name, 5, 19)
+    layer = unrolled.Recurrent(name, 5, 20)  # of 4 heads, and no whole vector
     double = copy.deepcopy(layer).double()
-    x, y = LOUD.get(name, 1.0) * torch.randn(40, 6, 5), torch.randn(40, 6, 19)
+    x, y = LOUD.get(name, 1.0) * torch.randn(40, 6, 5), torch.randn(40, 6, 20)
     x.requires_grad_()
     x_double = x.detach().double().requires_grad_()
     lengths = [40, 3, 0, 17, 40, 1]

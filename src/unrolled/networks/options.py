@@ -27,10 +27,12 @@ __all__ = [
     "FramesPerStep",
     "FreezeVectors",
     "GenerateOptions",
+    "Initialize",
     "LabelSmoothing",
     "LayerOptions",
     "SearchOptions",
     "WriteOptions",
+    "check_initialize",
     "device_name",
 ]
 
@@ -102,6 +104,16 @@ Channels = Annotated[
     int, Option("Channels in the first stage of the picture encoder.", within="[1, inf)")
 ]
 """The type of the field that says how wide the picture encoder is."""
+
+Initialize = Annotated[
+    str | None,
+    Option(
+        "Initial values of the gate that keeps the old state.",
+        choices=("chrono", "forget-bias"),
+        absent="as in torch",
+    ),
+]
+"""The type of the field that says what the units of a new layer remember."""
 
 LabelSmoothing = Annotated[
     float,
@@ -189,6 +201,19 @@ class LayerOptions(Options):
         num_layers = self.kind.num_layers if self.num_layers is None else self.num_layers
         kernel_size = self.kind.kernel_size if self.kernel_size is None else self.kernel_size
         return replace(self, num_layers=num_layers, kernel_size=kernel_size)
+
+
+def check_initialize(options: LayerOptions, initialize: str | None) -> None:
+    """Raise `OptionError` if there is something to initialize, and the cell has no gate for it."""
+    if initialize is None:
+        return
+    from unrolled.layers import initialize as values
+
+    cell = options.kind.cell
+    if cell is not None and values.keeping_gate(cell) is not None:
+        return
+    message = f"{field('initialize')} is for cells with a gate that keeps the old state"
+    raise OptionError(f"{message}, but the cell is {options.kind.name}", "leave it out")
 
 
 @options

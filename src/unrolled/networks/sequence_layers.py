@@ -13,12 +13,19 @@ from torch import nn
 
 from unrolled.cells import CELLS, Cell, CellSource
 from unrolled.errors import PROGRAM, OptionError, field
-from unrolled.layers import TCN, Recurrent, SequenceLayer
+from unrolled.layers import TCN, Recurrent, RecurrentLayer, SequenceLayer, initialize
 from unrolled.networks.both_directions import BothDirections
 from unrolled.networks.memoryless import Conv, Dense
 from unrolled.networks.options import LayerOptions
 
-__all__ = ["LAYERS", "LayerKind", "find_layer", "layer_for_tasks", "make_layer"]
+__all__ = [
+    "LAYERS",
+    "LayerKind",
+    "find_layer",
+    "initialize_gates",
+    "layer_for_tasks",
+    "make_layer",
+]
 
 
 @dataclass(frozen=True)
@@ -144,3 +151,17 @@ def make_layer(
     if bidirectional and kind.cell is None:
         return BothDirections(make(), make())
     return cast(nn.Module, make(bidirectional=True) if bidirectional else make())
+
+
+def initialize_gates(layer: nn.Module, how: str | None, max_time: int) -> None:
+    """Set what the units of a new layer remember.
+
+    Args:
+        layer: Over a cell with a gate that keeps the old state, unless `how` is None.
+        how: "chrono", "forget-bias", or None, which leaves the layer as it is.
+        max_time: Steps of the longest memory that there is something to remember for; for "chrono".
+    """
+    if how == "chrono":
+        initialize.chrono(cast(RecurrentLayer, layer), max(2, max_time))
+    elif how == "forget-bias":
+        initialize.forget_bias(cast(RecurrentLayer, layer))

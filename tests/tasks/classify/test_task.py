@@ -19,6 +19,7 @@ from unrolled.tasks.classify import (
     TrainingOptions,
 )
 from unrolled.tasks.classify.answers import NumberAnswer
+from unrolled.tasks.classify.model import Classifier
 from unrolled.tasks.classify.reader import Labelled, read_examples
 
 MODEL = ModelOptions(hidden_size=12, embedding_size=8, dropout=0.0, pooling="last")
@@ -311,6 +312,42 @@ def test_options_of_numbers_are_refused_for_text():
         DataOptions(files=("t.csv",), input=("text",), target="label", scale="both")
     with pytest.raises(OptionError, match="scale must be one of training, series, both"):
         DataOptions(files=("t.ts",), scale="all")
+
+
+@pytest.mark.parametrize("initialize", ["chrono", "forget-bias"])
+@pytest.mark.parametrize("cell", ["lstm", "janet"])
+def test_gates_that_keep_begin_as_asked_up_to_the_longest_sequence(cell, initialize):
+    examples = [labelled("one " * length, str(length % 2)) for length in (3, 30, 11)]
+    task = fit(examples)
+    options = ModelOptions(cell=cell, hidden_size=200, embedding_size=2, initialize=initialize)
+    task.options = replace(task.options, model=options)
+    model = task.make_model(options)
+    task.initialize(model, Splits(examples, [], [], []))
+    layer = model.layer
+    kept = slice(200, 400) if cell == "lstm" else slice(0, 200)  # i f g o; f g
+    for end in ("", "_reverse"):
+        biases = (layer.get_parameter(f"bias_{part}_l0{end}")[kept] for part in ("ih", "hh"))
+        bias = sum(biases)
+        if initialize == "forget-bias":
+            torch.testing.assert_close(bias, torch.ones(200))
+        else:
+            spans = bias.exp()  # u of U(1, T - 1), T = 30
+            assert spans.min() >= 1 - 1e-5
+            assert 28 < spans.max() <= 29 + 1e-4
+            assert spans.mean().item() == pytest.approx(15, abs=2)
+
+
+def test_steps_are_what_the_layer_reads():
+    recording = Classifier(ModelOptions(hidden_size=2), num_classes=2, num_bands=8)
+    assert recording.num_steps(10) == 4  # three frames a step
+    picture = Classifier(ModelOptions(hidden_size=2), num_classes=2, picture_size=16)
+    assert picture.num_steps(1) == 16  # a grid of 4 by 4
+
+
+@pytest.mark.parametrize("cell", ["rnn", "dense", "tcn"])
+def test_a_cell_without_a_gate_that_keeps_has_nothing_to_initialize(cell):
+    with pytest.raises(OptionError, match="initialize is for cells with a gate that keeps"):
+        ModelOptions(cell=cell, initialize="forget-bias")
 
 
 def _file(folder, content):

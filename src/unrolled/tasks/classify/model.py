@@ -20,6 +20,7 @@ Asked at every step, on what was read so far, it gives its running opinion: "not
 a bad film" no longer. What is classified, and how text becomes tokens, is in task.py.
 """
 
+import math
 from typing import cast
 
 import torch
@@ -262,6 +263,12 @@ class Classifier(nn.Module):
         if not right:
             got = f"{tuple(inputs.shape)} {inputs.dtype}"
             raise ShapeError(f"Classifier: {expected}, got {got}")
+
+    def num_steps(self, length: int) -> int:
+        """Return how many steps the layer has for an example of `length` tokens, rows or frames."""
+        if self.pictures is not None:
+            return len(self.pictures.place)
+        return math.ceil(length / self.frames_per_step)
 
     def _states(self, x: Tensor, lengths: Tensor) -> Tensor:
         """Return the outputs of the sequence layer, (B, T, H), zero after the end of a row."""

@@ -22,6 +22,8 @@ from unrolled.networks.options import (
     EmbeddingSize,
     FramesPerStep,
     FreezeVectors,
+    Initialize,
+    check_initialize,
 )
 from unrolled.options import Option, Options, absolute, options
 from unrolled.tasks.classify.series import SCALES
@@ -310,6 +312,12 @@ class ModelOptions(BidirectionalOptions):
     ] = True
     frames_per_step: FramesPerStep = 3
     channels: Channels = 16
+    initialize: Initialize = None
+
+    def check(self) -> None:
+        """Raise `OptionError` if the cell has no gate to initialize."""
+        super().check()
+        check_initialize(self, self.initialize)
 
 
 @options

@@ -23,6 +23,7 @@ from unrolled.data.words import UNKNOWN, unknown_note
 from unrolled.errors import DataError, OptionError, field
 from unrolled.metrics import Metric
 from unrolled.networks.devices import moved
+from unrolled.networks.sequence_layers import initialize_gates
 from unrolled.tasks.classify.answers import Answer, ClassAnswer, NumberAnswer
 from unrolled.tasks.classify.augment import augment_series
 from unrolled.tasks.classify.baselines import trivial_answers
@@ -181,12 +182,17 @@ class ClassifyTask(ExamplesTask[Labelled]):
             e_{v,c} = 0.2 (log p(v | c) - mean over classes of log p(v | .))
 
         with p(v | c) from the examples of class c that token v occurs in, one added to each count;
-        and with vectors of the words, if there are any.
+        with vectors of the words, if there are any; and with what the options say of the gates,
+        chrono up to the longest sequence.
 
         Source:
             Wang and Manning (2012), section 2.1.
         """
         classifier = cast(Classifier, model)
+        if self.options.model.initialize is not None:
+            longest = max(map(self.length, splits.training), default=0)
+            how = self.options.model.initialize
+            initialize_gates(classifier.layer, how, classifier.num_steps(longest))
         path = self.options.data.vectors
         if path is not None and classifier.embedding is not None:
             words = cast(WordEncoder, self.encoder).words

@@ -18,7 +18,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from unrolled.layers import RecurrentLayer, check_sizes, initialize
-from unrolled.networks.sequence_layers import make_layer
+from unrolled.networks.sequence_layers import initialize_gates, make_layer
 from unrolled.tasks.toy.options import ModelOptions
 
 __all__ = ["ToyModel"]
@@ -66,13 +66,9 @@ class ToyModel(nn.Module):
         self.options = options
         self.input_size, self.reads_symbols = input_size, reads_symbols
         self.layer = make_layer(options, input_size)
-        if isinstance(self.layer, RecurrentLayer):
-            if reads_symbols:
-                initialize.one_hot_input(self.layer)
-            if options.initialize == "chrono":
-                initialize.chrono(self.layer, max(2, max_time))
-            elif options.initialize == "forget-bias":
-                initialize.forget_bias(self.layer)
+        if isinstance(self.layer, RecurrentLayer) and reads_symbols:
+            initialize.one_hot_input(self.layer)
+        initialize_gates(self.layer, options.initialize, max_time)
         self.answer = nn.Linear(options.hidden_size, output_size)
 
     def forward(self, inputs: Tensor, lengths: Tensor) -> Tensor:

@@ -3,7 +3,7 @@
 from typing import Annotated, ClassVar
 
 from unrolled.errors import OptionError, field
-from unrolled.networks.options import LayerOptions
+from unrolled.networks.options import Initialize, LayerOptions, check_initialize
 from unrolled.options import Option, Options, options
 from unrolled.training import options as training
 
@@ -67,26 +67,12 @@ class DataOptions(Options):
 class ModelOptions(LayerOptions):
     """What the network of a toy problem is made of."""
 
-    initialize: Annotated[
-        str | None,
-        Option(
-            "Initial values of the gate that keeps the old state.",
-            choices=("chrono", "forget-bias"),
-            absent="as in torch",
-        ),
-    ] = None
+    initialize: Initialize = None
 
     def check(self) -> None:
         """Raise `OptionError` if the cell has no gate to initialize."""
         super().check()
-        if self.initialize is not None and not self._has_a_keeping_gate():
-            message = f"{field('initialize')} is for cells with a gate that keeps the old state"
-            raise OptionError(f"{message}, but the cell is {self.kind.name}", "leave it out")
-
-    def _has_a_keeping_gate(self) -> bool:
-        from unrolled.layers import initialize
-
-        return self.kind.cell is not None and initialize.keeping_gate(self.kind.cell) is not None
+        check_initialize(self, self.initialize)
 
 
 @options(batch_size=16, learning_rate=5e-3)
