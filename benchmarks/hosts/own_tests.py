@@ -48,7 +48,8 @@ def outcomes(python: Path, host: Path, tests: list[str], place: Path, accelerate
     }
     # The host's own file comes first: it puts aside what cannot be installed.
     plugins = ["-p", host.stem, "-p", "own_tests_plugin", "-p", "no:cacheprovider"]
-    command = [python, "-m", "pytest", "-q", *plugins, *tests]
+    # without what its makers ask of pytest, as a report of coverage
+    command = [python, "-m", "pytest", "-q", "-o", "addopts=", *plugins, *tests]
     subprocess.run(command, cwd=place, env=environment, stdout=sys.stderr, check=False)
     return json.loads(results.read_text(encoding="utf-8"))
 
