@@ -1,6 +1,7 @@
 """An accelerated layer gives torch's numbers: results, gradients, and errors in torch's words."""
 
 import copy
+import warnings
 
 import pytest
 import torch
@@ -152,6 +153,27 @@ def test_packed_rows_of_one_length_are_a_batch(kind, monkeypatch):
         ours, torchs = (outcome(one, packed, wrong) for one in (fast, layer))
         assert ours == torchs
         assert isinstance(ours[1], str)
+
+
+@pytest.mark.parametrize("kind", LAYERS)
+def test_packed_rows_are_traced_as_before(kind):
+    class Packing(nn.Module):
+        def __init__(self, layer):
+            super().__init__()
+            self.layer = layer
+
+        def forward(self, x):
+            return self.layer(pack_padded_sequence(x, torch.tensor([6] * 4)))[0].data
+
+    layer, fast = pair(kind, 3, 4)
+    told = []
+    for one in (layer, fast):
+        with warnings.catch_warnings(record=True) as said:
+            warnings.simplefilter("always")
+            traced = torch.jit.trace(Packing(one), torch.randn(6, 4, 3))
+        told.append([str(warning.message) for warning in said])
+        assert f"aten::{kind.__name__.lower()}" in str(traced.inlined_graph)
+    assert told[0] == told[1]
 
 
 @pytest.mark.parametrize("kind", CELLS)

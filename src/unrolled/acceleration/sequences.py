@@ -148,8 +148,10 @@ class _EvenRows:
     @classmethod
     def of(cls, layer: Any, input: Any, hx: Any) -> "_EvenRows | None":
         """Return what `input` is, None where it is not packed or rows end at different steps."""
-        rows = _rows_of(layer, input) if isinstance(input, PackedSequence) else None
-        if rows is None or rows.batch_sizes[-1] != rows.batch_size or not may_read(input.data):
+        if not (isinstance(input, PackedSequence) and isinstance(input.data, Tensor)):
+            return None
+        rows = _rows_of(layer, input) if may_read(input.data) else None
+        if rows is None or rows.batch_sizes[-1] != rows.batch_size:
             return None
         x = input.data.reshape(rows.num_steps, rows.batch_size, -1)
         if hx is None or rows.order is None:
