@@ -16,7 +16,7 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch.utils._pytree import tree_leaves
+from torch.utils._pytree import tree_leaves, tree_map
 
 import unrolled
 
@@ -100,6 +100,51 @@ def recurrent_share(model: nn.Module, call: Callable[[], Any]) -> float:
     return round(spent[0] / total, 3)
 
 
+def training_share(host: Any, model: nn.Module, step: Callable[[], None]) -> float:
+    """Return what part of an update's time is spent in recurrent layers.
+
+    Each call of such a layer is made again by itself, forwards and backwards, with what it read.
+    """
+    again = []
+
+    def keep(layer: nn.Module, read: tuple[Any, ...], options: dict[str, Any], _: Any) -> None:
+        read, options = tree_map(detached, (read, options))
+        again.append(lambda: layer(*read, **options))
+
+    kinds = (nn.RNNBase, nn.modules.rnn.RNNCellBase)
+    layers = [module for module in model.modules() if isinstance(module, kinds)]
+    handles = [layer.register_forward_hook(keep, with_kwargs=True) for layer in layers]
+    host.loss(model)
+    for handle in handles:
+        handle.remove()
+
+    def recurrent() -> None:
+        for call in again:
+            outputs = tensors_of_gradients(call())
+            torch.autograd.backward(outputs, [torch.ones_like(output) for output in outputs])
+
+    seconds = []
+    for function in (recurrent, step):
+        function()
+        begin = time.process_time()
+        for _ in range(3):
+            function()
+        seconds.append(time.process_time() - begin)
+    return round(seconds[0] / seconds[1], 3)
+
+
+def detached(leaf: Any) -> Any:
+    """Return a tensor as one that was made by nothing, and needs a gradient as before."""
+    if not isinstance(leaf, Tensor):
+        return leaf
+    return leaf.detach().requires_grad_(leaf.requires_grad)
+
+
+def tensors_of_gradients(tree: Any) -> list[Tensor]:
+    """Return the tensors of a layer's results that have a gradient."""
+    return [leaf for leaf in tree_leaves(tree) if isinstance(leaf, Tensor) and leaf.requires_grad]
+
+
 def quantised(model: nn.Module) -> nn.Module:
     """Return a copy whose recurrent layers are torch's own of int8, made by `quantize_dynamic`."""
     kinds = {nn.LSTM, nn.GRU, nn.LSTMCell, nn.GRUCell, nn.RNNCell}
@@ -159,6 +204,8 @@ def main(name: str, threads: int, repeats: int, weights: Any = "f32") -> None:
             steps[0](), steps[1]()
         result["trained_difference"] = distance(parameters(fast), parameters(model))
         result["training"] = ratio(*steps, repeats)
+        if threads == 1:
+            result["training_share"] = training_share(host, model, steps[0])
     print(json.dumps(result))
 
 

@@ -10,6 +10,8 @@ import torch  # noqa: E402
 from openunmix.model import OpenUnmix  # noqa: E402
 
 REQUIRES = ["openunmix==1.3.0"]
+# Four of test_model.py fetch weights from a network.
+TESTS = ["tests/test_model.py", "tests/test_jit.py"]
 
 
 def make():

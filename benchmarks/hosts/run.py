@@ -6,8 +6,8 @@ same torch. The figures are of the whole model, before and after in turns; with 
 of the processor's time, which other processes do not change.
 
     python benchmarks/hosts/run.py                      # all hosts
-    python benchmarks/hosts/run.py resemblyzer --threads 1 2 --results hosts.json
-    python benchmarks/hosts/run.py kokoro --weights bf16   # inference, beside quantize_dynamic
+    python benchmarks/hosts/run.py resemblyzer_host --threads 1 2 --results hosts.json
+    python benchmarks/hosts/run.py kokoro_host --weights bf16  # inference, beside quantize_dynamic
 """
 
 import argparse
@@ -24,15 +24,14 @@ HERE = Path(__file__).parent
 SOURCE = HERE.parents[1] / "src"
 TORCH = "torch==2.13.0"
 OURS = ("numpy", "safetensors", "filelock", "lazy-loader", "platformdirs", "regex", "typer", "rich")
-NO_HOSTS = ("run", "measure")
 
 
-def requirements_of(host: Path) -> list[str]:
-    """Return the packages that a host names in its REQUIRES, without running it."""
+def names_in(host: Path, constant: str) -> list[str]:
+    """Return a list of names that a host's file has, as REQUIRES, without running it."""
     for node in ast.parse(host.read_text(encoding="utf-8")).body:
-        if isinstance(node, ast.Assign) and ast.unparse(node.targets[0]) == "REQUIRES":
+        if isinstance(node, ast.Assign) and ast.unparse(node.targets[0]) == constant:
             return list(ast.literal_eval(node.value))
-    raise SystemExit(f"{host}: has no REQUIRES")
+    return []
 
 
 def environment_of(host: Path, folder: Path) -> Path:
@@ -46,13 +45,13 @@ def environment_of(host: Path, folder: Path) -> Path:
         constraints.write(f"{TORCH}\n")
         constraints.flush()
         install = [python, "-m", "pip", "install", "--quiet", "--constraint", constraints.name]
-        subprocess.run([*install, TORCH, *OURS, *requirements_of(host)], check=True)
+        subprocess.run([*install, TORCH, *OURS, *names_in(host, "REQUIRES")], check=True)
     return python
 
 
 def main() -> None:
     """Measure the hosts that are named, each in a process of its own."""
-    hosts = {path.stem: path for path in sorted(HERE.glob("*.py")) if path.stem not in NO_HOSTS}
+    hosts = {path.stem: path for path in sorted(HERE.glob("*_host.py"))}
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("hosts", nargs="*", choices=[*hosts, []], help="all, if none is named")
     parser.add_argument("--threads", type=int, nargs="+", default=[1, 2])

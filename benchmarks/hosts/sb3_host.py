@@ -6,6 +6,7 @@ from sb3_contrib import RecurrentPPO
 from sb3_contrib.common.recurrent.type_aliases import RNNStates
 
 REQUIRES = ["sb3-contrib==2.9.2"]
+TESTS = ["tests/test_lstm.py", "-k", "not performance"]
 ROWS = 128  # of an update
 
 

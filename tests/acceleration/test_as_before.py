@@ -287,6 +287,16 @@ def test_dynamic_quantisation_goes_on():
     assert_same(fast, model)
 
 
+def test_quantising_other_layers_leaves_those_on_kernels():
+    model, _ = unrolled.accelerate(nn.Sequential(nn.LSTM(3, 4)))
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        quantised = torch.ao.quantization.quantize_dynamic(model, {nn.Linear})
+    assert is_accelerated(quantised[0])
+    with pytest.raises(AttributeError, match="qconfig"):
+        del quantised[0].qconfig
+
+
 @pytest.mark.parametrize("first", ["accelerate", "parametrise"])
 def test_parametrisations_go_on_in_either_order(first):
     model, fast = models()

@@ -1,15 +1,16 @@
 """An accelerated layer gives torch's numbers: results, gradients, and errors in torch's words."""
 
 import copy
+import warnings
 
 import pytest
 import torch
 from torch import nn
-from torch.nn.utils.rnn import pack_padded_sequence, pack_sequence
+from torch.nn.utils.rnn import PackedSequence, pack_padded_sequence, pack_sequence
 from torch.utils._pytree import tree_leaves, tree_map
 
 import unrolled
-from unrolled.acceleration import steps
+from unrolled.acceleration import sequences, steps
 from unrolled.acceleration.sequences import read_sequences
 from unrolled.acceleration.steps import read_step
 
@@ -108,10 +109,11 @@ def test_layers_take_one_sequence_without_a_batch(kind):
 
 @pytest.mark.parametrize("kind", LAYERS)
 @pytest.mark.parametrize("is_sorted", [True, False])
-def test_layers_take_packed_sequences(kind, is_sorted):
+@pytest.mark.parametrize("is_even", [True, False])
+def test_layers_take_packed_sequences(kind, is_sorted, is_even):
     layer, fast = pair(kind, 3, 4, num_layers=2, bidirectional=True)
     x, hx = input_of(kind, 6, 4, 3, state=(4, 4, 4))
-    lengths = [6, 4, 4, 1] if is_sorted else [4, 1, 6, 4]
+    lengths = [6, 6, 6, 6] if is_even else [6, 4, 4, 1] if is_sorted else [4, 1, 6, 4]
     for state in (None, hx):
         packed = pack_padded_sequence(x, lengths, enforce_sorted=is_sorted)
         assert read_sequences(fast, packed, state) is not None
@@ -132,6 +134,46 @@ def test_layers_take_packed_sequences(kind, is_sorted):
             for loss, module in zip(losses, (fast, layer), strict=True)
         )
         assert all(distance(a, b) < 1e-5 for a, b in zip(ours, torchs, strict=True))
+
+
+@pytest.mark.parametrize("kind", LAYERS)
+def test_packed_rows_of_one_length_are_a_batch(kind, monkeypatch):
+    layer, fast = pair(kind, 3, 4)
+    x, hx = input_of(kind, 6, 4, 3, state=(1, 4, 4))
+    packed = pack_padded_sequence(x, [6] * 4)
+    order = torch.tensor([2, 0, 3, 1])  # which packing by torch may give
+    packed = PackedSequence(packed.data, packed.batch_sizes, order, order.argsort())
+    expected = layer(packed, hx)
+    with monkeypatch.context() as patch:
+        patch.setattr(sequences, "_long_call", None)
+        output, ends = fast(packed, hx)
+    torch.testing.assert_close(output.data, expected[0].data)
+    torch.testing.assert_close(ends, expected[1])
+    for wrong in (tree_map(lambda state: state[:, :3], hx), 3):
+        ours, torchs = (outcome(one, packed, wrong) for one in (fast, layer))
+        assert ours == torchs
+        assert isinstance(ours[1], str)
+
+
+@pytest.mark.parametrize("kind", LAYERS)
+def test_packed_rows_are_traced_as_before(kind):
+    class Packing(nn.Module):
+        def __init__(self, layer):
+            super().__init__()
+            self.layer = layer
+
+        def forward(self, x):
+            return self.layer(pack_padded_sequence(x, torch.tensor([6] * 4)))[0].data
+
+    layer, fast = pair(kind, 3, 4)
+    told = []
+    for one in (layer, fast):
+        with warnings.catch_warnings(record=True) as said:
+            warnings.simplefilter("always")
+            traced = torch.jit.trace(Packing(one), torch.randn(6, 4, 3))
+        told.append([str(warning.message) for warning in said])
+        assert f"aten::{kind.__name__.lower()}" in str(traced.inlined_graph)
+    assert told[0] == told[1]
 
 
 @pytest.mark.parametrize("kind", CELLS)

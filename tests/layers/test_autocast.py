@@ -184,7 +184,7 @@ def test_under_autocast_a_large_layer_is_not_run_step_by_step():
     """Of a loop in torch there would be a product for each step."""
     layer, x = unrolled.JANET(3, 4), torch.randn(50, 2, 3)
     layer(x)
-    with torch.profiler.profile() as profile, autocast:
+    with torch.profiler.profile(acc_events=True) as profile, autocast:
         layer(x)
     assert (
         sum(event.name in ("aten::linear", "aten::mm", "aten::addmm") for event in profile.events())

@@ -13,6 +13,7 @@ from torch.nn.parameter import is_lazy
 
 from unrolled.acceleration.classes import (
     FORWARDS,
+    has_another_forward,
     is_accelerated,
     own_class,
     put_on_kernels,
@@ -225,8 +226,8 @@ def _reason_of_class(module: Any, kind: type | str) -> str | None:
     own = own_class(module)
     if "forward" in vars(module):
         return "its forward was replaced, which goes before that of its class"
-    if own.forward is not kind.forward:  # type: ignore[attr-defined]  # of modules
-        return f"its class {own.__name__} has a forward of its own"
+    if has_another_forward(own, kind):
+        return f"its class {own.__name__} has a forward of its own, without super().forward"
     for name in _CALLED_BY_FORWARD:
         if getattr(own, name, None) is not getattr(kind, name, None):
             return f"its class {own.__name__} has a {name} of its own, which forward calls"

@@ -1,10 +1,14 @@
 """Classes of accelerated layers: each a subclass of the layer's own class with another `forward`.
 
+Where the layer's own class has a `forward`, which calls `super().forward`, that stays, and the
+other one comes between it and torch's.
+
 A layer becomes accelerated by its `__class__`, and nothing in it changes. What looks at classes is
 to see no difference: the new one has the name and the module of the old one and equals it, so that
 `type(layer) == nn.LSTM` and tables by type (`quantize_dynamic`) go on as before.
 """
 
+import inspect
 from collections.abc import Callable
 from functools import partial
 from threading import Lock
@@ -22,6 +26,7 @@ from unrolled.kernels import WeightFormat
 
 __all__ = [
     "FORWARDS",
+    "has_another_forward",
     "is_accelerated",
     "own_class",
     "put_on_kernels",
@@ -109,7 +114,7 @@ _STORED = "_stored_weights"
 _making = Lock()
 
 
-def _accelerated_class(own: type, weights: WeightFormat) -> type:
+def _accelerated_class(own: Any, weights: WeightFormat) -> type:
     """Return the accelerated class made of a layer's own, always the same one of a format."""
     with _making:
         subclasses: list[type] = type.__subclasses__(own)
@@ -117,7 +122,7 @@ def _accelerated_class(own: type, weights: WeightFormat) -> type:
             if vars(cls).get(_STORED) == weights:
                 return cls
         base: Any = next(cls for cls in own.__mro__ if cls in FORWARDS)
-        run = partial(FORWARDS[base], weights=weights)
+        forward = _forward(base.forward, partial(FORWARDS[base], weights=weights))
         members = {
             "__module__": own.__module__,
             "__qualname__": own.__qualname__,
@@ -126,10 +131,31 @@ def _accelerated_class(own: type, weights: WeightFormat) -> type:
             _STORED: weights,
             "__reduce_ex__": _reduce,
             "qconfig": _QConfig(),
-            "forward": _forward(base.forward, run),
         }
-        kind: type = _type_for(type(own))(own.__name__, (own,), members)
+        bases: tuple[type, ...] = (own,)
+        if own.forward is base.forward:
+            members["forward"] = forward
+        else:  # before torch's class, and behind all that call `super().forward`
+            bases = own, type(base.__name__, (base,), {"forward": forward})
+        kind: type = _type_for(type(own))(own.__name__, bases, members)
         return kind
+
+
+def has_another_forward(own: Any, kind: Any) -> bool:
+    """Whether a subclass has a forward that does not call torch's by `super().forward`.
+
+    Args:
+        own: The class.
+        kind: The class of torch, one of `FORWARDS`.
+    """
+    for cls in own.__mro__[: own.__mro__.index(kind)]:
+        forward = inspect.unwrap(vars(cls)["forward"]) if "forward" in vars(cls) else None
+        code = getattr(forward, "__code__", None)
+        if forward is not None and not (
+            code and "__class__" in code.co_freevars and "forward" in code.co_names
+        ):
+            return True
+    return False
 
 
 def _type_for(own: type) -> type:
@@ -180,6 +206,11 @@ class _QConfig:
         vars(layer)["qconfig"] = value
         if value is not None:
             take_off_kernels(layer)
+
+    def __delete__(self, layer: nn.Module) -> None:
+        if "qconfig" not in vars(layer):
+            raise AttributeError("qconfig")
+        del vars(layer)["qconfig"]
 
 
 # ---- Copies and pickles --------------------------------------------------------------------------

@@ -6,6 +6,7 @@ taken: `None` is returned.
 
 from collections.abc import Sequence
 from contextlib import nullcontext
+from dataclasses import dataclass
 from functools import lru_cache
 from operator import is_
 from typing import Any
@@ -75,10 +76,16 @@ def _read_with(
         widths = (layer.input_size, layer.hidden_size)
         sizes = (cell, *widths, layer.num_layers, directions, layer.bias)
         calls = _short_calls(*sizes) if kept is None else kept.short_calls(sizes, _names(*sizes))
-        results = calls.run(input, hx, tensors, batch_first=layer.batch_first)
+        even = _EvenRows.of(layer, input, hx)
+        if even is not None:
+            results = calls.run(even.x, even.hx, tensors, batch_first=False)
+        else:
+            results = calls.run(input, hx, tensors, batch_first=layer.batch_first)
         if results is not None:
             output, *ends = results
-            return output, _as_torch(ends)
+            if even is None:
+                return output, _as_torch(ends)
+            return even.packed(output), _as_torch([even.unsort(end) for end in ends])
     with nullcontext() if kept is None else kept.reading():
         return _long_call(layer, cell, tensors, dropout, input, hx)
 
@@ -120,6 +127,53 @@ def _short_calls(
 ) -> ShortCalls:
     sizes = (cell, input_size, hidden_size, num_layers, directions, bias)
     return ShortCalls(*sizes, _names(*sizes))
+
+
+@dataclass(frozen=True)
+class _EvenRows:
+    """A packed sequence of rows of one length: a batch as any other, with its rows in an order.
+
+    Libraries pack whatever comes, and short calls are for batches.
+
+    Args:
+        x: (T, B, I).
+        hx: The states before the first step in the order of `x`, or None.
+        input: The packed sequence.
+    """
+
+    x: Tensor
+    hx: Any
+    input: PackedSequence
+
+    @classmethod
+    def of(cls, layer: Any, input: Any, hx: Any) -> "_EvenRows | None":
+        """Return what `input` is, None where it is not packed or rows end at different steps."""
+        if not (isinstance(input, PackedSequence) and isinstance(input.data, Tensor)):
+            return None
+        rows = _rows_of(layer, input) if may_read(input.data) else None
+        if rows is None or rows.batch_sizes[-1] != rows.batch_size:
+            return None
+        x = input.data.reshape(rows.num_steps, rows.batch_size, -1)
+        if hx is None or rows.order is None:
+            return cls(x, hx, input)
+        several = isinstance(hx, (tuple, list))
+        states = tuple(hx) if several else (hx,)
+        for state in states:
+            if not isinstance(state, Tensor) or state.shape[1:-1] != (rows.batch_size,):
+                return None  # torch says what is wrong
+        if not may_read(rows.order, *states):
+            return None
+        states = tuple(rows.sort(state) for state in states)
+        return cls(x, states if several else states[0], input)
+
+    def packed(self, output: Tensor) -> PackedSequence:
+        """Return the output (T, B, F) as the input came."""
+        return PackedSequence(output.flatten(0, 1), *self.input[1:])
+
+    def unsort(self, state: Tensor) -> Tensor:
+        """Return a state at the end in the order that rows had before they were packed."""
+        back = self.input.unsorted_indices
+        return state if back is None else state.index_select(1, back)
 
 
 def _as_torch(states: Sequence[Tensor]) -> Any:
