@@ -158,8 +158,8 @@ def read_panel(
 def _series(
     table: Table,
     group: Placed,
-    places: list[float],
-    steps: list[int],
+    places: Sequence[float],
+    steps: Sequence[int],
     calendar: Calendar,
     data: DataOptions,
     ahead: int,
@@ -239,7 +239,7 @@ def _as_number(text: str) -> float | str:
 
 
 def _column_values(
-    table: Table, rows: Sequence[Row], steps: list[int], columns: Sequence[str], length: int
+    table: Table, rows: Sequence[Row], steps: Sequence[int], columns: Sequence[str], length: int
 ) -> NDArray[np.float64]:
     """Return the numbers of columns on the grid, (length, columns), NaN where there is none."""
     values = np.full((length, len(columns)), np.nan)
