@@ -41,7 +41,8 @@ class PackedRows(Sequence[Row]):
 
     Args:
         names: Of the columns that are kept; None for all.
-        block: Rows that are packed together; those of an unfinished block take many times more.
+        block: Rows that are packed together at first, later more; those of an unfinished block
+            take many times the memory.
 
     Example:
         >>> rows = PackedRows(["text"])
@@ -136,6 +137,7 @@ class PackedRows(Sequence[Row]):
         self._num_packed += len(self._lines)
         self._blocks.append(_Block(_packed_lines(self._lines), columns))
         self._lines, self._values = [], []
+        self._block = min(_BLOCK, 2 * self._block)
 
 
 @dataclass(frozen=True, slots=True)
