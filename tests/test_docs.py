@@ -139,6 +139,18 @@ def test_python_on_a_page_runs(page, names_of):
     names_of(page)
 
 
+def test_python_of_packages_that_are_not_here_can_be_parsed():
+    blocks = [
+        (page, block[2])
+        for page in PAGES
+        for block in FENCE.finditer(text_of(page))
+        if block[1] == "py"
+    ]
+    for page, block in blocks:
+        compile(block, str(page), "exec")
+    assert {page.name for page, _ in blocks} == {"coming-from.md"}  # of Keras and darts
+
+
 def anchors_of(text):
     """The anchors that GitHub gives to the headings of a page; the site gives the same."""
     headings = re.findall(r"^#+ +(.+?) *$", FENCE.sub("", text), re.MULTILINE)

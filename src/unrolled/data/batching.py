@@ -4,6 +4,7 @@ What is in a batch is the caller's business: here are indices, and tensors of st
 """
 
 import random
+from array import array
 from collections.abc import Iterable, Iterator, Sequence
 from typing import TypeVar
 
@@ -15,6 +16,7 @@ from unrolled.errors import UnrolledError
 __all__ = ["IGNORE", "batches_by_length", "batches_that_come", "pad", "shuffled_batches"]
 
 Item = TypeVar("Item")
+Numbers = TypeVar("Numbers", list[int], "array[int]")
 
 IGNORE = -100
 """The target that does not count: torch's own default for `ignore_index`."""
@@ -22,7 +24,7 @@ IGNORE = -100
 _BATCHES_SORTED_TOGETHER = 32
 
 
-def shuffled_batches(lengths: Sequence[int], batch_size: int, seed: str) -> list[list[int]]:
+def shuffled_batches(lengths: Sequence[int], batch_size: int, seed: str) -> Sequence[Sequence[int]]:
     """Return all examples in random batches, each of examples of about the same length.
 
     The examples are shuffled; in each lot of 32 batches they are sorted by length and cut; and the
@@ -34,13 +36,13 @@ def shuffled_batches(lengths: Sequence[int], batch_size: int, seed: str) -> list
         seed: The same seed gives the same batches, on every machine.
     """
     chance = random.Random(seed)
-    order = list(range(len(lengths)))
+    order = array("q", range(len(lengths)))
     chance.shuffle(order)
     lot = _BATCHES_SORTED_TOGETHER * batch_size
-    batches = []
+    batches: list[Sequence[int]] = []
     for start in range(0, len(order), lot):
         together = sorted(order[start : start + lot], key=lambda index: lengths[index])
-        batches += _cut(together, batch_size)
+        batches += _cut(array("q", together), batch_size)
     chance.shuffle(batches)
     return batches
 
@@ -104,5 +106,5 @@ def pad(sequences: Sequence[Tensor], value: float = 0) -> tuple[Tensor, Tensor]:
     return padded, lengths
 
 
-def _cut(order: list[int], batch_size: int) -> list[list[int]]:
+def _cut(order: Numbers, batch_size: int) -> "list[Numbers]":
     return [order[start : start + batch_size] for start in range(0, len(order), batch_size)]

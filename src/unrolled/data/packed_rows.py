@@ -41,6 +41,8 @@ class PackedRows(Sequence[Row]):
 
     Args:
         names: Of the columns that are kept; None for all.
+        block: Rows that are packed together at first, later more; those of an unfinished block
+            take many times the memory.
 
     Example:
         >>> rows = PackedRows(["text"])
@@ -49,7 +51,8 @@ class PackedRows(Sequence[Row]):
         Row(line=2, values={'text': 'good'})
     """
 
-    def __init__(self, names: Sequence[str] | None = None) -> None:
+    def __init__(self, names: Sequence[str] | None = None, block: int = _BLOCK) -> None:
+        self._block = block
         self._wanted = None if names is None else [*dict.fromkeys(names)]
         self._names: dict[str, None] = {}  # a set that keeps the order
         self._blocks: list[_Block] = []
@@ -67,7 +70,7 @@ class PackedRows(Sequence[Row]):
         """
         self._lines.append(line)
         self._values.append(values)
-        if len(self._lines) == _BLOCK:
+        if len(self._lines) == self._block:
             self._close()
 
     def drop(self, name: str) -> None:
@@ -134,6 +137,7 @@ class PackedRows(Sequence[Row]):
         self._num_packed += len(self._lines)
         self._blocks.append(_Block(_packed_lines(self._lines), columns))
         self._lines, self._values = [], []
+        self._block = min(_BLOCK, 2 * self._block)
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,7 +8,7 @@ writes is text again, without rules for punctuation:
 Words are cut by `words.cut_sentence`, apostrophes and hyphens for themselves.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any, Self
 
 import torch
@@ -62,7 +62,7 @@ class SentenceVocabulary:
     def from_sentences(
         cls,
         tokens: str,
-        sentences: Sequence[str],
+        sentences: Iterable[str],
         max_size: int | None = None,
         min_count: int = 1,
     ) -> Self:

@@ -6,14 +6,18 @@ Not for texts, which are cut in two where they stand (`tasks/lm/task.py`).
 import random
 from array import array
 from collections import Counter
-from collections.abc import Hashable, MutableSequence, Sequence
+from collections.abc import Hashable, Iterable, MutableSequence, Sequence
+from hashlib import blake2b
 from typing import NamedTuple
 
 import numpy as np
+from numpy.typing import NDArray
 
 from unrolled.errors import DataError, OptionError, field
 
 __all__ = ["Parts", "split"]
+
+_DIGEST = 16  # bytes
 
 
 class Parts(NamedTuple):
@@ -25,7 +29,7 @@ class Parts(NamedTuple):
 
 
 def split(
-    keys: Sequence[Hashable],
+    keys: Iterable[Hashable],
     *,
     held_out: float,
     test: float = 0.0,
@@ -38,7 +42,7 @@ def split(
     may be larger than asked for by less than the examples of one key.
 
     Args:
-        keys: One for each example.
+        keys: One for each example; texts are not kept.
         held_out: Part of the examples, in [0, 1).
         test: Part of the examples, in [0, 1).
         seed: The same seed and keys give the same split, on every machine.
@@ -61,7 +65,7 @@ def split(
     parts: list[list[int]] = []
     for fraction in (held_out, test):
         part: list[int] = []
-        while order and len(part) < round(fraction * len(keys)):
+        while order and len(part) < round(fraction * groups.num_keys):
             part += groups[order.pop()]
         parts.append(part)
     training = [index for number in order for index in groups[number]]
@@ -72,8 +76,8 @@ def split(
         asked = [field(name) for name, f in (("held_out", held_out), ("test", test)) if f]
         without = f", or set {' and '.join(asked)} to 0" if asked else ""
         raise DataError(
-            f"{len(keys)} examples ({len(groups)} different) are too few to hold out {held_out:g} "
-            f"and test on {test:g} of them",
+            f"{groups.num_keys} examples ({len(groups)} different) are too few to hold out "
+            f"{held_out:g} and test on {test:g} of them",
             f"give more different examples{without}",
         )
     return Parts(sorted(training), *map(sorted, parts))
@@ -86,10 +90,9 @@ class _Groups:
         keys: One for each index.
     """
 
-    def __init__(self, keys: Sequence[Hashable]) -> None:
-        numbers: dict[Hashable, int] = {}
-        number_of_each = (numbers.setdefault(key, len(numbers)) for key in keys)
-        group_of = np.fromiter(number_of_each, dtype=np.int64, count=len(keys))
+    def __init__(self, keys: Iterable[Hashable]) -> None:
+        group_of = _group_of(keys)
+        self.num_keys = len(group_of)
         self._indices = np.argsort(group_of, kind="stable")
         self._bounds = np.concatenate([[0], np.bincount(group_of).cumsum()])
 
@@ -99,6 +102,29 @@ class _Groups:
     def __getitem__(self, number: int) -> list[int]:
         indices: list[int] = self._indices[self._bounds[number] : self._bounds[number + 1]].tolist()
         return indices
+
+
+def _group_of(keys: Iterable[Hashable]) -> NDArray[np.int64]:
+    """Return the number of each key's group, (N,), groups in the order of their first ones.
+
+    A text counts by its BLAKE2 digest: those of a table would take several times its size.
+    """
+    numbers: dict[Hashable, int] = {}
+    rows = bytearray()
+    for key in keys:
+        if isinstance(key, str):
+            rows += blake2b(key.encode("utf-8", "surrogatepass"), digest_size=_DIGEST).digest()
+        else:
+            rows += numbers.setdefault(key, len(numbers)).to_bytes(_DIGEST, "big")
+    high, low = np.frombuffer(rows, np.uint64).reshape(-1, 2).T
+    order = np.lexsort((low, high))  # equal ones stand as they came
+    is_first = np.ones(len(order), bool)
+    is_first[1:] = (np.diff(high[order]) != 0) | (np.diff(low[order]) != 0)
+    number_of = np.empty(int(is_first.sum()), np.int64)
+    number_of[np.argsort(order[is_first])] = np.arange(len(number_of))
+    group_of = np.empty(len(order), np.int64)
+    group_of[order] = number_of[np.cumsum(is_first) - 1]
+    return group_of
 
 
 def _by_class(

@@ -93,7 +93,12 @@ class Table:
 
     def where(self, row: Row) -> str:
         """Return the place of `row`, with which a message begins."""
-        return f"{self.path}, {self.unit} {row.line}"
+        return f"{self.place}{row.line}"
+
+    @property
+    def place(self) -> str:
+        """What stands before the number in the place of each row."""
+        return f"{self.path}, {self.unit} "
 
 
 def read_table(

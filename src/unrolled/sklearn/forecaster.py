@@ -378,7 +378,7 @@ def _series(
         id=str(index) if given.is_many else "",
         values=torch.from_numpy(values),
         past=torch.zeros(num, 0, dtype=torch.float64),
-        known=torch.from_numpy(steps),
+        given=torch.from_numpy(steps),
         num_columns=steps.shape[1],
         places=tuple(float(step) for step in range(1, num + room + 1)),
         last_line=num,

@@ -8,6 +8,7 @@ from collections.abc import Callable, Hashable, Iterable, Sequence
 from pathlib import Path
 
 from unrolled.data.options import PartOptions
+from unrolled.data.packed_examples import Selected
 from unrolled.data.split import split
 from unrolled.tasks.task import Example, Splits
 
@@ -19,7 +20,7 @@ def in_parts(
     keys: Iterable[Hashable],
     options: PartOptions,
     seed: int,
-    read_file: Callable[[Path, Sequence[Example]], tuple[list[Example], list[str]]],
+    read_file: Callable[[Path, Sequence[Example]], tuple[Sequence[Example], list[str]]],
     classes: Sequence[Hashable] | None = None,
 ) -> Splits[Example]:
     """Return examples in random parts, and instead of a part the examples of its own file.
@@ -37,17 +38,21 @@ def in_parts(
         OptionError: Parts of the data that are all of it.
     """
     indices = split(
-        list(keys),
+        keys,
         held_out=options.fraction("held_out"),
         test=options.fraction("test"),
         seed=seed,
         classes=classes,
     )
-    training, held_out, test = ([examples[index] for index in part] for part in indices)
+    training, *others = (Selected(examples, part) for part in indices)
     notes: list[str] = []
-    for part, file in ((held_out, options.held_out_file), (test, options.test_file)):
-        if file is not None:
-            own, own_notes = read_file(Path(file), training)
-            part += own
-            notes += own_notes
+    parts: list[Sequence[Example]] = []
+    for part, file in zip(others, (options.held_out_file, options.test_file), strict=True):
+        if file is None:
+            parts.append(part)
+            continue
+        own, own_notes = read_file(Path(file), training)
+        parts.append(own)  # the part of the data is empty then
+        notes += own_notes
+    held_out, test = parts
     return Splits(training, held_out, test, notes)

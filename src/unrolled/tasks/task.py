@@ -39,9 +39,9 @@ class Splits(Generic[Example]):
         notes: What the reader counted or left out, in sentences; `errors.render` names the options.
     """
 
-    training: list[Example]
-    held_out: list[Example]
-    test: list[Example]
+    training: Sequence[Example]
+    held_out: Sequence[Example]
+    test: Sequence[Example]
     notes: list[str]
 
 
@@ -204,7 +204,7 @@ class Task(ABC, Generic[Example]):
         return {}
 
     @abstractmethod
-    def read_examples(self, path: Path) -> tuple[list[Example], list[str]]:
+    def read_examples(self, path: Path) -> tuple[Sequence[Example], list[str]]:
         """Return the examples of a file with answers, to evaluate on, and notes."""
 
     @abstractmethod

@@ -4,6 +4,7 @@ What an example is, and its loss, is the learner's part. Not for one long text: 
 through by `tasks/lm/tbptt.py`.
 """
 
+from array import array
 from collections.abc import Sequence
 from typing import Any, Generic, Protocol, TypeVar
 
@@ -78,7 +79,7 @@ class ExamplesObjective(Generic[Example]):
         self.accumulate = accumulate
         self._epoch = self._position = self._part = 0
         self._examples = training
-        self._batches: list[list[int]] = []
+        self._batches: Sequence[Sequence[int]] = []
         self._go_to(epoch=0, position=0)
 
     @property
@@ -135,5 +136,5 @@ class ExamplesObjective(Generic[Example]):
     def _go_to(self, epoch: int, position: int) -> None:
         self._epoch, self._position, self._part = epoch, position, 0
         self._examples = self.learner.epoch(self.training, epoch)
-        lengths = [self.learner.length(example) for example in self._examples]
+        lengths = array("q", map(self.learner.length, self._examples))
         self._batches = shuffled_batches(lengths, self.batch_size, f"{self.seed}-{epoch}")

@@ -184,7 +184,7 @@ def test_the_report_shows_forecasts_beside_the_truth(wave_table, prepared, tmp_p
     from unrolled.inspection.report import Facts, report
 
     run, _ = trained(prepared, wave_table(), lookback=10)
-    examples = run.read().held_out + run.read().test
+    examples = [*run.read().held_out, *run.read().test]
     subject = run.task.subject(run.model)
     written = report(subject, lambda subject: subject.passages(examples), Facts("waves"))
     page = written.page.markup()
@@ -288,7 +288,7 @@ def test_the_report_speaks_the_language_that_is_asked_for(wave_table, prepared):
 
     run = prepared(wave_table(), lookback=10)
     subject = run.task.subject(run.trainer.model.eval())
-    examples = run.splits.held_out + run.splits.test
+    examples = [*run.splits.held_out, *run.splits.test]
     facts = Facts("waves")
     written = report(subject, lambda each: each.passages(examples), facts, language="pt-BR")
     page = written.page.markup()

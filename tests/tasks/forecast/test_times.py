@@ -1,4 +1,4 @@
-from datetime import date, datetime, timedelta
+from datetime import UTC, date, datetime, timedelta
 
 import numpy as np
 import pytest
@@ -6,7 +6,7 @@ import pytest
 from unrolled.errors import DataError, OptionError
 from unrolled.tasks.forecast import PredictOptions
 from unrolled.tasks.forecast.frequency import find_calendar
-from unrolled.tasks.forecast.moments import localized, parse_moment
+from unrolled.tasks.forecast.moments import localized, packed_moments, parse_moment
 from unrolled.tasks.forecast.times import Calendar
 
 
@@ -177,3 +177,23 @@ def test_days_and_months_are_never_guessed(write_table, prepared):
     assert run.task.calendar.name == "daily"
     rows = run.task.predict(run.trainer.model.eval(), run.task.own_source, PredictOptions())
     assert [row["time"] for row in rows] == ["2024-03-01", "2024-03-02", "2024-03-03"]
+
+
+@pytest.mark.parametrize(
+    "given",
+    [
+        [],
+        [1.5, 2.0],
+        [datetime(1, 1, 1), datetime(9999, 12, 31, 23, 59, 59, 999_999)],
+        [datetime(2024, 10, 27, 2, fold=1), datetime(2024, 10, 27, 3)],
+        [datetime(2024, 1, 1), datetime(2024, 1, 1, tzinfo=UTC)],
+        [datetime(2024, 1, 1), 3.0, ("month", 7)],
+        [("quarter", 7), ("quarter", 8)],
+    ],
+)
+def test_packed_moments_are_the_same_moments(given):
+    packed = packed_moments(iter(given))
+    assert [*packed] == given
+    assert [getattr(moment, "fold", None) for moment in packed] == [
+        getattr(moment, "fold", None) for moment in given
+    ]

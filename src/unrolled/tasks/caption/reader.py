@@ -42,7 +42,7 @@ def read_parts(options: DataOptions, seed: int) -> Splits[Caption]:
 
     splits = in_parts(examples, _groups(examples, by_media), options, seed, read_file)
     splits.notes[:0] = table.notes + _about_split(examples, options, closed)
-    splits.notes.extend(_unseen(splits.training, splits.held_out + splits.test))
+    splits.notes.extend(_unseen(splits.training, [*splits.held_out, *splits.test]))
     return splits
 
 

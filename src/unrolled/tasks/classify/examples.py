@@ -1,22 +1,23 @@
 """An example of a classifier, in whichever format it came."""
 
-from collections.abc import Callable
-from dataclasses import dataclass, field
+from array import array
+from dataclasses import dataclass
 from typing import Any
 
 import torch
 from torch import Tensor
 
 from unrolled.data.media import Kind
+from unrolled.data.packed_examples import PackedExamples, ReadOnce, Texts
 from unrolled.errors import DataError
 
-__all__ = ["Labelled", "Steps"]
+__all__ = ["Labelled", "LabelledTexts", "Steps"]
 
 Steps = tuple[tuple[float, ...], ...]
 
 
 @dataclass(frozen=True, eq=False, slots=True)
-class Labelled:
+class Labelled(ReadOnce):
     """An example. Two of equal content are two examples.
 
     Args:
@@ -37,15 +38,6 @@ class Labelled:
     names: tuple[str, ...] = ()
     cut: bool = False
     error: DataError | None = None
-    _read: tuple[object, Any] | None = field(default=None, init=False, repr=False)
-
-    def as_read_by(self, reader: object, read: Callable[[Any], Any]) -> Any:
-        """Return `read(content)`: at the first time, and when another reader has come between."""
-        known = self._read
-        if known is None or known[0] is not reader:
-            known = (reader, read(self.content))
-            object.__setattr__(self, "_read", known)
-        return known[1]
 
     @property
     def kind(self) -> Kind | None:
@@ -63,3 +55,44 @@ class Labelled:
         else:
             name = {"id": self.id}
         return name | {"read": len(self.content)} if self.cut else name
+
+
+class LabelledTexts(PackedExamples[Labelled]):
+    """Texts of one file, each with its class.
+
+    Args:
+        before: What stands before the number in each `where`: "reviews.csv, line ".
+    """
+
+    def __init__(self, before: str) -> None:
+        super().__init__()
+        self._before = before
+        self._numbers = array("q")
+        self._texts = Texts()
+        self._labels: dict[str | None, int] = {}
+        self._names: list[str | None] = []
+        self._label_of = array("i")
+        self._are_cut = bytearray()
+
+    def append(self, example: Labelled) -> None:
+        """Add a text that stands at a number of the file."""
+        assert isinstance(example.content, str)
+        self._numbers.append(int(example.where.removeprefix(self._before)))
+        self._texts.append(example.content)
+        number = self._labels.setdefault(example.label, len(self._names))
+        if number == len(self._names):
+            self._names.append(example.label)
+        self._label_of.append(number)
+        self._are_cut.append(example.cut)
+
+    def example(self, number: int) -> Labelled:
+        """Return a text that was added."""
+        return Labelled(
+            where=f"{self._before}{self._numbers[number]}",
+            content=self._texts[number],
+            label=self._names[self._label_of[number]],
+            cut=bool(self._are_cut[number]),
+        )
+
+    def __len__(self) -> int:
+        return len(self._numbers)

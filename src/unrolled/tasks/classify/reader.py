@@ -14,7 +14,7 @@ The task itself is in `task.py`.
 
 import hashlib
 import math
-from collections.abc import Hashable, Iterator, Sequence
+from collections.abc import Hashable, Iterable, Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import cast
@@ -23,11 +23,12 @@ from torch import Tensor
 
 from unrolled.data.files import files_below
 from unrolled.data.media import Kind, are_media
+from unrolled.data.packed_examples import Joined
 from unrolled.data.source import Source
 from unrolled.data.tables import Table, has_columns, is_header, is_table, read_table, refuse_header
-from unrolled.data.text import read_text, split_lines
+from unrolled.data.text import lines_of, read_text
 from unrolled.errors import DataError, field
-from unrolled.tasks.classify.examples import Labelled, Steps
+from unrolled.tasks.classify.examples import Labelled, LabelledTexts, Steps
 from unrolled.tasks.classify.labels import check_classes, label_of
 from unrolled.tasks.classify.media import MediumFile, files_in, read_media, read_unlabelled_media
 from unrolled.tasks.classify.options import DataOptions
@@ -68,7 +69,7 @@ def read_splits(options: DataOptions, seed: int) -> Splits[Labelled]:
         read = [read_examples(options, options.paths[0])]
         names, kind = read[0][0][0].names, read[0][0][0].kind
         read += [read_examples(options, path, names, kind) for path in options.paths[1:]]
-    examples = [example for part, _ in read for example in part]
+    examples = read[0][0] if len(read) == 1 else Joined([part for part, _ in read])
     if odd := next((example for example in examples if example.kind != kind), None):
         message = f"{odd.where}: a {odd.kind}, and what is before it is text"
         raise DataError(message, "name pictures, recordings or texts, not both")
@@ -90,7 +91,7 @@ def read_splits(options: DataOptions, seed: int) -> Splits[Labelled]:
 
 def read_examples(
     options: DataOptions, path: Path, names: Sequence[str] = (), kind: Kind | None = None
-) -> tuple[list[Labelled], list[str]]:
+) -> tuple[Sequence[Labelled], list[str]]:
     """Return the examples of one table, folder, `.ts` file, or CLASS=FILE; and what was left out.
 
     Text, pictures and recordings are read of each of these, but of tables only if the training had
@@ -235,25 +236,27 @@ def _folders_of_media(options: DataOptions) -> list[MediumFile]:
 
 def _of_class(
     options: DataOptions, path: Path, label: str, kind: Kind | None
-) -> tuple[list[Labelled], list[str]]:
+) -> tuple[Sequence[Labelled], list[str]]:
     """Return the examples of one class: the lines of a file, or the files of a folder."""
     files = files_below(path) if path.is_dir() else [path]
     if kind is not None or are_media(files):
         media = [MediumFile(str(file), label) for file in files]
         return _usable_media(options, path, media, kind)
     if path.is_dir():
-        examples = [_whole_text(options, file, label) for file in files]
-    elif is_table(path):
+        return _usable(options, [_whole_text(options, file, label) for file in files], path)
+    if is_table(path):
         message = f"{path}: a table by its name, and a file of one class has a text in each line"
         hint = f"{field('input')} and {field('target')} name the columns of a table with classes"
         raise DataError(message, f"{hint}; else save the texts in a .txt file")
-    else:
-        lines = split_lines(read_text([path], options.encoding))
-        examples = [Labelled(f"{path}, line {n}", line, label) for n, line in enumerate(lines, 1)]
-    return _usable(options, examples, path)
+    lines = enumerate(lines_of(read_text([path], options.encoding)), 1)
+    before = f"{path}, line "
+    examples = (Labelled(f"{before}{number}", line, label) for number, line in lines)
+    return _usable(options, examples, path, LabelledTexts(before))
 
 
-def _media(options: DataOptions, path: Path, kind: Kind | None) -> tuple[list[Labelled], list[str]]:
+def _media(
+    options: DataOptions, path: Path, kind: Kind | None
+) -> tuple[Sequence[Labelled], list[str]]:
     """Return the pictures or recordings of a folder, of CLASS=FILE, or of a table."""
     if path.is_dir():
         return _folder_of_classes(options, path, kind)
@@ -268,7 +271,7 @@ def _media(options: DataOptions, path: Path, kind: Kind | None) -> tuple[list[La
 
 def _usable_media(
     options: DataOptions, path: Path, files: Sequence[MediumFile], kind: Kind | None
-) -> tuple[list[Labelled], list[str]]:
+) -> tuple[Sequence[Labelled], list[str]]:
     examples, notes = read_media(options, path, files, kind)
     usable, more = _usable(options, examples, path)
     return usable, notes + more
@@ -282,7 +285,7 @@ def _whole_text(options: DataOptions, path: Path, label: str) -> Labelled:
 
 def _folder_of_classes(
     options: DataOptions, path: Path, kind: Kind | None = None
-) -> tuple[list[Labelled], list[str]]:
+) -> tuple[Sequence[Labelled], list[str]]:
     """Return the texts, pictures or recordings of a folder with a folder for each class."""
     try:
         entries = sorted(entry for entry in path.iterdir() if not entry.name.startswith("."))
@@ -305,22 +308,23 @@ def _folder_of_classes(
     return usable, notes
 
 
-def _table_of_text(options: DataOptions, path: Path) -> tuple[list[Labelled], list[str]]:
+def _table_of_text(options: DataOptions, path: Path) -> tuple[Sequence[Labelled], list[str]]:
     assert options.target is not None
     column = options.input[0]
     table = read_table(path, [column, options.target], options.encoding)
-    examples = []
-    labels: dict[str | None, str | None] = {}  # of each class one text, and not one a row
+    examples = _of_rows(table, column, options.target)
+    usable, notes = _usable(options, examples, path, LabelledTexts(table.place))
+    return usable, notes + _without_header(table)
+
+
+def _of_rows(table: Table, column: str, target: str) -> Iterator[Labelled]:
     for row in table.emptied():
-        text, label = row.values[column], row.values[options.target]
+        text, label = row.values[column], row.values[target]
         if text is not None and not isinstance(text, str):
             message = f"{table.where(row)}: {column!r} is not text but {text!r}"
             raise DataError(message, f"numbers need a row for each step: {field('id')} COLUMN")
-        label = label_of(label, table.where(row), options.target)
-        label = labels.setdefault(label, label)
-        examples.append(Labelled(table.where(row), text or "", label))
-    usable, notes = _usable(options, examples, path)
-    return usable, notes + _without_header(table)
+        label = label_of(label, table.where(row), target)
+        yield Labelled(table.where(row), text or "", label)
 
 
 def _without_header(table: Table) -> list[str]:
@@ -364,23 +368,35 @@ def _numbers(
 
 
 def _usable(
-    options: DataOptions, examples: Sequence[Labelled], path: Path
-) -> tuple[list[Labelled], list[str]]:
-    """Return the examples that have content and a class, cut, and notes on the others."""
-    usable: list[Labelled] = []
-    unusable: list[Labelled] = []
+    options: DataOptions,
+    examples: Iterable[Labelled],
+    path: Path,
+    packed: LabelledTexts | None = None,
+) -> tuple[Sequence[Labelled], list[str]]:
+    """Return the examples that have content and a class, cut, and notes on the others.
+
+    Args:
+        options: How they are read.
+        examples: Of one file or folder.
+        path: It.
+        packed: Where they are kept, if they are texts of one file.
+    """
+    usable: list[Labelled] | LabelledTexts = [] if packed is None else packed
+    unusable: list[str] = []
     notes = []
     for example in examples:
         content = example.content
         empty = not isinstance(content, Tensor) and not (
             content.strip() if isinstance(content, str) else content
         )
-        (unusable if empty or not example.label else usable).append(_cut(options, example))
+        if empty or not example.label:
+            unusable.append(example.where)
+        else:
+            usable.append(_cut(options, example))
     if unusable:
-        share = f"{len(unusable):,} of {len(examples):,} examples"
+        share = f"{len(unusable):,} of {len(unusable) + len(usable):,} examples"
         notes.append(
-            f"{path}: left out for lack of content or class: {share}; "
-            f"the first: {unusable[0].where}"
+            f"{path}: left out for lack of content or class: {share}; the first: {unusable[0]}"
         )
     if not usable:
         raise DataError(f"{path}: no example has content and a class")
@@ -389,11 +405,11 @@ def _usable(
             if not _is_number(example.label):
                 message = f"{example.where}: {example.label!r} is not a finite number"
                 raise DataError(message, f"leave {field('number')} out to predict classes")
-    if long := [example for example in usable if example.cut]:
-        unit = "characters" if isinstance(long[0].content, str) else "steps"
+    if long := [example.where for example in usable if example.cut]:
+        unit = "characters" if isinstance(usable[0].content, str) else "steps"
         notes.append(
             f"{path}: only the first {options.max_length:,} {unit} ({field('max_length')}) are "
-            f"read of {len(long):,} of {len(usable):,} examples; the first: {long[0].where}"
+            f"read of {len(long):,} of {len(usable):,} examples; the first: {long[0]}"
         )
     return usable, notes
 

@@ -258,7 +258,7 @@ class ClassifyTask(ExamplesTask[Labelled]):
         }
         return {name: {key: all_[key] for key in names} for name, all_ in figures.items()}
 
-    def read_examples(self, path: Path) -> tuple[list[Labelled], list[str]]:
+    def read_examples(self, path: Path) -> tuple[Sequence[Labelled], list[str]]:
         """Return the examples of a file in the format of the training, and notes.
 
         Raises:
@@ -349,8 +349,10 @@ class ClassifyTask(ExamplesTask[Labelled]):
 
     def _encode(self, example: Labelled) -> Tensor:
         if isinstance(self.encoder, TextEncoder):
-            return self.encoder.unpacked(example.as_read_by(self.encoder, self.encoder.packed))
-        return cast(Tensor, example.as_read_by(self.encoder, self.encoder.encode))
+            text, encoder = str(example.content), self.encoder
+            return encoder.unpacked(example.as_read_by(encoder, lambda: encoder.packed(text)))
+        encode, content = self.encoder.encode, cast(Any, example.content)
+        return cast(Tensor, example.as_read_by(self.encoder, lambda: encode(content)))
 
     @property
     def _augments(self) -> bool:

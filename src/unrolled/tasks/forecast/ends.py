@@ -131,7 +131,7 @@ def typed_ends(
             id=name,
             values=values,
             past=values[:, :0],
-            known=columns,
+            given=columns,
             num_columns=0,
             places=tuple(places.tolist()),
             last_line=number,
@@ -200,7 +200,7 @@ def end_of(series: Series, calendar: Calendar, sizes: Sizes) -> Window:
 
 
 def _require_known(data: DataOptions, series: Series, calendar: Calendar, horizon: int) -> None:
-    ahead = series.known[len(series) : len(series) + horizon, : series.num_columns]
+    ahead = series.given[len(series) : len(series) + horizon, : series.num_columns]
     lacking = ahead.isnan()
     if not bool(lacking.any()):
         return

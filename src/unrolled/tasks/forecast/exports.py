@@ -203,7 +203,7 @@ def _ends_of(windows: Sequence[Window], lookback: int, horizon: int) -> dict[str
         seen = slice(len(series) - lookback, len(series))
         if bool(series.values[seen].isnan().all()) or len(ends) == _MOST_ENDS:
             continue
-        known = series.known[:, : series.num_columns]
+        known = series.given[:, : series.num_columns]
         rows = torch.cat([series.values[seen], series.past[seen], known[seen]], 1)
         ends[name] = [_with_nulls(row) for row in rows]
         coming = known[len(series) : len(series) + horizon]

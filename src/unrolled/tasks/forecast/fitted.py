@@ -74,7 +74,7 @@ class Fitted(NamedTuple):
         if too_many_to_smooth(learned):
             splits.notes.append("too many steps for exponential smoothing: no ETS beside the model")
         past = [series.past[:end] for series, end in learned.items()]
-        known = [series.known[:end, : series.num_columns] for series, end in learned.items()]
+        known = [series.given[:end, : series.num_columns] for series, end in learned.items()]
         center, width = column_scale(torch.cat([torch.cat(past), torch.cat(known)], 1))
         extra = first.series.known.shape[1] - first.series.num_columns  # sines and cosines
         center = torch.cat([center, center.new_zeros(extra)])

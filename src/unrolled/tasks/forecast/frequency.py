@@ -2,12 +2,15 @@
 
 import calendar as months
 import math
+from array import array
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import replace
 from datetime import datetime, timedelta
 from itertools import pairwise
+from typing import cast
 
+from unrolled.data.packed_examples import Joined
 from unrolled.errors import DataError
 from unrolled.tasks.forecast.moments import Moment, zone_of
 from unrolled.tasks.forecast.times import DAY, HOUR, MINUTE, Calendar
@@ -31,17 +34,19 @@ def find_calendar(
     Raises:
         DataError: There are no two different ones.
     """
-    every = [moment for group in groups for moment in group]
+    every = Joined(groups)
     first = every[0]
     if isinstance(first, tuple):
         found = Calendar("month", 1, first[0])
     elif isinstance(first, datetime):
-        found = _of_dates([m for m in every if isinstance(m, datetime)], zone, regular)
+        is_date = all(isinstance(moment, datetime) for moment in every)
+        dates = every if is_date else [m for m in every if isinstance(m, datetime)]
+        found = _of_dates(cast(Sequence[datetime], dates), zone, regular)
     else:
         found = Calendar("number", 1, "number")
     differences: Counter[float] = Counter()
     for group in groups:
-        places = [found.place(moment) for moment in group]
+        places = array("d", map(found.place, group))
         differences.update(round(after - before, 9) for before, after in pairwise(places))
     differences.pop(0.0, None)
     if not differences:

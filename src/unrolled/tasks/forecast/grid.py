@@ -1,11 +1,13 @@
 """The rows of a table by series, in the order of their times, on the grid of their frequency."""
 
 import re
+from array import array
 from collections.abc import Sequence
 from datetime import datetime
 from itertools import pairwise
 from typing import Any, NamedTuple
 
+from unrolled.data.packed_examples import Selected
 from unrolled.data.packed_rows import PackedRows
 from unrolled.data.tables import Row, Table
 from unrolled.errors import DataError, field
@@ -18,6 +20,7 @@ from unrolled.tasks.forecast.moments import (
     is_skipped,
     kind_of,
     localized,
+    packed_moments,
     parse_moment,
 )
 from unrolled.tasks.forecast.times import Calendar
@@ -26,6 +29,7 @@ __all__ = ["Placed", "calendar_of", "groups_of", "in_order", "places_of", "steps
 
 _MOST_STEPS = 50_000_000  # of a series, between its first and last row
 _NEAR = 1e-6  # of a step
+_BLOCK = 64  # rows of a series, of which there may be many
 _FINER = re.compile(r"[.,]\d{6}(\d+)")  # of a second, which Python's dates leave out
 
 
@@ -38,7 +42,7 @@ class Placed(NamedTuple):
 
     id: str
     rows: Sequence[Row]
-    moments: list[Moment]
+    moments: Sequence[Moment]
     num_moved: int = 0
     num_twice: int = 0
 
@@ -58,7 +62,7 @@ def groups_of(table: Table, column: str | None) -> list[tuple[str, Sequence[Row]
             message = f"{table.where(row)}: no {column!r}, so its series is not known"
             raise DataError(message)
         if str(name) not in groups:
-            groups[str(name)] = PackedRows()
+            groups[str(name)] = PackedRows(block=_BLOCK)
         groups[str(name)].add(row.line, row.values)
     return [*groups.items()]
 
@@ -71,8 +75,9 @@ def in_order(table: Table, name: str, rows: Sequence[Row], data: DataOptions) ->
             no clock of the zone shows.
     """
     if data.time is None:
-        return Placed(name, rows, [float(step) for step in range(1, len(rows) + 1)])
-    moments = [_moment(table, row, data.time, data.dates) for row in rows]
+        return Placed(name, rows, packed_moments([float(step + 1) for step in range(len(rows))]))
+    time = data.time
+    moments = packed_moments(_moment(table, row, time, data.dates) for row in rows)
     kinds = [kind_of(moment) for moment in moments]
     for index, kind in enumerate(kinds):
         if kind != kinds[0] and not (data.zone is not None and "date" in kind):
@@ -81,7 +86,9 @@ def in_order(table: Table, name: str, rows: Sequence[Row], data: DataOptions) ->
     moments = localized(moments, data.zone)
     if data.zone is not None:
         _check_clocks(table, rows, moments, data)
-    times = [instant(moment) if isinstance(moment, datetime) else moment for moment in moments]
+    if all(before < after for before, after in pairwise(map(_comparable, moments))):
+        return Placed(name, rows, moments)
+    times = [*map(_comparable, moments)]
     order = sorted(range(len(rows)), key=lambda index: times[index])
     for before, after in pairwise(order):
         if times[before] == times[after]:
@@ -101,9 +108,13 @@ def in_order(table: Table, name: str, rows: Sequence[Row], data: DataOptions) ->
     if 0 < moved < len(rows) - 1 and data.zone is not None:
         pairs = zip(moments, kinds, strict=True)
         twice = 2 * sum(getattr(moment, "fold", 0) for moment, kind in pairs if kind == "a date")
-    if not moved:
-        return Placed(name, rows, moments)
-    return Placed(name, [rows[i] for i in order], [moments[i] for i in order], moved, twice)
+    ordered = packed_moments([moments[index] for index in order])
+    return Placed(name, Selected(rows, order), ordered, moved, twice)
+
+
+def _comparable(moment: Moment) -> Any:
+    """Return what moments of one kind are ordered by."""
+    return instant(moment) if isinstance(moment, datetime) else moment
 
 
 def _is_month(place: float) -> bool:
@@ -168,13 +179,13 @@ def calendar_of(table: Table, placed: list[Placed], data: DataOptions) -> Calend
     return Calendar(**{**vars(calendar), "season": data.season})
 
 
-def places_of(table: Table, group: Placed, calendar: Calendar) -> list[float]:
+def places_of(table: Table, group: Placed, calendar: Calendar) -> Sequence[float]:
     """Return the place of each row of a series.
 
     Raises:
         DataError: A moment of another kind than those that the calendar was found in.
     """
-    places = []
+    places = array("d")
     for index, moment in enumerate(group.moments):
         try:
             places.append(calendar.place(moment))
@@ -183,7 +194,9 @@ def places_of(table: Table, group: Placed, calendar: Calendar) -> list[float]:
     return places
 
 
-def steps_of(table: Table, group: Placed, places: list[float], calendar: Calendar) -> list[int]:
+def steps_of(
+    table: Table, group: Placed, places: Sequence[float], calendar: Calendar
+) -> Sequence[int]:
     """Return the step of each row, from 0.
 
     Raises:
@@ -191,8 +204,8 @@ def steps_of(table: Table, group: Placed, places: list[float], calendar: Calenda
             frequencies are mixed.
     """
     if calendar.unit == "row":
-        return [*range(len(places))]
-    steps: list[int] = []
+        return range(len(places))
+    steps = array("q")
     hint = f"{field('regular=False')}, where rows come as they come"
     for index, place in enumerate(places):
         exact = (place - places[0]) / calendar.step

@@ -10,7 +10,6 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor
 
-from unrolled.data.batching import batches_by_length
 from unrolled.networks.devices import moved
 from unrolled.tasks.forecast.baselines import Forecasts, baseline_forecasts, naive, seasonal_naive
 from unrolled.tasks.forecast.forecasting import Forecast, forecast, unscaled
@@ -66,7 +65,7 @@ def measure(scaling: Scaling, model: Forecaster, examples: Sequence[Window]) -> 
     options = model.options
     levels, ends = _levels(options)
 
-    def forecast_of(windows: list[Window]) -> tuple[Forecast, float, int]:
+    def forecast_of(windows: Sequence[Window]) -> tuple[Forecast, float, int]:
         inputs, scales = moved(scaling.batch(windows), model)
         said = model(inputs)
         loss, terms = total_loss(model.head, said, inputs, scales)
@@ -165,9 +164,8 @@ def _tally(scaling: Scaling, forecasts: Forecasts, examples: Sequence[Window]) -
     return sums
 
 
-def _batches(examples: Sequence[Window]) -> list[list[Window]]:
-    batches = batches_by_length([1] * len(examples), _AT_ONCE)
-    return [[examples[index] for index in batch] for batch in batches]
+def _batches(examples: Sequence[Window]) -> list[Sequence[Window]]:
+    return [examples[first : first + _AT_ONCE] for first in range(0, len(examples), _AT_ONCE)]
 
 
 def _levels(options: ModelOptions) -> tuple[tuple[float, ...], tuple[int, int] | None]:

@@ -7,6 +7,7 @@ from collections.abc import Iterator, Sequence
 from functools import partial
 from pathlib import Path
 
+from unrolled.data.packed_examples import Joined
 from unrolled.errors import DataError
 from unrolled.tasks.forecast.data_options import DataOptions
 from unrolled.tasks.forecast.reader import Panel, Series, read_panel
@@ -32,6 +33,8 @@ __all__ = [
     "windows_of_table",
 ]
 
+_Parts = list[Sequence[Window]]
+
 
 def read_splits(data: DataOptions) -> Splits[Window]:
     """Return the windows of all series, each in the part in which its horizon lies.
@@ -50,7 +53,7 @@ def splits_of(panel: Panel, data: DataOptions) -> Splits[Window]:
     """
     series, calendar, notes, named = panel
     sizes = settled_sizes(data, series, calendar, named)
-    splits: Splits[Window] = Splits([], [], [], notes)
+    parts: tuple[_Parts, _Parts, _Parts] = ([], [], [])
     refused: list[DataError] = []
     num_after = 0
     for one in series:
@@ -60,18 +63,18 @@ def splits_of(panel: Panel, data: DataOptions) -> Splits[Window]:
             refused.append(error)
             continue
         cut = partial(windows_of, one, sizes=sizes, learned=learned, calendar=calendar)
-        seen = [*cut(0, learned)]
+        seen = cut(0, learned)
         if not seen:
             name = f" of series {one.id!r}" if one.id else ""
             what = f"no window{name} has a target to learn from"
             refused.append(DataError(f"{one.where}: {what}", "are most of them missing?"))
             continue
         num_after += len(one) - test
-        splits.training.extend(seen)
-        chosen = [*cut(learned, held_out)]
-        splits.held_out.extend(chosen[:: data.stride])
-        measured = [*cut(held_out, test)]
-        splits.test.extend(measured[:: data.stride])
+        parts[0].append(seen)
+        parts[1].append(cut(learned, held_out)[:: data.stride])
+        parts[2].append(cut(held_out, test)[:: data.stride])
+    training, chosen, measured = map(Joined, parts)
+    splits = Splits(training, chosen, measured, notes)
     if not splits.training:
         raise refused[0]
     notes.extend(_notes(splits, sizes, refused, num_after))
@@ -80,7 +83,7 @@ def splits_of(panel: Panel, data: DataOptions) -> Splits[Window]:
 
 def windows_of_table(
     path: Path, data: DataOptions, calendar: Calendar, sizes: Sizes, scaling: Scaling
-) -> tuple[list[Window], list[str]]:
+) -> tuple[Sequence[Window], list[str]]:
     """Return all windows of another table with the columns of the training, and notes.
 
     A series that training did not have is scaled by the first steps that a window looks at.
@@ -93,10 +96,14 @@ def windows_of_table(
     refused = [too_short(one, needed, "a window has") for one in every if len(one) < needed]
     series = [one for one in every if len(one) >= needed]
     notes.extend([*left_out(refused), *scaled_if_new(series, scaling)])
-    windows: list[Window] = []
-    for one in series:
-        cut = windows_of(one, 0, len(one), sizes=sizes, learned=len(one), calendar=calendar)
-        windows.extend([*cut][:: data.stride])
+    windows = Joined(
+        [
+            windows_of(one, 0, len(one), sizes=sizes, learned=len(one), calendar=calendar)[
+                :: data.stride
+            ]
+            for one in series
+        ]
+    )
     if not windows:
         message = f"{path}: no series has {needed:,} steps: {sizes.lookback:,} to look at"
         raise DataError(f"{message} and {sizes.horizon:,} to forecast", "give more steps")

@@ -49,25 +49,35 @@ class Series:
         id: Its name; empty where the table has one series.
         values: The targets until the last one that is there, (T, C).
         past: What is known until then, (T, P).
-        known: What is known in advance, (T + ahead, K): columns, then what the calendar says.
+        given: What is given in advance, (T + ahead, K): columns of the table, then other numbers.
         num_columns: How many of the K are columns of the table.
         places: Of all steps, (T + ahead,); `Calendar.text` writes them.
         last_line: The last one that it has in the file.
         static: What is known of the whole series, a text for each column; empty where missing.
+        calendar: What says more of each place; None: nothing does.
     """
 
     where: str
     id: str
     values: Tensor
     past: Tensor
-    known: Tensor
+    given: Tensor
     num_columns: int
     places: Sequence[float]
     last_line: int
     static: tuple[str, ...] = ()
+    calendar: Calendar | None = None
 
     def __len__(self) -> int:
         return len(self.values)
+
+    @property
+    def known(self) -> Tensor:
+        """What is known in advance: what is given, then what the calendar says, made anew."""
+        if self.calendar is None:
+            return self.given
+        said = self.calendar.features(np.array(self.places))
+        return torch.cat([self.given, torch.from_numpy(said)], 1)
 
 
 class Panel(NamedTuple):
@@ -144,7 +154,7 @@ def read_panel(
     if num_after and not is_future:
         rows = "1 row comes" if num_after == 1 else f"{num_after:,} rows come"
         notes.append(f"{rows} after the last value of a target: what is forecast begins there")
-    others = [torch.cat([o.past, o.known[: len(o), : o.num_columns]], 1) for o in series]
+    others = [torch.cat([o.past, o.given[: len(o), : o.num_columns]], 1) for o in series]
     if num_others := sum(int(each.isnan().sum()) for each in others):
         values = "1 value" if num_others == 1 else f"{num_others:,} values"
         columns = f"columns of {field('known')} and {field('past')}"
@@ -158,8 +168,8 @@ def read_panel(
 def _series(
     table: Table,
     group: Placed,
-    places: list[float],
-    steps: list[int],
+    places: Sequence[float],
+    steps: Sequence[int],
     calendar: Calendar,
     data: DataOptions,
     ahead: int,
@@ -195,8 +205,6 @@ def _series(
     except (ValueError, OverflowError):
         message = f"{table.where(rows[-1])}: the steps to forecast lie after the year 9999{name}"
         raise DataError(message, "are the times right?") from None
-    if data.calendar:
-        extra.append(calendar.features(whole))
     known = np.full((num + ahead, len(data.known)), np.nan)
     given = columns["known"][: num + ahead]
     known[: len(given)] = given
@@ -205,11 +213,12 @@ def _series(
         id=group.id,
         values=torch.from_numpy(columns["target"][:num].copy()),
         past=torch.from_numpy(columns["past"][:num].copy()),
-        known=torch.from_numpy(np.concatenate([known, *extra], 1)),
+        given=torch.from_numpy(np.concatenate([known, *extra], 1)),
         num_columns=len(data.known),
         places=array("d", whole),
         last_line=rows[-1].line,
         static=tuple(_static_value(table, rows, column, name) for column in data.static),
+        calendar=calendar if data.calendar else None,
     )
 
 
@@ -239,7 +248,7 @@ def _as_number(text: str) -> float | str:
 
 
 def _column_values(
-    table: Table, rows: Sequence[Row], steps: list[int], columns: Sequence[str], length: int
+    table: Table, rows: Sequence[Row], steps: Sequence[int], columns: Sequence[str], length: int
 ) -> NDArray[np.float64]:
     """Return the numbers of columns on the grid, (length, columns), NaN where there is none."""
     values = np.full((length, len(columns)), np.nan)

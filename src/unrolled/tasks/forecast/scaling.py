@@ -153,7 +153,9 @@ class Scaling:
             center, width = self.columns
             known = ((series.known - center[num_past:]) / width[num_past:]).float()
             own = ((series.past - center[:num_past]) / width[:num_past]).float()
-            columns = torch.cat([own, known[: len(series)]], 1)
+            columns = known[: len(series)]
+            if num_past:
+                columns = torch.cat([own, columns], 1)
             static = self.statics.read(series.where, series.static)
             scaled = self._scaled[series] = _Scaled(past, columns, known, static)
         return scaled

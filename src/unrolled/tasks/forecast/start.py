@@ -6,12 +6,15 @@ Which W_0 and which l is decided by the last fifth of what is learned from, fore
 rest gives; then all of it is fitted. An infinite l leaves W_0 as it is.
 """
 
+from array import array
 from collections.abc import Iterator, Mapping, Sequence
 from typing import NamedTuple
 
+import numpy as np
 import torch
 from torch import Tensor
 
+from unrolled.data.packed_examples import Selected
 from unrolled.tasks.forecast.model import Forecaster
 from unrolled.tasks.forecast.scaling import Scaling
 from unrolled.tasks.forecast.windows import Window
@@ -45,8 +48,10 @@ def begin(model: Forecaster, scaling: Scaling, training: Sequence[Window], seaso
     Returns:
         The forecast in words.
     """
-    ordered = sorted(training, key=lambda window: window.series.places[window.origin])
-    inputs, _ = scaling.batch(ordered[:: -(-len(ordered) // _MOST_SEEN)])
+    places = array("d", (window.series.places[window.origin] for window in training))
+    ordered = np.argsort(np.frombuffer(places), kind="stable")
+    some: list[int] = ordered[:: -(-len(ordered) // _MOST_SEEN)].tolist()
+    inputs, _ = scaling.batch(Selected(training, some))
     assert inputs.targets is not None
     assert model.linear is not None
     frame = model.frame(inputs.past)

@@ -174,7 +174,7 @@ class ForecastTask(ExamplesTask[Window]):
         names = {metric.name for metric in self.metrics}
         return baseline_figures(self.scaling, training, examples, names)
 
-    def read_examples(self, path: Path) -> tuple[list[Window], list[str]]:
+    def read_examples(self, path: Path) -> tuple[Sequence[Window], list[str]]:
         """Return all windows of a table with the columns of the training, and notes.
 
         A series that training did not have is scaled by the first steps that a window looks at.

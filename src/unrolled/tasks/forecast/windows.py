@@ -9,10 +9,14 @@ A window belongs to the part in which its whole horizon lies. What it looks at m
 part, never in a later one.
 """
 
-from collections.abc import Iterator, Sequence
+from array import array
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
+import torch
+
+from unrolled.data.packed_examples import Items
 from unrolled.errors import DataError, field
 from unrolled.tasks.forecast.data_options import DataOptions
 from unrolled.tasks.forecast.reader import Series
@@ -21,6 +25,7 @@ from unrolled.tasks.forecast.times import Calendar
 __all__ = [
     "Sizes",
     "Window",
+    "Windows",
     "apart",
     "check_sizes",
     "ends_of",
@@ -39,7 +44,7 @@ class Sizes(NamedTuple):
     horizon: int
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, slots=True)
 class Window:
     """A place from which a series is forecast.
 
@@ -115,22 +120,42 @@ def _ends(data: DataOptions, length: int, horizon: int) -> tuple[int, int, int]:
     return length - sum(sizes), length - sizes[1], length
 
 
+class Windows(Items[Window]):
+    """Windows of one series; each is made where it is looked at.
+
+    Args:
+        origins: Their first steps that are forecast.
+        like: Another window of the series.
+    """
+
+    def __init__(self, origins: Sequence[int], like: Window) -> None:
+        self._origins = array("q", origins)
+        self._like = like
+
+    def __len__(self) -> int:
+        return len(self._origins)
+
+    def item(self, place: int) -> Window:
+        """Return a window."""
+        like = self._like
+        return Window(like.series, self._origins[place], like.sizes, like.learned, like.calendar)
+
+
 def windows_of(
     series: Series, start: int, stop: int, *, sizes: Sizes, learned: int, calendar: Calendar
-) -> Iterator[Window]:
-    """Yield the windows whose horizon lies in steps `start` to `stop`, and that see enough.
+) -> Windows:
+    """Return the windows whose horizon lies in steps `start` to `stop`, and that see enough.
 
     Those without any target that is there, or with nothing to look at, are left out.
     """
     missing = series.values.isnan().all(1)
-    gone = [0, *missing.long().cumsum(0).tolist()]
-    for origin in range(max(start, sizes.lookback), stop - sizes.horizon + 1):
-        ahead, behind = origin + sizes.horizon, origin - sizes.lookback
-        if gone[ahead] - gone[origin] == sizes.horizon:
-            continue
-        if gone[origin] - gone[behind] == sizes.lookback:
-            continue
-        yield Window(series, origin, sizes, learned, calendar)
+    gone = torch.cat([torch.zeros(1, dtype=torch.int64), missing.long().cumsum(0)])
+    first = max(start, sizes.lookback)
+    origins = torch.arange(first, max(first, stop - sizes.horizon + 1))
+    has_target = gone[origins + sizes.horizon] - gone[origins] < sizes.horizon
+    sees = gone[origins] - gone[origins - sizes.lookback] < sizes.lookback
+    like = Window(series, 0, sizes, learned, calendar)
+    return Windows(origins[has_target & sees].tolist(), like)
 
 
 def too_short(series: Series, needed: int, what: str) -> DataError:

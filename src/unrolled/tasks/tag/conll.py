@@ -16,23 +16,25 @@ tag stands that words of the file have: `#` is a word in some texts.
 """
 
 import re
+from array import array
 from collections import Counter
 from collections.abc import Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import chain, pairwise
 from pathlib import Path
 
+from unrolled.data.packed_examples import Items
 from unrolled.data.text import lines_of, read_text
 from unrolled.errors import DataError, OptionError
 
 __all__ = [
     "CONLLU_COLUMNS",
     "MAX_WORDS",
+    "Sentences",
     "TaggedSentence",
     "looks_like_conll",
     "parse_conll",
     "read_conll",
-    "sharing_texts",
 ]
 
 MAX_WORDS = 5_000
@@ -56,7 +58,7 @@ _LEFT_OUT = {
 }
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class TaggedSentence:
     """The words of a sentence, each with its tag; `tags` is empty where none were read."""
 
@@ -69,7 +71,7 @@ def read_conll(
     column: str | None = None,
     encoding: str = "utf-8",
     word_column: str | None = None,
-) -> tuple[list[TaggedSentence], list[str]]:
+) -> tuple[Sequence[TaggedSentence], list[str]]:
     """Return the sentences of a CoNLL file, and in sentences what was left out of it.
 
     Args:
@@ -91,7 +93,7 @@ def read_conll(
     parsed = parse_conll(
         lines_of(text), str(path), column, word_column, tags=tags, counts=counts, at_hand=True
     )
-    sentences = [*sharing_texts(parsed)]
+    sentences = Sentences(parsed)
     if not sentences:
         raise DataError(f"{path}: no word in it", "one word a line, with its tag in a column")
     counts["untagged"] = sum(sentence.tags.count("_") for sentence in sentences)
@@ -159,15 +161,35 @@ def parse_conll(
         yield TaggedSentence(tuple(words), tuple(own))
 
 
-def sharing_texts(sentences: Iterable[TaggedSentence]) -> Iterator[TaggedSentence]:
-    """Yield sentences in which equal words are one text in memory, and equal tags.
+class Sentences(Items[TaggedSentence]):
+    """Sentences in 8 bytes a word: numbers of the different words and tags.
 
-    A corpus has few different ones: a word takes two pointers then, and not two texts.
+    Args:
+        sentences: What they are made of, as they come.
     """
-    texts: dict[str, str] = {}
-    for sentence in sentences:
-        words = tuple(texts.setdefault(word, word) for word in sentence.words)
-        yield TaggedSentence(words, tuple(texts.setdefault(tag, tag) for tag in sentence.tags))
+
+    def __init__(self, sentences: Iterable[TaggedSentence]) -> None:
+        numbers: dict[str, int] = {}
+        self._words, self._tags = array("I"), array("I")
+        self._ends, self._tag_ends = array("q", [0]), array("q", [0])
+        for sentence in sentences:
+            self._words.extend(numbers.setdefault(word, len(numbers)) for word in sentence.words)
+            self._tags.extend(numbers.setdefault(tag, len(numbers)) for tag in sentence.tags)
+            self._ends.append(len(self._words))
+            self._tag_ends.append(len(self._tags))
+        self._texts = [*numbers]
+
+    def __len__(self) -> int:
+        return len(self._ends) - 1
+
+    def item(self, place: int) -> TaggedSentence:
+        """Return a sentence."""
+        words, tags = (
+            numbers[ends[place] : ends[place + 1]]
+            for numbers, ends in ((self._words, self._ends), (self._tags, self._tag_ends))
+        )
+        texts = self._texts
+        return TaggedSentence(tuple(texts[n] for n in words), tuple(texts[n] for n in tags))
 
 
 def looks_like_conll(lines: Sequence[str], tags: Collection[str]) -> bool:

@@ -54,7 +54,7 @@ def read_parts(options: DataOptions, seed: int) -> Splits[TaggedSentence]:
     whole, notes = read_sentences(Path(options.file), options)
     splits = in_parts(
         whole,
-        (sentence.words for sentence in whole),
+        ("\0".join(sentence.words) for sentence in whole),
         options,
         seed,
         lambda path, training: read_others(path, options, tags_of(training)),
@@ -69,7 +69,7 @@ def read_parts(options: DataOptions, seed: int) -> Splits[TaggedSentence]:
     return splits
 
 
-def read_sentences(path: Path, options: DataOptions) -> tuple[list[TaggedSentence], list[str]]:
+def read_sentences(path: Path, options: DataOptions) -> tuple[Sequence[TaggedSentence], list[str]]:
     """Return the tagged sentences of a file, and in sentences what was left out of it.
 
     It is a table where a column of sentences is named, and by its name if a row can hold a list.
@@ -85,7 +85,7 @@ def read_sentences(path: Path, options: DataOptions) -> tuple[list[TaggedSentenc
 
 def read_others(
     path: Path, options: DataOptions, tags: Collection[str]
-) -> tuple[list[TaggedSentence], list[str]]:
+) -> tuple[Sequence[TaggedSentence], list[str]]:
     """Return the tagged sentences of a file beside that of the training, and notes on them.
 
     Args:
@@ -110,7 +110,7 @@ def read_others(
     return sentences, notes
 
 
-def _read_conll(path: Path, options: DataOptions) -> tuple[list[TaggedSentence], list[str]]:
+def _read_conll(path: Path, options: DataOptions) -> tuple[Sequence[TaggedSentence], list[str]]:
     try:
         return read_conll(path, options.column, options.encoding, options.word_column)
     except DataError as error:

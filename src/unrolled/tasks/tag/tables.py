@@ -9,13 +9,13 @@ The first are CSV, TSV, or any other table; the second are JSON lines and Parque
 """
 
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
 from unrolled.data.tables import Row, Table, read_table
 from unrolled.errors import DataError, OptionError, field
-from unrolled.tasks.tag.conll import MAX_WORDS, TaggedSentence, sharing_texts
+from unrolled.tasks.tag.conll import MAX_WORDS, Sentences, TaggedSentence
 from unrolled.tasks.tag.options import DataOptions
 
 __all__ = ["has_lists", "read_table_of_tags"]
@@ -30,7 +30,7 @@ def has_lists(path: Path) -> bool:
 
 def read_table_of_tags(
     path: Path, options: DataOptions, *, tagged: bool = True
-) -> tuple[list[TaggedSentence], list[str]]:
+) -> tuple[Sequence[TaggedSentence], list[str]]:
     """Return the sentences of a table, and in sentences what was left out of it.
 
     Args:
@@ -52,11 +52,11 @@ def read_table_of_tags(
     table = read_table(path, list(dict.fromkeys(columns)), options.encoding)
     tag_column = options.column if tagged else None
     if options.sentence is None:
-        sentences = [*sharing_texts(_of_lists(table, options.word_column, tag_column))]
+        sentences = Sentences(_of_lists(table, options.word_column, tag_column))
         notes = []
     else:
         counts: Counter[str] = Counter()
-        sentences = [*sharing_texts(_of_words(table, options, tag_column, counts))]
+        sentences = Sentences(_of_words(table, options, tag_column, counts))
         num_empty = counts["empty"]
         notes = [f"{path}: {num_empty:,} rows without a word left out"] if num_empty else []
     for sentence in sentences:

@@ -113,10 +113,10 @@ class TagTask(ExamplesTask[TaggedSentence]):
         words = WordVocabulary.from_sentences(
             [without_case(as_read(word)) for word in sentence.words] for sentence in training
         )
-        held_out = [without_case(as_read(word)) for s in splits.held_out for word in s.words]
-        unknown = sum(word not in words for word in held_out)
+        held_out = Counter(without_case(as_read(word)) for s in splits.held_out for word in s.words)
+        unknown = sum(count for word, count in held_out.items() if word not in words)
         hint = "more training data may know them"
-        splits.notes.extend(unknown_note(unknown, len(held_out), "held-out part", hint))
+        splits.notes.extend(unknown_note(unknown, held_out.total(), "held-out part", hint))
         alphabet = Alphabet.from_words(as_read(word) for s in training for word in s.words)
         affixes = Affixes.from_words(as_read(word) for s in training for word in s.words)
         tags = tags_of(training)
@@ -245,7 +245,7 @@ class TagTask(ExamplesTask[TaggedSentence]):
             "each word's tag": self._scores(examples, each),
         }
 
-    def read_examples(self, path: Path) -> tuple[list[TaggedSentence], list[str]]:
+    def read_examples(self, path: Path) -> tuple[Sequence[TaggedSentence], list[str]]:
         """Return the sentences of a file in the format of the training, and notes."""
         sentences, notes = read_others(path, self.options.data, self.tags)
         return sentences, notes + unseen_tags(str(path), sentences, self.tags)

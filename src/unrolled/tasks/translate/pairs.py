@@ -10,20 +10,21 @@ into numbers is in `data/sentences.py`.
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from itertools import takewhile
+from itertools import chain, takewhile
 from pathlib import Path
 
 from unrolled.data.delimiters import said_delimiter
+from unrolled.data.packed_examples import PackedExamples, ReadOnce, Texts
 from unrolled.data.source import Source
 from unrolled.data.tables import Row, Table, is_table, read_table, refuse_header
-from unrolled.data.text import read_text, split_lines
+from unrolled.data.text import lines_of, read_text
 from unrolled.errors import DataError, OptionError
 
 __all__ = ["Pair", "counterpart", "read_pairs", "sources_of"]
 
 
-@dataclass(frozen=True)
-class Pair:
+@dataclass(frozen=True, slots=True)
+class Pair(ReadOnce):
     """A sentence and its counterpart, blanks at their ends removed and none doubled.
 
     Args:
@@ -35,6 +36,26 @@ class Pair:
     target: str
 
 
+class Pairs(PackedExamples[Pair]):
+    """Pairs in little more memory than their file takes."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._sources, self._targets = Texts(), Texts()
+
+    def append(self, example: Pair) -> None:
+        """Add a pair."""
+        self._sources.append(example.source)
+        self._targets.append(example.target)
+
+    def example(self, number: int) -> Pair:
+        """Return a pair that was added."""
+        return Pair(self._sources[number], self._targets[number])
+
+    def __len__(self) -> int:
+        return len(self._sources)
+
+
 def read_pairs(
     path: Path,
     *,
@@ -43,7 +64,7 @@ def read_pairs(
     target_column: str = "2",
     encoding: str = "utf-8",
     max_characters: int | None = None,
-) -> tuple[list[Pair], list[str]]:
+) -> tuple[Sequence[Pair], list[str]]:
     r"""Return the pairs of a file, in its order, and what was left out, in sentences.
 
     Where the name does not say CSV, JSON or Parquet, a tab ends a column, a line end a pair, and
@@ -69,8 +90,9 @@ def read_pairs(
         >>> with TemporaryDirectory() as folder:
         ...     path = Path(folder, "pairs.tsv")
         ...     size = path.write_text("en\tfr\nGo.\tVa !\nHi.\t\n")
-        ...     read_pairs(path, source_column="fr", target_column="en")
-        ([Pair(source='Va !', target='Go.')], ['1 pair has an empty side and is left out'])
+        ...     pairs, notes = read_pairs(path, source_column="fr", target_column="en")
+        >>> pairs[0], notes
+        (Pair(source='Va !', target='Go.'), ['1 pair has an empty side and is left out'])
     """
     if source_column == target_column:
         raise OptionError(f"source and target are both in column {source_column}", "name two")
@@ -82,7 +104,7 @@ def read_pairs(
         sides, further = _of_table(path, asked, encoding)
     else:
         sides = _of_tabs(path, asked, encoding)
-    pairs, empty, long = [], 0, 0
+    pairs, empty, long = Pairs(), 0, 0
     for both in sides:
         source, target = (" ".join(side.split()) for side in both)
         if not source or not target:
@@ -161,11 +183,12 @@ def _is_table(path: Path) -> bool:
 
 
 def _side_by_side(path: Path, targets: Path, encoding: str) -> Iterator[tuple[str, str]]:
-    sides = [split_lines(read_text([each], encoding)) for each in (path, targets)]
-    if len(sides[0]) != len(sides[1]):
-        counts = f"{len(sides[0]):,} lines, but {targets} has {len(sides[1]):,}"
+    texts = [read_text([each], encoding) for each in (path, targets)]
+    own, others = (sum(1 for _ in lines_of(text)) for text in texts)
+    if own != others:
+        counts = f"{own:,} lines, but {targets} has {others:,}"
         raise DataError(f"{path}: {counts}", "each line of one is the counterpart of the other's")
-    yield from zip(*sides, strict=True)
+    yield from zip(*map(lines_of, texts), strict=True)
 
 
 def _of_table(
@@ -176,7 +199,7 @@ def _of_table(
         raise OptionError(f"source and target are both in column {source}", "name two")
     note = "columns by their numbers: line 1 is a pair, and no header"
     notes = [] if table.has_header else [f"{path}: {note}"]
-    rows = ((_text(table, row, source), _text(table, row, target)) for row in table.rows)
+    rows = ((_text(table, row, source), _text(table, row, target)) for row in table.emptied())
     return rows, notes
 
 
@@ -203,13 +226,14 @@ def _text(table: Table, row: Row, column: str) -> str:
 
 
 def _of_tabs(path: Path, asked: Sequence[str], encoding: str) -> Iterator[tuple[str, str]]:
-    lines = split_lines(read_text([path], encoding))
-    before = int(_says_tabs(path, lines[0]))  # lines that are neither header nor pair
-    if len(lines) == before:
-        return
-    columns, first = _columns(path, lines[before].split("\t"), asked)
-    first += before
-    for number, line in enumerate(lines[first:], first + 1):
+    lines = enumerate(lines_of(read_text([path], encoding)), 1)
+    first = next(lines)
+    if _says_tabs(path, first[1]):
+        first = next(lines, (0, ""))
+        if not first[0]:
+            return
+    columns, has_header = _columns(path, first[1].split("\t"), asked)
+    for number, line in lines if has_header else chain([first], lines):
         if not line.strip():
             yield "", ""
             continue

@@ -9,10 +9,12 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any, Self, cast
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 
 from unrolled.data.content import flag_of, whole_number_of
+from unrolled.data.packed_examples import Selected
 from unrolled.data.sentences import SentenceVocabulary
 from unrolled.data.source import Source
 from unrolled.data.tables import is_table
@@ -78,7 +80,6 @@ class TranslateTask(ExamplesTask[Pair]):
         self.target = target
         self.max_length = max_length
         self.vectors_width = vectors_width
-        self._encoded: dict[Pair, tuple[Tensor, Tensor]] = {}
 
     @property
     def metrics(self) -> Sequence[Metric]:
@@ -103,9 +104,9 @@ class TranslateTask(ExamplesTask[Pair]):
         if data.limit is not None and data.limit < len(pairs):
             notes = [*notes, f"{data.limit:,} of {len(pairs):,} pairs are used, drawn at random"]
             chosen = random.Random(seed).sample(range(len(pairs)), data.limit)
-            pairs = [pairs[index] for index in sorted(chosen)]
+            pairs = Selected(pairs, sorted(chosen))
 
-        def read_file(path: Path, _: object) -> tuple[list[Pair], list[str]]:
+        def read_file(path: Path, _: object) -> tuple[Sequence[Pair], list[str]]:
             further, about = _read(path, data)
             return further, [f"{path}: {note}" for note in about]
 
@@ -122,14 +123,16 @@ class TranslateTask(ExamplesTask[Pair]):
         data, training = options.data, splits.training
         source, target = (
             SentenceVocabulary.from_sentences(data.tokens, side, data.vocabulary_size, min_count=2)
-            for side in ([pair.source for pair in training], [pair.target for pair in training])
+            for side in ((pair.source for pair in training), (pair.target for pair in training))
         )
         hint = f"{field('tokens')} bpe or char may know them, or more pairs"
         for side, vocabulary in (("source", source), ("target", target)):
-            ids = [vocabulary.encode(getattr(pair, side)) for pair in splits.held_out]
-            unknown = sum(int((each == UNKNOWN).sum()) for each in ids)
+            unknown = total = 0
+            for pair in splits.held_out:
+                ids = vocabulary.encode(getattr(pair, side))
+                unknown, total = unknown + int((ids == UNKNOWN).sum()), total + len(ids)
             where = f"{side}s of the held-out part"
-            splits.notes.extend(unknown_note(unknown, sum(map(len, ids)), where, hint))
+            splits.notes.extend(unknown_note(unknown, total, where, hint))
         longest = max(len(target.encode(pair.target)) for pair in training)
         short = are_short(len(split_words(pair.target)) for pair in training)
         if data.vectors is not None and options.model.delay is not None:
@@ -200,10 +203,15 @@ class TranslateTask(ExamplesTask[Pair]):
 
     def encoded(self, pair: Pair) -> tuple[Tensor, Tensor]:
         """Return the tokens of both sides, each with the end."""
-        if pair not in self._encoded:
-            target = _with_end(self.target.encode(pair.target))
-            self._encoded[pair] = (self.encoded_source(pair.source), target)
-        return self._encoded[pair]
+
+        def read() -> bytes:
+            source, target = self.encoded_source(pair.source), self.target.encode(pair.target)
+            both = torch.cat([torch.tensor([len(source)]), source, _with_end(target)])
+            return both.int().numpy().tobytes()
+
+        numbers = np.frombuffer(pair.as_read_by(self, read), np.int32).astype(np.int64)
+        both = torch.from_numpy(numbers[1:])
+        return both[: numbers[0]], both[numbers[0] :]
 
     def encoded_source(self, sentence: str) -> Tensor:
         """Return the tokens of a sentence that is read, with the end."""
@@ -245,7 +253,7 @@ class TranslateTask(ExamplesTask[Pair]):
             for name, of_one in scores.items()
         }
 
-    def read_examples(self, path: Path) -> tuple[list[Pair], list[str]]:
+    def read_examples(self, path: Path) -> tuple[Sequence[Pair], list[str]]:
         """Return the pairs of a file with the columns of the training file."""
         return _read(path, self.options.data)
 
@@ -409,7 +417,7 @@ def _targets(path: Path, options: DataOptions) -> Path | None:
     return counterpart(path, Path(options.file), Path(options.targets))
 
 
-def _read(path: Path, options: DataOptions) -> tuple[list[Pair], list[str]]:
+def _read(path: Path, options: DataOptions) -> tuple[Sequence[Pair], list[str]]:
     return read_pairs(
         path,
         targets=_targets(path, options),
