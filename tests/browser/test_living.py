@@ -335,3 +335,40 @@ def test_a_text_that_is_read_as_a_whole_is_answered(open_file, task_runs, tmp_pa
     assert page.evaluate("document.documentElement.scrollWidth") == 390
     page.go_back()
     page.locator("path.back[data-lag]").first.wait_for(state="attached")
+
+
+def test_numbers_that_are_typed_are_forecast_and_their_gates_shown(open_file, task_runs, tmp_path):
+    loaded = loaded_run(task_runs["forecaster"])
+    path = tmp_path / "forecast.html"
+    path.write_text(bare_file(loaded), encoding="utf-8")
+    page = open_file(path, 390, view="read")
+    line = page.locator("#input").input_value()
+    typed = line.replace("1", "2", 1)
+    page.fill("#input", typed)
+    task = loaded.task
+    (told,) = task.predict(loaded.model, Source.text(typed), task.option_classes.predict())
+    page.locator(".forecast summary").click()
+    target = next(iter(told["forecast"]))  # the one that is shown first
+    cells = page.locator(".forecast tbody td")
+    until(
+        page,
+        "n => document.querySelectorAll('.forecast tbody tr').length === n",
+        len(told["times"]),
+    )
+    shown_ = [page_number(text) for text in cells.all_inner_texts()]
+    columns = [told[key][target] for key in ("forecast", "low", "high") if key in told]
+    expected = [value for step in zip(*columns, strict=True) for value in step]
+    span = max(expected) - min(expected)
+    assert shown_ == pytest.approx(expected, abs=0.001 * span)
+    page.evaluate("document.activeElement.blur()")
+    page.keyboard.press("4")
+    page.locator(".state-number").first.wait_for()
+    (passage,) = task.subject(loaded.model).read(Source.text(typed))
+    (record,), _ = task.subject(loaded.model).run([passage])
+    memory = record.values[loaded.model.layer.cell.carrier]
+    for number in page.locator(".state-number").all():
+        value = memory[int(number.get_attribute("data-at")), 0, 0].item()
+        assert page_number(number.text_content()) == pytest.approx(value, abs=0.00501)
+    page.keyboard.press("2")
+    page.fill("#input", "1,2")
+    page.wait_for_selector("#notice:has-text('looks at')")
