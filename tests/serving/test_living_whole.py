@@ -6,7 +6,7 @@ import shutil
 import pytest
 import torch
 
-from support.living import asked, bare_file, content_of, loaded_run
+from support.living import asked, bare_file, content_of, loaded_run, same
 from support.runs import run_of
 from unrolled import Hold, generate, intervene
 from unrolled.data import Source
@@ -86,22 +86,6 @@ def whole(folder, name):
 
 def served(loaded):
     return ServedRun("run", 0, loaded.task, loaded.model)
-
-
-def same(found, expected, tolerance=2e-6, share=1e-6):
-    """Whether both are alike in all their names and texts, and nearly so in their numbers."""
-    if isinstance(expected, dict):
-        assert {*found} == {*expected}
-        for name, value in expected.items():
-            same(found[name], value, tolerance, share)
-    elif isinstance(expected, list | tuple):
-        assert len(found) == len(expected)
-        for mine, value in zip(found, expected, strict=True):
-            same(mine, value, tolerance, share)
-    elif isinstance(expected, float):
-        assert found == pytest.approx(expected, abs=tolerance, rel=share)
-    else:
-        assert found == expected
 
 
 @pytest.mark.parametrize("name", [*CLASSIFIERS, *TAGGERS])

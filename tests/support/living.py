@@ -6,6 +6,8 @@ import subprocess
 from pathlib import Path
 from typing import Any
 
+import pytest
+
 from unrolled.inspection.page import Page
 from unrolled.inspection.report import Facts, Report, report
 from unrolled.languages import Phrases
@@ -75,3 +77,19 @@ def asked(page: str, *questions: tuple[str, dict[str, Any]]) -> list[Any]:
     command = ["node", "--input-type=module"]
     done = subprocess.run(command, input=script, capture_output=True, text=True, check=True)
     return json.loads(done.stdout)
+
+
+def same(found, expected, tolerance=2e-6, share=1e-6):
+    """Whether both are alike in all their names and texts, and nearly so in their numbers."""
+    if isinstance(expected, dict):
+        assert {*found} == {*expected}
+        for name, value in expected.items():
+            same(found[name], value, tolerance, share)
+    elif isinstance(expected, list | tuple):
+        assert len(found) == len(expected)
+        for mine, value in zip(found, expected, strict=True):
+            same(mine, value, tolerance, share)
+    elif isinstance(expected, float):
+        assert found == pytest.approx(expected, abs=tolerance, rel=share)
+    else:
+        assert found == expected

@@ -28,24 +28,17 @@ from unrolled.serving.recorded import told_measured, told_reach, told_verdict
 from unrolled.serving.runs import ServedRun
 from unrolled.serving.steps import describe_step
 from unrolled.tasks import Loaded
+from unrolled.tasks.page_network import NotInPageError
 
 __all__ = ["MOST_BYTES", "page_of"]
 
 MOST_BYTES = 3_000_000  # of a file that is mailed
+_CHARACTERS = 40_000  # of numbers that are typed: nobody's but the reader's machine reads them
 _WORDS_OF_OTHERS = ("report", "comparison", "lecture")  # which nothing in the browser says
 _WHOLE_NUMBERS = 127  # to either side of zero that a byte has
 _LEAST = 2.0**-100  # of a row's greatest, below which it is zeros
 
 Format = Literal["f32", "int8"]
-
-
-class _OutsideError(Exception):
-    """A model that the browser cannot compute: the name of the words that say why, and values."""
-
-    def __init__(self, why: str, **values: object) -> None:
-        super().__init__(why)
-        self.why = why
-        self.told = {"why": why, **values}
 
 
 def page_of(
@@ -75,7 +68,7 @@ def page_of(
         "languages": language_names(),
         "words": {code: _page_words(code) for code in language_names()},
         "limits": {
-            "text_characters": Limits.text_characters,
+            "text_characters": Limits.text_characters if run.subject.is_text else _CHARACTERS,
             "generate_tokens": Limits.generate_tokens,
         },
         "reach": {
@@ -92,10 +85,10 @@ def page_of(
         return page_with(content | more)
 
     try:
-        described = description | {"views": _views(run), "inside": "int8"}
+        described = description | {"views": _views(run), "inside": "int8", "backtests": False}
         room = MOST_BYTES - len(file(run=described).encode("utf-8", "replace"))
         model, weights = _packed(run, room)
-    except _OutsideError as outside:
+    except NotInPageError as outside:
         described = description | {"views": ["report"], "outside": outside.told}
         return file(run=described), _said_of("outside", outside.why, outside.told)
     return file(run=described | {"inside": weights}, model=model), _said_of("inside", weights, {})
@@ -135,7 +128,7 @@ def _packed(run: ServedRun, room: int) -> tuple[dict[str, Any], Format]:
     """Return the model, its weights in the first format that fits.
 
     Raises:
-        _OutsideError: None does, or the browser cannot compute the model.
+        NotInPageError: None does, or the browser cannot compute the model.
     """
     formats: tuple[Format, ...] = ("f32", "int8")
     for weights in formats:
@@ -146,7 +139,7 @@ def _packed(run: ServedRun, room: int) -> tuple[dict[str, Any], Format]:
             model["compiled"] = compiled(run.task, run.model, weights, store.rows)
         if len(in_script(model)) <= room:
             return model, weights
-    raise _OutsideError("large", weights=run.description["num_parameters"])
+    raise NotInPageError("large", weights=run.description["num_parameters"])
 
 
 class _Store:
@@ -241,26 +234,21 @@ def _network(run: ServedRun, store: _Store) -> dict[str, Any]:
     """Return a model as the browser computes it, its weights in a store.
 
     Raises:
-        _OutsideError: It is not one that the browser computes.
+        NotInPageError: It is not one that the browser computes.
     """
     task, layer = run.task, run.subject.recurrent
     model: Any = run.model
     describe = task.page_network(model)
     if describe is None:
-        raise _OutsideError("task", task=task.name)
-    if not run.subject.is_text or not run.subject.labels:
-        raise _OutsideError("numbers")
+        raise NotInPageError("task", task=task.name)
     if layer is None or layer.proj_size or layer.cell.delayed or layer.cell.inputs:
-        raise _OutsideError("layer", cell=run.description["cell"])
+        raise NotInPageError("layer", cell=run.description["cell"])
     try:
         stack = store.stack(layer)
     except EquationsError as error:
-        raise _OutsideError("equations", message=error.message) from None
-    return {
-        "task": task.name,
-        "vocabulary": task.to_dict(),
-        "labels": run.subject.labels,
-        "stack": stack,
-        "scores": store.linear(model.scores),
-        **describe(store),
-    }
+        raise NotInPageError("equations", message=error.message) from None
+    network = {"task": task.name, "stack": stack, **describe(store)}
+    if run.subject.is_text:  # and so says labels
+        network |= {"vocabulary": task.to_dict(), "labels": run.subject.labels}
+        network["scores"] = store.linear(model.scores)
+    return network

@@ -11,7 +11,16 @@ from torch import Tensor, nn
 from unrolled.layers import RecurrentLayer
 from unrolled.networks.embedding import TokenEmbedding
 
-__all__ = ["PageNetwork", "PageParts"]
+__all__ = ["NotInPageError", "PageNetwork", "PageParts"]
+
+
+class NotInPageError(Exception):
+    """A model that no report computes: the name of the words that say why, and their values."""
+
+    def __init__(self, why: str, **values: object) -> None:
+        super().__init__(why)
+        self.why = why
+        self.told = {"why": why, **values}
 
 
 class PageParts(Protocol):
@@ -43,4 +52,4 @@ class PageParts(Protocol):
 
 
 PageNetwork = Callable[[PageParts], dict[str, Any]]
-"""Describes what a model has beside its layers, scores and vocabulary."""
+"""Describes what a model has beside its layers; of text beside scores and vocabulary, too."""

@@ -322,7 +322,11 @@ class Task(ABC, Generic[Example]):
         raise OptionError(message, "torch.onnx.export writes its layers")
 
     def page_network(self, model: nn.Module) -> PageNetwork | None:  # noqa: ARG002
-        """Return what describes a model to a page that computes it; None: no page computes it."""
+        """Return what describes a model to a page that computes it; None: no page computes it.
+
+        Raises:
+            NotInPageError: No page computes this one.
+        """
         return None
 
     @abstractmethod

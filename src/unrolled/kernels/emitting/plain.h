@@ -55,18 +55,25 @@ INL vf select(vi mask, vf a, vf b) {
   return FLOATS((BITS(a) & bits) | (BITS(b) & ~bits));
 }
 
-/* A NaN in b gives NaN; one in a may give b. */
-INL vf lesser(vf a, vf b) { return a < b ? a : b; }
+/* The same of floats that are there already. gcc makes vectors of a loop with it only by bits. */
+#if defined(__GNUC__) && !defined(__clang__) && (defined(__SSE2__) || defined(__ARM_NEON))
+#define TAKE(mask, a, b) select(mask, a, b)
+#else
+#define TAKE(mask, a, b) ((mask) ? (a) : (b))
+#endif
 
-INL vf greater(vf a, vf b) { return a > b ? a : b; }
+/* A NaN in b gives NaN; one in a may give b. */
+INL vf lesser(vf a, vf b) { return TAKE(a < b, a, b); }
+
+INL vf greater(vf a, vf b) { return TAKE(a > b, a, b); }
 
 /* x held between two numbers; NaN stays NaN. */
 INL vf clamp(vf x, float low, float high) { return greater(low, lesser(high, x)); }
 
 /* The lesser and the greater; NaN where either is. */
-INL vf vmin(vf a, vf b) { return a < b ? a : (a == a ? b : a); }
+INL vf vmin(vf a, vf b) { return TAKE(a < b, a, TAKE(a == a, b, a)); }
 
-INL vf vmax(vf a, vf b) { return a > b ? a : (a == a ? b : a); }
+INL vf vmax(vf a, vf b) { return TAKE(a > b, a, TAKE(a == a, b, a)); }
 
 INL vf vabs(vf x) { return FLOATS(BITS(x) & ~SIGN); }
 

@@ -43,7 +43,7 @@ from unrolled.tasks.classify.page_network import page_network
 from unrolled.tasks.classify.reader import read_examples, read_splits, read_unlabelled
 from unrolled.tasks.classify.subject import ClassifierSubject
 from unrolled.tasks.examples_task import ExamplesTask
-from unrolled.tasks.page_network import PageNetwork
+from unrolled.tasks.page_network import NotInPageError, PageNetwork
 from unrolled.tasks.task import OptionClasses, Splits, TaskOptions
 from unrolled.tasks.vectors import fitted_width, width_content, width_of
 from unrolled.training import Budget, share
@@ -318,7 +318,13 @@ class ClassifyTask(ExamplesTask[Labelled]):
         return ClassifierGraphs(self, model)
 
     def page_network(self, model: nn.Module) -> PageNetwork:
-        """Return what describes a model to a page that computes it."""
+        """Return what describes a model to a page that computes it.
+
+        Raises:
+            NotInPageError: It reads no text, or says a number.
+        """
+        if not isinstance(self.encoder, TextEncoder) or not self.answer.labels:
+            raise NotInPageError("numbers")
         return partial(
             page_network, model=cast(Classifier, model), max_length=self.options.data.max_length
         )

@@ -81,7 +81,7 @@ class ForecastSubject(Subject):
     @property
     def _can_be_typed(self) -> bool:
         data = self.task.options.data
-        return not data.past and not data.known
+        return not data.past and not data.known and not data.static
 
     @property
     def _num_drawn(self) -> int:

@@ -7,6 +7,7 @@ Tables are read by reader.py, cut into windows by windows.py; the network is in 
 """
 
 from collections.abc import Iterator, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any, Self, cast
 
@@ -38,9 +39,10 @@ from unrolled.tasks.forecast.options import (
     PredictOptions,
     TrainingOptions,
 )
+from unrolled.tasks.forecast.page_network import page_network
 from unrolled.tasks.forecast.parts import read_splits, take_in, windows_of_table
 from unrolled.tasks.forecast.predicting import heading_of, predictions
-from unrolled.tasks.forecast.rows import says_one_number, to_text
+from unrolled.tasks.forecast.rows import draws_paths, says_one_number, to_text
 from unrolled.tasks.forecast.scales import Scale
 from unrolled.tasks.forecast.scaling import Scaling
 from unrolled.tasks.forecast.start import begin
@@ -48,6 +50,7 @@ from unrolled.tasks.forecast.stream import ForecastStream
 from unrolled.tasks.forecast.subject import ForecastSubject
 from unrolled.tasks.forecast.transforms import lag_of
 from unrolled.tasks.forecast.windows import Window, apart, check_sizes
+from unrolled.tasks.page_network import NotInPageError, PageNetwork
 from unrolled.tasks.task import OptionClasses, Splits, TaskOptions
 
 __all__ = ["Forecast", "ForecastTask"]
@@ -265,6 +268,19 @@ class ForecastTask(ExamplesTask[Window]):
             OptionError: A recursive one.
         """
         return ForecasterGraphs(self, model)
+
+    def page_network(self, model: nn.Module) -> PageNetwork:
+        """Return what describes a model to a page that computes it.
+
+        Raises:
+            NotInPageError: It also reads columns, or draws paths.
+        """
+        data = self.options.data
+        if others := (*data.past, *data.known, *data.static):
+            raise NotInPageError("columns", names=", ".join(others))
+        if draws_paths(self.options.model):
+            raise NotInPageError("paths")
+        return partial(page_network, model=cast(Forecaster, model), task=self)
 
     def subject(self, model: nn.Module) -> ForecastSubject:
         """Return the forecaster and what it reads."""

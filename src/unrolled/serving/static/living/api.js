@@ -263,7 +263,7 @@ const heldAt = (values, { value, units }) => values.map((own, unit) => (units?.i
 /** What is said of a whole text: its class, its tags. */
 export async function predict({ text }) {
   const { prediction } = await readingOf(text);
-  finite([prediction.probability ?? prediction.probabilities].flat());
+  finite([prediction.probability ?? prediction.probabilities ?? Object.values(prediction.forecast)].flat(2));
   return { version: description.version, prediction };
 }
 

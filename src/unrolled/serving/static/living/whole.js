@@ -1,6 +1,8 @@
-// Models that read a text as a whole, as they are computed in the page: a classifier, a tagger.
+// Models that read a text as a whole, as they are computed in the page: a classifier, a tagger, a
+// forecaster (forecaster.js).
 
 import { encoderOf } from "./encoder.js";
+import { Forecaster } from "./forecaster.js";
 import { gradientOf, logSoftmax, logSum, rowOf, scoresIn, scoresOf } from "./network.js";
 import { Stack } from "./stack.js";
 import { addProduct, finderIn, unpacked } from "./weights.js";
@@ -16,7 +18,7 @@ export class Whole {
 
   constructor(network, find) {
     this.stack = new Stack(network.stack, find);
-    this.head = new (network.task === "tag" ? Tagger : Classifier)(network, this.stack, find);
+    this.head = new HEADS[network.task](network, this.stack, find);
   }
 
   get engine() {
@@ -31,7 +33,7 @@ export class Whole {
     const given = await this.head.encode(text, how.turn);
     if (!given.xs.length) return { ...given, steps: [], said: [], prediction: this.head.ofNothing() };
     const read = await this.stack.readAll(given.xs, how);
-    return { ...given, steps: read.steps, ...(await this.head.say(given, read.outputs, how)) };
+    return { ...given, steps: read.steps, ...(await this.head.say(given, read.outputs, how, read.steps)) };
   }
 
   /** How far what is said at a step of a reading reaches back, of the text up to there. */
@@ -251,6 +253,8 @@ class Tagger {
     return gradientOf(this.scores, scoresOf(this.scores, output));
   }
 }
+
+const HEADS = { classify: Classifier, tag: Tagger, forecast: Forecaster };
 
 /** Whether a tag may follow another one in IOB2, as `tasks/tag/scheme.py` has it. */
 const mayFollow = (before, tag) => !tag.startsWith("I") || before === tag || before === `B${tag.slice(1)}`;
