@@ -117,7 +117,8 @@ def groups_of(given: Any) -> list[Any]:
     if not levels:
         return []
     names = [*range(levels)]
-    groups = given.groupby(level=names[0] if levels == 1 else names, sort=False)
+    level = names[0] if levels == 1 else names
+    groups = given.groupby(level=level, sort=False, dropna=False)  # a series may have no name
     return [group.droplevel(names) for _, group in groups]
 
 
@@ -125,7 +126,8 @@ def _is_nested(given: Any) -> bool:
     """Return whether the first row of a frame has a series in each cell."""
     if not hasattr(given, "columns") or not hasattr(given, "to_numpy") or not len(given):
         return False
-    return all(np.ndim(cell) == 1 for cell in given.to_numpy()[0])
+    cells = given.to_numpy()[0]
+    return len(cells) > 0 and all(np.ndim(cell) == 1 for cell in cells)
 
 
 def _of_cells(cells: Sequence[Any], index: int) -> Floats:

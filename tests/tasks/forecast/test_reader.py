@@ -143,13 +143,18 @@ def test_a_logarithm_of_nothing_is_refused_with_its_line(write_table):
         ({"split": "8,2,2", "test": 0.1}, "test and split both say where parts begin"),
         ({"held_out": 0.6, "test": 0.4}, "held_out and test together must be below 1, got 1"),
         ({"regular": False}, "rows without a time are at even distances"),
-        ({"zone": "Europe/Lisbon"}, "zone: rows without a time have none to be read by it"),
-        ({"dates": "day-first"}, "dates: rows without a time have none to be read by it"),
     ],
 )
 def test_options_that_do_not_fit_together_are_refused(options, expected):
     with pytest.raises(OptionError, match=expected):
         DataOptions(**{"file": "a.csv", "target": ("y",)} | options)
+
+
+def test_options_of_times_are_said_to_be_unread_where_rows_have_none(tmp_path):
+    (path := tmp_path / "table.csv").write_text("\n".join(["y", *map(str, range(60))]))
+    data = DataOptions(file=str(path), target=("y",), zone="Europe/Lisbon", dates="day-first")
+    notes = read_panel(path, data, ahead=1).notes
+    assert notes[1:] == [f"{n} is not read: without time rows are steps" for n in ("zone", "dates")]
 
 
 def test_columns_may_stand_between_commas():

@@ -6,6 +6,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor
+from torch.utils._python_dispatch import TorchDispatchMode
 
 from unrolled.data import pad
 from unrolled.errors import OptionError, ShapeError
@@ -64,6 +65,30 @@ def test_every_cell_serves(cell: str, delay: int | None) -> None:
     assert scores.shape == (2, 2, 4)
     scores[:, 0].sum().backward()
     assert all(p.grad is not None and p.grad.isfinite().all() for p in model.parameters())
+
+
+class Sums(TorchDispatchMode):
+    """What adds numbers up at places that may be the same, in the order in which threads come."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.names: list[str] = []
+
+    def __torch_dispatch__(self, call, types, args=(), kwargs=None):
+        is_sum = "index_put" in call.name() and len(args) > 3 and args[3]
+        if is_sum and any(index is not None and index.dtype == torch.int64 for index in args[1]):
+            self.names.append(call.name())
+        return call(*args, **(kwargs or {}))
+
+
+def test_gradients_of_a_word_that_comes_twice_are_added_up_in_one_order() -> None:
+    places = torch.zeros(2, dtype=torch.int64)
+    with Sums() as sums:
+        torch.ones(1, requires_grad=True)[places].sum().backward()
+    assert sums.names  # as an index does
+    with Sums() as sums:
+        scores_of(model_of(), batch_of([(1, [1]), (1, [1])])).sum().backward()
+    assert not sums.names
 
 
 @pytest.mark.parametrize(("delay", "sees"), [(None, 4), (0, 0), (1, 1), (3, 3)])

@@ -238,15 +238,9 @@ class DataOptions(Options):
             together = f"{field('held_out')} and {field('test')} together"
             got = self.fraction("held_out") + self.fraction("test")
             raise OptionError(f"{together} must be below 1, got {got:g}")
-        if self.time is None:
-            hint = f"{field('time')} COLUMN, or leave it out"
-            if not self.regular:
-                message = f"{field('regular=False')}: rows without a time are at even distances"
-                raise OptionError(message, hint)
-            for name in ("zone", "dates"):
-                if getattr(self, name) not in (None, "iso"):
-                    message = f"{field(name)}: rows without a time have none to be read by it"
-                    raise OptionError(message, hint)
+        if not self.regular and self.time is None:
+            message = f"{field('regular=False')}: rows without a time are at even distances"
+            raise OptionError(message, f"{field('time')} COLUMN, or leave it out")
 
     def fraction(self, part: str) -> float:
         """Return the fraction of the steps that is the part "held_out" or "test"."""

@@ -161,6 +161,7 @@ class ForecasterGraphs(Graphs[Window]):
         for start in range(0, len(examples), _AT_ONCE):
             windows = examples[start : start + _AT_ONCE]
             rows: dict[str, list[Tensor]] = {name: [] for name in names}
+            known = {series: series.known for series in {window.series for window in windows}}
             for window in windows:
                 series, origin = window.series, window.origin
                 seen = slice(origin - window.sizes.lookback, origin)
@@ -168,8 +169,8 @@ class ForecasterGraphs(Graphs[Window]):
                 numbers, words = self.task.scaling.statics.read(series.where, series.static)
                 read = {
                     "past": series.values[seen],
-                    "columns": torch.cat([series.past[seen], series.known[seen]], 1),
-                    "future": series.known[origin : origin + window.sizes.horizon],
+                    "columns": torch.cat([series.past[seen], known[series][seen]], 1),
+                    "future": known[series][origin : origin + window.sizes.horizon],
                     "numbers": numbers,
                     "words": words,
                     "center": scale.center,

@@ -115,7 +115,7 @@ def read_panel(
         table, named_horizon = read_series_file(path, wanted, data.encoding)
     else:
         table = read_table(path, wanted, data.encoding)
-    notes: list[str] = []
+    notes = _unread(data)
     placed = [in_order(table, name, rows, data) for name, rows in groups_of(table, data.id)]
     if num_moved := sum(group.num_moved for group in placed):
         rows = "1 row" if num_moved == 1 else f"{num_moved:,} rows"
@@ -163,6 +163,16 @@ def read_panel(
         series_have = "1 series has" if num_unknown == 1 else f"{num_unknown:,} times a series has"
         notes.append(f"{series_have} no value in a column of {field('static')}")
     return Panel(series, calendar, notes, named_horizon)
+
+
+def _unread(data: DataOptions) -> list[str]:
+    """Return notes on options that say how times are read, where there are none.
+
+    They are no errors: runs were stored with them, and are to be loaded.
+    """
+    unread = {"zone": data.zone is not None, "dates": data.dates != "iso"}
+    names = [name for name, is_given in unread.items() if is_given and data.time is None]
+    return [f"{field(name)} is not read: without {field('time')} rows are steps" for name in names]
 
 
 def _series(
