@@ -6,7 +6,7 @@ from pathlib import Path
 import polars
 import pytest
 
-from unrolled.errors import DataError, OptionError
+from unrolled.errors import DataError, OptionError, field
 from unrolled.tasks.forecast import DataOptions
 from unrolled.tasks.forecast.reader import read_panel
 from unrolled.tasks.forecast.times import Calendar
@@ -127,6 +127,13 @@ def test_a_table_that_cannot_be_used_is_refused_with_its_line(name, write_table)
     assert str(path) in caught.value.message
 
 
+@pytest.mark.parametrize("other", ["3", "2024-02", "2024-01-01 00:00+01:00"])
+def test_times_of_two_series_that_are_of_two_kinds_are_refused_with_their_line(other, write_table):
+    path = write_table("s,day,y", "a,2024-01-01,1", "a,2024-01-02,1", f"b,{other},1")
+    with pytest.raises(DataError, match="line 4: 'day' is a .*, and a date in series 'a'"):
+        read(path, id="s")
+
+
 def test_a_logarithm_of_nothing_is_refused_with_its_line(write_table):
     path = write_table("day,y", "2024-01-01,1", "2024-01-02,0")
     with pytest.raises(DataError, match="line 3: 'y' is 0, which has no logarithm"):
@@ -154,7 +161,8 @@ def test_options_of_times_are_said_to_be_unread_where_rows_have_none(tmp_path):
     (path := tmp_path / "table.csv").write_text("\n".join(["y", *map(str, range(60))]))
     data = DataOptions(file=str(path), target=("y",), zone="Europe/Lisbon", dates="day-first")
     notes = read_panel(path, data, ahead=1).notes
-    assert notes[1:] == [f"{n} is not read: without time rows are steps" for n in ("zone", "dates")]
+    names = [field(name) for name in ("zone", "dates")]
+    assert notes[1:] == [f"{n} is not read: without {field('time')} rows are steps" for n in names]
 
 
 def test_columns_may_stand_between_commas():

@@ -166,7 +166,7 @@ def calendar_of(table: Table, placed: list[Placed], data: DataOptions) -> Calend
     """Return the calendar of a table, with the season that was chosen.
 
     Raises:
-        DataError: There is none.
+        DataError: There is none, or times of two series are of two kinds.
     """
     try:
         calendar = find_calendar(
@@ -174,6 +174,12 @@ def calendar_of(table: Table, placed: list[Placed], data: DataOptions) -> Calend
         )
     except DataError as error:
         raise DataError(f"{table.path}: {error.message}", error.hint) from None
+    except ValueError:  # the times of one series are of one kind, `in_order`
+        kinds = [kind_of(group.moments[0]) for group in placed]
+        odd = next(place for place, kind in enumerate(kinds) if kind != kinds[0])
+        message = f"{table.where(placed[odd].rows[0])}: {data.time!r} is {kinds[odd]}, and "
+        message += f"{kinds[0]} in series {placed[0].id!r}"
+        raise DataError(message, "write all times in one way") from None
     if data.season is None:
         return calendar
     return Calendar(**{**vars(calendar), "season": data.season})
