@@ -67,7 +67,7 @@ def test_frames_of_pandas_hold_series_in_their_rows_or_in_their_cells(fitted, ra
         assert np.array_equal(fitted.predict_proba(given), told)
     unnamed = pandas.concat({None if n == 1 else n: frame for n, frame in frames.items()})
     assert np.array_equal(fitted.predict_proba(unnamed), told)
-    with pytest.raises(ValueError, match="0 feature"):
+    with pytest.raises(ValueError, match="at least one array"):
         fitted.predict(pandas.DataFrame(index=range(3)))
     cells[2][1] = cells[2][1][:-1]
     with pytest.raises(DataError, match=r"X\[2\]: cells of the shapes"):

@@ -130,7 +130,7 @@ def test_a_table_that_cannot_be_used_is_refused_with_its_line(name, write_table)
 @pytest.mark.parametrize("other", ["3", "2024-02", "2024-01-01 00:00+01:00"])
 def test_times_of_two_series_that_are_of_two_kinds_are_refused_with_their_line(other, write_table):
     path = write_table("s,day,y", "a,2024-01-01,1", "a,2024-01-02,1", f"b,{other},1")
-    with pytest.raises(DataError, match="line 4: 'day' is a .*, and a date in series 'a'"):
+    with pytest.raises(DataError, match=r"line 4: 'day' is a .*, and a date in series 'a'"):
         read(path, id="s")
 
 
