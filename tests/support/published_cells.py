@@ -183,22 +183,6 @@ def on_lstm(w, x, s):
     return {"h": sigmoid(o) * np.tanh(c), "c": c}
 
 
-def phased_lstm(w, x, s):
-    """Neil et al. (2016), equations 2 to 11: r_on 0.05, alpha 0.001, t = 0, 1, ... ."""
-    phase = np.mod(s["n"] - w["s"], w["tau"]) / w["tau"]
-    rising, falling = 2 * phase / 0.05, 2 - 2 * phase / 0.05
-    k = np.select([phase < 0.025, phase < 0.05], [rising, falling], 0.001 * phase)
-    i, f = (sigmoid(both(w, each, x, s["h"]) + w[f"p_{each}"] * s["c"]) for each in "if")
-    proposed = f * s["c"] + i * np.tanh(both(w, "g", x, s["h"]))
-    o = sigmoid(both(w, "o", x, s["h"]) + w["p_o"] * proposed)
-    h = o * np.tanh(proposed)
-    return {
-        "h": k * h + (1 - k) * s["h"],
-        "c": k * proposed + (1 - k) * s["c"],
-        "n": s["n"] + 1,
-    }
-
-
 # ---- smaller GRUs ----
 
 
@@ -647,7 +631,6 @@ PUBLISHED = {
     "slstm_heads": slstm,
     "lstm_layer_norm": lstm_layer_norm,
     "on_lstm": on_lstm,
-    "phased_lstm": phased_lstm,
     "gru1": gru_of(lambda w, h: sigmoid(w.u("r", h)), lambda w, h: sigmoid(w.u("z", h))),
     "gru3": gru_of(lambda w, h: sigmoid(w["b_r"]), lambda w, h: sigmoid(w["b_z"])),
     "mgu": mgu_of(lambda w, x, h: sigmoid(both(w, "f", x, h))),

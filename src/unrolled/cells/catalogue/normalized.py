@@ -1,6 +1,6 @@
-"""LSTMs with an order or a scale. A unit depends on all units of its row, or on the time."""
+"""LSTMs with an order or a scale. A unit depends on all units of its row."""
 
-from torch import Tensor, cumsum, floor, sigmoid, softmax, tanh, where
+from torch import Tensor, cumsum, sigmoid, softmax, tanh
 from torch.nn.functional import layer_norm
 
 from unrolled.cells.cell import Terms, Values, Vector, cell
@@ -11,12 +11,6 @@ BA = Publication(
     2016,
     "Layer normalization",
     "arXiv 1607.06450, equations 20 to 22",
-)
-NEIL = Publication(
-    "D. Neil, M. Pfeiffer and S.-C. Liu",
-    2016,
-    "Phased LSTM: accelerating recurrent network training for long or event-based sequences",
-    "NeurIPS 2016, arXiv 1610.09513",
 )
 SHEN = Publication(
     "Y. Shen, S. Tan, A. Sordoni and A. Courville",
@@ -79,35 +73,3 @@ def on_lstm(x: Terms, u: Terms, c: Tensor) -> Values:
     c = d * c + e * g
     h = o * tanh(c)
     return dict(h=h, c=c, i=i, f=f, g=g, o=o, a=a, b=b, d=d, e=e)
-
-
-@cell(gates="i f g o", states="h c n", source=NEIL)
-def phased_lstm(
-    x: Terms,
-    u: Terms,
-    h: Tensor,
-    c: Tensor,
-    n: Tensor,
-    *,
-    p_i: Vector = 0.0,
-    p_f: Vector = 0.0,
-    p_o: Vector = 0.0,
-    tau: Vector = 20.0,
-    s: Vector = 0.0,
-) -> Values:
-    """A gate k opens for a twentieth of each unit's period tau; else the states nearly stand still.
-
-    n counts the steps, which are the time here. The leak is 0.001, and units have one period and
-    one shift s unless they are drawn, as the paper draws them.
-    """
-    p = (n - s) / tau - floor((n - s) / tau)
-    k = where(p < 0.025, 40 * p, where(p < 0.05, 2 - 40 * p, 0.001 * p))
-    i = sigmoid(x.i + u.i + p_i * c)
-    f = sigmoid(x.f + u.f + p_f * c)
-    g = tanh(x.g + u.g)
-    d = f * c + i * g
-    o = sigmoid(x.o + u.o + p_o * d)
-    c = k * d + (1 - k) * c
-    h = k * (o * tanh(d)) + (1 - k) * h
-    n = n + 1
-    return dict(h=h, c=c, n=n, i=i, f=f, g=g, o=o, k=k)
