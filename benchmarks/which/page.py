@@ -16,6 +16,7 @@ from unrolled.data.files import write_atomically
 
 NAME = "which-cell.md"
 CONTROL = "lstm"
+SEEDS = 3
 HIGHER = ("accuracy", "correct_sums", "macro_f1")
 _BEGIN = """# Which cell?
 
@@ -28,7 +29,7 @@ where it stopped, and shares its trainings among computers that see the same fol
 ```sh
 python benchmarks/which/run.py --data DATA --out runs/which --seeds 3
 python benchmarks/which/run.py --out runs/which --gather benchmarks/results/which.json
-python benchmarks/which/run.py --write docs
+python benchmarks/which/run.py --write DIR
 ```
 
 With the same seed all cells have the same split and the same batches. Each has as many hidden
@@ -37,15 +38,16 @@ others. The budgets are small: what is compared is who learns soonest, and not w
 Cells are ranked by the held-out part, which also chose the weights that are kept; the test part,
 where there is one, stands beside it and ranks nothing. Spread is the standard deviation over seeds;
 seconds are the processor's, of a whole training with its reading and its evaluations, with one
-thread.
+thread; those of a process that was killed are not among them.
 """
 
 
 def write(results: Mapping[str, Any], folder: Path) -> None:
-    """Write the page and its figures into the folder of the documentation."""
+    """Write the page into a folder, and its figures into a folder `images` of that."""
+    (folder / "images").mkdir(parents=True, exist_ok=True)
     with write_atomically(folder / NAME) as file:
         file.write(page(results).encode())
-    for name in results["trainings"]:
+    for name in _shown(results):
         with write_atomically(folder / "images" / f"which-{name}.svg") as file:
             file.write(figure(results, name).encode())
 
@@ -53,7 +55,7 @@ def write(results: Mapping[str, Any], folder: Path) -> None:
 def page(results: Mapping[str, Any]) -> str:
     """Return the page in Markdown."""
     parts = [_BEGIN, _run(results), _overall(results)]
-    parts += [_section(results, name) for name in results["trainings"]]
+    parts += [_section(results, name) for name in _shown(results)]
     return "\n".join(parts)
 
 
@@ -70,6 +72,11 @@ def figure(results: Mapping[str, Any], name: str) -> str:
 def better(one: Mapping[str, Any]) -> str:
     """Return which way the metric of a data set is better."""
     return "higher" if one["metric"] in HIGHER else "lower"
+
+
+def _shown(results: Mapping[str, Any]) -> list[str]:
+    """Return the data sets that every cell was trained on, with a seed at least."""
+    return [name for name in results["trainings"] if blocks(results, name)]
 
 
 def blocks(results: Mapping[str, Any], name: str) -> list[dict[str, float]]:
@@ -90,18 +97,22 @@ def _run(results: Mapping[str, Any]) -> str:
     about, cells = results["about"], results["cells"]
     lines = ["## What was run", ""]
     total = sum(len(seeds) for of_set in results["trainings"].values() for seeds in of_set.values())
+    every = SEEDS * len(cells) * len(results["sets"])
     lines.append(
-        f"{total:,} trainings, {about['from']} to {about['to']}, torch {about['torch']}, "
-        f"{about['machine']}, one thread, on a machine that had other work."
+        f"{total:,} of {every:,} trainings, {about['from']} to {about['to']}, torch "
+        f"{about['torch']}, {about['machine']}, one thread, on a machine that had other work."
     )
     lines += ["", "| data | what is learned | parameters | cells with seed 0, 1, 2 | not run |"]
     lines.append("|---|---|---:|---|---|")
     for name, one in results["sets"].items():
         trained = results["trainings"].get(name, {})
-        counts = [sum(str(seed) in trained.get(cell, {}) for cell in cells) for seed in range(3)]
+        counts = [
+            sum(str(seed) in trained.get(cell, {}) for cell in cells) for seed in range(SEEDS)
+        ]
         shown = ", ".join(str(count) for count in counts) + f" of {len(cells)}"
-        missing = 3 * len(cells) - sum(counts)
-        title = f"[{one['title']}](#{_anchor(one['title'])})" if trained else one["title"]
+        missing = SEEDS * len(cells) - sum(counts)
+        is_shown = name in _shown(results)
+        title = f"[{one['title']}](#{_anchor(one['title'])})" if is_shown else one["title"]
         lines.append(
             f"| {title} | {one['what']} | {one['parameters']:,} | {shown} | {missing or ''} |"
         )
@@ -117,7 +128,8 @@ def _overall(results: Mapping[str, Any]) -> str:
         had = len(whole) or "none"
         lines.append(
             "An order over data sets needs two of them that every cell was trained on; there is "
-            f"{had}. What stands below is of one data set each."
+            f"{had}. A data set whose cells were not all trained has no table: of some cells alone "
+            "it would say which were begun with, and not which is better."
         )
         return "\n".join([*lines, ""])
     again = [ranks(means, "lower") for means in whole.values()]
@@ -168,7 +180,7 @@ def _section(results: Mapping[str, Any], name: str) -> str:
             f"{_spread(test)} | {len(trainings)} | {first['hidden_size']:,} | "
             f"{first['parameters']:,} | "
             f"{fmean(each['updates'] for each in trainings):,.0f} | "
-            f"{fmean(each['seconds'] for each in trainings):.1f} | "
+            f"{_mean_seconds(trainings)} | "
             f"{max(each['megabytes'] for each in trainings)} |"
         )
     return "\n".join([*lines, ""])
@@ -185,9 +197,6 @@ def _words(results: Mapping[str, Any], name: str, ordered: Any) -> Iterator[str]
         yield f"{worse} are behind `dense`, which has no memory."
     of_seeds = blocks(results, name)
     if len(of_seeds) < 2:
-        missing = len(results["cells"]) - len(ordered)
-        if missing:
-            yield f"{missing} cells were not trained on these data."
         yield "Fewer than two seeds have all cells: no order here can be told from luck."
         return
     w, p = agreement(of_seeds)
@@ -235,6 +244,11 @@ def _spread(figures: Sequence[float | None]) -> str:
         return f"{len(figures) - len(known)} diverged"
     spread = f" ± {stdev(known):.4f}" if len(known) > 1 else ""
     return f"{fmean(known):.4f}{spread}"
+
+
+def _mean_seconds(trainings: Sequence[Mapping[str, Any]]) -> str:
+    known = [each["seconds"] for each in trainings if each["seconds"] is not None]
+    return f"{fmean(known):.1f}" if known else ""
 
 
 def _linked(cell: str) -> str:

@@ -10,10 +10,11 @@ is a process of its own, forked from one that has loaded the package.
     python benchmarks/which/run.py --data DATA --out runs/which --seeds 3
     python benchmarks/which/run.py adding jsb --cells lstm,gru --data DATA --out runs/which
     python benchmarks/which/run.py --out runs/which --gather benchmarks/results/which.json
-    python benchmarks/which/run.py --write docs
+    python benchmarks/which/run.py --write build/which
 
 DATA is a folder with the sets as `sets.toml` names them. `--write` makes the page and its figures
-of `benchmarks/results/which.json`.
+of `benchmarks/results/which.json`, in a folder; those are for docs/ once the results are of every
+cell. What was trained of some cells alone stands in a table of counts.
 """
 
 import argparse
@@ -37,6 +38,7 @@ from typing import Any
 
 from unrolled.comparison import Claims, Contestant, Plan, Trial
 from unrolled.data.files import to_json, write_atomically
+from unrolled.errors import UnrolledError
 from unrolled.training import Run, read_metrics, read_results
 
 HERE = Path(__file__).parent
@@ -187,7 +189,7 @@ def gather(place: Place, sets: dict[str, Any], cells: Sequence[str], old: Any) -
 def _seeds(folder: Path) -> int:
     """Return one more than the largest seed that a run in the folder has."""
     names = (path.parent.name.rpartition("-")[2] for path in folder.glob("*/results.json"))
-    return 1 + max((int(name) for name in names), default=-1)
+    return 1 + max((int(name) for name in names if name.isdecimal()), default=-1)
 
 
 def _figures(trial: Trial, metric: str) -> dict[str, Any]:
@@ -201,10 +203,16 @@ def _figures(trial: Trial, metric: str) -> dict[str, Any]:
         "hidden_size": results["hidden_size"],
         "parameters": results["parameters"],
         "updates": results["updates"],
-        "seconds": round(sum(map(float, _seconds_path(trial).read_text().split())), 1),
+        "seconds": _seconds(trial),
         "megabytes": round((results["peak_memory_bytes"] or 0) / 1e6),
         "curve": [[line["update"], _short(line[metric])] for line in lines],
     }
+
+
+def _seconds(trial: Trial) -> float | None:
+    """Return the processor's seconds; None of a training whose process was killed at its end."""
+    path = _seconds_path(trial)
+    return round(sum(map(float, path.read_text().split())), 1) if path.exists() else None
 
 
 def _short(number: float | None) -> float | None:
@@ -213,7 +221,14 @@ def _short(number: float | None) -> float | None:
 
 
 def main() -> None:
-    """Train what is named, or gather or write what there is."""
+    """Train what is named, or gather or write what there is; errors of ours without a traceback."""
+    try:
+        _do()
+    except UnrolledError as error:
+        sys.exit(f"error: {error}")
+
+
+def _do() -> None:
     from unrolled.cells.catalogue import CATALOGUE
 
     sets = read_sets()
@@ -221,7 +236,7 @@ def main() -> None:
     parser.add_argument("sets", nargs="*", help="all, if none is named")
     parser.add_argument("--list", action="store_true", help="show the sets, and train nothing")
     parser.add_argument("--cells", help="such as lstm,mgu; if absent all, tcn and dense")
-    parser.add_argument("--seeds", type=int, default=3, help="0, 1, ... N - 1")
+    parser.add_argument("--seeds", type=int, default=3, metavar="N", help="0, 1, ... N - 1")
     parser.add_argument("--data", type=Path, default=Path("data"))
     parser.add_argument("--out", type=Path, default=Path("runs/which"))
     parser.add_argument(
@@ -233,6 +248,8 @@ def main() -> None:
     parser.add_argument("--gather", type=Path, metavar="FILE", help="add what there is to it")
     parser.add_argument("--write", type=Path, metavar="DIR", help="write page and figures")
     options = parser.parse_args()
+    if options.seeds < 1:
+        parser.error(f"--seeds: at least 1, got {options.seeds}")
     if unknown := [name for name in options.sets if name not in sets]:
         parser.error(f"no such set: {', '.join(unknown)}; there are {', '.join(sets)}")
     chosen = {name: sets[name] for name in options.sets or sets}
@@ -245,7 +262,10 @@ def main() -> None:
         for name, one in chosen.items():
             print(f"{name:16s} {one['what']}\n{'':16s} unrolled train {one['command']}")
     elif options.gather:
-        old = json.loads(options.gather.read_text("utf-8")) if options.gather.exists() else None
+        try:
+            old = json.loads(options.gather.read_text("utf-8")) if options.gather.exists() else None
+        except ValueError as error:
+            parser.error(f"{options.gather}: not what --gather writes: {error}")
         gathered = gather(place, sets, known, old)
         if not gathered["trainings"]:
             parser.error(f"{options.out}: no training is over")

@@ -57,13 +57,15 @@ def run(program, monkeypatch, *arguments):
     return 0
 
 
-def test_the_page_and_its_figures_are_those_of_the_results(program, monkeypatch, tmp_path):
-    (tmp_path / "images").mkdir()
-    assert run(program, monkeypatch, "--write", tmp_path) == 0
-    written = [path.relative_to(tmp_path) for path in tmp_path.rglob("*.*")]
-    assert len(written) > 1
-    for path in written:
-        assert (tmp_path / path).read_text() == (ROOT / "docs" / path).read_text(), path
+def test_a_page_of_some_cells_counts_them_and_ranks_none(program, monkeypatch, tmp_path):
+    assert run(program, monkeypatch, "--write", tmp_path / "new") == 0
+    trainings = json.loads(program["RESULTS"].read_text())["trainings"]
+    number = sum(len(seeds) for cells in trainings.values() for seeds in cells.values())
+    (path,) = (tmp_path / "new").rglob("*.*")
+    text = path.read_text()
+    assert f"\n{number} of 2,016 trainings" in text
+    assert "is first" not in text
+    assert "| 1 |" not in text
 
 
 def test_results_are_of_sets_and_cells_that_there_are(program):
@@ -120,8 +122,16 @@ def test_figures_are_gathered_of_what_is_over(program, begun, monkeypatch, tmp_p
     run(program, monkeypatch, "adding", "--cells", "gru", "--seeds", 1, "--out", elsewhere)
     assert run(program, monkeypatch, "--out", elsewhere, "--gather", file) == 0
     assert json.loads(file.read_text())["trainings"]["adding"].keys() == {"lstm", "gru"}
+    (elsewhere / "adding" / "gru-0.seconds").unlink()  # killed when its results were written
+    (elsewhere / "adding" / "notes").mkdir()
+    (elsewhere / "adding" / "notes" / "results.json").write_text("{}")
+    assert run(program, monkeypatch, "--out", elsewhere, "--gather", file) == 0
+    assert json.loads(file.read_text())["trainings"]["adding"]["gru"]["0"]["seconds"] is None
     assert run(program, monkeypatch, "--out", tmp_path / "none", "--gather", tmp_path / "no") == 2
     assert not (tmp_path / "no").exists()
+    file.write_text("{")
+    assert run(program, monkeypatch, "--out", out, "--gather", file) == 2
+    assert file.read_text() == "{"
 
 
 def test_what_there_is_not_and_a_folder_of_other_data_are_refused(
@@ -131,13 +141,14 @@ def test_what_there_is_not_and_a_folder_of_other_data_are_refused(
         (("mnist",), "no such set: mnist; there are adding"),
         (("--cells", "lstm,lstmm"), "no such cell: lstmm"),
         (("--until", "25:99"), "--until: invalid"),
+        (("--seeds", 0), "--seeds: at least 1, got 0"),
     ]:
         assert run(program, monkeypatch, *wrong) == 2
         assert message in capsys.readouterr().err
     out = ("jsb", "--cells", "lstm", "--out", tmp_path / "out")
     assert run(program, monkeypatch, *out) == 0
-    with pytest.raises(Exception, match="a comparison with other arguments"):
-        run(program, monkeypatch, *out, "--data", tmp_path / "elsewhere")
+    said = run(program, monkeypatch, *out, "--data", tmp_path / "elsewhere")
+    assert "a comparison with other arguments" in said
 
 
 FIGURES = [[0.3, 0.1, 0.2, 0.4], [0.5, 0.1, 0.1, 0.9], [0.2, 0.25, 0.1, 0.7]]

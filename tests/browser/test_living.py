@@ -335,3 +335,47 @@ def test_a_text_that_is_read_as_a_whole_is_answered(open_file, task_runs, tmp_pa
     assert page.evaluate("document.documentElement.scrollWidth") == 390
     page.go_back()
     page.locator("path.back[data-lag]").first.wait_for(state="attached")
+
+
+FORECAST = "[...document.querySelectorAll('.forecast tbody td')].map((e) => e.textContent)"
+
+
+def test_a_series_that_is_typed_is_forecast_with_its_gates(open_file, task_runs, tmp_path):
+    loaded = loaded_run(task_runs["forecaster"])
+    path = tmp_path / "forecast.html"
+    path.write_text(bare_file(loaded), encoding="utf-8")
+    page = open_file(path, 390, "dark", view="read")
+    page.set_default_timeout(20_000)
+    page.locator(".forecast summary").click()
+    page.locator(".forecast select").select_option(label="cost")
+    before = page.evaluate(FORECAST)
+    typed = "1,2,30,4,?:40,50,46,?,80"  # the table stays open, at the target that was chosen
+    page.fill("#input", typed)
+    until(page, f"before => `${{{FORECAST}}}` !== `${{before}}`", before, 20)
+    task = loaded.task
+    (told,) = task.predict(loaded.model, Source.text(typed), task.option_classes.predict())
+    for target in ("cost", "sales"):
+        page.locator(".forecast select").select_option(label=target)
+        numbers = [page_number(text) for text in page.locator(".forecast td").all_inner_texts()]
+        steps = zip(*(told[key][target] for key in ("forecast", "low", "high")), strict=True)
+        assert numbers == pytest.approx([number for step in steps for number in step], abs=0.0051)
+    page.evaluate("document.activeElement.blur()")
+    page.keyboard.press("4")
+    page.locator(".state-number").first.wait_for()
+    passage = task.subject(loaded.model).passage(next(iter(task.ends(Source.text(typed)))))
+    (record,) = trace(loaded.model.layer, passage.features[None])
+    memory = record.values[loaded.model.layer.cell.carrier]
+    columns = page.locator(".state-number").all()
+    assert len(columns) > 1
+    for number in columns:
+        value = memory[int(number.get_attribute("data-at")), 0, 0].item()
+        assert page_number(number.text_content()) == pytest.approx(value, abs=0.00501)
+    days = page.locator(".unrolled-figure .glyph").all_text_contents()
+    assert [day[-2:] for day in days] == [piece[-2:] for piece in passage.pieces[-len(days) :]]
+    assert page.evaluate("document.documentElement.scrollWidth") == 390
+    page.keyboard.press("3")
+    page.locator(".operation .n").first.wait_for()
+    assert page.locator(".holding").count() == 0  # which compares shares, and here are none
+    page.keyboard.press("2")
+    page.fill("#input", "1,2:3,4")
+    page.wait_for_selector("#notice:has-text('looks at 5 steps, and there are 2')")

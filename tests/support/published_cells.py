@@ -147,6 +147,42 @@ def group_gru(w, x, s):
     return {"h": (1 - z) * h + z * np.tanh(w.x("n", x) + w.u("n", r * h))}
 
 
+# ---- LSTMs with an order or a scale ----
+
+
+def norm(v, gain=1.0, bias=0.0):
+    """Ba et al. (2016), equations 15 to 19; the constant in the root is torch's."""
+    mean = v.mean(-1, keepdims=True)
+    variance = ((v - mean) ** 2).mean(-1, keepdims=True)
+    return (v - mean) / np.sqrt(variance + 1e-5) * gain + bias
+
+
+def lstm_layer_norm(w, x, s):
+    """Ba et al. (2016), equations 20 to 22, gate by gate."""
+    i, f, g, o = (
+        norm(w.u(k, s["h"]), w[f"r_{k}"]) + norm(w.x(k, x), w[f"w_{k}"]) + w[f"b_{k}"]
+        for k in "ifgo"
+    )
+    c = sigmoid(f) * s["c"] + sigmoid(i) * np.tanh(g)
+    return {"h": sigmoid(o) * np.tanh(norm(c, w["w"], w["b"])), "c": c}
+
+
+def cumax(v):
+    exponents = np.exp(v)
+    return np.cumsum(exponents, -1) / exponents.sum(-1, keepdims=True)
+
+
+def on_lstm(w, x, s):
+    """Shen et al. (2019), section 4: both master gates, their overlap, and what it leaves."""
+    i, f, g, o, a, b = (both(w, k, x, s["h"]) for k in "ifgoab")
+    master_f, master_i = cumax(a), 1 - cumax(b)
+    overlap = master_f * master_i
+    f = sigmoid(f) * overlap + master_f - overlap
+    i = sigmoid(i) * overlap + master_i - overlap
+    c = f * s["c"] + i * np.tanh(g)
+    return {"h": sigmoid(o) * np.tanh(c), "c": c}
+
+
 # ---- smaller GRUs ----
 
 
@@ -593,6 +629,8 @@ PUBLISHED = {
     "indy_lstm": indy_lstm,
     "slstm": slstm,
     "slstm_heads": slstm,
+    "lstm_layer_norm": lstm_layer_norm,
+    "on_lstm": on_lstm,
     "gru1": gru_of(lambda w, h: sigmoid(w.u("r", h)), lambda w, h: sigmoid(w.u("z", h))),
     "gru3": gru_of(lambda w, h: sigmoid(w["b_r"]), lambda w, h: sigmoid(w["b_z"])),
     "mgu": mgu_of(lambda w, x, h: sigmoid(both(w, "f", x, h))),

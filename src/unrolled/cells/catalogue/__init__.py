@@ -18,6 +18,7 @@ from unrolled.cells.catalogue import (
     input_gated,
     lstm,
     multiplicative,
+    normalized,
 )
 from unrolled.cells.cell import Cell
 from unrolled.errors import PROGRAM, OptionError
@@ -33,7 +34,7 @@ FAMILIES: dict[str, dict[str, Cell]] = {
     "The six with layers of their own": CELLS,
     **{
         (family.__doc__ or "").partition(".")[0]: _cells_of(family)
-        for family in (lstm, gru, gated, multiplicative, delayed, input_gated, dynamics)
+        for family in (lstm, gru, gated, multiplicative, delayed, input_gated, normalized, dynamics)
     },
 }
 """The cells of each family by their names, under what the family is called."""

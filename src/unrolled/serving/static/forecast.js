@@ -8,6 +8,7 @@ import { local, readable } from "./numbers.js";
 
 const MISSING = /^(\?|nan|na|null|none|)$/i; // as the server reads it
 const MOST_POINTS = 24; // of a forecast whose steps are marked
+const looked = { index: new Map(), isOpen: false }; // at which target of a card, at tables: it stays while one types
 
 /** The numbers of each target in what was typed, of whose lines the first is read; null where one is missing. */
 const valuesIn = (text) => text.trim().split(/[\r\n]/, 1)[0].split(":").map((part) =>
@@ -211,11 +212,16 @@ function spokenAt(name, came, own, digits, kind) {
 /** A card that shows one of several targets; `draw(index)` returns what is shown of one. */
 function targetCard(title, names, hint, draw) {
   const shown = h("div", { class: "column" });
-  const show = (index) => shown.replaceChildren(...draw(index));
+  const key = `${title}: ${names}`;
+  const first = looked.index.get(key) ?? 0;
+  const show = (index) => {
+    looked.index.set(key, index);
+    shown.replaceChildren(...draw(index));
+  };
   const choice = names.length > 1 && h("label", { class: "field" }, h("span", null, t("forecast.target")),
     h("select", { onchange: (event) => show(Number(event.target.value)) },
-      names.map((name, index) => h("option", { value: index }, name))));
-  show(0);
+      names.map((name, index) => h("option", { value: index, selected: index === first }, name))));
+  show(first);
   return h("section", { class: "card forecast" }, h("div", { class: "card-head" }, h("h2", null, title), choice),
     hint && h("p", { class: "soft hint" }, hint), shown);
 }
@@ -255,7 +261,8 @@ function aheadOf(name, history, known, own) {
 
 function forecastTable(times, { forecast, low, high }, digits) {
   const columns = [["forecast.forecast", forecast], ...(low.length ? [["forecast.heads.low", low], ["forecast.heads.high", high]] : [])];
-  return h("details", null, h("summary", null, t("forecast.table")),
+  const onToggle = (event) => { looked.isOpen = event.target.open; };
+  return h("details", { open: looked.isOpen, ontoggle: onToggle }, h("summary", null, t("forecast.table")),
     h("div", { class: "scrolls", tabindex: "0" }, h("table", { class: "figures" },
       h("thead", null, h("tr", null, h("th", { scope: "col" }, t("forecast.heads.time")),
         columns.map(([name]) => h("th", { scope: "col" }, t(name))))),

@@ -88,8 +88,8 @@ export class Forecaster {
     const { horizon, targets, is_independent: isApart } = this.network;
     const raws = [];
     for (let row = 0; row < (isApart ? targets.length : 1); row += 1) {
-      const read = row ? await this.stack.readAll(this.readBy(window, row), { turn: how.turn, held: how.held }) : { outputs, steps };
-      raws.push(this.raw({ outputs: read.outputs, states: this.stack.layers.map((_, k) => this.stack.statesOf(read.steps.at(-1)[k].values)) }, row, how.held));
+      const read = row ? await this.stack.readAll(this.readBy(window, row), { turn: how.turn }) : { outputs, steps };
+      raws.push(this.raw({ outputs: read.outputs, states: this.stack.layers.map((_, k) => this.stack.statesOf(read.steps.at(-1)[k].values)) }, row));
     }
     const { size } = this.network;
     const linear = this.linear && targets.map((_, c) => scoresOf(this.linear, this.windows.seen(window, c)));
@@ -143,8 +143,8 @@ export class Forecaster {
   }
 
   /** The raw numbers of each step to come, after what was read. */
-  raw({ outputs, states }, row, held) {
-    return { direct: () => this.direct(outputs.at(-1)), segment: () => this.segments(states, row), "encoder-decoder": () => this.decoded(states), recursive: () => this.fed(outputs.at(-1), states, held) }[this.network.method]();
+  raw({ outputs, states }, row) {
+    return { direct: () => this.direct(outputs.at(-1)), segment: () => this.segments(states, row), "encoder-decoder": () => this.decoded(states), recursive: () => this.fed(outputs.at(-1), states) }[this.network.method]();
   }
 
   ahead(s) {
@@ -194,7 +194,7 @@ export class Forecaster {
   }
 
   /** Each step after those before it were read as they were said. */
-  fed(last, states, held) {
+  fed(last, states) {
     const { horizon, lag, size, middle, marks_missing: isMarked } = this.network;
     const { shape } = this;
     const raw = [];
@@ -212,7 +212,7 @@ export class Forecaster {
       raw.push(Float64Array.from(parts.flatMap((part) => [...part])));
       if (s + 1 === horizon) break;
       const x = Float64Array.of(...said, ...(isMarked ? said.map(() => 0) : []), ...this.ahead(s + 1));
-      const steps = this.stack.read({ x }, now, held && ((part) => held(part, 0))); // each is a call of its own
+      const steps = this.stack.read({ x }, now);
       output = this.outputOf(this.stack, steps);
       now = steps.map(({ values }) => this.stack.statesOf(values));
     }

@@ -52,7 +52,7 @@ export function step(root, { signal, report, say }) {
   const buttons = player({ signal, length: () => pieces.length });
   const units = unitGrid(signal, (chosen) => set({ unit: chosen }));
   const choose = (at) => set({ position: at });
-  const held = holding({ signal, report, choose });
+  const held = one.says ? holding({ signal, report, choose }) : null; // of what is no choice there are no shares to compare
   const explained = explaining({ signal, report, choose });
   const products = equations.filter(({ kind }) => kind === "vector").map(({ id, symbol }) => {
     const gates = one.step.nodes.filter((node) => node.operation === "product" && node.inputs[0] === id);
@@ -66,7 +66,7 @@ export function step(root, { signal, report, say }) {
         h("div", { class: "card-head" }, buttons.element,
           h("div", { class: "controls" }, partControl(), unitControl(signal), legendHolder)),
         text.element, wayHint, sentence, holder, chips),
-      units.element, held.element, explained.element),
+      units.element, held?.element, explained.element),
     h("div", { class: "column" },
       h("section", { class: "card equations" }, list,
         [t("terms_note"), t(`cell_notes.${one.cell}`), ...products].filter(Boolean).map((note) => h("p", { class: "soft hint" }, prose(note))))));
@@ -112,7 +112,7 @@ export function step(root, { signal, report, say }) {
       legendHolder.replaceChildren(legend(one.memory, unit.values[one.memory], rangeOf(one.memory)));
       wayHint.textContent = isReverse() ? t("backwards_hint") : "";
       show();
-      held.show(pieces);
+      held?.show(pieces);
       explained.show(pieces);
     } catch (error) {
       if (signal.aborted) return;

@@ -160,7 +160,7 @@ export function unroll(root, { signal, report, say }) {
         column.append(s("text", { x: x(k), y: 75, class: "tick", "text-anchor": "middle" }, percent(guess.probability)));
       }
       column.append(s("rect", { x: x(k) - half, y: inputY - 22, width: 2 * half, height: 44, rx: 8, class: "token" }));
-      column.append(glyph(named(reading.pieces[k]), x(k), inputY + 7, 2 * half - 6));
+      column.append(glyph(named(reading.pieces[k]), x(k), inputY + 7, 2 * half - 6, one.form.kind === "series"));
       parts.push(column);
     }
     if (reach && hasCell) parts.push(...gradientArrows({ first, at, x, stateY, reach, half, top }));
@@ -242,11 +242,11 @@ export function unroll(root, { signal, report, say }) {
   return { step: (key) => walk(key, reading?.pieces.length ?? 0) };
 }
 
-/** A token in a box: as large as it can be, and cut where it is too long. */
-function glyph(text, x, y, room) {
+/** A token in a box: as large as it can be, and cut where it is too long; times differ at their ends. */
+function glyph(text, x, y, room, keepsEnd = false) {
   const size = Math.max(11, Math.min(20, room / (0.61 * text.length)));
   const most = Math.floor(room / (0.61 * size));
-  const shown = text.length > most ? `${text.slice(0, most - 1)}…` : text;
+  const shown = text.length > most ? (keepsEnd ? `…${text.slice(1 - most)}` : `${text.slice(0, most - 1)}…`) : text;
   const element = s("text", { x, y: y - (20 - size) / 4, class: "glyph" }, shown);
   element.style.fontSize = `${size.toFixed(1)}px`;
   return element;
