@@ -112,3 +112,38 @@ def test_every_field_of_the_call_is_asserted():
     for name, *_ in Call._fields_:
         place = getattr(Call, name).offset
         assert f"_Static_assert(offsetof(Call, {name}) == {place}," in source
+
+
+PACKED_AND_MULTIPLIED = """
+#define select their_select
+#include <stdio.h>
+#undef select
+#include "pack.h"
+int main(int count, char **arguments) {
+  (void)arguments;
+  static float panel[PANEL_FLOATS(4, 1)] __attribute__((aligned(64)));
+  float words[ENCODED_FLOATS(4) + W], weights[W] = {1, 2, -3, 0.5f}, row[W] = {1, 0.5f, 2, 4};
+  const long depth = 3 + count;
+  const float *column[W], *a[1];
+  for (int i = 0; i < W; i++) column[i] = weights;
+  a[0] = encoded(row, depth, words);
+  memset(panel, 0xff, sizeof panel); /* NaN */
+  pack_columns(column, 1, depth, panel, W);
+  vf out[1];
+  product(1, 1, depth, a, panel, out);
+  printf("%g %g", out[0][0], out[0][1]);
+}
+"""
+
+
+@needs_compiler
+@pytest.mark.parametrize("kind", ["-DWEIGHT_BITS=32", "-DWEIGHT_BITS=16", "-DMIXED=1"])
+def test_what_is_packed_is_what_the_same_function_multiplies(kind, tmp_path):
+    """A compiler that takes words and floats for different memory multiplies what was there."""
+    source, program = tmp_path / "packed.c", tmp_path / "packed"
+    source.write_text(PACKED_AND_MULTIPLIED)
+    flags = ["-O2", "-std=gnu11", "-w", "-fno-trapping-math", kind, f"-I{HEADERS}", str(source)]
+    for compiler in COMPILERS:
+        subprocess.run([compiler, *flags, "-o", str(program), "-lm"], check=True)
+        done = subprocess.run([program], check=True, capture_output=True, text=True)
+        assert done.stdout == "-2 0"

@@ -464,3 +464,9 @@ def test_marks_are_refused_where_there_is_no_place_for_them():
             torch.export.export(layer, (x,), {"resets": resets})
     with pytest.raises(OptionError, match="cannot be looked into with resets="):
         unrolled.trace(unrolled.TCN(SIZE, 4, 2), x, resets=resets)
+
+
+def test_an_input_of_one_dimension_is_an_error_of_the_input():
+    layer = unrolled.LSTM(4, 6)
+    with pytest.raises(ShapeError, match=r"input must be \(T, B, 4\).*got \(4,\)"):
+        layer(torch.zeros(4), resets=torch.zeros(1, dtype=torch.bool))

@@ -380,3 +380,18 @@ def test_a_graph_that_kept_what_a_step_writes_over_is_told():
     stream.step(torch.zeros(1, 3), out=out)
     with pytest.raises(RuntimeError, match="modified by an inplace operation"):
         total.backward()
+
+
+@pytest.mark.parametrize(
+    ("chunk", "message"),
+    [
+        (np.zeros((3, 4), np.float32), "a chunk must be 3-D .* got 2-D"),
+        (np.zeros((), np.float32), "a chunk must be 3-D .* got"),
+        (None, "x must be a tensor or an array of float32, got NoneType"),
+        (np.zeros((3, 1, 4), ">f4"), "x must be a tensor or an array of float32, got >f4"),
+    ],
+)
+def test_what_is_no_chunk_is_an_error_that_says_so(chunk, message):
+    stream = unrolled.LSTM(4, 6).stream()
+    with pytest.raises(ShapeError, match=message):
+        stream.push(chunk)

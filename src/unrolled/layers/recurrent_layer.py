@@ -210,7 +210,7 @@ class RecurrentLayer(RecurrentWeights):
 
     def _begun_anew(self, input: Any, hx: Any, resets: Resets, resets_to: Any) -> Any:
         """Return `hx`, `resets` and `resets_to`; the first alone where it can say the others."""
-        if not isinstance(input, Tensor) or input.shape[-1:] != (self.input_size,):
+        if not isinstance(input, Tensor) or input.dim() != 3 or input.shape[-1] != self.input_size:
             return hx, resets, resets_to
         shapes = self._state_shapes(input.shape[0 if self.batch_first else -2])
         where = type(self).__name__

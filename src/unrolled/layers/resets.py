@@ -78,7 +78,7 @@ def time_first_resets(where: str, resets: Resets, input: Tensor, batch_first: bo
 
 def begun_anew(
     where: str,
-    input: object,
+    input: Tensor,
     hx: Any,
     resets: Resets,
     resets_to: Any,
@@ -92,7 +92,7 @@ def begun_anew(
 
     Args:
         where: The layer.
-        input: The layer's; its width is right.
+        input: The layer's, of three dimensions; its width is right.
         hx: The layer's.
         resets: The marks.
         resets_to: The layer's.
@@ -103,7 +103,7 @@ def begun_anew(
         ShapeError: As `checked_resets`.
     """
     as_given = hx, resets, resets_to
-    if not isinstance(input, Tensor) or input.dim() != 3 or not input.numel() or is_observed():
+    if not input.numel() or is_observed():
         return as_given
     marks = time_first_resets(where, resets, input, batch_first)
     before = _states_like(hx, shapes, input)

@@ -175,18 +175,23 @@ class Stream:
     @torch.no_grad()
     def _push_tensor(self, chunk: Tensor, resets: Resets | None = None) -> Tensor:
         batch_dim = 0 if self._layer.batch_first else 1
-        if chunk.dim() == 3 and chunk.shape[batch_dim] != self.batch_size:
+        where = f"{type(self._layer).__name__}.stream"
+        if chunk.dim() != 3:
+            layout = "(B, T, I)" if self._layer.batch_first else "(T, B, I)"
             raise ShapeError(
-                f"{type(self._layer).__name__}.stream: has {self.batch_size} rows, "
-                f"the input has {chunk.shape[batch_dim]}",
+                f"{where}: a chunk must be 3-D {layout}, got {chunk.dim()}-D",
+                "step() takes single steps",
+            )
+        if chunk.shape[batch_dim] != self.batch_size:
+            raise ShapeError(
+                f"{where}: has {self.batch_size} rows, the input has {chunk.shape[batch_dim]}",
                 "stream(batch_size) says how many",
             )
-        time_dim = 1 if chunk.dim() == 3 and self._layer.batch_first else 0
-        if not chunk.numel() and chunk.dim() in (2, 3) and not chunk.shape[time_dim]:
+        time_dim = 1 - batch_dim
+        if not chunk.shape[time_dim]:
             if chunk.shape[-1] == self._layer.input_size + self._inputs.width:
                 return chunk.new_zeros(*chunk.shape[:-1], self._layer.output_size)
-        is_simple = chunk.dim() == 3 and resets is None
-        if is_simple and not are_weights_cached() and self._ready(chunk) is not None:
+        if resets is None and not are_weights_cached() and self._ready(chunk) is not None:
             output: Tensor | None = self._advance(chunk, None)
             if output is not None:
                 return output
@@ -209,7 +214,7 @@ class Stream:
         """Read a chunk in parts, where rows start again; the layer would start them from zeros."""
         where, batch_first = f"{type(self._layer).__name__}.stream", self._layer.batch_first
         marks = time_first_resets(where, resets, chunk, batch_first)
-        time_dim = 1 if chunk.dim() == 3 and batch_first else 0
+        time_dim = 1 if batch_first else 0
         cuts = marks[1:].any(1).nonzero()[:, 0] + 1
         before, outputs = self.state, []
         try:
@@ -349,9 +354,15 @@ class Stream:
 
     def _long(self, x: Any, out: Any, read: Callable[[Tensor], Tensor]) -> Any:
         is_array = not isinstance(x, Tensor)
-        x = tensor_of_array(x) if is_array else x
+        where = f"{type(self._layer).__name__}.stream"
+        try:
+            x = tensor_of_array(x) if is_array else x
+        except (TypeError, ValueError) as error:  # not of numbers, or in another byte order
+            got = getattr(x, "dtype", type(x).__name__)
+            raise ShapeError(
+                f"{where}: x must be a tensor or an array of float32, got {got}"
+            ) from error
         if out is not None:
-            where = f"{type(self._layer).__name__}.stream"
             check_out(where, out, (*x.shape[:-1], self._layer.output_size), x)
         with naming_unscaled(self._layer, "stream"):
             return put_out(read(x), out, as_array=is_array)

@@ -34,7 +34,8 @@
 #define HEAD_WORDS (WEIGHT_BITS == 8 ? 2 : 0)
 #define PANEL_FLOATS(depth, vectors) ((HEAD_WORDS + WORDS(depth)) * (vectors) * W)
 
-typedef uint32_t vu __attribute__((vector_size(W * 4)));
+/* Words are written as bits and multiplied as floats, often in one function: compilers must know. */
+typedef uint32_t vu __attribute__((vector_size(W * 4), may_alias));
 
 #if WEIGHT_BITS == 8
 
