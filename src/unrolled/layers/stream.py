@@ -113,9 +113,17 @@ class Stream:
 
     @state.setter
     def state(self, state: State) -> None:
-        for part in state if isinstance(state, (tuple, list)) else (state,):
-            if isinstance(part, Tensor):
-                check_memory(f"{type(self._layer).__name__}.stream: state", part)
+        where = f"{type(self._layer).__name__}.stream: state"
+        expected = [tuple(part.shape) for part in state_tensors(self._start())]
+        try:
+            parts = state_tensors(state)
+            shapes = [tuple(part.shape) for part in parts]
+        except (AttributeError, TypeError):
+            raise ShapeError(f"{where}: expected that of a layer, got {state!r:.60}") from None
+        if shapes != expected:
+            raise ShapeError(f"{where}: expected {expected}, got {shapes}")
+        for part in parts:
+            check_memory(where, part)
         self._state = state
 
     @overload
@@ -202,12 +210,13 @@ class Stream:
         num_steps = chunk.shape[time_dim]
         counting = reading_on(self._steps_read, num_steps) if is_observed() else nullcontext()
         with caching_weights(self._weight_cache), counting:
+            check_streamable(where, self._layer)  # it may have been taken back to training mode
             x, inputs = self._inputs.apart(chunk)
             output, after = self._layer(x, before, resets=resets, **inputs)
         if autocast_dtype(chunk.device) is not None:  # it narrows states, and may end before them
             types = iter([part.dtype for part in state_tensors(before)])
             after = map_state(lambda part: part.to(next(types)), after)
-        self.state = after
+        self._state = after
         return output
 
     def _push_parts(self, chunk: Tensor, resets: Resets) -> Tensor:
