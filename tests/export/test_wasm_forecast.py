@@ -139,8 +139,8 @@ def test_what_a_page_cannot_be_given_is_named(data, model, message, write_series
 def test_what_is_known_in_advance_is_a_number_where_the_data_have_none(write_series):
     graphs, windows = write_series({"known": ("price", "shop")}, {}, shop="")
     series = windows[-1].series
-    series.known[38:, 0] = torch.nan
-    series.known[:, 1] = torch.nan
+    series.given[38:, 0] = torch.nan
+    series.given[:, 1] = torch.nan
     typed = graphs.typed(windows)
     assert [row[1:] for row in typed["ends"][""]] == [[36, None], [37, None], *[[None, None]] * 2]
     assert typed["ahead"] == {"": [[37, None]] * 2}

@@ -77,7 +77,7 @@ def test_what_is_no_kernel_is_an_error_of_ours(tmp_path, monkeypatch):
 # What is written in a kernel, and what one that is wrong in one place would have there.
 MISTAKES = {
     "a bias": ("load(bias + 2 * H", "0.99f * load(bias + 2 * H"),
-    "a product": ("(sum[r][v], p[v], factor);", "(sum[r][v], p[v], factor * 1.01f);"),
+    "a product": ("word[v] : p[v], factor);", "word[v] : p[v], factor * 1.01f);"),
     "a function": ("= vtanh(a_g)", "= 0.99f * vtanh(a_g)"),
     "a state": ("store(after[1] + unit, n, c_t)", "store(after[1] + unit, n, 0.99f * c_t)"),
     "a gradient of the step": ("(splat(1.0f) - f_t)", "(splat(1.01f) - f_t)"),
