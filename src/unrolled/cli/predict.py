@@ -64,8 +64,7 @@ def _predict(
     errors: list[str] = []
     try:
         with ending_with_its_reader():
-            heading = task.heading(options)
-            waits = heading is not None and not as_json  # for what may be wrong with all of it
+            heading = None if as_json else task.heading(options)
             for prediction in task.predict(loaded.model, inputs, options):
                 num_captions += "from" in prediction
                 num_of_examples += prediction.get("from") == "example"
@@ -75,11 +74,11 @@ def _predict(
                 # texts may hold line ends, tabs and control characters: as text, each input has
                 # its line; JSON has escapes of its own
                 shown = prediction if as_json else visible_parts(prediction)
-                if waits:
+                if heading is not None:  # not sooner: something may be wrong with all inputs
                     write(f"{heading}\n")
-                    waits = False
+                    heading = None
                 write(as_line(shown) + "\n")
-            if waits:
+            if heading is not None:
                 write(f"{heading}\n")
     finally:
         if num_cut:

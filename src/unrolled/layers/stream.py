@@ -39,6 +39,8 @@ __all__ = ["Stream"]
 Array = NDArray[np.float32]
 _Out = TypeVar("_Out", Tensor, Array)
 
+_A_STATE = "assign what `state` gave, or the state that the layer returns"
+
 
 class Stream:
     """A layer in the middle of `batch_size` sequences; made by `layer.stream(batch_size)`.
@@ -119,9 +121,10 @@ class Stream:
             parts = state_tensors(state)
             shapes = [tuple(part.shape) for part in parts]
         except (AttributeError, TypeError):
-            raise ShapeError(f"{where}: expected that of a layer, got {state!r:.60}") from None
+            got = f"{state!r:.60}"
+            raise ShapeError(f"{where}: expected {expected}, got {got}", _A_STATE) from None
         if shapes != expected:
-            raise ShapeError(f"{where}: expected {expected}, got {shapes}")
+            raise ShapeError(f"{where}: expected {expected}, got {shapes}", _A_STATE)
         for part in parts:
             check_memory(where, part)
         self._state = state

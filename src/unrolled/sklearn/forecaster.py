@@ -285,9 +285,9 @@ def _numbers(name: str, given: Any) -> _Numbers:
     """
     names = tuple(given.columns) if hasattr(given, "columns") else ()
     names = names if all(isinstance(each, str) for each in names) else ()
-    rows: Sequence[Any] = groups_of(given)
-    if rows:  # sktime's pd-multiindex, and its hierarchies
-        pass
+    rows: Sequence[Any]
+    if groups := groups_of(given):  # sktime's pd-multiindex, and its hierarchies
+        rows = groups
     elif isinstance(given, list | tuple) and given and _is_series(given[0]):
         rows = given
     elif getattr(given, "ndim", 1) == 3:

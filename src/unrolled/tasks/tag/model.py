@@ -200,7 +200,6 @@ class Tagger(nn.Module):
     def features(self, sentences: Sentences) -> Tensor:
         """Return what is known of each word, (B, T, F)."""
         words = sentences.words
-        # `embedding` and not an index: that adds up its gradient in the order in which threads come
         if self.training and self.options.word_dropout:
             forgotten = torch.rand(words.shape, device=words.device) < self.options.word_dropout
             words = words.masked_fill(forgotten, UNKNOWN)
@@ -209,6 +208,7 @@ class Tagger(nn.Module):
             letters = self.letter_embedding(sentences.letters)  # (N, S, C)
             _, ends = self.letter_layer(letters, lengths=sentences.letter_lengths)  # (2, N, C)
             spelled = torch.cat([ends[0], ends[1]], dim=1)  # (N, 2 C)
+            # an index would add up its gradient in the order in which threads come
             features.append(embedding(sentences.spellings, spelled))
         if self.affixes is not None:
             features.append(embedding(sentences.spellings, self.affixes(sentences.affixes)))
