@@ -438,6 +438,6 @@ def test_what_takes_a_search_is_measured_on_some_of_many_and_the_loss_on_all(
     some = examples[:: -(-len(examples) // 5)]
     assert 2 <= len(some) <= 5
     prepared.trainer.objective.held_out = examples
-    assert prepared.trainer.objective.num_monitored == len(some)
+    assert prepared.trainer.objective.num_judged("chrf") == len(some)
     assert figures["chrf"] == prepared.task.evaluate(model, some)["chrf"]
     assert figures["loss"] == pytest.approx(whole["loss"])

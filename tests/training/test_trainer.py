@@ -23,12 +23,15 @@ class Line:
     """Learns y = 3 x from 4 noisy examples an update. The held-out losses may be dictated."""
 
     updates_per_epoch = 10
-    num_held_out = num_monitored = 9
+    num_held_out = 9
 
     def __init__(self, held_out=None, spoil=None):
         self.held_out = held_out
         self.spoil = spoil or {}
         self.update = 0
+
+    def num_judged(self, metric):  # noqa: ARG002
+        return self.num_held_out
 
     def next_loss(self, model):
         self.update += 1
@@ -161,18 +164,22 @@ def test_the_best_weights_are_kept(run):
 class Dictated(Line):
     """Held-out figures by update: of the metric that chooses, and the loss."""
 
-    def __init__(self, figures, num_monitored=100):
+    def __init__(self, figures, num_judged=100):
         super().__init__()
-        self.figures, self.num_held_out, self.num_monitored = figures, 100, num_monitored
+        self.figures, self.num_held_out, self.judged = figures, 100, num_judged
+
+    def num_judged(self, metric):
+        assert metric == "figure"
+        return self.judged
 
     def evaluate(self, model):  # noqa: ARG002
         figure, loss = self.figures[self.update]
         return {"figure": figure, "loss": loss}
 
 
-def kept_updates(run, figures, better, share=True, num_monitored=100):
+def kept_updates(run, figures, better, share=True, num_judged=100):
     """Return the updates whose weights were the best so far, and how it ended."""
-    objective, metric = Dictated(figures, num_monitored), Metric("figure", better, share=share)
+    objective, metric = Dictated(figures, num_judged), Metric("figure", better, share=share)
     epochs = (len(figures) - 1) / 10
     trainer = make_trainer(run, objective, metric, epochs=epochs, evaluate_every=1)
     reporter = Recorder()
@@ -216,10 +223,15 @@ def test_with_few_examples_each_figure_is_less_sure(tmp_path):
     """What tells a figure counts, and not all that is held out."""
     figures = [(0.80, 1.0), (0.75, 0.5)]
     assert kept_updates(Run.create(tmp_path / "few"), figures, "higher")[0] == [0]
-    assert kept_updates(Run.create(tmp_path / "a"), figures, "higher", num_monitored=50)[0] == [
+    assert kept_updates(Run.create(tmp_path / "a"), figures, "higher", num_judged=50)[0] == [
         0,
         1,
     ]
+
+
+def test_where_nothing_was_counted_the_loss_chooses(run):
+    figures = [(0.0, 1.0), (0.0, 0.5), (0.0, 0.7)]
+    assert kept_updates(run, figures, "higher", num_judged=0)[0] == [0, 1]
 
 
 @pytest.mark.parametrize(

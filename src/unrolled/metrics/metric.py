@@ -20,7 +20,7 @@ class Metric:
         better: Which way is better; None for a figure that describes and does not rank, as a
             number of examples.
         unit: "nats/token", "%"; empty for what has none.
-        share: Whether it is a part of the examples, in 0..1, so that chance has a known size.
+        share: Whether it is a part of what was counted, in 0..1, so that chance has a known size.
 
     Example:
         >>> error_rate = Metric("word_error_rate", "lower")
@@ -50,9 +50,10 @@ class Metric:
         return value > other if self.better == "higher" else value < other
 
     def standard_error(self, value: float, number: int) -> float:
-        """Return how far `value` may be off by chance, over so many examples.
+        """Return how far `value` may be off by chance, where `number` things were counted.
 
-        That of a share, sqrt(p (1 - p) / n); 0 for what is not one, where a mean tells no spread.
+        That of a share, sqrt(p (1 - p) / n), without a bound where nothing was counted; 0 for what
+        is not a share, where a mean tells no spread.
 
         Example:
             >>> round(Metric("accuracy", "higher", share=True).standard_error(0.8, 400), 4)
@@ -60,7 +61,7 @@ class Metric:
         """
         if not self.share:
             return 0.0
-        return math.sqrt(value * (1 - value) / number)
+        return math.sqrt(value * (1 - value) / number) if number else math.inf
 
     def to_dict(self) -> dict[str, Any]:
         """Return it in types that JSON has."""

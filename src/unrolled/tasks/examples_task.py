@@ -51,6 +51,10 @@ class ExamplesTask(Task[Example]):
         """Return those of the examples that tell, during training, all figures but the loss."""
         return examples[:: max(1, -(-len(examples) // (self.most_monitored or len(examples) or 1)))]
 
+    def num_judged(self, metric: str, examples: Sequence[Example]) -> int:  # noqa: ARG002
+        """Return how many things of these examples a figure counts: the examples themselves."""
+        return len(examples)
+
     def monitor(self, model: nn.Module, examples: Sequence[Example]) -> dict[str, float]:
         """Return what is measured during training: each figure that ranks, the loss among them.
 

@@ -12,17 +12,17 @@ __all__ = ["Choice"]
 class Choice:
     """Tells the best of a run's evaluations.
 
-    Figures that so few examples cannot tell from the best one, within a standard error, count as
-    equal: among them the loss decides, which says more than a count of what is right.
+    Figures that a count of so few cannot tell from the best one, within a standard error, are taken
+    as equal: among them the loss decides, which says more than a count of what is right.
 
     Args:
         metric: By which weights are ranked.
-        num_examples: Of those that are measured, for the standard error.
+        num_judged: What it counts: texts, or the words of all sentences; for the standard error.
     """
 
-    def __init__(self, metric: Metric, num_examples: int) -> None:
+    def __init__(self, metric: Metric, num_judged: int) -> None:
         self.metric = metric
-        self.num_examples = num_examples
+        self.num_judged = num_judged
 
     def is_best(self, measured: Mapping[str, float], progress: Progress) -> bool:
         """Whether these figures are the best so far; where nothing was measured, none are."""
@@ -34,7 +34,7 @@ class Choice:
         if best is None or not math.isfinite(best):
             return True
         top = self._top(figure, progress)
-        margin = self.metric.standard_error(top, self.num_examples)
+        margin = self.metric.standard_error(top, self.num_judged)
 
         def is_worse(value: float) -> bool:
             return self.metric.is_better(top, value) and abs(top - value) > margin

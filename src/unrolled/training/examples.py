@@ -38,6 +38,10 @@ class Learner(Protocol[Example]):
         """Return those of the examples that tell all figures of `monitor` but the loss."""
         ...
 
+    def num_judged(self, metric: str, examples: Sequence[Example]) -> int:
+        """Return how many things of these examples the figure called `metric` counts."""
+        ...
+
     def monitor(self, model: nn.Module, examples: Sequence[Example]) -> dict[str, float]:
         """Return metrics; "loss" is the mean that `loss` has a sum of."""
         ...
@@ -92,10 +96,9 @@ class ExamplesObjective(Generic[Example]):
         """Examples that are measured on."""
         return len(self.held_out)
 
-    @property
-    def num_monitored(self) -> int:
-        """Those of them that tell all figures but the loss."""
-        return len(self.learner.monitored(self.held_out))
+    def num_judged(self, metric: str) -> int:
+        """Return how many things a figure counts of the held-out examples that tell it."""
+        return self.learner.num_judged(metric, self.learner.monitored(self.held_out))
 
     def next_loss(self, model: nn.Module) -> tuple[Tensor, int]:
         """Return the sum of the losses of the next part of this process's share, and their count.

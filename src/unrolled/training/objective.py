@@ -23,9 +23,8 @@ class Objective(Protocol):
         """How many examples, or tokens of a text, are held out; with none, nothing is measured."""
         ...
 
-    @property
-    def num_monitored(self) -> int:
-        """How many of them tell the figures that rank, the loss aside."""
+    def num_judged(self, metric: str) -> int:
+        """Return how many things a held-out figure counts, as the words of an accuracy."""
         ...
 
     @property

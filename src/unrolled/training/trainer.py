@@ -87,7 +87,7 @@ class Trainer:
         self.processes = processes
         self.metric = metric
         self.progress = Progress()
-        self._choice = Choice(metric, objective.num_monitored)
+        self._choice = Choice(metric, objective.num_judged(metric.name))
         self.schedule = Schedule(self.options, objective.updates_per_epoch)
         self.learner = Learner(model, self.options, processes)
         self._log: MetricsLog | None = None  # in the first process, while it trains

@@ -238,6 +238,20 @@ def test_unseen_words_are_measured_by_themselves() -> None:
     assert (metrics["num_words"], metrics["num_unseen_words"]) == (4, 3)
 
 
+def test_figures_count_words_or_entities_and_not_sentences(trained: Prepared) -> None:
+    """By which they are off by chance: an accuracy of 3 words is a share of 3."""
+    examples = [TaggedSentence(("Anna", "lives", "here"), ("B-PER", "O", "O"))]
+    examples += [TaggedSentence(("qqq",), ("O",))]
+    names = [metric.name for metric in trained.task.metrics]
+    judged = {name: trained.task.num_judged(name, examples) for name in names}
+    assert judged["f1"] == judged["precision"] == judged["recall"] == 1
+    assert judged["accuracy"] == judged["loss"] == 4
+    measured = trained.task.evaluate(trained.trainer.model.eval(), examples)
+    assert judged["accuracy_unseen_words"] == measured["num_unseen_words"]
+    held_out = sum(len(sentence.words) for sentence in trained.splits.held_out)
+    assert trained.trainer.objective.num_judged("accuracy") == held_out
+
+
 def test_equal_sentences_are_in_one_part_and_files_of_their_own_are_whole(tmp_path: Path) -> None:
     file = write(tmp_path / "a.conll", sentences(60))
     other = write(tmp_path / "b.conll", sentences(7, seed=1))

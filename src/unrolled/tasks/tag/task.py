@@ -42,6 +42,7 @@ from unrolled.training import share
 __all__ = ["TagTask"]
 
 _SENTENCES_AT_ONCE = 64
+_OF_ENTITIES = ("f1", "precision", "recall")
 _MOST_TAGS_OF_A_CRF = 100  # the search for the best path looks at their square in every step
 
 
@@ -86,7 +87,7 @@ class TagTask(ExamplesTask[TaggedSentence]):
     @property
     def metrics(self) -> Sequence[Metric]:
         """What the figures mean: F1 of entities ranks, where the tags mark any, else accuracy."""
-        spans = [Metric(name, "higher", share=True) for name in ("f1", "precision", "recall")]
+        spans = [Metric(name, "higher", share=True) for name in _OF_ENTITIES]
         return [
             *(spans if self.has_entities else []),
             Metric("accuracy", "higher", share=True),
@@ -217,7 +218,7 @@ class TagTask(ExamplesTask[TaggedSentence]):
             tag == other
             for example, tags in zip(examples, predicted, strict=True)
             for word, tag, other in zip(example.words, example.tags, tags, strict=True)
-            if without_case(self.alphabet.read(word)) not in self.words
+            if self._is_unseen(word)
         ]
         metrics: dict[str, Any] = {"loss": loss, **self._scores(examples, predicted)}
         metrics["accuracy_unseen_words"] = sum(unseen) / len(unseen) if unseen else None
@@ -226,6 +227,14 @@ class TagTask(ExamplesTask[TaggedSentence]):
             _, by_type = score_spans([example.tags for example in examples], predicted)
             metrics["f1_by_type"] = {type: score.f1 for type, score in by_type.items()}
         return metrics
+
+    def num_judged(self, metric: str, examples: Sequence[TaggedSentence]) -> int:
+        """Return the number of entities for figures of entities, else that of words."""
+        if metric in _OF_ENTITIES:
+            return sum(len(entities(example.tags)) for example in examples)
+        if metric == "accuracy_unseen_words":
+            return sum(map(self._is_unseen, (word for e in examples for word in e.words)))
+        return sum(map(self.length, examples))
 
     def baselines(
         self, training: Sequence[TaggedSentence], examples: Sequence[TaggedSentence]
@@ -335,6 +344,9 @@ class TagTask(ExamplesTask[TaggedSentence]):
                     tags = [self.tags[id] for id in row]
                     predicted[index] = tags[: self.length(examples[index])]
         return total / count if count else math.nan, predicted
+
+    def _is_unseen(self, word: str) -> bool:
+        return without_case(self.alphabet.read(word)) not in self.words
 
     def _best(self, tagger: Tagger, scores: Tensor, lengths: Tensor) -> Tensor:
         """Return the likeliest tags among those that the scheme allows, (B, T)."""
