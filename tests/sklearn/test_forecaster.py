@@ -229,6 +229,46 @@ def test_frames_are_the_arrays_that_they_hold():
     assert np.array_equal(forecaster.predict(deeper), forecaster.predict(panel))
 
 
+def test_forecasts_come_out_as_what_was_given_with_the_index_of_the_steps_to_come():
+    pandas = pytest.importorskip("pandas")
+    days = pandas.date_range("2024-01-01", periods=len(SINE), name="day")
+    column = pandas.Series(SINE, index=days, name="sales")
+    fitted = SequenceForecaster(**QUICK).fit(column)
+    said = fitted.predict_frame()
+    assert np.array_equal(said, fitted.predict())
+    assert (said.name, said.index.name) == ("sales", "day")
+    assert [*said.index] == [days[-1] + pandas.Timedelta(days=n) for n in (1, 2, 3, 4)]
+    assert said.index.equals(pickle.loads(pickle.dumps(fitted)).predict_frame().index)
+    after = {
+        "business days": (pandas.bdate_range("2024-01-01", periods=140), "2024-07-15"),
+        "months": (pandas.period_range("2010-01", periods=140, freq="M"), "2021-09"),
+        "hours": (pandas.date_range("2024-10-21", periods=140, freq="h", tz="Europe/Berlin"), None),
+        "even numbers": (range(0, 280, 2), 280),
+    }
+    for index, first in after.values():
+        one = fitted.predict_frame(pandas.Series(SINE[:140], index=index), horizon=2)
+        assert str(one.index[0]).startswith(str(first or "2024-10-26 20:00:00+02:00"))
+        assert len(one) == 2
+    frame = pandas.DataFrame({"a": SINE, "b": 2 * SINE}, index=days)
+    panel = pandas.concat({"one": frame, "two": frame[:100]}, names=["shop", "day"])
+    several = SequenceForecaster(**QUICK).fit(panel)
+    told = several.predict_frame()
+    assert told.index.names == ["shop", "day"]
+    assert [*told.columns] == ["a", "b"]
+    assert told.loc["two"].index[0] == days[100]
+    assert np.array_equal(told.loc["two"], several.predict()[1])
+    deeper = several.predict_frame(pandas.concat({"all": panel}, names=["firm"]))
+    assert np.array_equal(deeper.loc[("all", "one")], several.predict(panel)[0])
+    listed = several.predict_frame([frame, frame[:100]], horizon=1)
+    assert [each.index[0] for each in listed] == [days[-1] + pandas.Timedelta(days=1), days[100]]
+    for wrong, message in (
+        (SINE, "these are arrays"),
+        (column.rename(index=str), r"nothing tells what comes after '2024-.*to_datetime"),
+    ):
+        with pytest.raises(DataError, match=message):
+            fitted.predict_frame(wrong)
+
+
 def indexed(days, dtype="datetime64[us]", nanoseconds=()):
     """What pandas has of a series with these days of January 2024, or moments, as its index."""
 

@@ -16,6 +16,7 @@ from torch import Tensor
 
 from unrolled.errors import DataError
 from unrolled.sklearn.estimator import Estimator, takes_options_of
+from unrolled.sklearn.frames import framed, tail_of
 from unrolled.sklearn.index import check_index
 from unrolled.sklearn.sequences import groups_of
 from unrolled.tasks.forecast.ends import end_of
@@ -108,6 +109,7 @@ class SequenceForecaster(Estimator):
         self.lookback_, self.horizon_ = sizes
         self._ends = _end(given, sizes.lookback)
         self._known_ends = None if known is None else _end(known, sizes.lookback)
+        self._tail = tail_of(X if y is None else y)
         return self
 
     def predict(self, X: Any = None, y: Any = None, *, horizon: int | None = None) -> Floats:
@@ -128,6 +130,29 @@ class SequenceForecaster(Estimator):
             OptionError: The model does not make as many steps.
         """
         return self._forecast(X, y, horizon)[0]
+
+    def predict_frame(self, X: Any = None, y: Any = None, *, horizon: int | None = None) -> Any:
+        """Return what `predict` returns in the container of y, with the index of the steps to come.
+
+        Args:
+            X: As of `predict`.
+            y: As of `predict`.
+            horizon: As of `predict`.
+
+        Returns:
+            A series or frame of pandas, a list of those, or a frame with a level of index for the
+            series and one for the step, as y is, or as it was in `fit` where none is given here.
+
+        Raises:
+            DataError: As of `predict`; y is nothing of pandas, or nothing tells what comes after
+                its index.
+            OptionError: As of `predict`.
+        """
+        forecasts = self._forecast(X, y, horizon)[0]
+        given = X if self._known_ends is None else y
+        like = self._tail if given is None else tail_of(given)
+        is_many = isinstance(like, list) or getattr(getattr(like, "index", None), "nlevels", 1) > 1
+        return framed(like, [*forecasts] if is_many else [forecasts])
 
     def predict_interval(
         self,

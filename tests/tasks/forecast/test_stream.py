@@ -34,6 +34,33 @@ MODELS = {
     ),
     "recursive-counts": ({}, {"method": "recursive", "loss": "negative-binomial"}),
 }
+WINDOWS = {
+    "last": ({}, {}),
+    "instance-tcn": ({"transform": "log"}, {"normalize": "instance", "cell": "tcn"}),
+    "segment": ({"horizon": 4}, {"method": "segment", "segment": 2, "loss": "mse"}),
+    "encoder-decoder": ({}, {"method": "encoder-decoder", "loss": "normal"}),
+    "recursive-paths-last": ({}, {"method": "recursive", "loss": "student-t"}),
+}
+ROWS = [
+    f"{s},{n},{'' if n % 13 in (0, 7) else 1 + (n * n) % 7 + k},{n % 4},{w},{s == 'A':d}"
+    for k, (s, w) in enumerate((("A", "north"), ("B", "south")))
+    for n in range(60)
+]
+
+
+@pytest.fixture
+def two_series(write_table, prepared):
+    """Return what trains on two series with missing values, first ones too, and known columns."""
+
+    def trained(data, model):
+        path = write_table("s,t,y,k,region,size", *ROWS)
+        more = {"known": ("k",), "static": ("region,size",), "lookback": 8} | data
+        run = prepared(path, time="t", id="s", model=model, **more)
+        run.trainer.fit()
+        series = next(w.series for w in run.splits.test if w.series.id == "B")
+        return run.task, run.trainer.model.eval(), series
+
+    return trained
 
 
 def at_once(task, model, series, step, levels):
@@ -50,28 +77,9 @@ def at_once(task, model, series, step, levels):
 
 
 @pytest.mark.parametrize("name", MODELS)
-def test_a_stream_says_what_the_whole_history_says(name, write_table, prepared):
+def test_a_stream_says_what_the_whole_history_says(name, two_series):
     """With missing values, first ones too, known columns and what is known of the series."""
-    data, model = MODELS[name]
-    rows = [
-        f"{s},{n},{'' if n % 13 in (0, 7) else 1 + (n * n) % 7 + k},{n % 4},{w},{s == 'A':d}"
-        for k, (s, w) in enumerate((("A", "north"), ("B", "south")))
-        for n in range(60)
-    ]
-    path = write_table("s,t,y,k,region,size", *rows)
-    run = prepared(
-        path,
-        time="t",
-        id="s",
-        known=("k",),
-        static=("region,size",),
-        lookback=8,
-        model=model,
-        **data,
-    )
-    run.trainer.fit()
-    task, trained = run.task, run.trainer.model.eval()
-    series = next(w.series for w in run.splits.test if w.series.id == "B")
+    task, trained, series = two_series(*MODELS[name])
     stream, other = (task.stream(trained, "B", static=("south", 0)) for _ in range(2))
     levels = () if says_one_number(trained.options) else (0.1, 0.9)
     for step in range(24):
@@ -106,13 +114,42 @@ def test_who_leaves_out_what_the_calendar_says_is_told_where_it_comes_from(wave_
     assert np.array_equal(columns, series.known[:4].numpy())
     with pytest.raises(ShapeError, match=r"future must be \(3, 4\).*calendar\.features"):
         stream.push([3.0], columns=columns[0])
+    with pytest.raises(DataError, match="future has numbers that are not finite"):
+        stream.push([3.0], columns=columns[0], future=torch.full((3, 4), torch.inf))
     assert stream.push([3.0], columns=columns[0], future=torch.tensor(columns[1:])).shape == (3, 1)
 
 
-def test_what_a_window_ends_with_is_not_streamed(wave_table, prepared):
-    framed = prepared(wave_table())
-    with pytest.raises(OptionError, match="train with normalize none, or transform diff"):
-        framed.task.stream(framed.trainer.model.eval())
+@pytest.mark.parametrize("name", WINDOWS)
+def test_a_model_of_windows_says_what_it_says_of_a_table_that_ends_there(name, two_series):
+    task, trained, series = two_series(*WINDOWS[name])
+    lookback, horizon = task.sizes
+    levels = () if says_one_number(trained.options) else (0.1, 0.9)
+    stream = task.stream(trained, "B", static=("south", 0))
+    for step in range(20):
+        known = series.known[step : step + 1 + horizon]
+        more = {"columns": known[0].tolist(), "future": known[1:]}
+        if levels:
+            point, quantiles = stream.push_quantiles(series.values[step].tolist(), levels, **more)
+        else:
+            point, quantiles = stream.push(series.values[step].tolist(), **more), None
+        assert point.shape == (horizon, 1)
+        if step + 1 < lookback:
+            assert point.isnan().all()
+            assert quantiles is None or quantiles.isnan().all()
+            continue
+        window = Window(series, step + 1, task.sizes, len(series), task.calendar)
+        expected = task.forecast(trained, [window], levels)
+        assert torch.equal(point, expected.point[0])
+        assert quantiles is None or torch.equal(quantiles, expected.quantiles[:, 0])
+
+
+def test_where_all_that_a_window_looks_at_is_missing_nothing_is_known(wave_table, prepared):
+    run = prepared(wave_table(), calendar=False)
+    stream = run.task.stream(run.trainer.model.eval())
+    lookback = run.task.sizes.lookback
+    said = [stream.push([value]) for value in [1.0] * lookback + [float("nan")] * lookback + [2.0]]
+    known = [bool(point.isfinite().all()) for point in said]
+    assert known == [False] * (lookback - 1) + [True] * lookback + [False, True]
 
 
 @pytest.mark.parametrize("name", ["direct", "recursive-paths", "recursive-counts"])

@@ -11,7 +11,7 @@ typedef struct {
 #if WEIGHT_BITS == 8
   const float *scales; /* [columns] */
 #endif
-  int32_t depth, columns;
+  int32_t depth, columns; /* both 1 or more */
 } Matrix;
 
 #if WEIGHT_BITS == 8
@@ -27,39 +27,49 @@ typedef struct {
 
 /* Sums that are made at once, which should fit the registers; a multiple of 4. */
 #ifndef TILE
-#if defined(__AVX512F__)
+#if defined(__AVX__) || defined(__SSE__) || defined(__ARM_NEON)
 #define TILE 64
-#elif defined(__AVX__)
-#define TILE 32
-#elif defined(__SSE__) || defined(__ARM_NEON) || defined(__wasm_simd128__)
+#elif defined(__wasm_simd128__)
 #define TILE 16
 #else
 #define TILE 4
 #endif
 #endif
 
-/* The sums of `count` columns, a constant, from one on. */
-#define SUMS(count)                                                       \
-  do {                                                                    \
-    float sum[count];                                                     \
-    for (int32_t c = 0; c < (count); c++) sum[c] = 0.0f;                  \
-    const Weight *restrict row = matrix->numbers + first;                 \
-    for (int32_t k = 0; k < matrix->depth; k++, row += matrix->columns) { \
-      const float factor = a[k];                                          \
-      for (int32_t c = 0; c < (count); c++) {                             \
-        sum[c] = MULTIPLY_ADD(NUMBER(row[c]), factor, sum[c]);            \
-      }                                                                   \
-    }                                                                     \
-    for (int32_t c = 0; c < (count); c++) {                               \
-      out[first + c] = SCALED(sum[c], matrix, first + c);                 \
-    }                                                                     \
+/* The sums of `count` columns, a constant, from one on. The last products are added as the sums
+   are written: gcc makes a copy of what is only written, and keeps a part of it in memory. */
+#define SUMS(count)                                                        \
+  do {                                                                     \
+    float sum[count];                                                      \
+    for (int32_t c = 0; c < (count); c++) sum[c] = 0.0f;                   \
+    const Weight *restrict row = matrix->numbers + first;                  \
+    const int32_t last = matrix->depth - 1;                                \
+    for (int32_t k = 0; k < last; k++, row += matrix->columns) {           \
+      const float factor = a[k];                                           \
+      for (int32_t c = 0; c < (count); c++) {                              \
+        sum[c] = MULTIPLY_ADD(NUMBER(row[c]), factor, sum[c]);             \
+      }                                                                    \
+    }                                                                      \
+    const float factor = a[last];                                          \
+    for (int32_t c = 0; c < (count); c++) {                                \
+      sum[c] = MULTIPLY_ADD(NUMBER(row[c]), factor, sum[c]);               \
+      out[first + c] = SCALED(sum[c], matrix, first + c);                  \
+    }                                                                      \
   } while (0)
 
 /* out[c] = sum over k of a[k] matrix[k][c], each of them one sum in the order of k.
    a: [depth]; out: [columns], elsewhere. */
 static void product(const Matrix *matrix, const float *restrict a, float *restrict out) {
   int32_t first = 0;
-  for (; first + TILE <= matrix->columns; first += TILE) SUMS(TILE);
+  if (matrix->columns >= 2 * TILE || TILE <= 32) { /* one strip of 64 takes longer than two of 32 */
+    for (; first + TILE <= matrix->columns; first += TILE) SUMS(TILE);
+  }
+#if TILE > 32
+  for (; first + 32 <= matrix->columns; first += 32) SUMS(32);
+#endif
+#if TILE > 16
+  for (; first + 16 <= matrix->columns; first += 16) SUMS(16);
+#endif
 #if TILE > 4
   for (; first + 4 <= matrix->columns; first += 4) SUMS(4);
 #endif

@@ -20,7 +20,11 @@ typedef union {
   uint32_t bits;
 } Word;
 
+#ifdef __GNUC__ /* clang warns of those that no equation of a model needs */
+#define INL static inline __attribute__((unused))
+#else
 #define INL static inline
+#endif
 #define SIGN 0x80000000u
 
 #define splat(number) (number)

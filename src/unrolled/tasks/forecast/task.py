@@ -298,7 +298,7 @@ class ForecastTask(ExamplesTask[Window]):
 
         Raises:
             DataError: A static value is no number where one is expected.
-            OptionError: A model that looks at a whole window for each forecast, or no such series.
+            OptionError: No such series, or a model on another device than the CPU.
             ShapeError: Another number of static values.
         """
         return ForecastStream(self, cast(Forecaster, model), series, static)
