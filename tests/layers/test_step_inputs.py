@@ -14,6 +14,7 @@ from unrolled.errors import OptionError, ShapeError
 from unrolled.kernels import using_path
 from unrolled.kernels.running.paths import kernel_of
 from unrolled.networks import LayerOptions, find_layer
+from unrolled.wrappers import Zoneout
 
 T, B, I, H = 6, 5, 3, 7  # noqa: E741 - the letters of all shapes
 LENGTHS = [4, 0, 6, 1, 6]
@@ -594,8 +595,6 @@ def test_an_input_with_a_default_is_that_number_where_it_is_not_given():
     model = torch.nn.Sequential(layer)
     for stream in (layer.stream(B), unrolled.stream(model, B)):
         assert torch.equal(torch.stack([stream.step(x_t) for x_t in x]), expected)
-    from unrolled.wrappers import Zoneout
-
     wrapped = Zoneout(layer, 0.0).eval()
     assert wrapped.layer.cell.input_defaults == {"dt": 0.5}
     assert torch.equal(wrapped(x)[0], expected)

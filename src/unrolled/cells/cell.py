@@ -440,7 +440,7 @@ def _read_signature(
             continue
         is_keyword = argument.kind is argument.KEYWORD_ONLY
         is_pair = isinstance(argument.default, tuple)
-        starts = argument.default if is_pair else (argument.default,)
+        starts: tuple[Any, ...] = argument.default if is_pair else (argument.default,)
         is_number = len(starts) == 1 + is_pair and all(isinstance(n, int | float) for n in starts)
         if is_keyword and is_number and any(isinstance(n, bool | Enum) for n in starts):
             raise OptionError(

@@ -46,7 +46,8 @@ else is pointwise. Each product has a bias, which a paper may have left out, and
 zero. A vector is one learned number a unit. `keeps` is the gate at which 1 keeps all of the old
 state, `admits` one that lets the new in. Gates without x have no part of the input, those without
 u no recurrent product of their own. With heads, units are in so many groups, and each product with
-a state reads a unit's own group alone. See [Writing a cell](cells.md).
+a state reads a unit's own group alone. A gate that is tied has a recurrent matrix made of the one
+that is learned, W, and an input of a step is given beside x. See [Writing a cell](cells.md).
 
 Each cell is held against a second one, written from its paper in numpy: value and gradient. Where
 it departs from its paper, its section says so.
