@@ -16,9 +16,7 @@ __all__ = ["packed_inputs", "read_packed", "run_padded"]
 class _Layer(Protocol):
     batch_first: bool
 
-    def forward(
-        self, input: Tensor, hx: Any, *, lengths: Tensor, **inputs: Tensor
-    ) -> tuple[Any, Any]: ...
+    def forward(self, *arguments: Any, **keywords: Any) -> tuple[Any, Any]: ...
 
 
 def read_packed(
@@ -92,14 +90,14 @@ def run_padded(
     input: PackedSequence,
     hx: Any,
     lengths: object,
-    inputs: Mapping[str, Tensor],
+    inputs: Mapping[str, Tensor] | None = None,
 ) -> tuple[PackedSequence, Any]:
     """Run `layer` on a padded batch, for what cannot do without; torch's padding breaks a graph."""
     _check_no_lengths(type(layer).__name__, lengths)
     x, sizes = pad_packed_sequence(input, layer.batch_first)
     beside = {
         name: pad_packed_sequence(input._replace(data=rows), layer.batch_first)[0]
-        for name, rows in inputs.items()
+        for name, rows in (inputs or {}).items()
     }
     output, state = layer.forward(x, hx, lengths=sizes, **beside)
     if input.sorted_indices is not None:
