@@ -36,9 +36,9 @@ import unrolled
 layer = unrolled.Recurrent("mgu", input_size=8, hidden_size=16)
 ```
 
-[Which cell?](which-cell.md) has them at one budget on the same data. `unrolled cells` lists them, with
-`--measure` how fast each is on your machine. `unrolled cells show` adds to what is below whether
-the cell has a kernel, and what each value is computed from.
+[Which cell?](which-cell.md) has them on the same data, at one budget. `unrolled cells` lists them,
+with `--measure` how fast each is on your machine. `unrolled cells show` adds to what is below
+whether the cell has a kernel, and what each value is computed from.
 
 How to read the equations: `x.f` is W_x x_t + b_x of a gate f, `u.f` is W_h h_{{t-1}} + b_h, and
 `u.f(v)` is W_h v + b_h of a vector that the equations compute. A state's name is its value before
