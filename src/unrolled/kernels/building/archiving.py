@@ -95,8 +95,10 @@ def _compile(job: _Job) -> bytes:
         folder = Path(own)
         # one name for all: a library may hold that of its file
         folder.joinpath("kernel.c").write_text(job.source, encoding="utf-8")
-        run([*flags, "-w", *platform.flags, "-c", "kernel.c", "-o", "kernel.o"], folder, job.cache)
-        run([*link, "kernel.o", "-o", "kernel.so", "-lm"], folder, job.cache)
+        compiled = [*flags, "-w", *platform.flags, "-c", "kernel.c", "-o", "kernel.o"]
+        linked = [*link, "kernel.o", "-o", "kernel.so", "-lm"]
+        for arguments in (compiled, linked):
+            run(arguments, folder, job.cache, patient=True)
         return folder.joinpath("kernel.so").read_bytes()
 
 
