@@ -4,7 +4,6 @@
  * driver is run with "heap".
  */
 #include <math.h>
-#include <pthread.h>
 #include <stddef.h>
 #include <stdint.h>
 #include <stdio.h>
@@ -21,6 +20,17 @@ static inline void *mmap(void *at, size_t size, int protection, int flags, int f
 }
 static inline int mprotect(void *at, size_t size, int protection) {
   return (void)at, (void)size, (void)protection, -1;
+}
+
+__declspec(dllimport) void *CreateThread(void *, size_t, void *(*)(void *), void *, unsigned, void *);
+__declspec(dllimport) unsigned WaitForSingleObject(void *, unsigned);
+__declspec(dllimport) int CloseHandle(void *);
+typedef void *pthread_t;
+static inline int pthread_create(pthread_t *made, void *how, void *(*run)(void *), void *given) {
+  return !(*made = CreateThread(how, 0, run, given, 0, NULL));
+}
+static inline int pthread_join(pthread_t thread, void **result) {
+  return (void)result, WaitForSingleObject(thread, 0xffffffff) || !CloseHandle(thread);
 }
 
 __declspec(dllimport) void *LoadLibraryA(const char *);

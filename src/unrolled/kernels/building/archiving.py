@@ -99,7 +99,15 @@ def _compile(job: _Job) -> bytes:
         linked = [*link, "kernel.o", "-o", "kernel.so", "-lm"]
         for arguments in (compiled, linked):
             run(arguments, folder, job.cache, patient=True)
-        return folder.joinpath("kernel.so").read_bytes()
+        return _timeless(folder.joinpath("kernel.so").read_bytes())
+
+
+def _timeless(library: bytes) -> bytes:
+    """Return a library without the second in which it was linked, which Windows' format has."""
+    if not library.startswith(b"MZ"):
+        return library
+    second = int.from_bytes(library[0x3C:0x40], "little") + 8  # behind PE, machine, sections
+    return library[:second] + bytes(4) + library[second + 4 :]
 
 
 def _json(manifest: object) -> bytes:
