@@ -148,7 +148,7 @@ def test_python_of_packages_that_are_not_here_can_be_parsed():
     ]
     for page, block in blocks:
         compile(block, str(page), "exec")
-    assert {page.name for page, _ in blocks} == {"coming-from.md"}  # of Keras and darts
+    assert [page.name for page, _ in blocks] == 2 * ["coming-from.md"]  # of Keras and darts
 
 
 def anchors_of(text):
@@ -201,6 +201,25 @@ def test_weights_of_keras_are_read_as_keras_computes(names_of):
         h = o * np.tanh(c)
     _, (ours, _) = layer(names["x"], lengths=[50, 7, 31])
     np.testing.assert_allclose(ours[0, 0].detach().numpy(), h, rtol=1e-5)
+
+
+@pytest.mark.filterwarnings("ignore::DeprecationWarning")  # of Keras, by numpy
+def test_the_line_of_keras_computes_what_ours_beside_it_does(names_of, monkeypatch):
+    """Where Keras is installed, with whichever of its backends."""
+    monkeypatch.setenv("KERAS_BACKEND", "torch")
+    keras = pytest.importorskip("keras")
+    page = ROOT / "docs" / "coming-from.md"
+    (line,) = (block[2] for block in FENCE.finditer(text_of(page)) if "keras.layers" in block[2])
+    names = names_of(page)
+    mask = np.arange(50) < np.array([50, 7, 31])[:, None]
+    theirs = {"keras": keras, "x": names["x"].numpy(), "mask": mask}
+    exec(line, theirs)
+    theirs["layer"].set_weights([names[n] for n in ("kernel", "recurrent_kernel", "bias")])
+    exec(line.partition("\n")[2], theirs)
+    _, states = names["layer"](names["x"], lengths=[50, 7, 31])
+    for name, ours in zip("hc", states, strict=True):
+        expected = keras.ops.convert_to_numpy(theirs[name])
+        np.testing.assert_allclose(ours[0].detach().numpy(), expected, atol=1e-6)
 
 
 @pytest.mark.parametrize("page", PAGES, ids=name_of)

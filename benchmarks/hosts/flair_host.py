@@ -7,6 +7,8 @@ from flair.models import LanguageModel
 from torch import nn
 
 REQUIRES = ["flair==0.15.1"]
+# Its sdist has neither their corpora nor its characters; those would come from a network.
+TESTS = ["tests/test_language_model.py", "tests/models/test_sequence_tagger.py", "--runintegration"]
 flair.device = torch.device("cpu")
 
 

@@ -15,6 +15,7 @@ from ranks import LEVEL, agreement, mean_ranks, ranks, smallest_difference, told
 from unrolled.data.files import write_atomically
 
 NAME = "which-cell.md"
+FINDINGS = Path(__file__).parent / "findings.md"
 CONTROL = "lstm"
 SEEDS = 3
 HIGHER = ("accuracy", "correct_sums", "macro_f1")
@@ -54,9 +55,9 @@ def write(results: Mapping[str, Any], folder: Path) -> None:
 
 def page(results: Mapping[str, Any]) -> str:
     """Return the page in Markdown."""
-    parts = [_BEGIN, _run(results), _overall(results)]
+    parts = [_BEGIN, _run(results), _findings(results), _overall(results)]
     parts += [_section(results, name) for name in _shown(results)]
-    return "\n".join(parts)
+    return "\n".join(part for part in parts if part)
 
 
 def figure(results: Mapping[str, Any], name: str) -> str:
@@ -102,6 +103,8 @@ def _run(results: Mapping[str, Any]) -> str:
         f"{total:,} of {every:,} trainings, {about['from']} to {about['to']}, torch "
         f"{about['torch']}, {about['machine']}, one thread, on a machine that had other work."
     )
+    if absent := results.get("absent"):
+        lines[-1] += f" Not among the cells: {', '.join(map(_linked, absent))}."
     lines += ["", "| data | what is learned | parameters | cells with seed 0, 1, 2 | not run |"]
     lines.append("|---|---|---:|---|---|")
     for name, one in results["sets"].items():
@@ -117,6 +120,16 @@ def _run(results: Mapping[str, Any]) -> str:
             f"| {title} | {one['what']} | {one['parameters']:,} | {shown} | {missing or ''} |"
         )
     return "\n".join([*lines, ""])
+
+
+def _findings(results: Mapping[str, Any]) -> str:
+    """Return what people saw in the results of a day, where these are still of that day."""
+    head, _, text = FINDINGS.read_text(encoding="utf-8").partition("\n\n")
+    return f"## What surprised\n\n{text}" if head == f"<!-- {_day(results)} -->" else ""
+
+
+def _day(results: Mapping[str, Any]) -> str:
+    return str(results["about"]["to"])
 
 
 def _overall(results: Mapping[str, Any]) -> str:

@@ -156,13 +156,16 @@ def train_all(trials: Sequence[Trial], until: datetime | None) -> bool:
     return not failed
 
 
-def gather(place: Place, sets: dict[str, Any], cells: Sequence[str], old: Any) -> dict[str, Any]:
+def gather(
+    place: Place, sets: dict[str, Any], cells: Sequence[str], absent: Sequence[str], old: Any
+) -> dict[str, Any]:
     """Return the figures of all trainings that are over, by data set, cell and seed.
 
     Args:
         place: Where they are.
         sets: What is trained.
         cells: What may have been.
+        absent: The published cells that are not among these.
         old: What was gathered before, here or elsewhere; it stays where its budget is still that of
             the set.
     """
@@ -183,7 +186,8 @@ def gather(place: Place, sets: dict[str, Any], cells: Sequence[str], old: Any) -
 
     about = {"torch": torch.__version__, "machine": platform.machine(), "threads": 1}
     about |= {"from": min(days), "to": max(days)} if days else {}
-    return {"about": about, "cells": list(cells), "sets": sets, "trainings": trainings}
+    every = {"cells": list(cells), "absent": list(absent)}
+    return {"about": about, **every, "sets": sets, "trainings": trainings}
 
 
 def _seeds(folder: Path) -> int:
@@ -235,7 +239,10 @@ def _do() -> None:
     parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
     parser.add_argument("sets", nargs="*", help="all, if none is named")
     parser.add_argument("--list", action="store_true", help="show the sets, and train nothing")
-    parser.add_argument("--cells", help="such as lstm,mgu; if absent all, tcn and dense")
+    parser.add_argument(
+        "--cells",
+        help="such as lstm,mgu; if absent all, tcn and dense; with --gather, which are compared",
+    )
     parser.add_argument("--seeds", type=int, default=3, metavar="N", help="0, 1, ... N - 1")
     parser.add_argument("--data", type=Path, default=Path("data"))
     parser.add_argument("--out", type=Path, default=Path("runs/which"))
@@ -266,7 +273,8 @@ def _do() -> None:
             old = json.loads(options.gather.read_text("utf-8")) if options.gather.exists() else None
         except ValueError as error:
             parser.error(f"{options.gather}: not what --gather writes: {error}")
-        gathered = gather(place, sets, known, old)
+        absent = [cell for cell in known if cell not in cells]
+        gathered = gather(place, sets, cells, absent, old)
         if not gathered["trainings"]:
             parser.error(f"{options.out}: no training is over")
         with write_atomically(options.gather) as file:

@@ -57,15 +57,29 @@ def run(program, monkeypatch, *arguments):
     return 0
 
 
-def test_a_page_of_some_cells_counts_them_and_ranks_none(program, monkeypatch, tmp_path):
-    assert run(program, monkeypatch, "--write", tmp_path / "new") == 0
-    trainings = json.loads(program["RESULTS"].read_text())["trainings"]
-    number = sum(len(seeds) for cells in trainings.values() for seeds in cells.values())
-    (path,) = (tmp_path / "new").rglob("*.*")
-    text = path.read_text()
-    assert f"\n{number} of 2,016 trainings" in text
+def test_a_page_of_some_cells_counts_them_and_ranks_none(program):
+    import page
+
+    results = json.loads(program["RESULTS"].read_text())
+    results["about"]["to"] = "another day"  # than that of the findings
+    for cells in results["trainings"].values():
+        cells.pop("lstm", None)
+    number = sum(len(seeds) for cells in results["trainings"].values() for seeds in cells.values())
+    text = page.page(results)
+    assert f"\n{number} of {3 * 8 * len(results['cells']):,} trainings" in text
     assert "is first" not in text
     assert "| 1 |" not in text
+    assert "Not among the cells: [lif](catalogue.md#lif)." in page.page(
+        results | {"absent": ["lif"]}
+    )
+
+
+def test_the_published_page_and_its_figures_are_made_of_the_results(program, monkeypatch, tmp_path):
+    assert run(program, monkeypatch, "--write", tmp_path) == 0
+    written = [path.relative_to(tmp_path) for path in tmp_path.rglob("*.*")]
+    assert len(written) > 1
+    for path in written:
+        assert (ROOT / "docs" / path).read_bytes() == (tmp_path / path).read_bytes()
 
 
 def test_results_are_of_sets_and_cells_that_there_are(program):

@@ -24,7 +24,7 @@ FAMILY_CELLS = {name: cell for name, cell in CATALOGUE.items() if name not in CE
 every_cell = pytest.mark.parametrize("name", FAMILY_CELLS)
 
 # One of each kind of equations: a kernel takes a second to compile.
-WITH_A_KERNEL = ("slstm", "rwkv4", "lru", "alif", "lstm_fgr", "tau_gru")
+WITH_A_KERNEL = ("slstm", "rwkv4", "lru", "alif", "lstm_fgr", "tau_gru", "phased_lstm", "clockwork")
 
 
 def layer_over(name, dtype=torch.float64):
@@ -45,13 +45,26 @@ def inputs_of(name):
     return SPIKING.get(name, 1.0) * np.random.default_rng(1).normal(size=(steps, ROWS, INPUT))
 
 
+def beside(name, x):
+    """Return what the cell reads at every step beside x, (T, B, H) each: times of 0.2 to 2."""
+    random, shape = np.random.default_rng(3), (len(x), ROWS, HIDDEN)
+    return {each: random.uniform(0.2, 2.0, shape) for each in CATALOGUE[name].inputs}
+
+
+def run(name, layer, x):
+    """Return what the layer gives for arrays."""
+    inputs = {each: torch.from_numpy(values) for each, values in beside(name, x).items()}
+    return layer(torch.from_numpy(x), **inputs)
+
+
 def published(name, layer, x):
     """Return outputs (T, B, H) and the last states, by the formula of the paper."""
     weights = LayerWeights(layer)
     state = {each: np.zeros((ROWS, HIDDEN)) for each in layer.cell.states}
-    outputs = []
-    for x_t in x:
-        state = PUBLISHED[name](weights, x_t, state)
+    given, outputs = beside(name, x), []
+    for t, x_t in enumerate(x):
+        of_step = {each: values[t] for each, values in given.items()}
+        state = PUBLISHED[name](weights, x_t, {**state, **of_step})
         outputs.append(state["h"])
     return np.stack(outputs), state
 
@@ -64,7 +77,7 @@ def test_every_cell_has_a_formula_of_its_own():
 @every_cell
 def test_a_cell_computes_what_its_paper_says(name):
     layer, x = layer_over(name), inputs_of(name)
-    output, end = layer(torch.from_numpy(x))
+    output, end = run(name, layer, x)
     expected, last = published(name, layer, x)
     assert np.abs(expected).max() > 1e-3
     np.testing.assert_allclose(output.detach(), expected, rtol=0, atol=1e-12)
@@ -80,7 +93,7 @@ def test_a_cells_gradient_is_that_of_its_papers_formula(name):
     out_weight = random.normal(size=(len(x), ROWS, HIDDEN))
     parameters = list(layer.parameters())
     direction = [torch.from_numpy(random.normal(size=tuple(p.shape))) for p in parameters]
-    output, _ = layer(torch.from_numpy(x))
+    output, _ = run(name, layer, x)
     (output * torch.from_numpy(out_weight)).sum().backward()
     slope = sum(float((p.grad * d).sum()) for p, d in zip(parameters, direction, strict=True))
     step, losses = 1e-6, []
@@ -173,7 +186,8 @@ def test_all_that_a_cell_declares_is_used(name):
     cell = layer.cell
     blocks = {"ih_l0": len(cell.feedforward), "hh_l0": len(cell.recurrent)}
     for weight_name, weight in layer.named_parameters():
-        parts = weight.grad.chunk(blocks.get(weight_name.partition("_")[2], 1))
+        of_parameter = weight_name.removeprefix("parametrizations.").removesuffix(".original")
+        parts = weight.grad.chunk(blocks.get(of_parameter.partition("_")[2], 1))
         assert all(part.any() for part in parts), weight_name
 
 

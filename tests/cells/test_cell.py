@@ -127,11 +127,37 @@ def declare(equations=None, **names):
         ({"gates": "a b", "applied": "a"}, "last of recurrent"),
         ({"keeps": "b"}, "gate b is not declared"),
         ({"keeps": "a", "admits": "h"}, "gate h is not declared"),
+        ({"ties": {"b": torch.clone}}, "is of gate 'b', which has no recurrent weights"),
+        ({"ties": {"a": 1.0}}, "the tie of gate a is no function, but float"),
+        ({"ties": {"a": torch.clone}, "heads": 2}, "has ties= and 2 heads"),
     ],
 )
 def test_impossible_names_are_refused_where_the_cell_is_declared(names, message):
     with pytest.raises(unrolled.UnrolledError, match=message):
         declare(**names)
+
+
+def test_a_vector_with_two_numbers_is_drawn_between_them():
+    def drawn(x, u, h, *, p=(2.0, 3.0), q=0.5):
+        return dict(h=p * x.a + q * u.a + h)
+
+    cell = unrolled.cell(gates="a")(drawn)
+    assert (cell.parameters, cell.spreads) == ({"p": 2.5, "q": 0.5}, {"p": (2.0, 3.0)})
+    layer = unrolled.Recurrent(cell, 3, 200, num_layers=2)
+    assert (layer.q_l1 == 0.5).all()
+    for vector in (layer.p_l0, layer.p_l1):
+        assert 2.0 <= vector.min() < 2.1
+        assert 2.9 < vector.max() <= 3.0
+    assert not torch.equal(layer.p_l0, layer.p_l1)
+
+
+@pytest.mark.parametrize("start", [(1.0, 0.0), (1.0,), (0.0, 1.0, 2.0), (False, True), ("a", "b")])
+def test_a_vector_that_starts_at_no_number_is_refused(start):
+    def wrong(x, u, h, *, p=start):
+        return dict(h=p * x.a + u.a + h)
+
+    with pytest.raises(unrolled.UnrolledError, match="'p'"):
+        unrolled.cell(gates="a")(wrong)
 
 
 def test_impossible_arguments_are_refused_where_the_cell_is_declared():

@@ -2,10 +2,12 @@ import gzip
 from pathlib import Path
 
 import pytest
+from hypothesis import example, given
+from hypothesis import strategies as st
 
 from unrolled.data import python_library_text, read_text
 from unrolled.data import text as text_module
-from unrolled.data.text import split_lines
+from unrolled.data.text import lines_of_file, pieces_of_file, split_lines
 from unrolled.errors import DataError, OptionError
 
 
@@ -211,3 +213,66 @@ def test_a_gzip_file_that_unpacks_to_more_than_memory_is_refused(tmp_path, monke
     path.write_bytes(gzip.compress(b"a" * 10**6))
     with pytest.raises(DataError, match="unpacks to more than"):
         read_text([path])
+
+
+@given(
+    st.lists(
+        st.sampled_from(["a", "é", "𝄞", "\ufeff", "\u2028", "\r", "\n", "\r\n"]), min_size=1
+    ).map("".join),
+    st.integers(1, 9),
+)
+@example("a\r\nb", 2)  # between \r and \n
+@example("a\rb", 2)
+@example("\ufeffé", 1)
+def test_pieces_are_the_text_cut_where_lines_end(tmp_path_factory, text, size):
+    path = tmp_path_factory.mktemp("pieces") / "book.txt"
+    path.write_bytes(text.encode())
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(text_module, "_PIECE", size)
+        if text == "\ufeff":
+            with pytest.raises(DataError, match="is empty"):
+                [*pieces_of_file(path)]
+            return
+        pieces, whole = [*pieces_of_file(path)], read_text([path])
+        assert "".join(pieces) == whole
+        assert [line for piece in pieces for line in split_lines(piece)] == split_lines(whole)
+        assert [*lines_of_file(path)] == split_lines(whole)
+
+
+def test_a_long_file_is_never_whole_in_memory(path, monkeypatch):
+    path.write_bytes(b"one line\n" * 100)
+    monkeypatch.setattr(text_module, "_PIECE", 64)
+    monkeypatch.setattr(text_module, "_read_file", None)  # which reads all of it
+    assert max(map(len, pieces_of_file(path))) < 2 * 64
+
+
+@pytest.mark.parametrize("name", ["book.txt", "book.txt.gz"])
+@pytest.mark.parametrize(
+    ("content", "encoding"),
+    [
+        (b"good\n" * 30 + b"caf\xe9\n", "utf-8"),
+        (b"good\n" * 30 + b"caf\xc3", "utf-8"),
+        (b"good\n" * 30 + b"\0\n", "utf-8"),
+        (b"PK\x03\x04" + b"good\n" * 30, "utf-8"),
+        (b"good\n" * 30 + "café\n".encode(), "cp1252"),
+        (gzip.compress(b"good\n" * 30)[:-4], "utf-8"),
+    ],
+    ids=["latin-1", "cut", "NUL", "ZIP", "another encoding", "half of gzip"],
+)
+def test_pieces_are_refused_as_the_whole_is(tmp_path, monkeypatch, name, content, encoding):
+    path = tmp_path / name
+    path.write_bytes(content)
+    with pytest.raises(DataError) as whole:
+        read_text([path], encoding)
+    monkeypatch.setattr(text_module, "_PIECE", 8)
+    with pytest.raises(DataError) as pieces:
+        [*pieces_of_file(path, encoding)]
+    assert str(pieces.value) == str(whole.value)
+
+
+def test_a_file_that_is_mended_while_it_is_read_has_changed(path, monkeypatch):
+    monkeypatch.setattr(text_module, "_PIECE", 8)
+    path.write_bytes(b"good\n" * 5 + b"\xff")
+    monkeypatch.setattr(text_module, "_read_file", lambda *_: "good")
+    with pytest.raises(DataError, match="has changed while it was read"):
+        [*pieces_of_file(path)]

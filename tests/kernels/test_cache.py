@@ -2,6 +2,7 @@ import ctypes
 import errno
 import os
 import platform
+import signal
 import stat
 import subprocess
 import sys
@@ -288,12 +289,43 @@ def test_a_compiler_that_hangs_is_waited_for_five_minutes_at_most_and_not_in_sil
     said = []
     monkeypatch.setattr(compiler, "warn_once", lambda text: said.append((clock.now, text)))
     with pytest.raises(KernelError, match=f"was not done after {seconds} s, and was stopped"):
-        hung._wait(clock)
+        hung._wait(clock, patient=False)
     assert clock.now == seconds
     [(when, text)] = said
     assert when == 20
     assert f"the compiler {' '.join(argv)} is not done after 20 s" in text
     assert "300 s" in text
+
+
+def test_a_compiler_that_works_now_and_then_is_waited_for_by_those_who_are_patient(monkeypatch):
+    """Five looks, 300 s apart, at one that had worked before the first four."""
+    clock, slow = Clock(), compiler.Compiler(("python", "-m", "ziglang", "cc"), Path("cc"))
+    ticks = iter([1, 2, 3, 2, 2])  # less, too: a process of it ended that nobody waited for
+    monkeypatch.setattr(compiler, "time", clock)
+    monkeypatch.setattr(compiler, "_hung", {})
+    monkeypatch.setattr(compiler, "_work_of", lambda _: next(ticks))
+    said = []
+    monkeypatch.setattr(compiler, "warn_once", said.append)
+    with pytest.raises(KernelError, match="was not done after 1500 s"):
+        slow._wait(clock, patient=True)
+    assert len(said) == 1
+    assert "until it does nothing for 300 s" in said[0]
+
+
+@pytest.mark.skipif(not Path("/proc/self/stat").exists(), reason="this system has no /proc")
+@pytest.mark.parametrize(("text", "works"), [("sleep 60", False), ("while :; do :; done", True)])
+def test_the_work_of_a_compiler_is_that_of_all_it_started(tmp_path, text, works):
+    parent = script(tmp_path / "cc", f"({text}) & echo; wait")
+    with subprocess.Popen([parent], stdout=subprocess.PIPE, process_group=0) as process:
+        try:
+            process.stdout.readline()
+            before = compiler._work_of(process)
+            deadline = time.monotonic() + (20 if works else 0.3)
+            while compiler._work_of(process) == before and time.monotonic() < deadline:
+                time.sleep(0.02)
+            assert (compiler._work_of(process) > before) == works
+        finally:
+            os.killpg(process.pid, signal.SIGKILL)
 
 
 @needs_compiler

@@ -288,6 +288,16 @@ def test_two_builds_give_the_same_bytes(write, tmp_path):
     assert (tmp_path / "first").read_bytes() == (tmp_path / "second").read_bytes()
 
 
+def test_a_library_of_windows_does_not_hold_when_it_was_linked():
+    """By the format: at 0x3C stands where "PE" begins, and the time 8 bytes behind that."""
+    begin = b"MZ".ljust(0x3C, b"x") + (0x80).to_bytes(4, "little") + b"stub".ljust(0x40, b"x")
+    header = b"PE\0\0" + b"\x64\x86" + b"\x05\0"
+    early, late = (begin + header + second + b"rest" for second in (b"1234", b"5678"))
+    assert archiving._timeless(early) == archiving._timeless(late)
+    assert archiving._timeless(late) == begin + header + bytes(4) + b"rest"
+    assert archiving._timeless(b"\x7fELF" + late) == b"\x7fELF" + late
+
+
 def test_nothing_is_built_for_an_unknown_platform(tmp_path):
     with pytest.raises(KernelError, match="nothing is built for 'plan9-vax'") as error:
         archiving.write_archive(tmp_path / "kernels.zip", "plan9-vax", [])

@@ -14,6 +14,7 @@ from unrolled.errors import OptionError, ShapeError
 from unrolled.kernels import using_path
 from unrolled.kernels.running.paths import kernel_of
 from unrolled.networks import LayerOptions, find_layer
+from unrolled.wrappers import Zoneout
 
 T, B, I, H = 6, 5, 3, 7  # noqa: E741 - the letters of all shapes
 LENGTHS = [4, 0, 6, 1, 6]
@@ -525,11 +526,39 @@ def test_layers_whose_cell_declares_none_take_none():
         layer(torch.zeros(T, B, H), x_t=mask)
 
 
+def test_inputs_are_packed_as_x_is():
+    layer = layer_of(timed, 2, True)
+    data = plain(data_of(layer))
+    lengths = [4, 2, 6, 1, 6]
+    expected, end = layer(data["x"], lengths=lengths, **given_of(data))
+    rnn = torch.nn.utils.rnn
+    packed = {
+        name: rnn.pack_padded_sequence(part, torch.tensor(lengths), enforce_sorted=False)
+        for name, part in data.items()
+    }
+
+    def run(x, dt, mask):
+        output, state = layer(x, dt=dt, mask=mask)
+        return rnn.pad_packed_sequence(output)[0], state
+
+    for call in (run, torch.compile(run, backend="eager")):
+        output, state = call(packed["x"], packed["dt"], packed["mask"])
+        assert torch.equal(output, expected)
+        assert torch.equal(state.c, end.c)
+
+
 def test_what_cannot_carry_them_says_so():
     layer = layer_of(timed)
     packed = torch.nn.utils.rnn.pack_sequence([torch.zeros(3, I)])
-    with pytest.raises(OptionError, match="not taken beside a PackedSequence"):
+    with pytest.raises(ShapeError, match="dt must be a PackedSequence as the input is, got a Ten"):
         layer(packed, dt=dt, mask=mask)
+    other = torch.nn.utils.rnn.pack_sequence([torch.zeros(2)])
+    with pytest.raises(ShapeError, match="dt is packed for other rows than the input"):
+        layer(packed, dt=other, mask=packed)
+    with pytest.raises(
+        ShapeError, match=r"mask must be \(3,\), \(3, 1\) or \(3, 7\), got \(3, 3\)"
+    ):
+        layer(packed, dt=torch.nn.utils.rnn.pack_sequence([torch.zeros(3)]), mask=packed)
     with pytest.raises(OptionError, match="the input 'dt' is missing"):
         layer(packed)
     with pytest.raises(OptionError, match=r"bind takes x alone, and each step reads dt, mask too"):
@@ -541,6 +570,35 @@ def test_no_task_trains_a_cell_that_reads_what_it_has_not():
         LayerOptions(cell=timed)
     assert find_layer(timed).cell is timed
     assert LayerOptions(cell=sru).kind.cell is sru
+
+
+@unrolled.cell(gates="a", inputs="dt=0.5")
+def leaky(x, u, h, dt):
+    return dict(h=h + dt * tanh(x.a + u.a - h))
+
+
+def test_an_input_with_a_default_is_that_number_where_it_is_not_given():
+    torch.manual_seed(3)
+    layer, x = (
+        unrolled.Recurrent(leaky, I, H, num_layers=2, bidirectional=True),
+        torch.randn(T, B, I),
+    )
+    half = torch.full((T, B), 0.5)
+    expected, _ = layer(x, dt=half, lengths=LENGTHS)
+    assert torch.equal(layer(x, lengths=LENGTHS)[0], expected)
+    assert not torch.equal(layer(x, dt=2 * half, lengths=LENGTHS)[0], expected)
+    packed = torch.nn.utils.rnn.pack_padded_sequence(x, [T] * B)
+    output, _ = torch.nn.utils.rnn.pad_packed_sequence(layer(packed)[0])
+    assert torch.equal(output, layer(x, dt=half)[0])
+    layer = unrolled.Recurrent(leaky, I, H)
+    expected, _ = layer(x, dt=half)
+    model = torch.nn.Sequential(layer)
+    for stream in (layer.stream(B), unrolled.stream(model, B)):
+        assert torch.equal(torch.stack([stream.step(x_t) for x_t in x]), expected)
+    wrapped = Zoneout(layer, 0.0).eval()
+    assert wrapped.layer.cell.input_defaults == {"dt": 0.5}
+    assert torch.equal(wrapped(x)[0], expected)
+    assert LayerOptions(cell=leaky).kind.cell is leaky
 
 
 def test_x_itself_is_read_by_layers_of_one_width_alone():
@@ -572,6 +630,9 @@ def without(x, u, h):
         (declared("", with_dt), r"argument 'dt' is neither x, u nor a state.*inputs=\"dt\""),
         (declared("dt", without), "input 'dt' is no argument of the equations"),
         (declared("dt", with_default), "input 'dt' has a default"),
+        (declared("dt=", with_dt), "input 'dt' has the default ''"),
+        (declared("dt=one", with_dt), "input 'dt' has the default 'one'"),
+        (declared("x_t=1", lambda x, u, x_t: dict(h=x.a + u.a)), "it has none|has the default '1'"),
         (declared("dt dt", with_dt), "input 'dt' is no name, or taken"),
         (declared("h", without), "input 'h' is no name, or taken"),
         (declared("lengths", without), "input 'lengths' is no name, or taken"),

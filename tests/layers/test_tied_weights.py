@@ -1,7 +1,8 @@
 """Weights that a parametrisation makes of others: the kernel reads what it gives.
 
-Antisymmetric and gated antisymmetric RNN (Chang, Chen, Haber and Chi, 2019), and an LSTM with
-coupled gates, each held against a loop over time written here, in float64.
+Antisymmetric and gated antisymmetric RNN (Chang, Chen, Haber and Chi, 2019), whose cells declare
+it, and an LSTM with coupled gates, parametrised by hand; each held against a loop over time
+written here, in float64.
 """
 
 import copy
@@ -21,31 +22,6 @@ pytestmark = pytest.mark.skipif(
 )
 
 
-@unrolled.cell(gates="n")
-def euler(x, u, h):
-    return dict(h=h + 0.1 * tanh(x.n + u.n))
-
-
-@unrolled.cell(gates="z n")
-def gated_euler(x, u, h):
-    return dict(h=h + 0.1 * sigmoid(x.z + u.z) * tanh(x.n + u.n))
-
-
-class Antisymmetric(nn.Module):
-    """W - W^T - 0.01 I, the same for every gate."""
-
-    def __init__(self, num_gates):
-        super().__init__()
-        self.num_gates = num_gates
-
-    def forward(self, w):
-        tied = w - w.T - 0.01 * torch.eye(len(w), dtype=w.dtype)
-        return tied.repeat(self.num_gates, 1)
-
-    def right_inverse(self, weight):
-        return weight[: weight.shape[1]]
-
-
 class Coupled(nn.Module):
     """Of an LSTM: i is what f leaves, for sigmoid(-a) = 1 - sigmoid(a)."""
 
@@ -62,8 +38,9 @@ def antisymmetric_loop(layer, x):
     matrix = w - w.T - 0.01 * torch.eye(len(w), dtype=w.dtype)
     h, outputs = x.new_zeros(x.shape[1], len(w)), []
     for x_t in x:
-        a = x_t @ layer.weight_ih_l0.T + layer.bias_ih_l0 + layer.bias_hh_l0
-        *gate, n = (a + (h @ matrix.T).repeat(1, a.shape[1] // len(w))).split(len(w), dim=1)
+        a = x_t @ layer.weight_ih_l0.T + layer.bias_ih_l0
+        part = (h @ matrix.T + layer.bias_hh_l0).repeat(1, a.shape[1] // len(w))
+        *gate, n = (a + part).split(len(w), dim=1)
         h = h + 0.1 * (sigmoid(gate[0]) if gate else 1) * tanh(n)
         outputs.append(h)
     return torch.stack(outputs)
@@ -82,13 +59,6 @@ def coupled_loop(layer, x):
     return torch.stack(outputs)
 
 
-def antisymmetric(cell):
-    layer = unrolled.Recurrent(cell, 3, 19)
-    tie = Antisymmetric(len(cell.gates))
-    parametrize.register_parametrization(layer, "weight_hh_l0", tie, unsafe=True)
-    return layer
-
-
 def coupled():
     layer = unrolled.Recurrent(cells.lstm, 3, 19)
     for name in ("weight_ih_l0", "weight_hh_l0", "bias_ih_l0", "bias_hh_l0"):
@@ -97,8 +67,11 @@ def coupled():
 
 
 LAYERS = {
-    "antisymmetric": (lambda: antisymmetric(euler), antisymmetric_loop),
-    "gated antisymmetric": (lambda: antisymmetric(gated_euler), antisymmetric_loop),
+    "antisymmetric": (lambda: unrolled.Recurrent("antisymmetric", 3, 19), antisymmetric_loop),
+    "gated antisymmetric": (
+        lambda: unrolled.Recurrent("gated_antisymmetric", 3, 19),
+        antisymmetric_loop,
+    ),
     "coupled": (coupled, coupled_loop),
 }
 
@@ -149,3 +122,25 @@ def test_a_trace_a_program_and_the_layer_without_the_parametrisation_say_the_sam
     for name in list(layer.parametrizations):
         parametrize.remove_parametrizations(layer, name)
     assert torch.equal(layer(x)[0], output)
+
+
+def test_each_layer_and_direction_has_its_own_and_copies_saves_and_starts_again(tmp_path):
+    layer = unrolled.Recurrent("antisymmetric", 3, 4, num_layers=2, bidirectional=True)
+    learned = [name for name, _ in layer.named_parameters() if name.endswith("original")]
+    assert len(learned) == 4
+    x = torch.randn(5, 2, 3)
+    output, _ = layer(x)
+    assert torch.equal(copy.deepcopy(layer)(x)[0], output)
+    torch.save(layer.state_dict(), tmp_path / "layer.pt")
+    layer.reset_parameters()
+    assert not torch.equal(layer(x)[0], output)
+    layer.load_state_dict(torch.load(tmp_path / "layer.pt"))
+    assert torch.equal(layer(x)[0], output)
+    for suffix in layer.suffixes:
+        matrix = getattr(layer, f"weight_hh_{suffix}").detach()
+        torch.testing.assert_close(matrix + matrix.T, -0.02 * torch.eye(4), rtol=0, atol=1e-7)
+
+
+def test_heads_of_a_cell_with_tied_weights_are_refused():
+    with pytest.raises(unrolled.UnrolledError, match="heads=2, but cell antisymmetric has tied"):
+        unrolled.Recurrent("antisymmetric", 3, 4, heads=2)

@@ -1,12 +1,14 @@
 """The cells of the catalogue, written down once more in numpy in float64, from their papers.
 
 Each function is one step: weights, the input x (B, I) and the states before by their names, each
-(B, H), to the states after. `w.x("f", v)` is W_x v + b_x of gate f, `w.u("f", v)` is W_h v + b_h,
-`w["p_i"]` a vector. What a paper calls otherwise is said in the cell's own file. No line here comes
-from there: numbers and forms are those of the papers.
+(B, H), to the states after; beside the states are the inputs of the step. `w.x("f", v)` is W_x v +
+b_x of gate f, `w.u("f", v)` is W_h v + b_h, `w["p_i"]` a vector. W_h is the matrix that is learned,
+whatever a cell makes of it. What a paper calls otherwise is said in the cell's own file. No line
+here comes from there: numbers and forms are those of the papers.
 """
 
 import numpy as np
+import scipy.linalg
 
 __all__ = ["PUBLISHED", "LayerWeights"]
 
@@ -17,7 +19,9 @@ class LayerWeights:
     def __init__(self, layer):
         self.cell, self.size, self.heads = layer.cell, layer.hidden_size, layer.heads
         self.arrays = {
-            name.removesuffix("_l0"): value.detach().double().numpy()
+            name.removeprefix("parametrizations.").removesuffix(".original").removesuffix("_l0"): (
+                value.detach().double().numpy()
+            )
             for name, value in layer.named_parameters()
         }
 
@@ -34,6 +38,14 @@ class LayerWeights:
         else:
             product = v @ weight.T
         return product + self.arrays[f"bias_{side}"][rows]
+
+    def matrix(self, gate):
+        place = self.cell.recurrent.index(gate) * self.size
+        return self.arrays["weight_hh"][place : place + self.size]
+
+    def bias(self, gate):
+        place = self.cell.recurrent.index(gate) * self.size
+        return self.arrays["bias_hh"][place : place + self.size]
 
     def x(self, gate, v):
         return self._term("ih", self.cell.feedforward, gate, v)
@@ -613,6 +625,75 @@ def alif(w, x, s):
     return {"h": (potential > 1 + 0.5 * b).astype(float), "v": potential, "b": b}
 
 
+# ---- time, and tied weights ----
+
+
+def phased_lstm(w, x, s):
+    """Neil et al. (2016): phi is the phase in a period tau, and k opens for 0.05 of it; leak 0.001.
+
+    The period is exp(p), the shift s in parts of it.
+    """
+    t, tau = s["t"] + s["dt"], np.exp(w["p"])
+    phi = np.mod(t - w["s"] * tau, tau) / tau
+    k = np.select([phi < 0.025, phi < 0.05], [2 * phi / 0.05, 2 - 2 * phi / 0.05], 0.001 * phi)
+    i, f = (sigmoid(both(w, g, x, s["h"]) + w[f"p_{g}"] * s["c"]) for g in "if")
+    tilde = f * s["c"] + i * np.tanh(both(w, "g", x, s["h"]))
+    o = sigmoid(both(w, "o", x, s["h"]) + w["p_o"] * tilde)
+    h, c = (k * new + (1 - k) * s[name] for name, new in (("h", o * np.tanh(tilde)), ("c", tilde)))
+    return {"h": h, "c": c, "t": t}
+
+
+def gru_d(w, x, s):
+    """Che et al. (2018): gamma = exp(-max(0, w delta + b)), then a GRU over gamma h."""
+    h = np.exp(-np.maximum(0, w["w"] * s["dt"] + w["b"])) * s["h"]
+    r, z = sigmoid(both(w, "r", x, h)), sigmoid(both(w, "z", x, h))
+    return {"h": (1 - z) * h + z * np.tanh(both(w, "n", x, r * h))}
+
+
+def clockwork(w, x, s):
+    """Koutnik et al. (2014): module g has period 2^g, and reads those of its period and longer."""
+    size = len(w.matrix("a"))
+    module = [4 * unit // size for unit in range(size)]
+    connected = np.array([[module[j] >= module[i] for j in range(size)] for i in range(size)])
+    new = np.tanh(w.x("a", x) + s["h"] @ (w.matrix("a") * connected).T + w.bias("a"))
+    period = np.array([2**g for g in module])
+    return {"h": np.where(s["n"] % period == 0, new, s["h"]), "n": s["n"] + 1}
+
+
+def antisymmetric_part(w, x, s):
+    matrix = w.matrix("n") - w.matrix("n").T - 0.01 * np.eye(len(w.matrix("n")))
+    return s["h"] @ matrix.T + w.bias("n")
+
+
+def antisymmetric(w, x, s):
+    """Chang et al. (2019): epsilon = 0.1, gamma = 0.01."""
+    return {"h": s["h"] + 0.1 * np.tanh(antisymmetric_part(w, x, s) + w.x("n", x))}
+
+
+def gated_antisymmetric(w, x, s):
+    part = antisymmetric_part(w, x, s)
+    return {"h": s["h"] + 0.1 * sigmoid(part + w.x("z", x)) * np.tanh(part + w.x("n", x))}
+
+
+def exp_rnn(w, x, s):
+    """Lezcano-Casado and Martinez-Rubio (2019); the exponential by scipy, the modReLU by cases."""
+    upper = np.triu(w.matrix("a"), 1)
+    a = w.x("a", x) + s["h"] @ scipy.linalg.expm(upper - upper.T).T + w.bias("a")
+    opened = np.abs(a) + w["b"]
+    return {"h": np.where(opened >= 0, opened * np.sign(a), 0.0)}
+
+
+def lipschitz(w, x, s):
+    """Erichson et al. (2021): beta = 0.75, gamma = 0.001, a step of 0.03."""
+
+    def made(m):
+        return 0.25 * (m + m.T) + 0.75 * (m - m.T) - 0.001 * np.eye(len(m))
+
+    linear = s["h"] @ made(w.matrix("a")).T + w.bias("a")
+    squashed = np.tanh(s["h"] @ made(w.matrix("n")).T + w.bias("n") + w.x("n", x))
+    return {"h": s["h"] + 0.03 * linear + 0.03 * squashed}
+
+
 PUBLISHED = {
     "lstm_1997": lstm_1997,
     "lstm_peephole": odyssey(),
@@ -645,6 +726,8 @@ PUBLISHED = {
             *(mrnn, mlstm, mi_rnn, delta_rnn),
             *(scrn, hornn, dilated_rnn, tau_gru),
             *(t_rnn, t_gru, t_lstm, qrnn_f, qrnn, qrnn_ifo, sru, gilr, lru, rg_lru, rwkv4),
+            *(phased_lstm, gru_d),
+            *(clockwork, antisymmetric, gated_antisymmetric, exp_rnn, lipschitz),
             *(ind_rnn, ctrnn, fast_rnn, fast_grnn, cornn, unicornn, lem, ltc, cfc, lif, alif),
         )
     },

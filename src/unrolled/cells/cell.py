@@ -9,7 +9,7 @@ import inspect
 import keyword
 import re
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import Enum
 from itertools import pairwise
 from typing import Any
@@ -21,6 +21,7 @@ from unrolled.cells.publication import Publication
 from unrolled.cells.registry import free_key, remember
 from unrolled.cells.state import state_type
 from unrolled.cells.surroundings import Surroundings
+from unrolled.cells.ties import Tie, check_ties
 from unrolled.errors import OptionError
 
 __all__ = ["RAW_INPUT", "Cell", "Terms", "Values", "Vector", "cell"]
@@ -35,7 +36,7 @@ cell reads must be known before it runs, since a layer whose I is not H has no s
 Values = dict[str, Tensor]
 
 Vector = Any
-"""What a vector is to a type checker: written with the number it starts at, given as a tensor."""
+"""What a vector is to a type checker: written with what it starts at, given as a tensor."""
 
 _LONGEST_DELAY = 1000  # each step of it is a state
 
@@ -94,6 +95,9 @@ class Cell:
     reads_raw_input: bool = False  # whether the equations read x_t itself
     heads: int = 1  # blocks on the diagonal of each recurrent matrix, where a layer is told none
     recipe: tuple[Any, ...] | None = None  # what pickle makes it by, where it is in no module
+    input_defaults: Mapping[str, float] = field(default_factory=dict)  # of inputs, if not given
+    spreads: Mapping[str, tuple[float, float]] = field(default_factory=dict)  # of drawn vectors
+    ties: Mapping[str, Tie] = field(default_factory=dict)  # of gates with tied recurrent weights
 
     def __post_init__(self) -> None:
         # where pickle looks for the cell; of this one alone, for the class has a module of its own
@@ -108,6 +112,11 @@ class Cell:
     def carrier(self) -> str:
         """The state that carries what the cell remembers: the last that is not a former one."""
         return [state for state in self.states if state not in self.delayed][-1]
+
+    @property
+    def wanted_inputs(self) -> tuple[str, ...]:
+        """Those of `inputs` that have no default."""
+        return tuple(name for name in self.inputs if name not in self.input_defaults)
 
     @property
     def step_inputs(self) -> tuple[str, ...]:
@@ -213,6 +222,7 @@ def cell(
     keeps: str | None = None,
     admits: str | None = None,
     heads: int = 1,
+    ties: Mapping[str, Tie] | None = None,
     source: Publication | str = "",
 ) -> Callable[[Callable[..., Values]], Cell]:
     """Mark a function as the equations of a recurrent cell.
@@ -223,7 +233,8 @@ def cell(
     * `u`: the recurrent part of every gate, `u.f` = W_hf h_{t-1} + b_hf, (B, H);
     * the name of a state: its value before the step, (B, H);
     * after a `*`, any other name with a number as default: a vector with one learned weight a
-      unit, (H,), that starts at that number (peepholes, a learned constant);
+      unit, (H,), that starts at that number (peepholes, a learned constant); with a pair of
+      numbers, it is drawn between them;
     * a name of `inputs`: what the caller of a layer gives for this step, (B, H).
 
     It returns a dict of all new states, and of whatever else is worth seeing, by name.
@@ -243,14 +254,17 @@ def cell(
             equations return.
         inputs: What is given for every step beside x, by the name of an argument each: a layer
             takes it as a keyword, a number or H numbers for each step and row (time since the last
-            step, masks, noise), with a gradient where it requires one. `x_t` is not the caller's:
-            it is the input itself, before any weight, of layers whose input size is H.
+            step, masks, noise), with a gradient where it requires one. With "dt=1", dt is 1 where
+            it is not given. `x_t` is not the caller's: it is the input itself, before any weight,
+            of layers whose input size is H.
         keeps: The gate that keeps the old state: 1 remembers all. Initial values and the view of
             what units remember are about this gate; without it there are none.
         admits: The gate that lets the new in, where it is another one than `keeps`.
         heads: How many groups its units are in, of which each reads its own outputs before only:
             the recurrent matrices have blocks on their diagonals, and only these are weights. A
             layer may be made with another number of heads, over any cell with recurrent weights.
+        ties: Of gates whose recurrent weights are made of others: a function of the matrix that is
+            learned, (H, H), which returns the one that is multiplied with, W_hn of gate n.
         source: Who published the cell, for people to read; `unrolled.cells.Publication` for the
             parts of a citation.
 
@@ -258,7 +272,8 @@ def cell(
         OptionError: a name is declared twice, unknown, or has no meaning in the function; begins
             with an underscore; is a word of Python; or is one that a layer's weights have, of a
             vector, or an argument of a layer's call, of an input; a delay is not of a state, or not
-            of 2 to 1000 steps; heads are less than 1, or of a cell without recurrent weights.
+            of 2 to 1000 steps; heads are less than 1, or of a cell without recurrent weights; a tie
+            is no function, or of a gate without such weights.
 
     Example:
         >>> from torch import sigmoid, tanh
@@ -282,7 +297,9 @@ def cell(
     gate_names, applied_names = gates.split(), applied.split()
     recurrent_names = gate_names if recurrent is None else recurrent.split()
     read_names = gate_names if feedforward is None else feedforward.split()
-    input_names = inputs.split()
+    starts = [word.partition("=") for word in inputs.split()]
+    input_names = [name for name, _, _ in starts]
+    tied = dict(ties or {})
 
     def declare(equations: Callable[..., Values]) -> Cell:
         where = f"cell {equations.__name__}"
@@ -296,6 +313,8 @@ def cell(
         delayed = {late: n for names in steps_back.values() for n, late in pairwise(names)}
         _check_names(where, "state", state_names, taken={"x", "u"})
         _check_names(where, "input", input_names, taken={"x", "u", *state_names, *_OF_A_CALL})
+        defaults = {name: _number(where, name, text) for name, sign, text in starts if sign}
+        check_ties(where, tied, recurrent_names, heads)
         if not state_names or not gate_names:
             raise OptionError(f"{where}: needs at least one gate and one state", "name them")
         for part, names in parts.items():
@@ -316,7 +335,9 @@ def cell(
             raise OptionError(f"{where}: {problem}", "leave heads= out")
         if applied_names and recurrent_names[-len(applied_names) :] != applied_names:
             raise OptionError(f"{where}: applied must be the last of recurrent", "reorder them")
-        arguments, parameters = _read_signature(where, equations, state_names, input_names)
+        arguments, written = _read_signature(where, equations, state_names, input_names)
+        spreads = {name: start for name, start in written.items() if isinstance(start, tuple)}
+        parameters = {n: sum(s) / 2 if isinstance(s, tuple) else s for n, s in written.items()}
         if ("u" in arguments) != bool(recurrent_names):
             raise OptionError(
                 f"{where}: takes {'' if 'u' in arguments else 'no '}u, but has "
@@ -329,6 +350,7 @@ def cell(
                 (gate_names, recurrent_names, applied_names, " ".join(state_names), parameters)
                 # as it always was without these: exported programs name their cells by it
                 + ((read_names, input_names) if input_names or read_names != gate_names else ())
+                + ((defaults, spreads, sorted(tied)) if defaults or spreads or tied else ())
             ),
         )
         declared_cell = Cell(
@@ -350,6 +372,9 @@ def cell(
             tuple(name for name in input_names if name != RAW_INPUT),
             RAW_INPUT in input_names,
             heads,
+            input_defaults=defaults,
+            spreads=spreads,
+            ties=tied,
         )
         return remember(declared_cell)
 
@@ -361,6 +386,18 @@ def _check_names(where: str, what: str, names: list[str], taken: set[str] | None
         word = name.isidentifier() and not keyword.iskeyword(name) and not name.startswith("_")
         if not word or name in names[:position] or name in (taken or ()):
             raise OptionError(f"{where}: {what} '{name}' is no name, or taken", "choose another")
+
+
+def _number(where: str, name: str, text: str) -> float:
+    """Return what an input is that is not given, of `inputs="dt=1"`."""
+    try:
+        if name == RAW_INPUT:
+            raise ValueError
+        return float(text)
+    except ValueError:
+        problem = f"{where}: input '{name}' has the default '{text}'"
+        hint = 'a number: inputs="dt=1"' if name != RAW_INPUT else "x_t is the input: it has none"
+        raise OptionError(problem, hint) from None
 
 
 def _read_delays(where: str, delays: str, states: list[str]) -> dict[str, list[str]]:
@@ -383,8 +420,8 @@ def _read_delays(where: str, delays: str, states: list[str]) -> dict[str, list[s
 
 def _read_signature(
     where: str, equations: Callable[..., Values], states: list[str], inputs: list[str]
-) -> tuple[tuple[str, ...], dict[str, float]]:
-    parameters: dict[str, float] = {}
+) -> tuple[tuple[str, ...], dict[str, float | tuple[float, float]]]:
+    parameters: dict[str, float | tuple[float, float]] = {}
     arguments = inspect.signature(equations).parameters
     for name in inputs:
         if name not in arguments or arguments[name].default is not inspect.Parameter.empty:
@@ -402,8 +439,10 @@ def _read_signature(
                 )
             continue
         is_keyword = argument.kind is argument.KEYWORD_ONLY
-        is_number = isinstance(argument.default, int | float)
-        if is_keyword and is_number and isinstance(argument.default, bool | Enum):
+        is_pair = isinstance(argument.default, tuple)
+        starts: tuple[Any, ...] = argument.default if is_pair else (argument.default,)
+        is_number = len(starts) == 1 + is_pair and all(isinstance(n, int | float) for n in starts)
+        if is_keyword and is_number and any(isinstance(n, bool | Enum) for n in starts):
             raise OptionError(
                 f"{where}: argument '{name}' is a choice, {argument.default!r}, and no weight",
                 "write a cell for each choice, for example by a function that returns the cell",
@@ -423,5 +462,10 @@ def _read_signature(
                 f"{where}: vector '{name}' has a name that a layer's weights have",
                 "choose another, that does not end in a layer such as _l0",
             )
-        parameters[name] = float(argument.default)
+        if is_pair and not starts[0] < starts[1]:
+            raise OptionError(
+                f"{where}: vector '{name}' is drawn between {starts[0]:g} and {starts[1]:g}",
+                "the first is the lower one",
+            )
+        parameters[name] = (float(starts[0]), float(starts[1])) if is_pair else float(starts[0])
     return tuple(arguments), parameters

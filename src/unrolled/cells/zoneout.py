@@ -33,7 +33,7 @@ def zoned(base: Cell, states: tuple[str, ...]) -> Cell:
     # states that the equations do not take themselves come in, too
     taken = [name for name in (*base.arguments, *states) if name not in base.parameters]
     positional = [*dict.fromkeys(taken), *zones]
-    vectors = [f"{name}={start!r}" for name, start in base.parameters.items()]
+    vectors = [f"{name}={base.spreads.get(name, n)!r}" for name, n in base.parameters.items()]
     new_states = [f'"{s}": {ZONE}{s} * {s} + (1 - {ZONE}{s}) * values["{s}"]' for s in states]
     text = _EQUATIONS.format(
         name=base.name,
@@ -52,14 +52,21 @@ def zoned(base: Cell, states: tuple[str, ...]) -> Cell:
         recurrent=" ".join(base.recurrent),
         applied=" ".join(base.applied),
         delays=_delays(base),
-        inputs=" ".join([*base.inputs, *([RAW_INPUT] if base.reads_raw_input else []), *zones]),
+        inputs=" ".join([*_inputs(base), *([RAW_INPUT] if base.reads_raw_input else []), *zones]),
         keeps=base.keeps,
         admits=base.admits,
         heads=base.heads,
+        ties=base.ties,
     )
     result = declare(names[f"zoned_{base.name}"])
     object.__setattr__(result, "recipe", (zoned, (base, states)))  # for pickle: it is in no module
     return result
+
+
+def _inputs(base: Cell) -> list[str]:
+    """Return what `base` declared as `inputs=`, without x_t."""
+    defaults = base.input_defaults
+    return [f"{name}={defaults[name]!r}" if name in defaults else name for name in base.inputs]
 
 
 def _delays(base: Cell) -> str:

@@ -36,8 +36,9 @@ import unrolled
 layer = unrolled.Recurrent("mgu", input_size=8, hidden_size=16)
 ```
 
-`unrolled cells` lists them, with `--measure` how fast each is on your machine. `unrolled cells
-show` adds to what is below whether the cell has a kernel, and what each value is computed from.
+[Which cell?](which-cell.md) has them on the same data, at one budget. `unrolled cells` lists them,
+with `--measure` how fast each is on your machine. `unrolled cells show` adds to what is below
+whether the cell has a kernel, and what each value is computed from.
 
 How to read the equations: `x.f` is W_x x_t + b_x of a gate f, `u.f` is W_h h_{{t-1}} + b_h, and
 `u.f(v)` is W_h v + b_h of a vector that the equations compute. A state's name is its value before
@@ -46,7 +47,8 @@ else is pointwise. Each product has a bias, which a paper may have left out, and
 zero. A vector is one learned number a unit. `keeps` is the gate at which 1 keeps all of the old
 state, `admits` one that lets the new in. Gates without x have no part of the input, those without
 u no recurrent product of their own. With heads, units are in so many groups, and each product with
-a state reads a unit's own group alone. See [Writing a cell](cells.md).
+a state reads a unit's own group alone. A gate that is tied has a recurrent matrix made of the one
+that is learned, W, and an input of a step is given beside x. See [Writing a cell](cells.md).
 
 Each cell is held against a second one, written from its paper in numpy: value and gradient. Where
 it departs from its paper, its section says so.

@@ -115,7 +115,11 @@ def _wrapped(text: str, indent: int = 0) -> list[str]:
 
 def facts(cell: "Cell", hidden_size: int) -> dict[str, str]:
     """Return what there is to know of a cell beside its equations, by what it is called."""
-    vectors = ", ".join(f"{name} from {start:g}" for name, start in cell.parameters.items())
+    vectors = ", ".join(
+        f"{name} {_start(cell, name, start)}" for name, start in cell.parameters.items()
+    )
+    inputs = [f"{n} = {cell.input_defaults[n]:g} unless given" for n in cell.input_defaults]
+    inputs = [*cell.wanted_inputs, *inputs]
     function: Any = cell.equations
     known, names = function.__globals__, function.__code__.co_names
     numbers = {name: known[name] for name in names if isinstance(known.get(name), int | float)}
@@ -128,11 +132,27 @@ def facts(cell: "Cell", hidden_size: int) -> dict[str, str]:
         "keeps": cell.keeps or "",
         "admits": cell.admits or "",
         "heads": str(cell.heads) if cell.heads > 1 else "",
+        "inputs": ", ".join(inputs),
         "vectors": vectors,
+        "tied": "; ".join(f"{gate}: {_tie(tie)}" for gate, tie in cell.ties.items()),
         "numbers": ", ".join(f"{name} = {number:g}" for name, number in numbers.items()),
         "parameters": f"{num_parameters(cell, hidden_size):,} at {hidden_size} units and inputs",
     }
     return {name: text for name, text in lines.items() if text}
+
+
+def _start(cell: "Cell", vector: str, start: float) -> str:
+    """Return where a vector starts."""
+    if vector not in cell.spreads:
+        return f"from {start:g}"
+    low, high = cell.spreads[vector]
+    return f"drawn from {low:g} to {high:g}"
+
+
+def _tie(tie: object) -> str:
+    """Return how a matrix is made, as the function says that does it, or its name."""
+    first = (getattr(tie, "__doc__", None) or "").partition("\n")[0].removesuffix(".")
+    return first or getattr(tie, "__name__", type(tie).__name__)
 
 
 def states_of(cell: "Cell") -> str:

@@ -26,13 +26,20 @@ class _Repeating(dict[str, Any]):
     repeated: frozenset[str] = frozenset()
 
 
-def rows_of_lines(path: Path, text: str) -> Iterator[tuple[int, dict[str, Any] | None]]:
+def rows_of_lines(
+    path: Path, text: str, first: int = 1
+) -> Iterator[tuple[int, dict[str, Any] | None]]:
     """Yield the number of each line, and its object; None of a blank line.
+
+    Args:
+        path: What is named in messages.
+        text: Whole lines.
+        first: The number of the first of them.
 
     Raises:
         DataError: A line is not JSON, or not an object.
     """
-    for line, content in enumerate(lines_of(text), start=1):
+    for line, content in enumerate(lines_of(text), start=first):
         if not content.strip():
             yield line, None
             continue

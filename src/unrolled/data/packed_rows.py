@@ -11,9 +11,12 @@ from dataclasses import dataclass
 from itertools import accumulate, pairwise
 from typing import Any, overload
 
+from unrolled.data.memory import give_back
+
 __all__ = ["PackedRows", "Row"]
 
 _BLOCK = 1024  # rows
+_GIVEN_BACK = 128  # blocks
 _INT64 = 2**63
 _SMALL = 2**16
 
@@ -87,6 +90,8 @@ class PackedRows(Sequence[Row]):
         self._num_packed = 0
         while blocks:
             yield from self._rows(blocks.pop())
+            if len(blocks) % _GIVEN_BACK == 0:
+                give_back()
 
     def __len__(self) -> int:
         return self._num_packed + len(self._lines)

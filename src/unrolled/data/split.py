@@ -13,6 +13,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from unrolled.data.memory import give_back
 from unrolled.errors import DataError, OptionError, field
 
 __all__ = ["Parts", "split"]
@@ -80,7 +81,10 @@ def split(
             f"{held_out:g} and test on {test:g} of them",
             f"give more different examples{without}",
         )
-    return Parts(sorted(training), *map(sorted, parts))
+    divided = Parts(sorted(training), *map(sorted, parts))
+    del groups, order, training, parts
+    give_back()
+    return divided
 
 
 class _Groups:

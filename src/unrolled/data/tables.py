@@ -12,9 +12,11 @@ mistake is; Parquet by polars. What the columns mean is the tasks' part.
     .parquet          of any types; needs the library polars
     any other         as TSV if its first line has a tab, else as CSV
 
-Text formats may be packed (.csv.gz). Only the columns that are wanted are checked. A CSV or TSV
-file whose wanted columns are numbers, and no names in its first line, has no header. JSON can hold
-halves of surrogate pairs, which are no characters: rows that do are counted in a warning.
+Text formats may be packed (.csv.gz). CSV, TSV and JSON lines in UTF-8 are read in pieces, so that
+rows are packed before more of the file is read; the others are in memory as a whole meanwhile. Only
+the columns that are wanted are checked. A CSV or TSV file whose wanted columns are numbers, and no
+names in its first line, has no header. JSON can hold halves of surrogate pairs, which are no
+characters: rows that do are counted in a warning.
 """
 
 import csv
@@ -23,7 +25,7 @@ import re
 import warnings
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from itertools import islice, pairwise
+from itertools import chain, islice, pairwise
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -42,7 +44,7 @@ from unrolled.data.json_rows import (
     rows_of_list,
 )
 from unrolled.data.packed_rows import PackedRows, Row
-from unrolled.data.text import lines_of, read_text
+from unrolled.data.text import lines_of, pieces_of_file, read_text
 from unrolled.errors import DataError, OptionError
 
 __all__ = [
@@ -190,17 +192,19 @@ def has_columns(path: Path, columns: Sequence[str], encoding: str) -> bool:
     Raises:
         DataError: The file cannot be read.
     """
-    text = read_text([path], encoding)
-    said = int(said_delimiter(text) is not None)
-    lines = [*islice((line for line in lines_of(text) if line.strip()), said, _LINES_SEEN)]
+    pieces = pieces_of_file(path, encoding)
+    head = next(pieces)
+    said = int(said_delimiter(head) is not None)
+    every = (line for piece in chain([head], pieces) for line in lines_of(piece))
+    lines = [*islice((line for line in every if line.strip()), said, _LINES_SEEN)]
     if not lines:
         return False
-    first = split_fields(lines[0], delimiter_of(text, columns, _suffix(path)))
+    delimiter = delimiter_of(head, columns, _suffix(path))
+    first = split_fields(lines[0], delimiter)
     if set(columns) <= set(first):
         return True
     if not all(map(_number, columns)):
         return False
-    delimiter = delimiter_of(text, columns, _suffix(path))
     counts = {len(split_fields(line, delimiter)) for line in lines}
     return len(counts) == 1 and max(map(_number, columns)) <= min(counts) and len(first) > 1
 
@@ -237,14 +241,17 @@ def check_columns(table: Table, columns: Sequence[str] | None, *, every: bool = 
 
 def _read_fields(path: Path, columns: Sequence[str] | None, encoding: str, every: bool) -> Table:
     """Read CSV or TSV: a header, then rows of as many fields."""
-    text = read_text([path], encoding)
-    delimiter = delimiter_of(text, columns, _suffix(path))
+    pieces = pieces_of_file(path, encoding)
+    head = next(pieces)
+    delimiter, said = delimiter_of(head, columns, _suffix(path)), said_delimiter(head)
+    contents = chain([head], pieces)
+    del head  # it would stay as long as the rows are read
     header: list[str] = []
     rows = PackedRows(None if every else columns)
     num_blank = 0
     has_header = True
     nameless = False  # whether a column without a name has a value
-    for line, fields in _records(path, text, delimiter):
+    for line, fields in _records(path, contents, delimiter, int(said is not None)):
         if len(fields) < 2 and not "".join(fields).strip():
             num_blank += 1
             continue
@@ -253,7 +260,7 @@ def _read_fields(path: Path, columns: Sequence[str] | None, encoding: str, every
             has_header = not _are_numbers(columns, header)
             if not has_header:
                 header = [str(number) for number in range(1, len(fields) + 1)]
-            _check_said(path, text, line, header, columns)
+            _check_said(path, said, line, header, columns)
             if has_header:
                 continue
         if len(fields) > len(header) and not any(fields[len(header) :]):
@@ -279,10 +286,9 @@ def _read_fields(path: Path, columns: Sequence[str] | None, encoding: str, every
 
 
 def _check_said(
-    path: Path, text: str, line: int, header: Sequence[str], columns: Sequence[str] | None
+    path: Path, said: str | None, line: int, header: Sequence[str], columns: Sequence[str] | None
 ) -> None:
     """Raise `DataError` if the delimiter that the file says is not that of its header."""
-    said = said_delimiter(text)
     if said is not None and len(header) == 1 and not set(columns or ()) <= set(header):
         message = f"{path}, line 1: says that {said!r} is between columns, and line {line} has none"
         raise DataError(message, "correct the mark in line 1, or leave that line out")
@@ -319,14 +325,23 @@ def _number(name: str) -> int:
     return int(name) if name.isascii() and name.isdigit() and len(name) < 7 else 0
 
 
-def _records(path: Path, text: str, delimiter: str) -> Iterator[tuple[int, list[str]]]:
-    """Yield the line at which each record begins, and its fields."""
-    before = int(said_delimiter(text) is not None)  # lines that are no record
+def _records(
+    path: Path, pieces: Iterator[str], delimiter: str, before: int
+) -> Iterator[tuple[int, list[str]]]:
+    """Yield the line at which each record begins, and its fields.
+
+    Args:
+        path: The file.
+        pieces: Its text, cut where lines end.
+        delimiter: What is between fields.
+        before: Lines that are no record.
+    """
     if delimiter == "\t" and _suffix(path) != ".csv":
-        for line, content in enumerate(islice(lines_of(text), before, None), start=before + 1):
+        contents = (content for piece in pieces for content in lines_of(piece))
+        for line, content in enumerate(islice(contents, before, None), start=before + 1):
             yield line, content.split("\t")
         return
-    lines = (match[0] for match in _LINE.finditer(text))  # StringIO takes 4 bytes a character
+    lines = (match[0] for piece in pieces for match in _LINE.finditer(piece))
     reader = csv.reader(islice(lines, before, None), delimiter=delimiter, strict=True)
     line = before + 1
     try:
@@ -340,24 +355,28 @@ def _records(path: Path, text: str, delimiter: str) -> Iterator[tuple[int, list[
 
 
 def _read_json(path: Path, wanted: Sequence[str] | None, encoding: str, every: bool) -> Table:
-    text = read_text([path], encoding)
+    is_list, pieces = False, pieces_of_file(path, encoding)
+    if _suffix(path) == ".json":
+        text = read_text([path], encoding)
+        is_list, pieces = text.lstrip()[:1] == "[", iter([text])
     wanted = None if every else wanted
     columns: dict[str, None] = {}  # a set that keeps the order
     rows = PackedRows(wanted)
     halves: list[int] = []
-    num_blank = 0
-    is_list = _suffix(path) == ".json" and text.lstrip()[:1] == "["
+    num_blank = number = 0
     unit = "row" if is_list else "line"
-    looks_for_halves = may_have_halves(text)
-    for number, values in rows_of_list(path, text) if is_list else rows_of_lines(path, text):
-        if values is None:
-            num_blank += 1
-            continue
-        check_names(values, f"{path}, {unit} {number}", wanted)
-        columns |= dict.fromkeys(values)
-        rows.add(number, _without_nan(values))
-        if looks_for_halves and has_half(values, wanted):
-            halves.append(number)
+    for piece in pieces:
+        looks_for_halves = may_have_halves(piece)
+        found = rows_of_list(path, piece) if is_list else rows_of_lines(path, piece, number + 1)
+        for number, values in found:
+            if values is None:
+                num_blank += 1
+                continue
+            check_names(values, f"{path}, {unit} {number}", wanted)
+            columns |= dict.fromkeys(values)
+            rows.add(number, _without_nan(values))
+            if looks_for_halves and has_half(values, wanted):
+                halves.append(number)
     return Table(path, tuple(columns), rows, num_blank, unit, halves=halves)
 
 

@@ -19,6 +19,8 @@ __all__ = [
     "check_encoding",
     "likely_encoding",
     "lines_of",
+    "lines_of_file",
+    "pieces_of_file",
     "python_library_text",
     "read_text",
     "refuse_utf8",
@@ -34,6 +36,7 @@ _EASTERN = ("cp932", "euc_jp", "gb18030", "big5", "cp949")  # they take few byte
 _WESTERN = ("cp1252", "cp1251", "latin-1")
 _ASCII = bytes(range(128))
 _SEEN = 1_000_000  # bytes, by which an encoding is guessed
+_PIECE = 2**18  # bytes of a file that are text at once
 _NO_TEXT = {  # what begins so, whatever it is called
     b"PK\x03\x04": "a ZIP archive or a workbook, such as .xlsx",
     b"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1": "a document or workbook of an old Office, such as .xls",
@@ -107,6 +110,41 @@ def lines_of(text: str) -> Iterator[str]:
         yield text[start:]
 
 
+def pieces_of_file(path: Path, encoding: str = "utf-8") -> Iterator[str]:
+    """Yield what `read_text` returns of one file in pieces, cut where a line ends.
+
+    A file of UTF-8 is never in memory as a whole, unless it is one line, or packed. Of another
+    encoding it is: only all of it says whether it is UTF-8 after all.
+
+    Args:
+        path: The file.
+        encoding: Any that Python knows.
+
+    Raises:
+        DataError: As `read_text`, once the piece is reached that cannot be read.
+        OptionError: No such encoding.
+    """
+    check_encoding(encoding)
+    rest: list[str] = []
+    for block in _blocks(path, encoding):
+        if rest and rest[-1].endswith("\r"):
+            block = rest.pop() + block
+        # an \r at the end of a block may be half of \r\n
+        end = max(block.rfind("\n"), block.rfind("\r", 0, -1)) + 1
+        if end:
+            yield "".join([*rest, block[:end]])
+            rest = []
+        rest.append(block[end:])
+    if any(rest):
+        yield "".join(rest)
+
+
+def lines_of_file(path: Path, encoding: str = "utf-8") -> Iterator[str]:
+    """Yield the lines of a file as `lines_of` does, read as by `pieces_of_file`."""
+    for piece in pieces_of_file(path, encoding):
+        yield from lines_of(piece)
+
+
 def python_library_text() -> list[Path]:
     """Return text files that every Python installation carries: its standard library's modules.
 
@@ -124,6 +162,39 @@ def python_library_text() -> list[Path]:
     if not files:
         raise DataError(f"{folder}: no source files of the standard library", "name a text file")
     return files
+
+
+def _blocks(path: Path, encoding: str) -> Iterator[str]:
+    """Yield the text of a file, of UTF-8 in blocks of `_PIECE` bytes.
+
+    Where something is wrong, `_read_file` says what: it sees all of the file.
+    """
+    try:
+        is_long = path.is_file() and path.stat().st_size > _PIECE
+        is_long = is_long and path.suffix.lower() != ".gz"
+    except (OSError, ValueError):
+        is_long = False
+    if not is_long or codecs.lookup(encoding).name not in ("utf-8", "utf-8-sig"):
+        yield _read_file(path, encoding)
+        return
+    decoder = codecs.getincrementaldecoder("utf-8-sig")()  # which leaves a byte order mark out
+    begun = False
+    try:
+        with path.open("rb") as file:
+            while content := file.read(_PIECE):
+                if b"\0" in content or (not begun and content.startswith((_GZIP, *_NO_TEXT))):
+                    break
+                begun = True
+                yield decoder.decode(content)
+            else:
+                decoder.decode(b"", final=True)
+                return
+    except (OSError, UnicodeDecodeError):
+        pass
+    text = _read_file(path, encoding)
+    if begun:
+        raise DataError(f"{path}: has changed while it was read", "begin again")
+    yield text
 
 
 def _read_file(path: Path, encoding: str) -> str:

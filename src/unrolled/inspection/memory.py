@@ -105,7 +105,8 @@ def _at_the_end(cell: Cell, value: float) -> dict[str, float]:
     of_u = {name: zero if name in cell.feedforward else extreme for name in cell.recurrent}
     u = {name: (lambda _, v=v: v) if name in cell.applied else v for name, v in of_u.items()}
     vectors = {name: torch.full((1,), start).double() for name, start in cell.parameters.items()}
-    inputs = {name: torch.ones_like(extreme) for name in cell.inputs}  # a mask or a time of 1
+    # where nothing is said, a mask or a time of 1
+    inputs = {n: torch.full_like(extreme, cell.input_defaults.get(n, 1.0)) for n in cell.inputs}
     inputs |= {RAW_INPUT: zero}
     values = cell(
         dict.fromkeys(cell.feedforward, extreme),

@@ -62,6 +62,11 @@ def check_heads(where: str, cell: Cell, hidden_size: int, heads: int) -> None:
             f"{where}: heads={heads}, but cell {cell.name} has no recurrent weights",
             "leave heads out",
         )
+    if heads > 1 and cell.ties:
+        raise OptionError(
+            f"{where}: heads={heads}, but cell {cell.name} has tied weights",
+            "a tie is of a whole matrix: leave heads out",
+        )
     if hidden_size % heads:
         near = max(hidden_size // heads, 1) * heads
         raise OptionError(

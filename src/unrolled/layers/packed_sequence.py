@@ -1,5 +1,6 @@
 """A PackedSequence in, a PackedSequence out: torch's own form of rows without padding."""
 
+from collections.abc import Mapping
 from typing import Any, Protocol
 
 from torch import Tensor
@@ -9,13 +10,13 @@ from unrolled.errors import ShapeError
 from unrolled.kernels import RaggedRows
 from unrolled.layers.arguments import check_dtype
 
-__all__ = ["read_packed", "run_padded"]
+__all__ = ["packed_inputs", "read_packed", "run_padded"]
 
 
 class _Layer(Protocol):
     batch_first: bool
 
-    def forward(self, input: Tensor, hx: Any, *, lengths: Tensor) -> tuple[Any, Any]: ...
+    def forward(self, *arguments: Any, **keywords: Any) -> tuple[Any, Any]: ...
 
 
 def read_packed(
@@ -52,13 +53,53 @@ def read_packed(
     return x, RaggedRows(sizes, len(sizes), sizes[0], input.sorted_indices)
 
 
+def packed_inputs(
+    where: str, input: PackedSequence, inputs: Mapping[str, object]
+) -> dict[str, Tensor]:
+    """Return the inputs of a step beside `input`, a row for each of its own.
+
+    Raises:
+        ShapeError: One is no PackedSequence, or is packed otherwise.
+    """
+    rows = {}
+    for name, value in inputs.items():
+        if not isinstance(value, PackedSequence):
+            raise ShapeError(
+                f"{where}: {name} must be a PackedSequence as the input is, got a "
+                f"{type(value).__name__}",
+                "pack it with the same lengths and enforce_sorted=, or give a padded batch, and "
+                "lengths=",
+            )
+        if value.batch_sizes.tolist() != input.batch_sizes.tolist() or not _same_order(
+            value.sorted_indices, input.sorted_indices
+        ):
+            raise ShapeError(
+                f"{where}: {name} is packed for other rows than the input",
+                "pack it with the same lengths and enforce_sorted=",
+            )
+        rows[name] = value.data
+    return rows
+
+
+def _same_order(a: Tensor | None, b: Tensor | None) -> bool:
+    return a is b if a is None or b is None else a.tolist() == b.tolist()
+
+
 def run_padded(
-    layer: _Layer, input: PackedSequence, hx: Any, lengths: object
+    layer: _Layer,
+    input: PackedSequence,
+    hx: Any,
+    lengths: object,
+    inputs: Mapping[str, Tensor] | None = None,
 ) -> tuple[PackedSequence, Any]:
     """Run `layer` on a padded batch, for what cannot do without; torch's padding breaks a graph."""
     _check_no_lengths(type(layer).__name__, lengths)
     x, sizes = pad_packed_sequence(input, layer.batch_first)
-    output, state = layer.forward(x, hx, lengths=sizes)
+    beside = {
+        name: pad_packed_sequence(input._replace(data=rows), layer.batch_first)[0]
+        for name, rows in (inputs or {}).items()
+    }
+    output, state = layer.forward(x, hx, lengths=sizes, **beside)
     if input.sorted_indices is not None:
         output = output.index_select(0 if layer.batch_first else 1, input.sorted_indices)
         sizes = sizes[input.sorted_indices.to(sizes.device)]

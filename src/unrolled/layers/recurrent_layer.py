@@ -18,7 +18,6 @@ from torch.compiler import is_compiling
 from torch.nn.utils.rnn import PackedSequence
 
 from unrolled.cells import Cell
-from unrolled.errors import OptionError
 from unrolled.kernels import (
     Observer,
     PaddedRows,
@@ -45,7 +44,7 @@ from unrolled.layers.options import (
     check_sizes,
     check_types,
 )
-from unrolled.layers.packed_sequence import read_packed, run_padded
+from unrolled.layers.packed_sequence import packed_inputs, read_packed, run_padded
 from unrolled.layers.recurrent_weights import RecurrentWeights
 from unrolled.layers.resets import Resets, begun_anew, refuse_resets, time_first_resets
 from unrolled.layers.smaller_weights import check_smaller_weights
@@ -105,7 +104,7 @@ class RecurrentLayer(RecurrentWeights):
             dtype,
         )
         self.batch_first = batch_first
-        self.input_defaults: dict[str, float] = {}  # what inputs of a step are, if not given
+        self.input_defaults = dict(cell.input_defaults)  # what inputs of a step are, if not given
         self.dropout = float(dropout)
         check_raw_input(
             where,
@@ -142,7 +141,8 @@ class RecurrentLayer(RecurrentWeights):
             resets_to: The state that rows start anew with, laid out as `hx`. None: zeros.
             inputs: Those that the cell declares beside x, by name: for each step and row a number,
                 (T, B) or (T, B, 1), or a number for each unit, (T, B, H); laid out and typed as
-                the input. Every layer and direction reads the same.
+                the input, packed as it is where that is packed. Every layer and direction reads the
+                same.
 
         Returns:
             The output (T, B, H * directions), laid out as the input, and the state at the end of
@@ -182,12 +182,9 @@ class RecurrentLayer(RecurrentWeights):
             output, *ends = results
             return output, self._as_state(ends)
         if inputs and isinstance(input, PackedSequence):
-            raise OptionError(
-                f"{type(self).__name__}: inputs of a step are not taken beside a PackedSequence",
-                "give a padded batch, and lengths=",
-            )
+            inputs = packed_inputs(type(self).__name__, input, inputs)
         if keeps_padding() and isinstance(input, PackedSequence):
-            return run_padded(self, input, hx, lengths)
+            return run_padded(self, input, hx, lengths, inputs)
         # each weight is read once: it may be the result of a parametrisation
         weights = [self.weights_of(suffix) for suffix in self.suffixes]
         weight = weights[0].weight_ih
@@ -251,7 +248,7 @@ class RecurrentLayer(RecurrentWeights):
         where = type(self).__name__
         if isinstance(input, PackedSequence):
             x, rows = read_packed(where, input, self.input_size, lengths, weight)
-            return self._step_inputs().beside(x, {}), rows  # says what is missing
+            return self._step_inputs().beside(x, inputs), rows
         x, batched = time_first(where, input, self.input_size, self.batch_first, weight)
         if inputs or self.cell.inputs:
             beside = self._step_inputs().beside(input, inputs)

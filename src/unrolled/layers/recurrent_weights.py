@@ -8,12 +8,31 @@ import math
 from typing import Any
 
 import torch
-from torch import nn
+from torch import Tensor, nn
+from torch.nn.utils.parametrize import register_parametrization
 
 from unrolled.cells import Cell
 from unrolled.kernels import Weights
 
 __all__ = ["RecurrentWeights"]
+
+
+class Tied(nn.Module):
+    """The recurrent matrices of a layer, (R * H, H), of those that are learned.
+
+    Args:
+        cell: Says by its `ties` which are made of others, and how.
+    """
+
+    def __init__(self, cell: Cell) -> None:
+        super().__init__()
+        self._ties = [cell.ties.get(gate) for gate in cell.recurrent]
+
+    def forward(self, learned: Tensor) -> Tensor:
+        """Return what the layer multiplies with."""
+        blocks = learned.chunk(len(self._ties))
+        pairs = zip(blocks, self._ties, strict=True)
+        return torch.cat([block if tie is None else tie(block) for block, tie in pairs])
 
 
 class RecurrentWeights(nn.Module, abc.ABC):
@@ -71,6 +90,10 @@ class RecurrentWeights(nn.Module, abc.ABC):
             f"{name}_{suffix}" for suffix in self.suffixes for name in self._weight_names
         )
         self.reset_parameters()
+        if cell.ties:
+            for suffix in self.suffixes:
+                # what it gives is looked at when the cell runs: shapes may be of no memory here
+                register_parametrization(self, f"weight_hh_{suffix}", Tied(cell), unsafe=True)
 
     def _weight_shapes(self, width: int) -> dict[str, tuple[int, ...]]:
         """Return the weights of one layer and direction that reads `width` features, in order."""
@@ -110,11 +133,11 @@ class RecurrentWeights(nn.Module, abc.ABC):
         """
         for name, weight in self.named_parameters():
             kind = name.rpartition("_l")[0]
-            start = self.cell.parameters.get(kind)
+            start, spread = self.cell.parameters.get(kind), self.cell.spreads.get(kind)
             fan_in = self.hidden_size // (self.heads if kind == "weight_hh" else 1)
             bound = 1.0 / math.sqrt(fan_in)
-            if start is None:
-                nn.init.uniform_(weight, -bound, bound)
+            if start is None or spread is not None:
+                nn.init.uniform_(weight, *(spread or (-bound, bound)))
             else:
                 nn.init.constant_(weight, start)
 

@@ -106,11 +106,12 @@ def layer_for_tasks(cell: str | Cell) -> LayerKind:
         OptionError: There is none; or its cell reads at every step what no task gives.
     """
     kind = find_layer(cell)
-    if kind.cell is not None and (inputs := kind.cell.inputs):
+    if kind.cell is not None and (inputs := kind.cell.wanted_inputs):
         raise OptionError(
             f"{field('cell')}: {kind.name} reads {', '.join(inputs)} at every step beside x, which "
             "no task gives",
-            "train it in a program of your own, with unrolled.Recurrent",
+            f'declare what it is in tasks, such as inputs="{inputs[0]}=1"; or train it in a '
+            "program of your own, with unrolled.Recurrent",
         )
     return kind
 

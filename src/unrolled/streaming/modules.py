@@ -52,7 +52,9 @@ def _layer(follower: Follower, call: Call) -> Any:
     series, state = _input(follower, call), call.value(1, "hx")
     if call.keywords.get("lengths") is not None:
         raise follower.refuse("", "is given lengths", "a stream's rows have no end yet")
-    if inputs := layer.cell.inputs if isinstance(layer, RecurrentLayer) else ():
+    own: tuple[str, ...] = layer.cell.inputs if isinstance(layer, RecurrentLayer) else ()
+    wanted = layer.wanted_inputs if own else ()
+    if inputs := [name for name in own if name in wanted or name in call.keywords]:
         why = f"reads {', '.join(inputs)} at every step beside x"
         raise follower.refuse("", why, "stream the layer itself: layer.stream()")
     if not _is_zero(state):

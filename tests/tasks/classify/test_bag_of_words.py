@@ -3,12 +3,13 @@
 import random
 
 import pytest
+import torch
 
 from unrolled.tasks.classify import bag_of_words, logistic
 from unrolled.tasks.classify.bag_of_words import BagOfWords
 
 
-@pytest.mark.parametrize(("at_once", "most_kept"), [(2**16, 2**22), (7, 2**22), (7, 10)])
+@pytest.mark.parametrize(("at_once", "most_kept"), [(2**17, 2**22), (11, 2**22), (11, 10)])
 def test_it_is_the_regression_of_scikit_learn(at_once, most_kept, monkeypatch):
     monkeypatch.setattr(bag_of_words, "_AT_ONCE", at_once)
     monkeypatch.setattr(logistic, "_MOST_KEPT", most_kept)
@@ -30,3 +31,17 @@ def test_it_is_the_regression_of_scikit_learn(at_once, most_kept, monkeypatch):
 def test_a_text_without_a_known_word_has_the_most_frequent_class():
     bag = BagOfWords.fit([["a"], ["a"], ["b"]], [1, 1, 0], num_classes=2)
     assert bag.predict([[], ["new"], ["b"]]) == [1, 1, 0]
+
+
+def test_pieces_have_few_words_whatever_the_texts_are(monkeypatch):
+    monkeypatch.setattr(bag_of_words, "_AT_ONCE", 6)
+    texts = [{0, 1, 2}, set(), {1, 2, 3}, {0}, set(range(9)), {4, 5}, set()]
+    weight = torch.arange(10.0).reshape(5, 2)  # of five words, so that six are at once
+    bags = bag_of_words._Bags([{word % 5 for word in text} for text in texts])
+    pieces = [*bags.scores(weight, torch.ones(2))]
+    assert [len(piece) for piece in pieces] == [3, 2, 2]
+    expected = [weight[sorted({word % 5 for word in text})].sum(0) + 1 for text in texts]
+    assert torch.cat(pieces).equal(torch.stack(expected))
+    assert [piece.shape for piece in bag_of_words._Bags([]).scores(weight, torch.ones(2))] == [
+        (0, 2)
+    ]

@@ -19,6 +19,8 @@ from unrolled.cells.catalogue import (
     lstm,
     multiplicative,
     normalized,
+    tied,
+    timed,
 )
 from unrolled.cells.cell import Cell
 from unrolled.errors import PROGRAM, OptionError
@@ -34,7 +36,10 @@ FAMILIES: dict[str, dict[str, Cell]] = {
     "The six with layers of their own": CELLS,
     **{
         (family.__doc__ or "").partition(".")[0]: _cells_of(family)
-        for family in (lstm, gru, gated, multiplicative, delayed, input_gated, normalized, dynamics)
+        for family in (
+            *(lstm, gru, gated, multiplicative, delayed, timed),
+            *(input_gated, normalized, tied, dynamics),
+        )
     },
 }
 """The cells of each family by their names, under what the family is called."""

@@ -95,9 +95,19 @@ def _compile(job: _Job) -> bytes:
         folder = Path(own)
         # one name for all: a library may hold that of its file
         folder.joinpath("kernel.c").write_text(job.source, encoding="utf-8")
-        run([*flags, "-w", *platform.flags, "-c", "kernel.c", "-o", "kernel.o"], folder, job.cache)
-        run([*link, "kernel.o", "-o", "kernel.so", "-lm"], folder, job.cache)
-        return folder.joinpath("kernel.so").read_bytes()
+        compiled = [*flags, "-w", *platform.flags, "-c", "kernel.c", "-o", "kernel.o"]
+        linked = [*link, "kernel.o", "-o", "kernel.so", "-lm"]
+        for arguments in (compiled, linked):
+            run(arguments, folder, job.cache, patient=True)
+        return _timeless(folder.joinpath("kernel.so").read_bytes())
+
+
+def _timeless(library: bytes) -> bytes:
+    """Return a library without the second in which it was linked, which Windows' format has."""
+    if not library.startswith(b"MZ"):
+        return library
+    second = int.from_bytes(library[0x3C:0x40], "little") + 8  # behind PE, machine, sections
+    return library[:second] + bytes(4) + library[second + 4 :]
 
 
 def _json(manifest: object) -> bytes:

@@ -112,8 +112,17 @@ class Compiler(NamedTuple):
             raise KernelError(f"{' '.join(self.argv)} made no library", COMPILER_HINT)
         return library
 
-    def run(self, arguments: list[str], folder: Path, zig_cache: Path) -> str:
+    def run(
+        self, arguments: list[str], folder: Path, zig_cache: Path, *, patient: bool = False
+    ) -> str:
         """Run the compiler in `folder`, also its place for temporary files; return what it says.
+
+        Args:
+            arguments: What follows the program.
+            folder: Where it runs.
+            zig_cache: As for `compile`.
+            patient: Whether to wait for as long as it uses a processor, however rarely it gets
+                one: for many libraries ahead of time, where nobody waits for the first.
 
         Raises:
             KernelError: It cannot be run, or fails.
@@ -140,7 +149,7 @@ class Compiler(NamedTuple):
             except OSError as error:
                 raise KernelError(f"{self.argv[0]}: {error.strerror}", COMPILER_HINT) from error
             try:
-                self._wait(process)
+                self._wait(process, patient)
             finally:
                 _end(process)
             text, complained = map(_text_of, (output, errors))
@@ -151,21 +160,29 @@ class Compiler(NamedTuple):
             raise KernelError(f"{command}: {complaint}", COMPILER_HINT)
         return text
 
-    def _wait(self, process: "subprocess.Popen[bytes]") -> None:
+    def _wait(self, process: "subprocess.Popen[bytes]", patient: bool) -> None:
         """Wait for the compiler, longer where as many others wait for each processor.
 
         Raises:
             KernelError: It was not done in time.
         """
-        begun = time.monotonic()
-        while (left := self._longest() - (waited := time.monotonic() - begun)) > 0:
-            silent = _SILENT_SECONDS - waited
+        begun = since = time.monotonic()  # since: when it was last seen to have worked
+        worked = 0
+        while True:
+            now = time.monotonic()
+            if (left := self._longest() - (now - since)) <= 0:
+                before, worked = worked, _work_of(process) if patient else 0
+                if worked == before:
+                    break
+                since = now
+                continue
+            silent = _SILENT_SECONDS - (now - begun)
             with suppress(subprocess.TimeoutExpired):
                 process.wait(min(left, silent) if silent > 0 else left)
                 return
             if silent > 0 and time.monotonic() - begun >= _SILENT_SECONDS:
-                self._say_that_it_is_waited_for()
-        _hung[self] = time.monotonic() - begun
+                self._say_that_it_is_waited_for(patient)
+        _hung[self] = now - begun
         raise self._is_late()
 
     def _longest(self) -> float:
@@ -174,10 +191,12 @@ class Compiler(NamedTuple):
             return _MOST_SECONDS
         return min(_LONGEST_SECONDS * _turns(), _MOST_SECONDS)
 
-    def _say_that_it_is_waited_for(self) -> None:
+    def _say_that_it_is_waited_for(self, patient: bool) -> None:
+        longest = f"{_MOST_SECONDS:.0f} s"
+        until = f"until it does nothing for {longest}" if patient else f"up to {longest} in all"
         warn_once(
             f"the compiler {' '.join(self.argv)} is not done after {_SILENT_SECONDS:.0f} s: still "
-            f"waiting, up to {_MOST_SECONDS:.0f} s in all"
+            f"waiting, {until}"
         )
 
     def _is_late(self) -> KernelError:
@@ -190,6 +209,22 @@ def _turns() -> float:
     if not hasattr(os, "getloadavg"):
         return 1.0
     return max(1.0, os.getloadavg()[0] / (os.cpu_count() or 1))
+
+
+def _work_of(process: "subprocess.Popen[bytes]") -> int:
+    """Return what a compiler and all that it started have had of processors; 0 if unknown.
+
+    In ticks of the system's clock, and comparable with another look at the same compiler alone:
+    the work of a process that nobody waited for is lost at its end.
+    """
+    ticks = 0
+    for file in Path("/proc").glob("[0-9]*/stat"):
+        with suppress(OSError, ValueError, IndexError):  # it has ended, or is another kind of /proc
+            _, _, text = file.read_text(errors="replace").rpartition(")")  # behind its name
+            fields = text.split()
+            if int(fields[2]) == process.pid:  # of its process group
+                ticks += sum(map(int, fields[11:15]))  # itself and its children, user and system
+    return ticks
 
 
 def _end(process: "subprocess.Popen[bytes]") -> None:

@@ -13,7 +13,7 @@ from unrolled.tasks.classify.logistic import fit_logistic
 
 __all__ = ["BagOfWords"]
 
-_AT_ONCE = 2**16  # texts: what torch makes of their words for a gradient is many times their size
+_AT_ONCE = 2**17  # words: what torch makes of each for a gradient takes 260 bytes
 
 
 class BagOfWords:
@@ -83,9 +83,19 @@ class _Bags:
             self._begins.append(len(self._ids))
 
     def scores(self, weight: Tensor, bias: Tensor) -> Iterator[Tensor]:
-        """Yield the scores of some texts after those of others, (`_AT_ONCE` or fewer, C)."""
-        for first in range(0, max(1, len(self._begins) - 1), _AT_ONCE):
-            begins = np.array(self._begins[first : first + _AT_ONCE + 1])
+        """Yield the scores of some texts after those of others, (n, C).
+
+        They have `_AT_ONCE` words together, or as many as there are different ones: the gradient of
+        each piece is as large as the weight.
+        """
+        bounds = np.array(self._begins)
+        at_once, num_texts, first = max(_AT_ONCE, len(weight)), len(bounds) - 1, 0
+        while True:
+            after = int(np.searchsorted(bounds, bounds[first] + at_once, "right")) - 1
+            after = min(max(after, first + 1), num_texts)
+            begins = bounds[first : after + 1]
             ids = np.array(self._ids[begins[0] : begins[-1]], dtype=np.int64)
             offsets = torch.from_numpy(begins[:-1] - begins[0])
             yield F.embedding_bag(torch.from_numpy(ids), weight, offsets, mode="sum") + bias
+            if (first := after) >= num_texts:
+                return

@@ -26,7 +26,7 @@ from unrolled.data.media import Kind, are_media
 from unrolled.data.packed_examples import Joined
 from unrolled.data.source import Source
 from unrolled.data.tables import Table, has_columns, is_header, is_table, read_table, refuse_header
-from unrolled.data.text import lines_of, read_text
+from unrolled.data.text import lines_of_file, read_text
 from unrolled.errors import DataError, field
 from unrolled.tasks.classify.examples import Labelled, LabelledTexts, Steps
 from unrolled.tasks.classify.labels import check_classes, label_of
@@ -248,7 +248,7 @@ def _of_class(
         message = f"{path}: a table by its name, and a file of one class has a text in each line"
         hint = f"{field('input')} and {field('target')} name the columns of a table with classes"
         raise DataError(message, f"{hint}; else save the texts in a .txt file")
-    lines = enumerate(lines_of(read_text([path], options.encoding)), 1)
+    lines = enumerate(lines_of_file(path, options.encoding), 1)
     before = f"{path}, line "
     examples = (Labelled(f"{before}{number}", line, label) for number, line in lines)
     return _usable(options, examples, path, LabelledTexts(before))

@@ -24,7 +24,7 @@ from itertools import chain, pairwise
 from pathlib import Path
 
 from unrolled.data.packed_examples import Items
-from unrolled.data.text import lines_of, read_text
+from unrolled.data.text import lines_of_file, pieces_of_file
 from unrolled.errors import DataError, OptionError
 
 __all__ = [
@@ -87,11 +87,11 @@ def read_conll(
         DataError: The file cannot be read, a line is broken (it says which), or there is no word.
         OptionError: There is no such column, or no such encoding.
     """
-    text = read_text([path], encoding)
     counts: Counter[str] = Counter()
-    tags = _tags_in(text, str(path), column, word_column)
+    tags = _tags_in(path, encoding, column, word_column)
+    lines = lines_of_file(path, encoding)
     parsed = parse_conll(
-        lines_of(text), str(path), column, word_column, tags=tags, counts=counts, at_hand=True
+        lines, str(path), column, word_column, tags=tags, counts=counts, at_hand=True
     )
     sentences = Sentences(parsed)
     if not sentences:
@@ -226,12 +226,14 @@ def looks_like_conll(lines: Sequence[str], tags: Collection[str]) -> bool:
     return 2 * known > len(fields)
 
 
-def _tags_in(text: str, where: str, column: str | None, word_column: str | None) -> Collection[str]:
+def _tags_in(
+    path: Path, encoding: str, column: str | None, word_column: str | None
+) -> Collection[str]:
     """Return the tags of the words that do not begin with #."""
-    if not _LINE_OF_HASH.search(text):
+    if not any(map(_LINE_OF_HASH.search, pieces_of_file(path, encoding))):
         return ()
-    lines = lines_of(text)
-    sentences = parse_conll(lines, where, column, word_column, tags=(), at_hand=True)
+    lines = lines_of_file(path, encoding)
+    sentences = parse_conll(lines, str(path), column, word_column, tags=(), at_hand=True)
     return {tag for sentence in sentences for tag in sentence.tags}
 
 

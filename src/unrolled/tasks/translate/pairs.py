@@ -17,7 +17,7 @@ from unrolled.data.delimiters import said_delimiter
 from unrolled.data.packed_examples import PackedExamples, ReadOnce, Texts
 from unrolled.data.source import Source
 from unrolled.data.tables import Row, Table, is_table, read_table, refuse_header
-from unrolled.data.text import lines_of, read_text
+from unrolled.data.text import lines_of_file
 from unrolled.errors import DataError, OptionError
 
 __all__ = ["Pair", "counterpart", "read_pairs", "sources_of"]
@@ -183,12 +183,12 @@ def _is_table(path: Path) -> bool:
 
 
 def _side_by_side(path: Path, targets: Path, encoding: str) -> Iterator[tuple[str, str]]:
-    texts = [read_text([each], encoding) for each in (path, targets)]
-    own, others = (sum(1 for _ in lines_of(text)) for text in texts)
+    files = (path, targets)
+    own, others = (sum(1 for _ in lines_of_file(file, encoding)) for file in files)
     if own != others:
         counts = f"{own:,} lines, but {targets} has {others:,}"
         raise DataError(f"{path}: {counts}", "each line of one is the counterpart of the other's")
-    yield from zip(*map(lines_of, texts), strict=True)
+    yield from zip(*(lines_of_file(file, encoding) for file in files), strict=True)
 
 
 def _of_table(
@@ -226,7 +226,7 @@ def _text(table: Table, row: Row, column: str) -> str:
 
 
 def _of_tabs(path: Path, asked: Sequence[str], encoding: str) -> Iterator[tuple[str, str]]:
-    lines = enumerate(lines_of(read_text([path], encoding)), 1)
+    lines = enumerate(lines_of_file(path, encoding), 1)
     first = next(lines)
     if _says_tabs(path, first[1]):
         first = next(lines, (0, ""))

@@ -1,0 +1,1 @@
+/* What the driver takes from <pthread.h> is in system.h. */

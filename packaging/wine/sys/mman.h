@@ -1,0 +1,1 @@
+/* What the driver takes from <sys/mman.h> is in system.h. */
