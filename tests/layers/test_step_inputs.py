@@ -547,6 +547,12 @@ def test_inputs_are_packed_as_x_is():
         assert torch.equal(state.c, end.c)
 
 
+def test_none_is_the_default_beside_a_packed_sequence_too():
+    layer = unrolled.Recurrent("phased_lstm", I, H)
+    packed = torch.nn.utils.rnn.pack_sequence([torch.ones(3, I), torch.ones(2, I)])
+    assert torch.equal(layer(packed, dt=None)[0].data, layer(packed)[0].data)
+
+
 def test_what_cannot_carry_them_says_so():
     layer = layer_of(timed)
     packed = torch.nn.utils.rnn.pack_sequence([torch.zeros(3, I)])

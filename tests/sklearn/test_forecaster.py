@@ -261,8 +261,17 @@ def test_forecasts_come_out_as_what_was_given_with_the_index_of_the_steps_to_com
     assert np.array_equal(deeper.loc[("all", "one")], several.predict(panel)[0])
     listed = several.predict_frame([frame, frame[:100]], horizon=1)
     assert [each.index[0] for each in listed] == [days[-1] + pandas.Timedelta(days=1), days[100]]
+    mixed = panel.swaplevel().sort_index().swaplevel()  # rows of both shops in turns
+    mixed = pandas.concat([panel.iloc[:1], mixed.drop(panel.index[0])])
+    told = several.predict_frame(mixed)
+    assert np.array_equal(told.loc["two"], several.predict(mixed)[1])
+    assert told.loc["two"].index[0] == days[100]
     for wrong, message in (
         (SINE, "these are arrays"),
+        (
+            pandas.Series(SINE, index=[*range(0, 139 * 10**6, 10**6), 139 * 10**6 + 1]),
+            "nothing tells what comes after",
+        ),
         (column.rename(index=str), r"nothing tells what comes after '2024-.*to_datetime"),
     ):
         with pytest.raises(DataError, match=message):

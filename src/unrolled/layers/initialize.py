@@ -229,7 +229,8 @@ def _keeps_the_rest(cell: Cell, value: float) -> bool:
     u = {gate: (lambda _, v=v: v) if gate in cell.applied else v for gate, v in parts.items()}
     states = {name: number(0.3).requires_grad_() for name in cell.states}
     vectors = {name: number(start)[0] for name, start in cell.parameters.items()}
-    inputs = {n: number(0.0 if n.startswith(ZONE) else 1.0) for n in cell.step_inputs}
+    defaults = {n: 0.0 if n.startswith(ZONE) else 1.0 for n in cell.step_inputs}
+    inputs = {n: number(start) for n, start in (defaults | dict(cell.input_defaults)).items()}
     after = cell(x, u, states, vectors, inputs)
     carried = after[cell.carrier]
     if not carried.requires_grad:

@@ -63,6 +63,8 @@ def packed_inputs(
     """
     rows = {}
     for name, value in inputs.items():
+        if value is None:  # as if it was not given
+            continue
         if not isinstance(value, PackedSequence):
             raise ShapeError(
                 f"{where}: {name} must be a PackedSequence as the input is, got a "

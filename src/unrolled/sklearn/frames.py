@@ -33,7 +33,11 @@ def tail_of(given: Any) -> Any:
         return None
     if given.index.nlevels == 1:
         return given.iloc[-_TAIL:]
-    return _groups(given).tail(_TAIL)
+    import pandas
+
+    # series by series, in the order of the forecasts: in rows that lie between those of others, the
+    # last steps of one may come before those of an earlier one
+    return pandas.concat([group.iloc[-_TAIL:] for _, group in _groups(given)])
 
 
 def framed(like: Any, forecasts: Sequence[Floats]) -> Any:
@@ -95,9 +99,11 @@ def _next(where: str, index: Any, num: int) -> Any:
             made = pandas.timedelta_range
         return made(index[-1], periods=num + 1, freq=step, name=index.name)[1:]
     if index.dtype.kind in "iuf" and len(index) > 1:
-        gaps = np.diff(index.to_numpy())
-        if np.allclose(gaps, gaps[0]):
-            return pandas.Index(index[-1] + gaps[0] * np.arange(1, num + 1), name=index.name)
+        is_whole = index.dtype.kind in "iu"
+        gaps = np.diff(index.to_numpy(dtype=np.int64 if is_whole else np.float64))
+        if np.allclose(gaps, gaps[0], rtol=0.0 if is_whole else 1e-5, atol=0.0):
+            last = gaps.dtype.type(index[-1])
+            return pandas.Index(last + gaps[0] * np.arange(1, num + 1), name=index.name)
     message = f"{where}: nothing tells what comes after {index[-1]!r} in its index"
     hint = "pandas.to_datetime makes dates of texts; predict() returns arrays"
     raise DataError(message, hint)
