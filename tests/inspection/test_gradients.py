@@ -21,6 +21,12 @@ def linear_rnn(x, u):
     return dict(h=x.a + u.a)
 
 
+@cell(gates="n", inputs="dt=0.5")
+def gap_rnn(x, u, h, dt):
+    """A step of a length that comes beside x."""
+    return dict(h=h + dt * torch.tanh(x.n + u.n))
+
+
 def linear_layer(spectral_radius: float, size: int = 12) -> unrolled.Recurrent:
     """A linear RNN whose recurrent weights are an orthogonal matrix times `spectral_radius`."""
     layer = unrolled.Recurrent(linear_rnn, 3, size, dtype=torch.float64)
@@ -226,7 +232,14 @@ def test_looking_changes_nothing_in_the_model():
     assert torch.equal(gradient_reach(layer, x).by_state["c"], first)
 
 
-@pytest.mark.parametrize("make", [unrolled.RNN, unrolled.LSTM, unrolled.GRU, unrolled.JANET])
+def gap_layer(*sizes, **options):
+    """A layer whose cell reads a time gap at each step, 0.5 where none is given."""
+    return unrolled.Recurrent(gap_rnn, *sizes, **options)
+
+
+@pytest.mark.parametrize(
+    "make", [unrolled.RNN, unrolled.LSTM, unrolled.GRU, unrolled.JANET, gap_layer]
+)
 def test_step_jacobians_are_those_of_autograd(make):
     layer, x = make(3, 4, num_layers=2, dtype=torch.float64), torch.randn(6, 2, 3).double()
     norms = step_jacobian_norms(layer, x)

@@ -240,7 +240,8 @@ def step_jacobian_norms(layer: RecurrentLayer, inputs: Tensor) -> Tensor:
         if weights.weight_hr is not None:
             after[0] = F.linear(after[0], weights.weight_hr)
         before = tuple(torch.cat([torch.zeros_like(s[:1]), s[:-1]]) for s in after)
-        norms.append(_spectral_norms(layer.cell, weights, below, before))
+        read = layer.with_default_inputs(below)
+        norms.append(_spectral_norms(layer.cell, weights, read, before))
         below = after[0]
     return torch.stack(norms)
 

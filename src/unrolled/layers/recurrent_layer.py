@@ -279,6 +279,15 @@ class RecurrentLayer(RecurrentWeights):
         """The inputs of a step that every call has to be given, beside x."""
         return tuple(name for name in self.cell.inputs if name not in self.input_defaults)
 
+    def with_default_inputs(self, x: Tensor) -> Tensor:
+        """Return x, (..., I), with the inputs of a step as they are where none is given behind it.
+
+        Raises:
+            OptionError: One has no default.
+        """
+        rows: Tensor = self._step_inputs().beside(x, {})
+        return rows
+
     def _step_inputs(self, user: str = "") -> StepInputs:
         where = f"{type(self).__name__}{user}"
         return StepInputs(where, self.cell.inputs, self.hidden_size, self.input_defaults)
