@@ -3,10 +3,11 @@
 python benchmarks/export_c_catalogue.py
 
 Each cell of the catalogue is a layer of 20 inputs and 20 units, written by `unrolled.export.to_c`
-with weights of float32, bfloat16 and int8, and a second time for a processor without vectors. All
-are compiled by each of gcc and clang that is on PATH, with -std=c99 and the warnings below as
-errors; `to_c(check=True)` runs what was written for three sequences. A figure is the greatest
-difference to the layer with the weights as they are stored: 0.0 where every bit is equal.
+with weights of float32, bfloat16 and int8. Each file is compiled by those of gcc and clang that are
+on PATH, with -std=c99, the warnings below as errors and each of the flags below: for x86-64, for
+AVX2, and number by number. `to_c(check=True)` runs what was written on three sequences. A figure is
+the greatest difference to the layer with the weights as they are stored: 0.0 where every bit is
+equal.
 """
 
 import shutil

@@ -638,6 +638,7 @@ def without(x, u, h):
         (declared("dt", with_default), "input 'dt' has a default"),
         (declared("dt=", with_dt), "input 'dt' has the default ''"),
         (declared("dt=one", with_dt), "input 'dt' has the default 'one'"),
+        (declared("dt=nan", with_dt), "input 'dt' has the default 'nan'"),
         (declared("x_t=1", lambda x, u, x_t: dict(h=x.a + u.a)), "it has none|has the default '1'"),
         (declared("dt dt", with_dt), "input 'dt' is no name, or taken"),
         (declared("h", without), "input 'h' is no name, or taken"),

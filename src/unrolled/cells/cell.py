@@ -5,18 +5,22 @@ operations, and marked with `@cell`. Everything else (layers, both directions, r
 streaming, gates by name, gradients) is derived from that one definition.
 """
 
-import inspect
-import keyword
-import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from enum import Enum
 from itertools import pairwise
 from typing import Any
 
 import torch
 from torch import Tensor
 
+from unrolled.cells.declared import (
+    OF_A_CALL,
+    RAW_INPUT,
+    check_names,
+    default_of,
+    read_delays,
+    read_signature,
+)
 from unrolled.cells.publication import Publication
 from unrolled.cells.registry import free_key, remember
 from unrolled.cells.state import state_type
@@ -26,35 +30,10 @@ from unrolled.errors import OptionError
 
 __all__ = ["RAW_INPUT", "Cell", "Terms", "Values", "Vector", "cell"]
 
-RAW_INPUT = "x_t"
-"""What equations call the input itself, before any weight: the x_t of W_x x_t, as papers write it.
-
-It is asked for in `inputs=`, and is no attribute of `x`: a gate may have any name there, and what a
-cell reads must be known before it runs, since a layer whose I is not H has no such vector.
-"""
-
 Values = dict[str, Tensor]
 
 Vector = Any
 """What a vector is to a type checker: written with what it starts at, given as a tensor."""
-
-_LONGEST_DELAY = 1000  # each step of it is a state
-
-# What calls of layers, streams and `trace` have under these names.
-_OF_A_CALL = {
-    "input",
-    "hx",
-    "state",
-    "lengths",
-    "resets",
-    "resets_to",
-    "chunk",
-    "rows",
-    "out",
-    "module",
-    "self",
-}
-_OF_A_LAYER = re.compile(r"weight_(ih|hh|hr)|bias_(ih|hh)|.*_l\d+(_reverse)?|_.*")
 
 
 class Terms:
@@ -304,16 +283,16 @@ def cell(
     def declare(equations: Callable[..., Values]) -> Cell:
         where = f"cell {equations.__name__}"
         parts = {"recurrent": recurrent_names, "feedforward": read_names}
-        _check_names(where, "gate", gate_names)
+        check_names(where, "gate", gate_names)
         for part, names in parts.items():
-            _check_names(where, f"{part} gate", names)
-        _check_names(where, "state", states.split())
-        steps_back = _read_delays(where, delays, states.split())
+            check_names(where, f"{part} gate", names)
+        check_names(where, "state", states.split())
+        steps_back = read_delays(where, delays, states.split())
         state_names = [name for names in steps_back.values() for name in names]
         delayed = {late: n for names in steps_back.values() for n, late in pairwise(names)}
-        _check_names(where, "state", state_names, taken={"x", "u"})
-        _check_names(where, "input", input_names, taken={"x", "u", *state_names, *_OF_A_CALL})
-        defaults = {name: _number(where, name, text) for name, sign, text in starts if sign}
+        check_names(where, "state", state_names, taken={"x", "u"})
+        check_names(where, "input", input_names, taken={"x", "u", *state_names, *OF_A_CALL})
+        defaults = {name: default_of(where, name, text) for name, sign, text in starts if sign}
         check_ties(where, tied, recurrent_names, heads)
         if not state_names or not gate_names:
             raise OptionError(f"{where}: needs at least one gate and one state", "name them")
@@ -335,7 +314,7 @@ def cell(
             raise OptionError(f"{where}: {problem}", "leave heads= out")
         if applied_names and recurrent_names[-len(applied_names) :] != applied_names:
             raise OptionError(f"{where}: applied must be the last of recurrent", "reorder them")
-        arguments, written = _read_signature(where, equations, state_names, input_names)
+        arguments, written = read_signature(where, equations, state_names, input_names)
         spreads = {name: start for name, start in written.items() if isinstance(start, tuple)}
         parameters = {n: sum(s) / 2 if isinstance(s, tuple) else s for n, s in written.items()}
         if ("u" in arguments) != bool(recurrent_names):
@@ -379,93 +358,3 @@ def cell(
         return remember(declared_cell)
 
     return declare
-
-
-def _check_names(where: str, what: str, names: list[str], taken: set[str] | None = None) -> None:
-    for position, name in enumerate(names):
-        word = name.isidentifier() and not keyword.iskeyword(name) and not name.startswith("_")
-        if not word or name in names[:position] or name in (taken or ()):
-            raise OptionError(f"{where}: {what} '{name}' is no name, or taken", "choose another")
-
-
-def _number(where: str, name: str, text: str) -> float:
-    """Return what an input is that is not given, of `inputs="dt=1"`."""
-    try:
-        if name == RAW_INPUT:
-            raise ValueError
-        return float(text)
-    except ValueError:
-        problem = f"{where}: input '{name}' has the default '{text}'"
-        hint = 'a number: inputs="dt=1"' if name != RAW_INPUT else "x_t is the input: it has none"
-        raise OptionError(problem, hint) from None
-
-
-def _read_delays(where: str, delays: str, states: list[str]) -> dict[str, list[str]]:
-    """Return for each state its names at the steps before: h, h_2, h_3 for h_{t-1} to h_{t-3}."""
-    names = {state: [state] for state in states}
-    for word in delays.split():
-        match = re.fullmatch(r"(\w+):(\d+)", word, re.ASCII)
-        if match is None or match[1] not in states or not 2 <= int(match[2]) <= _LONGEST_DELAY:
-            raise OptionError(
-                f"{where}: the delay '{word}' is not of a state ({' '.join(states)}) "
-                f"and 2 to {_LONGEST_DELAY} steps",
-                'of h_{t-1} to h_{t-4}, h is the first; delays="h:4" declares the others',
-            )
-        state = match[1]
-        if len(names[state]) > 1:
-            raise OptionError(f"{where}: state {state} has two delays", "give the longer one")
-        names[state] += [f"{state}_{steps}" for steps in range(2, int(match[2]) + 1)]
-    return names
-
-
-def _read_signature(
-    where: str, equations: Callable[..., Values], states: list[str], inputs: list[str]
-) -> tuple[tuple[str, ...], dict[str, float | tuple[float, float]]]:
-    parameters: dict[str, float | tuple[float, float]] = {}
-    arguments = inspect.signature(equations).parameters
-    for name in inputs:
-        if name not in arguments or arguments[name].default is not inspect.Parameter.empty:
-            has = "has a default" if name in arguments else "is no argument of the equations"
-            raise OptionError(
-                f"{where}: input '{name}' {has}", f"write def {equations.__name__}(x, ..., {name})"
-            )
-    for name, argument in arguments.items():
-        if name in ("x", "u", *states, *inputs):
-            if argument.default is not argument.empty:
-                what = "a state" if name in states else "no weight"
-                raise OptionError(
-                    f"{where}: argument '{name}' is {what}, and has no first value",
-                    "choose another name for a weight vector",
-                )
-            continue
-        is_keyword = argument.kind is argument.KEYWORD_ONLY
-        is_pair = isinstance(argument.default, tuple)
-        starts: tuple[Any, ...] = argument.default if is_pair else (argument.default,)
-        is_number = len(starts) == 1 + is_pair and all(isinstance(n, int | float) for n in starts)
-        if is_keyword and is_number and any(isinstance(n, bool | Enum) for n in starts):
-            raise OptionError(
-                f"{where}: argument '{name}' is a choice, {argument.default!r}, and no weight",
-                "write a cell for each choice, for example by a function that returns the cell",
-            )
-        if not is_keyword or not is_number:
-            hint = f"a weight vector is written after a *, with its first value: *, {name}=0.0; "
-            hint += f'what is given at every step is declared: inputs="{name}"'
-            state, _, steps = name.rpartition("_")
-            if state in states and steps.isdecimal():
-                hint = f'delays="{state}:{steps}" declares it, {state} of {steps} steps before'
-                hint = hint if int(steps) > 1 else f"of one step before, it is {state}"
-            raise OptionError(
-                f"{where}: argument '{name}' is neither x, u nor a state ({' '.join(states)})", hint
-            )
-        if _OF_A_LAYER.fullmatch(name):
-            raise OptionError(
-                f"{where}: vector '{name}' has a name that a layer's weights have",
-                "choose another, that does not end in a layer such as _l0",
-            )
-        if is_pair and not starts[0] < starts[1]:
-            raise OptionError(
-                f"{where}: vector '{name}' is drawn between {starts[0]:g} and {starts[1]:g}",
-                "the first is the lower one",
-            )
-        parameters[name] = (float(starts[0]), float(starts[1])) if is_pair else float(starts[0])
-    return tuple(arguments), parameters

@@ -148,11 +148,9 @@ class SequenceForecaster(Estimator):
                 its index.
             OptionError: As of `predict`.
         """
-        forecasts = self._forecast(X, y, horizon)[0]
+        forecasts = self.predict(X, y, horizon=horizon)
         given = X if self._known_ends is None else y
-        like = self._tail if given is None else tail_of(given)
-        is_many = isinstance(like, list) or getattr(getattr(like, "index", None), "nlevels", 1) > 1
-        return framed(like, [*forecasts] if is_many else [forecasts])
+        return framed(self._tail if given is None else tail_of(given), forecasts)
 
     def predict_interval(
         self,

@@ -3,7 +3,6 @@
 pandas is no dependency: whoever gives a frame has it.
 """
 
-from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -40,12 +39,12 @@ def tail_of(given: Any) -> Any:
     return pandas.concat([group.iloc[-_TAIL:] for _, group in _groups(given)])
 
 
-def framed(like: Any, forecasts: Sequence[Floats]) -> Any:
+def framed(like: Any, forecasts: Floats) -> Any:
     """Return forecasts in the container of a series' end.
 
     Args:
         like: As of `tail_of`.
-        forecasts: Of each series its steps, (H,) or (H, C).
+        forecasts: The steps of one series, (H,) or (H, C); of several those of each.
 
     Raises:
         DataError: It is nothing of pandas, or nothing tells what comes after its index.
@@ -57,7 +56,7 @@ def framed(like: Any, forecasts: Sequence[Floats]) -> Any:
         pairs = zip(like, forecasts, strict=True)
         return [_after(f"y[{n}]", one, steps) for n, (one, steps) in enumerate(pairs)]
     if like.index.nlevels == 1:
-        return _after("y", like, forecasts[0])
+        return _after("y", like, forecasts)
     import pandas
 
     levels = [*range(like.index.nlevels - 1)]

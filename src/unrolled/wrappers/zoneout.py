@@ -72,8 +72,7 @@ class Zoneout(Wrapper):
         self.dropout = max(self.zoneout.values(), default=0.0)  # no stream in training mode
         if rates:
             layer.cell = zoned(cell, tuple(rates))
-        self._zones = {f"{ZONE}{name}": rate for name, rate in self.zoneout.items()}
-        layer.input_defaults |= self._zones
+        layer.input_defaults |= {f"{ZONE}{name}": rate for name, rate in self.zoneout.items()}
 
     def forward(
         self,
@@ -88,8 +87,8 @@ class Zoneout(Wrapper):
                 hint = "give a padded batch, and lengths="
                 raise OptionError("Zoneout: takes no PackedSequence in training mode", hint)
             shape = (*input.shape[:-1], self.layer.hidden_size)
-            for name, rate in self._zones.items():
-                if name not in given:
+            for zoned_state, rate in self.zoneout.items():
+                if (name := f"{ZONE}{zoned_state}") not in given:
                     zone = torch.empty(shape, dtype=input.dtype, device=input.device)
                     given[name] = zone.bernoulli_(rate)
         output, state = self.layer(input, hx, lengths=lengths, **given)

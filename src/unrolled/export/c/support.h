@@ -36,8 +36,8 @@ typedef struct {
 #endif
 #endif
 
-/* The sums of `count` columns, a constant, from one on. The last products are added as the sums
-   are written: gcc makes a copy of what is only written, and keeps a part of it in memory. */
+/* The sums of `count` columns, a constant, from one on. The last products are added where the sums
+   are written: gcc would make a loop that only writes them a memcpy, and so keep some in memory. */
 #define SUMS(count)                                                        \
   do {                                                                     \
     float sum[count];                                                      \
